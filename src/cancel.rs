@@ -1,0 +1,104 @@
+//! One way to stop a run: a flag, a file descriptor and a channel that every wait of every thread listens to.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+/// Why a run was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A signal with this number asked for it; the program ends by the same signal when all is reported.
+    Signal(i32),
+    /// Whoever read our standard output has gone away (`| head -1`).
+    OutputClosed,
+    /// Standard output cannot be written, for example because the disk is full.
+    OutputFailed,
+}
+
+/// Asks everything that runs to stop. Clones share one state; once triggered, it stays so.
+#[derive(Clone, Debug)]
+pub struct Cancel {
+    state: Arc<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    reason: OnceLock<Reason>,
+    /// Becomes readable (end of file) for good when `armed` is dropped: nobody reads it, so that any number of threads
+    /// can poll it.
+    alarm: OwnedFd,
+    alarm_channel: Receiver<Infallible>,
+    armed: Mutex<Option<(OwnedFd, Sender<Infallible>)>>,
+}
+
+impl Cancel {
+    /// A new one, not triggered. Fails if no pipe can be made.
+    pub fn new() -> io::Result<Self> {
+        let (alarm, alarm_end) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let (sender, alarm_channel) = bounded(0);
+        let armed = Mutex::new(Some((alarm_end, sender)));
+        Ok(Cancel {
+            state: Arc::new(State {
+                reason: OnceLock::new(),
+                alarm,
+                alarm_channel,
+                armed,
+            }),
+        })
+    }
+
+    /// Stops the run. Only the first reason counts; returns whether this call was the first.
+    pub fn trigger(&self, reason: Reason) -> bool {
+        let first = self.state.reason.set(reason).is_ok();
+        self.state.armed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        first
+    }
+
+    /// Why the run was stopped, if it was.
+    pub fn reason(&self) -> Option<Reason> {
+        self.state.reason.get().copied()
+    }
+
+    /// Whether the run was stopped.
+    pub fn is_triggered(&self) -> bool {
+        self.reason().is_some()
+    }
+
+    /// Readable from the moment of triggering on; never read from it.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.state.alarm.as_fd()
+    }
+
+    /// Disconnected from the moment of triggering on; never carries a message.
+    pub fn channel(&self) -> &Receiver<Infallible> {
+        &self.state.alarm_channel
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    fn readable(cancel: &Cancel) -> bool {
+        let mut fds = [PollFd::from_borrowed_fd(cancel.as_fd(), PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).expect("poll") == 1
+    }
+
+    #[test]
+    fn wakes_every_waiter_and_keeps_the_first_reason() {
+        let cancel = Cancel::new().expect("pipe");
+        assert!(!cancel.is_triggered());
+        assert!(!readable(&cancel));
+        assert!(cancel.trigger(Reason::Signal(2)));
+        assert!(!cancel.trigger(Reason::OutputClosed));
+        assert_eq!(cancel.reason(), Some(Reason::Signal(2)));
+        assert!(readable(&cancel));
+        assert!(readable(&cancel), "looking must not use it up");
+        assert!(cancel.channel().recv().is_err());
+    }
+}

@@ -1,0 +1,162 @@
+//! The command line: pssh's letters with pssh's meaning, long names for all else. Definitions and texts only.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Parser, ValueHint};
+
+use crate::duration;
+use crate::settings::HostKeyCheck;
+
+/// What is shown when nothing was asked for.
+pub const SHORT_HELP: &str = "\
+Usage: pssh [OPTIONS] COMMAND...
+
+  pssh -H 'web1 root@web2:2222' uptime    two hosts
+  pssh -h hosts.txt -p 32 df -h /         the hosts of a file, 32 at once
+  pssh -H web1 -- 'cd /srv && ls | wc'    one shell line
+
+--help shows all options.
+";
+
+const AFTER_HELP: &str = "\
+Exit status:
+  0  every host: exit status 0       3  some host: signal, timeout or cancelled
+  1  our own failure                 4  some host: not reached, or lost
+  2  usage; nothing was connected to 5  some host: another exit status
+  3 beats 4, which beats 5.";
+
+/// The options and the command.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pssh",
+    version,
+    about = "Runs a command on many hosts over SSH in parallel.",
+    override_usage = "pssh [OPTIONS] COMMAND...",
+    after_help = AFTER_HELP,
+    disable_help_flag = true,
+    disable_version_flag = true,
+    args_override_self = true,
+    infer_long_args = true,
+    max_term_width = 110
+)]
+pub struct Opts {
+    /// File with hosts, one `[user@]host[:port] [user]` a line; - is standard input; may be repeated
+    #[arg(short = 'h', long = "hosts", value_name = "FILE", help_heading = "Hosts", action = ArgAction::Append,
+          allow_hyphen_values = true, value_hint = ValueHint::FilePath)]
+    pub hosts: Vec<PathBuf>,
+
+    /// Hosts, separated by blanks: `[user@]host[:port]`; may be repeated
+    #[arg(short = 'H', long = "host", value_name = "HOSTS", help_heading = "Hosts", action = ArgAction::Append,
+          value_hint = ValueHint::Hostname)]
+    pub host: Vec<String>,
+
+    /// Login name where the host's entry has none
+    #[arg(short = 'l', long = "user", value_name = "USER", help_heading = "Hosts", value_hint = ValueHint::Username)]
+    pub user: Option<String>,
+
+    /// How many hosts run at once [default: 10]
+    #[arg(short = 'p', long = "par", visible_alias = "pool-size", value_name = "N", help_heading = "Running",
+          value_parser = pool_size)]
+    pub par: Option<usize>,
+
+    /// Stop a command that takes longer: 90, 1m30s; 0 is never [default: never]
+    #[arg(short = 't', long = "timeout", value_name = "TIME", help_heading = "Running", value_parser = duration::parse)]
+    pub timeout: Option<Duration>,
+
+    /// Give up connecting, authentication included, after this time [default: 120]
+    #[arg(long = "connect-timeout", value_name = "TIME", help_heading = "Connection", value_parser = positive)]
+    pub connect_timeout: Option<Duration>,
+
+    /// Private key to authenticate with, instead of the default ones; may be repeated
+    #[arg(long = "identity", value_name = "FILE", help_heading = "Connection", action = ArgAction::Append,
+          value_hint = ValueHint::FilePath)]
+    pub identity: Vec<PathBuf>,
+
+    /// Ask this agent for keys instead of $SSH_AUTH_SOCK
+    #[arg(long = "agent", value_name = "SOCKET", help_heading = "Connection", value_hint = ValueHint::FilePath,
+          conflicts_with = "no_agent")]
+    pub agent: Option<PathBuf>,
+
+    /// Ask no agent for keys
+    #[arg(long = "no-agent", help_heading = "Connection")]
+    pub no_agent: bool,
+
+    /// What to do with host keys that are not known [default: strict]
+    #[arg(
+        long = "host-key-check",
+        value_name = "MODE",
+        help_heading = "Connection",
+        value_enum
+    )]
+    pub host_key_check: Option<HostKeyCheck>,
+
+    /// Look for host keys in this file only; may be repeated
+    #[arg(long = "known-hosts", value_name = "FILE", help_heading = "Connection", action = ArgAction::Append,
+          value_hint = ValueHint::FilePath)]
+    pub known_hosts: Vec<PathBuf>,
+
+    /// Tell what is done for each host
+    #[arg(short = 'v', long = "verbose", help_heading = "Output", action = ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Show this help
+    #[arg(long = "help", help_heading = "Other", action = ArgAction::Help)]
+    pub help: Option<bool>,
+
+    /// Show the version
+    #[arg(short = 'V', long = "version", help_heading = "Other", action = ArgAction::Version)]
+    pub version: Option<bool>,
+
+    /// The command; its words are joined by blanks and run by the login shell of each host. Options end at its first word
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, value_hint = ValueHint::CommandName)]
+    pub command: Vec<OsString>,
+}
+
+/// Reads a pool size.
+///
+/// # Errors
+/// It is no number, or 0.
+pub fn pool_size(text: &str) -> Result<usize, String> {
+    match text.trim().parse::<usize>() {
+        Ok(0) => Err("at least one host has to run at once".to_owned()),
+        Ok(size) => Ok(size),
+        Err(_) => Err("a whole number is needed, such as 32".to_owned()),
+    }
+}
+
+fn positive(text: &str) -> Result<Duration, String> {
+    match duration::parse(text)? {
+        Duration::ZERO => Err("it cannot be 0: a host that never answers would never be reported".to_owned()),
+        time => Ok(time),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Opts::command().debug_assert();
+    }
+
+    #[test]
+    fn options_end_at_the_first_word_of_the_command() {
+        let opts = Opts::try_parse_from(["pssh", "-Ha b", "-p32", "--time=1m", "ls", "-l", "-p", "--", "x"]);
+        let opts = opts.expect("a good command line");
+        assert_eq!(opts.host, ["a b"]);
+        assert_eq!(opts.par, Some(32));
+        assert_eq!(opts.timeout, Some(Duration::from_secs(60)));
+        assert_eq!(opts.command, ["ls", "-l", "-p", "--", "x"]);
+        let opts =
+            Opts::try_parse_from(["pssh", "-H", "a", "--", "-weird"]).expect("a command that looks like an option");
+        assert_eq!(opts.command, ["-weird"]);
+        assert!(Opts::try_parse_from(["pssh", "--bogus", "-H", "a", "uptime"]).is_err());
+        assert!(Opts::try_parse_from(["pssh", "-H", "a", "-p", "0", "uptime"]).is_err());
+        let last = Opts::try_parse_from(["pssh", "-p", "1", "-p", "2", "x"]).expect("the last one counts");
+        assert_eq!(last.par, Some(2));
+    }
+}

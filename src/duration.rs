@@ -1,0 +1,68 @@
+//! Times on the command line, in the format of sshd_config(5), "TIME FORMATS".
+
+use std::time::Duration;
+
+/// Reads `90`, `90s`, `1m30s`, `0.5` or `2h`: numbers with a unit, seconds where there is none.
+///
+/// # Errors
+/// What was expected.
+pub fn parse(text: &str) -> Result<Duration, String> {
+    let expected = || format!("{text:?} is no time; expected seconds (90, 0.5) or units (1m30s, 2h)");
+    let mut total = Duration::ZERO;
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return Err(expected());
+    }
+    while !rest.is_empty() {
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
+        let number: f64 = rest[..digits].parse().map_err(|_| expected())?;
+        let after = &rest[digits..];
+        let (unit, length) = match after.as_bytes().first() {
+            None | Some(b's' | b'S') => (1.0, 1),
+            Some(b'm' | b'M') => (60.0, 1),
+            Some(b'h' | b'H') => (3600.0, 1),
+            Some(b'd' | b'D') => (86_400.0, 1),
+            Some(b'w' | b'W') => (604_800.0, 1),
+            Some(_) => return Err(expected()),
+        };
+        let part = Duration::try_from_secs_f64(number * unit).map_err(|_| expected())?;
+        total = total.checked_add(part).ok_or_else(expected)?;
+        rest = after.get(length..).unwrap_or_default();
+    }
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn understands_seconds_and_units() {
+        let seconds = |text: &str| parse(text).map(|time| time.as_secs_f64()).ok();
+        assert_eq!(seconds("90"), Some(90.0));
+        assert_eq!(seconds("0"), Some(0.0));
+        assert_eq!(seconds("0.5"), Some(0.5));
+        assert_eq!(seconds("1m30s"), Some(90.0));
+        assert_eq!(seconds("1h30"), Some(3630.0));
+        assert_eq!(seconds("1W2d"), Some(777_600.0));
+        for bad in [
+            "",
+            " ",
+            "x",
+            "-1",
+            "1x",
+            "m",
+            "1..2",
+            ".",
+            "1e9",
+            "nan",
+            "inf",
+            "99999999999999999999999w",
+            "1m é",
+        ] {
+            assert_eq!(seconds(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! What can go wrong for one host: the facts, the sentence, and the hint that names what would help.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::event::Class;
+
+/// Why a host did not get as far as an exit status.
+///
+/// The message reads after the word of the class: `connect: 10.0.0.3 port 22: Connection refused`.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The name could not be resolved.
+    #[error("{name}: {reason}")]
+    Dns {
+        /// The name that was looked up.
+        name: String,
+        /// What the resolver said.
+        reason: String,
+    },
+    /// None of the addresses could be connected to.
+    #[error("{}", Attempts(.tried))]
+    Connect {
+        /// Every address that was tried, with what the system said.
+        tried: Vec<(SocketAddr, String)>,
+    },
+    /// The host key was not accepted; nothing secret was sent.
+    #[error(transparent)]
+    HostKey(#[from] HostKeyError),
+    /// The server refused every way to authenticate that we have.
+    #[error("{user}: {}", AuthTrial { tried, offered, detail: detail.as_deref() })]
+    Auth {
+        /// The user on the remote host.
+        user: String,
+        /// The identities that were offered, as messages call them.
+        tried: Vec<String>,
+        /// The methods that the server would take, if it said so.
+        offered: Vec<String>,
+        /// What else is known: keys that could not be used, or how the server ended it.
+        detail: Option<String>,
+    },
+    /// The SSH protocol failed before the command was running.
+    #[error("{doing}: {detail}")]
+    Ssh {
+        /// What was being done, such as "key exchange".
+        doing: &'static str,
+        /// What libssh2 or the server said.
+        detail: String,
+        /// What would help, where that is known.
+        hint: Option<String>,
+    },
+    /// The connection or channel ended without an exit status: the command may or may not have run to its end.
+    #[error("{detail}")]
+    Lost {
+        /// How it ended.
+        detail: String,
+    },
+    /// Our side failed.
+    #[error("{doing}: {detail}")]
+    Local {
+        /// What was being done.
+        doing: &'static str,
+        /// What the system said.
+        detail: String,
+        /// What would help, where that is known.
+        hint: Option<String>,
+    },
+}
+
+impl HostError {
+    /// The class of the outcome that this error makes.
+    pub fn class(&self) -> Class {
+        match self {
+            HostError::Dns { .. } => Class::Dns,
+            HostError::Connect { .. } => Class::Connect,
+            HostError::HostKey(_) => Class::HostKey,
+            HostError::Auth { .. } => Class::Auth,
+            HostError::Ssh { .. } => Class::Ssh,
+            HostError::Lost { .. } => Class::Lost,
+            HostError::Local { .. } => Class::Local,
+        }
+    }
+
+    /// One line on what would help.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            HostError::Dns { .. } => Some("check the spelling, or whether the resolver knows the name".to_owned()),
+            HostError::Connect { .. } => {
+                Some("is sshd running there, on that port, and not behind a firewall?".to_owned())
+            }
+            HostError::HostKey(error) => error.hint(),
+            HostError::Auth { tried, offered, .. } => Some(auth_hint(tried, offered)),
+            HostError::Ssh { hint, .. } | HostError::Local { hint, .. } => hint.clone(),
+            HostError::Lost { .. } => Some("the command may still be running there, or may have ended".to_owned()),
+        }
+    }
+}
+
+fn auth_hint(tried: &[String], offered: &[String]) -> String {
+    if tried.is_empty() {
+        "no key to offer: name one with --identity FILE, or load one with ssh-add".to_owned()
+    } else if !offered.is_empty() && !offered.iter().any(|method| method == "publickey") {
+        "the server takes no public keys for this user".to_owned()
+    } else {
+        "is the key in that user's authorized_keys? Name another with --identity FILE, the user with -l".to_owned()
+    }
+}
+
+/// Why a host key was not accepted (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT").
+#[derive(Debug, thiserror::Error)]
+pub enum HostKeyError {
+    /// No known_hosts file has a key for the host.
+    #[error("{name} is not in known_hosts; it offers {offered}")]
+    Unknown {
+        /// The name that was looked up: `host`, or `[host]:port` for a port other than 22.
+        name: String,
+        /// The host name alone, for the hint.
+        host: String,
+        /// The port, for the hint.
+        port: u16,
+        /// Type and fingerprint of the key that the host offers, as ssh prints them.
+        offered: String,
+    },
+    /// The host offers another key than the known one: somebody may be in the middle.
+    #[error(
+        "the key of {name} has CHANGED: it offers {offered}, but {}:{line} has another key",
+        .file.display()
+    )]
+    Changed {
+        /// The name that was looked up.
+        name: String,
+        /// Type and fingerprint of the key that the host offers, as ssh prints them.
+        offered: String,
+        /// The file that has the known key.
+        file: PathBuf,
+        /// The line of the known key, from 1.
+        line: u64,
+    },
+    /// The offered key is marked `@revoked`.
+    #[error("the key of {name}, {offered}, is REVOKED by {}:{line}", .file.display())]
+    Revoked {
+        /// The name that was looked up.
+        name: String,
+        /// Type and fingerprint of the key that the host offers, as ssh prints them.
+        offered: String,
+        /// The file that revokes it.
+        file: PathBuf,
+        /// The line that revokes it, from 1.
+        line: u64,
+    },
+}
+
+impl HostKeyError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            HostKeyError::Unknown { host, port, .. } => {
+                let port = if *port == 22 {
+                    String::new()
+                } else {
+                    format!("-p {port} ")
+                };
+                Some(format!(
+                    "compare the fingerprint, then: ssh-keyscan {port}{host} >> ~/.ssh/known_hosts (or --host-key-check accept-new)"
+                ))
+            }
+            HostKeyError::Changed { name, file, .. } => Some(format!(
+                "if the host was really re-installed: ssh-keygen -R '{name}' -f '{}', then accept the new key",
+                file.display()
+            )),
+            // Nothing should make it easy to go on with a key that somebody took the trouble to revoke.
+            HostKeyError::Revoked { .. } => None,
+        }
+    }
+}
+
+struct Attempts<'a>(&'a [(SocketAddr, String)]);
+
+impl fmt::Display for Attempts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (address, reason)) in self.0.iter().enumerate() {
+            let separator = if place == 0 { "" } else { "; " };
+            write!(f, "{separator}{} port {}: {reason}", address.ip(), address.port())?;
+        }
+        Ok(())
+    }
+}
+
+struct AuthTrial<'a> {
+    tried: &'a [String],
+    offered: &'a [String],
+    detail: Option<&'a str>,
+}
+
+impl fmt::Display for AuthTrial<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.tried {
+            [] => write!(f, "no identity to offer")?,
+            tried => write!(f, "refused after trying {}", tried.join(", "))?,
+        }
+        if !self.offered.is_empty() {
+            write!(f, "; the server offers {}", self.offered.join(", "))?;
+        }
+        if let Some(detail) = self.detail {
+            write!(f, "; {detail}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,247 @@
+//! The language between the workers and the output: what happened to which job, and how it ended.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::error::HostError;
+
+/// Something that happened to one job. Events of one job arrive in the order in which they happened.
+#[derive(Debug)]
+pub struct Event {
+    /// Number of the job: its place in the list of hosts, from 0.
+    pub job: usize,
+    /// When it happened.
+    pub at: Instant,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+impl Event {
+    /// An event of `job` that happens now.
+    pub fn now(job: usize, kind: EventKind) -> Self {
+        Event {
+            job,
+            at: Instant::now(),
+            kind,
+        }
+    }
+}
+
+/// What can happen to a job.
+#[derive(Debug)]
+pub enum EventKind {
+    /// A worker took the job; connecting starts.
+    Started,
+    /// The session is authenticated; the command is about to be sent.
+    Connected,
+    /// Bytes of the remote command, exactly as they came, at most one read's worth.
+    Output {
+        /// Which of the command's two streams.
+        stream: Stream,
+        /// The bytes; never empty.
+        bytes: Vec<u8>,
+    },
+    /// Something worth telling at `-v`. May quote the remote side: whoever prints it makes it harmless first.
+    Note(String),
+    /// The job is over. The last event of every job, exactly once.
+    Finished(Outcome),
+}
+
+/// One of the two output streams of a remote command (RFC 4254 section 5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Channel data.
+    Stdout,
+    /// Extended data of type 1, SSH_EXTENDED_DATA_STDERR.
+    Stderr,
+}
+
+/// The part of a job that a deadline can end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// TCP connection, banner, key exchange and host key; after authentication, opening the channel.
+    Connect,
+    /// User authentication.
+    Auth,
+    /// The command itself.
+    Command,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Phase::Connect => "connect",
+            Phase::Auth => "auth",
+            Phase::Command => "command",
+        })
+    }
+}
+
+/// How a job ended. Every host of the list ends in exactly one of these.
+#[derive(Debug)]
+pub enum Outcome {
+    /// An exit status was received (RFC 4254 section 6.10). Only status 0 is success.
+    Exited(u32),
+    /// An exit-signal was received: the command died by a signal.
+    Signaled {
+        /// The signal's name without `SIG`, as the server sent it.
+        name: String,
+    },
+    /// A deadline passed.
+    TimedOut {
+        /// In which part of the job.
+        phase: Phase,
+        /// The limit that was set for that part.
+        limit: Duration,
+        /// What had not happened by then, such as "no SSH banner".
+        missing: &'static str,
+    },
+    /// Stopped by us before it could end by itself.
+    Cancelled {
+        /// Whether a connection had been begun; false if the job was still queued.
+        started: bool,
+    },
+    /// It did not get as far as running the command, or the connection was lost on the way.
+    Failed(Box<HostError>),
+}
+
+impl From<HostError> for Outcome {
+    fn from(error: HostError) -> Self {
+        Outcome::Failed(Box::new(error))
+    }
+}
+
+/// The class of an outcome: the word that names it everywhere, and what it means for the exit status of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// Exit status 0 was received.
+    Ok,
+    /// A non-zero exit status was received.
+    Exit,
+    /// The command died by a signal.
+    Signal,
+    /// A deadline passed.
+    Timeout,
+    /// Stopped by us.
+    Cancelled,
+    /// The name could not be resolved.
+    Dns,
+    /// No TCP connection.
+    Connect,
+    /// The host key is unknown, changed or revoked.
+    HostKey,
+    /// No authentication method succeeded.
+    Auth,
+    /// The SSH protocol failed before the command was running.
+    Ssh,
+    /// The connection or channel ended without an exit status.
+    Lost,
+    /// Our side failed.
+    Local,
+}
+
+impl Class {
+    /// The word of the outcome, the same in text and JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Class::Ok => "ok",
+            Class::Exit => "exit",
+            Class::Signal => "signal",
+            Class::Timeout => "timeout",
+            Class::Cancelled => "cancelled",
+            Class::Dns => "dns",
+            Class::Connect => "connect",
+            Class::HostKey => "hostkey",
+            Class::Auth => "auth",
+            Class::Ssh => "ssh",
+            Class::Lost => "lost",
+            Class::Local => "local",
+        }
+    }
+}
+
+impl Outcome {
+    /// The class of this outcome.
+    pub fn class(&self) -> Class {
+        match self {
+            Outcome::Exited(0) => Class::Ok,
+            Outcome::Exited(_) => Class::Exit,
+            Outcome::Signaled { .. } => Class::Signal,
+            Outcome::TimedOut { .. } => Class::Timeout,
+            Outcome::Cancelled { .. } => Class::Cancelled,
+            Outcome::Failed(error) => error.class(),
+        }
+    }
+
+    /// One line on what would help, for failures where something would.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Outcome::Failed(error) => error.hint(),
+            Outcome::TimedOut {
+                phase: Phase::Connect | Phase::Auth,
+                ..
+            } => Some("a slow host or link may need a longer --connect-timeout".to_owned()),
+            Outcome::TimedOut {
+                phase: Phase::Command, ..
+            } => Some("the command was told to stop; -t 0 lets it take as long as it needs".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    /// The outcome in words, starting with the word of its class.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Exited(0) => f.write_str("ok (exit 0)"),
+            Outcome::Exited(status) => write!(f, "exit {status}"),
+            Outcome::Signaled { name } => write!(f, "signal {name}"),
+            Outcome::TimedOut { phase, limit, missing } => {
+                write!(f, "timeout {phase}: {missing} within {} s", limit.as_secs_f64())
+            }
+            Outcome::Cancelled { started: true } => f.write_str("cancelled: stopped while running"),
+            Outcome::Cancelled { started: false } => f.write_str("cancelled: never started"),
+            Outcome::Failed(error) => write!(f, "{}: {error}", error.class().word()),
+        }
+    }
+}
+
+/// How many jobs ended in which class: the only source of the program's exit status.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    counts: std::collections::BTreeMap<Class, usize>,
+}
+
+impl Tally {
+    /// Counts one more job.
+    pub fn add(&mut self, class: Class) {
+        *self.counts.entry(class).or_default() += 1;
+    }
+
+    /// How many jobs ended in `class`.
+    pub fn count(&self, class: Class) -> usize {
+        self.counts.get(&class).copied().unwrap_or(0)
+    }
+
+    /// How many jobs were counted in all.
+    pub fn total(&self) -> usize {
+        self.counts.values().sum()
+    }
+
+    /// The classes that occurred, with their counts, in the order of [`Class`].
+    pub fn iter(&self) -> impl Iterator<Item = (Class, usize)> + '_ {
+        self.counts.iter().map(|(class, count)| (*class, *count))
+    }
+}
+
+impl fmt::Display for Tally {
+    /// `6 hosts: 4 ok, 1 exit, 1 connect`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total = self.total();
+        write!(f, "{total} host{}:", if total == 1 { "" } else { "s" })?;
+        for (place, (class, count)) in self.iter().enumerate() {
+            write!(f, "{} {count} {}", if place == 0 { "" } else { "," }, class.word())?;
+        }
+        Ok(())
+    }
+}

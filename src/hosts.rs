@@ -1,0 +1,414 @@
+//! The hosts of a run, as the user wrote them: `-H` strings and hosts files in pssh's grammar, checked before anything
+//! connects.
+
+use std::fmt;
+use std::io::Read;
+use std::net::Ipv6Addr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// One host as the user wrote it: `[user@]host[:port]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostSpec {
+    /// The login name, if the entry has one.
+    pub user: Option<String>,
+    /// Host name or address, without brackets.
+    pub name: String,
+    /// The port, if the entry has one.
+    pub port: Option<u16>,
+    /// Where the entry stands.
+    pub origin: Origin,
+}
+
+impl fmt::Display for HostSpec {
+    /// `[user@]host[:port]`, with brackets round an IPv6 address that is followed by a port.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(user) = &self.user {
+            write!(f, "{user}@")?;
+        }
+        match self.port {
+            Some(port) if self.name.contains(':') => write!(f, "[{}]:{port}", self.name),
+            Some(port) => write!(f, "{}:{port}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// Where a host entry stands, for messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// In a `-H` string.
+    CommandLine,
+    /// In a hosts file.
+    File {
+        /// The file, `-` for standard input.
+        file: Arc<Path>,
+        /// Line, from 1.
+        line: usize,
+        /// Column in characters, from 1.
+        column: usize,
+    },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::CommandLine => f.write_str("-H"),
+            Origin::File { file, line, column } => write!(f, "{}:{line}:{column}", file.display()),
+        }
+    }
+}
+
+/// What is wrong with the lists of hosts.
+#[derive(Debug, thiserror::Error)]
+pub enum HostsError {
+    /// A hosts file cannot be read.
+    #[error("{}: cannot read the hosts file: {source}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Entries that are not hosts; all of them, so that they can be mended at once.
+    #[error("{}", Bad(.0))]
+    Bad(Vec<BadEntry>),
+}
+
+/// An entry that is not a host.
+#[derive(Debug)]
+pub struct BadEntry {
+    /// Where it stands.
+    pub origin: Origin,
+    /// The entry.
+    pub text: String,
+    /// What is wrong with it, and what was expected.
+    pub problem: String,
+}
+
+/// At most this many bad entries are listed: the first ones tell what kind of file it is.
+const BAD_ENTRIES_SHOWN: usize = 10;
+
+struct Bad<'a>(&'a [BadEntry]);
+
+impl fmt::Display for Bad<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, bad) in self.0.iter().take(BAD_ENTRIES_SHOWN).enumerate() {
+            let separator = if place == 0 { "" } else { "\n" };
+            write!(f, "{separator}{}: {:?}: {}", bad.origin, bad.text, bad.problem)?;
+        }
+        match self.0.len().saturating_sub(BAD_ENTRIES_SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\n... and {more} more bad entries"),
+        }
+    }
+}
+
+/// Reads all hosts of a run: first the files in the order given, then the strings, as pssh does. Duplicates are kept.
+///
+/// # Errors
+/// A file cannot be read, or any entry is not a host.
+pub fn gather(files: &[PathBuf], strings: &[String]) -> Result<Vec<HostSpec>, HostsError> {
+    let mut found = Found::default();
+    for path in files {
+        let text = read(path).map_err(|source| HostsError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        found.add_file(path, &text);
+    }
+    for string in strings {
+        for entry in string.split_whitespace() {
+            found.add(entry, Origin::CommandLine);
+        }
+    }
+    if found.bad.is_empty() {
+        Ok(found.hosts)
+    } else {
+        Err(HostsError::Bad(found.bad))
+    }
+}
+
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    if path == Path::new("-") {
+        let mut text = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut text)?;
+        return Ok(text);
+    }
+    std::fs::read(path)
+}
+
+#[derive(Default)]
+struct Found {
+    hosts: Vec<HostSpec>,
+    bad: Vec<BadEntry>,
+}
+
+impl Found {
+    fn add_file(&mut self, path: &Path, text: &[u8]) {
+        let file: Arc<Path> = Arc::from(path);
+        // A byte order mark is no part of the first host's name.
+        let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+        for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
+            let at = |column| Origin::File {
+                file: Arc::clone(&file),
+                line: number + 1,
+                column,
+            };
+            match std::str::from_utf8(line) {
+                Ok(line) => self.add_line(line, at),
+                Err(error) => self.bad.push(BadEntry {
+                    origin: at(error.valid_up_to() + 1),
+                    text: String::from_utf8_lossy(line).into_owned(),
+                    problem: "not UTF-8 text".to_owned(),
+                }),
+            }
+        }
+    }
+
+    /// A line of a hosts file: `[user@]host[:port] [user]`, with a comment from `#` on.
+    fn add_line(&mut self, line: &str, at: impl Fn(usize) -> Origin) {
+        let line = line.split('#').next().unwrap_or_default();
+        let column = |field: &str| {
+            let offset = field.as_ptr() as usize - line.as_ptr() as usize;
+            line[..offset].chars().count() + 1
+        };
+        let mut fields = line.split_whitespace();
+        let Some(entry) = fields.next() else { return };
+        let user = fields.next();
+        if let Some(extra) = fields.next() {
+            return self.reject(
+                extra,
+                at(column(extra)),
+                "expected [user@]host[:port] [user] and nothing more",
+            );
+        }
+        let before = self.hosts.len();
+        self.add(entry, at(column(entry)));
+        let (Some(user), Some(spec)) = (user, self.hosts.get_mut(before)) else {
+            return;
+        };
+        if spec.user.is_some() {
+            self.hosts.truncate(before);
+            self.reject(
+                user,
+                at(column(user)),
+                "the user is given twice, before the @ and after the host",
+            );
+        } else if let Err(problem) = check_user(user) {
+            self.hosts.truncate(before);
+            self.reject(user, at(column(user)), problem);
+        } else {
+            spec.user = Some(user.to_owned());
+        }
+    }
+
+    fn add(&mut self, entry: &str, origin: Origin) {
+        match parse(entry) {
+            Ok((user, name, port)) => self.hosts.push(HostSpec {
+                user,
+                name,
+                port,
+                origin,
+            }),
+            Err(problem) => self.reject(entry, origin, &problem),
+        }
+    }
+
+    fn reject(&mut self, text: &str, origin: Origin, problem: &str) {
+        self.bad.push(BadEntry {
+            origin,
+            text: text.to_owned(),
+            problem: problem.to_owned(),
+        });
+    }
+}
+
+type Parts = (Option<String>, String, Option<u16>);
+
+/// Takes `[user@]host[:port]` apart. IPv6 addresses may stand bare or, needed before a port, in brackets.
+fn parse(entry: &str) -> Result<Parts, String> {
+    // The last @, as in ssh: a user may be "name@domain".
+    let (user, place) = match entry.rsplit_once('@') {
+        Some((user, place)) => (Some(user), place),
+        None => (None, entry),
+    };
+    if let Some(user) = user {
+        check_user(user)?;
+    }
+    let (name, port) = split_port(place)?;
+    check_name(name)?;
+    Ok((
+        user.map(str::to_owned),
+        name.to_owned(),
+        port.map(parse_port).transpose()?,
+    ))
+}
+
+fn split_port(place: &str) -> Result<(&str, Option<&str>), String> {
+    if let Some(bracketed) = place.strip_prefix('[') {
+        let (name, rest) = bracketed.split_once(']').ok_or("the closing ] is missing")?;
+        return match rest {
+            "" => Ok((name, None)),
+            rest => match rest.strip_prefix(':') {
+                Some(port) => Ok((name, Some(port))),
+                None => Err(format!("expected :port after the ], not {rest:?}")),
+            },
+        };
+    }
+    match place.split_once(':') {
+        None => Ok((place, None)),
+        Some((name, port)) if !port.contains(':') => Ok((name, Some(port))),
+        Some(_) if is_ipv6(place) => Ok((place, None)),
+        Some(_) => Err("more than one colon, but not an IPv6 address; with a port write [address]:port".to_owned()),
+    }
+}
+
+fn is_ipv6(name: &str) -> bool {
+    // A scope such as %eth0 is the resolver's business.
+    name.split('%').next().unwrap_or_default().parse::<Ipv6Addr>().is_ok()
+}
+
+fn parse_port(port: &str) -> Result<u16, String> {
+    let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    match port.parse::<u16>() {
+        Ok(number) if digits && number > 0 => Ok(number),
+        _ => Err(format!("the port {port:?} is not a number from 1 to 65535")),
+    }
+}
+
+/// What ssh(1) refuses in a host name too: an option, control characters, and what a shell would take for its own.
+fn check_name(name: &str) -> Result<(), String> {
+    const MAX_NAME: usize = 1025 - 1; // NI_MAXHOST of netdb.h, less its terminating NUL
+    if name.is_empty() {
+        return Err("the host name is missing".to_owned());
+    }
+    if name.starts_with('-') {
+        return Err("a host name cannot start with -".to_owned());
+    }
+    if name.len() > MAX_NAME {
+        return Err(format!("a host name cannot be longer than {MAX_NAME} bytes"));
+    }
+    match name
+        .chars()
+        .find(|c| c.is_control() || c.is_whitespace() || "'`\"$\\;&<>|(){},/[]".contains(*c))
+    {
+        Some(',') => Err("hosts are separated by blanks, not commas".to_owned()),
+        Some(bad) => Err(format!("a host name cannot contain {bad:?}")),
+        None => Ok(()),
+    }
+}
+
+/// What ssh(1) refuses in a user name given on the command line.
+fn check_user(user: &str) -> Result<(), &'static str> {
+    if user.is_empty() {
+        Err("the user before the @ is missing")
+    } else if user.starts_with('-') {
+        Err("a user name cannot start with -")
+    } else if user.ends_with('\\') || user.chars().any(|c| c.is_control() || "'`\";&<>|(){}".contains(c)) {
+        Err("the user name contains a character that cannot be in one")
+    } else {
+        Ok(())
+    }
+}
+
+/// Checks a user name that comes from elsewhere than a host entry, such as `-l`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_login(user: &str) -> Result<(), &'static str> {
+    check_user(user)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(entry: &str) -> Option<(Option<String>, String, Option<u16>)> {
+        parse(entry).ok()
+    }
+
+    fn expect(user: Option<&str>, name: &str, port: Option<u16>) -> Option<Parts> {
+        Some((user.map(str::to_owned), name.to_owned(), port))
+    }
+
+    #[test]
+    fn takes_entries_apart() {
+        assert_eq!(parts("web1"), expect(None, "web1", None));
+        assert_eq!(parts("root@web2:2222"), expect(Some("root"), "web2", Some(2222)));
+        assert_eq!(parts("a@ad.example@web1"), expect(Some("a@ad.example"), "web1", None));
+        assert_eq!(parts("::1"), expect(None, "::1", None));
+        assert_eq!(parts("[::1]"), expect(None, "::1", None));
+        assert_eq!(
+            parts("u@[fe80::1%eth0]:22"),
+            expect(Some("u"), "fe80::1%eth0", Some(22))
+        );
+        assert_eq!(parts("fe80::1%eth0"), expect(None, "fe80::1%eth0", None));
+        assert_eq!(parts("[web1]:2200"), expect(None, "web1", Some(2200)));
+    }
+
+    #[test]
+    fn refuses_what_is_no_host() {
+        for entry in [
+            "",
+            "@",
+            "@web1",
+            "root@",
+            ":22",
+            "web1:",
+            "web1:0",
+            "web1:65536",
+            "web1:ssh",
+            "web1:+22",
+            "a:b:c",
+            "[::1",
+            "[::1]22",
+            "[]:22",
+            "-oProxyCommand=x",
+            "u@-x",
+            "-l@web1",
+            "web1,web2",
+            "a/b",
+            "a;b",
+            "a\u{7}b",
+            "$(x)",
+            "web[1-3]",
+            "99999999999999999999:22:22",
+        ] {
+            assert!(parse(entry).is_err(), "{entry:?} was taken for {:?}", parse(entry));
+        }
+    }
+
+    #[test]
+    fn files_have_comments_users_and_exact_complaints() {
+        let mut found = Found::default();
+        let text =
+            b"\xef\xbb\xbfweb1 deploy # the first\r\n\n# none\n  root@web2:2222\nweb3 a b\nx@web4 y\nw\xff\nweb5";
+        found.add_file(Path::new("hosts.txt"), text);
+        let hosts: Vec<String> = found.hosts.iter().map(HostSpec::to_string).collect();
+        assert_eq!(hosts, ["deploy@web1", "root@web2:2222", "web5"]);
+        assert_eq!(found.hosts[1].origin.to_string(), "hosts.txt:4:3");
+        let bad: Vec<String> = found.bad.iter().map(|bad| bad.origin.to_string()).collect();
+        assert_eq!(bad, ["hosts.txt:5:8", "hosts.txt:6:8", "hosts.txt:7:2"]);
+    }
+
+    #[test]
+    fn files_come_before_strings_and_duplicates_stay() {
+        let hosts = gather(&[], &["b a".to_owned(), "a".to_owned()]).expect("good hosts");
+        assert_eq!(
+            hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(),
+            ["b", "a", "a"]
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_printed_parses_back(entry in "\\PC{0,24}") {
+            if let Ok((user, name, port)) = parse(&entry) {
+                let spec = HostSpec { user, name, port, origin: Origin::CommandLine };
+                let again = parse(&spec.to_string()).expect("printed form parses");
+                proptest::prop_assert_eq!((spec.user, spec.name, spec.port), again);
+            }
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Runs a command on 1 to 10,000 hosts over SSH in parallel, and gives every host exactly one outcome.
+//!
+//! ```text
+//! argv, PSSH_* ── cli ─► Settings ────────────────┐
+//! -h -H, stdin ── hosts ─► HostSpec ─ jobs ─► Job ┴─► queue (names looked up, list order) ─► pool (rayon)
+//!                                                       │ on one thread, per job:
+//!                                                       │   ssh/session  (socket → handshake → host key → auth)
+//!                                                       │   ssh/exec     (one poll loop: stdout, stderr, deadline, cancel)
+//!                                                       ▼
+//!                        Event over a bounded channel ──► output (main thread, the only writer)
+//!  signals ─ Cancel ─► ends every wait                       reports; Tally ─► exit status
+//! ```
+
+pub mod cancel;
+pub mod cli;
+pub mod duration;
+pub mod error;
+pub mod event;
+pub mod exit;
+pub mod hosts;
+pub mod jobs;
+pub mod limits;
+pub mod output;
+pub mod pool;
+pub mod queue;
+pub mod resolve;
+pub mod run;
+pub mod settings;
+pub mod signals;
+pub mod ssh;

@@ -1,0 +1,27 @@
+//! All that is printed: one writer on the main thread, and the reports that turn events into text.
+
+mod lines;
+mod mux;
+mod sanitize;
+mod writer;
+
+pub use lines::Lines;
+pub use mux::{Report, Summary, multiplex};
+pub use sanitize::sanitize;
+pub use writer::{Broken, Output};
+
+use std::io::Write;
+
+/// Tells the user something that is about the run as a whole, before it starts or after it has ended. May have several
+/// lines.
+pub fn complain(text: &str) {
+    for line in text.lines() {
+        raw_stderr(&format!("pssh: {}\n", sanitize(line)));
+    }
+}
+
+/// Writes our own text to standard error as it is.
+pub fn raw_stderr(text: &str) {
+    // With standard error closed there is nobody to tell.
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}

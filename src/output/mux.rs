@@ -1,0 +1,87 @@
+//! The multiplexer: the one receiver of all events and the only writer.
+
+use crossbeam_channel::Receiver;
+
+use super::writer::{Broken, Output};
+use crate::cancel::{Cancel, Reason};
+use crate::error::HostError;
+use crate::event::{Event, EventKind, Outcome, Tally};
+use crate::jobs::Job;
+
+/// A way to show a run. Reports append to the output's buffers; when they are written is not theirs to decide.
+pub trait Report {
+    /// Something happened to `job`.
+    fn event(&mut self, job: &Job, event: Event, output: &mut Output);
+    /// All jobs have ended.
+    fn finish(&mut self, tally: &Tally, output: &mut Output);
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Summary {
+    /// How many jobs ended in which class; its total is the number of jobs.
+    pub tally: Tally,
+    /// Why standard output could not be written to the end.
+    pub broken: Option<Broken>,
+}
+
+/// Passes all `events` to `report` until every sender is gone. Every one of `jobs` is counted exactly once.
+///
+/// If standard output breaks, the run is cancelled, and goes on being received to its end so that no worker hangs.
+pub fn multiplex(jobs: &[Job], events: &Receiver<Event>, report: &mut dyn Report, cancel: &Cancel) -> Summary {
+    let mut output = Output::standard();
+    let mut ended = vec![false; jobs.len()];
+    let mut tally = Tally::default();
+    let mut broken = None;
+    let mut take = |event: Event, output: &mut Output, tally: &mut Tally| {
+        if let EventKind::Finished(outcome) = &event.kind {
+            if std::mem::replace(&mut ended[event.job], true) {
+                return;
+            }
+            tally.add(outcome.class());
+        }
+        report.event(&jobs[event.job], event, output);
+    };
+    loop {
+        let event = match events.try_recv() {
+            Ok(event) => event,
+            // Before it waits, everything is on its way to the reader.
+            Err(_) => {
+                output.flush();
+                match events.recv() {
+                    Ok(event) => event,
+                    Err(_) => break,
+                }
+            }
+        };
+        take(event, &mut output, &mut tally);
+        if let Some(news) = output.take_broken() {
+            cancel.trigger(match news {
+                Broken::Closed => Reason::OutputClosed,
+                Broken::Failed(_) => Reason::OutputFailed,
+            });
+            broken = Some(news);
+        }
+    }
+    // A worker that vanished must not take its host along.
+    for job in jobs {
+        let doing = "a fault in pssh itself";
+        let detail = "the job ended without an outcome".to_owned();
+        let outcome = Outcome::from(HostError::Local {
+            doing,
+            detail,
+            hint: None,
+        });
+        take(
+            Event::now(job.number, EventKind::Finished(outcome)),
+            &mut output,
+            &mut tally,
+        );
+    }
+    report.finish(&tally, &mut output);
+    output.flush();
+    Summary {
+        tally,
+        broken: broken.or_else(|| output.take_broken()),
+    }
+}

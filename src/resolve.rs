@@ -1,0 +1,105 @@
+//! Looking up host names without holding a slot of the pool: getaddrinfo(3) blocks, and cannot be interrupted.
+
+use std::net::{IpAddr, ToSocketAddrs};
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+/// How many names are looked up at the same time. A mute name server holds a thread for 10 s or more per name.
+const MAX_THREADS: usize = 32;
+/// Bytes of stack of a lookup thread. NSS modules such as sss or winbind want more than getaddrinfo itself.
+const STACK: usize = 512 * 1024;
+
+/// The answer to one question: the job that asked, and its addresses or why there are none.
+pub struct Answer {
+    /// Number of the job.
+    pub job: usize,
+    /// The addresses in the order in which they should be tried, never empty.
+    pub addresses: Result<Vec<IpAddr>, String>,
+}
+
+/// A few threads that look names up, started as they are needed. They end when the resolver is dropped and their last
+/// lookup is over, which nobody waits for.
+pub struct Resolver {
+    questions: Sender<(usize, String)>,
+    waiting: Receiver<(usize, String)>,
+    answer: Sender<Answer>,
+    answers: Receiver<Answer>,
+    threads: usize,
+}
+
+impl Resolver {
+    /// A resolver without threads yet.
+    pub fn new() -> Resolver {
+        let (questions, waiting) = unbounded();
+        let (answer, answers) = unbounded();
+        Resolver {
+            questions,
+            waiting,
+            answer,
+            answers,
+            threads: 0,
+        }
+    }
+
+    /// Asks for the addresses of `name` on behalf of `job`.
+    pub fn ask(&mut self, job: usize, name: String) {
+        // A thread per question up to the limit: whether the others are busy cannot be known without a race.
+        if self.threads < MAX_THREADS {
+            let (waiting, answer) = (self.waiting.clone(), self.answer.clone());
+            let work = move || {
+                for (job, name) in waiting {
+                    if answer
+                        .send(Answer {
+                            job,
+                            addresses: lookup(&name),
+                        })
+                        .is_err()
+                    {
+                        return;
+                    }
+                }
+            };
+            match thread::Builder::new()
+                .name("pssh-resolve".to_owned())
+                .stack_size(STACK)
+                .spawn(work)
+            {
+                Ok(_) => self.threads += 1,
+                Err(error) if self.threads == 0 => {
+                    let addresses = Err(format!("no thread to look it up: {error}"));
+                    let _ = self.answer.send(Answer { job, addresses });
+                    return;
+                }
+                Err(_) => {}
+            }
+        }
+        let _ = self.questions.send((job, name));
+    }
+
+    /// Where the answers arrive.
+    pub fn answers(&self) -> Receiver<Answer> {
+        self.answers.clone()
+    }
+}
+
+fn lookup(name: &str) -> Result<Vec<IpAddr>, String> {
+    let found = (name, 0).to_socket_addrs().map_err(|error| {
+        let text = error.to_string();
+        // std's own words before the resolver's.
+        text.strip_prefix("failed to lookup address information: ")
+            .unwrap_or(&text)
+            .to_owned()
+    })?;
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for address in found.map(|address| address.ip()) {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() {
+        Err("the name has no address".to_owned())
+    } else {
+        Ok(addresses)
+    }
+}

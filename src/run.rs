@@ -1,0 +1,131 @@
+//! A run from the parsed command line to the exit status. Reads as the table of contents of the program.
+
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use clap::error::ErrorKind;
+
+use crate::cancel::{Cancel, Reason};
+use crate::cli::Opts;
+use crate::hosts::{self, HostSpec, HostsError};
+use crate::jobs::{self, Job};
+use crate::limits;
+use crate::output::{self, Broken, Lines};
+use crate::settings::{Environment, Settings};
+use crate::ssh::Runner;
+use crate::{exit, pool, signals};
+
+/// How the program is to end.
+#[derive(Debug)]
+pub enum Ending {
+    /// With this exit status.
+    Status(u8),
+    /// By this signal.
+    Signal(i32),
+}
+
+/// Why a run could not be made, or not be brought to its end; with the exit status for it.
+#[derive(Debug)]
+pub struct Fatal {
+    /// The exit status: usage or our own failure.
+    pub status: u8,
+    /// What to tell the user.
+    pub error: anyhow::Error,
+}
+
+/// The input is wrong; nothing was connected to.
+fn usage(error: impl Into<anyhow::Error>) -> Fatal {
+    Fatal {
+        status: exit::USAGE,
+        error: error.into(),
+    }
+}
+
+/// Our side failed.
+fn failure(error: impl Into<anyhow::Error>) -> Fatal {
+    Fatal {
+        status: exit::FAILURE,
+        error: error.into(),
+    }
+}
+
+/// Runs what the command line asks for.
+///
+/// # Errors
+/// Whatever is wrong before the first connection, or with our own output after it.
+pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
+    let mut settings =
+        Settings::resolve(opts, &Environment::of_process()).map_err(|problem| usage(anyhow!(problem)))?;
+    if opts.command.is_empty() {
+        return Err(usage(anyhow!("there is no command to run (--help shows how)")));
+    }
+    let command = jobs::command(&opts.command).map_err(usage)?;
+    let jobs: Arc<[Job]> = jobs::make(hosts(opts)?, &command).into();
+
+    settings.pool_size = settings.pool_size.min(jobs.len());
+    let room = limits::make_room(settings.pool_size);
+    if let Some(files) = room.too_low {
+        if room.hosts == 0 {
+            return Err(failure(anyhow!(
+                "only {files} files may be open, too few for a single host (ulimit -n)"
+            )));
+        }
+        output::complain(&format!(
+            "only {files} files may be open (ulimit -Hn), which is enough for {} hosts at once, not {}",
+            room.hosts, settings.pool_size
+        ));
+        settings.pool_size = room.hosts;
+    }
+
+    let cancel = Cancel::new().context("cannot make a pipe").map_err(failure)?;
+    signals::install(&cancel)
+        .context("cannot handle signals")
+        .map_err(failure)?;
+    let (pool_size, lookup_limit, verbose) = (settings.pool_size, settings.connect_timeout, settings.verbose);
+    let runner = Runner::new(settings, &cancel).map_err(usage)?;
+    if verbose {
+        runner.notes().iter().for_each(|note| output::complain(note));
+    }
+
+    let stop = cancel.clone();
+    let work = move |job: &Job, task: &_, events: &_| runner.run(job, task, events, &stop);
+    let events = pool::start(Arc::clone(&jobs), pool_size, lookup_limit, &cancel, work)
+        .context("cannot start the threads")
+        .map_err(failure)?;
+    let mut report = Lines::new(jobs.len(), verbose);
+    let summary = output::multiplex(&jobs, &events, &mut report, &cancel);
+
+    match (summary.broken, cancel.reason()) {
+        (Some(Broken::Failed(error)), _) => Err(failure(anyhow!(error).context("cannot write to standard output"))),
+        // As any filter of a pipeline whose reader has seen enough.
+        (Some(Broken::Closed), _) => Ok(Ending::Signal(signal_hook::consts::SIGPIPE)),
+        (None, Some(Reason::Signal(signal))) => Ok(Ending::Signal(signal)),
+        (None, _) => Ok(Ending::Status(exit::of_tally(&summary.tally))),
+    }
+}
+
+/// The hosts of the run, or what is wrong with them.
+fn hosts(opts: &Opts) -> Result<Vec<HostSpec>, Fatal> {
+    let hosts = hosts::gather(&opts.hosts, &opts.host).map_err(|error| match error {
+        HostsError::Read { .. } => failure(error),
+        HostsError::Bad(_) => usage(error),
+    })?;
+    if !hosts.is_empty() {
+        return Ok(hosts);
+    }
+    if !opts.hosts.is_empty() || !opts.host.is_empty() {
+        return Err(usage(anyhow!("the list of hosts is empty")));
+    }
+    let first = opts.command.first().and_then(|word| word.to_str()).unwrap_or_default();
+    let problem = if first.contains('@') && opts.command.len() > 1 {
+        anyhow!("there are no hosts; did you mean: pssh -H {first} ...?")
+    } else {
+        anyhow!("there are no hosts: name them with -H 'HOST HOST' or -h FILE")
+    };
+    Err(usage(problem))
+}
+
+/// Whether a refused command line was only a question, such as `--help`.
+pub fn is_question(error: &clap::Error) -> bool {
+    matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)
+}

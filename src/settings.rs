@@ -1,0 +1,256 @@
+//! The decisions that hold for a whole run. Workers see these, never the command line.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::cli::{self, Opts};
+use crate::duration;
+use crate::hosts;
+
+/// What to do with a host key that known_hosts does not have. A revoked key is refused in every case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum HostKeyCheck {
+    /// Refuse unknown and changed keys.
+    #[default]
+    Strict,
+    /// Add the key of a host that is not known yet; refuse changed ones.
+    AcceptNew,
+    /// Take any key: whoever is in the middle can read and change everything.
+    Off,
+}
+
+/// Run-wide decisions, made from the command line, the environment and defaults.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How many hosts run at once, at most.
+    pub pool_size: usize,
+    /// The login name for hosts whose entry has none.
+    pub user: String,
+    /// How long TCP connection, banner, key exchange and authentication may take together, per host.
+    pub connect_timeout: Duration,
+    /// How long the command may run; `None` is as long as it likes.
+    pub command_timeout: Option<Duration>,
+    /// What to do with unknown host keys.
+    pub host_key_check: HostKeyCheck,
+    /// The user's known_hosts files; new keys go into the first.
+    pub known_hosts: Vec<PathBuf>,
+    /// The machine's known_hosts files.
+    pub global_known_hosts: Vec<PathBuf>,
+    /// Private key files that the user named.
+    pub identities: Vec<PathBuf>,
+    /// Where the default identities are looked for when none is named, usually `~/.ssh`.
+    pub default_identities: Option<PathBuf>,
+    /// The agent's socket, if one is to be asked.
+    pub agent: Option<PathBuf>,
+    /// Whether jobs tell what they do.
+    pub verbose: bool,
+}
+
+/// How many hosts run at once unless told otherwise: the reference client's default.
+const POOL_SIZE: usize = 10;
+/// How long connecting may take unless told otherwise: the reference client's default.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What the settings need to know of the world, so that making them is a pure function.
+pub struct Environment<'a> {
+    /// The environment variables.
+    pub variable: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The user's name in the password database.
+    pub login: Option<String>,
+    /// The user's home directory.
+    pub home: Option<PathBuf>,
+}
+
+impl Environment<'static> {
+    /// The process's own. The home directory is $HOME, else the password database's.
+    pub fn of_process() -> Self {
+        let entry = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten();
+        let home = std::env::var_os("HOME")
+            .filter(|home| !home.is_empty())
+            .map(PathBuf::from);
+        Environment {
+            variable: &|name| std::env::var_os(name),
+            home: home.or_else(|| entry.as_ref().map(|entry| entry.dir.clone())),
+            login: entry.map(|entry| entry.name),
+        }
+    }
+}
+
+impl Environment<'_> {
+    /// A variable that is set and not empty, as text.
+    fn text(&self, name: &str) -> Result<Option<String>, String> {
+        match (self.variable)(name).filter(|value| !value.is_empty()) {
+            None => Ok(None),
+            Some(value) => value
+                .into_string()
+                .map(Some)
+                .map_err(|value| format!("{name}={value:?}: not UTF-8 text")),
+        }
+    }
+
+    fn parsed<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        parse(&text)
+            .map(Some)
+            .map_err(|problem| format!("{name}={text}: {problem}"))
+    }
+}
+
+impl Settings {
+    /// Makes the settings of the command line, then the `PSSH_*` environment, then the defaults.
+    ///
+    /// # Errors
+    /// A value is not what it should be; the message names where it came from.
+    pub fn resolve(opts: &Opts, environment: &Environment<'_>) -> Result<Settings, String> {
+        let home = environment.home.as_deref();
+        let user = match &opts.user {
+            Some(user) => Some(("-l", user.clone())),
+            None => environment.text("PSSH_USER")?.map(|user| ("PSSH_USER", user)),
+        };
+        if let Some((origin, user)) = &user {
+            hosts::check_login(user).map_err(|problem| format!("{origin} {user:?}: {problem}"))?;
+        }
+        let user = user.map(|(_, user)| user).or_else(|| environment.login.clone());
+        let pool_size = opts
+            .par
+            .map_or_else(|| environment.parsed("PSSH_PAR", cli::pool_size), |size| Ok(Some(size)))?;
+        let timeout = opts.timeout.map_or_else(
+            || environment.parsed("PSSH_TIMEOUT", duration::parse),
+            |time| Ok(Some(time)),
+        )?;
+        let agent = match (&opts.agent, opts.no_agent) {
+            (_, true) => None,
+            (Some(socket), _) => Some(expand(socket, home)),
+            (None, _) => (environment.variable)("SSH_AUTH_SOCK")
+                .filter(|path| !path.is_empty())
+                .map(PathBuf::from),
+        };
+        let ssh_dir = home.map(|home| home.join(".ssh"));
+        let (known_hosts, global_known_hosts) = if opts.known_hosts.is_empty() {
+            // ssh_config(5), UserKnownHostsFile and GlobalKnownHostsFile.
+            let user = ssh_dir
+                .iter()
+                .flat_map(|dir| [dir.join("known_hosts"), dir.join("known_hosts2")]);
+            let global = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"].map(PathBuf::from);
+            (user.collect(), global.to_vec())
+        } else {
+            (
+                opts.known_hosts.iter().map(|path| expand(path, home)).collect(),
+                Vec::new(),
+            )
+        };
+        Ok(Settings {
+            pool_size: pool_size.unwrap_or(POOL_SIZE),
+            user: user.ok_or("the password database has no name for you; say who to log in as with -l")?,
+            connect_timeout: opts.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
+            command_timeout: timeout.filter(|timeout| !timeout.is_zero()),
+            host_key_check: opts.host_key_check.unwrap_or_default(),
+            known_hosts,
+            global_known_hosts,
+            identities: opts.identity.iter().map(|path| expand(path, home)).collect(),
+            default_identities: ssh_dir,
+            agent,
+            verbose: opts.verbose > 0,
+        })
+    }
+
+    /// Bytes that each host may send ahead of what we have read: its channel's receive window.
+    ///
+    /// libssh2's own 2 MiB keep a 100 ms path as busy as OpenSSH does. All windows together are what a stalled reader of our
+    /// output can make us hold, so they share a budget in large pools.
+    pub fn window(&self) -> u32 {
+        const BUDGET: usize = 64 << 20;
+        const LARGEST: usize = 2 << 20;
+        const SMALLEST: usize = 256 << 10;
+        (BUDGET / self.pool_size.max(1)).clamp(SMALLEST, LARGEST) as u32
+    }
+}
+
+/// Expands a leading `~`, for where no shell has done it: `--identity=~/key`. Other users' homes stay as they are.
+fn expand(path: &Path, home: Option<&Path>) -> PathBuf {
+    let home = || home.and_then(Path::to_str);
+    path.to_str().map_or_else(
+        || path.to_owned(),
+        |path| shellexpand::tilde_with_context(path, home).as_ref().into(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn settings(args: &[&str], variables: &[(&str, &str)]) -> Result<Settings, String> {
+        let opts = Opts::try_parse_from([&["pssh"], args].concat()).expect("a good command line");
+        let variable = |name: &str| {
+            variables
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| OsString::from(value))
+        };
+        let environment = Environment {
+            variable: &variable,
+            login: Some("me".to_owned()),
+            home: Some("/home/me".into()),
+        };
+        Settings::resolve(&opts, &environment)
+    }
+
+    #[test]
+    fn the_command_line_beats_the_environment_beats_the_default() {
+        let default = settings(&[], &[]).expect("defaults");
+        assert_eq!((default.pool_size, default.user.as_str()), (10, "me"));
+        assert_eq!(default.connect_timeout, Duration::from_secs(120));
+        assert_eq!(default.command_timeout, None);
+        assert_eq!(default.host_key_check, HostKeyCheck::Strict);
+        assert_eq!(default.agent, None);
+        assert_eq!(default.known_hosts[0], Path::new("/home/me/.ssh/known_hosts"));
+        let variables = [
+            ("PSSH_PAR", "7"),
+            ("PSSH_USER", "ops"),
+            ("PSSH_TIMEOUT", "60"),
+            ("SSH_AUTH_SOCK", "/a"),
+        ];
+        let environment = settings(&[], &variables).expect("good variables");
+        assert_eq!((environment.pool_size, environment.user.as_str()), (7, "ops"));
+        assert_eq!(environment.command_timeout, Some(Duration::from_secs(60)));
+        assert_eq!(environment.agent.as_deref(), Some(Path::new("/a")));
+        let both = settings(&["-p3", "-l", "root", "-t0", "--no-agent"], &variables).expect("good options");
+        assert_eq!(
+            (both.pool_size, both.user.as_str(), both.command_timeout, both.agent),
+            (3, "root", None, None)
+        );
+    }
+
+    #[test]
+    fn bad_values_name_their_origin() {
+        assert!(
+            settings(&[], &[("PSSH_PAR", "many")])
+                .expect_err("no number")
+                .starts_with("PSSH_PAR=many: ")
+        );
+        assert!(
+            settings(&[], &[("PSSH_PAR", "")]).is_ok(),
+            "an empty variable is as good as none"
+        );
+        assert!(settings(&["-l", "-x"], &[]).is_err());
+    }
+
+    #[test]
+    fn a_tilde_is_the_home_directory() {
+        let settings = settings(&["--identity=~/key", "--known-hosts", "kh"], &[]).expect("good options");
+        assert_eq!(settings.identities, [Path::new("/home/me/key")]);
+        assert_eq!(settings.known_hosts, [Path::new("kh")]);
+        assert!(settings.global_known_hosts.is_empty());
+    }
+
+    #[test]
+    fn large_pools_share_their_windows() {
+        let window = |size: &str| settings(&["-p", size], &[]).expect("a size").window();
+        assert_eq!(
+            (window("1"), window("32"), window("64"), window("5000")),
+            (2 << 20, 2 << 20, 1 << 20, 256 << 10)
+        );
+    }
+}

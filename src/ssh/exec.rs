@@ -1,0 +1,348 @@
+//! One command on one session: a single poll loop over output, deadline and cancel, to one truthful outcome.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Select, Sender, TrySendError};
+use rustix::event::PollFlags;
+
+use super::ffi::{self, Channel, Exit};
+use super::session::{Session, Stop};
+use super::wait::{Watch, poll_with};
+use crate::cancel::Cancel;
+use crate::error::HostError;
+use crate::event::{Event, EventKind, Outcome, Phase, Stream};
+
+/// Bytes of one read: the largest packet that we accept.
+const READ_SIZE: usize = 32 * 1024;
+/// Reads of one stream in a row before the other has its turn.
+const READ_BURST: usize = 8;
+/// How long a command that was told to stop (TERM) may take before it is killed.
+const TERM_GRACE: Duration = Duration::from_secs(2);
+/// How long the server may take to report the end of a killed command before the channel is closed anyway.
+const KILL_GRACE: Duration = Duration::from_secs(1);
+/// How soon to look again when the socket alone would not tell that there is something to do.
+const BLIND_PAUSE: Duration = Duration::from_millis(10);
+/// Both streams with their numbers in libssh2. stderr first, as its lines explain what follows.
+const STREAMS: [(Stream, i32); 2] = [(Stream::Stderr, 1), (Stream::Stdout, 0)];
+
+/// What to run, and within which bounds.
+pub struct Command<'a> {
+    /// Number of the job, for its events.
+    pub job: usize,
+    /// The command, as the remote shell gets it.
+    pub bytes: &'a [u8],
+    /// How long it may run; `None` is as long as it likes.
+    pub timeout: Option<Duration>,
+    /// Bytes that the server may send beyond what we have read.
+    pub window: u32,
+}
+
+/// Runs `command` on `session`, sends its output as events, and says how it ended.
+///
+/// Standard input is closed at once. `watch` bounds the opening of the channel and the server's consent to the command; the
+/// command itself is bounded by its own timeout and the cancel.
+pub fn run(session: &mut Session, command: &Command<'_>, events: &Sender<Event>, watch: &mut Watch<'_>) -> Outcome {
+    watch.expect(Phase::Connect, "no session channel");
+    let channel = match session.driver().drive(watch, |ssh| Channel::open(ssh, command.window)) {
+        Ok(channel) => channel,
+        Err(stop) => return not_started(session, stop, "opening a channel"),
+    };
+    // From here on the command may be running: whatever happens is no longer "could not connect".
+    watch.expect(Phase::Connect, "no answer to the exec request");
+    match session.driver().drive(watch, |_| channel.exec(command.bytes)) {
+        Ok(()) => {}
+        Err(stop) => return not_started(session, stop, "starting the command"),
+    }
+    Running {
+        session,
+        channel,
+        command,
+        events,
+        cancel: watch.cancel(),
+        deadline: command.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+        eof_sent: false,
+        undelivered: None,
+        stopping: None,
+        buffer: vec![0; READ_SIZE],
+    }
+    .to_the_end()
+}
+
+fn not_started(session: &Session, stop: Stop, doing: &'static str) -> Outcome {
+    match stop {
+        Stop::Job(outcome) => outcome,
+        Stop::Ssh(_) if session.is_dead() => HostError::Lost {
+            detail: format!("the connection ended while {doing}"),
+        }
+        .into(),
+        Stop::Ssh(error) => HostError::Ssh {
+            doing,
+            detail: error.message().to_owned(),
+            hint: None,
+        }
+        .into(),
+    }
+}
+
+/// A command that the server has agreed to run.
+struct Running<'a> {
+    session: &'a mut Session,
+    channel: Channel,
+    command: &'a Command<'a>,
+    events: &'a Sender<Event>,
+    cancel: &'a Cancel,
+    deadline: Option<Instant>,
+    eof_sent: bool,
+    /// Output that the full event channel has not taken yet. As long as there is any, nothing is read: a slow reader of
+    /// our output slows the remote command instead of filling memory.
+    undelivered: Option<Event>,
+    stopping: Option<Stopping>,
+    buffer: Vec<u8>,
+}
+
+/// The command is being stopped by us: why, and what happens when.
+struct Stopping {
+    outcome: Outcome,
+    killed: bool,
+    next: Instant,
+    /// A signal request that libssh2 has not got rid of yet.
+    unsent: Option<&'static str>,
+}
+
+/// What one round over both streams came to.
+#[derive(PartialEq, Eq)]
+enum Drained {
+    /// Something was read; there may be more.
+    Some,
+    /// Both streams have nothing now.
+    Nothing,
+    /// The transport failed.
+    Failed(String),
+}
+
+impl Running<'_> {
+    fn to_the_end(mut self) -> Outcome {
+        loop {
+            if self.stop_if_due() {
+                return self.finish(Outcome::Cancelled { started: true });
+            }
+            if !self.deliver() {
+                continue;
+            }
+            self.send_requests();
+            let mut drained = self.drain();
+            if drained == Drained::Nothing && self.channel.queued() > 0 {
+                // Looking for stdout has taken stderr off the socket: nothing would wake us for it.
+                drained = self.drain();
+            }
+            if self.undelivered.is_some() || drained == Drained::Some {
+                continue;
+            }
+            if let Some(outcome) = self.ending(&drained) {
+                return self.finish(outcome);
+            }
+            self.wait();
+        }
+    }
+
+    /// The outcome, once nothing more can come.
+    fn ending(&self, drained: &Drained) -> Option<Outcome> {
+        let eof = self.channel.eof();
+        // An error here is as good as a close: the transport has failed.
+        let closed = eof && !matches!(self.channel.wait_closed(), Err(error) if ffi::would_block(&error));
+        let over = match drained {
+            Drained::Failed(message) => Some(format!("the connection failed: {message}")),
+            _ if self.session.is_dead() => Some("the connection ended without an exit status".to_owned()),
+            _ if closed => Some("the channel was closed without an exit status".to_owned()),
+            _ => None,
+        };
+        match self.channel.exit() {
+            // The server has said how it ended and that no more output comes: no need to wait for the close as well.
+            Exit::Status(status) if eof || over.is_some() => Some(Outcome::Exited(status)),
+            Exit::Signal(name) if eof || over.is_some() => Some(Outcome::Signaled { name }),
+            Exit::Unknown => over.map(|detail| HostError::Lost { detail }.into()),
+            Exit::Status(_) | Exit::Signal(_) => None,
+        }
+    }
+
+    /// Hands on what was received, ends the channel, and gives the outcome: a command that we stopped did not end by
+    /// itself, whatever it says.
+    fn finish(mut self, outcome: Outcome) -> Outcome {
+        let Some(stopping) = self.stopping.take() else {
+            let _ = self.channel.close();
+            self.session.disconnect();
+            return outcome;
+        };
+        // What libssh2 holds was received and belongs to the user; what else may come does not end by itself.
+        let mut left = self.channel.queued();
+        let _ = self.channel.close();
+        self.deadline = None;
+        loop {
+            if let Some(event) = self.undelivered.take() {
+                let _ = self.events.send(event);
+            }
+            if left == 0 || self.drain_once(&mut left) != Drained::Some {
+                break;
+            }
+        }
+        self.session.disconnect();
+        stopping.outcome
+    }
+
+    /// Reads both streams until they have nothing, or the events are full.
+    fn drain(&mut self) -> Drained {
+        let mut drained = Drained::Nothing;
+        for (stream, id) in STREAMS {
+            for _ in 0..READ_BURST {
+                match self.read(stream, id) {
+                    Drained::Some => drained = Drained::Some,
+                    Drained::Nothing => break,
+                    failed => return failed,
+                }
+                if !self.deliver() {
+                    return drained;
+                }
+            }
+        }
+        drained
+    }
+
+    /// Reads each stream at most once, as long as `left` lasts.
+    fn drain_once(&mut self, left: &mut usize) -> Drained {
+        for (stream, id) in STREAMS {
+            let drained = self.read(stream, id);
+            if drained == Drained::Some {
+                if let Some(Event {
+                    kind: EventKind::Output { bytes, .. },
+                    ..
+                }) = &self.undelivered
+                {
+                    *left = left.saturating_sub(bytes.len());
+                }
+                return drained;
+            }
+        }
+        Drained::Nothing
+    }
+
+    /// Reads one piece of one stream; it is undelivered then.
+    fn read(&mut self, stream: Stream, id: i32) -> Drained {
+        match self.channel.read(id, &mut self.buffer) {
+            Ok(0) => Drained::Nothing,
+            Ok(count) => {
+                let bytes = self.buffer[..count].to_vec();
+                self.undelivered = Some(Event::now(self.command.job, EventKind::Output { stream, bytes }));
+                Drained::Some
+            }
+            Err(error) if ffi::would_block(&error) => Drained::Nothing,
+            Err(error) => Drained::Failed(error.message().to_owned()),
+        }
+    }
+
+    /// Hands the undelivered event on, waiting for room no longer than the next thing to do allows; says whether none is
+    /// left.
+    fn deliver(&mut self) -> bool {
+        let Some(event) = self.undelivered.take() else {
+            return true;
+        };
+        let event = match self.events.try_send(event) {
+            // With nobody to listen any more, the run is being abandoned.
+            Ok(()) | Err(TrySendError::Disconnected(_)) => return true,
+            Err(TrySendError::Full(event)) => event,
+        };
+        let mut select = Select::new();
+        let room = select.send(self.events);
+        if self.stopping.is_none() {
+            select.recv(self.cancel.channel());
+        }
+        let ready = match self.next_due() {
+            Some(due) => select.select_deadline(due).ok(),
+            None => Some(select.select()),
+        };
+        match ready {
+            Some(operation) if operation.index() == room => {
+                let _ = operation.send(self.events, event);
+                true
+            }
+            Some(operation) => {
+                let _ = operation.recv(self.cancel.channel());
+                self.undelivered = Some(event);
+                false
+            }
+            None => {
+                self.undelivered = Some(event);
+                false
+            }
+        }
+    }
+
+    /// Closes the command's input, and sends a signal request that is still due.
+    fn send_requests(&mut self) {
+        if !self.eof_sent {
+            self.eof_sent = !matches!(self.channel.send_eof(), Err(error) if ffi::would_block(&error));
+        }
+        // libssh2 must repeat a blocked request before it is given another.
+        if self.eof_sent
+            && let Some(stopping) = &mut self.stopping
+            && let Some(name) = stopping.unsent
+        {
+            let blocked = matches!(self.channel.signal(name), Err(error) if ffi::would_block(&error));
+            stopping.unsent = blocked.then_some(name);
+        }
+    }
+
+    /// Begins or goes on with stopping the command where it is time to; says whether patience is at its end.
+    fn stop_if_due(&mut self) -> bool {
+        let now = Instant::now();
+        let Some(stopping) = &mut self.stopping else {
+            let outcome = if self.cancel.is_triggered() {
+                Outcome::Cancelled { started: true }
+            } else if self.deadline.is_some_and(|deadline| now >= deadline) {
+                let limit = self.command.timeout.unwrap_or_default();
+                Outcome::TimedOut {
+                    phase: Phase::Command,
+                    limit,
+                    missing: "not finished",
+                }
+            } else {
+                return false;
+            };
+            self.stopping = Some(Stopping {
+                outcome,
+                killed: false,
+                next: now + TERM_GRACE,
+                unsent: Some("TERM"),
+            });
+            return false;
+        };
+        if now < stopping.next {
+            return false;
+        }
+        if stopping.killed {
+            return true;
+        }
+        stopping.killed = true;
+        stopping.next = now + KILL_GRACE;
+        stopping.unsent = Some("KILL");
+        false
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.stopping.as_ref().map(|stopping| stopping.next).or(self.deadline)
+    }
+
+    /// Waits until the socket has something, or the next thing is due.
+    fn wait(&mut self) {
+        let flags = self.session.directions() | PollFlags::IN;
+        let unsent = !self.eof_sent || self.stopping.as_ref().is_some_and(|stopping| stopping.unsent.is_some());
+        let blind = self.channel.queued() > 0 || (unsent && !flags.contains(PollFlags::OUT));
+        let pause = blind.then(|| Instant::now() + BLIND_PAUSE);
+        let until = [self.next_due(), pause].into_iter().flatten().min();
+        // Once it has begun to stop the command, the cancel would only make this spin.
+        let cancel = self.stopping.is_none().then_some(self.cancel);
+        if poll_with(cancel, &[(self.session.socket(), flags)], until).is_err() {
+            // Out of kernel memory: better to look again a little later than to give up a command that runs.
+            std::thread::sleep(BLIND_PAUSE);
+        }
+    }
+}

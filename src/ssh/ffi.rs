@@ -1,0 +1,553 @@
+//! The part of libssh2 that the ssh2 crate does not reach, and the only unsafe code of the project.
+//!
+//! ssh2 0.9.6 hides what a truthful outcome needs: whether an exit status was received at all (its `exit_status()` is 0
+//! when there was none), output that is still queued when a connection dies, signal requests, and authentication with a
+//! signer of one's own. The functions declared here are in the libssh2 that libssh2-sys 0.3.4 bundles, but not in its
+//! bindings; a libssh2 older than 1.11.1 lacks them and does not link.
+//!
+//! What every block relies on:
+//! * A [`Session`] is used by one thread at a time; every raw call happens while `Session::raw` holds its mutex.
+//! * A [`Channel`] owns a clone of its session, so the session outlives it.
+//! * libssh2 is in non-blocking mode: no call here waits.
+#![expect(unsafe_code, reason = "the one file for it: libssh2's C interface")]
+
+use std::cell::Cell;
+use std::ffi::{c_char, c_int, c_uchar, c_uint, c_ulong, c_void};
+use std::io::{self, ErrorKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::{self, NonNull};
+use std::slice;
+
+use libssh2_sys as raw;
+use ssh2::{Error, ErrorCode, Session};
+
+/// `LIBSSH2_CALLBACK_SEND` of libssh2.h: replaces send(2) on the session's socket.
+const CALLBACK_SEND: c_int = 5;
+/// `LIBSSH2_CALLBACK_RECV` of libssh2.h: replaces recv(2) on the session's socket.
+const CALLBACK_RECV: c_int = 6;
+
+type GenericCallback = unsafe extern "C" fn();
+type SignCallback = unsafe extern "C" fn(
+    session: *mut raw::LIBSSH2_SESSION,
+    signature: *mut *mut c_uchar,
+    signature_len: *mut usize,
+    data: *const c_uchar,
+    data_len: usize,
+    context: *mut *mut c_void,
+) -> c_int;
+
+unsafe extern "C" {
+    fn libssh2_session_callback_set2(
+        session: *mut raw::LIBSSH2_SESSION,
+        kind: c_int,
+        callback: Option<GenericCallback>,
+    ) -> Option<GenericCallback>;
+    fn libssh2_channel_has_exit_status(channel: *mut raw::LIBSSH2_CHANNEL) -> c_int;
+    fn libssh2_channel_signal_ex(channel: *mut raw::LIBSSH2_CHANNEL, name: *const c_char, len: usize) -> c_int;
+    fn libssh2_userauth_publickey(
+        session: *mut raw::LIBSSH2_SESSION,
+        username: *const c_char,
+        key: *const c_uchar,
+        key_len: usize,
+        sign: SignCallback,
+        context: *mut *mut c_void,
+    ) -> c_int;
+}
+
+/// Whether libssh2 only wants to be called again when the socket is ready.
+pub fn would_block(error: &Error) -> bool {
+    error.code() == ErrorCode::Session(raw::LIBSSH2_ERROR_EAGAIN)
+}
+
+/// Turns libssh2's return value into a result: the value if it is not negative, else the session's last error.
+fn check(session: &Session, value: isize) -> Result<usize, Error> {
+    match usize::try_from(value) {
+        Ok(value) => Ok(value),
+        Err(_) => Err(last_error(session, value)),
+    }
+}
+
+fn last_error(session: &Session, value: isize) -> Error {
+    Error::from_session_error(session, value as c_int)
+}
+
+/// What is known about the socket of a session once [`Link::watch`] reads it.
+///
+/// libssh2 gives up everything it has queued for a channel when the socket fails. So the end of the connection is reported
+/// to libssh2 as "nothing there yet" and noted here: what was received can still be read, then the link is dead. Likewise,
+/// what can no longer be sent counts as sent: the next read tells.
+pub struct Link {
+    session: Session,
+    // A box, since libssh2 keeps its address; a raw pointer, since the callback makes a reference to it while `self` may
+    // be borrowed.
+    state: NonNull<LinkState>,
+}
+
+#[derive(Default)]
+struct LinkState {
+    dead: Cell<bool>,
+}
+
+impl Link {
+    /// Takes over reading the socket of `session`. Call it after authentication: ssh2's keyboard-interactive
+    /// authentication uses the same slot of the session.
+    pub fn watch(session: &Session) -> Link {
+        let state = NonNull::from(Box::leak(Box::<LinkState>::default()));
+        let mut session_raw = session.raw();
+        let pointer: *mut raw::LIBSSH2_SESSION = &mut *session_raw;
+        // SAFETY: `pointer` is a live session, locked by `session_raw`. `state` lives until Drop of the Link, which takes
+        // it out of the session first. The types of `receive` and `send` are the ones that libssh2.h gives for the two
+        // callbacks; libssh2 casts them back to those before calling them.
+        unsafe {
+            *raw::libssh2_session_abstract(pointer) = state.as_ptr().cast();
+            let receive: GenericCallback = std::mem::transmute::<ReceiveCallback, GenericCallback>(receive);
+            libssh2_session_callback_set2(pointer, CALLBACK_RECV, Some(receive));
+            let send: GenericCallback = std::mem::transmute::<SendCallback, GenericCallback>(send);
+            libssh2_session_callback_set2(pointer, CALLBACK_SEND, Some(send));
+        }
+        drop(session_raw);
+        Link {
+            session: session.clone(),
+            state,
+        }
+    }
+
+    /// Whether the connection has ended: nothing more will come after what is queued.
+    pub fn is_dead(&self) -> bool {
+        // SAFETY: `state` is valid until Drop and only ever accessed through shared references.
+        unsafe { self.state.as_ref() }.dead.get()
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        let mut session_raw = self.session.raw();
+        let pointer: *mut raw::LIBSSH2_SESSION = &mut *session_raw;
+        // SAFETY: the session is live and locked, so `receive` is not running. Afterwards the callback finds no state and
+        // says "closed", which lets channels be freed without waiting for a peer; then nothing refers to the box, which
+        // came from Box::leak and is freed once, here.
+        unsafe {
+            *raw::libssh2_session_abstract(pointer) = ptr::null_mut();
+            drop(Box::from_raw(self.state.as_ptr()));
+        }
+    }
+}
+
+type ReceiveCallback = unsafe extern "C" fn(c_int, *mut c_void, usize, c_int, *mut *mut c_void) -> isize;
+
+unsafe extern "C" fn receive(
+    socket: c_int,
+    buffer: *mut c_void,
+    length: usize,
+    flags: c_int,
+    context: *mut *mut c_void,
+) -> isize {
+    // SAFETY: libssh2 passes the address of the session's abstract slot, which holds null or the state of a live Link,
+    // and a buffer of `length` writable bytes.
+    unsafe {
+        let Some(state) = (*context).cast::<LinkState>().as_ref() else {
+            return 0;
+        };
+        let received = libc::recv(socket, buffer, length, flags);
+        if received > 0 {
+            return received;
+        }
+        let transient = [ErrorKind::WouldBlock, ErrorKind::Interrupted];
+        if received == 0 || !transient.contains(&io::Error::last_os_error().kind()) {
+            state.dead.set(true);
+        }
+    }
+    -(libc::EAGAIN as isize)
+}
+
+type SendCallback = unsafe extern "C" fn(c_int, *const c_void, usize, c_int, *mut *mut c_void) -> isize;
+
+unsafe extern "C" fn send(
+    socket: c_int,
+    buffer: *const c_void,
+    length: usize,
+    flags: c_int,
+    _context: *mut *mut c_void,
+) -> isize {
+    // SAFETY: libssh2 passes a buffer of `length` readable bytes. MSG_NOSIGNAL: a closed peer is an error, not a SIGPIPE.
+    let sent = unsafe { libc::send(socket, buffer, length, flags | libc::MSG_NOSIGNAL) };
+    if sent >= 0 {
+        return sent;
+    }
+    let transient = [ErrorKind::WouldBlock, ErrorKind::Interrupted, ErrorKind::OutOfMemory];
+    if transient.contains(&io::Error::last_os_error().kind()) {
+        -(libc::EAGAIN as isize)
+    } else {
+        length as isize
+    }
+}
+
+/// Signs with a private key that is not libssh2's: one decrypted by us, or held by an agent.
+pub trait Signer {
+    /// The public key blob (RFC 4253 section 6.6) that is offered to the server.
+    fn public_key(&self) -> &[u8];
+
+    /// Signs `data` with `algorithm`, such as `rsa-sha2-512`, and returns what follows the algorithm's name in the
+    /// signature: the inner blob of its one string, or everything for the `sk-` types.
+    ///
+    /// # Errors
+    /// Why it cannot sign, for the message to the user.
+    fn sign(&self, algorithm: &str, data: &[u8]) -> Result<Vec<u8>, String>;
+}
+
+/// How a public key authentication can end, short of a failed transport.
+#[derive(Debug, PartialEq, Eq)]
+pub enum PublicKeyAnswer {
+    /// The user is authenticated.
+    Accepted,
+    /// The server does not take this key, or not it alone.
+    Refused,
+    /// The server would take the key, but it could not sign.
+    NotSigned(String),
+}
+
+struct SignCall<'a> {
+    signer: &'a dyn Signer,
+    failure: Option<String>,
+}
+
+/// Authenticates `user` with `signer`'s key (RFC 4252 section 7). To be repeated with the same arguments while the error
+/// says that it would block.
+///
+/// # Errors
+/// libssh2's error if the transport failed or would block.
+pub fn authenticate_public_key(session: &Session, user: &str, signer: &dyn Signer) -> Result<PublicKeyAnswer, Error> {
+    let Ok(user) = std::ffi::CString::new(user) else {
+        return Ok(PublicKeyAnswer::Refused);
+    };
+    let key = signer.public_key();
+    let mut call = SignCall { signer, failure: None };
+    let value = {
+        let mut session_raw = session.raw();
+        // SAFETY: the session is live and locked; `user` and `key` outlive the call, and libssh2 keeps no reference to
+        // them. `call` is passed through to `sign`, which runs only inside this very call.
+        unsafe {
+            libssh2_userauth_publickey(
+                &mut *session_raw,
+                user.as_ptr(),
+                key.as_ptr(),
+                key.len(),
+                sign,
+                (&raw mut call).cast(),
+            )
+        }
+    };
+    if let Some(failure) = call.failure {
+        return Ok(PublicKeyAnswer::NotSigned(failure));
+    }
+    match value {
+        0 => Ok(PublicKeyAnswer::Accepted),
+        raw::LIBSSH2_ERROR_AUTHENTICATION_FAILED => Ok(PublicKeyAnswer::Refused),
+        // -19 stands for a refused signature and for a connection that ended while waiting for the answer.
+        raw::LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED => {
+            let error = last_error(session, value as isize);
+            if error.message().starts_with("Waiting for") {
+                Err(error)
+            } else {
+                Ok(PublicKeyAnswer::Refused)
+            }
+        }
+        value => Err(last_error(session, value as isize)),
+    }
+}
+
+unsafe extern "C" fn sign(
+    _session: *mut raw::LIBSSH2_SESSION,
+    signature: *mut *mut c_uchar,
+    signature_len: *mut usize,
+    data: *const c_uchar,
+    data_len: usize,
+    context: *mut *mut c_void,
+) -> c_int {
+    // SAFETY: `context` is the `call` of authenticate_public_key, alive and not otherwise borrowed while libssh2 runs;
+    // libssh2 gives `data_len` readable bytes at `data`.
+    let (call, data) = unsafe {
+        (
+            &mut *context.cast::<SignCall<'_>>(),
+            slice::from_raw_parts(data, data_len),
+        )
+    };
+    // A panic must not unwind into C.
+    let signed = catch_unwind(AssertUnwindSafe(|| match signed_algorithm(data) {
+        Some(algorithm) => call.signer.sign(algorithm, data),
+        None => Err("libssh2 asked for a signature of something unexpected".to_owned()),
+    }));
+    let bytes = match signed {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(failure)) => {
+            call.failure = Some(failure);
+            return -1;
+        }
+        Err(_) => {
+            call.failure = Some("the signer panicked".to_owned());
+            return -1;
+        }
+    };
+    // SAFETY: libssh2 frees the signature with the session's allocator, which is malloc's since ssh2 makes its sessions
+    // without allocator functions; both out-pointers are valid for writing.
+    unsafe {
+        let copy = libc::malloc(bytes.len().max(1)).cast::<c_uchar>();
+        if copy.is_null() {
+            return -1;
+        }
+        ptr::copy_nonoverlapping(bytes.as_ptr(), copy, bytes.len());
+        *signature = copy;
+        *signature_len = bytes.len();
+    }
+    0
+}
+
+/// The algorithm name within the data to be signed (RFC 4252 section 7): string session id, byte 50, string user, string
+/// service, string "publickey", boolean, string algorithm, string key.
+fn signed_algorithm(data: &[u8]) -> Option<&str> {
+    fn string(data: &[u8]) -> Option<(&[u8], &[u8])> {
+        let (length, rest) = data.split_first_chunk::<4>()?;
+        rest.split_at_checked(u32::from_be_bytes(*length) as usize)
+    }
+    let (_session_id, rest) = string(data)?;
+    let (_user, rest) = string(rest.get(1..)?)?;
+    let (_service, rest) = string(rest)?;
+    let (_method, rest) = string(rest)?;
+    let (algorithm, _key) = string(rest.get(1..)?)?;
+    std::str::from_utf8(algorithm).ok()
+}
+
+/// A session channel of libssh2 (RFC 4254 section 6). Freed on drop.
+pub struct Channel {
+    session: Session,
+    channel: NonNull<raw::LIBSSH2_CHANNEL>,
+}
+
+/// How a remote command ended, as far as the server said.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// `exit-status`.
+    Status(u32),
+    /// `exit-signal`, with the name that the server gave.
+    Signal(String),
+    /// Neither was received.
+    Unknown,
+}
+
+/// The largest packet that we accept on a channel: libssh2's own default, and what every server must be able to send
+/// (RFC 4253 section 6.1).
+const PACKET_SIZE: c_uint = 32_768;
+
+impl Channel {
+    /// Opens a `session` channel with a receive window of `window` bytes. To be repeated while it would block.
+    ///
+    /// # Errors
+    /// libssh2's error if the server refuses, the transport fails or would block.
+    pub fn open(session: &Session, window: u32) -> Result<Channel, Error> {
+        let kind = b"session";
+        let (channel, code) = {
+            let mut session_raw = session.raw();
+            let pointer: *mut raw::LIBSSH2_SESSION = &mut *session_raw;
+            // SAFETY: the session is live and locked; `kind` is static and its length is passed along.
+            unsafe {
+                let channel = raw::libssh2_channel_open_ex(
+                    pointer,
+                    kind.as_ptr().cast(),
+                    kind.len() as c_uint,
+                    window,
+                    PACKET_SIZE,
+                    ptr::null(),
+                    0,
+                );
+                (channel, raw::libssh2_session_last_errno(pointer))
+            }
+        };
+        match NonNull::new(channel) {
+            Some(channel) => Ok(Channel {
+                session: session.clone(),
+                channel,
+            }),
+            None => Err(last_error(session, code as isize)),
+        }
+    }
+
+    /// Calls libssh2 with the raw channel while the session is locked.
+    fn call<R>(&self, function: impl FnOnce(*mut raw::LIBSSH2_CHANNEL) -> R) -> R {
+        let _locked = self.session.raw();
+        function(self.channel.as_ptr())
+    }
+
+    /// Asks the server to run `command` (RFC 4254 section 6.5) and waits for its consent. To be repeated with the same
+    /// argument while it would block.
+    ///
+    /// # Errors
+    /// libssh2's error if the server refuses, the transport fails or would block.
+    pub fn exec(&self, command: &[u8]) -> Result<(), Error> {
+        let request = b"exec";
+        // SAFETY: the channel is live until Drop; both byte strings outlive the call and are passed with their lengths.
+        let value = self.call(|channel| unsafe {
+            raw::libssh2_channel_process_startup(
+                channel,
+                request.as_ptr().cast(),
+                request.len() as c_uint,
+                command.as_ptr().cast(),
+                command.len() as c_uint,
+            )
+        });
+        check(&self.session, value as isize).map(drop)
+    }
+
+    /// Reads what there is of stdout (stream 0) or stderr (stream 1) into `buffer`. 0 means that nothing more will come
+    /// only if [`Channel::eof`] agrees.
+    ///
+    /// # Errors
+    /// libssh2's error if the transport fails or would block.
+    pub fn read(&self, stream: i32, buffer: &mut [u8]) -> Result<usize, Error> {
+        // SAFETY: the channel is live until Drop; `buffer` is writable for the length passed.
+        let value = self.call(|channel| unsafe {
+            raw::libssh2_channel_read_ex(channel, stream, buffer.as_mut_ptr().cast(), buffer.len())
+        });
+        check(&self.session, value as isize)
+    }
+
+    /// Whether the server has said that no more output comes and all of it has been read.
+    pub fn eof(&self) -> bool {
+        // SAFETY: the channel is live until Drop.
+        self.call(|channel| unsafe { raw::libssh2_channel_eof(channel) }) > 0
+    }
+
+    /// How many bytes of output are queued in libssh2, of both streams.
+    pub fn queued(&self) -> usize {
+        let mut available: c_ulong = 0;
+        // SAFETY: the channel is live until Drop; the out-pointer is valid, and null is allowed for the other.
+        self.call(|channel| unsafe { raw::libssh2_channel_window_read_ex(channel, &mut available, ptr::null_mut()) });
+        available as usize
+    }
+
+    /// Tells the command that its input has ended.
+    ///
+    /// # Errors
+    /// libssh2's error if the transport fails or would block.
+    pub fn send_eof(&self) -> Result<(), Error> {
+        // SAFETY: the channel is live until Drop.
+        let value = self.call(|channel| unsafe { raw::libssh2_channel_send_eof(channel) });
+        check(&self.session, value as isize).map(drop)
+    }
+
+    /// Asks the server to send the signal `name`, such as "TERM", to the command (RFC 4254 section 6.9). There is no
+    /// answer; OpenSSH ignores it for root.
+    ///
+    /// # Errors
+    /// libssh2's error if the transport fails or would block.
+    pub fn signal(&self, name: &str) -> Result<(), Error> {
+        // SAFETY: the channel is live until Drop; `name` is passed with its length.
+        let value =
+            self.call(|channel| unsafe { libssh2_channel_signal_ex(channel, name.as_ptr().cast(), name.len()) });
+        check(&self.session, value as isize).map(drop)
+    }
+
+    /// Closes our side of the channel.
+    ///
+    /// # Errors
+    /// libssh2's error if the transport fails or would block.
+    pub fn close(&self) -> Result<(), Error> {
+        // SAFETY: the channel is live until Drop.
+        let value = self.call(|channel| unsafe { raw::libssh2_channel_close(channel) });
+        check(&self.session, value as isize).map(drop)
+    }
+
+    /// Reads on until the server has closed the channel; only after [`Channel::eof`].
+    ///
+    /// # Errors
+    /// libssh2's error if the transport fails or would block.
+    pub fn wait_closed(&self) -> Result<(), Error> {
+        // SAFETY: the channel is live until Drop.
+        let value = self.call(|channel| unsafe { raw::libssh2_channel_wait_closed(channel) });
+        check(&self.session, value as isize).map(drop)
+    }
+
+    /// How the command ended, as far as the server has said by now.
+    pub fn exit(&self) -> Exit {
+        // SAFETY: the channel is live until Drop.
+        let status = self.call(|channel| unsafe {
+            (libssh2_channel_has_exit_status(channel) > 0).then(|| raw::libssh2_channel_get_exit_status(channel))
+        });
+        match (status, self.exit_signal()) {
+            (_, Some(name)) => Exit::Signal(name),
+            (Some(status), None) => Exit::Status(status as u32),
+            (None, None) => Exit::Unknown,
+        }
+    }
+
+    fn exit_signal(&self) -> Option<String> {
+        let mut session_raw = self.session.raw();
+        let session: *mut raw::LIBSSH2_SESSION = &mut *session_raw;
+        let mut name: *mut c_char = ptr::null_mut();
+        let mut length: usize = 0;
+        // SAFETY: session and channel are live and locked. The name is a copy of `length` bytes made with the session's
+        // allocator, which we free with the same; the parts that are not wanted may be null.
+        unsafe {
+            raw::libssh2_channel_get_exit_signal(
+                self.channel.as_ptr(),
+                &mut name,
+                &mut length,
+                ptr::null_mut(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+            );
+            if name.is_null() {
+                return None;
+            }
+            let copy = String::from_utf8_lossy(slice::from_raw_parts(name.cast(), length)).into_owned();
+            raw::libssh2_free(session, name.cast());
+            Some(copy)
+        }
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        // SAFETY: freed once, here. If libssh2 would rather wait for the socket first, the channel stays with its
+        // session, which frees it in its own end.
+        self.call(|channel| unsafe { raw::libssh2_channel_free(channel) });
+    }
+}
+
+/// Whether the program was started with `signal` ignored, as nohup(1) does with SIGHUP: then it must stay so.
+pub fn is_ignored(signal: c_int) -> bool {
+    // SAFETY: sigaction with a null new action only fills `old`, for which all-zero bytes are a valid value.
+    unsafe {
+        let mut old: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, ptr::null(), &mut old) == 0 && old.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::signed_algorithm;
+
+    fn string(text: &[u8]) -> Vec<u8> {
+        [&(text.len() as u32).to_be_bytes()[..], text].concat()
+    }
+
+    #[test]
+    fn finds_the_algorithm_in_the_data_to_be_signed() {
+        let data = [
+            string(b"session id"),
+            vec![50],
+            string(b"root"),
+            string(b"ssh-connection"),
+            string(b"publickey"),
+            vec![1],
+            string(b"rsa-sha2-512"),
+            string(b"blob"),
+        ]
+        .concat();
+        assert_eq!(signed_algorithm(&data), Some("rsa-sha2-512"));
+        for length in 0..data.len() - 9 {
+            assert_ne!(signed_algorithm(&data[..length]), Some("rsa-sha2-512x"));
+        }
+        assert_eq!(signed_algorithm(&data[..20]), None);
+    }
+}

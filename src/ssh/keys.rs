@@ -1,0 +1,235 @@
+//! Private key files: read once per run, signed with by every host.
+//!
+//! OpenSSH's own format is read by the ssh-key crate, PEM and PKCS#8 by OpenSSL; all signing is OpenSSL's. libssh2 would
+//! read the file again for each host, and takes an encrypted key's deliberate slowness twice each time.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use openssl::bn::BigNum;
+use openssl::ec::{EcGroup, EcKey, EcPoint};
+use openssl::ecdsa::EcdsaSig;
+use openssl::error::ErrorStack;
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{Id, PKey, Private};
+use openssl::rsa::Rsa;
+use openssl::sign::Signer as OpenSslSigner;
+use ssh_key::private::{EcdsaKeypair, KeypairData};
+use zeroize::Zeroizing;
+
+use super::wire::{put_mpint, put_string};
+
+/// A private key that can sign.
+pub struct KeyFile {
+    /// The public key blob (RFC 4253 section 6.6).
+    pub public_key: Vec<u8>,
+    key: PKey<Private>,
+}
+
+/// What a private key file turned out to be.
+pub enum Loaded {
+    /// A key that can sign.
+    Key(KeyFile),
+    /// An encrypted key. Its public half is known where the file or its `.pub` neighbour tells it, so that an agent that
+    /// holds the key can be asked.
+    Encrypted {
+        /// The public key blob.
+        public_key: Option<Vec<u8>>,
+    },
+}
+
+/// Why a private key file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// It cannot be read.
+    #[error("{0}")]
+    Read(#[from] io::Error),
+    /// Others than its owner can read it; ssh(1) refuses such a key too.
+    #[error("permissions {0:04o} are too open; only its owner may read a private key (chmod 600)")]
+    TooOpen(u32),
+    /// Only the public half is in the file.
+    #[error("this is a public key; the private key is needed")]
+    Public,
+    /// A kind of key that cannot sign here.
+    #[error("{0} keys cannot be used from a file; load the key into an agent (ssh-add)")]
+    Unsupported(String),
+    /// The contents are not a private key.
+    #[error("not a private key that can be read: {0}")]
+    Format(String),
+}
+
+impl From<ErrorStack> for KeyError {
+    fn from(error: ErrorStack) -> Self {
+        KeyError::Format(error.to_string())
+    }
+}
+
+/// Reads the private key in `path`.
+///
+/// # Errors
+/// See [`KeyError`]. A missing file is [`KeyError::Read`] with [`io::ErrorKind::NotFound`].
+pub fn load(path: &Path) -> Result<Loaded, KeyError> {
+    let metadata = std::fs::metadata(path)?;
+    // As ssh(1): only our own files are ours to judge.
+    if metadata.uid() == rustix::process::getuid().as_raw() && metadata.mode() & 0o077 != 0 {
+        return Err(KeyError::TooOpen(metadata.mode() & 0o7777));
+    }
+    let text = Zeroizing::new(std::fs::read(path)?);
+    parse(&text, || public_neighbour(path))
+}
+
+fn parse(text: &[u8], neighbour: impl FnOnce() -> Option<Vec<u8>>) -> Result<Loaded, KeyError> {
+    let has = |words: &str| text.windows(words.len()).any(|window| window == words.as_bytes());
+    if has("BEGIN OPENSSH PRIVATE KEY") {
+        parse_openssh(text)
+    } else if has("BEGIN ENCRYPTED PRIVATE KEY") || has("Proc-Type: 4,ENCRYPTED") {
+        Ok(Loaded::Encrypted {
+            public_key: neighbour(),
+        })
+    } else if has("PRIVATE KEY-----") {
+        let key = PKey::private_key_from_pem(text)?;
+        Ok(Loaded::Key(KeyFile {
+            public_key: public_blob(&key)?,
+            key,
+        }))
+    } else if text.starts_with(b"ssh-") || text.starts_with(b"ecdsa-") || text.starts_with(b"sk-") {
+        Err(KeyError::Public)
+    } else {
+        Err(KeyError::Format("no PRIVATE KEY block in it".to_owned()))
+    }
+}
+
+fn parse_openssh(text: &[u8]) -> Result<Loaded, KeyError> {
+    let key = ssh_key::PrivateKey::from_openssh(text).map_err(|error| KeyError::Format(error.to_string()))?;
+    let public_key = key
+        .public_key()
+        .to_bytes()
+        .map_err(|error| KeyError::Format(error.to_string()))?;
+    if key.is_encrypted() {
+        return Ok(Loaded::Encrypted {
+            public_key: Some(public_key),
+        });
+    }
+    let key = openssl_key(&key)?;
+    Ok(Loaded::Key(KeyFile { public_key, key }))
+}
+
+/// The public key in `path.pub`, where ssh-keygen(1) puts it.
+fn public_neighbour(path: &Path) -> Option<Vec<u8>> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".pub");
+    ssh_key::PublicKey::read_openssh_file(Path::new(&name))
+        .ok()?
+        .to_bytes()
+        .ok()
+}
+
+fn openssl_key(key: &ssh_key::PrivateKey) -> Result<PKey<Private>, KeyError> {
+    let unsupported = || KeyError::Unsupported(key.algorithm().to_string());
+    Ok(match key.key_data() {
+        KeypairData::Ed25519(pair) => {
+            let seed = Zeroizing::new(pair.private.to_bytes());
+            PKey::private_key_from_raw_bytes(&*seed, Id::ED25519)?
+        }
+        KeypairData::Ecdsa(pair) => {
+            let group = EcGroup::from_curve_name(match pair {
+                EcdsaKeypair::NistP256 { .. } => Nid::X9_62_PRIME256V1,
+                EcdsaKeypair::NistP384 { .. } => Nid::SECP384R1,
+                EcdsaKeypair::NistP521 { .. } => Nid::SECP521R1,
+            })?;
+            let mut context = openssl::bn::BigNumContext::new()?;
+            let point = EcPoint::from_bytes(&group, pair.public_key_bytes(), &mut context)?;
+            let number = BigNum::from_slice(pair.private_key_bytes())?;
+            PKey::from_ec_key(EcKey::from_private_components(&group, &number, &point)?)?
+        }
+        KeypairData::Rsa(pair) => {
+            let number = |mpint: &ssh_key::Mpint| BigNum::from_slice(mpint.as_positive_bytes().unwrap_or_default());
+            let (public, private) = (pair.public(), pair.private());
+            let (d, p, q) = (number(private.d())?, number(private.p())?, number(private.q())?);
+            let exponent = |prime: &BigNum| -> Result<BigNum, ErrorStack> {
+                let mut context = openssl::bn::BigNumContext::new()?;
+                let (mut less_one, mut remainder) = (BigNum::new()?, BigNum::new()?);
+                less_one.checked_sub(prime, &*BigNum::from_u32(1)?)?;
+                remainder.checked_rem(&d, &less_one, &mut context)?;
+                Ok(remainder)
+            };
+            let (dp, dq) = (exponent(&p)?, exponent(&q)?);
+            let (n, e, iqmp) = (number(public.n())?, number(public.e())?, number(private.iqmp())?);
+            PKey::from_rsa(Rsa::from_private_components(n, e, d, p, q, dp, dq, iqmp)?)?
+        }
+        _ => return Err(unsupported()),
+    })
+}
+
+/// The curve's name in SSH (RFC 5656 section 6.1) and the hash that goes with it (section 6.2.1).
+fn curve(key: &PKey<Private>) -> Result<(&'static str, MessageDigest), KeyError> {
+    match key.ec_key()?.group().curve_name() {
+        Some(Nid::X9_62_PRIME256V1) => Ok(("nistp256", MessageDigest::sha256())),
+        Some(Nid::SECP384R1) => Ok(("nistp384", MessageDigest::sha384())),
+        Some(Nid::SECP521R1) => Ok(("nistp521", MessageDigest::sha512())),
+        _ => Err(KeyError::Unsupported("ECDSA keys on this curve".to_owned())),
+    }
+}
+
+fn public_blob(key: &PKey<Private>) -> Result<Vec<u8>, KeyError> {
+    let mut blob = Vec::new();
+    match key.id() {
+        Id::ED25519 => {
+            put_string(&mut blob, b"ssh-ed25519");
+            put_string(&mut blob, &key.raw_public_key()?);
+        }
+        Id::RSA => {
+            let rsa = key.rsa()?;
+            put_string(&mut blob, b"ssh-rsa");
+            put_mpint(&mut blob, &rsa.e().to_vec());
+            put_mpint(&mut blob, &rsa.n().to_vec());
+        }
+        Id::EC => {
+            let (name, _) = curve(key)?;
+            let ec = key.ec_key()?;
+            let mut context = openssl::bn::BigNumContext::new()?;
+            let form = openssl::ec::PointConversionForm::UNCOMPRESSED;
+            put_string(&mut blob, format!("ecdsa-sha2-{name}").as_bytes());
+            put_string(&mut blob, name.as_bytes());
+            put_string(&mut blob, &ec.public_key().to_bytes(ec.group(), form, &mut context)?);
+        }
+        other => return Err(KeyError::Unsupported(format!("{other:?}"))),
+    }
+    Ok(blob)
+}
+
+impl KeyFile {
+    /// Signs `data`; the answer is the inner blob of the signature: RFC 8709 section 6, RFC 5656 section 3.1.2, RFC 8332
+    /// section 3.
+    ///
+    /// # Errors
+    /// Why it cannot, in words.
+    pub fn sign(&self, algorithm: &str, data: &[u8]) -> Result<Vec<u8>, String> {
+        self.try_sign(algorithm, data).map_err(|error| error.to_string())
+    }
+
+    fn try_sign(&self, algorithm: &str, data: &[u8]) -> Result<Vec<u8>, KeyError> {
+        match self.key.id() {
+            Id::ED25519 => Ok(OpenSslSigner::new_without_digest(&self.key)?.sign_oneshot_to_vec(data)?),
+            Id::RSA => {
+                let digest = match algorithm {
+                    "rsa-sha2-512" => MessageDigest::sha512(),
+                    "rsa-sha2-256" => MessageDigest::sha256(),
+                    other => return Err(KeyError::Unsupported(format!("{other} (SHA-1) signatures by RSA"))),
+                };
+                Ok(OpenSslSigner::new(digest, &self.key)?.sign_oneshot_to_vec(data)?)
+            }
+            _ => {
+                let (_, digest) = curve(&self.key)?;
+                let der = OpenSslSigner::new(digest, &self.key)?.sign_oneshot_to_vec(data)?;
+                let signature = EcdsaSig::from_der(&der)?;
+                let mut blob = Vec::new();
+                put_mpint(&mut blob, &signature.r().to_vec());
+                put_mpint(&mut blob, &signature.s().to_vec());
+                Ok(blob)
+            }
+        }
+    }
+}

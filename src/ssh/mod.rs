@@ -1,0 +1,116 @@
+//! SSH for one job: from a host to an authenticated session to the outcome of a command.
+
+mod agent;
+mod auth;
+mod exec;
+mod ffi;
+mod keys;
+pub mod known_hosts;
+mod session;
+mod tcp;
+mod wait;
+mod wire;
+
+pub use auth::IdentityError;
+pub use ffi::is_ignored;
+
+use crossbeam_channel::Sender;
+
+use self::auth::{Identities, Sources};
+use self::exec::Command;
+use self::known_hosts::KnownHosts;
+use self::session::{Credentials, Session};
+use self::wait::Watch;
+use crate::cancel::Cancel;
+use crate::event::{Event, EventKind, Outcome};
+use crate::jobs::Job;
+use crate::queue::Task;
+use crate::settings::Settings;
+
+/// The port of SSH (RFC 4253 section 4.1).
+const DEFAULT_PORT: u16 = 22;
+
+/// Where and how to connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// The name under which its host key is known.
+    pub name: String,
+    /// The port.
+    pub port: u16,
+    /// The login name.
+    pub user: String,
+}
+
+impl Host {
+    /// The host of `job`: its entry, completed by the settings of the run.
+    fn of(job: &Job, settings: &Settings) -> Host {
+        Host {
+            name: job.spec.name.clone(),
+            port: job.spec.port.unwrap_or(DEFAULT_PORT),
+            user: job.spec.user.clone().unwrap_or_else(|| settings.user.clone()),
+        }
+    }
+}
+
+/// Runs jobs, and holds what they share: known host keys and identities, read once.
+pub struct Runner {
+    settings: Settings,
+    credentials: Credentials,
+}
+
+impl Runner {
+    /// Reads known_hosts and the identities.
+    ///
+    /// # Errors
+    /// A private key that the user named cannot be used.
+    pub fn new(settings: Settings, cancel: &Cancel) -> Result<Runner, IdentityError> {
+        let sources = Sources {
+            agent: settings.agent.as_deref(),
+            files: &settings.identities,
+            default_dir: settings.default_identities.as_deref(),
+        };
+        let credentials = Credentials {
+            identities: Identities::gather(&sources, cancel)?,
+            known_hosts: KnownHosts::load(&settings.known_hosts, &settings.global_known_hosts),
+            host_key_check: settings.host_key_check,
+        };
+        Ok(Runner { settings, credentials })
+    }
+
+    /// What of the inputs could not be used, a line each, for `-v`.
+    pub fn notes(&self) -> Vec<String> {
+        let identities = self.credentials.identities.unusable().iter().cloned();
+        identities
+            .chain(self.credentials.known_hosts.notes().iter().map(ToString::to_string))
+            .collect()
+    }
+
+    /// Runs one job to its end.
+    pub fn run(&self, job: &Job, task: &Task, events: &Sender<Event>, cancel: &Cancel) -> Outcome {
+        match self.try_run(job, task, events, cancel) {
+            Ok(outcome) | Err(outcome) => outcome,
+        }
+    }
+
+    fn try_run(&self, job: &Job, task: &Task, events: &Sender<Event>, cancel: &Cancel) -> Result<Outcome, Outcome> {
+        let send = |kind| {
+            let _ = events.send(Event::now(job.number, kind));
+        };
+        let mut note = |text: &dyn Fn() -> String| {
+            if self.settings.verbose {
+                send(EventKind::Note(text()));
+            }
+        };
+        let host = Host::of(job, &self.settings);
+        let mut watch = Watch::new(cancel, self.settings.connect_timeout);
+        let mut session = Session::connect(&host, &task.addresses, &self.credentials, &mut watch, &mut note)?;
+        send(EventKind::Connected);
+        let command = Command {
+            job: job.number,
+            bytes: &job.command,
+            timeout: self.settings.command_timeout,
+            window: self.settings.window(),
+        };
+        Ok(exec::run(&mut session, &command, events, &mut watch))
+    }
+}

@@ -1,0 +1,396 @@
+//! An authenticated session: socket, handshake, host key, authentication, in this order and under one deadline.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
+use ssh2::{BlockDirections, DisconnectCode, Error, ErrorCode, MethodType};
+
+use super::auth::{self, Identities};
+use super::ffi::{self, Link};
+use super::known_hosts::{Entries, KnownHosts, Place, RememberError, Remembered, Verdict, fingerprint};
+use super::wait::Watch;
+use super::wire::key_type;
+use super::{Host, tcp};
+use crate::error::{HostError, HostKeyError};
+use crate::event::{Outcome, Phase};
+use crate::settings::HostKeyCheck;
+
+/// The host key algorithms that are asked for, best first. Certificates are left out: libssh2 would ask for them before
+/// all else and then have a key that no plain known_hosts line can match.
+const HOST_KEY_ALGORITHMS: [&str; 6] = [
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "rsa-sha2-512",
+    "rsa-sha2-256",
+];
+
+/// How soon to look again when libssh2 wants to wait but does not say for which direction.
+const UNDIRECTED_PAUSE: Duration = Duration::from_millis(10);
+
+/// Why a call of libssh2 was not brought to its end.
+pub enum Stop {
+    /// The job is over: cancelled or out of time.
+    Job(Outcome),
+    /// libssh2 failed.
+    Ssh(Error),
+}
+
+/// Repeats non-blocking calls of libssh2 until they are done, waiting for the socket in between.
+pub struct Driver<'a> {
+    session: &'a mut ssh2::Session,
+    socket: BorrowedFd<'a>,
+}
+
+impl<'a> Driver<'a> {
+    /// The session that is driven.
+    pub fn session(&self) -> &ssh2::Session {
+        self.session
+    }
+
+    /// Calls `step` until it does not want to wait any more.
+    ///
+    /// # Errors
+    /// libssh2 failed, or the job is over.
+    pub fn drive<T>(
+        &mut self,
+        watch: &Watch<'_>,
+        mut step: impl FnMut(&mut ssh2::Session) -> Result<T, Error>,
+    ) -> Result<T, Stop> {
+        loop {
+            match step(self.session) {
+                Err(error) if ffi::would_block(&error) => {
+                    let flags = directions(self.session);
+                    let until = flags.is_empty().then(|| Instant::now() + UNDIRECTED_PAUSE);
+                    watch.wait(&[(self.socket, flags)], until).map_err(Stop::Job)?;
+                }
+                Err(error) => return Err(Stop::Ssh(error)),
+                Ok(value) => return Ok(value),
+            }
+        }
+    }
+}
+
+/// What the socket has to be ready for before libssh2 can go on.
+fn directions(session: &ssh2::Session) -> PollFlags {
+    match session.block_directions() {
+        BlockDirections::None => PollFlags::empty(),
+        BlockDirections::Inbound => PollFlags::IN,
+        BlockDirections::Outbound => PollFlags::OUT,
+        BlockDirections::Both => PollFlags::IN | PollFlags::OUT,
+    }
+}
+
+/// What all sessions of a run share: read or listed once, before the first connection.
+pub struct Credentials {
+    /// The known host keys.
+    pub known_hosts: KnownHosts,
+    /// What to do with a key that is not among them.
+    pub host_key_check: HostKeyCheck,
+    /// What to authenticate with.
+    pub identities: Identities,
+}
+
+/// An authenticated session. Dropping it closes the connection at once.
+pub struct Session {
+    // Dropped before the session that it belongs to is shut down.
+    link: Option<Link>,
+    session: ssh2::Session,
+    socket: Arc<OwnedFd>,
+}
+
+impl Session {
+    /// Connects to `host` at one of `addresses` and authenticates. What is worth knowing goes to `note`.
+    ///
+    /// # Errors
+    /// The outcome of the job: how far it came and why no further.
+    pub fn connect(
+        host: &Host,
+        addresses: &[IpAddr],
+        credentials: &Credentials,
+        watch: &mut Watch<'_>,
+        note: &mut dyn FnMut(&dyn Fn() -> String),
+    ) -> Result<Session, Outcome> {
+        watch.expect(Phase::Connect, "no TCP connection");
+        let (socket, address) = tcp::connect_any(addresses, host.port, watch)?;
+        note(&|| format!("connected to {address}"));
+        Session::over(Arc::new(socket), host, credentials, watch, note)
+    }
+
+    /// Makes a session of a connected, non-blocking stream socket: the end of a TCP connection or of a tunnel.
+    fn over(
+        socket: Arc<OwnedFd>,
+        host: &Host,
+        credentials: &Credentials,
+        watch: &mut Watch<'_>,
+        note: &mut dyn FnMut(&dyn Fn() -> String),
+    ) -> Result<Session, Outcome> {
+        let mut session = ssh2::Session::new().map_err(|error| HostError::Local {
+            doing: "making an SSH session",
+            detail: error.message().to_owned(),
+            hint: None,
+        })?;
+        session.set_blocking(false);
+        session.set_tcp_stream(Arc::clone(&socket));
+        let mut made = Session {
+            link: None,
+            session,
+            socket,
+        };
+        let known = credentials.known_hosts.lookup(&host.name, host.port);
+        made.handshake(&known, watch)?;
+        note(&|| format!("server says {}", made.session.banner().unwrap_or("nothing")));
+        made.check_host_key(host, &known, credentials, note)?;
+        watch.expect(Phase::Auth, "not authenticated");
+        let identity = auth::authenticate(&mut made.driver(), &host.user, &credentials.identities, watch)?;
+        note(&|| format!("authenticated as {} with {identity}", host.user));
+        made.link = Some(Link::watch(&made.session));
+        Ok(made)
+    }
+
+    fn handshake(&mut self, known: &Entries, watch: &mut Watch<'_>) -> Result<(), Outcome> {
+        let preference = host_key_preference(&known.key_types());
+        self.session
+            .method_pref(MethodType::HostKey, &preference)
+            .map_err(|error| HostError::Local {
+                doing: "choosing host key algorithms",
+                detail: error.message().to_owned(),
+                hint: None,
+            })?;
+        watch.expect(Phase::Connect, "no SSH handshake");
+        match self.driver().drive(watch, ssh2::Session::handshake) {
+            Ok(()) => Ok(()),
+            Err(Stop::Job(outcome)) => Err(self.name_silence(outcome)),
+            Err(Stop::Ssh(error)) => Err(handshake_failed(&self.session, &error).into()),
+        }
+    }
+
+    /// Tells a server that never said a word from one that stopped in the middle of the handshake.
+    fn name_silence(&self, outcome: Outcome) -> Outcome {
+        match outcome {
+            Outcome::TimedOut { phase, limit, .. } if self.session.banner().is_none() => Outcome::TimedOut {
+                phase,
+                limit,
+                missing: "no SSH banner",
+            },
+            outcome => outcome,
+        }
+    }
+
+    /// Compares the server's key with the known ones. The key exchange has proved that the server holds it.
+    fn check_host_key(
+        &self,
+        host: &Host,
+        known: &Entries,
+        credentials: &Credentials,
+        note: &mut dyn FnMut(&dyn Fn() -> String),
+    ) -> Result<(), Outcome> {
+        let Some((key, _)) = self.session.host_key() else {
+            let detail = "the server sent no host key".to_owned();
+            return Err(HostError::Ssh {
+                doing: "key exchange",
+                detail,
+                hint: None,
+            }
+            .into());
+        };
+        let offer = Offer { host, key };
+        let verdict = known.check(key);
+        match (&verdict, credentials.host_key_check) {
+            (Verdict::Known(place), _) => {
+                note(&|| format!("host key {offer} is known from {place}"));
+                Ok(())
+            }
+            // Nothing goes on with a key that somebody took the trouble to revoke.
+            (Verdict::Revoked(_), _) => Err(offer.refused(verdict)),
+            (_, HostKeyCheck::Off) => {
+                note(&|| format!("host key {offer} is NOT checked"));
+                Ok(())
+            }
+            (Verdict::Unknown, HostKeyCheck::AcceptNew) => accept_new(&offer, &credentials.known_hosts, note),
+            (Verdict::Unknown | Verdict::Changed(_), _) => Err(offer.refused(verdict)),
+        }
+    }
+
+    /// The driver of this session.
+    pub fn driver(&mut self) -> Driver<'_> {
+        Driver {
+            session: &mut self.session,
+            socket: self.socket.as_fd(),
+        }
+    }
+
+    /// The socket, to wait for.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// What the socket has to be ready for before libssh2 can go on.
+    pub fn directions(&self) -> PollFlags {
+        directions(&self.session)
+    }
+
+    /// Whether the connection has ended.
+    pub fn is_dead(&self) -> bool {
+        self.link.as_ref().is_some_and(Link::is_dead)
+    }
+
+    /// Says goodbye, without waiting for anything: for the server's log, where otherwise a broken connection would stand.
+    pub fn disconnect(&self) {
+        let _ = self
+            .session
+            .disconnect(Some(DisconnectCode::ByApplication), "done", None);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // First the socket: with it open, libssh2 would want to tell the peer about every channel, would not wait for it
+        // (the session does not block), and would leak the session.
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
+        self.link = None;
+    }
+}
+
+/// A host key that a server has presented.
+struct Offer<'a> {
+    host: &'a Host,
+    key: &'a [u8],
+}
+
+impl fmt::Display for Offer<'_> {
+    /// Type and fingerprint.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {}",
+            key_type(self.key).unwrap_or("of unknown type"),
+            fingerprint(self.key)
+        )
+    }
+}
+
+impl Offer<'_> {
+    /// The outcome of a job whose host key is not accepted.
+    fn refused(&self, verdict: Verdict) -> Outcome {
+        let name = known_hosts_name(&self.host.name, self.host.port);
+        let offered = self.to_string();
+        let position = |place: &Place| (place.file.to_path_buf(), place.line);
+        let error = match verdict {
+            Verdict::Revoked(place) => {
+                let (file, line) = position(&place);
+                HostKeyError::Revoked {
+                    name,
+                    offered,
+                    file,
+                    line,
+                }
+            }
+            Verdict::Changed(places) => {
+                // OpenSSH names the last too.
+                let (file, line) = places.last().map(position).unwrap_or_default();
+                HostKeyError::Changed {
+                    name,
+                    offered,
+                    file,
+                    line,
+                }
+            }
+            Verdict::Unknown | Verdict::Known(_) => HostKeyError::Unknown {
+                name,
+                host: self.host.name.clone(),
+                port: self.host.port,
+                offered,
+            },
+        };
+        HostError::from(error).into()
+    }
+}
+
+/// Adds the key of a host of which nothing is known. What another job has added meanwhile decides.
+fn accept_new(
+    offer: &Offer<'_>,
+    known_hosts: &KnownHosts,
+    note: &mut dyn FnMut(&dyn Fn() -> String),
+) -> Result<(), Outcome> {
+    match known_hosts.remember(&offer.host.name, offer.host.port, offer.key) {
+        Ok(Remembered::Added(place)) => note(&|| format!("host key {offer} is new, added to {place}")),
+        Ok(Remembered::Already(Verdict::Known(place))) => note(&|| format!("host key {offer} is known from {place}")),
+        Ok(Remembered::Already(verdict)) => return Err(offer.refused(verdict)),
+        // As ssh: a file that cannot be written is no reason not to connect.
+        Err(error @ RememberError::Write { .. }) => note(&|| format!("host key {offer} is new; {error}")),
+        Err(error) => {
+            let detail = error.to_string();
+            return Err(HostError::Local {
+                doing: "adding the host key",
+                detail,
+                hint: None,
+            }
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// The name under which ssh(1) looks up a host: with brackets and port if the port is not 22.
+fn known_hosts_name(host: &str, port: u16) -> String {
+    let host = host.to_ascii_lowercase();
+    if port == 22 { host } else { format!("[{host}]:{port}") }
+}
+
+/// The host key algorithms to ask for: those of the keys known for the host first, or a server with several keys would
+/// offer one that is not known (OpenSSH does the same).
+fn host_key_preference(known: &[&str]) -> String {
+    let is_known = |algorithm: &str| {
+        let kind = if algorithm.starts_with("rsa-") {
+            "ssh-rsa"
+        } else {
+            algorithm
+        };
+        known.contains(&kind)
+    };
+    let (first, rest): (Vec<&str>, Vec<&str>) = HOST_KEY_ALGORITHMS.iter().partition(|algorithm| is_known(algorithm));
+    [first, rest].concat().join(",")
+}
+
+fn handshake_failed(session: &ssh2::Session, error: &Error) -> HostError {
+    /// libssh2.h: LIBSSH2_ERROR_KEX_FAILURE, no algorithm in common or a broken exchange.
+    const KEX_FAILURE: ErrorCode = ErrorCode::Session(-5);
+    if session.banner().is_none() {
+        let detail = "the server closed the connection before its SSH banner".to_owned();
+        let hint = "is it an SSH server? A busy one (MaxStartups) does this too: fewer hosts at once (-p)".to_owned();
+        return HostError::Ssh {
+            doing: "handshake",
+            detail,
+            hint: Some(hint),
+        };
+    }
+    let hint = (error.code() == KEX_FAILURE).then(|| {
+        "the server may offer only algorithms that are too old (SHA-1) or too new (post-quantum only)".to_owned()
+    });
+    HostError::Ssh {
+        doing: "key exchange",
+        detail: error.message().to_owned(),
+        hint,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_key_types_are_asked_for_first() {
+        assert!(host_key_preference(&[]).starts_with("ssh-ed25519,"));
+        assert_eq!(
+            host_key_preference(&["ssh-rsa"]),
+            "rsa-sha2-512,rsa-sha2-256,ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521"
+        );
+        assert!(host_key_preference(&["ssh-dss"]).starts_with("ssh-ed25519,"));
+    }
+}

@@ -1,0 +1,118 @@
+//! Connecting to a host's addresses: all of them, under one deadline.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
+
+use super::wait::{MAX_FDS, Watch};
+use crate::error::HostError;
+use crate::event::Outcome;
+
+/// How long an address may stay silent before the next one is tried beside it (RFC 8305 section 5 calls it the Connection
+/// Attempt Delay). Longer than the 250 ms there: a second connection counts against the server's MaxStartups.
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_secs(1);
+
+struct Attempt {
+    address: SocketAddr,
+    socket: OwnedFd,
+}
+
+/// Connects to the first of `addresses` that answers. An address that refuses is followed by the next at once, one that
+/// stays silent by the next after a second, without being given up.
+///
+/// # Errors
+/// The outcome of the job: every address failed, or the job was over before.
+pub fn connect_any(addresses: &[IpAddr], port: u16, watch: &Watch<'_>) -> Result<(OwnedFd, SocketAddr), Outcome> {
+    let mut waiting = addresses.iter().take(MAX_FDS).map(|ip| SocketAddr::new(*ip, port));
+    let mut pending: Vec<Attempt> = Vec::new();
+    let mut failed: Vec<(SocketAddr, String)> = Vec::new();
+    let mut next_at = Instant::now();
+    loop {
+        if pending.is_empty() || Instant::now() >= next_at {
+            match waiting.next() {
+                Some(address) => match begin(address) {
+                    Ok(Begun::Connected(socket)) => return Ok((socket, address)),
+                    Ok(Begun::Pending(socket)) => {
+                        pending.push(Attempt { address, socket });
+                        next_at = Instant::now() + NEXT_ADDRESS_AFTER;
+                    }
+                    Err(error) if is_local(error) => return Err(local(error)),
+                    Err(error) => {
+                        failed.push((address, io::Error::from(error).to_string()));
+                        continue;
+                    }
+                },
+                None if pending.is_empty() => return Err(HostError::Connect { tried: failed }.into()),
+                None => {}
+            }
+        }
+        let fds: Vec<_> = pending
+            .iter()
+            .map(|attempt| (attempt.socket.as_fd(), PollFlags::OUT))
+            .collect();
+        let until = (waiting.len() > 0).then_some(next_at);
+        let ready = watch.wait(&fds, until)?;
+        for place in (0..pending.len()).rev().filter(|place| ready.has(*place)) {
+            let attempt = pending.swap_remove(place);
+            match sockopt::socket_error(&attempt.socket).and_then(|result| result) {
+                Ok(()) => return Ok((attempt.socket, attempt.address)),
+                Err(error) => failed.push((attempt.address, io::Error::from(error).to_string())),
+            }
+        }
+    }
+}
+
+enum Begun {
+    Connected(OwnedFd),
+    Pending(OwnedFd),
+}
+
+fn begin(address: SocketAddr) -> Result<Begun, Errno> {
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    // Without it each small packet of the login waits for the acknowledgement of the one before: 180 ms over a 100 ms path.
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    // TCPKeepAlive of ssh_config(5), on by default there.
+    sockopt::set_socket_keepalive(&socket, true)?;
+    match connect(&socket, &address) {
+        Ok(()) => Ok(Begun::Connected(socket)),
+        Err(Errno::INPROGRESS | Errno::INTR) => Ok(Begun::Pending(socket)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether it is we who lack something, rather than the host that cannot be reached.
+fn is_local(error: Errno) -> bool {
+    [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::ADDRNOTAVAIL,
+    ]
+    .contains(&error)
+}
+
+fn local(error: Errno) -> Outcome {
+    let hint = match error {
+        Errno::MFILE | Errno::NFILE => Some("fewer hosts at once (-p), or more open files (ulimit -n)".to_owned()),
+        Errno::ADDRNOTAVAIL => Some("fewer hosts at once (-p): no local port is free".to_owned()),
+        _ => None,
+    };
+    HostError::Local {
+        doing: "making a socket",
+        detail: io::Error::from(error).to_string(),
+        hint,
+    }
+    .into()
+}

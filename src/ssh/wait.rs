@@ -1,0 +1,132 @@
+//! The one way in which a worker waits: for file descriptors, the cancel, and one absolute deadline at once.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::cancel::Cancel;
+use crate::error::HostError;
+use crate::event::{Outcome, Phase};
+
+/// What bounds every wait of one job: the cancel and a deadline, with what to say when the deadline has passed.
+pub struct Watch<'a> {
+    cancel: &'a Cancel,
+    deadline: Instant,
+    limit: Duration,
+    phase: Phase,
+    missing: &'static str,
+}
+
+impl<'a> Watch<'a> {
+    /// A watch that ends `limit` from now.
+    pub fn new(cancel: &'a Cancel, limit: Duration) -> Self {
+        // A limit beyond what the clock can count is as good as none; a century is within it.
+        let century = Duration::from_secs(100 * 365 * 24 * 3600);
+        Watch {
+            cancel,
+            deadline: Instant::now() + limit.min(century),
+            limit,
+            phase: Phase::Connect,
+            missing: "no TCP connection",
+        }
+    }
+
+    /// The cancel that ends every wait.
+    pub fn cancel(&self) -> &'a Cancel {
+        self.cancel
+    }
+
+    /// The time at which every wait ends.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Names what is being waited for from now on, for the outcome should the deadline pass.
+    pub fn expect(&mut self, phase: Phase, missing: &'static str) {
+        self.phase = phase;
+        self.missing = missing;
+    }
+
+    /// Waits until one of `fds` is ready, at the latest until `until`; gives those that are, none at `until`.
+    ///
+    /// # Errors
+    /// The outcome of the job if the run was cancelled, the deadline has passed, or the system cannot wait.
+    pub fn wait(&self, fds: &[(BorrowedFd<'_>, PollFlags)], until: Option<Instant>) -> Result<Ready, Outcome> {
+        let end = until.map_or(self.deadline, |until| until.min(self.deadline));
+        let ready = poll_with(Some(self.cancel), fds, Some(end)).map_err(|error| HostError::Local {
+            doing: "waiting for the network",
+            detail: error.to_string(),
+            hint: None,
+        })?;
+        self.check()?;
+        Ok(ready)
+    }
+
+    /// Fails with the outcome of the job if it must end now.
+    pub fn check(&self) -> Result<(), Outcome> {
+        if self.cancel.is_triggered() {
+            return Err(Outcome::Cancelled { started: true });
+        }
+        if Instant::now() >= self.deadline {
+            return Err(Outcome::TimedOut {
+                phase: self.phase,
+                limit: self.limit,
+                missing: self.missing,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Which of the polled descriptors are ready: bit `n` stands for the `n`th.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready(u64);
+
+impl Ready {
+    /// Whether the descriptor at `place` is ready, in error or at its end.
+    pub fn has(self, place: usize) -> bool {
+        self.0 & (1 << place) != 0
+    }
+}
+
+/// How many descriptors one wait can hold besides the cancel: more addresses than a name has in practice.
+pub const MAX_FDS: usize = 63;
+
+/// Waits for `fds`, the cancel and `end` together, each where there is one. Descriptors beyond [`MAX_FDS`] are not waited for.
+pub fn poll_with(
+    cancel: Option<&Cancel>,
+    fds: &[(BorrowedFd<'_>, PollFlags)],
+    end: Option<Instant>,
+) -> io::Result<Ready> {
+    let mut polled = Vec::with_capacity(fds.len() + 1);
+    polled.extend(
+        fds.iter()
+            .take(MAX_FDS)
+            .map(|(fd, flags)| PollFd::from_borrowed_fd(fd.as_fd(), *flags)),
+    );
+    polled.extend(cancel.map(|cancel| PollFd::from_borrowed_fd(cancel.as_fd(), PollFlags::IN)));
+    loop {
+        let timeout = end.map(|end| {
+            let left = end.saturating_duration_since(Instant::now());
+            Timespec {
+                tv_sec: left.as_secs() as i64,
+                tv_nsec: i64::from(left.subsec_nanos()),
+            }
+        });
+        match poll(&mut polled, timeout.as_ref()) {
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => {
+                let bits = polled
+                    .iter()
+                    .take(fds.len())
+                    .enumerate()
+                    .filter(|(_, fd)| !fd.revents().is_empty());
+                return Ok(Ready(bits.fold(0, |bits, (place, _)| bits | 1 << place)));
+            }
+        }
+    }
+}
