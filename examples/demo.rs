@@ -38,15 +38,9 @@ use signal_hook::iterator::Signals;
 const HOSTS: [(&str, &str); 6] = [
     ("web1", "echo 'nginx: active'; sleep 0.2; echo 'requests/s: 412'"),
     ("web2", "echo 'nginx: active'; sleep 0.3; echo 'requests/s: 397'"),
-    (
-        "web3",
-        "echo 'nginx: active'; sleep 0.1; echo 'certificate ends in 6 days' >&2",
-    ),
+    ("web3", "echo 'nginx: active'; sleep 0.1; echo 'certificate ends in 6 days' >&2"),
     ("db1", "echo 'postgres: primary'; sleep 0.2; echo 'connections: 57'"),
-    (
-        "db2",
-        "echo 'postgres: standby'; sleep 0.4; echo 'replication stopped' >&2; exit 2",
-    ),
+    ("db2", "echo 'postgres: standby'; sleep 0.4; echo 'replication stopped' >&2; exit 2"),
     ("cache", "echo 'redis: active'; sleep 0.1; echo 'memory: 38 %'"),
 ];
 
@@ -154,11 +148,7 @@ impl Fleet {
         let down = down.or_else(|_| embedded::refused_address(loopback(1)));
         let down = down.context("cannot find a free port on 127.0.0.1")?;
 
-        let fleet = Self {
-            servers,
-            down,
-            directory,
-        };
+        let fleet = Self { servers, down, directory };
         let hosts = fleet.names().map(|(_, address)| format!("{address}\n"));
         fleet.write("hosts", &hosts.collect::<String>())?;
         let keys = fleet.servers.iter().map(Server::known_hosts);
@@ -262,9 +252,7 @@ fn same_target(profile: &Path) -> Result<Vec<OsString>> {
         _ => vec!["--profile".into(), name.to_owned()],
     };
     // Cargo marks its target directory, and nothing below it, with this file.
-    let root = profile
-        .ancestors()
-        .find(|directory| directory.join("CACHEDIR.TAG").is_file());
+    let root = profile.ancestors().find(|directory| directory.join("CACHEDIR.TAG").is_file());
     let root = root.unwrap_or(parent);
     options.extend(["--target-dir".into(), root.into()]);
     if let Some(triple) = parent.file_name().filter(|_| root != parent) {
@@ -275,9 +263,7 @@ fn same_target(profile: &Path) -> Result<Vec<OsString>> {
 
 /// One line that a shell understands.
 fn command_line(program: &Path, arguments: &[OsString]) -> String {
-    let words = [program.as_os_str()]
-        .into_iter()
-        .chain(arguments.iter().map(OsString::as_os_str));
+    let words = [program.as_os_str()].into_iter().chain(arguments.iter().map(OsString::as_os_str));
     let words: Vec<String> = words.map(|word| quoted(&word.to_string_lossy())).collect();
     words.join(" ")
 }

@@ -41,14 +41,7 @@ impl Cancel {
         let (alarm, alarm_end) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let (sender, alarm_channel) = bounded(0);
         let armed = Mutex::new(Some((alarm_end, sender)));
-        Ok(Cancel {
-            state: Arc::new(State {
-                reason: OnceLock::new(),
-                alarm,
-                alarm_channel,
-                armed,
-            }),
-        })
+        Ok(Cancel { state: Arc::new(State { reason: OnceLock::new(), alarm, alarm_channel, armed }) })
     }
 
     /// Stops the run. Only the first reason counts; returns whether this call was the first.

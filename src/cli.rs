@@ -84,12 +84,7 @@ pub struct Opts {
     pub no_agent: bool,
 
     /// What to do with host keys that are not known [default: strict]
-    #[arg(
-        long = "host-key-check",
-        value_name = "MODE",
-        help_heading = "Connection",
-        value_enum
-    )]
+    #[arg(long = "host-key-check", value_name = "MODE", help_heading = "Connection", value_enum)]
     pub host_key_check: Option<HostKeyCheck>,
 
     /// Look for host keys in this file only; may be repeated

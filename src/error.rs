@@ -97,6 +97,15 @@ impl HostError {
     }
 }
 
+/// What the system said, without the number that std adds.
+pub fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match (error.raw_os_error(), text.rfind(" (os error ")) {
+        (Some(_), Some(end)) => text[..end].to_owned(),
+        _ => text,
+    }
+}
+
 fn auth_hint(tried: &[String], offered: &[String]) -> String {
     if tried.is_empty() {
         "no key to offer: name one with --identity FILE, or load one with ssh-add".to_owned()
@@ -155,11 +164,7 @@ impl HostKeyError {
     fn hint(&self) -> Option<String> {
         match self {
             HostKeyError::Unknown { host, port, .. } => {
-                let port = if *port == 22 {
-                    String::new()
-                } else {
-                    format!("-p {port} ")
-                };
+                let port = if *port == 22 { String::new() } else { format!("-p {port} ") };
                 Some(format!(
                     "compare the fingerprint, then: ssh-keyscan {port}{host} >> ~/.ssh/known_hosts (or --host-key-check accept-new)"
                 ))

@@ -19,11 +19,7 @@ pub struct Event {
 impl Event {
     /// An event of `job` that happens now.
     pub fn now(job: usize, kind: EventKind) -> Self {
-        Event {
-            job,
-            at: Instant::now(),
-            kind,
-        }
+        Event { job, at: Instant::now(), kind }
     }
 }
 
@@ -177,13 +173,12 @@ impl Outcome {
     pub fn hint(&self) -> Option<String> {
         match self {
             Outcome::Failed(error) => error.hint(),
-            Outcome::TimedOut {
-                phase: Phase::Connect | Phase::Auth,
-                ..
-            } => Some("a slow host or link may need a longer --connect-timeout".to_owned()),
-            Outcome::TimedOut {
-                phase: Phase::Command, ..
-            } => Some("the command was told to stop; -t 0 lets it take as long as it needs".to_owned()),
+            Outcome::TimedOut { phase: Phase::Connect | Phase::Auth, .. } => {
+                Some("a slow host or link may need a longer --connect-timeout".to_owned())
+            }
+            Outcome::TimedOut { phase: Phase::Command, .. } => {
+                Some("the command was told to stop; -t 0 lets it take as long as it needs".to_owned())
+            }
             _ => None,
         }
     }

@@ -29,12 +29,7 @@ pub fn of_class(class: Class) -> u8 {
 /// The exit status of a run: the gravest of its outcomes. Our own failure beats 3, which beats 4, which beats 5 (pssh 2.3.6).
 pub fn of_tally(tally: &Tally) -> u8 {
     // The statuses happen to be ordered by gravity, but for 0.
-    tally
-        .iter()
-        .map(|(class, _)| of_class(class))
-        .filter(|status| *status != OK)
-        .min()
-        .unwrap_or(OK)
+    tally.iter().map(|(class, _)| of_class(class)).filter(|status| *status != OK).min().unwrap_or(OK)
 }
 
 #[cfg(test)]

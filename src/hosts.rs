@@ -7,6 +7,8 @@ use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::error::reason;
+
 /// One host as the user wrote it: `[user@]host[:port]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostSpec {
@@ -63,7 +65,7 @@ impl fmt::Display for Origin {
 #[derive(Debug, thiserror::Error)]
 pub enum HostsError {
     /// A hosts file cannot be read.
-    #[error("{}: cannot read the hosts file: {source}", .path.display())]
+    #[error("{}: cannot read the hosts file: {}", .path.display(), reason(.source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -111,10 +113,7 @@ impl fmt::Display for Bad<'_> {
 pub fn gather(files: &[PathBuf], strings: &[String]) -> Result<Vec<HostSpec>, HostsError> {
     let mut found = Found::default();
     for path in files {
-        let text = read(path).map_err(|source| HostsError::Read {
-            path: path.clone(),
-            source,
-        })?;
+        let text = read(path).map_err(|source| HostsError::Read { path: path.clone(), source })?;
         found.add_file(path, &text);
     }
     for string in strings {
@@ -122,11 +121,7 @@ pub fn gather(files: &[PathBuf], strings: &[String]) -> Result<Vec<HostSpec>, Ho
             found.add(entry, Origin::CommandLine);
         }
     }
-    if found.bad.is_empty() {
-        Ok(found.hosts)
-    } else {
-        Err(HostsError::Bad(found.bad))
-    }
+    if found.bad.is_empty() { Ok(found.hosts) } else { Err(HostsError::Bad(found.bad)) }
 }
 
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
@@ -150,11 +145,7 @@ impl Found {
         // A byte order mark is no part of the first host's name.
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
         for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
-            let at = |column| Origin::File {
-                file: Arc::clone(&file),
-                line: number + 1,
-                column,
-            };
+            let at = |column| Origin::File { file: Arc::clone(&file), line: number + 1, column };
             match std::str::from_utf8(line) {
                 Ok(line) => self.add_line(line, at),
                 Err(error) => self.bad.push(BadEntry {
@@ -177,11 +168,7 @@ impl Found {
         let Some(entry) = fields.next() else { return };
         let user = fields.next();
         if let Some(extra) = fields.next() {
-            return self.reject(
-                extra,
-                at(column(extra)),
-                "expected [user@]host[:port] [user] and nothing more",
-            );
+            return self.reject(extra, at(column(extra)), "expected [user@]host[:port] [user] and nothing more");
         }
         let before = self.hosts.len();
         self.add(entry, at(column(entry)));
@@ -190,11 +177,7 @@ impl Found {
         };
         if spec.user.is_some() {
             self.hosts.truncate(before);
-            self.reject(
-                user,
-                at(column(user)),
-                "the user is given twice, before the @ and after the host",
-            );
+            self.reject(user, at(column(user)), "the user is given twice, before the @ and after the host");
         } else if let Err(problem) = check_user(user) {
             self.hosts.truncate(before);
             self.reject(user, at(column(user)), problem);
@@ -205,22 +188,13 @@ impl Found {
 
     fn add(&mut self, entry: &str, origin: Origin) {
         match parse(entry) {
-            Ok((user, name, port)) => self.hosts.push(HostSpec {
-                user,
-                name,
-                port,
-                origin,
-            }),
+            Ok((user, name, port)) => self.hosts.push(HostSpec { user, name, port, origin }),
             Err(problem) => self.reject(entry, origin, &problem),
         }
     }
 
     fn reject(&mut self, text: &str, origin: Origin, problem: &str) {
-        self.bad.push(BadEntry {
-            origin,
-            text: text.to_owned(),
-            problem: problem.to_owned(),
-        });
+        self.bad.push(BadEntry { origin, text: text.to_owned(), problem: problem.to_owned() });
     }
 }
 
@@ -238,11 +212,7 @@ fn parse(entry: &str) -> Result<Parts, String> {
     }
     let (name, port) = split_port(place)?;
     check_name(name)?;
-    Ok((
-        user.map(str::to_owned),
-        name.to_owned(),
-        port.map(parse_port).transpose()?,
-    ))
+    Ok((user.map(str::to_owned), name.to_owned(), port.map(parse_port).transpose()?))
 }
 
 fn split_port(place: &str) -> Result<(&str, Option<&str>), String> {
@@ -289,10 +259,7 @@ fn check_name(name: &str) -> Result<(), String> {
     if name.len() > MAX_NAME {
         return Err(format!("a host name cannot be longer than {MAX_NAME} bytes"));
     }
-    match name
-        .chars()
-        .find(|c| c.is_control() || c.is_whitespace() || "'`\"$\\;&<>|(){},/[]".contains(*c))
-    {
+    match name.chars().find(|c| c.is_control() || c.is_whitespace() || "'`\"$\\;&<>|(){},/[]".contains(*c)) {
         Some(',') => Err("hosts are separated by blanks, not commas".to_owned()),
         Some(bad) => Err(format!("a host name cannot contain {bad:?}")),
         None => Ok(()),
@@ -339,10 +306,7 @@ mod tests {
         assert_eq!(parts("a@ad.example@web1"), expect(Some("a@ad.example"), "web1", None));
         assert_eq!(parts("::1"), expect(None, "::1", None));
         assert_eq!(parts("[::1]"), expect(None, "::1", None));
-        assert_eq!(
-            parts("u@[fe80::1%eth0]:22"),
-            expect(Some("u"), "fe80::1%eth0", Some(22))
-        );
+        assert_eq!(parts("u@[fe80::1%eth0]:22"), expect(Some("u"), "fe80::1%eth0", Some(22)));
         assert_eq!(parts("fe80::1%eth0"), expect(None, "fe80::1%eth0", None));
         assert_eq!(parts("[web1]:2200"), expect(None, "web1", Some(2200)));
     }
@@ -395,10 +359,7 @@ mod tests {
     #[test]
     fn files_come_before_strings_and_duplicates_stay() {
         let hosts = gather(&[], &["b a".to_owned(), "a".to_owned()]).expect("good hosts");
-        assert_eq!(
-            hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(),
-            ["b", "a", "a"]
-        );
+        assert_eq!(hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(), ["b", "a", "a"]);
     }
 
     proptest::proptest! {

@@ -58,14 +58,7 @@ pub fn command(words: &[OsString]) -> Result<Arc<[u8]>, CommandError> {
 pub fn make(hosts: Vec<HostSpec>, command: &Arc<[u8]>) -> Vec<Job> {
     let labels = labels(&hosts);
     let numbered = hosts.into_iter().zip(labels).enumerate();
-    numbered
-        .map(|(number, (spec, label))| Job {
-            number,
-            spec,
-            label,
-            command: Arc::clone(command),
-        })
-        .collect()
+    numbered.map(|(number, (spec, label))| Job { number, spec, label, command: Arc::clone(command) }).collect()
 }
 
 fn labels(hosts: &[HostSpec]) -> Vec<String> {
@@ -77,11 +70,7 @@ fn labels(hosts: &[HostSpec]) -> Vec<String> {
         *ambiguous.entry(&host.name).or_default() |= differs;
     }
     let label = |host: &HostSpec| {
-        if ambiguous[host.name.as_str()] {
-            host.to_string()
-        } else {
-            host.name.clone()
-        }
+        if ambiguous[host.name.as_str()] { host.to_string() } else { host.name.clone() }
     };
     hosts.iter().map(label).collect()
 }
@@ -108,10 +97,7 @@ mod tests {
     fn words_are_joined_like_ssh_does() {
         let words = |words: &[&str]| command(&words.iter().map(OsString::from).collect::<Vec<_>>());
         assert_eq!(&*words(&["sh", "-c", "echo a  b"]).expect("short"), b"sh -c echo a  b");
-        assert_eq!(
-            words(&[&"x".repeat(MAX_COMMAND + 1)]),
-            Err(CommandError::TooLong(MAX_COMMAND + 1))
-        );
+        assert_eq!(words(&[&"x".repeat(MAX_COMMAND + 1)]), Err(CommandError::TooLong(MAX_COMMAND + 1)));
         assert!(words(&[&"x".repeat(MAX_COMMAND)]).is_ok());
     }
 }

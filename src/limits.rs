@@ -23,10 +23,7 @@ pub fn make_room(hosts: usize) -> Room {
     // None stands for no limit.
     let hard = limit.maximum.unwrap_or(u64::MAX);
     if limit.current.is_some_and(|current| current < needed) {
-        let raised = Rlimit {
-            current: Some(needed.min(hard)),
-            maximum: limit.maximum,
-        };
+        let raised = Rlimit { current: Some(needed.min(hard)), maximum: limit.maximum };
         // Raising within the hard limit is always allowed; if not, what is left decides.
         let _ = setrlimit(Resource::Nofile, raised);
     }
@@ -39,10 +36,7 @@ fn room_within(hosts: usize, files: u64) -> Room {
     if held >= hosts {
         return Room { hosts, too_low: None };
     }
-    Room {
-        hosts: held,
-        too_low: Some(files),
-    }
+    Room { hosts: held, too_low: Some(files) }
 }
 
 #[cfg(test)]
@@ -51,33 +45,9 @@ mod tests {
 
     #[test]
     fn a_low_limit_holds_fewer_hosts_and_never_a_negative_number() {
-        assert_eq!(
-            room_within(10, 1024),
-            Room {
-                hosts: 10,
-                too_low: None
-            }
-        );
-        assert_eq!(
-            room_within(1000, 1024),
-            Room {
-                hosts: 480,
-                too_low: Some(1024)
-            }
-        );
-        assert_eq!(
-            room_within(10, 20),
-            Room {
-                hosts: 0,
-                too_low: Some(20)
-            }
-        );
-        assert_eq!(
-            room_within(10, u64::MAX),
-            Room {
-                hosts: 10,
-                too_low: None
-            }
-        );
+        assert_eq!(room_within(10, 1024), Room { hosts: 10, too_low: None });
+        assert_eq!(room_within(1000, 1024), Room { hosts: 480, too_low: Some(1024) });
+        assert_eq!(room_within(10, 20), Room { hosts: 0, too_low: Some(20) });
+        assert_eq!(room_within(10, u64::MAX), Room { hosts: 10, too_low: None });
     }
 }

@@ -18,11 +18,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // Whoever asked may have closed the pipe already.
             let _ = error.print();
-            return ExitCode::from(if run::is_question(&error) {
-                exit::OK
-            } else {
-                exit::USAGE
-            });
+            return ExitCode::from(if run::is_question(&error) { exit::OK } else { exit::USAGE });
         }
     };
     match run::run(&opts) {

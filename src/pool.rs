@@ -64,12 +64,9 @@ where
         }
     });
     let cancel = cancel.clone();
-    thread::Builder::new()
-        .name("pssh-queue".to_owned())
-        .stack_size(STACK)
-        .spawn(move || {
-            Queue::new(jobs, lookup_limit).run(&tasks, &events, &cancel);
-        })?;
+    thread::Builder::new().name("pssh-queue".to_owned()).stack_size(STACK).spawn(move || {
+        Queue::new(jobs, lookup_limit).run(&tasks, &events, &cancel);
+    })?;
     Ok(received)
 }
 
@@ -78,9 +75,7 @@ pub const WORKER_NAME: &str = "pssh-worker";
 
 fn panicked(panic: &(dyn Any + Send)) -> Outcome {
     let words = panic.downcast_ref::<&str>().copied();
-    let words = words
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
+    let words = words.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
     HostError::Local {
         doing: "a fault in pssh itself",
         detail: words.to_owned(),
@@ -101,10 +96,7 @@ mod tests {
     use crate::hosts::gather;
 
     fn jobs(count: usize) -> Arc<[Job]> {
-        let list = (0..count)
-            .map(|n| format!("10.0.{}.{}", n / 250, n % 250))
-            .collect::<Vec<_>>()
-            .join(" ");
+        let list = (0..count).map(|n| format!("10.0.{}.{}", n / 250, n % 250)).collect::<Vec<_>>().join(" ");
         let command: Arc<[u8]> = Arc::from(&b"true"[..]);
         crate::jobs::make(gather(&[], &[list]).expect("hosts"), &command).into()
     }
@@ -121,11 +113,7 @@ mod tests {
         let mut ended = HashMap::new();
         for event in events {
             if let EventKind::Finished(outcome) = event.kind {
-                assert!(
-                    ended.insert(event.job, outcome.class()).is_none(),
-                    "job {} ended twice",
-                    event.job
-                );
+                assert!(ended.insert(event.job, outcome.class()).is_none(), "job {} ended twice", event.job);
             }
         }
         assert_eq!(ended.len(), count);

@@ -49,7 +49,7 @@ impl Queue {
             next: 0,
             asked: BTreeMap::new(),
             ready: BTreeMap::new(),
-            resolver: Resolver::new(),
+            resolver: Resolver::default(),
             lookup_limit,
         }
     }
@@ -65,12 +65,8 @@ impl Queue {
                 return;
             }
             let now = Instant::now();
-            let first = self
-                .ready
-                .keys()
-                .next()
-                .copied()
-                .filter(|first| self.turn_of(*first).is_none_or(|turn| turn <= now));
+            let first =
+                self.ready.keys().next().copied().filter(|first| self.turn_of(*first).is_none_or(|turn| turn <= now));
             let due = self.next_due(now);
 
             let mut select = Select::new();
@@ -123,17 +119,8 @@ impl Queue {
 
     /// When there is something to do even if nothing happens: a job's turn comes, or a lookup takes too long.
     fn next_due(&self, now: Instant) -> Option<Instant> {
-        let turn = self
-            .ready
-            .keys()
-            .next()
-            .and_then(|first| self.turn_of(*first))
-            .filter(|turn| *turn > now);
-        let late = self
-            .asked
-            .values()
-            .min()
-            .and_then(|asked| asked.checked_add(self.lookup_limit));
+        let turn = self.ready.keys().next().and_then(|first| self.turn_of(*first)).filter(|turn| *turn > now);
+        let late = self.asked.values().min().and_then(|asked| asked.checked_add(self.lookup_limit));
         turn.into_iter().chain(late).min()
     }
 
@@ -151,18 +138,11 @@ impl Queue {
     }
 
     fn give_up_late_lookups(&mut self, events: &Sender<Event>) {
-        let late: Vec<usize> = self
-            .asked
-            .iter()
-            .filter(|(_, asked)| asked.elapsed() >= self.lookup_limit)
-            .map(|(job, _)| *job)
-            .collect();
+        let late: Vec<usize> =
+            self.asked.iter().filter(|(_, asked)| asked.elapsed() >= self.lookup_limit).map(|(job, _)| *job).collect();
         for job in late {
             self.asked.remove(&job);
-            let reason = format!(
-                "no answer from the resolver within {} s",
-                self.lookup_limit.as_secs_f64()
-            );
+            let reason = format!("no answer from the resolver within {} s", self.lookup_limit.as_secs_f64());
             self.unresolved(job, reason, events);
         }
     }

@@ -28,20 +28,16 @@ pub struct Resolver {
     threads: usize,
 }
 
-impl Resolver {
+impl Default for Resolver {
     /// A resolver without threads yet.
-    pub fn new() -> Resolver {
+    fn default() -> Resolver {
         let (questions, waiting) = unbounded();
         let (answer, answers) = unbounded();
-        Resolver {
-            questions,
-            waiting,
-            answer,
-            answers,
-            threads: 0,
-        }
+        Resolver { questions, waiting, answer, answers, threads: 0 }
     }
+}
 
+impl Resolver {
     /// Asks for the addresses of `name` on behalf of `job`.
     pub fn ask(&mut self, job: usize, name: String) {
         // A thread per question up to the limit: whether the others are busy cannot be known without a race.
@@ -49,22 +45,12 @@ impl Resolver {
             let (waiting, answer) = (self.waiting.clone(), self.answer.clone());
             let work = move || {
                 for (job, name) in waiting {
-                    if answer
-                        .send(Answer {
-                            job,
-                            addresses: lookup(&name),
-                        })
-                        .is_err()
-                    {
+                    if answer.send(Answer { job, addresses: lookup(&name) }).is_err() {
                         return;
                     }
                 }
             };
-            match thread::Builder::new()
-                .name("pssh-resolve".to_owned())
-                .stack_size(STACK)
-                .spawn(work)
-            {
+            match thread::Builder::new().name("pssh-resolve".to_owned()).stack_size(STACK).spawn(work) {
                 Ok(_) => self.threads += 1,
                 Err(error) if self.threads == 0 => {
                     let addresses = Err(format!("no thread to look it up: {error}"));
@@ -87,9 +73,7 @@ fn lookup(name: &str) -> Result<Vec<IpAddr>, String> {
     let found = (name, 0).to_socket_addrs().map_err(|error| {
         let text = error.to_string();
         // std's own words before the resolver's.
-        text.strip_prefix("failed to lookup address information: ")
-            .unwrap_or(&text)
-            .to_owned()
+        text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_owned()
     })?;
     let mut addresses: Vec<IpAddr> = Vec::new();
     for address in found.map(|address| address.ip()) {
@@ -97,9 +81,5 @@ fn lookup(name: &str) -> Result<Vec<IpAddr>, String> {
             addresses.push(address);
         }
     }
-    if addresses.is_empty() {
-        Err("the name has no address".to_owned())
-    } else {
-        Ok(addresses)
-    }
+    if addresses.is_empty() { Err("the name has no address".to_owned()) } else { Ok(addresses) }
 }

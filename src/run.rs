@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 
 use crate::cancel::{Cancel, Reason};
 use crate::cli::Opts;
+use crate::error::reason;
 use crate::hosts::{self, HostSpec, HostsError};
 use crate::jobs::{self, Job};
 use crate::limits;
@@ -35,18 +36,12 @@ pub struct Fatal {
 
 /// The input is wrong; nothing was connected to.
 fn usage(error: impl Into<anyhow::Error>) -> Fatal {
-    Fatal {
-        status: exit::USAGE,
-        error: error.into(),
-    }
+    Fatal { status: exit::USAGE, error: error.into() }
 }
 
 /// Our side failed.
 fn failure(error: impl Into<anyhow::Error>) -> Fatal {
-    Fatal {
-        status: exit::FAILURE,
-        error: error.into(),
-    }
+    Fatal { status: exit::FAILURE, error: error.into() }
 }
 
 /// Runs what the command line asks for.
@@ -66,9 +61,7 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
     let room = limits::make_room(settings.pool_size);
     if let Some(files) = room.too_low {
         if room.hosts == 0 {
-            return Err(failure(anyhow!(
-                "only {files} files may be open, too few for a single host (ulimit -n)"
-            )));
+            return Err(failure(anyhow!("only {files} files may be open, too few for a single host (ulimit -n)")));
         }
         output::complain(&format!(
             "only {files} files may be open (ulimit -Hn), which is enough for {} hosts at once, not {}",
@@ -78,9 +71,7 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
     }
 
     let cancel = Cancel::new().context("cannot make a pipe").map_err(failure)?;
-    signals::install(&cancel)
-        .context("cannot handle signals")
-        .map_err(failure)?;
+    signals::install(&cancel).context("cannot handle signals").map_err(failure)?;
     let (pool_size, lookup_limit, verbose) = (settings.pool_size, settings.connect_timeout, settings.verbose);
     let runner = Runner::new(settings, &cancel).map_err(usage)?;
     if verbose {
@@ -96,7 +87,9 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
     let summary = output::multiplex(&jobs, &events, &mut report, &cancel);
 
     match (summary.broken, cancel.reason()) {
-        (Some(Broken::Failed(error)), _) => Err(failure(anyhow!(error).context("cannot write to standard output"))),
+        (Some(Broken::Failed(error)), _) => {
+            Err(failure(anyhow!("cannot write to standard output: {}", reason(&error))))
+        }
         // As any filter of a pipeline whose reader has seen enough.
         (Some(Broken::Closed), _) => Ok(Ending::Signal(signal_hook::consts::SIGPIPE)),
         (None, Some(Reason::Signal(signal))) => Ok(Ending::Signal(signal)),

@@ -66,9 +66,7 @@ impl Environment<'static> {
     /// The process's own. The home directory is $HOME, else the password database's.
     pub fn of_process() -> Self {
         let entry = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten();
-        let home = std::env::var_os("HOME")
-            .filter(|home| !home.is_empty())
-            .map(PathBuf::from);
+        let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
         Environment {
             variable: &|name| std::env::var_os(name),
             home: home.or_else(|| entry.as_ref().map(|entry| entry.dir.clone())),
@@ -82,18 +80,13 @@ impl Environment<'_> {
     fn text(&self, name: &str) -> Result<Option<String>, String> {
         match (self.variable)(name).filter(|value| !value.is_empty()) {
             None => Ok(None),
-            Some(value) => value
-                .into_string()
-                .map(Some)
-                .map_err(|value| format!("{name}={value:?}: not UTF-8 text")),
+            Some(value) => value.into_string().map(Some).map_err(|value| format!("{name}={value:?}: not UTF-8 text")),
         }
     }
 
     fn parsed<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
         let Some(text) = self.text(name)? else { return Ok(None) };
-        parse(&text)
-            .map(Some)
-            .map_err(|problem| format!("{name}={text}: {problem}"))
+        parse(&text).map(Some).map_err(|problem| format!("{name}={text}: {problem}"))
     }
 }
 
@@ -112,33 +105,23 @@ impl Settings {
             hosts::check_login(user).map_err(|problem| format!("{origin} {user:?}: {problem}"))?;
         }
         let user = user.map(|(_, user)| user).or_else(|| environment.login.clone());
-        let pool_size = opts
-            .par
-            .map_or_else(|| environment.parsed("PSSH_PAR", cli::pool_size), |size| Ok(Some(size)))?;
-        let timeout = opts.timeout.map_or_else(
-            || environment.parsed("PSSH_TIMEOUT", duration::parse),
-            |time| Ok(Some(time)),
-        )?;
+        let pool_size =
+            opts.par.map_or_else(|| environment.parsed("PSSH_PAR", cli::pool_size), |size| Ok(Some(size)))?;
+        let timeout =
+            opts.timeout.map_or_else(|| environment.parsed("PSSH_TIMEOUT", duration::parse), |time| Ok(Some(time)))?;
         let agent = match (&opts.agent, opts.no_agent) {
             (_, true) => None,
             (Some(socket), _) => Some(expand(socket, home)),
-            (None, _) => (environment.variable)("SSH_AUTH_SOCK")
-                .filter(|path| !path.is_empty())
-                .map(PathBuf::from),
+            (None, _) => (environment.variable)("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from),
         };
         let ssh_dir = home.map(|home| home.join(".ssh"));
         let (known_hosts, global_known_hosts) = if opts.known_hosts.is_empty() {
             // ssh_config(5), UserKnownHostsFile and GlobalKnownHostsFile.
-            let user = ssh_dir
-                .iter()
-                .flat_map(|dir| [dir.join("known_hosts"), dir.join("known_hosts2")]);
+            let user = ssh_dir.iter().flat_map(|dir| [dir.join("known_hosts"), dir.join("known_hosts2")]);
             let global = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"].map(PathBuf::from);
             (user.collect(), global.to_vec())
         } else {
-            (
-                opts.known_hosts.iter().map(|path| expand(path, home)).collect(),
-                Vec::new(),
-            )
+            (opts.known_hosts.iter().map(|path| expand(path, home)).collect(), Vec::new())
         };
         Ok(Settings {
             pool_size: pool_size.unwrap_or(POOL_SIZE),
@@ -170,10 +153,7 @@ impl Settings {
 /// Expands a leading `~`, for where no shell has done it: `--identity=~/key`. Other users' homes stay as they are.
 fn expand(path: &Path, home: Option<&Path>) -> PathBuf {
     let home = || home.and_then(Path::to_str);
-    path.to_str().map_or_else(
-        || path.to_owned(),
-        |path| shellexpand::tilde_with_context(path, home).as_ref().into(),
-    )
+    path.to_str().map_or_else(|| path.to_owned(), |path| shellexpand::tilde_with_context(path, home).as_ref().into())
 }
 
 #[cfg(test)]
@@ -183,17 +163,10 @@ mod tests {
 
     fn settings(args: &[&str], variables: &[(&str, &str)]) -> Result<Settings, String> {
         let opts = Opts::try_parse_from([&["pssh"], args].concat()).expect("a good command line");
-        let variable = |name: &str| {
-            variables
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| OsString::from(value))
-        };
-        let environment = Environment {
-            variable: &variable,
-            login: Some("me".to_owned()),
-            home: Some("/home/me".into()),
-        };
+        let variable =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
+        let environment =
+            Environment { variable: &variable, login: Some("me".to_owned()), home: Some("/home/me".into()) };
         Settings::resolve(&opts, &environment)
     }
 
@@ -206,34 +179,19 @@ mod tests {
         assert_eq!(default.host_key_check, HostKeyCheck::Strict);
         assert_eq!(default.agent, None);
         assert_eq!(default.known_hosts[0], Path::new("/home/me/.ssh/known_hosts"));
-        let variables = [
-            ("PSSH_PAR", "7"),
-            ("PSSH_USER", "ops"),
-            ("PSSH_TIMEOUT", "60"),
-            ("SSH_AUTH_SOCK", "/a"),
-        ];
+        let variables = [("PSSH_PAR", "7"), ("PSSH_USER", "ops"), ("PSSH_TIMEOUT", "60"), ("SSH_AUTH_SOCK", "/a")];
         let environment = settings(&[], &variables).expect("good variables");
         assert_eq!((environment.pool_size, environment.user.as_str()), (7, "ops"));
         assert_eq!(environment.command_timeout, Some(Duration::from_secs(60)));
         assert_eq!(environment.agent.as_deref(), Some(Path::new("/a")));
         let both = settings(&["-p3", "-l", "root", "-t0", "--no-agent"], &variables).expect("good options");
-        assert_eq!(
-            (both.pool_size, both.user.as_str(), both.command_timeout, both.agent),
-            (3, "root", None, None)
-        );
+        assert_eq!((both.pool_size, both.user.as_str(), both.command_timeout, both.agent), (3, "root", None, None));
     }
 
     #[test]
     fn bad_values_name_their_origin() {
-        assert!(
-            settings(&[], &[("PSSH_PAR", "many")])
-                .expect_err("no number")
-                .starts_with("PSSH_PAR=many: ")
-        );
-        assert!(
-            settings(&[], &[("PSSH_PAR", "")]).is_ok(),
-            "an empty variable is as good as none"
-        );
+        assert!(settings(&[], &[("PSSH_PAR", "many")]).expect_err("no number").starts_with("PSSH_PAR=many: "));
+        assert!(settings(&[], &[("PSSH_PAR", "")]).is_ok(), "an empty variable is as good as none");
         assert!(settings(&["-l", "-x"], &[]).is_err());
     }
 
@@ -248,9 +206,6 @@ mod tests {
     #[test]
     fn large_pools_share_their_windows() {
         let window = |size: &str| settings(&["-p", size], &[]).expect("a size").window();
-        assert_eq!(
-            (window("1"), window("32"), window("64"), window("5000")),
-            (2 << 20, 2 << 20, 1 << 20, 256 << 10)
-        );
+        assert_eq!((window("1"), window("32"), window("64"), window("5000")), (2 << 20, 2 << 20, 1 << 20, 256 << 10));
     }
 }

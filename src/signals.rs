@@ -16,22 +16,16 @@ use crate::ssh::is_ignored;
 /// # Errors
 /// The handlers or their thread cannot be set up.
 pub fn install(cancel: &Cancel) -> io::Result<()> {
-    let wanted: Vec<i32> = [SIGINT, SIGTERM, SIGHUP]
-        .into_iter()
-        .filter(|signal| !is_ignored(*signal))
-        .collect();
+    let wanted: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)).collect();
     let mut signals = Signals::new(wanted)?;
     let cancel = cancel.clone();
-    thread::Builder::new()
-        .name("pssh-signals".to_owned())
-        .stack_size(128 * 1024)
-        .spawn(move || {
-            for signal in signals.forever() {
-                if !cancel.trigger(Reason::Signal(signal)) {
-                    die_by(signal);
-                }
+    thread::Builder::new().name("pssh-signals".to_owned()).stack_size(128 * 1024).spawn(move || {
+        for signal in signals.forever() {
+            if !cancel.trigger(Reason::Signal(signal)) {
+                die_by(signal);
             }
-        })?;
+        }
+    })?;
     Ok(())
 }
 

@@ -34,12 +34,7 @@ impl Lines {
     pub fn new(jobs: usize, verbose: bool) -> Lines {
         let mut pending = Vec::new();
         pending.resize_with(jobs, Default::default);
-        Lines {
-            pending,
-            pending_bytes: 0,
-            verbose,
-            start: Instant::now(),
-        }
+        Lines { pending, pending_bytes: 0, verbose, start: Instant::now() }
     }
 
     fn text(&mut self, job: &Job, stream: Stream, bytes: &[u8], output: &mut Output) {

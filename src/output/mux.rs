@@ -27,20 +27,23 @@ pub struct Summary {
 
 /// Passes all `events` to `report` until every sender is gone. Every one of `jobs` is counted exactly once.
 ///
-/// If standard output breaks, the run is cancelled, and goes on being received to its end so that no worker hangs.
+/// If standard output breaks, the run is cancelled, and goes on being received to its end so that no worker hangs. If its
+/// reader has gone away, nothing more is said either: in `pssh ... | head -1` nobody wants to know.
 pub fn multiplex(jobs: &[Job], events: &Receiver<Event>, report: &mut dyn Report, cancel: &Cancel) -> Summary {
     let mut output = Output::standard();
     let mut ended = vec![false; jobs.len()];
     let mut tally = Tally::default();
     let mut broken = None;
-    let mut take = |event: Event, output: &mut Output, tally: &mut Tally| {
+    let mut take = |event: Event, output: &mut Output, tally: &mut Tally, broken: &Option<Broken>| {
         if let EventKind::Finished(outcome) = &event.kind {
             if std::mem::replace(&mut ended[event.job], true) {
                 return;
             }
             tally.add(outcome.class());
         }
-        report.event(&jobs[event.job], event, output);
+        if !matches!(broken, Some(Broken::Closed)) {
+            report.event(&jobs[event.job], event, output);
+        }
     };
     loop {
         let event = match events.try_recv() {
@@ -54,7 +57,7 @@ pub fn multiplex(jobs: &[Job], events: &Receiver<Event>, report: &mut dyn Report
                 }
             }
         };
-        take(event, &mut output, &mut tally);
+        take(event, &mut output, &mut tally, &broken);
         if let Some(news) = output.take_broken() {
             cancel.trigger(match news {
                 Broken::Closed => Reason::OutputClosed,
@@ -67,21 +70,12 @@ pub fn multiplex(jobs: &[Job], events: &Receiver<Event>, report: &mut dyn Report
     for job in jobs {
         let doing = "a fault in pssh itself";
         let detail = "the job ended without an outcome".to_owned();
-        let outcome = Outcome::from(HostError::Local {
-            doing,
-            detail,
-            hint: None,
-        });
-        take(
-            Event::now(job.number, EventKind::Finished(outcome)),
-            &mut output,
-            &mut tally,
-        );
+        let outcome = Outcome::from(HostError::Local { doing, detail, hint: None });
+        take(Event::now(job.number, EventKind::Finished(outcome)), &mut output, &mut tally, &broken);
     }
-    report.finish(&tally, &mut output);
+    if !matches!(broken, Some(Broken::Closed)) {
+        report.finish(&tally, &mut output);
+    }
     output.flush();
-    Summary {
-        tally,
-        broken: broken.or_else(|| output.take_broken()),
-    }
+    Summary { tally, broken: broken.or_else(|| output.take_broken()) }
 }

@@ -57,10 +57,7 @@ pub struct Patience<'a> {
 impl Agent {
     /// The agent listening at `path`. Nothing is connected yet.
     pub fn new(path: &Path) -> Agent {
-        Agent {
-            path: path.to_owned(),
-            idle: Mutex::new(Vec::new()),
-        }
+        Agent { path: path.to_owned(), idle: Mutex::new(Vec::new()) }
     }
 
     /// Where the agent listens.
@@ -114,10 +111,7 @@ impl Agent {
     }
 
     fn keep(&self, connection: OwnedFd) {
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(connection);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
     }
 
     fn connect(&self, patience: Patience<'_>) -> io::Result<OwnedFd> {
@@ -166,9 +160,7 @@ fn converse(connection: &OwnedFd, request: &[u8], patience: Patience<'_>) -> io:
     receive(connection, &mut length, patience)?;
     let length = u32::from_be_bytes(length) as usize;
     if length == 0 || length > MAX_ANSWER {
-        return Err(io::Error::other(format!(
-            "the agent's answer of {length} bytes cannot be right"
-        )));
+        return Err(io::Error::other(format!("the agent's answer of {length} bytes cannot be right")));
     }
     let mut answer = vec![0; length];
     receive(connection, &mut answer, patience)?;
@@ -179,10 +171,7 @@ fn receive(connection: &OwnedFd, mut buffer: &mut [u8], patience: Patience<'_>) 
     while !buffer.is_empty() {
         match rustix::io::read(connection, &mut *buffer) {
             Ok(0) => {
-                return Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    "the agent closed the connection",
-                ));
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the agent closed the connection"));
             }
             Ok(count) => buffer = &mut buffer[count..],
             Err(Errno::AGAIN) => wait(connection, PollFlags::IN, patience)?,
@@ -194,11 +183,7 @@ fn receive(connection: &OwnedFd, mut buffer: &mut [u8], patience: Patience<'_>) 
 }
 
 fn wait(connection: &OwnedFd, flags: PollFlags, patience: Patience<'_>) -> io::Result<()> {
-    poll_with(
-        Some(patience.cancel),
-        &[(connection.as_fd(), flags)],
-        Some(patience.until),
-    )?;
+    poll_with(Some(patience.cancel), &[(connection.as_fd(), flags)], Some(patience.until))?;
     check(patience)
 }
 
@@ -225,11 +210,7 @@ fn parse_signature(answer: &[u8]) -> Option<Vec<u8>> {
     }
     let mut signature = Reader(reader.string()?);
     let algorithm = signature.string()?;
-    if algorithm.starts_with(b"sk-") {
-        Some(signature.0.to_vec())
-    } else {
-        Some(signature.string()?.to_vec())
-    }
+    if algorithm.starts_with(b"sk-") { Some(signature.0.to_vec()) } else { Some(signature.string()?.to_vec()) }
 }
 
 #[cfg(test)]
@@ -259,10 +240,7 @@ mod tests {
             put_string(&mut answer, &signature);
             answer
         };
-        assert_eq!(
-            parse_signature(&answer(b"ssh-ed25519", b"\0\0\0\x02xy")),
-            Some(b"xy".to_vec())
-        );
+        assert_eq!(parse_signature(&answer(b"ssh-ed25519", b"\0\0\0\x02xy")), Some(b"xy".to_vec()));
         let flags_and_counter = b"\0\0\0\x02xy\x01\0\0\0\x05";
         assert_eq!(
             parse_signature(&answer(b"sk-ssh-ed25519@openssh.com", flags_and_counter)),

@@ -11,7 +11,7 @@ use super::session::{Driver, Stop};
 use super::wait::Watch;
 use super::wire::key_type;
 use crate::cancel::Cancel;
-use crate::error::HostError;
+use crate::error::{HostError, reason};
 use crate::event::Outcome;
 
 /// The key files that are tried when none is named, under `~/.ssh`. ssh(1) has the same, in another order; ed25519 is
@@ -71,10 +71,7 @@ impl Identities {
     /// # Errors
     /// A file that the user named cannot be used.
     pub fn gather(sources: &Sources<'_>, cancel: &Cancel) -> Result<Identities, IdentityError> {
-        let mut found = Identities {
-            list: Vec::new(),
-            unusable: Vec::new(),
-        };
+        let mut found = Identities { list: Vec::new(), unusable: Vec::new() };
         let (agent, mut held) = match sources.agent {
             Some(path) => found.list_agent(Agent::new(path), cancel),
             None => (None, Vec::new()),
@@ -94,29 +91,20 @@ impl Identities {
                 },
                 (_, Loaded::Key(key), _) => Identity::from_file(path, key),
                 (_, Loaded::Encrypted { .. }, _) => {
-                    return Err(unusable(
-                        path,
-                        "the key is encrypted; load it into an agent first (ssh-add)",
-                    ));
+                    return Err(unusable(path, "the key is encrypted; load it into an agent first (ssh-add)"));
                 }
             };
             found.add(identity);
         }
         if let Some(agent) = &agent {
             for AgentKey { public_key, comment } in held {
-                found.add(Identity {
-                    public_key,
-                    name: comment,
-                    secret: Secret::Agent(Arc::clone(agent)),
-                });
+                found.add(Identity { public_key, name: comment, secret: Secret::Agent(Arc::clone(agent)) });
             }
         }
         if sources.files.is_empty()
             && let Some(dir) = sources.default_dir
         {
-            DEFAULT_IDENTITIES
-                .iter()
-                .for_each(|name| found.add_default(&dir.join(name)));
+            DEFAULT_IDENTITIES.iter().for_each(|name| found.add_default(&dir.join(name)));
         }
         Ok(found)
     }
@@ -127,13 +115,10 @@ impl Identities {
     }
 
     fn list_agent(&mut self, agent: Agent, cancel: &Cancel) -> (Option<Arc<Agent>>, Vec<AgentKey>) {
-        match agent.list(Patience {
-            cancel,
-            until: Instant::now() + LIST_TIMEOUT,
-        }) {
+        match agent.list(Patience { cancel, until: Instant::now() + LIST_TIMEOUT }) {
             Ok(keys) => (Some(Arc::new(agent)), keys),
             Err(error) => {
-                self.unusable.push(format!("agent {}: {error}", agent.path().display()));
+                self.unusable.push(format!("agent {}: {}", agent.path().display(), reason(&error)));
                 (None, Vec::new())
             }
         }
@@ -142,12 +127,9 @@ impl Identities {
     fn add_default(&mut self, path: &Path) {
         match keys::load(path) {
             Ok(Loaded::Key(key)) => self.add(Identity::from_file(path, key)),
-            Ok(Loaded::Encrypted {
-                public_key: Some(public_key),
-            }) if self.holds(&public_key) => {}
+            Ok(Loaded::Encrypted { public_key: Some(public_key) }) if self.holds(&public_key) => {}
             Ok(Loaded::Encrypted { .. }) => {
-                self.unusable
-                    .push(format!("{}: encrypted, and no agent holds it", path.display()));
+                self.unusable.push(format!("{}: encrypted, and no agent holds it", path.display()));
             }
             Err(KeyError::Read(error)) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => self.unusable.push(format!("{}: {error}", path.display())),
@@ -166,19 +148,12 @@ impl Identities {
 }
 
 fn unusable(path: &Path, reason: &str) -> IdentityError {
-    IdentityError {
-        path: path.to_owned(),
-        reason: reason.to_owned(),
-    }
+    IdentityError { path: path.to_owned(), reason: reason.to_owned() }
 }
 
 impl Identity {
     fn from_file(path: &Path, key: KeyFile) -> Identity {
-        Identity {
-            public_key: key.public_key.clone(),
-            name: path.display().to_string(),
-            secret: Secret::File(key),
-        }
+        Identity { public_key: key.public_key.clone(), name: path.display().to_string(), secret: Secret::File(key) }
     }
 
     /// The identity in a message: `ssh-ed25519 alice@laptop (agent)`.
@@ -205,9 +180,9 @@ impl ffi::Signer for Signing<'_> {
     fn sign(&self, algorithm: &str, data: &[u8]) -> Result<Vec<u8>, String> {
         match &self.identity.secret {
             Secret::File(key) => key.sign(algorithm, data),
-            Secret::Agent(agent) => agent
-                .sign(&self.identity.public_key, algorithm, data, self.patience)
-                .map_err(|error| error.to_string()),
+            Secret::Agent(agent) => {
+                agent.sign(&self.identity.public_key, algorithm, data, self.patience).map_err(|error| reason(&error))
+            }
         }
     }
 }
@@ -225,10 +200,7 @@ pub fn authenticate(
     identities: &Identities,
     watch: &Watch<'_>,
 ) -> Result<String, Outcome> {
-    let patience = Patience {
-        cancel: watch.cancel(),
-        until: watch.deadline(),
-    };
+    let patience = Patience { cancel: watch.cancel(), until: watch.deadline() };
     let mut tried = Vec::new();
     let mut details = identities.unusable.clone();
     for identity in &identities.list {
@@ -252,11 +224,7 @@ pub fn authenticate(
     }
     match driver.drive(watch, |session| session.auth_methods(user).map(str::to_owned)) {
         Ok(offered) => {
-            let offered = offered
-                .split(',')
-                .filter(|method| !method.is_empty())
-                .map(str::to_owned)
-                .collect();
+            let offered = offered.split(',').filter(|method| !method.is_empty()).map(str::to_owned).collect();
             Err(refused(user, tried, offered, details))
         }
         Err(Stop::Job(outcome)) => Err(outcome),
@@ -269,20 +237,9 @@ pub fn authenticate(
 
 fn refused(user: &str, tried: Vec<String>, offered: Vec<String>, details: Vec<String>) -> Outcome {
     let detail = (!details.is_empty()).then(|| details.join("; "));
-    HostError::Auth {
-        user: user.to_owned(),
-        tried,
-        offered,
-        detail,
-    }
-    .into()
+    HostError::Auth { user: user.to_owned(), tried, offered, detail }.into()
 }
 
 fn ended(error: &ssh2::Error) -> Outcome {
-    HostError::Ssh {
-        doing: "authentication",
-        detail: error.message().to_owned(),
-        hint: None,
-    }
-    .into()
+    HostError::Ssh { doing: "authentication", detail: error.message().to_owned(), hint: None }.into()
 }

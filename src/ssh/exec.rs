@@ -6,7 +6,7 @@ use crossbeam_channel::{Select, Sender, TrySendError};
 use rustix::event::PollFlags;
 
 use super::ffi::{self, Channel, Exit};
-use super::session::{Session, Stop};
+use super::session::{SOCKET_DISCONNECT, Session, Stop};
 use super::wait::{Watch, poll_with};
 use crate::cancel::Cancel;
 use crate::error::HostError;
@@ -45,13 +45,17 @@ pub fn run(session: &mut Session, command: &Command<'_>, events: &Sender<Event>,
     watch.expect(Phase::Connect, "no session channel");
     let channel = match session.driver().drive(watch, |ssh| Channel::open(ssh, command.window)) {
         Ok(channel) => channel,
-        Err(stop) => return not_started(session, stop, "opening a channel"),
+        Err(stop) => return not_started(stop, "opening a channel"),
     };
     // From here on the command may be running: whatever happens is no longer "could not connect".
     watch.expect(Phase::Connect, "no answer to the exec request");
     match session.driver().drive(watch, |_| channel.exec(command.bytes)) {
         Ok(()) => {}
-        Err(stop) => return not_started(session, stop, "starting the command"),
+        Err(Stop::Ssh(_)) if session.is_dead() => {
+            let detail = "the connection ended while the command was being started".to_owned();
+            return HostError::Lost { detail }.into();
+        }
+        Err(stop) => return not_started(stop, "starting the command"),
     }
     Running {
         session,
@@ -65,22 +69,14 @@ pub fn run(session: &mut Session, command: &Command<'_>, events: &Sender<Event>,
         stopping: None,
         buffer: vec![0; READ_SIZE],
     }
-    .to_the_end()
+    .run()
 }
 
-fn not_started(session: &Session, stop: Stop, doing: &'static str) -> Outcome {
+/// The outcome of a job whose command the server has not agreed to run.
+fn not_started(stop: Stop, doing: &'static str) -> Outcome {
     match stop {
         Stop::Job(outcome) => outcome,
-        Stop::Ssh(_) if session.is_dead() => HostError::Lost {
-            detail: format!("the connection ended while {doing}"),
-        }
-        .into(),
-        Stop::Ssh(error) => HostError::Ssh {
-            doing,
-            detail: error.message().to_owned(),
-            hint: None,
-        }
-        .into(),
+        Stop::Ssh(error) => HostError::Ssh { doing, detail: error.message().to_owned(), hint: None }.into(),
     }
 }
 
@@ -121,7 +117,7 @@ enum Drained {
 }
 
 impl Running<'_> {
-    fn to_the_end(mut self) -> Outcome {
+    fn run(mut self) -> Outcome {
         loop {
             if self.stop_if_due() {
                 return self.finish(Outcome::Cancelled { started: true });
@@ -151,7 +147,7 @@ impl Running<'_> {
         // An error here is as good as a close: the transport has failed.
         let closed = eof && !matches!(self.channel.wait_closed(), Err(error) if ffi::would_block(&error));
         let over = match drained {
-            Drained::Failed(message) => Some(format!("the connection failed: {message}")),
+            Drained::Failed(message) => Some(message.clone()),
             _ if self.session.is_dead() => Some("the connection ended without an exit status".to_owned()),
             _ if closed => Some("the channel was closed without an exit status".to_owned()),
             _ => None,
@@ -212,11 +208,7 @@ impl Running<'_> {
         for (stream, id) in STREAMS {
             let drained = self.read(stream, id);
             if drained == Drained::Some {
-                if let Some(Event {
-                    kind: EventKind::Output { bytes, .. },
-                    ..
-                }) = &self.undelivered
-                {
+                if let Some(Event { kind: EventKind::Output { bytes, .. }, .. }) = &self.undelivered {
                     *left = left.saturating_sub(bytes.len());
                 }
                 return drained;
@@ -235,7 +227,8 @@ impl Running<'_> {
                 Drained::Some
             }
             Err(error) if ffi::would_block(&error) => Drained::Nothing,
-            Err(error) => Drained::Failed(error.message().to_owned()),
+            Err(error) if error.code() == SOCKET_DISCONNECT => Drained::Failed("the server disconnected".to_owned()),
+            Err(error) => Drained::Failed(format!("the connection failed: {}", error.message())),
         }
     }
 
@@ -299,20 +292,11 @@ impl Running<'_> {
                 Outcome::Cancelled { started: true }
             } else if self.deadline.is_some_and(|deadline| now >= deadline) {
                 let limit = self.command.timeout.unwrap_or_default();
-                Outcome::TimedOut {
-                    phase: Phase::Command,
-                    limit,
-                    missing: "not finished",
-                }
+                Outcome::TimedOut { phase: Phase::Command, limit, missing: "not finished" }
             } else {
                 return false;
             };
-            self.stopping = Some(Stopping {
-                outcome,
-                killed: false,
-                next: now + TERM_GRACE,
-                unsent: Some("TERM"),
-            });
+            self.stopping = Some(Stopping { outcome, killed: false, next: now + TERM_GRACE, unsent: Some("TERM") });
             return false;
         };
         if now < stopping.next {

@@ -106,10 +106,7 @@ impl Link {
             libssh2_session_callback_set2(pointer, CALLBACK_SEND, Some(send));
         }
         drop(session_raw);
-        Link {
-            session: session.clone(),
-            state,
-        }
+        Link { session: session.clone(), state }
     }
 
     /// Whether the connection has ended: nothing more will come after what is queued.
@@ -175,11 +172,7 @@ unsafe extern "C" fn send(
         return sent;
     }
     let transient = [ErrorKind::WouldBlock, ErrorKind::Interrupted, ErrorKind::OutOfMemory];
-    if transient.contains(&io::Error::last_os_error().kind()) {
-        -(libc::EAGAIN as isize)
-    } else {
-        length as isize
-    }
+    if transient.contains(&io::Error::last_os_error().kind()) { -(libc::EAGAIN as isize) } else { length as isize }
 }
 
 /// Signs with a private key that is not libssh2's: one decrypted by us, or held by an agent.
@@ -246,11 +239,7 @@ pub fn authenticate_public_key(session: &Session, user: &str, signer: &dyn Signe
         // -19 stands for a refused signature and for a connection that ended while waiting for the answer.
         raw::LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED => {
             let error = last_error(session, value as isize);
-            if error.message().starts_with("Waiting for") {
-                Err(error)
-            } else {
-                Ok(PublicKeyAnswer::Refused)
-            }
+            if error.message().starts_with("Waiting for") { Err(error) } else { Ok(PublicKeyAnswer::Refused) }
         }
         value => Err(last_error(session, value as isize)),
     }
@@ -266,12 +255,7 @@ unsafe extern "C" fn sign(
 ) -> c_int {
     // SAFETY: `context` is the `call` of authenticate_public_key, alive and not otherwise borrowed while libssh2 runs;
     // libssh2 gives `data_len` readable bytes at `data`.
-    let (call, data) = unsafe {
-        (
-            &mut *context.cast::<SignCall<'_>>(),
-            slice::from_raw_parts(data, data_len),
-        )
-    };
+    let (call, data) = unsafe { (&mut *context.cast::<SignCall<'_>>(), slice::from_raw_parts(data, data_len)) };
     // A panic must not unwind into C.
     let signed = catch_unwind(AssertUnwindSafe(|| match signed_algorithm(data) {
         Some(algorithm) => call.signer.sign(algorithm, data),
@@ -363,10 +347,7 @@ impl Channel {
             }
         };
         match NonNull::new(channel) {
-            Some(channel) => Ok(Channel {
-                session: session.clone(),
-                channel,
-            }),
+            Some(channel) => Ok(Channel { session: session.clone(), channel }),
             None => Err(last_error(session, code as isize)),
         }
     }
@@ -407,7 +388,7 @@ impl Channel {
         let value = self.call(|channel| unsafe {
             raw::libssh2_channel_read_ex(channel, stream, buffer.as_mut_ptr().cast(), buffer.len())
         });
-        check(&self.session, value as isize)
+        check(&self.session, value)
     }
 
     /// Whether the server has said that no more output comes and all of it has been read.

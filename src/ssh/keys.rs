@@ -20,6 +20,7 @@ use ssh_key::private::{EcdsaKeypair, KeypairData};
 use zeroize::Zeroizing;
 
 use super::wire::{put_mpint, put_string};
+use crate::error::reason;
 
 /// A private key that can sign.
 pub struct KeyFile {
@@ -44,7 +45,7 @@ pub enum Loaded {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// It cannot be read.
-    #[error("{0}")]
+    #[error("{}", reason(.0))]
     Read(#[from] io::Error),
     /// Others than its owner can read it; ssh(1) refuses such a key too.
     #[error("permissions {0:04o} are too open; only its owner may read a private key (chmod 600)")]
@@ -85,15 +86,10 @@ fn parse(text: &[u8], neighbour: impl FnOnce() -> Option<Vec<u8>>) -> Result<Loa
     if has("BEGIN OPENSSH PRIVATE KEY") {
         parse_openssh(text)
     } else if has("BEGIN ENCRYPTED PRIVATE KEY") || has("Proc-Type: 4,ENCRYPTED") {
-        Ok(Loaded::Encrypted {
-            public_key: neighbour(),
-        })
+        Ok(Loaded::Encrypted { public_key: neighbour() })
     } else if has("PRIVATE KEY-----") {
         let key = PKey::private_key_from_pem(text)?;
-        Ok(Loaded::Key(KeyFile {
-            public_key: public_blob(&key)?,
-            key,
-        }))
+        Ok(Loaded::Key(KeyFile { public_key: public_blob(&key)?, key }))
     } else if text.starts_with(b"ssh-") || text.starts_with(b"ecdsa-") || text.starts_with(b"sk-") {
         Err(KeyError::Public)
     } else {
@@ -103,14 +99,9 @@ fn parse(text: &[u8], neighbour: impl FnOnce() -> Option<Vec<u8>>) -> Result<Loa
 
 fn parse_openssh(text: &[u8]) -> Result<Loaded, KeyError> {
     let key = ssh_key::PrivateKey::from_openssh(text).map_err(|error| KeyError::Format(error.to_string()))?;
-    let public_key = key
-        .public_key()
-        .to_bytes()
-        .map_err(|error| KeyError::Format(error.to_string()))?;
+    let public_key = key.public_key().to_bytes().map_err(|error| KeyError::Format(error.to_string()))?;
     if key.is_encrypted() {
-        return Ok(Loaded::Encrypted {
-            public_key: Some(public_key),
-        });
+        return Ok(Loaded::Encrypted { public_key: Some(public_key) });
     }
     let key = openssl_key(&key)?;
     Ok(Loaded::Key(KeyFile { public_key, key }))
@@ -120,10 +111,7 @@ fn parse_openssh(text: &[u8]) -> Result<Loaded, KeyError> {
 fn public_neighbour(path: &Path) -> Option<Vec<u8>> {
     let mut name = path.as_os_str().to_owned();
     name.push(".pub");
-    ssh_key::PublicKey::read_openssh_file(Path::new(&name))
-        .ok()?
-        .to_bytes()
-        .ok()
+    ssh_key::PublicKey::read_openssh_file(Path::new(&name)).ok()?.to_bytes().ok()
 }
 
 fn openssl_key(key: &ssh_key::PrivateKey) -> Result<PKey<Private>, KeyError> {

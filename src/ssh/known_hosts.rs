@@ -124,9 +124,7 @@ pub struct KnownHosts {
 
 impl fmt::Debug for KnownHosts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KnownHosts")
-            .field("user_file", &self.user_file)
-            .finish_non_exhaustive()
+        f.debug_struct("KnownHosts").field("user_file", &self.user_file).finish_non_exhaustive()
     }
 }
 
@@ -164,11 +162,7 @@ impl KnownHosts {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         let bad_keys = table.lines.iter().filter_map(|line| {
             let reason = line.key.get()?.as_ref().err()?;
-            Some(Note {
-                file: line.file.clone(),
-                line: Some(line.number),
-                reason: (*reason).to_owned(),
-            })
+            Some(Note { file: line.file.clone(), line: Some(line.number), reason: (*reason).to_owned() })
         });
         table.notes.iter().cloned().chain(bad_keys).collect()
     }
@@ -185,10 +179,7 @@ impl KnownHosts {
         let named = table.matching(&name, since);
         let lacks = |marker| !named.iter().any(|line| line.marker == marker);
         let fall_back = lacks(Marker::None) || table.authorities && lacks(Marker::Authority);
-        let portless = portless
-            .filter(|_| fall_back)
-            .map(|name| table.matching(&name, since))
-            .unwrap_or_default();
+        let portless = portless.filter(|_| fall_back).map(|name| table.matching(&name, since)).unwrap_or_default();
         (Entries { named, portless }, table.lines.len())
     }
 
@@ -223,33 +214,19 @@ impl KnownHosts {
         let mut opened = seen.open(file);
         if let Ok(opened) = &mut opened {
             // Failing to read what other processes added is no reason not to add.
-            let _ = self
-                .table
-                .write()
-                .unwrap_or_else(PoisonError::into_inner)
-                .read_on(file, opened, &mut seen);
+            let _ = self.table.write().unwrap_or_else(PoisonError::into_inner).read_on(file, opened, &mut seen);
         }
         match self.lookup_since(searched, host, port).0.check(key_blob) {
             Verdict::Unknown => {}
             verdict => return Ok(Remembered::Already(verdict)),
         }
 
-        let failed = |source| RememberError::Write {
-            path: file.to_path_buf(),
-            source,
-        };
-        let name = if self.hash_names {
-            hashed(&name).map_err(failed)?
-        } else {
-            name
-        };
+        let failed = |source| RememberError::Write { path: file.to_path_buf(), source };
+        let name = if self.hash_names { hashed(&name).map_err(failed)? } else { name };
         let text = format!("{name} {}\n", key.to_text());
         let added = opened.and_then(|mut opened| seen.append(&mut opened, text.as_bytes()).map(|line| (opened, line)));
         let line = added.as_ref().map_or(0, |(_, line)| *line);
-        self.table
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .read(file, line, text.as_bytes());
+        self.table.write().unwrap_or_else(PoisonError::into_inner).read(file, line, text.as_bytes());
         let (opened, _) = added.map_err(failed)?;
 
         // An error of the unlock is of no interest: closing unlocks too.
@@ -261,11 +238,7 @@ impl KnownHosts {
             Err(err) if err.kind() == io::ErrorKind::InvalidInput => {}
             synced => synced.map_err(failed)?,
         }
-        Ok(Remembered::Added(Place {
-            file: file.clone(),
-            line,
-            key_type: key.kind.plain,
-        }))
+        Ok(Remembered::Added(Place { file: file.clone(), line, key_type: key.kind.plain }))
     }
 }
 
@@ -295,10 +268,7 @@ impl Entries {
 
     /// Whether to ask the host for a certificate.
     pub fn has_authorities(&self) -> bool {
-        self.named
-            .iter()
-            .chain(&self.portless)
-            .any(|line| line.marker == Marker::Authority)
+        self.named.iter().chain(&self.portless).any(|line| line.marker == Marker::Authority)
     }
 
     /// The types of the known keys (`ssh-rsa` for RSA keys, whatever the signature), in file order, to ask the host for
@@ -306,11 +276,7 @@ impl Entries {
     /// the lines for the name without port count if there are no others, as they do in the check that follows.)
     pub fn key_types(&self) -> Vec<&'static str> {
         let is_key = |line: &&Arc<Line>| line.marker == Marker::None && !line.kind.certificate;
-        let lines = if self.named.iter().any(|line| is_key(&line)) {
-            &self.named
-        } else {
-            &self.portless
-        };
+        let lines = if self.named.iter().any(|line| is_key(&line)) { &self.named } else { &self.portless };
         let mut firsts: Vec<&Arc<Line>> = Vec::new();
         for line in lines.iter().filter(is_key) {
             if firsts.iter().all(|first| first.kind.plain != line.kind.plain) {
@@ -346,9 +312,7 @@ impl Entries {
 }
 
 fn revoking<'a>(lines: &'a [Arc<Line>], blob: &[u8]) -> Option<&'a Arc<Line>> {
-    lines
-        .iter()
-        .find(|line| line.marker == Marker::Revoked && line.is(blob))
+    lines.iter().find(|line| line.marker == Marker::Revoked && line.is(blob))
 }
 
 /// The name under which a host is looked up, and the one without port to fall back on.
@@ -358,20 +322,13 @@ fn names(host: &str, port: u16) -> (String, Option<String>) {
         Ok(address) => format!("{address}{zone}"),
         Err(_) => host.to_ascii_lowercase(),
     };
-    if port == 22 {
-        (host, None)
-    } else {
-        (format!("[{host}]:{port}"), Some(host))
-    }
+    if port == 22 { (host, None) } else { (format!("[{host}]:{port}"), Some(host)) }
 }
 
 /// Whether a name stands for itself in a known_hosts file. The signs that OpenSSH refuses to write, and what would
 /// split the name. A bracketed name is one with a port.
 fn recordable(name: &str) -> bool {
-    let inner = name
-        .strip_prefix('[')
-        .and_then(|rest| rest.rsplit_once("]:"))
-        .map_or(name, |(inner, _)| inner);
+    let inner = name.strip_prefix('[').and_then(|rest| rest.rsplit_once("]:")).map_or(name, |(inner, _)| inner);
     let forbidden = |char: char| char.is_ascii_control() || " ,!@?*#[]|'\"\\".contains(char);
     !inner.is_empty() && !inner.contains(forbidden)
 }

@@ -80,9 +80,7 @@ impl Runner {
     /// What of the inputs could not be used, a line each, for `-v`.
     pub fn notes(&self) -> Vec<String> {
         let identities = self.credentials.identities.unusable().iter().cloned();
-        identities
-            .chain(self.credentials.known_hosts.notes().iter().map(ToString::to_string))
-            .collect()
+        identities.chain(self.credentials.known_hosts.notes().iter().map(ToString::to_string)).collect()
     }
 
     /// Runs one job to its end.

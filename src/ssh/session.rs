@@ -30,6 +30,8 @@ const HOST_KEY_ALGORITHMS: [&str; 6] = [
     "rsa-sha2-256",
 ];
 
+/// libssh2.h: LIBSSH2_ERROR_SOCKET_DISCONNECT, also for a server that says SSH_MSG_DISCONNECT.
+pub const SOCKET_DISCONNECT: ErrorCode = ErrorCode::Session(-13);
 /// How soon to look again when libssh2 wants to wait but does not say for which direction.
 const UNDIRECTED_PAUSE: Duration = Duration::from_millis(10);
 
@@ -45,6 +47,7 @@ pub enum Stop {
 pub struct Driver<'a> {
     session: &'a mut ssh2::Session,
     socket: BorrowedFd<'a>,
+    link: Option<&'a Link>,
 }
 
 impl<'a> Driver<'a> {
@@ -64,6 +67,10 @@ impl<'a> Driver<'a> {
     ) -> Result<T, Stop> {
         loop {
             match step(self.session) {
+                // With a link, the end of the connection looks to libssh2 as if it had to wait.
+                Err(error) if ffi::would_block(&error) && self.link.is_some_and(Link::is_dead) => {
+                    return Err(Stop::Ssh(Error::new(SOCKET_DISCONNECT, "the connection ended")));
+                }
                 Err(error) if ffi::would_block(&error) => {
                     let flags = directions(self.session);
                     let until = flags.is_empty().then(|| Instant::now() + UNDIRECTED_PAUSE);
@@ -137,14 +144,10 @@ impl Session {
         })?;
         session.set_blocking(false);
         session.set_tcp_stream(Arc::clone(&socket));
-        let mut made = Session {
-            link: None,
-            session,
-            socket,
-        };
+        let mut made = Session { link: None, session, socket };
         let known = credentials.known_hosts.lookup(&host.name, host.port);
         made.handshake(&known, watch)?;
-        note(&|| format!("server says {}", made.session.banner().unwrap_or("nothing")));
+        note(&|| format!("server says {}", banner(&made.session).unwrap_or("nothing")));
         made.check_host_key(host, &known, credentials, note)?;
         watch.expect(Phase::Auth, "not authenticated");
         let identity = auth::authenticate(&mut made.driver(), &host.user, &credentials.identities, watch)?;
@@ -155,13 +158,11 @@ impl Session {
 
     fn handshake(&mut self, known: &Entries, watch: &mut Watch<'_>) -> Result<(), Outcome> {
         let preference = host_key_preference(&known.key_types());
-        self.session
-            .method_pref(MethodType::HostKey, &preference)
-            .map_err(|error| HostError::Local {
-                doing: "choosing host key algorithms",
-                detail: error.message().to_owned(),
-                hint: None,
-            })?;
+        self.session.method_pref(MethodType::HostKey, &preference).map_err(|error| HostError::Local {
+            doing: "choosing host key algorithms",
+            detail: error.message().to_owned(),
+            hint: None,
+        })?;
         watch.expect(Phase::Connect, "no SSH handshake");
         match self.driver().drive(watch, ssh2::Session::handshake) {
             Ok(()) => Ok(()),
@@ -173,11 +174,9 @@ impl Session {
     /// Tells a server that never said a word from one that stopped in the middle of the handshake.
     fn name_silence(&self, outcome: Outcome) -> Outcome {
         match outcome {
-            Outcome::TimedOut { phase, limit, .. } if self.session.banner().is_none() => Outcome::TimedOut {
-                phase,
-                limit,
-                missing: "no SSH banner",
-            },
+            Outcome::TimedOut { phase, limit, .. } if banner(&self.session).is_none() => {
+                Outcome::TimedOut { phase, limit, missing: "no SSH banner" }
+            }
             outcome => outcome,
         }
     }
@@ -192,12 +191,7 @@ impl Session {
     ) -> Result<(), Outcome> {
         let Some((key, _)) = self.session.host_key() else {
             let detail = "the server sent no host key".to_owned();
-            return Err(HostError::Ssh {
-                doing: "key exchange",
-                detail,
-                hint: None,
-            }
-            .into());
+            return Err(HostError::Ssh { doing: "key exchange", detail, hint: None }.into());
         };
         let offer = Offer { host, key };
         let verdict = known.check(key);
@@ -219,10 +213,7 @@ impl Session {
 
     /// The driver of this session.
     pub fn driver(&mut self) -> Driver<'_> {
-        Driver {
-            session: &mut self.session,
-            socket: self.socket.as_fd(),
-        }
+        Driver { session: &mut self.session, socket: self.socket.as_fd(), link: self.link.as_ref() }
     }
 
     /// The socket, to wait for.
@@ -242,9 +233,7 @@ impl Session {
 
     /// Says goodbye, without waiting for anything: for the server's log, where otherwise a broken connection would stand.
     pub fn disconnect(&self) {
-        let _ = self
-            .session
-            .disconnect(Some(DisconnectCode::ByApplication), "done", None);
+        let _ = self.session.disconnect(Some(DisconnectCode::ByApplication), "done", None);
     }
 }
 
@@ -266,12 +255,7 @@ struct Offer<'a> {
 impl fmt::Display for Offer<'_> {
     /// Type and fingerprint.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {}",
-            key_type(self.key).unwrap_or("of unknown type"),
-            fingerprint(self.key)
-        )
+        write!(f, "{} {}", key_type(self.key).unwrap_or("of unknown type"), fingerprint(self.key))
     }
 }
 
@@ -284,29 +268,16 @@ impl Offer<'_> {
         let error = match verdict {
             Verdict::Revoked(place) => {
                 let (file, line) = position(&place);
-                HostKeyError::Revoked {
-                    name,
-                    offered,
-                    file,
-                    line,
-                }
+                HostKeyError::Revoked { name, offered, file, line }
             }
             Verdict::Changed(places) => {
                 // OpenSSH names the last too.
                 let (file, line) = places.last().map(position).unwrap_or_default();
-                HostKeyError::Changed {
-                    name,
-                    offered,
-                    file,
-                    line,
-                }
+                HostKeyError::Changed { name, offered, file, line }
             }
-            Verdict::Unknown | Verdict::Known(_) => HostKeyError::Unknown {
-                name,
-                host: self.host.name.clone(),
-                port: self.host.port,
-                offered,
-            },
+            Verdict::Unknown | Verdict::Known(_) => {
+                HostKeyError::Unknown { name, host: self.host.name.clone(), port: self.host.port, offered }
+            }
         };
         HostError::from(error).into()
     }
@@ -326,12 +297,7 @@ fn accept_new(
         Err(error @ RememberError::Write { .. }) => note(&|| format!("host key {offer} is new; {error}")),
         Err(error) => {
             let detail = error.to_string();
-            return Err(HostError::Local {
-                doing: "adding the host key",
-                detail,
-                hint: None,
-            }
-            .into());
+            return Err(HostError::Local { doing: "adding the host key", detail, hint: None }.into());
         }
     }
     Ok(())
@@ -347,37 +313,30 @@ fn known_hosts_name(host: &str, port: u16) -> String {
 /// offer one that is not known (OpenSSH does the same).
 fn host_key_preference(known: &[&str]) -> String {
     let is_known = |algorithm: &str| {
-        let kind = if algorithm.starts_with("rsa-") {
-            "ssh-rsa"
-        } else {
-            algorithm
-        };
+        let kind = if algorithm.starts_with("rsa-") { "ssh-rsa" } else { algorithm };
         known.contains(&kind)
     };
     let (first, rest): (Vec<&str>, Vec<&str>) = HOST_KEY_ALGORITHMS.iter().partition(|algorithm| is_known(algorithm));
     [first, rest].concat().join(",")
 }
 
+/// The server's identification (RFC 4253 section 4.2). libssh2 keeps lines that come before it in the same place.
+fn banner(session: &ssh2::Session) -> Option<&str> {
+    session.banner().filter(|banner| banner.starts_with("SSH-"))
+}
+
 fn handshake_failed(session: &ssh2::Session, error: &Error) -> HostError {
     /// libssh2.h: LIBSSH2_ERROR_KEX_FAILURE, no algorithm in common or a broken exchange.
     const KEX_FAILURE: ErrorCode = ErrorCode::Session(-5);
-    if session.banner().is_none() {
+    if banner(session).is_none() {
         let detail = "the server closed the connection before its SSH banner".to_owned();
         let hint = "is it an SSH server? A busy one (MaxStartups) does this too: fewer hosts at once (-p)".to_owned();
-        return HostError::Ssh {
-            doing: "handshake",
-            detail,
-            hint: Some(hint),
-        };
+        return HostError::Ssh { doing: "handshake", detail, hint: Some(hint) };
     }
     let hint = (error.code() == KEX_FAILURE).then(|| {
         "the server may offer only algorithms that are too old (SHA-1) or too new (post-quantum only)".to_owned()
     });
-    HostError::Ssh {
-        doing: "key exchange",
-        detail: error.message().to_owned(),
-        hint,
-    }
+    HostError::Ssh { doing: "key exchange", detail: error.message().to_owned(), hint }
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Connecting to a host's addresses: all of them, under one deadline.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
 
 use super::wait::{MAX_FDS, Watch};
-use crate::error::HostError;
+use crate::error::{HostError, reason};
 use crate::event::Outcome;
 
 /// How long an address may stay silent before the next one is tried beside it (RFC 8305 section 5 calls it the Connection
@@ -43,7 +42,7 @@ pub fn connect_any(addresses: &[IpAddr], port: u16, watch: &Watch<'_>) -> Result
                     }
                     Err(error) if is_local(error) => return Err(local(error)),
                     Err(error) => {
-                        failed.push((address, io::Error::from(error).to_string()));
+                        failed.push((address, reason(&error.into())));
                         continue;
                     }
                 },
@@ -51,17 +50,14 @@ pub fn connect_any(addresses: &[IpAddr], port: u16, watch: &Watch<'_>) -> Result
                 None => {}
             }
         }
-        let fds: Vec<_> = pending
-            .iter()
-            .map(|attempt| (attempt.socket.as_fd(), PollFlags::OUT))
-            .collect();
+        let fds: Vec<_> = pending.iter().map(|attempt| (attempt.socket.as_fd(), PollFlags::OUT)).collect();
         let until = (waiting.len() > 0).then_some(next_at);
         let ready = watch.wait(&fds, until)?;
         for place in (0..pending.len()).rev().filter(|place| ready.has(*place)) {
             let attempt = pending.swap_remove(place);
             match sockopt::socket_error(&attempt.socket).and_then(|result| result) {
                 Ok(()) => return Ok((attempt.socket, attempt.address)),
-                Err(error) => failed.push((attempt.address, io::Error::from(error).to_string())),
+                Err(error) => failed.push((attempt.address, reason(&error.into()))),
             }
         }
     }
@@ -73,11 +69,7 @@ enum Begun {
 }
 
 fn begin(address: SocketAddr) -> Result<Begun, Errno> {
-    let family = if address.is_ipv4() {
-        AddressFamily::INET
-    } else {
-        AddressFamily::INET6
-    };
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::STREAM, flags, None)?;
     // Without it each small packet of the login waits for the acknowledgement of the one before: 180 ms over a 100 ms path.
@@ -93,14 +85,7 @@ fn begin(address: SocketAddr) -> Result<Begun, Errno> {
 
 /// Whether it is we who lack something, rather than the host that cannot be reached.
 fn is_local(error: Errno) -> bool {
-    [
-        Errno::MFILE,
-        Errno::NFILE,
-        Errno::NOBUFS,
-        Errno::NOMEM,
-        Errno::ADDRNOTAVAIL,
-    ]
-    .contains(&error)
+    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL].contains(&error)
 }
 
 fn local(error: Errno) -> Outcome {
@@ -109,10 +94,5 @@ fn local(error: Errno) -> Outcome {
         Errno::ADDRNOTAVAIL => Some("fewer hosts at once (-p): no local port is free".to_owned()),
         _ => None,
     };
-    HostError::Local {
-        doing: "making a socket",
-        detail: io::Error::from(error).to_string(),
-        hint,
-    }
-    .into()
+    HostError::Local { doing: "making a socket", detail: reason(&error.into()), hint }.into()
 }

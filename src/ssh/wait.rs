@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::cancel::Cancel;
-use crate::error::HostError;
+use crate::error::{HostError, reason};
 use crate::event::{Outcome, Phase};
 
 /// What bounds every wait of one job: the cancel and a deadline, with what to say when the deadline has passed.
@@ -58,7 +58,7 @@ impl<'a> Watch<'a> {
         let end = until.map_or(self.deadline, |until| until.min(self.deadline));
         let ready = poll_with(Some(self.cancel), fds, Some(end)).map_err(|error| HostError::Local {
             doing: "waiting for the network",
-            detail: error.to_string(),
+            detail: reason(&error),
             hint: None,
         })?;
         self.check()?;
@@ -71,11 +71,7 @@ impl<'a> Watch<'a> {
             return Err(Outcome::Cancelled { started: true });
         }
         if Instant::now() >= self.deadline {
-            return Err(Outcome::TimedOut {
-                phase: self.phase,
-                limit: self.limit,
-                missing: self.missing,
-            });
+            return Err(Outcome::TimedOut { phase: self.phase, limit: self.limit, missing: self.missing });
         }
         Ok(())
     }
@@ -102,29 +98,18 @@ pub fn poll_with(
     end: Option<Instant>,
 ) -> io::Result<Ready> {
     let mut polled = Vec::with_capacity(fds.len() + 1);
-    polled.extend(
-        fds.iter()
-            .take(MAX_FDS)
-            .map(|(fd, flags)| PollFd::from_borrowed_fd(fd.as_fd(), *flags)),
-    );
+    polled.extend(fds.iter().take(MAX_FDS).map(|(fd, flags)| PollFd::from_borrowed_fd(fd.as_fd(), *flags)));
     polled.extend(cancel.map(|cancel| PollFd::from_borrowed_fd(cancel.as_fd(), PollFlags::IN)));
     loop {
         let timeout = end.map(|end| {
             let left = end.saturating_duration_since(Instant::now());
-            Timespec {
-                tv_sec: left.as_secs() as i64,
-                tv_nsec: i64::from(left.subsec_nanos()),
-            }
+            Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
         });
         match poll(&mut polled, timeout.as_ref()) {
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
             Ok(_) => {
-                let bits = polled
-                    .iter()
-                    .take(fds.len())
-                    .enumerate()
-                    .filter(|(_, fd)| !fd.revents().is_empty());
+                let bits = polled.iter().take(fds.len()).enumerate().filter(|(_, fd)| !fd.revents().is_empty());
                 return Ok(Ready(bits.fold(0, |bits, (place, _)| bits | 1 << place)));
             }
         }

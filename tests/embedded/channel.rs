@@ -62,9 +62,7 @@ impl Outlet {
     }
 
     pub(super) async fn exit_signal(&self, signal: Sig, core_dumped: bool, message: String) {
-        let sent = self
-            .handle
-            .exit_signal_request(self.id, signal, core_dumped, message, String::new());
+        let sent = self.handle.exit_signal_request(self.id, signal, core_dumped, message, String::new());
         let _ = sent.await;
     }
 }
@@ -112,17 +110,9 @@ pub(super) struct Ends {
 
 impl Ends {
     pub(super) fn split(self, session: &Session) -> (Outlet, Inlet) {
-        let outlet = Outlet {
-            id: self.writer.id(),
-            writer: self.writer,
-            handle: session.handle(),
-            gone: self.gone.clone(),
-        };
-        let inlet = Inlet {
-            inbox: self.inbox,
-            backlog: self.backlog,
-            gone: self.gone,
-        };
+        let outlet =
+            Outlet { id: self.writer.id(), writer: self.writer, handle: session.handle(), gone: self.gone.clone() };
+        let inlet = Inlet { inbox: self.inbox, backlog: self.backlog, gone: self.gone };
         (outlet, inlet)
     }
 }
@@ -134,21 +124,8 @@ impl Side {
         let (sender, inbox) = unbounded_channel();
         let (open, gone) = watch::channel(());
         let backlog = Arc::new(AtomicUsize::new(0));
-        let ends = Ends {
-            writer,
-            inbox,
-            backlog: Arc::clone(&backlog),
-            gone: GoneSignal(gone),
-        };
-        Self {
-            ends: Some(ends),
-            inbox: sender,
-            backlog,
-            received: 0,
-            env: Vec::new(),
-            group: None,
-            _open: open,
-        }
+        let ends = Ends { writer, inbox, backlog: Arc::clone(&backlog), gone: GoneSignal(gone) };
+        Self { ends: Some(ends), inbox: sender, backlog, received: 0, env: Vec::new(), group: None, _open: open }
     }
 
     /// What the other side needs; once.

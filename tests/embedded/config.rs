@@ -143,9 +143,7 @@ impl Config {
 
     /// The fault of connection number `number`, counted from 0.
     pub(super) fn fault_of(&self, number: usize) -> Option<&Fault> {
-        self.fault
-            .as_ref()
-            .filter(|_| self.faulty_connections.is_none_or(|first| number < first))
+        self.fault.as_ref().filter(|_| self.faulty_connections.is_none_or(|first| number < first))
     }
 }
 

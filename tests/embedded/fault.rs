@@ -68,10 +68,7 @@ async fn banner_then_reset(stream: &TcpStream) {
 
 async fn endless_lines(stream: &TcpStream) {
     let lines = async {
-        while send(stream, b"This line is not an identification string.\r\n")
-            .await
-            .is_ok()
-        {
+        while send(stream, b"This line is not an identification string.\r\n").await.is_ok() {
             tokio::time::sleep(LINE_INTERVAL).await;
         }
     };

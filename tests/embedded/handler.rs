@@ -93,9 +93,7 @@ impl Connection {
 
     fn knows(&self, user: &str) -> bool {
         let users = &self.shared.config.users;
-        users
-            .as_ref()
-            .is_none_or(|users| users.iter().any(|known| known == user))
+        users.as_ref().is_none_or(|users| users.iter().any(|known| known == user))
     }
 
     /// The methods that can continue.
@@ -112,11 +110,7 @@ impl Connection {
 
     fn judge(&mut self, user: &str, method: &'static str, correct: bool) -> Auth {
         let accepted = correct && self.knows(user);
-        self.log(Event::Auth {
-            user: user.to_owned(),
-            method,
-            accepted,
-        });
+        self.log(Event::Auth { user: user.to_owned(), method, accepted });
         if accepted && self.shared.config.second_factor && !self.first_factor && method != "none" {
             // Only a public key is offered, and so accepted, as the first factor.
             self.first_factor = true;
@@ -131,10 +125,7 @@ impl Connection {
 
     /// Says which methods can continue: russh would otherwise drop a method after its first failure.
     fn refuse(&self, partial_success: bool) -> Auth {
-        Auth::Reject {
-            proceed_with_methods: Some(self.methods()),
-            partial_success,
-        }
+        Auth::Reject { proceed_with_methods: Some(self.methods()), partial_success }
     }
 
     fn authorised(&self, key: &russh::keys::PublicKey) -> bool {
@@ -146,14 +137,8 @@ impl Connection {
     fn prompts(&self) -> Auth {
         let rounds = &self.shared.config.keyboard_interactive;
         let prompts = rounds.get(self.round).into_iter().flatten();
-        let prompts: Vec<_> = prompts
-            .map(|prompt| (prompt.text.clone().into(), prompt.echo))
-            .collect();
-        Auth::Partial {
-            name: "".into(),
-            instructions: "".into(),
-            prompts: prompts.into(),
-        }
+        let prompts: Vec<_> = prompts.map(|prompt| (prompt.text.clone().into(), prompt.echo)).collect();
+        Auth::Partial { name: "".into(), instructions: "".into(), prompts: prompts.into() }
     }
 
     fn overfull(&self, id: ChannelId) -> bool {
@@ -168,11 +153,7 @@ impl Connection {
             return session.channel_failure(id);
         };
         let config = &self.shared.config;
-        let login = Login {
-            user: &self.user,
-            peer: self.peer,
-            local: self.local,
-        };
+        let login = Login { user: &self.user, peer: self.peer, local: self.local };
         let behaviour = config.commands.get(command).unwrap_or(&config.behaviour);
         match behaviour {
             Behaviour::Run => {
@@ -254,11 +235,7 @@ impl russh::server::Handler for Connection {
         let rounds = &self.shared.config.keyboard_interactive;
         let (Some(answers), Some(round)) = (answers, rounds.get(self.round)) else {
             self.round = 0;
-            return Ok(if rounds.is_empty() {
-                self.refuse(false)
-            } else {
-                self.prompts()
-            });
+            return Ok(if rounds.is_empty() { self.refuse(false) } else { self.prompts() });
         };
         let expected = round.iter().map(|prompt| prompt.answer.as_bytes());
         let correct = expected.eq(answers.iter().map(Vec::as_slice));
@@ -270,9 +247,7 @@ impl russh::server::Handler for Connection {
     }
 
     async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), Error> {
-        self.log(Event::LoggedIn {
-            user: self.user.clone(),
-        });
+        self.log(Event::LoggedIn { user: self.user.clone() });
         Ok(())
     }
 
@@ -307,10 +282,7 @@ impl russh::server::Handler for Connection {
         reply: ChannelOpenHandle,
         session: &mut Session,
     ) -> Result<(), Error> {
-        self.log(Event::DirectTcpip {
-            host: host.to_owned(),
-            port,
-        });
+        self.log(Event::DirectTcpip { host: host.to_owned(), port });
         if matches!(self.fault(), Some(Fault::StallChannelOpen)) {
             self.unanswered.push(reply);
             return Ok(());
@@ -342,11 +314,7 @@ impl russh::server::Handler for Connection {
     }
 
     fn adjust_window(&mut self, id: ChannelId, _current: u32) -> u32 {
-        if self.overfull(id) {
-            CLOSED_WINDOW
-        } else {
-            self.shared.config.window_size
-        }
+        if self.overfull(id) { CLOSED_WINDOW } else { self.shared.config.window_size }
     }
 
     async fn channel_eof(&mut self, id: ChannelId, _session: &mut Session) -> Result<(), Error> {
@@ -371,10 +339,7 @@ impl russh::server::Handler for Connection {
         value: &str,
         session: &mut Session,
     ) -> Result<(), Error> {
-        self.log(Event::Env {
-            name: name.to_owned(),
-            value: value.to_owned(),
-        });
+        self.log(Event::Env { name: name.to_owned(), value: value.to_owned() });
         if let Some(side) = self.channels.get_mut(&id) {
             side.env.push((name.to_owned(), value.to_owned()));
         }
@@ -393,11 +358,7 @@ impl russh::server::Handler for Connection {
         session: &mut Session,
     ) -> Result<(), Error> {
         // Commands get pipes all the same: a test asserts the request, and what a pty does is the kernel's business.
-        self.log(Event::Pty {
-            term: term.to_owned(),
-            columns,
-            rows,
-        });
+        self.log(Event::Pty { term: term.to_owned(), columns, rows });
         session.channel_success(id)
     }
 
@@ -431,9 +392,7 @@ impl russh::server::Handler for Connection {
 
     async fn exec_request(&mut self, id: ChannelId, command: &[u8], session: &mut Session) -> Result<(), Error> {
         let command = String::from_utf8_lossy(command).into_owned();
-        self.log(Event::Exec {
-            command: command.clone(),
-        });
+        self.log(Event::Exec { command: command.clone() });
         self.delay().await;
         self.start_command(id, &command, session)
     }

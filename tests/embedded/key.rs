@@ -39,10 +39,7 @@ impl Key {
 
     /// `ssh-ed25519 AAAA...`: fits authorized_keys files, and known_hosts files after a host name.
     pub(crate) fn public_line(&self) -> String {
-        self.0
-            .public_key()
-            .to_openssh()
-            .expect("a generated key can be encoded")
+        self.0.public_key().to_openssh().expect("a generated key can be encoded")
     }
 
     /// The form of a known_hosts file: a port other than 22 puts the name into brackets.

@@ -76,11 +76,7 @@ pub(super) struct Log(Mutex<Vec<Record>>);
 
 impl Log {
     pub(super) fn add(&self, connection: usize, event: Event) {
-        let record = Record {
-            connection,
-            at: Instant::now(),
-            event,
-        };
+        let record = Record { connection, at: Instant::now(), event };
         lock(&self.0).push(record);
     }
 

@@ -11,10 +11,7 @@
 //! let identity = user.write(dir.path(), "id");
 //! std::fs::write(&known_hosts, server.known_hosts_line("127.0.0.1"))?;
 //! ```
-#![allow(
-    dead_code,
-    reason = "compiled into several targets, none of which uses the whole of it"
-)]
+#![allow(dead_code, reason = "compiled into several targets, none of which uses the whole of it")]
 
 mod channel;
 mod config;
@@ -101,10 +98,7 @@ impl Server {
             let _context = runtime.enter();
             listen(&config.addresses, config.port)?
         };
-        let addresses = listeners
-            .iter()
-            .map(TcpListener::local_addr)
-            .collect::<Result<_, _>>()?;
+        let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
         let shared = Arc::new(Shared {
             transport: Arc::new(config.transport()),
             authorised,
@@ -117,11 +111,7 @@ impl Server {
         for listener in listeners {
             runtime.spawn(accept(listener, Arc::clone(&shared)));
         }
-        Ok(Self {
-            shared,
-            addresses,
-            runtime: Some(runtime),
-        })
+        Ok(Self { shared, addresses, runtime: Some(runtime) })
     }
 
     /// The first address.
@@ -144,8 +134,7 @@ impl Server {
         let keys = &self.shared.config.host_keys;
         let lines = self.addresses.iter().flat_map(|address| {
             let host = address.ip().to_string();
-            keys.iter()
-                .map(move |key| key.known_hosts_line(&host, address.port()) + "\n")
+            keys.iter().map(move |key| key.known_hosts_line(&host, address.port()) + "\n")
         });
         lines.collect()
     }
@@ -203,9 +192,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.shared.children.kill_all();
         // The tasks that reap the children are still alive here, so that no zombie outlives the server.
-        self.wait_until(Duration::from_secs(2), |server| {
-            server.shared.children.all_leaders_exited()
-        });
+        self.wait_until(Duration::from_secs(2), |server| server.shared.children.all_leaders_exited());
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_timeout(Duration::from_secs(2));
         }
@@ -233,11 +220,7 @@ fn listen(addresses: &[IpAddr], port: u16) -> io::Result<Vec<TcpListener>> {
 fn listen_on(addresses: &[IpAddr], mut port: u16) -> io::Result<Vec<TcpListener>> {
     let mut listeners = Vec::with_capacity(addresses.len());
     for &address in addresses {
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
-        };
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
         socket.bind(SocketAddr::new(address, port))?;
         // std's backlog of 128 makes the kernel drop SYNs, and clients wait for a second, when hundreds connect at once.

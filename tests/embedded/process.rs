@@ -108,10 +108,7 @@ pub(super) fn spawn(
     config: &Config,
     children: &Children,
 ) -> io::Result<(Child, Pid)> {
-    let home = config
-        .home
-        .clone()
-        .or_else(|| std::env::var_os("HOME").map(PathBuf::from));
+    let home = config.home.clone().or_else(|| std::env::var_os("HOME").map(PathBuf::from));
     let home = home.unwrap_or_else(|| PathBuf::from("/"));
     let (peer, local) = (login.peer, login.local);
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
@@ -134,9 +131,7 @@ pub(super) fn spawn(
         .process_group(0)
         .spawn()?;
     let id = child.id().and_then(|id| i32::try_from(id).ok());
-    let group = id
-        .and_then(Pid::from_raw)
-        .ok_or_else(|| io::Error::other("a child without an id"))?;
+    let group = id.and_then(Pid::from_raw).ok_or_else(|| io::Error::other("a child without an id"))?;
     children.add(group);
     Ok((child, group))
 }

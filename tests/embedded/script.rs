@@ -87,11 +87,9 @@ async fn perform(step: Step, outlet: &Outlet, inlet: &mut Inlet, line: &Line) ->
         Step::FloodStdout(bytes) => flood(bytes, outlet).await?,
         Step::Sleep(duration) => tokio::time::sleep(duration).await,
         Step::ExitStatus(status) => outlet.exit_status(status).await,
-        Step::ExitSignal {
-            name,
-            core_dumped,
-            message,
-        } => outlet.exit_signal(Sig::Custom(name), core_dumped, message).await,
+        Step::ExitSignal { name, core_dumped, message } => {
+            outlet.exit_signal(Sig::Custom(name), core_dumped, message).await
+        }
         Step::Eof => outlet.eof().await,
         Step::Close => outlet.close().await,
         Step::WaitForEof => wait_for_eof(inlet).await?,

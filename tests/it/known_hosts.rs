@@ -38,29 +38,15 @@ enum Keys {
 }
 
 const fn case(name: &'static str, user: &'static str, host: &'static str, port: u16) -> Case {
-    Case {
-        name,
-        user,
-        global: "",
-        host,
-        port,
-        keys: Keys::Ed25519,
-        ours: "",
-    }
+    Case { name, user, global: "", host, port, keys: Keys::Ed25519, ours: "" }
 }
 
 const fn global(name: &'static str, user: &'static str, global: &'static str) -> Case {
-    Case {
-        global,
-        ..case(name, user, "web1.ex.org", 22)
-    }
+    Case { global, ..case(name, user, "web1.ex.org", 22) }
 }
 
 const fn all_keys(name: &'static str, user: &'static str, port: u16) -> Case {
-    Case {
-        keys: Keys::All,
-        ..case(name, user, "web1.ex.org", port)
-    }
+    Case { keys: Keys::All, ..case(name, user, "web1.ex.org", port) }
 }
 
 const fn differs(case: Case, ours: &'static str) -> Case {
@@ -227,30 +213,16 @@ fn same_verdict_as_ssh() {
             failures
         };
         let workers: Vec<_> = (0..8).map(|_| scope.spawn(worker)).collect();
-        workers
-            .into_iter()
-            .flat_map(|worker| worker.join().expect("worker"))
-            .collect::<Vec<_>>()
+        workers.into_iter().flat_map(|worker| worker.join().expect("worker")).collect::<Vec<_>>()
     });
-    assert!(
-        failures.is_empty(),
-        "{} of {} cases:\n{}",
-        failures.len(),
-        CASES.len(),
-        failures.join("\n")
-    );
+    assert!(failures.is_empty(), "{} of {} cases:\n{}", failures.len(), CASES.len(), failures.join("\n"));
 }
 
 #[test]
 fn remembers_as_ssh_does() {
     let lab = Lab::new();
-    let hosts = [
-        ("web1.ex.org", 22),
-        ("WEB1.Ex.org", 2222),
-        ("10.1.2.3", 22),
-        ("2001:DB8::0001", 22),
-        ("2001:db8::1", 2222),
-    ];
+    let hosts =
+        [("web1.ex.org", 22), ("WEB1.Ex.org", 2222), ("10.1.2.3", 22), ("2001:DB8::0001", 22), ("2001:db8::1", 2222)];
     for (number, (host, port)) in hosts.into_iter().enumerate() {
         for text in ["", "# a comment\n", "web2.ex.org {other}\n"] {
             let (theirs, _) = lab.files(&format!("theirs{number}"), text, "");
@@ -296,30 +268,18 @@ impl Lab {
         };
         for (name, kind) in kinds {
             let path = dir.path().join(name);
-            run(Command::new("ssh-keygen")
-                .args(["-q", "-N", "", "-C", "", "-t"])
-                .args(kind)
-                .arg("-f")
-                .arg(&path));
+            run(Command::new("ssh-keygen").args(["-q", "-N", "", "-C", "", "-t"]).args(kind).arg("-f").arg(&path));
             keys.insert(name, public(&path.with_extension("pub")));
         }
         for (name, certificate) in [("ed", "ed_cert"), ("other", "cert")] {
             let sign = ["-q", "-h", "-I", "id", "-n", "web1.ex.org", "-s"];
             let path = dir.path().join(name);
-            run(Command::new("ssh-keygen")
-                .args(sign)
-                .arg(dir.path().join("ca"))
-                .arg(path.with_extension("pub")));
+            run(Command::new("ssh-keygen").args(sign).arg(dir.path().join("ca")).arg(path.with_extension("pub")));
             keys.insert(certificate, public(&dir.path().join(format!("{name}-cert.pub"))));
         }
         for (config, names) in [("sshd_Ed25519", &["ed"][..]), ("sshd_All", &["rsa", "ec", "ed"])] {
-            let host_keys = names
-                .iter()
-                .map(|name| format!("HostKey {}\n", dir.path().join(name).display()));
-            let text = format!(
-                "{}UsePAM no\nLogLevel QUIET\nPidFile none\n",
-                host_keys.collect::<String>()
-            );
+            let host_keys = names.iter().map(|name| format!("HostKey {}\n", dir.path().join(name).display()));
+            let text = format!("{}UsePAM no\nLogLevel QUIET\nPidFile none\n", host_keys.collect::<String>());
             fs::write(dir.path().join(config), text).expect("sshd_config");
         }
         keys.insert("ed_tab", keys["ed"].replace(' ', "\t"));
@@ -344,9 +304,7 @@ impl Lab {
             let mut text = template.to_owned();
             for (key, value) in &self.keys {
                 let (_, base64) = value.split_once([' ', '\t']).expect("key");
-                text = text
-                    .replace(&format!("{{{key}}}"), value)
-                    .replace(&format!("{{{key}64}}"), base64);
+                text = text.replace(&format!("{{{key}}}"), value).replace(&format!("{{{key}64}}"), base64);
             }
             while let Some((before, rest)) = text.split_once("{hash ") {
                 let (host, after) = rest.split_once('}').expect("closing brace");
@@ -377,24 +335,11 @@ impl Lab {
         };
         let output = Command::new("ssh")
             .args(["-v", "-F", "none", "-l", "nobody", "-p", &port.to_string()])
-            .args([
-                "-o",
-                "BatchMode=yes",
-                "-o",
-                "PreferredAuthentications=none",
-                "-o",
-                "UpdateHostKeys=no",
-            ])
+            .args(["-o", "BatchMode=yes", "-o", "PreferredAuthentications=none", "-o", "UpdateHostKeys=no"])
             .args(["-o", &format!("StrictHostKeyChecking={strict}")])
             .args(["-o", &format!("UserKnownHostsFile={}", user.display())])
             .args(["-o", &format!("GlobalKnownHostsFile={}", global.display())])
-            .args([
-                "-o",
-                &format!(
-                    "ProxyCommand=/usr/sbin/sshd -i -f {}",
-                    self.dir.path().join(config).display()
-                ),
-            ])
+            .args(["-o", &format!("ProxyCommand=/usr/sbin/sshd -i -f {}", self.dir.path().join(config).display())])
             .args(["--", host, "true"])
             .env("LC_ALL", "C")
             .stdin(Stdio::null())
@@ -406,10 +351,7 @@ impl Lab {
     /// The verdict of `ssh` in words: `known user:3`, `changed global:1`, `revoked` or `unknown`.
     fn verdict(&self, stderr: &str, user: &Path, global: &Path) -> String {
         let place = |intro: &str| {
-            let line = stderr
-                .lines()
-                .find(|line| line.contains(intro))
-                .expect("a line with the place");
+            let line = stderr.lines().find(|line| line.contains(intro)).expect("a line with the place");
             relative(line.split(" in ").nth(1).expect("place"), user, global)
         };
         if stderr.contains("REVOKED HOST KEY DETECTED") {
@@ -438,9 +380,7 @@ impl Lab {
         };
         let entries = KnownHosts::load(slice::from_ref(&user), slice::from_ref(&global)).lookup(case.host, case.port);
         let types = entries.key_types();
-        let preferred = offered
-            .iter()
-            .find(|blob| key_type(blob).is_some_and(|it| types.contains(&it)));
+        let preferred = offered.iter().find(|blob| key_type(blob).is_some_and(|it| types.contains(&it)));
         let blob = preferred.unwrap_or(&offered[0]);
         let mut ours = match entries.check(blob) {
             Verdict::Known(place) => format!("known {}", relative(&place.to_string(), &user, &global)),
@@ -470,11 +410,7 @@ fn relative(place: &str, user: &Path, global: &Path) -> String {
 
 fn run(command: &mut Command) {
     let output = command.output().expect("OpenSSH is needed for this test");
-    assert!(
-        output.status.success(),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn decode(key: &str) -> Vec<u8> {

@@ -1,1 +1,29 @@
-fn main() {}
+//! The real binary against real servers: a sshd of the system on loopback, and an SSH server in this process for what sshd
+//! cannot be made to do. `tests/run` installs what is needed and runs everything.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed, and says where")]
+
+/// The SSH server in this process.
+#[path = "../embedded/mod.rs"]
+mod embedded;
+
+/// Running pssh: its home, its time limit, what it said.
+mod bin;
+/// Running sshd: keys, addresses, users, what it left behind.
+mod sshd;
+
+/// Keys and agents.
+mod auth;
+/// The command line, the lists of hosts, and what is refused before anything connects.
+mod cli;
+/// Which host keys are accepted, through the binary.
+mod host_keys;
+/// The verdicts on host keys, compared with ssh's own.
+mod known_hosts;
+/// Every way in which a host can end.
+mod outcomes;
+/// What a run prints, and how it ends.
+mod run;
+/// Two hundred hosts in one run.
+mod scale;
+/// Being stopped: by signals, by a reader that goes away, by a disk that is full.
+mod signals;

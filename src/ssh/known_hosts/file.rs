@@ -47,10 +47,7 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) fn key(&self) -> Result<&Key, &'static str> {
-        self.key
-            .get_or_init(|| Key::from_text(self.kind, &self.base64))
-            .as_ref()
-            .map_err(|reason| *reason)
+        self.key.get_or_init(|| Key::from_text(self.kind, &self.base64)).as_ref().map_err(|reason| *reason)
     }
 
     pub(super) fn blob(&self) -> &[u8] {
@@ -63,11 +60,7 @@ impl Line {
     }
 
     pub(super) fn place(&self) -> Place {
-        Place {
-            file: self.file.clone(),
-            line: self.number,
-            key_type: self.kind.plain,
-        }
+        Place { file: self.file.clone(), line: self.number, key_type: self.kind.plain }
     }
 }
 
@@ -93,11 +86,7 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn note(&mut self, file: &Arc<Path>, line: Option<u64>, reason: impl Into<String>) {
-        self.notes.push(Note {
-            file: file.clone(),
-            line,
-            reason: reason.into(),
-        });
+        self.notes.push(Note { file: file.clone(), line, reason: reason.into() });
     }
 
     /// Reads what was added to a file since it was last read; all of it, if it was replaced since.
@@ -158,11 +147,7 @@ impl Table {
         let index = self.lines.len();
         if names.starts_with(b"|") {
             let (salt, hash) = parse_hashed(names).ok_or("malformed hashed name")?;
-            self.hashed.push(HashedName {
-                salted: Salted::new(&salt),
-                hash,
-                line: index,
-            });
+            self.hashed.push(HashedName { salted: Salted::new(&salt), hash, line: index });
         } else {
             let names = names.to_ascii_lowercase();
             let each = || names.split(|byte| *byte == b',');
@@ -177,14 +162,7 @@ impl Table {
         }
         self.authorities |= marker == Marker::Authority;
         let base64 = base64.into();
-        self.lines.push(Arc::new(Line {
-            file: file.clone(),
-            number,
-            marker,
-            kind,
-            base64,
-            key: OnceLock::new(),
-        }));
+        self.lines.push(Arc::new(Line { file: file.clone(), number, marker, kind, base64, key: OnceLock::new() }));
         Ok(())
     }
 
@@ -194,27 +172,12 @@ impl Table {
         let patterns = &self.patterns[self.patterns.partition_point(|(_, line)| *line < since)..];
         let hashed = &self.hashed[self.hashed.partition_point(|it| it.line < since)..];
         let mut found = self.exact.get(name).cloned().unwrap_or_default();
-        found.extend(
-            patterns
-                .iter()
-                .filter(|(list, _)| matches_list(name, list))
-                .map(|(_, line)| line),
-        );
-        found.extend(
-            hashed
-                .iter()
-                .filter(|it| it.salted.hash(name) == it.hash)
-                .map(|it| it.line),
-        );
+        found.extend(patterns.iter().filter(|(list, _)| matches_list(name, list)).map(|(_, line)| line));
+        found.extend(hashed.iter().filter(|it| it.salted.hash(name) == it.hash).map(|it| it.line));
         found.retain(|line| *line >= since);
         found.sort_unstable();
         found.dedup();
-        found
-            .iter()
-            .map(|line| &self.lines[*line])
-            .filter(|line| line.key().is_ok())
-            .cloned()
-            .collect()
+        found.iter().map(|line| &self.lines[*line]).filter(|line| line.key().is_ok()).cloned().collect()
     }
 }
 
@@ -234,14 +197,7 @@ pub(super) struct Seen {
 impl Seen {
     /// Opens the file for appending and locks it. A new one is for the user alone, as is its directory if that is new.
     pub(super) fn open(&mut self, path: &Path) -> io::Result<File> {
-        let open = || {
-            OpenOptions::new()
-                .read(true)
-                .append(true)
-                .create(true)
-                .mode(0o600)
-                .open(path)
-        };
+        let open = || OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path);
         let file = match (open(), path.parent()) {
             (Err(err), Some(parent)) if err.kind() == io::ErrorKind::NotFound => {
                 match DirBuilder::new().mode(0o700).create(parent) {
@@ -278,11 +234,7 @@ impl Seen {
         let text = [if self.in_line { &b"\n"[..] } else { b"" }, line].concat();
         let written = opened.write(&text)?;
         self.count(&text[..written]);
-        if written < text.len() {
-            Err(io::ErrorKind::WriteZero.into())
-        } else {
-            Ok(self.lines)
-        }
+        if written < text.len() { Err(io::ErrorKind::WriteZero.into()) } else { Ok(self.lines) }
     }
 }
 
@@ -316,10 +268,7 @@ impl Salted {
             sha.update(&block);
             sha
         };
-        Salted {
-            inner: start(0x36),
-            outer: start(0x5c),
-        }
+        Salted { inner: start(0x36), outer: start(0x5c) }
     }
 
     fn hash(&self, text: &[u8]) -> [u8; 20] {
@@ -375,10 +324,7 @@ fn skip_blanks(text: &[u8]) -> &[u8] {
 
 /// Takes the text up to the next blank, and the blanks after it, off the front of `rest`.
 fn field<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
-    let end = rest
-        .iter()
-        .position(|byte| matches!(byte, b' ' | b'\t'))
-        .unwrap_or(rest.len());
+    let end = rest.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(rest.len());
     let (field, after) = rest.split_at(end);
     *rest = skip_blanks(after);
     field

@@ -29,19 +29,11 @@ const RSA: &str = "ssh-rsa";
 const DSA: &str = "ssh-dss";
 
 const fn key(name: &'static str, plain: &'static str) -> Kind {
-    Kind {
-        name,
-        plain,
-        certificate: false,
-    }
+    Kind { name, plain, certificate: false }
 }
 
 const fn certificate(name: &'static str, plain: &'static str) -> Kind {
-    Kind {
-        name,
-        plain,
-        certificate: true,
-    }
+    Kind { name, plain, certificate: true }
 }
 
 static KINDS: [Kind; 21] = [
@@ -129,11 +121,7 @@ impl Key {
     pub(super) fn from_text(kind: &'static Kind, base64: &[u8]) -> Result<Key, &'static str> {
         let key = Key::parse(&STANDARD.decode(base64).map_err(|_| "key is not base64")?)?;
         let same = key.kind.plain == kind.plain && key.kind.certificate == kind.certificate;
-        if same {
-            Ok(key)
-        } else {
-            Err("key is of another type than the one named")
-        }
+        if same { Ok(key) } else { Err("key is of another type than the one named") }
     }
 
     /// `keytype base64`, as in known_hosts.
@@ -156,9 +144,7 @@ pub fn fingerprint(blob: &[u8]) -> String {
 /// Takes an SSH string (four bytes of length, then that many bytes) off the front of `rest`.
 fn string<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], &'static str> {
     let (length, body) = rest.split_first_chunk().ok_or("key is cut short")?;
-    let (value, after) = body
-        .split_at_checked(u32::from_be_bytes(*length) as usize)
-        .ok_or("key is cut short")?;
+    let (value, after) = body.split_at_checked(u32::from_be_bytes(*length) as usize).ok_or("key is cut short")?;
     *rest = after;
     Ok(value)
 }
@@ -180,10 +166,7 @@ fn number(rest: &mut &[u8], blob: &mut Vec<u8>) -> Result<usize, &'static str> {
         return Ok(0);
     };
     // A leading zero byte keeps a number with its top bit set from being negative.
-    put(
-        blob,
-        &value[value.len() - digits.len() - usize::from(first & 0x80 != 0)..],
-    );
+    put(blob, &value[value.len() - digits.len() - usize::from(first & 0x80 != 0)..]);
     Ok(digits.len() * 8 - first.leading_zeros() as usize)
 }
 

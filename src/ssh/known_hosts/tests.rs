@@ -16,10 +16,7 @@ const ECDSA: &str = concat!(
 );
 
 fn blob(strings: &[&[u8]]) -> Vec<u8> {
-    strings
-        .iter()
-        .flat_map(|it| [&(it.len() as u32).to_be_bytes()[..], it].concat())
-        .collect()
+    strings.iter().flat_map(|it| [&(it.len() as u32).to_be_bytes()[..], it].concat()).collect()
 }
 
 fn ed25519(seed: u8) -> Vec<u8> {
@@ -27,11 +24,7 @@ fn ed25519(seed: u8) -> Vec<u8> {
 }
 
 fn rsa(leading_zeros: usize) -> Vec<u8> {
-    blob(&[
-        b"ssh-rsa",
-        &[1, 0, 1],
-        &[vec![0; leading_zeros], vec![0xc3; 256]].concat(),
-    ])
+    blob(&[b"ssh-rsa", &[1, 0, 1], &[vec![0; leading_zeros], vec![0xc3; 256]].concat()])
 }
 
 fn text(blob: &[u8]) -> String {
@@ -60,9 +53,7 @@ fn words(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Known(place) => format!("known {}", place.line),
         Verdict::Unknown => "unknown".to_owned(),
-        Verdict::Changed(places) => places
-            .iter()
-            .fold("changed".to_owned(), |text, it| format!("{text} {}", it.line)),
+        Verdict::Changed(places) => places.iter().fold("changed".to_owned(), |text, it| format!("{text} {}", it.line)),
         Verdict::Revoked(place) => format!("revoked {}", place.line),
     }
 }
@@ -77,49 +68,19 @@ fn verdicts() {
         ("list, tabs, leading blanks", "\t a,h\t{1} c\n", "h", 22, "known 1"),
         ("upper case on both sides", "A.H {1}\n", "a.H", 22, "known 1"),
         ("CRLF", "\r\nh {1}\r\n", "h", 22, "known 2"),
-        (
-            "IPv6 in its shortest form",
-            "[2001:db8::1]:2222 {1}\n",
-            "2001:0DB8::0:1",
-            2222,
-            "known 1",
-        ),
+        ("IPv6 in its shortest form", "[2001:db8::1]:2222 {1}\n", "2001:0DB8::0:1", 2222, "known 1"),
         ("port", "[h]:2222 {1}\n", "h", 2222, "known 1"),
         ("port, not on 22", "[h]:2222 {1}\n", "h", 22, "unknown"),
         ("port-less line", "h {1}\n", "h", 2222, "known 1"),
         ("port-less line doesn't contradict", "h {2}\n", "h", 2222, "unknown"),
-        (
-            "port-less line doesn't excuse",
-            "[h]:2222 {2}\nh {1}\n",
-            "h",
-            2222,
-            "changed 1",
-        ),
+        ("port-less line doesn't excuse", "[h]:2222 {2}\nh {1}\n", "h", 2222, "changed 1"),
         ("port-less line revokes", "@revoked h {1}\n", "h", 2222, "revoked 1"),
-        (
-            "port-less line is not asked",
-            "@revoked h {1}\n[h]:2222 {1}\n",
-            "h",
-            2222,
-            "known 2",
-        ),
+        ("port-less line is not asked", "@revoked h {1}\n[h]:2222 {1}\n", "h", 2222, "known 2"),
         ("pattern", "*.h,!b.h {1}\n", "a.h", 22, "known 1"),
         ("negation", "*.h,!b.h {1}\n", "b.h", 22, "unknown"),
-        (
-            "order of plain and pattern",
-            "h {2}\n* {rsa}\nh {2}\n",
-            "h",
-            22,
-            "changed 1 2 3",
-        ),
+        ("order of plain and pattern", "h {2}\n* {rsa}\nh {2}\n", "h", 22, "changed 1 2 3"),
         ("same name twice in a line", "h,h {2}\n", "h", 22, "changed 1"),
-        (
-            "hashed",
-            "|1|STwYA7+Bati5SzEt2L8lRgajbWI=|AYGLxcgpyMOrlaAz/M4DpYDasJ0= {1}\n",
-            "H",
-            22,
-            "known 1",
-        ),
+        ("hashed", "|1|STwYA7+Bati5SzEt2L8lRgajbWI=|AYGLxcgpyMOrlaAz/M4DpYDasJ0= {1}\n", "H", 22, "known 1"),
         (
             "hashed, another host",
             "|1|STwYA7+Bati5SzEt2L8lRgajbWI=|AYGLxcgpyMOrlaAz/M4DpYDasJ0= {1}\n",
@@ -138,20 +99,8 @@ fn verdicts() {
         ("revoked for another host", "@revoked g {1}\n", "h", 22, "unknown"),
         ("revoked, tab, then spaces", "@revoked\th {1}\n", "h", 22, "revoked 1"),
         ("authority is no key", "@cert-authority h {1}\n", "h", 22, "unknown"),
-        (
-            "bad lines",
-            "@x h {2}\n@revoked @revoked h {1}\nh\nh x\nh ssh-ed25519 AAAA\nh {1}\n",
-            "h",
-            22,
-            "known 6",
-        ),
-        (
-            "type differs from the key's",
-            "h ssh-rsa {1_base64}\n",
-            "h",
-            22,
-            "unknown",
-        ),
+        ("bad lines", "@x h {2}\n@revoked @revoked h {1}\nh\nh x\nh ssh-ed25519 AAAA\nh {1}\n", "h", 22, "known 6"),
+        ("type differs from the key's", "h ssh-rsa {1_base64}\n", "h", 22, "unknown"),
         ("NUL ends the line", "h\0 {2}\nh {1}\0x\n", "h", 22, "known 2"),
     ];
     let dir = TempDir::new().expect("temporary directory");
@@ -174,15 +123,8 @@ fn long_names_match_nothing() {
 fn bytes_that_are_no_text() {
     let dir = TempDir::new().expect("temporary directory");
     let path = write(&dir, "user", "");
-    fs::write(
-        &path,
-        [b"\xff {1}\nh ", text(&ed25519(1)).as_bytes(), b" caf\xe9\n"].concat(),
-    )
-    .expect("known_hosts");
-    assert_eq!(
-        words(&KnownHosts::load(&[path], &[]).check("h", 22, &ed25519(1))),
-        "known 2"
-    );
+    fs::write(&path, [b"\xff {1}\nh ", text(&ed25519(1)).as_bytes(), b" caf\xe9\n"].concat()).expect("known_hosts");
+    assert_eq!(words(&KnownHosts::load(&[path], &[]).check("h", 22, &ed25519(1))), "known 2");
 }
 
 #[test]
@@ -191,17 +133,9 @@ fn keys_are_equal_by_value() {
     let known_hosts = load(&dir, &format!("h rsa-sha2-512 {}\n", STANDARD.encode(rsa(1))));
     assert_eq!(known_hosts.key_types("h", 22), ["ssh-rsa"]);
     for leading_zeros in [1, 2, 9] {
-        assert_eq!(
-            words(&known_hosts.check("h", 22, &rsa(leading_zeros))),
-            "known 1",
-            "{leading_zeros}"
-        );
+        assert_eq!(words(&known_hosts.check("h", 22, &rsa(leading_zeros))), "known 1", "{leading_zeros}");
     }
-    assert_eq!(
-        words(&known_hosts.check("h", 22, &rsa(0))),
-        "changed 1",
-        "a negative number"
-    );
+    assert_eq!(words(&known_hosts.check("h", 22, &rsa(0))), "changed 1", "a negative number");
     assert_eq!(words(&known_hosts.check("h", 22, b"")), "changed 1", "no key at all");
     assert_eq!(words(&known_hosts.check("g", 22, b"")), "unknown", "no key at all");
 }
@@ -213,13 +147,7 @@ fn malformed_keys_are_skipped_and_noted() {
     *off_curve.last_mut().expect("key") ^= 1;
     let small = blob(&[b"ssh-rsa", &[1, 0, 1], &[0x43; 96]]);
     let long = [ed25519(1), vec![0]].concat();
-    for bad in [
-        off_curve,
-        small,
-        long,
-        blob(&[b"ssh-ed25519", &[1; 31]]),
-        blob(&[b"ssh-ed25519"]),
-    ] {
+    for bad in [off_curve, small, long, blob(&[b"ssh-ed25519", &[1; 31]]), blob(&[b"ssh-ed25519"])] {
         let known_hosts = load(&dir, &format!("h {{ec}}\nh {}\n", text(&bad)));
         assert_eq!(words(&known_hosts.check("h", 22, &ed25519(1))), "changed 1");
         let notes = known_hosts.notes();
@@ -236,10 +164,7 @@ fn notes_tell_file_and_line() {
     let notes: Vec<String> = known_hosts.notes().iter().map(Note::to_string).collect();
     assert_eq!(notes[0], format!("{}:2: no key", user.display()));
     assert_eq!(notes[1], format!("{}:4: unknown key type", user.display()));
-    assert!(
-        notes[2].starts_with(&format!("{}: ", dir.path().display())),
-        "{notes:?}"
-    );
+    assert!(notes[2].starts_with(&format!("{}: ", dir.path().display())), "{notes:?}");
     assert_eq!(notes.len(), 3);
 }
 
@@ -273,11 +198,7 @@ fn authorities() {
     ];
     for (file, port, expected) in cases {
         let entries = load(&dir, file).lookup("a.h", *port);
-        assert_eq!(
-            words(&entries.check_authority(&authority, &host_key)),
-            *expected,
-            "{file}"
-        );
+        assert_eq!(words(&entries.check_authority(&authority, &host_key)), *expected, "{file}");
         assert_eq!(entries.has_authorities(), file.contains("@cert-authority"), "{file}");
     }
 }
@@ -323,9 +244,7 @@ fn remembers_after_what_others_wrote() {
     };
     assert_eq!(place("c"), "added 3", "after an incomplete line");
     let mut other = fs::OpenOptions::new().append(true).open(&path).expect("known_hosts");
-    other
-        .write_all(format!("d {}\n# x\ne {}", text(&ed25519(1)), text(&ed25519(2))).as_bytes())
-        .expect("append");
+    other.write_all(format!("d {}\n# x\ne {}", text(&ed25519(1)), text(&ed25519(2))).as_bytes()).expect("append");
     assert_eq!(place("d"), "known 4");
     assert_eq!(place("e"), "changed 6");
     assert_eq!(place("f"), "added 7");
@@ -345,9 +264,7 @@ fn many_jobs_remember_at_once() {
         // Ten hosts; five jobs of each have one key, five another.
         let remember = |job: u8| move || known_hosts.remember(&format!("h{}", job / 10), 22, &ed25519(job % 2));
         let jobs: Vec<_> = (0..100).map(|job| scope.spawn(remember(job))).collect();
-        jobs.into_iter()
-            .map(|job| job.join().expect("job").expect("remember"))
-            .collect()
+        jobs.into_iter().map(|job| job.join().expect("job").expect("remember")).collect()
     });
     let count = |is: fn(&Remembered) -> bool| outcomes.iter().filter(|it| is(it)).count();
     assert_eq!(count(|it| matches!(it, Remembered::Added(_))), 10);
@@ -366,9 +283,7 @@ fn a_lock_held_for_long_is_waited_for_once() {
     flock(&holder, FlockOperation::LockExclusive).expect("lock");
     let start = std::time::Instant::now();
     for job in 0..20 {
-        let added = known_hosts
-            .remember(&format!("h{job}"), 22, &ed25519(1))
-            .expect("remember");
+        let added = known_hosts.remember(&format!("h{job}"), 22, &ed25519(1)).expect("remember");
         assert!(matches!(added, Remembered::Added(_)), "{added:?}");
     }
     let waited = start.elapsed().as_secs();
@@ -391,11 +306,7 @@ fn a_key_that_cannot_be_written_holds_for_the_run() {
     let dir = TempDir::new().expect("temporary directory");
     let known_hosts = KnownHosts::load(&[dir.path().to_owned()], &[]);
     let err = known_hosts.remember("h", 22, &ed25519(1)).expect_err("a directory");
-    assert!(
-        err.to_string()
-            .starts_with(&format!("failed to add the key to {}: ", dir.path().display())),
-        "{err}"
-    );
+    assert!(err.to_string().starts_with(&format!("failed to add the key to {}: ", dir.path().display())), "{err}");
     assert_eq!(words(&known_hosts.check("h", 22, &ed25519(1))), "known 0");
     assert_eq!(words(&known_hosts.check("h", 22, &ed25519(2))), "changed 0");
 }
@@ -414,18 +325,14 @@ fn dev_null_remembers_for_the_run() {
 fn refuses_to_write_what_would_be_read_differently() {
     let dir = TempDir::new().expect("temporary directory");
     let known_hosts = load(&dir, "");
-    for host in [
-        "", "a b", "a,b", "*", "a?", "!a", "@a", "#a", "|1|a", "a\nb", "[a", "a\tb", "a\\b", "a'b",
-    ] {
+    for host in ["", "a b", "a,b", "*", "a?", "!a", "@a", "#a", "|1|a", "a\nb", "[a", "a\tb", "a\\b", "a'b"] {
         let err = known_hosts.remember(host, 22, &ed25519(1)).expect_err(host);
         assert!(matches!(err, RememberError::Name(_)), "{err}");
         known_hosts.remember(host, 2222, &ed25519(1)).expect_err(host);
     }
     let err = known_hosts.remember("h", 22, &[1, 2, 3]).expect_err("no key");
     assert!(matches!(err, RememberError::Key(_)), "{err}");
-    let err = KnownHosts::load(&[], &[])
-        .remember("h", 22, &ed25519(1))
-        .expect_err("no file");
+    let err = KnownHosts::load(&[], &[]).remember("h", 22, &ed25519(1)).expect_err("no file");
     assert!(matches!(err, RememberError::NoFile), "{err}");
     assert_eq!(fs::read_to_string(dir.path().join("user")).expect("known_hosts"), "");
 }

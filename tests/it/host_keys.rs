@@ -1,0 +1,221 @@
+//! Host keys through the binary: what is accepted in which mode, what is remembered, and that nothing is sent before.
+
+use std::fs;
+use std::net::IpAddr;
+
+use crate::bin::{Env, public_line, ssh_keygen, tool};
+use crate::embedded::{Behaviour, Config, Event, Key, KeyKind, Server};
+use crate::sshd::{HostKey, Setup, Sshd, addresses};
+
+fn server(env: &Env, config: Config) -> Server {
+    Server::start(Config { authorised: env.public_lines(), ..config })
+}
+
+/// The line of known_hosts for another key of the server.
+fn other_key(server: &Server) -> String {
+    Key::generate(KeyKind::Ed25519).known_hosts_line("127.0.0.1", server.port()) + "\n"
+}
+
+fn known_hosts(env: &Env) -> String {
+    fs::read_to_string(env.known_hosts()).unwrap_or_default()
+}
+
+#[test]
+fn nothing_is_said_to_a_server_whose_key_is_not_accepted() {
+    for mode in ["strict", "accept-new", "off"] {
+        let env = Env::new();
+        let server = server(&env, Config::default());
+        // Unknown, changed and revoked, as far as the mode refuses them.
+        let revoked = format!("@revoked * {}", server.known_hosts_line("x").split_once(' ').expect("a line").1) + "\n";
+        let mut refused = vec![revoked];
+        if mode != "off" {
+            refused.push(other_key(&server));
+        }
+        if mode == "strict" {
+            refused.push(String::new());
+        }
+        for lines in &refused {
+            let file = env.file("known", lines);
+            let run = env.pssh().hosts([server.addr()]).args(["--host-key-check", mode, "--known-hosts"]).arg(&file);
+            let run = run.args(["echo", "in"]).run();
+            run.exits(4).ends("127.0.0.1", "hostkey: ").stdout_is("");
+            run.check(fs::read_to_string(&file).expect("known_hosts") == *lines, "nothing is remembered");
+        }
+        assert_eq!(server.connections(), refused.len());
+        assert_eq!(server.auth_attempts(), 0, "{mode}");
+        let talked = server
+            .logged()
+            .into_iter()
+            .filter(|record| !matches!(record.event, Event::Connected { .. } | Event::Disconnect | Event::Lost));
+        let talked: Vec<Event> = talked.map(|record| record.event).collect();
+        assert!(talked.is_empty(), "{mode}: {talked:?}");
+    }
+}
+
+#[test]
+fn accept_new_remembers_what_strict_then_finds() {
+    let env = Env::new();
+    let server = server(&env, Config::default());
+    let pssh = || env.pssh().hosts([server.addr()]);
+    // Neither the file nor its directory is there.
+    fs::rename(env.ssh_dir().join("id_ed25519"), env.path("key")).expect("the key");
+    fs::remove_dir_all(env.ssh_dir()).expect(".ssh");
+    let run = pssh().args(["--host-key-check", "accept-new", "--identity"]).arg(env.path("key")).arg("true").run();
+    run.exits(0);
+    assert_eq!(known_hosts(&env), server.known_hosts());
+    pssh().arg("--identity").arg(env.path("key")).arg("true").run().exits(0);
+    let run = pssh().args(["--host-key-check=accept-new", "--identity"]).arg(env.path("key")).arg("true").run();
+    run.exits(0);
+    assert_eq!(known_hosts(&env), server.known_hosts(), "not a second time");
+}
+
+#[test]
+fn accept_new_refuses_a_changed_key() {
+    let env = Env::new();
+    let server = server(&env, Config::default());
+    env.trust(&other_key(&server));
+    let run = env.pssh().hosts([server.addr()]).args(["--host-key-check", "accept-new", "true"]).run();
+    run.exits(4).ends("127.0.0.1", "hostkey: ");
+    run.check(run.outcome("127.0.0.1").contains("CHANGED"), "changed");
+}
+
+#[test]
+fn accept_new_of_a_hundred_hosts_at_once() {
+    let env = Env::new();
+    let addresses: Vec<IpAddr> = addresses(100).into_iter().map(IpAddr::V4).collect();
+    let server = server(
+        &env,
+        Config {
+            addresses: addresses.clone(),
+            behaviour: Behaviour::Cheap { stdout: Vec::new(), status: 0 },
+            ..Config::default()
+        },
+    );
+    // A file whose last line has no newline.
+    env.trust("# mine");
+    let pssh = || {
+        let hosts = addresses.iter().map(|address| format!("{address}:{}", server.port()));
+        env.pssh().hosts(hosts).args(["-p", "100"])
+    };
+    let run = pssh().args(["--host-key-check", "accept-new", "true"]).run();
+    run.exits(0).stderr_has("pssh: 100 hosts: 100 ok\n");
+    let text = known_hosts(&env);
+    let mut lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.remove(0), "# mine");
+    lines.sort_unstable();
+    let expected = server.known_hosts();
+    let mut expected: Vec<&str> = expected.lines().collect();
+    expected.sort_unstable();
+    assert_eq!(lines, expected, "one whole line for each");
+    pssh().arg("true").run().exits(0);
+}
+
+#[test]
+fn accept_new_goes_on_where_nothing_can_be_remembered() {
+    let env = Env::new();
+    let server = server(&env, Config::default());
+    // A directory that cannot be: even root cannot write there.
+    let impossible = env.file("plain", "").join("known_hosts");
+    let run = env.pssh().hosts([server.addr()]).args(["-v", "--host-key-check", "accept-new", "--known-hosts"]);
+    let run = run.arg(&impossible).arg("true").run();
+    run.exits(0).stderr_has("is new; ");
+}
+
+#[test]
+fn off_takes_any_key_and_remembers_none() {
+    let env = Env::new();
+    let server = server(&env, Config::default());
+    for lines in ["", &other_key(&server)] {
+        let file = env.file("known", lines);
+        let run = env.pssh().hosts([server.addr()]).args(["-v", "--host-key-check", "off", "--known-hosts"]);
+        let run = run.arg(&file).arg("true").run();
+        run.exits(0).stderr_has("is NOT checked");
+        run.check(fs::read_to_string(&file).expect("known_hosts") == lines, "nothing is remembered");
+    }
+}
+
+#[test]
+fn forms_of_names() {
+    let env = Env::new();
+    let sshd = Sshd::start(&env, Setup { hosts: 1, trusted: false, ..Setup::default() });
+    let (key, port) = (sshd.public_key(0), sshd.port());
+    let hashed = env.file("hashed", format!("[127.0.1.1]:{port} {key}\n"));
+    tool("ssh-keygen", &["-q".as_ref(), "-H".as_ref(), "-f".as_ref(), hashed.as_os_str()]);
+    let hashed = fs::read_to_string(hashed).expect("a hashed file");
+    assert!(hashed.starts_with("|1|"), "{hashed}");
+    let accepted = [
+        hashed,
+        format!("[127.0.1.1]:{port} {key}\n"),
+        format!("[127.0.1.*]:{port} {key}\n"),
+        format!("web1,[127.0.?.1]:*,web2 {key} a comment\r\n"),
+        format!("127.0.1.1 {key}\n"),
+        format!("what is this?\n\n# a comment\n[127.0.1.1]:{port} ssh-ed25519 AAAA!\n[127.0.1.1]:{port} {key}"),
+    ];
+    for lines in &accepted {
+        let file = env.file("known", lines);
+        let run = env.pssh().hosts(sshd.hosts()).arg("--known-hosts").arg(file).arg("true").run();
+        run.check(run.status.success(), &format!("accepted by {lines:?}"));
+    }
+    let refused = [
+        (format!("[127.0.1.1]:{} {key}\n", port ^ 1), "is not in known_hosts"),
+        (format!("*,![127.0.1.*]:{port},!127.0.1.1 {key}\n"), "is not in known_hosts"),
+        (format!("[127.0.1.1]:{port} {key}\n@revoked * {key}\n"), "REVOKED"),
+        (format!("@revoked [127.0.1.1]:{port} {key}\n[127.0.1.1]:{port} {key}\n"), "REVOKED"),
+        (format!("@cert-authority * {key}\n"), "is not in known_hosts"),
+    ];
+    for (lines, words) in &refused {
+        let file = env.file("known", lines);
+        let run = env.pssh().hosts(sshd.hosts()).arg("--known-hosts").arg(file).arg("true").run();
+        run.exits(4).ends(&sshd.label(), "hostkey: ");
+        run.check(run.outcome(&sshd.label()).contains(words), &format!("{words:?} by {lines:?}"));
+    }
+}
+
+#[test]
+fn several_files_are_looked_through() {
+    let env = Env::new();
+    let sshd = Sshd::start(&env, Setup { hosts: 2, trusted: false, ..Setup::default() });
+    let text = sshd.known_hosts();
+    let (first, second) = text.split_once('\n').expect("two lines");
+    let files = [env.file("one", first), env.file("two", second)];
+    let run = env.pssh().hosts(sshd.hosts()).arg("--known-hosts").arg(&files[0]).arg("--known-hosts").arg(&files[1]);
+    run.arg("true").run().exits(0);
+    let run = env.pssh().hosts(sshd.hosts()).arg("--known-hosts").arg(&files[1]).arg("true").run();
+    run.exits(4).ends(&sshd.labels()[0], "hostkey: ").ends(&sshd.labels()[1], "ok");
+}
+
+#[test]
+fn the_known_key_of_a_server_with_several_is_asked_for() {
+    let env = Env::new();
+    let kinds = [HostKey::Ed25519, HostKey::Ecdsa, HostKey::Rsa];
+    let sshd = Sshd::start(&env, Setup { host_keys: &kinds, trusted: false, ..Setup::default() });
+    for (place, kind) in ["ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa"].into_iter().enumerate() {
+        let file = env.file("known", format!("[127.0.1.1]:{} {}\n", sshd.port(), sshd.public_key(place)));
+        let run = env.pssh().hosts(sshd.hosts()).arg("-v").arg("--known-hosts").arg(file).arg("true").run();
+        run.exits(0).stderr_has(&format!("host key {kind} SHA256:")).stderr_has("is known from");
+    }
+    // Another RSA key is known: the server proves to have that type, and it is not the known one.
+    ssh_keygen(&env.path("other"), &["-t", "rsa", "-b", "2048"]);
+    let other = public_line(&env.path("other"));
+    let file = env.file("known", format!("[127.0.1.1]:{} {other}\n", sshd.port()));
+    let run = env.pssh().hosts(sshd.hosts()).arg("--known-hosts").arg(file).arg("true").run();
+    run.exits(4).check(run.outcome(&sshd.label()).contains("CHANGED: it offers ssh-rsa"), "changed");
+}
+
+#[test]
+fn a_server_with_a_host_certificate_shows_its_plain_key() {
+    let env = Env::new();
+    // The certificate has to be there before the server; its key is known only then.
+    ssh_keygen(&env.path("ca"), &["-t", "ed25519"]);
+    let host_key = env.path("certified");
+    ssh_keygen(&host_key, &["-t", "ed25519"]);
+    let args = ["-q", "-h", "-I", "id", "-n", "127.0.1.1", "-s"].map(std::ffi::OsStr::new);
+    let (ca, public) = (env.path("ca"), env.path("certified.pub"));
+    tool("ssh-keygen", &[&args[..], &[ca.as_os_str(), public.as_os_str()]].concat());
+    let config =
+        format!("HostKey {}\nHostCertificate {}\n", host_key.display(), env.path("certified-cert.pub").display());
+    let setup = Setup { host_keys: &[], config: &config, trusted: false, ..Setup::default() };
+    let sshd = Sshd::start(&env, setup);
+    env.trust(&format!("[127.0.1.1]:{} {}\n", sshd.port(), public_line(&host_key)));
+    env.pssh().hosts(sshd.hosts()).arg("true").run().exits(0);
+}
