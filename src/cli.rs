@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Parser, ValueHint};
 
 use crate::duration;
@@ -109,6 +111,35 @@ pub struct Opts {
     pub command: Vec<OsString>,
 }
 
+/// Reads the command line.
+///
+/// # Errors
+/// It is wrong, or asks for help or the version; with a tip that fits, where there is one.
+pub fn parse<I, T>(arguments: I) -> Result<Opts, clap::Error>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    Opts::try_parse_from(arguments).map_err(|mut error| {
+        // clap's own tip, to put the option after a --, would make it the command.
+        error.remove(ContextKind::Suggested);
+        let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+        let tip = match error.kind() {
+            ErrorKind::InvalidValue if argument.starts_with("--hosts") => Some("-h takes a hosts file; help is --help"),
+            ErrorKind::UnknownArgument if argument == "-o" => {
+                Some("options of ssh cannot be given yet; see --help for those that can")
+            }
+            ErrorKind::UnknownArgument if argument == "-i" => Some("a private key is named with --identity FILE"),
+            _ => None,
+        };
+        if let Some(tip) = tip {
+            let tip = StyledStr::from(tip.to_owned());
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+        }
+        error
+    })
+}
+
 /// Reads a pool size.
 ///
 /// # Errors
@@ -136,6 +167,15 @@ mod tests {
     #[test]
     fn the_definitions_are_consistent() {
         Opts::command().debug_assert();
+    }
+
+    #[test]
+    fn slips_get_a_tip_that_fits() {
+        let complaint = |words: &[&str]| parse(words).expect_err("a slip").to_string();
+        assert!(complaint(&["pssh", "-h"]).contains("help is --help"));
+        assert!(complaint(&["pssh", "-H", "a", "-i", "key", "x"]).contains("--identity"));
+        let bogus = complaint(&["pssh", "--host-key-chek", "off", "x"]);
+        assert!(bogus.contains("'--host-key-check'") && !bogus.contains("-- --"), "{bogus}");
     }
 
     #[test]

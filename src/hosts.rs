@@ -65,12 +65,12 @@ impl fmt::Display for Origin {
 #[derive(Debug, thiserror::Error)]
 pub enum HostsError {
     /// A hosts file cannot be read.
-    #[error("{}: cannot read the hosts file: {}", .path.display(), reason(.source))]
+    #[error("{}: cannot read the hosts file: {}", .path.display(), reason(.error))]
     Read {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// Entries that are not hosts; all of them, so that they can be mended at once.
     #[error("{}", Bad(.0))]
@@ -113,7 +113,7 @@ impl fmt::Display for Bad<'_> {
 pub fn gather(files: &[PathBuf], strings: &[String]) -> Result<Vec<HostSpec>, HostsError> {
     let mut found = Found::default();
     for path in files {
-        let text = read(path).map_err(|source| HostsError::Read { path: path.clone(), source })?;
+        let text = read(path).map_err(|error| HostsError::Read { path: path.clone(), error })?;
         found.add_file(path, &text);
     }
     for string in strings {

@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use pssh::cli::{Opts, SHORT_HELP};
+use pssh::cli::{self, SHORT_HELP};
 use pssh::run::Ending;
 use pssh::{exit, output, pool, run, signals};
 
@@ -13,7 +12,7 @@ fn main() -> ExitCode {
         output::raw_stderr(SHORT_HELP);
         return ExitCode::from(exit::USAGE);
     }
-    let opts = match Opts::try_parse() {
+    let opts = match cli::parse(std::env::args_os()) {
         Ok(opts) => opts,
         Err(error) => {
             // Whoever asked may have closed the pipe already.
