@@ -192,7 +192,7 @@ mod tests {
     fn bad_values_name_their_origin() {
         assert!(settings(&[], &[("PSSH_PAR", "many")]).expect_err("no number").starts_with("PSSH_PAR=many: "));
         assert!(settings(&[], &[("PSSH_PAR", "")]).is_ok(), "an empty variable is as good as none");
-        assert!(settings(&["-l", "-x"], &[]).is_err());
+        assert!(settings(&["--user=-x"], &[]).is_err());
     }
 
     #[test]

@@ -222,14 +222,17 @@ pub fn authenticate(
             Err(Stop::Ssh(error)) => return Err(ended(&error)),
         }
     }
-    match driver.drive(watch, |session| session.auth_methods(user).map(str::to_owned)) {
+    let offered = driver.drive(watch, |session| session.auth_methods(user).map(str::to_owned));
+    // The list is asked for by trying the method "none", which a server may accept (RFC 4252 section 5.2).
+    if driver.session().authenticated() {
+        return Ok("no authentication (method none)".to_owned());
+    }
+    match offered {
         Ok(offered) => {
             let offered = offered.split(',').filter(|method| !method.is_empty()).map(str::to_owned).collect();
             Err(refused(user, tried, offered, details))
         }
         Err(Stop::Job(outcome)) => Err(outcome),
-        // libssh2 asks by trying the method "none", which a server may accept.
-        Err(Stop::Ssh(_)) if driver.session().authenticated() => Ok("no authentication (method none)".to_owned()),
         Err(Stop::Ssh(error)) if tried.is_empty() => Err(ended(&error)),
         Err(Stop::Ssh(_)) => Err(refused(user, tried, Vec::new(), details)),
     }
