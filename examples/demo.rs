@@ -176,7 +176,8 @@ impl Fleet {
         let mut arguments: Vec<OsString> = vec!["-h".into(), self.path("hosts").into()];
         arguments.extend(["--identity".into(), self.path("key").into()]);
         arguments.extend(["--known-hosts".into(), self.path("known_hosts").into()]);
-        arguments.extend(["-l", "demo", "--no-agent", "--connect-timeout", "5"].map(OsString::from));
+        arguments
+            .extend(["-l", "demo", "--no-agent", "--connect-timeout", "5", "--num-retries", "1"].map(OsString::from));
         if command.is_empty() {
             arguments.push(COMMAND.into());
         } else {

@@ -71,6 +71,15 @@ pub struct Opts {
     #[arg(long = "connect-timeout", value_name = "TIME", help_heading = "Connection", value_parser = positive)]
     pub connect_timeout: Option<Duration>,
 
+    /// Attempts to reach a host, in all; a command that was sent is never repeated [default: 3]
+    #[arg(long = "num-retries", value_name = "N", help_heading = "Connection",
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub num_retries: Option<u32>,
+
+    /// Pause between two attempts, give or take a fifth [default: 5]
+    #[arg(long = "retry-delay", value_name = "TIME", help_heading = "Connection", value_parser = duration::parse)]
+    pub retry_delay: Option<Duration>,
+
     /// Private key to authenticate with, instead of the default ones; may be repeated
     #[arg(long = "identity", value_name = "FILE", help_heading = "Connection", action = ArgAction::Append,
           value_hint = ValueHint::FilePath)]

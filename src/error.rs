@@ -50,6 +50,16 @@ pub enum HostError {
         /// What would help, where that is known.
         hint: Option<String>,
     },
+    /// The server dropped the connection before authentication had ended.
+    #[error("{doing}: {detail}")]
+    Dropped {
+        /// What was being done, such as "key exchange".
+        doing: &'static str,
+        /// What libssh2 said.
+        detail: String,
+        /// Whether it had at least sent its banner.
+        banner_seen: bool,
+    },
     /// The connection or channel ended without an exit status: the command may or may not have run to its end.
     #[error("{detail}")]
     Lost {
@@ -76,7 +86,7 @@ impl HostError {
             HostError::Connect { .. } => Class::Connect,
             HostError::HostKey(_) => Class::HostKey,
             HostError::Auth { .. } => Class::Auth,
-            HostError::Ssh { .. } => Class::Ssh,
+            HostError::Ssh { .. } | HostError::Dropped { .. } => Class::Ssh,
             HostError::Lost { .. } => Class::Lost,
             HostError::Local { .. } => Class::Local,
         }
@@ -91,6 +101,11 @@ impl HostError {
             }
             HostError::HostKey(error) => error.hint(),
             HostError::Auth { tried, offered, .. } => Some(auth_hint(tried, offered)),
+            HostError::Dropped { banner_seen: false, .. } => Some(
+                "is it an SSH server? A busy one (MaxStartups) does this too: fewer hosts at once (-p) may help"
+                    .to_owned(),
+            ),
+            HostError::Dropped { banner_seen: true, .. } => None,
             HostError::Ssh { hint, .. } | HostError::Local { hint, .. } => hint.clone(),
             HostError::Lost { .. } => Some("the command may still be running there, or may have ended".to_owned()),
         }

@@ -40,7 +40,12 @@ pub enum EventKind {
     /// Something worth telling at `-v`. May quote the remote side: whoever prints it makes it harmless first.
     Note(String),
     /// The job is over. The last event of every job, exactly once.
-    Finished(Outcome),
+    Finished {
+        /// How it ended.
+        outcome: Outcome,
+        /// How many attempts were made, 0 if it never started.
+        attempts: u32,
+    },
 }
 
 /// One of the two output streams of a remote command (RFC 4254 section 5.2).

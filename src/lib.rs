@@ -24,6 +24,7 @@ pub mod output;
 pub mod pool;
 pub mod queue;
 pub mod resolve;
+pub mod retry;
 pub mod run;
 pub mod settings;
 pub mod signals;

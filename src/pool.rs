@@ -7,67 +7,102 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::cancel::Cancel;
 use crate::error::HostError;
 use crate::event::{Event, EventKind, Outcome};
 use crate::jobs::Job;
-use crate::queue::{Queue, Task};
+use crate::queue::{Channels, Queue, Report, Task};
+use crate::retry::Policy;
 
 /// Bytes of stack of a worker. 16 KiB are really touched; the rest is only address space.
 const STACK: usize = 512 * 1024;
 /// How many events may wait for the output. Each holds at most one read of 32 KiB, so that they all stay under 4 MiB.
 const EVENTS: usize = 128;
 
-/// Starts all `jobs`, at most `size` at a time and in the order of the list, and returns where their events arrive. The
-/// channel is closed when every job has ended.
+/// How one attempt at a job went.
+#[derive(Debug)]
+pub enum Attempt {
+    /// The job has ended.
+    Ended(Outcome),
+    /// It failed before the command was sent, so that another attempt would do no harm.
+    NotSent(Outcome),
+}
+
+/// How the jobs of a run are run.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// How many run at once, at most.
+    pub size: usize,
+    /// How long looking up a name may take.
+    pub lookup_limit: Duration,
+    /// How failed attempts are repeated.
+    pub retry: Policy,
+}
+
+/// Starts all `jobs` in the order of the list, and returns where their events arrive. The channel is closed when every job
+/// has ended.
 ///
-/// `work` runs one job and gives its outcome; what it sends before is passed through. A panic in it is that job's outcome.
+/// `work` makes one attempt at one job; what it sends before is passed through. A panic in it is that job's outcome.
 ///
 /// # Errors
 /// The threads cannot be started.
-pub fn start<W>(
-    jobs: Arc<[Job]>,
-    size: usize,
-    lookup_limit: Duration,
-    cancel: &Cancel,
-    work: W,
-) -> io::Result<Receiver<Event>>
+pub fn start<W>(jobs: Arc<[Job]>, plan: Plan, cancel: &Cancel, work: W) -> io::Result<Receiver<Event>>
 where
-    W: Fn(&Job, &Task, &Sender<Event>) -> Outcome + Send + Sync + 'static,
+    W: Fn(&Job, &Task, &Sender<Event>) -> Attempt + Send + Sync + 'static,
 {
     let (events, received) = bounded(EVENTS);
     // Nothing is handed out before a worker is free for it: a cancelled run finds every other job still in the queue.
     let (tasks, taken) = bounded::<Task>(0);
+    let (report, reports) = unbounded();
 
     // One rayon thread per worker, each busy with its loop until the end. rayon's own scheduling would start the hosts out of
     // order, and its idle threads cost more the more there are.
     let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(size.min(jobs.len()).max(1))
+        .num_threads(plan.size.min(jobs.len()).max(1))
         .stack_size(STACK)
         .thread_name(|_| WORKER_NAME.to_owned())
         .build()
         .map_err(io::Error::other)?;
-    let worker_jobs = Arc::clone(&jobs);
-    let worker_events = events.clone();
+    let (worker_jobs, worker_events, worker_cancel) = (Arc::clone(&jobs), events.clone(), cancel.clone());
     // Every worker keeps `events` open until it ends, the closure until the last one has.
     pool.spawn_broadcast(move |_| {
         for task in &taken {
-            let job = &worker_jobs[task.job];
-            let _ = worker_events.send(Event::now(task.job, EventKind::Started));
-            let outcome = match catch_unwind(AssertUnwindSafe(|| work(job, &task, &worker_events))) {
-                Ok(outcome) => outcome,
-                Err(panic) => panicked(panic.as_ref()),
+            // The queue may hand a task out in the very moment of the cancel.
+            let told = if worker_cancel.is_triggered() {
+                Report::Unwanted(task)
+            } else {
+                attempt(&worker_jobs, task, &worker_events, &work)
             };
-            let _ = worker_events.send(Event::now(task.job, EventKind::Finished(outcome)));
+            let _ = report.send(told);
         }
     });
     let cancel = cancel.clone();
     thread::Builder::new().name("pssh-queue".to_owned()).stack_size(STACK).spawn(move || {
-        Queue::new(jobs, lookup_limit).run(&tasks, &events, &cancel);
+        let channels = Channels { tasks: &tasks, reports: &reports, events: &events };
+        Queue::new(jobs, plan.lookup_limit, plan.retry).run(&channels, &cancel);
     })?;
     Ok(received)
+}
+
+fn attempt<W>(jobs: &[Job], task: Task, events: &Sender<Event>, work: &W) -> Report
+where
+    W: Fn(&Job, &Task, &Sender<Event>) -> Attempt,
+{
+    let send = |kind| {
+        let _ = events.send(Event::now(task.job, kind));
+    };
+    if task.attempt == 1 {
+        send(EventKind::Started);
+    }
+    let outcome = match catch_unwind(AssertUnwindSafe(|| work(&jobs[task.job], &task, events))) {
+        Ok(Attempt::NotSent(outcome)) => return Report::Failed(task, outcome),
+        Ok(Attempt::Ended(outcome)) => outcome,
+        Err(panic) => panicked(panic.as_ref()),
+    };
+    send(EventKind::Finished { outcome, attempts: task.attempt });
+    Report::Ended
 }
 
 /// The name of the threads that run jobs: a panic in one of them is reported as its host's outcome, not by the panic hook.
@@ -101,6 +136,11 @@ mod tests {
         crate::jobs::make(gather(&[], &[list]).expect("hosts"), &command).into()
     }
 
+    fn plan(size: usize, attempts: u32) -> Plan {
+        let retry = Policy { attempts, delay: Duration::from_millis(50) };
+        Plan { size, lookup_limit: Duration::from_secs(30), retry }
+    }
+
     /// Runs `count` jobs and gives the class of each; fails if one ends twice or never.
     fn classes(
         count: usize,
@@ -108,11 +148,11 @@ mod tests {
         cancel: &Cancel,
         work: impl Fn(usize) -> Outcome + Send + Sync + 'static,
     ) -> HashMap<usize, Class> {
-        let limit = Duration::from_secs(5);
-        let events = start(jobs(count), size, limit, cancel, move |job, _, _| work(job.number)).expect("threads");
+        let work = move |job: &Job, _: &Task, _: &Sender<Event>| Attempt::Ended(work(job.number));
+        let events = start(jobs(count), plan(size, 1), cancel, work).expect("threads");
         let mut ended = HashMap::new();
         for event in events {
-            if let EventKind::Finished(outcome) = event.kind {
+            if let EventKind::Finished { outcome, .. } = event.kind {
                 assert!(ended.insert(event.job, outcome.class()).is_none(), "job {} ended twice", event.job);
             }
         }
@@ -163,7 +203,7 @@ mod tests {
             Outcome::Exited(0)
         });
         let started = ended.values().filter(|class| **class == Class::Ok).count();
-        assert!((11..=14).contains(&started), "{started} were started");
+        assert!((9..=13).contains(&started), "{started} were started");
     }
 
     #[test]
@@ -172,15 +212,72 @@ mod tests {
         let command: Arc<[u8]> = Arc::from(&b"true"[..]);
         let cancel = Cancel::new().expect("pipe");
         let jobs: Arc<[Job]> = crate::jobs::make(hosts, &command).into();
-        let events = start(jobs, 1, Duration::from_secs(30), &cancel, |_, _, _| Outcome::Exited(0)).expect("threads");
+        let work = |_: &Job, _: &Task, _: &Sender<Event>| Attempt::Ended(Outcome::Exited(0));
+        let events = start(jobs, plan(1, 1), &cancel, work).expect("threads");
         let ended: HashMap<usize, Class> = events
             .iter()
             .filter_map(|event| match event.kind {
-                EventKind::Finished(outcome) => Some((event.job, outcome.class())),
+                EventKind::Finished { outcome, .. } => Some((event.job, outcome.class())),
                 _ => None,
             })
             .collect();
         assert_eq!(ended[&0], Class::Dns);
         assert_eq!(ended[&1], Class::Ok);
+    }
+
+    fn refused() -> Outcome {
+        HostError::Connect { tried: Vec::new() }.into()
+    }
+
+    #[test]
+    fn failed_attempts_are_repeated_without_holding_the_slot() {
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let started = Arc::clone(&order);
+        let cancel = Cancel::new().expect("pipe");
+        let work = move |job: &Job, task: &Task, _: &Sender<Event>| {
+            started.lock().expect("lock").push((job.number, task.attempt));
+            match (job.number, task.attempt) {
+                (0, 1 | 2) => Attempt::NotSent(refused()),
+                (1, _) => Attempt::NotSent(refused()),
+                _ => Attempt::Ended(Outcome::Exited(0)),
+            }
+        };
+        let events = start(jobs(4), plan(1, 3), &cancel, work).expect("threads");
+        let mut ended = HashMap::new();
+        for event in events {
+            if let EventKind::Finished { outcome, attempts } = event.kind {
+                assert!(ended.insert(event.job, (outcome.class(), attempts)).is_none());
+            }
+        }
+        assert_eq!(ended[&0], (Class::Ok, 3));
+        assert_eq!(ended[&1], (Class::Connect, 3));
+        assert_eq!(ended[&2], (Class::Ok, 1));
+        // With one slot, the later hosts ran while the first two paused.
+        assert_eq!(order.lock().expect("lock")[..4], [(0, 1), (1, 1), (2, 1), (3, 1)]);
+    }
+
+    #[test]
+    fn cancelling_ends_a_pause_with_the_outcome_of_the_last_attempt() {
+        let cancel = Cancel::new().expect("pipe");
+        let plan = Plan { retry: Policy { attempts: 3, delay: Duration::from_secs(3600) }, ..plan(2, 3) };
+        let (trigger, failed) = (cancel.clone(), AtomicUsize::new(0));
+        let work = move |job: &Job, _: &Task, _: &Sender<Event>| {
+            while job.number == 2 && failed.load(Ordering::SeqCst) < 2 {
+                thread::sleep(Duration::from_millis(1));
+            }
+            if failed.fetch_add(1, Ordering::SeqCst) == 2 {
+                trigger.trigger(Reason::OutputClosed);
+            }
+            Attempt::NotSent(refused())
+        };
+        let events = start(jobs(3), plan, &cancel, work).expect("threads");
+        let ended: Vec<(Class, u32)> = events
+            .iter()
+            .filter_map(|event| match event.kind {
+                EventKind::Finished { outcome, attempts } => Some((outcome.class(), attempts)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(ended, [(Class::Connect, 1); 3]);
     }
 }

@@ -1,25 +1,40 @@
-//! What is to be run next: jobs wait here, without a slot of the pool, until their host's name is looked up, and are handed
-//! out in the order of the list.
+//! What is to be run next: jobs wait here, without a slot of the pool, until their host's name is looked up or the pause
+//! before another attempt is over, and are handed out in the order of the list.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Select, Sender};
+use crossbeam_channel::{Receiver, Select, Sender};
 
 use crate::cancel::Cancel;
 use crate::error::HostError;
 use crate::event::{Event, EventKind, Outcome};
 use crate::jobs::Job;
 use crate::resolve::{Answer, Resolver};
+use crate::retry::Policy;
 
 /// A job that can start: its number and where to connect.
+#[derive(Debug)]
 pub struct Task {
     /// Number of the job.
     pub job: usize,
+    /// Which attempt at it this is, from 1.
+    pub attempt: u32,
     /// The addresses of its host, never empty.
     pub addresses: Vec<IpAddr>,
+}
+
+/// What a worker did with a task.
+#[derive(Debug)]
+pub enum Report {
+    /// The job has ended, and the worker has said how.
+    Ended,
+    /// The attempt failed before the command was sent.
+    Failed(Task, Outcome),
+    /// The run was cancelled before the attempt began.
+    Unwanted(Task),
 }
 
 /// How many jobs are looked up ahead of the one that is handed out next: enough to keep any pool busy, without asking a
@@ -29,72 +44,111 @@ const LOOK_AHEAD: usize = 256;
 /// server answers as it should.
 const ORDER_PATIENCE: Duration = Duration::from_millis(200);
 
+/// What the queue and the workers tell each other.
+pub struct Channels<'a> {
+    /// Tasks, to the workers.
+    pub tasks: &'a Sender<Task>,
+    /// What became of them.
+    pub reports: &'a Receiver<Report>,
+    /// What happens, to the output.
+    pub events: &'a Sender<Event>,
+}
+
 /// Jobs that wait.
 pub struct Queue {
     jobs: Arc<[Job]>,
     /// The first job that has not been admitted yet.
     next: usize,
-    /// Admitted, name being looked up, since when.
-    asked: BTreeMap<usize, Instant>,
-    ready: BTreeMap<usize, Vec<IpAddr>>,
+    /// The name is being looked up: since when, for which attempt.
+    asked: BTreeMap<usize, (Instant, u32)>,
+    ready: BTreeMap<usize, Task>,
+    /// Failed, and to be tried again at that time; with the outcome that stands if it never is.
+    paused: BTreeMap<(Instant, usize), (Task, Outcome)>,
+    /// How many tasks the workers have.
+    handed_out: usize,
     resolver: Resolver,
     lookup_limit: Duration,
+    retry: Policy,
 }
 
 impl Queue {
-    /// A queue of all `jobs`. A lookup may take `lookup_limit`.
-    pub fn new(jobs: Arc<[Job]>, lookup_limit: Duration) -> Queue {
+    /// A queue of all `jobs`. A lookup may take `lookup_limit`; failed attempts are repeated by `retry`.
+    pub fn new(jobs: Arc<[Job]>, lookup_limit: Duration, retry: Policy) -> Queue {
         Queue {
             jobs,
             next: 0,
             asked: BTreeMap::new(),
             ready: BTreeMap::new(),
+            paused: BTreeMap::new(),
+            handed_out: 0,
             resolver: Resolver::default(),
             lookup_limit,
+            retry,
         }
     }
 
-    /// Hands every job out on `tasks`, as fast as they are taken, or says on `events` how it ended without being started.
-    /// Returns when that is done.
-    pub fn run(mut self, tasks: &Sender<Task>, events: &Sender<Event>, cancel: &Cancel) {
+    /// Hands every job out, as fast as tasks are taken, or says how it ended without being started. Returns when every job
+    /// has ended.
+    pub fn run(mut self, channels: &Channels<'_>, cancel: &Cancel) {
         let answers = self.resolver.answers();
+        let never = crossbeam_channel::never();
         loop {
+            let now = Instant::now();
+            let cancelled = cancel.is_triggered();
+            if cancelled {
+                self.cancel_waiting(channels.events);
+            }
+            self.give_up_late_lookups(channels.events);
+            self.end_pauses(now);
             self.admit();
-            self.give_up_late_lookups(events);
-            if self.asked.is_empty() && self.ready.is_empty() {
+            if self.is_done() {
                 return;
             }
-            let now = Instant::now();
-            let first =
-                self.ready.keys().next().copied().filter(|first| self.turn_of(*first).is_none_or(|turn| turn <= now));
-            let due = self.next_due(now);
+            let first = self.ready.keys().next().copied();
+            let first = first.filter(|first| self.turn_of(*first).is_none_or(|turn| turn <= now));
 
             let mut select = Select::new();
-            let cancelled = select.recv(cancel.channel());
+            // Once it is known, the cancel would only make this spin.
+            let alarm = select.recv(if cancelled { &never } else { cancel.channel() });
             let answered = select.recv(&answers);
-            let taken = first.map(|_| select.send(tasks));
-            let operation = match due {
+            let reported = select.recv(channels.reports);
+            let taken = first.map(|job| (select.send(channels.tasks), job));
+            let operation = match self.next_due(now) {
                 Some(due) => select.select_deadline(due).ok(),
                 None => Some(select.select()),
             };
-            let Some(operation) = operation else { continue };
-            let index = operation.index();
-            if index == cancelled {
-                let _ = operation.recv(cancel.channel());
-                return self.cancel_rest(events);
-            } else if index == answered {
-                if let Ok(answer) = operation.recv(&answers) {
-                    self.take_answer(answer, events);
+            match operation {
+                None => {}
+                Some(operation) if operation.index() == alarm => {
+                    let _ = operation.recv(cancel.channel());
                 }
-            } else if let (true, Some(job)) = (Some(index) == taken, first) {
-                let addresses = self.ready.remove(&job).unwrap_or_default();
-                if operation.send(tasks, Task { job, addresses }).is_err() {
-                    // No worker is left to take it.
-                    finish(events, job, Outcome::Cancelled { started: false });
-                    return self.cancel_rest(events);
+                Some(operation) if operation.index() == answered => {
+                    if let Ok(answer) = operation.recv(&answers) {
+                        self.take_answer(answer, channels.events);
+                    }
+                }
+                Some(operation) if operation.index() == reported => match operation.recv(channels.reports) {
+                    Ok(report) => self.take_report(report, channels.events),
+                    // All workers are gone, so nothing can be run any more. The multiplexer accounts for what is open.
+                    Err(_) => return,
+                },
+                Some(operation) => {
+                    let task = taken.and_then(|(_, job)| self.ready.remove(&job));
+                    if let Some(task) = task
+                        && operation.send(channels.tasks, task).is_ok()
+                    {
+                        self.handed_out += 1;
+                    } else {
+                        return;
+                    }
                 }
             }
         }
+    }
+
+    fn is_done(&self) -> bool {
+        let waiting = self.asked.len() + self.ready.len() + self.paused.len() + self.handed_out;
+        waiting == 0 && self.next == self.jobs.len()
     }
 
     /// Takes in jobs from the list while few enough are waiting.
@@ -102,64 +156,117 @@ impl Queue {
         while self.next < self.jobs.len() && self.asked.len() + self.ready.len() < LOOK_AHEAD {
             let job = self.next;
             self.next += 1;
-            let name = &self.jobs[job].spec.name;
-            if let Ok(address) = name.parse::<IpAddr>() {
-                self.ready.insert(job, vec![address]);
+            self.locate(job, 1);
+        }
+    }
+
+    /// Makes a job ready, by way of the resolver if its host is a name.
+    fn locate(&mut self, job: usize, attempt: u32) {
+        let name = &self.jobs[job].spec.name;
+        if let Ok(address) = name.parse::<IpAddr>() {
+            self.ready.insert(job, Task { job, attempt, addresses: vec![address] });
+        } else {
+            self.asked.insert(job, (Instant::now(), attempt));
+            self.resolver.ask(job, name.clone());
+        }
+    }
+
+    /// Makes those jobs ready whose pause is over.
+    fn end_pauses(&mut self, now: Instant) {
+        while let Some(entry) = self.paused.first_entry().filter(|entry| entry.key().0 <= now) {
+            let (task, _) = entry.remove();
+            if task.addresses.is_empty() {
+                self.locate(task.job, task.attempt);
             } else {
-                self.asked.insert(job, Instant::now());
-                self.resolver.ask(job, name.clone());
+                self.ready.insert(task.job, task);
             }
         }
     }
 
     /// When `job` may be handed out: at once if no earlier job is being looked up, else when those have had their chance.
     fn turn_of(&self, job: usize) -> Option<Instant> {
-        self.asked.range(..job).map(|(_, asked)| *asked + ORDER_PATIENCE).max()
+        self.asked.range(..job).map(|(_, (asked, _))| *asked + ORDER_PATIENCE).max()
     }
 
-    /// When there is something to do even if nothing happens: a job's turn comes, or a lookup takes too long.
+    /// When there is something to do even if nothing happens: a job's turn comes, a pause ends, or a lookup takes too long.
     fn next_due(&self, now: Instant) -> Option<Instant> {
         let turn = self.ready.keys().next().and_then(|first| self.turn_of(*first)).filter(|turn| *turn > now);
-        let late = self.asked.values().min().and_then(|asked| asked.checked_add(self.lookup_limit));
-        turn.into_iter().chain(late).min()
+        let late = self.asked.values().map(|(asked, _)| asked).min();
+        let late = late.and_then(|asked| asked.checked_add(self.lookup_limit));
+        let paused = self.paused.keys().next().map(|(due, _)| *due);
+        turn.into_iter().chain(late).chain(paused).min()
     }
 
     fn take_answer(&mut self, answer: Answer, events: &Sender<Event>) {
-        // An answer after its time belongs to a job that is over.
-        if self.asked.remove(&answer.job).is_none() {
-            return;
-        }
+        // An answer after its time belongs to a lookup that was given up.
+        let Some((_, attempt)) = self.asked.remove(&answer.job) else { return };
         match answer.addresses {
             Ok(addresses) => {
-                self.ready.insert(answer.job, addresses);
+                self.ready.insert(answer.job, Task { job: answer.job, attempt, addresses });
             }
-            Err(reason) => self.unresolved(answer.job, reason, events),
+            Err(reason) => self.unresolved(answer.job, attempt, reason, events),
         }
     }
 
     fn give_up_late_lookups(&mut self, events: &Sender<Event>) {
-        let late: Vec<usize> =
-            self.asked.iter().filter(|(_, asked)| asked.elapsed() >= self.lookup_limit).map(|(job, _)| *job).collect();
-        for job in late {
+        let limit = self.lookup_limit;
+        let late = self.asked.iter().filter(|(_, (asked, _))| asked.elapsed() >= limit);
+        for (job, attempt) in late.map(|(job, (_, attempt))| (*job, *attempt)).collect::<Vec<_>>() {
             self.asked.remove(&job);
-            let reason = format!("no answer from the resolver within {} s", self.lookup_limit.as_secs_f64());
-            self.unresolved(job, reason, events);
+            let reason = format!("no answer from the resolver within {} s", limit.as_secs_f64());
+            self.unresolved(job, attempt, reason, events);
         }
     }
 
-    fn unresolved(&self, job: usize, reason: String, events: &Sender<Event>) {
+    fn unresolved(&mut self, job: usize, attempt: u32, reason: String, events: &Sender<Event>) {
         let name = self.jobs[job].spec.name.clone();
-        finish(events, job, HostError::Dns { name, reason }.into());
+        let task = Task { job, attempt, addresses: Vec::new() };
+        self.failed(task, HostError::Dns { name, reason }.into(), events);
     }
 
-    fn cancel_rest(self, events: &Sender<Event>) {
-        let waiting: BTreeSet<usize> = self.asked.into_keys().chain(self.ready.into_keys()).collect();
-        for job in waiting.into_iter().chain(self.next..self.jobs.len()) {
-            finish(events, job, Outcome::Cancelled { started: false });
+    fn take_report(&mut self, report: Report, events: &Sender<Event>) {
+        self.handed_out -= 1;
+        match report {
+            Report::Ended => {}
+            Report::Failed(task, outcome) => self.failed(task, outcome, events),
+            Report::Unwanted(task) => {
+                self.ready.insert(task.job, task);
+            }
+        }
+    }
+
+    /// An attempt failed before the command was sent: the job pauses, or that is how it ends.
+    fn failed(&mut self, task: Task, outcome: Outcome, events: &Sender<Event>) {
+        match self.retry.pause(&outcome, task.attempt) {
+            Some(pause) => {
+                let (job, seconds) = (task.job, pause.as_secs_f64());
+                let text = format!("attempt {} failed: {outcome}; the next one in {seconds:.1} s", task.attempt);
+                let _ = events.send(Event::now(job, EventKind::Note(text)));
+                let task = Task { attempt: task.attempt + 1, ..task };
+                self.paused.insert((Instant::now() + pause, job), (task, outcome));
+            }
+            None => finish(events, task.job, outcome, task.attempt),
+        }
+    }
+
+    /// Ends every job that no worker has.
+    fn cancel_waiting(&mut self, events: &Sender<Event>) {
+        // How the last attempt went says more than that there is no other.
+        for (task, outcome) in std::mem::take(&mut self.paused).into_values() {
+            finish(events, task.job, outcome, task.attempt - 1);
+        }
+        let asked = std::mem::take(&mut self.asked).into_iter().map(|(job, (_, attempt))| (job, attempt));
+        let ready = std::mem::take(&mut self.ready).into_iter().map(|(job, task)| (job, task.attempt));
+        let unseen = (self.next..self.jobs.len()).map(|job| (job, 1));
+        let mut waiting: Vec<(usize, u32)> = asked.chain(ready).chain(unseen).collect();
+        self.next = self.jobs.len();
+        waiting.sort_unstable();
+        for (job, attempt) in waiting {
+            finish(events, job, Outcome::Cancelled { started: attempt > 1 }, attempt - 1);
         }
     }
 }
 
-fn finish(events: &Sender<Event>, job: usize, outcome: Outcome) {
-    let _ = events.send(Event::now(job, EventKind::Finished(outcome)));
+fn finish(events: &Sender<Event>, job: usize, outcome: Outcome, attempts: u32) {
+    let _ = events.send(Event::now(job, EventKind::Finished { outcome, attempts }));
 }

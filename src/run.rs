@@ -12,6 +12,7 @@ use crate::hosts::{self, HostSpec, HostsError};
 use crate::jobs::{self, Job};
 use crate::limits;
 use crate::output::{self, Broken, Lines};
+use crate::pool::Plan;
 use crate::settings::{Environment, Settings};
 use crate::ssh::Runner;
 use crate::{exit, pool, signals};
@@ -72,7 +73,8 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
 
     let cancel = Cancel::new().context("cannot make a pipe").map_err(failure)?;
     signals::install(&cancel).context("cannot handle signals").map_err(failure)?;
-    let (pool_size, lookup_limit, verbose) = (settings.pool_size, settings.connect_timeout, settings.verbose);
+    let verbose = settings.verbose;
+    let plan = Plan { size: settings.pool_size, lookup_limit: settings.connect_timeout, retry: settings.retry };
     let runner = Runner::new(settings, &cancel).map_err(usage)?;
     if verbose {
         runner.notes().iter().for_each(|note| output::complain(note));
@@ -80,9 +82,8 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
 
     let stop = cancel.clone();
     let work = move |job: &Job, task: &_, events: &_| runner.run(job, task, events, &stop);
-    let events = pool::start(Arc::clone(&jobs), pool_size, lookup_limit, &cancel, work)
-        .context("cannot start the threads")
-        .map_err(failure)?;
+    let events =
+        pool::start(Arc::clone(&jobs), plan, &cancel, work).context("cannot start the threads").map_err(failure)?;
     let mut report = Lines::new(jobs.len(), verbose);
     let summary = output::multiplex(&jobs, &events, &mut report, &cancel);
 

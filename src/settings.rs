@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::cli::{self, Opts};
 use crate::duration;
 use crate::hosts;
+use crate::retry::Policy;
 
 /// What to do with a host key that known_hosts does not have. A revoked key is refused in every case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -29,6 +30,8 @@ pub struct Settings {
     pub user: String,
     /// How long TCP connection, banner, key exchange and authentication may take together, per host.
     pub connect_timeout: Duration,
+    /// How failed attempts to reach a host are repeated.
+    pub retry: Policy,
     /// How long the command may run; `None` is as long as it likes.
     pub command_timeout: Option<Duration>,
     /// What to do with unknown host keys.
@@ -51,6 +54,10 @@ pub struct Settings {
 const POOL_SIZE: usize = 10;
 /// How long connecting may take unless told otherwise: the reference client's default.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
+/// How often a host is tried unless told otherwise: the reference client's `num_retries`, which counts attempts.
+const ATTEMPTS: u32 = 3;
+/// The pause between two attempts unless told otherwise: the reference client's default.
+const RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// What the settings need to know of the world, so that making them is a pure function.
 pub struct Environment<'a> {
@@ -127,6 +134,10 @@ impl Settings {
             pool_size: pool_size.unwrap_or(POOL_SIZE),
             user: user.ok_or("the password database has no name for you; say who to log in as with -l")?,
             connect_timeout: opts.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
+            retry: Policy {
+                attempts: opts.num_retries.unwrap_or(ATTEMPTS),
+                delay: opts.retry_delay.unwrap_or(RETRY_DELAY),
+            },
             command_timeout: timeout.filter(|timeout| !timeout.is_zero()),
             host_key_check: opts.host_key_check.unwrap_or_default(),
             known_hosts,

@@ -81,11 +81,12 @@ impl Lines {
         }
     }
 
-    fn outcome(&mut self, job: &Job, outcome: &Outcome, output: &mut Output) {
+    fn outcome(&mut self, job: &Job, outcome: &Outcome, attempts: u32, output: &mut Output) {
         self.complete(job, Stream::Stdout, output);
         self.complete(job, Stream::Stderr, output);
         self.pending[job.number] = Default::default();
-        message(output, &format!("{}: {outcome}", job.label));
+        let tried = if attempts > 1 { format!(" (attempt {attempts})") } else { String::new() };
+        message(output, &format!("{}: {outcome}{tried}", job.label));
         if let Some(hint) = outcome.hint() {
             let hint = sanitize(&hint).into_owned();
             let _ = writeln!(output.buffer(Stream::Stderr), "  hint: {hint}");
@@ -97,7 +98,7 @@ impl Report for Lines {
     fn event(&mut self, job: &Job, event: Event, output: &mut Output) {
         match event.kind {
             EventKind::Output { stream, bytes } => self.text(job, stream, &bytes, output),
-            EventKind::Finished(outcome) => self.outcome(job, &outcome, output),
+            EventKind::Finished { outcome, attempts } => self.outcome(job, &outcome, attempts, output),
             EventKind::Note(note) if self.verbose => {
                 let at = event.at.saturating_duration_since(self.start).as_secs_f64();
                 message(output, &format!("{}: [{at:.3}] {note}", job.label));

@@ -35,7 +35,7 @@ pub fn multiplex(jobs: &[Job], events: &Receiver<Event>, report: &mut dyn Report
     let mut tally = Tally::default();
     let mut broken = None;
     let mut take = |event: Event, output: &mut Output, tally: &mut Tally, broken: &Option<Broken>| {
-        if let EventKind::Finished(outcome) = &event.kind {
+        if let EventKind::Finished { outcome, .. } = &event.kind {
             if std::mem::replace(&mut ended[event.job], true) {
                 return;
             }
@@ -46,18 +46,11 @@ pub fn multiplex(jobs: &[Job], events: &Receiver<Event>, report: &mut dyn Report
         }
     };
     loop {
-        let event = match events.try_recv() {
-            Ok(event) => event,
+        let waiting = events.try_recv();
+        if waiting.is_err() {
             // Before it waits, everything is on its way to the reader.
-            Err(_) => {
-                output.flush();
-                match events.recv() {
-                    Ok(event) => event,
-                    Err(_) => break,
-                }
-            }
-        };
-        take(event, &mut output, &mut tally, &broken);
+            output.flush();
+        }
         if let Some(news) = output.take_broken() {
             cancel.trigger(match news {
                 Broken::Closed => Reason::OutputClosed,
@@ -65,13 +58,17 @@ pub fn multiplex(jobs: &[Job], events: &Receiver<Event>, report: &mut dyn Report
             });
             broken = Some(news);
         }
+        match waiting.or_else(|_| events.recv()) {
+            Ok(event) => take(event, &mut output, &mut tally, &broken),
+            Err(_) => break,
+        }
     }
     // A worker that vanished must not take its host along.
     for job in jobs {
         let doing = "a fault in pssh itself";
         let detail = "the job ended without an outcome".to_owned();
         let outcome = Outcome::from(HostError::Local { doing, detail, hint: None });
-        take(Event::now(job.number, EventKind::Finished(outcome)), &mut output, &mut tally, &broken);
+        take(Event::now(job.number, EventKind::Finished { outcome, attempts: 1 }), &mut output, &mut tally, &broken);
     }
     if !matches!(broken, Some(Broken::Closed)) {
         report.finish(&tally, &mut output);

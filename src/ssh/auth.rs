@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::agent::{Agent, AgentKey, Patience};
 use super::ffi::{self, PublicKeyAnswer};
 use super::keys::{self, KeyError, KeyFile, Loaded};
-use super::session::{Driver, Stop};
+use super::session::{Driver, Stop, dropped};
 use super::wait::Watch;
 use super::wire::key_type;
 use crate::cancel::Cancel;
@@ -244,5 +244,5 @@ fn refused(user: &str, tried: Vec<String>, offered: Vec<String>, details: Vec<St
 }
 
 fn ended(error: &ssh2::Error) -> Outcome {
-    HostError::Ssh { doing: "authentication", detail: error.message().to_owned(), hint: None }.into()
+    dropped("authentication", error, true).into()
 }

@@ -22,8 +22,9 @@ use self::known_hosts::KnownHosts;
 use self::session::{Credentials, Session};
 use self::wait::Watch;
 use crate::cancel::Cancel;
-use crate::event::{Event, EventKind, Outcome};
+use crate::event::{Event, EventKind};
 use crate::jobs::Job;
+use crate::pool::Attempt;
 use crate::queue::Task;
 use crate::settings::Settings;
 
@@ -83,14 +84,8 @@ impl Runner {
         identities.chain(self.credentials.known_hosts.notes().iter().map(ToString::to_string)).collect()
     }
 
-    /// Runs one job to its end.
-    pub fn run(&self, job: &Job, task: &Task, events: &Sender<Event>, cancel: &Cancel) -> Outcome {
-        match self.try_run(job, task, events, cancel) {
-            Ok(outcome) | Err(outcome) => outcome,
-        }
-    }
-
-    fn try_run(&self, job: &Job, task: &Task, events: &Sender<Event>, cancel: &Cancel) -> Result<Outcome, Outcome> {
+    /// Makes one attempt at a job.
+    pub fn run(&self, job: &Job, task: &Task, events: &Sender<Event>, cancel: &Cancel) -> Attempt {
         let send = |kind| {
             let _ = events.send(Event::now(job.number, kind));
         };
@@ -101,7 +96,11 @@ impl Runner {
         };
         let host = Host::of(job, &self.settings);
         let mut watch = Watch::new(cancel, self.settings.connect_timeout);
-        let mut session = Session::connect(&host, &task.addresses, &self.credentials, &mut watch, &mut note)?;
+        let connected = Session::connect(&host, &task.addresses, &self.credentials, &mut watch, &mut note);
+        let mut session = match connected {
+            Ok(session) => session,
+            Err(outcome) => return Attempt::NotSent(outcome),
+        };
         send(EventKind::Connected);
         let command = Command {
             job: job.number,
@@ -109,6 +108,6 @@ impl Runner {
             timeout: self.settings.command_timeout,
             window: self.settings.window(),
         };
-        Ok(exec::run(&mut session, &command, events, &mut watch))
+        Attempt::Ended(exec::run(&mut session, &command, events, &mut watch))
     }
 }

@@ -329,14 +329,35 @@ fn handshake_failed(session: &ssh2::Session, error: &Error) -> HostError {
     /// libssh2.h: LIBSSH2_ERROR_KEX_FAILURE, no algorithm in common or a broken exchange.
     const KEX_FAILURE: ErrorCode = ErrorCode::Session(-5);
     if banner(session).is_none() {
-        let detail = "the server closed the connection before its SSH banner".to_owned();
-        let hint = "is it an SSH server? A busy one (MaxStartups) does this too: fewer hosts at once (-p)".to_owned();
-        return HostError::Ssh { doing: "handshake", detail, hint: Some(hint) };
+        // What came instead of a banner is no SSH; nothing at all is a closed connection.
+        return match session.banner() {
+            Some(words) => {
+                let detail = format!("the server says {words:?}");
+                HostError::Ssh { doing: "handshake", detail, hint: Some("is it an SSH server?".to_owned()) }
+            }
+            None => {
+                let detail = "the server closed the connection before its SSH banner".to_owned();
+                HostError::Dropped { doing: "handshake", detail, banner_seen: false }
+            }
+        };
     }
-    let hint = (error.code() == KEX_FAILURE).then(|| {
-        "the server may offer only algorithms that are too old (SHA-1) or too new (post-quantum only)".to_owned()
-    });
-    HostError::Ssh { doing: "key exchange", detail: error.message().to_owned(), hint }
+    if error.code() == KEX_FAILURE {
+        let hint = "the server may offer only algorithms that are too old (SHA-1) or too new (post-quantum only)";
+        let detail = error.message().to_owned();
+        return HostError::Ssh { doing: "key exchange", detail, hint: Some(hint.to_owned()) };
+    }
+    dropped("key exchange", error, true)
+}
+
+/// A failure of the transport before authentication had ended: a dropped connection, unless libssh2 says something else.
+pub fn dropped(doing: &'static str, error: &Error, banner_seen: bool) -> HostError {
+    /// libssh2.h: SOCKET_NONE, BANNER_RECV, KEY_EXCHANGE_FAILURE, SOCKET_DISCONNECT, SOCKET_RECV, SOCKET_SEND.
+    const TRANSPORT: [i32; 6] = [-1, -2, -8, -13, -43, -7];
+    let detail = error.message().to_owned();
+    match error.code() {
+        ErrorCode::Session(code) if TRANSPORT.contains(&code) => HostError::Dropped { doing, detail, banner_seen },
+        _ => HostError::Ssh { doing, detail, hint: None },
+    }
 }
 
 #[cfg(test)]
