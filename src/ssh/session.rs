@@ -32,6 +32,9 @@ const HOST_KEY_ALGORITHMS: [&str; 6] = [
 
 /// libssh2.h: LIBSSH2_ERROR_SOCKET_DISCONNECT, also for a server that says SSH_MSG_DISCONNECT.
 pub const SOCKET_DISCONNECT: ErrorCode = ErrorCode::Session(-13);
+/// What sshd says instead of its banner when it has too many connections to take another: MaxStartups and, since OpenSSH
+/// 9.8, PerSourcePenalties of sshd_config(5).
+const BUSY_WORDS: [&str; 2] = ["Exceeded MaxStartups", "Not allowed at this time"];
 /// How soon to look again when libssh2 wants to wait but does not say for which direction.
 const UNDIRECTED_PAUSE: Duration = Duration::from_millis(10);
 
@@ -331,6 +334,10 @@ fn handshake_failed(session: &ssh2::Session, error: &Error) -> HostError {
     if banner(session).is_none() {
         // What came instead of a banner is no SSH; nothing at all is a closed connection.
         return match session.banner() {
+            Some(words) if BUSY_WORDS.iter().any(|busy| words.starts_with(busy)) => {
+                let detail = format!("the server says {words:?}");
+                HostError::Dropped { doing: "handshake", detail, banner_seen: false }
+            }
             Some(words) => {
                 let detail = format!("the server says {words:?}");
                 HostError::Ssh { doing: "handshake", detail, hint: Some("is it an SSH server?".to_owned()) }
