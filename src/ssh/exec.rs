@@ -126,12 +126,14 @@ impl Running<'_> {
                 continue;
             }
             self.send_requests();
+            let was_dead = self.session.is_dead();
             let mut drained = self.drain();
             if drained == Drained::Nothing && self.channel.queued() > 0 {
                 // Looking for stdout has taken stderr off the socket: nothing would wake us for it.
                 drained = self.drain();
             }
-            if self.undelivered.is_some() || drained == Drained::Some {
+            // A connection that has ended in this round may have left something for a stream that was looked at before.
+            if self.undelivered.is_some() || drained == Drained::Some || was_dead != self.session.is_dead() {
                 continue;
             }
             if let Some(outcome) = self.ending(&drained) {
