@@ -67,6 +67,10 @@ pub struct Opts {
     #[arg(short = 't', long = "timeout", value_name = "TIME", help_heading = "Running", value_parser = duration::parse)]
     pub timeout: Option<Duration>,
 
+    /// Stop a command that prints nothing for this time; 0 is never [default: never]
+    #[arg(long = "channel-timeout", value_name = "TIME", help_heading = "Running", value_parser = duration::parse)]
+    pub channel_timeout: Option<Duration>,
+
     /// Give up connecting, authentication included, after this time [default: 120]
     #[arg(long = "connect-timeout", value_name = "TIME", help_heading = "Connection", value_parser = positive)]
     pub connect_timeout: Option<Duration>,

@@ -66,6 +66,8 @@ pub enum Phase {
     Auth,
     /// The command itself.
     Command,
+    /// The command's output: it was silent for too long.
+    Silence,
 }
 
 impl fmt::Display for Phase {
@@ -74,6 +76,7 @@ impl fmt::Display for Phase {
             Phase::Connect => "connect",
             Phase::Auth => "auth",
             Phase::Command => "command",
+            Phase::Silence => "silence",
         })
     }
 }
@@ -183,6 +186,9 @@ impl Outcome {
             }
             Outcome::TimedOut { phase: Phase::Command, .. } => {
                 Some("the command was told to stop; -t 0 lets it take as long as it needs".to_owned())
+            }
+            Outcome::TimedOut { phase: Phase::Silence, .. } => {
+                Some("the command was told to stop; a longer --channel-timeout lets it be silent for longer".to_owned())
             }
             _ => None,
         }

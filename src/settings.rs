@@ -34,6 +34,8 @@ pub struct Settings {
     pub retry: Policy,
     /// How long the command may run; `None` is as long as it likes.
     pub command_timeout: Option<Duration>,
+    /// How long the command's output may be silent; `None` is as long as it likes.
+    pub silence_timeout: Option<Duration>,
     /// What to do with unknown host keys.
     pub host_key_check: HostKeyCheck,
     /// The user's known_hosts files; new keys go into the first.
@@ -139,6 +141,7 @@ impl Settings {
                 delay: opts.retry_delay.unwrap_or(RETRY_DELAY),
             },
             command_timeout: timeout.filter(|timeout| !timeout.is_zero()),
+            silence_timeout: opts.channel_timeout.filter(|timeout| !timeout.is_zero()),
             host_key_check: opts.host_key_check.unwrap_or_default(),
             known_hosts,
             global_known_hosts,

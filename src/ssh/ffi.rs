@@ -17,6 +17,7 @@ use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::slice;
+use std::time::Instant;
 
 use libssh2_sys as raw;
 use ssh2::{Error, ErrorCode, Session};
@@ -83,16 +84,18 @@ pub struct Link {
     state: NonNull<LinkState>,
 }
 
-#[derive(Default)]
 struct LinkState {
     dead: Cell<bool>,
+    /// When the peer last sent anything.
+    heard: Cell<Instant>,
 }
 
 impl Link {
     /// Takes over reading the socket of `session`. Call it after authentication: ssh2's keyboard-interactive
     /// authentication uses the same slot of the session.
     pub fn watch(session: &Session) -> Link {
-        let state = NonNull::from(Box::leak(Box::<LinkState>::default()));
+        let state =
+            NonNull::from(Box::leak(Box::new(LinkState { dead: Cell::new(false), heard: Cell::new(Instant::now()) })));
         let mut session_raw = session.raw();
         let pointer: *mut raw::LIBSSH2_SESSION = &mut *session_raw;
         // SAFETY: `pointer` is a live session, locked by `session_raw`. `state` lives until Drop of the Link, which takes
@@ -113,6 +116,12 @@ impl Link {
     pub fn is_dead(&self) -> bool {
         // SAFETY: `state` is valid until Drop and only ever accessed through shared references.
         unsafe { self.state.as_ref() }.dead.get()
+    }
+
+    /// When the peer last sent anything, be it only an answer to a keepalive.
+    pub fn last_heard(&self) -> Instant {
+        // SAFETY: as in `is_dead`.
+        unsafe { self.state.as_ref() }.heard.get()
     }
 }
 
@@ -147,6 +156,7 @@ unsafe extern "C" fn receive(
         };
         let received = libc::recv(socket, buffer, length, flags);
         if received > 0 {
+            state.heard.set(Instant::now());
             return received;
         }
         let transient = [ErrorKind::WouldBlock, ErrorKind::Interrupted];

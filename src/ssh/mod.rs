@@ -14,10 +14,12 @@ mod wire;
 pub use auth::IdentityError;
 pub use ffi::is_ignored;
 
+use std::time::Duration;
+
 use crossbeam_channel::Sender;
 
 use self::auth::{Identities, Sources};
-use self::exec::Command;
+use self::exec::{Command, Keepalive};
 use self::known_hosts::KnownHosts;
 use self::session::{Credentials, Session};
 use self::wait::Watch;
@@ -30,6 +32,10 @@ use crate::settings::Settings;
 
 /// The port of SSH (RFC 4253 section 4.1).
 const DEFAULT_PORT: u16 = 22;
+
+/// A host that has vanished in mid-command is found out within two minutes. ssh(1) asks for no sign of life by default, and
+/// waits as long as TCP does: for ever, if nothing is to be sent.
+const KEEPALIVE: Keepalive = Keepalive { interval: Duration::from_secs(30), count: 3 };
 
 /// Where and how to connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +112,8 @@ impl Runner {
             job: job.number,
             bytes: &job.command,
             timeout: self.settings.command_timeout,
+            silence: self.settings.silence_timeout,
+            keepalive: KEEPALIVE,
             window: self.settings.window(),
         };
         Attempt::Ended(exec::run(&mut session, &command, events, &mut watch))

@@ -12,7 +12,7 @@ use ssh2::{BlockDirections, DisconnectCode, Error, ErrorCode, MethodType};
 use super::auth::{self, Identities};
 use super::ffi::{self, Link};
 use super::known_hosts::{Entries, KnownHosts, Place, RememberError, Remembered, Verdict, fingerprint};
-use super::wait::Watch;
+use super::wait::{Watch, poll_with};
 use super::wire::key_type;
 use super::{Host, tcp};
 use crate::error::{HostError, HostKeyError};
@@ -232,6 +232,26 @@ impl Session {
     /// Whether the connection has ended.
     pub fn is_dead(&self) -> bool {
         self.link.as_ref().is_some_and(Link::is_dead)
+    }
+
+    /// When the peer last sent anything.
+    pub fn last_heard(&self) -> Option<Instant> {
+        self.link.as_ref().map(Link::last_heard)
+    }
+
+    /// Whether the socket takes data at this moment, and nothing of libssh2's is waiting to go first.
+    pub fn takes_data(&self) -> bool {
+        let at_once = Some(Instant::now());
+        !self.directions().contains(PollFlags::OUT)
+            && poll_with(None, &[(self.socket(), PollFlags::OUT)], at_once).is_ok_and(|ready| ready.has(0))
+    }
+
+    /// Asks the peer for a sign of life. Call it only when the socket takes data: libssh2 does not keep the request if it has
+    /// to wait.
+    pub fn ask_alive(&self) {
+        // libssh2 keeps a clock of its own in whole seconds; one second at a time lets ours decide.
+        self.session.set_keepalive(true, 1);
+        let _ = self.session.keepalive_send();
     }
 
     /// Says goodbye, without waiting for anything: for the server's log, where otherwise a broken connection would stand.

@@ -163,8 +163,8 @@ settings! {
     user_known_hosts_file: Files = "userknownhostsfile", Files::of(&USER_KNOWN_HOSTS);
     /// Whether the agent is forwarded; [`Resolved::forwarded_agent`](super::Resolved::forwarded_agent) says which.
     forward_agent: bool = "forwardagent", false;
-    /// The agent to forward, where ForwardAgent names one.
-    forward_agent_socket: Option<Socket> = "forwardagent socket", None;
+    /// The agent to forward, where ForwardAgent names one. (No line has a keyword in upper case: it has no keyword of its own.)
+    forward_agent_socket: Option<Socket> = "ForwardAgent", None;
     /// How long connecting may take.
     connect_timeout: Timeout = "connecttimeout", Timeout(None);
     /// Whether a ProxyCommand hands over a connected socket.
