@@ -1,6 +1,5 @@
 //! The real binary against real servers: a sshd of the system on loopback, and an SSH server in this process for what sshd
 //! cannot be made to do. `tests/run` installs what is needed and runs everything.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed, and says where")]
 
 /// The SSH server in this process.
 #[path = "../embedded/mod.rs"]
@@ -21,6 +20,8 @@ mod host_keys;
 mod known_hosts;
 /// Every way in which a host can end.
 mod outcomes;
+/// Hosts that are tried again.
+mod retries;
 /// What a run prints, and how it ends.
 mod run;
 /// Two hundred hosts in one run.

@@ -82,6 +82,8 @@ pub(super) struct Rules {
     pub(super) user: bool,
     /// Whether owner and mode matter.
     pub(super) guarded: bool,
+    /// How many files it is included by.
+    pub(super) depth: usize,
 }
 
 /// Reads files, and gathers what isn't about a single one.
@@ -94,7 +96,7 @@ pub(super) struct Loader<'a> {
 
 impl Loader<'_> {
     /// Reads a file; the outer error is that it can't be opened.
-    pub(super) fn file(&mut self, path: &Path, rules: Rules, depth: usize) -> io::Result<Result<File, ConfigError>> {
+    pub(super) fn file(&mut self, path: &Path, rules: Rules) -> io::Result<Result<File, ConfigError>> {
         let mut file = fs::File::open(path)?;
         let about = file.metadata()?;
         if rules.guarded && !files::trusted(&about, self.local.uid) {
@@ -110,27 +112,20 @@ impl Loader<'_> {
             }
             Ok(_) => {}
         }
-        Ok(self.parse(&text, &path.into(), rules, depth))
+        Ok(self.parse(&text, &path.into(), rules))
     }
 
-    fn parse(&mut self, text: &[u8], path: &Arc<Path>, rules: Rules, depth: usize) -> Result<File, ConfigError> {
+    fn parse(&mut self, text: &[u8], path: &Arc<Path>, rules: Rules) -> Result<File, ConfigError> {
         let start = Origin::Line { file: path.clone(), line: 0 };
         let mut file = File { blocks: vec![Block::new(Condition::Inherited, start)] };
         for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
             let origin = Origin::Line { file: path.clone(), line: number };
-            self.line(line, &origin, &mut file, rules, depth)?;
+            self.line(line, &origin, &mut file, rules)?;
         }
         Ok(file)
     }
 
-    fn line(
-        &mut self,
-        line: &[u8],
-        origin: &Origin,
-        file: &mut File,
-        rules: Rules,
-        depth: usize,
-    ) -> Result<(), ConfigError> {
+    fn line(&mut self, line: &[u8], origin: &Origin, file: &mut File, rules: Rules) -> Result<(), ConfigError> {
         if line.trim_ascii_start().first() == Some(&b'#') {
             return Ok(());
         }
@@ -146,7 +141,7 @@ impl Loader<'_> {
         let condition = match statement.keyword.as_str() {
             "host" => Condition::Host(host(&statement, self.local).map_err(at)?),
             "match" => Condition::Match(self.criteria(&statement).map_err(at)?),
-            _ => return self.plain(&statement, origin, file, rules, depth),
+            _ => return self.plain(&statement, origin, file, rules),
         };
         file.blocks.push(Block::new(condition, origin.clone()));
         Ok(())
@@ -158,10 +153,9 @@ impl Loader<'_> {
         origin: &Origin,
         file: &mut File,
         rules: Rules,
-        depth: usize,
     ) -> Result<(), ConfigError> {
         let actions = if statement.keyword == "include" {
-            self.include(statement, origin, rules, depth)?
+            self.include(statement, origin, rules)?
         } else {
             let reading = keywords::read(statement, self.local).map_err(|wrong| ConfigError::at(origin, wrong))?;
             if let Some(note) = reading.note {
@@ -191,7 +185,6 @@ impl Loader<'_> {
         statement: &Statement<'_>,
         origin: &Origin,
         rules: Rules,
-        depth: usize,
     ) -> Result<Vec<LineAction>, ConfigError> {
         let at = |wrong: Wrong| ConfigError::at(origin, wrong);
         let mut words = Words::new(statement, self.local).map_err(at)?;
@@ -208,7 +201,7 @@ impl Loader<'_> {
             let pattern = self.anchored(&word, rules).map_err(wrong)?;
             let mut files = Vec::new();
             for path in files::glob(&pattern).map_err(wrong)? {
-                files.extend(self.included(&path, origin, rules, depth)?);
+                files.extend(self.included(&path, origin, rules)?);
             }
             if !files.is_empty() {
                 actions.push(LineAction::Include(files));
@@ -236,18 +229,12 @@ impl Loader<'_> {
         Ok(home.map_or(path.clone(), |home| format!("{}{rest}", escaped(&home))))
     }
 
-    fn included(
-        &mut self,
-        path: &Path,
-        origin: &Origin,
-        rules: Rules,
-        depth: usize,
-    ) -> Result<Option<File>, ConfigError> {
+    fn included(&mut self, path: &Path, origin: &Origin, rules: Rules) -> Result<Option<File>, ConfigError> {
         let wrong = |reason| ConfigError::at(origin, Wrong { column: 0, reason });
-        if depth >= MAX_DEPTH {
+        if rules.depth >= MAX_DEPTH {
             return Err(wrong(format!("include: {} is more than {MAX_DEPTH} files deep", path.display())));
         }
-        match self.file(path, Rules { guarded: true, ..rules }, depth + 1) {
+        match self.file(path, Rules { guarded: true, depth: rules.depth + 1, ..rules }) {
             Ok(file) => file.map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(wrong(format!("include: {}: {}", path.display(), crate::error::reason(&error)))),
@@ -262,34 +249,40 @@ impl Loader<'_> {
         let (text, ambiguous) = unambiguous(statement.rest);
         let mut scanner = Scanner::new(text);
         let mut criteria = Vec::new();
-        while let Some(token) = scanner.token().filter(|token| !token.is_empty() && !token.starts_with('#')) {
+        loop {
+            let Some(token) = scanner.token().filter(|token| !token.is_empty()) else { break };
+            if token.starts_with('#') {
+                scanner = Scanner::new("");
+                break;
+            }
             let (negated, name) = token.strip_prefix('!').map_or((false, &*token), |name| (true, name));
             let name = name.to_ascii_lowercase();
+            let argument = |scanner: &mut Scanner<'_>| {
+                let argument = scanner.token().filter(|argument| !argument.is_empty() && !argument.starts_with('#'));
+                argument.map(|argument| argument.into_owned())
+            };
             let test = match name.as_str() {
+                "all" if criteria.len() > 1 || argument(&mut scanner).is_some() => {
+                    return Err(wrong("all must be alone".to_owned()));
+                }
                 "all" => {
-                    let alone = scanner.token().is_none_or(|next| next.is_empty() || next.starts_with('#'));
-                    if criteria.len() > 1 || !alone || ambiguous {
-                        return Err(wrong("all must be alone".to_owned()));
-                    }
                     criteria.push(Criterion { negated, test: Test::All });
                     return Ok(criteria);
                 }
-                "canonical" | "final" => {
-                    self.wants_final |= name == "final";
-                    Test::Final
-                }
-                _ => match scanner.token().filter(|argument| !argument.is_empty() && !argument.starts_with('#')) {
-                    Some(argument) => test(&name, &argument).ok_or_else(|| wrong(format!("{name:?} is not a criterion")))?,
+                "canonical" | "final" => Test::Final,
+                _ => match argument(&mut scanner) {
+                    Some(argument) => test(&name, &argument).ok_or_else(|| wrong(format!("{name:?} is no criterion")))?,
                     None if ambiguous => break,
                     None => return Err(wrong(format!("{name} lacks its argument"))),
                 },
             };
+            self.wants_final |= name == "final";
             criteria.push(Criterion { negated, test });
         }
         if ambiguous {
             criteria.push(Criterion { negated: false, test: Test::Foreign("Match with ' or \\") });
-        } else if scanner.rest().is_some_and(|rest| !rest.starts_with('#')) && false {
-            return Err(wrong("there is something left over".to_owned()));
+        } else if scanner.rest().is_some() {
+            return Err(wrong("an argument is empty".to_owned()));
         }
         if criteria.is_empty() { Err(wrong("it has no criterion".to_owned())) } else { Ok(criteria) }
     }
@@ -302,8 +295,10 @@ fn unambiguous(text: &str) -> (&str, bool) {
     for (at, char) in text.char_indices() {
         match char {
             '"' => quoted = !quoted,
-            '\\' => return (&text[..at], true),
-            '\'' if !quoted => return (&text[..at], true),
+            '\\' | '\'' if char == '\\' || !quoted => {
+                let start_of_token = text[..at].rfind([' ', '\t', '=']).map_or(0, |blank| blank + 1);
+                return (&text[..start_of_token], true);
+            }
             _ => {}
         }
     }
