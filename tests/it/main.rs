@@ -21,6 +21,8 @@ mod host_keys;
 mod known_hosts;
 /// Every way in which a host can end.
 mod outcomes;
+/// Jump hosts and proxy commands.
+mod proxies;
 /// What a run prints, and how it ends.
 mod run;
 /// Two hundred hosts in one run.
