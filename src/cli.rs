@@ -9,6 +9,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Parser, ValueHint};
 
 use crate::duration;
+use crate::hosts;
+use crate::proxy::{Hop, Proxy};
 use crate::settings::HostKeyCheck;
 
 /// What is shown when nothing was asked for.
@@ -107,6 +109,40 @@ pub struct Opts {
           value_hint = ValueHint::FilePath)]
     pub known_hosts: Vec<PathBuf>,
 
+    /// Reach the hosts through these jump hosts, the first first; none is none
+    #[arg(short = 'J', long = "jump", value_name = "HOP[,HOP...]", help_heading = "Connection", value_parser = jump,
+          conflicts_with_all = ["proxy_host", "proxy_command"], value_hint = ValueHint::Hostname)]
+    pub jump: Option<Via>,
+
+    /// Reach the hosts through this jump host
+    #[arg(long = "proxy-host", value_name = "HOST", help_heading = "Connection", conflicts_with = "proxy_command",
+          value_parser = proxy_host, value_hint = ValueHint::Hostname)]
+    pub proxy_host: Option<Hop>,
+
+    /// Port of the jump host [default: 22]
+    #[arg(long = "proxy-port", value_name = "PORT", help_heading = "Connection", requires = "proxy_host",
+          value_parser = clap::value_parser!(u16).range(1..))]
+    pub proxy_port: Option<u16>,
+
+    /// Login name on the jump host [default: yours here]
+    #[arg(long = "proxy-user", value_name = "USER", help_heading = "Connection", requires = "proxy_host",
+          value_parser = proxy_user, value_hint = ValueHint::Username)]
+    pub proxy_user: Option<String>,
+
+    /// Private key that is tried first on the jump host, and nowhere else
+    #[arg(long = "proxy-identity", value_name = "FILE", help_heading = "Connection", requires = "proxy_host",
+          value_hint = ValueHint::FilePath)]
+    pub proxy_identity: Option<PathBuf>,
+
+    /// Connections to a jump host, at most, while hosts wait for theirs [default: 8]
+    #[arg(long = "proxy-connections", value_name = "N", help_heading = "Connection", value_parser = proxy_connections)]
+    pub proxy_connections: Option<usize>,
+
+    /// Talk to each host by this local command; %h, %p and %r are its name, port and user; none is none
+    #[arg(long = "proxy-command", value_name = "COMMAND", help_heading = "Connection", value_parser = proxy_command,
+          value_hint = ValueHint::CommandString)]
+    pub proxy_command: Option<Via>,
+
     /// Tell what is done for each host
     #[arg(short = 'v', long = "verbose", help_heading = "Output", action = ArgAction::Count)]
     pub verbose: u8,
@@ -162,6 +198,39 @@ pub fn pool_size(text: &str) -> Result<usize, String> {
         Ok(0) => Err("at least one host has to run at once".to_owned()),
         Ok(size) => Ok(size),
         Err(_) => Err("a whole number is needed, such as 32".to_owned()),
+    }
+}
+
+/// What `--jump` or `--proxy-command` says: a proxy, or that there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Via(pub Option<Proxy>);
+
+fn jump(text: &str) -> Result<Via, String> {
+    Proxy::jump(text).map(Via)
+}
+
+fn proxy_command(text: &str) -> Result<Via, String> {
+    Proxy::command(text).map(Via)
+}
+
+fn proxy_host(text: &str) -> Result<Hop, String> {
+    let (user, name, port) = hosts::parse_entry(text)?;
+    Ok(Hop { user, name, port })
+}
+
+fn proxy_user(text: &str) -> Result<String, String> {
+    hosts::check_login(text).map(|()| text.to_owned()).map_err(str::to_owned)
+}
+
+/// Reads a number of connections.
+///
+/// # Errors
+/// It is no number, or 0.
+pub fn proxy_connections(text: &str) -> Result<usize, String> {
+    match text.trim().parse::<usize>() {
+        Ok(0) => Err("at least one connection is needed".to_owned()),
+        Ok(count) => Ok(count),
+        Err(_) => Err("a whole number is needed, such as 8".to_owned()),
     }
 }
 

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::event::Class;
+use crate::event::{Class, Outcome};
 
 /// Why a host did not get as far as an exit status.
 ///
@@ -24,6 +26,24 @@ pub enum HostError {
     Connect {
         /// Every address that was tried, with what the system said.
         tried: Vec<(SocketAddr, String)>,
+    },
+    /// The proxy is well, but could not connect to the host.
+    #[error("{target}: {reason} (seen from {hop})")]
+    Behind {
+        /// The proxy that was to connect to it.
+        hop: String,
+        /// Name and port of the host.
+        target: String,
+        /// What the proxy said.
+        reason: String,
+    },
+    /// What stands between us and the host could not be used.
+    #[error("{hop}: {cause}")]
+    Proxy {
+        /// The jump host, or the command.
+        hop: String,
+        /// What is wrong with it.
+        cause: ProxyError,
     },
     /// The host key was not accepted; nothing secret was sent.
     #[error(transparent)]
@@ -83,7 +103,8 @@ impl HostError {
     pub fn class(&self) -> Class {
         match self {
             HostError::Dns { .. } => Class::Dns,
-            HostError::Connect { .. } => Class::Connect,
+            HostError::Connect { .. } | HostError::Behind { .. } => Class::Connect,
+            HostError::Proxy { .. } => Class::Proxy,
             HostError::HostKey(_) => Class::HostKey,
             HostError::Auth { .. } => Class::Auth,
             HostError::Ssh { .. } | HostError::Dropped { .. } => Class::Ssh,
@@ -99,6 +120,10 @@ impl HostError {
             HostError::Connect { .. } => {
                 Some("is sshd running there, on that port, and not behind a firewall?".to_owned())
             }
+            HostError::Behind { hop, .. } => {
+                Some(format!("{hop} looks the name up and connects: can it reach the host, and is sshd running there?"))
+            }
+            HostError::Proxy { cause, .. } => cause.hint(),
             HostError::HostKey(error) => error.hint(),
             HostError::Auth { tried, offered, .. } => Some(auth_hint(tried, offered)),
             HostError::Dropped { banner_seen: false, .. } => Some(
@@ -108,6 +133,43 @@ impl HostError {
             HostError::Dropped { banner_seen: true, .. } => None,
             HostError::Ssh { hint, .. } | HostError::Local { hint, .. } => hint.clone(),
             HostError::Lost { .. } => Some("the command may still be running there, or may have ended".to_owned()),
+        }
+    }
+}
+
+/// Why a proxy could not be used. One failure serves all hosts behind it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// It could not be logged in to: how that ended, in the words that a host itself would get.
+    #[error("{0}")]
+    Login(Arc<Outcome>),
+    /// Nobody knows yet how the login will end, and the host's time is over.
+    #[error("not logged in within {} s", .0.as_secs_f64())]
+    Late(Duration),
+    /// It does not connect to hosts, or not to this one.
+    #[error("it refuses to forward connections: {0}")]
+    Forbidden(String),
+    /// It has no room for another connection.
+    #[error("it cannot forward another connection: {0}")]
+    Full(String),
+    /// The connection to it ended before that to the host was made.
+    #[error("the connection to it ended")]
+    Ended,
+    /// The command ended before there was a session.
+    #[error("{0}")]
+    Command(String),
+}
+
+impl ProxyError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            ProxyError::Login(outcome) => outcome.hint(),
+            ProxyError::Late(_) => Some("a slow proxy may need a longer --connect-timeout".to_owned()),
+            ProxyError::Forbidden(_) => {
+                Some("see AllowTcpForwarding and PermitOpen of sshd_config(5) on the proxy".to_owned())
+            }
+            ProxyError::Full(_) => Some("fewer hosts at once (-p) may help".to_owned()),
+            ProxyError::Ended | ProxyError::Command(_) => None,
         }
     }
 }

@@ -132,6 +132,8 @@ pub enum Class {
     Dns,
     /// No TCP connection.
     Connect,
+    /// What stands between us and the host could not be used.
+    Proxy,
     /// The host key is unknown, changed or revoked.
     HostKey,
     /// No authentication method succeeded.
@@ -155,6 +157,7 @@ impl Class {
             Class::Cancelled => "cancelled",
             Class::Dns => "dns",
             Class::Connect => "connect",
+            Class::Proxy => "proxy",
             Class::HostKey => "hostkey",
             Class::Auth => "auth",
             Class::Ssh => "ssh",

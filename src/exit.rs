@@ -21,7 +21,7 @@ pub fn of_class(class: Class) -> u8 {
         Class::Ok => OK,
         Class::Local => FAILURE,
         Class::Signal | Class::Timeout | Class::Cancelled => KILLED,
-        Class::Dns | Class::Connect | Class::HostKey | Class::Auth | Class::Ssh | Class::Lost => SSH,
+        Class::Dns | Class::Connect | Class::Proxy | Class::HostKey | Class::Auth | Class::Ssh | Class::Lost => SSH,
         Class::Exit => COMMAND,
     }
 }

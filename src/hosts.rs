@@ -198,7 +198,16 @@ impl Found {
     }
 }
 
-type Parts = (Option<String>, String, Option<u16>);
+/// User, name and port of an entry.
+pub type Parts = (Option<String>, String, Option<u16>);
+
+/// Takes one `[user@]host[:port]` apart that stands elsewhere than in the lists of hosts, such as in `--jump`.
+///
+/// # Errors
+/// What is wrong with it, and what was expected.
+pub fn parse_entry(entry: &str) -> Result<Parts, String> {
+    parse(entry)
+}
 
 /// Takes `[user@]host[:port]` apart. IPv6 addresses may stand bare or, needed before a port, in brackets.
 fn parse(entry: &str) -> Result<Parts, String> {

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use crate::hosts::HostSpec;
+use crate::proxy::Proxy;
 
 /// The longest command that can be sent. libssh2 puts the request into one packet of at most 35,000 bytes (RFC 4253 section
 /// 6.1), less what surrounds the command in it.
@@ -22,6 +23,8 @@ pub struct Job {
     /// What output lines of this job start with: the host's name, or the whole entry where another entry has the same name
     /// with another user or port.
     pub label: String,
+    /// How the host is reached, if not directly. Its name is looked up there then, not here.
+    pub proxy: Option<Proxy>,
     /// The command as the remote shell gets it. One copy serves all jobs.
     pub command: Arc<[u8]>,
 }
@@ -58,7 +61,9 @@ pub fn command(words: &[OsString]) -> Result<Arc<[u8]>, CommandError> {
 pub fn make(hosts: Vec<HostSpec>, command: &Arc<[u8]>) -> Vec<Job> {
     let labels = labels(&hosts);
     let numbered = hosts.into_iter().zip(labels).enumerate();
-    numbered.map(|(number, (spec, label))| Job { number, spec, label, command: Arc::clone(command) }).collect()
+    numbered
+        .map(|(number, (spec, label))| Job { number, spec, label, proxy: None, command: Arc::clone(command) })
+        .collect()
 }
 
 fn labels(hosts: &[HostSpec]) -> Vec<String> {

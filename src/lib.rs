@@ -4,7 +4,7 @@
 //! argv, PSSH_* ── cli ─► Settings ────────────────┐
 //! -h -H, stdin ── hosts ─► HostSpec ─ jobs ─► Job ┴─► queue (names looked up, list order) ─► pool (rayon)
 //!                                                       │ on one thread, per job:
-//!                                                       │   ssh/session  (socket → handshake → host key → auth)
+//!                                                       │   ssh/session  (socket or tunnel → handshake → host key → auth)
 //!                                                       │   ssh/exec     (one poll loop: stdout, stderr, deadline, cancel)
 //!                                                       ▼
 //!                        Event over a bounded channel ──► output (main thread, the only writer)
@@ -22,6 +22,7 @@ pub mod jobs;
 pub mod limits;
 pub mod output;
 pub mod pool;
+pub mod proxy;
 pub mod queue;
 pub mod resolve;
 pub mod retry;

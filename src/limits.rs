@@ -2,10 +2,40 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::proxy::Proxy;
+
 /// Descriptors of one running host: its connection, and one to the agent while it signs.
-const FILES_PER_HOST: u64 = 2;
+const FILES_DIRECT: u64 = 2;
+/// The same behind a jump host, where the connection is a pair of sockets.
+const FILES_JUMP: u64 = 3;
+/// The same where a command makes the connection: besides its end of the connection, while it starts, its standard error.
+const FILES_COMMAND: u64 = 4;
 /// Descriptors of everything else: standard streams, the cancel, signals, lookups, known_hosts.
 const FILES_BESIDES: u64 = 64;
+/// Descriptors of one connection to a jump host: a pair of sockets, and a pair to wake the thread that serves it.
+const FILES_PER_CONNECTION: u64 = 4;
+
+/// How many descriptors a run needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    per_host: u64,
+    besides: u64,
+}
+
+impl Need {
+    /// What hosts behind `proxy` need, with up to `connections` connections to each jump host.
+    pub fn of(proxy: Option<&Proxy>, connections: usize) -> Need {
+        match proxy {
+            None => Need { per_host: FILES_DIRECT, besides: FILES_BESIDES },
+            Some(Proxy::Command(_)) => Need { per_host: FILES_COMMAND, besides: FILES_BESIDES },
+            Some(Proxy::Jump(hops)) => {
+                let connections = hops.len().saturating_mul(connections) as u64;
+                let besides = FILES_BESIDES.saturating_add(connections.saturating_mul(FILES_PER_CONNECTION));
+                Need { per_host: FILES_JUMP, besides }
+            }
+        }
+    }
+}
 
 /// What the limit on open files means for a pool.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,8 +47,8 @@ pub struct Room {
 }
 
 /// Raises the soft limit on open files (RLIMIT_NOFILE) to what `hosts` hosts need, as far as the hard limit allows.
-pub fn make_room(hosts: usize) -> Room {
-    let needed = hosts as u64 * FILES_PER_HOST + FILES_BESIDES;
+pub fn make_room(hosts: usize, need: Need) -> Room {
+    let needed = (hosts as u64).saturating_mul(need.per_host).saturating_add(need.besides);
     let limit = getrlimit(Resource::Nofile);
     // None stands for no limit.
     let hard = limit.maximum.unwrap_or(u64::MAX);
@@ -28,11 +58,11 @@ pub fn make_room(hosts: usize) -> Room {
         let _ = setrlimit(Resource::Nofile, raised);
     }
     let current = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    room_within(hosts, current)
+    room_within(hosts, current, need)
 }
 
-fn room_within(hosts: usize, files: u64) -> Room {
-    let held = usize::try_from(files.saturating_sub(FILES_BESIDES) / FILES_PER_HOST).unwrap_or(usize::MAX);
+fn room_within(hosts: usize, files: u64, need: Need) -> Room {
+    let held = usize::try_from(files.saturating_sub(need.besides) / need.per_host).unwrap_or(usize::MAX);
     if held >= hosts {
         return Room { hosts, too_low: None };
     }
@@ -45,9 +75,19 @@ mod tests {
 
     #[test]
     fn a_low_limit_holds_fewer_hosts_and_never_a_negative_number() {
-        assert_eq!(room_within(10, 1024), Room { hosts: 10, too_low: None });
-        assert_eq!(room_within(1000, 1024), Room { hosts: 480, too_low: Some(1024) });
-        assert_eq!(room_within(10, 20), Room { hosts: 0, too_low: Some(20) });
-        assert_eq!(room_within(10, u64::MAX), Room { hosts: 10, too_low: None });
+        let need = Need::of(None, 8);
+        assert_eq!(room_within(10, 1024, need), Room { hosts: 10, too_low: None });
+        assert_eq!(room_within(1000, 1024, need), Room { hosts: 480, too_low: Some(1024) });
+        assert_eq!(room_within(10, 20, need), Room { hosts: 0, too_low: Some(20) });
+        assert_eq!(room_within(10, u64::MAX, need), Room { hosts: 10, too_low: None });
+    }
+
+    #[test]
+    fn hosts_behind_a_proxy_need_more() {
+        let jump = Proxy::jump("a,b").expect("hops");
+        let need = Need::of(jump.as_ref(), 8);
+        assert_eq!(room_within(1000, 1024, need), Room { hosts: 298, too_low: Some(1024) });
+        let command = Proxy::command("x").expect("a command");
+        assert_eq!(room_within(1000, 1024, Need::of(command.as_ref(), 8)), Room { hosts: 240, too_low: Some(1024) });
     }
 }

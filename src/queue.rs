@@ -22,8 +22,19 @@ pub struct Task {
     pub job: usize,
     /// Which attempt at it this is, from 1.
     pub attempt: u32,
-    /// The addresses of its host, never empty.
-    pub addresses: Vec<IpAddr>,
+    /// The way to its host.
+    pub route: Route,
+}
+
+/// The way to a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// To one of these addresses; never empty.
+    Direct(Vec<IpAddr>),
+    /// Through a proxy, which looks the name up.
+    Proxied,
+    /// Not known: the name could not be looked up. No worker gets this.
+    Unresolved,
 }
 
 /// What a worker did with a task.
@@ -163,8 +174,10 @@ impl Queue {
     /// Makes a job ready, by way of the resolver if its host is a name.
     fn locate(&mut self, job: usize, attempt: u32) {
         let name = &self.jobs[job].spec.name;
-        if let Ok(address) = name.parse::<IpAddr>() {
-            self.ready.insert(job, Task { job, attempt, addresses: vec![address] });
+        if self.jobs[job].proxy.is_some() {
+            self.ready.insert(job, Task { job, attempt, route: Route::Proxied });
+        } else if let Ok(address) = name.parse::<IpAddr>() {
+            self.ready.insert(job, Task { job, attempt, route: Route::Direct(vec![address]) });
         } else {
             self.asked.insert(job, (Instant::now(), attempt));
             self.resolver.ask(job, name.clone());
@@ -175,7 +188,7 @@ impl Queue {
     fn end_pauses(&mut self, now: Instant) {
         while let Some(entry) = self.paused.first_entry().filter(|entry| entry.key().0 <= now) {
             let (task, _) = entry.remove();
-            if task.addresses.is_empty() {
+            if task.route == Route::Unresolved {
                 self.locate(task.job, task.attempt);
             } else {
                 self.ready.insert(task.job, task);
@@ -202,7 +215,7 @@ impl Queue {
         let Some((_, attempt)) = self.asked.remove(&answer.job) else { return };
         match answer.addresses {
             Ok(addresses) => {
-                self.ready.insert(answer.job, Task { job: answer.job, attempt, addresses });
+                self.ready.insert(answer.job, Task { job: answer.job, attempt, route: Route::Direct(addresses) });
             }
             Err(reason) => self.unresolved(answer.job, attempt, reason, events),
         }
@@ -220,7 +233,7 @@ impl Queue {
 
     fn unresolved(&mut self, job: usize, attempt: u32, reason: String, events: &Sender<Event>) {
         let name = self.jobs[job].spec.name.clone();
-        let task = Task { job, attempt, addresses: Vec::new() };
+        let task = Task { job, attempt, route: Route::Unresolved };
         self.failed(task, HostError::Dns { name, reason }.into(), events);
     }
 

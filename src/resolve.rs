@@ -2,8 +2,11 @@
 
 use std::net::{IpAddr, ToSocketAddrs};
 use std::thread;
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Select, Sender, unbounded};
+
+use crate::cancel::Cancel;
 
 /// How many names are looked up at the same time. A mute name server holds a thread for 10 s or more per name.
 const MAX_THREADS: usize = 32;
@@ -66,6 +69,33 @@ impl Resolver {
     /// Where the answers arrive.
     pub fn answers(&self) -> Receiver<Answer> {
         self.answers.clone()
+    }
+}
+
+/// Looks one name up, as long as `until` and the cancel allow.
+///
+/// # Errors
+/// Why there is no address.
+pub fn lookup_within(name: &str, until: Instant, cancel: &Cancel) -> Result<Vec<IpAddr>, String> {
+    if let Ok(address) = name.parse() {
+        return Ok(vec![address]);
+    }
+    let mut resolver = Resolver::default();
+    let answers = resolver.answers();
+    resolver.ask(0, name.to_owned());
+    let mut select = Select::new();
+    let answered = select.recv(&answers);
+    select.recv(cancel.channel());
+    match select.select_deadline(until) {
+        Ok(operation) if operation.index() == answered => match operation.recv(&answers) {
+            Ok(answer) => answer.addresses,
+            Err(_) => Err("the lookup ended without an answer".to_owned()),
+        },
+        Ok(operation) => {
+            let _ = operation.recv(cancel.channel());
+            Err("cancelled".to_owned())
+        }
+        Err(_) => Err("no answer from the resolver in time".to_owned()),
     }
 }
 

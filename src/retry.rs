@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use crate::error::HostError;
+use crate::error::{HostError, ProxyError};
 use crate::event::{Outcome, Phase};
 
 /// How failed attempts to reach a host are repeated.
@@ -56,7 +56,14 @@ fn kind(outcome: &Outcome) -> Kind {
     match outcome {
         Outcome::TimedOut { phase: Phase::Connect | Phase::Auth, .. } => Kind::Transient,
         Outcome::Failed(error) => match &**error {
-            HostError::Dns { .. } | HostError::Connect { .. } => Kind::Transient,
+            HostError::Dns { .. } | HostError::Connect { .. } | HostError::Behind { .. } => Kind::Transient,
+            HostError::Proxy { cause, .. } => match cause {
+                ProxyError::Login(outcome) => kind(outcome),
+                ProxyError::Forbidden(_) => Kind::Final,
+                ProxyError::Late(_) | ProxyError::Full(_) | ProxyError::Ended | ProxyError::Command(_) => {
+                    Kind::Transient
+                }
+            },
             HostError::Dropped { banner_seen: false, .. } => Kind::Busy,
             HostError::Dropped { banner_seen: true, .. } => Kind::Transient,
             _ => Kind::Final,
@@ -99,6 +106,19 @@ mod tests {
         assert_eq!(policy.pause(&dropped(false), 9), None);
         assert_eq!(policy.pause(&dropped(true), 3), None);
         assert_eq!(Policy { attempts: 1, ..policy }.pause(&dropped(false), 1), None);
+    }
+
+    #[test]
+    fn a_proxy_is_retried_as_a_host_would_be() {
+        let policy = Policy { attempts: 3, delay: Duration::from_secs(5) };
+        let proxy = |cause| Outcome::from(HostError::Proxy { hop: String::new(), cause });
+        let login = |outcome| proxy(ProxyError::Login(std::sync::Arc::new(outcome)));
+        assert!(policy.pause(&login(dropped(true)), 1).is_some());
+        assert!(policy.pause(&login(dropped(false)), 8).is_some());
+        assert!(policy.pause(&proxy(ProxyError::Ended), 1).is_some());
+        let refused = HostError::Auth { user: "u".into(), tried: vec![], offered: vec![], detail: None };
+        assert_eq!(policy.pause(&login(refused.into()), 1), None);
+        assert_eq!(policy.pause(&proxy(ProxyError::Forbidden(String::new())), 1), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::cli::Opts;
 use crate::error::reason;
 use crate::hosts::{self, HostSpec, HostsError};
 use crate::jobs::{self, Job};
-use crate::limits;
+use crate::limits::{self, Need};
 use crate::output::{self, Broken, Lines};
 use crate::pool::Plan;
 use crate::settings::{Environment, Settings};
@@ -56,10 +56,13 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
         return Err(usage(anyhow!("there is no command to run (--help shows how)")));
     }
     let command = jobs::command(&opts.command).map_err(usage)?;
-    let jobs: Arc<[Job]> = jobs::make(hosts(opts)?, &command).into();
+    let mut jobs = jobs::make(hosts(opts)?, &command);
+    jobs.iter_mut().for_each(|job| job.proxy.clone_from(&settings.proxy));
+    let jobs: Arc<[Job]> = jobs.into();
 
     settings.pool_size = settings.pool_size.min(jobs.len());
-    let room = limits::make_room(settings.pool_size);
+    let need = Need::of(settings.proxy.as_ref(), settings.proxy_connections);
+    let room = limits::make_room(settings.pool_size, need);
     if let Some(files) = room.too_low {
         if room.hosts == 0 {
             return Err(failure(anyhow!("only {files} files may be open, too few for a single host (ulimit -n)")));
@@ -75,17 +78,18 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
     signals::install(&cancel).context("cannot handle signals").map_err(failure)?;
     let verbose = settings.verbose;
     let plan = Plan { size: settings.pool_size, lookup_limit: settings.connect_timeout, retry: settings.retry };
-    let runner = Runner::new(settings, &cancel).map_err(usage)?;
+    let runner = Arc::new(Runner::new(settings, &cancel).map_err(usage)?);
     if verbose {
         runner.notes().iter().for_each(|note| output::complain(note));
     }
 
-    let stop = cancel.clone();
-    let work = move |job: &Job, task: &_, events: &_| runner.run(job, task, events, &stop);
+    let (stop, worker) = (cancel.clone(), Arc::clone(&runner));
+    let work = move |job: &Job, task: &_, events: &_| worker.run(job, task, events, &stop);
     let events =
         pool::start(Arc::clone(&jobs), plan, &cancel, work).context("cannot start the threads").map_err(failure)?;
     let mut report = Lines::new(jobs.len(), verbose);
     let summary = output::multiplex(&jobs, &events, &mut report, &cancel);
+    runner.close();
 
     match (summary.broken, cancel.reason()) {
         (Some(Broken::Failed(error)), _) => {

@@ -55,9 +55,9 @@ pub struct IdentityError {
 pub struct Sources<'a> {
     /// The agent to ask, if any.
     pub agent: Option<&'a Path>,
-    /// Private key files that the user named. If there are any, the default ones are not tried.
+    /// Private key files that the user named.
     pub files: &'a [PathBuf],
-    /// The directory of the default identities, usually `~/.ssh`.
+    /// The directory of the default identities, usually `~/.ssh`, if they are to be tried.
     pub default_dir: Option<&'a Path>,
 }
 
@@ -101,9 +101,7 @@ impl Identities {
                 found.add(Identity { public_key, name: comment, secret: Secret::Agent(Arc::clone(agent)) });
             }
         }
-        if sources.files.is_empty()
-            && let Some(dir) = sources.default_dir
-        {
+        if let Some(dir) = sources.default_dir {
             DEFAULT_IDENTITIES.iter().for_each(|name| found.add_default(&dir.join(name)));
         }
         Ok(found)

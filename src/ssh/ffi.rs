@@ -11,15 +11,18 @@
 //! * libssh2 is in non-blocking mode: no call here waits.
 #![expect(unsafe_code, reason = "the one file for it: libssh2's C interface")]
 
-use std::cell::Cell;
-use std::ffi::{c_char, c_int, c_uchar, c_uint, c_ulong, c_void};
+use std::cell::{Cell, RefCell};
+use std::ffi::{c_char, c_int, c_long, c_uchar, c_uint, c_ulong, c_void};
 use std::io::{self, ErrorKind};
+use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::time::Instant;
 
 use libssh2_sys as raw;
+use rustix::io::Errno;
+use rustix::net::SendFlags;
 use ssh2::{Error, ErrorCode, Session};
 
 /// `LIBSSH2_CALLBACK_SEND` of libssh2.h: replaces send(2) on the session's socket.
@@ -45,6 +48,7 @@ unsafe extern "C" {
     ) -> Option<GenericCallback>;
     fn libssh2_channel_has_exit_status(channel: *mut raw::LIBSSH2_CHANNEL) -> c_int;
     fn libssh2_channel_signal_ex(channel: *mut raw::LIBSSH2_CHANNEL, name: *const c_char, len: usize) -> c_int;
+    fn libssh2_session_set_read_timeout(session: *mut raw::LIBSSH2_SESSION, seconds: c_long);
     fn libssh2_userauth_publickey(
         session: *mut raw::LIBSSH2_SESSION,
         username: *const c_char,
@@ -59,6 +63,20 @@ unsafe extern "C" {
 pub fn would_block(error: &Error) -> bool {
     error.code() == ErrorCode::Session(raw::LIBSSH2_ERROR_EAGAIN)
 }
+
+/// Sets how long an open of a channel may go on, in whole seconds from its beginning, at least 1. It counts from the next
+/// call of libssh2 on, also for an open that has begun before; libssh2 gives up with [`OPEN_TIMEOUT`] then, and what the
+/// server answers later is ignored.
+pub fn set_open_limit(session: &Session, seconds: i32) {
+    let mut session_raw = session.raw();
+    // SAFETY: the session is live and locked.
+    unsafe { libssh2_session_set_read_timeout(&mut *session_raw, c_long::from(seconds)) }
+}
+
+/// libssh2.h: LIBSSH2_ERROR_TIMEOUT.
+pub const OPEN_TIMEOUT: ErrorCode = ErrorCode::Session(raw::LIBSSH2_ERROR_TIMEOUT);
+/// libssh2.h: LIBSSH2_ERROR_CHANNEL_FAILURE, the server does not open the channel; the message has its reason.
+pub const OPEN_REFUSED: ErrorCode = ErrorCode::Session(raw::LIBSSH2_ERROR_CHANNEL_FAILURE);
 
 /// Turns libssh2's return value into a result: the value if it is not negative, else the session's last error.
 fn check(session: &Session, value: isize) -> Result<usize, Error> {
@@ -88,14 +106,36 @@ struct LinkState {
     dead: Cell<bool>,
     /// When the peer last sent anything.
     heard: Cell<Instant>,
+    /// What libssh2 has sent and the socket has not taken yet, if libssh2 is not to know; see [`Link::hold_unsent`].
+    unsent: RefCell<Option<Unsent>>,
+}
+
+#[derive(Default)]
+struct Unsent {
+    bytes: Vec<u8>,
+    /// How many of them have gone.
+    sent: usize,
+}
+
+impl Unsent {
+    fn take_sent(&mut self, count: usize) {
+        self.sent += count;
+        if self.sent >= self.bytes.len() {
+            // Not only cleared: there is one of these per connection, and a burst may have made it large.
+            *self = Unsent::default();
+        }
+    }
 }
 
 impl Link {
     /// Takes over reading the socket of `session`. Call it after authentication: ssh2's keyboard-interactive
     /// authentication uses the same slot of the session.
     pub fn watch(session: &Session) -> Link {
-        let state =
-            NonNull::from(Box::leak(Box::new(LinkState { dead: Cell::new(false), heard: Cell::new(Instant::now()) })));
+        let state = NonNull::from(Box::leak(Box::new(LinkState {
+            dead: Cell::new(false),
+            heard: Cell::new(Instant::now()),
+            unsent: RefCell::new(None),
+        })));
         let mut session_raw = session.raw();
         let pointer: *mut raw::LIBSSH2_SESSION = &mut *session_raw;
         // SAFETY: `pointer` is a live session, locked by `session_raw`. `state` lives until Drop of the Link, which takes
@@ -122,6 +162,41 @@ impl Link {
     pub fn last_heard(&self) -> Instant {
         // SAFETY: as in `is_dead`.
         unsafe { self.state.as_ref() }.heard.get()
+    }
+
+    /// From now on libssh2 never has to wait for the socket to take a packet: what it does not take at once is kept here,
+    /// for [`Link::flush`].
+    ///
+    /// A packet that is half sent blocks every other channel of a session until the call that began it is repeated, for
+    /// some packets with the same address on the stack (libssh2 issues 1672 and 1945). With many channels on one session,
+    /// which come and go, nobody could keep to that.
+    pub fn hold_unsent(&self) {
+        *self.unsent().borrow_mut() = Some(Unsent::default());
+    }
+
+    /// Bytes that the socket has not taken yet.
+    pub fn unsent_bytes(&self) -> usize {
+        self.unsent().borrow().as_ref().map_or(0, |unsent| unsent.bytes.len() - unsent.sent)
+    }
+
+    /// Sends what has been kept, as far as `socket`, the session's, takes it.
+    pub fn flush(&self, socket: BorrowedFd<'_>) {
+        let mut unsent = self.unsent().borrow_mut();
+        let Some(unsent) = unsent.as_mut() else { return };
+        while unsent.sent < unsent.bytes.len() {
+            match rustix::net::send(socket, &unsent.bytes[unsent.sent..], SendFlags::NOSIGNAL) {
+                Ok(count) => unsent.take_sent(count),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => return,
+                // It can never be sent. The next read tells that the connection has ended.
+                Err(_) => *unsent = Unsent::default(),
+            }
+        }
+    }
+
+    fn unsent(&self) -> &RefCell<Option<Unsent>> {
+        // SAFETY: `state` is valid until Drop and only ever accessed through shared references.
+        &unsafe { self.state.as_ref() }.unsent
     }
 }
 
@@ -174,15 +249,38 @@ unsafe extern "C" fn send(
     buffer: *const c_void,
     length: usize,
     flags: c_int,
-    _context: *mut *mut c_void,
+    context: *mut *mut c_void,
 ) -> isize {
-    // SAFETY: libssh2 passes a buffer of `length` readable bytes. MSG_NOSIGNAL: a closed peer is an error, not a SIGPIPE.
-    let sent = unsafe { libc::send(socket, buffer, length, flags | libc::MSG_NOSIGNAL) };
-    if sent >= 0 {
-        return sent;
+    // SAFETY: libssh2 passes the address of the session's abstract slot, which holds null or the state of a live Link, and
+    // a buffer of `length` readable bytes. The state is only borrowed by `Link::flush`, which does not call libssh2.
+    let (state, bytes) = unsafe {
+        let state = (*context).cast::<LinkState>().as_ref();
+        (state, slice::from_raw_parts(buffer.cast::<u8>(), length))
+    };
+    let mut unsent = state.and_then(|state| state.unsent.try_borrow_mut().ok());
+    let mut unsent = unsent.as_mut().and_then(|unsent| unsent.as_mut());
+    if let Some(unsent) = &mut unsent
+        && !unsent.bytes.is_empty()
+    {
+        unsent.bytes.extend_from_slice(bytes);
+        return length as isize;
     }
+    // SAFETY: as above. MSG_NOSIGNAL: a closed peer is an error, not a SIGPIPE.
+    let sent = unsafe { libc::send(socket, buffer, length, flags | libc::MSG_NOSIGNAL) };
     let transient = [ErrorKind::WouldBlock, ErrorKind::Interrupted, ErrorKind::OutOfMemory];
-    if transient.contains(&io::Error::last_os_error().kind()) { -(libc::EAGAIN as isize) } else { length as isize }
+    let taken = match usize::try_from(sent) {
+        Ok(sent) => sent,
+        Err(_) if transient.contains(&io::Error::last_os_error().kind()) => 0,
+        Err(_) => length,
+    };
+    match unsent {
+        Some(unsent) => {
+            unsent.bytes.extend_from_slice(&bytes[taken..]);
+            length as isize
+        }
+        None if taken == 0 && length > 0 => -(libc::EAGAIN as isize),
+        None => taken as isize,
+    }
 }
 
 /// Signs with a private key that is not libssh2's: one decrypted by us, or held by an agent.
@@ -332,17 +430,44 @@ pub enum Exit {
 /// (RFC 4253 section 6.1).
 const PACKET_SIZE: c_uint = 32_768;
 
+/// What follows the common part of SSH_MSG_CHANNEL_OPEN for a `direct-tcpip` channel (RFC 4254 section 7.2): where to
+/// connect to, and where the connection comes from, which servers only log.
+pub fn direct_tcpip(host: &str, port: u16) -> Vec<u8> {
+    const ORIGINATOR: (&str, u16) = ("127.0.0.1", 0);
+    let mut message = Vec::with_capacity(host.len() + ORIGINATOR.0.len() + 16);
+    for (address, port) in [(host, port), ORIGINATOR] {
+        message.extend_from_slice(&(address.len() as u32).to_be_bytes());
+        message.extend_from_slice(address.as_bytes());
+        message.extend_from_slice(&u32::from(port).to_be_bytes());
+    }
+    message
+}
+
 impl Channel {
     /// Opens a `session` channel with a receive window of `window` bytes. To be repeated while it would block.
     ///
     /// # Errors
     /// libssh2's error if the server refuses, the transport fails or would block.
     pub fn open(session: &Session, window: u32) -> Result<Channel, Error> {
-        let kind = b"session";
+        Channel::open_kind(session, b"session", &[], window)
+    }
+
+    /// Opens a `direct-tcpip` channel: asks the server to connect to the target in `message`, made by
+    /// [`direct_tcpip`]. To be repeated with the same message while it would block. libssh2 has one open under way per
+    /// session, so another must not be begun before.
+    ///
+    /// # Errors
+    /// libssh2's error: [`OPEN_REFUSED`], [`OPEN_TIMEOUT`], the transport failed or would block.
+    pub fn open_direct(session: &Session, message: &[u8], window: u32) -> Result<Channel, Error> {
+        Channel::open_kind(session, b"direct-tcpip", message, window)
+    }
+
+    fn open_kind(session: &Session, kind: &[u8], message: &[u8], window: u32) -> Result<Channel, Error> {
         let (channel, code) = {
             let mut session_raw = session.raw();
             let pointer: *mut raw::LIBSSH2_SESSION = &mut *session_raw;
-            // SAFETY: the session is live and locked; `kind` is static and its length is passed along.
+            // SAFETY: the session is live and locked; `kind` and `message` are passed with their lengths. libssh2 copies the
+            // kind, and reads the message only within this call.
             unsafe {
                 let channel = raw::libssh2_channel_open_ex(
                     pointer,
@@ -350,8 +475,8 @@ impl Channel {
                     kind.len() as c_uint,
                     window,
                     PACKET_SIZE,
-                    ptr::null(),
-                    0,
+                    message.as_ptr().cast(),
+                    message.len() as c_uint,
                 );
                 (channel, raw::libssh2_session_last_errno(pointer))
             }
@@ -399,6 +524,40 @@ impl Channel {
             raw::libssh2_channel_read_ex(channel, stream, buffer.as_mut_ptr().cast(), buffer.len())
         });
         check(&self.session, value)
+    }
+
+    /// Sends at most one packet of `bytes` on stream 0; gives how many. 0 where the server's window is full. To be repeated
+    /// with the same bytes, and maybe more, while it would block.
+    ///
+    /// # Errors
+    /// libssh2's error if the channel is closed, the transport fails or would block.
+    pub fn write(&self, bytes: &[u8]) -> Result<usize, Error> {
+        // SAFETY: the channel is live until Drop; `bytes` is passed with its length.
+        let value = self
+            .call(|channel| unsafe { raw::libssh2_channel_write_ex(channel, 0, bytes.as_ptr().cast(), bytes.len()) });
+        check(&self.session, value)
+    }
+
+    /// How many bytes the server would take now.
+    pub fn write_window(&self) -> usize {
+        // SAFETY: the channel is live until Drop; null is allowed for the initial size.
+        self.call(|channel| unsafe { raw::libssh2_channel_window_write_ex(channel, ptr::null_mut()) }) as usize
+    }
+
+    /// Takes all that has arrived off the socket, for whichever channel; it stays queued in libssh2.
+    ///
+    /// # Errors
+    /// libssh2's error if the transport fails or would block, which means that all has been taken.
+    pub fn receive(&self) -> Result<(), Error> {
+        // SAFETY: the channel is live until Drop. Both calls read until the channel's end is there or the socket is empty;
+        // the second may be used once the first has seen that end.
+        let value = self.call(|channel| unsafe {
+            match raw::libssh2_channel_wait_eof(channel) {
+                0 => raw::libssh2_channel_wait_closed(channel),
+                value => value,
+            }
+        });
+        check(&self.session, value as isize).map(drop)
     }
 
     /// Whether the server has said that no more output comes and all of it has been read.

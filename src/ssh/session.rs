@@ -99,7 +99,7 @@ fn directions(session: &ssh2::Session) -> PollFlags {
 /// What all sessions of a run share: read or listed once, before the first connection.
 pub struct Credentials {
     /// The known host keys.
-    pub known_hosts: KnownHosts,
+    pub known_hosts: Arc<KnownHosts>,
     /// What to do with a key that is not among them.
     pub host_key_check: HostKeyCheck,
     /// What to authenticate with.
@@ -133,7 +133,10 @@ impl Session {
     }
 
     /// Makes a session of a connected, non-blocking stream socket: the end of a TCP connection or of a tunnel.
-    fn over(
+    ///
+    /// # Errors
+    /// As of [`Session::connect`].
+    pub fn over(
         socket: Arc<OwnedFd>,
         host: &Host,
         credentials: &Credentials,
@@ -212,6 +215,16 @@ impl Session {
             (Verdict::Unknown, HostKeyCheck::AcceptNew) => accept_new(&offer, &credentials.known_hosts, note),
             (Verdict::Unknown | Verdict::Changed(_), _) => Err(offer.refused(verdict)),
         }
+    }
+
+    /// libssh2's session.
+    pub fn ssh(&self) -> &ssh2::Session {
+        &self.session
+    }
+
+    /// What is known of the socket of an authenticated session.
+    pub fn link(&self) -> Option<&Link> {
+        self.link.as_ref()
     }
 
     /// The driver of this session.

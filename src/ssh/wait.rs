@@ -34,6 +34,16 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// A watch that ends at `deadline`, for a part of something that may take `limit`.
+    pub fn until(cancel: &'a Cancel, deadline: Instant, limit: Duration) -> Self {
+        Watch { deadline, ..Watch::new(cancel, limit) }
+    }
+
+    /// The limit that was set.
+    pub fn limit(&self) -> Duration {
+        self.limit
+    }
+
     /// The cancel that ends every wait.
     pub fn cancel(&self) -> &'a Cancel {
         self.cancel

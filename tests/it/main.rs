@@ -20,6 +20,8 @@ mod host_keys;
 mod known_hosts;
 /// Every way in which a host can end.
 mod outcomes;
+/// Jump hosts and proxy commands.
+mod proxies;
 /// Hosts that are tried again.
 mod retries;
 /// What a run prints, and how it ends.

@@ -1,0 +1,177 @@
+//! A local command that makes the connection to a host: its standard input and output are the connection (ProxyCommand of
+//! ssh_config(5)). It runs in a process group of its own, which does not outlive the session.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+use crate::error::{HostError, ProxyError, reason};
+use crate::event::{Event, EventKind, Outcome};
+
+/// How long the command may take to end after it was told to (TERM), before it is killed.
+const TERM_GRACE: Duration = Duration::from_secs(1);
+/// How long a command whose connection has ended may take to end too, so that its exit status can be told.
+const EXIT_GRACE: Duration = Duration::from_millis(200);
+/// How often it is looked at meanwhile.
+const TICK: Duration = Duration::from_millis(2);
+/// Bytes of stack of the thread that reads what the command says.
+const STACK: usize = 128 * 1024;
+/// Bytes of the longest line that is kept of what it says.
+const LONGEST_LINE: u64 = 1000;
+/// Characters of a command in a message.
+const SHOWN: usize = 60;
+
+/// A running command. Dropping it ends its process group and waits for it.
+pub struct ProxyCommand {
+    child: Child,
+    shown: String,
+    said: Arc<Mutex<Said>>,
+    listening: Option<thread::JoinHandle<()>>,
+    /// How it ended, once it has been waited for.
+    status: Option<ExitStatus>,
+}
+
+/// What the command has written to standard error.
+struct Said {
+    last_line: String,
+    /// The job that is told, and how; nobody any more once the command has been ended: a process that has left the group
+    /// may keep the pipe for ever, and the run waits for whoever can still tell something.
+    news: Option<(usize, Sender<Event>)>,
+}
+
+impl ProxyCommand {
+    /// Starts `text` by the shell. Gives the other end of its standard input and output too, which does not block. What it
+    /// writes to standard error goes to `news` as notes of that job.
+    ///
+    /// # Errors
+    /// The outcome of the job: it cannot be started.
+    pub fn start(text: &str, news: Option<(usize, Sender<Event>)>) -> Result<(ProxyCommand, OwnedFd), Outcome> {
+        ProxyCommand::try_start(text, news).map_err(|error| {
+            let detail = reason(&error);
+            HostError::Local { doing: "starting the proxy command", detail, hint: None }.into()
+        })
+    }
+
+    fn try_start(text: &str, news: Option<(usize, Sender<Event>)>) -> std::io::Result<(ProxyCommand, OwnedFd)> {
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let mut child = Command::new("/bin/sh")
+            .arg("-c")
+            // So that the command gets our signals, and no shell stays with it.
+            .arg(format!("exec {text}"))
+            .stdin(Stdio::from(OwnedFd::from(theirs.try_clone()?)))
+            .stdout(Stdio::from(OwnedFd::from(theirs)))
+            .stderr(Stdio::piped())
+            // A Ctrl-C at the terminal is ours: the sessions end in order.
+            .process_group(0)
+            .spawn()?;
+        let said = Arc::new(Mutex::new(Said { last_line: String::new(), news }));
+        let stderr = child.stderr.take();
+        let mut command = ProxyCommand { child, shown: shown(text), said, listening: None, status: None };
+        if let Some(stderr) = stderr {
+            let said = Arc::clone(&command.said);
+            let listen = move || listen(stderr, &said);
+            let thread = thread::Builder::new().name("pssh-proxy-stderr".to_owned()).stack_size(STACK);
+            // On failure the command is dropped, and so ended.
+            command.listening = Some(thread.spawn(listen)?);
+        }
+        Ok((command, ours.into()))
+    }
+
+    /// What became of a session over this command, seen in the light of what became of the command.
+    pub fn explain(&mut self, outcome: Outcome) -> Outcome {
+        let Outcome::Failed(error) = outcome else { return outcome };
+        if !matches!(*error, HostError::Dropped { .. }) {
+            return Outcome::Failed(error);
+        }
+        let deadline = Instant::now() + EXIT_GRACE;
+        while !self.has_exited() {
+            if Instant::now() >= deadline {
+                return Outcome::Failed(error);
+            }
+            thread::sleep(TICK);
+        }
+        self.end();
+        let how = match self.status.map(|status| (status.code(), status.signal())) {
+            Some((Some(code), _)) => format!("the command exited with {code}"),
+            Some((_, Some(signal))) => format!("the command died by signal {signal}"),
+            _ => "the command ended".to_owned(),
+        };
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).last_line.clone();
+        let cause = if said.is_empty() { how } else { format!("{how}: {said}") };
+        HostError::Proxy { hop: self.shown.clone(), cause: ProxyError::Command(cause) }.into()
+    }
+
+    fn group(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Whether it has ended. It stays to be waited for, so that its number stands for nobody else.
+    fn has_exited(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        !matches!(waitid(WaitId::Pid(self.group()), options), Ok(None))
+    }
+
+    /// Ends whatever is left of the process group.
+    fn end(&mut self) {
+        if self.status.is_some() {
+            return;
+        }
+        // These fail if nothing is left.
+        let _ = kill_process_group(self.group(), Signal::TERM);
+        let deadline = Instant::now() + TERM_GRACE;
+        while !self.has_exited() && Instant::now() < deadline {
+            thread::sleep(TICK);
+        }
+        let _ = kill_process_group(self.group(), Signal::KILL);
+        self.status = self.child.wait().ok();
+        if let Some(listening) = self.listening.take() {
+            // Its end of file has come, unless a process has left the group and keeps the pipe.
+            let deadline = Instant::now() + EXIT_GRACE;
+            while !listening.is_finished() && Instant::now() < deadline {
+                thread::sleep(TICK);
+            }
+        }
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).news = None;
+    }
+}
+
+impl Drop for ProxyCommand {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Keeps the last line of what the command says, and passes all on.
+fn listen(stderr: ChildStderr, said: &Mutex<Said>) {
+    let mut reader = BufReader::new(stderr);
+    let mut line = Vec::new();
+    while let Ok(1..) = (&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut line) {
+        let text = String::from_utf8_lossy(&line).trim().to_owned();
+        line.clear();
+        if text.is_empty() {
+            continue;
+        }
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((job, events)) = &said.news {
+            let _ = events.send(Event::now(*job, EventKind::Note(format!("proxy command: {text}"))));
+        }
+        said.last_line = text;
+    }
+}
+
+/// The beginning of a command, for messages.
+fn shown(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,488 @@
+//! One connection to a jump host: a thread that owns its session and joins the sockets of the sessions behind it to
+//! direct-tcpip channels (RFC 4254 section 7.2).
+//!
+//! * libssh2 never waits for the socket to take a packet (see `Link::hold_unsent`), so no channel can block another, and
+//!   any can be closed at any time.
+//! * A channel is read only when its socket has taken everything before: a slow reader closes the window of its own channel,
+//!   and of no other. What libssh2 queues is bounded by the windows.
+//! * libssh2 opens one channel at a time. An open that takes long while others wait gives way to them, and is begun anew
+//!   later: of a hundred hosts there are always some that do not answer.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
+use ssh2::ErrorCode;
+
+use super::ffi::{self, Channel, Link, OPEN_REFUSED, OPEN_TIMEOUT};
+use super::session::Session;
+use super::tunnel::{Connection, Failed, JumpHost, Request};
+use crate::error::{ProxyError, reason};
+
+/// Channels of one connection. Each is a file of the jump host's sshd, which may have 1024 open by default.
+const CHANNELS: usize = 500;
+/// Bytes of one read: the largest packet that we accept on a channel.
+const READ_SIZE: usize = 32 * 1024;
+/// Bytes of one read in the other direction: what libssh2 sends in one packet.
+const WRITE_SIZE: usize = 32_700;
+/// Reads of one channel, each way, before the others have their turn.
+const BURST: usize = 8;
+/// Bytes that may wait for the jump host's socket before no more is taken from the sessions.
+const UNSENT: usize = 128 * 1024;
+/// The least age at which an open can be given up: libssh2 counts in whole seconds.
+const LEAST_AGE: Duration = Duration::from_millis(1100);
+/// How soon to look again while opens wait, for what no descriptor tells: the age of an open, a session that has given up.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a session that has gone may take to get rid of what it has sent last.
+const LINGER: Duration = Duration::from_secs(5);
+/// How long a connection that has ended may take to hand on what it has received.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// The thread's state.
+pub struct Pump<'a> {
+    session: Session,
+    host: &'a Arc<JumpHost>,
+    connection: Arc<Connection>,
+    wake: UnixStream,
+    window: u32,
+    opening: Option<Opening>,
+    lines: Vec<Line>,
+    buffer: Vec<u8>,
+    /// Whether the socket of the session may have something.
+    readable: bool,
+}
+
+/// A channel that is being opened.
+struct Opening {
+    request: Request,
+    message: Vec<u8>,
+    since: Instant,
+}
+
+/// A channel and the socket that it is joined to.
+struct Line {
+    channel: Channel,
+    /// Our end of the pair. Gone once the channel is being closed.
+    socket: Option<OwnedFd>,
+    /// Received, for the socket.
+    inbound: Vec<u8>,
+    /// To be sent, from the socket.
+    outbound: Vec<u8>,
+    /// The socket may have something.
+    readable: bool,
+    /// The other end of the socket is closed, since when.
+    gone: Option<Instant>,
+    /// Nothing more comes from the socket.
+    ended: bool,
+}
+
+/// The connection has ended.
+struct Dead;
+
+impl<'a> Pump<'a> {
+    /// A pump on an authenticated session. Something to read from `wake` makes it look for requests.
+    pub fn new(
+        session: Session,
+        host: &'a Arc<JumpHost>,
+        connection: Arc<Connection>,
+        wake: UnixStream,
+        window: u32,
+    ) -> Self {
+        ffi::set_open_limit(session.ssh(), i32::MAX);
+        if let Some(link) = session.link() {
+            link.hold_unsent();
+        }
+        Pump {
+            session,
+            host,
+            connection,
+            wake,
+            window,
+            opening: None,
+            lines: Vec::new(),
+            buffer: vec![0; READ_SIZE],
+            readable: true,
+        }
+    }
+
+    /// Serves until the connection ends or the run does.
+    pub fn run(mut self) {
+        let ended = loop {
+            if self.host.is_closed() {
+                break Ok(());
+            }
+            match self.round() {
+                Ok(true) => {}
+                Ok(false) => match self.wait() {
+                    Ok(()) => {}
+                    Err(Dead) => break Err(Dead),
+                },
+                Err(Dead) => break Err(Dead),
+            }
+        };
+        // Before any session can see its end: what it says then depends on it.
+        self.connection.set_dead();
+        match ended {
+            Ok(()) => {
+                self.session.disconnect();
+                self.flush();
+            }
+            Err(Dead) => self.say_last_words(),
+        }
+        if let Some(opening) = self.opening.take() {
+            self.host.again(opening.request);
+        }
+    }
+
+    /// Does what can be done without waiting; says whether there may be more.
+    fn round(&mut self) -> Result<bool, Dead> {
+        self.flush();
+        if std::mem::take(&mut self.readable) {
+            self.receive()?;
+        }
+        let opened = self.open()?;
+        let moved = self.relay()?;
+        self.flush();
+        if self.is_dead() { Err(Dead) } else { Ok(opened || moved) }
+    }
+
+    fn is_dead(&self) -> bool {
+        self.session.link().is_some_and(Link::is_dead)
+    }
+
+    fn flush(&self) {
+        if let Some(link) = self.session.link() {
+            link.flush(self.session.socket());
+        }
+    }
+
+    fn unsent(&self) -> usize {
+        self.session.link().map_or(0, Link::unsent_bytes)
+    }
+
+    /// Takes what has arrived off the socket. An open under way does the same.
+    fn receive(&mut self) -> Result<(), Dead> {
+        for line in &self.lines {
+            match line.channel.receive() {
+                // This channel has seen its end and does not read any more.
+                Ok(()) => {}
+                Err(error) if ffi::would_block(&error) => return Ok(()),
+                Err(_) => return Err(Dead),
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with the open that is under way, or begins the next.
+    fn open(&mut self) -> Result<bool, Dead> {
+        if self.opening.is_none() && self.lines.len() >= CHANNELS {
+            self.host.full(&self.connection);
+            return Ok(false);
+        }
+        if self.opening.is_none() {
+            self.opening = self.host.next(&self.connection).map(|request| Opening {
+                message: ffi::direct_tcpip(&request.name, request.port),
+                since: Instant::now(),
+                request,
+            });
+        }
+        let Some(opening) = self.opening.take() else { return Ok(false) };
+        let age = opening.since.elapsed();
+        let unwanted = !opening.request.is_wanted();
+        let give_up = age >= LEAST_AGE && (unwanted || self.host.must_give_way(&opening.request, age));
+        if give_up {
+            ffi::set_open_limit(self.session.ssh(), 1);
+        }
+        let opened = Channel::open_direct(self.session.ssh(), &opening.message, self.window);
+        if give_up {
+            ffi::set_open_limit(self.session.ssh(), i32::MAX);
+        }
+        let error = match opened {
+            Ok(channel) => {
+                self.host.opened(&self.connection, Some(age));
+                self.join(channel, opening.request);
+                return Ok(true);
+            }
+            Err(error) => error,
+        };
+        match error.code() {
+            _ if ffi::would_block(&error) => {
+                self.opening = Some(opening);
+                return Ok(false);
+            }
+            OPEN_TIMEOUT => {
+                self.host.opened(&self.connection, None);
+                if !unwanted {
+                    self.host.again_later(opening.request);
+                }
+            }
+            OPEN_REFUSED => {
+                self.host.opened(&self.connection, Some(age));
+                opening.request.answer(Err(refusal(error.message())));
+            }
+            _ => {
+                self.opening = Some(opening);
+                return Err(Dead);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Gives one end of a pair of sockets to the session that asked, and joins the other to `channel`.
+    fn join(&mut self, channel: Channel, request: Request) {
+        let (socket, answer) = match pair() {
+            Ok((ours, theirs)) => (Some(ours), Ok((theirs, Arc::clone(&self.connection)))),
+            Err(error) => (None, Err(Failed::Local(reason(&error)))),
+        };
+        let ended = socket.is_none();
+        let (inbound, outbound) = (Vec::new(), Vec::new());
+        self.lines.push(Line { channel, socket, inbound, outbound, readable: true, gone: None, ended });
+        request.answer(answer);
+    }
+
+    /// Moves data both ways; says whether any line may have more.
+    fn relay(&mut self) -> Result<bool, Dead> {
+        let mut more = false;
+        let mut full = self.unsent() > UNSENT;
+        let mut place = 0;
+        while let Some(line) = self.lines.get_mut(place) {
+            more |= line.deliver(&mut self.buffer)?;
+            if !full {
+                more |= line.collect(&mut self.buffer)?;
+                full = self.session.link().is_some_and(|link| link.unsent_bytes() > UNSENT);
+            }
+            if line.is_over()? {
+                self.lines.swap_remove(place);
+            } else {
+                place += 1;
+            }
+        }
+        Ok(more)
+    }
+
+    /// Hands on what was received before the connection ended, as far as it is taken soon.
+    fn say_last_words(&mut self) {
+        let end = Instant::now() + LAST_WORDS;
+        loop {
+            for line in &mut self.lines {
+                // Whatever fails, there is nothing more to be had from it.
+                while matches!(line.deliver(&mut self.buffer), Ok(true)) {}
+            }
+            self.lines.retain(|line| line.socket.is_some() && !line.inbound.is_empty());
+            let left = end.saturating_duration_since(Instant::now());
+            if self.lines.is_empty() || left.is_zero() {
+                return;
+            }
+            let sockets = self.lines.iter().filter_map(|line| line.socket.as_ref());
+            let mut polled: Vec<PollFd<'_>> = sockets.map(|socket| PollFd::new(socket, PollFlags::OUT)).collect();
+            if poll(&mut polled, Some(&timespec(left))).is_err_and(|error| error != Errno::INTR) {
+                return;
+            }
+        }
+    }
+
+    /// Waits until there is something to do.
+    fn wait(&mut self) -> Result<(), Dead> {
+        let unsent = self.unsent();
+        // Without a channel nothing would take what comes off the socket; then only its end is of interest.
+        let mut flags = if self.lines.is_empty() && self.opening.is_none() { PEER_CLOSED } else { PollFlags::IN };
+        flags.set(PollFlags::OUT, unsent > 0);
+        let now = Instant::now();
+        let mut until = (self.opening.is_some() || self.host.has_waiting()).then(|| now + TICK);
+        let mut polled =
+            vec![PollFd::from_borrowed_fd(self.session.socket(), flags), PollFd::new(&self.wake, PollFlags::IN)];
+        let mut places = Vec::with_capacity(self.lines.len());
+        for (place, line) in self.lines.iter().enumerate() {
+            let Some(socket) = &line.socket else { continue };
+            if let Some(gone) = line.gone {
+                // Its descriptor would be ready all the time; what is left of it waits for the jump host.
+                let due = gone + LINGER;
+                until = Some(until.map_or(due, |until| until.min(due)));
+                continue;
+            }
+            let mut flags = PollFlags::empty();
+            flags.set(PollFlags::IN, !line.ended && line.outbound.is_empty() && unsent <= UNSENT);
+            flags.set(PollFlags::OUT, !line.inbound.is_empty());
+            polled.push(PollFd::new(socket, flags));
+            places.push(place);
+        }
+        let timeout = until.map(|until| timespec(until.saturating_duration_since(now)));
+        if let Err(error) = poll(&mut polled, timeout.as_ref()) {
+            if error != Errno::INTR {
+                // Out of kernel memory: better to look again a little later than to give up all the sessions.
+                std::thread::sleep(TICK);
+            }
+            return Ok(());
+        }
+        let ready: Vec<PollFlags> = polled.iter().map(PollFd::revents).collect();
+        drop(polled);
+        self.readable = ready[0].intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
+        if flags.contains(PEER_CLOSED) && ready[0].intersects(PEER_CLOSED | PollFlags::HUP | PollFlags::ERR) {
+            return Err(Dead);
+        }
+        if !ready[1].is_empty() {
+            let mut bytes = [0; 64];
+            while matches!(recv(&self.wake, &mut bytes, RecvFlags::empty()), Ok((1.., _))) {}
+        }
+        for (place, ready) in places.into_iter().zip(&ready[2..]) {
+            let line = &mut self.lines[place];
+            line.readable |= ready.intersects(PollFlags::IN | PollFlags::HUP);
+            let pending = !line.outbound.is_empty() || !line.inbound.is_empty() || unsent > UNSENT;
+            if ready.contains(PollFlags::HUP) && pending {
+                line.gone = Some(Instant::now());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Line {
+    /// Moves what was received to the socket; says whether there may be more.
+    fn deliver(&mut self, buffer: &mut [u8]) -> Result<bool, Dead> {
+        let Some(socket) = &self.socket else { return Ok(false) };
+        for _ in 0..BURST {
+            if !self.inbound.is_empty() {
+                match send(socket, &self.inbound, SendFlags::NOSIGNAL) {
+                    Ok(count) => drop(self.inbound.drain(..count)),
+                    Err(Errno::AGAIN | Errno::INTR | Errno::NOBUFS) => return Ok(false),
+                    // The session is gone, so nobody wants it.
+                    Err(_) => self.close(),
+                }
+                if self.inbound.is_empty() {
+                    self.inbound = Vec::new();
+                }
+                return Ok(self.socket.is_some() && self.inbound.is_empty());
+            }
+            if self.channel.queued() == 0 {
+                return Ok(false);
+            }
+            let count = match self.channel.read(0, buffer) {
+                Ok(0) => return Ok(false),
+                Ok(count) => count,
+                Err(error) if ffi::would_block(&error) => return Ok(false),
+                Err(_) => return Err(Dead),
+            };
+            match send(socket, &buffer[..count], SendFlags::NOSIGNAL) {
+                Ok(sent) if sent == count => {}
+                Ok(sent) => self.inbound = buffer[sent..count].to_vec(),
+                Err(Errno::AGAIN | Errno::INTR | Errno::NOBUFS) => self.inbound = buffer[..count].to_vec(),
+                Err(_) => {
+                    self.close();
+                    return Ok(false);
+                }
+            }
+            if !self.inbound.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Moves what the socket has to the channel; says whether there may be more.
+    fn collect(&mut self, buffer: &mut [u8]) -> Result<bool, Dead> {
+        for _ in 0..BURST {
+            if !self.outbound.is_empty() {
+                if self.channel.write_window() == 0 {
+                    return Ok(false);
+                }
+                match self.write_outbound()? {
+                    0 => return Ok(false),
+                    count => drop(self.outbound.drain(..count)),
+                }
+                if self.outbound.is_empty() {
+                    self.outbound = Vec::new();
+                }
+                continue;
+            }
+            let Some(socket) = self.socket.as_ref().filter(|_| self.readable && !self.ended) else { return Ok(false) };
+            match recv(socket, &mut buffer[..WRITE_SIZE], RecvFlags::empty()) {
+                Ok((0, _)) => self.ended = true,
+                Ok((count, _)) => self.outbound = buffer[..count].to_vec(),
+                Err(Errno::AGAIN | Errno::INTR) => {
+                    self.readable = false;
+                    return Ok(false);
+                }
+                Err(_) => self.ended = true,
+            }
+        }
+        Ok(true)
+    }
+
+    fn write_outbound(&mut self) -> Result<usize, Dead> {
+        /// libssh2.h: CHANNEL_CLOSED, CHANNEL_EOF_SENT, both about this channel alone.
+        const CLOSED: [ErrorCode; 2] = [ErrorCode::Session(-26), ErrorCode::Session(-27)];
+        match self.channel.write(&self.outbound) {
+            Ok(count) => Ok(count),
+            Err(error) if ffi::would_block(&error) => Ok(0),
+            Err(error) if CLOSED.contains(&error.code()) => {
+                self.close();
+                Ok(0)
+            }
+            Err(_) => Err(Dead),
+        }
+    }
+
+    /// Lets go of the socket: from here on the channel is only being closed.
+    fn close(&mut self) {
+        self.socket = None;
+        self.inbound = Vec::new();
+        self.outbound = Vec::new();
+        self.ended = true;
+    }
+
+    /// Closes the channel when either end has, and all is delivered; says whether it is closed.
+    fn is_over(&mut self) -> Result<bool, Dead> {
+        let abandoned = self.gone.is_some_and(|gone| gone.elapsed() >= LINGER);
+        let sent = self.ended && self.outbound.is_empty();
+        let received = self.inbound.is_empty() && self.channel.eof();
+        if self.socket.is_some() && (sent || received || abandoned) {
+            if let Some(socket) = &self.socket {
+                let _ = shutdown(socket, Shutdown::Both);
+            }
+            self.close();
+        }
+        if self.socket.is_some() {
+            return Ok(false);
+        }
+        match self.channel.close() {
+            Err(error) if ffi::would_block(&error) => Ok(false),
+            // Closed, or as good as.
+            _ => Ok(true),
+        }
+    }
+}
+
+/// What the jump host's refusal to open a channel means (RFC 4254 section 5.1). libssh2 keeps its reason code, in words of
+/// its own, and not its description.
+fn refusal(message: &str) -> Failed {
+    let words = message.split_once('(').and_then(|(_, words)| words.strip_suffix(')')).unwrap_or(message).to_owned();
+    match words.as_str() {
+        "administratively prohibited" | "unknown channel type" => Failed::Proxy(ProxyError::Forbidden(words)),
+        "resource shortage" => Failed::Proxy(ProxyError::Full(words)),
+        _ => Failed::Unreachable(words),
+    }
+}
+
+/// A pair of connected sockets, neither of which blocks.
+fn pair() -> std::io::Result<(OwnedFd, OwnedFd)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    theirs.set_nonblocking(true)?;
+    Ok((ours.into(), theirs.into()))
+}
+
+/// What poll(2) says when the peer has closed its end.
+#[cfg(target_os = "linux")]
+const PEER_CLOSED: PollFlags = PollFlags::RDHUP;
+#[cfg(not(target_os = "linux"))]
+const PEER_CLOSED: PollFlags = PollFlags::empty();
+
+/// As poll(2) takes it. Rounded up by a millisecond, so as not to wake just before the time.
+fn timespec(time: Duration) -> Timespec {
+    let time = time + Duration::from_millis(1);
+    Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) }
+}
