@@ -4,6 +4,8 @@ mod agent;
 mod auth;
 mod exec;
 mod ffi;
+mod identities;
+mod keyboard;
 mod keys;
 pub mod known_hosts;
 mod session;
@@ -11,24 +13,29 @@ mod tcp;
 mod wait;
 mod wire;
 
-pub use auth::IdentityError;
 pub use ffi::is_ignored;
+pub use identities::IdentityError;
+pub use wait::Patience;
 
+use std::fmt;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use self::auth::{Identities, Sources};
 use self::exec::{Command, Keepalive};
+use self::identities::{Identities, Sources};
 use self::known_hosts::KnownHosts;
 use self::session::{Credentials, Session};
 use self::wait::Watch;
 use crate::cancel::Cancel;
+use crate::error::reason;
 use crate::event::{Event, EventKind};
 use crate::jobs::Job;
 use crate::pool::Attempt;
 use crate::queue::Task;
-use crate::settings::Settings;
+use crate::secret::SecretError;
+use crate::settings::{Method, Settings};
+use crate::terminal::Terminal;
 
 /// The port of SSH (RFC 4253 section 4.1).
 const DEFAULT_PORT: u16 = 22;
@@ -46,6 +53,8 @@ pub struct Host {
     pub port: u16,
     /// The login name.
     pub user: String,
+    /// The methods of authentication that are tried, in this order.
+    pub methods: Vec<Method>,
 }
 
 impl Host {
@@ -55,8 +64,35 @@ impl Host {
             name: job.spec.name.clone(),
             port: job.spec.port.unwrap_or(DEFAULT_PORT),
             user: job.spec.user.clone().unwrap_or_else(|| settings.user.clone()),
+            methods: settings.methods.clone(),
         }
     }
+}
+
+impl fmt::Display for Host {
+    /// `user@host[:port]`, the port if it is not the usual one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Host { name, port, user, .. } = self;
+        match *port {
+            DEFAULT_PORT => write!(f, "{user}@{name}"),
+            port if name.contains(':') => write!(f, "{user}@[{name}]:{port}"),
+            port => write!(f, "{user}@{name}:{port}"),
+        }
+    }
+}
+
+/// Why nothing can be connected to.
+#[derive(Debug, thiserror::Error)]
+pub enum Unprepared {
+    /// The password cannot be had.
+    #[error(transparent)]
+    Password(#[from] SecretError),
+    /// A private key that the user named cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The system is out of something.
+    #[error("cannot make a pipe: {}", reason(.0))]
+    System(#[from] std::io::Error),
 }
 
 /// Runs jobs, and holds what they share: known host keys and identities, read once.
@@ -66,20 +102,27 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Reads known_hosts and the identities.
+    /// Gets the password and reads known_hosts and the identities: whatever a user has to be asked for all hosts is asked
+    /// here.
     ///
     /// # Errors
-    /// A private key that the user named cannot be used.
-    pub fn new(settings: Settings, cancel: &Cancel) -> Result<Runner, IdentityError> {
+    /// There is no password where one is wanted, or a private key that the user named cannot be used.
+    pub fn new(settings: Settings, cancel: &Cancel) -> Result<Runner, Unprepared> {
+        let terminal = Terminal::new()?;
+        let password = settings.password.as_ref().map(|source| source.read(&terminal, cancel)).transpose()?;
         let sources = Sources {
             agent: settings.agent.as_deref(),
             files: &settings.identities,
             default_dir: settings.default_identities.as_deref(),
+            password: password.as_ref(),
+            terminal: &terminal,
         };
         let credentials = Credentials {
             identities: Identities::gather(&sources, cancel)?,
             known_hosts: KnownHosts::load(&settings.known_hosts, &settings.global_known_hosts),
             host_key_check: settings.host_key_check,
+            password,
+            terminal,
         };
         Ok(Runner { settings, credentials })
     }
