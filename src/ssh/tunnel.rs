@@ -27,6 +27,7 @@ use crate::error::{HostError, ProxyError};
 use crate::event::{Outcome, Phase};
 use crate::proxy::Hop;
 use crate::resolve;
+use crate::settings::Method;
 
 /// Bytes of stack of a thread that serves a connection, as of a worker.
 const STACK: usize = 512 * 1024;
@@ -51,6 +52,8 @@ pub struct Plan {
     pub credentials: Arc<Credentials>,
     /// The login name for hops that have none.
     pub user: String,
+    /// The methods of authentication that are tried, in this order.
+    pub methods: Vec<Method>,
     /// How long a login may take.
     pub connect_timeout: Duration,
     /// How many connections there may be to one jump host.
@@ -83,6 +86,7 @@ impl Proxies {
                 name: hop.name.clone(),
                 port: hop.port.unwrap_or(DEFAULT_PORT),
                 user: hop.user.clone().unwrap_or_else(|| self.plan.user.clone()),
+                methods: self.plan.methods.clone(),
             });
             let host = known.entry(chain.clone()).or_insert_with(|| Arc::new(JumpHost::new(&chain, last, &self.plan)));
             last = Some(Arc::clone(host));
@@ -245,8 +249,12 @@ impl Through {
 
 impl JumpHost {
     fn new(chain: &[Host], before: Option<Arc<JumpHost>>, plan: &Arc<Plan>) -> JumpHost {
-        let host =
-            chain.last().cloned().unwrap_or(Host { name: String::new(), port: DEFAULT_PORT, user: String::new() });
+        let host = chain.last().cloned().unwrap_or(Host {
+            name: String::new(),
+            port: DEFAULT_PORT,
+            user: String::new(),
+            methods: Vec::new(),
+        });
         let (state, left) = (Mutex::default(), Condvar::new());
         JumpHost { host, before, plan: Arc::clone(plan), state, left, closed: AtomicBool::new(false) }
     }
