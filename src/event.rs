@@ -64,6 +64,8 @@ pub enum Phase {
     Connect,
     /// User authentication.
     Auth,
+    /// The same, once a password was told or a question asked: neither is repeated.
+    Secret,
     /// The command itself.
     Command,
     /// The command's output: it was silent for too long.
@@ -74,7 +76,7 @@ impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Phase::Connect => "connect",
-            Phase::Auth => "auth",
+            Phase::Auth | Phase::Secret => "auth",
             Phase::Command => "command",
             Phase::Silence => "silence",
         })
@@ -184,7 +186,7 @@ impl Outcome {
     pub fn hint(&self) -> Option<String> {
         match self {
             Outcome::Failed(error) => error.hint(),
-            Outcome::TimedOut { phase: Phase::Connect | Phase::Auth, .. } => {
+            Outcome::TimedOut { phase: Phase::Connect | Phase::Auth | Phase::Secret, .. } => {
                 Some("a slow host or link may need a longer --connect-timeout".to_owned())
             }
             Outcome::TimedOut { phase: Phase::Command, .. } => {

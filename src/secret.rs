@@ -30,7 +30,6 @@ const PROMPT: &str = "Password for all hosts: ";
 
 /// A password, a passphrase or another answer that nobody else should see. Its memory is zeroed when it is dropped; the
 /// copy that libssh2 makes to encrypt it lives as long as one request.
-#[derive(PartialEq, Eq)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {

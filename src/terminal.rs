@@ -101,6 +101,8 @@ impl Terminal {
 
     fn take_turn(&self, patience: Patience<'_>) -> Result<Turn<'_>, AskError> {
         loop {
+            // First, or a question would flash up that whoever asked before has left no time for.
+            patience.check()?;
             match rustix::io::read(&self.turn, &mut [0]) {
                 Ok(_) => return Ok(Turn(self)),
                 Err(Errno::AGAIN | Errno::INTR) => {}

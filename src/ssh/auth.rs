@@ -10,7 +10,7 @@ use super::keyboard::{Conversation, Silence};
 use super::session::{Credentials, Driver, Stop, Trust, dropped};
 use super::wait::Watch;
 use crate::error::HostError;
-use crate::event::Outcome;
+use crate::event::{Outcome, Phase};
 use crate::secret::Secret;
 use crate::settings::Method;
 
@@ -27,7 +27,7 @@ pub fn authenticate(
 ) -> Result<String, Outcome> {
     let details = credentials.identities.unusable().to_vec();
     let (tried, offered, password) = (Vec::new(), None, credentials.password.as_deref());
-    Trial { driver, host, credentials, watch, password, tried, details, offered }.run(trust)
+    Trial { driver, host, credentials, watch, password, has_told: false, tried, details, offered }.run(trust)
 }
 
 /// What was tried on one host so far.
@@ -38,6 +38,8 @@ struct Trial<'a, 'd> {
     watch: &'a Watch<'a>,
     /// The password, until the server has been told it: another time would only bring the account nearer to being locked.
     password: Option<&'a Secret>,
+    /// Whether it was told.
+    has_told: bool,
     /// Identities and methods that were refused, in words.
     tried: Vec<String>,
     /// What else is worth saying if it fails.
@@ -74,7 +76,8 @@ impl Trial<'_, '_> {
                 Method::KeyboardInteractive => self.keyboard_interactive()?,
                 Method::Password => self.tell_password()?,
             };
-            if matches!(answer, Answer::Refused) {
+            // Refused keys change nothing in a list that is known, and each question is an attempt too.
+            if matches!(answer, Answer::Refused) && (method != Method::PublicKey || self.offered.is_none()) {
                 answer = self.ask_offered()?;
             }
             if let Answer::Accepted(how) = answer {
@@ -169,6 +172,7 @@ impl Trial<'_, '_> {
 
     fn tell_password(&mut self) -> Result<Answer, Outcome> {
         let Some(password) = self.password.take() else { return Ok(Answer::Refused) };
+        self.has_told = true;
         let user = &self.host.user;
         let step = self.driver.drive(self.watch, |session| ffi::authenticate_password(session, user, password));
         self.has_tried(Method::Password.name().to_owned());
@@ -190,10 +194,11 @@ impl Trial<'_, '_> {
             .drive(self.watch, |session| ffi::authenticate_keyboard_interactive(session, user, &mut conversation));
         if conversation.told_password {
             self.password = None;
+            self.has_told = true;
         }
         let name = Method::KeyboardInteractive.name();
         match (conversation.stop.take(), step) {
-            (Some(Silence::Job(outcome)), _) => return Err(outcome),
+            (Some(Silence::Job(outcome)), _) => return Err(of_secret(outcome)),
             (Some(Silence::NoAnswer(reason)), _) => {
                 self.details.push(format!("{name}: {reason}"));
                 return Err(self.refused());
@@ -218,6 +223,7 @@ impl Trial<'_, '_> {
     /// the first of them is one of these.
     fn stopped(&mut self, stop: Stop) -> Outcome {
         match stop {
+            Stop::Job(outcome) if self.has_told => of_secret(outcome),
             Stop::Job(outcome) => outcome,
             Stop::Ssh(error) if self.tried.is_empty() => dropped("authentication", &error, true).into(),
             Stop::Ssh(error) => {
@@ -236,5 +242,15 @@ impl Trial<'_, '_> {
             detail,
         }
         .into()
+    }
+}
+
+/// The outcome where a secret was told or asked for: running out of time does not make another attempt then.
+fn of_secret(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::TimedOut { phase: Phase::Auth, limit, missing } => {
+            Outcome::TimedOut { phase: Phase::Secret, limit, missing }
+        }
+        outcome => outcome,
     }
 }

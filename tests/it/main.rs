@@ -7,11 +7,15 @@ mod embedded;
 
 /// Running pssh: its home, its time limit, what it said.
 mod bin;
+/// A terminal to run on.
+mod pty;
 /// Running sshd: keys, addresses, users, what it left behind.
 mod sshd;
 
 /// Keys and agents.
 mod auth;
+/// Certificates and encrypted keys.
+mod certificates;
 /// The command line, the lists of hosts, and what is refused before anything connects.
 mod cli;
 /// Which host keys are accepted, through the binary.
@@ -20,6 +24,8 @@ mod host_keys;
 mod known_hosts;
 /// Every way in which a host can end.
 mod outcomes;
+/// Passwords, what servers ask, and several factors.
+mod passwords;
 /// Jump hosts and proxy commands.
 mod proxies;
 /// Hosts that are tried again.
