@@ -73,6 +73,16 @@ pub struct Opts {
     #[arg(long = "channel-timeout", value_name = "TIME", help_heading = "Running", value_parser = duration::parse)]
     pub channel_timeout: Option<Duration>,
 
+    /// Read this file instead of ~/.ssh/config and /etc/ssh/ssh_config; none is none
+    #[arg(short = 'F', long = "config-file", value_name = "FILE", help_heading = "Connection",
+          value_hint = ValueHint::FilePath)]
+    pub config: Option<OsString>,
+
+    /// Option in the format of ssh_config, such as Compression=yes; may be repeated
+    #[arg(short = 'O', long = "option", visible_alias = "ssh-option", value_name = "OPTION", help_heading = "Connection",
+          action = ArgAction::Append, allow_hyphen_values = true)]
+    pub option: Vec<String>,
+
     /// Give up connecting, authentication included, after this time [default: 120]
     #[arg(long = "connect-timeout", value_name = "TIME", help_heading = "Connection", value_parser = positive)]
     pub connect_timeout: Option<Duration>,
@@ -166,6 +176,10 @@ pub struct Opts {
     #[arg(short = 'v', long = "verbose", help_heading = "Output", action = ArgAction::Count)]
     pub verbose: u8,
 
+    /// Show for each host every setting and where it comes from, and connect to nothing
+    #[arg(long = "explain", help_heading = "Other")]
+    pub explain: bool,
+
     /// Show this help
     #[arg(long = "help", help_heading = "Other", action = ArgAction::Help)]
     pub help: Option<bool>,
@@ -195,7 +209,7 @@ where
         let tip = match error.kind() {
             ErrorKind::InvalidValue if argument.starts_with("--hosts") => Some("-h takes a hosts file; help is --help"),
             ErrorKind::UnknownArgument if argument == "-o" => {
-                Some("options of ssh cannot be given yet; see --help for those that can")
+                Some("an option of ssh is given with -O, such as -O Compression=yes")
             }
             ErrorKind::UnknownArgument if argument == "-i" => Some("a private key is named with --identity FILE"),
             _ => None,

@@ -23,6 +23,8 @@ pub struct Job {
     /// What output lines of this job start with: the host's name, or the whole entry where another entry has the same name
     /// with another user or port.
     pub label: String,
+    /// What is looked up and connected to: the host's name, or what ssh_config has in its place (HostName).
+    pub address: String,
     /// How the host is reached, if not directly. Its name is looked up there then, not here.
     pub proxy: Option<Proxy>,
     /// The command as the remote shell gets it. One copy serves all jobs.
@@ -62,7 +64,10 @@ pub fn make(hosts: Vec<HostSpec>, command: &Arc<[u8]>) -> Vec<Job> {
     let labels = labels(&hosts);
     let numbered = hosts.into_iter().zip(labels).enumerate();
     numbered
-        .map(|(number, (spec, label))| Job { number, spec, label, proxy: None, command: Arc::clone(command) })
+        .map(|(number, (spec, label))| {
+            let address = spec.name.clone();
+            Job { number, spec, label, address, proxy: None, command: Arc::clone(command) }
+        })
         .collect()
 }
 

@@ -1,8 +1,10 @@
 //! How many hosts the process can hold at once: the limit on open files, raised as far as allowed.
 
+use std::collections::HashSet;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::proxy::Proxy;
+use crate::proxy::{Hop, Proxy};
 
 /// Descriptors of one running host: its connection, and one to the agent while it signs.
 const FILES_DIRECT: u64 = 2;
@@ -23,17 +25,24 @@ pub struct Need {
 }
 
 impl Need {
-    /// What hosts behind `proxy` need, with up to `connections` connections to each jump host.
-    pub fn of(proxy: Option<&Proxy>, connections: usize) -> Need {
-        match proxy {
-            None => Need { per_host: FILES_DIRECT, besides: FILES_BESIDES },
-            Some(Proxy::Command(_)) => Need { per_host: FILES_COMMAND, besides: FILES_BESIDES },
-            Some(Proxy::Jump(hops)) => {
-                let connections = hops.len().saturating_mul(connections) as u64;
-                let besides = FILES_BESIDES.saturating_add(connections.saturating_mul(FILES_PER_CONNECTION));
-                Need { per_host: FILES_JUMP, besides }
+    /// What hosts with these proxies need, with up to `connections` connections to each jump host.
+    pub fn of<'a>(proxies: impl Iterator<Item = Option<&'a Proxy>>, connections: usize) -> Need {
+        let mut need = Need { per_host: FILES_DIRECT, besides: FILES_BESIDES };
+        let mut chains: HashSet<&[Hop]> = HashSet::new();
+        for proxy in proxies {
+            match proxy {
+                None => {}
+                Some(Proxy::Command(_)) => need.per_host = need.per_host.max(FILES_COMMAND),
+                Some(Proxy::Jump(hops)) => {
+                    need.per_host = need.per_host.max(FILES_JUMP);
+                    // Chains that begin alike share connections.
+                    chains.extend((1..=hops.len()).map(|length| &hops[..length]));
+                }
             }
         }
+        let connections = chains.len().saturating_mul(connections) as u64;
+        need.besides = need.besides.saturating_add(connections.saturating_mul(FILES_PER_CONNECTION));
+        need
     }
 }
 
@@ -75,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_low_limit_holds_fewer_hosts_and_never_a_negative_number() {
-        let need = Need::of(None, 8);
+        let need = Need::of([None].into_iter(), 8);
         assert_eq!(room_within(10, 1024, need), Room { hosts: 10, too_low: None });
         assert_eq!(room_within(1000, 1024, need), Room { hosts: 480, too_low: Some(1024) });
         assert_eq!(room_within(10, 20, need), Room { hosts: 0, too_low: Some(20) });
@@ -85,9 +94,12 @@ mod tests {
     #[test]
     fn hosts_behind_a_proxy_need_more() {
         let jump = Proxy::jump("a,b").expect("hops");
-        let need = Need::of(jump.as_ref(), 8);
+        let need = Need::of([jump.as_ref(), None, jump.as_ref()].into_iter(), 8);
         assert_eq!(room_within(1000, 1024, need), Room { hosts: 298, too_low: Some(1024) });
         let command = Proxy::command("x").expect("a command");
-        assert_eq!(room_within(1000, 1024, Need::of(command.as_ref(), 8)), Room { hosts: 240, too_low: Some(1024) });
+        assert_eq!(
+            room_within(1000, 1024, Need::of([command.as_ref()].into_iter(), 8)),
+            Room { hosts: 240, too_low: Some(1024) }
+        );
     }
 }

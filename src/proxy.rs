@@ -16,7 +16,7 @@ pub enum Proxy {
 }
 
 /// One host of `--jump` (ProxyJump of ssh_config(5)), as the user wrote it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Hop {
     /// The login name, if one is given.
     pub user: Option<String>,
@@ -52,6 +52,13 @@ impl Proxy {
             return Ok(None);
         }
         Template::parse(text).map(|template| Some(Proxy::Command(Arc::new(template))))
+    }
+}
+
+impl Proxy {
+    /// A command in which everything is expanded already.
+    pub fn literal_command(text: &str) -> Proxy {
+        Proxy::Command(Arc::new(Template(vec![Piece::Text(text.to_owned())])))
     }
 }
 
@@ -129,6 +136,24 @@ impl Template {
             }
         }
         command
+    }
+}
+
+impl fmt::Display for Proxy {
+    /// As ssh_config(5) writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Proxy::Jump(hops) => {
+                let hops: Vec<String> = hops.iter().map(Hop::to_string).collect();
+                f.write_str(&hops.join(","))
+            }
+            Proxy::Command(template) => template.0.iter().try_for_each(|piece| match piece {
+                Piece::Text(text) => f.write_str(&text.replace('%', "%%")),
+                Piece::Host => f.write_str("%h"),
+                Piece::Port => f.write_str("%p"),
+                Piece::User => f.write_str("%r"),
+            }),
+        }
     }
 }
 

@@ -173,7 +173,7 @@ impl Queue {
 
     /// Makes a job ready, by way of the resolver if its host is a name.
     fn locate(&mut self, job: usize, attempt: u32) {
-        let name = &self.jobs[job].spec.name;
+        let name = &self.jobs[job].address;
         if self.jobs[job].proxy.is_some() {
             self.ready.insert(job, Task { job, attempt, route: Route::Proxied });
         } else if let Ok(address) = name.parse::<IpAddr>() {
@@ -232,7 +232,7 @@ impl Queue {
     }
 
     fn unresolved(&mut self, job: usize, attempt: u32, reason: String, events: &Sender<Event>) {
-        let name = self.jobs[job].spec.name.clone();
+        let name = self.jobs[job].address.clone();
         let task = Task { job, attempt, route: Route::Unresolved };
         self.failed(task, HostError::Dns { name, reason }.into(), events);
     }

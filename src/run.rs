@@ -52,38 +52,29 @@ fn failure(error: impl Into<anyhow::Error>) -> Fatal {
 pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
     let mut settings =
         Settings::resolve(opts, &Environment::of_process()).map_err(|problem| usage(anyhow!(problem)))?;
-    if opts.command.is_empty() {
+    if opts.command.is_empty() && !opts.explain {
         return Err(usage(anyhow!("there is no command to run (--help shows how)")));
     }
     let command = jobs::command(&opts.command).map_err(usage)?;
     let mut jobs = jobs::make(hosts(opts)?, &command);
-    jobs.iter_mut().for_each(|job| job.proxy.clone_from(&settings.proxy));
-    let jobs: Arc<[Job]> = jobs.into();
-
-    settings.pool_size = settings.pool_size.min(jobs.len());
-    let need = Need::of(settings.proxy.as_ref(), settings.proxy_connections);
-    let room = limits::make_room(settings.pool_size, need);
-    if let Some(files) = room.too_low {
-        if room.hosts == 0 {
-            return Err(failure(anyhow!("only {files} files may be open, too few for a single host (ulimit -n)")));
-        }
-        output::complain(&format!(
-            "only {files} files may be open (ulimit -Hn), which is enough for {} hosts at once, not {}",
-            room.hosts, settings.pool_size
-        ));
-        settings.pool_size = room.hosts;
-    }
 
     let cancel = Cancel::new().context("cannot make a pipe").map_err(failure)?;
     signals::install(&cancel).context("cannot handle signals").map_err(failure)?;
-    let verbose = settings.verbose;
-    let plan = Plan { size: settings.pool_size, lookup_limit: settings.connect_timeout, retry: settings.retry };
-    let runner = match (Runner::new(settings, &cancel), cancel.reason()) {
+    let pool_size = settings.pool_size.min(jobs.len());
+    settings.pool_size = pool_size;
+    let (verbose, retry, connections) = (settings.verbose, settings.retry, settings.proxy_connections);
+    let runner = match (Runner::new(settings, &mut jobs, &cancel), cancel.reason()) {
         // Ctrl-C at a question.
         (Err(_), Some(Reason::Signal(signal))) => return Ok(Ending::Signal(signal)),
         (Err(error @ Unprepared::System(_)), _) => return Err(failure(error)),
         (runner, _) => Arc::new(runner.map_err(usage)?),
     };
+    if opts.explain {
+        return explain(&runner, &jobs);
+    }
+    let need = Need::of(jobs.iter().map(|job| job.proxy.as_ref()), connections);
+    let plan = Plan { size: make_room(pool_size, need)?, lookup_limit: runner.longest_connect(), retry };
+    let jobs: Arc<[Job]> = jobs.into();
     if verbose {
         runner.notes().iter().for_each(|note| output::complain(note));
     }
@@ -105,6 +96,40 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
         (None, Some(Reason::Signal(signal))) => Ok(Ending::Signal(signal)),
         (None, _) => Ok(Ending::Status(exit::of_tally(&summary.tally))),
     }
+}
+
+/// Prints where every setting of every host comes from: a block per host, `keyword value`, a tab, and the origin.
+fn explain(runner: &Runner, jobs: &[Job]) -> Result<Ending, Fatal> {
+    let mut text = String::new();
+    for job in jobs {
+        let lines = runner.explain(job).map_err(usage)?;
+        for (keyword, value, origin) in lines {
+            let line = format!("{keyword} {value}\t# {origin}");
+            text.push_str(&output::sanitize_line(&line));
+        }
+        text.push('\n');
+    }
+    match output::raw_stdout(&text) {
+        Ok(()) => Ok(Ending::Status(exit::OK)),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            Ok(Ending::Signal(signal_hook::consts::SIGPIPE))
+        }
+        Err(error) => Err(failure(anyhow!("cannot write to standard output: {}", reason(&error)))),
+    }
+}
+
+/// How many hosts can run at once, at most `pool_size`; tells the user if that is less.
+fn make_room(pool_size: usize, need: Need) -> Result<usize, Fatal> {
+    let room = limits::make_room(pool_size, need);
+    let Some(files) = room.too_low else { return Ok(room.hosts) };
+    if room.hosts == 0 {
+        return Err(failure(anyhow!("only {files} files may be open, too few for a single host (ulimit -n)")));
+    }
+    output::complain(&format!(
+        "only {files} files may be open (ulimit -Hn), which is enough for {} hosts at once, not {pool_size}",
+        room.hosts
+    ));
+    Ok(room.hosts)
 }
 
 /// The hosts of the run, or what is wrong with them.

@@ -4,12 +4,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::{self, Opts};
+use crate::cli::{self, Opts, Via};
 use crate::duration;
 use crate::hosts;
 use crate::proxy::{Hop, Proxy};
 use crate::retry::Policy;
 use crate::secret::Source;
+use crate::ssh::config;
 
 /// What to do with a host key that known_hosts does not have. A revoked key is refused in every case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -48,43 +49,56 @@ impl Method {
     }
 }
 
+/// Which agent is asked for keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AgentChoice {
+    /// None.
+    Nobody,
+    /// The one that the user named.
+    Named(PathBuf),
+    /// The one that ssh_config has, else that of `SSH_AUTH_SOCK`, if there is one.
+    Usual(Option<PathBuf>),
+}
+
 /// Run-wide decisions, made from the command line, the environment and defaults.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// How many hosts run at once, at most.
     pub pool_size: usize,
-    /// The login name for hosts whose entry has none.
-    pub user: String,
-    /// How long TCP connection, banner, key exchange and authentication may take together, per host.
-    pub connect_timeout: Duration,
+    /// The login name for hosts whose entry has none, if the user said so; before what ssh_config says.
+    pub user: Option<String>,
+    /// The user's own name, the login name where nobody says another.
+    pub login: String,
+    /// The user's home directory.
+    pub home: Option<PathBuf>,
+    /// The files of ssh_config(5).
+    pub config_files: config::Files,
+    /// Options in its format, which come before the files.
+    pub ssh_options: Vec<String>,
+    /// How long TCP connection, banner, key exchange and authentication may take together, per host, if the user said so.
+    pub connect_timeout: Option<Duration>,
     /// How failed attempts to reach a host are repeated.
     pub retry: Policy,
     /// How long the command may run; `None` is as long as it likes.
     pub command_timeout: Option<Duration>,
     /// How long the command's output may be silent; `None` is as long as it likes.
     pub silence_timeout: Option<Duration>,
-    /// What to do with unknown host keys.
-    pub host_key_check: HostKeyCheck,
-    /// The user's known_hosts files; new keys go into the first.
+    /// What to do with unknown host keys, if the user said so.
+    pub host_key_check: Option<HostKeyCheck>,
+    /// The known_hosts files that the user named, instead of the configured ones; new keys go into the first.
     pub known_hosts: Vec<PathBuf>,
-    /// The machine's known_hosts files.
-    pub global_known_hosts: Vec<PathBuf>,
     /// Private key files that the user named.
     pub identities: Vec<PathBuf>,
     /// Where the default identities are looked for when none is named, usually `~/.ssh`.
     pub default_identities: Option<PathBuf>,
-    /// The agent's socket, if one is to be asked.
-    pub agent: Option<PathBuf>,
-    /// How hosts are reached, if not directly.
-    pub proxy: Option<Proxy>,
-    /// The login name for jump hosts that have none: the user's own, not that of the hosts, as for ssh.
-    pub proxy_user: String,
+    /// The agent that is asked for keys.
+    pub agent: AgentChoice,
+    /// How hosts are reached, if the user said so.
+    pub proxy: Option<Via>,
     /// A private key for the jump host alone.
     pub proxy_identity: Option<PathBuf>,
     /// How many connections there may be to one jump host.
     pub proxy_connections: usize,
-    /// The methods of authentication that are tried, in this order.
-    pub methods: Vec<Method>,
     /// Where the password comes from, if there is to be one.
     pub password: Option<Source>,
     /// Whether jobs tell what they do.
@@ -93,8 +107,6 @@ pub struct Settings {
 
 /// How many hosts run at once unless told otherwise: the reference client's default.
 const POOL_SIZE: usize = 10;
-/// How long connecting may take unless told otherwise: the reference client's default.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
 /// How often a host is tried unless told otherwise: the reference client's `num_retries`, which counts attempts.
 const ATTEMPTS: u32 = 3;
 /// How many connections to a jump host there may be unless told otherwise: with 8, a hundred hosts behind a link with a
@@ -155,47 +167,45 @@ impl Settings {
         if let Some((origin, user)) = &user {
             hosts::check_login(user).map_err(|problem| format!("{origin} {user:?}: {problem}"))?;
         }
-        let user = user.map(|(_, user)| user).or_else(|| environment.login.clone());
-        let user = user.ok_or("the password database has no name for you; say who to log in as with -l")?;
+        let user = user.map(|(_, user)| user);
+        let login = environment.login.clone().or_else(|| user.clone());
+        let login = login.ok_or("the password database has no name for you; say who to log in as with -l")?;
         let pool_size =
             opts.par.map_or_else(|| environment.parsed("PSSH_PAR", cli::pool_size), |size| Ok(Some(size)))?;
         let timeout =
             opts.timeout.map_or_else(|| environment.parsed("PSSH_TIMEOUT", duration::parse), |time| Ok(Some(time)))?;
         let agent = match (&opts.agent, opts.no_agent) {
-            (_, true) => None,
-            (Some(socket), _) => Some(expand(socket, home)),
-            (None, _) => (environment.variable)("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from),
+            (_, true) => AgentChoice::Nobody,
+            (Some(socket), _) => AgentChoice::Named(expand(socket, home)),
+            (None, _) => {
+                let socket = (environment.variable)("SSH_AUTH_SOCK").filter(|path| !path.is_empty());
+                AgentChoice::Usual(socket.map(PathBuf::from))
+            }
         };
         let ssh_dir = home.map(|home| home.join(".ssh"));
-        let (known_hosts, global_known_hosts) = if opts.known_hosts.is_empty() {
-            // ssh_config(5), UserKnownHostsFile and GlobalKnownHostsFile.
-            let user = ssh_dir.iter().flat_map(|dir| [dir.join("known_hosts"), dir.join("known_hosts2")]);
-            let global = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"].map(PathBuf::from);
-            (user.collect(), global.to_vec())
-        } else {
-            (opts.known_hosts.iter().map(|path| expand(path, home)).collect(), Vec::new())
-        };
+        let config_home = home.map(|home| home.to_string_lossy()).unwrap_or_default();
         Ok(Settings {
             pool_size: pool_size.unwrap_or(POOL_SIZE),
             proxy: proxy(opts),
-            proxy_user: environment.login.clone().unwrap_or_else(|| user.clone()),
             proxy_identity: opts.proxy_identity.as_deref().map(|path| expand(path, home)),
             proxy_connections: opts.proxy_connections.unwrap_or(PROXY_CONNECTIONS),
             user,
-            connect_timeout: opts.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
+            login,
+            config_files: config::Files::of(&config_home, opts.config.as_deref()),
+            ssh_options: opts.option.clone(),
+            home: home.map(Path::to_owned),
+            connect_timeout: opts.connect_timeout,
             retry: Policy {
                 attempts: opts.num_retries.unwrap_or(ATTEMPTS),
                 delay: opts.retry_delay.unwrap_or(RETRY_DELAY),
             },
             command_timeout: timeout.filter(|timeout| !timeout.is_zero()),
             silence_timeout: opts.channel_timeout.filter(|timeout| !timeout.is_zero()),
-            host_key_check: opts.host_key_check.unwrap_or_default(),
-            known_hosts,
-            global_known_hosts,
+            host_key_check: opts.host_key_check,
+            known_hosts: opts.known_hosts.iter().map(|path| expand(path, home)).collect(),
             identities: opts.identity.iter().map(|path| expand(path, home)).collect(),
             default_identities: ssh_dir,
             agent,
-            methods: Method::PREFERRED.to_vec(),
             password: password_source(opts, environment, home)?,
             verbose: opts.verbose > 0,
         })
@@ -214,19 +224,17 @@ impl Settings {
 }
 
 /// How the command line says that hosts are reached.
-fn proxy(opts: &Opts) -> Option<Proxy> {
+fn proxy(opts: &Opts) -> Option<Via> {
     if let Some(via) = opts.jump.as_ref().or(opts.proxy_command.as_ref()) {
-        return via.0.clone();
+        return Some(via.clone());
     }
     let hop = opts.proxy_host.as_ref()?;
-    Some(Proxy::Jump(
-        [Hop {
-            user: opts.proxy_user.clone().or_else(|| hop.user.clone()),
-            name: hop.name.clone(),
-            port: opts.proxy_port.or(hop.port),
-        }]
-        .into(),
-    ))
+    let hop = Hop {
+        user: opts.proxy_user.clone().or_else(|| hop.user.clone()),
+        name: hop.name.clone(),
+        port: opts.proxy_port.or(hop.port),
+    };
+    Some(Via(Some(Proxy::Jump([hop].into()))))
 }
 
 /// Where the password comes from: the options exclude each other, and each of them overrides the environment.
@@ -265,19 +273,20 @@ mod tests {
     #[test]
     fn the_command_line_beats_the_environment_beats_the_default() {
         let default = settings(&[], &[]).expect("defaults");
-        assert_eq!((default.pool_size, default.user.as_str()), (10, "me"));
-        assert_eq!(default.connect_timeout, Duration::from_secs(120));
+        assert_eq!((default.pool_size, default.user, default.login.as_str()), (10, None, "me"));
+        assert_eq!(default.connect_timeout, None);
         assert_eq!(default.command_timeout, None);
-        assert_eq!(default.host_key_check, HostKeyCheck::Strict);
-        assert_eq!(default.agent, None);
-        assert_eq!(default.known_hosts[0], Path::new("/home/me/.ssh/known_hosts"));
+        assert_eq!(default.host_key_check, None);
+        assert_eq!(default.agent, AgentChoice::Usual(None));
+        assert_eq!(default.known_hosts, [] as [PathBuf; 0]);
         let variables = [("PSSH_PAR", "7"), ("PSSH_USER", "ops"), ("PSSH_TIMEOUT", "60"), ("SSH_AUTH_SOCK", "/a")];
         let environment = settings(&[], &variables).expect("good variables");
-        assert_eq!((environment.pool_size, environment.user.as_str()), (7, "ops"));
+        assert_eq!((environment.pool_size, environment.user.as_deref()), (7, Some("ops")));
         assert_eq!(environment.command_timeout, Some(Duration::from_secs(60)));
-        assert_eq!(environment.agent.as_deref(), Some(Path::new("/a")));
+        assert_eq!(environment.agent, AgentChoice::Usual(Some("/a".into())));
         let both = settings(&["-p3", "-l", "root", "-t0", "--no-agent"], &variables).expect("good options");
-        assert_eq!((both.pool_size, both.user.as_str(), both.command_timeout, both.agent), (3, "root", None, None));
+        assert_eq!((both.pool_size, both.user.as_deref(), both.command_timeout), (3, Some("root"), None));
+        assert_eq!(both.agent, AgentChoice::Nobody);
     }
 
     #[test]
@@ -292,7 +301,6 @@ mod tests {
         let settings = settings(&["--identity=~/key", "--known-hosts", "kh"], &[]).expect("good options");
         assert_eq!(settings.identities, [Path::new("/home/me/key")]);
         assert_eq!(settings.known_hosts, [Path::new("kh")]);
-        assert!(settings.global_known_hosts.is_empty());
     }
 
     #[test]
@@ -302,9 +310,8 @@ mod tests {
         assert!(jump.is_some());
         assert_eq!(jump, proxy(&["--proxy-host", "bastion", "--proxy-port", "2222", "--proxy-user", "me"]));
         assert_eq!(jump, proxy(&["--proxy-host", "me@bastion:2222"]));
-        assert_eq!(proxy(&["-J", "none"]), None);
-        let user = |args: &[&str]| settings(args, &[]).expect("good options").proxy_user;
-        assert_eq!(user(&["-l", "root", "-J", "bastion"]), "me", "-l is for the hosts");
+        assert_eq!(proxy(&["-J", "none"]), Some(Via(None)));
+        assert_eq!(proxy(&[]), None);
     }
 
     #[test]

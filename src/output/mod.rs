@@ -25,3 +25,19 @@ pub fn raw_stderr(text: &str) {
     // With standard error closed there is nobody to tell.
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
+
+/// A line of our own, harmless but for its tabs, with its newline.
+pub fn sanitize_line(line: &str) -> String {
+    let cells: Vec<_> = line.split('\t').map(sanitize).collect();
+    cells.join("\t") + "\n"
+}
+
+/// Writes our own text to standard output as it is.
+///
+/// # Errors
+/// It cannot be written.
+pub fn raw_stdout(text: &str) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}

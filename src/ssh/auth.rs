@@ -4,8 +4,8 @@
 //! With a password at hand it is asked first, as by ssh(1): refused keys count as attempts, and with a few of them in an agent
 //! the server would give up before it is the password's turn.
 
-use super::Host;
 use super::ffi::{self, PasswordAnswer, PublicKeyAnswer};
+use super::host::Host;
 use super::keyboard::{Conversation, Silence};
 use super::session::{Credentials, Driver, Stop, Trust, dropped};
 use super::wait::Watch;

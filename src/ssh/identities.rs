@@ -65,10 +65,14 @@ pub struct IdentityError {
 pub struct Sources<'a> {
     /// The agent to ask, if any.
     pub agent: Option<&'a Path>,
-    /// Private key files that the user named. If there are any, the default ones are not tried.
+    /// Private key files that the user named; each has to be usable.
     pub files: &'a [PathBuf],
-    /// The directory of the default identities, usually `~/.ssh`.
+    /// Private key files that ssh_config has (IdentityFile). One that cannot be used is passed over.
+    pub configured: &'a [PathBuf],
+    /// The directory of the default identities, usually `~/.ssh`, where they are to be tried.
     pub default_dir: Option<&'a Path>,
+    /// Whether the agent's keys are used only for files among the others (IdentitiesOnly).
+    pub only: bool,
     /// What may open encrypted keys.
     pub password: Option<&'a Secret>,
     /// Where the passphrases of the named ones are asked for.
@@ -106,27 +110,21 @@ impl Identities {
             }
         }
         if let Some(agent) = &agent {
+            held = found.add_held(sources.configured, agent, held);
+        }
+        if let Some(agent) = &agent
+            && !sources.only
+        {
             for AgentKey { public_key, comment } in held {
                 let signer = Signer::Agent { agent: Arc::clone(agent), key: public_key.clone() };
                 found.add(Identity { public_key, name: comment, signer });
             }
         }
-        if sources.files.is_empty()
-            && let Some(dir) = sources.default_dir
-        {
+        sources.configured.iter().for_each(|path| found.add_default(path, sources.password));
+        if let Some(dir) = sources.default_dir {
             DEFAULT_IDENTITIES.iter().for_each(|name| found.add_default(&dir.join(name), sources.password));
         }
         Ok(found)
-    }
-
-    /// These, and after them those of `others` that are not among them.
-    pub fn followed_by(mut self, others: &Identities) -> Identities {
-        for identity in &others.list {
-            if !self.holds(&identity.public_key) {
-                self.list.push(Arc::clone(identity));
-            }
-        }
-        self
     }
 
     /// The identities in the order in which they are offered.
@@ -137,6 +135,19 @@ impl Identities {
     /// What could not be used, and why, a line each.
     pub fn unusable(&self) -> &[String] {
         &self.unusable
+    }
+
+    /// Adds those of the files whose key the agent holds; gives the agent's other keys.
+    fn add_held(&mut self, files: &[PathBuf], agent: &Arc<Agent>, mut held: Vec<AgentKey>) -> Vec<AgentKey> {
+        for path in files {
+            let Ok(loaded) = keys::load(path) else { continue };
+            let Some(place) = held.iter().position(|key| Some(&key.public_key) == loaded.public_key()) else {
+                continue;
+            };
+            let key = held.remove(place).public_key;
+            self.add_file(path, key.clone(), &Signer::Agent { agent: Arc::clone(agent), key });
+        }
+        held
     }
 
     fn list_agent(&mut self, agent: Agent, cancel: &Cancel) -> (Option<Arc<Agent>>, Vec<AgentKey>) {

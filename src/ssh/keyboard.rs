@@ -7,8 +7,8 @@ use std::os::fd::BorrowedFd;
 
 use rustix::net::{Shutdown, shutdown};
 
-use super::Host;
 use super::ffi::{Answerer, Question};
+use super::host::Host;
 use super::wait::Watch;
 use crate::event::Outcome;
 use crate::secret::Secret;

@@ -2,8 +2,10 @@
 
 mod agent;
 mod auth;
+pub mod config;
 mod exec;
 mod ffi;
+mod host;
 mod identities;
 mod keyboard;
 mod keys;
@@ -20,18 +22,16 @@ pub use ffi::is_ignored;
 pub use identities::IdentityError;
 pub use wait::Patience;
 
-use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use self::exec::{Command, Keepalive};
-use self::identities::{Identities, Sources};
-use self::known_hosts::KnownHosts;
+use self::config::ConfigError;
+use self::exec::Command;
+use self::host::{Directory, Explained, Host};
 use self::proxy_command::ProxyCommand;
-use self::session::{Credentials, Session};
+use self::session::Session;
 use self::tunnel::{Plan, Proxies, Through, Way};
 use self::wait::Watch;
 use crate::cancel::Cancel;
@@ -42,56 +42,18 @@ use crate::pool::Attempt;
 use crate::proxy::Proxy;
 use crate::queue::{Route, Task};
 use crate::secret::SecretError;
-use crate::settings::{Method, Settings};
+use crate::settings::Settings;
 use crate::terminal::Terminal;
 
 /// The port of SSH (RFC 4253 section 4.1).
 const DEFAULT_PORT: u16 = 22;
 
-/// A host that has vanished in mid-command is found out within two minutes. ssh(1) asks for no sign of life by default, and
-/// waits as long as TCP does: for ever, if nothing is to be sent.
-const KEEPALIVE: Keepalive = Keepalive { interval: Duration::from_secs(30), count: 3 };
-
-/// Where and how to connect.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Host {
-    /// The name under which its host key is known.
-    pub name: String,
-    /// The port.
-    pub port: u16,
-    /// The login name.
-    pub user: String,
-    /// The methods of authentication that are tried, in this order.
-    pub methods: Vec<Method>,
-}
-
-impl Host {
-    /// The host of `job`: its entry, completed by the settings of the run.
-    fn of(job: &Job, settings: &Settings) -> Host {
-        Host {
-            name: job.spec.name.clone(),
-            port: job.spec.port.unwrap_or(DEFAULT_PORT),
-            user: job.spec.user.clone().unwrap_or_else(|| settings.user.clone()),
-            methods: settings.methods.clone(),
-        }
-    }
-}
-
-impl fmt::Display for Host {
-    /// `user@host[:port]`, the port if it is not the usual one.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Host { name, port, user, .. } = self;
-        match *port {
-            DEFAULT_PORT => write!(f, "{user}@{name}"),
-            port if name.contains(':') => write!(f, "{user}@[{name}]:{port}"),
-            port => write!(f, "{user}@{name}:{port}"),
-        }
-    }
-}
-
 /// Why nothing can be connected to.
 #[derive(Debug, thiserror::Error)]
 pub enum Unprepared {
+    /// ssh_config or an option for it is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The password cannot be had.
     #[error(transparent)]
     Password(#[from] SecretError),
@@ -103,10 +65,12 @@ pub enum Unprepared {
     System(#[from] std::io::Error),
 }
 
-/// Runs jobs, and holds what they share: known host keys and identities, read once.
+/// Runs jobs, and holds what they share.
 pub struct Runner {
-    settings: Settings,
-    credentials: Arc<Credentials>,
+    settings: Arc<Settings>,
+    directory: Arc<Directory>,
+    /// The host of each job, by its number.
+    hosts: Vec<Host>,
     proxies: Proxies,
 }
 
@@ -129,51 +93,47 @@ impl Path {
 }
 
 impl Runner {
-    /// Gets the password and reads known_hosts and the identities: whatever a user has to be asked for all hosts is asked
-    /// here.
+    /// Gets the password, reads ssh_config, known_hosts and the keys, and completes every job's host: whatever can be wrong
+    /// is found, and whatever a user has to be asked for all hosts is asked, before the first connection.
     ///
     /// # Errors
-    /// There is no password where one is wanted, or a private key that the user named cannot be used.
-    pub fn new(settings: Settings, cancel: &Cancel) -> Result<Runner, Unprepared> {
+    /// There is no password where one is wanted, ssh_config is wrong, or a private key that the user named cannot be used.
+    pub fn new(settings: Settings, jobs: &mut [Job], cancel: &Cancel) -> Result<Runner, Unprepared> {
+        let settings = Arc::new(settings);
         let terminal = Arc::new(Terminal::new()?);
         let password = settings.password.as_ref().map(|source| source.read(&terminal, cancel)).transpose()?;
-        let password = password.map(Arc::new);
-        let gather = |files: &[PathBuf]| {
-            let sources = Sources {
-                agent: settings.agent.as_deref(),
-                files,
-                default_dir: settings.default_identities.as_deref(),
-                password: password.as_deref(),
-                terminal: &terminal,
-            };
-            Identities::gather(&sources, cancel)
-        };
-        let identities = Arc::new(gather(&settings.identities)?);
-        let proxy_identities = match &settings.proxy_identity {
-            None => Arc::clone(&identities),
-            Some(file) => Arc::new(gather(std::slice::from_ref(file))?.followed_by(&identities)),
-        };
-        let known_hosts = Arc::new(KnownHosts::load(&settings.known_hosts, &settings.global_known_hosts));
-        let with = |identities| {
-            Arc::new(Credentials {
-                known_hosts: Arc::clone(&known_hosts),
-                host_key_check: settings.host_key_check,
-                identities,
-                password: password.clone(),
-                terminal: Arc::clone(&terminal),
-            })
-        };
-        let (credentials, proxy_credentials) = (with(identities), with(proxy_identities));
+        let directory = Directory::new(Arc::clone(&settings), password.map(Arc::new), terminal, cancel)?;
+        let mut hosts = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let host = directory.host(&job.spec)?;
+            job.address.clone_from(&host.name);
+            job.proxy.clone_from(&host.proxy);
+            if let Some(Proxy::Jump(hops)) = &host.proxy {
+                hops.iter().try_for_each(|hop| directory.hop(hop).map(drop))?;
+            }
+            hosts.push(host);
+        }
+        let directory = Arc::new(directory);
         let proxies = Proxies::new(Plan {
-            credentials: proxy_credentials,
-            user: settings.proxy_user.clone(),
-            methods: settings.methods.clone(),
-            connect_timeout: settings.connect_timeout,
+            directory: Arc::clone(&directory),
             connections: settings.proxy_connections,
             window: settings.window(),
             cancel: cancel.clone(),
         });
-        Ok(Runner { settings, credentials, proxies })
+        Ok(Runner { settings, directory, hosts, proxies })
+    }
+
+    /// Every effective setting of a job's host in the keywords of `ssh -G`, each with its origin.
+    ///
+    /// # Errors
+    /// ssh_config is wrong about it.
+    pub fn explain(&self, job: &Job) -> Result<Vec<Explained>, Unprepared> {
+        self.directory.explain(&job.spec)
+    }
+
+    /// The longest time that any host has for connecting; looking up its name may take as long.
+    pub fn longest_connect(&self) -> Duration {
+        self.hosts.iter().map(|host| host.connect_timeout).max().unwrap_or_default()
     }
 
     /// Ends what jobs have shared, once all have ended.
@@ -183,8 +143,7 @@ impl Runner {
 
     /// What of the inputs could not be used, a line each, for `-v`.
     pub fn notes(&self) -> Vec<String> {
-        let identities = self.credentials.identities.unusable().iter().cloned();
-        identities.chain(self.credentials.known_hosts.notes().iter().map(ToString::to_string)).collect()
+        self.directory.notes()
     }
 
     /// Makes one attempt at a job.
@@ -197,9 +156,9 @@ impl Runner {
                 send(EventKind::Note(text()));
             }
         };
-        let host = Host::of(job, &self.settings);
-        let mut watch = Watch::new(cancel, self.settings.connect_timeout);
-        let (mut path, connected) = self.connect(job, task, &host, events, &mut watch, &mut note);
+        let host = &self.hosts[job.number];
+        let mut watch = Watch::new(cancel, host.connect_timeout);
+        let (mut path, connected) = self.connect(job, task, host, events, &mut watch, &mut note);
         let mut session = match connected {
             Ok(session) => session,
             Err(outcome) => return Attempt::NotSent(path.explain(outcome)),
@@ -210,7 +169,7 @@ impl Runner {
             bytes: &job.command,
             timeout: self.settings.command_timeout,
             silence: self.settings.silence_timeout,
-            keepalive: KEEPALIVE,
+            keepalive: host.keepalive,
             window: self.settings.window(),
         };
         let outcome = exec::run(&mut session, &command, events, &mut watch);
@@ -228,17 +187,18 @@ impl Runner {
         watch: &mut Watch<'_>,
         note: &mut dyn FnMut(&dyn Fn() -> String),
     ) -> (Path, Result<Session, Outcome>) {
-        match (&job.proxy, &task.route) {
+        match (&host.proxy, &task.route) {
             (Some(Proxy::Jump(hops)), _) => {
-                let Some(jump_host) = self.proxies.reach(hops) else {
-                    return (Path::Direct, Err(HostError::Connect { tried: Vec::new() }.into()));
+                let jump_host = match self.proxies.reach(hops) {
+                    Ok(jump_host) => jump_host,
+                    Err(outcome) => return (Path::Direct, Err(outcome)),
                 };
                 let way = jump_host.connect(host, task.attempt, watch);
                 jump_host.take_notes().iter().for_each(|text| note(&|| text.clone()));
                 match way {
                     Ok(Way { socket, through }) => {
                         note(&|| format!("connected through {jump_host}"));
-                        let made = Session::over(Arc::new(socket), host, &self.credentials, watch, note);
+                        let made = Session::over(Arc::new(socket), host, watch, note);
                         (Path::Through(through), made)
                     }
                     Err(outcome) => (Path::Direct, Err(outcome)),
@@ -250,15 +210,13 @@ impl Runner {
                 match ProxyCommand::start(&text, news) {
                     Ok((command, socket)) => {
                         note(&|| format!("connected by {text}"));
-                        let made = Session::over(Arc::new(socket), host, &self.credentials, watch, note);
+                        let made = Session::over(Arc::new(socket), host, watch, note);
                         (Path::Command(command), made)
                     }
                     Err(outcome) => (Path::Direct, Err(outcome)),
                 }
             }
-            (None, Route::Direct(addresses)) => {
-                (Path::Direct, Session::connect(host, addresses, &self.credentials, watch, note))
-            }
+            (None, Route::Direct(addresses)) => (Path::Direct, Session::connect(host, addresses, watch, note)),
             (None, Route::Proxied | Route::Unresolved) => {
                 (Path::Direct, Err(HostError::Connect { tried: Vec::new() }.into()))
             }

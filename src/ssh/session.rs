@@ -10,12 +10,14 @@ use rustix::event::PollFlags;
 use ssh2::{BlockDirections, DisconnectCode, Error, ErrorCode, MethodType};
 
 use super::auth;
+use super::config::NoAlgorithm;
 use super::ffi::{self, Link};
+use super::host::{Algorithms, Host};
 use super::identities::Identities;
 use super::known_hosts::{Entries, KnownHosts, Place, RememberError, Remembered, Verdict, fingerprint};
+use super::tcp;
 use super::wait::{Watch, poll_with};
 use super::wire::key_type;
-use super::{Host, tcp};
 use crate::error::{HostError, HostKeyError};
 use crate::event::{Outcome, Phase};
 use crate::secret::Secret;
@@ -143,14 +145,13 @@ impl Session {
     pub fn connect(
         host: &Host,
         addresses: &[IpAddr],
-        credentials: &Credentials,
         watch: &mut Watch<'_>,
         note: &mut dyn FnMut(&dyn Fn() -> String),
     ) -> Result<Session, Outcome> {
         watch.expect(Phase::Connect, "no TCP connection");
-        let (socket, address) = tcp::connect_any(addresses, host.port, watch)?;
+        let (socket, address) = tcp::connect_any(addresses, host, watch)?;
         note(&|| format!("connected to {address}"));
-        Session::over(Arc::new(socket), host, credentials, watch, note)
+        Session::over(Arc::new(socket), host, watch, note)
     }
 
     /// Makes a session of a connected, non-blocking stream socket: the end of a TCP connection or of a tunnel.
@@ -160,10 +161,10 @@ impl Session {
     pub fn over(
         socket: Arc<OwnedFd>,
         host: &Host,
-        credentials: &Credentials,
         watch: &mut Watch<'_>,
         note: &mut dyn FnMut(&dyn Fn() -> String),
     ) -> Result<Session, Outcome> {
+        let credentials = &*host.credentials;
         let mut session = ssh2::Session::new().map_err(|error| HostError::Local {
             doing: "making an SSH session",
             detail: error.message().to_owned(),
@@ -172,8 +173,8 @@ impl Session {
         session.set_blocking(false);
         session.set_tcp_stream(Arc::clone(&socket));
         let mut made = Session { link: None, session, socket };
-        let known = credentials.known_hosts.lookup(&host.name, host.port);
-        made.handshake(&known, watch)?;
+        let known = credentials.known_hosts.lookup(&host.key_name.0, host.key_name.1);
+        made.handshake(host, &known, watch)?;
         note(&|| format!("server says {}", banner(&made.session).unwrap_or("nothing")));
         let trust = made.check_host_key(host, &known, credentials, note)?;
         watch.expect(Phase::Auth, "not authenticated");
@@ -183,19 +184,48 @@ impl Session {
         Ok(made)
     }
 
-    fn handshake(&mut self, known: &Entries, watch: &mut Watch<'_>) -> Result<(), Outcome> {
-        let preference = host_key_preference(&known.key_types());
-        self.session.method_pref(MethodType::HostKey, &preference).map_err(|error| HostError::Local {
-            doing: "choosing host key algorithms",
-            detail: error.message().to_owned(),
-            hint: None,
-        })?;
+    fn handshake(&mut self, host: &Host, known: &Entries, watch: &mut Watch<'_>) -> Result<(), Outcome> {
+        self.prefer(host, known)?;
         watch.expect(Phase::Connect, "no SSH handshake");
         match self.driver().drive(watch, ssh2::Session::handshake) {
             Ok(()) => Ok(()),
             Err(Stop::Job(outcome)) => Err(self.name_silence(outcome)),
             Err(Stop::Ssh(error)) => Err(handshake_failed(&self.session, &error).into()),
         }
+    }
+
+    /// Chooses what is asked for in the key exchange.
+    fn prefer(&self, host: &Host, known: &Entries) -> Result<(), Outcome> {
+        let Algorithms { host_key, key_exchange, ciphers, macs, compression } = &host.algorithms;
+        let host_keys = match host_key {
+            None => Ok(host_key_preference(&known.key_types())),
+            Some(list) => list.apply(&HOST_KEY_ALGORITHMS, &HOST_KEY_ALGORITHMS).map(|names| names.join(",")),
+        };
+        let mut chosen = vec![(MethodType::HostKey, host_keys)];
+        let mut add = |methods: &[MethodType], apply: &dyn Fn(&[&str]) -> Result<String, NoAlgorithm>| {
+            for method in methods {
+                let all = self.session.supported_algs(*method).unwrap_or_default();
+                chosen.push((*method, apply(&all)));
+            }
+        };
+        if let Some(list) = key_exchange {
+            add(&[MethodType::Kex], &|all| list.apply(all, all).map(|names| names.join(",")));
+        }
+        if let Some(list) = ciphers {
+            add(&[MethodType::CryptCs, MethodType::CryptSc], &|all| list.apply(all, all).map(|names| names.join(",")));
+        }
+        if let Some(list) = macs {
+            add(&[MethodType::MacCs, MethodType::MacSc], &|all| list.apply(all, all).map(|names| names.join(",")));
+        }
+        for (method, names) in chosen {
+            let failed = |detail: String| HostError::Local { doing: "choosing algorithms", detail, hint: None };
+            let names = names.map_err(|error| failed(error.to_string()))?;
+            self.session.method_pref(method, &names).map_err(|error| failed(error.message().to_owned()))?;
+        }
+        if *compression {
+            self.session.set_compress(true);
+        }
+        Ok(())
     }
 
     /// Tells a server that never said a word from one that stopped in the middle of the handshake.
@@ -325,7 +355,8 @@ impl fmt::Display for Offer<'_> {
 impl Offer<'_> {
     /// The outcome of a job whose host key is not accepted.
     fn refused(&self, verdict: Verdict) -> Outcome {
-        let name = known_hosts_name(&self.host.name, self.host.port);
+        let (name, port) = &self.host.key_name;
+        let name = known_hosts_name(name, *port);
         let offered = self.to_string();
         let position = |place: &Place| (place.file.to_path_buf(), place.line);
         let error = match verdict {
@@ -352,7 +383,7 @@ fn accept_new(
     known_hosts: &KnownHosts,
     note: &mut dyn FnMut(&dyn Fn() -> String),
 ) -> Result<(), Outcome> {
-    match known_hosts.remember(&offer.host.name, offer.host.port, offer.key) {
+    match known_hosts.remember(&offer.host.key_name.0, offer.host.key_name.1, offer.key) {
         Ok(Remembered::Added(place)) => note(&|| format!("host key {offer} is new, added to {place}")),
         Ok(Remembered::Already(Verdict::Known(place))) => note(&|| format!("host key {offer} is known from {place}")),
         Ok(Remembered::Already(verdict)) => return Err(offer.refused(verdict)),

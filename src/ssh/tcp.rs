@@ -8,6 +8,8 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
 
+use super::config::AddressFamily as AddressFamilyChoice;
+use super::host::Host;
 use super::wait::{MAX_FDS, Watch};
 use crate::error::{HostError, reason};
 use crate::event::Outcome;
@@ -26,8 +28,14 @@ struct Attempt {
 ///
 /// # Errors
 /// The outcome of the job: every address failed, or the job was over before.
-pub fn connect_any(addresses: &[IpAddr], port: u16, watch: &Watch<'_>) -> Result<(OwnedFd, SocketAddr), Outcome> {
-    let mut waiting = addresses.iter().take(MAX_FDS).map(|ip| SocketAddr::new(*ip, port));
+pub fn connect_any(addresses: &[IpAddr], host: &Host, watch: &Watch<'_>) -> Result<(OwnedFd, SocketAddr), Outcome> {
+    let wanted = |ip: &&IpAddr| match host.family {
+        AddressFamilyChoice::Any => true,
+        AddressFamilyChoice::Inet => ip.is_ipv4(),
+        AddressFamilyChoice::Inet6 => ip.is_ipv6(),
+    };
+    let usable: Vec<&IpAddr> = addresses.iter().filter(wanted).take(MAX_FDS).collect();
+    let mut waiting = usable.into_iter().map(|ip| SocketAddr::new(*ip, host.port));
     let mut pending: Vec<Attempt> = Vec::new();
     let mut failed: Vec<(SocketAddr, String)> = Vec::new();
     let mut next_at = Instant::now();

@@ -18,16 +18,16 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, bounded};
 
+use super::DEFAULT_PORT;
+use super::host::{Directory, Host};
 use super::pump::Pump;
-use super::session::{Credentials, Session};
+use super::session::Session;
 use super::wait::Watch;
-use super::{DEFAULT_PORT, Host};
 use crate::cancel::Cancel;
 use crate::error::{HostError, ProxyError};
 use crate::event::{Outcome, Phase};
 use crate::proxy::Hop;
 use crate::resolve;
-use crate::settings::Method;
 
 /// Bytes of stack of a thread that serves a connection, as of a worker.
 const STACK: usize = 512 * 1024;
@@ -48,14 +48,8 @@ const HEAD_START: Duration = Duration::from_millis(50);
 
 /// What all connections to jump hosts need to know.
 pub struct Plan {
-    /// What to log in with.
-    pub credentials: Arc<Credentials>,
-    /// The login name for hops that have none.
-    pub user: String,
-    /// The methods of authentication that are tried, in this order.
-    pub methods: Vec<Method>,
-    /// How long a login may take.
-    pub connect_timeout: Duration,
+    /// Knows the jump hosts.
+    pub directory: Arc<Directory>,
     /// How many connections there may be to one jump host.
     pub connections: usize,
     /// Bytes that may be on the way to us on each channel.
@@ -67,7 +61,7 @@ pub struct Plan {
 /// All jump hosts of a run.
 pub struct Proxies {
     plan: Arc<Plan>,
-    hosts: Mutex<HashMap<Vec<Host>, Arc<JumpHost>>>,
+    hosts: Mutex<HashMap<Vec<Hop>, Arc<JumpHost>>>,
 }
 
 impl Proxies {
@@ -77,21 +71,27 @@ impl Proxies {
     }
 
     /// The last host of a chain of `hops`. Chains that begin alike share those connections.
-    pub fn reach(&self, hops: &[Hop]) -> Option<Arc<JumpHost>> {
+    ///
+    /// # Errors
+    /// The outcome of the job: ssh_config is wrong about a hop.
+    pub fn reach(&self, hops: &[Hop]) -> Result<Arc<JumpHost>, Outcome> {
+        let failed = |detail: String| HostError::Local { doing: "looking for the jump host", detail, hint: None };
         let mut known = lock(&self.hosts);
-        let mut chain: Vec<Host> = Vec::with_capacity(hops.len());
         let mut last = None;
-        for hop in hops {
-            chain.push(Host {
-                name: hop.name.clone(),
-                port: hop.port.unwrap_or(DEFAULT_PORT),
-                user: hop.user.clone().unwrap_or_else(|| self.plan.user.clone()),
-                methods: self.plan.methods.clone(),
-            });
-            let host = known.entry(chain.clone()).or_insert_with(|| Arc::new(JumpHost::new(&chain, last, &self.plan)));
-            last = Some(Arc::clone(host));
+        for length in 1..=hops.len() {
+            let chain = &hops[..length];
+            let jump_host = match known.get(chain) {
+                Some(jump_host) => Arc::clone(jump_host),
+                None => {
+                    let host = self.plan.directory.hop(&hops[length - 1]).map_err(|error| failed(error.to_string()))?;
+                    let jump_host = Arc::new(JumpHost::new(host, last, &self.plan));
+                    known.insert(chain.to_vec(), Arc::clone(&jump_host));
+                    jump_host
+                }
+            };
+            last = Some(jump_host);
         }
-        last
+        last.ok_or_else(|| failed("no jump host is named".to_owned()).into())
     }
 
     /// Ends all connections: no job needs them any more. Waits a moment for them to say goodbye.
@@ -113,7 +113,7 @@ impl Drop for Proxies {
 
 /// A host that connects to others for us.
 pub struct JumpHost {
-    host: Host,
+    host: Arc<Host>,
     /// Through which it is reached, if not directly.
     before: Option<Arc<JumpHost>>,
     plan: Arc<Plan>,
@@ -248,13 +248,7 @@ impl Through {
 }
 
 impl JumpHost {
-    fn new(chain: &[Host], before: Option<Arc<JumpHost>>, plan: &Arc<Plan>) -> JumpHost {
-        let host = chain.last().cloned().unwrap_or(Host {
-            name: String::new(),
-            port: DEFAULT_PORT,
-            user: String::new(),
-            methods: Vec::new(),
-        });
+    fn new(host: Arc<Host>, before: Option<Arc<JumpHost>>, plan: &Arc<Plan>) -> JumpHost {
         let (state, left) = (Mutex::default(), Condvar::new());
         JumpHost { host, before, plan: Arc::clone(plan), state, left, closed: AtomicBool::new(false) }
     }
@@ -451,7 +445,7 @@ impl JumpHost {
             return;
         };
         for _ in all..wanted.min(self.plan.connections) {
-            self.begin(state, now + self.plan.connect_timeout);
+            self.begin(state, now + self.host.connect_timeout);
         }
         state.growth = Some(now + PATIENCE);
     }
@@ -474,19 +468,18 @@ impl JumpHost {
 
     /// Connects and authenticates, as to any host.
     fn log_in(&self, watch: &mut Watch<'_>) -> Result<Session, Outcome> {
-        let host = &self.host;
+        let host = &*self.host;
         let mut note = |text: &dyn Fn() -> String| self.note(&text());
-        let credentials = &self.plan.credentials;
         let Some(before) = &self.before else {
             let addresses = resolve::lookup_within(&host.name, watch.deadline(), watch.cancel());
             watch.check()?;
             let addresses =
                 addresses.map_err(|reason| Outcome::from(HostError::Dns { name: host.name.clone(), reason }))?;
-            return Session::connect(host, &addresses, credentials, watch, &mut note);
+            return Session::connect(host, &addresses, watch, &mut note);
         };
         let attempt = 1 + lock(&self.state).failure.as_ref().map_or(0, |failure| failure.count);
         let Way { socket, through } = before.connect(host, attempt, watch)?;
-        Session::over(Arc::new(socket), host, credentials, watch, &mut note).map_err(|outcome| through.explain(outcome))
+        Session::over(Arc::new(socket), host, watch, &mut note).map_err(|outcome| through.explain(outcome))
     }
 
     fn login_failed(&self, state: &mut State, outcome: Outcome) {
@@ -512,7 +505,7 @@ impl JumpHost {
             if opened == 0 {
                 state.fail_all(&ProxyError::Ended);
             } else {
-                self.begin(&mut state, Instant::now() + self.plan.connect_timeout);
+                self.begin(&mut state, Instant::now() + self.host.connect_timeout);
             }
         }
         self.left.notify_all();
@@ -535,7 +528,7 @@ impl JumpHost {
 impl fmt::Display for JumpHost {
     /// Its name, and its port if that is not 22.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Host { name, port, .. } = &self.host;
+        let Host { name, port, .. } = &*self.host;
         match *port {
             DEFAULT_PORT => f.write_str(name),
             port if name.contains(':') => write!(f, "[{name}]:{port}"),
@@ -571,7 +564,7 @@ impl Login {
     fn run(mut self, deadline: Instant) {
         let host = Arc::clone(&self.host);
         let begun = Instant::now();
-        let limit = host.plan.connect_timeout;
+        let limit = host.host.connect_timeout;
         let deadline = deadline.checked_sub(HEAD_START.min(limit / 20)).unwrap_or(deadline);
         let mut watch = Watch::until(&host.plan.cancel, deadline, limit);
         let made = host.log_in(&mut watch).and_then(|session| match wakers() {

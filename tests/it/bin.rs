@@ -83,9 +83,11 @@ impl Env {
         path
     }
 
-    /// A run of pssh in this home.
+    /// A run of pssh in this home. Unless the home has an ssh_config of its own, there is none: the machine's is not the
+    /// tests' business.
     pub(crate) fn pssh(&self) -> Pssh {
-        Pssh::new(self)
+        let pssh = Pssh::new(self);
+        if self.ssh_dir().join("config").exists() { pssh } else { pssh.args(["-F", "none"]) }
     }
 }
 

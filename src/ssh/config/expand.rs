@@ -1,0 +1,175 @@
+//! Tokens, variables and home directories in values (ssh_config(5), "TOKENS" and "ENVIRONMENT VARIABLES").
+
+use std::fmt::Write;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use openssl::sha::sha1;
+
+use super::Local;
+use super::values::AddressFamily;
+
+/// What the tokens stand for.
+pub(super) struct Tokens<'a> {
+    pub(super) local: &'a Local,
+    /// `%n`: as it was typed.
+    pub(super) name: &'a str,
+    /// `%h`: where the connection goes.
+    pub(super) host: &'a str,
+    /// `%k`: under which its key is known.
+    pub(super) key_alias: &'a str,
+    /// `%p`.
+    pub(super) port: u16,
+    /// `%r`: on the remote side.
+    pub(super) user: &'a str,
+}
+
+impl Tokens<'_> {
+    /// `~`, tokens and variables, as in names of files.
+    pub(super) fn path(&self, text: &str) -> Result<String, String> {
+        replace(&home(text, self.local)?, Some(&|token| self.any(token)), Some(self.local))
+    }
+
+    /// Tokens alone, those that ProxyCommand and ProxyJump have.
+    pub(super) fn proxy(&self, text: &str) -> Result<String, String> {
+        let token = |token| if "hknpr".contains(token) { self.any(token) } else { None };
+        replace(text, Some(&token), None)
+    }
+
+    fn any(&self, token: char) -> Option<String> {
+        let short_name = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+        Some(match token {
+            'C' => self.connection(),
+            'L' => short_name(&self.local.host_name),
+            'd' => self.local.home.clone(),
+            'h' => self.host.to_owned(),
+            'i' => self.local.uid.to_string(),
+            'k' => self.key_alias.to_owned(),
+            'l' => self.local.host_name.clone(),
+            'n' => self.name.to_owned(),
+            'p' => self.port.to_string(),
+            'r' => self.user.to_owned(),
+            'u' => self.local.user.clone(),
+            _ => return None,
+        })
+    }
+
+    /// The hash of `%l%h%p%r` (`ssh_connection_hash` in readconf.c).
+    fn connection(&self) -> String {
+        let text = format!("{}{}{}{}", self.local.host_name, self.host, self.port, self.user);
+        sha1(text.as_bytes()).iter().fold(String::with_capacity(40), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+    }
+}
+
+/// HostName has only `%h`: the name as it was typed.
+pub(super) fn host_name(text: &str, name: &str) -> Result<String, String> {
+    replace(text, Some(&|token| (token == 'h').then(|| name.to_owned())), None)
+}
+
+/// `${NAME}` alone.
+pub(super) fn variables(text: &str, local: &Local) -> Result<String, String> {
+    replace(text, None, Some(local))
+}
+
+type Token<'a> = &'a dyn Fn(char) -> Option<String>;
+
+/// `vdollar_percent_expand` in misc.c.
+fn replace(text: &str, token: Option<Token<'_>>, variables: Option<&Local>) -> Result<String, String> {
+    let mut expanded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(['%', '$']) {
+        expanded.push_str(&rest[..start]);
+        rest = &rest[start..];
+        let taken = if let Some((local, after)) = variables.zip(rest.strip_prefix("${")) {
+            let Some((name, _)) = after.split_once('}') else { return Err(format!("{text:?} lacks a }}")) };
+            let value = (local.variable)(name).filter(|_| !name.is_empty());
+            expanded.push_str(&value.ok_or_else(|| format!("the variable {name:?} is not set"))?);
+            name.len() + 3
+        } else if let Some((token, after)) = token.zip(rest.strip_prefix('%')) {
+            let Some(char) = after.chars().next() else { return Err(format!("{text:?} ends in a single %")) };
+            let value = if char == '%' { Some("%".to_owned()) } else { token(char) };
+            expanded.push_str(&value.ok_or_else(|| format!("%{char} is not a token here"))?);
+            1 + char.len_utf8()
+        } else {
+            expanded.push_str(&rest[..1]);
+            1
+        };
+        rest = &rest[taken..];
+    }
+    expanded.push_str(rest);
+    Ok(expanded)
+}
+
+/// `~` and `~user` at the start (`tilde_expand` in misc.c). The home directory is that of the password database.
+pub(super) fn home(text: &str, local: &Local) -> Result<String, String> {
+    let Some(after) = text.strip_prefix('~') else { return Ok(text.to_owned()) };
+    let (user, path) = after.split_once('/').unwrap_or((after, ""));
+    let home = match user {
+        "" => local.home.clone(),
+        _ => (local.home_of)(user).ok_or_else(|| format!("there is no user {user:?}"))?,
+    };
+    let slash = if home.ends_with('/') { "" } else { "/" };
+    Ok(format!("{home}{slash}{}", path.trim_start_matches('/')))
+}
+
+/// The host to connect to: a name in lower case, an address in its usual form (`main` in ssh.c).
+pub(super) fn canonical_host(host: &str, family: AddressFamily) -> String {
+    let address = address(host, family);
+    match address {
+        Some(address) if address.eq_ignore_ascii_case(host) => host.to_owned(),
+        Some(address) => address,
+        None if looks_like_address(host) => host.to_owned(),
+        None => host.to_ascii_lowercase(),
+    }
+}
+
+fn looks_like_address(host: &str) -> bool {
+    host.contains(['%', ':']) || host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+}
+
+/// The address as getnameinfo(3) prints it, if `host` is one for getaddrinfo(3).
+fn address(host: &str, family: AddressFamily) -> Option<String> {
+    let (text, zone) = host.find('%').map_or((host, ""), |at| host.split_at(at));
+    if let Ok(address) = text.parse::<Ipv6Addr>() {
+        return (family != AddressFamily::Inet).then(|| format!("{}{zone}", shown(&address)));
+    }
+    let address = ipv4(host)?;
+    (family != AddressFamily::Inet6).then(|| address.to_string())
+}
+
+/// glibc writes the last four bytes of `::/96` as IPv4; std does not.
+fn shown(address: &Ipv6Addr) -> String {
+    match address.segments() {
+        [0, 0, 0, 0, 0, 0, high, low] if high != 0 => {
+            let [[a, b], [c, d]] = [high, low].map(u16::to_be_bytes);
+            format!("::{a}.{b}.{c}.{d}")
+        }
+        _ => address.to_string(),
+    }
+}
+
+/// One to four numbers, decimal, octal or hexadecimal; the last fills what is left (inet_aton(3)).
+fn ipv4(text: &str) -> Option<Ipv4Addr> {
+    let numbers: Vec<u32> = text
+        .split('.')
+        .map(|part| {
+            let hexadecimal = part.strip_prefix("0x").or_else(|| part.strip_prefix("0X"));
+            let (digits, radix) = match (hexadecimal, part.strip_prefix('0')) {
+                (Some(digits), _) => (digits, 16),
+                (None, Some("")) | (None, None) => (part, 10),
+                (None, Some(digits)) => (digits, 8),
+            };
+            let plain = digits.chars().all(|char| char.is_digit(radix));
+            plain.then(|| u32::from_str_radix(digits, radix).ok())?
+        })
+        .collect::<Option<_>>()?;
+    let (last, first) = numbers.split_last()?;
+    let bytes: Vec<u8> = first.iter().map(|number| u8::try_from(*number).ok()).collect::<Option<_>>()?;
+    let left = 4usize.checked_sub(bytes.len()).filter(|left| *left > 0)?;
+    let limit = 1u64 << (8 * left);
+    let mut address = last.to_be_bytes();
+    address[..bytes.len()].copy_from_slice(&bytes);
+    (u64::from(*last) < limit).then(|| address.into())
+}

@@ -1,0 +1,150 @@
+//! `ssh -G`, for what only ssh can tell.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::keywords::{self, Action};
+use super::{Config, ConfigError, Files, Origin, Query};
+
+/// How long ssh may take: it runs commands and looks names up.
+const PATIENCE: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_millis(2);
+
+/// The values of each keyword that ssh prints.
+pub(super) type Baseline = BTreeMap<String, Vec<String>>;
+
+/// What ssh says about a host, but for what it says without any configuration.
+pub(super) fn ask(
+    config: &Config,
+    query: &Query<'_>,
+    origin: &Origin,
+    construct: &'static str,
+) -> Result<Vec<Action>, ConfigError> {
+    let failed = |reason| ConfigError::Ssh { origin: origin.clone(), construct, reason };
+    if query.host.contains('@') || query.host.contains("://") {
+        return Err(failed(format!("{:?} is more than a name to it", query.host)));
+    }
+    let baseline = match config.baseline.get() {
+        Some(baseline) => baseline,
+        None => {
+            let mut command = Command::new(&config.sources.ssh);
+            command.args(["-G", "-F", "none", "--", "localhost"]);
+            let baseline = run(command).map_err(failed)?;
+            config.baseline.get_or_init(|| baseline)
+        }
+    };
+    let said = run(command(config, query).map_err(failed)?).map_err(failed)?;
+    let mut actions = Vec::new();
+    for (keyword, values) in &said {
+        if keyword != "hostname" && baseline.get(keyword) == Some(values) {
+            continue;
+        }
+        values.iter().try_for_each(|value| check(keyword, value)).map_err(failed)?;
+        let read = keywords::read_shown(keyword, values, &config.sources.local);
+        actions.extend(read.map_err(|wrong| failed(format!("it says {keyword} {values:?}: {}", wrong.reason)))?);
+    }
+    Ok(actions)
+}
+
+/// ssh prints several names of files on a line, without quotes.
+fn check(keyword: &str, value: &str) -> Result<(), String> {
+    let bad = match keyword {
+        "userknownhostsfile" | "globalknownhostsfile" => {
+            value.contains(' ') && !value.split(' ').all(|name| name.starts_with(['/', '~']))
+        }
+        "revokedhostkeys" => value.contains(' '),
+        _ => false,
+    };
+    if bad {
+        return Err(format!("it says {keyword} {value}, which may be one name or several"));
+    }
+    Ok(())
+}
+
+fn command(config: &Config, query: &Query<'_>) -> Result<Command, String> {
+    let mut command = Command::new(&config.sources.ssh);
+    // No -T: it would count as a RequestTTY.
+    command.arg("-G");
+    match &config.sources.files {
+        Files::Usual { .. } => {}
+        Files::None => {
+            command.args(["-F", "none"]);
+        }
+        Files::Only(path) => {
+            // A pipe has been read by now.
+            if !path.is_file() {
+                return Err(format!("{} can't be read again", path.display()));
+            }
+            command.arg("-F").arg(path);
+        }
+    }
+    if let Some(user) = &query.user {
+        command.arg("-l").arg(user);
+    }
+    if let Some(port) = query.port {
+        command.arg("-p").arg(port.to_string());
+    }
+    for option in query.options {
+        command.arg("-o").arg(&option.text);
+    }
+    command.arg("--").arg(query.host);
+    Ok(command)
+}
+
+/// What ssh prints, by keyword.
+fn run(mut command: Command) -> Result<Baseline, String> {
+    let program = command.get_program().to_owned();
+    // A group of its own, so that what it starts can be ended with it.
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let mut child = command
+        .spawn()
+        .map_err(|error| format!("{} can't be run: {}", program.display(), crate::error::reason(&error)))?;
+    let (output, complaint) = (gather(child.stdout.take()), gather(child.stderr.take()));
+    let status = wait(&mut child).map_err(|error| crate::error::reason(&error))?;
+    let Some(status) = status else { return Err(format!("it took more than {} s", PATIENCE.as_secs())) };
+    let text = |reader: JoinHandle<Vec<u8>>| reader.join().map(|text| String::from_utf8_lossy(&text).into_owned());
+    let (output, complaint) = (text(output).unwrap_or_default(), text(complaint).unwrap_or_default());
+    if !status.success() {
+        let lines: Vec<&str> = complaint.lines().map(str::trim_end).collect();
+        return Err(format!("it said {:?}", lines.join("; ")));
+    }
+    let mut said = Baseline::new();
+    for line in output.lines() {
+        let (keyword, value) = line.split_once(' ').unwrap_or((line, ""));
+        said.entry(keyword.to_ascii_lowercase()).or_default().push(value.to_owned());
+    }
+    Ok(said)
+}
+
+fn gather(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut text = Vec::new();
+        if let Some(mut pipe) = pipe {
+            let _ = pipe.read_to_end(&mut text);
+        }
+        text
+    })
+}
+
+/// Waits for the end; `None` if it took too long and was ended.
+fn wait(child: &mut Child) -> io::Result<Option<ExitStatus>> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if Instant::now() >= deadline {
+            let group = Pid::from_child(child);
+            let _ = kill_process_group(group, Signal::KILL);
+            child.wait()?;
+            return Ok(None);
+        }
+        thread::sleep(INTERVAL);
+    }
+}

@@ -1,0 +1,153 @@
+//! The files of a configuration: whether one may be trusted, and which ones an Include means.
+
+use std::ffi::OsStr;
+use std::fs::{self, Metadata};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Whether nobody but root and the user can have written the file (`read_config_file_depth` in readconf.c).
+///
+/// A group may write if the user is its only member, as in Debian's ssh: where the umask is 002 every file is like that.
+pub(super) fn trusted(file: &Metadata, uid: u32) -> bool {
+    (file.uid() == 0 || file.uid() == uid)
+        && file.mode() & 0o002 == 0
+        && (file.mode() & 0o020 == 0 || private(file.gid(), file.uid()).unwrap_or(false))
+}
+
+/// Whether `owner` is the only member of the group `gid`; `None` if the databases don't say.
+fn private(gid: u32, owner: u32) -> Option<bool> {
+    let users = fs::read_to_string("/etc/passwd").ok()?;
+    let groups = fs::read_to_string("/etc/group").ok()?;
+    let fields = |line: &'_ str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
+    let number = |fields: &[String], at: usize| fields.get(at).and_then(|field| field.parse::<u32>().ok());
+    let group = groups.lines().map(fields).find(|group| number(group, 2) == Some(gid))?;
+    let members: Vec<&str> = group.get(3)?.split(',').filter(|name| !name.is_empty()).collect();
+    let users: Vec<Vec<String>> = users.lines().map(fields).collect();
+    let owner_name = users.iter().find(|user| number(user, 2) == Some(owner))?.first()?;
+    let mut primary = users.iter().filter(|user| number(user, 3) == Some(gid)).peekable();
+    let any = primary.peek().is_some() || !members.is_empty();
+    Some(any && primary.all(|user| number(user, 2) == Some(owner)) && members.iter().all(|name| name == owner_name))
+}
+
+/// The files that match a pattern of glob(3), in order. Directories that can't be read have no files, as there.
+///
+/// # Errors
+/// The pattern has something that isn't implemented.
+pub(super) fn glob(pattern: &str) -> Result<Vec<PathBuf>, &'static str> {
+    let mut found = vec![PathBuf::from(if pattern.starts_with('/') { "/" } else { "" })];
+    for part in pattern.split('/').filter(|part| !part.is_empty()) {
+        let part = parse(part.as_bytes())?;
+        found = match literal(&part) {
+            Some(name) => found.iter().map(|dir| dir.join(OsStr::from_bytes(&name))).collect(),
+            None => found.iter().flat_map(|dir| entries(dir, &part)).collect(),
+        };
+    }
+    // glob(3) finds links to nowhere too.
+    found.retain(|path| fs::symlink_metadata(path).is_ok());
+    found.sort_by(|one, other| one.as_os_str().cmp(other.as_os_str()));
+    Ok(found)
+}
+
+/// The entries of a directory that match.
+fn entries(dir: &Path, pattern: &[Token]) -> Vec<PathBuf> {
+    let hidden = matches!(pattern.first(), Some(Token::Byte(b'.')));
+    let place = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    let names = fs::read_dir(place).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let good = |name: &[u8]| (hidden || !name.starts_with(b".")) && matches(name, pattern);
+    names.filter(|name| good(name.as_bytes())).map(|name| dir.join(name)).collect()
+}
+
+/// A part of a pattern.
+enum Token {
+    Byte(u8),
+    /// `?`
+    One,
+    /// `*`
+    Any,
+    /// `[a-z]`, `[!a-z]`
+    Set {
+        negated: bool,
+        ranges: Vec<(u8, u8)>,
+    },
+}
+
+impl Token {
+    fn takes(&self, byte: u8) -> bool {
+        match self {
+            Token::Byte(own) => *own == byte,
+            Token::One => true,
+            Token::Any => false,
+            Token::Set { negated, ranges } => {
+                ranges.iter().any(|(first, last)| (*first..=*last).contains(&byte)) != *negated
+            }
+        }
+    }
+}
+
+fn parse(pattern: &[u8]) -> Result<Vec<Token>, &'static str> {
+    let mut tokens = Vec::new();
+    let mut rest = pattern;
+    while let [byte, after @ ..] = rest {
+        rest = after;
+        tokens.push(match byte {
+            b'*' => Token::Any,
+            b'?' => Token::One,
+            b'[' => match set(after)? {
+                Some((set, after)) => {
+                    rest = after;
+                    set
+                }
+                None => Token::Byte(b'['),
+            },
+            b'\\' => match after {
+                [escaped, after @ ..] => {
+                    rest = after;
+                    Token::Byte(*escaped)
+                }
+                [] => Token::Byte(b'\\'),
+            },
+            byte => Token::Byte(*byte),
+        });
+    }
+    Ok(tokens)
+}
+
+/// A set and what follows it; `None` if it isn't closed, which makes the bracket an ordinary character.
+fn set(text: &[u8]) -> Result<Option<(Token, &[u8])>, &'static str> {
+    let (negated, mut rest) = match text {
+        [b'!' | b'^', rest @ ..] => (true, rest),
+        _ => (false, text),
+    };
+    let mut ranges = Vec::new();
+    loop {
+        let (first, after) = match rest {
+            [] => return Ok(None),
+            [b']', after @ ..] if !ranges.is_empty() => return Ok(Some((Token::Set { negated, ranges }, after))),
+            [b'[', b':' | b'.' | b'=', ..] => return Err("a class of characters ([:name:]) is not supported"),
+            [b'\\', byte, after @ ..] | [byte, after @ ..] => (*byte, after),
+        };
+        let (last, after) = match after {
+            [b'-', b'\\', last, after @ ..] => (*last, after),
+            [b'-', last, after @ ..] if *last != b']' => (*last, after),
+            _ => (first, after),
+        };
+        ranges.push((first, last));
+        rest = after;
+    }
+}
+
+/// The text of a pattern without wildcards.
+fn literal(pattern: &[Token]) -> Option<Vec<u8>> {
+    pattern.iter().map(|token| if let Token::Byte(byte) = token { Some(*byte) } else { None }).collect()
+}
+
+fn matches(name: &[u8], pattern: &[Token]) -> bool {
+    match pattern {
+        [] => name.is_empty(),
+        [Token::Any, after @ ..] => (0..=name.len()).any(|taken| matches(&name[taken..], after)),
+        [token, after @ ..] => {
+            name.split_first().is_some_and(|(first, rest)| token.takes(*first) && matches(rest, after))
+        }
+    }
+}

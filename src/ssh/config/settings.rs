@@ -1,0 +1,172 @@
+//! The keywords with one value: their types and defaults, once for reading, choosing and explaining.
+
+use std::time::Duration;
+
+use super::Origin;
+use super::algorithms::{Algorithms, Ciphers, KeyExchanges, KeyTypes, Macs};
+use super::line::{Words, Wrong};
+use super::values::{
+    AddressFamily, CanonicalizeHostname, Compression, Files, LogLevel, PubkeyAuthentication, RequestTty, Socket,
+    StrictHostKeyChecking, Timeout, Value,
+};
+
+/// A value and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting<T> {
+    /// The value.
+    pub value: T,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+impl<T> Setting<T> {
+    pub(super) fn new(value: T, origin: &Origin) -> Setting<T> {
+        Setting { value, origin: origin.clone() }
+    }
+}
+
+macro_rules! settings {
+    ($($(#[$doc:meta])* $field:ident: $type:ty = $keyword:literal, $default:expr;)*) => {
+        /// The effective values of all keywords that have one value; in the order of `ssh -G`.
+        #[derive(Debug, Clone)]
+        pub struct Settings { $($(#[$doc])* pub $field: Setting<$type>,)* }
+
+        /// A value for one of them.
+        #[derive(Debug, Clone)]
+        #[expect(non_camel_case_types, reason = "they are the names of the fields")]
+        pub(super) enum Assignment { $($field($type),)* }
+
+        impl Assignment {
+            /// Takes the arguments of `keyword`; `None` if it isn't one of them.
+            pub(super) fn read(keyword: &str, words: &mut Words<'_>) -> Option<Result<Option<Assignment>, Wrong>> {
+                match keyword {
+                    $($keyword => Some(<$type>::read(words).map(|value| value.map(Assignment::$field))),)*
+                    _ => None,
+                }
+            }
+        }
+
+        /// The values so far, each with its origin.
+        #[derive(Default)]
+        pub(super) struct Chosen<'a> { $(pub(super) $field: Option<(&'a $type, &'a Origin)>,)* }
+
+        impl<'a> Chosen<'a> {
+            /// Takes a value, unless there is one.
+            pub(super) fn offer(&mut self, assignment: &'a Assignment, origin: &'a Origin) {
+                match assignment {
+                    $(Assignment::$field(value) => { self.$field.get_or_insert((value, origin)); })*
+                }
+            }
+
+            /// Whether the assignment would come too late.
+            pub(super) fn has(&self, assignment: &Assignment) -> bool {
+                match assignment { $(Assignment::$field(_) => self.$field.is_some(),)* }
+            }
+
+            /// The values as they are written, and the defaults.
+            pub(super) fn settle(&self) -> Settings {
+                Settings {
+                    $($field: match self.$field {
+                        Some((value, origin)) => Setting::new(value.clone(), origin),
+                        None => Setting { value: $default, origin: Origin::Default },
+                    },)*
+                }
+            }
+        }
+
+        impl Settings {
+            /// Keyword, value and origin as `ssh -G` spells them.
+            pub(super) fn explain(&self) -> Vec<(&'static str, String, Origin)> {
+                let lines = [$(($keyword, self.$field.value.show(), &self.$field.origin),)*];
+                lines.into_iter().filter_map(|(keyword, value, origin)| Some((keyword, value?, origin.clone()))).collect()
+            }
+        }
+    };
+}
+
+/// OpenSSH's default files, as in its pathnames.h.
+const USER_KNOWN_HOSTS: [&str; 2] = ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"];
+const GLOBAL_KNOWN_HOSTS: [&str; 2] = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"];
+
+settings! {
+    /// The login name on the remote side.
+    user: String = "user", String::new();
+    /// Where to connect to: a name in lower case, or an address.
+    host_name: String = "hostname", String::new();
+    /// The port.
+    port: u16 = "port", 22;
+    /// Which addresses to connect to.
+    address_family: AddressFamily = "addressfamily", AddressFamily::Any;
+    /// Whether nothing may be asked.
+    batch_mode: bool = "batchmode", false;
+    /// Whether names are completed; never in effect without `ssh -G`.
+    canonicalize_hostname: CanonicalizeHostname = "canonicalizehostname", CanonicalizeHostname::No;
+    /// Whether to compress.
+    compression: Compression = "compression", Compression::No;
+    /// Whether names are hashed when they are added to known_hosts.
+    hash_known_hosts: bool = "hashknownhosts", false;
+    /// Whether of the agent's keys only those may be used that are configured too.
+    identities_only: bool = "identitiesonly", false;
+    /// Whether to try keyboard-interactive.
+    kbd_interactive_authentication: bool = "kbdinteractiveauthentication", true;
+    /// Whether to try passwords.
+    password_authentication: bool = "passwordauthentication", true;
+    /// Whether to try keys.
+    pubkey_authentication: PubkeyAuthentication = "pubkeyauthentication", PubkeyAuthentication::Yes;
+    /// Whether to ask for a terminal.
+    request_tty: RequestTty = "requesttty", RequestTty::Auto;
+    /// What to do with unknown host keys.
+    strict_host_key_checking: StrictHostKeyChecking = "stricthostkeychecking", StrictHostKeyChecking::Ask;
+    /// Whether the system is to look after the connection.
+    tcp_keep_alive: bool = "tcpkeepalive", true;
+    /// How often to try to connect.
+    connection_attempts: u32 = "connectionattempts", 1;
+    /// How often to ask for a password.
+    number_of_password_prompts: u32 = "numberofpasswordprompts", 3;
+    /// How many of the server's answers may stay out.
+    server_alive_count_max: u32 = "serveralivecountmax", 3;
+    /// How long to hear nothing before asking whether the server is alive; zero is for ever.
+    server_alive_interval: Duration = "serveraliveinterval", Duration::ZERO;
+    /// The fewest bits an RSA key may have.
+    required_rsa_size: u32 = "requiredrsasize", 1024;
+    /// The address to connect from.
+    bind_address: Option<String> = "bindaddress", None;
+    /// The interface to connect from.
+    bind_interface: Option<String> = "bindinterface", None;
+    /// Ciphers.
+    ciphers: Option<Algorithms<Ciphers>> = "ciphers", None;
+    /// Host key types and signatures.
+    host_key_algorithms: Option<Algorithms<KeyTypes>> = "hostkeyalgorithms", None;
+    /// The name under which the host's key is known, in lower case.
+    host_key_alias: Option<String> = "hostkeyalias", None;
+    /// The agent's socket, `none`, `SSH_AUTH_SOCK` or `$NAME`; [`Resolved::agent`](super::Resolved::agent) understands it.
+    identity_agent: Option<Socket> = "identityagent", None;
+    /// Keywords that may be unknown.
+    ignore_unknown: Option<String> = "ignoreunknown", None;
+    /// Key exchanges.
+    kex_algorithms: Option<Algorithms<KeyExchanges>> = "kexalgorithms", None;
+    /// Signatures that certificate authorities may use.
+    ca_signature_algorithms: Option<Algorithms<KeyTypes>> = "casignaturealgorithms", None;
+    /// How much ssh says.
+    log_level: LogLevel = "loglevel", LogLevel::Info;
+    /// Message authentication codes.
+    macs: Option<Algorithms<Macs>> = "macs", None;
+    /// The order of methods, with commas.
+    preferred_authentications: Option<String> = "preferredauthentications", None;
+    /// Key types and signatures to authenticate with.
+    pubkey_accepted_algorithms: Option<Algorithms<KeyTypes>> = "pubkeyacceptedalgorithms", None;
+    /// A file of host keys to refuse.
+    revoked_host_keys: Option<String> = "revokedhostkeys", None;
+    /// Known hosts of the machine.
+    global_known_hosts_file: Files = "globalknownhostsfile", Files::of(&GLOBAL_KNOWN_HOSTS);
+    /// Known hosts of the user.
+    user_known_hosts_file: Files = "userknownhostsfile", Files::of(&USER_KNOWN_HOSTS);
+    /// Whether the agent is forwarded; [`Resolved::forwarded_agent`](super::Resolved::forwarded_agent) says which.
+    forward_agent: bool = "forwardagent", false;
+    /// The agent to forward, where ForwardAgent names one. (No line has a keyword in upper case: it has no keyword of its own.)
+    forward_agent_socket: Option<Socket> = "ForwardAgent", None;
+    /// How long connecting may take.
+    connect_timeout: Timeout = "connecttimeout", Timeout(None);
+    /// Whether a ProxyCommand hands over a connected socket.
+    proxy_use_fdpass: bool = "proxyusefdpass", false;
+}

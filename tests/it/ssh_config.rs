@@ -1,0 +1,185 @@
+//! ssh_config(5) through the binary: what it says about a host is what happens, and what `--explain` tells.
+
+use std::time::Duration;
+
+use crate::bin::{Env, public_line, ssh_keygen, tool};
+use crate::embedded::{Behaviour, Config, Event, Fault, Server, Step};
+use crate::sshd::{HostKey, Setup, Sshd, current_user};
+
+/// A home without anything in the usual places, and a server that lets its key in.
+fn strange_home(config: impl Fn(&Env, &Sshd) -> String) -> (Env, Sshd) {
+    let env = Env::without_key();
+    let key = env.path("key");
+    ssh_keygen(&key, &["-t", "ed25519", "-N", ""]);
+    let authorized = vec![public_line(&key)];
+    let sshd = Sshd::start(&env, Setup { trusted: false, authorized, ..Setup::default() });
+    env.file("kh", sshd.known_hosts());
+    std::fs::create_dir_all(env.ssh_dir()).expect("~/.ssh");
+    std::fs::write(env.ssh_dir().join("config"), config(&env, &sshd)).expect("ssh_config");
+    (env, sshd)
+}
+
+/// All that is needed to reach the server as `web`.
+fn web(env: &Env, sshd: &Sshd) -> String {
+    format!(
+        "Host web\n HostName {}\n Port {}\n User {}\n IdentityFile {}\n UserKnownHostsFile {}\n",
+        sshd.label(),
+        sshd.port(),
+        current_user(),
+        env.path("key").display(),
+        env.path("kh").display(),
+    )
+}
+
+#[test]
+fn an_alias_is_reached_with_all_that_its_block_says() {
+    let (env, _sshd) = strange_home(web);
+    let run = env.pssh().hosts(["web"]).args(["echo", "in"]).run();
+    run.exits(0).stdout_is("web: in\n").ends("web", "ok (exit 0)");
+    // Without the block nothing of that is known.
+    let run = env.pssh().hosts(["web"]).args(["-F", "none", "--num-retries", "1", "echo", "in"]).run();
+    run.exits(4).ends("web", "dns: ");
+}
+
+#[test]
+fn the_entry_beats_the_options_beat_the_files() {
+    let (env, sshd) = strange_home(web);
+    let run = env.pssh().hosts([format!("nobody-{}@web", sshd.port())]).arg("true").run();
+    run.exits(4).ends(&format!("nobody-{}@web", sshd.port()), "").stderr_has(": auth: nobody-");
+    let run = env.pssh().hosts(["web"]).args(["-l", "no-such-user", "true"]).run();
+    run.exits(4).ends("web", "auth: no-such-user");
+    let run = env.pssh().hosts(["web"]).args(["-O", "User=no-such-user", "-O", "User=other", "true"]).run();
+    run.exits(4).ends("web", "auth: no-such-user");
+    let run = env.pssh().hosts(["web"]).args(["-O", "PubkeyAuthentication=no", "true"]).run();
+    run.exits(4).ends("web", "auth: ");
+}
+
+#[test]
+fn host_keys_are_judged_as_configured() {
+    let unknown = |env: &Env, sshd: &Sshd| {
+        web(env, sshd).replace(&env.path("kh").display().to_string(), &env.path("new").display().to_string())
+    };
+    let (env, sshd) = strange_home(unknown);
+    env.pssh().hosts(["web"]).arg("true").run().exits(4).ends("web", "hostkey: ");
+    env.pssh().hosts(["web"]).args(["-O", "StrictHostKeyChecking=accept-new", "true"]).run().exits(0);
+    let added = std::fs::read_to_string(env.path("new")).expect("known_hosts");
+    assert!(added.starts_with(&format!("[{}]:{} ", sshd.label(), sshd.port())), "{added}");
+    env.pssh().hosts(["web"]).arg("true").run().exits(0);
+    // Under an alias it is not known, and the alias has no port.
+    let alias = ["-O", "HostKeyAlias=Fleet", "-O", "StrictHostKeyChecking=accept-new", "true"];
+    env.pssh().hosts(["web"]).args(alias).run().exits(0);
+    let added = std::fs::read_to_string(env.path("new")).expect("known_hosts");
+    assert!(added.lines().nth(1).is_some_and(|line| line.starts_with("fleet ")), "{added}");
+}
+
+#[test]
+fn a_jump_host_has_a_block_of_its_own() {
+    let (env, sshd) = strange_home(|env, sshd| {
+        let target = format!(
+            "Host inner\n HostName {}\n Port {}\n User {}\n ProxyJump web\nHost *\n IdentityFile {}\n UserKnownHostsFile {}\n",
+            sshd.label(),
+            sshd.port(),
+            current_user(),
+            env.path("key").display(),
+            env.path("kh").display(),
+        );
+        web(env, sshd) + &target
+    });
+    let run = env.pssh().hosts(["inner"]).args(["-v", "echo", "in"]).run();
+    run.exits(0).stdout_is("inner: in\n").stderr_has("connected through ");
+    assert_eq!(sshd.connections(), 2, "one to the jump host, one from it");
+    let run = env.pssh().hosts(["inner"]).args(["-J", "none", "-v", "echo", "in"]).run();
+    run.exits(0).stderr_lacks("connected through ");
+}
+
+#[test]
+fn a_proxy_command_is_run_with_its_tokens_expanded() {
+    let (env, sshd) = strange_home(web);
+    let command = format!("exec bash -c 'exec 3<>/dev/tcp/%h/%p; cat <&3 & cat >&3'");
+    let run = env.pssh().hosts(["web"]).args(["-O", &format!("ProxyCommand={command}"), "-v", "echo", "in"]).run();
+    run.exits(0).stdout_is("web: in\n").stderr_has(&format!("/dev/tcp/{}/{}", sshd.label(), sshd.port()));
+}
+
+#[test]
+fn what_is_wrong_is_said_before_anything_connects() {
+    let env = Env::new();
+    let server = Server::start(Config { authorised: env.public_lines(), ..Config::default() });
+    env.trust(&server.known_hosts());
+    let file = env.file("config", "Host x\n\n  Prot 22\n");
+    let run = env.pssh().hosts([server.addr()]).arg("-F").arg(&file).arg("true").run();
+    run.exits(2).stderr_has(&format!("{}:3", file.display())).stderr_has("prot");
+    let run = env.pssh().hosts([server.addr()]).args(["-O", "ConnectTimeout=soon", "true"]).run();
+    run.exits(2).stderr_has("-O ConnectTimeout=soon");
+    let run = env.pssh().hosts([server.addr()]).arg("-F").arg(env.path("none-there")).arg("true").run();
+    run.exits(2).stderr_has("none-there: No such file or directory");
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn algorithms_are_agreed_on_as_configured() {
+    let env = Env::new();
+    let keys = &[HostKey::Ed25519, HostKey::Ecdsa, HostKey::Rsa];
+    let sshd = Sshd::start(&env, Setup { host_keys: keys, ..Setup::default() });
+    let options = [
+        ("HostKeyAlgorithms=rsa-sha2-256", "host key ssh-rsa "),
+        ("HostKeyAlgorithms=ecdsa-sha2-nistp256", "host key ecdsa-sha2-nistp256 "),
+        ("KexAlgorithms=diffie-hellman-group14-sha256", "ok (exit 0)"),
+        ("Ciphers=aes128-ctr", "ok (exit 0)"),
+        ("MACs=hmac-sha2-256", "ok (exit 0)"),
+        ("Compression=yes", "ok (exit 0)"),
+    ];
+    for (option, shown) in options {
+        let run = env.pssh().hosts(sshd.hosts()).args(["-O", option, "-v", "true"]).run();
+        run.exits(0).stderr_has(shown);
+    }
+}
+
+#[test]
+fn a_host_that_falls_silent_is_found_out_as_configured() {
+    let env = Env::new();
+    let steps = vec![Step::Stdout(b"before\n".to_vec()), Step::Freeze];
+    let behaviour = Behaviour::Script(steps);
+    let server = Server::start(Config { authorised: env.public_lines(), behaviour, ..Config::default() });
+    env.trust(&server.known_hosts());
+    let options = ["-O", "ServerAliveInterval=1", "-O", "ServerAliveCountMax=1"];
+    let run = env.pssh().hosts([server.addr()]).args(options).arg("x").run();
+    run.exits(4).ends("127.0.0.1", "lost: no sign of life").stdout_is("127.0.0.1: before\n").within(15);
+}
+
+#[test]
+fn a_quiet_host_that_answers_lives() {
+    let env = Env::new();
+    let sshd = Sshd::start(&env, Setup::default());
+    let options = ["-O", "ServerAliveInterval=1", "-O", "ServerAliveCountMax=1"];
+    env.pssh().hosts(sshd.hosts()).args(options).args(["sleep", "5"]).run().exits(0);
+}
+
+#[test]
+fn a_connect_timeout_of_ssh_config_counts() {
+    let env = Env::new();
+    let fault = Some(Fault::SilentBanner);
+    let server = Server::start(Config { authorised: env.public_lines(), fault, ..Config::default() });
+    let options = ["-O", "ConnectTimeout=1", "--num-retries", "1", "x"];
+    let run = env.pssh().hosts([server.addr()]).args(options).run();
+    run.exits(3).ends("127.0.0.1", "timeout connect: no SSH banner within 1 s");
+    assert!(server.wait_until(Duration::from_secs(5), |server| server.open_connections() == 0));
+    assert!(!server.logged().iter().any(|record| matches!(record.event, Event::Exec { .. })));
+}
+
+#[test]
+fn explain_says_what_ssh_says_and_connects_to_nothing() {
+    let (env, sshd) = strange_home(web);
+    let run = env.pssh().hosts(["web"]).args(["--explain", "--connect-timeout", "7"]).run();
+    run.exits(0);
+    let told = String::from_utf8(run.stdout.clone()).expect("text");
+    let config = env.ssh_dir().join("config");
+    let options = ["-G".as_ref(), "-F".as_ref(), config.as_os_str(), "web".as_ref()];
+    let ssh = tool("ssh", &options);
+    for keyword in ["hostname", "port", "user", "identityfile", "userknownhostsfile", "compression", "serveraliveinterval"] {
+        let line = ssh.lines().find(|line| line.starts_with(&format!("{keyword} "))).expect("a line of ssh");
+        run.check(told.lines().any(|own| own.starts_with(&format!("{line}\t# "))), line);
+    }
+    run.check(told.contains(&format!("port {}\t# {}:3\n", sshd.port(), config.display())), "the origin");
+    run.check(told.contains("connecttimeout 7\t# --connect-timeout\n"), "an option");
+    assert_eq!(sshd.connections(), 0);
+}
