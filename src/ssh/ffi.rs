@@ -104,6 +104,8 @@ pub struct Link {
 #[derive(Default)]
 struct LinkState {
     dead: Cell<bool>,
+    /// Bytes received so far.
+    received: Cell<u64>,
     /// What libssh2 has sent and the socket has not taken yet, if libssh2 is not to know; see [`Link::hold_unsent`].
     unsent: RefCell<Option<Unsent>>,
 }
@@ -150,6 +152,13 @@ impl Link {
     pub fn is_dead(&self) -> bool {
         // SAFETY: `state` is valid until Drop and only ever accessed through shared references.
         unsafe { self.state.as_ref() }.dead.get()
+    }
+
+    /// How many bytes have been taken off the socket so far. Any call for any channel may do so, and then nothing wakes
+    /// those for whom something has come.
+    pub fn received_bytes(&self) -> u64 {
+        // SAFETY: as above.
+        unsafe { self.state.as_ref() }.received.get()
     }
 
     /// From now on libssh2 never has to wait for the socket to take a packet: what it does not take at once is kept here,
@@ -219,6 +228,7 @@ unsafe extern "C" fn receive(
         };
         let received = libc::recv(socket, buffer, length, flags);
         if received > 0 {
+            state.received.set(state.received.get().wrapping_add(received as u64));
             return received;
         }
         let transient = [ErrorKind::WouldBlock, ErrorKind::Interrupted];

@@ -2,8 +2,12 @@
 
 mod agent;
 mod auth;
+#[cfg(test)]
+#[path = "../../tests/embedded/mod.rs"]
+mod embedded;
 mod exec;
 mod ffi;
+mod jump;
 mod keys;
 pub mod known_hosts;
 mod proxy_command;

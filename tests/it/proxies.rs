@@ -89,7 +89,7 @@ fn a_jump_can_be_written_in_two_ways_or_switched_off() {
     all_ok(&run(&["-J", "none"]), 1);
     assert_eq!(bastion.connections(), 2);
     let verbose = run(&["-v", "-J", &format!("127.0.0.2:{port}")]);
-    verbose.stderr_has(&format!("127.0.0.2:{port}: authenticated as "));
+    verbose.stderr_has(&format!("proxy 127.0.0.2:{port}: authenticated as "));
     verbose.stderr_has(&format!("connected through 127.0.0.2:{port}"));
     for bad in [&["-J", "a b"][..], &["-J", "a,"], &["-J", "a", "--proxy-host", "b"], &["--proxy-port", "22"]] {
         run(bad).exits(2);
