@@ -108,6 +108,8 @@ struct LinkState {
     dead: Cell<bool>,
     /// When the peer last sent anything.
     heard: Cell<Instant>,
+    /// Bytes received so far.
+    received: Cell<u64>,
     /// What libssh2 has sent and the socket has not taken yet, if libssh2 is not to know; see [`Link::hold_unsent`].
     unsent: RefCell<Option<Unsent>>,
 }
@@ -136,6 +138,7 @@ impl Link {
         let state = NonNull::from(Box::leak(Box::new(LinkState {
             dead: Cell::new(false),
             heard: Cell::new(Instant::now()),
+            received: Cell::new(0),
             unsent: RefCell::new(None),
         })));
         let mut session_raw = session.raw();
@@ -164,6 +167,13 @@ impl Link {
     pub fn last_heard(&self) -> Instant {
         // SAFETY: as in `is_dead`.
         unsafe { self.state.as_ref() }.heard.get()
+    }
+
+    /// How many bytes have been taken off the socket so far. Any call for any channel may do so, and then nothing wakes
+    /// those for whom something has come.
+    pub fn received_bytes(&self) -> u64 {
+        // SAFETY: as above.
+        unsafe { self.state.as_ref() }.received.get()
     }
 
     /// From now on libssh2 never has to wait for the socket to take a packet: what it does not take at once is kept here,
@@ -234,6 +244,7 @@ unsafe extern "C" fn receive(
         let received = libc::recv(socket, buffer, length, flags);
         if received > 0 {
             state.heard.set(Instant::now());
+            state.received.set(state.received.get().wrapping_add(received as u64));
             return received;
         }
         let transient = [ErrorKind::WouldBlock, ErrorKind::Interrupted];

@@ -3,10 +3,14 @@
 mod agent;
 mod auth;
 pub mod config;
+#[cfg(test)]
+#[path = "../../tests/embedded/mod.rs"]
+mod embedded;
 mod exec;
 mod ffi;
 mod host;
 mod identities;
+mod jump;
 mod keyboard;
 mod keys;
 pub mod known_hosts;

@@ -19,8 +19,8 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use ssh2::ErrorCode;
 
 use super::ffi::{self, Channel, Link, OPEN_REFUSED, OPEN_TIMEOUT};
+use super::jump::{Connection, Failed, JumpHost, Request};
 use super::session::Session;
-use super::tunnel::{Connection, Failed, JumpHost, Request};
 use crate::error::{ProxyError, reason};
 
 /// Channels of one connection. Each is a file of the jump host's sshd, which may have 1024 open by default.
@@ -144,10 +144,14 @@ impl<'a> Pump<'a> {
         if std::mem::take(&mut self.readable) {
             self.receive()?;
         }
+        let received = self.received();
         let opened = self.open()?;
         let moved = self.relay()?;
         self.flush();
-        if self.is_dead() { Err(Dead) } else { Ok(opened || moved) }
+        // What came on the way may be for a line that has had its turn, or wait within libssh2, which stops when it has what
+        // it was asked for, such as the answer to an open: nothing would wake us for it.
+        self.readable = opened || self.received() != received;
+        if self.is_dead() { Err(Dead) } else { Ok(moved || self.readable) }
     }
 
     fn is_dead(&self) -> bool {
@@ -160,11 +164,15 @@ impl<'a> Pump<'a> {
         }
     }
 
+    fn received(&self) -> u64 {
+        self.session.link().map_or(0, Link::received_bytes)
+    }
+
     fn unsent(&self) -> usize {
         self.session.link().map_or(0, Link::unsent_bytes)
     }
 
-    /// Takes what has arrived off the socket. An open under way does the same.
+    /// Takes what has arrived off the socket, to the last byte. An open under way does the same.
     fn receive(&mut self) -> Result<(), Dead> {
         for line in &self.lines {
             match line.channel.receive() {

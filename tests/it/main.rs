@@ -32,9 +32,9 @@ mod proxies;
 mod retries;
 /// What a run prints, and how it ends.
 mod run;
-/// What ssh_config(5) says about hosts.
-mod ssh_config;
 /// Two hundred hosts in one run.
 mod scale;
 /// Being stopped: by signals, by a reader that goes away, by a disk that is full.
 mod signals;
+/// What ssh_config(5) says about hosts.
+mod ssh_config;

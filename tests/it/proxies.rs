@@ -89,7 +89,7 @@ fn a_jump_can_be_written_in_two_ways_or_switched_off() {
     all_ok(&run(&["-J", "none"]), 1);
     assert_eq!(bastion.connections(), 2);
     let verbose = run(&["-v", "-J", &format!("127.0.0.2:{port}")]);
-    verbose.stderr_has(&format!("127.0.0.2:{port}: authenticated as "));
+    verbose.stderr_has(&format!("proxy 127.0.0.2:{port}: authenticated as "));
     verbose.stderr_has(&format!("connected through 127.0.0.2:{port}"));
     for bad in [&["-J", "a b"][..], &["-J", "a,"], &["-J", "a", "--proxy-host", "b"], &["--proxy-port", "22"]] {
         run(bad).exits(2);
@@ -234,7 +234,6 @@ fn fifty_megabytes_through_two_hops_stay_as_they_are() {
     all_ok(&run, 1);
     run.check(printed == lines, "all bytes are there, in their order");
     run.check((first.connections(), second.connections()) == (1, 1), "one connection to each");
-    eprintln!("50 MB through two hops: {:.1?}, {} KiB", run.time, run.peak_kib);
 }
 
 #[test]
@@ -407,7 +406,6 @@ fn a_hundred_hosts_over_a_slow_link() {
     let options = ["-J", &relay.address.to_string(), "-p", "100", "--", "echo up"];
     let run = env.pssh().hosts(hosts_of(&fleet, 100)).args(options).run();
     all_ok(&run, 100);
-    eprintln!("100 hosts over 100 ms: {:.2?} by {} connections", run.time, bastion.connections());
     run.within(6).check((2..=8).contains(&bastion.connections()), "more connections are made while hosts wait");
 
     // Few hosts are no reason for more connections.
@@ -426,14 +424,8 @@ fn three_hundred_hosts_behind_one_bastion() {
     let script = "\"$@\"; status=$?; times >&2; exit $status";
     let run = env.pssh().hosts(hosts_of(&fleet, 300)).args(options).shell(script).run();
     run.exits(0).check(run.outcomes().len() >= 300, "one outcome for each host");
-    eprintln!(
-        "300 hosts: {:.2?}, {}",
-        run.time,
-        run.stderr_text().lines().rev().take(2).collect::<Vec<_>>().join(" / ")
-    );
     let run = env.pssh().hosts(hosts_of(&fleet, 300)).args(options).run();
     all_ok(&run, 300);
-    eprintln!("300 hosts: {:.2?}, {} KiB, {} connections in two runs", run.time, run.peak_kib, bastion.connections());
 }
 
 /// The name of a variable that all processes of a run have.
