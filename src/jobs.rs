@@ -25,6 +25,8 @@ pub struct Job {
     pub label: String,
     /// What is looked up and connected to: the host's name, or what ssh_config has in its place (HostName).
     pub address: String,
+    /// How often the host is tried, in all, where that is not as for all.
+    pub attempts: Option<u32>,
     /// How the host is reached, if not directly. Its name is looked up there then, not here.
     pub proxy: Option<Proxy>,
     /// The command as the remote shell gets it. One copy serves all jobs.
@@ -66,7 +68,7 @@ pub fn make(hosts: Vec<HostSpec>, command: &Arc<[u8]>) -> Vec<Job> {
     numbered
         .map(|(number, (spec, label))| {
             let address = spec.name.clone();
-            Job { number, spec, label, address, proxy: None, command: Arc::clone(command) }
+            Job { number, spec, label, address, attempts: None, proxy: None, command: Arc::clone(command) }
         })
         .collect()
 }

@@ -250,7 +250,8 @@ impl Queue {
 
     /// An attempt failed before the command was sent: the job pauses, or that is how it ends.
     fn failed(&mut self, task: Task, outcome: Outcome, events: &Sender<Event>) {
-        match self.retry.pause(&outcome, task.attempt) {
+        let attempts = self.jobs[task.job].attempts.unwrap_or(self.retry.attempts);
+        match (Policy { attempts, ..self.retry }).pause(&outcome, task.attempt) {
             Some(pause) => {
                 let (job, seconds) = (task.job, pause.as_secs_f64());
                 let text = format!("attempt {} failed: {outcome}; the next one in {seconds:.1} s", task.attempt);

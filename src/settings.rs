@@ -79,6 +79,8 @@ pub struct Settings {
     pub connect_timeout: Option<Duration>,
     /// How failed attempts to reach a host are repeated.
     pub retry: Policy,
+    /// Whether the user said how many attempts are made: then ssh_config has no say.
+    pub attempts_given: bool,
     /// How long the command may run; `None` is as long as it likes.
     pub command_timeout: Option<Duration>,
     /// How long the command's output may be silent; `None` is as long as it likes.
@@ -199,6 +201,7 @@ impl Settings {
                 attempts: opts.num_retries.unwrap_or(ATTEMPTS),
                 delay: opts.retry_delay.unwrap_or(RETRY_DELAY),
             },
+            attempts_given: opts.num_retries.is_some(),
             command_timeout: timeout.filter(|timeout| !timeout.is_zero()),
             silence_timeout: opts.channel_timeout.filter(|timeout| !timeout.is_zero()),
             host_key_check: opts.host_key_check,

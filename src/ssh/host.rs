@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,6 +27,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
 /// waits as long as TCP does: for ever, if nothing is to be sent.
 const KEEPALIVE: Keepalive = Keepalive { interval: Duration::from_secs(30), count: 3 };
 
+/// libssh2 does not ask twice within two seconds.
+const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(2);
+
 /// Where and how to connect.
 pub struct Host {
     /// The name or address to connect to (HostName).
@@ -46,6 +50,12 @@ pub struct Host {
     pub keepalive: Keepalive,
     /// Which addresses of the name are connected to.
     pub family: config::AddressFamily,
+    /// The address to connect from.
+    pub bind: Option<IpAddr>,
+    /// Whether the system looks after an idle connection (TCPKeepAlive).
+    pub tcp_keepalive: bool,
+    /// How often the host is tried, in all, if that is configured (ConnectionAttempts).
+    pub attempts: Option<u32>,
     /// What is to be agreed on in the key exchange, where that is configured.
     pub algorithms: Algorithms,
     /// How the host is reached, if not directly.
@@ -175,6 +185,17 @@ impl Directory {
         let query = Query { host: &spec.name, user, port: spec.port, options: &self.options };
         let mut lines = self.config.resolve(&query)?.explain();
         let settings = &self.settings;
+        // Where nobody says anything, our defaults are not all ssh's.
+        let own = [
+            ("connecttimeout", CONNECT_TIMEOUT.as_secs().to_string()),
+            ("connectionattempts", settings.retry.attempts.to_string()),
+            ("serveraliveinterval", KEEPALIVE.interval.as_secs().to_string()),
+            ("stricthostkeychecking", "true".to_owned()),
+        ];
+        for (keyword, value) in own {
+            let line = lines.iter_mut().find(|line| line.0 == keyword && line.2 == config::Origin::Default);
+            line.into_iter().for_each(|line| line.1.clone_from(&value));
+        }
         let mut say = |keywords: &[&'static str], values: Vec<String>, option: &str| {
             // An identity that is named comes before the configured ones, and instead of the default ones.
             let is_default = |origin: &config::Origin| *origin == config::Origin::Default;
@@ -251,11 +272,13 @@ impl Directory {
             password: self.password.clone(),
             terminal: Arc::clone(&self.terminal),
         });
-        let alive = &set.server_alive_interval;
-        let keepalive = if alive.origin == config::Origin::Default {
-            KEEPALIVE
-        } else {
-            Keepalive { interval: alive.value, count: set.server_alive_count_max.value }
+        let keepalive = Keepalive {
+            interval: match configured(&set.server_alive_interval) {
+                Some(interval) if !interval.is_zero() => (*interval).max(SHORTEST_KEEPALIVE),
+                Some(never) => *never,
+                None => KEEPALIVE.interval,
+            },
+            count: configured(&set.server_alive_count_max).copied().unwrap_or(KEEPALIVE.count),
         };
         let configured_timeout = set.connect_timeout.value.0.filter(|timeout| !timeout.is_zero());
         Ok(Host {
@@ -268,6 +291,9 @@ impl Directory {
             connect_timeout: self.settings.connect_timeout.or(configured_timeout).unwrap_or(CONNECT_TIMEOUT),
             keepalive,
             family: set.address_family.value,
+            bind: bind_address(resolved)?,
+            tcp_keepalive: set.tcp_keep_alive.value,
+            attempts: configured(&set.connection_attempts).copied().filter(|_| !self.settings.attempts_given),
             algorithms: Algorithms {
                 host_key: set.host_key_algorithms.value.clone(),
                 key_exchange: set.kex_algorithms.value.clone(),
@@ -338,6 +364,19 @@ impl Directory {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A value that somebody has given.
+fn configured<T>(setting: &config::Setting<T>) -> Option<&T> {
+    (setting.origin != config::Origin::Default).then_some(&setting.value)
+}
+
+/// The address to connect from.
+fn bind_address(resolved: &Resolved) -> Result<Option<IpAddr>, Unprepared> {
+    let config::Setting { value, origin } = &resolved.settings.bind_address;
+    let Some(text) = value else { return Ok(None) };
+    let refused = || Unprepared::Setting(format!("{origin}: BindAddress {text}: an IP address is needed"));
+    text.parse().map(Some).map_err(|_| refused())
 }
 
 /// The methods that the configuration leaves, in its order.

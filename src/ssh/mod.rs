@@ -58,6 +58,9 @@ pub enum Unprepared {
     /// ssh_config or an option for it is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Something that ssh_config says cannot be done.
+    #[error("{0}")]
+    Setting(String),
     /// The password cannot be had.
     #[error(transparent)]
     Password(#[from] SecretError),
@@ -112,6 +115,7 @@ impl Runner {
             let host = directory.host(&job.spec)?;
             job.address.clone_from(&host.name);
             job.proxy.clone_from(&host.proxy);
+            job.attempts = host.attempts;
             if let Some(Proxy::Jump(hops)) = &host.proxy {
                 hops.iter().try_for_each(|hop| directory.hop(hop).map(drop))?;
             }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 
-use super::config::AddressFamily as AddressFamilyChoice;
+use super::config::AddressFamily as Family;
 use super::host::Host;
 use super::wait::{MAX_FDS, Watch};
 use crate::error::{HostError, reason};
@@ -30,9 +30,9 @@ struct Attempt {
 /// The outcome of the job: every address failed, or the job was over before.
 pub fn connect_any(addresses: &[IpAddr], host: &Host, watch: &Watch<'_>) -> Result<(OwnedFd, SocketAddr), Outcome> {
     let wanted = |ip: &&IpAddr| match host.family {
-        AddressFamilyChoice::Any => true,
-        AddressFamilyChoice::Inet => ip.is_ipv4(),
-        AddressFamilyChoice::Inet6 => ip.is_ipv6(),
+        Family::Any => true,
+        Family::Inet => ip.is_ipv4(),
+        Family::Inet6 => ip.is_ipv6(),
     };
     let usable: Vec<&IpAddr> = addresses.iter().filter(wanted).take(MAX_FDS).collect();
     let mut waiting = usable.into_iter().map(|ip| SocketAddr::new(*ip, host.port));
@@ -42,7 +42,7 @@ pub fn connect_any(addresses: &[IpAddr], host: &Host, watch: &Watch<'_>) -> Resu
     loop {
         if pending.is_empty() || Instant::now() >= next_at {
             match waiting.next() {
-                Some(address) => match begin(address) {
+                Some(address) => match begin(address, host) {
                     Ok(Begun::Connected(socket)) => return Ok((socket, address)),
                     Ok(Begun::Pending(socket)) => {
                         pending.push(Attempt { address, socket });
@@ -76,14 +76,16 @@ enum Begun {
     Pending(OwnedFd),
 }
 
-fn begin(address: SocketAddr) -> Result<Begun, Errno> {
+fn begin(address: SocketAddr, host: &Host) -> Result<Begun, Errno> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::STREAM, flags, None)?;
     // Without it each small packet of the login waits for the acknowledgement of the one before: 180 ms over a 100 ms path.
     sockopt::set_tcp_nodelay(&socket, true)?;
-    // TCPKeepAlive of ssh_config(5), on by default there.
-    sockopt::set_socket_keepalive(&socket, true)?;
+    sockopt::set_socket_keepalive(&socket, host.tcp_keepalive)?;
+    if let Some(own) = host.bind {
+        bind(&socket, &SocketAddr::new(own, 0))?;
+    }
     match connect(&socket, &address) {
         Ok(()) => Ok(Begun::Connected(socket)),
         Err(Errno::INPROGRESS | Errno::INTR) => Ok(Begun::Pending(socket)),

@@ -89,6 +89,11 @@ impl Env {
         let pssh = Pssh::new(self);
         if self.ssh_dir().join("config").exists() { pssh } else { pssh.args(["-F", "none"]) }
     }
+
+    /// A run of pssh without any argument.
+    pub(crate) fn bare_pssh(&self) -> Pssh {
+        Pssh::new(self)
+    }
 }
 
 /// What a run's standard input is.

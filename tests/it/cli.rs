@@ -103,7 +103,7 @@ fn no_command() {
 
 #[test]
 fn nothing_at_all_shows_how_to_begin() {
-    let run = Env::new().pssh().run();
+    let run = Env::new().bare_pssh().run();
     run.exits(2).stdout_is("").stderr_has("Usage: pssh").stderr_has("--help");
 }
 
