@@ -23,6 +23,7 @@ pub use ffi::is_ignored;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
@@ -44,6 +45,9 @@ use crate::settings::Settings;
 
 /// The port of SSH (RFC 4253 section 4.1).
 const DEFAULT_PORT: u16 = 22;
+
+/// How long a jump host may be silent before it is asked whether it is there. Many hosts depend on it.
+const PROXY_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Where and how to connect.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -118,6 +122,7 @@ impl Runner {
             user: settings.proxy_user.clone(),
             connect_timeout: settings.connect_timeout,
             connections: settings.proxy_connections,
+            alive_interval: PROXY_ALIVE_INTERVAL,
             window: settings.window(),
             cancel: cancel.clone(),
         });

@@ -21,6 +21,7 @@ use ssh2::ErrorCode;
 use super::ffi::{self, Channel, Link, OPEN_REFUSED, OPEN_TIMEOUT};
 use super::jump::{Connection, Failed, JumpHost, Request};
 use super::session::Session;
+use super::tunnel::Plan;
 use crate::error::{ProxyError, reason};
 
 /// Channels of one connection. Each is a file of the jump host's sshd, which may have 1024 open by default.
@@ -37,6 +38,8 @@ const UNSENT: usize = 128 * 1024;
 const LEAST_AGE: Duration = Duration::from_millis(1100);
 /// How soon to look again while opens wait, for what no descriptor tells: the age of an open, a session that has given up.
 const TICK: Duration = Duration::from_millis(100);
+/// How often a jump host is asked in vain whether it is there before it is given up, as ServerAliveCountMax of ssh_config(5).
+const ALIVE_COUNT: u32 = 3;
 /// How long a session that has gone may take to get rid of what it has sent last.
 const LINGER: Duration = Duration::from_secs(5);
 /// How long a connection that has ended may take to hand on what it has received.
@@ -49,11 +52,22 @@ pub struct Pump<'a> {
     connection: Arc<Connection>,
     wake: UnixStream,
     window: u32,
+    pulse: Pulse,
     opening: Option<Opening>,
     lines: Vec<Line>,
     buffer: Vec<u8>,
     /// Whether the socket of the session may have something.
     readable: bool,
+}
+
+/// Whether the jump host still answers.
+struct Pulse {
+    interval: Duration,
+    /// When something was received last, and how much in all by then.
+    heard: Instant,
+    received: u64,
+    /// How often it was asked since.
+    asked: u32,
 }
 
 /// A channel that is being opened.
@@ -90,8 +104,10 @@ impl<'a> Pump<'a> {
         host: &'a Arc<JumpHost>,
         connection: Arc<Connection>,
         wake: UnixStream,
-        window: u32,
+        plan: &Plan,
     ) -> Self {
+        // Sent by us when it is time, not by libssh2: its least interval.
+        session.ssh().set_keepalive(true, 2);
         ffi::set_open_limit(session.ssh(), i32::MAX);
         if let Some(link) = session.link() {
             link.hold_unsent();
@@ -101,7 +117,8 @@ impl<'a> Pump<'a> {
             host,
             connection,
             wake,
-            window,
+            window: plan.window,
+            pulse: Pulse { interval: plan.alive_interval, heard: Instant::now(), received: 0, asked: 0 },
             opening: None,
             lines: Vec::new(),
             buffer: vec![0; READ_SIZE],
@@ -144,6 +161,7 @@ impl<'a> Pump<'a> {
         if std::mem::take(&mut self.readable) {
             self.receive()?;
         }
+        self.feel_pulse()?;
         let received = self.received();
         let opened = self.open()?;
         let moved = self.relay()?;
@@ -183,6 +201,30 @@ impl<'a> Pump<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Asks a jump host that has been silent for long whether it is there, and gives it up if it does not answer.
+    fn feel_pulse(&mut self) -> Result<(), Dead> {
+        let now = Instant::now();
+        let received = self.received();
+        if received != self.pulse.received || self.is_idle() {
+            self.pulse = Pulse { heard: now, received, asked: 0, ..self.pulse };
+        }
+        if now < self.pulse.due() {
+            return Ok(());
+        }
+        if self.pulse.asked >= ALIVE_COUNT {
+            return Err(Dead);
+        }
+        self.pulse.asked += 1;
+        // Whether it could be sent is seen by whether it is answered.
+        let _ = self.session.ssh().keepalive_send();
+        Ok(())
+    }
+
+    /// Whether nobody depends on the connection. Without a channel nothing would take what comes off the socket.
+    fn is_idle(&self) -> bool {
+        self.lines.is_empty() && self.opening.is_none()
     }
 
     /// Goes on with the open that is under way, or begins the next.
@@ -296,11 +338,14 @@ impl<'a> Pump<'a> {
     /// Waits until there is something to do.
     fn wait(&mut self) -> Result<(), Dead> {
         let unsent = self.unsent();
-        // Without a channel nothing would take what comes off the socket; then only its end is of interest.
-        let mut flags = if self.lines.is_empty() && self.opening.is_none() { PEER_CLOSED } else { PollFlags::IN };
+        // When idle, only the end is of interest.
+        let mut flags = if self.is_idle() { PEER_CLOSED } else { PollFlags::IN };
         flags.set(PollFlags::OUT, unsent > 0);
         let now = Instant::now();
-        let mut until = (self.opening.is_some() || self.host.has_waiting()).then(|| now + TICK);
+        let mut until = (!self.is_idle()).then(|| self.pulse.due());
+        if self.opening.is_some() || self.host.has_waiting() {
+            until = Some(now + TICK);
+        }
         let mut polled =
             vec![PollFd::from_borrowed_fd(self.session.socket(), flags), PollFd::new(&self.wake, PollFlags::IN)];
         let mut places = Vec::with_capacity(self.lines.len());
@@ -345,6 +390,13 @@ impl<'a> Pump<'a> {
             }
         }
         Ok(())
+    }
+}
+
+impl Pulse {
+    /// When it is to be asked next, or given up.
+    fn due(&self) -> Instant {
+        self.heard + self.interval * (self.asked + 1)
     }
 }
 
