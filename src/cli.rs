@@ -69,6 +69,10 @@ pub struct Opts {
     #[arg(short = 't', long = "timeout", value_name = "TIME", help_heading = "Running", value_parser = duration::parse)]
     pub timeout: Option<Duration>,
 
+    /// Stop a command that prints nothing for this time; 0 is never [default: never]
+    #[arg(long = "channel-timeout", value_name = "TIME", help_heading = "Running", value_parser = duration::parse)]
+    pub channel_timeout: Option<Duration>,
+
     /// Give up connecting, authentication included, after this time [default: 120]
     #[arg(long = "connect-timeout", value_name = "TIME", help_heading = "Connection", value_parser = positive)]
     pub connect_timeout: Option<Duration>,
@@ -95,6 +99,25 @@ pub struct Opts {
     /// Ask no agent for keys
     #[arg(long = "no-agent", help_heading = "Connection")]
     pub no_agent: bool,
+
+    /// Ask once for a password; it also opens encrypted keys
+    #[arg(short = 'A', long = "askpass", help_heading = "Connection",
+          conflicts_with_all = ["password_file", "password_fd", "password_command"])]
+    pub askpass: bool,
+
+    /// Read the password from a file that nobody else can read
+    #[arg(long = "password-file", value_name = "FILE", help_heading = "Connection", value_hint = ValueHint::FilePath,
+          conflicts_with_all = ["password_fd", "password_command"])]
+    pub password_file: Option<PathBuf>,
+
+    /// Read the password from an open file descriptor, such as 3 with 3<FILE
+    #[arg(long = "password-fd", value_name = "N", help_heading = "Connection", conflicts_with = "password_command")]
+    pub password_fd: Option<u32>,
+
+    /// Take the password from the output of a shell command, such as a password manager's
+    #[arg(long = "password-command", value_name = "COMMAND", help_heading = "Connection",
+          value_hint = ValueHint::CommandString)]
+    pub password_command: Option<OsString>,
 
     /// What to do with host keys that are not known [default: strict]
     #[arg(long = "host-key-check", value_name = "MODE", help_heading = "Connection", value_enum)]
@@ -230,6 +253,14 @@ pub fn proxy_connections(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Reads a variable that turns something on: set, but not to 0, no, false or off.
+///
+/// # Errors
+/// Never; any other text is a yes.
+pub fn truthy(text: &str) -> Result<bool, String> {
+    Ok(!["0", "no", "false", "off"].iter().any(|no| text.trim().eq_ignore_ascii_case(no)))
+}
+
 fn positive(text: &str) -> Result<Duration, String> {
     match duration::parse(text)? {
         Duration::ZERO => Err("it cannot be 0: a host that never answers would never be reported".to_owned()),
@@ -254,6 +285,18 @@ mod tests {
         assert!(complaint(&["pssh", "-H", "a", "-i", "key", "x"]).contains("--identity"));
         let bogus = complaint(&["pssh", "--host-key-chek", "off", "x"]);
         assert!(bogus.contains("'--host-key-check'") && !bogus.contains("-- --"), "{bogus}");
+    }
+
+    #[test]
+    fn a_password_has_one_source() {
+        let sources: [&[&str]; 4] =
+            [&["-A"], &["--password-file", "f"], &["--password-fd", "3"], &["--password-command", "c"]];
+        for (place, first) in sources.iter().enumerate() {
+            assert!(parse([&["pssh"], *first, &["x"]].concat()).is_ok());
+            for second in &sources[place + 1..] {
+                assert!(parse([&["pssh"], *first, *second, &["x"]].concat()).is_err(), "{first:?} {second:?}");
+            }
+        }
     }
 
     #[test]

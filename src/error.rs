@@ -53,7 +53,7 @@ pub enum HostError {
     Auth {
         /// The user on the remote host.
         user: String,
-        /// The identities that were offered, as messages call them.
+        /// The identities that were offered, as messages call them, and the other methods that were tried, by name.
         tried: Vec<String>,
         /// The methods that the server would take, if it said so.
         offered: Vec<String>,
@@ -184,12 +184,18 @@ pub fn reason(error: &std::io::Error) -> String {
 }
 
 fn auth_hint(tried: &[String], offered: &[String]) -> String {
-    if tried.is_empty() {
-        "no key to offer: name one with --identity FILE, or load one with ssh-add".to_owned()
+    let is_secret = |method: &String| ["password", "keyboard-interactive"].contains(&method.as_str());
+    let password = if offered.iter().any(is_secret) { "; -A asks for a password" } else { "" };
+    if tried.iter().any(is_secret) {
+        "is it the right password, and the right user (-l)?".to_owned()
     } else if !offered.is_empty() && !offered.iter().any(|method| method == "publickey") {
-        "the server takes no public keys for this user".to_owned()
+        format!("the server takes no public keys for this user{password}")
+    } else if tried.is_empty() {
+        format!("no key to offer: name one with --identity FILE, or load one with ssh-add{password}")
     } else {
-        "is the key in that user's authorized_keys? Name another with --identity FILE, the user with -l".to_owned()
+        format!(
+            "is the key in that user's authorized_keys? Name another with --identity FILE, the user with -l{password}"
+        )
     }
 }
 

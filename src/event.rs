@@ -64,16 +64,21 @@ pub enum Phase {
     Connect,
     /// User authentication.
     Auth,
+    /// The same, once a password was told or a question asked: neither is repeated.
+    Secret,
     /// The command itself.
     Command,
+    /// The command's output: it was silent for too long.
+    Silence,
 }
 
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Phase::Connect => "connect",
-            Phase::Auth => "auth",
+            Phase::Auth | Phase::Secret => "auth",
             Phase::Command => "command",
+            Phase::Silence => "silence",
         })
     }
 }
@@ -181,11 +186,14 @@ impl Outcome {
     pub fn hint(&self) -> Option<String> {
         match self {
             Outcome::Failed(error) => error.hint(),
-            Outcome::TimedOut { phase: Phase::Connect | Phase::Auth, .. } => {
+            Outcome::TimedOut { phase: Phase::Connect | Phase::Auth | Phase::Secret, .. } => {
                 Some("a slow host or link may need a longer --connect-timeout".to_owned())
             }
             Outcome::TimedOut { phase: Phase::Command, .. } => {
                 Some("the command was told to stop; -t 0 lets it take as long as it needs".to_owned())
+            }
+            Outcome::TimedOut { phase: Phase::Silence, .. } => {
+                Some("the command was told to stop; a longer --channel-timeout lets it be silent for longer".to_owned())
             }
             _ => None,
         }

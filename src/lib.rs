@@ -27,6 +27,8 @@ pub mod queue;
 pub mod resolve;
 pub mod retry;
 pub mod run;
+pub mod secret;
 pub mod settings;
 pub mod signals;
 pub mod ssh;
+pub mod terminal;

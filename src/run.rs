@@ -14,7 +14,7 @@ use crate::limits::{self, Need};
 use crate::output::{self, Broken, Lines};
 use crate::pool::Plan;
 use crate::settings::{Environment, Settings};
-use crate::ssh::Runner;
+use crate::ssh::{Runner, Unprepared};
 use crate::{exit, pool, signals};
 
 /// How the program is to end.
@@ -78,7 +78,12 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
     signals::install(&cancel).context("cannot handle signals").map_err(failure)?;
     let verbose = settings.verbose;
     let plan = Plan { size: settings.pool_size, lookup_limit: settings.connect_timeout, retry: settings.retry };
-    let runner = Arc::new(Runner::new(settings, &cancel).map_err(usage)?);
+    let runner = match (Runner::new(settings, &cancel), cancel.reason()) {
+        // Ctrl-C at a question.
+        (Err(_), Some(Reason::Signal(signal))) => return Ok(Ending::Signal(signal)),
+        (Err(error @ Unprepared::System(_)), _) => return Err(failure(error)),
+        (runner, _) => Arc::new(runner.map_err(usage)?),
+    };
     if verbose {
         runner.notes().iter().for_each(|note| output::complain(note));
     }

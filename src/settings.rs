@@ -9,6 +9,7 @@ use crate::duration;
 use crate::hosts;
 use crate::proxy::{Hop, Proxy};
 use crate::retry::Policy;
+use crate::secret::Source;
 
 /// What to do with a host key that known_hosts does not have. A revoked key is refused in every case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -20,6 +21,31 @@ pub enum HostKeyCheck {
     AcceptNew,
     /// Take any key: whoever is in the middle can read and change everything.
     Off,
+}
+
+/// A way to authenticate (RFC 4252 section 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// A key or certificate (RFC 4252 section 7).
+    PublicKey,
+    /// Questions and answers (RFC 4256).
+    KeyboardInteractive,
+    /// A password (RFC 4252 section 8).
+    Password,
+}
+
+impl Method {
+    /// The methods in the order in which they are tried: ssh(1)'s (ssh_config(5), PreferredAuthentications).
+    pub const PREFERRED: [Method; 3] = [Method::PublicKey, Method::KeyboardInteractive, Method::Password];
+
+    /// Its name in the protocol.
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::PublicKey => "publickey",
+            Method::KeyboardInteractive => "keyboard-interactive",
+            Method::Password => "password",
+        }
+    }
 }
 
 /// Run-wide decisions, made from the command line, the environment and defaults.
@@ -35,6 +61,8 @@ pub struct Settings {
     pub retry: Policy,
     /// How long the command may run; `None` is as long as it likes.
     pub command_timeout: Option<Duration>,
+    /// How long the command's output may be silent; `None` is as long as it likes.
+    pub silence_timeout: Option<Duration>,
     /// What to do with unknown host keys.
     pub host_key_check: HostKeyCheck,
     /// The user's known_hosts files; new keys go into the first.
@@ -55,6 +83,10 @@ pub struct Settings {
     pub proxy_identity: Option<PathBuf>,
     /// How many connections there may be to one jump host.
     pub proxy_connections: usize,
+    /// The methods of authentication that are tried, in this order.
+    pub methods: Vec<Method>,
+    /// Where the password comes from, if there is to be one.
+    pub password: Option<Source>,
     /// Whether jobs tell what they do.
     pub verbose: bool,
 }
@@ -156,12 +188,15 @@ impl Settings {
                 delay: opts.retry_delay.unwrap_or(RETRY_DELAY),
             },
             command_timeout: timeout.filter(|timeout| !timeout.is_zero()),
+            silence_timeout: opts.channel_timeout.filter(|timeout| !timeout.is_zero()),
             host_key_check: opts.host_key_check.unwrap_or_default(),
             known_hosts,
             global_known_hosts,
             identities: opts.identity.iter().map(|path| expand(path, home)).collect(),
             default_identities: ssh_dir,
             agent,
+            methods: Method::PREFERRED.to_vec(),
+            password: password_source(opts, environment, home)?,
             verbose: opts.verbose > 0,
         })
     }
@@ -192,6 +227,19 @@ fn proxy(opts: &Opts) -> Option<Proxy> {
         }]
         .into(),
     ))
+}
+
+/// Where the password comes from: the options exclude each other, and each of them overrides the environment.
+fn password_source(opts: &Opts, environment: &Environment<'_>, home: Option<&Path>) -> Result<Option<Source>, String> {
+    Ok(match (&opts.password_file, opts.password_fd, &opts.password_command) {
+        (Some(path), _, _) => Some(Source::File(expand(path, home))),
+        (_, Some(number), _) => Some(Source::Descriptor(number)),
+        (_, _, Some(command)) => Some(Source::Command(command.clone())),
+        _ => {
+            let ask = opts.askpass || environment.parsed("PSSH_ASKPASS", cli::truthy)?.unwrap_or(false);
+            ask.then_some(Source::Ask)
+        }
+    })
 }
 
 /// Expands a leading `~`, for where no shell has done it: `--identity=~/key`. Other users' homes stay as they are.
@@ -257,6 +305,22 @@ mod tests {
         assert_eq!(proxy(&["-J", "none"]), None);
         let user = |args: &[&str]| settings(args, &[]).expect("good options").proxy_user;
         assert_eq!(user(&["-l", "root", "-J", "bastion"]), "me", "-l is for the hosts");
+    }
+
+    #[test]
+    fn the_password_comes_from_one_place() {
+        let source =
+            |args: &[&str], askpass: &str| settings(args, &[("PSSH_ASKPASS", askpass)]).expect("good options").password;
+        assert_eq!(source(&[], ""), None);
+        assert_eq!(source(&["-A"], ""), Some(Source::Ask));
+        assert_eq!(source(&[], "1"), Some(Source::Ask));
+        for no in ["0", "no", "False"] {
+            assert_eq!(source(&[], no), None);
+            assert_eq!(source(&["-A"], no), Some(Source::Ask));
+        }
+        assert_eq!(source(&["--password-file=~/p"], "1"), Some(Source::File("/home/me/p".into())));
+        assert_eq!(source(&["--password-fd", "3"], "1"), Some(Source::Descriptor(3)));
+        assert_eq!(source(&["--password-command", "pass x"], "1"), Some(Source::Command("pass x".into())));
     }
 
     #[test]

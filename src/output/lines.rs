@@ -16,7 +16,7 @@ use crate::event::{Event, EventKind, Outcome, Stream, Tally};
 use crate::jobs::Job;
 
 /// Bytes of the longest line that is kept whole. Every host may have one of them pending in each stream.
-pub const LONGEST_LINE: usize = 1 << 20;
+pub const LONGEST_LINE: usize = 512 << 10;
 /// Bytes that the pending lines of all hosts may have together before the one that grows is cut early.
 const PENDING_BUDGET: usize = 16 << 20;
 
@@ -58,11 +58,12 @@ impl Lines {
                 buffer.extend_from_slice(line);
             }
         }
-        pending.extend_from_slice(rest);
-        self.pending_bytes += rest.len();
-        if pending.len() >= LONGEST_LINE || self.pending_bytes > PENDING_BUDGET {
+        // Cut before the line outgrows its limit, or the buffer would double beyond it.
+        if pending.len() + rest.len() > LONGEST_LINE || self.pending_bytes + rest.len() > PENDING_BUDGET {
             self.complete(job, stream, output);
         }
+        self.pending[job.number][stream as usize].extend_from_slice(rest);
+        self.pending_bytes += rest.len();
     }
 
     /// Writes what is pending of a stream as a line.
@@ -76,9 +77,6 @@ impl Lines {
         prefix(buffer, job);
         buffer.append(pending);
         buffer.push(b'\n');
-        if pending.capacity() > LONGEST_LINE {
-            *pending = Vec::new();
-        }
     }
 
     fn outcome(&mut self, job: &Job, outcome: &Outcome, attempts: u32, output: &mut Output) {

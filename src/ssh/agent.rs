@@ -12,9 +12,8 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
-use super::wait::poll_with;
+use super::wait::{Patience, poll_with};
 use super::wire::{Reader, put_string};
-use crate::cancel::Cancel;
 
 const REQUEST_IDENTITIES: u8 = 11;
 const IDENTITIES_ANSWER: u8 = 12;
@@ -45,15 +44,6 @@ pub struct AgentKey {
     pub comment: String,
 }
 
-/// Bounds one exchange with the agent.
-#[derive(Clone, Copy)]
-pub struct Patience<'a> {
-    /// Ends the exchange when the run is cancelled.
-    pub cancel: &'a Cancel,
-    /// Ends the exchange at this time: an agent may wait for its owner's consent for ever.
-    pub until: Instant,
-}
-
 impl Agent {
     /// The agent listening at `path`. Nothing is connected yet.
     pub fn new(path: &Path) -> Agent {
@@ -75,7 +65,7 @@ impl Agent {
     }
 
     /// Has the agent sign `data` with the key of `public_key`; gives what follows the algorithm's name in the signature:
-    /// the inner blob of its one string, or everything for the `sk-` types.
+    /// the inner blob of its one string, or everything for the `sk-` types. An agent may wait for its owner's consent for ever.
     ///
     /// # Errors
     /// The agent refuses, cannot be reached, or does not answer in time.
@@ -135,13 +125,10 @@ impl Agent {
 }
 
 fn check(patience: Patience<'_>) -> io::Result<()> {
-    if patience.cancel.is_triggered() {
-        return Err(io::Error::new(io::ErrorKind::Interrupted, "cancelled"));
-    }
-    if Instant::now() >= patience.until {
-        return Err(io::Error::new(io::ErrorKind::TimedOut, "the agent does not answer"));
-    }
-    Ok(())
+    patience.check().map_err(|error| match error.kind() {
+        io::ErrorKind::TimedOut => io::Error::new(io::ErrorKind::TimedOut, "the agent does not answer"),
+        _ => error,
+    })
 }
 
 /// Sends one request and reads its answer.

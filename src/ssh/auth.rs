@@ -1,246 +1,256 @@
-//! Authentication: which identities there are, read once per run, and the order in which a host is offered them.
+//! Authentication: the order in which a host is offered what there is.
+//!
+//! Which methods the server takes is asked for as late as possible, since it costs a round trip: keys are offered unasked.
+//! With a password at hand it is asked first, as by ssh(1): refused keys count as attempts, and with a few of them in an agent
+//! the server would give up before it is the password's turn.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use super::agent::{Agent, AgentKey, Patience};
-use super::ffi::{self, PublicKeyAnswer};
-use super::keys::{self, KeyError, KeyFile, Loaded};
-use super::session::{Driver, Stop, dropped};
+use super::Host;
+use super::ffi::{self, PasswordAnswer, PublicKeyAnswer};
+use super::keyboard::{Conversation, Silence};
+use super::session::{Credentials, Driver, Stop, Trust, dropped};
 use super::wait::Watch;
-use super::wire::key_type;
-use crate::cancel::Cancel;
-use crate::error::{HostError, reason};
-use crate::event::Outcome;
+use crate::error::HostError;
+use crate::event::{Outcome, Phase};
+use crate::secret::Secret;
+use crate::settings::Method;
 
-/// The key files that are tried when none is named, under `~/.ssh`. ssh(1) has the same, in another order; ed25519 is
-/// first here since it is what ssh-keygen has made by default since OpenSSH 9.5. The `_sk` kinds need an agent.
-const DEFAULT_IDENTITIES: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
-
-/// How long an agent may take to list its keys.
-const LIST_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Something to authenticate with.
-struct Identity {
-    public_key: Vec<u8>,
-    /// How messages call it: the file, or the agent's comment.
-    name: String,
-    secret: Secret,
-}
-
-enum Secret {
-    File(KeyFile),
-    Agent(Arc<Agent>),
-}
-
-/// All identities of a run, in the order in which hosts are offered them, and what could not be used.
-pub struct Identities {
-    list: Vec<Identity>,
-    /// Why some could not be used, for `-v` and for the message when authentication fails.
-    unusable: Vec<String>,
-}
-
-/// A private key named by the user cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {reason}", .path.display())]
-pub struct IdentityError {
-    /// The file.
-    pub path: PathBuf,
-    /// Why, and what would help.
-    pub reason: String,
-}
-
-/// Where identities come from.
-pub struct Sources<'a> {
-    /// The agent to ask, if any.
-    pub agent: Option<&'a Path>,
-    /// Private key files that the user named.
-    pub files: &'a [PathBuf],
-    /// The directory of the default identities, usually `~/.ssh`, if they are to be tried.
-    pub default_dir: Option<&'a Path>,
-}
-
-impl Identities {
-    /// Lists the agent's keys and reads the key files.
-    ///
-    /// The order: the files that the user named (by way of the agent, if it holds the key), the agent's other keys, then
-    /// the default files. ssh(1) offers an agent's keys before a file named with `-i`, and with many keys in the agent the
-    /// server gives up before it is that file's turn.
-    ///
-    /// # Errors
-    /// A file that the user named cannot be used.
-    pub fn gather(sources: &Sources<'_>, cancel: &Cancel) -> Result<Identities, IdentityError> {
-        let mut found = Identities { list: Vec::new(), unusable: Vec::new() };
-        let (agent, mut held) = match sources.agent {
-            Some(path) => found.list_agent(Agent::new(path), cancel),
-            None => (None, Vec::new()),
-        };
-        for path in sources.files {
-            let loaded = keys::load(path).map_err(|error| unusable(path, &error.to_string()))?;
-            let public_key = match &loaded {
-                Loaded::Key(key) => Some(&key.public_key),
-                Loaded::Encrypted { public_key } => public_key.as_ref(),
-            };
-            let place = held.iter().position(|key| Some(&key.public_key) == public_key);
-            let identity = match (place, loaded, &agent) {
-                (Some(place), _, Some(agent)) => Identity {
-                    public_key: held.remove(place).public_key,
-                    name: path.display().to_string(),
-                    secret: Secret::Agent(Arc::clone(agent)),
-                },
-                (_, Loaded::Key(key), _) => Identity::from_file(path, key),
-                (_, Loaded::Encrypted { .. }, _) => {
-                    return Err(unusable(path, "the key is encrypted; load it into an agent first (ssh-add)"));
-                }
-            };
-            found.add(identity);
-        }
-        if let Some(agent) = &agent {
-            for AgentKey { public_key, comment } in held {
-                found.add(Identity { public_key, name: comment, secret: Secret::Agent(Arc::clone(agent)) });
-            }
-        }
-        if let Some(dir) = sources.default_dir {
-            DEFAULT_IDENTITIES.iter().for_each(|name| found.add_default(&dir.join(name)));
-        }
-        Ok(found)
-    }
-
-    /// What could not be used, and why, a line each.
-    pub fn unusable(&self) -> &[String] {
-        &self.unusable
-    }
-
-    fn list_agent(&mut self, agent: Agent, cancel: &Cancel) -> (Option<Arc<Agent>>, Vec<AgentKey>) {
-        match agent.list(Patience { cancel, until: Instant::now() + LIST_TIMEOUT }) {
-            Ok(keys) => (Some(Arc::new(agent)), keys),
-            Err(error) => {
-                self.unusable.push(format!("agent {}: {}", agent.path().display(), reason(&error)));
-                (None, Vec::new())
-            }
-        }
-    }
-
-    fn add_default(&mut self, path: &Path) {
-        match keys::load(path) {
-            Ok(Loaded::Key(key)) => self.add(Identity::from_file(path, key)),
-            Ok(Loaded::Encrypted { public_key: Some(public_key) }) if self.holds(&public_key) => {}
-            Ok(Loaded::Encrypted { .. }) => {
-                self.unusable.push(format!("{}: encrypted, and no agent holds it", path.display()));
-            }
-            Err(KeyError::Read(error)) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => self.unusable.push(format!("{}: {error}", path.display())),
-        }
-    }
-
-    fn add(&mut self, identity: Identity) {
-        if !self.holds(&identity.public_key) {
-            self.list.push(identity);
-        }
-    }
-
-    fn holds(&self, public_key: &[u8]) -> bool {
-        self.list.iter().any(|identity| identity.public_key == public_key)
-    }
-}
-
-fn unusable(path: &Path, reason: &str) -> IdentityError {
-    IdentityError { path: path.to_owned(), reason: reason.to_owned() }
-}
-
-impl Identity {
-    fn from_file(path: &Path, key: KeyFile) -> Identity {
-        Identity { public_key: key.public_key.clone(), name: path.display().to_string(), secret: Secret::File(key) }
-    }
-
-    /// The identity in a message: `ssh-ed25519 alice@laptop (agent)`.
-    fn describe(&self) -> String {
-        let kind = key_type(&self.public_key).unwrap_or("unknown type");
-        match self.secret {
-            Secret::File(_) => format!("{kind} {}", self.name),
-            Secret::Agent(_) => format!("{kind} {} (agent)", self.name),
-        }
-    }
-}
-
-/// An identity that signs for one job: it waits no longer than the job does.
-struct Signing<'a> {
-    identity: &'a Identity,
-    patience: Patience<'a>,
-}
-
-impl ffi::Signer for Signing<'_> {
-    fn public_key(&self) -> &[u8] {
-        &self.identity.public_key
-    }
-
-    fn sign(&self, algorithm: &str, data: &[u8]) -> Result<Vec<u8>, String> {
-        match &self.identity.secret {
-            Secret::File(key) => key.sign(algorithm, data),
-            Secret::Agent(agent) => {
-                agent.sign(&self.identity.public_key, algorithm, data, self.patience).map_err(|error| reason(&error))
-            }
-        }
-    }
-}
-
-/// Authenticates `user` on the session of `driver`; gives the identity that was accepted, in words.
-///
-/// The list of methods that the server offers is asked for only when everything has failed: it would cost every other host
-/// a round trip.
+/// Authenticates on the session of `driver`; gives what was accepted, in words.
 ///
 /// # Errors
 /// The outcome of the job: authentication failed, or the job was over before.
 pub fn authenticate(
     driver: &mut Driver<'_>,
-    user: &str,
-    identities: &Identities,
+    host: &Host,
+    credentials: &Credentials,
+    trust: Trust,
     watch: &Watch<'_>,
 ) -> Result<String, Outcome> {
-    let patience = Patience { cancel: watch.cancel(), until: watch.deadline() };
-    let mut tried = Vec::new();
-    let mut details = identities.unusable.clone();
-    for identity in &identities.list {
-        let signing = Signing { identity, patience };
-        match driver.drive(watch, |session| ffi::authenticate_public_key(session, user, &signing)) {
-            Ok(PublicKeyAnswer::Accepted) => return Ok(identity.describe()),
-            Ok(PublicKeyAnswer::Refused) => tried.push(identity.describe()),
-            Ok(PublicKeyAnswer::NotSigned(reason)) => {
-                watch.check()?;
-                details.push(format!("{} could not sign: {reason}", identity.describe()));
+    let details = credentials.identities.unusable().to_vec();
+    let (tried, offered, password) = (Vec::new(), None, credentials.password.as_deref());
+    Trial { driver, host, credentials, watch, password, has_told: false, tried, details, offered }.run(trust)
+}
+
+/// What was tried on one host so far.
+struct Trial<'a, 'd> {
+    driver: &'a mut Driver<'d>,
+    host: &'a Host,
+    credentials: &'a Credentials,
+    watch: &'a Watch<'a>,
+    /// The password, until the server has been told it: another time would only bring the account nearer to being locked.
+    password: Option<&'a Secret>,
+    /// Whether it was told.
+    has_told: bool,
+    /// Identities and methods that were refused, in words.
+    tried: Vec<String>,
+    /// What else is worth saying if it fails.
+    details: Vec<String>,
+    /// The methods that the server has said can continue (RFC 4252 section 5.1).
+    offered: Option<Vec<String>>,
+}
+
+/// What came of a method.
+enum Answer {
+    /// The user is authenticated, by this.
+    Accepted(String),
+    /// Not by this method, or not by it alone.
+    Refused,
+    /// By this method, and now another has to follow.
+    NextFactor,
+}
+
+impl Trial<'_, '_> {
+    /// Tries the methods in order, those that the server takes, each once. Whether a method that was refused was one of
+    /// several factors shows only in what the server offers next: a list that has changed means that it was right.
+    fn run(mut self, trust: Trust) -> Result<String, Outcome> {
+        let mut left = self.means(trust);
+        if (self.password.is_some() || left.first() != Some(&Method::PublicKey))
+            && let Answer::Accepted(how) = self.ask_offered()?
+        {
+            return Ok(how);
+        }
+        while let Some(place) = left.iter().position(|method| self.can_try(*method)) {
+            let method = left.remove(place);
+            let before = self.offered.clone();
+            let mut answer = match method {
+                Method::PublicKey => self.public_keys()?,
+                Method::KeyboardInteractive => self.keyboard_interactive()?,
+                Method::Password => self.tell_password()?,
+            };
+            // Refused keys change nothing in a list that is known, and each question is an attempt too.
+            if matches!(answer, Answer::Refused) && (method != Method::PublicKey || self.offered.is_none()) {
+                answer = self.ask_offered()?;
             }
-            Err(Stop::Job(outcome)) => return Err(outcome),
-            // Servers hang up after MaxAuthTries refused keys.
-            Err(Stop::Ssh(error)) if !tried.is_empty() => {
-                tried.push(identity.describe());
-                details.push(format!("then the server ended it: {}", error.message()));
-                return Err(refused(user, tried, Vec::new(), details));
+            if let Answer::Accepted(how) = answer {
+                return Ok(how);
             }
-            Err(Stop::Ssh(error)) => return Err(ended(&error)),
+            if method != Method::PublicKey && before != self.offered {
+                self.password = self.credentials.password.as_deref();
+                // Keys that were refused before may be what has to follow.
+                if self.host.methods.contains(&Method::PublicKey) && !left.contains(&Method::PublicKey) {
+                    left.insert(0, Method::PublicKey);
+                }
+            }
+        }
+        Err(self.refused())
+    }
+
+    /// The methods for which we have something, in order.
+    fn means(&mut self, trust: Trust) -> Vec<Method> {
+        let may_tell = trust == Trust::Full;
+        if !may_tell && self.password.take().is_some() {
+            self.details.push("the password was not tried, since the host key has CHANGED".to_owned());
+        }
+        let Credentials { identities, password, terminal, .. } = self.credentials;
+        let has = |method: &Method| match method {
+            Method::PublicKey => !identities.list().is_empty(),
+            Method::KeyboardInteractive => may_tell && (password.is_some() || terminal.is_there()),
+            Method::Password => may_tell && password.is_some(),
+        };
+        self.host.methods.iter().copied().filter(has).collect()
+    }
+
+    /// Whether `method` can be tried now.
+    fn can_try(&self, method: Method) -> bool {
+        self.is_offered(method)
+            && match method {
+                Method::PublicKey => true,
+                Method::KeyboardInteractive => self.password.is_some() || self.credentials.terminal.is_there(),
+                Method::Password => self.password.is_some(),
+            }
+    }
+
+    /// Whether the server takes `method`, as far as it is known.
+    fn is_offered(&self, method: Method) -> bool {
+        self.offered.as_ref().is_none_or(|offered| offered.iter().any(|name| name == method.name()))
+    }
+
+    /// Asks for the methods that can continue, by trying the method "none", which a server may accept (RFC 4252 section
+    /// 5.2).
+    fn ask_offered(&mut self) -> Result<Answer, Outcome> {
+        let user = &self.host.user;
+        let offered = self.driver.drive(self.watch, |session| session.auth_methods(user).map(str::to_owned));
+        if self.driver.session().authenticated() {
+            return Ok(Answer::Accepted("no authentication (method none)".to_owned()));
+        }
+        let offered = offered.map_err(|stop| self.stopped(stop))?;
+        let offered = offered.split(',').filter(|method| !method.is_empty()).map(str::to_owned);
+        self.offered = Some(offered.collect());
+        Ok(Answer::Refused)
+    }
+
+    fn public_keys(&mut self) -> Result<Answer, Outcome> {
+        for identity in self.credentials.identities.list() {
+            let signing = identity.signing(self.watch.patience());
+            let user = &self.host.user;
+            let step = self.driver.drive(self.watch, |session| ffi::authenticate_public_key(session, user, &signing));
+            match step {
+                Ok(PublicKeyAnswer::Accepted) => return Ok(Answer::Accepted(identity.describe())),
+                Ok(PublicKeyAnswer::Refused) => self.has_tried(identity.describe()),
+                Ok(PublicKeyAnswer::Unsettled) => {
+                    self.has_tried(identity.describe());
+                    // It may have been the first of several factors.
+                    if let Answer::Accepted(how) = self.ask_offered()? {
+                        return Ok(Answer::Accepted(how));
+                    }
+                    if !self.is_offered(Method::PublicKey) {
+                        return Ok(Answer::NextFactor);
+                    }
+                }
+                Ok(PublicKeyAnswer::NotSigned(reason)) => {
+                    self.watch.check()?;
+                    self.details.push(format!("{} could not sign: {reason}", identity.describe()));
+                }
+                Err(Stop::Ssh(error)) if !self.tried.is_empty() => {
+                    self.has_tried(identity.describe());
+                    return Err(self.stopped(Stop::Ssh(error)));
+                }
+                Err(stop) => return Err(self.stopped(stop)),
+            }
+        }
+        Ok(Answer::Refused)
+    }
+
+    fn tell_password(&mut self) -> Result<Answer, Outcome> {
+        let Some(password) = self.password.take() else { return Ok(Answer::Refused) };
+        self.has_told = true;
+        let user = &self.host.user;
+        let step = self.driver.drive(self.watch, |session| ffi::authenticate_password(session, user, password));
+        self.has_tried(Method::Password.name().to_owned());
+        match step {
+            Ok(PasswordAnswer::Accepted) => return Ok(Answer::Accepted("a password".to_owned())),
+            Ok(PasswordAnswer::Refused) => {}
+            Ok(PasswordAnswer::Expired) => self.details.push("the password has expired".to_owned()),
+            Err(stop) => return Err(self.stopped(stop)),
+        }
+        Ok(Answer::Refused)
+    }
+
+    fn keyboard_interactive(&mut self) -> Result<Answer, Outcome> {
+        let (terminal, socket) = (&self.credentials.terminal, self.driver.socket());
+        let mut conversation = Conversation::new(self.host, self.password, terminal, self.watch, socket);
+        let user = &self.host.user;
+        let step = self
+            .driver
+            .drive(self.watch, |session| ffi::authenticate_keyboard_interactive(session, user, &mut conversation));
+        if conversation.told_password {
+            self.password = None;
+            self.has_told = true;
+        }
+        let name = Method::KeyboardInteractive.name();
+        match (conversation.stop.take(), step) {
+            (Some(Silence::Job(outcome)), _) => return Err(of_secret(outcome)),
+            (Some(Silence::NoAnswer(reason)), _) => {
+                self.details.push(format!("{name}: {reason}"));
+                return Err(self.refused());
+            }
+            (None, Ok(true)) => return Ok(Answer::Accepted(name.to_owned())),
+            (None, Ok(false)) => self.has_tried(name.to_owned()),
+            (None, Err(stop)) => {
+                self.has_tried(name.to_owned());
+                return Err(self.stopped(stop));
+            }
+        }
+        Ok(Answer::Refused)
+    }
+
+    fn has_tried(&mut self, what: String) {
+        if !self.tried.contains(&what) {
+            self.tried.push(what);
         }
     }
-    let offered = driver.drive(watch, |session| session.auth_methods(user).map(str::to_owned));
-    // The list is asked for by trying the method "none", which a server may accept (RFC 4252 section 5.2).
-    if driver.session().authenticated() {
-        return Ok("no authentication (method none)".to_owned());
-    }
-    match offered {
-        Ok(offered) => {
-            let offered = offered.split(',').filter(|method| !method.is_empty()).map(str::to_owned).collect();
-            Err(refused(user, tried, offered, details))
+
+    /// The outcome where a step was not brought to its end. Servers hang up after MaxAuthTries refusals, so an end after
+    /// the first of them is one of these.
+    fn stopped(&mut self, stop: Stop) -> Outcome {
+        match stop {
+            Stop::Job(outcome) if self.has_told => of_secret(outcome),
+            Stop::Job(outcome) => outcome,
+            Stop::Ssh(error) if self.tried.is_empty() => dropped("authentication", &error, true).into(),
+            Stop::Ssh(error) => {
+                self.details.push(format!("then the server ended it: {}", error.message()));
+                self.refused()
+            }
         }
-        Err(Stop::Job(outcome)) => Err(outcome),
-        Err(Stop::Ssh(error)) if tried.is_empty() => Err(ended(&error)),
-        Err(Stop::Ssh(_)) => Err(refused(user, tried, Vec::new(), details)),
+    }
+
+    fn refused(&self) -> Outcome {
+        let detail = (!self.details.is_empty()).then(|| self.details.join("; "));
+        HostError::Auth {
+            user: self.host.user.clone(),
+            tried: self.tried.clone(),
+            offered: self.offered.clone().unwrap_or_default(),
+            detail,
+        }
+        .into()
     }
 }
 
-fn refused(user: &str, tried: Vec<String>, offered: Vec<String>, details: Vec<String>) -> Outcome {
-    let detail = (!details.is_empty()).then(|| details.join("; "));
-    HostError::Auth { user: user.to_owned(), tried, offered, detail }.into()
-}
-
-fn ended(error: &ssh2::Error) -> Outcome {
-    dropped("authentication", error, true).into()
+/// The outcome where a secret was told or asked for: running out of time does not make another attempt then.
+fn of_secret(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::TimedOut { phase: Phase::Auth, limit, missing } => {
+            Outcome::TimedOut { phase: Phase::Secret, limit, missing }
+        }
+        outcome => outcome,
+    }
 }

@@ -33,8 +33,21 @@ pub struct Command<'a> {
     pub bytes: &'a [u8],
     /// How long it may run; `None` is as long as it likes.
     pub timeout: Option<Duration>,
+    /// How long its output may be silent; `None` is as long as it likes.
+    pub silence: Option<Duration>,
+    /// How a peer that has vanished is found out.
+    pub keepalive: Keepalive,
     /// Bytes that the server may send beyond what we have read.
     pub window: u32,
+}
+
+/// How a peer that has vanished is found out (ServerAliveInterval and ServerAliveCountMax of ssh_config(5)).
+#[derive(Clone, Copy, Debug)]
+pub struct Keepalive {
+    /// After this time without anything from the peer it is asked for a sign of life; zero is never.
+    pub interval: Duration,
+    /// How many questions in a row may stay without an answer.
+    pub count: u32,
 }
 
 /// Runs `command` on `session`, sends its output as events, and says how it ended.
@@ -64,6 +77,8 @@ pub fn run(session: &mut Session, command: &Command<'_>, events: &Sender<Event>,
         events,
         cancel: watch.cancel(),
         deadline: command.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+        last_output: Instant::now(),
+        asked_alive: 0,
         eof_sent: false,
         undelivered: None,
         stopping: None,
@@ -88,6 +103,9 @@ struct Running<'a> {
     events: &'a Sender<Event>,
     cancel: &'a Cancel,
     deadline: Option<Instant>,
+    last_output: Instant,
+    /// How many keepalives in a row have had no answer yet.
+    asked_alive: u32,
     eof_sent: bool,
     /// Output that the full event channel has not taken yet. As long as there is any, nothing is read: a slow reader of
     /// our output slows the remote command instead of filling memory.
@@ -126,15 +144,17 @@ impl Running<'_> {
                 continue;
             }
             self.send_requests();
+            let was_dead = self.session.is_dead();
             let mut drained = self.drain();
             if drained == Drained::Nothing && self.channel.queued() > 0 {
                 // Looking for stdout has taken stderr off the socket: nothing would wake us for it.
                 drained = self.drain();
             }
-            if self.undelivered.is_some() || drained == Drained::Some {
+            // A connection that has ended in this round may have left something for a stream that was looked at before.
+            if self.undelivered.is_some() || drained == Drained::Some || was_dead != self.session.is_dead() {
                 continue;
             }
-            if let Some(outcome) = self.ending(&drained) {
+            if let Some(outcome) = self.ending(&drained).or_else(|| self.vanished()) {
                 return self.finish(outcome);
             }
             self.wait();
@@ -159,6 +179,37 @@ impl Running<'_> {
             Exit::Unknown => over.map(|detail| HostError::Lost { detail }.into()),
             Exit::Status(_) | Exit::Signal(_) => None,
         }
+    }
+
+    /// The outcome, if the peer has not given a sign of life for too long; asks for one where it is time to.
+    fn vanished(&mut self) -> Option<Outcome> {
+        let Keepalive { interval, count } = self.command.keepalive;
+        let heard = self.session.last_heard()?;
+        let silent = heard.elapsed();
+        if interval.is_zero() || silent < interval {
+            self.asked_alive = 0;
+            return None;
+        }
+        // As ssh: after `count` questions without an answer, the next one would be too many.
+        if silent >= interval.saturating_mul(count.saturating_add(1)) {
+            let detail = format!("no sign of life from the host for {} s", silent.as_secs());
+            return Some(HostError::Lost { detail }.into());
+        }
+        if silent >= interval.saturating_mul(self.asked_alive + 1) {
+            self.asked_alive += 1;
+            // A peer that takes no more data need not be asked: what is on its way to it asks already.
+            if self.session.takes_data() {
+                self.session.ask_alive();
+            }
+        }
+        None
+    }
+
+    /// When the next question for a sign of life is due, or the peer counts as vanished.
+    fn alive_due(&self) -> Option<Instant> {
+        let Keepalive { interval, .. } = self.command.keepalive;
+        let heard = self.session.last_heard().filter(|_| !interval.is_zero())?;
+        heard.checked_add(interval.saturating_mul(self.asked_alive + 1))
     }
 
     /// Hands on what was received, ends the channel, and gives the outcome: a command that we stopped did not end by
@@ -222,6 +273,7 @@ impl Running<'_> {
         match self.channel.read(id, &mut self.buffer) {
             Ok(0) => Drained::Nothing,
             Ok(count) => {
+                self.last_output = Instant::now();
                 let bytes = self.buffer[..count].to_vec();
                 self.undelivered = Some(Event::now(self.command.job, EventKind::Output { stream, bytes }));
                 Drained::Some
@@ -293,6 +345,11 @@ impl Running<'_> {
             } else if self.deadline.is_some_and(|deadline| now >= deadline) {
                 let limit = self.command.timeout.unwrap_or_default();
                 Outcome::TimedOut { phase: Phase::Command, limit, missing: "not finished" }
+            } else if let Some(limit) = self.command.silence
+                && self.undelivered.is_none()
+                && self.last_output.elapsed() >= limit
+            {
+                Outcome::TimedOut { phase: Phase::Silence, limit, missing: "no output" }
             } else {
                 return false;
             };
@@ -311,8 +368,13 @@ impl Running<'_> {
         false
     }
 
+    /// When there is something to do even if nothing comes.
     fn next_due(&self) -> Option<Instant> {
-        self.stopping.as_ref().map(|stopping| stopping.next).or(self.deadline)
+        if let Some(stopping) = &self.stopping {
+            return Some(stopping.next);
+        }
+        let silence = self.command.silence.and_then(|limit| self.last_output.checked_add(limit));
+        [self.deadline, silence.filter(|_| self.undelivered.is_none()), self.alive_due()].into_iter().flatten().min()
     }
 
     /// Waits until the socket has something, or the next thing is due.

@@ -1,8 +1,8 @@
 //! The part of libssh2 that the ssh2 crate does not reach, and the only unsafe code of the project.
 //!
 //! ssh2 0.9.6 hides what a truthful outcome needs: whether an exit status was received at all (its `exit_status()` is 0
-//! when there was none), output that is still queued when a connection dies, signal requests, and authentication with a
-//! signer of one's own. The functions declared here are in the libssh2 that libssh2-sys 0.3.4 bundles, but not in its
+//! when there was none), output that is still queued when a connection dies, signal requests, authentication with a
+//! signer of one's own, and passwords that leave no copies behind. The functions declared here are in the libssh2 that libssh2-sys 0.3.4 bundles, but not in its
 //! bindings; a libssh2 older than 1.11.1 lacks them and does not link.
 //!
 //! What every block relies on:
@@ -18,11 +18,14 @@ use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::slice;
+use std::time::Instant;
 
 use libssh2_sys as raw;
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 use ssh2::{Error, ErrorCode, Session};
+
+use crate::secret::Secret;
 
 /// `LIBSSH2_CALLBACK_SEND` of libssh2.h: replaces send(2) on the session's socket.
 const CALLBACK_SEND: c_int = 5;
@@ -101,11 +104,12 @@ pub struct Link {
     state: NonNull<LinkState>,
 }
 
-#[derive(Default)]
 struct LinkState {
     dead: Cell<bool>,
     /// Bytes received so far.
     received: Cell<u64>,
+    /// When the peer last sent anything.
+    heard: Cell<Instant>,
     /// What libssh2 has sent and the socket has not taken yet, if libssh2 is not to know; see [`Link::hold_unsent`].
     unsent: RefCell<Option<Unsent>>,
 }
@@ -131,7 +135,12 @@ impl Link {
     /// Takes over reading the socket of `session`. Call it after authentication: ssh2's keyboard-interactive
     /// authentication uses the same slot of the session.
     pub fn watch(session: &Session) -> Link {
-        let state = NonNull::from(Box::leak(Box::<LinkState>::default()));
+        let state = NonNull::from(Box::leak(Box::new(LinkState {
+            dead: Cell::new(false),
+            received: Cell::new(0),
+            heard: Cell::new(Instant::now()),
+            unsent: RefCell::new(None),
+        })));
         let mut session_raw = session.raw();
         let pointer: *mut raw::LIBSSH2_SESSION = &mut *session_raw;
         // SAFETY: `pointer` is a live session, locked by `session_raw`. `state` lives until Drop of the Link, which takes
@@ -159,6 +168,12 @@ impl Link {
     pub fn received_bytes(&self) -> u64 {
         // SAFETY: as above.
         unsafe { self.state.as_ref() }.received.get()
+    }
+
+    /// When the peer last sent anything, be it only an answer to a keepalive.
+    pub fn last_heard(&self) -> Instant {
+        // SAFETY: as in `is_dead`.
+        unsafe { self.state.as_ref() }.heard.get()
     }
 
     /// From now on libssh2 never has to wait for the socket to take a packet: what it does not take at once is kept here,
@@ -229,6 +244,7 @@ unsafe extern "C" fn receive(
         let received = libc::recv(socket, buffer, length, flags);
         if received > 0 {
             state.received.set(state.received.get().wrapping_add(received as u64));
+            state.heard.set(Instant::now());
             return received;
         }
         let transient = [ErrorKind::WouldBlock, ErrorKind::Interrupted];
@@ -298,8 +314,11 @@ pub trait Signer {
 pub enum PublicKeyAnswer {
     /// The user is authenticated.
     Accepted,
-    /// The server does not take this key, or not it alone.
+    /// The server does not take this key.
     Refused,
+    /// The server has seen a signature by this key and is not satisfied: it refuses the signature, or wants more than
+    /// one factor. libssh2 does not tell which (the "partial success" of RFC 4252 section 5.1).
+    Unsettled,
     /// The server would take the key, but it could not sign.
     NotSigned(String),
 }
@@ -344,7 +363,11 @@ pub fn authenticate_public_key(session: &Session, user: &str, signer: &dyn Signe
         // -19 stands for a refused signature and for a connection that ended while waiting for the answer.
         raw::LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED => {
             let error = last_error(session, value as isize);
-            if error.message().starts_with("Waiting for") { Err(error) } else { Ok(PublicKeyAnswer::Refused) }
+            if error.message().starts_with("Waiting for") { Err(error) } else { Ok(PublicKeyAnswer::Unsettled) }
+        }
+        // Of the server's algorithms for RSA keys none is among libssh2's, which has no SHA-1; nothing was sent.
+        raw::LIBSSH2_ERROR_METHOD_NONE => {
+            Ok(PublicKeyAnswer::NotSigned("the server takes no signature algorithm that we have for it".to_owned()))
         }
         value => Err(last_error(session, value as isize)),
     }
@@ -389,6 +412,155 @@ unsafe extern "C" fn sign(
         *signature_len = bytes.len();
     }
     0
+}
+
+/// How a password authentication can end, short of a failed transport.
+#[derive(Debug, PartialEq, Eq)]
+pub enum PasswordAnswer {
+    /// The user is authenticated.
+    Accepted,
+    /// The password is wrong, or not enough by itself.
+    Refused,
+    /// The server wants a new password first.
+    Expired,
+}
+
+/// Authenticates `user` with `password` (RFC 4252 section 8). To be repeated with the same arguments while the error says
+/// that it would block. ssh2's own would leave a copy of the password in memory that it has freed.
+///
+/// # Errors
+/// libssh2's error if the transport failed or would block.
+pub fn authenticate_password(session: &Session, user: &str, password: &Secret) -> Result<PasswordAnswer, Error> {
+    let password = password.expose();
+    let value = {
+        let mut session_raw = session.raw();
+        // SAFETY: the session is live and locked; both byte strings are passed with their lengths, outlive the call, and
+        // libssh2 keeps no reference to them. A callback is not needed for a password that is not to be changed.
+        unsafe {
+            raw::libssh2_userauth_password_ex(
+                &mut *session_raw,
+                user.as_ptr().cast(),
+                user.len() as c_uint,
+                password.as_ptr().cast(),
+                password.len() as c_uint,
+                None,
+            )
+        }
+    };
+    match value {
+        0 => Ok(PasswordAnswer::Accepted),
+        raw::LIBSSH2_ERROR_AUTHENTICATION_FAILED => Ok(PasswordAnswer::Refused),
+        raw::LIBSSH2_ERROR_PASSWORD_EXPIRED => Ok(PasswordAnswer::Expired),
+        value => Err(last_error(session, value as isize)),
+    }
+}
+
+/// A question of a keyboard-interactive authentication (RFC 4256 section 3.2).
+#[derive(Debug)]
+pub struct Question {
+    /// The text, as the server sent it.
+    pub text: String,
+    /// Whether the answer may be seen while it is typed.
+    pub echo: bool,
+}
+
+/// Answers the questions of a keyboard-interactive authentication.
+pub trait Answerer {
+    /// Answers one request, which may have no question at all. Answers that are missing are sent as empty ones.
+    fn answer(&mut self, name: &str, instruction: &str, questions: &[Question]) -> Vec<Secret>;
+}
+
+/// Authenticates `user` by the answers of `answerer` (RFC 4256); gives whether the server is satisfied. To be repeated with
+/// the same arguments while the error says that it would block: libssh2 has then sent what was answered so far, or will do so
+/// first, and does not ask again.
+///
+/// # Errors
+/// libssh2's error if the transport failed or would block.
+pub fn authenticate_keyboard_interactive(
+    session: &Session,
+    user: &str,
+    mut answerer: &mut dyn Answerer,
+) -> Result<bool, Error> {
+    let value = {
+        let mut session_raw = session.raw();
+        let pointer: *mut raw::LIBSSH2_SESSION = &mut *session_raw;
+        // SAFETY: the session is live and locked; `user` is passed with its length. The abstract slot is ours: no Link is
+        // installed before authentication has ended. It holds the address of `answerer` during this call only, and
+        // `answer` runs only inside it.
+        unsafe {
+            let slot = raw::libssh2_session_abstract(pointer);
+            *slot = (&raw mut answerer).cast();
+            let value = raw::libssh2_userauth_keyboard_interactive_ex(
+                pointer,
+                user.as_ptr().cast(),
+                user.len() as c_uint,
+                Some(answer),
+            );
+            *slot = ptr::null_mut();
+            value
+        }
+    };
+    match value {
+        0 => Ok(true),
+        // -18 stands for a refusal and for a connection that ended while waiting for the answer.
+        raw::LIBSSH2_ERROR_AUTHENTICATION_FAILED => {
+            let error = last_error(session, value as isize);
+            if error.message().starts_with("Waiting for") { Err(error) } else { Ok(false) }
+        }
+        value => Err(last_error(session, value as isize)),
+    }
+}
+
+extern "C" fn answer(
+    name: *const c_char,
+    name_len: c_int,
+    instruction: *const c_char,
+    instruction_len: c_int,
+    count: c_int,
+    prompts: *const raw::LIBSSH2_USERAUTH_KBDINT_PROMPT,
+    responses: *mut raw::LIBSSH2_USERAUTH_KBDINT_RESPONSE,
+    context: *mut *mut c_void,
+) {
+    /// Text of the server, which need not be UTF-8.
+    ///
+    /// # Safety
+    /// `length` bytes are readable at `text`, or it is null.
+    unsafe fn text(text: *const c_char, length: usize) -> String {
+        if text.is_null() {
+            return String::new();
+        }
+        // SAFETY: as the caller promises.
+        String::from_utf8_lossy(unsafe { slice::from_raw_parts(text.cast(), length) }).into_owned()
+    }
+    // SAFETY: libssh2 passes the address of the abstract slot, which holds the address of the answerer of
+    // authenticate_keyboard_interactive, alive and not otherwise borrowed while libssh2 runs; texts with their lengths, and
+    // `count` prompts and zeroed responses, null where there are none. It frees the texts of the responses with the
+    // session's allocator, which is malloc's since ssh2 makes its sessions without allocator functions.
+    unsafe {
+        let answerer = &mut **(*context).cast::<&mut dyn Answerer>();
+        let (name, instruction) = (text(name, name_len as usize), text(instruction, instruction_len as usize));
+        let (prompts, responses) = if prompts.is_null() || responses.is_null() {
+            (&[][..], &mut [][..])
+        } else {
+            (slice::from_raw_parts(prompts, count as usize), slice::from_raw_parts_mut(responses, count as usize))
+        };
+        let questions: Vec<Question> = prompts
+            .iter()
+            .map(|prompt| Question { text: text(prompt.text.cast(), prompt.length), echo: prompt.echo != 0 })
+            .collect();
+        // A panic must not unwind into C; the missing answers will be refused.
+        let answers = catch_unwind(AssertUnwindSafe(|| answerer.answer(&name, &instruction, &questions)));
+        for (response, answer) in responses.iter_mut().zip(answers.unwrap_or_default()) {
+            let bytes = answer.expose();
+            let copy = libc::malloc(bytes.len().max(1)).cast::<c_char>();
+            if copy.is_null() {
+                return;
+            }
+            ptr::copy_nonoverlapping(bytes.as_ptr().cast(), copy, bytes.len());
+            response.text = copy;
+            response.length = bytes.len() as c_uint;
+        }
+    }
 }
 
 /// The algorithm name within the data to be signed (RFC 4252 section 7): string session id, byte 50, string user, string

@@ -149,8 +149,12 @@ impl Request {
 impl JumpHost {
     /// The last of `chain`, reached through the one `before`, without a connection yet.
     pub fn new(chain: &[Host], before: Option<Arc<JumpHost>>, plan: &Arc<Plan>) -> JumpHost {
-        let host =
-            chain.last().cloned().unwrap_or(Host { name: String::new(), port: DEFAULT_PORT, user: String::new() });
+        let host = chain.last().cloned().unwrap_or(Host {
+            name: String::new(),
+            port: DEFAULT_PORT,
+            user: String::new(),
+            methods: Vec::new(),
+        });
         let (state, left) = (Mutex::default(), Condvar::new());
         JumpHost { host, before, plan: Arc::clone(plan), state, left, closed: AtomicBool::new(false) }
     }

@@ -1,12 +1,14 @@
 //! Private key files: read once per run, signed with by every host.
 //!
-//! OpenSSH's own format is read by the ssh-key crate, PEM and PKCS#8 by OpenSSL; all signing is OpenSSL's. libssh2 would
-//! read the file again for each host, and takes an encrypted key's deliberate slowness twice each time.
+//! OpenSSH's own format is read and decrypted by the ssh-key crate, PEM and PKCS#8 by OpenSSL; all signing is OpenSSL's.
+//! libssh2 would read the file again for each host, and takes an encrypted key's deliberate slowness twice each time.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use openssl::bn::BigNum;
 use openssl::ec::{EcGroup, EcKey, EcPoint};
 use openssl::ecdsa::EcdsaSig;
@@ -21,6 +23,10 @@ use zeroize::Zeroizing;
 
 use super::wire::{put_mpint, put_string};
 use crate::error::reason;
+use crate::secret::Secret;
+
+/// What a certificate's algorithm has more than its key's (PROTOCOL.certkeys of OpenSSH).
+const CERTIFICATE: &str = "-cert-v01@openssh.com";
 
 /// A private key that can sign.
 pub struct KeyFile {
@@ -33,12 +39,47 @@ pub struct KeyFile {
 pub enum Loaded {
     /// A key that can sign.
     Key(KeyFile),
-    /// An encrypted key. Its public half is known where the file or its `.pub` neighbour tells it, so that an agent that
-    /// holds the key can be asked.
-    Encrypted {
-        /// The public key blob.
-        public_key: Option<Vec<u8>>,
-    },
+    /// An encrypted key.
+    Encrypted(Encrypted),
+}
+
+impl Loaded {
+    /// The public key blob, where it is known.
+    pub fn public_key(&self) -> Option<&Vec<u8>> {
+        match self {
+            Loaded::Key(key) => Some(&key.public_key),
+            Loaded::Encrypted(key) => key.public_key.as_ref(),
+        }
+    }
+}
+
+/// A private key that needs a passphrase.
+pub struct Encrypted {
+    /// The public key blob, where the file or its `.pub` neighbour tells it, so that an agent that holds the key can be
+    /// asked.
+    public_key: Option<Vec<u8>>,
+    form: Form,
+}
+
+enum Form {
+    OpenSsh(Box<ssh_key::PrivateKey>),
+    Pem(Vec<u8>),
+}
+
+impl Encrypted {
+    /// Decrypts the key, which takes as long as the maker of the key wanted it to: usually a tenth of a second.
+    ///
+    /// # Errors
+    /// [`KeyError::Passphrase`], or the key is of no use here.
+    pub fn decrypt(&self, passphrase: &Secret) -> Result<KeyFile, KeyError> {
+        let key = match &self.form {
+            Form::OpenSsh(key) => openssl_key(&key.decrypt(passphrase.expose()).map_err(|_| KeyError::Passphrase)?)?,
+            Form::Pem(text) => {
+                PKey::private_key_from_pem_passphrase(text, passphrase.expose()).map_err(|_| KeyError::Passphrase)?
+            }
+        };
+        Ok(KeyFile { public_key: public_blob(&key)?, key })
+    }
 }
 
 /// Why a private key file cannot be used.
@@ -56,6 +97,9 @@ pub enum KeyError {
     /// A kind of key that cannot sign here.
     #[error("{0} keys cannot be used from a file; load the key into an agent (ssh-add)")]
     Unsupported(String),
+    /// It cannot be decrypted. That the cipher is not supported cannot be told from that.
+    #[error("the passphrase is wrong")]
+    Passphrase,
     /// The contents are not a private key.
     #[error("not a private key that can be read: {0}")]
     Format(String),
@@ -86,7 +130,7 @@ fn parse(text: &[u8], neighbour: impl FnOnce() -> Option<Vec<u8>>) -> Result<Loa
     if has("BEGIN OPENSSH PRIVATE KEY") {
         parse_openssh(text)
     } else if has("BEGIN ENCRYPTED PRIVATE KEY") || has("Proc-Type: 4,ENCRYPTED") {
-        Ok(Loaded::Encrypted { public_key: neighbour() })
+        Ok(Loaded::Encrypted(Encrypted { public_key: neighbour(), form: Form::Pem(text.to_vec()) }))
     } else if has("PRIVATE KEY-----") {
         let key = PKey::private_key_from_pem(text)?;
         Ok(Loaded::Key(KeyFile { public_key: public_blob(&key)?, key }))
@@ -101,7 +145,8 @@ fn parse_openssh(text: &[u8]) -> Result<Loaded, KeyError> {
     let key = ssh_key::PrivateKey::from_openssh(text).map_err(|error| KeyError::Format(error.to_string()))?;
     let public_key = key.public_key().to_bytes().map_err(|error| KeyError::Format(error.to_string()))?;
     if key.is_encrypted() {
-        return Ok(Loaded::Encrypted { public_key: Some(public_key) });
+        let form = Form::OpenSsh(Box::new(key));
+        return Ok(Loaded::Encrypted(Encrypted { public_key: Some(public_key), form }));
     }
     let key = openssl_key(&key)?;
     Ok(Loaded::Key(KeyFile { public_key, key }))
@@ -109,9 +154,48 @@ fn parse_openssh(text: &[u8]) -> Result<Loaded, KeyError> {
 
 /// The public key in `path.pub`, where ssh-keygen(1) puts it.
 fn public_neighbour(path: &Path) -> Option<Vec<u8>> {
+    ssh_key::PublicKey::read_openssh_file(beside(path, ".pub")).ok()?.to_bytes().ok()
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".pub");
-    ssh_key::PublicKey::read_openssh_file(Path::new(&name)).ok()?.to_bytes().ok()
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// A user certificate.
+pub struct Certificate {
+    /// Where it was found.
+    pub path: PathBuf,
+    /// Its blob, which is offered in place of the public key's.
+    pub blob: Vec<u8>,
+}
+
+/// The certificate in `path-cert.pub`, where ssh-keygen(1) puts it, if there is one. Whether it is valid today is the
+/// server's decision, by its clock.
+///
+/// # Errors
+/// It is not a user certificate of the key `public_key`.
+pub fn certificate(path: &Path, public_key: &[u8]) -> Result<Option<Certificate>, String> {
+    let path = beside(path, "-cert.pub");
+    let complain = |problem: &str| format!("{}: {problem}", path.display());
+    let text = match std::fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        text => text.map_err(|error| complain(&reason(&error)))?,
+    };
+    // The bytes as they are, since the signature covers them.
+    let blob = text.split_ascii_whitespace().nth(1).and_then(|word| STANDARD.decode(word).ok());
+    let blob = blob.ok_or_else(|| complain("not a certificate"))?;
+    let parsed = ssh_key::Certificate::from_bytes(&blob);
+    let parsed = parsed.map_err(|error| complain(&format!("not a certificate that can be read: {error}")))?;
+    if parsed.cert_type() != ssh_key::certificate::CertType::User {
+        return Err(complain("a certificate of a host, not of a user"));
+    }
+    let certified = ssh_key::PublicKey::from(parsed.public_key().clone()).to_bytes();
+    if certified.ok().as_deref() != Some(public_key) {
+        return Err(complain("a certificate of another key"));
+    }
+    Ok(Some(Certificate { path, blob }))
 }
 
 fn openssl_key(key: &ssh_key::PrivateKey) -> Result<PKey<Private>, KeyError> {
@@ -202,7 +286,7 @@ impl KeyFile {
         match self.key.id() {
             Id::ED25519 => Ok(OpenSslSigner::new_without_digest(&self.key)?.sign_oneshot_to_vec(data)?),
             Id::RSA => {
-                let digest = match algorithm {
+                let digest = match algorithm.strip_suffix(CERTIFICATE).unwrap_or(algorithm) {
                     "rsa-sha2-512" => MessageDigest::sha512(),
                     "rsa-sha2-256" => MessageDigest::sha256(),
                     other => return Err(KeyError::Unsupported(format!("{other} (SHA-1) signatures by RSA"))),

@@ -7,7 +7,9 @@ mod auth;
 mod embedded;
 mod exec;
 mod ffi;
+mod identities;
 mod jump;
+mod keyboard;
 mod keys;
 pub mod known_hosts;
 mod proxy_command;
@@ -18,36 +20,41 @@ mod tunnel;
 mod wait;
 mod wire;
 
-pub use auth::IdentityError;
 pub use ffi::is_ignored;
+pub use identities::IdentityError;
+pub use wait::Patience;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use self::auth::{Identities, Sources};
-use self::exec::Command;
+use self::exec::{Command, Keepalive};
+use self::identities::{Identities, Sources};
 use self::known_hosts::KnownHosts;
 use self::proxy_command::ProxyCommand;
 use self::session::{Credentials, Session};
 use self::tunnel::{Plan, Proxies, Through, Way};
 use self::wait::Watch;
 use crate::cancel::Cancel;
-use crate::error::HostError;
+use crate::error::{HostError, reason};
 use crate::event::{Event, EventKind, Outcome};
 use crate::jobs::Job;
 use crate::pool::Attempt;
 use crate::proxy::Proxy;
 use crate::queue::{Route, Task};
-use crate::settings::Settings;
+use crate::secret::SecretError;
+use crate::settings::{Method, Settings};
+use crate::terminal::Terminal;
 
 /// The port of SSH (RFC 4253 section 4.1).
 const DEFAULT_PORT: u16 = 22;
 
-/// How long a jump host may be silent before it is asked whether it is there. Many hosts depend on it.
-const PROXY_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// A host that has vanished in mid-command is found out within two minutes. ssh(1) asks for no sign of life by default, and
+/// waits as long as TCP does: for ever, if nothing is to be sent.
+const KEEPALIVE: Keepalive = Keepalive { interval: Duration::from_secs(30), count: 3 };
 
 /// Where and how to connect.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +65,8 @@ pub struct Host {
     pub port: u16,
     /// The login name.
     pub user: String,
+    /// The methods of authentication that are tried, in this order.
+    pub methods: Vec<Method>,
 }
 
 impl Host {
@@ -67,8 +76,35 @@ impl Host {
             name: job.spec.name.clone(),
             port: job.spec.port.unwrap_or(DEFAULT_PORT),
             user: job.spec.user.clone().unwrap_or_else(|| settings.user.clone()),
+            methods: settings.methods.clone(),
         }
     }
+}
+
+impl fmt::Display for Host {
+    /// `user@host[:port]`, the port if it is not the usual one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Host { name, port, user, .. } = self;
+        match *port {
+            DEFAULT_PORT => write!(f, "{user}@{name}"),
+            port if name.contains(':') => write!(f, "{user}@[{name}]:{port}"),
+            port => write!(f, "{user}@{name}:{port}"),
+        }
+    }
+}
+
+/// Why nothing can be connected to.
+#[derive(Debug, thiserror::Error)]
+pub enum Unprepared {
+    /// The password cannot be had.
+    #[error(transparent)]
+    Password(#[from] SecretError),
+    /// A private key that the user named cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The system is out of something.
+    #[error("cannot make a pipe: {}", reason(.0))]
+    System(#[from] std::io::Error),
 }
 
 /// Runs jobs, and holds what they share: known host keys and identities, read once.
@@ -97,32 +133,48 @@ impl Path {
 }
 
 impl Runner {
-    /// Reads known_hosts and the identities.
+    /// Gets the password and reads known_hosts and the identities: whatever a user has to be asked for all hosts is asked
+    /// here.
     ///
     /// # Errors
-    /// A private key that the user named cannot be used.
-    pub fn new(settings: Settings, cancel: &Cancel) -> Result<Runner, IdentityError> {
-        // With an identity that the user names, the default ones are not tried.
-        let default_dir = settings.default_identities.as_deref().filter(|_| settings.identities.is_empty());
+    /// There is no password where one is wanted, or a private key that the user named cannot be used.
+    pub fn new(settings: Settings, cancel: &Cancel) -> Result<Runner, Unprepared> {
+        let terminal = Arc::new(Terminal::new()?);
+        let password = settings.password.as_ref().map(|source| source.read(&terminal, cancel)).transpose()?;
+        let password = password.map(Arc::new);
         let gather = |files: &[PathBuf]| {
-            Identities::gather(&Sources { agent: settings.agent.as_deref(), files, default_dir }, cancel)
+            let sources = Sources {
+                agent: settings.agent.as_deref(),
+                files,
+                default_dir: settings.default_identities.as_deref(),
+                password: password.as_deref(),
+                terminal: &terminal,
+            };
+            Identities::gather(&sources, cancel)
+        };
+        let identities = Arc::new(gather(&settings.identities)?);
+        let proxy_identities = match &settings.proxy_identity {
+            None => Arc::clone(&identities),
+            Some(file) => Arc::new(gather(std::slice::from_ref(file))?.followed_by(&identities)),
         };
         let known_hosts = Arc::new(KnownHosts::load(&settings.known_hosts, &settings.global_known_hosts));
         let with = |identities| {
-            let (known_hosts, host_key_check) = (Arc::clone(&known_hosts), settings.host_key_check);
-            Arc::new(Credentials { identities, known_hosts, host_key_check })
+            Arc::new(Credentials {
+                known_hosts: Arc::clone(&known_hosts),
+                host_key_check: settings.host_key_check,
+                identities,
+                password: password.clone(),
+                terminal: Arc::clone(&terminal),
+            })
         };
-        let credentials = with(gather(&settings.identities)?);
-        let proxy_credentials = match &settings.proxy_identity {
-            None => Arc::clone(&credentials),
-            Some(file) => with(gather(&[std::slice::from_ref(file), &settings.identities].concat())?),
-        };
+        let (credentials, proxy_credentials) = (with(identities), with(proxy_identities));
         let proxies = Proxies::new(Plan {
             credentials: proxy_credentials,
             user: settings.proxy_user.clone(),
+            methods: settings.methods.clone(),
             connect_timeout: settings.connect_timeout,
             connections: settings.proxy_connections,
-            alive_interval: PROXY_ALIVE_INTERVAL,
+            keepalive: KEEPALIVE,
             window: settings.window(),
             cancel: cancel.clone(),
         });
@@ -162,6 +214,8 @@ impl Runner {
             job: job.number,
             bytes: &job.command,
             timeout: self.settings.command_timeout,
+            silence: self.settings.silence_timeout,
+            keepalive: KEEPALIVE,
             window: self.settings.window(),
         };
         let outcome = exec::run(&mut session, &command, events, &mut watch);

@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use ssh2::ErrorCode;
 
+use super::exec::Keepalive;
 use super::ffi::{self, Channel, Link, OPEN_REFUSED, OPEN_TIMEOUT};
 use super::jump::{Connection, Failed, JumpHost, Request};
 use super::session::Session;
@@ -38,8 +39,6 @@ const UNSENT: usize = 128 * 1024;
 const LEAST_AGE: Duration = Duration::from_millis(1100);
 /// How soon to look again while opens wait, for what no descriptor tells: the age of an open, a session that has given up.
 const TICK: Duration = Duration::from_millis(100);
-/// How often a jump host is asked in vain whether it is there before it is given up, as ServerAliveCountMax of ssh_config(5).
-const ALIVE_COUNT: u32 = 3;
 /// How long a session that has gone may take to get rid of what it has sent last.
 const LINGER: Duration = Duration::from_secs(5);
 /// How long a connection that has ended may take to hand on what it has received.
@@ -62,10 +61,9 @@ pub struct Pump<'a> {
 
 /// Whether the jump host still answers.
 struct Pulse {
-    interval: Duration,
-    /// When something was received last, and how much in all by then.
-    heard: Instant,
-    received: u64,
+    keepalive: Keepalive,
+    /// When something was received last, or somebody came to depend on the connection.
+    since: Instant,
     /// How often it was asked since.
     asked: u32,
 }
@@ -106,8 +104,6 @@ impl<'a> Pump<'a> {
         wake: UnixStream,
         plan: &Plan,
     ) -> Self {
-        // Sent by us when it is time, not by libssh2: its least interval.
-        session.ssh().set_keepalive(true, 2);
         ffi::set_open_limit(session.ssh(), i32::MAX);
         if let Some(link) = session.link() {
             link.hold_unsent();
@@ -118,7 +114,7 @@ impl<'a> Pump<'a> {
             connection,
             wake,
             window: plan.window,
-            pulse: Pulse { interval: plan.alive_interval, heard: Instant::now(), received: 0, asked: 0 },
+            pulse: Pulse { keepalive: plan.keepalive, since: Instant::now(), asked: 0 },
             opening: None,
             lines: Vec::new(),
             buffer: vec![0; READ_SIZE],
@@ -206,19 +202,18 @@ impl<'a> Pump<'a> {
     /// Asks a jump host that has been silent for long whether it is there, and gives it up if it does not answer.
     fn feel_pulse(&mut self) -> Result<(), Dead> {
         let now = Instant::now();
-        let received = self.received();
-        if received != self.pulse.received || self.is_idle() {
-            self.pulse = Pulse { heard: now, received, asked: 0, ..self.pulse };
+        let heard = if self.is_idle() { Some(now) } else { self.session.last_heard() };
+        if let Some(heard) = heard.filter(|heard| *heard > self.pulse.since) {
+            self.pulse = Pulse { since: heard, asked: 0, ..self.pulse };
         }
-        if now < self.pulse.due() {
+        if self.pulse.due().is_none_or(|due| now < due) {
             return Ok(());
         }
-        if self.pulse.asked >= ALIVE_COUNT {
+        if self.pulse.asked >= self.pulse.keepalive.count {
             return Err(Dead);
         }
         self.pulse.asked += 1;
-        // Whether it could be sent is seen by whether it is answered.
-        let _ = self.session.ssh().keepalive_send();
+        self.session.ask_alive();
         Ok(())
     }
 
@@ -342,7 +337,7 @@ impl<'a> Pump<'a> {
         let mut flags = if self.is_idle() { PEER_CLOSED } else { PollFlags::IN };
         flags.set(PollFlags::OUT, unsent > 0);
         let now = Instant::now();
-        let mut until = (!self.is_idle()).then(|| self.pulse.due());
+        let mut until = self.pulse.due().filter(|_| !self.is_idle());
         if self.opening.is_some() || self.host.has_waiting() {
             until = Some(now + TICK);
         }
@@ -395,8 +390,9 @@ impl<'a> Pump<'a> {
 
 impl Pulse {
     /// When it is to be asked next, or given up.
-    fn due(&self) -> Instant {
-        self.heard + self.interval * (self.asked + 1)
+    fn due(&self) -> Option<Instant> {
+        let interval = Some(self.keepalive.interval).filter(|interval| !interval.is_zero())?;
+        self.since.checked_add(interval.saturating_mul(self.asked + 1))
     }
 }
 

@@ -9,15 +9,18 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 use ssh2::{BlockDirections, DisconnectCode, Error, ErrorCode, MethodType};
 
-use super::auth::{self, Identities};
+use super::auth;
 use super::ffi::{self, Link};
+use super::identities::Identities;
 use super::known_hosts::{Entries, KnownHosts, Place, RememberError, Remembered, Verdict, fingerprint};
-use super::wait::Watch;
+use super::wait::{Watch, poll_with};
 use super::wire::key_type;
 use super::{Host, tcp};
 use crate::error::{HostError, HostKeyError};
 use crate::event::{Outcome, Phase};
+use crate::secret::Secret;
 use crate::settings::HostKeyCheck;
+use crate::terminal::Terminal;
 
 /// The host key algorithms that are asked for, best first. Certificates are left out: libssh2 would ask for them before
 /// all else and then have a key that no plain known_hosts line can match.
@@ -57,6 +60,11 @@ impl<'a> Driver<'a> {
     /// The session that is driven.
     pub fn session(&self) -> &ssh2::Session {
         self.session
+    }
+
+    /// Its socket.
+    pub fn socket(&self) -> BorrowedFd<'a> {
+        self.socket
     }
 
     /// Calls `step` until it does not want to wait any more.
@@ -102,8 +110,21 @@ pub struct Credentials {
     pub known_hosts: Arc<KnownHosts>,
     /// What to do with a key that is not among them.
     pub host_key_check: HostKeyCheck,
-    /// What to authenticate with.
-    pub identities: Identities,
+    /// The keys to authenticate with.
+    pub identities: Arc<Identities>,
+    /// The password to authenticate with.
+    pub password: Option<Arc<Secret>>,
+    /// Where a host's own questions are asked.
+    pub terminal: Arc<Terminal>,
+}
+
+/// How far a host is trusted after the check of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// It may have what we have.
+    Full,
+    /// Its key is not the known one, and is taken only since nothing is checked: it gets no password, as with ssh(1).
+    NoSecrets,
 }
 
 /// An authenticated session. Dropping it closes the connection at once.
@@ -154,9 +175,9 @@ impl Session {
         let known = credentials.known_hosts.lookup(&host.name, host.port);
         made.handshake(&known, watch)?;
         note(&|| format!("server says {}", banner(&made.session).unwrap_or("nothing")));
-        made.check_host_key(host, &known, credentials, note)?;
+        let trust = made.check_host_key(host, &known, credentials, note)?;
         watch.expect(Phase::Auth, "not authenticated");
-        let identity = auth::authenticate(&mut made.driver(), &host.user, &credentials.identities, watch)?;
+        let identity = auth::authenticate(&mut made.driver(), host, credentials, trust, watch)?;
         note(&|| format!("authenticated as {} with {identity}", host.user));
         made.link = Some(Link::watch(&made.session));
         Ok(made)
@@ -194,7 +215,7 @@ impl Session {
         known: &Entries,
         credentials: &Credentials,
         note: &mut dyn FnMut(&dyn Fn() -> String),
-    ) -> Result<(), Outcome> {
+    ) -> Result<Trust, Outcome> {
         let Some((key, _)) = self.session.host_key() else {
             let detail = "the server sent no host key".to_owned();
             return Err(HostError::Ssh { doing: "key exchange", detail, hint: None }.into());
@@ -204,15 +225,21 @@ impl Session {
         match (&verdict, credentials.host_key_check) {
             (Verdict::Known(place), _) => {
                 note(&|| format!("host key {offer} is known from {place}"));
-                Ok(())
+                Ok(Trust::Full)
             }
             // Nothing goes on with a key that somebody took the trouble to revoke.
             (Verdict::Revoked(_), _) => Err(offer.refused(verdict)),
-            (_, HostKeyCheck::Off) => {
-                note(&|| format!("host key {offer} is NOT checked"));
-                Ok(())
+            (Verdict::Changed(_), HostKeyCheck::Off) => {
+                note(&|| format!("host key {offer} has CHANGED and is NOT checked: no password will be sent"));
+                Ok(Trust::NoSecrets)
             }
-            (Verdict::Unknown, HostKeyCheck::AcceptNew) => accept_new(&offer, &credentials.known_hosts, note),
+            (Verdict::Unknown, HostKeyCheck::Off) => {
+                note(&|| format!("host key {offer} is NOT checked"));
+                Ok(Trust::Full)
+            }
+            (Verdict::Unknown, HostKeyCheck::AcceptNew) => {
+                accept_new(&offer, &credentials.known_hosts, note).map(|()| Trust::Full)
+            }
             (Verdict::Unknown | Verdict::Changed(_), _) => Err(offer.refused(verdict)),
         }
     }
@@ -245,6 +272,26 @@ impl Session {
     /// Whether the connection has ended.
     pub fn is_dead(&self) -> bool {
         self.link.as_ref().is_some_and(Link::is_dead)
+    }
+
+    /// When the peer last sent anything.
+    pub fn last_heard(&self) -> Option<Instant> {
+        self.link.as_ref().map(Link::last_heard)
+    }
+
+    /// Whether the socket takes data at this moment, and nothing of libssh2's is waiting to go first.
+    pub fn takes_data(&self) -> bool {
+        let at_once = Some(Instant::now());
+        !self.directions().contains(PollFlags::OUT)
+            && poll_with(None, &[(self.socket(), PollFlags::OUT)], at_once).is_ok_and(|ready| ready.has(0))
+    }
+
+    /// Asks the peer for a sign of life. Call it only when the socket takes data: libssh2 does not keep the request if it has
+    /// to wait.
+    pub fn ask_alive(&self) {
+        // libssh2 keeps a clock of its own in whole seconds; one second at a time lets ours decide.
+        self.session.set_keepalive(true, 1);
+        let _ = self.session.keepalive_send();
     }
 
     /// Says goodbye, without waiting for anything: for the server's log, where otherwise a broken connection would stand.

@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::exec::Keepalive;
 use super::jump::{Connection, JumpHost};
 use super::session::Credentials;
 use super::{DEFAULT_PORT, Host};
@@ -16,6 +17,7 @@ use crate::cancel::Cancel;
 use crate::error::{HostError, ProxyError};
 use crate::event::Outcome;
 use crate::proxy::Hop;
+use crate::settings::Method;
 
 /// How long connections may take to say goodbye at the end of the run.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -26,12 +28,14 @@ pub struct Plan {
     pub credentials: Arc<Credentials>,
     /// The login name for hops that have none.
     pub user: String,
+    /// The methods of authentication that are tried, in this order.
+    pub methods: Vec<Method>,
     /// How long a login may take.
     pub connect_timeout: Duration,
     /// How many connections there may be to one jump host.
     pub connections: usize,
-    /// How long a jump host may be silent before it is asked whether it is there.
-    pub alive_interval: Duration,
+    /// How a jump host that has vanished is found out.
+    pub keepalive: Keepalive,
     /// Bytes that may be on the way to us on each channel.
     pub window: u32,
     /// Ends logins.
@@ -60,6 +64,7 @@ impl Proxies {
                 name: hop.name.clone(),
                 port: hop.port.unwrap_or(DEFAULT_PORT),
                 user: hop.user.clone().unwrap_or_else(|| self.plan.user.clone()),
+                methods: self.plan.methods.clone(),
             });
             let host = known.entry(chain.clone()).or_insert_with(|| Arc::new(JumpHost::new(&chain, last, &self.plan)));
             last = Some(Arc::clone(host));
@@ -138,10 +143,11 @@ mod tests {
 
     use super::*;
     use crate::settings::HostKeyCheck;
-    use crate::ssh::auth::{Identities, Sources};
     use crate::ssh::embedded::{Config, Event, Key, KeyKind, Server};
+    use crate::ssh::identities::{Identities, Sources};
     use crate::ssh::known_hosts::KnownHosts;
     use crate::ssh::wait::Watch;
+    use crate::terminal::Terminal;
 
     const MIB: usize = 1 << 20;
 
@@ -177,18 +183,23 @@ mod tests {
             let key = line.split_once(' ').expect("a name and a key").1;
             std::fs::write(&known_hosts, format!("[{}]:{} {key}\n", address.ip(), address.port())).expect("a file");
             let cancel = Cancel::new().expect("a pipe");
-            let sources = Sources { agent: None, files: &[file], default_dir: None };
+            let terminal = Arc::new(Terminal::new().expect("a pipe"));
+            let sources =
+                Sources { agent: None, files: &[file], default_dir: None, password: None, terminal: &terminal };
             let credentials = Credentials {
                 known_hosts: Arc::new(KnownHosts::load(&[known_hosts], &[])),
                 host_key_check: HostKeyCheck::Strict,
-                identities: Identities::gather(&sources, &cancel).expect("a key"),
+                identities: Arc::new(Identities::gather(&sources, &cancel).expect("a key")),
+                password: None,
+                terminal: Arc::clone(&terminal),
             };
             let proxies = Proxies::new(Plan {
                 credentials: Arc::new(credentials),
                 user: "me".to_owned(),
                 connect_timeout: Duration::from_secs(10),
                 connections: 1,
-                alive_interval: Duration::from_secs(1),
+                methods: Method::PREFERRED.to_vec(),
+                keepalive: Keepalive { interval: Duration::from_secs(1), count: 3 },
                 window: 256 << 10,
                 cancel: cancel.clone(),
             });
@@ -199,7 +210,8 @@ mod tests {
         fn connect(&self, target: SocketAddr) -> UnixStream {
             let address = self.address;
             let hop = Hop { user: None, name: address.ip().to_string(), port: Some(address.port()) };
-            let host = Host { name: target.ip().to_string(), port: target.port(), user: String::new() };
+            let host =
+                Host { name: target.ip().to_string(), port: target.port(), user: String::new(), methods: Vec::new() };
             let mut watch = Watch::new(&self.cancel, Duration::from_secs(10));
             let way = self.proxies.reach(&[hop]).expect("a hop").connect(&host, 1, &mut watch);
             let stream = UnixStream::from(way.unwrap_or_else(|outcome| panic!("{outcome}")).socket);

@@ -11,6 +11,55 @@ use crate::cancel::Cancel;
 use crate::error::{HostError, reason};
 use crate::event::{Outcome, Phase};
 
+/// Bounds the wait for somebody other than the host: an agent, a person, a program.
+#[derive(Clone, Copy)]
+pub struct Patience<'a> {
+    /// Ends the wait when the run is cancelled.
+    pub cancel: &'a Cancel,
+    /// Ends the wait at this time.
+    pub until: Instant,
+}
+
+impl<'a> Patience<'a> {
+    /// As long as a person takes who has all the time in the world.
+    pub fn endless(cancel: &'a Cancel) -> Self {
+        Patience::of(cancel, CENTURY)
+    }
+
+    /// From now on for `limit`.
+    pub fn of(cancel: &'a Cancel, limit: Duration) -> Self {
+        Patience { cancel, until: Instant::now() + limit }
+    }
+
+    /// Waits until one of `fds` is ready; gives which.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Interrupted`] if the run was cancelled, [`io::ErrorKind::TimedOut`] if the time has come, or why
+    /// the system cannot wait.
+    pub fn wait(self, fds: &[(BorrowedFd<'_>, PollFlags)]) -> io::Result<Ready> {
+        let ready = poll_with(Some(self.cancel), fds, Some(self.until))?;
+        self.check()?;
+        Ok(ready)
+    }
+
+    /// Fails if the wait must end now.
+    ///
+    /// # Errors
+    /// The same as [`Patience::wait`].
+    pub fn check(self) -> io::Result<()> {
+        if self.cancel.is_triggered() {
+            return Err(io::Error::new(io::ErrorKind::Interrupted, "cancelled"));
+        }
+        if Instant::now() >= self.until {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"));
+        }
+        Ok(())
+    }
+}
+
+/// Longer than anything is waited for, but within what the clock can count.
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// What bounds every wait of one job: the cancel and a deadline, with what to say when the deadline has passed.
 pub struct Watch<'a> {
     cancel: &'a Cancel,
@@ -23,11 +72,10 @@ pub struct Watch<'a> {
 impl<'a> Watch<'a> {
     /// A watch that ends `limit` from now.
     pub fn new(cancel: &'a Cancel, limit: Duration) -> Self {
-        // A limit beyond what the clock can count is as good as none; a century is within it.
-        let century = Duration::from_secs(100 * 365 * 24 * 3600);
         Watch {
             cancel,
-            deadline: Instant::now() + limit.min(century),
+            // A limit beyond what the clock can count is as good as none.
+            deadline: Instant::now() + limit.min(CENTURY),
             limit,
             phase: Phase::Connect,
             missing: "no TCP connection",
@@ -47,6 +95,11 @@ impl<'a> Watch<'a> {
     /// The cancel that ends every wait.
     pub fn cancel(&self) -> &'a Cancel {
         self.cancel
+    }
+
+    /// The same bounds for a wait for somebody other than the host.
+    pub fn patience(&self) -> Patience<'a> {
+        Patience { cancel: self.cancel, until: self.deadline }
     }
 
     /// The time at which every wait ends.

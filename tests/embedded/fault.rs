@@ -61,7 +61,8 @@ fn reset(stream: &TcpStream) {
 }
 
 async fn banner_then_reset(stream: &TcpStream) {
-    if send(stream, b"SSH-2.0-embedded_1.0\r\n").await.is_ok() && stream.readable().await.is_ok() {
+    // Peeking waits for bytes; `readable` takes an accepted stream for readable from the start.
+    if send(stream, b"SSH-2.0-embedded_1.0\r\n").await.is_ok() && stream.peek(&mut [0]).await.is_ok() {
         reset(stream);
     }
 }

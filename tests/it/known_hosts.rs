@@ -16,6 +16,8 @@ use base64::engine::general_purpose::STANDARD;
 use pssh::ssh::known_hosts::{KnownHosts, Remembered, Verdict, fingerprint, key_type};
 use tempfile::TempDir;
 
+use crate::sshd;
+
 /// A known_hosts file and a connection. In the text, `{ed}` stands for the server's Ed25519 key with its type, `{ed64}`
 /// for its base64 alone, likewise `ec` and `rsa`; `{other}` and `{other_rsa}` are keys of nobody, `{cert}` and `{ed_cert}`
 /// certificates of them; `{hash NAME}` is a hashed name. Characters up to U+00FF stand for bytes.
@@ -247,6 +249,7 @@ struct Lab {
     dir: TempDir,
     /// `keytype base64` by the name used in templates.
     keys: HashMap<&'static str, String>,
+    sshd: PathBuf,
 }
 
 impl Lab {
@@ -291,7 +294,7 @@ impl Lab {
         let strings =
             [&b"ssh-rsa"[..], &[1, 0, 1], &modulus].map(|it| [&(it.len() as u32).to_be_bytes()[..], it].concat());
         keys.insert("rsa768", format!("ssh-rsa {}", STANDARD.encode(strings.concat())));
-        Lab { dir, keys }
+        Lab { dir, keys, sshd: sshd::program() }
     }
 
     fn blob(&self, name: &str) -> Vec<u8> {
@@ -333,13 +336,14 @@ impl Lab {
             Keys::Ed25519 => "sshd_Ed25519",
             Keys::All => "sshd_All",
         };
+        let config = self.dir.path().join(config);
         let output = Command::new("ssh")
             .args(["-v", "-F", "none", "-l", "nobody", "-p", &port.to_string()])
             .args(["-o", "BatchMode=yes", "-o", "PreferredAuthentications=none", "-o", "UpdateHostKeys=no"])
             .args(["-o", &format!("StrictHostKeyChecking={strict}")])
             .args(["-o", &format!("UserKnownHostsFile={}", user.display())])
             .args(["-o", &format!("GlobalKnownHostsFile={}", global.display())])
-            .args(["-o", &format!("ProxyCommand=/usr/sbin/sshd -i -f {}", self.dir.path().join(config).display())])
+            .args(["-o", &format!("ProxyCommand={} -i -f {}", self.sshd.display(), config.display())])
             .args(["--", host, "true"])
             .env("LC_ALL", "C")
             .stdin(Stdio::null())

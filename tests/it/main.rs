@@ -1,6 +1,5 @@
 //! The real binary against real servers: a sshd of the system on loopback, and an SSH server in this process for what sshd
 //! cannot be made to do. `tests/run` installs what is needed and runs everything.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed, and says where")]
 
 /// The SSH server in this process.
 #[path = "../embedded/mod.rs"]
@@ -8,11 +7,15 @@ mod embedded;
 
 /// Running pssh: its home, its time limit, what it said.
 mod bin;
+/// A terminal to run on.
+mod pty;
 /// Running sshd: keys, addresses, users, what it left behind.
 mod sshd;
 
 /// Keys and agents.
 mod auth;
+/// Certificates and encrypted keys.
+mod certificates;
 /// The command line, the lists of hosts, and what is refused before anything connects.
 mod cli;
 /// Which host keys are accepted, through the binary.
@@ -21,8 +24,12 @@ mod host_keys;
 mod known_hosts;
 /// Every way in which a host can end.
 mod outcomes;
+/// Passwords, what servers ask, and several factors.
+mod passwords;
 /// Jump hosts and proxy commands.
 mod proxies;
+/// Hosts that are tried again.
+mod retries;
 /// What a run prints, and how it ends.
 mod run;
 /// Two hundred hosts in one run.

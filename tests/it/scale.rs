@@ -86,7 +86,8 @@ fn four_sick_hosts_fail_and_no_other() {
     let lines = known.lines().map(|line| if line.starts_with(&name) { &other } else { line });
     fs::write(env.known_hosts(), lines.map(|line| format!("{line}\n")).collect::<String>()).expect("known_hosts");
 
-    let run = on(&env, &hosts).args(["-p", "32", "--connect-timeout", "20", "--", "echo up"]).run();
+    let run =
+        on(&env, &hosts).args(["-p", "32", "--num-retries", "1", "--connect-timeout", "20", "--", "echo up"]).run();
     run.exits(3);
     let expected = [
         ("127.0.0.51", "connect: 127.0.0.51 port "),
@@ -105,7 +106,7 @@ fn four_sick_hosts_fail_and_no_other() {
 
     // Without the silent one.
     let without = |list: &[String]| [&list[..61], &list[62..]].concat();
-    let run = on(&env, &without(&hosts)).args(["-p", "32", "--", "echo up"]).run();
+    let run = on(&env, &without(&hosts)).args(["-p", "32", "--num-retries", "1", "--", "echo up"]).run();
     run.exits(4);
     let expected = [expected[0], expected[2], expected[3]];
     check(&run, &expected, &failures(&run, &without(&labels)));

@@ -1,5 +1,5 @@
 //! A real sshd on any number of loopback addresses: a loop in this process accepts the connections and starts `sshd -i` for
-//! each, so that one configuration and one set of keys serve hundreds of "hosts".
+//! each, so that one configuration and one set of keys serve hundreds of "hosts". sshd itself can listen on 16 at most.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,8 @@ use crate::embedded::{Key, KeyKind};
 
 /// Connections that may wait to be accepted: as many as any test has hosts.
 const BACKLOG: i32 = 1024;
+/// How many times a port that somebody else has taken is given up for a new one.
+const ATTEMPTS: usize = 20;
 /// How long an sshd whose client has gone may take to end.
 const GRACE: Duration = Duration::from_secs(5);
 /// Marks the environment of every command that a server of this process has started.
@@ -81,6 +83,47 @@ struct Shared {
 impl Sshd {
     /// A server that lets the key of `env` in.
     pub(crate) fn start(env: &Env, setup: Setup<'_>) -> Sshd {
+        let trusted = setup.trusted;
+        let mut server = Sshd::prepare(env, setup);
+        let (listeners, port) = listen(&server.addresses);
+        let (stopped, stop) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
+        let (shared, dir) = (Arc::clone(&server.shared), server.dir.path().to_owned());
+        server.accepting = Some(thread::spawn(move || accept(&listeners, &stopped, &dir, &shared)));
+        server.stop = Some(stop);
+        server.port = port;
+        if trusted {
+            env.trust(&server.known_hosts());
+        }
+        server
+    }
+
+    /// The same as one sshd that listens by itself, for what it does only then, such as MaxStartups.
+    pub(crate) fn daemon(env: &Env, setup: Setup<'_>) -> Sshd {
+        let mut server = Sshd::prepare(env, setup);
+        for _ in 0..ATTEMPTS {
+            // Free at this moment; if somebody else takes it, sshd says so by ending.
+            server.port = listen(&server.addresses).1;
+            let mut command = Command::new(program());
+            command.arg("-D").arg("-f").arg(server.dir.path().join("sshd_config"));
+            command.arg("-E").arg(server.dir.path().join("log")).env_clear();
+            for host in server.hosts() {
+                command.arg("-o").arg(format!("ListenAddress {host}"));
+            }
+            let mut child = command.spawn().expect("sshd can be started");
+            while let Ok(None) = child.try_wait() {
+                if server.log().contains("Server listening on ") {
+                    lock(&server.shared.children).push(child);
+                    env.trust(&server.known_hosts());
+                    return server;
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+        panic!("sshd does not listen:\n{}", server.log());
+    }
+
+    /// Everything but the listening.
+    fn prepare(env: &Env, setup: Setup<'_>) -> Sshd {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let mark = format!("{MARK}={}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let sshd = program();
@@ -89,11 +132,15 @@ impl Sshd {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
         let host_keys: Vec<PathBuf> = setup.host_keys.iter().map(|kind| host_key(dir.path(), *kind)).collect();
         let authorized = [env.public_lines(), setup.authorized].concat().join("\n") + "\n";
-        fs::write(dir.path().join("authorized_keys"), authorized).expect("authorized_keys");
+        let authorized_keys = dir.path().join("authorized_keys");
+        fs::write(&authorized_keys, authorized).expect("authorized_keys");
+        fs::set_permissions(&authorized_keys, fs::Permissions::from_mode(0o644)).expect("a mode");
         let mut config = format!(
             "AuthorizedKeysFile {}\nPermitRootLogin yes\nStrictModes no\nUsePAM no\nUseDNS no\nPidFile none\n\
-             PasswordAuthentication no\nKbdInteractiveAuthentication no\nPrintMotd no\nLogLevel VERBOSE\nSetEnv {mark}\n",
-            dir.path().join("authorized_keys").display()
+             PasswordAuthentication no\nKbdInteractiveAuthentication no\nPrintMotd no\nLogLevel VERBOSE\nSetEnv {mark} HOME={}\n",
+            authorized_keys.display(),
+            // Whatever the user's shell reads at its start is kept out, with the time it takes.
+            dir.path().display()
         );
         for path in &host_keys {
             config += &format!("HostKey {}\n", path.display());
@@ -103,22 +150,19 @@ impl Sshd {
         fs::write(dir.path().join("sshd_config"), config).expect("sshd_config");
         check_config(&sshd, &dir.path().join("sshd_config"));
 
-        let addresses = addresses(setup.hosts);
-        let (listeners, port) = listen(&addresses);
-        let (stopped, stop) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
-        let shared = Arc::new(Shared::default());
-        let accepting = {
-            let (shared, dir) = (Arc::clone(&shared), dir.path().to_owned());
-            thread::spawn(move || accept(&listeners, &stopped, &sshd, &dir, &shared))
-        };
-        let server =
-            Sshd { dir, addresses, port, host_keys, mark, shared, stop: Some(stop), accepting: Some(accepting) };
-        if setup.trusted {
-            env.trust(&server.known_hosts());
+        Sshd {
+            dir,
+            addresses: addresses(setup.hosts),
+            port: 0,
+            host_keys,
+            mark,
+            shared: Arc::default(),
+            stop: None,
+            accepting: None,
         }
-        server
     }
 
+    /// The port of all addresses.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
@@ -151,10 +195,6 @@ impl Sshd {
     /// `TYPE BASE64` of a host key, in the order of the setup.
     pub(crate) fn public_key(&self, place: usize) -> String {
         crate::bin::public_line(&self.host_keys[place])
-    }
-
-    pub(crate) fn host_key_path(&self, place: usize) -> &Path {
-        &self.host_keys[place]
     }
 
     /// Connections accepted so far.
@@ -198,7 +238,7 @@ impl Drop for Sshd {
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
         }
-        let mut children = self.shared.children.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut children = lock(&self.shared.children);
         for child in children.iter_mut() {
             end(child);
         }
@@ -226,7 +266,8 @@ fn end(child: &mut Child) {
     }
 }
 
-fn accept(listeners: &[TcpListener], stopped: &OwnedFd, sshd: &Path, dir: &Path, shared: &Shared) {
+fn accept(listeners: &[TcpListener], stopped: &OwnedFd, dir: &Path, shared: &Shared) {
+    let sshd = program();
     let mut polled: Vec<PollFd<'_>> = listeners.iter().map(|it| PollFd::new(it, PollFlags::IN)).collect();
     polled.push(PollFd::new(stopped, PollFlags::IN));
     loop {
@@ -241,11 +282,11 @@ fn accept(listeners: &[TcpListener], stopped: &OwnedFd, sshd: &Path, dir: &Path,
         for (listener, _) in listeners.iter().zip(&polled).filter(|(_, fd)| !fd.revents().is_empty()) {
             while let Ok((stream, _)) = listener.accept() {
                 shared.accepted.fetch_add(1, Ordering::SeqCst);
-                let child = serve(stream, sshd, dir).expect("sshd can be started");
-                shared.children.lock().unwrap_or_else(PoisonError::into_inner).push(child);
+                let child = serve(stream, &sshd, dir).expect("sshd can be started");
+                lock(&shared.children).push(child);
             }
         }
-        let mut children = shared.children.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut children = lock(&shared.children);
         children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
     }
 }
@@ -266,7 +307,7 @@ fn serve(stream: TcpStream, sshd: &Path, dir: &Path) -> std::io::Result<Child> {
 }
 
 /// The program, and what it needs where it runs as root.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let dirs = std::env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from));
     let found = dirs.map(|dir| dir.join("sshd")).find(|path| path.is_file());
@@ -303,6 +344,11 @@ fn host_key(dir: &Path, kind: HostKey) -> PathBuf {
     }
 }
 
+/// A poisoned lock only means that a test has failed: what it guards is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// 127.0.1.1 and the following.
 pub(crate) fn addresses(count: usize) -> Vec<Ipv4Addr> {
     let address = |number: usize| {
@@ -314,7 +360,7 @@ pub(crate) fn addresses(count: usize) -> Vec<Ipv4Addr> {
 
 /// Listens on all addresses, on one port that is free on all of them.
 fn listen(addresses: &[Ipv4Addr]) -> (Vec<TcpListener>, u16) {
-    for _ in 0..20 {
+    for _ in 0..ATTEMPTS {
         let mut port = 0;
         let bound: Result<Vec<TcpListener>, std::io::Error> = addresses
             .iter()
@@ -376,7 +422,7 @@ impl Ordinary {
     /// A user to whom sshd passes signals on: it does so for none of root's commands.
     pub(crate) fn user() -> Arc<Ordinary> {
         static SHARED: Mutex<Weak<Ordinary>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = lock(&SHARED);
         if let Some(user) = shared.upgrade() {
             return user;
         }

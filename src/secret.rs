@@ -1,0 +1,255 @@
+//! Passwords and passphrases: a type that shows them to nobody, and the places where they come from.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::PollFlags;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::cancel::Cancel;
+use crate::error::reason;
+use crate::ssh::Patience;
+use crate::terminal::{AskError, Terminal};
+
+/// Bytes of the longest secret: far beyond any password, so that a wrong file is found out.
+const LONGEST: usize = 4096;
+/// How long a descriptor or a command may take to give a password: a password manager may ask its owner first.
+const SOURCE_LIMIT: Duration = Duration::from_secs(120);
+/// How often a command that has closed its output is looked at until it has ended.
+const TICK: Duration = Duration::from_millis(5);
+/// What -A asks. The password goes to every host that wants one, and to encrypted keys.
+const PROMPT: &str = "Password for all hosts: ";
+
+/// A password, a passphrase or another answer that nobody else should see. Its memory is zeroed when it is dropped; the
+/// copy that libssh2 makes to encrypt it lives as long as one request.
+pub struct Secret(Zeroizing<Vec<u8>>);
+
+impl Secret {
+    /// A secret of these bytes, which the caller zeroes.
+    pub fn new(bytes: &[u8]) -> Secret {
+        Secret(Zeroizing::new(bytes.to_vec()))
+    }
+
+    /// A copy, for an answer that is given away.
+    pub fn duplicate(&self) -> Secret {
+        Secret::new(&self.0)
+    }
+
+    /// The bytes. Whoever takes them sees that they go nowhere but to a server or a key.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Where the password of a run comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The user, on the terminal.
+    Ask,
+    /// A file that only its owner can read.
+    File(PathBuf),
+    /// An open file descriptor that we have inherited.
+    Descriptor(u32),
+    /// The standard output of a shell command.
+    Command(OsString),
+}
+
+impl fmt::Display for Source {
+    /// As on the command line. What a command line says is no secret: everybody can see it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Ask => f.write_str("-A"),
+            Source::File(path) => write!(f, "--password-file {}", path.display()),
+            Source::Descriptor(number) => write!(f, "--password-fd {number}"),
+            Source::Command(_) => f.write_str("--password-command"),
+        }
+    }
+}
+
+/// Why there is no password.
+#[derive(Debug, thiserror::Error)]
+#[error("{source_name}: {problem}")]
+pub struct SecretError {
+    source_name: String,
+    problem: Problem,
+}
+
+/// What is wrong with a source.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error("there is no terminal to ask on; use --password-file, --password-fd or --password-command instead")]
+    NoTerminal,
+    #[error("{0}")]
+    Ask(AskError),
+    #[error("{}", reason(.0))]
+    Read(#[from] io::Error),
+    #[error("permissions {0:04o} are too open; only its owner may read a password (chmod 600)")]
+    TooOpen(u32),
+    #[error("the password is empty")]
+    Empty,
+    #[error("there is more than one line")]
+    Lines,
+    #[error("more than {LONGEST} bytes are no password")]
+    TooLong,
+    #[error("the command ended with {0}")]
+    Status(ExitStatus),
+}
+
+impl From<Errno> for Problem {
+    fn from(error: Errno) -> Self {
+        Problem::Read(error.into())
+    }
+}
+
+impl Source {
+    /// Gets the password.
+    ///
+    /// # Errors
+    /// There is none, or it may be known to others.
+    pub fn read(&self, terminal: &Terminal, cancel: &Cancel) -> Result<Secret, SecretError> {
+        let found = match self {
+            Source::Ask => ask(terminal, cancel),
+            Source::File(path) => read_file(path, cancel).and_then(checked),
+            Source::Descriptor(number) => read_descriptor(*number, cancel).and_then(checked),
+            Source::Command(command) => read_command(command, cancel).and_then(checked),
+        };
+        found.map_err(|problem| SecretError { source_name: self.to_string(), problem })
+    }
+}
+
+fn ask(terminal: &Terminal, cancel: &Cancel) -> Result<Secret, Problem> {
+    let password = terminal.ask(PROMPT, false, Patience::endless(cancel)).map_err(|error| match error {
+        AskError::NoTerminal => Problem::NoTerminal,
+        error => Problem::Ask(error),
+    })?;
+    if password.expose().is_empty() { Err(Problem::Empty) } else { Ok(password) }
+}
+
+/// The password in what was read: one newline at its end does not belong to it.
+fn checked(bytes: Zeroizing<Vec<u8>>) -> Result<Secret, Problem> {
+    let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.is_empty() {
+        return Err(Problem::Empty);
+    }
+    // Password managers keep notes below the password.
+    if line.contains(&b'\n') { Err(Problem::Lines) } else { Ok(Secret::new(line)) }
+}
+
+fn read_file(path: &Path, cancel: &Cancel) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    // Non-blocking, as opening a named pipe would otherwise wait for a writer, and Ctrl-C would not be heard.
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?;
+    let mode = rustix::fs::fstat(&file)?.st_mode;
+    if mode & 0o044 != 0 {
+        return Err(Problem::TooOpen(mode & 0o7777));
+    }
+    read_all(&file, Patience::of(cancel, SOURCE_LIMIT))
+}
+
+fn read_descriptor(number: u32, cancel: &Cancel) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    // By its name: a descriptor that is taken by its number might be one of our own.
+    let file = rustix::fs::open(format!("/dev/fd/{number}"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let file = file.map_err(|error| match error {
+        Errno::NOENT => Problem::Read(io::Error::other("no such descriptor is open")),
+        error => error.into(),
+    })?;
+    read_all(&file, Patience::of(cancel, SOURCE_LIMIT))
+}
+
+fn read_command(command: &OsString, cancel: &Cancel) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let patience = Patience::of(cancel, SOURCE_LIMIT);
+    // Standard error stays the user's: that is where a password manager says what it waits for.
+    let child = Command::new("sh").arg("-c").arg(command).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let mut child = Ended(child);
+    let output = child.0.stdout.take().ok_or(Errno::PIPE)?;
+    let bytes = read_all(&output, patience)?;
+    drop(output);
+    let status = loop {
+        match child.0.try_wait()? {
+            Some(status) => break status,
+            None => {
+                thread::sleep(TICK);
+                patience.check()?;
+            }
+        }
+    };
+    if status.success() { Ok(bytes) } else { Err(Problem::Status(status)) }
+}
+
+/// A child that does not outlive its purpose.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // Both do nothing if it has ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Reads to the end.
+fn read_all(file: &impl AsFd, patience: Patience<'_>) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    // Never grows: a vector that moves would leave a copy behind. One byte more than is allowed, and the newline.
+    let mut buffer = Zeroizing::new(vec![0; LONGEST + 3]);
+    let mut length = 0;
+    loop {
+        patience.wait(&[(file.as_fd(), PollFlags::IN)])?;
+        match rustix::io::read(file, &mut buffer[length..]) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(Errno::INTR | Errno::AGAIN) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        if length == buffer.len() {
+            return Err(Problem::TooLong);
+        }
+    }
+    buffer[length..].zeroize();
+    buffer.truncate(length);
+    Ok(buffer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(bytes: &[u8]) -> Result<Vec<u8>, String> {
+        let secret = checked(Zeroizing::new(bytes.to_vec())).map_err(|problem| problem.to_string())?;
+        Ok(secret.expose().to_vec())
+    }
+
+    #[test]
+    fn one_newline_at_the_end_is_no_part_of_a_password() {
+        assert_eq!(text(b"pass"), Ok(b"pass".to_vec()));
+        assert_eq!(text(b" pass \n"), Ok(b" pass ".to_vec()));
+        assert_eq!(text(b"pass\r\n"), Ok(b"pass".to_vec()));
+        for empty in [&b""[..], b"\n", b"\r\n"] {
+            assert!(text(empty).is_err());
+        }
+        assert!(text(b"pass\n\n").is_err());
+        assert!(text(b"pass\nurl: example\n").is_err());
+    }
+
+    #[test]
+    fn a_secret_does_not_show() {
+        let secret = Secret::new(b"hunter2");
+        assert_eq!(format!("{secret:?} {:?}", Some(&secret)), "*** Some(***)");
+        let error =
+            SecretError { source_name: Source::Command("echo hunter2".into()).to_string(), problem: Problem::Empty };
+        assert!(!error.to_string().contains("hunter2"));
+    }
+}

@@ -1,0 +1,392 @@
+//! Passwords, questions of servers, and several factors, against a real sshd where it can be made to ask, and against the
+//! embedded server.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustix::process::getuid;
+
+use crate::bin::{Env, Pssh};
+use crate::embedded::{Config, Event, Key, KeyKind, Prompt, Server};
+use crate::pty::Pty;
+use crate::sshd::{Setup, Sshd};
+
+/// The password of all users of these tests.
+const PASSWORD: &str = "corr3ct horse";
+
+/// A user with a password. Only root can make one: elsewhere the tests that need one have nothing to try.
+struct Account {
+    name: String,
+}
+
+impl Account {
+    fn make() -> Option<Account> {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        if !getuid().is_root() {
+            return None;
+        }
+        let name = format!("pssh-pass-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let args = ["--no-create-home", "--home-dir", "/", "--shell", "/bin/sh", &name];
+        assert!(Command::new("useradd").args(args).status().expect("useradd").success());
+        let account = Account { name };
+        let mut chpasswd = Command::new("chpasswd").stdin(Stdio::piped()).spawn().expect("chpasswd");
+        let line = format!("{}:{PASSWORD}\n", account.name);
+        chpasswd.stdin.take().expect("a pipe").write_all(line.as_bytes()).expect("chpasswd reads");
+        assert!(chpasswd.wait().expect("chpasswd").success());
+        Some(account)
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        // -f, as the last processes of the user may still be on their way out. There is nobody to tell if it fails.
+        let _ = Command::new("userdel").arg("-f").arg(&self.name).output();
+    }
+}
+
+/// A file that only its owner can read.
+fn secret_file(env: &Env, name: &str, contents: &str) -> PathBuf {
+    let path = env.file(name, contents);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("a mode");
+    path
+}
+
+fn with_file(run: Pssh, path: &Path) -> Pssh {
+    run.arg("--password-file").arg(path)
+}
+
+/// An embedded server that the home trusts.
+fn trusted(env: &Env, config: Config) -> Server {
+    let server = Server::start(config);
+    env.trust(&server.known_hosts());
+    server
+}
+
+fn prompt(text: &str, answer: &str) -> Prompt {
+    Prompt { text: text.to_owned(), echo: false, answer: answer.to_owned() }
+}
+
+/// How often a method was judged.
+fn attempts(server: &Server, wanted: &str) -> usize {
+    let judged = |event: &Event| matches!(event, Event::Auth { method, .. } if *method == wanted);
+    server.logged().iter().filter(|record| judged(&record.event)).count()
+}
+
+#[test]
+fn sshd_takes_a_password_from_every_source() {
+    let Some(account) = Account::make() else { return };
+    let env = Env::without_key();
+    let sshd = Sshd::start(&env, Setup { config: "PasswordAuthentication yes\n", ..Setup::default() });
+    let file = secret_file(&env, "password", &format!("{PASSWORD}\n"));
+    let pssh = || env.pssh().hosts(sshd.hosts()).args(["-v", "-l", &account.name]);
+    let command = format!("cat {}", file.display());
+    let descriptor = format!("exec \"$@\" 3<{}", file.display());
+    for run in [
+        with_file(pssh(), &file),
+        pssh().args(["--password-command", &command]),
+        pssh().args(["--password-fd", "3"]).shell(&descriptor),
+        pssh().args(["--password-fd", "0"]).stdin(PASSWORD),
+    ] {
+        let run = run.args(["id", "-un"]).run();
+        run.exits(0).stdout_is(&format!("{}: {}\n", sshd.label(), account.name));
+        run.stderr_has("with a password").stderr_lacks(PASSWORD);
+    }
+}
+
+#[test]
+fn sshd_takes_the_password_that_was_asked_for_once() {
+    let Some(account) = Account::make() else { return };
+    let env = Env::without_key();
+    let setup = Setup { hosts: 3, config: "PasswordAuthentication yes\n", ..Setup::default() };
+    let sshd = Sshd::start(&env, setup);
+    for variable in [false, true] {
+        let pty = Pty::new();
+        let run = env.pssh().hosts(sshd.hosts()).args(["-v", "-l", &account.name]);
+        let run = if variable { run.variable("PSSH_ASKPASS", "1") } else { run.arg("-A") };
+        let running = pty.control(run.arg("true")).start();
+        pty.wait_for("Password for all hosts: ", 1);
+        assert!(!pty.echoes(), "a password is not shown");
+        pty.type_in(&format!("{PASSWORD}\n"));
+        let run = running.finish();
+        run.exits(0).stderr_has("3 hosts: 3 ok").stderr_lacks(PASSWORD);
+        assert!(pty.echoes(), "the terminal is as it was");
+        assert!(!pty.shown().contains(PASSWORD), "{:?}", pty.shown());
+        assert_eq!(pty.shown().matches("Password").count(), 1, "{:?}", pty.shown());
+    }
+}
+
+#[test]
+fn a_wrong_password_is_tried_once() {
+    let Some(account) = Account::make() else { return };
+    let env = Env::without_key();
+    let sshd = Sshd::start(&env, Setup { config: "PasswordAuthentication yes\n", ..Setup::default() });
+    let file = secret_file(&env, "password", "wr0ng");
+    let run = with_file(env.pssh(), &file).hosts(sshd.hosts()).args(["-v", "-l", &account.name, "true"]).run();
+    run.exits(4).ends(&sshd.label(), "auth: ").stderr_has("hint: is it the right password").stderr_lacks("wr0ng");
+    let outcome = run.outcome(&sshd.label());
+    let told = outcome.contains("refused after trying password") && outcome.contains("the server offers publickey");
+    run.check(told, "says what was tried and what is offered");
+    assert_eq!(sshd.log().matches("Failed password").count(), 1, "{}", sshd.log());
+    assert_eq!(sshd.connections(), 1);
+}
+
+#[test]
+fn sshd_asks_by_its_modules() {
+    // sshd with PAM needs its rules, which come with Debian's package.
+    let Some(account) = Account::make().filter(|_| Path::new("/etc/pam.d/sshd").exists()) else { return };
+    let env = Env::without_key();
+    let config = "UsePAM yes\nKbdInteractiveAuthentication yes\n";
+    let sshd = Sshd::start(&env, Setup { config, ..Setup::default() });
+    let file = secret_file(&env, "password", PASSWORD);
+    let pssh = |file: &Path| with_file(env.pssh(), file).hosts(sshd.hosts()).args(["-v", "-l", &account.name, "true"]);
+    let run = pssh(&file).run();
+    run.exits(0).stderr_has("with keyboard-interactive").stderr_lacks(PASSWORD);
+    let run = pssh(&secret_file(&env, "wrong", "wr0ng")).run();
+    run.exits(4).ends(&sshd.label(), "auth: ");
+    run.check(run.outcome(&sshd.label()).contains("after trying keyboard-interactive"), "says what was tried");
+}
+
+#[test]
+fn sshd_wants_a_key_and_a_password() {
+    let Some(account) = Account::make() else { return };
+    for methods in ["publickey,password", "password,publickey", "publickey,publickey"] {
+        let env = Env::new();
+        let second = Key::generate(KeyKind::EcdsaP256);
+        second.write(&env.ssh_dir(), "id_ecdsa");
+        let config = format!("PasswordAuthentication yes\nAuthenticationMethods {methods}\n");
+        let setup = Setup { authorized: vec![second.public_line()], config: &config, ..Setup::default() };
+        let sshd = Sshd::start(&env, setup);
+        let file = secret_file(&env, "password", PASSWORD);
+        let pssh = || env.pssh().hosts(sshd.hosts()).args(["-l", &account.name]);
+        let run = with_file(pssh(), &file).arg("true").run();
+        run.check(run.status.success(), methods);
+        if methods == "publickey,publickey" {
+            pssh().arg("true").run().exits(0);
+            continue;
+        }
+        let run = pssh().arg("true").run();
+        run.exits(4).ends(&sshd.label(), "auth: ").hints(&sshd.label(), "-A asks for a password");
+        run.check(run.outcome(&sshd.label()).contains("the server offers password"), methods);
+    }
+}
+
+#[test]
+fn refused_keys_leave_the_password_its_turn() {
+    let Some(account) = Account::make() else { return };
+    let env = Env::without_key();
+    let config = "PasswordAuthentication yes\nMaxAuthTries 4\n";
+    let sshd = Sshd::start(&env, Setup { config, ..Setup::default() });
+    let mut run = with_file(env.pssh(), &secret_file(&env, "password", PASSWORD)).hosts(sshd.hosts());
+    for number in 0..3 {
+        let key = Key::generate(KeyKind::Ed25519).write(&env.path(""), &format!("key{number}"));
+        run = run.arg("--identity").arg(key);
+    }
+    run.args(["-l", &account.name, "true"]).run().exits(0);
+}
+
+#[test]
+fn without_a_terminal_nothing_is_asked() {
+    let env = Env::new();
+    let server = trusted(&env, Config { authorised: env.public_lines(), ..Config::default() });
+    let run = env.pssh().hosts([server.addr()]).args(["-A", "true"]).run();
+    run.exits(2).within(10).stderr_has("-A: there is no terminal").stderr_has("--password-file");
+    let run = env.pssh().hosts([server.addr()]).variable("PSSH_ASKPASS", "yes").arg("true").run();
+    run.exits(2);
+    env.pssh().hosts([server.addr()]).variable("PSSH_ASKPASS", "0").arg("true").run().exits(0);
+    assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn a_source_without_a_password_stops_everything() {
+    let env = Env::new();
+    let server = trusted(&env, Config { authorised: env.public_lines(), ..Config::default() });
+    let pssh = || env.pssh().hosts([server.addr()]);
+    let open = secret_file(&env, "open", "s3cret\n");
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).expect("a mode");
+    let file = |path: &Path| with_file(pssh(), path).arg("true").run();
+    file(&open).exits(2).stderr_has("0644 are too open").stderr_has("chmod 600");
+    file(&env.path("none")).exits(2).stderr_has("No such file");
+    file(&env.path("")).exits(2);
+    file(&secret_file(&env, "empty", "\n")).exits(2).stderr_has("empty");
+    file(&secret_file(&env, "notes", "s3cret\nurl: x\n")).exits(2).stderr_has("more than one line");
+    file(&secret_file(&env, "long", &"s3cret".repeat(1000))).exits(2).stderr_has("are no password");
+    let command = |command: &str| pssh().args(["--password-command", command, "true"]).run();
+    command("echo s3cret; exit 3").exits(2).stderr_has("exit status: 3").stderr_lacks("s3cret");
+    command("kill -9 $$").exits(2).stderr_has("signal: 9");
+    command(":").exits(2).stderr_has("empty");
+    pssh().args(["--password-fd", "77", "true"]).run().exits(2).stderr_has("no such descriptor");
+    pssh().args(["-A", "--password-fd", "0", "true"]).run().exits(2);
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn ctrl_c_at_a_question_ends_it() {
+    let env = Env::new();
+    let server = trusted(&env, Config { authorised: env.public_lines(), ..Config::default() });
+    let pty = Pty::new();
+    let running = pty.control(env.pssh().hosts([server.addr()]).args(["-A", "true"])).start();
+    pty.wait_for("Password", 1);
+    pty.type_in("half\x03");
+    running.finish().exits(130).within(10);
+    assert!(pty.echoes(), "the terminal is as it was");
+    let running = pty.control(env.pssh().hosts([server.addr()]).args(["-A", "true"])).start();
+    pty.wait_for("Password", 2);
+    // Ctrl-D.
+    pty.type_in("\x04");
+    running.finish().exits(2).stderr_has("nothing was entered");
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn a_password_is_sent_to_no_host_that_is_not_known() {
+    let env = Env::without_key();
+    let start = || Server::start(Config { password: Some(PASSWORD.to_owned()), ..Config::default() });
+    let file = secret_file(&env, "password", PASSWORD);
+    let pssh = |server: &Server| with_file(env.pssh(), &file).hosts([server.addr()]).arg("-v");
+
+    let unknown = start();
+    let label = unknown.addr().ip().to_string();
+    pssh(&unknown).arg("true").run().exits(4).ends(&label, "hostkey: ");
+    assert_eq!(unknown.auth_attempts(), 0);
+    pssh(&unknown).args(["--host-key-check", "off", "true"]).run().exits(0);
+
+    let changed = start();
+    env.trust(&(Key::generate(KeyKind::Ed25519).known_hosts_line("127.0.0.1", changed.port()) + "\n"));
+    let run = pssh(&changed).args(["--host-key-check", "off", "true"]).run();
+    run.exits(4).ends(&label, "auth: ").stderr_has("no password will be sent");
+    run.check(run.outcome(&label).contains("password was not tried"), "says why");
+    assert_eq!(changed.auth_attempts(), 0);
+}
+
+#[test]
+fn the_server_is_answered_with_the_password() {
+    let env = Env::without_key();
+    let rounds = vec![vec![], vec![prompt("Password: ", PASSWORD)], vec![]];
+    let server = trusted(&env, Config { keyboard_interactive: rounds, ..Config::default() });
+    let label = server.addr().ip().to_string();
+    let pssh = |contents| {
+        with_file(env.pssh(), &secret_file(&env, "password", contents))
+            .hosts([server.addr()])
+            .args(["-v", "true"])
+            .run()
+    };
+    pssh(PASSWORD).exits(0).stderr_has("with keyboard-interactive").stderr_lacks(PASSWORD);
+    pssh("wr0ng").exits(4).ends(&label, "auth: ").stderr_has("is it the right password").stderr_lacks("wr0ng");
+}
+
+#[test]
+fn a_password_that_was_refused_is_not_told_again() {
+    let env = Env::without_key();
+    let config = Config {
+        password: Some(PASSWORD.to_owned()),
+        keyboard_interactive: vec![vec![prompt("Password: ", PASSWORD)]],
+        ..Config::default()
+    };
+    let server = trusted(&env, config);
+    let file = secret_file(&env, "password", "wr0ng");
+    with_file(env.pssh(), &file).hosts([server.addr()]).arg("true").run().exits(4);
+    assert_eq!((attempts(&server, "keyboard-interactive"), attempts(&server, "password")), (1, 0));
+}
+
+#[test]
+fn a_code_is_asked_on_the_terminal_one_host_at_a_time() {
+    let env = Env::without_key();
+    let config = || Config {
+        keyboard_interactive: vec![
+            vec![prompt("Password: ", PASSWORD)],
+            vec![prompt("Code \x1b[2J\u{202e}for you: ", "123456")],
+        ],
+        ..Config::default()
+    };
+    let servers = [trusted(&env, config()), trusted(&env, config()), trusted(&env, config())];
+    let file = secret_file(&env, "password", PASSWORD);
+    let pty = Pty::new();
+    let run = with_file(env.pssh(), &file).hosts(servers.iter().map(Server::addr)).args(["-v", "-l", "me", "true"]);
+    let running = pty.control(run).start();
+    for count in 1..=3 {
+        pty.wait_for("for you: ", count);
+        assert!(!pty.echoes());
+        pty.type_in("123456\n");
+    }
+    running.finish().exits(0).stderr_lacks("123456").stderr_lacks(PASSWORD);
+    let shown = pty.shown();
+    assert!(!shown.contains('\x1b') && !shown.contains("123456") && !shown.contains(PASSWORD), "{shown:?}");
+    for server in &servers {
+        let name = format!("(me@127.0.0.1:{}) Code ", server.port());
+        assert_eq!(shown.matches(&name).count(), 1, "{shown:?}");
+        assert_eq!(server.auth_attempts(), 1);
+    }
+    assert!(pty.echoes());
+}
+
+#[test]
+fn a_question_that_nobody_can_answer_is_no_attempt() {
+    let env = Env::without_key();
+    let config = || Config { keyboard_interactive: vec![vec![prompt("Code: ", "123456")]], ..Config::default() };
+    let server = trusted(&env, config());
+    let label = server.addr().ip().to_string();
+    let file = secret_file(&env, "password", PASSWORD);
+    let run = with_file(env.pssh(), &file).hosts([server.addr()]).arg("true").run();
+    run.exits(4).within(10).ends(&label, "auth: ");
+    let outcome = run.outcome(&label);
+    run.check(outcome.contains("asks \"Code:\", and there is no terminal"), "says what was asked");
+    // With nothing to tell and nobody to ask it is not even begun.
+    let run = env.pssh().hosts([server.addr()]).arg("true").run();
+    run.exits(4).ends(&label, "auth: ").hints(&label, "-A asks for a password");
+    assert_eq!(server.auth_attempts(), 0);
+
+    // A question for a password, where there is a terminal, but nobody has given one: a hundred hosts would ask.
+    let config = Config { keyboard_interactive: vec![vec![prompt("Password: ", "x")]], ..Config::default() };
+    let server = trusted(&env, config);
+    let pty = Pty::new();
+    let run = pty.control(env.pssh().hosts([server.addr()]).arg("true")).run();
+    run.exits(4).ends(&label, "auth: ").hints(&label, "-A asks for a password");
+    assert_eq!((pty.shown().as_str(), server.auth_attempts()), ("", 0));
+}
+
+#[test]
+fn a_code_has_to_come_within_the_limit_of_connecting() {
+    let env = Env::without_key();
+    let config = || Config { keyboard_interactive: vec![vec![prompt("Code: ", "123456")]], ..Config::default() };
+    let servers = [trusted(&env, config()), trusted(&env, config())];
+    let pty = Pty::new();
+    let run = env.pssh().hosts(servers.iter().map(Server::addr)).args(["--connect-timeout", "2", "--retry-delay", "0"]);
+    let run = pty.control(run.arg("true")).run();
+    run.exits(3).within(20).stderr_has("2 timeout");
+    assert!(pty.echoes());
+    assert_eq!(servers.each_ref().map(Server::connections), [1, 1], "nobody is asked again");
+    // Ctrl-C reports every host.
+    let pty = Pty::new();
+    let run = env.pssh().hosts(servers.iter().map(Server::addr)).arg("true");
+    let running = pty.control(run).start();
+    pty.wait_for("Code: ", 1);
+    pty.type_in("\x03");
+    running.finish().exits(130).within(10).stderr_has("2 cancelled");
+    assert!(pty.echoes());
+}
+
+#[test]
+fn a_second_factor_follows_the_key() {
+    let env = Env::new();
+    let config = || Config { authorised: env.public_lines(), second_factor: true, ..Config::default() };
+    let file = secret_file(&env, "password", PASSWORD);
+
+    let server = trusted(&env, Config { password: Some(PASSWORD.to_owned()), ..config() });
+    with_file(env.pssh(), &file).hosts([server.addr()]).arg("true").run().exits(0);
+
+    let rounds = vec![vec![prompt("Password: ", PASSWORD)]];
+    let server = trusted(&env, Config { keyboard_interactive: rounds, ..config() });
+    with_file(env.pssh(), &file).hosts([server.addr()]).arg("true").run().exits(0);
+
+    let rounds = vec![vec![prompt("Code: ", "123456")]];
+    let server = trusted(&env, Config { keyboard_interactive: rounds, ..config() });
+    let pty = Pty::new();
+    let running = pty.control(env.pssh().hosts([server.addr()]).arg("true")).start();
+    pty.wait_for("Code: ", 1);
+    pty.type_in("123456\n");
+    running.finish().exits(0);
+}

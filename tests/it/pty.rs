@@ -1,0 +1,81 @@
+//! A terminal for a run: what it shows, and what is typed on it.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
+
+use crate::bin::Pssh;
+
+/// How long the terminal may take to show what is waited for.
+const LIMIT: Duration = Duration::from_secs(30);
+/// How often it is looked at.
+const TICK: Duration = Duration::from_millis(5);
+
+/// A terminal that controls one run.
+pub(crate) struct Pty {
+    keyboard: File,
+    /// Keeps the terminal in being before and after the run.
+    line: OwnedFd,
+    path: PathBuf,
+    shown: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Pty {
+    pub(crate) fn new() -> Pty {
+        let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a pty");
+        grantpt(&keyboard).expect("a pty of our own");
+        unlockpt(&keyboard).expect("a pty that can be opened");
+        let path = PathBuf::from(ptsname(&keyboard, Vec::new()).expect("its name").into_string().expect("UTF-8"));
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let line = rustix::fs::open(&path, flags, Mode::empty()).expect("its other end");
+        let keyboard = File::from(keyboard);
+        let shown = Arc::new(Mutex::new(Vec::new()));
+        let (mut screen, text) = (keyboard.try_clone().expect("a descriptor"), Arc::clone(&shown));
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            // An error once the other end is closed.
+            while let Ok(count @ 1..) = screen.read(&mut buffer) {
+                text.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&buffer[..count]);
+            }
+        });
+        Pty { keyboard, line, path, shown }
+    }
+
+    /// The run with this as its controlling terminal. Its status is a shell's: 130 for death by SIGINT.
+    pub(crate) fn control(&self, run: Pssh) -> Pssh {
+        run.shell(&format!("setsid --ctty \"$@\" <{}; exit $?", self.path.display()))
+    }
+
+    /// Everything that the terminal has shown.
+    pub(crate) fn shown(&self) -> String {
+        String::from_utf8_lossy(&self.shown.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    /// Waits until the terminal has shown `text` `count` times.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, text: &str, count: usize) {
+        let deadline = Instant::now() + LIMIT;
+        while self.shown().matches(text).count() < count {
+            assert!(Instant::now() < deadline, "{text:?} was not shown {count} times: {:?}", self.shown());
+            thread::sleep(TICK);
+        }
+    }
+
+    /// Types `text`, with a newline at its end where it needs one.
+    pub(crate) fn type_in(&self, text: &str) {
+        rustix::io::write(&self.keyboard, text.as_bytes()).expect("the terminal takes it");
+    }
+
+    /// Whether what is typed is shown.
+    pub(crate) fn echoes(&self) -> bool {
+        tcgetattr(&self.line).expect("its modes").local_modes.contains(LocalModes::ECHO)
+    }
+}
