@@ -203,12 +203,11 @@ impl JumpHost {
                 let _ = operation.recv(watch.cancel().channel());
                 Err(Outcome::Cancelled { started: true })
             }
-            Err(_) if lock(&self.state).live.is_empty() => {
-                let cause = ProxyError::Late(watch.limit());
-                Err(HostError::Proxy { hop: self.to_string(), cause }.into())
-            }
             Err(_) => {
-                watch.check()?;
+                // With a connection it is the host that does not answer, without one it is this.
+                if !lock(&self.state).live.is_empty() {
+                    watch.check()?;
+                }
                 Err(HostError::Proxy { hop: self.to_string(), cause: ProxyError::Late(watch.limit()) }.into())
             }
         }
@@ -490,7 +489,7 @@ impl Login {
             state.live.push(Slot { connection: Arc::clone(&connection), opening: None, opened: 0 });
         }
         self.connection = Some(Arc::clone(&connection));
-        Pump::new(session, &host, connection, woken, host.plan.window).run();
+        Pump::new(session, &host, connection, woken, &host.plan).run();
     }
 }
 

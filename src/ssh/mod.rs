@@ -125,6 +125,7 @@ impl Runner {
         let proxies = Proxies::new(Plan {
             directory: Arc::clone(&directory),
             connections: settings.proxy_connections,
+            keepalive: KEEPALIVE,
             window: settings.window(),
             cancel: cancel.clone(),
         });

@@ -18,9 +18,11 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 use ssh2::ErrorCode;
 
+use super::exec::Keepalive;
 use super::ffi::{self, Channel, Link, OPEN_REFUSED, OPEN_TIMEOUT};
 use super::jump::{Connection, Failed, JumpHost, Request};
 use super::session::Session;
+use super::tunnel::Plan;
 use crate::error::{ProxyError, reason};
 
 /// Channels of one connection. Each is a file of the jump host's sshd, which may have 1024 open by default.
@@ -49,11 +51,21 @@ pub struct Pump<'a> {
     connection: Arc<Connection>,
     wake: UnixStream,
     window: u32,
+    pulse: Pulse,
     opening: Option<Opening>,
     lines: Vec<Line>,
     buffer: Vec<u8>,
     /// Whether the socket of the session may have something.
     readable: bool,
+}
+
+/// Whether the jump host still answers.
+struct Pulse {
+    keepalive: Keepalive,
+    /// When something was received last, or somebody came to depend on the connection.
+    since: Instant,
+    /// How often it was asked since.
+    asked: u32,
 }
 
 /// A channel that is being opened.
@@ -90,7 +102,7 @@ impl<'a> Pump<'a> {
         host: &'a Arc<JumpHost>,
         connection: Arc<Connection>,
         wake: UnixStream,
-        window: u32,
+        plan: &Plan,
     ) -> Self {
         ffi::set_open_limit(session.ssh(), i32::MAX);
         if let Some(link) = session.link() {
@@ -101,7 +113,8 @@ impl<'a> Pump<'a> {
             host,
             connection,
             wake,
-            window,
+            window: plan.window,
+            pulse: Pulse { keepalive: plan.keepalive, since: Instant::now(), asked: 0 },
             opening: None,
             lines: Vec::new(),
             buffer: vec![0; READ_SIZE],
@@ -144,6 +157,7 @@ impl<'a> Pump<'a> {
         if std::mem::take(&mut self.readable) {
             self.receive()?;
         }
+        self.feel_pulse()?;
         let received = self.received();
         let opened = self.open()?;
         let moved = self.relay()?;
@@ -183,6 +197,29 @@ impl<'a> Pump<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Asks a jump host that has been silent for long whether it is there, and gives it up if it does not answer.
+    fn feel_pulse(&mut self) -> Result<(), Dead> {
+        let now = Instant::now();
+        let heard = if self.is_idle() { Some(now) } else { self.session.last_heard() };
+        if let Some(heard) = heard.filter(|heard| *heard > self.pulse.since) {
+            self.pulse = Pulse { since: heard, asked: 0, ..self.pulse };
+        }
+        if self.pulse.due().is_none_or(|due| now < due) {
+            return Ok(());
+        }
+        if self.pulse.asked >= self.pulse.keepalive.count {
+            return Err(Dead);
+        }
+        self.pulse.asked += 1;
+        self.session.ask_alive();
+        Ok(())
+    }
+
+    /// Whether nobody depends on the connection. Without a channel nothing would take what comes off the socket.
+    fn is_idle(&self) -> bool {
+        self.lines.is_empty() && self.opening.is_none()
     }
 
     /// Goes on with the open that is under way, or begins the next.
@@ -296,11 +333,14 @@ impl<'a> Pump<'a> {
     /// Waits until there is something to do.
     fn wait(&mut self) -> Result<(), Dead> {
         let unsent = self.unsent();
-        // Without a channel nothing would take what comes off the socket; then only its end is of interest.
-        let mut flags = if self.lines.is_empty() && self.opening.is_none() { PEER_CLOSED } else { PollFlags::IN };
+        // When idle, only the end is of interest.
+        let mut flags = if self.is_idle() { PEER_CLOSED } else { PollFlags::IN };
         flags.set(PollFlags::OUT, unsent > 0);
         let now = Instant::now();
-        let mut until = (self.opening.is_some() || self.host.has_waiting()).then(|| now + TICK);
+        let mut until = self.pulse.due().filter(|_| !self.is_idle());
+        if self.opening.is_some() || self.host.has_waiting() {
+            until = Some(now + TICK);
+        }
         let mut polled =
             vec![PollFd::from_borrowed_fd(self.session.socket(), flags), PollFd::new(&self.wake, PollFlags::IN)];
         let mut places = Vec::with_capacity(self.lines.len());
@@ -345,6 +385,14 @@ impl<'a> Pump<'a> {
             }
         }
         Ok(())
+    }
+}
+
+impl Pulse {
+    /// When it is to be asked next, or given up.
+    fn due(&self) -> Option<Instant> {
+        let interval = Some(self.keepalive.interval).filter(|interval| !interval.is_zero())?;
+        self.since.checked_add(interval.saturating_mul(self.asked + 1))
     }
 }
 

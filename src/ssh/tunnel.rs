@@ -25,6 +25,8 @@ pub struct Plan {
     pub directory: Arc<Directory>,
     /// How many connections there may be to one jump host.
     pub connections: usize,
+    /// How a jump host that has vanished is found out.
+    pub keepalive: Keepalive,
     /// Bytes that may be on the way to us on each channel.
     pub window: u32,
     /// Ends logins.
@@ -130,8 +132,9 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use std::ffi::OsString;
     use std::io::{Read, Write};
-    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
     use std::os::unix::net::UnixStream;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
 
     use tempfile::TempDir;
@@ -149,6 +152,9 @@ mod tests {
     /// A jump host in this process, and the way to log in to it.
     struct Bastion {
         server: Server,
+        /// What is connected to in its place, and whether that passes anything on.
+        address: SocketAddr,
+        frozen: Arc<AtomicBool>,
         proxies: Proxies,
         directory: Arc<Directory>,
         cancel: Cancel,
@@ -162,7 +168,19 @@ mod tests {
             let file = key.write(dir.path(), "id");
             let server = Server::start(Config { authorised: vec![key.public_line()], ..Config::default() });
             let known_hosts = dir.path().join("known_hosts");
-            std::fs::write(&known_hosts, server.known_hosts()).expect("a file");
+            let (target, frozen) = (server.addr(), Arc::new(AtomicBool::new(false)));
+            let state = Arc::clone(&frozen);
+            let address = serve(move |client| {
+                let server = TcpStream::connect(target).expect("the server");
+                for (from, to) in [(&client, &server), (&server, &client)] {
+                    let (from, to) = (from.try_clone().expect("a socket"), to.try_clone().expect("a socket"));
+                    let frozen = Arc::clone(&state);
+                    thread::spawn(move || pass_on(from, to, &frozen));
+                }
+            });
+            let line = server.known_hosts_line("relay");
+            let key = line.split_once(' ').expect("a name and a key").1;
+            std::fs::write(&known_hosts, format!("[{}]:{} {key}\n", address.ip(), address.port())).expect("a file");
             let cancel = Cancel::new().expect("a pipe");
             let words = ["pssh", "-F", "none", "--no-agent", "--identity"].map(OsString::from).into_iter();
             let words = words.chain([file.into(), "--known-hosts".into(), known_hosts.into()]);
@@ -175,6 +193,8 @@ mod tests {
             let proxies = Proxies::new(Plan {
                 directory: Arc::clone(&directory),
                 connections: 1,
+                methods: Method::PREFERRED.to_vec(),
+                keepalive: Keepalive { interval: Duration::from_secs(1), count: 3 },
                 window: 256 << 10,
                 cancel: cancel.clone(),
             });
@@ -183,7 +203,7 @@ mod tests {
 
         /// A blocking socket to `target` through the jump host.
         fn connect(&self, target: SocketAddr) -> UnixStream {
-            let address = self.server.addr();
+            let address = self.address;
             let hop = Hop { user: None, name: address.ip().to_string(), port: Some(address.port()) };
             let name = target.ip().to_string();
             let spec = HostSpec { user: None, name, port: Some(target.port()), origin: Origin::CommandLine };
@@ -197,6 +217,20 @@ mod tests {
             stream.set_write_timeout(Some(Duration::from_secs(20))).expect("a socket");
             stream
         }
+    }
+
+    fn pass_on(mut from: TcpStream, mut to: TcpStream, frozen: &AtomicBool) {
+        to.set_nodelay(true).expect("a socket");
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            while frozen.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(10));
+            }
+            if to.write_all(&buffer[..count]).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Both);
     }
 
     /// A TCP server that does this with every connection.
@@ -278,6 +312,24 @@ mod tests {
         assert!(echoed == patterned(5 * MIB));
         writing.join().expect("the thread").expect("all sent");
         assert_eq!(bastion.server.connections(), 1);
+    }
+
+    #[test]
+    fn a_jump_host_that_falls_silent_is_given_up() {
+        let bastion = Bastion::new();
+        let quiet = serve(|stream| {
+            thread::sleep(Duration::from_secs(60));
+            drop(stream);
+        });
+        let stream = bastion.connect(quiet);
+        stream.set_read_timeout(Some(Duration::from_secs(6))).expect("a socket");
+        let mut byte = [0];
+        let kind = |result: std::io::Result<usize>| result.map_err(|error| error.kind());
+        let asleep = Err(std::io::ErrorKind::WouldBlock);
+        assert_eq!(kind((&stream).read(&mut byte)), asleep, "it answers, so that silence of the host is nothing");
+        bastion.frozen.store(true, Ordering::SeqCst);
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+        assert_eq!(kind((&stream).read(&mut byte)), Ok(0), "its end");
     }
 
     #[test]

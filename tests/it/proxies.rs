@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketType};
+use rustix::process::Signal;
 
 use crate::bin::{Env, Run};
 use crate::embedded::{Behaviour, Config, Event, Fault, Key, KeyKind, Server, refused_address};
