@@ -137,7 +137,6 @@ impl Link {
     pub fn watch(session: &Session) -> Link {
         let state = NonNull::from(Box::leak(Box::new(LinkState {
             dead: Cell::new(false),
-            received: Cell::new(0),
             heard: Cell::new(Instant::now()),
             received: Cell::new(0),
             unsent: RefCell::new(None),

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, Sender, bounded};
 
 use super::DEFAULT_PORT;
+use super::exec::Keepalive;
 use super::host::Host;
 use super::pump::Pump;
 use super::session::Session;
@@ -152,6 +153,11 @@ impl JumpHost {
     pub fn new(host: Arc<Host>, before: Option<Arc<JumpHost>>, plan: &Arc<Plan>) -> JumpHost {
         let (state, left) = (Mutex::default(), Condvar::new());
         JumpHost { host, before, plan: Arc::clone(plan), state, left, closed: AtomicBool::new(false) }
+    }
+
+    /// How it is found out that it has vanished.
+    pub fn keepalive(&self) -> Keepalive {
+        self.host.keepalive
     }
 
     /// Connects to `target` through this host, for the attempt number `attempt` at it. Waits for a login if there is no

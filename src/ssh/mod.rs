@@ -125,7 +125,6 @@ impl Runner {
         let proxies = Proxies::new(Plan {
             directory: Arc::clone(&directory),
             connections: settings.proxy_connections,
-            keepalive: KEEPALIVE,
             window: settings.window(),
             cancel: cancel.clone(),
         });

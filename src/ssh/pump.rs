@@ -114,7 +114,7 @@ impl<'a> Pump<'a> {
             connection,
             wake,
             window: plan.window,
-            pulse: Pulse { keepalive: plan.keepalive, since: Instant::now(), asked: 0 },
+            pulse: Pulse { keepalive: host.keepalive(), since: Instant::now(), asked: 0 },
             opening: None,
             lines: Vec::new(),
             buffer: vec![0; READ_SIZE],

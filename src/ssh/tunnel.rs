@@ -25,8 +25,6 @@ pub struct Plan {
     pub directory: Arc<Directory>,
     /// How many connections there may be to one jump host.
     pub connections: usize,
-    /// How a jump host that has vanished is found out.
-    pub keepalive: Keepalive,
     /// Bytes that may be on the way to us on each channel.
     pub window: u32,
     /// Ends logins.
@@ -182,8 +180,11 @@ mod tests {
             let key = line.split_once(' ').expect("a name and a key").1;
             std::fs::write(&known_hosts, format!("[{}]:{} {key}\n", address.ip(), address.port())).expect("a file");
             let cancel = Cancel::new().expect("a pipe");
-            let words = ["pssh", "-F", "none", "--no-agent", "--identity"].map(OsString::from).into_iter();
-            let words = words.chain([file.into(), "--known-hosts".into(), known_hosts.into()]);
+            let config = dir.path().join("config");
+            std::fs::write(&config, "ServerAliveInterval 2\nServerAliveCountMax 2\n").expect("a file");
+            let words = ["pssh", "--no-agent", "--identity"].map(OsString::from).into_iter();
+            let words =
+                words.chain([file.into(), "--known-hosts".into(), known_hosts.into(), "-F".into(), config.into()]);
             let opts = cli::parse(words.collect::<Vec<_>>()).expect("a good command line");
             let environment = Environment { variable: &|_| None, login: Some("me".to_owned()), home: None };
             let settings = Settings::resolve(&opts, &environment).expect("good settings");
@@ -193,12 +194,10 @@ mod tests {
             let proxies = Proxies::new(Plan {
                 directory: Arc::clone(&directory),
                 connections: 1,
-                methods: Method::PREFERRED.to_vec(),
-                keepalive: Keepalive { interval: Duration::from_secs(1), count: 3 },
                 window: 256 << 10,
                 cancel: cancel.clone(),
             });
-            Bastion { server, proxies, directory, cancel, _dir: dir }
+            Bastion { server, address, frozen, proxies, directory, cancel, _dir: dir }
         }
 
         /// A blocking socket to `target` through the jump host.

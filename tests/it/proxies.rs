@@ -422,11 +422,32 @@ fn three_hundred_hosts_behind_one_bastion() {
     let bastion = serve(&env, "127.0.0.2", Config::default());
     let fleet = cheap_fleet(&env, 300);
     let options = ["-J", &bastion.addr().to_string(), "-p", "300", "--", "echo up"];
-    let script = "\"$@\"; status=$?; times >&2; exit $status";
-    let run = env.pssh().hosts(hosts_of(&fleet, 300)).args(options).shell(script).run();
-    run.exits(0).check(run.outcomes().len() >= 300, "one outcome for each host");
     let run = env.pssh().hosts(hosts_of(&fleet, 300)).args(options).run();
     all_ok(&run, 300);
+    run.check(run.peak_kib < 80 * 1024, "160 KiB each, and what there is without any, are enough");
+}
+
+#[test]
+fn stopping_a_run_stops_what_runs_behind_a_bastion() {
+    let env = Env::new();
+    let bastion = serve(&env, "127.0.0.2", Config::default());
+    let host = serve(&env, "127.0.0.3", Config::default());
+    let options = ["-J", &bastion.addr().to_string(), "echo up; exec sleep 60"];
+    let mut run = env.pssh().hosts([host.addr()]).args(options).start();
+    run.wait_for("up\n");
+    run.signal(Signal::INT);
+    run.finish().dies_by(Signal::INT).ends("127.0.0.3", "cancelled").within(25);
+    assert!(host.wait_until(Duration::from_secs(5), |host| host.running() == 0), "the command has been stopped");
+
+    let silent = serve(&env, "127.0.0.4", Config { fault: Some(Fault::SilentBanner), ..Config::default() });
+    let hosts = addresses(20);
+    let mut run = env.pssh().hosts(hosts).args(["-J", &silent.addr().to_string(), "echo up"]).start();
+    assert!(silent.wait_until(Duration::from_secs(20), |silent| silent.connections() == 1));
+    assert!(run.is_running());
+    run.signal(Signal::INT);
+    let run = run.finish();
+    run.dies_by(Signal::INT).within(25);
+    all_end(&run, 20, "cancelled");
 }
 
 /// The name of a variable that all processes of a run have.
