@@ -8,8 +8,12 @@
 //! A condition is evaluated exactly or not at all. What only ssh can tell (`Match exec`, CanonicalizeHostname, ...), or what
 //! its versions do differently, is left to `ssh -G` for the hosts that it matters for; without an ssh that is an error.
 //!
-//! Three things differ from OpenSSH 9.2. Names of hosts and users that a shell could misunderstand are refused, as since
-//! 9.6. Keywords that came later are known. A comment behind a ProxyJump isn't part of the first hops, as since 10.
+//! What differs from OpenSSH 9.2, on purpose:
+//! - Names of hosts and users that a shell could misunderstand are refused, as since 9.6.
+//! - Keywords that came later are known. Those without effect are checked for the form of their arguments alone.
+//! - `ProxyJump none` leaves room for a ProxyCommand, as since 10.3; a blank in a ProxyJump is an error.
+//! - Of a Match line, what follows a backslash or a single quote is not looked at for mistakes: 9.2 and 10 read it differently.
+//! - A group may write to a file if the user is its only member, as in Debian's ssh.
 
 mod algorithms;
 mod expand;
@@ -42,7 +46,7 @@ pub use values::{
 };
 
 use fallback::Baseline;
-use keywords::Action;
+use keywords::{Action, Reading};
 use line::{Sort, Wrong};
 use parse::{File, Loader, Rules};
 use pattern::PatternList;
@@ -118,7 +122,7 @@ pub enum Origin {
     Line {
         /// The file.
         file: Arc<Path>,
-        /// Counted from 1.
+        /// Counted from 1; 0 is the file as a whole.
         line: u32,
     },
     /// `ssh -G`, and what it was needed for.
@@ -131,6 +135,7 @@ impl fmt::Display for Origin {
             Origin::Default => write!(f, "default"),
             Origin::HostEntry => write!(f, "host entry"),
             Origin::Option(option) => write!(f, "{option}"),
+            Origin::Line { file, line: 0 } => write!(f, "{}", file.display()),
             Origin::Line { file, line } => write!(f, "{}:{line}", file.display()),
             Origin::Ssh(reason) => write!(f, "ssh -G, needed for {reason}"),
         }
@@ -225,8 +230,15 @@ impl fmt::Display for Place<'_> {
 #[derive(Debug, Clone)]
 pub struct CommandLineOption {
     text: String,
-    actions: Vec<Action>,
+    reading: Reading,
     origin: Origin,
+}
+
+impl CommandLineOption {
+    /// Why it has no effect, for `-v`.
+    pub fn note(&self) -> Option<Note> {
+        self.reading.note.as_ref().map(|text| Note { origin: self.origin.clone(), text: text.clone() })
+    }
 }
 
 /// A host to resolve.
@@ -301,8 +313,8 @@ impl Config {
         let mut ignored: Option<PatternList> = None;
         for (text, name) in options {
             let origin = Origin::Option(name.as_str().into());
-            let actions = self.option(text).map_err(|wrong| ConfigError::at(&origin, wrong))?;
-            for action in &actions {
+            let reading = self.option(text).map_err(|wrong| ConfigError::at(&origin, wrong))?;
+            for action in &reading.actions {
                 match action {
                     Action::Set(settings::Assignment::ignore_unknown(Some(list))) => {
                         ignored.get_or_insert_with(|| PatternList::new(list, true));
@@ -313,18 +325,18 @@ impl Config {
                     _ => {}
                 }
             }
-            read.push(CommandLineOption { text: text.clone(), actions, origin });
+            read.push(CommandLineOption { text: text.clone(), reading, origin });
         }
         Ok(read)
     }
 
-    fn option(&self, text: &str) -> Result<Vec<Action>, Wrong> {
+    fn option(&self, text: &str) -> Result<Reading, Wrong> {
         let wrong = |reason: &str| Wrong { column: 0, reason: reason.to_owned() };
         match line::sort(text)? {
             Sort::Blank | Sort::Unclosed => Err(wrong("it is not Keyword=value")),
             Sort::Statement(statement) => match statement.keyword.as_str() {
                 "host" | "match" | "include" => Err(wrong("Host, Match and Include can't be options")),
-                _ => Ok(keywords::read(&statement, &self.sources.local)?.actions),
+                _ => keywords::read(&statement, &self.sources.local),
             },
         }
     }

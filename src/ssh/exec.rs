@@ -68,7 +68,12 @@ pub fn run(session: &mut Session, command: &Command<'_>, events: &Sender<Event>,
             let detail = "the connection ended while the command was being started".to_owned();
             return HostError::Lost { detail }.into();
         }
-        Err(stop) => return not_started(stop, "starting the command"),
+        Err(stop) => {
+            // It may have been started all the same. Nothing of this waits.
+            let _ = channel.signal("TERM");
+            let _ = channel.close();
+            return not_started(stop, "starting the command");
+        }
     }
     Running {
         session,

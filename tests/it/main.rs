@@ -18,6 +18,8 @@ mod auth;
 mod certificates;
 /// The command line, the lists of hosts, and what is refused before anything connects.
 mod cli;
+/// What the resolver of ssh_config(5) makes of it, compared with `ssh -G`.
+mod config_oracle;
 /// Which host keys are accepted, through the binary.
 mod host_keys;
 /// The verdicts on host keys, compared with ssh's own.

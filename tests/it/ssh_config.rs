@@ -95,7 +95,7 @@ fn a_jump_host_has_a_block_of_its_own() {
 #[test]
 fn a_proxy_command_is_run_with_its_tokens_expanded() {
     let (env, sshd) = strange_home(web);
-    let command = "exec bash -c 'exec 3<>/dev/tcp/%h/%p; cat <&3 & cat >&3'";
+    let command = "bash -c 'exec 3<>/dev/tcp/%h/%p; cat <&3 & cat >&3'";
     let run = env.pssh().hosts(["web"]).args(["-O", &format!("ProxyCommand={command}"), "-v", "echo", "in"]).run();
     run.exits(0).stdout_is("web: in\n").stderr_has(&format!("/dev/tcp/{}/{}", sshd.label(), sshd.port()));
 }
@@ -176,7 +176,7 @@ fn explain_says_what_ssh_says_and_connects_to_nothing() {
     let options = ["-G".as_ref(), "-F".as_ref(), config.as_os_str(), "web".as_ref()];
     let ssh = tool("ssh", &options);
     for keyword in
-        ["hostname", "port", "user", "identityfile", "userknownhostsfile", "compression", "serveraliveinterval"]
+        ["hostname", "port", "user", "identityfile", "userknownhostsfile", "compression", "serveralivecountmax"]
     {
         let line = ssh.lines().find(|line| line.starts_with(&format!("{keyword} "))).expect("a line of ssh");
         run.check(told.lines().any(|own| own.starts_with(&format!("{line}\t# "))), line);

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -15,6 +16,10 @@ use super::{Config, ConfigError, Files, Origin, Query};
 /// How long ssh may take: it runs commands and looks names up.
 const PATIENCE: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_millis(2);
+/// How long its last words may take once it has ended.
+const GRACE: Duration = Duration::from_secs(1);
+/// What it always says without a terminal.
+const NOISE: &str = "Pseudo-terminal will not be allocated";
 
 /// The values of each keyword that ssh prints.
 pub(super) type Baseline = BTreeMap<String, Vec<String>>;
@@ -106,14 +111,16 @@ fn run(mut command: Command) -> Result<Baseline, String> {
         .spawn()
         .map_err(|error| format!("{} can't be run: {}", program.display(), crate::error::reason(&error)))?;
     let (output, complaint) = (gather(child.stdout.take()), gather(child.stderr.take()));
-    let status = wait(&mut child).map_err(|error| crate::error::reason(&error))?;
-    let Some(status) = status else { return Err(format!("it took more than {} s", PATIENCE.as_secs())) };
-    let text = |reader: JoinHandle<Vec<u8>>| reader.join().map(|text| String::from_utf8_lossy(&text).into_owned());
-    let (output, complaint) = (text(output).unwrap_or_default(), text(complaint).unwrap_or_default());
-    if !status.success() {
-        let lines: Vec<&str> = complaint.lines().map(str::trim_end).collect();
+    let deadline = Instant::now() + PATIENCE;
+    let status = wait(&mut child, deadline).map_err(|error| crate::error::reason(&error))?;
+    let late = || format!("it took more than {} s", PATIENCE.as_secs());
+    if !status.ok_or_else(late)?.success() {
+        let complaint = String::from_utf8_lossy(&complaint.recv_timeout(GRACE).unwrap_or_default()).into_owned();
+        let lines: Vec<&str> = complaint.lines().map(str::trim_end).filter(|line| !line.starts_with(NOISE)).collect();
         return Err(format!("it said {:?}", lines.join("; ")));
     }
+    let output = output.recv_timeout(GRACE).map_err(|_| late())?;
+    let output = String::from_utf8_lossy(&output);
     let mut said = Baseline::new();
     for line in output.lines() {
         let (keyword, value) = line.split_once(' ').unwrap_or((line, ""));
@@ -122,26 +129,27 @@ fn run(mut command: Command) -> Result<Baseline, String> {
     Ok(said)
 }
 
-fn gather(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+/// Reads to the end, which may never come: what `Match exec` leaves running has the same standard error.
+fn gather(pipe: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let mut text = Vec::new();
         if let Some(mut pipe) = pipe {
             let _ = pipe.read_to_end(&mut text);
         }
-        text
-    })
+        let _ = sender.send(text);
+    });
+    receiver
 }
 
 /// Waits for the end; `None` if it took too long and was ended.
-fn wait(child: &mut Child) -> io::Result<Option<ExitStatus>> {
-    let deadline = Instant::now() + PATIENCE;
+fn wait(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
         if Instant::now() >= deadline {
-            let group = Pid::from_child(child);
-            let _ = kill_process_group(group, Signal::KILL);
+            let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
             child.wait()?;
             return Ok(None);
         }

@@ -44,6 +44,7 @@ pub(super) enum Route {
 }
 
 /// What came of a line.
+#[derive(Debug, Clone)]
 pub(super) struct Reading {
     pub(super) actions: Vec<Action>,
     /// Why it has no effect.
@@ -86,11 +87,20 @@ const WITHOUT_EFFECT: &[(&str, Form)] = {
         ("verifyhostkeydns", Word), ("visualhostkey", Flag), ("xauthlocation", Word),
         // Since OpenSSH 9.5, 9.6 and 10.
         ("channeltimeout", Any), ("obscurekeystroketiming", Any), ("versionaddendum", Any), ("warnweakcrypto", Word),
-        // These steer what ssh itself is asked for; they need no mention.
         ("canonicaldomains", Any), ("canonicalizefallbacklocal", Flag), ("canonicalizemaxdots", Number),
         ("canonicalizepermittedcnames", Any), ("protocol", Any), ("tag", Word),
     ]
 };
+
+/// Of these, those that need no mention: they count when ssh is asked, or have been silent for long in ssh too.
+const STEERING: &[&str] = &[
+    "canonicaldomains",
+    "canonicalizefallbacklocal",
+    "canonicalizemaxdots",
+    "canonicalizepermittedcnames",
+    "protocol",
+    "tag",
+];
 
 /// Accepted by ssh with or without a warning, and then ignored.
 const DEPRECATED: &[&str] = &[
@@ -186,19 +196,15 @@ fn arguments(keyword: &str, words: &mut Words<'_>) -> Result<Reading, Wrong> {
 
 fn without_effect(keyword: &str, words: &mut Words<'_>) -> Result<Reading, Wrong> {
     let form = WITHOUT_EFFECT.iter().find(|(name, _)| *name == keyword).map(|(_, form)| *form);
-    let quiet = keyword.starts_with("canonical") || keyword == "tag" || keyword == "protocol";
-    let note = match form {
-        _ if quiet => None,
-        Some(_) => Some("has no effect here"),
-        None => Some("is deprecated and has no effect"),
-    };
-    let note = note.map(|note| format!("{keyword} {note}"));
-    let actions = match form {
-        None if !DEPRECATED.contains(&keyword) => vec![Action::Unknown(keyword.to_owned())],
-        _ => Vec::new(),
-    };
-    let note = note.filter(|_| actions.is_empty());
     check(form.unwrap_or(Form::Any), words)?;
+    let (actions, note) = match form {
+        Some(_) if STEERING.contains(&keyword) => (Vec::new(), None),
+        Some(_) => (Vec::new(), Some(format!("{keyword} has no effect here"))),
+        None if DEPRECATED.contains(&keyword) => {
+            (Vec::new(), Some(format!("{keyword} is deprecated and has no effect")))
+        }
+        None => (vec![Action::Unknown(keyword.to_owned())], None),
+    };
     Ok(Reading { actions, note })
 }
 

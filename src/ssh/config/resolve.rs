@@ -66,7 +66,7 @@ fn natively(config: &Config, query: &Query<'_>) -> Result<Resolved, Stop> {
     pass.chosen.user = query.user.as_ref().map(|user| (user, &HOST_ENTRY));
     pass.chosen.port = query.port.as_ref().map(|port| (port, &HOST_ENTRY));
     for option in query.options {
-        for action in &option.actions {
+        for action in &option.reading.actions {
             pass.line(action, &option.origin)?;
         }
     }

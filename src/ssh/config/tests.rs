@@ -314,6 +314,18 @@ fn notes_name_what_has_no_effect() {
 }
 
 #[test]
+fn options_have_notes_too_and_threads_share_the_configuration() {
+    fn shared<T: Send + Sync>(value: T) -> T {
+        value
+    }
+    let options =
+        [("Tunnel=yes".to_owned(), "-O Tunnel=yes".to_owned()), ("Port=1".to_owned(), "-O Port=1".to_owned())];
+    let notes = shared(config("")).options(&options).expect("good options");
+    let notes: Vec<_> = notes.iter().map(|option| option.note().map(|note| note.to_string())).collect();
+    assert_eq!(notes, [Some("-O Tunnel=yes: tunnel has no effect here".to_owned()), None]);
+}
+
+#[test]
 fn agents() {
     let agent = |text: &str| resolved(text, "x").agent;
     assert_eq!(agent(""), Agent::Environment);

@@ -1,0 +1,461 @@
+//! ssh_config, compared with `ssh -G`: a table of configurations, and generated ones. Every keyword that pssh resolves must
+//! have the values that ssh prints, and what is an error to one is an error to the other.
+//!
+//! `ssh` finds `~/.ssh/config` through the password database, so that the files are given with `-F`; `HOME` counts for
+//! Include alone, for both. What pssh leaves to `ssh -G` in production it can't resolve here: there is no ssh for it, but
+//! for the cases that say so.
+#![expect(clippy::unwrap_used, reason = "what fails here is this machine, and the panic says where")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, LazyLock};
+
+use proptest::prelude::*;
+use proptest::sample::select;
+use pssh::ssh::config::{Config, ConfigError, Files, Local, Origin, Query, Resolved, Sources};
+use tempfile::TempDir;
+
+type Said = BTreeMap<String, Vec<String>>;
+
+/// What `ssh -G` says without any configuration: its defaults, and who we are.
+static DEFAULTS: LazyLock<Said> =
+    LazyLock::new(|| said(Command::new("ssh").args(["-G", "-F", "none", "--", "localhost"])).expect("ssh works"));
+
+/// A variable that configurations can use.
+const VARIABLE: (&str, &str) = ("PSSH_ORACLE", "value");
+
+/// Keywords whose lists ssh prints completed.
+const ALGORITHMS: [(&str, &str); 6] = [
+    ("ciphers", "cipher"),
+    ("macs", "mac"),
+    ("kexalgorithms", "kex"),
+    ("hostkeyalgorithms", "key-sig"),
+    ("pubkeyacceptedalgorithms", "key-sig"),
+    ("casignaturealgorithms", "sig"),
+];
+
+/// All names, in the order in which ssh goes through them.
+static NAMES: LazyLock<BTreeMap<&str, Vec<String>>> = LazyLock::new(|| {
+    let names =
+        |query: &str| String::from_utf8(Command::new("ssh").args(["-Q", query]).output().unwrap().stdout).unwrap();
+    let names = |query| names(query).lines().map(str::to_owned).collect();
+    ALGORITHMS.map(|(keyword, query)| (keyword, names(query))).into()
+});
+
+/// Keywords that pssh resolves and may have nothing to print for.
+const OPTIONAL: [&str; 13] = [
+    "bindaddress",
+    "bindinterface",
+    "hostkeyalias",
+    "identityagent",
+    "ignoreunknown",
+    "preferredauthentications",
+    "certificatefile",
+    "sendenv",
+    "setenv",
+    "proxycommand",
+    "proxyjump",
+    "revokedhostkeys",
+    "identityfile",
+];
+
+/// A program that is ssh, with the environment that the configurations expect: the home directory is where it is called.
+static SSH: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ssh");
+    let (name, value) = VARIABLE;
+    fs::write(&path, format!("#!/bin/sh\nHOME=${{0%/*}} {name}={value}\nexport HOME {name}\nexec ssh \"$@\"\n"))
+        .unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    // Another thread's child may hold it open for a moment, for writing.
+    while Command::new(&path).arg("-V").output().is_err() {}
+    (dir, path)
+});
+
+/// A program that isn't there.
+const NO_SSH: &str = "/nonexistent/ssh";
+
+/// A directory with configurations.
+struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    fn new() -> Place {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join(".ssh")).unwrap();
+        std::os::unix::fs::symlink(&SSH.1, dir.path().join("ssh")).unwrap();
+        Place { dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a file; `{dir}` in it stands for the directory.
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text.replace("{dir}", self.dir.path().to_str().unwrap())).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    fn ssh(&self, options: &[&str], user: Option<&str>, host: &str) -> Result<Said, String> {
+        let mut command = Command::new("ssh");
+        command.arg("-G").arg("-F").arg(self.path("config"));
+        command.env("HOME", self.dir.path()).env(VARIABLE.0, VARIABLE.1).env_remove("PSSH_UNSET");
+        command.args(user.iter().flat_map(|user| ["-l", user]));
+        command.args(options.iter().flat_map(|option| ["-o", option]));
+        said(command.args(["--", host]))
+    }
+
+    fn sources(&self, ssh: bool) -> Sources {
+        let ssh = if ssh { self.path("ssh") } else { NO_SSH.into() };
+        let home = self.dir.path().to_str().unwrap().to_owned();
+        let variable = move |name: &str| match name {
+            "HOME" => Some(home.clone()),
+            _ => (name == VARIABLE.0).then(|| VARIABLE.1.to_owned()),
+        };
+        let known_hosts = &DEFAULTS["userknownhostsfile"][0];
+        let local = Local {
+            user: DEFAULTS["user"][0].clone(),
+            uid: fs::metadata(self.dir.path()).unwrap().uid(),
+            home: known_hosts.split("/.ssh/").next().unwrap().to_owned(),
+            host_name: fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim_end().to_owned(),
+            variable: Arc::new(variable),
+            home_of: Arc::new(|user| (user == "root").then(|| "/root".to_owned())),
+        };
+        Sources { files: Files::Only(self.path("config")), local, ssh }
+    }
+
+    fn pssh(&self, config: &Config, options: &[&str], user: Option<&str>, host: &str) -> Result<Resolved, ConfigError> {
+        let options: Vec<_> = options.iter().map(|option| (option.to_string(), format!("-O {option}"))).collect();
+        let options = config.options(&options)?;
+        config.resolve(&Query { host, user: user.map(str::to_owned), port: None, options: &options })
+    }
+}
+
+/// Runs ssh, and gathers the values of each keyword.
+fn said(command: &mut Command) -> Result<Said, String> {
+    let output = command.output().unwrap();
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    let mut said = Said::new();
+    for line in String::from_utf8(output.stdout).unwrap().lines() {
+        let (keyword, value) = line.split_once(' ').unwrap_or((line, ""));
+        said.entry(keyword.to_owned()).or_default().push(value.to_owned());
+    }
+    Ok(said)
+}
+
+/// What pssh says, in ssh's way.
+fn ours(resolved: &Resolved) -> Said {
+    let mut said = Said::new();
+    for (keyword, value, _) in resolved.explain() {
+        said.entry(keyword.to_owned()).or_default().push(value);
+    }
+    let settings = &resolved.settings;
+    for (keyword, all) in &*NAMES {
+        let (keyword, all) = (*keyword, all.iter().map(String::as_str).collect::<Vec<_>>());
+        let defaults: Vec<&str> = DEFAULTS[keyword][0].split(',').collect();
+        if !said.contains_key(keyword) {
+            said.insert(keyword.to_owned(), DEFAULTS[keyword].clone());
+            continue;
+        }
+        let list = match keyword {
+            "ciphers" => settings.ciphers.value.as_ref().unwrap().apply(&defaults, &all),
+            "macs" => settings.macs.value.as_ref().unwrap().apply(&defaults, &all),
+            "kexalgorithms" => settings.kex_algorithms.value.as_ref().unwrap().apply(&defaults, &all),
+            "hostkeyalgorithms" => settings.host_key_algorithms.value.as_ref().unwrap().apply(&defaults, &all),
+            "casignaturealgorithms" => settings.ca_signature_algorithms.value.as_ref().unwrap().apply(&defaults, &all),
+            _ => settings.pubkey_accepted_algorithms.value.as_ref().unwrap().apply(&defaults, &all),
+        };
+        said.insert(keyword.to_owned(), vec![list.unwrap_or_default().join(",")]);
+    }
+    said
+}
+
+/// What ssh says, with what it prints raw expanded as it does later.
+fn theirs(mut said: Said, resolved: &Resolved) -> Said {
+    let settings = &resolved.settings;
+    let alias = settings.host_key_alias.value.clone().unwrap_or_else(|| resolved.name.clone());
+    let expand = |text: &str| {
+        let pairs =
+            [("h", &settings.host_name.value), ("n", &resolved.name), ("r", &settings.user.value), ("k", &alias)];
+        let port = settings.port.value.to_string();
+        let pairs = pairs.into_iter().chain([("p", &port)]);
+        let text =
+            pairs.fold(text.replace("%%", "\0"), |text, (token, value)| text.replace(&format!("%{token}"), value));
+        text.replace('\0', "%")
+    };
+    for keyword in ["proxycommand", "proxyjump"] {
+        if let Some(values) = said.get_mut(keyword) {
+            values[0] = expand(&values[0]);
+        }
+    }
+    let home = DEFAULTS["userknownhostsfile"][0].split("/.ssh/").next().unwrap();
+    let global = said.get_mut("globalknownhostsfile").unwrap();
+    let expand = |name: &str| name.strip_prefix("~/").map_or(name.to_owned(), |name| format!("{home}/{name}"));
+    global[0] = global[0].split(' ').map(expand).collect::<Vec<_>>().join(" ");
+    // Debian's word.
+    said.insert("loglevel".to_owned(), vec![said["loglevel"][0].replace("SILENT", "QUIET")]);
+    // Debian's default depends on BatchMode; OpenSSH's doesn't.
+    if said["batchmode"][0] == "yes" && settings.server_alive_interval.origin == Origin::Default {
+        said.insert("serveraliveinterval".to_owned(), vec!["0".to_owned()]);
+    }
+    said
+}
+
+/// The differences between the two.
+fn differences(resolved: &Resolved, said: Said) -> Vec<String> {
+    let (ours, theirs) = (ours(resolved), theirs(said, resolved));
+    let mut differences = Vec::new();
+    let keywords = ours.keys().map(String::as_str).chain(OPTIONAL).collect::<std::collections::BTreeSet<_>>();
+    for keyword in keywords {
+        let (mine, other) = (ours.get(keyword), theirs.get(keyword));
+        let same = if keyword == "proxyjump" { hops(mine) == hops(other) } else { mine == other };
+        if !same {
+            differences.push(format!("{keyword}: pssh {mine:?}, ssh {other:?}"));
+        }
+    }
+    differences
+}
+
+/// Hops without what ssh prints as it is written: brackets, URIs.
+fn hops(values: Option<&Vec<String>>) -> Option<String> {
+    Some(values?[0].replace("ssh://", "").replace(['[', ']'], ""))
+}
+
+/// Compares the two for some hosts; says how they differ.
+fn compare(place: &Place, ssh: bool, options: &[&str], user: Option<&str>, hosts: &[&str]) -> Vec<String> {
+    let config = Config::load(&place.sources(ssh));
+    let mut found = Vec::new();
+    for host in hosts {
+        let said = place.ssh(options, user, host);
+        let resolved = match &config {
+            Ok(config) => place.pssh(config, options, user, host).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match (resolved, said) {
+            (Ok(resolved), Ok(said)) => {
+                found
+                    .extend(differences(&resolved, said).into_iter().map(|difference| format!("{host}: {difference}")));
+            }
+            (Err(_), Err(_)) => {}
+            (Ok(_), Err(error)) => found.push(format!("{host}: ssh fails: {error}")),
+            (Err(error), Ok(_)) => found.push(format!("{host}: pssh fails: {error}")),
+        }
+    }
+    found
+}
+
+/// A configuration and the hosts to try it for. A `--- NAME` line starts another file.
+struct Case {
+    name: &'static str,
+    config: &'static str,
+    hosts: &'static [&'static str],
+    options: &'static [&'static str],
+    user: Option<&'static str>,
+    /// Whether pssh needs ssh for it.
+    asks: bool,
+}
+
+const fn case(name: &'static str, config: &'static str, hosts: &'static [&'static str]) -> Case {
+    Case { name, config, hosts, options: &[], user: None, asks: false }
+}
+
+const fn with(options: &'static [&'static str], case: Case) -> Case {
+    Case { options, ..case }
+}
+
+const fn asks(case: Case) -> Case {
+    Case { asks: true, ..case }
+}
+
+const fn user(user: &'static str, case: Case) -> Case {
+    Case { user: Some(user), ..case }
+}
+
+include!("config_cases.rs");
+
+#[test]
+fn the_table_is_resolved_as_by_ssh() {
+    let mut failures = Vec::new();
+    for case in CASES {
+        let place = Place::new();
+        let mut name = "config";
+        let mut text = String::new();
+        for line in case.config.split_inclusive('\n') {
+            if let Some(next) = line.strip_prefix("--- ") {
+                place.write(name, &text);
+                (name, text) = (next.trim_end(), String::new());
+            } else {
+                text.push_str(line);
+            }
+        }
+        place.write(name, &text);
+        let found = compare(&place, case.asks, case.options, case.user, case.hosts);
+        failures.extend(found.into_iter().map(|difference| format!("{}: {difference}", case.name)));
+        if case.asks
+            && Config::load(&place.sources(false)).is_ok_and(|config| {
+                case.hosts.iter().all(|host| place.pssh(&config, case.options, case.user, host).is_ok())
+            })
+        {
+            failures.push(format!("{}: no need to ask ssh", case.name));
+        }
+    }
+    assert!(failures.is_empty(), "{} differences:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// A line that sets something, mostly well.
+fn setting() -> impl Strategy<Value = String> {
+    let flag = select(&["yes", "no", "TRUE", "false", "yes", "no", "maybe"][..]);
+    let flags =
+        select(&["BatchMode", "Compression", "IdentitiesOnly", "tcpkeepalive", "ForwardX11", "CheckHostIP"][..]);
+    let word = select(
+        &["a", "\"b c\"", "'d e'", "f\\ g", "x#y", "~/h", "%h", "H.I", "j%%k", "\"\"", "l # m", "n o", "root"][..],
+    );
+    let words =
+        select(&["IdentityFile", "CertificateFile", "BindAddress", "HostKeyAlias", "User", "IgnoreUnknown"][..]);
+    let host_name = select(&["%h.example.ORG", "Web1", "db1", "10.1", "::1", "%%", "%p", "2001:DB8::1"][..]);
+    let number = select(&["1", "022", "+3", "ssh", "0", "65536", "4 # x", "\"5\"", "none", "1m", "2h3", "-1"][..]);
+    let numbers = select(&["Port", "ConnectTimeout", "ServerAliveInterval", "NumberOfPasswordPrompts"][..]);
+    let list = select(&["A B", "LC_* A", "-LC_*", "-A", "C=1 D=2", "\"E=3 4\"", "# none", "F C=5"][..]);
+    let lists = select(&["SendEnv", "SetEnv"][..]);
+    let files =
+        select(&["/a /b", "~/%h", "none", "/a none", "\"/c\"", "${PSSH_ORACLE}/x", "${PSSH_UNSET}", "# no"][..]);
+    let known = select(&["UserKnownHostsFile", "GlobalKnownHostsFile", "IdentityAgent", "ForwardAgent"][..]);
+    let proxy = select(
+        &[
+            "ProxyJump j",
+            "ProxyJump u@j1:3,j2",
+            "ProxyJump none",
+            "ProxyJump ssh://u@j",
+            "ProxyCommand nc %h %p # x",
+            "ProxyCommand none",
+            "ProxyJump web1",
+            "ProxyJump %n-j",
+            "ProxyJump a/b",
+        ][..],
+    );
+    let other = select(
+        &[
+            "Ciphers aes128-ctr,aes256-ctr",
+            "Ciphers -aes*",
+            "MACs +hmac-md5",
+            "KexAlgorithms ^ecdh-sha2-nistp521",
+            "HostKeyAlgorithms *ed25519*",
+            "StrictHostKeyChecking accept-new",
+            "StrictHostKeyChecking off",
+            "AddressFamily inet6",
+            "RequestTTY force",
+            "LogLevel debug2",
+            "PubkeyAuthentication unbound",
+            "Frobnicate x",
+            "IgnoreUnknown frob*",
+            "# comment",
+            "",
+            "\"Port\" 7",
+            "\"Port 8",
+            "Protocol 2",
+            "LocalForward 1 a:2",
+            "Us\"er\" q",
+            "CanonicalizeHostname no",
+            "PreferredAuthentications publickey",
+            "ConnectionAttempts 2",
+            "GSSAPIAuthentication yes",
+            "Port",
+        ][..],
+    )
+    .prop_map(str::to_owned);
+    let separator = select(&[" ", " ", "=", " = ", "\t", "  ", "==", "= "][..]);
+    let pair = prop_oneof![
+        (flags, flag),
+        (words.clone(), word.clone()),
+        (words, word),
+        (numbers, number),
+        (lists, list),
+        (known, files),
+        (Just("HostName"), host_name),
+    ];
+    let pair = (pair, separator).prop_map(|((keyword, value), separator)| {
+        // Names that aren't absolute can't be told apart in what ssh prints.
+        let separator =
+            if keyword.ends_with("HostsFile") { separator.replace("==", "=") } else { separator.to_owned() };
+        format!("{keyword}{separator}{value}")
+    });
+    prop_oneof![6 => pair, 1 => proxy.prop_map(str::to_owned), 3 => other]
+}
+
+/// A line that starts a block.
+fn condition() -> impl Strategy<Value = String> {
+    let pattern = select(
+        &["web1", "web*", "!web1", "?eb2", "*", "!*1", "WEB1", "db?", "*.org", "\"web2\"", "10.*", "x,web1"][..],
+    );
+    let host = proptest::collection::vec(pattern, 1..4).prop_map(|patterns| format!("Host {}", patterns.join(" ")));
+    let hosts = select(&["web1", "web*,!web1", "!web2", "WEB*", "*.example.org", "\"db1,web2\"", "a,,*1", "*"][..]);
+    let users = select(&["root", "r*", "a,root", "!root", "q"][..]);
+    let by_host = (select(&["host", "originalhost", "!host", "Host", "!originalhost"][..]), hosts);
+    let by_user = (select(&["user", "localuser", "!user"][..]), users);
+    let criterion = prop_oneof![
+        6 => by_host.prop_map(|(name, list)| format!("{name} {list}")),
+        4 => by_user.prop_map(|(name, list)| format!("{name}={list}")),
+        2 => select(&["all", "!all", "final", "canonical", "!canonical", "!final"][..]).prop_map(str::to_owned),
+        1 => select(&["exec true", "exec \"false\"", "# x", "host", "frob x"][..]).prop_map(str::to_owned),
+    ];
+    let matched =
+        proptest::collection::vec(criterion, 1..4).prop_map(|criteria| format!("Match {}", criteria.join(" ")));
+    // What versions of ssh read differently comes last: pssh doesn't look for mistakes behind it.
+    let last = select(&["", "", "", "", "user 'root'", "host 'web1' user root", "user ro\\\\ot"][..]);
+    let matched = (matched, last).prop_map(|(matched, last)| match matched.ends_with("host") {
+        true => matched,
+        false => format!("{matched} {last}"),
+    });
+    prop_oneof![host, matched]
+}
+
+/// A file of some blocks; `includes` are the files that it may include.
+fn file(includes: &'static [&'static str]) -> impl Strategy<Value = String> {
+    let include = select(includes).prop_map(|name| format!("Include {name}"));
+    let line = prop_oneof![5 => setting(), 3 => condition(), 1 => include];
+    let indented = (select(&["", "  ", "\t"][..]), line).prop_map(|(indent, line)| format!("{indent}{line}"));
+    let end = select(&["\n", "\n", "\r\n", " \n"][..]);
+    proptest::collection::vec((indented, end), 0..14)
+        .prop_map(|lines| lines.into_iter().map(|(line, end)| format!("{line}{end}")).collect())
+}
+
+/// Files that resemble what people write, with a mistake here and there.
+#[test]
+fn generated_files_are_resolved_as_by_ssh() {
+    let cases = std::env::var("PSSH_ORACLE_CASES").map_or(150, |cases| cases.parse().unwrap());
+    let config = proptest::test_runner::Config { cases, failure_persistence: None, ..Default::default() };
+    let files = (file(&["{dir}/one", "two", "{dir}/*e"]), file(&["two", "{dir}/none"]), file(&["{dir}/none*"]));
+    let options = proptest::collection::vec(setting(), 0..2);
+    let user = proptest::option::of(select(&["alice", "root"][..]));
+    let counts = std::cell::Cell::new((0, 0));
+    proptest::test_runner::TestRunner::new(config)
+        .run(&(files, options, user), |((main, one, two), options, user)| {
+            let place = Place::new();
+            place.write("config", &main);
+            place.write("one", &one);
+            place.write(".ssh/two", &two);
+            let options: Vec<&str> = options.iter().map(String::as_str).filter(|option| !skipped(option)).collect();
+            let found = compare(&place, true, &options, user, &["web1", "Web2", "10.1"]);
+            let (good, all) = counts.get();
+            counts.set((good + u32::from(place.ssh(&options, user, "web1").is_ok()), all + 1));
+            prop_assert!(found.is_empty(), "{}\n{main}--- one\n{one}--- two\n{two}", found.join("\n"));
+            Ok(())
+        })
+        .unwrap();
+    let (good, all) = counts.get();
+    assert!(good * 4 > all, "only {good} of {all} configurations were without mistakes: the test says little");
+}
+
+/// Options that ssh passes over in silence and pssh refuses: they say nothing.
+fn skipped(option: &str) -> bool {
+    option.is_empty() || option.starts_with('#') || option.starts_with("\"Port 8")
+}
