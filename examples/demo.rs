@@ -176,8 +176,9 @@ impl Fleet {
         let mut arguments: Vec<OsString> = vec!["-h".into(), self.path("hosts").into()];
         arguments.extend(["--identity".into(), self.path("key").into()]);
         arguments.extend(["--known-hosts".into(), self.path("known_hosts").into()]);
-        arguments
-            .extend(["-l", "demo", "--no-agent", "--connect-timeout", "5", "--num-retries", "1"].map(OsString::from));
+        // The user's own ssh_config and agent are not the demo's business.
+        let alone = ["-F", "none", "--no-agent", "-l", "demo", "--connect-timeout", "5", "--num-retries", "1"];
+        arguments.extend(alone.map(OsString::from));
         if command.is_empty() {
             arguments.push(COMMAND.into());
         } else {
