@@ -23,16 +23,20 @@ pub struct HostSpec {
 }
 
 impl fmt::Display for HostSpec {
-    /// `[user@]host[:port]`, with brackets round an IPv6 address that is followed by a port.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(user) = &self.user {
-            write!(f, "{user}@")?;
-        }
-        match self.port {
-            Some(port) if self.name.contains(':') => write!(f, "[{}]:{port}", self.name),
-            Some(port) => write!(f, "{}:{port}", self.name),
-            None => f.write_str(&self.name),
-        }
+        write_entry(f, self.user.as_deref(), &self.name, self.port)
+    }
+}
+
+/// Writes `[user@]host[:port]`, with brackets round an IPv6 address that is followed by a port.
+pub fn write_entry(f: &mut fmt::Formatter<'_>, user: Option<&str>, name: &str, port: Option<u16>) -> fmt::Result {
+    if let Some(user) = user {
+        write!(f, "{user}@")?;
+    }
+    match port {
+        Some(port) if name.contains(':') => write!(f, "[{name}]:{port}"),
+        Some(port) => write!(f, "{name}:{port}"),
+        None => f.write_str(name),
     }
 }
 

@@ -158,16 +158,8 @@ impl fmt::Display for Proxy {
 }
 
 impl fmt::Display for Hop {
-    /// `[user@]host[:port]`, with brackets round an IPv6 address that is followed by a port.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(user) = &self.user {
-            write!(f, "{user}@")?;
-        }
-        match self.port {
-            Some(port) if self.name.contains(':') => write!(f, "[{}]:{port}", self.name),
-            Some(port) => write!(f, "{}:{port}", self.name),
-            None => f.write_str(&self.name),
-        }
+        hosts::write_entry(f, self.user.as_deref(), &self.name, self.port)
     }
 }
 

@@ -15,7 +15,7 @@ use super::known_hosts::KnownHosts;
 use super::session::Credentials;
 use super::{DEFAULT_PORT, Unprepared};
 use crate::cancel::Cancel;
-use crate::hosts::HostSpec;
+use crate::hosts::{HostSpec, write_entry};
 use crate::proxy::{Hop, Proxy};
 use crate::secret::Secret;
 use crate::settings::{AgentChoice, HostKeyCheck, Method, Settings};
@@ -79,12 +79,14 @@ pub struct Algorithms {
 impl fmt::Display for Host {
     /// `user@host[:port]`, the port if it is not the usual one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Host { name, port, user, .. } = self;
-        match *port {
-            DEFAULT_PORT => write!(f, "{user}@{name}"),
-            port if name.contains(':') => write!(f, "{user}@[{name}]:{port}"),
-            port => write!(f, "{user}@{name}:{port}"),
-        }
+        write_entry(f, Some(&self.user), &self.name, self.unusual_port())
+    }
+}
+
+impl Host {
+    /// The port, if it is not the usual one.
+    pub fn unusual_port(&self) -> Option<u16> {
+        (self.port != DEFAULT_PORT).then_some(self.port)
     }
 }
 

@@ -17,7 +17,6 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, bounded};
 
-use super::DEFAULT_PORT;
 use super::exec::Keepalive;
 use super::host::Host;
 use super::pump::Pump;
@@ -26,6 +25,7 @@ use super::tunnel::{Plan, Through, Way, lock};
 use super::wait::Watch;
 use crate::error::{HostError, ProxyError, reason};
 use crate::event::{Outcome, Phase};
+use crate::hosts::write_entry;
 use crate::resolve;
 
 /// Bytes of stack of a thread that serves a connection, as of a worker.
@@ -431,14 +431,9 @@ impl JumpHost {
 }
 
 impl fmt::Display for JumpHost {
-    /// Its name, and its port if that is not 22.
+    /// `host[:port]`, the port if it is not the usual one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Host { name, port, .. } = &*self.host;
-        match *port {
-            DEFAULT_PORT => f.write_str(name),
-            port if name.contains(':') => write!(f, "[{name}]:{port}"),
-            port => write!(f, "{name}:{port}"),
-        }
+        write_entry(f, None, &self.host.name, self.host.unusual_port())
     }
 }
 
