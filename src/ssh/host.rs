@@ -27,6 +27,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
 /// waits as long as TCP does: for ever, if nothing is to be sent.
 const KEEPALIVE: Keepalive = Keepalive { interval: Duration::from_secs(30), count: 3 };
 
+/// The most jump hosts in a row: more are a loop in ssh_config rather than a network.
+const LONGEST_CHAIN: usize = 16;
 /// libssh2 does not ask twice within two seconds.
 const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(2);
 
@@ -161,7 +163,36 @@ impl Directory {
             Some(via) => via.0.clone(),
             None => configured_proxy(&resolved),
         };
+        let proxy = match proxy {
+            Some(Proxy::Jump(hops)) => Some(Proxy::Jump(self.whole_chain(&hops)?)),
+            other => other,
+        };
         self.complete(&resolved, proxy, false)
+    }
+
+    /// A chain of jump hosts with those before it through which ssh_config reaches its first one. The ProxyJump of the others
+    /// does not count, as for ssh.
+    fn whole_chain(&self, hops: &[Hop]) -> Result<Arc<[Hop]>, Unprepared> {
+        let mut chain = hops.to_vec();
+        for _ in 0..LONGEST_CHAIN {
+            let Some(first) = chain.first() else { break };
+            let query = Query { host: &first.name, user: first.user.clone(), port: first.port, options: &[] };
+            let resolved = self.config.resolve(&query)?;
+            let origin = &resolved.proxy.origin;
+            match configured_proxy(&resolved) {
+                None => break,
+                Some(Proxy::Jump(before)) => chain = [&*before, &*chain].concat(),
+                Some(Proxy::Command(_)) => {
+                    let problem = format!("{origin}: the jump host {first} has a ProxyCommand; that is not supported");
+                    return Err(Unprepared::Setting(problem));
+                }
+            }
+            if chain.len() > LONGEST_CHAIN {
+                let problem = format!("{origin}: more than {LONGEST_CHAIN} jump hosts in a row");
+                return Err(Unprepared::Setting(problem));
+            }
+        }
+        Ok(chain.into())
     }
 
     /// A jump host. Like ssh's, it has a configuration of its own, without the options of the command line.

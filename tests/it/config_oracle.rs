@@ -4,7 +4,6 @@
 //! `ssh` finds `~/.ssh/config` through the password database, so that the files are given with `-F`; `HOME` counts for
 //! Include alone, for both. What pssh leaves to `ssh -G` in production it can't resolve here: there is no ssh for it, but
 //! for the cases that say so.
-#![expect(clippy::unwrap_used, reason = "what fails here is this machine, and the panic says where")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -311,24 +310,56 @@ fn the_table_is_resolved_as_by_ssh() {
     assert!(failures.is_empty(), "{} differences:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// A line that sets something, mostly well.
+/// Lines that are mistakes, to either or both.
+const MISTAKES: &[&str] = &[
+    "BatchMode maybe",
+    "Compression true",
+    "User \"\"",
+    "User n o",
+    "Port",
+    "Port 0",
+    "Port==1",
+    "ServerAliveInterval 1x",
+    "ConnectTimeout -1",
+    "NumberOfPasswordPrompts -1",
+    "SendEnv C=1",
+    "SetEnv A",
+    "UserKnownHostsFile /a none",
+    "IdentityAgent ${PSSH_UNSET}",
+    "ProxyJump a/b",
+    "HostName %p",
+    "Frobnicate x",
+    "Ciphers aes",
+    "User 'open",
+    "Include",
+    "Match host",
+    "Match frob x",
+    "Match",
+    "Match # x",
+    "Match host web1 user root all",
+    "Host \"\"",
+    "ProxyJump web1",
+    "StrictHostKeyChecking x",
+];
+
+/// A line that sets something.
 fn setting() -> impl Strategy<Value = String> {
-    let flag = select(&["yes", "no", "TRUE", "false", "yes", "no", "maybe"][..]);
+    let flag = select(&["yes", "no", "YES", "\"no\""][..]);
     let flags =
         select(&["BatchMode", "Compression", "IdentitiesOnly", "tcpkeepalive", "ForwardX11", "CheckHostIP"][..]);
-    let word = select(
-        &["a", "\"b c\"", "'d e'", "f\\ g", "x#y", "~/h", "%h", "H.I", "j%%k", "\"\"", "l # m", "n o", "root"][..],
-    );
-    let words =
-        select(&["IdentityFile", "CertificateFile", "BindAddress", "HostKeyAlias", "User", "IgnoreUnknown"][..]);
-    let host_name = select(&["%h.example.ORG", "Web1", "db1", "10.1", "::1", "%%", "%p", "2001:DB8::1"][..]);
-    let number = select(&["1", "022", "+3", "ssh", "0", "65536", "4 # x", "\"5\"", "none", "1m", "2h3", "-1"][..]);
+    let word = select(&["a", "\"b c\"", "'d e'", "f\\ g", "x#y", "~/h", "H.I", "j", "l # m", "root"][..]);
+    let words = select(&["IdentityFile", "CertificateFile", "BindAddress", "HostKeyAlias", "User", "IdentityFile"][..]);
+    let host_name = select(&["%h.example.ORG", "Web1", "db1", "10.1", "::1", "%%", "ABC:d", "2001:DB8::1"][..]);
+    let number = select(&["1", "022", "+3", "4 # x", "\"5\"", " 7"][..]);
     let numbers = select(&["Port", "ConnectTimeout", "ServerAliveInterval", "NumberOfPasswordPrompts"][..]);
-    let list = select(&["A B", "LC_* A", "-LC_*", "-A", "C=1 D=2", "\"E=3 4\"", "# none", "F C=5"][..]);
-    let lists = select(&["SendEnv", "SetEnv"][..]);
-    let files =
-        select(&["/a /b", "~/%h", "none", "/a none", "\"/c\"", "${PSSH_ORACLE}/x", "${PSSH_UNSET}", "# no"][..]);
-    let known = select(&["UserKnownHostsFile", "GlobalKnownHostsFile", "IdentityAgent", "ForwardAgent"][..]);
+    let time = select(&["1m", "2h3", "none", "0"][..]);
+    let times = select(&["ConnectTimeout", "ServerAliveInterval"][..]);
+    let list = select(&["A B", "LC_* A", "-LC_*", "-A", "# none", "F C"][..]);
+    let set = select(&["C=1 D=2", "\"E=3 4\"", "C=5", "# none"][..]);
+    let files = select(&["/a /b", "~/%h", "none", "\"/c\"", "${PSSH_ORACLE}/x", "# no"][..]);
+    let known = select(&["UserKnownHostsFile", "GlobalKnownHostsFile"][..]);
+    let agent = select(&["~/%h", "none", "${PSSH_ORACLE}/x", "SSH_AUTH_SOCK", "/s", "no", "yes"][..]);
+    let agents = select(&["IdentityAgent", "ForwardAgent"][..]);
     let proxy = select(
         &[
             "ProxyJump j",
@@ -337,9 +368,7 @@ fn setting() -> impl Strategy<Value = String> {
             "ProxyJump ssh://u@j",
             "ProxyCommand nc %h %p # x",
             "ProxyCommand none",
-            "ProxyJump web1",
             "ProxyJump %n-j",
-            "ProxyJump a/b",
         ][..],
     );
     let other = select(
@@ -355,7 +384,6 @@ fn setting() -> impl Strategy<Value = String> {
             "RequestTTY force",
             "LogLevel debug2",
             "PubkeyAuthentication unbound",
-            "Frobnicate x",
             "IgnoreUnknown frob*",
             "# comment",
             "",
@@ -367,28 +395,24 @@ fn setting() -> impl Strategy<Value = String> {
             "CanonicalizeHostname no",
             "PreferredAuthentications publickey",
             "ConnectionAttempts 2",
-            "GSSAPIAuthentication yes",
-            "Port",
+            "Port ssh",
         ][..],
-    )
-    .prop_map(str::to_owned);
-    let separator = select(&[" ", " ", "=", " = ", "\t", "  ", "==", "= "][..]);
+    );
+    let separator = select(&[" ", " ", "=", " = ", "\t", "  ", "= "][..]);
     let pair = prop_oneof![
-        (flags, flag),
-        (words.clone(), word.clone()),
-        (words, word),
-        (numbers, number),
-        (lists, list),
-        (known, files),
-        (Just("HostName"), host_name),
+        2 => (flags, flag),
+        4 => (words, word),
+        2 => (numbers, number),
+        1 => (times, time),
+        3 => (Just("SendEnv"), list),
+        1 => (Just("SetEnv"), set),
+        1 => (known, files),
+        1 => (agents, agent),
+        2 => (Just("HostName"), host_name),
     ];
-    let pair = (pair, separator).prop_map(|((keyword, value), separator)| {
-        // Names that aren't absolute can't be told apart in what ssh prints.
-        let separator =
-            if keyword.ends_with("HostsFile") { separator.replace("==", "=") } else { separator.to_owned() };
-        format!("{keyword}{separator}{value}")
-    });
-    prop_oneof![6 => pair, 1 => proxy.prop_map(str::to_owned), 3 => other]
+    let pair = (pair, separator).prop_map(|((keyword, value), separator)| format!("{keyword}{separator}{value}"));
+    prop_oneof![30 => pair, 4 => proxy.prop_map(str::to_owned), 15 => other.prop_map(str::to_owned),
+        1 => select(MISTAKES).prop_map(str::to_owned)]
 }
 
 /// A line that starts a block.
@@ -404,17 +428,14 @@ fn condition() -> impl Strategy<Value = String> {
     let criterion = prop_oneof![
         6 => by_host.prop_map(|(name, list)| format!("{name} {list}")),
         4 => by_user.prop_map(|(name, list)| format!("{name}={list}")),
-        2 => select(&["all", "!all", "final", "canonical", "!canonical", "!final"][..]).prop_map(str::to_owned),
-        1 => select(&["exec true", "exec \"false\"", "# x", "host", "frob x"][..]).prop_map(str::to_owned),
+        2 => select(&["final", "canonical", "!canonical", "!final"][..]).prop_map(str::to_owned),
+        1 => select(&["exec true", "exec \"false\"", "# x"][..]).prop_map(str::to_owned),
     ];
     let matched =
         proptest::collection::vec(criterion, 1..4).prop_map(|criteria| format!("Match {}", criteria.join(" ")));
     // What versions of ssh read differently comes last: pssh doesn't look for mistakes behind it.
     let last = select(&["", "", "", "", "user 'root'", "host 'web1' user root", "user ro\\\\ot"][..]);
-    let matched = (matched, last).prop_map(|(matched, last)| match matched.ends_with("host") {
-        true => matched,
-        false => format!("{matched} {last}"),
-    });
+    let matched = (matched, last).prop_map(|(matched, last)| format!("{matched} {last}"));
     prop_oneof![host, matched]
 }
 
@@ -445,14 +466,17 @@ fn generated_files_are_resolved_as_by_ssh() {
             place.write(".ssh/two", &two);
             let options: Vec<&str> = options.iter().map(String::as_str).filter(|option| !skipped(option)).collect();
             let found = compare(&place, true, &options, user, &["web1", "Web2", "10.1"]);
+            // How many say something, and need no ssh for that.
             let (good, all) = counts.get();
-            counts.set((good + u32::from(place.ssh(&options, user, "web1").is_ok()), all + 1));
+            let native =
+                Config::load(&place.sources(false)).and_then(|config| place.pssh(&config, &options, user, "web1"));
+            counts.set((good + u32::from(native.is_ok()), all + 1));
             prop_assert!(found.is_empty(), "{}\n{main}--- one\n{one}--- two\n{two}", found.join("\n"));
             Ok(())
         })
         .unwrap();
     let (good, all) = counts.get();
-    assert!(good * 4 > all, "only {good} of {all} configurations were without mistakes: the test says little");
+    assert!(good * 2 > all, "only {good} of {all} configurations were resolved: the test says little");
 }
 
 /// Options that ssh passes over in silence and pssh refuses: they say nothing.

@@ -93,6 +93,25 @@ fn a_jump_host_has_a_block_of_its_own() {
 }
 
 #[test]
+fn the_jump_host_of_a_jump_host_is_gone_through_first() {
+    let (env, sshd) = strange_home(|env, sshd| {
+        let block =
+            |name: &str, jump: &str| web(env, sshd).replace("Host web\n", &format!("Host {name}\n ProxyJump {jump}\n"));
+        web(env, sshd)
+            + &block("middle", "web")
+            + &block("inner", "middle")
+            + &block("round", "loop")
+            + &block("loop", "round")
+    });
+    let run = env.pssh().hosts(["inner"]).args(["echo", "in"]).run();
+    run.exits(0).stdout_is("inner: in\n");
+    assert_eq!(sshd.connections(), 3);
+    let run = env.pssh().hosts(["round"]).args(["echo", "in"]).run();
+    run.exits(2).stderr_has("jump hosts in a row");
+    assert_eq!(sshd.connections(), 3);
+}
+
+#[test]
 fn a_proxy_command_is_run_with_its_tokens_expanded() {
     let (env, sshd) = strange_home(web);
     let command = "bash -c 'exec 3<>/dev/tcp/%h/%p; cat <&3 & cat >&3'";

@@ -369,6 +369,7 @@ fn proxies() {
     let hop = |user: Option<&str>, host: &str, port| Hop { user: user.map(str::to_owned), host: host.to_owned(), port };
     let hops = vec![hop(Some("u"), "a", None), hop(None, "::1", Some(22)), hop(Some("v w"), "web1.gw", Some(3))];
     assert_eq!(proxy("ProxyJump u@a,[::1]:ssh,ssh://v+w@web1.gw:3 # c,d"), Proxy::Jump(hops));
+    assert_eq!(proxy("ProxyJump a@b@c"), Proxy::Jump(vec![hop(Some("a@b"), "c", None)]));
     assert_eq!(proxy("ProxyJump %h.gw"), Proxy::Jump(vec![hop(None, "web1.gw", None)]));
 }
 
