@@ -50,6 +50,8 @@ pub struct Host {
     pub connect_timeout: Duration,
     /// How it is found out that the host has vanished.
     pub keepalive: Keepalive,
+    /// The fewest bits that an RSA host key may have (RequiredRSASize).
+    pub rsa_bits: u32,
     /// Which addresses of the name are connected to.
     pub family: config::AddressFamily,
     /// The address to connect from.
@@ -289,6 +291,14 @@ impl Directory {
 
     fn complete(&self, resolved: &Resolved, proxy: Option<Proxy>, is_hop: bool) -> Result<Host, Unprepared> {
         let set = &resolved.settings;
+        // Not to look into it would be to accept what it refuses.
+        if let config::Setting { value: Some(file), origin } = &set.revoked_host_keys
+            && !file.eq_ignore_ascii_case("none")
+        {
+            let problem =
+                format!("{origin}: RevokedHostKeys {file} is not supported; mark the keys @revoked in known_hosts");
+            return Err(Unprepared::Setting(problem));
+        }
         let key_name = match &set.host_key_alias.value {
             Some(alias) => (alias.clone(), DEFAULT_PORT),
             None => (set.host_name.value.clone(), set.port.value),
@@ -323,6 +333,7 @@ impl Directory {
             credentials,
             connect_timeout: self.settings.connect_timeout.or(configured_timeout).unwrap_or(CONNECT_TIMEOUT),
             keepalive,
+            rsa_bits: set.required_rsa_size.value,
             family: set.address_family.value,
             bind: bind_address(resolved)?,
             tcp_keepalive: set.tcp_keep_alive.value,

@@ -17,7 +17,7 @@ use super::identities::Identities;
 use super::known_hosts::{Entries, KnownHosts, Place, RememberError, Remembered, Verdict, fingerprint};
 use super::tcp;
 use super::wait::{Watch, poll_with};
-use super::wire::key_type;
+use super::wire::{Reader, key_type};
 use crate::error::{HostError, HostKeyError};
 use crate::event::{Outcome, Phase};
 use crate::secret::Secret;
@@ -250,6 +250,12 @@ impl Session {
             let detail = "the server sent no host key".to_owned();
             return Err(HostError::Ssh { doing: "key exchange", detail, hint: None }.into());
         };
+        if let Some(bits) = rsa_bits(key).filter(|bits| *bits < host.rsa_bits) {
+            let detail = format!("the host's RSA key has {bits} bits; at least {} are required", host.rsa_bits);
+            let hint =
+                Some("RequiredRSASize of ssh_config sets the least; the host should get a better key".to_owned());
+            return Err(HostError::Ssh { doing: "host key", detail, hint }.into());
+        }
         let offer = Offer { host, key };
         let verdict = known.check(key);
         match (&verdict, credentials.host_key_check) {
@@ -397,6 +403,19 @@ fn accept_new(
     Ok(())
 }
 
+/// The size of an RSA key (RFC 4253 section 6.6); nothing for other keys.
+fn rsa_bits(key: &[u8]) -> Option<u32> {
+    let mut reader = Reader(key);
+    if reader.string()? != b"ssh-rsa" {
+        return None;
+    }
+    let _exponent = reader.string()?;
+    let modulus = reader.string()?;
+    let start = modulus.iter().position(|byte| *byte != 0)?;
+    let bytes = &modulus[start..];
+    Some(8 * bytes.len() as u32 - bytes[0].leading_zeros())
+}
+
 /// The name under which ssh(1) looks up a host: with brackets and port if the port is not 22.
 fn known_hosts_name(host: &str, port: u16) -> String {
     let host = host.to_ascii_lowercase();
@@ -461,6 +480,21 @@ pub fn dropped(doing: &'static str, error: &Error, banner_seen: bool) -> HostErr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rsa_keys_are_measured() {
+        let key = |kind: &[u8], modulus: &[u8]| {
+            let mut blob = Vec::new();
+            crate::ssh::wire::put_string(&mut blob, kind);
+            crate::ssh::wire::put_mpint(&mut blob, &[1, 0, 1]);
+            crate::ssh::wire::put_mpint(&mut blob, modulus);
+            blob
+        };
+        assert_eq!(rsa_bits(&key(b"ssh-rsa", &[0xc0; 256])), Some(2048));
+        assert_eq!(rsa_bits(&key(b"ssh-rsa", &[0x01; 128])), Some(1017));
+        assert_eq!(rsa_bits(&key(b"ssh-ed25519", &[0xc0; 256])), None);
+        assert_eq!(rsa_bits(b"\0\0\0\x07ssh-rsa"), None);
+    }
 
     #[test]
     fn known_key_types_are_asked_for_first() {

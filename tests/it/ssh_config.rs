@@ -154,6 +154,20 @@ fn algorithms_are_agreed_on_as_configured() {
 }
 
 #[test]
+fn what_would_weaken_the_check_of_host_keys_is_refused() {
+    let env = Env::new();
+    let keys = &[HostKey::Rsa];
+    let sshd = Sshd::start(&env, Setup { host_keys: keys, ..Setup::default() });
+    let run = env.pssh().hosts(sshd.hosts()).args(["-O", "RequiredRSASize=8192", "true"]).run();
+    run.exits(4).ends(&sshd.label(), "ssh: host key: the host's RSA key has ");
+    env.pssh().hosts(sshd.hosts()).args(["-O", "RequiredRSASize=2048", "true"]).run().exits(0);
+    let connections = sshd.connections();
+    let run = env.pssh().hosts(sshd.hosts()).args(["-O", "RevokedHostKeys=/no/such/file", "true"]).run();
+    run.exits(2).stderr_has("-O RevokedHostKeys=/no/such/file: RevokedHostKeys /no/such/file is not supported");
+    assert_eq!(sshd.connections(), connections);
+}
+
+#[test]
 fn a_host_that_falls_silent_is_found_out_as_configured() {
     let env = Env::new();
     let steps = vec![Step::Stdout(b"before\n".to_vec()), Step::Freeze];
