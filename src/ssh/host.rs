@@ -5,14 +5,17 @@ use std::fmt;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::config::{self, CommandLineOption, Config, PubkeyAuthentication, Query, Resolved, StrictHostKeyChecking};
+use super::config::{
+    self, CommandLineOption, Config, ConfigError, PubkeyAuthentication, Query, Resolved, StrictHostKeyChecking,
+};
 use super::exec::Keepalive;
-use super::identities::{Identities, Sources};
+use super::identities::{Identities, Keyring, Sources};
 use super::known_hosts::KnownHosts;
 use super::session::Credentials;
+use super::tunnel::lock;
 use super::{DEFAULT_PORT, Unprepared};
 use crate::cancel::Cancel;
 use crate::hosts::{HostSpec, write_entry};
@@ -107,6 +110,7 @@ pub struct Directory {
     cancel: Cancel,
     known_hosts: Mutex<HashMap<KnownHostsFiles, Arc<KnownHosts>>>,
     identities: Mutex<HashMap<IdentitySources, Arc<Identities>>>,
+    keyring: Keyring,
     hops: Mutex<HashMap<Hop, Arc<Host>>>,
 }
 
@@ -149,6 +153,7 @@ impl Directory {
             cancel: cancel.clone(),
             known_hosts: Mutex::default(),
             identities: Mutex::default(),
+            keyring: Keyring::default(),
             hops: Mutex::default(),
         })
     }
@@ -158,9 +163,7 @@ impl Directory {
     /// # Errors
     /// ssh_config is wrong about it, or a private key that the user named cannot be used.
     pub fn host(&self, spec: &HostSpec) -> Result<Host, Unprepared> {
-        let user = spec.user.clone().or_else(|| self.settings.user.clone());
-        let query = Query { host: &spec.name, user, port: spec.port, options: &self.options };
-        let resolved = self.config.resolve(&query)?;
+        let resolved = self.resolve(spec)?;
         let proxy = match &self.settings.proxy {
             Some(via) => via.0.clone(),
             None => configured_proxy(&resolved),
@@ -172,14 +175,24 @@ impl Directory {
         self.complete(&resolved, proxy, false)
     }
 
+    /// What ssh_config and its options say about a host of the list.
+    fn resolve(&self, spec: &HostSpec) -> Result<Resolved, ConfigError> {
+        let user = spec.user.clone().or_else(|| self.settings.user.clone());
+        self.config.resolve(&Query { host: &spec.name, user, port: spec.port, options: &self.options })
+    }
+
+    /// What ssh_config says about a jump host: as with ssh, without the options of the command line.
+    fn resolve_hop(&self, hop: &Hop) -> Result<Resolved, ConfigError> {
+        self.config.resolve(&Query { host: &hop.name, user: hop.user.clone(), port: hop.port, options: &[] })
+    }
+
     /// A chain of jump hosts with those before it through which ssh_config reaches its first one. The ProxyJump of the others
     /// does not count, as for ssh.
     fn whole_chain(&self, hops: &[Hop]) -> Result<Arc<[Hop]>, Unprepared> {
         let mut chain = hops.to_vec();
         for _ in 0..LONGEST_CHAIN {
             let Some(first) = chain.first() else { break };
-            let query = Query { host: &first.name, user: first.user.clone(), port: first.port, options: &[] };
-            let resolved = self.config.resolve(&query)?;
+            let resolved = self.resolve_hop(first)?;
             let origin = &resolved.proxy.origin;
             match configured_proxy(&resolved) {
                 None => break,
@@ -197,7 +210,7 @@ impl Directory {
         Ok(chain.into())
     }
 
-    /// A jump host. Like ssh's, it has a configuration of its own, without the options of the command line.
+    /// A jump host, which like ssh's has a configuration of its own.
     ///
     /// # Errors
     /// As of [`Directory::host`].
@@ -205,8 +218,7 @@ impl Directory {
         if let Some(host) = lock(&self.hops).get(hop) {
             return Ok(Arc::clone(host));
         }
-        let query = Query { host: &hop.name, user: hop.user.clone(), port: hop.port, options: &[] };
-        let host = Arc::new(self.complete(&self.config.resolve(&query)?, None, true)?);
+        let host = Arc::new(self.complete(&self.resolve_hop(hop)?, None, true)?);
         lock(&self.hops).insert(hop.clone(), Arc::clone(&host));
         Ok(host)
     }
@@ -216,9 +228,7 @@ impl Directory {
     /// # Errors
     /// ssh_config is wrong about it.
     pub fn explain(&self, spec: &HostSpec) -> Result<Vec<Explained>, Unprepared> {
-        let user = spec.user.clone().or_else(|| self.settings.user.clone());
-        let query = Query { host: &spec.name, user, port: spec.port, options: &self.options };
-        let mut lines = self.config.resolve(&query)?.explain();
+        let mut lines = self.resolve(spec)?.explain();
         let settings = &self.settings;
         // Where nobody says anything, our defaults are not all ssh's.
         let own = [
@@ -397,6 +407,7 @@ impl Directory {
                 .as_deref()
                 .filter(|_| settings.identities.is_empty() && key.configured.is_none()),
             only,
+            keyring: &self.keyring,
             password: self.password.as_deref(),
             terminal: &self.terminal,
         };
@@ -404,10 +415,6 @@ impl Directory {
         lock(&self.identities).insert(key, Arc::clone(&identities));
         Ok(identities)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A value that somebody has given.

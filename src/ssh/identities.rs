@@ -1,14 +1,16 @@
 //! The keys of a run: gathered once, before the first connection, in the order in which hosts are offered them.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::agent::{Agent, AgentKey};
 use super::ffi;
 use super::keys::{self, Encrypted, KeyError, KeyFile, Loaded};
+use super::known_hosts::key_type;
+use super::tunnel::lock;
 use super::wait::Patience;
-use super::wire::key_type;
 use crate::cancel::Cancel;
 use crate::error::reason;
 use crate::secret::Secret;
@@ -61,6 +63,23 @@ pub struct IdentityError {
     pub reason: String,
 }
 
+/// The encrypted keys that have been opened in this run. Hosts may differ in the keys that they are offered; each key is
+/// asked for, and its deliberate slowness is paid, only once.
+#[derive(Default)]
+pub struct Keyring(Mutex<HashMap<PathBuf, Arc<KeyFile>>>);
+
+impl Keyring {
+    /// The key of the file at `path`, opened by `open` if it has not been yet.
+    fn key<E>(&self, path: &Path, open: impl FnOnce() -> Result<KeyFile, E>) -> Result<Arc<KeyFile>, E> {
+        if let Some(key) = lock(&self.0).get(path) {
+            return Ok(Arc::clone(key));
+        }
+        let key = Arc::new(open()?);
+        lock(&self.0).insert(path.to_owned(), Arc::clone(&key));
+        Ok(key)
+    }
+}
+
 /// Where identities come from.
 pub struct Sources<'a> {
     /// The agent to ask, if any.
@@ -73,6 +92,8 @@ pub struct Sources<'a> {
     pub default_dir: Option<&'a Path>,
     /// Whether the agent's keys are used only for files among the others (IdentitiesOnly).
     pub only: bool,
+    /// The encrypted keys that are open.
+    pub keyring: &'a Keyring,
     /// What may open encrypted keys.
     pub password: Option<&'a Secret>,
     /// Where the passphrases of the named ones are asked for.
@@ -103,9 +124,10 @@ impl Identities {
                     let key = held.remove(place).public_key;
                     found.add_file(path, key.clone(), &Signer::Agent { agent: Arc::clone(agent), key });
                 }
-                (_, Loaded::Key(key), _) => found.add_key(path, key),
+                (_, Loaded::Key(key), _) => found.add_key(path, Arc::new(key)),
                 (_, Loaded::Encrypted(key), _) => {
-                    found.add_key(path, sources.unlock(path, &key, cancel).map_err(fail)?)
+                    let opened = sources.keyring.key(path, || sources.unlock(path, &key, cancel));
+                    found.add_key(path, opened.map_err(fail)?);
                 }
             }
         }
@@ -120,9 +142,9 @@ impl Identities {
                 found.add(Identity { public_key, name: comment, signer });
             }
         }
-        sources.configured.iter().for_each(|path| found.add_default(path, sources.password));
+        sources.configured.iter().for_each(|path| found.add_default(path, sources));
         if let Some(dir) = sources.default_dir {
-            DEFAULT_IDENTITIES.iter().for_each(|name| found.add_default(&dir.join(name), sources.password));
+            DEFAULT_IDENTITIES.iter().for_each(|name| found.add_default(&dir.join(name), sources));
         }
         Ok(found)
     }
@@ -160,26 +182,28 @@ impl Identities {
         }
     }
 
-    fn add_default(&mut self, path: &Path, password: Option<&Secret>) {
+    fn add_default(&mut self, path: &Path, sources: &Sources<'_>) {
         let problem = match keys::load(path) {
-            Ok(Loaded::Key(key)) => return self.add_key(path, key),
+            Ok(Loaded::Key(key)) => return self.add_key(path, Arc::new(key)),
             Ok(loaded @ Loaded::Encrypted(_)) if loaded.public_key().is_some_and(|key| self.holds(key)) => return,
-            Ok(Loaded::Encrypted(key)) => match password.map(|password| key.decrypt(password)) {
-                Some(Ok(key)) => return self.add_key(path, key),
-                Some(Err(KeyError::Passphrase)) => {
-                    "encrypted with another passphrase, and no agent holds it".to_owned()
+            Ok(Loaded::Encrypted(key)) => {
+                match sources.password.map(|password| sources.keyring.key(path, || key.decrypt(password))) {
+                    Some(Ok(key)) => return self.add_key(path, key),
+                    Some(Err(KeyError::Passphrase)) => {
+                        "encrypted with another passphrase, and no agent holds it".to_owned()
+                    }
+                    Some(Err(error)) => error.to_string(),
+                    None => "encrypted, and no agent holds it".to_owned(),
                 }
-                Some(Err(error)) => error.to_string(),
-                None => "encrypted, and no agent holds it".to_owned(),
-            },
+            }
             Err(KeyError::Read(error)) if error.kind() == std::io::ErrorKind::NotFound => return,
             Err(error) => error.to_string(),
         };
         self.unusable.push(format!("{}: {problem}", path.display()));
     }
 
-    fn add_key(&mut self, path: &Path, key: KeyFile) {
-        self.add_file(path, key.public_key.clone(), &Signer::File(Arc::new(key)));
+    fn add_key(&mut self, path: &Path, key: Arc<KeyFile>) {
+        self.add_file(path, key.public_key.clone(), &Signer::File(key));
     }
 
     /// Adds the key of a file, and before it the certificate beside the file.

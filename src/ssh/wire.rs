@@ -46,11 +46,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The type that a public key blob names (RFC 4253 section 6.6), such as `ssh-ed25519`.
-pub fn key_type(blob: &[u8]) -> Option<&str> {
-    std::str::from_utf8(Reader(blob).string()?).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

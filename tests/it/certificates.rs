@@ -171,6 +171,25 @@ fn a_passphrase_is_asked_for_once() {
 }
 
 #[test]
+fn a_passphrase_is_asked_for_once_though_the_hosts_differ_in_their_keys() {
+    let env = Env::without_key();
+    let (paths, sshd) = encrypted(&env);
+    // Each host has another key of its own besides, so that none is offered the same.
+    let block = |host: &String| {
+        let address = host.split(':').next().expect("an address");
+        format!("Host {address}\n IdentityFile {}\n", env.path(&format!("none-{address}")).display())
+    };
+    let config = env.file("config", sshd.hosts().iter().map(block).collect::<String>());
+    let pty = Pty::new();
+    let run = env.pssh().hosts(sshd.hosts()).arg("-F").arg(config).arg("--identity").arg(&paths[0]).arg("true");
+    let running = pty.control(run).start();
+    pty.wait_for("Passphrase for key ", 1);
+    pty.type_in(&format!("{PASSPHRASE}\n"));
+    running.finish().exits(0).stderr_has("3 hosts: 3 ok");
+    assert_eq!(pty.shown().matches("Passphrase").count(), 1, "{:?}", pty.shown());
+}
+
+#[test]
 fn a_passphrase_can_be_wrong_three_times() {
     let env = Env::without_key();
     let (paths, sshd) = encrypted(&env);
