@@ -73,6 +73,10 @@ pub struct Opts {
     #[arg(long = "channel-timeout", value_name = "TIME", help_heading = "Running", value_parser = duration::parse)]
     pub channel_timeout: Option<Duration>,
 
+    /// Send standard input to every command; without it, standard input is not read
+    #[arg(short = 'I', long = "send-input", help_heading = "Running")]
+    pub send_input: bool,
+
     /// Read this file instead of ~/.ssh/config and /etc/ssh/ssh_config; none is none
     #[arg(short = 'F', long = "config-file", value_name = "FILE", help_heading = "Connection",
           value_hint = ValueHint::FilePath)]

@@ -5,7 +5,7 @@
 //! -h -H, stdin ── hosts ─► HostSpec ─ jobs ─► Job ┴─► queue (names looked up, list order) ─► pool (rayon)
 //!                                                       │ on one thread, per job:
 //!                                                       │   ssh/session  (socket or tunnel → handshake → host key → auth)
-//!                                                       │   ssh/exec     (one poll loop: stdout, stderr, deadline, cancel)
+//!                                                       │   ssh/exec     (one poll loop: stdin, stdout, stderr, deadline, cancel)
 //!                                                       ▼
 //!                        Event over a bounded channel ──► output (main thread, the only writer)
 //!  signals ─ Cancel ─► ends every wait                       reports; Tally ─► exit status
@@ -18,6 +18,7 @@ pub mod error;
 pub mod event;
 pub mod exit;
 pub mod hosts;
+pub mod input;
 pub mod jobs;
 pub mod limits;
 pub mod output;

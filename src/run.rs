@@ -1,5 +1,6 @@
 //! A run from the parsed command line to the exit status. Reads as the table of contents of the program.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
@@ -55,6 +56,9 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
     if opts.command.is_empty() && !opts.explain {
         return Err(usage(anyhow!("there is no command to run (--help shows how)")));
     }
+    if settings.send_input && opts.hosts.iter().any(|path| path == Path::new("-")) {
+        return Err(usage(anyhow!("-h - and -I both read standard input")));
+    }
     let command = jobs::command(&opts.command).map_err(usage)?;
     let mut jobs = jobs::make(hosts(opts)?, &command);
 
@@ -66,7 +70,7 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
     let runner = match (Runner::new(settings, &mut jobs, &cancel), cancel.reason()) {
         // Ctrl-C at a question.
         (Err(_), Some(Reason::Signal(signal))) => return Ok(Ending::Signal(signal)),
-        (Err(error @ Unprepared::System(_)), _) => return Err(failure(error)),
+        (Err(error @ (Unprepared::System(_) | Unprepared::Input(_))), _) => return Err(failure(error)),
         (runner, _) => Arc::new(runner.map_err(usage)?),
     };
     if opts.explain {

@@ -103,6 +103,8 @@ pub struct Settings {
     pub proxy_connections: usize,
     /// Where the password comes from, if there is to be one.
     pub password: Option<Source>,
+    /// Whether our standard input goes to every command.
+    pub send_input: bool,
     /// Whether jobs tell what they do.
     pub verbose: bool,
 }
@@ -210,6 +212,7 @@ impl Settings {
             default_identities: ssh_dir,
             agent,
             password: password_source(opts, environment, home)?,
+            send_input: opts.send_input,
             verbose: opts.verbose > 0,
         })
     }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Select, Sender, TrySendError};
 use rustix::event::PollFlags;
 
-use super::ffi::{self, Channel, Exit};
+use super::feed::{Broken, Feed};
+use super::ffi::{self, Channel, Exit, Link};
 use super::session::{SOCKET_DISCONNECT, Session, Stop};
 use super::wait::{Watch, poll_with};
 use crate::cancel::Cancel;
@@ -22,6 +23,8 @@ const TERM_GRACE: Duration = Duration::from_secs(2);
 const KILL_GRACE: Duration = Duration::from_secs(1);
 /// How soon to look again when the socket alone would not tell that there is something to do.
 const BLIND_PAUSE: Duration = Duration::from_millis(10);
+/// Bytes that may wait for the socket before no more input is sent.
+const UNSENT: usize = 64 * 1024;
 /// Both streams with their numbers in libssh2. stderr first, as its lines explain what follows.
 const STREAMS: [(Stream, i32); 2] = [(Stream::Stderr, 1), (Stream::Stdout, 0)];
 
@@ -50,11 +53,15 @@ pub struct Keepalive {
     pub count: u32,
 }
 
-/// Runs `command` on `session`, sends its output as events, and says how it ended.
-///
-/// Standard input is closed at once. `watch` bounds the opening of the channel and the server's consent to the command; the
+/// Runs `command` on `session`, sends it its input and its output as events, and says how it ended. `watch` bounds the opening of the channel and the server's consent to the command; the
 /// command itself is bounded by its own timeout and the cancel.
-pub fn run(session: &mut Session, command: &Command<'_>, events: &Sender<Event>, watch: &mut Watch<'_>) -> Outcome {
+pub fn run(
+    session: &mut Session,
+    command: &Command<'_>,
+    feed: Feed,
+    events: &Sender<Event>,
+    watch: &mut Watch<'_>,
+) -> Outcome {
     watch.expect(Phase::Connect, "no session channel");
     let channel = match session.driver().drive(watch, |ssh| Channel::open(ssh, command.window)) {
         Ok(channel) => channel,
@@ -75,16 +82,20 @@ pub fn run(session: &mut Session, command: &Command<'_>, events: &Sender<Event>,
             return not_started(stop, "starting the command");
         }
     }
+    if let Some(link) = session.link() {
+        // A piece of input that is half sent would block the request to stop the command.
+        link.hold_unsent();
+    }
     Running {
         session,
         channel,
         command,
+        feed,
         events,
         cancel: watch.cancel(),
         deadline: command.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
         last_output: Instant::now(),
         asked_alive: 0,
-        eof_sent: false,
         undelivered: None,
         stopping: None,
         buffer: vec![0; READ_SIZE],
@@ -105,13 +116,13 @@ struct Running<'a> {
     session: &'a mut Session,
     channel: Channel,
     command: &'a Command<'a>,
+    feed: Feed,
     events: &'a Sender<Event>,
     cancel: &'a Cancel,
     deadline: Option<Instant>,
     last_output: Instant,
     /// How many keepalives in a row have had no answer yet.
     asked_alive: u32,
-    eof_sent: bool,
     /// Output that the full event channel has not taken yet. As long as there is any, nothing is read: a slow reader of
     /// our output slows the remote command instead of filling memory.
     undelivered: Option<Event>,
@@ -148,7 +159,8 @@ impl Running<'_> {
             if !self.deliver() {
                 continue;
             }
-            self.send_requests();
+            let more = self.send_input();
+            self.send_signal();
             let was_dead = self.session.is_dead();
             let mut drained = self.drain();
             if drained == Drained::Nothing && self.channel.queued() > 0 {
@@ -162,7 +174,10 @@ impl Running<'_> {
             if let Some(outcome) = self.ending(&drained).or_else(|| self.vanished()) {
                 return self.finish(outcome);
             }
-            self.wait();
+            // Looking for output may have brought word that the server takes more input.
+            if !more && !self.takes_input() {
+                self.wait();
+            }
         }
     }
 
@@ -223,6 +238,7 @@ impl Running<'_> {
         let Some(stopping) = self.stopping.take() else {
             let _ = self.channel.close();
             self.session.disconnect();
+            self.flush();
             return outcome;
         };
         // What libssh2 holds was received and belongs to the user; what else may come does not end by itself.
@@ -238,6 +254,7 @@ impl Running<'_> {
             }
         }
         self.session.disconnect();
+        self.flush();
         stopping.outcome
     }
 
@@ -326,14 +343,45 @@ impl Running<'_> {
         }
     }
 
-    /// Closes the command's input, and sends a signal request that is still due.
-    fn send_requests(&mut self) {
-        if !self.eof_sent {
-            self.eof_sent = !matches!(self.channel.send_eof(), Err(error) if ffi::would_block(&error));
+    /// Sends what the socket and the server take of the command's input; says whether they may take more at once.
+    fn send_input(&mut self) -> bool {
+        self.flush();
+        if self.stopping.is_some() || self.unsent() > UNSENT {
+            return false;
         }
-        // libssh2 must repeat a blocked request before it is given another.
-        if self.eof_sent
-            && let Some(stopping) = &mut self.stopping
+        match self.feed.send(&self.channel) {
+            Ok(more) => {
+                self.flush();
+                more && self.unsent() == 0
+            }
+            Err(Broken(detail)) => {
+                let hint = Some("the command was told to stop, since it has not got all of its input".to_owned());
+                self.stop(HostError::Local { doing: "reading standard input", detail, hint }.into());
+                false
+            }
+        }
+    }
+
+    /// Whether input can be sent now.
+    fn takes_input(&self) -> bool {
+        self.stopping.is_none() && self.feed.has_more() && self.unsent() == 0 && self.channel.write_window() > 0
+    }
+
+    /// Hands the socket what it would not take before.
+    fn flush(&self) {
+        if let Some(link) = self.session.link() {
+            link.flush(self.session.socket());
+        }
+    }
+
+    /// Bytes that the socket has not taken yet.
+    fn unsent(&self) -> usize {
+        self.session.link().map_or(0, Link::unsent_bytes)
+    }
+
+    /// Sends a signal request that is still due.
+    fn send_signal(&mut self) {
+        if let Some(stopping) = &mut self.stopping
             && let Some(name) = stopping.unsent
         {
             let blocked = matches!(self.channel.signal(name), Err(error) if ffi::would_block(&error));
@@ -358,7 +406,7 @@ impl Running<'_> {
             } else {
                 return false;
             };
-            self.stopping = Some(Stopping { outcome, killed: false, next: now + TERM_GRACE, unsent: Some("TERM") });
+            self.stop(outcome);
             return false;
         };
         if now < stopping.next {
@@ -373,6 +421,13 @@ impl Running<'_> {
         false
     }
 
+    /// Tells the command to stop, with `outcome` as the reason.
+    fn stop(&mut self, outcome: Outcome) {
+        let next = Instant::now() + TERM_GRACE;
+        self.stopping = Some(Stopping { outcome, killed: false, next, unsent: Some("TERM") });
+        self.feed.stop();
+    }
+
     /// When there is something to do even if nothing comes.
     fn next_due(&self) -> Option<Instant> {
         if let Some(stopping) = &self.stopping {
@@ -384,14 +439,20 @@ impl Running<'_> {
 
     /// Waits until the socket has something, or the next thing is due.
     fn wait(&mut self) {
-        let flags = self.session.directions() | PollFlags::IN;
-        let unsent = !self.eof_sent || self.stopping.as_ref().is_some_and(|stopping| stopping.unsent.is_some());
-        let blind = self.channel.queued() > 0 || (unsent && !flags.contains(PollFlags::OUT));
+        let mut flags = self.session.directions() | PollFlags::IN;
+        if self.unsent() > 0 {
+            flags |= PollFlags::OUT;
+        }
+        let signal_due = self.stopping.as_ref().is_some_and(|stopping| stopping.unsent.is_some());
+        let blind = self.channel.queued() > 0 || signal_due || self.feed.is_blocked();
         let pause = blind.then(|| Instant::now() + BLIND_PAUSE);
         let until = [self.next_due(), pause].into_iter().flatten().min();
         // Once it has begun to stop the command, the cancel would only make this spin.
         let cancel = self.stopping.is_none().then_some(self.cancel);
-        if poll_with(cancel, &[(self.session.socket(), flags)], until).is_err() {
+        let socket = [(self.session.socket(), flags)];
+        let input = self.feed.awaits().map(|input| (input, PollFlags::IN));
+        let fds: Vec<_> = socket.into_iter().chain(input).collect();
+        if poll_with(cancel, &fds, until).is_err() {
             // Out of kernel memory: better to look again a little later than to give up a command that runs.
             std::thread::sleep(BLIND_PAUSE);
         }

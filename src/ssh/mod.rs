@@ -7,6 +7,7 @@ pub mod config;
 #[path = "../../tests/embedded/mod.rs"]
 mod embedded;
 mod exec;
+mod feed;
 mod ffi;
 mod host;
 mod identities;
@@ -24,7 +25,7 @@ mod wire;
 
 pub use ffi::is_ignored;
 pub use identities::IdentityError;
-pub use wait::Patience;
+pub use wait::{Patience, poll_with};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,7 @@ use crossbeam_channel::Sender;
 
 use self::config::ConfigError;
 use self::exec::Command;
+use self::feed::Feed;
 use self::host::{Directory, Explained, Host};
 use self::proxy_command::ProxyCommand;
 use self::session::Session;
@@ -41,6 +43,7 @@ use self::wait::Watch;
 use crate::cancel::Cancel;
 use crate::error::{HostError, reason};
 use crate::event::{Event, EventKind, Outcome};
+use crate::input::Input;
 use crate::jobs::Job;
 use crate::pool::Attempt;
 use crate::proxy::Proxy;
@@ -70,6 +73,9 @@ pub enum Unprepared {
     /// The system is out of something.
     #[error("cannot make a pipe: {}", reason(.0))]
     System(#[from] std::io::Error),
+    /// Our standard input cannot be sent.
+    #[error("--send-input: standard input: {}", reason(.0))]
+    Input(std::io::Error),
 }
 
 /// Runs jobs, and holds what they share.
@@ -79,6 +85,8 @@ pub struct Runner {
     /// The host of each job, by its number.
     hosts: Vec<Host>,
     proxies: Proxies,
+    /// What the commands read, if there is any.
+    input: Option<Input>,
 }
 
 /// What a session's connection goes through, and lives no longer than: dropped after the session.
@@ -128,7 +136,8 @@ impl Runner {
             window: settings.window(),
             cancel: cancel.clone(),
         });
-        Ok(Runner { settings, directory, hosts, proxies })
+        let input = settings.send_input.then(Input::stdin).transpose().map_err(Unprepared::Input)?;
+        Ok(Runner { settings, directory, hosts, proxies, input })
     }
 
     /// Every effective setting of a job's host in the keywords of `ssh -G`, each with its origin.
@@ -180,7 +189,8 @@ impl Runner {
             keepalive: host.keepalive,
             window: self.settings.window(),
         };
-        let outcome = exec::run(&mut session, &command, events, &mut watch);
+        let feed = Feed::new(self.input.as_ref().map(Input::reader));
+        let outcome = exec::run(&mut session, &command, feed, events, &mut watch);
         drop(session);
         Attempt::Ended(path.explain(outcome))
     }

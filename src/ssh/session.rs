@@ -319,6 +319,7 @@ impl Session {
     pub fn takes_data(&self) -> bool {
         let at_once = Some(Instant::now());
         !self.directions().contains(PollFlags::OUT)
+            && self.link.as_ref().is_none_or(|link| link.unsent_bytes() == 0)
             && poll_with(None, &[(self.socket(), PollFlags::OUT)], at_once).is_ok_and(|ready| ready.has(0))
     }
 

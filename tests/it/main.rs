@@ -23,6 +23,8 @@ mod cli;
 mod config_oracle;
 /// Which host keys are accepted, through the binary.
 mod host_keys;
+/// Standard input for all hosts.
+mod input;
 /// The verdicts on host keys, compared with ssh's own.
 mod known_hosts;
 /// Every way in which a host can end.

@@ -1,0 +1,131 @@
+//! What a command reads on its standard input: sent as fast as the server takes it, then the end.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use super::ffi::{self, Channel};
+use crate::input::{Piece, Reader};
+
+/// Bytes of one piece: what libssh2 sends in one packet.
+const PIECE: usize = 32_700;
+/// Pieces that are sent before the command's output has its turn.
+const BURST: usize = 8;
+
+/// The input of one command.
+pub struct Feed {
+    state: State,
+    /// The piece that is being sent.
+    piece: Vec<u8>,
+    /// How much of it has gone.
+    sent: usize,
+    /// Whether libssh2 would not take the last of it, as in the middle of a key exchange.
+    blocked: bool,
+    /// What to wait for where our own input has nothing yet.
+    later: Option<Arc<OwnedFd>>,
+}
+
+enum State {
+    /// There may be more.
+    Open(Reader),
+    /// The end is to be told once the piece has gone.
+    Ending,
+    /// Nothing more is sent.
+    Ended,
+}
+
+/// Why the rest of the input cannot be sent, in words.
+pub struct Broken(pub String);
+
+impl Feed {
+    /// The input of `reader`, or none, which is its end at once.
+    pub fn new(reader: Option<Reader>) -> Feed {
+        let state = reader.map_or(State::Ending, State::Open);
+        Feed { state, piece: Vec::new(), sent: 0, blocked: false, later: None }
+    }
+
+    /// Sends nothing more.
+    pub fn stop(&mut self) {
+        self.state = State::Ended;
+        (self.piece, self.sent, self.blocked, self.later) = (Vec::new(), 0, false, None);
+    }
+
+    /// What to wait for before there is more to send.
+    pub fn awaits(&self) -> Option<BorrowedFd<'_>> {
+        self.later.as_ref().map(|wait| wait.as_fd())
+    }
+
+    /// Whether something could be sent at once if the server takes it.
+    pub fn has_more(&self) -> bool {
+        match self.state {
+            State::Open(_) => self.later.is_none() && !self.blocked,
+            State::Ending => self.sent < self.piece.len() && !self.blocked,
+            State::Ended => false,
+        }
+    }
+
+    /// Whether libssh2 has to be asked again, with nothing to wait for.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// Sends some of what the server takes now. Says whether there may be more that it takes.
+    ///
+    /// # Errors
+    /// The input cannot be read on. The command must not take what it has got for all of it.
+    pub fn send(&mut self, channel: &Channel) -> Result<bool, Broken> {
+        self.blocked = false;
+        for _ in 0..BURST {
+            if self.sent == self.piece.len() && !self.next_piece()? {
+                return Ok(false);
+            }
+            if self.sent == self.piece.len() {
+                match channel.send_eof() {
+                    Err(error) if ffi::would_block(&error) => self.blocked = true,
+                    // The channel is closed, or the connection is at its end: reading will tell.
+                    Ok(()) | Err(_) => self.stop(),
+                }
+                return Ok(false);
+            }
+            if channel.write_window() == 0 {
+                return Ok(false);
+            }
+            match channel.write(&self.piece[self.sent..]) {
+                Ok(0) => return Ok(false),
+                Ok(count) => self.sent += count,
+                Err(error) if ffi::would_block(&error) => {
+                    self.blocked = true;
+                    return Ok(false);
+                }
+                Err(_) => self.stop(),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Gets the next piece; an empty one is the end. Says whether there is anything to do.
+    fn next_piece(&mut self) -> Result<bool, Broken> {
+        let reader = match &mut self.state {
+            State::Open(reader) => reader,
+            State::Ending => return Ok(true),
+            State::Ended => return Ok(false),
+        };
+        self.piece.resize(PIECE, 0);
+        let read = reader.read(&mut self.piece);
+        self.sent = 0;
+        self.piece.truncate(if let Ok(Piece::Bytes(count)) = read { count } else { 0 });
+        self.later = None;
+        match read {
+            Ok(Piece::Bytes(_)) => {}
+            Ok(Piece::Later(wait)) => {
+                self.later = Some(wait);
+                return Ok(false);
+            }
+            Ok(Piece::End) => self.state = State::Ending,
+            Err(problem) => {
+                self.stop();
+                return Err(Broken(problem));
+            }
+        }
+        Ok(true)
+    }
+}
