@@ -12,6 +12,7 @@ use crate::duration;
 use crate::hosts;
 use crate::proxy::{Hop, Proxy};
 use crate::settings::HostKeyCheck;
+use crate::tolerance::Tolerance;
 
 /// What is shown when nothing was asked for.
 pub const SHORT_HELP: &str = "\
@@ -72,6 +73,15 @@ pub struct Opts {
     /// Stop a command that prints nothing for this time; 0 is never [default: never]
     #[arg(long = "channel-timeout", value_name = "TIME", help_heading = "Running", value_parser = duration::parse)]
     pub channel_timeout: Option<Duration>,
+
+    /// Stop everything after this time; 0 is never [default: never]
+    #[arg(long = "total-timeout", value_name = "TIME", help_heading = "Running", value_parser = duration::parse)]
+    pub total_timeout: Option<Duration>,
+
+    /// Stop everything once N hosts, or N% of them, have failed [default: 1 if only named]
+    #[arg(long = "stop-on-errors", value_name = "N", help_heading = "Running", num_args = 0..=1, require_equals = true,
+          default_missing_value = "1", value_parser = Tolerance::parse)]
+    pub stop_on_errors: Option<Tolerance>,
 
     /// Send standard input to every command; without it, standard input is not read
     #[arg(short = 'I', long = "send-input", help_heading = "Running")]

@@ -33,3 +33,4 @@ pub mod settings;
 pub mod signals;
 pub mod ssh;
 pub mod terminal;
+pub mod tolerance;

@@ -67,6 +67,7 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
     let pool_size = settings.pool_size.min(jobs.len());
     settings.pool_size = pool_size;
     let (verbose, retry, connections) = (settings.verbose, settings.retry, settings.proxy_connections);
+    let (total_limit, stop_on_errors) = (settings.total_timeout, settings.stop_on_errors);
     let runner = match (Runner::new(settings, &mut jobs, &cancel), cancel.reason()) {
         // Ctrl-C at a question.
         (Err(_), Some(Reason::Signal(signal))) => return Ok(Ending::Signal(signal)),
@@ -77,7 +78,14 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
         return explain(&runner, &jobs);
     }
     let need = Need::of(jobs.iter().map(|job| job.proxy.as_ref()), connections);
-    let plan = Plan { size: make_room(pool_size, need)?, lookup_limit: runner.longest_connect(), retry };
+    let stop_after = stop_on_errors.map(|tolerance| tolerance.hosts(jobs.len()));
+    let plan = Plan {
+        size: make_room(pool_size, need)?,
+        lookup_limit: runner.longest_connect(),
+        retry,
+        total_limit,
+        stop_after,
+    };
     let jobs: Arc<[Job]> = jobs.into();
     if verbose {
         runner.notes().iter().for_each(|note| output::complain(note));

@@ -11,6 +11,7 @@ use crate::proxy::{Hop, Proxy};
 use crate::retry::Policy;
 use crate::secret::Source;
 use crate::ssh::config;
+use crate::tolerance::Tolerance;
 
 /// What to do with a host key that known_hosts does not have. A revoked key is refused in every case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -85,6 +86,10 @@ pub struct Settings {
     pub command_timeout: Option<Duration>,
     /// How long the command's output may be silent; `None` is as long as it likes.
     pub silence_timeout: Option<Duration>,
+    /// How long the whole run may take; `None` is as long as it likes.
+    pub total_timeout: Option<Duration>,
+    /// With how many failed hosts the run is stopped; `None` is never.
+    pub stop_on_errors: Option<Tolerance>,
     /// What to do with unknown host keys, if the user said so.
     pub host_key_check: Option<HostKeyCheck>,
     /// The known_hosts files that the user named, instead of the configured ones; new keys go into the first.
@@ -206,6 +211,8 @@ impl Settings {
             attempts_given: opts.num_retries.is_some(),
             command_timeout: timeout.filter(|timeout| !timeout.is_zero()),
             silence_timeout: opts.channel_timeout.filter(|timeout| !timeout.is_zero()),
+            total_timeout: opts.total_timeout.filter(|timeout| !timeout.is_zero()),
+            stop_on_errors: opts.stop_on_errors,
             host_key_check: opts.host_key_check,
             known_hosts: opts.known_hosts.iter().map(|path| expand(path, home)).collect(),
             identities: opts.identity.iter().map(|path| expand(path, home)).collect(),

@@ -154,7 +154,8 @@ impl Running<'_> {
     fn run(mut self) -> Outcome {
         loop {
             if self.stop_if_due() {
-                return self.finish(Outcome::Cancelled { started: true });
+                let outcome = Outcome::cancelled(self.cancel, true);
+                return self.finish(outcome);
             }
             if !self.deliver() {
                 continue;
@@ -394,7 +395,7 @@ impl Running<'_> {
         let now = Instant::now();
         let Some(stopping) = &mut self.stopping else {
             let outcome = if self.cancel.is_triggered() {
-                Outcome::Cancelled { started: true }
+                Outcome::cancelled(self.cancel, true)
             } else if self.deadline.is_some_and(|deadline| now >= deadline) {
                 let limit = self.command.timeout.unwrap_or_default();
                 Outcome::TimedOut { phase: Phase::Command, limit, missing: "not finished" }

@@ -27,6 +27,8 @@ mod host_keys;
 mod input;
 /// The verdicts on host keys, compared with ssh's own.
 mod known_hosts;
+/// Runs that are stopped: after a time, or once hosts have failed.
+mod limits;
 /// Every way in which a host can end.
 mod outcomes;
 /// Passwords, what servers ask, and several factors.
