@@ -7,9 +7,11 @@ use std::time::Duration;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Parser, ValueHint};
+use encoding_rs::Encoding;
 
 use crate::duration;
 use crate::hosts;
+use crate::output;
 use crate::proxy::{Hop, Proxy};
 use crate::settings::HostKeyCheck;
 use crate::tolerance::Tolerance;
@@ -185,6 +187,10 @@ pub struct Opts {
     #[arg(long = "proxy-command", value_name = "COMMAND", help_heading = "Connection", value_parser = proxy_command,
           value_hint = ValueHint::CommandString)]
     pub proxy_command: Option<Via>,
+
+    /// Show output that is in this encoding as UTF-8, such as latin1 or sjis [default: bytes as they come]
+    #[arg(long = "encoding", value_name = "NAME", help_heading = "Output", value_parser = output::encoding)]
+    pub encoding: Option<&'static Encoding>,
 
     /// Tell what is done for each host
     #[arg(short = 'v', long = "verbose", help_heading = "Output", action = ArgAction::Count)]

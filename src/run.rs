@@ -12,7 +12,7 @@ use crate::error::reason;
 use crate::hosts::{self, HostSpec, HostsError};
 use crate::jobs::{self, Job};
 use crate::limits::{self, Need};
-use crate::output::{self, Broken, Lines};
+use crate::output::{self, Broken, Lines, Report, Transcoded};
 use crate::pool::Plan;
 use crate::settings::{Environment, Settings};
 use crate::ssh::{Runner, Unprepared};
@@ -95,8 +95,12 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
     let work = move |job: &Job, task: &_, events: &_| worker.run(job, task, events, &stop);
     let events =
         pool::start(Arc::clone(&jobs), plan, &cancel, work).context("cannot start the threads").map_err(failure)?;
-    let mut report = Lines::new(jobs.len(), verbose);
-    let summary = output::multiplex(&jobs, &events, &mut report, &cancel);
+    let lines = Lines::new(jobs.len(), verbose);
+    let mut report: Box<dyn Report> = match opts.encoding {
+        Some(encoding) => Box::new(Transcoded::new(lines, encoding, jobs.len())),
+        None => Box::new(lines),
+    };
+    let summary = output::multiplex(&jobs, &events, &mut *report, &cancel);
     runner.close();
 
     match (summary.broken, cancel.reason()) {

@@ -3,11 +3,13 @@
 mod lines;
 mod mux;
 mod sanitize;
+mod transcode;
 mod writer;
 
 pub use lines::Lines;
 pub use mux::{Report, Summary, multiplex};
 pub use sanitize::sanitize;
+pub use transcode::{Transcoded, encoding};
 pub use writer::{Broken, Output};
 
 use std::io::Write;
