@@ -51,7 +51,14 @@ pub enum CommandError {
 /// # Errors
 /// It cannot be sent.
 pub fn command(words: &[OsString]) -> Result<Arc<[u8]>, CommandError> {
-    let bytes = words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>().join(&b' ');
+    checked_command(words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>().join(&b' '))
+}
+
+/// A command of these bytes.
+///
+/// # Errors
+/// It cannot be sent.
+pub fn checked_command(bytes: Vec<u8>) -> Result<Arc<[u8]>, CommandError> {
     if bytes.contains(&0) {
         return Err(CommandError::Nul);
     }

@@ -13,7 +13,9 @@
 
 pub mod cancel;
 pub mod cli;
+pub mod client;
 pub mod duration;
+pub mod engine;
 pub mod error;
 pub mod event;
 pub mod exit;
@@ -31,6 +33,7 @@ pub mod run;
 pub mod secret;
 pub mod settings;
 pub mod signals;
+pub mod spill;
 pub mod ssh;
 pub mod terminal;
 pub mod tolerance;

@@ -1,22 +1,21 @@
 //! A run from the parsed command line to the exit status. Reads as the table of contents of the program.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use clap::error::ErrorKind;
 
 use crate::cancel::{Cancel, Reason};
 use crate::cli::Opts;
+use crate::engine::Engine;
 use crate::error::reason;
 use crate::hosts::{self, HostSpec, HostsError};
+use crate::input::{Input, Inputs};
 use crate::jobs::{self, Job};
-use crate::limits::{self, Need};
 use crate::output::{self, Broken, Lines, Report, Transcoded};
-use crate::pool::Plan;
 use crate::settings::{Environment, Settings};
 use crate::ssh::{Runner, Unprepared};
-use crate::{exit, pool, signals};
+use crate::{exit, signals};
 
 /// How the program is to end.
 #[derive(Debug)]
@@ -51,8 +50,7 @@ fn failure(error: impl Into<anyhow::Error>) -> Fatal {
 /// # Errors
 /// Whatever is wrong before the first connection, or with our own output after it.
 pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
-    let mut settings =
-        Settings::resolve(opts, &Environment::of_process()).map_err(|problem| usage(anyhow!(problem)))?;
+    let settings = Settings::resolve(opts, &Environment::of_process()).map_err(|problem| usage(anyhow!(problem)))?;
     if opts.command.is_empty() && !opts.explain {
         return Err(usage(anyhow!("there is no command to run (--help shows how)")));
     }
@@ -60,48 +58,38 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
         return Err(usage(anyhow!("-h - and -I both read standard input")));
     }
     let command = jobs::command(&opts.command).map_err(usage)?;
-    let mut jobs = jobs::make(hosts(opts)?, &command);
+    let jobs = jobs::make(hosts(opts)?, &command);
 
     let cancel = Cancel::new().context("cannot make a pipe").map_err(failure)?;
     signals::install(&cancel).context("cannot handle signals").map_err(failure)?;
-    let pool_size = settings.pool_size.min(jobs.len());
-    settings.pool_size = pool_size;
-    let (verbose, retry, connections) = (settings.verbose, settings.retry, settings.proxy_connections);
-    let (total_limit, stop_on_errors) = (settings.total_timeout, settings.stop_on_errors);
-    let runner = match (Runner::new(settings, &mut jobs, &cancel), cancel.reason()) {
+    let verbose = settings.verbose;
+    let inputs = if settings.send_input {
+        Inputs::Shared(Input::stdin().context("--send-input: standard input").map_err(failure)?)
+    } else {
+        Inputs::Nothing
+    };
+    let engine = match (Engine::new(settings, jobs, inputs, &cancel), cancel.reason()) {
         // Ctrl-C at a question.
         (Err(_), Some(Reason::Signal(signal))) => return Ok(Ending::Signal(signal)),
-        (Err(error @ (Unprepared::System(_) | Unprepared::Input(_))), _) => return Err(failure(error)),
-        (runner, _) => Arc::new(runner.map_err(usage)?),
+        (Err(error @ Unprepared::System(_)), _) => return Err(failure(error)),
+        (engine, _) => engine.map_err(usage)?,
     };
+    let jobs = engine.jobs();
     if opts.explain {
-        return explain(&runner, &jobs);
+        return explain(engine.runner(), jobs);
     }
-    let need = Need::of(jobs.iter().map(|job| job.proxy.as_ref()), connections);
-    let stop_after = stop_on_errors.map(|tolerance| tolerance.hosts(jobs.len()));
-    let plan = Plan {
-        size: make_room(pool_size, need)?,
-        lookup_limit: runner.longest_connect(),
-        retry,
-        total_limit,
-        stop_after,
-    };
-    let jobs: Arc<[Job]> = jobs.into();
     if verbose {
-        runner.notes().iter().for_each(|note| output::complain(note));
+        engine.runner().notes().iter().for_each(|note| output::complain(note));
     }
-
-    let (stop, worker) = (cancel.clone(), Arc::clone(&runner));
-    let work = move |job: &Job, task: &_, events: &_| worker.run(job, task, events, &stop);
-    let events =
-        pool::start(Arc::clone(&jobs), plan, &cancel, work).context("cannot start the threads").map_err(failure)?;
+    let started = engine.start().map_err(failure)?;
+    started.warning.iter().for_each(|warning| output::complain(warning));
     let lines = Lines::new(jobs.len(), verbose);
     let mut report: Box<dyn Report> = match opts.encoding {
         Some(encoding) => Box::new(Transcoded::new(lines, encoding, jobs.len())),
         None => Box::new(lines),
     };
-    let summary = output::multiplex(&jobs, &events, &mut *report, &cancel);
-    runner.close();
+    let summary = output::multiplex(jobs, &started.events, &mut *report, &cancel);
+    engine.close();
 
     match (summary.broken, cancel.reason()) {
         (Some(Broken::Failed(error)), _) => {
@@ -132,20 +120,6 @@ fn explain(runner: &Runner, jobs: &[Job]) -> Result<Ending, Fatal> {
         }
         Err(error) => Err(failure(anyhow!("cannot write to standard output: {}", reason(&error)))),
     }
-}
-
-/// How many hosts can run at once, at most `pool_size`; tells the user if that is less.
-fn make_room(pool_size: usize, need: Need) -> Result<usize, Fatal> {
-    let room = limits::make_room(pool_size, need);
-    let Some(files) = room.too_low else { return Ok(room.hosts) };
-    if room.hosts == 0 {
-        return Err(failure(anyhow!("only {files} files may be open, too few for a single host (ulimit -n)")));
-    }
-    output::complain(&format!(
-        "only {files} files may be open (ulimit -Hn), which is enough for {} hosts at once, not {pool_size}",
-        room.hosts
-    ));
-    Ok(room.hosts)
 }
 
 /// The hosts of the run, or what is wrong with them.

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::Parser;
+
 use crate::cli::{self, Opts, Via};
 use crate::duration;
 use crate::hosts;
@@ -163,6 +165,29 @@ impl Environment<'_> {
 }
 
 impl Settings {
+    /// The settings of a program that uses the library: the defaults, for the user whom the process belongs to. The
+    /// environment counts for the agent alone (`SSH_AUTH_SOCK`), not for what is ours (`PSSH_*`). Change what you like.
+    ///
+    /// # Errors
+    /// The password database does not know the user.
+    ///
+    /// ```
+    /// use pssh::settings::Settings;
+    ///
+    /// let mut settings = Settings::for_library()?;
+    /// assert_eq!(settings.pool_size, 10);
+    /// settings.pool_size = 64;
+    /// settings.user = Some("deploy".to_owned());
+    /// # Ok::<(), String>(())
+    /// ```
+    pub fn for_library() -> Result<Settings, String> {
+        let process = Environment::of_process();
+        let agent = |name: &str| if name == "SSH_AUTH_SOCK" { (process.variable)(name) } else { None };
+        let environment = Environment { variable: &agent, login: process.login.clone(), home: process.home.clone() };
+        let opts = Opts::try_parse_from(["pssh"]).map_err(|error| error.to_string())?;
+        Settings::resolve(&opts, &environment)
+    }
+
     /// Makes the settings of the command line, then the `PSSH_*` environment, then the defaults.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ mod sanitize;
 mod transcode;
 mod writer;
 
-pub use lines::Lines;
+pub use lines::{LONGEST_LINE, Lines};
 pub use mux::{Report, Summary, multiplex};
 pub use sanitize::sanitize;
 pub use transcode::{Transcoded, encoding};

@@ -43,7 +43,7 @@ use self::wait::Watch;
 use crate::cancel::Cancel;
 use crate::error::{HostError, reason};
 use crate::event::{Event, EventKind, Outcome};
-use crate::input::Input;
+use crate::input::Inputs;
 use crate::jobs::Job;
 use crate::pool::Attempt;
 use crate::proxy::Proxy;
@@ -73,9 +73,6 @@ pub enum Unprepared {
     /// The system is out of something.
     #[error("cannot make a pipe: {}", reason(.0))]
     System(#[from] std::io::Error),
-    /// Our standard input cannot be sent.
-    #[error("--send-input: standard input: {}", reason(.0))]
-    Input(std::io::Error),
 }
 
 /// Runs jobs, and holds what they share.
@@ -85,8 +82,8 @@ pub struct Runner {
     /// The host of each job, by its number.
     hosts: Vec<Host>,
     proxies: Proxies,
-    /// What the commands read, if there is any.
-    input: Option<Input>,
+    /// What the commands read.
+    inputs: Inputs,
 }
 
 /// What a session's connection goes through, and lives no longer than: dropped after the session.
@@ -113,7 +110,7 @@ impl Runner {
     ///
     /// # Errors
     /// There is no password where one is wanted, ssh_config is wrong, or a private key that the user named cannot be used.
-    pub fn new(settings: Settings, jobs: &mut [Job], cancel: &Cancel) -> Result<Runner, Unprepared> {
+    pub fn new(settings: Settings, jobs: &mut [Job], inputs: Inputs, cancel: &Cancel) -> Result<Runner, Unprepared> {
         let settings = Arc::new(settings);
         let terminal = Arc::new(Terminal::new()?);
         let password = settings.password.as_ref().map(|source| source.read(&terminal, cancel)).transpose()?;
@@ -136,8 +133,7 @@ impl Runner {
             window: settings.window(),
             cancel: cancel.clone(),
         });
-        let input = settings.send_input.then(Input::stdin).transpose().map_err(Unprepared::Input)?;
-        Ok(Runner { settings, directory, hosts, proxies, input })
+        Ok(Runner { settings, directory, hosts, proxies, inputs })
     }
 
     /// Every effective setting of a job's host in the keywords of `ssh -G`, each with its origin.
@@ -189,7 +185,7 @@ impl Runner {
             keepalive: host.keepalive,
             window: self.settings.window(),
         };
-        let feed = Feed::new(self.input.as_ref().map(Input::reader));
+        let feed = Feed::new(self.inputs.reader(job.number));
         let outcome = exec::run(&mut session, &command, feed, events, &mut watch);
         drop(session);
         Attempt::Ended(path.explain(outcome))

@@ -18,6 +18,8 @@ mod auth;
 mod certificates;
 /// The command line, the lists of hosts, and what is refused before anything connects.
 mod cli;
+/// The library's client.
+mod client;
 /// What the resolver of ssh_config(5) makes of it, compared with `ssh -G`.
 #[expect(clippy::unwrap_used, reason = "what fails there is this machine, and the panic says where")]
 mod config_oracle;
