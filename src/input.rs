@@ -472,7 +472,7 @@ mod tests {
                 Err(error) => panic!("{error}"),
             }
         }
-        assert!(taken >= AHEAD && taken < 2 * AHEAD, "{taken} bytes were taken");
+        assert!((AHEAD..2 * AHEAD).contains(&taken), "{taken} bytes were taken");
         // A host that reads on lets more in.
         let mut reader = reader(&spool);
         let mut left = AHEAD;
