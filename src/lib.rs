@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! argv, PSSH_* ── cli ─► Settings ────────────────┐
+//! COMMAND, --host-args ── command, host_args ─┐   │
 //! -h -H, stdin ── hosts ─► HostSpec ─ jobs ─► Job ┴─► queue (names looked up, list order) ─► pool (rayon)
 //!                                                       │ on one thread, per job:
 //!                                                       │   ssh/session  (socket or tunnel → handshake → host key → auth)
@@ -13,10 +14,12 @@
 
 pub mod cancel;
 pub mod cli;
+pub mod command;
 pub mod duration;
 pub mod error;
 pub mod event;
 pub mod exit;
+pub mod host_args;
 pub mod hosts;
 pub mod jobs;
 pub mod limits;
@@ -31,4 +34,5 @@ pub mod secret;
 pub mod settings;
 pub mod signals;
 pub mod ssh;
+pub mod template;
 pub mod terminal;

@@ -1,5 +1,6 @@
 //! A run from the parsed command line to the exit status. Reads as the table of contents of the program.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
@@ -8,8 +9,9 @@ use clap::error::ErrorKind;
 use crate::cancel::{Cancel, Reason};
 use crate::cli::Opts;
 use crate::error::reason;
+use crate::host_args::HostArgsError;
 use crate::hosts::{self, HostSpec, HostsError};
-use crate::jobs::{self, Job};
+use crate::jobs::{self, Commands, CommandsError, Job};
 use crate::limits::{self, Need};
 use crate::output::{self, Broken, Lines};
 use crate::pool::Plan;
@@ -55,11 +57,15 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
     if opts.command.is_empty() && !opts.explain {
         return Err(usage(anyhow!("there is no command to run (--help shows how)")));
     }
-    let command = jobs::command(&opts.command).map_err(usage)?;
-    let mut jobs = jobs::make(hosts(opts)?, &command);
+    let hosts = hosts(opts)?;
+    let commands = Commands::gather(opts, &hosts).map_err(wrong_commands)?;
+    let mut jobs = jobs::make(hosts);
 
     let cancel = Cancel::new().context("cannot make a pipe").map_err(failure)?;
     signals::install(&cancel).context("cannot handle signals").map_err(failure)?;
+    if opts.dry_run {
+        settings.forget_credentials();
+    }
     let pool_size = settings.pool_size.min(jobs.len());
     settings.pool_size = pool_size;
     let (verbose, retry, connections) = (settings.verbose, settings.retry, settings.proxy_connections);
@@ -71,6 +77,10 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
     };
     if opts.explain {
         return explain(&runner, &jobs);
+    }
+    commands.hand_out(&mut jobs).map_err(wrong_commands)?;
+    if opts.dry_run {
+        return answer(&output::commands(&jobs));
     }
     let need = Need::of(jobs.iter().map(|job| job.proxy.as_ref()), connections);
     let plan = Plan { size: make_room(pool_size, need)?, lookup_limit: runner.longest_connect(), retry };
@@ -109,12 +119,25 @@ fn explain(runner: &Runner, jobs: &[Job]) -> Result<Ending, Fatal> {
         }
         text.push('\n');
     }
-    match output::raw_stdout(&text) {
+    answer(&text)
+}
+
+/// Prints what was asked for instead of a run.
+fn answer(text: &str) -> Result<Ending, Fatal> {
+    match output::raw_stdout(text) {
         Ok(()) => Ok(Ending::Status(exit::OK)),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
             Ok(Ending::Signal(signal_hook::consts::SIGPIPE))
         }
         Err(error) => Err(failure(anyhow!("cannot write to standard output: {}", reason(&error)))),
+    }
+}
+
+/// What is wrong with the commands: the input, or a file that cannot be read.
+fn wrong_commands(error: CommandsError) -> Fatal {
+    match error {
+        CommandsError::Arguments(HostArgsError::Read { .. }) => failure(error),
+        _ => usage(error),
     }
 }
 
@@ -134,6 +157,10 @@ fn make_room(pool_size: usize, need: Need) -> Result<usize, Fatal> {
 
 /// The hosts of the run, or what is wrong with them.
 fn hosts(opts: &Opts) -> Result<Vec<HostSpec>, Fatal> {
+    let stdin = |path: &PathBuf| path == Path::new("-");
+    if opts.hosts.iter().any(stdin) && opts.host_args.as_ref().is_some_and(stdin) {
+        return Err(usage(anyhow!("-h and --host-args cannot both be read from standard input")));
+    }
     let hosts = hosts::gather(&opts.hosts, &opts.host).map_err(|error| match error {
         HostsError::Read { .. } => failure(error),
         HostsError::Bad(_) => usage(error),

@@ -1,10 +1,12 @@
 //! All that is printed: one writer on the main thread, and the reports that turn events into text.
 
+mod dry_run;
 mod lines;
 mod mux;
 mod sanitize;
 mod writer;
 
+pub use dry_run::commands;
 pub use lines::Lines;
 pub use mux::{Report, Summary, multiplex};
 pub use sanitize::sanitize;

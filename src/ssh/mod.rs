@@ -114,6 +114,8 @@ impl Runner {
         for job in jobs {
             let host = directory.host(&job.spec)?;
             job.address.clone_from(&host.name);
+            job.user.clone_from(&host.user);
+            job.port = host.port;
             job.proxy.clone_from(&host.proxy);
             job.attempts = host.attempts;
             if let Some(Proxy::Jump(hops)) = &host.proxy {
