@@ -43,9 +43,6 @@ pub enum CommandsError {
     /// The per-host arguments are wrong.
     #[error(transparent)]
     Arguments(#[from] HostArgsError),
-    /// The command is wrong for one host.
-    #[error("{0}: {1}")]
-    One(String, CommandError),
 }
 
 /// The command of every host: one for all, or one with places and the arguments for them.
@@ -91,15 +88,19 @@ impl Commands {
             Commands::Each(line, arguments) => (line, arguments),
         };
         let mut known: HashSet<Arc<[u8]>> = HashSet::new();
+        let mut problems = Vec::new();
         for (job, arguments) in jobs.iter_mut().zip(arguments) {
             let (user, port, index) = (&job.user, job.port, job.number);
             let values = ForHost { arguments, host: &job.spec.name, user, port, index };
-            let bytes = line.for_host(&values);
-            let bytes = bytes.map_err(|error| CommandsError::One(job.spec.to_string(), error))?;
-            job.command = known.get(&*bytes).map_or_else(|| bytes.into(), Arc::clone);
-            known.insert(Arc::clone(&job.command));
+            match line.for_host(&values) {
+                Ok(bytes) => {
+                    job.command = known.get(&*bytes).map_or_else(|| bytes.into(), Arc::clone);
+                    known.insert(Arc::clone(&job.command));
+                }
+                Err(error) => problems.push(format!("{}: {error}", job.spec)),
+            }
         }
-        Ok(())
+        if problems.is_empty() { Ok(()) } else { Err(HostArgsError::Bad(problems).into()) }
     }
 }
 

@@ -158,7 +158,9 @@ fn everything_wrong_is_told_before_the_first_connection() {
         &sshd,
         unknown,
         &[
-            &format!("{file}:2: {second}: there is no value named \"a\"; there are b, host, user, port, index"),
+            &format!(
+                "{file}:2: {second}: there is no value named \"a\"; there are b, host, user, port, index (and %% is a percent sign)"
+            ),
             &format!("{file}:3: {third}: \"x\" is not a whole number, as %d needs it"),
         ],
     );
@@ -169,7 +171,7 @@ fn everything_wrong_is_told_before_the_first_connection() {
     run.exits(2).stderr_has("\"%F\" in the command is not supported; with host arguments there are %s, %q, %d");
     run.check(sshd.connections() == 0, "nothing was connected to");
     let single = |option: &str| env.pssh().hosts(&hosts).args(["--host-arg", option, "--", "echo %q"]);
-    refused(&sshd, single("web9=x"), &["--host-arg \"web9=x\": there is no host \"web9\" in this run"]);
+    refused(&sshd, single("web9=x"), &["--host-arg \"web9\": there is no such host in this run"]);
     refused(
         &sshd,
         single(&format!("{first}=x")),
