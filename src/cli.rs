@@ -27,7 +27,7 @@ Usage: pssh [OPTIONS] COMMAND...
 
 const AFTER_HELP: &str = "\
 Values for each host (--host-args, --host-arg):
-  %q  %(name)q  the next value, or the one named so, quoted: one word for the shell, whatever is in it
+  %q  %(name)q  the next value, or the one named so, quoted: one word for the shell, whatever is in it. No quotes round it
   %s  %(name)s  the same as it is: the shell acts on what it finds there
   %d  %(name)d  the same as it is, if it is a whole number
   %%            a percent sign

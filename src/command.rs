@@ -7,7 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use crate::template::{Template, TemplateError, ValueError, Values};
+use crate::template::{Scanner, Template, TemplateError, ValueError, Values};
 
 /// The longest command that can be sent. libssh2 puts the request into one packet of at most 35,000 bytes (RFC 4253 section
 /// 6.1), less what surrounds the command in it.
@@ -36,6 +36,12 @@ pub enum CommandError {
          takes it as an argument: --no-shell -- sh -c 'echo \"$1\"' sh %s"
     )]
     QuotedWithoutShell,
+    /// A value's quotes would end those around it.
+    #[error(
+        "%q stands inside quotes, where its own would end them; put it outside, as in 'before '%q' after'; what is inside a \
+         shell's text takes it as an argument: sh -c 'echo \"$1\"' sh %q"
+    )]
+    QuotedInside,
     /// A value is missing, or not what it should be.
     #[error(transparent)]
     Value(#[from] ValueError),
@@ -122,6 +128,14 @@ impl CommandLine {
         let words = words?;
         if wrapping.shell == Shell::None && words.iter().any(Template::quotes) {
             return Err(CommandError::QuotedWithoutShell);
+        }
+        let mut scanner = Scanner::default();
+        for word in &words {
+            if !word.is_safe(&mut scanner) {
+                return Err(CommandError::QuotedInside);
+            }
+            // What joins the words.
+            scanner.read(b" ");
         }
         Ok(CommandLine { words, places, wrapping })
     }
@@ -299,6 +313,17 @@ mod tests {
     }
 
     #[test]
+    fn a_quoted_value_does_not_stand_inside_quotes() {
+        let refused = |given: &[&[u8]]| CommandLine::with_places(&words(given), Wrapping::default()).err();
+        for given in [&[&b"sh -c 'echo %q'"[..]][..], &[b"echo", b"\"a", b"%(v)q\""], &[b"echo `ls %q`"]] {
+            assert_eq!(refused(given), Some(CommandError::QuotedInside));
+        }
+        for given in [&[&b"echo 'a '%q' b' \"%s\""[..]][..], &[b"echo", b"'a'", b"\"$(ls %(v)q)\""]] {
+            assert_eq!(refused(given), None);
+        }
+    }
+
+    #[test]
     fn a_shell_that_would_look_for_a_file() {
         for slip in ["bash", "/bin/sh", " zsh ", "", "  ", "bash\n-c"] {
             assert!(Shell::named(OsStr::new(slip)).is_err(), "{slip:?}");
@@ -395,7 +420,7 @@ done"#;
         let evaluators = evaluators();
         let runs = ProptestConfig::with_cases(3000);
         proptest!(runs, |(value in nasty())| {
-            let template = words(&[SHOW, b"%q", b"x%(v)qy"]);
+            let template = words(&[SHOW, b"%q", b"'x'%(v)qy"]);
             let line = CommandLine::with_places(&template, Wrapping::default()).expect("a command");
             let line = line.for_host(&One(value.clone())).expect("a value");
             let expected = shown(&[value.clone(), [b"x", &value[..], b"y"].concat()]);

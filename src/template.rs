@@ -5,7 +5,11 @@
 //! shell. Each may have a name, as in `%(name)q`. All others are errors, so that no command is sent that means something else
 //! than in Python.
 
+mod quotes;
+
 use std::borrow::Cow;
+
+pub use quotes::Scanner;
 
 use crate::command::quote;
 
@@ -120,6 +124,21 @@ impl Template {
     /// Whether a value is quoted for a shell in it.
     pub fn quotes(&self) -> bool {
         self.0.iter().any(|piece| matches!(piece, Piece::Value(_, Form::Quoted)))
+    }
+
+    /// Whether all values that are quoted for a shell in it stay single words there. `scanner` goes on from one word to the next.
+    pub fn is_safe(&self, scanner: &mut Scanner) -> bool {
+        let mut safe = true;
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(text) => scanner.read(text),
+                Piece::Value(_, form) => {
+                    safe &= *form != Form::Quoted || scanner.is_safe();
+                    scanner.pass();
+                }
+            }
+        }
+        safe
     }
 
     /// Everything that is wrong with the values for it.
