@@ -180,7 +180,14 @@ fn finish(words: &[Vec<u8>], wrapping: &Wrapping) -> Result<Vec<u8>, CommandErro
     if wrapping.shell == Shell::None && words.first().is_some_and(Vec::is_empty) {
         return Err(CommandError::NoProgram);
     }
-    let bytes = wrapping.wrap(words);
+    checked(wrapping.wrap(words))
+}
+
+/// Bytes that can be sent.
+///
+/// # Errors
+/// They cannot.
+pub fn checked(bytes: Vec<u8>) -> Result<Vec<u8>, CommandError> {
     if bytes.contains(&0) {
         return Err(CommandError::Nul);
     }

@@ -75,7 +75,7 @@ pub struct Arguments {
 #[derive(Debug, thiserror::Error)]
 pub enum HostArgsError {
     /// The file cannot be read.
-    #[error("{}: cannot read the host arguments: {}", .path.display(), reason(.error))]
+    #[error("{}: cannot read the host arguments: {}{}", .path.display(), reason(.error), slip(.path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -85,6 +85,11 @@ pub enum HostArgsError {
     /// Rows and values that are not as they have to be; all of them, so that they can be mended at once.
     #[error("{}", Problems(.0))]
     Bad(Vec<String>),
+}
+
+/// A tip for a value where a file is expected.
+fn slip(path: &Path) -> &'static str {
+    if path.as_os_str().as_bytes().contains(&b'=') { " (a value for one host is given with --host-arg)" } else { "" }
 }
 
 /// At most this many problems are listed: the first ones tell what kind of mistake it is.

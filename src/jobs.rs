@@ -79,7 +79,7 @@ impl Commands {
     ///
     /// # Errors
     /// The command cannot be sent to a host.
-    pub fn hand_out(&self, jobs: &mut [Job]) -> Result<(), CommandsError> {
+    pub fn hand_out(&self, jobs: &mut [Job]) -> Result<(), HostArgsError> {
         let (line, arguments) = match self {
             Commands::All(command) => {
                 jobs.iter_mut().for_each(|job| job.command = Arc::clone(command));
@@ -89,7 +89,8 @@ impl Commands {
         };
         let mut known: HashSet<Arc<[u8]>> = HashSet::new();
         let mut problems = Vec::new();
-        for (job, arguments) in jobs.iter_mut().zip(arguments) {
+        for job in jobs {
+            let arguments = &arguments[job.number];
             let (user, port, index) = (&job.user, job.port, job.number);
             let values = ForHost { arguments, host: &job.spec.name, user, port, index };
             match line.for_host(&values) {
@@ -100,7 +101,7 @@ impl Commands {
                 Err(error) => problems.push(format!("{}: {error}", job.spec)),
             }
         }
-        if problems.is_empty() { Ok(()) } else { Err(HostArgsError::Bad(problems).into()) }
+        if problems.is_empty() { Ok(()) } else { Err(HostArgsError::Bad(problems)) }
     }
 }
 

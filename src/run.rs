@@ -69,7 +69,7 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
     let pool_size = settings.pool_size.min(jobs.len());
     settings.pool_size = pool_size;
     let (verbose, retry, connections) = (settings.verbose, settings.retry, settings.proxy_connections);
-    let runner = match (Runner::new(settings, &mut jobs, &cancel), cancel.reason()) {
+    let runner = match (Runner::new(settings, &mut jobs, &commands, &cancel), cancel.reason()) {
         // Ctrl-C at a question.
         (Err(_), Some(Reason::Signal(signal))) => return Ok(Ending::Signal(signal)),
         (Err(error @ Unprepared::System(_)), _) => return Err(failure(error)),
@@ -78,7 +78,6 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
     if opts.explain {
         return explain(&runner, &jobs);
     }
-    commands.hand_out(&mut jobs).map_err(wrong_commands)?;
     if opts.dry_run {
         return answer(&output::commands(&jobs));
     }

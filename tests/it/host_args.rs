@@ -184,6 +184,8 @@ fn everything_wrong_is_told_before_the_first_connection() {
     refused(&sshd, both, &["-h and --host-args cannot both be read from standard input"]);
     let run = env.pssh().hosts(&hosts).args(["--host-args", "missing.csv", "--", "echo %q"]).run();
     run.exits(1).stderr_has("pssh: missing.csv: cannot read the host arguments: No such file or directory\n");
+    let run = env.pssh().hosts(&hosts).args(["--host-args", "web1=x", "--", "echo %q"]).run();
+    run.exits(1).stderr_has("(a value for one host is given with --host-arg)");
     let long = format!("{}={}", sshd.labels()[1], "x".repeat(34_000));
     let run = env
         .pssh()
