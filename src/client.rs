@@ -30,12 +30,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 
 use crate::cancel::{Cancel, Reason};
+use crate::command::{self, CommandError};
 use crate::engine::{Engine, StartError};
 use crate::error::{HostError, reason};
 use crate::event::{Event, EventKind, Outcome, Stream, Tally};
 use crate::hosts::{self, HostSpec, HostsError};
 use crate::input::{Hangup, Input, Inputs, Writer};
-use crate::jobs::{self, CommandError, Job};
+use crate::jobs::{self, Commands, Job};
 use crate::output::LONGEST_LINE;
 use crate::settings::Settings;
 use crate::spill::Spill;
@@ -199,8 +200,8 @@ impl Command<'_> {
     /// # Errors
     /// It cannot be started on any host.
     pub fn run(self) -> Result<Run, ClientError> {
-        let command = jobs::checked_command(self.command)?;
-        let jobs = jobs::make(self.client.hosts.clone(), &command);
+        let commands = Commands::All(command::checked(self.command)?.into());
+        let jobs = jobs::make(self.client.hosts.clone());
         let (writers, inputs): (Vec<_>, Vec<_>) = match self.has_stdin {
             true => jobs.iter().map(|_| Input::written()).unzip(),
             false => (Vec::new(), Vec::new()),
@@ -214,7 +215,7 @@ impl Command<'_> {
             ..self.client.settings.clone()
         };
         let cancel = Cancel::new()?;
-        let engine = Engine::new(settings, jobs, inputs, &cancel)?;
+        let engine = Engine::new(settings, jobs, &commands, inputs, &cancel)?;
         let started = engine.start()?;
         let mut writers = writers.into_iter();
         let hosts = engine.jobs().iter().map(|job| Host::new(job, writers.next())).collect::<Arc<[Host]>>();

@@ -9,7 +9,7 @@ use crossbeam_channel::Receiver;
 use crate::cancel::Cancel;
 use crate::event::Event;
 use crate::input::Inputs;
-use crate::jobs::Job;
+use crate::jobs::{Commands, Job};
 use crate::limits::{self, Need};
 use crate::pool::{self, Plan};
 use crate::settings::Settings;
@@ -43,7 +43,7 @@ pub struct Started {
 }
 
 impl Engine {
-    /// Completes the hosts of `jobs`: whatever can be wrong is found, and whatever a user has to be asked for all hosts is
+    /// Completes the hosts of `jobs`, and gives each its command: whatever can be wrong is found, and whatever a user has to be asked for all hosts is
     /// asked, before the first connection. `cancel` stops all of it.
     ///
     /// # Errors
@@ -51,11 +51,12 @@ impl Engine {
     pub fn new(
         mut settings: Settings,
         mut jobs: Vec<Job>,
+        commands: &Commands,
         inputs: Inputs,
         cancel: &Cancel,
     ) -> Result<Engine, Unprepared> {
         settings.pool_size = settings.pool_size.min(jobs.len()).max(1);
-        let runner = Arc::new(Runner::new(settings.clone(), &mut jobs, inputs, cancel)?);
+        let runner = Arc::new(Runner::new(settings.clone(), &mut jobs, commands, inputs, cancel)?);
         Ok(Engine { runner, jobs: jobs.into(), settings, cancel: cancel.clone() })
     }
 

@@ -1,6 +1,6 @@
 //! A run from the parsed command line to the exit status. Reads as the table of contents of the program.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use clap::error::ErrorKind;
@@ -9,9 +9,10 @@ use crate::cancel::{Cancel, Reason};
 use crate::cli::Opts;
 use crate::engine::Engine;
 use crate::error::reason;
+use crate::host_args::HostArgsError;
 use crate::hosts::{self, HostSpec, HostsError};
 use crate::input::{Input, Inputs};
-use crate::jobs::{self, Job};
+use crate::jobs::{self, Commands, CommandsError, Job};
 use crate::output::{self, Broken, Lines, Report, Transcoded};
 use crate::settings::{Environment, Settings};
 use crate::ssh::{Runner, Unprepared};
@@ -50,25 +51,28 @@ fn failure(error: impl Into<anyhow::Error>) -> Fatal {
 /// # Errors
 /// Whatever is wrong before the first connection, or with our own output after it.
 pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
-    let settings = Settings::resolve(opts, &Environment::of_process()).map_err(|problem| usage(anyhow!(problem)))?;
+    let mut settings =
+        Settings::resolve(opts, &Environment::of_process()).map_err(|problem| usage(anyhow!(problem)))?;
     if opts.command.is_empty() && !opts.explain {
         return Err(usage(anyhow!("there is no command to run (--help shows how)")));
     }
-    if settings.send_input && opts.hosts.iter().any(|path| path == Path::new("-")) {
-        return Err(usage(anyhow!("-h - and -I both read standard input")));
-    }
-    let command = jobs::command(&opts.command).map_err(usage)?;
-    let jobs = jobs::make(hosts(opts)?, &command);
+    check_stdin(opts)?;
+    let hosts = hosts(opts)?;
+    let commands = Commands::gather(opts, &hosts).map_err(wrong_commands)?;
+    let jobs = jobs::make(hosts);
 
     let cancel = Cancel::new().context("cannot make a pipe").map_err(failure)?;
     signals::install(&cancel).context("cannot handle signals").map_err(failure)?;
+    if opts.dry_run {
+        settings.forget_credentials();
+    }
     let verbose = settings.verbose;
-    let inputs = if settings.send_input {
+    let inputs = if settings.send_input && !opts.dry_run {
         Inputs::Shared(Input::stdin().context("--send-input: standard input").map_err(failure)?)
     } else {
         Inputs::Nothing
     };
-    let engine = match (Engine::new(settings, jobs, inputs, &cancel), cancel.reason()) {
+    let engine = match (Engine::new(settings, jobs, &commands, inputs, &cancel), cancel.reason()) {
         // Ctrl-C at a question.
         (Err(_), Some(Reason::Signal(signal))) => return Ok(Ending::Signal(signal)),
         (Err(error @ Unprepared::System(_)), _) => return Err(failure(error)),
@@ -77,6 +81,9 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
     let jobs = engine.jobs();
     if opts.explain {
         return explain(engine.runner(), jobs);
+    }
+    if opts.dry_run {
+        return answer(&output::commands(jobs));
     }
     if verbose {
         engine.runner().notes().iter().for_each(|note| output::complain(note));
@@ -113,12 +120,41 @@ fn explain(runner: &Runner, jobs: &[Job]) -> Result<Ending, Fatal> {
         }
         text.push('\n');
     }
-    match output::raw_stdout(&text) {
+    answer(&text)
+}
+
+/// Prints what was asked for instead of a run.
+fn answer(text: &str) -> Result<Ending, Fatal> {
+    match output::raw_stdout(text) {
         Ok(()) => Ok(Ending::Status(exit::OK)),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
             Ok(Ending::Signal(signal_hook::consts::SIGPIPE))
         }
         Err(error) => Err(failure(anyhow!("cannot write to standard output: {}", reason(&error)))),
+    }
+}
+
+/// What is wrong with the commands: the input, or a file that cannot be read.
+fn wrong_commands(error: CommandsError) -> Fatal {
+    match error {
+        CommandsError::Arguments(HostArgsError::Read { .. }) => failure(error),
+        _ => usage(error),
+    }
+}
+
+/// Standard input can be read for one purpose only.
+fn check_stdin(opts: &Opts) -> Result<(), Fatal> {
+    let is_stdin = |path: &PathBuf| path == Path::new("-");
+    let readers = [
+        ("-h -", opts.hosts.iter().any(is_stdin)),
+        ("--host-args -", opts.host_args.as_ref().is_some_and(is_stdin)),
+        ("--password-fd 0", opts.password_fd == Some(0)),
+        ("-I", opts.send_input && !opts.dry_run),
+    ];
+    let mut readers = readers.iter().filter(|(_, reads)| *reads).map(|(option, _)| option);
+    match (readers.next(), readers.next()) {
+        (Some(one), Some(other)) => Err(usage(anyhow!("{one} and {other} both read standard input"))),
+        _ => Ok(()),
     }
 }
 

@@ -249,6 +249,15 @@ impl Settings {
         })
     }
 
+    /// Forgets all that there is to log in with, for runs that connect to nothing: nobody is asked for a password or passphrase.
+    pub fn forget_credentials(&mut self) {
+        self.password = None;
+        self.identities.clear();
+        self.proxy_identity = None;
+        self.default_identities = None;
+        self.agent = AgentChoice::Nobody;
+    }
+
     /// Bytes that each host may send ahead of what we have read: its channel's receive window.
     ///
     /// libssh2's own 2 MiB keep a 100 ms path as busy as OpenSSH does. All windows together are what a stalled reader of our

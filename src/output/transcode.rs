@@ -107,7 +107,7 @@ mod tests {
 
     fn decoded(name: &str, pieces: &[&[u8]]) -> String {
         let hosts = gather(&[], &["a".to_owned()]).expect("a host");
-        let job = &crate::jobs::make(hosts, &b"x"[..].into())[0];
+        let job = &crate::jobs::make(hosts)[0];
         let mut report = Transcoded::new(Kept(Vec::new()), encoding(name).expect("an encoding"), 1);
         let mut output = Output::standard();
         for piece in pieces {

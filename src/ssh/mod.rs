@@ -43,8 +43,9 @@ use self::wait::Watch;
 use crate::cancel::Cancel;
 use crate::error::{HostError, reason};
 use crate::event::{Event, EventKind, Outcome};
+use crate::host_args::HostArgsError;
 use crate::input::Inputs;
-use crate::jobs::Job;
+use crate::jobs::{Commands, Job};
 use crate::pool::Attempt;
 use crate::proxy::Proxy;
 use crate::queue::{Route, Task};
@@ -70,6 +71,9 @@ pub enum Unprepared {
     /// A private key that the user named cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The command cannot be sent to a host.
+    #[error(transparent)]
+    Command(#[from] HostArgsError),
     /// The system is out of something.
     #[error("cannot make a pipe: {}", reason(.0))]
     System(#[from] std::io::Error),
@@ -106,19 +110,29 @@ impl Path {
 
 impl Runner {
     /// Gets the password, reads ssh_config, known_hosts and the keys, and completes every job's host: whatever can be wrong
-    /// is found, and whatever a user has to be asked for all hosts is asked, before the first connection.
+    /// is found, and whatever a user has to be asked for all hosts is asked, before the first connection. Gives each job its
+    /// command.
     ///
     /// # Errors
-    /// There is no password where one is wanted, ssh_config is wrong, or a private key that the user named cannot be used.
-    pub fn new(settings: Settings, jobs: &mut [Job], inputs: Inputs, cancel: &Cancel) -> Result<Runner, Unprepared> {
+    /// There is no password where one is wanted, ssh_config is wrong, a private key that the user named cannot be used, or a
+    /// command cannot be sent.
+    pub fn new(
+        settings: Settings,
+        jobs: &mut [Job],
+        commands: &Commands,
+        inputs: Inputs,
+        cancel: &Cancel,
+    ) -> Result<Runner, Unprepared> {
         let settings = Arc::new(settings);
         let terminal = Arc::new(Terminal::new()?);
         let password = settings.password.as_ref().map(|source| source.read(&terminal, cancel)).transpose()?;
         let directory = Directory::new(Arc::clone(&settings), password.map(Arc::new), terminal, cancel)?;
         let mut hosts = Vec::with_capacity(jobs.len());
-        for job in jobs {
+        for job in &mut *jobs {
             let host = directory.host(&job.spec)?;
             job.address.clone_from(&host.name);
+            job.user.clone_from(&host.user);
+            job.port = host.port;
             job.proxy.clone_from(&host.proxy);
             job.attempts = host.attempts;
             if let Some(Proxy::Jump(hops)) = &host.proxy {
@@ -126,6 +140,7 @@ impl Runner {
             }
             hosts.push(host);
         }
+        commands.hand_out(jobs)?;
         let directory = Arc::new(directory);
         let proxies = Proxies::new(Plan {
             directory: Arc::clone(&directory),

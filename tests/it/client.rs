@@ -185,7 +185,7 @@ fn a_run_that_is_cancelled_or_dropped_leaves_nothing_behind() {
     fleet.sshd.wait_for_processes("", 0);
 
     let run = client.run_command("sleep 974").expect("it starts");
-    fleet.sshd.wait_for_processes("sleep 974", 2);
+    fleet.sshd.wait_for_processes("sleep 974", 4);
     let start = Instant::now();
     drop(run);
     assert!(start.elapsed() < Duration::from_secs(10));

@@ -20,9 +20,13 @@ mod certificates;
 mod cli;
 /// The library's client.
 mod client;
+/// How the command is run, and dry runs.
+mod commands;
 /// What the resolver of ssh_config(5) makes of it, compared with `ssh -G`.
 #[expect(clippy::unwrap_used, reason = "what fails there is this machine, and the panic says where")]
 mod config_oracle;
+/// Per-host arguments.
+mod host_args;
 /// Which host keys are accepted, through the binary.
 mod host_keys;
 /// Standard input for all hosts.
