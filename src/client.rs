@@ -21,8 +21,10 @@
 //! and stream in an unnamed temporary file. So nothing here depends on the order in which things are read: a run ends
 //! whether its output is read or not, and the output can be read when it has ended.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::os::unix::ffi::OsStringExt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,10 +32,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 
 use crate::cancel::{Cancel, Reason};
-use crate::command::{self, CommandError};
+use crate::command::{self, CommandError, CommandLine, Shell, Wrapping};
 use crate::engine::{Engine, StartError};
 use crate::error::{HostError, reason};
 use crate::event::{Event, EventKind, Outcome, Stream, Tally};
+use crate::host_args::{self, Arguments, HostArgsError};
 use crate::hosts::{self, HostSpec, HostsError};
 use crate::input::{Hangup, Input, Inputs, Writer};
 use crate::jobs::{self, Commands, Job};
@@ -65,6 +68,9 @@ pub enum ClientError {
     /// The command cannot be sent.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// The per-host arguments are not what the command needs.
+    #[error(transparent)]
+    Arguments(#[from] HostArgsError),
     /// What is needed to connect is not there: ssh_config, a key, a password.
     #[error(transparent)]
     Unprepared(#[from] Unprepared),
@@ -140,6 +146,8 @@ impl Client {
         Command {
             client: self,
             command: command.into(),
+            shell: Shell::Login,
+            host_args: None,
             has_stdin: false,
             stop_on_errors: self.settings.stop_on_errors,
             timeout: self.settings.command_timeout,
@@ -169,12 +177,38 @@ impl Client {
 pub struct Command<'a> {
     client: &'a Client,
     command: Vec<u8>,
+    shell: Shell,
+    host_args: Option<Vec<Arguments>>,
     has_stdin: bool,
     stop_on_errors: Option<Tolerance>,
     timeout: Option<Duration>,
 }
 
 impl Command<'_> {
+    /// Fills in each host's own values, one [`Arguments`] for each host in the order of the list. With it, the command has
+    /// places for them: `%q` for a value that is to be one word whatever is in it, `%s` for one that the shell acts on,
+    /// `%(name)q` and `%(name)s` by name, and `%%` for a percent sign. Without it a `%` is just that.
+    ///
+    /// ```no_run
+    /// # use pssh::{client::Client, host_args::Arguments, settings::Settings};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::new(["web1", "web2"], Settings::for_library()?)?;
+    /// let versions = ["1.2", "1.3 (beta)"].map(|version| Arguments::in_order([version]));
+    /// client.command("deploy %q").host_args(versions).run()?.join(None)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn host_args(mut self, arguments: impl IntoIterator<Item = Arguments>) -> Self {
+        self.host_args = Some(arguments.into_iter().collect());
+        self
+    }
+
+    /// What reads the command, if not the login shell.
+    pub fn shell(mut self, shell: Shell) -> Self {
+        self.shell = shell;
+        self
+    }
+
     /// Lets the program write the standard input of each host's command ([`Host::stdin`]). The input ends when its writer
     /// is dropped; until then a command that reads it waits.
     pub fn with_stdin(mut self) -> Self {
@@ -200,7 +234,15 @@ impl Command<'_> {
     /// # Errors
     /// It cannot be started on any host.
     pub fn run(self) -> Result<Run, ClientError> {
-        let commands = Commands::All(command::checked(self.command)?.into());
+        let (words, wrapping) = ([OsString::from_vec(self.command)], Wrapping { shell: self.shell });
+        let commands = match self.host_args {
+            None => Commands::All(command::literal(&words, &wrapping)?.into()),
+            Some(arguments) => {
+                let line = CommandLine::with_places(&words, wrapping)?;
+                host_args::check(&arguments, &self.client.hosts, &line)?;
+                Commands::Each(line, arguments)
+            }
+        };
         let jobs = jobs::make(self.client.hosts.clone());
         let (writers, inputs): (Vec<_>, Vec<_>) = match self.has_stdin {
             true => jobs.iter().map(|_| Input::written()).unzip(),

@@ -171,12 +171,26 @@ pub fn gather(
             of_host.place = Place::Option;
         }
     }
-    if problems.is_empty() {
-        for (number, (host, of_host)) in hosts.iter().zip(&arguments).enumerate() {
+    if !problems.is_empty() {
+        return Err(HostArgsError::Bad(problems));
+    }
+    check(&arguments, hosts, command).map(|()| arguments)
+}
+
+/// Checks that `arguments`, in the order of the list, are what `command` needs on each host.
+///
+/// # Errors
+/// There are too few or too many rows or values, a name is not there, or a value is not a number where one is needed.
+pub fn check(arguments: &[Arguments], hosts: &[HostSpec], command: &CommandLine) -> Result<(), HostArgsError> {
+    let mut problems = Vec::new();
+    if arguments.len() == hosts.len() {
+        for (number, (host, of_host)) in hosts.iter().zip(arguments).enumerate() {
             of_host.check(number, host, command, &mut problems);
         }
+    } else {
+        problems.push(format!("there are arguments for {} hosts, and {} hosts", arguments.len(), hosts.len()));
     }
-    if problems.is_empty() { Ok(arguments) } else { Err(HostArgsError::Bad(problems)) }
+    if problems.is_empty() { Ok(()) } else { Err(HostArgsError::Bad(problems)) }
 }
 
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
@@ -399,6 +413,17 @@ impl Given {
 }
 
 impl Arguments {
+    /// Values for the places of a command that have no name, such as `%q`, in order.
+    pub fn in_order<V: Into<Vec<u8>>>(values: impl IntoIterator<Item = V>) -> Arguments {
+        Arguments { in_order: values.into_iter().map(Into::into).collect(), ..Arguments::default() }
+    }
+
+    /// Values for the places that have one, such as `%(name)q`.
+    pub fn named<N: Into<Arc<str>>, V: Into<Vec<u8>>>(values: impl IntoIterator<Item = (N, V)>) -> Arguments {
+        let named = values.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Arguments { named: named.collect(), ..Arguments::default() }
+    }
+
     /// What the host's own entry says.
     fn of_entry(fields: &[(String, String)], origin: &Origin) -> Arguments {
         let named = |(name, value): &(String, String)| (name.as_str().into(), value.clone().into_bytes());

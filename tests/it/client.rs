@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pssh::client::{Client, Host, Run};
+use pssh::command::Shell;
 use pssh::event::{Class, Outcome};
+use pssh::host_args::Arguments;
 use pssh::settings::{AgentChoice, Settings};
 use pssh::tolerance::Tolerance;
 
@@ -206,6 +208,31 @@ fn errors_stop_a_run_where_that_is_asked_for() {
     assert_eq!((tally.count(Class::Exit), tally.count(Class::Ok)), (1, 2));
     let late = client.command("sleep 975").timeout(Duration::from_secs(1)).run().expect("it starts");
     assert_eq!(late.join(SOON).expect("it ends").count(Class::Timeout), 3);
+}
+
+#[test]
+fn each_host_has_values_of_its_own() {
+    let fleet = Fleet::new(2);
+    let client = fleet.client();
+    let values = ["it's", "$HOME"].map(|value| Arguments::in_order([value]));
+    let run = client.command("echo 100%% %q %(index)s").host_args(values.clone()).run().expect("it starts");
+    run.join(SOON).expect("it ends");
+    assert_eq!(text(run.hosts()[0].stdout()), ["100% it's 0"]);
+    assert_eq!(text(run.hosts()[1].stdout()), ["100% $HOME 1"]);
+    assert!(run.hosts()[0].command().starts_with(b"echo 100% "));
+    let named = [1, 2].map(|number| Arguments::named([("n", number.to_string())]));
+    let run = client.command("echo $0 $((%(n)d + 1))").host_args(named).shell(Shell::Named(b"sh -c".to_vec())).run();
+    let run = run.expect("it starts");
+    run.join(SOON).expect("it ends");
+    assert_eq!(text(run.hosts()[1].stdout()), ["sh 3"]);
+    // Without values nothing is filled in.
+    let run = client.run_command("echo %s").expect("it starts");
+    assert_eq!(text(run.hosts()[0].stdout()), ["%s"]);
+    let refused =
+        |command: &str, arguments: Vec<Arguments>| client.command(command).host_args(arguments).run().is_err();
+    assert!(refused("echo %q", values[..1].to_vec()), "too few rows");
+    assert!(refused("echo", values.to_vec()), "too many values");
+    assert!(refused("echo %(m)s", values.to_vec()), "an unknown name");
 }
 
 #[test]
