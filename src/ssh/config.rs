@@ -109,6 +109,11 @@ pub struct Sources {
     pub ssh: PathBuf,
 }
 
+/// Whether a name is one that the pattern of a Host line stands for: `*` is any text, `?` any character.
+pub fn matches_pattern(name: &str, pattern: &str) -> bool {
+    pattern::matches(name.as_bytes(), pattern.as_bytes())
+}
+
 /// Where a value comes from, or where something is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {

@@ -205,7 +205,7 @@ mod tests {
             let address = self.address;
             let hop = Hop { user: None, name: address.ip().to_string(), port: Some(address.port()) };
             let name = target.ip().to_string();
-            let spec = HostSpec { user: None, name, port: Some(target.port()), origin: Origin::CommandLine };
+            let spec = HostSpec::new((None, name, Some(target.port())), Origin::CommandLine);
             let host = self.directory.host(&spec).unwrap_or_else(|error| panic!("{error}"));
             let mut watch = Watch::new(&self.cancel, Duration::from_secs(10));
             let jump_host = self.proxies.reach(&[hop]).unwrap_or_else(|outcome| panic!("{outcome}"));
