@@ -262,10 +262,16 @@ fn decimal(number: &DeInteger<'_>) -> String {
     value.map_or_else(|_| number.to_string(), |value| value.to_string())
 }
 
+/// The most patterns that a table may stand for: each is compared with every host of the list.
+const MOST_PATTERNS: u64 = 1000;
+
 /// The names that a table is about.
 fn check_names(text: &str) -> Result<Names, String> {
     let names = Names::parse(text).map_err(|error| error.problem)?;
     let one = names.iter().next().unwrap_or_default();
+    if text.contains(['*', '?']) && names.count() > MOST_PATTERNS {
+        return Err(format!("that is more than {MOST_PATTERNS} patterns"));
+    }
     if text.contains('@') {
         return Err("expected the name of a host alone; a table is for whatever user".to_owned());
     }
@@ -353,6 +359,7 @@ mod tests {
             ("[host.'a:22']", "d/h.toml:1:7: \"a:22\": expected the name of a host alone, without a port"),
             ("[host.'r@a']", "d/h.toml:1:7: \"r@a\": expected the name of a host alone"),
             ("[host.'n[1-999999999999]']", "d/h.toml:1:7: \"n[1-999999999999]\": that is more than 100000 names"),
+            ("[host.'n[1-9999]*']", "d/h.toml:1:7: \"n[1-9999]*\": that is more than 1000 patterns"),
             ("[host.'a b']", "d/h.toml:1:7: \"a b\": a host name cannot contain ' '"),
             ("[hosts.a]", "d/h.toml:1:2: \"hosts\": expected tables of hosts alone"),
             ("host = 1", "d/h.toml:1:1: \"host\": expected tables"),

@@ -2,6 +2,7 @@
 //! both.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use crate::cli::Via;
@@ -20,6 +21,9 @@ pub struct Given<T> {
     pub origin: Origin,
 }
 
+/// A value that need not be given. Boxed: of the many options a host has few, and there may be ten thousand hosts.
+pub type Maybe<T> = Option<Box<Given<T>>>;
+
 /// Which agent a host's keys come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AgentUse {
@@ -35,9 +39,12 @@ macro_rules! options {
     ($($(#[$doc:meta])* $field:ident: $type:ty,)*) => {
         /// What is said about one host. All of it is optional.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
-        pub struct HostOptions { $($(#[$doc])* pub $field: Option<Given<$type>>,)* }
+        pub struct HostOptions { $($(#[$doc])* pub $field: Maybe<$type>,)* }
 
         impl HostOptions {
+            /// Nothing at all.
+            pub const NONE: &HostOptions = &HostOptions { $($field: None,)* };
+
             /// Takes from `others` what is not said here.
             pub fn fill(&mut self, others: &HostOptions) {
                 $(if self.$field.is_none() { self.$field.clone_from(&others.$field); })*
@@ -123,8 +130,8 @@ const OTHER_NAMES: [(&str, &str); 14] = [
     ("read-timeout", "channel-timeout"),
 ];
 
-/// A secret does not stand in a file that many read: no key, but known so that it is never taken for something else.
-const PASSWORD: &str = "password";
+/// A secret does not stand in a file that many read: no keys, but known so that they are never taken for something else.
+const PASSWORDS: [&str; 3] = ["password", "passwd", "passphrase"];
 
 /// A value as it is written.
 #[derive(Clone, Debug, PartialEq)]
@@ -217,6 +224,12 @@ impl From<String> for Refused {
 }
 
 impl HostOptions {
+    /// Nothing at all, in one copy for all hosts of which nothing is said.
+    pub fn nothing() -> Arc<HostOptions> {
+        static NOTHING: LazyLock<Arc<HostOptions>> = LazyLock::new(Arc::default);
+        Arc::clone(&NOTHING)
+    }
+
     /// Takes one option.
     ///
     /// # Errors
@@ -277,32 +290,33 @@ pub fn unknown_key(key: &str) -> String {
     }
 }
 
-/// Whether the key is meant to be followed by a password; its value must not be shown then.
+/// Whether the key is meant to be followed by a password, with a slip perhaps; its value must not be shown then.
 pub fn is_password(key: &str) -> bool {
-    crate::suggest::suggest(key, [PASSWORD, "passwd", "passphrase"]).is_some()
+    let key = key.to_lowercase();
+    PASSWORDS.iter().any(|known| strsim::osa_distance(&key, known) <= 1)
 }
 
-fn put<T>(slot: &mut Option<Given<T>>, value: T, origin: &Origin) -> Result<(), String> {
+fn put<T>(slot: &mut Maybe<T>, value: T, origin: &Origin) -> Result<(), String> {
     if slot.is_some() {
         return Err("it is given twice".to_owned());
     }
-    *slot = Some(Given { value, origin: origin.clone() });
+    *slot = Some(Box::new(Given { value, origin: origin.clone() }));
     Ok(())
 }
 
-fn put_via(slot: &mut Option<Given<Via>>, proxy: Option<Proxy>, origin: &Origin) -> Result<(), String> {
+fn put_via(slot: &mut Maybe<Via>, proxy: Option<Proxy>, origin: &Origin) -> Result<(), String> {
     put(slot, Via(proxy), origin).map_err(|_| "only one proxy or proxy-command can be given".to_owned())
 }
 
-fn put_agent(slot: &mut Option<Given<AgentUse>>, agent: AgentUse, origin: &Origin) -> Result<(), String> {
+fn put_agent(slot: &mut Maybe<AgentUse>, agent: AgentUse, origin: &Origin) -> Result<(), String> {
     put(slot, agent, origin).map_err(|_| "only one agent or no-agent can be given".to_owned())
 }
 
 /// In a hosts file a key with several values is written several times.
-fn add(slot: &mut Option<Given<Vec<PathBuf>>>, mut paths: Vec<PathBuf>, origin: &Origin) {
+fn add(slot: &mut Maybe<Vec<PathBuf>>, mut paths: Vec<PathBuf>, origin: &Origin) {
     match slot {
         Some(given) => given.value.append(&mut paths),
-        None => *slot = Some(Given { value: paths, origin: origin.clone() }),
+        None => *slot = Some(Box::new(Given { value: paths, origin: origin.clone() })),
     }
 }
 
@@ -375,7 +389,7 @@ mod tests {
         set(key, &Value::Text(value)).unwrap_or_else(|refused| panic!("{key}={value}: {refused:?}"))
     }
 
-    fn value<T>(given: Option<Given<T>>) -> T {
+    fn value<T>(given: Maybe<T>) -> T {
         given.expect("a value").value
     }
 

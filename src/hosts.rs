@@ -34,7 +34,7 @@ pub struct HostSpec {
 impl HostSpec {
     /// A host of which nothing else is said.
     pub fn new((user, name, port): Parts, origin: Origin) -> HostSpec {
-        HostSpec { user, name, port, origin, options: Arc::default(), arguments: Arc::default() }
+        HostSpec { user, name, port, origin, options: HostOptions::nothing(), arguments: Arc::default() }
     }
 }
 
@@ -145,9 +145,11 @@ pub fn gather(files: &[PathBuf], strings: &[String]) -> Result<Vec<HostSpec>, Ho
     if found.bad.is_empty() { Ok(found.hosts) } else { Err(HostsError::Bad(found.bad)) }
 }
 
-/// What relative paths in a file start from: its directory; for standard input the working directory.
+/// What relative paths in a file start from: its directory. For standard input and other pipes, such as `<(COMMAND)`, that is
+/// the working directory.
 pub fn directory_of(file: &Path) -> &Path {
-    if file == Path::new("-") { Path::new("") } else { file.parent().unwrap_or(Path::new("")) }
+    let is_pipe = file == Path::new("-") || file.starts_with("/dev") || file.starts_with("/proc");
+    file.parent().filter(|_| !is_pipe).unwrap_or(Path::new(""))
 }
 
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! argv, PSSH_* ── cli ─► Settings ────────────────┐
+//! --host-config ─ host_config ─┐                  │
 //! -h -H, stdin ── hosts ─► HostSpec ─ jobs ─► Job ┴─► queue (names looked up, list order) ─► pool (rayon)
 //!                                                       │ on one thread, per job:
 //!                                                       │   ssh/session  (socket or tunnel → handshake → host key → auth)

@@ -1,4 +1,5 @@
-//! Names of many hosts in one: `web[01-20,30]-[a,b]`, with the meaning that ClusterShell's nodeset gives to numbers.
+//! Names of many hosts in one: `web[01-20,30]-[a,b]`. Numbers mean what they mean to ClusterShell's nodeset (1.10); words
+//! between brackets are ours, and the names stay in the order in which they are written.
 //!
 //! A text is parsed once into [`Names`], which counts its names without making them: a slip such as `n[1-999999999999]` is
 //! an error, not an allocation.
@@ -135,9 +136,9 @@ impl Item {
         let (from, to) = range.split_once('-').unwrap_or((range, range));
         if is_number(from) && is_number(to) {
             let (first, last) = (number(from)?, number(to)?);
-            // As ClusterShell has it: the first number says how many digits all have, and the last must not contradict.
+            // As ClusterShell has it: zeros in front say how many digits all have, so that both ends must have as many.
             let width = if has_zeros(from) { from.len() } else { 0 };
-            if has_zeros(to) && to.len() != width {
+            if (has_zeros(from) || has_zeros(to)) && from.len() != to.len() {
                 return Err(format!("{from} and {to} have not the same number of digits"));
             }
             if first > last {
@@ -190,7 +191,7 @@ mod tests {
         assert_eq!(names("n[98-101]"), ["n98", "n99", "n100", "n101"]);
         assert_eq!(names("n[098-101]"), ["n098", "n099", "n100", "n101"]);
         assert_eq!(names("n[08-11]"), ["n08", "n09", "n10", "n11"]);
-        assert_eq!(names("n[01-100/33]"), ["n01", "n34", "n67", "n100"]);
+        assert_eq!(names("n[001-100/33]"), ["n001", "n034", "n067", "n100"]);
         assert_eq!(names("n[1-10/4,0]"), ["n1", "n5", "n9", "n0"]);
         assert_eq!(names("r[1-2]n[1-2]-[a,b]").len(), 8);
         assert_eq!(names("r[1-2]n[3-4]"), ["r1n3", "r1n4", "r2n3", "r2n4"]);
@@ -211,6 +212,8 @@ mod tests {
             ("w[3-1]", 2, "3 comes after 1"),
             ("w[1-010]", 2, "number of digits"),
             ("w[001-01]", 2, "number of digits"),
+            ("w[01-100]", 2, "number of digits"),
+            ("w[00-3]", 2, "number of digits"),
             ("w[1-9/0]", 2, "leads nowhere"),
             ("w[1-9/]", 2, "is no number"),
             ("w[a-c]", 2, "is no number"),

@@ -199,4 +199,12 @@ mod tests {
         let (_, bad) = file("a prot=1 timeout=x\n-x port=y\nb");
         assert_eq!(bad.len(), 4, "all at once: {bad:?}");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_line_is_taken_or_refused(line in "[a-c=é\"'\\\\# .@:]{0,40}") {
+            let (hosts, bad) = file(&line);
+            proptest::prop_assert!(hosts.len() <= 1 && (hosts.is_empty() || bad.is_empty()), "{:?}", bad);
+        }
+    }
 }
