@@ -45,6 +45,9 @@ const SLICE: Duration = Duration::from_secs(2);
 /// A login gives up this much earlier than the host for which it was begun, so that the host can say why.
 const HEAD_START: Duration = Duration::from_millis(50);
 
+/// How many lines are kept for the next host to tell.
+const MOST_NOTES: usize = 1000;
+
 /// A host that connects to others for us.
 pub struct JumpHost {
     host: Arc<Host>,
@@ -251,7 +254,11 @@ impl JumpHost {
     }
 
     fn note(&self, text: &str) {
-        lock(&self.state).log.push(format!("proxy {self}: {text}"));
+        let log = &mut lock(&self.state).log;
+        // A command may go on and on while no host comes to take its lines.
+        if log.len() < MOST_NOTES {
+            log.push(format!("proxy {self}: {text}"));
+        }
     }
 
     // What connections ask and tell.
