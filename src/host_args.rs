@@ -123,8 +123,8 @@ struct Row {
 }
 
 /// The fields of the host's entry in the hosts file that are no settings.
-pub fn named_arguments(_host: &HostSpec) -> &[(String, String)] {
-    &[]
+pub fn named_arguments(host: &HostSpec) -> &[(String, String)] {
+    &host.arguments
 }
 
 /// Whether the fields of the hosts file make the command one with places: a host has some, and the command uses a name. So a

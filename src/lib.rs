@@ -3,6 +3,7 @@
 //! ```text
 //! argv, PSSH_* ── cli ─► Settings ────────────────┐
 //! COMMAND, --host-args ── command, host_args ─┐   │
+//! --host-config ─ host_config ─┐                  │
 //! -h -H, stdin ── hosts ─► HostSpec ─ jobs ─► Job ┴─► queue (names looked up, list order) ─► pool (rayon)
 //!                                                       │ on one thread, per job:
 //!                                                       │   ssh/session  (socket or tunnel → handshake → host key → auth)
@@ -22,10 +23,13 @@ pub mod error;
 pub mod event;
 pub mod exit;
 pub mod host_args;
+pub mod host_config;
+pub mod host_options;
 pub mod hosts;
 pub mod input;
 pub mod jobs;
 pub mod limits;
+pub mod nodeset;
 pub mod output;
 pub mod pool;
 pub mod proxy;
@@ -38,6 +42,7 @@ pub mod settings;
 pub mod signals;
 pub mod spill;
 pub mod ssh;
+pub mod suggest;
 pub mod template;
 pub mod terminal;
 pub mod tolerance;

@@ -10,6 +10,7 @@ use crate::cli::Opts;
 use crate::engine::Engine;
 use crate::error::reason;
 use crate::host_args::HostArgsError;
+use crate::host_config::HostConfig;
 use crate::hosts::{self, HostSpec, HostsError};
 use crate::input::{Input, Inputs};
 use crate::jobs::{self, Commands, CommandsError, Job};
@@ -57,13 +58,14 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
         return Err(usage(anyhow!("there is no command to run (--help shows how)")));
     }
     check_stdin(opts)?;
-    let hosts = hosts(opts)?;
+    let (hosts, notes) = hosts(opts)?;
     let commands = Commands::gather(opts, &hosts).map_err(wrong_commands)?;
     let jobs = jobs::make(hosts);
+    jobs::check_aliases(&jobs).map_err(usage)?;
 
     let cancel = Cancel::new().context("cannot make a pipe").map_err(failure)?;
     signals::install(&cancel).context("cannot handle signals").map_err(failure)?;
-    if opts.dry_run {
+    if opts.dry_run || opts.explain {
         settings.forget_credentials();
     }
     let verbose = settings.verbose;
@@ -86,7 +88,7 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
         return answer(&output::commands(jobs));
     }
     if verbose {
-        engine.runner().notes().iter().for_each(|note| output::complain(note));
+        notes.iter().chain(&engine.runner().notes()).for_each(|note| output::complain(note));
     }
     let started = engine.start().map_err(failure)?;
     started.warning.iter().for_each(|warning| output::complain(warning));
@@ -158,14 +160,16 @@ fn check_stdin(opts: &Opts) -> Result<(), Fatal> {
     }
 }
 
-/// The hosts of the run, or what is wrong with them.
-fn hosts(opts: &Opts) -> Result<Vec<HostSpec>, Fatal> {
-    let hosts = hosts::gather(&opts.hosts, &opts.host).map_err(|error| match error {
+/// The hosts of the run with what is said about each of them, or what is wrong with that; and what is worth telling with `-v`.
+fn hosts(opts: &Opts) -> Result<(Vec<HostSpec>, Vec<String>), Fatal> {
+    let mut hosts = hosts::gather(&opts.hosts, &opts.host).map_err(|error| match error {
         HostsError::Read { .. } => failure(error),
         HostsError::Bad(_) => usage(error),
     })?;
+    let config = HostConfig::load(&opts.host_config).map_err(usage)?;
     if !hosts.is_empty() {
-        return Ok(hosts);
+        let notes = config.apply(&mut hosts);
+        return Ok((hosts, notes));
     }
     if !opts.hosts.is_empty() || !opts.host.is_empty() {
         return Err(usage(anyhow!("the list of hosts is empty")));

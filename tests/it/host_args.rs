@@ -213,3 +213,20 @@ fn a_dry_run_shows_each_hosts_own_command() {
     let expected = format!("{first}: deploy '1.10' on {first}\n{second}: $'deploy \\'a\\nb\\' on {second}'\n");
     run.exits(0).stdout_is(&expected).check(sshd.connections() == 0, "nothing was connected to");
 }
+
+#[test]
+fn fields_of_the_hosts_file_are_filled_in_where_the_command_names_them() {
+    let (env, sshd) = hosts(2);
+    let [one, two] = <[String; 2]>::try_from(sshd.hosts()).expect("two hosts");
+    let list = env.file("hosts", format!("{one} role=db unit='a b'\n{two} role=\"web $HOME\" unit=c\n"));
+    let run = env.pssh().arg("-h").arg(&list).args(["--", "echo %(role)q %(unit)q %(index)s"]).run();
+    run.exits(0);
+    let labels = sshd.labels();
+    run.check(run.stdout_of(&labels[0]) == b"db a b 0\n", "the fields of the first");
+    run.check(run.stdout_of(&labels[1]) == b"web $HOME c 1\n", "the fields of the second");
+    // A command that names none is left as it is.
+    let run = env.pssh().arg("-h").arg(&list).args(["--", "printf '%s %%\\n' x"]).run();
+    run.exits(0).check(run.stdout_of(&labels[0]) == b"x %\n", "a percent sign is a percent sign");
+    let run = env.pssh().arg("-h").arg(&list).args(["--", "echo %(rolle)q"]).run();
+    run.exits(2).stderr_has("hosts:1:1: ").stderr_has("there are role, unit, host, user, port, index");
+}

@@ -27,6 +27,8 @@ mod commands;
 mod config_oracle;
 /// Per-host arguments.
 mod host_args;
+/// What is said about single hosts: in --host-config, and in the lines of hosts files.
+mod host_config;
 /// Which host keys are accepted, through the binary.
 mod host_keys;
 /// Standard input for all hosts.
