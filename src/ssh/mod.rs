@@ -17,6 +17,7 @@ mod keys;
 pub mod known_hosts;
 mod proxy_command;
 mod pump;
+mod relay;
 mod session;
 mod tcp;
 mod tunnel;
