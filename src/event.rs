@@ -107,6 +107,8 @@ pub enum Outcome {
         /// Whether a connection had been begun; false if the job was still queued.
         started: bool,
     },
+    /// The same as the inner outcome, after which the command was told to stop; but nothing was heard of its end.
+    Unstopped(Box<Outcome>),
     /// It did not get as far as running the command, or the connection was lost on the way.
     Failed(Box<HostError>),
 }
@@ -178,6 +180,7 @@ impl Outcome {
             Outcome::Signaled { .. } => Class::Signal,
             Outcome::TimedOut { .. } => Class::Timeout,
             Outcome::Cancelled { .. } => Class::Cancelled,
+            Outcome::Unstopped(outcome) => outcome.class(),
             Outcome::Failed(error) => error.class(),
         }
     }
@@ -186,6 +189,9 @@ impl Outcome {
     pub fn hint(&self) -> Option<String> {
         match self {
             Outcome::Failed(error) => error.hint(),
+            Outcome::Unstopped(_) => {
+                Some("the command was told to stop, and has not: it may still be running there".to_owned())
+            }
             Outcome::TimedOut { phase: Phase::Connect | Phase::Auth | Phase::Secret, .. } => {
                 Some("a slow host or link may need a longer --connect-timeout".to_owned())
             }
@@ -212,6 +218,7 @@ impl fmt::Display for Outcome {
             }
             Outcome::Cancelled { started: true } => f.write_str("cancelled: stopped while running"),
             Outcome::Cancelled { started: false } => f.write_str("cancelled: never started"),
+            Outcome::Unstopped(outcome) => outcome.fmt(f),
             Outcome::Failed(error) => write!(f, "{}: {error}", error.class().word()),
         }
     }

@@ -14,6 +14,7 @@ use super::config::{
 use super::exec::Keepalive;
 use super::identities::{Identities, Keyring, Sources};
 use super::known_hosts::KnownHosts;
+use super::requests::{Requests, Wishes};
 use super::session::Credentials;
 use super::tunnel::lock;
 use super::{DEFAULT_PORT, Unprepared};
@@ -21,7 +22,7 @@ use crate::cancel::Cancel;
 use crate::hosts::{HostSpec, write_entry};
 use crate::proxy::{Hop, Proxy};
 use crate::secret::Secret;
-use crate::settings::{AgentChoice, HostKeyCheck, Method, Settings};
+use crate::settings::{AgentChoice, HostKeyCheck, Method, Settings, WantedVariable};
 use crate::terminal::Terminal;
 
 /// How long connecting may take unless told otherwise: the reference client's default.
@@ -67,6 +68,19 @@ pub struct Host {
     pub algorithms: Algorithms,
     /// How the host is reached, if not directly.
     pub proxy: Option<Proxy>,
+    /// What is asked of it before a command. A jump host is asked nothing.
+    pub requests: Requests,
+}
+
+/// Which of the hosts of the list one is.
+#[derive(Clone, Copy)]
+pub struct Node<'a> {
+    /// Its number, from 0.
+    pub number: usize,
+    /// How many there are.
+    pub count: usize,
+    /// Its name in the list.
+    pub name: &'a str,
 }
 
 /// Lists of algorithms as ssh_config(5) has them.
@@ -103,6 +117,7 @@ pub type Explained = (&'static str, String, config::Origin);
 /// Completes hosts. Files are read once for all hosts that share them.
 pub struct Directory {
     settings: Arc<Settings>,
+    wishes: Wishes,
     config: Config,
     options: Vec<CommandLineOption>,
     password: Option<Arc<Secret>>,
@@ -142,9 +157,17 @@ impl Directory {
         cancel: &Cancel,
     ) -> Result<Directory, Unprepared> {
         let config = Config::load(&config_sources(&settings))?;
-        let named: Vec<_> = settings.ssh_options.iter().map(|text| (text.clone(), format!("-O {text}"))).collect();
+        let own = [
+            (settings.forward_agent, "ForwardAgent=yes", "--forward-agent"),
+            (settings.pty, "RequestTTY=force", "--pty"),
+        ];
+        let own = own.into_iter().filter(|(given, ..)| *given);
+        let own = own.map(|(_, option, name)| (option.to_owned(), name.to_owned()));
+        let named = settings.ssh_options.iter().map(|text| (text.clone(), format!("-O {text}")));
+        let named: Vec<_> = own.chain(named).collect();
         let options = config.options(&named)?;
         Ok(Directory {
+            wishes: Wishes::of_process(&settings),
             settings,
             config,
             options,
@@ -162,7 +185,7 @@ impl Directory {
     ///
     /// # Errors
     /// ssh_config is wrong about it, or a private key that the user named cannot be used.
-    pub fn host(&self, spec: &HostSpec) -> Result<Host, Unprepared> {
+    pub fn host(&self, spec: &HostSpec, node: Node<'_>) -> Result<Host, Unprepared> {
         let resolved = self.resolve(spec)?;
         let proxy = match &self.settings.proxy {
             Some(via) => via.0.clone(),
@@ -172,7 +195,8 @@ impl Directory {
             Some(Proxy::Jump(hops)) => Some(Proxy::Jump(self.whole_chain(&hops)?)),
             other => other,
         };
-        self.complete(&resolved, proxy, false)
+        let requests = self.wishes.requests(&resolved, self.agent_of(&resolved), node);
+        Ok(Host { requests, ..self.complete(&resolved, proxy, false)? })
     }
 
     /// What ssh_config and its options say about a host of the list.
@@ -240,6 +264,11 @@ impl Directory {
         for (keyword, value) in own {
             let line = lines.iter_mut().find(|line| line.0 == keyword && line.2 == config::Origin::Default);
             line.into_iter().for_each(|line| line.1.clone_from(&value));
+        }
+        for WantedVariable { name, value } in settings.variables.iter().rev() {
+            let text = value.as_ref().map(|value| format!("{name}={}", value.to_string_lossy()));
+            let line = text.map_or(("sendenv", name.clone()), |text| ("setenv", text));
+            lines.insert(1, (line.0, line.1, config::Origin::Option("--env".into())));
         }
         let mut say = |keywords: &[&'static str], values: Vec<String>, option: &str| {
             // An identity that is named comes before the configured ones, and instead of the default ones.
@@ -356,6 +385,7 @@ impl Directory {
                 compression: set.compression.value == config::Compression::Yes,
             },
             proxy,
+            requests: Requests::default(),
         })
     }
 
@@ -377,17 +407,22 @@ impl Directory {
         Arc::clone(known.entry(files.clone()).or_insert_with(load))
     }
 
+    /// The agent that is asked for keys.
+    fn agent_of(&self, resolved: &Resolved) -> Option<PathBuf> {
+        match (&self.settings.agent, &resolved.agent) {
+            (AgentChoice::Named(socket), _) => Some(socket.clone()),
+            (AgentChoice::Nobody, _) | (_, config::Agent::None) => None,
+            (AgentChoice::Usual(socket), config::Agent::Environment) => socket.clone(),
+            (AgentChoice::Usual(_), config::Agent::Socket(socket)) => Some(socket.clone()),
+        }
+    }
+
     fn identities_of(&self, resolved: &Resolved, is_hop: bool) -> Result<Arc<Identities>, Unprepared> {
         let settings = &self.settings;
         let files = &resolved.identity_files;
         let is_default = files.iter().all(|file| file.origin == config::Origin::Default);
         let configured = (!is_default).then(|| files.iter().filter_map(|file| file.value.path.clone()).collect());
-        let agent = match (&settings.agent, &resolved.agent) {
-            (AgentChoice::Named(socket), _) => Some(socket.clone()),
-            (AgentChoice::Nobody, _) | (_, config::Agent::None) => None,
-            (AgentChoice::Usual(socket), config::Agent::Environment) => socket.clone(),
-            (AgentChoice::Usual(_), config::Agent::Socket(socket)) => Some(socket.clone()),
-        };
+        let agent = self.agent_of(resolved);
         let only = resolved.settings.identities_only.value;
         let is_hop = is_hop && settings.proxy_identity.is_some();
         let key = IdentitySources { agent, configured, only, is_hop };

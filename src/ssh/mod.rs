@@ -1,6 +1,7 @@
 //! SSH for one job: from a host to an authenticated session to the outcome of a command.
 
 mod agent;
+mod agent_forward;
 mod auth;
 pub mod config;
 #[cfg(test)]
@@ -18,7 +19,9 @@ pub mod known_hosts;
 mod proxy_command;
 mod pump;
 mod relay;
+mod requests;
 mod session;
+mod stop;
 mod tcp;
 mod tunnel;
 mod wait;
@@ -36,7 +39,7 @@ use crossbeam_channel::Sender;
 use self::config::ConfigError;
 use self::exec::Command;
 use self::feed::Feed;
-use self::host::{Directory, Explained, Host};
+use self::host::{Directory, Explained, Host, Node};
 use self::proxy_command::ProxyCommand;
 use self::session::Session;
 use self::tunnel::{Plan, Proxies, Through, Way};
@@ -120,8 +123,10 @@ impl Runner {
         let password = settings.password.as_ref().map(|source| source.read(&terminal, cancel)).transpose()?;
         let directory = Directory::new(Arc::clone(&settings), password.map(Arc::new), terminal, cancel)?;
         let mut hosts = Vec::with_capacity(jobs.len());
+        let count = jobs.len();
         for job in jobs {
-            let host = directory.host(&job.spec)?;
+            let node = Node { number: job.number, count, name: &job.spec.name };
+            let host = directory.host(&job.spec, node)?;
             job.address.clone_from(&host.name);
             job.proxy.clone_from(&host.proxy);
             job.attempts = host.attempts;
@@ -185,13 +190,15 @@ impl Runner {
         let command = Command {
             job: job.number,
             bytes: &job.command,
+            requests: &host.requests,
+            login: &host.user,
             timeout: self.settings.command_timeout,
             silence: self.settings.silence_timeout,
             keepalive: host.keepalive,
             window: self.settings.window(),
         };
         let feed = Feed::new(self.input.as_ref().map(Input::reader));
-        let outcome = exec::run(&mut session, &command, feed, events, &mut watch);
+        let outcome = exec::run(&mut session, &command, feed, events, &mut watch, &mut note);
         drop(session);
         Attempt::Ended(path.explain(outcome))
     }
