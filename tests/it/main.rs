@@ -12,6 +12,8 @@ mod pty;
 /// Running sshd: keys, addresses, users, what it left behind.
 mod sshd;
 
+/// The agent as the hosts see it.
+mod agent_forwarding;
 /// Keys and agents.
 mod auth;
 /// Certificates and encrypted keys.
