@@ -72,14 +72,10 @@ pub fn run(
         Ok(channel) => channel,
         Err(stop) => return not_started(stop, "opening a channel"),
     };
-    let agent = match command.requests.make(session, &channel, watch, note) {
-        Ok(agent) => agent,
-        Err(stop) => return not_started(stop, "preparing the command"),
-    };
     // From here on the command may be running: whatever happens is no longer "could not connect".
     watch.expect(Phase::Connect, "no answer to the exec request");
-    match session.driver().drive(watch, |_| channel.exec(command.bytes)) {
-        Ok(()) => {}
+    let agent = match command.requests.make(session, &channel, command.bytes, watch, note) {
+        Ok(agent) => agent,
         Err(Stop::Ssh(_)) if session.is_dead() => {
             let detail = "the connection ended while the command was being started".to_owned();
             return HostError::Lost { detail }.into();
@@ -90,7 +86,7 @@ pub fn run(
             let _ = channel.close();
             return not_started(stop, "starting the command");
         }
-    }
+    };
     if let Some(link) = session.link() {
         // A piece of input that is half sent would block the request to stop the command.
         link.hold_unsent();

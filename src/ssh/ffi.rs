@@ -125,6 +125,8 @@ struct LinkState {
     agent_room: Cell<usize>,
     /// Whether the server has said that the user's key has a fixed command.
     forced_command: Cell<bool>,
+    /// Whether nothing is to be read for the moment.
+    deaf: Cell<bool>,
 }
 
 #[derive(Default)]
@@ -156,6 +158,7 @@ impl Link {
             agent_channels: RefCell::default(),
             agent_room: Cell::new(0),
             forced_command: Cell::new(false),
+            deaf: Cell::new(false),
         })));
         let mut session_raw = session.raw();
         let pointer: *mut raw::LIBSSH2_SESSION = &mut *session_raw;
@@ -233,6 +236,15 @@ impl Link {
         unsafe { self.state.as_ref() }
     }
 
+    /// Calls `function`, in which libssh2 finds nothing to read: several requests can be sent before any of them looks for its
+    /// answer.
+    pub fn without_reading<R>(&self, function: impl FnOnce() -> R) -> R {
+        self.state().deaf.set(true);
+        let result = function();
+        self.state().deaf.set(false);
+        result
+    }
+
     /// Whether the server has said that the key with which the user has logged in runs one command, whatever is asked for:
     /// `command=` of sshd(8)'s authorized_keys. OpenSSH says so from 7.7 on; a ForceCommand of sshd_config(5) it does not tell.
     pub fn has_forced_command(&self) -> bool {
@@ -290,6 +302,9 @@ unsafe extern "C" fn receive(
         let Some(state) = (*context).cast::<LinkState>().as_ref() else {
             return 0;
         };
+        if state.deaf.get() {
+            return -(libc::EAGAIN as isize);
+        }
         let received = libc::recv(socket, buffer, length, flags);
         if received > 0 {
             state.heard.set(Instant::now());

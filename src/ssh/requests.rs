@@ -2,6 +2,7 @@
 //! refuses any of it runs the command all the same, as with ssh(1); a note says so.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -10,7 +11,7 @@ use rustix::termios::tcgetwinsize;
 use super::agent;
 use super::agent_forward::ForwardedAgent;
 use super::config::{ForwardedAgent as ConfiguredAgent, RequestTty, Resolved};
-use super::ffi::{Channel, Link, REQUEST_DENIED};
+use super::ffi::{self, Channel, Link, REQUEST_DENIED};
 use super::host::Node;
 use super::session::{Session, Stop, Trust};
 use super::wait::Watch;
@@ -153,32 +154,34 @@ fn window_size() -> (u16, u16) {
 }
 
 impl Requests {
-    /// Makes the requests on `channel`, each of which takes a round trip; gives the agent that the server may now ask.
+    /// Makes the requests on `channel`, and then has the server run `command`; gives the agent that the server may now ask.
+    ///
+    /// The agent costs a round trip, and so does each variable but the last. The last one and the terminal go along with the
+    /// command: libssh2 knows no more than one request of a kind on its way.
     ///
     /// # Errors
-    /// The connection has ended, or the job is over.
+    /// The server does not run the command, the connection has ended, or the job is over.
     pub fn make(
         &self,
         session: &mut Session,
         channel: &Channel,
+        command: &[u8],
         watch: &Watch<'_>,
         note: &mut dyn FnMut(&dyn Fn() -> String),
     ) -> Result<Option<ForwardedAgent>, Stop> {
         self.notes.iter().for_each(|text| note(&|| (*text).to_owned()));
         let agent = self.offer_agent(session, channel, watch, note)?;
-        if let Some(PseudoTerminal { term, size }) = &self.terminal {
-            let asked =
-                session.driver().drive(watch, |_| channel.request_pty(term.as_bytes(), NO_MODES, *size));
-            if let Some(why) = refused(session, asked)? {
-                note(&|| format!("the server gives no terminal: {why}"));
+        let mut asked: Vec<Request<'_>> = self.variables.iter().map(Request::Variable).collect();
+        let last = asked.pop();
+        for request in asked {
+            let answer = session.driver().drive(watch, |_| request.make(channel));
+            if let Some(why) = refused(answer, session.is_dead())? {
+                note(&|| format!("{request}: {why}"));
             }
         }
-        for Variable { name, value } in &self.variables {
-            let asked =
-                session.driver().drive(watch, |_| channel.set_variable(name.as_bytes(), value.as_bytes()));
-            if let Some(why) = refused(session, asked)? {
-                note(&|| format!("the server does not set {name}: {why} (AcceptEnv of sshd_config allows it)"));
-            }
+        let together: Vec<Request<'_>> = self.terminal.iter().map(Request::Terminal).chain(last).collect();
+        for text in start(session, channel, &together, command, watch)? {
+            note(&|| text.clone());
         }
         Ok(agent)
     }
@@ -208,7 +211,7 @@ impl Requests {
             return Ok(None);
         }
         let asked = session.driver().drive(watch, |_| channel.request_agent());
-        if let Some(why) = refused(session, asked)? {
+        if let Some(why) = refused(asked, session.is_dead())? {
             note(&|| format!("the server does not take the agent: {why}"));
             return Ok(None);
         }
@@ -218,13 +221,77 @@ impl Requests {
     }
 }
 
+/// A request that the server may refuse.
+enum Request<'a> {
+    Terminal(&'a PseudoTerminal),
+    Variable(&'a Variable),
+}
+
+impl Request<'_> {
+    /// To be repeated while it would block.
+    fn make(&self, channel: &Channel) -> Result<(), ssh2::Error> {
+        match self {
+            Request::Terminal(PseudoTerminal { term, size }) => channel.request_pty(term.as_bytes(), NO_MODES, *size),
+            Request::Variable(Variable { name, value }) => channel.set_variable(name.as_bytes(), value.as_bytes()),
+        }
+    }
+}
+
+impl fmt::Display for Request<'_> {
+    /// What is missing if it is refused. Never a value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Request::Terminal(_) => write!(f, "the server gives the command no terminal"),
+            Request::Variable(Variable { name, .. }) => write!(f, "the server does not set {name} (see its AcceptEnv)"),
+        }
+    }
+}
+
+/// Makes `requests`, no two of one kind, and has the server run `command`, all in one round trip; gives what is to be noted.
+fn start(
+    session: &mut Session,
+    channel: &Channel,
+    requests: &[Request<'_>],
+    command: &[u8],
+    watch: &Watch<'_>,
+) -> Result<Vec<String>, Stop> {
+    let mut notes = Vec::new();
+    let mut unanswered: Vec<&Request<'_>> = requests.iter().collect();
+    if let Some(link) = session.link().filter(|_| !requests.is_empty()) {
+        // Each takes the first answer that it finds for its own: none must look before all are sent.
+        let sent = link.without_reading(|| {
+            unanswered.retain(|request| match request.make(channel) {
+                Err(error) if !ffi::would_block(&error) => {
+                    notes.push(format!("{request}: {}", error.message()));
+                    false
+                }
+                _ => true,
+            });
+            channel.exec(command)
+        });
+        if let Err(error) = sent
+            && !ffi::would_block(&error)
+        {
+            return Err(Stop::Ssh(error));
+        }
+    }
+    for request in unanswered {
+        let answer = session.driver().drive(watch, |_| request.make(channel));
+        if let Some(why) = refused(answer, session.is_dead())? {
+            notes.push(format!("{request}: {why}"));
+        }
+    }
+    session.driver().drive(watch, |_| channel.exec(command))?;
+    Ok(notes)
+}
+
 /// Why the server did not do what it was asked for, if it did not.
-fn refused(session: &Session, asked: Result<(), Stop>) -> Result<Option<String>, Stop> {
-    match asked {
+fn refused(answer: Result<(), Stop>, is_dead: bool) -> Result<Option<String>, Stop> {
+    match answer {
         Ok(()) => Ok(None),
         Err(Stop::Ssh(error)) if error.code() == REQUEST_DENIED => Ok(Some("it refuses".to_owned())),
         // Such as a value that is longer than a packet.
-        Err(Stop::Ssh(error)) if !session.is_dead() => Ok(Some(error.message().to_owned())),
+        Err(Stop::Ssh(error)) if !is_dead => Ok(Some(error.message().to_owned())),
         Err(stop) => Err(stop),
     }
 }

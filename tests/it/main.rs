@@ -35,6 +35,8 @@ mod outcomes;
 mod passwords;
 /// Jump hosts and proxy commands.
 mod proxies;
+/// Variables and terminals for commands.
+mod requests;
 /// Hosts that are tried again.
 mod retries;
 /// What a run prints, and how it ends.
@@ -45,3 +47,5 @@ mod scale;
 mod signals;
 /// What ssh_config(5) says about hosts.
 mod ssh_config;
+/// Remote commands that are stopped, whoever runs them.
+mod stopping;
