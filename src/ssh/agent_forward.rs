@@ -30,13 +30,7 @@ impl ForwardedAgent {
     /// Lets the server open channels to the agent at `socket` from now on.
     pub fn admit(socket: PathBuf, link: &Link) -> ForwardedAgent {
         link.set_agent_room(CHANNELS);
-        ForwardedAgent {
-            socket,
-            lines: Vec::new(),
-            knocking: Vec::new(),
-            knock_at: Instant::now(),
-            buffer: Vec::new(),
-        }
+        ForwardedAgent { socket, lines: Vec::new(), knocking: Vec::new(), knock_at: Instant::now(), buffer: Vec::new() }
     }
 
     /// Connects channels that the server has opened, and moves data both ways; says whether there may be more to move.

@@ -430,7 +430,10 @@ impl Running<'_> {
             return [Some(stopping.next_due()), pause, knock].into_iter().flatten().min();
         }
         let silence = self.command.silence.and_then(|limit| self.last_output.checked_add(limit));
-        [self.deadline, silence.filter(|_| self.undelivered.is_none()), self.alive_due(), knock].into_iter().flatten().min()
+        [self.deadline, silence.filter(|_| self.undelivered.is_none()), self.alive_due(), knock]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Waits until the socket has something, or the next thing is due.

@@ -359,8 +359,7 @@ fn names_forced_command(message: &[u8]) -> bool {
     options.is_some_and(|options| options.split(' ').any(|option| option == "command"))
 }
 
-type AgentCallback =
-    unsafe extern "C" fn(*mut raw::LIBSSH2_SESSION, *mut raw::LIBSSH2_CHANNEL, *mut *mut c_void);
+type AgentCallback = unsafe extern "C" fn(*mut raw::LIBSSH2_SESSION, *mut raw::LIBSSH2_CHANNEL, *mut *mut c_void);
 
 /// Only notes the channel: it is called from within whatever call of libssh2 has read the server's request.
 unsafe extern "C" fn agent_opened(

@@ -118,7 +118,9 @@ impl Wishes {
     fn variables(&self, resolved: &Resolved, node: Node<'_>) -> Vec<Variable> {
         let of_node = |name: &str| {
             let place = NODE_VARIABLES.iter().position(|known| *known == name)?;
-            Some(OsString::from([node.number.to_string(), node.count.to_string(), node.name.to_owned()][place].as_str()))
+            Some(OsString::from(
+                [node.number.to_string(), node.count.to_string(), node.name.to_owned()][place].as_str(),
+            ))
         };
         let mut variables: Vec<Variable> = Vec::new();
         let mut set = |name: &str, value: OsString| {

@@ -3,7 +3,8 @@
 //! A "signal" request (RFC 4254 section 6.9) reaches the process group of an ordinary user's command. OpenSSH's sshd refuses it
 //! for root ("session signalling requires privilege separation"); there, a second command on the same connection looks for
 //! the processes of the first. It finds them by their common parent, the server's process for this connection, and touches
-//! none whose environment does not name this very connection.
+//! none whose environment does not name this very connection. dropbear passes a signal to the login shell alone, whose
+//! children would then have no parent to be found by: there the second command comes first.
 
 use std::time::{Duration, Instant};
 
@@ -19,10 +20,6 @@ const TERM_GRACE: Duration = Duration::from_secs(2);
 const KILL_GRACE: Duration = Duration::from_secs(1);
 /// The receive window of the second channel, in bytes: nothing is printed there.
 const WINDOW: u32 = 4096;
-/// The servers that have a process for each connection, which is the parent of its commands; by the start of their banners.
-/// With others the second channel might find somebody else's commands, or cannot find any.
-const PROCESS_PER_CONNECTION: [&str; 2] = ["SSH-2.0-OpenSSH_", "SSH-2.0-dropbear"];
-
 /// The second channel's command, in which `SIGNAL` stands for TERM or KILL. It runs by any login shell, be it csh or fish:
 /// between its single quotes are no others, no backslashes, no exclamation marks and no line ends.
 ///
@@ -42,7 +39,7 @@ const SCRIPT: &str = concat!(
     "case $t in *\" ${r%%:*} \"*|*\" ${r#*:} \"*) t=\"$t$p \";; esac; done; done; ",
     "kill -SIGNAL $t; else ",
     "case $(ps -o comm= -p $PPID) in *sshd*|*dropbear*) ps -A -o pid= -o ppid= -o pgid= | while read -r p q g; do ",
-    "[ $q = $PPID ] && [ $p = $g ] && case $p in $$) ;; *) kill -SIGNAL -- -$g;; esac; done;; esac; fi'"
+    "[ $q = $PPID ] && [ $p = $g ] && case $p in $$) ;; *) kill -SIGNAL -$g;; esac; done;; esac; fi'"
 );
 
 /// The command is being stopped by us: why, and how far that has come.
@@ -55,9 +52,19 @@ pub struct Stopping {
     since: Instant,
     /// A signal request that libssh2 has not got rid of yet.
     request: Option<&'static str>,
-    /// Whether a second channel may be of use.
-    may_reach: bool,
+    reach: Reach,
     second: Option<Second>,
+}
+
+/// Whether a second channel can find the processes of the first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// It cannot, might find somebody else's, or would do harm.
+    No,
+    /// It can, if the request has done nothing.
+    Second,
+    /// It can, if no request came before.
+    First,
 }
 
 /// What was done last.
@@ -85,15 +92,9 @@ impl Stopping {
     /// Begins to stop the command of `login` on `session`, which will have ended in `outcome`.
     pub fn begin(outcome: Outcome, session: &Session, login: &str) -> Stopping {
         let since = Instant::now();
-        Stopping {
-            outcome,
-            stage: Stage::Requested,
-            next: since + REQUEST_GRACE,
-            since,
-            request: Some("TERM"),
-            may_reach: may_reach(session, login),
-            second: None,
-        }
+        let reach = Reach::of(session, login);
+        let (request, next) = if reach == Reach::First { (None, since) } else { (Some("TERM"), since + REQUEST_GRACE) };
+        Stopping { outcome, stage: Stage::Requested, next, since, request, reach, second: None }
     }
 
     /// Does what is due, without waiting; says whether patience is at its end.
@@ -106,7 +107,9 @@ impl Stopping {
                 }
                 Stage::Told => {
                     (self.stage, self.next) = (Stage::Killed, self.since + TERM_GRACE + KILL_GRACE);
-                    self.request = Some("KILL");
+                    if self.reach != Reach::First {
+                        self.request = Some("KILL");
+                    }
                     self.reach("KILL");
                 }
                 Stage::Killed | Stage::Over => self.stage = Stage::Over,
@@ -116,8 +119,12 @@ impl Stopping {
             let blocked = matches!(channel.signal(name), Err(error) if ffi::would_block(&error));
             self.request = blocked.then_some(name);
         }
-        if let Some(second) = &mut self.second {
-            second.step(session);
+        if let Some(second) = &mut self.second
+            && !second.settled
+            && !second.step(session)
+        {
+            // There is no other way.
+            self.request = Some(second.signal);
         }
         self.stage == Stage::Over
     }
@@ -125,7 +132,7 @@ impl Stopping {
     /// Has the second channel send `signal`.
     fn reach(&mut self, signal: &'static str) {
         match &mut self.second {
-            _ if !self.may_reach => {}
+            _ if self.reach == Reach::No => {}
             // libssh2 opens one channel at a time: what is being opened serves as well.
             Some(second) if second.channel.is_none() && !second.settled => second.signal = signal,
             // The first is closed before, where a server allows only two.
@@ -150,11 +157,8 @@ impl Stopping {
 }
 
 impl Second {
-    /// Opens the channel and starts its command. Where the server does not allow it, there is no other way.
-    fn step(&mut self, session: &Session) {
-        if self.settled {
-            return;
-        }
+    /// Opens the channel and starts its command; false if the server does not allow it.
+    fn step(&mut self, session: &Session) -> bool {
         let result = match &self.channel {
             None => Channel::open(session.ssh(), WINDOW).map(|channel| self.channel = Some(channel)),
             Some(channel) => {
@@ -162,19 +166,87 @@ impl Second {
                 channel.exec(script.as_bytes()).map(|()| self.settled = true)
             }
         };
-        if result.is_err_and(|error| !ffi::would_block(&error)) {
-            self.settled = true;
+        let failed = result.is_err_and(|error| !ffi::would_block(&error));
+        self.settled |= failed;
+        !failed
+    }
+}
+
+impl Reach {
+    /// By the server and the login name. OpenSSH and dropbear have a process for each connection, which is the parent of its
+    /// commands; with other servers the second channel might find somebody else's, or cannot find any.
+    ///
+    /// Where the administrator has fixed the command of all channels (ForceCommand, `command=` of authorized_keys), that would
+    /// run once more. OpenSSH refuses requests there, too; it refuses ordinary users nothing else, so that they never need a
+    /// second channel. For root this is known where the server tells of a key's options.
+    fn of(session: &Session, login: &str) -> Reach {
+        let banner = session.banner().unwrap_or_default();
+        if session.has_forced_command() {
+            Reach::No
+        } else if banner.starts_with("SSH-2.0-dropbear") {
+            Reach::First
+        } else if banner.starts_with("SSH-2.0-OpenSSH_") && login == "root" {
+            Reach::Second
+        } else {
+            Reach::No
         }
     }
 }
 
-/// Whether a second channel can find the processes of the first, and does no harm.
-///
-/// Where the administrator has fixed the command of all channels (ForceCommand, `command=` of authorized_keys), that would run
-/// once more. OpenSSH refuses requests there, too, so of ordinary users, whom it refuses nothing else, none gets a second channel.
-/// For root this is known if the server tells of a key's options.
-fn may_reach(session: &Session, login: &str) -> bool {
-    let banner = session.banner().unwrap_or_default();
-    let [openssh, dropbear] = PROCESS_PER_CONNECTION.map(|server| banner.starts_with(server));
-    (openssh && login == "root" || dropbear) && !session.has_forced_command()
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// Runs the second channel's command by `shell`, beside processes whose parent is the same. Gives what their parent says.
+    fn beside(shell: &str, others: &str) -> String {
+        let output = Command::new("sh")
+            .args(["-c", &format!("{others} \"$0\" -c \"$1\"; wait $!; echo $?"), shell])
+            .arg(SCRIPT.replace("SIGNAL", "TERM"))
+            .env("SSH_CONNECTION", "127.0.0.1 1 127.0.0.1 22")
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()
+            .expect("sh");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    #[test]
+    fn the_second_command_runs_in_every_login_shell() {
+        // sh is everywhere; of the others, those that are installed.
+        let shells = ["sh", "/bin/bash", "/bin/dash", "/bin/zsh", "/bin/mksh", "/bin/csh", "/usr/bin/fish"];
+        for shell in shells.into_iter().filter(|shell| *shell == "sh" || Path::new(shell).exists()) {
+            assert_eq!(beside(shell, "sleep 30 &"), "143\n", "{shell}");
+        }
+        assert!(!SCRIPT[SCRIPT.find('\'').expect("a quote") + 1..SCRIPT.len() - 1].contains(['\'', '!', '\\', '\n']));
+    }
+
+    #[test]
+    fn where_there_is_no_proc_the_servers_groups_are_found_by_ps() {
+        let dir = tempfile::TempDir::new().expect("a temporary directory");
+        let run = |name: &str| {
+            // Job control gives each a group of its own, as sshd does.
+            let parent = dir.path().join(name);
+            std::os::unix::fs::symlink("/bin/bash", &parent).expect("a link");
+            let output = Command::new(parent)
+                .args(["-c", "set -m; sleep 2 & sh -c \"$0\" & wait %2; wait %1; echo $?"])
+                .arg(SCRIPT.replace("SIGNAL", "TERM").replace("/proc/$$/stat", "/nowhere"))
+                .env("SSH_CONNECTION", "127.0.0.1 1 127.0.0.1 22")
+                .stdin(Stdio::null())
+                .stderr(Stdio::null())
+                .output()
+                .expect("bash");
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        assert_eq!(run("sshd"), "143\n");
+        assert_eq!(run("something-else"), "0\n");
+    }
+
+    #[test]
+    fn processes_of_another_connection_are_left_alone() {
+        assert_eq!(beside("sh", "SSH_CONNECTION='127.0.0.1 2 127.0.0.1 22' sleep 1 &"), "0\n");
+        assert_eq!(beside("sh", "env -u SSH_CONNECTION sleep 1 &"), "0\n");
+    }
 }

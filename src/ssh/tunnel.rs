@@ -142,6 +142,7 @@ mod tests {
     use crate::hosts::{HostSpec, Origin};
     use crate::settings::{Environment, Settings};
     use crate::ssh::embedded::{Config, Event, Key, KeyKind, Server};
+    use crate::ssh::host::Node;
     use crate::ssh::wait::Watch;
     use crate::terminal::Terminal;
 
@@ -206,7 +207,8 @@ mod tests {
             let hop = Hop { user: None, name: address.ip().to_string(), port: Some(address.port()) };
             let name = target.ip().to_string();
             let spec = HostSpec { user: None, name, port: Some(target.port()), origin: Origin::CommandLine };
-            let host = self.directory.host(&spec).unwrap_or_else(|error| panic!("{error}"));
+            let node = Node { number: 0, count: 1, name: &spec.name };
+            let host = self.directory.host(&spec, node).unwrap_or_else(|error| panic!("{error}"));
             let mut watch = Watch::new(&self.cancel, Duration::from_secs(10));
             let jump_host = self.proxies.reach(&[hop]).unwrap_or_else(|outcome| panic!("{outcome}"));
             let way = jump_host.connect(&host, 1, &mut watch);

@@ -89,7 +89,8 @@ fn the_hosts_see_the_keys_of_the_agent() {
 #[test]
 fn a_host_logs_in_to_another_by_the_agent() {
     let home = Home::new();
-    let inner = Sshd::start(&home.env, Setup { trusted: false, authorized: vec![home.public.clone()], ..Setup::default() });
+    let inner =
+        Sshd::start(&home.env, Setup { trusted: false, authorized: vec![home.public.clone()], ..Setup::default() });
     let outer = Sshd::start(&home.env, Setup { hosts: 2, ..Setup::default() });
     let port = inner.port();
     let onward = format!(
@@ -155,7 +156,8 @@ fn an_agent_that_ends_meanwhile() {
     let home = Home::new();
     let sshd = Sshd::start(&home.env, Setup::default());
     let Home { env, agent, .. } = home;
-    let line = "ssh-add -l >/dev/null && echo there; while ssh-add -l >/dev/null 2>&1; do sleep 0.05; done; echo gone; exit 3";
+    let line =
+        "ssh-add -l >/dev/null && echo there; while ssh-add -l >/dev/null 2>&1; do sleep 0.05; done; echo gone; exit 3";
     let pssh = env.pssh().variable("SSH_AUTH_SOCK", &agent.socket).hosts(sshd.hosts());
     let mut running = pssh.args(["--forward-agent", "--", line]).start();
     running.wait_for("there");
@@ -236,7 +238,8 @@ fn a_jump_host_does_not_get_it() {
     let sshd = Sshd::start(&home.env, Setup::default());
     let jump = format!("127.0.0.2:{}", bastion.port());
     let run = home.pssh().hosts(sshd.hosts()).args(["--forward-agent", "-J", &jump, "--", "ssh-add -L"]).run();
-    run.exits(0).check(run.stdout_of(&sshd.label()).starts_with(home.public.as_bytes()), "the key behind the jump host");
+    run.exits(0)
+        .check(run.stdout_of(&sshd.label()).starts_with(home.public.as_bytes()), "the key behind the jump host");
     let asked = bastion.logged().iter().any(|record| record.event == Event::AgentForwarding);
     assert!(!asked, "the jump host was offered the agent");
 }

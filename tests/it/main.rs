@@ -23,6 +23,8 @@ mod cli;
 /// What the resolver of ssh_config(5) makes of it, compared with `ssh -G`.
 #[expect(clippy::unwrap_used, reason = "what fails there is this machine, and the panic says where")]
 mod config_oracle;
+/// Another server than OpenSSH's.
+mod dropbear;
 /// Which host keys are accepted, through the binary.
 mod host_keys;
 /// Standard input for all hosts.

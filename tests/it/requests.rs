@@ -44,7 +44,8 @@ fn variables_of_the_command_line() {
     says(&run(&["--env=A=", "--env=B=-b"]), &sshd.label(), "<><-b>\n");
     for bad in ["", "=x", "NOT_SET"] {
         let run = run(&["--env", bad]);
-        run.exits(2).stderr_has(&format!("--env {}", if bad == "NOT_SET" { bad.to_owned() } else { format!("{bad:?}") }));
+        run.exits(2)
+            .stderr_has(&format!("--env {}", if bad == "NOT_SET" { bad.to_owned() } else { format!("{bad:?}") }));
     }
 }
 
@@ -95,7 +96,9 @@ fn a_refused_variable_is_noted_by_its_name_alone() {
     says(&run, &sshd.label(), "in\n");
     run.stderr_lacks("SECRET");
     let run = pssh().args(["-v", "echo", "in"]).run();
-    run.exits(0).stderr_has("the server does not set SECRET (see its AcceptEnv): it refuses").stderr_lacks("do not tell");
+    run.exits(0)
+        .stderr_has("the server does not set SECRET (see its AcceptEnv): it refuses")
+        .stderr_lacks("do not tell");
     // Longer than any packet.
     let long = format!("LONG={}", "x".repeat(60_000));
     let run = env.pssh().hosts(sshd.hosts()).args(["-v", "--env", &long, "echo", "in"]).run();
