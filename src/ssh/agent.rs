@@ -126,7 +126,12 @@ impl Agent {
 pub fn knock(path: &Path) -> io::Result<Option<OwnedFd>> {
     let address = SocketAddrUnix::new(path)?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let socket = match socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None) {
+        Ok(socket) => socket,
+        // Other hosts have all the descriptors that there are, for the moment.
+        Err(Errno::MFILE | Errno::NFILE) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
     loop {
         match connect(&socket, &address) {
             Ok(()) => return Ok(Some(socket)),
