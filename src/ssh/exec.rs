@@ -166,16 +166,18 @@ impl Running<'_> {
                 // Looking for stdout has taken stderr off the socket: nothing would wake us for it.
                 drained = self.drain();
             }
-            // A connection that has ended in this round may have left something for a stream that was looked at before.
+            let received = self.received();
             let relayed = self.relay();
+            // A connection that has ended in this round may have left something for a stream that was looked at before.
             if self.undelivered.is_some() || drained == Drained::Some || relayed || was_dead != self.session.is_dead() {
                 continue;
             }
             if let Some(outcome) = self.ending(&drained).or_else(|| self.vanished()) {
                 return self.finish(Some(outcome));
             }
-            // Looking for output may have brought word that the server takes more input.
-            if !more && !self.takes_input() {
+            // Looking for output may have brought word that the server takes more input, and looking for the end something
+            // for the agent: nothing would wake us for it.
+            if !more && !self.takes_input() && self.received() == received {
                 self.wait();
             }
         }
@@ -385,14 +387,17 @@ impl Running<'_> {
         self.session.link().map_or(0, Link::unsent_bytes)
     }
 
-    /// Moves what the command and our agent have to say to each other; says whether there may be more, or something else has come
-    /// on the way.
+    /// Moves what the command and our agent have to say to each other; says whether there may be more.
     fn relay(&mut self) -> bool {
         let (Some(agent), Some(link)) = (&mut self.agent, self.session.link()) else { return false };
-        let received = link.received_bytes();
         let more = agent.relay(link);
         link.flush(self.session.socket());
-        more || link.received_bytes() != received
+        more
+    }
+
+    /// How many bytes have been taken off the socket so far, for whichever channel.
+    fn received(&self) -> u64 {
+        self.session.link().map_or(0, Link::received_bytes)
     }
 
     /// Begins to stop the command where it is time to.

@@ -134,6 +134,15 @@ fn many_one_after_the_other() {
 }
 
 #[test]
+fn a_command_that_has_closed_its_output_is_still_served() {
+    let home = Home::new();
+    let sshd = Sshd::start(&home.env, Setup::default());
+    let line = "exec >/dev/null 2>&1; for i in $(seq 20); do ssh-add -l || exit 1; done; exit 4";
+    let run = home.pssh().hosts(sshd.hosts()).args(["--forward-agent", "-t", "20", "--", line]).run();
+    run.exits(5).within(15).ends(&sshd.label(), "exit 4");
+}
+
+#[test]
 fn a_mute_agent_holds_up_nobody_else_and_is_not_asked_without_end() {
     let env = Env::new();
     let sshd = Sshd::start(&env, Setup::default());
