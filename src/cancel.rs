@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -17,6 +18,12 @@ pub enum Reason {
     OutputClosed,
     /// Standard output cannot be written, for example because the disk is full.
     OutputFailed,
+    /// The program that made the run has stopped it.
+    Program,
+    /// The run has taken this long, which is all that it may take.
+    TooLong(Duration),
+    /// This many hosts have failed, which is as many as may.
+    TooManyFailed(usize),
 }
 
 /// Asks everything that runs to stop. Clones share one state; once triggered, it stays so.

@@ -4,14 +4,18 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::StyledStr;
+use clap::builder::{OsStringValueParser, StyledStr, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Parser, ValueHint};
+use encoding_rs::Encoding;
 
+use crate::command::Shell;
 use crate::duration;
 use crate::hosts;
+use crate::output;
 use crate::proxy::{Hop, Proxy};
 use crate::settings::HostKeyCheck;
+use crate::tolerance::Tolerance;
 
 /// What is shown when nothing was asked for.
 pub const SHORT_HELP: &str = "\
@@ -25,6 +29,17 @@ Usage: pssh [OPTIONS] COMMAND...
 ";
 
 const AFTER_HELP: &str = "\
+Values for each host (--host-args, --host-arg):
+  %q  %(name)q  the next value, or the one named so, quoted: one word for the shell, whatever is in it. No quotes round it
+  %s  %(name)s  the same as it is: the shell acts on what it finds there
+  %d  %(name)d  the same as it is, if it is a whole number
+  %%            a percent sign
+  %(host)s, %(user)s, %(port)s and %(index)s are known for all hosts, the index from 0.
+  Without these options, % is an ordinary character.
+  FILE has a row for each host: CSV, TSV (by its name), a JSON array or JSON Lines of values, arrays or objects.
+  The first line of CSV is a header if the command takes all values by name, and data otherwise.
+  If rows have a \"host\", it says whose row it is; else they stand in the order of the hosts.
+
 Exit status:
   0  every host: exit status 0       3  some host: signal, timeout or cancelled
   1  our own failure                 4  some host: not reached, or lost
@@ -73,9 +88,40 @@ pub struct Opts {
     #[arg(long = "channel-timeout", value_name = "TIME", help_heading = "Running", value_parser = duration::parse)]
     pub channel_timeout: Option<Duration>,
 
+    /// Stop everything after this time; 0 is never [default: never]
+    #[arg(long = "total-timeout", value_name = "TIME", help_heading = "Running", value_parser = duration::parse)]
+    pub total_timeout: Option<Duration>,
+
+    /// Stop everything once N hosts, or N% of them, have failed [default: 1 if only named]
+    #[arg(long = "stop-on-errors", value_name = "N", help_heading = "Running", num_args = 0..=1, require_equals = true,
+          default_missing_value = "1", value_parser = Tolerance::parse)]
+    pub stop_on_errors: Option<Tolerance>,
+
     /// Send standard input to every command; without it, standard input is not read
     #[arg(short = 'I', long = "send-input", help_heading = "Running")]
     pub send_input: bool,
+
+    /// Rows of values for the hosts, to fill in: %q in the command, or %(name)q by name. - is standard input. See below
+    #[arg(long = "host-args", value_name = "FILE", help_heading = "Command", value_hint = ValueHint::FilePath)]
+    pub host_args: Option<PathBuf>,
+
+    /// A value for one host, to fill in: HOST=VALUE for %q, HOST:NAME=VALUE for %(NAME)q; may be repeated
+    #[arg(long = "host-arg", value_name = "HOST=VALUE", help_heading = "Command", action = ArgAction::Append)]
+    pub host_arg: Vec<OsString>,
+
+    /// Run the command by this shell instead of the login shell, such as 'bash -c'
+    #[arg(long = "shell", value_name = "SHELL", help_heading = "Command", conflicts_with = "no_shell",
+          value_parser = OsStringValueParser::new().try_map(|text| Shell::named(&text)),
+          value_hint = ValueHint::CommandString)]
+    pub shell: Option<Shell>,
+
+    /// Run the command as if without a shell: its words reach the program as they are, and nothing in them is expanded
+    #[arg(long = "no-shell", help_heading = "Command")]
+    pub no_shell: bool,
+
+    /// Show the command of each host as it would be sent, connect to nothing and ask for no password
+    #[arg(long = "dry-run", help_heading = "Command", conflicts_with = "explain")]
+    pub dry_run: bool,
 
     /// Read this file instead of ~/.ssh/config and /etc/ssh/ssh_config; none is none
     #[arg(short = 'F', long = "config-file", value_name = "FILE", help_heading = "Connection",
@@ -188,6 +234,10 @@ pub struct Opts {
     #[arg(long = "proxy-command", value_name = "COMMAND", help_heading = "Connection", value_parser = proxy_command,
           value_hint = ValueHint::CommandString)]
     pub proxy_command: Option<Via>,
+
+    /// Show output that is in this encoding as UTF-8, such as latin1 or sjis [default: bytes as they come]
+    #[arg(long = "encoding", value_name = "NAME", help_heading = "Output", value_parser = output::encoding)]
+    pub encoding: Option<&'static Encoding>,
 
     /// Tell what is done for each host
     #[arg(short = 'v', long = "verbose", help_heading = "Output", action = ArgAction::Count)]

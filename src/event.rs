@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use crate::cancel::{Cancel, Reason};
 use crate::error::HostError;
 
 /// Something that happened to one job. Events of one job arrive in the order in which they happened.
@@ -106,6 +107,8 @@ pub enum Outcome {
     Cancelled {
         /// Whether a connection had been begun; false if the job was still queued.
         started: bool,
+        /// Why the run was stopped.
+        why: Option<Reason>,
     },
     /// The same as the inner outcome, after which the command was told to stop; but nothing was heard of its end.
     Unstopped(Box<Outcome>),
@@ -172,6 +175,11 @@ impl Class {
 }
 
 impl Outcome {
+    /// The outcome of a job that `cancel` has stopped.
+    pub fn cancelled(cancel: &Cancel, started: bool) -> Outcome {
+        Outcome::Cancelled { started, why: cancel.reason() }
+    }
+
     /// The class of this outcome.
     pub fn class(&self) -> Class {
         match self {
@@ -216,8 +224,18 @@ impl fmt::Display for Outcome {
             Outcome::TimedOut { phase, limit, missing } => {
                 write!(f, "timeout {phase}: {missing} within {} s", limit.as_secs_f64())
             }
-            Outcome::Cancelled { started: true } => f.write_str("cancelled: stopped while running"),
-            Outcome::Cancelled { started: false } => f.write_str("cancelled: never started"),
+            Outcome::Cancelled { started, why } => {
+                f.write_str(if *started { "cancelled: stopped while running" } else { "cancelled: never started" })?;
+                match why {
+                    Some(Reason::TooLong(limit)) => write!(f, ", since the run has taken {} s", limit.as_secs_f64()),
+                    Some(Reason::TooManyFailed(1)) => f.write_str(", since a host has failed"),
+                    Some(Reason::TooManyFailed(count)) => write!(f, ", since {count} hosts have failed"),
+                    // Whoever did it knows.
+                    Some(Reason::Signal(_) | Reason::OutputClosed | Reason::OutputFailed | Reason::Program) | None => {
+                        Ok(())
+                    }
+                }
+            }
             Outcome::Unstopped(outcome) => outcome.fmt(f),
             Outcome::Failed(error) => write!(f, "{}: {error}", error.class().word()),
         }

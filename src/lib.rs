@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! argv, PSSH_* ── cli ─► Settings ────────────────┐
+//! COMMAND, --host-args ── command, host_args ─┐   │
 //! -h -H, stdin ── hosts ─► HostSpec ─ jobs ─► Job ┴─► queue (names looked up, list order) ─► pool (rayon)
 //!                                                       │ on one thread, per job:
 //!                                                       │   ssh/session  (socket or tunnel → handshake → host key → auth)
@@ -13,10 +14,14 @@
 
 pub mod cancel;
 pub mod cli;
+pub mod client;
+pub mod command;
 pub mod duration;
+pub mod engine;
 pub mod error;
 pub mod event;
 pub mod exit;
+pub mod host_args;
 pub mod hosts;
 pub mod input;
 pub mod jobs;
@@ -31,5 +36,8 @@ pub mod run;
 pub mod secret;
 pub mod settings;
 pub mod signals;
+pub mod spill;
 pub mod ssh;
+pub mod template;
 pub mod terminal;
+pub mod tolerance;

@@ -15,6 +15,7 @@ use crate::event::{Event, EventKind, Outcome};
 use crate::jobs::Job;
 use crate::queue::{Channels, Queue, Report, Task};
 use crate::retry::Policy;
+use crate::tolerance::Failures;
 
 /// Bytes of stack of a worker. 16 KiB are really touched; the rest is only address space.
 const STACK: usize = 512 * 1024;
@@ -39,6 +40,10 @@ pub struct Plan {
     pub lookup_limit: Duration,
     /// How failed attempts are repeated.
     pub retry: Policy,
+    /// How long the run may take; `None` is as long as it likes.
+    pub total_limit: Option<Duration>,
+    /// With how many failed hosts the run is stopped; `None` is never.
+    pub stop_after: Option<usize>,
 }
 
 /// Starts all `jobs` in the order of the list, and returns where their events arrive. The channel is closed when every job
@@ -65,7 +70,9 @@ where
         .thread_name(|_| WORKER_NAME.to_owned())
         .build()
         .map_err(io::Error::other)?;
+    let failures = Arc::new(Failures::new(plan.stop_after, cancel));
     let (worker_jobs, worker_events, worker_cancel) = (Arc::clone(&jobs), events.clone(), cancel.clone());
+    let worker_failures = Arc::clone(&failures);
     // Every worker keeps `events` open until it ends, the closure until the last one has.
     pool.spawn_broadcast(move |_| {
         for task in &taken {
@@ -73,20 +80,20 @@ where
             let told = if worker_cancel.is_triggered() {
                 Report::Unwanted(task)
             } else {
-                attempt(&worker_jobs, task, &worker_events, &work)
+                attempt(&worker_jobs, task, &worker_events, &worker_failures, &work)
             };
             let _ = report.send(told);
         }
     });
     let cancel = cancel.clone();
     thread::Builder::new().name("pssh-queue".to_owned()).stack_size(STACK).spawn(move || {
-        let channels = Channels { tasks: &tasks, reports: &reports, events: &events };
-        Queue::new(jobs, plan.lookup_limit, plan.retry).run(&channels, &cancel);
+        let channels = Channels { failures: &failures, tasks: &tasks, reports: &reports, events: &events };
+        Queue::new(jobs, plan).run(&channels, &cancel);
     })?;
     Ok(received)
 }
 
-fn attempt<W>(jobs: &[Job], task: Task, events: &Sender<Event>, work: &W) -> Report
+fn attempt<W>(jobs: &[Job], task: Task, events: &Sender<Event>, failures: &Failures, work: &W) -> Report
 where
     W: Fn(&Job, &Task, &Sender<Event>) -> Attempt,
 {
@@ -101,6 +108,7 @@ where
         Ok(Attempt::Ended(outcome)) => outcome,
         Err(panic) => panicked(panic.as_ref()),
     };
+    failures.note(&outcome);
     send(EventKind::Finished { outcome, attempts: task.attempt });
     Report::Ended
 }
@@ -132,13 +140,12 @@ mod tests {
 
     fn jobs(count: usize) -> Arc<[Job]> {
         let list = (0..count).map(|n| format!("10.0.{}.{}", n / 250, n % 250)).collect::<Vec<_>>().join(" ");
-        let command: Arc<[u8]> = Arc::from(&b"true"[..]);
-        crate::jobs::make(gather(&[], &[list]).expect("hosts"), &command).into()
+        crate::jobs::make(gather(&[], &[list]).expect("hosts")).into()
     }
 
     fn plan(size: usize, attempts: u32) -> Plan {
         let retry = Policy { attempts, delay: Duration::from_millis(50) };
-        Plan { size, lookup_limit: Duration::from_secs(30), retry }
+        Plan { size, lookup_limit: Duration::from_secs(30), retry, total_limit: None, stop_after: None }
     }
 
     /// Runs `count` jobs and gives the class of each; fails if one ends twice or never.
@@ -209,9 +216,8 @@ mod tests {
     #[test]
     fn names_that_do_not_resolve_hold_nobody_up() {
         let hosts = gather(&[], &["no-such-host.invalid 127.0.0.1".to_owned()]).expect("hosts");
-        let command: Arc<[u8]> = Arc::from(&b"true"[..]);
         let cancel = Cancel::new().expect("pipe");
-        let jobs: Arc<[Job]> = crate::jobs::make(hosts, &command).into();
+        let jobs: Arc<[Job]> = crate::jobs::make(hosts).into();
         let work = |_: &Job, _: &Task, _: &Sender<Event>| Attempt::Ended(Outcome::Exited(0));
         let events = start(jobs, plan(1, 1), &cancel, work).expect("threads");
         let ended: HashMap<usize, Class> = events

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender};
 
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, Reason};
 use crate::error::HostError;
 use crate::event::{Event, EventKind, Outcome};
 use crate::jobs::Job;
+use crate::pool::Plan;
 use crate::resolve::{Answer, Resolver};
 use crate::retry::Policy;
+use crate::tolerance::Failures;
 
 /// A job that can start: its number and where to connect.
 #[derive(Debug)]
@@ -57,6 +59,8 @@ const ORDER_PATIENCE: Duration = Duration::from_millis(200);
 
 /// What the queue and the workers tell each other.
 pub struct Channels<'a> {
+    /// How many hosts have failed.
+    pub failures: &'a Failures,
     /// Tasks, to the workers.
     pub tasks: &'a Sender<Task>,
     /// What became of them.
@@ -78,13 +82,14 @@ pub struct Queue {
     /// How many tasks the workers have.
     handed_out: usize,
     resolver: Resolver,
-    lookup_limit: Duration,
-    retry: Policy,
+    plan: Plan,
+    /// When the whole run is to end.
+    deadline: Option<Instant>,
 }
 
 impl Queue {
-    /// A queue of all `jobs`. A lookup may take `lookup_limit`; failed attempts are repeated by `retry`.
-    pub fn new(jobs: Arc<[Job]>, lookup_limit: Duration, retry: Policy) -> Queue {
+    /// A queue of all `jobs`, handed out by `plan`, whose time begins now.
+    pub fn new(jobs: Arc<[Job]>, plan: Plan) -> Queue {
         Queue {
             jobs,
             next: 0,
@@ -93,8 +98,8 @@ impl Queue {
             paused: BTreeMap::new(),
             handed_out: 0,
             resolver: Resolver::default(),
-            lookup_limit,
-            retry,
+            plan,
+            deadline: plan.total_limit.and_then(|limit| Instant::now().checked_add(limit)),
         }
     }
 
@@ -105,11 +110,17 @@ impl Queue {
         let never = crossbeam_channel::never();
         loop {
             let now = Instant::now();
+            if let (Some(limit), Some(deadline)) = (self.plan.total_limit, self.deadline)
+                && now >= deadline
+            {
+                cancel.trigger(Reason::TooLong(limit));
+            }
             let cancelled = cancel.is_triggered();
             if cancelled {
-                self.cancel_waiting(channels.events);
+                self.deadline = None;
+                self.cancel_waiting(channels, cancel);
             }
-            self.give_up_late_lookups(channels.events);
+            self.give_up_late_lookups(channels);
             self.end_pauses(now);
             self.admit();
             if self.is_done() {
@@ -135,11 +146,11 @@ impl Queue {
                 }
                 Some(operation) if operation.index() == answered => {
                     if let Ok(answer) = operation.recv(&answers) {
-                        self.take_answer(answer, channels.events);
+                        self.take_answer(answer, channels);
                     }
                 }
                 Some(operation) if operation.index() == reported => match operation.recv(channels.reports) {
-                    Ok(report) => self.take_report(report, channels.events),
+                    Ok(report) => self.take_report(report, channels),
                     // All workers are gone, so nothing can be run any more. The multiplexer accounts for what is open.
                     Err(_) => return,
                 },
@@ -201,47 +212,48 @@ impl Queue {
         self.asked.range(..job).map(|(_, (asked, _))| *asked + ORDER_PATIENCE).max()
     }
 
-    /// When there is something to do even if nothing happens: a job's turn comes, a pause ends, or a lookup takes too long.
+    /// When there is something to do even if nothing happens: a job's turn comes, a pause ends, a lookup or the run takes too
+    /// long.
     fn next_due(&self, now: Instant) -> Option<Instant> {
         let turn = self.ready.keys().next().and_then(|first| self.turn_of(*first)).filter(|turn| *turn > now);
         let late = self.asked.values().map(|(asked, _)| asked).min();
-        let late = late.and_then(|asked| asked.checked_add(self.lookup_limit));
+        let late = late.and_then(|asked| asked.checked_add(self.plan.lookup_limit));
         let paused = self.paused.keys().next().map(|(due, _)| *due);
-        turn.into_iter().chain(late).chain(paused).min()
+        turn.into_iter().chain(late).chain(paused).chain(self.deadline).min()
     }
 
-    fn take_answer(&mut self, answer: Answer, events: &Sender<Event>) {
+    fn take_answer(&mut self, answer: Answer, channels: &Channels<'_>) {
         // An answer after its time belongs to a lookup that was given up.
         let Some((_, attempt)) = self.asked.remove(&answer.job) else { return };
         match answer.addresses {
             Ok(addresses) => {
                 self.ready.insert(answer.job, Task { job: answer.job, attempt, route: Route::Direct(addresses) });
             }
-            Err(reason) => self.unresolved(answer.job, attempt, reason, events),
+            Err(reason) => self.unresolved(answer.job, attempt, reason, channels),
         }
     }
 
-    fn give_up_late_lookups(&mut self, events: &Sender<Event>) {
-        let limit = self.lookup_limit;
+    fn give_up_late_lookups(&mut self, channels: &Channels<'_>) {
+        let limit = self.plan.lookup_limit;
         let late = self.asked.iter().filter(|(_, (asked, _))| asked.elapsed() >= limit);
         for (job, attempt) in late.map(|(job, (_, attempt))| (*job, *attempt)).collect::<Vec<_>>() {
             self.asked.remove(&job);
             let reason = format!("no answer from the resolver within {} s", limit.as_secs_f64());
-            self.unresolved(job, attempt, reason, events);
+            self.unresolved(job, attempt, reason, channels);
         }
     }
 
-    fn unresolved(&mut self, job: usize, attempt: u32, reason: String, events: &Sender<Event>) {
+    fn unresolved(&mut self, job: usize, attempt: u32, reason: String, channels: &Channels<'_>) {
         let name = self.jobs[job].address.clone();
         let task = Task { job, attempt, route: Route::Unresolved };
-        self.failed(task, HostError::Dns { name, reason }.into(), events);
+        self.failed(task, HostError::Dns { name, reason }.into(), channels);
     }
 
-    fn take_report(&mut self, report: Report, events: &Sender<Event>) {
+    fn take_report(&mut self, report: Report, channels: &Channels<'_>) {
         self.handed_out -= 1;
         match report {
             Report::Ended => {}
-            Report::Failed(task, outcome) => self.failed(task, outcome, events),
+            Report::Failed(task, outcome) => self.failed(task, outcome, channels),
             Report::Unwanted(task) => {
                 self.ready.insert(task.job, task);
             }
@@ -249,25 +261,25 @@ impl Queue {
     }
 
     /// An attempt failed before the command was sent: the job pauses, or that is how it ends.
-    fn failed(&mut self, task: Task, outcome: Outcome, events: &Sender<Event>) {
-        let attempts = self.jobs[task.job].attempts.unwrap_or(self.retry.attempts);
-        match (Policy { attempts, ..self.retry }).pause(&outcome, task.attempt) {
+    fn failed(&mut self, task: Task, outcome: Outcome, channels: &Channels<'_>) {
+        let attempts = self.jobs[task.job].attempts.unwrap_or(self.plan.retry.attempts);
+        match (Policy { attempts, ..self.plan.retry }).pause(&outcome, task.attempt) {
             Some(pause) => {
                 let (job, seconds) = (task.job, pause.as_secs_f64());
                 let text = format!("attempt {} failed: {outcome}; the next one in {seconds:.1} s", task.attempt);
-                let _ = events.send(Event::now(job, EventKind::Note(text)));
+                let _ = channels.events.send(Event::now(job, EventKind::Note(text)));
                 let task = Task { attempt: task.attempt + 1, ..task };
                 self.paused.insert((Instant::now() + pause, job), (task, outcome));
             }
-            None => finish(events, task.job, outcome, task.attempt),
+            None => channels.finish(task.job, outcome, task.attempt),
         }
     }
 
     /// Ends every job that no worker has.
-    fn cancel_waiting(&mut self, events: &Sender<Event>) {
+    fn cancel_waiting(&mut self, channels: &Channels<'_>, cancel: &Cancel) {
         // How the last attempt went says more than that there is no other.
         for (task, outcome) in std::mem::take(&mut self.paused).into_values() {
-            finish(events, task.job, outcome, task.attempt - 1);
+            channels.finish(task.job, outcome, task.attempt - 1);
         }
         let asked = std::mem::take(&mut self.asked).into_iter().map(|(job, (_, attempt))| (job, attempt));
         let ready = std::mem::take(&mut self.ready).into_iter().map(|(job, task)| (job, task.attempt));
@@ -276,11 +288,14 @@ impl Queue {
         self.next = self.jobs.len();
         waiting.sort_unstable();
         for (job, attempt) in waiting {
-            finish(events, job, Outcome::Cancelled { started: attempt > 1 }, attempt - 1);
+            channels.finish(job, Outcome::cancelled(cancel, attempt > 1), attempt - 1);
         }
     }
 }
 
-fn finish(events: &Sender<Event>, job: usize, outcome: Outcome, attempts: u32) {
-    let _ = events.send(Event::now(job, EventKind::Finished { outcome, attempts }));
+impl Channels<'_> {
+    fn finish(&self, job: usize, outcome: Outcome, attempts: u32) {
+        self.failures.note(&outcome);
+        let _ = self.events.send(Event::now(job, EventKind::Finished { outcome, attempts }));
+    }
 }

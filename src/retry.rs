@@ -127,7 +127,9 @@ mod tests {
         let refused = HostError::Auth { user: "u".into(), tried: vec![], offered: vec![], detail: None };
         let lost = HostError::Lost { detail: String::new() };
         let late = Outcome::TimedOut { phase: Phase::Command, limit: Duration::ZERO, missing: "" };
-        for outcome in [refused.into(), lost.into(), late, Outcome::Exited(1), Outcome::Cancelled { started: true }] {
+        for outcome in
+            [refused.into(), lost.into(), late, Outcome::Exited(1), Outcome::Cancelled { started: true, why: None }]
+        {
             assert_eq!(policy.pause(&outcome, 1), None, "{outcome}");
         }
     }

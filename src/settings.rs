@@ -5,6 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::Parser;
+
 use crate::cli::{self, Opts, Via};
 use crate::duration;
 use crate::hosts;
@@ -12,6 +14,7 @@ use crate::proxy::{Hop, Proxy};
 use crate::retry::Policy;
 use crate::secret::Source;
 use crate::ssh::config;
+use crate::tolerance::Tolerance;
 
 /// What to do with a host key that known_hosts does not have. A revoked key is refused in every case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -98,6 +101,10 @@ pub struct Settings {
     pub command_timeout: Option<Duration>,
     /// How long the command's output may be silent; `None` is as long as it likes.
     pub silence_timeout: Option<Duration>,
+    /// How long the whole run may take; `None` is as long as it likes.
+    pub total_timeout: Option<Duration>,
+    /// With how many failed hosts the run is stopped; `None` is never.
+    pub stop_on_errors: Option<Tolerance>,
     /// What to do with unknown host keys, if the user said so.
     pub host_key_check: Option<HostKeyCheck>,
     /// The known_hosts files that the user named, instead of the configured ones; new keys go into the first.
@@ -177,6 +184,29 @@ impl Environment<'_> {
 }
 
 impl Settings {
+    /// The settings of a program that uses the library: the defaults, for the user whom the process belongs to. The
+    /// environment counts for the agent alone (`SSH_AUTH_SOCK`), not for what is ours (`PSSH_*`). Change what you like.
+    ///
+    /// # Errors
+    /// The password database does not know the user.
+    ///
+    /// ```
+    /// use pssh::settings::Settings;
+    ///
+    /// let mut settings = Settings::for_library()?;
+    /// assert_eq!(settings.pool_size, 10);
+    /// settings.pool_size = 64;
+    /// settings.user = Some("deploy".to_owned());
+    /// # Ok::<(), String>(())
+    /// ```
+    pub fn for_library() -> Result<Settings, String> {
+        let process = Environment::of_process();
+        let agent = |name: &str| if name == "SSH_AUTH_SOCK" { (process.variable)(name) } else { None };
+        let environment = Environment { variable: &agent, login: process.login.clone(), home: process.home.clone() };
+        let opts = Opts::try_parse_from(["pssh"]).map_err(|error| error.to_string())?;
+        Settings::resolve(&opts, &environment)
+    }
+
     /// Makes the settings of the command line, then the `PSSH_*` environment, then the defaults.
     ///
     /// # Errors
@@ -225,6 +255,8 @@ impl Settings {
             attempts_given: opts.num_retries.is_some(),
             command_timeout: timeout.filter(|timeout| !timeout.is_zero()),
             silence_timeout: opts.channel_timeout.filter(|timeout| !timeout.is_zero()),
+            total_timeout: opts.total_timeout.filter(|timeout| !timeout.is_zero()),
+            stop_on_errors: opts.stop_on_errors,
             host_key_check: opts.host_key_check,
             known_hosts: opts.known_hosts.iter().map(|path| expand(path, home)).collect(),
             identities: opts.identity.iter().map(|path| expand(path, home)).collect(),
@@ -237,6 +269,15 @@ impl Settings {
             send_input: opts.send_input,
             verbose: opts.verbose > 0,
         })
+    }
+
+    /// Forgets all that there is to log in with, for runs that connect to nothing: nobody is asked for a password or passphrase.
+    pub fn forget_credentials(&mut self) {
+        self.password = None;
+        self.identities.clear();
+        self.proxy_identity = None;
+        self.default_identities = None;
+        self.agent = AgentChoice::Nobody;
     }
 
     /// Bytes that each host may send ahead of what we have read: its channel's receive window.

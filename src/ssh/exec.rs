@@ -242,7 +242,7 @@ impl Running<'_> {
                 let _ = self.channel.close();
                 self.session.disconnect();
                 self.flush();
-                return outcome.unwrap_or(Outcome::Cancelled { started: true });
+                return outcome.unwrap_or_else(|| Outcome::cancelled(self.cancel, true));
             }
             (Some(stopping), outcome) => {
                 let ended = matches!(outcome, Some(Outcome::Exited(_) | Outcome::Signaled { .. }));
@@ -406,7 +406,7 @@ impl Running<'_> {
             return;
         }
         let outcome = if self.cancel.is_triggered() {
-            Outcome::Cancelled { started: true }
+            Outcome::cancelled(self.cancel, true)
         } else if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             let limit = self.command.timeout.unwrap_or_default();
             Outcome::TimedOut { phase: Phase::Command, limit, missing: "not finished" }

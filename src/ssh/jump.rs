@@ -207,7 +207,7 @@ impl JumpHost {
             }
             Ok(operation) => {
                 let _ = operation.recv(watch.cancel().channel());
-                Err(Outcome::Cancelled { started: true })
+                Err(Outcome::cancelled(watch.cancel(), true))
             }
             Err(_) => {
                 // With a connection it is the host that does not answer, without one it is this.

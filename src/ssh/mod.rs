@@ -47,8 +47,9 @@ use self::wait::Watch;
 use crate::cancel::Cancel;
 use crate::error::{HostError, reason};
 use crate::event::{Event, EventKind, Outcome};
-use crate::input::Input;
-use crate::jobs::Job;
+use crate::host_args::HostArgsError;
+use crate::input::Inputs;
+use crate::jobs::{Commands, Job};
 use crate::pool::Attempt;
 use crate::proxy::Proxy;
 use crate::queue::{Route, Task};
@@ -74,12 +75,12 @@ pub enum Unprepared {
     /// A private key that the user named cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The command cannot be sent to a host.
+    #[error(transparent)]
+    Command(#[from] HostArgsError),
     /// The system is out of something.
     #[error("cannot make a pipe: {}", reason(.0))]
     System(#[from] std::io::Error),
-    /// Our standard input cannot be sent.
-    #[error("--send-input: standard input: {}", reason(.0))]
-    Input(std::io::Error),
 }
 
 /// Runs jobs, and holds what they share.
@@ -89,8 +90,8 @@ pub struct Runner {
     /// The host of each job, by its number.
     hosts: Vec<Host>,
     proxies: Proxies,
-    /// What the commands read, if there is any.
-    input: Option<Input>,
+    /// What the commands read.
+    inputs: Inputs,
 }
 
 /// What a session's connection goes through, and lives no longer than: dropped after the session.
@@ -113,21 +114,31 @@ impl Path {
 
 impl Runner {
     /// Gets the password, reads ssh_config, known_hosts and the keys, and completes every job's host: whatever can be wrong
-    /// is found, and whatever a user has to be asked for all hosts is asked, before the first connection.
+    /// is found, and whatever a user has to be asked for all hosts is asked, before the first connection. Gives each job its
+    /// command.
     ///
     /// # Errors
-    /// There is no password where one is wanted, ssh_config is wrong, or a private key that the user named cannot be used.
-    pub fn new(settings: Settings, jobs: &mut [Job], cancel: &Cancel) -> Result<Runner, Unprepared> {
+    /// There is no password where one is wanted, ssh_config is wrong, a private key that the user named cannot be used, or a
+    /// command cannot be sent.
+    pub fn new(
+        settings: Settings,
+        jobs: &mut [Job],
+        commands: &Commands,
+        inputs: Inputs,
+        cancel: &Cancel,
+    ) -> Result<Runner, Unprepared> {
         let settings = Arc::new(settings);
         let terminal = Arc::new(Terminal::new()?);
         let password = settings.password.as_ref().map(|source| source.read(&terminal, cancel)).transpose()?;
         let directory = Directory::new(Arc::clone(&settings), password.map(Arc::new), terminal, cancel)?;
         let mut hosts = Vec::with_capacity(jobs.len());
         let count = jobs.len();
-        for job in jobs {
+        for job in &mut *jobs {
             let node = Node { number: job.number, count, name: &job.spec.name };
             let host = directory.host(&job.spec, node)?;
             job.address.clone_from(&host.name);
+            job.user.clone_from(&host.user);
+            job.port = host.port;
             job.proxy.clone_from(&host.proxy);
             job.attempts = host.attempts;
             if let Some(Proxy::Jump(hops)) = &host.proxy {
@@ -135,6 +146,7 @@ impl Runner {
             }
             hosts.push(host);
         }
+        commands.hand_out(jobs)?;
         let directory = Arc::new(directory);
         let proxies = Proxies::new(Plan {
             directory: Arc::clone(&directory),
@@ -142,8 +154,7 @@ impl Runner {
             window: settings.window(),
             cancel: cancel.clone(),
         });
-        let input = settings.send_input.then(Input::stdin).transpose().map_err(Unprepared::Input)?;
-        Ok(Runner { settings, directory, hosts, proxies, input })
+        Ok(Runner { settings, directory, hosts, proxies, inputs })
     }
 
     /// Every effective setting of a job's host in the keywords of `ssh -G`, each with its origin.
@@ -197,7 +208,7 @@ impl Runner {
             keepalive: host.keepalive,
             window: self.settings.window(),
         };
-        let feed = Feed::new(self.input.as_ref().map(Input::reader));
+        let feed = Feed::new(self.inputs.reader(job.number));
         let outcome = exec::run(&mut session, &command, feed, events, &mut watch, &mut note);
         drop(session);
         Attempt::Ended(path.explain(outcome))

@@ -131,7 +131,7 @@ impl<'a> Watch<'a> {
     /// Fails with the outcome of the job if it must end now.
     pub fn check(&self) -> Result<(), Outcome> {
         if self.cancel.is_triggered() {
-            return Err(Outcome::Cancelled { started: true });
+            return Err(Outcome::cancelled(self.cancel, true));
         }
         if Instant::now() >= self.deadline {
             return Err(Outcome::TimedOut { phase: self.phase, limit: self.limit, missing: self.missing });

@@ -20,17 +20,25 @@ mod auth;
 mod certificates;
 /// The command line, the lists of hosts, and what is refused before anything connects.
 mod cli;
+/// The library's client.
+mod client;
+/// How the command is run, and dry runs.
+mod commands;
 /// What the resolver of ssh_config(5) makes of it, compared with `ssh -G`.
 #[expect(clippy::unwrap_used, reason = "what fails there is this machine, and the panic says where")]
 mod config_oracle;
 /// Another server than OpenSSH's.
 mod dropbear;
+/// Per-host arguments.
+mod host_args;
 /// Which host keys are accepted, through the binary.
 mod host_keys;
 /// Standard input for all hosts.
 mod input;
 /// The verdicts on host keys, compared with ssh's own.
 mod known_hosts;
+/// Runs that are stopped: after a time, or once hosts have failed.
+mod limits;
 /// Every way in which a host can end.
 mod outcomes;
 /// Passwords, what servers ask, and several factors.
