@@ -16,9 +16,10 @@ use super::config::{
     StrictHostKeyChecking,
 };
 use super::exec::Keepalive;
-use super::host::{Algorithms, Host};
+use super::host::{Algorithms, Host, Node};
 use super::identities::{Identities, Keyring, Sources};
 use super::known_hosts::KnownHosts;
+use super::requests::{Requests, Wishes};
 use super::session::Credentials;
 use super::tunnel::lock;
 use super::{DEFAULT_PORT, Unprepared};
@@ -47,6 +48,7 @@ const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(2);
 /// Completes hosts. Files are read once for all hosts that share them.
 pub struct Directory {
     pub(super) settings: Arc<Settings>,
+    wishes: Wishes,
     config: Config,
     options: Vec<CommandLineOption>,
     password: Option<Arc<Secret>>,
@@ -58,6 +60,13 @@ pub struct Directory {
     passwords: Mutex<HashMap<PathBuf, Arc<Secret>>>,
     hops: Mutex<HashMap<Hop, Arc<Host>>>,
     chains: Mutex<HashMap<Arc<[Hop]>, Chain>>,
+}
+
+/// A host's place in the list, and how many there are.
+#[derive(Clone, Copy)]
+struct Place {
+    number: usize,
+    count: usize,
 }
 
 /// A chain of jump hosts with those before it through which ssh_config reaches its first one.
@@ -100,9 +109,17 @@ impl Directory {
         cancel: &Cancel,
     ) -> Result<Directory, Unprepared> {
         let config = Config::load(&config_sources(&settings))?;
-        let named: Vec<_> = settings.ssh_options.iter().map(|text| (text.clone(), format!("-O {text}"))).collect();
+        let own = [
+            (settings.forward_agent, "ForwardAgent=yes", "--forward-agent"),
+            (settings.pty, "RequestTTY=force", "--pty"),
+        ];
+        let own = own.into_iter().filter(|(given, ..)| *given);
+        let own = own.map(|(_, option, name)| (option.to_owned(), name.to_owned()));
+        let named = settings.ssh_options.iter().map(|text| (text.clone(), format!("-O {text}")));
+        let named: Vec<_> = own.chain(named).collect();
         let options = config.options(&named)?;
         Ok(Directory {
+            wishes: Wishes::of_process(&settings),
             settings,
             config,
             options,
@@ -123,10 +140,11 @@ impl Directory {
     /// # Errors
     /// ssh_config is wrong about one, or a file that the user named for it cannot be used.
     pub fn hosts<'a>(&self, specs: impl ExactSizeIterator<Item = &'a HostSpec>) -> Result<Vec<Host>, Unprepared> {
-        let (mut hosts, mut open) = (Vec::with_capacity(specs.len()), Vec::new());
+        let count = specs.len();
+        let (mut hosts, mut open) = (Vec::with_capacity(count), Vec::new());
         for (number, spec) in specs.enumerate() {
             match self.with_query(spec, |query| self.config.look_up(query))? {
-                Answer::Known(resolved) => hosts.push(self.target(spec, &resolved)?),
+                Answer::Known(resolved) => hosts.push(self.target(spec, Place { number, count }, &resolved)?),
                 Answer::Open(question) => open.push((number, spec, question)),
             }
         }
@@ -138,7 +156,7 @@ impl Directory {
             // Those that were cancelled are missing.
             let resolved = resolved.unwrap_or_else(|| Err(Unprepared::Setting("cancelled".to_owned())))?;
             hosts.extend(known.by_ref().take(number - hosts.len()));
-            hosts.push(self.target(spec, &resolved)?);
+            hosts.push(self.target(spec, Place { number: *number, count }, &resolved)?);
         }
         hosts.extend(known);
         Ok(hosts)
@@ -174,12 +192,14 @@ impl Directory {
         answers.into_iter().map(|answer| answer.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
     }
 
-    fn target(&self, spec: &HostSpec, resolved: &Resolved) -> Result<Host, Unprepared> {
+    fn target(&self, spec: &HostSpec, place: Place, resolved: &Resolved) -> Result<Host, Unprepared> {
         let proxy = match self.proxy(spec, resolved) {
             Some(Proxy::Jump(hops)) => Some(Proxy::Jump(self.whole_chain(&hops)?.hops)),
             other => other,
         };
-        self.complete(resolved, proxy, &spec.options, false)
+        let node = Node { number: place.number, count: place.count, name: &spec.name };
+        let requests = self.wishes.requests(resolved, self.agent_of(resolved, &spec.options), node);
+        Ok(Host { requests, ..self.complete(resolved, proxy, &spec.options, false)? })
     }
 
     /// How a host of the list is reached, but for what stands before its jump hosts.
@@ -355,6 +375,7 @@ impl Directory {
                 compression: set.compression.value == config::Compression::Yes,
             },
             proxy,
+            requests: Requests::default(),
         })
     }
 
@@ -404,6 +425,22 @@ impl Directory {
         Ok(Some(password))
     }
 
+    /// The agent that is asked for keys.
+    fn agent_of(&self, resolved: &Resolved, options: &HostOptions) -> Option<PathBuf> {
+        let choice = match said(&options.agent) {
+            None => self.settings.agent.clone(),
+            Some(AgentUse::Socket(socket)) => AgentChoice::Named(self.expand(socket)),
+            Some(AgentUse::Nobody) => AgentChoice::Nobody,
+            Some(AgentUse::Usual) => AgentChoice::Usual(self.settings.usual_agent.clone()),
+        };
+        match (choice, &resolved.agent) {
+            (AgentChoice::Named(socket), _) => Some(socket),
+            (AgentChoice::Nobody, _) | (_, config::Agent::None) => None,
+            (AgentChoice::Usual(socket), config::Agent::Environment) => socket,
+            (AgentChoice::Usual(_), config::Agent::Socket(socket)) => Some(socket.clone()),
+        }
+    }
+
     fn identities_of(
         &self,
         resolved: &Resolved,
@@ -416,18 +453,7 @@ impl Directory {
         }
         let files = &resolved.identity_files;
         let is_default = files.iter().all(|file| file.origin == config::Origin::Default);
-        let choice = match said(&options.agent) {
-            None => settings.agent.clone(),
-            Some(AgentUse::Socket(socket)) => AgentChoice::Named(self.expand(socket)),
-            Some(AgentUse::Nobody) => AgentChoice::Nobody,
-            Some(AgentUse::Usual) => AgentChoice::Usual(settings.usual_agent.clone()),
-        };
-        let agent = match (choice, &resolved.agent) {
-            (AgentChoice::Named(socket), _) => Some(socket),
-            (AgentChoice::Nobody, _) | (_, config::Agent::None) => None,
-            (AgentChoice::Usual(socket), config::Agent::Environment) => socket,
-            (AgentChoice::Usual(_), config::Agent::Socket(socket)) => Some(socket.clone()),
-        };
+        let agent = self.agent_of(resolved, options);
         let named: Vec<PathBuf> = match said(&options.identities) {
             Some(files) => files.iter().map(|path| self.expand(path)).collect(),
             None => settings.identities.clone(),

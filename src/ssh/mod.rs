@@ -1,6 +1,7 @@
 //! SSH for one job: from a host to an authenticated session to the outcome of a command.
 
 mod agent;
+mod agent_forward;
 mod auth;
 pub mod config;
 mod directory;
@@ -19,7 +20,10 @@ mod keys;
 pub mod known_hosts;
 mod proxy_command;
 mod pump;
+mod relay;
+mod requests;
 mod session;
+mod stop;
 mod tcp;
 mod tunnel;
 mod wait;
@@ -198,13 +202,15 @@ impl Runner {
         let command = Command {
             job: job.number,
             bytes: &job.command,
+            requests: &host.requests,
+            login: &host.user,
             timeout: host.command_timeout,
             silence: host.silence_timeout,
             keepalive: host.keepalive,
             window: self.settings.window(),
         };
         let feed = Feed::new(self.inputs.reader(job.number));
-        let outcome = exec::run(&mut session, &command, feed, events, &mut watch);
+        let outcome = exec::run(&mut session, &command, feed, events, &mut watch, &mut note);
         drop(session);
         Attempt::Ended(path.explain(outcome))
     }

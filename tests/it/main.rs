@@ -12,6 +12,8 @@ mod pty;
 /// Running sshd: keys, addresses, users, what it left behind.
 mod sshd;
 
+/// The agent as the hosts see it.
+mod agent_forwarding;
 /// Keys and agents.
 mod auth;
 /// Certificates and encrypted keys.
@@ -25,6 +27,8 @@ mod commands;
 /// What the resolver of ssh_config(5) makes of it, compared with `ssh -G`.
 #[expect(clippy::unwrap_used, reason = "what fails there is this machine, and the panic says where")]
 mod config_oracle;
+/// Another server than OpenSSH's.
+mod dropbear;
 /// Per-host arguments.
 mod host_args;
 /// What is said about single hosts: in --host-config, and in the lines of hosts files.
@@ -43,6 +47,8 @@ mod outcomes;
 mod passwords;
 /// Jump hosts and proxy commands.
 mod proxies;
+/// Variables and terminals for commands.
+mod requests;
 /// Hosts that are tried again.
 mod retries;
 /// What a run prints, and how it ends.
@@ -53,3 +59,5 @@ mod scale;
 mod signals;
 /// What ssh_config(5) says about hosts.
 mod ssh_config;
+/// Remote commands that are stopped, whoever runs them.
+mod stopping;
