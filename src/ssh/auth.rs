@@ -6,8 +6,9 @@
 
 use super::ffi::{self, PasswordAnswer, PublicKeyAnswer};
 use super::host::Host;
+use super::host_key::Trust;
 use super::keyboard::{Conversation, Silence};
-use super::session::{Credentials, Driver, Stop, Trust, dropped};
+use super::session::{Credentials, Driver, Stop, dropped};
 use super::wait::Watch;
 use crate::error::HostError;
 use crate::event::{Outcome, Phase};

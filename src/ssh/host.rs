@@ -16,7 +16,7 @@ use super::identities::{Identities, Keyring, Sources};
 use super::known_hosts::KnownHosts;
 use super::session::Credentials;
 use super::tunnel::lock;
-use super::{DEFAULT_PORT, Unprepared};
+use super::{DEFAULT_PORT, Unprepared, host_certificate, revoked_keys};
 use crate::cancel::Cancel;
 use crate::hosts::{HostSpec, write_entry};
 use crate::proxy::{Hop, Proxy};
@@ -73,6 +73,8 @@ pub struct Host {
 pub struct Algorithms {
     /// HostKeyAlgorithms.
     pub host_key: Option<config::Algorithms<config::KeyTypes>>,
+    /// CASignatureAlgorithms, by name.
+    pub authorities: Vec<&'static str>,
     /// KexAlgorithms.
     pub key_exchange: Option<config::Algorithms<config::KeyExchanges>>,
     /// Ciphers.
@@ -111,6 +113,7 @@ pub struct Directory {
     known_hosts: Mutex<HashMap<KnownHostsFiles, Arc<KnownHosts>>>,
     identities: Mutex<HashMap<IdentitySources, Arc<Identities>>>,
     keyring: Keyring,
+    revoked: revoked_keys::Files,
     hops: Mutex<HashMap<Hop, Arc<Host>>>,
 }
 
@@ -154,6 +157,7 @@ impl Directory {
             known_hosts: Mutex::default(),
             identities: Mutex::default(),
             keyring: Keyring::default(),
+            revoked: revoked_keys::Files::default(),
             hops: Mutex::default(),
         })
     }
@@ -301,14 +305,13 @@ impl Directory {
 
     fn complete(&self, resolved: &Resolved, proxy: Option<Proxy>, is_hop: bool) -> Result<Host, Unprepared> {
         let set = &resolved.settings;
-        // Not to look into it would be to accept what it refuses.
-        if let config::Setting { value: Some(file), origin } = &set.revoked_host_keys
-            && !file.eq_ignore_ascii_case("none")
-        {
-            let problem =
-                format!("{origin}: RevokedHostKeys {file} is not supported; mark the keys @revoked in known_hosts");
-            return Err(Unprepared::Setting(problem));
-        }
+        let revoked_host_keys = match &set.revoked_host_keys {
+            config::Setting { value: Some(file), origin } => {
+                let refused = |error| Unprepared::Setting(format!("{origin}: RevokedHostKeys {file}: {error}"));
+                Some(self.revoked.load(&PathBuf::from(file)).map_err(refused)?)
+            }
+            config::Setting { value: None, .. } => None,
+        };
         let key_name = match &set.host_key_alias.value {
             Some(alias) => (alias.clone(), DEFAULT_PORT),
             None => (set.host_name.value.clone(), set.port.value),
@@ -321,6 +324,7 @@ impl Directory {
                 // There is nobody to ask while many hosts connect at once.
                 StrictHostKeyChecking::Yes | StrictHostKeyChecking::Ask => HostKeyCheck::Strict,
             }),
+            revoked_host_keys,
             identities: self.identities_of(resolved, is_hop)?,
             password: self.password.clone(),
             terminal: Arc::clone(&self.terminal),
@@ -350,6 +354,7 @@ impl Directory {
             attempts: configured(&set.connection_attempts).copied().filter(|_| !self.settings.attempts_given),
             algorithms: Algorithms {
                 host_key: set.host_key_algorithms.value.clone(),
+                authorities: host_certificate::algorithms(set.ca_signature_algorithms.value.as_ref()),
                 key_exchange: set.kex_algorithms.value.clone(),
                 ciphers: set.ciphers.value.clone(),
                 macs: set.macs.value.clone(),
