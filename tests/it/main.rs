@@ -21,6 +21,8 @@ mod cli;
 /// What the resolver of ssh_config(5) makes of it, compared with `ssh -G`.
 #[expect(clippy::unwrap_used, reason = "what fails there is this machine, and the panic says where")]
 mod config_oracle;
+/// Host certificates and revoked host keys, compared with ssh.
+mod host_certificates;
 /// Which host keys are accepted, through the binary.
 mod host_keys;
 /// The verdicts on host keys, compared with ssh's own.
