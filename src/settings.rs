@@ -105,6 +105,8 @@ pub struct Settings {
     pub password: Option<Source>,
     /// Whether jobs tell what they do.
     pub verbose: bool,
+    /// Whether the run is only to be explained: nobody is to be asked for passphrases then.
+    pub explain: bool,
 }
 
 /// How many hosts run at once unless told otherwise: the reference client's default.
@@ -211,6 +213,7 @@ impl Settings {
             agent,
             password: password_source(opts, environment, home)?,
             verbose: opts.verbose > 0,
+            explain: opts.explain,
         })
     }
 

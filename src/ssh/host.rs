@@ -12,8 +12,10 @@ use super::config::{
     self, CommandLineOption, Config, ConfigError, PubkeyAuthentication, Query, Resolved, StrictHostKeyChecking,
 };
 use super::exec::Keepalive;
-use super::identities::{Identities, Keyring, Sources};
+use super::identities::{Identities, Sources};
+use super::keyring::Keyring;
 use super::known_hosts::KnownHosts;
+use super::pubkey_algorithms::PubkeyAlgorithms;
 use super::session::Credentials;
 use super::tunnel::lock;
 use super::{DEFAULT_PORT, Unprepared, host_certificate, revoked_keys};
@@ -109,6 +111,8 @@ pub struct Directory {
     options: Vec<CommandLineOption>,
     password: Option<Arc<Secret>>,
     terminal: Arc<Terminal>,
+    /// For hosts with BatchMode.
+    mute: Arc<Terminal>,
     cancel: Cancel,
     known_hosts: Mutex<HashMap<KnownHostsFiles, Arc<KnownHosts>>>,
     identities: Mutex<HashMap<IdentitySources, Arc<Identities>>>,
@@ -129,7 +133,12 @@ struct IdentitySources {
     agent: Option<PathBuf>,
     /// Those of ssh_config; `None` stands for the default ones.
     configured: Option<Vec<PathBuf>>,
+    certificates: Vec<PathBuf>,
     only: bool,
+    /// PubkeyAcceptedAlgorithms as it is written.
+    algorithms: Option<String>,
+    /// Why no passphrase is asked for, if none is.
+    silent: Option<String>,
     is_hop: bool,
 }
 
@@ -153,6 +162,7 @@ impl Directory {
             options,
             password,
             terminal,
+            mute: Arc::new(Terminal::mute()?),
             cancel: cancel.clone(),
             known_hosts: Mutex::default(),
             identities: Mutex::default(),
@@ -327,7 +337,7 @@ impl Directory {
             revoked_host_keys,
             identities: self.identities_of(resolved, is_hop)?,
             password: self.password.clone(),
-            terminal: Arc::clone(&self.terminal),
+            terminal: Arc::clone(if set.batch_mode.value { &self.mute } else { &self.terminal }),
         });
         let keepalive = Keepalive {
             interval: match configured(&set.server_alive_interval) {
@@ -386,7 +396,10 @@ impl Directory {
         let settings = &self.settings;
         let files = &resolved.identity_files;
         let is_default = files.iter().all(|file| file.origin == config::Origin::Default);
-        let configured = (!is_default).then(|| files.iter().filter_map(|file| file.value.path.clone()).collect());
+        let paths = |files: &[config::Setting<config::IdentityFile>]| -> Vec<PathBuf> {
+            files.iter().filter_map(|file| file.value.path.clone()).collect()
+        };
+        let configured = (!is_default).then(|| paths(files));
         let agent = match (&settings.agent, &resolved.agent) {
             (AgentChoice::Named(socket), _) => Some(socket.clone()),
             (AgentChoice::Nobody, _) | (_, config::Agent::None) => None,
@@ -395,7 +408,27 @@ impl Directory {
         };
         let only = resolved.settings.identities_only.value;
         let is_hop = is_hop && settings.proxy_identity.is_some();
-        let key = IdentitySources { agent, configured, only, is_hop };
+        let config::Setting { value: list, origin } = &resolved.settings.pubkey_accepted_algorithms;
+        let algorithms = PubkeyAlgorithms::of(list.as_ref())
+            .map_err(|error| Unprepared::Setting(format!("{origin}: PubkeyAcceptedAlgorithms: {error}")))?;
+        let batch = &resolved.settings.batch_mode;
+        let silent = if settings.explain {
+            Some("nothing is asked to explain it".to_owned())
+        } else if batch.value {
+            Some(format!("BatchMode lets nothing be asked ({})", batch.origin))
+        } else {
+            let is_useless = !methods(resolved).contains(&Method::PublicKey);
+            is_useless.then(|| "no key is to be tried".to_owned())
+        };
+        let key = IdentitySources {
+            agent,
+            configured,
+            certificates: paths(&resolved.certificate_files),
+            only,
+            algorithms: list.as_ref().map(|list| list.spec().to_owned()),
+            silent,
+            is_hop,
+        };
         if let Some(identities) = lock(&self.identities).get(&key) {
             return Ok(Arc::clone(identities));
         }
@@ -411,12 +444,15 @@ impl Directory {
                 .default_identities
                 .as_deref()
                 .filter(|_| settings.identities.is_empty() && key.configured.is_none()),
+            certificates: &key.certificates,
             only,
+            algorithms: Arc::new(algorithms),
             keyring: &self.keyring,
             password: self.password.as_deref(),
-            terminal: &self.terminal,
+            ask: key.silent.as_deref().map_or(Ok(&*self.terminal), Err),
+            cancel: &self.cancel,
         };
-        let identities = Arc::new(Identities::gather(&sources, &self.cancel)?);
+        let identities = Arc::new(Identities::gather(&sources)?);
         lock(&self.identities).insert(key, Arc::clone(&identities));
         Ok(identities)
     }
