@@ -13,26 +13,11 @@ use super::host_certificate::Certificate;
 use super::known_hosts::{
     Entries, Key, KnownHosts, Place, RememberError, Remembered, Verdict, fingerprint, key_type,
 };
+use super::pubkey_algorithms::{ALL, CERTIFICATE, DEFAULT};
 use super::wire::Reader;
 use crate::error::{HostError, HostKeyError};
 use crate::event::Outcome;
 use crate::settings::HostKeyCheck;
-
-/// The host key algorithms that are asked for, best first: OpenSSH's order, of what libssh2 has.
-const ALGORITHMS: [&str; 12] = [
-    "ssh-ed25519-cert-v01@openssh.com",
-    "ecdsa-sha2-nistp256-cert-v01@openssh.com",
-    "ecdsa-sha2-nistp384-cert-v01@openssh.com",
-    "ecdsa-sha2-nistp521-cert-v01@openssh.com",
-    "rsa-sha2-512-cert-v01@openssh.com",
-    "rsa-sha2-256-cert-v01@openssh.com",
-    "ssh-ed25519",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "rsa-sha2-512",
-    "rsa-sha2-256",
-];
 
 /// How far a host is trusted after the check of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +31,15 @@ pub enum Trust {
 /// What HostKeyAlgorithms is about.
 type Configured = Option<config::Algorithms<config::KeyTypes>>;
 
-/// The algorithms that are allowed, in the order in which they are configured.
+/// The algorithms that are allowed, in the order in which they are configured: of OpenSSH's those that libssh2 has, which
+/// has neither SHA-1 nor hosts whose keys are in devices.
 fn allowed(configured: &Configured) -> Result<Vec<&'static str>, config::NoAlgorithm> {
-    configured.as_ref().map_or_else(|| Ok(ALGORITHMS.to_vec()), |list| list.apply(&ALGORITHMS, &ALGORITHMS))
+    let of_libssh2 = |name: &&&str| !name.starts_with("sk-") && !name.starts_with("ssh-rsa");
+    let [default, all] = [&DEFAULT[..], &ALL].map(|names| names.iter().filter(of_libssh2).copied().collect::<Vec<_>>());
+    match configured {
+        None => Ok(default),
+        Some(list) => list.apply(&default, &all),
+    }
 }
 
 /// The algorithms to ask a host for. First those of what is known of it, unless HostKeyAlgorithms gives an order: a server
@@ -58,7 +49,7 @@ fn allowed(configured: &Configured) -> Result<Vec<&'static str>, config::NoAlgor
 /// HostKeyAlgorithms leaves nothing.
 pub fn preference(configured: &Configured, known: &Entries) -> Result<Vec<&'static str>, config::NoAlgorithm> {
     let allowed = allowed(configured)?;
-    let is_certificate = |algorithm: &&&str| algorithm.contains("-cert-");
+    let is_certificate = |algorithm: &&&str| algorithm.ends_with(CERTIFICATE);
     let (certificates, plain): (Vec<&str>, Vec<&str>) = allowed.iter().partition(is_certificate);
     if plain.is_empty() {
         return Ok(certificates);
@@ -126,7 +117,7 @@ pub fn check(
         let kind = key.plain_type();
         let is_allowed = |algorithm: &&str| *algorithm == kind || kind == "ssh-rsa" && algorithm.starts_with("rsa-");
         let algorithms = allowed(&host.algorithms.host_key).unwrap_or_default();
-        if !algorithms.iter().any(|name| !name.contains("-cert-") && is_allowed(name)) {
+        if !algorithms.iter().any(|name| !name.ends_with(CERTIFICATE) && is_allowed(name)) {
             let detail = format!("{offer} is not allowed by HostKeyAlgorithms");
             let detail = invalid.map_or_else(|| detail.clone(), |problem| format!("{detail}; its certificate: {problem}"));
             return Err(HostError::Ssh { doing: "host key", detail, hint: None }.into());

@@ -4,7 +4,7 @@ use super::config;
 use super::known_hosts::key_type;
 
 /// OpenSSH's default ones, in its order (KEX_DEFAULT_PK_ALG in myproposal.h).
-const DEFAULT: [&str; 16] = [
+pub const DEFAULT: [&str; 16] = [
     "ssh-ed25519-cert-v01@openssh.com",
     "ecdsa-sha2-nistp256-cert-v01@openssh.com",
     "ecdsa-sha2-nistp384-cert-v01@openssh.com",
@@ -22,8 +22,28 @@ const DEFAULT: [&str; 16] = [
     "rsa-sha2-512",
     "rsa-sha2-256",
 ];
-/// Those with SHA-1, which have to be asked for; only an agent can sign with them.
-const WITH_SHA1: [&str; 2] = ["ssh-rsa", "ssh-rsa-cert-v01@openssh.com"];
+/// All that can be asked for, in the order in which a pattern stands for them (the table of types in sshkey.c). With SHA-1
+/// (`ssh-rsa`) only an agent can sign.
+pub const ALL: [&str; 18] = [
+    "ssh-ed25519",
+    "ssh-ed25519-cert-v01@openssh.com",
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ssh-ed25519-cert-v01@openssh.com",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp256-cert-v01@openssh.com",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp384-cert-v01@openssh.com",
+    "ecdsa-sha2-nistp521",
+    "ecdsa-sha2-nistp521-cert-v01@openssh.com",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+    "sk-ecdsa-sha2-nistp256-cert-v01@openssh.com",
+    "ssh-rsa",
+    "ssh-rsa-cert-v01@openssh.com",
+    "rsa-sha2-256",
+    "rsa-sha2-256-cert-v01@openssh.com",
+    "rsa-sha2-512",
+    "rsa-sha2-512-cert-v01@openssh.com",
+];
 /// What a certificate's type has more than its key's (PROTOCOL.certkeys of OpenSSH).
 pub const CERTIFICATE: &str = "-cert-v01@openssh.com";
 
@@ -39,8 +59,7 @@ impl PubkeyAlgorithms {
     pub fn of(
         configured: Option<&config::Algorithms<config::KeyTypes>>,
     ) -> Result<PubkeyAlgorithms, config::NoAlgorithm> {
-        let all = [&DEFAULT[..], &WITH_SHA1].concat();
-        let chosen = configured.map_or_else(|| Ok(DEFAULT.to_vec()), |list| list.apply(&DEFAULT, &all));
+        let chosen = configured.map_or_else(|| Ok(DEFAULT.to_vec()), |list| list.apply(&DEFAULT, &ALL));
         chosen.map(PubkeyAlgorithms)
     }
 

@@ -25,6 +25,8 @@ mod config_oracle;
 mod host_certificates;
 /// Which host keys are accepted, through the binary.
 mod host_keys;
+/// What ssh_config(5) says about the keys to log in with.
+mod identities;
 /// The verdicts on host keys, compared with ssh's own.
 mod known_hosts;
 /// Every way in which a host can end.
