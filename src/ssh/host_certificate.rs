@@ -261,12 +261,15 @@ fn verify(key: &Key, signature: &[u8], data: &[u8]) -> Option<Signed> {
     let value = reader.string()?;
     let mut public = Reader(&key.blob);
     let kind = std::str::from_utf8(public.string()?).ok()?;
-    if !ALGORITHMS.contains(&algorithm) {
-        return Some(Signed::Unsupported);
-    }
-    let fits = if kind == "ssh-rsa" { algorithm.starts_with("rsa-sha2-") } else { algorithm == kind };
-    if !fits {
-        return None;
+    match (kind, algorithm) {
+        ("ssh-rsa", "rsa-sha2-256" | "rsa-sha2-512") => {}
+        // SHA-1, and what OpenSSH does not allow authorities by default.
+        ("ssh-rsa", "ssh-rsa") | ("ssh-dss", "ssh-dss") => return Some(Signed::Unsupported),
+        (_, "webauthn-sk-ecdsa-sha2-nistp256@openssh.com") if kind.starts_with("sk-ecdsa-") => {
+            return Some(Signed::Unsupported);
+        }
+        _ if kind == algorithm => {}
+        _ => return None,
     }
     // Signatures by devices (PROTOCOL.u2f): over hashes, with flags and a counter, which follow the signature.
     let of_device;
@@ -344,4 +347,202 @@ fn ecdsa(public: &mut Reader<'_>, signature: &[u8], data: &[u8]) -> Option<Resul
         Verifier::new(digest, &key)?.verify_oneshot(&signature, data)
     };
     Some(verify())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ssh::wire::{put_mpint, put_string};
+    use openssl::pkey::Private;
+    use openssl::sign::Signer;
+
+    const NOW: u64 = 1_800_000_000;
+
+    /// What a certificate says, but for its key and its authority.
+    struct Terms {
+        kind: u32,
+        id: &'static [u8],
+        principals: Vec<&'static [u8]>,
+        valid: (u64, u64),
+        critical: Vec<&'static [u8]>,
+        extensions: Vec<&'static [u8]>,
+    }
+
+    const fn terms() -> Terms {
+        let valid = (NOW - 10, NOW + 10);
+        Terms { kind: HOST, id: b"web1", principals: Vec::new(), valid, critical: Vec::new(), extensions: Vec::new() }
+    }
+
+    fn string(parts: &[&[u8]]) -> Vec<u8> {
+        let mut out = Vec::new();
+        parts.iter().for_each(|part| put_string(&mut out, part));
+        out
+    }
+
+    /// An authority: the blob of its key, and how it signs.
+    type Authority = (Vec<u8>, Box<dyn Fn(&[u8]) -> Vec<u8>>);
+
+    fn ed25519_point(key: &PKey<Private>) -> Vec<u8> {
+        key.raw_public_key().expect("a public key")
+    }
+
+    fn sign_ecdsa(key: &PKey<Private>, digest: MessageDigest, data: &[u8]) -> Vec<u8> {
+        let der = Signer::new(digest, key).and_then(|mut it| it.sign_oneshot_to_vec(data)).expect("a signature");
+        let signature = EcdsaSig::from_der(&der).expect("a signature");
+        let mut numbers = Vec::new();
+        put_mpint(&mut numbers, &signature.r().to_vec());
+        put_mpint(&mut numbers, &signature.s().to_vec());
+        numbers
+    }
+
+    fn ecdsa_key(curve: Nid) -> (PKey<Private>, Vec<u8>) {
+        let group = EcGroup::from_curve_name(curve).expect("a curve");
+        let key = EcKey::generate(&group).expect("a key");
+        let mut context = openssl::bn::BigNumContext::new().expect("memory");
+        let form = openssl::ec::PointConversionForm::UNCOMPRESSED;
+        let point = key.public_key().to_bytes(&group, form, &mut context).expect("a point");
+        (PKey::from_ec_key(key).expect("a key"), point)
+    }
+
+    fn sign_ed25519(key: &PKey<Private>, data: &[u8]) -> Vec<u8> {
+        let signature = Signer::new_without_digest(key).and_then(|mut it| it.sign_oneshot_to_vec(data));
+        signature.expect("a signature")
+    }
+
+    /// What a device signs, and what it adds to its signature (PROTOCOL.u2f).
+    fn by_device(data: &[u8]) -> (Vec<u8>, [u8; 5]) {
+        let state = [1, 0, 0, 0, 7];
+        ([&sha256(b"ssh:")[..], &state, &sha256(data)].concat(), state)
+    }
+
+    fn authorities() -> Vec<(&'static str, Authority)> {
+        let ed = PKey::generate_ed25519().expect("a key");
+        let ed_blob = string(&[b"ssh-ed25519", &ed25519_point(&ed)]);
+        let sk = PKey::generate_ed25519().expect("a key");
+        let sk_blob = string(&[b"sk-ssh-ed25519@openssh.com", &ed25519_point(&sk), b"ssh:"]);
+        let (sk_p256, point) = ecdsa_key(Nid::X9_62_PRIME256V1);
+        let sk_p256_blob = string(&[b"sk-ecdsa-sha2-nistp256@openssh.com", b"nistp256", &point, b"ssh:"]);
+        let (p384, point) = ecdsa_key(Nid::SECP384R1);
+        let p384_blob = string(&[b"ecdsa-sha2-nistp384", b"nistp384", &point]);
+        let rsa = Rsa::generate(2048).expect("a key");
+        let mut rsa_blob = string(&[b"ssh-rsa"]);
+        put_mpint(&mut rsa_blob, &rsa.e().to_vec());
+        put_mpint(&mut rsa_blob, &rsa.n().to_vec());
+        let rsa = PKey::from_rsa(rsa).expect("a key");
+        vec![
+            ("ssh-ed25519", (ed_blob, Box::new(move |data| string(&[b"ssh-ed25519", &sign_ed25519(&ed, data)])))),
+            (
+                "sk-ssh-ed25519@openssh.com",
+                (
+                    sk_blob,
+                    Box::new(move |data| {
+                        let (data, state) = by_device(data);
+                        [&string(&[b"sk-ssh-ed25519@openssh.com", &sign_ed25519(&sk, &data)])[..], &state].concat()
+                    }),
+                ),
+            ),
+            (
+                "sk-ecdsa-sha2-nistp256@openssh.com",
+                (
+                    sk_p256_blob,
+                    Box::new(move |data| {
+                        let (data, state) = by_device(data);
+                        let signature = sign_ecdsa(&sk_p256, MessageDigest::sha256(), &data);
+                        [&string(&[b"sk-ecdsa-sha2-nistp256@openssh.com", &signature])[..], &state].concat()
+                    }),
+                ),
+            ),
+            (
+                "ecdsa-sha2-nistp384",
+                (
+                    p384_blob,
+                    Box::new(move |data| {
+                        string(&[b"ecdsa-sha2-nistp384", &sign_ecdsa(&p384, MessageDigest::sha384(), data)])
+                    }),
+                ),
+            ),
+            (
+                "rsa-sha2-512",
+                (
+                    rsa_blob,
+                    Box::new(move |data| {
+                        let signer = Signer::new(MessageDigest::sha512(), &rsa);
+                        let signature = signer.and_then(|mut it| it.sign_oneshot_to_vec(data)).expect("a signature");
+                        string(&[b"rsa-sha2-512", &signature])
+                    }),
+                ),
+            ),
+        ]
+    }
+
+    /// A certificate of an Ed25519 key.
+    fn certificate(terms: &Terms, (authority, sign): &Authority) -> Vec<u8> {
+        let key = PKey::generate_ed25519().expect("a key");
+        let options = |names: &[&[u8]]| names.iter().flat_map(|name| string(&[name, b"value"])).collect::<Vec<u8>>();
+        let mut blob = string(&[b"ssh-ed25519-cert-v01@openssh.com", &[9; 32], &ed25519_point(&key)]);
+        blob.extend(7_u64.to_be_bytes());
+        blob.extend(terms.kind.to_be_bytes());
+        blob.extend(string(&[terms.id, &string(&terms.principals)]));
+        blob.extend(terms.valid.0.to_be_bytes());
+        blob.extend(terms.valid.1.to_be_bytes());
+        blob.extend(string(&[&options(&terms.critical), &options(&terms.extensions), b"", authority]));
+        let signature = sign(&blob);
+        put_string(&mut blob, &signature);
+        blob
+    }
+
+    #[test]
+    fn every_byte_of_a_certificate_is_signed() {
+        for (name, authority) in authorities() {
+            let principals = vec![&b"web1"[..]];
+            let blob = certificate(&Terms { principals, extensions: vec![b"e@x"], ..terms() }, &authority);
+            let parsed = Certificate::parse(&blob).expect(name);
+            assert_eq!(parsed.signed_with, name);
+            assert_eq!((parsed.serial, parsed.authority.blob.as_slice()), (7, authority.0.as_slice()));
+            assert_eq!(parsed.check_at(NOW, "web1", &ALGORITHMS), Ok(()));
+            for place in 0..blob.len() {
+                let mut other = blob.clone();
+                other[place] ^= 1;
+                assert!(Certificate::parse(&other).is_err(), "{name}: byte {place} of {}", blob.len());
+                assert!(Certificate::parse(&blob[..place]).is_err(), "{name}: {place} bytes of {}", blob.len());
+            }
+            assert!(Certificate::parse(&[&blob[..], &[0]].concat()).is_err(), "{name}: a byte more");
+        }
+    }
+
+    #[test]
+    fn what_a_certificate_may_not_be() {
+        let (_, authority) = authorities().remove(0);
+        let bad = |terms: &Terms, words: &str| {
+            assert_eq!(Certificate::parse(&certificate(terms, &authority)).expect_err(words), words);
+        };
+        bad(&Terms { kind: 3, ..terms() }, "it is neither for users nor for hosts");
+        bad(&Terms { id: b"a\0b", ..terms() }, "there is a NUL in one of its texts");
+        bad(&Terms { principals: vec![b"web1\0.evil"], ..terms() }, "there is a NUL in one of its texts");
+        bad(&Terms { principals: vec![b"x"; 257], ..terms() }, "it has more than 256 principals");
+        assert!(
+            Certificate::parse(&certificate(&Terms { principals: vec![b"x"; 256], ..terms() }, &authority)).is_ok()
+        );
+        assert_eq!(Certificate::parse(&authority.0).expect_err("a key"), "it is a plain key");
+        // An authority that is itself certified.
+        let chained = (certificate(&terms(), &authority), Box::new(|_: &[u8]| Vec::new()) as Box<_>);
+        let error = Certificate::parse(&certificate(&terms(), &chained)).expect_err("a chain");
+        assert_eq!(error, "its authority's key is a certificate");
+    }
+
+    #[test]
+    fn the_dates_of_a_certificate_are_to_the_second() {
+        let (_, authority) = authorities().remove(0);
+        let at = |valid, now| {
+            let parsed = Certificate::parse(&certificate(&Terms { valid, ..terms() }, &authority)).expect("good");
+            parsed.check_at(now, "any", &ALGORITHMS)
+        };
+        assert_eq!(at((NOW, NOW + 1), NOW), Ok(()));
+        assert_eq!(at((NOW, NOW + 1), NOW - 1), Err(Invalid::Early(Date(NOW))));
+        assert_eq!(at((NOW, NOW + 1), NOW + 1), Err(Invalid::Expired(Date(NOW + 1))));
+        assert_eq!(at((0, u64::MAX), NOW), Ok(()));
+        assert_eq!(at((u64::MAX, u64::MAX), NOW), Err(Invalid::Early(Date(u64::MAX))));
+        assert_eq!(Date(NOW).to_string(), "Jan 15 08:00:00 2027 GMT");
+        assert_eq!(Date(u64::MAX).to_string(), "18446744073709551615 s after 1970");
+    }
 }

@@ -10,10 +10,8 @@ use std::path::PathBuf;
 use super::config;
 use super::host::Host;
 use super::host_certificate::Certificate;
-use super::known_hosts::{
-    Entries, Key, KnownHosts, Place, RememberError, Remembered, Verdict, fingerprint, key_type,
-};
-use super::pubkey_algorithms::{ALL, CERTIFICATE, DEFAULT};
+use super::known_hosts::{Entries, Key, KnownHosts, Place, RememberError, Remembered, Verdict, fingerprint, key_type};
+use super::pubkey_algorithms::{ALL_ALGORITHMS, CERTIFICATE, DEFAULT_ALGORITHMS};
 use super::wire::Reader;
 use crate::error::{HostError, HostKeyError};
 use crate::event::Outcome;
@@ -35,7 +33,8 @@ type Configured = Option<config::Algorithms<config::KeyTypes>>;
 /// has neither SHA-1 nor hosts whose keys are in devices.
 fn allowed(configured: &Configured) -> Result<Vec<&'static str>, config::NoAlgorithm> {
     let of_libssh2 = |name: &&&str| !name.starts_with("sk-") && !name.starts_with("ssh-rsa");
-    let [default, all] = [&DEFAULT[..], &ALL].map(|names| names.iter().filter(of_libssh2).copied().collect::<Vec<_>>());
+    let [default, all] = [&DEFAULT_ALGORITHMS[..], &ALL_ALGORITHMS]
+        .map(|names| names.iter().filter(of_libssh2).copied().collect::<Vec<_>>());
     match configured {
         None => Ok(default),
         Some(list) => list.apply(&default, &all),
@@ -119,7 +118,8 @@ pub fn check(
         let algorithms = allowed(&host.algorithms.host_key).unwrap_or_default();
         if !algorithms.iter().any(|name| !name.ends_with(CERTIFICATE) && is_allowed(name)) {
             let detail = format!("{offer} is not allowed by HostKeyAlgorithms");
-            let detail = invalid.map_or_else(|| detail.clone(), |problem| format!("{detail}; its certificate: {problem}"));
+            let detail =
+                invalid.map_or_else(|| detail.clone(), |problem| format!("{detail}; its certificate: {problem}"));
             return Err(HostError::Ssh { doing: "host key", detail, hint: None }.into());
         }
     }

@@ -179,7 +179,9 @@ impl Gathering<'_> {
         }
         let key = match loaded {
             Loaded::Key(key) => Arc::clone(key),
-            Loaded::Encrypted(key) => self.open(path, key, self.sources.ask, false).map_err(|locked| fail(locked.to_string()))?,
+            Loaded::Encrypted(key) => {
+                self.open(path, key, self.sources.ask, false).map_err(|locked| fail(locked.to_string()))?
+            }
         };
         self.add_key(path, key);
         Ok(())
@@ -323,7 +325,8 @@ impl Gathering<'_> {
         let (list, refused): (Vec<_>, Vec<_>) =
             first.into_iter().partition(|identity| self.sources.algorithms.take(&identity.public_key));
         let mut unusable = self.unusable;
-        let complain = |identity: &Identity| format!("{}: PubkeyAcceptedAlgorithms does not allow it", identity.describe());
+        let complain =
+            |identity: &Identity| format!("{}: PubkeyAcceptedAlgorithms does not allow it", identity.describe());
         unusable.extend(refused.iter().map(complain));
         Identities { list: list.into_iter().map(Arc::new).collect(), unusable }
     }

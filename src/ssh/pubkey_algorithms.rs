@@ -4,7 +4,7 @@ use super::config;
 use super::known_hosts::key_type;
 
 /// OpenSSH's default ones, in its order (KEX_DEFAULT_PK_ALG in myproposal.h).
-pub const DEFAULT: [&str; 16] = [
+pub const DEFAULT_ALGORITHMS: [&str; 16] = [
     "ssh-ed25519-cert-v01@openssh.com",
     "ecdsa-sha2-nistp256-cert-v01@openssh.com",
     "ecdsa-sha2-nistp384-cert-v01@openssh.com",
@@ -24,7 +24,7 @@ pub const DEFAULT: [&str; 16] = [
 ];
 /// All that can be asked for, in the order in which a pattern stands for them (the table of types in sshkey.c). With SHA-1
 /// (`ssh-rsa`) only an agent can sign.
-pub const ALL: [&str; 18] = [
+pub const ALL_ALGORITHMS: [&str; 18] = [
     "ssh-ed25519",
     "ssh-ed25519-cert-v01@openssh.com",
     "sk-ssh-ed25519@openssh.com",
@@ -59,7 +59,8 @@ impl PubkeyAlgorithms {
     pub fn of(
         configured: Option<&config::Algorithms<config::KeyTypes>>,
     ) -> Result<PubkeyAlgorithms, config::NoAlgorithm> {
-        let chosen = configured.map_or_else(|| Ok(DEFAULT.to_vec()), |list| list.apply(&DEFAULT, &ALL));
+        let chosen = configured
+            .map_or_else(|| Ok(DEFAULT_ALGORITHMS.to_vec()), |list| list.apply(&DEFAULT_ALGORITHMS, &ALL_ALGORITHMS));
         chosen.map(PubkeyAlgorithms)
     }
 

@@ -266,7 +266,11 @@ fn broken_lists_are_refused_before_connecting() {
         let path = dir.join("revoked");
         run.exits(2).stderr_has(&format!("RevokedHostKeys {}: ", path.display())).stderr_has("config:");
     }
-    let list = lab.revoke(&lab.case_dir("list"), "-k -s ca.pub", "serial: 5\nserial: 100-9000000\nid: x\nkey: {other}\nsha1: {other}\nsha256: {other}\n");
+    let list = lab.revoke(
+        &lab.case_dir("list"),
+        "-k -s ca.pub",
+        "serial: 5\nserial: 100-9000000\nid: x\nkey: {other}\nsha1: {other}\nsha256: {other}\n",
+    );
     let list = fs::read(list).expect("a list");
     let dir = lab.case_dir("short");
     fs::write(dir.join("known"), &known).expect("known_hosts");
@@ -275,7 +279,10 @@ fn broken_lists_are_refused_before_connecting() {
         fs::write(dir.join("revoked"), &list[..length]).expect("a list");
         let ssh = lab.ssh(&case, &dir, &dir.join("known"));
         let run = lab.pssh(&case, &dir, &dir.join("known"));
-        run.check(run.status.code() == Some(if ssh.starts_with("refused") { 2 } else { 4 }), &format!("{length}: {ssh}"));
+        run.check(
+            run.status.code() == Some(if ssh.starts_with("refused") { 2 } else { 4 }),
+            &format!("{length}: {ssh}"),
+        );
     }
 }
 
@@ -291,7 +298,11 @@ fn the_certified_key_has_to_sign() {
             let known = dir.join("known");
             fs::write(&known, lab.fill("@cert-authority * {ca}\n", &dir)).expect("known_hosts");
             let config = fs::read_to_string(lab.config(&case, &dir, &known)).expect("ssh_config");
-            let direct: String = config.lines().filter(|line| !line.starts_with("ProxyCommand")).map(|line| format!("{line}\n")).collect();
+            let direct: String = config
+                .lines()
+                .filter(|line| !line.starts_with("ProxyCommand"))
+                .map(|line| format!("{line}\n"))
+                .collect();
             fs::write(dir.join("config"), direct).expect("ssh_config");
             let port = relay(lab.sshd.clone(), dir.join("sshd_config"), tamper);
             let run = lab.env.bare_pssh().args(["-v", "--num-retries", "1", "-F"]).arg(dir.join("config"));
@@ -439,8 +450,10 @@ impl Lab {
         }
         fs::write(dir.join("input"), input).expect("a text");
         let path_of = |word: &str| self.env.path(word).display().to_string();
-        let args: Vec<String> =
-            words(args).iter().map(|word| if word.ends_with(".pub") { path_of(word) } else { (*word).to_owned() }).collect();
+        let args: Vec<String> = words(args)
+            .iter()
+            .map(|word| if word.ends_with(".pub") { path_of(word) } else { (*word).to_owned() })
+            .collect();
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         keygen(dir, &[&args[..], &["-f", "revoked", "input"]].concat(), "list");
         path
@@ -482,12 +495,21 @@ impl Lab {
     /// What ssh makes of it: `authority known:1`, `key known:2`, `added`, `unchecked`, or `refused` and why.
     fn ssh(&self, case: &Case, dir: &Path, known: &Path) -> String {
         let mut command = Command::new("ssh");
-        command.arg("-v").arg("-F").arg(self.config(case, dir, known)).args(["-p", &case.port.to_string(), "--", case.host]);
+        command.arg("-v").arg("-F").arg(self.config(case, dir, known)).args([
+            "-p",
+            &case.port.to_string(),
+            "--",
+            case.host,
+        ]);
         let output = command.arg("true").env("LC_ALL", "C").stdin(Stdio::null()).output();
         let output = output.expect("ssh of OpenSSH is needed for this test");
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         if !text.contains("Permission denied (") {
-            assert!(text.contains("Host key verification failed") || text.contains("Bad server host key"), "{}: {text}", case.name);
+            assert!(
+                text.contains("Host key verification failed") || text.contains("Bad server host key"),
+                "{}: {text}",
+                case.name
+            );
             return format!("refused\n{text}");
         }
         let found = |line: &str| {

@@ -107,8 +107,11 @@ fn the_same_identity_as_with_ssh() {
         ssh_keygen(&env.path(authority), &["-t", "ed25519"]);
     }
     let mut authorized = vec![format!("cert-authority {}", public_line(&env.path("authority")))];
-    let certified = Sshd::start(&env, Setup { authorized: authorized.clone(), config: "LogLevel DEBUG2\n", ..Setup::default() });
-    for (name, args) in [("ed", &["-t", "ed25519"][..]), ("rsa", &["-t", "rsa", "-b", "2048"]), ("with", &["-t", "ed25519"])] {
+    let certified =
+        Sshd::start(&env, Setup { authorized: authorized.clone(), config: "LogLevel DEBUG2\n", ..Setup::default() });
+    for (name, args) in
+        [("ed", &["-t", "ed25519"][..]), ("rsa", &["-t", "rsa", "-b", "2048"]), ("with", &["-t", "ed25519"])]
+    {
         authorized.push(ssh_keygen(&env.path(name), args));
     }
     let both = Sshd::start(&env, Setup { authorized, config: "LogLevel DEBUG2\n", ..Setup::default() });
@@ -135,7 +138,10 @@ fn the_same_identity_as_with_ssh() {
             let (name, after) = rest.split_once('}').expect("closing brace");
             text = format!("{before}{}{after}", env.path(name).display());
         }
-        text += &format!("UserKnownHostsFile {}\nBatchMode yes\nKexAlgorithms curve25519-sha256\n", env.known_hosts().display());
+        text += &format!(
+            "UserKnownHostsFile {}\nBatchMode yes\nKexAlgorithms curve25519-sha256\n",
+            env.known_hosts().display()
+        );
         let config = env.file("config", text);
         // What the server was shown last, with the algorithm of the signature.
         let login = |run: &mut dyn FnMut() -> bool| {
@@ -165,7 +171,8 @@ fn the_same_identity_as_with_ssh() {
             }
             run.run().status.success()
         });
-        let same = if case.ours.is_empty() { ssh == ours } else { ours.split(' ').next() == case.ours.split(':').next() };
+        let same =
+            if case.ours.is_empty() { ssh == ours } else { ours.split(' ').next() == case.ours.split(':').next() };
         if !same {
             failures.push(format!("{}: ssh: {ssh}, pssh: {ours}", case.name));
         }
@@ -283,7 +290,10 @@ fn a_configured_key_whose_passphrase_nobody_knows_is_passed_over() {
     let run = lab.pssh(&config).arg("true").run();
     run.exits(4).ends(&lab.sshd.label(), "auth: ");
     let outcome = run.outcome(&lab.sshd.label());
-    run.check(outcome.contains("the key is encrypted, and there is no terminal to ask on; load it into an agent"), "says why");
+    run.check(
+        outcome.contains("the key is encrypted, and there is no terminal to ask on; load it into an agent"),
+        "says why",
+    );
 }
 
 #[test]
@@ -409,7 +419,11 @@ fn agents_are_listed_and_files_read_once_though_the_hosts_differ() {
     });
     let block = |host: &String| {
         let address = host.split(':').next().expect("an address");
-        format!("Host {address}\nIdentityFile {}\nIdentityFile {}\n", env.path(&format!("none-{address}")).display(), pipe.display())
+        format!(
+            "Host {address}\nIdentityFile {}\nIdentityFile {}\n",
+            env.path(&format!("none-{address}")).display(),
+            pipe.display()
+        )
     };
     let config = env.file("config", sshd.hosts().iter().map(block).collect::<String>());
     let run = env.bare_pssh().arg("-F").arg(config).hosts(sshd.hosts()).variable("SSH_AUTH_SOCK", &socket).arg("true");
