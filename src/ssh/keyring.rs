@@ -2,7 +2,7 @@
 //! read and each passphrase asked for only once.
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -44,44 +44,42 @@ pub enum Locked {
 /// Everything that was read, listed and opened.
 #[derive(Default)]
 pub struct Keyring {
-    agents: Once<PathBuf, Result<Listing, String>>,
-    files: Once<PathBuf, Result<Loaded, KeyError>>,
-    certificates: Once<PathBuf, Result<Option<Certificate>, String>>,
-    /// Keys that the password of the run was tried on.
-    by_password: Once<PathBuf, Result<Arc<KeyFile>, KeyError>>,
-    /// Keys whose passphrase was asked for.
-    by_passphrase: Once<PathBuf, Result<Arc<KeyFile>, Locked>>,
+    agents: Once<Result<Listing, String>>,
+    files: Once<Result<Loaded, KeyError>>,
+    certificates: Once<Result<Option<Certificate>, String>>,
+    /// Encrypted keys that are open.
+    opened: Mutex<HashMap<PathBuf, Arc<KeyFile>>>,
+    /// Passwords that have not opened a key: each try takes as long as the maker of the key wanted it to.
+    wrong: Mutex<HashMap<PathBuf, Vec<Secret>>>,
+    /// Keys whose passphrase was asked for in vain.
+    locked: Mutex<HashMap<PathBuf, Locked>>,
 }
 
-/// Values that are found out once.
-struct Once<K, V>(Mutex<HashMap<K, Arc<V>>>);
+/// What is found out once about paths.
+struct Once<V>(Mutex<HashMap<PathBuf, Arc<V>>>);
 
-impl<K, V> Default for Once<K, V> {
+impl<V> Default for Once<V> {
     fn default() -> Self {
         Once(Mutex::default())
     }
 }
 
-impl<K: Hash + Eq + Clone, V> Once<K, V> {
-    fn get(&self, key: &K, find_out: impl FnOnce() -> V) -> Arc<V> {
-        if let Some(value) = lock(&self.0).get(key) {
+impl<V> Once<V> {
+    fn get(&self, path: &Path, find_out: impl FnOnce() -> V) -> Arc<V> {
+        if let Some(value) = lock(&self.0).get(path) {
             return Arc::clone(value);
         }
         // Not under the lock: it may take as long as a person.
         let value = Arc::new(find_out());
-        lock(&self.0).insert(key.clone(), Arc::clone(&value));
+        lock(&self.0).insert(path.to_owned(), Arc::clone(&value));
         value
-    }
-
-    fn known(&self, key: &K) -> Option<Arc<V>> {
-        lock(&self.0).get(key).cloned()
     }
 }
 
 impl Keyring {
     /// The agent at `path` and its keys, or why they cannot be had.
     pub fn agent(&self, path: &Path, cancel: &Cancel) -> Arc<Result<Listing, String>> {
-        self.agents.get(&path.to_owned(), || {
+        self.agents.get(path, || {
             let agent = Agent::new(path);
             match agent.list(Patience::of(cancel, LIST_TIMEOUT)) {
                 Ok(keys) => Ok(Listing { agent: Arc::new(agent), keys }),
@@ -92,16 +90,16 @@ impl Keyring {
 
     /// What the private key file at `path` holds.
     pub fn file(&self, path: &Path) -> Arc<Result<Loaded, KeyError>> {
-        self.files.get(&path.to_owned(), || keys::load(path))
+        self.files.get(path, || keys::load(path))
     }
 
     /// The user certificate at `path`, if there is such a file.
     pub fn certificate(&self, path: &Path) -> Arc<Result<Option<Certificate>, String>> {
-        self.certificates.get(&path.to_owned(), || keys::certificate(path))
+        self.certificates.get(path, || keys::certificate(path))
     }
 
-    /// Opens the encrypted key of the file at `path`: with the password of the run, as pssh does, or else with what the user
-    /// enters, if `ask` is the terminal and not why nobody is to be asked. With `may_skip` an empty answer passes it over.
+    /// Opens the encrypted key of the file at `path`: with the password, as pssh does, or else with what the user enters, if
+    /// `ask` is the terminal and not why nobody is to be asked. With `may_skip` an empty answer passes it over.
     ///
     /// # Errors
     /// See [`Locked`].
@@ -114,25 +112,51 @@ impl Keyring {
         may_skip: bool,
         cancel: &Cancel,
     ) -> Result<Arc<KeyFile>, Locked> {
-        let path = path.to_owned();
-        // Whoever asked for it before knows it now.
-        if let Some(Ok(opened)) = self.by_passphrase.known(&path).as_deref() {
+        if let Some(opened) = lock(&self.opened).get(path) {
             return Ok(Arc::clone(opened));
         }
-        if let Some(password) = password {
-            match &*self.by_password.get(&path, || key.decrypt(password).map(Arc::new)) {
-                Ok(opened) => return Ok(Arc::clone(opened)),
-                Err(KeyError::Passphrase) => {}
-                Err(error) => return Err(Locked::Unopened(error.to_string())),
-            }
+        if let Some(password) = password
+            && let Some(opened) = self.try_password(path, key, password)?
+        {
+            return Ok(self.keep(path, opened));
         }
         let other = if password.is_some() { ", with another passphrase" } else { "" };
-        let unasked = |why: &dyn std::fmt::Display| {
+        let unasked = |why: &dyn Display| {
             Locked::Unopened(format!("the key is encrypted{other}, and {why}; load it into an agent first (ssh-add)"))
         };
         let terminal = ask.map_err(|why| unasked(&why))?;
-        let asked = self.by_passphrase.get(&path, || ask_for(&path, key, terminal, may_skip, cancel, &unasked));
-        (*asked).clone()
+        if let Some(locked) = lock(&self.locked).get(path) {
+            return Err(locked.clone());
+        }
+        match ask_for(path, key, terminal, may_skip, cancel, &unasked) {
+            Ok(opened) => Ok(self.keep(path, opened)),
+            Err(locked) => {
+                lock(&self.locked).insert(path.to_owned(), locked.clone());
+                Err(locked)
+            }
+        }
+    }
+
+    fn keep(&self, path: &Path, opened: KeyFile) -> Arc<KeyFile> {
+        let opened = Arc::new(opened);
+        lock(&self.opened).insert(path.to_owned(), Arc::clone(&opened));
+        opened
+    }
+
+    /// The key, if it is this password's.
+    fn try_password(&self, path: &Path, key: &Encrypted, password: &Secret) -> Result<Option<KeyFile>, Locked> {
+        let is_same = |other: &Secret| other.expose() == password.expose();
+        if lock(&self.wrong).get(path).is_some_and(|wrong| wrong.iter().any(is_same)) {
+            return Ok(None);
+        }
+        match key.decrypt(password) {
+            Ok(opened) => Ok(Some(opened)),
+            Err(KeyError::Passphrase) => {
+                lock(&self.wrong).entry(path.to_owned()).or_default().push(password.duplicate());
+                Ok(None)
+            }
+            Err(error) => Err(Locked::Unopened(error.to_string())),
+        }
     }
 }
 
@@ -142,8 +166,8 @@ fn ask_for(
     terminal: &Terminal,
     may_skip: bool,
     cancel: &Cancel,
-    unasked: &dyn Fn(&dyn std::fmt::Display) -> Locked,
-) -> Result<Arc<KeyFile>, Locked> {
+    unasked: &dyn Fn(&dyn Display) -> Locked,
+) -> Result<KeyFile, Locked> {
     let prompt = format!("Passphrase for key {}: ", path.display());
     for attempt in 0..PASSPHRASE_TRIES {
         let wrong = if attempt == 0 { "" } else { "That is not it. " };
@@ -158,7 +182,7 @@ fn ask_for(
         }
         match key.decrypt(&passphrase) {
             Err(KeyError::Passphrase) => {}
-            decrypted => return decrypted.map(Arc::new).map_err(|error| Locked::Unopened(error.to_string())),
+            decrypted => return decrypted.map_err(|error| Locked::Unopened(error.to_string())),
         }
     }
     Err(Locked::Unopened(format!("the passphrase was wrong {PASSPHRASE_TRIES} times")))
