@@ -12,8 +12,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::bin::{Env, Run};
-use crate::sshd;
+use crate::bin::{Env, Run, ssh_keygen};
+use crate::sshd::{self, Setup, Sshd};
 
 /// A server, what is known of it, and a connection. In the texts, `{NAME}` stands for a public key with its type, `{file
 /// NAME}` for the path of a file.
@@ -313,6 +313,34 @@ fn the_certified_key_has_to_sign() {
             run.check(run.stderr_text().contains("is of an authority known from") != tamper, key);
         }
     }
+}
+
+/// One line for the authority instead of one for every host, jump hosts among them.
+#[test]
+fn one_authority_for_jump_hosts_and_hosts() {
+    let env = Env::new();
+    ssh_keygen(&env.path("ca"), &["-t", "ed25519"]);
+    let host_key = env.path("host");
+    ssh_keygen(&host_key, &["-t", "ecdsa"]);
+    let names = "127.0.1.1,127.0.1.2,127.0.1.3";
+    keygen(&env.path(""), &["-s", "ca", "-h", "-I", "all", "-n", names, "host.pub"], "the certificate");
+    let certificate = env.path("host-cert.pub");
+    let config = format!("HostKey {}\nHostCertificate {}\n", host_key.display(), certificate.display());
+    let sshd =
+        Sshd::start(&env, Setup { host_keys: &[], config: &config, trusted: false, hosts: 4, ..Setup::default() });
+    env.trust(&format!("@cert-authority 127.0.1.* {}\n", public(&env.path("ca.pub"))));
+    let hosts = sshd.hosts();
+    let run = env.pssh().hosts(&hosts[1..]).args(["-v", "-J", &hosts[0], "echo", "in"]).run();
+    run.exits(4).stderr_has("pssh: 3 hosts: 2 ok, 1 hostkey");
+    run.stderr_has("is not in known_hosts; it offers ecdsa-sha2-nistp256 SHA256:");
+    run.stderr_has(
+        "its certificate does not count: it is not valid for this name, but for 127.0.1.1, 127.0.1.2, 127.0.1.3",
+    );
+    // A jump host whose certificate does not count lets nobody through.
+    let run = env.pssh().hosts(&hosts[..3]).args(["-J", &hosts[3], "echo", "in"]).run();
+    run.exits(4).stderr_has("its certificate does not count").stdout_is("");
+    let run = env.pssh().hosts(&hosts[..3]).args(["-O", "CASignatureAlgorithms=rsa-sha2-512", "true"]).run();
+    run.exits(4).stderr_has("it is signed with ssh-ed25519, which CASignatureAlgorithms does not allow");
 }
 
 /// A port whose connections lead to `sshd -i`. The last byte of the server's signature in the key exchange is changed if
