@@ -46,7 +46,7 @@ Exit status:
     max_term_width = 110
 )]
 pub struct Opts {
-    /// File with hosts, one `[user@]host[:port] [user]` a line; - is standard input; may be repeated
+    /// File with hosts, one `[user@]host[:port] [user] [key=value]...` a line; - is standard input; may be repeated
     #[arg(short = 'h', long = "hosts", value_name = "FILE", help_heading = "Hosts", action = ArgAction::Append,
           allow_hyphen_values = true, value_hint = ValueHint::FilePath)]
     pub hosts: Vec<PathBuf>,
@@ -59,6 +59,11 @@ pub struct Opts {
     /// Login name where the host's entry has none
     #[arg(short = 'l', long = "user", value_name = "USER", help_heading = "Hosts", value_hint = ValueHint::Username)]
     pub user: Option<String>,
+
+    /// TOML file with a table for each host, `[host."web1"]`, range, `web[1-9]`, or pattern, `*.example.com`; may be repeated
+    #[arg(long = "host-config", value_name = "FILE", help_heading = "Hosts", action = ArgAction::Append,
+          value_hint = ValueHint::FilePath)]
+    pub host_config: Vec<PathBuf>,
 
     /// How many hosts run at once [default: 10]
     #[arg(short = 'p', long = "par", visible_alias = "pool-size", value_name = "N", help_heading = "Running",
@@ -162,6 +167,11 @@ pub struct Opts {
     #[arg(long = "proxy-identity", value_name = "FILE", help_heading = "Connection", requires = "proxy_host",
           value_hint = ValueHint::FilePath)]
     pub proxy_identity: Option<PathBuf>,
+
+    /// Read the password for the jump host from this file; it gets no other, and nobody else gets this one
+    #[arg(long = "proxy-password-file", value_name = "FILE", help_heading = "Connection", requires = "proxy_host",
+          value_hint = ValueHint::FilePath)]
+    pub proxy_password_file: Option<PathBuf>,
 
     /// Connections to a jump host, at most, while hosts wait for theirs [default: 8]
     #[arg(long = "proxy-connections", value_name = "N", help_heading = "Connection", value_parser = proxy_connections)]

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::hosts::HostSpec;
+use crate::hosts::{HostSpec, Origin};
 use crate::proxy::Proxy;
 
 /// The longest command that can be sent. libssh2 puts the request into one packet of at most 35,000 bytes (RFC 4253 section
@@ -20,13 +21,15 @@ pub struct Job {
     pub number: usize,
     /// The host as the user wrote it.
     pub spec: HostSpec,
-    /// What output lines of this job start with: the host's name, or the whole entry where another entry has the same name
-    /// with another user or port.
+    /// What output lines of this job start with: its alias, or else the host's name, or the whole entry where another entry has
+    /// the same name with another user or port.
     pub label: String,
     /// What is looked up and connected to: the host's name, or what ssh_config has in its place (HostName).
     pub address: String,
     /// How often the host is tried, in all, where that is not as for all.
     pub attempts: Option<u32>,
+    /// The pause between two attempts, likewise.
+    pub retry_delay: Option<Duration>,
     /// How the host is reached, if not directly. Its name is looked up there then, not here.
     pub proxy: Option<Proxy>,
     /// The command as the remote shell gets it. One copy serves all jobs.
@@ -68,9 +71,42 @@ pub fn make(hosts: Vec<HostSpec>, command: &Arc<[u8]>) -> Vec<Job> {
     numbered
         .map(|(number, (spec, label))| {
             let address = spec.name.clone();
-            Job { number, spec, label, address, attempts: None, proxy: None, command: Arc::clone(command) }
+            let command = Arc::clone(command);
+            Job { number, spec, label, address, attempts: None, retry_delay: None, proxy: None, command }
         })
         .collect()
+}
+
+/// An alias by which two hosts would have the same label.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{origin}: the alias {alias:?} of {host} is the label of {other} too")]
+pub struct SharedAlias {
+    origin: Origin,
+    alias: String,
+    host: String,
+    other: String,
+}
+
+/// Sees to it that a report with aliases tells the hosts apart.
+///
+/// # Errors
+/// Two entries that are not the same have the same label, by an alias.
+pub fn check_aliases(jobs: &[Job]) -> Result<(), SharedAlias> {
+    let mut first_of_label: HashMap<&str, &HostSpec> = HashMap::new();
+    for Job { spec, label, .. } in jobs {
+        let first = *first_of_label.entry(label).or_insert(spec);
+        let same = (&first.name, &first.user, first.port) == (&spec.name, &spec.user, spec.port);
+        let alias = spec.options.alias.as_ref().or(first.options.alias.as_ref());
+        if let Some(alias) = alias.filter(|_| !same) {
+            return Err(SharedAlias {
+                origin: alias.origin.clone(),
+                alias: alias.value.clone(),
+                host: spec.to_string(),
+                other: first.to_string(),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn labels(hosts: &[HostSpec]) -> Vec<String> {
@@ -81,8 +117,10 @@ fn labels(hosts: &[HostSpec]) -> Vec<String> {
         let differs = first.user != host.user || first.port != host.port;
         *ambiguous.entry(&host.name).or_default() |= differs;
     }
-    let label = |host: &HostSpec| {
-        if ambiguous[host.name.as_str()] { host.to_string() } else { host.name.clone() }
+    let label = |host: &HostSpec| match &host.options.alias {
+        Some(alias) => alias.value.clone(),
+        None if ambiguous[host.name.as_str()] => host.to_string(),
+        None => host.name.clone(),
     };
     hosts.iter().map(label).collect()
 }

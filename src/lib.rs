@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! argv, PSSH_* ── cli ─► Settings ────────────────┐
+//! --host-config ─ host_config ─┐                  │
 //! -h -H, stdin ── hosts ─► HostSpec ─ jobs ─► Job ┴─► queue (names looked up, list order) ─► pool (rayon)
 //!                                                       │ on one thread, per job:
 //!                                                       │   ssh/session  (socket or tunnel → handshake → host key → auth)
@@ -17,9 +18,12 @@ pub mod duration;
 pub mod error;
 pub mod event;
 pub mod exit;
+pub mod host_config;
+pub mod host_options;
 pub mod hosts;
 pub mod jobs;
 pub mod limits;
+pub mod nodeset;
 pub mod output;
 pub mod pool;
 pub mod proxy;
@@ -31,4 +35,5 @@ pub mod secret;
 pub mod settings;
 pub mod signals;
 pub mod ssh;
+pub mod suggest;
 pub mod terminal;

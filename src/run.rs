@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 use crate::cancel::{Cancel, Reason};
 use crate::cli::Opts;
 use crate::error::reason;
+use crate::host_config::HostConfig;
 use crate::hosts::{self, HostSpec, HostsError};
 use crate::jobs::{self, Job};
 use crate::limits::{self, Need};
@@ -56,7 +57,9 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
         return Err(usage(anyhow!("there is no command to run (--help shows how)")));
     }
     let command = jobs::command(&opts.command).map_err(usage)?;
-    let mut jobs = jobs::make(hosts(opts)?, &command);
+    let (hosts, notes) = hosts(opts)?;
+    let mut jobs = jobs::make(hosts, &command);
+    jobs::check_aliases(&jobs).map_err(usage)?;
 
     let cancel = Cancel::new().context("cannot make a pipe").map_err(failure)?;
     signals::install(&cancel).context("cannot handle signals").map_err(failure)?;
@@ -76,7 +79,7 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
     let plan = Plan { size: make_room(pool_size, need)?, lookup_limit: runner.longest_connect(), retry };
     let jobs: Arc<[Job]> = jobs.into();
     if verbose {
-        runner.notes().iter().for_each(|note| output::complain(note));
+        notes.iter().chain(&runner.notes()).for_each(|note| output::complain(note));
     }
 
     let (stop, worker) = (cancel.clone(), Arc::clone(&runner));
@@ -132,14 +135,16 @@ fn make_room(pool_size: usize, need: Need) -> Result<usize, Fatal> {
     Ok(room.hosts)
 }
 
-/// The hosts of the run, or what is wrong with them.
-fn hosts(opts: &Opts) -> Result<Vec<HostSpec>, Fatal> {
-    let hosts = hosts::gather(&opts.hosts, &opts.host).map_err(|error| match error {
+/// The hosts of the run with what is said about each of them, or what is wrong with that; and what is worth telling with `-v`.
+fn hosts(opts: &Opts) -> Result<(Vec<HostSpec>, Vec<String>), Fatal> {
+    let mut hosts = hosts::gather(&opts.hosts, &opts.host).map_err(|error| match error {
         HostsError::Read { .. } => failure(error),
         HostsError::Bad(_) => usage(error),
     })?;
+    let config = HostConfig::load(&opts.host_config).map_err(usage)?;
     if !hosts.is_empty() {
-        return Ok(hosts);
+        let notes = config.apply(&mut hosts);
+        return Ok((hosts, notes));
     }
     if !opts.hosts.is_empty() || !opts.host.is_empty() {
         return Err(usage(anyhow!("the list of hosts is empty")));

@@ -95,10 +95,16 @@ pub struct Settings {
     pub default_identities: Option<PathBuf>,
     /// The agent that is asked for keys.
     pub agent: AgentChoice,
+    /// The usual agent, for hosts that are to ask it whatever `agent` says.
+    pub usual_agent: Option<PathBuf>,
     /// How hosts are reached, if the user said so.
     pub proxy: Option<Via>,
-    /// A private key for the jump host alone.
+    /// The jump host that the user named alone, for which the following are.
+    pub proxy_host: Option<Hop>,
+    /// A private key for this jump host alone.
     pub proxy_identity: Option<PathBuf>,
+    /// The file with the password for this jump host alone, which gets no other then.
+    pub proxy_password_file: Option<PathBuf>,
     /// How many connections there may be to one jump host.
     pub proxy_connections: usize,
     /// Where the password comes from, if there is to be one.
@@ -178,19 +184,19 @@ impl Settings {
             opts.par.map_or_else(|| environment.parsed("PSSH_PAR", cli::pool_size), |size| Ok(Some(size)))?;
         let timeout =
             opts.timeout.map_or_else(|| environment.parsed("PSSH_TIMEOUT", duration::parse), |time| Ok(Some(time)))?;
+        let usual_agent = (environment.variable)("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from);
         let agent = match (&opts.agent, opts.no_agent) {
             (_, true) => AgentChoice::Nobody,
             (Some(socket), _) => AgentChoice::Named(expand(socket, home)),
-            (None, _) => {
-                let socket = (environment.variable)("SSH_AUTH_SOCK").filter(|path| !path.is_empty());
-                AgentChoice::Usual(socket.map(PathBuf::from))
-            }
+            (None, _) => AgentChoice::Usual(usual_agent.clone()),
         };
         let ssh_dir = home.map(|home| home.join(".ssh"));
         let config_home = home.map(|home| home.to_string_lossy()).unwrap_or_default();
         Ok(Settings {
             pool_size: pool_size.unwrap_or(POOL_SIZE),
             proxy: proxy(opts),
+            proxy_host: proxy_host(opts),
+            proxy_password_file: opts.proxy_password_file.as_deref().map(|path| expand(path, home)),
             proxy_identity: opts.proxy_identity.as_deref().map(|path| expand(path, home)),
             proxy_connections: opts.proxy_connections.unwrap_or(PROXY_CONNECTIONS),
             user,
@@ -211,6 +217,7 @@ impl Settings {
             identities: opts.identity.iter().map(|path| expand(path, home)).collect(),
             default_identities: ssh_dir,
             agent,
+            usual_agent,
             password: password_source(opts, environment, home)?,
             verbose: opts.verbose > 0,
             explain: opts.explain,
@@ -234,13 +241,17 @@ fn proxy(opts: &Opts) -> Option<Via> {
     if let Some(via) = opts.jump.as_ref().or(opts.proxy_command.as_ref()) {
         return Some(via.clone());
     }
+    Some(Via(Some(Proxy::Jump([proxy_host(opts)?].into()))))
+}
+
+/// The jump host of the options for a single one.
+fn proxy_host(opts: &Opts) -> Option<Hop> {
     let hop = opts.proxy_host.as_ref()?;
-    let hop = Hop {
+    Some(Hop {
         user: opts.proxy_user.clone().or_else(|| hop.user.clone()),
         name: hop.name.clone(),
         port: opts.proxy_port.or(hop.port),
-    };
-    Some(Via(Some(Proxy::Jump([hop].into()))))
+    })
 }
 
 /// Where the password comes from: the options exclude each other, and each of them overrides the environment.
@@ -257,7 +268,7 @@ fn password_source(opts: &Opts, environment: &Environment<'_>, home: Option<&Pat
 }
 
 /// Expands a leading `~`, for where no shell has done it: `--identity=~/key`. Other users' homes stay as they are.
-fn expand(path: &Path, home: Option<&Path>) -> PathBuf {
+pub fn expand(path: &Path, home: Option<&Path>) -> PathBuf {
     let home = || home.and_then(Path::to_str);
     path.to_str().map_or_else(|| path.to_owned(), |path| shellexpand::tilde_with_context(path, home).as_ref().into())
 }

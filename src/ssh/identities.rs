@@ -89,6 +89,8 @@ pub struct Sources<'a> {
     pub keyring: &'a Keyring,
     /// What may open encrypted keys.
     pub password: Option<&'a Secret>,
+    /// Whether there is a password to log in with.
+    pub has_password: bool,
     /// Where passphrases are asked for, or why they are not.
     pub ask: Result<&'a Terminal, &'a str>,
     /// Ends every wait.
@@ -139,7 +141,7 @@ impl Identities {
         open.iter().try_for_each(|path| found.add_unnamed(path, silence))?;
         for path in closed {
             // A password may be what the host wants.
-            let is_last_resort = sources.password.is_none() && !found.has_any();
+            let is_last_resort = !sources.has_password && !found.has_any();
             found.add_unnamed(path, if is_last_resort { sources.ask } else { silence })?;
         }
         Ok(found.finish())

@@ -3,10 +3,12 @@
 mod agent;
 mod auth;
 pub mod config;
+mod directory;
 #[cfg(test)]
 #[path = "../../tests/embedded/mod.rs"]
 mod embedded;
 mod exec;
+mod explain;
 mod ffi;
 mod host;
 mod host_certificate;
@@ -37,9 +39,11 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 
 use self::config::ConfigError;
+use self::directory::Directory;
 use self::exec::Command;
-use self::host::{Directory, Explained, Host};
-use self::proxy_command::ProxyCommand;
+use self::explain::Explained;
+use self::host::Host;
+use self::proxy_command::{News, ProxyCommand};
 use self::session::Session;
 use self::tunnel::{Plan, Proxies, Through, Way};
 use self::wait::Watch;
@@ -115,16 +119,15 @@ impl Runner {
         let terminal = Arc::new(Terminal::new()?);
         let password = settings.password.as_ref().map(|source| source.read(&terminal, cancel)).transpose()?;
         let directory = Directory::new(Arc::clone(&settings), password.map(Arc::new), terminal, cancel)?;
-        let mut hosts = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            let host = directory.host(&job.spec)?;
+        let hosts = directory.hosts(jobs.iter().map(|job| &job.spec))?;
+        for (job, host) in jobs.iter_mut().zip(&hosts) {
             job.address.clone_from(&host.name);
             job.proxy.clone_from(&host.proxy);
             job.attempts = host.attempts;
+            job.retry_delay = host.retry_delay;
             if let Some(Proxy::Jump(hops)) = &host.proxy {
                 hops.iter().try_for_each(|hop| directory.hop(hop).map(drop))?;
             }
-            hosts.push(host);
         }
         let directory = Arc::new(directory);
         let proxies = Proxies::new(Plan {
@@ -180,8 +183,8 @@ impl Runner {
         let command = Command {
             job: job.number,
             bytes: &job.command,
-            timeout: self.settings.command_timeout,
-            silence: self.settings.silence_timeout,
+            timeout: host.command_timeout,
+            silence: host.silence_timeout,
             keepalive: host.keepalive,
             window: self.settings.window(),
         };
@@ -219,7 +222,11 @@ impl Runner {
             }
             (Some(Proxy::Command(template)), _) => {
                 let text = template.fill(&host.name, host.port, &host.user);
-                let news = self.settings.verbose.then(|| (job.number, events.clone()));
+                let (number, events) = (job.number, events.clone());
+                let tell = move |text: &str| {
+                    let _ = events.send(Event::now(number, EventKind::Note(text.to_owned())));
+                };
+                let news = self.settings.verbose.then(|| Box::new(tell) as News);
                 match ProxyCommand::start(&text, news) {
                     Ok((command, socket)) => {
                         note(&|| format!("connected by {text}"));

@@ -23,6 +23,8 @@ mod cli;
 mod config_oracle;
 /// Host certificates and revoked host keys, compared with ssh.
 mod host_certificates;
+/// What is said about single hosts: in --host-config, and in the lines of hosts files.
+mod host_config;
 /// Which host keys are accepted, through the binary.
 mod host_keys;
 /// What ssh_config(5) says about the keys to log in with.
