@@ -50,11 +50,6 @@ impl Agent {
         Agent { path: path.to_owned(), idle: Mutex::new(Vec::new()) }
     }
 
-    /// Where the agent listens.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The keys that the agent holds, in its order.
     ///
     /// # Errors

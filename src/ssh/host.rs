@@ -71,6 +71,8 @@ pub struct Node<'a> {
 pub struct Algorithms {
     /// HostKeyAlgorithms.
     pub host_key: Option<config::Algorithms<config::KeyTypes>>,
+    /// CASignatureAlgorithms, by name.
+    pub authorities: Vec<&'static str>,
     /// KexAlgorithms.
     pub key_exchange: Option<config::Algorithms<config::KeyExchanges>>,
     /// Ciphers.

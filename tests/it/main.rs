@@ -31,10 +31,14 @@ mod config_oracle;
 mod dropbear;
 /// Per-host arguments.
 mod host_args;
+/// Host certificates and revoked host keys, compared with ssh.
+mod host_certificates;
 /// What is said about single hosts: in --host-config, and in the lines of hosts files.
 mod host_config;
 /// Which host keys are accepted, through the binary.
 mod host_keys;
+/// What ssh_config(5) says about the keys to log in with.
+mod identities;
 /// Standard input for all hosts.
 mod input;
 /// The verdicts on host keys, compared with ssh's own.
