@@ -137,6 +137,8 @@ pub struct Settings {
     pub proxy_connections: usize,
     /// Where the password comes from, if there is to be one.
     pub password: Option<Source>,
+    /// Whether somebody may be asked on the terminal, for passwords, passphrases and what servers want to know.
+    pub may_ask: bool,
     /// Whether our standard input goes to every command.
     pub send_input: bool,
     /// Whether jobs tell what they do.
@@ -193,7 +195,8 @@ impl Environment<'_> {
 
 impl Settings {
     /// The settings of a program that uses the library: the defaults, for the user whom the process belongs to. The
-    /// environment counts for the agent alone (`SSH_AUTH_SOCK`), not for what is ours (`PSSH_*`). Change what you like.
+    /// environment counts for the agent alone (`SSH_AUTH_SOCK`), not for what is ours (`PSSH_*`). Nobody is asked for
+    /// anything: a password is given as [`Source::Given`]. Change what you like.
     ///
     /// # Errors
     /// The password database does not know the user.
@@ -212,7 +215,7 @@ impl Settings {
         let agent = |name: &str| if name == "SSH_AUTH_SOCK" { (process.variable)(name) } else { None };
         let environment = Environment { variable: &agent, login: process.login.clone(), home: process.home.clone() };
         let opts = Opts::try_parse_from(["pssh"]).map_err(|error| error.to_string())?;
-        Settings::resolve(&opts, &environment)
+        Ok(Settings { may_ask: false, ..Settings::resolve(&opts, &environment)? })
     }
 
     /// Makes the settings of the command line, then the `PSSH_*` environment, then the defaults.
@@ -276,6 +279,7 @@ impl Settings {
             pty: opts.pty,
             variables: variables(&opts.env, environment)?,
             password: password_source(opts, environment, home)?,
+            may_ask: true,
             send_input: opts.send_input,
             verbose: opts.verbose > 0,
         })

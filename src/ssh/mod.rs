@@ -137,7 +137,7 @@ impl Runner {
         cancel: &Cancel,
     ) -> Result<Runner, Unprepared> {
         let settings = Arc::new(settings);
-        let terminal = Arc::new(Terminal::new()?);
+        let terminal = Arc::new(if settings.may_ask { Terminal::new()? } else { Terminal::mute()? });
         let password = settings.password.as_ref().map(|source| source.read(&terminal, cancel)).transpose()?;
         let directory = Directory::new(Arc::clone(&settings), password.map(Arc::new), terminal, cancel)?;
         let hosts = directory.hosts(jobs.iter().map(|job| &job.spec))?;
