@@ -1,0 +1,203 @@
+//! Commands as another user: the line that runs a command by sudo(8) and says when it begins.
+//!
+//! ```text
+//! sudo -S -p PROMPT [-u USER] -- sh -c 'print START and the process number; exec "$@"' sh ... "$SHELL" -c COMMAND
+//! ```
+//!
+//! The prompt and the word of the start are random, and other for every job, so that nothing which the host prints can be taken for
+//! them. Neither stands in the line as it is printed: a login shell that shows what it runs (`set -x`) asks for no password.
+
+use openssl::error::ErrorStack;
+use openssl::rand::rand_bytes;
+
+use crate::quote::add_word;
+
+/// What runs as the other user before the command: says that it begins, and under which process number, and becomes it.
+const START_SCRIPT: &[u8] = br#"'printf "%s%s %s;" "$1" "$2" "$$" >&2; shift 2; exec "$@"'"#;
+/// What each token begins with: whatever goes wrong, it is clear whose it is.
+const MARK: &str = "pssh-";
+
+/// To run commands by sudo.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sudo {
+    /// The user, by name or as `#` and a number; sudo's default (root) if there is none.
+    pub user: Option<String>,
+}
+
+/// What runs the command below sudo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shell<'a> {
+    /// The shell of the user who logs in, as without sudo: the other user's may well be nologin(8).
+    Login,
+    /// These words, as in `bash -c`, as they are, with the command as one word behind them.
+    Words(&'a [u8]),
+    /// None: the command is a program and its arguments, already quoted for the login shell.
+    None,
+}
+
+/// The words that tell sudo's question and the beginning of the command from everything else.
+pub struct Tokens {
+    prompt: [String; 2],
+    start: [String; 2],
+}
+
+impl Tokens {
+    /// New ones, which nobody can foresee.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub fn random() -> Result<Tokens, ErrorStack> {
+        let mut bytes = [0; 32];
+        rand_bytes(&mut bytes)?;
+        let digits = bytes.map(|byte| format!("{byte:02x}")).concat();
+        let part = |place: usize| &digits[16 * place..16 * (place + 1)];
+        let two = |place| [MARK.to_owned() + part(place), part(place + 1).to_owned()];
+        Ok(Tokens { prompt: two(0), start: two(2) })
+    }
+
+    /// The question as sudo prints it.
+    pub fn prompt(&self) -> Vec<u8> {
+        self.prompt.join("%").into_bytes()
+    }
+
+    /// What is printed when the command begins. A blank, the process number and a semicolon follow.
+    pub fn start(&self) -> Vec<u8> {
+        self.start.concat().into_bytes()
+    }
+}
+
+impl Sudo {
+    /// The line for the login shell that runs `command` by sudo. `command` is what the login shell would get without it.
+    pub fn wrap(&self, command: &[u8], shell: Shell<'_>, tokens: &Tokens) -> Vec<u8> {
+        let mut line = self.opening(tokens, START_SCRIPT);
+        for word in &tokens.start {
+            add_word(&mut line, word.as_bytes());
+        }
+        match shell {
+            Shell::Login => {
+                line.extend_from_slice(b" \"$SHELL\" -c");
+                add_word(&mut line, command);
+            }
+            Shell::Words(words) => {
+                line.push(b' ');
+                line.extend_from_slice(words);
+                add_word(&mut line, command);
+            }
+            Shell::None => {
+                line.push(b' ');
+                line.extend_from_slice(command);
+            }
+        }
+        line
+    }
+
+    /// `sudo ... -- sh -c SCRIPT sh`.
+    fn opening(&self, tokens: &Tokens, script: &[u8]) -> Vec<u8> {
+        let mut line = b"sudo -S -p".to_vec();
+        // sudo prints one % for two (sudo(8), -p).
+        add_word(&mut line, tokens.prompt.join("%%").as_bytes());
+        if let Some(user) = &self.user {
+            line.extend_from_slice(b" -u");
+            add_word(&mut line, user.as_bytes());
+        }
+        line.extend_from_slice(b" -- sh -c ");
+        line.extend_from_slice(script);
+        line.extend_from_slice(b" sh");
+        line
+    }
+}
+
+/// Checks the name of a user to run commands as.
+///
+/// # Errors
+/// It cannot be one.
+pub fn check_user(name: &str) -> Result<(), &'static str> {
+    let number = name.strip_prefix('#');
+    if number.is_some_and(|number| number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit())) {
+        return Err("a user's number is # and digits, such as #1000");
+    }
+    if name.is_empty() {
+        return Err("the name is empty");
+    }
+    if name.starts_with('-') {
+        return Err("a user's name does not begin with -");
+    }
+    if name.contains(|letter: char| letter.is_control() || letter.is_whitespace()) {
+        return Err("a user's name has no blanks or control characters");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::process::Command;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Runs a wrapped command by `login` with a sudo that asks nothing and changes nobody, and gives what it has printed.
+    fn run(login: &str, command: &[u8], shell: Shell<'_>) -> Option<(Vec<u8>, Vec<u8>, Tokens)> {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let stand_in = "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done; shift; exec \"$@\"\n";
+        let path = dir.path().join("sudo");
+        std::fs::write(&path, stand_in).expect("a file");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&path, mode).expect("a mode");
+        let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").expect("a path"));
+        let tokens = Tokens::random().expect("random numbers");
+        let line = Sudo { user: Some("o'neil".to_owned()) }.wrap(command, shell, &tokens);
+        let mut child = Command::new(login);
+        child.arg("-c").arg(OsStr::from_bytes(&line)).env("PATH", path).env("SHELL", "/bin/sh");
+        let output = child.output().ok()?;
+        Some((output.stdout, output.stderr, tokens))
+    }
+
+    fn prints(login: &str, command: &[u8], shell: Shell<'_>, expected: &[u8]) {
+        let Some((stdout, stderr, tokens)) = run(login, command, shell) else { return };
+        assert_eq!(stdout, expected, "{login} {}", String::from_utf8_lossy(&stderr));
+        assert!(stderr.starts_with(&tokens.start()), "{}", String::from_utf8_lossy(&stderr));
+    }
+
+    #[test]
+    fn the_command_is_run_as_without_sudo() {
+        for login in ["sh", "bash", "dash", "zsh", "ksh", "csh", "tcsh", "fish"] {
+            prints(login, br#"printf %s "$0:it's" 'a\b!' `echo c`; exit 3"#, Shell::Login, br"/bin/sh:it'sa\b!c");
+            prints(login, b"echo $0; echo two", Shell::Words(b"bash -c"), b"bash\ntwo\n");
+            prints(login, b"printf '%s|' 'a b' c", Shell::None, b"a b|c|");
+        }
+    }
+
+    #[test]
+    fn tokens_are_new_and_do_not_stand_in_the_line() {
+        let (one, other) = (Tokens::random().expect("tokens"), Tokens::random().expect("tokens"));
+        assert!(one.prompt() != other.prompt() && one.start() != other.start() && one.prompt() != one.start());
+        let line = Sudo { user: None }.wrap(b"id", Shell::Login, &one);
+        for token in [one.prompt(), one.start()] {
+            assert!(token.len() > 32 && !line.windows(token.len()).any(|part| part == token));
+        }
+    }
+
+    #[test]
+    fn names_of_users_are_checked() {
+        for good in ["root", "#1000", "o'neil", "svc$", "DOM\\me"] {
+            assert_eq!(check_user(good), Ok(()), "{good}");
+        }
+        for bad in ["", "-u", "#", "#x", "a b", "a\nb"] {
+            assert!(check_user(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        #[test]
+        fn every_command_arrives_as_it_is(text in "['\"\\\\!$` \n~*#;|a-c\u{e9}]{0,20}", login in 0..3_usize) {
+            let mut command = b"printf %s".to_vec();
+            add_word(&mut command, text.as_bytes());
+            prints(["sh", "bash", "dash"][login], &command, Shell::Login, text.as_bytes());
+        }
+    }
+}
