@@ -11,6 +11,7 @@ use crate::proxy::{Hop, Proxy};
 use crate::retry::Policy;
 use crate::secret::Source;
 use crate::ssh::config;
+use crate::sudo::Sudo;
 use crate::tolerance::Tolerance;
 
 /// What to do with a host key that known_hosts does not have. A revoked key is refused in every case.
@@ -110,6 +111,10 @@ pub struct Settings {
     pub password: Option<Source>,
     /// Whether our standard input goes to every command.
     pub send_input: bool,
+    /// How commands become another user's, if they are to.
+    pub sudo: Option<Sudo>,
+    /// Where sudo's password comes from, if not from the user when a host wants it.
+    pub sudo_password: Option<Source>,
     /// Whether jobs tell what they do.
     pub verbose: bool,
 }
@@ -220,6 +225,8 @@ impl Settings {
             agent,
             password: password_source(opts, environment, home)?,
             send_input: opts.send_input,
+            sudo: sudo(opts)?,
+            sudo_password: opts.sudo_password_file.as_deref().map(|path| Source::SudoFile(expand(path, home))),
             verbose: opts.verbose > 0,
         })
     }
@@ -248,6 +255,15 @@ fn proxy(opts: &Opts) -> Option<Via> {
         port: opts.proxy_port.or(hop.port),
     };
     Some(Via(Some(Proxy::Jump([hop].into()))))
+}
+
+/// How the command line says that commands become another user's.
+fn sudo(opts: &Opts) -> Result<Option<Sudo>, String> {
+    let wanted = opts.sudo || opts.run_as.is_some();
+    if !wanted && opts.sudo_password_file.is_some() {
+        return Err("--sudo-password-file is of use only with --sudo or --run-as USER".to_owned());
+    }
+    Ok(wanted.then(|| Sudo { user: opts.run_as.clone() }))
 }
 
 /// Where the password comes from: the options exclude each other, and each of them overrides the environment.

@@ -8,6 +8,7 @@ use rustix::event::PollFlags;
 use super::feed::{Broken, Feed};
 use super::ffi::{self, Channel, Exit, Link};
 use super::session::{SOCKET_DISCONNECT, Session, Stop};
+use super::sudo::{Conversation, Step};
 use super::wait::{Watch, poll_with};
 use crate::cancel::Cancel;
 use crate::error::HostError;
@@ -53,12 +54,14 @@ pub struct Keepalive {
     pub count: u32,
 }
 
-/// Runs `command` on `session`, sends it its input and its output as events, and says how it ended. `watch` bounds the opening of the channel and the server's consent to the command; the
+/// Runs `command` on `session`, sends it its input and its output as events, and says how it ended. A `sudo` that the
+/// command has to get past is spoken with first. `watch` bounds the opening of the channel and the server's consent to the command; the
 /// command itself is bounded by its own timeout and the cancel.
 pub fn run(
     session: &mut Session,
     command: &Command<'_>,
-    feed: Feed,
+    mut feed: Feed,
+    sudo: Option<Conversation>,
     events: &Sender<Event>,
     watch: &mut Watch<'_>,
 ) -> Outcome {
@@ -86,11 +89,16 @@ pub fn run(
         // A piece of input that is half sent would block the request to stop the command.
         link.hold_unsent();
     }
+    if sudo.is_some() {
+        feed.hold();
+    }
     Running {
         session,
         channel,
         command,
         feed,
+        sudo,
+        asked: None,
         events,
         cancel: watch.cancel(),
         deadline: command.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
@@ -117,6 +125,10 @@ struct Running<'a> {
     channel: Channel,
     command: &'a Command<'a>,
     feed: Feed,
+    /// The conversation with sudo, until the command has begun.
+    sudo: Option<Conversation>,
+    /// Since when our user is being asked for sudo's password. The command's time does not run then.
+    asked: Option<Instant>,
     events: &'a Sender<Event>,
     cancel: &'a Cancel,
     deadline: Option<Instant>,
@@ -160,6 +172,7 @@ impl Running<'_> {
             if !self.deliver() {
                 continue;
             }
+            self.speak_with_sudo();
             let more = self.send_input();
             self.send_signal();
             let was_dead = self.session.is_dead();
@@ -195,7 +208,10 @@ impl Running<'_> {
         };
         match self.channel.exit() {
             // The server has said how it ended and that no more output comes: no need to wait for the close as well.
-            Exit::Status(status) if eof || over.is_some() => Some(Outcome::Exited(status)),
+            Exit::Status(status) if eof || over.is_some() => Some(match &self.sudo {
+                Some(sudo) if !sudo.has_begun() => sudo.never_began(status).into(),
+                _ => Outcome::Exited(status),
+            }),
             Exit::Signal(name) if eof || over.is_some() => Some(Outcome::Signaled { name }),
             Exit::Unknown => over.map(|detail| HostError::Lost { detail }.into()),
             Exit::Status(_) | Exit::Signal(_) => None,
@@ -237,6 +253,7 @@ impl Running<'_> {
     /// itself, whatever it says.
     fn finish(mut self, outcome: Outcome) -> Outcome {
         let Some(stopping) = self.stopping.take() else {
+            self.hand_on_rest();
             let _ = self.channel.close();
             self.session.disconnect();
             self.flush();
@@ -254,6 +271,7 @@ impl Running<'_> {
                 break;
             }
         }
+        self.hand_on_rest();
         self.session.disconnect();
         self.flush();
         stopping.outcome
@@ -297,8 +315,13 @@ impl Running<'_> {
             Ok(0) => Drained::Nothing,
             Ok(count) => {
                 self.last_output = Instant::now();
-                let bytes = self.buffer[..count].to_vec();
-                self.undelivered = Some(Event::now(self.command.job, EventKind::Output { stream, bytes }));
+                let mut bytes = self.buffer[..count].to_vec();
+                if let Some(sudo) = &mut self.sudo {
+                    bytes = sudo.hear(stream, bytes);
+                }
+                if !bytes.is_empty() {
+                    self.undelivered = Some(Event::now(self.command.job, EventKind::Output { stream, bytes }));
+                }
                 Drained::Some
             }
             Err(error) if ffi::would_block(&error) => Drained::Nothing,
@@ -344,10 +367,43 @@ impl Running<'_> {
         }
     }
 
+    /// Does what sudo wants, as long as the command has not begun.
+    fn speak_with_sudo(&mut self) {
+        let Some(sudo) = &mut self.sudo else { return };
+        let step = sudo.next();
+        match (sudo.awaits().is_some(), self.asked) {
+            (true, None) => self.asked = Some(Instant::now()),
+            (false, Some(since)) => {
+                self.deadline = self.deadline.and_then(|deadline| deadline.checked_add(since.elapsed()));
+                self.last_output = Instant::now();
+                self.asked = None;
+            }
+            _ => {}
+        }
+        match step {
+            Step::Listen => {}
+            Step::Tell(password) => self.feed.answer(&password),
+            Step::Begin => {
+                self.hand_on_rest();
+                self.sudo = None;
+                self.feed.release();
+            }
+            Step::End(error) => self.stop(error.into()),
+        }
+    }
+
+    /// Hands on what was kept back in case sudo was about to ask.
+    fn hand_on_rest(&mut self) {
+        let Some(sudo) = &mut self.sudo else { return };
+        while let Some((stream, bytes)) = sudo.rest() {
+            let _ = self.events.send(Event::now(self.command.job, EventKind::Output { stream, bytes }));
+        }
+    }
+
     /// Sends what the socket and the server take of the command's input; says whether they may take more at once.
     fn send_input(&mut self) -> bool {
         self.flush();
-        if self.stopping.is_some() || self.unsent() > UNSENT {
+        if self.unsent() > UNSENT {
             return false;
         }
         match self.feed.send(&self.channel) {
@@ -396,6 +452,8 @@ impl Running<'_> {
         let Some(stopping) = &mut self.stopping else {
             let outcome = if self.cancel.is_triggered() {
                 Outcome::cancelled(self.cancel, true)
+            } else if self.asked.is_some() {
+                return false;
             } else if self.deadline.is_some_and(|deadline| now >= deadline) {
                 let limit = self.command.timeout.unwrap_or_default();
                 Outcome::TimedOut { phase: Phase::Command, limit, missing: "not finished" }
@@ -426,13 +484,19 @@ impl Running<'_> {
     fn stop(&mut self, outcome: Outcome) {
         let next = Instant::now() + TERM_GRACE;
         self.stopping = Some(Stopping { outcome, killed: false, next, unsent: Some("TERM") });
-        self.feed.stop();
+        if let Some(sudo) = &mut self.sudo {
+            sudo.give_up();
+        }
+        self.feed.give_up();
     }
 
     /// When there is something to do even if nothing comes.
     fn next_due(&self) -> Option<Instant> {
         if let Some(stopping) = &self.stopping {
             return Some(stopping.next);
+        }
+        if self.asked.is_some() {
+            return self.alive_due();
         }
         let silence = self.command.silence.and_then(|limit| self.last_output.checked_add(limit));
         [self.deadline, silence.filter(|_| self.undelivered.is_none()), self.alive_due()].into_iter().flatten().min()
@@ -452,7 +516,8 @@ impl Running<'_> {
         let cancel = self.stopping.is_none().then_some(self.cancel);
         let socket = [(self.session.socket(), flags)];
         let input = self.feed.awaits().map(|input| (input, PollFlags::IN));
-        let fds: Vec<_> = socket.into_iter().chain(input).collect();
+        let answer = self.sudo.as_ref().and_then(Conversation::awaits).map(|answer| (answer, PollFlags::IN));
+        let fds: Vec<_> = socket.into_iter().chain(input).chain(answer).collect();
         if poll_with(cancel, &fds, until).is_err() {
             // Out of kernel memory: better to look again a little later than to give up a command that runs.
             std::thread::sleep(BLIND_PAUSE);

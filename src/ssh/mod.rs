@@ -18,6 +18,8 @@ pub mod known_hosts;
 mod proxy_command;
 mod pump;
 mod session;
+mod sudo;
+mod sudo_password;
 mod tcp;
 mod tunnel;
 mod wait;
@@ -38,6 +40,8 @@ use self::feed::Feed;
 use self::host::{Directory, Explained, Host};
 use self::proxy_command::ProxyCommand;
 use self::session::Session;
+use self::sudo::Conversation;
+use self::sudo_password::SudoPassword;
 use self::tunnel::{Plan, Proxies, Through, Way};
 use self::wait::Watch;
 use crate::cancel::Cancel;
@@ -50,6 +54,7 @@ use crate::proxy::Proxy;
 use crate::queue::{Route, Task};
 use crate::secret::SecretError;
 use crate::settings::Settings;
+use crate::sudo::{Shell, Tokens};
 use crate::terminal::Terminal;
 
 /// The port of SSH (RFC 4253 section 4.1).
@@ -87,6 +92,7 @@ pub struct Runner {
     proxies: Proxies,
     /// What the commands read, if there is any.
     input: Option<Input>,
+    sudo_password: Arc<SudoPassword>,
 }
 
 /// What a session's connection goes through, and lives no longer than: dropped after the session.
@@ -117,6 +123,8 @@ impl Runner {
         let settings = Arc::new(settings);
         let terminal = Arc::new(Terminal::new()?);
         let password = settings.password.as_ref().map(|source| source.read(&terminal, cancel)).transpose()?;
+        let sudo_password = settings.sudo_password.as_ref().map(|source| source.read(&terminal, cancel)).transpose()?;
+        let sudo_password = SudoPassword::new(sudo_password, Arc::clone(&terminal));
         let directory = Directory::new(Arc::clone(&settings), password.map(Arc::new), terminal, cancel)?;
         let mut hosts = Vec::with_capacity(jobs.len());
         for job in jobs {
@@ -137,7 +145,7 @@ impl Runner {
             cancel: cancel.clone(),
         });
         let input = settings.send_input.then(Input::stdin).transpose().map_err(Unprepared::Input)?;
-        Ok(Runner { settings, directory, hosts, proxies, input })
+        Ok(Runner { settings, directory, hosts, proxies, input, sudo_password })
     }
 
     /// Every effective setting of a job's host in the keywords of `ssh -G`, each with its origin.
@@ -155,6 +163,7 @@ impl Runner {
 
     /// Ends what jobs have shared, once all have ended.
     pub fn close(&self) {
+        self.sudo_password.close();
         self.proxies.close();
     }
 
@@ -181,16 +190,26 @@ impl Runner {
             Err(outcome) => return Attempt::NotSent(path.explain(outcome)),
         };
         send(EventKind::Connected);
+        let tokens = match self.settings.sudo.as_ref().map(|_| Tokens::random()).transpose() {
+            Ok(tokens) => tokens,
+            Err(error) => {
+                let local = HostError::Local { doing: "making random numbers", detail: error.to_string(), hint: None };
+                return Attempt::NotSent(local.into());
+            }
+        };
+        let as_other = self.settings.sudo.as_ref().zip(tokens.as_ref());
+        let line = as_other.map(|(sudo, tokens)| sudo.wrap(&job.command, Shell::Login, tokens));
         let command = Command {
             job: job.number,
-            bytes: &job.command,
+            bytes: line.as_deref().unwrap_or(&job.command),
             timeout: self.settings.command_timeout,
             silence: self.settings.silence_timeout,
             keepalive: host.keepalive,
             window: self.settings.window(),
         };
         let feed = Feed::new(self.input.as_ref().map(Input::reader));
-        let outcome = exec::run(&mut session, &command, feed, events, &mut watch);
+        let sudo = tokens.map(|tokens| Conversation::new(&tokens, Arc::clone(&self.sudo_password), session.trust()));
+        let outcome = exec::run(&mut session, &command, feed, sudo, events, &mut watch);
         drop(session);
         Attempt::Ended(path.explain(outcome))
     }

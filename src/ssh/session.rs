@@ -135,6 +135,7 @@ pub struct Session {
     link: Option<Link>,
     session: ssh2::Session,
     socket: Arc<OwnedFd>,
+    trust: Trust,
 }
 
 impl Session {
@@ -172,11 +173,12 @@ impl Session {
         })?;
         session.set_blocking(false);
         session.set_tcp_stream(Arc::clone(&socket));
-        let mut made = Session { link: None, session, socket };
+        let mut made = Session { link: None, session, socket, trust: Trust::NoSecrets };
         let known = credentials.known_hosts.lookup(&host.key_name.0, host.key_name.1);
         made.handshake(host, &known, watch)?;
         note(&|| format!("server says {}", banner(&made.session).unwrap_or("nothing")));
         let trust = made.check_host_key(host, &known, credentials, note)?;
+        made.trust = trust;
         watch.expect(Phase::Auth, "not authenticated");
         let identity = auth::authenticate(&mut made.driver(), host, credentials, trust, watch)?;
         note(&|| format!("authenticated as {} with {identity}", host.user));
@@ -283,6 +285,11 @@ impl Session {
     /// libssh2's session.
     pub fn ssh(&self) -> &ssh2::Session {
         &self.session
+    }
+
+    /// How far the host is trusted.
+    pub fn trust(&self) -> Trust {
+        self.trust
     }
 
     /// What is known of the socket of an authenticated session.
