@@ -1,11 +1,12 @@
 //! Commands as another user: the line that runs a command by sudo(8) and says when it begins.
 //!
 //! ```text
-//! sudo -S -p PROMPT [-u USER] -- sh -c 'print START and the process number; exec "$@"' sh ... "$SHELL" -c COMMAND
+//! exec sudo -S -p PROMPT [-u USER] -- sh -c 'print START and the process number; exec "$@"' sh ... "$SHELL" -c COMMAND
 //! ```
 //!
 //! The prompt and the word of the start are random, and other for every job, so that nothing which the host prints can be taken for
-//! them. Neither stands in the line as it is printed: a login shell that shows what it runs (`set -x`) asks for no password.
+//! them. Neither stands in the line as it is printed: a login shell that shows what it runs (`set -x`) asks for no password. The `exec` keeps a shell from standing between sudo and the server, which would
+//! turn the signal that a command dies by into an exit status.
 
 use openssl::error::ErrorStack;
 use openssl::rand::rand_bytes;
@@ -93,7 +94,7 @@ impl Sudo {
 
     /// `sudo ... -- sh -c SCRIPT sh`.
     fn opening(&self, tokens: &Tokens, script: &[u8]) -> Vec<u8> {
-        let mut line = b"sudo -S -p".to_vec();
+        let mut line = b"exec sudo -S -p".to_vec();
         // sudo prints one % for two (sudo(8), -p).
         add_word(&mut line, tokens.prompt.join("%%").as_bytes());
         if let Some(user) = &self.user {

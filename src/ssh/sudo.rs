@@ -1,6 +1,5 @@
 //! The conversation with sudo before a command begins: what of the output is whose, what sudo is told, and how it ends.
 
-use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
@@ -13,7 +12,9 @@ use crate::sudo::Tokens;
 
 /// What follows the word of the start: a blank, the process number, which has at most ten digits, and a semicolon.
 const START_TAIL: usize = 12;
-/// Bytes of what sudo says last that are quoted.
+/// What sudo 1.9 says after the reason, whatever that was.
+const CONSEQUENCE: &[u8] = b"sudo: error initializing audit plugin";
+/// Bytes of the line that sudo says last that are quoted.
 const SAID: usize = 200;
 /// What would help where sudo asks and nobody answers.
 const NO_PASSWORD_HINT: &str =
@@ -33,8 +34,8 @@ pub struct Conversation {
     held: [Vec<u8>; 2],
     /// The stream on which a line break belongs to the prompt before it: a terminal shows one after a hidden answer.
     after_prompt: Option<Stream>,
-    /// The line that is being said.
-    line: VecDeque<u8>,
+    /// The line that is being said, its beginning.
+    line: Vec<u8>,
     /// The last line that was not empty.
     said: Vec<u8>,
 }
@@ -81,7 +82,7 @@ impl Conversation {
             state: State::Silent,
             held: [Vec::new(), Vec::new()],
             after_prompt: None,
-            line: VecDeque::new(),
+            line: Vec::new(),
             said: Vec::new(),
         }
     }
@@ -259,12 +260,14 @@ impl Conversation {
     fn note(&mut self, bytes: &[u8]) {
         for byte in bytes {
             if *byte != b'\n' && *byte != b'\r' {
-                if self.line.len() == SAID {
-                    self.line.pop_front();
+                if self.line.len() < SAID {
+                    self.line.push(*byte);
                 }
-                self.line.push_back(*byte);
             } else if !self.line.is_empty() {
-                self.said = self.line.drain(..).collect();
+                let line = std::mem::take(&mut self.line);
+                if !line.starts_with(CONSEQUENCE) {
+                    self.said = line;
+                }
             }
         }
     }

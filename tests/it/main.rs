@@ -45,3 +45,5 @@ mod scale;
 mod signals;
 /// What ssh_config(5) says about hosts.
 mod ssh_config;
+/// Commands as another user.
+mod sudo;
