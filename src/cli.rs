@@ -101,6 +101,12 @@ pub struct Opts {
     #[arg(long = "sudo-password-file", value_name = "FILE", help_heading = "Running", value_hint = ValueHint::FilePath)]
     pub sudo_password_file: Option<PathBuf>,
 
+    /// Run this local script, by the interpreter of its first line; the words of the command are its arguments; - is
+    /// standard input
+    #[arg(long = "script", value_name = "FILE", help_heading = "Running", allow_hyphen_values = true,
+          value_hint = ValueHint::FilePath)]
+    pub script: Option<PathBuf>,
+
     /// Read this file instead of ~/.ssh/config and /etc/ssh/ssh_config; none is none
     #[arg(short = 'F', long = "config-file", value_name = "FILE", help_heading = "Connection",
           value_hint = ValueHint::FilePath)]

@@ -1,6 +1,6 @@
 //! A run from the parsed command line to the exit status. Reads as the table of contents of the program.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
@@ -14,6 +14,8 @@ use crate::jobs::{self, Job};
 use crate::limits::{self, Need};
 use crate::output::{self, Broken, Lines};
 use crate::pool::Plan;
+use crate::request::{self, Terms};
+use crate::script::Script;
 use crate::settings::{Environment, Settings};
 use crate::ssh::{Runner, Unprepared};
 use crate::{exit, pool, signals};
@@ -53,14 +55,18 @@ fn failure(error: impl Into<anyhow::Error>) -> Fatal {
 pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
     let mut settings =
         Settings::resolve(opts, &Environment::of_process()).map_err(|problem| usage(anyhow!(problem)))?;
-    if opts.command.is_empty() && !opts.explain {
+    if opts.command.is_empty() && opts.script.is_none() && !opts.explain {
         return Err(usage(anyhow!("there is no command to run (--help shows how)")));
     }
     if settings.send_input && opts.hosts.iter().any(|path| path == Path::new("-")) {
         return Err(usage(anyhow!("-h - and -I both read standard input")));
     }
+    let script = script(opts)?;
     let command = jobs::command(&opts.command).map_err(usage)?;
     let mut jobs = jobs::make(hosts(opts)?, &command);
+    let script = script.as_ref().map(|script| (script, &opts.command[..]));
+    let terms = Terms { sudo: settings.sudo.as_ref(), input_taken: settings.send_input };
+    request::complete(&mut jobs, script, terms).map_err(usage)?;
 
     let cancel = Cancel::new().context("cannot make a pipe").map_err(failure)?;
     signals::install(&cancel).context("cannot handle signals").map_err(failure)?;
@@ -142,6 +148,20 @@ fn make_room(pool_size: usize, need: Need) -> Result<usize, Fatal> {
         room.hosts
     ));
     Ok(room.hosts)
+}
+
+/// The script of the run, if there is one, or what is wrong with it.
+fn script(opts: &Opts) -> Result<Option<Script>, Fatal> {
+    let Some(path) = &opts.script else { return Ok(None) };
+    let is_input = |path: &PathBuf| path == Path::new("-");
+    if is_input(path) && opts.send_input {
+        return Err(usage(anyhow!("--script - and -I both read standard input")));
+    }
+    if is_input(path) && opts.hosts.iter().any(is_input) {
+        return Err(usage(anyhow!("--script - and -h - both read standard input")));
+    }
+    let script = Script::read(path);
+    script.map(Some).map_err(|error| if error.is_unread() { failure(error) } else { usage(error) })
 }
 
 /// The hosts of the run, or what is wrong with them.

@@ -115,6 +115,8 @@ pub struct Settings {
     pub sudo: Option<Sudo>,
     /// Where sudo's password comes from, if not from the user when a host wants it.
     pub sudo_password: Option<Source>,
+    /// Whether the command is a script's, which needs no shell of its own.
+    pub is_script: bool,
     /// Whether jobs tell what they do.
     pub verbose: bool,
 }
@@ -226,6 +228,7 @@ impl Settings {
             password: password_source(opts, environment, home)?,
             send_input: opts.send_input,
             sudo: sudo(opts)?,
+            is_script: opts.script.is_some(),
             sudo_password: opts.sudo_password_file.as_deref().map(|path| Source::SudoFile(expand(path, home))),
             verbose: opts.verbose > 0,
         })

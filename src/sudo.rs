@@ -50,10 +50,14 @@ impl Tokens {
     pub fn random() -> Result<Tokens, ErrorStack> {
         let mut bytes = [0; 32];
         rand_bytes(&mut bytes)?;
+        Ok(Tokens::of(bytes))
+    }
+
+    fn of(bytes: [u8; 32]) -> Tokens {
         let digits = bytes.map(|byte| format!("{byte:02x}")).concat();
         let part = |place: usize| &digits[16 * place..16 * (place + 1)];
         let two = |place| [MARK.to_owned() + part(place), part(place + 1).to_owned()];
-        Ok(Tokens { prompt: two(0), start: two(2) })
+        Tokens { prompt: two(0), start: two(2) }
     }
 
     /// The question as sudo prints it.
@@ -90,6 +94,11 @@ impl Sudo {
             }
         }
         line
+    }
+
+    /// Bytes of that line. They are the same for all tokens.
+    pub fn length(&self, command: &[u8], shell: Shell<'_>) -> usize {
+        self.wrap(command, shell, &Tokens::of([0; 32])).len()
     }
 
     /// `sudo ... -- sh -c SCRIPT sh`.

@@ -47,7 +47,7 @@ use self::wait::Watch;
 use crate::cancel::Cancel;
 use crate::error::{HostError, reason};
 use crate::event::{Event, EventKind, Outcome};
-use crate::input::Input;
+use crate::input::{Input, Reader};
 use crate::jobs::Job;
 use crate::pool::Attempt;
 use crate::proxy::Proxy;
@@ -197,8 +197,9 @@ impl Runner {
                 return Attempt::NotSent(local.into());
             }
         };
+        let shell = if self.settings.is_script { Shell::None } else { Shell::Login };
         let as_other = self.settings.sudo.as_ref().zip(tokens.as_ref());
-        let line = as_other.map(|(sudo, tokens)| sudo.wrap(&job.command, Shell::Login, tokens));
+        let line = as_other.map(|(sudo, tokens)| sudo.wrap(&job.command, shell, tokens));
         let command = Command {
             job: job.number,
             bytes: line.as_deref().unwrap_or(&job.command),
@@ -207,7 +208,8 @@ impl Runner {
             keepalive: host.keepalive,
             window: self.settings.window(),
         };
-        let feed = Feed::new(self.input.as_ref().map(Input::reader));
+        let input = job.input.clone().map(Reader::of);
+        let feed = Feed::new(input.or_else(|| self.input.as_ref().map(Input::reader)));
         let sudo = tokens.map(|tokens| Conversation::new(&tokens, Arc::clone(&self.sudo_password), session.trust()));
         let outcome = exec::run(&mut session, &command, feed, sudo, events, &mut watch);
         drop(session);

@@ -291,7 +291,7 @@ fn commands_come_through_every_login_shell() {
         }
         tool("usermod", &["-s", shell, &fleet.account.name].map(OsStr::new));
         // The same as without sudo, whatever the shell makes of it.
-        let plain = fleet.pssh().arg("--").arg(command).run();
+        let plain = fleet.asking().arg("--").arg(command).run();
         let run = fleet.pssh().args(["--sudo", "--"]).arg(command).run();
         run.check(run.status.code() == plain.status.code() && run.stdout == plain.stdout, shell);
         if shell != "/bin/csh" && shell != "/usr/bin/fish" {
