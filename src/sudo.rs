@@ -13,8 +13,21 @@ use openssl::rand::rand_bytes;
 
 use crate::quote::add_word;
 
-/// What runs as the other user before the command: says that it begins, and under which process number, and becomes it.
-const START_SCRIPT: &[u8] = br#"'printf "%s%s %s;" "$1" "$2" "$$" >&2; shift 2; exec "$@"'"#;
+/// What runs as the other user before the command: says that it begins, with its process number and its session, and becomes it.
+/// The session is 0 if it is not the command's alone. It is where sudo has made a terminal (`use_pty`), and where the server makes
+/// one for each command, as sshd(8) does: then its leader is sudo. The name of a process, which may contain anything, ends at
+/// the last bracket of its line.
+const START_SCRIPT: &str = concat!(
+    "'s=0; [ -r /proc/$$/stat ] && read -r x </proc/$$/stat && x=${x##*) } && x=${x#* * * } && ",
+    "case ${x%% *} in $$|$PPID) s=${x%% *};; esac; ",
+    "printf \"%s%s %s;\" \"$1\" \"$2\" \"$$ $s\" >&2; unset s x; shift 2; exec \"$@\"'"
+);
+/// Sends SIGNAL to PROCESS and to all processes of SESSION.
+const SIGNAL_SCRIPT: &str = concat!(
+    "'exec </dev/null >/dev/null 2>&1; k=PROCESS; [ SESSION = 0 ] || for d in /proc/[0-9]*; do ",
+    "read -r x <$d/stat || continue; set -- ${x##*) }; [ $4 = SESSION ] && k=\"$k ${d#/proc/}\"; done; ",
+    "kill -s SIGNAL $k'"
+);
 /// What each token begins with: whatever goes wrong, it is clear whose it is.
 const MARK: &str = "pssh-";
 
@@ -34,6 +47,27 @@ pub enum Shell<'a> {
     Words(&'a [u8]),
     /// None: the command is a program and its arguments, already quoted for the login shell.
     None,
+}
+
+/// Where signals for a command go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The process that it began as.
+    pub process: u32,
+    /// The session of that process, if it is the command's alone; otherwise 0.
+    pub session: u32,
+}
+
+impl Target {
+    /// What stands behind the word of the start: ` PROCESS SESSION;`. Nothing if it is something else.
+    pub fn parse(tail: &[u8]) -> Option<Target> {
+        let numbers = std::str::from_utf8(tail).ok()?.strip_prefix(' ')?.strip_suffix(';')?;
+        let (process, session) = numbers.split_once(' ')?;
+        let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?;
+        let (process, session) = (number(process)?, number(session)?);
+        // 0 and 1 are nobody's command.
+        (process > 1 && session != 1).then_some(Target { process, session })
+    }
 }
 
 /// The words that tell sudo's question and the beginning of the command from everything else.
@@ -65,7 +99,7 @@ impl Tokens {
         self.prompt.join("%").into_bytes()
     }
 
-    /// What is printed when the command begins. A blank, the process number and a semicolon follow.
+    /// What is printed when the command begins. [`Target`] stands behind it.
     pub fn start(&self) -> Vec<u8> {
         self.start.concat().into_bytes()
     }
@@ -74,7 +108,7 @@ impl Tokens {
 impl Sudo {
     /// The line for the login shell that runs `command` by sudo. `command` is what the login shell would get without it.
     pub fn wrap(&self, command: &[u8], shell: Shell<'_>, tokens: &Tokens) -> Vec<u8> {
-        let mut line = self.opening(tokens, START_SCRIPT);
+        let mut line = self.opening(tokens, START_SCRIPT.as_bytes());
         for word in &tokens.start {
             add_word(&mut line, word.as_bytes());
         }
@@ -101,19 +135,33 @@ impl Sudo {
         self.wrap(command, shell, &Tokens::of([0; 32])).len()
     }
 
+    /// The line that sends `signal` to a command and what it has started. It reads nothing but sudo's password, and sudo asks
+    /// without a word.
+    pub fn signal_line(&self, target: Target, signal: &str) -> Vec<u8> {
+        let script = SIGNAL_SCRIPT.replace("PROCESS", &target.process.to_string());
+        let script = script.replace("SESSION", &target.session.to_string()).replace("SIGNAL", signal);
+        let mut line = b"exec sudo -S -p ''".to_vec();
+        self.finish(&mut line, script.as_bytes());
+        line
+    }
+
     /// `sudo ... -- sh -c SCRIPT sh`.
     fn opening(&self, tokens: &Tokens, script: &[u8]) -> Vec<u8> {
         let mut line = b"exec sudo -S -p".to_vec();
         // sudo prints one % for two (sudo(8), -p).
         add_word(&mut line, tokens.prompt.join("%%").as_bytes());
+        self.finish(&mut line, script);
+        line
+    }
+
+    fn finish(&self, line: &mut Vec<u8>, script: &[u8]) {
         if let Some(user) = &self.user {
             line.extend_from_slice(b" -u");
-            add_word(&mut line, user.as_bytes());
+            add_word(line, user.as_bytes());
         }
         line.extend_from_slice(b" -- sh -c ");
         line.extend_from_slice(script);
         line.extend_from_slice(b" sh");
-        line
     }
 }
 

@@ -9,6 +9,7 @@ use super::feed::{Broken, Feed};
 use super::ffi::{self, Channel, Exit, Link};
 use super::session::{SOCKET_DISCONNECT, Session, Stop};
 use super::sudo::{Conversation, Step};
+use super::sudo_stop::SudoStop;
 use super::wait::{Watch, poll_with};
 use crate::cancel::Cancel;
 use crate::error::HostError;
@@ -98,6 +99,7 @@ pub fn run(
         command,
         feed,
         sudo,
+        sudo_stop: None,
         asked: None,
         events,
         cancel: watch.cancel(),
@@ -127,6 +129,8 @@ struct Running<'a> {
     feed: Feed,
     /// The conversation with sudo, until the command has begun.
     sudo: Option<Conversation>,
+    /// How a command that sudo has begun is stopped.
+    sudo_stop: Option<SudoStop>,
     /// Since when our user is being asked for sudo's password. The command's time does not run then.
     asked: Option<Instant>,
     events: &'a Sender<Event>,
@@ -383,7 +387,8 @@ impl Running<'_> {
         match step {
             Step::Listen => {}
             Step::Tell(password) => self.feed.answer(&password),
-            Step::Begin => {
+            Step::Begin(way) => {
+                self.sudo_stop = way;
                 self.hand_on_rest();
                 self.sudo = None;
                 self.feed.release();
@@ -444,6 +449,11 @@ impl Running<'_> {
             let blocked = matches!(self.channel.signal(name), Err(error) if ffi::would_block(&error));
             stopping.unsent = blocked.then_some(name);
         }
+        if let (Some(stopping), Some(way)) = (&mut self.stopping, &mut self.sudo_stop)
+            && let Some(name) = way.step(self.session)
+        {
+            stopping.unsent = Some(name);
+        }
     }
 
     /// Begins or goes on with stopping the command where it is time to; says whether patience is at its end.
@@ -476,14 +486,22 @@ impl Running<'_> {
         }
         stopping.killed = true;
         stopping.next = now + KILL_GRACE;
-        stopping.unsent = Some("KILL");
+        match &mut self.sudo_stop {
+            Some(way) => way.send("KILL"),
+            None => stopping.unsent = Some("KILL"),
+        }
         false
     }
 
     /// Tells the command to stop, with `outcome` as the reason.
     fn stop(&mut self, outcome: Outcome) {
         let next = Instant::now() + TERM_GRACE;
-        self.stopping = Some(Stopping { outcome, killed: false, next, unsent: Some("TERM") });
+        let mut stopping = Stopping { outcome, killed: false, next, unsent: None };
+        match &mut self.sudo_stop {
+            Some(way) => way.send("TERM"),
+            None => stopping.unsent = Some("TERM"),
+        }
+        self.stopping = Some(stopping);
         if let Some(sudo) = &mut self.sudo {
             sudo.give_up();
         }
@@ -509,6 +527,7 @@ impl Running<'_> {
             flags |= PollFlags::OUT;
         }
         let signal_due = self.stopping.as_ref().is_some_and(|stopping| stopping.unsent.is_some());
+        let signal_due = signal_due || self.sudo_stop.as_ref().is_some_and(SudoStop::is_pending);
         let blind = self.channel.queued() > 0 || signal_due || self.feed.is_blocked();
         let pause = blind.then(|| Instant::now() + BLIND_PAUSE);
         let until = [self.next_due(), pause].into_iter().flatten().min();

@@ -20,6 +20,7 @@ mod pump;
 mod session;
 mod sudo;
 mod sudo_password;
+mod sudo_stop;
 mod tcp;
 mod tunnel;
 mod wait;
@@ -210,7 +211,9 @@ impl Runner {
         };
         let input = job.input.clone().map(Reader::of);
         let feed = Feed::new(input.or_else(|| self.input.as_ref().map(Input::reader)));
-        let sudo = tokens.map(|tokens| Conversation::new(&tokens, Arc::clone(&self.sudo_password), session.trust()));
+        let sudo = as_other.map(|(sudo, tokens)| {
+            Conversation::new(sudo.clone(), tokens, Arc::clone(&self.sudo_password), session.trust())
+        });
         let outcome = exec::run(&mut session, &command, feed, sudo, events, &mut watch);
         drop(session);
         Attempt::Ended(path.explain(outcome))

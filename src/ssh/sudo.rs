@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use super::session::Trust;
 use super::sudo_password::{Answer, SudoPassword, Waiting};
+use super::sudo_stop::SudoStop;
 use crate::error::HostError;
 use crate::event::Stream;
 use crate::secret::Secret;
-use crate::sudo::Tokens;
+use crate::sudo::{Sudo, Target, Tokens};
 
-/// What follows the word of the start: a blank, the process number, which has at most ten digits, and a semicolon.
-const START_TAIL: usize = 12;
+/// Bytes of what follows the word of the start, at most: two blanks, two numbers of ten digits, and a semicolon.
+const START_TAIL: usize = 23;
 /// What sudo 1.9 says after the reason, whatever that was.
 const CONSEQUENCE: &[u8] = b"sudo: error initializing audit plugin";
 /// Bytes of the line that sudo says last that are quoted.
@@ -25,11 +26,16 @@ const NOT_BEGUN_HINT: &str = "may that user run a shell by sudo there, and does 
 
 /// The conversation with the sudo of one host.
 pub struct Conversation {
+    sudo: Sudo,
     prompt: Vec<u8>,
     start: Vec<u8>,
     password: Arc<SudoPassword>,
     trust: Trust,
     state: State,
+    /// What sudo was told.
+    told: Option<Arc<Secret>>,
+    /// Where signals for the command go, once that has begun.
+    target: Option<Target>,
     /// Of each stream, in the order of [`place`], the last bytes as long as they may be the beginning of a token.
     held: [Vec<u8>; 2],
     /// The stream on which a line break belongs to the prompt before it: a terminal shows one after a hidden answer.
@@ -65,21 +71,24 @@ pub enum Step {
     Listen,
     /// sudo is told this, on a line of its own.
     Tell(Arc<Secret>),
-    /// The command has begun: it gets its input.
-    Begin,
+    /// The command has begun: it gets its input. This is how it is stopped.
+    Begin(Option<SudoStop>),
     /// It will never begin. What waits for an answer is to be ended.
     End(HostError),
 }
 
 impl Conversation {
     /// One that has not begun.
-    pub fn new(tokens: &Tokens, password: Arc<SudoPassword>, trust: Trust) -> Conversation {
+    pub fn new(sudo: Sudo, tokens: &Tokens, password: Arc<SudoPassword>, trust: Trust) -> Conversation {
         Conversation {
+            sudo,
             prompt: tokens.prompt(),
             start: tokens.start(),
             password,
             trust,
             state: State::Silent,
+            told: None,
+            target: None,
             held: [Vec::new(), Vec::new()],
             after_prompt: None,
             line: Vec::new(),
@@ -116,6 +125,7 @@ impl Conversation {
                 }
                 Found::Start { at, end: Some(end) } => {
                     heard.extend_from_slice(&rest[..at]);
+                    self.target = Target::parse(&rest[(at + self.start.len()).min(end)..end]);
                     rest.drain(..end);
                     if !matches!(self.state, State::Silenced) {
                         self.state = State::Beginning;
@@ -162,7 +172,8 @@ impl Conversation {
             State::Refused => return self.end("the password was refused", Some(REFUSED_HINT)),
             State::Beginning => {
                 self.state = State::Begun;
-                return Step::Begin;
+                let (sudo, password) = (self.sudo.clone(), self.told.take());
+                return Step::Begin(self.target.map(|target| SudoStop::new(sudo, target, password)));
             }
         }
         Step::Listen
@@ -170,6 +181,7 @@ impl Conversation {
 
     fn tell(&mut self, password: Arc<Secret>) -> Step {
         self.state = State::Told;
+        self.told = Some(Arc::clone(&password));
         Step::Tell(password)
     }
 
@@ -303,7 +315,8 @@ mod tests {
         let password = password.map(|password| Secret::new(password.as_bytes()));
         let terminal = Arc::new(Terminal::new().expect("a pipe"));
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-        let conversation = Conversation::new(&tokens, SudoPassword::new(password, terminal), trust);
+        let conversation =
+            Conversation::new(Sudo { user: None }, &tokens, SudoPassword::new(password, terminal), trust);
         (conversation, text(tokens.prompt()), text(tokens.start()))
     }
 
@@ -316,7 +329,7 @@ mod tests {
         match step {
             Step::Listen => "listen".to_owned(),
             Step::Tell(secret) => format!("tell {}", String::from_utf8_lossy(secret.expose())),
-            Step::Begin => "begin".to_owned(),
+            Step::Begin(_) => "begin".to_owned(),
             Step::End(error) => error.to_string(),
         }
     }
@@ -327,7 +340,7 @@ mod tests {
         assert_eq!(hear(&mut it, &format!("lecture\n{prompt}")), "lecture\n");
         assert_eq!(words(it.next()), "tell pw");
         assert_eq!(words(it.next()), "listen");
-        assert_eq!(hear(&mut it, &format!("{start} 4711;out{prompt}")), format!("out{prompt}"));
+        assert_eq!(hear(&mut it, &format!("{start} 4711 4710;out{prompt}")), format!("out{prompt}"));
         assert_eq!(words(it.next()), "begin");
         assert_eq!(words(it.next()), "listen");
         assert_eq!(hear(&mut it, &prompt), prompt, "what the command prints is its own");
@@ -372,7 +385,7 @@ mod tests {
         ) {
             let (mut it, prompt, start) = conversation(Some("pw"), Trust::Full);
             let stream = if stdout { Stream::Stdout } else { Stream::Stderr };
-            let text = format!("{noise}{prompt}\r\n{noise}{start} 99;\n{noise}{prompt}");
+            let text = format!("{noise}{prompt}\r\n{noise}{start} 99 0;\n{noise}{prompt}");
             let (mut heard, mut steps) = (Vec::new(), Vec::new());
             let (mut rest, mut cuts) = (text.as_bytes(), cuts.into_iter());
             while !rest.is_empty() {

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use crate::bin::{Env, Pssh, Run, tool};
 use crate::embedded::{Key, KeyKind};
 use crate::passwords::{Account, PASSWORD, secret_file};
@@ -297,6 +299,61 @@ fn commands_come_through_every_login_shell() {
         if shell != "/bin/csh" && shell != "/usr/bin/fish" {
             run.exits(0).stdout_is(&format!("{}: it's|a\\b!|c|é|\n", fleet.label()));
         }
+    }
+}
+
+#[test]
+fn scripts_and_long_commands_run_by_sudo() {
+    let Some(fleet) = Fleet::new(2) else { return };
+    let shell = fleet.env.file("it's.sh", "#!/bin/bash\necho \"$(id -un)|$0|$1|$SUDO_USER\"; cat\n");
+    let perl = fleet.env.file("x.pl", "#!/usr/bin/perl\nprint \"$> @ARGV\\n\", <STDIN>;\n");
+    let filled = "# it's 'filled' $so `that` it is long\n".repeat(2000);
+    let long = fleet.env.file("long.sh", format!("{filled}id -un; echo \"$0|$1\"; cat\n"));
+    let user = &fleet.account.name;
+    for (script, input, said) in [
+        (&shell, true, format!("nobody|it's.sh|a 'b|{user}\nin\n")),
+        (&perl, true, "65534 a 'b\nin\n".to_owned()),
+        (&long, false, "nobody\nlong.sh|a 'b\n".to_owned()),
+    ] {
+        let run = fleet.pssh().args(["--run-as", "nobody", "--script"]).arg(script);
+        let run = if input { run.arg("-I").stdin("in\n") } else { run }.arg("a 'b").run();
+        run.exits(0);
+        for label in fleet.sshd.labels() {
+            run.check(run.stdout_of(&label) == said.as_bytes(), &said);
+        }
+    }
+    let run = fleet.pssh().args(["--sudo", "--"]).arg(format!("{filled}id -un; cat; exit 3")).run();
+    run.exits(5).check(run.stdout_of(&fleet.label()) == b"root\n", "root has run it").ends(&fleet.label(), "exit 3");
+}
+
+#[test]
+fn a_command_is_stopped_with_all_that_it_has_started() {
+    let Some(fleet) = Fleet::new(2) else { return };
+    let (all, user) = ("ALL=(ALL) ALL", "--run-as=nobody");
+    for (rule, defaults, how) in [
+        (all, "use_pty", "--sudo"),
+        (all, "!use_pty", "--sudo"),
+        (all, "use_pty", user),
+        (all, "!use_pty", user),
+        ("ALL=(ALL) NOPASSWD: ALL", "use_pty", "--sudo"),
+    ] {
+        fleet.rule(rule, defaults);
+        let (command, words) = sleeper();
+        let run = fleet.pssh().args(["-t", "1", how, "--", &command]).run();
+        run.exits(3)
+            .within(15)
+            .ends(&fleet.label(), "timeout command")
+            .check(run.stdout_of(&fleet.label()) == b"begun\n", how);
+        Fleet::is_gone(&words);
+        // Ctrl-C, and a command that does not heed TERM and has started another.
+        let (command, words) = sleeper();
+        let stubborn = format!("trap '' TERM; timeout 500 {words} & {command}");
+        let mut running = fleet.pssh().args([how, "--", &stubborn]).start();
+        running.wait_for("127.0.1.1: begun");
+        running.wait_for("127.0.1.2: begun");
+        running.signal(Signal::INT);
+        running.finish().dies_by(Signal::INT).within(20).stderr_has("2 hosts: 2 cancelled");
+        Fleet::is_gone(&words);
     }
 }
 
