@@ -169,7 +169,7 @@ mod tests {
         let sudo = Sudo { user: None };
         let terms = Terms { sudo: Some(&sudo), ..PLAIN };
         assert!(terms.command(&bytes(MAX_COMMAND)).expect("otherwise").input.is_some());
-        assert!(terms.command(&bytes(MAX_COMMAND - 300)).expect("in line").input.is_none());
+        assert!(terms.command(&bytes(MAX_COMMAND - 500)).expect("in line").input.is_none());
         // Quoted, it has four times as many.
         let quotes: Arc<[u8]> = vec![b'\''; MAX_COMMAND / 2 + 1].into();
         assert!(terms.command(&quotes).expect("otherwise").input.is_some());

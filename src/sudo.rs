@@ -189,26 +189,43 @@ pub fn check_user(name: &str) -> Result<(), &'static str> {
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
+    use std::io::Read;
     use std::os::unix::ffi::OsStrExt;
-    use std::process::Command;
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::{Command, Stdio};
+    use std::thread;
+    use std::time::Duration;
 
     use proptest::prelude::*;
+    use tempfile::TempDir;
 
     use super::*;
 
-    /// Runs a wrapped command by `login` with a sudo that asks nothing and changes nobody, and gives what it has printed.
-    fn run(login: &str, command: &[u8], shell: Shell<'_>) -> Option<(Vec<u8>, Vec<u8>, Tokens)> {
+    /// A directory with a sudo that asks nothing and changes nobody.
+    fn stand_in() -> TempDir {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let stand_in = "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done; shift; exec \"$@\"\n";
         let path = dir.path().join("sudo");
-        std::fs::write(&path, stand_in).expect("a file");
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(&path, mode).expect("a mode");
+        // The command gets a parent, as from sudo.
+        let text = "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done; shift; \"$@\"; exit $?\n";
+        std::fs::write(&path, text).expect("a file");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("a mode");
+        dir
+    }
+
+    fn with_stand_in(program: &str, dir: &TempDir) -> Command {
+        let mut command = Command::new(program);
         let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").expect("a path"));
+        command.env("PATH", path).env("SHELL", "/bin/sh").stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a wrapped command by `login`, and gives what it has printed.
+    fn run(login: &str, command: &[u8], shell: Shell<'_>) -> Option<(Vec<u8>, Vec<u8>, Tokens)> {
+        let dir = stand_in();
         let tokens = Tokens::random().expect("random numbers");
         let line = Sudo { user: Some("o'neil".to_owned()) }.wrap(command, shell, &tokens);
-        let mut child = Command::new(login);
-        child.arg("-c").arg(OsStr::from_bytes(&line)).env("PATH", path).env("SHELL", "/bin/sh");
+        let mut child = with_stand_in(login, &dir);
+        child.arg("-c").arg(OsStr::from_bytes(&line));
         let output = child.output().ok()?;
         Some((output.stdout, output.stderr, tokens))
     }
@@ -235,6 +252,47 @@ mod tests {
         let line = Sudo { user: None }.wrap(b"id", Shell::Login, &one);
         for token in [one.prompt(), one.start()] {
             assert!(token.len() > 32 && !line.windows(token.len()).any(|part| part == token));
+        }
+    }
+
+    #[test]
+    fn signals_reach_what_the_command_has_started() {
+        // It begins in a session of its own, as a server makes one, and leaves a child behind.
+        for (login, command) in [("sh", "sleep 60 & sleep 60"), ("bash", "set -m; sleep 60 & wait")] {
+            let dir = stand_in();
+            let tokens = Tokens::random().expect("random numbers");
+            let sudo = Sudo { user: None };
+            let line = sudo.wrap(command.as_bytes(), Shell::Words(b"bash -c"), &tokens);
+            let mut child = with_stand_in("setsid", &dir);
+            child.args([login, "-c"]).arg(OsStr::from_bytes(&line)).stderr(Stdio::piped());
+            let mut child = child.spawn().expect("setsid of util-linux");
+            let mut stderr = child.stderr.take().expect("a pipe");
+            let mut said = Vec::new();
+            let target = loop {
+                let mut byte = [0];
+                stderr.read_exact(&mut byte).expect("the beginning");
+                said.push(byte[0]);
+                if let Some(target) = said.strip_prefix(&tokens.start()[..]).and_then(Target::parse) {
+                    break target;
+                }
+            };
+            assert_eq!(target.session, child.id(), "{}", String::from_utf8_lossy(&said));
+            thread::sleep(Duration::from_millis(100));
+            let line = sudo.signal_line(target, "TERM");
+            with_stand_in("sh", &dir).arg("-c").arg(OsStr::from_bytes(&line)).status().expect("sh");
+            // The end of the stream comes once nobody is left.
+            stderr.read_to_end(&mut said).expect("its end");
+            assert!(!child.wait().expect("its end").success());
+        }
+    }
+
+    #[test]
+    fn a_session_that_is_not_the_commands_alone_is_none() {
+        let (_, stderr, tokens) = run("sh", b"true", Shell::Login).expect("sh");
+        let target = Target::parse(&stderr[tokens.start().len()..]).expect("a target");
+        assert!(target.process > 1 && target.session == 0, "{target:?}");
+        for bad in [" 12;", " 1 0;", " 12 1;", "12 0;", " 12 0", " x 0;", " +2 0;", " 12  0;", " 99999999999 0;"] {
+            assert_eq!(Target::parse(bad.as_bytes()), None, "{bad}");
         }
     }
 

@@ -358,6 +358,17 @@ fn a_command_is_stopped_with_all_that_it_has_started() {
 }
 
 #[test]
+fn a_server_with_room_for_one_channel_tells_sudo() {
+    let Some(fleet) = Fleet::new(1) else { return };
+    let sshd = Sshd::start(&fleet.env, Setup { config: "MaxSessions 1\n", ..Setup::default() });
+    let (_, words) = sleeper();
+    let pssh = fleet.env.pssh().hosts(sshd.hosts()).args(["-l", &fleet.account.name, "-t", "1"]);
+    let run = pssh.arg("--sudo-password-file").arg(&fleet.password).args(["--sudo", "exec", &words]).run();
+    run.exits(3).within(15).ends(&sshd.label(), "timeout command");
+    Fleet::is_gone(&words);
+}
+
+#[test]
 fn options_for_sudo_are_checked() {
     let env = Env::new();
     for (args, words) in [
