@@ -374,7 +374,7 @@ mod tests {
         hear(&mut it, "sudo: no tty present\r\n\n");
         hear(&mut it, &start[..9]);
         assert_eq!(it.never_began(1).to_string(), "sudo: the command was not run (exit status 1): no tty present");
-        assert_eq!(it.rest(), Some((Stream::Stderr, start[..9].as_bytes().to_vec())));
+        assert_eq!(it.rest(), Some((Stream::Stderr, start.as_bytes()[..9].to_vec())));
         assert_eq!(it.rest(), None);
     }
 
