@@ -18,6 +18,8 @@ pub enum Reason {
     OutputClosed,
     /// Standard output cannot be written, for example because the disk is full.
     OutputFailed,
+    /// The program that made the run has stopped it.
+    Program,
     /// The run has taken this long, which is all that it may take.
     TooLong(Duration),
     /// This many hosts have failed, which is as many as may.

@@ -4,12 +4,15 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::StyledStr;
+use clap::builder::{OsStringValueParser, StyledStr, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Parser, ValueHint};
+use encoding_rs::Encoding;
 
+use crate::command::Shell;
 use crate::duration;
 use crate::hosts;
+use crate::output;
 use crate::proxy::{Hop, Proxy};
 use crate::settings::HostKeyCheck;
 use crate::sudo;
@@ -27,6 +30,17 @@ Usage: pssh [OPTIONS] COMMAND...
 ";
 
 const AFTER_HELP: &str = "\
+Values for each host (--host-args, --host-arg):
+  %q  %(name)q  the next value, or the one named so, quoted: one word for the shell, whatever is in it. No quotes round it
+  %s  %(name)s  the same as it is: the shell acts on what it finds there
+  %d  %(name)d  the same as it is, if it is a whole number
+  %%            a percent sign
+  %(host)s, %(user)s, %(port)s and %(index)s are known for all hosts, the index from 0.
+  Without these options, % is an ordinary character.
+  FILE has a row for each host: CSV, TSV (by its name), a JSON array or JSON Lines of values, arrays or objects.
+  The first line of CSV is a header if the command takes all values by name, and data otherwise.
+  If rows have a \"host\", it says whose row it is; else they stand in the order of the hosts.
+
 Exit status:
   0  every host: exit status 0       3  some host: signal, timeout or cancelled
   1  our own failure                 4  some host: not reached, or lost
@@ -48,7 +62,7 @@ Exit status:
     max_term_width = 110
 )]
 pub struct Opts {
-    /// File with hosts, one `[user@]host[:port] [user]` a line; - is standard input; may be repeated
+    /// File with hosts, one `[user@]host[:port] [user] [key=value]...` a line; - is standard input; may be repeated
     #[arg(short = 'h', long = "hosts", value_name = "FILE", help_heading = "Hosts", action = ArgAction::Append,
           allow_hyphen_values = true, value_hint = ValueHint::FilePath)]
     pub hosts: Vec<PathBuf>,
@@ -61,6 +75,11 @@ pub struct Opts {
     /// Login name where the host's entry has none
     #[arg(short = 'l', long = "user", value_name = "USER", help_heading = "Hosts", value_hint = ValueHint::Username)]
     pub user: Option<String>,
+
+    /// TOML file with a table for each host, `[host."web1"]`, range, `web[1-9]`, or pattern, `*.example.com`; may be repeated
+    #[arg(long = "host-config", value_name = "FILE", help_heading = "Hosts", action = ArgAction::Append,
+          value_hint = ValueHint::FilePath)]
+    pub host_config: Vec<PathBuf>,
 
     /// How many hosts run at once [default: 10]
     #[arg(short = 'p', long = "par", visible_alias = "pool-size", value_name = "N", help_heading = "Running",
@@ -104,8 +123,30 @@ pub struct Opts {
     /// Run this local script, by the interpreter of its first line; the words of the command are its arguments; - is
     /// standard input
     #[arg(long = "script", value_name = "FILE", help_heading = "Running", allow_hyphen_values = true,
-          value_hint = ValueHint::FilePath)]
+          conflicts_with_all = ["shell", "no_shell"], value_hint = ValueHint::FilePath)]
     pub script: Option<PathBuf>,
+
+    /// Rows of values for the hosts, to fill in: %q in the command, or %(name)q by name. - is standard input. See below
+    #[arg(long = "host-args", value_name = "FILE", help_heading = "Command", value_hint = ValueHint::FilePath)]
+    pub host_args: Option<PathBuf>,
+
+    /// A value for one host, to fill in: HOST=VALUE for %q, HOST:NAME=VALUE for %(NAME)q; may be repeated
+    #[arg(long = "host-arg", value_name = "HOST=VALUE", help_heading = "Command", action = ArgAction::Append)]
+    pub host_arg: Vec<OsString>,
+
+    /// Run the command by this shell instead of the login shell, such as 'bash -c'
+    #[arg(long = "shell", value_name = "SHELL", help_heading = "Command", conflicts_with = "no_shell",
+          value_parser = OsStringValueParser::new().try_map(|text| Shell::named(&text)),
+          value_hint = ValueHint::CommandString)]
+    pub shell: Option<Shell>,
+
+    /// Run the command as if without a shell: its words reach the program as they are, and nothing in them is expanded
+    #[arg(long = "no-shell", help_heading = "Command")]
+    pub no_shell: bool,
+
+    /// Show the command of each host as it would be sent, connect to nothing and ask for no password
+    #[arg(long = "dry-run", help_heading = "Command", conflicts_with = "explain")]
+    pub dry_run: bool,
 
     /// Read this file instead of ~/.ssh/config and /etc/ssh/ssh_config; none is none
     #[arg(short = 'F', long = "config-file", value_name = "FILE", help_heading = "Connection",
@@ -197,6 +238,11 @@ pub struct Opts {
           value_hint = ValueHint::FilePath)]
     pub proxy_identity: Option<PathBuf>,
 
+    /// Read the password for the jump host from this file; it gets no other, and nobody else gets this one
+    #[arg(long = "proxy-password-file", value_name = "FILE", help_heading = "Connection", requires = "proxy_host",
+          value_hint = ValueHint::FilePath)]
+    pub proxy_password_file: Option<PathBuf>,
+
     /// Connections to a jump host, at most, while hosts wait for theirs [default: 8]
     #[arg(long = "proxy-connections", value_name = "N", help_heading = "Connection", value_parser = proxy_connections)]
     pub proxy_connections: Option<usize>,
@@ -205,6 +251,10 @@ pub struct Opts {
     #[arg(long = "proxy-command", value_name = "COMMAND", help_heading = "Connection", value_parser = proxy_command,
           value_hint = ValueHint::CommandString)]
     pub proxy_command: Option<Via>,
+
+    /// Show output that is in this encoding as UTF-8, such as latin1 or sjis [default: bytes as they come]
+    #[arg(long = "encoding", value_name = "NAME", help_heading = "Output", value_parser = output::encoding)]
+    pub encoding: Option<&'static Encoding>,
 
     /// Tell what is done for each host
     #[arg(short = 'v', long = "verbose", help_heading = "Output", action = ArgAction::Count)]

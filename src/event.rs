@@ -225,7 +225,9 @@ impl fmt::Display for Outcome {
                     Some(Reason::TooManyFailed(1)) => f.write_str(", since a host has failed"),
                     Some(Reason::TooManyFailed(count)) => write!(f, ", since {count} hosts have failed"),
                     // Whoever did it knows.
-                    Some(Reason::Signal(_) | Reason::OutputClosed | Reason::OutputFailed) | None => Ok(()),
+                    Some(Reason::Signal(_) | Reason::OutputClosed | Reason::OutputFailed | Reason::Program) | None => {
+                        Ok(())
+                    }
                 }
             }
             Outcome::Failed(error) => write!(f, "{}: {error}", error.class().word()),

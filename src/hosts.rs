@@ -1,5 +1,7 @@
-//! The hosts of a run, as the user wrote them: `-H` strings and hosts files in pssh's grammar, checked before anything
-//! connects.
+//! The hosts of a run, as the user wrote them: `-H` strings, and hosts files in pssh's grammar with options and arguments
+//! for each host; checked before anything connects.
+
+mod line;
 
 use std::fmt;
 use std::io::Read;
@@ -8,8 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::reason;
+use crate::host_options::{HostOptions, Place};
+use line::{Field, Said, split};
 
-/// One host as the user wrote it: `[user@]host[:port]`.
+/// One host as the user wrote it: `[user@]host[:port]`, and what else is said about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostSpec {
     /// The login name, if the entry has one.
@@ -20,6 +24,18 @@ pub struct HostSpec {
     pub port: Option<u16>,
     /// Where the entry stands.
     pub origin: Origin,
+    /// What is said about this host alone: in its line, and then by `--host-config`. One copy serves all of which the same
+    /// is said.
+    pub options: Arc<HostOptions>,
+    /// What its line says besides, for the command: name and value, in the order of the line.
+    pub arguments: Arc<[(String, String)]>,
+}
+
+impl HostSpec {
+    /// A host of which nothing else is said.
+    pub fn new((user, name, port): Parts, origin: Origin) -> HostSpec {
+        HostSpec { user, name, port, origin, options: HostOptions::nothing(), arguments: Arc::default() }
+    }
 }
 
 impl fmt::Display for HostSpec {
@@ -95,7 +111,8 @@ pub struct BadEntry {
 /// At most this many bad entries are listed: the first ones tell what kind of file it is.
 const BAD_ENTRIES_SHOWN: usize = 10;
 
-struct Bad<'a>(&'a [BadEntry]);
+/// Bad entries in a message.
+pub struct Bad<'a>(pub &'a [BadEntry]);
 
 impl fmt::Display for Bad<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -128,6 +145,13 @@ pub fn gather(files: &[PathBuf], strings: &[String]) -> Result<Vec<HostSpec>, Ho
     if found.bad.is_empty() { Ok(found.hosts) } else { Err(HostsError::Bad(found.bad)) }
 }
 
+/// What relative paths in a file start from: its directory. For standard input and other pipes, such as `<(COMMAND)`, that is
+/// the working directory.
+pub fn directory_of(file: &Path) -> &Path {
+    let is_pipe = file == Path::new("-") || file.starts_with("/dev") || file.starts_with("/proc");
+    file.parent().filter(|_| !is_pipe).unwrap_or(Path::new(""))
+}
+
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     if path == Path::new("-") {
         let mut text = Vec::new();
@@ -146,12 +170,13 @@ struct Found {
 impl Found {
     fn add_file(&mut self, path: &Path, text: &[u8]) {
         let file: Arc<Path> = Arc::from(path);
+        let directory = directory_of(path);
         // A byte order mark is no part of the first host's name.
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
         for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
             let at = |column| Origin::File { file: Arc::clone(&file), line: number + 1, column };
             match std::str::from_utf8(line) {
-                Ok(line) => self.add_line(line, at),
+                Ok(line) => self.add_line(line, directory, at),
                 Err(error) => self.bad.push(BadEntry {
                     origin: at(error.valid_up_to() + 1),
                     text: String::from_utf8_lossy(line).into_owned(),
@@ -161,38 +186,75 @@ impl Found {
         }
     }
 
-    /// A line of a hosts file: `[user@]host[:port] [user]`, with a comment from `#` on.
-    fn add_line(&mut self, line: &str, at: impl Fn(usize) -> Origin) {
-        let line = line.split('#').next().unwrap_or_default();
-        let column = |field: &str| {
-            let offset = field.as_ptr() as usize - line.as_ptr() as usize;
-            line[..offset].chars().count() + 1
+    /// A line of a hosts file: `[user@]host[:port] [user] [key=value]...`, with a comment from `#` on.
+    fn add_line(&mut self, line: &str, directory: &Path, at: impl Fn(usize) -> Origin) {
+        let column = |field: &str| line[..field.as_ptr() as usize - line.as_ptr() as usize].chars().count() + 1;
+        let fields = match split(line) {
+            Ok(fields) => fields,
+            Err((field, problem)) => {
+                // What follows the = may be a secret.
+                let shown = field.split_once('=').map_or(field, |(key, _)| key);
+                return self.reject(shown, at(column(field)), problem);
+            }
         };
-        let mut fields = line.split_whitespace();
-        let Some(entry) = fields.next() else { return };
-        let user = fields.next();
-        if let Some(extra) = fields.next() {
-            return self.reject(extra, at(column(extra)), "expected [user@]host[:port] [user] and nothing more");
-        }
+        let mut fields = fields.into_iter().peekable();
+        let Some(Field { text: entry, .. }) = fields.next() else { return };
+        let complaints = self.bad.len();
         let before = self.hosts.len();
         self.add(entry, at(column(entry)));
-        let (Some(user), Some(spec)) = (user, self.hosts.get_mut(before)) else {
-            return;
-        };
-        if spec.user.is_some() {
+        let mut said = Said::default();
+        if let Some(Field { text: user, .. }) = fields.next_if(|field| field.value.is_none()) {
+            match check_user(user) {
+                Ok(()) => said.user = Some((user.to_owned(), user, column(user))),
+                Err(problem) => self.reject(user, at(column(user)), problem),
+            }
+        }
+        for Field { text, value } in fields {
+            let origin = at(column(text));
+            match value {
+                None => self.reject(text, origin, "expected [user@]host[:port] [user] [key=value]... and nothing more"),
+                Some((key, value)) => {
+                    let place = Place { origin, directory };
+                    if let Err((shown, problem)) = said.take(key, &value, &place) {
+                        self.reject(&shown, place.origin, &problem);
+                    }
+                }
+            }
+        }
+        // What the keys say of user and port belongs to the entry.
+        let Said { user, mut options, arguments } = said;
+        let option = options.user.take().map(|given| (given.value, "user", given.origin));
+        let user = user.map(|(name, field, place)| (name, field, at(place)));
+        let port = options.port.take();
+        if let Some(spec) = self.hosts.get_mut(before) {
+            let (has_user, has_port) = (spec.user.is_some(), spec.port.is_some());
+            if let Some((name, ..)) = user.as_ref().or(option.as_ref()) {
+                spec.user = Some(name.clone());
+            }
+            spec.port = spec.port.or(port.as_ref().map(|given| given.value));
+            let second = if has_user { user.as_ref().or(option.as_ref()) } else { user.as_ref().and(option.as_ref()) };
+            let second = second.map(|(_, field, origin)| ((*field).to_owned(), origin.clone()));
+            if !options.is_empty() {
+                spec.options = Arc::new(options);
+            }
+            if !arguments.is_empty() {
+                spec.arguments = arguments.into();
+            }
+            if let Some((field, origin)) = second {
+                self.reject(&field, origin, "the user is given twice, before the @ and after the host");
+            }
+            if let Some(given) = port.filter(|_| has_port) {
+                self.reject("port", given.origin, "the port is given twice, after the colon and as a key");
+            }
+        }
+        if self.bad.len() > complaints {
             self.hosts.truncate(before);
-            self.reject(user, at(column(user)), "the user is given twice, before the @ and after the host");
-        } else if let Err(problem) = check_user(user) {
-            self.hosts.truncate(before);
-            self.reject(user, at(column(user)), problem);
-        } else {
-            spec.user = Some(user.to_owned());
         }
     }
 
     fn add(&mut self, entry: &str, origin: Origin) {
         match parse(entry) {
-            Ok((user, name, port)) => self.hosts.push(HostSpec { user, name, port, origin }),
+            Ok(parts) => self.hosts.push(HostSpec::new(parts, origin)),
             Err(problem) => self.reject(entry, origin, &problem),
         }
     }
@@ -247,12 +309,17 @@ fn split_port(place: &str) -> Result<(&str, Option<&str>), String> {
     }
 }
 
-fn is_ipv6(name: &str) -> bool {
+/// Whether it is an IPv6 address, with or without a scope.
+pub fn is_ipv6(name: &str) -> bool {
     // A scope such as %eth0 is the resolver's business.
     name.split('%').next().unwrap_or_default().parse::<Ipv6Addr>().is_ok()
 }
 
-fn parse_port(port: &str) -> Result<u16, String> {
+/// Reads a port.
+///
+/// # Errors
+/// It is none.
+pub fn parse_port(port: &str) -> Result<u16, String> {
     let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     match port.parse::<u16>() {
         Ok(number) if digits && number > 0 => Ok(number),
@@ -261,7 +328,10 @@ fn parse_port(port: &str) -> Result<u16, String> {
 }
 
 /// What ssh(1) refuses in a host name too: an option, control characters, and what a shell would take for its own.
-fn check_name(name: &str) -> Result<(), String> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_name(name: &str) -> Result<(), String> {
     const MAX_NAME: usize = 1025 - 1; // NI_MAXHOST of netdb.h, less its terminating NUL
     if name.is_empty() {
         return Err("the host name is missing".to_owned());
@@ -378,8 +448,8 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn what_is_printed_parses_back(entry in "\\PC{0,24}") {
-            if let Ok((user, name, port)) = parse(&entry) {
-                let spec = HostSpec { user, name, port, origin: Origin::CommandLine };
+            if let Ok(parts) = parse(&entry) {
+                let spec = HostSpec::new(parts, Origin::CommandLine);
                 let again = parse(&spec.to_string()).expect("printed form parses");
                 proptest::prop_assert_eq!((spec.user, spec.name, spec.port), again);
             }

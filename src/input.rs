@@ -1,11 +1,15 @@
-//! Our standard input for the commands of all hosts (`--send-input`): read once, and given to each host at its own pace.
+//! What commands read: our standard input for all hosts (`--send-input`), or what a program writes for each
+//! ([`Writer`]).
 //!
+//! Standard input is read once, and given to each host at its own pace.
 //! A file is read by each host for itself. Anything else is spooled to an unnamed temporary file, so that a slow host holds
 //! up neither the fast ones nor memory. The spool is never far ahead of the fastest host: endless input to commands that do
 //! not read it fills no disk.
 
+use std::collections::VecDeque;
+use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
@@ -23,10 +27,35 @@ use crate::ssh::poll_with;
 const CHUNK: usize = 128 << 10;
 /// Bytes that the spool may be ahead of the host that is furthest.
 const AHEAD: u64 = 8 << 20;
+/// Bytes that may wait in the input of one command before its writer has to.
+pub const QUEUE: usize = 1 << 20;
 /// Bytes of stack of the thread that reads.
 const STACK: usize = 256 << 10;
 
-/// Standard input, for any number of readers.
+/// What the commands of a run read.
+#[derive(Default)]
+pub enum Inputs {
+    /// Nothing: their input is at its end at once.
+    #[default]
+    Nothing,
+    /// All of them the same.
+    Shared(Input),
+    /// Each its own, by the job's number.
+    Each(Vec<Input>),
+}
+
+impl Inputs {
+    /// What the command of a job reads, from its beginning.
+    pub fn reader(&self, job: usize) -> Option<Reader> {
+        match self {
+            Inputs::Nothing => None,
+            Inputs::Shared(input) => Some(input.reader()),
+            Inputs::Each(inputs) => inputs.get(job).map(Input::reader),
+        }
+    }
+}
+
+/// Input for commands.
 pub struct Input {
     source: Source,
     /// Starts the thread that fills the spool, once somebody reads.
@@ -37,6 +66,8 @@ enum Source {
     /// A regular file, and where in it our input begins.
     File(Arc<File>, u64),
     Spool(Arc<Spool>),
+    /// Only for one reader.
+    Queue(Arc<Queue>),
 }
 
 /// Input that can be read only once.
@@ -65,6 +96,24 @@ struct News {
     _alarm: OwnedFd,
 }
 
+/// Input that a program writes while the command runs.
+#[derive(Default)]
+struct Queue {
+    state: Mutex<QueueState>,
+    /// There is room, or nobody reads any more.
+    room: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    bytes: VecDeque<u8>,
+    /// Nothing more is written.
+    is_ended: bool,
+    /// Nobody reads any more.
+    is_gone: bool,
+    news: Option<News>,
+}
+
 /// What a reader has got.
 #[derive(Debug)]
 pub enum Piece {
@@ -90,6 +139,16 @@ enum ReaderSource {
         /// Bytes that are known to be in the spool.
         known: u64,
     },
+    Queue(QueueReader),
+}
+
+/// The reading end; without it nothing can be written any more.
+struct QueueReader(Arc<Queue>);
+
+impl Drop for QueueReader {
+    fn drop(&mut self) {
+        self.0.hang_up();
+    }
 }
 
 impl Input {
@@ -117,6 +176,12 @@ impl Input {
         Ok(Input { source, start: Once::new() })
     }
 
+    /// Input that is written as the command runs. It is for one command only.
+    pub fn written() -> (Writer, Input) {
+        let queue = Arc::new(Queue::default());
+        (Writer(Arc::clone(&queue)), Input { source: Source::Queue(queue), start: Once::new() })
+    }
+
     /// The input from its beginning, for one host.
     pub fn reader(&self) -> Reader {
         match &self.source {
@@ -125,6 +190,7 @@ impl Input {
                 self.start.call_once(|| fill_in_background(Arc::clone(spool)));
                 Reader { source: ReaderSource::Spool { spool: Arc::clone(spool), known: 0 }, position: 0 }
             }
+            Source::Queue(queue) => Reader { source: ReaderSource::Queue(QueueReader(Arc::clone(queue))), position: 0 },
         }
     }
 }
@@ -142,6 +208,7 @@ impl Reader {
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<Piece, String> {
         let (file, most) = match &mut self.source {
             ReaderSource::File(file) => (&**file, buffer.len()),
+            ReaderSource::Queue(QueueReader(queue)) => return queue.read(buffer),
             ReaderSource::Memory(bytes) => {
                 let rest = bytes.get(usize::try_from(self.position).unwrap_or(usize::MAX)..).unwrap_or_default();
                 let count = rest.len().min(buffer.len());
@@ -171,6 +238,98 @@ impl Reader {
                 Err(error) => return Err(reason(&error)),
             }
         }
+    }
+}
+
+impl News {
+    /// What to wait for.
+    fn wait(news: &mut Option<News>) -> Result<Arc<OwnedFd>, String> {
+        if let Some(news) = news {
+            return Ok(Arc::clone(&news.wait));
+        }
+        let (wait, alarm) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| reason(&error.into()))?;
+        let wait = Arc::new(wait);
+        *news = Some(News { wait: Arc::clone(&wait), _alarm: alarm });
+        Ok(wait)
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hang_up(&self) {
+        let mut state = self.lock();
+        state.is_gone = true;
+        state.bytes = VecDeque::new();
+        self.room.notify_all();
+    }
+
+    fn read(&self, buffer: &mut [u8]) -> Result<Piece, String> {
+        let mut state = self.lock();
+        if state.bytes.is_empty() {
+            return if state.is_ended { Ok(Piece::End) } else { News::wait(&mut state.news).map(Piece::Later) };
+        }
+        let count = state.bytes.read(buffer).map_err(|error| reason(&error))?;
+        self.room.notify_all();
+        Ok(Piece::Bytes(count))
+    }
+}
+
+/// Writes the input of one command. Dropping it is the end of the input.
+///
+/// A write waits while the command has [`QUEUE`] bytes to read still; it fails with [`io::ErrorKind::BrokenPipe`] once the
+/// command has ended.
+pub struct Writer(Arc<Queue>);
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Writer")
+    }
+}
+
+impl Writer {
+    /// What makes every write fail from then on.
+    pub fn hangup(&self) -> Hangup {
+        Hangup(Arc::clone(&self.0))
+    }
+}
+
+/// Says that the command has ended, or will never be run, so that nobody waits for it to read.
+pub struct Hangup(Arc<Queue>);
+
+impl Hangup {
+    /// Says it.
+    pub fn hang_up(&self) {
+        self.0.hang_up();
+    }
+}
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let full = |state: &mut QueueState| !state.is_gone && state.bytes.len() >= QUEUE;
+        let mut state = self.0.room.wait_while(self.0.lock(), full).unwrap_or_else(PoisonError::into_inner);
+        if state.is_gone {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let count = bytes.len().min(QUEUE - state.bytes.len());
+        state.bytes.extend(&bytes[..count]);
+        state.news = None;
+        Ok(count)
+    }
+
+    /// Does nothing: what is written is on its way.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.is_ended = true;
+        state.news = None;
     }
 }
 
@@ -204,11 +363,7 @@ impl Spool {
             Some(Err(problem)) => return Err(problem.clone()),
             None => {}
         }
-        if state.news.is_none() {
-            let (wait, alarm) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| reason(&error.into()))?;
-            state.news = Some(News { wait: Arc::new(wait), _alarm: alarm });
-        }
-        Ok(state.news.as_ref().map_or(Look::End, |news| Look::Later(Arc::clone(&news.wait))))
+        News::wait(&mut state.news).map(Look::Later)
     }
 
     /// Reads standard input to its end.
@@ -330,7 +485,7 @@ mod tests {
                 Err(error) => panic!("{error}"),
             }
         }
-        assert!(taken >= AHEAD && taken < 2 * AHEAD, "{taken} bytes were taken");
+        assert!((AHEAD..2 * AHEAD).contains(&taken), "{taken} bytes were taken");
         // A host that reads on lets more in.
         let mut reader = reader(&spool);
         let mut left = AHEAD;
@@ -353,6 +508,35 @@ mod tests {
         let input = Input::of(file.as_fd()).expect("input");
         for _ in 0..2 {
             assert_eq!(read_all(&mut input.reader()).expect("all of it"), b"body");
+        }
+    }
+
+    #[test]
+    fn what_is_written_for_one_command_waits_for_it() {
+        let (mut writer, input) = Input::written();
+        let mut reader = input.reader();
+        let writing = thread::spawn(move || {
+            writer.write_all(&vec![b'x'; 3 * QUEUE]).expect("somebody reads");
+            writer.write_all(b"end")
+        });
+        let all = read_all(&mut reader).expect("all of it");
+        assert!(all.len() == 3 * QUEUE + 3 && all.ends_with(b"xend"));
+        writing.join().expect("the writer").expect("somebody reads");
+    }
+
+    #[test]
+    fn nobody_waits_for_a_command_that_has_ended() {
+        for by_reader in [true, false] {
+            let (mut writer, input) = Input::written();
+            let (reader, hangup) = (input.reader(), writer.hangup());
+            let writing = thread::spawn(move || writer.write_all(&vec![b'x'; 3 * QUEUE]));
+            if by_reader {
+                drop(reader);
+            } else {
+                hangup.hang_up();
+            }
+            let error = writing.join().expect("the writer").expect_err("nobody reads");
+            assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
         }
     }
 

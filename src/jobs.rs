@@ -1,17 +1,16 @@
 //! From hosts and a command line to jobs: what is run where, under which label, checked for all hosts before the first
 //! connection.
 
-use std::collections::HashMap;
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::hosts::HostSpec;
+use crate::cli::Opts;
+use crate::command::{self, CommandError, CommandLine, Shell, Wrapping};
+use crate::host_args::{self, Arguments, ForHost, HostArgsError};
+use crate::hosts::{HostSpec, Origin};
 use crate::proxy::Proxy;
-
-/// The longest command that can be sent in one line. libssh2 puts the request into one packet of at most 35,000 bytes (RFC 4253 section
-/// 6.1), less what surrounds the command in it.
-pub const MAX_COMMAND: usize = 34_000;
+use crate::script::Script;
 
 /// One command on one host.
 #[derive(Clone, Debug)]
@@ -20,51 +19,166 @@ pub struct Job {
     pub number: usize,
     /// The host as the user wrote it.
     pub spec: HostSpec,
-    /// What output lines of this job start with: the host's name, or the whole entry where another entry has the same name
-    /// with another user or port.
+    /// What output lines of this job start with: its alias, or else the host's name, or the whole entry where another entry has
+    /// the same name with another user or port.
     pub label: String,
     /// What is looked up and connected to: the host's name, or what ssh_config has in its place (HostName).
     pub address: String,
+    /// The login name, once it is known.
+    pub user: String,
+    /// The port, once it is known.
+    pub port: u16,
     /// How often the host is tried, in all, where that is not as for all.
     pub attempts: Option<u32>,
+    /// The pause between two attempts, likewise.
+    pub retry_delay: Option<Duration>,
     /// How the host is reached, if not directly. Its name is looked up there then, not here.
     pub proxy: Option<Proxy>,
-    /// The command as the remote shell gets it. One copy serves all jobs.
+    /// The command as the remote shell gets it. One copy serves all jobs with the same.
     pub command: Arc<[u8]>,
     /// What its standard input gets instead of ours: the rest of a command that is too long for a line.
     pub input: Option<Arc<[u8]>>,
 }
 
-/// What is wrong with a command.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CommandError {
-    /// It contains a NUL byte, which no shell can take.
-    #[error("the command contains a NUL byte")]
-    Nul,
+/// What is wrong with the commands of a run.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandsError {
+    /// The command is wrong for all hosts.
+    #[error(transparent)]
+    All(#[from] CommandError),
+    /// The per-host arguments are wrong.
+    #[error(transparent)]
+    Arguments(#[from] HostArgsError),
 }
 
-/// Makes the command of the words on our command line, joined by one blank each, as ssh and pssh do.
-///
-/// # Errors
-/// It cannot be sent.
-pub fn command(words: &[OsString]) -> Result<Arc<[u8]>, CommandError> {
-    let bytes = words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>().join(&b' ');
-    if bytes.contains(&0) {
-        return Err(CommandError::Nul);
+/// The command of every host: one for all, or one with places and the arguments for them.
+pub enum Commands {
+    /// The same for all hosts.
+    All(Arc<[u8]>),
+    /// With places for the arguments of each host, which stand in the order of the list.
+    Each(CommandLine, Vec<Arguments>),
+    /// A script, with its arguments.
+    Script(Script, Box<Commands>),
+}
+
+impl Commands {
+    /// Reads the command and the per-host arguments, and checks them for all hosts. Without arguments nothing is filled in: a
+    /// `%` is a percent sign.
+    ///
+    /// # Errors
+    /// The command cannot be sent, or arguments are wrong.
+    pub fn gather(opts: &Opts, hosts: &[HostSpec]) -> Result<Commands, CommandsError> {
+        let shell = match &opts.shell {
+            _ if opts.script.is_some() => Shell::Script,
+            _ if opts.no_shell => Shell::None,
+            Some(shell) => shell.clone(),
+            None => Shell::Login,
+        };
+        let (words, wrapping) = (&opts.command, Wrapping { shell });
+        let (file, singles) = (opts.host_args.as_deref(), &opts.host_arg);
+        if file.is_none() && singles.is_empty() && !host_args::are_used(hosts, words) {
+            return Ok(Commands::All(command::literal(words, &wrapping)?.into()));
+        }
+        let line = CommandLine::with_places(words, wrapping)?;
+        let arguments = host_args::gather(file, singles, hosts, &line)?;
+        Ok(Commands::Each(line, arguments))
     }
-    Ok(bytes.into())
+
+    /// The script, if it is one: what jobs are given then is its arguments, until [`request::complete`](crate::request::complete).
+    pub fn script(&self) -> Option<&Script> {
+        match self {
+            Commands::Script(script, _) => Some(script),
+            Commands::All(_) | Commands::Each(..) => None,
+        }
+    }
+
+    /// Gives each job its command, once login name and port are known. Jobs with the same command share it.
+    ///
+    /// # Errors
+    /// The command cannot be sent to a host.
+    pub fn hand_out(&self, jobs: &mut [Job]) -> Result<(), HostArgsError> {
+        let (line, arguments) = match self {
+            Commands::All(command) => {
+                jobs.iter_mut().for_each(|job| job.command = Arc::clone(command));
+                return Ok(());
+            }
+            Commands::Each(line, arguments) => (line, arguments),
+            Commands::Script(_, arguments) => return arguments.hand_out(jobs),
+        };
+        let mut known: HashSet<Arc<[u8]>> = HashSet::new();
+        let mut problems = Vec::new();
+        for job in jobs {
+            let arguments = &arguments[job.number];
+            let (user, port, index) = (&job.user, job.port, job.number);
+            let values = ForHost { arguments, host: &job.spec.name, user, port, index };
+            match line.for_host(&values) {
+                Ok(bytes) => {
+                    job.command = known.get(&*bytes).map_or_else(|| bytes.into(), Arc::clone);
+                    known.insert(Arc::clone(&job.command));
+                }
+                Err(error) => problems.push(format!("{}: {error}", job.spec)),
+            }
+        }
+        if problems.is_empty() { Ok(()) } else { Err(HostArgsError::Bad(problems)) }
+    }
 }
 
-/// One job for each host, in the order of the list.
-pub fn make(hosts: Vec<HostSpec>, command: &Arc<[u8]>) -> Vec<Job> {
+/// One job for each host, in the order of the list; without a command yet.
+pub fn make(hosts: Vec<HostSpec>) -> Vec<Job> {
     let labels = labels(&hosts);
+    let command: Arc<[u8]> = Arc::from([]);
     let numbered = hosts.into_iter().zip(labels).enumerate();
     numbered
         .map(|(number, (spec, label))| {
-            let address = spec.name.clone();
-            Job { number, spec, label, address, attempts: None, proxy: None, command: Arc::clone(command), input: None }
+            let (address, command) = (spec.name.clone(), Arc::clone(&command));
+            let (user, port) = (spec.user.clone().unwrap_or_default(), spec.port.unwrap_or_default());
+            Job {
+                number,
+                spec,
+                label,
+                address,
+                user,
+                port,
+                attempts: None,
+                retry_delay: None,
+                proxy: None,
+                command,
+                input: None,
+            }
         })
         .collect()
+}
+
+/// An alias by which two hosts would have the same label.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{origin}: the alias {alias:?} of {host} is the label of {other} too")]
+pub struct SharedAlias {
+    origin: Origin,
+    alias: String,
+    host: String,
+    other: String,
+}
+
+/// Sees to it that a report with aliases tells the hosts apart.
+///
+/// # Errors
+/// Two entries that are not the same have the same label, by an alias.
+pub fn check_aliases(jobs: &[Job]) -> Result<(), SharedAlias> {
+    let mut first_of_label: HashMap<&str, &HostSpec> = HashMap::new();
+    for Job { spec, label, .. } in jobs {
+        let first = *first_of_label.entry(label).or_insert(spec);
+        let same = (&first.name, &first.user, first.port) == (&spec.name, &spec.user, spec.port);
+        let alias = spec.options.alias.as_ref().or(first.options.alias.as_ref());
+        if let Some(alias) = alias.filter(|_| !same) {
+            return Err(SharedAlias {
+                origin: alias.origin.clone(),
+                alias: alias.value.clone(),
+                host: spec.to_string(),
+                other: first.to_string(),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn labels(hosts: &[HostSpec]) -> Vec<String> {
@@ -75,8 +189,10 @@ fn labels(hosts: &[HostSpec]) -> Vec<String> {
         let differs = first.user != host.user || first.port != host.port;
         *ambiguous.entry(&host.name).or_default() |= differs;
     }
-    let label = |host: &HostSpec| {
-        if ambiguous[host.name.as_str()] { host.to_string() } else { host.name.clone() }
+    let label = |host: &HostSpec| match &host.options.alias {
+        Some(alias) => alias.value.clone(),
+        None if ambiguous[host.name.as_str()] => host.to_string(),
+        None => host.name.clone(),
     };
     hosts.iter().map(label).collect()
 }
@@ -99,10 +215,34 @@ mod tests {
         assert_eq!(labels_of("[::1]:2222"), ["::1"]);
     }
 
+    /// The commands of three hosts, by the command line.
+    fn commands(args: &[&str]) -> Result<Vec<Job>, String> {
+        let hosts = gather(&[], &["web1 root@web2:2222 web3".to_owned()]).expect("good hosts");
+        let opts = crate::cli::parse([&["pssh"], args].concat()).expect("a good command line");
+        let commands = Commands::gather(&opts, &hosts).map_err(|error| error.to_string())?;
+        let mut jobs = make(hosts);
+        commands.hand_out(&mut jobs).map_err(|error| error.to_string())?;
+        Ok(jobs)
+    }
+
     #[test]
-    fn words_are_joined_like_ssh_does() {
-        let words = |words: &[&str]| command(&words.iter().map(OsString::from).collect::<Vec<_>>());
-        assert_eq!(&*words(&["sh", "-c", "echo a  b"]).expect("short"), b"sh -c echo a  b");
-        assert_eq!(words(&["a", "\0"]), Err(CommandError::Nul));
+    fn hosts_with_the_same_command_share_it() {
+        let all = commands(&["date", "+%s", "100%%"]).expect("a command");
+        assert!(all.iter().all(|job| &*job.command == b"date +%s 100%%"));
+        assert!(Arc::ptr_eq(&all[0].command, &all[2].command));
+        let args = ["--host-arg", "web1=a", "--host-arg", "root@web2:2222=b", "--host-arg", "web3=a", "echo", "%s %%"];
+        let some = commands(&args).expect("commands");
+        let sent: Vec<_> = some.iter().map(|job| String::from_utf8_lossy(&job.command).into_owned()).collect();
+        assert_eq!(sent, ["echo a %", "echo b %", "echo a %"]);
+        assert!(Arc::ptr_eq(&some[0].command, &some[2].command));
+    }
+
+    #[test]
+    fn a_command_that_is_too_long_for_one_host_names_it() {
+        let long = "x".repeat(crate::request::LONGEST);
+        let args =
+            ["--host-arg", "web1=a", "--host-arg", &format!("web2={long}"), "--host-arg", "web3=c", "echo", "%s"];
+        let problem = commands(&args).expect_err("too long");
+        assert!(problem.starts_with("root@web2:2222: the command has 16777221 bytes"), "{problem}");
     }
 }

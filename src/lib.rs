@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! argv, PSSH_* ── cli ─► Settings ────────────────┐
+//! COMMAND, --host-args ── command, host_args ─┐   │
+//! --host-config ─ host_config ─┐                  │
 //! -h -H, stdin ── hosts ─► HostSpec ─ jobs ─► Job ┴─► queue (names looked up, list order) ─► pool (rayon)
 //!                                                       │ on one thread, per job:
 //!                                                       │   ssh/session  (socket or tunnel → handshake → host key → auth)
@@ -13,19 +15,25 @@
 
 pub mod cancel;
 pub mod cli;
+pub mod client;
+pub mod command;
 pub mod duration;
+pub mod engine;
 pub mod error;
 pub mod event;
 pub mod exit;
+pub mod host_args;
+pub mod host_config;
+pub mod host_options;
 pub mod hosts;
 pub mod input;
 pub mod jobs;
 pub mod limits;
+pub mod nodeset;
 pub mod output;
 pub mod pool;
 pub mod proxy;
 pub mod queue;
-pub mod quote;
 pub mod request;
 pub mod resolve;
 pub mod retry;
@@ -34,7 +42,10 @@ pub mod script;
 pub mod secret;
 pub mod settings;
 pub mod signals;
+pub mod spill;
 pub mod ssh;
 pub mod sudo;
+pub mod suggest;
+pub mod template;
 pub mod terminal;
 pub mod tolerance;

@@ -140,8 +140,7 @@ mod tests {
 
     fn jobs(count: usize) -> Arc<[Job]> {
         let list = (0..count).map(|n| format!("10.0.{}.{}", n / 250, n % 250)).collect::<Vec<_>>().join(" ");
-        let command: Arc<[u8]> = Arc::from(&b"true"[..]);
-        crate::jobs::make(gather(&[], &[list]).expect("hosts"), &command).into()
+        crate::jobs::make(gather(&[], &[list]).expect("hosts")).into()
     }
 
     fn plan(size: usize, attempts: u32) -> Plan {
@@ -217,9 +216,8 @@ mod tests {
     #[test]
     fn names_that_do_not_resolve_hold_nobody_up() {
         let hosts = gather(&[], &["no-such-host.invalid 127.0.0.1".to_owned()]).expect("hosts");
-        let command: Arc<[u8]> = Arc::from(&b"true"[..]);
         let cancel = Cancel::new().expect("pipe");
-        let jobs: Arc<[Job]> = crate::jobs::make(hosts, &command).into();
+        let jobs: Arc<[Job]> = crate::jobs::make(hosts).into();
         let work = |_: &Job, _: &Task, _: &Sender<Event>| Attempt::Ended(Outcome::Exited(0));
         let events = start(jobs, plan(1, 1), &cancel, work).expect("threads");
         let ended: HashMap<usize, Class> = events

@@ -262,8 +262,10 @@ impl Queue {
 
     /// An attempt failed before the command was sent: the job pauses, or that is how it ends.
     fn failed(&mut self, task: Task, outcome: Outcome, channels: &Channels<'_>) {
-        let attempts = self.jobs[task.job].attempts.unwrap_or(self.plan.retry.attempts);
-        match (Policy { attempts, ..self.plan.retry }).pause(&outcome, task.attempt) {
+        let job = &self.jobs[task.job];
+        let attempts = job.attempts.unwrap_or(self.plan.retry.attempts);
+        let delay = job.retry_delay.unwrap_or(self.plan.retry.delay);
+        match (Policy { attempts, delay }).pause(&outcome, task.attempt) {
             Some(pause) => {
                 let (job, seconds) = (task.job, pause.as_secs_f64());
                 let text = format!("attempt {} failed: {outcome}; the next one in {seconds:.1} s", task.attempt);

@@ -1,12 +1,13 @@
 //! What a server gets for a command: a line for the login shell and, where that would be too long, the rest of it over standard
 //! input.
 
-use std::ffi::OsString;
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::jobs::{Job, MAX_COMMAND};
+use crate::command::MAX_COMMAND;
+use crate::jobs::Job;
 use crate::script::Script;
-use crate::sudo::{Shell, Sudo};
+use crate::sudo::{Form, Sudo};
 
 /// Bytes of the longest command or script: beyond any that somebody has written. Shells that were measured take a second and up
 /// to 280 MB for one of this length.
@@ -63,8 +64,8 @@ pub struct Terms<'a> {
 
 impl Terms<'_> {
     /// Whether `line` can be sent, and its length with all that surrounds it.
-    fn fits(self, line: &[u8], shell: Shell<'_>) -> (bool, usize) {
-        let length = self.sudo.map_or(line.len(), |sudo| sudo.length(line, shell));
+    fn fits(self, line: &[u8], form: Form) -> (bool, usize) {
+        let length = self.sudo.map_or(line.len(), |sudo| sudo.length(line, form));
         (length <= MAX_COMMAND, length)
     }
 
@@ -74,7 +75,7 @@ impl Terms<'_> {
     /// It cannot be sent.
     pub fn command(self, command: &Arc<[u8]>) -> Result<Request, RequestError> {
         let what = || "the command".to_owned();
-        let (fits, length) = self.fits(command, Shell::Login);
+        let (fits, length) = self.fits(command, Form::Text);
         if fits {
             return Ok(Request { line: Arc::clone(command), input: None });
         }
@@ -91,9 +92,9 @@ impl Terms<'_> {
     ///
     /// # Errors
     /// It cannot be sent.
-    pub fn script(self, script: &Script, arguments: &[OsString]) -> Result<Request, RequestError> {
+    pub fn script(self, script: &Script, arguments: &[u8]) -> Result<Request, RequestError> {
         let within = script.within(arguments);
-        let (fits, length) = within.as_deref().map_or((false, 0), |line| self.fits(line, Shell::None));
+        let (fits, length) = within.as_deref().map_or((false, 0), |line| self.fits(line, Form::Program));
         if let (true, Some(line)) = (fits, within) {
             return Ok(Request { line: line.into(), input: None });
         }
@@ -103,7 +104,7 @@ impl Terms<'_> {
             (false, _) => {}
         }
         let line = script.from_input(arguments);
-        let (fits, length) = self.fits(&line, Shell::None);
+        let (fits, length) = self.fits(&line, Form::Program);
         if !fits {
             let what = format!("the command line of {script}, with its arguments,");
             return Err(RequestError::TooLong { what, length, most: MAX_COMMAND });
@@ -112,31 +113,37 @@ impl Terms<'_> {
     }
 }
 
-/// Completes jobs, whose commands are final, with what cannot go in one line. One copy serves all jobs that have the same command.
+/// Why the command of a host cannot be sent.
+#[derive(Debug, thiserror::Error)]
+#[error("{}{error}", host.as_ref().map(|host| format!("{host}: ")).unwrap_or_default())]
+pub struct CompleteError {
+    /// The host, where they differ.
+    host: Option<String>,
+    error: RequestError,
+}
+
+/// Makes requests of the jobs' commands, or of the arguments of `script`. One copy serves all jobs that have the same.
 ///
 /// # Errors
 /// A command cannot be sent.
-pub fn complete(
-    jobs: &mut [Job],
-    script: Option<(&Script, &[OsString])>,
-    terms: Terms<'_>,
-) -> Result<(), RequestError> {
-    let mut last: Option<(Arc<[u8]>, Request)> = None;
+pub fn complete(jobs: &mut [Job], script: Option<&Script>, terms: Terms<'_>) -> Result<(), CompleteError> {
+    // Jobs with the same command share it. It is kept, so that its address means no other.
+    let mut known: HashMap<*const u8, (Arc<[u8]>, Request)> = HashMap::new();
     for job in jobs {
-        let known = last.take().filter(|(command, _)| Arc::ptr_eq(command, &job.command));
-        let (command, request) = match known {
-            Some(known) => known,
+        let request = match known.get(&job.command.as_ptr()) {
+            Some((_, request)) => request.clone(),
             None => {
                 let request = match script {
-                    Some((script, arguments)) => terms.script(script, arguments)?,
-                    None => terms.command(&job.command)?,
+                    Some(script) => terms.script(script, &job.command),
+                    None => terms.command(&job.command),
                 };
-                (Arc::clone(&job.command), request)
+                let host = || (!known.is_empty()).then(|| job.spec.to_string());
+                let request = request.map_err(|error| CompleteError { host: host(), error })?;
+                known.insert(job.command.as_ptr(), (Arc::clone(&job.command), request.clone()));
+                request
             }
         };
-        job.command = Arc::clone(&request.line);
-        job.input.clone_from(&request.input);
-        last = Some((command, request));
+        (job.command, job.input) = (request.line, request.input);
     }
     Ok(())
 }

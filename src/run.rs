@@ -1,24 +1,24 @@
 //! A run from the parsed command line to the exit status. Reads as the table of contents of the program.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use clap::error::ErrorKind;
 
 use crate::cancel::{Cancel, Reason};
 use crate::cli::Opts;
+use crate::engine::Engine;
 use crate::error::reason;
+use crate::host_args::HostArgsError;
+use crate::host_config::HostConfig;
 use crate::hosts::{self, HostSpec, HostsError};
-use crate::jobs::{self, Job};
-use crate::limits::{self, Need};
-use crate::output::{self, Broken, Lines};
-use crate::pool::Plan;
-use crate::request::{self, Terms};
+use crate::input::{Input, Inputs};
+use crate::jobs::{self, Commands, CommandsError, Job};
+use crate::output::{self, Broken, Lines, Report, Transcoded};
 use crate::script::Script;
 use crate::settings::{Environment, Settings};
 use crate::ssh::{Runner, Unprepared};
-use crate::{exit, pool, signals};
+use crate::{exit, signals};
 
 /// How the program is to end.
 #[derive(Debug)]
@@ -58,52 +58,54 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
     if opts.command.is_empty() && opts.script.is_none() && !opts.explain {
         return Err(usage(anyhow!("there is no command to run (--help shows how)")));
     }
-    if settings.send_input && opts.hosts.iter().any(|path| path == Path::new("-")) {
-        return Err(usage(anyhow!("-h - and -I both read standard input")));
-    }
-    let script = script(opts)?;
-    let command = jobs::command(&opts.command).map_err(usage)?;
-    let mut jobs = jobs::make(hosts(opts)?, &command);
-    let script = script.as_ref().map(|script| (script, &opts.command[..]));
-    let terms = Terms { sudo: settings.sudo.as_ref(), input_taken: settings.send_input };
-    request::complete(&mut jobs, script, terms).map_err(usage)?;
+    check_stdin(opts)?;
+    let (hosts, notes) = hosts(opts)?;
+    let script = opts.script.as_deref().map(Script::read).transpose();
+    let script = script.map_err(|error| if error.is_unread() { failure(error) } else { usage(error) })?;
+    let commands = Commands::gather(opts, &hosts).map_err(wrong_commands)?;
+    let commands = match script {
+        Some(script) => Commands::Script(script, Box::new(commands)),
+        None => commands,
+    };
+    let jobs = jobs::make(hosts);
+    jobs::check_aliases(&jobs).map_err(usage)?;
 
     let cancel = Cancel::new().context("cannot make a pipe").map_err(failure)?;
     signals::install(&cancel).context("cannot handle signals").map_err(failure)?;
-    let pool_size = settings.pool_size.min(jobs.len());
-    settings.pool_size = pool_size;
-    let (verbose, retry, connections) = (settings.verbose, settings.retry, settings.proxy_connections);
-    let (total_limit, stop_on_errors) = (settings.total_timeout, settings.stop_on_errors);
-    let runner = match (Runner::new(settings, &mut jobs, &cancel), cancel.reason()) {
+    if opts.dry_run || opts.explain {
+        settings.forget_credentials();
+    }
+    let verbose = settings.verbose;
+    let inputs = if settings.send_input && !opts.dry_run {
+        Inputs::Shared(Input::stdin().context("--send-input: standard input").map_err(failure)?)
+    } else {
+        Inputs::Nothing
+    };
+    let engine = match (Engine::new(settings, jobs, &commands, inputs, &cancel), cancel.reason()) {
         // Ctrl-C at a question.
         (Err(_), Some(Reason::Signal(signal))) => return Ok(Ending::Signal(signal)),
-        (Err(error @ (Unprepared::System(_) | Unprepared::Input(_))), _) => return Err(failure(error)),
-        (runner, _) => Arc::new(runner.map_err(usage)?),
+        (Err(error @ Unprepared::System(_)), _) => return Err(failure(error)),
+        (engine, _) => engine.map_err(usage)?,
     };
+    let jobs = engine.jobs();
     if opts.explain {
-        return explain(&runner, &jobs);
+        return explain(engine.runner(), jobs);
     }
-    let need = Need::of(jobs.iter().map(|job| job.proxy.as_ref()), connections);
-    let stop_after = stop_on_errors.map(|tolerance| tolerance.hosts(jobs.len()));
-    let plan = Plan {
-        size: make_room(pool_size, need)?,
-        lookup_limit: runner.longest_connect(),
-        retry,
-        total_limit,
-        stop_after,
-    };
-    let jobs: Arc<[Job]> = jobs.into();
+    if opts.dry_run {
+        return answer(&output::commands(&engine.runner().as_sent(jobs)));
+    }
     if verbose {
-        runner.notes().iter().for_each(|note| output::complain(note));
+        notes.iter().chain(&engine.runner().notes()).for_each(|note| output::complain(note));
     }
-
-    let (stop, worker) = (cancel.clone(), Arc::clone(&runner));
-    let work = move |job: &Job, task: &_, events: &_| worker.run(job, task, events, &stop);
-    let events =
-        pool::start(Arc::clone(&jobs), plan, &cancel, work).context("cannot start the threads").map_err(failure)?;
-    let mut report = Lines::new(jobs.len(), verbose);
-    let summary = output::multiplex(&jobs, &events, &mut report, &cancel);
-    runner.close();
+    let started = engine.start().map_err(failure)?;
+    started.warning.iter().for_each(|warning| output::complain(warning));
+    let lines = Lines::new(jobs.len(), verbose);
+    let mut report: Box<dyn Report> = match opts.encoding {
+        Some(encoding) => Box::new(Transcoded::new(lines, encoding, jobs.len())),
+        None => Box::new(lines),
+    };
+    let summary = output::multiplex(jobs, &started.events, &mut *report, &cancel);
+    engine.close();
 
     match (summary.broken, cancel.reason()) {
         (Some(Broken::Failed(error)), _) => {
@@ -127,7 +129,12 @@ fn explain(runner: &Runner, jobs: &[Job]) -> Result<Ending, Fatal> {
         }
         text.push('\n');
     }
-    match output::raw_stdout(&text) {
+    answer(&text)
+}
+
+/// Prints what was asked for instead of a run.
+fn answer(text: &str) -> Result<Ending, Fatal> {
+    match output::raw_stdout(text) {
         Ok(()) => Ok(Ending::Status(exit::OK)),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
             Ok(Ending::Signal(signal_hook::consts::SIGPIPE))
@@ -136,42 +143,41 @@ fn explain(runner: &Runner, jobs: &[Job]) -> Result<Ending, Fatal> {
     }
 }
 
-/// How many hosts can run at once, at most `pool_size`; tells the user if that is less.
-fn make_room(pool_size: usize, need: Need) -> Result<usize, Fatal> {
-    let room = limits::make_room(pool_size, need);
-    let Some(files) = room.too_low else { return Ok(room.hosts) };
-    if room.hosts == 0 {
-        return Err(failure(anyhow!("only {files} files may be open, too few for a single host (ulimit -n)")));
+/// What is wrong with the commands: the input, or a file that cannot be read.
+fn wrong_commands(error: CommandsError) -> Fatal {
+    match error {
+        CommandsError::Arguments(HostArgsError::Read { .. }) => failure(error),
+        _ => usage(error),
     }
-    output::complain(&format!(
-        "only {files} files may be open (ulimit -Hn), which is enough for {} hosts at once, not {pool_size}",
-        room.hosts
-    ));
-    Ok(room.hosts)
 }
 
-/// The script of the run, if there is one, or what is wrong with it.
-fn script(opts: &Opts) -> Result<Option<Script>, Fatal> {
-    let Some(path) = &opts.script else { return Ok(None) };
-    let is_input = |path: &PathBuf| path == Path::new("-");
-    if is_input(path) && opts.send_input {
-        return Err(usage(anyhow!("--script - and -I both read standard input")));
+/// Standard input can be read for one purpose only.
+fn check_stdin(opts: &Opts) -> Result<(), Fatal> {
+    let is_stdin = |path: &PathBuf| path == Path::new("-");
+    let readers = [
+        ("-h -", opts.hosts.iter().any(is_stdin)),
+        ("--host-args -", opts.host_args.as_ref().is_some_and(is_stdin)),
+        ("--script -", opts.script.as_ref().is_some_and(is_stdin)),
+        ("--password-fd 0", opts.password_fd == Some(0)),
+        ("-I", opts.send_input && !opts.dry_run),
+    ];
+    let mut readers = readers.iter().filter(|(_, reads)| *reads).map(|(option, _)| option);
+    match (readers.next(), readers.next()) {
+        (Some(one), Some(other)) => Err(usage(anyhow!("{one} and {other} both read standard input"))),
+        _ => Ok(()),
     }
-    if is_input(path) && opts.hosts.iter().any(is_input) {
-        return Err(usage(anyhow!("--script - and -h - both read standard input")));
-    }
-    let script = Script::read(path);
-    script.map(Some).map_err(|error| if error.is_unread() { failure(error) } else { usage(error) })
 }
 
-/// The hosts of the run, or what is wrong with them.
-fn hosts(opts: &Opts) -> Result<Vec<HostSpec>, Fatal> {
-    let hosts = hosts::gather(&opts.hosts, &opts.host).map_err(|error| match error {
+/// The hosts of the run with what is said about each of them, or what is wrong with that; and what is worth telling with `-v`.
+fn hosts(opts: &Opts) -> Result<(Vec<HostSpec>, Vec<String>), Fatal> {
+    let mut hosts = hosts::gather(&opts.hosts, &opts.host).map_err(|error| match error {
         HostsError::Read { .. } => failure(error),
         HostsError::Bad(_) => usage(error),
     })?;
+    let config = HostConfig::load(&opts.host_config).map_err(usage)?;
     if !hosts.is_empty() {
-        return Ok(hosts);
+        let notes = config.apply(&mut hosts);
+        return Ok((hosts, notes));
     }
     if !opts.hosts.is_empty() || !opts.host.is_empty() {
         return Err(usage(anyhow!("the list of hosts is empty")));

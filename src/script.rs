@@ -1,6 +1,5 @@
 //! Local scripts that are run on the hosts and leave no file there (`--script`).
 
-use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::command::{add_word, quote};
 use crate::error::reason;
-use crate::quote::{add_word, quote};
 use crate::request::LONGEST;
 
 /// Shells that take a script as one word behind `-c`, with its name and its arguments behind that.
@@ -107,8 +106,8 @@ impl Script {
         Arc::clone(&self.text)
     }
 
-    /// The command line with the script within it, which leaves standard input to it, unless its interpreter needs that.
-    pub fn within(&self, arguments: &[OsString]) -> Option<Vec<u8>> {
+    /// The command line with the script within it and `arguments`, already quoted, which leaves standard input to it, unless its interpreter needs that.
+    pub fn within(&self, arguments: &[u8]) -> Option<Vec<u8>> {
         if self.text.len() > LONGEST || self.needs_input() {
             return None;
         }
@@ -121,12 +120,12 @@ impl Script {
         } else {
             self.by_sh(BY_PIPE, Some(&self.text))
         };
-        add_words(&mut line, arguments);
+        add_arguments(&mut line, arguments);
         Some(line)
     }
 
     /// The command line for a script that comes over standard input.
-    pub fn from_input(&self, arguments: &[OsString]) -> Vec<u8> {
+    pub fn from_input(&self, arguments: &[u8]) -> Vec<u8> {
         let mut line = if self.is_for_shell() {
             let mut line = self.interpreter();
             line.extend_from_slice(b" -c ");
@@ -140,7 +139,7 @@ impl Script {
         } else {
             self.by_sh(FROM_INPUT, None)
         };
-        add_words(&mut line, arguments);
+        add_arguments(&mut line, arguments);
         line
     }
 
@@ -159,7 +158,8 @@ impl Script {
     }
 
     fn interpreter(&self) -> Vec<u8> {
-        let mut line = quote(&self.interpreter);
+        let mut line = Vec::new();
+        quote(&self.interpreter, &mut line);
         if let Some(argument) = &self.argument {
             add_word(&mut line, argument);
         }
@@ -192,9 +192,10 @@ impl Script {
     }
 }
 
-fn add_words(line: &mut Vec<u8>, words: &[OsString]) {
-    for word in words {
-        add_word(line, word.as_bytes());
+fn add_arguments(line: &mut Vec<u8>, arguments: &[u8]) {
+    if !arguments.is_empty() {
+        line.push(b' ');
+        line.extend_from_slice(arguments);
     }
 }
 
@@ -239,8 +240,10 @@ mod tests {
         Script::of(Path::new("/some where/it's.sh"), text.as_bytes().to_vec()).expect("a script")
     }
 
-    fn words(words: &[&str]) -> Vec<OsString> {
-        words.iter().map(OsString::from).collect()
+    fn words(words: &[&str]) -> Vec<u8> {
+        let mut line = Vec::new();
+        words.iter().for_each(|word| add_word(&mut line, word.as_bytes()));
+        line
     }
 
     /// What `login` prints for `line`, with `input` on its standard input.
@@ -286,7 +289,7 @@ mod tests {
     fn an_interpreter_may_need_standard_input() {
         let script = script("#!/usr/bin/env node\nconsole.log(1)\n");
         assert_eq!(script.within(&[]), None);
-        assert_eq!(script.from_input(&words(&["a b"])), b"/usr/bin/env node - 'a b'");
+        assert_eq!(script.from_input(&words(&["a b"])), b"'/usr/bin/env' 'node' '-'  'a b'");
     }
 
     #[test]
@@ -322,8 +325,8 @@ mod tests {
             let cat = script(&format!("#!/bin/cat\n{text}"));
             let line = cat.within(&[]).expect("a line");
             prop_assert_eq!(run("sh", &line, b""), format!("#!/bin/cat\n{text}"));
-            let quoted = String::from_utf8(quote(text.as_bytes())).expect("text");
-            let echo = script(&format!("printf '%s|' \"$1\" {quoted}"));
+            let quoted = String::from_utf8(words(&[&text])).expect("text");
+            let echo = script(&format!("printf '%s|' \"$1\"{quoted}"));
             for line in [echo.within(&arguments).expect("a line"), echo.from_input(&arguments)] {
                 prop_assert_eq!(run("dash", &line, &echo.text()), format!("{argument}|{text}|"));
             }

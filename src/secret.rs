@@ -124,13 +124,21 @@ impl Source {
     /// # Errors
     /// There is none, or it may be known to others.
     pub fn read(&self, terminal: &Terminal, cancel: &Cancel) -> Result<Secret, SecretError> {
+        self.read_as(self.to_string(), terminal, cancel)
+    }
+
+    /// Gets the password; messages call the source `name`.
+    ///
+    /// # Errors
+    /// As of [`Source::read`].
+    pub fn read_as(&self, name: String, terminal: &Terminal, cancel: &Cancel) -> Result<Secret, SecretError> {
         let found = match self {
             Source::Ask => ask(terminal, cancel),
             Source::File(path) | Source::SudoFile(path) => read_file(path, cancel).and_then(checked),
             Source::Descriptor(number) => read_descriptor(*number, cancel).and_then(checked),
             Source::Command(command) => read_command(command, cancel).and_then(checked),
         };
-        found.map_err(|problem| SecretError { source_name: self.to_string(), problem })
+        found.map_err(|problem| SecretError { source_name: name, problem })
     }
 }
 

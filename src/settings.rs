@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::Parser;
+
 use crate::cli::{self, Opts, Via};
 use crate::duration;
 use crate::hosts;
@@ -99,12 +101,20 @@ pub struct Settings {
     pub identities: Vec<PathBuf>,
     /// Where the default identities are looked for when none is named, usually `~/.ssh`.
     pub default_identities: Option<PathBuf>,
+    /// Whether there is anything to log in for: not if nothing is connected to.
+    pub logs_in: bool,
     /// The agent that is asked for keys.
     pub agent: AgentChoice,
+    /// The usual agent, for hosts that are to ask it whatever `agent` says.
+    pub usual_agent: Option<PathBuf>,
     /// How hosts are reached, if the user said so.
     pub proxy: Option<Via>,
-    /// A private key for the jump host alone.
+    /// The jump host that the user named alone, for which the following are.
+    pub proxy_host: Option<Hop>,
+    /// A private key for this jump host alone.
     pub proxy_identity: Option<PathBuf>,
+    /// The file with the password for this jump host alone, which gets no other then.
+    pub proxy_password_file: Option<PathBuf>,
     /// How many connections there may be to one jump host.
     pub proxy_connections: usize,
     /// Where the password comes from, if there is to be one.
@@ -115,8 +125,6 @@ pub struct Settings {
     pub sudo: Option<Sudo>,
     /// Where sudo's password comes from, if not from the user when a host wants it.
     pub sudo_password: Option<Source>,
-    /// Whether the command is a script's, which needs no shell of its own.
-    pub is_script: bool,
     /// Whether jobs tell what they do.
     pub verbose: bool,
 }
@@ -170,6 +178,29 @@ impl Environment<'_> {
 }
 
 impl Settings {
+    /// The settings of a program that uses the library: the defaults, for the user whom the process belongs to. The
+    /// environment counts for the agent alone (`SSH_AUTH_SOCK`), not for what is ours (`PSSH_*`). Change what you like.
+    ///
+    /// # Errors
+    /// The password database does not know the user.
+    ///
+    /// ```
+    /// use pssh::settings::Settings;
+    ///
+    /// let mut settings = Settings::for_library()?;
+    /// assert_eq!(settings.pool_size, 10);
+    /// settings.pool_size = 64;
+    /// settings.user = Some("deploy".to_owned());
+    /// # Ok::<(), String>(())
+    /// ```
+    pub fn for_library() -> Result<Settings, String> {
+        let process = Environment::of_process();
+        let agent = |name: &str| if name == "SSH_AUTH_SOCK" { (process.variable)(name) } else { None };
+        let environment = Environment { variable: &agent, login: process.login.clone(), home: process.home.clone() };
+        let opts = Opts::try_parse_from(["pssh"]).map_err(|error| error.to_string())?;
+        Settings::resolve(&opts, &environment)
+    }
+
     /// Makes the settings of the command line, then the `PSSH_*` environment, then the defaults.
     ///
     /// # Errors
@@ -190,19 +221,19 @@ impl Settings {
             opts.par.map_or_else(|| environment.parsed("PSSH_PAR", cli::pool_size), |size| Ok(Some(size)))?;
         let timeout =
             opts.timeout.map_or_else(|| environment.parsed("PSSH_TIMEOUT", duration::parse), |time| Ok(Some(time)))?;
+        let usual_agent = (environment.variable)("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from);
         let agent = match (&opts.agent, opts.no_agent) {
             (_, true) => AgentChoice::Nobody,
             (Some(socket), _) => AgentChoice::Named(expand(socket, home)),
-            (None, _) => {
-                let socket = (environment.variable)("SSH_AUTH_SOCK").filter(|path| !path.is_empty());
-                AgentChoice::Usual(socket.map(PathBuf::from))
-            }
+            (None, _) => AgentChoice::Usual(usual_agent.clone()),
         };
         let ssh_dir = home.map(|home| home.join(".ssh"));
         let config_home = home.map(|home| home.to_string_lossy()).unwrap_or_default();
         Ok(Settings {
             pool_size: pool_size.unwrap_or(POOL_SIZE),
             proxy: proxy(opts),
+            proxy_host: proxy_host(opts),
+            proxy_password_file: opts.proxy_password_file.as_deref().map(|path| expand(path, home)),
             proxy_identity: opts.proxy_identity.as_deref().map(|path| expand(path, home)),
             proxy_connections: opts.proxy_connections.unwrap_or(PROXY_CONNECTIONS),
             user,
@@ -224,14 +255,22 @@ impl Settings {
             known_hosts: opts.known_hosts.iter().map(|path| expand(path, home)).collect(),
             identities: opts.identity.iter().map(|path| expand(path, home)).collect(),
             default_identities: ssh_dir,
+            logs_in: true,
             agent,
+            usual_agent,
             password: password_source(opts, environment, home)?,
             send_input: opts.send_input,
             sudo: sudo(opts)?,
-            is_script: opts.script.is_some(),
             sudo_password: opts.sudo_password_file.as_deref().map(|path| Source::SudoFile(expand(path, home))),
             verbose: opts.verbose > 0,
         })
+    }
+
+    /// Needs nothing to log in with any more, for runs that connect to nothing: no password is read or asked for, no key.
+    pub fn forget_credentials(&mut self) {
+        self.password = None;
+        self.sudo_password = None;
+        self.logs_in = false;
     }
 
     /// Bytes that each host may send ahead of what we have read: its channel's receive window.
@@ -251,13 +290,17 @@ fn proxy(opts: &Opts) -> Option<Via> {
     if let Some(via) = opts.jump.as_ref().or(opts.proxy_command.as_ref()) {
         return Some(via.clone());
     }
+    Some(Via(Some(Proxy::Jump([proxy_host(opts)?].into()))))
+}
+
+/// The jump host of the options for a single one.
+fn proxy_host(opts: &Opts) -> Option<Hop> {
     let hop = opts.proxy_host.as_ref()?;
-    let hop = Hop {
+    Some(Hop {
         user: opts.proxy_user.clone().or_else(|| hop.user.clone()),
         name: hop.name.clone(),
         port: opts.proxy_port.or(hop.port),
-    };
-    Some(Via(Some(Proxy::Jump([hop].into()))))
+    })
 }
 
 /// How the command line says that commands become another user's.
@@ -283,7 +326,7 @@ fn password_source(opts: &Opts, environment: &Environment<'_>, home: Option<&Pat
 }
 
 /// Expands a leading `~`, for where no shell has done it: `--identity=~/key`. Other users' homes stay as they are.
-fn expand(path: &Path, home: Option<&Path>) -> PathBuf {
+pub fn expand(path: &Path, home: Option<&Path>) -> PathBuf {
     let home = || home.and_then(Path::to_str);
     path.to_str().map_or_else(|| path.to_owned(), |path| shellexpand::tilde_with_context(path, home).as_ref().into())
 }

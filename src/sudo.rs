@@ -11,7 +11,7 @@
 use openssl::error::ErrorStack;
 use openssl::rand::rand_bytes;
 
-use crate::quote::add_word;
+use crate::command::add_word;
 
 /// What runs as the other user before the command: says that it begins, with its process number and its session, and becomes it.
 /// The session is 0 if it is not the command's alone. It is where sudo has made a terminal (`use_pty`), and where the server makes
@@ -38,15 +38,13 @@ pub struct Sudo {
     pub user: Option<String>,
 }
 
-/// What runs the command below sudo.
+/// What a command is, below sudo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shell<'a> {
-    /// The shell of the user who logs in, as without sudo: the other user's may well be nologin(8).
-    Login,
-    /// These words, as in `bash -c`, as they are, with the command as one word behind them.
-    Words(&'a [u8]),
-    /// None: the command is a program and its arguments, already quoted for the login shell.
-    None,
+pub enum Form {
+    /// Text for the shell of the user who logs in, as without sudo: the other user's may well be nologin(8).
+    Text,
+    /// A program and its arguments, already quoted for the login shell. No other shell is needed.
+    Program,
 }
 
 /// Where signals for a command go.
@@ -87,6 +85,11 @@ impl Tokens {
         Ok(Tokens::of(bytes))
     }
 
+    /// As long as any, to show what is sent.
+    pub fn sample() -> Tokens {
+        Tokens::of([0; 32])
+    }
+
     fn of(bytes: [u8; 32]) -> Tokens {
         let digits = bytes.map(|byte| format!("{byte:02x}")).concat();
         let part = |place: usize| &digits[16 * place..16 * (place + 1)];
@@ -107,22 +110,17 @@ impl Tokens {
 
 impl Sudo {
     /// The line for the login shell that runs `command` by sudo. `command` is what the login shell would get without it.
-    pub fn wrap(&self, command: &[u8], shell: Shell<'_>, tokens: &Tokens) -> Vec<u8> {
+    pub fn wrap(&self, command: &[u8], form: Form, tokens: &Tokens) -> Vec<u8> {
         let mut line = self.opening(tokens, START_SCRIPT.as_bytes());
         for word in &tokens.start {
             add_word(&mut line, word.as_bytes());
         }
-        match shell {
-            Shell::Login => {
+        match form {
+            Form::Text => {
                 line.extend_from_slice(b" \"$SHELL\" -c");
                 add_word(&mut line, command);
             }
-            Shell::Words(words) => {
-                line.push(b' ');
-                line.extend_from_slice(words);
-                add_word(&mut line, command);
-            }
-            Shell::None => {
+            Form::Program => {
                 line.push(b' ');
                 line.extend_from_slice(command);
             }
@@ -131,8 +129,8 @@ impl Sudo {
     }
 
     /// Bytes of that line. They are the same for all tokens.
-    pub fn length(&self, command: &[u8], shell: Shell<'_>) -> usize {
-        self.wrap(command, shell, &Tokens::of([0; 32])).len()
+    pub fn length(&self, command: &[u8], form: Form) -> usize {
+        self.wrap(command, form, &Tokens::sample()).len()
     }
 
     /// The line that sends `signal` to a command and what it has started. It reads nothing but sudo's password, and sudo asks
@@ -220,18 +218,18 @@ mod tests {
     }
 
     /// Runs a wrapped command by `login`, and gives what it has printed.
-    fn run(login: &str, command: &[u8], shell: Shell<'_>) -> Option<(Vec<u8>, Vec<u8>, Tokens)> {
+    fn run(login: &str, command: &[u8], form: Form) -> Option<(Vec<u8>, Vec<u8>, Tokens)> {
         let dir = stand_in();
         let tokens = Tokens::random().expect("random numbers");
-        let line = Sudo { user: Some("o'neil".to_owned()) }.wrap(command, shell, &tokens);
+        let line = Sudo { user: Some("o'neil".to_owned()) }.wrap(command, form, &tokens);
         let mut child = with_stand_in(login, &dir);
         child.arg("-c").arg(OsStr::from_bytes(&line));
         let output = child.output().ok()?;
         Some((output.stdout, output.stderr, tokens))
     }
 
-    fn prints(login: &str, command: &[u8], shell: Shell<'_>, expected: &[u8]) {
-        let Some((stdout, stderr, tokens)) = run(login, command, shell) else { return };
+    fn prints(login: &str, command: &[u8], form: Form, expected: &[u8]) {
+        let Some((stdout, stderr, tokens)) = run(login, command, form) else { return };
         assert_eq!(stdout, expected, "{login} {}", String::from_utf8_lossy(&stderr));
         assert!(stderr.starts_with(&tokens.start()), "{}", String::from_utf8_lossy(&stderr));
     }
@@ -239,9 +237,9 @@ mod tests {
     #[test]
     fn the_command_is_run_as_without_sudo() {
         for login in ["sh", "bash", "dash", "zsh", "ksh", "csh", "tcsh", "fish"] {
-            prints(login, br#"printf %s "$0:it's" 'a\b!' `echo c`; exit 3"#, Shell::Login, br"/bin/sh:it'sa\b!c");
-            prints(login, b"echo $0; echo two", Shell::Words(b"bash -c"), b"bash\ntwo\n");
-            prints(login, b"printf '%s|' 'a b' c", Shell::None, b"a b|c|");
+            prints(login, br#"printf %s "$0:it's" 'a\b!' `echo c`; exit 3"#, Form::Text, br"/bin/sh:it'sa\b!c");
+            prints(login, b"bash -c 'echo $0; echo two'", Form::Text, b"bash\ntwo\n");
+            prints(login, b"printf '%s|' 'a b' c", Form::Program, b"a b|c|");
         }
     }
 
@@ -249,7 +247,7 @@ mod tests {
     fn tokens_are_new_and_do_not_stand_in_the_line() {
         let (one, other) = (Tokens::random().expect("tokens"), Tokens::random().expect("tokens"));
         assert!(one.prompt() != other.prompt() && one.start() != other.start() && one.prompt() != one.start());
-        let line = Sudo { user: None }.wrap(b"id", Shell::Login, &one);
+        let line = Sudo { user: None }.wrap(b"id", Form::Text, &one);
         for token in [one.prompt(), one.start()] {
             assert!(token.len() > 32 && !line.windows(token.len()).any(|part| part == token));
         }
@@ -262,7 +260,9 @@ mod tests {
             let dir = stand_in();
             let tokens = Tokens::random().expect("random numbers");
             let sudo = Sudo { user: None };
-            let line = sudo.wrap(command.as_bytes(), Shell::Words(b"bash -c"), &tokens);
+            let mut program = b"bash -c".to_vec();
+            add_word(&mut program, command.as_bytes());
+            let line = sudo.wrap(&program, Form::Program, &tokens);
             let mut child = with_stand_in("setsid", &dir);
             child.args([login, "-c"]).arg(OsStr::from_bytes(&line)).stderr(Stdio::piped());
             let mut child = child.spawn().expect("setsid of util-linux");
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_session_that_is_not_the_commands_alone_is_none() {
-        let (_, stderr, tokens) = run("sh", b"true", Shell::Login).expect("sh");
+        let (_, stderr, tokens) = run("sh", b"true", Form::Text).expect("sh");
         let target = Target::parse(&stderr[tokens.start().len()..]).expect("a target");
         assert!(target.process > 1 && target.session == 0, "{target:?}");
         for bad in [" 12;", " 1 0;", " 12 1;", "12 0;", " 12 0", " x 0;", " +2 0;", " 12  0;", " 99999999999 0;"] {
@@ -313,7 +313,7 @@ mod tests {
         fn every_command_arrives_as_it_is(text in "['\"\\\\!$` \n~*#;|a-c\u{e9}]{0,20}", login in 0..3_usize) {
             let mut command = b"printf %s".to_vec();
             add_word(&mut command, text.as_bytes());
-            prints(["sh", "bash", "dash"][login], &command, Shell::Login, text.as_bytes());
+            prints(["sh", "bash", "dash"][login], &command, Form::Text, text.as_bytes());
         }
     }
 }

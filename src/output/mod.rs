@@ -1,13 +1,17 @@
 //! All that is printed: one writer on the main thread, and the reports that turn events into text.
 
+mod dry_run;
 mod lines;
 mod mux;
 mod sanitize;
+mod transcode;
 mod writer;
 
-pub use lines::Lines;
+pub use dry_run::commands;
+pub use lines::{LONGEST_LINE, Lines};
 pub use mux::{Report, Summary, multiplex};
 pub use sanitize::sanitize;
+pub use transcode::{Transcoded, encoding};
 pub use writer::{Broken, Output};
 
 use std::io::Write;

@@ -5,22 +5,23 @@ use std::borrow::Cow;
 /// Replaces control characters by visible escapes, so that a host name, a server's banner or an error text can neither move
 /// the cursor of a terminal nor fake a line of its own. The bytes of remote commands do not pass through here.
 pub fn sanitize(text: &str) -> Cow<'_, str> {
-    // Unicode's direction overrides can make a line read as another.
-    let harmful = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    if !text.contains(harmful) {
+    if !text.contains(is_harmful) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        if harmful(c) {
+        if is_harmful(c) {
             safe.extend(c.escape_default());
         } else {
             safe.push(c);
         }
     }
     Cow::Owned(safe)
+}
+
+/// Whether a character does something to a terminal, or makes a line read as another, as Unicode's direction overrides can.
+pub fn is_harmful(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -109,6 +109,11 @@ pub struct Sources {
     pub ssh: PathBuf,
 }
 
+/// Whether a name is one that the pattern of a Host line stands for: `*` is any text, `?` any character.
+pub fn matches_pattern(name: &str, pattern: &str) -> bool {
+    pattern::matches(name.as_bytes(), pattern.as_bytes())
+}
+
 /// Where a value comes from, or where something is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -254,6 +259,20 @@ pub struct Query<'a> {
     pub options: &'a [CommandLineOption],
 }
 
+/// What can be said about a host without asking ssh.
+pub enum Answer {
+    /// All of it.
+    Known(Box<Resolved>),
+    /// Only ssh can tell.
+    Open(Question),
+}
+
+/// What ssh has to be asked for.
+pub struct Question {
+    origin: Origin,
+    construct: &'static str,
+}
+
 /// The configuration of a run.
 pub struct Config {
     sources: Sources,
@@ -341,11 +360,30 @@ impl Config {
         }
     }
 
-    /// What the configuration says about a host.
+    /// What the configuration says about a host, if only ssh can tell by asking it.
     ///
     /// # Errors
     /// A keyword is unknown, tokens can't be expanded, or only ssh could tell and doesn't.
     pub fn resolve(&self, query: &Query<'_>) -> Result<Resolved, ConfigError> {
+        match self.look_up(query)? {
+            Answer::Known(resolved) => Ok(*resolved),
+            Answer::Open(question) => self.ask_ssh(query, &question),
+        }
+    }
+
+    /// The same without asking ssh, which takes its time.
+    ///
+    /// # Errors
+    /// A keyword is unknown, or tokens can't be expanded.
+    pub fn look_up(&self, query: &Query<'_>) -> Result<Answer, ConfigError> {
         resolve::resolve(self, query)
+    }
+
+    /// What ssh says about a host. May be called from several threads at once.
+    ///
+    /// # Errors
+    /// It doesn't say, or not in a way that can be understood.
+    pub fn ask_ssh(&self, query: &Query<'_>, question: &Question) -> Result<Resolved, ConfigError> {
+        resolve::ask(self, query, question)
     }
 }

@@ -47,6 +47,7 @@ enum Signer {
 }
 
 /// All identities of a run, and what could not be used.
+#[derive(Default)]
 pub struct Identities {
     list: Vec<Arc<Identity>>,
     /// Why some could not be used, for `-v` and for the message when authentication fails.

@@ -19,6 +19,7 @@ use crossbeam_channel::{Receiver, Select, Sender, bounded};
 
 use super::exec::Keepalive;
 use super::host::Host;
+use super::proxy_command::ProxyCommand;
 use super::pump::Pump;
 use super::session::Session;
 use super::tunnel::{Plan, Through, Way, lock};
@@ -26,6 +27,7 @@ use super::wait::Watch;
 use crate::error::{HostError, ProxyError, reason};
 use crate::event::{Outcome, Phase};
 use crate::hosts::write_entry;
+use crate::proxy::Proxy;
 use crate::resolve;
 
 /// Bytes of stack of a thread that serves a connection, as of a worker.
@@ -43,6 +45,9 @@ const SLICE: Duration = Duration::from_secs(2);
 /// A login gives up this much earlier than the host for which it was begun, so that the host can say why.
 const HEAD_START: Duration = Duration::from_millis(50);
 
+/// How many lines are kept for the next host to tell.
+const MOST_NOTES: usize = 1000;
+
 /// A host that connects to others for us.
 pub struct JumpHost {
     host: Arc<Host>,
@@ -50,7 +55,7 @@ pub struct JumpHost {
     before: Option<Arc<JumpHost>>,
     plan: Arc<Plan>,
     state: Mutex<State>,
-    /// A connection has ended.
+    /// A connection has ended, or could not be made.
     left: Condvar,
     closed: AtomicBool,
 }
@@ -249,7 +254,11 @@ impl JumpHost {
     }
 
     fn note(&self, text: &str) {
-        lock(&self.state).log.push(format!("proxy {self}: {text}"));
+        let log = &mut lock(&self.state).log;
+        // A command may go on and on while no host comes to take its lines.
+        if log.len() < MOST_NOTES {
+            log.push(format!("proxy {self}: {text}"));
+        }
     }
 
     // What connections ask and tell.
@@ -370,24 +379,42 @@ impl JumpHost {
         }
     }
 
-    /// Connects and authenticates, as to any host.
-    fn log_in(&self, watch: &mut Watch<'_>) -> Result<Session, Outcome> {
+    /// Connects and authenticates, as to any host. Gives the command too that makes the connection, if one does.
+    fn log_in(self: &Arc<Self>, watch: &mut Watch<'_>) -> Result<(Session, Option<ProxyCommand>), Outcome> {
         let host = &*self.host;
         let mut note = |text: &dyn Fn() -> String| self.note(&text());
+        if let (None, Some(Proxy::Command(template))) = (&self.before, &host.proxy) {
+            let text = template.fill(&host.name, host.port, &host.user);
+            let told = Arc::downgrade(self);
+            let tell = move |text: &str| {
+                if let Some(host) = told.upgrade() {
+                    host.note(text);
+                }
+            };
+            let (mut command, socket) = ProxyCommand::start(&text, Some(Box::new(tell)))?;
+            note(&|| format!("connected by {text}"));
+            let made = Session::over(Arc::new(socket), host, watch, &mut note);
+            return match made {
+                Ok(session) => Ok((session, Some(command))),
+                Err(outcome) => Err(command.explain(outcome)),
+            };
+        }
         let Some(before) = &self.before else {
             let addresses = resolve::lookup_within(&host.name, watch.deadline(), watch.cancel());
             watch.check()?;
             let addresses =
                 addresses.map_err(|reason| Outcome::from(HostError::Dns { name: host.name.clone(), reason }))?;
-            return Session::connect(host, &addresses, watch, &mut note);
+            return Session::connect(host, &addresses, watch, &mut note).map(|session| (session, None));
         };
         let attempt = 1 + lock(&self.state).failure.as_ref().map_or(0, |failure| failure.count);
         let Way { socket, through } = before.connect(host, attempt, watch)?;
-        Session::over(Arc::new(socket), host, watch, &mut note).map_err(|outcome| through.explain(outcome))
+        let made = Session::over(Arc::new(socket), host, watch, &mut note);
+        made.map(|session| (session, None)).map_err(|outcome| through.explain(outcome))
     }
 
     fn login_failed(&self, state: &mut State, outcome: Outcome) {
         state.connecting -= 1;
+        self.left.notify_all();
         if !state.live.is_empty() || state.connecting > 0 {
             // There is another. It has to do for a while.
             state.growth = Some(Instant::now() + GROWTH_REST);
@@ -415,12 +442,17 @@ impl JumpHost {
         self.left.notify_all();
     }
 
+    /// Whether a command makes the connections, which should not be left behind.
+    fn has_command(&self) -> bool {
+        self.before.is_none() && matches!(self.host.proxy, Some(Proxy::Command(_)))
+    }
+
     /// Ends all connections, and waits for that until then.
     pub fn close(&self, until: Instant) {
         self.closed.store(true, Ordering::SeqCst);
         let mut state = lock(&self.state);
         state.live.iter().for_each(|slot| slot.connection.wake());
-        while !state.live.is_empty() {
+        while !state.live.is_empty() || state.connecting > 0 && self.has_command() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
@@ -474,7 +506,7 @@ impl Login {
                 Err(HostError::Local { doing: "making a pair of sockets", detail, hint: None }.into())
             }
         });
-        let (session, wake, woken) = match made {
+        let ((session, command), wake, woken) = match made {
             Ok(made) => made,
             Err(outcome) => {
                 self.settled = true;
@@ -491,6 +523,8 @@ impl Login {
         }
         self.connection = Some(Arc::clone(&connection));
         Pump::new(session, &host, connection, woken, &host.plan).run();
+        // After the session that it carries, and before whoever waits for the connection to be over.
+        drop(command);
     }
 }
 

@@ -3,10 +3,12 @@
 mod agent;
 mod auth;
 pub mod config;
+mod directory;
 #[cfg(test)]
 #[path = "../../tests/embedded/mod.rs"]
 mod embedded;
 mod exec;
+mod explain;
 mod feed;
 mod ffi;
 mod host;
@@ -36,10 +38,12 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 
 use self::config::ConfigError;
+use self::directory::Directory;
 use self::exec::Command;
+use self::explain::Explained;
 use self::feed::Feed;
-use self::host::{Directory, Explained, Host};
-use self::proxy_command::ProxyCommand;
+use self::host::Host;
+use self::proxy_command::{News, ProxyCommand};
 use self::session::Session;
 use self::sudo::Conversation;
 use self::sudo_password::SudoPassword;
@@ -48,14 +52,16 @@ use self::wait::Watch;
 use crate::cancel::Cancel;
 use crate::error::{HostError, reason};
 use crate::event::{Event, EventKind, Outcome};
-use crate::input::{Input, Reader};
-use crate::jobs::Job;
+use crate::host_args::HostArgsError;
+use crate::input::{Inputs, Reader};
+use crate::jobs::{Commands, Job};
 use crate::pool::Attempt;
 use crate::proxy::Proxy;
 use crate::queue::{Route, Task};
+use crate::request::{self, CompleteError, Terms};
 use crate::secret::SecretError;
 use crate::settings::Settings;
-use crate::sudo::{Shell, Tokens};
+use crate::sudo::{Form, Tokens};
 use crate::terminal::Terminal;
 
 /// The port of SSH (RFC 4253 section 4.1).
@@ -76,12 +82,15 @@ pub enum Unprepared {
     /// A private key that the user named cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The command cannot be sent to a host.
+    #[error(transparent)]
+    Command(#[from] HostArgsError),
+    /// The same, because of its length.
+    #[error(transparent)]
+    Length(#[from] CompleteError),
     /// The system is out of something.
     #[error("cannot make a pipe: {}", reason(.0))]
     System(#[from] std::io::Error),
-    /// Our standard input cannot be sent.
-    #[error("--send-input: standard input: {}", reason(.0))]
-    Input(std::io::Error),
 }
 
 /// Runs jobs, and holds what they share.
@@ -91,9 +100,11 @@ pub struct Runner {
     /// The host of each job, by its number.
     hosts: Vec<Host>,
     proxies: Proxies,
-    /// What the commands read, if there is any.
-    input: Option<Input>,
+    /// What the commands read.
+    inputs: Inputs,
     sudo_password: Arc<SudoPassword>,
+    /// What the commands are, below sudo.
+    form: Form,
 }
 
 /// What a session's connection goes through, and lives no longer than: dropped after the session.
@@ -116,28 +127,40 @@ impl Path {
 
 impl Runner {
     /// Gets the password, reads ssh_config, known_hosts and the keys, and completes every job's host: whatever can be wrong
-    /// is found, and whatever a user has to be asked for all hosts is asked, before the first connection.
+    /// is found, and whatever a user has to be asked for all hosts is asked, before the first connection. Gives each job its
+    /// command.
     ///
     /// # Errors
-    /// There is no password where one is wanted, ssh_config is wrong, or a private key that the user named cannot be used.
-    pub fn new(settings: Settings, jobs: &mut [Job], cancel: &Cancel) -> Result<Runner, Unprepared> {
+    /// There is no password where one is wanted, ssh_config is wrong, a private key that the user named cannot be used, or a
+    /// command cannot be sent.
+    pub fn new(
+        settings: Settings,
+        jobs: &mut [Job],
+        commands: &Commands,
+        inputs: Inputs,
+        cancel: &Cancel,
+    ) -> Result<Runner, Unprepared> {
         let settings = Arc::new(settings);
         let terminal = Arc::new(Terminal::new()?);
         let password = settings.password.as_ref().map(|source| source.read(&terminal, cancel)).transpose()?;
         let sudo_password = settings.sudo_password.as_ref().map(|source| source.read(&terminal, cancel)).transpose()?;
         let sudo_password = SudoPassword::new(sudo_password, Arc::clone(&terminal));
         let directory = Directory::new(Arc::clone(&settings), password.map(Arc::new), terminal, cancel)?;
-        let mut hosts = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            let host = directory.host(&job.spec)?;
+        let hosts = directory.hosts(jobs.iter().map(|job| &job.spec))?;
+        for (job, host) in jobs.iter_mut().zip(&hosts) {
             job.address.clone_from(&host.name);
+            job.user.clone_from(&host.user);
+            job.port = host.port;
             job.proxy.clone_from(&host.proxy);
             job.attempts = host.attempts;
+            job.retry_delay = host.retry_delay;
             if let Some(Proxy::Jump(hops)) = &host.proxy {
                 hops.iter().try_for_each(|hop| directory.hop(hop).map(drop))?;
             }
-            hosts.push(host);
         }
+        commands.hand_out(jobs)?;
+        let input_taken = !matches!(inputs, Inputs::Nothing);
+        request::complete(jobs, commands.script(), Terms { sudo: settings.sudo.as_ref(), input_taken })?;
         let directory = Arc::new(directory);
         let proxies = Proxies::new(Plan {
             directory: Arc::clone(&directory),
@@ -145,8 +168,17 @@ impl Runner {
             window: settings.window(),
             cancel: cancel.clone(),
         });
-        let input = settings.send_input.then(Input::stdin).transpose().map_err(Unprepared::Input)?;
-        Ok(Runner { settings, directory, hosts, proxies, input, sudo_password })
+        let form = if commands.script().is_some() { Form::Program } else { Form::Text };
+        Ok(Runner { settings, directory, hosts, proxies, inputs, sudo_password, form })
+    }
+
+    /// The jobs with what would be sent for their commands. What is random in it is zeros here.
+    pub fn as_sent(&self, jobs: &[Job]) -> Vec<Job> {
+        let sent = |job: &Job| match &self.settings.sudo {
+            Some(sudo) => sudo.wrap(&job.command, self.form, &Tokens::sample()).into(),
+            None => Arc::clone(&job.command),
+        };
+        jobs.iter().map(|job| Job { command: sent(job), ..job.clone() }).collect()
     }
 
     /// Every effective setting of a job's host in the keywords of `ssh -G`, each with its origin.
@@ -198,19 +230,18 @@ impl Runner {
                 return Attempt::NotSent(local.into());
             }
         };
-        let shell = if self.settings.is_script { Shell::None } else { Shell::Login };
         let as_other = self.settings.sudo.as_ref().zip(tokens.as_ref());
-        let line = as_other.map(|(sudo, tokens)| sudo.wrap(&job.command, shell, tokens));
+        let line = as_other.map(|(sudo, tokens)| sudo.wrap(&job.command, self.form, tokens));
         let command = Command {
             job: job.number,
             bytes: line.as_deref().unwrap_or(&job.command),
-            timeout: self.settings.command_timeout,
-            silence: self.settings.silence_timeout,
+            timeout: host.command_timeout,
+            silence: host.silence_timeout,
             keepalive: host.keepalive,
             window: self.settings.window(),
         };
         let input = job.input.clone().map(Reader::of);
-        let feed = Feed::new(input.or_else(|| self.input.as_ref().map(Input::reader)));
+        let feed = Feed::new(input.or_else(|| self.inputs.reader(job.number)));
         let sudo = as_other.map(|(sudo, tokens)| {
             Conversation::new(sudo.clone(), tokens, Arc::clone(&self.sudo_password), session.trust())
         });
@@ -248,7 +279,11 @@ impl Runner {
             }
             (Some(Proxy::Command(template)), _) => {
                 let text = template.fill(&host.name, host.port, &host.user);
-                let news = self.settings.verbose.then(|| (job.number, events.clone()));
+                let (number, events) = (job.number, events.clone());
+                let tell = move |text: &str| {
+                    let _ = events.send(Event::now(number, EventKind::Note(text.to_owned())));
+                };
+                let news = self.settings.verbose.then(|| Box::new(tell) as News);
                 match ProxyCommand::start(&text, news) {
                     Ok((command, socket)) => {
                         note(&|| format!("connected by {text}"));

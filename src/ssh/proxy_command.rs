@@ -10,11 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use crate::error::{HostError, ProxyError, reason};
-use crate::event::{Event, EventKind, Outcome};
+use crate::event::Outcome;
 
 /// How long the command may take to end after it was told to (TERM), before it is killed.
 const TERM_GRACE: Duration = Duration::from_secs(1);
@@ -42,25 +41,28 @@ pub struct ProxyCommand {
 /// What the command has written to standard error.
 struct Said {
     last_line: String,
-    /// The job that is told, and how; nobody any more once the command has been ended: a process that has left the group
-    /// may keep the pipe for ever, and the run waits for whoever can still tell something.
-    news: Option<(usize, Sender<Event>)>,
+    /// Who is told; nobody any more once the command has been ended: a process that has left the group may keep the pipe
+    /// for ever, and the run waits for whoever can still tell something.
+    news: Option<News>,
 }
+
+/// Where a line goes that the command writes to standard error.
+pub type News = Box<dyn Fn(&str) + Send>;
 
 impl ProxyCommand {
     /// Starts `text` by the shell. Gives the other end of its standard input and output too, which does not block. What it
-    /// writes to standard error goes to `news` as notes of that job.
+    /// writes to standard error goes to `news`.
     ///
     /// # Errors
     /// The outcome of the job: it cannot be started.
-    pub fn start(text: &str, news: Option<(usize, Sender<Event>)>) -> Result<(ProxyCommand, OwnedFd), Outcome> {
+    pub fn start(text: &str, news: Option<News>) -> Result<(ProxyCommand, OwnedFd), Outcome> {
         ProxyCommand::try_start(text, news).map_err(|error| {
             let detail = reason(&error);
             HostError::Local { doing: "starting the proxy command", detail, hint: None }.into()
         })
     }
 
-    fn try_start(text: &str, news: Option<(usize, Sender<Event>)>) -> std::io::Result<(ProxyCommand, OwnedFd)> {
+    fn try_start(text: &str, news: Option<News>) -> std::io::Result<(ProxyCommand, OwnedFd)> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let mut child = Command::new("/bin/sh")
@@ -161,8 +163,8 @@ fn listen(stderr: ChildStderr, said: &Mutex<Said>) {
             continue;
         }
         let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((job, events)) = &said.news {
-            let _ = events.send(Event::now(*job, EventKind::Note(format!("proxy command: {text}"))));
+        if let Some(tell) = &said.news {
+            tell(&format!("proxy command: {text}"));
         }
         said.last_line = text;
     }

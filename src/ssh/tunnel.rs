@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::host::Directory;
+use super::directory::Directory;
 use super::jump::{Connection, JumpHost};
 use crate::cancel::Cancel;
 use crate::error::{HostError, ProxyError};
@@ -205,11 +205,12 @@ mod tests {
             let address = self.address;
             let hop = Hop { user: None, name: address.ip().to_string(), port: Some(address.port()) };
             let name = target.ip().to_string();
-            let spec = HostSpec { user: None, name, port: Some(target.port()), origin: Origin::CommandLine };
-            let host = self.directory.host(&spec).unwrap_or_else(|error| panic!("{error}"));
+            let spec = HostSpec::new((None, name, Some(target.port())), Origin::CommandLine);
+            let hosts = self.directory.hosts([&spec].into_iter()).unwrap_or_else(|error| panic!("{error}"));
+            let host = &hosts[0];
             let mut watch = Watch::new(&self.cancel, Duration::from_secs(10));
             let jump_host = self.proxies.reach(&[hop]).unwrap_or_else(|outcome| panic!("{outcome}"));
-            let way = jump_host.connect(&host, 1, &mut watch);
+            let way = jump_host.connect(host, 1, &mut watch);
             let stream = UnixStream::from(way.unwrap_or_else(|outcome| panic!("{outcome}")).socket);
             stream.set_nonblocking(false).expect("a socket");
             stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");

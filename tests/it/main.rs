@@ -18,9 +18,17 @@ mod auth;
 mod certificates;
 /// The command line, the lists of hosts, and what is refused before anything connects.
 mod cli;
+/// The library's client.
+mod client;
+/// How the command is run, and dry runs.
+mod commands;
 /// What the resolver of ssh_config(5) makes of it, compared with `ssh -G`.
 #[expect(clippy::unwrap_used, reason = "what fails there is this machine, and the panic says where")]
 mod config_oracle;
+/// Per-host arguments.
+mod host_args;
+/// What is said about single hosts: in --host-config, and in the lines of hosts files.
+mod host_config;
 /// Which host keys are accepted, through the binary.
 mod host_keys;
 /// Standard input for all hosts.

@@ -98,6 +98,23 @@ fn sshd_takes_a_password_from_every_source() {
 }
 
 #[test]
+fn sshd_takes_the_password_of_one_host_from_that_host_alone() {
+    let Some(account) = Account::make() else { return };
+    let env = Env::without_key();
+    let config = "PasswordAuthentication yes\n";
+    let sshd = Sshd::start(&env, Setup { hosts: 2, config, ..Setup::default() });
+    secret_file(&env, "password", &format!("{PASSWORD}\n"));
+    let labels = sshd.labels();
+    let lines = env.file("hosts", format!("{} {}\n{}\n", sshd.hosts()[0], account.name, sshd.hosts()[1]));
+    let table = env.file("hosts.toml", format!("[host.'{}']\npassword-file = 'password'\n", labels[0]));
+    let run = env.pssh().arg("-h").arg(&lines).arg("--host-config").arg(&table).args(["-v", "-l", &account.name]);
+    let run = run.args(["id", "-un"]).run();
+    run.exits(4).ends(&labels[0], "ok").ends(&labels[1], "auth: ").stderr_lacks(PASSWORD);
+    let log = sshd.log();
+    assert_eq!((log.matches("Accepted password").count(), log.matches("Failed password").count()), (1, 0), "{log}");
+}
+
+#[test]
 fn sshd_takes_the_password_that_was_asked_for_once() {
     let Some(account) = Account::make() else { return };
     let env = Env::without_key();

@@ -142,6 +142,22 @@ fn the_remote_command_gets_an_end_of_input() {
 }
 
 #[test]
+fn output_in_another_encoding_is_shown_as_utf8() {
+    let (env, sshd) = hosts(2);
+    let line = "printf 'caf\\351\\n'; printf 'na\\357ve' >&2";
+    let run = env.pssh().hosts(sshd.hosts()).args(["--encoding", "latin-1", "--", line]).run();
+    run.exits(0);
+    for label in sshd.labels() {
+        run.check(run.stdout_of(&label) == "caf\u{e9}\n".as_bytes(), "stdout as UTF-8");
+        run.check(run.stderr_of(&label).starts_with("na\u{ef}ve\n".as_bytes()), "stderr as UTF-8");
+    }
+    // Without it, bytes are bytes.
+    let run = env.pssh().hosts(sshd.hosts()).args(["--", line]).run();
+    run.check(run.stdout_of(&sshd.label()) == b"caf\xe9\n", "stdout as it came");
+    env.pssh().args(["-H", "a", "--encoding", "klingon", "true"]).run().exits(2).stderr_has("try latin1");
+}
+
+#[test]
 fn our_own_standard_input_is_left_alone() {
     let (env, sshd) = hosts(1);
     let run = env

@@ -119,6 +119,86 @@ fn a_proxy_command_is_run_with_its_tokens_expanded() {
     run.exits(0).stdout_is("web: in\n").stderr_has(&format!("/dev/tcp/{}/{}", sshd.label(), sshd.port()));
 }
 
+/// A command that makes the connection, and leaves its number in a file.
+fn counted_command(env: &Env) -> String {
+    let file = env.path("commands").display().to_string();
+    format!("bash -c 'echo $$ >> {file}; exec 3<>/dev/tcp/%h/%p; cat <&3 & exec cat >&3'")
+}
+
+#[test]
+fn the_first_jump_host_is_reached_by_its_own_command() {
+    let (env, sshd) = strange_home(|env, sshd| {
+        let command = counted_command(env);
+        let block = |name: &str, more: &str| web(env, sshd).replace("Host web\n", &format!("Host {name}\n {more}\n"));
+        [
+            block("outer", &format!("ProxyCommand {command}")),
+            // A command of one that is not the first does not count, as for ssh.
+            block("second", "ProxyCommand false"),
+            block("broken", "ProxyCommand sh -c 'echo no such luck >&2; exit 7'"),
+            block("inner", "ProxyJump outer"),
+            block("deep", "ProxyJump outer,second"),
+            block("lost", "ProxyJump broken"),
+        ]
+        .concat()
+    });
+    let run = env.pssh().hosts(["inner", "deep", "lost"]).args(["-v", "--num-retries", "1", "echo", "in"]).run();
+    run.exits(4).ends("inner", "ok").ends("deep", "ok").stderr_has("connected by bash -c");
+    run.ends("lost", "proxy: sh -c 'echo no such luck >&2; exit 7': the command exited with 7: no such luck");
+    // outer and two behind it, and one behind second.
+    assert_eq!(sshd.connections(), 4);
+    let started = std::fs::read_to_string(env.path("commands")).expect("the numbers of the commands");
+    assert_eq!(started.lines().count(), 1, "both share one connection");
+    for number in started.lines() {
+        assert!(!std::path::Path::new("/proc").join(number).exists(), "the command {number} is still there");
+    }
+}
+
+#[test]
+fn a_command_for_a_jump_host_does_not_outlive_a_stopped_run() {
+    let (env, _sshd) = strange_home(|env, sshd| {
+        // It never says anything.
+        let file = env.path("commands").display().to_string();
+        let silent = format!("bash -c 'echo $$ > {file}; exec sleep 600'");
+        let block = |name: &str, more: &str| web(env, sshd).replace("Host web\n", &format!("Host {name}\n {more}\n"));
+        block("outer", &format!("ProxyCommand {silent}")) + &block("inner", "ProxyJump outer")
+    });
+    let run = env.pssh().hosts(["inner"]).args(["echo", "in"]).start();
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    let number = loop {
+        match std::fs::read_to_string(env.path("commands")) {
+            Ok(number) if number.ends_with('\n') => break number.trim().to_owned(),
+            _ => assert!(std::time::Instant::now() < until, "the command is not started"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    run.signal(rustix::process::Signal::INT);
+    run.finish().dies_by(rustix::process::Signal::INT).ends("inner", "cancelled").within(20);
+    assert!(!std::path::Path::new("/proc").join(number).exists(), "the command is still there");
+}
+
+#[test]
+fn a_misspelt_option_is_told_what_it_may_mean() {
+    let env = Env::new();
+    let run = env.pssh().hosts(["web"]).args(["-O", "Compresion=yes", "true"]).run();
+    run.exits(2)
+        .stderr_has("-O Compresion=yes: \"compresion\" is no keyword of ssh_config(5); did you mean compression?");
+    let run = env.pssh().hosts(["web"]).args(["-O", "ProxyJmp=a", "true"]).run();
+    run.exits(2).stderr_has("did you mean proxyjump?");
+    let run = env.pssh().hosts(["web"]).args(["-O", "Fruit=apple", "true"]).run();
+    run.exits(2).stderr_lacks("did you mean");
+}
+
+#[test]
+fn ssh_is_not_asked_where_it_would_read_another_file() {
+    let (env, sshd) = strange_home(|env, sshd| format!("Match exec true\n Compression no\n{}", web(env, sshd)));
+    // It goes by the password database, and HOME is another directory here.
+    env.pssh().hosts(["web"]).arg("true").run().exits(2).stderr_has("HOME is another directory");
+    let config = env.ssh_dir().join("config");
+    let run = env.pssh().hosts(["web"]).arg("-F").arg(config).args(["--num-retries", "1", "true"]).run();
+    run.stderr_lacks("HOME");
+    assert_eq!(sshd.connections(), 1);
+}
+
 #[test]
 fn what_is_wrong_is_said_before_anything_connects() {
     let env = Env::new();

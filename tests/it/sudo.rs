@@ -369,6 +369,20 @@ fn a_server_with_room_for_one_channel_tells_sudo() {
 }
 
 #[test]
+fn a_dry_run_shows_sudo_and_needs_no_password() {
+    let env = Env::new();
+    let script = env.file("x.sh", "#!/bin/sh -e\nid\n");
+    let run = env.pssh().args(["-H", "web1", "--run-as", "www", "--sudo-password-file", "missing", "--dry-run"]);
+    let run = run.arg("--script").arg(script).args(["--host-arg", "web1=it's", "%s"]).run();
+    run.exits(0).check(run.stdout.starts_with(b"web1: $'exec sudo -S -p "), "the line, in one line");
+    let said = String::from_utf8_lossy(&run.stdout).into_owned();
+    let program = r"\'/bin/sh\' \'-e\' -c \'#";
+    run.check(said.contains(r"-u \'www\' -- sh -c ") && said.contains(program), "the user and the script");
+    let argument = r" \'x.sh\' \'it\'\\\'\'s\''";
+    run.check(said.trim_end().ends_with(argument), argument);
+}
+
+#[test]
 fn options_for_sudo_are_checked() {
     let env = Env::new();
     for (args, words) in [

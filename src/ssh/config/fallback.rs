@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -77,7 +78,18 @@ fn command(config: &Config, query: &Query<'_>) -> Result<Command, String> {
     // No -T: it would count as a RequestTTY.
     command.arg("-G");
     match &config.sources.files {
-        Files::Usual { .. } => {}
+        // ssh finds it in the password database's home directory, whatever HOME is.
+        Files::Usual { user, .. } => {
+            let local = &config.sources.local;
+            let own = (local.home_of)(&local.user).map(|home| Path::new(&home).join(".ssh/config"));
+            if let Some(own) = own.filter(|own| own != user && (own.exists() || user.exists())) {
+                return Err(format!(
+                    "it would read {} and not {}: HOME is another directory",
+                    own.display(),
+                    user.display()
+                ));
+            }
+        }
         Files::None => {
             command.args(["-F", "none"]);
         }

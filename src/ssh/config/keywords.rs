@@ -102,6 +102,24 @@ const STEERING: &[&str] = &[
     "tag",
 ];
 
+/// With more than one value, or another than a value: read one by one.
+const SPECIAL: [&str; 8] = [
+    "forwardagent",
+    "proxycommand",
+    "proxyjump",
+    "identityfile",
+    "certificatefile",
+    "sendenv",
+    "setenv",
+    "refuseconnection",
+];
+
+/// The keywords that a misspelt one may be meant to be.
+pub(super) fn all() -> impl Iterator<Item = &'static str> {
+    let without_effect = WITHOUT_EFFECT.iter().map(|(keyword, _)| *keyword);
+    Assignment::KEYWORDS.iter().copied().chain(SPECIAL).chain(["host", "match", "include"]).chain(without_effect)
+}
+
 /// Accepted by ssh with or without a warning, and then ignored.
 const DEPRECATED: &[&str] = &[
     "afstokenpassing",

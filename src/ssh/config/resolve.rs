@@ -8,7 +8,8 @@ use super::pattern::{self, PatternList};
 use super::resolved::{IdentityFile, Proxy, Resolved};
 use super::settings::{Assignment, Chosen, Setting};
 use super::values::{AddressFamily, CanonicalizeHostname};
-use super::{Config, ConfigError, Local, Origin, Query, fallback};
+use super::{Answer, Config, ConfigError, Local, Origin, Query, Question, fallback, keywords};
+use crate::suggest::did_you_mean;
 
 /// OpenSSH's SSH_MAX_IDENTITY_FILES and SSH_MAX_CERTIFICATE_FILES.
 const MOST_IDENTITIES: usize = 100;
@@ -39,26 +40,29 @@ impl From<ConfigError> for Stop {
 
 static HOST_ENTRY: Origin = Origin::HostEntry;
 
-pub(super) fn resolve(config: &Config, query: &Query<'_>) -> Result<Resolved, ConfigError> {
+pub(super) fn resolve(config: &Config, query: &Query<'_>) -> Result<Answer, ConfigError> {
     if !good_host(query.host) {
         return Err(ConfigError::Name { name: query.host.to_owned(), what: "host" });
     } else if let Some(user) = query.user.as_ref().filter(|user| !good_user(user)) {
         return Err(ConfigError::Name { name: user.clone(), what: "user" });
     }
     match natively(config, query) {
-        Ok(resolved) => Ok(resolved),
+        Ok(resolved) => Ok(Answer::Known(Box::new(resolved))),
         Err(Stop::Error(error)) => Err(error),
-        Err(Stop::Ask(origin, construct)) => {
-            let actions = fallback::ask(config, query, &origin, construct)?;
-            let origin = Origin::Ssh(format!("{construct}, {origin}").into());
-            let mut pass = Pass::new(&config.sources.local, query.host);
-            actions.iter().try_for_each(|action| pass.apply(action, &origin))?;
-            pass.finish(true).map_err(|stop| match stop {
-                Stop::Error(error) => error,
-                Stop::Ask(..) => ConfigError::about(&origin, "ssh -G left it open".to_owned()),
-            })
-        }
+        Err(Stop::Ask(origin, construct)) => Ok(Answer::Open(Question { origin, construct })),
     }
+}
+
+pub(super) fn ask(config: &Config, query: &Query<'_>, question: &Question) -> Result<Resolved, ConfigError> {
+    let Question { origin, construct } = question;
+    let actions = fallback::ask(config, query, origin, construct)?;
+    let origin = Origin::Ssh(format!("{construct}, {origin}").into());
+    let mut pass = Pass::new(&config.sources.local, query.host);
+    actions.iter().try_for_each(|action| pass.apply(action, &origin))?;
+    pass.finish(true).map_err(|stop| match stop {
+        Stop::Error(error) => error,
+        Stop::Ask(..) => ConfigError::about(&origin, "ssh -G left it open".to_owned()),
+    })
 }
 
 fn natively(config: &Config, query: &Query<'_>) -> Result<Resolved, Stop> {
@@ -96,7 +100,8 @@ fn good_user(name: &str) -> bool {
 
 /// The error for a keyword that ssh doesn't know.
 pub(super) fn unknown(keyword: &str, origin: &Origin) -> ConfigError {
-    ConfigError::about(origin, format!("{keyword:?} is no keyword of ssh_config(5)"))
+    let hint = did_you_mean(keyword, keywords::all());
+    ConfigError::about(origin, format!("{keyword:?} is no keyword of ssh_config(5){hint}"))
 }
 
 /// A word of a list that adds up.

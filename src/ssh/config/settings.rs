@@ -37,6 +37,9 @@ macro_rules! settings {
         pub(super) enum Assignment { $($field($type),)* }
 
         impl Assignment {
+            /// The keywords, in lower case.
+            pub(super) const KEYWORDS: &[&str] = &[$($keyword,)*];
+
             /// Takes the arguments of `keyword`; `None` if it isn't one of them.
             pub(super) fn read(keyword: &str, words: &mut Words<'_>) -> Option<Result<Option<Assignment>, Wrong>> {
                 match keyword {

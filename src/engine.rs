@@ -1,0 +1,106 @@
+//! The machinery between jobs and events, the same for the command line and for [`Client`](crate::client::Client): hosts are
+//! completed, room is made for them, workers run them.
+
+use std::io;
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+
+use crate::cancel::Cancel;
+use crate::event::Event;
+use crate::input::Inputs;
+use crate::jobs::{Commands, Job};
+use crate::limits::{self, Need};
+use crate::pool::{self, Plan};
+use crate::settings::Settings;
+use crate::ssh::{Runner, Unprepared};
+
+/// Jobs that can be run.
+pub struct Engine {
+    runner: Arc<Runner>,
+    jobs: Arc<[Job]>,
+    settings: Settings,
+    cancel: Cancel,
+}
+
+/// Why workers cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The limit on open files is too low.
+    #[error("only {0} files may be open, too few for a single host (ulimit -n)")]
+    Files(u64),
+    /// The system gives us no threads.
+    #[error("cannot start the threads: {}", crate::error::reason(.0))]
+    Threads(#[from] io::Error),
+}
+
+/// A run under way.
+pub struct Started {
+    /// What happens, until every job has ended.
+    pub events: Receiver<Event>,
+    /// What the user should know about how it runs.
+    pub warning: Option<String>,
+}
+
+impl Engine {
+    /// Completes the hosts of `jobs`, and gives each its command: whatever can be wrong is found, and whatever a user has to be asked for all hosts is
+    /// asked, before the first connection. `cancel` stops all of it.
+    ///
+    /// # Errors
+    /// As of [`Runner::new`].
+    pub fn new(
+        mut settings: Settings,
+        mut jobs: Vec<Job>,
+        commands: &Commands,
+        inputs: Inputs,
+        cancel: &Cancel,
+    ) -> Result<Engine, Unprepared> {
+        settings.pool_size = settings.pool_size.min(jobs.len()).max(1);
+        let runner = Arc::new(Runner::new(settings.clone(), &mut jobs, commands, inputs, cancel)?);
+        Ok(Engine { runner, jobs: jobs.into(), settings, cancel: cancel.clone() })
+    }
+
+    /// The jobs, in the order of the list.
+    pub fn jobs(&self) -> &Arc<[Job]> {
+        &self.jobs
+    }
+
+    /// What knows the hosts.
+    pub fn runner(&self) -> &Runner {
+        &self.runner
+    }
+
+    /// Starts all jobs.
+    ///
+    /// # Errors
+    /// There is no room for a single host, or there are no threads.
+    pub fn start(&self) -> Result<Started, StartError> {
+        let settings = &self.settings;
+        let need = Need::of(self.jobs.iter().map(|job| job.proxy.as_ref()), settings.proxy_connections);
+        let room = limits::make_room(settings.pool_size, need);
+        let warning = match room.too_low {
+            Some(files) if room.hosts == 0 => return Err(StartError::Files(files)),
+            Some(files) => Some(format!(
+                "only {files} files may be open (ulimit -Hn), which is enough for {} hosts at once, not {}",
+                room.hosts, settings.pool_size
+            )),
+            None => None,
+        };
+        let plan = Plan {
+            size: room.hosts,
+            lookup_limit: self.runner.longest_connect(),
+            retry: settings.retry,
+            total_limit: settings.total_timeout,
+            stop_after: settings.stop_on_errors.map(|tolerance| tolerance.hosts(self.jobs.len())),
+        };
+        let (stop, worker) = (self.cancel.clone(), Arc::clone(&self.runner));
+        let work = move |job: &Job, task: &_, events: &_| worker.run(job, task, events, &stop);
+        let events = pool::start(Arc::clone(&self.jobs), plan, &self.cancel, work)?;
+        Ok(Started { events, warning })
+    }
+
+    /// Ends what the jobs have shared, once all have ended.
+    pub fn close(&self) {
+        self.runner.close();
+    }
+}

@@ -1,0 +1,210 @@
+//! A line of a hosts file: fields, quotes and comments, options and arguments.
+
+use std::borrow::Cow;
+
+use crate::host_options::{self, HostOptions, Place, Refused, Value};
+
+/// What a line says about its host besides the entry.
+#[derive(Default)]
+pub struct Said<'a> {
+    /// The second field, if it is a user: its name, the field, and its column.
+    pub user: Option<(String, &'a str, usize)>,
+    /// The keys that are options.
+    pub options: HostOptions,
+    /// The others, in their order.
+    pub arguments: Vec<(String, String)>,
+}
+
+/// Before a key that is an argument for the command, whatever it looks like.
+const ARGUMENT: &str = "arg.";
+
+impl Said<'_> {
+    /// Takes `key=value`: an option, or else an argument for the command.
+    ///
+    /// # Errors
+    /// What to show of it, and what is wrong.
+    pub fn take(&mut self, key: &str, value: &str, place: &Place<'_>) -> Result<(), (String, String)> {
+        let name = match key.strip_prefix(ARGUMENT) {
+            Some(name) => name,
+            None => match self.options.set(key, &Value::Text(value), place) {
+                Ok(()) => return Ok(()),
+                Err(Refused::Wrong(problem)) => {
+                    let shown = if host_options::is_password(key) { key.to_owned() } else { format!("{key}={value}") };
+                    return Err((shown, problem));
+                }
+                Err(Refused::Unknown(Some(known))) => {
+                    let problem =
+                        format!("did you mean {known}? An argument for the command of this name is {ARGUMENT}{key}");
+                    return Err((key.to_owned(), problem));
+                }
+                Err(Refused::Unknown(None)) => key,
+            },
+        };
+        if name.is_empty() {
+            return Err((key.to_owned(), format!("expected the name of an argument after {ARGUMENT}")));
+        }
+        if self.arguments.iter().any(|(other, _)| other == name) {
+            return Err((name.to_owned(), "it is given twice".to_owned()));
+        }
+        self.arguments.push((name.to_owned(), value.to_owned()));
+        Ok(())
+    }
+}
+
+/// A field of a line.
+pub struct Field<'a> {
+    /// All of it, as it is written.
+    pub text: &'a str,
+    /// Key and value, if it has the form `key=value`; without the quotes round the value.
+    pub value: Option<(&'a str, Cow<'a, str>)>,
+}
+
+/// Takes a line apart at its blanks, up to a `#` that begins a comment. As for pssh, that may be anywhere in the entry and
+/// the user; a value is not cut short by one.
+///
+/// A value may stand in quotes: in single ones everything is as it is written, in double ones `\"` and `\\` stand for the
+/// character after the backslash.
+///
+/// # Errors
+/// The field, and what is wrong with it.
+pub fn split(line: &str) -> Result<Vec<Field<'_>>, (&str, &'static str)> {
+    let mut fields: Vec<Field<'_>> = Vec::new();
+    let mut rest = line;
+    loop {
+        rest = rest.trim_start();
+        if rest.is_empty() || rest.starts_with('#') {
+            return Ok(fields);
+        }
+        let end = rest.find(|c: char| c.is_whitespace()).unwrap_or(rest.len());
+        let Some(key) = key_of(&rest[..end]).filter(|_| !fields.is_empty()) else {
+            let comment = rest[..end].find('#');
+            fields.push(Field { text: &rest[..comment.unwrap_or(end)], value: None });
+            rest = if comment.is_some() { "" } else { &rest[end..] };
+            continue;
+        };
+        let written = &rest[key.len() + 1..];
+        let (value, length) = match written.chars().next() {
+            Some(quote @ ('"' | '\'')) => unquote(written, quote).ok_or((rest, "the closing quote is missing"))?,
+            _ => {
+                let plain = &rest[key.len() + 1..end];
+                if plain.contains('#') {
+                    return Err((&rest[..end], "a value with a # needs quotes, and a comment a blank before it"));
+                }
+                (Cow::Borrowed(plain), plain.len())
+            }
+        };
+        let end = key.len() + 1 + length;
+        if rest[end..].starts_with(|c: char| !c.is_whitespace() && c != '#') {
+            return Err((rest, "expected a blank after the closing quote"));
+        }
+        fields.push(Field { text: &rest[..end], value: Some((key, value)) });
+        rest = &rest[end..];
+    }
+}
+
+/// The key of `key=value`.
+fn key_of(field: &str) -> Option<&str> {
+    let key = field.split_once('=')?.0;
+    let good = |c: char| c.is_alphanumeric() || "_.-".contains(c);
+    (key.starts_with(|c: char| c.is_alphabetic() || c == '_') && key.chars().all(good)).then_some(key)
+}
+
+/// The value in quotes that `text` begins with, and how much of the text it takes; nothing if the quotes are not closed.
+fn unquote(text: &str, quote: char) -> Option<(Cow<'_, str>, usize)> {
+    let mut value = String::new();
+    let mut chars = text.char_indices().skip(1).peekable();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            c if c == quote => return Some((Cow::Owned(value), at + 1)),
+            '\\' if quote == '"' => {
+                let escaped = chars.next_if(|(_, next)| matches!(next, '"' | '\\'));
+                value.push(escaped.map_or('\\', |(_, next)| next));
+            }
+            c => value.push(c),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::{Bad, Found, HostSpec};
+
+    /// The hosts of a text, and what is wrong with it, a line each.
+    fn file(text: &str) -> (Vec<HostSpec>, Vec<String>) {
+        let mut found = Found::default();
+        found.add_file(Path::new("d/h"), text.as_bytes());
+        let bad = found.bad.iter().map(|bad| Bad(std::slice::from_ref(bad)).to_string()).collect();
+        (found.hosts, bad)
+    }
+
+    #[test]
+    fn lines_have_options_and_arguments() {
+        let (hosts, bad) = file(
+            "web1 deploy port=2222 timeout=1m rack=r1 note=\"a 'b' \\\"c\\\" # d\" # e\n\
+             web2 password-file='my pass' arg.port=x empty= q='\\'\nweb3",
+        );
+        assert_eq!(bad, [] as [String; 0]);
+        assert_eq!(hosts[0].to_string(), "deploy@web1:2222");
+        let given = hosts[0].options.timeout.as_ref().expect("a timeout");
+        assert_eq!((given.value.as_secs(), given.origin.to_string().as_str()), (60, "d/h:1:23"));
+        let arguments = |place: usize| -> Vec<(&str, &str)> {
+            hosts[place].arguments.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+        };
+        assert_eq!(arguments(0), [("rack", "r1"), ("note", "a 'b' \"c\" # d")]);
+        assert_eq!(arguments(1), [("port", "x"), ("empty", ""), ("q", "\\")]);
+        assert_eq!(hosts[1].options.password_file.as_ref().expect("a file").value, Path::new("d/my pass"));
+        assert!(hosts[2].options.is_empty() && hosts[2].arguments.is_empty());
+    }
+
+    #[test]
+    fn comments_are_cut_off_where_pssh_does_and_values_never() {
+        let (hosts, bad) = file("web1#x\nweb2 me#x y z\n#web3\n web4 a=\"#\"#x\nweb5 a=b #c=d");
+        assert_eq!(bad, [] as [String; 0]);
+        let names: Vec<String> = hosts.iter().map(HostSpec::to_string).collect();
+        assert_eq!(names, ["web1", "me@web2", "web4", "web5"]);
+        assert_eq!(hosts[2].arguments[..], [("a".to_owned(), "#".to_owned())]);
+        let (_, bad) = file("web1 url=http://x/#part");
+        assert!(bad[0].starts_with("d/h:1:6: \"url\": a value with a # needs quotes"), "{bad:?}");
+    }
+
+    #[test]
+    fn every_slip_in_a_line_has_its_place() {
+        for (line, expected) in [
+            ("a prot=22", "d/h:1:3: \"prot\": did you mean port? An argument for the command of this name is arg.prot"),
+            ("a Port=22", "d/h:1:3: \"Port\": did you mean port?"),
+            ("a port=x", "d/h:1:3: \"port=x\": the port \"x\" is not a number"),
+            ("a b c=1 d", "d/h:1:9: \"d\": expected [user@]host[:port] [user] [key=value]..."),
+            ("a c=1 c=2", "d/h:1:7: \"c\": it is given twice"),
+            ("a timeout=1 timeout=2", "d/h:1:13: \"timeout=2\": it is given twice"),
+            ("a:1 port=2", "d/h:1:5: \"port\": the port is given twice"),
+            ("x@a user=y", "d/h:1:5: \"user\": the user is given twice"),
+            ("a x user=y", "d/h:1:5: \"user\": the user is given twice"),
+            ("x@a y", "d/h:1:5: \"y\": the user is given twice"),
+            ("a proxy=b proxy-command=c", "d/h:1:11: \"proxy-command=c\": only one"),
+            ("a k=\"b", "d/h:1:3: \"k\": the closing quote is missing"),
+            ("a k='b'c", "d/h:1:3: \"k\": expected a blank after the closing quote"),
+            ("a arg.=c", "d/h:1:3: \"arg.\": expected the name"),
+            ("a é=1 b=\"", "d/h:1:7: \"b\": the closing quote is missing"),
+        ] {
+            let (hosts, bad) = file(line);
+            assert!(hosts.is_empty() && bad.len() == 1 && bad[0].starts_with(expected), "{line}: {bad:?} {hosts:?}");
+        }
+        for secret in ["a password=hunter2", "a pasword=\"hunter2", "a passwd=hunter2 x", "a pass-phrase=hunter2"] {
+            let (hosts, bad) = file(secret);
+            assert!(hosts.is_empty() && !bad.is_empty() && !bad.concat().contains("hunter2"), "{bad:?}");
+        }
+        let (_, bad) = file("a prot=1 timeout=x\n-x port=y\nb");
+        assert_eq!(bad.len(), 4, "all at once: {bad:?}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_line_is_taken_or_refused(line in "[a-c=é\"'\\\\# .@:]{0,40}") {
+            let (hosts, bad) = file(&line);
+            proptest::prop_assert!(hosts.len() <= 1 && (hosts.is_empty() || bad.is_empty()), "{:?}", bad);
+        }
+    }
+}

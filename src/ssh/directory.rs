@@ -1,0 +1,537 @@
+//! Completes hosts: the entry in the list, then `--host-config`, the command line, ssh_config(5) and the defaults. What hosts
+//! share is read once.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::config::{
+    self, Answer, CommandLineOption, Config, ConfigError, PubkeyAuthentication, Query, Question, Resolved,
+    StrictHostKeyChecking,
+};
+use super::exec::Keepalive;
+use super::host::{Algorithms, Host};
+use super::identities::{Identities, Keyring, Sources};
+use super::known_hosts::KnownHosts;
+use super::session::Credentials;
+use super::tunnel::lock;
+use super::{DEFAULT_PORT, Unprepared};
+use crate::cancel::Cancel;
+use crate::host_options::{AgentUse, HostOptions, Maybe};
+use crate::hosts::HostSpec;
+use crate::proxy::{Hop, Proxy};
+use crate::secret::{Secret, Source};
+use crate::settings::{AgentChoice, HostKeyCheck, Method, Settings, expand};
+use crate::terminal::Terminal;
+
+/// How long connecting may take unless told otherwise: the reference client's default.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
+/// A host that has vanished in mid-command is found out within two minutes. ssh(1) asks for no sign of life by default, and
+/// waits as long as TCP does: for ever, if nothing is to be sent.
+pub const KEEPALIVE: Keepalive = Keepalive { interval: Duration::from_secs(30), count: 3 };
+
+/// The most jump hosts in a row: more are a loop in ssh_config rather than a network.
+const LONGEST_CHAIN: usize = 16;
+/// How many processes of ssh are run at once for each processor, where only ssh can tell what its configuration says: some of
+/// them wait for what they run themselves.
+const SSH_PER_PROCESSOR: usize = 4;
+/// libssh2 does not ask twice within two seconds.
+const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(2);
+
+/// Completes hosts. Files are read once for all hosts that share them.
+pub struct Directory {
+    pub(super) settings: Arc<Settings>,
+    config: Config,
+    options: Vec<CommandLineOption>,
+    password: Option<Arc<Secret>>,
+    terminal: Arc<Terminal>,
+    cancel: Cancel,
+    known_hosts: Mutex<HashMap<KnownHostsFiles, Arc<KnownHosts>>>,
+    identities: Mutex<HashMap<IdentitySources, Arc<Identities>>>,
+    keyring: Keyring,
+    passwords: Mutex<HashMap<PathBuf, Arc<Secret>>>,
+    hops: Mutex<HashMap<Hop, Arc<Host>>>,
+    chains: Mutex<HashMap<Arc<[Hop]>, Chain>>,
+}
+
+/// A chain of jump hosts with those before it through which ssh_config reaches its first one.
+#[derive(Clone)]
+pub struct Chain {
+    /// All of them, the nearest first.
+    pub hops: Arc<[Hop]>,
+    /// Where those stand that were put before it.
+    pub origins: Vec<config::Origin>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct KnownHostsFiles {
+    user: Vec<PathBuf>,
+    global: Vec<PathBuf>,
+    hash_names: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct IdentitySources {
+    agent: Option<PathBuf>,
+    /// Those that the user named.
+    named: Vec<PathBuf>,
+    /// Those of ssh_config.
+    configured: Vec<PathBuf>,
+    /// Whether the default ones are tried too.
+    defaults: bool,
+    only: bool,
+}
+
+impl Directory {
+    /// A directory of hosts; `password` is what all of them may be told.
+    ///
+    /// # Errors
+    /// ssh_config or an option for it is wrong.
+    pub fn new(
+        settings: Arc<Settings>,
+        password: Option<Arc<Secret>>,
+        terminal: Arc<Terminal>,
+        cancel: &Cancel,
+    ) -> Result<Directory, Unprepared> {
+        let config = Config::load(&config_sources(&settings))?;
+        let named: Vec<_> = settings.ssh_options.iter().map(|text| (text.clone(), format!("-O {text}"))).collect();
+        let options = config.options(&named)?;
+        Ok(Directory {
+            settings,
+            config,
+            options,
+            password,
+            terminal,
+            cancel: cancel.clone(),
+            known_hosts: Mutex::default(),
+            identities: Mutex::default(),
+            keyring: Keyring::default(),
+            passwords: Mutex::default(),
+            hops: Mutex::default(),
+            chains: Mutex::default(),
+        })
+    }
+
+    /// The hosts of the list, in its order.
+    ///
+    /// # Errors
+    /// ssh_config is wrong about one, or a file that the user named for it cannot be used.
+    pub fn hosts<'a>(&self, specs: impl ExactSizeIterator<Item = &'a HostSpec>) -> Result<Vec<Host>, Unprepared> {
+        let (mut hosts, mut open) = (Vec::with_capacity(specs.len()), Vec::new());
+        for (number, spec) in specs.enumerate() {
+            match self.with_query(spec, |query| self.config.look_up(query))? {
+                Answer::Known(resolved) => hosts.push(self.target(spec, &resolved)?),
+                Answer::Open(question) => open.push((number, spec, question)),
+            }
+        }
+        if open.is_empty() {
+            return Ok(hosts);
+        }
+        let (mut known, mut hosts) = (hosts.into_iter(), Vec::new());
+        for ((number, spec, _), resolved) in open.iter().zip(self.ask_ssh(&open)) {
+            // Those that were cancelled are missing.
+            let resolved = resolved.unwrap_or_else(|| Err(Unprepared::Setting("cancelled".to_owned())))?;
+            hosts.extend(known.by_ref().take(number - hosts.len()));
+            hosts.push(self.target(spec, &resolved)?);
+        }
+        hosts.extend(known);
+        Ok(hosts)
+    }
+
+    /// What ssh says about hosts, a few at a time: each of these is a process.
+    fn ask_ssh(&self, open: &[(usize, &HostSpec, Question)]) -> Vec<Option<Result<Resolved, Unprepared>>> {
+        let answers: Vec<Mutex<Option<_>>> = open.iter().map(|_| Mutex::default()).collect();
+        let ask = |place: usize| {
+            let (_, spec, question) = &open[place];
+            if !self.cancel.is_triggered() {
+                let answer = self.with_query(spec, |query| self.config.ask_ssh(query, question));
+                *lock(&answers[place]) = Some(answer);
+            }
+        };
+        // The first alone: it finds out what the others need too.
+        if !open.is_empty() {
+            ask(0);
+        }
+        let next = AtomicUsize::new(1);
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        thread::scope(|scope| {
+            for _ in 0..(processors * SSH_PER_PROCESSOR).min(open.len().saturating_sub(1)) {
+                scope.spawn(|| {
+                    while let Some(place) =
+                        Some(next.fetch_add(1, Ordering::Relaxed)).filter(|place| *place < open.len())
+                    {
+                        ask(place);
+                    }
+                });
+            }
+        });
+        answers.into_iter().map(|answer| answer.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
+    }
+
+    fn target(&self, spec: &HostSpec, resolved: &Resolved) -> Result<Host, Unprepared> {
+        let proxy = match self.proxy(spec, resolved) {
+            Some(Proxy::Jump(hops)) => Some(Proxy::Jump(self.whole_chain(&hops)?.hops)),
+            other => other,
+        };
+        self.complete(resolved, proxy, &spec.options, false)
+    }
+
+    /// How a host of the list is reached, but for what stands before its jump hosts.
+    pub(super) fn proxy(&self, spec: &HostSpec, resolved: &Resolved) -> Option<Proxy> {
+        match said(&spec.options.proxy).or(self.settings.proxy.as_ref()) {
+            Some(via) => via.0.clone(),
+            None => configured_proxy(resolved),
+        }
+    }
+
+    /// What ssh_config and its options say about a host of the list.
+    pub(super) fn resolve(&self, spec: &HostSpec) -> Result<Resolved, Unprepared> {
+        self.with_query(spec, |query| self.config.resolve(query))
+    }
+
+    /// Asks ssh_config for a host of the list.
+    fn with_query<T>(
+        &self,
+        spec: &HostSpec,
+        ask: impl FnOnce(&Query<'_>) -> Result<T, ConfigError>,
+    ) -> Result<T, Unprepared> {
+        let user = spec.user.as_ref().or(said(&spec.options.user)).or(self.settings.user.as_ref()).cloned();
+        let port = spec.port.or(said(&spec.options.port).copied());
+        let mut query = Query { host: &spec.name, user, port, options: &self.options };
+        let Some(address) = &spec.options.address else { return Ok(ask(&query)?) };
+        // The first of two values counts.
+        let name = (format!("HostName={}", address.value), format!("{}: address", address.origin));
+        let options = [self.config.options(&[name])?, self.options.clone()].concat();
+        query.options = &options;
+        Ok(ask(&query)?)
+    }
+
+    /// What ssh_config says about a jump host: as with ssh, without the options of the command line.
+    fn resolve_hop(&self, hop: &Hop) -> Result<Resolved, ConfigError> {
+        self.config.resolve(&Query { host: &hop.name, user: hop.user.clone(), port: hop.port, options: &[] })
+    }
+
+    /// A chain of jump hosts with those before it through which ssh_config reaches its first one. The ProxyJump of the others
+    /// does not count, as for ssh.
+    pub(super) fn whole_chain(&self, hops: &Arc<[Hop]>) -> Result<Chain, Unprepared> {
+        if let Some(chain) = lock(&self.chains).get(hops) {
+            return Ok(chain.clone());
+        }
+        let mut chain = Chain { hops: Arc::clone(hops), origins: Vec::new() };
+        while let Some(first) = chain.hops.first() {
+            let resolved = self.resolve_hop(first)?;
+            let Some(Proxy::Jump(before)) = configured_proxy(&resolved) else { break };
+            let origin = resolved.proxy.origin;
+            chain.hops = [&*before, &*chain.hops].concat().into();
+            if chain.hops.len() > LONGEST_CHAIN {
+                let problem = format!("{origin}: more than {LONGEST_CHAIN} jump hosts in a row");
+                return Err(Unprepared::Setting(problem));
+            }
+            chain.origins.push(origin);
+        }
+        lock(&self.chains).insert(Arc::clone(hops), chain.clone());
+        Ok(chain)
+    }
+
+    /// The ProxyCommand of a jump host that is the first of its chain, and where it stands.
+    pub(super) fn own_command(&self, hop: &Hop) -> Result<Option<(String, config::Origin)>, Unprepared> {
+        let proxy = self.resolve_hop(hop)?.proxy;
+        Ok(match proxy.value {
+            config::Proxy::Command(command) => Some((command, proxy.origin)),
+            _ => None,
+        })
+    }
+
+    /// A jump host, which like ssh's has a configuration of its own.
+    ///
+    /// # Errors
+    /// As of [`Directory::hosts`].
+    pub fn hop(&self, hop: &Hop) -> Result<Arc<Host>, Unprepared> {
+        if let Some(host) = lock(&self.hops).get(hop) {
+            return Ok(Arc::clone(host));
+        }
+        let resolved = self.resolve_hop(hop)?;
+        // What it has of ProxyJump is in the chain.
+        let proxy = configured_proxy(&resolved).filter(|proxy| matches!(proxy, Proxy::Command(_)));
+        let is_named = self.settings.proxy_host.as_ref() == Some(hop);
+        let host = Arc::new(self.complete(&resolved, proxy, HostOptions::NONE, is_named)?);
+        lock(&self.hops).insert(hop.clone(), Arc::clone(&host));
+        Ok(host)
+    }
+
+    /// What of the inputs could not be used, a line each, for `-v`.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes: Vec<String> = self.config.notes().iter().map(ToString::to_string).collect();
+        for identities in lock(&self.identities).values() {
+            notes.extend(identities.unusable().iter().cloned());
+        }
+        for known_hosts in lock(&self.known_hosts).values() {
+            notes.extend(known_hosts.notes().iter().map(ToString::to_string));
+        }
+        notes.sort();
+        notes.dedup();
+        notes
+    }
+
+    /// A host of which `options` are said, or the jump host that `is_named` by options of its own.
+    fn complete(
+        &self,
+        resolved: &Resolved,
+        proxy: Option<Proxy>,
+        options: &HostOptions,
+        is_named: bool,
+    ) -> Result<Host, Unprepared> {
+        let (set, settings) = (&resolved.settings, &self.settings);
+        // Not to look into it would be to accept what it refuses.
+        if let config::Setting { value: Some(file), origin } = &set.revoked_host_keys
+            && !file.eq_ignore_ascii_case("none")
+        {
+            let problem =
+                format!("{origin}: RevokedHostKeys {file} is not supported; mark the keys @revoked in known_hosts");
+            return Err(Unprepared::Setting(problem));
+        }
+        let key_name = match &set.host_key_alias.value {
+            Some(alias) => (alias.clone(), DEFAULT_PORT),
+            None => (set.host_name.value.clone(), set.port.value),
+        };
+        let credentials = Arc::new(Credentials {
+            known_hosts: self.known_hosts_of(resolved, options),
+            host_key_check: said(&options.host_key_check).copied().or(settings.host_key_check).unwrap_or(
+                match set.strict_host_key_checking.value {
+                    StrictHostKeyChecking::AcceptNew => HostKeyCheck::AcceptNew,
+                    StrictHostKeyChecking::No => HostKeyCheck::Off,
+                    // There is nobody to ask while many hosts connect at once.
+                    StrictHostKeyChecking::Yes | StrictHostKeyChecking::Ask => HostKeyCheck::Strict,
+                },
+            ),
+            identities: self.identities_of(resolved, options, is_named)?,
+            password: self.password_of(options, is_named)?,
+            terminal: Arc::clone(&self.terminal),
+        });
+        let keepalive = Keepalive {
+            interval: match configured(&set.server_alive_interval) {
+                Some(interval) if !interval.is_zero() => (*interval).max(SHORTEST_KEEPALIVE),
+                Some(never) => *never,
+                None => KEEPALIVE.interval,
+            },
+            count: configured(&set.server_alive_count_max).copied().unwrap_or(KEEPALIVE.count),
+        };
+        let connect_timeout = said(&options.connect_timeout).copied().or(settings.connect_timeout);
+        let attempts = configured(&set.connection_attempts).copied().filter(|_| !settings.attempts_given);
+        // Zero is no limit.
+        let limit = |given: &Maybe<Duration>, otherwise: Option<Duration>| match said(given) {
+            Some(limit) => Some(*limit).filter(|limit| !limit.is_zero()),
+            None => otherwise,
+        };
+        let configured_timeout = set.connect_timeout.value.0.filter(|timeout| !timeout.is_zero());
+        Ok(Host {
+            name: set.host_name.value.clone(),
+            port: set.port.value,
+            user: set.user.value.clone(),
+            key_name,
+            methods: methods(resolved),
+            credentials,
+            connect_timeout: connect_timeout.or(configured_timeout).unwrap_or(CONNECT_TIMEOUT),
+            keepalive,
+            rsa_bits: set.required_rsa_size.value,
+            family: set.address_family.value,
+            bind: bind_address(resolved)?,
+            tcp_keepalive: set.tcp_keep_alive.value,
+            attempts: said(&options.num_retries).copied().or(attempts),
+            retry_delay: said(&options.retry_delay).copied(),
+            command_timeout: limit(&options.timeout, settings.command_timeout),
+            silence_timeout: limit(&options.channel_timeout, settings.silence_timeout),
+            algorithms: Algorithms {
+                host_key: set.host_key_algorithms.value.clone(),
+                key_exchange: set.kex_algorithms.value.clone(),
+                ciphers: set.ciphers.value.clone(),
+                macs: set.macs.value.clone(),
+                compression: set.compression.value == config::Compression::Yes,
+            },
+            proxy,
+        })
+    }
+
+    /// A path of an option, with the home directory for its `~`.
+    fn expand(&self, path: &Path) -> PathBuf {
+        expand(path, self.settings.home.as_deref())
+    }
+
+    fn known_hosts_of(&self, resolved: &Resolved, options: &HostOptions) -> Arc<KnownHosts> {
+        let set = &resolved.settings;
+        let paths = |files: &config::FileList| files.0.iter().map(PathBuf::from).collect();
+        let named: Vec<PathBuf> = match said(&options.known_hosts) {
+            Some(files) => files.iter().map(|path| self.expand(path)).collect(),
+            None => self.settings.known_hosts.clone(),
+        };
+        let files = if named.is_empty() {
+            KnownHostsFiles {
+                user: paths(&set.user_known_hosts_file.value),
+                global: paths(&set.global_known_hosts_file.value),
+                hash_names: set.hash_known_hosts.value,
+            }
+        } else {
+            KnownHostsFiles { user: named, global: Vec::new(), hash_names: set.hash_known_hosts.value }
+        };
+        let mut known = lock(&self.known_hosts);
+        let load = || Arc::new(KnownHosts::load(&files.user, &files.global).hash_names(files.hash_names));
+        Arc::clone(known.entry(files.clone()).or_insert_with(load))
+    }
+
+    /// The password for one host: its own, which nobody else is told, or else that of the run.
+    fn password_of(&self, options: &HostOptions, is_named: bool) -> Result<Option<Arc<Secret>>, Unprepared> {
+        if !self.settings.logs_in {
+            return Ok(None);
+        }
+        let own = match (&options.password_file, &self.settings.proxy_password_file) {
+            (Some(given), _) => Some((self.expand(&given.value), format!("{}: password-file", given.origin))),
+            (None, Some(path)) if is_named => Some((path.clone(), "--proxy-password-file".to_owned())),
+            _ => None,
+        };
+        let Some((path, name)) = own else { return Ok(self.password.clone()) };
+        if let Some(password) = lock(&self.passwords).get(&path) {
+            return Ok(Some(Arc::clone(password)));
+        }
+        let name = format!("{name} {}", path.display());
+        let password = Arc::new(Source::File(path.clone()).read_as(name, &self.terminal, &self.cancel)?);
+        lock(&self.passwords).insert(path, Arc::clone(&password));
+        Ok(Some(password))
+    }
+
+    fn identities_of(
+        &self,
+        resolved: &Resolved,
+        options: &HostOptions,
+        is_named: bool,
+    ) -> Result<Arc<Identities>, Unprepared> {
+        let settings = &self.settings;
+        if !settings.logs_in {
+            return Ok(Arc::default());
+        }
+        let files = &resolved.identity_files;
+        let is_default = files.iter().all(|file| file.origin == config::Origin::Default);
+        let choice = match said(&options.agent) {
+            None => settings.agent.clone(),
+            Some(AgentUse::Socket(socket)) => AgentChoice::Named(self.expand(socket)),
+            Some(AgentUse::Nobody) => AgentChoice::Nobody,
+            Some(AgentUse::Usual) => AgentChoice::Usual(settings.usual_agent.clone()),
+        };
+        let agent = match (choice, &resolved.agent) {
+            (AgentChoice::Named(socket), _) => Some(socket),
+            (AgentChoice::Nobody, _) | (_, config::Agent::None) => None,
+            (AgentChoice::Usual(socket), config::Agent::Environment) => socket,
+            (AgentChoice::Usual(_), config::Agent::Socket(socket)) => Some(socket.clone()),
+        };
+        let named: Vec<PathBuf> = match said(&options.identities) {
+            Some(files) => files.iter().map(|path| self.expand(path)).collect(),
+            None => settings.identities.clone(),
+        };
+        let defaults = named.is_empty() && is_default;
+        let first = settings.proxy_identity.iter().filter(|_| is_named).cloned();
+        let key = IdentitySources {
+            agent,
+            named: first.chain(named).collect(),
+            configured: if is_default {
+                Vec::new()
+            } else {
+                files.iter().filter_map(|file| file.value.path.clone()).collect()
+            },
+            defaults,
+            only: resolved.settings.identities_only.value,
+        };
+        if let Some(identities) = lock(&self.identities).get(&key) {
+            return Ok(Arc::clone(identities));
+        }
+        let sources = Sources {
+            agent: key.agent.as_deref(),
+            files: &key.named,
+            configured: &key.configured,
+            default_dir: settings.default_identities.as_deref().filter(|_| key.defaults),
+            only: key.only,
+            keyring: &self.keyring,
+            // A host's own password is for this host: to try it on every key would take the time of a login for each.
+            password: self.password.as_deref(),
+            terminal: &self.terminal,
+        };
+        let identities = Identities::gather(&sources, &self.cancel).map_err(|error| match &options.identities {
+            Some(given) => Unprepared::Setting(format!("{}: identity {error}", given.origin)),
+            None => error.into(),
+        })?;
+        let identities = Arc::new(identities);
+        lock(&self.identities).insert(key, Arc::clone(&identities));
+        Ok(identities)
+    }
+}
+
+/// What an option says, if it is given.
+fn said<T>(given: &Maybe<T>) -> Option<&T> {
+    given.as_ref().map(|given| &given.value)
+}
+
+/// A value that somebody has given.
+fn configured<T>(setting: &config::Setting<T>) -> Option<&T> {
+    (setting.origin != config::Origin::Default).then_some(&setting.value)
+}
+
+/// The address to connect from.
+fn bind_address(resolved: &Resolved) -> Result<Option<IpAddr>, Unprepared> {
+    let config::Setting { value, origin } = &resolved.settings.bind_address;
+    let Some(text) = value else { return Ok(None) };
+    let refused = || Unprepared::Setting(format!("{origin}: BindAddress {text}: an IP address is needed"));
+    text.parse().map(Some).map_err(|_| refused())
+}
+
+/// The methods that the configuration leaves, in its order.
+fn methods(resolved: &Resolved) -> Vec<Method> {
+    let set = &resolved.settings;
+    let allowed = |method: &Method| match method {
+        Method::PublicKey => set.pubkey_authentication.value != PubkeyAuthentication::No,
+        Method::KeyboardInteractive => set.kbd_interactive_authentication.value,
+        Method::Password => set.password_authentication.value,
+    };
+    let preferred = match &set.preferred_authentications.value {
+        None => Method::PREFERRED.to_vec(),
+        Some(names) => names
+            .split(',')
+            .filter_map(|name| Method::PREFERRED.into_iter().find(|method| method.name() == name.trim()))
+            .collect(),
+    };
+    preferred.into_iter().filter(allowed).collect()
+}
+
+/// The proxy that ssh_config has for a host.
+fn configured_proxy(resolved: &Resolved) -> Option<Proxy> {
+    let hop = |hop: &config::Hop| Hop { user: hop.user.clone(), name: hop.host.clone(), port: hop.port };
+    match &resolved.proxy.value {
+        config::Proxy::Direct => None,
+        config::Proxy::Command(command) => Some(Proxy::literal_command(command)),
+        config::Proxy::Jump(hops) => Some(Proxy::Jump(hops.iter().map(hop).collect())),
+    }
+}
+
+/// Where ssh_config comes from, and what it needs to know of this machine.
+fn config_sources(settings: &Settings) -> config::Sources {
+    let home_of = |name: &str| {
+        let user = nix::unistd::User::from_name(name).ok().flatten()?;
+        Some(user.dir.to_string_lossy().into_owned())
+    };
+    let host_name = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
+    config::Sources {
+        files: settings.config_files.clone(),
+        local: config::Local {
+            user: settings.login.clone(),
+            uid: rustix::process::getuid().as_raw(),
+            home: settings.home.as_deref().map(|home| home.to_string_lossy().into_owned()).unwrap_or_default(),
+            host_name: host_name.unwrap_or_default(),
+            variable: Arc::new(|name| std::env::var(name).ok()),
+            home_of: Arc::new(home_of),
+        },
+        ssh: PathBuf::from("ssh"),
+    }
+}

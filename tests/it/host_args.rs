@@ -1,0 +1,232 @@
+//! Per-host arguments: rows of files and single values, filled into the command of each host.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::bin::{Env, Pssh, Run};
+use crate::embedded::{Config, Server};
+use crate::sshd::{Setup, Sshd};
+
+fn hosts(count: usize) -> (Env, Sshd) {
+    let env = Env::new();
+    let sshd = Sshd::start(&env, Setup { hosts: count, ..Setup::default() });
+    (env, sshd)
+}
+
+/// Fails unless each host printed what is expected of it.
+#[track_caller]
+fn said(run: &Run, sshd: &Sshd, expected: &[&str]) {
+    run.exits(0);
+    for (label, expected) in sshd.labels().iter().zip(expected) {
+        run.check(run.stdout_of(label) == format!("{expected}\n").as_bytes(), &format!("{label}: {expected}"));
+    }
+    run.check(run.outcomes().len() == expected.len(), "one for each host");
+}
+
+#[test]
+fn rows_of_each_format() {
+    let (env, sshd) = hosts(3);
+    let labels = sshd.labels();
+    let pssh = |name: &str, text: &str, command: &str| {
+        let file = env.file(name, text);
+        env.pssh().hosts(sshd.hosts()).arg("--host-args").arg(file).args(["--", command]).run()
+    };
+    let values = ["a  b; echo no'", "$(id)", ""];
+    let all = ["a  b; echo no'-1", "$(id)-2", "-3"];
+    let command = "printf '%%s-%%s\\n' %q %d";
+    said(&pssh("a.csv", "a  b; echo no',1\n\"$(id)\",2\r\n\"\",3\n", command), &sshd, &all);
+    said(&pssh("a.tsv", "a  b; echo no'\t1\n$(id)\t2\n\t3\n", command), &sshd, &all);
+    said(&pssh("a.json", &format!("[[{:?},1],\n[{:?},2],[\"\",3]]", values[0], values[1]), command), &sshd, &all);
+    said(&pssh("rows", &format!("[{:?},1]\n[{:?},2]\n[\"\",3]\n", values[0], values[1]), command), &sshd, &all);
+    let named = "printf '%%s-%%s\\n' %(v)q %(n)d";
+    said(&pssh("b.csv", "n,v\n1,a  b; echo no'\n2,$(id)\n3,\n", named), &sshd, &all);
+    let (first, second, third) = (&labels[0], &labels[1], &labels[2]);
+    let by_host = format!("v,host,n\n,{third},3\n\"$(id)\",{second},2\nx,other,0\na  b; echo no',{first},1\n");
+    said(&pssh("c.csv", &by_host, named), &sshd, &all);
+    let lines = format!(
+        "{{\"host\":\"{third}\",\"v\":\"\",\"n\":3}}\n{{\"host\":\"{first}\",\"v\":{:?},\"n\":1}}\n\
+         {{\"host\":\"{second}\",\"v\":{:?},\"n\":2}}\n",
+        values[0], values[1]
+    );
+    said(&pssh("rows2", &lines, named), &sshd, &all);
+}
+
+#[test]
+fn values_as_they_are_are_the_shells() {
+    let (env, sshd) = hosts(2);
+    let run =
+        env.pssh().hosts(sshd.hosts()).args(["--host-args", "-", "--", "echo 100%% %s"]).stdin("a  b\nx; echo y\n");
+    said(&run.run(), &sshd, &["100% a b", "100% x\ny"]);
+}
+
+#[test]
+fn without_host_arguments_a_percent_sign_is_one() {
+    let (env, sshd) = hosts(1);
+    let run = env.pssh().hosts(sshd.hosts()).args(["--", "echo %s %% '%(host)s' %q; date +%Y >/dev/null"]).run();
+    said(&run, &sshd, &["%s %% %(host)s %q"]);
+}
+
+#[test]
+fn single_values_and_what_is_known_of_every_host() {
+    let (env, sshd) = hosts(2);
+    let labels = sshd.labels();
+    let (first, second) = (&labels[0], &labels[1]);
+    let run = env
+        .pssh()
+        .hosts(sshd.hosts())
+        .args(["--host-arg", &format!("{first}=a b"), "--host-arg", &format!("{second}:{}=it's", sshd.port())])
+        .args(["--host-arg", &format!("{first}:role=db=1"), "--host-arg", &format!("{second}:role=")])
+        .args(["--", "echo %q %(role)q; [ %(user)q = \"$USER\" ] && echo %(host)s %(port)d %(index)s"])
+        .run();
+    let port = sshd.port();
+    said(&run, &sshd, &[&format!("a b db=1\n{first} {port} 0"), &format!("it's \n{second} {port} 1")]);
+}
+
+#[test]
+fn the_login_name_and_port_are_those_of_ssh_config() {
+    let env = Env::new();
+    let server = Server::start(Config { authorised: env.public_lines(), ..Config::default() });
+    env.trust(&(server.known_hosts_line("127.0.0.1") + "\n"));
+    let addr = server.addr();
+    let config = format!("Host web1\n  HostName {}\n  Port {}\n  User deploy\n", addr.ip(), addr.port());
+    let file = env.file("config", config);
+    let pssh = || env.pssh().args(["-H", "web1", "-F"]).arg(&file).args(["--host-arg", "web1=x"]);
+    let run = pssh().args(["--", "echo %s %(user)q@%(host)q:%(port)q $USER"]).run();
+    run.exits(0).stdout_is(&format!("web1: x deploy@web1:{} deploy\n", addr.port()));
+    let before = server.connections();
+    pssh().args(["--", "echo %s %(user)d"]).run().exits(2).stderr_has("\"deploy\" is not a whole number");
+    assert_eq!(server.connections(), before);
+}
+
+#[test]
+fn values_pass_through_every_way_to_run_a_command() {
+    let (env, sshd) = hosts(1);
+    let label = sshd.label();
+    let value = b"it's a\\b \"$HOME\" `id` !! %s\n\xff *";
+    let option = [label.as_bytes(), b"=", value].concat();
+    let pssh = || env.pssh().hosts(sshd.hosts()).arg("--host-arg").arg(OsStr::from_bytes(&option));
+    let expected = [&b"["[..], value, b"]\n"].concat();
+    for (args, what) in [
+        (&["--", "printf '[%%s]' %q"][..], "the login shell"),
+        (&["--shell", "sh -c", "--", "printf '[%%s]' %q"], "another shell"),
+        (&["--no-shell", "printf", "[%%s]", "%s"], "no shell"),
+        (&["--no-shell", "sh", "-c", "printf '[%%s]' \"$1\"", "sh", "%s"], "an argument of a shell's text"),
+    ] {
+        let run = pssh().args(args).run();
+        run.exits(0).check(run.stdout_of(&label) == expected, what);
+    }
+    let run = pssh().args(["--no-shell", "echo", "%q"]).run();
+    run.exits(2).stderr_has("%q has no use with --no-shell");
+}
+
+/// Fails unless it is refused as bad usage with exactly these lines, and nobody has connected.
+#[track_caller]
+fn refused(sshd: &Sshd, pssh: Pssh, lines: &[&str]) {
+    let run = pssh.run();
+    let expected: String = lines.iter().map(|line| format!("pssh: {line}\n")).collect();
+    run.exits(2).stdout_is("").check(run.stderr_text() == expected, &expected);
+    run.check(sshd.connections() == 0, "nothing was connected to");
+}
+
+#[test]
+fn everything_wrong_is_told_before_the_first_connection() {
+    let (env, sshd) = hosts(3);
+    let hosts = sshd.hosts();
+    let (first, second, third) = (&hosts[0], &hosts[1], &hosts[2]);
+    let list = env.file("hosts.txt", hosts.join("\n"));
+    let pssh = |name: &str, text: &str, command: &str| {
+        let file = env.file(name, text);
+        let args = env.pssh().arg("-h").arg(&list).arg("--host-args").arg(&file).args(["--", command]);
+        (args, file.display().to_string())
+    };
+    let (few, file) = pssh("few.csv", "a\nb\n", "echo %q");
+    let third_line = format!("{}:3:1", list.display());
+    refused(&sshd, few, &[&format!("{file}: 2 rows for 3 hosts; the first without one is {third} ({third_line})")]);
+    let (many, file) = pssh("many.jsonl", "1\n2\n3\n4\n", "echo %q");
+    refused(&sshd, many, &[&format!("{file}:4: no host is left for this row; 4 rows for 3")]);
+    let (values, file) = pssh("values.csv", "a\nb,c\n\"d\n\",e,f\n", "echo %q");
+    refused(
+        &sshd,
+        values,
+        &[
+            &format!("{file}:2: {second}: expected 1 value in order (%s, %q, %d) and found 2"),
+            &format!("{file}:3: {third}: expected 1 value in order (%s, %q, %d) and found 3"),
+        ],
+    );
+    let (unknown, file) = pssh("unknown.json", "[{\"a\":1},\n{\"b\":1},\n{\"a\":\"x\"}]", "echo %(a)d");
+    refused(
+        &sshd,
+        unknown,
+        &[
+            &format!(
+                "{file}:2: {second}: there is no value named \"a\"; there are b, host, user, port, index (and %% is a percent sign)"
+            ),
+            &format!("{file}:3: {third}: \"x\" is not a whole number, as %d needs it"),
+        ],
+    );
+    let (syntax, file) = pssh("syntax.json", "[1,\n2,,3]", "echo %q");
+    refused(&sshd, syntax, &[&format!("{file}:2:3: it is not JSON: expected value")]);
+    let (other, _) = pssh("good.csv", "a\nb\nc\n", "date +%F %q");
+    let run = other.run();
+    run.exits(2).stderr_has("\"%F\" in the command is not supported; with host arguments there are %s, %q, %d");
+    run.check(sshd.connections() == 0, "nothing was connected to");
+    let single = |option: &str| env.pssh().hosts(&hosts).args(["--host-arg", option, "--", "echo %q"]);
+    refused(&sshd, single("web9=x"), &["--host-arg \"web9\": there is no such host in this run"]);
+    refused(
+        &sshd,
+        single(&format!("{first}=x")),
+        &[
+            &format!("host arguments: {second}: expected 1 value in order (%s, %q, %d) and found 0"),
+            &format!("host arguments: {third}: expected 1 value in order (%s, %q, %d) and found 0"),
+        ],
+    );
+    let both = env.pssh().args(["-h", "-", "--host-args", "-", "true"]);
+    refused(&sshd, both, &["-h - and --host-args - both read standard input"]);
+    let run = env.pssh().hosts(&hosts).args(["--host-args", "missing.csv", "--", "echo %q"]).run();
+    run.exits(1).stderr_has("pssh: missing.csv: cannot read the host arguments: No such file or directory\n");
+    let run = env.pssh().hosts(&hosts).args(["--host-args", "web1=x", "--", "echo %q"]).run();
+    run.exits(1).stderr_has("(a value for one host is given with --host-arg)");
+    let long = format!("{}={}", sshd.labels()[1], "x".repeat(34_000));
+    let run = env
+        .pssh()
+        .hosts(&hosts)
+        .args(["--host-arg", &format!("{}=a", sshd.labels()[0]), "--host-arg", &long])
+        .args(["--host-arg", &format!("{}=c", sshd.labels()[2]), "-I", "--", "echo %s"])
+        .run();
+    run.exits(2).stderr_has(&format!("pssh: {second}: the command has 34005 bytes: what does not fit into 34000"));
+    run.check(sshd.connections() == 0, "nothing was connected to");
+}
+
+#[test]
+fn a_dry_run_shows_each_hosts_own_command() {
+    let (env, sshd) = hosts(2);
+    let labels = sshd.labels();
+    let file = env.file("rows.csv", "version\n1.10\n\"a\nb\"\n");
+    let run = env
+        .pssh()
+        .hosts(sshd.hosts())
+        .args(["--dry-run", "--host-args"])
+        .arg(file)
+        .args(["--", "deploy %(version)q on %(host)s"])
+        .run();
+    let (first, second) = (&labels[0], &labels[1]);
+    let expected = format!("{first}: deploy '1.10' on {first}\n{second}: $'deploy \\'a\\nb\\' on {second}'\n");
+    run.exits(0).stdout_is(&expected).check(sshd.connections() == 0, "nothing was connected to");
+}
+
+#[test]
+fn fields_of_the_hosts_file_are_filled_in_where_the_command_names_them() {
+    let (env, sshd) = hosts(2);
+    let [one, two] = <[String; 2]>::try_from(sshd.hosts()).expect("two hosts");
+    let list = env.file("hosts", format!("{one} role=db unit='a b'\n{two} role=\"web $HOME\" unit=c\n"));
+    let run = env.pssh().arg("-h").arg(&list).args(["--", "echo %(role)q %(unit)q %(index)s"]).run();
+    run.exits(0);
+    let labels = sshd.labels();
+    run.check(run.stdout_of(&labels[0]) == b"db a b 0\n", "the fields of the first");
+    run.check(run.stdout_of(&labels[1]) == b"web $HOME c 1\n", "the fields of the second");
+    // A command that names none is left as it is.
+    let run = env.pssh().arg("-h").arg(&list).args(["--", "printf '%s %%\\n' x"]).run();
+    run.exits(0).check(run.stdout_of(&labels[0]) == b"x %\n", "a percent sign is a percent sign");
+    let run = env.pssh().arg("-h").arg(&list).args(["--", "echo %(rolle)q"]).run();
+    run.exits(2).stderr_has("hosts:1:1: ").stderr_has("there are role, unit, host, user, port, index");
+}
