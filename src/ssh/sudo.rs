@@ -15,6 +15,8 @@ use crate::sudo::{Sudo, Target, Tokens};
 const START_TAIL: usize = 23;
 /// What sudo 1.9 says after the reason, whatever that was.
 const CONSEQUENCE: &[u8] = b"sudo: error initializing audit plugin";
+/// What sudo-rs puts around the prompt that it is given.
+const AROUND: [&[u8]; 2] = [b"[sudo: ", b"] Password: "];
 /// Bytes of the line that sudo says last that are quoted.
 const SAID: usize = 200;
 /// What would help where sudo asks and nobody answers.
@@ -38,8 +40,9 @@ pub struct Conversation {
     target: Option<Target>,
     /// Of each stream, in the order of [`place`], the last bytes as long as they may be the beginning of a token.
     held: [Vec<u8>; 2],
-    /// The stream on which a line break belongs to the prompt before it: a terminal shows one after a hidden answer.
-    after_prompt: Option<Stream>,
+    /// What still belongs to the prompt before it, on which stream: the rest of it, and a line break, which a terminal shows after
+    /// a hidden answer.
+    after_prompt: Option<(Stream, &'static [u8])>,
     /// The line that is being said, its beginning.
     line: Vec<u8>,
     /// The last line that was not empty.
@@ -102,7 +105,7 @@ impl Conversation {
         let mut rest = if held.is_empty() { bytes } else { [std::mem::take(held), bytes].concat() };
         let mut heard = Vec::new();
         while !self.has_begun() {
-            if !self.drop_line_break(stream, &mut rest) {
+            if !self.drop_rest_of_prompt(stream, &mut rest) {
                 self.held[place(stream)] = std::mem::take(&mut rest);
                 break;
             }
@@ -113,9 +116,10 @@ impl Conversation {
                     break;
                 }
                 Found::Prompt(at) => {
-                    heard.extend_from_slice(&rest[..at]);
+                    let before = rest[..at].strip_suffix(AROUND[0]);
+                    heard.extend_from_slice(before.unwrap_or(&rest[..at]));
+                    self.after_prompt = Some((stream, if before.is_some() { AROUND[1] } else { b"" }));
                     rest.drain(..at + self.prompt.len());
-                    self.after_prompt = Some(stream);
                     self.state = match std::mem::replace(&mut self.state, State::Refused) {
                         State::Silent => State::Asked,
                         // Two questions in one breath, or an answer that was none.
@@ -244,27 +248,29 @@ impl Conversation {
         Found::Nothing
     }
 
-    /// How many of the last bytes may be the beginning of a token.
+    /// How many of the last bytes may be the beginning of a token, with what stands before it.
     fn possible_token(&self, bytes: &[u8]) -> usize {
-        let longest = bytes.len().min(self.prompt.len().max(self.start.len()) - 1);
+        let longest = bytes.len().min(AROUND[0].len() + self.prompt.len().max(self.start.len()) - 1);
+        let is_beginning = |end: &[u8]| self.prompt.starts_with(end) || self.start.starts_with(end);
         let may_be = |count: &usize| {
             let end = &bytes[bytes.len() - count..];
-            self.prompt.starts_with(end) || self.start.starts_with(end)
+            let inner = end.strip_prefix(AROUND[0]);
+            is_beginning(end) || AROUND[0].starts_with(end) || inner.is_some_and(|inner| self.prompt.starts_with(inner))
         };
         (1..=longest).rev().find(may_be).unwrap_or(0)
     }
 
-    /// Takes a line break away that belongs to the prompt before it; says whether enough is there to tell.
-    fn drop_line_break(&mut self, stream: Stream, bytes: &mut Vec<u8>) -> bool {
-        if self.after_prompt != Some(stream) {
-            return true;
-        }
-        if bytes.is_empty() || bytes == b"\r" {
+    /// Takes away what belongs to the prompt before it; says whether enough is there to tell.
+    fn drop_rest_of_prompt(&mut self, stream: Stream, bytes: &mut Vec<u8>) -> bool {
+        let Some((_, rest)) = self.after_prompt.filter(|(of, _)| *of == stream) else { return true };
+        let count = if bytes.starts_with(rest) { rest.len() } else { 0 };
+        let after = &bytes[count..];
+        if rest.starts_with(bytes) || after.is_empty() || after == b"\r" {
             return false;
         }
+        let line_break = if after.starts_with(b"\r\n") { 2 } else { usize::from(after[0] == b'\n') };
+        bytes.drain(..count + line_break);
         self.after_prompt = None;
-        let count = if bytes.starts_with(b"\r\n") { 2 } else { usize::from(bytes[0] == b'\n') };
-        bytes.drain(..count);
         true
     }
 
@@ -381,11 +387,12 @@ mod tests {
     proptest! {
         #[test]
         fn however_it_is_cut_the_tokens_are_found(
-            cuts in prop::collection::vec(1..9_usize, 400), noise in "[pssh\\-\n%0-9a-f]{0,30}", stdout: bool,
+            cuts in prop::collection::vec(1..9_usize, 400), noise in "[pssh\\[ud:\\-\n%0-9a-f]{0,30}", stdout: bool, decorated: bool,
         ) {
             let (mut it, prompt, start) = conversation(Some("pw"), Trust::Full);
             let stream = if stdout { Stream::Stdout } else { Stream::Stderr };
-            let text = format!("{noise}{prompt}\r\n{noise}{start} 99 0;\n{noise}{prompt}");
+            let asked = if decorated { format!("[sudo: {prompt}] Password: ") } else { prompt.clone() };
+            let text = format!("{noise}{asked}\r\n{noise}{start} 99 0;\n{noise}{prompt}");
             let (mut heard, mut steps) = (Vec::new(), Vec::new());
             let (mut rest, mut cuts) = (text.as_bytes(), cuts.into_iter());
             while !rest.is_empty() {
@@ -399,9 +406,8 @@ mod tests {
             }
             prop_assert_eq!(it.rest(), None);
             prop_assert_eq!(steps, ["tell pw", "begin"]);
-            let cut_break = String::from_utf8(heard).expect("text");
-            let expected = format!("{noise}{noise}\n{noise}{prompt}");
-            prop_assert_eq!(cut_break, expected);
+            let heard = String::from_utf8(heard).expect("text");
+            prop_assert_eq!(heard, format!("{noise}{noise}\n{noise}{prompt}"));
         }
     }
 }
