@@ -16,11 +16,12 @@ use crate::command::add_word;
 /// What runs as the other user before the command: says that it begins, with its process number and its session, and becomes it.
 /// The session is 0 if it is not the command's alone. It is where sudo has made a terminal (`use_pty`), and where the server makes
 /// one for each command, as sshd(8) does: then its leader is sudo. The name of a process, which may contain anything, ends at
-/// the last bracket of its line.
+/// the last bracket of its line. A server that does not say which shell is the user's gets sh.
 const START_SCRIPT: &str = concat!(
     "'s=0; [ -r /proc/$$/stat ] && read -r x </proc/$$/stat && x=${x##*) } && x=${x#* * * } && ",
     "case ${x%% *} in $$|$PPID) s=${x%% *};; esac; ",
-    "printf \"%s%s %s;\" \"$1\" \"$2\" \"$$ $s\" >&2; unset s x; shift 2; exec \"$@\"'"
+    "printf \"%s%s %s;\" \"$1\" \"$2\" \"$$ $s\" >&2; unset s x; shift 2; ",
+    "[ -n \"$1\" ] || { shift; set -- sh \"$@\"; }; exec \"$@\"'"
 );
 /// Sends SIGNAL to PROCESS and to all processes of SESSION.
 const SIGNAL_SCRIPT: &str = concat!(
@@ -241,6 +242,14 @@ mod tests {
             prints(login, b"bash -c 'echo $0; echo two'", Form::Text, b"bash\ntwo\n");
             prints(login, b"printf '%s|' 'a b' c", Form::Program, b"a b|c|");
         }
+    }
+
+    #[test]
+    fn without_a_shell_of_the_users_it_is_sh() {
+        let dir = stand_in();
+        let line = Sudo { user: None }.wrap(b"echo $0", Form::Text, &Tokens::sample());
+        let output = with_stand_in("sh", &dir).env_remove("SHELL").arg("-c").arg(OsStr::from_bytes(&line)).output();
+        assert_eq!(output.expect("sh").stdout, b"sh\n");
     }
 
     #[test]

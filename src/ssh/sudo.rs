@@ -24,6 +24,7 @@ const NO_PASSWORD_HINT: &str =
     "--sudo-password-file FILE has the password, or sudoers(5) lets the user in without one (NOPASSWD)";
 const REFUSED_HINT: &str =
     "is it the login user's password? A sudo that asks for another one, or for a code as well, cannot be answered";
+const NOT_BEGUN_TOLD_HINT: &str = "is it the login user's password, and may that user run a shell by sudo there?";
 const NOT_BEGUN_HINT: &str = "may that user run a shell by sudo there, and does sudo want a terminal (requiretty)?";
 
 /// The conversation with the sudo of one host.
@@ -151,7 +152,14 @@ impl Conversation {
     /// What was held back of a stream that has come to its end.
     pub fn rest(&mut self) -> Option<(Stream, Vec<u8>)> {
         [Stream::Stderr, Stream::Stdout].into_iter().find_map(|stream| {
-            let held = std::mem::take(&mut self.held[place(stream)]);
+            let mut held = std::mem::take(&mut self.held[place(stream)]);
+            if let Some((_, rest)) = self.after_prompt.take_if(|(of, _)| *of == stream) {
+                if rest.starts_with(&held) {
+                    held.clear();
+                } else if held.starts_with(rest) {
+                    held.drain(..rest.len());
+                }
+            }
             (!held.is_empty()).then_some((stream, held))
         })
     }
@@ -208,8 +216,9 @@ impl Conversation {
         let said = String::from_utf8_lossy(&self.said);
         let said = said.trim().trim_start_matches("sudo: ");
         let colon = if said.is_empty() { "" } else { ": " };
-        let detail = format!("the command was not run (exit status {status}){colon}{said}");
-        HostError::Sudo { detail, hint: Some(NOT_BEGUN_HINT) }
+        let detail = format!("the command was never seen to begin (exit status {status}){colon}{said}");
+        let hint = if self.told.is_some() { NOT_BEGUN_TOLD_HINT } else { NOT_BEGUN_HINT };
+        HostError::Sudo { detail, hint: Some(hint) }
     }
 
     /// What to wait for while our user is being asked.
@@ -379,9 +388,24 @@ mod tests {
         let (mut it, _, start) = conversation(None, Trust::Full);
         hear(&mut it, "sudo: no tty present\r\n\n");
         hear(&mut it, &start[..9]);
-        assert_eq!(it.never_began(1).to_string(), "sudo: the command was not run (exit status 1): no tty present");
+        assert_eq!(
+            it.never_began(1).to_string(),
+            "sudo: the command was never seen to begin (exit status 1): no tty present"
+        );
         assert_eq!(it.rest(), Some((Stream::Stderr, start.as_bytes()[..9].to_vec())));
         assert_eq!(it.rest(), None);
+    }
+
+    #[test]
+    fn what_surrounds_a_prompt_is_not_handed_on() {
+        for after in ["", "]", "] Password: ", "] Password: \r"] {
+            let (mut it, prompt, _) = conversation(None, Trust::Full);
+            assert_eq!(hear(&mut it, &format!("Hello\n[sudo: {prompt}{after}")), "Hello\n");
+            let left = it.rest().map(|(_, left)| left).unwrap_or_default();
+            assert!(left.is_empty() || left == b"\r", "{left:?}");
+        }
+        let (mut it, prompt, _) = conversation(None, Trust::Full);
+        assert_eq!(hear(&mut it, &format!("[sudo: {prompt}] Passwort: ")), "] Passwort: ");
     }
 
     proptest! {

@@ -183,8 +183,10 @@ fn a_wrong_password_is_told_once() {
     // With one try, sudo itself ends.
     fleet.rule("ALL=(ALL) ALL", "passwd_tries=1");
     let run = fleet.asking().arg("--sudo-password-file").arg(&wrong).args(["--sudo", "id"]).run();
-    run.exits(4)
-        .ends(&fleet.label(), "auth: sudo: the command was not run (exit status 1): 1 incorrect password attempt");
+    run.exits(4).ends(
+        &fleet.label(),
+        "auth: sudo: the command was never seen to begin (exit status 1): 1 incorrect password attempt",
+    );
 }
 
 #[test]
@@ -192,7 +194,9 @@ fn what_sudo_refuses_is_no_exit_status_of_the_command() {
     let Some(fleet) = Fleet::new(1) else { return };
     let begins = |args: &[&str], words: &str| {
         let run = fleet.pssh().args(args).args(["--", "echo ran"]).run();
-        run.exits(4).stdout_is("").ends(&fleet.label(), "auth: sudo: the command was not run (exit status 1): ");
+        run.exits(4)
+            .stdout_is("")
+            .ends(&fleet.label(), "auth: sudo: the command was never seen to begin (exit status 1): ");
         run.check(run.outcome(&fleet.label()).contains(words), words);
     };
     begins(&["--run-as", "no-such-user"], "unknown user no-such-user");
@@ -210,7 +214,7 @@ fn a_server_that_runs_something_else_is_found_out() {
     let setup = Setup { config: "ForceCommand echo something else\n", ..Setup::default() };
     let sshd = Sshd::start(&fleet.env, setup);
     let run = fleet.env.pssh().hosts(sshd.hosts()).args(["-l", &fleet.account.name, "--sudo", "id"]).run();
-    run.exits(4).ends(&sshd.label(), "auth: sudo: the command was not run (exit status 0)");
+    run.exits(4).ends(&sshd.label(), "auth: sudo: the command was never seen to begin (exit status 0)");
 }
 
 #[test]
@@ -277,7 +281,7 @@ fn a_question_ends_with_those_who_wait_for_the_answer() {
     fleet.rule("ALL=(ALL) ALL", "passwd_timeout=0.02");
     let pty = Pty::new();
     let run = pty.control(fleet.asking().args(["--sudo", "id"])).run();
-    run.exits(4).within(20).ends(&fleet.label(), "auth: sudo: the command was not run (exit status 1): ");
+    run.exits(4).within(20).ends(&fleet.label(), "auth: sudo: the command was never seen to begin (exit status 1): ");
     assert!(pty.echoes(), "the terminal is as it was");
     Fleet::is_gone(&format!("-l {}", fleet.account.name));
 }
