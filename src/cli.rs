@@ -182,8 +182,21 @@ pub struct Opts {
     pub agent: Option<PathBuf>,
 
     /// Ask no agent for keys
-    #[arg(long = "no-agent", help_heading = "Connection")]
+    #[arg(long = "no-agent", help_heading = "Connection", conflicts_with = "forward_agent")]
     pub no_agent: bool,
+
+    /// Let the commands use your agent: whoever is root on a host can log in as you meanwhile
+    #[arg(long = "forward-agent", help_heading = "Running")]
+    pub forward_agent: bool,
+
+    /// Give the commands a terminal; what they write to stderr comes with stdout then
+    #[arg(long = "pty", visible_alias = "tty", help_heading = "Running")]
+    pub pty: bool,
+
+    /// Set a variable for the commands, NAME alone to its value here; hosts may refuse (AcceptEnv); may be repeated
+    #[arg(long = "env", value_name = "NAME[=VALUE]", help_heading = "Running", action = ArgAction::Append,
+          allow_hyphen_values = true)]
+    pub env: Vec<OsString>,
 
     /// Ask once for a password; it also opens encrypted keys
     #[arg(short = 'A', long = "askpass", help_heading = "Connection",

@@ -250,6 +250,34 @@ pub enum HostKeyError {
         /// The line that revokes it, from 1.
         line: u64,
     },
+    /// The offered key, or its certificate, is in a file of RevokedHostKeys.
+    #[error("the key of {name}, {offered}, is REVOKED by {by}")]
+    Listed {
+        /// The name that was looked up.
+        name: String,
+        /// The key or its certificate.
+        offered: String,
+        /// The file, and what in it.
+        by: String,
+    },
+    /// The offered key or certificate is none.
+    #[error("the host key of {name} ({kind}) is malformed: {problem}")]
+    Malformed {
+        /// The name that was looked up.
+        name: String,
+        /// The type that it says it is of.
+        kind: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The certificate does not count, nor is the plain key accepted.
+    #[error("{plain}; its certificate does not count: {problem}")]
+    Certificate {
+        /// Why the plain key is not accepted.
+        plain: Box<HostKeyError>,
+        /// What is wrong with the certificate.
+        problem: String,
+    },
 }
 
 impl HostKeyError {
@@ -266,7 +294,12 @@ impl HostKeyError {
                 file.display()
             )),
             // Nothing should make it easy to go on with a key that somebody took the trouble to revoke.
-            HostKeyError::Revoked { .. } => None,
+            HostKeyError::Revoked { .. } | HostKeyError::Listed { .. } => None,
+            HostKeyError::Malformed { .. } => None,
+            HostKeyError::Certificate { .. } => Some(
+                "the host needs a new certificate (ssh-keygen -s AUTHORITY -h -I ID -n NAME), or its authority a line @cert-authority in known_hosts"
+                    .to_owned(),
+            ),
         }
     }
 }

@@ -110,6 +110,8 @@ pub enum Outcome {
         /// Why the run was stopped.
         why: Option<Reason>,
     },
+    /// The same as the inner outcome, after which the command was told to stop; but nothing was heard of its end.
+    Unstopped(Box<Outcome>),
     /// It did not get as far as running the command, or the connection was lost on the way.
     Failed(Box<HostError>),
 }
@@ -186,6 +188,7 @@ impl Outcome {
             Outcome::Signaled { .. } => Class::Signal,
             Outcome::TimedOut { .. } => Class::Timeout,
             Outcome::Cancelled { .. } => Class::Cancelled,
+            Outcome::Unstopped(outcome) => outcome.class(),
             Outcome::Failed(error) => error.class(),
         }
     }
@@ -194,6 +197,9 @@ impl Outcome {
     pub fn hint(&self) -> Option<String> {
         match self {
             Outcome::Failed(error) => error.hint(),
+            Outcome::Unstopped(_) => {
+                Some("the command was told to stop, and has not: it may still be running there".to_owned())
+            }
             Outcome::TimedOut { phase: Phase::Connect | Phase::Auth | Phase::Secret, .. } => {
                 Some("a slow host or link may need a longer --connect-timeout".to_owned())
             }
@@ -230,6 +236,7 @@ impl fmt::Display for Outcome {
                     }
                 }
             }
+            Outcome::Unstopped(outcome) => outcome.fmt(f),
             Outcome::Failed(error) => write!(f, "{}: {error}", error.class().word()),
         }
     }

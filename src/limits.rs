@@ -14,6 +14,9 @@ const FILES_JUMP: u64 = 3;
 const FILES_COMMAND: u64 = 4;
 /// Descriptors of everything else: standard streams, the cancel, signals, lookups, known_hosts.
 const FILES_BESIDES: u64 = 64;
+/// Descriptors that a host may take for a while beyond those: connections to a forwarded agent. They cost a host its agent where
+/// there are none left, so that they do not make pools smaller.
+const FILES_SPARE: u64 = 32;
 /// Descriptors of one connection to a jump host: a pair of sockets, and a pair to wake the thread that serves it.
 const FILES_PER_CONNECTION: u64 = 4;
 
@@ -61,8 +64,9 @@ pub fn make_room(hosts: usize, need: Need) -> Room {
     let limit = getrlimit(Resource::Nofile);
     // None stands for no limit.
     let hard = limit.maximum.unwrap_or(u64::MAX);
-    if limit.current.is_some_and(|current| current < needed) {
-        let raised = Rlimit { current: Some(needed.min(hard)), maximum: limit.maximum };
+    let wanted = needed.saturating_add((hosts as u64).saturating_mul(FILES_SPARE));
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = Rlimit { current: Some(wanted.min(hard)), maximum: limit.maximum };
         // Raising within the hard limit is always allowed; if not, what is left decides.
         let _ = setrlimit(Resource::Nofile, raised);
     }

@@ -14,7 +14,7 @@ use crate::host_config::HostConfig;
 use crate::hosts::{self, HostSpec, HostsError};
 use crate::input::{Input, Inputs};
 use crate::jobs::{self, Commands, CommandsError, Job};
-use crate::output::{self, Broken, Lines, Report, Transcoded};
+use crate::output::{self, Broken};
 use crate::script::Script;
 use crate::settings::{Environment, Settings};
 use crate::ssh::{Runner, Unprepared};
@@ -99,11 +99,7 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
     }
     let started = engine.start().map_err(failure)?;
     started.warning.iter().for_each(|warning| output::complain(warning));
-    let lines = Lines::new(jobs.len(), verbose);
-    let mut report: Box<dyn Report> = match opts.encoding {
-        Some(encoding) => Box::new(Transcoded::new(lines, encoding, jobs.len())),
-        None => Box::new(lines),
-    };
+    let mut report = output::reports(opts, jobs.len());
     let summary = output::multiplex(jobs, &started.events, &mut *report, &cancel);
     engine.close();
 

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ const PROMPT: &str = "Password for all hosts: ";
 
 /// A password, a passphrase or another answer that nobody else should see. Its memory is zeroed when it is dropped; the
 /// copy that libssh2 makes to encrypt it lives as long as one request.
+#[derive(PartialEq, Eq)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
@@ -68,6 +70,8 @@ pub enum Source {
     Descriptor(u32),
     /// The standard output of a shell command.
     Command(OsString),
+    /// The program that uses the library.
+    Given(Arc<Secret>),
 }
 
 impl fmt::Display for Source {
@@ -79,6 +83,7 @@ impl fmt::Display for Source {
             Source::SudoFile(path) => write!(f, "--sudo-password-file {}", path.display()),
             Source::Descriptor(number) => write!(f, "--password-fd {number}"),
             Source::Command(_) => f.write_str("--password-command"),
+            Source::Given(_) => f.write_str("the password"),
         }
     }
 }
@@ -137,6 +142,7 @@ impl Source {
             Source::File(path) | Source::SudoFile(path) => read_file(path, cancel).and_then(checked),
             Source::Descriptor(number) => read_descriptor(*number, cancel).and_then(checked),
             Source::Command(command) => read_command(command, cancel).and_then(checked),
+            Source::Given(secret) => Ok(secret.duplicate()),
         };
         found.map_err(|problem| SecretError { source_name: name, problem })
     }

@@ -1,6 +1,7 @@
 //! The decisions that hold for a whole run. Workers see these, never the command line.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -64,6 +65,18 @@ pub enum AgentChoice {
     Usual(Option<PathBuf>),
 }
 
+/// A variable for the commands (`--env`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedVariable {
+    /// Its name.
+    pub name: String,
+    /// Its value; `None` for one of [`NODE_VARIABLES`] without a value, which differs from host to host.
+    pub value: Option<OsString>,
+}
+
+/// pssh's variables that tell each host which it is: its number in the list from 0, how many there are, and its name there.
+pub const NODE_VARIABLES: [&str; 3] = ["PSSH_NODENUM", "PSSH_NUMNODES", "PSSH_HOST"];
+
 /// Run-wide decisions, made from the command line, the environment and defaults.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -107,6 +120,12 @@ pub struct Settings {
     pub agent: AgentChoice,
     /// The usual agent, for hosts that are to ask it whatever `agent` says.
     pub usual_agent: Option<PathBuf>,
+    /// Whether the user wants that agent forwarded.
+    pub forward_agent: bool,
+    /// Whether the user wants commands to have a terminal.
+    pub pty: bool,
+    /// The variables that the user wants commands to have, no name twice.
+    pub variables: Vec<WantedVariable>,
     /// How hosts are reached, if the user said so.
     pub proxy: Option<Via>,
     /// The jump host that the user named alone, for which the following are.
@@ -119,6 +138,8 @@ pub struct Settings {
     pub proxy_connections: usize,
     /// Where the password comes from, if there is to be one.
     pub password: Option<Source>,
+    /// Whether somebody may be asked on the terminal, for passwords, passphrases and what servers want to know.
+    pub may_ask: bool,
     /// Whether our standard input goes to every command.
     pub send_input: bool,
     /// How commands become another user's, if they are to.
@@ -179,7 +200,8 @@ impl Environment<'_> {
 
 impl Settings {
     /// The settings of a program that uses the library: the defaults, for the user whom the process belongs to. The
-    /// environment counts for the agent alone (`SSH_AUTH_SOCK`), not for what is ours (`PSSH_*`). Change what you like.
+    /// environment counts for the agent alone (`SSH_AUTH_SOCK`), not for what is ours (`PSSH_*`). Nobody is asked for
+    /// anything: a password is given as [`Source::Given`]. Change what you like.
     ///
     /// # Errors
     /// The password database does not know the user.
@@ -198,7 +220,7 @@ impl Settings {
         let agent = |name: &str| if name == "SSH_AUTH_SOCK" { (process.variable)(name) } else { None };
         let environment = Environment { variable: &agent, login: process.login.clone(), home: process.home.clone() };
         let opts = Opts::try_parse_from(["pssh"]).map_err(|error| error.to_string())?;
-        Settings::resolve(&opts, &environment)
+        Ok(Settings { may_ask: false, ..Settings::resolve(&opts, &environment)? })
     }
 
     /// Makes the settings of the command line, then the `PSSH_*` environment, then the defaults.
@@ -258,7 +280,11 @@ impl Settings {
             logs_in: true,
             agent,
             usual_agent,
+            forward_agent: opts.forward_agent,
+            pty: opts.pty,
+            variables: variables(&opts.env, environment)?,
             password: password_source(opts, environment, home)?,
+            may_ask: true,
             send_input: opts.send_input,
             sudo: sudo(opts)?,
             sudo_password: opts.sudo_password_file.as_deref().map(|path| Source::SudoFile(expand(path, home))),
@@ -283,6 +309,28 @@ impl Settings {
         const SMALLEST: usize = 256 << 10;
         (BUDGET / self.pool_size.max(1)).clamp(SMALLEST, LARGEST) as u32
     }
+}
+
+/// The variables of `--env`. Of two with one name the last counts.
+fn variables(given: &[OsString], environment: &Environment<'_>) -> Result<Vec<WantedVariable>, String> {
+    let mut variables: Vec<WantedVariable> = Vec::new();
+    for text in given {
+        let bytes = text.as_bytes();
+        let end = bytes.iter().position(|byte| *byte == b'=');
+        let name = std::str::from_utf8(&bytes[..end.unwrap_or(bytes.len())]).ok().filter(|name| !name.is_empty());
+        let Some(name) = name else { return Err(format!("--env {text:?}: NAME=VALUE or NAME is needed")) };
+        let value = match end {
+            Some(end) => Some(OsStr::from_bytes(&bytes[end + 1..]).to_owned()),
+            None if NODE_VARIABLES.contains(&name) => None,
+            None => match (environment.variable)(name) {
+                Some(value) => Some(value),
+                None => return Err(format!("--env {name}: it is not set here; NAME=VALUE gives it a value")),
+            },
+        };
+        variables.retain(|other| other.name != name);
+        variables.push(WantedVariable { name: name.to_owned(), value });
+    }
+    Ok(variables)
 }
 
 /// How the command line says that hosts are reached.
@@ -369,6 +417,24 @@ mod tests {
         assert!(settings(&[], &[("PSSH_PAR", "many")]).expect_err("no number").starts_with("PSSH_PAR=many: "));
         assert!(settings(&[], &[("PSSH_PAR", "")]).is_ok(), "an empty variable is as good as none");
         assert!(settings(&["--user=-x"], &[]).is_err());
+    }
+
+    #[test]
+    fn variables_have_a_name_and_a_value() {
+        let here = [("A", "here"), ("B", "b")];
+        let variables = |args: &[&str]| settings(args, &here).map(|settings| settings.variables);
+        let wanted = |name: &str, value: Option<&str>| WantedVariable {
+            name: name.to_owned(),
+            value: value.map(OsString::from),
+        };
+        assert_eq!(
+            variables(&["--env", "A=1=2", "--env", "B", "--env=A=3", "--env", "C="]),
+            Ok(vec![wanted("B", Some("b")), wanted("A", Some("3")), wanted("C", Some(""))])
+        );
+        assert_eq!(variables(&["--env", "PSSH_HOST"]), Ok(vec![wanted("PSSH_HOST", None)]));
+        for bad in ["", "=x", "NOT_SET"] {
+            assert!(variables(&["--env", bad]).expect_err(bad).starts_with("--env "));
+        }
     }
 
     #[test]

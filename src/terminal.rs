@@ -28,6 +28,8 @@ pub struct Terminal {
     /// A pipe that holds one byte, or none while somebody has taken it to ask: unlike a lock it can be polled for.
     turn: OwnedFd,
     hand_back: OwnedFd,
+    /// Whether nothing may be asked.
+    is_mute: bool,
 }
 
 /// Why a question has no answer.
@@ -36,6 +38,9 @@ pub enum AskError {
     /// There is no terminal, or we are in its background, where asking would stop us.
     #[error("there is no terminal to ask on")]
     NoTerminal,
+    /// The user does not want to be asked.
+    #[error("BatchMode lets nothing be asked")]
+    Mute,
     /// The user ended the input.
     #[error("nothing was entered")]
     Nothing,
@@ -74,12 +79,20 @@ impl Terminal {
     pub fn new() -> io::Result<Terminal> {
         let (turn, hand_back) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         rustix::io::write(&hand_back, b"t")?;
-        Ok(Terminal { turn, hand_back })
+        Ok(Terminal { turn, hand_back, is_mute: false })
+    }
+
+    /// One that asks nothing, as if there were nobody (BatchMode).
+    ///
+    /// # Errors
+    /// The same as of [`Terminal::new`].
+    pub fn mute() -> io::Result<Terminal> {
+        Ok(Terminal { is_mute: true, ..Terminal::new()? })
     }
 
     /// Whether there is anybody to ask.
     pub fn is_there(&self) -> bool {
-        open().is_some()
+        !self.is_mute && open().is_some()
     }
 
     /// Asks `prompt`, of which control characters are made harmless, and reads a line. Waits first until nobody else asks.
@@ -87,6 +100,9 @@ impl Terminal {
     /// # Errors
     /// There is no terminal, no answer, or no more time.
     pub fn ask(&self, prompt: &str, echo: bool, patience: Patience<'_>) -> Result<Secret, AskError> {
+        if self.is_mute {
+            return Err(AskError::Mute);
+        }
         let tty = open().ok_or(AskError::NoTerminal)?;
         let _turn = self.take_turn(patience)?;
         let _quiet = Quiet::make(&tty, echo)?;

@@ -93,10 +93,10 @@ impl Lines {
 }
 
 impl Report for Lines {
-    fn event(&mut self, job: &Job, event: Event, output: &mut Output) {
-        match event.kind {
-            EventKind::Output { stream, bytes } => self.text(job, stream, &bytes, output),
-            EventKind::Finished { outcome, attempts } => self.outcome(job, &outcome, attempts, output),
+    fn event(&mut self, job: &Job, event: &Event, output: &mut Output) {
+        match &event.kind {
+            EventKind::Output { stream, bytes } => self.text(job, *stream, bytes, output),
+            EventKind::Finished { outcome, attempts } => self.outcome(job, outcome, *attempts, output),
             EventKind::Note(note) if self.verbose => {
                 let at = event.at.saturating_duration_since(self.start).as_secs_f64();
                 message(output, &format!("{}: [{at:.3}] {note}", job.label));

@@ -9,12 +9,23 @@ mod writer;
 
 pub use dry_run::commands;
 pub use lines::{LONGEST_LINE, Lines};
-pub use mux::{Report, Summary, multiplex};
+pub use mux::{Report, Reports, Summary, multiplex};
 pub use sanitize::sanitize;
 pub use transcode::{Transcoded, encoding};
 pub use writer::{Broken, Output};
 
 use std::io::Write;
+
+use crate::cli::Opts;
+
+/// The reports that the command line asks for, on `jobs` jobs.
+pub fn reports(opts: &Opts, jobs: usize) -> Box<dyn Report> {
+    let reports = Reports(vec![Box::new(Lines::new(jobs, opts.verbose > 0))]);
+    match opts.encoding {
+        Some(encoding) => Box::new(Transcoded::new(reports, encoding, jobs)),
+        None => Box::new(reports),
+    }
+}
 
 /// Tells the user something that is about the run as a whole, before it starts or after it has ended. May have several
 /// lines.

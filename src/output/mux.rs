@@ -11,9 +11,22 @@ use crate::jobs::Job;
 /// A way to show a run. Reports append to the output's buffers; when they are written is not theirs to decide.
 pub trait Report {
     /// Something happened to `job`.
-    fn event(&mut self, job: &Job, event: Event, output: &mut Output);
+    fn event(&mut self, job: &Job, event: &Event, output: &mut Output);
     /// All jobs have ended.
     fn finish(&mut self, tally: &Tally, output: &mut Output);
+}
+
+/// Several reports over the same run, each told of everything, in this order.
+pub struct Reports(pub Vec<Box<dyn Report>>);
+
+impl Report for Reports {
+    fn event(&mut self, job: &Job, event: &Event, output: &mut Output) {
+        self.0.iter_mut().for_each(|report| report.event(job, event, output));
+    }
+
+    fn finish(&mut self, tally: &Tally, output: &mut Output) {
+        self.0.iter_mut().for_each(|report| report.finish(tally, output));
+    }
 }
 
 /// How a run ended.
@@ -42,7 +55,7 @@ pub fn multiplex(jobs: &[Job], events: &Receiver<Event>, report: &mut dyn Report
             tally.add(outcome.class());
         }
         if !matches!(broken, Some(Broken::Closed)) {
-            report.event(&jobs[event.job], event, output);
+            report.event(&jobs[event.job], &event, output);
         }
     };
     loop {

@@ -56,13 +56,14 @@ impl<R: Report> Transcoded<R> {
 }
 
 impl<R: Report> Report for Transcoded<R> {
-    fn event(&mut self, job: &Job, event: Event, output: &mut Output) {
-        let at = event.at;
-        match event.kind {
+    fn event(&mut self, job: &Job, event: &Event, output: &mut Output) {
+        let decoded =
+            |stream, bytes| Event { job: job.number, at: event.at, kind: EventKind::Output { stream, bytes } };
+        match &event.kind {
             EventKind::Output { stream, bytes } => {
-                let bytes = self.decode(job, stream, &bytes, false);
+                let bytes = self.decode(job, *stream, bytes, false);
                 if !bytes.is_empty() {
-                    self.report.event(job, Event { kind: EventKind::Output { stream, bytes }, ..event }, output);
+                    self.report.event(job, &decoded(*stream, bytes), output);
                 }
             }
             EventKind::Finished { .. } => {
@@ -70,8 +71,7 @@ impl<R: Report> Report for Transcoded<R> {
                 for stream in [Stream::Stderr, Stream::Stdout] {
                     let bytes = self.decode(job, stream, &[], true);
                     if !bytes.is_empty() {
-                        let rest = Event { job: job.number, at, kind: EventKind::Output { stream, bytes } };
-                        self.report.event(job, rest, output);
+                        self.report.event(job, &decoded(stream, bytes), output);
                     }
                 }
                 self.decoders[job.number] = Default::default();
@@ -96,8 +96,8 @@ mod tests {
     struct Kept(Vec<u8>);
 
     impl Report for Kept {
-        fn event(&mut self, _: &Job, event: Event, _: &mut Output) {
-            if let EventKind::Output { bytes, .. } = event.kind {
+        fn event(&mut self, _: &Job, event: &Event, _: &mut Output) {
+            if let EventKind::Output { bytes, .. } = &event.kind {
                 self.0.extend(bytes);
             }
         }
@@ -112,10 +112,10 @@ mod tests {
         let mut output = Output::standard();
         for piece in pieces {
             let kind = EventKind::Output { stream: Stream::Stdout, bytes: piece.to_vec() };
-            report.event(job, Event::now(0, kind), &mut output);
+            report.event(job, &Event::now(0, kind), &mut output);
         }
         let kind = EventKind::Finished { outcome: Outcome::Exited(0), attempts: 1 };
-        report.event(job, Event::now(0, kind), &mut output);
+        report.event(job, &Event::now(0, kind), &mut output);
         String::from_utf8(report.report.0).expect("UTF-8")
     }
 

@@ -27,7 +27,7 @@ const FLAG_RSA_SHA2_256: u32 = 2;
 const MAX_ANSWER: usize = 256 * 1024;
 /// How long to wait before knocking again at an agent whose queue of connections is full, as it is for a moment when
 /// hundreds of hosts sign at once.
-const BUSY_PAUSE: Duration = Duration::from_millis(20);
+pub const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// A running agent. Connections to it are shared by all hosts; each carries one request at a time.
 pub struct Agent {
@@ -48,11 +48,6 @@ impl Agent {
     /// The agent listening at `path`. Nothing is connected yet.
     pub fn new(path: &Path) -> Agent {
         Agent { path: path.to_owned(), idle: Mutex::new(Vec::new()) }
-    }
-
-    /// Where the agent listens.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// The keys that the agent holds, in its order.
@@ -105,21 +100,39 @@ impl Agent {
     }
 
     fn connect(&self, patience: Patience<'_>) -> io::Result<OwnedFd> {
-        let address = SocketAddrUnix::new(&self.path)?;
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         loop {
-            match connect(&socket, &address) {
-                Ok(()) => return Ok(socket),
+            match knock(&self.path)? {
+                Some(connection) => return Ok(connection),
                 // A full queue of a unix socket cannot be polled for.
-                Err(Errno::AGAIN) => {
+                None => {
                     let pause = (Instant::now() + BUSY_PAUSE).min(patience.until);
                     poll_with(Some(patience.cancel), &[], Some(pause))?;
                     check(patience)?;
                 }
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
             }
+        }
+    }
+}
+
+/// Connects to the agent at `path`, without waiting; nothing if it is busy at the moment, see [`BUSY_PAUSE`].
+///
+/// # Errors
+/// There is no agent that could be connected to.
+pub fn knock(path: &Path) -> io::Result<Option<OwnedFd>> {
+    let address = SocketAddrUnix::new(path)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = match socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None) {
+        Ok(socket) => socket,
+        // Other hosts have all the descriptors that there are, for the moment.
+        Err(Errno::MFILE | Errno::NFILE) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    loop {
+        match connect(&socket, &address) {
+            Ok(()) => return Ok(Some(socket)),
+            Err(Errno::AGAIN) => return Ok(None),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
 }

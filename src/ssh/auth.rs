@@ -4,10 +4,13 @@
 //! With a password at hand it is asked first, as by ssh(1): refused keys count as attempts, and with a few of them in an agent
 //! the server would give up before it is the password's turn.
 
+use ssh2::MethodType;
+
 use super::ffi::{self, PasswordAnswer, PublicKeyAnswer};
 use super::host::Host;
+use super::host_key::Trust;
 use super::keyboard::{Conversation, Silence};
-use super::session::{Credentials, Driver, Stop, Trust, dropped};
+use super::session::{Credentials, Driver, Stop, dropped};
 use super::wait::Watch;
 use crate::error::HostError;
 use crate::event::{Outcome, Phase};
@@ -141,6 +144,10 @@ impl Trial<'_, '_> {
     fn public_keys(&mut self) -> Result<Answer, Outcome> {
         for identity in self.credentials.identities.list() {
             let signing = identity.signing(self.watch.patience());
+            if let Some(names) = identity.signature_preference() {
+                let chosen = self.driver.session().method_pref(MethodType::SignAlgo, &names);
+                chosen.map_err(|error| self.stopped(Stop::Ssh(error)))?;
+            }
             let user = &self.host.user;
             let step = self.driver.drive(self.watch, |session| ffi::authenticate_public_key(session, user, &signing));
             match step {

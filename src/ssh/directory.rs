@@ -16,12 +16,15 @@ use super::config::{
     StrictHostKeyChecking,
 };
 use super::exec::Keepalive;
-use super::host::{Algorithms, Host};
-use super::identities::{Identities, Keyring, Sources};
+use super::host::{Algorithms, Host, Node};
+use super::identities::{Identities, Sources};
+use super::keyring::Keyring;
 use super::known_hosts::KnownHosts;
+use super::pubkey_algorithms::PubkeyAlgorithms;
+use super::requests::{Requests, Wishes};
 use super::session::Credentials;
 use super::tunnel::lock;
-use super::{DEFAULT_PORT, Unprepared};
+use super::{DEFAULT_PORT, Unprepared, host_certificate, revoked_keys};
 use crate::cancel::Cancel;
 use crate::host_options::{AgentUse, HostOptions, Maybe};
 use crate::hosts::HostSpec;
@@ -47,17 +50,28 @@ const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(2);
 /// Completes hosts. Files are read once for all hosts that share them.
 pub struct Directory {
     pub(super) settings: Arc<Settings>,
+    wishes: Wishes,
     config: Config,
     options: Vec<CommandLineOption>,
     password: Option<Arc<Secret>>,
     terminal: Arc<Terminal>,
+    /// For hosts with BatchMode.
+    mute: Arc<Terminal>,
     cancel: Cancel,
     known_hosts: Mutex<HashMap<KnownHostsFiles, Arc<KnownHosts>>>,
     identities: Mutex<HashMap<IdentitySources, Arc<Identities>>>,
     keyring: Keyring,
+    revoked: revoked_keys::Files,
     passwords: Mutex<HashMap<PathBuf, Arc<Secret>>>,
     hops: Mutex<HashMap<Hop, Arc<Host>>>,
     chains: Mutex<HashMap<Arc<[Hop]>, Chain>>,
+}
+
+/// A host's place in the list, and how many there are.
+#[derive(Clone, Copy)]
+struct Place {
+    number: usize,
+    count: usize,
 }
 
 /// A chain of jump hosts with those before it through which ssh_config reaches its first one.
@@ -85,7 +99,14 @@ struct IdentitySources {
     configured: Vec<PathBuf>,
     /// Whether the default ones are tried too.
     defaults: bool,
+    certificates: Vec<PathBuf>,
     only: bool,
+    /// PubkeyAcceptedAlgorithms as it is written.
+    algorithms: Option<String>,
+    /// Why no passphrase is asked for, if none is.
+    silent: Option<String>,
+    /// Whether the host may be told a password.
+    has_password: bool,
 }
 
 impl Directory {
@@ -100,18 +121,28 @@ impl Directory {
         cancel: &Cancel,
     ) -> Result<Directory, Unprepared> {
         let config = Config::load(&config_sources(&settings))?;
-        let named: Vec<_> = settings.ssh_options.iter().map(|text| (text.clone(), format!("-O {text}"))).collect();
+        let own = [
+            (settings.forward_agent, "ForwardAgent=yes", "--forward-agent"),
+            (settings.pty, "RequestTTY=force", "--pty"),
+        ];
+        let own = own.into_iter().filter(|(given, ..)| *given);
+        let own = own.map(|(_, option, name)| (option.to_owned(), name.to_owned()));
+        let named = settings.ssh_options.iter().map(|text| (text.clone(), format!("-O {text}")));
+        let named: Vec<_> = own.chain(named).collect();
         let options = config.options(&named)?;
         Ok(Directory {
+            wishes: Wishes::of_process(&settings),
             settings,
             config,
             options,
             password,
             terminal,
+            mute: Arc::new(Terminal::mute()?),
             cancel: cancel.clone(),
             known_hosts: Mutex::default(),
             identities: Mutex::default(),
             keyring: Keyring::default(),
+            revoked: revoked_keys::Files::default(),
             passwords: Mutex::default(),
             hops: Mutex::default(),
             chains: Mutex::default(),
@@ -123,10 +154,11 @@ impl Directory {
     /// # Errors
     /// ssh_config is wrong about one, or a file that the user named for it cannot be used.
     pub fn hosts<'a>(&self, specs: impl ExactSizeIterator<Item = &'a HostSpec>) -> Result<Vec<Host>, Unprepared> {
-        let (mut hosts, mut open) = (Vec::with_capacity(specs.len()), Vec::new());
+        let count = specs.len();
+        let (mut hosts, mut open) = (Vec::with_capacity(count), Vec::new());
         for (number, spec) in specs.enumerate() {
             match self.with_query(spec, |query| self.config.look_up(query))? {
-                Answer::Known(resolved) => hosts.push(self.target(spec, &resolved)?),
+                Answer::Known(resolved) => hosts.push(self.target(spec, Place { number, count }, &resolved)?),
                 Answer::Open(question) => open.push((number, spec, question)),
             }
         }
@@ -138,7 +170,7 @@ impl Directory {
             // Those that were cancelled are missing.
             let resolved = resolved.unwrap_or_else(|| Err(Unprepared::Setting("cancelled".to_owned())))?;
             hosts.extend(known.by_ref().take(number - hosts.len()));
-            hosts.push(self.target(spec, &resolved)?);
+            hosts.push(self.target(spec, Place { number: *number, count }, &resolved)?);
         }
         hosts.extend(known);
         Ok(hosts)
@@ -174,12 +206,14 @@ impl Directory {
         answers.into_iter().map(|answer| answer.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
     }
 
-    fn target(&self, spec: &HostSpec, resolved: &Resolved) -> Result<Host, Unprepared> {
+    fn target(&self, spec: &HostSpec, place: Place, resolved: &Resolved) -> Result<Host, Unprepared> {
         let proxy = match self.proxy(spec, resolved) {
             Some(Proxy::Jump(hops)) => Some(Proxy::Jump(self.whole_chain(&hops)?.hops)),
             other => other,
         };
-        self.complete(resolved, proxy, &spec.options, false)
+        let node = Node { number: place.number, count: place.count, name: &spec.name };
+        let requests = self.wishes.requests(resolved, self.agent_of(resolved, &spec.options), node);
+        Ok(Host { requests, ..self.complete(resolved, proxy, &spec.options, false)? })
     }
 
     /// How a host of the list is reached, but for what stands before its jump hosts.
@@ -288,18 +322,18 @@ impl Directory {
         is_named: bool,
     ) -> Result<Host, Unprepared> {
         let (set, settings) = (&resolved.settings, &self.settings);
-        // Not to look into it would be to accept what it refuses.
-        if let config::Setting { value: Some(file), origin } = &set.revoked_host_keys
-            && !file.eq_ignore_ascii_case("none")
-        {
-            let problem =
-                format!("{origin}: RevokedHostKeys {file} is not supported; mark the keys @revoked in known_hosts");
-            return Err(Unprepared::Setting(problem));
-        }
+        let revoked_host_keys = match &set.revoked_host_keys {
+            config::Setting { value: Some(file), origin } => {
+                let refused = |error| Unprepared::Setting(format!("{origin}: RevokedHostKeys {file}: {error}"));
+                Some(self.revoked.load(&PathBuf::from(file)).map_err(refused)?)
+            }
+            config::Setting { value: None, .. } => None,
+        };
         let key_name = match &set.host_key_alias.value {
             Some(alias) => (alias.clone(), DEFAULT_PORT),
             None => (set.host_name.value.clone(), set.port.value),
         };
+        let password = self.password_of(options, is_named)?;
         let credentials = Arc::new(Credentials {
             known_hosts: self.known_hosts_of(resolved, options),
             host_key_check: said(&options.host_key_check).copied().or(settings.host_key_check).unwrap_or(
@@ -310,9 +344,10 @@ impl Directory {
                     StrictHostKeyChecking::Yes | StrictHostKeyChecking::Ask => HostKeyCheck::Strict,
                 },
             ),
-            identities: self.identities_of(resolved, options, is_named)?,
-            password: self.password_of(options, is_named)?,
-            terminal: Arc::clone(&self.terminal),
+            revoked_host_keys,
+            identities: self.identities_of(resolved, options, is_named, password.is_some())?,
+            password,
+            terminal: Arc::clone(if set.batch_mode.value { &self.mute } else { &self.terminal }),
         });
         let keepalive = Keepalive {
             interval: match configured(&set.server_alive_interval) {
@@ -349,12 +384,14 @@ impl Directory {
             silence_timeout: limit(&options.channel_timeout, settings.silence_timeout),
             algorithms: Algorithms {
                 host_key: set.host_key_algorithms.value.clone(),
+                authorities: host_certificate::algorithms(set.ca_signature_algorithms.value.as_ref()),
                 key_exchange: set.kex_algorithms.value.clone(),
                 ciphers: set.ciphers.value.clone(),
                 macs: set.macs.value.clone(),
                 compression: set.compression.value == config::Compression::Yes,
             },
             proxy,
+            requests: Requests::default(),
         })
     }
 
@@ -404,11 +441,28 @@ impl Directory {
         Ok(Some(password))
     }
 
+    /// The agent that is asked for keys.
+    fn agent_of(&self, resolved: &Resolved, options: &HostOptions) -> Option<PathBuf> {
+        let choice = match said(&options.agent) {
+            None => self.settings.agent.clone(),
+            Some(AgentUse::Socket(socket)) => AgentChoice::Named(self.expand(socket)),
+            Some(AgentUse::Nobody) => AgentChoice::Nobody,
+            Some(AgentUse::Usual) => AgentChoice::Usual(self.settings.usual_agent.clone()),
+        };
+        match (choice, &resolved.agent) {
+            (AgentChoice::Named(socket), _) => Some(socket),
+            (AgentChoice::Nobody, _) | (_, config::Agent::None) => None,
+            (AgentChoice::Usual(socket), config::Agent::Environment) => socket,
+            (AgentChoice::Usual(_), config::Agent::Socket(socket)) => Some(socket.clone()),
+        }
+    }
+
     fn identities_of(
         &self,
         resolved: &Resolved,
         options: &HostOptions,
         is_named: bool,
+        has_password: bool,
     ) -> Result<Arc<Identities>, Unprepared> {
         let settings = &self.settings;
         if !settings.logs_in {
@@ -416,34 +470,36 @@ impl Directory {
         }
         let files = &resolved.identity_files;
         let is_default = files.iter().all(|file| file.origin == config::Origin::Default);
-        let choice = match said(&options.agent) {
-            None => settings.agent.clone(),
-            Some(AgentUse::Socket(socket)) => AgentChoice::Named(self.expand(socket)),
-            Some(AgentUse::Nobody) => AgentChoice::Nobody,
-            Some(AgentUse::Usual) => AgentChoice::Usual(settings.usual_agent.clone()),
-        };
-        let agent = match (choice, &resolved.agent) {
-            (AgentChoice::Named(socket), _) => Some(socket),
-            (AgentChoice::Nobody, _) | (_, config::Agent::None) => None,
-            (AgentChoice::Usual(socket), config::Agent::Environment) => socket,
-            (AgentChoice::Usual(_), config::Agent::Socket(socket)) => Some(socket.clone()),
-        };
+        let agent = self.agent_of(resolved, options);
         let named: Vec<PathBuf> = match said(&options.identities) {
             Some(files) => files.iter().map(|path| self.expand(path)).collect(),
             None => settings.identities.clone(),
         };
         let defaults = named.is_empty() && is_default;
+        let paths = |files: &[config::Setting<config::IdentityFile>]| -> Vec<PathBuf> {
+            files.iter().filter_map(|file| file.value.path.clone()).collect()
+        };
+        let config::Setting { value: list, origin } = &resolved.settings.pubkey_accepted_algorithms;
+        let algorithms = PubkeyAlgorithms::of(list.as_ref())
+            .map_err(|error| Unprepared::Setting(format!("{origin}: PubkeyAcceptedAlgorithms: {error}")))?;
+        let batch = &resolved.settings.batch_mode;
+        let silent = if batch.value {
+            Some(format!("BatchMode lets nothing be asked ({})", batch.origin))
+        } else {
+            let is_useless = !methods(resolved).contains(&Method::PublicKey);
+            is_useless.then(|| "no key is to be tried".to_owned())
+        };
         let first = settings.proxy_identity.iter().filter(|_| is_named).cloned();
         let key = IdentitySources {
             agent,
             named: first.chain(named).collect(),
-            configured: if is_default {
-                Vec::new()
-            } else {
-                files.iter().filter_map(|file| file.value.path.clone()).collect()
-            },
+            configured: if is_default { Vec::new() } else { paths(files) },
             defaults,
+            certificates: paths(&resolved.certificate_files),
             only: resolved.settings.identities_only.value,
+            algorithms: list.as_ref().map(|list| list.spec().to_owned()),
+            silent,
+            has_password,
         };
         if let Some(identities) = lock(&self.identities).get(&key) {
             return Ok(Arc::clone(identities));
@@ -453,13 +509,17 @@ impl Directory {
             files: &key.named,
             configured: &key.configured,
             default_dir: settings.default_identities.as_deref().filter(|_| key.defaults),
+            certificates: &key.certificates,
             only: key.only,
+            algorithms: Arc::new(algorithms),
             keyring: &self.keyring,
             // A host's own password is for this host: to try it on every key would take the time of a login for each.
             password: self.password.as_deref(),
-            terminal: &self.terminal,
+            has_password: key.has_password,
+            ask: key.silent.as_deref().map_or(Ok(&*self.terminal), Err),
+            cancel: &self.cancel,
         };
-        let identities = Identities::gather(&sources, &self.cancel).map_err(|error| match &options.identities {
+        let identities = Identities::gather(&sources).map_err(|error| match &options.identities {
             Some(given) => Unprepared::Setting(format!("{}: identity {error}", given.origin)),
             None => error.into(),
         })?;

@@ -5,9 +5,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Select, Sender, TrySendError};
 use rustix::event::PollFlags;
 
+use super::agent_forward::ForwardedAgent;
 use super::feed::{Broken, Feed};
 use super::ffi::{self, Channel, Exit, Link};
+use super::requests::Requests;
 use super::session::{SOCKET_DISCONNECT, Session, Stop};
+use super::stop::Stopping;
 use super::sudo::{Conversation, Step};
 use super::sudo_stop::SudoStop;
 use super::wait::{Watch, poll_with};
@@ -19,10 +22,6 @@ use crate::event::{Event, EventKind, Outcome, Phase, Stream};
 const READ_SIZE: usize = 32 * 1024;
 /// Reads of one stream in a row before the other has its turn.
 const READ_BURST: usize = 8;
-/// How long a command that was told to stop (TERM) may take before it is killed.
-const TERM_GRACE: Duration = Duration::from_secs(2);
-/// How long the server may take to report the end of a killed command before the channel is closed anyway.
-const KILL_GRACE: Duration = Duration::from_secs(1);
 /// How soon to look again when the socket alone would not tell that there is something to do.
 const BLIND_PAUSE: Duration = Duration::from_millis(10);
 /// Bytes that may wait for the socket before no more input is sent.
@@ -36,6 +35,10 @@ pub struct Command<'a> {
     pub job: usize,
     /// The command, as the remote shell gets it.
     pub bytes: &'a [u8],
+    /// What the server is asked for before.
+    pub requests: &'a Requests,
+    /// The login name.
+    pub login: &'a str,
     /// How long it may run; `None` is as long as it likes.
     pub timeout: Option<Duration>,
     /// How long its output may be silent; `None` is as long as it likes.
@@ -55,9 +58,10 @@ pub struct Keepalive {
     pub count: u32,
 }
 
-/// Runs `command` on `session`, sends it its input and its output as events, and says how it ended. A `sudo` that the
-/// command has to get past is spoken with first. `watch` bounds the opening of the channel and the server's consent to the command; the
-/// command itself is bounded by its own timeout and the cancel.
+/// Runs `command` on `session`, sends it its input and its output as events, and says how it ended. A `sudo` that the command
+/// has to get past is spoken with first. `watch` bounds the opening of the channel, what is asked of the server before, and its
+/// consent to the command; the command itself is bounded by its own timeout and the cancel. What is worth knowing goes to
+/// `note`.
 pub fn run(
     session: &mut Session,
     command: &Command<'_>,
@@ -65,6 +69,7 @@ pub fn run(
     sudo: Option<Conversation>,
     events: &Sender<Event>,
     watch: &mut Watch<'_>,
+    note: &mut dyn FnMut(&dyn Fn() -> String),
 ) -> Outcome {
     watch.expect(Phase::Connect, "no session channel");
     let channel = match session.driver().drive(watch, |ssh| Channel::open(ssh, command.window)) {
@@ -73,8 +78,8 @@ pub fn run(
     };
     // From here on the command may be running: whatever happens is no longer "could not connect".
     watch.expect(Phase::Connect, "no answer to the exec request");
-    match session.driver().drive(watch, |_| channel.exec(command.bytes)) {
-        Ok(()) => {}
+    let agent = match command.requests.make(session, &channel, command.bytes, watch, note) {
+        Ok(agent) => agent,
         Err(Stop::Ssh(_)) if session.is_dead() => {
             let detail = "the connection ended while the command was being started".to_owned();
             return HostError::Lost { detail }.into();
@@ -85,7 +90,7 @@ pub fn run(
             let _ = channel.close();
             return not_started(stop, "starting the command");
         }
-    }
+    };
     if let Some(link) = session.link() {
         // A piece of input that is half sent would block the request to stop the command.
         link.hold_unsent();
@@ -98,6 +103,7 @@ pub fn run(
         channel,
         command,
         feed,
+        agent,
         sudo,
         sudo_stop: None,
         asked: None,
@@ -127,6 +133,7 @@ struct Running<'a> {
     channel: Channel,
     command: &'a Command<'a>,
     feed: Feed,
+    agent: Option<ForwardedAgent>,
     /// The conversation with sudo, until the command has begun.
     sudo: Option<Conversation>,
     /// How a command that sudo has begun is stopped.
@@ -146,15 +153,6 @@ struct Running<'a> {
     buffer: Vec<u8>,
 }
 
-/// The command is being stopped by us: why, and what happens when.
-struct Stopping {
-    outcome: Outcome,
-    killed: bool,
-    next: Instant,
-    /// A signal request that libssh2 has not got rid of yet.
-    unsent: Option<&'static str>,
-}
-
 /// What one round over both streams came to.
 #[derive(PartialEq, Eq)]
 enum Drained {
@@ -169,31 +167,34 @@ enum Drained {
 impl Running<'_> {
     fn run(mut self) -> Outcome {
         loop {
-            if self.stop_if_due() {
-                let outcome = Outcome::cancelled(self.cancel, true);
-                return self.finish(outcome);
+            self.stop_if_due();
+            if self.stopping.as_mut().is_some_and(|stopping| stopping.step(self.session, &self.channel)) {
+                return self.finish(None);
             }
+            self.flush();
             if !self.deliver() {
                 continue;
             }
             self.speak_with_sudo();
             let more = self.send_input();
-            self.send_signal();
             let was_dead = self.session.is_dead();
             let mut drained = self.drain();
             if drained == Drained::Nothing && self.channel.queued() > 0 {
                 // Looking for stdout has taken stderr off the socket: nothing would wake us for it.
                 drained = self.drain();
             }
+            let received = self.received();
+            let relayed = self.relay();
             // A connection that has ended in this round may have left something for a stream that was looked at before.
-            if self.undelivered.is_some() || drained == Drained::Some || was_dead != self.session.is_dead() {
+            if self.undelivered.is_some() || drained == Drained::Some || relayed || was_dead != self.session.is_dead() {
                 continue;
             }
             if let Some(outcome) = self.ending(&drained).or_else(|| self.vanished()) {
-                return self.finish(outcome);
+                return self.finish(Some(outcome));
             }
-            // Looking for output may have brought word that the server takes more input.
-            if !more && !self.takes_input() {
+            // Looking for output may have brought word that the server takes more input, and looking for the end something
+            // for the agent: nothing would wake us for it.
+            if !more && !self.takes_input() && self.received() == received {
                 self.wait();
             }
         }
@@ -253,15 +254,26 @@ impl Running<'_> {
         heard.checked_add(interval.saturating_mul(self.asked_alive + 1))
     }
 
-    /// Hands on what was received, ends the channel, and gives the outcome: a command that we stopped did not end by
-    /// itself, whatever it says.
-    fn finish(mut self, outcome: Outcome) -> Outcome {
-        let Some(stopping) = self.stopping.take() else {
-            self.hand_on_rest();
-            let _ = self.channel.close();
-            self.session.disconnect();
-            self.flush();
-            return outcome;
+    /// Hands on what was received, ends the channel, and gives the outcome. `outcome` is how the command ended, if it did;
+    /// one that we stopped did not end by itself, whatever it says.
+    fn finish(mut self, outcome: Option<Outcome>) -> Outcome {
+        let stopping = match (self.stopping.take(), outcome) {
+            (None, outcome) => {
+                self.hand_on_rest();
+                let _ = self.channel.close();
+                self.session.disconnect();
+                self.flush();
+                return outcome.unwrap_or_else(|| Outcome::cancelled(self.cancel, true));
+            }
+            (Some(stopping), outcome) => {
+                let ended = match outcome {
+                    Some(Outcome::Exited(_) | Outcome::Signaled { .. }) => true,
+                    // It has ended without having begun.
+                    Some(Outcome::Failed(error)) => matches!(*error, HostError::Sudo { .. }),
+                    _ => false,
+                };
+                stopping.outcome(ended)
+            }
         };
         // What libssh2 holds was received and belongs to the user; what else may come does not end by itself.
         let mut left = self.channel.queued();
@@ -278,7 +290,7 @@ impl Running<'_> {
         self.hand_on_rest();
         self.session.disconnect();
         self.flush();
-        stopping.outcome
+        stopping
     }
 
     /// Reads both streams until they have nothing, or the events are full.
@@ -388,7 +400,8 @@ impl Running<'_> {
             Step::Listen => {}
             Step::Tell(password) => self.feed.answer(&password),
             Step::Begin(way) => {
-                self.sudo_stop = way;
+                let has_terminal = self.command.requests.terminal.is_some();
+                self.sudo_stop = way.map(|way| if has_terminal { way.with_terminal() } else { way });
                 self.hand_on_rest();
                 self.sudo = None;
                 self.feed.release();
@@ -441,67 +454,46 @@ impl Running<'_> {
         self.session.link().map_or(0, Link::unsent_bytes)
     }
 
-    /// Sends a signal request that is still due.
-    fn send_signal(&mut self) {
-        if let Some(stopping) = &mut self.stopping
-            && let Some(name) = stopping.unsent
-        {
-            let blocked = matches!(self.channel.signal(name), Err(error) if ffi::would_block(&error));
-            stopping.unsent = blocked.then_some(name);
-        }
-        if let (Some(stopping), Some(way)) = (&mut self.stopping, &mut self.sudo_stop)
-            && let Some(name) = way.step(self.session)
-        {
-            stopping.unsent = Some(name);
-        }
+    /// Moves what the command and our agent have to say to each other; says whether there may be more.
+    fn relay(&mut self) -> bool {
+        let (Some(agent), Some(link)) = (&mut self.agent, self.session.link()) else { return false };
+        let more = agent.relay(link);
+        link.flush(self.session.socket());
+        more
     }
 
-    /// Begins or goes on with stopping the command where it is time to; says whether patience is at its end.
-    fn stop_if_due(&mut self) -> bool {
-        let now = Instant::now();
-        let Some(stopping) = &mut self.stopping else {
-            let outcome = if self.cancel.is_triggered() {
-                Outcome::cancelled(self.cancel, true)
-            } else if self.asked.is_some() {
-                return false;
-            } else if self.deadline.is_some_and(|deadline| now >= deadline) {
-                let limit = self.command.timeout.unwrap_or_default();
-                Outcome::TimedOut { phase: Phase::Command, limit, missing: "not finished" }
-            } else if let Some(limit) = self.command.silence
-                && self.undelivered.is_none()
-                && self.last_output.elapsed() >= limit
-            {
-                Outcome::TimedOut { phase: Phase::Silence, limit, missing: "no output" }
-            } else {
-                return false;
-            };
-            self.stop(outcome);
-            return false;
+    /// How many bytes have been taken off the socket so far, for whichever channel.
+    fn received(&self) -> u64 {
+        self.session.link().map_or(0, Link::received_bytes)
+    }
+
+    /// Begins to stop the command where it is time to.
+    fn stop_if_due(&mut self) {
+        if self.stopping.is_some() {
+            return;
+        }
+        let outcome = if self.cancel.is_triggered() {
+            Outcome::cancelled(self.cancel, true)
+        } else if self.asked.is_some() {
+            return;
+        } else if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            let limit = self.command.timeout.unwrap_or_default();
+            Outcome::TimedOut { phase: Phase::Command, limit, missing: "not finished" }
+        } else if let Some(limit) = self.command.silence
+            && self.undelivered.is_none()
+            && self.last_output.elapsed() >= limit
+        {
+            Outcome::TimedOut { phase: Phase::Silence, limit, missing: "no output" }
+        } else {
+            return;
         };
-        if now < stopping.next {
-            return false;
-        }
-        if stopping.killed {
-            return true;
-        }
-        stopping.killed = true;
-        stopping.next = now + KILL_GRACE;
-        match &mut self.sudo_stop {
-            Some(way) => way.send("KILL"),
-            None => stopping.unsent = Some("KILL"),
-        }
-        false
+        self.stop(outcome);
     }
 
     /// Tells the command to stop, with `outcome` as the reason.
     fn stop(&mut self, outcome: Outcome) {
-        let next = Instant::now() + TERM_GRACE;
-        let mut stopping = Stopping { outcome, killed: false, next, unsent: None };
-        match &mut self.sudo_stop {
-            Some(way) => way.send("TERM"),
-            None => stopping.unsent = Some("TERM"),
-        }
-        self.stopping = Some(stopping);
+        let (login, sudo) = (self.command.login, self.sudo_stop.take());
+        self.stopping = Some(Stopping::begin(outcome, self.session, login, sudo));
         if let Some(sudo) = &mut self.sudo {
             sudo.give_up();
         }
@@ -510,14 +502,19 @@ impl Running<'_> {
 
     /// When there is something to do even if nothing comes.
     fn next_due(&self) -> Option<Instant> {
+        let knock = self.agent.as_ref().and_then(ForwardedAgent::next_due);
         if let Some(stopping) = &self.stopping {
-            return Some(stopping.next);
+            let pause = stopping.is_pending().then(|| Instant::now() + BLIND_PAUSE);
+            return [Some(stopping.next_due()), pause, knock].into_iter().flatten().min();
         }
         if self.asked.is_some() {
-            return self.alive_due();
+            return [self.alive_due(), knock].into_iter().flatten().min();
         }
         let silence = self.command.silence.and_then(|limit| self.last_output.checked_add(limit));
-        [self.deadline, silence.filter(|_| self.undelivered.is_none()), self.alive_due()].into_iter().flatten().min()
+        [self.deadline, silence.filter(|_| self.undelivered.is_none()), self.alive_due(), knock]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Waits until the socket has something, or the next thing is due.
@@ -526,9 +523,7 @@ impl Running<'_> {
         if self.unsent() > 0 {
             flags |= PollFlags::OUT;
         }
-        let signal_due = self.stopping.as_ref().is_some_and(|stopping| stopping.unsent.is_some());
-        let signal_due = signal_due || self.sudo_stop.as_ref().is_some_and(SudoStop::is_pending);
-        let blind = self.channel.queued() > 0 || signal_due || self.feed.is_blocked();
+        let blind = self.channel.queued() > 0 || self.feed.is_blocked();
         let pause = blind.then(|| Instant::now() + BLIND_PAUSE);
         let until = [self.next_due(), pause].into_iter().flatten().min();
         // Once it has begun to stop the command, the cancel would only make this spin.
@@ -536,10 +531,20 @@ impl Running<'_> {
         let socket = [(self.session.socket(), flags)];
         let input = self.feed.awaits().map(|input| (input, PollFlags::IN));
         let answer = self.sudo.as_ref().and_then(Conversation::awaits).map(|answer| (answer, PollFlags::IN));
-        let fds: Vec<_> = socket.into_iter().chain(input).chain(answer).collect();
-        if poll_with(cancel, &fds, until).is_err() {
+        let mut fds: Vec<_> = socket.into_iter().chain(input).chain(answer).collect();
+        let (first, mut lines) = (fds.len(), Vec::new());
+        for (line, socket, flags) in self.agent.iter().flat_map(|agent| agent.awaits(self.unsent())) {
+            fds.push((socket, flags));
+            lines.push(line);
+        }
+        let Ok(ready) = poll_with(cancel, &fds, until) else {
             // Out of kernel memory: better to look again a little later than to give up a command that runs.
             std::thread::sleep(BLIND_PAUSE);
+            return;
+        };
+        if let Some(agent) = &mut self.agent {
+            let awake = lines.into_iter().enumerate().filter(|(place, _)| ready.has(first + place));
+            awake.for_each(|(_, line)| agent.wake(line));
         }
     }
 }

@@ -9,7 +9,7 @@ use super::directory::{CONNECT_TIMEOUT, Directory, KEEPALIVE};
 use crate::host_options::{AgentUse, Given, HostOptions, Maybe};
 use crate::hosts::{self, HostSpec};
 use crate::proxy::Proxy;
-use crate::settings::{AgentChoice, HostKeyCheck};
+use crate::settings::{AgentChoice, HostKeyCheck, WantedVariable};
 
 /// A keyword of `ssh -G`, or a key of `--host-config` where ssh has none; its value, and where that comes from.
 pub type Explained = (&'static str, String, config::Origin);
@@ -29,6 +29,11 @@ impl Directory {
         lines.default("connectionattempts", settings.retry.attempts.to_string());
         lines.default("serveraliveinterval", KEEPALIVE.interval.as_secs().to_string());
         lines.default("stricthostkeychecking", "true".to_owned());
+        for WantedVariable { name, value } in settings.variables.iter().rev() {
+            let text = value.as_ref().map(|value| format!("{name}={}", value.to_string_lossy()));
+            let (keyword, value) = text.map_or(("sendenv", name.clone()), |text| ("setenv", text));
+            lines.0.insert(1, (keyword, value, config::Origin::Option("--env".into())));
+        }
 
         if let Some((timeout, origin)) =
             either(&options.connect_timeout, &settings.connect_timeout, "--connect-timeout")

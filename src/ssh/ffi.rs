@@ -28,10 +28,14 @@ use ssh2::{Error, ErrorCode, Session};
 use super::wire::Reader;
 use crate::secret::Secret;
 
+/// `LIBSSH2_CALLBACK_DEBUG` of libssh2.h: told of the server's SSH_MSG_DEBUG (RFC 4253 section 11.3).
+const CALLBACK_DEBUG: c_int = 1;
 /// `LIBSSH2_CALLBACK_SEND` of libssh2.h: replaces send(2) on the session's socket.
 const CALLBACK_SEND: c_int = 5;
 /// `LIBSSH2_CALLBACK_RECV` of libssh2.h: replaces recv(2) on the session's socket.
 const CALLBACK_RECV: c_int = 6;
+/// `LIBSSH2_CALLBACK_AUTHAGENT` of libssh2.h: told of channels that the server opens to our agent.
+const CALLBACK_AUTHAGENT: c_int = 7;
 
 type GenericCallback = unsafe extern "C" fn();
 type SignCallback = unsafe extern "C" fn(
@@ -80,6 +84,8 @@ pub fn set_open_limit(session: &Session, seconds: i32) {
 pub const OPEN_TIMEOUT: ErrorCode = ErrorCode::Session(raw::LIBSSH2_ERROR_TIMEOUT);
 /// libssh2.h: LIBSSH2_ERROR_CHANNEL_FAILURE, the server does not open the channel; the message has its reason.
 pub const OPEN_REFUSED: ErrorCode = ErrorCode::Session(raw::LIBSSH2_ERROR_CHANNEL_FAILURE);
+/// libssh2.h: LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED, the server does not do what a request on a channel asks for.
+pub const REQUEST_DENIED: ErrorCode = ErrorCode::Session(raw::LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED);
 
 /// Turns libssh2's return value into a result: the value if it is not negative, else the session's last error.
 fn check(session: &Session, value: isize) -> Result<usize, Error> {
@@ -113,6 +119,14 @@ struct LinkState {
     received: Cell<u64>,
     /// What libssh2 has sent and the socket has not taken yet, if libssh2 is not to know; see [`Link::hold_unsent`].
     unsent: RefCell<Option<Unsent>>,
+    /// Channels to our agent that the server has opened and nobody has taken yet.
+    agent_channels: RefCell<Vec<NonNull<raw::LIBSSH2_CHANNEL>>>,
+    /// How many more of them it may open. With none left the callback is out, and libssh2 refuses.
+    agent_room: Cell<usize>,
+    /// Whether the server has said that the user's key has a fixed command.
+    forced_command: Cell<bool>,
+    /// Whether nothing is to be read for the moment.
+    deaf: Cell<bool>,
 }
 
 #[derive(Default)]
@@ -141,11 +155,15 @@ impl Link {
             heard: Cell::new(Instant::now()),
             received: Cell::new(0),
             unsent: RefCell::new(None),
+            agent_channels: RefCell::default(),
+            agent_room: Cell::new(0),
+            forced_command: Cell::new(false),
+            deaf: Cell::new(false),
         })));
         let mut session_raw = session.raw();
         let pointer: *mut raw::LIBSSH2_SESSION = &mut *session_raw;
         // SAFETY: `pointer` is a live session, locked by `session_raw`. `state` lives until Drop of the Link, which takes
-        // it out of the session first. The types of `receive` and `send` are the ones that libssh2.h gives for the two
+        // it out of the session first. The types of `receive`, `send` and `debug` are the ones that libssh2.h gives for the
         // callbacks; libssh2 casts them back to those before calling them.
         unsafe {
             *raw::libssh2_session_abstract(pointer) = state.as_ptr().cast();
@@ -153,6 +171,8 @@ impl Link {
             libssh2_session_callback_set2(pointer, CALLBACK_RECV, Some(receive));
             let send: GenericCallback = std::mem::transmute::<SendCallback, GenericCallback>(send);
             libssh2_session_callback_set2(pointer, CALLBACK_SEND, Some(send));
+            let debug: GenericCallback = std::mem::transmute::<DebugCallback, GenericCallback>(debug);
+            libssh2_session_callback_set2(pointer, CALLBACK_DEBUG, Some(debug));
         }
         drop(session_raw);
         Link { session: session.clone(), state }
@@ -208,8 +228,48 @@ impl Link {
     }
 
     fn unsent(&self) -> &RefCell<Option<Unsent>> {
+        &self.state().unsent
+    }
+
+    fn state(&self) -> &LinkState {
         // SAFETY: `state` is valid until Drop and only ever accessed through shared references.
-        &unsafe { self.state.as_ref() }.unsent
+        unsafe { self.state.as_ref() }
+    }
+
+    /// Calls `function`, in which libssh2 finds nothing to read: several requests can be sent before any of them looks for its
+    /// answer.
+    pub fn without_reading<R>(&self, function: impl FnOnce() -> R) -> R {
+        self.state().deaf.set(true);
+        let result = function();
+        self.state().deaf.set(false);
+        result
+    }
+
+    /// Whether the server has said that the key with which the user has logged in runs one command, whatever is asked for:
+    /// `command=` of sshd(8)'s authorized_keys. OpenSSH says so from 7.7 on; a ForceCommand of sshd_config(5) it does not tell.
+    pub fn has_forced_command(&self) -> bool {
+        self.state().forced_command.get()
+    }
+
+    /// Lets the server open so many more channels to our agent, beyond those that it has opened (the `auth-agent@openssh.com`
+    /// of OpenSSH's PROTOCOL.agent, draft-ietf-sshm-ssh-agent section 8). Without this, and with 0, all are refused.
+    pub fn set_agent_room(&self, room: usize) {
+        self.state().agent_room.set(room);
+        let mut session_raw = self.session.raw();
+        // SAFETY: the session is live and locked, and `agent_opened` has the type that libssh2.h gives for this callback;
+        // libssh2 casts it back to that before calling it.
+        unsafe {
+            let opened: GenericCallback = std::mem::transmute::<AgentCallback, GenericCallback>(agent_opened);
+            let callback = (room > 0).then_some(opened);
+            libssh2_session_callback_set2(&mut *session_raw, CALLBACK_AUTHAGENT, callback);
+        }
+    }
+
+    /// The next channel that the server has opened to our agent.
+    pub fn take_agent_channel(&self) -> Option<Channel> {
+        let mut channels = self.state().agent_channels.borrow_mut();
+        let channel = (!channels.is_empty()).then(|| channels.remove(0))?;
+        Some(Channel { session: self.session.clone(), channel })
     }
 }
 
@@ -242,6 +302,9 @@ unsafe extern "C" fn receive(
         let Some(state) = (*context).cast::<LinkState>().as_ref() else {
             return 0;
         };
+        if state.deaf.get() {
+            return -(libc::EAGAIN as isize);
+        }
         let received = libc::recv(socket, buffer, length, flags);
         if received > 0 {
             state.heard.set(Instant::now());
@@ -254,6 +317,71 @@ unsafe extern "C" fn receive(
         }
     }
     -(libc::EAGAIN as isize)
+}
+
+type DebugCallback = unsafe extern "C" fn(
+    *mut raw::LIBSSH2_SESSION,
+    c_int,
+    *const c_char,
+    c_int,
+    *const c_char,
+    c_int,
+    *mut *mut c_void,
+);
+
+unsafe extern "C" fn debug(
+    _session: *mut raw::LIBSSH2_SESSION,
+    _always_display: c_int,
+    message: *const c_char,
+    length: c_int,
+    _language: *const c_char,
+    _language_length: c_int,
+    context: *mut *mut c_void,
+) {
+    // SAFETY: libssh2 passes the address of the session's abstract slot, which holds null or the state of a live Link, and a
+    // text with its length, or null.
+    let (state, message) = unsafe {
+        let Some(state) = (*context).cast::<LinkState>().as_ref() else { return };
+        if message.is_null() || length <= 0 {
+            return;
+        }
+        (state, slice::from_raw_parts(message.cast::<u8>(), length as usize))
+    };
+    if names_forced_command(message) {
+        state.forced_command.set(true);
+    }
+}
+
+/// Whether this is `auth_log_authopts` of OpenSSH's auth.c telling of a fixed command: `FILE:LINE: key options: WORD...`.
+fn names_forced_command(message: &[u8]) -> bool {
+    let message = String::from_utf8_lossy(message);
+    let options = message.split_once(": key options:").map(|(_, options)| options);
+    options.is_some_and(|options| options.split(' ').any(|option| option == "command"))
+}
+
+type AgentCallback = unsafe extern "C" fn(*mut raw::LIBSSH2_SESSION, *mut raw::LIBSSH2_CHANNEL, *mut *mut c_void);
+
+/// Only notes the channel: it is called from within whatever call of libssh2 has read the server's request.
+unsafe extern "C" fn agent_opened(
+    session: *mut raw::LIBSSH2_SESSION,
+    channel: *mut raw::LIBSSH2_CHANNEL,
+    context: *mut *mut c_void,
+) {
+    // SAFETY: libssh2 passes the live session that is locked for the call that it is in, a channel that nobody else has,
+    // and the address of the session's abstract slot, which holds null or the state of a live Link. `agent_channels` is
+    // borrowed only by `Link::take_agent_channel`, which does not call libssh2. Taking a callback out only sets a pointer.
+    unsafe {
+        let state = (*context).cast::<LinkState>().as_ref();
+        // A channel that is not taken is freed with its session.
+        let (Some(state), Some(channel)) = (state, NonNull::new(channel)) else { return };
+        if let Ok(mut channels) = state.agent_channels.try_borrow_mut() {
+            channels.push(channel);
+        }
+        state.agent_room.set(state.agent_room.get().saturating_sub(1));
+        if state.agent_room.get() == 0 {
+            libssh2_session_callback_set2(session, CALLBACK_AUTHAGENT, None);
+        }
+    }
 }
 
 type SendCallback = unsafe extern "C" fn(c_int, *const c_void, usize, c_int, *mut *mut c_void) -> isize;
@@ -680,6 +808,58 @@ impl Channel {
         check(&self.session, value as isize).map(drop)
     }
 
+    /// Asks the server to offer our agent to the command. To be repeated while it would block.
+    ///
+    /// # Errors
+    /// libssh2's error: [`REQUEST_DENIED`], the transport failed or would block.
+    pub fn request_agent(&self) -> Result<(), Error> {
+        // SAFETY: the channel is live until Drop.
+        let value = self.call(|channel| unsafe { raw::libssh2_channel_request_auth_agent(channel) });
+        check(&self.session, value as isize).map(drop)
+    }
+
+    /// Asks the server for a pseudo-terminal for the command (RFC 4254 section 6.2), with the type `term`, the encoded `modes`
+    /// and so many columns and rows. To be repeated with the same arguments while it would block.
+    ///
+    /// # Errors
+    /// libssh2's error: [`REQUEST_DENIED`], the transport failed or would block.
+    pub fn request_pty(&self, term: &[u8], modes: &[u8], (columns, rows): (u16, u16)) -> Result<(), Error> {
+        // SAFETY: the channel is live until Drop; both byte strings are passed with their lengths, and libssh2 copies them.
+        let value = self.call(|channel| unsafe {
+            raw::libssh2_channel_request_pty_ex(
+                channel,
+                term.as_ptr().cast(),
+                term.len() as c_uint,
+                modes.as_ptr().cast(),
+                modes.len() as c_uint,
+                c_int::from(columns),
+                c_int::from(rows),
+                0,
+                0,
+            )
+        });
+        check(&self.session, value as isize).map(drop)
+    }
+
+    /// Asks the server to set a variable for the command (RFC 4254 section 6.4). To be repeated with the same arguments while it
+    /// would block.
+    ///
+    /// # Errors
+    /// libssh2's error: [`REQUEST_DENIED`], the transport failed or would block.
+    pub fn set_variable(&self, name: &[u8], value: &[u8]) -> Result<(), Error> {
+        // SAFETY: the channel is live until Drop; both byte strings are passed with their lengths, and libssh2 copies them.
+        let value = self.call(|channel| unsafe {
+            raw::libssh2_channel_setenv_ex(
+                channel,
+                name.as_ptr().cast(),
+                name.len() as c_uint,
+                value.as_ptr().cast(),
+                value.len() as c_uint,
+            )
+        });
+        check(&self.session, value as isize).map(drop)
+    }
+
     /// Reads what there is of stdout (stream 0) or stderr (stream 1) into `buffer`. 0 means that nothing more will come
     /// only if [`Channel::eof`] agrees.
     ///
@@ -842,10 +1022,17 @@ pub fn is_ignored(signal: c_int) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::signed_algorithm;
+    use super::{names_forced_command, signed_algorithm};
 
     fn string(text: &[u8]) -> Vec<u8> {
         [&(text.len() as u32).to_be_bytes()[..], text].concat()
+    }
+
+    #[test]
+    fn a_servers_word_of_a_fixed_command() {
+        assert!(names_forced_command(b"/root/.ssh/authorized_keys:1: key options: agent-forwarding command pty"));
+        assert!(!names_forced_command(b"/root/.ssh/command:1: key options: agent-forwarding pty"));
+        assert!(!names_forced_command(b"command"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::DEFAULT_PORT;
 use super::config;
 use super::exec::Keepalive;
+use super::requests::Requests;
 use super::session::Credentials;
 use crate::hosts::write_entry;
 use crate::proxy::Proxy;
@@ -51,12 +52,27 @@ pub struct Host {
     pub algorithms: Algorithms,
     /// How the host is reached, if not directly. Of a jump host, this counts where no other is before it.
     pub proxy: Option<Proxy>,
+    /// What is asked of it before a command. A jump host is asked nothing.
+    pub requests: Requests,
+}
+
+/// Which of the hosts of the list one is.
+#[derive(Clone, Copy)]
+pub struct Node<'a> {
+    /// Its number, from 0.
+    pub number: usize,
+    /// How many there are.
+    pub count: usize,
+    /// Its name in the list.
+    pub name: &'a str,
 }
 
 /// Lists of algorithms as ssh_config(5) has them.
 pub struct Algorithms {
     /// HostKeyAlgorithms.
     pub host_key: Option<config::Algorithms<config::KeyTypes>>,
+    /// CASignatureAlgorithms, by name.
+    pub authorities: Vec<&'static str>,
     /// KexAlgorithms.
     pub key_exchange: Option<config::Algorithms<config::KeyExchanges>>,
     /// Ciphers.

@@ -1,30 +1,24 @@
-//! The keys of a run: gathered once, before the first connection, in the order in which hosts are offered them.
+//! The keys that a host is offered: gathered once, before the first connection, in the order in which they are offered.
 
-use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use super::agent::{Agent, AgentKey};
 use super::ffi;
+use super::keyring::{Keyring, Locked};
 use super::keys::{self, Encrypted, KeyError, KeyFile, Loaded};
-use super::known_hosts::key_type;
-use super::tunnel::lock;
+use super::known_hosts::{Key, key_type};
+use super::pubkey_algorithms::PubkeyAlgorithms;
 use super::wait::Patience;
 use crate::cancel::Cancel;
 use crate::error::reason;
 use crate::secret::Secret;
-use crate::terminal::{AskError, Terminal};
+use crate::terminal::Terminal;
 
 /// The key files that are tried when none is named, under `~/.ssh`. ssh(1) has the same, in another order; ed25519 is
 /// first here since it is what ssh-keygen has made by default since OpenSSH 9.5. The `_sk` kinds need an agent.
 const DEFAULT_IDENTITIES: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
-
-/// How long an agent may take to list its keys.
-const LIST_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How often a passphrase is asked for, as by ssh(1) (NumberOfPasswordPrompts).
-const PASSPHRASE_TRIES: usize = 3;
 
 /// Something to authenticate with.
 pub struct Identity {
@@ -33,6 +27,8 @@ pub struct Identity {
     /// How messages call it: the file, or the agent's comment.
     name: String,
     signer: Signer,
+    /// What it may sign with.
+    algorithms: Arc<PubkeyAlgorithms>,
 }
 
 /// Who signs.
@@ -46,7 +42,17 @@ enum Signer {
     },
 }
 
-/// All identities of a run, and what could not be used.
+impl Signer {
+    /// Whether it signs for the plain key of this blob.
+    fn is_of(&self, plain: &[u8]) -> bool {
+        match self {
+            Signer::File(key) => key.public_key == plain,
+            Signer::Agent { key, .. } => key == plain || Key::parse(key).is_ok_and(|key| key.blob == plain),
+        }
+    }
+}
+
+/// All identities for a host, and what could not be used.
 #[derive(Default)]
 pub struct Identities {
     list: Vec<Arc<Identity>>,
@@ -64,23 +70,6 @@ pub struct IdentityError {
     pub reason: String,
 }
 
-/// The encrypted keys that have been opened in this run. Hosts may differ in the keys that they are offered; each key is
-/// asked for, and its deliberate slowness is paid, only once.
-#[derive(Default)]
-pub struct Keyring(Mutex<HashMap<PathBuf, Arc<KeyFile>>>);
-
-impl Keyring {
-    /// The key of the file at `path`, opened by `open` if it has not been yet.
-    fn key<E>(&self, path: &Path, open: impl FnOnce() -> Result<KeyFile, E>) -> Result<Arc<KeyFile>, E> {
-        if let Some(key) = lock(&self.0).get(path) {
-            return Ok(Arc::clone(key));
-        }
-        let key = Arc::new(open()?);
-        lock(&self.0).insert(path.to_owned(), Arc::clone(&key));
-        Ok(key)
-    }
-}
-
 /// Where identities come from.
 pub struct Sources<'a> {
     /// The agent to ask, if any.
@@ -89,65 +78,74 @@ pub struct Sources<'a> {
     pub files: &'a [PathBuf],
     /// Private key files that ssh_config has (IdentityFile). One that cannot be used is passed over.
     pub configured: &'a [PathBuf],
+    /// Certificates that ssh_config has (CertificateFile), likewise.
+    pub certificates: &'a [PathBuf],
     /// The directory of the default identities, usually `~/.ssh`, where they are to be tried.
     pub default_dir: Option<&'a Path>,
     /// Whether the agent's keys are used only for files among the others (IdentitiesOnly).
     pub only: bool,
-    /// The encrypted keys that are open.
+    /// What may be offered (PubkeyAcceptedAlgorithms).
+    pub algorithms: Arc<PubkeyAlgorithms>,
+    /// What is known already.
     pub keyring: &'a Keyring,
     /// What may open encrypted keys.
     pub password: Option<&'a Secret>,
-    /// Where the passphrases of the named ones are asked for.
-    pub terminal: &'a Terminal,
+    /// Whether there is a password to log in with.
+    pub has_password: bool,
+    /// Where passphrases are asked for, or why they are not.
+    pub ask: Result<&'a Terminal, &'a str>,
+    /// Ends every wait.
+    pub cancel: &'a Cancel,
 }
 
 impl Identities {
-    /// Lists the agent's keys and reads the key files.
+    /// Lists the agent's keys and reads the files.
     ///
-    /// The order: the files that the user named (by way of the agent, if it holds the key), the agent's other keys, then
-    /// the default files; before each file its certificate. ssh(1) offers an agent's keys before a file named with `-i`,
-    /// and with many keys in the agent the server gives up before it is that file's turn.
+    /// The order: the certificates that ssh_config names; the files that the user named (by way of the agent, if it holds the
+    /// key); those that ssh_config names and the agent holds; the agent's other keys; the other files that ssh_config names;
+    /// the default files. Before each file comes its certificate, unless ssh_config names certificates. ssh(1) offers an
+    /// agent's keys before a file named with `-i`, and with many keys in the agent the server gives up before it is that
+    /// file's turn.
+    ///
+    /// The passphrases of files that the user or ssh_config names are asked for, unless the agent holds the key; that of a
+    /// default file only if there is nothing else to log in with.
     ///
     /// # Errors
-    /// A file that the user named cannot be used.
-    pub fn gather(sources: &Sources<'_>, cancel: &Cancel) -> Result<Identities, IdentityError> {
-        let mut found = Identities { list: Vec::new(), unusable: Vec::new() };
-        let (agent, mut held) = match sources.agent {
-            Some(path) => found.list_agent(Agent::new(path), cancel),
+    /// A file that the user named cannot be used, or the run was cancelled at a question.
+    pub fn gather(sources: &Sources<'_>) -> Result<Identities, IdentityError> {
+        let mut found = Gathering { sources, list: Vec::new(), unusable: Vec::new() };
+        let listing = sources.agent.map(|path| sources.keyring.agent(path, sources.cancel));
+        let (agent, mut held) = match listing.as_deref() {
+            Some(Ok(listing)) => (Some(&listing.agent), listing.keys.clone()),
+            Some(Err(problem)) => {
+                found.unusable.push(problem.clone());
+                (None, Vec::new())
+            }
             None => (None, Vec::new()),
         };
-        for path in sources.files {
-            let fail = |reason: String| IdentityError { path: path.clone(), reason };
-            let loaded = keys::load(path).map_err(|error| fail(error.to_string()))?;
-            let place = held.iter().position(|key| Some(&key.public_key) == loaded.public_key());
-            match (place, loaded, &agent) {
-                (Some(place), _, Some(agent)) => {
-                    let key = held.remove(place).public_key;
-                    found.add_file(path, key.clone(), &Signer::Agent { agent: Arc::clone(agent), key });
-                }
-                (_, Loaded::Key(key), _) => found.add_key(path, Arc::new(key)),
-                (_, Loaded::Encrypted(key), _) => {
-                    let opened = sources.keyring.key(path, || sources.unlock(path, &key, cancel));
-                    found.add_key(path, opened.map_err(fail)?);
+        sources.files.iter().try_for_each(|path| found.add_named(path, agent, &mut held))?;
+        if let Some(agent) = agent {
+            sources.configured.iter().for_each(|path| found.add_held(path, agent, &mut held));
+            if !sources.only {
+                for AgentKey { public_key, comment } in held {
+                    let signer = Signer::Agent { agent: Arc::clone(agent), key: public_key.clone() };
+                    found.add(public_key, comment, signer);
                 }
             }
         }
-        if let Some(agent) = &agent {
-            held = found.add_held(sources.configured, agent, held);
+        for path in sources.configured {
+            found.add_unnamed(path, sources.ask)?;
         }
-        if let Some(agent) = &agent
-            && !sources.only
-        {
-            for AgentKey { public_key, comment } in held {
-                let signer = Signer::Agent { agent: Arc::clone(agent), key: public_key.clone() };
-                found.add(Identity { public_key, name: comment, signer });
-            }
+        let defaults = sources.default_dir.map(|dir| DEFAULT_IDENTITIES.map(|name| dir.join(name)));
+        let silence = Err("no agent holds it");
+        let (closed, open): (Vec<_>, Vec<_>) = defaults.iter().flatten().partition(|path| found.is_closed(path));
+        open.iter().try_for_each(|path| found.add_unnamed(path, silence))?;
+        for path in closed {
+            // A password may be what the host wants.
+            let is_last_resort = !sources.has_password && !found.has_any();
+            found.add_unnamed(path, if is_last_resort { sources.ask } else { silence })?;
         }
-        sources.configured.iter().for_each(|path| found.add_default(path, sources));
-        if let Some(dir) = sources.default_dir {
-            DEFAULT_IDENTITIES.iter().for_each(|name| found.add_default(&dir.join(name), sources));
-        }
-        Ok(found)
+        Ok(found.finish())
     }
 
     /// The identities in the order in which they are offered.
@@ -159,48 +157,106 @@ impl Identities {
     pub fn unusable(&self) -> &[String] {
         &self.unusable
     }
+}
 
-    /// Adds those of the files whose key the agent holds; gives the agent's other keys.
-    fn add_held(&mut self, files: &[PathBuf], agent: &Arc<Agent>, mut held: Vec<AgentKey>) -> Vec<AgentKey> {
-        for path in files {
-            let Ok(loaded) = keys::load(path) else { continue };
-            let Some(place) = held.iter().position(|key| Some(&key.public_key) == loaded.public_key()) else {
-                continue;
-            };
-            let key = held.remove(place).public_key;
-            self.add_file(path, key.clone(), &Signer::Agent { agent: Arc::clone(agent), key });
+/// Identities in the making; among them also such as may only be offered in the form of their certificates.
+struct Gathering<'a> {
+    sources: &'a Sources<'a>,
+    list: Vec<Identity>,
+    unusable: Vec<String>,
+}
+
+impl Gathering<'_> {
+    /// Adds a file that the user named.
+    fn add_named(
+        &mut self,
+        path: &Path,
+        agent: Option<&Arc<Agent>>,
+        held: &mut Vec<AgentKey>,
+    ) -> Result<(), IdentityError> {
+        let fail = |reason: String| IdentityError { path: path.to_owned(), reason };
+        let loaded = self.sources.keyring.file(path);
+        let loaded = (*loaded).as_ref().map_err(|error| fail(error.to_string()))?;
+        if self.add_by_agent(path, loaded, agent, held) {
+            return Ok(());
         }
-        held
-    }
-
-    fn list_agent(&mut self, agent: Agent, cancel: &Cancel) -> (Option<Arc<Agent>>, Vec<AgentKey>) {
-        match agent.list(Patience::of(cancel, LIST_TIMEOUT)) {
-            Ok(keys) => (Some(Arc::new(agent)), keys),
-            Err(error) => {
-                self.unusable.push(format!("agent {}: {}", agent.path().display(), reason(&error)));
-                (None, Vec::new())
+        let key = match loaded {
+            Loaded::Key(key) => Arc::clone(key),
+            Loaded::Encrypted(key) => {
+                self.open(path, key, self.sources.ask, false).map_err(|locked| fail(locked.to_string()))?
             }
+        };
+        self.add_key(path, key);
+        Ok(())
+    }
+
+    /// Adds a file whose key the agent holds.
+    fn add_held(&mut self, path: &Path, agent: &Arc<Agent>, held: &mut Vec<AgentKey>) {
+        if let Ok(loaded) = &*self.sources.keyring.file(path) {
+            self.add_by_agent(path, loaded, Some(agent), held);
         }
     }
 
-    fn add_default(&mut self, path: &Path, sources: &Sources<'_>) {
-        let problem = match keys::load(path) {
-            Ok(Loaded::Key(key)) => return self.add_key(path, Arc::new(key)),
-            Ok(loaded @ Loaded::Encrypted(_)) if loaded.public_key().is_some_and(|key| self.holds(key)) => return,
-            Ok(Loaded::Encrypted(key)) => {
-                match sources.password.map(|password| sources.keyring.key(path, || key.decrypt(password))) {
-                    Some(Ok(key)) => return self.add_key(path, key),
-                    Some(Err(KeyError::Passphrase)) => {
-                        "encrypted with another passphrase, and no agent holds it".to_owned()
-                    }
-                    Some(Err(error)) => error.to_string(),
-                    None => "encrypted, and no agent holds it".to_owned(),
+    /// Adds a file by way of the agent, if that holds its key.
+    fn add_by_agent(
+        &mut self,
+        path: &Path,
+        loaded: &Loaded,
+        agent: Option<&Arc<Agent>>,
+        held: &mut Vec<AgentKey>,
+    ) -> bool {
+        let place = held.iter().position(|key| Some(&key.public_key) == loaded.public_key());
+        let (Some(agent), Some(place)) = (agent, place) else { return false };
+        let key = held.remove(place).public_key;
+        self.add_file(path, key.clone(), &Signer::Agent { agent: Arc::clone(agent), key });
+        true
+    }
+
+    /// Whether a file holds an encrypted key.
+    fn is_closed(&self, path: &Path) -> bool {
+        matches!(&*self.sources.keyring.file(path), Ok(Loaded::Encrypted(_)))
+    }
+
+    /// Adds a file that the user has not named; whatever is wrong with it, it is passed over. Its passphrase is asked for, or
+    /// not for the reason given.
+    fn add_unnamed(&mut self, path: &Path, ask: Result<&Terminal, &str>) -> Result<(), IdentityError> {
+        let loaded = self.sources.keyring.file(path);
+        let is_of_no_use = |key: &Vec<u8>| !self.sources.algorithms.take_any(key);
+        let problem = match &*loaded {
+            Ok(Loaded::Key(key)) => {
+                self.add_key(path, Arc::clone(key));
+                return Ok(());
+            }
+            Ok(loaded) if loaded.public_key().is_some_and(|key| self.holds(key)) => return Ok(()),
+            Ok(loaded) if loaded.public_key().is_some_and(is_of_no_use) => {
+                "PubkeyAcceptedAlgorithms does not allow it".to_owned()
+            }
+            Ok(Loaded::Encrypted(key)) => match self.open(path, key, ask, true) {
+                Ok(key) => {
+                    self.add_key(path, key);
+                    return Ok(());
                 }
-            }
-            Err(KeyError::Read(error)) if error.kind() == std::io::ErrorKind::NotFound => return,
+                Err(Locked::Cancelled) => {
+                    let reason = Locked::Cancelled.to_string();
+                    return Err(IdentityError { path: path.to_owned(), reason });
+                }
+                Err(Locked::Unopened(problem)) => problem,
+            },
+            Err(KeyError::Read(error)) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) => error.to_string(),
         };
         self.unusable.push(format!("{}: {problem}", path.display()));
+        Ok(())
+    }
+
+    fn open(
+        &self,
+        path: &Path,
+        key: &Encrypted,
+        ask: Result<&Terminal, &str>,
+        may_skip: bool,
+    ) -> Result<Arc<KeyFile>, Locked> {
+        self.sources.keyring.open(path, key, self.sources.password, ask, may_skip, self.sources.cancel)
     }
 
     fn add_key(&mut self, path: &Path, key: Arc<KeyFile>) {
@@ -209,52 +265,73 @@ impl Identities {
 
     /// Adds the key of a file, and before it the certificate beside the file.
     fn add_file(&mut self, path: &Path, public_key: Vec<u8>, signer: &Signer) {
-        match keys::certificate(path, &public_key) {
-            Ok(None) => {}
-            Ok(Some(certificate)) => {
-                let name = certificate.path.display().to_string();
-                self.add(Identity { public_key: certificate.blob, name, signer: signer.clone() });
-            }
-            Err(problem) => self.unusable.push(problem),
+        // As for ssh, naming certificates leaves no room for others.
+        if self.sources.certificates.is_empty() {
+            let beside = keys::certificate_path(path);
+            let read = self.sources.keyring.certificate(&beside);
+            let problem = match &*read {
+                Ok(None) => None,
+                Ok(Some(certificate)) if certificate.certified == public_key => {
+                    self.add(certificate.blob.clone(), beside.display().to_string(), signer.clone());
+                    None
+                }
+                Ok(Some(_)) => Some("a certificate of another key"),
+                Err(problem) => Some(problem.as_str()),
+            };
+            self.unusable.extend(problem.map(|problem| format!("{}: {problem}", beside.display())));
         }
-        self.add(Identity { public_key, name: path.display().to_string(), signer: signer.clone() });
+        self.add(public_key, path.display().to_string(), signer.clone());
     }
 
-    fn add(&mut self, identity: Identity) {
-        if !self.holds(&identity.public_key) {
-            self.list.push(Arc::new(identity));
+    fn add(&mut self, public_key: Vec<u8>, name: String, signer: Signer) {
+        if !self.holds(&public_key) {
+            let algorithms = Arc::clone(&self.sources.algorithms);
+            self.list.push(Identity { public_key, name, signer, algorithms });
         }
     }
 
     fn holds(&self, public_key: &[u8]) -> bool {
         self.list.iter().any(|identity| identity.public_key == public_key)
     }
-}
 
-impl Sources<'_> {
-    /// Decrypts a key that the user named: with the password of the run, as pssh does, or else with what the user enters.
-    fn unlock(&self, path: &Path, key: &Encrypted, cancel: &Cancel) -> Result<KeyFile, String> {
-        match self.password.map(|password| key.decrypt(password)) {
-            None | Some(Err(KeyError::Passphrase)) => {}
-            Some(decrypted) => return decrypted.map_err(|error| error.to_string()),
-        }
-        let prompt = format!("Passphrase for key {}: ", path.display());
-        for attempt in 0..PASSPHRASE_TRIES {
-            let wrong = if attempt == 0 { "" } else { "That is not it. " };
-            let passphrase = self.terminal.ask(&format!("{wrong}{prompt}"), false, Patience::endless(cancel));
-            let passphrase = passphrase.map_err(|error| match error {
-                AskError::NoTerminal => {
-                    let other = if self.password.is_some() { ", with another passphrase" } else { "" };
-                    format!("the key is encrypted{other}, and {error}; load it into an agent first (ssh-add)")
+    /// Whether there is anything to offer.
+    fn has_any(&self) -> bool {
+        self.list.iter().any(|identity| self.sources.algorithms.take_any(&identity.public_key))
+    }
+
+    /// Puts the named certificates first, and leaves out what may not be offered.
+    fn finish(mut self) -> Identities {
+        let mut first = Vec::new();
+        for path in self.sources.certificates {
+            let read = self.sources.keyring.certificate(path);
+            let problem = match &*read {
+                Ok(Some(certificate)) => {
+                    let own = self.list.iter().position(|identity| identity.public_key == certificate.blob);
+                    let own = own.map(|place| self.list.remove(place).signer);
+                    let of_key = || self.list.iter().find(|identity| identity.signer.is_of(&certificate.certified));
+                    match own.or_else(|| of_key().map(|identity| identity.signer.clone())) {
+                        Some(signer) => {
+                            let algorithms = Arc::clone(&self.sources.algorithms);
+                            let (public_key, name) = (certificate.blob.clone(), path.display().to_string());
+                            first.push(Identity { public_key, name, signer, algorithms });
+                            continue;
+                        }
+                        None => "there is no private key for this certificate",
+                    }
                 }
-                error => format!("the key is encrypted, and {error}"),
-            })?;
-            match key.decrypt(&passphrase) {
-                Err(KeyError::Passphrase) => {}
-                decrypted => return decrypted.map_err(|error| error.to_string()),
-            }
+                Ok(None) => "there is no such file",
+                Err(problem) => problem,
+            };
+            self.unusable.push(format!("{}: {problem}", path.display()));
         }
-        Err(format!("the passphrase was wrong {PASSPHRASE_TRIES} times"))
+        first.append(&mut self.list);
+        let (list, refused): (Vec<_>, Vec<_>) =
+            first.into_iter().partition(|identity| self.sources.algorithms.take(&identity.public_key));
+        let mut unusable = self.unusable;
+        let complain =
+            |identity: &Identity| format!("{}: PubkeyAcceptedAlgorithms does not allow it", identity.describe());
+        unusable.extend(refused.iter().map(complain));
+        Identities { list: list.into_iter().map(Arc::new).collect(), unusable }
     }
 }
 
@@ -266,6 +343,11 @@ impl Identity {
             Signer::File(_) => format!("{kind} {}", self.name),
             Signer::Agent { .. } => format!("{kind} {} (agent)", self.name),
         }
+    }
+
+    /// What it may sign with, if it is an RSA key, in libssh2's words.
+    pub fn signature_preference(&self) -> Option<String> {
+        self.algorithms.preference(&self.public_key)
     }
 
     /// The identity as one that signs for a single job.
@@ -286,6 +368,10 @@ impl ffi::Signer for Signing<'_> {
     }
 
     fn sign(&self, algorithm: &str, data: &[u8]) -> Result<Vec<u8>, String> {
+        // A server that does not say what it takes is offered RSA with SHA-1 by libssh2.
+        if !self.identity.algorithms.allow(algorithm) {
+            return Err(format!("PubkeyAcceptedAlgorithms does not allow {algorithm}"));
+        }
         match &self.identity.signer {
             Signer::File(key) => key.sign(algorithm, data),
             Signer::Agent { agent, key } => {

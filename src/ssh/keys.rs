@@ -6,6 +6,7 @@
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,12 +22,10 @@ use openssl::sign::Signer as OpenSslSigner;
 use ssh_key::private::{EcdsaKeypair, KeypairData};
 use zeroize::Zeroizing;
 
+use super::pubkey_algorithms::CERTIFICATE;
 use super::wire::{put_mpint, put_string};
 use crate::error::reason;
 use crate::secret::Secret;
-
-/// What a certificate's algorithm has more than its key's (PROTOCOL.certkeys of OpenSSH).
-const CERTIFICATE: &str = "-cert-v01@openssh.com";
 
 /// A private key that can sign.
 pub struct KeyFile {
@@ -38,7 +37,7 @@ pub struct KeyFile {
 /// What a private key file turned out to be.
 pub enum Loaded {
     /// A key that can sign.
-    Key(KeyFile),
+    Key(Arc<KeyFile>),
     /// An encrypted key.
     Encrypted(Encrypted),
 }
@@ -133,7 +132,7 @@ fn parse(text: &[u8], neighbour: impl FnOnce() -> Option<Vec<u8>>) -> Result<Loa
         Ok(Loaded::Encrypted(Encrypted { public_key: neighbour(), form: Form::Pem(text.to_vec()) }))
     } else if has("PRIVATE KEY-----") {
         let key = PKey::private_key_from_pem(text)?;
-        Ok(Loaded::Key(KeyFile { public_key: public_blob(&key)?, key }))
+        Ok(Loaded::Key(Arc::new(KeyFile { public_key: public_blob(&key)?, key })))
     } else if text.starts_with(b"ssh-") || text.starts_with(b"ecdsa-") || text.starts_with(b"sk-") {
         Err(KeyError::Public)
     } else {
@@ -149,7 +148,7 @@ fn parse_openssh(text: &[u8]) -> Result<Loaded, KeyError> {
         return Ok(Loaded::Encrypted(Encrypted { public_key: Some(public_key), form }));
     }
     let key = openssl_key(&key)?;
-    Ok(Loaded::Key(KeyFile { public_key, key }))
+    Ok(Loaded::Key(Arc::new(KeyFile { public_key, key })))
 }
 
 /// The public key in `path.pub`, where ssh-keygen(1) puts it.
@@ -165,37 +164,36 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 /// A user certificate.
 pub struct Certificate {
-    /// Where it was found.
-    pub path: PathBuf,
     /// Its blob, which is offered in place of the public key's.
     pub blob: Vec<u8>,
+    /// The public key blob of the certified key.
+    pub certified: Vec<u8>,
 }
 
-/// The certificate in `path-cert.pub`, where ssh-keygen(1) puts it, if there is one. Whether it is valid today is the
-/// server's decision, by its clock.
+/// Where ssh-keygen(1) puts the certificate of the key in `path`.
+pub fn certificate_path(path: &Path) -> PathBuf {
+    beside(path, "-cert.pub")
+}
+
+/// The certificate in `path`, if there is such a file. Whether it is valid today is the server's decision, by its clock.
 ///
 /// # Errors
-/// It is not a user certificate of the key `public_key`.
-pub fn certificate(path: &Path, public_key: &[u8]) -> Result<Option<Certificate>, String> {
-    let path = beside(path, "-cert.pub");
-    let complain = |problem: &str| format!("{}: {problem}", path.display());
-    let text = match std::fs::read_to_string(&path) {
+/// It is not a user certificate.
+pub fn certificate(path: &Path) -> Result<Option<Certificate>, String> {
+    let text = match std::fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        text => text.map_err(|error| complain(&reason(&error)))?,
+        text => text.map_err(|error| reason(&error))?,
     };
     // The bytes as they are, since the signature covers them.
     let blob = text.split_ascii_whitespace().nth(1).and_then(|word| STANDARD.decode(word).ok());
-    let blob = blob.ok_or_else(|| complain("not a certificate"))?;
-    let parsed = ssh_key::Certificate::from_bytes(&blob);
-    let parsed = parsed.map_err(|error| complain(&format!("not a certificate that can be read: {error}")))?;
+    let blob = blob.ok_or("not a certificate")?;
+    let unreadable = |error: ssh_key::Error| format!("not a certificate that can be read: {error}");
+    let parsed = ssh_key::Certificate::from_bytes(&blob).map_err(unreadable)?;
     if parsed.cert_type() != ssh_key::certificate::CertType::User {
-        return Err(complain("a certificate of a host, not of a user"));
+        return Err("a certificate of a host, not of a user".to_owned());
     }
-    let certified = ssh_key::PublicKey::from(parsed.public_key().clone()).to_bytes();
-    if certified.ok().as_deref() != Some(public_key) {
-        return Err(complain("a certificate of another key"));
-    }
-    Ok(Some(Certificate { path, blob }))
+    let certified = ssh_key::PublicKey::from(parsed.public_key().clone()).to_bytes().map_err(unreadable)?;
+    Ok(Some(Certificate { blob, certified }))
 }
 
 fn openssl_key(key: &ssh_key::PrivateKey) -> Result<PKey<Private>, KeyError> {

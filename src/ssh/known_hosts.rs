@@ -26,8 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use rustix::fs::{FlockOperation, flock};
 
 use file::{Line, Marker, Seen, Table, hashed};
-use key::Key;
-pub use key::{fingerprint, key_type};
+pub use key::{Key, TOO_SHORT, fingerprint, key_type};
 
 /// What the known_hosts files say about a key that a host presented.
 #[derive(Debug, Clone, PartialEq, Eq)]

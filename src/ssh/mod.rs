@@ -1,6 +1,7 @@
 //! SSH for one job: from a host to an authenticated session to the outcome of a command.
 
 mod agent;
+mod agent_forward;
 mod auth;
 pub mod config;
 mod directory;
@@ -12,14 +13,22 @@ mod explain;
 mod feed;
 mod ffi;
 mod host;
+mod host_certificate;
+mod host_key;
 mod identities;
 mod jump;
 mod keyboard;
+mod keyring;
 mod keys;
 pub mod known_hosts;
 mod proxy_command;
+mod pubkey_algorithms;
 mod pump;
+mod relay;
+mod requests;
+mod revoked_keys;
 mod session;
+mod stop;
 mod sudo;
 mod sudo_password;
 mod sudo_stop;
@@ -141,7 +150,7 @@ impl Runner {
         cancel: &Cancel,
     ) -> Result<Runner, Unprepared> {
         let settings = Arc::new(settings);
-        let terminal = Arc::new(Terminal::new()?);
+        let terminal = Arc::new(if settings.may_ask { Terminal::new()? } else { Terminal::mute()? });
         let password = settings.password.as_ref().map(|source| source.read(&terminal, cancel)).transpose()?;
         let sudo_password = settings.sudo_password.as_ref().map(|source| source.read(&terminal, cancel)).transpose()?;
         let sudo_password = SudoPassword::new(sudo_password, Arc::clone(&terminal));
@@ -235,6 +244,8 @@ impl Runner {
         let command = Command {
             job: job.number,
             bytes: line.as_deref().unwrap_or(&job.command),
+            requests: &host.requests,
+            login: &host.user,
             timeout: host.command_timeout,
             silence: host.silence_timeout,
             keepalive: host.keepalive,
@@ -243,9 +254,10 @@ impl Runner {
         let input = job.input.clone().map(Reader::of);
         let feed = Feed::new(input.or_else(|| self.inputs.reader(job.number)));
         let sudo = as_other.map(|(sudo, tokens)| {
-            Conversation::new(sudo.clone(), tokens, Arc::clone(&self.sudo_password), session.trust())
+            let may_ask = host.credentials.terminal.is_there();
+            Conversation::new(sudo.clone(), tokens, Arc::clone(&self.sudo_password), session.trust(), may_ask)
         });
-        let outcome = exec::run(&mut session, &command, feed, sudo, events, &mut watch);
+        let outcome = exec::run(&mut session, &command, feed, sudo, events, &mut watch, &mut note);
         drop(session);
         Attempt::Ended(path.explain(outcome))
     }

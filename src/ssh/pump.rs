@@ -15,32 +15,22 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
-use ssh2::ErrorCode;
+use rustix::net::{RecvFlags, recv};
 
 use super::exec::Keepalive;
 use super::ffi::{self, Channel, Link, OPEN_REFUSED, OPEN_TIMEOUT};
 use super::jump::{Connection, Failed, JumpHost, Request};
+use super::relay::{self, Dead, Line, READ_SIZE, UNSENT};
 use super::session::Session;
 use super::tunnel::Plan;
 use crate::error::{ProxyError, reason};
 
 /// Channels of one connection. Each is a file of the jump host's sshd, which may have 1024 open by default.
 const CHANNELS: usize = 500;
-/// Bytes of one read: the largest packet that we accept on a channel.
-const READ_SIZE: usize = 32 * 1024;
-/// Bytes of one read in the other direction: what libssh2 sends in one packet.
-const WRITE_SIZE: usize = 32_700;
-/// Reads of one channel, each way, before the others have their turn.
-const BURST: usize = 8;
-/// Bytes that may wait for the jump host's socket before no more is taken from the sessions.
-const UNSENT: usize = 128 * 1024;
 /// The least age at which an open can be given up: libssh2 counts in whole seconds.
 const LEAST_AGE: Duration = Duration::from_millis(1100);
 /// How soon to look again while opens wait, for what no descriptor tells: the age of an open, a session that has given up.
 const TICK: Duration = Duration::from_millis(100);
-/// How long a session that has gone may take to get rid of what it has sent last.
-const LINGER: Duration = Duration::from_secs(5);
 /// How long a connection that has ended may take to hand on what it has received.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -74,26 +64,6 @@ struct Opening {
     message: Vec<u8>,
     since: Instant,
 }
-
-/// A channel and the socket that it is joined to.
-struct Line {
-    channel: Channel,
-    /// Our end of the pair. Gone once the channel is being closed.
-    socket: Option<OwnedFd>,
-    /// Received, for the socket.
-    inbound: Vec<u8>,
-    /// To be sent, from the socket.
-    outbound: Vec<u8>,
-    /// The socket may have something.
-    readable: bool,
-    /// The other end of the socket is closed, since when.
-    gone: Option<Instant>,
-    /// Nothing more comes from the socket.
-    ended: bool,
-}
-
-/// The connection has ended.
-struct Dead;
 
 impl<'a> Pump<'a> {
     /// A pump on an authenticated session. Something to read from `wake` makes it look for requests.
@@ -189,7 +159,7 @@ impl<'a> Pump<'a> {
     /// Takes what has arrived off the socket, to the last byte. An open under way does the same.
     fn receive(&mut self) -> Result<(), Dead> {
         for line in &self.lines {
-            match line.channel.receive() {
+            match line.channel().receive() {
                 // This channel has seen its end and does not read any more.
                 Ok(()) => {}
                 Err(error) if ffi::would_block(&error) => return Ok(()),
@@ -283,30 +253,14 @@ impl<'a> Pump<'a> {
             Ok((ours, theirs)) => (Some(ours), Ok((theirs, Arc::clone(&self.connection)))),
             Err(error) => (None, Err(Failed::Local(reason(&error)))),
         };
-        let ended = socket.is_none();
-        let (inbound, outbound) = (Vec::new(), Vec::new());
-        self.lines.push(Line { channel, socket, inbound, outbound, readable: true, gone: None, ended });
+        self.lines.push(Line::new(channel, socket));
         request.answer(answer);
     }
 
     /// Moves data both ways; says whether any line may have more.
     fn relay(&mut self) -> Result<bool, Dead> {
-        let mut more = false;
-        let mut full = self.unsent() > UNSENT;
-        let mut place = 0;
-        while let Some(line) = self.lines.get_mut(place) {
-            more |= line.deliver(&mut self.buffer)?;
-            if !full {
-                more |= line.collect(&mut self.buffer)?;
-                full = self.session.link().is_some_and(|link| link.unsent_bytes() > UNSENT);
-            }
-            if line.is_over()? {
-                self.lines.swap_remove(place);
-            } else {
-                place += 1;
-            }
-        }
-        Ok(more)
+        let Some(link) = self.session.link() else { return Err(Dead) };
+        relay::relay(&mut self.lines, link, &mut self.buffer)
     }
 
     /// Hands on what was received before the connection ended, as far as it is taken soon.
@@ -317,13 +271,14 @@ impl<'a> Pump<'a> {
                 // Whatever fails, there is nothing more to be had from it.
                 while matches!(line.deliver(&mut self.buffer), Ok(true)) {}
             }
-            self.lines.retain(|line| line.socket.is_some() && !line.inbound.is_empty());
+            self.lines.retain(Line::is_behind);
             let left = end.saturating_duration_since(Instant::now());
             if self.lines.is_empty() || left.is_zero() {
                 return;
             }
-            let sockets = self.lines.iter().filter_map(|line| line.socket.as_ref());
-            let mut polled: Vec<PollFd<'_>> = sockets.map(|socket| PollFd::new(socket, PollFlags::OUT)).collect();
+            let sockets = self.lines.iter().filter_map(Line::socket);
+            let mut polled: Vec<PollFd<'_>> =
+                sockets.map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::OUT)).collect();
             if poll(&mut polled, Some(&timespec(left))).is_err_and(|error| error != Errno::INTR) {
                 return;
             }
@@ -345,17 +300,12 @@ impl<'a> Pump<'a> {
             vec![PollFd::from_borrowed_fd(self.session.socket(), flags), PollFd::new(&self.wake, PollFlags::IN)];
         let mut places = Vec::with_capacity(self.lines.len());
         for (place, line) in self.lines.iter().enumerate() {
-            let Some(socket) = &line.socket else { continue };
-            if let Some(gone) = line.gone {
-                // Its descriptor would be ready all the time; what is left of it waits for the jump host.
-                let due = gone + LINGER;
+            let Some(socket) = line.socket() else { continue };
+            if let Some(due) = line.lingers_until() {
                 until = Some(until.map_or(due, |until| until.min(due)));
                 continue;
             }
-            let mut flags = PollFlags::empty();
-            flags.set(PollFlags::IN, !line.ended && line.outbound.is_empty() && unsent <= UNSENT);
-            flags.set(PollFlags::OUT, !line.inbound.is_empty());
-            polled.push(PollFd::new(socket, flags));
+            polled.push(PollFd::from_borrowed_fd(socket, line.interest(unsent <= UNSENT)));
             places.push(place);
         }
         let timeout = until.map(|until| timespec(until.saturating_duration_since(now)));
@@ -377,12 +327,7 @@ impl<'a> Pump<'a> {
             while matches!(recv(&self.wake, &mut bytes, RecvFlags::empty()), Ok((1.., _))) {}
         }
         for (place, ready) in places.into_iter().zip(&ready[2..]) {
-            let line = &mut self.lines[place];
-            line.readable |= ready.intersects(PollFlags::IN | PollFlags::HUP);
-            let pending = !line.outbound.is_empty() || !line.inbound.is_empty() || unsent > UNSENT;
-            if ready.contains(PollFlags::HUP) && pending {
-                line.gone = Some(Instant::now());
-            }
+            self.lines[place].wake(*ready, unsent <= UNSENT);
         }
         Ok(())
     }
@@ -393,122 +338,6 @@ impl Pulse {
     fn due(&self) -> Option<Instant> {
         let interval = Some(self.keepalive.interval).filter(|interval| !interval.is_zero())?;
         self.since.checked_add(interval.saturating_mul(self.asked + 1))
-    }
-}
-
-impl Line {
-    /// Moves what was received to the socket; says whether there may be more.
-    fn deliver(&mut self, buffer: &mut [u8]) -> Result<bool, Dead> {
-        let Some(socket) = &self.socket else { return Ok(false) };
-        for _ in 0..BURST {
-            if !self.inbound.is_empty() {
-                match send(socket, &self.inbound, SendFlags::NOSIGNAL) {
-                    Ok(count) => drop(self.inbound.drain(..count)),
-                    Err(Errno::AGAIN | Errno::INTR | Errno::NOBUFS) => return Ok(false),
-                    // The session is gone, so nobody wants it.
-                    Err(_) => self.close(),
-                }
-                if self.inbound.is_empty() {
-                    self.inbound = Vec::new();
-                }
-                return Ok(self.socket.is_some() && self.inbound.is_empty());
-            }
-            if self.channel.queued() == 0 {
-                return Ok(false);
-            }
-            let count = match self.channel.read(0, buffer) {
-                Ok(0) => return Ok(false),
-                Ok(count) => count,
-                Err(error) if ffi::would_block(&error) => return Ok(false),
-                Err(_) => return Err(Dead),
-            };
-            match send(socket, &buffer[..count], SendFlags::NOSIGNAL) {
-                Ok(sent) if sent == count => {}
-                Ok(sent) => self.inbound = buffer[sent..count].to_vec(),
-                Err(Errno::AGAIN | Errno::INTR | Errno::NOBUFS) => self.inbound = buffer[..count].to_vec(),
-                Err(_) => {
-                    self.close();
-                    return Ok(false);
-                }
-            }
-            if !self.inbound.is_empty() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Moves what the socket has to the channel; says whether there may be more.
-    fn collect(&mut self, buffer: &mut [u8]) -> Result<bool, Dead> {
-        for _ in 0..BURST {
-            if !self.outbound.is_empty() {
-                if self.channel.write_window() == 0 {
-                    return Ok(false);
-                }
-                match self.write_outbound()? {
-                    0 => return Ok(false),
-                    count => drop(self.outbound.drain(..count)),
-                }
-                if self.outbound.is_empty() {
-                    self.outbound = Vec::new();
-                }
-                continue;
-            }
-            let Some(socket) = self.socket.as_ref().filter(|_| self.readable && !self.ended) else { return Ok(false) };
-            match recv(socket, &mut buffer[..WRITE_SIZE], RecvFlags::empty()) {
-                Ok((0, _)) => self.ended = true,
-                Ok((count, _)) => self.outbound = buffer[..count].to_vec(),
-                Err(Errno::AGAIN | Errno::INTR) => {
-                    self.readable = false;
-                    return Ok(false);
-                }
-                Err(_) => self.ended = true,
-            }
-        }
-        Ok(true)
-    }
-
-    fn write_outbound(&mut self) -> Result<usize, Dead> {
-        /// libssh2.h: CHANNEL_CLOSED, CHANNEL_EOF_SENT, both about this channel alone.
-        const CLOSED: [ErrorCode; 2] = [ErrorCode::Session(-26), ErrorCode::Session(-27)];
-        match self.channel.write(&self.outbound) {
-            Ok(count) => Ok(count),
-            Err(error) if ffi::would_block(&error) => Ok(0),
-            Err(error) if CLOSED.contains(&error.code()) => {
-                self.close();
-                Ok(0)
-            }
-            Err(_) => Err(Dead),
-        }
-    }
-
-    /// Lets go of the socket: from here on the channel is only being closed.
-    fn close(&mut self) {
-        self.socket = None;
-        self.inbound = Vec::new();
-        self.outbound = Vec::new();
-        self.ended = true;
-    }
-
-    /// Closes the channel when either end has, and all is delivered; says whether it is closed.
-    fn is_over(&mut self) -> Result<bool, Dead> {
-        let abandoned = self.gone.is_some_and(|gone| gone.elapsed() >= LINGER);
-        let sent = self.ended && self.outbound.is_empty();
-        let received = self.inbound.is_empty() && self.channel.eof();
-        if self.socket.is_some() && (sent || received || abandoned) {
-            if let Some(socket) = &self.socket {
-                let _ = shutdown(socket, Shutdown::Both);
-            }
-            self.close();
-        }
-        if self.socket.is_some() {
-            return Ok(false);
-        }
-        match self.channel.close() {
-            Err(error) if ffi::would_block(&error) => Ok(false),
-            // Closed, or as good as.
-            _ => Ok(true),
-        }
     }
 }
 

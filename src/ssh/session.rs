@@ -1,6 +1,5 @@
 //! An authenticated session: socket, handshake, host key, authentication, in this order and under one deadline.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -13,27 +12,17 @@ use super::auth;
 use super::config::NoAlgorithm;
 use super::ffi::{self, Link};
 use super::host::{Algorithms, Host};
+use super::host_key::{self, Trust};
 use super::identities::Identities;
-use super::known_hosts::{Entries, KnownHosts, Place, RememberError, Remembered, Verdict, fingerprint, key_type};
+use super::known_hosts::{Entries, KnownHosts};
+use super::revoked_keys::RevokedKeys;
 use super::tcp;
 use super::wait::{Watch, poll_with};
-use super::wire::Reader;
-use crate::error::{HostError, HostKeyError};
+use crate::error::HostError;
 use crate::event::{Outcome, Phase};
 use crate::secret::Secret;
 use crate::settings::HostKeyCheck;
 use crate::terminal::Terminal;
-
-/// The host key algorithms that are asked for, best first. Certificates are left out: libssh2 would ask for them before
-/// all else and then have a key that no plain known_hosts line can match.
-const HOST_KEY_ALGORITHMS: [&str; 6] = [
-    "ssh-ed25519",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "rsa-sha2-512",
-    "rsa-sha2-256",
-];
 
 /// libssh2.h: LIBSSH2_ERROR_SOCKET_DISCONNECT, also for a server that says SSH_MSG_DISCONNECT.
 pub const SOCKET_DISCONNECT: ErrorCode = ErrorCode::Session(-13);
@@ -112,21 +101,14 @@ pub struct Credentials {
     pub known_hosts: Arc<KnownHosts>,
     /// What to do with a key that is not among them.
     pub host_key_check: HostKeyCheck,
+    /// The host keys that are not accepted even if they are (RevokedHostKeys).
+    pub revoked_host_keys: Option<Arc<RevokedKeys>>,
     /// The keys to authenticate with.
     pub identities: Arc<Identities>,
     /// The password to authenticate with.
     pub password: Option<Arc<Secret>>,
     /// Where a host's own questions are asked.
     pub terminal: Arc<Terminal>,
-}
-
-/// How far a host is trusted after the check of its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trust {
-    /// It may have what we have.
-    Full,
-    /// Its key is not the known one, and is taken only since nothing is checked: it gets no password, as with ssh(1).
-    NoSecrets,
 }
 
 /// An authenticated session. Dropping it closes the connection at once.
@@ -177,7 +159,11 @@ impl Session {
         let known = credentials.known_hosts.lookup(&host.key_name.0, host.key_name.1);
         made.handshake(host, &known, watch)?;
         note(&|| format!("server says {}", banner(&made.session).unwrap_or("nothing")));
-        let trust = made.check_host_key(host, &known, credentials, note)?;
+        let Some((key, _)) = made.session.host_key() else {
+            let detail = "the server sent no host key".to_owned();
+            return Err(HostError::Ssh { doing: "key exchange", detail, hint: None }.into());
+        };
+        let trust = host_key::check(host, &known, key, note)?;
         made.trust = trust;
         watch.expect(Phase::Auth, "not authenticated");
         let identity = auth::authenticate(&mut made.driver(), host, credentials, trust, watch)?;
@@ -198,11 +184,8 @@ impl Session {
 
     /// Chooses what is asked for in the key exchange.
     fn prefer(&self, host: &Host, known: &Entries) -> Result<(), Outcome> {
-        let Algorithms { host_key, key_exchange, ciphers, macs, compression } = &host.algorithms;
-        let host_keys = match host_key {
-            None => Ok(host_key_preference(&known.key_types())),
-            Some(list) => list.apply(&HOST_KEY_ALGORITHMS, &HOST_KEY_ALGORITHMS).map(|names| names.join(",")),
-        };
+        let Algorithms { host_key, key_exchange, ciphers, macs, compression, .. } = &host.algorithms;
+        let host_keys = host_key::preference(host_key, known).map(|names| names.join(","));
         let mut chosen = vec![(MethodType::HostKey, host_keys)];
         let mut add = |methods: &[MethodType], apply: &dyn Fn(&[&str]) -> Result<String, NoAlgorithm>| {
             for method in methods {
@@ -240,48 +223,6 @@ impl Session {
         }
     }
 
-    /// Compares the server's key with the known ones. The key exchange has proved that the server holds it.
-    fn check_host_key(
-        &self,
-        host: &Host,
-        known: &Entries,
-        credentials: &Credentials,
-        note: &mut dyn FnMut(&dyn Fn() -> String),
-    ) -> Result<Trust, Outcome> {
-        let Some((key, _)) = self.session.host_key() else {
-            let detail = "the server sent no host key".to_owned();
-            return Err(HostError::Ssh { doing: "key exchange", detail, hint: None }.into());
-        };
-        if let Some(bits) = rsa_bits(key).filter(|bits| *bits < host.rsa_bits) {
-            let detail = format!("the host's RSA key has {bits} bits; at least {} are required", host.rsa_bits);
-            let hint =
-                Some("RequiredRSASize of ssh_config sets the least; the host should get a better key".to_owned());
-            return Err(HostError::Ssh { doing: "host key", detail, hint }.into());
-        }
-        let offer = Offer { host, key };
-        let verdict = known.check(key);
-        match (&verdict, credentials.host_key_check) {
-            (Verdict::Known(place), _) => {
-                note(&|| format!("host key {offer} is known from {place}"));
-                Ok(Trust::Full)
-            }
-            // Nothing goes on with a key that somebody took the trouble to revoke.
-            (Verdict::Revoked(_), _) => Err(offer.refused(verdict)),
-            (Verdict::Changed(_), HostKeyCheck::Off) => {
-                note(&|| format!("host key {offer} has CHANGED and is NOT checked: no password will be sent"));
-                Ok(Trust::NoSecrets)
-            }
-            (Verdict::Unknown, HostKeyCheck::Off) => {
-                note(&|| format!("host key {offer} is NOT checked"));
-                Ok(Trust::Full)
-            }
-            (Verdict::Unknown, HostKeyCheck::AcceptNew) => {
-                accept_new(&offer, &credentials.known_hosts, note).map(|()| Trust::Full)
-            }
-            (Verdict::Unknown | Verdict::Changed(_), _) => Err(offer.refused(verdict)),
-        }
-    }
-
     /// libssh2's session.
     pub fn ssh(&self) -> &ssh2::Session {
         &self.session
@@ -290,6 +231,16 @@ impl Session {
     /// How far the host is trusted.
     pub fn trust(&self) -> Trust {
         self.trust
+    }
+
+    /// The server's identification (RFC 4253 section 4.2).
+    pub fn banner(&self) -> Option<&str> {
+        banner(&self.session)
+    }
+
+    /// Whether the server has said that the user's key runs one fixed command, whatever is asked for.
+    pub fn has_forced_command(&self) -> bool {
+        self.link.as_ref().is_some_and(Link::has_forced_command)
     }
 
     /// What is known of the socket of an authenticated session.
@@ -353,94 +304,6 @@ impl Drop for Session {
     }
 }
 
-/// A host key that a server has presented.
-struct Offer<'a> {
-    host: &'a Host,
-    key: &'a [u8],
-}
-
-impl fmt::Display for Offer<'_> {
-    /// Type and fingerprint.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", key_type(self.key).unwrap_or("of unknown type"), fingerprint(self.key))
-    }
-}
-
-impl Offer<'_> {
-    /// The outcome of a job whose host key is not accepted.
-    fn refused(&self, verdict: Verdict) -> Outcome {
-        let (name, port) = &self.host.key_name;
-        let name = known_hosts_name(name, *port);
-        let offered = self.to_string();
-        let position = |place: &Place| (place.file.to_path_buf(), place.line);
-        let error = match verdict {
-            Verdict::Revoked(place) => {
-                let (file, line) = position(&place);
-                HostKeyError::Revoked { name, offered, file, line }
-            }
-            Verdict::Changed(places) => {
-                // OpenSSH names the last too.
-                let (file, line) = places.last().map(position).unwrap_or_default();
-                HostKeyError::Changed { name, offered, file, line }
-            }
-            Verdict::Unknown | Verdict::Known(_) => {
-                HostKeyError::Unknown { name, host: self.host.name.clone(), port: self.host.port, offered }
-            }
-        };
-        HostError::from(error).into()
-    }
-}
-
-/// Adds the key of a host of which nothing is known. What another job has added meanwhile decides.
-fn accept_new(
-    offer: &Offer<'_>,
-    known_hosts: &KnownHosts,
-    note: &mut dyn FnMut(&dyn Fn() -> String),
-) -> Result<(), Outcome> {
-    match known_hosts.remember(&offer.host.key_name.0, offer.host.key_name.1, offer.key) {
-        Ok(Remembered::Added(place)) => note(&|| format!("host key {offer} is new, added to {place}")),
-        Ok(Remembered::Already(Verdict::Known(place))) => note(&|| format!("host key {offer} is known from {place}")),
-        Ok(Remembered::Already(verdict)) => return Err(offer.refused(verdict)),
-        // As ssh: a file that cannot be written is no reason not to connect.
-        Err(error @ RememberError::Write { .. }) => note(&|| format!("host key {offer} is new; {error}")),
-        Err(error) => {
-            let detail = error.to_string();
-            return Err(HostError::Local { doing: "adding the host key", detail, hint: None }.into());
-        }
-    }
-    Ok(())
-}
-
-/// The size of an RSA key (RFC 4253 section 6.6); nothing for other keys.
-fn rsa_bits(key: &[u8]) -> Option<u32> {
-    let mut reader = Reader(key);
-    if reader.string()? != b"ssh-rsa" {
-        return None;
-    }
-    let _exponent = reader.string()?;
-    let modulus = reader.string()?;
-    let start = modulus.iter().position(|byte| *byte != 0)?;
-    let bytes = &modulus[start..];
-    Some(8 * bytes.len() as u32 - bytes[0].leading_zeros())
-}
-
-/// The name under which ssh(1) looks up a host: with brackets and port if the port is not 22.
-fn known_hosts_name(host: &str, port: u16) -> String {
-    let host = host.to_ascii_lowercase();
-    if port == 22 { host } else { format!("[{host}]:{port}") }
-}
-
-/// The host key algorithms to ask for: those of the keys known for the host first, or a server with several keys would
-/// offer one that is not known (OpenSSH does the same).
-fn host_key_preference(known: &[&str]) -> String {
-    let is_known = |algorithm: &str| {
-        let kind = if algorithm.starts_with("rsa-") { "ssh-rsa" } else { algorithm };
-        known.contains(&kind)
-    };
-    let (first, rest): (Vec<&str>, Vec<&str>) = HOST_KEY_ALGORITHMS.iter().partition(|algorithm| is_known(algorithm));
-    [first, rest].concat().join(",")
-}
-
 /// The server's identification (RFC 4253 section 4.2). libssh2 keeps lines that come before it in the same place.
 fn banner(session: &ssh2::Session) -> Option<&str> {
     session.banner().filter(|banner| banner.starts_with("SSH-"))
@@ -482,35 +345,5 @@ pub fn dropped(doing: &'static str, error: &Error, banner_seen: bool) -> HostErr
     match error.code() {
         ErrorCode::Session(code) if TRANSPORT.contains(&code) => HostError::Dropped { doing, detail, banner_seen },
         _ => HostError::Ssh { doing, detail, hint: None },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rsa_keys_are_measured() {
-        let key = |kind: &[u8], modulus: &[u8]| {
-            let mut blob = Vec::new();
-            crate::ssh::wire::put_string(&mut blob, kind);
-            crate::ssh::wire::put_mpint(&mut blob, &[1, 0, 1]);
-            crate::ssh::wire::put_mpint(&mut blob, modulus);
-            blob
-        };
-        assert_eq!(rsa_bits(&key(b"ssh-rsa", &[0xc0; 256])), Some(2048));
-        assert_eq!(rsa_bits(&key(b"ssh-rsa", &[0x01; 128])), Some(1017));
-        assert_eq!(rsa_bits(&key(b"ssh-ed25519", &[0xc0; 256])), None);
-        assert_eq!(rsa_bits(b"\0\0\0\x07ssh-rsa"), None);
-    }
-
-    #[test]
-    fn known_key_types_are_asked_for_first() {
-        assert!(host_key_preference(&[]).starts_with("ssh-ed25519,"));
-        assert_eq!(
-            host_key_preference(&["ssh-rsa"]),
-            "rsa-sha2-512,rsa-sha2-256,ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521"
-        );
-        assert!(host_key_preference(&["ssh-dss"]).starts_with("ssh-ed25519,"));
     }
 }

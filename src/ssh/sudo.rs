@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use super::session::Trust;
+use super::host_key::Trust;
 use super::sudo_password::{Answer, SudoPassword, Waiting};
 use super::sudo_stop::SudoStop;
 use crate::error::HostError;
@@ -34,6 +34,8 @@ pub struct Conversation {
     start: Vec<u8>,
     password: Arc<SudoPassword>,
     trust: Trust,
+    /// Whether our user may be asked for this host.
+    may_ask: bool,
     state: State,
     /// What sudo was told.
     told: Option<Arc<Secret>>,
@@ -83,13 +85,14 @@ pub enum Step {
 
 impl Conversation {
     /// One that has not begun.
-    pub fn new(sudo: Sudo, tokens: &Tokens, password: Arc<SudoPassword>, trust: Trust) -> Conversation {
+    pub fn new(sudo: Sudo, tokens: &Tokens, password: Arc<SudoPassword>, trust: Trust, may_ask: bool) -> Conversation {
         Conversation {
             sudo,
             prompt: tokens.prompt(),
             start: tokens.start(),
             password,
             trust,
+            may_ask,
             state: State::Silent,
             told: None,
             target: None,
@@ -171,7 +174,7 @@ impl Conversation {
             State::Asked if self.trust == Trust::NoSecrets => {
                 return self.end("it asks for a password, and the host's key is not the known one", None);
             }
-            State::Asked => match self.password.get() {
+            State::Asked => match self.password.get(self.may_ask) {
                 Answer::Known(password) => return self.tell(password),
                 Answer::Nobody(why) => return self.nobody(&why),
                 Answer::Later(waiting) => self.state = State::Waiting(waiting),
@@ -331,7 +334,7 @@ mod tests {
         let terminal = Arc::new(Terminal::new().expect("a pipe"));
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
         let conversation =
-            Conversation::new(Sudo { user: None }, &tokens, SudoPassword::new(password, terminal), trust);
+            Conversation::new(Sudo { user: None }, &tokens, SudoPassword::new(password, terminal), trust, true);
         (conversation, text(tokens.prompt()), text(tokens.start()))
     }
 

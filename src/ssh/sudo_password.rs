@@ -70,9 +70,13 @@ impl SudoPassword {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The password; asks for it if nobody has yet. Does not wait.
-    pub fn get(self: &Arc<Self>) -> Answer {
+    /// The password; asks for it if nobody has yet, and somebody may be asked. Does not wait.
+    pub fn get(self: &Arc<Self>, may_ask: bool) -> Answer {
         let mut state = self.lock();
+        if matches!(*state, State::Unasked) && !may_ask {
+            let why = if self.terminal.is_there() { AskError::Mute } else { AskError::NoTerminal };
+            return Answer::Nobody(why.to_string());
+        }
         if matches!(*state, State::Unasked) {
             *state = self.ask().map_or_else(State::Nobody, State::Asking);
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::ffi::{self, Channel};
+use super::requests::NO_MODES;
 use super::session::Session;
 use crate::secret::Secret;
 use crate::sudo::{Sudo, Target};
@@ -20,6 +21,8 @@ pub struct SudoStop {
     target: Target,
     /// The password, if sudo wanted it.
     password: Option<Arc<Secret>>,
+    /// Whether sudo gets a terminal, since it may want one (`requiretty`).
+    with_terminal: bool,
     second: Option<Second>,
 }
 
@@ -34,6 +37,7 @@ struct Second {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Open,
+    Terminal,
     Start,
     /// sudo is told the password, unasked: what would read it otherwise reads nothing.
     Answer,
@@ -45,7 +49,12 @@ enum Stage {
 impl SudoStop {
     /// The way to the command at `target`, which `sudo` has begun with `password`.
     pub fn new(sudo: Sudo, target: Target, password: Option<Arc<Secret>>) -> SudoStop {
-        SudoStop { sudo, target, password, second: None }
+        SudoStop { sudo, target, password, with_terminal: false, second: None }
+    }
+
+    /// The same for a command that has a terminal.
+    pub fn with_terminal(self) -> SudoStop {
+        SudoStop { with_terminal: true, ..self }
     }
 
     /// Begins to send the command `signal`.
@@ -63,6 +72,9 @@ impl SudoStop {
         let second = self.second.as_mut()?;
         while second.stage != Stage::Settled {
             let done = match (&second.channel, second.stage) {
+                (Some(channel), Stage::Terminal) => {
+                    channel.request_pty(b"dumb", NO_MODES, (80, 24)).map(|()| Stage::Start)
+                }
                 (Some(channel), Stage::Start) => {
                     let line = self.sudo.signal_line(self.target, second.signal);
                     let next = if self.password.is_some() { Stage::Answer } else { Stage::End };
@@ -73,13 +85,16 @@ impl SudoStop {
                     let mut line = Zeroizing::new(Vec::with_capacity(password.len() + 1));
                     line.extend_from_slice(password);
                     line.push(b'\n');
-                    // It fits into any packet and any window.
+                    // The server opens the window when the command runs.
+                    if channel.write_window() < line.len() {
+                        return None;
+                    }
                     channel.write(&line).map(|_| Stage::End)
                 }
                 (Some(channel), Stage::End) => channel.send_eof().map(|()| Stage::Settled),
                 _ => Channel::open(session.ssh(), WINDOW).map(|channel| {
                     second.channel = Some(channel);
-                    Stage::Start
+                    if self.with_terminal { Stage::Terminal } else { Stage::Start }
                 }),
             };
             match done {

@@ -37,6 +37,13 @@ impl<'a> Reader<'a> {
         Some(u32::from_be_bytes(*number))
     }
 
+    /// A `uint64`.
+    pub fn u64(&mut self) -> Option<u64> {
+        let (number, rest) = self.0.split_first_chunk::<8>()?;
+        self.0 = rest;
+        Some(u64::from_be_bytes(*number))
+    }
+
     /// A `string`.
     pub fn string(&mut self) -> Option<&'a [u8]> {
         let length = self.u32()? as usize;

@@ -50,6 +50,8 @@ pub(crate) enum Step {
     },
     Eof,
     Close,
+    /// Opens a channel to the client's agent, and says on standard output whether the client agrees: `opened` or `refused`.
+    OpenAgent,
     /// Waits for the client's end of standard input.
     WaitForEof,
     /// Sends SSH_MSG_DISCONNECT with this text.
@@ -92,6 +94,11 @@ async fn perform(step: Step, outlet: &Outlet, inlet: &mut Inlet, line: &Line) ->
         }
         Step::Eof => outlet.eof().await,
         Step::Close => outlet.close().await,
+        Step::OpenAgent => {
+            let opened = outlet.handle.channel_open_agent().await;
+            let word: &[u8] = if opened.is_ok() { b"opened\n" } else { b"refused\n" };
+            outlet.data(None, word.to_vec()).await?;
+        }
         Step::WaitForEof => wait_for_eof(inlet).await?,
         Step::Disconnect(text) => {
             let sent = outlet.handle.disconnect(Disconnect::ByApplication, text, String::new());

@@ -289,7 +289,7 @@ fn default_identities_that_cannot_be_used_are_passed_over() {
     let line = ssh_keygen(&rsa, &["-t", "rsa", "-b", "2048"]);
     let sshd = server(&env, vec![line]);
     let run = env.pssh().hosts(sshd.hosts()).args(["-v", "true"]).run();
-    run.exits(0).stderr_has("id_ed25519: encrypted").stderr_has("too open");
+    run.exits(0).stderr_has("id_ed25519: the key is encrypted, and no agent holds it").stderr_has("too open");
     fs::remove_file(&rsa).expect("a key");
     let run = env.pssh().hosts(sshd.hosts()).arg("true").run();
     run.exits(4).ends(&sshd.label(), "auth: ");

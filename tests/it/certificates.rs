@@ -215,15 +215,17 @@ fn the_password_of_the_run_opens_keys() {
         run.check(run.status.success(), &path.display().to_string());
         run.stderr_lacks(PASSPHRASE);
     }
-    // A default one too, which is otherwise never asked for.
-    fs::rename(&paths[0], env.ssh_dir().join("id_ed25519")).expect("a key");
+    // A default one too, which is not asked for where there is a password.
+    let default = env.ssh_dir().join("id_ed25519");
+    fs::rename(&paths[0], &default).expect("a key");
     pssh().arg("true").run().exits(0);
+    fs::write(&file, "another").expect("a password");
     let pty = Pty::new();
-    let run = pty.control(env.pssh().hosts(sshd.hosts()).arg("true")).run();
+    let run = pty.control(pssh().arg("true")).run();
     run.exits(4).ends(&sshd.label(), "auth: ");
+    run.stderr_has(&format!("{}: the key is encrypted, with another passphrase", default.display()));
     assert_eq!(pty.shown(), "");
 
-    fs::write(&file, "another").expect("a password");
     let run = pssh().arg("--identity").arg(&paths[1]).arg("true").run();
     run.exits(2).stderr_has("encrypted, with another passphrase").stderr_has("ssh-add");
 }

@@ -8,10 +8,11 @@ use pssh::client::{Client, Host, Run};
 use pssh::command::Shell;
 use pssh::event::{Class, Outcome};
 use pssh::host_args::Arguments;
+use pssh::secret::{Secret, Source};
 use pssh::settings::{AgentChoice, Settings};
 use pssh::tolerance::Tolerance;
 
-use crate::bin::Env;
+use crate::bin::{Env, ssh_keygen};
 use crate::embedded::refused_address;
 use crate::sshd::{Ordinary, Setup, Sshd};
 
@@ -33,10 +34,15 @@ impl Fleet {
     }
 
     fn settings(&self) -> Settings {
-        let mut settings = Settings::for_library().expect("settings");
+        let mut settings = Fleet::settings_of(&self.env);
         settings.user = Some(self.user.name().to_owned());
-        settings.known_hosts = vec![self.env.known_hosts()];
         settings.identities = vec![self.env.ssh_dir().join("id_ed25519")];
+        settings
+    }
+
+    fn settings_of(env: &Env) -> Settings {
+        let mut settings = Settings::for_library().expect("settings");
+        settings.known_hosts = vec![env.known_hosts()];
         settings.agent = AgentChoice::Nobody;
         settings.config_files = pssh::ssh::config::Files::of("", Some("none".as_ref()));
         settings
@@ -233,6 +239,26 @@ fn each_host_has_values_of_its_own() {
     assert!(refused("echo %q", values[..1].to_vec()), "too few rows");
     assert!(refused("echo", values.to_vec()), "too many values");
     assert!(refused("echo %(m)s", values.to_vec()), "an unknown name");
+}
+
+#[test]
+fn a_password_is_given_by_the_program() {
+    let env = Env::without_key();
+    let key = env.path("key");
+    let line = ssh_keygen(&key, &["-t", "ed25519", "-N", "secret"]);
+    let sshd = Sshd::start(&env, Setup { authorized: vec![line], ..Setup::default() });
+    let mut settings = Fleet::settings_of(&env);
+    settings.identities = vec![key];
+    let run = |settings: &Settings| {
+        let client = Client::new(sshd.hosts(), settings.clone()).expect("hosts");
+        client.run_command("echo in").and_then(|run| Ok(text(run.hosts()[0].stdout())))
+    };
+    // Nobody is asked, be there a terminal or not.
+    assert!(run(&settings).is_err_and(|error| error.to_string().contains("encrypted")));
+    settings.password = Some(Source::Given(Arc::new(Secret::new(b"secret"))));
+    for _ in 0..2 {
+        assert_eq!(run(&settings).expect("it starts"), ["in"]);
+    }
 }
 
 #[test]

@@ -12,6 +12,8 @@ mod pty;
 /// Running sshd: keys, addresses, users, what it left behind.
 mod sshd;
 
+/// The agent as the hosts see it.
+mod agent_forwarding;
 /// Keys and agents.
 mod auth;
 /// Certificates and encrypted keys.
@@ -25,12 +27,18 @@ mod commands;
 /// What the resolver of ssh_config(5) makes of it, compared with `ssh -G`.
 #[expect(clippy::unwrap_used, reason = "what fails there is this machine, and the panic says where")]
 mod config_oracle;
+/// Another server than OpenSSH's.
+mod dropbear;
 /// Per-host arguments.
 mod host_args;
+/// Host certificates and revoked host keys, compared with ssh.
+mod host_certificates;
 /// What is said about single hosts: in --host-config, and in the lines of hosts files.
 mod host_config;
 /// Which host keys are accepted, through the binary.
 mod host_keys;
+/// What ssh_config(5) says about the keys to log in with.
+mod identities;
 /// Standard input for all hosts.
 mod input;
 /// The verdicts on host keys, compared with ssh's own.
@@ -43,6 +51,8 @@ mod outcomes;
 mod passwords;
 /// Jump hosts and proxy commands.
 mod proxies;
+/// Variables and terminals for commands.
+mod requests;
 /// Hosts that are tried again.
 mod retries;
 /// What a run prints, and how it ends.
@@ -55,5 +65,7 @@ mod scripts;
 mod signals;
 /// What ssh_config(5) says about hosts.
 mod ssh_config;
+/// Remote commands that are stopped, whoever runs them.
+mod stopping;
 /// Commands as another user.
 mod sudo;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, tcgetattr};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 use crate::bin::Pssh;
 
@@ -72,6 +72,12 @@ impl Pty {
     /// Types `text`, with a newline at its end where it needs one.
     pub(crate) fn type_in(&self, text: &str) {
         rustix::io::write(&self.keyboard, text.as_bytes()).expect("the terminal takes it");
+    }
+
+    /// Gives it so many columns and rows.
+    pub(crate) fn resize(&self, columns: u16, rows: u16) {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&self.line, size).expect("its size");
     }
 
     /// Whether what is typed is shown.

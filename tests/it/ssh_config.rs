@@ -243,7 +243,7 @@ fn what_would_weaken_the_check_of_host_keys_is_refused() {
     env.pssh().hosts(sshd.hosts()).args(["-O", "RequiredRSASize=2048", "true"]).run().exits(0);
     let connections = sshd.connections();
     let run = env.pssh().hosts(sshd.hosts()).args(["-O", "RevokedHostKeys=/no/such/file", "true"]).run();
-    run.exits(2).stderr_has("-O RevokedHostKeys=/no/such/file: RevokedHostKeys /no/such/file is not supported");
+    run.exits(2).stderr_has("-O RevokedHostKeys=/no/such/file: RevokedHostKeys /no/such/file: No such file");
     assert_eq!(sshd.connections(), connections);
 }
 

@@ -392,7 +392,7 @@ fn bind(address: SocketAddrV4) -> std::io::Result<TcpListener> {
 }
 
 /// The processes whose environment has `mark`, with their command lines.
-fn marked(mark: &str) -> Vec<(Pid, String)> {
+pub(crate) fn marked(mark: &str) -> Vec<(Pid, String)> {
     let Ok(entries) = fs::read_dir("/proc") else {
         panic!("/proc is needed to see which remote commands are left");
     };

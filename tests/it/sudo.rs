@@ -373,6 +373,40 @@ fn a_server_with_room_for_one_channel_tells_sudo() {
 }
 
 #[test]
+fn a_terminal_on_the_host_is_no_obstacle() {
+    let Some(fleet) = Fleet::new(2) else { return };
+    for defaults in ["use_pty", "!use_pty", "requiretty"] {
+        fleet.rule("ALL=(ALL) ALL", defaults);
+        let run = fleet.pssh().args(["--pty", "--sudo", "--", "test -t 1 && id -un; exit 7"]).run();
+        run.exits(5).stderr_lacks(PASSWORD);
+        for label in fleet.sshd.labels() {
+            run.ends(&label, "exit 7");
+            run.check(run.stdout_of(&label) == b"root\r\n", "nothing but the command's own output");
+        }
+        let (command, words) = sleeper();
+        let run =
+            fleet.pssh().args(["-t", "1", "--pty", "--sudo", "--", &format!("trap '' HUP TERM; {command}")]).run();
+        run.exits(3).within(15).ends(&fleet.label(), "timeout command");
+        Fleet::is_gone(&words);
+    }
+    fleet.rule("ALL=(ALL) ALL", "");
+    let wrong = secret_file(&fleet.env, "wrong", "wr0ng");
+    let run = fleet.asking().args(["--pty", "--sudo", "--sudo-password-file"]).arg(&wrong).arg("id").run();
+    run.exits(4).within(15).ends(&fleet.label(), "auth: sudo: the password was refused");
+    run.check(!String::from_utf8_lossy(&run.stdout).contains("wr0ng"), "the password is not echoed");
+    Fleet::is_gone(&format!("-l {}", fleet.account.name));
+}
+
+#[test]
+fn batch_mode_asks_nobody() {
+    let Some(fleet) = Fleet::new(1) else { return };
+    let pty = Pty::new();
+    let run = pty.control(fleet.asking().args(["-O", "BatchMode=yes", "--sudo", "id"])).run();
+    run.exits(4).ends(&fleet.label(), "auth: sudo: it asks for a password, and BatchMode lets nothing be asked");
+    assert_eq!(pty.shown(), "");
+}
+
+#[test]
 fn a_dry_run_shows_sudo_and_needs_no_password() {
     let env = Env::new();
     let script = env.file("x.sh", "#!/bin/sh -e\nid\n");

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::expand::{self, Tokens};
 use super::jump::Hop;
+use super::pattern;
 use super::settings::{Setting, Settings};
 use super::values::Files;
 use super::{ConfigError, Local, Origin};
@@ -75,6 +76,11 @@ pub struct Resolved {
 }
 
 impl Resolved {
+    /// Whether a variable of this name is sent (SendEnv).
+    pub fn sends(&self, name: &str) -> bool {
+        self.send_env.iter().any(|pattern| pattern::matches(name.as_bytes(), pattern.value.as_bytes()))
+    }
+
     /// Every effective value: the keyword and the value as `ssh -G` prints them (lists of algorithms as they are written),
     /// and where it comes from.
     pub fn explain(&self) -> Vec<(&'static str, String, Origin)> {

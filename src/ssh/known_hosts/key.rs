@@ -9,6 +9,8 @@ use openssl::sha::sha256;
 
 /// Below this OpenSSH reads no RSA key at all, so that a line with one counts as malformed.
 const RSA_MIN_BITS: usize = 1024;
+/// What is said of such a key.
+pub const TOO_SHORT: &str = "RSA key of less than 1024 bits";
 
 /// A name that OpenSSH reads as a key type, at the start of a key blob or in front of one in a file.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,22 +70,33 @@ impl Kind {
 
 /// A well-formed public key, or the public key of a certificate.
 #[derive(Debug)]
-pub(super) struct Key {
+pub struct Key {
     pub(super) kind: &'static Kind,
     /// The plain key with its numbers in their shortest form: equal bytes exactly when OpenSSH calls two keys equal.
-    pub(super) blob: Vec<u8>,
+    pub blob: Vec<u8>,
 }
 
 impl Key {
-    /// Reads a key blob as strictly as OpenSSH, which skips a line of known_hosts whose key it cannot read. Only the
-    /// signature of a certificate isn't looked at.
-    pub(super) fn parse(blob: &[u8]) -> Result<Key, &'static str> {
+    /// Reads a key blob as strictly as OpenSSH, which skips a line of known_hosts whose key it cannot read. Of a
+    /// certificate only the key is looked at.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(blob: &[u8]) -> Result<Key, &'static str> {
+        Key::take(blob).map(|(key, _)| key)
+    }
+
+    /// Reads a key blob likewise; gives also what follows the key in a certificate.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn take(blob: &[u8]) -> Result<(Key, &[u8]), &'static str> {
         let mut rest = blob;
         let kind = Kind::named(string(&mut rest)?).ok_or("unknown key type")?;
         if kind.certificate {
             string(&mut rest)?; // the nonce
         }
-        let mut plain = Vec::with_capacity(blob.len());
+        let mut plain = Vec::new();
         put(&mut plain, kind.plain.as_bytes());
         match kind.plain {
             ED25519 | ED25519_SK => {
@@ -99,7 +112,7 @@ impl Key {
             RSA => {
                 number(&mut rest, &mut plain)?;
                 if number(&mut rest, &mut plain)? < RSA_MIN_BITS {
-                    return Err("RSA key of less than 1024 bits");
+                    return Err(TOO_SHORT);
                 }
             }
             _ => {
@@ -114,7 +127,27 @@ impl Key {
         if !rest.is_empty() && !kind.certificate {
             return Err("bytes after the key");
         }
-        Ok(Key { kind, blob: plain })
+        Ok((Key { kind, blob: plain }, rest))
+    }
+
+    /// Whether it is that of a certificate.
+    pub fn is_certified(&self) -> bool {
+        self.kind.certificate
+    }
+
+    /// The type of the plain key, such as `ssh-rsa`.
+    pub fn plain_type(&self) -> &'static str {
+        self.kind.plain
+    }
+
+    /// Reads the key of a line `keytype base64 [comment]`, as in a `.pub` file.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn from_line(line: &[u8]) -> Result<Key, &'static str> {
+        let mut words = line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+        let kind = Kind::named(words.next().unwrap_or_default()).ok_or("unknown key type")?;
+        Key::from_text(kind, words.next().ok_or("no key")?.trim_ascii_end())
     }
 
     /// Reads the key of a known_hosts line: `kind` as named there, the blob in base64.

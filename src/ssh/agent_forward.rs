@@ -1,0 +1,91 @@
+//! Our agent, as the commands on a host may ask it: each channel that the server opens to it is joined to a connection of its
+//! own to the agent's socket. Nothing of this waits: an agent that is slow, or waits for its owner's consent, holds up
+//! nobody but who asked it.
+
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use rustix::event::PollFlags;
+
+use super::agent::{self, BUSY_PAUSE};
+use super::ffi::{Channel, Link};
+use super::relay::{self, Dead, Line, READ_SIZE, UNSENT};
+
+/// Channels to the agent at once; the server is refused more. A command that logs in to many hosts in parallel needs one for
+/// each login under way. One wait can hold no more than 63 descriptors.
+const CHANNELS: usize = 32;
+
+/// The agent of one session's host.
+pub struct ForwardedAgent {
+    socket: PathBuf,
+    lines: Vec<Line>,
+    /// Channels for which the agent was too busy to take a connection, and when it is asked again.
+    knocking: Vec<Channel>,
+    knock_at: Instant,
+    buffer: Vec<u8>,
+}
+
+impl ForwardedAgent {
+    /// Lets the server open channels to the agent at `socket` from now on.
+    pub fn admit(socket: PathBuf, link: &Link) -> ForwardedAgent {
+        link.set_agent_room(CHANNELS);
+        ForwardedAgent { socket, lines: Vec::new(), knocking: Vec::new(), knock_at: Instant::now(), buffer: Vec::new() }
+    }
+
+    /// Connects channels that the server has opened, and moves data both ways; says whether there may be more to move.
+    pub fn relay(&mut self, link: &Link) -> bool {
+        while let Some(channel) = link.take_agent_channel() {
+            self.knocking.push(channel);
+        }
+        if self.knocking.is_empty() && self.lines.is_empty() {
+            return false;
+        }
+        self.knock();
+        self.buffer.resize(READ_SIZE, 0);
+        let more = relay::relay(&mut self.lines, link, &mut self.buffer).unwrap_or_else(|Dead| {
+            // The command's own channel tells how the connection ended.
+            self.lines.clear();
+            false
+        });
+        link.set_agent_room(CHANNELS.saturating_sub(self.lines.len() + self.knocking.len()));
+        more
+    }
+
+    fn knock(&mut self) {
+        let now = Instant::now();
+        while self.knock_at <= now
+            && let Some(channel) = self.knocking.pop()
+        {
+            match agent::knock(&self.socket) {
+                Ok(Some(connection)) => self.lines.push(Line::new(channel, Some(connection))),
+                Ok(None) => {
+                    self.knocking.push(channel);
+                    self.knock_at = now + BUSY_PAUSE;
+                }
+                // The agent has ended: whoever asks for it finds the channel closed.
+                Err(_) => self.lines.push(Line::new(channel, None)),
+            }
+        }
+    }
+
+    /// What to wait for, with the places of the lines. `unsent` bytes wait for the session's socket.
+    pub fn awaits(&self, unsent: usize) -> impl Iterator<Item = (usize, BorrowedFd<'_>, PollFlags)> {
+        let interest = move |line: &Line| line.interest(unsent <= UNSENT);
+        // Whose descriptor is not waited for cannot wake us by having been closed.
+        self.lines.iter().enumerate().filter_map(move |(place, line)| {
+            let flags = interest(line);
+            line.socket().filter(|_| !flags.is_empty()).map(|socket| (place, socket, flags))
+        })
+    }
+
+    /// Notes that the descriptor of the line at `place` is ready.
+    pub fn wake(&mut self, place: usize) {
+        self.lines[place].wake(PollFlags::IN, true);
+    }
+
+    /// When there is something to do even if nothing comes.
+    pub fn next_due(&self) -> Option<Instant> {
+        (!self.knocking.is_empty()).then_some(self.knock_at)
+    }
+}

@@ -1,0 +1,286 @@
+//! The host's key: which ones are asked for, and whether the one that it shows is accepted.
+//!
+//! As `order_hostkeyalgs` in sshconnect2.c and `check_host_key` in sshconnect.c of OpenSSH 9.2: a certificate counts if an
+//! authority of the host (`@cert-authority` in known_hosts) has signed it; one that does not count is taken for the plain key
+//! that is in it. Unlike there, certificates are asked for only where there is an authority for the host.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::config;
+use super::host::Host;
+use super::host_certificate::Certificate;
+use super::known_hosts::{Entries, Key, KnownHosts, Place, RememberError, Remembered, Verdict, fingerprint, key_type};
+use super::pubkey_algorithms::{ALL_ALGORITHMS, CERTIFICATE, DEFAULT_ALGORITHMS};
+use super::wire::Reader;
+use crate::error::{HostError, HostKeyError};
+use crate::event::Outcome;
+use crate::settings::HostKeyCheck;
+
+/// How far a host is trusted after the check of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// It may have what we have.
+    Full,
+    /// Its key is not the known one, and is taken only since nothing is checked: it gets no password, as with ssh(1).
+    NoSecrets,
+}
+
+/// What HostKeyAlgorithms is about.
+type Configured = Option<config::Algorithms<config::KeyTypes>>;
+
+/// The algorithms that are allowed, in the order in which they are configured: of OpenSSH's those that libssh2 has, which
+/// has neither SHA-1 nor hosts whose keys are in devices.
+fn allowed(configured: &Configured) -> Result<Vec<&'static str>, config::NoAlgorithm> {
+    let of_libssh2 = |name: &&&str| !name.starts_with("sk-") && !name.starts_with("ssh-rsa");
+    let [default, all] = [&DEFAULT_ALGORITHMS[..], &ALL_ALGORITHMS]
+        .map(|names| names.iter().filter(of_libssh2).copied().collect::<Vec<_>>());
+    match configured {
+        None => Ok(default),
+        Some(list) => list.apply(&default, &all),
+    }
+}
+
+/// The algorithms to ask a host for. First those of what is known of it, unless HostKeyAlgorithms gives an order: a server
+/// with several keys would else show one that is not known.
+///
+/// # Errors
+/// HostKeyAlgorithms leaves nothing.
+pub fn preference(configured: &Configured, known: &Entries) -> Result<Vec<&'static str>, config::NoAlgorithm> {
+    let allowed = allowed(configured)?;
+    let is_certificate = |algorithm: &&&str| algorithm.ends_with(CERTIFICATE);
+    let (certificates, plain): (Vec<&str>, Vec<&str>) = allowed.iter().partition(is_certificate);
+    if plain.is_empty() {
+        return Ok(certificates);
+    }
+    let certified = known.has_authorities();
+    // As for ssh, + and - leave the order to us, and all else is one.
+    if configured.as_ref().is_some_and(|list| !list.spec().starts_with(['+', '-'])) {
+        return Ok(if certified { allowed } else { plain });
+    }
+    let types = known.key_types();
+    let is_known = |algorithm: &&&str| {
+        let kind = if algorithm.starts_with("rsa-") { "ssh-rsa" } else { algorithm };
+        types.contains(&kind)
+    };
+    let (first, rest): (Vec<&str>, Vec<&str>) = plain.iter().partition(is_known);
+    Ok([if certified { certificates } else { Vec::new() }, first, rest].concat())
+}
+
+/// Decides on the key that a host has shown. The key exchange has proved that the host holds it; of a certificate, that it
+/// holds the certified key.
+///
+/// # Errors
+/// The outcome of the job: the key is not accepted.
+pub fn check(
+    host: &Host,
+    known: &Entries,
+    blob: &[u8],
+    note: &mut dyn FnMut(&dyn Fn() -> String),
+) -> Result<Trust, Outcome> {
+    let credentials = &*host.credentials;
+    let name = known_hosts_name(&host.key_name.0, host.key_name.1);
+    let malformed = |problem: &str| {
+        let kind = key_type(blob).unwrap_or("of unknown type").to_owned();
+        HostKeyError::Malformed { name: name.clone(), kind, problem: problem.to_owned() }
+    };
+    // A broken certificate is refused, as by ssh, whatever known_hosts says about the key in it.
+    let key = Key::parse(blob).map_err(|problem| HostError::from(malformed(problem)))?;
+    let certificate = key.is_certified().then(|| Certificate::parse(blob)).transpose();
+    let certificate = certificate.map_err(|problem| HostError::from(malformed(problem)))?;
+    if let Some(bits) = rsa_bits(&key.blob).filter(|bits| *bits < host.rsa_bits) {
+        let detail = format!("the host's RSA key has {bits} bits; at least {} are required", host.rsa_bits);
+        let hint = Some("RequiredRSASize of ssh_config sets the least; the host should get a better key".to_owned());
+        return Err(HostError::Ssh { doing: "host key", detail, hint }.into());
+    }
+    let offer = Offer { host, name, key: &key };
+    let lists = credentials.revoked_host_keys.as_deref();
+    if let Some(by) = lists.and_then(|keys| keys.revoking(&key, certificate.as_ref())) {
+        let offered = certificate.map_or_else(|| offer.to_string(), |certificate| certificate.to_string());
+        return Err(HostError::from(HostKeyError::Listed { name: offer.name, offered, by }).into());
+    }
+    let mut invalid = None;
+    if let Some(certificate) = certificate {
+        match judge_certificate(&offer, known, &certificate) {
+            Ok(place) => {
+                note(&|| format!("host key {certificate} is of an authority known from {place}"));
+                return Ok(Trust::Full);
+            }
+            Err(Doubt::Refused(error)) => return Err(HostError::from(error).into()),
+            Err(Doubt::Invalid(problem)) => {
+                note(&|| format!("host key {certificate} does not count: {problem}"));
+                invalid = Some(problem);
+            }
+        }
+        // What is left is the plain key, which has to be an allowed one in turn.
+        let kind = key.plain_type();
+        let is_allowed = |algorithm: &&str| *algorithm == kind || kind == "ssh-rsa" && algorithm.starts_with("rsa-");
+        let algorithms = allowed(&host.algorithms.host_key).unwrap_or_default();
+        if !algorithms.iter().any(|name| !name.ends_with(CERTIFICATE) && is_allowed(name)) {
+            let detail = format!("{offer} is not allowed by HostKeyAlgorithms");
+            let detail =
+                invalid.map_or_else(|| detail.clone(), |problem| format!("{detail}; its certificate: {problem}"));
+            return Err(HostError::Ssh { doing: "host key", detail, hint: None }.into());
+        }
+    }
+    let verdict = known.check(&key.blob);
+    let refused = |verdict| {
+        let error = offer.refused(verdict);
+        let error = match &invalid {
+            None => error,
+            Some(problem) => HostKeyError::Certificate { plain: Box::new(error), problem: problem.clone() },
+        };
+        Err(HostError::from(error).into())
+    };
+    match (verdict, credentials.host_key_check) {
+        (Verdict::Known(place), _) => {
+            note(&|| format!("host key {offer} is known from {place}"));
+            Ok(Trust::Full)
+        }
+        // Nothing goes on with a key that somebody took the trouble to revoke.
+        (verdict @ Verdict::Revoked(_), _) => refused(verdict),
+        (Verdict::Changed(_), HostKeyCheck::Off) => {
+            note(&|| format!("host key {offer} has CHANGED and is NOT checked: no password will be sent"));
+            Ok(Trust::NoSecrets)
+        }
+        (Verdict::Unknown, HostKeyCheck::Off) => {
+            note(&|| format!("host key {offer} is NOT checked"));
+            Ok(Trust::Full)
+        }
+        (Verdict::Unknown, HostKeyCheck::AcceptNew) => match accept_new(&offer, &credentials.known_hosts, note)? {
+            None => Ok(Trust::Full),
+            Some(verdict) => refused(verdict),
+        },
+        (verdict @ (Verdict::Unknown | Verdict::Changed(_)), _) => refused(verdict),
+    }
+}
+
+/// Why a certificate does not make its host known.
+enum Doubt {
+    /// Nor does anything else.
+    Refused(HostKeyError),
+    /// In words; the plain key may still be known.
+    Invalid(String),
+}
+
+/// The line of the authority that makes a certificate's host known.
+fn judge_certificate(offer: &Offer<'_>, known: &Entries, certificate: &Certificate) -> Result<Place, Doubt> {
+    let authority = &certificate.authority;
+    match known.check_authority(&authority.blob, &offer.key.blob) {
+        Verdict::Known(place) => {
+            // The name has no port there.
+            let name = offer.host.key_name.0.to_ascii_lowercase();
+            match certificate.check(&name, &offer.host.algorithms.authorities) {
+                Ok(()) => Ok(place),
+                Err(invalid) => Err(Doubt::Invalid(format!("{invalid} (its authority is that of {place})"))),
+            }
+        }
+        Verdict::Revoked(place) => Err(Doubt::Refused(offer.refused(Verdict::Revoked(place)))),
+        Verdict::Unknown => Err(Doubt::Invalid(format!(
+            "it is signed by {}, which is no @cert-authority for this host",
+            certificate.authority_name()
+        ))),
+        Verdict::Changed(places) => {
+            let places: Vec<String> = places.iter().map(Place::to_string).collect();
+            let (signer, places) = (certificate.authority_name(), places.join(", "));
+            Err(Doubt::Invalid(format!("it is signed by {signer}, which is not the authority of {places}")))
+        }
+    }
+}
+
+/// A host key that a server has presented.
+struct Offer<'a> {
+    host: &'a Host,
+    /// As it is looked up.
+    name: String,
+    key: &'a Key,
+}
+
+impl fmt::Display for Offer<'_> {
+    /// Type and fingerprint.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.key.plain_type(), fingerprint(&self.key.blob))
+    }
+}
+
+impl Offer<'_> {
+    /// Why the key is not accepted.
+    fn refused(&self, verdict: Verdict) -> HostKeyError {
+        let (name, offered) = (self.name.clone(), self.to_string());
+        let position = |place: &Place| -> (PathBuf, u64) { (place.file.to_path_buf(), place.line) };
+        match verdict {
+            Verdict::Revoked(place) => {
+                let (file, line) = position(&place);
+                HostKeyError::Revoked { name, offered, file, line }
+            }
+            Verdict::Changed(places) => {
+                // OpenSSH names the last too.
+                let (file, line) = places.last().map(position).unwrap_or_default();
+                HostKeyError::Changed { name, offered, file, line }
+            }
+            Verdict::Unknown | Verdict::Known(_) => {
+                HostKeyError::Unknown { name, host: self.host.name.clone(), port: self.host.port, offered }
+            }
+        }
+    }
+}
+
+/// Adds the key of a host of which nothing is known. What another job has added meanwhile decides: gives the verdict if that
+/// is against the key.
+fn accept_new(
+    offer: &Offer<'_>,
+    known_hosts: &KnownHosts,
+    note: &mut dyn FnMut(&dyn Fn() -> String),
+) -> Result<Option<Verdict>, HostError> {
+    match known_hosts.remember(&offer.host.key_name.0, offer.host.key_name.1, &offer.key.blob) {
+        Ok(Remembered::Added(place)) => note(&|| format!("host key {offer} is new, added to {place}")),
+        Ok(Remembered::Already(Verdict::Known(place))) => note(&|| format!("host key {offer} is known from {place}")),
+        Ok(Remembered::Already(verdict)) => return Ok(Some(verdict)),
+        // As ssh: a file that cannot be written is no reason not to connect.
+        Err(error @ RememberError::Write { .. }) => note(&|| format!("host key {offer} is new; {error}")),
+        Err(error) => {
+            let detail = error.to_string();
+            return Err(HostError::Local { doing: "adding the host key", detail, hint: None });
+        }
+    }
+    Ok(None)
+}
+
+/// The size of a plain RSA key (RFC 4253 section 6.6); nothing for other keys.
+fn rsa_bits(key: &[u8]) -> Option<u32> {
+    let mut reader = Reader(key);
+    if reader.string()? != b"ssh-rsa" {
+        return None;
+    }
+    let _exponent = reader.string()?;
+    let modulus = reader.string()?;
+    let start = modulus.iter().position(|byte| *byte != 0)?;
+    let bytes = &modulus[start..];
+    Some(8 * bytes.len() as u32 - bytes[0].leading_zeros())
+}
+
+/// The name under which ssh(1) looks up a host: with brackets and port if the port is not 22.
+fn known_hosts_name(host: &str, port: u16) -> String {
+    let host = host.to_ascii_lowercase();
+    if port == 22 { host } else { format!("[{host}]:{port}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rsa_keys_are_measured() {
+        let key = |kind: &[u8], modulus: &[u8]| {
+            let mut blob = Vec::new();
+            crate::ssh::wire::put_string(&mut blob, kind);
+            crate::ssh::wire::put_mpint(&mut blob, &[1, 0, 1]);
+            crate::ssh::wire::put_mpint(&mut blob, modulus);
+            blob
+        };
+        assert_eq!(rsa_bits(&key(b"ssh-rsa", &[0xc0; 256])), Some(2048));
+        assert_eq!(rsa_bits(&key(b"ssh-rsa", &[0x01; 128])), Some(1017));
+        assert_eq!(rsa_bits(&key(b"ssh-ed25519", &[0xc0; 256])), None);
+        assert_eq!(rsa_bits(b"\0\0\0\x07ssh-rsa"), None);
+    }
+}
