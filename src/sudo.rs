@@ -23,9 +23,10 @@ const START_SCRIPT: &str = concat!(
     "printf \"%s%s %s;\" \"$1\" \"$2\" \"$$ $s\" >&2; unset s x; shift 2; ",
     "[ -n \"$1\" ] || { shift; set -- sh \"$@\"; }; exec \"$@\"'"
 );
-/// Sends SIGNAL to PROCESS and to all processes of SESSION.
+/// Sends SIGNAL to PROCESS and to all processes of SESSION. It goes on also when we have gone, as soon as the first of them has
+/// ended.
 const SIGNAL_SCRIPT: &str = concat!(
-    "'exec </dev/null >/dev/null 2>&1; k=PROCESS; [ SESSION = 0 ] || for d in /proc/[0-9]*; do ",
+    "'trap \"\" HUP TERM; exec </dev/null >/dev/null 2>&1; k=PROCESS; [ SESSION = 0 ] || for d in /proc/[0-9]*; do ",
     "read -r x <$d/stat || continue; set -- ${x##*) }; [ $4 = SESSION ] && k=\"$k ${d#/proc/}\"; done; ",
     "kill -s SIGNAL $k'"
 );
