@@ -15,6 +15,7 @@ use crate::hosts;
 use crate::output;
 use crate::proxy::{Hop, Proxy};
 use crate::settings::HostKeyCheck;
+use crate::sudo;
 use crate::tolerance::Tolerance;
 
 /// What is shown when nothing was asked for.
@@ -105,6 +106,25 @@ pub struct Opts {
     /// Send standard input to every command; without it, standard input is not read
     #[arg(short = 'I', long = "send-input", help_heading = "Running")]
     pub send_input: bool,
+
+    /// Run the command by sudo; its password is asked for on the terminal once, when a host first wants it
+    #[arg(long = "sudo", help_heading = "Running")]
+    pub sudo: bool,
+
+    /// Run the command as this user, by sudo
+    #[arg(long = "run-as", value_name = "USER", help_heading = "Running", value_parser = run_as,
+          value_hint = ValueHint::Username)]
+    pub run_as: Option<String>,
+
+    /// Read sudo's password from a file that nobody else can read
+    #[arg(long = "sudo-password-file", value_name = "FILE", help_heading = "Running", value_hint = ValueHint::FilePath)]
+    pub sudo_password_file: Option<PathBuf>,
+
+    /// Run this local script, by the interpreter of its first line; the words of the command are its arguments; - is
+    /// standard input
+    #[arg(long = "script", value_name = "FILE", help_heading = "Running", allow_hyphen_values = true,
+          conflicts_with_all = ["shell", "no_shell"], value_hint = ValueHint::FilePath)]
+    pub script: Option<PathBuf>,
 
     /// Rows of values for the hosts, to fill in: %q in the command, or %(name)q by name. - is standard input. See below
     #[arg(long = "host-args", value_name = "FILE", help_heading = "Command", value_hint = ValueHint::FilePath)]
@@ -330,6 +350,10 @@ fn proxy_host(text: &str) -> Result<Hop, String> {
 
 fn proxy_user(text: &str) -> Result<String, String> {
     hosts::check_login(text).map(|()| text.to_owned()).map_err(str::to_owned)
+}
+
+fn run_as(text: &str) -> Result<String, String> {
+    sudo::check_user(text).map(|()| text.to_owned()).map_err(str::to_owned)
 }
 
 /// Reads a number of connections.

@@ -7,9 +7,10 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
+use crate::request::LONGEST;
 use crate::template::{Scanner, Template, TemplateError, ValueError, Values};
 
-/// The longest command that can be sent. libssh2 puts the request into one packet of at most 35,000 bytes (RFC 4253 section
+/// The longest command that can be sent in one line. libssh2 puts the request into one packet of at most 35,000 bytes (RFC 4253 section
 /// 6.1), less what surrounds the command in it.
 pub const MAX_COMMAND: usize = 34_000;
 
@@ -19,10 +20,8 @@ pub enum CommandError {
     /// It contains a NUL byte, which no shell can take.
     #[error("the command contains a NUL byte")]
     Nul,
-    /// It is longer than a request can be.
-    #[error(
-        "the command has {0} bytes; at most {MAX_COMMAND} can be sent (put a longer script into a file on the hosts)"
-    )]
+    /// It is longer than any request can be.
+    #[error("the command has {0} bytes; at most {LONGEST} can be sent (put a longer script into a file on the hosts)")]
     TooLong(usize),
     /// Without a shell there is a program to name.
     #[error("the command's first word is empty; with --no-shell it names the program")]
@@ -32,7 +31,7 @@ pub enum CommandError {
     Template(#[from] TemplateError),
     /// A value would be quoted for a shell that is not there.
     #[error(
-        "%q has no use with --no-shell, where every value reaches the program as it is: write %s; what is a shell's text \
+        "%q has no use with --no-shell or --script, where every value reaches the program as it is: write %s; what is a shell's text \
          takes it as an argument: --no-shell -- sh -c 'echo \"$1\"' sh %s"
     )]
     QuotedWithoutShell,
@@ -58,9 +57,16 @@ pub enum Shell {
     /// None: each word is an argument of the program that the first one names. The login shell still starts it, but finds
     /// nothing in it to expand or split.
     None,
+    /// A script's interpreter: the words are the script's arguments, and it gets them as they are.
+    Script,
 }
 
 impl Shell {
+    /// Whether each word is one argument.
+    fn is_none(&self) -> bool {
+        matches!(self, Shell::None | Shell::Script)
+    }
+
     /// Reads what `--shell` names.
     ///
     /// # Errors
@@ -103,7 +109,7 @@ impl Wrapping {
                 quote(&words.join(&b' '), &mut line);
                 line
             }
-            Shell::None => quote_all(words),
+            Shell::None | Shell::Script => quote_all(words),
         }
     }
 }
@@ -126,7 +132,7 @@ impl CommandLine {
         let mut places = 0;
         let words: Result<Vec<_>, _> = words.iter().map(|word| Template::parse(word.as_bytes(), &mut places)).collect();
         let words = words?;
-        if wrapping.shell == Shell::None && words.iter().any(Template::quotes) {
+        if wrapping.shell.is_none() && words.iter().any(Template::quotes) {
             return Err(CommandError::QuotedWithoutShell);
         }
         let mut scanner = Scanner::default();
@@ -191,7 +197,7 @@ pub fn checked(bytes: Vec<u8>) -> Result<Vec<u8>, CommandError> {
     if bytes.contains(&0) {
         return Err(CommandError::Nul);
     }
-    if bytes.len() > MAX_COMMAND {
+    if bytes.len() > LONGEST {
         return Err(CommandError::TooLong(bytes.len()));
     }
     Ok(bytes)
@@ -221,6 +227,12 @@ pub fn quote(word: &[u8], line: &mut Vec<u8>) {
     if inside {
         line.push(b'\'');
     }
+}
+
+/// Appends a blank and `word`, quoted.
+pub fn add_word(line: &mut Vec<u8>, word: &[u8]) {
+    line.push(b' ');
+    quote(word, line);
 }
 
 fn quote_all(words: &[Vec<u8>]) -> Vec<u8> {
@@ -274,8 +286,8 @@ mod tests {
         let sent = |text: &[&[u8]]| sent(text, Wrapping::default());
         assert_eq!(sent(&[b"sh", b"-c", b"echo a  b"]).as_deref(), Ok(&b"sh -c echo a  b"[..]));
         assert_eq!(sent(&[b"date", b"+%s 100%% %(x)s"]).as_deref(), Ok(&b"date +%s 100%% %(x)s"[..]));
-        assert_eq!(sent(&[&[b'x'; MAX_COMMAND + 1]]), Err(CommandError::TooLong(MAX_COMMAND + 1)));
-        assert!(sent(&[&[b'x'; MAX_COMMAND]]).is_ok());
+        assert_eq!(sent(&[&vec![b'x'; LONGEST + 1]]), Err(CommandError::TooLong(LONGEST + 1)));
+        assert!(sent(&[&vec![b'x'; LONGEST]]).is_ok());
     }
 
     #[test]
@@ -284,9 +296,11 @@ mod tests {
         assert_eq!(sent(&[b"echo", b"a  b; it's"], bash()).as_deref(), Ok(&br"bash -c 'echo a  b; it'\''s'"[..]));
         assert_eq!(sent(&[b"ls", b"", b"*", b"a b"], shell(Shell::None)).as_deref(), Ok(&b"'ls' '' '*' 'a b'"[..]));
         assert_eq!(sent(&[b"", b"a"], shell(Shell::None)), Err(CommandError::NoProgram));
+        assert_eq!(sent(&[b"", b"a"], shell(Shell::Script)).as_deref(), Ok(&b"'' 'a'"[..]));
+        assert_eq!(sent(&[], shell(Shell::Script)).as_deref(), Ok(&b""[..]));
         // What wrapping adds counts.
-        assert!(matches!(sent(&[&[b'x'; MAX_COMMAND - 10]], bash()), Ok(all) if all.len() == MAX_COMMAND));
-        assert_eq!(sent(&[&[b'x'; MAX_COMMAND - 9]], bash()), Err(CommandError::TooLong(MAX_COMMAND + 1)));
+        assert!(matches!(sent(&[&vec![b'x'; LONGEST - 10]], bash()), Ok(all) if all.len() == LONGEST));
+        assert_eq!(sent(&[&vec![b'x'; LONGEST - 9]], bash()), Err(CommandError::TooLong(LONGEST + 1)));
     }
 
     #[test]

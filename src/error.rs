@@ -60,6 +60,14 @@ pub enum HostError {
         /// What else is known: keys that could not be used, or how the server ended it.
         detail: Option<String>,
     },
+    /// sudo did not let the command begin.
+    #[error("sudo: {detail}")]
+    Sudo {
+        /// Why not.
+        detail: String,
+        /// What would help, where that is known.
+        hint: Option<&'static str>,
+    },
     /// The SSH protocol failed before the command was running.
     #[error("{doing}: {detail}")]
     Ssh {
@@ -106,7 +114,7 @@ impl HostError {
             HostError::Connect { .. } | HostError::Behind { .. } => Class::Connect,
             HostError::Proxy { .. } => Class::Proxy,
             HostError::HostKey(_) => Class::HostKey,
-            HostError::Auth { .. } => Class::Auth,
+            HostError::Auth { .. } | HostError::Sudo { .. } => Class::Auth,
             HostError::Ssh { .. } | HostError::Dropped { .. } => Class::Ssh,
             HostError::Lost { .. } => Class::Lost,
             HostError::Local { .. } => Class::Local,
@@ -126,6 +134,7 @@ impl HostError {
             HostError::Proxy { cause, .. } => cause.hint(),
             HostError::HostKey(error) => error.hint(),
             HostError::Auth { tried, offered, .. } => Some(auth_hint(tried, offered)),
+            HostError::Sudo { hint, .. } => hint.map(str::to_owned),
             HostError::Dropped { banner_seen: false, .. } => Some(
                 "is it an SSH server? A busy one (MaxStartups) does this too: fewer hosts at once (-p) may help"
                     .to_owned(),

@@ -133,6 +133,7 @@ pub struct Reader {
 
 enum ReaderSource {
     File(Arc<File>),
+    Memory(Arc<[u8]>),
     Spool {
         spool: Arc<Spool>,
         /// Bytes that are known to be in the spool.
@@ -195,6 +196,11 @@ impl Input {
 }
 
 impl Reader {
+    /// A reader of `bytes`, in place of standard input.
+    pub fn of(bytes: Arc<[u8]>) -> Reader {
+        Reader { source: ReaderSource::Memory(bytes), position: 0 }
+    }
+
     /// Reads as much as there is, and fits into `buffer`.
     ///
     /// # Errors
@@ -203,6 +209,13 @@ impl Reader {
         let (file, most) = match &mut self.source {
             ReaderSource::File(file) => (&**file, buffer.len()),
             ReaderSource::Queue(QueueReader(queue)) => return queue.read(buffer),
+            ReaderSource::Memory(bytes) => {
+                let rest = bytes.get(usize::try_from(self.position).unwrap_or(usize::MAX)..).unwrap_or_default();
+                let count = rest.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&rest[..count]);
+                self.position += count as u64;
+                return Ok(if count == 0 { Piece::End } else { Piece::Bytes(count) });
+            }
             ReaderSource::Spool { spool, known } => {
                 if self.position == *known {
                     match spool.look(self.position)? {

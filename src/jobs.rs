@@ -10,6 +10,7 @@ use crate::command::{self, CommandError, CommandLine, Shell, Wrapping};
 use crate::host_args::{self, Arguments, ForHost, HostArgsError};
 use crate::hosts::{HostSpec, Origin};
 use crate::proxy::Proxy;
+use crate::script::Script;
 
 /// One command on one host.
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ pub struct Job {
     pub proxy: Option<Proxy>,
     /// The command as the remote shell gets it. One copy serves all jobs with the same.
     pub command: Arc<[u8]>,
+    /// What its standard input gets instead of ours: the rest of a command that is too long for a line.
+    pub input: Option<Arc<[u8]>>,
 }
 
 /// What is wrong with the commands of a run.
@@ -54,6 +57,8 @@ pub enum Commands {
     All(Arc<[u8]>),
     /// With places for the arguments of each host, which stand in the order of the list.
     Each(CommandLine, Vec<Arguments>),
+    /// A script, with its arguments.
+    Script(Script, Box<Commands>),
 }
 
 impl Commands {
@@ -64,6 +69,7 @@ impl Commands {
     /// The command cannot be sent, or arguments are wrong.
     pub fn gather(opts: &Opts, hosts: &[HostSpec]) -> Result<Commands, CommandsError> {
         let shell = match &opts.shell {
+            _ if opts.script.is_some() => Shell::Script,
             _ if opts.no_shell => Shell::None,
             Some(shell) => shell.clone(),
             None => Shell::Login,
@@ -78,6 +84,14 @@ impl Commands {
         Ok(Commands::Each(line, arguments))
     }
 
+    /// The script, if it is one: what jobs are given then is its arguments, until [`request::complete`](crate::request::complete).
+    pub fn script(&self) -> Option<&Script> {
+        match self {
+            Commands::Script(script, _) => Some(script),
+            Commands::All(_) | Commands::Each(..) => None,
+        }
+    }
+
     /// Gives each job its command, once login name and port are known. Jobs with the same command share it.
     ///
     /// # Errors
@@ -89,6 +103,7 @@ impl Commands {
                 return Ok(());
             }
             Commands::Each(line, arguments) => (line, arguments),
+            Commands::Script(_, arguments) => return arguments.hand_out(jobs),
         };
         let mut known: HashSet<Arc<[u8]>> = HashSet::new();
         let mut problems = Vec::new();
@@ -117,7 +132,19 @@ pub fn make(hosts: Vec<HostSpec>) -> Vec<Job> {
         .map(|(number, (spec, label))| {
             let (address, command) = (spec.name.clone(), Arc::clone(&command));
             let (user, port) = (spec.user.clone().unwrap_or_default(), spec.port.unwrap_or_default());
-            Job { number, spec, label, address, user, port, attempts: None, retry_delay: None, proxy: None, command }
+            Job {
+                number,
+                spec,
+                label,
+                address,
+                user,
+                port,
+                attempts: None,
+                retry_delay: None,
+                proxy: None,
+                command,
+                input: None,
+            }
         })
         .collect()
 }
@@ -212,10 +239,10 @@ mod tests {
 
     #[test]
     fn a_command_that_is_too_long_for_one_host_names_it() {
-        let long = "x".repeat(crate::command::MAX_COMMAND);
+        let long = "x".repeat(crate::request::LONGEST);
         let args =
             ["--host-arg", "web1=a", "--host-arg", &format!("web2={long}"), "--host-arg", "web3=c", "echo", "%s"];
         let problem = commands(&args).expect_err("too long");
-        assert!(problem.starts_with("root@web2:2222: the command has 34005 bytes"), "{problem}");
+        assert!(problem.starts_with("root@web2:2222: the command has 16777221 bytes"), "{problem}");
     }
 }

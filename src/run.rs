@@ -15,6 +15,7 @@ use crate::hosts::{self, HostSpec, HostsError};
 use crate::input::{Input, Inputs};
 use crate::jobs::{self, Commands, CommandsError, Job};
 use crate::output::{self, Broken};
+use crate::script::Script;
 use crate::settings::{Environment, Settings};
 use crate::ssh::{Runner, Unprepared};
 use crate::{exit, signals};
@@ -54,12 +55,18 @@ fn failure(error: impl Into<anyhow::Error>) -> Fatal {
 pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
     let mut settings =
         Settings::resolve(opts, &Environment::of_process()).map_err(|problem| usage(anyhow!(problem)))?;
-    if opts.command.is_empty() && !opts.explain {
+    if opts.command.is_empty() && opts.script.is_none() && !opts.explain {
         return Err(usage(anyhow!("there is no command to run (--help shows how)")));
     }
     check_stdin(opts)?;
     let (hosts, notes) = hosts(opts)?;
+    let script = opts.script.as_deref().map(Script::read).transpose();
+    let script = script.map_err(|error| if error.is_unread() { failure(error) } else { usage(error) })?;
     let commands = Commands::gather(opts, &hosts).map_err(wrong_commands)?;
+    let commands = match script {
+        Some(script) => Commands::Script(script, Box::new(commands)),
+        None => commands,
+    };
     let jobs = jobs::make(hosts);
     jobs::check_aliases(&jobs).map_err(usage)?;
 
@@ -85,7 +92,7 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
         return explain(engine.runner(), jobs);
     }
     if opts.dry_run {
-        return answer(&output::commands(jobs));
+        return answer(&output::commands(&engine.runner().as_sent(jobs)));
     }
     if verbose {
         notes.iter().chain(&engine.runner().notes()).for_each(|note| output::complain(note));
@@ -146,6 +153,7 @@ fn check_stdin(opts: &Opts) -> Result<(), Fatal> {
     let readers = [
         ("-h -", opts.hosts.iter().any(is_stdin)),
         ("--host-args -", opts.host_args.as_ref().is_some_and(is_stdin)),
+        ("--script -", opts.script.as_ref().is_some_and(is_stdin)),
         ("--password-fd 0", opts.password_fd == Some(0)),
         ("-I", opts.send_input && !opts.dry_run),
     ];

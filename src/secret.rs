@@ -64,6 +64,8 @@ pub enum Source {
     Ask,
     /// A file that only its owner can read.
     File(PathBuf),
+    /// The same for sudo's password.
+    SudoFile(PathBuf),
     /// An open file descriptor that we have inherited.
     Descriptor(u32),
     /// The standard output of a shell command.
@@ -78,6 +80,7 @@ impl fmt::Display for Source {
         match self {
             Source::Ask => f.write_str("-A"),
             Source::File(path) => write!(f, "--password-file {}", path.display()),
+            Source::SudoFile(path) => write!(f, "--sudo-password-file {}", path.display()),
             Source::Descriptor(number) => write!(f, "--password-fd {number}"),
             Source::Command(_) => f.write_str("--password-command"),
             Source::Given(_) => f.write_str("the password"),
@@ -136,7 +139,7 @@ impl Source {
     pub fn read_as(&self, name: String, terminal: &Terminal, cancel: &Cancel) -> Result<Secret, SecretError> {
         let found = match self {
             Source::Ask => ask(terminal, cancel),
-            Source::File(path) => read_file(path, cancel).and_then(checked),
+            Source::File(path) | Source::SudoFile(path) => read_file(path, cancel).and_then(checked),
             Source::Descriptor(number) => read_descriptor(*number, cancel).and_then(checked),
             Source::Command(command) => read_command(command, cancel).and_then(checked),
             Source::Given(secret) => Ok(secret.duplicate()),

@@ -14,6 +14,7 @@ use crate::proxy::{Hop, Proxy};
 use crate::retry::Policy;
 use crate::secret::Source;
 use crate::ssh::config;
+use crate::sudo::Sudo;
 use crate::tolerance::Tolerance;
 
 /// What to do with a host key that known_hosts does not have. A revoked key is refused in every case.
@@ -141,6 +142,10 @@ pub struct Settings {
     pub may_ask: bool,
     /// Whether our standard input goes to every command.
     pub send_input: bool,
+    /// How commands become another user's, if they are to.
+    pub sudo: Option<Sudo>,
+    /// Where sudo's password comes from, if not from the user when a host wants it.
+    pub sudo_password: Option<Source>,
     /// Whether jobs tell what they do.
     pub verbose: bool,
 }
@@ -281,6 +286,8 @@ impl Settings {
             password: password_source(opts, environment, home)?,
             may_ask: true,
             send_input: opts.send_input,
+            sudo: sudo(opts)?,
+            sudo_password: opts.sudo_password_file.as_deref().map(|path| Source::SudoFile(expand(path, home))),
             verbose: opts.verbose > 0,
         })
     }
@@ -288,6 +295,7 @@ impl Settings {
     /// Needs nothing to log in with any more, for runs that connect to nothing: no password is read or asked for, no key.
     pub fn forget_credentials(&mut self) {
         self.password = None;
+        self.sudo_password = None;
         self.logs_in = false;
     }
 
@@ -341,6 +349,15 @@ fn proxy_host(opts: &Opts) -> Option<Hop> {
         name: hop.name.clone(),
         port: opts.proxy_port.or(hop.port),
     })
+}
+
+/// How the command line says that commands become another user's.
+fn sudo(opts: &Opts) -> Result<Option<Sudo>, String> {
+    let wanted = opts.sudo || opts.run_as.is_some();
+    if !wanted && opts.sudo_password_file.is_some() {
+        return Err("--sudo-password-file is of use only with --sudo or --run-as USER".to_owned());
+    }
+    Ok(wanted.then(|| Sudo { user: opts.run_as.clone() }))
 }
 
 /// Where the password comes from: the options exclude each other, and each of them overrides the environment.

@@ -15,6 +15,9 @@ pub fn commands(jobs: &[Job]) -> String {
         text.push_str(&sanitize(&job.label));
         text.push_str(": ");
         show(&job.command, &mut text);
+        if let Some(input) = &job.input {
+            let _ = write!(text, "  # and {} bytes over standard input", input.len());
+        }
         text.push('\n');
     }
     text

@@ -11,6 +11,8 @@ use super::ffi::{self, Channel, Exit, Link};
 use super::requests::Requests;
 use super::session::{SOCKET_DISCONNECT, Session, Stop};
 use super::stop::Stopping;
+use super::sudo::{Conversation, Step};
+use super::sudo_stop::SudoStop;
 use super::wait::{Watch, poll_with};
 use crate::cancel::Cancel;
 use crate::error::HostError;
@@ -56,13 +58,15 @@ pub struct Keepalive {
     pub count: u32,
 }
 
-/// Runs `command` on `session`, sends it its input and its output as events, and says how it ended. `watch` bounds the opening
-/// of the channel, what is asked of the server before, and its consent to the command; the command itself is bounded by its
-/// own timeout and the cancel. What is worth knowing goes to `note`.
+/// Runs `command` on `session`, sends it its input and its output as events, and says how it ended. A `sudo` that the command
+/// has to get past is spoken with first. `watch` bounds the opening of the channel, what is asked of the server before, and its
+/// consent to the command; the command itself is bounded by its own timeout and the cancel. What is worth knowing goes to
+/// `note`.
 pub fn run(
     session: &mut Session,
     command: &Command<'_>,
-    feed: Feed,
+    mut feed: Feed,
+    sudo: Option<Conversation>,
     events: &Sender<Event>,
     watch: &mut Watch<'_>,
     note: &mut dyn FnMut(&dyn Fn() -> String),
@@ -91,12 +95,18 @@ pub fn run(
         // A piece of input that is half sent would block the request to stop the command.
         link.hold_unsent();
     }
+    if sudo.is_some() {
+        feed.hold();
+    }
     Running {
         session,
         channel,
         command,
         feed,
         agent,
+        sudo,
+        sudo_stop: None,
+        asked: None,
         events,
         cancel: watch.cancel(),
         deadline: command.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
@@ -124,6 +134,12 @@ struct Running<'a> {
     command: &'a Command<'a>,
     feed: Feed,
     agent: Option<ForwardedAgent>,
+    /// The conversation with sudo, until the command has begun.
+    sudo: Option<Conversation>,
+    /// How a command that sudo has begun is stopped.
+    sudo_stop: Option<SudoStop>,
+    /// Since when our user is being asked for sudo's password. The command's time does not run then.
+    asked: Option<Instant>,
     events: &'a Sender<Event>,
     cancel: &'a Cancel,
     deadline: Option<Instant>,
@@ -159,6 +175,7 @@ impl Running<'_> {
             if !self.deliver() {
                 continue;
             }
+            self.speak_with_sudo();
             let more = self.send_input();
             let was_dead = self.session.is_dead();
             let mut drained = self.drain();
@@ -196,7 +213,10 @@ impl Running<'_> {
         };
         match self.channel.exit() {
             // The server has said how it ended and that no more output comes: no need to wait for the close as well.
-            Exit::Status(status) if eof || over.is_some() => Some(Outcome::Exited(status)),
+            Exit::Status(status) if eof || over.is_some() => Some(match &self.sudo {
+                Some(sudo) if !sudo.has_begun() => sudo.never_began(status).into(),
+                _ => Outcome::Exited(status),
+            }),
             Exit::Signal(name) if eof || over.is_some() => Some(Outcome::Signaled { name }),
             Exit::Unknown => over.map(|detail| HostError::Lost { detail }.into()),
             Exit::Status(_) | Exit::Signal(_) => None,
@@ -239,13 +259,19 @@ impl Running<'_> {
     fn finish(mut self, outcome: Option<Outcome>) -> Outcome {
         let stopping = match (self.stopping.take(), outcome) {
             (None, outcome) => {
+                self.hand_on_rest();
                 let _ = self.channel.close();
                 self.session.disconnect();
                 self.flush();
                 return outcome.unwrap_or_else(|| Outcome::cancelled(self.cancel, true));
             }
             (Some(stopping), outcome) => {
-                let ended = matches!(outcome, Some(Outcome::Exited(_) | Outcome::Signaled { .. }));
+                let ended = match outcome {
+                    Some(Outcome::Exited(_) | Outcome::Signaled { .. }) => true,
+                    // It has ended without having begun.
+                    Some(Outcome::Failed(error)) => matches!(*error, HostError::Sudo { .. }),
+                    _ => false,
+                };
                 stopping.outcome(ended)
             }
         };
@@ -261,6 +287,7 @@ impl Running<'_> {
                 break;
             }
         }
+        self.hand_on_rest();
         self.session.disconnect();
         self.flush();
         stopping
@@ -304,8 +331,13 @@ impl Running<'_> {
             Ok(0) => Drained::Nothing,
             Ok(count) => {
                 self.last_output = Instant::now();
-                let bytes = self.buffer[..count].to_vec();
-                self.undelivered = Some(Event::now(self.command.job, EventKind::Output { stream, bytes }));
+                let mut bytes = self.buffer[..count].to_vec();
+                if let Some(sudo) = &mut self.sudo {
+                    bytes = sudo.hear(stream, bytes);
+                }
+                if !bytes.is_empty() {
+                    self.undelivered = Some(Event::now(self.command.job, EventKind::Output { stream, bytes }));
+                }
                 Drained::Some
             }
             Err(error) if ffi::would_block(&error) => Drained::Nothing,
@@ -351,10 +383,45 @@ impl Running<'_> {
         }
     }
 
+    /// Does what sudo wants, as long as the command has not begun.
+    fn speak_with_sudo(&mut self) {
+        let Some(sudo) = &mut self.sudo else { return };
+        let step = sudo.next();
+        match (sudo.awaits().is_some(), self.asked) {
+            (true, None) => self.asked = Some(Instant::now()),
+            (false, Some(since)) => {
+                self.deadline = self.deadline.and_then(|deadline| deadline.checked_add(since.elapsed()));
+                self.last_output = Instant::now();
+                self.asked = None;
+            }
+            _ => {}
+        }
+        match step {
+            Step::Listen => {}
+            Step::Tell(password) => self.feed.answer(&password),
+            Step::Begin(way) => {
+                let has_terminal = self.command.requests.terminal.is_some();
+                self.sudo_stop = way.map(|way| if has_terminal { way.with_terminal() } else { way });
+                self.hand_on_rest();
+                self.sudo = None;
+                self.feed.release();
+            }
+            Step::End(error) => self.stop(error.into()),
+        }
+    }
+
+    /// Hands on what was kept back in case sudo was about to ask.
+    fn hand_on_rest(&mut self) {
+        let Some(sudo) = &mut self.sudo else { return };
+        while let Some((stream, bytes)) = sudo.rest() {
+            let _ = self.events.send(Event::now(self.command.job, EventKind::Output { stream, bytes }));
+        }
+    }
+
     /// Sends what the socket and the server take of the command's input; says whether they may take more at once.
     fn send_input(&mut self) -> bool {
         self.flush();
-        if self.stopping.is_some() || self.unsent() > UNSENT {
+        if self.unsent() > UNSENT {
             return false;
         }
         match self.feed.send(&self.channel) {
@@ -407,6 +474,8 @@ impl Running<'_> {
         }
         let outcome = if self.cancel.is_triggered() {
             Outcome::cancelled(self.cancel, true)
+        } else if self.asked.is_some() {
+            return;
         } else if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             let limit = self.command.timeout.unwrap_or_default();
             Outcome::TimedOut { phase: Phase::Command, limit, missing: "not finished" }
@@ -423,8 +492,12 @@ impl Running<'_> {
 
     /// Tells the command to stop, with `outcome` as the reason.
     fn stop(&mut self, outcome: Outcome) {
-        self.stopping = Some(Stopping::begin(outcome, self.session, self.command.login));
-        self.feed.stop();
+        let (login, sudo) = (self.command.login, self.sudo_stop.take());
+        self.stopping = Some(Stopping::begin(outcome, self.session, login, sudo));
+        if let Some(sudo) = &mut self.sudo {
+            sudo.give_up();
+        }
+        self.feed.give_up();
     }
 
     /// When there is something to do even if nothing comes.
@@ -433,6 +506,9 @@ impl Running<'_> {
         if let Some(stopping) = &self.stopping {
             let pause = stopping.is_pending().then(|| Instant::now() + BLIND_PAUSE);
             return [Some(stopping.next_due()), pause, knock].into_iter().flatten().min();
+        }
+        if self.asked.is_some() {
+            return [self.alive_due(), knock].into_iter().flatten().min();
         }
         let silence = self.command.silence.and_then(|limit| self.last_output.checked_add(limit));
         [self.deadline, silence.filter(|_| self.undelivered.is_none()), self.alive_due(), knock]
@@ -454,7 +530,8 @@ impl Running<'_> {
         let cancel = self.stopping.is_none().then_some(self.cancel);
         let socket = [(self.session.socket(), flags)];
         let input = self.feed.awaits().map(|input| (input, PollFlags::IN));
-        let mut fds: Vec<_> = socket.into_iter().chain(input).collect();
+        let answer = self.sudo.as_ref().and_then(Conversation::awaits).map(|answer| (answer, PollFlags::IN));
+        let mut fds: Vec<_> = socket.into_iter().chain(input).chain(answer).collect();
         let (first, mut lines) = (fds.len(), Vec::new());
         for (line, socket, flags) in self.agent.iter().flat_map(|agent| agent.awaits(self.unsent())) {
             fds.push((socket, flags));

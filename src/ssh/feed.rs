@@ -3,8 +3,11 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::ffi::{self, Channel};
 use crate::input::{Piece, Reader};
+use crate::secret::Secret;
 
 /// Bytes of one piece: what libssh2 sends in one packet.
 const PIECE: usize = 32_700;
@@ -14,6 +17,10 @@ const BURST: usize = 8;
 /// The input of one command.
 pub struct Feed {
     state: State,
+    /// Whether the input has to wait: something else is reading.
+    held: bool,
+    /// What that is told.
+    answer: Zeroizing<Vec<u8>>,
     /// The piece that is being sent.
     piece: Vec<u8>,
     /// How much of it has gone.
@@ -40,13 +47,44 @@ impl Feed {
     /// The input of `reader`, or none, which is its end at once.
     pub fn new(reader: Option<Reader>) -> Feed {
         let state = reader.map_or(State::Ending, State::Open);
-        Feed { state, piece: Vec::new(), sent: 0, blocked: false, later: None }
+        let answer = Zeroizing::default();
+        Feed { state, held: false, answer, piece: Vec::new(), sent: 0, blocked: false, later: None }
+    }
+
+    /// Sends no input, and not its end either, before [`Feed::release`].
+    pub fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// Sends an answer, on a line of its own, to what reads before the command. Only while the input is held.
+    pub fn answer(&mut self, secret: &Secret) {
+        // Of the right size at once: a vector that grows would leave a copy behind.
+        let mut line = Zeroizing::new(Vec::with_capacity(secret.expose().len() + 1));
+        line.extend_from_slice(secret.expose());
+        line.push(b'\n');
+        (self.answer, self.sent) = (line, 0);
+    }
+
+    /// Lets the input go.
+    pub fn release(&mut self) {
+        (self.held, self.answer, self.sent) = (false, Zeroizing::default(), 0);
     }
 
     /// Sends nothing more.
     pub fn stop(&mut self) {
+        self.release();
         self.state = State::Ended;
-        (self.piece, self.sent, self.blocked, self.later) = (Vec::new(), 0, false, None);
+        (self.piece, self.blocked, self.later) = (Vec::new(), false, None);
+    }
+
+    /// Sends nothing more but the end of the input, if it was held until now: whoever waits for an answer sees that there is
+    /// none.
+    pub fn give_up(&mut self) {
+        let was_held = self.held;
+        self.stop();
+        if was_held {
+            self.state = State::Ending;
+        }
     }
 
     /// What to wait for before there is more to send.
@@ -57,6 +95,7 @@ impl Feed {
     /// Whether something could be sent at once if the server takes it.
     pub fn has_more(&self) -> bool {
         match self.state {
+            _ if self.held => self.sent < self.answer.len() && !self.blocked,
             State::Open(_) => self.later.is_none() && !self.blocked,
             State::Ending => self.sent < self.piece.len() && !self.blocked,
             State::Ended => false,
@@ -74,6 +113,16 @@ impl Feed {
     /// The input cannot be read on. The command must not take what it has got for all of it.
     pub fn send(&mut self, channel: &Channel) -> Result<bool, Broken> {
         self.blocked = false;
+        if self.held {
+            if self.sent < self.answer.len() && channel.write_window() > 0 {
+                match channel.write(&self.answer[self.sent..]) {
+                    Ok(count) => self.sent += count,
+                    // An error that lasts is one of the channel: reading will tell.
+                    Err(error) => self.blocked = ffi::would_block(&error),
+                }
+            }
+            return Ok(false);
+        }
         for _ in 0..BURST {
             if self.sent == self.piece.len() && !self.next_piece()? {
                 return Ok(false);

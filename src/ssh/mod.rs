@@ -29,6 +29,9 @@ mod requests;
 mod revoked_keys;
 mod session;
 mod stop;
+mod sudo;
+mod sudo_password;
+mod sudo_stop;
 mod tcp;
 mod tunnel;
 mod wait;
@@ -51,19 +54,23 @@ use self::feed::Feed;
 use self::host::Host;
 use self::proxy_command::{News, ProxyCommand};
 use self::session::Session;
+use self::sudo::Conversation;
+use self::sudo_password::SudoPassword;
 use self::tunnel::{Plan, Proxies, Through, Way};
 use self::wait::Watch;
 use crate::cancel::Cancel;
 use crate::error::{HostError, reason};
 use crate::event::{Event, EventKind, Outcome};
 use crate::host_args::HostArgsError;
-use crate::input::Inputs;
+use crate::input::{Inputs, Reader};
 use crate::jobs::{Commands, Job};
 use crate::pool::Attempt;
 use crate::proxy::Proxy;
 use crate::queue::{Route, Task};
+use crate::request::{self, CompleteError, Terms};
 use crate::secret::SecretError;
 use crate::settings::Settings;
+use crate::sudo::{Form, Tokens};
 use crate::terminal::Terminal;
 
 /// The port of SSH (RFC 4253 section 4.1).
@@ -87,6 +94,9 @@ pub enum Unprepared {
     /// The command cannot be sent to a host.
     #[error(transparent)]
     Command(#[from] HostArgsError),
+    /// The same, because of its length.
+    #[error(transparent)]
+    Length(#[from] CompleteError),
     /// The system is out of something.
     #[error("cannot make a pipe: {}", reason(.0))]
     System(#[from] std::io::Error),
@@ -101,6 +111,9 @@ pub struct Runner {
     proxies: Proxies,
     /// What the commands read.
     inputs: Inputs,
+    sudo_password: Arc<SudoPassword>,
+    /// What the commands are, below sudo.
+    form: Form,
 }
 
 /// What a session's connection goes through, and lives no longer than: dropped after the session.
@@ -139,6 +152,8 @@ impl Runner {
         let settings = Arc::new(settings);
         let terminal = Arc::new(if settings.may_ask { Terminal::new()? } else { Terminal::mute()? });
         let password = settings.password.as_ref().map(|source| source.read(&terminal, cancel)).transpose()?;
+        let sudo_password = settings.sudo_password.as_ref().map(|source| source.read(&terminal, cancel)).transpose()?;
+        let sudo_password = SudoPassword::new(sudo_password, Arc::clone(&terminal));
         let directory = Directory::new(Arc::clone(&settings), password.map(Arc::new), terminal, cancel)?;
         let hosts = directory.hosts(jobs.iter().map(|job| &job.spec))?;
         for (job, host) in jobs.iter_mut().zip(&hosts) {
@@ -153,6 +168,8 @@ impl Runner {
             }
         }
         commands.hand_out(jobs)?;
+        let input_taken = !matches!(inputs, Inputs::Nothing);
+        request::complete(jobs, commands.script(), Terms { sudo: settings.sudo.as_ref(), input_taken })?;
         let directory = Arc::new(directory);
         let proxies = Proxies::new(Plan {
             directory: Arc::clone(&directory),
@@ -160,7 +177,17 @@ impl Runner {
             window: settings.window(),
             cancel: cancel.clone(),
         });
-        Ok(Runner { settings, directory, hosts, proxies, inputs })
+        let form = if commands.script().is_some() { Form::Program } else { Form::Text };
+        Ok(Runner { settings, directory, hosts, proxies, inputs, sudo_password, form })
+    }
+
+    /// The jobs with what would be sent for their commands. What is random in it is zeros here.
+    pub fn as_sent(&self, jobs: &[Job]) -> Vec<Job> {
+        let sent = |job: &Job| match &self.settings.sudo {
+            Some(sudo) => sudo.wrap(&job.command, self.form, &Tokens::sample()).into(),
+            None => Arc::clone(&job.command),
+        };
+        jobs.iter().map(|job| Job { command: sent(job), ..job.clone() }).collect()
     }
 
     /// Every effective setting of a job's host in the keywords of `ssh -G`, each with its origin.
@@ -178,6 +205,7 @@ impl Runner {
 
     /// Ends what jobs have shared, once all have ended.
     pub fn close(&self) {
+        self.sudo_password.close();
         self.proxies.close();
     }
 
@@ -204,9 +232,18 @@ impl Runner {
             Err(outcome) => return Attempt::NotSent(path.explain(outcome)),
         };
         send(EventKind::Connected);
+        let tokens = match self.settings.sudo.as_ref().map(|_| Tokens::random()).transpose() {
+            Ok(tokens) => tokens,
+            Err(error) => {
+                let local = HostError::Local { doing: "making random numbers", detail: error.to_string(), hint: None };
+                return Attempt::NotSent(local.into());
+            }
+        };
+        let as_other = self.settings.sudo.as_ref().zip(tokens.as_ref());
+        let line = as_other.map(|(sudo, tokens)| sudo.wrap(&job.command, self.form, tokens));
         let command = Command {
             job: job.number,
-            bytes: &job.command,
+            bytes: line.as_deref().unwrap_or(&job.command),
             requests: &host.requests,
             login: &host.user,
             timeout: host.command_timeout,
@@ -214,8 +251,13 @@ impl Runner {
             keepalive: host.keepalive,
             window: self.settings.window(),
         };
-        let feed = Feed::new(self.inputs.reader(job.number));
-        let outcome = exec::run(&mut session, &command, feed, events, &mut watch, &mut note);
+        let input = job.input.clone().map(Reader::of);
+        let feed = Feed::new(input.or_else(|| self.inputs.reader(job.number)));
+        let sudo = as_other.map(|(sudo, tokens)| {
+            let may_ask = host.credentials.terminal.is_there();
+            Conversation::new(sudo.clone(), tokens, Arc::clone(&self.sudo_password), session.trust(), may_ask)
+        });
+        let outcome = exec::run(&mut session, &command, feed, sudo, events, &mut watch, &mut note);
         drop(session);
         Attempt::Ended(path.explain(outcome))
     }

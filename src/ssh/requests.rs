@@ -20,7 +20,7 @@ use crate::error::reason;
 use crate::settings::{AgentChoice, NODE_VARIABLES, Settings, WantedVariable};
 
 /// The encoded terminal modes of a terminal that is like nobody's in particular: TTY_OP_END (RFC 4254 section 8).
-const NO_MODES: &[u8] = &[0];
+pub const NO_MODES: &[u8] = &[0];
 
 /// What is asked for on one host, before its command.
 #[derive(Default)]

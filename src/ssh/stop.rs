@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::ffi::{self, Channel};
 use super::session::Session;
+use super::sudo_stop::SudoStop;
 use crate::event::Outcome;
 
 /// How long a command that was told to stop by a request may take before it is told by a second channel, too.
@@ -54,6 +55,8 @@ pub struct Stopping {
     request: Option<&'static str>,
     reach: Reach,
     second: Option<Second>,
+    /// The second channel's way to a command that sudo runs, which is another.
+    sudo: Option<SudoStop>,
 }
 
 /// Whether a second channel can find the processes of the first.
@@ -89,12 +92,14 @@ struct Second {
 }
 
 impl Stopping {
-    /// Begins to stop the command of `login` on `session`, which will have ended in `outcome`.
-    pub fn begin(outcome: Outcome, session: &Session, login: &str) -> Stopping {
+    /// Begins to stop the command of `login` on `session`, which will have ended in `outcome`. One that sudo runs is reached by
+    /// `sudo`.
+    pub fn begin(outcome: Outcome, session: &Session, login: &str, sudo: Option<SudoStop>) -> Stopping {
         let since = Instant::now();
-        let reach = Reach::of(session, login);
+        let sudo = sudo.filter(|_| !session.has_forced_command());
+        let reach = if sudo.is_some() { Reach::First } else { Reach::of(session, login) };
         let (request, next) = if reach == Reach::First { (None, since) } else { (Some("TERM"), since + REQUEST_GRACE) };
-        Stopping { outcome, stage: Stage::Requested, next, since, request, reach, second: None }
+        Stopping { outcome, stage: Stage::Requested, next, since, request, reach, second: None, sudo }
     }
 
     /// Does what is due, without waiting; says whether patience is at its end.
@@ -126,11 +131,19 @@ impl Stopping {
             // There is no other way.
             self.request = Some(second.signal);
         }
+        if let Some(sudo) = &mut self.sudo
+            && let Some(signal) = sudo.step(session)
+        {
+            self.request = Some(signal);
+        }
         self.stage == Stage::Over
     }
 
     /// Has the second channel send `signal`.
     fn reach(&mut self, signal: &'static str) {
+        if let Some(sudo) = &mut self.sudo {
+            return sudo.send(signal);
+        }
         match &mut self.second {
             _ if self.reach == Reach::No => {}
             // libssh2 opens one channel at a time: what is being opened serves as well.
@@ -147,7 +160,9 @@ impl Stopping {
 
     /// Whether [`Stopping::step`] is to be called again soon, with nothing to wait for.
     pub fn is_pending(&self) -> bool {
-        self.request.is_some() || self.second.as_ref().is_some_and(|second| !second.settled)
+        self.request.is_some()
+            || self.second.as_ref().is_some_and(|second| !second.settled)
+            || self.sudo.as_ref().is_some_and(SudoStop::is_pending)
     }
 
     /// The outcome of the job: the reason for which the command was stopped, and whether it has really `ended`.

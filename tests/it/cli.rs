@@ -182,20 +182,6 @@ fn hosts_from_standard_input_and_from_several_places() {
 }
 
 #[test]
-fn the_longest_command_and_one_that_is_too_long() {
-    const LONGEST: usize = 34_000;
-    let env = Env::new();
-    let sshd = Sshd::start(&env, Setup::default());
-    let fill = |length: usize| format!("echo {}", "x".repeat(length - "echo ".len()));
-    let run = env.pssh().hosts(sshd.hosts()).args(["--", &fill(LONGEST)]).run();
-    run.exits(0).check(run.stdout_of(&sshd.label()).len() == LONGEST - "echo ".len() + 1, "all of it");
-    let before = sshd.connections();
-    let run = env.pssh().hosts(sshd.hosts()).args(["--", &fill(LONGEST + 1)]).run();
-    run.exits(2).stderr_has("the command has 34001 bytes; at most 34000 can be sent");
-    run.check(sshd.connections() == before, "nothing was connected to");
-}
-
-#[test]
 fn settings_from_the_environment() {
     let env = Env::new();
     let sshd = Sshd::start(&env, Setup::default());

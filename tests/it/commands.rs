@@ -75,8 +75,10 @@ fn shells_that_cannot_be() {
     ] {
         pssh().args(args).run().exits(2).stdout_is("").stderr_has(words);
     }
-    let run = pssh().args(["--no-shell", &"!".repeat(17_001)]).run();
-    run.exits(2).stderr_has("the command has 34002 bytes; at most 34000 can be sent");
+    let run = pssh().args(["-I", "--no-shell", &"!".repeat(17_001)]).run();
+    run.exits(2).stderr_has(
+        "the command has 34002 bytes: what does not fit into 34000 is sent over standard input, which -I takes",
+    );
     assert_eq!(sshd.connections(), 0);
 }
 

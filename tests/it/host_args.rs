@@ -191,9 +191,9 @@ fn everything_wrong_is_told_before_the_first_connection() {
         .pssh()
         .hosts(&hosts)
         .args(["--host-arg", &format!("{}=a", sshd.labels()[0]), "--host-arg", &long])
-        .args(["--host-arg", &format!("{}=c", sshd.labels()[2]), "--", "echo %s"])
+        .args(["--host-arg", &format!("{}=c", sshd.labels()[2]), "-I", "--", "echo %s"])
         .run();
-    run.exits(2).stderr_has(&format!("pssh: {second}: the command has 34005 bytes; at most 34000 can be sent"));
+    run.exits(2).stderr_has(&format!("pssh: {second}: the command has 34005 bytes: what does not fit into 34000"));
     run.check(sshd.connections() == 0, "nothing was connected to");
 }
 

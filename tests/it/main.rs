@@ -59,9 +59,13 @@ mod retries;
 mod run;
 /// Two hundred hosts in one run.
 mod scale;
+/// Local scripts, and commands that are too long for a line.
+mod scripts;
 /// Being stopped: by signals, by a reader that goes away, by a disk that is full.
 mod signals;
 /// What ssh_config(5) says about hosts.
 mod ssh_config;
 /// Remote commands that are stopped, whoever runs them.
 mod stopping;
+/// Commands as another user.
+mod sudo;

@@ -16,15 +16,15 @@ use crate::pty::Pty;
 use crate::sshd::{Setup, Sshd};
 
 /// The password of all users of these tests.
-const PASSWORD: &str = "corr3ct horse";
+pub(crate) const PASSWORD: &str = "corr3ct horse";
 
 /// A user with a password. Only root can make one: elsewhere the tests that need one have nothing to try.
-struct Account {
-    name: String,
+pub(crate) struct Account {
+    pub(crate) name: String,
 }
 
 impl Account {
-    fn make() -> Option<Account> {
+    pub(crate) fn make() -> Option<Account> {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         if !getuid().is_root() {
             return None;
@@ -49,7 +49,7 @@ impl Drop for Account {
 }
 
 /// A file that only its owner can read.
-fn secret_file(env: &Env, name: &str, contents: &str) -> PathBuf {
+pub(crate) fn secret_file(env: &Env, name: &str, contents: &str) -> PathBuf {
     let path = env.file(name, contents);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("a mode");
     path

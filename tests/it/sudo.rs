@@ -1,0 +1,437 @@
+//! Commands as another user (`--sudo`, `--run-as`), with the system's own sudo and a user that is made for it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::bin::{Env, Pssh, Run, tool};
+use crate::embedded::{Key, KeyKind};
+use crate::passwords::{Account, PASSWORD, secret_file};
+use crate::pty::Pty;
+use crate::sshd::{Setup, Sshd};
+
+/// A user who logs in with a key, and whom sudo knows.
+struct Fleet {
+    env: Env,
+    sshd: Sshd,
+    account: Account,
+    rule: Rule,
+    password: PathBuf,
+}
+
+/// A file of sudoers(5), removed at the end.
+struct Rule(PathBuf);
+
+impl Rule {
+    fn write(&self, text: &str) {
+        fs::write(&self.0, text).expect("only root makes accounts");
+        fs::set_permissions(&self.0, fs::Permissions::from_mode(0o440)).expect("a mode");
+        let output = Command::new("visudo").args(["-c", "-q"]).output().expect("visudo comes with sudo");
+        assert!(output.status.success(), "{text:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+impl Drop for Rule {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl Fleet {
+    /// Only root can make one: elsewhere there is nothing to try.
+    fn new(hosts: usize) -> Option<Fleet> {
+        let account = Account::make()?;
+        assert!(
+            Command::new("sudo").arg("-V").output().is_ok_and(|output| output.status.success()),
+            "sudo is not installed, and these tests need it: apt-get install sudo"
+        );
+        let env = Env::new();
+        let sshd = Sshd::start(&env, Setup { hosts, ..Setup::default() });
+        let password = secret_file(&env, "sudo-password", &format!("{PASSWORD}\n"));
+        let rule = Rule(Path::new("/etc/sudoers.d").join(&account.name));
+        let fleet = Fleet { env, sshd, account, rule, password };
+        fleet.rule("ALL=(ALL) ALL", "");
+        Some(fleet)
+    }
+
+    /// What the user may do, and options for it.
+    fn rule(&self, what: &str, defaults: &str) {
+        let name = &self.account.name;
+        let defaults = if defaults.is_empty() { String::new() } else { format!("Defaults:{name} {defaults}\n") };
+        self.rule.write(&format!("{defaults}{name} {what}\n"));
+    }
+
+    /// A run as the user, without sudo's password.
+    fn asking(&self) -> Pssh {
+        self.env.pssh().hosts(self.sshd.hosts()).args(["-v", "-l", &self.account.name])
+    }
+
+    fn pssh(&self) -> Pssh {
+        self.asking().arg("--sudo-password-file").arg(&self.password)
+    }
+
+    fn label(&self) -> String {
+        self.sshd.label()
+    }
+
+    /// The processes that have `words` in their command lines, whoever runs them.
+    fn processes(words: &str) -> Vec<String> {
+        let entries = fs::read_dir("/proc").expect("/proc").flatten();
+        let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+        let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+        lines.filter(|line| line.contains(words) && !line.contains("/pssh ")).collect()
+    }
+
+    /// Fails unless nothing of it is left after a second.
+    #[track_caller]
+    fn is_gone(words: &str) {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        while !Fleet::processes(words).is_empty() {
+            assert!(Instant::now() < deadline, "{:?}", Fleet::processes(words));
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Whether a host has said one of the words that tell sudo's question and the command's beginning.
+fn says_token(run: &Run, label: &str) -> bool {
+    String::from_utf8_lossy(&run.stderr_of(label)).contains("pssh-")
+}
+
+/// A command that a test finds again among all processes.
+fn sleeper() -> (String, String) {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let words = format!("sleep 97{:05}.{}", std::process::id() % 100_000, NUMBER.fetch_add(1, Ordering::Relaxed));
+    (format!("echo begun; {words}; echo no"), words)
+}
+
+#[test]
+fn a_command_runs_as_root_or_another_user() {
+    let Some(fleet) = Fleet::new(3) else { return };
+    for defaults in ["use_pty", "!use_pty", "lecture=always", "passwd_tries=1"] {
+        fleet.rule("ALL=(ALL) ALL", defaults);
+        let run = fleet.pssh().args(["--sudo", "--", "id -un; echo fault >&2; exit 7"]).run();
+        run.exits(5).stderr_lacks(PASSWORD);
+        for label in fleet.sshd.labels() {
+            run.ends(&label, "exit 7");
+            run.check(run.stdout_of(&label) == b"root\n", "root has run it");
+            let said = String::from_utf8(run.stderr_of(&label)).expect("text");
+            let own = if defaults == "lecture=always" { said.ends_with("\nfault\n") } else { said == "fault\n" };
+            run.check(own && !says_token(&run, &label), "no word of ours among the command's own");
+        }
+    }
+    let run = fleet.pssh().args(["--run-as", "nobody", "--", "id -un; kill -TERM $$"]).run();
+    run.exits(3).stderr_has("3 hosts: 3 signal");
+    run.check(run.stdout_of(&fleet.label()) == b"nobody\n", "nobody has run it");
+    let run = fleet.pssh().args(["--run-as", "#65534", "id", "-un"]).run();
+    run.exits(0).check(run.stdout_of(&fleet.label()) == b"nobody\n", "by number");
+}
+
+#[test]
+fn the_password_is_told_only_to_a_sudo_that_asks() {
+    let Some(fleet) = Fleet::new(1) else { return };
+    // What was told by mistake would be read by the command.
+    for (rule, defaults) in [("ALL=(ALL) NOPASSWD: ALL", ""), ("ALL=(ALL) ALL", "timestamp_type=global")] {
+        fleet.rule(rule, defaults);
+        for _ in 0..2 {
+            let run = fleet.pssh().args(["--sudo", "cat; id -un"]).run();
+            run.exits(0).stdout_is(&format!("{}: root\n", fleet.label()));
+        }
+    }
+    // The second time, it was remembered.
+    fleet.asking().args(["--sudo", "id"]).run().exits(0);
+}
+
+#[test]
+fn input_follows_the_password_whole() {
+    const BYTES: usize = 5 << 20;
+    let Some(fleet) = Fleet::new(2) else { return };
+    let mut input: Vec<u8> =
+        (0..BYTES as u64 / 8).flat_map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()).collect();
+    input.push(b'!');
+    let file = fleet.env.file("input", &input);
+    let sum =
+        Command::new("sha256sum").stdin(fs::File::open(file).expect("a file")).output().expect("sha256sum").stdout;
+    for (rule, defaults) in
+        [("ALL=(ALL) ALL", "use_pty"), ("ALL=(ALL) ALL", "!use_pty"), ("ALL=(ALL) NOPASSWD: ALL", "use_pty")]
+    {
+        fleet.rule(rule, defaults);
+        let run = fleet.pssh().args(["-I", "--run-as", "nobody", "sha256sum"]).stdin(input.clone()).run();
+        run.exits(0);
+        for label in fleet.sshd.labels() {
+            run.check(run.stdout_of(&label) == sum, defaults);
+        }
+    }
+}
+
+#[test]
+fn a_wrong_password_is_told_once() {
+    let Some(fleet) = Fleet::new(1) else { return };
+    let wrong = secret_file(&fleet.env, "wrong", "wr0ng");
+    let run = fleet.asking().arg("--sudo-password-file").arg(&wrong).args(["--sudo", "id"]).run();
+    run.exits(4).within(15).ends(&fleet.label(), "auth: sudo: the password was refused").stderr_lacks("wr0ng");
+    run.check(!says_token(&run, &fleet.label()), "no word of ours").stdout_is("");
+    assert_eq!(fleet.sshd.connections(), 1, "it is not tried again");
+    Fleet::is_gone(&format!("-l {}", fleet.account.name));
+    // With one try, sudo itself ends.
+    fleet.rule("ALL=(ALL) ALL", "passwd_tries=1");
+    let run = fleet.asking().arg("--sudo-password-file").arg(&wrong).args(["--sudo", "id"]).run();
+    run.exits(4).ends(
+        &fleet.label(),
+        "auth: sudo: the command was never seen to begin (exit status 1): 1 incorrect password attempt",
+    );
+}
+
+#[test]
+fn what_sudo_refuses_is_no_exit_status_of_the_command() {
+    let Some(fleet) = Fleet::new(1) else { return };
+    let begins = |args: &[&str], words: &str| {
+        let run = fleet.pssh().args(args).args(["--", "echo ran"]).run();
+        run.exits(4)
+            .stdout_is("")
+            .ends(&fleet.label(), "auth: sudo: the command was never seen to begin (exit status 1): ");
+        run.check(run.outcome(&fleet.label()).contains(words), words);
+    };
+    begins(&["--run-as", "no-such-user"], "unknown user no-such-user");
+    fleet.rule("ALL=(nobody) ALL", "");
+    begins(&["--sudo"], "is not allowed to execute");
+    fleet.rule("ALL=(ALL) ALL", "requiretty");
+    begins(&["--sudo"], "you must have a tty");
+    fleet.rule("localhost=(ALL) ALL", "");
+    begins(&["--sudo"], "");
+}
+
+#[test]
+fn a_server_that_runs_something_else_is_found_out() {
+    let Some(fleet) = Fleet::new(1) else { return };
+    let setup = Setup { config: "ForceCommand echo something else\n", ..Setup::default() };
+    let sshd = Sshd::start(&fleet.env, setup);
+    let run = fleet.env.pssh().hosts(sshd.hosts()).args(["-l", &fleet.account.name, "--sudo", "id"]).run();
+    run.exits(4).ends(&sshd.label(), "auth: sudo: the command was never seen to begin (exit status 0)");
+}
+
+#[test]
+fn a_host_with_another_key_is_not_told_the_password() {
+    let Some(fleet) = Fleet::new(1) else { return };
+    let sshd = Sshd::start(&fleet.env, Setup { trusted: false, ..Setup::default() });
+    fleet.env.trust(&(Key::generate(KeyKind::Ed25519).known_hosts_line("127.0.1.1", sshd.port()) + "\n"));
+    let pssh = || {
+        let pssh = fleet.env.pssh().hosts(sshd.hosts()).args(["-l", &fleet.account.name, "--host-key-check", "off"]);
+        pssh.arg("--sudo-password-file").arg(&fleet.password).args(["--sudo", "id", "-un"])
+    };
+    let run = pssh().run();
+    run.exits(4).ends(&sshd.label(), "auth: sudo: it asks for a password, and the host's key is not the known one");
+    fleet.rule("ALL=(ALL) NOPASSWD: ALL", "");
+    pssh().run().exits(0);
+}
+
+#[test]
+fn without_a_password_and_a_terminal_sudo_is_not_kept_waiting() {
+    let Some(fleet) = Fleet::new(2) else { return };
+    let run = fleet.asking().args(["--sudo", "id"]).run();
+    run.exits(4)
+        .within(15)
+        .ends(&fleet.label(), "auth: sudo: it asks for a password, and there is no terminal to ask on");
+    let quiet = fleet.env.pssh().hosts(fleet.sshd.hosts()).args(["-l", &fleet.account.name, "--sudo", "id"]).run();
+    quiet.hints(&fleet.label(), "--sudo-password-file");
+    Fleet::is_gone(&format!("-l {}", fleet.account.name));
+}
+
+#[test]
+fn the_password_is_asked_for_once() {
+    let Some(fleet) = Fleet::new(4) else { return };
+    let pty = Pty::new();
+    // The time of the command does not run while somebody is asked.
+    let run = fleet.asking().args(["-p", "3", "-t", "2", "--channel-timeout", "2", "--sudo", "--", "id -un; sleep 1"]);
+    let running = pty.control(run).start();
+    pty.wait_for("Password for sudo on all hosts: ", 1);
+    assert!(!pty.echoes());
+    thread::sleep(Duration::from_millis(2500));
+    pty.type_in(&format!("{PASSWORD}\n"));
+    let run = running.finish();
+    run.exits(0).stderr_has("4 hosts: 4 ok").stderr_lacks(PASSWORD);
+    assert!(pty.echoes() && !pty.shown().contains(PASSWORD), "{:?}", pty.shown());
+    assert_eq!(pty.shown().matches("Password").count(), 1, "{:?}", pty.shown());
+
+    let pty = Pty::new();
+    let running = pty.control(fleet.asking().args(["--sudo", "id"])).start();
+    pty.wait_for("Password for sudo on all hosts: ", 1);
+    pty.type_in("\n");
+    let run = running.finish();
+    run.exits(4).stderr_has("4 hosts: 4 auth").stderr_has("it asks for a password, and nothing was entered");
+}
+
+#[test]
+fn a_question_ends_with_those_who_wait_for_the_answer() {
+    let Some(fleet) = Fleet::new(2) else { return };
+    let pty = Pty::new();
+    let running = pty.control(fleet.asking().args(["--sudo", "id"])).start();
+    pty.wait_for("Password for sudo on all hosts: ", 1);
+    pty.type_in("\x03");
+    running.finish().exits(130).within(20).stderr_has("2 hosts: 2 cancelled");
+    assert!(pty.echoes(), "the terminal is as it was");
+    // sudo waits for 1.2 s.
+    fleet.rule("ALL=(ALL) ALL", "passwd_timeout=0.02");
+    let pty = Pty::new();
+    let run = pty.control(fleet.asking().args(["--sudo", "id"])).run();
+    run.exits(4).within(20).ends(&fleet.label(), "auth: sudo: the command was never seen to begin (exit status 1): ");
+    assert!(pty.echoes(), "the terminal is as it was");
+    Fleet::is_gone(&format!("-l {}", fleet.account.name));
+}
+
+#[test]
+fn commands_come_through_every_login_shell() {
+    let Some(fleet) = Fleet::new(1) else { return };
+    let command = r#"printf '%s|' "it's" 'a\b!' `echo c` é"#;
+    for shell in ["/bin/sh", "/bin/bash", "/bin/dash", "/bin/zsh", "/bin/csh", "/usr/bin/fish"] {
+        if !Path::new(shell).exists() {
+            assert!(!shell.starts_with("/bin/sh") && !shell.starts_with("/bin/bash"), "{shell} is needed");
+            continue;
+        }
+        tool("usermod", &["-s", shell, &fleet.account.name].map(OsStr::new));
+        // The same as without sudo, whatever the shell makes of it.
+        let plain = fleet.asking().arg("--").arg(command).run();
+        let run = fleet.pssh().args(["--sudo", "--"]).arg(command).run();
+        run.check(run.status.code() == plain.status.code() && run.stdout == plain.stdout, shell);
+        if shell != "/bin/csh" && shell != "/usr/bin/fish" {
+            run.exits(0).stdout_is(&format!("{}: it's|a\\b!|c|é|\n", fleet.label()));
+        }
+    }
+}
+
+#[test]
+fn scripts_and_long_commands_run_by_sudo() {
+    let Some(fleet) = Fleet::new(2) else { return };
+    let shell = fleet.env.file("it's.sh", "#!/bin/bash\necho \"$(id -un)|$0|$1|$SUDO_USER\"; cat\n");
+    let perl = fleet.env.file("x.pl", "#!/usr/bin/perl\nprint \"$> @ARGV\\n\", <STDIN>;\n");
+    let filled = "# it's 'filled' $so `that` it is long\n".repeat(2000);
+    let long = fleet.env.file("long.sh", format!("{filled}id -un; echo \"$0|$1\"; cat\n"));
+    let user = &fleet.account.name;
+    for (script, input, said) in [
+        (&shell, true, format!("nobody|it's.sh|a 'b|{user}\nin\n")),
+        (&perl, true, "65534 a 'b\nin\n".to_owned()),
+        (&long, false, "nobody\nlong.sh|a 'b\n".to_owned()),
+    ] {
+        let run = fleet.pssh().args(["--run-as", "nobody", "--script"]).arg(script);
+        let run = if input { run.arg("-I").stdin("in\n") } else { run }.arg("a 'b").run();
+        run.exits(0);
+        for label in fleet.sshd.labels() {
+            run.check(run.stdout_of(&label) == said.as_bytes(), &said);
+        }
+    }
+    let run = fleet.pssh().args(["--sudo", "--"]).arg(format!("{filled}id -un; cat; exit 3")).run();
+    run.exits(5).check(run.stdout_of(&fleet.label()) == b"root\n", "root has run it").ends(&fleet.label(), "exit 3");
+}
+
+#[test]
+fn a_command_is_stopped_with_all_that_it_has_started() {
+    let Some(fleet) = Fleet::new(2) else { return };
+    let (all, user) = ("ALL=(ALL) ALL", "--run-as=nobody");
+    for (rule, defaults, how) in [
+        (all, "use_pty", "--sudo"),
+        (all, "!use_pty", "--sudo"),
+        (all, "use_pty", user),
+        (all, "!use_pty", user),
+        ("ALL=(ALL) NOPASSWD: ALL", "use_pty", "--sudo"),
+    ] {
+        fleet.rule(rule, defaults);
+        let (command, words) = sleeper();
+        let run = fleet.pssh().args(["-t", "1", how, "--", &command]).run();
+        run.exits(3)
+            .within(15)
+            .ends(&fleet.label(), "timeout command")
+            .check(run.stdout_of(&fleet.label()) == b"begun\n", how);
+        Fleet::is_gone(&words);
+        // Ctrl-C, and a command that does not heed TERM and has started another.
+        let (command, words) = sleeper();
+        let stubborn = format!("trap '' TERM; timeout 500 {words} & {command}");
+        let mut running = fleet.pssh().args([how, "--", &stubborn]).start();
+        running.wait_for("127.0.1.1: begun");
+        running.wait_for("127.0.1.2: begun");
+        running.signal(Signal::INT);
+        running.finish().dies_by(Signal::INT).within(20).stderr_has("2 hosts: 2 cancelled");
+        Fleet::is_gone(&words);
+    }
+}
+
+#[test]
+fn a_server_with_room_for_one_channel_tells_sudo() {
+    let Some(fleet) = Fleet::new(1) else { return };
+    let sshd = Sshd::start(&fleet.env, Setup { config: "MaxSessions 1\n", ..Setup::default() });
+    let (_, words) = sleeper();
+    let pssh = fleet.env.pssh().hosts(sshd.hosts()).args(["-l", &fleet.account.name, "-t", "1"]);
+    let run = pssh.arg("--sudo-password-file").arg(&fleet.password).args(["--sudo", "exec", &words]).run();
+    run.exits(3).within(15).ends(&sshd.label(), "timeout command");
+    Fleet::is_gone(&words);
+}
+
+#[test]
+fn a_terminal_on_the_host_is_no_obstacle() {
+    let Some(fleet) = Fleet::new(2) else { return };
+    for defaults in ["use_pty", "!use_pty", "requiretty"] {
+        fleet.rule("ALL=(ALL) ALL", defaults);
+        let run = fleet.pssh().args(["--pty", "--sudo", "--", "test -t 1 && id -un; exit 7"]).run();
+        run.exits(5).stderr_lacks(PASSWORD);
+        for label in fleet.sshd.labels() {
+            run.ends(&label, "exit 7");
+            run.check(run.stdout_of(&label) == b"root\r\n", "nothing but the command's own output");
+        }
+        let (command, words) = sleeper();
+        let run =
+            fleet.pssh().args(["-t", "1", "--pty", "--sudo", "--", &format!("trap '' HUP TERM; {command}")]).run();
+        run.exits(3).within(15).ends(&fleet.label(), "timeout command");
+        Fleet::is_gone(&words);
+    }
+    fleet.rule("ALL=(ALL) ALL", "");
+    let wrong = secret_file(&fleet.env, "wrong", "wr0ng");
+    let run = fleet.asking().args(["--pty", "--sudo", "--sudo-password-file"]).arg(&wrong).arg("id").run();
+    run.exits(4).within(15).ends(&fleet.label(), "auth: sudo: the password was refused");
+    run.check(!String::from_utf8_lossy(&run.stdout).contains("wr0ng"), "the password is not echoed");
+    Fleet::is_gone(&format!("-l {}", fleet.account.name));
+}
+
+#[test]
+fn batch_mode_asks_nobody() {
+    let Some(fleet) = Fleet::new(1) else { return };
+    let pty = Pty::new();
+    let run = pty.control(fleet.asking().args(["-O", "BatchMode=yes", "--sudo", "id"])).run();
+    run.exits(4).ends(&fleet.label(), "auth: sudo: it asks for a password, and BatchMode lets nothing be asked");
+    assert_eq!(pty.shown(), "");
+}
+
+#[test]
+fn a_dry_run_shows_sudo_and_needs_no_password() {
+    let env = Env::new();
+    let script = env.file("x.sh", "#!/bin/sh -e\nid\n");
+    let run = env.pssh().args(["-H", "web1", "--run-as", "www", "--sudo-password-file", "missing", "--dry-run"]);
+    let run = run.arg("--script").arg(script).args(["--host-arg", "web1=it's", "%s"]).run();
+    run.exits(0).check(run.stdout.starts_with(b"web1: $'exec sudo -S -p "), "the line, in one line");
+    let said = String::from_utf8_lossy(&run.stdout).into_owned();
+    let program = r"\'/bin/sh\' \'-e\' -c \'#";
+    run.check(said.contains(r"-u \'www\' -- sh -c ") && said.contains(program), "the user and the script");
+    let argument = r" \'x.sh\' \'it\'\\\'\'s\''";
+    run.check(said.trim_end().ends_with(argument), argument);
+}
+
+#[test]
+fn options_for_sudo_are_checked() {
+    let env = Env::new();
+    for (args, words) in [
+        (&["--sudo-password-file", "x", "id"][..], "only with --sudo or --run-as"),
+        (&["--run-as=-u", "id"], "does not begin with -"),
+        (&["--run-as", "", "id"], "the name is empty"),
+        (&["--sudo", "--sudo-password-file", "missing", "id"], "--sudo-password-file missing: "),
+    ] {
+        env.pssh().args(["-H", "127.0.0.1"]).args(args).run().exits(2).stderr_has(words);
+    }
+    let open = env.file("open", "secret");
+    let run = env.pssh().args(["-H", "127.0.0.1", "--sudo", "--sudo-password-file"]).arg(open).arg("id").run();
+    run.exits(2).stderr_has("too open").stderr_lacks("secret\n");
+}
