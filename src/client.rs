@@ -44,6 +44,7 @@ use crate::output::LONGEST_LINE;
 use crate::settings::Settings;
 use crate::spill::Spill;
 use crate::ssh::Unprepared;
+use crate::sudo::{self, Sudo};
 use crate::tolerance::Tolerance;
 
 /// Bytes that are taken out of a host's output at once.
@@ -68,6 +69,9 @@ pub enum ClientError {
     /// The command cannot be sent.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// sudo cannot be told this user's name.
+    #[error("{0:?}: {1}")]
+    User(String, &'static str),
     /// The per-host arguments are not what the command needs.
     #[error(transparent)]
     Arguments(#[from] HostArgsError),
@@ -147,6 +151,7 @@ impl Client {
             client: self,
             command: command.into(),
             shell: Shell::Login,
+            sudo: self.settings.sudo.clone(),
             host_args: None,
             has_stdin: false,
             stop_on_errors: self.settings.stop_on_errors,
@@ -178,6 +183,7 @@ pub struct Command<'a> {
     client: &'a Client,
     command: Vec<u8>,
     shell: Shell,
+    sudo: Option<Sudo>,
     host_args: Option<Vec<Arguments>>,
     has_stdin: bool,
     stop_on_errors: Option<Tolerance>,
@@ -209,6 +215,12 @@ impl Command<'_> {
         self
     }
 
+    /// Runs it by sudo, as `user`, or as sudo's default (root). sudo's password is [`Settings::sudo_password`].
+    pub fn sudo(mut self, user: Option<&str>) -> Self {
+        self.sudo = Some(Sudo { user: user.map(str::to_owned) });
+        self
+    }
+
     /// Lets the program write the standard input of each host's command ([`Host::stdin`]). The input ends when its writer
     /// is dropped; until then a command that reads it waits.
     pub fn with_stdin(mut self) -> Self {
@@ -234,6 +246,9 @@ impl Command<'_> {
     /// # Errors
     /// It cannot be started on any host.
     pub fn run(self) -> Result<Run, ClientError> {
+        if let Some(user) = self.sudo.as_ref().and_then(|sudo| sudo.user.as_deref()) {
+            sudo::check_user(user).map_err(|problem| ClientError::User(user.to_owned(), problem))?;
+        }
         let (words, wrapping) = ([OsString::from_vec(self.command)], Wrapping { shell: self.shell });
         let commands = match self.host_args {
             None => Commands::All(command::literal(&words, &wrapping)?.into()),
@@ -252,6 +267,7 @@ impl Command<'_> {
         let inputs = if self.has_stdin { Inputs::Each(inputs) } else { Inputs::Nothing };
         let settings = Settings {
             stop_on_errors: self.stop_on_errors,
+            sudo: self.sudo,
             command_timeout: self.timeout,
             verbose: false,
             ..self.client.settings.clone()

@@ -246,7 +246,7 @@ mod tests {
             let parent = dir.path().join(name);
             std::os::unix::fs::symlink("/bin/bash", &parent).expect("a link");
             let output = Command::new(parent)
-                .args(["-c", "set -m; sleep 2 & sh -c \"$0\" & wait %2; wait %1; echo $?"])
+                .args(["-c", "set -m; sleep 2 & first=$!; sh -c \"$0\" & wait $!; wait $first; echo $?"])
                 .arg(SCRIPT.replace("SIGNAL", "TERM").replace("/proc/$$/stat", "/nowhere"))
                 .env("SSH_CONNECTION", "127.0.0.1 1 127.0.0.1 22")
                 .stdin(Stdio::null())

@@ -2,13 +2,18 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pssh::client::Client;
+use pssh::secret::{Secret, Source};
+use pssh::settings::{AgentChoice, Settings};
 use rustix::process::Signal;
 
 use crate::bin::{Env, Pssh, Run, tool};
@@ -434,4 +439,26 @@ fn options_for_sudo_are_checked() {
     let open = env.file("open", "secret");
     let run = env.pssh().args(["-H", "127.0.0.1", "--sudo", "--sudo-password-file"]).arg(open).arg("id").run();
     run.exits(2).stderr_has("too open").stderr_lacks("secret\n");
+}
+
+#[test]
+fn the_librarys_client_runs_commands_as_another_user() {
+    let Some(fleet) = Fleet::new(2) else { return };
+    let mut settings = Settings::for_library().expect("settings");
+    settings.user = Some(fleet.account.name.clone());
+    settings.known_hosts = vec![fleet.env.known_hosts()];
+    settings.identities = vec![fleet.env.ssh_dir().join("id_ed25519")];
+    settings.agent = AgentChoice::Nobody;
+    settings.config_files = pssh::ssh::config::Files::of("", Some("none".as_ref()));
+    settings.sudo_password = Some(Source::Given(Arc::new(Secret::new(PASSWORD.as_bytes()))));
+    let client = Client::new(fleet.sshd.hosts(), settings).expect("hosts");
+    for (user, name) in [(None, "root"), (Some("nobody"), "nobody")] {
+        let run = client.command("id -un; cat").sudo(user).with_stdin().run().expect("it starts");
+        for host in &run {
+            writeln!(host.stdin().expect("once"), "input").expect("somebody reads");
+            let said: Vec<_> = host.stdout().map(|line| line.expect("a line")).collect();
+            assert_eq!(said, [name.as_bytes(), b"input"], "{:?}", host.outcome());
+        }
+    }
+    assert!(client.command("id").sudo(Some("-u x")).run().is_err());
 }
