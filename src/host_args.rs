@@ -10,14 +10,13 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::command::CommandLine;
 use crate::error::reason;
-use crate::hosts::{HostSpec, Origin};
+use crate::hosts::{self, HostSpec, Origin};
 use crate::template::{ValueError, Values};
 
 /// The name of the column whose value says which host a row is for.
@@ -150,7 +149,7 @@ pub fn gather(
     let mut arguments: Vec<Arguments> = hosts.iter().map(of_entry).collect();
     let mut problems = Vec::new();
     if let Some(path) = file {
-        let text = read(path).map_err(|error| HostArgsError::Read { path: path.to_owned(), error })?;
+        let text = hosts::read(path).map_err(|error| HostArgsError::Read { path: path.to_owned(), error })?;
         match Rows::parse(path, &text, command.is_by_name()) {
             Ok(rows) => rows.hand_out(hosts, &mut arguments, &mut problems),
             Err(wrong) => problems = wrong,
@@ -191,15 +190,6 @@ pub fn check(arguments: &[Arguments], hosts: &[HostSpec], command: &CommandLine)
         problems.push(format!("there are arguments for {} hosts, and {} hosts", arguments.len(), hosts.len()));
     }
     if problems.is_empty() { Ok(()) } else { Err(HostArgsError::Bad(problems)) }
-}
-
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    if path == Path::new("-") {
-        let mut text = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut text)?;
-        return Ok(text);
-    }
-    std::fs::read(path)
 }
 
 fn quoted(bytes: &[u8]) -> String {

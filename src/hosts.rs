@@ -152,7 +152,11 @@ pub fn directory_of(file: &Path) -> &Path {
     file.parent().filter(|_| !is_pipe).unwrap_or(Path::new(""))
 }
 
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+/// Reads a file whole; `-` is standard input.
+///
+/// # Errors
+/// What the system says.
+pub fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     if path == Path::new("-") {
         let mut text = Vec::new();
         std::io::stdin().lock().read_to_end(&mut text)?;

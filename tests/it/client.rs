@@ -14,25 +14,12 @@ use pssh::tolerance::Tolerance;
 
 use crate::bin::{Env, ssh_keygen};
 use crate::embedded::refused_address;
-use crate::sshd::{Ordinary, Setup, Sshd};
+use crate::sshd::{Fleet, Setup, Sshd};
 
 /// Longer than anything takes but a hang.
 const SOON: Option<Duration> = Some(Duration::from_secs(20));
 
-struct Fleet {
-    sshd: Sshd,
-    // After the server, whose sessions are this user's.
-    user: Arc<Ordinary>,
-    env: Env,
-}
-
 impl Fleet {
-    fn new(hosts: usize) -> Fleet {
-        let env = Env::new();
-        let setup = Setup { hosts, ..Setup::default() };
-        Fleet { sshd: Sshd::start(&env, setup), user: Ordinary::user(), env }
-    }
-
     fn settings(&self) -> Settings {
         let mut settings = Fleet::settings_of(&self.env);
         settings.user = Some(self.user.name().to_owned());

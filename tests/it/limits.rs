@@ -1,33 +1,17 @@
 //! Runs that are stopped by themselves: after a time (`--total-timeout`), or once hosts have failed (`--stop-on-errors`).
 
-use std::sync::Arc;
-
 use crate::bin::{Env, Pssh};
 use crate::embedded::refused_address;
-use crate::sshd::{Ordinary, Setup, Sshd};
+use crate::sshd::Fleet;
 
 /// Seconds that are longer than stopping takes.
 const SOON: u64 = 20;
 const NEVER: &str = "cancelled: never started";
 const STOPPED: &str = "cancelled: stopped while running";
 
-struct Fleet {
-    sshd: Sshd,
-    // After the server, whose sessions are this user's.
-    user: Arc<Ordinary>,
-    env: Env,
-}
-
 impl Fleet {
-    fn new(hosts: usize) -> Fleet {
-        let env = Env::new();
-        let setup = Setup { hosts, ..Setup::default() };
-        Fleet { sshd: Sshd::start(&env, setup), user: Ordinary::user(), env }
-    }
-
-    fn pssh(&self, options: &[&str], command: &str) -> Pssh {
-        let pssh = self.env.pssh().hosts(self.sshd.hosts()).args(["-l", self.user.name()]);
-        pssh.args(options).args(["--", command])
+    fn limited(&self, options: &[&str], command: &str) -> Pssh {
+        self.pssh().args(options).args(["--", command])
     }
 }
 
@@ -35,7 +19,7 @@ impl Fleet {
 fn a_run_that_takes_too_long_is_stopped_and_reported() {
     let fleet = Fleet::new(4);
     let line = "case $SSH_CONNECTION in *' 127.0.1.1 '*) exit 0;; esac; echo begun; sleep 971";
-    let run = fleet.pssh(&["-p", "2", "--total-timeout", "1.5"], line).run();
+    let run = fleet.limited(&["-p", "2", "--total-timeout", "1.5"], line).run();
     run.exits(3).within(SOON);
     let why = ", since the run has taken 1.5 s";
     let labels = fleet.sshd.labels();
@@ -51,8 +35,8 @@ fn a_run_that_takes_too_long_is_stopped_and_reported() {
 #[test]
 fn a_run_within_its_time_is_left_alone() {
     let fleet = Fleet::new(2);
-    fleet.pssh(&["--total-timeout", "5m"], "true").run().exits(0);
-    fleet.pssh(&["--total-timeout", "0"], "true").run().exits(0);
+    fleet.limited(&["--total-timeout", "5m"], "true").run().exits(0);
+    fleet.limited(&["--total-timeout", "0"], "true").run().exits(0);
 }
 
 #[test]
@@ -68,7 +52,7 @@ fn hosts_that_wait_for_another_attempt_are_stopped_too() {
 fn the_first_failure_stops_everything() {
     let fleet = Fleet::new(5);
     let line = "case $SSH_CONNECTION in *' 127.0.1.2 '*) sleep 1; exit 7;; esac; echo begun; sleep 972";
-    let run = fleet.pssh(&["-p", "3", "--stop-on-errors"], line).run();
+    let run = fleet.limited(&["-p", "3", "--stop-on-errors"], line).run();
     run.exits(3).within(SOON);
     let labels = fleet.sshd.labels();
     run.ends(&labels[1], "exit 7");
@@ -88,7 +72,7 @@ fn as_many_failures_as_are_said_are_tolerated() {
     let fleet = Fleet::new(6);
     let line = "case $SSH_CONNECTION in *' 127.0.1.'[24]' '*) exit 1;; esac";
     for option in ["--stop-on-errors=2", "--stop-on-errors=33%"] {
-        let run = fleet.pssh(&["-p", "1", option], line).run();
+        let run = fleet.limited(&["-p", "1", option], line).run();
         run.exits(3);
         for (place, label) in fleet.sshd.labels().iter().enumerate() {
             let expected = match place {
@@ -99,7 +83,7 @@ fn as_many_failures_as_are_said_are_tolerated() {
             run.ends(label, expected);
         }
     }
-    fleet.pssh(&["-p", "1", "--stop-on-errors=3"], line).run().exits(5).stderr_has("6 hosts: 4 ok, 2 exit\n");
+    fleet.limited(&["-p", "1", "--stop-on-errors=3"], line).run().exits(5).stderr_has("6 hosts: 4 ok, 2 exit\n");
 }
 
 #[test]

@@ -4,38 +4,17 @@
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::bin::{Env, Pssh};
+use crate::bin::Env;
 use crate::embedded::{Behaviour, Config, Event, Fault, Server, Step};
-use crate::sshd::{Ordinary, Setup, Sshd};
+use crate::sshd::{Fleet, Setup, Sshd};
 
 /// Seconds that are longer than stopping takes, with the time that a remote command has to comply.
 const SOON: u64 = 20;
-
-/// Hosts of a sshd that passes signals on to commands.
-struct Fleet {
-    sshd: Sshd,
-    // After the server, whose sessions are this user's.
-    user: Arc<Ordinary>,
-    env: Env,
-}
-
-impl Fleet {
-    fn new(hosts: usize) -> Fleet {
-        let env = Env::new();
-        let setup = Setup { hosts, ..Setup::default() };
-        Fleet { sshd: Sshd::start(&env, setup), user: Ordinary::user(), env }
-    }
-
-    fn pssh(&self) -> Pssh {
-        self.env.pssh().hosts(self.sshd.hosts()).args(["-l", self.user.name()])
-    }
-}
 
 fn server(env: &Env, config: Config) -> Server {
     let server = Server::start(Config { authorised: env.public_lines(), ..config });

@@ -22,7 +22,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::bin::{Env, INSTALL, ssh_keygen, tool};
+use crate::bin::{Env, INSTALL, Pssh, ssh_keygen, tool};
 use crate::embedded::{Key, KeyKind};
 
 /// Connections that may wait to be accepted: as many as any test has hosts.
@@ -456,6 +456,27 @@ impl Drop for Ordinary {
             // -f, as the last processes of the user may still be on their way out. There is nobody to tell if it fails.
             let _ = Command::new("userdel").arg("-f").arg(&self.name).output();
         }
+    }
+}
+
+/// Hosts of one sshd, and an ordinary user there, to whose commands it passes signals on.
+pub(crate) struct Fleet {
+    pub(crate) sshd: Sshd,
+    // After the server, whose sessions are this user's.
+    pub(crate) user: Arc<Ordinary>,
+    pub(crate) env: Env,
+}
+
+impl Fleet {
+    pub(crate) fn new(hosts: usize) -> Fleet {
+        let env = Env::new();
+        let setup = Setup { hosts, ..Setup::default() };
+        Fleet { sshd: Sshd::start(&env, setup), user: Ordinary::user(), env }
+    }
+
+    /// A run as the user on all hosts.
+    pub(crate) fn pssh(&self) -> Pssh {
+        self.env.pssh().hosts(self.sshd.hosts()).args(["-l", self.user.name()])
     }
 }
 
