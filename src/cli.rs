@@ -185,6 +185,18 @@ pub struct Opts {
     #[arg(long = "no-agent", help_heading = "Connection", conflicts_with = "forward_agent")]
     pub no_agent: bool,
 
+    /// Connect to IPv4 addresses only
+    #[arg(short = '4', help_heading = "Connection", overrides_with = "ipv6")]
+    pub ipv4: bool,
+
+    /// Connect to IPv6 addresses only
+    #[arg(short = '6', help_heading = "Connection", overrides_with = "ipv4")]
+    pub ipv6: bool,
+
+    /// Compress what is sent and received
+    #[arg(short = 'C', long = "compress", help_heading = "Connection")]
+    pub compress: bool,
+
     /// Let the commands use your agent: whoever is root on a host can log in as you meanwhile
     #[arg(long = "forward-agent", help_heading = "Running")]
     pub forward_agent: bool,

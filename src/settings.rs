@@ -120,6 +120,12 @@ pub struct Settings {
     pub agent: AgentChoice,
     /// The usual agent, for hosts that are to ask it whatever `agent` says.
     pub usual_agent: Option<PathBuf>,
+    /// Whether only IPv4 addresses are connected to.
+    pub ipv4_only: bool,
+    /// Whether only IPv6 addresses are connected to.
+    pub ipv6_only: bool,
+    /// Whether what is sent and received is compressed, if the user said so.
+    pub compress: bool,
     /// Whether the user wants that agent forwarded.
     pub forward_agent: bool,
     /// Whether the user wants commands to have a terminal.
@@ -280,6 +286,9 @@ impl Settings {
             logs_in: true,
             agent,
             usual_agent,
+            ipv4_only: opts.ipv4,
+            ipv6_only: opts.ipv6,
+            compress: opts.compress,
             forward_agent: opts.forward_agent,
             pty: opts.pty,
             variables: variables(&opts.env, environment)?,

@@ -122,6 +122,9 @@ impl Directory {
     ) -> Result<Directory, Unprepared> {
         let config = Config::load(&config_sources(&settings))?;
         let own = [
+            (settings.ipv4_only, "AddressFamily=inet", "-4"),
+            (settings.ipv6_only, "AddressFamily=inet6", "-6"),
+            (settings.compress, "Compression=yes", "-C"),
             (settings.forward_agent, "ForwardAgent=yes", "--forward-agent"),
             (settings.pty, "RequestTTY=force", "--pty"),
         ];

@@ -298,3 +298,22 @@ fn explain_says_what_ssh_says_and_connects_to_nothing() {
     run.check(told.contains("connecttimeout 7\t# --connect-timeout\n"), "an option");
     assert_eq!(sshd.connections(), 0);
 }
+
+#[test]
+fn sshs_letters_for_addresses_and_compression() {
+    let env = Env::new();
+    let explained = |options: &[&str]| {
+        let run = env.pssh().args(["-H", "web1", "--explain"]).args(options).run();
+        run.exits(0);
+        String::from_utf8_lossy(&run.stdout).into_owned()
+    };
+    assert!(explained(&["-4", "-C"]).contains("addressfamily inet\t# -4\n"));
+    assert!(explained(&["-4", "-C"]).contains("compression yes\t# -C\n"));
+    assert!(explained(&["-4", "-6"]).contains("addressfamily inet6\t# -6\n"), "the last one counts");
+    let sshd = Sshd::start(&env, Setup { config: "LogLevel DEBUG1", ..Setup::default() });
+    let run = env.pssh().hosts(sshd.hosts()).args(["-v", "-4", "-C", "true"]).run();
+    run.exits(0);
+    assert!(sshd.log().contains("compression: zlib"), "{}", sshd.log());
+    let run = env.pssh().hosts(sshd.hosts()).args(["-6", "--num-retries", "1", "true"]).run();
+    run.exits(4);
+}
