@@ -11,6 +11,7 @@ use encoding_rs::Encoding;
 
 use crate::command::Shell;
 use crate::duration;
+use crate::generate::Artefact;
 use crate::hosts;
 use crate::output;
 use crate::proxy::{Hop, Proxy};
@@ -288,6 +289,10 @@ pub struct Opts {
     /// Show for each host every setting and where it comes from, and connect to nothing
     #[arg(long = "explain", help_heading = "Other")]
     pub explain: bool,
+
+    /// Print the manual page or the completions for a shell
+    #[arg(long = "generate", value_name = "WHAT", help_heading = "Other", value_enum)]
+    pub generate: Option<Artefact>,
 
     /// Show this help
     #[arg(long = "help", help_heading = "Other", action = ArgAction::Help)]

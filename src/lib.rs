@@ -22,6 +22,7 @@ pub mod engine;
 pub mod error;
 pub mod event;
 pub mod exit;
+pub mod generate;
 pub mod host_args;
 pub mod host_config;
 pub mod host_options;

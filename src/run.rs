@@ -53,6 +53,10 @@ fn failure(error: impl Into<anyhow::Error>) -> Fatal {
 /// # Errors
 /// Whatever is wrong before the first connection, or with our own output after it.
 pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
+    if let Some(artefact) = opts.generate {
+        let text = artefact.generate().map_err(failure)?;
+        return answer(&String::from_utf8_lossy(&text));
+    }
     let mut settings =
         Settings::resolve(opts, &Environment::of_process()).map_err(|problem| usage(anyhow!(problem)))?;
     if opts.command.is_empty() && opts.script.is_none() && !opts.explain {

@@ -29,6 +29,8 @@ mod commands;
 mod config_oracle;
 /// Another server than OpenSSH's.
 mod dropbear;
+/// The manual page and the completions.
+mod generate;
 /// Per-host arguments.
 mod host_args;
 /// Host certificates and revoked host keys, compared with ssh.

@@ -1,0 +1,58 @@
+complete -c pssh -s h -l hosts -d 'File with hosts, one `[user@]host[:port] [user] [key=value]...` a line; - is standard input; may be repeated' -r -F
+complete -c pssh -s H -l host -d 'Hosts, separated by blanks: `[user@]host[:port]`; may be repeated' -r -f -a "(__fish_print_hostnames)"
+complete -c pssh -s l -l user -d 'Login name where the host\'s entry has none' -r -f -a "(__fish_complete_users)"
+complete -c pssh -l host-config -d 'TOML file with a table for each host, `[host."web1"]`, range, `web[1-9]`, or pattern, `*.example.com`; may be repeated' -r -F
+complete -c pssh -s p -l par -l pool-size -d 'How many hosts run at once [default: 10]' -r
+complete -c pssh -s t -l timeout -d 'Stop a command that takes longer: 90, 1m30s; 0 is never [default: never]' -r
+complete -c pssh -l channel-timeout -d 'Stop a command that prints nothing for this time; 0 is never [default: never]' -r
+complete -c pssh -l total-timeout -d 'Stop everything after this time; 0 is never [default: never]' -r
+complete -c pssh -l stop-on-errors -d 'Stop everything once N hosts, or N% of them, have failed [default: 1 if only named]' -r
+complete -c pssh -l run-as -d 'Run the command as this user, by sudo' -r -f -a "(__fish_complete_users)"
+complete -c pssh -l sudo-password-file -d 'Read sudo\'s password from a file that nobody else can read' -r -F
+complete -c pssh -l script -d 'Run this local script, by the interpreter of its first line; the words of the command are its arguments; - is standard input' -r -F
+complete -c pssh -l host-args -d 'Rows of values for the hosts, to fill in: %q in the command, or %(name)q by name. - is standard input. See below' -r -F
+complete -c pssh -l host-arg -d 'A value for one host, to fill in: HOST=VALUE for %q, HOST:NAME=VALUE for %(NAME)q; may be repeated' -r
+complete -c pssh -l shell -d 'Run the command by this shell instead of the login shell, such as \'bash -c\'' -r -f -a "(__fish_complete_command)"
+complete -c pssh -s F -l config-file -d 'Read this file instead of ~/.ssh/config and /etc/ssh/ssh_config; none is none' -r -F
+complete -c pssh -s O -l option -l ssh-option -d 'Option in the format of ssh_config, such as Compression=yes; may be repeated' -r
+complete -c pssh -l connect-timeout -d 'Give up connecting, authentication included, after this time [default: 120]' -r
+complete -c pssh -l num-retries -d 'Attempts to reach a host, in all; a command that was sent is never repeated [default: 3]' -r
+complete -c pssh -l retry-delay -d 'Pause between two attempts, give or take a fifth [default: 5]' -r
+complete -c pssh -l identity -d 'Private key to authenticate with, instead of the default ones; may be repeated' -r -F
+complete -c pssh -l agent -d 'Ask this agent for keys instead of $SSH_AUTH_SOCK' -r -F
+complete -c pssh -l env -d 'Set a variable for the commands, NAME alone to its value here; hosts may refuse (AcceptEnv); may be repeated' -r
+complete -c pssh -l password-file -d 'Read the password from a file that nobody else can read' -r -F
+complete -c pssh -l password-fd -d 'Read the password from an open file descriptor, such as 3 with 3<FILE' -r
+complete -c pssh -l password-command -d 'Take the password from the output of a shell command, such as a password manager\'s' -r -f -a "(__fish_complete_command)"
+complete -c pssh -l host-key-check -d 'What to do with host keys that are not known [default: strict]' -r -f -a "strict\t'Refuse unknown and changed keys'
+accept-new\t'Add the key of a host that is not known yet; refuse changed ones'
+off\t'Take any key: whoever is in the middle can read and change everything'"
+complete -c pssh -l known-hosts -d 'Look for host keys in this file only; may be repeated' -r -F
+complete -c pssh -s J -l jump -d 'Reach the hosts through these jump hosts, the first first; none is none' -r -f -a "(__fish_print_hostnames)"
+complete -c pssh -l proxy-host -d 'Reach the hosts through this jump host' -r -f -a "(__fish_print_hostnames)"
+complete -c pssh -l proxy-port -d 'Port of the jump host [default: 22]' -r
+complete -c pssh -l proxy-user -d 'Login name on the jump host [default: yours here]' -r -f -a "(__fish_complete_users)"
+complete -c pssh -l proxy-identity -d 'Private key that is tried first on the jump host, and nowhere else' -r -F
+complete -c pssh -l proxy-password-file -d 'Read the password for the jump host from this file; it gets no other, and nobody else gets this one' -r -F
+complete -c pssh -l proxy-connections -d 'Connections to a jump host, at most, while hosts wait for theirs [default: 8]' -r
+complete -c pssh -l proxy-command -d 'Talk to each host by this local command; %h, %p and %r are its name, port and user; none is none' -r -f -a "(__fish_complete_command)"
+complete -c pssh -l encoding -d 'Show output that is in this encoding as UTF-8, such as latin1 or sjis [default: bytes as they come]' -r
+complete -c pssh -l generate -d 'Print the manual page or the completions for a shell' -r -f -a "man\t''
+bash\t''
+zsh\t''
+fish\t''"
+complete -c pssh -s I -l send-input -d 'Send standard input to every command; without it, standard input is not read'
+complete -c pssh -l sudo -d 'Run the command by sudo; its password is asked for on the terminal once, when a host first wants it'
+complete -c pssh -l no-shell -d 'Run the command as if without a shell: its words reach the program as they are, and nothing in them is expanded'
+complete -c pssh -l dry-run -d 'Show the command of each host as it would be sent, connect to nothing and ask for no password'
+complete -c pssh -l no-agent -d 'Ask no agent for keys'
+complete -c pssh -s 4 -d 'Connect to IPv4 addresses only'
+complete -c pssh -s 6 -d 'Connect to IPv6 addresses only'
+complete -c pssh -s C -l compress -d 'Compress what is sent and received'
+complete -c pssh -l forward-agent -d 'Let the commands use your agent: whoever is root on a host can log in as you meanwhile'
+complete -c pssh -l pty -l tty -d 'Give the commands a terminal; what they write to stderr comes with stdout then'
+complete -c pssh -s A -l askpass -d 'Ask once for a password; it also opens encrypted keys'
+complete -c pssh -s v -l verbose -d 'Tell what is done for each host'
+complete -c pssh -l explain -d 'Show for each host every setting and where it comes from, and connect to nothing'
+complete -c pssh -l help -d 'Show this help'
+complete -c pssh -s V -l version -d 'Show the version'

@@ -1,0 +1,58 @@
+//! The manual page and the completions: fresh, and of use.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use pssh::generate::Artefact;
+
+use crate::bin::Env;
+
+fn of_repository(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+#[test]
+fn what_is_in_the_repository_is_what_the_program_generates() {
+    let env = Env::new();
+    for (word, path) in [
+        ("man", "man/pssh.1"),
+        ("bash", "completions/pssh.bash"),
+        ("zsh", "completions/_pssh"),
+        ("fish", "completions/pssh.fish"),
+    ] {
+        let run = env.pssh().args(["--generate", word]).run();
+        run.exits(0);
+        let kept = fs::read(of_repository(path)).unwrap_or_default();
+        assert!(run.stdout == kept, "{path} is stale: cargo run -- --generate {word} > {path}");
+    }
+    let run = env.pssh().args(["--generate", "poem"]).run();
+    run.exits(2).stderr_has("[possible values: man, bash, zsh, fish]");
+    assert_eq!(Artefact::Man.path(), "man/pssh.1");
+}
+
+#[test]
+fn the_manual_tells_of_every_option_and_outcome() {
+    let page = fs::read_to_string(of_repository("man/pssh.1")).expect("the manual page");
+    let page = page.replace('\\', "");
+    for words in ["--host-config", "--run-as", "EXIT STATUS", "OUTCOMES", "hostkey", "PSSH_PAR", "EXAMPLES"] {
+        assert!(page.contains(words), "{words} is missing");
+    }
+}
+
+#[test]
+fn bash_completes_options_and_hosts() {
+    let completed = |word: &str, before: &str| {
+        let script = format!(
+            "source {}; _known_hosts_real() {{ COMPREPLY=(from_known_hosts); }}; \
+             COMP_WORDS=(pssh {before} {word}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _pssh pssh {word} {before}; \
+             echo \"${{COMPREPLY[*]}}\"",
+            of_repository("completions/pssh.bash").display()
+        );
+        let output = Command::new("bash").args(["-c", &script]).output().expect("bash");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    assert_eq!(completed("--dry", ""), "--dry-run");
+    assert_eq!(completed("we", "-H"), "from_known_hosts");
+    assert_eq!(completed("s", "--host-key-check"), "strict");
+}
