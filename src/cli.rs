@@ -30,6 +30,22 @@ Usage: pssh [OPTIONS] COMMAND...
 --help shows all options.
 ";
 
+/// The order of the help: what somebody in a hurry looks for comes first.
+const HELP: &str = "\
+{about}
+
+{usage-heading} {usage}
+
+Examples:
+  pssh -H 'web1 root@web2:2222' uptime              two hosts
+  pssh -h hosts.txt -p 32 -t 1m df -h /             the hosts of a file, 32 at once, a minute for each command
+  pssh -h hosts.txt 'cd /srv && ls | wc -l'         one shell line, quoted once for our shell
+  pssh -h hosts.txt --host-args v.csv 'deploy %q'   each host with its own value, quoted
+  pssh -h hosts.txt -I 'cat > /etc/motd' < motd     standard input, to every host
+  pssh -J bastion -h hosts.txt --sudo id            as root, behind a jump host
+
+{all-args}{after-help}";
+
 const AFTER_HELP: &str = "\
 Values for each host (--host-args, --host-arg):
   %q  %(name)q  the next value, or the one named so, quoted: one word for the shell, whatever is in it. No quotes round it
@@ -55,6 +71,7 @@ Exit status:
     version,
     about = "Runs a command on many hosts over SSH in parallel.",
     override_usage = "pssh [OPTIONS] COMMAND...",
+    help_template = HELP,
     after_help = AFTER_HELP,
     disable_help_flag = true,
     disable_version_flag = true,
@@ -105,25 +122,25 @@ pub struct Opts {
     pub stop_on_errors: Option<Tolerance>,
 
     /// Send standard input to every command; without it, standard input is not read
-    #[arg(short = 'I', long = "send-input", help_heading = "Running")]
+    #[arg(short = 'I', long = "send-input", help_heading = "Command")]
     pub send_input: bool,
 
     /// Run the command by sudo; its password is asked for on the terminal once, when a host first wants it
-    #[arg(long = "sudo", help_heading = "Running")]
+    #[arg(long = "sudo", help_heading = "Command")]
     pub sudo: bool,
 
     /// Run the command as this user, by sudo
-    #[arg(long = "run-as", value_name = "USER", help_heading = "Running", value_parser = run_as,
+    #[arg(long = "run-as", value_name = "USER", help_heading = "Command", value_parser = run_as,
           value_hint = ValueHint::Username)]
     pub run_as: Option<String>,
 
     /// Read sudo's password from a file that nobody else can read
-    #[arg(long = "sudo-password-file", value_name = "FILE", help_heading = "Running", value_hint = ValueHint::FilePath)]
+    #[arg(long = "sudo-password-file", value_name = "FILE", help_heading = "Command", value_hint = ValueHint::FilePath)]
     pub sudo_password_file: Option<PathBuf>,
 
     /// Run this local script, by the interpreter of its first line; the words of the command are its arguments; - is
     /// standard input
-    #[arg(long = "script", value_name = "FILE", help_heading = "Running", allow_hyphen_values = true,
+    #[arg(long = "script", value_name = "FILE", help_heading = "Command", allow_hyphen_values = true,
           conflicts_with_all = ["shell", "no_shell"], value_hint = ValueHint::FilePath)]
     pub script: Option<PathBuf>,
 
@@ -199,15 +216,15 @@ pub struct Opts {
     pub compress: bool,
 
     /// Let the commands use your agent: whoever is root on a host can log in as you meanwhile
-    #[arg(long = "forward-agent", help_heading = "Running")]
+    #[arg(long = "forward-agent", help_heading = "Command")]
     pub forward_agent: bool,
 
     /// Give the commands a terminal; what they write to stderr comes with stdout then
-    #[arg(long = "pty", visible_alias = "tty", help_heading = "Running")]
+    #[arg(long = "pty", visible_alias = "tty", help_heading = "Command")]
     pub pty: bool,
 
     /// Set a variable for the commands, NAME alone to its value here; hosts may refuse (AcceptEnv); may be repeated
-    #[arg(long = "env", value_name = "NAME[=VALUE]", help_heading = "Running", action = ArgAction::Append,
+    #[arg(long = "env", value_name = "NAME[=VALUE]", help_heading = "Command", action = ArgAction::Append,
           allow_hyphen_values = true)]
     pub env: Vec<OsString>,
 
@@ -295,7 +312,7 @@ pub struct Opts {
     pub generate: Option<Artefact>,
 
     /// Show this help
-    #[arg(long = "help", help_heading = "Other", action = ArgAction::Help)]
+    #[arg(long = "help", help_heading = "Other", action = ArgAction::HelpShort)]
     pub help: Option<bool>,
 
     /// Show the version
