@@ -46,3 +46,4 @@ pub mod suggest;
 pub mod template;
 pub mod terminal;
 pub mod tolerance;
+pub mod toml_file;

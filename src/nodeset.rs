@@ -5,6 +5,7 @@
 //! an error, not an allocation.
 
 mod fold;
+pub mod list;
 
 pub use fold::fold;
 
