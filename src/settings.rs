@@ -1,5 +1,6 @@
 //! The decisions that hold for a whole run. Workers see these, never the command line.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use clap::Parser;
 
 use crate::cli::{self, Opts, Via};
 use crate::duration;
-use crate::hosts;
+use crate::hosts::{self, Origin};
 use crate::proxy::{Hop, Proxy};
 use crate::retry::Policy;
 use crate::secret::Source;
@@ -143,6 +144,8 @@ pub struct Settings {
     pub send_input: bool,
     /// Whether jobs tell what they do.
     pub verbose: bool,
+    /// The options whose values are from the user's config.toml, as `--name`, and where they stand there.
+    pub configured: HashMap<String, Origin>,
 }
 
 /// How many hosts run at once unless told otherwise: the reference client's default.
@@ -282,6 +285,7 @@ impl Settings {
             may_ask: true,
             send_input: opts.send_input,
             verbose: opts.verbose > 0,
+            configured: HashMap::new(),
         })
     }
 
