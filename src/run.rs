@@ -63,9 +63,8 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
         return Err(usage(anyhow!("there is no command to run (--help shows how)")));
     }
     check_stdin(opts)?;
-    let (hosts, warnings, notes) = hosts(opts, config.groups)?;
+    let (hosts, notes) = hosts(opts, config.groups)?;
     let commands = Commands::gather(opts, &hosts).map_err(wrong_commands)?;
-    warnings.iter().for_each(|warning| output::complain(warning));
     let jobs = jobs::make(hosts);
     jobs::check_aliases(&jobs).map_err(usage)?;
 
@@ -162,19 +161,19 @@ fn check_stdin(opts: &Opts) -> Result<(), Fatal> {
     }
 }
 
-/// The hosts of the run with what is said about each of them, or what is wrong with that; what has to be told about them, and
-/// what is worth telling with `-v`.
-fn hosts(opts: &Opts, groups: Definitions) -> Result<(Vec<HostSpec>, Vec<String>, Vec<String>), Fatal> {
+/// The hosts of the run with what is said about each of them, or what is wrong with that; and what is worth telling with `-v`.
+fn hosts(opts: &Opts, groups: Definitions) -> Result<(Vec<HostSpec>, Vec<String>), Fatal> {
     let lists =
         Lists { files: &opts.hosts, strings: &opts.host, nodes: &opts.nodes, only: &opts.only, exclude: &opts.exclude };
     let (mut hosts, warnings) = lists.read(&mut Groups::new(groups)).map_err(|error| match error {
         HostsError::Read { .. } | HostsError::Group(_) => failure(error),
         HostsError::Bad(_) | HostsError::NoneLeft(_) => usage(error),
     })?;
+    warnings.iter().for_each(|warning| output::complain(warning));
     let config = HostConfig::load(&opts.host_config).map_err(usage)?;
     if !hosts.is_empty() {
         let notes = config.apply(&mut hosts);
-        return Ok((hosts, warnings, notes));
+        return Ok((hosts, notes));
     }
     if !opts.hosts.is_empty() || !opts.host.is_empty() || !opts.nodes.is_empty() {
         return Err(usage(anyhow!("the list of hosts is empty")));
