@@ -57,3 +57,53 @@ impl Lists<'_> {
         Ok((hosts, warnings))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hosts::Definitions;
+
+    fn groups(text: &[(&str, &str)]) -> Groups {
+        let list = |(name, list): &(&str, &str)| ((*name).to_owned(), vec![((*list).to_owned(), Origin::CommandLine)]);
+        Groups::new(Definitions { groups: text.iter().map(list).collect(), ..Definitions::default() })
+    }
+
+    fn read(nodes: &str, groups: &mut Groups) -> Result<Vec<String>, String> {
+        let nodes = [nodes.to_owned()];
+        let lists = Lists { nodes: &nodes, ..Lists::default() };
+        let hosts = lists.read(groups).map_err(|error| error.to_string())?.0;
+        Ok(hosts.iter().map(HostSpec::to_string).collect())
+    }
+
+    #[test]
+    fn users_and_ports_count_where_they_are_given() {
+        let list = |text: &str| read(text, &mut Groups::default()).expect("a list");
+        assert_eq!(list("root@n[1-2],n1,n1:22!n1:22"), ["root@n1", "root@n2", "n1"]);
+        assert_eq!(list("root@n[1-2],n1!root@n1"), ["root@n2", "n1"]);
+        assert_eq!(list("root@n[1-3]:22&n[2-3]"), ["root@n2:22", "root@n3:22"]);
+        assert_eq!(list("root@n[1-3]^root@n[2-4],n3"), ["root@n1", "root@n4", "n3"]);
+        assert_eq!(list("root@n1,n[2-4]^n1:22"), ["root@n1", "n2", "n3", "n4", "n1:22"]);
+    }
+
+    #[test]
+    fn groups_that_double_one_another_are_no_trap() {
+        let names: Vec<(String, String)> =
+            (1..60).map(|n| (format!("g{n}"), format!("@g{0},@g{0},n{n}", n - 1))).collect();
+        let mut all: Vec<(&str, &str)> = names.iter().map(|(name, list)| (name.as_str(), list.as_str())).collect();
+        all.push(("g0", "n0"));
+        assert_eq!(read("@g59", &mut groups(&all)).expect("a list").len(), 60);
+        let error = read("@a", &mut groups(&[("a", "@b,x[1-60000]"), ("b", "y[1-60000]")])).expect_err("too many");
+        assert!(error.contains("more than 100000 hosts"), "{error}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_lists_are_taken_or_refused(nodes in "[an1@:\\[\\],!&^*/ -]{0,12}", only in "[an1@*/\\[\\],]{0,6}") {
+            let (nodes, only) = ([nodes], [only]);
+            let lists = Lists { nodes: &nodes, strings: &nodes, only: &only, ..Lists::default() };
+            if let Ok((hosts, _)) = lists.read(&mut groups(&[("a", "n[1-2],@n"), ("n", "a!@1"), ("1", "/x/")])) {
+                proptest::prop_assert!(hosts.iter().all(|host| crate::hosts::parse_entry(&host.to_string()).is_ok()));
+            }
+        }
+    }
+}

@@ -51,7 +51,7 @@ impl Found<'_> {
                 }
                 Item::Hosts(_) | Item::Group(_) => named = self.named(term.text, &origin),
             }
-            if term.operator != Operator::And {
+            if matches!(term.operator, Operator::Without | Operator::Common) {
                 named.iter().for_each(|host| chosen.add(host, 0));
             }
             match term.operator {
@@ -59,10 +59,10 @@ impl Found<'_> {
                 Operator::Without => set.retain(|host| !chosen.has(host)),
                 Operator::Common => set.retain(|host| chosen.has(host)),
                 Operator::Either => {
-                    let mut there = Choice::default();
-                    set.hosts.iter().for_each(|host| there.add(host, 0));
-                    set.retain(|host| !chosen.has(host));
-                    named.retain(|host| !there.has(host));
+                    // As for a union, the same name with another user or port is another host.
+                    let keys: HashSet<Parts> = named.iter().map(key).collect();
+                    named.retain(|host| !set.there.contains(&key(host)));
+                    set.retain(|host| !keys.contains(&key(host)));
                 }
             }
             if matches!(term.operator, Operator::And | Operator::Either) {
