@@ -23,7 +23,7 @@ _pssh() {
 
     case "${cmd}" in
         pssh)
-            opts="-h -H -l -p -t -I -F -O -4 -6 -C -A -J -v -V --hosts --host --user --host-config --pool-size --par --timeout --channel-timeout --total-timeout --stop-on-errors --send-input --sudo --run-as --sudo-password-file --script --host-args --host-arg --shell --no-shell --dry-run --config-file --ssh-option --option --connect-timeout --num-retries --retry-delay --identity --agent --no-agent --compress --forward-agent --tty --pty --env --askpass --password-file --password-fd --password-command --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --encoding --verbose --explain --generate --help --version"
+            opts="-h -H -w -l -p -t -I -F -O -4 -6 -C -A -J -v -V --hosts --host --nodes --only --exclude --user --host-config --pool-size --par --timeout --channel-timeout --total-timeout --stop-on-errors --send-input --sudo --run-as --sudo-password-file --script --host-args --host-arg --shell --no-shell --dry-run --config-file --ssh-option --option --connect-timeout --num-retries --retry-delay --identity --agent --no-agent --compress --forward-agent --tty --pty --env --askpass --password-file --password-fd --password-command --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --encoding --verbose --explain --generate --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -64,6 +64,22 @@ _pssh() {
                     return 0
                     ;;
                 -H)
+                    if declare -F _known_hosts_real >/dev/null; then _known_hosts_real -a -- "${cur}"; else COMPREPLY=($(compgen -A hostname -- "${cur}")); fi
+                    return 0
+                    ;;
+                --nodes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -w)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --exclude)
                     if declare -F _known_hosts_real >/dev/null; then _known_hosts_real -a -- "${cur}"; else COMPREPLY=($(compgen -A hostname -- "${cur}")); fi
                     return 0
                     ;;

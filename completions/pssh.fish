@@ -1,5 +1,8 @@
 complete -c pssh -s h -l hosts -d 'File with hosts, one `[user@]host[:port] [user] [key=value]...` a line; - is standard input; may be repeated' -r -F
-complete -c pssh -s H -l host -d 'Hosts, separated by blanks: `[user@]host[:port]`; may be repeated' -r -f -a "(__fish_print_hostnames)"
+complete -c pssh -s H -l host -d 'Hosts, separated by blanks: `[user@]host[:port]`, web[1-9] or @group; may be repeated' -r -f -a "(__fish_print_hostnames)"
+complete -c pssh -s w -l nodes -d 'Hosts, separated by commas: ranges, web[1-9], and @groups; ! takes away, & leaves what is in both; may be repeated' -r -f -a "(__fish_print_hostnames)"
+complete -c pssh -l only -d 'Of all hosts take these: names, ranges, @groups, patterns, \'web*\', and regular expressions, \'/^db/\'; may be repeated' -r -f -a "(__fish_print_hostnames)"
+complete -c pssh -l exclude -d 'Leave these hosts out, in the format of --only; may be repeated' -r -f -a "(__fish_print_hostnames)"
 complete -c pssh -s l -l user -d 'Login name where the host\'s entry has none' -r -f -a "(__fish_complete_users)"
 complete -c pssh -l host-config -d 'TOML file with a table for each host, `[host."web1"]`, range, `web[1-9]`, or pattern, `*.example.com`; may be repeated' -r -F
 complete -c pssh -s p -l par -l pool-size -d 'How many hosts run at once [default: 10]' -r

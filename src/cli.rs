@@ -85,10 +85,25 @@ pub struct Opts {
           allow_hyphen_values = true, value_hint = ValueHint::FilePath)]
     pub hosts: Vec<PathBuf>,
 
-    /// Hosts, separated by blanks: `[user@]host[:port]`; may be repeated
+    /// Hosts, separated by blanks: `[user@]host[:port]`, web[1-9] or @group; may be repeated
     #[arg(short = 'H', long = "host", value_name = "HOSTS", help_heading = "Hosts", action = ArgAction::Append,
           value_hint = ValueHint::Hostname)]
     pub host: Vec<String>,
+
+    /// Hosts, separated by commas: ranges, web[1-9], and @groups; ! takes away, & leaves what is in both; may be repeated
+    #[arg(short = 'w', long = "nodes", value_name = "LIST", help_heading = "Hosts", action = ArgAction::Append,
+          value_hint = ValueHint::Hostname)]
+    pub nodes: Vec<String>,
+
+    /// Of all hosts take these: names, ranges, @groups, patterns, 'web*', and regular expressions, '/^db/'; may be repeated
+    #[arg(long = "only", value_name = "LIST", help_heading = "Hosts", action = ArgAction::Append,
+          value_hint = ValueHint::Hostname)]
+    pub only: Vec<String>,
+
+    /// Leave these hosts out, in the format of --only; may be repeated
+    #[arg(long = "exclude", value_name = "LIST", help_heading = "Hosts", action = ArgAction::Append,
+          value_hint = ValueHint::Hostname)]
+    pub exclude: Vec<String>,
 
     /// Login name where the host's entry has none
     #[arg(short = 'l', long = "user", value_name = "USER", help_heading = "Hosts", value_hint = ValueHint::Username)]

@@ -87,8 +87,8 @@ pub enum ClientError {
 }
 
 impl Client {
-    /// A client for these hosts, each `[user@]host[:port]`, or several of them separated by blanks. A host may be there
-    /// more than once: each entry is a host of its own in every run. Nothing is connected to.
+    /// A client for these hosts, each `[user@]host[:port]` or a range, `web[1-9]`, or several of them separated by blanks. A
+    /// host may be there more than once: each entry is a host of its own in every run. Nothing is connected to.
     ///
     /// # Errors
     /// An entry is not a host; or there is none.

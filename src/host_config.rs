@@ -17,13 +17,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use toml::Spanned;
-use toml::de::{DeInteger, DeTable, DeValue};
+use toml::de::DeValue;
 
 use crate::error::reason;
-use crate::host_options::{self, HostOptions, Place, Refused, Value};
+use crate::host_options::{self, HostOptions, Place, Refused};
 use crate::hosts::{self, Bad, BadEntry, HostSpec, Origin};
 use crate::nodeset::Names;
 use crate::ssh::config::matches_pattern;
+use crate::toml_file::{self, TomlFile, in_order};
 
 /// The table of tables.
 const HOST: &str = "host";
@@ -134,36 +135,22 @@ impl HostConfig {
 
 /// Reads one file.
 struct Reader<'a> {
-    file: Arc<Path>,
+    file: TomlFile<'a>,
     directory: &'a Path,
-    text: &'a str,
-    /// Where each line starts, in bytes.
-    lines: Vec<usize>,
 }
 
 impl<'a> Reader<'a> {
     fn new(path: &'a Path, text: &'a str) -> Reader<'a> {
-        let newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
-        let lines = std::iter::once(0).chain(newlines).collect();
-        Reader { file: Arc::from(path), directory: hosts::directory_of(path), text, lines }
+        Reader { file: TomlFile::new(path, text), directory: hosts::directory_of(path) }
     }
 
     fn read(&self, tables: &mut Vec<Table>, bad: &mut Vec<BadEntry>) {
-        let (document, errors) = DeTable::parse_recoverable(self.text);
-        if !errors.is_empty() {
-            // What such a file says otherwise may be something else than what is meant.
-            bad.extend(errors.iter().map(|error| {
-                let start = error.span().map_or(0, |span| span.start);
-                let line = self.text[..start].rfind('\n').map_or(0, |newline| newline + 1);
-                // A line may have a secret after the =.
-                let shown = self.text[line..].lines().next().unwrap_or_default();
-                let shown = shown.split('=').next().unwrap_or_default().trim_end().to_owned();
-                BadEntry { origin: self.origin(start), text: shown, problem: error.message().replace('\n', "; ") }
-            }));
-            return;
-        }
-        for (key, value) in in_order(document.get_ref()) {
-            let mut reject = |problem: &str| bad.push(self.bad(key, problem));
+        let document = match self.file.parse() {
+            Ok(document) => document,
+            Err(mut errors) => return bad.append(&mut errors),
+        };
+        for (key, value) in in_order(&document) {
+            let mut reject = |problem: &str| bad.push(self.file.bad(key, problem));
             match (key.get_ref().as_ref(), value.get_ref()) {
                 (HOST, DeValue::Table(hosts)) => {
                     for (name, table) in in_order(hosts) {
@@ -185,81 +172,49 @@ impl<'a> Reader<'a> {
         bad: &mut Vec<BadEntry>,
     ) {
         let DeValue::Table(keys) = table else {
-            return bad.push(self.bad(name, "expected a table, such as [host.\"web1\"]"));
+            return bad.push(self.file.bad(name, "expected a table, such as [host.\"web1\"]"));
         };
         let names = match check_names(name.get_ref()) {
             Ok(names) => Some(names),
             Err(problem) => {
-                bad.push(self.bad(name, &problem));
+                bad.push(self.file.bad(name, &problem));
                 None
             }
         };
         let mut options = HostOptions::default();
         for (key, value) in in_order(keys) {
-            let place = Place { origin: self.origin(key.span().start), directory: self.directory };
-            let value_origin = self.origin(value.span().start);
-            let problem = match (options.set(key.get_ref(), &self.value(value.get_ref()), &place), value.get_ref()) {
-                (Ok(()), _) => continue,
-                (Err(Refused::Unknown(_)), DeValue::Table(_)) => {
-                    let problem = format!(
-                        "a name with a dot in it needs quotes: [host.\"{}.{}\"]",
-                        name.get_ref(),
-                        key.get_ref()
-                    );
-                    bad.push(self.bad(name, &problem));
-                    continue;
-                }
-                (Err(Refused::Unknown(_)), _) => {
-                    bad.push(self.bad(key, &host_options::unknown_key(key.get_ref())));
-                    continue;
-                }
-                (Err(Refused::Wrong(problem)), _) => problem,
-            };
+            let place = Place { origin: self.file.origin(key.span().start), directory: self.directory };
+            let value_origin = self.file.origin(value.span().start);
+            let problem =
+                match (options.set(key.get_ref(), &toml_file::value(value.get_ref()), &place), value.get_ref()) {
+                    (Ok(()), _) => continue,
+                    (Err(Refused::Unknown(_)), DeValue::Table(_)) => {
+                        let problem = format!(
+                            "a name with a dot in it needs quotes: [host.\"{}.{}\"]",
+                            name.get_ref(),
+                            key.get_ref()
+                        );
+                        bad.push(self.file.bad(name, &problem));
+                        continue;
+                    }
+                    (Err(Refused::Unknown(_)), _) => {
+                        bad.push(self.file.bad(key, &host_options::unknown_key(key.get_ref())));
+                        continue;
+                    }
+                    (Err(Refused::Wrong(problem)), _) => problem,
+                };
             bad.push(BadEntry { origin: value_origin, text: key.get_ref().to_string(), problem });
         }
         if let Some(names) = names {
             let written = name.get_ref().to_string();
-            tables.push(Table { written, names, options: Arc::new(options), origin: self.origin(name.span().start) });
+            tables.push(Table {
+                written,
+                names,
+                options: Arc::new(options),
+                origin: self.file.origin(name.span().start),
+            });
         }
     }
-
-    fn value<'v>(&self, value: &'v DeValue<'_>) -> Value<'v> {
-        match value {
-            DeValue::String(text) => Value::Text(text),
-            DeValue::Integer(number) => Value::Number(decimal(number)),
-            DeValue::Float(number) => Value::Number(number.as_str().to_owned()),
-            DeValue::Boolean(flag) => Value::Flag(*flag),
-            DeValue::Array(values) => Value::List(values.iter().map(|value| self.value(value.get_ref())).collect()),
-            DeValue::Datetime(_) => Value::Other("a date"),
-            DeValue::Table(_) => Value::Other("a table"),
-        }
-    }
-
-    fn bad(&self, key: &Spanned<Cow<'_, str>>, problem: &str) -> BadEntry {
-        BadEntry { origin: self.origin(key.span().start), text: key.get_ref().to_string(), problem: problem.to_owned() }
-    }
-
-    /// The place of a byte of the text.
-    fn origin(&self, byte: usize) -> Origin {
-        let line = self.lines.partition_point(|start| *start <= byte);
-        let before = self.text.get(self.lines[line - 1]..byte).unwrap_or_default();
-        Origin::File { file: Arc::clone(&self.file), line, column: before.chars().count() + 1 }
-    }
-}
-
-type Entry<'t, 'i> = (&'t Spanned<Cow<'i, str>>, &'t Spanned<DeValue<'i>>);
-
-/// The entries of a table in the order of the file.
-fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {
-    let mut entries: Vec<Entry<'t, 'i>> = table.iter().collect();
-    entries.sort_by_key(|(key, _)| key.span().start);
-    entries
-}
-
-/// A whole number in the digits that everybody reads; too large a one as it is written.
-fn decimal(number: &DeInteger<'_>) -> String {
-    let value = i128::from_str_radix(number.as_str(), number.radix());
-    value.map_or_else(|_| number.to_string(), |value| value.to_string())
 }
 
 /// The most patterns that a table may stand for: each is compared with every host of the list.

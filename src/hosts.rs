@@ -1,7 +1,10 @@
-//! The hosts of a run, as the user wrote them: `-H` strings, and hosts files in pssh's grammar with options and arguments
-//! for each host; checked before anything connects.
+//! The hosts of a run, as the user wrote them: `-H` strings, hosts files in pssh's grammar with options and arguments for
+//! each host, and `-w` lists; ranges and groups in all of them; checked before anything connects.
 
+mod groups;
 mod line;
+mod lists;
+mod nodes;
 
 use std::fmt;
 use std::io::Read;
@@ -11,7 +14,10 @@ use std::sync::Arc;
 
 use crate::error::reason;
 use crate::host_options::{HostOptions, Place};
+use crate::nodeset::{MOST_NAMES, Names, NamesError};
+pub use groups::{Definitions, Groups, check_command, check_group};
 use line::{Field, Said, split};
+pub use lists::Lists;
 
 /// One host as the user wrote it: `[user@]host[:port]`, and what else is said about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +41,24 @@ impl HostSpec {
     /// A host of which nothing else is said.
     pub fn new((user, name, port): Parts, origin: Origin) -> HostSpec {
         HostSpec { user, name, port, origin, options: HostOptions::nothing(), arguments: Arc::default() }
+    }
+
+    /// Adds what is said about it elsewhere than where it comes from; the latter counts.
+    fn say(&mut self, options: &Arc<HostOptions>, arguments: &Arc<[(String, String)]>) {
+        if self.options.is_empty() && !options.is_empty() {
+            self.options = Arc::clone(options);
+        } else if !options.is_empty() {
+            let mut own = HostOptions::clone(&self.options);
+            own.fill(options);
+            self.options = Arc::new(own);
+        }
+        if self.arguments.is_empty() {
+            self.arguments = Arc::clone(arguments);
+        } else if !arguments.is_empty() {
+            let is_new = |name: &str| self.arguments.iter().all(|(own, _)| own != name);
+            let more = arguments.iter().filter(|(name, _)| is_new(name));
+            self.arguments = self.arguments.iter().chain(more).cloned().collect();
+        }
     }
 }
 
@@ -61,6 +85,13 @@ pub fn write_entry(f: &mut fmt::Formatter<'_>, user: Option<&str>, name: &str, p
 pub enum Origin {
     /// In a `-H` string.
     CommandLine,
+    /// In a list of an option.
+    List {
+        /// The option: `-w`, `--only` or `--exclude`.
+        option: &'static str,
+        /// Column in characters, from 1.
+        column: usize,
+    },
     /// In a hosts file.
     File {
         /// The file, `-` for standard input.
@@ -72,10 +103,22 @@ pub enum Origin {
     },
 }
 
+impl Origin {
+    /// The place some characters further in the same line. What stands where in a `-H` string is not told.
+    fn after(&self, characters: usize) -> Origin {
+        let mut place = self.clone();
+        if let Origin::File { column, .. } | Origin::List { column, .. } = &mut place {
+            *column += characters;
+        }
+        place
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::CommandLine => f.write_str("-H"),
+            Origin::List { option, column } => write!(f, "{option}:{column}"),
             Origin::File { file, line, column } => write!(f, "{}:{line}:{column}", file.display()),
         }
     }
@@ -92,6 +135,12 @@ pub enum HostsError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// The command for a group has failed. Says which, and why.
+    #[error("{0}")]
+    Group(String),
+    /// There were hosts, but `--only` and `--exclude` leave none of them.
+    #[error("the list of hosts is empty: --only and --exclude leave none of {0}")]
+    NoneLeft(usize),
     /// Entries that are not hosts; all of them, so that they can be mended at once.
     #[error("{}", Bad(.0))]
     Bad(Vec<BadEntry>),
@@ -127,22 +176,13 @@ impl fmt::Display for Bad<'_> {
     }
 }
 
-/// Reads all hosts of a run: first the files in the order given, then the strings, as pssh does. Duplicates are kept.
+/// Reads the hosts of files and strings, for which no groups are defined.
 ///
 /// # Errors
 /// A file cannot be read, or any entry is not a host.
 pub fn gather(files: &[PathBuf], strings: &[String]) -> Result<Vec<HostSpec>, HostsError> {
-    let mut found = Found::default();
-    for path in files {
-        let text = read(path).map_err(|error| HostsError::Read { path: path.clone(), error })?;
-        found.add_file(path, &text);
-    }
-    for string in strings {
-        for entry in string.split_whitespace() {
-            found.add(entry, Origin::CommandLine);
-        }
-    }
-    if found.bad.is_empty() { Ok(found.hosts) } else { Err(HostsError::Bad(found.bad)) }
+    let lists = Lists { files, strings, ..Lists::default() };
+    lists.read(&mut Groups::default()).map(|(hosts, _)| hosts)
 }
 
 /// What relative paths in a file start from: its directory. For standard input and other pipes, such as `<(COMMAND)`, that is
@@ -165,16 +205,23 @@ pub fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     std::fs::read(path)
 }
 
-#[derive(Default)]
-struct Found {
+struct Found<'g> {
     hosts: Vec<HostSpec>,
     bad: Vec<BadEntry>,
+    /// What makes the rest useless.
+    failed: Option<HostsError>,
+    groups: &'g mut Groups,
 }
 
-impl Found {
-    fn add_file(&mut self, path: &Path, text: &[u8]) {
+impl Found<'_> {
+    /// Nothing yet.
+    fn new(groups: &mut Groups) -> Found<'_> {
+        Found { hosts: Vec::new(), bad: Vec::new(), failed: None, groups }
+    }
+
+    /// Adds the hosts of a text in the format of hosts files. Relative paths in it start from `directory`.
+    fn add_file(&mut self, path: &Path, directory: &Path, text: &[u8]) {
         let file: Arc<Path> = Arc::from(path);
-        let directory = directory_of(path);
         // A byte order mark is no part of the first host's name.
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
         for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
@@ -230,21 +277,20 @@ impl Found {
         let option = options.user.take().map(|given| (given.value, "user", given.origin));
         let user = user.map(|(name, field, place)| (name, field, at(place)));
         let port = options.port.take();
-        if let Some(spec) = self.hosts.get_mut(before) {
-            let (has_user, has_port) = (spec.user.is_some(), spec.port.is_some());
+        let added = self.hosts.get_mut(before..).unwrap_or_default();
+        let has_user = added.iter().any(|spec| spec.user.is_some());
+        let has_port = added.iter().any(|spec| spec.port.is_some());
+        let (options, arguments) = (Arc::new(options), Arc::<[(String, String)]>::from(arguments));
+        for spec in added.iter_mut() {
             if let Some((name, ..)) = user.as_ref().or(option.as_ref()) {
                 spec.user = Some(name.clone());
             }
             spec.port = spec.port.or(port.as_ref().map(|given| given.value));
+            spec.say(&options, &arguments);
+        }
+        if !added.is_empty() {
             let second = if has_user { user.as_ref().or(option.as_ref()) } else { user.as_ref().and(option.as_ref()) };
-            let second = second.map(|(_, field, origin)| ((*field).to_owned(), origin.clone()));
-            if !options.is_empty() {
-                spec.options = Arc::new(options);
-            }
-            if !arguments.is_empty() {
-                spec.arguments = arguments.into();
-            }
-            if let Some((field, origin)) = second {
+            if let Some((field, origin)) = second.map(|(_, field, origin)| ((*field).to_owned(), origin.clone())) {
                 self.reject(&field, origin, "the user is given twice, before the @ and after the host");
             }
             if let Some(given) = port.filter(|_| has_port) {
@@ -256,16 +302,76 @@ impl Found {
         }
     }
 
+    /// Adds the hosts of `[user@]host[:port]`, which may have ranges in it, or of an `@group`.
     fn add(&mut self, entry: &str, origin: Origin) {
-        match parse(entry) {
-            Ok(parts) => self.hosts.push(HostSpec::new(parts, origin)),
-            Err(problem) => self.reject(entry, origin, &problem),
+        if let Some(group) = entry.strip_prefix('@') {
+            let Some(hosts) = self.group(group, &origin) else { return };
+            if self.has_room(hosts.len() as u64, entry, &origin) {
+                self.hosts.extend(hosts.iter().cloned());
+            }
+            return;
         }
+        match Expanded::parse(entry) {
+            Ok(Expanded::One(parts)) => self.hosts.push(HostSpec::new(parts, origin)),
+            Ok(Expanded::Many(prefix, names)) => {
+                if !self.has_room(names.count(), entry, &origin) {
+                    return;
+                }
+                for name in names.iter() {
+                    match parse(&format!("{prefix}{name}")) {
+                        Ok(parts) => self.hosts.push(HostSpec::new(parts, origin.clone())),
+                        Err(problem) => return self.reject(entry, origin, &format!("{name}: {problem}")),
+                    }
+                }
+            }
+            Err(NamesError { column, problem }) => self.reject(entry, origin.after(column), &problem),
+        }
+    }
+
+    /// Whether so many more hosts are not too many.
+    fn has_room(&mut self, more: u64, entry: &str, origin: &Origin) -> bool {
+        let fits = (self.hosts.len() as u64).saturating_add(more) <= MOST_NAMES;
+        if !fits {
+            self.too_many(entry, origin);
+        }
+        fits
+    }
+
+    fn too_many(&mut self, entry: &str, origin: &Origin) {
+        self.reject(entry, origin.clone(), &format!("with these there are more than {MOST_NAMES} hosts"));
     }
 
     fn reject(&mut self, text: &str, origin: Origin, problem: &str) {
         self.bad.push(BadEntry { origin, text: text.to_owned(), problem: problem.to_owned() });
     }
+}
+
+/// The hosts of an entry.
+enum Expanded<'a> {
+    /// A single one.
+    One(Parts),
+    /// What stands before all names, and the names.
+    Many(&'a str, Names),
+}
+
+impl Expanded<'_> {
+    fn parse(entry: &str) -> Result<Expanded<'_>, NamesError> {
+        let place = entry.rfind('@').map_or(0, |at| at + 1);
+        let (prefix, names) = entry.split_at(place);
+        if !names.contains(['[', ']']) || has_address(names) {
+            return parse(entry).map(Expanded::One).map_err(|problem| NamesError { column: 0, problem });
+        }
+        let names = Names::parse(names);
+        let names = names.map_err(|error| NamesError { column: error.column + prefix.chars().count(), ..error })?;
+        Ok(Expanded::Many(prefix, names))
+    }
+}
+
+/// Whether the brackets are those of `[address]` or `[address]:port`. A name may stand in them too, but `[1-3]` is a range.
+fn has_address(place: &str) -> bool {
+    let Some((inside, rest)) = place.strip_prefix('[').and_then(|place| place.split_once(']')) else { return false };
+    let is_name = || !inside.contains(',') && inside.contains(char::is_alphabetic);
+    !rest.contains(['[', ']']) && (inside.contains(':') || is_name() && (rest.is_empty() || rest.starts_with(':')))
 }
 
 /// User, name and port of an entry.
@@ -346,8 +452,11 @@ pub fn check_name(name: &str) -> Result<(), String> {
     if name.len() > MAX_NAME {
         return Err(format!("a host name cannot be longer than {MAX_NAME} bytes"));
     }
-    match name.chars().find(|c| c.is_control() || c.is_whitespace() || "'`\"$\\;&<>|(){},/[]".contains(*c)) {
-        Some(',') => Err("hosts are separated by blanks, not commas".to_owned()),
+    match name.chars().find(|c| c.is_control() || c.is_whitespace() || "'`\"$\\;&<>|(){},/[]*?".contains(*c)) {
+        Some(',') => Err("hosts are separated by blanks, not commas; -w takes a list with commas".to_owned()),
+        Some(bad @ ('*' | '?')) => {
+            Err(format!("a host name cannot contain {bad:?}; --only and --exclude take patterns"))
+        }
         Some(bad) => Err(format!("a host name cannot contain {bad:?}")),
         None => Ok(()),
     }
@@ -424,6 +533,7 @@ mod tests {
             "a\u{7}b",
             "$(x)",
             "web[1-3]",
+            "web*",
             "99999999999999999999:22:22",
         ] {
             assert!(parse(entry).is_err(), "{entry:?} was taken for {:?}", parse(entry));
@@ -432,10 +542,11 @@ mod tests {
 
     #[test]
     fn files_have_comments_users_and_exact_complaints() {
-        let mut found = Found::default();
+        let mut groups = Groups::default();
+        let mut found = Found::new(&mut groups);
         let text =
             b"\xef\xbb\xbfweb1 deploy # the first\r\n\n# none\n  root@web2:2222\nweb3 a b\nx@web4 y\nw\xff\nweb5";
-        found.add_file(Path::new("hosts.txt"), text);
+        found.add_file(Path::new("hosts.txt"), Path::new(""), text);
         let hosts: Vec<String> = found.hosts.iter().map(HostSpec::to_string).collect();
         assert_eq!(hosts, ["deploy@web1", "root@web2:2222", "web5"]);
         assert_eq!(found.hosts[1].origin.to_string(), "hosts.txt:4:3");

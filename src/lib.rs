@@ -1,10 +1,10 @@
 //! Runs a command on 1 to 10,000 hosts over SSH in parallel, and gives every host exactly one outcome.
 //!
 //! ```text
-//! argv, PSSH_* ── cli ─► Settings ────────────────┐
+//! argv, PSSH_*, config.toml ── cli ─► Settings ───┐
 //! COMMAND, --host-args ── command, host_args ─┐   │
 //! --host-config ─ host_config ─┐                  │
-//! -h -H, stdin ── hosts ─► HostSpec ─ jobs ─► Job ┴─► queue (names looked up, list order) ─► pool (rayon)
+//! -h -H -w ────── hosts ─► HostSpec ─ jobs ─► Job ┴─► queue (names looked up, list order) ─► pool (rayon)
 //!                                                       │ on one thread, per job:
 //!                                                       │   ssh/session  (socket or tunnel → handshake → host key → auth)
 //!                                                       │   ssh/exec     (one poll loop: stdin, stdout, stderr, deadline, cancel)
@@ -50,3 +50,5 @@ pub mod suggest;
 pub mod template;
 pub mod terminal;
 pub mod tolerance;
+pub mod toml_file;
+pub mod user_config;

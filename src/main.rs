@@ -20,7 +20,7 @@ fn main() -> ExitCode {
             return ExitCode::from(if run::is_question(&error) { exit::OK } else { exit::USAGE });
         }
     };
-    match run::run(&opts) {
+    match run::run(opts) {
         Ok(Ending::Status(status)) => ExitCode::from(status),
         Ok(Ending::Signal(signal)) => {
             signals::die_by(signal);

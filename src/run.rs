@@ -11,13 +11,14 @@ use crate::engine::Engine;
 use crate::error::reason;
 use crate::host_args::HostArgsError;
 use crate::host_config::HostConfig;
-use crate::hosts::{self, HostSpec, HostsError};
+use crate::hosts::{Definitions, Groups, HostSpec, HostsError, Lists};
 use crate::input::{Input, Inputs};
 use crate::jobs::{self, Commands, CommandsError, Job};
 use crate::output::{self, Broken};
 use crate::script::Script;
 use crate::settings::{Environment, Settings};
 use crate::ssh::{Runner, Unprepared};
+use crate::user_config::UserConfig;
 use crate::{exit, signals};
 
 /// How the program is to end.
@@ -52,18 +53,22 @@ fn failure(error: impl Into<anyhow::Error>) -> Fatal {
 ///
 /// # Errors
 /// Whatever is wrong before the first connection, or with our own output after it.
-pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
+pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     if let Some(artefact) = opts.generate {
         let text = artefact.generate().map_err(failure)?;
         return answer(&String::from_utf8_lossy(&text));
     }
-    let mut settings =
-        Settings::resolve(opts, &Environment::of_process()).map_err(|problem| usage(anyhow!(problem)))?;
+    let environment = Environment::of_process();
+    let config = UserConfig::load(&environment).map_err(usage)?;
+    let configured = config.fill(&mut opts, &environment);
+    let opts = &opts;
+    let mut settings = Settings::resolve(opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
+    settings.configured = configured;
     if opts.command.is_empty() && opts.script.is_none() && !opts.explain {
         return Err(usage(anyhow!("there is no command to run (--help shows how)")));
     }
     check_stdin(opts)?;
-    let (hosts, notes) = hosts(opts)?;
+    let (hosts, notes) = hosts(opts, config.groups)?;
     let script = opts.script.as_deref().map(Script::read).transpose();
     let script = script.map_err(|error| if error.is_unread() { failure(error) } else { usage(error) })?;
     let commands = Commands::gather(opts, &hosts).map_err(wrong_commands)?;
@@ -169,24 +174,27 @@ fn check_stdin(opts: &Opts) -> Result<(), Fatal> {
 }
 
 /// The hosts of the run with what is said about each of them, or what is wrong with that; and what is worth telling with `-v`.
-fn hosts(opts: &Opts) -> Result<(Vec<HostSpec>, Vec<String>), Fatal> {
-    let mut hosts = hosts::gather(&opts.hosts, &opts.host).map_err(|error| match error {
-        HostsError::Read { .. } => failure(error),
-        HostsError::Bad(_) => usage(error),
+fn hosts(opts: &Opts, groups: Definitions) -> Result<(Vec<HostSpec>, Vec<String>), Fatal> {
+    let lists =
+        Lists { files: &opts.hosts, strings: &opts.host, nodes: &opts.nodes, only: &opts.only, exclude: &opts.exclude };
+    let (mut hosts, warnings) = lists.read(&mut Groups::new(groups)).map_err(|error| match error {
+        HostsError::Read { .. } | HostsError::Group(_) => failure(error),
+        HostsError::Bad(_) | HostsError::NoneLeft(_) => usage(error),
     })?;
+    warnings.iter().for_each(|warning| output::complain(warning));
     let config = HostConfig::load(&opts.host_config).map_err(usage)?;
     if !hosts.is_empty() {
         let notes = config.apply(&mut hosts);
         return Ok((hosts, notes));
     }
-    if !opts.hosts.is_empty() || !opts.host.is_empty() {
+    if !opts.hosts.is_empty() || !opts.host.is_empty() || !opts.nodes.is_empty() {
         return Err(usage(anyhow!("the list of hosts is empty")));
     }
     let first = opts.command.first().and_then(|word| word.to_str()).unwrap_or_default();
     let problem = if first.contains('@') && opts.command.len() > 1 {
         anyhow!("there are no hosts; did you mean: pssh -H {first} ...?")
     } else {
-        anyhow!("there are no hosts: name them with -H 'HOST HOST' or -h FILE")
+        anyhow!("there are no hosts: name them with -H 'HOST HOST', -w LIST or -h FILE")
     };
     Err(usage(problem))
 }

@@ -1,5 +1,6 @@
 //! The decisions that hold for a whole run. Workers see these, never the command line.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use clap::Parser;
 
 use crate::cli::{self, Opts, Via};
 use crate::duration;
-use crate::hosts;
+use crate::hosts::{self, Origin};
 use crate::proxy::{Hop, Proxy};
 use crate::retry::Policy;
 use crate::secret::Source;
@@ -154,6 +155,8 @@ pub struct Settings {
     pub sudo_password: Option<Source>,
     /// Whether jobs tell what they do.
     pub verbose: bool,
+    /// The options whose values are from the user's config.toml, as `--name`, and where they stand there.
+    pub configured: HashMap<String, Origin>,
 }
 
 /// How many hosts run at once unless told otherwise: the reference client's default.
@@ -298,6 +301,7 @@ impl Settings {
             sudo: sudo(opts)?,
             sudo_password: opts.sudo_password_file.as_deref().map(|path| Source::SudoFile(expand(path, home))),
             verbose: opts.verbose > 0,
+            configured: HashMap::new(),
         })
     }
 

@@ -1,5 +1,6 @@
 //! `--explain`: every effective setting of a host, and where it comes from.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ use crate::settings::{AgentChoice, HostKeyCheck, WantedVariable};
 
 /// A keyword of `ssh -G`, or a key of `--host-config` where ssh has none; its value, and where that comes from.
 pub type Explained = (&'static str, String, config::Origin);
+
+/// Where the login name comes from that is for all hosts.
+const USER: &str = "-l or PSSH_USER";
 
 impl Directory {
     /// Every effective setting of a host in the keywords of `ssh -G`, each with its origin.
@@ -77,6 +81,7 @@ impl Directory {
         let said = either(&options.proxy, &settings.proxy, option).map(|(_, origin)| origin);
         self.explain_proxy(self.proxy(spec, &resolved), said, &resolved.proxy.origin, &mut lines)?;
         lines.say_own(options);
+        lines.name_configured(&settings.configured);
         Ok(lines.0)
     }
 
@@ -128,7 +133,7 @@ impl Lines {
                 _ if *origin != config::Origin::HostEntry => continue,
                 "user" if spec.user.is_none() => match &options.user {
                     Some(given) => given.origin.to_string(),
-                    None => "-l or PSSH_USER".to_owned(),
+                    None => USER.to_owned(),
                 },
                 "port" if spec.port.is_none() => {
                     options.port.as_ref().map_or_else(String::new, |given| given.origin.to_string())
@@ -137,6 +142,17 @@ impl Lines {
                 _ => spec.origin.to_string(),
             };
             *origin = config::Origin::Option(own.into());
+        }
+    }
+
+    /// Says instead of an option where the user's config.toml has its value.
+    fn name_configured(&mut self, configured: &HashMap<String, hosts::Origin>) {
+        for (_, _, origin) in &mut self.0 {
+            let config::Origin::Option(option) = origin else { continue };
+            let option = if &**option == USER { "--user" } else { option };
+            if let Some(place) = configured.get(option) {
+                *origin = config::Origin::Option(place.to_string().into());
+            }
         }
     }
 

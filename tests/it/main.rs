@@ -47,6 +47,8 @@ mod input;
 mod known_hosts;
 /// Runs that are stopped: after a time, or once hosts have failed.
 mod limits;
+/// Ranges, lists, filters and groups of hosts.
+mod nodes;
 /// Every way in which a host can end.
 mod outcomes;
 /// Passwords, what servers ask, and several factors.

@@ -1,0 +1,223 @@
+//! Groups of hosts, `@web`: what the user's config.toml has for the name, or what its command prints for it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+
+use super::{Found, HostSpec, HostsError, Origin, directory_of};
+use crate::cancel::Cancel;
+use crate::error::reason;
+use crate::ssh::Patience;
+use crate::suggest::did_you_mean;
+
+/// How long the command for a group may run: it reads a file or asks an inventory, and nobody sees what is waited for.
+const COMMAND_LIMIT: Duration = Duration::from_secs(30);
+/// How often a command that has closed its output is asked whether it has ended.
+const TICK: Duration = Duration::from_millis(5);
+/// Bytes of the longest list that a command may print: ten times what the longest run has.
+const LONGEST_OUTPUT: usize = 16 << 20;
+/// What stands for the group's name in the command.
+const NAME: &str = "%g";
+
+/// What the user's config.toml says about groups.
+#[derive(Clone, Debug, Default)]
+pub struct Definitions {
+    /// The file, whether it exists or not; `None` if there can be none.
+    pub file: Option<PathBuf>,
+    /// The lists of each group, in the grammar of `-w`, and where they stand.
+    pub groups: BTreeMap<String, Vec<(String, Origin)>>,
+    /// The command that prints the hosts of other groups, and where it stands.
+    pub command: Option<(String, Origin)>,
+}
+
+/// The groups of a run. Each is looked up once.
+#[derive(Debug, Default)]
+pub struct Groups {
+    definitions: Definitions,
+    /// `None` for one that was complained about.
+    known: HashMap<String, Option<Arc<[HostSpec]>>>,
+    /// The groups that are being looked up, each for the one before it.
+    open: Vec<String>,
+}
+
+impl Groups {
+    /// None is looked up yet.
+    pub fn new(definitions: Definitions) -> Groups {
+        Groups { definitions, ..Groups::default() }
+    }
+}
+
+/// What a group may be called: its name becomes part of a command, and of file names there.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_group(name: &str) -> Result<(), String> {
+    let good = |c: char| c.is_alphanumeric() || "_.-".contains(c);
+    if name.is_empty() {
+        Err("the name of the group is missing after the @".to_owned())
+    } else if name.starts_with(['-', '.']) {
+        Err("the name of a group starts with a letter, a digit or _".to_owned())
+    } else {
+        match name.chars().find(|c| !good(*c)) {
+            Some(bad) => Err(format!("the name of a group has letters, digits, _ . and - in it, no {bad:?}")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a command has in it; the rest of it is the shell's business.
+///
+/// # Errors
+/// The name of the group has no place in it.
+pub fn check_command(command: &str) -> Result<(), String> {
+    let names = |command: &str| command.replace("%%", "").contains(NAME);
+    if names(command) { Ok(()) } else { Err(format!("expected a command with {NAME} where the group's name belongs")) }
+}
+
+impl Found<'_> {
+    /// The hosts of a group; nothing if there is a complaint about it. `origin` is where it is named.
+    pub(super) fn group(&mut self, name: &str, origin: &Origin) -> Option<Arc<[HostSpec]>> {
+        if let Some(known) = self.groups.known.get(name) {
+            return known.clone();
+        }
+        let mut complain = |problem: &str| self.reject(&format!("@{name}"), origin.clone(), problem);
+        if let Err(problem) = check_group(name) {
+            complain(&problem);
+            return None;
+        }
+        if let Some(first) = self.groups.open.iter().position(|open| open == name) {
+            let chain = self.groups.open[first..].iter().map(|open| format!("@{open} has ")).collect::<String>();
+            self.reject(&format!("@{name}"), origin.clone(), &format!("the group is part of itself: {chain}@{name}"));
+            return None;
+        }
+        self.groups.open.push(name.to_owned());
+        let complaints = self.bad.len();
+        let before = std::mem::take(&mut self.hosts);
+        self.look_up(name, origin);
+        let found = std::mem::replace(&mut self.hosts, before);
+        self.groups.open.pop();
+        let is_good = self.bad.len() == complaints && self.failed.is_none();
+        let found = is_good.then(|| Arc::from(found));
+        self.groups.known.insert(name.to_owned(), found.clone());
+        found
+    }
+
+    /// Adds the hosts of a group.
+    fn look_up(&mut self, name: &str, origin: &Origin) {
+        if let Some(lists) = self.groups.definitions.groups.get(name).cloned() {
+            self.add_lists(lists.iter().map(|(list, place)| (list.as_str(), place.clone())));
+        } else if let Some((command, place)) = self.groups.definitions.command.clone() {
+            match output(&fill_in(&command, name), COMMAND_LIMIT) {
+                Ok(text) => {
+                    let directory = self.groups.definitions.file.clone().unwrap_or_default();
+                    self.add_file(Path::new(&format!("group-command for @{name}")), directory_of(&directory), &text);
+                }
+                Err(problem) => {
+                    let named = format!("{origin}: \"@{name}\": the group-command of {place} failed: {problem}");
+                    self.failed.get_or_insert(HostsError::Group(named));
+                }
+            }
+        } else {
+            let definitions = &self.groups.definitions;
+            let known = did_you_mean(name, definitions.groups.keys().map(String::as_str));
+            let file = definitions.file.as_deref();
+            let place = file.map_or_else(String::new, |file| format!(" in [groups] of {}", file.display()));
+            let problem = format!("there is no such group{place}{known}; for a host, the user before the @ is missing");
+            self.reject(&format!("@{name}"), origin.clone(), &problem);
+        }
+    }
+}
+
+/// The command for a group. The name needs no quotes: [`check_group`] lets nothing through that a shell acts on.
+fn fill_in(command: &str, name: &str) -> String {
+    let parts: Vec<String> = command.split("%%").map(|part| part.replace(NAME, name)).collect();
+    parts.join("%")
+}
+
+/// What a command prints within `limit`. Its standard error is ours: there it says what is wrong.
+fn output(command: &str, limit: Duration) -> Result<Vec<u8>, String> {
+    let failed = |error: io::Error| reason(&error);
+    // Signals end us without further ado: at this time none is handled yet.
+    let cancel = Cancel::new().map_err(failed)?;
+    let patience = Patience::of(&cancel, limit);
+    let child = Command::new("sh").arg("-c").arg(command).stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    let mut child = Ended(child.map_err(failed)?);
+    let pipe = child.0.stdout.take().ok_or("it has no output")?;
+    let late = |error: io::Error| match error.kind() {
+        io::ErrorKind::TimedOut => format!("it has not ended after {limit:?}"),
+        _ => failed(error),
+    };
+    let mut text = Vec::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        patience.wait(&[(pipe.as_fd(), PollFlags::IN)]).map_err(late)?;
+        match rustix::io::read(&pipe, &mut buffer) {
+            Ok(0) => break,
+            Ok(count) => text.extend_from_slice(&buffer[..count]),
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(error) => return Err(failed(error.into())),
+        }
+        if text.len() > LONGEST_OUTPUT {
+            return Err(format!("it prints more than {} MiB", LONGEST_OUTPUT >> 20));
+        }
+    }
+    drop(pipe);
+    let status = loop {
+        match child.0.try_wait().map_err(failed)? {
+            Some(status) => break status,
+            None => {
+                patience.check().map_err(late)?;
+                thread::sleep(TICK);
+            }
+        }
+    };
+    if status.success() { Ok(text) } else { Err(format!("it ended with {status}")) }
+}
+
+/// A child that does not outlive its purpose.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // Both do nothing if it has ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_print_lists_or_fail() {
+        let output = |command: &str| output(command, Duration::from_millis(300));
+        assert_eq!(output("echo a; echo b"), Ok(b"a\nb\n".to_vec()));
+        assert_eq!(output("echo a; exit 3"), Err("it ended with exit status: 3".to_owned()));
+        let late = Err("it has not ended after 300ms".to_owned());
+        assert_eq!(output("exec sleep 60"), late);
+        assert_eq!(output("exec sleep 60 >&-"), late);
+        let endless = super::output("exec yes", COMMAND_LIMIT);
+        assert_eq!(endless, Err("it prints more than 16 MiB".to_owned()));
+    }
+
+    #[test]
+    fn the_name_has_its_place_in_the_command() {
+        assert_eq!(fill_in("cat %g.txt %%g %g", "web"), "cat web.txt %g web");
+        assert!(check_command("cat %%g").is_err() && check_command("cat %%%g").is_ok());
+        for bad in ["", "a b", "a/b", "..", "-x", "a;b", "a$b", "a:b", "a*"] {
+            assert!(check_group(bad).is_err(), "{bad}");
+        }
+        for good in ["web", "Web_1.x-y", "1", "é"] {
+            assert!(check_group(good).is_ok(), "{good}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! All lists of hosts that a run is given, made into one.
+
+use std::path::PathBuf;
+
+use super::nodes::Filter;
+use super::{Found, Groups, HostSpec, HostsError, Origin, directory_of, read};
+
+/// Where the hosts of a run come from, and which of them are meant.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lists<'a> {
+    /// Hosts files.
+    pub files: &'a [PathBuf],
+    /// `-H` strings.
+    pub strings: &'a [String],
+    /// `-w` lists.
+    pub nodes: &'a [String],
+    /// If there are any: the lists of which a host must be in one.
+    pub only: &'a [String],
+    /// The lists in which no host may be.
+    pub exclude: &'a [String],
+}
+
+impl Lists<'_> {
+    /// Reads all hosts of a run: first the files in the order given, then the strings, as pssh does. Duplicates are kept.
+    /// Then come the hosts of the `-w` lists that are not there yet. Also gives what has to be told about them.
+    ///
+    /// # Errors
+    /// A file cannot be read, any entry is not a host, the command for a group fails, or no host is left.
+    pub fn read(&self, groups: &mut Groups) -> Result<(Vec<HostSpec>, Vec<String>), HostsError> {
+        let mut found = Found::new(groups);
+        for path in self.files {
+            let text = read(path).map_err(|error| HostsError::Read { path: path.clone(), error })?;
+            found.add_file(path, directory_of(path), &text);
+        }
+        for entry in self.strings.iter().flat_map(|string| string.split_whitespace()) {
+            found.add(entry, Origin::CommandLine);
+        }
+        found.add_lists(self.nodes.iter().map(|list| (list.as_str(), Origin::List { option: "-w", column: 1 })));
+        let mut only = found.filter("--only", self.only);
+        let mut exclude = found.filter("--exclude", self.exclude);
+        let Found { mut hosts, bad, failed, .. } = found;
+        match failed {
+            Some(error) => return Err(error),
+            None if !bad.is_empty() => return Err(HostsError::Bad(bad)),
+            None => {}
+        }
+        let all = hosts.len();
+        hosts.retain(|host| {
+            let is_meant = only.as_mut().is_none_or(|only| only.has(host));
+            let is_excluded = exclude.as_mut().is_some_and(|exclude| exclude.has(host));
+            is_meant && !is_excluded
+        });
+        if hosts.is_empty() && all > 0 {
+            return Err(HostsError::NoneLeft(all));
+        }
+        let warnings = [&only, &exclude].into_iter().flatten().flat_map(Filter::warnings).collect();
+        Ok((hosts, warnings))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hosts::Definitions;
+
+    fn groups(text: &[(&str, &str)]) -> Groups {
+        let list = |(name, list): &(&str, &str)| ((*name).to_owned(), vec![((*list).to_owned(), Origin::CommandLine)]);
+        Groups::new(Definitions { groups: text.iter().map(list).collect(), ..Definitions::default() })
+    }
+
+    fn read(nodes: &str, groups: &mut Groups) -> Result<Vec<String>, String> {
+        let nodes = [nodes.to_owned()];
+        let lists = Lists { nodes: &nodes, ..Lists::default() };
+        let hosts = lists.read(groups).map_err(|error| error.to_string())?.0;
+        Ok(hosts.iter().map(HostSpec::to_string).collect())
+    }
+
+    #[test]
+    fn users_and_ports_count_where_they_are_given() {
+        let list = |text: &str| read(text, &mut Groups::default()).expect("a list");
+        assert_eq!(list("root@n[1-2],n1,n1:22!n1:22"), ["root@n1", "root@n2", "n1"]);
+        assert_eq!(list("root@n[1-2],n1!root@n1"), ["root@n2", "n1"]);
+        assert_eq!(list("root@n[1-3]:22&n[2-3]"), ["root@n2:22", "root@n3:22"]);
+        assert_eq!(list("root@n[1-3]^root@n[2-4],n3"), ["root@n1", "root@n4", "n3"]);
+        assert_eq!(list("root@n1,n[2-4]^n1:22"), ["root@n1", "n2", "n3", "n4", "n1:22"]);
+    }
+
+    #[test]
+    fn groups_that_double_one_another_are_no_trap() {
+        let names: Vec<(String, String)> =
+            (1..60).map(|n| (format!("g{n}"), format!("@g{0},@g{0},n{n}", n - 1))).collect();
+        let mut all: Vec<(&str, &str)> = names.iter().map(|(name, list)| (name.as_str(), list.as_str())).collect();
+        all.push(("g0", "n0"));
+        assert_eq!(read("@g59", &mut groups(&all)).expect("a list").len(), 60);
+        let error = read("@a", &mut groups(&[("a", "@b,x[1-60000]"), ("b", "y[1-60000]")])).expect_err("too many");
+        assert!(error.contains("more than 100000 hosts"), "{error}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_lists_are_taken_or_refused(nodes in "[an1@:\\[\\],!&^*/ -]{0,12}", only in "[an1@*/\\[\\],]{0,6}") {
+            let (nodes, only) = ([nodes], [only]);
+            let lists = Lists { nodes: &nodes, strings: &nodes, only: &only, ..Lists::default() };
+            if let Ok((hosts, _)) = lists.read(&mut groups(&[("a", "n[1-2],@n"), ("n", "a!@1"), ("1", "/x/")])) {
+                proptest::prop_assert!(hosts.iter().all(|host| crate::hosts::parse_entry(&host.to_string()).is_ok()));
+            }
+        }
+    }
+}
