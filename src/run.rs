@@ -14,7 +14,7 @@ use crate::host_config::HostConfig;
 use crate::hosts::{self, HostSpec, HostsError};
 use crate::input::{Input, Inputs};
 use crate::jobs::{self, Commands, CommandsError, Job};
-use crate::output::{self, Broken};
+use crate::output::{self, Broken, Looks};
 use crate::settings::{Environment, Settings};
 use crate::ssh::{Runner, Unprepared};
 use crate::{exit, signals};
@@ -52,8 +52,9 @@ fn failure(error: impl Into<anyhow::Error>) -> Fatal {
 /// # Errors
 /// Whatever is wrong before the first connection, or with our own output after it.
 pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
-    let mut settings =
-        Settings::resolve(opts, &Environment::of_process()).map_err(|problem| usage(anyhow!(problem)))?;
+    let environment = Environment::of_process();
+    let mut settings = Settings::resolve(opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
+    let looks = Looks::resolve(opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
     if opts.command.is_empty() && !opts.explain {
         return Err(usage(anyhow!("there is no command to run (--help shows how)")));
     }
@@ -68,7 +69,7 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
     if opts.dry_run || opts.explain {
         settings.forget_credentials();
     }
-    let verbose = settings.verbose;
+    let (verbose, user) = (settings.verbose, settings.user.clone());
     let inputs = if settings.send_input && !opts.dry_run {
         Inputs::Shared(Input::stdin().context("--send-input: standard input").map_err(failure)?)
     } else {
@@ -90,10 +91,10 @@ pub fn run(opts: &Opts) -> Result<Ending, Fatal> {
     if verbose {
         notes.iter().chain(&engine.runner().notes()).for_each(|note| output::complain(note));
     }
-    let started = engine.start().map_err(failure)?;
+    let mut report = output::reports(opts, &looks, jobs, user.as_deref()).map_err(failure)?;
+    let started = engine.start(looks.held(jobs.len())).map_err(failure)?;
     started.warning.iter().for_each(|warning| output::complain(warning));
-    let mut report = output::reports(opts, jobs.len());
-    let summary = output::multiplex(jobs, &started.events, &mut *report, &cancel);
+    let summary = output::multiplex(jobs, &started.events, &mut *report, &looks.style, &cancel);
     engine.close();
 
     match (summary.broken, cancel.reason()) {
