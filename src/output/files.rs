@@ -1,10 +1,10 @@
 //! `-o` and `-e`: a file for each host, with the bytes that it printed, exactly as they came and when they came.
 //!
 //! Names are pssh's: `[user@]host[:port]`, IPv6 addresses in brackets, the user only if it is not that of `-l`; hosts that are listed
-//! again get `.1`, `.2` and so on, in the order of the list. Unlike pssh, a host that has printed nothing has an empty file, so that
-//! what an earlier run has left is never taken for this one's. A host that was not reached has none of this run.
+//! again get `.1`, `.2` and so on, in the order of the list. Unlike pssh, a host that has printed nothing has an empty file, instead
+//! of what an earlier run has left there. A host that was not reached has none; an older one of it stays.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -44,12 +44,12 @@ impl Directories {
 
 /// A directory for files of hosts that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{option} {}: {doing}: {}", .path.display(), reason(.source))]
+#[error("{option} {}: {doing}: {}", .path.display(), reason(.error))]
 pub struct DirectoryError {
     option: &'static str,
     path: PathBuf,
     doing: &'static str,
-    source: io::Error,
+    error: io::Error,
 }
 
 /// The files of all hosts.
@@ -81,10 +81,10 @@ impl Files {
         for (option, path) in
             options.iter().zip(&directories.of).filter_map(|(option, path)| Some((option, path.as_ref()?)))
         {
-            let error = |doing, source| DirectoryError { option, path: path.clone(), doing, source };
-            fs::create_dir_all(path).map_err(|source| error("cannot be made", source))?;
+            let wrong = |doing, error| DirectoryError { option, path: path.clone(), doing, error };
+            fs::create_dir_all(path).map_err(|error| wrong("cannot be made", error))?;
             let access = accessat(CWD, path, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);
-            access.map_err(|source| error("no files can be made in it", source.into()))?;
+            access.map_err(|error| wrong("no files can be made in it", error.into()))?;
         }
         let names = names(jobs.iter().map(|job| &job.spec), user);
         let mut open = Vec::new();
@@ -150,7 +150,7 @@ fn names<'a>(hosts: impl Iterator<Item = &'a HostSpec>, user: Option<&str>) -> V
     let names: Vec<String> = hosts.map(|host| safe(&pretty(host, user))).collect();
     let mut taken: HashSet<String> = HashSet::new();
     let is_first: Vec<bool> = names.iter().map(|name| taken.insert(name.clone())).collect();
-    let mut counts: std::collections::HashMap<String, usize> = Default::default();
+    let mut counts: HashMap<String, usize> = HashMap::new();
     let mut unique = |(name, is_first): (String, bool)| {
         if is_first {
             return name;

@@ -151,3 +151,31 @@ impl Report for Inline {
 
     fn finish(&mut self, _: &Tally, _: &mut Output) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hosts::gather;
+
+    #[test]
+    fn memory_has_an_end_and_the_order_none() {
+        let jobs = crate::jobs::make(gather(&[], &["a b c d".to_owned()]).expect("hosts"));
+        let mut inline = Inline::new(true, true, &Style::default());
+        let mut output = Output::over(None, None, &Style::default());
+        let piece = vec![b'x'; 512 << 10];
+        let mut tell = |inline: &mut Inline, job: usize, kind| {
+            let job = &jobs[job];
+            inline.event(job, &Event::now(job.number, kind), &mut output);
+        };
+        inline.in_memory = BUDGET - piece.len();
+        for job in 0..4 {
+            tell(&mut inline, job, EventKind::Output { stream: Stream::Stdout, bytes: piece.clone() });
+        }
+        assert_eq!(inline.in_memory, BUDGET, "the others are in files");
+        for job in [3, 1, 2, 0] {
+            assert_eq!(inline.kept.len(), 4, "nobody overtakes the first");
+            tell(&mut inline, job, EventKind::Finished { outcome: Outcome::Exited(0), attempts: 1 });
+        }
+        assert_eq!((inline.kept.len(), inline.in_memory), (0, BUDGET - piece.len()));
+    }
+}

@@ -20,8 +20,8 @@ const QUIET: Duration = Duration::from_millis(500);
 const SLOW: Duration = Duration::from_secs(3);
 /// How many of the slowest hosts are named.
 const NAMED: usize = 3;
-/// The line: a bar of 20 columns, and a text that is cut where the terminal ends.
-const TEMPLATE: &str = "[{bar:20}] {pos}/{len} {wide_msg}";
+/// The line: a bar of 12 columns, and a text that is cut where the terminal ends.
+const TEMPLATE: &str = "[{bar:12}] {pos}/{len} {wide_msg}";
 
 /// Counts the hosts.
 pub struct Progress {
@@ -171,13 +171,13 @@ mod tests {
             tell(&mut progress, job, 100 * job as u64, EventKind::Started);
         }
         let shown = |progress: &mut Progress, milliseconds| progress.status(after(milliseconds)).expect("a line");
-        assert_eq!(shown(&mut progress, 600), format!("[{:20}] 0/6 5 running, 0:00", ""));
+        assert_eq!(shown(&mut progress, 600), format!("[{:12}] 0/6 5 running, 0:00", ""));
         let finished = |status| EventKind::Finished { outcome: Outcome::Exited(status), attempts: 1 };
         tell(&mut progress, 0, 700, finished(0));
         tell(&mut progress, 5, 800, EventKind::Started);
         tell(&mut progress, 5, 900, finished(3));
         let line = shown(&mut progress, 3_250);
-        assert!(line.starts_with("[======>"), "{line}");
+        assert!(line.starts_with("[====>"), "{line}");
         assert!(line.ends_with(" 2/6 4 running, 1 failed, 0:03, slowest web2 (3 s), web3 (3 s)"), "{line}");
         let line = shown(&mut progress, 65_000);
         assert!(line.chars().count() < 80 && line.contains("1:05, slowest web2 (64 s), web3"), "{line}");

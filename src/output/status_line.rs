@@ -6,6 +6,9 @@ use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 
+use rustix::process::getpgrp;
+use rustix::termios::tcgetpgrp;
+
 use super::writer::write_all;
 
 /// Clears the line and goes to its beginning (CR, and EL of ECMA-48).
@@ -24,10 +27,10 @@ struct Line {
 static LINE: Mutex<Line> = Mutex::new(Line { is_shown: false, held: 0 });
 
 /// Shows `text`, which is harmless and fits into a line, in place of what was shown. The cursor must be at the beginning of a line
-/// or behind a status line. Not while somebody is asked.
+/// or behind a status line. Not while somebody is asked, nor while the terminal is another's.
 pub(super) fn show(text: &str) {
     let mut line = LINE.lock().unwrap_or_else(PoisonError::into_inner);
-    if line.held > 0 {
+    if line.held > 0 || !is_in_foreground() {
         return;
     }
     let start = if line.is_shown { CLEAR } else { b"" };
@@ -42,7 +45,8 @@ pub(super) fn clear() {
 
 impl Line {
     fn clear(&mut self) {
-        if std::mem::take(&mut self.is_shown) {
+        // A run that was sent to the background has left it behind for good.
+        if std::mem::take(&mut self.is_shown) && is_in_foreground() {
             put(CLEAR);
         }
     }
@@ -85,6 +89,12 @@ pub(super) fn width() -> u16 {
     let stderr = std::io::stderr();
     let known = if stderr.is_terminal() { rustix::termios::tcgetwinsize(&stderr).ok() } else { None };
     known.map(|size| size.ws_col).filter(|columns| *columns > 1).unwrap_or(COLUMNS) - 1
+}
+
+/// Whether standard error is ours alone: not a terminal whose user has us in the background and types something else there.
+fn is_in_foreground() -> bool {
+    // What is no terminal has no foreground.
+    tcgetpgrp(std::io::stderr()).is_ok_and(|group| group == getpgrp()) || !std::io::stderr().is_terminal()
 }
 
 /// With standard error closed there is nobody to tell.

@@ -93,7 +93,9 @@ impl Output {
         self.write();
         match &status {
             None => status_line::clear(),
-            Some(status) if self.at_line_start => status_line::show(status),
+            Some(text) if self.at_line_start && (self.status != status || !status_line::is_shown()) => {
+                status_line::show(text);
+            }
             Some(_) => {}
         }
         self.status = status;

@@ -29,6 +29,8 @@ mod commands;
 mod config_oracle;
 /// Another server than OpenSSH's.
 mod dropbear;
+/// How output is shown, and the files that it is written to.
+mod formats;
 /// Per-host arguments.
 mod host_args;
 /// Host certificates and revoked host keys, compared with ssh.
@@ -65,3 +67,5 @@ mod signals;
 mod ssh_config;
 /// Remote commands that are stopped, whoever runs them.
 mod stopping;
+/// Output on a terminal: colours, the status line, and what remote bytes may not do to it.
+mod terminals;
