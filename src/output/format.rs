@@ -90,7 +90,11 @@ impl Looks {
         if opts.fileappend && of.iter().all(Option::is_none) {
             return Err("--fileappend is for the files of --outdir and --errdir, and there is neither".to_owned());
         }
-        let wishes = Wishes { color: opts.color, progress: opts.progress, raw: opts.raw };
+        let wishes = Wishes {
+            color: opts.color.unwrap_or_default(),
+            progress: opts.progress.unwrap_or_default(),
+            raw: opts.raw,
+        };
         Ok(Looks {
             format,
             has_stderr: opts.inline || !opts.inline_stdout,
