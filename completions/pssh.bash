@@ -23,7 +23,7 @@ _pssh() {
 
     case "${cmd}" in
         pssh)
-            opts="-h -H -w -l -p -t -I -F -O -4 -6 -C -A -J -v -V --hosts --host --nodes --only --exclude --user --host-config --pool-size --par --timeout --channel-timeout --total-timeout --stop-on-errors --send-input --sudo --run-as --sudo-password-file --script --host-args --host-arg --shell --no-shell --dry-run --config-file --ssh-option --option --connect-timeout --num-retries --retry-delay --identity --agent --no-agent --compress --forward-agent --tty --pty --env --askpass --password-file --password-fd --password-command --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --encoding --verbose --explain --generate --help --version"
+            opts="-h -H -w -l -p -t -I -F -O -4 -6 -C -A -J -P -i -o -e -v -V --hosts --host --nodes --only --exclude --user --host-config --pool-size --par --timeout --channel-timeout --total-timeout --stop-on-errors --send-input --sudo --run-as --sudo-password-file --script --host-args --host-arg --shell --no-shell --dry-run --config-file --ssh-option --option --connect-timeout --num-retries --retry-delay --identity --agent --no-agent --compress --forward-agent --tty --pty --env --askpass --password-file --password-fd --password-command --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --format --print --inline --inline-stdout --sort --prefix --no-prefix --align --outdir --errdir --fileappend --progress --colour --color --raw --encoding --verbose --explain --generate --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -381,6 +381,54 @@ _pssh() {
                     ;;
                 --proxy-command)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "lines inline status gather json none" -- "${cur}"))
+                    return 0
+                    ;;
+                --prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --outdir)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --errdir)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                -e)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --progress)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --colour)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
                 --encoding)

@@ -39,6 +39,21 @@ complete -c pssh -l proxy-identity -d 'Private key that is tried first on the ju
 complete -c pssh -l proxy-password-file -d 'Read the password for the jump host from this file; it gets no other, and nobody else gets this one' -r -F
 complete -c pssh -l proxy-connections -d 'Connections to a jump host, at most, while hosts wait for theirs [default: 8]' -r
 complete -c pssh -l proxy-command -d 'Talk to each host by this local command; %h, %p and %r are its name, port and user; none is none' -r -f -a "(__fish_complete_command)"
+complete -c pssh -l format -d 'How output is shown [default: lines]' -r -f -a "lines\t'Lines as they come, with their host in front'
+inline\t'The output of each host in one piece when it ends'
+status\t'How each host ended, and no output'
+gather\t'One block for all hosts with the same output'
+json\t'A JSON object a line for all that happens'
+none\t'Nothing: only the exit status'"
+complete -c pssh -l prefix -d 'What lines start with: text with {label}, {host}, {user}, {port} and {index} [default: \'{label}: \']' -r
+complete -c pssh -s o -l outdir -d 'Write standard output into a file for each host in this directory, besides' -r -f -a "(__fish_complete_directories)"
+complete -c pssh -s e -l errdir -d 'Write standard error into a file for each host in this directory, besides' -r -f -a "(__fish_complete_directories)"
+complete -c pssh -l progress -d 'Show how far the run is on standard error [default: on a terminal]' -r -f -a "auto\t'On a terminal that can do it'
+always\t'Wherever output goes'
+never\t'Nowhere'"
+complete -c pssh -l color -l colour -d 'Colour what is ours [default: on a terminal]; NO_COLOR and CLICOLOR_FORCE are known' -r -f -a "auto\t'On a terminal that can do it'
+always\t'Wherever output goes'
+never\t'Nowhere'"
 complete -c pssh -l encoding -d 'Show output that is in this encoding as UTF-8, such as latin1 or sjis [default: bytes as they come]' -r
 complete -c pssh -l generate -d 'Print the manual page or the completions for a shell' -r -f -a "man\t''
 bash\t''
@@ -55,6 +70,14 @@ complete -c pssh -s C -l compress -d 'Compress what is sent and received'
 complete -c pssh -l forward-agent -d 'Let the commands use your agent: whoever is root on a host can log in as you meanwhile'
 complete -c pssh -l pty -l tty -d 'Give the commands a terminal; what they write to stderr comes with stdout then'
 complete -c pssh -s A -l askpass -d 'Ask once for a password; it also opens encrypted keys'
+complete -c pssh -s P -l print -d 'Show lines as they come; the default, and the same as --format lines'
+complete -c pssh -s i -l inline -d 'Show the output of each host in one piece when it ends; the same as --format inline'
+complete -c pssh -l inline-stdout -d 'The same without standard error'
+complete -c pssh -l sort -d 'Show hosts in the order of the list, with --format inline'
+complete -c pssh -l no-prefix -d 'Show lines without their host'
+complete -c pssh -l align -d 'Pad prefixes, so that what follows them is aligned'
+complete -c pssh -l fileappend -d 'Add to the files of hosts instead of replacing them'
+complete -c pssh -l raw -d 'Let the control sequences of hosts reach a terminal; without it, all but colours are made visible there'
 complete -c pssh -s v -l verbose -d 'Tell what is done for each host'
 complete -c pssh -l explain -d 'Show for each host every setting and where it comes from, and connect to nothing'
 complete -c pssh -l help -d 'Show this help'

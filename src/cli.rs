@@ -13,7 +13,7 @@ use crate::command::Shell;
 use crate::duration;
 use crate::generate::Artefact;
 use crate::hosts;
-use crate::output;
+use crate::output::{self, Format, Template, When};
 use crate::proxy::{Hop, Proxy};
 use crate::settings::HostKeyCheck;
 use crate::sudo;
@@ -310,6 +310,64 @@ pub struct Opts {
           value_hint = ValueHint::CommandString)]
     pub proxy_command: Option<Via>,
 
+    /// How output is shown [default: lines]
+    #[arg(long = "format", value_name = "FORMAT", help_heading = "Output", value_enum,
+          overrides_with_all = ["print", "inline", "inline_stdout"])]
+    pub format: Option<Format>,
+
+    /// Show lines as they come; the default, and the same as --format lines
+    #[arg(short = 'P', long = "print", help_heading = "Output", overrides_with_all = ["format", "inline", "inline_stdout"])]
+    pub print: bool,
+
+    /// Show the output of each host in one piece when it ends; the same as --format inline
+    #[arg(short = 'i', long = "inline", help_heading = "Output", overrides_with_all = ["format", "print"])]
+    pub inline: bool,
+
+    /// The same without standard error
+    #[arg(long = "inline-stdout", help_heading = "Output", overrides_with_all = ["format", "print"])]
+    pub inline_stdout: bool,
+
+    /// Show hosts in the order of the list, with --format inline
+    #[arg(long = "sort", help_heading = "Output")]
+    pub sort: bool,
+
+    /// What lines start with: text with {label}, {host}, {user}, {port} and {index} [default: '{label}: ']
+    #[arg(long = "prefix", value_name = "TEMPLATE", help_heading = "Output", value_parser = Template::parse,
+          conflicts_with = "no_prefix", allow_hyphen_values = true)]
+    pub prefix: Option<Template>,
+
+    /// Show lines without their host
+    #[arg(long = "no-prefix", help_heading = "Output")]
+    pub no_prefix: bool,
+
+    /// Pad prefixes, so that what follows them is aligned
+    #[arg(long = "align", help_heading = "Output")]
+    pub align: bool,
+
+    /// Write standard output into a file for each host in this directory, besides
+    #[arg(short = 'o', long = "outdir", value_name = "DIR", help_heading = "Output", value_hint = ValueHint::DirPath)]
+    pub outdir: Option<PathBuf>,
+
+    /// Write standard error into a file for each host in this directory, besides
+    #[arg(short = 'e', long = "errdir", value_name = "DIR", help_heading = "Output", value_hint = ValueHint::DirPath)]
+    pub errdir: Option<PathBuf>,
+
+    /// Add to the files of hosts instead of replacing them
+    #[arg(long = "fileappend", help_heading = "Output")]
+    pub fileappend: bool,
+
+    /// Show how far the run is on standard error [default: on a terminal]
+    #[arg(long = "progress", value_name = "WHEN", help_heading = "Output", value_enum)]
+    pub progress: Option<When>,
+
+    /// Colour what is ours [default: on a terminal]; NO_COLOR and CLICOLOR_FORCE are known
+    #[arg(long = "color", visible_alias = "colour", value_name = "WHEN", help_heading = "Output", value_enum)]
+    pub color: Option<When>,
+
+    /// Let the control sequences of hosts reach a terminal; without it, all but colours are made visible there
+    #[arg(long = "raw", help_heading = "Output")]
+    pub raw: bool,
+
     /// Show output that is in this encoding as UTF-8, such as latin1 or sjis [default: bytes as they come]
     #[arg(long = "encoding", value_name = "NAME", help_heading = "Output", value_parser = output::encoding)]
     pub encoding: Option<&'static Encoding>,
@@ -354,10 +412,6 @@ where
         let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
         let tip = match error.kind() {
             ErrorKind::InvalidValue if argument.starts_with("--hosts") => Some("-h takes a hosts file; help is --help"),
-            ErrorKind::UnknownArgument if argument == "-o" => {
-                Some("an option of ssh is given with -O, such as -O Compression=yes")
-            }
-            ErrorKind::UnknownArgument if argument == "-i" => Some("a private key is named with --identity FILE"),
             _ => None,
         };
         if let Some(tip) = tip {
@@ -446,7 +500,6 @@ mod tests {
     fn slips_get_a_tip_that_fits() {
         let complaint = |words: &[&str]| parse(words).expect_err("a slip").to_string();
         assert!(complaint(&["pssh", "-h"]).contains("help is --help"));
-        assert!(complaint(&["pssh", "-H", "a", "-i", "key", "x"]).contains("--identity"));
         let bogus = complaint(&["pssh", "--host-key-chek", "off", "x"]);
         assert!(bogus.contains("'--host-key-check'") && !bogus.contains("-- --"), "{bogus}");
     }

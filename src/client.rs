@@ -40,6 +40,7 @@ use crate::host_args::{self, Arguments, HostArgsError};
 use crate::hosts::{self, HostSpec, HostsError};
 use crate::input::{Hangup, Input, Inputs, Writer};
 use crate::jobs::{self, Commands, Job};
+use crate::limits::Held;
 use crate::output::LONGEST_LINE;
 use crate::settings::Settings;
 use crate::spill::Spill;
@@ -274,7 +275,7 @@ impl Command<'_> {
         };
         let cancel = Cancel::new()?;
         let engine = Engine::new(settings, jobs, &commands, inputs, &cancel)?;
-        let started = engine.start()?;
+        let started = engine.start(Held::default())?;
         let mut writers = writers.into_iter();
         let hosts = engine.jobs().iter().map(|job| Host::new(job, writers.next())).collect::<Arc<[Host]>>();
         let shared = Arc::new(Shared { hosts, open: Mutex::new(engine.jobs().len()), changed: Condvar::new() });

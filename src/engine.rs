@@ -10,7 +10,7 @@ use crate::cancel::Cancel;
 use crate::event::Event;
 use crate::input::Inputs;
 use crate::jobs::{Commands, Job};
-use crate::limits::{self, Need};
+use crate::limits::{self, Held, Need};
 use crate::pool::{self, Plan};
 use crate::settings::Settings;
 use crate::ssh::{Runner, Unprepared};
@@ -70,13 +70,13 @@ impl Engine {
         &self.runner
     }
 
-    /// Starts all jobs.
+    /// Starts all jobs. What is done with their output holds descriptors too.
     ///
     /// # Errors
     /// There is no room for a single host, or there are no threads.
-    pub fn start(&self) -> Result<Started, StartError> {
+    pub fn start(&self, held: Held) -> Result<Started, StartError> {
         let settings = &self.settings;
-        let need = Need::of(self.jobs.iter().map(|job| job.proxy.as_ref()), settings.proxy_connections);
+        let need = Need::of(self.jobs.iter().map(|job| job.proxy.as_ref()), settings.proxy_connections).and(held);
         let room = limits::make_room(settings.pool_size, need);
         let warning = match room.too_low {
             Some(files) if room.hosts == 0 => return Err(StartError::Files(files)),

@@ -47,6 +47,27 @@ impl Need {
         need.besides = need.besides.saturating_add(connections.saturating_mul(FILES_PER_CONNECTION));
         need
     }
+
+    /// The same, and what the output holds.
+    pub fn and(self, held: Held) -> Need {
+        Need { per_host: self.per_host + held.per_host, besides: self.besides.saturating_add(held.besides) }
+    }
+}
+
+/// Descriptors that what is done with the output holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// For each host that runs.
+    pub per_host: u64,
+    /// For all together.
+    pub besides: u64,
+}
+
+impl Held {
+    /// Both together.
+    pub fn and(self, other: Held) -> Held {
+        Held { per_host: self.per_host + other.per_host, besides: self.besides + other.besides }
+    }
 }
 
 /// What the limit on open files means for a pool.
@@ -91,6 +112,8 @@ mod tests {
         let need = Need::of([None].into_iter(), 8);
         assert_eq!(room_within(10, 1024, need), Room { hosts: 10, too_low: None });
         assert_eq!(room_within(1000, 1024, need), Room { hosts: 480, too_low: Some(1024) });
+        let files = need.and(Held { per_host: 1, besides: 60 }.and(Held { per_host: 1, besides: 0 }));
+        assert_eq!(room_within(1000, 1024, files), Room { hosts: 225, too_low: Some(1024) });
         assert_eq!(room_within(10, 20, need), Room { hosts: 0, too_low: Some(20) });
         assert_eq!(room_within(10, u64::MAX, need), Room { hosts: 10, too_low: None });
     }

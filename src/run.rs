@@ -14,7 +14,7 @@ use crate::host_config::HostConfig;
 use crate::hosts::{Definitions, Groups, HostSpec, HostsError, Lists};
 use crate::input::{Input, Inputs};
 use crate::jobs::{self, Commands, CommandsError, Job};
-use crate::output::{self, Broken};
+use crate::output::{self, Broken, Looks};
 use crate::script::Script;
 use crate::settings::{Environment, Settings};
 use crate::ssh::{Runner, Unprepared};
@@ -64,6 +64,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     let opts = &opts;
     let mut settings = Settings::resolve(opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
     settings.configured = configured;
+    let looks = Looks::resolve(opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
     if opts.command.is_empty() && opts.script.is_none() && !opts.explain {
         return Err(usage(anyhow!("there is no command to run (--help shows how)")));
     }
@@ -84,7 +85,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     if opts.dry_run || opts.explain {
         settings.forget_credentials();
     }
-    let verbose = settings.verbose;
+    let (verbose, user) = (settings.verbose, settings.user.clone());
     let inputs = if settings.send_input && !opts.dry_run {
         Inputs::Shared(Input::stdin().context("--send-input: standard input").map_err(failure)?)
     } else {
@@ -106,10 +107,10 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     if verbose {
         notes.iter().chain(&engine.runner().notes()).for_each(|note| output::complain(note));
     }
-    let started = engine.start().map_err(failure)?;
+    let mut report = output::reports(opts, &looks, jobs, user.as_deref()).map_err(failure)?;
+    let started = engine.start(looks.held(jobs.len())).map_err(failure)?;
     started.warning.iter().for_each(|warning| output::complain(warning));
-    let mut report = output::reports(opts, jobs.len());
-    let summary = output::multiplex(jobs, &started.events, &mut *report, &cancel);
+    let summary = output::multiplex(jobs, &started.events, &mut *report, &looks.style, &cancel);
     engine.close();
 
     match (summary.broken, cancel.reason()) {

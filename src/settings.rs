@@ -201,7 +201,7 @@ impl Environment<'_> {
         }
     }
 
-    fn parsed<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
+    pub(crate) fn parsed<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
         let Some(text) = self.text(name)? else { return Ok(None) };
         parse(&text).map(Some).map_err(|problem| format!("{name}={text}: {problem}"))
     }

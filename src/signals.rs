@@ -8,6 +8,7 @@ use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
 use crate::cancel::{Cancel, Reason};
+use crate::output;
 use crate::ssh::is_ignored;
 
 /// Lets SIGINT, SIGTERM and SIGHUP trigger `cancel`. One that the program was started with ignored stays so: nohup(1), or a
@@ -22,6 +23,7 @@ pub fn install(cancel: &Cancel) -> io::Result<()> {
     thread::Builder::new().name("pssh-signals".to_owned()).stack_size(128 * 1024).spawn(move || {
         for signal in signals.forever() {
             if !cancel.trigger(Reason::Signal(signal)) {
+                output::leave_terminal();
                 die_by(signal);
             }
         }

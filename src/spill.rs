@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 /// Bytes that are kept in memory, per queue.
-const MEMORY: usize = 1 << 20;
+pub const MEMORY: usize = 1 << 20;
 
 /// A first in, first out queue of bytes. Never full, until the disk is.
 #[derive(Debug, Default)]
@@ -25,12 +25,25 @@ impl Spill {
         self.memory.is_empty() && self.read == self.written
     }
 
+    /// How many bytes are in memory.
+    pub fn in_memory(&self) -> usize {
+        self.memory.len()
+    }
+
     /// Puts bytes at the end.
     ///
     /// # Errors
     /// There is no temporary file, or no room in it; nothing of `bytes` is in the queue then.
     pub fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.read == self.written && self.memory.len() + bytes.len() <= MEMORY {
+        self.push_within(MEMORY, bytes)
+    }
+
+    /// The same with another limit on what is kept in memory, for those who have many queues.
+    ///
+    /// # Errors
+    /// As of [`Spill::push`].
+    pub fn push_within(&mut self, memory: usize, bytes: &[u8]) -> io::Result<()> {
+        if self.read == self.written && self.memory.len() + bytes.len() <= memory {
             self.memory.extend(bytes);
             return Ok(());
         }

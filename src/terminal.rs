@@ -14,7 +14,7 @@ use rustix::process::getpgrp;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 use zeroize::Zeroizing;
 
-use crate::output::sanitize;
+use crate::output::{hold_terminal, sanitize};
 use crate::secret::Secret;
 use crate::ssh::Patience;
 
@@ -105,6 +105,7 @@ impl Terminal {
         }
         let tty = open().ok_or(AskError::NoTerminal)?;
         let _turn = self.take_turn(patience)?;
+        let _line = hold_terminal();
         let _quiet = Quiet::make(&tty, echo)?;
         say(&tty, &sanitize(prompt))?;
         let line = read_line(&tty, patience);

@@ -1,10 +1,13 @@
 //! `--encoding`: what hosts print in another encoding, as UTF-8.
 
+use std::time::Instant;
+
 use encoding_rs::{Decoder, Encoding};
 
 use super::mux::Report;
 use super::writer::Output;
-use crate::event::{Event, EventKind, Stream, Tally};
+use crate::error::HostError;
+use crate::event::{Event, EventKind, Outcome, Stream, Tally};
 use crate::jobs::Job;
 
 /// Reads the name of an encoding: a label of the Encoding Standard, such as `latin1`, `windows-1251`, `sjis` or `utf-16le`,
@@ -84,13 +87,21 @@ impl<R: Report> Report for Transcoded<R> {
     fn finish(&mut self, tally: &Tally, output: &mut Output) {
         self.report.finish(tally, output);
     }
+
+    fn verdict(&mut self, job: &Job, outcome: &Outcome) -> Option<HostError> {
+        self.report.verdict(job, outcome)
+    }
+
+    fn status(&mut self, now: Instant) -> Option<String> {
+        self.report.status(now)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Outcome;
     use crate::hosts::gather;
+    use crate::output::style::Style;
 
     /// Keeps what it is told.
     struct Kept(Vec<u8>);
@@ -109,7 +120,7 @@ mod tests {
         let hosts = gather(&[], &["a".to_owned()]).expect("a host");
         let job = &crate::jobs::make(hosts)[0];
         let mut report = Transcoded::new(Kept(Vec::new()), encoding(name).expect("an encoding"), 1);
-        let mut output = Output::standard();
+        let mut output = Output::over(None, None, &Style::default());
         for piece in pieces {
             let kind = EventKind::Output { stream: Stream::Stdout, bytes: piece.to_vec() };
             report.event(job, &Event::now(0, kind), &mut output);

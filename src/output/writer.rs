@@ -6,6 +6,8 @@ use std::os::fd::AsFd;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
+use super::status_line;
+use super::style::Style;
 use crate::event::Stream;
 
 /// Bytes that are gathered before they are written although more is coming: a pipe's capacity on Linux.
@@ -24,12 +26,20 @@ pub enum Broken {
 ///
 /// Only one of the two buffers holds something at a time, so that on a terminal, or in a file that takes both, everything
 /// appears in the order in which it was written.
+///
+/// On a terminal with a status line, that is taken away before anything else is written, and comes back when everything is.
 pub struct Output {
     stdout: Target,
     stderr: Target,
+    /// The status line, if there is to be one.
+    status: Option<String>,
+    /// Whether what was written to the terminal ends in a newline, so that a status line covers nothing.
+    at_line_start: bool,
 }
 
 struct Target {
+    /// Whether a status line is in the way.
+    has_status: bool,
     file: Option<File>,
     buffer: Vec<u8>,
     broken: Option<Broken>,
@@ -37,15 +47,23 @@ struct Target {
 
 impl Output {
     /// The program's own standard output and error. One that is closed takes everything and keeps nothing.
-    pub fn standard() -> Output {
-        let target = |fd: io::Result<std::os::fd::OwnedFd>| Target {
-            file: fd.ok().map(File::from),
-            buffer: Vec::with_capacity(FULL + FULL / 2),
-            broken: None,
-        };
+    pub fn standard(style: &Style) -> Output {
+        let file = |fd: io::Result<std::os::fd::OwnedFd>| fd.ok().map(File::from);
+        let stdout = file(io::stdout().as_fd().try_clone_to_owned());
+        Output::over(stdout, file(io::stderr().as_fd().try_clone_to_owned()), style)
+    }
+
+    /// Any two files as standard output and error.
+    pub(super) fn over(stdout: Option<File>, stderr: Option<File>, style: &Style) -> Output {
+        let target =
+            |file, has_status| Target { has_status, file, buffer: Vec::with_capacity(FULL + FULL / 2), broken: None };
+        // The status line is on standard error, whatever that is; standard output matters to it as the same terminal.
+        let has_status = style.has_progress;
         Output {
-            stdout: target(io::stdout().as_fd().try_clone_to_owned()),
-            stderr: target(io::stderr().as_fd().try_clone_to_owned()),
+            stdout: target(stdout, has_status && style.of(Stream::Stdout).is_terminal),
+            stderr: target(stderr, has_status),
+            status: None,
+            at_line_start: true,
         }
     }
 
@@ -55,17 +73,49 @@ impl Output {
             Stream::Stdout => (&mut self.stdout, &mut self.stderr),
             Stream::Stderr => (&mut self.stderr, &mut self.stdout),
         };
-        other.flush();
+        other.flush(&mut self.at_line_start);
         if target.buffer.len() >= FULL {
-            target.flush();
+            target.flush(&mut self.at_line_start);
         }
         &mut target.buffer
     }
 
-    /// Writes everything that is buffered.
+    /// Writes everything that is buffered, and the status line below it.
     pub fn flush(&mut self) {
-        self.stdout.flush();
-        self.stderr.flush();
+        self.write();
+        if let Some(status) = self.status.as_ref().filter(|_| self.at_line_start && !status_line::is_shown()) {
+            status_line::show(status);
+        }
+    }
+
+    /// Replaces the status line; `None` is none.
+    pub fn set_status(&mut self, status: Option<String>) {
+        self.write();
+        match &status {
+            None => status_line::clear(),
+            Some(text) if self.at_line_start && (self.status != status || !status_line::is_shown()) => {
+                status_line::show(text);
+            }
+            Some(_) => {}
+        }
+        self.status = status;
+    }
+
+    fn write(&mut self) {
+        self.stdout.flush(&mut self.at_line_start);
+        self.stderr.flush(&mut self.at_line_start);
+    }
+
+    /// Goes on without a reader: what follows is kept nowhere.
+    pub fn close(&mut self) {
+        self.stdout.file = None;
+        self.stderr.file = None;
+    }
+
+    /// Gives standard output up, as what should be written there cannot be had.
+    pub fn fail(&mut self, error: io::Error) {
+        self.stdout.file = None;
+        self.stdout.broken.get_or_insert(Broken::Failed(error));
     }
 
     /// What has become of standard output, once it is broken; tells it once.
@@ -76,7 +126,11 @@ impl Output {
 
 impl Target {
     /// Writes the buffer. A target that cannot be written is closed for good: what follows has nowhere to go.
-    fn flush(&mut self) {
+    fn flush(&mut self, at_line_start: &mut bool) {
+        if self.has_status && !self.buffer.is_empty() {
+            status_line::clear();
+            *at_line_start = self.buffer.ends_with(b"\n");
+        }
         if let (Some(file), false) = (&mut self.file, self.buffer.is_empty())
             && let Err(error) = write_all(file, &self.buffer)
         {
@@ -91,7 +145,7 @@ impl Target {
 }
 
 /// Writes all of `bytes`, also to a descriptor that somebody has made non-blocking: ssh leaves shared terminals so.
-fn write_all(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_all(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match file.write(bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

@@ -29,6 +29,8 @@ mod commands;
 mod config_oracle;
 /// Another server than OpenSSH's.
 mod dropbear;
+/// How output is shown, and the files that it is written to.
+mod formats;
 /// The manual page and the completions.
 mod generate;
 /// Per-host arguments.
@@ -73,3 +75,5 @@ mod ssh_config;
 mod stopping;
 /// Commands as another user.
 mod sudo;
+/// Output on a terminal: colours, the status line, and what remote bytes may not do to it.
+mod terminals;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -54,9 +55,54 @@ impl Pty {
         run.shell(&format!("setsid --ctty \"$@\" <{}; exit $?", self.path.display()))
     }
 
+    /// The same, with its standard output and error there too, as a user has it.
+    pub(crate) fn show(&self, run: Pssh) -> Pssh {
+        let path = self.path.display();
+        run.shell(&format!("setsid --ctty \"$@\" <{path} >{path} 2>{path}; exit $?"))
+    }
+
+    /// The same, with its standard error alone there.
+    pub(crate) fn show_errors(&self, run: Pssh) -> Pssh {
+        let path = self.path.display();
+        run.shell(&format!("setsid --ctty \"$@\" <{path} 2>{path}; exit $?"))
+    }
+
+    /// The same as [`Pty::show`], as a background job of a shell with job control.
+    pub(crate) fn show_background(&self, run: Pssh) -> Pssh {
+        let path = self.path.display();
+        let job = "set -m; \"$@\" & wait $!";
+        run.shell(&format!("setsid --ctty sh -c '{job}' sh \"$@\" <{path} >{path} 2>{path}; exit $?"))
+    }
+
     /// Everything that the terminal has shown.
     pub(crate) fn shown(&self) -> String {
-        String::from_utf8_lossy(&self.shown.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+        String::from_utf8_lossy(&self.bytes()).into_owned()
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What a terminal with so many columns and rows would look like now.
+    pub(crate) fn screen(&self, columns: u16, rows: u16) -> vt100::Screen {
+        let size = |count| NonZero::new(count).expect("a screen has a size");
+        let mut terminal = vt100::Parser::new(size(rows), size(columns), 0);
+        terminal.process(&self.bytes());
+        terminal.screen().clone()
+    }
+
+    /// Waits until such a terminal would look as `wanted` says.
+    #[track_caller]
+    pub(crate) fn wait_for_screen(&self, columns: u16, rows: u16, wanted: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let text = self.screen(columns, rows).contents();
+            if wanted(&text) {
+                return text;
+            }
+            assert!(Instant::now() < deadline, "the screen is not as expected:\n{text}\n{:?}", self.shown());
+            thread::sleep(TICK);
+        }
     }
 
     /// Waits until the terminal has shown `text` `count` times.

@@ -1,0 +1,253 @@
+//! `-o` and `-e`: a file for each host, with the bytes that it printed, exactly as they came and when they came.
+//!
+//! Names are pssh's: `[user@]host[:port]`, IPv6 addresses in brackets, the user only if it is not that of `-l`; hosts that are listed
+//! again get `.1`, `.2` and so on, in the order of the list. Unlike pssh, a host that has printed nothing has an empty file, instead
+//! of what an earlier run has left there. A host that was not reached has none; an older one of it stays.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat};
+
+use super::mux::Report;
+use super::writer::{Output, write_all};
+use crate::error::{HostError, reason};
+use crate::event::{Event, EventKind, Outcome, Stream, Tally};
+use crate::hosts::HostSpec;
+use crate::jobs::Job;
+use crate::limits::Held;
+
+/// Where the files go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Directories {
+    /// `--outdir` and `--errdir`, by the number of the [`Stream`].
+    pub of: [Option<PathBuf>; 2],
+    /// `--fileappend`: files keep what they have.
+    pub append: bool,
+}
+
+impl Directories {
+    /// Whether there are any files to write.
+    pub fn is_empty(&self) -> bool {
+        self.of.iter().all(Option::is_none)
+    }
+
+    /// The descriptors that the files of running hosts take.
+    pub fn held(&self) -> Held {
+        Held { per_host: self.of.iter().flatten().count() as u64, besides: 0 }
+    }
+}
+
+/// A directory for files of hosts that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{option} {}: {doing}: {}", .path.display(), reason(.error))]
+pub struct DirectoryError {
+    option: &'static str,
+    path: PathBuf,
+    doing: &'static str,
+    error: io::Error,
+}
+
+/// The files of all hosts.
+pub struct Files {
+    directories: Directories,
+    /// By the number of the job.
+    names: Vec<String>,
+    /// By the number of the job: its open files, or why there are none.
+    open: Vec<[State; 2]>,
+}
+
+#[derive(Default)]
+enum State {
+    /// Nothing was written yet. No descriptor is held for it: a host that is tried again may wait for long.
+    #[default]
+    Idle,
+    Open(File),
+    /// What failed, with the file.
+    Failed(PathBuf, io::Error),
+}
+
+impl Files {
+    /// Makes the directories. `user` is the login name that file names leave out.
+    ///
+    /// # Errors
+    /// A directory cannot be made, or files cannot be made in it.
+    pub fn new(directories: Directories, jobs: &[Job], user: Option<&str>) -> Result<Files, DirectoryError> {
+        let options = ["--outdir", "--errdir"];
+        for (option, path) in
+            options.iter().zip(&directories.of).filter_map(|(option, path)| Some((option, path.as_ref()?)))
+        {
+            let wrong = |doing, error| DirectoryError { option, path: path.clone(), doing, error };
+            fs::create_dir_all(path).map_err(|error| wrong("cannot be made", error))?;
+            let access = accessat(CWD, path, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);
+            access.map_err(|error| wrong("no files can be made in it", error.into()))?;
+        }
+        let names = names(jobs.iter().map(|job| &job.spec), user);
+        let mut open = Vec::new();
+        open.resize_with(jobs.len(), Default::default);
+        Ok(Files { directories, names, open })
+    }
+
+    /// Sees to it that there is a file, without what an earlier run has left in it.
+    fn create(&mut self, job: usize, stream: Stream) {
+        let Some(directory) = &self.directories.of[stream as usize] else { return };
+        let state = &mut self.open[job][stream as usize];
+        if !matches!(state, State::Idle) {
+            return;
+        }
+        let path = directory.join(&self.names[job]);
+        if let Err(error) = open(&path, !self.directories.append) {
+            *state = State::Failed(path, error);
+        }
+    }
+
+    fn write(&mut self, job: usize, stream: Stream, bytes: &[u8]) {
+        let Some(directory) = &self.directories.of[stream as usize] else { return };
+        let path = || directory.join(&self.names[job]);
+        let state = &mut self.open[job][stream as usize];
+        if matches!(state, State::Idle) {
+            *state = open(&path(), false).map_or_else(|error| State::Failed(path(), error), State::Open);
+        }
+        if let State::Open(file) = state
+            && let Err(error) = write_all(file, bytes)
+        {
+            // What comes after a gap would look as if it followed on what is before it.
+            *state = State::Failed(path(), error);
+        }
+    }
+
+    /// Closes a file; says what went wrong with it. Network file systems may tell only now that there was no room.
+    fn close(&mut self, job: usize, stream: Stream) -> Option<(PathBuf, io::Error)> {
+        match std::mem::take(&mut self.open[job][stream as usize]) {
+            State::Idle => None,
+            State::Open(file) => {
+                let error = nix::unistd::close(OwnedFd::from(file)).err()?;
+                let directory = self.directories.of[stream as usize].as_ref()?;
+                Some((directory.join(&self.names[job]), error.into()))
+            }
+            State::Failed(path, error) => Some((path, error)),
+        }
+    }
+}
+
+/// Opens a file to add to it: with both streams in one directory, two of us have the same file. A FIFO without a reader is an error
+/// instead of a wait.
+fn open(path: &Path, is_emptied: bool) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    let flags = if is_emptied { flags | OFlags::TRUNC.bits() as i32 } else { flags };
+    OpenOptions::new().append(true).create(true).custom_flags(flags).open(path)
+}
+
+/// A name for each host, none twice. A host that has its name from the list keeps it before one that gets a number.
+fn names<'a>(hosts: impl Iterator<Item = &'a HostSpec>, user: Option<&str>) -> Vec<String> {
+    let names: Vec<String> = hosts.map(|host| safe(&pretty(host, user))).collect();
+    let mut taken: HashSet<String> = HashSet::new();
+    let is_first: Vec<bool> = names.iter().map(|name| taken.insert(name.clone())).collect();
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    let mut unique = |(name, is_first): (String, bool)| {
+        if is_first {
+            return name;
+        }
+        let count = counts.entry(name.clone()).or_default();
+        loop {
+            *count += 1;
+            let numbered = format!("{name}.{count}");
+            if taken.insert(numbered.clone()) {
+                return numbered;
+            }
+        }
+    };
+    names.into_iter().zip(is_first).map(&mut unique).collect()
+}
+
+/// `[user@]host[:port]` as pssh has it.
+fn pretty(host: &HostSpec, user: Option<&str>) -> String {
+    let mut text = String::new();
+    if let Some(own) = host.user.as_deref().filter(|own| Some(*own) != user) {
+        text = format!("{own}@");
+    }
+    if host.name.contains(':') {
+        text.push_str(&format!("[{}]", host.name));
+    } else {
+        text.push_str(&host.name);
+    }
+    if let Some(port) = host.port {
+        text.push_str(&format!(":{port}"));
+    }
+    text
+}
+
+/// A name that stays in its directory, whatever host lists may contain.
+fn safe(name: &str) -> String {
+    let name: String = name.chars().map(|c| if c == '/' || c.is_control() { '_' } else { c }).collect();
+    if name.is_empty() || name.chars().all(|c| c == '.') { name.replace('.', "_") + "_" } else { name }
+}
+
+impl Report for Files {
+    fn event(&mut self, job: &Job, event: &Event, _: &mut Output) {
+        match &event.kind {
+            EventKind::Connected => {
+                self.create(job.number, Stream::Stdout);
+                self.create(job.number, Stream::Stderr);
+            }
+            EventKind::Output { stream, bytes } => self.write(job.number, *stream, bytes),
+            EventKind::Started | EventKind::Note(_) | EventKind::Finished { .. } => {}
+        }
+    }
+
+    fn verdict(&mut self, job: &Job, outcome: &Outcome) -> Option<HostError> {
+        let stdout = self.close(job.number, Stream::Stdout);
+        let (path, error) = self.close(job.number, Stream::Stderr).or(stdout)?;
+        Some(HostError::Local {
+            doing: "writing its output",
+            detail: format!("{}: {}", path.display(), reason(&error)),
+            hint: Some(format!("not all of its output is there; the command itself: {outcome}")),
+        })
+    }
+
+    fn finish(&mut self, _: &Tally, _: &mut Output) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hosts::gather;
+
+    fn names_of(list: &str, user: Option<&str>) -> Vec<String> {
+        let hosts = gather(&[], &[list.to_owned()]).expect("hosts");
+        names(hosts.iter(), user)
+    }
+
+    #[test]
+    fn names_are_those_of_pssh() {
+        assert_eq!(names_of("n1 root@n1 n1:22 me@n1:2222", Some("root")), ["n1", "n1.1", "n1:22", "me@n1:2222"]);
+        assert_eq!(names_of("root@n1 ::1 [::1]:22", None), ["root@n1", "[::1]", "[::1]:22"]);
+        assert_eq!(names_of("a b a a b", None), ["a", "b", "a.1", "a.2", "b.1"]);
+    }
+
+    #[test]
+    fn no_two_hosts_share_a_file() {
+        assert_eq!(names_of("a a a.1 a", None), ["a", "a.2", "a.1", "a.3"]);
+        assert_eq!(names_of("a.1 a a a.1", None), ["a.1", "a", "a.2", "a.1.1"]);
+        assert_eq!(names_of("d/u@h d_u@h", None), ["d_u@h", "d_u@h.1"]);
+    }
+
+    #[test]
+    fn no_name_leads_out_of_the_directory() {
+        for (name, expected) in [
+            ("..", "___"),
+            (".", "__"),
+            ("", "_"),
+            ("../../etc/passwd@h", ".._.._etc_passwd@h"),
+            ("/etc/x", "_etc_x"),
+            ("a\0b\n", "a_b_"),
+            ("..x", "..x"),
+        ] {
+            assert_eq!(safe(name), expected);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! `-i`: the output of each host in one piece when it ends, as pssh has it: the line with its outcome, all of its standard output
+//! byte for byte, then `Stderr: ` and all of its standard error. All of it goes to standard output.
+//!
+//! Unlike pssh, what ends without a newline gets one, so that `Stderr: ` and the next host start a line.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use super::lines::LONGEST_LINE;
+use super::mux::Report;
+use super::outcomes::write_outcome;
+use super::style::{Face, Style};
+use super::visible;
+use super::writer::Output;
+use crate::error::{HostError, reason};
+use crate::event::{Event, EventKind, Outcome, Stream, Tally};
+use crate::jobs::Job;
+use crate::limits::Held;
+use crate::spill::{self, Spill};
+
+/// Bytes that are read back at once.
+const PIECE: usize = 64 << 10;
+
+/// Bytes that the output of all hosts may take in memory together. Beyond that, also what is less than [`spill::MEMORY`] goes to a file.
+const BUDGET: usize = 64 << 20;
+
+/// What is kept of a host until it is shown.
+#[derive(Default)]
+struct Kept {
+    streams: [Spill; 2],
+    /// Why not all of its output could be kept.
+    error: Option<io::Error>,
+}
+
+/// Each host's output when it ends.
+pub struct Inline {
+    /// By number, for hosts that have printed something and not been shown.
+    kept: BTreeMap<usize, Kept>,
+    in_memory: usize,
+    has_stderr: bool,
+    face: Face,
+    /// In the order of the list: the first host that was not shown, and the heads of those that have ended after it.
+    waiting: Option<(usize, BTreeMap<usize, Vec<u8>>)>,
+}
+
+impl Inline {
+    /// With standard error if it `has_stderr`; in the order of the list if it `is_sorted`.
+    pub fn new(has_stderr: bool, is_sorted: bool, style: &Style) -> Inline {
+        let waiting = is_sorted.then(Default::default);
+        Inline { kept: BTreeMap::new(), in_memory: 0, has_stderr, face: style.of(Stream::Stdout), waiting }
+    }
+
+    /// The descriptors that it takes: a temporary file for each stream, of hosts that run, and of all that wait for others.
+    pub fn held(is_sorted: bool, jobs: usize) -> Held {
+        Held { per_host: 2, besides: if is_sorted { 2 * jobs as u64 } else { 0 } }
+    }
+
+    fn keep(&mut self, job: usize, stream: Stream, bytes: &[u8]) {
+        if stream == Stream::Stderr && !self.has_stderr {
+            return;
+        }
+        let kept = self.kept.entry(job).or_default();
+        // What comes after a gap would look as if it followed on what is before it.
+        if kept.error.is_none() {
+            let spill = &mut kept.streams[stream as usize];
+            let limit = if self.in_memory + bytes.len() <= BUDGET { spill::MEMORY } else { 0 };
+            let before = spill.in_memory();
+            kept.error = spill.push_within(limit, bytes).err();
+            self.in_memory += spill.in_memory() - before;
+        }
+    }
+
+    /// Shows a host: `head`, then its output.
+    fn show(&mut self, job: usize, head: &[u8], output: &mut Output) {
+        output.buffer(Stream::Stdout).extend_from_slice(head);
+        let mut kept = self.kept.remove(&job).unwrap_or_default();
+        self.in_memory -= kept.streams.iter().map(Spill::in_memory).sum::<usize>();
+        for (place, spill) in kept.streams.iter_mut().enumerate().filter(|(_, spill)| !spill.is_empty()) {
+            if place == Stream::Stderr as usize {
+                let label: &[u8] = if self.face.has_colour { b"\x1b[31mStderr: \x1b[39m" } else { b"Stderr: " };
+                output.buffer(Stream::Stdout).extend_from_slice(label);
+            }
+            if let Err(error) = copy(spill, self.face, output) {
+                output.fail(error);
+            }
+        }
+    }
+}
+
+/// Appends all of `spill`, and a newline if it ends without.
+fn copy(spill: &mut Spill, face: Face, output: &mut Output) -> io::Result<()> {
+    let mut piece = vec![0; PIECE];
+    // The beginning of a line whose end was not read yet.
+    let mut open = Vec::new();
+    let mut last = None;
+    loop {
+        let count = spill.pop(&mut piece)?;
+        if count == 0 {
+            break;
+        }
+        last = piece[..count].last().copied();
+        if !face.is_guarded {
+            output.buffer(Stream::Stdout).extend_from_slice(&piece[..count]);
+            continue;
+        }
+        open.extend_from_slice(&piece[..count]);
+        let end = open.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let end = if open.len() - end > LONGEST_LINE { open.len() } else { end };
+        visible::append(&open[..end], output.buffer(Stream::Stdout));
+        open.drain(..end);
+    }
+    let buffer = output.buffer(Stream::Stdout);
+    visible::append(&open, buffer);
+    if last.is_some_and(|byte| byte != b'\n') {
+        buffer.push(b'\n');
+    }
+    Ok(())
+}
+
+impl Report for Inline {
+    fn event(&mut self, job: &Job, event: &Event, output: &mut Output) {
+        match &event.kind {
+            EventKind::Output { stream, bytes } => self.keep(job.number, *stream, bytes),
+            EventKind::Finished { outcome, attempts } => {
+                let mut head = Vec::new();
+                write_outcome(job, outcome, *attempts, self.face, &mut head);
+                let Some((_, heads)) = &mut self.waiting else {
+                    return self.show(job.number, &head, output);
+                };
+                heads.insert(job.number, head);
+                while let Some((next, heads)) = &mut self.waiting
+                    && let Some(head) = heads.remove(next)
+                {
+                    let job = *next;
+                    *next += 1;
+                    self.show(job, &head, output);
+                }
+            }
+            EventKind::Started | EventKind::Connected | EventKind::Note(_) => {}
+        }
+    }
+
+    fn verdict(&mut self, job: &Job, outcome: &Outcome) -> Option<HostError> {
+        let error = self.kept.get_mut(&job.number)?.error.take()?;
+        Some(HostError::Local {
+            doing: "keeping its output in a temporary file",
+            detail: reason(&error),
+            hint: Some(format!("make room in {}; the command itself: {outcome}", std::env::temp_dir().display())),
+        })
+    }
+
+    fn finish(&mut self, _: &Tally, _: &mut Output) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hosts::gather;
+
+    #[test]
+    fn memory_has_an_end_and_the_order_none() {
+        let jobs = crate::jobs::make(gather(&[], &["a b c d".to_owned()]).expect("hosts"));
+        let mut inline = Inline::new(true, true, &Style::default());
+        let mut output = Output::over(None, None, &Style::default());
+        let piece = vec![b'x'; 512 << 10];
+        let mut tell = |inline: &mut Inline, job: usize, kind| {
+            let job = &jobs[job];
+            inline.event(job, &Event::now(job.number, kind), &mut output);
+        };
+        inline.in_memory = BUDGET - piece.len();
+        for job in 0..4 {
+            tell(&mut inline, job, EventKind::Output { stream: Stream::Stdout, bytes: piece.clone() });
+        }
+        assert_eq!(inline.in_memory, BUDGET, "the others are in files");
+        for job in [3, 1, 2, 0] {
+            assert_eq!(inline.kept.len(), 4, "nobody overtakes the first");
+            tell(&mut inline, job, EventKind::Finished { outcome: Outcome::Exited(0), attempts: 1 });
+        }
+        assert_eq!((inline.kept.len(), inline.in_memory), (0, BUDGET - piece.len()));
+    }
+}

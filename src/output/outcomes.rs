@@ -1,0 +1,78 @@
+//! How each host ended, on standard error: with the output, whatever the format of that.
+//!
+//! Our own lines start with `pssh: `: one per host with its outcome, then, for a failure, one `hint: ` line where something would
+//! help; at the end, for more than one host, how many ended how. With `-v` also what was done for each host.
+
+use std::io::Write;
+use std::time::Instant;
+
+use super::mux::Report;
+use super::sanitize::sanitize;
+use super::style::{Face, Style};
+use super::writer::Output;
+use crate::event::{Class, Event, EventKind, Outcome, Stream, Tally};
+use crate::jobs::Job;
+
+/// The outcome of every host as soon as it ends, and the tally.
+pub struct Outcomes {
+    /// Whether each host has its line; without that another report shows them.
+    has_lines: bool,
+    is_verbose: bool,
+    start: Instant,
+    face: Face,
+}
+
+impl Outcomes {
+    /// Lines, notes if it `is_verbose`, and the tally.
+    pub fn new(is_verbose: bool, style: &Style) -> Outcomes {
+        Outcomes { has_lines: true, is_verbose, start: Instant::now(), face: style.of(Stream::Stderr) }
+    }
+
+    /// Notes and tally alone, beside a report that shows the outcomes itself.
+    pub fn without_lines(is_verbose: bool, style: &Style) -> Outcomes {
+        Outcomes { has_lines: false, ..Outcomes::new(is_verbose, style) }
+    }
+}
+
+impl Report for Outcomes {
+    fn event(&mut self, job: &Job, event: &Event, output: &mut Output) {
+        match &event.kind {
+            EventKind::Finished { outcome, attempts } if self.has_lines => {
+                write_outcome(job, outcome, *attempts, self.face, output.buffer(Stream::Stderr));
+            }
+            EventKind::Note(note) if self.is_verbose => {
+                let at = event.at.saturating_duration_since(self.start).as_secs_f64();
+                message(output, &format!("{}: [{at:.3}] {note}", job.label));
+            }
+            _ => {}
+        }
+    }
+
+    fn finish(&mut self, tally: &Tally, output: &mut Output) {
+        if tally.total() > 1 {
+            message(output, &tally.to_string());
+        }
+    }
+}
+
+/// Appends the line of a host that has ended, and its hint if it has one.
+pub fn write_outcome(job: &Job, outcome: &Outcome, attempts: u32, face: Face, buffer: &mut Vec<u8>) {
+    let tried = if attempts > 1 { format!(" (attempt {attempts})") } else { String::new() };
+    let text = format!("{outcome}{tried}");
+    let (label, text) = (sanitize(&job.label), sanitize(&text));
+    let (colour, end) = match outcome.class() {
+        _ if !face.has_colour => ("", ""),
+        Class::Ok => ("\x1b[32m", "\x1b[39m"),
+        _ => ("\x1b[31m", "\x1b[39m"),
+    };
+    // Writing to memory never fails.
+    let _ = writeln!(buffer, "pssh: {label}: {colour}{text}{end}");
+    if let Some(hint) = outcome.hint() {
+        let _ = writeln!(buffer, "  hint: {}", sanitize(&hint));
+    }
+}
+
+fn message(output: &mut Output, text: &str) {
+    let text = sanitize(text);
+    let _ = writeln!(output.buffer(Stream::Stderr), "pssh: {text}");
+}

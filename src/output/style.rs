@@ -1,0 +1,131 @@
+//! What a terminal decides, once per run: colour, the status line, and whether remote control sequences are kept off it. Never what
+//! is shown.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+
+use crate::event::Stream;
+
+/// When something is done that suits a terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum When {
+    /// On a terminal that can do it.
+    #[default]
+    Auto,
+    /// Wherever output goes.
+    Always,
+    /// Nowhere.
+    Never,
+}
+
+/// How one of our two streams is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Face {
+    /// Whether it is a terminal.
+    pub is_terminal: bool,
+    /// Whether it gets colours of ours.
+    pub has_colour: bool,
+    /// Whether remote control sequences are made visible in it.
+    pub is_guarded: bool,
+}
+
+/// How both are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style {
+    /// Standard output and standard error, by the number of the [`Stream`].
+    faces: [Face; 2],
+    /// Whether a status line is shown on standard error.
+    pub has_progress: bool,
+}
+
+/// What the options say about it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wishes {
+    /// `--color`.
+    pub color: When,
+    /// `--progress`.
+    pub progress: When,
+    /// `--raw`: nothing is kept off a terminal.
+    pub raw: bool,
+}
+
+impl Style {
+    /// The style for the process's own standard output and error.
+    pub fn of_process(wishes: Wishes, variable: &dyn Fn(&str) -> Option<OsString>) -> Style {
+        Style::decide(wishes, variable, [io::stdout().is_terminal(), io::stderr().is_terminal()])
+    }
+
+    /// The option beats `NO_COLOR` (no-color.org: set and not empty), which beats `CLICOLOR_FORCE`, which beats `CLICOLOR=0`, which
+    /// beats the terminal (bixense.com/clicolors). A terminal without a name (`TERM`) or a dumb one gets nothing.
+    fn decide(wishes: Wishes, variable: &dyn Fn(&str) -> Option<OsString>, terminals: [bool; 2]) -> Style {
+        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let is_able = set("TERM").is_some_and(|name| name != "dumb");
+        let has_colour = |is_terminal: bool| match wishes.color {
+            When::Always => true,
+            When::Never => false,
+            When::Auto if set("NO_COLOR").is_some() => false,
+            When::Auto if set("CLICOLOR_FORCE").is_some_and(|value| value != "0") => true,
+            When::Auto => is_terminal && is_able && set("CLICOLOR").is_none_or(|value| value != "0"),
+        };
+        let face = |is_terminal| Face {
+            is_terminal,
+            has_colour: has_colour(is_terminal),
+            is_guarded: is_terminal && !wishes.raw,
+        };
+        let has_progress = match wishes.progress {
+            When::Always => true,
+            When::Never => false,
+            When::Auto => {
+                terminals[Stream::Stderr as usize] && is_able && set("CI").is_none_or(|value| value == "false")
+            }
+        };
+        Style { faces: terminals.map(face), has_progress }
+    }
+
+    /// How one of the two streams is written.
+    pub fn of(&self, stream: Stream) -> Face {
+        self.faces[stream as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether standard output has colour and standard error progress.
+    fn decide(wishes: Wishes, variables: &[(&str, &str)], terminal: bool) -> (bool, bool) {
+        let variable =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
+        let style = Style::decide(wishes, &variable, [terminal; 2]);
+        (style.of(Stream::Stdout).has_colour, style.has_progress)
+    }
+
+    #[test]
+    fn the_option_beats_the_environment_beats_the_terminal() {
+        let auto = Wishes::default();
+        let xterm = ("TERM", "xterm");
+        assert_eq!(decide(auto, &[xterm], true), (true, true));
+        assert_eq!(decide(auto, &[xterm], false), (false, false));
+        assert_eq!(decide(auto, &[], true), (false, false));
+        assert_eq!(decide(auto, &[("TERM", "dumb")], true), (false, false));
+        assert_eq!(decide(auto, &[xterm, ("CI", "true")], true), (true, false));
+        assert_eq!(decide(auto, &[xterm, ("CI", "false")], true), (true, true));
+        assert_eq!(decide(auto, &[xterm, ("CLICOLOR", "0")], true), (false, true));
+        assert_eq!(decide(auto, &[("CLICOLOR_FORCE", "1")], false), (true, false));
+        assert_eq!(decide(auto, &[("CLICOLOR_FORCE", "0")], false), (false, false));
+        assert_eq!(decide(auto, &[xterm, ("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")], true), (false, true));
+        assert_eq!(decide(auto, &[xterm, ("NO_COLOR", "")], true), (true, true));
+        let always = Wishes { color: When::Always, progress: When::Always, raw: false };
+        assert_eq!(decide(always, &[("NO_COLOR", "1"), ("CI", "1")], false), (true, true));
+        let never = Wishes { color: When::Never, progress: When::Never, raw: false };
+        assert_eq!(decide(never, &[xterm, ("CLICOLOR_FORCE", "1")], true), (false, false));
+    }
+
+    #[test]
+    fn only_a_terminal_is_guarded() {
+        let variable = |_: &str| None;
+        let style = |raw| Style::decide(Wishes { raw, ..Wishes::default() }, &variable, [true, false]);
+        assert!(style(false).of(Stream::Stdout).is_guarded && !style(false).of(Stream::Stderr).is_guarded);
+        assert!(!style(true).of(Stream::Stdout).is_guarded);
+    }
+}

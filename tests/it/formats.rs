@@ -1,0 +1,263 @@
+//! How output is shown: the formats, prefixes, and the files of `-o` and `-e`.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use crate::bin::{Env, Run};
+use crate::sshd::{Setup, Sshd};
+
+/// A shell line that sets `n` to the last number of the host's address: 1 for the first.
+const NUMBER: &str = "set -- $SSH_CONNECTION; n=${3##*.}; ";
+
+fn hosts(count: usize) -> (Env, Sshd) {
+    let env = Env::new();
+    let sshd = Sshd::start(&env, Setup { hosts: count, ..Setup::default() });
+    (env, sshd)
+}
+
+/// Runs a shell line on all hosts.
+#[track_caller]
+fn run(env: &Env, sshd: &Sshd, args: &[&str], line: &str) -> Run {
+    env.pssh().hosts(sshd.hosts()).args(args).args(["--", &format!("{NUMBER}{line}")]).run()
+}
+
+fn read(path: impl AsRef<Path>) -> Vec<u8> {
+    let path = path.as_ref();
+    fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The names in a directory, in order.
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name().into_string().expect("text");
+    let mut names: Vec<String> = entries.map(name).collect();
+    names.sort();
+    names
+}
+
+// Lines.
+
+#[test]
+fn lines_start_as_the_template_says() {
+    let (env, sshd) = hosts(1);
+    let (label, port) = (sshd.label(), sshd.port());
+    let line = "echo a; echo b >&2";
+    let lines = |args: &[&str]| run(&env, &sshd, args, line);
+    lines(&["--no-prefix"]).exits(0).stdout_is("a\n").stderr_has("b\npssh: 127.0.1.1: ok (exit 0)\n");
+    let template = "{index}/{host}:{port} {{{label}}} | ";
+    let start = format!("0/{label}:{port} {{{label}}} | ");
+    lines(&["--prefix", template]).exits(0).stdout_is(&format!("{start}a\n")).stderr_has(&format!("{start}b\n"));
+    lines(&["-l", "nobody-here", "--prefix", "{user}"]).exits(4);
+    for format in [&["-P"][..], &["--print"], &["--format=lines"], &["-i", "-P"]] {
+        lines(format).exits(0).stdout_is(&format!("{label}: a\n"));
+    }
+    let wrong = lines(&["--prefix", "{hots}"]);
+    wrong.exits(2).stderr_has("{hots} is not known; did you mean host?");
+    lines(&["-i", "--align"]).exits(2).stderr_has("--align is for --format lines, not inline");
+    lines(&["--sort"]).exits(2).stderr_has("--sort is for --format inline, not lines");
+    assert_eq!(sshd.connections(), 7, "what is wrong connects to nothing");
+}
+
+#[test]
+fn prefixes_can_be_aligned() {
+    let (env, sshd) = hosts(11);
+    let run = run(&env, &sshd, &["--align"], "echo x");
+    run.exits(0);
+    let text = String::from_utf8_lossy(&run.stdout).into_owned();
+    run.check(text.contains("127.0.1.1:  x\n") && text.contains("127.0.1.11: x\n"), "the same column");
+}
+
+// Inline.
+
+#[test]
+fn inline_shows_each_host_in_one_piece() {
+    let (env, sshd) = hosts(2);
+    // The second host ends while the first is between its lines.
+    let line = "[ $n = 1 ] || { sleep 0.5; echo two; exit 3; }; echo a; echo err >&2; sleep 1.5; printf b";
+    let block = |outcome: [&str; 2], stderr| {
+        format!("pssh: 127.0.1.2: {}\ntwo\npssh: 127.0.1.1: {}\na\nb\n{stderr}", outcome[1], outcome[0])
+    };
+    let outcomes = ["ok (exit 0)", "exit 3"];
+    for (args, stderr) in [
+        (&["-i"][..], "Stderr: err\n"),
+        (&["--format", "inline"], "Stderr: err\n"),
+        (&["-P", "--inline"], "Stderr: err\n"),
+        (&["--inline-stdout"], ""),
+        (&["-i", "--inline-stdout"], "Stderr: err\n"),
+    ] {
+        let run = run(&env, &sshd, args, line);
+        run.exits(5).stdout_is(&block(outcomes, stderr));
+        run.check(run.stderr_text() == "pssh: 2 hosts: 1 ok, 1 exit\n", "the tally alone");
+    }
+}
+
+#[test]
+fn inline_keeps_every_byte_of_much_output() {
+    let (env, sshd) = hosts(2);
+    // More than memory takes, in both streams, and bytes that are no text.
+    let line = r"seq $n 400000; printf '\000\033[2J\377\r'; seq 300000 >&2";
+    let run = run(&env, &sshd, &["-i", "--sort"], line);
+    run.exits(0);
+    let lines = |from: usize, to: usize| -> String { (from..=to).map(|number| format!("{number}\n")).collect() };
+    let block = |number| {
+        let head = format!("pssh: 127.0.1.{number}: ok (exit 0)\n");
+        let err = lines(1, 300_000);
+        [head.as_bytes(), lines(number, 400_000).as_bytes(), b"\0\x1b[2J\xff\r\nStderr: ", err.as_bytes()].concat()
+    };
+    assert!(run.stdout == [block(1), block(2)].concat(), "every byte, in its place");
+}
+
+#[test]
+fn output_that_cannot_be_kept_is_the_failure_of_its_host_alone() {
+    let (env, sshd) = hosts(2);
+    let pssh = env.pssh().hosts(sshd.hosts()).variable("TMPDIR", "/nonexistent").args(["-i", "--sort", "--"]);
+    let run = pssh.arg(format!("{NUMBER}[ $n = 2 ] || seq 400000; echo end; exit 3")).run();
+    run.exits(1).stderr_has("pssh: 2 hosts: 1 exit, 1 local\n");
+    let text = String::from_utf8_lossy(&run.stdout).into_owned();
+    let start = "pssh: 127.0.1.1: local: keeping its output in a temporary file: No such file or directory\n  \
+                 hint: make room in /nonexistent; the command itself: exit 3\n1\n2\n";
+    run.check(text.starts_with(start) && text.ends_with("\npssh: 127.0.1.2: exit 3\nend\n"), "what there is");
+}
+
+#[test]
+fn inline_can_have_the_order_of_the_list() {
+    let (env, sshd) = hosts(5);
+    let run = run(&env, &sshd, &["-i", "--sort"], "sleep 0.$((9 - n)); echo $n");
+    let blocks: String = (1..=5).map(|n| format!("pssh: 127.0.1.{n}: ok (exit 0)\n{n}\n")).collect();
+    run.exits(0).stdout_is(&blocks);
+}
+
+#[test]
+fn the_environment_has_pssh_s_choices() {
+    let (env, sshd) = hosts(1);
+    let pssh = || env.pssh().hosts(sshd.hosts()).variable("PSSH_INLINE", "1");
+    let head = "pssh: 127.0.1.1: ok (exit 0)\n";
+    pssh().args(["echo", "x"]).run().exits(0).stdout_is(&format!("{head}x\n"));
+    pssh().args(["-P", "echo", "x"]).run().exits(0).stdout_is("127.0.1.1: x\n");
+    let run = pssh().variable("PSSH_INLINE", "0").variable("PSSH_OUTDIR", "out").args(["echo", "x"]).run();
+    run.exits(0).stdout_is("127.0.1.1: x\n");
+    assert_eq!(read(env.path("out").join(&sshd.hosts()[0])), b"x\n");
+}
+
+// Less.
+
+#[test]
+fn status_shows_no_output_and_none_shows_nothing() {
+    let (env, sshd) = hosts(2);
+    let line = "echo x; echo y >&2; exit $((n - 1))";
+    let status = run(&env, &sshd, &["--format", "status"], line);
+    status.exits(5).stdout_is("");
+    status.ends("127.0.1.1", "ok (exit 0)").ends("127.0.1.2", "exit 1");
+    status.stderr_has("pssh: 2 hosts: 1 ok, 1 exit\n").stderr_lacks("y\n");
+    let none = run(&env, &sshd, &["--format", "none"], line);
+    none.exits(5).stdout_is("");
+    none.check(none.stderr.is_empty(), "nothing at all");
+    let none = env.pssh().hosts(["a:x"]).args(["--format=none", "true"]).run();
+    none.exits(2).stderr_has("pssh: ");
+}
+
+// Files.
+
+#[test]
+fn each_host_has_its_files() {
+    let (env, sshd) = hosts(3);
+    let (out, err) = (env.path("a/b/out"), env.path("err"));
+    let args = ["-o", "a/b/out", "-e", "err", "--encoding", "latin1"];
+    let shown = run(&env, &sshd, &args, r"[ $n = 3 ] || { printf '\351\000'; seq $n; echo e >&2; }; exit $((n - 1))");
+    shown.exits(5).stderr_has("127.0.1.2: e\n");
+    shown.check(shown.stdout_of("127.0.1.1") == "é\u{0}1\n".as_bytes(), "lines as without files, decoded");
+    let hosts = sshd.hosts();
+    assert_eq!(read(out.join(&hosts[0])), b"\xe9\x001\n", "the bytes as they came");
+    assert_eq!(read(out.join(&hosts[1])), b"\xe9\x001\n2\n");
+    assert_eq!(read(err.join(&hosts[1])), b"e\n");
+    assert_eq!(read(out.join(&hosts[2])), b"", "a host that ran has a file");
+    assert_eq!((names(&out).len(), names(&err).len()), (3, 3));
+    // Files are replaced, or added to.
+    run(&env, &sshd, &["-o", "a/b/out", "-i"], "echo $n").exits(0);
+    assert_eq!(read(out.join(&hosts[1])), b"2\n");
+    run(&env, &sshd, &["-o", "a/b/out", "--fileappend", "--format=none"], "echo again").exits(0);
+    assert_eq!(read(out.join(&hosts[1])), b"2\nagain\n");
+    assert_eq!(read(err.join(&hosts[1])), b"e\n", "nothing is written where nothing was asked for");
+    let alone = env.pssh().hosts(sshd.hosts()).args(["--fileappend", "true"]).run();
+    alone.exits(2).stderr_has("--fileappend is for the files of --outdir and --errdir");
+}
+
+#[test]
+fn both_streams_can_go_into_one_file() {
+    let (env, sshd) = hosts(1);
+    let line = "echo 1; sleep 0.3; echo 2 >&2; sleep 0.3; echo 3";
+    run(&env, &sshd, &["-o", "d", "-e", "d", "--format=status"], line).exits(0);
+    assert_eq!(read(env.path("d").join(&sshd.hosts()[0])), b"1\n2\n3\n");
+}
+
+#[test]
+fn hosts_that_are_listed_again_have_numbers_and_those_not_reached_no_file() {
+    let (env, sshd) = hosts(1);
+    let host = sshd.hosts()[0].clone();
+    let gone = crate::embedded::refused_address("127.0.0.1".parse().expect("an address")).expect("a port");
+    let list = [host.clone(), gone.to_string(), host.clone(), host.clone()];
+    let pssh = env.pssh().hosts(list).args(["--num-retries", "1", "-o", "d", "--host-arg"]);
+    let run = pssh.arg(format!("{gone}=x")).args(["--dry-run", "echo", "%s"]).run();
+    run.check(!env.path("d").exists(), "a dry run makes nothing");
+    let list = [host.clone(), gone.to_string(), host.clone(), host.clone()];
+    let run = env.pssh().hosts(list).args(["--num-retries", "1", "-o", "d", "echo", "x"]).run();
+    run.exits(4);
+    assert_eq!(names(&env.path("d")), [host.clone(), format!("{host}.1"), format!("{host}.2")]);
+}
+
+#[test]
+fn files_that_cannot_be_written_are_failures_of_their_hosts_alone() {
+    let (env, sshd) = hosts(4);
+    let hosts = sshd.hosts();
+    let directory = env.path("d");
+    fs::create_dir_all(directory.join(&hosts[0])).expect("a directory in the way");
+    symlink("/dev/full", directory.join(&hosts[1])).expect("a disk that is full");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        directory.join(&hosts[2]),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .expect("a FIFO that nobody reads");
+    let run = run(&env, &sshd, &["-o", "d"], "echo $n; exit 3");
+    run.exits(1).within(20);
+    let file = |place: usize| format!("d/{}", hosts[place]);
+    run.ends("127.0.1.1", &format!("local: writing its output: {}: Is a directory", file(0)));
+    run.ends("127.0.1.2", &format!("local: writing its output: {}: No space left on device", file(1)));
+    run.hints("127.0.1.2", "not all of its output is there; the command itself: exit 3");
+    run.ends("127.0.1.3", &format!("local: writing its output: {}: No such device", file(2)));
+    run.ends("127.0.1.4", "exit 3");
+    run.stderr_has("pssh: 4 hosts: 1 exit, 3 local\n");
+    run.check(run.stdout_of("127.0.1.2") == b"2\n", "what is shown is not touched by it");
+    assert_eq!(read(directory.join(&hosts[3])), b"4\n");
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_is_told_before_anything_runs() {
+    let (env, sshd) = hosts(1);
+    let file: PathBuf = env.file("plain", "x");
+    let run = run(&env, &sshd, &["-e", "plain/d"], "true");
+    run.exits(1).stderr_has("pssh: --errdir plain/d: cannot be made: Not a directory\n");
+    assert_eq!((sshd.connections(), read(file)), (0, b"x".to_vec()));
+}
+
+#[test]
+fn more_hosts_than_files_may_be_open() {
+    let (env, sshd) = hosts(60);
+    let pssh = env.pssh().hosts(sshd.hosts()).args(["-p", "4", "-o", "d", "-e", "e", "--", "echo x; echo y >&2"]);
+    let run = pssh.shell("ulimit -n 90; exec \"$@\"").run();
+    run.exits(0).stderr_has("60 hosts: 60 ok").stderr_lacks("files may be open");
+    assert_eq!((names(&env.path("d")).len(), names(&env.path("e")).len()), (60, 60));
+}
+
+#[test]
+fn the_options_of_ssh_are_told_from_ours() {
+    let env = Env::new();
+    let run = env.pssh().hosts(["a"]).args(["-o", "Compression=yes", "true"]).run();
+    run.exits(2).stderr_has("did you mean -O 'Compression=yes'?");
+    let key = env.ssh_dir().join("id_ed25519");
+    let run = env.pssh().hosts(["a"]).arg("-i").arg(&key).arg("true").run();
+    run.exits(2).stderr_has(&format!("did you mean --identity {}?", key.display()));
+}
