@@ -101,7 +101,7 @@ impl Report for Lines {
                 let at = event.at.saturating_duration_since(self.start).as_secs_f64();
                 message(output, &format!("{}: [{at:.3}] {note}", job.label));
             }
-            EventKind::Started | EventKind::Connected | EventKind::Note(_) => {}
+            EventKind::Started | EventKind::Attempted(_) | EventKind::Connected | EventKind::Note(_) => {}
         }
     }
 

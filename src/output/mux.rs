@@ -52,7 +52,7 @@ pub fn multiplex(jobs: &[Job], events: &Receiver<Event>, report: &mut dyn Report
             if std::mem::replace(&mut ended[event.job], true) {
                 return;
             }
-            tally.add(outcome.class());
+            tally.add_outcome(outcome);
         }
         if !matches!(broken, Some(Broken::Closed)) {
             report.event(&jobs[event.job], &event, output);
