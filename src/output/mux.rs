@@ -10,6 +10,8 @@ use crate::jobs::Job;
 
 /// A way to show a run. Reports append to the output's buffers; when they are written is not theirs to decide.
 pub trait Report {
+    /// The run begins.
+    fn begin(&mut self, _output: &mut Output) {}
     /// Something happened to `job`.
     fn event(&mut self, job: &Job, event: &Event, output: &mut Output);
     /// All jobs have ended.
@@ -20,6 +22,10 @@ pub trait Report {
 pub struct Reports(pub Vec<Box<dyn Report>>);
 
 impl Report for Reports {
+    fn begin(&mut self, output: &mut Output) {
+        self.0.iter_mut().for_each(|report| report.begin(output));
+    }
+
     fn event(&mut self, job: &Job, event: &Event, output: &mut Output) {
         self.0.iter_mut().for_each(|report| report.event(job, event, output));
     }
@@ -36,27 +42,31 @@ pub struct Summary {
     pub tally: Tally,
     /// Why standard output could not be written to the end.
     pub broken: Option<Broken>,
+    /// What else of ours has failed, such as a file that could not be written.
+    pub faults: Vec<String>,
+    /// Whether hosts differ that were expected to be the same.
+    pub differ: bool,
 }
 
 /// Passes all `events` to `report` until every sender is gone. Every one of `jobs` is counted exactly once.
 ///
 /// If standard output breaks, the run is cancelled, and goes on being received to its end so that no worker hangs. If its
-/// reader has gone away, nothing more is said either: in `pssh ... | head -1` nobody wants to know.
+/// reader has gone away, nothing more is said either: in `pssh ... | head -1` nobody wants to know. Files are written all
+/// the same.
 pub fn multiplex(jobs: &[Job], events: &Receiver<Event>, report: &mut dyn Report, cancel: &Cancel) -> Summary {
     let mut output = Output::standard();
+    report.begin(&mut output);
     let mut ended = vec![false; jobs.len()];
     let mut tally = Tally::default();
     let mut broken = None;
-    let mut take = |event: Event, output: &mut Output, tally: &mut Tally, broken: &Option<Broken>| {
+    let mut take = |event: Event, output: &mut Output, tally: &mut Tally| {
         if let EventKind::Finished { outcome, .. } = &event.kind {
             if std::mem::replace(&mut ended[event.job], true) {
                 return;
             }
             tally.add_outcome(outcome);
         }
-        if !matches!(broken, Some(Broken::Closed)) {
-            report.event(&jobs[event.job], &event, output);
-        }
+        report.event(&jobs[event.job], &event, output);
     };
     loop {
         let waiting = events.try_recv();
@@ -66,13 +76,16 @@ pub fn multiplex(jobs: &[Job], events: &Receiver<Event>, report: &mut dyn Report
         }
         if let Some(news) = output.take_broken() {
             cancel.trigger(match news {
-                Broken::Closed => Reason::OutputClosed,
+                Broken::Closed => {
+                    output.mute();
+                    Reason::OutputClosed
+                }
                 Broken::Failed(_) => Reason::OutputFailed,
             });
             broken = Some(news);
         }
         match waiting.or_else(|_| events.recv()) {
-            Ok(event) => take(event, &mut output, &mut tally, &broken),
+            Ok(event) => take(event, &mut output, &mut tally),
             Err(_) => break,
         }
     }
@@ -81,11 +94,10 @@ pub fn multiplex(jobs: &[Job], events: &Receiver<Event>, report: &mut dyn Report
         let doing = "a fault in pssh itself";
         let detail = "the job ended without an outcome".to_owned();
         let outcome = Outcome::from(HostError::Local { doing, detail, hint: None });
-        take(Event::now(job.number, EventKind::Finished { outcome, attempts: 1 }), &mut output, &mut tally, &broken);
+        take(Event::now(job.number, EventKind::Finished { outcome, attempts: 1 }), &mut output, &mut tally);
     }
-    if !matches!(broken, Some(Broken::Closed)) {
-        report.finish(&tally, &mut output);
-    }
+    report.finish(&tally, &mut output);
     output.flush();
-    Summary { tally, broken: broken.or_else(|| output.take_broken()) }
+    let (faults, differ) = output.verdict();
+    Summary { tally, broken: broken.or_else(|| output.take_broken()), faults, differ }
 }

@@ -27,6 +27,8 @@ pub enum Broken {
 pub struct Output {
     stdout: Target,
     stderr: Target,
+    faults: Vec<String>,
+    differ: bool,
 }
 
 struct Target {
@@ -46,6 +48,8 @@ impl Output {
         Output {
             stdout: target(io::stdout().as_fd().try_clone_to_owned()),
             stderr: target(io::stderr().as_fd().try_clone_to_owned()),
+            faults: Vec::new(),
+            differ: false,
         }
     }
 
@@ -60,6 +64,26 @@ impl Output {
             target.flush();
         }
         &mut target.buffer
+    }
+
+    /// Takes everything from now on and keeps nothing: nobody reads any more.
+    pub fn mute(&mut self) {
+        (self.stdout.file, self.stderr.file) = (None, None);
+    }
+
+    /// Something of ours has failed that is no host's fault: the program is to say so at its end, and to fail.
+    pub fn fault(&mut self, problem: String) {
+        self.faults.push(problem);
+    }
+
+    /// The hosts were expected to be the same, and are not.
+    pub fn differ(&mut self) {
+        self.differ = true;
+    }
+
+    /// What has failed of ours, and whether the hosts differ where they were expected not to.
+    pub fn verdict(&mut self) -> (Vec<String>, bool) {
+        (std::mem::take(&mut self.faults), self.differ)
     }
 
     /// Writes everything that is buffered.
