@@ -88,6 +88,14 @@ struct Group {
     printed: [Printed; 2],
 }
 
+impl Group {
+    /// Whether the command has printed something, or has ended.
+    fn has_run(&self) -> bool {
+        let has_ended = matches!(self.class, Class::Ok | Class::Exit | Class::Signal);
+        has_ended || self.printed.iter().any(|printed| !printed.text.is_empty())
+    }
+}
+
 /// What is compared with: the names of its hosts, and what they have printed, unless that is too long.
 type Base = (String, Option<Vec<u8>>);
 
@@ -152,6 +160,8 @@ impl Gather {
         let hint = group.hint.as_deref().map(|hint| format!("  hint: {}\n", sanitize(hint))).unwrap_or_default();
         show(format!("{RULE}\n{heading}\n{hint}{RULE}\n").as_bytes());
         match base {
+            // Nothing is missing from a command that never ran.
+            Some(_) if !group.has_run() => {}
             Some(base) => self.difference(group, &names, base, until, &mut show),
             None => self.body(group, &mut show),
         }

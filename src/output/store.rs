@@ -126,7 +126,7 @@ mod tests {
     fn long_texts_and_too_many_texts_go_to_the_file_and_come_back() {
         let mut store = Store::default();
         let mut long = (Text::default(), Vec::new());
-        let mut short: Vec<(Text, Vec<u8>)> = (0..40).map(|_| Default::default()).collect();
+        let mut short: Vec<(Text, Vec<u8>)> = (0..60).map(|_| Default::default()).collect();
         for round in 0..90_usize {
             let piece: Vec<u8> = (0..round * 499).map(|n| (n ^ round) as u8).collect();
             store.append(&mut long.0, &piece).expect("room");
