@@ -32,7 +32,7 @@ pub struct ReportOpts {
     #[arg(long = "diff", help_heading = "Output", conflicts_with = "json")]
     pub diff: bool,
 
-    /// Fail if not all hosts have the same output and outcome
+    /// Fail, with exit status 5, if not all hosts have the same output and outcome
     #[arg(long = "expect-same", help_heading = "Output")]
     pub expect_same: bool,
 

@@ -48,7 +48,7 @@ impl Store {
     /// Adds to the end of a text.
     ///
     /// # Errors
-    /// There is no temporary file, or no room in it; some of `bytes` may be in the text then.
+    /// There is no temporary file, or no room in it; some of `bytes` may be in the text then, and what was there before is.
     pub fn append(&mut self, text: &mut Text, bytes: &[u8]) -> io::Result<()> {
         let fits = text.memory.len() + bytes.len() <= MEMORY_EACH && self.memory + bytes.len() <= MEMORY;
         if text.blocks.is_empty() && fits {
@@ -58,27 +58,30 @@ impl Store {
             return Ok(());
         }
         if !text.memory.is_empty() {
-            let memory = std::mem::take(&mut text.memory);
-            self.memory -= memory.len();
-            text.length = 0;
-            self.write(text, &memory)?;
+            let mut moved = Text::default();
+            if let Err(error) = self.write(&mut moved, &text.memory) {
+                self.forget(moved);
+                return Err(error);
+            }
+            self.forget(std::mem::replace(text, moved));
         }
         self.write(text, bytes)
     }
 
     fn write(&mut self, text: &mut Text, mut bytes: &[u8]) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(tempfile::tempfile()?),
+        };
         while !bytes.is_empty() {
             let used = (text.length % BLOCK as u64) as usize;
-            if used == 0 {
+            // After a failed write the block is there already.
+            if text.blocks.len() as u64 * BLOCK as u64 == text.length {
                 text.blocks.push(self.free.pop().unwrap_or_else(|| {
                     self.blocks += 1;
                     self.blocks - 1
                 }));
             }
-            let file = match &mut self.file {
-                Some(file) => file,
-                none => none.insert(tempfile::tempfile()?),
-            };
             let (now, later) = bytes.split_at(bytes.len().min(BLOCK - used));
             let block = text.blocks.last().copied().unwrap_or_default();
             file.write_all_at(now, u64::from(block) * BLOCK as u64 + used as u64)?;

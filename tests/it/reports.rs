@@ -207,7 +207,9 @@ fn others_are_shown_as_they_differ_from_the_largest_group() {
     let shown = fleet.mask(&run.stdout);
     let headings = |text: &str| -> Vec<String> {
         let lines: Vec<&str> = text.lines().collect();
-        let rules = lines.windows(2).filter(|pair| pair[0] == "---------------" && pair[1].contains(": "));
+        let rules = lines
+            .windows(2)
+            .filter(|pair| pair[0] == "---------------" && pair[1].contains(": ") && !pair[1].starts_with("stderr: "));
         rules.map(|pair| pair[1].to_owned()).collect()
     };
     run.check(headings(&shown) == headings(GATHERED), "the same headings");
@@ -708,7 +710,8 @@ fn a_host_gives_a_ci_system_no_commands() {
 
 #[test]
 fn much_output_is_kept_once_and_not_in_memory() {
-    const BYTES: u64 = 24 << 20;
+    /// A whole number of lines, of 80 bytes each.
+    const BYTES: u64 = 80 * 300_000;
     let env = Env::new();
     let behaviour = Behaviour::Lines { bytes: BYTES };
     let server = Server::start(Config { authorised: env.public_lines(), behaviour, ..Config::default() });
@@ -721,4 +724,21 @@ fn much_output_is_kept_once_and_not_in_memory() {
     run.check(run.stdout.starts_with(heading), "one group");
     run.check(run.stdout.len() as u64 == heading.len() as u64 + BYTES, "all of it, once");
     run.check(run.peak_kib < 96 << 10, "memory for the budget, not for the output");
+}
+
+#[test]
+fn output_that_cannot_be_kept_is_a_failure_and_the_rest_is_shown() {
+    let (env, sshd) = one_sshd();
+    let line = "echo first; head -c 3000000 /dev/zero";
+    let pssh = env.pssh().hosts(sshd.hosts()).args(["--format", "gather", "--", line]);
+    let run = pssh.variable("TMPDIR", "/no-such-directory").run();
+    let label = sshd.label();
+    run.exits(1)
+        .stderr_has(&format!("pssh: {label}: the output could not be kept to its end: No such file or directory"));
+    let heading = format!("---------------\n{label}: exit 0\n---------------\nfirst\n\0\0");
+    run.check(run.stdout.starts_with(heading.as_bytes()) && run.stdout.len() > 500_000, "what was kept");
+    run.check(
+        run.stdout.ends_with(b"\n... (the rest is lost: No such file or directory)\n"),
+        "and that there was more",
+    );
 }
