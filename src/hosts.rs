@@ -29,12 +29,27 @@ pub struct HostSpec {
     pub options: Arc<HostOptions>,
     /// What its line says besides, for the command: name and value, in the order of the line.
     pub arguments: Arc<[(String, String)]>,
+    /// All `key=value` of its line that are not in the entry, written so that they mean the same in a file anywhere.
+    written: Arc<str>,
 }
 
 impl HostSpec {
     /// A host of which nothing else is said.
     pub fn new((user, name, port): Parts, origin: Origin) -> HostSpec {
-        HostSpec { user, name, port, origin, options: HostOptions::nothing(), arguments: Arc::default() }
+        HostSpec {
+            user,
+            name,
+            port,
+            origin,
+            options: HostOptions::nothing(),
+            arguments: Arc::default(),
+            written: Arc::default(),
+        }
+    }
+
+    /// The host as a line of a hosts file that says the same of it as the list did.
+    pub fn line(&self) -> String {
+        if self.written.is_empty() { self.to_string() } else { format!("{self} {}", self.written) }
     }
 }
 
@@ -209,12 +224,14 @@ impl Found {
                 Err(problem) => self.reject(user, at(column(user)), problem),
             }
         }
+        let mut written = String::new();
         for Field { text, value } in fields {
             let origin = at(column(text));
             match value {
                 None => self.reject(text, origin, "expected [user@]host[:port] [user] [key=value]... and nothing more"),
                 Some((key, value)) => {
                     let place = Place { origin, directory };
+                    line::write(key, &value, directory, &mut written);
                     if let Err((shown, problem)) = said.take(key, &value, &place) {
                         self.reject(&shown, place.origin, &problem);
                     }
@@ -239,6 +256,9 @@ impl Found {
             }
             if !arguments.is_empty() {
                 spec.arguments = arguments.into();
+            }
+            if !written.is_empty() {
+                spec.written = written.into();
             }
             if let Some((field, origin)) = second {
                 self.reject(&field, origin, "the user is given twice, before the @ and after the host");

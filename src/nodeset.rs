@@ -4,6 +4,10 @@
 //! A text is parsed once into [`Names`], which counts its names without making them: a slip such as `n[1-999999999999]` is
 //! an error, not an allocation.
 
+mod fold;
+
+pub use fold::fold;
+
 /// The most names that one text may stand for: ten times as many as a run has hosts.
 pub const MOST_NAMES: u64 = 100_000;
 

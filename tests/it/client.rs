@@ -251,7 +251,7 @@ fn a_password_is_given_by_the_program() {
     settings.identities = vec![key];
     let run = |settings: &Settings| {
         let client = Client::new(sshd.hosts(), settings.clone()).expect("hosts");
-        client.run_command("echo in").and_then(|run| Ok(text(run.hosts()[0].stdout())))
+        client.run_command("echo in").map(|run| text(run.hosts()[0].stdout()))
     };
     // Nobody is asked, be there a terminal or not.
     assert!(run(&settings).is_err_and(|error| error.to_string().contains("encrypted")));

@@ -9,6 +9,8 @@ mod embedded;
 mod bin;
 /// A terminal to run on.
 mod pty;
+/// What JSON has to be.
+mod schema;
 /// Running sshd: keys, addresses, users, what it left behind.
 mod sshd;
 
@@ -53,6 +55,8 @@ mod outcomes;
 mod passwords;
 /// Jump hosts and proxy commands.
 mod proxies;
+/// How a run is shown: folded, as JSON, not at all, as files.
+mod reports;
 /// Variables and terminals for commands.
 mod requests;
 /// Hosts that are tried again.
