@@ -8,6 +8,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 
 use super::clock::Clock;
 use super::mux::Report;
+use super::sanitize::is_harmful;
 use super::timeline::Timeline;
 use super::writer::Output;
 use crate::event::{Event, EventKind, Outcome, Stream, Tally};
@@ -229,8 +230,17 @@ impl<'a> Object<'a> {
 
     fn text(mut self, name: &str, text: &str) -> Self {
         self.name(name);
+        let start = self.buffer.len();
         // Writing to memory does not fail.
         let _ = serde_json::to_writer(&mut *self.buffer, text);
+        if text.bytes().any(|byte| byte >= 0x7f) && text.contains(is_harmful) {
+            // Somebody may look at it in a terminal: what JSON has no need to escape is escaped all the same.
+            let written = self.buffer.split_off(start);
+            for c in String::from_utf8_lossy(&written).chars() {
+                let _ =
+                    if is_harmful(c) { write!(self.buffer, "\\u{:04x}", c as u32) } else { write!(self.buffer, "{c}") };
+            }
+        }
         self
     }
 
@@ -329,6 +339,7 @@ mod tests {
         let kind = EventKind::Finished { outcome: Outcome::Exited(0), attempts: 1 };
         json.event(&jobs[0], &Event::now(0, kind), &mut output);
         let text = String::from_utf8(std::mem::take(output.buffer(Stream::Stdout))).expect("JSON is UTF-8");
+        assert!(!text.contains(|c| c != '\n' && is_harmful(c)), "harmless on a terminal: {text:?}");
         let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
         let outputs = lines.filter(|line| line["event"] == "output");
         let show = |line: serde_json::Value| match (line.get("text"), line.get("base64")) {
@@ -356,6 +367,7 @@ mod tests {
         assert_eq!(written(&[b"a\xffb", b"c"]), ["[97, 255, 98]", "c"]);
         assert_eq!(written(&[b"a\xc3"]), ["a", "[195]"], "a character that never ends");
         assert_eq!(written(&[b"\xc3", b"x"]), ["[195, 120]"]);
+        assert_eq!(written(&["\u{7f}\u{9b}2J\u{202e}\u{e9}\n".as_bytes()]), ["\u{7f}\u{9b}2J\u{202e}\u{e9}\n"]);
         assert_eq!(written(&[b"\0\x1b\"\\\n"]), ["\0\u{1b}\"\\\n"]);
     }
 }
