@@ -668,11 +668,11 @@ fn hosts_that_should_be_the_same_and_are_not_are_a_failure() {
 fn options_that_do_not_go_together_are_refused() {
     let env = Env::new();
     for (options, complaint) in [
-        (&["--format", "lines", "--diff"][..], "--diff goes with --format gather, not with lines"),
-        (&["--format", "json", "--ci-groups", "auto"], "--ci-groups goes with --format gather, not with json"),
+        (&["--format", "lines", "--diff"][..], "--diff is for --format gather, not lines"),
+        (&["--format", "json", "--ci-groups", "auto"], "--ci-groups is for --format gather, not json"),
         (&["--json", "--diff"], "cannot be used with"),
         (&["-q", "--json"], "cannot be used with"),
-        (&["--format", "xml"], "[possible values: lines, gather, json]"),
+        (&["--format", "xml"], "[possible values: lines, inline, status, gather, json, none]"),
     ] {
         let run = env.pssh().hosts(["127.0.0.1:1"]).args(options).args(["--", "x"]).run();
         run.exits(2).stderr_has(complaint);
