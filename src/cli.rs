@@ -297,27 +297,12 @@ pub struct Opts {
     pub fileappend: bool,
 
     /// Show how far the run is on standard error [default: on a terminal]
-    #[arg(
-        long = "progress",
-        value_name = "WHEN",
-        help_heading = "Output",
-        value_enum,
-        default_value = "auto",
-        hide_default_value = true
-    )]
-    pub progress: When,
+    #[arg(long = "progress", value_name = "WHEN", help_heading = "Output", value_enum)]
+    pub progress: Option<When>,
 
     /// Colour what is ours [default: on a terminal]; NO_COLOR and CLICOLOR_FORCE are known
-    #[arg(
-        long = "color",
-        visible_alias = "colour",
-        value_name = "WHEN",
-        help_heading = "Output",
-        value_enum,
-        default_value = "auto",
-        hide_default_value = true
-    )]
-    pub color: When,
+    #[arg(long = "color", visible_alias = "colour", value_name = "WHEN", help_heading = "Output", value_enum)]
+    pub color: Option<When>,
 
     /// Let the control sequences of hosts reach a terminal; without it, all but colours are made visible there
     #[arg(long = "raw", help_heading = "Output")]

@@ -94,34 +94,30 @@ impl Files {
 
     /// Sees to it that there is a file, without what an earlier run has left in it.
     fn create(&mut self, job: usize, stream: Stream) {
-        let Some(path) = self.path(job, stream) else { return };
+        let Some(directory) = &self.directories.of[stream as usize] else { return };
         let state = &mut self.open[job][stream as usize];
-        if matches!(state, State::Idle)
-            && let Err(error) = open(&path, !self.directories.append)
-        {
+        if !matches!(state, State::Idle) {
+            return;
+        }
+        let path = directory.join(&self.names[job]);
+        if let Err(error) = open(&path, !self.directories.append) {
             *state = State::Failed(path, error);
         }
     }
 
     fn write(&mut self, job: usize, stream: Stream, bytes: &[u8]) {
-        let Some(path) = self.path(job, stream) else { return };
+        let Some(directory) = &self.directories.of[stream as usize] else { return };
+        let path = || directory.join(&self.names[job]);
         let state = &mut self.open[job][stream as usize];
         if matches!(state, State::Idle) {
-            *state = match open(&path, false) {
-                Ok(file) => State::Open(file),
-                Err(error) => State::Failed(path.clone(), error),
-            };
+            *state = open(&path(), false).map_or_else(|error| State::Failed(path(), error), State::Open);
         }
         if let State::Open(file) = state
             && let Err(error) = write_all(file, bytes)
         {
             // What comes after a gap would look as if it followed on what is before it.
-            *state = State::Failed(path, error);
+            *state = State::Failed(path(), error);
         }
-    }
-
-    fn path(&self, job: usize, stream: Stream) -> Option<PathBuf> {
-        Some(self.directories.of[stream as usize].as_ref()?.join(&self.names[job]))
     }
 
     /// Closes a file; says what went wrong with it. Network file systems may tell only now that there was no room.
@@ -130,7 +126,8 @@ impl Files {
             State::Idle => None,
             State::Open(file) => {
                 let error = nix::unistd::close(OwnedFd::from(file)).err()?;
-                Some((self.path(job, stream).unwrap_or_default(), error.into()))
+                let directory = self.directories.of[stream as usize].as_ref()?;
+                Some((directory.join(&self.names[job]), error.into()))
             }
             State::Failed(path, error) => Some((path, error)),
         }

@@ -94,9 +94,12 @@ impl Looks {
             return Err("--fileappend is for the files of --outdir and --errdir, and there is neither".to_owned());
         }
         // Neither programs nor cron look at it.
-        let is_unwatched = format == Format::Json || opts.reports.quiet;
-        let progress = if is_unwatched && opts.progress == When::Auto { When::Never } else { opts.progress };
-        let wishes = Wishes { color: opts.color, progress, raw: opts.raw };
+        let unasked = if format == Format::Json || opts.reports.quiet { When::Never } else { When::default() };
+        let wishes = Wishes {
+            color: opts.color.unwrap_or_default(),
+            progress: opts.progress.unwrap_or(unasked),
+            raw: opts.raw,
+        };
         Ok(Looks {
             format,
             has_stderr: opts.inline || !opts.inline_stdout,

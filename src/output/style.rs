@@ -75,7 +75,9 @@ impl Style {
         let has_progress = match wishes.progress {
             When::Always => true,
             When::Never => false,
-            When::Auto => terminals[Stream::Stderr as usize] && is_able && set("CI").is_none(),
+            When::Auto => {
+                terminals[Stream::Stderr as usize] && is_able && set("CI").is_none_or(|value| value == "false")
+            }
         };
         Style { faces: terminals.map(face), has_progress }
     }
@@ -107,6 +109,7 @@ mod tests {
         assert_eq!(decide(auto, &[], true), (false, false));
         assert_eq!(decide(auto, &[("TERM", "dumb")], true), (false, false));
         assert_eq!(decide(auto, &[xterm, ("CI", "true")], true), (true, false));
+        assert_eq!(decide(auto, &[xterm, ("CI", "false")], true), (true, true));
         assert_eq!(decide(auto, &[xterm, ("CLICOLOR", "0")], true), (false, true));
         assert_eq!(decide(auto, &[("CLICOLOR_FORCE", "1")], false), (true, false));
         assert_eq!(decide(auto, &[("CLICOLOR_FORCE", "0")], false), (false, false));

@@ -109,6 +109,18 @@ fn inline_keeps_every_byte_of_much_output() {
 }
 
 #[test]
+fn output_that_cannot_be_kept_is_the_failure_of_its_host_alone() {
+    let (env, sshd) = hosts(2);
+    let pssh = env.pssh().hosts(sshd.hosts()).variable("TMPDIR", "/nonexistent").args(["-i", "--sort", "--"]);
+    let run = pssh.arg(format!("{NUMBER}[ $n = 2 ] || seq 400000; echo end; exit 3")).run();
+    run.exits(1).stderr_has("pssh: 2 hosts: 1 exit, 1 local\n");
+    let text = String::from_utf8_lossy(&run.stdout).into_owned();
+    let start = "pssh: 127.0.1.1: local: keeping its output in a temporary file: No such file or directory\n  \
+                 hint: make room in /nonexistent; the command itself: exit 3\n1\n2\n";
+    run.check(text.starts_with(start) && text.ends_with("\npssh: 127.0.1.2: exit 3\nend\n"), "what there is");
+}
+
+#[test]
 fn inline_can_have_the_order_of_the_list() {
     let (env, sshd) = hosts(5);
     let run = run(&env, &sshd, &["-i", "--sort"], "sleep 0.$((9 - n)); echo $n");
@@ -162,7 +174,7 @@ fn each_host_has_its_files() {
     assert_eq!(read(out.join(&hosts[2])), b"", "a host that ran has a file");
     assert_eq!((names(&out).len(), names(&err).len()), (3, 3));
     // Files are replaced, or added to.
-    run(&env, &sshd, &["-o", "a/b/out", "-i"], "echo $n").exits(5 - 5);
+    run(&env, &sshd, &["-o", "a/b/out", "-i"], "echo $n").exits(0);
     assert_eq!(read(out.join(&hosts[1])), b"2\n");
     run(&env, &sshd, &["-o", "a/b/out", "--fileappend", "--format=none"], "echo again").exits(0);
     assert_eq!(read(out.join(&hosts[1])), b"2\nagain\n");
