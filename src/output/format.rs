@@ -95,11 +95,8 @@ impl Looks {
         }
         // Neither programs nor cron look at it.
         let unasked = if format == Format::Json || opts.reports.quiet { When::Never } else { When::default() };
-        let wishes = Wishes {
-            color: opts.color.unwrap_or_default(),
-            progress: opts.progress.unwrap_or(unasked),
-            raw: opts.raw,
-        };
+        let wishes =
+            Wishes { color: opts.color.unwrap_or_default(), progress: opts.progress.unwrap_or(unasked), raw: opts.raw };
         Ok(Looks {
             format,
             has_stderr: opts.inline || !opts.inline_stdout,

@@ -31,6 +31,8 @@ mod commands;
 mod config_oracle;
 /// Another server than OpenSSH's.
 mod dropbear;
+/// A run as JSON.
+mod events;
 /// How output is shown, and the files that it is written to.
 mod formats;
 /// Per-host arguments.
@@ -55,7 +57,7 @@ mod outcomes;
 mod passwords;
 /// Jump hosts and proxy commands.
 mod proxies;
-/// How a run is shown: folded, as JSON, not at all, as files.
+/// How a run is shown: folded, not at all, as files.
 mod reports;
 /// Variables and terminals for commands.
 mod requests;
