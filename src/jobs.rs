@@ -32,6 +32,8 @@ pub struct Job {
     pub attempts: Option<u32>,
     /// The pause between two attempts, likewise.
     pub retry_delay: Option<Duration>,
+    /// Whether it is to tell what it does (`-v`, or LogLevel of ssh_config(5)).
+    pub is_verbose: bool,
     /// How the host is reached, if not directly. Its name is looked up there then, not here.
     pub proxy: Option<Proxy>,
     /// The command as the remote shell gets it. One copy serves all jobs with the same.
@@ -141,6 +143,7 @@ pub fn make(hosts: Vec<HostSpec>) -> Vec<Job> {
                 port,
                 attempts: None,
                 retry_delay: None,
+                is_verbose: false,
                 proxy: None,
                 command,
                 input: None,

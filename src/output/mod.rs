@@ -81,19 +81,19 @@ pub fn reports(
     jobs: &Arc<[Job]>,
     user: Option<&str>,
 ) -> Result<Box<dyn Report>, ReportsError> {
-    let (style, verbose, asked) = (&looks.style, opts.verbose > 0, &opts.reports);
+    let (style, asked) = (&looks.style, &opts.reports);
     let mut reports: Vec<Box<dyn Report>> = Vec::new();
     match looks.format {
         Format::Lines => {
             let prefixes = Prefixes::new(&looks.prefix, looks.is_aligned, jobs, style);
             reports.push(Box::new(Lines::new(jobs.len(), prefixes, *style)));
-            reports.push(Box::new(Outcomes::new(verbose, style)));
+            reports.push(Box::new(Outcomes::new(style)));
         }
         Format::Inline => {
             reports.push(Box::new(Inline::new(looks.has_stderr, looks.is_sorted, style)));
-            reports.push(Box::new(Outcomes::without_lines(verbose, style)));
+            reports.push(Box::new(Outcomes::without_lines(style)));
         }
-        Format::Status => reports.push(Box::new(Outcomes::new(verbose, style))),
+        Format::Status => reports.push(Box::new(Outcomes::new(style))),
         Format::Json => reports.push(Box::new(Json::new(jobs))),
         Format::None if asked.quiet => reports.push(Box::new(Quiet::new(jobs.len()))),
         Format::Gather | Format::None => {}
@@ -110,7 +110,7 @@ pub fn reports(
         reports.push(Box::new(Gather::new(jobs, shape)));
     }
     if looks.format == Format::Gather {
-        reports.push(Box::new(Outcomes::without_lines(verbose, style)));
+        reports.push(Box::new(Outcomes::without_lines(style)));
     }
     if matches!(looks.format, Format::Lines | Format::Inline | Format::Status) {
         reports.push(Box::new(Failures::new(jobs)));

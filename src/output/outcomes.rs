@@ -17,20 +17,19 @@ use crate::jobs::Job;
 pub struct Outcomes {
     /// Whether each host has its line; without that another report shows them.
     has_lines: bool,
-    is_verbose: bool,
     start: Instant,
     face: Face,
 }
 
 impl Outcomes {
-    /// Lines, notes if it `is_verbose`, and the tally.
-    pub fn new(is_verbose: bool, style: &Style) -> Outcomes {
-        Outcomes { has_lines: true, is_verbose, start: Instant::now(), face: style.of(Stream::Stderr) }
+    /// Lines, the notes of jobs that are to tell what they do, and the tally.
+    pub fn new(style: &Style) -> Outcomes {
+        Outcomes { has_lines: true, start: Instant::now(), face: style.of(Stream::Stderr) }
     }
 
     /// Notes and tally alone, beside a report that shows the outcomes itself.
-    pub fn without_lines(is_verbose: bool, style: &Style) -> Outcomes {
-        Outcomes { has_lines: false, ..Outcomes::new(is_verbose, style) }
+    pub fn without_lines(style: &Style) -> Outcomes {
+        Outcomes { has_lines: false, ..Outcomes::new(style) }
     }
 }
 
@@ -40,7 +39,7 @@ impl Report for Outcomes {
             EventKind::Finished { outcome, attempts } if self.has_lines => {
                 write_outcome(job, outcome, *attempts, self.face, output.buffer(Stream::Stderr));
             }
-            EventKind::Note(note) if self.is_verbose => {
+            EventKind::Note(note) if job.is_verbose => {
                 let at = event.at.saturating_duration_since(self.start).as_secs_f64();
                 message(output, &format!("{}: [{at:.3}] {note}", job.label));
             }

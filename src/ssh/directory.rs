@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::config::{
-    self, Answer, CommandLineOption, Config, ConfigError, PubkeyAuthentication, Query, Question, Resolved,
+    self, Answer, CommandLineOption, Config, ConfigError, LogLevel, PubkeyAuthentication, Query, Question, Resolved,
     StrictHostKeyChecking,
 };
 use super::exec::Keepalive;
@@ -383,6 +383,10 @@ impl Directory {
             tcp_keepalive: set.tcp_keep_alive.value,
             attempts: said(&options.num_retries).copied().or(attempts),
             retry_delay: said(&options.retry_delay).copied(),
+            is_verbose: matches!(
+                set.log_level.value,
+                LogLevel::Verbose | LogLevel::Debug1 | LogLevel::Debug2 | LogLevel::Debug3
+            ),
             command_timeout: limit(&options.timeout, settings.command_timeout),
             silence_timeout: limit(&options.channel_timeout, settings.silence_timeout),
             algorithms: Algorithms {

@@ -44,6 +44,8 @@ pub struct Host {
     pub attempts: Option<u32>,
     /// The pause between two attempts, if that is said of it.
     pub retry_delay: Option<Duration>,
+    /// Whether what is done for it is to be told (LogLevel VERBOSE and beyond).
+    pub is_verbose: bool,
     /// How long the command may run; `None` is as long as it likes.
     pub command_timeout: Option<Duration>,
     /// How long the command's output may be silent; `None` is as long as it likes.

@@ -163,6 +163,7 @@ impl Runner {
             job.proxy.clone_from(&host.proxy);
             job.attempts = host.attempts;
             job.retry_delay = host.retry_delay;
+            job.is_verbose = settings.verbose || host.is_verbose;
             if let Some(Proxy::Jump(hops)) = &host.proxy {
                 hops.iter().try_for_each(|hop| directory.hop(hop).map(drop))?;
             }
@@ -220,7 +221,7 @@ impl Runner {
             let _ = events.send(Event::now(job.number, kind));
         };
         let mut note = |text: &dyn Fn() -> String| {
-            if self.settings.verbose {
+            if job.is_verbose {
                 send(EventKind::Note(text()));
             }
         };
@@ -296,7 +297,7 @@ impl Runner {
                 let tell = move |text: &str| {
                     let _ = events.send(Event::now(number, EventKind::Note(text.to_owned())));
                 };
-                let news = self.settings.verbose.then(|| Box::new(tell) as News);
+                let news = job.is_verbose.then(|| Box::new(tell) as News);
                 match ProxyCommand::start(&text, news) {
                     Ok((command, socket)) => {
                         note(&|| format!("connected by {text}"));

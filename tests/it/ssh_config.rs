@@ -317,3 +317,12 @@ fn sshs_letters_for_addresses_and_compression() {
     let run = env.pssh().hosts(sshd.hosts()).args(["-6", "--num-retries", "1", "true"]).run();
     run.exits(4);
 }
+
+#[test]
+fn log_level_makes_single_hosts_tell_what_they_do() {
+    let env = Env::new();
+    let sshd = Sshd::start(&env, Setup { hosts: 2, ..Setup::default() });
+    let config = env.file("ssh_config", "Host 127.0.1.2\n  LogLevel VERBOSE\n");
+    let run = env.bare_pssh().hosts(sshd.hosts()).arg("-F").arg(&config).arg("true").run();
+    run.exits(0).stderr_has("pssh: 127.0.1.2: [").stderr_lacks("pssh: 127.0.1.1: [");
+}
