@@ -23,7 +23,7 @@ _pssh() {
 
     case "${cmd}" in
         pssh)
-            opts="-h -H -w -l -p -t -I -F -O -4 -6 -C -A -J -P -i -o -e -v -V --hosts --host --nodes --only --exclude --user --host-config --pool-size --par --timeout --channel-timeout --total-timeout --stop-on-errors --send-input --sudo --run-as --sudo-password-file --script --host-args --host-arg --shell --no-shell --dry-run --config-file --ssh-option --option --connect-timeout --num-retries --retry-delay --identity --agent --no-agent --compress --forward-agent --tty --pty --env --askpass --password-file --password-fd --password-command --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --format --print --inline --inline-stdout --sort --prefix --no-prefix --align --outdir --errdir --fileappend --progress --colour --color --raw --encoding --verbose --explain --generate --help --version"
+            opts="-h -H -w -l -p -t -I -F -O -4 -6 -C -A -J -P -i -o -e -q -v -V --hosts --host --nodes --only --exclude --user --host-config --pool-size --par --timeout --channel-timeout --total-timeout --stop-on-errors --send-input --sudo --run-as --sudo-password-file --script --host-args --host-arg --shell --no-shell --dry-run --config-file --ssh-option --option --connect-timeout --num-retries --retry-delay --identity --agent --no-agent --compress --forward-agent --tty --pty --env --askpass --password-file --password-fd --password-command --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --format --print --inline --inline-stdout --sort --prefix --no-prefix --align --outdir --errdir --fileappend --progress --colour --color --raw --encoding --json --diff --expect-same --quiet --times --failed-to --junit --ci-groups --max-status --verbose --explain --generate --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -433,6 +433,40 @@ _pssh() {
                     ;;
                 --encoding)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --failed-to)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --junit)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --ci-groups)
+                    COMPREPLY=($(compgen -W "auto github gitlab" -- "${cur}"))
                     return 0
                     ;;
                 --generate)

@@ -55,6 +55,11 @@ complete -c pssh -l color -l colour -d 'Colour what is ours [default: on a termi
 always\t'Wherever output goes'
 never\t'Nowhere'"
 complete -c pssh -l encoding -d 'Show output that is in this encoding as UTF-8, such as latin1 or sjis [default: bytes as they come]' -r
+complete -c pssh -l failed-to -d 'Write the entries of the hosts that failed to this hosts file, to run again' -r -F
+complete -c pssh -l junit -d 'Write a report for CI systems to this file: JUnit\'s XML, a test case for each host' -r -F
+complete -c pssh -l ci-groups -d 'With --format gather: fold what hosts print in the log of a CI system, which takes no commands from it' -r -f -a "auto\t'Those of the system that the run is in, if it is one of these'
+github\t'GitHub Actions, and what understands its commands (Gitea, Forgejo)'
+gitlab\t'GitLab CI'"
 complete -c pssh -l generate -d 'Print the manual page or the completions for a shell' -r -f -a "man\t''
 bash\t''
 zsh\t''
@@ -78,6 +83,12 @@ complete -c pssh -l no-prefix -d 'Show lines without their host'
 complete -c pssh -l align -d 'Pad prefixes, so that what follows them is aligned'
 complete -c pssh -l fileappend -d 'Add to the files of hosts instead of replacing them'
 complete -c pssh -l raw -d 'Let the control sequences of hosts reach a terminal; without it, all but colours are made visible there'
+complete -c pssh -l json -d 'The same as --format json'
+complete -c pssh -l diff -d 'With --format gather: show how the others differ from the largest group of hosts'
+complete -c pssh -l expect-same -d 'Fail, with exit status 5, if not all hosts have the same output and outcome'
+complete -c pssh -s q -l quiet -d 'Show nothing of hosts that are well; of the others the outcome, a hint and the last lines, on stderr'
+complete -c pssh -l times -d 'Tell at the end how long the parts took, and which hosts took longest'
+complete -c pssh -l max-status -d 'Exit with the largest exit status of all hosts; a host without one counts as 255'
 complete -c pssh -s v -l verbose -d 'Tell what is done for each host'
 complete -c pssh -l explain -d 'Show for each host every setting and where it comes from, and connect to nothing'
 complete -c pssh -l help -d 'Show this help'

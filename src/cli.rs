@@ -1,5 +1,9 @@
 //! The command line: pssh's letters with pssh's meaning, long names for all else. Definitions and texts only.
 
+mod reports;
+
+pub use reports::ReportOpts;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -120,7 +124,8 @@ pub struct Opts {
     pub par: Option<usize>,
 
     /// Stop a command that takes longer: 90, 1m30s; 0 is never [default: never]
-    #[arg(short = 't', long = "timeout", value_name = "TIME", help_heading = "Running", value_parser = duration::parse)]
+    // As pssh abbreviates it: --times would take these.
+    #[arg(short = 't', long = "timeout", aliases = ["ti", "tim", "time"], value_name = "TIME", help_heading = "Running", value_parser = duration::parse)]
     pub timeout: Option<Duration>,
 
     /// Stop a command that prints nothing for this time; 0 is never [default: never]
@@ -371,6 +376,10 @@ pub struct Opts {
     /// Show output that is in this encoding as UTF-8, such as latin1 or sjis [default: bytes as they come]
     #[arg(long = "encoding", value_name = "NAME", help_heading = "Output", value_parser = output::encoding)]
     pub encoding: Option<&'static Encoding>,
+
+    /// How the run is shown.
+    #[command(flatten)]
+    pub reports: ReportOpts,
 
     /// Tell what is done for each host
     #[arg(short = 'v', long = "verbose", help_heading = "Output", action = ArgAction::Count)]

@@ -121,6 +121,25 @@ impl HostError {
         }
     }
 
+    /// The message without what is the host's own: its name, its addresses, its key.
+    pub fn brief(&self) -> String {
+        match self {
+            HostError::Dns { reason, .. } => reason.clone(),
+            HostError::Connect { tried } => {
+                let mut reasons: Vec<&str> = Vec::new();
+                for (_, reason) in tried {
+                    if !reasons.contains(&reason.as_str()) {
+                        reasons.push(reason);
+                    }
+                }
+                reasons.join("; ")
+            }
+            HostError::Behind { hop, reason, .. } => format!("{reason} (seen from {hop})"),
+            HostError::HostKey(error) => error.brief(),
+            error => error.to_string(),
+        }
+    }
+
     /// One line on what would help.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -281,6 +300,16 @@ pub enum HostKeyError {
 }
 
 impl HostKeyError {
+    fn brief(&self) -> String {
+        match self {
+            HostKeyError::Unknown { .. } => "not in known_hosts".to_owned(),
+            HostKeyError::Changed { .. } => "the key has CHANGED".to_owned(),
+            HostKeyError::Revoked { .. } | HostKeyError::Listed { .. } => "the key is REVOKED".to_owned(),
+            HostKeyError::Malformed { .. } => "the key is malformed".to_owned(),
+            HostKeyError::Certificate { plain, .. } => format!("{}, nor does its certificate count", plain.brief()),
+        }
+    }
+
     fn hint(&self) -> Option<String> {
         match self {
             HostKeyError::Unknown { host, port, .. } => {

@@ -1,6 +1,7 @@
 //! The language between the workers and the output: what happened to which job, and how it ended.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::cancel::{Cancel, Reason};
@@ -29,6 +30,8 @@ impl Event {
 pub enum EventKind {
     /// A worker took the job; connecting starts.
     Started,
+    /// An attempt to connect has ended, well or not.
+    Attempted(Milestones),
     /// The session is authenticated; the command is about to be sent.
     Connected,
     /// Bytes of the remote command, exactly as they came, at most one read's worth.
@@ -47,6 +50,26 @@ pub enum EventKind {
         /// How many attempts were made, 0 if it never started.
         attempts: u32,
     },
+}
+
+/// How far an attempt to connect has come, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Milestones {
+    /// The attempt began.
+    pub begun: Instant,
+    /// What was connected to, or tried first; unknown behind a proxy.
+    pub address: Option<SocketAddr>,
+    /// There was a connection, by TCP or through a proxy.
+    pub reached: Option<Instant>,
+    /// The keys were exchanged and the host key was accepted; authentication began.
+    pub secured: Option<Instant>,
+}
+
+impl Milestones {
+    /// An attempt that begins now.
+    pub fn now() -> Milestones {
+        Milestones { begun: Instant::now(), address: None, reached: None, secured: None }
+    }
 }
 
 /// One of the two output streams of a remote command (RFC 4254 section 5.2).
@@ -193,6 +216,40 @@ impl Outcome {
         }
     }
 
+    /// The outcome in words that are the same for all hosts that ended in the same way, as far as there are such words.
+    pub fn brief(&self) -> String {
+        match self {
+            Outcome::Unstopped(outcome) => outcome.brief(),
+            Outcome::Failed(error) => format!("{}: {}", error.class().word(), error.brief()),
+            outcome => outcome.to_string(),
+        }
+    }
+
+    /// The exit status of the command, if one was received.
+    pub fn exit_status(&self) -> Option<u32> {
+        match self {
+            Outcome::Exited(status) => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// The signal that the command died by, without `SIG`.
+    pub fn signal(&self) -> Option<&str> {
+        match self {
+            Outcome::Signaled { name } => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The part of the job whose deadline passed.
+    pub fn phase(&self) -> Option<Phase> {
+        match self {
+            Outcome::TimedOut { phase, .. } => Some(*phase),
+            Outcome::Unstopped(outcome) => outcome.phase(),
+            _ => None,
+        }
+    }
+
     /// One line on what would help, for failures where something would.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -246,12 +303,27 @@ impl fmt::Display for Outcome {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     counts: std::collections::BTreeMap<Class, usize>,
+    /// The largest exit status that was received.
+    largest: Option<u32>,
 }
 
 impl Tally {
     /// Counts one more job.
     pub fn add(&mut self, class: Class) {
         *self.counts.entry(class).or_default() += 1;
+    }
+
+    /// Counts one more job, with its exit status.
+    pub fn add_outcome(&mut self, outcome: &Outcome) {
+        self.add(outcome.class());
+        if let Outcome::Exited(status) = outcome {
+            self.largest = self.largest.max(Some(*status));
+        }
+    }
+
+    /// The largest exit status that was received, if any was.
+    pub fn largest_status(&self) -> Option<u32> {
+        self.largest
     }
 
     /// How many jobs ended in `class`.

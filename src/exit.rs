@@ -32,6 +32,18 @@ pub fn of_tally(tally: &Tally) -> u8 {
     tally.iter().map(|(class, _)| of_class(class)).filter(|status| *status != OK).min().unwrap_or(OK)
 }
 
+/// With `--max-status`: the largest exit status of all hosts. A host that has none counts as what ssh(1) would have exited
+/// with, as for clush and pdsh, and so does a status that is none to us.
+pub fn largest(tally: &Tally) -> u8 {
+    /// ssh(1), "EXIT STATUS".
+    const NO_STATUS: u8 = 255;
+    let have_one = tally.count(Class::Ok) + tally.count(Class::Exit);
+    match tally.largest_status() {
+        Some(status) if have_one == tally.total() => u8::try_from(status).unwrap_or(NO_STATUS),
+        _ => NO_STATUS,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,5 +64,21 @@ mod tests {
         assert_eq!(status(&[Class::Signal, Class::HostKey]), 3);
         assert_eq!(status(&[Class::Cancelled]), 3);
         assert_eq!(status(&[Class::Timeout, Class::Local]), 1);
+    }
+
+    #[test]
+    fn the_largest_status_counts_those_that_have_none() {
+        use crate::event::Outcome;
+        let status = |outcomes: &[Outcome]| {
+            let mut tally = Tally::default();
+            outcomes.iter().for_each(|outcome| tally.add_outcome(outcome));
+            largest(&tally)
+        };
+        use Outcome::{Cancelled, Exited};
+        assert_eq!(status(&[Exited(0), Exited(0)]), 0);
+        assert_eq!(status(&[Exited(3), Exited(7), Exited(0)]), 7);
+        assert_eq!(status(&[Exited(256)]), 255);
+        assert_eq!(status(&[Exited(0), Cancelled { started: false, why: None }]), 255);
+        assert_eq!(status(&[Exited(0), Outcome::Signaled { name: "KILL".to_owned() }]), 255);
     }
 }

@@ -290,6 +290,11 @@ pub fn unknown_key(key: &str) -> String {
     }
 }
 
+/// Whether a value in a hosts file is a path that starts from the directory of the file.
+pub fn is_path(key: &str, value: &str) -> bool {
+    ["identity", "known-hosts", "password-file", "agent"].contains(&key) && !value.starts_with('~')
+}
+
 /// Whether the key is meant to be followed by a password, with a slip perhaps; its value must not be shown then.
 pub fn is_password(key: &str) -> bool {
     let key = key.to_lowercase();

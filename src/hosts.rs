@@ -35,12 +35,27 @@ pub struct HostSpec {
     pub options: Arc<HostOptions>,
     /// What its line says besides, for the command: name and value, in the order of the line.
     pub arguments: Arc<[(String, String)]>,
+    /// All `key=value` of its line that are not in the entry, written so that they mean the same in a file anywhere.
+    written: Arc<str>,
 }
 
 impl HostSpec {
     /// A host of which nothing else is said.
     pub fn new((user, name, port): Parts, origin: Origin) -> HostSpec {
-        HostSpec { user, name, port, origin, options: HostOptions::nothing(), arguments: Arc::default() }
+        HostSpec {
+            user,
+            name,
+            port,
+            origin,
+            options: HostOptions::nothing(),
+            arguments: Arc::default(),
+            written: Arc::default(),
+        }
+    }
+
+    /// The host as a line of a hosts file that says the same of it as the list did.
+    pub fn line(&self) -> String {
+        if self.written.is_empty() { self.to_string() } else { format!("{self} {}", self.written) }
     }
 
     /// Adds what is said about it elsewhere than where it comes from; the latter counts.
@@ -260,12 +275,14 @@ impl Found<'_> {
                 Err(problem) => self.reject(user, at(column(user)), problem),
             }
         }
+        let mut written = String::new();
         for Field { text, value } in fields {
             let origin = at(column(text));
             match value {
                 None => self.reject(text, origin, "expected [user@]host[:port] [user] [key=value]... and nothing more"),
                 Some((key, value)) => {
                     let place = Place { origin, directory };
+                    line::write(key, &value, directory, &mut written);
                     if let Err((shown, problem)) = said.take(key, &value, &place) {
                         self.reject(&shown, place.origin, &problem);
                     }
@@ -281,12 +298,18 @@ impl Found<'_> {
         let has_user = added.iter().any(|spec| spec.user.is_some());
         let has_port = added.iter().any(|spec| spec.port.is_some());
         let (options, arguments) = (Arc::new(options), Arc::<[(String, String)]>::from(arguments));
+        let written: Arc<str> = written.into();
         for spec in added.iter_mut() {
             if let Some((name, ..)) = user.as_ref().or(option.as_ref()) {
                 spec.user = Some(name.clone());
             }
             spec.port = spec.port.or(port.as_ref().map(|given| given.value));
             spec.say(&options, &arguments);
+            if spec.written.is_empty() {
+                spec.written = Arc::clone(&written);
+            } else if !written.is_empty() {
+                spec.written = format!("{} {written}", spec.written).into();
+            }
         }
         if !added.is_empty() {
             let second = if has_user { user.as_ref().or(option.as_ref()) } else { user.as_ref().and(option.as_ref()) };

@@ -14,7 +14,7 @@ use crate::host_config::HostConfig;
 use crate::hosts::{Definitions, Groups, HostSpec, HostsError, Lists};
 use crate::input::{Input, Inputs};
 use crate::jobs::{self, Commands, CommandsError, Job};
-use crate::output::{self, Broken, Looks};
+use crate::output::{self, Broken, Looks, Summary};
 use crate::script::Script;
 use crate::settings::{Environment, Settings};
 use crate::ssh::{Runner, Unprepared};
@@ -112,6 +112,8 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     started.warning.iter().for_each(|warning| output::complain(warning));
     let summary = output::multiplex(jobs, &started.events, &mut *report, &looks.style, &cancel);
     engine.close();
+    summary.faults.iter().for_each(|fault| output::complain(fault));
+    let status = status(opts, &summary);
 
     match (summary.broken, cancel.reason()) {
         (Some(Broken::Failed(error)), _) => {
@@ -120,8 +122,18 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
         // As any filter of a pipeline whose reader has seen enough.
         (Some(Broken::Closed), _) => Ok(Ending::Signal(signal_hook::consts::SIGPIPE)),
         (None, Some(Reason::Signal(signal))) => Ok(Ending::Signal(signal)),
-        (None, _) => Ok(Ending::Status(exit::of_tally(&summary.tally))),
+        (None, _) => Ok(Ending::Status(status)),
     }
+}
+
+/// The exit status of a run that was not ended by a signal. Hosts that differ where they should not count as a command that
+/// failed.
+fn status(opts: &Opts, summary: &Summary) -> u8 {
+    if !summary.faults.is_empty() {
+        return exit::FAILURE;
+    }
+    let of_hosts = if opts.reports.max_status { exit::largest(&summary.tally) } else { exit::of_tally(&summary.tally) };
+    if of_hosts == exit::OK && summary.differ { exit::COMMAND } else { of_hosts }
 }
 
 /// Prints where every setting of every host comes from: a block per host, `keyword value`, a tab, and the origin.

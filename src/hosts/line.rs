@@ -1,6 +1,7 @@
 //! A line of a hosts file: fields, quotes and comments, options and arguments.
 
 use std::borrow::Cow;
+use std::path::Path;
 
 use crate::host_options::{self, HostOptions, Place, Refused, Value};
 
@@ -102,6 +103,36 @@ pub fn split(line: &str) -> Result<Vec<Field<'_>>, (&str, &'static str)> {
     }
 }
 
+/// The keys that are in the entry once the line is read.
+const OF_THE_ENTRY: [&str; 2] = ["user", "port"];
+
+/// Adds `key=value` to `text`, so that it means the same in a hosts file elsewhere: paths do not start from the directory of
+/// this one.
+pub fn write(key: &str, value: &str, directory: &Path, text: &mut String) {
+    if OF_THE_ENTRY.contains(&key) {
+        return;
+    }
+    let path = std::path::absolute(directory.join(value)).ok();
+    let path = path.as_ref().and_then(|path| path.to_str()).filter(|_| host_options::is_path(key, value));
+    let value = path.unwrap_or(value);
+    if !text.is_empty() {
+        text.push(' ');
+    }
+    text.push_str(key);
+    text.push('=');
+    if !value.contains(|c: char| c.is_whitespace() || "\"'#".contains(c)) {
+        return text.push_str(value);
+    }
+    text.push('"');
+    for c in value.chars() {
+        if matches!(c, '"' | '\\') {
+            text.push('\\');
+        }
+        text.push(c);
+    }
+    text.push('"');
+}
+
 /// The key of `key=value`.
 fn key_of(field: &str) -> Option<&str> {
     let key = field.split_once('=')?.0;
@@ -158,6 +189,33 @@ mod tests {
         assert_eq!(arguments(1), [("port", "x"), ("empty", ""), ("q", "\\")]);
         assert_eq!(hosts[1].options.password_file.as_ref().expect("a file").value, Path::new("d/my pass"));
         assert!(hosts[2].options.is_empty() && hosts[2].arguments.is_empty());
+    }
+
+    #[test]
+    fn a_host_is_written_so_that_a_line_elsewhere_says_the_same() {
+        let text = "web1 deploy port=2222 timeout=1m note=\"a 'b' \\\"c\\\" # d\" identity=k identity=~/l q='\\x y' b=\\ e=\n\
+                    [::1]:22 arg.port=x password-file=/p agent=s user=me\nweb2";
+        let (hosts, bad) = file(text);
+        assert_eq!(bad, [] as [String; 0]);
+        let lines: Vec<String> = hosts.iter().map(HostSpec::line).collect();
+        let here = std::env::current_dir().expect("a directory");
+        let here = here.to_str().expect("text");
+        assert_eq!(
+            lines,
+            [
+                format!(
+                    r##"deploy@web1:2222 timeout=1m note="a 'b' \"c\" # d" identity={here}/d/k identity=~/l q="\\x y" b=\ e="##
+                ),
+                format!("me@[::1]:22 arg.port=x password-file=/p agent={here}/d/s"),
+                "web2".to_owned(),
+            ]
+        );
+        let (again, bad) = file(&lines.join("\n"));
+        assert_eq!(bad, [] as [String; 0]);
+        for (host, again) in hosts.iter().zip(&again) {
+            assert_eq!((&again.user, &again.name, again.port), (&host.user, &host.name, host.port));
+            assert_eq!((&again.arguments, again.line()), (&host.arguments, host.line()));
+        }
     }
 
     #[test]

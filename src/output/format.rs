@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::files::Directories;
 use super::inline::Inline;
 use super::prefix::Template;
-use super::style::{Style, Wishes};
+use super::style::{Style, When, Wishes};
 use crate::cli::{self, Opts};
 use crate::limits::Held;
 use crate::settings::{Environment, expand};
@@ -58,15 +58,16 @@ impl Looks {
         let on = |name| environment.parsed(name, cli::truthy).map(|on| on.unwrap_or(false));
         let format = match opts.format {
             Some(format) => format,
+            None if opts.reports.json => Format::Json,
+            // What is said of failures is a report of its own.
+            None if opts.reports.quiet => Format::None,
+            None if opts.reports.diff || opts.reports.ci_groups.is_some() => Format::Gather,
             None if opts.print => Format::Lines,
             None if opts.inline || opts.inline_stdout => Format::Inline,
             None if on("PSSH_PRINT")? => Format::Lines,
             None if on("PSSH_INLINE")? => Format::Inline,
             None => Format::default(),
         };
-        if matches!(format, Format::Gather | Format::Json) {
-            return Err("--format gather and json are not built in yet".to_owned());
-        }
         let needs = |is_given: bool, option: &str, formats: &[Format]| {
             let all = ["lines", "inline", "status", "gather", "json", "none"];
             let names: Vec<&str> = formats.iter().map(|format| all[*format as usize]).collect();
@@ -79,6 +80,8 @@ impl Looks {
         needs(opts.no_prefix, "--no-prefix", &[Format::Lines])?;
         needs(opts.align, "--align", &[Format::Lines])?;
         needs(opts.sort, "--sort", &[Format::Inline])?;
+        needs(opts.reports.diff, "--diff", &[Format::Gather])?;
+        needs(opts.reports.ci_groups.is_some(), "--ci-groups", &[Format::Gather])?;
         let home = environment.home.as_deref();
         let directory = |option: &Option<PathBuf>, name: &str| match option {
             Some(path) => Some(expand(path, home)),
@@ -90,11 +93,10 @@ impl Looks {
         if opts.fileappend && of.iter().all(Option::is_none) {
             return Err("--fileappend is for the files of --outdir and --errdir, and there is neither".to_owned());
         }
-        let wishes = Wishes {
-            color: opts.color.unwrap_or_default(),
-            progress: opts.progress.unwrap_or_default(),
-            raw: opts.raw,
-        };
+        // Neither programs nor cron look at it.
+        let unasked = if format == Format::Json || opts.reports.quiet { When::Never } else { When::default() };
+        let wishes =
+            Wishes { color: opts.color.unwrap_or_default(), progress: opts.progress.unwrap_or(unasked), raw: opts.raw };
         Ok(Looks {
             format,
             has_stderr: opts.inline || !opts.inline_stdout,

@@ -136,7 +136,7 @@ impl Report for Inline {
                     self.show(job, &head, output);
                 }
             }
-            EventKind::Started | EventKind::Connected | EventKind::Note(_) => {}
+            EventKind::Started | EventKind::Attempted(_) | EventKind::Connected | EventKind::Note(_) => {}
         }
     }
 

@@ -1,25 +1,39 @@
 //! All that is printed: one writer on the main thread, and the reports that turn events into text.
 
+mod ci;
+mod clock;
 mod dry_run;
+mod file;
 mod files;
 mod format;
+mod gather;
 mod inline;
+mod json;
+mod junit;
 mod lines;
 mod mux;
 mod outcomes;
 mod prefix;
 mod progress;
+mod quiet;
 mod sanitize;
 mod status_line;
+mod store;
 mod style;
+mod summary;
+mod tail;
+mod timeline;
 mod transcode;
 mod visible;
 mod writer;
 
+pub use ci::CiGroups;
 pub use dry_run::commands;
+pub use file::FileError;
 pub use files::{Directories, DirectoryError, Files};
 pub use format::{Format, Looks};
 pub use inline::Inline;
+pub use json::VERSION as JSON_VERSION;
 pub use lines::{LONGEST_LINE, Lines};
 pub use mux::{Report, Reports, Summary, multiplex};
 pub use outcomes::Outcomes;
@@ -32,34 +46,84 @@ pub use transcode::{Transcoded, encoding};
 pub use writer::{Broken, Output};
 
 use std::io::Write;
+use std::sync::Arc;
 
 use crate::cli::Opts;
+use crate::event::Stream;
 use crate::jobs::Job;
+use ci::Groups;
+use file::ReportFile;
+use gather::{Gather, Shape};
+use json::Json;
+use junit::Junit;
+use quiet::Quiet;
+use summary::{FailedTo, Failures, Times};
+
+/// Why there are no reports.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportsError {
+    /// A directory for the files of hosts cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// A report's file cannot be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
 
 /// The reports that the command line asks for, on `jobs`. `user` is the login name of hosts whose entry has none, if the user said
-/// so.
+/// so. Reports that write files come last: whoever reads a file has seen all else.
 ///
 /// # Errors
-/// A directory for the files of hosts cannot be used.
+/// A file or a directory for files cannot be used.
 pub fn reports(
     opts: &Opts,
     looks: &Looks,
-    jobs: &[Job],
+    jobs: &Arc<[Job]>,
     user: Option<&str>,
-) -> Result<Box<dyn Report>, DirectoryError> {
-    let (style, verbose) = (&looks.style, opts.verbose > 0);
-    let mut reports: Vec<Box<dyn Report>> = match looks.format {
+) -> Result<Box<dyn Report>, ReportsError> {
+    let (style, verbose, asked) = (&looks.style, opts.verbose > 0, &opts.reports);
+    let mut reports: Vec<Box<dyn Report>> = Vec::new();
+    match looks.format {
         Format::Lines => {
             let prefixes = Prefixes::new(&looks.prefix, looks.is_aligned, jobs, style);
-            vec![Box::new(Lines::new(jobs.len(), prefixes, *style)), Box::new(Outcomes::new(verbose, style))]
+            reports.push(Box::new(Lines::new(jobs.len(), prefixes, *style)));
+            reports.push(Box::new(Outcomes::new(verbose, style)));
         }
         Format::Inline => {
-            let inline = Inline::new(looks.has_stderr, looks.is_sorted, style);
-            vec![Box::new(inline), Box::new(Outcomes::without_lines(verbose, style))]
+            reports.push(Box::new(Inline::new(looks.has_stderr, looks.is_sorted, style)));
+            reports.push(Box::new(Outcomes::without_lines(verbose, style)));
         }
-        Format::Status => vec![Box::new(Outcomes::new(verbose, style))],
-        Format::Gather | Format::Json | Format::None => Vec::new(),
-    };
+        Format::Status => reports.push(Box::new(Outcomes::new(verbose, style))),
+        Format::Json => reports.push(Box::new(Json::new(jobs))),
+        Format::None if asked.quiet => reports.push(Box::new(Quiet::new(jobs.len()))),
+        Format::Gather | Format::None => {}
+    }
+    if looks.format == Format::Gather || asked.expect_same {
+        let variable = |name: &str| std::env::var_os(name).is_some_and(|value| value == "true");
+        let shape = Shape {
+            is_shown: looks.format == Format::Gather,
+            is_guarded: style.of(Stream::Stdout).is_guarded,
+            diff: asked.diff,
+            expect_same: asked.expect_same,
+            ci: asked.ci_groups.and_then(|system| Groups::new(system, variable)),
+        };
+        reports.push(Box::new(Gather::new(jobs, shape)));
+    }
+    if looks.format == Format::Gather {
+        reports.push(Box::new(Outcomes::without_lines(verbose, style)));
+    }
+    if matches!(looks.format, Format::Lines | Format::Inline | Format::Status) {
+        reports.push(Box::new(Failures::new(jobs)));
+    }
+    if asked.times {
+        reports.push(Box::new(Times::new(jobs)));
+    }
+    if let Some(path) = &asked.failed_to {
+        reports.push(Box::new(FailedTo::new(ReportFile::prepare("--failed-to", path)?, jobs)));
+    }
+    if let Some(path) = &asked.junit {
+        reports.push(Box::new(Junit::new(ReportFile::prepare("--junit", path)?, jobs)));
+    }
     if let Some(encoding) = opts.encoding {
         reports = vec![Box::new(Transcoded::new(Reports(reports), encoding, jobs.len()))];
     }

@@ -16,6 +16,8 @@ const REDRAW: Duration = Duration::from_millis(100);
 
 /// A way to show a run. Reports append to the output's buffers; when they are written is not theirs to decide.
 pub trait Report {
+    /// The run begins.
+    fn begin(&mut self, _output: &mut Output) {}
     /// Something happened to `job`.
     fn event(&mut self, job: &Job, event: &Event, output: &mut Output);
     /// All jobs have ended.
@@ -37,6 +39,10 @@ pub trait Report {
 pub struct Reports(pub Vec<Box<dyn Report>>);
 
 impl Report for Reports {
+    fn begin(&mut self, output: &mut Output) {
+        self.0.iter_mut().for_each(|report| report.begin(output));
+    }
+
     fn event(&mut self, job: &Job, event: &Event, output: &mut Output) {
         self.0.iter_mut().for_each(|report| report.event(job, event, output));
     }
@@ -63,6 +69,10 @@ pub struct Summary {
     pub tally: Tally,
     /// Why standard output could not be written to the end.
     pub broken: Option<Broken>,
+    /// What else of ours has failed, such as a file that could not be written.
+    pub faults: Vec<String>,
+    /// Whether hosts differ that were expected to be the same.
+    pub differ: bool,
 }
 
 /// Passes all `events` to `report` until every sender is gone. Every one of `jobs` is counted exactly once.
@@ -78,6 +88,7 @@ pub fn multiplex(
     cancel: &Cancel,
 ) -> Summary {
     let mut output = Output::standard(style);
+    report.begin(&mut output);
     let mut ended = vec![false; jobs.len()];
     let mut tally = Tally::default();
     let mut broken = None;
@@ -91,7 +102,7 @@ pub fn multiplex(
             if let Some(error) = report.verdict(job, outcome) {
                 *outcome = error.into();
             }
-            tally.add(outcome.class());
+            tally.add_outcome(outcome);
         }
         report.event(job, &event, output);
     };
@@ -143,5 +154,6 @@ pub fn multiplex(
     }
     report.finish(&tally, &mut output);
     output.flush();
-    Summary { tally, broken: broken.or_else(|| output.take_broken()) }
+    let (faults, differ) = output.verdict();
+    Summary { tally, broken: broken.or_else(|| output.take_broken()), faults, differ }
 }

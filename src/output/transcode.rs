@@ -59,6 +59,10 @@ impl<R: Report> Transcoded<R> {
 }
 
 impl<R: Report> Report for Transcoded<R> {
+    fn begin(&mut self, output: &mut Output) {
+        self.report.begin(output);
+    }
+
     fn event(&mut self, job: &Job, event: &Event, output: &mut Output) {
         let decoded =
             |stream, bytes| Event { job: job.number, at: event.at, kind: EventKind::Output { stream, bytes } };

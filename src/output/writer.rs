@@ -35,6 +35,8 @@ pub struct Output {
     status: Option<String>,
     /// Whether what was written to the terminal ends in a newline, so that a status line covers nothing.
     at_line_start: bool,
+    faults: Vec<String>,
+    differ: bool,
 }
 
 struct Target {
@@ -64,6 +66,8 @@ impl Output {
             stderr: target(stderr, has_status),
             status: None,
             at_line_start: true,
+            faults: Vec::new(),
+            differ: false,
         }
     }
 
@@ -78,6 +82,21 @@ impl Output {
             target.flush(&mut self.at_line_start);
         }
         &mut target.buffer
+    }
+
+    /// Something of ours has failed that is no host's fault: the program is to say so at its end, and to fail.
+    pub fn fault(&mut self, problem: String) {
+        self.faults.push(problem);
+    }
+
+    /// The hosts were expected to be the same, and are not.
+    pub fn differ(&mut self) {
+        self.differ = true;
+    }
+
+    /// What has failed of ours, and whether the hosts differ where they were expected not to.
+    pub fn verdict(&mut self) -> (Vec<String>, bool) {
+        (std::mem::take(&mut self.faults), self.differ)
     }
 
     /// Writes everything that is buffered, and the status line below it.

@@ -227,6 +227,7 @@ impl Runner {
         let host = &self.hosts[job.number];
         let mut watch = Watch::new(cancel, host.connect_timeout);
         let (mut path, connected) = self.connect(job, task, host, events, &mut watch, &mut note);
+        send(EventKind::Attempted(*watch.milestones()));
         let mut session = match connected {
             Ok(session) => session,
             Err(outcome) => return Attempt::NotSent(path.explain(outcome)),

@@ -1,6 +1,6 @@
 //! An authenticated session: socket, handshake, host key, authentication, in this order and under one deadline.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -132,8 +132,10 @@ impl Session {
         note: &mut dyn FnMut(&dyn Fn() -> String),
     ) -> Result<Session, Outcome> {
         watch.expect(Phase::Connect, "no TCP connection");
+        watch.milestones().address = addresses.first().map(|ip| SocketAddr::new(*ip, host.port));
         let (socket, address) = tcp::connect_any(addresses, host, watch)?;
         note(&|| format!("connected to {address}"));
+        watch.milestones().address = Some(address);
         Session::over(Arc::new(socket), host, watch, note)
     }
 
@@ -147,6 +149,7 @@ impl Session {
         watch: &mut Watch<'_>,
         note: &mut dyn FnMut(&dyn Fn() -> String),
     ) -> Result<Session, Outcome> {
+        watch.milestones().reached = Some(Instant::now());
         let credentials = &*host.credentials;
         let mut session = ssh2::Session::new().map_err(|error| HostError::Local {
             doing: "making an SSH session",
@@ -166,6 +169,7 @@ impl Session {
         let trust = host_key::check(host, &known, key, note)?;
         made.trust = trust;
         watch.expect(Phase::Auth, "not authenticated");
+        watch.milestones().secured = Some(Instant::now());
         let identity = auth::authenticate(&mut made.driver(), host, credentials, trust, watch)?;
         note(&|| format!("authenticated as {} with {identity}", host.user));
         made.link = Some(Link::watch(&made.session));

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use crate::cancel::Cancel;
 use crate::error::{HostError, reason};
-use crate::event::{Outcome, Phase};
+use crate::event::{Milestones, Outcome, Phase};
 
 /// Bounds the wait for somebody other than the host: an agent, a person, a program.
 #[derive(Clone, Copy)]
@@ -67,6 +67,7 @@ pub struct Watch<'a> {
     limit: Duration,
     phase: Phase,
     missing: &'static str,
+    milestones: Milestones,
 }
 
 impl<'a> Watch<'a> {
@@ -79,6 +80,7 @@ impl<'a> Watch<'a> {
             limit,
             phase: Phase::Connect,
             missing: "no TCP connection",
+            milestones: Milestones::now(),
         }
     }
 
@@ -105,6 +107,11 @@ impl<'a> Watch<'a> {
     /// The time at which every wait ends.
     pub fn deadline(&self) -> Instant {
         self.deadline
+    }
+
+    /// How far connecting has come, for the report.
+    pub fn milestones(&mut self) -> &mut Milestones {
+        &mut self.milestones
     }
 
     /// Names what is being waited for from now on, for the outcome should the deadline pass.

@@ -9,6 +9,8 @@ mod embedded;
 mod bin;
 /// A terminal to run on.
 mod pty;
+/// What JSON has to be.
+mod schema;
 /// Running sshd: keys, addresses, users, what it left behind.
 mod sshd;
 
@@ -29,6 +31,8 @@ mod commands;
 mod config_oracle;
 /// Another server than OpenSSH's.
 mod dropbear;
+/// A run as JSON.
+mod events;
 /// How output is shown, and the files that it is written to.
 mod formats;
 /// The manual page and the completions.
@@ -57,6 +61,8 @@ mod outcomes;
 mod passwords;
 /// Jump hosts and proxy commands.
 mod proxies;
+/// How a run is shown: folded, not at all, as files.
+mod reports;
 /// Variables and terminals for commands.
 mod requests;
 /// Hosts that are tried again.

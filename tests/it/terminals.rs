@@ -224,3 +224,18 @@ fn a_question_is_not_drawn_over() {
     let text = pty.screen(COLUMNS, ROWS).contents();
     assert!(text.matches("Code: ").count() == 2 && text.ends_with("pssh: 2 hosts: 2 ok"), "{text}");
 }
+
+#[test]
+fn a_gathered_block_does_nothing_to_the_terminal() {
+    let lab = Lab::new(2);
+    let line = r"printf '\033[31mred\n\033[2J\033]0;title\007after\n'; printf '\033[H' >&2";
+    lab.pty.show(lab.pssh(&["--progress=never", "--format=gather"], line)).run().exits(0);
+    let screen = lab.pty.screen(COLUMNS, ROWS);
+    let rule = "---------------\n";
+    let expected = format!(
+        "{rule}127.0.1.[1-2] (2): exit 0\n{rule}red\n^[[2J^[]0;title^Gafter\nstderr: ^[[H\npssh: 2 hosts: 2 ok"
+    );
+    assert_eq!(screen.contents().trim_end(), expected);
+    assert_eq!(screen.cell(3, 0).expect("a cell").fgcolor(), vt100::Color::Idx(1), "colour is passed on");
+    assert_eq!(screen.cell(4, 0).expect("a cell").fgcolor(), vt100::Color::Default, "and ends with its line");
+}

@@ -1,0 +1,162 @@
+//! Foldable groups in the logs of CI systems, around what a host has printed; and what a host prints can neither end its
+//! group nor give the system commands.
+
+use std::io::Write;
+use std::time::Instant;
+
+use clap::ValueEnum;
+
+use super::clock::Clock;
+use super::sanitize::sanitize;
+
+/// Whose groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CiGroups {
+    /// Those of the system that the run is in, if it is one of these
+    Auto,
+    /// GitHub Actions, and what understands its commands (Gitea, Forgejo)
+    Github,
+    /// GitLab CI
+    Gitlab,
+}
+
+/// Writes groups.
+#[derive(Clone, Copy, Debug)]
+pub struct Groups {
+    system: System,
+    clock: Clock,
+    number: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum System {
+    Github,
+    Gitlab,
+}
+
+/// Bytes of the token that ends what GitHub is told not to look at. Nobody guesses that many.
+const TOKEN: usize = 16;
+
+/// A group that has been begun.
+#[derive(Debug)]
+pub struct Group {
+    /// What ends what GitHub is told not to look at.
+    token: String,
+    name: String,
+    /// The last byte was a carriage return that is not written yet.
+    is_after_return: bool,
+}
+
+impl Groups {
+    /// What `wanted` means here: nothing for `auto` outside of the systems. `variable` says whether an environment variable is
+    /// set to true.
+    pub fn new(wanted: CiGroups, variable: impl Fn(&str) -> bool) -> Option<Groups> {
+        let system = match wanted {
+            CiGroups::Github => System::Github,
+            CiGroups::Gitlab => System::Gitlab,
+            CiGroups::Auto if variable("GITHUB_ACTIONS") => System::Github,
+            CiGroups::Auto if variable("GITLAB_CI") => System::Gitlab,
+            CiGroups::Auto => return None,
+        };
+        Some(Groups { system, clock: Clock::now(), number: 0 })
+    }
+
+    /// Begins a group.
+    pub fn begin(&mut self, title: &str, buffer: &mut Vec<u8>) -> Group {
+        let title = sanitize(title);
+        self.number += 1;
+        let mut random = [0; TOKEN];
+        // OpenSSL has no randomness only where it could not have made a connection either.
+        let token = match openssl::rand::rand_bytes(&mut random) {
+            Ok(()) => random.iter().map(|byte| format!("{byte:02x}")).collect(),
+            Err(_) => String::new(),
+        };
+        let name = format!("pssh_{}_{}", std::process::id(), self.number);
+        let _ = match self.system {
+            // The runner reads %XX in a title. Between stop-commands and its token it reads nothing (docs.github.com, "Workflow
+            // commands", stopping and starting).
+            System::Github => {
+                write!(buffer, "::group::{}\n::stop-commands::{token}\n", title.replace('%', "%25"))
+            }
+            System::Gitlab => {
+                let at = self.clock.unix(Instant::now());
+                writeln!(buffer, "\x1b[0Ksection_start:{at}:{name}[collapsed=true]\r\x1b[0K{title}")
+            }
+        };
+        Group { token, name, is_after_return: false }
+    }
+
+    /// Writes what belongs to the group, made harmless.
+    pub fn show(&self, group: &mut Group, bytes: &[u8], buffer: &mut Vec<u8>) {
+        if self.system == System::Github {
+            return buffer.extend_from_slice(bytes);
+        }
+        // A section's marker needs a carriage return within a line: as the end of a line it shows the same, and marks nothing.
+        for byte in bytes {
+            if std::mem::take(&mut group.is_after_return) {
+                buffer.extend_from_slice(if *byte == b'\n' { b"\r" } else { b"\n" });
+            }
+            if *byte == b'\r' {
+                group.is_after_return = true;
+            } else {
+                buffer.push(*byte);
+            }
+        }
+    }
+
+    /// Ends the group, after a whole line.
+    pub fn end(&self, group: &Group, buffer: &mut Vec<u8>) {
+        let _ = match self.system {
+            System::Github => write!(buffer, "::{}::\n::endgroup::\n", group.token),
+            System::Gitlab => {
+                let at = self.clock.unix(Instant::now());
+                writeln!(buffer, "\x1b[0Ksection_end:{at}:{}\r\x1b[0K", group.name)
+            }
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn github_reads_nothing_of_what_a_host_prints() {
+        let mut groups = Groups::new(CiGroups::Github, |_| false).expect("groups");
+        let mut told = Vec::new();
+        for _ in 0..2 {
+            let mut buffer = Vec::new();
+            let mut group = groups.begin("web1: 100%\n::x", &mut buffer);
+            groups.show(&mut group, b"::error::x\n::stop-commands::y\n", &mut buffer);
+            groups.end(&group, &mut buffer);
+            let text = String::from_utf8(buffer).expect("text");
+            let lines: Vec<&str> = text.lines().collect();
+            let token = lines[1].strip_prefix("::stop-commands::").expect("a token").to_owned();
+            assert_eq!(token.len(), 2 * TOKEN);
+            let expected = [
+                "::group::web1: 100%25\\n::x",
+                lines[1],
+                "::error::x",
+                "::stop-commands::y",
+                &format!("::{token}::"),
+                "::endgroup::",
+            ];
+            assert_eq!(lines, expected);
+            told.push(token);
+        }
+        assert_ne!(told[0], told[1], "one that was seen is of no use");
+    }
+
+    #[test]
+    fn gitlab_finds_no_marker_in_what_a_host_prints() {
+        let mut groups = Groups::new(CiGroups::Auto, |name| name == "GITLAB_CI").expect("groups");
+        let mut buffer = Vec::new();
+        let mut group = groups.begin("web1", &mut buffer);
+        let head = buffer.len();
+        for byte in b"\x1b[0Ksection_end:1:pssh_1_1\r\x1b[0Kx\r\n1%\r2%\r\r\n\r" {
+            groups.show(&mut group, &[*byte], &mut buffer);
+        }
+        assert_eq!(buffer[head..], *b"\x1b[0Ksection_end:1:pssh_1_1\n\x1b[0Kx\r\n1%\n2%\n\r\n");
+        assert!(Groups::new(CiGroups::Auto, |_| false).is_none());
+    }
+}

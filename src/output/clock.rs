@@ -1,0 +1,91 @@
+//! Times for programs: RFC 3339, in UTC. They come from one steady clock, so that they never run backwards within a run.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// What a moment of the steady clock is by the calendar.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// When the run began.
+    pub start: Instant,
+    /// The same since 1970 (time(2)).
+    epoch: Duration,
+}
+
+impl Clock {
+    /// A clock for a run that begins now.
+    pub fn now() -> Clock {
+        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Clock { start: Instant::now(), epoch }
+    }
+
+    /// Seconds since 1970.
+    pub fn unix(&self, at: Instant) -> u64 {
+        self.since_epoch(at).as_secs()
+    }
+
+    fn since_epoch(&self, at: Instant) -> Duration {
+        match at.checked_duration_since(self.start) {
+            Some(later) => self.epoch + later,
+            None => self.epoch.saturating_sub(self.start - at),
+        }
+    }
+
+    /// `2026-11-23T16:20:46.123456Z`.
+    pub fn rfc3339(&self, at: Instant) -> String {
+        let since = self.since_epoch(at);
+        let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+        let (year, month, day) = date(days);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        let micros = since.subsec_micros();
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+    }
+}
+
+/// The date that is so many days after 1970-01-01, in the Gregorian calendar.
+fn date(mut days: u64) -> (u64, u64, u64) {
+    let is_leap = |year: u64| (year.is_multiple_of(4) && !year.is_multiple_of(100)) || year.is_multiple_of(400);
+    let mut year = 1970;
+    while days >= if is_leap(year) { 366 } else { 365 } {
+        days -= if is_leap(year) { 366 } else { 365 };
+        year += 1;
+    }
+    let february = if is_leap(year) { 29 } else { 28 };
+    let mut month = 1;
+    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    (year, month, days + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (days, expected) in [
+            (0, (1970, 1, 1)),
+            (58, (1970, 2, 28)),
+            (59, (1970, 3, 1)),
+            (364, (1970, 12, 31)),
+            (11_016, (2000, 2, 29)),
+            (11_017, (2000, 3, 1)),
+            (20_780, (2026, 11, 23)),
+            (47_540, (2100, 2, 28)),
+            (47_541, (2100, 3, 1)),
+        ] {
+            assert_eq!(date(days), expected, "{days}");
+        }
+    }
+
+    #[test]
+    fn a_moment_has_six_digits_of_a_second() {
+        let clock = Clock { start: Instant::now(), epoch: Duration::new(1_795_451_999, 5_000) };
+        assert_eq!(clock.rfc3339(clock.start), "2026-11-23T16:39:59.000005Z");
+        assert_eq!(clock.rfc3339(clock.start + Duration::from_millis(1500)), "2026-11-23T16:40:00.500005Z");
+    }
+}

@@ -1,0 +1,70 @@
+//! The last lines of a job, for reports that only speak of failures.
+
+use std::collections::VecDeque;
+
+use crate::event::Stream;
+
+/// Bytes of a line that are kept; the rest is cut off.
+const LINE: usize = 1024;
+
+/// The last lines of a job, of both streams in the order in which they ended.
+#[derive(Clone, Debug, Default)]
+pub struct Tail {
+    lines: VecDeque<Vec<u8>>,
+    /// The unfinished lines: stdout, stderr.
+    pending: [Vec<u8>; 2],
+    /// Lines that were there before those that are kept.
+    dropped: u64,
+}
+
+impl Tail {
+    /// Takes output in, and keeps the last `most` lines.
+    pub fn add(&mut self, stream: Stream, bytes: &[u8], most: usize) {
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let pending = &mut self.pending[stream as usize];
+            let text = line.strip_suffix(b"\n").unwrap_or(line);
+            pending.extend_from_slice(&text[..text.len().min(LINE - pending.len())]);
+            if text.len() < line.len() {
+                let whole = std::mem::take(pending);
+                self.push(whole, most);
+            }
+        }
+    }
+
+    fn push(&mut self, line: Vec<u8>, most: usize) {
+        self.lines.push_back(line);
+        if self.lines.len() > most {
+            self.lines.pop_front();
+            self.dropped += 1;
+        }
+    }
+
+    /// The lines, when there will be no more, and how many were before them.
+    pub fn finish(mut self, most: usize) -> (Vec<Vec<u8>>, u64) {
+        for pending in std::mem::take(&mut self.pending) {
+            if !pending.is_empty() {
+                self.push(pending, most);
+            }
+        }
+        (self.lines.into(), self.dropped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_kept_and_the_others_counted() {
+        let mut tail = Tail::default();
+        tail.add(Stream::Stdout, b"1\n2\n3", 3);
+        tail.add(Stream::Stderr, b"E\n", 3);
+        tail.add(Stream::Stdout, b"3\n\n4", 3);
+        let (lines, dropped) = tail.finish(3);
+        assert_eq!(lines, [&b"33"[..], b"", b"4"]);
+        assert_eq!(dropped, 3);
+        let mut long = Tail::default();
+        (0..3000).for_each(|_| long.add(Stream::Stderr, b"xy", 2));
+        assert_eq!(long.finish(2).0, [b"xy".repeat(LINE / 2)]);
+    }
+}

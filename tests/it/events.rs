@@ -1,0 +1,157 @@
+//! A run as JSON Lines: every line as the schema says, every byte where it belongs.
+
+use serde_json::Value;
+
+use crate::bin::{Env, Run};
+use crate::embedded::{Behaviour, Config, Server};
+use crate::reports::{Fleet, mask_times, one_sshd, same};
+use crate::schema::Schema;
+
+/// All events of a run, each checked.
+fn events(run: &Run) -> Vec<Value> {
+    let schema = Schema::events();
+    let text = String::from_utf8(run.stdout.clone()).expect("JSON is UTF-8");
+    let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    events.iter().for_each(|event| schema.check(event));
+    run.check(events.first().is_some_and(|event| event["event"] == "run_start"), "run_start comes first");
+    run.check(events.last().is_some_and(|event| event["event"] == "run_end"), "run_end comes last");
+    events
+}
+
+/// The events of a host in their order.
+fn of_label<'a>(events: &'a [Value], label: &str) -> Vec<&'a Value> {
+    events.iter().filter(|event| event["label"] == label).collect()
+}
+
+#[test]
+fn events_are_json_as_the_schema_says() {
+    let fleet = Fleet::new();
+    let run = fleet.run(&["--json"]);
+    run.exits(3).check(run.stderr.is_empty(), "nothing on stderr");
+    let events = events(&run);
+    let expected = [
+        ("web01", "ok", "\"exit_status\":0"),
+        ("web04", "ok", "\"exit_status\":0"),
+        ("web05", "exit", "\"exit_status\":3"),
+        ("db1", "signal", "\"signal\":\"KILL\""),
+        ("db2", "timeout", "\"phase\":\"command\""),
+        ("db2", "timeout", "\"may_still_run\":true"),
+        ("db3", "lost", "\"exit_status\":null"),
+        ("gone1", "connect", "\"address\":\"127.0.0.51\""),
+        ("new", "hostkey", "\"connected\":null"),
+        ("appliance", "ssh", "\"first_output\":null"),
+        ("closed", "auth", "\"user\":\"nobody\""),
+        ("behind", "proxy", "\"address\":null"),
+        ("unknown", "dns", "\"started\":null"),
+    ];
+    for (label, outcome, part) in expected {
+        let of_host = of_label(&events, label);
+        let end = of_host.last().unwrap_or_else(|| panic!("no event of {label}\n{}", run.context()));
+        run.check(end["event"] == "end" && end["outcome"] == outcome, &format!("{label} ends in {outcome}: {end}"));
+        run.check(end.to_string().contains(part), &format!("{part} of {label}: {end}"));
+        let ends = of_host.iter().filter(|event| event["event"] == "end").count();
+        run.check(ends == 1, "exactly one end");
+        let is_failure = !["ok", "exit", "signal"].contains(&outcome);
+        run.check(end["error"].is_string() == is_failure, "an error where there was one");
+        run.check(end["hint"].is_string() == (is_failure && label != "appliance"), "a hint where there is one");
+    }
+    let ends: Vec<&Value> = events.iter().filter(|event| event["event"] == "end").collect();
+    let mut numbers: Vec<u64> = ends.iter().filter_map(|end| end["index"].as_u64()).collect();
+    numbers.sort_unstable();
+    run.check(numbers == (0..16).collect::<Vec<u64>>(), "one end for each host of the list");
+
+    let text = |label: &str, stream: &str| -> String {
+        let of_host = of_label(&events, label).into_iter().filter(|event| event["stream"] == stream);
+        of_host.map(|event| event["text"].as_str().expect("text")).collect()
+    };
+    run.check(text("web01", "stdout") == "one\ntwo\nthree\n" && text("web01", "stderr") == "careful\n", "output");
+    run.check(text("web04", "stdout") == "one\n2\nthree\nfour", "nothing is added to the output");
+    let web01 = of_label(&events, "web01");
+    let end = web01[web01.len() - 1];
+    let seconds = |name: &str| end["seconds"][name].as_f64().unwrap_or_else(|| panic!("{name} of {end}"));
+    let parts: f64 = ["retries", "connect", "handshake", "auth", "command"].map(seconds).iter().sum();
+    run.check((seconds("total") - parts).abs() < 0.05, "the parts are the whole");
+    run.check(web01[0]["event"] == "start" && web01[0]["time"] == end["started"], "one time of each moment");
+
+    let last = &events[events.len() - 1];
+    run.check(last["outcomes"]["ok"] == 4 && last["outcomes"]["connect"] == 2 && last["hosts"] == 16, "the counts");
+}
+
+/// A run's events in exactly the text that programs get, but for times and ports.
+#[test]
+fn the_text_of_events_stays_as_it_is() {
+    let fleet = Fleet::new();
+    let list = fleet.env.file("one", format!("127.0.0.1:{} alias=web01\n", fleet.server.port()));
+    let run = fleet.env.pssh().args(["-l", "me", "--json", "-h"]).arg(list).args(["--", "do fail"]).run();
+    run.exits(5);
+    let text = mask_times(&fleet.mask(&run.stdout).replace(env!("CARGO_PKG_VERSION"), "VERSION"));
+    let expected = r#"{"event":"run_start","version":1,"pssh":"VERSION","time":"TIME","hosts":1}
+{"event":"start","time":"TIME","index":0,"host":"127.0.0.1","label":"web01","user":"me","port":PORT}
+{"event":"output","time":"TIME","index":0,"host":"127.0.0.1","label":"web01","stream":"stderr","text":"no such thing\nnowhere"}
+{"event":"end","time":"TIME","index":0,"host":"127.0.0.1","label":"web01","user":"me","port":PORT,"address":"127.0.0.1","outcome":"exit","exit_status":3,"signal":null,"phase":null,"attempts":1,"may_still_run":false,"message":"exit 3","error":null,"hint":null,"started":"TIME","connected":"TIME","first_output":"TIME","ended":"TIME","seconds":{"waiting":N,"retries":N,"connect":N,"handshake":N,"auth":N,"command":N,"total":N}}
+{"event":"run_end","time":"TIME","hosts":1,"seconds":N,"outcomes":{"exit":1}}
+"#;
+    same(&text, expected, &run);
+}
+
+#[test]
+fn bytes_that_are_no_text_are_base64_and_a_cut_character_is_not() {
+    let (env, sshd) = one_sshd();
+    let line =
+        "printf 'caf\\303'; sleep 0.5; printf '\\251\\n'; sleep 0.5; printf '\\377\\000' ; printf 'x\\342\\202' >&2";
+    let run = env.pssh().hosts(sshd.hosts()).args(["--json", "--", line]).run();
+    run.exits(0);
+    let events = events(&run);
+    let outputs = |stream: &str| -> Vec<String> {
+        let outputs = events.iter().filter(|event| event["stream"] == stream);
+        outputs.map(|event| format!("{}{}", event["text"], event["base64"])).collect()
+    };
+    assert_eq!(outputs("stdout"), ["\"caf\"null", "\"\u{e9}\\n\"null", "null\"/wA=\""], "{}", run.context());
+    assert_eq!(outputs("stderr"), ["\"x\"null", "null\"4oI=\""], "{}", run.context());
+}
+
+#[test]
+fn the_schema_takes_no_wrong_events() {
+    let schema = Schema::events();
+    let good = r#"{"event":"start","time":"2026-11-23T16:20:46.123456Z","index":0,"host":"a","label":"a","user":"u","port":22}"#;
+    assert!(schema.takes(&serde_json::from_str(good).expect("JSON")));
+    for (from, to) in [
+        ("\"start\"", "\"begin\""),
+        ("\"index\":0,", ""),
+        ("\"index\":0", "\"index\":-1"),
+        ("\"index\":0", "\"index\":\"0\""),
+        ("22}", "0}"),
+        ("22}", "65536}"),
+        ("T16", " 16"),
+        ("\"a\"", "null"),
+    ] {
+        let bad = good.replacen(from, to, 1);
+        assert!(!schema.takes(&serde_json::from_str(&bad).expect("JSON")), "{bad}");
+    }
+}
+
+#[test]
+fn a_thousand_hosts_are_events_that_the_schema_takes() {
+    const HOSTS: usize = 1000;
+    let env = Env::new();
+    let answer = Behaviour::Cheap { stdout: b"up\n".to_vec(), status: 0 };
+    let server = Server::start(Config { authorised: env.public_lines(), behaviour: answer, ..Config::default() });
+    env.trust(&server.known_hosts());
+    let line = |number: usize| format!("127.0.0.1:{} alias=n{number:04}\n", server.port());
+    let list = env.file("hosts", (0..HOSTS).map(line).collect::<String>());
+    let run = env.pssh().limit(240).args(["--json", "-p", "32", "-h"]).arg(list).args(["--", "uptime"]).run();
+    run.exits(0);
+    let events = events(&run);
+    run.check(events.len() == 2 + 3 * HOSTS, "a start, an output and an end for each");
+    let mut state = [0; HOSTS];
+    for event in &events[1..events.len() - 1] {
+        let number = usize::try_from(event["index"].as_u64().expect("a number")).expect("small");
+        let expected = ["start", "output", "end"][state[number]];
+        run.check(
+            event["event"] == expected && event["label"] == format!("n{number:04}"),
+            "the order of a host's events",
+        );
+        state[number] += 1;
+    }
+    run.check(events[events.len() - 1]["outcomes"]["ok"] == HOSTS, "all are ok");
+}
