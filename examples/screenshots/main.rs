@@ -66,6 +66,26 @@ const PROGRESS: Scene = Scene {
     status: 5,
 };
 
+const GATHER: Scene = Scene {
+    file: "gather.svg",
+    title: "pssh --format gather --diff shows hosts with the same output together, and how the others differ",
+    line: "pssh -w 'web[01-12]' --format gather --diff cat nginx.conf",
+    moment: None,
+    status: 0,
+};
+
+/// What all hosts but one have in their `nginx.conf`.
+const CONFIGURATION: &str = "\
+worker_processes  auto;
+events {
+    worker_connections  4096;
+}
+http {
+    keepalive_timeout  65;
+    server_tokens      off;
+}
+";
+
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -97,7 +117,19 @@ fn run() -> Result<()> {
     let nodes = (1..=12).map(|number| (format!("node{number:02}"), script(&upgrade(number))));
     let fleet = Fleet::start("upgrade", nodes)?;
     configure(&fleet, &fleet.up().collect::<Vec<_>>())?;
-    take(&PROGRESS, &fleet)
+    take(&PROGRESS, &fleet)?;
+    let webs = (1..=12).map(|number| (format!("web{number:02}"), configuration(number)));
+    let fleet = Fleet::start("nginx.conf", webs)?;
+    configure(&fleet, &fleet.up().collect::<Vec<_>>())?;
+    take(&GATHER, &fleet)
+}
+
+/// The text of `nginx.conf` on a host.
+fn configuration(number: usize) -> String {
+    match number {
+        7 => CONFIGURATION.replace("4096", "512"),
+        _ => CONFIGURATION.to_owned(),
+    }
 }
 
 /// What the script `upgrade` of a node does. The pauses let the nodes take turns in the order of their numbers.
