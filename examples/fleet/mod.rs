@@ -4,6 +4,8 @@
 //! Commands are really run, by `sh` as the user who started the example; the servers let nobody in but the holder of a key that was
 //! made for this run.
 
+#![allow(dead_code, reason = "compiled into several examples, none of which uses the whole of it")]
+
 #[path = "../../tests/embedded/mod.rs"]
 mod embedded;
 
@@ -66,10 +68,17 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// Writes a file into the fleet's directory.
+    /// Writes a file into the fleet's directory, which the user alone may read, whatever the umask: clients are particular.
     pub(crate) fn write(&self, name: &str, text: &str) -> Result<()> {
         let path = self.path(name);
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+        fs::write(&path, text)
+            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o600)))
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// The fleet's directory.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Where a file of the fleet's directory is.

@@ -161,11 +161,11 @@ fn configure(fleet: &Fleet, hosts: &[(&str, SocketAddr)]) -> Result<()> {
 
 /// Runs a command line, and writes the picture of what is seen then.
 fn take(scene: &Scene, fleet: &Fleet, pssh: &Path, stop: &AtomicBool) -> Result<()> {
-    let home = fleet.path("");
+    let home = fleet.directory();
     let mut command = Command::new(pssh);
     let words = scene.line.split(' ').map(|word| word.trim_matches('\''));
-    command.args(words.skip(1)).current_dir(&home);
-    command.env("HOME", &home).env("TERM", "xterm-256color");
+    command.args(words.skip(1)).current_dir(home);
+    command.env("HOME", home).env("TERM", "xterm-256color");
     command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
     let before = format!("$ {}\r\n", scene.line);
     let shown = terminal::run(&command, &before, scene.moment, stop)?;
