@@ -15,34 +15,21 @@
     reason = "a demo talks to the user, and the library's output layer is not its business"
 )]
 
-#[path = "../tests/embedded/mod.rs"]
-mod embedded;
+mod fleet;
 
 use std::ffi::OsString;
-use std::fs;
 use std::io::{self, BufRead, IsTerminal};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
+use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
 use std::sync::mpsc;
 use std::thread;
 
 use anyhow::{Context, Result, bail};
-use embedded::{Config, Key, KeyKind, Server};
+use fleet::{Fleet, HOSTS, build_pssh};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-
-/// Name of a host, its script `health`. The pauses let the hosts' lines interleave as those of real hosts do.
-const HOSTS: [(&str, &str); 6] = [
-    ("web1", "echo 'nginx: active'; sleep 0.2; echo 'requests/s: 412'"),
-    ("web2", "echo 'nginx: active'; sleep 0.3; echo 'requests/s: 397'"),
-    ("web3", "echo 'nginx: active'; sleep 0.1; echo 'certificate ends in 6 days' >&2"),
-    ("db1", "echo 'postgres: primary'; sleep 0.2; echo 'connections: 57'"),
-    ("db2", "echo 'postgres: standby'; sleep 0.4; echo 'replication stopped' >&2; exit 2"),
-    ("cache", "echo 'redis: active'; sleep 0.1; echo 'memory: 38 %'"),
-];
 
 /// What pssh runs unless the user names something else.
 const COMMAND: &str = "./health";
@@ -78,11 +65,13 @@ fn run() -> Result<ExitCode> {
     // Ctrl-C ends pssh by itself. This process has to live on in order to clean up.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot handle signals")?;
     let pssh = build_pssh()?;
-    let fleet = Fleet::start()?;
-    let arguments = fleet.arguments(&options.command);
+    let fleet = Fleet::start("health", HOSTS.map(|(name, lines)| (name, fleet::script(lines))))?;
+    let hosts = names(&fleet).map(|(_, address)| format!("{address}\n"));
+    fleet.write("hosts", &hosts.collect::<String>())?;
+    let arguments = arguments(&fleet, &options.command);
 
     println!("Six SSH hosts on loopback, each with a script ./health of its own, and one host that is down:\n");
-    for (name, address) in fleet.names() {
+    for (name, address) in names(&fleet) {
         println!("  {address:<18} {name}");
     }
     println!("\nThis is run now:\n\n{}\n", command_line(&pssh, &arguments));
@@ -125,142 +114,26 @@ impl Options {
     }
 }
 
-/// The hosts and the files that a client needs.
-struct Fleet {
-    servers: Vec<Server>,
-    down: SocketAddr,
-    /// Deleted when the fleet goes, after the servers whose home directories are in it.
-    directory: tempfile::TempDir,
+/// All hosts with their addresses, the one that is down last.
+fn names(fleet: &Fleet) -> impl Iterator<Item = (&str, SocketAddr)> {
+    fleet.up().chain([("down", fleet.down())])
 }
 
-impl Fleet {
-    fn start() -> Result<Self> {
-        let directory = tempfile::Builder::new().prefix("pssh-demo-").tempdir();
-        let directory = directory.context("cannot make a temporary directory")?;
-        let user = Key::generate(KeyKind::Ed25519);
-        user.write(directory.path(), "key");
-        let mut servers = Vec::with_capacity(HOSTS.len());
-        for (number, (name, script)) in (2..).zip(HOSTS) {
-            let home = home(directory.path(), name, script)?;
-            servers.push(host(number, name, home, &user)?);
-        }
-        let down = embedded::refused_address(loopback(8));
-        let down = down.or_else(|_| embedded::refused_address(loopback(1)));
-        let down = down.context("cannot find a free port on 127.0.0.1")?;
-
-        let fleet = Self { servers, down, directory };
-        let hosts = fleet.names().map(|(_, address)| format!("{address}\n"));
-        fleet.write("hosts", &hosts.collect::<String>())?;
-        let keys = fleet.servers.iter().map(Server::known_hosts);
-        fleet.write("known_hosts", &keys.collect::<String>())?;
-        Ok(fleet)
+fn arguments(fleet: &Fleet, command: &[OsString]) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["-h".into(), fleet.path("hosts").into()];
+    arguments.extend(["--identity".into(), fleet.path("key").into()]);
+    arguments.extend(["--known-hosts".into(), fleet.path("known_hosts").into()]);
+    // The user's own ssh_config and agent are not the demo's business.
+    let alone = ["-F", "none", "--no-agent", "-l", "demo", "--connect-timeout", "5", "--num-retries", "1"];
+    arguments.extend(alone.map(OsString::from));
+    if command.is_empty() {
+        arguments.push(COMMAND.into());
+    } else {
+        // A first word that looks like an option is not pssh's.
+        arguments.push("--".into());
+        arguments.extend_from_slice(command);
     }
-
-    fn write(&self, name: &str, text: &str) -> Result<()> {
-        let path = self.path(name);
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    /// All hosts with their addresses, the one that is down last.
-    fn names(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
-        let up = HOSTS.iter().zip(&self.servers);
-        let up = up.map(|((name, _), server)| (*name, server.addr()));
-        up.chain([("down", self.down)])
-    }
-
-    fn arguments(&self, command: &[OsString]) -> Vec<OsString> {
-        let mut arguments: Vec<OsString> = vec!["-h".into(), self.path("hosts").into()];
-        arguments.extend(["--identity".into(), self.path("key").into()]);
-        arguments.extend(["--known-hosts".into(), self.path("known_hosts").into()]);
-        // The user's own ssh_config and agent are not the demo's business.
-        let alone = ["-F", "none", "--no-agent", "-l", "demo", "--connect-timeout", "5", "--num-retries", "1"];
-        arguments.extend(alone.map(OsString::from));
-        if command.is_empty() {
-            arguments.push(COMMAND.into());
-        } else {
-            // A first word that looks like an option is not pssh's.
-            arguments.push("--".into());
-            arguments.extend_from_slice(command);
-        }
-        arguments
-    }
-}
-
-/// The home directory of a host: all that tells it from the others, besides its environment.
-fn home(directory: &Path, name: &str, script: &str) -> Result<PathBuf> {
-    let home = directory.join(name);
-    let health = home.join("health");
-    let written = fs::create_dir(&home)
-        .and_then(|()| fs::write(&health, format!("#!/bin/sh\n{script}\n")))
-        .and_then(|()| fs::set_permissions(&health, fs::Permissions::from_mode(0o700)));
-    written.with_context(|| format!("cannot write {}", health.display()))?;
-    Ok(home)
-}
-
-/// Listens on 127.0.0.`number`, or on 127.0.0.1 where the system has no such address, as macOS.
-fn host(number: u8, name: &str, home: PathBuf, user: &Key) -> Result<Server> {
-    let config = |address| Config {
-        addresses: vec![address],
-        authorised: vec![user.public_line()],
-        env: vec![("DEMO_NAME".to_owned(), name.to_owned())],
-        home: Some(home.clone()),
-        threads: 1,
-        ..Config::default()
-    };
-    Server::try_start(config(loopback(number)))
-        .or_else(|_| Server::try_start(config(loopback(1))))
-        .with_context(|| format!("cannot start the SSH server of {name}"))
-}
-
-fn loopback(number: u8) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(127, 0, 0, number))
-}
-
-/// Builds pssh as this demo was built, and returns its path. `cargo run --example` builds no binaries.
-fn build_pssh() -> Result<PathBuf> {
-    let demo = std::env::current_exe().context("cannot find out where the demo was built")?;
-    let profile = demo.parent().and_then(Path::parent);
-    let profile = profile.with_context(|| format!("{} is not in a directory of cargo", demo.display()))?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "--bin", "pssh", "--manifest-path"]);
-    build.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
-    build.args(same_target(profile)?);
-    if !cfg!(feature = "vendored") {
-        build.arg("--no-default-features");
-    }
-    let status = build.status().with_context(|| format!("cannot run {build:?}"))?;
-    let pssh = profile.join("pssh");
-    if !status.success() {
-        bail!("pssh does not build: {build:?} ended with {status}");
-    }
-    if !pssh.is_file() {
-        bail!("{build:?} was to write {}, and did not", pssh.display());
-    }
-    Ok(pssh)
-}
-
-/// Cargo's options that lead to `profile`, which is TARGET/PROFILE or TARGET/TRIPLE/PROFILE.
-fn same_target(profile: &Path) -> Result<Vec<OsString>> {
-    let not_cargo = || format!("{} is not in a target directory of cargo", profile.display());
-    let name = profile.file_name().with_context(not_cargo)?;
-    let parent = profile.parent().with_context(not_cargo)?;
-    let mut options: Vec<OsString> = match name.to_str() {
-        Some("debug") => Vec::new(),
-        _ => vec!["--profile".into(), name.to_owned()],
-    };
-    // Cargo marks its target directory, and nothing below it, with this file.
-    let root = profile.ancestors().find(|directory| directory.join("CACHEDIR.TAG").is_file());
-    let root = root.unwrap_or(parent);
-    options.extend(["--target-dir".into(), root.into()]);
-    if let Some(triple) = parent.file_name().filter(|_| root != parent) {
-        options.extend(["--target".into(), triple.to_owned()]);
-    }
-    Ok(options)
+    arguments
 }
 
 /// One line that a shell understands.

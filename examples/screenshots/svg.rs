@@ -1,0 +1,239 @@
+//! A picture of a terminal's screen, as SVG that stands by itself: no scripts, no styles or fonts from elsewhere.
+
+use std::fmt::Write;
+
+use vt100::{Cell, Color, Screen};
+
+/// The size of the characters, in pixels as all lengths here.
+const FONT_SIZE: f64 = 14.0;
+/// The width of a column, whatever font is found.
+const COLUMN: f64 = 8.4;
+/// The distance of two lines.
+const LINE: f64 = 19.0;
+/// From the top of a line to the foot of its letters.
+const BASELINE: f64 = 14.0;
+/// What is left free round the text.
+const MARGIN: f64 = 16.0;
+
+/// What is found first of these is used.
+const FONTS: &str = "ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono','Liberation Mono',monospace";
+const BACKGROUND: &str = "#0d1117";
+const BORDER: &str = "#30363d";
+const FOREGROUND: &str = "#c9d1d9";
+
+/// The sixteen colours that every terminal has: as bright on the background as text has to be.
+const PALETTE: [&str; 16] = [
+    "#6e7681", "#ff7b72", "#56d364", "#e3b341", "#79b8ff", "#d2a8ff", "#56d4dd", "#c9d1d9", //
+    "#8b949e", "#ffa198", "#7ee787", "#f2cc60", "#a5d6ff", "#e2c5ff", "#86e4ea", "#f0f6fc",
+];
+
+/// How a piece of text looks.
+#[derive(Clone, Debug, PartialEq)]
+struct Look {
+    fill: Option<String>,
+    behind: Option<String>,
+    bold: bool,
+    dim: bool,
+    italic: bool,
+    underlined: bool,
+}
+
+impl Look {
+    fn of(cell: &Cell) -> Look {
+        let (mut fill, mut behind) = (colour(cell.fgcolor()), colour(cell.bgcolor()));
+        if cell.inverse() {
+            let ink = behind.unwrap_or_else(|| BACKGROUND.to_owned());
+            behind = Some(fill.unwrap_or_else(|| FOREGROUND.to_owned()));
+            fill = Some(ink);
+        }
+        let (bold, dim, italic) = (cell.bold(), cell.dim(), cell.italic());
+        Look { fill, behind, bold, dim, italic, underlined: cell.underline() }
+    }
+
+    /// Whether a blank of this look can be told from no text at all.
+    fn shows_blanks(&self) -> bool {
+        self.behind.is_some() || self.underlined
+    }
+
+    /// The attributes of a text that looks so.
+    fn attributes(&self) -> String {
+        let mut text = String::new();
+        if let Some(fill) = &self.fill {
+            // Writing to memory never fails; so below.
+            let _ = write!(text, " fill=\"{fill}\"");
+        }
+        for (is_set, attribute) in [
+            (self.bold, " font-weight=\"bold\""),
+            (self.dim, " opacity=\"0.6\""),
+            (self.italic, " font-style=\"italic\""),
+            (self.underlined, " text-decoration=\"underline\""),
+        ] {
+            text.push_str(if is_set { attribute } else { "" });
+        }
+        text
+    }
+}
+
+/// Neighbours on a row that look the same.
+struct Run {
+    column: u16,
+    columns: u16,
+    text: String,
+    look: Look,
+}
+
+/// The picture of all rows down to the last one with text.
+pub(crate) fn picture(screen: &Screen, title: &str) -> String {
+    let (rows, columns) = screen.size();
+    let mut lines: Vec<Vec<Run>> = (0..rows.get()).map(|row| runs(screen, row, columns.get())).collect();
+    while lines.last().is_some_and(Vec::is_empty) {
+        lines.pop();
+    }
+    let (width, height) = (along(columns.get()) + MARGIN, 2.0 * MARGIN + LINE * lines.len() as f64);
+    let title = escaped(title);
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
+         role=\"img\" aria-labelledby=\"title\">\n\
+         <title id=\"title\">{title}</title>\n\
+         <rect x=\"0.5\" y=\"0.5\" width=\"{}\" height=\"{}\" rx=\"8\" fill=\"{BACKGROUND}\" stroke=\"{BORDER}\"/>\n\
+         <g font-family=\"{FONTS}\" font-size=\"{FONT_SIZE}\" fill=\"{FOREGROUND}\" xml:space=\"preserve\">\n",
+        width - 1.0,
+        height - 1.0,
+    );
+    for (number, line) in lines.iter().enumerate() {
+        let top = MARGIN + LINE * number as f64;
+        for run in line {
+            let (x, length) = (along(run.column), round(COLUMN * f64::from(run.columns)));
+            if let Some(behind) = &run.look.behind {
+                let _ = writeln!(
+                    svg,
+                    "<rect x=\"{x}\" y=\"{top}\" width=\"{length}\" height=\"{LINE}\" fill=\"{behind}\"/>"
+                );
+            }
+            // The length keeps the columns of a font that is wider or narrower.
+            let (y, look, text) = (top + BASELINE, run.look.attributes(), escaped(&run.text));
+            let _ = writeln!(
+                svg,
+                "<text x=\"{x}\" y=\"{y}\" textLength=\"{length}\" lengthAdjust=\"spacingAndGlyphs\"{look}>{text}</text>"
+            );
+        }
+    }
+    svg + "</g>\n</svg>\n"
+}
+
+/// The text of a row; a gap of two blanks or more parts it, and what only blanks follow ends it.
+fn runs(screen: &Screen, row: u16, columns: u16) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    let mut blanks = 0;
+    let cells = (0..columns).filter_map(|column| Some((column, screen.cell(row, column)?)));
+    for (column, cell) in cells.filter(|(_, cell)| !cell.is_wide_continuation()) {
+        let look = Look::of(cell);
+        if cell.contents().trim().is_empty() && !look.shows_blanks() {
+            blanks += 1;
+            continue;
+        }
+        let text = if cell.has_contents() { cell.contents() } else { " " };
+        let width = if cell.is_wide() { 2 } else { 1 };
+        match runs.last_mut() {
+            Some(run) if run.look == look && blanks <= 1 && !(blanks == 1 && look.shows_blanks()) => {
+                run.text.push_str(&" ".repeat(blanks.into()));
+                run.text.push_str(text);
+                run.columns += blanks + width;
+            }
+            _ => runs.push(Run { column, columns: width, text: text.to_owned(), look }),
+        }
+        blanks = 0;
+    }
+    runs
+}
+
+/// Where a column begins.
+fn along(column: u16) -> f64 {
+    round(MARGIN + COLUMN * f64::from(column))
+}
+
+/// Without the digits that binary fractions bring along.
+fn round(length: f64) -> f64 {
+    (length * 10.0).round() / 10.0
+}
+
+/// The colour in the notation of SVG; none for the terminal's own. The cube and the greys of 256 are those of xterm.
+fn colour(colour: Color) -> Option<String> {
+    let part = |level: u8| if level == 0 { 0 } else { 55 + 40 * level };
+    let (red, green, blue) = match colour {
+        Color::Default => return None,
+        Color::Idx(index @ 0..16) => return Some(PALETTE[usize::from(index)].to_owned()),
+        Color::Idx(index @ 16..232) => {
+            let place = index - 16;
+            (part(place / 36), part(place / 6 % 6), part(place % 6))
+        }
+        Color::Idx(index @ 232..) => [8 + 10 * (index - 232); 3].into(),
+        Color::Rgb(red, green, blue) => (red, green, blue),
+    };
+    Some(format!("#{red:02x}{green:02x}{blue:02x}"))
+}
+
+/// Text as XML has it.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZero;
+
+    use super::*;
+
+    /// The lines of text in the picture of a screen with these bytes.
+    fn texts(bytes: &[u8]) -> Vec<String> {
+        let size = |count| NonZero::new(count).expect("a size");
+        let mut terminal = vt100::Parser::new(size(5), size(20), 0);
+        terminal.process(bytes);
+        let svg = picture(terminal.screen(), "a <title>");
+        assert!(
+            svg.contains("<title id=\"title\">a &lt;title&gt;</title>") && svg.ends_with("</g>\n</svg>\n"),
+            "{svg}"
+        );
+        let is_drawn = |line: &&str| line.starts_with("<text") || line.contains("height=\"19\"");
+        svg.lines().filter(is_drawn).map(str::to_owned).collect()
+    }
+
+    /// A text of 14 pixels.
+    fn text(x: &str, y: &str, length: &str, rest: &str) -> String {
+        format!("<text x=\"{x}\" y=\"{y}\" textLength=\"{length}\" lengthAdjust=\"spacingAndGlyphs\"{rest}</text>")
+    }
+
+    #[test]
+    fn what_looks_the_same_is_one_text_in_its_place() {
+        assert_eq!(texts(b""), [""; 0]);
+        assert_eq!(
+            texts(b"\x1b[32mok\x1b[39m a <b>  &c \r\n\r\n  x"),
+            [
+                text("16", "30", "16.8", " fill=\"#56d364\">ok"),
+                text("41.2", "30", "42", ">a &lt;b&gt;"),
+                text("100", "30", "16.8", ">&amp;c"),
+                text("32.8", "68", "8.4", ">x"),
+            ]
+        );
+    }
+
+    #[test]
+    fn attributes_and_colours_are_those_of_the_terminal() {
+        assert_eq!(
+            texts(b"\x1b[1;3;4;38;5;208ma b\x1b[m\x1b[7m c\x1b[m\x1b[2;38;2;1;2;255md"),
+            [
+                text(
+                    "16",
+                    "30",
+                    "25.2",
+                    " fill=\"#ff8700\" font-weight=\"bold\" font-style=\"italic\" text-decoration=\"underline\">a b"
+                ),
+                "<rect x=\"41.2\" y=\"16\" width=\"16.8\" height=\"19\" fill=\"#c9d1d9\"/>".to_owned(),
+                text("41.2", "30", "16.8", " fill=\"#0d1117\"> c"),
+                text("58", "30", "8.4", " fill=\"#0102ff\" opacity=\"0.6\">d"),
+            ]
+        );
+        assert_eq!(colour(Color::Idx(255)).as_deref(), Some("#eeeeee"));
+        assert_eq!(texts("\u{6f22}x".as_bytes()), [text("16", "30", "25.2", ">\u{6f22}x")]);
+    }
+}
