@@ -111,13 +111,17 @@ fn inline_keeps_every_byte_of_much_output() {
 #[test]
 fn output_that_cannot_be_kept_is_the_failure_of_its_host_alone() {
     let (env, sshd) = hosts(2);
-    let pssh = env.pssh().hosts(sshd.hosts()).variable("TMPDIR", "/nonexistent").args(["-i", "--sort", "--"]);
+    let missing = env.path("missing");
+    let pssh = env.pssh().hosts(sshd.hosts()).variable("TMPDIR", &missing).args(["-i", "--sort", "--"]);
     let run = pssh.arg(format!("{NUMBER}[ $n = 2 ] || seq 400000; echo end; exit 3")).run();
     run.exits(1).stderr_has("pssh: 2 hosts: 1 exit, 1 local\n");
     let text = String::from_utf8_lossy(&run.stdout).into_owned();
-    let start = "pssh: 127.0.1.1: local: keeping its output in a temporary file: No such file or directory\n  \
-                 hint: make room in /nonexistent; the command itself: exit 3\n1\n2\n";
-    run.check(text.starts_with(start) && text.ends_with("\npssh: 127.0.1.2: exit 3\nend\n"), "what there is");
+    let missing = missing.display();
+    let start = format!(
+        "pssh: 127.0.1.1: local: keeping its output in a temporary file: No such file or directory\n  \
+         hint: make room in {missing}; the command itself: exit 3\n1\n2\n"
+    );
+    run.check(text.starts_with(&start) && text.ends_with("\npssh: 127.0.1.2: exit 3\nend\n"), "what there is");
 }
 
 #[test]
