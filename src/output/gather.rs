@@ -12,6 +12,7 @@ use super::lines::LONGEST_LINE;
 use super::mux::Report;
 use super::sanitize::sanitize;
 use super::store::{Store, Text};
+use super::style::Face;
 use super::visible;
 use super::writer::Output;
 use crate::error::reason;
@@ -33,8 +34,8 @@ const DIFF_TIME: Duration = Duration::from_secs(10);
 pub struct Shape {
     /// Whether they are shown at all. Else they are only counted.
     pub is_shown: bool,
-    /// Whether control sequences of hosts are made visible.
-    pub is_guarded: bool,
+    /// How standard output is written.
+    pub face: Face,
     /// The outputs of all groups but the first are shown as a unified diff against the first.
     pub diff: bool,
     /// Hosts that are not all in one group are a failure.
@@ -158,7 +159,7 @@ impl Gather {
         let mut ci = self.shape.ci.take();
         let mut opened = ci.as_mut().map(|ci| ci.begin(&heading, output.buffer(Stream::Stdout)));
         // The beginning of a line that is to be made harmless.
-        let (mut open, is_guarded) = (Vec::new(), self.shape.is_guarded);
+        let (mut open, is_guarded) = (Vec::new(), self.shape.face.is_guarded);
         let mut show = |bytes: &[u8]| match (&ci, &mut opened) {
             (Some(ci), Some(opened)) => ci.show(opened, bytes, output.buffer(Stream::Stdout)),
             _ if is_guarded => {
@@ -171,7 +172,8 @@ impl Gather {
             _ => output.buffer(Stream::Stdout).extend_from_slice(bytes),
         };
         let hint = group.hint.as_deref().map(|hint| format!("  hint: {}\n", sanitize(hint))).unwrap_or_default();
-        show(format!("{RULE}\n{heading}\n{hint}{RULE}\n").as_bytes());
+        let outcome = self.shape.face.paint(group.class == Class::Ok, &sanitize(&group.outcome));
+        show(format!("{RULE}\n{names}{count}: {outcome}\n{hint}{RULE}\n").as_bytes());
         match base {
             // Nothing is missing from a command that never ran.
             Some(_) if !group.has_run() => {}
@@ -243,7 +245,19 @@ impl Gather {
         let mut text = Vec::new();
         // Writing to memory does not fail.
         let _ = diff.unified_diff().header(base, names).to_writer(&mut text);
-        show(&text);
+        if !self.shape.face.has_colour {
+            return show(&text);
+        }
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            match line.first() {
+                Some(sign @ (b'+' | b'-')) => {
+                    // What the line has of its own comes after.
+                    show(self.shape.face.paint(*sign == b'+', &char::from(*sign).to_string()).as_bytes());
+                    show(&line[1..]);
+                }
+                _ => show(line),
+            }
+        }
     }
 }
 

@@ -102,7 +102,7 @@ pub fn reports(
         let variable = |name: &str| std::env::var_os(name).is_some_and(|value| value == "true");
         let shape = Shape {
             is_shown: looks.format == Format::Gather,
-            is_guarded: style.of(Stream::Stdout).is_guarded,
+            face: style.of(Stream::Stdout),
             diff: asked.diff,
             expect_same: asked.expect_same,
             ci: asked.ci_groups.and_then(|system| Groups::new(system, variable)),

@@ -59,13 +59,8 @@ pub fn write_outcome(job: &Job, outcome: &Outcome, attempts: u32, face: Face, bu
     let tried = if attempts > 1 { format!(" (attempt {attempts})") } else { String::new() };
     let text = format!("{outcome}{tried}");
     let (label, text) = (sanitize(&job.label), sanitize(&text));
-    let (colour, end) = match outcome.class() {
-        _ if !face.has_colour => ("", ""),
-        Class::Ok => ("\x1b[32m", "\x1b[39m"),
-        _ => ("\x1b[31m", "\x1b[39m"),
-    };
     // Writing to memory never fails.
-    let _ = writeln!(buffer, "pssh: {label}: {colour}{text}{end}");
+    let _ = writeln!(buffer, "pssh: {label}: {}", face.paint(outcome.class() == Class::Ok, &text));
     if let Some(hint) = outcome.hint() {
         let _ = writeln!(buffer, "  hint: {}", sanitize(&hint));
     }

@@ -29,6 +29,23 @@ pub struct Face {
     pub is_guarded: bool,
 }
 
+/// The colour of success, and of what has come (SGR).
+const GREEN: &str = "\x1b[32m";
+/// The colour of failure, and of what is gone.
+const RED: &str = "\x1b[31m";
+/// The usual colour again.
+const PLAIN: &str = "\x1b[39m";
+
+impl Face {
+    /// `text`, harmless already, in the colour of what is good or of what is not, where there are colours.
+    pub fn paint(self, is_good: bool, text: &str) -> String {
+        if !self.has_colour {
+            return text.to_owned();
+        }
+        format!("{}{text}{PLAIN}", if is_good { GREEN } else { RED })
+    }
+}
+
 /// How both are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {

@@ -265,3 +265,16 @@ fn the_options_of_ssh_are_told_from_ours() {
     let run = env.pssh().hosts(["a"]).arg("-i").arg(&key).arg("true").run();
     run.exits(2).stderr_has(&format!("did you mean --identity {}?", key.display()));
 }
+
+#[test]
+fn gathered_blocks_tell_good_from_bad_by_colour() {
+    let (env, sshd) = hosts(3);
+    let line = "echo same; [ $n = 2 ] && echo more && exit 3; exit 0";
+    let run = run(&env, &sshd, &["--format", "gather", "--diff", "--color", "always"], line);
+    let rule = "---------------";
+    run.exits(5).stdout_is(&format!(
+        "{rule}\n127.0.1.[1,3] (2): \x1b[32mexit 0\x1b[39m\n{rule}\nsame\n\
+         {rule}\n127.0.1.2: \x1b[31mexit 3\x1b[39m\n{rule}\n\
+         \x1b[31m-\x1b[39m-- 127.0.1.[1,3]\n\x1b[32m+\x1b[39m++ 127.0.1.2\n@@ -1 +1,2 @@\n same\n\x1b[32m+\x1b[39mmore\n"
+    ));
+}
