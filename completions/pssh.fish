@@ -57,7 +57,7 @@ never\t'Nowhere'"
 complete -c pssh -l encoding -d 'Show output that is in this encoding as UTF-8, such as latin1 or sjis [default: bytes as they come]' -r
 complete -c pssh -l failed-to -d 'Write the entries of the hosts that failed to this hosts file, to run again' -r -F
 complete -c pssh -l junit -d 'Write a report for CI systems to this file: JUnit\'s XML, a test case for each host' -r -F
-complete -c pssh -l ci-groups -d 'With --format gather: fold what hosts print in the log of a CI system, which takes no commands from it' -r -f -a "auto\t'Those of the system that the run is in, if it is one of these'
+complete -c pssh -l ci-groups -d 'With --format gather or inline: fold what hosts print in the log of a CI system, which takes no commands from it' -r -f -a "auto\t'Those of the system that the run is in, if it is one of these'
 github\t'GitHub Actions, and what understands its commands (Gitea, Forgejo)'
 gitlab\t'GitLab CI'"
 complete -c pssh -l generate -d 'Print the manual page or the completions for a shell' -r -f -a "man\t''

@@ -38,7 +38,7 @@ pub struct ReportOpts {
     #[arg(long = "junit", help_heading = "Output", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub junit: Option<PathBuf>,
 
-    /// With --format gather: fold what hosts print in the log of a CI system, which takes no commands from it
+    /// With --format gather or inline: fold what hosts print in the log of a CI system, which takes no commands from it
     #[arg(long = "ci-groups", help_heading = "Output", value_name = "SYSTEM", value_enum, conflicts_with = "json")]
     pub ci_groups: Option<CiGroups>,
 

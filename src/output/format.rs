@@ -61,9 +61,10 @@ impl Looks {
             None if opts.reports.json => Format::Json,
             // What is said of failures is a report of its own.
             None if opts.reports.quiet => Format::None,
-            None if opts.reports.diff || opts.reports.ci_groups.is_some() => Format::Gather,
+            None if opts.reports.diff => Format::Gather,
             None if opts.print => Format::Lines,
             None if opts.inline || opts.inline_stdout => Format::Inline,
+            None if opts.reports.ci_groups.is_some() => Format::Gather,
             None if on("PSSH_PRINT")? => Format::Lines,
             None if on("PSSH_INLINE")? => Format::Inline,
             None => Format::default(),
@@ -81,7 +82,7 @@ impl Looks {
         needs(opts.align, "--align", &[Format::Lines])?;
         needs(opts.sort, "--sort", &[Format::Inline])?;
         needs(opts.reports.diff, "--diff", &[Format::Gather])?;
-        needs(opts.reports.ci_groups.is_some(), "--ci-groups", &[Format::Gather])?;
+        needs(opts.reports.ci_groups.is_some(), "--ci-groups", &[Format::Gather, Format::Inline])?;
         let home = environment.home.as_deref();
         let directory = |option: &Option<PathBuf>, name: &str| match option {
             Some(path) => Some(expand(path, home)),

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use super::ci::Groups;
 use super::lines::LONGEST_LINE;
 use super::mux::Report;
 use super::outcomes::write_outcome;
@@ -39,15 +40,30 @@ pub struct Inline {
     in_memory: usize,
     has_stderr: bool,
     face: Face,
+    /// What each host has printed is a group in the log of a CI system.
+    ci: Option<Groups>,
     /// In the order of the list: the first host that was not shown, and the heads of those that have ended after it.
-    waiting: Option<(usize, BTreeMap<usize, Vec<u8>>)>,
+    waiting: Option<(usize, BTreeMap<usize, Head>)>,
+}
+
+/// What a host's output is headed by.
+struct Head {
+    /// The line with its outcome.
+    line: Vec<u8>,
+    /// What it is called.
+    label: String,
 }
 
 impl Inline {
     /// With standard error if it `has_stderr`; in the order of the list if it `is_sorted`.
     pub fn new(has_stderr: bool, is_sorted: bool, style: &Style) -> Inline {
         let waiting = is_sorted.then(Default::default);
-        Inline { kept: BTreeMap::new(), in_memory: 0, has_stderr, face: style.of(Stream::Stdout), waiting }
+        Inline { kept: BTreeMap::new(), in_memory: 0, has_stderr, face: style.of(Stream::Stdout), ci: None, waiting }
+    }
+
+    /// With each host's output as a group of `ci`, if there is one. The line with its outcome stays outside.
+    pub fn in_groups(self, ci: Option<Groups>) -> Inline {
+        Inline { ci, ..self }
     }
 
     /// The descriptors that it takes: a temporary file for each stream, of hosts that run, and of all that wait for others.
@@ -71,25 +87,37 @@ impl Inline {
     }
 
     /// Shows a host: `head`, then its output.
-    fn show(&mut self, job: usize, head: &[u8], output: &mut Output) {
-        output.buffer(Stream::Stdout).extend_from_slice(head);
+    fn show(&mut self, job: usize, head: &Head, output: &mut Output) {
+        output.buffer(Stream::Stdout).extend_from_slice(&head.line);
         let mut kept = self.kept.remove(&job).unwrap_or_default();
+        let has_printed = kept.streams.iter().any(|spill| !spill.is_empty());
+        let mut group = match &mut self.ci {
+            Some(ci) if has_printed => Some(ci.begin(&head.label, output.buffer(Stream::Stdout))),
+            _ => None,
+        };
         self.in_memory -= kept.streams.iter().map(Spill::in_memory).sum::<usize>();
         for (place, spill) in kept.streams.iter_mut().enumerate().filter(|(_, spill)| !spill.is_empty()) {
             if place == Stream::Stderr as usize {
-                let label: &[u8] = if self.face.has_colour { b"\x1b[31mStderr: \x1b[39m" } else { b"Stderr: " };
-                output.buffer(Stream::Stdout).extend_from_slice(label);
+                output.buffer(Stream::Stdout).extend_from_slice(self.face.paint(false, "Stderr: ").as_bytes());
             }
-            if let Err(error) = copy(spill, self.face, output) {
+            let mut put = |bytes: &[u8]| match (&self.ci, &mut group) {
+                (Some(ci), Some(group)) => ci.show(group, bytes, output.buffer(Stream::Stdout)),
+                _ => output.buffer(Stream::Stdout).extend_from_slice(bytes),
+            };
+            if let Err(error) = copy(spill, self.face, &mut put) {
                 output.fail(error);
             }
+        }
+        if let (Some(ci), Some(group)) = (&self.ci, &group) {
+            ci.end(group, output.buffer(Stream::Stdout));
         }
     }
 }
 
-/// Appends all of `spill`, and a newline if it ends without.
-fn copy(spill: &mut Spill, face: Face, output: &mut Output) -> io::Result<()> {
+/// Puts all of `spill`, and a newline if it ends without.
+fn copy(spill: &mut Spill, face: Face, put: &mut dyn FnMut(&[u8])) -> io::Result<()> {
     let mut piece = vec![0; PIECE];
+    let mut harmless = Vec::new();
     // The beginning of a line whose end was not read yet.
     let mut open = Vec::new();
     let mut last = None;
@@ -100,20 +128,23 @@ fn copy(spill: &mut Spill, face: Face, output: &mut Output) -> io::Result<()> {
         }
         last = piece[..count].last().copied();
         if !face.is_guarded {
-            output.buffer(Stream::Stdout).extend_from_slice(&piece[..count]);
+            put(&piece[..count]);
             continue;
         }
         open.extend_from_slice(&piece[..count]);
         let end = open.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let end = if open.len() - end > LONGEST_LINE { open.len() } else { end };
-        visible::append(&open[..end], output.buffer(Stream::Stdout));
+        harmless.clear();
+        visible::append(&open[..end], &mut harmless);
+        put(&harmless);
         open.drain(..end);
     }
-    let buffer = output.buffer(Stream::Stdout);
-    visible::append(&open, buffer);
+    harmless.clear();
+    visible::append(&open, &mut harmless);
     if last.is_some_and(|byte| byte != b'\n') {
-        buffer.push(b'\n');
+        harmless.push(b'\n');
     }
+    put(&harmless);
     Ok(())
 }
 
@@ -122,8 +153,8 @@ impl Report for Inline {
         match &event.kind {
             EventKind::Output { stream, bytes } => self.keep(job.number, *stream, bytes),
             EventKind::Finished { outcome, attempts } => {
-                let mut head = Vec::new();
-                write_outcome(job, outcome, *attempts, self.face, &mut head);
+                let mut head = Head { line: Vec::new(), label: job.label.clone() };
+                write_outcome(job, outcome, *attempts, self.face, &mut head.line);
                 let Some((_, heads)) = &mut self.waiting else {
                     return self.show(job.number, &head, output);
                 };

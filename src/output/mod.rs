@@ -82,6 +82,8 @@ pub fn reports(
     user: Option<&str>,
 ) -> Result<Box<dyn Report>, ReportsError> {
     let (style, asked) = (&looks.style, &opts.reports);
+    let variable = |name: &str| std::env::var_os(name).is_some_and(|value| value == "true");
+    let groups = asked.ci_groups.and_then(|system| Groups::new(system, variable));
     let mut reports: Vec<Box<dyn Report>> = Vec::new();
     match looks.format {
         Format::Lines => {
@@ -90,7 +92,8 @@ pub fn reports(
             reports.push(Box::new(Outcomes::new(style)));
         }
         Format::Inline => {
-            reports.push(Box::new(Inline::new(looks.has_stderr, looks.is_sorted, style)));
+            let inline = Inline::new(looks.has_stderr, looks.is_sorted, style);
+            reports.push(Box::new(inline.in_groups(groups)));
             reports.push(Box::new(Outcomes::without_lines(style)));
         }
         Format::Status => reports.push(Box::new(Outcomes::new(style))),
@@ -99,13 +102,12 @@ pub fn reports(
         Format::Gather | Format::None => {}
     }
     if looks.format == Format::Gather || asked.expect_same {
-        let variable = |name: &str| std::env::var_os(name).is_some_and(|value| value == "true");
         let shape = Shape {
             is_shown: looks.format == Format::Gather,
             face: style.of(Stream::Stdout),
             diff: asked.diff,
             expect_same: asked.expect_same,
-            ci: asked.ci_groups.and_then(|system| Groups::new(system, variable)),
+            ci: groups,
         };
         reports.push(Box::new(Gather::new(jobs, shape)));
     }

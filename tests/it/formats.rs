@@ -278,3 +278,17 @@ fn gathered_blocks_tell_good_from_bad_by_colour() {
          \x1b[31m-\x1b[39m-- 127.0.1.[1,3]\n\x1b[32m+\x1b[39m++ 127.0.1.2\n@@ -1 +1,2 @@\n same\n\x1b[32m+\x1b[39mmore\n"
     ));
 }
+
+#[test]
+fn each_host_is_a_group_in_the_log_of_a_ci_system() {
+    let (env, sshd) = hosts(2);
+    let line = "[ $n = 2 ] && exit 3; echo '::error::x'; echo y >&2";
+    let run = run(&env, &sshd, &["-i", "--sort", "--ci-groups", "github"], line);
+    let text = String::from_utf8_lossy(&run.stdout).into_owned();
+    let token = text.lines().find_map(|line| line.strip_prefix("::stop-commands::")).unwrap_or_default();
+    run.check(token.len() >= 32, "a token that nobody guesses");
+    run.exits(5).stdout_is(&format!(
+        "pssh: 127.0.1.1: ok (exit 0)\n::group::127.0.1.1\n::stop-commands::{token}\n::error::x\nStderr: y\n\
+         ::{token}::\n::endgroup::\npssh: 127.0.1.2: exit 3\n"
+    ));
+}

@@ -516,7 +516,7 @@ fn options_that_do_not_go_together_are_refused() {
     let env = Env::new();
     for (options, complaint) in [
         (&["--format", "lines", "--diff"][..], "--diff is for --format gather, not lines"),
-        (&["--format", "json", "--ci-groups", "auto"], "--ci-groups is for --format gather, not json"),
+        (&["--format", "json", "--ci-groups", "auto"], "--ci-groups is for --format gather and inline, not json"),
         (&["--json", "--diff"], "cannot be used with"),
         (&["-q", "--json"], "cannot be used with"),
         (&["--format", "xml"], "[possible values: lines, inline, status, gather, json, none]"),
