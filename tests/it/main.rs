@@ -75,6 +75,8 @@ mod scale;
 mod scripts;
 /// Being stopped: by signals, by a reader that goes away, by a disk that is full.
 mod signals;
+/// The formats that show hosts one by one.
+mod snapshots;
 /// What ssh_config(5) says about hosts.
 mod ssh_config;
 /// Remote commands that are stopped, whoever runs them.
