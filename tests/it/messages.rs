@@ -197,7 +197,7 @@ fn a_line_of_ssh_config_that_only_ssh_understands() {
         .expect("a file");
     let pssh = env.pssh().variable("PATH", env.path("")).args(["-H", "127.0.0.1:1", "x"]);
     let text = "pssh: {HOME}/.ssh/config:3: Match exec can only be evaluated by ssh: ssh can't be run: No such file or \
-                directory\n";
+                directory; install it, or do without the line\n";
     says(&env, pssh, 2, &[], text);
 }
 
@@ -235,6 +235,13 @@ fn private_keys_that_cannot_be_used() {
     ] {
         refused(&env, &["--identity", file, "-H", "a", "x"], &format!("pssh: {file}: {problem}\n"));
     }
+}
+
+#[test]
+fn a_password_that_nobody_can_be_asked_for() {
+    let text = "pssh: -A: there is no terminal to ask on; use --password-file, --password-fd or --password-command \
+                instead\n";
+    refused(&lab(), &["-A", "-H", "a", "x"], text);
 }
 
 #[test]
@@ -312,7 +319,8 @@ fn a_port_where_nobody_listens() {
 fn an_address_that_does_not_answer() {
     let env = Env::new();
     let listener = full_listener();
-    let text = "pssh: 127.0.0.1: timeout connect: no TCP connection within 1 s\n";
+    let text = "pssh: 127.0.0.1: timeout connect: no TCP connection within 1 s\n  \
+                hint: is it up, and not behind a firewall? A slow host or link may need a longer --connect-timeout\n";
     says(&env, once(&env).hosts([listener.address]).args(["--connect-timeout", "1", "x"]), 3, &[], text);
 }
 
