@@ -354,6 +354,21 @@ fn a_host_key_that_is_not_known() {
 }
 
 #[test]
+fn a_host_key_that_is_not_known_behind_a_jump_host() {
+    let env = Env::new();
+    let sshd = Sshd::start(&env, Setup { hosts: 2, trusted: false, ..Setup::default() });
+    let port = sshd.port().to_string();
+    let hosts = sshd.hosts();
+    env.trust(&format!("[127.0.1.1]:{port} {}\n", sshd.public_key(0)));
+    // ssh-keyscan does not get there.
+    let text = "pssh: 127.0.1.2: hostkey: [127.0.1.2]:{PORT} is not in known_hosts; it offers ssh-ed25519 \
+                {FINGERPRINT}\n  hint: compare the fingerprint, then: --host-key-check accept-new adds the key to \
+                {HOME}/.ssh/known_hosts\n";
+    let pssh = env.pssh().hosts(&hosts[1..]).args(["-J", &hosts[0], "x"]);
+    says(&env, pssh, 4, &[(&port, "{PORT}")], text);
+}
+
+#[test]
 fn a_host_key_that_has_changed_or_is_revoked() {
     let env = Env::new();
     let sshd = Sshd::start(&env, Setup { hosts: 2, trusted: false, ..Setup::default() });
