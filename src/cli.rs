@@ -443,7 +443,6 @@ fn tip(kind: ErrorKind, argument: &str, value: &str) -> Option<&'static str> {
         (ErrorKind::UnknownArgument, "--password") => {
             Some("anybody can read a command line; -A asks for the password, --password-file FILE reads it")
         }
-        (ErrorKind::UnknownArgument, "--json") => Some("--format json shows events as JSON"),
         _ => None,
     }
 }

@@ -130,15 +130,6 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     }
 }
 
-/// Whether a pool size is more likely ssh's `-p`, a port: no port is given, and no list as short as this one needs so many. The
-/// hosts would be connected to at another port, without a word.
-fn is_port(size: usize, hosts: &[HostSpec]) -> bool {
-    // Ports above those of the system (RFC 6335 section 6), as other sshds have.
-    const PORTS: std::ops::RangeInclusive<usize> = 1024..=65535;
-    const TIMES: usize = 20;
-    PORTS.contains(&size) && hosts.len().saturating_mul(TIMES) < size && hosts.iter().all(|host| host.port.is_none())
-}
-
 /// Prints where every setting of every host comes from: a block per host, `keyword value`, a tab, and the origin.
 fn explain(runner: &Runner, jobs: &[Job]) -> Result<Ending, Fatal> {
     let mut text = String::new();
@@ -215,6 +206,15 @@ fn hosts(opts: &Opts, groups: Definitions) -> Result<(Vec<HostSpec>, Vec<String>
         anyhow!("there are no hosts: name them with -H 'HOST HOST', -w LIST or -h FILE")
     };
     Err(usage(problem))
+}
+
+/// Whether a pool size is more likely ssh's `-p`, a port: no port is given, and no list as short as this one needs so many. The
+/// hosts would be connected to at another port, without a word.
+fn is_port(size: usize, hosts: &[HostSpec]) -> bool {
+    // Ports above those of the system (RFC 6335 section 6), as other sshds have.
+    const PORTS: std::ops::RangeInclusive<usize> = 1024..=65535;
+    const TIMES: usize = 20;
+    PORTS.contains(&size) && hosts.len().saturating_mul(TIMES) < size && hosts.iter().all(|host| host.port.is_none())
 }
 
 /// Whether a refused command line was only a question, such as `--help`.

@@ -129,7 +129,6 @@ fn options_that_there_are_not() {
         ("-g", "--only 'web*' takes hosts by a pattern"),
         ("--host-glob", "--only 'web*' takes hosts by a pattern"),
         ("--password", "anybody can read a command line; -A asks for the password, --password-file FILE reads it"),
-        ("--json", "--format json shows events as JSON"),
         ("--timeuot", "a similar argument exists: '--timeout'"),
         ("--identty", "a similar argument exists: '--identity'"),
         ("--host-key-chek", "a similar argument exists: '--host-key-check'"),
