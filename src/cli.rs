@@ -419,16 +419,41 @@ where
         // clap's own tip, to put the option after a --, would make it the command.
         error.remove(ContextKind::Suggested);
         let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
-        let tip = match error.kind() {
-            ErrorKind::InvalidValue if argument.starts_with("--hosts") => Some("-h takes a hosts file; help is --help"),
-            _ => None,
-        };
-        if let Some(tip) = tip {
+        let value = error.get(ContextKind::InvalidValue).map(ToString::to_string).unwrap_or_default();
+        if let Some(tip) = tip(error.kind(), &argument, &value) {
+            if error.kind() == ErrorKind::UnknownArgument {
+                error.remove(ContextKind::SuggestedArg);
+            }
             let tip = StyledStr::from(tip.to_owned());
             error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
         }
         error
     })
+}
+
+/// What helps somebody who takes an option for that of ssh or of pssh 2.3, or an option for another one.
+fn tip(kind: ErrorKind, argument: &str, value: &str) -> Option<&'static str> {
+    let option = argument.split(' ').next().unwrap_or_default();
+    match (kind, option) {
+        (ErrorKind::InvalidValue, "--hosts") => Some("-h takes a hosts file; help is --help"),
+        (ErrorKind::InvalidValue | ErrorKind::ValueValidation, "--timeout") => {
+            Some("-t takes a time, such as 90 or 1m30s; for a terminal there is --pty")
+        }
+        (ErrorKind::ValueValidation, "--par") => {
+            Some("-p takes the number of hosts at once; a port stands after its host: -H web1:2222")
+        }
+        (ErrorKind::InvalidValue, "--host-key-check") if ["yes", "ask", "no"].contains(&value) => {
+            Some("ssh's yes and ask are strict here, and its no is off")
+        }
+        (ErrorKind::UnknownArgument, "-x" | "-X") => {
+            Some("options for ssh have the format of ssh_config here: -O Compression=yes")
+        }
+        (ErrorKind::UnknownArgument, "-g" | "--host-glob") => Some("--only 'web*' takes hosts by a pattern"),
+        (ErrorKind::UnknownArgument, "--password") => {
+            Some("anybody can read a command line; -A asks for the password, --password-file FILE reads it")
+        }
+        _ => None,
+    }
 }
 
 /// Reads a pool size.

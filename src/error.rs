@@ -20,6 +20,8 @@ pub enum HostError {
         name: String,
         /// What the resolver said.
         reason: String,
+        /// Where the name stands, if that is known: `hosts.txt:12:1`.
+        origin: Option<String>,
     },
     /// None of the addresses could be connected to.
     #[error("{}", Attempts(.tried))]
@@ -143,7 +145,10 @@ impl HostError {
     /// One line on what would help.
     pub fn hint(&self) -> Option<String> {
         match self {
-            HostError::Dns { .. } => Some("check the spelling, or whether the resolver knows the name".to_owned()),
+            HostError::Dns { origin, .. } => {
+                let place = origin.as_ref().map(|origin| format!(" ({origin})")).unwrap_or_default();
+                Some(format!("check the spelling{place}, or whether the resolver knows the name"))
+            }
             HostError::Connect { .. } => {
                 Some("is sshd running there, on that port, and not behind a firewall?".to_owned())
             }
@@ -235,10 +240,10 @@ pub enum HostKeyError {
     Unknown {
         /// The name that was looked up: `host`, or `[host]:port` for a port other than 22.
         name: String,
-        /// The host name alone, for the hint.
-        host: String,
-        /// The port, for the hint.
-        port: u16,
+        /// What to ask for its key, unless only a proxy can, or the key is known under another name.
+        scan: Option<(String, u16)>,
+        /// The file for the key.
+        file: Option<PathBuf>,
         /// Type and fingerprint of the key that the host offers, as ssh prints them.
         offered: String,
     },
@@ -312,11 +317,19 @@ impl HostKeyError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            HostKeyError::Unknown { host, port, .. } => {
+            HostKeyError::Unknown { scan: Some((host, port)), file: Some(file), .. } => {
                 let port = if *port == 22 { String::new() } else { format!("-p {port} ") };
                 Some(format!(
-                    "compare the fingerprint, then: ssh-keyscan {port}{host} >> ~/.ssh/known_hosts (or --host-key-check accept-new)"
+                    "compare the fingerprint, then: ssh-keyscan {port}{host} >> '{}' (or --host-key-check accept-new)",
+                    file.display()
                 ))
+            }
+            HostKeyError::Unknown { file: Some(file), .. } => Some(format!(
+                "compare the fingerprint, then: --host-key-check accept-new adds the key to {}",
+                file.display()
+            )),
+            HostKeyError::Unknown { file: None, .. } => {
+                Some("compare the fingerprint, and name a file with the key: --known-hosts FILE".to_owned())
             }
             HostKeyError::Changed { name, file, .. } => Some(format!(
                 "if the host was really re-installed: ssh-keygen -R '{name}' -f '{}', then accept the new key",

@@ -257,7 +257,11 @@ impl Outcome {
             Outcome::Unstopped(_) => {
                 Some("the command was told to stop, and has not: it may still be running there".to_owned())
             }
-            Outcome::TimedOut { phase: Phase::Connect | Phase::Auth | Phase::Secret, .. } => {
+            Outcome::TimedOut { phase: Phase::Connect, .. } => Some(
+                "is it up, and not behind a firewall? A slow host or link may need a longer --connect-timeout"
+                    .to_owned(),
+            ),
+            Outcome::TimedOut { phase: Phase::Auth | Phase::Secret, .. } => {
                 Some("a slow host or link may need a longer --connect-timeout".to_owned())
             }
             Outcome::TimedOut { phase: Phase::Command, .. } => {

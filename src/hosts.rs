@@ -9,6 +9,7 @@ mod nodes;
 use std::fmt;
 use std::io::Read;
 use std::net::Ipv6Addr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -143,7 +144,7 @@ impl fmt::Display for Origin {
 #[derive(Debug, thiserror::Error)]
 pub enum HostsError {
     /// A hosts file cannot be read.
-    #[error("{}: cannot read the hosts file: {}", .path.display(), reason(.error))]
+    #[error("{}: cannot read the hosts file: {}{}", .path.display(), reason(.error), no_file(.path, .error))]
     Read {
         /// The file.
         path: PathBuf,
@@ -159,6 +160,15 @@ pub enum HostsError {
     /// Entries that are not hosts; all of them, so that they can be mended at once.
     #[error("{}", Bad(.0))]
     Bad(Vec<BadEntry>),
+}
+
+/// What somebody may have meant by a hosts file that is not there.
+fn no_file(path: &Path, error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::NotFound if path.as_os_str().as_bytes().starts_with(b"-") => "; help is --help",
+        std::io::ErrorKind::NotFound => "; hosts themselves are named with -H",
+        _ => "",
+    }
 }
 
 /// An entry that is not a host.

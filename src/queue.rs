@@ -244,9 +244,12 @@ impl Queue {
     }
 
     fn unresolved(&mut self, job: usize, attempt: u32, reason: String, channels: &Channels<'_>) {
-        let name = self.jobs[job].address.clone();
+        let Job { address, spec, .. } = &self.jobs[job];
+        // ssh_config makes names of its own (HostName), and lower case of others.
+        let of_config = if address.eq_ignore_ascii_case(&spec.name) { "" } else { ", with HostName in ssh_config" };
+        let (name, origin) = (address.clone(), Some(format!("{}{of_config}", spec.origin)));
         let task = Task { job, attempt, route: Route::Unresolved };
-        self.failed(task, HostError::Dns { name, reason }.into(), channels);
+        self.failed(task, HostError::Dns { name, reason, origin }.into(), channels);
     }
 
     fn take_report(&mut self, report: Report, channels: &Channels<'_>) {

@@ -77,6 +77,12 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
         Some(script) => Commands::Script(script, Box::new(commands)),
         None => commands,
     };
+    let port_like = opts.par.filter(|size| !settings.configured.contains_key("--par") && is_port(*size, &hosts));
+    port_like.iter().for_each(|size| {
+        output::complain(&format!(
+            "-p {size} is how many hosts run at once; a port stands after its host: -H web1:{size}"
+        ));
+    });
     let jobs = jobs::make(hosts);
     jobs::check_aliases(&jobs).map_err(usage)?;
 
@@ -201,15 +207,26 @@ fn hosts(opts: &Opts, groups: Definitions) -> Result<(Vec<HostSpec>, Vec<String>
         return Ok((hosts, notes));
     }
     if !opts.hosts.is_empty() || !opts.host.is_empty() || !opts.nodes.is_empty() {
-        return Err(usage(anyhow!("the list of hosts is empty")));
+        let files: Vec<String> = opts.hosts.iter().map(|file| file.display().to_string()).collect();
+        let place = if files.is_empty() { String::new() } else { format!(": nothing in {}", files.join(", ")) };
+        return Err(usage(anyhow!("the list of hosts is empty{place}")));
     }
     let first = opts.command.first().and_then(|word| word.to_str()).unwrap_or_default();
-    let problem = if first.contains('@') && opts.command.len() > 1 {
+    let problem = if first.contains('@') {
         anyhow!("there are no hosts; did you mean: pssh -H {first} ...?")
     } else {
         anyhow!("there are no hosts: name them with -H 'HOST HOST', -w LIST or -h FILE")
     };
     Err(usage(problem))
+}
+
+/// Whether a pool size is more likely ssh's `-p`, a port: no port is given, and no list as short as this one needs so many. The
+/// hosts would be connected to at another port, without a word.
+fn is_port(size: usize, hosts: &[HostSpec]) -> bool {
+    // Ports above those of the system (RFC 6335 section 6), as other sshds have.
+    const PORTS: std::ops::RangeInclusive<usize> = 1024..=65535;
+    const TIMES: usize = 20;
+    PORTS.contains(&size) && hosts.len().saturating_mul(TIMES) < size && hosts.iter().all(|host| host.port.is_none())
 }
 
 /// Whether a refused command line was only a question, such as `--help`.

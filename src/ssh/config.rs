@@ -292,8 +292,10 @@ impl Config {
         let mut loader = Loader { local: &sources.local, notes: Vec::new(), wants_final: false };
         let mut files = Vec::new();
         let rules = |user, guarded| Rules { user, guarded, depth: 0 };
-        let unreadable =
-            |path: &Path, error| ConfigError::File { path: path.into(), reason: crate::error::reason(&error) };
+        let unreadable = |path: &Path, error| ConfigError::File {
+            path: path.into(),
+            reason: format!("cannot read the file of -F: {}", crate::error::reason(&error)),
+        };
         match &sources.files {
             Files::Usual { user, system } => {
                 for (path, rules) in [(user, rules(true, true)), (system, rules(false, false))] {

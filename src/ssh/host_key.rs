@@ -5,7 +5,7 @@
 //! that is in it. Unlike there, certificates are asked for only where there is an authority for the host.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::config;
 use super::host::Host;
@@ -219,7 +219,11 @@ impl Offer<'_> {
                 HostKeyError::Changed { name, offered, file, line }
             }
             Verdict::Unknown | Verdict::Known(_) => {
-                HostKeyError::Unknown { name, host: self.host.name.clone(), port: self.host.port, offered }
+                let Host { name: address, port, key_name, proxy, credentials, .. } = self.host;
+                let is_own_name = key_name.0.eq_ignore_ascii_case(address) && key_name.1 == *port;
+                let scan = (proxy.is_none() && is_own_name).then(|| (address.clone(), *port));
+                let file = credentials.known_hosts.user_file().map(Path::to_owned);
+                HostKeyError::Unknown { name, scan, file, offered }
             }
         }
     }

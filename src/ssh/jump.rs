@@ -403,7 +403,7 @@ impl JumpHost {
             let addresses = resolve::lookup_within(&host.name, watch.deadline(), watch.cancel());
             watch.check()?;
             let addresses =
-                addresses.map_err(|reason| Outcome::from(HostError::Dns { name: host.name.clone(), reason }))?;
+                addresses.map_err(|reason| HostError::Dns { name: host.name.clone(), reason, origin: None })?;
             return Session::connect(host, &addresses, watch, &mut note).map(|session| (session, None));
         };
         let attempt = 1 + lock(&self.state).failure.as_ref().map_or(0, |failure| failure.count);

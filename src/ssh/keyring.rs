@@ -122,7 +122,10 @@ impl Keyring {
         }
         let other = if password.is_some() { ", with another passphrase" } else { "" };
         let unasked = |why: &dyn Display| {
-            Locked::Unopened(format!("the key is encrypted{other}, and {why}; load it into an agent first (ssh-add)"))
+            Locked::Unopened(format!(
+                "the key is encrypted{other}, and {why}; load it into an agent first (ssh-add {})",
+                path.display()
+            ))
         };
         let terminal = ask.map_err(|why| unasked(&why))?;
         if let Some(locked) = lock(&self.locked).get(path) {

@@ -85,13 +85,13 @@ impl Encrypted {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// It cannot be read.
-    #[error("{}", reason(.0))]
+    #[error("cannot read the private key: {}", reason(.0))]
     Read(#[from] io::Error),
     /// Others than its owner can read it; ssh(1) refuses such a key too.
     #[error("permissions {0:04o} are too open; only its owner may read a private key (chmod 600)")]
     TooOpen(u32),
     /// Only the public half is in the file.
-    #[error("this is a public key; the private key is needed")]
+    #[error("this is a public key; name the file of the private key, usually the same without .pub")]
     Public,
     /// A kind of key that cannot sign here.
     #[error("{0} keys cannot be used from a file; load the key into an agent (ssh-add)")]
@@ -116,11 +116,15 @@ impl From<ErrorStack> for KeyError {
 /// See [`KeyError`]. A missing file is [`KeyError::Read`] with [`io::ErrorKind::NotFound`].
 pub fn load(path: &Path) -> Result<Loaded, KeyError> {
     let metadata = std::fs::metadata(path)?;
+    let text = Zeroizing::new(std::fs::read(path)?);
+    // Public keys may be open: that is not what is wrong with them.
+    if is_public(&text) {
+        return Err(KeyError::Public);
+    }
     // As ssh(1): only our own files are ours to judge.
     if metadata.uid() == rustix::process::getuid().as_raw() && metadata.mode() & 0o077 != 0 {
         return Err(KeyError::TooOpen(metadata.mode() & 0o7777));
     }
-    let text = Zeroizing::new(std::fs::read(path)?);
     parse(&text, || public_neighbour(path))
 }
 
@@ -133,11 +137,16 @@ fn parse(text: &[u8], neighbour: impl FnOnce() -> Option<Vec<u8>>) -> Result<Loa
     } else if has("PRIVATE KEY-----") {
         let key = PKey::private_key_from_pem(text)?;
         Ok(Loaded::Key(Arc::new(KeyFile { public_key: public_blob(&key)?, key })))
-    } else if text.starts_with(b"ssh-") || text.starts_with(b"ecdsa-") || text.starts_with(b"sk-") {
+    } else if is_public(text) {
         Err(KeyError::Public)
     } else {
         Err(KeyError::Format("no PRIVATE KEY block in it".to_owned()))
     }
+}
+
+/// Whether a file begins as ssh-keygen(1) writes public keys.
+fn is_public(text: &[u8]) -> bool {
+    ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| text.starts_with(kind.as_bytes()))
 }
 
 fn parse_openssh(text: &[u8]) -> Result<Loaded, KeyError> {

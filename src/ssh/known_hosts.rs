@@ -156,6 +156,11 @@ impl KnownHosts {
         KnownHosts { hash_names, ..self }
     }
 
+    /// The file where new keys go, if there is one.
+    pub fn user_file(&self) -> Option<&Path> {
+        self.user_file.as_deref()
+    }
+
     /// What could not be used. Lines whose key is malformed are found only when their host is looked up.
     pub fn notes(&self) -> Vec<Note> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);

@@ -79,9 +79,9 @@ fn bad_hosts_on_the_command_line() {
 fn a_list_without_hosts_is_no_success() {
     let (env, server) = answering();
     let empty = env.file("empty", "# nobody\n\n");
-    refused(&server, env.pssh().arg("-h").arg(&empty).arg("true"), &["pssh: the list of hosts is empty\n"]);
+    refused(&server, env.pssh().arg("-h").arg(&empty).arg("true"), &["pssh: the list of hosts is empty: nothing in "]);
     refused(&server, env.pssh().args(["-H", " ", "true"]), &["pssh: the list of hosts is empty\n"]);
-    refused(&server, env.pssh().args(["-h", "-", "true"]), &["pssh: the list of hosts is empty\n"]);
+    refused(&server, env.pssh().args(["-h", "-", "true"]), &["pssh: the list of hosts is empty: nothing in -\n"]);
     refused(&server, env.pssh().arg("true"), &["pssh: there are no hosts: name them with -H"]);
     refused(&server, env.pssh().args(["root@web1", "uptime"]), &["did you mean: pssh -H root@web1"]);
 }
@@ -90,7 +90,7 @@ fn a_list_without_hosts_is_no_success() {
 fn a_hosts_file_that_is_missing_is_our_failure() {
     let (env, server) = answering();
     let run = env.pssh().hosts([server.addr()]).args(["-h", "missing.txt", "true"]).run();
-    run.exits(1).stderr_has("pssh: missing.txt: cannot read the hosts file: No such file or directory\n");
+    run.exits(1).stderr_has("pssh: missing.txt: cannot read the hosts file: No such file or directory; ");
     run.check(server.connections() == 0, "nothing was connected to");
 }
 

@@ -53,6 +53,8 @@ mod input;
 mod known_hosts;
 /// Runs that are stopped: after a time, or once hosts have failed.
 mod limits;
+/// What is told about errors and slips, word for word.
+mod messages;
 /// Ranges, lists, filters and groups of hosts.
 mod nodes;
 /// Every way in which a host can end.

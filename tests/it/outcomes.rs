@@ -432,12 +432,13 @@ fn an_address_that_does_not_answer_at_all() {
     run.exits(3).within(SOON).ends(SICK, "timeout connect: no TCP connection within 2 s").ends(WELL, "ok");
 }
 
-struct FullListener {
-    address: SocketAddr,
+/// A listener whose queue is full.
+pub(crate) struct FullListener {
+    pub(crate) address: SocketAddr,
     _held: (rustix::fd::OwnedFd, Vec<std::net::TcpStream>),
 }
 
-fn full_listener() -> FullListener {
+pub(crate) fn full_listener() -> FullListener {
     use rustix::net::{AddressFamily, SocketAddrV4, SocketType, bind, listen, socket};
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
     bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).expect("a free port");

@@ -44,14 +44,14 @@ pssh: gone1: connect: 127.0.0.51 port REFUSED: Connection refused
 pssh: gone2: connect: 127.0.0.52 port REFUSED: Connection refused
   hint: is sshd running there, on that port, and not behind a firewall?
 pssh: new: hostkey: [127.0.0.1]:STRANGER is not in known_hosts; it offers ssh-ed25519 SHA256:KEY
-  hint: compare the fingerprint, then: ssh-keyscan -p STRANGER 127.0.0.1 >> ~/.ssh/known_hosts (or --host-key-check accept-new)
+  hint: compare the fingerprint, then: ssh-keyscan -p STRANGER 127.0.0.1 >> 'HOME/.ssh/known_hosts' (or --host-key-check accept-new)
 pssh: appliance: ssh: starting the command: Unable to complete request for channel-process-startup
 pssh: closed: auth: nobody: refused after trying ssh-ed25519 HOME/.ssh/id_ed25519; the server offers publickey
   hint: is the key in that user's authorized_keys? Name another with --identity FILE, the user with -l
 pssh: behind: proxy: 127.0.0.51:REFUSED: connect: 127.0.0.51 port REFUSED: Connection refused
   hint: is sshd running there, on that port, and not behind a firewall?
 pssh: unknown: dns: nowhere.invalid: REASON
-  hint: check the spelling, or whether the resolver knows the name
+  hint: check the spelling (HOME/hosts:16:1), or whether the resolver knows the name
 ";
 /// `lines`: standard output, by host; what one host says keeps its order.
 const LINES: &str = "\
@@ -89,9 +89,9 @@ pssh: gone1: connect: 127.0.0.51 port REFUSED: Connection refused
 pssh: gone2: connect: 127.0.0.52 port REFUSED: Connection refused
   hint: is sshd running there, on that port, and not behind a firewall?
 pssh: new: hostkey: [127.0.0.1]:STRANGER is not in known_hosts; it offers ssh-ed25519 SHA256:KEY
-  hint: compare the fingerprint, then: ssh-keyscan -p STRANGER 127.0.0.1 >> ~/.ssh/known_hosts (or --host-key-check accept-new)
+  hint: compare the fingerprint, then: ssh-keyscan -p STRANGER 127.0.0.1 >> 'HOME/.ssh/known_hosts' (or --host-key-check accept-new)
 pssh: unknown: dns: nowhere.invalid: REASON
-  hint: check the spelling, or whether the resolver knows the name
+  hint: check the spelling (HOME/hosts:16:1), or whether the resolver knows the name
 pssh: web01: ok (exit 0)
 pssh: web02: ok (exit 0)
 pssh: web03: ok (exit 0)

@@ -210,7 +210,7 @@ fn what_is_wrong_is_said_before_anything_connects() {
     let run = env.pssh().hosts([server.addr()]).args(["-O", "ConnectTimeout=soon", "true"]).run();
     run.exits(2).stderr_has("-O ConnectTimeout=soon");
     let run = env.pssh().hosts([server.addr()]).arg("-F").arg(env.path("none-there")).arg("true").run();
-    run.exits(2).stderr_has("none-there: No such file or directory");
+    run.exits(2).stderr_has("none-there: cannot read the file of -F: No such file or directory");
     assert_eq!(server.connections(), 0);
 }
 

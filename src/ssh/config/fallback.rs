@@ -119,9 +119,10 @@ fn run(mut command: Command) -> Result<Baseline, String> {
     let program = command.get_program().to_owned();
     // A group of its own, so that what it starts can be ended with it.
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    let mut child = command
-        .spawn()
-        .map_err(|error| format!("{} can't be run: {}", program.display(), crate::error::reason(&error)))?;
+    let mut child = command.spawn().map_err(|error| {
+        let reason = crate::error::reason(&error);
+        format!("{} can't be run: {reason}; install it, or do without the line", program.display())
+    })?;
     let (output, complaint) = (gather(child.stdout.take()), gather(child.stderr.take()));
     let deadline = Instant::now() + PATIENCE;
     let status = wait(&mut child, deadline).map_err(|error| crate::error::reason(&error))?;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::Local;
+use super::{Local, keywords, resolve};
 
 /// What ssh takes for white space between a keyword and its arguments.
 const BLANKS: [char; 4] = [' ', '\t', '\r', '\n'];
@@ -87,6 +87,9 @@ pub(super) fn sort(line: &str) -> Result<Sort<'_>, Wrong> {
     }
     let keyword = keyword.to_ascii_lowercase();
     match scanner.rest().map(|rest| rest.trim_start_matches(BLANKS)) {
+        None | Some("") if keywords::all().all(|known| known != keyword) => {
+            Err(Wrong { column: 0, reason: resolve::no_keyword(&keyword) })
+        }
         None | Some("") => Err(Wrong { column: line.len(), reason: format!("{keyword}: its argument is missing") }),
         Some(rest) => Ok(Sort::Statement(Statement { keyword, rest, column: line.len() - rest.len() })),
     }

@@ -100,8 +100,13 @@ fn good_user(name: &str) -> bool {
 
 /// The error for a keyword that ssh doesn't know.
 pub(super) fn unknown(keyword: &str, origin: &Origin) -> ConfigError {
+    ConfigError::about(origin, no_keyword(keyword))
+}
+
+/// The same in words.
+pub(super) fn no_keyword(keyword: &str) -> String {
     let hint = did_you_mean(keyword, keywords::all());
-    ConfigError::about(origin, format!("{keyword:?} is no keyword of ssh_config(5){hint}"))
+    format!("{keyword:?} is no keyword of ssh_config(5){hint}")
 }
 
 /// A word of a list that adds up.

@@ -222,7 +222,8 @@ fn errors_name_file_line_and_column() {
 
 #[test]
 fn what_only_ssh_can_tell_is_an_error_without_it() {
-    let reason = "can only be evaluated by ssh: /nonexistent/ssh can't be run: No such file or directory";
+    let reason = "can only be evaluated by ssh: /nonexistent/ssh can't be run: No such file or directory; install it, or do \
+                  without the line";
     let failed =
         |text: &str| load(text).and_then(|config| config.resolve(&query("web1"))).expect_err("no ssh").to_string();
     for (text, place) in [
