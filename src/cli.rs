@@ -29,6 +29,7 @@ Usage: pssh [OPTIONS] COMMAND...
 
   pssh -H 'web1 root@web2:2222' uptime    two hosts
   pssh -h hosts.txt -p 32 df -h /         the hosts of a file, 32 at once
+  pssh -w 'web[01-20]' -t 1m ./deploy     a range, a minute for each command
   pssh -H web1 -- 'cd /srv && ls | wc'    one shell line
 
 --help shows all options.
