@@ -105,8 +105,8 @@ const SECTIONS: [(&str, &[&str]); 6] = [
     (
         "LISTS OF HOSTS",
         &[
-            "A hosts file has one [user@]host[:port] [user] [key=value]... per line; # starts a comment. Names may have ranges: \
-             web[01-20]. An IPv6 address needs brackets only before a port. The same host twice is two hosts.",
+            "A hosts file has one [user@]host[:port] [user] [key=value]... per line; # starts a comment. Names may have ranges, \
+             web[01-20], and stand for groups, @web. An IPv6 address needs brackets only before a port. The same host twice is two hosts.",
             "--host-config says the same in TOML: [host.\"web[01-20]\"], with the keys user, port, address, alias, identity, \
              password-file, proxy, proxy-command, connect-timeout, timeout, channel-timeout, num-retries, retry-delay, \
              host-key-check, known-hosts, agent and no-agent. Of several tables that fit a host, the first one that has a key \
@@ -151,6 +151,7 @@ const SECTIONS: [(&str, &[&str]); 6] = [
     (
         "FILES",
         &[
+            "$XDG_CONFIG_HOME/pssh/config.toml, ~/.config/pssh/config.toml\tgroups of hosts, and defaults for options",
             "~/.ssh/config, /etc/ssh/ssh_config\tsettings of hosts, see ssh_config(5)",
             "~/.ssh/known_hosts, /etc/ssh/ssh_known_hosts\thost keys, see sshd(8)",
             "~/.ssh/id_ed25519, ~/.ssh/id_ecdsa, ~/.ssh/id_rsa\tkeys, each with its certificate in FILE-cert.pub",
@@ -161,6 +162,7 @@ const SECTIONS: [(&str, &[&str]); 6] = [
         &[
             "pssh -H 'web1 root@web2:2222' uptime\ttwo hosts",
             "pssh -h hosts.txt -p 32 -t 1m30s ./deploy\tthe hosts of a file, 32 at once, a minute and a half for each command",
+            "pssh -w 'web[01-20],db[1-3]' --format gather uname -r\tranges; equal output is shown once",
             "pssh -h hosts.txt 'cd /srv && ls | wc -l'\tone shell line, quoted once for our shell",
             "pssh -h hosts.txt -I 'cat > /etc/motd' < motd\tstandard input, to every host",
             "pssh -h hosts.txt --host-args versions.csv 'deploy %(version)q'\teach host with its own value, quoted",
