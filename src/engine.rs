@@ -14,6 +14,7 @@ use crate::limits::{self, Held, Need};
 use crate::pool::{self, Plan};
 use crate::settings::Settings;
 use crate::ssh::{Runner, Unprepared};
+use crate::tolerance::Failures;
 
 /// Jobs that can be run.
 pub struct Engine {
@@ -38,6 +39,8 @@ pub enum StartError {
 pub struct Started {
     /// What happens, until every job has ended.
     pub events: Receiver<Event>,
+    /// How many hosts have failed, for those whose output turns out not to be kept.
+    pub failures: Arc<Failures>,
     /// What the user should know about how it runs.
     pub warning: Option<String>,
 }
@@ -91,12 +94,13 @@ impl Engine {
             lookup_limit: self.runner.longest_connect(),
             retry: settings.retry,
             total_limit: settings.total_timeout,
-            stop_after: settings.stop_on_errors.map(|tolerance| tolerance.hosts(self.jobs.len())),
         };
         let (stop, worker) = (self.cancel.clone(), Arc::clone(&self.runner));
         let work = move |job: &Job, task: &_, events: &_| worker.run(job, task, events, &stop);
-        let events = pool::start(Arc::clone(&self.jobs), plan, &self.cancel, work)?;
-        Ok(Started { events, warning })
+        let limit = settings.stop_on_errors.map(|tolerance| tolerance.hosts(self.jobs.len()));
+        let failures = Arc::new(Failures::new(limit, &self.cancel));
+        let events = pool::start(Arc::clone(&self.jobs), plan, &failures, &self.cancel, work)?;
+        Ok(Started { events, failures, warning })
     }
 
     /// Ends what the jobs have shared, once all have ended.

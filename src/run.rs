@@ -116,7 +116,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     let mut report = output::reports(opts, &looks, jobs, user.as_deref()).map_err(failure)?;
     let started = engine.start(looks.held(jobs.len())).map_err(failure)?;
     started.warning.iter().for_each(|warning| output::complain(warning));
-    let summary = output::multiplex(jobs, &started.events, &mut *report, &looks.style, &cancel);
+    let summary = output::multiplex(jobs, &started, &mut *report, &looks.style, &cancel);
     engine.close();
     summary.faults.iter().for_each(|fault| output::complain(fault));
     let status = status(opts, &summary);

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::RecvTimeoutError;
 
 use super::style::Style;
 use super::writer::{Broken, Output};
 use crate::cancel::{Cancel, Reason};
+use crate::engine::Started;
 use crate::error::HostError;
-use crate::event::{Event, EventKind, Outcome, Tally};
+use crate::event::{Class, Event, EventKind, Outcome, Tally};
 use crate::jobs::Job;
 
 /// How often the status line is made anew: fast enough to look alive, and no load on a slow link.
@@ -75,18 +76,13 @@ pub struct Summary {
     pub differ: bool,
 }
 
-/// Passes all `events` to `report` until every sender is gone. Every one of `jobs` is counted exactly once.
+/// Passes all events of a run to `report` until every sender is gone. Every one of `jobs` is counted exactly once.
 ///
 /// If standard output breaks, the run is cancelled, and goes on being received to its end so that no worker hangs. If its
 /// reader has gone away, nothing more is said either: in `pssh ... | head -1` nobody wants to know. Reports that write elsewhere
 /// go on.
-pub fn multiplex(
-    jobs: &[Job],
-    events: &Receiver<Event>,
-    report: &mut dyn Report,
-    style: &Style,
-    cancel: &Cancel,
-) -> Summary {
+pub fn multiplex(jobs: &[Job], started: &Started, report: &mut dyn Report, style: &Style, cancel: &Cancel) -> Summary {
+    let Started { events, failures, .. } = started;
     let mut output = Output::standard(style);
     report.begin(&mut output);
     let mut ended = vec![false; jobs.len()];
@@ -100,7 +96,12 @@ pub fn multiplex(
                 return;
             }
             if let Some(error) = report.verdict(job, outcome) {
+                let was_well = outcome.class() == Class::Ok;
                 *outcome = error.into();
+                // What failed anyway is counted already.
+                if was_well {
+                    failures.note(outcome);
+                }
             }
             tally.add_outcome(outcome);
         }

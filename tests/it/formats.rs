@@ -292,3 +292,18 @@ fn each_host_is_a_group_in_the_log_of_a_ci_system() {
          ::{token}::\n::endgroup::\npssh: 127.0.1.2: exit 3\n"
     ));
 }
+
+#[test]
+fn output_that_cannot_be_kept_counts_as_a_failure_of_its_host() {
+    let (env, sshd) = hosts(3);
+    let missing = env.path("missing");
+    let pssh = env.pssh().hosts(sshd.hosts()).variable("TMPDIR", &missing);
+    let run =
+        pssh.args(["-i", "-p", "1", "--stop-on-errors", "--"]).arg(format!("{NUMBER}seq 400000; sleep 0.5")).run();
+    run.exits(1).stderr_has("pssh: 3 hosts: ").stderr_has("1 local");
+    let text = String::from_utf8_lossy(&run.stdout).into_owned();
+    run.check(
+        text.contains("pssh: 127.0.1.3: cancelled: never started, since a host has failed\n"),
+        "the last is not run",
+    );
+}
