@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -39,7 +39,8 @@ impl Agent {
         let child = child.unwrap_or_else(|error| panic!("ssh-agent: {error}; {INSTALL}"));
         let agent = Agent { child, socket };
         let deadline = Instant::now() + Duration::from_secs(20);
-        while !agent.socket.exists() {
+        // The socket is there before anybody listens at it.
+        while UnixStream::connect(&agent.socket).is_err() {
             assert!(Instant::now() < deadline, "ssh-agent does not listen");
             thread::sleep(Duration::from_millis(5));
         }
