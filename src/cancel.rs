@@ -3,11 +3,13 @@
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::lock::lock;
 
 /// Why a run was stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +56,7 @@ impl Cancel {
     /// Stops the run. Only the first reason counts; returns whether this call was the first.
     pub fn trigger(&self, reason: Reason) -> bool {
         let first = self.state.reason.set(reason).is_ok();
-        self.state.armed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        lock(&self.state.armed).take();
         first
     }
 

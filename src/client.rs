@@ -25,7 +25,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,7 @@ use crate::hosts::{self, HostSpec, HostsError};
 use crate::input::{Hangup, Input, Inputs, Writer};
 use crate::jobs::{self, Commands, Job};
 use crate::limits::Held;
+use crate::lock::lock;
 use crate::output::LONGEST_LINE;
 use crate::settings::Settings;
 use crate::spill::Spill;
@@ -615,8 +616,4 @@ impl Kept {
         buffer.truncate(length + *count.as_ref().unwrap_or(&0));
         count.map(|count| count > 0)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

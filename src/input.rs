@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, Once, PoisonError};
 use std::thread;
 
 use rustix::event::PollFlags;
@@ -21,6 +21,7 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::error::reason;
+use crate::lock::lock;
 use crate::ssh::poll_with;
 
 /// Bytes that are read at once.
@@ -255,19 +256,15 @@ impl News {
 }
 
 impl Queue {
-    fn lock(&self) -> MutexGuard<'_, QueueState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn hang_up(&self) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.is_gone = true;
         state.bytes = VecDeque::new();
         self.room.notify_all();
     }
 
     fn read(&self, buffer: &mut [u8]) -> Result<Piece, String> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if state.bytes.is_empty() {
             return if state.is_ended { Ok(Piece::End) } else { News::wait(&mut state.news).map(Piece::Later) };
         }
@@ -309,7 +306,7 @@ impl Hangup {
 impl Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let full = |state: &mut QueueState| !state.is_gone && state.bytes.len() >= QUEUE;
-        let mut state = self.0.room.wait_while(self.0.lock(), full).unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.room.wait_while(lock(&self.0.state), full).unwrap_or_else(PoisonError::into_inner);
         if state.is_gone {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
@@ -327,7 +324,7 @@ impl Write for Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let mut state = lock(&self.0.state);
         state.is_ended = true;
         state.news = None;
     }
@@ -344,13 +341,9 @@ enum Look {
 }
 
 impl Spool {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// What there is beyond `position`, where a host has come to.
     fn look(&self, position: u64) -> Result<Look, String> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if position > state.furthest {
             state.furthest = position;
             self.wanted.notify_one();
@@ -372,7 +365,7 @@ impl Spool {
         let mut written = 0;
         loop {
             let enough = |state: &mut State| written >= state.furthest.saturating_add(AHEAD);
-            drop(self.wanted.wait_while(self.lock(), enough).unwrap_or_else(PoisonError::into_inner));
+            drop(self.wanted.wait_while(lock(&self.state), enough).unwrap_or_else(PoisonError::into_inner));
             let count = match rustix::io::read(input, &mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(count) => count,
@@ -387,14 +380,14 @@ impl Spool {
             let stored = self.file.write_all_at(&buffer[..count], written);
             stored.map_err(|error| format!("it cannot be kept in a temporary file: {}", reason(&error)))?;
             written += count as u64;
-            let mut state = self.lock();
+            let mut state = lock(&self.state);
             state.written = written;
             state.news = None;
         }
     }
 
     fn end(&self, how: Result<(), String>) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.end = Some(how);
         state.news = None;
     }
@@ -544,7 +537,7 @@ mod tests {
     fn what_cannot_be_read_is_no_end() {
         let spool = spool();
         spool.file.write_all_at(b"abc", 0).expect("write");
-        spool.lock().written = 3;
+        lock(&spool.state).written = 3;
         spool.end(Err("broken".to_owned()));
         assert_eq!(read_all(&mut reader(&spool)), Err("broken".to_owned()));
         let (_, writer) = std::io::pipe().expect("a pipe");

@@ -30,6 +30,7 @@ pub mod hosts;
 pub mod input;
 pub mod jobs;
 pub mod limits;
+mod lock;
 pub mod nodeset;
 pub mod output;
 pub mod pool;

@@ -13,6 +13,7 @@ use super::status_line;
 use super::writer::Output;
 use crate::event::{Class, Event, EventKind, Tally};
 use crate::jobs::Job;
+use crate::lock::lock;
 
 /// How long a run is shown without: most are over by then.
 const QUIET: Duration = Duration::from_millis(500);
@@ -96,9 +97,9 @@ impl Report for Progress {
         let text = self.text(now);
         self.bar.set_position(self.ended);
         self.bar.set_message(text);
-        self.drawn.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        lock(&self.drawn).clear();
         self.bar.tick();
-        let drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        let drawn = lock(&self.drawn);
         Some(drawn.trim_end().to_owned())
     }
 }

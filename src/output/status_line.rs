@@ -4,12 +4,14 @@
 use std::fs::File;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use rustix::process::getpgrp;
 use rustix::termios::tcgetpgrp;
 
 use super::writer::write_all;
+
+use crate::lock::lock;
 
 /// Clears the line and goes to its beginning (CR, and EL of ECMA-48).
 const CLEAR: &[u8] = b"\r\x1b[2K";
@@ -29,7 +31,7 @@ static LINE: Mutex<Line> = Mutex::new(Line { is_shown: false, held: 0 });
 /// Shows `text`, which is harmless and fits into a line, in place of what was shown. The cursor must be at the beginning of a line
 /// or behind a status line. Not while somebody is asked, nor while the terminal is another's.
 pub(super) fn show(text: &str) {
-    let mut line = LINE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut line = lock(&LINE);
     if line.held > 0 || !is_in_foreground() {
         return;
     }
@@ -40,7 +42,7 @@ pub(super) fn show(text: &str) {
 
 /// Makes room for output.
 pub(super) fn clear() {
-    LINE.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    lock(&LINE).clear();
 }
 
 impl Line {
@@ -54,7 +56,7 @@ impl Line {
 
 /// Whether it is there.
 pub(super) fn is_shown() -> bool {
-    LINE.lock().unwrap_or_else(PoisonError::into_inner).is_shown
+    lock(&LINE).is_shown
 }
 
 /// Keeps the status line away as long as it lives.
@@ -62,7 +64,7 @@ pub struct Hold(());
 
 /// Takes the status line away, to ask the user something.
 pub fn hold() -> Hold {
-    let mut line = LINE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut line = lock(&LINE);
     line.held += 1;
     line.clear();
     Hold(())
@@ -70,7 +72,7 @@ pub fn hold() -> Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        LINE.lock().unwrap_or_else(PoisonError::into_inner).held -= 1;
+        lock(&LINE).held -= 1;
     }
 }
 

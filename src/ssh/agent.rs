@@ -5,7 +5,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
@@ -14,6 +14,8 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connec
 
 use super::wait::{Patience, poll_with};
 use super::wire::{Reader, put_string};
+
+use crate::lock::lock;
 
 const REQUEST_IDENTITIES: u8 = 11;
 const IDENTITIES_ANSWER: u8 = 12;
@@ -79,7 +81,7 @@ impl Agent {
     }
 
     fn exchange(&self, message: &[u8], patience: Patience<'_>) -> io::Result<Vec<u8>> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = lock(&self.idle).pop();
         let mut request = Vec::with_capacity(message.len() + 4);
         put_string(&mut request, message);
         // An idle connection may have been closed by the agent meanwhile; a new one tells.
@@ -96,7 +98,7 @@ impl Agent {
     }
 
     fn keep(&self, connection: OwnedFd) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        lock(&self.idle).push(connection);
     }
 
     fn connect(&self, patience: Patience<'_>) -> io::Result<OwnedFd> {

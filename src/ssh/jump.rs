@@ -22,11 +22,12 @@ use super::host::Host;
 use super::proxy_command::ProxyCommand;
 use super::pump::Pump;
 use super::session::Session;
-use super::tunnel::{Plan, Through, Way, lock};
+use super::tunnel::{Plan, Through, Way};
 use super::wait::Watch;
 use crate::error::{HostError, ProxyError, reason};
 use crate::event::{Outcome, Phase};
 use crate::hosts::write_entry;
+use crate::lock::lock;
 use crate::proxy::Proxy;
 use crate::resolve;
 

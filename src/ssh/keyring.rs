@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use super::agent::{Agent, AgentKey};
 use super::keys::{self, Certificate, Encrypted, KeyError, KeyFile, Loaded};
-use super::tunnel::lock;
 use super::wait::Patience;
 use crate::cancel::Cancel;
 use crate::error::reason;
+use crate::lock::lock;
 use crate::secret::Secret;
 use crate::terminal::{AskError, Terminal};
 

@@ -28,6 +28,8 @@ use rustix::fs::{FlockOperation, flock};
 use file::{Line, Marker, Seen, Table, hashed};
 pub use key::{Key, TOO_SHORT, fingerprint, key_type};
 
+use crate::lock::lock;
+
 /// What the known_hosts files say about a key that a host presented.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -214,7 +216,7 @@ impl KnownHosts {
             Verdict::Unknown => {}
             verdict => return Ok(Remembered::Already(verdict)),
         }
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = lock(&self.seen);
         let mut opened = seen.open(file);
         if let Ok(opened) = &mut opened {
             // Failing to read what other processes added is no reason not to add.

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 
 use crate::error::{HostError, ProxyError, reason};
 use crate::event::Outcome;
+use crate::lock::lock;
 
 /// How long the command may take to end after it was told to (TERM), before it is killed.
 const TERM_GRACE: Duration = Duration::from_secs(1);
@@ -107,7 +108,7 @@ impl ProxyCommand {
             Some((_, Some(signal))) => format!("the command died by signal {signal}"),
             _ => "the command ended".to_owned(),
         };
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).last_line.clone();
+        let said = lock(&self.said).last_line.clone();
         let cause = if said.is_empty() { how } else { format!("{how}: {said}") };
         HostError::Proxy { hop: self.shown.clone(), cause: ProxyError::Command(cause) }.into()
     }
@@ -142,7 +143,7 @@ impl ProxyCommand {
                 thread::sleep(TICK);
             }
         }
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).news = None;
+        lock(&self.said).news = None;
     }
 }
 
@@ -162,7 +163,7 @@ fn listen(stderr: ChildStderr, said: &Mutex<Said>) {
         if text.is_empty() {
             continue;
         }
-        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = lock(said);
         if let Some(tell) = &said.news {
             tell(&format!("proxy command: {text}"));
         }

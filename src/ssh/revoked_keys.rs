@@ -13,9 +13,9 @@ use openssl::sha::{sha1, sha256};
 
 use super::host_certificate::Certificate;
 use super::known_hosts::{Key, TOO_SHORT};
-use super::tunnel::lock;
 use super::wire::Reader;
 use crate::error::reason;
+use crate::lock::lock;
 
 /// How a key revocation list begins, and the one version of it that there is.
 const MAGIC: &[u8] = b"SSHKRL\n\0";

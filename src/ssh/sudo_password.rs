@@ -1,7 +1,7 @@
 //! The password for sudo: given beforehand, or asked on the terminal once, when the first host wants it, for all hosts.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -9,6 +9,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::wait::Patience;
 use crate::cancel::{Cancel, Reason};
 use crate::error::reason;
+use crate::lock::lock;
 use crate::secret::Secret;
 use crate::terminal::{AskError, Terminal};
 
@@ -66,13 +67,9 @@ impl SudoPassword {
         Arc::new(SudoPassword { terminal, state: Mutex::new(state), askers: Mutex::default() })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The password; asks for it if nobody has yet, and somebody may be asked. Does not wait.
     pub fn get(self: &Arc<Self>, may_ask: bool) -> Answer {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if matches!(*state, State::Unasked) && !may_ask {
             let why = if self.terminal.is_there() { AskError::Mute } else { AskError::NoTerminal };
             return Answer::Nobody(why.to_string());
@@ -108,13 +105,13 @@ impl SudoPassword {
         };
         let asker = thread::Builder::new().name("pssh-sudo".to_owned()).stack_size(STACK).spawn(work);
         let asker = asker.map_err(failed)?;
-        self.askers.lock().unwrap_or_else(PoisonError::into_inner).push(asker);
+        lock(&self.askers).push(asker);
         Ok(Question { waiting: 0, withdraw, answered, _alarm: alarm })
     }
 
     /// Takes the answer to a question, unless that has been withdrawn meanwhile.
     fn answer(&self, of: &Arc<OwnedFd>, answer: Result<Secret, AskError>) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if !matches!(&*state, State::Asking(question) if Arc::ptr_eq(&question.answered, of)) {
             return;
         }
@@ -128,10 +125,10 @@ impl SudoPassword {
 
     /// Withdraws a question that is still there, and sees to it that the terminal is as it was.
     pub fn close(&self) {
-        if let State::Asking(question) = &*self.lock() {
+        if let State::Asking(question) = &*lock(&self.state) {
             withdraw(question);
         }
-        let askers = std::mem::take(&mut *self.askers.lock().unwrap_or_else(PoisonError::into_inner));
+        let askers = std::mem::take(&mut *lock(&self.askers));
         for asker in askers {
             // It has panicked, or ended: either way the terminal is restored.
             let _ = asker.join();
@@ -152,7 +149,7 @@ impl Waiting {
 
     /// The answer, once there is one.
     pub fn answer(&self) -> Option<Result<Arc<Secret>, String>> {
-        match &*self.of.lock() {
+        match &*lock(&self.of.state) {
             State::Known(password) => Some(Ok(Arc::clone(password))),
             State::Nobody(why) => Some(Err(why.clone())),
             State::Asking(_) | State::Unasked => None,
@@ -162,7 +159,7 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let mut state = self.of.lock();
+        let mut state = lock(&self.of.state);
         if let State::Asking(question) = &mut *state {
             question.waiting -= 1;
             if question.waiting == 0 {

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::directory::Directory;
@@ -14,6 +14,7 @@ use super::jump::{Connection, JumpHost};
 use crate::cancel::Cancel;
 use crate::error::{HostError, ProxyError};
 use crate::event::Outcome;
+use crate::lock::lock;
 use crate::proxy::Hop;
 
 /// How long connections may take to say goodbye at the end of the run.
@@ -119,11 +120,6 @@ impl Through {
             outcome => outcome,
         }
     }
-}
-
-/// A poisoned lock only means that another thread panicked; what it holds is whole after every statement.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
