@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -484,6 +485,24 @@ impl Drop for Running {
             self.kill();
         }
     }
+}
+
+/// Tries all `cases`, `workers` at a time; fails with every problem that `check` finds.
+#[track_caller]
+pub(crate) fn all_hold<C: Sync>(cases: &[C], workers: usize, check: impl Fn(&C) -> Option<String> + Sync) {
+    let next = AtomicUsize::new(0);
+    let failures = thread::scope(|scope| {
+        let worker = || {
+            let mut failures = Vec::new();
+            while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                failures.extend(check(case));
+            }
+            failures
+        };
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("worker")).collect::<Vec<_>>()
+    });
+    assert!(failures.is_empty(), "{} of {} cases:\n{}", failures.len(), cases.len(), failures.join("\n"));
 }
 
 /// VmHWM of proc(5). Nothing once the process has ended.

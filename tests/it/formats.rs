@@ -5,16 +5,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use crate::bin::{Env, Run};
-use crate::sshd::{Setup, Sshd};
+use crate::sshd::{Sshd, hosts};
 
 /// A shell line that sets `n` to the last number of the host's address: 1 for the first.
 const NUMBER: &str = "set -- $SSH_CONNECTION; n=${3##*.}; ";
-
-fn hosts(count: usize) -> (Env, Sshd) {
-    let env = Env::new();
-    let sshd = Sshd::start(&env, Setup { hosts: count, ..Setup::default() });
-    (env, sshd)
-}
 
 /// Runs a shell line on all hosts.
 #[track_caller]

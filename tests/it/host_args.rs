@@ -5,13 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::bin::{Env, Pssh, Run};
 use crate::embedded::{Config, Server};
-use crate::sshd::{Setup, Sshd};
-
-fn hosts(count: usize) -> (Env, Sshd) {
-    let env = Env::new();
-    let sshd = Sshd::start(&env, Setup { hosts: count, ..Setup::default() });
-    (env, sshd)
-}
+use crate::sshd::{Sshd, hosts};
 
 /// Fails unless each host printed what is expected of it.
 #[track_caller]

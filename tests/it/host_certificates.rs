@@ -9,10 +9,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::bin::{Env, Run, ssh_keygen};
+use crate::bin::{Env, Run, all_hold, ssh_keygen};
 use crate::sshd::{self, Setup, Sshd};
 
 /// A server, what is known of it, and a connection. In the texts, `{NAME}` stands for a public key with its type, `{file
@@ -221,19 +220,7 @@ static CASES: &[Case] = &[
 #[test]
 fn the_same_verdict_as_ssh() {
     let lab = Lab::new();
-    let next = AtomicUsize::new(0);
-    let failures = thread::scope(|scope| {
-        let worker = || {
-            let mut failures = Vec::new();
-            while let Some(case) = CASES.get(next.fetch_add(1, Ordering::Relaxed)) {
-                failures.extend(lab.compare(case).err());
-            }
-            failures
-        };
-        let workers: Vec<_> = (0..4).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().expect("worker")).collect::<Vec<_>>()
-    });
-    assert!(failures.is_empty(), "{} of {} cases:\n{}", failures.len(), CASES.len(), failures.join("\n"));
+    all_hold(CASES, 4, |case| lab.compare(case).err());
 }
 
 /// Every broken byte of a list, and every length of it: `ssh` refuses the host, pssh the run. What neither refuses has to lead

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::time::Duration;
 
 use crate::bin::{Env, Pssh, Run};
-use crate::sshd::{Setup, Sshd};
+use crate::sshd::{self, Sshd};
 
 /// Seconds that are longer than anything takes but a hang.
 const SOON: u64 = 20;
@@ -17,8 +17,7 @@ struct Fleet {
 
 impl Fleet {
     fn new(hosts: usize) -> Fleet {
-        let env = Env::new();
-        let sshd = Sshd::start(&env, Setup { hosts, ..Setup::default() });
+        let (env, sshd) = sshd::hosts(hosts);
         Fleet { env, sshd }
     }
 

@@ -8,14 +8,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::slice;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use pssh::ssh::known_hosts::{KnownHosts, Remembered, Verdict, fingerprint, key_type};
 use tempfile::TempDir;
 
+use crate::bin::all_hold;
 use crate::sshd;
 
 /// A known_hosts file and a connection. In the text, `{ed}` stands for the server's Ed25519 key with its type, `{ed64}`
@@ -201,23 +200,11 @@ static CASES: &[Case] = &[
 #[test]
 fn same_verdict_as_ssh() {
     let lab = Lab::new();
-    let next = AtomicUsize::new(0);
-    let failures = thread::scope(|scope| {
-        let worker = || {
-            let mut failures = Vec::new();
-            while let Some(case) = CASES.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let (ssh, ours) = lab.compare(case);
-                let expected = if case.ours.is_empty() { ssh.as_str() } else { case.ours };
-                if !expected.starts_with(&ours) {
-                    failures.push(format!("{}: ssh says {ssh:?}, pssh says {ours:?}", case.name));
-                }
-            }
-            failures
-        };
-        let workers: Vec<_> = (0..8).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().expect("worker")).collect::<Vec<_>>()
+    all_hold(CASES, 8, |case| {
+        let (ssh, ours) = lab.compare(case);
+        let expected = if case.ours.is_empty() { ssh.as_str() } else { case.ours };
+        (!expected.starts_with(&ours)).then(|| format!("{}: ssh says {ssh:?}, pssh says {ours:?}", case.name))
     });
-    assert!(failures.is_empty(), "{} of {} cases:\n{}", failures.len(), CASES.len(), failures.join("\n"));
 }
 
 #[test]

@@ -5,14 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::bin::{Count, Env, Run};
 use crate::embedded::{Config, Server};
-use crate::sshd::{Setup, Sshd};
-
-fn hosts(count: usize) -> (Env, Sshd) {
-    let env = Env::new();
-    let setup = Setup { hosts: count, ..Setup::default() };
-    let sshd = Sshd::start(&env, setup);
-    (env, sshd)
-}
+use crate::sshd::{Setup, Sshd, hosts};
 
 /// Runs a shell line on `count` hosts of one sshd.
 #[track_caller]

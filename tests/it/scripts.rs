@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::bin::{Env, Pssh};
-use crate::sshd::{Setup, Sshd};
+use crate::sshd::{self, Sshd};
 
 /// Bytes of the longest command that goes in one line.
 const LINE: usize = 34_000;
@@ -15,8 +15,7 @@ struct Fleet {
 
 impl Fleet {
     fn new(hosts: usize) -> Fleet {
-        let env = Env::new();
-        let sshd = Sshd::start(&env, Setup { hosts, ..Setup::default() });
+        let (env, sshd) = sshd::hosts(hosts);
         Fleet { env, sshd }
     }
 

@@ -459,6 +459,13 @@ impl Drop for Ordinary {
     }
 }
 
+/// A home, and so many hosts of one sshd that let its key in.
+pub(crate) fn hosts(count: usize) -> (Env, Sshd) {
+    let env = Env::new();
+    let sshd = Sshd::start(&env, Setup { hosts: count, ..Setup::default() });
+    (env, sshd)
+}
+
 /// Hosts of one sshd, and an ordinary user there, to whose commands it passes signals on.
 pub(crate) struct Fleet {
     pub(crate) sshd: Sshd,
