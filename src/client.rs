@@ -402,7 +402,11 @@ impl Shared {
             match kind {
                 EventKind::Output { stream, bytes } => self.hosts[job].inner.streams[stream as usize].push(&bytes),
                 EventKind::Finished { outcome, .. } => self.end(job, outcome, hangups),
-                EventKind::Started | EventKind::Attempted(_) | EventKind::Connected | EventKind::Note(_) => {}
+                EventKind::Started
+                | EventKind::Attempted(_)
+                | EventKind::Connected
+                | EventKind::Note(_)
+                | EventKind::Copied(_) => {}
             }
         }
         // A worker that vanished must not take its host along.

@@ -96,6 +96,18 @@ pub enum HostError {
         /// How it ended.
         detail: String,
     },
+    /// Files could not be copied, since the host refuses it or has no room.
+    #[error("{path}: {reason}{}", Others(*.others))]
+    Copy {
+        /// The first of them, there or here.
+        path: String,
+        /// What the host said.
+        reason: String,
+        /// How many more were not copied.
+        others: usize,
+        /// What would help, where that is known.
+        hint: Option<String>,
+    },
     /// Our side failed.
     #[error("{doing}: {detail}")]
     Local {
@@ -119,6 +131,7 @@ impl HostError {
             HostError::Auth { .. } | HostError::Sudo { .. } => Class::Auth,
             HostError::Ssh { .. } | HostError::Dropped { .. } => Class::Ssh,
             HostError::Lost { .. } => Class::Lost,
+            HostError::Copy { .. } => Class::Copy,
             HostError::Local { .. } => Class::Local,
         }
     }
@@ -164,7 +177,7 @@ impl HostError {
                     .to_owned(),
             ),
             HostError::Dropped { banner_seen: true, .. } => None,
-            HostError::Ssh { hint, .. } | HostError::Local { hint, .. } => hint.clone(),
+            HostError::Ssh { hint, .. } | HostError::Copy { hint, .. } | HostError::Local { hint, .. } => hint.clone(),
             HostError::Lost { .. } => Some("the command may still be running there, or may have ended".to_owned()),
         }
     }
@@ -342,6 +355,18 @@ impl HostKeyError {
                 "the host needs a new certificate (ssh-keygen -s AUTHORITY -h -I ID -n NAME), or its authority a line @cert-authority in known_hosts"
                     .to_owned(),
             ),
+        }
+    }
+}
+
+struct Others(usize);
+
+impl fmt::Display for Others {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            1 => f.write_str(" (and another one)"),
+            count => write!(f, " (and {count} others)"),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::cancel::{Cancel, Reason};
+use crate::dialogue::Progress;
 use crate::error::HostError;
 
 /// Something that happened to one job. Events of one job arrive in the order in which they happened.
@@ -41,6 +42,8 @@ pub enum EventKind {
         /// The bytes; never empty.
         bytes: Vec<u8>,
     },
+    /// How far a copy has come; now and then.
+    Copied(Progress),
     /// Something worth telling at `-v`. May quote the remote side: whoever prints it makes it harmless first.
     Note(String),
     /// The job is over. The last event of every job, exactly once.
@@ -94,6 +97,8 @@ pub enum Phase {
     Command,
     /// The command's output: it was silent for too long.
     Silence,
+    /// Files being copied.
+    Transfer,
 }
 
 impl fmt::Display for Phase {
@@ -103,6 +108,7 @@ impl fmt::Display for Phase {
             Phase::Auth | Phase::Secret => "auth",
             Phase::Command => "command",
             Phase::Silence => "silence",
+            Phase::Transfer => "transfer",
         })
     }
 }
@@ -172,6 +178,8 @@ pub enum Class {
     Ssh,
     /// The connection or channel ended without an exit status.
     Lost,
+    /// Files could not be copied.
+    Copy,
     /// Our side failed.
     Local,
 }
@@ -192,6 +200,7 @@ impl Class {
             Class::Auth => "auth",
             Class::Ssh => "ssh",
             Class::Lost => "lost",
+            Class::Copy => "copy",
             Class::Local => "local",
         }
     }
@@ -267,6 +276,10 @@ impl Outcome {
             Outcome::TimedOut { phase: Phase::Command, .. } => {
                 Some("the command was told to stop; -t 0 lets it take as long as it needs".to_owned())
             }
+            Outcome::TimedOut { phase: Phase::Transfer, .. } => Some(
+                "what was not there completely is not in place; --resume goes on with it, -t 0 lets it take its time"
+                    .to_owned(),
+            ),
             Outcome::TimedOut { phase: Phase::Silence, .. } => {
                 Some("the command was told to stop; a longer --channel-timeout lets it be silent for longer".to_owned())
             }

@@ -195,7 +195,11 @@ impl Report for Files {
                 self.create(job.number, Stream::Stderr);
             }
             EventKind::Output { stream, bytes } => self.write(job.number, *stream, bytes),
-            EventKind::Started | EventKind::Attempted(_) | EventKind::Note(_) | EventKind::Finished { .. } => {}
+            EventKind::Started
+            | EventKind::Attempted(_)
+            | EventKind::Note(_)
+            | EventKind::Copied(_)
+            | EventKind::Finished { .. } => {}
         }
     }
 

@@ -266,7 +266,11 @@ impl Report for Gather {
         match &event.kind {
             EventKind::Output { stream, bytes } => self.output(job, *stream, bytes),
             EventKind::Finished { outcome, .. } => self.outcome(job, outcome),
-            EventKind::Started | EventKind::Attempted(_) | EventKind::Connected | EventKind::Note(_) => {}
+            EventKind::Started
+            | EventKind::Attempted(_)
+            | EventKind::Connected
+            | EventKind::Note(_)
+            | EventKind::Copied(_) => {}
         }
     }
 

@@ -167,7 +167,11 @@ impl Report for Inline {
                     self.show(job, &head, output);
                 }
             }
-            EventKind::Started | EventKind::Attempted(_) | EventKind::Connected | EventKind::Note(_) => {}
+            EventKind::Started
+            | EventKind::Attempted(_)
+            | EventKind::Connected
+            | EventKind::Note(_)
+            | EventKind::Copied(_) => {}
         }
     }
 

@@ -178,7 +178,7 @@ impl Report for Json {
             EventKind::Started => self.start(job, event, output),
             EventKind::Output { stream, bytes } => self.output(job, *stream, event.at, bytes, output),
             EventKind::Finished { outcome, attempts } => self.end(job, event, outcome, *attempts, output),
-            EventKind::Attempted(_) | EventKind::Connected | EventKind::Note(_) => {}
+            EventKind::Attempted(_) | EventKind::Connected | EventKind::Note(_) | EventKind::Copied(_) => {}
         }
     }
 

@@ -102,7 +102,11 @@ impl Report for Junit {
         match &event.kind {
             EventKind::Output { stream, bytes } => case.tail.add(*stream, bytes, SHOWN_LINES),
             EventKind::Finished { outcome, .. } => self.end(job, outcome, output),
-            EventKind::Started | EventKind::Attempted(_) | EventKind::Connected | EventKind::Note(_) => {}
+            EventKind::Started
+            | EventKind::Attempted(_)
+            | EventKind::Connected
+            | EventKind::Note(_)
+            | EventKind::Copied(_) => {}
         }
     }
 
@@ -134,7 +138,7 @@ impl Report for Junit {
 /// What a test that ended so is to JUnit: a failure is what the test itself found, an error is all else.
 fn element(class: Class) -> &'static str {
     match class {
-        Class::Ok | Class::Exit | Class::Signal => "failure",
+        Class::Ok | Class::Exit | Class::Signal | Class::Copy => "failure",
         Class::Timeout
         | Class::Cancelled
         | Class::Dns

@@ -87,7 +87,11 @@ impl Report for Lines {
                 self.complete(job, Stream::Stderr, output);
                 self.pending[job.number] = Default::default();
             }
-            EventKind::Started | EventKind::Attempted(_) | EventKind::Connected | EventKind::Note(_) => {}
+            EventKind::Started
+            | EventKind::Attempted(_)
+            | EventKind::Connected
+            | EventKind::Note(_)
+            | EventKind::Copied(_) => {}
         }
     }
 

@@ -84,7 +84,11 @@ impl Report for Progress {
                 self.ended += 1;
                 self.failed += u64::from(outcome.class() != Class::Ok);
             }
-            EventKind::Attempted(_) | EventKind::Connected | EventKind::Output { .. } | EventKind::Note(_) => {}
+            EventKind::Attempted(_)
+            | EventKind::Connected
+            | EventKind::Output { .. }
+            | EventKind::Note(_)
+            | EventKind::Copied(_) => {}
         }
     }
 

@@ -50,7 +50,11 @@ impl Report for Quiet {
                     let _ = writeln!(buffer, "{label}: {}", harmless(&line));
                 }
             }
-            EventKind::Started | EventKind::Attempted(_) | EventKind::Connected | EventKind::Note(_) => {}
+            EventKind::Started
+            | EventKind::Attempted(_)
+            | EventKind::Connected
+            | EventKind::Note(_)
+            | EventKind::Copied(_) => {}
         }
     }
 
