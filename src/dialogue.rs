@@ -38,6 +38,12 @@ pub trait Dialogue {
     /// [`Say::Over`].
     fn abort(&mut self);
 
+    /// Whether the program has answered as it should at least once. If it never has, it is not there, or is another one: the same
+    /// may be tried in another way.
+    fn has_begun(&self) -> bool {
+        true
+    }
+
     /// How far it is.
     fn progress(&self) -> Option<Progress> {
         None
