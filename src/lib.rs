@@ -17,6 +17,7 @@ pub mod cancel;
 pub mod cli;
 pub mod client;
 pub mod command;
+pub mod copy;
 pub mod dialogue;
 pub mod duration;
 pub mod engine;
