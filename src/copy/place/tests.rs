@@ -167,7 +167,7 @@ fn nothing_is_followed_or_replaced_that_is_no_file() {
     symlink("../../outside", host.join("link")).expect("link");
     symlink("../../outside/secret", host.join("secret")).expect("link");
     fs::create_dir(host.join("directory")).expect("directory");
-    rustix::fs::mknodat(rustix::fs::CWD, &host.join("fifo"), FileType::Fifo, Mode::RWXU, 0).expect("fifo");
+    rustix::fs::mknodat(rustix::fs::CWD, host.join("fifo"), FileType::Fifo, Mode::RWXU, 0).expect("fifo");
     fs::write(host.join("file"), "").expect("file");
 
     // A link on the way.
