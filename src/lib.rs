@@ -45,6 +45,7 @@ pub mod run;
 pub mod script;
 pub mod secret;
 pub mod settings;
+pub mod sftp;
 pub mod signals;
 pub mod spill;
 pub mod ssh;

@@ -35,7 +35,7 @@ mod sudo_stop;
 mod tcp;
 mod tunnel;
 mod wait;
-mod wire;
+pub(crate) mod wire;
 
 pub use ffi::is_ignored;
 pub use identities::IdentityError;
