@@ -47,6 +47,7 @@ pub mod settings;
 pub mod signals;
 pub mod spill;
 pub mod ssh;
+pub mod ssh_args;
 pub mod sudo;
 pub mod suggest;
 pub mod template;
