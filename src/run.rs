@@ -194,11 +194,17 @@ fn check_stdin(opts: &Opts) -> Result<(), Fatal> {
 
 /// The hosts of the run with what is said about each of them, or what is wrong with that; and what is worth telling with `-v`.
 fn hosts(opts: &Opts, groups: Definitions) -> Result<(Vec<HostSpec>, Vec<String>), Fatal> {
-    let lists =
-        Lists { files: &opts.hosts, strings: &opts.host, nodes: &opts.nodes, only: &opts.only, exclude: &opts.exclude };
+    let lists = Lists {
+        files: &opts.hosts,
+        glob: None,
+        strings: &opts.host,
+        nodes: &opts.nodes,
+        only: &opts.only,
+        exclude: &opts.exclude,
+    };
     let (mut hosts, warnings) = lists.read(&mut Groups::new(groups)).map_err(|error| match error {
         HostsError::Read { .. } | HostsError::Group(_) => failure(error),
-        HostsError::Bad(_) | HostsError::NoneLeft(_) => usage(error),
+        HostsError::Bad(_) | HostsError::NoneLeft(..) => usage(error),
     })?;
     warnings.iter().for_each(|warning| output::complain(warning));
     let config = HostConfig::load(&opts.host_config).map_err(usage)?;

@@ -15,6 +15,7 @@ use crate::proxy::{Hop, Proxy};
 use crate::retry::Policy;
 use crate::secret::Source;
 use crate::ssh::config;
+use crate::ssh_args::SshArgs;
 use crate::sudo::Sudo;
 use crate::tolerance::Tolerance;
 
@@ -93,6 +94,8 @@ pub struct Settings {
     pub config_files: config::Files,
     /// Options in its format, which come before the files.
     pub ssh_options: Vec<String>,
+    /// What ssh's own options say.
+    pub ssh_args: SshArgs,
     /// How long TCP connection, banner, key exchange and authentication may take together, per host, if the user said so.
     pub connect_timeout: Option<Duration>,
     /// How failed attempts to reach a host are repeated.
@@ -271,6 +274,7 @@ impl Settings {
             login,
             config_files: config::Files::of(&config_home, opts.config.as_deref()),
             ssh_options: opts.option.clone(),
+            ssh_args: SshArgs::default(),
             home: home.map(Path::to_owned),
             connect_timeout: opts.connect_timeout,
             retry: Policy {
