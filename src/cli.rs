@@ -1,7 +1,10 @@
 //! The command line: pssh's letters with pssh's meaning, long names for all else. Definitions and texts only.
 
+mod abbreviations;
+mod extra;
 mod reports;
 
+pub use extra::ExtraOpts;
 pub use reports::ReportOpts;
 
 use std::ffi::OsString;
