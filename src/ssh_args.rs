@@ -14,18 +14,18 @@ use letters::{Meaning, meaning};
 
 /// Whose options they are: the letters of the two differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Program {
+pub enum Tool {
     /// ssh(1), for commands.
     Ssh,
     /// scp(1), for files.
     Scp,
 }
 
-impl Program {
+impl Tool {
     fn name(self) -> &'static str {
         match self {
-            Program::Ssh => "ssh",
-            Program::Scp => "scp",
+            Tool::Ssh => "ssh",
+            Tool::Scp => "scp",
         }
     }
 }
@@ -86,12 +86,12 @@ pub struct SshArgsError {
     pub problem: String,
 }
 
-/// What the words say to `program`, in the order of the command line.
+/// What the words say to `tool`, in the order of the command line.
 ///
 /// # Errors
 /// A word is no option, there is no such option, or it asks for something that is not there.
-pub fn understand(program: Program, words: &[Word]) -> Result<SshArgs, SshArgsError> {
-    let mut reader = Reader { program, said: SshArgs::default(), terminal: None, last: None };
+pub fn understand(tool: Tool, words: &[Word]) -> Result<SshArgs, SshArgsError> {
+    let mut reader = Reader { tool, said: SshArgs::default(), terminal: None, last: None };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let bytes = word.text.as_bytes();
@@ -107,7 +107,7 @@ pub fn understand(program: Program, words: &[Word]) -> Result<SshArgs, SshArgsEr
         // As getopt(3): letters in one word, of which the first with a value takes the rest of it, or else the next word.
         let mut letters = bytes[1..].iter().enumerate();
         while let Some((place, letter)) = letters.next() {
-            let Some(meaning) = meaning(program, *letter) else { return Err(reader.unknown(word, *letter)) };
+            let Some(meaning) = meaning(tool, *letter) else { return Err(reader.unknown(word, *letter)) };
             if !meaning.takes_value() {
                 reader.take(word, *letter, meaning, OsStr::new(""))?;
                 continue;
@@ -135,7 +135,7 @@ fn wrong(word: &Word, problem: String) -> SshArgsError {
 }
 
 struct Reader {
-    program: Program,
+    tool: Tool,
     said: SshArgs,
     terminal: Option<Terminal>,
     /// The last option of `-o`: what follows may be the rest of it.
@@ -152,13 +152,13 @@ impl Reader {
     fn take(&mut self, word: &Word, letter: u8, meaning: Meaning, value: &OsStr) -> Result<(), SshArgsError> {
         let shown = format!("-{}", char::from(letter));
         if let Meaning::Refused { reason, .. } = meaning {
-            let problem = format!("{}'s {shown}: {reason}", self.program.name());
+            let problem = format!("{}'s {shown}: {reason}", self.tool.name());
             return Err(wrong(word, own_option(letter, value).unwrap_or(problem)));
         }
         if let Meaning::OnlyNone(reason) = meaning {
             return match value.eq_ignore_ascii_case("none") {
                 true => Ok(()),
-                false => Err(wrong(word, format!("{}'s {shown}: {reason}", self.program.name()))),
+                false => Err(wrong(word, format!("{}'s {shown}: {reason}", self.tool.name()))),
             };
         }
         if let Meaning::ConfigFile = meaning {
@@ -219,26 +219,26 @@ impl Reader {
 
     /// A word that is a host or the command to ssh, and a file to scp.
     fn no_option(&self, word: &Word) -> SshArgsError {
-        let program = self.program.name();
+        let tool = self.tool.name();
         let problem = match &self.last {
             // -x '-o StrictHostKeyChecking no'
             Some(option) if !option.contains(['=', ' ']) && is_keyword(option) => {
                 let value = word.text.to_string_lossy();
-                format!("it is no option of {program}; did you mean -O {option}={value}?")
+                format!("it is no option of {tool}; did you mean -O {option}={value}?")
             }
             _ => format!(
-                "it is no option of {program}; hosts are named by -H and -h, and what follows all options is the {}",
-                if self.program == Program::Ssh { "command" } else { "files" }
+                "it is no option of {tool}; hosts are named by -H and -h, and what follows all options is the {}",
+                if self.tool == Tool::Ssh { "command" } else { "files" }
             ),
         };
         wrong(word, problem)
     }
 
     fn unknown(&self, word: &Word, letter: u8) -> SshArgsError {
-        let program = self.program.name();
+        let tool = self.tool.name();
         let problem = match letter {
-            b'-' => format!("{program} has no long options"),
-            letter => format!("{program} has no option -{}", char::from(letter).escape_default()),
+            b'-' => format!("{tool} has no long options"),
+            letter => format!("{tool} has no option -{}", char::from(letter).escape_default()),
         };
         wrong(word, problem)
     }

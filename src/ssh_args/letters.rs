@@ -1,6 +1,6 @@
 //! The letters of ssh(1) and scp(1), and what each of them is here.
 
-use super::{Program, Protocol};
+use super::{Protocol, Tool};
 
 /// What a letter is here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,13 +73,13 @@ const NO_MASTER: &str = "no connection is shared with ssh (ControlMaster); each 
 const NO_QUESTION: &str = "there is no ssh here that could answer; --explain shows what holds for each host";
 const FIRST_PROTOCOL: &str = "protocol 1 is known to nobody any more";
 
-/// What a letter is to a program; `None` if it has no such option.
+/// What a letter is to a tool; `None` if it has no such option.
 ///
 /// The letters are those of OpenSSH 9.2 and later.
-pub(super) fn meaning(program: Program, letter: u8) -> Option<Meaning> {
-    both(letter).or_else(|| match program {
-        Program::Ssh => of_ssh(letter),
-        Program::Scp => of_scp(letter),
+pub(super) fn meaning(tool: Tool, letter: u8) -> Option<Meaning> {
+    both(letter).or_else(|| match tool {
+        Tool::Ssh => of_ssh(letter),
+        Tool::Scp => of_scp(letter),
     })
 }
 

@@ -2,20 +2,20 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 
 use super::split::{rsync_words, shell_words};
-use super::{Program, Protocol, SshArgs, SshArgsError, Word, understand};
+use super::{Protocol, SshArgs, SshArgsError, Tool, Word, understand};
 
 fn words(text: &str) -> Vec<Word> {
     let words = shell_words(OsStr::new(text)).expect("words");
     words.into_iter().map(|text| Word { text, option: "-x" }).collect()
 }
 
-fn read(program: Program, text: &str) -> Result<SshArgs, SshArgsError> {
-    understand(program, &words(text))
+fn read(tool: Tool, text: &str) -> Result<SshArgs, SshArgsError> {
+    understand(tool, &words(text))
 }
 
 /// All options in their order, those that beat `-O` before a `|`.
-fn options(program: Program, text: &str) -> String {
-    let said = read(program, text).unwrap_or_else(|error| panic!("{text}: {error}"));
+fn options(tool: Tool, text: &str) -> String {
+    let said = read(tool, text).unwrap_or_else(|error| panic!("{text}: {error}"));
     let texts =
         |options: &[super::SshOption]| -> Vec<String> { options.iter().map(|option| option.text.clone()).collect() };
     format!("{}|{}", texts(&said.flags).join(" "), texts(&said.options).join(" "))
@@ -55,7 +55,7 @@ fn what_ssh_is_told_becomes_options() {
         ("-p 22 --", "|Port=22"),
         ("-l ''", "|User=\"\""),
     ] {
-        assert_eq!(options(Program::Ssh, text), expected, "{text}");
+        assert_eq!(options(Tool::Ssh, text), expected, "{text}");
     }
 }
 
@@ -70,90 +70,86 @@ fn the_letters_of_scp_are_others() {
         ("-46ACqv", "AddressFamily=inet6 ForwardAgent=yes Compression=yes LogLevel=DEBUG1|"),
         ("-c a -i k -J j -o User=u", "Ciphers=a|IdentityFile=k ProxyJump=j User=u"),
     ] {
-        assert_eq!(options(Program::Scp, text), expected, "{text}");
+        assert_eq!(options(Tool::Scp, text), expected, "{text}");
     }
-    let said = read(Program::Scp, "-rpO").expect("good");
+    let said = read(Tool::Scp, "-rpO").expect("good");
     assert!(said.recursive && said.preserve && said.protocol == Some(Protocol::Scp));
-    assert_eq!(read(Program::Scp, "-O -s").expect("good").protocol, Some(Protocol::Sftp));
-    assert!(!read(Program::Ssh, "-p 1").expect("good").preserve);
+    assert_eq!(read(Tool::Scp, "-O -s").expect("good").protocol, Some(Protocol::Sftp));
+    assert!(!read(Tool::Ssh, "-p 1").expect("good").preserve);
 }
 
 #[test]
 fn another_configuration_is_no_option_in_its_format() {
-    for program in [Program::Ssh, Program::Scp] {
-        let said = read(program, "-F a -Fnone").expect("good");
+    for tool in [Tool::Ssh, Tool::Scp] {
+        let said = read(tool, "-F a -Fnone").expect("good");
         assert_eq!(said, SshArgs { config_file: Some("none".into()), ..SshArgs::default() });
     }
     let bytes = OsString::from_vec(b"/\xff".to_vec());
     let words = ["-F".into(), bytes.clone()].map(|text| Word { text, option: "-X" });
-    assert_eq!(understand(Program::Ssh, &words).expect("any bytes").config_file, Some(bytes.clone()));
+    assert_eq!(understand(Tool::Ssh, &words).expect("any bytes").config_file, Some(bytes.clone()));
     let words = ["-i".into(), bytes].map(|text| Word { text, option: "-X" });
-    assert!(understand(Program::Ssh, &words).expect_err("not text").to_string().contains("not UTF-8"));
+    assert!(understand(Tool::Ssh, &words).expect_err("not text").to_string().contains("not UTF-8"));
 }
 
 #[test]
 fn messages_name_the_words_as_they_were_given() {
-    let said = read(Program::Ssh, "-C -p2222 -o Foo=1").expect("good");
+    let said = read(Tool::Ssh, "-C -p2222 -o Foo=1").expect("good");
     let names: Vec<&str> = said.flags.iter().chain(&said.options).map(|option| option.name.as_str()).collect();
     assert_eq!(names, ["-x -C", "-x -p 2222", "-x -o Foo=1"]);
 }
 
 #[test]
 fn what_is_not_there_is_refused_by_name() {
-    for (program, text, complaint) in [
-        (Program::Ssh, "-L 80:a:80", "-x \"-L\": ssh's -L: no ports are forwarded here"),
-        (Program::Ssh, "-L80:a:80", "-x \"-L80:a:80\": ssh's -L: no ports are forwarded here"),
-        (Program::Ssh, "-CR 80:a:80", "-x \"-CR\": ssh's -R: no ports"),
-        (Program::Ssh, "-D", "-x \"-D\": ssh's -D: no ports"),
-        (Program::Ssh, "-W a:1", "ssh's -W: no ports"),
-        (Program::Ssh, "-w 0", "ssh's -w: no ports"),
-        (Program::Ssh, "-g", "ssh's -g: no ports"),
-        (Program::Ssh, "-N", "there is always a command"),
-        (Program::Ssh, "-f", "&"),
-        (Program::Ssh, "-M", "ControlMaster"),
-        (Program::Ssh, "-S /s", "ssh's -S: no connection is shared"),
-        (Program::Ssh, "-O check", "ssh's -O: no connection is shared"),
-        (
-            Program::Ssh,
-            "-O StrictHostKeyChecking=no",
-            "-O is an option of its own here, not one of ssh's: -O StrictHost",
-        ),
-        (Program::Ssh, "'-O StrictHostKeyChecking no'", "ssh's -O: no connection"),
-        (Program::Ssh, "-OBatchMode=yes", "-O BatchMode=..."),
-        (Program::Ssh, "-I lib", "ssh-add -s"),
-        (Program::Ssh, "-X", "X11"),
-        (Program::Ssh, "-Y", "X11"),
-        (Program::Ssh, "-y", "logger"),
-        (Program::Ssh, "-E log", "2>FILE"),
-        (Program::Ssh, "-e ^x", "escape"),
-        (Program::Ssh, "-G", "--explain"),
-        (Program::Ssh, "-Q cipher", "--explain"),
-        (Program::Ssh, "-K", "GSSAPI"),
-        (Program::Ssh, "-s", "subsystems"),
-        (Program::Ssh, "-V", "--version"),
-        (Program::Ssh, "-P x", "a port is -p"),
-        (Program::Ssh, "-1", "protocol 1"),
-        (Program::Ssh, "-r", "-x \"-r\": ssh has no option -r"),
-        (Program::Ssh, "-Cz", "ssh has no option -z"),
-        (Program::Ssh, "--verbose", "ssh has no long options"),
-        (Program::Ssh, "-p", "-x \"-p\": -p needs a value"),
-        (Program::Ssh, "-Cp", "-x \"-Cp\": -p needs a value"),
-        (Program::Ssh, "-J a -J b", "-J is given twice"),
-        (Program::Ssh, "-o StrictHostKeyChecking no", "did you mean -O StrictHostKeyChecking=no?"),
-        (Program::Ssh, "sudo", "-x \"sudo\": it is no option of ssh; hosts are named by -H and -h, and what follows"),
-        (Program::Ssh, "-p 22 -", "-x \"-\": it is no option of ssh"),
-        (Program::Ssh, "-- -p 22", "-x \"-p\": it is no option of ssh"),
-        (Program::Ssh, "''", "-x \"\": it is no option of ssh"),
-        (Program::Scp, "file", "is the files"),
-        (Program::Scp, "-l 100", "not slowed down"),
-        (Program::Scp, "-S /bin/ssh", "--proxy-command"),
-        (Program::Scp, "-D /x", "sftp-server"),
-        (Program::Scp, "-t", "between scp and its other end"),
-        (Program::Scp, "-tt", "scp's -t"),
-        (Program::Scp, "-m hmac", "scp has no option -m"),
-        (Program::Scp, "-a", "scp has no option -a"),
+    for (tool, text, complaint) in [
+        (Tool::Ssh, "-L 80:a:80", "-x \"-L\": ssh's -L: no ports are forwarded here"),
+        (Tool::Ssh, "-L80:a:80", "-x \"-L80:a:80\": ssh's -L: no ports are forwarded here"),
+        (Tool::Ssh, "-CR 80:a:80", "-x \"-CR\": ssh's -R: no ports"),
+        (Tool::Ssh, "-D", "-x \"-D\": ssh's -D: no ports"),
+        (Tool::Ssh, "-W a:1", "ssh's -W: no ports"),
+        (Tool::Ssh, "-w 0", "ssh's -w: no ports"),
+        (Tool::Ssh, "-g", "ssh's -g: no ports"),
+        (Tool::Ssh, "-N", "there is always a command"),
+        (Tool::Ssh, "-f", "&"),
+        (Tool::Ssh, "-M", "ControlMaster"),
+        (Tool::Ssh, "-S /s", "ssh's -S: no connection is shared"),
+        (Tool::Ssh, "-O check", "ssh's -O: no connection is shared"),
+        (Tool::Ssh, "-O StrictHostKeyChecking=no", "-O is an option of its own here, not one of ssh's: -O StrictHost"),
+        (Tool::Ssh, "'-O StrictHostKeyChecking no'", "ssh's -O: no connection"),
+        (Tool::Ssh, "-OBatchMode=yes", "-O BatchMode=..."),
+        (Tool::Ssh, "-I lib", "ssh-add -s"),
+        (Tool::Ssh, "-X", "X11"),
+        (Tool::Ssh, "-Y", "X11"),
+        (Tool::Ssh, "-y", "logger"),
+        (Tool::Ssh, "-E log", "2>FILE"),
+        (Tool::Ssh, "-e ^x", "escape"),
+        (Tool::Ssh, "-G", "--explain"),
+        (Tool::Ssh, "-Q cipher", "--explain"),
+        (Tool::Ssh, "-K", "GSSAPI"),
+        (Tool::Ssh, "-s", "subsystems"),
+        (Tool::Ssh, "-V", "--version"),
+        (Tool::Ssh, "-P x", "a port is -p"),
+        (Tool::Ssh, "-1", "protocol 1"),
+        (Tool::Ssh, "-r", "-x \"-r\": ssh has no option -r"),
+        (Tool::Ssh, "-Cz", "ssh has no option -z"),
+        (Tool::Ssh, "--verbose", "ssh has no long options"),
+        (Tool::Ssh, "-p", "-x \"-p\": -p needs a value"),
+        (Tool::Ssh, "-Cp", "-x \"-Cp\": -p needs a value"),
+        (Tool::Ssh, "-J a -J b", "-J is given twice"),
+        (Tool::Ssh, "-o StrictHostKeyChecking no", "did you mean -O StrictHostKeyChecking=no?"),
+        (Tool::Ssh, "sudo", "-x \"sudo\": it is no option of ssh; hosts are named by -H and -h, and what follows"),
+        (Tool::Ssh, "-p 22 -", "-x \"-\": it is no option of ssh"),
+        (Tool::Ssh, "-- -p 22", "-x \"-p\": it is no option of ssh"),
+        (Tool::Ssh, "''", "-x \"\": it is no option of ssh"),
+        (Tool::Scp, "file", "is the files"),
+        (Tool::Scp, "-l 100", "not slowed down"),
+        (Tool::Scp, "-S /bin/ssh", "--proxy-command"),
+        (Tool::Scp, "-D /x", "sftp-server"),
+        (Tool::Scp, "-t", "between scp and its other end"),
+        (Tool::Scp, "-tt", "scp's -t"),
+        (Tool::Scp, "-m hmac", "scp has no option -m"),
+        (Tool::Scp, "-a", "scp has no option -a"),
     ] {
-        let error = read(program, text).expect_err(text).to_string();
+        let error = read(tool, text).expect_err(text).to_string();
         assert!(error.contains(complaint), "{text}: {error}");
     }
 }
