@@ -21,7 +21,7 @@ use crate::settings::{Environment, Settings};
 use crate::ssh::{Runner, Unprepared};
 use crate::user_config::UserConfig;
 use crate::work::{CopyError, Work};
-use crate::{exit, signals};
+use crate::{exit, signals, variables};
 
 /// How the program is to end.
 #[derive(Debug)]
@@ -63,6 +63,8 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     let environment = Environment::of_process();
     let config = UserConfig::load(&environment).map_err(usage)?;
     let configured = config.fill(&mut opts, &environment);
+    let told = variables::fill(&mut opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
+    told.iter().for_each(|text| output::complain(text));
     let opts = &opts;
     let mut settings = Settings::resolve(opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
     settings.configured = configured;
@@ -228,6 +230,7 @@ fn check_stdin(opts: &Opts) -> Result<(), Fatal> {
 fn hosts(opts: &Opts, groups: Definitions) -> Result<(Vec<HostSpec>, Vec<String>), Fatal> {
     let lists = Lists {
         files: &opts.hosts.hosts,
+        glob: opts.hosts.host_glob.as_deref(),
         strings: &opts.hosts.host,
         nodes: &opts.hosts.nodes,
         only: &opts.hosts.only,
@@ -235,7 +238,7 @@ fn hosts(opts: &Opts, groups: Definitions) -> Result<(Vec<HostSpec>, Vec<String>
     };
     let (mut hosts, warnings) = lists.read(&mut Groups::new(groups)).map_err(|error| match error {
         HostsError::Read { .. } | HostsError::Group(_) => failure(error),
-        HostsError::Bad(_) | HostsError::NoneLeft(_) => usage(error),
+        HostsError::Bad(_) | HostsError::NoneLeft(..) => usage(error),
     })?;
     warnings.iter().for_each(|warning| output::complain(warning));
     let config = HostConfig::load(&opts.hosts.host_config).map_err(usage)?;
