@@ -165,7 +165,7 @@ fn names<'a>(hosts: impl Iterator<Item = &'a HostSpec>, user: Option<&str>) -> V
 }
 
 /// `[user@]host[:port]` as pssh has it.
-fn pretty(host: &HostSpec, user: Option<&str>) -> String {
+pub(super) fn pretty(host: &HostSpec, user: Option<&str>) -> String {
     let mut text = String::new();
     if let Some(own) = host.user.as_deref().filter(|own| Some(*own) != user) {
         text = format!("{own}@");

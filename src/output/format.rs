@@ -19,7 +19,7 @@ pub enum Format {
     Lines,
     /// The output of each host in one piece when it ends
     Inline,
-    /// How each host ended, and no output
+    /// pssh's line for each host that has ended, and no output
     Status,
     /// One block for all hosts with the same output
     Gather,
@@ -29,11 +29,24 @@ pub enum Format {
     None,
 }
 
+/// How it is told that a host has ended, by the formats that show hosts one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endings {
+    /// By our line on standard error: `pssh: web1: exit 3`.
+    Own,
+    /// By pssh's line on standard output: `[1] 16:32:33 [FAILURE] web1 Exited with error code 3`.
+    Headers,
+    /// Not at all if it is well, else by our line (`--no-headers`).
+    Failures,
+}
+
 /// How output is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Looks {
     /// How what hosts print is shown.
     pub format: Format,
+    /// How it is told that a host has ended. Never [`Endings::Own`] for `inline` and `status`.
+    pub endings: Endings,
     /// Whether `inline` shows standard error too.
     pub has_stderr: bool,
     /// Whether hosts are shown in the order of the list.
@@ -69,6 +82,13 @@ impl Looks {
             None if on("PSSH_INLINE")? => Format::Inline,
             None => Format::default(),
         };
+        // Whoever asks for pssh's own ways of showing gets them; lines without being asked for are ours.
+        let is_pssh_s = match format {
+            Format::Inline | Format::Status => true,
+            Format::Lines => opts.print || (opts.format.is_none() && on("PSSH_PRINT")?),
+            Format::Gather | Format::Json | Format::None => false,
+        };
+        let endings = if is_pssh_s { Endings::Headers } else { Endings::Own };
         let needs = |is_given: bool, option: &str, formats: &[Format]| {
             let all = ["lines", "inline", "status", "gather", "json", "none"];
             let names: Vec<&str> = formats.iter().map(|format| all[*format as usize]).collect();
@@ -100,6 +120,7 @@ impl Looks {
             Wishes { color: opts.color.unwrap_or_default(), progress: opts.progress.unwrap_or(unasked), raw: opts.raw };
         Ok(Looks {
             format,
+            endings,
             has_stderr: opts.inline || !opts.inline_stdout,
             is_sorted: opts.sort,
             prefix: match &opts.prefix {
