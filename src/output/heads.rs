@@ -172,3 +172,98 @@ impl Report for Heads {
 
     fn finish(&mut self, _: &Tally, _: &mut Output) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cancel;
+    use crate::error::HostError;
+    use crate::hosts::gather;
+
+    /// The line of one host for `outcome`, without number and time.
+    fn line(heads: &mut Heads, host: &str, outcome: Outcome, attempts: u32) -> String {
+        let job = &crate::jobs::make(gather(&[], &[host.to_owned()]).expect("a host"))[0];
+        let line = heads.head(job, &outcome, attempts);
+        let (number, rest) = line.split_once(' ').expect("a number");
+        assert_eq!(number, format!("[{}]", heads.count));
+        let (time, rest) = rest.split_once(' ').expect("a time");
+        let form: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        assert_eq!(form, "00:00:00");
+        rest.strip_suffix('\n').expect("a line").to_owned()
+    }
+
+    fn timeout(phase: Phase, missing: &'static str) -> Outcome {
+        Outcome::TimedOut { phase, limit: Duration::from_millis(1500), missing }
+    }
+
+    #[test]
+    fn hosts_are_called_as_pssh_calls_them() {
+        let mut heads = Heads::new(Some("root"), &Style::default());
+        for (host, name) in [
+            ("web1", "web1"),
+            ("root@web1", "web1"),
+            ("me@web1:2222", "me@web1:2222"),
+            ("::1", "[::1]"),
+            ("root@[fe80::1]:22", "[fe80::1]:22"),
+        ] {
+            assert_eq!(line(&mut heads, host, Outcome::Exited(0), 2), format!("[SUCCESS] {name}"));
+        }
+        assert_eq!(heads.count, 5);
+        let mut heads = Heads::new(None, &Style::default());
+        assert_eq!(line(&mut heads, "root@web1", Outcome::Exited(0), 1), "[SUCCESS] root@web1");
+    }
+
+    #[test]
+    fn reasons_that_pssh_has_are_in_its_words() {
+        let signal = |name: &str| Outcome::Signaled { name: name.to_owned() };
+        let cancelled = |started, why| Outcome::Cancelled { started, why };
+        let unstopped = Outcome::Unstopped(Box::new(timeout(Phase::Command, "not finished")));
+        let cannot =
+            HostError::Local { doing: "writing its output", detail: "no\u{1b}[2J\nroom".to_owned(), hint: None };
+        for (outcome, reason) in [
+            (Outcome::Exited(3), "Exited with error code 3"),
+            (Outcome::Exited(4_000_000_000), "Exited with error code 4000000000"),
+            (signal("KILL"), "Killed by signal 9"),
+            (signal("SEGV"), "Killed by signal 11"),
+            (signal("USR1"), "Killed by signal 10"),
+            (signal("x\u{7}@y"), "Killed by signal x\\u{7}@y"),
+            (timeout(Phase::Command, "not finished"), "Timed out"),
+            (timeout(Phase::Transfer, "not finished"), "Timed out"),
+            (unstopped, "Timed out"),
+            (cancelled(true, Some(cancel::Reason::Signal(2))), "Interrupted"),
+            (cancelled(false, Some(cancel::Reason::Signal(15))), "Cancelled"),
+            (cancelled(false, None), "Cancelled"),
+            // pssh does not know these.
+            (timeout(Phase::Connect, "no SSH banner"), "Timed out, no SSH banner within 1.5 s (attempt 2)"),
+            (cancelled(false, Some(cancel::Reason::TooManyFailed(1))), "Cancelled, since a host has failed"),
+            (
+                cancelled(true, Some(cancel::Reason::TooLong(Duration::from_secs(9)))),
+                "Interrupted, since the run has taken 9 s",
+            ),
+            (cannot.into(), "local: writing its output: no\\u{1b}[2J\\nroom (attempt 2)"),
+        ] {
+            let line = line(&mut Heads::new(None, &Style::default()), "web1", outcome, 2);
+            assert_eq!(line, format!("[FAILURE] web1 {reason}"));
+        }
+    }
+
+    #[test]
+    fn standard_error_has_the_hint_or_without_lines_the_failure() {
+        let job = &crate::jobs::make(gather(&[], &["me@web1:22".to_owned()]).expect("a host"))[0];
+        let late = || timeout(Phase::Silence, "no output");
+        let tail = |heads: &Heads, outcome: &Outcome| String::from_utf8(heads.tail(job, outcome, 1)).expect("text");
+        let hint = "the command was told to stop; a longer --channel-timeout lets it be silent for longer\n";
+        let heads = Heads::new(None, &Style::default());
+        assert_eq!(tail(&heads, &Outcome::Exited(0)), "");
+        assert_eq!(tail(&heads, &Outcome::Exited(3)), "");
+        assert_eq!(tail(&heads, &late()), format!("pssh: web1: hint: {hint}"));
+        let mut heads = Heads::without_lines(&Style::default());
+        assert_eq!(tail(&heads, &Outcome::Exited(0)), "");
+        assert_eq!(tail(&heads, &Outcome::Exited(3)), "pssh: web1: exit 3\n");
+        let text = format!("pssh: web1: timeout silence: no output within 1.5 s\n  hint: {hint}");
+        assert_eq!(tail(&heads, &late()), text);
+        assert_eq!((heads.head(job, &late(), 1), heads.stderr_label()), (String::new(), String::new()));
+    }
+}

@@ -2,6 +2,7 @@
 
 mod ci;
 mod clock;
+mod copied;
 mod dry_run;
 mod file;
 mod files;
