@@ -35,6 +35,7 @@ mod lock;
 pub mod nodeset;
 pub mod output;
 pub mod pool;
+pub mod program;
 pub mod proxy;
 pub mod queue;
 pub mod request;
