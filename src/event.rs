@@ -300,15 +300,7 @@ impl fmt::Display for Outcome {
             }
             Outcome::Cancelled { started, why } => {
                 f.write_str(if *started { "cancelled: stopped while running" } else { "cancelled: never started" })?;
-                match why {
-                    Some(Reason::TooLong(limit)) => write!(f, ", since the run has taken {} s", limit.as_secs_f64()),
-                    Some(Reason::TooManyFailed(1)) => f.write_str(", since a host has failed"),
-                    Some(Reason::TooManyFailed(count)) => write!(f, ", since {count} hosts have failed"),
-                    // Whoever did it knows.
-                    Some(Reason::Signal(_) | Reason::OutputClosed | Reason::OutputFailed | Reason::Program) | None => {
-                        Ok(())
-                    }
-                }
+                why.map_or(Ok(()), |why| why.fmt(f))
             }
             Outcome::Unstopped(outcome) => outcome.fmt(f),
             Outcome::Failed(error) => write!(f, "{}: {error}", error.class().word()),
