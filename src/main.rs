@@ -4,9 +4,12 @@ use std::process::ExitCode;
 
 use pssh::cli::{self, SHORT_HELP};
 use pssh::run::Ending;
-use pssh::{exit, output, pool, run, signals};
+use pssh::{exit, output, pool, rsync, run, signals};
 
 fn main() -> ExitCode {
+    if let Some(status) = rsync::as_remote_shell(std::env::args_os()) {
+        return status;
+    }
     quiet_worker_panics();
     if std::env::args_os().len() <= 1 {
         output::raw_stderr(SHORT_HELP);

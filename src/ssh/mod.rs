@@ -39,7 +39,7 @@ mod wire;
 
 pub use ffi::is_ignored;
 pub use identities::IdentityError;
-pub use wait::{Patience, poll_with};
+pub use wait::{Patience, Watch, poll_with};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +57,6 @@ use self::session::Session;
 use self::sudo::Conversation;
 use self::sudo_password::SudoPassword;
 use self::tunnel::{Plan, Proxies, Through, Way};
-use self::wait::Watch;
 use crate::cancel::Cancel;
 use crate::error::{HostError, reason};
 use crate::event::{Event, EventKind, Outcome};
