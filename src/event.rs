@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::cancel::{Cancel, Reason};
 use crate::dialogue::Progress;
 use crate::error::HostError;
+use crate::program::Program;
 
 /// Something that happened to one job. Events of one job arrive in the order in which they happened.
 #[derive(Debug)]
@@ -263,6 +264,7 @@ impl Outcome {
     pub fn hint(&self) -> Option<String> {
         match self {
             Outcome::Failed(error) => error.hint(),
+            Outcome::Exited(status) => Program::current().meaning(*status).map(str::to_owned),
             Outcome::Unstopped(_) => {
                 Some("the command was told to stop, and has not: it may still be running there".to_owned())
             }

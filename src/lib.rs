@@ -43,6 +43,7 @@ pub mod queue;
 pub mod request;
 pub mod resolve;
 pub mod retry;
+pub mod rsync;
 pub mod run;
 pub mod script;
 pub mod secret;

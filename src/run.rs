@@ -176,10 +176,16 @@ fn check_words(opts: &Opts) -> Result<(), Fatal> {
 
 /// What is to be done on the hosts.
 fn work(opts: &Opts, settings: &Settings, hosts: &[HostSpec]) -> Result<Work, Fatal> {
-    if matches!(opts.program, Program::Pscp | Program::Pslurp) && !opts.other.explain {
-        return Work::copy(opts, hosts).map_err(|error| match error {
+    let copy = match opts.program {
+        _ if opts.other.explain => None,
+        Program::Pscp | Program::Pslurp => Some(Work::copy(opts, hosts)),
+        Program::Prsync => Some(Work::rsync(opts, hosts, settings.user.as_deref())),
+        Program::Pssh | Program::Pnuke => None,
+    };
+    if let Some(copy) = copy {
+        return copy.map_err(|error| match error {
             CopyError::Usage(_) => usage(error),
-            CopyError::Sources(_) => failure(error),
+            CopyError::Sources(_) | CopyError::Rsync(_) => failure(error),
         });
     }
     let script = opts.command.script.as_deref().map(Script::read).transpose();

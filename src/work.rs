@@ -1,5 +1,6 @@
 //! What is done on each host once it is connected: a command is run, or files are copied.
 
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use crate::file_names;
 use crate::hosts::HostSpec;
 use crate::input::Inputs;
 use crate::jobs::Commands;
+use crate::program::Program;
+use crate::rsync::{Direction, Rsync, RsyncError, Transfer};
 
 /// What is done.
 pub enum Work {
@@ -30,6 +33,8 @@ pub enum Work {
         /// The directory of each host, by the number of its job.
         directories: Vec<PathBuf>,
     },
+    /// rsync copies.
+    Rsync(Rsync),
 }
 
 /// Why nothing can be copied.
@@ -41,6 +46,36 @@ pub enum CopyError {
     /// Files of ours cannot be read.
     #[error(transparent)]
     Sources(#[from] SourcesError),
+    /// rsync cannot be run.
+    #[error(transparent)]
+    Rsync(#[from] RsyncError),
+}
+
+/// What is wrong with the paths of a command line.
+fn wrong(problem: &str) -> CopyError {
+    CopyError::Usage(format!("{problem} (--help shows how)"))
+}
+
+/// All paths but the last, and the last.
+fn paths(opts: &Opts) -> Result<(&[OsString], &OsString), CopyError> {
+    let Some((last, first)) = opts.words.split_last() else {
+        return Err(wrong("there is nothing to copy: no path is given"));
+    };
+    if first.is_empty() {
+        return Err(wrong("there is only one path: both what is copied and where to is needed"));
+    }
+    if opts.words.iter().any(|path| path.as_bytes().contains(&0)) {
+        return Err(wrong("a path contains a NUL byte"));
+    }
+    if first.iter().any(|path| path.is_empty()) {
+        return Err(wrong("the path of what is copied is empty"));
+    }
+    Ok((first, last))
+}
+
+/// The directory of each host in `base`.
+fn directories(base: &Path, hosts: &[HostSpec]) -> Vec<PathBuf> {
+    file_names::directories(hosts.iter()).iter().map(|name| base.join(name)).collect()
 }
 
 impl Work {
@@ -56,43 +91,50 @@ impl Work {
             resume: opts.copy.resume,
             inplace: opts.copy.inplace,
         };
-        let usage = |problem: &str| Err(CopyError::Usage(format!("{problem} (--help shows how)")));
-        let paths: Vec<&[u8]> = opts.words.iter().map(|word| word.as_bytes()).collect();
-        let Some((target, sources)) = paths.split_last() else {
-            return usage("there is nothing to copy: no path is given");
-        };
-        if sources.is_empty() {
-            return usage("there is only one path: both what is copied and where to is needed");
-        }
-        if paths.iter().any(|path| path.contains(&0)) {
-            return usage("a path contains a NUL byte");
-        }
-        if sources.iter().any(|path| path.is_empty()) {
-            return usage("the path of what is copied is empty");
-        }
-        let directories = |base: &Path| {
-            let names = file_names::directories(hosts.iter());
-            names.iter().map(|name| base.join(name)).collect::<Vec<_>>()
-        };
+        let (sources, target) = paths(opts)?;
         if !opts.download {
-            let paths: Vec<PathBuf> = opts.words[..sources.len()].iter().map(PathBuf::from).collect();
+            let paths: Vec<PathBuf> = sources.iter().map(PathBuf::from).collect();
             let sources = Arc::new(Sources::find(&paths, options.recursive)?);
-            return Ok(Work::Upload(Arc::new(Upload { sources, target: target.to_vec(), options })));
+            return Ok(Work::Upload(Arc::new(Upload { sources, target: target.as_bytes().to_vec(), options })));
         }
-        let remotes = sources.iter().map(|path| path.to_vec()).collect();
-        let last = Path::new(opts.words.last().map_or("".as_ref(), |word| word.as_os_str()));
-        let (base, target) = match &opts.localdir {
-            // pscp: all that is copied goes into the directory of the host.
-            None if opts.program == crate::program::Program::Pscp => (last, None),
-            localdir => {
-                if sources.len() > 1 {
-                    return usage("there are too many paths: one on the hosts and one below each host's directory");
-                }
-                let base = localdir.as_deref().unwrap_or(Path::new(""));
-                (base, Some(below(last).map_err(|problem| CopyError::Usage(format!("{}: {problem}", last.display())))?))
-            }
+        let remotes = sources.iter().map(|path| path.as_bytes().to_vec()).collect();
+        let last = Path::new(target);
+        let (base, target) = if opts.program == Program::Pscp {
+            (last, None)
+        } else if sources.len() > 1 {
+            return Err(wrong("there are too many paths: one on the hosts and one below each host's directory"));
+        } else {
+            let below = below(last).map_err(|problem| CopyError::Usage(format!("{}: {problem}", last.display())))?;
+            (opts.localdir.as_deref().unwrap_or(Path::new("")), Some(below))
         };
-        Ok(Work::Download { download: Arc::new(Download { remotes, target, options }), directories: directories(base) })
+        let directories = directories(base, hosts);
+        Ok(Work::Download { download: Arc::new(Download { remotes, target, options }), directories })
+    }
+
+    /// What prsync(1) is asked for. `user` is the login name of hosts that have none.
+    ///
+    /// # Errors
+    /// Paths are missing or too many, or there is no rsync.
+    pub fn rsync(opts: &Opts, hosts: &[HostSpec], user: Option<&str>) -> Result<Work, CopyError> {
+        let (sources, target) = paths(opts)?;
+        let direction = if !opts.download {
+            Direction::Upload { sources: sources.to_vec(), target: target.clone() }
+        } else if let [remote] = sources {
+            Direction::Download { remote: remote.clone(), directories: directories(Path::new(target), hosts) }
+        } else {
+            return Err(wrong("there are too many paths: --download takes one on the hosts and a directory here"));
+        };
+        let transfer = Transfer {
+            verbose: opts.other.verbose > 0,
+            recursive: opts.rsync.recursive,
+            archive: opts.rsync.archive,
+            compress: opts.rsync.compress,
+            extra: opts.connection.extra.words.iter().map(|word| word.text.clone()).collect(),
+            direction,
+            user: user.map(str::to_owned),
+            hosts: hosts.len(),
+        };
+        Ok(Work::Rsync(Rsync::find(transfer)?))
     }
 }
 
@@ -111,7 +153,6 @@ mod tests {
     use super::*;
     use crate::cli;
     use crate::hosts::gather;
-    use crate::program::Program;
 
     fn copy(program: Program, words: &[&str]) -> Result<Work, String> {
         let opts = cli::parse(program, [&[program.name()], words].concat()).expect("a good command line");

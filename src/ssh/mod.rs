@@ -42,7 +42,7 @@ pub(crate) mod wire;
 
 pub use ffi::is_ignored;
 pub use identities::IdentityError;
-pub use wait::{Patience, poll_with};
+pub use wait::{Patience, Watch, poll_with};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,8 +59,8 @@ use self::session::Session;
 use self::sudo_password::SudoPassword;
 use self::transfer::Copy;
 use self::tunnel::{Plan, Proxies, Through, Way};
-use self::wait::Watch;
 use crate::cancel::Cancel;
+use crate::command;
 use crate::error::{HostError, reason};
 use crate::event::{Event, EventKind, Outcome};
 use crate::host_args::HostArgsError;
@@ -71,6 +71,7 @@ use crate::pool::Attempt;
 use crate::proxy::Proxy;
 use crate::queue::{Route, Task};
 use crate::request::{self, CompleteError, Terms};
+use crate::rsync::{self, Rsync};
 use crate::secret::SecretError;
 use crate::settings::Settings;
 use crate::sudo::{Form, Tokens};
@@ -128,6 +129,8 @@ enum Errand {
     },
     /// Files are copied.
     Copy(Copy),
+    /// rsync copies them.
+    Rsync(Rsync),
 }
 
 /// What a session's connection goes through, and lives no longer than: dropped after the session.
@@ -186,6 +189,7 @@ impl Runner {
             }
             Work::Upload(upload) => Errand::Copy(Copy::Upload(upload)),
             Work::Download { download, directories } => Errand::Copy(Copy::Download { download, directories }),
+            Work::Rsync(rsync) => Errand::Rsync(rsync),
         };
         let directory = Arc::new(directory);
         let proxies = Proxies::new(Plan {
@@ -201,6 +205,7 @@ impl Runner {
     pub fn as_sent(&self, jobs: &[Job]) -> Vec<Job> {
         let sent = |job: &Job| match (&self.errand, &self.settings.sudo) {
             (Errand::Copy(copy), _) => copy.describe(job).into_bytes().into(),
+            (Errand::Rsync(rsync), _) => command::shown(&rsync.command_line(job)).into(),
             (Errand::Command { form, .. }, Some(sudo)) => sudo.wrap(&job.command, *form, &Tokens::sample()).into(),
             (Errand::Command { .. }, None) => Arc::clone(&job.command),
         };
@@ -212,6 +217,7 @@ impl Runner {
         match &self.errand {
             Errand::Command { .. } => Held::default(),
             Errand::Copy(copy) => copy.held(),
+            Errand::Rsync(_) => Held { per_host: rsync::FILES_PER_JOB, besides: 0 },
         }
     }
 
@@ -262,6 +268,7 @@ impl Runner {
         let outcome = match &self.errand {
             Errand::Command { inputs, form } => errand.command(&mut session, inputs, *form, &mut watch, &mut note),
             Errand::Copy(copy) => errand.copy(&mut session, copy, &mut watch, &mut note),
+            Errand::Rsync(rsync) => Ok(errand.rsync(&mut session, rsync, &mut watch, &mut note)),
         };
         drop(session);
         match outcome {

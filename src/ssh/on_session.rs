@@ -15,9 +15,10 @@ use super::sudo::Conversation;
 use super::wait::Watch;
 use crate::dialogue::Dialogue;
 use crate::error::HostError;
-use crate::event::{Event, Outcome};
+use crate::event::{Event, Outcome, Phase};
 use crate::input::{Inputs, Reader};
 use crate::jobs::Job;
+use crate::rsync::Rsync;
 use crate::sudo::{Form, Tokens};
 
 /// A job on a session.
@@ -79,6 +80,30 @@ impl OnSession<'_> {
         let nothing = Requests::default();
         let command = self.bounds(start, &nothing);
         Ok(exec::run(session, &command, Feed::spoken(), Some(dialogue), sudo, self.events, watch, note))
+    }
+
+    /// Has the local rsync copy: what it runs on the host is run on the session.
+    pub fn rsync(
+        &self,
+        session: &mut Session,
+        rsync: &Rsync,
+        watch: &mut Watch<'_>,
+        note: &mut dyn FnMut(&dyn Fn() -> String),
+    ) -> Outcome {
+        let started = match rsync.start(self.job, self.events) {
+            Ok(started) => started,
+            Err(outcome) => return outcome,
+        };
+        let mut whole = match self.host.command_timeout {
+            Some(limit) => Watch::new(watch.cancel(), limit),
+            None => Watch::endless(watch.cancel()),
+        };
+        whole.expect(Phase::Transfer, "not finished");
+        started.run(&whole, |command, mut dialogue| {
+            note(&|| format!("rsync runs {} there", String::from_utf8_lossy(command)));
+            let outcome = self.converse(session, Start::Command(command), &mut *dialogue, watch, note);
+            dialogue.conclude(outcome.unwrap_or_else(|outcome| outcome))
+        })
     }
 
     /// Whether it is done as another user, by sudo.

@@ -69,6 +69,8 @@ mod reports;
 mod requests;
 /// Hosts that are tried again.
 mod retries;
+/// rsync over channels, without SSH.
+mod rsync;
 /// What a run prints, and how it ends.
 mod run;
 /// Two hundred hosts in one run.
