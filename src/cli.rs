@@ -78,6 +78,12 @@ where
 {
     let opts = program.parse(arguments.into_iter().map(Into::into).collect());
     opts.and_then(with_ssh_args).map_err(|mut error| {
+        // A slip is one of a whole option, not of an abbreviation.
+        if let Some(ContextValue::String(name)) = error.get(ContextKind::SuggestedArg)
+            && let Some(full) = abbreviations::full(&program.command(), name)
+        {
+            error.insert(ContextKind::SuggestedArg, ContextValue::String(full));
+        }
         // clap's own tip, to put the option after a --, would make it the command.
         error.remove(ContextKind::Suggested);
         let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
@@ -158,6 +164,8 @@ mod tests {
         assert!(complaint(&["pssh", "-h"]).contains("help is --help"));
         let bogus = complaint(&["pssh", "--host-key-chek", "off", "x"]);
         assert!(bogus.contains("'--host-key-check'") && !bogus.contains("-- --"), "{bogus}");
+        let short = complaint(&["pssh", "--usr", "me", "x"]);
+        assert!(short.contains("'--user'"), "{short}");
     }
 
     #[test]

@@ -54,3 +54,11 @@ pub fn add(command: Command, program: Program) -> Command {
         arg.aliases(beginnings.filter(is_unique).filter(is_free))
     })
 }
+
+/// The name in the help of the option that is called `name`, with its dashes.
+pub fn full(command: &Command, name: &str) -> Option<String> {
+    let name = name.strip_prefix("--")?;
+    let is_it = |arg: &&clap::Arg| arg.get_aliases().is_some_and(|aliases| aliases.contains(&name));
+    let arg = command.get_arguments().find(is_it)?;
+    arg.get_long().map(|long| format!("--{long}"))
+}
