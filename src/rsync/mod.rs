@@ -155,7 +155,7 @@ pub fn meaning(status: u32) -> Option<&'static str> {
         125 => "the command on the host was killed",
         126 => "the command on the host cannot be run",
         127 => "there is no rsync on the host",
-        255 => "the host could not run rsync",
+        255 => "the remote shell failed",
         _ => return None,
     })
 }

@@ -24,7 +24,7 @@ use crate::ssh::poll_with;
 
 /// How long rsync may take to end after it was told to (TERM), before it is killed. It removes its temporary files.
 const TERM_GRACE: Duration = Duration::from_secs(1);
-/// How long what a killed rsync has left running may take to do the same, and the last of what it has printed to arrive.
+/// How long what an rsync that has ended has left running may take to end too, and the last of what it has printed to arrive.
 const REST_GRACE: Duration = Duration::from_millis(200);
 /// How often it is looked at meanwhile.
 const TICK: Duration = Duration::from_millis(2);
@@ -103,15 +103,6 @@ impl Process {
 
     /// Ends whatever is left of it. How it ended counts only if it had by itself.
     pub fn finish(&mut self) -> Option<Outcome> {
-        if self.status.is_none() && self.has_exited() {
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-            let ended = waitid(WaitId::Pid(self.group()), options).ok().flatten();
-            if ended.is_some_and(|ended| !ended.exited()) {
-                // A killed one has left its other half behind.
-                let _ = kill_process_group(self.group(), Signal::TERM);
-                thread::sleep(REST_GRACE);
-            }
-        }
         self.end();
         let status = self.status?;
         Some(match (status.code(), status.signal()) {
@@ -130,25 +121,36 @@ impl Process {
         Pid::from_child(&self.child)
     }
 
+    /// Ends the group. Its members are known to be gone when nobody can print any more; until the first of them has been waited
+    /// for, its number stands for no other group.
     fn end(&mut self) {
         if self.status.is_none() {
-            if !self.has_exited() {
+            // The processes of rsync end one after the other, and the last one removes its temporary file.
+            if !self.has_exited() || !self.is_silent_until(Instant::now() + REST_GRACE) {
+                let deadline = Instant::now() + TERM_GRACE;
                 let _ = kill_process_group(self.group(), Signal::TERM);
-                self.wait_until(Instant::now() + TERM_GRACE);
+                let _ = self.wait_until(deadline) && self.is_silent_until(deadline);
             }
-            // This fails if nothing is left.
             let _ = kill_process_group(self.group(), Signal::KILL);
             self.status = self.child.wait().ok();
         }
-        if let Some(reader) = self.reader.take() {
+        if self.reader.is_some() {
             // The end of what was printed has come, unless a process has left the group and keeps the pipes.
-            let deadline = Instant::now() + REST_GRACE;
-            while !reader.is_finished() && Instant::now() < deadline {
-                thread::sleep(TICK);
-            }
+            self.is_silent_until(Instant::now() + REST_GRACE);
             let _ = self.stop.shutdown(Shutdown::Both);
-            let _ = reader.join();
+            let _ = self.reader.take().map(thread::JoinHandle::join);
         }
+    }
+
+    /// Whether nobody can print any more, or not later than at `deadline`.
+    fn is_silent_until(&self, deadline: Instant) -> bool {
+        while self.reader.as_ref().is_some_and(|reader| !reader.is_finished()) {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            thread::sleep(TICK);
+        }
+        true
     }
 }
 

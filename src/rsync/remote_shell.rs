@@ -40,7 +40,7 @@ pub fn as_remote_shell(arguments: impl IntoIterator<Item = OsString>) -> Option<
         Ok(status) => ExitCode::from(status),
         // The run has ended, and says why.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => ExitCode::from(NO_CONNECTION),
-        Err(error) => refuse(&reason(&error)),
+        Err(error) => refuse(&format!("cannot hand over to the run: {}", reason(&error))),
     })
 }
 

@@ -99,7 +99,7 @@ impl Started {
     /// before that there is nothing to do. `watch` bounds everything besides that.
     ///
     /// Gives how rsync itself ended ([`Outcome::Exited`], [`Outcome::Signaled`]), unless the channel did not end by itself: a lost
-    /// connection or a deadline is what counts then, whatever rsync makes of it.
+    /// connection, a deadline or the signal that has killed the rsync on the host is what counts then, whatever ours makes of it.
     pub fn run(mut self, watch: &Watch<'_>, mut converse: impl FnMut(&[u8], Box<dyn Dialogue>) -> Outcome) -> Outcome {
         let mut channel = None;
         loop {
@@ -121,16 +121,15 @@ impl Started {
                     self.process.wait_until(watch.deadline().min(Instant::now() + END_GRACE));
                     return self.stop(outcome);
                 }
-                outcome => {
-                    drop(call);
-                    return self.stop(outcome);
-                }
+                // It still has its connection while it is told to stop, or else it would complain of that.
+                outcome => return self.stop(outcome),
             }
         }
         let own = self.process.finish();
         match (channel, own) {
-            // rsync may only have seen that the other one had gone.
+            // rsync has only seen that the other one had gone.
             (Some(Outcome::Exited(status @ (126 | 127))), Some(Outcome::Exited(12))) => Outcome::Exited(status),
+            (Some(killed @ Outcome::Signaled { .. }), Some(Outcome::Exited(1..))) => killed,
             (_, Some(own)) => own,
             (_, None) => local("waiting for rsync", &io::Error::other("the system does not say how it ended")),
         }
