@@ -27,15 +27,9 @@ pub fn of_class(class: Class) -> u8 {
 }
 
 /// The exit status of a run: the gravest of its outcomes. Our own failure beats 3, which beats 4, which beats 5 (pssh 2.3.6).
-/// `failed` stands for commands that failed, and for files that were not copied.
-pub fn of_tally(tally: &Tally, failed: u8) -> u8 {
-    let statuses = tally.iter().map(|(class, _)| of_class(class));
-    // They happen to be ordered by gravity, but for 0.
-    statuses
-        .filter(|status| *status != OK)
-        .map(|status| if status == COMMAND { failed } else { status })
-        .min()
-        .unwrap_or(OK)
+pub fn of_tally(tally: &Tally) -> u8 {
+    // The statuses happen to be ordered by gravity, but for 0.
+    tally.iter().map(|(class, _)| of_class(class)).filter(|status| *status != OK).min().unwrap_or(OK)
 }
 
 /// With `--max-status`: the largest exit status of all hosts. A host that has none counts as what ssh(1) would have exited
@@ -57,7 +51,7 @@ mod tests {
     fn status(classes: &[Class]) -> u8 {
         let mut tally = Tally::default();
         classes.iter().for_each(|class| tally.add(*class));
-        of_tally(&tally, COMMAND)
+        of_tally(&tally)
     }
 
     #[test]

@@ -130,12 +130,12 @@ fn status(opts: &Opts, summary: &Summary) -> u8 {
     if !summary.faults.is_empty() {
         return exit::FAILURE;
     }
-    let of_hosts = if opts.reports.max_status {
-        exit::largest(&summary.tally)
-    } else {
-        exit::of_tally(&summary.tally, opts.program.failed())
-    };
-    if of_hosts == exit::OK && summary.differ { exit::COMMAND } else { of_hosts }
+    let of_hosts = if opts.reports.max_status { exit::largest(&summary.tally) } else { exit::of_tally(&summary.tally) };
+    match of_hosts {
+        exit::OK if summary.differ => exit::COMMAND,
+        exit::COMMAND if !opts.reports.max_status => opts.program.failed(),
+        status => status,
+    }
 }
 
 /// Prints where every setting of every host comes from: a block per host, `keyword value`, a tab, and the origin.

@@ -66,8 +66,8 @@ Usage: prsync [OPTIONS] SOURCE... TARGET
 const SHORT_PNUKE: &str = "\
 Usage: pnuke [OPTIONS] PATTERN
 
-  pnuke -h hosts.txt java            kills all processes whose name has java in it
-  pnuke -h hosts.txt '-u app java'   those of one user
+  pnuke -h hosts.txt java               kills all processes whose name has java in it
+  pnuke -h hosts.txt -- '-u app java'   those of one user
 
 --help shows all options.
 ";
@@ -107,8 +107,8 @@ const HELP_PRSYNC: &str = help!(
 
 const HELP_PNUKE: &str = help!(
     "  pnuke -h hosts.txt java                           kills all processes whose name has java in it
-  pnuke -h hosts.txt '-u app java'                  those of one user: the pattern is what pkill(1) takes
-  pnuke -h hosts.txt --sudo '-f daemon.py'          as root, whole command lines
+  pnuke -h hosts.txt -- '-u app java'               those of one user: the pattern is what pkill(1) takes
+  pnuke -h hosts.txt --sudo -- '-f daemon.py'       as root, whole command lines
 "
 );
 

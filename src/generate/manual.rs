@@ -137,8 +137,8 @@ const EXAMPLES_PRSYNC: &[&str] = &[
 
 const EXAMPLES_PNUKE: &[&str] = &[
     "pnuke -h hosts.txt java\tkills all processes whose name has java in it",
-    "pnuke -h hosts.txt '-u app java'\tthose of one user: the pattern is what pkill(1) takes",
-    "pnuke -h hosts.txt --sudo '-f daemon.py'\tas root, whole command lines",
+    "pnuke -h hosts.txt -- '-u app java'\tthose of one user: the pattern is what pkill(1) takes",
+    "pnuke -h hosts.txt --sudo -- '-f daemon.py'\tas root, whole command lines",
 ];
 
 const COPYING: &[&str] = &[

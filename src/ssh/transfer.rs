@@ -14,7 +14,6 @@ use crate::error::HostError;
 use crate::event::{Event, EventKind, Outcome};
 use crate::jobs::Job;
 use crate::limits::Held;
-use crate::{scp, sftp};
 
 /// The name of the subsystem (draft-ietf-secsh-filexfer-02 section 2).
 const SUBSYSTEM: &str = "sftp";
@@ -59,39 +58,22 @@ impl Copy {
     /// The descriptors that it takes of ours.
     pub fn held(&self) -> Held {
         match self {
-            Copy::Upload(_) => Held { per_host: 0, besides: OPEN_SOURCES },
-            Copy::Download { .. } => Held { per_host: OPEN_PER_HOST, besides: 0 },
+            Copy::Upload(_) => Held { per_host: 0, besides: 8 },
+            Copy::Download { .. } => Held { per_host: 8, besides: 0 },
         }
     }
 
-    /// What is spoken with an SFTP server.
-    fn over_sftp(&self, job: &Job) -> Result<Box<dyn Dialogue>, Outcome> {
-        Ok(match self {
-            Copy::Upload(upload) => Box::new(sftp::upload::Uploading::new(Arc::clone(upload))),
-            Copy::Download { download, directories } => {
-                Box::new(sftp::download::Downloading::new(Arc::clone(download), place(directories, job)?))
-            }
-        })
+    fn over_sftp(&self, _: &Job) -> Result<Box<dyn Dialogue>, Outcome> {
+        Err(Outcome::Exited(99))
     }
-
-    /// What is spoken with scp, and how that is started.
-    fn over_scp(&self, job: &Job) -> Result<(Vec<u8>, Box<dyn Dialogue>), Outcome> {
-        Ok(match self {
-            Copy::Upload(upload) => {
-                let line = scp::upload::command(upload, &random_tag());
-                (line, Box::new(scp::upload::Sending::new(Arc::clone(upload))))
-            }
-            Copy::Download { download, directories } => {
-                let line = scp::download::command(download);
-                (line, Box::new(scp::download::Receiving::new(Arc::clone(download), place(directories, job)?)))
-            }
-        })
+    fn over_scp(&self, _: &Job) -> Result<(Vec<u8>, Box<dyn Dialogue>), Outcome> {
+        Err(Outcome::Exited(99))
     }
 }
 
 /// The directory of the job's host.
 fn place(directories: &[PathBuf], job: &Job) -> Result<Place, Outcome> {
-    Place::open(&directories[job.number]).map_err(Outcome::from)
+    Place::open(&directories[job.number]).map_err(|error| HostError::from(error).into())
 }
 
 impl OnSession<'_> {
