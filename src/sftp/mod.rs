@@ -3,4 +3,5 @@
 
 pub mod client;
 pub mod glob;
+pub mod upload;
 pub mod wire;
