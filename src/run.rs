@@ -54,8 +54,8 @@ fn failure(error: impl Into<anyhow::Error>) -> Fatal {
 /// # Errors
 /// Whatever is wrong before the first connection, or with our own output after it.
 pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
-    if let Some(artefact) = opts.generate {
-        let text = artefact.generate().map_err(failure)?;
+    if let Some(artefact) = opts.other.generate {
+        let text = artefact.generate(opts.program).map_err(failure)?;
         return answer(&String::from_utf8_lossy(&text));
     }
     let environment = Environment::of_process();
@@ -65,19 +65,20 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     let mut settings = Settings::resolve(opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
     settings.configured = configured;
     let looks = Looks::resolve(opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
-    if opts.command.is_empty() && opts.script.is_none() && !opts.explain {
+    if opts.words.is_empty() && opts.command.script.is_none() && !opts.other.explain {
         return Err(usage(anyhow!("there is no command to run (--help shows how)")));
     }
     check_stdin(opts)?;
     let (hosts, notes) = hosts(opts, config.groups)?;
-    let script = opts.script.as_deref().map(Script::read).transpose();
+    let script = opts.command.script.as_deref().map(Script::read).transpose();
     let script = script.map_err(|error| if error.is_unread() { failure(error) } else { usage(error) })?;
     let commands = Commands::gather(opts, &hosts).map_err(wrong_commands)?;
     let commands = match script {
         Some(script) => Commands::Script(script, Box::new(commands)),
         None => commands,
     };
-    let port_like = opts.par.filter(|size| !settings.configured.contains_key("--par") && is_port(*size, &hosts));
+    let port_like =
+        opts.running.par.filter(|size| !settings.configured.contains_key("--par") && is_port(*size, &hosts));
     port_like.iter().for_each(|size| {
         output::complain(&format!(
             "-p {size} is how many hosts run at once; a port stands after its host: -H web1:{size}"
@@ -88,11 +89,11 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
 
     let cancel = Cancel::new().context("cannot make a pipe").map_err(failure)?;
     signals::install(&cancel).context("cannot handle signals").map_err(failure)?;
-    if opts.dry_run || opts.explain {
+    if opts.other.dry_run || opts.other.explain {
         settings.forget_credentials();
     }
     let (verbose, user) = (settings.verbose, settings.user.clone());
-    let inputs = if settings.send_input && !opts.dry_run {
+    let inputs = if settings.send_input && !opts.other.dry_run {
         Inputs::Shared(Input::stdin().context("--send-input: standard input").map_err(failure)?)
     } else {
         Inputs::Nothing
@@ -104,10 +105,10 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
         (engine, _) => engine.map_err(usage)?,
     };
     let jobs = engine.jobs();
-    if opts.explain {
+    if opts.other.explain {
         return explain(engine.runner(), jobs);
     }
-    if opts.dry_run {
+    if opts.other.dry_run {
         return answer(&output::commands(&engine.runner().as_sent(jobs)));
     }
     if verbose {
@@ -179,11 +180,11 @@ fn wrong_commands(error: CommandsError) -> Fatal {
 fn check_stdin(opts: &Opts) -> Result<(), Fatal> {
     let is_stdin = |path: &PathBuf| path == Path::new("-");
     let readers = [
-        ("-h -", opts.hosts.iter().any(is_stdin)),
-        ("--host-args -", opts.host_args.as_ref().is_some_and(is_stdin)),
-        ("--script -", opts.script.as_ref().is_some_and(is_stdin)),
-        ("--password-fd 0", opts.password_fd == Some(0)),
-        ("-I", opts.send_input && !opts.dry_run),
+        ("-h -", opts.hosts.hosts.iter().any(is_stdin)),
+        ("--host-args -", opts.command.host_args.as_ref().is_some_and(is_stdin)),
+        ("--script -", opts.command.script.as_ref().is_some_and(is_stdin)),
+        ("--password-fd 0", opts.connection.password_fd == Some(0)),
+        ("-I", opts.command.send_input && !opts.other.dry_run),
     ];
     let mut readers = readers.iter().filter(|(_, reads)| *reads).map(|(option, _)| option);
     match (readers.next(), readers.next()) {
@@ -194,24 +195,29 @@ fn check_stdin(opts: &Opts) -> Result<(), Fatal> {
 
 /// The hosts of the run with what is said about each of them, or what is wrong with that; and what is worth telling with `-v`.
 fn hosts(opts: &Opts, groups: Definitions) -> Result<(Vec<HostSpec>, Vec<String>), Fatal> {
-    let lists =
-        Lists { files: &opts.hosts, strings: &opts.host, nodes: &opts.nodes, only: &opts.only, exclude: &opts.exclude };
+    let lists = Lists {
+        files: &opts.hosts.hosts,
+        strings: &opts.hosts.host,
+        nodes: &opts.hosts.nodes,
+        only: &opts.hosts.only,
+        exclude: &opts.hosts.exclude,
+    };
     let (mut hosts, warnings) = lists.read(&mut Groups::new(groups)).map_err(|error| match error {
         HostsError::Read { .. } | HostsError::Group(_) => failure(error),
         HostsError::Bad(_) | HostsError::NoneLeft(_) => usage(error),
     })?;
     warnings.iter().for_each(|warning| output::complain(warning));
-    let config = HostConfig::load(&opts.host_config).map_err(usage)?;
+    let config = HostConfig::load(&opts.hosts.host_config).map_err(usage)?;
     if !hosts.is_empty() {
         let notes = config.apply(&mut hosts);
         return Ok((hosts, notes));
     }
-    if !opts.hosts.is_empty() || !opts.host.is_empty() || !opts.nodes.is_empty() {
-        let files: Vec<String> = opts.hosts.iter().map(|file| file.display().to_string()).collect();
+    if !opts.hosts.hosts.is_empty() || !opts.hosts.host.is_empty() || !opts.hosts.nodes.is_empty() {
+        let files: Vec<String> = opts.hosts.hosts.iter().map(|file| file.display().to_string()).collect();
         let place = if files.is_empty() { String::new() } else { format!(": nothing in {}", files.join(", ")) };
         return Err(usage(anyhow!("the list of hosts is empty{place}")));
     }
-    let first = opts.command.first().and_then(|word| word.to_str()).unwrap_or_default();
+    let first = opts.words.first().and_then(|word| word.to_str()).unwrap_or_default();
     let problem = if first.contains('@') {
         anyhow!("there are no hosts; did you mean: pssh -H {first} ...?")
     } else {

@@ -9,6 +9,7 @@ use super::prefix::Template;
 use super::style::{Style, When, Wishes};
 use crate::cli::{self, Opts};
 use crate::limits::Held;
+use crate::program::Program;
 use crate::settings::{Environment, expand};
 
 /// The formats of what hosts print.
@@ -56,18 +57,19 @@ impl Looks {
     pub fn resolve(opts: &Opts, environment: &Environment<'_>) -> Result<Looks, String> {
         check_slips(opts)?;
         let on = |name| environment.parsed(name, cli::truthy).map(|on| on.unwrap_or(false));
-        let format = match opts.format {
+        let format = match opts.show.format {
             Some(format) => format,
             None if opts.reports.json => Format::Json,
             // What is said of failures is a report of its own.
             None if opts.reports.quiet => Format::None,
-            None if opts.reports.diff => Format::Gather,
-            None if opts.print => Format::Lines,
-            None if opts.inline || opts.inline_stdout => Format::Inline,
-            None if opts.reports.ci_groups.is_some() => Format::Gather,
+            None if opts.streams.diff => Format::Gather,
+            None if opts.streams.print => Format::Lines,
+            None if opts.streams.inline || opts.streams.inline_stdout => Format::Inline,
+            None if opts.streams.ci_groups.is_some() => Format::Gather,
             None if on("PSSH_PRINT")? => Format::Lines,
             None if on("PSSH_INLINE")? => Format::Inline,
-            None => Format::default(),
+            None if opts.program != Program::Pssh => Format::Status,
+            None => opts.show.usual_format.unwrap_or_default(),
         };
         let needs = |is_given: bool, option: &str, formats: &[Format]| {
             let all = ["lines", "inline", "status", "gather", "json", "none"];
@@ -77,12 +79,12 @@ impl Looks {
                 false => Ok(()),
             }
         };
-        needs(opts.prefix.is_some(), "--prefix", &[Format::Lines])?;
-        needs(opts.no_prefix, "--no-prefix", &[Format::Lines])?;
-        needs(opts.align, "--align", &[Format::Lines])?;
-        needs(opts.sort, "--sort", &[Format::Inline])?;
-        needs(opts.reports.diff, "--diff", &[Format::Gather])?;
-        needs(opts.reports.ci_groups.is_some(), "--ci-groups", &[Format::Gather, Format::Inline])?;
+        needs(opts.streams.prefix.is_some(), "--prefix", &[Format::Lines])?;
+        needs(opts.streams.no_prefix, "--no-prefix", &[Format::Lines])?;
+        needs(opts.streams.align, "--align", &[Format::Lines])?;
+        needs(opts.streams.sort, "--sort", &[Format::Inline])?;
+        needs(opts.streams.diff, "--diff", &[Format::Gather])?;
+        needs(opts.streams.ci_groups.is_some(), "--ci-groups", &[Format::Gather, Format::Inline])?;
         let home = environment.home.as_deref();
         let directory = |option: &Option<PathBuf>, name: &str| match option {
             Some(path) => Some(expand(path, home)),
@@ -90,25 +92,28 @@ impl Looks {
                 (environment.variable)(name).filter(|path| !path.is_empty()).map(|path| expand(Path::new(&path), home))
             }
         };
-        let of = [directory(&opts.outdir, "PSSH_OUTDIR"), directory(&opts.errdir, "PSSH_ERRDIR")];
-        if opts.fileappend && of.iter().all(Option::is_none) {
+        let of = [directory(&opts.show.outdir, "PSSH_OUTDIR"), directory(&opts.show.errdir, "PSSH_ERRDIR")];
+        if opts.show.fileappend && of.iter().all(Option::is_none) {
             return Err("--fileappend is for the files of --outdir and --errdir, and there is neither".to_owned());
         }
         // Neither programs nor cron look at it.
         let unasked = if format == Format::Json || opts.reports.quiet { When::Never } else { When::default() };
-        let wishes =
-            Wishes { color: opts.color.unwrap_or_default(), progress: opts.progress.unwrap_or(unasked), raw: opts.raw };
+        let wishes = Wishes {
+            color: opts.show.color.unwrap_or_default(),
+            progress: opts.show.progress.unwrap_or(unasked),
+            raw: opts.show.raw,
+        };
         Ok(Looks {
             format,
-            has_stderr: opts.inline || !opts.inline_stdout,
-            is_sorted: opts.sort,
-            prefix: match &opts.prefix {
-                _ if opts.no_prefix => Template::none(),
+            has_stderr: opts.streams.inline || !opts.streams.inline_stdout,
+            is_sorted: opts.streams.sort,
+            prefix: match &opts.streams.prefix {
+                _ if opts.streams.no_prefix => Template::none(),
                 Some(template) => template.clone(),
                 None => Template::default(),
             },
-            is_aligned: opts.align,
-            directories: Directories { of, append: opts.fileappend },
+            is_aligned: opts.streams.align,
+            directories: Directories { of, append: opts.show.fileappend },
             style: Style::of_process(wishes, environment.variable),
         })
     }
@@ -125,7 +130,7 @@ impl Looks {
 
 /// What somebody writes who knows ssh's options better than pssh's: both mean something here, but not that.
 fn check_slips(opts: &Opts) -> Result<(), String> {
-    let outdir = opts.outdir.as_deref().filter(|path| !path.exists()).and_then(Path::to_str);
+    let outdir = opts.show.outdir.as_deref().filter(|path| !path.exists()).and_then(Path::to_str);
     let is_option = |text: &&str| {
         let keyword = text.split(['=', ' ']).next().unwrap_or_default();
         keyword.len() < text.len() && keyword.len() > 1 && keyword.chars().all(|c| c.is_ascii_alphabetic())
@@ -135,8 +140,8 @@ fn check_slips(opts: &Opts) -> Result<(), String> {
             "-o {option}: -o names a directory for output; did you mean -O '{option}'? (-o ./{option} is the directory)"
         ));
     }
-    let first = opts.command.first().map(Path::new);
-    if let Some(key) = first.filter(|path| opts.inline && is_private_key(path)) {
+    let first = opts.words.first().map(Path::new);
+    if let Some(key) = first.filter(|path| opts.streams.inline && is_private_key(path)) {
         return Err(format!(
             "-i shows the output of each host in one piece; did you mean --identity {}?",
             key.display()

@@ -51,6 +51,7 @@ use std::sync::Arc;
 use crate::cli::Opts;
 use crate::event::Stream;
 use crate::jobs::Job;
+use crate::program::Program;
 use ci::Groups;
 use file::ReportFile;
 use gather::{Gather, Shape};
@@ -83,7 +84,7 @@ pub fn reports(
 ) -> Result<Box<dyn Report>, ReportsError> {
     let (style, asked) = (&looks.style, &opts.reports);
     let variable = |name: &str| std::env::var_os(name).is_some_and(|value| value == "true");
-    let groups = asked.ci_groups.and_then(|system| Groups::new(system, variable));
+    let groups = opts.streams.ci_groups.and_then(|system| Groups::new(system, variable));
     let mut reports: Vec<Box<dyn Report>> = Vec::new();
     match looks.format {
         Format::Lines => {
@@ -101,12 +102,12 @@ pub fn reports(
         Format::None if asked.quiet => reports.push(Box::new(Quiet::new(jobs.len()))),
         Format::Gather | Format::None => {}
     }
-    if looks.format == Format::Gather || asked.expect_same {
+    if looks.format == Format::Gather || opts.streams.expect_same {
         let shape = Shape {
             is_shown: looks.format == Format::Gather,
             face: style.of(Stream::Stdout),
-            diff: asked.diff,
-            expect_same: asked.expect_same,
+            diff: opts.streams.diff,
+            expect_same: opts.streams.expect_same,
             ci: groups,
         };
         reports.push(Box::new(Gather::new(jobs, shape)));
@@ -126,7 +127,7 @@ pub fn reports(
     if let Some(path) = &asked.junit {
         reports.push(Box::new(Junit::new(ReportFile::prepare("--junit", path)?, jobs)));
     }
-    if let Some(encoding) = opts.encoding {
+    if let Some(encoding) = opts.streams.encoding {
         reports = vec![Box::new(Transcoded::new(Reports(reports), encoding, jobs.len()))];
     }
     // Files have the bytes as they came.
@@ -139,11 +140,16 @@ pub fn reports(
     Ok(Box::new(Reports(reports)))
 }
 
+/// What our own lines start with.
+fn name() -> &'static str {
+    Program::current().name()
+}
+
 /// Tells the user something that is about the run as a whole, before it starts or after it has ended. May have several
 /// lines.
 pub fn complain(text: &str) {
     for line in text.lines() {
-        raw_stderr(&format!("pssh: {}\n", sanitize(line)));
+        raw_stderr(&format!("{}: {}\n", name(), sanitize(line)));
     }
 }
 

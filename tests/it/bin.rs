@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pssh::program::Program;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
@@ -95,6 +96,27 @@ impl Env {
     pub(crate) fn bare_pssh(&self) -> Pssh {
         Pssh::new(self)
     }
+
+    /// A run of one of the programs, as of [`Env::pssh`].
+    pub(crate) fn run_of(&self, program: Program) -> Pssh {
+        self.pssh().of(program)
+    }
+
+    /// The same without any argument.
+    pub(crate) fn bare(&self, program: Program) -> Pssh {
+        Pssh::new(self).of(program)
+    }
+}
+
+/// Where the program is.
+pub(crate) fn path_of(program: Program) -> &'static str {
+    match program {
+        Program::Pssh => env!("CARGO_BIN_EXE_pssh"),
+        Program::Pscp => env!("CARGO_BIN_EXE_pscp"),
+        Program::Pslurp => env!("CARGO_BIN_EXE_pslurp"),
+        Program::Prsync => env!("CARGO_BIN_EXE_prsync"),
+        Program::Pnuke => env!("CARGO_BIN_EXE_pnuke"),
+    }
 }
 
 /// What a run's standard input is.
@@ -119,6 +141,7 @@ enum Sink {
 
 /// A command line of pssh in the making.
 pub(crate) struct Pssh {
+    program: Program,
     args: Vec<OsString>,
     variables: Vec<(OsString, OsString)>,
     directory: PathBuf,
@@ -133,6 +156,7 @@ impl Pssh {
     fn new(env: &Env) -> Pssh {
         let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
         Pssh {
+            program: Program::Pssh,
             args: Vec::new(),
             variables: vec![("HOME".into(), env.dir.path().into()), ("PATH".into(), path)],
             directory: env.dir.path().to_owned(),
@@ -142,6 +166,11 @@ impl Pssh {
             limit: LIMIT,
             shell: None,
         }
+    }
+
+    /// Makes it a run of another program.
+    fn of(self, program: Program) -> Pssh {
+        Pssh { program, ..self }
     }
 
     /// Adds `-H` with these hosts.
@@ -218,7 +247,7 @@ impl Pssh {
             let script = self.shell.take().unwrap_or_else(|| "exec \"$@\"".to_owned());
             self.shell = Some(format!("exec >&-; {script}"));
         }
-        let program = OsString::from(env!("CARGO_BIN_EXE_pssh"));
+        let program = OsString::from(path_of(self.program));
         let mut command = match &self.shell {
             None => Command::new(&program),
             Some(script) => {
@@ -227,7 +256,7 @@ impl Pssh {
                 command
             }
         };
-        let mut shown = String::from("pssh");
+        let mut shown = String::from(self.program.name());
         for arg in &self.args {
             let _ = write!(shown, " {arg:?}");
         }
