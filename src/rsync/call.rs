@@ -274,3 +274,151 @@ impl Dialogue for Pipes {
         channel
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+    use crate::rsync::remote_shell::hand_over;
+
+    /// A remote shell's side of the connection, and ours.
+    fn connection() -> (UnixStream, Message) {
+        let (theirs, ours) = UnixStream::pair().expect("a pair");
+        ours.set_nonblocking(true).expect("a socket");
+        (theirs, Message::new(ours))
+    }
+
+    /// The call of a remote shell with rsync's ends of its standard input and output.
+    fn call(command: &[u8]) -> (UnixStream, Call, [UnixStream; 2]) {
+        let (mut shell, message) = connection();
+        let (rsync_says, input) = UnixStream::pair().expect("a pair");
+        let (rsync_hears, output) = UnixStream::pair().expect("a pair");
+        hand_over(&mut shell, command, [input.as_fd(), output.as_fd()]).expect("it is sent");
+        match message.read().expect("it is read") {
+            Received::All(call) => (shell, call, [rsync_says, rsync_hears]),
+            Received::Some(_) | Received::Nothing => panic!("not all of it was read"),
+        }
+    }
+
+    #[test]
+    fn a_call_brings_the_command_and_the_descriptors() {
+        let (mut shell, call, [mut rsync_says, mut rsync_hears]) = call(b"rsync --server . /x\xff");
+        assert_eq!(call.command, b"rsync --server . /x\xff");
+        let (mut pipes, mut out) = (call.pipes(), Vec::new());
+        assert_eq!(pipes.say(&mut out), Say::Listening);
+        assert!(pipes.awaits()[0].is_some(), "it listens to rsync");
+        rsync_says.write_all(b"hello").expect("a socket");
+        assert_eq!(pipes.say(&mut out), Say::Said);
+        assert_eq!(out, b"hello");
+        assert!(pipes.awaits()[0].is_none(), "there may be more at once");
+        pipes.hear(b"world");
+        let mut heard = [0; 5];
+        rsync_hears.read_exact(&mut heard).expect("a socket");
+        assert_eq!(&heard, b"world");
+        drop(rsync_says);
+        assert_eq!(pipes.say(&mut out), Say::Over);
+        assert_eq!(pipes.say(&mut out), Say::Over);
+        drop(pipes);
+        call.answer(23);
+        assert_eq!(rsync_hears.read(&mut heard).expect("its end"), 0);
+        let mut status = [0];
+        shell.read_exact(&mut status).expect("the answer");
+        assert_eq!(status, [23]);
+    }
+
+    #[test]
+    fn a_slow_rsync_is_waited_for_and_a_dead_one_is_not() {
+        let (_shell, call, [_rsync_says, mut rsync_hears]) = call(b"x");
+        let mut pipes = call.pipes();
+        let mut sent = 0;
+        while pipes.hears() {
+            pipes.hear(&[7; 10_000]);
+            sent += 10_000;
+            assert!(sent < 1 << 26, "no socket holds that much");
+        }
+        assert!(pipes.awaits()[1].is_some(), "it waits for rsync to take more");
+        assert!(!call.flush());
+        let mut all = vec![0; sent];
+        rsync_hears.set_nonblocking(true).expect("a socket");
+        let mut read = 0;
+        while read < sent {
+            match rsync_hears.read(&mut all[read..]) {
+                Ok(count) => read += count,
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                    // Looking whether it hears is enough to move it on.
+                    let _ = pipes.hears();
+                }
+            }
+        }
+        assert!(all.iter().all(|byte| *byte == 7));
+        assert!(pipes.hears() && pipes.awaits()[1].is_none());
+        drop(rsync_hears);
+        for _ in 0..100 {
+            pipes.hear(&[7; 10_000]);
+            assert!(pipes.hears(), "what a dead one does not take is nobody's");
+        }
+    }
+
+    #[test]
+    fn nothing_is_said_or_kept_after_an_abort() {
+        let (_shell, call, [mut rsync_says, rsync_hears]) = call(b"x");
+        let mut pipes = call.pipes();
+        rsync_says.write_all(b"hello").expect("a socket");
+        while pipes.hears() {
+            pipes.hear(&[7; 10_000]);
+        }
+        pipes.abort();
+        let mut out = Vec::new();
+        assert_eq!(pipes.say(&mut out), Say::Over);
+        assert_eq!(out, b"");
+        pipes.hear(b"more");
+        assert!(pipes.hears() && pipes.awaits().iter().all(Option::is_none));
+        drop(rsync_hears);
+    }
+
+    #[test]
+    fn a_message_may_come_in_pieces() {
+        let (mut shell, mut message) = connection();
+        let (one, other) = UnixStream::pair().expect("a pair");
+        hand_over(&mut shell, b"", [one.as_fd(), other.as_fd()]).expect("it is sent");
+        match message.read().expect("it is read") {
+            Received::All(call) => assert_eq!(call.command, b""),
+            Received::Some(_) | Received::Nothing => panic!("not all of it was read"),
+        }
+        (shell, message) = connection();
+        // Without descriptors it cannot be used, but that is known only at its end.
+        for (place, byte) in [0, 0, 0, 2, b'i', b'd'].into_iter().enumerate() {
+            shell.write_all(&[byte]).expect("a socket");
+            message = match (message.read(), place) {
+                (Ok(Received::Some(message)), 0..5) => message,
+                (Err(error), 5) => return assert_eq!(error.kind(), io::ErrorKind::InvalidData),
+                _ => panic!("unexpected at byte {place}"),
+            };
+        }
+        panic!("it has no descriptors");
+    }
+
+    #[test]
+    fn a_message_that_is_wrong() {
+        let (mut shell, message) = connection();
+        shell.write_all(&u32::MAX.to_be_bytes()).expect("a socket");
+        let problem = message.read().err().expect("it is too long").to_string();
+        assert!(problem.starts_with("its command for the host has 4294967295 bytes"), "{problem}");
+
+        let (mut shell, message) = connection();
+        shell.write_all(&[0, 0]).expect("a socket");
+        drop(shell);
+        assert!(matches!(message.read(), Ok(Received::Nothing)));
+
+        let (shell, message) = connection();
+        let ends = [shell.as_fd(); 3];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+        let mut control = rustix::net::SendAncillaryBuffer::new(&mut space);
+        assert!(control.push(rustix::net::SendAncillaryMessage::ScmRights(&ends)));
+        let bytes = [io::IoSlice::new(&[0, 0, 0, 0])];
+        rustix::net::sendmsg(&shell, &bytes, &mut control, SendFlags::empty()).expect("it is sent");
+        assert!(message.read().is_err(), "one descriptor too many");
+    }
+}

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
+use rustix::process::{Uid, geteuid};
 use tempfile::TempDir;
 
 use super::call::{Call, Message, Received};
@@ -60,7 +61,7 @@ impl Door {
         match self.listener.accept() {
             Ok((connection, _)) => {
                 connection.set_nonblocking(true)?;
-                Ok(is_ours(&connection).then_some(connection))
+                Ok(is_of(&connection, geteuid()).then_some(connection))
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => Ok(None),
@@ -70,16 +71,16 @@ impl Door {
     }
 }
 
-/// Whether the other end is of our user; root could be anybody anyway.
+/// Whether the other end is of this user. The mode of the directory sees to that already, but root and whoever was let in by a
+/// change of the mode are not to speak for us.
 #[cfg(target_os = "linux")]
-fn is_ours(connection: &UnixStream) -> bool {
-    let peer = rustix::net::sockopt::socket_peercred(connection);
-    peer.is_ok_and(|peer| peer.uid == rustix::process::geteuid())
+fn is_of(connection: &UnixStream, user: Uid) -> bool {
+    rustix::net::sockopt::socket_peercred(connection).is_ok_and(|peer| peer.uid == user)
 }
 
 /// Elsewhere the mode of the directory has to be enough.
 #[cfg(not(target_os = "linux"))]
-fn is_ours(_: &UnixStream) -> bool {
+fn is_of(_: &UnixStream, _: Uid) -> bool {
     true
 }
 
@@ -100,7 +101,7 @@ impl Started {
     ///
     /// Gives how rsync itself ended ([`Outcome::Exited`], [`Outcome::Signaled`]), unless the channel did not end by itself: a lost
     /// connection, a deadline or the signal that has killed the rsync on the host is what counts then, whatever ours makes of it.
-    pub fn run(mut self, watch: &Watch<'_>, mut converse: impl FnMut(&[u8], Box<dyn Dialogue>) -> Outcome) -> Outcome {
+    pub fn run(mut self, watch: &Watch<'_>, mut converse: impl FnMut(&[u8], &mut dyn Dialogue) -> Outcome) -> Outcome {
         let mut channel = None;
         loop {
             let call = match self.next_call(watch) {
@@ -108,7 +109,7 @@ impl Started {
                 Ok(None) => break,
                 Err(outcome) => return self.stop(outcome),
             };
-            match converse(&call.command, Box::new(call.pipes())) {
+            match converse(&call.command, &mut call.pipes()) {
                 outcome @ (Outcome::Exited(_) | Outcome::Signaled { .. }) => {
                     if let Err(outcome) = self.deliver(&call, watch) {
                         return self.stop(outcome);
@@ -188,5 +189,54 @@ fn answer(channel: &Outcome) -> u8 {
     match channel {
         Outcome::Exited(status) => u8::try_from(*status).unwrap_or(NO_CONNECTION),
         _ => NO_CONNECTION,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_door_is_private_and_leaves_nothing() {
+        let door = Door::open().expect("a socket");
+        let (path, directory) = (door.path().to_owned(), door.path().parent().expect("a directory").to_owned());
+        let mode = std::fs::metadata(&directory).expect("the directory").permissions().mode();
+        assert_eq!(mode & 0o7777, 0o700);
+        assert!(door.accept().expect("nobody").is_none());
+        let _connection = UnixStream::connect(&path).expect("it listens");
+        assert!(door.accept().expect("somebody").is_some());
+        drop(door);
+        assert!(!directory.exists());
+    }
+
+    #[test]
+    fn a_long_path_is_no_place_for_a_socket() {
+        let home = tempfile::tempdir().expect("a directory");
+        let long = home.path().join("x".repeat(120));
+        std::fs::create_dir(&long).expect("a directory");
+        assert!(Door::open_in(&long).is_err());
+        let left = std::fs::read_dir(&long).expect("the directory").count();
+        assert_eq!(left, 0, "what was made for it has to go");
+        assert!(Door::open_in(home.path()).is_ok());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn only_our_own_user_is_let_in() {
+        let (one, _other) = UnixStream::pair().expect("a pair");
+        assert!(is_of(&one, geteuid()));
+        assert!(!is_of(&one, Uid::from_raw(geteuid().as_raw() + 1)));
+    }
+
+    #[test]
+    fn what_a_remote_shell_ends_with() {
+        for (outcome, status) in [
+            (Outcome::Exited(0), 0),
+            (Outcome::Exited(12), 12),
+            (Outcome::Exited(256), NO_CONNECTION),
+            (Outcome::Signaled { name: "KILL".to_owned() }, NO_CONNECTION),
+        ] {
+            assert_eq!(answer(&outcome), status, "{outcome}");
+        }
     }
 }

@@ -45,7 +45,7 @@ pub(crate) struct Seen {
 
 impl Behaviour {
     /// Runs `command` for `dialogue`, as `ssh/exec` would.
-    pub(crate) fn converse(self, command: &[u8], mut dialogue: Box<dyn Dialogue>, cancel: &Cancel) -> (Outcome, Seen) {
+    pub(crate) fn converse(self, command: &[u8], dialogue: &mut dyn Dialogue, cancel: &Cancel) -> (Outcome, Seen) {
         let command = String::from_utf8_lossy(command).into_owned();
         let complaints = tempfile::NamedTempFile::new().expect("a temporary file");
         let mut child = Command::new("sh")
@@ -58,7 +58,7 @@ impl Behaviour {
             .spawn()
             .expect("sh");
         let mut seen = Seen { command, ..Seen::default() };
-        let outcome = self.join(&mut child, &mut *dialogue, cancel, &mut seen.bytes);
+        let outcome = self.join(&mut child, dialogue, cancel, &mut seen.bytes);
         let outcome = dialogue.conclude(outcome);
         // The child is not waited for before this, so its number is its own.
         let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
