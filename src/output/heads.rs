@@ -14,6 +14,7 @@ use std::io::Write;
 use super::clock::WallClock;
 use super::files::pretty;
 use super::mux::Report;
+use super::name;
 use super::outcomes::write_outcome;
 use super::sanitize::sanitize;
 use super::style::{Colour, Face, Style};
@@ -122,7 +123,7 @@ impl Heads {
             }
         } else if let Some(hint) = outcome.hint() {
             // The reason stands above, on a terminal: once is enough. Writing to memory never fails.
-            let _ = writeln!(text, "pssh: {}: hint: {}", sanitize(&job.label), sanitize(&hint));
+            let _ = writeln!(text, "{}: {}: hint: {}", name(), sanitize(&job.label), sanitize(&hint));
         }
         text
     }
