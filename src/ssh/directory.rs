@@ -15,9 +15,9 @@ use super::config::{
     self, Answer, CommandLineOption, Config, ConfigError, LogLevel, PubkeyAuthentication, Query, Question, Resolved,
     StrictHostKeyChecking,
 };
-use super::exec::Keepalive;
 use super::host::{Algorithms, Host, Node};
 use super::identities::{Identities, Sources};
+use super::keepalive::Keepalive;
 use super::keyring::Keyring;
 use super::known_hosts::KnownHosts;
 use super::pubkey_algorithms::PubkeyAlgorithms;

@@ -17,6 +17,7 @@ mod host_certificate;
 mod host_key;
 mod identities;
 mod jump;
+mod keepalive;
 mod keyboard;
 mod keyring;
 mod keys;
@@ -35,7 +36,7 @@ mod sudo_stop;
 mod tcp;
 mod tunnel;
 mod wait;
-mod wire;
+pub(crate) mod wire;
 
 pub use ffi::is_ignored;
 pub use identities::IdentityError;
@@ -53,6 +54,7 @@ use self::explain::Explained;
 use self::feed::Feed;
 use self::host::Host;
 use self::proxy_command::{News, ProxyCommand};
+use self::requests::Start;
 use self::session::Session;
 use self::sudo::Conversation;
 use self::sudo_password::SudoPassword;
@@ -245,7 +247,7 @@ impl Runner {
         let line = as_other.map(|(sudo, tokens)| sudo.wrap(&job.command, self.form, tokens));
         let command = Command {
             job: job.number,
-            bytes: line.as_deref().unwrap_or(&job.command),
+            start: Start::Command(line.as_deref().unwrap_or(&job.command)),
             requests: &host.requests,
             login: &host.user,
             timeout: host.command_timeout,
@@ -259,7 +261,7 @@ impl Runner {
             let may_ask = host.credentials.terminal.is_there();
             Conversation::new(sudo.clone(), tokens, Arc::clone(&self.sudo_password), session.trust(), may_ask)
         });
-        let outcome = exec::run(&mut session, &command, feed, sudo, events, &mut watch, &mut note);
+        let outcome = exec::run(&mut session, &command, feed, None, sudo, events, &mut watch, &mut note);
         drop(session);
         Attempt::Ended(path.explain(outcome))
     }

@@ -1,0 +1,102 @@
+//! Copies of files and directories between here and the hosts: what both directions and both protocols (SFTP and SCP) share.
+
+pub mod blocks;
+pub mod sources;
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+
+use sources::Sources;
+
+/// Bytes that the name of a file may have on every usual file system.
+const NAME_MAX: usize = 255;
+
+/// What a copy takes along, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Directories are copied with all that is in them.
+    pub recursive: bool,
+    /// Modes and times are those of the source, instead of what the umask and the clock say.
+    pub preserve: bool,
+    /// What has arrived is read back and compared by SHA-256 before it takes its place.
+    pub checksum: bool,
+    /// What a copy that failed has left behind is continued; a failed copy leaves it behind.
+    pub resume: bool,
+    /// An existing file is written into, instead of being replaced when all has arrived.
+    pub inplace: bool,
+}
+
+/// What all hosts get.
+#[derive(Debug)]
+pub struct Upload {
+    /// The files and directories.
+    pub sources: Arc<Sources>,
+    /// Where they go on the host, by the rules of scp; empty is the home directory.
+    pub target: Vec<u8>,
+    /// How.
+    pub options: Options,
+}
+
+/// What is fetched from every host.
+#[derive(Debug)]
+pub struct Download {
+    /// The paths on the host; they may have wildcards, and begin with `~`.
+    pub remotes: Vec<Vec<u8>>,
+    /// The name below the host's own directory, or nothing for that directory itself.
+    pub target: Option<Vec<u8>>,
+    /// How.
+    pub options: Options,
+}
+
+/// The name under which `name` is written until all of it has arrived, in the same directory: `.NAME.pssh-TAG`. Long names are
+/// cut, so that the result is still a valid one.
+pub fn temporary_name(name: &[u8], tag: &str) -> Vec<u8> {
+    let mut kept = name.len().min(NAME_MAX.saturating_sub(".".len() + ".pssh-".len() + tag.len()));
+    // Some file systems take nothing but UTF-8: no character is cut in two.
+    while kept < name.len() && kept > 0 && name[kept] & 0xc0 == 0x80 {
+        kept -= 1;
+    }
+    let mut temporary = Vec::with_capacity(NAME_MAX);
+    temporary.push(b'.');
+    temporary.extend_from_slice(&name[..kept]);
+    temporary.extend_from_slice(b".pssh-");
+    temporary.extend_from_slice(tag.as_bytes());
+    temporary
+}
+
+/// Eight letters and digits that nobody can foresee, for a temporary name.
+pub fn random_tag() -> String {
+    const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    // The keys of std's hash maps come from the system's random numbers.
+    let random = RandomState::new().build_hasher().finish();
+    (0..8).map(|digit| char::from(DIGITS[(random >> (5 * digit)) as usize & 31])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn temporary_names_stay_within_what_a_file_system_takes() {
+        assert_eq!(temporary_name(b"motd", "abc"), b".motd.pssh-abc");
+        assert_eq!(temporary_name(b"\xff\n", "abc"), b".\xff\n.pssh-abc");
+        let long = temporary_name(&[b'x'; 255], "abcdefgh");
+        assert_eq!(long.len(), 255);
+        assert!(long.starts_with(b".xx") && long.ends_with(b"x.pssh-abcdefgh"));
+        // Two bytes each, so that one would be cut in two.
+        for blanks in 0..2 {
+            let name = format!("{}{}", " ".repeat(blanks), "ä".repeat(127));
+            let cut = temporary_name(name.as_bytes(), "abcdefgh");
+            assert!(cut.len() >= 254 && cut.len() <= 255, "{}", cut.len());
+            assert!(String::from_utf8(cut).is_ok());
+        }
+        assert!(temporary_name(&[0x80; 300], "abcdefgh").len() <= 255);
+    }
+
+    #[test]
+    fn tags_differ_and_are_harmless() {
+        let tags: std::collections::HashSet<String> = (0..1_000).map(|_| random_tag()).collect();
+        assert_eq!(tags.len(), 1_000);
+        assert!(tags.iter().all(|tag| tag.len() == 8 && tag.bytes().all(|byte| byte.is_ascii_alphanumeric())));
+    }
+}
