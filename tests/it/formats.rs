@@ -4,8 +4,10 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use rustix::process::Signal;
+
 use crate::bin::{Env, Run, without_times};
-use crate::sshd::{Sshd, current_user, hosts};
+use crate::sshd::{Fleet, Sshd, current_user, hosts};
 
 /// A shell line that sets `n` to the last number of the host's address: 1 for the first.
 const NUMBER: &str = "set -- $SSH_CONNECTION; n=${3##*.}; ";
@@ -224,6 +226,25 @@ fn reasons_are_pssh_s_where_it_has_them_and_hints_are_on_standard_error() {
         pssh: 127.0.0.1: hint: is sshd running there, on that port, and not behind a firewall?\n";
     run.check(hints == expected, "whose hints they are");
     run.check(rest.lines().count() == 5, "failures by reason, since they are many");
+}
+
+#[test]
+fn hosts_that_ran_are_interrupted_and_those_that_waited_cancelled() {
+    let fleet = Fleet::new(2);
+    let running = fleet.pssh().args(["-p1", "-i", "--", "echo begun; exec sleep 977"]).start();
+    fleet.sshd.wait_for_processes("sleep 977", 1);
+    running.signal(Signal::INT);
+    let run = running.finish();
+    let hosts = fleet.sshd.hosts();
+    run.dies_by(Signal::INT);
+    let shown = without_times(&String::from_utf8_lossy(&run.stdout));
+    let lines = |first, second| {
+        let ran = format!("{}begun\n", failed(first, &hosts[0], "Interrupted"));
+        let waited = failed(second, &hosts[1], "Cancelled");
+        if first == 1 { ran + &waited } else { waited + &ran }
+    };
+    run.check(shown == lines(1, 2) || shown == lines(2, 1), "pssh's words");
+    run.check(run.stderr_text() == "pssh: 2 hosts: 2 cancelled\n", "the tally alone");
 }
 
 #[test]
