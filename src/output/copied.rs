@@ -40,9 +40,13 @@ impl Copied {
         self.shares[job].progress = Some(progress);
     }
 
-    /// A host has ended: it copies no more.
-    pub fn end(&mut self, job: usize) {
-        self.shares[job].has_ended = true;
+    /// A host has ended: it copies no more. One that is well has copied all, whatever it told last.
+    pub fn end(&mut self, job: usize, is_well: bool) {
+        let share = &mut self.shares[job];
+        share.has_ended = true;
+        if let Some(progress) = share.progress.as_mut().filter(|_| is_well) {
+            progress.done = progress.done.max(progress.total);
+        }
     }
 
     /// What is done, and what there is; 0 where that is not known.
@@ -147,11 +151,13 @@ mod tests {
         copied.note(1, progress(0, 1000));
         assert_eq!(copied.sum(), progress(100, 4000));
         // One that is not reached copies nothing, one that fails no more.
-        copied.end(2);
-        copied.end(0);
+        copied.end(2, false);
+        copied.end(0, false);
         assert_eq!(copied.sum(), progress(100, 2100));
         copied.note(3, progress(0, 1000));
         assert_eq!(copied.sum(), progress(100, 2100));
+        copied.end(3, true);
+        assert_eq!(copied.sum(), progress(1100, 2100));
     }
 
     #[test]

@@ -88,9 +88,10 @@ impl Report for Progress {
                 if let Some(at) = self.started[job.number] {
                     self.running.remove(&(at, job.number));
                 }
-                self.copied.end(job.number);
+                let is_well = outcome.class() == Class::Ok;
+                self.copied.end(job.number, is_well);
                 self.ended += 1;
-                self.failed += u64::from(outcome.class() != Class::Ok);
+                self.failed += u64::from(!is_well);
             }
             EventKind::Copied(progress) => self.copied.note(job.number, *progress),
             EventKind::Attempted(_) | EventKind::Connected | EventKind::Output { .. } | EventKind::Note(_) => {}
