@@ -42,6 +42,7 @@ pub mod request;
 pub mod resolve;
 pub mod retry;
 pub mod run;
+pub mod scp;
 pub mod script;
 pub mod secret;
 pub mod settings;

@@ -1,0 +1,1 @@
+//! Downloads: the side of the SCP protocol that receives.
