@@ -14,12 +14,15 @@
 //! lines begin with [`MARK`], since startup files of a login shell may have printed something before.
 
 pub mod download;
+mod names;
+mod records;
 mod script;
 pub mod upload;
 
 #[cfg(test)]
 mod tests;
 
+use crate::copy::Options;
 use crate::error::HostError;
 use crate::event::Outcome;
 
@@ -60,30 +63,70 @@ fn split_tilde(path: &[u8]) -> (&str, &[u8]) {
     }
 }
 
-/// What was not copied: the first in words, and how many in all.
+/// What was not copied: why the first was not, and how many in all.
 #[derive(Debug, Default)]
 struct Failures {
-    first: Option<(String, String)>,
+    first: Option<HostError>,
     count: usize,
 }
 
 impl Failures {
     /// Counts one more, `path`, for `reason`.
     fn add(&mut self, path: &[u8], reason: &str) {
+        self.add_error(copy_error(path, reason, None));
+    }
+
+    fn add_error(&mut self, error: HostError) {
         self.count += 1;
-        self.first.get_or_insert_with(|| (String::from_utf8_lossy(path).into_owned(), reason.to_owned()));
+        self.first.get_or_insert(error);
     }
 
     fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// The outcome, if there is any failure.
-    fn outcome(self) -> Option<Outcome> {
-        let (path, reason) = self.first?;
-        let others = self.count.saturating_sub(1);
-        Some(HostError::Copy { path, reason, others, hint: None }.into())
+    /// The error, if there is any failure.
+    fn error(&mut self) -> Option<HostError> {
+        let mut error = self.first.take()?;
+        if let HostError::Copy { others, .. } = &mut error {
+            *others = self.count.saturating_sub(1);
+        }
+        Some(error)
     }
+}
+
+/// The error that nothing, or only some of it, was copied.
+fn copy_error(path: &[u8], reason: &str, hint: Option<&str>) -> HostError {
+    let path = String::from_utf8_lossy(path).into_owned();
+    HostError::Copy { path, reason: reason.to_owned(), others: 0, hint: hint.map(str::to_owned) }
+}
+
+/// Why this protocol cannot do what is asked for, if so.
+fn impossible(options: Options, path: &[u8]) -> Option<HostError> {
+    let hint = Some("install an SFTP server on the host (openssh-sftp-server), or copy without that option");
+    if options.checksum {
+        Some(copy_error(path, "the host has no SFTP, and checksums need it", hint))
+    } else if options.resume {
+        Some(copy_error(path, "the host has no SFTP, and a copy can be resumed only with it", hint))
+    } else if path.contains(&0) {
+        Some(copy_error(path, "no path can have a zero byte", None))
+    } else {
+        None
+    }
+}
+
+/// Word, path and reason of a line of our scripts.
+fn split_line(line: &[u8]) -> Option<(&[u8], &[u8], String)> {
+    let line = line.strip_prefix(MARK)?;
+    let first = line.iter().position(|byte| *byte == b'\t')?;
+    let last = line.iter().rposition(|byte| *byte == b'\t').filter(|last| *last > first)?;
+    Some((&line[..first], &line[first + 1..last], String::from_utf8_lossy(&line[last + 1..]).into_owned()))
+}
+
+/// What scp has said that is about no file.
+fn said(message: &[u8]) -> String {
+    let message = message.strip_prefix(b"scp: ").unwrap_or(message);
+    format!("its scp says: {}", String::from_utf8_lossy(message.trim_ascii()))
 }
 
 /// Path and reason of a message of scp: `scp: conf.d/x: Permission denied`.
@@ -110,13 +153,12 @@ fn never_began(path: &[u8], channel: Outcome, printed: &[u8]) -> Outcome {
         _ => return channel,
     };
     let quoted = first_line(printed).map(|line| format!(": {line}")).unwrap_or_default();
-    let path = String::from_utf8_lossy(path).into_owned();
-    let (reason, hint) = match status {
-        126 | 127 => (format!("neither SFTP nor scp is there{quoted}"), INSTALL),
-        _ => (
-            format!("neither SFTP nor scp answers (exit {status}){quoted}"),
-            "does the account have a shell, and not a fixed command?",
-        ),
+    let error = match status {
+        126 | 127 => copy_error(path, &format!("neither SFTP nor scp is there{quoted}"), Some(INSTALL)),
+        _ => {
+            let hint = "does the account have a shell, and not a fixed command?";
+            copy_error(path, &format!("neither SFTP nor scp answers (exit {status}){quoted}"), Some(hint))
+        }
     };
-    HostError::Copy { path, reason, others: 0, hint: Some(hint.to_owned()) }.into()
+    error.into()
 }

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::script::SCRIPT;
-use super::{Failures, INSTALL, LINE, MARK, NOISE, encode, never_began, split_message, split_tilde};
+use super::{
+    Failures, INSTALL, LINE, NOISE, copy_error, encode, impossible, never_began, said, split_line, split_message, split_tilde,
+};
 use crate::copy::sources::{Entry, Kind};
 use crate::copy::{Upload, temporary_name};
 use crate::dialogue::{Dialogue, PIECE, Progress, Say};
@@ -131,7 +133,7 @@ enum Sent {
 impl Sending {
     /// The conversation about `upload`.
     pub fn new(upload: Arc<Upload>) -> Sending {
-        let fatal = impossible(&upload);
+        let fatal = impossible(upload.options, &upload.target);
         Sending {
             state: if fatal.is_some() { State::Over } else { State::Calling },
             upload,
@@ -162,8 +164,7 @@ impl Sending {
     /// Ends the conversation: nothing is moved into place.
     fn give_up(&mut self, reason: &str) {
         if self.fatal.is_none() {
-            let path = String::from_utf8_lossy(&self.upload.target).into_owned();
-            self.fatal = Some(HostError::Copy { path, reason: reason.to_owned(), others: 0, hint: None });
+            self.fatal = Some(copy_error(&self.upload.target, reason, None));
         }
         self.state = State::Over;
     }
@@ -371,13 +372,11 @@ impl Sending {
                 self.state = State::Greeting;
             }
             (b"stop", State::Calling) => {
-                let (path, reason, hint) = match path {
-                    b"" => (&self.upload.target[..], "neither SFTP nor scp is there", Some(INSTALL)),
-                    _ if reason.is_empty() => (path, "the host refuses it without a reason", None),
-                    _ => (path, reason, unwritable_hint(reason)),
-                };
-                let (path, hint) = (String::from_utf8_lossy(path).into_owned(), hint.map(str::to_owned));
-                self.fatal = Some(HostError::Copy { path, reason: reason.to_owned(), others: 0, hint });
+                self.fatal = Some(match path {
+                    b"" => copy_error(&self.upload.target, "neither SFTP nor scp is there", Some(INSTALL)),
+                    _ if reason.is_empty() => copy_error(path, "the host does not say why it refuses it", None),
+                    _ => copy_error(path, reason, unwritable_hint(reason)),
+                });
                 self.state = State::Over;
             }
             (b"end", State::Ending) if self.private => self.state = State::Deciding,
@@ -393,18 +392,8 @@ impl Sending {
     /// Takes a line of text: one of the script, or something else.
     fn read_line(&mut self) {
         let line = std::mem::take(&mut self.line);
-        match line.strip_prefix(MARK) {
-            Some(rest) => {
-                let mut tabs = rest.iter().enumerate().filter(|(_, byte)| **byte == b'\t').map(|(at, _)| at);
-                let (first, last) = (tabs.next(), tabs.next_back());
-                match (first, last) {
-                    (Some(first), Some(last)) => {
-                        let reason = String::from_utf8_lossy(&rest[last + 1..]).into_owned();
-                        self.told(&rest[..first], &rest[first + 1..last], &reason);
-                    }
-                    _ => self.give_up("the host does not answer as it should"),
-                }
-            }
+        match split_line(&line) {
+            Some((word, path, reason)) => self.told(word, path, &reason),
             None if self.state == State::Calling => {
                 if self.noise.len() < NOISE {
                     self.noise.extend_from_slice(&line);
@@ -496,57 +485,24 @@ impl Dialogue for Sending {
     }
 
     fn conclude(&mut self, channel: Outcome) -> Outcome {
-        let failures = std::mem::take(&mut self.failures);
         if self.state == State::Done {
-            return failures.outcome().unwrap_or(Outcome::Exited(0));
+            return self.failures.error().map_or(Outcome::Exited(0), Outcome::from);
         }
-        match channel {
-            Outcome::Exited(_) | Outcome::Signaled { .. } | Outcome::Failed(_) => {}
+        if !matches!(channel, Outcome::Exited(_) | Outcome::Signaled { .. } | Outcome::Failed(_)) {
             // Ended from outside.
-            channel => return channel,
+            return channel;
         }
-        if let Some(fatal) = self.fatal.take() {
-            return fatal.into();
-        }
-        if let Some(outcome) = failures.outcome() {
-            return outcome;
+        if let Some(error) = self.fatal.take().or_else(|| self.failures.error()) {
+            return error.into();
         }
         if !self.begun {
             return never_began(&self.upload.target, channel, &self.noise);
         }
-        match channel {
-            Outcome::Failed(_) => channel,
-            _ => {
-                let path = String::from_utf8_lossy(&self.upload.target).into_owned();
-                let reason = format!("the host ended the copy before all was there ({channel})");
-                HostError::Copy { path, reason, others: 0, hint: None }.into()
-            }
+        if matches!(channel, Outcome::Failed(_)) {
+            return channel;
         }
-    }
-}
-
-/// What scp has said that is about no file.
-fn said(message: &[u8]) -> String {
-    let message = message.strip_prefix(b"scp: ").unwrap_or(message);
-    format!("its scp says: {}", String::from_utf8_lossy(message.trim_ascii()))
-}
-
-/// Why this protocol cannot do what is asked for, if so.
-fn impossible(upload: &Upload) -> Option<HostError> {
-    let path = String::from_utf8_lossy(&upload.target).into_owned();
-    let error = |reason: &str, hint: Option<&str>| {
-        let hint = hint.map(str::to_owned);
-        Some(HostError::Copy { path: path.clone(), reason: reason.to_owned(), others: 0, hint })
-    };
-    let hint = Some("install an SFTP server on the host (openssh-sftp-server), or copy without it");
-    if upload.options.checksum {
-        error("the host has no SFTP, and checksums need it", hint)
-    } else if upload.options.resume {
-        error("the host has no SFTP, and a copy can be resumed only with it", hint)
-    } else if upload.target.contains(&0) {
-        error("no path can have a zero byte", None)
-    } else {
-        None
+        let reason = format!("the host ended the copy before all was there ({channel})");
+        copy_error(&self.upload.target, &reason, None).into()
     }
 }
 
