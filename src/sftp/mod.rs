@@ -2,4 +2,5 @@
 //! byte streams.
 
 pub mod client;
+pub mod glob;
 pub mod wire;
