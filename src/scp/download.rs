@@ -17,6 +17,8 @@ use crate::sftp::glob;
 
 /// Directories in each other that are followed: a loop of links on the host ends here.
 const DEPTH: usize = 64;
+/// No path of any system has more.
+const DEEPEST: usize = 2048;
 /// Records that the peer may send before we answer them, once it is known to have many. Otherwise each file would take
 /// two round trips.
 const AHEAD: u64 = 256;
@@ -347,7 +349,7 @@ impl Receiving {
             return;
         };
         let mut path = Below::place();
-        for name in target.split(|byte| *byte == b'/').filter(|name| !matches!(name, b"" | b".")) {
+        for name in target.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b".")) {
             match path.join(name) {
                 Ok(below) => path = below,
                 Err(reason) => return self.give_up(&target.clone(), reason),
@@ -441,10 +443,10 @@ impl Receiving {
         if is_directory && !self.download.options.recursive {
             return Verdict::Hostile("the host sends a directory, without being asked for any".to_owned());
         }
-        let hash = self.hasher.hash_one(name);
+        let (hash, depth) = (self.hasher.hash_one(name), self.open.len());
         let (names, path) = match self.open.last_mut() {
             // What is in a directory that is thrown away is as well.
-            Some(Directory { path: None, .. }) if self.open.len() > DEPTH * 2 => {
+            Some(Directory { path: None, .. }) if depth >= DEEPEST => {
                 return Verdict::Hostile("too many directories in each other".to_owned());
             }
             Some(Directory { path: None, .. }) => return Verdict::Pass,
@@ -459,7 +461,7 @@ impl Receiving {
             Err(reason) if name.len() > 255 && !name.contains(&b'/') => Verdict::Fail(reason.to_owned()),
             Err(reason) => Verdict::Hostile(format!("the host sends {reason}")),
             Ok(_) if names.contains(&hash) => Verdict::Fail("the host sends a second one of this name".to_owned()),
-            Ok(_) if is_directory && self.open.len() >= DEPTH => {
+            Ok(_) if is_directory && depth >= DEPTH => {
                 Verdict::Fail("too many directories in each other: does a link lead back?".to_owned())
             }
             Ok(path) => {

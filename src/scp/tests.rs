@@ -68,18 +68,21 @@ impl Peer {
     }
 
     fn start(&self, command: &[u8]) -> Child {
-        let mut start = Command::new(self.shell[0]);
-        start.args(&self.shell[1..]).arg("-c").arg(OsStr::from_bytes(command)).current_dir(&self.home);
-        start.env("HOME", &self.home).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut words: Vec<&OsStr> = Vec::new();
+        let limit;
         if let Some(room) = self.room {
             // Without the signal, writing fails as on a full disk.
-            let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", room.div_ceil(512));
-            let mut limited = Command::new("sh");
-            limited.args(["-c", &script, "sh", self.shell[0]]).args(&self.shell[1..]).arg("-c");
-            limited.arg(OsStr::from_bytes(command)).current_dir(&self.home).env("HOME", &self.home);
-            limited.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-            start = limited;
+            limit = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", room.div_ceil(512));
+            words.extend(["sh", "-c", &limit, "sh"].map(OsStr::new));
         }
+        words.extend(self.shell.iter().copied().chain(["-c"]).map(OsStr::new));
+        words.push(OsStr::from_bytes(command));
+        let mut start = Command::new(words[0]);
+        start.args(&words[1..]).current_dir(&self.home).env("HOME", &self.home);
+        // fish makes directories.
+        let elsewhere = self.home.with_file_name("xdg");
+        start.env("XDG_CONFIG_HOME", &elsewhere).env("XDG_DATA_HOME", &elsewhere).env("XDG_RUNTIME_DIR", &elsewhere);
+        start.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(user) = self.user {
             start.uid(user).gid(user);
         }
@@ -271,4 +274,28 @@ fn list(directory: impl AsRef<Path>) -> Vec<String> {
     walk(directory.as_ref(), "", &mut paths);
     paths.sort();
     paths
+}
+
+/// sh, and of the other login shells those that are here.
+fn shells() -> Vec<Vec<&'static str>> {
+    let is_there = |name: &str| ["/bin", "/usr/bin"].iter().any(|dir| Path::new(dir).join(name).exists());
+    let all = [&["sh"][..], &["bash"], &["dash"], &["zsh"], &["mksh"], &["busybox", "sh"], &["tcsh"], &["fish"]];
+    all.into_iter().filter(|shell| shell[0] == "sh" || is_there(shell[0])).map(<[_]>::to_vec).collect()
+}
+
+/// A small file system, where we may mount one. It goes with this.
+struct Tmpfs(PathBuf);
+
+impl Tmpfs {
+    fn mount(path: &Path, bytes: usize) -> Option<Tmpfs> {
+        let size = format!("size={bytes}");
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(path).output().unwrap();
+        mount.status.success().then(|| Tmpfs(path.to_owned()))
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
 }
