@@ -45,6 +45,7 @@ pub mod resolve;
 pub mod retry;
 pub mod rsync;
 pub mod run;
+pub mod scp;
 pub mod script;
 pub mod secret;
 pub mod settings;
