@@ -14,12 +14,19 @@ use crate::error::HostError;
 use crate::event::{Event, EventKind, Outcome};
 use crate::jobs::Job;
 use crate::limits::Held;
+use crate::{scp, sftp};
 
 /// The name of the subsystem (draft-ietf-secsh-filexfer-02 section 2).
 const SUBSYSTEM: &str = "sftp";
 /// An SFTP server as another user's program: no server has a subsystem for that. It is where the distributions have it, or on PATH.
 const SFTP_SERVER: &[u8] = b"sh -c 'for p in /usr/lib/openssh /usr/libexec/openssh /usr/lib/ssh /usr/libexec/ssh /usr/libexec /usr/lib \
                              /usr/local/libexec; do [ -x $p/sftp-server ] && exec $p/sftp-server; done; exec sftp-server'";
+
+/// Descriptors of ours that one host takes while a block is read that all of them share.
+const OPEN_SOURCES: u64 = 1;
+/// Descriptors of ours that one host's files take while they arrive: its directory, four more that were gone through, and two for each
+/// of the files that are open at once.
+const OPEN_PER_HOST: u64 = 16;
 
 /// What is copied, and which way.
 pub enum Copy {
@@ -58,16 +65,33 @@ impl Copy {
     /// The descriptors that it takes of ours.
     pub fn held(&self) -> Held {
         match self {
-            Copy::Upload(_) => Held { per_host: 0, besides: 8 },
-            Copy::Download { .. } => Held { per_host: 8, besides: 0 },
+            Copy::Upload(_) => Held { per_host: OPEN_SOURCES, besides: 0 },
+            Copy::Download { .. } => Held { per_host: OPEN_PER_HOST, besides: 0 },
         }
     }
 
-    fn over_sftp(&self, _: &Job) -> Result<Box<dyn Dialogue>, Outcome> {
-        Err(Outcome::Exited(99))
+    /// What is spoken with an SFTP server.
+    fn over_sftp(&self, job: &Job) -> Result<Box<dyn Dialogue>, Outcome> {
+        Ok(match self {
+            Copy::Upload(upload) => Box::new(sftp::upload::Uploading::new(Arc::clone(upload))),
+            Copy::Download { download, directories } => {
+                { let _ = (download, directories, job); return Err(Outcome::Exited(99)); }
+            }
+        })
     }
-    fn over_scp(&self, _: &Job) -> Result<(Vec<u8>, Box<dyn Dialogue>), Outcome> {
-        Err(Outcome::Exited(99))
+
+    /// What is spoken with scp, and how that is started.
+    fn over_scp(&self, job: &Job) -> Result<(Vec<u8>, Box<dyn Dialogue>), Outcome> {
+        Ok(match self {
+            Copy::Upload(upload) => {
+                let line = scp::upload::command(upload, &random_tag());
+                (line, Box::new(scp::upload::Sending::new(Arc::clone(upload))))
+            }
+            Copy::Download { download, directories } => {
+                let line = scp::download::command(download);
+                (line, Box::new(scp::download::Receiving::new(Arc::clone(download), place(directories, job)?)))
+            }
+        })
     }
 }
 
@@ -101,7 +125,9 @@ impl OnSession<'_> {
         }
         note(&|| format!("there is no SFTP server ({outcome}); trying scp"));
         let (line, mut dialogue) = copy.over_scp(self.job)?;
-        let outcome = self.converse(session, Start::Command(&line), &mut *dialogue, watch, note)?;
+        // sudo runs a program, and `exec` is the shell's.
+        let program = if self.is_other_user() { line.strip_prefix(b"exec ").unwrap_or(&line) } else { &line };
+        let outcome = self.converse(session, Start::Command(program), &mut *dialogue, watch, note)?;
         let outcome = dialogue.conclude(outcome);
         self.tell_end(&*dialogue);
         Ok(outcome)
