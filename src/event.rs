@@ -278,10 +278,9 @@ impl Outcome {
             Outcome::TimedOut { phase: Phase::Command, .. } => {
                 Some("the command was told to stop; -t 0 lets it take as long as it needs".to_owned())
             }
-            Outcome::TimedOut { phase: Phase::Transfer, .. } => Some(
-                "what was not there completely is not in place; --resume goes on with it, -t 0 lets it take its time"
-                    .to_owned(),
-            ),
+            Outcome::TimedOut { phase: Phase::Transfer, .. } => {
+                Some(format!("{}; -t 0 lets it take as long as it needs", Program::INCOMPLETE))
+            }
             Outcome::TimedOut { phase: Phase::Silence, .. } => {
                 Some("the command was told to stop; a longer --channel-timeout lets it be silent for longer".to_owned())
             }

@@ -93,18 +93,13 @@ impl Peer {
     fn talk(&self, command: &[u8], dialogue: &mut dyn Dialogue) -> Talk {
         let mut child = self.start(command);
         let (mut stdin, mut stdout, mut stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        for fd in [stdin.as_ref().unwrap().as_fd(), stdout.as_ref().unwrap().as_fd(), stderr.as_ref().unwrap().as_fd()] {
+        for fd in [stdin.as_ref().unwrap().as_fd(), stdout.as_ref().unwrap().as_fd(), stderr.as_ref().unwrap().as_fd()]
+        {
             rustix::io::ioctl_fionbio(fd, true).unwrap();
         }
         let begin = Instant::now();
-        let mut talk = Talk {
-            outcome: Outcome::Exited(0),
-            channel: None,
-            trips: 0,
-            sent: 0,
-            heard: 0,
-            stderr: String::new(),
-        };
+        let mut talk =
+            Talk { outcome: Outcome::Exited(0), channel: None, trips: 0, sent: 0, heard: 0, stderr: String::new() };
         let (mut out, mut arrived, mut last) = (Vec::new(), Vec::new(), Instant::now());
         let mut cut = false;
         while stdout.is_some() || stderr.is_some() {
@@ -248,7 +243,8 @@ fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
 }
 
 fn read(path: impl AsRef<Path>) -> String {
-    String::from_utf8_lossy(&std::fs::read(&path).unwrap_or_else(|error| panic!("{:?}: {error}", path.as_ref()))).into_owned()
+    String::from_utf8_lossy(&std::fs::read(&path).unwrap_or_else(|error| panic!("{:?}: {error}", path.as_ref())))
+        .into_owned()
 }
 
 fn mode(path: impl AsRef<Path>) -> u32 {

@@ -99,7 +99,7 @@ impl OnSession<'_> {
             None => Watch::endless(watch.cancel()),
         };
         whole.expect(Phase::Transfer, "not finished");
-        started.run(&whole, |command, mut dialogue| {
+        started.run(&whole, |command, dialogue| {
             note(&|| format!("rsync runs {} there", String::from_utf8_lossy(command)));
             let outcome = self.converse(session, Start::Command(command), &mut *dialogue, watch, note);
             dialogue.conclude(outcome.unwrap_or_else(|outcome| outcome))

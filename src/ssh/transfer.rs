@@ -75,7 +75,8 @@ impl Copy {
         Ok(match self {
             Copy::Upload(upload) => Box::new(sftp::upload::Uploading::new(Arc::clone(upload))),
             Copy::Download { download, directories } => {
-                { let _ = (download, directories, job); return Err(Outcome::Exited(99)); }
+                let _ = (download, directories, job);
+                return Err(Outcome::Exited(99));
             }
         })
     }

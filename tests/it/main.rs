@@ -67,6 +67,8 @@ mod pnuke;
 mod proxies;
 /// rsync over sessions.
 mod prsync;
+/// Copies to hosts.
+mod pscp;
 /// How a run is shown: folded, not at all, as files.
 mod reports;
 /// Variables and terminals for commands.

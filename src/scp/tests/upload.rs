@@ -93,8 +93,19 @@ fn a_tree_is_merged_into_the_one_that_is_there() {
     std::fs::set_permissions(field.there("conf/old"), PermissionsExt::from_mode(0o4640)).unwrap();
     send_well(&field, &["conf"], "", TREE);
     let expected = [
-        "conf/", "conf/kept", "conf/linked", "conf/new", "conf/old", "conf/points", "conf/sub/", "conf/sub/deep/",
-        "conf/sub/deep/new", "conf/sub/kept", "elsewhere/", "elsewhere/file", "elsewhere/target",
+        "conf/",
+        "conf/kept",
+        "conf/linked",
+        "conf/new",
+        "conf/old",
+        "conf/points",
+        "conf/sub/",
+        "conf/sub/deep/",
+        "conf/sub/deep/new",
+        "conf/sub/kept",
+        "elsewhere/",
+        "elsewhere/file",
+        "elsewhere/target",
     ];
     assert_eq!(list(field.there("")), expected);
     assert_eq!(read(field.there("conf/old")), "newer");
