@@ -75,8 +75,7 @@ impl Copy {
         Ok(match self {
             Copy::Upload(upload) => Box::new(sftp::upload::Uploading::new(Arc::clone(upload))),
             Copy::Download { download, directories } => {
-                let _ = (download, directories, job);
-                return Err(Outcome::Exited(99));
+                Box::new(sftp::download::Downloading::new(Arc::clone(download), place(directories, job)?))
             }
         })
     }
