@@ -322,7 +322,7 @@ impl Dialogue for Uploading {
     }
 
     fn has_begun(&self) -> bool {
-        self.shared.client.is_ready()
+        self.shared.client.has_answered()
     }
 
     fn progress(&self) -> Option<Progress> {
