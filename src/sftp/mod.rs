@@ -2,5 +2,7 @@
 //! byte streams.
 
 pub mod client;
+#[cfg(test)]
+pub mod testing;
 pub mod upload;
 pub mod wire;
