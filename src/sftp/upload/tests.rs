@@ -106,16 +106,17 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().mode() & 0o7777
 }
 
-/// Bytes that differ everywhere.
+/// Bytes that look random, and do not repeat at the borders of blocks or packets.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_u32;
     let next = || {
         state ^= state << 13;
         state ^= state >> 17;
         state ^= state << 5;
-        state.to_le_bytes()
+        state as u8
     };
-    std::iter::repeat_with(next).take(length.div_ceil(4)).flatten().take(length).collect()
+    let pattern: Vec<u8> = std::iter::repeat_with(next).take(length.min(65_521)).collect();
+    pattern.iter().copied().cycle().take(length).collect()
 }
 
 /// Has a dialogue in which replies come only once the client is silent and all of them have been made: every batch is a round
@@ -341,13 +342,13 @@ fn a_server_may_take_less_at_once_than_usual() {
     pair.write(b"f", &content);
     let mut server = pair.server();
     server.rewrite = Box::new(|packet| {
-        // The reply to LIMITS, the only one of its type here: 1,000 bytes a WRITE, one open file.
+        // The reply to LIMITS, the only one of its type here: 2,000 bytes a WRITE, one open file.
         if packet[4] == 201 {
-            packet[9 + 16..9 + 32].copy_from_slice(&[1_000u64.to_be_bytes(), 1u64.to_be_bytes()].concat());
+            packet[9 + 16..9 + 32].copy_from_slice(&[2_000u64.to_be_bytes(), 1u64.to_be_bytes()].concat());
         }
     });
     let mut uploading = pair.uploading(&["f"], "", plain());
     assert_ok(&server.talk(&mut uploading));
-    assert_eq!((uploading.shared.write_length, uploading.shared.handles), (1_000, 1));
+    assert_eq!((uploading.shared.write_length, uploading.shared.handles), (2_000, 1));
     assert_eq!(pair.read("f"), content);
 }

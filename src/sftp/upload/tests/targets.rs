@@ -84,15 +84,19 @@ fn tilde_is_the_home_directory() {
     let user = nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().unwrap();
     let up = "../".repeat(user.dir.components().count());
     let there = pair.there.strip_prefix("/").unwrap().display().to_string();
-    assert_ok(&pair.upload(&["a"], &format!("~/{up}{there}/one"), plain()));
+    // OpenSSH's server takes the directory for it in which it was started.
+    assert_ok(&pair.upload(&["a"], "~/x//one", plain()));
+    assert_eq!(pair.read("x/one"), b"a");
+    assert_ok(&pair.upload(&["a"], "~", plain()));
     assert_ok(&pair.upload(&["a"], &format!("~{}/{up}{there}/two", user.name), plain()));
-    assert_eq!(pair.names(), ["one", "two"]);
+    assert_eq!(pair.names(), ["a", "two", "x"]);
+    fs::remove_file(pair.there.join("a")).unwrap();
     assert!(failure(pair.upload(&["a"], "~nobody-of-this-name/x", plain())).0.starts_with("~nobody-of-this-name/x: "));
     // Without the extension the server's own directory is the home.
     let upload = |target: &str| pair.server().without_extensions().talk(&mut pair.uploading(&["a"], target, plain()));
     assert_ok(&upload("~/three"));
     assert_ok(&upload("~"));
-    assert_eq!(pair.names(), ["a", "one", "three", "two"]);
+    assert_eq!(pair.names(), ["a", "three", "two", "x"]);
     let (told, _) = failure(upload("~root/x"));
     assert_eq!(told, "~root/x: the server cannot tell where other users' home directories are");
 }
