@@ -47,11 +47,13 @@ struct Liar {
     renamed: usize,
     has_extensions: bool,
     inplace: bool,
+    /// One request in so many is refused, and one size in so many is not the right one; 0 is none.
+    refusals: usize,
     handles: u32,
 }
 
 impl Liar {
-    fn new(dice: Vec<u8>, has_extensions: bool, inplace: bool) -> Liar {
+    fn new(dice: Vec<u8>, has_extensions: bool, inplace: bool, refusals: usize) -> Liar {
         Liar {
             dice: dice.into_iter().cycle(),
             incoming: Vec::new(),
@@ -59,6 +61,7 @@ impl Liar {
             renamed: 0,
             has_extensions,
             inplace,
+            refusals,
             handles: 0,
         }
     }
@@ -66,6 +69,11 @@ impl Liar {
     /// A number below `end`.
     fn roll(&mut self, end: usize) -> usize {
         usize::from(self.dice.next().unwrap()) % end
+    }
+
+    /// Whether something goes wrong now.
+    fn is_bad(&mut self) -> bool {
+        self.refusals > 0 && self.roll(self.refusals) == 0
     }
 
     /// The replies to what is in `bytes`, in another order now and then.
@@ -105,7 +113,7 @@ impl Liar {
         }
         let id = body.u32().unwrap();
         let subject = body.string().unwrap();
-        let is_refused = self.roll(12) == 0;
+        let is_refused = self.is_bad();
         let (kind, subject) = if kind == 200 {
             (200, [subject, body.string().unwrap_or_default()].concat())
         } else {
@@ -135,7 +143,14 @@ impl Liar {
             // LSTAT, FSTAT, STAT
             7 | 8 | 17 => {
                 let formats = [0o100_644, 0o100_644, 0o040_755, 0o120_777];
-                let (format, size) = (formats[self.roll(4)], [0, 10, 10, 70_000, 40_000, 1][self.roll(6)]);
+                let format = match (self.refusals, kind) {
+                    // What lets the upload succeed.
+                    (0, 17) => 0o040_755,
+                    (0, _) => 0o100_644,
+                    _ => formats[self.roll(4)],
+                };
+                let right = self.files.get(&subject).map(|file| size_of(&file.path));
+                let size = right.filter(|_| !self.is_bad()).unwrap_or([0, 10, 70_000, 40_000][self.roll(4)]);
                 let mut reply = vec![105, 0, 0, 0, 7];
                 reply.extend(u64::to_be_bytes(size));
                 reply.extend([0; 8]);
@@ -147,7 +162,7 @@ impl Liar {
                 reply
             }
             // REALPATH, and the same as an extension
-            16 => named(b"/elsewhere/f"),
+            16 => named(&[b"/elsewhere/", &subject[..]].concat()),
             200 if subject.starts_with(b"expand-path@openssh.com") => named(b"/home/u"),
             200 if subject.starts_with(b"statvfs@openssh.com") || subject.starts_with(b"limits@openssh.com") => {
                 let mut reply = vec![201];
@@ -216,11 +231,6 @@ fn finished(mut packet: Vec<u8>) -> Vec<u8> {
     packet
 }
 
-/// A link leads to one and the same place, so that sizes of files behind it are not known: those are left out.
-fn has_size(options: Options) -> bool {
-    !options.inplace
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
@@ -230,11 +240,12 @@ proptest! {
         options in options(),
         target in prop::sample::select(vec!["", "x/y/z", "~/x", "~u", "/"]),
         has_extensions: bool,
+        refusals in prop::sample::select(vec![0, 12, 60]),
         abort_after in prop::option::of(0..60usize),
     ) {
         let pair = tree();
         let mut uploading = pair.uploading(&["t"], target, options);
-        let mut server = Liar::new(dice, has_extensions, options.inplace);
+        let mut server = Liar::new(dice, has_extensions, options.inplace, refusals);
         let (mut replies, mut heard) = (std::collections::VecDeque::new(), 0);
         loop {
             let mut out = Vec::new();
@@ -260,7 +271,7 @@ proptest! {
         match uploading.conclude(Outcome::Exited(0)) {
             Outcome::Exited(0) => {
                 prop_assert!(is_done);
-                if has_size(options) {
+                if !options.inplace {
                     prop_assert_eq!(server.renamed, 5);
                 }
             }
