@@ -2,6 +2,9 @@
 //! byte streams.
 
 pub mod client;
+pub mod download;
+mod find;
+pub mod glob;
 #[cfg(test)]
 pub mod testing;
 pub mod upload;
