@@ -30,6 +30,9 @@ pub fn program() -> PathBuf {
     place.expect("these tests need OpenSSH's sftp-server (package openssh-sftp-server or openssh-server)").to_owned()
 }
 
+/// What changes bytes on their way.
+type Change = Box<dyn FnMut(&mut Vec<u8>)>;
+
 /// A server that runs.
 pub struct Server {
     child: Child,
@@ -42,9 +45,9 @@ pub struct Server {
     /// Bytes that it was sent.
     pub sent: usize,
     /// Changes what it says, packet by packet.
-    pub rewrite: Box<dyn FnMut(&mut Vec<u8>)>,
+    pub rewrite: Change,
     /// Changes what it is sent.
-    pub tamper: Box<dyn FnMut(&mut Vec<u8>)>,
+    pub tamper: Change,
 }
 
 impl Drop for Server {

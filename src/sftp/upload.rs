@@ -240,8 +240,8 @@ impl Uploading {
         let how = complaint.map_or_else(|| how.to_owned(), |complaint| format!("{how}: {complaint}"));
         if !shared.client.is_ready() {
             let hint = "is SFTP available there? See Subsystem of sshd_config(5), and whether sftp-server is installed";
-            let detail = format!("the server ended before it had begun ({how})");
-            return HostError::Ssh { doing: "SFTP", detail, hint: Some(hint.to_owned()) };
+            let reason = format!("the server ended before it had begun ({how})");
+            return HostError::Copy { path: "SFTP".to_owned(), reason, others: 0, hint: Some(hint.to_owned()) };
         }
         let entries = shared.upload.sources.entries();
         let left = entries.len().saturating_sub(shared.copied + shared.failures.count);

@@ -180,7 +180,7 @@ impl Liar {
             // CLOSE
             4 => self.files.get_mut(&subject).unwrap().is_closed = !is_refused,
             // REMOVE
-            13 => assert!(!self.has_extensions && !self.inplace || is_temporary(&subject) || self.inplace),
+            13 => assert!(!self.has_extensions || self.inplace || is_temporary(&subject)),
             _ => {}
         }
         let posix = b"posix-rename@openssh.com";
