@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::names::{Wanted, decode_name};
 use super::records::{self, Record};
 use super::{
-    Failures, INSTALL, LINE, NOISE, copy_error, encode, impossible, never_began, said, split_line, split_message, split_tilde,
+    Failures, INSTALL, LINE, NOISE, copy_error, encode, impossible, never_began, said, split_line, split_message,
+    split_tilde,
 };
 use crate::copy::Download;
 use crate::copy::place::{Below, Found, Place, PlaceError, Temporary, Trouble, local_mode};
@@ -492,7 +493,9 @@ impl Receiving {
         let path = match &self.base {
             Some(Base::New(path)) => path.clone(),
             Some(Base::Into(path)) if is_contents => path.clone(),
-            Some(Base::Into(path)) => path.join(name).map_err(|reason| Verdict::Hostile(format!("the host sends {reason}")))?,
+            Some(Base::Into(path)) => {
+                path.join(name).map_err(|reason| Verdict::Hostile(format!("the host sends {reason}")))?
+            }
             None => Below::place(),
         };
         match self.make_parents(&path) {

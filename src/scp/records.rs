@@ -61,7 +61,8 @@ fn read_times(text: &[u8]) -> Option<Record<'static>> {
 fn read_entry(is_directory: bool, text: &[u8]) -> Result<Record<'_>, &'static str> {
     let mut fields = text.splitn(3, |byte| *byte == b' ');
     let (mode, size, name) = (fields.next(), fields.next(), fields.next());
-    let octal = mode.filter(|mode| matches!(mode.len(), 1..=6) && mode.iter().all(|digit| matches!(digit, b'0'..=b'7')));
+    let octal =
+        mode.filter(|mode| matches!(mode.len(), 1..=6) && mode.iter().all(|digit| matches!(digit, b'0'..=b'7')));
     let Some(mode) = octal.map(|mode| mode.iter().fold(0, |value, digit| value * 8 + u32::from(digit - b'0'))) else {
         return Err("the host sends a mode that is none");
     };
@@ -96,9 +97,24 @@ mod tests {
         assert_eq!(read(b"\x01scp: x"), Ok(Record::Message { fatal: false, text: b"scp: x" }));
         assert_eq!(read(b"\x02"), Ok(Record::Message { fatal: true, text: b"" }));
         let bad: [&[u8]; 18] = [
-            b"", b"X", b"E ", b"C", b"C0644", b"C0644 5", b"C0644  5 a", b"C0648 5 a", b"C 5 a", b"C-644 5 a", b"C0644 -5 a",
-            b"C0644 +5 a", b"C0644 9223372036854775808 a", b"C0644 99999999999999999999999 a", b"T1 0 1", b"T1 0 1 0 ",
-            b"T-1 0 1 0", b"D00000000755 0 a",
+            b"",
+            b"X",
+            b"E ",
+            b"C",
+            b"C0644",
+            b"C0644 5",
+            b"C0644  5 a",
+            b"C0648 5 a",
+            b"C 5 a",
+            b"C-644 5 a",
+            b"C0644 -5 a",
+            b"C0644 +5 a",
+            b"C0644 9223372036854775808 a",
+            b"C0644 99999999999999999999999 a",
+            b"T1 0 1",
+            b"T1 0 1 0 ",
+            b"T-1 0 1 0",
+            b"D00000000755 0 a",
         ];
         for line in bad {
             assert!(read(line).is_err(), "{}", String::from_utf8_lossy(line));

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::script::SCRIPT;
 use super::{
-    Failures, INSTALL, LINE, NOISE, copy_error, encode, impossible, never_began, said, split_line, split_message, split_tilde,
+    Failures, INSTALL, LINE, NOISE, copy_error, encode, impossible, never_began, said, split_line, split_message,
+    split_tilde,
 };
 use crate::copy::sources::{Entry, Kind};
 use crate::copy::{Upload, temporary_name};
@@ -56,7 +57,8 @@ pub fn command(upload: &Upload, tag: &str) -> Vec<u8> {
     // Another tag: never the name of one of the directories.
     let elsewhere = temporary_name(b"file", &format!("{tag}-1"));
     let [target, beside, elsewhere, renamed] = [&target, &beside, &elsewhere, &renamed].map(|bytes| encode(bytes));
-    format!("{SCRIPT} pssh '{target}' '{tilde}' '{letters}' '{flags}' '{beside}' '{elsewhere}' '{renamed}'").into_bytes()
+    format!("{SCRIPT} pssh '{target}' '{tilde}' '{letters}' '{flags}' '{beside}' '{elsewhere}' '{renamed}'")
+        .into_bytes()
 }
 
 /// Sends what an [`Upload`] names to the `scp -t` of [`command`].
@@ -407,7 +409,8 @@ impl Sending {
 
     /// Whether scp speaks now, and not the script.
     fn hears_scp(&self) -> bool {
-        matches!(self.state, State::Greeting | State::Copying) || (self.state == State::Ending && !self.pending.is_empty())
+        matches!(self.state, State::Greeting | State::Copying)
+            || (self.state == State::Ending && !self.pending.is_empty())
     }
 }
 
@@ -508,7 +511,8 @@ impl Dialogue for Sending {
 
 /// What helps where the directory of the target cannot be written to.
 fn unwritable_hint(reason: &str) -> Option<&'static str> {
-    (reason == "Permission denied").then_some("files are replaced as a whole: --inplace writes into an existing one instead")
+    (reason == "Permission denied")
+        .then_some("files are replaced as a whole: --inplace writes into an existing one instead")
 }
 
 /// Where an entry goes below the directory of scp: what a source named `.` contains stands in it directly.

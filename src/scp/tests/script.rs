@@ -41,8 +41,11 @@ fn tildes_are_users_and_nothing_else_is() {
 fn poor(field: &Field, missing: &[&str]) -> PathBuf {
     let bin = field.dir.path().join("bin");
     std::fs::create_dir(&bin).unwrap();
-    for name in ["sh", "scp", "mkdir", "mv", "rm", "rmdir", "ls", "tr", "cat", "touch", "chmod", "chown", "readlink", "printf"] {
-        let real = ["/usr/bin", "/bin"].map(|dir| Path::new(dir).join(name)).into_iter().find(|path| path.exists()).unwrap();
+    for name in
+        ["sh", "scp", "mkdir", "mv", "rm", "rmdir", "ls", "tr", "cat", "touch", "chmod", "chown", "readlink", "printf"]
+    {
+        let real =
+            ["/usr/bin", "/bin"].map(|dir| Path::new(dir).join(name)).into_iter().find(|path| path.exists()).unwrap();
         match name {
             _ if missing.contains(&name) => {}
             // As of BSD and busybox.
@@ -59,7 +62,8 @@ fn poor(field: &Field, missing: &[&str]) -> PathBuf {
 
 fn upload(field: &Field, shell: &[&'static str], path: &Path, options: Options, target: &str) -> Talk {
     let upload = field.upload(&["conf"], target.as_bytes(), options);
-    let command = [format!("PATH={}; export PATH; ", path.display()).into_bytes(), command(&upload, &random_tag())].concat();
+    let command =
+        [format!("PATH={}; export PATH; ", path.display()).into_bytes(), command(&upload, &random_tag())].concat();
     Peer { shell: shell.to_vec(), ..field.peer() }.talk(&command, &mut Sending::new(upload))
 }
 
@@ -73,13 +77,19 @@ fn uploads_work_by_every_shell_that_may_be_sh() {
         write(field.here("conf/.x"), "3");
         let bin = poor(&field, &["sh"]);
         let dir = ["/bin", "/usr/bin"].into_iter().find(|dir| Path::new(dir).join(shell[0]).exists()).unwrap();
-        let sh = format!("#!/bin/sh\nexec {dir}/{} \"$@\"\n", shell.join(" "));
+        // Called sh, it does this by itself.
+        let emulate = if shell[0] == "zsh" { " --emulate sh" } else { "" };
+        let sh = format!("#!/bin/sh\nexec {dir}/{}{emulate} \"$@\"\n", shell.join(" "));
         write(bin.join("sh"), sh);
         std::fs::set_permissions(bin.join("sh"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         for _ in 0..2 {
             let talk = upload(&field, &["/bin/sh"], &bin, options, "");
             assert!(matches!(talk.outcome, Outcome::Exited(0)), "{shell:?}: {talk:?}");
-            assert_eq!(list(field.there("")), ["conf/", "conf/-x", "conf/.x", "conf/a b/", "conf/a b/ü*$x"], "{shell:?}");
+            assert_eq!(
+                list(field.there("")),
+                ["conf/", "conf/-x", "conf/.x", "conf/a b/", "conf/a b/ü*$x"],
+                "{shell:?}"
+            );
         }
     }
 }
