@@ -11,7 +11,6 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use openssl::sha::Sha256;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
@@ -24,8 +23,6 @@ const NAME_MAX: usize = 255;
 const OPEN_DIRECTORIES: usize = 4;
 /// How a directory is opened: never through a link.
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-/// Bytes that are read at once for a checksum.
-const PIECE: usize = 256 * 1024;
 
 /// A path below a place. Every component of it is a plain name, so that it cannot lead out of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -438,24 +435,12 @@ impl Temporary {
         self.file.set_len(length).map_err(|error| disk(self.shown.clone(), &error))
     }
 
-    /// The SHA-256 of all that is in it now. It takes as long as reading it does.
+    /// Fills `buffer` with what was written from `offset` on.
     ///
     /// # Errors
-    /// It cannot be read.
-    pub fn checksum(&self) -> Result<[u8; 32], PlaceError> {
-        let mut digest = Sha256::new();
-        let (mut buffer, mut offset) = (vec![0; PIECE], 0);
-        loop {
-            match self.file.read_at(&mut buffer, offset) {
-                Ok(0) => return Ok(digest.finish()),
-                Ok(count) => {
-                    digest.update(&buffer[..count]);
-                    offset += count as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(disk(self.shown.clone(), &error)),
-            }
-        }
+    /// There is not as much, or the system refuses.
+    pub fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), PlaceError> {
+        self.file.read_exact_at(buffer, offset).map_err(|error| disk(self.shown.clone(), &error))
     }
 
     /// Puts it in its place, if it has `size` bytes: at once, so that there is either what was there before, or all of it. Its mode

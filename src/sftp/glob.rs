@@ -37,7 +37,7 @@ impl Iterator for Characters<'_> {
 }
 
 /// One thing that a component of a pattern is made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Token {
     /// This character.
     One(u32),
@@ -49,7 +49,7 @@ enum Token {
     Class { negated: bool, members: Vec<Member> },
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Member {
     Range(u32, u32),
     /// `[:digit:]` and the like.
@@ -66,7 +66,7 @@ impl Member {
 }
 
 /// A component of a path which names in a directory are compared with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Pattern(Vec<Token>);
 
 impl Pattern {
@@ -76,7 +76,7 @@ impl Pattern {
         while let Some(character) = rest.next() {
             tokens.push(match char::from_u32(character) {
                 // Several in a row are one.
-                Some('*') if tokens.last() == Some(&Token::Run) => continue,
+                Some('*') if matches!(tokens.last(), Some(Token::Run)) => continue,
                 Some('*') => Token::Run,
                 Some('?') => Token::Any,
                 Some('[') => match class(rest.0) {
@@ -100,7 +100,8 @@ impl Pattern {
 
     /// Whether a name matches. A leading dot has to be in the pattern as well.
     pub fn matches(&self, name: &[u8]) -> bool {
-        if name.first() == Some(&b'.') && self.0.first() != Some(&Token::One(u32::from('.'))) {
+        let wants_dot = matches!(self.0.first(), Some(Token::One(dot)) if *dot == u32::from('.'));
+        if name.first() == Some(&b'.') && !wants_dot {
             return false;
         }
         let (mut at, mut rest) = (0, Characters(name));

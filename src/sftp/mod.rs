@@ -2,5 +2,7 @@
 //! byte streams.
 
 pub mod client;
+pub mod download;
+mod find;
 pub mod glob;
 pub mod wire;
