@@ -163,6 +163,10 @@ fn one_failure_does_not_stop_the_others() {
     let missing = receive(&field, &field.peer(), &download(&[b"a", b"nothing", b"no*", b"b"], None, PLAIN));
     fails(&missing, "nothing: No such file or directory (and another one)");
     assert_eq!(list(field.here("")), ["a", "b"]);
+    // The home of a user is the shell's to find.
+    let home =
+        receive(&field, &field.peer(), &download(&[b"~root/no-such-file-here"], None, PLAIN)).outcome.to_string();
+    assert!(home.ends_with("/no-such-file-here: No such file or directory") && !home.contains('~'), "{home}");
     // A file is in the way of a directory, and the reverse; more comes after each.
     write(field.here("d"), "in the way");
     std::fs::create_dir(field.here("c")).unwrap();

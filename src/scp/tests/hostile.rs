@@ -170,7 +170,7 @@ fn no_success_is_told_that_the_script_has_not_told() {
         (&[b"pssh:ready\tnew\t\n\0"], "new: the host ended the copy before all was there (ok (exit 0))"),
         (&[b"pssh:ready\tnew\t\n", &[0; 100]], "new: the host answers more often than it was asked"),
         (&[b"pssh:ready\tnew\t\nscp: not found\n"], "new: its scp says: not found"),
-        (&[b"pssh:ready\tnew\t\n\0", b"pssh:done\t\t\n"], "new: its scp says: pssh:done"),
+        (&[b"pssh:ready\tnew\t\n\0", b"pssh:done\t\t\n"], "new: its scp has ended too early"),
         // The directory that was made for this does not take one of its files: what came after it was taken for records.
         (
             &[b"pssh:ready\tnew\t\n\0", b"\0", b"\x01scp: x/tree/a: Read-only file system\n"],
