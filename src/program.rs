@@ -30,6 +30,10 @@ impl Program {
     /// All of them.
     pub const ALL: [Program; 5] = [Program::Pssh, Program::Pscp, Program::Pslurp, Program::Prsync, Program::Pnuke];
 
+    /// What a copy has come to that was interrupted.
+    pub const INCOMPLETE: &str =
+        "what had not arrived completely is not in place; --resume keeps it, and goes on with it";
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
@@ -44,6 +48,18 @@ impl Program {
     /// The one that this process is; pssh where it is somebody else's.
     pub fn current() -> Program {
         CURRENT.get().copied().unwrap_or_default()
+    }
+
+    /// What an exit status of what it runs on the hosts means, where that is known.
+    pub fn meaning(self, status: u32) -> Option<&'static str> {
+        match (self, status) {
+            (Program::Prsync, _) => rsync::hint(status).or_else(|| rsync::meaning(status)),
+            // pkill(1), EXIT STATUS.
+            (Program::Pnuke, 1) => Some("no process has matched"),
+            (Program::Pnuke, 2) => Some("pkill does not understand the pattern"),
+            (Program::Pnuke, 127) => Some("there is no pkill on the host (procps has it)"),
+            _ => None,
+        }
     }
 
     /// The exit status for hosts on which a command has failed or files could not be copied: pscp and prsync of pssh 2.3.6 make no

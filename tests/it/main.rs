@@ -61,8 +61,14 @@ mod nodes;
 mod outcomes;
 /// Passwords, what servers ask, and several factors.
 mod passwords;
+/// Killing processes.
+mod pnuke;
 /// Jump hosts and proxy commands.
 mod proxies;
+/// rsync over sessions.
+mod prsync;
+/// Copies to hosts.
+mod pscp;
 /// How a run is shown: folded, not at all, as files.
 mod reports;
 /// Variables and terminals for commands.
