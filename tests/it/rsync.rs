@@ -373,6 +373,16 @@ fn a_missing_source_and_a_wrong_option() {
 }
 
 #[test]
+fn another_remote_shell_among_the_words_wins() {
+    let place = Place::new().uploads(&["a"], "b").extra(&["-e", "sh -c 'echo nobody asked >&2; exit 99'"]);
+    place.file("a", "x");
+    let run = place.run();
+    assert!(matches!(run.outcome, Outcome::Exited(1..)), "{}", run.all());
+    run.says("nobody asked");
+    assert!(run.calls.is_empty(), "{}", run.all());
+}
+
+#[test]
 fn cancelled_in_the_middle() {
     for down in [false, true] {
         let place = Place::new().with(Behaviour { cancels_after: Some(2 << 20), ..Behaviour::default() });
