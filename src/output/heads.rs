@@ -12,7 +12,6 @@
 use std::io::Write;
 
 use super::clock::WallClock;
-use super::files::pretty;
 use super::mux::Report;
 use super::name;
 use super::outcomes::write_outcome;
@@ -20,6 +19,7 @@ use super::sanitize::sanitize;
 use super::style::{Colour, Face, Style};
 use super::writer::Output;
 use crate::event::{Class, Event, EventKind, Outcome, Phase, Stream, Tally};
+use crate::file_names::pretty;
 use crate::jobs::Job;
 
 /// Signals with a name in SSH (RFC 4254 section 6.10), and others that servers name, by their numbers on Linux (signal(7)).

@@ -2,4 +2,8 @@
 //! byte streams.
 
 pub mod client;
+pub mod download;
+mod find;
+pub mod glob;
+pub mod upload;
 pub mod wire;

@@ -550,7 +550,9 @@ fn read_space(reader: &mut Reader<'_>) -> Option<Space> {
     let mut next = || reader.u64();
     let (_block, fragment) = (next()?, next()?);
     let (_blocks, _free, available) = (next()?, next()?, next()?);
-    let (_files, _free_files, files) = (next()?, next()?, next()?);
+    let (total, _free_files, files) = (next()?, next()?, next()?);
+    // Some file systems, such as btrfs, do not count files.
+    let files = if total == 0 { u64::MAX } else { files };
     Some(Space { bytes: available.saturating_mul(fragment), files })
 }
 

@@ -616,6 +616,10 @@ impl Run {
         self.check(!self.stderr_text().contains(text), &format!("not expected in stderr: {text}"))
     }
 
+    pub(crate) fn stdout_text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
     pub(crate) fn stderr_text(&self) -> String {
         String::from_utf8_lossy(&self.stderr).into_owned()
     }
