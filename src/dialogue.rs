@@ -38,8 +38,8 @@ pub trait Dialogue {
     /// [`Say::Over`].
     fn abort(&mut self);
 
-    /// Whether the program has answered as it should at least once. If it never has, it is not there, or is another one: the same
-    /// may be tried in another way.
+    /// Whether the program has answered, be it with something that makes no sense. If it never has, it is not there: the same may
+    /// be tried in another way.
     fn has_begun(&self) -> bool {
         true
     }

@@ -279,19 +279,22 @@ fn shells() -> Vec<Vec<&'static str>> {
     all.into_iter().filter(|shell| shell[0] == "sh" || is_there(shell[0])).map(<[_]>::to_vec).collect()
 }
 
-/// A small file system, where we may mount one. It goes with this.
-struct Tmpfs(PathBuf);
-
-impl Tmpfs {
-    fn mount(path: &Path, bytes: usize) -> Option<Tmpfs> {
-        let size = format!("size={bytes}");
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(path).output().unwrap();
-        mount.status.success().then(|| Tmpfs(path.to_owned()))
-    }
+/// Runs the test `name`, an ignored one, with a file system of 64 KiB at the path that it finds in `PSSH_TEST_FULL`.
+fn with_little_room(name: &str) {
+    let directory = TempDir::new().unwrap();
+    let script = "mount -t tmpfs -o size=64k none \"$1\" && exec \"$2\" --ignored --exact --nocapture \"$3\"";
+    let ran = Command::new("unshare")
+        .args(if rustix::process::geteuid().is_root() { &["-m"][..] } else { &["-r", "-m"] })
+        .args(["sh", "-c", script, "sh"])
+        .args([directory.path(), &std::env::current_exe().unwrap(), Path::new(name)])
+        .env("PSSH_TEST_FULL", directory.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout) + String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success() && said.contains("1 passed"), "{said}");
 }
 
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
+/// The file system of [`with_little_room`].
+fn little_room() -> PathBuf {
+    PathBuf::from(std::env::var_os("PSSH_TEST_FULL").expect("run by another test"))
 }

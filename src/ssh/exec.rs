@@ -240,7 +240,6 @@ impl Running<'_> {
                 let outcome = parting.or(outcome);
                 self.hand_on_rest();
                 let _ = self.channel.close();
-                self.session.disconnect();
                 self.flush();
                 return outcome.unwrap_or_else(|| Outcome::cancelled(self.cancel, true));
             }
@@ -267,7 +266,6 @@ impl Running<'_> {
             }
         }
         self.hand_on_rest();
-        self.session.disconnect();
         self.flush();
         stopping
     }

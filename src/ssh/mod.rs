@@ -270,6 +270,7 @@ impl Runner {
             Errand::Copy(copy) => errand.copy(&mut session, copy, &mut watch, &mut note),
             Errand::Rsync(rsync) => Ok(errand.rsync(&mut session, rsync, &mut watch, &mut note)),
         };
+        session.disconnect();
         drop(session);
         match outcome {
             Ok(outcome) => Attempt::Ended(path.explain(outcome)),

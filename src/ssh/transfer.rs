@@ -117,12 +117,14 @@ impl OnSession<'_> {
             false => Start::Subsystem(SUBSYSTEM),
         };
         let mut dialogue = copy.over_sftp(self.job)?;
-        let outcome = self.converse(session, start, &mut *dialogue, watch, note)?;
-        let outcome = dialogue.conclude(outcome);
-        self.tell_end(&*dialogue);
-        if dialogue.has_begun() || session.is_dead() || !speaks_no_sftp(&outcome) {
+        let channel = self.converse(session, start, &mut *dialogue, watch, note)?;
+        let is_missing = !dialogue.has_begun() && !session.is_dead() && has_no_program(&channel);
+        let outcome = dialogue.conclude(channel);
+        if !is_missing {
+            self.tell_end(&*dialogue);
             return Ok(outcome);
         }
+        drop(dialogue);
         note(&|| format!("there is no SFTP server ({outcome}); trying scp"));
         let (line, mut dialogue) = copy.over_scp(self.job)?;
         // sudo runs a program, and `exec` is the shell's.
@@ -141,16 +143,11 @@ impl OnSession<'_> {
     }
 }
 
-/// Whether a host on which SFTP did not begin has no server for it: the subsystem is refused, or what was started has ended without a
-/// word. One that says something else than SFTP would say it to scp as well.
-fn speaks_no_sftp(outcome: &Outcome) -> bool {
-    match outcome {
+/// Whether a channel on which nobody has answered had no program: the subsystem is refused, or what was started has ended at once.
+fn has_no_program(channel: &Outcome) -> bool {
+    match channel {
         Outcome::Exited(_) | Outcome::Signaled { .. } => true,
-        Outcome::Failed(error) => match &**error {
-            HostError::Ssh { doing, .. } => *doing == "starting the command",
-            HostError::Lost { .. } | HostError::Copy { .. } => true,
-            _ => false,
-        },
+        Outcome::Failed(error) => matches!(**error, HostError::Ssh { .. } | HostError::Lost { .. }),
         Outcome::TimedOut { .. } | Outcome::Cancelled { .. } | Outcome::Unstopped(_) => false,
     }
 }

@@ -69,6 +69,8 @@ mod proxies;
 mod prsync;
 /// Copies to hosts.
 mod pscp;
+/// Copies from hosts.
+mod pslurp;
 /// How a run is shown: folded, not at all, as files.
 mod reports;
 /// Variables and terminals for commands.
