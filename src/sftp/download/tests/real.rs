@@ -366,6 +366,21 @@ fn trees_of_thousands_of_files_and_hundreds_of_directories() {
     assert_eq!(failure(downloading.conclude(Outcome::Exited(0))), "Exited(0)");
     assert_eq!(tree(&sides.local("tree")), tree(&sides.remote("tree")));
     assert!(batches <= 230, "{batches} ways there and back");
+    // Seven levels.
+    let sides = Sides::new();
+    let (mut paths, mut count) = (vec!["deep".to_owned()], 0);
+    while let Some(path) = paths.pop() {
+        sides.write(&format!("{path}/file"), "");
+        count += 1;
+        if path.len() < 16 {
+            paths.extend(["a", "b", "c"].map(|name| format!("{path}/{name}")));
+        }
+    }
+    let mut downloading = sides.downloading(&["deep"], None, recursive());
+    let batches = run(&mut downloading, &mut Server::start(&sides.remote("")));
+    assert_eq!(failure(downloading.conclude(Outcome::Exited(0))), "Exited(0)");
+    assert_eq!(tree(&sides.local("deep")), tree(&sides.remote("deep")));
+    assert!(batches <= 200, "{batches} ways there and back for {count} directories");
     // All in one directory.
     let sides = Sides::new();
     for number in 0..5_000 {
