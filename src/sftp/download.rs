@@ -227,7 +227,7 @@ impl Downloading {
             }
             self.settle(id);
         }
-        let (mut held, mut asked) = (self.held(), self.files.values().map(Transfer::asked).sum::<usize>());
+        let (mut held, mut asked) = (self.held(), self.files.values().map(Transfer::expected).sum::<usize>());
         for (id, file) in &mut self.files {
             // What is in memory may wait for what is not: where nothing is on its way, the oldest file goes on.
             while (held < WINDOW || asked == 0)

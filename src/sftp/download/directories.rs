@@ -221,7 +221,7 @@ impl Directories {
     pub(super) fn next_directory(&mut self, idle: bool) -> Option<(u64, Entry)> {
         let has_room =
             self.listing < LISTING && self.unlisted.len() < OPEN && self.waiting < WAITING && self.names < NAMES / 2;
-        if !has_room && !(idle && self.listing == 0) {
+        if !(has_room || idle && self.listing == 0) {
             return None;
         }
         let id = *self.with_directories.last()?;

@@ -80,12 +80,15 @@ fn names<'a>(id: u32, entries: impl IntoIterator<Item = (&'a [u8], u32, u64)>) -
     packet(104, id, &body)
 }
 
+/// Names and modes.
+type List = Vec<(Vec<u8>, u32)>;
+
 /// A server that has these files, by their paths. What is not there it does not know.
 #[derive(Clone, Default)]
 struct Played {
     files: HashMap<Vec<u8>, Vec<u8>>,
     /// Directories; each list of entries is one answer.
-    directories: HashMap<Vec<u8>, Vec<Vec<(Vec<u8>, u32)>>>,
+    directories: HashMap<Vec<u8>, Vec<List>>,
     lists: HashMap<Vec<u8>, usize>,
 }
 

@@ -236,7 +236,7 @@ fn what_cannot_be_copied_does_not_stop_the_rest() {
     let fifo = sides.remote("tree/fifo");
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).expect("fifo");
     for path in ["tree/unreadable", "tree/closed"] {
-        fs::set_permissions(sides.remote(path), PermissionsExt::from_mode(0)).expect("mode");
+        fs::set_permissions(sides.remote(path), PermissionsExt::from_mode(0o000)).expect("mode");
     }
     let mut downloading = sides.downloading(&["missing", "tree"], None, recursive());
     let mut server = Server::start_unprivileged(&sides.remote(""));
