@@ -23,7 +23,7 @@ _pssh() {
 
     case "${cmd}" in
         pssh)
-            opts="-h -H -w -l -p -t -I -F -O -4 -6 -C -A -J -P -i -o -e -q -v -V --hosts --host --nodes --only --exclude --user --host-config --pool-size --par --timeout --channel-timeout --total-timeout --stop-on-errors --send-input --sudo --run-as --sudo-password-file --script --host-args --host-arg --shell --no-shell --dry-run --config-file --ssh-option --option --connect-timeout --num-retries --retry-delay --identity --agent --no-agent --compress --forward-agent --tty --pty --env --askpass --password-file --password-fd --password-command --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --format --print --inline --inline-stdout --sort --prefix --no-prefix --align --outdir --errdir --fileappend --progress --colour --color --raw --encoding --json --diff --expect-same --quiet --times --failed-to --junit --ci-groups --max-status --verbose --explain --generate --help --version"
+            opts="-h -H -w -g -l -p -t -I -F -O -x -X -4 -6 -C -A -J -o -e -P -i -q -v -V --hosts --host --nodes --only --exclude --host-glob --user --host-config --pool-size --par --timeout --channel-timeout --total-timeout --stop-on-errors --send-input --script --host-args --host-arg --shell --no-shell --forward-agent --tty --pty --env --sudo --run-as --sudo-password-file --config-file --ssh-option --option --extra-args --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --no-agent --compression --askpass --password-file --password-fd --password-command --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --format --outdir --errdir --fileappend --progress --colour --color --raw --no-headers --print --inline --inline-stdout --sort --prefix --no-prefix --align --encoding --diff --expect-same --ci-groups --json --quiet --times --failed-to --junit --max-status --verbose --dry-run --explain --generate --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -83,6 +83,14 @@ _pssh() {
                     if declare -F _known_hosts_real >/dev/null; then _known_hosts_real -a -- "${cur}"; else COMPREPLY=($(compgen -A hostname -- "${cur}")); fi
                     return 0
                     ;;
+                --host-glob)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -g)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --user)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -138,25 +146,6 @@ _pssh() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --run-as)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --sudo-password-file)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
                 --script)
                     local oldifs
                     if [ -n "${IFS+x}" ]; then
@@ -193,6 +182,29 @@ _pssh() {
                     ;;
                 --shell)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --env)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --run-as)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sudo-password-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
                     return 0
                     ;;
                 --config-file)
@@ -237,6 +249,22 @@ _pssh() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --extra-args)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -x)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --extra-arg)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -X)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --connect-timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -277,10 +305,6 @@ _pssh() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o filenames
                     fi
-                    return 0
-                    ;;
-                --env)
-                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --password-file)
@@ -387,10 +411,6 @@ _pssh() {
                     COMPREPLY=($(compgen -W "lines inline status gather json none" -- "${cur}"))
                     return 0
                     ;;
-                --prefix)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --outdir)
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -431,8 +451,16 @@ _pssh() {
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
                     ;;
+                --prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --encoding)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ci-groups)
+                    COMPREPLY=($(compgen -W "auto github gitlab" -- "${cur}"))
                     return 0
                     ;;
                 --failed-to)
@@ -463,10 +491,6 @@ _pssh() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o filenames
                     fi
-                    return 0
-                    ;;
-                --ci-groups)
-                    COMPREPLY=($(compgen -W "auto github gitlab" -- "${cur}"))
                     return 0
                     ;;
                 --generate)

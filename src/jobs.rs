@@ -2,6 +2,7 @@
 //! connection.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,20 +71,30 @@ impl Commands {
     /// # Errors
     /// The command cannot be sent, or arguments are wrong.
     pub fn gather(opts: &Opts, hosts: &[HostSpec]) -> Result<Commands, CommandsError> {
-        let shell = match &opts.shell {
-            _ if opts.script.is_some() => Shell::Script,
-            _ if opts.no_shell => Shell::None,
+        let shell = match &opts.command.shell {
+            _ if opts.command.script.is_some() => Shell::Script,
+            _ if opts.command.no_shell => Shell::None,
             Some(shell) => shell.clone(),
             None => Shell::Login,
         };
-        let (words, wrapping) = (&opts.command, Wrapping { shell });
-        let (file, singles) = (opts.host_args.as_deref(), &opts.host_arg);
+        let (words, wrapping) = (&opts.words, Wrapping { shell });
+        let (file, singles) = (opts.command.host_args.as_deref(), &opts.command.host_arg);
         if file.is_none() && singles.is_empty() && !host_args::are_used(hosts, words) {
             return Ok(Commands::All(command::literal(words, &wrapping)?.into()));
         }
         let line = CommandLine::with_places(words, wrapping)?;
         let arguments = host_args::gather(file, singles, hosts, &line)?;
         Ok(Commands::Each(line, arguments))
+    }
+
+    /// What kills the processes that `words` describes: `pkill -9`, which the login shell gives them as they are, as in pssh 2.3.6.
+    ///
+    /// # Errors
+    /// It cannot be sent.
+    pub fn nuke(words: &[OsString]) -> Result<Commands, CommandsError> {
+        let words: Vec<OsString> =
+            ["pkill", "-9"].into_iter().map(OsString::from).chain(words.iter().cloned()).collect();
+        Ok(Commands::All(command::literal(&words, &Wrapping { shell: Shell::Login })?.into()))
     }
 
     /// The script, if it is one: what jobs are given then is its arguments, until [`request::complete`](crate::request::complete).
@@ -221,7 +232,8 @@ mod tests {
     /// The commands of three hosts, by the command line.
     fn commands(args: &[&str]) -> Result<Vec<Job>, String> {
         let hosts = gather(&[], &["web1 root@web2:2222 web3".to_owned()]).expect("good hosts");
-        let opts = crate::cli::parse([&["pssh"], args].concat()).expect("a good command line");
+        let opts =
+            crate::cli::parse(crate::program::Program::Pssh, [&["pssh"], args].concat()).expect("a good command line");
         let commands = Commands::gather(&opts, &hosts).map_err(|error| error.to_string())?;
         let mut jobs = make(hosts);
         commands.hand_out(&mut jobs).map_err(|error| error.to_string())?;

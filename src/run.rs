@@ -15,11 +15,13 @@ use crate::hosts::{Definitions, Groups, HostSpec, HostsError, Lists};
 use crate::input::{Input, Inputs};
 use crate::jobs::{self, Commands, CommandsError, Job};
 use crate::output::{self, Broken, Looks, Summary};
+use crate::program::Program;
 use crate::script::Script;
 use crate::settings::{Environment, Settings};
 use crate::ssh::{Runner, Unprepared};
 use crate::user_config::UserConfig;
-use crate::{exit, signals};
+use crate::work::{CopyError, Work};
+use crate::{exit, signals, variables};
 
 /// How the program is to end.
 #[derive(Debug)]
@@ -54,30 +56,25 @@ fn failure(error: impl Into<anyhow::Error>) -> Fatal {
 /// # Errors
 /// Whatever is wrong before the first connection, or with our own output after it.
 pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
-    if let Some(artefact) = opts.generate {
-        let text = artefact.generate().map_err(failure)?;
+    if let Some(artefact) = opts.other.generate {
+        let text = artefact.generate(opts.program).map_err(failure)?;
         return answer(&String::from_utf8_lossy(&text));
     }
     let environment = Environment::of_process();
     let config = UserConfig::load(&environment).map_err(usage)?;
     let configured = config.fill(&mut opts, &environment);
+    let told = variables::fill(&mut opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
+    told.iter().for_each(|text| output::complain(text));
     let opts = &opts;
     let mut settings = Settings::resolve(opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
     settings.configured = configured;
     let looks = Looks::resolve(opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
-    if opts.command.is_empty() && opts.script.is_none() && !opts.explain {
-        return Err(usage(anyhow!("there is no command to run (--help shows how)")));
-    }
+    check_words(opts)?;
     check_stdin(opts)?;
     let (hosts, notes) = hosts(opts, config.groups)?;
-    let script = opts.script.as_deref().map(Script::read).transpose();
-    let script = script.map_err(|error| if error.is_unread() { failure(error) } else { usage(error) })?;
-    let commands = Commands::gather(opts, &hosts).map_err(wrong_commands)?;
-    let commands = match script {
-        Some(script) => Commands::Script(script, Box::new(commands)),
-        None => commands,
-    };
-    let port_like = opts.par.filter(|size| !settings.configured.contains_key("--par") && is_port(*size, &hosts));
+    let work = work(opts, &settings, &hosts)?;
+    let port_like =
+        opts.running.par.filter(|size| !settings.configured.contains_key("--par") && is_port(*size, &hosts));
     port_like.iter().for_each(|size| {
         output::complain(&format!(
             "-p {size} is how many hosts run at once; a port stands after its host: -H web1:{size}"
@@ -88,26 +85,21 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
 
     let cancel = Cancel::new().context("cannot make a pipe").map_err(failure)?;
     signals::install(&cancel).context("cannot handle signals").map_err(failure)?;
-    if opts.dry_run || opts.explain {
+    if opts.other.dry_run || opts.other.explain {
         settings.forget_credentials();
     }
     let (verbose, user) = (settings.verbose, settings.user.clone());
-    let inputs = if settings.send_input && !opts.dry_run {
-        Inputs::Shared(Input::stdin().context("--send-input: standard input").map_err(failure)?)
-    } else {
-        Inputs::Nothing
-    };
-    let engine = match (Engine::new(settings, jobs, &commands, inputs, &cancel), cancel.reason()) {
+    let engine = match (Engine::new(settings, jobs, work, &cancel), cancel.reason()) {
         // Ctrl-C at a question.
         (Err(_), Some(Reason::Signal(signal))) => return Ok(Ending::Signal(signal)),
         (Err(error @ Unprepared::System(_)), _) => return Err(failure(error)),
         (engine, _) => engine.map_err(usage)?,
     };
     let jobs = engine.jobs();
-    if opts.explain {
+    if opts.other.explain {
         return explain(engine.runner(), jobs);
     }
-    if opts.dry_run {
+    if opts.other.dry_run {
         return answer(&output::commands(&engine.runner().as_sent(jobs)));
     }
     if verbose {
@@ -139,7 +131,11 @@ fn status(opts: &Opts, summary: &Summary) -> u8 {
         return exit::FAILURE;
     }
     let of_hosts = if opts.reports.max_status { exit::largest(&summary.tally) } else { exit::of_tally(&summary.tally) };
-    if of_hosts == exit::OK && summary.differ { exit::COMMAND } else { of_hosts }
+    match of_hosts {
+        exit::OK if summary.differ => exit::COMMAND,
+        exit::COMMAND if !opts.reports.max_status => opts.program.failed(),
+        status => status,
+    }
 }
 
 /// Prints where every setting of every host comes from: a block per host, `keyword value`, a tab, and the origin.
@@ -167,6 +163,50 @@ fn answer(text: &str) -> Result<Ending, Fatal> {
     }
 }
 
+/// Refuses a command line on which the last thing is missing: what is to be done.
+fn check_words(opts: &Opts) -> Result<(), Fatal> {
+    let problem = match (opts.program, opts.words.len()) {
+        (Program::Pssh, 0) if opts.command.script.is_none() => "there is no command to run",
+        (Program::Pnuke, 0) => "there is no pattern of what is to be killed",
+        (Program::Pnuke, 2..) => "there is more than one pattern; several words are one pattern in quotes",
+        _ => return Ok(()),
+    };
+    if opts.other.explain { Ok(()) } else { Err(usage(anyhow!("{problem} (--help shows how)"))) }
+}
+
+/// What is to be done on the hosts.
+fn work(opts: &Opts, settings: &Settings, hosts: &[HostSpec]) -> Result<Work, Fatal> {
+    let copy = match opts.program {
+        _ if opts.other.explain => None,
+        Program::Pscp | Program::Pslurp => Some(Work::copy(opts, hosts)),
+        Program::Prsync => Some(Work::rsync(opts, hosts, settings.user.as_deref())),
+        Program::Pssh | Program::Pnuke => None,
+    };
+    if let Some(copy) = copy {
+        return copy.map_err(|error| match error {
+            CopyError::Usage(_) => usage(error),
+            CopyError::Sources(_) | CopyError::Rsync(_) => failure(error),
+        });
+    }
+    let script = opts.command.script.as_deref().map(Script::read).transpose();
+    let script = script.map_err(|error| if error.is_unread() { failure(error) } else { usage(error) })?;
+    let commands = match opts.program {
+        Program::Pnuke => Commands::nuke(&opts.words),
+        _ => Commands::gather(opts, hosts),
+    };
+    let commands = commands.map_err(wrong_commands)?;
+    let commands = match script {
+        Some(script) => Commands::Script(script, Box::new(commands)),
+        None => commands,
+    };
+    let inputs = if settings.send_input && !opts.other.dry_run {
+        Inputs::Shared(Input::stdin().context("--send-input: standard input").map_err(failure)?)
+    } else {
+        Inputs::Nothing
+    };
+    Ok(Work::Commands { commands, inputs })
+}
+
 /// What is wrong with the commands: the input, or a file that cannot be read.
 fn wrong_commands(error: CommandsError) -> Fatal {
     match error {
@@ -179,11 +219,11 @@ fn wrong_commands(error: CommandsError) -> Fatal {
 fn check_stdin(opts: &Opts) -> Result<(), Fatal> {
     let is_stdin = |path: &PathBuf| path == Path::new("-");
     let readers = [
-        ("-h -", opts.hosts.iter().any(is_stdin)),
-        ("--host-args -", opts.host_args.as_ref().is_some_and(is_stdin)),
-        ("--script -", opts.script.as_ref().is_some_and(is_stdin)),
-        ("--password-fd 0", opts.password_fd == Some(0)),
-        ("-I", opts.send_input && !opts.dry_run),
+        ("-h -", opts.hosts.hosts.iter().any(is_stdin)),
+        ("--host-args -", opts.command.host_args.as_ref().is_some_and(is_stdin)),
+        ("--script -", opts.command.script.as_ref().is_some_and(is_stdin)),
+        ("--password-fd 0", opts.connection.password_fd == Some(0)),
+        ("-I", opts.command.send_input && !opts.other.dry_run),
     ];
     let mut readers = readers.iter().filter(|(_, reads)| *reads).map(|(option, _)| option);
     match (readers.next(), readers.next()) {
@@ -194,24 +234,30 @@ fn check_stdin(opts: &Opts) -> Result<(), Fatal> {
 
 /// The hosts of the run with what is said about each of them, or what is wrong with that; and what is worth telling with `-v`.
 fn hosts(opts: &Opts, groups: Definitions) -> Result<(Vec<HostSpec>, Vec<String>), Fatal> {
-    let lists =
-        Lists { files: &opts.hosts, strings: &opts.host, nodes: &opts.nodes, only: &opts.only, exclude: &opts.exclude };
+    let lists = Lists {
+        files: &opts.hosts.hosts,
+        glob: opts.hosts.host_glob.as_deref(),
+        strings: &opts.hosts.host,
+        nodes: &opts.hosts.nodes,
+        only: &opts.hosts.only,
+        exclude: &opts.hosts.exclude,
+    };
     let (mut hosts, warnings) = lists.read(&mut Groups::new(groups)).map_err(|error| match error {
         HostsError::Read { .. } | HostsError::Group(_) => failure(error),
-        HostsError::Bad(_) | HostsError::NoneLeft(_) => usage(error),
+        HostsError::Bad(_) | HostsError::NoneLeft(..) => usage(error),
     })?;
     warnings.iter().for_each(|warning| output::complain(warning));
-    let config = HostConfig::load(&opts.host_config).map_err(usage)?;
+    let config = HostConfig::load(&opts.hosts.host_config).map_err(usage)?;
     if !hosts.is_empty() {
         let notes = config.apply(&mut hosts);
         return Ok((hosts, notes));
     }
-    if !opts.hosts.is_empty() || !opts.host.is_empty() || !opts.nodes.is_empty() {
-        let files: Vec<String> = opts.hosts.iter().map(|file| file.display().to_string()).collect();
+    if !opts.hosts.hosts.is_empty() || !opts.hosts.host.is_empty() || !opts.hosts.nodes.is_empty() {
+        let files: Vec<String> = opts.hosts.hosts.iter().map(|file| file.display().to_string()).collect();
         let place = if files.is_empty() { String::new() } else { format!(": nothing in {}", files.join(", ")) };
         return Err(usage(anyhow!("the list of hosts is empty{place}")));
     }
-    let first = opts.command.first().and_then(|word| word.to_str()).unwrap_or_default();
+    let first = opts.words.first().and_then(|word| word.to_str()).unwrap_or_default();
     let problem = if first.contains('@') {
         anyhow!("there are no hosts; did you mean: pssh -H {first} ...?")
     } else {

@@ -6,8 +6,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Parser;
-
 use crate::cli::{self, Opts, Via};
 use crate::duration;
 use crate::hosts::{self, Origin};
@@ -15,6 +13,7 @@ use crate::proxy::{Hop, Proxy};
 use crate::retry::Policy;
 use crate::secret::Source;
 use crate::ssh::config;
+use crate::ssh_args::SshArgs;
 use crate::sudo::Sudo;
 use crate::tolerance::Tolerance;
 
@@ -93,6 +92,8 @@ pub struct Settings {
     pub config_files: config::Files,
     /// Options in its format, which come before the files.
     pub ssh_options: Vec<String>,
+    /// What ssh's own options say.
+    pub ssh_args: SshArgs,
     /// How long TCP connection, banner, key exchange and authentication may take together, per host, if the user said so.
     pub connect_timeout: Option<Duration>,
     /// How failed attempts to reach a host are repeated.
@@ -228,8 +229,7 @@ impl Settings {
         let process = Environment::of_process();
         let agent = |name: &str| if name == "SSH_AUTH_SOCK" { (process.variable)(name) } else { None };
         let environment = Environment { variable: &agent, login: process.login.clone(), home: process.home.clone() };
-        let opts = Opts::try_parse_from(["pssh"]).map_err(|error| error.to_string())?;
-        Ok(Settings { may_ask: false, ..Settings::resolve(&opts, &environment)? })
+        Ok(Settings { may_ask: false, ..Settings::resolve(&Opts::default(), &environment)? })
     }
 
     /// Makes the settings of the command line, then the `PSSH_*` environment, then the defaults.
@@ -238,7 +238,7 @@ impl Settings {
     /// A value is not what it should be; the message names where it came from.
     pub fn resolve(opts: &Opts, environment: &Environment<'_>) -> Result<Settings, String> {
         let home = environment.home.as_deref();
-        let user = match &opts.user {
+        let user = match &opts.hosts.user {
             Some(user) => Some(("-l", user.clone())),
             None => environment.text("PSSH_USER")?.map(|user| ("PSSH_USER", user)),
         };
@@ -249,58 +249,62 @@ impl Settings {
         let login = environment.login.clone().or_else(|| user.clone());
         let login = login.ok_or("the password database has no name for you; say who to log in as with -l")?;
         let pool_size =
-            opts.par.map_or_else(|| environment.parsed("PSSH_PAR", cli::pool_size), |size| Ok(Some(size)))?;
-        let timeout =
-            opts.timeout.map_or_else(|| environment.parsed("PSSH_TIMEOUT", duration::parse), |time| Ok(Some(time)))?;
+            opts.running.par.map_or_else(|| environment.parsed("PSSH_PAR", cli::pool_size), |size| Ok(Some(size)))?;
+        let timeout = opts
+            .running
+            .timeout
+            .map_or_else(|| environment.parsed("PSSH_TIMEOUT", duration::parse), |time| Ok(Some(time)))?;
         let usual_agent = (environment.variable)("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from);
-        let agent = match (&opts.agent, opts.no_agent) {
+        let agent = match (&opts.connection.agent, opts.connection.no_agent) {
             (_, true) => AgentChoice::Nobody,
             (Some(socket), _) => AgentChoice::Named(expand(socket, home)),
             (None, _) => AgentChoice::Usual(usual_agent.clone()),
         };
         let ssh_dir = home.map(|home| home.join(".ssh"));
         let config_home = home.map(|home| home.to_string_lossy()).unwrap_or_default();
+        let config = opts.connection.config.as_deref().or(opts.ssh_args.config_file.as_deref());
         Ok(Settings {
             pool_size: pool_size.unwrap_or(POOL_SIZE),
             proxy: proxy(opts),
             proxy_host: proxy_host(opts),
-            proxy_password_file: opts.proxy_password_file.as_deref().map(|path| expand(path, home)),
-            proxy_identity: opts.proxy_identity.as_deref().map(|path| expand(path, home)),
-            proxy_connections: opts.proxy_connections.unwrap_or(PROXY_CONNECTIONS),
+            proxy_password_file: opts.connection.proxy_password_file.as_deref().map(|path| expand(path, home)),
+            proxy_identity: opts.connection.proxy_identity.as_deref().map(|path| expand(path, home)),
+            proxy_connections: opts.connection.proxy_connections.unwrap_or(PROXY_CONNECTIONS),
             user,
             login,
-            config_files: config::Files::of(&config_home, opts.config.as_deref()),
-            ssh_options: opts.option.clone(),
+            config_files: config::Files::of(&config_home, config),
+            ssh_options: opts.connection.option.clone(),
+            ssh_args: opts.ssh_args.clone(),
             home: home.map(Path::to_owned),
-            connect_timeout: opts.connect_timeout,
+            connect_timeout: opts.connection.connect_timeout,
             retry: Policy {
-                attempts: opts.num_retries.unwrap_or(ATTEMPTS),
-                delay: opts.retry_delay.unwrap_or(RETRY_DELAY),
+                attempts: opts.connection.num_retries.unwrap_or(ATTEMPTS),
+                delay: opts.connection.retry_delay.unwrap_or(RETRY_DELAY),
             },
-            attempts_given: opts.num_retries.is_some(),
+            attempts_given: opts.connection.num_retries.is_some(),
             command_timeout: timeout.filter(|timeout| !timeout.is_zero()),
-            silence_timeout: opts.channel_timeout.filter(|timeout| !timeout.is_zero()),
-            total_timeout: opts.total_timeout.filter(|timeout| !timeout.is_zero()),
-            stop_on_errors: opts.stop_on_errors,
-            host_key_check: opts.host_key_check,
-            known_hosts: opts.known_hosts.iter().map(|path| expand(path, home)).collect(),
-            identities: opts.identity.iter().map(|path| expand(path, home)).collect(),
+            silence_timeout: opts.running.channel_timeout.filter(|timeout| !timeout.is_zero()),
+            total_timeout: opts.running.total_timeout.filter(|timeout| !timeout.is_zero()),
+            stop_on_errors: opts.running.stop_on_errors,
+            host_key_check: opts.connection.host_key_check,
+            known_hosts: opts.connection.known_hosts.iter().map(|path| expand(path, home)).collect(),
+            identities: opts.connection.identity.iter().map(|path| expand(path, home)).collect(),
             default_identities: ssh_dir,
             logs_in: true,
             agent,
             usual_agent,
-            ipv4_only: opts.ipv4,
-            ipv6_only: opts.ipv6,
-            compress: opts.compress,
-            forward_agent: opts.forward_agent,
-            pty: opts.pty,
-            variables: variables(&opts.env, environment)?,
+            ipv4_only: opts.connection.ipv4,
+            ipv6_only: opts.connection.ipv6,
+            compress: opts.connection.compression,
+            forward_agent: opts.command.forward_agent,
+            pty: opts.command.pty,
+            variables: variables(&opts.command.env, environment)?,
             password: password_source(opts, environment, home)?,
             may_ask: true,
-            send_input: opts.send_input,
+            send_input: opts.command.send_input,
             sudo: sudo(opts)?,
-            sudo_password: opts.sudo_password_file.as_deref().map(|path| Source::SudoFile(expand(path, home))),
-            verbose: opts.verbose > 0,
+            sudo_password: opts.sudo.sudo_password_file.as_deref().map(|path| Source::SudoFile(expand(path, home))),
+            verbose: opts.other.verbose > 0,
             configured: HashMap::new(),
         })
     }
@@ -348,7 +352,7 @@ fn variables(given: &[OsString], environment: &Environment<'_>) -> Result<Vec<Wa
 
 /// How the command line says that hosts are reached.
 fn proxy(opts: &Opts) -> Option<Via> {
-    if let Some(via) = opts.jump.as_ref().or(opts.proxy_command.as_ref()) {
+    if let Some(via) = opts.connection.jump.as_ref().or(opts.connection.proxy_command.as_ref()) {
         return Some(via.clone());
     }
     Some(Via(Some(Proxy::Jump([proxy_host(opts)?].into()))))
@@ -356,31 +360,31 @@ fn proxy(opts: &Opts) -> Option<Via> {
 
 /// The jump host of the options for a single one.
 fn proxy_host(opts: &Opts) -> Option<Hop> {
-    let hop = opts.proxy_host.as_ref()?;
+    let hop = opts.connection.proxy_host.as_ref()?;
     Some(Hop {
-        user: opts.proxy_user.clone().or_else(|| hop.user.clone()),
+        user: opts.connection.proxy_user.clone().or_else(|| hop.user.clone()),
         name: hop.name.clone(),
-        port: opts.proxy_port.or(hop.port),
+        port: opts.connection.proxy_port.or(hop.port),
     })
 }
 
 /// How the command line says that commands become another user's.
 fn sudo(opts: &Opts) -> Result<Option<Sudo>, String> {
-    let wanted = opts.sudo || opts.run_as.is_some();
-    if !wanted && opts.sudo_password_file.is_some() {
+    let wanted = opts.sudo.sudo || opts.sudo.run_as.is_some();
+    if !wanted && opts.sudo.sudo_password_file.is_some() {
         return Err("--sudo-password-file is of use only with --sudo or --run-as USER".to_owned());
     }
-    Ok(wanted.then(|| Sudo { user: opts.run_as.clone() }))
+    Ok(wanted.then(|| Sudo { user: opts.sudo.run_as.clone() }))
 }
 
 /// Where the password comes from: the options exclude each other, and each of them overrides the environment.
 fn password_source(opts: &Opts, environment: &Environment<'_>, home: Option<&Path>) -> Result<Option<Source>, String> {
-    Ok(match (&opts.password_file, opts.password_fd, &opts.password_command) {
+    Ok(match (&opts.connection.password_file, opts.connection.password_fd, &opts.connection.password_command) {
         (Some(path), _, _) => Some(Source::File(expand(path, home))),
         (_, Some(number), _) => Some(Source::Descriptor(number)),
         (_, _, Some(command)) => Some(Source::Command(command.clone())),
         _ => {
-            let ask = opts.askpass || environment.parsed("PSSH_ASKPASS", cli::truthy)?.unwrap_or(false);
+            let ask = opts.connection.askpass || environment.parsed("PSSH_ASKPASS", cli::truthy)?.unwrap_or(false);
             ask.then_some(Source::Ask)
         }
     })
@@ -395,10 +399,10 @@ pub fn expand(path: &Path, home: Option<&Path>) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
+    use crate::program::Program;
 
     fn settings(args: &[&str], variables: &[(&str, &str)]) -> Result<Settings, String> {
-        let opts = Opts::try_parse_from([&["pssh"], args].concat()).expect("a good command line");
+        let opts = cli::parse(Program::Pssh, [&["pssh"], args].concat()).expect("a good command line");
         let variable =
             |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
         let environment =

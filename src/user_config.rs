@@ -19,15 +19,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use clap::Parser;
 use clap::error::{ContextKind, ContextValue};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::cli::Opts;
+use crate::cli::{self, Opts};
 use crate::error::reason;
 use crate::host_options::Value;
 use crate::hosts::{self, Bad, BadEntry, Definitions, Origin};
+use crate::program::Program;
 use crate::settings::Environment;
 use crate::suggest::did_you_mean;
 use crate::toml_file::{self, TomlFile, in_order};
@@ -36,7 +36,7 @@ use crate::toml_file::{self, TomlFile, in_order};
 const TABLES: [&str; 3] = ["group-command", "groups", "defaults"];
 
 /// The options that may have a default: those that say how runs are made. The others say what one run is about.
-const DEFAULTS: [&str; 13] = [
+const DEFAULTS: [&str; 14] = [
     "par",
     "user",
     "timeout",
@@ -48,6 +48,7 @@ const DEFAULTS: [&str; 13] = [
     "host-key-check",
     "proxy-connections",
     "encoding",
+    "format",
     "forward-agent",
     "pty",
 ];
@@ -109,29 +110,30 @@ impl UserConfig {
             filled.extend(place.map(|(_, origin)| (format!("--{name}"), origin.clone())));
         };
         macro_rules! fill {
-            ($($field:ident $name:literal $($variable:literal)?,)*) => {
-                $(if opts.$field.is_none() && defaults.$field.is_some() $(&& !is_set($variable))? {
-                    opts.$field.clone_from(&defaults.$field);
+            ($($group:ident $field:ident $name:literal $($variable:literal)?,)*) => {
+                $(if opts.$group.$field.is_none() && defaults.$group.$field.is_some() $(&& !is_set($variable))? {
+                    opts.$group.$field.clone_from(&defaults.$group.$field);
                     tell($name);
                 })*
             };
         }
         fill! {
-            par "par" "PSSH_PAR",
-            user "user" "PSSH_USER",
-            timeout "timeout" "PSSH_TIMEOUT",
-            channel_timeout "channel-timeout",
-            total_timeout "total-timeout",
-            connect_timeout "connect-timeout",
-            num_retries "num-retries",
-            retry_delay "retry-delay",
-            host_key_check "host-key-check",
-            proxy_connections "proxy-connections",
-            encoding "encoding",
+            running par "par" "PSSH_PAR",
+            hosts user "user" "PSSH_USER",
+            running timeout "timeout" "PSSH_TIMEOUT",
+            running channel_timeout "channel-timeout",
+            running total_timeout "total-timeout",
+            connection connect_timeout "connect-timeout",
+            connection num_retries "num-retries",
+            connection retry_delay "retry-delay",
+            connection host_key_check "host-key-check",
+            connection proxy_connections "proxy-connections",
+            streams encoding "encoding",
         }
+        opts.show.usual_format = defaults.show.format;
         // An agent that is not asked is not handed on either.
-        opts.forward_agent |= defaults.forward_agent && !opts.no_agent;
-        opts.pty |= defaults.pty;
+        opts.command.forward_agent |= defaults.command.forward_agent && !opts.connection.no_agent;
+        opts.command.pty |= defaults.command.pty;
         filled
     }
 }
@@ -185,7 +187,7 @@ fn parse(path: &Path, text: &str) -> Result<UserConfig, Vec<BadEntry>> {
         };
         reader.bad.extend(read.err());
     }
-    let defaults = Opts::try_parse_from([String::from("pssh")].into_iter().chain(reader.arguments));
+    let defaults = cli::parse(Program::Pssh, [String::from("pssh")].into_iter().chain(reader.arguments));
     match defaults {
         Ok(defaults) if reader.bad.is_empty() => {
             Ok(UserConfig { groups: reader.groups, defaults, places: reader.places })
@@ -283,8 +285,8 @@ fn argument(key: &str, value: &Value<'_>) -> Result<Option<String>, String> {
         Value::Number(number) => format!("--{key}={number}"),
         _ => return Err("expected a string or a number".to_owned()),
     };
-    let opts = Opts::try_parse_from(["pssh", &argument]).map_err(|error| wrong_value(&error))?;
-    match opts.user.as_deref().map(hosts::check_login) {
+    let opts = cli::parse(Program::Pssh, ["pssh", &argument]).map_err(|error| wrong_value(&error))?;
+    match opts.hosts.user.as_deref().map(hosts::check_login) {
         Some(Err(problem)) => Err(problem.to_owned()),
         _ => Ok(Some(argument)),
     }
@@ -313,7 +315,7 @@ mod tests {
         let variable =
             |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
         let environment = Environment { variable: &variable, login: None, home: None };
-        let mut opts = Opts::try_parse_from([&["pssh"], args].concat()).expect("a good command line");
+        let mut opts = cli::parse(Program::Pssh, [&["pssh"], args].concat()).expect("a good command line");
         let given = config.fill(&mut opts, &environment);
         let mut given: Vec<String> = given.iter().map(|(name, origin)| format!("{name} {origin}")).collect();
         given.sort();
@@ -326,14 +328,18 @@ mod tests {
     #[test]
     fn the_file_comes_after_the_command_line_and_the_environment() {
         let (opts, given) = filled(ALL, &["-p3", "--num-retries", "2"], &[("PSSH_USER", "me"), ("PSSH_PAR", "")]);
-        assert_eq!((opts.par, opts.user, opts.num_retries), (Some(3), None, Some(2)));
-        assert_eq!(opts.connect_timeout, Some(Duration::from_millis(2500)));
-        assert_eq!(opts.timeout, Some(Duration::from_secs(60)));
-        assert!(opts.pty && !opts.forward_agent && opts.host_key_check == Some(HostKeyCheck::AcceptNew));
+        assert_eq!((opts.running.par, opts.hosts.user, opts.connection.num_retries), (Some(3), None, Some(2)));
+        assert_eq!(opts.connection.connect_timeout, Some(Duration::from_millis(2500)));
+        assert_eq!(opts.running.timeout, Some(Duration::from_secs(60)));
+        assert!(
+            opts.command.pty
+                && !opts.command.forward_agent
+                && opts.connection.host_key_check == Some(HostKeyCheck::AcceptNew)
+        );
         assert_eq!(given, ["--connect-timeout c.toml:5:19", "--host-key-check c.toml:7:18", "--timeout c.toml:4:11"]);
         let (opts, _) = filled(ALL, &[], &[("PSSH_PAR", ""), ("PSSH_TIMEOUT", "9")]);
-        assert_eq!((opts.par, opts.user.as_deref(), opts.timeout), (Some(32), Some("ops"), None));
-        assert!(!filled("[defaults]\nforward-agent = true", &["--no-agent"], &[]).0.forward_agent);
+        assert_eq!((opts.running.par, opts.hosts.user.as_deref(), opts.running.timeout), (Some(32), Some("ops"), None));
+        assert!(!filled("[defaults]\nforward-agent = true", &["--no-agent"], &[]).0.command.forward_agent);
         assert!(filled("", &[], &[]).1.is_empty());
     }
 

@@ -9,6 +9,7 @@ use super::prefix::Template;
 use super::style::{Style, When, Wishes};
 use crate::cli::{self, Opts};
 use crate::limits::Held;
+use crate::program::Program;
 use crate::settings::{Environment, expand};
 
 /// The formats of what hosts print.
@@ -19,7 +20,7 @@ pub enum Format {
     Lines,
     /// The output of each host in one piece when it ends
     Inline,
-    /// How each host ended, and no output
+    /// pssh's line for each host that has ended, and no output
     Status,
     /// One block for all hosts with the same output
     Gather,
@@ -29,11 +30,24 @@ pub enum Format {
     None,
 }
 
+/// How it is told that a host has ended, by the formats that show hosts one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endings {
+    /// By our line on standard error: `pssh: web1: exit 3`.
+    Own,
+    /// By pssh's line on standard output: `[1] 16:32:33 [FAILURE] web1 Exited with error code 3`.
+    Headers,
+    /// Not at all if it is well, else by our line (`--no-headers`).
+    Failures,
+}
+
 /// How output is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Looks {
     /// How what hosts print is shown.
     pub format: Format,
+    /// How it is told that a host has ended. Never [`Endings::Own`] for `inline` and `status`.
+    pub endings: Endings,
     /// Whether `inline` shows standard error too.
     pub has_stderr: bool,
     /// Whether hosts are shown in the order of the list.
@@ -56,18 +70,27 @@ impl Looks {
     pub fn resolve(opts: &Opts, environment: &Environment<'_>) -> Result<Looks, String> {
         check_slips(opts)?;
         let on = |name| environment.parsed(name, cli::truthy).map(|on| on.unwrap_or(false));
-        let format = match opts.format {
+        let format = match opts.show.format {
             Some(format) => format,
             None if opts.reports.json => Format::Json,
             // What is said of failures is a report of its own.
             None if opts.reports.quiet => Format::None,
-            None if opts.reports.diff => Format::Gather,
-            None if opts.print => Format::Lines,
-            None if opts.inline || opts.inline_stdout => Format::Inline,
-            None if opts.reports.ci_groups.is_some() => Format::Gather,
+            None if opts.streams.diff => Format::Gather,
+            None if opts.streams.print => Format::Lines,
+            None if opts.streams.inline || opts.streams.inline_stdout => Format::Inline,
+            None if opts.streams.ci_groups.is_some() => Format::Gather,
             None if on("PSSH_PRINT")? => Format::Lines,
             None if on("PSSH_INLINE")? => Format::Inline,
-            None => Format::default(),
+            None if opts.program != Program::Pssh => Format::Status,
+            None => opts.show.usual_format.unwrap_or_default(),
+        };
+        // Whoever asks for pssh's own ways of showing gets them; lines without being asked for are ours.
+        let endings = match format {
+            _ if opts.show.no_headers => Endings::Failures,
+            Format::Inline | Format::Status => Endings::Headers,
+            Format::Lines if opts.streams.print => Endings::Headers,
+            Format::Lines if opts.show.format.is_none() && on("PSSH_PRINT")? => Endings::Headers,
+            Format::Lines | Format::Gather | Format::Json | Format::None => Endings::Own,
         };
         let needs = |is_given: bool, option: &str, formats: &[Format]| {
             let all = ["lines", "inline", "status", "gather", "json", "none"];
@@ -77,12 +100,12 @@ impl Looks {
                 false => Ok(()),
             }
         };
-        needs(opts.prefix.is_some(), "--prefix", &[Format::Lines])?;
-        needs(opts.no_prefix, "--no-prefix", &[Format::Lines])?;
-        needs(opts.align, "--align", &[Format::Lines])?;
-        needs(opts.sort, "--sort", &[Format::Inline])?;
-        needs(opts.reports.diff, "--diff", &[Format::Gather])?;
-        needs(opts.reports.ci_groups.is_some(), "--ci-groups", &[Format::Gather, Format::Inline])?;
+        needs(opts.streams.prefix.is_some(), "--prefix", &[Format::Lines])?;
+        needs(opts.streams.no_prefix, "--no-prefix", &[Format::Lines])?;
+        needs(opts.streams.align, "--align", &[Format::Lines])?;
+        needs(opts.streams.sort, "--sort", &[Format::Inline])?;
+        needs(opts.streams.diff, "--diff", &[Format::Gather])?;
+        needs(opts.streams.ci_groups.is_some(), "--ci-groups", &[Format::Gather, Format::Inline])?;
         let home = environment.home.as_deref();
         let directory = |option: &Option<PathBuf>, name: &str| match option {
             Some(path) => Some(expand(path, home)),
@@ -90,25 +113,29 @@ impl Looks {
                 (environment.variable)(name).filter(|path| !path.is_empty()).map(|path| expand(Path::new(&path), home))
             }
         };
-        let of = [directory(&opts.outdir, "PSSH_OUTDIR"), directory(&opts.errdir, "PSSH_ERRDIR")];
-        if opts.fileappend && of.iter().all(Option::is_none) {
+        let of = [directory(&opts.show.outdir, "PSSH_OUTDIR"), directory(&opts.show.errdir, "PSSH_ERRDIR")];
+        if opts.show.fileappend && of.iter().all(Option::is_none) {
             return Err("--fileappend is for the files of --outdir and --errdir, and there is neither".to_owned());
         }
         // Neither programs nor cron look at it.
         let unasked = if format == Format::Json || opts.reports.quiet { When::Never } else { When::default() };
-        let wishes =
-            Wishes { color: opts.color.unwrap_or_default(), progress: opts.progress.unwrap_or(unasked), raw: opts.raw };
+        let wishes = Wishes {
+            color: opts.show.color.unwrap_or_default(),
+            progress: opts.show.progress.unwrap_or(unasked),
+            raw: opts.show.raw,
+        };
         Ok(Looks {
             format,
-            has_stderr: opts.inline || !opts.inline_stdout,
-            is_sorted: opts.sort,
-            prefix: match &opts.prefix {
-                _ if opts.no_prefix => Template::none(),
+            endings,
+            has_stderr: opts.streams.inline || !opts.streams.inline_stdout,
+            is_sorted: opts.streams.sort,
+            prefix: match &opts.streams.prefix {
+                _ if opts.streams.no_prefix => Template::none(),
                 Some(template) => template.clone(),
                 None => Template::default(),
             },
-            is_aligned: opts.align,
-            directories: Directories { of, append: opts.fileappend },
+            is_aligned: opts.streams.align,
+            directories: Directories { of, append: opts.show.fileappend },
             style: Style::of_process(wishes, environment.variable),
         })
     }
@@ -125,7 +152,7 @@ impl Looks {
 
 /// What somebody writes who knows ssh's options better than pssh's: both mean something here, but not that.
 fn check_slips(opts: &Opts) -> Result<(), String> {
-    let outdir = opts.outdir.as_deref().filter(|path| !path.exists()).and_then(Path::to_str);
+    let outdir = opts.show.outdir.as_deref().filter(|path| !path.exists()).and_then(Path::to_str);
     let is_option = |text: &&str| {
         let keyword = text.split(['=', ' ']).next().unwrap_or_default();
         keyword.len() < text.len() && keyword.len() > 1 && keyword.chars().all(|c| c.is_ascii_alphabetic())
@@ -135,8 +162,8 @@ fn check_slips(opts: &Opts) -> Result<(), String> {
             "-o {option}: -o names a directory for output; did you mean -O '{option}'? (-o ./{option} is the directory)"
         ));
     }
-    let first = opts.command.first().map(Path::new);
-    if let Some(key) = first.filter(|path| opts.inline && is_private_key(path)) {
+    let first = opts.words.first().map(Path::new);
+    if let Some(key) = first.filter(|path| opts.streams.inline && is_private_key(path)) {
         return Err(format!(
             "-i shows the output of each host in one piece; did you mean --identity {}?",
             key.display()

@@ -10,6 +10,7 @@ use similar::TextDiff;
 use super::ci::Groups;
 use super::lines::LONGEST_LINE;
 use super::mux::Report;
+use super::name;
 use super::sanitize::sanitize;
 use super::store::{Store, Text};
 use super::style::Face;
@@ -289,7 +290,8 @@ impl Report for Gather {
         if self.shape.expect_same && groups.len() > 1 {
             let (total, largest) = (self.jobs.len(), groups.iter().map(|group| group.jobs.len()).max().unwrap_or(0));
             let line = format!(
-                "pssh: the hosts differ: {} groups, {} of {total} hosts are not in the largest\n",
+                "{}: the hosts differ: {} groups, {} of {total} hosts are not in the largest\n",
+                name(),
                 groups.len(),
                 total - largest
             );

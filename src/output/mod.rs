@@ -2,11 +2,13 @@
 
 mod ci;
 mod clock;
+mod copied;
 mod dry_run;
 mod file;
 mod files;
 mod format;
 mod gather;
+mod heads;
 mod inline;
 mod json;
 mod junit;
@@ -31,7 +33,8 @@ pub use ci::CiGroups;
 pub use dry_run::commands;
 pub use file::FileError;
 pub use files::{Directories, DirectoryError, Files};
-pub use format::{Format, Looks};
+pub use format::{Endings, Format, Looks};
+pub use heads::Heads;
 pub use inline::Inline;
 pub use json::VERSION as JSON_VERSION;
 pub use lines::{LONGEST_LINE, Lines};
@@ -51,6 +54,7 @@ use std::sync::Arc;
 use crate::cli::Opts;
 use crate::event::Stream;
 use crate::jobs::Job;
+use crate::program::Program;
 use ci::Groups;
 use file::ReportFile;
 use gather::{Gather, Shape};
@@ -83,30 +87,40 @@ pub fn reports(
 ) -> Result<Box<dyn Report>, ReportsError> {
     let (style, asked) = (&looks.style, &opts.reports);
     let variable = |name: &str| std::env::var_os(name).is_some_and(|value| value == "true");
-    let groups = asked.ci_groups.and_then(|system| Groups::new(system, variable));
+    let groups = opts.streams.ci_groups.and_then(|system| Groups::new(system, variable));
     let mut reports: Vec<Box<dyn Report>> = Vec::new();
+    let heads = match looks.endings {
+        Endings::Failures => Heads::without_lines(style),
+        Endings::Headers | Endings::Own => Heads::new(user, style),
+    };
     match looks.format {
         Format::Lines => {
             let prefixes = Prefixes::new(&looks.prefix, looks.is_aligned, jobs, style);
             reports.push(Box::new(Lines::new(jobs.len(), prefixes, *style)));
-            reports.push(Box::new(Outcomes::new(style)));
+            if looks.endings == Endings::Own {
+                reports.push(Box::new(Outcomes::new(style)));
+            } else {
+                reports.extend([Box::new(heads) as Box<dyn Report>, Box::new(Outcomes::without_lines(style))]);
+            }
         }
         Format::Inline => {
-            let inline = Inline::new(looks.has_stderr, looks.is_sorted, style);
+            let inline = Inline::new(looks.has_stderr, looks.is_sorted, heads, style);
             reports.push(Box::new(inline.in_groups(groups)));
             reports.push(Box::new(Outcomes::without_lines(style)));
         }
-        Format::Status => reports.push(Box::new(Outcomes::new(style))),
+        Format::Status => {
+            reports.extend([Box::new(heads) as Box<dyn Report>, Box::new(Outcomes::without_lines(style))]);
+        }
         Format::Json => reports.push(Box::new(Json::new(jobs))),
         Format::None if asked.quiet => reports.push(Box::new(Quiet::new(jobs.len()))),
         Format::Gather | Format::None => {}
     }
-    if looks.format == Format::Gather || asked.expect_same {
+    if looks.format == Format::Gather || opts.streams.expect_same {
         let shape = Shape {
             is_shown: looks.format == Format::Gather,
             face: style.of(Stream::Stdout),
-            diff: asked.diff,
-            expect_same: asked.expect_same,
+            diff: opts.streams.diff,
+            expect_same: opts.streams.expect_same,
             ci: groups,
         };
         reports.push(Box::new(Gather::new(jobs, shape)));
@@ -126,7 +140,7 @@ pub fn reports(
     if let Some(path) = &asked.junit {
         reports.push(Box::new(Junit::new(ReportFile::prepare("--junit", path)?, jobs)));
     }
-    if let Some(encoding) = opts.encoding {
+    if let Some(encoding) = opts.streams.encoding {
         reports = vec![Box::new(Transcoded::new(Reports(reports), encoding, jobs.len()))];
     }
     // Files have the bytes as they came.
@@ -139,11 +153,16 @@ pub fn reports(
     Ok(Box::new(Reports(reports)))
 }
 
+/// What our own lines start with.
+fn name() -> &'static str {
+    Program::current().name()
+}
+
 /// Tells the user something that is about the run as a whole, before it starts or after it has ended. May have several
 /// lines.
 pub fn complain(text: &str) {
     for line in text.lines() {
-        raw_stderr(&format!("pssh: {}\n", sanitize(line)));
+        raw_stderr(&format!("{}: {}\n", name(), sanitize(line)));
     }
 }
 

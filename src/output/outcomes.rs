@@ -7,6 +7,7 @@ use std::io::Write;
 use std::time::Instant;
 
 use super::mux::Report;
+use super::name;
 use super::sanitize::sanitize;
 use super::style::{Face, Style};
 use super::writer::Output;
@@ -60,7 +61,7 @@ pub fn write_outcome(job: &Job, outcome: &Outcome, attempts: u32, face: Face, bu
     let text = format!("{outcome}{tried}");
     let (label, text) = (sanitize(&job.label), sanitize(&text));
     // Writing to memory never fails.
-    let _ = writeln!(buffer, "pssh: {label}: {}", face.paint(outcome.class() == Class::Ok, &text));
+    let _ = writeln!(buffer, "{}: {label}: {}", name(), face.paint(outcome.class() == Class::Ok, &text));
     if let Some(hint) = outcome.hint() {
         let _ = writeln!(buffer, "  hint: {}", sanitize(&hint));
     }
@@ -68,5 +69,5 @@ pub fn write_outcome(job: &Job, outcome: &Outcome, attempts: u32, face: Face, bu
 
 fn message(output: &mut Output, text: &str) {
     let text = sanitize(text);
-    let _ = writeln!(output.buffer(Stream::Stderr), "pssh: {text}");
+    let _ = writeln!(output.buffer(Stream::Stderr), "{}: {text}", name());
 }

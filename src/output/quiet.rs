@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::mux::Report;
+use super::name;
 use super::sanitize::sanitize;
 use super::tail::Tail;
 use super::writer::Output;
@@ -38,7 +39,7 @@ impl Report for Quiet {
                 let buffer = output.buffer(Stream::Stderr);
                 let tried = if *attempts > 1 { format!(" (attempt {attempts})") } else { String::new() };
                 let told = format!("{}: {outcome}{tried}", job.label);
-                let _ = writeln!(buffer, "pssh: {}", sanitize(&told));
+                let _ = writeln!(buffer, "{}: {}", name(), sanitize(&told));
                 if let Some(hint) = outcome.hint() {
                     let _ = writeln!(buffer, "  hint: {}", sanitize(&hint));
                 }
@@ -60,7 +61,7 @@ impl Report for Quiet {
 
     fn finish(&mut self, tally: &Tally, output: &mut Output) {
         if tally.total() > 1 && tally.count(Class::Ok) < tally.total() {
-            let _ = writeln!(output.buffer(Stream::Stderr), "pssh: {tally}");
+            let _ = writeln!(output.buffer(Stream::Stderr), "{}: {tally}", name());
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::file::ReportFile;
 use super::mux::Report;
+use super::name;
 use super::sanitize::sanitize;
 use super::timeline::{Phases, Timeline};
 use super::writer::Output;
@@ -95,7 +96,7 @@ impl Report for Times {
     fn finish(&mut self, _: &Tally, output: &mut Output) {
         let all: Vec<Phases> = self.timelines.iter().map(|timeline| timeline.phases(self.start)).collect();
         let buffer = output.buffer(Stream::Stderr);
-        let _ = writeln!(buffer, "pssh: seconds    hosts       p50       p95       max");
+        let _ = writeln!(buffer, "{}: seconds    hosts       p50       p95       max", name());
         let names = Phases::default().parts().map(|(name, _)| name);
         let rows = names.iter().enumerate().map(|(place, name)| {
             (*name, all.iter().filter_map(|phases| phases.parts()[place].1).collect::<Vec<Duration>>())
@@ -112,7 +113,7 @@ impl Report for Times {
             all.iter().enumerate().filter_map(|(number, phases)| Some((number, phases.total?))).collect();
         slowest.sort_by_key(|(number, total)| (std::cmp::Reverse(*total), *number));
         if slowest.len() > 1 {
-            let _ = writeln!(buffer, "pssh: slowest:");
+            let _ = writeln!(buffer, "{}: slowest:", name());
         }
         for (number, total) in slowest.iter().take(if slowest.len() > 1 { SLOWEST } else { 0 }) {
             let longest = all[*number].parts().into_iter().skip(1).max_by_key(|(_, time)| *time);

@@ -77,6 +77,11 @@ impl<T> Client<T> {
         self.extensions.is_some()
     }
 
+    /// Whether the server has answered at all, be it with something else than SFTP.
+    pub fn has_answered(&self) -> bool {
+        self.extensions.is_some() || self.error.is_some()
+    }
+
     /// Whether the server has an extension, in the version that is known here.
     pub fn supports(&self, extension: Extension) -> bool {
         self.extensions.as_ref().is_some_and(|extensions| extensions.contains(&extension))

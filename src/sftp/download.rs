@@ -421,7 +421,7 @@ impl Dialogue for Downloading {
     }
 
     fn has_begun(&self) -> bool {
-        self.client.is_ready()
+        self.client.has_answered()
     }
 
     fn progress(&self) -> Option<Progress> {

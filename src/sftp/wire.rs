@@ -49,6 +49,8 @@ const FORMAT: u32 = 0o170_000;
 pub const OPEN_READ: u32 = 1;
 /// Opened for writing.
 pub const OPEN_WRITE: u32 = 2;
+/// Written at the end, whatever offset a WRITE has.
+pub const OPEN_APPEND: u32 = 4;
 /// Made if it is not there.
 pub const OPEN_CREATE: u32 = 8;
 /// Made empty first.
@@ -88,6 +90,11 @@ impl Attributes {
     /// Whether it is known to be a symbolic link.
     pub fn is_link(&self) -> bool {
         self.is(0o120_000)
+    }
+
+    /// Whether it is known to be a block device.
+    pub fn is_block_device(&self) -> bool {
+        self.is(0o060_000)
     }
 
     fn is(&self, format: u32) -> bool {
@@ -550,7 +557,9 @@ fn read_space(reader: &mut Reader<'_>) -> Option<Space> {
     let mut next = || reader.u64();
     let (_block, fragment) = (next()?, next()?);
     let (_blocks, _free, available) = (next()?, next()?, next()?);
-    let (_files, _free_files, files) = (next()?, next()?, next()?);
+    let (total, _free_files, files) = (next()?, next()?, next()?);
+    // Some file systems, such as btrfs, do not count files.
+    let files = if total == 0 { u64::MAX } else { files };
     Some(Space { bytes: available.saturating_mul(fragment), files })
 }
 

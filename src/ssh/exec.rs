@@ -8,13 +8,15 @@ use rustix::event::PollFlags;
 use super::agent_forward::ForwardedAgent;
 use super::feed::{Broken, Feed};
 use super::ffi::{self, Channel, Exit, Link};
-use super::requests::Requests;
+use super::keepalive::{Keepalive, Pulse};
+use super::requests::{Requests, Start};
 use super::session::{SOCKET_DISCONNECT, Session, Stop};
 use super::stop::Stopping;
 use super::sudo::{Conversation, Step};
 use super::sudo_stop::SudoStop;
 use super::wait::{Watch, poll_with};
 use crate::cancel::Cancel;
+use crate::dialogue::Dialogue;
 use crate::error::HostError;
 use crate::event::{Event, EventKind, Outcome, Phase, Stream};
 
@@ -24,6 +26,10 @@ const READ_SIZE: usize = 32 * 1024;
 const READ_BURST: usize = 8;
 /// How soon to look again when the socket alone would not tell that there is something to do.
 const BLIND_PAUSE: Duration = Duration::from_millis(10);
+/// How long a dialogue may take to leave the host tidy when the job is stopped.
+const PARTING: Duration = Duration::from_secs(1);
+/// How often it is told how far a dialogue is.
+const PROGRESS: Duration = Duration::from_millis(250);
 /// Bytes that may wait for the socket before no more input is sent.
 const UNSENT: usize = 64 * 1024;
 /// Both streams with their numbers in libssh2. stderr first, as its lines explain what follows.
@@ -33,8 +39,8 @@ const STREAMS: [(Stream, i32); 2] = [(Stream::Stderr, 1), (Stream::Stdout, 0)];
 pub struct Command<'a> {
     /// Number of the job, for its events.
     pub job: usize,
-    /// The command, as the remote shell gets it.
-    pub bytes: &'a [u8],
+    /// What the channel is for.
+    pub start: Start<'a>,
     /// What the server is asked for before.
     pub requests: &'a Requests,
     /// The login name.
@@ -49,23 +55,15 @@ pub struct Command<'a> {
     pub window: u32,
 }
 
-/// How a peer that has vanished is found out (ServerAliveInterval and ServerAliveCountMax of ssh_config(5)).
-#[derive(Clone, Copy, Debug)]
-pub struct Keepalive {
-    /// After this time without anything from the peer it is asked for a sign of life; zero is never.
-    pub interval: Duration,
-    /// How many questions in a row may stay without an answer.
-    pub count: u32,
-}
-
 /// Runs `command` on `session`, sends it its input and its output as events, and says how it ended. A `sudo` that the command
 /// has to get past is spoken with first. `watch` bounds the opening of the channel, what is asked of the server before, and its
 /// consent to the command; the command itself is bounded by its own timeout and the cancel. What is worth knowing goes to
-/// `note`.
+/// `note`. With a `dialogue` the input is what that says, and it hears the output.
 pub fn run(
     session: &mut Session,
     command: &Command<'_>,
     mut feed: Feed,
+    dialogue: Option<&mut dyn Dialogue>,
     sudo: Option<Conversation>,
     events: &Sender<Event>,
     watch: &mut Watch<'_>,
@@ -78,7 +76,7 @@ pub fn run(
     };
     // From here on the command may be running: whatever happens is no longer "could not connect".
     watch.expect(Phase::Connect, "no answer to the exec request");
-    let agent = match command.requests.make(session, &channel, command.bytes, watch, note) {
+    let agent = match command.requests.make(session, &channel, command.start, watch, note) {
         Ok(agent) => agent,
         Err(Stop::Ssh(_)) if session.is_dead() => {
             let detail = "the connection ended while the command was being started".to_owned();
@@ -103,6 +101,9 @@ pub fn run(
         channel,
         command,
         feed,
+        // Inside of an Option, no other lifetime is found by itself.
+        dialogue: dialogue.map(|dialogue| dialogue as &mut dyn Dialogue),
+        told_progress: Instant::now(),
         agent,
         sudo,
         sudo_stop: None,
@@ -111,8 +112,9 @@ pub fn run(
         cancel: watch.cancel(),
         deadline: command.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
         last_output: Instant::now(),
-        asked_alive: 0,
+        pulse: Pulse::new(command.keepalive),
         undelivered: None,
+        parting: None,
         stopping: None,
         buffer: vec![0; READ_SIZE],
     }
@@ -133,6 +135,10 @@ struct Running<'a> {
     channel: Channel,
     command: &'a Command<'a>,
     feed: Feed,
+    /// Whom the program speaks with instead of our user.
+    dialogue: Option<&'a mut dyn Dialogue>,
+    /// When it was last told how far that is.
+    told_progress: Instant,
     agent: Option<ForwardedAgent>,
     /// The conversation with sudo, until the command has begun.
     sudo: Option<Conversation>,
@@ -144,11 +150,12 @@ struct Running<'a> {
     cancel: &'a Cancel,
     deadline: Option<Instant>,
     last_output: Instant,
-    /// How many keepalives in a row have had no answer yet.
-    asked_alive: u32,
+    pulse: Pulse,
     /// Output that the full event channel has not taken yet. As long as there is any, nothing is read: a slow reader of
     /// our output slows the remote command instead of filling memory.
     undelivered: Option<Event>,
+    /// The dialogue is leaving the host tidy: why, and how long it may take.
+    parting: Option<(Outcome, Instant)>,
     stopping: Option<Stopping>,
     buffer: Vec<u8>,
 }
@@ -185,11 +192,12 @@ impl Running<'_> {
             }
             let received = self.received();
             let relayed = self.relay();
+            self.tell_progress();
             // A connection that has ended in this round may have left something for a stream that was looked at before.
             if self.undelivered.is_some() || drained == Drained::Some || relayed || was_dead != self.session.is_dead() {
                 continue;
             }
-            if let Some(outcome) = self.ending(&drained).or_else(|| self.vanished()) {
+            if let Some(outcome) = self.ending(&drained).or_else(|| self.pulse.check(self.session)) {
                 return self.finish(Some(outcome));
             }
             // Looking for output may have brought word that the server takes more input, and looking for the end something
@@ -223,45 +231,15 @@ impl Running<'_> {
         }
     }
 
-    /// The outcome, if the peer has not given a sign of life for too long; asks for one where it is time to.
-    fn vanished(&mut self) -> Option<Outcome> {
-        let Keepalive { interval, count } = self.command.keepalive;
-        let heard = self.session.last_heard()?;
-        let silent = heard.elapsed();
-        if interval.is_zero() || silent < interval {
-            self.asked_alive = 0;
-            return None;
-        }
-        // As ssh: after `count` questions without an answer, the next one would be too many.
-        if silent >= interval.saturating_mul(count.saturating_add(1)) {
-            let detail = format!("no sign of life from the host for {} s", silent.as_secs());
-            return Some(HostError::Lost { detail }.into());
-        }
-        if silent >= interval.saturating_mul(self.asked_alive + 1) {
-            self.asked_alive += 1;
-            // A peer that takes no more data need not be asked: what is on its way to it asks already.
-            if self.session.takes_data() {
-                self.session.ask_alive();
-            }
-        }
-        None
-    }
-
-    /// When the next question for a sign of life is due, or the peer counts as vanished.
-    fn alive_due(&self) -> Option<Instant> {
-        let Keepalive { interval, .. } = self.command.keepalive;
-        let heard = self.session.last_heard().filter(|_| !interval.is_zero())?;
-        heard.checked_add(interval.saturating_mul(self.asked_alive + 1))
-    }
-
     /// Hands on what was received, ends the channel, and gives the outcome. `outcome` is how the command ended, if it did;
     /// one that we stopped did not end by itself, whatever it says.
     fn finish(mut self, outcome: Option<Outcome>) -> Outcome {
         let stopping = match (self.stopping.take(), outcome) {
             (None, outcome) => {
+                let parting = self.parting.take().map(|(outcome, _)| outcome);
+                let outcome = parting.or(outcome);
                 self.hand_on_rest();
                 let _ = self.channel.close();
-                self.session.disconnect();
                 self.flush();
                 return outcome.unwrap_or_else(|| Outcome::cancelled(self.cancel, true));
             }
@@ -288,7 +266,6 @@ impl Running<'_> {
             }
         }
         self.hand_on_rest();
-        self.session.disconnect();
         self.flush();
         stopping
     }
@@ -327,22 +304,54 @@ impl Running<'_> {
 
     /// Reads one piece of one stream; it is undelivered then.
     fn read(&mut self, stream: Stream, id: i32) -> Drained {
+        let is_heard = stream == Stream::Stdout && self.dialogue.is_some();
+        if is_heard && self.dialogue.as_ref().is_some_and(|dialogue| !dialogue.hears()) {
+            return Drained::Nothing;
+        }
         match self.channel.read(id, &mut self.buffer) {
             Ok(0) => Drained::Nothing,
             Ok(count) => {
                 self.last_output = Instant::now();
-                let mut bytes = self.buffer[..count].to_vec();
-                if let Some(sudo) = &mut self.sudo {
-                    bytes = sudo.hear(stream, bytes);
-                }
-                if !bytes.is_empty() {
-                    self.undelivered = Some(Event::now(self.command.job, EventKind::Output { stream, bytes }));
+                match (&mut self.sudo, &mut self.dialogue) {
+                    (None, Some(dialogue)) if is_heard => dialogue.hear(&self.buffer[..count]),
+                    (sudo, _) => {
+                        let mut bytes = self.buffer[..count].to_vec();
+                        if let Some(sudo) = sudo {
+                            bytes = sudo.hear(stream, bytes);
+                        }
+                        self.undelivered = self.hand_on(stream, bytes);
+                    }
                 }
                 Drained::Some
             }
             Err(error) if ffi::would_block(&error) => Drained::Nothing,
             Err(error) if error.code() == SOCKET_DISCONNECT => Drained::Failed("the server disconnected".to_owned()),
             Err(error) => Drained::Failed(format!("the connection failed: {}", error.message())),
+        }
+    }
+
+    /// Gives what the program has printed to whom it is for: the event, if that is our user.
+    fn hand_on(&mut self, stream: Stream, bytes: Vec<u8>) -> Option<Event> {
+        match (&mut self.dialogue, stream) {
+            _ if bytes.is_empty() => return None,
+            (Some(dialogue), Stream::Stdout) => {
+                dialogue.hear(&bytes);
+                return None;
+            }
+            (Some(dialogue), Stream::Stderr) => dialogue.overhear(&bytes),
+            (None, _) => {}
+        }
+        Some(Event::now(self.command.job, EventKind::Output { stream, bytes }))
+    }
+
+    /// Tells now and then how far the dialogue is. Where nobody has the time to hear it, it is not told.
+    fn tell_progress(&mut self) {
+        if let Some(dialogue) = &self.dialogue
+            && self.told_progress.elapsed() >= PROGRESS
+            && let Some(progress) = dialogue.progress()
+        {
+            self.told_progress = Instant::now();
+            let _ = self.events.try_send(Event::now(self.command.job, EventKind::Copied(progress)));
         }
     }
 
@@ -359,7 +368,7 @@ impl Running<'_> {
         };
         let mut select = Select::new();
         let room = select.send(self.events);
-        if self.stopping.is_none() {
+        if self.waits_for_cancel() {
             select.recv(self.cancel.channel());
         }
         let ready = match self.next_due() {
@@ -412,9 +421,10 @@ impl Running<'_> {
 
     /// Hands on what was kept back in case sudo was about to ask.
     fn hand_on_rest(&mut self) {
-        let Some(sudo) = &mut self.sudo else { return };
-        while let Some((stream, bytes)) = sudo.rest() {
-            let _ = self.events.send(Event::now(self.command.job, EventKind::Output { stream, bytes }));
+        while let Some((stream, bytes)) = self.sudo.as_mut().and_then(Conversation::rest) {
+            if let Some(event) = self.hand_on(stream, bytes) {
+                let _ = self.events.send(event);
+            }
         }
     }
 
@@ -424,7 +434,8 @@ impl Running<'_> {
         if self.unsent() > UNSENT {
             return false;
         }
-        match self.feed.send(&self.channel) {
+        match self.feed.send(&self.channel, self.dialogue.as_deref_mut().map(|dialogue| dialogue as &mut dyn Dialogue))
+        {
             Ok(more) => {
                 self.flush();
                 more && self.unsent() == 0
@@ -472,32 +483,61 @@ impl Running<'_> {
         if self.stopping.is_some() {
             return;
         }
+        if let Some((_, until)) = self.parting {
+            if Instant::now() >= until
+                && let Some((outcome, _)) = self.parting.take()
+            {
+                self.begin_to_stop(outcome);
+            }
+            return;
+        }
         let outcome = if self.cancel.is_triggered() {
             Outcome::cancelled(self.cancel, true)
         } else if self.asked.is_some() {
             return;
         } else if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             let limit = self.command.timeout.unwrap_or_default();
-            Outcome::TimedOut { phase: Phase::Command, limit, missing: "not finished" }
+            let phase = if self.dialogue.is_some() { Phase::Transfer } else { Phase::Command };
+            Outcome::TimedOut { phase, limit, missing: "not finished" }
         } else if let Some(limit) = self.command.silence
             && self.undelivered.is_none()
             && self.last_output.elapsed() >= limit
         {
-            Outcome::TimedOut { phase: Phase::Silence, limit, missing: "no output" }
+            let missing = if self.dialogue.is_some() { "nothing was heard" } else { "no output" };
+            Outcome::TimedOut { phase: Phase::Silence, limit, missing }
+        } else if self.dialogue.as_ref().is_some_and(|dialogue| dialogue.is_abandoned()) {
+            let detail = "nobody takes what it says any more".to_owned();
+            return self.begin_to_stop(HostError::Local { doing: "speaking with the host", detail, hint: None }.into());
         } else {
             return;
         };
         self.stop(outcome);
     }
 
-    /// Tells the command to stop, with `outcome` as the reason.
+    /// Stops the job, with `outcome` as the reason. A dialogue that is held is ended first.
     fn stop(&mut self, outcome: Outcome) {
+        match &mut self.dialogue {
+            Some(dialogue) if self.sudo.is_none() && dialogue.has_begun() => {
+                dialogue.abort();
+                self.parting = Some((outcome, Instant::now() + PARTING));
+            }
+            _ => self.begin_to_stop(outcome),
+        }
+    }
+
+    /// Tells the command to stop, with `outcome` as the reason.
+    fn begin_to_stop(&mut self, outcome: Outcome) {
         let (login, sudo) = (self.command.login, self.sudo_stop.take());
         self.stopping = Some(Stopping::begin(outcome, self.session, login, sudo));
         if let Some(sudo) = &mut self.sudo {
             sudo.give_up();
         }
         self.feed.give_up();
+    }
+
+    /// Whether the cancel is news. Once it has begun to stop the job, it would only make this spin.
+    fn waits_for_cancel(&self) -> bool {
+        self.stopping.is_none() && self.parting.is_none()
     }
 
     /// When there is something to do even if nothing comes.
@@ -507,11 +547,14 @@ impl Running<'_> {
             let pause = stopping.is_pending().then(|| Instant::now() + BLIND_PAUSE);
             return [Some(stopping.next_due()), pause, knock].into_iter().flatten().min();
         }
+        if let Some((_, until)) = self.parting {
+            return [Some(until), knock].into_iter().flatten().min();
+        }
         if self.asked.is_some() {
-            return [self.alive_due(), knock].into_iter().flatten().min();
+            return [self.pulse.due(self.session), knock].into_iter().flatten().min();
         }
         let silence = self.command.silence.and_then(|limit| self.last_output.checked_add(limit));
-        [self.deadline, silence.filter(|_| self.undelivered.is_none()), self.alive_due(), knock]
+        [self.deadline, silence.filter(|_| self.undelivered.is_none()), self.pulse.due(self.session), knock]
             .into_iter()
             .flatten()
             .min()
@@ -526,12 +569,12 @@ impl Running<'_> {
         let blind = self.channel.queued() > 0 || self.feed.is_blocked();
         let pause = blind.then(|| Instant::now() + BLIND_PAUSE);
         let until = [self.next_due(), pause].into_iter().flatten().min();
-        // Once it has begun to stop the command, the cancel would only make this spin.
-        let cancel = self.stopping.is_none().then_some(self.cancel);
+        let cancel = self.waits_for_cancel().then_some(self.cancel);
         let socket = [(self.session.socket(), flags)];
         let input = self.feed.awaits().map(|input| (input, PollFlags::IN));
         let answer = self.sudo.as_ref().and_then(Conversation::awaits).map(|answer| (answer, PollFlags::IN));
-        let mut fds: Vec<_> = socket.into_iter().chain(input).chain(answer).collect();
+        let spoken = self.dialogue.iter().flat_map(|dialogue| dialogue.awaits()).flatten();
+        let mut fds: Vec<_> = socket.into_iter().chain(input).chain(answer).chain(spoken).collect();
         let (first, mut lines) = (fds.len(), Vec::new());
         for (line, socket, flags) in self.agent.iter().flat_map(|agent| agent.awaits(self.unsent())) {
             fds.push((socket, flags));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::ffi::{self, Channel};
+use crate::dialogue::{Dialogue, Say};
 use crate::input::{Piece, Reader};
 use crate::secret::Secret;
 
@@ -29,11 +30,15 @@ pub struct Feed {
     blocked: bool,
     /// What to wait for where our own input has nothing yet.
     later: Option<Arc<OwnedFd>>,
+    /// Whether the dialogue had nothing to say when it was last asked.
+    listening: bool,
 }
 
 enum State {
     /// There may be more.
     Open(Reader),
+    /// A dialogue is held, which may have more to say.
+    Spoken,
     /// The end is to be told once the piece has gone.
     Ending,
     /// Nothing more is sent.
@@ -47,8 +52,17 @@ impl Feed {
     /// The input of `reader`, or none, which is its end at once.
     pub fn new(reader: Option<Reader>) -> Feed {
         let state = reader.map_or(State::Ending, State::Open);
+        Feed::of(state)
+    }
+
+    /// What a dialogue says.
+    pub fn spoken() -> Feed {
+        Feed::of(State::Spoken)
+    }
+
+    fn of(state: State) -> Feed {
         let answer = Zeroizing::default();
-        Feed { state, held: false, answer, piece: Vec::new(), sent: 0, blocked: false, later: None }
+        Feed { state, held: false, answer, piece: Vec::new(), sent: 0, blocked: false, later: None, listening: false }
     }
 
     /// Sends no input, and not its end either, before [`Feed::release`].
@@ -97,6 +111,7 @@ impl Feed {
         match self.state {
             _ if self.held => self.sent < self.answer.len() && !self.blocked,
             State::Open(_) => self.later.is_none() && !self.blocked,
+            State::Spoken => (self.sent < self.piece.len() || !self.listening) && !self.blocked,
             State::Ending => self.sent < self.piece.len() && !self.blocked,
             State::Ended => false,
         }
@@ -111,7 +126,7 @@ impl Feed {
     ///
     /// # Errors
     /// The input cannot be read on. The command must not take what it has got for all of it.
-    pub fn send(&mut self, channel: &Channel) -> Result<bool, Broken> {
+    pub fn send(&mut self, channel: &Channel, mut dialogue: Option<&mut dyn Dialogue>) -> Result<bool, Broken> {
         self.blocked = false;
         if self.held {
             if self.sent < self.answer.len() && channel.write_window() > 0 {
@@ -124,7 +139,7 @@ impl Feed {
             return Ok(false);
         }
         for _ in 0..BURST {
-            if self.sent == self.piece.len() && !self.next_piece()? {
+            if self.sent == self.piece.len() && !self.next_piece(dialogue.as_deref_mut())? {
                 return Ok(false);
             }
             if self.sent == self.piece.len() {
@@ -152,11 +167,22 @@ impl Feed {
     }
 
     /// Gets the next piece; an empty one is the end. Says whether there is anything to do.
-    fn next_piece(&mut self) -> Result<bool, Broken> {
-        let reader = match &mut self.state {
-            State::Open(reader) => reader,
-            State::Ending => return Ok(true),
-            State::Ended => return Ok(false),
+    fn next_piece(&mut self, dialogue: Option<&mut (dyn Dialogue + '_)>) -> Result<bool, Broken> {
+        let reader = match (&mut self.state, dialogue) {
+            (State::Spoken, Some(dialogue)) => {
+                (self.sent, self.listening) = (0, false);
+                self.piece.clear();
+                match dialogue.say(&mut self.piece) {
+                    // An empty piece would be the end.
+                    Say::Said => self.listening = self.piece.is_empty(),
+                    Say::Listening => self.listening = true,
+                    Say::Over => self.state = State::Ending,
+                }
+                return Ok(!self.listening || !self.piece.is_empty());
+            }
+            (State::Open(reader), _) => reader,
+            (State::Ending, _) => return Ok(true),
+            (State::Spoken | State::Ended, _) => return Ok(false),
         };
         self.piece.resize(PIECE, 0);
         let read = reader.read(&mut self.piece);

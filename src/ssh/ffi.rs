@@ -794,15 +794,26 @@ impl Channel {
     /// # Errors
     /// libssh2's error if the server refuses, the transport fails or would block.
     pub fn exec(&self, command: &[u8]) -> Result<(), Error> {
-        let request = b"exec";
+        self.start(b"exec", command)
+    }
+
+    /// The same for a subsystem, such as `sftp` (RFC 4254 section 6.5).
+    ///
+    /// # Errors
+    /// The same.
+    pub fn subsystem(&self, name: &str) -> Result<(), Error> {
+        self.start(b"subsystem", name.as_bytes())
+    }
+
+    fn start(&self, request: &[u8], message: &[u8]) -> Result<(), Error> {
         // SAFETY: the channel is live until Drop; both byte strings outlive the call and are passed with their lengths.
         let value = self.call(|channel| unsafe {
             raw::libssh2_channel_process_startup(
                 channel,
                 request.as_ptr().cast(),
                 request.len() as c_uint,
-                command.as_ptr().cast(),
-                command.len() as c_uint,
+                message.as_ptr().cast(),
+                message.len() as c_uint,
             )
         });
         check(&self.session, value as isize).map(drop)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::DEFAULT_PORT;
 use super::config;
-use super::exec::Keepalive;
+use super::keepalive::Keepalive;
 use super::requests::Requests;
 use super::session::Credentials;
 use crate::hosts::write_entry;

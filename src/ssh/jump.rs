@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, bounded};
 
-use super::exec::Keepalive;
 use super::host::Host;
+use super::keepalive::Keepalive;
 use super::proxy_command::ProxyCommand;
 use super::pump::Pump;
 use super::session::Session;

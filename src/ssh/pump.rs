@@ -17,9 +17,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-use super::exec::Keepalive;
 use super::ffi::{self, Channel, Link, OPEN_REFUSED, OPEN_TIMEOUT};
 use super::jump::{Connection, Failed, JumpHost, Request};
+use super::keepalive::Keepalive;
 use super::relay::{self, Dead, Line, READ_SIZE, UNSENT};
 use super::session::Session;
 use super::tunnel::Plan;

@@ -157,7 +157,7 @@ fn window_size() -> (u16, u16) {
 }
 
 impl Requests {
-    /// Makes the requests on `channel`, and then has the server run `command`; gives the agent that the server may now ask.
+    /// Makes the requests on `channel`, and then has the server start `program`; gives the agent that the server may now ask.
     ///
     /// The agent costs a round trip, and so does each variable but the last. The last one and the terminal go along with the
     /// command: libssh2 knows no more than one request of a kind on its way.
@@ -168,7 +168,7 @@ impl Requests {
         &self,
         session: &mut Session,
         channel: &Channel,
-        command: &[u8],
+        program: Start<'_>,
         watch: &Watch<'_>,
         note: &mut dyn FnMut(&dyn Fn() -> String),
     ) -> Result<Option<ForwardedAgent>, Stop> {
@@ -183,7 +183,7 @@ impl Requests {
             }
         }
         let together: Vec<Request<'_>> = self.terminal.iter().map(Request::Terminal).chain(last).collect();
-        for text in start(session, channel, &together, command, watch)? {
+        for text in start(session, channel, &together, program, watch)? {
             note(&|| text.clone());
         }
         Ok(agent)
@@ -224,6 +224,25 @@ impl Requests {
     }
 }
 
+/// What a channel is for.
+#[derive(Clone, Copy)]
+pub enum Start<'a> {
+    /// A command, as the remote shell gets it.
+    Command(&'a [u8]),
+    /// A subsystem, by its name.
+    Subsystem(&'static str),
+}
+
+impl Start<'_> {
+    /// To be repeated while it would block.
+    fn make(self, channel: &Channel) -> Result<(), ssh2::Error> {
+        match self {
+            Start::Command(command) => channel.exec(command),
+            Start::Subsystem(name) => channel.subsystem(name),
+        }
+    }
+}
+
 /// A request that the server may refuse.
 enum Request<'a> {
     Terminal(&'a PseudoTerminal),
@@ -250,12 +269,12 @@ impl fmt::Display for Request<'_> {
     }
 }
 
-/// Makes `requests`, no two of one kind, and has the server run `command`, all in one round trip; gives what is to be noted.
+/// Makes `requests`, no two of one kind, and has the server start `program`, all in one round trip; gives what is to be noted.
 fn start(
     session: &mut Session,
     channel: &Channel,
     requests: &[Request<'_>],
-    command: &[u8],
+    program: Start<'_>,
     watch: &Watch<'_>,
 ) -> Result<Vec<String>, Stop> {
     let mut notes = Vec::new();
@@ -270,7 +289,7 @@ fn start(
                 }
                 _ => true,
             });
-            channel.exec(command)
+            program.make(channel)
         });
         if let Err(error) = sent
             && !ffi::would_block(&error)
@@ -284,7 +303,7 @@ fn start(
             notes.push(format!("{request}: {why}"));
         }
     }
-    session.driver().drive(watch, |_| channel.exec(command))?;
+    session.driver().drive(watch, |_| program.make(channel))?;
     Ok(notes)
 }
 

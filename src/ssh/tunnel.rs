@@ -181,7 +181,8 @@ mod tests {
             let words = ["pssh", "--no-agent", "--identity"].map(OsString::from).into_iter();
             let words =
                 words.chain([file.into(), "--known-hosts".into(), known_hosts.into(), "-F".into(), config.into()]);
-            let opts = cli::parse(words.collect::<Vec<_>>()).expect("a good command line");
+            let opts =
+                cli::parse(crate::program::Program::Pssh, words.collect::<Vec<_>>()).expect("a good command line");
             let environment = Environment { variable: &|_| None, login: Some("me".to_owned()), home: None };
             let settings = Settings::resolve(&opts, &environment).expect("good settings");
             let terminal = Terminal::new().expect("a pipe");

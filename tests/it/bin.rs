@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pssh::program::Program;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
@@ -95,6 +96,27 @@ impl Env {
     pub(crate) fn bare_pssh(&self) -> Pssh {
         Pssh::new(self)
     }
+
+    /// A run of one of the programs, as of [`Env::pssh`].
+    pub(crate) fn run_of(&self, program: Program) -> Pssh {
+        self.pssh().of(program)
+    }
+
+    /// The same without any argument.
+    pub(crate) fn bare(&self, program: Program) -> Pssh {
+        Pssh::new(self).of(program)
+    }
+}
+
+/// Where the program is.
+pub(crate) fn path_of(program: Program) -> &'static str {
+    match program {
+        Program::Pssh => env!("CARGO_BIN_EXE_pssh"),
+        Program::Pscp => env!("CARGO_BIN_EXE_pscp"),
+        Program::Pslurp => env!("CARGO_BIN_EXE_pslurp"),
+        Program::Prsync => env!("CARGO_BIN_EXE_prsync"),
+        Program::Pnuke => env!("CARGO_BIN_EXE_pnuke"),
+    }
 }
 
 /// What a run's standard input is.
@@ -119,6 +141,7 @@ enum Sink {
 
 /// A command line of pssh in the making.
 pub(crate) struct Pssh {
+    program: Program,
     args: Vec<OsString>,
     variables: Vec<(OsString, OsString)>,
     directory: PathBuf,
@@ -133,6 +156,7 @@ impl Pssh {
     fn new(env: &Env) -> Pssh {
         let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
         Pssh {
+            program: Program::Pssh,
             args: Vec::new(),
             variables: vec![("HOME".into(), env.dir.path().into()), ("PATH".into(), path)],
             directory: env.dir.path().to_owned(),
@@ -142,6 +166,11 @@ impl Pssh {
             limit: LIMIT,
             shell: None,
         }
+    }
+
+    /// Makes it a run of another program.
+    fn of(self, program: Program) -> Pssh {
+        Pssh { program, ..self }
     }
 
     /// Adds `-H` with these hosts.
@@ -218,7 +247,7 @@ impl Pssh {
             let script = self.shell.take().unwrap_or_else(|| "exec \"$@\"".to_owned());
             self.shell = Some(format!("exec >&-; {script}"));
         }
-        let program = OsString::from(env!("CARGO_BIN_EXE_pssh"));
+        let program = OsString::from(path_of(self.program));
         let mut command = match &self.shell {
             None => Command::new(&program),
             Some(script) => {
@@ -227,7 +256,7 @@ impl Pssh {
                 command
             }
         };
-        let mut shown = String::from("pssh");
+        let mut shown = String::from(self.program.name());
         for arg in &self.args {
             let _ = write!(shown, " {arg:?}");
         }
@@ -570,6 +599,13 @@ impl Run {
         self.check(self.stdout == text.as_bytes(), &format!("expected stdout {text:?}"))
     }
 
+    /// Fails unless standard output is `text`, in which the time of pssh's lines is `TIME`.
+    #[track_caller]
+    pub(crate) fn stdout_with_times_is(&self, text: &str) -> &Run {
+        let masked = without_times(&String::from_utf8_lossy(&self.stdout));
+        self.check(masked == text, &format!("expected stdout {text:?}, not {masked:?}"))
+    }
+
     #[track_caller]
     pub(crate) fn stderr_has(&self, text: &str) -> &Run {
         self.check(self.stderr_text().contains(text), &format!("expected in stderr: {text}"))
@@ -578,6 +614,10 @@ impl Run {
     #[track_caller]
     pub(crate) fn stderr_lacks(&self, text: &str) -> &Run {
         self.check(!self.stderr_text().contains(text), &format!("not expected in stderr: {text}"))
+    }
+
+    pub(crate) fn stdout_text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
     pub(crate) fn stderr_text(&self) -> String {
@@ -638,6 +678,20 @@ impl Run {
         let fits = hint.as_deref().is_some_and(|hint| hint.contains(words));
         self.check(fits, &format!("expected a hint for {label} with {words:?}, not {hint:?}"))
     }
+}
+
+/// `text` with `TIME` in place of the time in each line of pssh's, `[1] 16:32:33 [SUCCESS] web1`.
+pub(crate) fn without_times(text: &str) -> String {
+    let masked = text.split_inclusive('\n').map(|line| {
+        let time = line.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+        let Some((number, rest)) = time.filter(|(number, _)| number.parse::<usize>().is_ok()) else {
+            return line.to_owned();
+        };
+        let (time, rest) = rest.split_at_checked("16:32:33".len()).unwrap_or((rest, ""));
+        let form: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        if form == "00:00:00" { format!("[{number}] TIME{rest}") } else { line.to_owned() }
+    });
+    masked.collect()
 }
 
 fn lines_of(text: &[u8], label: &str) -> Vec<u8> {

@@ -128,6 +128,15 @@ fn the_schema_takes_no_wrong_events() {
         let bad = good.replacen(from, to, 1);
         assert!(!schema.takes(&serde_json::from_str(&bad).expect("JSON")), "{bad}");
     }
+    // As output/json.rs writes it.
+    let good = r#"{"event":"progress","time":"2026-11-23T16:20:46.123456Z","index":0,"host":"a","label":"a","done":0,"total":1152921504606846976}"#;
+    schema.check(&serde_json::from_str(good).expect("JSON"));
+    for (from, to) in
+        [("\"done\":0", "\"done\":-1"), ("\"done\":0,", ""), ("\"total\":1", "\"total\":1."), ("\"a\"", "1")]
+    {
+        let bad = good.replacen(from, to, 1);
+        assert!(!schema.takes(&serde_json::from_str(&bad).expect("JSON")), "{bad}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use pssh::generate::Artefact;
+use pssh::program::Program;
 
 use crate::bin::Env;
 
@@ -13,22 +14,20 @@ fn of_repository(path: &str) -> std::path::PathBuf {
 }
 
 #[test]
-fn what_is_in_the_repository_is_what_the_program_generates() {
+fn what_is_in_the_repository_is_what_the_programs_generate() {
     let env = Env::new();
-    for (word, path) in [
-        ("man", "man/pssh.1"),
-        ("bash", "completions/pssh.bash"),
-        ("zsh", "completions/_pssh"),
-        ("fish", "completions/pssh.fish"),
-    ] {
-        let run = env.pssh().args(["--generate", word]).run();
-        run.exits(0);
-        let kept = fs::read(of_repository(path)).unwrap_or_default();
-        assert!(run.stdout == kept, "{path} is stale: cargo run -- --generate {word} > {path}");
+    for program in Program::ALL {
+        for (word, artefact) in ["man", "bash", "zsh", "fish"].into_iter().zip(Artefact::ALL) {
+            let run = env.bare(program).args(["--generate", word]).run();
+            run.exits(0);
+            let (name, path) = (program.name(), artefact.path(program));
+            let kept = fs::read(of_repository(&path)).unwrap_or_default();
+            assert!(run.stdout == kept, "{path} is stale: cargo run --bin {name} -- --generate {word} > {path}");
+        }
     }
     let run = env.pssh().args(["--generate", "poem"]).run();
     run.exits(2).stderr_has("[possible values: man, bash, zsh, fish]");
-    assert_eq!(Artefact::Man.path(), "man/pssh.1");
+    assert_eq!(Artefact::Man.path(Program::Pslurp), "man/pslurp.1");
 }
 
 #[test]

@@ -61,14 +61,24 @@ mod nodes;
 mod outcomes;
 /// Passwords, what servers ask, and several factors.
 mod passwords;
+/// Killing processes.
+mod pnuke;
 /// Jump hosts and proxy commands.
 mod proxies;
+/// rsync over sessions.
+mod prsync;
+/// Copies to hosts.
+mod pscp;
+/// Copies from hosts.
+mod pslurp;
 /// How a run is shown: folded, not at all, as files.
 mod reports;
 /// Variables and terminals for commands.
 mod requests;
 /// Hosts that are tried again.
 mod retries;
+/// rsync over channels, without SSH.
+mod rsync;
 /// What a run prints, and how it ends.
 mod run;
 /// Two hundred hosts in one run.

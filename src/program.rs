@@ -1,0 +1,116 @@
+//! The five programs of the suite, and what is the same for all of them: the way in and out of the process.
+
+use std::process::ExitCode;
+use std::sync::OnceLock;
+
+use crate::cli;
+use crate::run::{self, Ending};
+use crate::{exit, output, pool, rsync, signals};
+
+/// One of the programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Program {
+    /// Runs a command.
+    #[default]
+    Pssh,
+    /// Copies files to hosts, or from them.
+    Pscp,
+    /// Copies files from hosts.
+    Pslurp,
+    /// Has rsync copy files.
+    Prsync,
+    /// Kills processes.
+    Pnuke,
+}
+
+/// The program that this process is.
+static CURRENT: OnceLock<Program> = OnceLock::new();
+
+impl Program {
+    /// All of them.
+    pub const ALL: [Program; 5] = [Program::Pssh, Program::Pscp, Program::Pslurp, Program::Prsync, Program::Pnuke];
+
+    /// What a copy has come to that was interrupted.
+    pub const INCOMPLETE: &str =
+        "what had not arrived completely is not in place; --resume keeps it, and goes on with it";
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Program::Pssh => "pssh",
+            Program::Pscp => "pscp",
+            Program::Pslurp => "pslurp",
+            Program::Prsync => "prsync",
+            Program::Pnuke => "pnuke",
+        }
+    }
+
+    /// The one that this process is; pssh where it is somebody else's.
+    pub fn current() -> Program {
+        CURRENT.get().copied().unwrap_or_default()
+    }
+
+    /// What an exit status of what it runs on the hosts means, where that is known.
+    pub fn meaning(self, status: u32) -> Option<&'static str> {
+        match (self, status) {
+            (Program::Prsync, _) => rsync::hint(status).or_else(|| rsync::meaning(status)),
+            // pkill(1), EXIT STATUS.
+            (Program::Pnuke, 1) => Some("no process has matched"),
+            (Program::Pnuke, 2) => Some("pkill does not understand the pattern"),
+            (Program::Pnuke, 127) => Some("there is no pkill on the host (procps has it)"),
+            _ => None,
+        }
+    }
+
+    /// The exit status for hosts on which a command has failed or files could not be copied: pscp and prsync of pssh 2.3.6 make no
+    /// difference to a host that was not reached.
+    pub fn failed(self) -> u8 {
+        match self {
+            Program::Pssh | Program::Pslurp | Program::Pnuke => exit::COMMAND,
+            Program::Pscp | Program::Prsync => exit::SSH,
+        }
+    }
+}
+
+/// The whole process, from the command line to the exit status.
+pub fn main(program: Program) -> ExitCode {
+    // Nobody has set it before.
+    let _ = CURRENT.set(program);
+    if let Some(status) = rsync::as_remote_shell(std::env::args_os()) {
+        return status;
+    }
+    quiet_worker_panics();
+    if std::env::args_os().len() <= 1 {
+        output::raw_stderr(program.short_help());
+        return ExitCode::from(exit::USAGE);
+    }
+    let opts = match cli::parse(program, std::env::args_os()) {
+        Ok(opts) => opts,
+        Err(error) => {
+            // Whoever asked may have closed the pipe already.
+            let _ = error.print();
+            return ExitCode::from(if run::is_question(&error) { exit::OK } else { exit::USAGE });
+        }
+    };
+    match run::run(opts) {
+        Ok(Ending::Status(status)) => ExitCode::from(status),
+        Ok(Ending::Signal(signal)) => {
+            signals::die_by(signal);
+            ExitCode::from(exit::KILLED)
+        }
+        Err(fatal) => {
+            output::complain(&format!("{:#}", fatal.error));
+            ExitCode::from(fatal.status)
+        }
+    }
+}
+
+/// A panic of a worker is reported as the outcome of its host; only others are told in Rust's way.
+fn quiet_worker_panics() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().name() != Some(pool::WORKER_NAME) {
+            tell(panic);
+        }
+    }));
+}
