@@ -448,7 +448,7 @@ fn text_instead_of_a_server_and_a_server_that_ends() {
     let mut downloading = sides.downloading(&["tree"], None, recursive());
     let _ = said(&mut downloading);
     downloading.hear(b"Welcome to db1!\n");
-    assert!(!downloading.has_begun());
+    assert!(downloading.has_begun(), "scp would meet the same");
     assert_eq!(said(&mut downloading), (Vec::new(), Say::Over));
     assert_eq!(
         failure(downloading.conclude(Outcome::Exited(0))),
@@ -457,13 +457,25 @@ fn text_instead_of_a_server_and_a_server_that_ends() {
 
     let mut downloading = sides.downloading(&["tree"], None, recursive());
     let _ = said(&mut downloading);
+    downloading.overhear(b"sh: sftp-server: not found\n");
     let error = failure(downloading.conclude(Outcome::Exited(127)));
-    assert_eq!(error, "Ssh: SFTP: the server ended (exit status 127) before it said anything");
+    let expected = "SFTP: the server ended before it had begun (exit status 127: sh: sftp-server: not found)";
+    assert_eq!(error, expected);
+    assert!(!downloading.has_begun());
 
     let (mut downloading, over) = play(&sides, 3, |asked| Played::with_entries(&[(b"a", FILE)]).answer(asked));
     assert!(!over && downloading.has_begun());
     let error = failure(downloading.conclude(Outcome::Signaled { name: "KILL".to_owned() }));
-    assert_eq!(error, "Ssh: SFTP: the server ended (SIGKILL) before all was copied");
+    assert_eq!(error, "tree: it was not copied before the SFTP server ended (signal KILL)");
+
+    let (mut downloading, _) = play(&sides, 7, |asked| match asked.kind {
+        READ if asked.text == b"tree/b" => data(asked.id, &[1]),
+        FSTAT if asked.text == b"tree/b" => packet(105, asked.id, &attributes(FILE, 9)),
+        _ => Played::with_entries(&[(b"a", FILE), (b"b", FILE)]).answer(asked),
+    });
+    let lost = HostError::Lost { detail: "the connection ended".to_owned() };
+    let error = failure(downloading.conclude(lost.into()));
+    assert_eq!(error, "Lost: the connection ended; 1 file was copied");
 }
 
 #[test]

@@ -442,6 +442,39 @@ fn a_file_that_changes_while_it_is_read() {
 }
 
 #[test]
+fn a_file_that_was_cut_goes_on_where_it_was() {
+    let sides = Sides::new();
+    let bytes = noise(8 << 20);
+    sides.write("large", &bytes);
+    let options = Options { resume: true, ..Options::default() };
+    let cut = |most: u64| {
+        let mut downloading = sides.downloading(&["large"], None, options);
+        let mut server = Server::start(&sides.remote(""));
+        run_until(&mut downloading, &mut server, |downloading| downloading.progress.done > most);
+        assert!(!matches!(downloading.conclude(crate::sftp::testing::lost()), Outcome::Exited(_)));
+    };
+    cut(3 << 20);
+    let left = sides.arrived();
+    assert!(left.len() == 1 && left[0].0.starts_with(".large.pssh-"), "it is left there");
+    cut(6 << 20);
+    let mut downloading = sides.downloading(&["large"], None, options);
+    let mut server = Server::start(&sides.remote(""));
+    run(&mut downloading, &mut server);
+    assert_eq!(failure(downloading.conclude(Outcome::Exited(0))), "Exited(0)");
+    assert_eq!(downloading.progress, Progress { done: 8 << 20, total: 8 << 20 });
+    assert!(server.heard < (2 << 20) + 100_000, "{} bytes", server.heard);
+    assert!(fs::read(sides.local("large")).expect("file") == bytes && sides.arrived().len() == 1);
+
+    // Another version of the file does not go on with it.
+    cut(3 << 20);
+    sides.write("large", vec![0; 8 << 20]);
+    let times = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
+    fs::File::open(sides.remote("large")).expect("file").set_times(times).expect("times");
+    assert_eq!(failure(sides.copy(&["large"], None, options)), "Exited(0)");
+    assert!(fs::read(sides.local("large")).expect("file").iter().all(|byte| *byte == 0));
+}
+
+#[test]
 fn a_checksum_finds_what_is_different() {
     let sides = Sides::new();
     sides.write("file", noise(3 << 20));
