@@ -15,6 +15,7 @@
 
 pub mod download;
 mod names;
+mod paths;
 mod records;
 mod script;
 pub mod upload;

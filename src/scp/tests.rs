@@ -41,6 +41,8 @@ struct Peer {
     cut_sent: Option<usize>,
     /// The same for bytes from it.
     cut_heard: Option<usize>,
+    /// The host's processes are told to end after so many bytes to them.
+    told_to_end: Option<usize>,
     /// What the host says is heard only when it waits for us: each time is a round trip.
     distant: bool,
     /// The largest file that the host's processes may write.
@@ -63,8 +65,16 @@ struct Talk {
 
 impl Peer {
     fn at(home: &Path) -> Peer {
-        let (cut_sent, cut_heard, distant, room, user) = (None, None, false, None, None);
-        Peer { shell: vec!["sh"], home: home.to_owned(), cut_sent, cut_heard, distant, room, user }
+        Peer {
+            shell: vec!["sh"],
+            home: home.to_owned(),
+            cut_sent: None,
+            cut_heard: None,
+            told_to_end: None,
+            distant: false,
+            room: None,
+            user: None,
+        }
     }
 
     fn start(&self, command: &[u8]) -> Child {
@@ -82,7 +92,7 @@ impl Peer {
         // fish makes directories.
         let elsewhere = self.home.with_file_name("xdg");
         start.env("XDG_CONFIG_HOME", &elsewhere).env("XDG_DATA_HOME", &elsewhere).env("XDG_RUNTIME_DIR", &elsewhere);
-        start.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        start.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         if let Some(user) = self.user {
             start.uid(user).gid(user);
         }
@@ -101,7 +111,7 @@ impl Peer {
         let mut talk =
             Talk { outcome: Outcome::Exited(0), channel: None, trips: 0, sent: 0, heard: 0, stderr: String::new() };
         let (mut out, mut arrived, mut last) = (Vec::new(), Vec::new(), Instant::now());
-        let mut cut = false;
+        let (mut cut, mut told) = (false, false);
         while stdout.is_some() || stderr.is_some() {
             assert!(begin.elapsed() < PATIENCE, "no end: {talk:?}");
             let mut listening = false;
@@ -163,6 +173,11 @@ impl Peer {
             if is_cut(self.cut_sent, talk.sent) || is_cut(self.cut_heard, talk.heard) {
                 (stdin, stdout, stderr, cut) = (None, None, None, true);
                 continue;
+            }
+            if !told && self.told_to_end.is_some_and(|limit| talk.sent >= limit) {
+                told = true;
+                let group = rustix::process::Pid::from_child(&child);
+                rustix::process::kill_process_group(group, rustix::process::Signal::TERM).unwrap();
             }
             let mut fds = Vec::new();
             for fd in [stdout.as_ref().map(AsFd::as_fd), stderr.as_ref().map(AsFd::as_fd)].into_iter().flatten() {
@@ -279,19 +294,22 @@ fn shells() -> Vec<Vec<&'static str>> {
     all.into_iter().filter(|shell| shell[0] == "sh" || is_there(shell[0])).map(<[_]>::to_vec).collect()
 }
 
-/// A small file system, where we may mount one. It goes with this.
-struct Tmpfs(PathBuf);
-
-impl Tmpfs {
-    fn mount(path: &Path, bytes: usize) -> Option<Tmpfs> {
-        let size = format!("size={bytes}");
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(path).output().unwrap();
-        mount.status.success().then(|| Tmpfs(path.to_owned()))
-    }
+/// Runs the test `name`, an ignored one, with a file system of 64 KiB at the path that it finds in `PSSH_TEST_FULL`.
+fn with_little_room(name: &str) {
+    let directory = TempDir::new().unwrap();
+    let script = "mount -t tmpfs -o size=64k none \"$1\" && exec \"$2\" --ignored --exact --nocapture \"$3\"";
+    let ran = Command::new("unshare")
+        .args(if rustix::process::geteuid().is_root() { &["-m"][..] } else { &["-r", "-m"] })
+        .args(["sh", "-c", script, "sh"])
+        .args([directory.path(), &std::env::current_exe().unwrap(), Path::new(name)])
+        .env("PSSH_TEST_FULL", directory.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout) + String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success() && said.contains("1 passed"), "{said}");
 }
 
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
+/// The file system of [`with_little_room`].
+fn little_room() -> PathBuf {
+    PathBuf::from(std::env::var_os("PSSH_TEST_FULL").expect("run by another test"))
 }

@@ -76,7 +76,7 @@ pub struct Sending {
     /// The directories that scp is in, as entries.
     open: Vec<usize>,
     /// The file whose bytes are being sent.
-    file: Option<Sent>,
+    file: Option<usize>,
     /// How much of it has been.
     offset: u64,
     /// Why its bytes are not the right ones.
@@ -185,7 +185,7 @@ impl Sending {
         if self.gated {
             return false;
         }
-        if let Some(Sent::Data(number)) = self.file {
+        if let Some(number) = self.file {
             self.send_piece(number, out);
             return true;
         }
@@ -248,7 +248,7 @@ impl Sending {
         self.next += 1;
         match entry.kind {
             Kind::Directory => self.open.push(number),
-            Kind::File { .. } => self.file = Some(Sent::Data(number)),
+            Kind::File { .. } => self.file = Some(number),
         }
         (self.offset, self.spoilt) = (0, false);
     }
@@ -396,11 +396,9 @@ impl Sending {
         let line = std::mem::take(&mut self.line);
         match split_line(&line) {
             Some((word, path, reason)) => self.told(word, path, &reason),
-            None if self.state == State::Calling => {
-                if self.noise.len() < NOISE {
-                    self.noise.extend_from_slice(&line);
-                    self.noise.push(b'\n');
-                }
+            None if self.state == State::Calling && self.noise.len() < NOISE => {
+                self.noise.extend_from_slice(&line);
+                self.noise.push(b'\n');
             }
             // Words that a command of the script has found to say.
             None => {}
@@ -461,6 +459,7 @@ impl Dialogue for Sending {
                         self.answered(Some(message));
                     }
                     Some((1 | 2, message)) => self.give_up(&said(message)),
+                    _ if split_line(&line).is_some() => self.give_up("its scp has ended too early"),
                     _ => self.give_up(&said(&line)),
                 }
             }
@@ -475,8 +474,10 @@ impl Dialogue for Sending {
     }
 
     fn abort(&mut self) {
-        // The end of the input has the script remove what it has made.
-        self.state = State::Over;
+        // The end of the input has the script remove what it has made. What may take its place already does so.
+        if !matches!(self.state, State::Settling | State::Done) {
+            self.state = State::Over;
+        }
     }
 
     fn has_begun(&self) -> bool {

@@ -5,5 +5,7 @@ pub mod client;
 pub mod download;
 mod find;
 pub mod glob;
+#[cfg(test)]
+pub mod testing;
 pub mod upload;
 pub mod wire;

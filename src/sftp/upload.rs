@@ -25,6 +25,8 @@ use crate::event::Outcome;
 const WINDOW: u64 = 4 * 1024 * 1024;
 /// Bytes of one WRITE: what every server takes (section 3 of the draft).
 const WRITE: u32 = 32 * 1024;
+/// The same for a server that says that it takes less: no less than this, so that little waits to be confirmed one by one.
+const LEAST_WRITE: u32 = 1024;
 /// Bytes that wait to be said, from which on no piece of a file is added to them.
 const ENOUGH: usize = 8 * 1024;
 /// Bytes of the server's standard error that are kept to be quoted.
@@ -190,7 +192,8 @@ impl Uploading {
         match (tag, reply) {
             (Tag::Limits, Reply::Limits(limits)) => {
                 if limits.write > 0 {
-                    shared.write_length = u32::try_from(limits.write).map_or(WRITE, |most| most.min(WRITE));
+                    shared.write_length =
+                        u32::try_from(limits.write).map_or(WRITE, |most| most.clamp(LEAST_WRITE, WRITE));
                 }
                 if limits.handles > 0 {
                     shared.handles = usize::try_from(limits.handles).unwrap_or(usize::MAX);
@@ -237,8 +240,8 @@ impl Uploading {
         let how = complaint.map_or_else(|| how.to_owned(), |complaint| format!("{how}: {complaint}"));
         if !shared.client.is_ready() {
             let hint = "is SFTP available there? See Subsystem of sshd_config(5), and whether sftp-server is installed";
-            let detail = format!("the server ended before it had begun ({how})");
-            return HostError::Ssh { doing: "SFTP", detail, hint: Some(hint.to_owned()) };
+            let reason = format!("the server ended before it had begun ({how})");
+            return HostError::Copy { path: "SFTP".to_owned(), reason, others: 0, hint: Some(hint.to_owned()) };
         }
         let entries = shared.upload.sources.entries();
         let left = entries.len().saturating_sub(shared.copied + shared.failures.count);

@@ -49,6 +49,8 @@ const FORMAT: u32 = 0o170_000;
 pub const OPEN_READ: u32 = 1;
 /// Opened for writing.
 pub const OPEN_WRITE: u32 = 2;
+/// Written at the end, whatever offset a WRITE has.
+pub const OPEN_APPEND: u32 = 4;
 /// Made if it is not there.
 pub const OPEN_CREATE: u32 = 8;
 /// Made empty first.
@@ -88,6 +90,11 @@ impl Attributes {
     /// Whether it is known to be a symbolic link.
     pub fn is_link(&self) -> bool {
         self.is(0o120_000)
+    }
+
+    /// Whether it is known to be a block device.
+    pub fn is_block_device(&self) -> bool {
+        self.is(0o060_000)
     }
 
     fn is(&self, format: u32) -> bool {

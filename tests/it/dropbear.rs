@@ -5,18 +5,20 @@ use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::unistd::{User, getuid};
+use pssh::program::Program;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::auth::Agent;
 use crate::bin::{Env, Pssh, Run, ssh_keygen};
+use crate::pscp::contents;
 use crate::sshd::{Setup, Sshd, marked};
 
 /// Where it listens; the tests' other servers do not.
@@ -213,4 +215,21 @@ fn a_timeout_leaves_nothing() {
             thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+#[test]
+fn files_go_there_and_back() {
+    let env = Env::new();
+    let Some(dropbear) = Dropbear::start(&env) else { return };
+    let host = format!("{}@{ADDRESS}:{}", dropbear.user, dropbear.port);
+    let tree = env.path("tree");
+    fs::create_dir_all(tree.join("sub dir")).expect("a directory");
+    fs::write(tree.join("sub dir/a'b"), vec![5; 300_000]).expect("a file");
+    fs::write(tree.join("-x"), "").expect("a file");
+    env.run_of(Program::Pscp).args(["-H", &host, "-r"]).arg(&tree).arg("copy").run().exits(0);
+    let run = env.run_of(Program::Pslurp).args(["-H", &host, "-r", "copy", "back"]).run();
+    run.exits(0);
+    let back = env.path(&format!("{ADDRESS}:{}/back", dropbear.port));
+    let names = |path: &Path| contents(path).into_iter().map(|(name, _, bytes)| (name, bytes)).collect::<Vec<_>>();
+    assert_eq!(names(&back), names(&tree));
 }

@@ -373,6 +373,16 @@ fn a_missing_source_and_a_wrong_option() {
 }
 
 #[test]
+fn another_remote_shell_among_the_words_wins() {
+    let place = Place::new().uploads(&["a"], "b").extra(&["-e", "sh -c 'echo nobody asked >&2; exit 99'"]);
+    place.file("a", "x");
+    let run = place.run();
+    assert!(matches!(run.outcome, Outcome::Exited(1..)), "{}", run.all());
+    run.says("nobody asked");
+    assert!(run.calls.is_empty(), "{}", run.all());
+}
+
+#[test]
 fn cancelled_in_the_middle() {
     for down in [false, true] {
         let place = Place::new().with(Behaviour { cancels_after: Some(2 << 20), ..Behaviour::default() });
@@ -505,6 +515,24 @@ fn a_deadline_ends_all_that_rsync_has_started() {
     let ids: Vec<i32> = run.printed[0].lines().map(|line| line.parse().expect("a number")).collect();
     assert_eq!(ids.len(), 2, "{}", run.all());
     assert_gone(&ids);
+    place.is_tidy(&run);
+}
+
+#[test]
+fn the_host_is_not_waited_for_once_rsync_is_gone() {
+    // It takes no more, as one whose disk is full.
+    let place = Place::new();
+    let run = place.run_fake(&format!("{CALL}; call yes | head -c 100000 | wc -c; exit 11"));
+    run.exits(11);
+    assert_eq!(run.printed[0].trim(), "100000");
+    assert!(run.calls[0].bytes < 16 << 20 && run.took < SOON, "{}", run.all());
+    place.is_tidy(&run);
+
+    // It dies while the host neither says nor takes anything.
+    let place = Place::new();
+    let run = place.run_fake(&format!("{CALL}; (eval \"exec $shell web1 'sleep 64'\") & sleep 0.5; kill -9 $$"));
+    assert!(matches!(&run.outcome, Outcome::Signaled { name } if name == "KILL"), "{}", run.all());
+    assert!(run.calls.len() == 1 && run.took < SOON, "{}", run.all());
     place.is_tidy(&run);
 }
 

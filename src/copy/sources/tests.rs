@@ -153,7 +153,8 @@ fn bytes_are_those_of_the_file_wherever_blocks_begin() {
 #[test]
 fn a_file_that_was_changed_is_never_mixed() {
     let directory = tempfile::tempdir().unwrap();
-    let change: [(&str, fn(&Path)); 4] = [
+    type Change = fn(&Path);
+    let change: [(&str, Change); 4] = [
         ("grown", |path| fs::write(path, vec![1; 2 * BLOCK + 1]).unwrap()),
         ("shorter", |path| fs::write(path, "short").unwrap()),
         ("replaced", |path| {

@@ -163,6 +163,10 @@ fn one_failure_does_not_stop_the_others() {
     let missing = receive(&field, &field.peer(), &download(&[b"a", b"nothing", b"no*", b"b"], None, PLAIN));
     fails(&missing, "nothing: No such file or directory (and another one)");
     assert_eq!(list(field.here("")), ["a", "b"]);
+    // The home of a user is the shell's to find.
+    let home =
+        receive(&field, &field.peer(), &download(&[b"~root/no-such-file-here"], None, PLAIN)).outcome.to_string();
+    assert!(home.ends_with("/no-such-file-here: No such file or directory") && !home.contains('~'), "{home}");
     // A file is in the way of a directory, and the reverse; more comes after each.
     write(field.here("d"), "in the way");
     std::fs::create_dir(field.here("c")).unwrap();
@@ -324,15 +328,23 @@ fn what_this_protocol_cannot_do_is_told_before_anything_is_said() {
 
 #[test]
 fn a_full_disk_ends_it() {
-    let field = Field::new();
-    let here = field.here("");
-    let Some(_tmpfs) = Tmpfs::mount(&here, 64 * 1024) else { return };
-    write(field.there("a/1"), vec![1; 1000]);
-    write(field.there("a/2"), vec![2; 300_000]);
-    write(field.there("a/3"), vec![3; 1000]);
-    let talk = receive(&field, &field.peer(), &download(&[b"a/1", b"a/2", b"a/3"], None, PLAIN));
+    with_little_room("scp::tests::download::on_a_full_disk");
+}
+
+#[test]
+#[ignore = "run by a_full_disk_ends_it, where there is little room"]
+fn on_a_full_disk() {
+    let (field, here) = (Field::new(), little_room());
+    write(field.there("1"), vec![1; 1000]);
+    write(field.there("2"), vec![2; 300_000]);
+    write(field.there("3"), vec![3; 1000]);
+    write(here.join("2"), "old");
+    let download = download(&[b"1", b"2", b"3"], None, PLAIN);
+    let place = Place::open(&here).unwrap();
+    let talk = field.peer().talk(&command(&download), &mut Receiving::new(download, place));
     let Outcome::Failed(error) = &talk.outcome else { panic!("{talk:?}") };
     assert!(error.to_string().contains("No space left on device"), "{error}");
     assert_eq!(error.class(), crate::event::Class::Local);
-    assert_eq!(list(&here), ["1"]);
+    assert_eq!(list(&here), ["1", "2"]);
+    assert_eq!(read(here.join("2")), "old");
 }

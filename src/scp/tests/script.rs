@@ -77,7 +77,9 @@ fn uploads_work_by_every_shell_that_may_be_sh() {
         write(field.here("conf/.x"), "3");
         let bin = poor(&field, &["sh"]);
         let dir = ["/bin", "/usr/bin"].into_iter().find(|dir| Path::new(dir).join(shell[0]).exists()).unwrap();
-        let sh = format!("#!/bin/sh\nexec {dir}/{} \"$@\"\n", shell.join(" "));
+        // Called sh, it does this by itself.
+        let emulate = if shell[0] == "zsh" { " --emulate sh" } else { "" };
+        let sh = format!("#!/bin/sh\nexec {dir}/{}{emulate} \"$@\"\n", shell.join(" "));
         write(bin.join("sh"), sh);
         std::fs::set_permissions(bin.join("sh"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         for _ in 0..2 {
@@ -129,4 +131,50 @@ fn a_host_without_scp_is_told_so() {
     assert_eq!(error.to_string(), "x/y: neither SFTP nor scp is there");
     assert!(error.hint().is_some());
     assert_eq!(list(field.there("")), [""; 0]);
+}
+
+#[test]
+fn uploads_work_with_nothing_but_busybox_and_scp() {
+    let paths = ["/bin/busybox", "/usr/bin/busybox"];
+    let busybox = paths.into_iter().find(|path| Path::new(path).exists()).expect("busybox; tests/run installs it");
+    let field = Field::new();
+    write(field.here("conf/a"), "new");
+    write(field.here("conf/sub/b"), "new");
+    write(field.here("conf/c"), "new");
+    write(field.there("real"), "old");
+    std::fs::create_dir(field.there("conf")).unwrap();
+    std::os::unix::fs::symlink("../real", field.there("conf/a")).unwrap();
+    std::fs::set_permissions(field.there("real"), std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+    let bin =
+        poor(&field, &["sh", "mkdir", "mv", "rm", "rmdir", "ls", "tr", "cat", "touch", "chmod", "chown", "readlink"]);
+    for name in ["sh", "mkdir", "mv", "rm", "rmdir", "ls", "tr", "cat", "touch", "chmod", "chown", "readlink"] {
+        std::os::unix::fs::symlink(busybox, bin.join(name)).unwrap();
+    }
+    for preserve in [false, true] {
+        let talk = upload(&field, &["/bin/sh"], &bin, Options { recursive: true, preserve, ..Options::default() }, "");
+        assert!(matches!(talk.outcome, Outcome::Exited(0)), "{talk:?}");
+        assert_eq!(talk.stderr, "");
+        assert_eq!(list(field.there("")), ["conf/", "conf/a", "conf/c", "conf/sub/", "conf/sub/b", "real"]);
+        assert_eq!(read(field.there("real")), "new");
+        assert_eq!(mode(field.there("real")), if preserve { mode(field.here("conf/a")) } else { 0o640 });
+    }
+}
+
+#[test]
+fn a_replaced_file_keeps_its_owner() {
+    for shell in [&["sh"][..], &["busybox", "sh"]] {
+        let field = Field::new();
+        write(field.here("conf/a"), "new");
+        write(field.there("conf/a"), "old");
+        // Only root can give files away; everybody else keeps what is theirs.
+        let owner = if rustix::process::geteuid().is_root() { 65_534 } else { rustix::process::geteuid().as_raw() };
+        std::os::unix::fs::chown(field.there("conf/a"), Some(owner), None).unwrap();
+        let bin = poor(&field, &[]);
+        let talk = upload(&field, shell, &bin, Options { recursive: true, ..Options::default() }, "");
+        assert!(matches!(talk.outcome, Outcome::Exited(0)), "{talk:?}");
+        assert_eq!(
+            (read(field.there("conf/a")), std::fs::metadata(field.there("conf/a")).unwrap().uid()),
+            ("new".to_owned(), owner)
+        );
+    }
 }

@@ -4,7 +4,8 @@ use super::readback::ReadBack;
 use super::{Failure, Shared, Tag, VAGUE_HINT, WINDOW, join, parent_of, shown};
 use crate::copy::temporary_name;
 use crate::sftp::wire::{
-    Attributes, Extension, OPEN_CREATE, OPEN_EXCLUSIVE, OPEN_READ, OPEN_TRUNCATE, OPEN_WRITE, Reply, Request, Status,
+    Attributes, Extension, OPEN_APPEND, OPEN_CREATE, OPEN_EXCLUSIVE, OPEN_READ, OPEN_TRUNCATE, OPEN_WRITE, Reply,
+    Request, Status,
 };
 
 /// With less room than this on the file system, a refusal to make or write a file is for lack of room.
@@ -326,7 +327,8 @@ impl File {
             self.look_for_rest(shared);
         } else {
             self.way = Way::Device;
-            self.open(0, shared);
+            // Most have no offsets, and the server would try to go to one.
+            self.open(if there.is_block_device() { 0 } else { OPEN_APPEND }, shared);
         }
     }
 

@@ -88,7 +88,9 @@ impl Target {
         };
         if path.first() == Some(&b'~') {
             if shared.client.supports(Extension::ExpandPath) {
-                shared.client.request(&Request::ExpandPath(path), Tag::Target(Ask::Expand));
+                // Only that: of the rest nothing need be there.
+                let end = path.iter().position(|byte| *byte == b'/').unwrap_or(path.len());
+                shared.client.request(&Request::ExpandPath(&path[..end]), Tag::Target(Ask::Expand));
                 return Ok(found);
             }
             // A server begins in the home directory.
@@ -115,8 +117,12 @@ impl Target {
     /// Takes the reply to a question.
     pub fn take(&mut self, ask: Ask, reply: Reply, shared: &mut Shared) -> Found {
         match (ask, reply) {
-            (Ask::Expand, Reply::Path(path)) => {
-                self.path = path;
+            (Ask::Expand, Reply::Path(home)) => {
+                if let Some(slash) = self.path.iter().position(|byte| *byte == b'/') {
+                    self.path = join(&home, &self.path[slash + 1..]);
+                } else {
+                    self.path = home;
+                }
                 self.look(shared);
                 Found::Asked
             }
