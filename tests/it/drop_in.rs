@@ -20,7 +20,7 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -125,6 +125,8 @@ struct Row {
     /// The command line, the program's name first.
     line: &'static str,
     files: Vec<(&'static str, &'static str)>,
+    /// Of files that have another mode than usual.
+    modes: Vec<(&'static str, u32)>,
     variables: Vec<(&'static str, &'static str)>,
     input: &'static str,
     /// Whether hosts end in any order.
@@ -153,6 +155,7 @@ fn row(line: &'static str) -> Row {
     Row {
         line,
         files: Vec::new(),
+        modes: Vec::new(),
         variables: Vec::new(),
         input: "",
         any_order: false,
@@ -164,9 +167,15 @@ fn row(line: &'static str) -> Row {
 }
 
 impl Row {
-    /// A file in the directory in which it is run; a name that ends with `/` is a directory.
+    /// A file in the directory in which it is run, or in `@REMOTE@/`; a name that ends with `/` is a directory, and a text that begins
+    /// with `-> ` is where a link leads.
     fn file(mut self, name: &'static str, text: &'static str) -> Row {
         self.files.push((name, text));
+        self
+    }
+
+    fn mode(mut self, name: &'static str, mode: u32) -> Row {
+        self.modes.push((name, mode));
         self
     }
 
@@ -312,17 +321,19 @@ impl World {
                 .replace("@REMOTE@", remote.path().to_str().expect("text"))
                 .replace("@HERE@", here.path().to_str().expect("text"))
         };
+        let place = |name: &str| here.path().join(fill(name));
         for (name, text) in &row.files {
-            // A file whose name begins so is on the hosts.
-            let path = match name.strip_prefix("@REMOTE@/") {
-                Some(name) => remote.path().join(name),
-                None => here.path().join(fill(name)),
-            };
+            let path = place(name);
             fs::create_dir_all(if name.ends_with('/') { &path } else { path.parent().expect("a directory") })
                 .expect("a directory");
-            if !name.ends_with('/') {
+            if let Some(target) = text.strip_prefix("-> ") {
+                symlink(target, &path).expect("a link");
+            } else if !name.ends_with('/') {
                 fs::write(&path, fill(text)).expect("a file");
             }
+        }
+        for (name, mode) in &row.modes {
+            fs::set_permissions(place(name), fs::Permissions::from_mode(*mode)).expect("a mode");
         }
         age(here.path());
         age(remote.path());
@@ -502,7 +513,9 @@ fn age(dir: &Path) {
     let old = fs::FileTimes::new().set_modified(UNIX_EPOCH + Duration::from_secs(OLD as u64));
     for entry in fs::read_dir(dir).expect("a directory") {
         let path = entry.expect("an entry").path();
-        if path.is_dir() {
+        if path.is_symlink() {
+            continue;
+        } else if path.is_dir() {
             age(&path);
         }
         fs::File::open(&path).and_then(|file| file.set_times(old)).expect("a time");

@@ -256,6 +256,9 @@ fn failures() -> Vec<Row> {
     ]
 }
 
+/// More than a packet.
+const LONG: &str = include_str!("../../../Cargo.lock");
+
 /// pscp.
 fn copies_up() -> Vec<Row> {
     vec![
@@ -273,6 +276,24 @@ fn copies_up() -> Vec<Row> {
         row("pscp -x -O -H n1 a @REMOTE@").file("a", "text\n"),
         row("pscp -O Port=@PORT@ -l @ME@ -H n1 a @REMOTE@").file("a", "text\n"),
         row("pscp -p 1 -H 'n1:@PORT@ @ME@@n2' a @REMOTE@").file("a", "text\n"),
+        row("pscp -H n1 a b @REMOTE@").file("a", LONG).file("b", "").mode("a", 0o755).mode("b", 0o600),
+        row("pscp -x -p -H n1 a @REMOTE@").times().file("a", "text\n").mode("a", 0o777),
+        row("pscp -H n1 a @REMOTE@/a")
+            .file("a", "new")
+            .mode("a", 0o755)
+            .file("@REMOTE@/a", "old")
+            .mode("@REMOTE@/a", 0o640),
+        row("pscp -H n1 'a b' '@REMOTE@/c d'").file("a b", "text\n"),
+        row("pscp -r -H n1 d @REMOTE@").file("d/x", "1").file("d/l", "-> x").file("d/s/y", "2"),
+        row("pscp -H n1 a @REMOTE@/l").file("a", "new").file("@REMOTE@/b", "old").file("@REMOTE@/l", "-> b"),
+        row("pscp -r -H n1 d @REMOTE@").file("d/x", "1").file("@REMOTE@/d/y", "2"),
+        row("pscp -r -H n1 d/ @REMOTE@/e").file("d/x", "1").file("@REMOTE@/e/", ""),
+        row("pscp -r -H n1 a d @REMOTE@/e").file("a", "").file("d/x", "1").file("@REMOTE@/e/", ""),
+        row("pscp -H n1 a b @REMOTE@/c")
+            .file("a", "")
+            .file("b", "")
+            .file("@REMOTE@/c", "old")
+            .failure("[1] 00:00:00 [FAILURE] n1 copy: @REMOTE@/c: Not a directory (and another one)\n"),
         row("pscp -H n1 missing @REMOTE@/b").differs(SourcesCheckedFirst).stdout("").exit(1),
         row("pscp -H n1 a @REMOTE@/no/such/b")
             .file("a", "text\n")
@@ -320,7 +341,16 @@ fn copies_down() -> Vec<Row> {
             .stdout("[1] 00:00:00 [SUCCESS] n1:@PORT@\n")
             .exit(0)
             .more("n1:@PORT@/b", "text\n"),
-        row("pslurp -L out -H n1:@PORT@ @REMOTE@/missing b"),
+        row("pslurp -L out -H n1:@PORT@ '@REMOTE@/a*' b").file("@REMOTE@/ax", "text\n"),
+        row("pslurp -L out -H n1:@PORT@ @REMOTE@/a b").file("@REMOTE@/a", LONG).mode("@REMOTE@/a", 0o750),
+        row("pslurp -L out -H n1:@PORT@ '@REMOTE@/a b' 'c d'").file("@REMOTE@/a b", "text\n"),
+        row("pslurp -L out -r -H n1:@PORT@ @REMOTE@/d e").file("@REMOTE@/d/x", "1").file("@REMOTE@/d/l", "-> x"),
+        row("pslurp -L out -r -H n1:@PORT@ @REMOTE@/d e").file("@REMOTE@/d/x", "1").file("out/n1:@PORT@/e/y", "2"),
+        row("pslurp -L out -H n1:@PORT@ @REMOTE@/d e")
+            .file("@REMOTE@/d/x", "1")
+            .failure("[1] 00:00:00 [FAILURE] n1:@PORT@ copy: @REMOTE@/d: it is a directory\n"),
+        row("pslurp -L out -H n1:@PORT@ @REMOTE@/missing b")
+            .failure("[1] 00:00:00 [FAILURE] n1:@PORT@ copy: @REMOTE@/missing: No such file or directory\n"),
         row("pslurp -H n1:@PORT@ @REMOTE@/a"),
         row("pslurp -H n1:@PORT@ @REMOTE@/a b c"),
         row("pslurp -H n1:@PORT@"),
