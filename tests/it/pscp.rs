@@ -371,3 +371,28 @@ fn without_sftp_there_is_no_way_to_compare_or_to_go_on() {
         assert!(!env.path("copy").exists());
     }
 }
+
+#[test]
+fn servers_that_say_nothing_or_never_stop_are_left() {
+    let env = Env::new();
+    let file = env.file("data", "x");
+    let run = |script: &str, program| {
+        let server = env.file("sftp-is-none", format!("#!/bin/sh\n{script}\n"));
+        fs::set_permissions(&server, fs::Permissions::from_mode(0o755)).expect("a mode");
+        let config = format!("Subsystem sftp {}", server.display());
+        let sshd = Sshd::start(&env, Setup { config: &config, ..Setup::default() });
+        let target = if program == Program::Pscp { env.path("copy") } else { "x".into() };
+        let run = env.run_of(program).hosts(sshd.hosts()).args(["--connect-timeout", "3"]).arg(&file).arg(target);
+        let run = run.limit(30).run();
+        sshd.wait_for_processes("sftp-is-none", 0);
+        run
+    };
+    for program in [Program::Pscp, Program::Pslurp] {
+        let mute = run("while :; do sleep 1; done", program);
+        mute.exits(3)
+            .check(mute.stdout_text().contains("no answer from the program there within 3 s"), "what was missing");
+        let babbling = run("yes", program);
+        babbling.exits(4).check(babbling.stdout_text().contains(" ssh: SFTP: "), "that it is no SFTP");
+    }
+    assert!(!env.path("copy").exists());
+}
