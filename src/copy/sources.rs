@@ -8,7 +8,7 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use openssl::sha::Sha256;
 
@@ -20,6 +20,8 @@ use crate::lock::lock;
 const NAMED: usize = 5;
 /// Files that are kept open, and as many may be being read besides.
 const OPEN_FILES: usize = 16;
+/// Bytes that [`Sources::hash_some`] goes through at once: milliseconds.
+const HASHED_AT_ONCE: u64 = 1024 * 1024;
 /// What is wrong with a file that is not the one that was found.
 const CHANGED: &str = "it was changed while it was copied";
 
@@ -83,6 +85,20 @@ impl Stamp {
     }
 }
 
+/// The SHA-256 of a file, as far as it was computed.
+#[derive(Default)]
+struct Checksum {
+    hashed: u64,
+    sha: Option<Box<Sha256>>,
+    sum: Option<[u8; 32]>,
+}
+
+impl fmt::Debug for Checksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes hashed", self.hashed)
+    }
+}
+
 /// Everything that is copied to every host.
 #[derive(Debug)]
 pub struct Sources {
@@ -90,7 +106,7 @@ pub struct Sources {
     /// One for every entry, like all of the following.
     stamps: Vec<Stamp>,
     parents: Vec<Option<usize>>,
-    checksums: Vec<OnceLock<Result<[u8; 32], String>>>,
+    checksums: Vec<Mutex<Checksum>>,
     /// The entries that are directories, by depth.
     directories: Vec<usize>,
     count: usize,
@@ -127,7 +143,7 @@ impl Sources {
         let is_directory = |entry: &usize| walk.entries[*entry].kind == Kind::Directory;
         let mut directories: Vec<usize> = (0..walk.entries.len()).filter(is_directory).collect();
         directories.sort_by_key(|entry| walk.entries[*entry].depth());
-        let checksums = walk.entries.iter().map(|_| OnceLock::new()).collect();
+        let checksums = walk.entries.iter().map(|_| Mutex::default()).collect();
         Ok(Sources {
             entries: walk.entries,
             stamps: walk.stamps,
@@ -168,6 +184,9 @@ impl Sources {
         self.count
     }
 
+    /// Descriptors that all hosts together take of ours at most, to read the files.
+    pub const DESCRIPTORS: u64 = 2 * OPEN_FILES as u64;
+
     /// The bytes of all files.
     pub fn total(&self) -> u64 {
         self.total
@@ -202,27 +221,37 @@ impl Sources {
         Ok(())
     }
 
-    /// The SHA-256 of a file. It is computed once for all hosts.
+    /// The SHA-256 of a file. It is computed once for all hosts; who needs it meanwhile waits.
     ///
     /// # Errors
     /// As of [`Sources::read`].
     pub fn checksum(&self, entry: usize) -> Result<[u8; 32], String> {
-        self.checksums[entry].get_or_init(|| self.compute_checksum(entry)).clone()
+        let mut checksum = lock(&self.checksums[entry]);
+        self.hash_up_to(entry, self.stamps[entry].size, &mut checksum)?;
+        let Checksum { sha, sum, .. } = &mut *checksum;
+        Ok(*sum.get_or_insert_with(|| sha.take().unwrap_or_default().finish()))
     }
 
-    fn compute_checksum(&self, entry: usize) -> Result<[u8; 32], String> {
-        let _pass = self.gate.enter();
-        let file = self.open(entry)?;
-        let (mut sha, mut buffer, mut position) = (Sha256::new(), vec![0; BLOCK], 0);
-        let size = self.stamps[entry].size;
-        while position < size {
-            let piece = &mut buffer[..(size - position).min(BLOCK as u64) as usize];
-            file.read_exact_at(piece, position).map_err(|error| cut_short(&error))?;
-            sha.update(piece);
-            position += piece.len() as u64;
+    /// Gets on with the SHA-256 of a file, so that nobody has to wait for long when it is needed: by the bytes before `end` that are
+    /// missing, but not by many.
+    pub fn hash_some(&self, entry: usize, end: u64) {
+        let mut checksum = lock(&self.checksums[entry]);
+        let end = end.min(checksum.hashed + HASHED_AT_ONCE).min(self.stamps[entry].size);
+        // Whoever needs the whole meets the same error.
+        let _ = self.hash_up_to(entry, end, &mut checksum);
+    }
+
+    fn hash_up_to(&self, entry: usize, end: u64, checksum: &mut Checksum) -> Result<(), String> {
+        let mut piece = Vec::new();
+        while checksum.hashed < end {
+            // To the end of a block at most, so that no more than one is needed at once.
+            let length = (end - checksum.hashed).min(BLOCK as u64 - checksum.hashed % BLOCK as u64);
+            piece.clear();
+            self.read(entry, checksum.hashed, length as usize, &mut piece)?;
+            checksum.sha.get_or_insert_default().update(&piece);
+            checksum.hashed += length;
         }
-        self.check(entry, &file)?;
-        Ok(sha.finish())
+        Ok(())
     }
 
     fn read_block(&self, entry: usize, offset: u64, length: usize) -> Result<Vec<u8>, String> {

@@ -145,7 +145,19 @@ fn bytes_are_those_of_the_file_wherever_blocks_begin() {
     assert_eq!(read(1, 0, 0), Ok(Vec::new()));
     assert!(read(1, 0, 1).is_err() && read(0, 3 * BLOCK, 1_235).is_err());
     assert!(sources.read(0, u64::MAX, 2, &mut Vec::new()).is_err());
-    assert_eq!(sources.checksum(0), Ok(openssl::sha::sha256(&content)));
+    // Little by little, by several at once.
+    thread::scope(|scope| {
+        for end in [10, BLOCK, 2 * BLOCK + 7, 9 * BLOCK] {
+            let sources = &sources;
+            scope.spawn(move || sources.hash_some(0, end as u64));
+        }
+    });
+    let hashed = lock(&sources.checksums[0]).hashed;
+    assert!((10..=content.len() as u64).contains(&hashed), "{hashed}");
+    for _ in 0..2 {
+        assert_eq!(sources.checksum(0), Ok(openssl::sha::sha256(&content)));
+        sources.hash_some(0, u64::MAX);
+    }
     assert_eq!(sources.checksum(1), Ok(openssl::sha::sha256(b"")));
     assert_eq!(lock(&sources.files).len(), 1);
 }

@@ -184,6 +184,8 @@ impl File {
                 return false;
             };
             shared.unconfirmed += new;
+            // What the whole is compared with: ready before it is needed, so that no host has to wait for it.
+            shared.upload.sources.hash_some(self.entry, self.size);
             let request = Request::Read { handle, offset, length };
             shared.client.request(&request, Tag::File(self.slot, Ask::Read { offset, length }));
             self.pending += 1;
@@ -202,6 +204,10 @@ impl File {
         self.pending += 1;
         self.sent += u64::from(length);
         shared.unconfirmed += u64::from(length);
+        if shared.upload.options.checksum {
+            // While its block is in memory.
+            shared.upload.sources.hash_some(self.entry, self.sent);
+        }
         self.advance(shared);
         true
     }

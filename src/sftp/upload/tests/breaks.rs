@@ -377,7 +377,7 @@ fn text_before_the_first_packet_is_explained() {
     let output = command.stdin(std::process::Stdio::null()).output().unwrap();
     uploading.hear(&output.stdout);
     assert_eq!(uploading.say(&mut Vec::new()), Say::Over);
-    // It has answered: another way would meet the same text.
+    // Something is there: what it says to SFTP it would say to scp as well.
     assert!(uploading.has_begun());
     match uploading.conclude(Outcome::Exited(0)) {
         Outcome::Failed(error) => {
