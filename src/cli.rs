@@ -77,7 +77,7 @@ where
     T: Into<OsString> + Clone,
 {
     let opts = program.parse(arguments.into_iter().map(Into::into).collect());
-    opts.and_then(with_ssh_args).map_err(|mut error| {
+    opts.and_then(with_ssh_args).map(with_shell).map_err(|mut error| {
         // A slip is one of a whole option, not of an abbreviation.
         if let Some(ContextValue::String(name)) = error.get(ContextKind::SuggestedArg)
             && let Some(full) = abbreviations::full(&program.command(), name)
@@ -119,6 +119,16 @@ fn with_ssh_args(mut opts: Opts) -> Result<Opts, clap::Error> {
     Ok(opts)
 }
 
+/// Without a command, `-I` is for the login shell, which takes commands from it: as with pssh and ssh. That shell runs another one of
+/// its kind in its place.
+fn with_shell(mut opts: Opts) -> Opts {
+    let CommandOpts { send_input, script, no_shell, .. } = &opts.command;
+    if opts.program == Program::Pssh && opts.words.is_empty() && *send_input && script.is_none() && !no_shell {
+        opts.words.push("exec \"$SHELL\" -l".into());
+    }
+    opts
+}
+
 /// What helps somebody who takes an option for that of ssh or of pssh 2.3, or an option for another one.
 fn tip(kind: ErrorKind, argument: &str, value: &str) -> Option<&'static str> {
     let option = argument.split(' ').next().unwrap_or_default();
@@ -133,6 +143,7 @@ fn tip(kind: ErrorKind, argument: &str, value: &str) -> Option<&'static str> {
         (ErrorKind::InvalidValue, "--host-key-check") if ["yes", "ask", "no"].contains(&value) => {
             Some("ssh's yes and ask are strict here, and its no is off")
         }
+        (ErrorKind::UnknownArgument, "-i") => Some("a private key is named with --identity KEY"),
         (ErrorKind::UnknownArgument, "--password") => {
             Some("anybody can read a command line; -A asks for the password, --password-file FILE reads it")
         }
