@@ -15,7 +15,7 @@ use super::client::{Client, ProtocolError};
 use super::find::{self, Finding, Source};
 use super::wire::{Attributes, Extension, Name, OPEN_READ, Reply, Request, Status};
 use crate::copy::Download;
-use crate::copy::place::{Below, Found, Place, PlaceError, check_name, local_mode};
+use crate::copy::place::{Below, Found, Place, PlaceError, Trouble, check_name, local_mode};
 use crate::dialogue::{Dialogue, PIECE, Progress, Say};
 use crate::error::HostError;
 use crate::event::Outcome;
@@ -184,7 +184,7 @@ impl Downloading {
             let next = paths[paths.len() - 1].join(name).map_err(|reason| PlaceError {
                 path: String::from_utf8_lossy(target).into_owned(),
                 reason: reason.to_owned(),
-                trouble: crate::copy::place::Trouble::Refused,
+                trouble: Trouble::Refused,
             })?;
             paths.push(next);
         }

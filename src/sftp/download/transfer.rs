@@ -16,7 +16,7 @@ const SMALL: u64 = 256 * 1024;
 const USUAL_MODE: u32 = 0o666;
 
 const SHORTER: &str = "it got shorter while it was read";
-const DIFFERENT: &str = "what was written here is not what the host has, now that it was read again";
+pub(super) const DIFFERENT: &str = "what was written here is not what the host has, now that it was read again";
 
 /// Why a file does not come along.
 #[derive(Debug)]
@@ -274,7 +274,7 @@ impl Transfer {
         match (&self.size, &self.sink) {
             (_, Sink::File(_)) | (Size::Untold, _) => false,
             (Size::Known(size), _) => *size > SMALL || self.options.checksum,
-            (Size::Unknown, Sink::Memory(bytes)) => bytes.len() as u64 > SMALL,
+            (Size::Unknown, Sink::Memory(bytes)) => bytes.len() as u64 > SMALL || self.ended && self.options.checksum,
             (Size::Unknown, Sink::Undecided) => false,
         }
     }
@@ -354,7 +354,7 @@ impl Transfer {
         }
         if self.options.checksum && !self.verifying {
             if !self.is_open() {
-                self.open(place)?;
+                return Ok(false);
             }
             (self.verifying, self.size) = (true, Size::Known(self.written));
             if self.written > 0 {

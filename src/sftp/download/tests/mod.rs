@@ -106,6 +106,7 @@ fn run_until(downloading: &mut Downloading, server: &mut Server, mut stop: impl 
             server.expected -= 1;
             server.heard += packet.len();
             downloading.hear(&packet);
+            assert!(downloading.files.values().filter(|file| file.is_open()).count() <= OPEN_HERE);
             assert!(downloading.held() <= WINDOW + FILES * transfer::READ as usize, "{}", downloading.held());
             if stop(downloading) {
                 return batches;
