@@ -52,7 +52,7 @@ complete -c pslurp -s t -l timeout -d 'Stop copying if it takes longer: 90, 1m30
 complete -c pslurp -l channel-timeout -d 'Stop copying if nothing happens for this time; 0 is never [default: never]' -r
 complete -c pslurp -l format -d 'How it is shown how the hosts ended [default: status]' -r -f -a "lines\t'Lines as they come, with their host in front'
 inline\t'The output of each host in one piece when it ends'
-status\t'How each host ended, and no output'
+status\t'pssh\'s line for each host that has ended, and no output'
 gather\t'One block for all hosts with the same output'
 json\t'A JSON object a line for all that happens'
 none\t'Nothing: only the exit status'"
@@ -70,7 +70,7 @@ complete -c pslurp -s C -l compression -d 'Compress what is sent and received'
 complete -c pslurp -s A -l askpass -d 'Ask once for a password; it also opens encrypted keys'
 complete -c pslurp -l fileappend -d 'Add to the files of hosts instead of replacing them'
 complete -c pslurp -l raw -d 'Let the control sequences of hosts reach a terminal; without it, all but colours are made visible there'
-complete -c pslurp -l no-headers -d 'Leave out the lines that say how each host ended, and with -i the word before standard error'
+complete -c pslurp -l no-headers -d 'Leave out the lines that say how each host has ended, and with -i the word before standard error; only failures are told, on standard error'
 complete -c pslurp -l json -d 'The same as --format json'
 complete -c pslurp -s q -l quiet -d 'Show nothing of hosts that are well; of the others the outcome, a hint and the last lines, on stderr'
 complete -c pslurp -l times -d 'Tell at the end how long the parts took, and which hosts took longest'
