@@ -143,6 +143,7 @@ fn tip(kind: ErrorKind, argument: &str, value: &str) -> Option<&'static str> {
         (ErrorKind::InvalidValue, "--host-key-check") if ["yes", "ask", "no"].contains(&value) => {
             Some("ssh's yes and ask are strict here, and its no is off")
         }
+        (ErrorKind::UnknownArgument, "-i") => Some("a private key is named with --identity KEY"),
         (ErrorKind::UnknownArgument, "--password") => {
             Some("anybody can read a command line; -A asks for the password, --password-file FILE reads it")
         }

@@ -15,13 +15,14 @@
 ///
 /// Names of functions and variables are short, since all of this is sent to every host:
 /// t: target; o: options; s: options of scp; x: things go into the target; r: the new name otherwise; p: the directory that they come
-/// to stand in; w: our own directory, in it; z, y: the name of a temporary file in other directories, and such a file that may be
+/// to stand in; q: something has failed; w: our own directory, in it; z, y: the name of a temporary file in other directories, and such a file that may be
 /// there.
 pub const SCRIPT: &str = concat!(
     "exec sh -c '",
-    "LC_ALL=C; export LC_ALL; d= e= h= k= m= r= v= w= x= y= c=0; ",
+    "LC_ALL=C; export LC_ALL; d= e= h= k= m= q= r= v= w= x= y= c=0; ",
     "tell() { printf \"pssh:%s\\t%s\\t%s\\n\" \"$1\" \"$2\" \"$3\"; }; ",
     "stop() { tell stop \"$1\" \"${2##*: }\"; exit 1; }; ",
+    "fail() { q=1; tell fail \"$1\" \"${2##*: }\"; }; ",
     // The dot keeps line ends at the end of a name.
     "decode() { d=$(printf %b. \"$1\"); d=${d%.}; }; ",
     // Where the chain of links from $r ends.
@@ -44,12 +45,12 @@ pub const SCRIPT: &str = concat!(
     // bytes go to a temporary name first.
     "place() { if [ \"${2%/*}\" = \"$p\" ]; then e=$(mv -f \"$1\" \"$2\" 2>&1); ",
     "else y=${2%/*}/$z; e=$(mv -f \"$1\" \"$y\" 2>&1 && mv -f \"$y\" \"$2\" 2>&1); fi && y= || ",
-    "{ tell fail \"$3\" \"${e##*: }\"; case $y in \"\") ;; *) rm -rf \"$y\";; esac; y=; return 1; }; }; ",
+    "{ fail \"$3\" \"$e\"; case $y in \"\") ;; *) rm -rf \"$y\";; esac; y=; return 1; }; }; ",
     // The file $1 takes its place at $2.
-    "file() { r=$2; follow || { tell fail \"$3\" \"the link there leads nowhere\"; return; }; set -- \"$1\" \"$r\" \"$3\"; ",
-    "if [ -d \"$2\" ]; then tell fail \"$3\" \"Is a directory\"; ",
+    "file() { r=$2; follow || { fail \"$3\" \"the link there leads nowhere\"; return; }; set -- \"$1\" \"$r\" \"$3\"; ",
+    "if [ -d \"$2\" ]; then fail \"$3\" \"Is a directory\"; ",
     "elif [ -f \"$2\" ]; then owner \"$1\" \"$2\"; case $o in *p*) ;; *) mode \"$1\" \"$2\";; esac; place \"$@\"; ",
-    "elif [ -e \"$2\" ]; then e=$( { cat \"$1\" >\"$2\"; } 2>&1) || tell fail \"$3\" \"${e##*: }\"; ",
+    "elif [ -e \"$2\" ]; then e=$( { cat \"$1\" >\"$2\" && rm \"$1\"; } 2>&1) || fail \"$3\" \"$e\"; ",
     "else place \"$@\"; fi; }; ",
     // The directory $1 becomes $2. A directory that cannot be written cannot change its parent either.
     "enter() { v=; [ -w \"$1\" ] || { v=1; chmod u+w \"$1\"; }; place \"$@\" && case $v in 1) chmod u-w \"$2\";; esac; }; ",
@@ -58,9 +59,9 @@ pub const SCRIPT: &str = concat!(
     "case $o in *p*) mkdir \"$4\" && mode \"$4\" \"$1\" && touch -r \"$1\" \"$4\";; esac; ",
     "[ -r \"$1\" ] && [ -w \"$1\" ] && [ -x \"$1\" ] || chmod u+rwx \"$1\"; walk \"$1\" \"$2\" \"$3/\"; ",
     "case $o in *p*) { mode \"$2\" \"$4\" && touch -r \"$4\" \"$2\"; } 2>/dev/null || ",
-    "tell fail \"$3\" \"its mode and times cannot be set\"; rmdir \"$4\";; esac; }; ",
+    "fail \"$3\" \"its mode and times cannot be set\"; rmdir \"$4\";; esac; rmdir \"$1\" 2>/dev/null; }; ",
     "item() { if [ -d \"$1\" ]; then ",
-    "if [ -d \"$2\" ]; then merge \"$@\"; elif [ -e \"$2\" ] || [ -h \"$2\" ]; then tell fail \"$3\" \"Not a directory\"; ",
+    "if [ -d \"$2\" ]; then merge \"$@\"; elif [ -e \"$2\" ] || [ -h \"$2\" ]; then fail \"$3\" \"Not a directory\"; ",
     "else enter \"$@\"; fi; else file \"$@\"; fi; }; ",
     "walk() { for f in \"$1\"/* \"$1\"/.*; do case ${f##*/} in .|..) continue;; esac; ",
     "[ -e \"$f\" ] && item \"$f\" \"$2/${f##*/}\" \"$3${f##*/}\"; done; }; ",
@@ -82,5 +83,7 @@ pub const SCRIPT: &str = concat!(
     "case $k in \"\") exit 1;; esac; ",
     "if [ -n \"$x\" ]; then walk \"$w\" \"$p\" \"\"; else t=$r; for f in \"$w\"/* \"$w\"/.*; do ",
     "case ${f##*/} in .|..) continue;; esac; [ -e \"$f\" ] && item \"$f\" \"$t\" \"${f##*/}\"; done; fi; ",
-    "tell done'"
+    // Nothing may be left of what has not been told to have failed.
+    "if rmdir \"$w\" 2>/dev/null; then m=; elif [ -z \"$q\" ]; then ",
+    "fail \"\" \"not all of it could be moved into place\"; fi; tell done'"
 );

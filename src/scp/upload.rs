@@ -384,7 +384,8 @@ impl Sending {
             (b"end", State::Ending) if self.private => self.state = State::Deciding,
             (b"end", State::Ending) => self.state = State::Settling,
             (b"fail", State::Settling) => {
-                self.failures.add(path, if reason.is_empty() { "it cannot be moved into place" } else { reason });
+                let path = if path.is_empty() { self.upload.target.clone() } else { path.to_vec() };
+                self.failures.add(&path, if reason.is_empty() { "it cannot be moved into place" } else { reason });
             }
             (b"done", State::Settling) => self.state = State::Done,
             _ => self.give_up("the host does not answer as it should"),

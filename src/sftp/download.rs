@@ -26,6 +26,11 @@ const FILES: usize = 64;
 const OPEN_HERE: usize = 8;
 /// Bytes that are asked for or kept in memory at once: what fits on the way to a host and back, at a gigabit over 30 ms.
 const WINDOW: usize = 4 << 20;
+/// Bytes of what the server's program complains about that are kept, to quote its last line.
+const QUOTED: usize = 512;
+/// What to do about a server that is not there.
+const MISSING_HINT: &str =
+    "is SFTP available there? See Subsystem of sshd_config(5), and whether sftp-server is installed";
 /// What to do about a directory.
 const RECURSIVE_HINT: &str = "-r copies directories";
 
@@ -63,8 +68,9 @@ enum Stage {
 
 /// A download from one host: what SFTP is spoken for.
 ///
-/// It keeps at most about 10 MiB in memory (bytes of files within 4 MiB) and [`Downloading::DESCRIPTORS`] descriptors open, however large files
-/// and directories are. A server that sends long lists for dozens of directories at once can make it 60 MiB.
+/// It holds [`Downloading::DESCRIPTORS`] descriptors at most. Of files there are up to 4 MiB in memory, and 2 MiB when many begin at
+/// once; of directories 20,000 entries that wait, and the hashes of all names of those that are being listed. A server that
+/// lists without end gets to about 100 MiB, and is stopped.
 #[derive(Debug)]
 pub struct Downloading {
     download: Arc<Download>,
@@ -77,8 +83,12 @@ pub struct Downloading {
     /// Requests without an answer about what something is.
     asking: usize,
     failures: Failures,
+    /// Files that are in their places.
+    copied: usize,
     progress: Progress,
     error: Option<ProtocolError>,
+    /// The end of what the server's program has said on standard error.
+    complaint: Vec<u8>,
 }
 
 impl Downloading {
@@ -97,8 +107,10 @@ impl Downloading {
             next_file: 0,
             asking: 0,
             failures: Failures::default(),
+            copied: 0,
             progress: Progress::default(),
             error: None,
+            complaint: Vec::new(),
         }
     }
 
@@ -197,10 +209,10 @@ impl Downloading {
         self.ask_for_bytes();
         while self.client.unsaid() < PIECE {
             let is_idle = self.files.is_empty() && self.asking == 0 && !self.directories.has_files();
-            if let Some((parent, entry)) = self.directories.next_directory(is_idle) {
-                self.open_directory(parent, entry);
-            } else if let Some((id, handle)) = self.directories.next_list(is_idle) {
+            if let Some((id, handle)) = self.directories.next_list(is_idle) {
                 self.client.request(&Request::Readdir(&handle), Tag::List(id));
+            } else if let Some((parent, entry)) = self.directories.next_directory(is_idle) {
+                self.open_directory(parent, entry);
             } else if self.files.len() + self.asking < FILES
                 && self.held() < WINDOW
                 && let Some((parent, entry)) = self.directories.next_file()
@@ -226,7 +238,7 @@ impl Downloading {
             }
             self.settle(id);
         }
-        let (mut held, mut asked) = (self.held(), self.files.values().map(Transfer::asked).sum::<usize>());
+        let (mut held, mut asked) = (self.held(), self.files.values().map(Transfer::expected).sum::<usize>());
         for (id, file) in &mut self.files {
             // What is in memory may wait for what is not: where nothing is on its way, the oldest file goes on.
             while (held < WINDOW || asked == 0)
@@ -309,6 +321,7 @@ impl Downloading {
         match settled {
             Ok(false) => {}
             Ok(true) => {
+                self.copied += 1;
                 if let Some(parent) = self.take_file(id).map(|file| file.parent) {
                     self.child_over(parent);
                 }
@@ -368,6 +381,23 @@ impl Downloading {
         }
     }
 
+    /// What a server that ended too early has left undone.
+    fn ended_early(&mut self, how: &str) -> HostError {
+        let complaint = String::from_utf8_lossy(&self.complaint);
+        let complaint = complaint.lines().map(str::trim).rfind(|line| !line.is_empty());
+        let how = complaint.map_or_else(|| how.to_owned(), |complaint| format!("{how}: {complaint}"));
+        if !self.client.is_ready() {
+            let reason = format!("the server ended before it had begun ({how})");
+            return HostError::Copy { path: "SFTP".to_owned(), reason, others: 0, hint: Some(MISSING_HINT.to_owned()) };
+        }
+        // Nobody knows how many more there would have been.
+        let left = self.files.values().next().map(|file| &file.remote).or(self.download.remotes.first());
+        let left = left.cloned().unwrap_or_default();
+        self.failures.add(&left, format!("it was not copied before the SFTP server ended ({how})"), None);
+        self.failures.skip(self.files.len().saturating_sub(1));
+        self.failures.take().unwrap_or(HostError::Lost { detail: how })
+    }
+
     /// Gives a directory its mode and times, now that nothing more is put into it.
     fn finish_directory(&mut self, directory: &Directory) {
         let Some(is_new) = directory.made.filter(|_| directory.is_own) else { return };
@@ -413,6 +443,12 @@ impl Dialogue for Downloading {
         }
     }
 
+    fn overhear(&mut self, bytes: &[u8]) {
+        self.complaint.extend_from_slice(&bytes[bytes.len().saturating_sub(QUOTED)..]);
+        let surplus = self.complaint.len().saturating_sub(QUOTED);
+        self.complaint.drain(..surplus);
+    }
+
     fn abort(&mut self) {
         if !matches!(self.stage, Stage::Over) {
             self.end(Stage::Stopped);
@@ -428,22 +464,26 @@ impl Dialogue for Downloading {
     }
 
     fn conclude(&mut self, channel: Outcome) -> Outcome {
-        if let Some(error) = self.error.take() {
-            return HostError::from(error).into();
-        }
-        if matches!(self.stage, Stage::Over) {
+        if matches!(self.stage, Stage::Over) && self.error.is_none() {
             // Everything is in place, whatever the server says at last.
             return self.failures.take().map_or(Outcome::Exited(0), Outcome::from);
         }
-        let missing = if self.has_begun() { "all was copied" } else { "it said anything" };
-        self.end(Stage::Stopped);
-        let how = match channel {
-            Outcome::Exited(status) => format!("exit status {status}"),
-            Outcome::Signaled { name } => format!("SIG{name}"),
-            other => return other,
+        let outcome = match (self.error.take(), channel) {
+            (Some(error), Outcome::Exited(_) | Outcome::Signaled { .. }) => HostError::from(error).into(),
+            (None, Outcome::Exited(status)) => self.ended_early(&format!("exit status {status}")).into(),
+            (None, Outcome::Signaled { name }) => self.ended_early(&format!("signal {name}")).into(),
+            (error, Outcome::Failed(failure)) => match (error, *failure) {
+                (Some(error), HostError::Lost { .. }) => HostError::from(error).into(),
+                (None, HostError::Lost { detail }) => {
+                    let plural = if self.copied == 1 { " was" } else { "s were" };
+                    HostError::Lost { detail: format!("{detail}; {} file{plural} copied", self.copied) }.into()
+                }
+                (_, other) => other.into(),
+            },
+            (_, other) => other,
         };
-        let detail = format!("the server ended ({how}) before {missing}");
-        HostError::Ssh { doing: "SFTP", detail, hint: None }.into()
+        self.end(Stage::Stopped);
+        outcome
     }
 }
 

@@ -178,8 +178,10 @@ impl Finding {
         let mut sources = Vec::new();
         for remote in self.remotes {
             if remote.found.is_empty() {
-                let reason = remote.problem.unwrap_or_else(|| "No such file or directory".to_owned());
-                self.missing.push(Missing { path: remote.given, reason });
+                if self.missing.iter().all(|missing| missing.path != remote.given) {
+                    let reason = remote.problem.unwrap_or_else(|| "No such file or directory".to_owned());
+                    self.missing.push(Missing { path: remote.given, reason });
+                }
                 continue;
             }
             let (mut found, is_home) = (remote.found, remote.given.starts_with(b"~") && remote.rest.is_empty());

@@ -7,6 +7,8 @@ use crate::ssh::wire::{Reader, put_string};
 pub const VERSION: u32 = 3;
 /// Bytes of the longest handle that a server may give (section 6.3 of the draft).
 pub const MAX_HANDLE: usize = 256;
+/// Bytes of the longest path that is taken from a server: twice what Linux has.
+const MAX_PATH: usize = 8192;
 
 const INIT: u8 = 1;
 const OPEN: u8 = 3;
@@ -526,6 +528,9 @@ impl Reply {
             },
             (REPLY_NAME, Expected::Names) => read_names(reader).map(Reply::Names),
             (REPLY_NAME, Expected::Path) => match read_names(reader) {
+                Some(names) if names.iter().any(|name| name.name.len() > MAX_PATH) => {
+                    return Err("a path that is too long");
+                }
                 Some(mut names) if names.len() == 1 && !names[0].name.is_empty() => {
                     names.pop().map(|name| Reply::Path(name.name))
                 }

@@ -55,20 +55,28 @@ pub struct Command<'a> {
     pub window: u32,
 }
 
-/// Runs `command` on `session`, sends it its input and its output as events, and says how it ended. A `sudo` that the command
-/// has to get past is spoken with first. `watch` bounds the opening of the channel, what is asked of the server before, and its
-/// consent to the command; the command itself is bounded by its own timeout and the cancel. What is worth knowing goes to
-/// `note`. With a `dialogue` the input is what that says, and it hears the output.
+/// Who speaks with a command.
+pub struct Talk<'a> {
+    /// What it reads.
+    pub feed: Feed,
+    /// Who hears its standard output instead of our user. Its input is what this says.
+    pub dialogue: Option<&'a mut dyn Dialogue>,
+    /// The sudo that it has to get past, which is spoken with first.
+    pub sudo: Option<Conversation>,
+}
+
+/// Runs `command` on `session`, sends it its input and its output as events, and says how it ended. `watch` bounds the opening of
+/// the channel, what is asked of the server before, and its consent to the command; the command itself is bounded by its own
+/// timeout and the cancel. What is worth knowing goes to `note`.
 pub fn run(
     session: &mut Session,
     command: &Command<'_>,
-    mut feed: Feed,
-    dialogue: Option<&mut dyn Dialogue>,
-    sudo: Option<Conversation>,
+    talk: Talk<'_>,
     events: &Sender<Event>,
     watch: &mut Watch<'_>,
     note: &mut dyn FnMut(&dyn Fn() -> String),
 ) -> Outcome {
+    let Talk { mut feed, dialogue, sudo } = talk;
     watch.expect(Phase::Connect, "no session channel");
     let channel = match session.driver().drive(watch, |ssh| Channel::open(ssh, command.window)) {
         Ok(channel) => channel,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use super::Runner;
-use super::exec::{self, Command};
+use super::exec::{self, Command, Talk};
 use super::feed::Feed;
 use super::host::Host;
 use super::requests::{Requests, Start};
@@ -52,7 +52,8 @@ impl OnSession<'_> {
         let feed = Feed::new(input.or_else(|| inputs.reader(self.job.number)));
         let sudo = self.conversation(session, tokens.as_ref());
         let command = self.bounds(Start::Command(&line), &self.host.requests);
-        Ok(exec::run(session, &command, feed, None, sudo, self.events, watch, note))
+        let talk = Talk { feed, dialogue: None, sudo };
+        Ok(exec::run(session, &command, talk, self.events, watch, note))
     }
 
     /// Holds `dialogue` with what `start` starts, as the other user if there is one. What the server is asked for before commands is
@@ -79,7 +80,8 @@ impl OnSession<'_> {
         };
         let nothing = Requests::default();
         let command = self.bounds(start, &nothing);
-        Ok(exec::run(session, &command, Feed::spoken(), Some(dialogue), sudo, self.events, watch, note))
+        let talk = Talk { feed: Feed::spoken(), dialogue: Some(dialogue), sudo };
+        Ok(exec::run(session, &command, talk, self.events, watch, note))
     }
 
     /// Has the local rsync copy: what it runs on the host is run on the session.

@@ -178,3 +178,17 @@ fn a_replaced_file_keeps_its_owner() {
         );
     }
 }
+
+#[test]
+fn what_is_left_behind_is_no_success() {
+    let field = Field::new();
+    write(field.here("conf/a"), "a");
+    let bin = poor(&field, &["mv"]);
+    // It says that it has, and has not.
+    write(bin.join("mv"), "#!/bin/sh\nexit 0\n");
+    std::fs::set_permissions(bin.join("mv"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let talk = upload(&field, &["/bin/sh"], &bin, Options { recursive: true, ..Options::default() }, "x");
+    let Outcome::Failed(error) = &talk.outcome else { panic!("{talk:?}") };
+    assert_eq!(error.to_string(), "x: not all of it could be moved into place");
+    assert_eq!(list(field.there("")), [""; 0]);
+}

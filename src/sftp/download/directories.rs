@@ -9,17 +9,22 @@ use crate::copy::place::Below;
 /// Levels of directories that are followed.
 const DEPTH: usize = 64;
 /// Requests for lists that are on their way at once.
-const LISTING: usize = 32;
-/// Directories that are open on the host at once. A few more may be where nothing else can be done.
-const OPEN: usize = 48;
+const LISTING: usize = 64;
+/// Directories that are open on the host at once. One more for every level may be where nothing else can be done.
+const OPEN: usize = 64;
 /// Entries that are known and wait, before no more are asked for.
 const WAITING: usize = 20_000;
+/// Entries that wait at most, if answers are longer than those of usual servers: about 40 MiB.
+const MOST_WAITING: usize = 1 << 18;
 /// Files of one directory that wait, before no more of its entries are asked for.
 const AHEAD: usize = 256;
 /// Lists that are asked for at once of one directory: the second mostly tells that there is no more.
 const LISTS: usize = 2;
-/// Names that are remembered at once, to refuse those that come twice: sixteen million bytes, or about twenty.
-const NAMES: usize = 1 << 20;
+/// Names that are remembered at once, to refuse those that come twice: about 40 MiB. Until half of that there may be many
+/// directories.
+const NAMES: usize = if cfg!(test) { 1 << 14 } else { 1 << 21 };
+/// Entries of one directory, good or bad, before the server is taken for one that never ends.
+const ENTRIES: usize = if cfg!(test) { 1 << 16 } else { 1 << 22 };
 
 /// Number of the directory that stands for the command line: what is in it is what was asked for.
 pub(super) const TOP: u64 = 0;
@@ -55,9 +60,13 @@ pub(super) struct Directory {
     pub(super) handle: Option<Vec<u8>>,
     /// Requests about it without an answer.
     asked: usize,
+    /// The server has said that there are no more entries.
+    ended: bool,
     /// All that is in it is known, or nothing more is asked about it.
     pub(super) listed: bool,
     seen: HashSet<u64>,
+    /// How many entries the server has told of.
+    entries: usize,
     files: VecDeque<Entry>,
     directories: VecDeque<Entry>,
     /// What was taken out of those two and is not over yet.
@@ -87,7 +96,7 @@ pub(super) struct Directories {
     unlisted: BTreeSet<u64>,
     /// Requests for lists, and to open directories, without an answer.
     listing: usize,
-    /// Entries that wait.
+    /// Entries that wait, but for those that were asked for by name.
     waiting: usize,
     /// Names that are remembered.
     names: usize,
@@ -108,8 +117,10 @@ impl Directories {
             made: None,
             handle: None,
             asked: 0,
+            ended: true,
             listed: true,
             seen: HashSet::new(),
+            entries: 0,
             files: VecDeque::new(),
             directories: VecDeque::new(),
             pending: 0,
@@ -131,6 +142,12 @@ impl Directories {
         self.all.get(&id)
     }
 
+    /// How many entries wait, and how many directories are open on the host.
+    #[cfg(test)]
+    pub(super) fn load(&self) -> (usize, usize) {
+        (self.waiting, self.unlisted.len())
+    }
+
     /// Whether everything is over.
     pub(super) fn is_empty(&self) -> bool {
         self.all.is_empty()
@@ -149,6 +166,13 @@ impl Directories {
         }
     }
 
+    /// Some entries of a directory have come; says whether the list may go on.
+    pub(super) fn count(&mut self, id: u64, entries: usize) -> bool {
+        let Some(directory) = self.all.get_mut(&id) else { return false };
+        directory.entries += entries;
+        entries > 0 && directory.entries <= ENTRIES
+    }
+
     /// Whether no other entry of its directory has this name, as far as that is known.
     ///
     /// # Errors
@@ -159,8 +183,8 @@ impl Directories {
         let owner = if self.all.get(&id).map(|directory| &directory.local) == top { TOP } else { id };
         let hash = self.hashing.hash_one(name);
         let Some(directory) = self.all.get_mut(&owner) else { return Ok(false) };
-        if self.names >= NAMES {
-            return Err(format!("more than {NAMES} names in one directory"));
+        if self.names >= NAMES || self.waiting >= MOST_WAITING {
+            return Err("more files in it than can be kept in mind".to_owned());
         }
         let is_new = directory.seen.insert(hash);
         self.names += usize::from(is_new);
@@ -170,7 +194,7 @@ impl Directories {
     /// Something in a directory waits to be copied.
     pub(super) fn wait(&mut self, id: u64, entry: Entry) {
         let Some(directory) = self.all.get_mut(&id) else { return };
-        self.waiting += 1;
+        self.waiting += usize::from(id != TOP);
         if entry.attributes.is_directory() && (entry.path.is_none() || entry.real.is_some()) {
             directory.directories.push_back(entry);
             self.with_directories.insert(id);
@@ -186,7 +210,7 @@ impl Directories {
         let directory = self.all.get_mut(&id)?;
         let entry = directory.files.pop_front()?;
         directory.pending += 1;
-        self.waiting -= 1;
+        self.waiting -= usize::from(id != TOP);
         if directory.files.is_empty() {
             self.with_files.remove(&id);
         }
@@ -195,15 +219,16 @@ impl Directories {
 
     /// The next directory to open, if there is one that may be; `idle` is whether nothing else is being done.
     pub(super) fn next_directory(&mut self, idle: bool) -> Option<(u64, Entry)> {
-        let has_room = self.listing < LISTING && self.unlisted.len() < OPEN && self.waiting < WAITING;
-        if !has_room && !(idle && self.listing == 0) {
+        let has_room =
+            self.listing < LISTING && self.unlisted.len() < OPEN && self.waiting < WAITING && self.names < NAMES / 2;
+        if !(has_room || idle && self.listing == 0) {
             return None;
         }
         let id = *self.with_directories.last()?;
         let directory = self.all.get_mut(&id)?;
         let entry = directory.directories.pop_front()?;
         directory.pending += 1;
-        self.waiting -= 1;
+        self.waiting -= usize::from(id != TOP);
         if directory.directories.is_empty() {
             self.with_directories.remove(&id);
         }
@@ -236,8 +261,10 @@ impl Directories {
             made: None,
             handle: None,
             asked: 1,
+            ended: false,
             listed: false,
             seen: HashSet::new(),
+            entries: 0,
             files: VecDeque::new(),
             directories: VecDeque::new(),
             pending: 0,
@@ -268,19 +295,31 @@ impl Directories {
     /// The next directory of which more entries may be asked for, and its handle; `idle` as above.
     pub(super) fn next_list(&mut self, idle: bool) -> Option<(u64, Vec<u8>)> {
         let has_room = self.listing < LISTING && self.waiting < WAITING;
-        if !has_room && !(idle && self.listing == 0) {
+        // Without room only the newest one goes on, and only if nothing newer is to be opened: so there is an end to it.
+        let oldest = if has_room {
+            TOP
+        } else if idle && self.listing == 0 {
+            *self.unlisted.last()?.max(self.with_directories.last().unwrap_or(&TOP))
+        } else {
             return None;
-        }
-        for id in self.unlisted.iter().rev() {
+        };
+        for id in self.unlisted.range(oldest..).rev() {
             let Some(directory) = self.all.get_mut(id) else { continue };
             let wants = directory.asked < LISTS && directory.files.len() < AHEAD && directory.directories.is_empty();
-            if let (Some(handle), true) = (&directory.handle, wants) {
+            if let (Some(handle), true) = (&directory.handle, wants && !directory.ended) {
                 directory.asked += 1;
                 self.listing += 1;
                 return Some((*id, handle.clone()));
             }
         }
         None
+    }
+
+    /// A directory has no more entries; those of another answer that is still under way do count.
+    pub(super) fn ended(&mut self, id: u64) {
+        if let Some(directory) = self.all.get_mut(&id) {
+            directory.ended = true;
+        }
     }
 
     /// A directory has no more entries, or nothing more will be asked about it.
@@ -293,10 +332,13 @@ impl Directories {
         self.unlisted.remove(&id);
     }
 
-    /// The handle of a directory that has been listed and can be closed.
+    /// The handle of a directory if it has been listed and can be closed.
     pub(super) fn take_handle(&mut self, id: u64) -> Option<Vec<u8>> {
-        let directory = self.all.get_mut(&id).filter(|directory| directory.listed && directory.asked == 0)?;
-        directory.handle.take()
+        let directory = self.all.get_mut(&id).filter(|directory| directory.asked == 0)?;
+        if directory.ended && !directory.listed {
+            self.listed(id);
+        }
+        self.all.get_mut(&id).filter(|directory| directory.listed)?.handle.take()
     }
 
     /// Something that was taken out of a directory is over.

@@ -24,6 +24,11 @@ impl Failures {
         });
     }
 
+    /// So many others were not tried any more.
+    pub(super) fn skip(&mut self, count: usize) {
+        self.count += count;
+    }
+
     /// A file could not be put in its place; says whether anything more need be tried.
     pub(super) fn add_local(&mut self, error: PlaceError) -> bool {
         self.count += 1;

@@ -106,9 +106,9 @@ impl Downloading {
     fn listed(&mut self, id: u64, reply: Reply) {
         let is_listed = self.directories.get(id).is_none_or(|directory| directory.listed);
         match reply {
-            // The answer to the second of two questions.
+            // It has failed, and this is the answer to the second of two questions.
             _ if is_listed => {}
-            Reply::Names(names) if names.is_empty() => {
+            Reply::Names(names) if !self.directories.count(id, names.len()) => {
                 self.directory_failed(id, "the host's list of it does not end".to_owned());
             }
             Reply::Names(names) => {
@@ -118,7 +118,7 @@ impl Downloading {
                     }
                 }
             }
-            Reply::Status(Status { code: Status::EOF, .. }) => self.directories.listed(id),
+            Reply::Status(Status { code: Status::EOF, .. }) => self.directories.ended(id),
             reply => self.directory_failed(id, reason(&reply)),
         }
         self.close_directory(id);

@@ -126,7 +126,7 @@ impl Transfer {
     }
 
     /// Bytes that were asked for and have not come.
-    pub(super) fn asked(&self) -> usize {
+    pub(super) fn expected(&self) -> usize {
         self.asked_bytes
     }
 

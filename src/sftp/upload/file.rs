@@ -12,6 +12,8 @@ use crate::sftp::wire::{
 const TIGHT: u64 = 64 * 1024;
 /// What is said about that.
 const NO_ROOM: &str = "No space left on device";
+/// What helps where a file may be written, but not the directory that it is in.
+const IN_PLACE_HINT: &str = "the directory takes no new file; --inplace writes into the one that is there";
 
 /// What was asked about a file.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub enum Ask {
     LookBehind,
     /// How much of an earlier attempt is there.
     LookRest,
+    /// To remove that, since it cannot be continued.
+    ClearRest,
     /// To open what is written.
     Open,
     /// To write so many bytes.
@@ -259,6 +263,9 @@ impl File {
             (Ask::LookRest, Reply::Status(status)) if status.code == Status::NO_SUCH_FILE => {
                 self.open(OPEN_CREATE | OPEN_EXCLUSIVE, shared);
             }
+            (Ask::ClearRest, Reply::Status(status)) if status.code == Status::OK => {
+                self.open(OPEN_CREATE | OPEN_EXCLUSIVE, shared);
+            }
             (Ask::Write(length), Reply::Status(status)) if status.code == Status::OK => {
                 self.acknowledged += u64::from(length);
                 shared.done += u64::from(length);
@@ -282,6 +289,11 @@ impl File {
             (Ask::Size, Reply::Attributes(_)) | (Ask::Wish | Ask::Tidy, _) => {}
             (Ask::Preserve, Reply::Status(status)) => {
                 self.fail(format!("its mode and times cannot be set: {}", status.reason()), &status, shared);
+            }
+            (Ask::Open, Reply::Status(status))
+                if status.code == Status::PERMISSION_DENIED && self.way == Way::Replace && self.existing.is_some() =>
+            {
+                self.give_up(status.reason(), Some(IN_PLACE_HINT), shared);
             }
             (Ask::Open, Reply::Status(status)) => self.fail_or_full(&status, TIGHT, shared),
             (Ask::Write(_) | Ask::Close, Reply::Status(status)) => {
@@ -351,6 +363,11 @@ impl File {
             return;
         }
         match rest.size {
+            // A file without these could not be opened again by anybody but root.
+            _ if rest.mode.is_some_and(|mode| mode & 0o600 != 0o600) => {
+                let temporary = self.temporary();
+                self.ask(&Request::Remove(&temporary), Ask::ClearRest, shared);
+            }
             Some(size) if size <= self.size => {
                 // A server may have written what it was sent in another order: behind a gap there is less than this.
                 self.sent = size.saturating_sub(WINDOW);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::copy::Options;
+use crate::sftp::testing::program;
 
 /// Servers that break the protocol, lie or never end.
 mod hostile;
@@ -26,22 +27,18 @@ struct Server {
     packets: Receiver<Vec<u8>>,
     /// Replies that are to come.
     expected: usize,
-}
-
-fn sftp_server() -> PathBuf {
-    let places = ["/usr/lib/openssh", "/usr/libexec/openssh", "/usr/lib/ssh", "/usr/libexec", "/usr/lib/misc"];
-    let found = places.iter().map(|place| Path::new(place).join("sftp-server")).find(|path| path.exists());
-    found.expect("OpenSSH's sftp-server (Debian: openssh-sftp-server)")
+    /// Bytes of those that have come.
+    heard: usize,
 }
 
 impl Server {
     fn start(directory: &Path) -> Server {
-        Server::of(Command::new(sftp_server()).current_dir(directory))
+        Server::of(Command::new(program()).current_dir(directory))
     }
 
     /// One that may not read everything.
     fn start_unprivileged(directory: &Path) -> Server {
-        let mut command = Command::new(sftp_server());
+        let mut command = Command::new(program());
         if rustix::process::geteuid().is_root() {
             command.uid(65534).gid(65534);
         }
@@ -62,7 +59,7 @@ impl Server {
                 }
             }
         });
-        Server { child, input, packets, expected: 0 }
+        Server { child, input, packets, expected: 0, heard: 0 }
     }
 }
 
@@ -107,6 +104,7 @@ fn run_until(downloading: &mut Downloading, server: &mut Server, mut stop: impl 
         while server.expected > 0 {
             let packet = server.packets.recv_timeout(PATIENCE).expect("a reply");
             server.expected -= 1;
+            server.heard += packet.len();
             downloading.hear(&packet);
             assert!(downloading.held() <= WINDOW + FILES * transfer::READ as usize, "{}", downloading.held());
             if stop(downloading) {

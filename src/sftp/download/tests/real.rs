@@ -236,7 +236,7 @@ fn what_cannot_be_copied_does_not_stop_the_rest() {
     let fifo = sides.remote("tree/fifo");
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).expect("fifo");
     for path in ["tree/unreadable", "tree/closed"] {
-        fs::set_permissions(sides.remote(path), PermissionsExt::from_mode(0)).expect("mode");
+        fs::set_permissions(sides.remote(path), PermissionsExt::from_mode(0o000)).expect("mode");
     }
     let mut downloading = sides.downloading(&["missing", "tree"], None, recursive());
     let mut server = Server::start_unprivileged(&sides.remote(""));
@@ -366,6 +366,21 @@ fn trees_of_thousands_of_files_and_hundreds_of_directories() {
     assert_eq!(failure(downloading.conclude(Outcome::Exited(0))), "Exited(0)");
     assert_eq!(tree(&sides.local("tree")), tree(&sides.remote("tree")));
     assert!(batches <= 230, "{batches} ways there and back");
+    // Seven levels.
+    let sides = Sides::new();
+    let (mut paths, mut count) = (vec!["deep".to_owned()], 0);
+    while let Some(path) = paths.pop() {
+        sides.write(&format!("{path}/file"), "");
+        count += 1;
+        if path.len() < 16 {
+            paths.extend(["a", "b", "c"].map(|name| format!("{path}/{name}")));
+        }
+    }
+    let mut downloading = sides.downloading(&["deep"], None, recursive());
+    let batches = run(&mut downloading, &mut Server::start(&sides.remote("")));
+    assert_eq!(failure(downloading.conclude(Outcome::Exited(0))), "Exited(0)");
+    assert_eq!(tree(&sides.local("deep")), tree(&sides.remote("deep")));
+    assert!(batches <= 200, "{batches} ways there and back for {count} directories");
     // All in one directory.
     let sides = Sides::new();
     for number in 0..5_000 {
@@ -424,6 +439,39 @@ fn a_file_that_changes_while_it_is_read() {
             assert!(fs::read(sides.local("log")).expect("file") == bytes);
         }
     }
+}
+
+#[test]
+fn a_file_that_was_cut_goes_on_where_it_was() {
+    let sides = Sides::new();
+    let bytes = noise(8 << 20);
+    sides.write("large", &bytes);
+    let options = Options { resume: true, ..Options::default() };
+    let cut = |most: u64| {
+        let mut downloading = sides.downloading(&["large"], None, options);
+        let mut server = Server::start(&sides.remote(""));
+        run_until(&mut downloading, &mut server, |downloading| downloading.progress.done > most);
+        assert!(!matches!(downloading.conclude(crate::sftp::testing::lost()), Outcome::Exited(_)));
+    };
+    cut(3 << 20);
+    let left = sides.arrived();
+    assert!(left.len() == 1 && left[0].0.starts_with(".large.pssh-"), "it is left there");
+    cut(6 << 20);
+    let mut downloading = sides.downloading(&["large"], None, options);
+    let mut server = Server::start(&sides.remote(""));
+    run(&mut downloading, &mut server);
+    assert_eq!(failure(downloading.conclude(Outcome::Exited(0))), "Exited(0)");
+    assert_eq!(downloading.progress, Progress { done: 8 << 20, total: 8 << 20 });
+    assert!(server.heard < (2 << 20) + 100_000, "{} bytes", server.heard);
+    assert!(fs::read(sides.local("large")).expect("file") == bytes && sides.arrived().len() == 1);
+
+    // Another version of the file does not go on with it.
+    cut(3 << 20);
+    sides.write("large", vec![0; 8 << 20]);
+    let times = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
+    fs::File::open(sides.remote("large")).expect("file").set_times(times).expect("times");
+    assert_eq!(failure(sides.copy(&["large"], None, options)), "Exited(0)");
+    assert!(fs::read(sides.local("large")).expect("file").iter().all(|byte| *byte == 0));
 }
 
 #[test]

@@ -119,6 +119,11 @@ fn what_cannot_be_continued_is_begun_anew_or_refused() {
     fs::write(&temporary, "longer than the whole file").unwrap();
     assert_ok(&pair.server().talk(&mut uploading));
     assert_eq!((pair.read("f"), pair.names().len()), (b"content".to_vec(), 1));
+    // One that its owner may not open any more.
+    fs::write(&temporary, "cont").unwrap();
+    fs::set_permissions(&temporary, Permissions::from_mode(0o400)).unwrap();
+    assert_ok(&pair.upload(&["f"], "", options));
+    assert_eq!((pair.read("f"), mode(&pair.there.join("f"))), (b"content".to_vec(), 0o644));
     // A link that somebody may have put there is not followed.
     fs::write(pair.there.join("victim"), "victim").unwrap();
     std::os::unix::fs::symlink("victim", &temporary).unwrap();
@@ -248,21 +253,33 @@ fn what_the_user_may_not_do_is_told() {
     }
     fs::create_dir_all(pair.there.join("t/closed")).unwrap();
     fs::create_dir_all(pair.there.join("t/open")).unwrap();
+    fs::write(pair.there.join("t/closed/g"), "old").unwrap();
+    fs::set_permissions(pair.there.join("t/closed/g"), Permissions::from_mode(0o666)).unwrap();
     fs::set_permissions(pair.there.join("t/closed"), Permissions::from_mode(0o555)).unwrap();
     for path in ["t", "t/open"] {
         fs::set_permissions(pair.there.join(path), Permissions::from_mode(0o777)).unwrap();
     }
+    fs::set_permissions(pair.here.parent().unwrap(), Permissions::from_mode(0o755)).unwrap();
     // root may do everything: the server is somebody else then.
-    let mut command = Command::new(program());
-    command.arg("-d").arg(&pair.there);
-    if nix::unistd::getuid().is_root() {
-        fs::set_permissions(pair.here.parent().unwrap(), Permissions::from_mode(0o755)).unwrap();
-        command.uid(65_534).gid(65_534);
-    }
-    let (told, others) = failure(Server::spawn(command).talk(&mut pair.uploading(&["t"], "", recursive())));
+    let upload = |names: &[&str], target: &str, options: Options| {
+        let mut command = Command::new(program());
+        command.arg("-d").arg(&pair.there);
+        if nix::unistd::getuid().is_root() {
+            command.uid(65_534).gid(65_534);
+        }
+        Server::spawn(command).talk(&mut pair.uploading(names, target, options))
+    };
+    let (told, others) = failure(upload(&["t"], "", recursive()));
     assert_eq!((told.as_str(), others), ("t/closed/f: Permission denied", 0));
     assert_eq!((pair.read("t/open/f"), pair.read("t/other")), (b"t/open/f".to_vec(), b"t/other".to_vec()));
-    assert_eq!(walk(&pair.there).len(), 5);
+    // A file may be written in a directory that may not, but only in place.
+    let outcome = upload(&["t/other"], "t/closed/g", plain());
+    assert!(outcome.hint().is_some_and(|hint| hint.contains("--inplace")));
+    assert_eq!(failure(outcome), ("t/closed/g: Permission denied".to_owned(), 0));
+    assert_eq!(pair.read("t/closed/g"), b"old");
+    assert_ok(&upload(&["t/other"], "t/closed/g", Options { inplace: true, ..plain() }));
+    assert_eq!(pair.read("t/closed/g"), b"t/other");
+    assert_eq!(walk(&pair.there).len(), 6);
 }
 
 /// Has a part of a dialogue.
