@@ -576,3 +576,23 @@ fn every_difference_is_told_in_the_readme_and_has_a_row() {
     }
     assert!(rows.len() >= 60, "{} rows", rows.len());
 }
+
+#[test]
+fn the_protocol_that_scp_is_told_is_the_only_one() {
+    let env = Env::new();
+    let sshd = Sshd::start(&env, Setup { config: crate::pscp::NO_SFTP, ..Setup::default() });
+    let source = env.file("a", "text");
+    let target = env.path("b");
+    let run = |words: &[&str]| {
+        let pscp = env.run_of(Program::Pscp).hosts(sshd.hosts()).arg("-v").args(words);
+        let run = pscp.arg(&source).arg(&target).run();
+        let is_there = fs::remove_file(&target).is_ok();
+        (run, is_there)
+    };
+    let (both, is_there) = run(&[]);
+    both.exits(0).stderr_has("trying scp").check(is_there, "it is copied");
+    let (scp, is_there) = run(&["-x", "-O"]);
+    scp.exits(0).stderr_lacks("trying scp").check(is_there, "it is copied");
+    let (sftp, is_there) = run(&["-X", "-s"]);
+    sftp.exits(4).stderr_lacks("trying scp").check(!is_there, "there is no SFTP server");
+}
