@@ -21,7 +21,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -67,10 +67,11 @@ enum Difference {
     DirectoriesOfPslurp,
     DirectoriesMade,
     DeathBySignal,
+    PasswordOnTerminal,
 }
 
 impl Difference {
-    const ALL: [Difference; 20] = [
+    const ALL: [Difference; 21] = [
         Difference::LinesByDefault,
         Difference::EveryLinePrefixed,
         Difference::BlocksEndWithNewline,
@@ -91,6 +92,7 @@ impl Difference {
         Difference::DirectoriesOfPslurp,
         Difference::DirectoriesMade,
         Difference::DeathBySignal,
+        Difference::PasswordOnTerminal,
     ];
 
     /// The words of the README that tell of it, in "Different from pssh".
@@ -115,6 +117,7 @@ impl Difference {
             Difference::DirectoriesOfPslurp => "pslurp's directory is `HOST`, or `HOST:PORT` where a port was given",
             Difference::DirectoriesMade => "pscp makes directories that are missing on the way",
             Difference::DeathBySignal => "After Ctrl-C the program dies by that signal",
+            Difference::PasswordOnTerminal => "`-A` asks on the terminal alone",
             Difference::SourcesCheckedFirst => "Local files are looked at before the first connection",
         }
     }
@@ -344,8 +347,9 @@ impl World {
             Side::Ours => path_of(row.program()),
         };
         let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
-        let mut command = Command::new(program);
-        command.args(words).current_dir(here.path()).env_clear().env("HOME", self.env.path(""));
+        // A session of its own: nobody can be asked for anything on a terminal.
+        let mut command = Command::new("/usr/bin/setsid");
+        command.arg(program).args(words).current_dir(here.path()).env_clear().env("HOME", self.env.path(""));
         match side {
             Side::Theirs => command.env("PATH", format!("{}:/usr/bin:/bin", self.env.path("bin").display())),
             Side::Ours => command.env("PATH", path),
@@ -441,7 +445,7 @@ impl Drop for Victim {
 
 /// Runs to the end, with its output and exit status; a signal is negative.
 fn finish(mut command: Command, input: &'static str, interrupted: bool) -> (String, i32) {
-    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = piped.spawn().expect("the program can be run");
     let pid = Pid::from_child(&child);
     if let Some(mut stdin) = child.stdin.take() {
