@@ -9,6 +9,7 @@ mod tests;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
+use crate::hosts;
 use crate::ssh::config::is_keyword;
 use letters::{Meaning, meaning};
 
@@ -174,6 +175,10 @@ impl Reader {
             Meaning::Refused { .. } | Meaning::OnlyNone(_) => {}
             Meaning::Flag(text) => put(&mut said.flags, SshOption { text: text.to_owned(), name }),
             Meaning::Last(keyword) => put(&mut said.flags, SshOption { text: with_value(keyword, value), name }),
+            Meaning::User => {
+                hosts::check_login(value).map_err(|problem| wrong(word, format!("{value:?}: {problem}")))?;
+                said.options.push(SshOption { text: with_value("User", value), name });
+            }
             Meaning::First(keyword) => said.options.push(SshOption { text: with_value(keyword, value), name }),
             Meaning::Batch => said.options.push(SshOption { text: "BatchMode=yes".to_owned(), name }),
             // Of several the last one counts for scp, which hands one on to ssh.

@@ -62,3 +62,38 @@ pub fn full(command: &Command, name: &str) -> Option<String> {
     let arg = command.get_arguments().find(is_it)?;
     arg.get_long().map(|long| format!("--{long}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Opts, parse};
+
+    fn read(program: Program, option: &str) -> Opts {
+        let line = [program.name(), "-o", "out", option, "a", "b"];
+        parse(program, line).unwrap_or_else(|error| panic!("{option}: {error}"))
+    }
+
+    /// Those of 2.3.4 are compared with pssh itself, by the tests that have it.
+    #[test]
+    fn options_of_later_versions_have_abbreviations_too() {
+        for program in Program::ALL {
+            assert!(read(program, "--f").show.fileappend, "{program:?}");
+        }
+        assert!(read(Program::Pssh, "--n").show.no_headers);
+        assert!(read(Program::Pscp, "--d").download && read(Program::Prsync, "--d").download);
+        assert!(read(Program::Prsync, "--i").streams.inline);
+    }
+
+    #[test]
+    fn an_option_has_the_name_of_the_manual_page_too() {
+        assert_eq!(read(Program::Pssh, "--options=Port=1").connection.option, ["Port=1"]);
+    }
+
+    #[test]
+    fn what_two_options_begin_with_is_none_of_them() {
+        for option in ["--h", "--inl", "--e", "--host-", "--extra-arg"] {
+            let is_taken = parse(Program::Pssh, ["pssh", option, "x", "y"]).is_ok();
+            assert_eq!(is_taken, option == "--host-", "{option}");
+        }
+    }
+}

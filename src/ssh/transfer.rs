@@ -1,4 +1,4 @@
-//! Copies on a session: over SFTP, and where the host has no SFTP server, by scp.
+//! Copies on a session: over SFTP, and where the host has no SFTP server, by scp, unless the user wants one of them (`-x -O`, `-x -s`).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use crate::error::HostError;
 use crate::event::{Event, EventKind, Outcome};
 use crate::jobs::Job;
 use crate::limits::Held;
+use crate::ssh_args::Protocol;
 use crate::{scp, sftp};
 
 /// The name of the subsystem (draft-ietf-secsh-filexfer-02 section 2).
@@ -112,20 +113,23 @@ impl OnSession<'_> {
         watch: &mut Watch<'_>,
         note: &mut dyn FnMut(&dyn Fn() -> String),
     ) -> Result<Outcome, Outcome> {
-        let start = match self.is_other_user() {
-            true => Start::Command(SFTP_SERVER),
-            false => Start::Subsystem(SUBSYSTEM),
-        };
-        let mut dialogue = copy.over_sftp(self.job)?;
-        let channel = self.converse(session, start, &mut *dialogue, watch, note)?;
-        let is_missing = !dialogue.has_begun() && !session.is_dead() && has_no_program(&channel);
-        let outcome = dialogue.conclude(channel);
-        if !is_missing {
-            self.tell_end(&*dialogue);
-            return Ok(outcome);
+        let wanted = self.runner.settings.ssh_args.protocol;
+        if wanted != Some(Protocol::Scp) {
+            let start = match self.is_other_user() {
+                true => Start::Command(SFTP_SERVER),
+                false => Start::Subsystem(SUBSYSTEM),
+            };
+            let mut dialogue = copy.over_sftp(self.job)?;
+            let channel = self.converse(session, start, &mut *dialogue, watch, note)?;
+            let is_missing = !dialogue.has_begun() && !session.is_dead() && has_no_program(&channel);
+            let outcome = dialogue.conclude(channel);
+            if !is_missing || wanted == Some(Protocol::Sftp) {
+                self.tell_end(&*dialogue);
+                return Ok(outcome);
+            }
+            drop(dialogue);
+            note(&|| format!("there is no SFTP server ({outcome}); trying scp"));
         }
-        drop(dialogue);
-        note(&|| format!("there is no SFTP server ({outcome}); trying scp"));
         let (line, mut dialogue) = copy.over_scp(self.job)?;
         // sudo runs a program, and `exec` is the shell's.
         let program = if self.is_other_user() { line.strip_prefix(b"exec ").unwrap_or(&line) } else { &line };

@@ -15,6 +15,8 @@ pub(super) enum Meaning {
     Last(&'static str),
     /// A keyword for a value; the first counts, among those of `-o` too.
     First(&'static str),
+    /// `-l`.
+    User,
     /// Nobody is asked for anything.
     Batch,
     /// scp's port.
@@ -52,7 +54,7 @@ impl Meaning {
     pub(super) fn takes_value(self) -> bool {
         use Meaning::*;
         match self {
-            NothingOf | Last(_) | First(_) | Port | Option | ConfigFile | Jump | OnlyNone(_) => true,
+            NothingOf | Last(_) | First(_) | User | Port | Option | ConfigFile | Jump | OnlyNone(_) => true,
             Nothing | Flag(_) | Batch | Verbose | Terminal | NoTerminal | Recursive | Preserve | Protocol(_) => false,
             Refused { takes_value, .. } => takes_value,
         }
@@ -110,7 +112,7 @@ fn of_ssh(letter: u8) -> Option<Meaning> {
         b'B' => Last("BindInterface"),
         b'a' => Flag("ForwardAgent=no"),
         b'b' => Last("BindAddress"),
-        b'l' => First("User"),
+        b'l' => User,
         b'm' => Last("MACs"),
         b'p' => First("Port"),
         b't' => Terminal,

@@ -53,7 +53,6 @@ fn what_ssh_is_told_becomes_options() {
         ("-nxk2q", "LogLevel=QUIET|"),
         ("-e none -S none -SNONE", "|"),
         ("-p 22 --", "|Port=22"),
-        ("-l ''", "|User=\"\""),
     ] {
         assert_eq!(options(Tool::Ssh, text), expected, "{text}");
     }
@@ -129,6 +128,8 @@ fn what_is_not_there_is_refused_by_name() {
         (Tool::Ssh, "-V", "--version"),
         (Tool::Ssh, "-P x", "a port is -p"),
         (Tool::Ssh, "-1", "protocol 1"),
+        (Tool::Ssh, "-l ''", "-x \"-l\": \"\": "),
+        (Tool::Ssh, "'-la;b'", "-x \"-la;b\": \"a;b\": "),
         (Tool::Ssh, "-r", "-x \"-r\": ssh has no option -r"),
         (Tool::Ssh, "-Cz", "ssh has no option -z"),
         (Tool::Ssh, "--verbose", "ssh has no long options"),

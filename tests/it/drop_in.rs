@@ -21,7 +21,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -67,10 +67,11 @@ enum Difference {
     DirectoriesOfPslurp,
     DirectoriesMade,
     DeathBySignal,
+    PasswordOnTerminal,
 }
 
 impl Difference {
-    const ALL: [Difference; 20] = [
+    const ALL: [Difference; 21] = [
         Difference::LinesByDefault,
         Difference::EveryLinePrefixed,
         Difference::BlocksEndWithNewline,
@@ -91,6 +92,7 @@ impl Difference {
         Difference::DirectoriesOfPslurp,
         Difference::DirectoriesMade,
         Difference::DeathBySignal,
+        Difference::PasswordOnTerminal,
     ];
 
     /// The words of the README that tell of it, in "Different from pssh".
@@ -115,6 +117,7 @@ impl Difference {
             Difference::DirectoriesOfPslurp => "pslurp's directory is `HOST`, or `HOST:PORT` where a port was given",
             Difference::DirectoriesMade => "pscp makes directories that are missing on the way",
             Difference::DeathBySignal => "After Ctrl-C the program dies by that signal",
+            Difference::PasswordOnTerminal => "`-A` asks on the terminal alone",
             Difference::SourcesCheckedFirst => "Local files are looked at before the first connection",
         }
     }
@@ -344,8 +347,9 @@ impl World {
             Side::Ours => path_of(row.program()),
         };
         let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
-        let mut command = Command::new(program);
-        command.args(words).current_dir(here.path()).env_clear().env("HOME", self.env.path(""));
+        // A session of its own: nobody can be asked for anything on a terminal.
+        let mut command = Command::new("/usr/bin/setsid");
+        command.arg(program).args(words).current_dir(here.path()).env_clear().env("HOME", self.env.path(""));
         match side {
             Side::Theirs => command.env("PATH", format!("{}:/usr/bin:/bin", self.env.path("bin").display())),
             Side::Ours => command.env("PATH", path),
@@ -441,7 +445,7 @@ impl Drop for Victim {
 
 /// Runs to the end, with its output and exit status; a signal is negative.
 fn finish(mut command: Command, input: &'static str, interrupted: bool) -> (String, i32) {
-    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = piped.spawn().expect("the program can be run");
     let pid = Pid::from_child(&child);
     if let Some(mut stdin) = child.stdin.take() {
@@ -575,4 +579,24 @@ fn every_difference_is_told_in_the_readme_and_has_a_row() {
         assert!(rows.iter().any(|row| row.difference == Some(difference)), "{difference:?} has no row");
     }
     assert!(rows.len() >= 60, "{} rows", rows.len());
+}
+
+#[test]
+fn the_protocol_that_scp_is_told_is_the_only_one() {
+    let env = Env::new();
+    let sshd = Sshd::start(&env, Setup { config: crate::pscp::NO_SFTP, ..Setup::default() });
+    let source = env.file("a", "text");
+    let target = env.path("b");
+    let run = |words: &[&str]| {
+        let pscp = env.run_of(Program::Pscp).hosts(sshd.hosts()).arg("-v").args(words);
+        let run = pscp.arg(&source).arg(&target).run();
+        let is_there = fs::remove_file(&target).is_ok();
+        (run, is_there)
+    };
+    let (both, is_there) = run(&[]);
+    both.exits(0).stderr_has("trying scp").check(is_there, "it is copied");
+    let (scp, is_there) = run(&["-x", "-O"]);
+    scp.exits(0).stderr_lacks("trying scp").check(is_there, "it is copied");
+    let (sftp, is_there) = run(&["-X", "-s"]);
+    sftp.exits(4).stderr_lacks("trying scp").check(!is_there, "there is no SFTP server");
 }
