@@ -77,7 +77,7 @@ where
     T: Into<OsString> + Clone,
 {
     let opts = program.parse(arguments.into_iter().map(Into::into).collect());
-    opts.and_then(with_ssh_args).map_err(|mut error| {
+    opts.and_then(with_ssh_args).map(with_shell).map_err(|mut error| {
         // A slip is one of a whole option, not of an abbreviation.
         if let Some(ContextValue::String(name)) = error.get(ContextKind::SuggestedArg)
             && let Some(full) = abbreviations::full(&program.command(), name)
@@ -117,6 +117,16 @@ fn with_ssh_args(mut opts: Opts) -> Result<Opts, clap::Error> {
     opts.copy.recursive |= opts.ssh_args.recursive;
     opts.copy.preserve |= opts.ssh_args.preserve;
     Ok(opts)
+}
+
+/// Without a command, `-I` is for the login shell, which takes commands from it: as with pssh and ssh. That shell runs another one of
+/// its kind in its place.
+fn with_shell(mut opts: Opts) -> Opts {
+    let CommandOpts { send_input, script, no_shell, .. } = &opts.command;
+    if opts.program == Program::Pssh && opts.words.is_empty() && *send_input && script.is_none() && !no_shell {
+        opts.words.push("exec \"$SHELL\" -l".into());
+    }
+    opts
 }
 
 /// What helps somebody who takes an option for that of ssh or of pssh 2.3, or an option for another one.

@@ -44,6 +44,12 @@ pub trait Dialogue {
         true
     }
 
+    /// Whether nobody is left here whom the program could serve, as when a local program has died that took what it says. It is
+    /// told to stop then instead of being waited for, and how that ends is nobody's concern.
+    fn is_abandoned(&self) -> bool {
+        false
+    }
+
     /// How far it is.
     fn progress(&self) -> Option<Progress> {
         None

@@ -278,9 +278,10 @@ impl Outcome {
             Outcome::TimedOut { phase: Phase::Command, .. } => {
                 Some("the command was told to stop; -t 0 lets it take as long as it needs".to_owned())
             }
-            Outcome::TimedOut { phase: Phase::Transfer, .. } => {
-                Some(format!("{}; -t 0 lets it take as long as it needs", Program::INCOMPLETE))
-            }
+            Outcome::TimedOut { phase: Phase::Transfer, .. } => Some(match Program::current() {
+                Program::Prsync => "rsync was told to stop; -t 0 lets it take as long as it needs".to_owned(),
+                _ => format!("{}; -t 0 lets it take as long as it needs", Program::INCOMPLETE),
+            }),
             Outcome::TimedOut { phase: Phase::Silence, .. } => {
                 Some("the command was told to stop; a longer --channel-timeout lets it be silent for longer".to_owned())
             }

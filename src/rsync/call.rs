@@ -1,5 +1,6 @@
 //! What a remote shell of rsync has handed over: the command for the host, and both ends of rsync's conversation with it.
 
+use std::cell::Cell;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use rustix::event::PollFlags;
 use rustix::io::{Errno, ioctl_fionbio, read, write};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, recvmsg, send};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, recv, recvmsg, send};
 
 use crate::command::MAX_COMMAND;
 use crate::dialogue::{Dialogue, PIECE, Say};
@@ -24,13 +25,19 @@ pub(super) struct Call {
     pub command: Vec<u8>,
     ends: Arc<Ends>,
     /// To the remote shell.
-    connection: UnixStream,
+    connection: Arc<UnixStream>,
 }
 
 impl Call {
     /// The conversation for the channel.
     pub fn pipes(&self) -> Pipes {
-        Pipes { ends: Arc::clone(&self.ends), listening: false, over: false }
+        Pipes {
+            ends: Arc::clone(&self.ends),
+            shell: Arc::clone(&self.connection),
+            listening: false,
+            over: false,
+            abandoned: Cell::new(false),
+        }
     }
 
     /// Moves to rsync what is left of what was heard, as far as it takes that now; says whether nothing is left.
@@ -48,7 +55,7 @@ impl Call {
         // rsync sees the end of what the host has said before its remote shell is gone.
         drop(self.ends);
         // One that has been killed wants no answer.
-        let _ = send(&self.connection, &[status], SendFlags::NOSIGNAL);
+        let _ = send(&*self.connection, &[status], SendFlags::NOSIGNAL);
     }
 }
 
@@ -145,7 +152,7 @@ impl Message {
             rustix::io::fcntl_setfd(end, rustix::io::FdFlags::CLOEXEC)?;
         }
         let ends = Arc::new(Ends { from, to, rest: Mutex::default() });
-        Ok(Call { command: self.bytes.split_off(HEAD), ends, connection: self.connection })
+        Ok(Call { command: self.bytes.split_off(HEAD), ends, connection: Arc::new(self.connection) })
     }
 }
 
@@ -175,8 +182,10 @@ struct Rest {
     bytes: Vec<u8>,
     /// How many of them it has taken.
     taken: usize,
-    /// It takes nothing any more.
+    /// Nothing is kept any more.
     deaf: bool,
+    /// rsync has closed its end.
+    closed: bool,
 }
 
 impl Ends {
@@ -187,7 +196,10 @@ impl Ends {
                 Ok(count) => rest.taken += count,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return false,
-                Err(_) => rest.silence(),
+                Err(_) => {
+                    rest.closed = true;
+                    rest.silence();
+                }
             }
         }
         (rest.bytes, rest.taken) = (Vec::new(), 0);
@@ -211,10 +223,21 @@ impl Rest {
 /// Joins rsync to the rsync on the host. What the host says waits here as long as rsync does not take it, one piece at most.
 pub struct Pipes {
     ends: Arc<Ends>,
+    /// To the remote shell, which says nothing, but does not outlive rsync.
+    shell: Arc<UnixStream>,
     /// rsync had nothing to say when it was asked last.
     listening: bool,
     /// It will say nothing any more.
     over: bool,
+    /// It was noticed that rsync is gone.
+    abandoned: Cell<bool>,
+}
+
+impl Pipes {
+    /// Whether the program on the host was to be stopped since rsync is gone.
+    pub(super) fn was_abandoned(&self) -> bool {
+        self.abandoned.get()
+    }
 }
 
 impl Dialogue for Pipes {
@@ -256,10 +279,23 @@ impl Dialogue for Pipes {
 
     fn awaits(&self) -> [Option<(BorrowedFd<'_>, PollFlags)>; 2] {
         let waits = !lock(&self.ends.rest).bytes.is_empty();
+        let from = if self.listening { self.ends.from.as_fd() } else { self.shell.as_fd() };
         [
-            self.listening.then(|| (self.ends.from.as_fd(), PollFlags::IN)),
+            (self.listening || !self.abandoned.get()).then_some((from, PollFlags::IN)),
             waits.then(|| (self.ends.to.as_fd(), PollFlags::OUT)),
         ]
+    }
+
+    /// rsync's sender does not look at its input before a file is at its end, and its receiver may hang for other reasons.
+    fn is_abandoned(&self) -> bool {
+        let is_gone = || {
+            let peeked = recv(&*self.shell, &mut [0_u8], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+            matches!(peeked, Ok((0, _)) | Err(Errno::CONNRESET))
+        };
+        if lock(&self.ends.rest).closed || is_gone() {
+            self.abandoned.set(true);
+        }
+        self.abandoned.get()
     }
 
     /// The rsync on the host removes its temporary file when its input ends.
@@ -311,7 +347,6 @@ mod tests {
         rsync_says.write_all(b"hello").expect("a socket");
         assert_eq!(pipes.say(&mut out), Say::Said);
         assert_eq!(out, b"hello");
-        assert!(pipes.awaits()[0].is_none(), "there may be more at once");
         pipes.hear(b"world");
         let mut heard = [0; 5];
         rsync_hears.read_exact(&mut heard).expect("a socket");
@@ -319,6 +354,7 @@ mod tests {
         drop(rsync_says);
         assert_eq!(pipes.say(&mut out), Say::Over);
         assert_eq!(pipes.say(&mut out), Say::Over);
+        assert!(!pipes.is_abandoned(), "its remote shell is still there");
         drop(pipes);
         call.answer(23);
         assert_eq!(rsync_hears.read(&mut heard).expect("its end"), 0);
@@ -359,6 +395,7 @@ mod tests {
             pipes.hear(&[7; 10_000]);
             assert!(pipes.hears(), "what a dead one does not take is nobody's");
         }
+        assert!(pipes.is_abandoned() && pipes.was_abandoned());
     }
 
     #[test]
@@ -374,8 +411,24 @@ mod tests {
         assert_eq!(pipes.say(&mut out), Say::Over);
         assert_eq!(out, b"");
         pipes.hear(b"more");
-        assert!(pipes.hears() && pipes.awaits().iter().all(Option::is_none));
+        assert!(pipes.hears() && pipes.awaits()[1].is_none());
+        assert!(!pipes.is_abandoned(), "that it is being stopped is not rsync's doing");
         drop(rsync_hears);
+    }
+
+    #[test]
+    fn a_remote_shell_that_is_gone_is_noticed_once() {
+        let (shell, call, _ends) = call(b"x");
+        let mut pipes = call.pipes();
+        assert_eq!(pipes.say(&mut Vec::new()), Say::Listening);
+        drop(shell);
+        pipes.abort();
+        assert!(pipes.awaits()[0].is_some(), "it wakes whoever waits");
+        assert!(pipes.is_abandoned());
+        assert!(pipes.awaits()[0].is_none(), "but not again and again");
+        // Nobody is there to be told.
+        drop(pipes);
+        call.answer(0);
     }
 
     #[test]

@@ -68,6 +68,9 @@ fn command_of(arguments: impl Iterator<Item = OsString>) -> Result<Vec<u8>, Stri
 
 /// Hands over, and waits for the exit status.
 fn converse(socket: &Path, command: &[u8], input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> io::Result<u8> {
+    // A killed rsync would leave it behind, and the job would not know. Elsewhere rsync's end of file has to tell.
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
     let mut socket = UnixStream::connect(socket)?;
     hand_over(&mut socket, command, [input, output])?;
     // rsync has to see the end of both when the job lets go of them.

@@ -109,21 +109,27 @@ impl Started {
                 Ok(None) => break,
                 Err(outcome) => return self.stop(outcome),
             };
-            match converse(&call.command, &mut call.pipes()) {
-                outcome @ (Outcome::Exited(_) | Outcome::Signaled { .. }) => {
+            let mut pipes = call.pipes();
+            let outcome = converse(&call.command, &mut pipes);
+            let was_abandoned = pipes.was_abandoned();
+            drop(pipes);
+            match outcome {
+                // rsync is at its end already, whatever became of its connection after that.
+                _ if was_abandoned => call.answer(NO_CONNECTION),
+                Outcome::Exited(_) | Outcome::Signaled { .. } => {
                     if let Err(outcome) = self.deliver(&call, watch) {
                         return self.stop(outcome);
                     }
                     call.answer(answer(&outcome));
                     channel = Some(outcome);
                 }
-                outcome @ Outcome::Failed(_) => {
+                Outcome::Failed(_) => {
                     call.answer(NO_CONNECTION);
                     self.process.wait_until(watch.deadline().min(Instant::now() + END_GRACE));
                     return self.stop(outcome);
                 }
                 // It still has its connection while it is told to stop, or else it would complain of that.
-                outcome => return self.stop(outcome),
+                _ => return self.stop(outcome),
             }
         }
         let own = self.process.finish();

@@ -505,6 +505,9 @@ impl Running<'_> {
         {
             let missing = if self.dialogue.is_some() { "nothing was heard" } else { "no output" };
             Outcome::TimedOut { phase: Phase::Silence, limit, missing }
+        } else if self.dialogue.as_ref().is_some_and(|dialogue| dialogue.is_abandoned()) {
+            let detail = "nobody takes what it says any more".to_owned();
+            return self.begin_to_stop(HostError::Local { doing: "speaking with the host", detail, hint: None }.into());
         } else {
             return;
         };

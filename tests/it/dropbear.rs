@@ -257,3 +257,20 @@ fn scp_copies_where_there_is_no_sftp() {
     let run = pscp().args(["--download", "copies/nothing"]).arg("back").run();
     run.exits(4).check(run.stdout_text().contains("copy: copies/nothing: No such file or directory"), "why");
 }
+
+#[test]
+fn files_go_there_and_back() {
+    let env = Env::new();
+    let Some(dropbear) = Dropbear::start(&env) else { return };
+    let host = format!("{}@{ADDRESS}:{}", dropbear.user, dropbear.port);
+    let tree = env.path("tree");
+    fs::create_dir_all(tree.join("sub dir")).expect("a directory");
+    fs::write(tree.join("sub dir/a'b"), vec![5; 300_000]).expect("a file");
+    fs::write(tree.join("-x"), "").expect("a file");
+    env.run_of(Program::Pscp).args(["-H", &host, "-r"]).arg(&tree).arg("copy").run().exits(0);
+    let run = env.run_of(Program::Pslurp).args(["-H", &host, "-r", "copy", "back"]).run();
+    run.exits(0);
+    let back = env.path(&format!("{ADDRESS}:{}/back", dropbear.port));
+    let names = |path: &Path| contents(path).into_iter().map(|(name, _, bytes)| (name, bytes)).collect::<Vec<_>>();
+    assert_eq!(names(&back), names(&tree));
+}

@@ -19,6 +19,8 @@ use crate::sshd::{Setup, Sshd, hosts};
 
 /// An sshd whose subsystem cannot be started: there is scp alone.
 pub(crate) const NO_SFTP: &str = "Subsystem sftp /no/such/sftp-server";
+/// An sshd that has no subsystem.
+const REFUSED_SFTP: &str = "# there is no Subsystem here";
 
 fn pscp(env: &Env, sshd: &Sshd) -> Pssh {
     env.run_of(Program::Pscp).hosts(sshd.hosts())
@@ -132,7 +134,7 @@ fn a_file_goes_to_all_hosts_by_the_rules_of_scp() {
 
 #[test]
 fn trees_with_odd_names_arrive_as_they_are_over_both_protocols() {
-    for config in ["", NO_SFTP] {
+    for config in ["", NO_SFTP, REFUSED_SFTP] {
         let env = Env::new();
         let sshd = Sshd::start(&env, Setup { config, ..Setup::default() });
         let tree = env.path("tree");
@@ -340,5 +342,32 @@ fn downloads_go_into_the_directory_of_each_host() {
             assert_eq!(contents(&place.join("tree")), contents(&tree), "{config}");
             assert_eq!(names(&place), [OsStr::new("single"), OsStr::new("tree")]);
         }
+    }
+}
+
+#[test]
+fn copies_go_through_jump_hosts() {
+    let (env, sshd) = hosts(4);
+    let file = env.file("data", vec![9; 1 << 20]);
+    let (jump, rest) = sshd.hosts().split_first().map(|(jump, rest)| (jump.clone(), rest.to_vec())).expect("hosts");
+    let run = env.run_of(Program::Pscp).hosts(&rest).args(["-J", &jump]).arg(&file).arg(env.path("copy")).run();
+    run.exits(0).stderr_has("pscp: 3 hosts: 3 ok\n");
+    assert_eq!(fs::read(env.path("copy")).expect("the copy").len(), 1 << 20);
+    let run = env.run_of(Program::Pslurp).hosts(&rest).args(["-J", &jump]).arg(&file).arg("back").run();
+    run.exits(0);
+    for host in rest {
+        assert_eq!(fs::read(env.path(&host).join("back")).expect("the copy").len(), 1 << 20);
+    }
+}
+
+#[test]
+fn without_sftp_there_is_no_way_to_compare_or_to_go_on() {
+    let env = Env::new();
+    let sshd = Sshd::start(&env, Setup { config: REFUSED_SFTP, ..Setup::default() });
+    let file = env.file("data", "x");
+    for option in ["--checksum", "--resume"] {
+        let run = pscp(&env, &sshd).arg(option).arg(&file).arg(env.path("copy")).run();
+        run.exits(4).check(run.stdout_text().contains("[FAILURE]"), option);
+        assert!(!env.path("copy").exists());
     }
 }

@@ -519,6 +519,24 @@ fn a_deadline_ends_all_that_rsync_has_started() {
 }
 
 #[test]
+fn the_host_is_not_waited_for_once_rsync_is_gone() {
+    // It takes no more, as one whose disk is full.
+    let place = Place::new();
+    let run = place.run_fake(&format!("{CALL}; call yes | head -c 100000 | wc -c; exit 11"));
+    run.exits(11);
+    assert_eq!(run.printed[0].trim(), "100000");
+    assert!(run.calls[0].bytes < 16 << 20 && run.took < SOON, "{}", run.all());
+    place.is_tidy(&run);
+
+    // It dies while the host neither says nor takes anything.
+    let place = Place::new();
+    let run = place.run_fake(&format!("{CALL}; (eval \"exec $shell web1 'sleep 64'\") & sleep 0.5; kill -9 $$"));
+    assert!(matches!(&run.outcome, Outcome::Signaled { name } if name == "KILL"), "{}", run.all());
+    assert!(run.calls.len() == 1 && run.took < SOON, "{}", run.all());
+    place.is_tidy(&run);
+}
+
+#[test]
 fn what_rsync_leaves_running_is_ended_with_it() {
     let place = Place::new();
     let run = place.run_fake("sleep 63 & echo $!; exit 5");

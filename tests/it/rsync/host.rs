@@ -78,6 +78,10 @@ impl Behaviour {
         let mut over = false;
         loop {
             assert!(Instant::now() < deadline, "the conversation hangs");
+            if dialogue.is_abandoned() {
+                // The caller kills the command.
+                return HostError::Local { doing: "a test", detail: "abandoned".to_owned(), hint: None }.into();
+            }
             let past = |limit: Option<u64>| limit.is_some_and(|limit| *bytes >= limit);
             if past(self.cancels_after) {
                 cancel.trigger(pssh::cancel::Reason::Program);
