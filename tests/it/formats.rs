@@ -435,6 +435,6 @@ fn output_that_cannot_be_kept_counts_as_a_failure_of_its_host() {
         pssh.args(["-i", "-p", "1", "--stop-on-errors", "--"]).arg(format!("{NUMBER}seq 400000; sleep 0.5")).run();
     run.exits(1).stderr_has("pssh: 3 hosts: ").stderr_has("1 local");
     let text = without_times(&String::from_utf8_lossy(&run.stdout));
-    let last = failed(3, &sshd.hosts()[2], "Cancelled, since a host has failed");
-    run.check(text.ends_with(&last), "the last is not run");
+    let last = format!("[FAILURE] {} Cancelled, since a host has failed\n", sshd.hosts()[2]);
+    run.check(text.contains(&last), "the last is not run");
 }
