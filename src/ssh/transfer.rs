@@ -8,6 +8,7 @@ use super::requests::Start;
 use super::session::Session;
 use super::wait::Watch;
 use crate::copy::place::Place;
+use crate::copy::sources::Sources;
 use crate::copy::{Download, Upload, random_tag};
 use crate::dialogue::Dialogue;
 use crate::error::HostError;
@@ -23,8 +24,6 @@ const SUBSYSTEM: &str = "sftp";
 const SFTP_SERVER: &[u8] = b"sh -c 'for p in /usr/lib/openssh /usr/libexec/openssh /usr/lib/ssh /usr/libexec/ssh /usr/libexec /usr/lib \
                              /usr/local/libexec; do [ -x $p/sftp-server ] && exec $p/sftp-server; done; exec sftp-server'";
 
-/// Descriptors of ours that one host takes while a block is read that all of them share.
-const OPEN_SOURCES: u64 = 1;
 /// Descriptors of ours that one host's files take while they arrive: its directory, four more that were gone through, and two for each
 /// of the files that are open at once.
 const OPEN_PER_HOST: u64 = 16;
@@ -66,7 +65,7 @@ impl Copy {
     /// The descriptors that it takes of ours.
     pub fn held(&self) -> Held {
         match self {
-            Copy::Upload(_) => Held { per_host: OPEN_SOURCES, besides: 0 },
+            Copy::Upload(_) => Held { per_host: 0, besides: Sources::DESCRIPTORS },
             Copy::Download { .. } => Held { per_host: OPEN_PER_HOST, besides: 0 },
         }
     }
