@@ -97,6 +97,11 @@ impl Work {
             let sources = Arc::new(Sources::find(&paths, options.recursive)?);
             return Ok(Work::Upload(Arc::new(Upload { sources, target: target.as_bytes().to_vec(), options })));
         }
+        if options.inplace {
+            return Err(wrong(
+                "--inplace is for files on the hosts; files here are replaced when all of them is there",
+            ));
+        }
         let remotes = sources.iter().map(|path| path.as_bytes().to_vec()).collect();
         let last = Path::new(target);
         let (base, target) = if opts.program == Program::Pscp {
@@ -191,6 +196,7 @@ mod tests {
         assert!(problem(Program::Pslurp, &["a", "b", "c"]).contains("too many"));
         assert!(problem(Program::Pslurp, &["a", "b/../c"]).contains("leads out"));
         assert!(problem(Program::Pslurp, &["a", "/"]).contains("no name"));
+        assert!(problem(Program::Pslurp, &["--inplace", "a", "b"]).contains("on the hosts"));
         assert!(problem(Program::Pslurp, &["", "b"]).contains("is empty"));
         assert!(problem(Program::Pscp, &["/no/such/file", "b"]).contains("/no/such/file"));
     }

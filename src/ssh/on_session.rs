@@ -21,6 +21,10 @@ use crate::jobs::Job;
 use crate::rsync::Rsync;
 use crate::sudo::{Form, Tokens};
 
+/// How many times the window of a command a dialogue has: what it hears is taken at once, where a command's output may have to wait
+/// for ours. With 4 MiB a round trip of 40 ms is not what bounds a copy below 100 MB/s.
+const WINDOWS: u32 = 2;
+
 /// A job on a session.
 pub struct OnSession<'a> {
     /// What all jobs share.
@@ -79,7 +83,8 @@ impl OnSession<'_> {
             subsystem @ Start::Subsystem(_) => (subsystem, None),
         };
         let nothing = Requests::default();
-        let command = self.bounds(start, &nothing);
+        let mut command = self.bounds(start, &nothing);
+        command.window = command.window.saturating_mul(WINDOWS);
         let talk = Talk { feed: Feed::spoken(), dialogue: Some(dialogue), sudo };
         Ok(exec::run(session, &command, talk, self.events, watch, note))
     }

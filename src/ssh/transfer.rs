@@ -15,18 +15,16 @@ use crate::error::HostError;
 use crate::event::{Event, EventKind, Outcome};
 use crate::jobs::Job;
 use crate::limits::Held;
+use crate::scp;
+use crate::sftp::download::Downloading;
+use crate::sftp::upload::Uploading;
 use crate::ssh_args::Protocol;
-use crate::{scp, sftp};
 
 /// The name of the subsystem (draft-ietf-secsh-filexfer-02 section 2).
 const SUBSYSTEM: &str = "sftp";
 /// An SFTP server as another user's program: no server has a subsystem for that. It is where the distributions have it, or on PATH.
 const SFTP_SERVER: &[u8] = b"sh -c 'for p in /usr/lib/openssh /usr/libexec/openssh /usr/lib/ssh /usr/libexec/ssh /usr/libexec /usr/lib \
                              /usr/local/libexec; do [ -x $p/sftp-server ] && exec $p/sftp-server; done; exec sftp-server'";
-
-/// Descriptors of ours that one host's files take while they arrive: its directory, four more that were gone through, and two for each
-/// of the files that are open at once.
-const OPEN_PER_HOST: u64 = 16;
 
 /// What is copied, and which way.
 pub enum Copy {
@@ -66,16 +64,16 @@ impl Copy {
     pub fn held(&self) -> Held {
         match self {
             Copy::Upload(_) => Held { per_host: 0, besides: Sources::DESCRIPTORS },
-            Copy::Download { .. } => Held { per_host: OPEN_PER_HOST, besides: 0 },
+            Copy::Download { .. } => Held { per_host: Downloading::DESCRIPTORS as u64, besides: 0 },
         }
     }
 
     /// What is spoken with an SFTP server.
     fn over_sftp(&self, job: &Job) -> Result<Box<dyn Dialogue>, Outcome> {
         Ok(match self {
-            Copy::Upload(upload) => Box::new(sftp::upload::Uploading::new(Arc::clone(upload))),
+            Copy::Upload(upload) => Box::new(Uploading::new(Arc::clone(upload))),
             Copy::Download { download, directories } => {
-                Box::new(sftp::download::Downloading::new(Arc::clone(download), place(directories, job)?))
+                Box::new(Downloading::new(Arc::clone(download), place(directories, job)?))
             }
         })
     }
