@@ -52,7 +52,8 @@ impl Running<'_> {
             }
         };
         // What libssh2 holds was received and belongs to the user; what else may come does not end by itself.
-        let mut left = self.channel.queued();
+        // A dialogue has nobody to hand it on to.
+        let mut left = if self.dialogue.is_some() { 0 } else { self.channel.queued() };
         let _ = self.channel.close();
         self.deadline = None;
         loop {
