@@ -135,7 +135,7 @@ fn tip(kind: ErrorKind, argument: &str, value: &str) -> Option<&'static str> {
     match (kind, option) {
         (ErrorKind::InvalidValue, "--hosts") => Some("-h takes a hosts file; help is --help"),
         (ErrorKind::InvalidValue | ErrorKind::ValueValidation, "--timeout") => {
-            Some("-t takes a time, such as 90 or 1m30s; for a terminal there is --pty")
+            Some("-t takes a time, such as 90 or 1m30s; for a terminal pssh has --pty")
         }
         (ErrorKind::ValueValidation, "--par") => {
             Some("-p takes the number of hosts at once; a port stands after its host: -H web1:2222")

@@ -264,7 +264,7 @@ impl Outcome {
     pub fn hint(&self) -> Option<String> {
         match self {
             Outcome::Failed(error) => error.hint(),
-            Outcome::Exited(status) => Program::current().meaning(*status).map(str::to_owned),
+            Outcome::Exited(status) => Program::current().meaning(*status),
             Outcome::Unstopped(_) => {
                 Some("the command was told to stop, and has not: it may still be running there".to_owned())
             }
@@ -283,7 +283,12 @@ impl Outcome {
                 _ => format!("{}; -t 0 lets it take as long as it needs", Program::INCOMPLETE),
             }),
             Outcome::TimedOut { phase: Phase::Silence, .. } => {
-                Some("the command was told to stop; a longer --channel-timeout lets it be silent for longer".to_owned())
+                let what = match Program::current() {
+                    Program::Pscp | Program::Pslurp => Program::INCOMPLETE,
+                    Program::Prsync => "rsync was told to stop",
+                    Program::Pssh | Program::Pnuke => "the command was told to stop",
+                };
+                Some(format!("{what}; a longer --channel-timeout lets it be silent for longer"))
             }
             _ => None,
         }

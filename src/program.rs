@@ -51,15 +51,21 @@ impl Program {
     }
 
     /// What an exit status of what it runs on the hosts means, where that is known.
-    pub fn meaning(self, status: u32) -> Option<&'static str> {
-        match (self, status) {
-            (Program::Prsync, _) => rsync::hint(status).or_else(|| rsync::meaning(status)),
+    pub fn meaning(self, status: u32) -> Option<String> {
+        const SEE: &str = "-i shows what rsync has said, -e DIR keeps it";
+        let meaning = match (self, status) {
+            (Program::Prsync, 0) => None,
+            (Program::Prsync, _) => {
+                let words = rsync::hint(status).or_else(|| rsync::meaning(status)).unwrap_or("rsync failed");
+                return Some(format!("{words}; {SEE}"));
+            }
             // pkill(1), EXIT STATUS.
             (Program::Pnuke, 1) => Some("no process has matched"),
             (Program::Pnuke, 2) => Some("pkill does not understand the pattern"),
             (Program::Pnuke, 127) => Some("there is no pkill on the host (procps has it)"),
             _ => None,
-        }
+        };
+        meaning.map(str::to_owned)
     }
 
     /// The exit status for hosts on which a command has failed or files could not be copied: pscp and prsync of pssh 2.3.6 make no

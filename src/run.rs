@@ -163,10 +163,20 @@ fn answer(text: &str) -> Result<Ending, Fatal> {
     }
 }
 
+/// Whether the command is what `--stop-on-errors` should have had behind its `=`: `--stop-on-errors 3`.
+fn is_stray_number(opts: &Opts) -> bool {
+    let word = opts.words.first().and_then(|word| word.to_str()).unwrap_or_default();
+    let digits = word.strip_suffix('%').unwrap_or(word);
+    opts.running.stop_on_errors.is_some() && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// Refuses a command line on which the last thing is missing: what is to be done.
 fn check_words(opts: &Opts) -> Result<(), Fatal> {
     let problem = match (opts.program, opts.words.len()) {
         (Program::Pssh, 0) if opts.command.script.is_none() => "there is no command to run",
+        (Program::Pssh, _) if is_stray_number(opts) => {
+            "the number of --stop-on-errors stands behind =: --stop-on-errors=3"
+        }
         (Program::Pnuke, 0) => "there is no pattern of what is to be killed",
         (Program::Pnuke, 2..) => "there is more than one pattern; several words are one pattern in quotes",
         _ => return Ok(()),

@@ -14,6 +14,7 @@ use crate::input::Inputs;
 use crate::jobs::Commands;
 use crate::program::Program;
 use crate::rsync::{Direction, Rsync, RsyncError, Transfer};
+use crate::ssh_args::Protocol;
 
 /// What is done.
 pub enum Work {
@@ -57,7 +58,7 @@ fn wrong(problem: &str) -> CopyError {
 }
 
 /// All paths but the last, and the last.
-fn paths(opts: &Opts) -> Result<(&[OsString], &OsString), CopyError> {
+fn paths<'o>(opts: &'o Opts, hosts: &[HostSpec]) -> Result<(&'o [OsString], &'o OsString), CopyError> {
     let Some((last, first)) = opts.words.split_last() else {
         return Err(wrong("there is nothing to copy: no path is given"));
     };
@@ -70,7 +71,26 @@ fn paths(opts: &Opts) -> Result<(&[OsString], &OsString), CopyError> {
     if first.iter().any(|path| path.is_empty()) {
         return Err(wrong("the path of what is copied is empty"));
     }
+    let remote = if opts.download { first } else { std::slice::from_ref(last) };
+    for path in remote {
+        if let Some(rest) = names_host(&path.to_string_lossy(), hosts) {
+            let path = path.display();
+            return Err(CopyError::Usage(format!("{path}: a path on the hosts stands without a host: {rest}")));
+        }
+    }
     Ok((first, last))
+}
+
+/// The path behind `[user@]host:`, as scp(1) would be given it, if the host is one of the list: taken for a path, it would make a
+/// directory of that name on every host.
+fn names_host<'p>(path: &'p str, hosts: &[HostSpec]) -> Option<&'p str> {
+    let end = match path.find("]:") {
+        Some(bracket) => bracket + 1,
+        None => path.find(':')?,
+    };
+    let (place, rest) = (&path[..end], &path[end + 1..]);
+    let name = place.rsplit('@').next().unwrap_or_default().trim_matches(['[', ']']);
+    hosts.iter().any(|host| host.name == name).then_some(rest)
 }
 
 /// The directory of each host in `base`.
@@ -91,7 +111,11 @@ impl Work {
             resume: opts.copy.resume,
             inplace: opts.copy.inplace,
         };
-        let (sources, target) = paths(opts)?;
+        let (sources, target) = paths(opts, hosts)?;
+        let needs_sftp = if options.checksum { "--checksum" } else { "--resume" };
+        if opts.ssh_args.protocol == Some(Protocol::Scp) && (options.checksum || options.resume) {
+            return Err(wrong(&format!("-O of scp chooses its old protocol, which cannot do {needs_sftp}")));
+        }
         if !opts.download {
             let paths: Vec<PathBuf> = sources.iter().map(PathBuf::from).collect();
             let sources = Arc::new(Sources::find(&paths, options.recursive)?);
@@ -99,7 +123,7 @@ impl Work {
         }
         if options.inplace {
             return Err(wrong(
-                "--inplace is for files on the hosts; files here are replaced when all of them is there",
+                "--inplace is for files on the hosts; files here are replaced once all of them has arrived",
             ));
         }
         let remotes = sources.iter().map(|path| path.as_bytes().to_vec()).collect();
@@ -121,7 +145,7 @@ impl Work {
     /// # Errors
     /// Paths are missing or too many, or there is no rsync.
     pub fn rsync(opts: &Opts, hosts: &[HostSpec], user: Option<&str>) -> Result<Work, CopyError> {
-        let (sources, target) = paths(opts)?;
+        let (sources, target) = paths(opts, hosts)?;
         let direction = if !opts.download {
             Direction::Upload { sources: sources.to_vec(), target: target.clone() }
         } else if let [remote] = sources {
@@ -197,6 +221,11 @@ mod tests {
         assert!(problem(Program::Pslurp, &["a", "b/../c"]).contains("leads out"));
         assert!(problem(Program::Pslurp, &["a", "/"]).contains("no name"));
         assert!(problem(Program::Pslurp, &["--inplace", "a", "b"]).contains("on the hosts"));
+        assert!(problem(Program::Pscp, &["-x-O", "--checksum", "/dev/null", "b"]).contains("--checksum"));
+        assert!(problem(Program::Pscp, &["/dev/null", "web1:/tmp"]).ends_with("without a host: /tmp"));
+        assert!(problem(Program::Pscp, &["/dev/null", "root@web2:x"]).contains("without a host"));
+        assert!(problem(Program::Pslurp, &["web1:x", "b"]).contains("without a host"));
+        assert!(!problem(Program::Pscp, &["/no/file", "other:x"]).contains("without a host"));
         assert!(problem(Program::Pslurp, &["", "b"]).contains("is empty"));
         assert!(problem(Program::Pscp, &["/no/such/file", "b"]).contains("/no/such/file"));
     }

@@ -130,19 +130,19 @@ Exit status:
   2  usage; nothing was connected to 5  some host: another exit status
   3 beats 4, which beats 5.";
 
+// Lines of at most 78 columns; a paragraph is one line, which is broken where the terminal ends.
 const AFTER_PSCP: &str = "\
-Nothing half-written is ever in place: each file is written beside its target under another name, its
-size is compared, and then it is renamed.
+Nothing half-written is ever in place: each file is written beside its target under another name, its size is compared, and then it \
+is renamed.
 
 Exit status:
-  0  every host: all files           2  usage; nothing was connected to
-  1  our own failure                 3  some host: timeout or cancelled
-                                     4  some host: not reached, lost, or not all files";
+  0  every host: all files           3  some host: timeout or cancelled
+  1  our own failure                 4  some host: not reached, lost, or not
+  2  usage; nothing was connected to    all files";
 
 const AFTER_PSLURP: &str = "\
-What a host has goes into a directory of its own, HOST, or HOST:PORT where a port was given; nothing that
-a host says leads out of it. Each file is written under another name, its size is compared, and then it
-is renamed.
+What a host has goes into a directory of its own, HOST, or HOST:PORT where a port was given; nothing that a host says leads out of it. \
+Each file is written under another name, its size is compared, and then it is renamed.
 
 Exit status:
   0  every host: all files           3  some host: timeout or cancelled
@@ -154,17 +154,17 @@ const AFTER_PRSYNC: &str = "\
 rsync(1) is needed here and on the hosts; ssh is not.
 
 Exit status:
-  0  every host: rsync was content   2  usage; nothing was connected to
-  1  our own failure                 3  some host: signal, timeout or cancelled
-                                     4  some host: not reached, lost, or rsync failed";
+  0  every host: rsync was content   3  some host: signal, timeout, cancelled
+  1  our own failure                 4  some host: not reached, lost, or rsync
+  2  usage; nothing was connected to    failed";
 
 const AFTER_PNUKE: &str = "\
 The pattern is given to 'pkill -9' by the login shell as it is.
 
 Exit status:
-  0  every host: something was killed 3  some host: signal, timeout or cancelled
-  1  our own failure                  4  some host: not reached, or lost
-  2  usage; nothing was connected to  5  some host: nothing has matched, or pkill failed
+  0  every host: processes killed    3  some host: signal, timeout, cancelled
+  1  our own failure                 4  some host: not reached, or lost
+  2  usage; nothing was connected to 5  some host: no match, or pkill failed
   3 beats 4, which beats 5.";
 
 /// pssh(1).
@@ -322,7 +322,7 @@ struct Prsync {
 /// Which way prsync copies.
 #[derive(Debug, Default, Args)]
 struct RsyncDirection {
-    /// Copy from the hosts, each into DIR/HOST, which must not be there yet
+    /// Copy from the hosts, each into DIR/HOST
     #[arg(short = 'd', long = "download", help_heading = "Copying")]
     download: bool,
 }
@@ -413,6 +413,10 @@ impl Program {
             .mut_arg("timeout", |arg| arg.help(limit))
             .mut_arg("channel_timeout", |arg| arg.help(silence))
             .mut_arg("format", |arg| arg.help("How it is shown how the hosts ended [default: status]"))
+            .mut_arg("no_headers", |arg| match self {
+                Program::Prsync => arg,
+                _ => arg.help("Leave out the lines that say how each host ended"),
+            })
             .mut_arg("dry_run", |arg| arg.help("Show what would be done on each host, connect to nothing"));
         if self == Program::Prsync {
             return command

@@ -37,6 +37,17 @@ const OUTCOMES_OF_COPIES: &[&str] = &[
     "local\tour side failed, such as a disk that is full",
 ];
 
+const OUTCOMES_OF_RSYNC: &[&str] = &[
+    "ok\trsync has ended with exit status 0",
+    "exit N\trsync has ended with another one; the hint says what it means",
+    "signal NAME\trsync died by a signal, here or there",
+    "timeout PHASE\tno answer in time: connect, auth, transfer, silence",
+    "cancelled\tstopped by us, or never started",
+    "dns, connect, proxy, hostkey, auth, ssh\tit did not get as far as starting rsync",
+    "lost\tthe connection ended before rsync was done",
+    "local\tour side failed",
+];
+
 const STATUS: &[&str] = &[
     "0\tall hosts ended in ok",
     "1\tour own failure",
@@ -168,15 +179,18 @@ const SYNCING: &[&str] = &[
 
 /// The sections of a program's page.
 pub fn sections(program: Program) -> Vec<Section> {
-    let copies = matches!(program, Program::Pscp | Program::Pslurp);
     let (about, examples): (Option<Section>, &[&str]) = match program {
         Program::Pssh => (None, EXAMPLES_PSSH),
-        Program::Pscp => (Some(("COPYING", COPYING.to_vec())), EXAMPLES_PSCP),
-        Program::Pslurp => (Some(("COPYING", [SLURPING, COPYING].concat())), EXAMPLES_PSLURP),
-        Program::Prsync => (Some(("COPYING", SYNCING.to_vec())), EXAMPLES_PRSYNC),
+        Program::Pscp => (Some(("HOW FILES ARE COPIED", COPYING.to_vec())), EXAMPLES_PSCP),
+        Program::Pslurp => (Some(("HOW FILES ARE COPIED", [SLURPING, COPYING].concat())), EXAMPLES_PSLURP),
+        Program::Prsync => (Some(("HOW FILES ARE COPIED", SYNCING.to_vec())), EXAMPLES_PRSYNC),
         Program::Pnuke => (Some(("PATTERNS", NUKING.to_vec())), EXAMPLES_PNUKE),
     };
-    let outcomes = if copies { OUTCOMES_OF_COPIES } else { OUTCOMES_OF_COMMANDS };
+    let outcomes = match program {
+        Program::Pscp | Program::Pslurp => OUTCOMES_OF_COPIES,
+        Program::Prsync => OUTCOMES_OF_RSYNC,
+        Program::Pssh | Program::Pnuke => OUTCOMES_OF_COMMANDS,
+    };
     let status = if matches!(program, Program::Pscp | Program::Prsync) { STATUS_FOUR } else { STATUS_FIVE };
     let lists = ("LISTS OF HOSTS", LISTS.to_vec());
     let outcomes = ("OUTCOMES", [OUTCOMES, outcomes].concat());

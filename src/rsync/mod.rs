@@ -164,8 +164,8 @@ pub fn meaning(status: u32) -> Option<&'static str> {
 pub fn hint(status: u32) -> Option<&'static str> {
     Some(match status {
         2 => "is the shell of that user silent when it is not a terminal? A .bashrc that prints something does this",
-        12 => "see what rsync has said; a full disk on the host, or a killed rsync there, does this",
-        23 => "rsync has named them: -e DIR keeps what it said, -i shows it",
+        12 => "a full disk on the host, or a killed rsync there, does this",
+        23 => "some files could not be transferred, and rsync has named them",
         126 | 127 => "install rsync on the host; if it is there, but not on PATH: -X --rsync-path=/where/it/is/rsync",
         _ => return None,
     })

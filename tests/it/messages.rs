@@ -85,13 +85,13 @@ fn letters_of_ssh_that_take_a_value_here() {
         (
             &["-t", "-H", "a", "x"],
             "error: a value is required for '--timeout <TIME>' but none was supplied\n\n  \
-             tip: -t takes a time, such as 90 or 1m30s; for a terminal there is --pty\n\n\
+             tip: -t takes a time, such as 90 or 1m30s; for a terminal pssh has --pty\n\n\
              For more information, try '--help'.\n",
         ),
         (
             &["-t", "web1", "top"],
             "error: invalid value 'web1' for '--timeout <TIME>': \"web1\" is no time; expected seconds (90, 0.5) or units \
-             (1m30s, 2h)\n\n  tip: -t takes a time, such as 90 or 1m30s; for a terminal there is --pty\n\n\
+             (1m30s, 2h)\n\n  tip: -t takes a time, such as 90 or 1m30s; for a terminal pssh has --pty\n\n\
              For more information, try '--help'.\n",
         ),
         (
