@@ -50,6 +50,11 @@ pub trait Dialogue {
         false
     }
 
+    /// Whether it knows how it has ended once it is over ([`Say::Over`]): whatever the program does from there on changes nothing.
+    fn is_done(&self) -> bool {
+        false
+    }
+
     /// How far it is.
     fn progress(&self) -> Option<Progress> {
         None

@@ -463,11 +463,17 @@ impl Temporary {
     }
 
     fn put(&mut self, mode: u32, times: Option<(u32, u32)>) -> Result<(), Put> {
-        settle(&self.file, Some(mode), times)?;
+        let mut mode = mode;
         match found(&self.directory, &self.name)? {
+            // What is replaced keeps its mode, unless that of the other side is wanted, which comes with its times.
+            Some(Found::File) if times.is_none() => {
+                let stat = rustix::fs::statat(&*self.directory, &*self.name, AtFlags::SYMLINK_NOFOLLOW)?;
+                mode = stat.st_mode & 0o777;
+            }
             None | Some(Found::File | Found::Link) => {}
             other => return Err(Put::Refused(in_the_way(other))),
         }
+        settle(&self.file, Some(mode), times)?;
         // The name may be known to the host, and a file that it sent be called like that.
         let stat = rustix::fs::statat(&*self.directory, &*self.temporary, AtFlags::SYMLINK_NOFOLLOW)?;
         #[allow(clippy::unnecessary_cast, reason = "their types differ between systems")]

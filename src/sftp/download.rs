@@ -199,7 +199,10 @@ impl Downloading {
             _ => {}
         }
         for path in &paths {
-            self.place.make_directory(path)?;
+            // As scp's would be: what is collected is not for its owner alone.
+            if self.place.make_directory(path)? {
+                self.place.finish_directory(path, Some(local_mode(0o777, false)), None)?;
+            }
         }
         Ok(paths.pop().unwrap_or_default())
     }
@@ -457,6 +460,10 @@ impl Dialogue for Downloading {
 
     fn has_begun(&self) -> bool {
         self.client.has_answered()
+    }
+
+    fn is_done(&self) -> bool {
+        true
     }
 
     fn progress(&self) -> Option<Progress> {

@@ -328,6 +328,10 @@ impl Dialogue for Uploading {
         self.shared.client.has_answered()
     }
 
+    fn is_done(&self) -> bool {
+        true
+    }
+
     fn progress(&self) -> Option<Progress> {
         Some(Progress { done: self.shared.done, total: self.shared.upload.sources.total() })
     }

@@ -28,8 +28,12 @@ const READ_SIZE: usize = 32 * 1024;
 const READ_BURST: usize = 8;
 /// How soon to look again when the socket alone would not tell that there is something to do.
 const BLIND_PAUSE: Duration = Duration::from_millis(10);
-/// How long a dialogue may take to leave the host tidy when the job is stopped.
+/// How long a dialogue may take to leave the host tidy when the job is stopped, from the last answer that it has got.
 const PARTING: Duration = Duration::from_secs(1);
+/// How long it may take in all: what was under way goes before, which is up to 4 MiB, and the link may be slow.
+const LONGEST_PARTING: Duration = Duration::from_secs(10);
+/// How long a program may go on once its dialogue is done.
+const AFTER_DONE: Duration = Duration::from_secs(3);
 /// Bytes that a program may still say after its dialogue is over; a hostile one would go on for ever.
 const LAST_WORDS: usize = 1 << 20;
 /// How often it is told how far a dialogue is.
@@ -128,6 +132,7 @@ pub fn run(
         last_output: Instant::now(),
         pulse: Pulse::new(command.keepalive),
         undelivered: None,
+        done: None,
         parting: None,
         stopping: None,
         buffer: vec![0; READ_SIZE],
@@ -172,7 +177,9 @@ struct Running<'a> {
     /// Output that the full event channel has not taken yet. As long as there is any, nothing is read: a slow reader of
     /// our output slows the remote command instead of filling memory.
     undelivered: Option<Event>,
-    /// The dialogue is leaving the host tidy: why, and how long it may take.
+    /// Since when the dialogue is done.
+    done: Option<Instant>,
+    /// The dialogue is leaving the host tidy: why, and since when.
     parting: Option<(Outcome, Instant)>,
     stopping: Option<Stopping>,
     buffer: Vec<u8>,
@@ -215,7 +222,8 @@ impl Running<'_> {
             if self.undelivered.is_some() || drained == Drained::Some || relayed || was_dead != self.session.is_dead() {
                 continue;
             }
-            if let Some(outcome) = self.ending(&drained).or_else(|| self.pulse.check(self.session)) {
+            let outcome = self.ending(&drained).or_else(|| self.after_done());
+            if let Some(outcome) = outcome.or_else(|| self.pulse.check(self.session)) {
                 return self.finish(Some(outcome));
             }
             // Looking for output may have brought word that the server takes more input, and looking for the end something
@@ -255,19 +263,19 @@ impl Running<'_> {
             Ok(count) => {
                 self.last_output = Instant::now();
                 match (&mut self.sudo, &mut self.dialogue) {
-                    (None, Some(dialogue)) if is_heard => {
-                        dialogue.hear(&self.buffer[..count]);
-                        self.last_words += if self.feed.is_over() { count } else { 0 };
-                        if self.last_words > LAST_WORDS {
-                            return Drained::Failed("the program there does not stop talking".to_owned());
-                        }
-                    }
+                    (None, Some(dialogue)) if is_heard => dialogue.hear(&self.buffer[..count]),
                     (sudo, _) => {
                         let mut bytes = self.buffer[..count].to_vec();
                         if let Some(sudo) = sudo {
                             bytes = sudo.hear(stream, bytes);
                         }
                         self.undelivered = self.hand_on(stream, bytes);
+                    }
+                }
+                if self.dialogue.is_some() && self.feed.is_over() {
+                    self.last_words += count;
+                    if self.last_words > LAST_WORDS {
+                        return Drained::Failed("the program there does not stop talking".to_owned());
                     }
                 }
                 Drained::Some
@@ -383,8 +391,14 @@ impl Running<'_> {
         if self.unsent() > UNSENT {
             return false;
         }
-        match self.feed.send(&self.channel, self.dialogue.as_deref_mut().map(|dialogue| dialogue as &mut dyn Dialogue))
-        {
+        let before = self.feed.bytes();
+        let sent =
+            self.feed.send(&self.channel, self.dialogue.as_deref_mut().map(|dialogue| dialogue as &mut dyn Dialogue));
+        if self.dialogue.is_some() && self.feed.bytes() > before {
+            // A program that only takes is not silent.
+            self.last_output = Instant::now();
+        }
+        match sent {
             Ok(more) => {
                 self.flush();
                 more && self.unsent() == 0
@@ -432,7 +446,7 @@ impl Running<'_> {
         if self.stopping.is_some() {
             return;
         }
-        if let Some((_, until)) = self.parting {
+        if let Some(until) = self.parting_ends() {
             if Instant::now() >= until
                 && let Some((outcome, _)) = self.parting.take()
             {
@@ -473,7 +487,7 @@ impl Running<'_> {
         match &mut self.dialogue {
             Some(dialogue) if self.sudo.is_none() && dialogue.has_begun() => {
                 dialogue.abort();
-                self.parting = Some((outcome, Instant::now() + PARTING));
+                self.parting = Some((outcome, Instant::now()));
             }
             _ => self.begin_to_stop(outcome),
         }
@@ -494,6 +508,12 @@ impl Running<'_> {
         self.stopping.is_none() && self.parting.is_none()
     }
 
+    /// When the dialogue has had its time to leave the host tidy.
+    fn parting_ends(&self) -> Option<Instant> {
+        let (_, since) = self.parting.as_ref()?;
+        Some((self.last_output.max(*since) + PARTING).min(*since + LONGEST_PARTING))
+    }
+
     /// When a program that has not answered yet has had its time.
     fn answer_due(&self) -> Option<Instant> {
         let dialogue = self.dialogue.as_ref()?;
@@ -507,15 +527,19 @@ impl Running<'_> {
             let pause = stopping.is_pending().then(|| Instant::now() + BLIND_PAUSE);
             return [Some(stopping.next_due()), pause, knock].into_iter().flatten().min();
         }
-        if let Some((_, until)) = self.parting {
-            return [Some(until), knock].into_iter().flatten().min();
+        let done = self.done.map(|since| since + AFTER_DONE);
+        if let Some(until) = self.parting_ends() {
+            return [Some(until), done, knock].into_iter().flatten().min();
         }
         if self.asked.is_some() {
             return [self.pulse.due(self.session), knock].into_iter().flatten().min();
         }
         let silence = self.command.silence.and_then(|limit| self.last_output.checked_add(limit));
         let silence = silence.filter(|_| self.undelivered.is_none());
-        [self.deadline, silence, self.answer_due(), self.pulse.due(self.session), knock].into_iter().flatten().min()
+        [self.deadline, silence, self.answer_due(), done, self.pulse.due(self.session), knock]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Waits until the socket has something, or the next thing is due.

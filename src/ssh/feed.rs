@@ -32,6 +32,8 @@ pub struct Feed {
     later: Option<Arc<OwnedFd>>,
     /// Whether the dialogue had nothing to say when it was last asked.
     listening: bool,
+    /// Bytes that libssh2 has taken so far.
+    bytes: u64,
 }
 
 enum State {
@@ -62,7 +64,17 @@ impl Feed {
 
     fn of(state: State) -> Feed {
         let answer = Zeroizing::default();
-        Feed { state, held: false, answer, piece: Vec::new(), sent: 0, blocked: false, later: None, listening: false }
+        Feed {
+            state,
+            held: false,
+            answer,
+            piece: Vec::new(),
+            sent: 0,
+            blocked: false,
+            later: None,
+            listening: false,
+            bytes: 0,
+        }
     }
 
     /// Sends no input, and not its end either, before [`Feed::release`].
@@ -117,6 +129,11 @@ impl Feed {
         }
     }
 
+    /// How many bytes of the input have been sent so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Whether nothing more will be sent.
     pub fn is_over(&self) -> bool {
         matches!(self.state, State::Ending | State::Ended)
@@ -160,7 +177,10 @@ impl Feed {
             }
             match channel.write(&self.piece[self.sent..]) {
                 Ok(0) => return Ok(false),
-                Ok(count) => self.sent += count,
+                Ok(count) => {
+                    self.sent += count;
+                    self.bytes += count as u64;
+                }
                 Err(error) if ffi::would_block(&error) => {
                     self.blocked = true;
                     return Ok(false);

@@ -387,6 +387,10 @@ fn servers_that_say_nothing_or_never_stop_are_left() {
         sshd.wait_for_processes("sftp-is-none", 0);
         run
     };
+    // Everything has arrived, and something that the server has left behind holds the channel.
+    let server = crate::sshd::sftp_server();
+    let late = run(&format!("{}; sleep 8", server.display()), Program::Pslurp);
+    late.exits(0).within(7);
     for program in [Program::Pscp, Program::Pslurp] {
         let mute = run("while :; do sleep 1; done", program);
         mute.exits(3)

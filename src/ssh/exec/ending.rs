@@ -1,6 +1,8 @@
 //! The end of a command: when nothing more can come, what that means, and what is still handed on.
 
-use super::{Drained, Running, STREAMS};
+use std::time::Instant;
+
+use super::{AFTER_DONE, Drained, Running, STREAMS};
 use crate::error::HostError;
 use crate::event::{Event, EventKind, Outcome};
 use crate::ssh::ffi::{self, Exit};
@@ -26,6 +28,20 @@ impl Running<'_> {
             Exit::Signal(name) if eof || over.is_some() => Some(Outcome::Signaled { name }),
             Exit::Unknown => over.map(|detail| HostError::Lost { detail }.into()),
             Exit::Status(_) | Exit::Signal(_) => None,
+        }
+    }
+
+    /// The outcome of a dialogue that is done, although its program does not close the channel: it may have left something behind
+    /// that holds it.
+    pub(super) fn after_done(&mut self) -> Option<Outcome> {
+        if !self.feed.is_over() || !self.dialogue.as_ref().is_some_and(|dialogue| dialogue.is_done()) {
+            return None;
+        }
+        let since = *self.done.get_or_insert_with(Instant::now);
+        match self.channel.exit() {
+            Exit::Status(status) => Some(Outcome::Exited(status)),
+            Exit::Signal(name) => Some(Outcome::Signaled { name }),
+            Exit::Unknown => (since.elapsed() >= AFTER_DONE).then_some(Outcome::Exited(0)),
         }
     }
 
