@@ -189,8 +189,7 @@ fn find(options: &Options) -> Result<BTreeMap<Tool, Found>> {
 /// One scenario: round after round, and in each every tool once.
 fn measure(case: &Case, tools: &BTreeMap<Tool, Found>, options: &Options) -> Result<Outcome> {
     let mut site = Site::start(case)?;
-    let is_far = site.port_of_hosts(case.route) != site.port_of_hosts(scenarios::Route::Near);
-    let round_trip = if is_far { Some(site.round_trip()?.as_secs_f64()) } else { None };
+    let round_trip = if case.route.is_far() { Some(site.round_trip()?.as_secs_f64()) } else { None };
     let mut entries = Vec::new();
     for (tool, show) in case.contest.iter().filter(|(tool, _)| tools.contains_key(tool)) {
         let invocation = tools[tool].invocation(*show, case, &site)?;

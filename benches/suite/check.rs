@@ -137,6 +137,8 @@ impl Checker {
                 let (host, rest) = self.prefixed(line)?;
                 self.advance(host, rest)
             }
+            // How a host ended.
+            Layout::Chunks if line.starts_with(b"[") => Ok(()),
             Layout::Chunks => {
                 let colons = line.iter().filter(|byte| **byte == b':').count();
                 self.prefixes += colons;

@@ -110,12 +110,6 @@ pub(crate) fn judge(outcomes: &[Outcome]) -> Vec<Goal> {
             AtMost(1.5),
         ),
         goal(
-            "f",
-            "the same with a round trip of 40 ms",
-            ratio(wall(of("f-far-bastion", Tool::This)), wall(of("f-far-direct", Tool::This))),
-            AtMost(1.5),
-        ),
-        goal(
             "g",
             "time of --version, to that of ssh -V",
             ratio(wall(of("g-version", Tool::This)), wall(of("g-version", Tool::Ssh))),

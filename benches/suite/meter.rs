@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, wait};
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
 use crate::check::{self, Expected, Layout};
@@ -24,8 +25,8 @@ use crate::check::{self, Expected, Layout};
 pub(crate) const ARGUMENT: &str = "--be-the-meter";
 /// How often the memory is looked at, at most.
 const INTERVAL: Duration = Duration::from_millis(15);
-/// Looking may take this part of the time of one core, so that it does not change what it measures.
-const SHARE: u32 = 20;
+/// For so many times as long as looking took of a processor there is a pause, so that it does not change what it measures.
+const REST: u32 = 20;
 /// How long what a tool leaves behind may live.
 const AFTERLIFE: Duration = Duration::from_secs(5);
 /// Bytes of standard error that are kept, for messages.
@@ -250,7 +251,7 @@ fn watch(started: Instant, limit: Duration, ended: &Mutex<Option<Instant>>, is_o
     let mut watched = Watched::default();
     let mut pause = INTERVAL;
     while let Err(RecvTimeoutError::Timeout) = is_over.recv_timeout(pause) {
-        let begun = Instant::now();
+        let begun = used();
         let processes = descendants(getpid());
         let memory = processes.iter().filter_map(|pid| memory_of(*pid)).sum();
         watched.memory = watched.memory.max(memory);
@@ -265,9 +266,15 @@ fn watch(started: Instant, limit: Duration, ended: &Mutex<Option<Instant>>, is_o
             // They are ours: nobody else can have waited for them.
             processes.iter().filter_map(|pid| kill_process(*pid, Signal::KILL).err()).for_each(drop);
         }
-        pause = INTERVAL.max(begun.elapsed() * SHARE);
+        pause = INTERVAL.max(used().saturating_sub(begun) * REST);
     }
     watched
+}
+
+/// The processor time of this thread.
+fn used() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// All processes below `root`, at this moment.

@@ -96,25 +96,14 @@ impl Outcome {
                 continue;
             }
             let parts = if is_per_host { hosts as f64 } else { 1.0 };
-            let columns: [(fn(&Entry) -> Option<f64>, f64, f64, &str); 3] = [
-                (Entry::cpu, 1e3 / parts, 1e4, "ms"),
-                (Entry::wall, 1e3, 1e4, "ms"),
-                (Entry::memory, 1e-6, f64::INFINITY, "MB"),
-            ];
-            let _ = write!(text, "| {name} ");
-            for (value, factor, large, unit) in columns {
-                let ratio = value(entry).zip(base.and_then(value)).map(|(value, base)| value / base);
-                let shown = value(entry).map(|value| value * factor).map(|value| {
-                    if value >= large {
-                        format!("{} s", figures(value / 1e3))
-                    } else {
-                        format!("{} {unit}", figures(value))
-                    }
-                });
-                let ratio = ratio.map(figures);
-                let _ = write!(text, "| {} | {} ", shown.as_deref().unwrap_or("-"), ratio.as_deref().unwrap_or("-"));
-            }
-            text.push_str("|\n");
+            let cells = |value: fn(&Entry) -> Option<f64>, factor: f64, unit: &str| {
+                let shown = value(entry).map(|value| quantity(value * factor, unit));
+                let ratio = value(entry).zip(base.and_then(value)).map(|(value, base)| figures(value / base));
+                format!("{} | {}", shown.as_deref().unwrap_or("-"), ratio.as_deref().unwrap_or("-"))
+            };
+            let cpu = cells(Entry::cpu, 1e3 / parts, "ms");
+            let wall = cells(Entry::wall, 1e3, "ms");
+            let _ = writeln!(text, "| {name} | {cpu} | {wall} | {} |", cells(Entry::memory, 1e-6, "MB"));
         }
         text
     }
@@ -134,6 +123,14 @@ impl Outcome {
         json!({"scenario": self.case.key, "title": self.case.title, "hosts": self.case.hosts,
             "at_once": self.case.parallel, "round_trip": self.round_trip,
             "tools": self.entries.iter().map(entry).collect::<Vec<_>>()})
+    }
+}
+
+/// A value with its unit; from 10 seconds on in seconds.
+fn quantity(value: f64, unit: &str) -> String {
+    match unit {
+        "ms" if value >= 1e4 => format!("{} s", figures(value / 1e3)),
+        _ => format!("{} {unit}", figures(value)),
     }
 }
 

@@ -50,6 +50,13 @@ pub(crate) enum Route {
     FarBastion,
 }
 
+impl Route {
+    /// Whether it leads over the link.
+    pub(crate) fn is_far(self) -> bool {
+        matches!(self, Route::Far | Route::FarBastion)
+    }
+}
+
 /// The round trip of the link, in milliseconds.
 pub(crate) const ROUND_TRIP: u64 = 40;
 

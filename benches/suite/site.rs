@@ -38,8 +38,7 @@ impl Site {
         let write = |name: &str, text: &str| {
             fs::write(path(name), text).with_context(|| format!("cannot write {}", path(name).display()))
         };
-        let is_far = matches!(case.route, Route::Far | Route::FarBastion);
-        let delay = if is_far { Duration::from_millis(ROUND_TRIP) / 2 } else { Duration::ZERO };
+        let delay = if case.route.is_far() { Duration::from_millis(ROUND_TRIP) / 2 } else { Duration::ZERO };
         // One that says its version has no hosts, but files all the same.
         let count = case.hosts.max(1);
         let hosts = Hosts::start(Wanted { hosts: count, work: case.work, delay }, directory.path())?;

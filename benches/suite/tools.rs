@@ -13,6 +13,10 @@ use crate::meter::Invocation;
 use crate::scenarios::{Case, Work};
 use crate::site::{Site, USER};
 
+/// Starts the library up, too, which is what a program that uses it has to do.
+const PARALLEL_SSH_VERSION: &str =
+    "import pssh.clients; from importlib.metadata import version; print('parallel-ssh', version('parallel-ssh'))";
+
 /// A tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Tool {
@@ -97,7 +101,7 @@ impl Tool {
         match self {
             Tool::This | Tool::Pssh | Tool::Clush | Tool::Bssh | Tool::Xargs => &["--version"],
             Tool::Pdsh | Tool::Ssh => &["-V"],
-            Tool::ParallelSsh => &["-c", "import pssh.clients, pssh; print(pssh.__version__)"],
+            Tool::ParallelSsh => &["-c", PARALLEL_SSH_VERSION],
         }
     }
 }
