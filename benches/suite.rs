@@ -43,10 +43,12 @@ use clap::Parser;
 use serde_json::json;
 
 use crate::machine::Machine;
+use crate::meter::Invocation;
 use crate::results::{Entry, Outcome};
 use crate::scenarios::{CASES, Case, Work};
+use crate::server::Counts;
 use crate::site::Site;
-use crate::tools::{Found, Places, Tool};
+use crate::tools::{Found, Places, Show, Tool};
 
 /// Measures this pssh beside its peers.
 #[derive(Debug, Parser)]
@@ -81,6 +83,9 @@ struct Options {
     /// How long one run may take, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 900)]
     limit: u64,
+    /// Measure nothing: show the command lines of a scenario, and keep its hosts up until Enter, for a profiler
+    #[arg(long)]
+    hold: bool,
     /// Show the command lines that are run
     #[arg(short, long)]
     verbose: bool,
@@ -126,6 +131,10 @@ fn run(mut options: Options) -> Result<bool> {
     }
     println!();
 
+    if options.hold {
+        cases.iter().try_for_each(|case| hold(case, &tools))?;
+        return Ok(true);
+    }
     let mut outcomes = Vec::new();
     for case in &cases {
         let outcome = measure(case, &tools, &options).with_context(|| format!("scenario {}", case.key))?;
@@ -191,20 +200,13 @@ fn measure(case: &Case, tools: &BTreeMap<Tool, Found>, options: &Options) -> Res
     let mut site = Site::start(case)?;
     let round_trip = if case.route.is_far() { Some(site.round_trip()?.as_secs_f64()) } else { None };
     let mut entries = Vec::new();
-    for (tool, show) in case.contest.iter().filter(|(tool, _)| tools.contains_key(tool)) {
-        let invocation = tools[tool].invocation(*show, case, &site)?;
-        let entry = Entry {
-            tool: *tool,
-            show: *show,
-            command_line: invocation.command_line(),
-            runs: Vec::new(),
-            counts: Default::default(),
-            problem: None,
-        };
+    for (tool, show, invocation) in invocations(case, tools, &site)? {
+        let command_line = invocation.command_line();
         if options.verbose {
-            eprintln!("suite: {}", entry.command_line);
+            eprintln!("suite: {command_line}");
         }
-        entries.push((entry, invocation));
+        let (runs, counts) = (Vec::new(), Counts::default());
+        entries.push((Entry { tool, show, command_line, runs, counts, problem: None }, invocation));
     }
     let lines = match case.work {
         Work::Lines { bytes } => usize::try_from(bytes)? / check::LINE,
@@ -238,6 +240,24 @@ fn measure(case: &Case, tools: &BTreeMap<Tool, Found>, options: &Options) -> Res
     }
     site.clear_output()?;
     Ok(Outcome { case: *case, entries: entries.into_iter().map(|(entry, _)| entry).collect(), round_trip })
+}
+
+/// What each tool that is there runs in a scenario.
+fn invocations(case: &Case, tools: &BTreeMap<Tool, Found>, site: &Site) -> Result<Vec<(Tool, Show, Invocation)>> {
+    let contest = case.contest.iter().filter_map(|(tool, show)| Some((tools.get(tool)?, *show)));
+    contest.map(|(found, show)| Ok((found.tool, show, found.invocation(show, case, site)?))).collect()
+}
+
+/// Keeps the hosts of a scenario up, for command lines of the user's own.
+fn hold(case: &Case, tools: &BTreeMap<Tool, Found>) -> Result<()> {
+    let site = Site::start(case)?;
+    println!("**({})** {}\n", case.key, case.title);
+    for (_, _, invocation) in invocations(case, tools, &site)? {
+        println!("    {}", invocation.command_line());
+    }
+    println!("\nThe hosts are up until Enter.");
+    std::io::stdin().read_line(&mut String::new()).context("cannot wait for Enter")?;
+    Ok(())
 }
 
 /// Whether the hosts have seen what they should: each host's command once.
