@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::time::Instant;
 
-use crate::server::host_of;
+use crate::server::{address, host_of};
 
 /// Lines after which the hosts' lines repeat (`Behaviour::Lines` of the tests' server).
 const PERIOD: usize = 400;
@@ -243,4 +243,51 @@ impl Checker {
 fn host_of_line(line: &[u8]) -> Option<usize> {
     let (name, rest) = line.split_at_checked(13)?;
     host_of(name).filter(|_| rest.starts_with(b" up 12 days, load average: "))
+}
+
+/// Tries the check itself, on output that is complete and on output that is not: one that passes everything would be worse than none.
+///
+/// # Errors
+/// It passes what it should not, or the other way round.
+pub(crate) fn try_itself() -> Result<(), String> {
+    let name = |host: usize| format!("{} up 12 days, load average: 0.08, 0.03, 0.01\n", address(host));
+    let line = |number: usize| format!("{number:<79}\n");
+    let prefixed = |host: usize, number: usize| format!("{}: {}", address(host), line(number));
+    let json = |host: usize, number: usize| {
+        format!("{{\"event\":\"output\",\"index\":{host},\"text\":\"{number:<79}\\n\"}}\n")
+    };
+    let block = || (0..2).map(line).collect::<String>();
+    // Two hosts, two lines of each where they say many.
+    let cases: [(Layout, String, bool); 19] = [
+        (Layout::Named, format!("{0}: {1}{2}: {3}", address(1), name(1), address(0), name(0)), true),
+        (Layout::Named, format!("{0}: {1}{0}: {1}", address(1), name(1)), false),
+        (Layout::Named, format!("{}: {}", address(1), name(0)), false),
+        (Layout::Bare, format!("[1] a host\n{}[2] another\n{}", name(1), name(0)), true),
+        (Layout::Bare, name(0), false),
+        (Layout::Prefixed, [prefixed(0, 0), prefixed(1, 0), prefixed(1, 1), prefixed(0, 1)].concat(), true),
+        (Layout::Prefixed, [prefixed(0, 0), prefixed(1, 0), prefixed(1, 1)].concat(), false),
+        (Layout::Prefixed, [prefixed(0, 1), prefixed(0, 0), prefixed(1, 0), prefixed(1, 1)].concat(), false),
+        (Layout::Prefixed, [line(0), prefixed(1, 0), prefixed(1, 1), prefixed(0, 1)].concat(), false),
+        (Layout::Chunks, format!("{0}: {2}{1}: {2}", address(0), address(1), block()), true),
+        (Layout::Chunks, format!("{}: {}", address(0), block()), false),
+        (Layout::Blocks, format!("one\n{}two\n{}three\n", block(), block()), true),
+        (Layout::Blocks, format!("one\n{}two\n{}", block(), line(0)), false),
+        (Layout::Blocks, format!("one\n{}two\n{}", line(0), block()), false),
+        (Layout::Gathered, format!("both\n{}", block()), true),
+        (Layout::Gathered, block() + &block(), false),
+        (
+            Layout::Json,
+            [json(0, 0), json(1, 0), "{\"event\":\"end\"}\n".to_owned(), json(0, 1), json(1, 1)].concat(),
+            true,
+        ),
+        (Layout::Json, [json(0, 0), json(1, 0), json(0, 1)].concat(), false),
+        (Layout::Nothing, name(0), false),
+    ];
+    for (layout, output, is_whole) in cases {
+        let seen = read(output.as_bytes(), Expected { layout, hosts: 2, lines: 2 });
+        if seen.problem.is_none() != is_whole {
+            return Err(format!("the check of {layout:?} says {:?} of {output:?}", seen.problem));
+        }
+    }
+    Ok(())
 }

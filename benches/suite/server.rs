@@ -194,6 +194,7 @@ pub(crate) fn main(arguments: &[String]) -> Result<()> {
         authorised: authorised.clone(),
         behaviour: behaviour(work),
         threads,
+        only_curve25519: true,
         allow_forwarding: false,
         ..Config::default()
     });
@@ -203,6 +204,7 @@ pub(crate) fn main(arguments: &[String]) -> Result<()> {
         authorised,
         behaviour: Behaviour::Script(vec![Step::RejectExec]),
         threads,
+        only_curve25519: true,
         ..Config::default()
     });
     let bastion = bastion.context("the jump host does not start")?;
