@@ -102,7 +102,7 @@ const ALL: &[(Tool, Show)] = &[
     (Tool::Pdsh, Show::Lines),
     (Tool::Clush, Show::Lines),
     (Tool::ParallelSsh, Show::Lines),
-    (Tool::Bssh, Show::Lines),
+    (Tool::Bssh, Show::Inline),
     (Tool::Xargs, Show::Lines),
 ];
 
@@ -121,8 +121,7 @@ const FORMATS: &[(Tool, Show)] = &[
     (Tool::Clush, Show::Lines),
     (Tool::Clush, Show::Gather),
     (Tool::ParallelSsh, Show::Lines),
-    (Tool::Bssh, Show::Lines),
-    (Tool::Bssh, Show::Files),
+    (Tool::Bssh, Show::Inline),
     (Tool::Xargs, Show::Lines),
 ];
 
@@ -134,7 +133,7 @@ const SINGLE: &[(Tool, Show)] = &[
     (Tool::Pdsh, Show::Lines),
     (Tool::Clush, Show::Lines),
     (Tool::ParallelSsh, Show::Lines),
-    (Tool::Bssh, Show::Lines),
+    (Tool::Bssh, Show::Inline),
 ];
 
 const BYTES: u64 = 50_000_000;

@@ -17,6 +17,7 @@ const BASTION_NAME: &str = "bastion";
 /// The hosts and their files, which are deleted in the end.
 pub(crate) struct Site {
     hosts: Hosts,
+    count: usize,
     pub(crate) hosts_file: PathBuf,
     pub(crate) ssh_config: PathBuf,
     pub(crate) key: PathBuf,
@@ -52,6 +53,7 @@ impl Site {
         fs::copy(path("known_hosts"), path("home/.ssh/known_hosts")).context("cannot copy known_hosts")?;
         let site = Site {
             hosts,
+            count,
             hosts_file: path("hosts"),
             ssh_config: path("ssh_config"),
             key: path("key"),
@@ -114,6 +116,12 @@ impl Site {
 
     pub(crate) fn bastion_address(&self) -> String {
         self.hosts.bastion.to_string()
+    }
+
+    /// All hosts, joined by commas.
+    pub(crate) fn host_list(&self) -> String {
+        let hosts = (0..self.count).map(|host| server::address(host).to_string());
+        hosts.collect::<Vec<_>>().join(",")
     }
 
     /// What clients did so far.

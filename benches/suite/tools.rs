@@ -245,16 +245,13 @@ impl Found {
                 add(&[command]);
             }
             Tool::Bssh => {
-                // Its known_hosts is the one in the home directory. Its timeout of five minutes would count against slow tools.
+                // Its known_hosts is the one in the home directory, and it knows no file of hosts, whatever its help says. Its timeout
+                // of five minutes would count against slow tools.
                 let (key, port) = (text(&site.key)?, site.port_of_hosts(case.route).to_string());
-                add(&["-F", &config, "-H", &format!("^{hosts}"), "-l", USER, "-p", &port, "-i", &key, "-T", "-x"]);
+                add(&["-F", &config, "-H", &site.host_list(), "-l", USER, "-p", &port, "-i", &key, "-T", "-x"]);
                 add(&["--strict-host-key-checking", "yes", "--timeout", "0", "--parallel", &parallel]);
                 if let Some(port) = site.port_of_bastion(case.route) {
                     add(&["-J", &format!("{USER}@{}:{port}", site.bastion_address())]);
-                }
-                match show {
-                    Show::Files => add(&["--output-dir", &text(&site.output_directory)?]),
-                    _ => add(&["--stream"]),
                 }
                 add(&[command]);
             }
@@ -276,9 +273,9 @@ impl Found {
                 invocation.layout = Layout::Bare;
             }
         }
-        match (self.tool, show) {
-            (Tool::Pssh, Show::Lines) if is_flood => invocation.layout = Layout::Chunks,
-            (Tool::Bssh, Show::Lines) if !is_flood => invocation.layout = Layout::Bare,
+        match self.tool {
+            Tool::Pssh if is_flood && show == Show::Lines => invocation.layout = Layout::Chunks,
+            Tool::Bssh if is_flood => invocation.layout = Layout::Indented,
             _ => {}
         }
         Ok(invocation)
