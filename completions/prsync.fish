@@ -1,0 +1,80 @@
+complete -c prsync -s h -l hosts -d 'File with hosts, one `[user@]host[:port] [user] [key=value]...` a line; - is standard input; may be repeated' -r -F
+complete -c prsync -s H -l host -d 'Hosts, separated by blanks: `[user@]host[:port]`, web[1-9] or @group; may be repeated' -r -f -a "(__fish_print_hostnames)"
+complete -c prsync -s w -l nodes -d 'Hosts, separated by commas: ranges, web[1-9], and @groups; ! takes away, & leaves what is in both; may be repeated' -r -f -a "(__fish_print_hostnames)"
+complete -c prsync -l only -d 'Of all hosts take these: names, ranges, @groups, patterns, \'web*\', and regular expressions, \'/^db/\'; may be repeated' -r -f -a "(__fish_print_hostnames)"
+complete -c prsync -l exclude -d 'Leave these hosts out, in the format of --only; may be repeated' -r -f -a "(__fish_print_hostnames)"
+complete -c prsync -s g -l host-glob -d 'Of the hosts in files take those whose names fit this pattern, such as \'web[0-9]*\'; --only is for all hosts' -r
+complete -c prsync -s l -l user -d 'Login name where the host\'s entry has none' -r -f -a "(__fish_complete_users)"
+complete -c prsync -l host-config -d 'TOML file with a table for each host, `[host."web1"]`, range, `web[1-9]`, or pattern, `*.example.com`; may be repeated' -r -F
+complete -c prsync -s p -l par -l pool-size -d 'How many hosts run at once [default: 10]' -r
+complete -c prsync -l total-timeout -d 'Stop everything after this time; 0 is never [default: never]' -r
+complete -c prsync -l stop-on-errors -d 'Stop everything once N hosts, or N% of them, have failed [default: 1 if only named]' -r
+complete -c prsync -s S -l ssh-args -d 'Options of ssh for the connection, in one word, such as \'-J bastion\'' -r
+complete -c prsync -s F -l config-file -d 'Read this file instead of ~/.ssh/config and /etc/ssh/ssh_config; none is none' -r -F
+complete -c prsync -s O -l option -l ssh-option -d 'Option in the format of ssh_config, such as Compression=yes; may be repeated' -r
+complete -c prsync -l connect-timeout -d 'Give up connecting, authentication included, after this time [default: 120]' -r
+complete -c prsync -l num-retries -d 'Attempts to reach a host, in all; a command that was sent is never repeated [default: 3]' -r
+complete -c prsync -l retry-delay -d 'Pause between two attempts, give or take a fifth [default: 5]' -r
+complete -c prsync -l identity -d 'Private key to authenticate with, instead of the default ones; may be repeated' -r -F
+complete -c prsync -l agent -d 'Ask this agent for keys instead of $SSH_AUTH_SOCK' -r -F
+complete -c prsync -l password-file -d 'Read the password from a file that nobody else can read' -r -F
+complete -c prsync -l password-fd -d 'Read the password from an open file descriptor, such as 3 with 3<FILE' -r
+complete -c prsync -l password-command -d 'Take the password from the output of a shell command, such as a password manager\'s' -r -f -a "(__fish_complete_command)"
+complete -c prsync -l host-key-check -d 'What to do with host keys that are not known [default: strict]' -r -f -a "strict\t'Refuse unknown and changed keys'
+accept-new\t'Add the key of a host that is not known yet; refuse changed ones'
+off\t'Take any key: whoever is in the middle can read and change everything'"
+complete -c prsync -l known-hosts -d 'Look for host keys in this file only; may be repeated' -r -F
+complete -c prsync -s J -l jump -d 'Reach the hosts through these jump hosts, the first first; none is none' -r -f -a "(__fish_print_hostnames)"
+complete -c prsync -l proxy-host -d 'Reach the hosts through this jump host' -r -f -a "(__fish_print_hostnames)"
+complete -c prsync -l proxy-port -d 'Port of the jump host [default: 22]' -r
+complete -c prsync -l proxy-user -d 'Login name on the jump host [default: yours here]' -r -f -a "(__fish_complete_users)"
+complete -c prsync -l proxy-identity -d 'Private key that is tried first on the jump host, and nowhere else' -r -F
+complete -c prsync -l proxy-password-file -d 'Read the password for the jump host from this file; it gets no other, and nobody else gets this one' -r -F
+complete -c prsync -l proxy-connections -d 'Connections to a jump host, at most, while hosts wait for theirs [default: 8]' -r
+complete -c prsync -l proxy-command -d 'Talk to each host by this local command; %h, %p and %r are its name, port and user; none is none' -r -f -a "(__fish_complete_command)"
+complete -c prsync -s o -l outdir -d 'Write standard output into a file for each host in this directory, besides' -r -f -a "(__fish_complete_directories)"
+complete -c prsync -s e -l errdir -d 'Write standard error into a file for each host in this directory, besides' -r -f -a "(__fish_complete_directories)"
+complete -c prsync -l progress -d 'Show how far the run is on standard error [default: on a terminal]' -r -f -a "auto\t'On a terminal that can do it'
+always\t'Wherever output goes'
+never\t'Nowhere'"
+complete -c prsync -l color -l colour -d 'Colour what is ours [default: on a terminal]; NO_COLOR and CLICOLOR_FORCE are known' -r -f -a "auto\t'On a terminal that can do it'
+always\t'Wherever output goes'
+never\t'Nowhere'"
+complete -c prsync -l failed-to -d 'Write the entries of the hosts that failed to this hosts file, to run again' -r -F
+complete -c prsync -l junit -d 'Write a report for CI systems to this file: JUnit\'s XML, a test case for each host' -r -F
+complete -c prsync -l generate -d 'Print the manual page or the completions for a shell' -r -f -a "man\t''
+bash\t''
+zsh\t''
+fish\t''"
+complete -c prsync -s t -l timeout -d 'Stop copying if it takes longer: 90, 1m30s; 0 is never [default: never]' -r
+complete -c prsync -l channel-timeout -d 'Stop copying if nothing happens for this time; 0 is never [default: never]' -r
+complete -c prsync -l format -d 'How it is shown how the hosts ended [default: status]' -r -f -a "lines\t'Lines as they come, with their host in front'
+inline\t'The output of each host in one piece when it ends'
+status\t'pssh\'s line for each host that has ended, and no output'
+gather\t'One block for all hosts with the same output'
+json\t'A JSON object a line for all that happens'
+none\t'Nothing: only the exit status'"
+complete -c prsync -s x -l extra-args -d 'Options of rsync, such as \'--delete --exclude .git\', with quotes as in a shell; may be repeated' -r
+complete -c prsync -s X -l extra-arg -d 'One option of rsync, as it is; may be repeated' -r
+complete -c prsync -s r -l recursive -d 'Copy directories with all that is in them (rsync -r)'
+complete -c prsync -s a -l archive -d 'Copy directories, links, modes, times and owners as they are (rsync -a)'
+complete -c prsync -s z -l compress -d 'Have rsync compress what is sent (rsync -z)'
+complete -c prsync -s d -l download -d 'Copy from the hosts, each into DIR/HOST, which must not be there yet'
+complete -c prsync -l no-agent -d 'Ask no agent for keys'
+complete -c prsync -s 4 -d 'Connect to IPv4 addresses only'
+complete -c prsync -s 6 -d 'Connect to IPv6 addresses only'
+complete -c prsync -s C -l compression -d 'Compress what is sent and received'
+complete -c prsync -s A -l askpass -d 'Ask once for a password; it also opens encrypted keys'
+complete -c prsync -l fileappend -d 'Add to the files of hosts instead of replacing them'
+complete -c prsync -l raw -d 'Let the control sequences of hosts reach a terminal; without it, all but colours are made visible there'
+complete -c prsync -l no-headers -d 'Leave out the lines that say how each host has ended, and with -i the word before standard error; only failures are told, on standard error'
+complete -c prsync -s i -l inline -d 'Show what rsync has printed for each host in one piece when it ends; the same as --format inline'
+complete -c prsync -l json -d 'The same as --format json'
+complete -c prsync -s q -l quiet -d 'Show nothing of hosts that are well; of the others the outcome, a hint and the last lines, on stderr'
+complete -c prsync -l times -d 'Tell at the end how long the parts took, and which hosts took longest'
+complete -c prsync -l max-status -d 'Exit with the largest exit status of all hosts; a host without one counts as 255'
+complete -c prsync -s v -l verbose -d 'Tell what is done for each host'
+complete -c prsync -l explain -d 'Show for each host every setting and where it comes from, and connect to nothing'
+complete -c prsync -l help -d 'Show this help'
+complete -c prsync -s V -l version -d 'Show the version'
+complete -c prsync -l dry-run -d 'Show what would be done on each host, connect to nothing'

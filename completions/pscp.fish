@@ -3,17 +3,16 @@ complete -c pscp -s H -l host -d 'Hosts, separated by blanks: `[user@]host[:port
 complete -c pscp -s w -l nodes -d 'Hosts, separated by commas: ranges, web[1-9], and @groups; ! takes away, & leaves what is in both; may be repeated' -r -f -a "(__fish_print_hostnames)"
 complete -c pscp -l only -d 'Of all hosts take these: names, ranges, @groups, patterns, \'web*\', and regular expressions, \'/^db/\'; may be repeated' -r -f -a "(__fish_print_hostnames)"
 complete -c pscp -l exclude -d 'Leave these hosts out, in the format of --only; may be repeated' -r -f -a "(__fish_print_hostnames)"
+complete -c pscp -s g -l host-glob -d 'Of the hosts in files take those whose names fit this pattern, such as \'web[0-9]*\'; --only is for all hosts' -r
 complete -c pscp -s l -l user -d 'Login name where the host\'s entry has none' -r -f -a "(__fish_complete_users)"
 complete -c pscp -l host-config -d 'TOML file with a table for each host, `[host."web1"]`, range, `web[1-9]`, or pattern, `*.example.com`; may be repeated' -r -F
 complete -c pscp -s p -l par -l pool-size -d 'How many hosts run at once [default: 10]' -r
-complete -c pscp -s t -l timeout -d 'Stop a command that takes longer: 90, 1m30s; 0 is never [default: never]' -r
-complete -c pscp -l channel-timeout -d 'Stop a command that prints nothing for this time; 0 is never [default: never]' -r
 complete -c pscp -l total-timeout -d 'Stop everything after this time; 0 is never [default: never]' -r
 complete -c pscp -l stop-on-errors -d 'Stop everything once N hosts, or N% of them, have failed [default: 1 if only named]' -r
-complete -c pscp -l run-as -d 'Run the command as this user, by sudo' -r -f -a "(__fish_complete_users)"
 complete -c pscp -l sudo-password-file -d 'Read sudo\'s password from a file that nobody else can read' -r -F
 complete -c pscp -s F -l config-file -d 'Read this file instead of ~/.ssh/config and /etc/ssh/ssh_config; none is none' -r -F
 complete -c pscp -s O -l option -l ssh-option -d 'Option in the format of ssh_config, such as Compression=yes; may be repeated' -r
+complete -c pscp -s X -l extra-arg -d 'One word of such options, as it is; may be repeated' -r
 complete -c pscp -l connect-timeout -d 'Give up connecting, authentication included, after this time [default: 120]' -r
 complete -c pscp -l num-retries -d 'Attempts to reach a host, in all; a command that was sent is never repeated [default: 3]' -r
 complete -c pscp -l retry-delay -d 'Pause between two attempts, give or take a fifth [default: 5]' -r
@@ -34,12 +33,6 @@ complete -c pscp -l proxy-identity -d 'Private key that is tried first on the ju
 complete -c pscp -l proxy-password-file -d 'Read the password for the jump host from this file; it gets no other, and nobody else gets this one' -r -F
 complete -c pscp -l proxy-connections -d 'Connections to a jump host, at most, while hosts wait for theirs [default: 8]' -r
 complete -c pscp -l proxy-command -d 'Talk to each host by this local command; %h, %p and %r are its name, port and user; none is none' -r -f -a "(__fish_complete_command)"
-complete -c pscp -l format -d 'How output is shown [default: lines]' -r -f -a "lines\t'Lines as they come, with their host in front'
-inline\t'The output of each host in one piece when it ends'
-status\t'How each host ended, and no output'
-gather\t'One block for all hosts with the same output'
-json\t'A JSON object a line for all that happens'
-none\t'Nothing: only the exit status'"
 complete -c pscp -s o -l outdir -d 'Write standard output into a file for each host in this directory, besides' -r -f -a "(__fish_complete_directories)"
 complete -c pscp -s e -l errdir -d 'Write standard error into a file for each host in this directory, besides' -r -f -a "(__fish_complete_directories)"
 complete -c pscp -l progress -d 'Show how far the run is on standard error [default: on a terminal]' -r -f -a "auto\t'On a terminal that can do it'
@@ -54,13 +47,22 @@ complete -c pscp -l generate -d 'Print the manual page or the completions for a 
 bash\t''
 zsh\t''
 fish\t''"
+complete -c pscp -s t -l timeout -d 'Stop copying if it takes longer: 90, 1m30s; 0 is never [default: never]' -r
+complete -c pscp -l channel-timeout -d 'Stop copying if nothing happens for this time; 0 is never [default: never]' -r
+complete -c pscp -l format -d 'How it is shown how the hosts ended [default: status]' -r -f -a "lines\t'Lines as they come, with their host in front'
+inline\t'The output of each host in one piece when it ends'
+status\t'pssh\'s line for each host that has ended, and no output'
+gather\t'One block for all hosts with the same output'
+json\t'A JSON object a line for all that happens'
+none\t'Nothing: only the exit status'"
+complete -c pscp -s x -l extra-args -d 'Options of scp in its own letters, such as \'-P 2222 -p\', with quotes as in a shell; may be repeated' -r
+complete -c pscp -l run-as -d 'Read and write files there as this user, by sudo' -r -f -a "(__fish_complete_users)"
 complete -c pscp -s r -l recursive -d 'Copy directories with all that is in them; links are followed'
 complete -c pscp -l preserve -d 'Give copies the exact modes and times of what they are copies of'
 complete -c pscp -l checksum -d 'Compare SHA-256 sums before a copy is put in place; it is read once more over the network'
 complete -c pscp -l resume -d 'Keep what has arrived of files that are interrupted, and go on with what an earlier run has kept'
 complete -c pscp -l inplace -d 'Write into files themselves instead of replacing them; an interrupted copy leaves half a file'
 complete -c pscp -l download -d 'Copy from the hosts, each into DIR/HOST'
-complete -c pscp -l sudo -d 'Run the command by sudo; its password is asked for on the terminal once, when a host first wants it'
 complete -c pscp -l no-agent -d 'Ask no agent for keys'
 complete -c pscp -s 4 -d 'Connect to IPv4 addresses only'
 complete -c pscp -s 6 -d 'Connect to IPv6 addresses only'
@@ -68,13 +70,14 @@ complete -c pscp -s C -l compression -d 'Compress what is sent and received'
 complete -c pscp -s A -l askpass -d 'Ask once for a password; it also opens encrypted keys'
 complete -c pscp -l fileappend -d 'Add to the files of hosts instead of replacing them'
 complete -c pscp -l raw -d 'Let the control sequences of hosts reach a terminal; without it, all but colours are made visible there'
-complete -c pscp -l no-headers -d 'Leave out the lines that say how each host ended, and with -i the word before standard error'
+complete -c pscp -l no-headers -d 'Leave out the lines that say how each host has ended, and with -i the word before standard error; only failures are told, on standard error'
 complete -c pscp -l json -d 'The same as --format json'
 complete -c pscp -s q -l quiet -d 'Show nothing of hosts that are well; of the others the outcome, a hint and the last lines, on stderr'
 complete -c pscp -l times -d 'Tell at the end how long the parts took, and which hosts took longest'
 complete -c pscp -l max-status -d 'Exit with the largest exit status of all hosts; a host without one counts as 255'
 complete -c pscp -s v -l verbose -d 'Tell what is done for each host'
-complete -c pscp -l dry-run -d 'Show the command of each host as it would be sent, connect to nothing and ask for no password'
 complete -c pscp -l explain -d 'Show for each host every setting and where it comes from, and connect to nothing'
 complete -c pscp -l help -d 'Show this help'
 complete -c pscp -s V -l version -d 'Show the version'
+complete -c pscp -l dry-run -d 'Show what would be done on each host, connect to nothing'
+complete -c pscp -l sudo -d 'Read and write files there by sudo; its password is asked for on the terminal once, when a host first wants it'

@@ -3,6 +3,7 @@ complete -c pssh -s H -l host -d 'Hosts, separated by blanks: `[user@]host[:port
 complete -c pssh -s w -l nodes -d 'Hosts, separated by commas: ranges, web[1-9], and @groups; ! takes away, & leaves what is in both; may be repeated' -r -f -a "(__fish_print_hostnames)"
 complete -c pssh -l only -d 'Of all hosts take these: names, ranges, @groups, patterns, \'web*\', and regular expressions, \'/^db/\'; may be repeated' -r -f -a "(__fish_print_hostnames)"
 complete -c pssh -l exclude -d 'Leave these hosts out, in the format of --only; may be repeated' -r -f -a "(__fish_print_hostnames)"
+complete -c pssh -s g -l host-glob -d 'Of the hosts in files take those whose names fit this pattern, such as \'web[0-9]*\'; --only is for all hosts' -r
 complete -c pssh -s l -l user -d 'Login name where the host\'s entry has none' -r -f -a "(__fish_complete_users)"
 complete -c pssh -l host-config -d 'TOML file with a table for each host, `[host."web1"]`, range, `web[1-9]`, or pattern, `*.example.com`; may be repeated' -r -F
 complete -c pssh -s p -l par -l pool-size -d 'How many hosts run at once [default: 10]' -r
@@ -19,6 +20,8 @@ complete -c pssh -l run-as -d 'Run the command as this user, by sudo' -r -f -a "
 complete -c pssh -l sudo-password-file -d 'Read sudo\'s password from a file that nobody else can read' -r -F
 complete -c pssh -s F -l config-file -d 'Read this file instead of ~/.ssh/config and /etc/ssh/ssh_config; none is none' -r -F
 complete -c pssh -s O -l option -l ssh-option -d 'Option in the format of ssh_config, such as Compression=yes; may be repeated' -r
+complete -c pssh -s x -l extra-args -d 'Options of ssh itself in its own letters, such as \'-p 2222 -tt\', with quotes as in a shell; may be repeated' -r
+complete -c pssh -s X -l extra-arg -d 'One word of such options, as it is; may be repeated' -r
 complete -c pssh -l connect-timeout -d 'Give up connecting, authentication included, after this time [default: 120]' -r
 complete -c pssh -l num-retries -d 'Attempts to reach a host, in all; a command that was sent is never repeated [default: 3]' -r
 complete -c pssh -l retry-delay -d 'Pause between two attempts, give or take a fifth [default: 5]' -r
@@ -41,7 +44,7 @@ complete -c pssh -l proxy-connections -d 'Connections to a jump host, at most, w
 complete -c pssh -l proxy-command -d 'Talk to each host by this local command; %h, %p and %r are its name, port and user; none is none' -r -f -a "(__fish_complete_command)"
 complete -c pssh -l format -d 'How output is shown [default: lines]' -r -f -a "lines\t'Lines as they come, with their host in front'
 inline\t'The output of each host in one piece when it ends'
-status\t'How each host ended, and no output'
+status\t'pssh\'s line for each host that has ended, and no output'
 gather\t'One block for all hosts with the same output'
 json\t'A JSON object a line for all that happens'
 none\t'Nothing: only the exit status'"
@@ -76,9 +79,9 @@ complete -c pssh -s C -l compression -d 'Compress what is sent and received'
 complete -c pssh -s A -l askpass -d 'Ask once for a password; it also opens encrypted keys'
 complete -c pssh -l fileappend -d 'Add to the files of hosts instead of replacing them'
 complete -c pssh -l raw -d 'Let the control sequences of hosts reach a terminal; without it, all but colours are made visible there'
-complete -c pssh -l no-headers -d 'Leave out the lines that say how each host ended, and with -i the word before standard error'
-complete -c pssh -s P -l print -d 'Show lines as they come; the default, and the same as --format lines'
-complete -c pssh -s i -l inline -d 'Show the output of each host in one piece when it ends; the same as --format inline'
+complete -c pssh -l no-headers -d 'Leave out the lines that say how each host has ended, and with -i the word before standard error; only failures are told, on standard error'
+complete -c pssh -s P -l print -d 'Show lines as they come, as --format lines does, and pssh\'s line for each host that has ended on standard output'
+complete -c pssh -s i -l inline -d 'Show the output of each host in one piece when it ends, below pssh\'s line; the same as --format inline'
 complete -c pssh -l inline-stdout -d 'The same without standard error'
 complete -c pssh -l sort -d 'Show hosts in the order of the list, with --format inline'
 complete -c pssh -l no-prefix -d 'Show lines without their host'

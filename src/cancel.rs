@@ -1,6 +1,7 @@
 //! One way to stop a run: a flag, a file descriptor and a channel that every wait of every thread listens to.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -26,6 +27,18 @@ pub enum Reason {
     TooLong(Duration),
     /// This many hosts have failed, which is as many as may.
     TooManyFailed(usize),
+}
+
+impl fmt::Display for Reason {
+    /// The end of a sentence about a host that was stopped: `, since a host has failed`. Nothing where whoever did it knows.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::TooLong(limit) => write!(f, ", since the run has taken {} s", limit.as_secs_f64()),
+            Reason::TooManyFailed(1) => f.write_str(", since a host has failed"),
+            Reason::TooManyFailed(count) => write!(f, ", since {count} hosts have failed"),
+            Reason::Signal(_) | Reason::OutputClosed | Reason::OutputFailed | Reason::Program => Ok(()),
+        }
+    }
 }
 
 /// Asks everything that runs to stop. Clones share one state; once triggered, it stays so.

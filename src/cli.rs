@@ -1,8 +1,10 @@
 //! The command lines of the five programs: pssh's letters with pssh's meaning, long names for all else. Definitions and texts only.
 
+mod abbreviations;
 mod command;
 mod connection;
 mod copy;
+mod extra;
 mod hosts;
 mod other;
 mod output;
@@ -12,6 +14,7 @@ mod reports;
 pub use command::{CommandOpts, SudoOpts};
 pub use connection::{ConnectionOpts, Via, proxy_connections};
 pub use copy::{CopyOpts, RsyncOpts};
+pub use extra::ExtraOpts;
 pub use hosts::{HostOpts, RunOpts, pool_size};
 pub use other::OtherOpts;
 pub use output::{ShowOpts, StreamOpts};
@@ -24,6 +27,8 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::program::Program;
+use crate::ssh_args::split::rsync_words;
+use crate::ssh_args::{self, SshArgs, Tool, Word};
 
 /// What a command line says. What a program has no options for is as if nobody had given them.
 #[derive(Debug, Default)]
@@ -48,6 +53,8 @@ pub struct Opts {
     pub rsync: RsyncOpts,
     /// How hosts are reached and logged in to.
     pub connection: ConnectionOpts,
+    /// What ssh's own options say.
+    pub ssh_args: SshArgs,
     /// What is printed, and where.
     pub show: ShowOpts,
     /// How what hosts print is shown.
@@ -70,7 +77,13 @@ where
     T: Into<OsString> + Clone,
 {
     let opts = program.parse(arguments.into_iter().map(Into::into).collect());
-    opts.map_err(|mut error| {
+    opts.and_then(with_ssh_args).map(with_shell).map_err(|mut error| {
+        // A slip is one of a whole option, not of an abbreviation.
+        if let Some(ContextValue::String(name)) = error.get(ContextKind::SuggestedArg)
+            && let Some(full) = abbreviations::full(&program.command(), name)
+        {
+            error.insert(ContextKind::SuggestedArg, ContextValue::String(full));
+        }
         // clap's own tip, to put the option after a --, would make it the command.
         error.remove(ContextKind::Suggested);
         let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
@@ -84,6 +97,36 @@ where
         }
         error
     })
+}
+
+/// Understands the options of ssh itself: those of `-x` and `-X`, which for prsync are rsync's, as its `-S` has ssh's.
+fn with_ssh_args(mut opts: Opts) -> Result<Opts, clap::Error> {
+    let wrong = |problem: String| clap::Error::raw(ErrorKind::ValueValidation, problem + "\n");
+    let extra = &opts.connection.extra.words;
+    let said = match (opts.program, opts.rsync.ssh_args.last()) {
+        (Program::Pssh | Program::Pnuke, _) => ssh_args::understand(Tool::Ssh, extra),
+        (Program::Pscp | Program::Pslurp, _) => ssh_args::understand(Tool::Scp, extra),
+        (Program::Prsync, None) => return Ok(opts),
+        (Program::Prsync, Some(text)) => {
+            let words = rsync_words(text).map_err(|problem| wrong(format!("-S {text:?}: {problem}")))?;
+            let words: Vec<Word> = words.into_iter().map(|text| Word { text, option: "-S" }).collect();
+            ssh_args::understand(Tool::Ssh, &words)
+        }
+    };
+    opts.ssh_args = said.map_err(|error| wrong(error.to_string()))?;
+    opts.copy.recursive |= opts.ssh_args.recursive;
+    opts.copy.preserve |= opts.ssh_args.preserve;
+    Ok(opts)
+}
+
+/// Without a command, `-I` is for the login shell, which takes commands from it: as with pssh and ssh. That shell runs another one of
+/// its kind in its place.
+fn with_shell(mut opts: Opts) -> Opts {
+    let CommandOpts { send_input, script, no_shell, .. } = &opts.command;
+    if opts.program == Program::Pssh && opts.words.is_empty() && *send_input && script.is_none() && !no_shell {
+        opts.words.push("exec \"$SHELL\" -l".into());
+    }
+    opts
 }
 
 /// What helps somebody who takes an option for that of ssh or of pssh 2.3, or an option for another one.
@@ -100,10 +143,7 @@ fn tip(kind: ErrorKind, argument: &str, value: &str) -> Option<&'static str> {
         (ErrorKind::InvalidValue, "--host-key-check") if ["yes", "ask", "no"].contains(&value) => {
             Some("ssh's yes and ask are strict here, and its no is off")
         }
-        (ErrorKind::UnknownArgument, "-x" | "-X") => {
-            Some("options for ssh have the format of ssh_config here: -O Compression=yes")
-        }
-        (ErrorKind::UnknownArgument, "-g" | "--host-glob") => Some("--only 'web*' takes hosts by a pattern"),
+        (ErrorKind::UnknownArgument, "-i") => Some("a private key is named with --identity KEY"),
         (ErrorKind::UnknownArgument, "--password") => {
             Some("anybody can read a command line; -A asks for the password, --password-file FILE reads it")
         }
@@ -135,6 +175,8 @@ mod tests {
         assert!(complaint(&["pssh", "-h"]).contains("help is --help"));
         let bogus = complaint(&["pssh", "--host-key-chek", "off", "x"]);
         assert!(bogus.contains("'--host-key-check'") && !bogus.contains("-- --"), "{bogus}");
+        let short = complaint(&["pssh", "--usr", "me", "x"]);
+        assert!(short.contains("'--user'"), "{short}");
     }
 
     #[test]

@@ -48,6 +48,7 @@ use crate::spill::Spill;
 use crate::ssh::Unprepared;
 use crate::sudo::{self, Sudo};
 use crate::tolerance::Tolerance;
+use crate::work::Work;
 
 /// Bytes that are taken out of a host's output at once.
 const PIECE: usize = 64 << 10;
@@ -275,7 +276,7 @@ impl Command<'_> {
             ..self.client.settings.clone()
         };
         let cancel = Cancel::new()?;
-        let engine = Engine::new(settings, jobs, &commands, inputs, &cancel)?;
+        let engine = Engine::new(settings, jobs, Work::Commands { commands, inputs }, &cancel)?;
         let started = engine.start(Held::default())?;
         let mut writers = writers.into_iter();
         let hosts = engine.jobs().iter().map(|job| Host::new(job, writers.next())).collect::<Arc<[Host]>>();

@@ -235,6 +235,11 @@ pub fn add_word(line: &mut Vec<u8>, word: &[u8]) {
     quote(word, line);
 }
 
+/// Words of a command line as a shell would be given them, to show them.
+pub fn shown(words: &[OsString]) -> Vec<u8> {
+    quote_all(&words.iter().map(|word| word.as_bytes().to_owned()).collect::<Vec<_>>())
+}
+
 fn quote_all(words: &[Vec<u8>]) -> Vec<u8> {
     let mut line = Vec::new();
     for (place, word) in words.iter().enumerate() {

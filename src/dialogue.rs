@@ -38,10 +38,16 @@ pub trait Dialogue {
     /// [`Say::Over`].
     fn abort(&mut self);
 
-    /// Whether the program has answered as it should at least once. If it never has, it is not there, or is another one: the same
-    /// may be tried in another way.
+    /// Whether the program has answered, be it with something that makes no sense. If it never has, it is not there: the same may
+    /// be tried in another way.
     fn has_begun(&self) -> bool {
         true
+    }
+
+    /// Whether nobody is left here whom the program could serve, as when a local program has died that took what it says. It is
+    /// told to stop then instead of being waited for, and how that ends is nobody's concern.
+    fn is_abandoned(&self) -> bool {
+        false
     }
 
     /// How far it is.

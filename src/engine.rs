@@ -8,13 +8,13 @@ use crossbeam_channel::Receiver;
 
 use crate::cancel::Cancel;
 use crate::event::Event;
-use crate::input::Inputs;
-use crate::jobs::{Commands, Job};
+use crate::jobs::Job;
 use crate::limits::{self, Held, Need};
 use crate::pool::{self, Plan};
 use crate::settings::Settings;
 use crate::ssh::{Runner, Unprepared};
 use crate::tolerance::Failures;
+use crate::work::Work;
 
 /// Jobs that can be run.
 pub struct Engine {
@@ -46,20 +46,14 @@ pub struct Started {
 }
 
 impl Engine {
-    /// Completes the hosts of `jobs`, and gives each its command: whatever can be wrong is found, and whatever a user has to be asked for all hosts is
+    /// Completes the hosts of `jobs`, and gives each its work: whatever can be wrong is found, and whatever a user has to be asked for all hosts is
     /// asked, before the first connection. `cancel` stops all of it.
     ///
     /// # Errors
     /// As of [`Runner::new`].
-    pub fn new(
-        mut settings: Settings,
-        mut jobs: Vec<Job>,
-        commands: &Commands,
-        inputs: Inputs,
-        cancel: &Cancel,
-    ) -> Result<Engine, Unprepared> {
+    pub fn new(mut settings: Settings, mut jobs: Vec<Job>, work: Work, cancel: &Cancel) -> Result<Engine, Unprepared> {
         settings.pool_size = settings.pool_size.min(jobs.len()).max(1);
-        let runner = Arc::new(Runner::new(settings.clone(), &mut jobs, commands, inputs, cancel)?);
+        let runner = Arc::new(Runner::new(settings.clone(), &mut jobs, work, cancel)?);
         Ok(Engine { runner, jobs: jobs.into(), settings, cancel: cancel.clone() })
     }
 
@@ -79,7 +73,8 @@ impl Engine {
     /// There is no room for a single host, or there are no threads.
     pub fn start(&self, held: Held) -> Result<Started, StartError> {
         let settings = &self.settings;
-        let need = Need::of(self.jobs.iter().map(|job| job.proxy.as_ref()), settings.proxy_connections).and(held);
+        let need = Need::of(self.jobs.iter().map(|job| job.proxy.as_ref()), settings.proxy_connections);
+        let need = need.and(held).and(self.runner.held());
         let room = limits::make_room(settings.pool_size, need);
         let warning = match room.too_low {
             Some(files) if room.hosts == 0 => return Err(StartError::Files(files)),

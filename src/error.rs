@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::{Class, Outcome};
+use crate::program::Program;
 
 /// Why a host did not get as far as an exit status.
 ///
@@ -178,7 +179,10 @@ impl HostError {
             ),
             HostError::Dropped { banner_seen: true, .. } => None,
             HostError::Ssh { hint, .. } | HostError::Copy { hint, .. } | HostError::Local { hint, .. } => hint.clone(),
-            HostError::Lost { .. } => Some("the command may still be running there, or may have ended".to_owned()),
+            HostError::Lost { .. } => Some(match Program::current() {
+                Program::Pscp | Program::Pslurp => Program::INCOMPLETE.to_owned(),
+                _ => "the command may still be running there, or may have ended".to_owned(),
+            }),
         }
     }
 }

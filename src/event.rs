@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::cancel::{Cancel, Reason};
 use crate::dialogue::Progress;
 use crate::error::HostError;
+use crate::program::Program;
 
 /// Something that happened to one job. Events of one job arrive in the order in which they happened.
 #[derive(Debug)]
@@ -263,6 +264,7 @@ impl Outcome {
     pub fn hint(&self) -> Option<String> {
         match self {
             Outcome::Failed(error) => error.hint(),
+            Outcome::Exited(status) => Program::current().meaning(*status).map(str::to_owned),
             Outcome::Unstopped(_) => {
                 Some("the command was told to stop, and has not: it may still be running there".to_owned())
             }
@@ -276,10 +278,10 @@ impl Outcome {
             Outcome::TimedOut { phase: Phase::Command, .. } => {
                 Some("the command was told to stop; -t 0 lets it take as long as it needs".to_owned())
             }
-            Outcome::TimedOut { phase: Phase::Transfer, .. } => Some(
-                "what was not there completely is not in place; --resume goes on with it, -t 0 lets it take its time"
-                    .to_owned(),
-            ),
+            Outcome::TimedOut { phase: Phase::Transfer, .. } => Some(match Program::current() {
+                Program::Prsync => "rsync was told to stop; -t 0 lets it take as long as it needs".to_owned(),
+                _ => format!("{}; -t 0 lets it take as long as it needs", Program::INCOMPLETE),
+            }),
             Outcome::TimedOut { phase: Phase::Silence, .. } => {
                 Some("the command was told to stop; a longer --channel-timeout lets it be silent for longer".to_owned())
             }
@@ -300,15 +302,7 @@ impl fmt::Display for Outcome {
             }
             Outcome::Cancelled { started, why } => {
                 f.write_str(if *started { "cancelled: stopped while running" } else { "cancelled: never started" })?;
-                match why {
-                    Some(Reason::TooLong(limit)) => write!(f, ", since the run has taken {} s", limit.as_secs_f64()),
-                    Some(Reason::TooManyFailed(1)) => f.write_str(", since a host has failed"),
-                    Some(Reason::TooManyFailed(count)) => write!(f, ", since {count} hosts have failed"),
-                    // Whoever did it knows.
-                    Some(Reason::Signal(_) | Reason::OutputClosed | Reason::OutputFailed | Reason::Program) | None => {
-                        Ok(())
-                    }
-                }
+                why.map_or(Ok(()), |why| why.fmt(f))
             }
             Outcome::Unstopped(outcome) => outcome.fmt(f),
             Outcome::Failed(error) => write!(f, "{}: {error}", error.class().word()),

@@ -1,6 +1,7 @@
 //! The hosts of a run, as the user wrote them: `-H` strings, hosts files in pssh's grammar with options and arguments for
 //! each host, and `-w` lists; ranges and groups in all of them; checked before anything connects.
 
+mod fnmatch;
 mod groups;
 mod line;
 mod lists;
@@ -154,9 +155,9 @@ pub enum HostsError {
     /// The command for a group has failed. Says which, and why.
     #[error("{0}")]
     Group(String),
-    /// There were hosts, but `--only` and `--exclude` leave none of them.
-    #[error("the list of hosts is empty: --only and --exclude leave none of {0}")]
-    NoneLeft(usize),
+    /// There were hosts, but what chooses among them leaves none. Says what does, and how many there were.
+    #[error("the list of hosts is empty: {0} none of {1}")]
+    NoneLeft(&'static str, usize),
     /// Entries that are not hosts; all of them, so that they can be mended at once.
     #[error("{}", Bad(.0))]
     Bad(Vec<BadEntry>),

@@ -2,6 +2,7 @@
 //! connection.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,6 +85,16 @@ impl Commands {
         let line = CommandLine::with_places(words, wrapping)?;
         let arguments = host_args::gather(file, singles, hosts, &line)?;
         Ok(Commands::Each(line, arguments))
+    }
+
+    /// What kills the processes that `words` describes: `pkill -9`, which the login shell gives them as they are, as in pssh 2.3.6.
+    ///
+    /// # Errors
+    /// It cannot be sent.
+    pub fn nuke(words: &[OsString]) -> Result<Commands, CommandsError> {
+        let words: Vec<OsString> =
+            ["pkill", "-9"].into_iter().map(OsString::from).chain(words.iter().cloned()).collect();
+        Ok(Commands::All(command::literal(&words, &Wrapping { shell: Shell::Login })?.into()))
     }
 
     /// The script, if it is one: what jobs are given then is its arguments, until [`request::complete`](crate::request::complete).

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use crate::cli;
 use crate::run::{self, Ending};
-use crate::{exit, output, pool, signals};
+use crate::{exit, output, pool, rsync, signals};
 
 /// One of the programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +30,10 @@ impl Program {
     /// All of them.
     pub const ALL: [Program; 5] = [Program::Pssh, Program::Pscp, Program::Pslurp, Program::Prsync, Program::Pnuke];
 
+    /// What a copy has come to that was interrupted.
+    pub const INCOMPLETE: &str =
+        "what had not arrived completely is not in place; --resume keeps it, and goes on with it";
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
@@ -46,6 +50,18 @@ impl Program {
         CURRENT.get().copied().unwrap_or_default()
     }
 
+    /// What an exit status of what it runs on the hosts means, where that is known.
+    pub fn meaning(self, status: u32) -> Option<&'static str> {
+        match (self, status) {
+            (Program::Prsync, _) => rsync::hint(status).or_else(|| rsync::meaning(status)),
+            // pkill(1), EXIT STATUS.
+            (Program::Pnuke, 1) => Some("no process has matched"),
+            (Program::Pnuke, 2) => Some("pkill does not understand the pattern"),
+            (Program::Pnuke, 127) => Some("there is no pkill on the host (procps has it)"),
+            _ => None,
+        }
+    }
+
     /// The exit status for hosts on which a command has failed or files could not be copied: pscp and prsync of pssh 2.3.6 make no
     /// difference to a host that was not reached.
     pub fn failed(self) -> u8 {
@@ -60,6 +76,9 @@ impl Program {
 pub fn main(program: Program) -> ExitCode {
     // Nobody has set it before.
     let _ = CURRENT.set(program);
+    if let Some(status) = rsync::as_remote_shell(std::env::args_os()) {
+        return status;
+    }
     quiet_worker_panics();
     if std::env::args_os().len() <= 1 {
         output::raw_stderr(program.short_help());

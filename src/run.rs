@@ -15,11 +15,13 @@ use crate::hosts::{Definitions, Groups, HostSpec, HostsError, Lists};
 use crate::input::{Input, Inputs};
 use crate::jobs::{self, Commands, CommandsError, Job};
 use crate::output::{self, Broken, Looks, Summary};
+use crate::program::Program;
 use crate::script::Script;
 use crate::settings::{Environment, Settings};
 use crate::ssh::{Runner, Unprepared};
 use crate::user_config::UserConfig;
-use crate::{exit, signals};
+use crate::work::{CopyError, Work};
+use crate::{exit, signals, variables};
 
 /// How the program is to end.
 #[derive(Debug)]
@@ -61,22 +63,16 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     let environment = Environment::of_process();
     let config = UserConfig::load(&environment).map_err(usage)?;
     let configured = config.fill(&mut opts, &environment);
+    let told = variables::fill(&mut opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
+    told.iter().for_each(|text| output::complain(text));
     let opts = &opts;
     let mut settings = Settings::resolve(opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
     settings.configured = configured;
     let looks = Looks::resolve(opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
-    if opts.words.is_empty() && opts.command.script.is_none() && !opts.other.explain {
-        return Err(usage(anyhow!("there is no command to run (--help shows how)")));
-    }
+    check_words(opts)?;
     check_stdin(opts)?;
     let (hosts, notes) = hosts(opts, config.groups)?;
-    let script = opts.command.script.as_deref().map(Script::read).transpose();
-    let script = script.map_err(|error| if error.is_unread() { failure(error) } else { usage(error) })?;
-    let commands = Commands::gather(opts, &hosts).map_err(wrong_commands)?;
-    let commands = match script {
-        Some(script) => Commands::Script(script, Box::new(commands)),
-        None => commands,
-    };
+    let work = work(opts, &settings, &hosts)?;
     let port_like =
         opts.running.par.filter(|size| !settings.configured.contains_key("--par") && is_port(*size, &hosts));
     port_like.iter().for_each(|size| {
@@ -93,12 +89,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
         settings.forget_credentials();
     }
     let (verbose, user) = (settings.verbose, settings.user.clone());
-    let inputs = if settings.send_input && !opts.other.dry_run {
-        Inputs::Shared(Input::stdin().context("--send-input: standard input").map_err(failure)?)
-    } else {
-        Inputs::Nothing
-    };
-    let engine = match (Engine::new(settings, jobs, &commands, inputs, &cancel), cancel.reason()) {
+    let engine = match (Engine::new(settings, jobs, work, &cancel), cancel.reason()) {
         // Ctrl-C at a question.
         (Err(_), Some(Reason::Signal(signal))) => return Ok(Ending::Signal(signal)),
         (Err(error @ Unprepared::System(_)), _) => return Err(failure(error)),
@@ -140,7 +131,11 @@ fn status(opts: &Opts, summary: &Summary) -> u8 {
         return exit::FAILURE;
     }
     let of_hosts = if opts.reports.max_status { exit::largest(&summary.tally) } else { exit::of_tally(&summary.tally) };
-    if of_hosts == exit::OK && summary.differ { exit::COMMAND } else { of_hosts }
+    match of_hosts {
+        exit::OK if summary.differ => exit::COMMAND,
+        exit::COMMAND if !opts.reports.max_status => opts.program.failed(),
+        status => status,
+    }
 }
 
 /// Prints where every setting of every host comes from: a block per host, `keyword value`, a tab, and the origin.
@@ -166,6 +161,50 @@ fn answer(text: &str) -> Result<Ending, Fatal> {
         }
         Err(error) => Err(failure(anyhow!("cannot write to standard output: {}", reason(&error)))),
     }
+}
+
+/// Refuses a command line on which the last thing is missing: what is to be done.
+fn check_words(opts: &Opts) -> Result<(), Fatal> {
+    let problem = match (opts.program, opts.words.len()) {
+        (Program::Pssh, 0) if opts.command.script.is_none() => "there is no command to run",
+        (Program::Pnuke, 0) => "there is no pattern of what is to be killed",
+        (Program::Pnuke, 2..) => "there is more than one pattern; several words are one pattern in quotes",
+        _ => return Ok(()),
+    };
+    if opts.other.explain { Ok(()) } else { Err(usage(anyhow!("{problem} (--help shows how)"))) }
+}
+
+/// What is to be done on the hosts.
+fn work(opts: &Opts, settings: &Settings, hosts: &[HostSpec]) -> Result<Work, Fatal> {
+    let copy = match opts.program {
+        _ if opts.other.explain => None,
+        Program::Pscp | Program::Pslurp => Some(Work::copy(opts, hosts)),
+        Program::Prsync => Some(Work::rsync(opts, hosts, settings.user.as_deref())),
+        Program::Pssh | Program::Pnuke => None,
+    };
+    if let Some(copy) = copy {
+        return copy.map_err(|error| match error {
+            CopyError::Usage(_) => usage(error),
+            CopyError::Sources(_) | CopyError::Rsync(_) => failure(error),
+        });
+    }
+    let script = opts.command.script.as_deref().map(Script::read).transpose();
+    let script = script.map_err(|error| if error.is_unread() { failure(error) } else { usage(error) })?;
+    let commands = match opts.program {
+        Program::Pnuke => Commands::nuke(&opts.words),
+        _ => Commands::gather(opts, hosts),
+    };
+    let commands = commands.map_err(wrong_commands)?;
+    let commands = match script {
+        Some(script) => Commands::Script(script, Box::new(commands)),
+        None => commands,
+    };
+    let inputs = if settings.send_input && !opts.other.dry_run {
+        Inputs::Shared(Input::stdin().context("--send-input: standard input").map_err(failure)?)
+    } else {
+        Inputs::Nothing
+    };
+    Ok(Work::Commands { commands, inputs })
 }
 
 /// What is wrong with the commands: the input, or a file that cannot be read.
@@ -197,6 +236,7 @@ fn check_stdin(opts: &Opts) -> Result<(), Fatal> {
 fn hosts(opts: &Opts, groups: Definitions) -> Result<(Vec<HostSpec>, Vec<String>), Fatal> {
     let lists = Lists {
         files: &opts.hosts.hosts,
+        glob: opts.hosts.host_glob.as_deref(),
         strings: &opts.hosts.host,
         nodes: &opts.hosts.nodes,
         only: &opts.hosts.only,
@@ -204,7 +244,7 @@ fn hosts(opts: &Opts, groups: Definitions) -> Result<(Vec<HostSpec>, Vec<String>
     };
     let (mut hosts, warnings) = lists.read(&mut Groups::new(groups)).map_err(|error| match error {
         HostsError::Read { .. } | HostsError::Group(_) => failure(error),
-        HostsError::Bad(_) | HostsError::NoneLeft(_) => usage(error),
+        HostsError::Bad(_) | HostsError::NoneLeft(..) => usage(error),
     })?;
     warnings.iter().for_each(|warning| output::complain(warning));
     let config = HostConfig::load(&opts.hosts.host_config).map_err(usage)?;

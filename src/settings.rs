@@ -13,6 +13,7 @@ use crate::proxy::{Hop, Proxy};
 use crate::retry::Policy;
 use crate::secret::Source;
 use crate::ssh::config;
+use crate::ssh_args::SshArgs;
 use crate::sudo::Sudo;
 use crate::tolerance::Tolerance;
 
@@ -91,6 +92,8 @@ pub struct Settings {
     pub config_files: config::Files,
     /// Options in its format, which come before the files.
     pub ssh_options: Vec<String>,
+    /// What ssh's own options say.
+    pub ssh_args: SshArgs,
     /// How long TCP connection, banner, key exchange and authentication may take together, per host, if the user said so.
     pub connect_timeout: Option<Duration>,
     /// How failed attempts to reach a host are repeated.
@@ -259,6 +262,7 @@ impl Settings {
         };
         let ssh_dir = home.map(|home| home.join(".ssh"));
         let config_home = home.map(|home| home.to_string_lossy()).unwrap_or_default();
+        let config = opts.connection.config.as_deref().or(opts.ssh_args.config_file.as_deref());
         Ok(Settings {
             pool_size: pool_size.unwrap_or(POOL_SIZE),
             proxy: proxy(opts),
@@ -268,8 +272,9 @@ impl Settings {
             proxy_connections: opts.connection.proxy_connections.unwrap_or(PROXY_CONNECTIONS),
             user,
             login,
-            config_files: config::Files::of(&config_home, opts.connection.config.as_deref()),
+            config_files: config::Files::of(&config_home, config),
             ssh_options: opts.connection.option.clone(),
+            ssh_args: opts.ssh_args.clone(),
             home: home.map(Path::to_owned),
             connect_timeout: opts.connection.connect_timeout,
             retry: Policy {

@@ -50,8 +50,8 @@ const HEALTH: [Scene; 2] = [
     },
     Scene {
         file: "inline.svg",
-        title: "pssh -i shows the output of each host in one piece, after its outcome",
-        line: "pssh -h hosts.txt -i --sort ./health",
+        title: "pssh -i shows the output of each host in one piece, below pssh's own line for it",
+        line: "pssh -h hosts.txt -i ./health",
         moment: None,
         status: 4,
     },

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueHint};
 
+use super::ExtraOpts;
 use crate::duration;
 use crate::hosts;
 use crate::proxy::{Hop, Proxy};
@@ -23,6 +24,10 @@ pub struct ConnectionOpts {
     #[arg(short = 'O', long = "option", visible_alias = "ssh-option", value_name = "OPTION", help_heading = "Connection",
           action = ArgAction::Append, allow_hyphen_values = true)]
     pub option: Vec<String>,
+
+    /// Options of ssh itself.
+    #[command(flatten)]
+    pub extra: ExtraOpts,
 
     /// Give up connecting, authentication included, after this time [default: 120]
     #[arg(long = "connect-timeout", value_name = "TIME", help_heading = "Connection", value_parser = positive)]

@@ -36,6 +36,10 @@ pub struct HostOpts {
           value_hint = ValueHint::Hostname)]
     pub exclude: Vec<String>,
 
+    /// Of the hosts in files take those whose names fit this pattern, such as 'web[0-9]*'; --only is for all hosts
+    #[arg(short = 'g', long = "host-glob", value_name = "GLOB", help_heading = "Hosts", allow_hyphen_values = true)]
+    pub host_glob: Option<String>,
+
     /// Login name where the host's entry has none
     #[arg(short = 'l', long = "user", value_name = "USER", help_heading = "Hosts", value_hint = ValueHint::Username)]
     pub user: Option<String>,
@@ -55,8 +59,7 @@ pub struct RunOpts {
     pub par: Option<usize>,
 
     /// Stop a command that takes longer: 90, 1m30s; 0 is never [default: never]
-    // As pssh abbreviates it: --times would take these.
-    #[arg(short = 't', long = "timeout", aliases = ["ti", "tim", "time"], value_name = "TIME", help_heading = "Running", value_parser = duration::parse)]
+    #[arg(short = 't', long = "timeout", value_name = "TIME", help_heading = "Running", value_parser = duration::parse)]
     pub timeout: Option<Duration>,
 
     /// Stop a command that prints nothing for this time; 0 is never [default: never]

@@ -38,7 +38,8 @@ pub struct ShowOpts {
     #[arg(long = "raw", help_heading = "Output")]
     pub raw: bool,
 
-    /// Leave out the lines that say how each host ended, and with -i the word before standard error
+    /// Leave out the lines that say how each host has ended, and with -i the word before standard error; only failures are
+    /// told, on standard error
     #[arg(long = "no-headers", help_heading = "Output")]
     pub no_headers: bool,
 
@@ -50,12 +51,12 @@ pub struct ShowOpts {
 /// How what hosts print is shown.
 #[derive(Debug, Default, Args)]
 pub struct StreamOpts {
-    /// Show lines as they come; the default, and the same as --format lines
+    /// Show lines as they come, as --format lines does, and pssh's line for each host that has ended on standard output
     #[arg(short = 'P', long = "print", help_heading = "Output", overrides_with_all = ["format", "inline", "inline_stdout"],
           conflicts_with_all = ["json", "quiet"])]
     pub print: bool,
 
-    /// Show the output of each host in one piece when it ends; the same as --format inline
+    /// Show the output of each host in one piece when it ends, below pssh's line; the same as --format inline
     #[arg(short = 'i', long = "inline", help_heading = "Output", overrides_with_all = ["format", "print"],
           conflicts_with_all = ["json", "quiet"])]
     pub inline: bool,

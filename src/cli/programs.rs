@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueHint};
 
+use super::abbreviations;
 use super::{
     CommandOpts, ConnectionOpts, CopyOpts, HostOpts, Opts, OtherOpts, ReportOpts, RsyncOpts, RunOpts, ShowOpts,
     StreamOpts, SudoOpts,
@@ -65,8 +66,8 @@ Usage: prsync [OPTIONS] SOURCE... TARGET
 const SHORT_PNUKE: &str = "\
 Usage: pnuke [OPTIONS] PATTERN
 
-  pnuke -h hosts.txt java            kills all processes whose name has java in it
-  pnuke -h hosts.txt '-u app java'   those of one user
+  pnuke -h hosts.txt java               kills all processes whose name has java in it
+  pnuke -h hosts.txt -- '-u app java'   those of one user
 
 --help shows all options.
 ";
@@ -106,8 +107,8 @@ const HELP_PRSYNC: &str = help!(
 
 const HELP_PNUKE: &str = help!(
     "  pnuke -h hosts.txt java                           kills all processes whose name has java in it
-  pnuke -h hosts.txt '-u app java'                  those of one user: the pattern is what pkill(1) takes
-  pnuke -h hosts.txt --sudo '-f daemon.py'          as root, whole command lines
+  pnuke -h hosts.txt -- '-u app java'               those of one user: the pattern is what pkill(1) takes
+  pnuke -h hosts.txt --sudo -- '-f daemon.py'       as root, whole command lines
 "
 );
 
@@ -390,6 +391,7 @@ impl Program {
             Program::Pssh => command,
             other => other.reword(command),
         };
+        let command = abbreviations::add(command, self);
         command
             .version(env!("CARGO_PKG_VERSION"))
             .disable_help_flag(true)
@@ -413,8 +415,18 @@ impl Program {
             .mut_arg("format", |arg| arg.help("How it is shown how the hosts ended [default: status]"))
             .mut_arg("dry_run", |arg| arg.help("Show what would be done on each host, connect to nothing"));
         if self == Program::Prsync {
-            return command;
+            return command
+                .mut_arg("extra-args", |arg| {
+                    arg.help("Options of rsync, such as '--delete --exclude .git', with quotes as in a shell; may be repeated")
+                })
+                .mut_arg("extra-arg", |arg| arg.help("One option of rsync, as it is; may be repeated"));
         }
+        let command = match self {
+            Program::Pnuke => command,
+            _ => command.mut_arg("extra-args", |arg| {
+                arg.help("Options of scp in its own letters, such as '-P 2222 -p', with quotes as in a shell; may be repeated")
+            }),
+        };
         let asked = "its password is asked for on the terminal once, when a host first wants it";
         command
             .mut_arg("sudo", |arg| arg.help(format!("{does} by sudo; {asked}")))

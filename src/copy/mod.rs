@@ -1,6 +1,7 @@
 //! Copies of files and directories between here and the hosts: what both directions and both protocols (SFTP and SCP) share.
 
 pub mod blocks;
+pub mod place;
 pub mod sources;
 
 use std::hash::{BuildHasher, Hasher, RandomState};

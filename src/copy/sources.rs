@@ -1,6 +1,6 @@
 //! The local files and directories that are copied to the hosts: found and checked before the first connection is made.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -8,16 +8,22 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex};
 
 use openssl::sha::Sha256;
 
+use super::blocks::{BLOCK, BUDGET, Blocks, Gate};
 use crate::error::reason;
+use crate::lock::lock;
 
 /// How many problems an error names; the rest is counted.
 const NAMED: usize = 5;
-/// Bytes that are read at once for a checksum.
-const PIECE: usize = 256 * 1024;
+/// Files that are kept open, and as many may be being read besides.
+const OPEN_FILES: usize = 16;
+/// Bytes that [`Sources::hash_some`] goes through at once: milliseconds.
+const HASHED_AT_ONCE: u64 = 1024 * 1024;
+/// What is wrong with a file that is not the one that was found.
+const CHANGED: &str = "it was changed while it was copied";
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +58,13 @@ pub struct Entry {
     pub source: usize,
 }
 
+impl Entry {
+    /// How many directories of the same source it is in.
+    pub fn depth(&self) -> usize {
+        self.path.iter().filter(|byte| **byte == b'/').count()
+    }
+}
+
 /// By what a file is known to be the one that was found, unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
@@ -72,15 +85,37 @@ impl Stamp {
     }
 }
 
+/// The SHA-256 of a file, as far as it was computed.
+#[derive(Default)]
+struct Checksum {
+    hashed: u64,
+    sha: Option<Box<Sha256>>,
+    sum: Option<[u8; 32]>,
+}
+
+impl fmt::Debug for Checksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes hashed", self.hashed)
+    }
+}
+
 /// Everything that is copied to every host.
 #[derive(Debug)]
 pub struct Sources {
     entries: Vec<Entry>,
-    /// One for every entry.
+    /// One for every entry, like all of the following.
     stamps: Vec<Stamp>,
-    checksums: Vec<OnceLock<Result<[u8; 32], String>>>,
+    parents: Vec<Option<usize>>,
+    checksums: Vec<Mutex<Checksum>>,
+    /// The entries that are directories, by depth.
+    directories: Vec<usize>,
     count: usize,
     total: u64,
+    blocks: Blocks,
+    /// Open files, the one that was used last at the end.
+    files: Mutex<VecDeque<(usize, Arc<File>)>>,
+    /// So many threads read from the disk at once.
+    gate: Gate,
 }
 
 impl Sources {
@@ -105,8 +140,22 @@ impl Sources {
             Kind::Directory => 0,
         });
         let total = total.fold(0, u64::saturating_add);
-        let checksums = walk.entries.iter().map(|_| OnceLock::new()).collect();
-        Ok(Sources { entries: walk.entries, stamps: walk.stamps, checksums, count: paths.len(), total })
+        let is_directory = |entry: &usize| walk.entries[*entry].kind == Kind::Directory;
+        let mut directories: Vec<usize> = (0..walk.entries.len()).filter(is_directory).collect();
+        directories.sort_by_key(|entry| walk.entries[*entry].depth());
+        let checksums = walk.entries.iter().map(|_| Mutex::default()).collect();
+        Ok(Sources {
+            entries: walk.entries,
+            stamps: walk.stamps,
+            parents: walk.parents,
+            checksums,
+            directories,
+            count: paths.len(),
+            total,
+            blocks: Blocks::new(BUDGET),
+            files: Mutex::default(),
+            gate: Gate::new(OPEN_FILES),
+        })
     }
 
     /// What is copied: parents before what is in them, otherwise by name, the sources as they stand on the command line.
@@ -114,70 +163,141 @@ impl Sources {
         &self.entries
     }
 
+    /// The entry of the directory that an entry is in; none for a source itself.
+    pub fn parent(&self, entry: usize) -> Option<usize> {
+        self.parents[entry]
+    }
+
+    /// The entries that are directories, the deepest last.
+    pub fn directories(&self) -> &[usize] {
+        &self.directories
+    }
+
+    /// A word that another version of a file would not have: made from its size and the time when it was last written.
+    pub fn version(&self, entry: usize) -> String {
+        let Stamp { size, modified: (seconds, nanoseconds), .. } = self.stamps[entry];
+        format!("{size:x}-{seconds:x}.{nanoseconds:x}")
+    }
+
     /// How many sources the command line named.
     pub fn count(&self) -> usize {
         self.count
     }
+
+    /// Descriptors that all hosts together take of ours at most, to read the files.
+    pub const DESCRIPTORS: u64 = 2 * OPEN_FILES as u64;
 
     /// The bytes of all files.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// Appends exactly `length` bytes of a file, from `offset` on.
+    /// Appends exactly `length` bytes of a file, from `offset` on. What several hosts need is read from the disk once, as long as memory
+    /// for that lasts.
     ///
     /// # Errors
     /// The file cannot be read, or is not the one that was found any more. Nothing is appended then.
     pub fn read(&self, entry: usize, offset: u64, length: usize, out: &mut Vec<u8>) -> Result<(), String> {
-        let file = self.open(entry)?;
-        let start = out.len();
-        out.resize(start + length, 0);
-        let read = file.read_exact_at(&mut out[start..], offset).map_err(|error| reason(&error));
-        let checked = read.and_then(|()| self.check(entry, &file));
-        if checked.is_err() {
-            out.truncate(start);
+        let before = out.len();
+        let size = self.stamps[entry].size;
+        let end =
+            offset.checked_add(length as u64).filter(|end| *end <= size).ok_or("there are not so many bytes in it")?;
+        let mut position = offset;
+        while position < end {
+            let number = position / BLOCK as u64;
+            let start = number * BLOCK as u64;
+            // Both are within a block.
+            let within = (position - start) as usize..(end - start).min(BLOCK as u64) as usize;
+            let block_length = (size - start).min(BLOCK as u64) as usize;
+            position = start + within.end as u64;
+            let read = || self.read_block(entry, start, block_length);
+            let taken =
+                self.blocks.with((entry, number), block_length, read, |block| out.extend_from_slice(&block[within]));
+            if let Err(error) = taken {
+                out.truncate(before);
+                return Err(error);
+            }
         }
-        checked
+        Ok(())
     }
 
-    /// The SHA-256 of a file. It is computed once for all hosts.
+    /// The SHA-256 of a file. It is computed once for all hosts; who needs it meanwhile waits.
     ///
     /// # Errors
     /// As of [`Sources::read`].
     pub fn checksum(&self, entry: usize) -> Result<[u8; 32], String> {
-        self.checksums[entry].get_or_init(|| self.compute_checksum(entry)).clone()
+        let mut checksum = lock(&self.checksums[entry]);
+        self.hash_up_to(entry, self.stamps[entry].size, &mut checksum)?;
+        let Checksum { sha, sum, .. } = &mut *checksum;
+        Ok(*sum.get_or_insert_with(|| sha.take().unwrap_or_default().finish()))
     }
 
-    fn compute_checksum(&self, entry: usize) -> Result<[u8; 32], String> {
-        let mut file = self.open(entry)?;
-        let mut sha = Sha256::new();
-        let mut buffer = vec![0; PIECE];
-        loop {
-            match file.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => sha.update(&buffer[..count]),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(reason(&error)),
-            }
+    /// Gets on with the SHA-256 of a file, so that nobody has to wait for long when it is needed: by the bytes before `end` that are
+    /// missing, but not by many.
+    pub fn hash_some(&self, entry: usize, end: u64) {
+        let mut checksum = lock(&self.checksums[entry]);
+        let end = end.min(checksum.hashed + HASHED_AT_ONCE).min(self.stamps[entry].size);
+        // Whoever needs the whole meets the same error.
+        let _ = self.hash_up_to(entry, end, &mut checksum);
+    }
+
+    fn hash_up_to(&self, entry: usize, end: u64, checksum: &mut Checksum) -> Result<(), String> {
+        let mut piece = Vec::new();
+        while checksum.hashed < end {
+            // To the end of a block at most, so that no more than one is needed at once.
+            let length = (end - checksum.hashed).min(BLOCK as u64 - checksum.hashed % BLOCK as u64);
+            piece.clear();
+            self.read(entry, checksum.hashed, length as usize, &mut piece)?;
+            checksum.sha.get_or_insert_default().update(&piece);
+            checksum.hashed += length;
         }
-        self.check(entry, &file)?;
-        Ok(sha.finish())
+        Ok(())
     }
 
-    fn open(&self, entry: usize) -> Result<File, String> {
-        let file = open(&self.entries[entry].local).map_err(|error| reason(&error))?;
+    fn read_block(&self, entry: usize, offset: u64, length: usize) -> Result<Vec<u8>, String> {
+        let _pass = self.gate.enter();
+        let file = self.open(entry)?;
+        let mut block = vec![0; length];
+        file.read_exact_at(&mut block, offset).map_err(|error| cut_short(&error))?;
+        // What was read counts only if the file did not change meanwhile.
         self.check(entry, &file)?;
+        Ok(block)
+    }
+
+    /// An entry as an open file. Those of which more is to be read are kept open, but never many.
+    fn open(&self, entry: usize) -> Result<Arc<File>, String> {
+        let kept = {
+            let mut files = lock(&self.files);
+            let place = files.iter().position(|(owner, _)| *owner == entry);
+            place.and_then(|place| {
+                let file = files.remove(place)?;
+                files.push_back(file.clone());
+                Some(file.1)
+            })
+        };
+        if let Some(file) = kept {
+            return Ok(file);
+        }
+        let file = Arc::new(open(&self.entries[entry].local).map_err(|error| reason(&error))?);
+        self.check(entry, &file)?;
+        if self.stamps[entry].size > BLOCK as u64 {
+            let mut files = lock(&self.files);
+            if files.len() >= OPEN_FILES {
+                files.pop_front();
+            }
+            files.push_back((entry, file.clone()));
+        }
         Ok(file)
     }
 
     fn check(&self, entry: usize, file: &File) -> Result<(), String> {
         let metadata = file.metadata().map_err(|error| reason(&error))?;
-        if Stamp::of(&metadata) == self.stamps[entry] {
-            Ok(())
-        } else {
-            Err("it was changed while it was copied".to_owned())
-        }
+        if Stamp::of(&metadata) == self.stamps[entry] { Ok(()) } else { Err(CHANGED.to_owned()) }
     }
+}
+
+fn cut_short(error: &std::io::Error) -> String {
+    if error.kind() == std::io::ErrorKind::UnexpectedEof { CHANGED.to_owned() } else { reason(error) }
 }
 
 /// Opens a file that should be a regular one. One that has become a FIFO meanwhile does not make us wait.
@@ -204,9 +324,10 @@ struct Walk {
     source: usize,
     entries: Vec<Entry>,
     stamps: Vec<Stamp>,
+    parents: Vec<Option<usize>>,
     problems: Vec<Problem>,
-    /// Device and inode of the directories that the walk is in.
-    ancestors: Vec<(u64, u64)>,
+    /// The directories that the walk is in: device, inode, and their entry.
+    ancestors: Vec<(u64, u64, usize)>,
     /// Where the walk is below the target.
     path: Vec<u8>,
 }
@@ -245,15 +366,15 @@ impl Walk {
         if !self.recursive {
             return Err("is a directory (-r copies directories)".to_owned());
         }
-        let identity = (metadata.dev(), metadata.ino());
-        if self.ancestors.contains(&identity) {
+        let (device, inode) = (metadata.dev(), metadata.ino());
+        if self.ancestors.iter().any(|ancestor| (ancestor.0, ancestor.1) == (device, inode)) {
             return Err("a link makes this directory contain itself".to_owned());
         }
         let list = fs::read_dir(local).and_then(|list| list.map(|entry| Ok(entry?.file_name())).collect());
         let mut names: Vec<_> = list.map_err(|error| reason(&error))?;
         names.sort_unstable();
+        self.ancestors.push((device, inode, self.entries.len()));
         self.add(local, metadata, Kind::Directory);
-        self.ancestors.push(identity);
         for name in names {
             self.take(&local.join(&name), &name);
         }
@@ -262,6 +383,8 @@ impl Walk {
     }
 
     fn add(&mut self, local: &Path, metadata: &Metadata, kind: Kind) {
+        let own = usize::from(kind == Kind::Directory);
+        self.parents.push(self.ancestors.iter().rev().nth(own).map(|(_, _, entry)| *entry));
         let seconds = |time: i64| u32::try_from(time).unwrap_or(if time < 0 { 0 } else { u32::MAX });
         self.entries.push(Entry {
             path: self.path.clone(),
@@ -323,3 +446,6 @@ impl fmt::Display for SourcesError {
 }
 
 impl std::error::Error for SourcesError {}
+
+#[cfg(test)]
+mod tests;

@@ -57,9 +57,45 @@ const AFTER_SIGNALS: &str =
     "After Ctrl-C, SIGTERM or SIGHUP every host is reported, and the program dies by that signal.";
 
 const ENVIRONMENT: &[&str] = &[
-    "PSSH_USER, PSSH_PAR, PSSH_TIMEOUT, PSSH_ASKPASS\tas -l, -p, -t and -A; options beat them",
+    "PSSH_USER, PSSH_PAR, PSSH_TIMEOUT, PSSH_OUTDIR, PSSH_ERRDIR\tas -l, -p, -t, -o and -e; options beat them",
+    "PSSH_ASKPASS, PSSH_VERBOSE\tas -A and -v, unless they are empty, 0, no, false or off",
+    "PSSH_OPTIONS\tone option as of -O, before those",
+    "PSSH_HOSTS\ta hosts file, before those of -h; deprecated",
     "SSH_AUTH_SOCK\tthe agent that is asked for keys",
     "HOME\twhere .ssh is; else the password database says",
+];
+
+/// The variables that not all programs have.
+fn own_variables(program: Program) -> &'static [&'static str] {
+    match program {
+        Program::Pssh => &["PSSH_PRINT, PSSH_INLINE\tas -P and -i, unless they are empty, 0, no, false or off"],
+        Program::Pscp => &["PSSH_RECURSIVE\tas -r, unless it is empty, 0, no, false or off"],
+        Program::Pslurp => &[
+            "PSSH_RECURSIVE\tas -r, unless it is empty, 0, no, false or off",
+            "PSSH_LOCALDIR\tas -L; the option beats it",
+        ],
+        Program::Prsync => &[
+            "PSSH_RECURSIVE, PSSH_ARCHIVE, PSSH_COMPRESS\tas -r, -a and -z, unless they are empty, 0, no, false or off",
+        ],
+        Program::Pnuke => &[],
+    }
+}
+
+const OPTIONS_OF_SSH: &[&str] = &[
+    "-x and -X take ssh(1)'s own options, which are understood here, as no ssh is run: -4 -6 -A -a -B -b -C -c -F -i -J -l -m -o -p \
+     -q -T -t -v with their meaning; -k -n -x, -e none and -S none, which change nothing. All others are refused: of ports, X11 and \
+     shared connections there are none here. They count as for ssh behind -O, -l and the port of a host.",
+];
+
+const OPTIONS_OF_SCP: &[&str] = &[
+    "-x and -X take scp(1)'s own options, which are understood here, as no scp is run: -4 -6 -A -B -C -c -F -i -J -O -o -P -p -q -r -s \
+     -v with their meaning; -3 -R -T and -X, which change nothing. All others are refused. They count as for scp behind -O and the \
+     port of a host.",
+];
+
+const OPTIONS_OF_RSYNC: &[&str] = &[
+    "-x and -X take options of rsync(1). Those of ssh are for -S; they are understood here, as no ssh is run: see pssh(1). Of several -S \
+     the last one counts.",
 ];
 
 const FILES: &[&str] = &[
@@ -101,8 +137,8 @@ const EXAMPLES_PRSYNC: &[&str] = &[
 
 const EXAMPLES_PNUKE: &[&str] = &[
     "pnuke -h hosts.txt java\tkills all processes whose name has java in it",
-    "pnuke -h hosts.txt '-u app java'\tthose of one user: the pattern is what pkill(1) takes",
-    "pnuke -h hosts.txt --sudo '-f daemon.py'\tas root, whole command lines",
+    "pnuke -h hosts.txt -- '-u app java'\tthose of one user: the pattern is what pkill(1) takes",
+    "pnuke -h hosts.txt --sudo -- '-f daemon.py'\tas root, whole command lines",
 ];
 
 const COPYING: &[&str] = &[
@@ -145,6 +181,12 @@ pub fn sections(program: Program) -> Vec<Section> {
     let lists = ("LISTS OF HOSTS", LISTS.to_vec());
     let outcomes = ("OUTCOMES", [OUTCOMES, outcomes].concat());
     let status = ("EXIT STATUS", [STATUS, status, &[AFTER_SIGNALS]].concat());
-    let rest = [("ENVIRONMENT", ENVIRONMENT.to_vec()), ("FILES", FILES.to_vec()), ("EXAMPLES", examples.to_vec())];
-    about.into_iter().chain([lists, outcomes, status]).chain(rest).collect()
+    let of_ssh = match program {
+        Program::Pssh | Program::Pnuke => ("OPTIONS OF SSH", OPTIONS_OF_SSH.to_vec()),
+        Program::Pscp | Program::Pslurp => ("OPTIONS OF SCP", OPTIONS_OF_SCP.to_vec()),
+        Program::Prsync => ("OPTIONS OF RSYNC AND SSH", OPTIONS_OF_RSYNC.to_vec()),
+    };
+    let variables = [own_variables(program), ENVIRONMENT].concat();
+    let rest = [("ENVIRONMENT", variables), ("FILES", FILES.to_vec()), ("EXAMPLES", examples.to_vec())];
+    about.into_iter().chain([lists, of_ssh, outcomes, status]).chain(rest).collect()
 }

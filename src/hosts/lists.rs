@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::fnmatch::fnmatch;
 use super::nodes::Filter;
 use super::{Found, Groups, HostSpec, HostsError, Origin, directory_of, read};
 
@@ -10,6 +11,8 @@ use super::{Found, Groups, HostSpec, HostsError, Origin, directory_of, read};
 pub struct Lists<'a> {
     /// Hosts files.
     pub files: &'a [PathBuf],
+    /// If there is one: the pattern that the names of hosts in files must have (`--host-glob`).
+    pub glob: Option<&'a str>,
     /// `-H` strings.
     pub strings: &'a [String],
     /// `-w` lists.
@@ -32,6 +35,10 @@ impl Lists<'_> {
             let text = read(path).map_err(|error| HostsError::Read { path: path.clone(), error })?;
             found.add_file(path, directory_of(path), &text);
         }
+        let in_files = found.hosts.len();
+        if let Some(pattern) = self.glob {
+            found.hosts.retain(|host| fnmatch(&host.name, pattern));
+        }
         for entry in self.strings.iter().flat_map(|string| string.split_whitespace()) {
             found.add(entry, Origin::CommandLine);
         }
@@ -51,7 +58,9 @@ impl Lists<'_> {
             is_meant && !is_excluded
         });
         if hosts.is_empty() && all > 0 {
-            return Err(HostsError::NoneLeft(all));
+            return Err(HostsError::NoneLeft("--only and --exclude leave", all));
+        } else if hosts.is_empty() && in_files > 0 {
+            return Err(HostsError::NoneLeft("--host-glob leaves", in_files));
         }
         let warnings = [&only, &exclude].into_iter().flatten().flat_map(Filter::warnings).collect();
         Ok((hosts, warnings))
@@ -83,6 +92,23 @@ mod tests {
         assert_eq!(list("root@n[1-3]:22&n[2-3]"), ["root@n2:22", "root@n3:22"]);
         assert_eq!(list("root@n[1-3]^root@n[2-4],n3"), ["root@n1", "root@n4", "n3"]);
         assert_eq!(list("root@n1,n[2-4]^n1:22"), ["root@n1", "n2", "n3", "n4", "n1:22"]);
+    }
+
+    #[test]
+    fn a_glob_is_for_the_hosts_of_files_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("hosts");
+        std::fs::write(&path, "root@web1:22\nweb[2-3]\ndb1 web9\n[::1]:22\n").expect("a file");
+        let (files, strings) = ([path], ["db7".to_owned()]);
+        let read = |glob, strings| {
+            let lists = Lists { files: &files, strings, glob: Some(glob), ..Lists::default() };
+            let hosts = lists.read(&mut Groups::default()).map_err(|error| error.to_string())?.0;
+            Ok::<_, String>(hosts.iter().map(HostSpec::to_string).collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(read("web[!2]", &strings).expect("hosts"), "root@web1:22 web3 db7");
+        assert_eq!(read("::*", &[]).expect("hosts"), "[::1]:22");
+        assert_eq!(read("x*", &strings).expect("hosts"), "db7");
+        assert_eq!(read("x*", &[]), Err("the list of hosts is empty: --host-glob leaves none of 5".to_owned()));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tz::TimeZone;
+
 /// What a moment of the steady clock is by the calendar.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
@@ -38,6 +40,38 @@ impl Clock {
         let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
         let micros = since.subsec_micros();
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+    }
+}
+
+/// The clock on the wall: the time of day in the user's time zone.
+#[derive(Clone, Debug)]
+pub struct WallClock(TimeZone);
+
+impl WallClock {
+    /// In the zone that `TZ` names, else in that of the machine (tzset(3)); in UTC where that cannot be known, as libc has it.
+    pub fn of_process() -> WallClock {
+        WallClock::of_zone(std::env::var("TZ").ok().as_deref())
+    }
+
+    fn of_zone(name: Option<&str>) -> WallClock {
+        let zone = match name {
+            Some("") => Ok(TimeZone::utc()),
+            Some(name) => TimeZone::from_posix_tz(name),
+            None => TimeZone::local(),
+        };
+        WallClock(zone.unwrap_or_else(|_| TimeZone::utc()))
+    }
+
+    /// The time now: `16:32:33`.
+    pub fn now(&self) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.time(i64::try_from(now.as_secs()).unwrap_or_default())
+    }
+
+    fn time(&self, since_epoch: i64) -> String {
+        let offset = self.0.find_local_time_type(since_epoch).map_or(0, |local| local.ut_offset());
+        let second = (since_epoch + i64::from(offset)).rem_euclid(86_400);
+        format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
     }
 }
 
@@ -87,5 +121,20 @@ mod tests {
         let clock = Clock { start: Instant::now(), epoch: Duration::new(1_795_451_999, 5_000) };
         assert_eq!(clock.rfc3339(clock.start), "2026-11-23T16:39:59.000005Z");
         assert_eq!(clock.rfc3339(clock.start + Duration::from_millis(1500)), "2026-11-23T16:40:00.500005Z");
+    }
+
+    #[test]
+    fn the_wall_clock_has_the_time_zone() {
+        // 2026-07-01 and 2026-12-01, at noon in UTC.
+        let (summer, winter) = (1_782_907_200, 1_796_126_400);
+        let time = |zone, at| WallClock::of_zone(Some(zone)).time(at);
+        assert_eq!(time("UTC0", summer), "12:00:00");
+        assert_eq!(time("IST-5:30", summer + 59), "17:30:59");
+        assert_eq!(time("NST+12", winter), "00:00:00");
+        let berlin = "CET-1CEST,M3.5.0,M10.5.0/3";
+        assert_eq!((time(berlin, summer).as_str(), time(berlin, winter).as_str()), ("14:00:00", "13:00:00"));
+        for unknown in ["", "No/Such_Place", ":/dev/null"] {
+            assert_eq!(time(unknown, winter - 1), "11:59:59", "{unknown:?}");
+        }
     }
 }

@@ -4,7 +4,6 @@
 //! again get `.1`, `.2` and so on, in the order of the list. Unlike pssh, a host that has printed nothing has an empty file, instead
 //! of what an earlier run has left there. A host that was not reached has none; an older one of it stays.
 
-use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -17,7 +16,7 @@ use super::mux::Report;
 use super::writer::{Output, write_all};
 use crate::error::{HostError, reason};
 use crate::event::{Event, EventKind, Outcome, Stream, Tally};
-use crate::hosts::HostSpec;
+use crate::file_names;
 use crate::jobs::Job;
 use crate::limits::Held;
 
@@ -86,7 +85,7 @@ impl Files {
             let access = accessat(CWD, path, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);
             access.map_err(|error| wrong("no files can be made in it", error.into()))?;
         }
-        let names = names(jobs.iter().map(|job| &job.spec), user);
+        let names = file_names::of_hosts(jobs.iter().map(|job| &job.spec), user);
         let mut open = Vec::new();
         open.resize_with(jobs.len(), Default::default);
         Ok(Files { directories, names, open })
@@ -142,51 +141,6 @@ fn open(path: &Path, is_emptied: bool) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).custom_flags(flags).open(path)
 }
 
-/// A name for each host, none twice. A host that has its name from the list keeps it before one that gets a number.
-fn names<'a>(hosts: impl Iterator<Item = &'a HostSpec>, user: Option<&str>) -> Vec<String> {
-    let names: Vec<String> = hosts.map(|host| safe(&pretty(host, user))).collect();
-    let mut taken: HashSet<String> = HashSet::new();
-    let is_first: Vec<bool> = names.iter().map(|name| taken.insert(name.clone())).collect();
-    let mut counts: HashMap<String, usize> = HashMap::new();
-    let mut unique = |(name, is_first): (String, bool)| {
-        if is_first {
-            return name;
-        }
-        let count = counts.entry(name.clone()).or_default();
-        loop {
-            *count += 1;
-            let numbered = format!("{name}.{count}");
-            if taken.insert(numbered.clone()) {
-                return numbered;
-            }
-        }
-    };
-    names.into_iter().zip(is_first).map(&mut unique).collect()
-}
-
-/// `[user@]host[:port]` as pssh has it.
-fn pretty(host: &HostSpec, user: Option<&str>) -> String {
-    let mut text = String::new();
-    if let Some(own) = host.user.as_deref().filter(|own| Some(*own) != user) {
-        text = format!("{own}@");
-    }
-    if host.name.contains(':') {
-        text.push_str(&format!("[{}]", host.name));
-    } else {
-        text.push_str(&host.name);
-    }
-    if let Some(port) = host.port {
-        text.push_str(&format!(":{port}"));
-    }
-    text
-}
-
-/// A name that stays in its directory, whatever host lists may contain.
-fn safe(name: &str) -> String {
-    let name: String = name.chars().map(|c| if c == '/' || c.is_control() { '_' } else { c }).collect();
-    if name.is_empty() || name.chars().all(|c| c == '.') { name.replace('.', "_") + "_" } else { name }
-}
-
 impl Report for Files {
     fn event(&mut self, job: &Job, event: &Event, _: &mut Output) {
         match &event.kind {
@@ -214,44 +168,4 @@ impl Report for Files {
     }
 
     fn finish(&mut self, _: &Tally, _: &mut Output) {}
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::hosts::gather;
-
-    fn names_of(list: &str, user: Option<&str>) -> Vec<String> {
-        let hosts = gather(&[], &[list.to_owned()]).expect("hosts");
-        names(hosts.iter(), user)
-    }
-
-    #[test]
-    fn names_are_those_of_pssh() {
-        assert_eq!(names_of("n1 root@n1 n1:22 me@n1:2222", Some("root")), ["n1", "n1.1", "n1:22", "me@n1:2222"]);
-        assert_eq!(names_of("root@n1 ::1 [::1]:22", None), ["root@n1", "[::1]", "[::1]:22"]);
-        assert_eq!(names_of("a b a a b", None), ["a", "b", "a.1", "a.2", "b.1"]);
-    }
-
-    #[test]
-    fn no_two_hosts_share_a_file() {
-        assert_eq!(names_of("a a a.1 a", None), ["a", "a.2", "a.1", "a.3"]);
-        assert_eq!(names_of("a.1 a a a.1", None), ["a.1", "a", "a.2", "a.1.1"]);
-        assert_eq!(names_of("d/u@h d_u@h", None), ["d_u@h", "d_u@h.1"]);
-    }
-
-    #[test]
-    fn no_name_leads_out_of_the_directory() {
-        for (name, expected) in [
-            ("..", "___"),
-            (".", "__"),
-            ("", "_"),
-            ("../../etc/passwd@h", ".._.._etc_passwd@h"),
-            ("/etc/x", "_etc_x"),
-            ("a\0b\n", "a_b_"),
-            ("..x", "..x"),
-        ] {
-            assert_eq!(safe(name), expected);
-        }
-    }
 }

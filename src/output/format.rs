@@ -20,7 +20,7 @@ pub enum Format {
     Lines,
     /// The output of each host in one piece when it ends
     Inline,
-    /// How each host ended, and no output
+    /// pssh's line for each host that has ended, and no output
     Status,
     /// One block for all hosts with the same output
     Gather,
@@ -30,11 +30,24 @@ pub enum Format {
     None,
 }
 
+/// How it is told that a host has ended, by the formats that show hosts one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endings {
+    /// By our line on standard error: `pssh: web1: exit 3`.
+    Own,
+    /// By pssh's line on standard output: `[1] 16:32:33 [FAILURE] web1 Exited with error code 3`.
+    Headers,
+    /// Not at all if it is well, else by our line (`--no-headers`).
+    Failures,
+}
+
 /// How output is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Looks {
     /// How what hosts print is shown.
     pub format: Format,
+    /// How it is told that a host has ended. Never [`Endings::Own`] for `inline` and `status`.
+    pub endings: Endings,
     /// Whether `inline` shows standard error too.
     pub has_stderr: bool,
     /// Whether hosts are shown in the order of the list.
@@ -71,6 +84,14 @@ impl Looks {
             None if opts.program != Program::Pssh => Format::Status,
             None => opts.show.usual_format.unwrap_or_default(),
         };
+        // Whoever asks for pssh's own ways of showing gets them; lines without being asked for are ours.
+        let endings = match format {
+            _ if opts.show.no_headers => Endings::Failures,
+            Format::Inline | Format::Status => Endings::Headers,
+            Format::Lines if opts.streams.print => Endings::Headers,
+            Format::Lines if opts.show.format.is_none() && on("PSSH_PRINT")? => Endings::Headers,
+            Format::Lines | Format::Gather | Format::Json | Format::None => Endings::Own,
+        };
         let needs = |is_given: bool, option: &str, formats: &[Format]| {
             let all = ["lines", "inline", "status", "gather", "json", "none"];
             let names: Vec<&str> = formats.iter().map(|format| all[*format as usize]).collect();
@@ -105,6 +126,7 @@ impl Looks {
         };
         Ok(Looks {
             format,
+            endings,
             has_stderr: opts.streams.inline || !opts.streams.inline_stdout,
             is_sorted: opts.streams.sort,
             prefix: match &opts.streams.prefix {

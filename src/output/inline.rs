@@ -1,15 +1,17 @@
-//! `-i`: the output of each host in one piece when it ends, as pssh has it: the line with its outcome, all of its standard output
-//! byte for byte, then `Stderr: ` and all of its standard error. All of it goes to standard output.
+//! `-i`: the output of each host in one piece when it ends, as pssh has it: its line with its outcome, all of its standard output
+//! byte for byte, then `Stderr: ` and all of its standard error. All of it goes to standard output; a hint follows on standard
+//! error.
 //!
-//! Unlike pssh, what ends without a newline gets one, so that `Stderr: ` and the next host start a line.
+//! Unlike pssh, what ends without a newline gets one, so that `Stderr: ` and the next host start a line. Not with `--no-headers`,
+//! where a pipe or file has nothing of ours, not a byte.
 
 use std::collections::BTreeMap;
 use std::io;
 
 use super::ci::Groups;
+use super::heads::Heads;
 use super::lines::LONGEST_LINE;
 use super::mux::Report;
-use super::outcomes::write_outcome;
 use super::style::{Face, Style};
 use super::visible;
 use super::writer::Output;
@@ -40,25 +42,35 @@ pub struct Inline {
     in_memory: usize,
     has_stderr: bool,
     face: Face,
+    heads: Heads,
     /// What each host has printed is a group in the log of a CI system.
     ci: Option<Groups>,
     /// In the order of the list: the first host that was not shown, and the heads of those that have ended after it.
     waiting: Option<(usize, BTreeMap<usize, Head>)>,
 }
 
-/// What a host's output is headed by.
+/// What stands before and after a host's output.
 struct Head {
-    /// The line with its outcome.
-    line: Vec<u8>,
+    /// Its line, on standard output.
+    line: String,
+    /// What else is said of it, on standard error.
+    tail: Vec<u8>,
     /// What it is called.
     label: String,
 }
 
 impl Inline {
-    /// With standard error if it `has_stderr`; in the order of the list if it `is_sorted`.
-    pub fn new(has_stderr: bool, is_sorted: bool, style: &Style) -> Inline {
-        let waiting = is_sorted.then(Default::default);
-        Inline { kept: BTreeMap::new(), in_memory: 0, has_stderr, face: style.of(Stream::Stdout), ci: None, waiting }
+    /// Each host below its line of `heads`; with standard error if it `has_stderr`; in the order of the list if it `is_sorted`.
+    pub fn new(has_stderr: bool, is_sorted: bool, heads: Heads, style: &Style) -> Inline {
+        Inline {
+            kept: BTreeMap::new(),
+            in_memory: 0,
+            has_stderr,
+            face: style.of(Stream::Stdout),
+            heads,
+            ci: None,
+            waiting: is_sorted.then(Default::default),
+        }
     }
 
     /// With each host's output as a group of `ci`, if there is one. The line with its outcome stays outside.
@@ -86,36 +98,40 @@ impl Inline {
         }
     }
 
-    /// Shows a host: `head`, then its output.
+    /// Shows a host: its line, its output, and what else is said of it.
     fn show(&mut self, job: usize, head: &Head, output: &mut Output) {
-        output.buffer(Stream::Stdout).extend_from_slice(&head.line);
+        output.buffer(Stream::Stdout).extend_from_slice(head.line.as_bytes());
         let mut kept = self.kept.remove(&job).unwrap_or_default();
         let has_printed = kept.streams.iter().any(|spill| !spill.is_empty());
         let mut group = match &mut self.ci {
             Some(ci) if has_printed => Some(ci.begin(&head.label, output.buffer(Stream::Stdout))),
             _ => None,
         };
+        let is_exact = !self.heads.has_lines() && group.is_none() && !self.face.is_terminal;
         self.in_memory -= kept.streams.iter().map(Spill::in_memory).sum::<usize>();
         for (place, spill) in kept.streams.iter_mut().enumerate().filter(|(_, spill)| !spill.is_empty()) {
             if place == Stream::Stderr as usize {
-                output.buffer(Stream::Stdout).extend_from_slice(self.face.paint(false, "Stderr: ").as_bytes());
+                output.buffer(Stream::Stdout).extend_from_slice(self.heads.stderr_label().as_bytes());
             }
             let mut put = |bytes: &[u8]| match (&self.ci, &mut group) {
                 (Some(ci), Some(group)) => ci.show(group, bytes, output.buffer(Stream::Stdout)),
                 _ => output.buffer(Stream::Stdout).extend_from_slice(bytes),
             };
-            if let Err(error) = copy(spill, self.face, &mut put) {
+            if let Err(error) = copy(spill, self.face.is_guarded, is_exact, &mut put) {
                 output.fail(error);
             }
         }
         if let (Some(ci), Some(group)) = (&self.ci, &group) {
             ci.end(group, output.buffer(Stream::Stdout));
         }
+        if !head.tail.is_empty() {
+            output.buffer(Stream::Stderr).extend_from_slice(&head.tail);
+        }
     }
 }
 
-/// Puts all of `spill`, and a newline if it ends without.
-fn copy(spill: &mut Spill, face: Face, put: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+/// Puts all of `spill`, made harmless if it `is_guarded`; and a newline if it ends without, unless it `is_exact`.
+fn copy(spill: &mut Spill, is_guarded: bool, is_exact: bool, put: &mut dyn FnMut(&[u8])) -> io::Result<()> {
     let mut piece = vec![0; PIECE];
     let mut harmless = Vec::new();
     // The beginning of a line whose end was not read yet.
@@ -127,7 +143,7 @@ fn copy(spill: &mut Spill, face: Face, put: &mut dyn FnMut(&[u8])) -> io::Result
             break;
         }
         last = piece[..count].last().copied();
-        if !face.is_guarded {
+        if !is_guarded {
             put(&piece[..count]);
             continue;
         }
@@ -141,7 +157,7 @@ fn copy(spill: &mut Spill, face: Face, put: &mut dyn FnMut(&[u8])) -> io::Result
     }
     harmless.clear();
     visible::append(&open, &mut harmless);
-    if last.is_some_and(|byte| byte != b'\n') {
+    if last.is_some_and(|byte| byte != b'\n') && !is_exact {
         harmless.push(b'\n');
     }
     put(&harmless);
@@ -153,8 +169,9 @@ impl Report for Inline {
         match &event.kind {
             EventKind::Output { stream, bytes } => self.keep(job.number, *stream, bytes),
             EventKind::Finished { outcome, attempts } => {
-                let mut head = Head { line: Vec::new(), label: job.label.clone() };
-                write_outcome(job, outcome, *attempts, self.face, &mut head.line);
+                let line = self.heads.head(job, outcome, *attempts);
+                let tail = self.heads.tail(job, outcome, *attempts);
+                let head = Head { line, tail, label: job.label.clone() };
                 let Some((_, heads)) = &mut self.waiting else {
                     return self.show(job.number, &head, output);
                 };
@@ -195,7 +212,7 @@ mod tests {
     #[test]
     fn memory_has_an_end_and_the_order_none() {
         let jobs = crate::jobs::make(gather(&[], &["a b c d".to_owned()]).expect("hosts"));
-        let mut inline = Inline::new(true, true, &Style::default());
+        let mut inline = Inline::new(true, true, Heads::new(None, &Style::default()), &Style::default());
         let mut output = Output::over(None, None, &Style::default());
         let piece = vec![b'x'; 512 << 10];
         let mut tell = |inline: &mut Inline, job: usize, kind| {

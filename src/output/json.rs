@@ -11,14 +11,15 @@ use super::mux::Report;
 use super::sanitize::is_harmful;
 use super::timeline::Timeline;
 use super::writer::Output;
+use crate::dialogue::Progress;
 use crate::event::{Event, EventKind, Outcome, Stream, Tally};
 use crate::jobs::Job;
 
 /// Version of the format. It grows when a reader of an older version would misread what is written.
 pub const VERSION: u32 = 1;
 
-/// Events as JSON, an object a line: `run_start`, then for each host `start` (if it was started), any number of `output`
-/// and one `end`, mixed with those of other hosts, and at last `run_end`. `schema/pssh-events.schema.json` describes every
+/// Events as JSON, an object a line: `run_start`, then for each host `start` (if it was started), any number of `output` and
+/// `progress` (if files are copied, at most one a second) and one `end`, mixed with those of other hosts, and at last `run_end`. `schema/pssh-events.schema.json` describes every
 /// field.
 ///
 /// The format is only ever added to: fields and events may come, none goes or changes its meaning. Readers pass over what
@@ -32,9 +33,14 @@ pub struct Json {
     timelines: Vec<Timeline>,
     /// What the last output of each job ended with: the beginning of a character. stdout, stderr.
     begun: Vec<[Begun; 2]>,
+    /// When each job last said how far its copy is.
+    told: Vec<Option<Instant>>,
     jobs: Arc<[Job]>,
     has_begun: bool,
 }
+
+/// How often a host says how far its copy is, at most.
+const PROGRESS: Duration = Duration::from_secs(1);
 
 /// The beginning of a character in UTF-8: up to three bytes.
 #[derive(Clone, Copy, Default)]
@@ -75,6 +81,7 @@ impl Json {
             clock: Clock::now(),
             timelines: vec![Timeline::default(); jobs.len()],
             begun: vec![Default::default(); jobs.len()],
+            told: vec![None; jobs.len()],
             jobs: Arc::clone(jobs),
             has_begun: false,
         }
@@ -128,6 +135,22 @@ impl Json {
         .end();
     }
 
+    fn progress(&mut self, job: &Job, at: Instant, progress: Progress, output: &mut Output) {
+        let told = &mut self.told[job.number];
+        if told.is_some_and(|last| at.saturating_duration_since(last) < PROGRESS) {
+            return;
+        }
+        *told = Some(at);
+        Object::new(output, "progress")
+            .time("time", &self.clock, Some(at))
+            .number("index", job.number)
+            .text("host", &job.spec.name)
+            .text("label", &job.label)
+            .number("done", progress.done)
+            .number("total", progress.total)
+            .end();
+    }
+
     fn end(&mut self, job: &Job, event: &Event, outcome: &Outcome, attempts: u32, output: &mut Output) {
         for stream in [Stream::Stdout, Stream::Stderr] {
             let begun = self.begun[job.number][stream as usize].take();
@@ -178,7 +201,8 @@ impl Report for Json {
             EventKind::Started => self.start(job, event, output),
             EventKind::Output { stream, bytes } => self.output(job, *stream, event.at, bytes, output),
             EventKind::Finished { outcome, attempts } => self.end(job, event, outcome, *attempts, output),
-            EventKind::Attempted(_) | EventKind::Connected | EventKind::Note(_) | EventKind::Copied(_) => {}
+            EventKind::Copied(progress) => self.progress(job, event.at, *progress, output),
+            EventKind::Attempted(_) | EventKind::Connected | EventKind::Note(_) => {}
         }
     }
 
@@ -369,5 +393,35 @@ mod tests {
         assert_eq!(written(&[b"\xc3", b"x"]), ["[195, 120]"]);
         assert_eq!(written(&["\u{7f}\u{9b}2J\u{202e}\u{e9}\n".as_bytes()]), ["\u{7f}\u{9b}2J\u{202e}\u{e9}\n"]);
         assert_eq!(written(&[b"\0\x1b\"\\\n"]), ["\0\u{1b}\"\\\n"]);
+    }
+
+    #[test]
+    fn how_far_a_copy_is_is_told_once_a_second() {
+        let hosts = crate::hosts::gather(&[], &["a b".to_owned()]).expect("hosts");
+        let jobs: Arc<[Job]> = crate::jobs::make(hosts).into();
+        let (mut json, mut output) = (Json::new(&jobs), Output::over(None, None, &crate::output::Style::default()));
+        let start = Instant::now();
+        for (job, milliseconds, done) in
+            [(0, 0, 1), (0, 999, 2), (1, 999, 3), (0, 1000, 4), (1, 1500, 5), (0, 1999, 6), (0, 5000, 7)]
+        {
+            let kind = EventKind::Copied(Progress { done, total: 1 << 60 });
+            let event = Event { job, at: start + Duration::from_millis(milliseconds), kind };
+            json.event(&jobs[job], &event, &mut output);
+        }
+        let text = String::from_utf8(std::mem::take(output.buffer(Stream::Stdout))).expect("JSON is UTF-8");
+        let lines: Vec<&str> = text.lines().collect();
+        let mut masked = Vec::new();
+        for line in lines {
+            let (start, rest) = line.split_once("\"time\":\"").expect("a time");
+            masked.push(format!("{start}{}", &rest[rest.find("\"index\"").expect("an index")..]));
+        }
+        let line = |index: usize, done: usize| {
+            let host = ["a", "b"][index];
+            format!(
+                "{{\"event\":\"progress\",\"index\":{index},\"host\":\"{host}\",\"label\":\"{host}\",\
+                 \"done\":{done},\"total\":1152921504606846976}}"
+            )
+        };
+        assert_eq!(masked, [line(0, 1), line(1, 3), line(0, 4), line(0, 7)]);
     }
 }

@@ -1,4 +1,4 @@
-//! `-P`, the default: output as it comes, in whole lines that start with their host's label, and a line per outcome.
+//! The default, and `-P`: output as it comes, in whole lines that start with their host's label.
 //!
 //! * Remote stdout goes to standard output, remote stderr to standard error, as `LABEL: TEXT`. A last line without newline
 //!   is completed. Bytes are passed on as they are, whatever their encoding.

@@ -2,11 +2,13 @@
 
 mod ci;
 mod clock;
+mod copied;
 mod dry_run;
 mod file;
 mod files;
 mod format;
 mod gather;
+mod heads;
 mod inline;
 mod json;
 mod junit;
@@ -31,7 +33,8 @@ pub use ci::CiGroups;
 pub use dry_run::commands;
 pub use file::FileError;
 pub use files::{Directories, DirectoryError, Files};
-pub use format::{Format, Looks};
+pub use format::{Endings, Format, Looks};
+pub use heads::Heads;
 pub use inline::Inline;
 pub use json::VERSION as JSON_VERSION;
 pub use lines::{LONGEST_LINE, Lines};
@@ -86,18 +89,28 @@ pub fn reports(
     let variable = |name: &str| std::env::var_os(name).is_some_and(|value| value == "true");
     let groups = opts.streams.ci_groups.and_then(|system| Groups::new(system, variable));
     let mut reports: Vec<Box<dyn Report>> = Vec::new();
+    let heads = match looks.endings {
+        Endings::Failures => Heads::without_lines(style),
+        Endings::Headers | Endings::Own => Heads::new(user, style),
+    };
     match looks.format {
         Format::Lines => {
             let prefixes = Prefixes::new(&looks.prefix, looks.is_aligned, jobs, style);
             reports.push(Box::new(Lines::new(jobs.len(), prefixes, *style)));
-            reports.push(Box::new(Outcomes::new(style)));
+            if looks.endings == Endings::Own {
+                reports.push(Box::new(Outcomes::new(style)));
+            } else {
+                reports.extend([Box::new(heads) as Box<dyn Report>, Box::new(Outcomes::without_lines(style))]);
+            }
         }
         Format::Inline => {
-            let inline = Inline::new(looks.has_stderr, looks.is_sorted, style);
+            let inline = Inline::new(looks.has_stderr, looks.is_sorted, heads, style);
             reports.push(Box::new(inline.in_groups(groups)));
             reports.push(Box::new(Outcomes::without_lines(style)));
         }
-        Format::Status => reports.push(Box::new(Outcomes::new(style))),
+        Format::Status => {
+            reports.extend([Box::new(heads) as Box<dyn Report>, Box::new(Outcomes::without_lines(style))]);
+        }
         Format::Json => reports.push(Box::new(Json::new(jobs))),
         Format::None if asked.quiet => reports.push(Box::new(Quiet::new(jobs.len()))),
         Format::Gather | Format::None => {}

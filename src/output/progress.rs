@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
+use super::copied::Copied;
 use super::mux::Report;
 use super::sanitize::sanitize;
 use super::status_line;
@@ -35,6 +36,7 @@ pub struct Progress {
     started: Vec<Option<Instant>>,
     ended: u64,
     failed: u64,
+    copied: Copied,
 }
 
 impl Progress {
@@ -47,14 +49,19 @@ impl Progress {
         let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(style.progress_chars("=> "));
         let (start, started) = (Instant::now(), vec![None; jobs]);
-        Progress { bar, drawn, start, running: BTreeMap::new(), started, ended: 0, failed: 0 }
+        let copied = Copied::new(jobs);
+        Progress { bar, drawn, start, running: BTreeMap::new(), started, ended: 0, failed: 0, copied }
     }
 
-    /// What stands behind the bar: `12 running, 3 failed, 1:05, slowest web1 (12 s), web2 (9 s)`.
-    fn text(&self, now: Instant) -> String {
+    /// What stands behind the bar: `12 running, 3 failed, 1:05, slowest web1 (12 s), web2 (9 s)`; before the time, where files are
+    /// copied, `1.2 GB of 4.0 GB, 118 MB/s`.
+    fn text(&mut self, now: Instant) -> String {
         let mut text = format!("{} running", self.running.len());
         if self.failed > 0 {
             text.push_str(&format!(", {} failed", self.failed));
+        }
+        if let Some(copied) = self.copied.text(now) {
+            text.push_str(&format!(", {copied}"));
         }
         let seconds = now.saturating_duration_since(self.start).as_secs();
         text.push_str(&format!(", {}:{:02}", seconds / 60, seconds % 60));
@@ -81,14 +88,13 @@ impl Report for Progress {
                 if let Some(at) = self.started[job.number] {
                     self.running.remove(&(at, job.number));
                 }
+                let is_well = outcome.class() == Class::Ok;
+                self.copied.end(job.number, is_well);
                 self.ended += 1;
-                self.failed += u64::from(outcome.class() != Class::Ok);
+                self.failed += u64::from(!is_well);
             }
-            EventKind::Attempted(_)
-            | EventKind::Connected
-            | EventKind::Output { .. }
-            | EventKind::Note(_)
-            | EventKind::Copied(_) => {}
+            EventKind::Copied(progress) => self.copied.note(job.number, *progress),
+            EventKind::Attempted(_) | EventKind::Connected | EventKind::Output { .. } | EventKind::Note(_) => {}
         }
     }
 
@@ -186,5 +192,27 @@ mod tests {
         assert!(line.ends_with(" 2/6 4 running, 1 failed, 0:03, slowest web2 (3 s), web3 (3 s)"), "{line}");
         let line = shown(&mut progress, 65_000);
         assert!(line.chars().count() < 80 && line.contains("1:05, slowest web2 (64 s), web3"), "{line}");
+    }
+
+    #[test]
+    fn what_is_copied_stands_before_the_time() {
+        let jobs = crate::jobs::make(gather(&[], &["a b c".to_owned()]).expect("hosts"));
+        let mut progress = Progress::new(jobs.len());
+        let mut output = Output::over(None, None, &Style::default());
+        let start = progress.start;
+        let mut shown = |job: usize, seconds, kind| {
+            let at = start + Duration::from_secs(seconds);
+            progress.event(&jobs[job], &Event { job, at, kind }, &mut output);
+            progress.status(at).expect("a line")
+        };
+        let copied = |done, total| EventKind::Copied(crate::dialogue::Progress { done, total });
+        let line = shown(0, 1, EventKind::Started);
+        assert!(line.ends_with(" 0/3 1 running, 0:01"), "{line}");
+        let line = shown(0, 2, copied(0, 1_500_000_000));
+        assert!(line.ends_with(" 1 running, 0 B of 4.5 GB, 0:02"), "{line}");
+        let line = shown(0, 3, copied(118_000_000, 1_500_000_000));
+        assert!(line.ends_with(" 1 running, 118 MB of 4.5 GB, 118 MB/s, 0:03"), "{line}");
+        let line = shown(0, 6, EventKind::Finished { outcome: Outcome::Exited(1), attempts: 1 });
+        assert!(line.ends_with(" 1/3 0 running, 1 failed, 118 MB of 3.1 GB, 29.5 MB/s, 0:06"), "{line}");
     }
 }

@@ -36,7 +36,31 @@ const RED: &str = "\x1b[31m";
 /// The usual colour again.
 const PLAIN: &str = "\x1b[39m";
 
+/// The colours of pssh's own lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colour {
+    /// For what counts.
+    Cyan = 36,
+    /// For success.
+    Green = 32,
+    /// For failure, and standard error.
+    Red = 31,
+}
+
 impl Face {
+    /// `text` as pssh colours it, on the usual background, where there are colours. The same bytes as pssh writes.
+    pub fn tint(self, colour: Colour, text: &str) -> String {
+        if !self.has_colour {
+            return text.to_owned();
+        }
+        format!("\x1b[{}m\x1b[49m{text}\x1b[39m\x1b[49m", colour as u8)
+    }
+
+    /// `text` in bold, where there are colours.
+    pub fn bold(self, text: &str) -> String {
+        if self.has_colour { format!("\x1b[1m{text}\x1b[22m") } else { text.to_owned() }
+    }
+
     /// `text`, harmless already, in the colour of what is good or of what is not, where there are colours.
     pub fn paint(self, is_good: bool, text: &str) -> String {
         if !self.has_colour {

@@ -32,7 +32,7 @@ pub struct Phases {
     pub handshake: Option<Duration>,
     /// User authentication.
     pub auth: Option<Duration>,
-    /// From the request to run the command until the end.
+    /// From the request to run the command, or to copy files, until the end.
     pub command: Option<Duration>,
     /// From the moment when a worker took the job until the end.
     pub total: Option<Duration>,

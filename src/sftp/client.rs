@@ -77,6 +77,11 @@ impl<T> Client<T> {
         self.extensions.is_some()
     }
 
+    /// Whether the server has answered at all, be it with something else than SFTP.
+    pub fn has_answered(&self) -> bool {
+        self.extensions.is_some() || self.error.is_some()
+    }
+
     /// Whether the server has an extension, in the version that is known here.
     pub fn supports(&self, extension: Extension) -> bool {
         self.extensions.as_ref().is_some_and(|extensions| extensions.contains(&extension))
@@ -267,6 +272,10 @@ mod tests {
         [&(bytes.len() as u32).to_be_bytes(), bytes].concat()
     }
 
+    fn named(name: &[u8]) -> Vec<u8> {
+        [&[0, 0, 0, 1][..], &string(name), &string(b""), &[0; 4]].concat()
+    }
+
     fn version(extensions: &[(&[u8], &[u8])]) -> Vec<u8> {
         let mut body = vec![0, 0, 0, 3];
         for (name, version) in extensions {
@@ -403,6 +412,7 @@ mod tests {
             (Request::Opendir(b"/"), 102, vec![0, 0, 0, 9, b'h'], "shorter than it says"),
             (Request::Readdir(b"h"), 104, vec![0xff; 4], "shorter than it says"),
             (Request::Realpath(b"."), 104, vec![0; 4], "not exactly one path"),
+            (Request::Realpath(b"."), 104, named(&[b'x'; 8193]), "a path that is too long"),
             (Request::Lstat(b"/"), 105, vec![0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff], "shorter than it says"),
             (Request::Close(b"h"), 102, string(b"h"), "a type that does not belong"),
             (Request::Limits, 201, vec![0; 31], "shorter than it says"),

@@ -2,4 +2,10 @@
 //! byte streams.
 
 pub mod client;
+pub mod download;
+mod find;
+pub mod glob;
+#[cfg(test)]
+pub mod testing;
+pub mod upload;
 pub mod wire;

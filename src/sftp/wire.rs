@@ -7,6 +7,8 @@ use crate::ssh::wire::{Reader, put_string};
 pub const VERSION: u32 = 3;
 /// Bytes of the longest handle that a server may give (section 6.3 of the draft).
 pub const MAX_HANDLE: usize = 256;
+/// Bytes of the longest path that is taken from a server: twice what Linux has.
+const MAX_PATH: usize = 8192;
 
 const INIT: u8 = 1;
 const OPEN: u8 = 3;
@@ -49,6 +51,8 @@ const FORMAT: u32 = 0o170_000;
 pub const OPEN_READ: u32 = 1;
 /// Opened for writing.
 pub const OPEN_WRITE: u32 = 2;
+/// Written at the end, whatever offset a WRITE has.
+pub const OPEN_APPEND: u32 = 4;
 /// Made if it is not there.
 pub const OPEN_CREATE: u32 = 8;
 /// Made empty first.
@@ -88,6 +92,11 @@ impl Attributes {
     /// Whether it is known to be a symbolic link.
     pub fn is_link(&self) -> bool {
         self.is(0o120_000)
+    }
+
+    /// Whether it is known to be a block device.
+    pub fn is_block_device(&self) -> bool {
+        self.is(0o060_000)
     }
 
     fn is(&self, format: u32) -> bool {
@@ -519,6 +528,9 @@ impl Reply {
             },
             (REPLY_NAME, Expected::Names) => read_names(reader).map(Reply::Names),
             (REPLY_NAME, Expected::Path) => match read_names(reader) {
+                Some(names) if names.iter().any(|name| name.name.len() > MAX_PATH) => {
+                    return Err("a path that is too long");
+                }
                 Some(mut names) if names.len() == 1 && !names[0].name.is_empty() => {
                     names.pop().map(|name| Reply::Path(name.name))
                 }
@@ -550,7 +562,9 @@ fn read_space(reader: &mut Reader<'_>) -> Option<Space> {
     let mut next = || reader.u64();
     let (_block, fragment) = (next()?, next()?);
     let (_blocks, _free, available) = (next()?, next()?, next()?);
-    let (_files, _free_files, files) = (next()?, next()?, next()?);
+    let (total, _free_files, files) = (next()?, next()?, next()?);
+    // Some file systems, such as btrfs, do not count files.
+    let files = if total == 0 { u64::MAX } else { files };
     Some(Space { bytes: available.saturating_mul(fragment), files })
 }
 

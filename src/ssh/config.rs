@@ -114,6 +114,11 @@ pub fn matches_pattern(name: &str, pattern: &str) -> bool {
     pattern::matches(name.as_bytes(), pattern.as_bytes())
 }
 
+/// Whether ssh_config(5) has such a keyword, also one without effect here.
+pub fn is_keyword(word: &str) -> bool {
+    keywords::all().any(|keyword| keyword.eq_ignore_ascii_case(word))
+}
+
 /// Where a value comes from, or where something is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {

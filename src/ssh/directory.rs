@@ -31,6 +31,7 @@ use crate::lock::lock;
 use crate::proxy::{Hop, Proxy};
 use crate::secret::{Secret, Source};
 use crate::settings::{AgentChoice, HostKeyCheck, Method, Settings, expand};
+use crate::ssh_args::SshOption;
 use crate::terminal::Terminal;
 
 /// How long connecting may take unless told otherwise: the reference client's default.
@@ -131,7 +132,11 @@ impl Directory {
         let own = own.into_iter().filter(|(given, ..)| *given);
         let own = own.map(|(_, option, name)| (option.to_owned(), name.to_owned()));
         let named = settings.ssh_options.iter().map(|text| (text.clone(), format!("-O {text}")));
-        let named: Vec<_> = own.chain(named).collect();
+        let said = |options: &[SshOption]| -> Vec<(String, String)> {
+            options.iter().map(|option| (option.text.clone(), option.name.clone())).collect()
+        };
+        let (flags, others) = (said(&settings.ssh_args.flags), said(&settings.ssh_args.options));
+        let named: Vec<_> = own.chain(flags).chain(named).chain(others).collect();
         let options = config.options(&named)?;
         Ok(Directory {
             wishes: Wishes::of_process(&settings),

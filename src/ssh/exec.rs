@@ -1,5 +1,7 @@
 //! One command on one session: a single poll loop over output, deadline and cancel, to one truthful outcome.
 
+mod ending;
+
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Select, Sender, TrySendError};
@@ -7,7 +9,7 @@ use rustix::event::PollFlags;
 
 use super::agent_forward::ForwardedAgent;
 use super::feed::{Broken, Feed};
-use super::ffi::{self, Channel, Exit, Link};
+use super::ffi::{self, Channel, Link};
 use super::keepalive::{Keepalive, Pulse};
 use super::requests::{Requests, Start};
 use super::session::{SOCKET_DISCONNECT, Session, Stop};
@@ -28,6 +30,8 @@ const READ_BURST: usize = 8;
 const BLIND_PAUSE: Duration = Duration::from_millis(10);
 /// How long a dialogue may take to leave the host tidy when the job is stopped.
 const PARTING: Duration = Duration::from_secs(1);
+/// Bytes that a program may still say after its dialogue is over; a hostile one would go on for ever.
+const LAST_WORDS: usize = 1 << 20;
 /// How often it is told how far a dialogue is.
 const PROGRESS: Duration = Duration::from_millis(250);
 /// Bytes that may wait for the socket before no more input is sent.
@@ -55,20 +59,28 @@ pub struct Command<'a> {
     pub window: u32,
 }
 
-/// Runs `command` on `session`, sends it its input and its output as events, and says how it ended. A `sudo` that the command
-/// has to get past is spoken with first. `watch` bounds the opening of the channel, what is asked of the server before, and its
-/// consent to the command; the command itself is bounded by its own timeout and the cancel. What is worth knowing goes to
-/// `note`. With a `dialogue` the input is what that says, and it hears the output.
+/// Who speaks with a command.
+pub struct Talk<'a> {
+    /// What it reads.
+    pub feed: Feed,
+    /// Who hears its standard output instead of our user. Its input is what this says.
+    pub dialogue: Option<&'a mut dyn Dialogue>,
+    /// The sudo that it has to get past, which is spoken with first.
+    pub sudo: Option<Conversation>,
+}
+
+/// Runs `command` on `session`, sends it its input and its output as events, and says how it ended. `watch` bounds the opening of
+/// the channel, what is asked of the server before, and its consent to the command; the command itself is bounded by its own
+/// timeout and the cancel. What is worth knowing goes to `note`.
 pub fn run(
     session: &mut Session,
     command: &Command<'_>,
-    mut feed: Feed,
-    dialogue: Option<&mut dyn Dialogue>,
-    sudo: Option<Conversation>,
+    talk: Talk<'_>,
     events: &Sender<Event>,
     watch: &mut Watch<'_>,
     note: &mut dyn FnMut(&dyn Fn() -> String),
 ) -> Outcome {
+    let Talk { mut feed, dialogue, sudo } = talk;
     watch.expect(Phase::Connect, "no session channel");
     let channel = match session.driver().drive(watch, |ssh| Channel::open(ssh, command.window)) {
         Ok(channel) => channel,
@@ -103,6 +115,8 @@ pub fn run(
         feed,
         // Inside of an Option, no other lifetime is found by itself.
         dialogue: dialogue.map(|dialogue| dialogue as &mut dyn Dialogue),
+        answer_by: (watch.deadline(), watch.limit()),
+        last_words: 0,
         told_progress: Instant::now(),
         agent,
         sudo,
@@ -137,6 +151,10 @@ struct Running<'a> {
     feed: Feed,
     /// Whom the program speaks with instead of our user.
     dialogue: Option<&'a mut dyn Dialogue>,
+    /// When the program must have answered at last, and how long it had.
+    answer_by: (Instant, Duration),
+    /// Bytes that were heard after that was over.
+    last_words: usize,
     /// When it was last told how far that is.
     told_progress: Instant,
     agent: Option<ForwardedAgent>,
@@ -208,70 +226,6 @@ impl Running<'_> {
         }
     }
 
-    /// The outcome, once nothing more can come.
-    fn ending(&self, drained: &Drained) -> Option<Outcome> {
-        let eof = self.channel.eof();
-        // An error here is as good as a close: the transport has failed.
-        let closed = eof && !matches!(self.channel.wait_closed(), Err(error) if ffi::would_block(&error));
-        let over = match drained {
-            Drained::Failed(message) => Some(message.clone()),
-            _ if self.session.is_dead() => Some("the connection ended without an exit status".to_owned()),
-            _ if closed => Some("the channel was closed without an exit status".to_owned()),
-            _ => None,
-        };
-        match self.channel.exit() {
-            // The server has said how it ended and that no more output comes: no need to wait for the close as well.
-            Exit::Status(status) if eof || over.is_some() => Some(match &self.sudo {
-                Some(sudo) if !sudo.has_begun() => sudo.never_began(status).into(),
-                _ => Outcome::Exited(status),
-            }),
-            Exit::Signal(name) if eof || over.is_some() => Some(Outcome::Signaled { name }),
-            Exit::Unknown => over.map(|detail| HostError::Lost { detail }.into()),
-            Exit::Status(_) | Exit::Signal(_) => None,
-        }
-    }
-
-    /// Hands on what was received, ends the channel, and gives the outcome. `outcome` is how the command ended, if it did;
-    /// one that we stopped did not end by itself, whatever it says.
-    fn finish(mut self, outcome: Option<Outcome>) -> Outcome {
-        let stopping = match (self.stopping.take(), outcome) {
-            (None, outcome) => {
-                let parting = self.parting.take().map(|(outcome, _)| outcome);
-                let outcome = parting.or(outcome);
-                self.hand_on_rest();
-                let _ = self.channel.close();
-                self.session.disconnect();
-                self.flush();
-                return outcome.unwrap_or_else(|| Outcome::cancelled(self.cancel, true));
-            }
-            (Some(stopping), outcome) => {
-                let ended = match outcome {
-                    Some(Outcome::Exited(_) | Outcome::Signaled { .. }) => true,
-                    // It has ended without having begun.
-                    Some(Outcome::Failed(error)) => matches!(*error, HostError::Sudo { .. }),
-                    _ => false,
-                };
-                stopping.outcome(ended)
-            }
-        };
-        // What libssh2 holds was received and belongs to the user; what else may come does not end by itself.
-        let mut left = self.channel.queued();
-        let _ = self.channel.close();
-        self.deadline = None;
-        loop {
-            if let Some(event) = self.undelivered.take() {
-                let _ = self.events.send(event);
-            }
-            if left == 0 || self.drain_once(&mut left) != Drained::Some {
-                break;
-            }
-        }
-        self.hand_on_rest();
-        self.session.disconnect();
-        self.flush();
-        stopping
-    }
-
     /// Reads both streams until they have nothing, or the events are full.
     fn drain(&mut self) -> Drained {
         let mut drained = Drained::Nothing;
@@ -290,20 +244,6 @@ impl Running<'_> {
         drained
     }
 
-    /// Reads each stream at most once, as long as `left` lasts.
-    fn drain_once(&mut self, left: &mut usize) -> Drained {
-        for (stream, id) in STREAMS {
-            let drained = self.read(stream, id);
-            if drained == Drained::Some {
-                if let Some(Event { kind: EventKind::Output { bytes, .. }, .. }) = &self.undelivered {
-                    *left = left.saturating_sub(bytes.len());
-                }
-                return drained;
-            }
-        }
-        Drained::Nothing
-    }
-
     /// Reads one piece of one stream; it is undelivered then.
     fn read(&mut self, stream: Stream, id: i32) -> Drained {
         let is_heard = stream == Stream::Stdout && self.dialogue.is_some();
@@ -315,7 +255,13 @@ impl Running<'_> {
             Ok(count) => {
                 self.last_output = Instant::now();
                 match (&mut self.sudo, &mut self.dialogue) {
-                    (None, Some(dialogue)) if is_heard => dialogue.hear(&self.buffer[..count]),
+                    (None, Some(dialogue)) if is_heard => {
+                        dialogue.hear(&self.buffer[..count]);
+                        self.last_words += if self.feed.is_over() { count } else { 0 };
+                        if self.last_words > LAST_WORDS {
+                            return Drained::Failed("the program there does not stop talking".to_owned());
+                        }
+                    }
                     (sudo, _) => {
                         let mut bytes = self.buffer[..count].to_vec();
                         if let Some(sudo) = sudo {
@@ -402,6 +348,7 @@ impl Running<'_> {
             (true, None) => self.asked = Some(Instant::now()),
             (false, Some(since)) => {
                 self.deadline = self.deadline.and_then(|deadline| deadline.checked_add(since.elapsed()));
+                self.answer_by.0 += since.elapsed();
                 self.last_output = Instant::now();
                 self.asked = None;
             }
@@ -497,6 +444,11 @@ impl Running<'_> {
             Outcome::cancelled(self.cancel, true)
         } else if self.asked.is_some() {
             return;
+        } else if let Some(by) = self.answer_due()
+            && Instant::now() >= by
+        {
+            let missing = "no answer from the program there";
+            Outcome::TimedOut { phase: Phase::Connect, limit: self.answer_by.1, missing }
         } else if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             let limit = self.command.timeout.unwrap_or_default();
             let phase = if self.dialogue.is_some() { Phase::Transfer } else { Phase::Command };
@@ -507,6 +459,9 @@ impl Running<'_> {
         {
             let missing = if self.dialogue.is_some() { "nothing was heard" } else { "no output" };
             Outcome::TimedOut { phase: Phase::Silence, limit, missing }
+        } else if self.dialogue.as_ref().is_some_and(|dialogue| dialogue.is_abandoned()) {
+            let detail = "nobody takes what it says any more".to_owned();
+            return self.begin_to_stop(HostError::Local { doing: "speaking with the host", detail, hint: None }.into());
         } else {
             return;
         };
@@ -539,6 +494,12 @@ impl Running<'_> {
         self.stopping.is_none() && self.parting.is_none()
     }
 
+    /// When a program that has not answered yet has had its time.
+    fn answer_due(&self) -> Option<Instant> {
+        let dialogue = self.dialogue.as_ref()?;
+        (!dialogue.has_begun() && !self.feed.is_over()).then_some(self.answer_by.0)
+    }
+
     /// When there is something to do even if nothing comes.
     fn next_due(&self) -> Option<Instant> {
         let knock = self.agent.as_ref().and_then(ForwardedAgent::next_due);
@@ -553,10 +514,8 @@ impl Running<'_> {
             return [self.pulse.due(self.session), knock].into_iter().flatten().min();
         }
         let silence = self.command.silence.and_then(|limit| self.last_output.checked_add(limit));
-        [self.deadline, silence.filter(|_| self.undelivered.is_none()), self.pulse.due(self.session), knock]
-            .into_iter()
-            .flatten()
-            .min()
+        let silence = silence.filter(|_| self.undelivered.is_none());
+        [self.deadline, silence, self.answer_due(), self.pulse.due(self.session), knock].into_iter().flatten().min()
     }
 
     /// Waits until the socket has something, or the next thing is due.

@@ -117,6 +117,11 @@ impl Feed {
         }
     }
 
+    /// Whether nothing more will be sent.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, State::Ending | State::Ended)
+    }
+
     /// Whether libssh2 has to be asked again, with nothing to wait for.
     pub fn is_blocked(&self) -> bool {
         self.blocked

@@ -22,6 +22,7 @@ mod keyboard;
 mod keyring;
 mod keys;
 pub mod known_hosts;
+mod on_session;
 mod proxy_command;
 mod pubkey_algorithms;
 mod pump;
@@ -34,13 +35,14 @@ mod sudo;
 mod sudo_password;
 mod sudo_stop;
 mod tcp;
+mod transfer;
 mod tunnel;
 mod wait;
 pub(crate) mod wire;
 
 pub use ffi::is_ignored;
 pub use identities::IdentityError;
-pub use wait::{Patience, poll_with};
+pub use wait::{Patience, Watch, poll_with};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,31 +51,32 @@ use crossbeam_channel::Sender;
 
 use self::config::ConfigError;
 use self::directory::Directory;
-use self::exec::Command;
 use self::explain::Explained;
-use self::feed::Feed;
 use self::host::Host;
+use self::on_session::OnSession;
 use self::proxy_command::{News, ProxyCommand};
-use self::requests::Start;
 use self::session::Session;
-use self::sudo::Conversation;
 use self::sudo_password::SudoPassword;
+use self::transfer::Copy;
 use self::tunnel::{Plan, Proxies, Through, Way};
-use self::wait::Watch;
 use crate::cancel::Cancel;
+use crate::command;
 use crate::error::{HostError, reason};
 use crate::event::{Event, EventKind, Outcome};
 use crate::host_args::HostArgsError;
-use crate::input::{Inputs, Reader};
-use crate::jobs::{Commands, Job};
+use crate::input::Inputs;
+use crate::jobs::Job;
+use crate::limits::Held;
 use crate::pool::Attempt;
 use crate::proxy::Proxy;
 use crate::queue::{Route, Task};
 use crate::request::{self, CompleteError, Terms};
+use crate::rsync::{self, Rsync};
 use crate::secret::SecretError;
 use crate::settings::Settings;
 use crate::sudo::{Form, Tokens};
 use crate::terminal::Terminal;
+use crate::work::Work;
 
 /// The port of SSH (RFC 4253 section 4.1).
 const DEFAULT_PORT: u16 = 22;
@@ -111,11 +114,23 @@ pub struct Runner {
     /// The host of each job, by its number.
     hosts: Vec<Host>,
     proxies: Proxies,
-    /// What the commands read.
-    inputs: Inputs,
+    errand: Errand,
     sudo_password: Arc<SudoPassword>,
-    /// What the commands are, below sudo.
-    form: Form,
+}
+
+/// What is done on a session.
+enum Errand {
+    /// The job's command is run.
+    Command {
+        /// What the commands read.
+        inputs: Inputs,
+        /// What they are, below sudo.
+        form: Form,
+    },
+    /// Files are copied.
+    Copy(Copy),
+    /// rsync copies them.
+    Rsync(Rsync),
 }
 
 /// What a session's connection goes through, and lives no longer than: dropped after the session.
@@ -139,18 +154,12 @@ impl Path {
 impl Runner {
     /// Gets the password, reads ssh_config, known_hosts and the keys, and completes every job's host: whatever can be wrong
     /// is found, and whatever a user has to be asked for all hosts is asked, before the first connection. Gives each job its
-    /// command.
+    /// work.
     ///
     /// # Errors
     /// There is no password where one is wanted, ssh_config is wrong, a private key that the user named cannot be used, or a
     /// command cannot be sent.
-    pub fn new(
-        settings: Settings,
-        jobs: &mut [Job],
-        commands: &Commands,
-        inputs: Inputs,
-        cancel: &Cancel,
-    ) -> Result<Runner, Unprepared> {
+    pub fn new(settings: Settings, jobs: &mut [Job], work: Work, cancel: &Cancel) -> Result<Runner, Unprepared> {
         let settings = Arc::new(settings);
         let terminal = Arc::new(if settings.may_ask { Terminal::new()? } else { Terminal::mute()? });
         let password = settings.password.as_ref().map(|source| source.read(&terminal, cancel)).transpose()?;
@@ -170,9 +179,18 @@ impl Runner {
                 hops.iter().try_for_each(|hop| directory.hop(hop).map(drop))?;
             }
         }
-        commands.hand_out(jobs)?;
-        let input_taken = !matches!(inputs, Inputs::Nothing);
-        request::complete(jobs, commands.script(), Terms { sudo: settings.sudo.as_ref(), input_taken })?;
+        let errand = match work {
+            Work::Commands { commands, inputs } => {
+                commands.hand_out(jobs)?;
+                let input_taken = !matches!(inputs, Inputs::Nothing);
+                request::complete(jobs, commands.script(), Terms { sudo: settings.sudo.as_ref(), input_taken })?;
+                let form = if commands.script().is_some() { Form::Program } else { Form::Text };
+                Errand::Command { inputs, form }
+            }
+            Work::Upload(upload) => Errand::Copy(Copy::Upload(upload)),
+            Work::Download { download, directories } => Errand::Copy(Copy::Download { download, directories }),
+            Work::Rsync(rsync) => Errand::Rsync(rsync),
+        };
         let directory = Arc::new(directory);
         let proxies = Proxies::new(Plan {
             directory: Arc::clone(&directory),
@@ -180,17 +198,27 @@ impl Runner {
             window: settings.window(),
             cancel: cancel.clone(),
         });
-        let form = if commands.script().is_some() { Form::Program } else { Form::Text };
-        Ok(Runner { settings, directory, hosts, proxies, inputs, sudo_password, form })
+        Ok(Runner { settings, directory, hosts, proxies, errand, sudo_password })
     }
 
-    /// The jobs with what would be sent for their commands. What is random in it is zeros here.
+    /// The jobs with what would be sent for their commands, or with what would be copied. What is random in it is zeros here.
     pub fn as_sent(&self, jobs: &[Job]) -> Vec<Job> {
-        let sent = |job: &Job| match &self.settings.sudo {
-            Some(sudo) => sudo.wrap(&job.command, self.form, &Tokens::sample()).into(),
-            None => Arc::clone(&job.command),
+        let sent = |job: &Job| match (&self.errand, &self.settings.sudo) {
+            (Errand::Copy(copy), _) => copy.describe(job).into_bytes().into(),
+            (Errand::Rsync(rsync), _) => command::shown(&rsync.command_line(job)).into(),
+            (Errand::Command { form, .. }, Some(sudo)) => sudo.wrap(&job.command, *form, &Tokens::sample()).into(),
+            (Errand::Command { .. }, None) => Arc::clone(&job.command),
         };
         jobs.iter().map(|job| Job { command: sent(job), ..job.clone() }).collect()
+    }
+
+    /// The descriptors that the work itself takes.
+    pub fn held(&self) -> Held {
+        match &self.errand {
+            Errand::Command { .. } => Held::default(),
+            Errand::Copy(copy) => copy.held(),
+            Errand::Rsync(_) => Held { per_host: rsync::FILES_PER_JOB, besides: 0 },
+        }
     }
 
     /// Every effective setting of a job's host in the keywords of `ssh -G`, each with its origin.
@@ -236,34 +264,18 @@ impl Runner {
             Err(outcome) => return Attempt::NotSent(path.explain(outcome)),
         };
         send(EventKind::Connected);
-        let tokens = match self.settings.sudo.as_ref().map(|_| Tokens::random()).transpose() {
-            Ok(tokens) => tokens,
-            Err(error) => {
-                let local = HostError::Local { doing: "making random numbers", detail: error.to_string(), hint: None };
-                return Attempt::NotSent(local.into());
-            }
+        let errand = OnSession { runner: self, job, host, events };
+        let outcome = match &self.errand {
+            Errand::Command { inputs, form } => errand.command(&mut session, inputs, *form, &mut watch, &mut note),
+            Errand::Copy(copy) => errand.copy(&mut session, copy, &mut watch, &mut note),
+            Errand::Rsync(rsync) => Ok(errand.rsync(&mut session, rsync, &mut watch, &mut note)),
         };
-        let as_other = self.settings.sudo.as_ref().zip(tokens.as_ref());
-        let line = as_other.map(|(sudo, tokens)| sudo.wrap(&job.command, self.form, tokens));
-        let command = Command {
-            job: job.number,
-            start: Start::Command(line.as_deref().unwrap_or(&job.command)),
-            requests: &host.requests,
-            login: &host.user,
-            timeout: host.command_timeout,
-            silence: host.silence_timeout,
-            keepalive: host.keepalive,
-            window: self.settings.window(),
-        };
-        let input = job.input.clone().map(Reader::of);
-        let feed = Feed::new(input.or_else(|| self.inputs.reader(job.number)));
-        let sudo = as_other.map(|(sudo, tokens)| {
-            let may_ask = host.credentials.terminal.is_there();
-            Conversation::new(sudo.clone(), tokens, Arc::clone(&self.sudo_password), session.trust(), may_ask)
-        });
-        let outcome = exec::run(&mut session, &command, feed, None, sudo, events, &mut watch, &mut note);
+        session.disconnect();
         drop(session);
-        Attempt::Ended(path.explain(outcome))
+        match outcome {
+            Ok(outcome) => Attempt::Ended(path.explain(outcome)),
+            Err(outcome) => Attempt::NotSent(outcome),
+        }
     }
 
     /// An authenticated session with `host`, by whatever path, and that path, also where there is no session.

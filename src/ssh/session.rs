@@ -296,6 +296,9 @@ impl Session {
     /// Says goodbye, without waiting for anything: for the server's log, where otherwise a broken connection would stand.
     pub fn disconnect(&self) {
         let _ = self.session.disconnect(Some(DisconnectCode::ByApplication), "done", None);
+        if let Some(link) = &self.link {
+            link.flush(self.socket());
+        }
     }
 }
 

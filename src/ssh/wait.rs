@@ -84,6 +84,11 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// A watch that only the cancel ends.
+    pub fn endless(cancel: &'a Cancel) -> Self {
+        Watch::new(cancel, CENTURY)
+    }
+
     /// A watch that ends at `deadline`, for a part of something that may take `limit`.
     pub fn until(cancel: &'a Cancel, deadline: Instant, limit: Duration) -> Self {
         Watch { deadline, ..Watch::new(cancel, limit) }

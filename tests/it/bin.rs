@@ -599,6 +599,13 @@ impl Run {
         self.check(self.stdout == text.as_bytes(), &format!("expected stdout {text:?}"))
     }
 
+    /// Fails unless standard output is `text`, in which the time of pssh's lines is `TIME`.
+    #[track_caller]
+    pub(crate) fn stdout_with_times_is(&self, text: &str) -> &Run {
+        let masked = without_times(&String::from_utf8_lossy(&self.stdout));
+        self.check(masked == text, &format!("expected stdout {text:?}, not {masked:?}"))
+    }
+
     #[track_caller]
     pub(crate) fn stderr_has(&self, text: &str) -> &Run {
         self.check(self.stderr_text().contains(text), &format!("expected in stderr: {text}"))
@@ -607,6 +614,10 @@ impl Run {
     #[track_caller]
     pub(crate) fn stderr_lacks(&self, text: &str) -> &Run {
         self.check(!self.stderr_text().contains(text), &format!("not expected in stderr: {text}"))
+    }
+
+    pub(crate) fn stdout_text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
     pub(crate) fn stderr_text(&self) -> String {
@@ -667,6 +678,20 @@ impl Run {
         let fits = hint.as_deref().is_some_and(|hint| hint.contains(words));
         self.check(fits, &format!("expected a hint for {label} with {words:?}, not {hint:?}"))
     }
+}
+
+/// `text` with `TIME` in place of the time in each line of pssh's, `[1] 16:32:33 [SUCCESS] web1`.
+pub(crate) fn without_times(text: &str) -> String {
+    let masked = text.split_inclusive('\n').map(|line| {
+        let time = line.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+        let Some((number, rest)) = time.filter(|(number, _)| number.parse::<usize>().is_ok()) else {
+            return line.to_owned();
+        };
+        let (time, rest) = rest.split_at_checked("16:32:33".len()).unwrap_or((rest, ""));
+        let form: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        if form == "00:00:00" { format!("[{number}] TIME{rest}") } else { line.to_owned() }
+    });
+    masked.collect()
 }
 
 fn lines_of(text: &[u8], label: &str) -> Vec<u8> {

@@ -15,6 +15,7 @@ use std::sync::{Arc, LazyLock};
 use proptest::prelude::*;
 use proptest::sample::select;
 use pssh::ssh::config::{Config, ConfigError, Files, Local, Origin, Query, Resolved, Sources};
+use pssh::ssh_args::{SshOption, Tool, Word, understand};
 use tempfile::TempDir;
 
 type Said = BTreeMap<String, Vec<String>>;
@@ -103,12 +104,17 @@ impl Place {
     }
 
     fn ssh(&self, options: &[&str], user: Option<&str>, host: &str) -> Result<Said, String> {
+        self.ssh_with(options, user, &[], host)
+    }
+
+    /// The same with more words of ssh's, where pssh puts them.
+    fn ssh_with(&self, options: &[&str], user: Option<&str>, extra: &[&str], host: &str) -> Result<Said, String> {
         let mut command = Command::new("ssh");
         command.arg("-G").arg("-F").arg(self.path("config"));
         command.env("HOME", self.dir.path()).env(VARIABLE.0, VARIABLE.1).env_remove("PSSH_UNSET");
         command.args(user.iter().flat_map(|user| ["-l", user]));
         command.args(options.iter().flat_map(|option| ["-o", option]));
-        said(command.args(["--", host]))
+        said(command.args(extra).args(["--", host]))
     }
 
     fn sources(&self, ssh: bool) -> Sources {
@@ -305,6 +311,70 @@ fn the_table_is_resolved_as_by_ssh() {
             })
         {
             failures.push(format!("{}: no need to ask ssh", case.name));
+        }
+    }
+    assert!(failures.is_empty(), "{} differences:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Words for ssh with the options before them, as pssh puts them: `-O` and `-l`, then `-x`.
+const WORDS: &[(&[&str], Option<&str>, &[&str])] = &[
+    (&[], None, &["-p", "2222"]),
+    (&[], None, &["-p2222", "-lroot"]),
+    (&[], Some("alice"), &["-l", "root"]),
+    (&[], Some("alice"), &["-l", "root", "-o", "User=bob"]),
+    (&["Port=3"], None, &["-p", "4"]),
+    (&[], None, &["-o", "Port=5", "-p", "4"]),
+    (&["Compression=no"], None, &["-C"]),
+    (&["AddressFamily=inet6"], None, &["-46", "-4"]),
+    (&["ForwardAgent=no"], None, &["-A"]),
+    (&[], None, &["-Aa"]),
+    (&["ForwardAgent=yes"], None, &["-a"]),
+    (&["LogLevel=ERROR"], None, &["-q"]),
+    (&[], None, &["-T", "-t"]),
+    (&["RequestTTY=no"], None, &["-T", "-tt"]),
+    (&["RequestTTY=force"], None, &["-T"]),
+    (&["Ciphers=aes128-ctr"], None, &["-c", "aes256-ctr", "-m", "hmac-sha1"]),
+    (&[], None, &["-c", "+aes256-cbc"]),
+    (&["BindAddress=127.0.0.2"], None, &["-b", "127.0.0.3", "-B", "lo"]),
+    (&[], None, &["-J", "a,b@c:3"]),
+    (&["ProxyCommand=nc a"], None, &["-o", "ProxyJump=b"]),
+    (&["ProxyJump=a"], None, &["-o", "ProxyJump=b"]),
+    (&[], None, &["-i", "{dir}/key", "-i", "{dir}/with blank"]),
+    (&["IdentityFile=/x"], None, &["-i{dir}/key", "-o", "IdentityFile=/y"]),
+    (&[], None, &["-o", "User bob", "-o", "BatchMode yes", "-oSetEnv=A=b"]),
+    (&["SendEnv=A"], None, &["-o", "SendEnv=B C"]),
+    (&[], None, &["-nxk2", "-e", "none", "-S", "none"]),
+    (&[], None, &["-o", "StrictHostKeyChecking=accept-new", "-o", "UserKnownHostsFile=/dev/null"]),
+    (&["StrictHostKeyChecking=yes"], None, &["-o", "StrictHostKeyChecking=no"]),
+];
+
+#[test]
+fn words_for_ssh_are_understood_as_by_ssh() {
+    let mut failures = Vec::new();
+    for (given, user, words) in WORDS {
+        let place = Place::new();
+        let config =
+            "Host web*\n User carol\n Port 7\n Compression yes\n RequestTTY force\nLogLevel INFO\nIdentityFile ~/d\n";
+        place.write("config", config);
+        place.write("key", "");
+        place.write("with blank", "");
+        let dir = place.dir.path().to_str().unwrap();
+        let words: Vec<String> = words.iter().map(|word| word.replace("{dir}", dir)).collect();
+        let extra: Vec<Word> = words.iter().map(|word| Word { text: word.into(), option: "-X" }).collect();
+        let understood = understand(Tool::Ssh, &extra).unwrap();
+        let texts = |options: &[SshOption]| options.iter().map(|option| option.text.clone()).collect::<Vec<_>>();
+        // The user of -l stands between -O and the words, as a host's entry here.
+        let given_texts: Vec<String> = given.iter().map(|text| text.to_string()).collect();
+        let all = [texts(&understood.flags), given_texts, texts(&understood.options)].concat();
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        let config = Config::load(&place.sources(false)).unwrap();
+        for host in ["web1", "db1"] {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let found = match (place.pssh(&config, &all, *user, host), place.ssh_with(given, *user, &words, host)) {
+                (Ok(resolved), Ok(said)) => differences(&resolved, said),
+                (ours, theirs) => vec![format!("{:?}, {:?}", ours.map(drop), theirs.map(drop))],
+            };
+            failures.extend(found.into_iter().map(|it| format!("{given:?} {user:?} {words:?} {host}: {it}")));
         }
     }
     assert!(failures.is_empty(), "{} differences:\n{}", failures.len(), failures.join("\n"));

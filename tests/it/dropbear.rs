@@ -5,18 +5,20 @@ use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::unistd::{User, getuid};
+use pssh::program::Program;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::auth::Agent;
 use crate::bin::{Env, Pssh, Run, ssh_keygen};
+use crate::pscp::{contents, odd_tree};
 use crate::sshd::{Setup, Sshd, marked};
 
 /// Where it listens; the tests' other servers do not.
@@ -50,6 +52,22 @@ fn run(command: &mut Command) -> String {
 impl Dropbear {
     /// Nothing where the tests are not run by root.
     fn start(env: &Env) -> Option<Dropbear> {
+        Dropbear::start_by(env, |server| Command::new(server))
+    }
+
+    /// One that finds no SFTP server, as on most machines that have dropbear.
+    fn start_without_sftp(env: &Env) -> Option<Dropbear> {
+        Dropbear::start_by(env, |server| {
+            // Debian's has one path for it. Only this process and what it starts see nothing there.
+            let script =
+                "[ -e /usr/lib/sftp-server ] && { mount --bind /dev/null /usr/lib/sftp-server || exit; }; exec \"$@\"";
+            let mut command = Command::new("/usr/bin/unshare");
+            command.args(["-m", "/bin/sh", "-c", script, "sh"]).arg(server);
+            command
+        })
+    }
+
+    fn start_by(env: &Env, by: impl Fn(&Path) -> Command) -> Option<Dropbear> {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let (server, keys) = (program("dropbear"), program("dropbearkey"));
         if !getuid().is_root() {
@@ -83,7 +101,7 @@ impl Dropbear {
         let port = TcpListener::bind((ADDRESS, 0)).and_then(|it| it.local_addr()).expect("a free port").port();
         let log = fs::File::create(dir.path().join("log")).expect("a log");
         let (variable, value) = mark.split_once('=').expect("a variable");
-        let child = Command::new(&server)
+        let child = by(&server)
             .args(["-F", "-E", "-e", "-m", "-p", &format!("{ADDRESS}:{port}"), "-P", "/dev/null", "-r"])
             .arg(&key)
             .env_clear()
@@ -103,7 +121,11 @@ impl Dropbear {
     }
 
     fn pssh(&self, env: &Env) -> Pssh {
-        env.pssh().hosts([format!("{}@{ADDRESS}:{}", self.user, self.port)])
+        self.run_of(env, Program::Pssh)
+    }
+
+    fn run_of(&self, env: &Env, program: Program) -> Pssh {
+        env.run_of(program).hosts([format!("{}@{ADDRESS}:{}", self.user, self.port)])
     }
 
     /// The command lines of its commands that are alive.
@@ -213,4 +235,42 @@ fn a_timeout_leaves_nothing() {
             thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+#[test]
+fn files_go_there_and_back() {
+    let env = Env::new();
+    let Some(dropbear) = Dropbear::start(&env) else { return };
+    let host = format!("{}@{ADDRESS}:{}", dropbear.user, dropbear.port);
+    let tree = env.path("tree");
+    fs::create_dir_all(tree.join("sub dir")).expect("a directory");
+    fs::write(tree.join("sub dir/a'b"), vec![5; 300_000]).expect("a file");
+    fs::write(tree.join("-x"), "").expect("a file");
+    env.run_of(Program::Pscp).args(["-H", &host, "-r"]).arg(&tree).arg("copy").run().exits(0);
+    let run = env.run_of(Program::Pslurp).args(["-H", &host, "-r", "copy", "back"]).run();
+    run.exits(0);
+    let back = env.path(&format!("{ADDRESS}:{}/back", dropbear.port));
+    let names = |path: &Path| contents(path).into_iter().map(|(name, _, bytes)| (name, bytes)).collect::<Vec<_>>();
+    assert_eq!(names(&back), names(&tree));
+}
+
+#[test]
+fn scp_copies_where_there_is_no_sftp() {
+    let env = Env::new();
+    let Some(dropbear) = Dropbear::start_without_sftp(&env) else { return };
+    let tree = env.path("tree");
+    odd_tree(&tree);
+    fs::remove_dir_all(tree.join("line\nbreak")).expect("a directory");
+    let pscp = || dropbear.run_of(&env, Program::Pscp).arg("-v");
+    // New, and over what is there then.
+    for _ in 0..2 {
+        pscp().args(["-r", "--preserve"]).arg(&tree).arg("copies/").run().exits(0).stderr_has("trying scp");
+    }
+    pscp().args(["--download", "-r", "--preserve", "copies/tr*"]).arg("back").run().exits(0).stderr_has("trying scp");
+    let places: Vec<PathBuf> =
+        fs::read_dir(env.path("back")).expect("a directory").map(|entry| entry.expect("an entry").path()).collect();
+    assert_eq!(places.len(), 1, "{places:?}");
+    assert!(contents(&places[0].join("tree")) == contents(&tree), "{:?}", contents(&places[0]));
+    let run = pscp().args(["--download", "copies/nothing"]).arg("back").run();
+    run.exits(4).check(run.stdout_text().contains("copy: copies/nothing: No such file or directory"), "why");
 }

@@ -1,11 +1,13 @@
 //! A run as JSON Lines: every line as the schema says, every byte where it belongs.
 
+use pssh::program::Program;
 use serde_json::Value;
 
 use crate::bin::{Env, Run};
 use crate::embedded::{Behaviour, Config, Server};
 use crate::reports::{Fleet, mask_times, one_sshd, same};
 use crate::schema::Schema;
+use crate::sshd::{Setup, Sshd, sftp_server};
 
 /// All events of a run, each checked.
 fn events(run: &Run) -> Vec<Value> {
@@ -128,6 +130,15 @@ fn the_schema_takes_no_wrong_events() {
         let bad = good.replacen(from, to, 1);
         assert!(!schema.takes(&serde_json::from_str(&bad).expect("JSON")), "{bad}");
     }
+    // As output/json.rs writes it.
+    let good = r#"{"event":"progress","time":"2026-11-23T16:20:46.123456Z","index":0,"host":"a","label":"a","done":0,"total":1152921504606846976}"#;
+    schema.check(&serde_json::from_str(good).expect("JSON"));
+    for (from, to) in
+        [("\"done\":0", "\"done\":-1"), ("\"done\":0,", ""), ("\"total\":1", "\"total\":1."), ("\"a\"", "1")]
+    {
+        let bad = good.replacen(from, to, 1);
+        assert!(!schema.takes(&serde_json::from_str(&bad).expect("JSON")), "{bad}");
+    }
 }
 
 #[test]
@@ -154,4 +165,32 @@ fn a_thousand_hosts_are_events_that_the_schema_takes() {
         state[number] += 1;
     }
     run.check(events[events.len() - 1]["outcomes"]["ok"] == HOSTS, "all are ok");
+}
+
+/// What the SFTP server hears comes slowly for about two seconds, so that there is something to tell.
+const SLOW_SFTP: &str = "{ for n in $(seq 40); do dd bs=65536 count=1 status=none; sleep 0.05; done; cat; } | exec ";
+
+#[test]
+fn a_copy_tells_how_far_it_is() {
+    const SIZE: u64 = 8_000_000;
+    let env = Env::new();
+    let slow = env.file("slow", format!("{SLOW_SFTP}{}\n", sftp_server().display()));
+    let config = format!("Subsystem sftp /bin/sh {}", slow.display());
+    let sshd = Sshd::start(&env, Setup { config: &config, ..Setup::default() });
+    env.file("big", vec![b'x'; SIZE as usize]);
+    let target = env.path("there");
+    let pscp = |format: &str| env.run_of(Program::Pscp).hosts(sshd.hosts()).arg(format).arg("big").arg(&target);
+    let run = pscp("--json").run();
+    run.exits(0);
+    let events = events(&run);
+    let told: Vec<&Value> = events.iter().filter(|event| event["event"] == "progress").collect();
+    let seconds = events[events.len() - 1]["seconds"].as_f64().expect("a number");
+    run.check(told.len() >= 2 && told.len() as f64 <= seconds + 1.0, "at most one a second");
+    let done: Vec<u64> = told.iter().map(|event| event["done"].as_u64().expect("a number")).collect();
+    run.check(done.is_sorted() && done[done.len() - 1] <= SIZE, "it goes on");
+    run.check(told.iter().all(|event| event["total"] == SIZE && event["label"] == sshd.label()), "of all there is");
+    let end = events.iter().find(|event| event["event"] == "end").expect("an end");
+    run.check(end["seconds"]["command"].as_f64().is_some_and(|time| time > 1.0), "the time of the copy");
+    let run = pscp("--progress=always").run();
+    run.exits(0).stderr_has("0/1 1 running, ").stderr_has(" MB of 8.0 MB, ").stderr_has("MB/s, 0:01");
 }

@@ -4,8 +4,10 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use crate::bin::{Env, Run};
-use crate::sshd::{Sshd, hosts};
+use rustix::process::Signal;
+
+use crate::bin::{Env, Run, without_times};
+use crate::sshd::{Fleet, Sshd, current_user, hosts};
 
 /// A shell line that sets `n` to the last number of the host's address: 1 for the first.
 const NUMBER: &str = "set -- $SSH_CONNECTION; n=${3##*.}; ";
@@ -30,6 +32,16 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
+/// The line of a host that is well, as the `number`th.
+fn well(number: usize, host: &str) -> String {
+    format!("[{number}] TIME [SUCCESS] {host}\n")
+}
+
+/// The line of a host that failed.
+fn failed(number: usize, host: &str, reason: &str) -> String {
+    format!("[{number}] TIME [FAILURE] {host} {reason}\n")
+}
+
 // Lines.
 
 #[test]
@@ -43,14 +55,20 @@ fn lines_start_as_the_template_says() {
     let start = format!("0/{label}:{port} {{{label}}} | ");
     lines(&["--prefix", template]).exits(0).stdout_is(&format!("{start}a\n")).stderr_has(&format!("{start}b\n"));
     lines(&["-l", "nobody-here", "--prefix", "{user}"]).exits(4);
-    for format in [&["-P"][..], &["--print"], &["--format=lines"], &["-i", "-P"]] {
-        lines(format).exits(0).stdout_is(&format!("{label}: a\n"));
+    for format in [&["--format=lines"][..], &["-P", "--format=lines"]] {
+        let run = lines(format);
+        run.exits(0).stdout_is(&format!("{label}: a\n")).ends(&label, "ok (exit 0)");
+    }
+    for format in [&["-P"][..], &["--print"], &["-i", "-P"]] {
+        let run = lines(format);
+        run.exits(0).stdout_with_times_is(&format!("{label}: a\n{}", well(1, &sshd.hosts()[0])));
+        run.check(run.stderr_text() == format!("{label}: b\n"), "nothing else");
     }
     let wrong = lines(&["--prefix", "{hots}"]);
     wrong.exits(2).stderr_has("{hots} is not known; did you mean host?");
     lines(&["-i", "--align"]).exits(2).stderr_has("--align is for --format lines, not inline");
     lines(&["--sort"]).exits(2).stderr_has("--sort is for --format inline, not lines");
-    assert_eq!(sshd.connections(), 7, "what is wrong connects to nothing");
+    assert_eq!(sshd.connections(), 8, "what is wrong connects to nothing");
 }
 
 #[test]
@@ -69,10 +87,8 @@ fn inline_shows_each_host_in_one_piece() {
     let (env, sshd) = hosts(2);
     // The second host ends while the first is between its lines.
     let line = "[ $n = 1 ] || { sleep 0.5; echo two; exit 3; }; echo a; echo err >&2; sleep 1.5; printf b";
-    let block = |outcome: [&str; 2], stderr| {
-        format!("pssh: 127.0.1.2: {}\ntwo\npssh: 127.0.1.1: {}\na\nb\n{stderr}", outcome[1], outcome[0])
-    };
-    let outcomes = ["ok (exit 0)", "exit 3"];
+    let (hosts, reason) = (sshd.hosts(), "Exited with error code 3");
+    let (first, second) = (failed(1, &hosts[1], reason), well(2, &hosts[0]));
     for (args, stderr) in [
         (&["-i"][..], "Stderr: err\n"),
         (&["--format", "inline"], "Stderr: err\n"),
@@ -81,7 +97,7 @@ fn inline_shows_each_host_in_one_piece() {
         (&["-i", "--inline-stdout"], "Stderr: err\n"),
     ] {
         let run = run(&env, &sshd, args, line);
-        run.exits(5).stdout_is(&block(outcomes, stderr));
+        run.exits(5).stdout_with_times_is(&format!("{first}two\n{second}a\nb\n{stderr}"));
         run.check(run.stderr_text() == "pssh: 2 hosts: 1 ok, 1 exit\n", "the tally alone");
     }
 }
@@ -95,11 +111,13 @@ fn inline_keeps_every_byte_of_much_output() {
     run.exits(0);
     let lines = |from: usize, to: usize| -> String { (from..=to).map(|number| format!("{number}\n")).collect() };
     let block = |number| {
-        let head = format!("pssh: 127.0.1.{number}: ok (exit 0)\n");
-        let err = lines(1, 300_000);
+        let (head, err) = (format!("[SUCCESS] {}\n", sshd.hosts()[number - 1]), lines(1, 300_000));
         [head.as_bytes(), lines(number, 400_000).as_bytes(), b"\0\x1b[2J\xff\r\nStderr: ", err.as_bytes()].concat()
     };
-    assert!(run.stdout == [block(1), block(2)].concat(), "every byte, in its place");
+    // Without `[1] 16:32:33 ` before each block.
+    let (start, blocks) = ("[1] 16:32:33 ".len(), [block(1), block(2)]);
+    let second = run.stdout.len() - blocks[1].len();
+    assert!(run.stdout[start..second - start] == blocks[0] && run.stdout[second..] == blocks[1], "every byte");
 }
 
 #[test]
@@ -109,33 +127,148 @@ fn output_that_cannot_be_kept_is_the_failure_of_its_host_alone() {
     let pssh = env.pssh().hosts(sshd.hosts()).variable("TMPDIR", &missing).args(["-i", "--sort", "--"]);
     let run = pssh.arg(format!("{NUMBER}[ $n = 2 ] || seq 400000; echo end; exit 3")).run();
     run.exits(1).stderr_has("pssh: 2 hosts: 1 exit, 1 local\n");
-    let text = String::from_utf8_lossy(&run.stdout).into_owned();
-    let missing = missing.display();
-    let start = format!(
-        "pssh: 127.0.1.1: local: keeping its output in a temporary file: No such file or directory\n  \
-         hint: make room in {missing}; the command itself: exit 3\n1\n2\n"
-    );
-    run.check(text.starts_with(&start) && text.ends_with("\npssh: 127.0.1.2: exit 3\nend\n"), "what there is");
+    let text = without_times(&String::from_utf8_lossy(&run.stdout));
+    let hint = format!("make room in {}; the command itself: exit 3", missing.display());
+    run.stderr_has(&format!("pssh: 127.0.1.1: hint: {hint}\n"));
+    let reason = "local: keeping its output in a temporary file: No such file or directory";
+    let is_first = |number: usize| {
+        let first = failed(number, &sshd.hosts()[0], reason);
+        let second = failed(3 - number, &sshd.hosts()[1], "Exited with error code 3");
+        text.starts_with(&format!("{first}1\n2\n")) && text.ends_with(&format!("\n{second}end\n"))
+    };
+    run.check(is_first(1) || is_first(2), "what there is, with the numbers of the hosts as they ended");
 }
 
 #[test]
 fn inline_can_have_the_order_of_the_list() {
     let (env, sshd) = hosts(5);
-    let run = run(&env, &sshd, &["-i", "--sort"], "sleep 0.$((9 - n)); echo $n");
-    let blocks: String = (1..=5).map(|n| format!("pssh: 127.0.1.{n}: ok (exit 0)\n{n}\n")).collect();
-    run.exits(0).stdout_is(&blocks);
+    let run = run(&env, &sshd, &["-i", "--sort", "-p1"], "echo $n");
+    let blocks: String = sshd.hosts().iter().zip(1..).map(|(host, n)| format!("{}{n}\n", well(n, host))).collect();
+    run.exits(0).stdout_with_times_is(&blocks);
+    // The numbers are those of the hosts as they end.
+    let run = self::run(&env, &sshd, &["-i", "--sort"], "sleep $((5 - n)); echo $n");
+    let blocks: String = sshd.hosts().iter().zip(1..).map(|(host, n)| format!("{}{n}\n", well(6 - n, host))).collect();
+    run.exits(0).stdout_with_times_is(&blocks);
 }
 
 #[test]
 fn the_environment_has_pssh_s_choices() {
     let (env, sshd) = hosts(1);
     let pssh = || env.pssh().hosts(sshd.hosts()).variable("PSSH_INLINE", "1");
-    let head = "pssh: 127.0.1.1: ok (exit 0)\n";
-    pssh().args(["echo", "x"]).run().exits(0).stdout_is(&format!("{head}x\n"));
-    pssh().args(["-P", "echo", "x"]).run().exits(0).stdout_is("127.0.1.1: x\n");
+    let head = well(1, &sshd.hosts()[0]);
+    pssh().args(["echo", "x"]).run().exits(0).stdout_with_times_is(&format!("{head}x\n"));
+    let lines = format!("127.0.1.1: x\n{head}");
+    pssh().args(["-P", "echo", "x"]).run().exits(0).stdout_with_times_is(&lines);
+    pssh().variable("PSSH_PRINT", "1").args(["echo", "x"]).run().exits(0).stdout_with_times_is(&lines);
     let run = pssh().variable("PSSH_INLINE", "0").variable("PSSH_OUTDIR", "out").args(["echo", "x"]).run();
     run.exits(0).stdout_is("127.0.1.1: x\n");
     assert_eq!(read(env.path("out").join(&sshd.hosts()[0])), b"x\n");
+}
+
+// pssh's lines.
+
+#[test]
+fn hosts_are_called_as_pssh_calls_them_and_the_time_is_local() {
+    let (env, sshd) = hosts(1);
+    let host = sshd.hosts()[0].clone();
+    let user = current_user();
+    let list = env.file("list", format!("{host}\n{user}@{host}\n{host} alias=web1\n"));
+    let pssh = |args: &[&str]| env.pssh().arg("-h").arg(&list).args(["-p1", "--format=status"]).args(args);
+    let lines = [well(1, &host), well(2, &format!("{user}@{host}")), well(3, "web1")].concat();
+    pssh(&["true"]).run().exits(0).stdout_with_times_is(&lines);
+    let lines = [well(1, &host), well(2, &host), well(3, "web1")].concat();
+    pssh(&["-l", &user, "true"]).run().exits(0).stdout_with_times_is(&lines);
+    // 11 hours and 47 minutes apart.
+    let minute = |zone: &str| {
+        let run = pssh(&["true"]).variable("TZ", zone).run();
+        let text = String::from_utf8_lossy(&run.stdout).into_owned();
+        let time: Vec<u32> = text[4..12].split(':').map(|part| part.parse().expect("a number")).collect();
+        time[0] * 60 + time[1]
+    };
+    let apart = (minute("A-6:47") + 24 * 60 - minute("B5")) % (24 * 60);
+    assert!((707..=708).contains(&apart), "{apart} minutes");
+}
+
+#[test]
+fn reasons_are_pssh_s_where_it_has_them_and_hints_are_on_standard_error() {
+    let (env, sshd) = hosts(5);
+    let gone = crate::embedded::refused_address("127.0.0.1".parse().expect("an address")).expect("a port");
+    let line = "case $n in 1) exit 255;; 2) kill -TERM $$;; 3) echo a; exec sleep 977;; 4) exec sleep 978;; esac";
+    let hosts = sshd.hosts();
+    let list: String = hosts
+        .iter()
+        .enumerate()
+        .map(|(place, host)| match place {
+            2 => format!("{host} timeout=1\n"),
+            3 => format!("{host} channel-timeout=2\n"),
+            _ => format!("{host}\n"),
+        })
+        .collect();
+    let list = env.file("list", format!("{list}{gone}\n"));
+    let pssh = env.pssh().arg("-h").arg(list).args(["--num-retries=1", "-p1"]);
+    let run = pssh.args(["--inline", "--", &format!("{NUMBER}{line}")]).run();
+    let lines = [
+        failed(1, &hosts[0], "Exited with error code 255"),
+        failed(2, &hosts[1], "Killed by signal 15"),
+        failed(3, &hosts[2], "Timed out"),
+        "a\n".to_owned(),
+        failed(4, &hosts[3], "Timed out, no output within 2 s"),
+        well(5, &hosts[4]),
+        failed(6, &gone.to_string(), &format!("connect: 127.0.0.1 port {}: Connection refused", gone.port())),
+    ];
+    run.exits(3).stdout_with_times_is(&lines.concat());
+    let text = run.stderr_text();
+    let (hints, rest) =
+        text.split_once("pssh: 6 hosts: 1 ok, 1 exit, 1 signal, 2 timeout, 1 connect\n").unwrap_or_default();
+    let expected = "\
+        pssh: 127.0.1.3: hint: the command was told to stop; -t 0 lets it take as long as it needs\n\
+        pssh: 127.0.1.4: hint: the command was told to stop; a longer --channel-timeout lets it be silent for longer\n\
+        pssh: 127.0.0.1: hint: is sshd running there, on that port, and not behind a firewall?\n";
+    run.check(hints == expected, "whose hints they are");
+    run.check(rest.lines().count() == 5, "failures by reason, since they are many");
+}
+
+#[test]
+fn hosts_that_ran_are_interrupted_and_those_that_waited_cancelled() {
+    let fleet = Fleet::new(2);
+    let running = fleet.pssh().args(["-p1", "-i", "--", "echo begun; exec sleep 977"]).start();
+    fleet.sshd.wait_for_processes("sleep 977", 1);
+    running.signal(Signal::INT);
+    let run = running.finish();
+    let hosts = fleet.sshd.hosts();
+    run.dies_by(Signal::INT);
+    let shown = without_times(&String::from_utf8_lossy(&run.stdout));
+    let lines = |first, second| {
+        let ran = format!("{}begun\n", failed(first, &hosts[0], "Interrupted"));
+        let waited = failed(second, &hosts[1], "Cancelled");
+        if first == 1 { ran + &waited } else { waited + &ran }
+    };
+    run.check(shown == lines(1, 2) || shown == lines(2, 1), "pssh's words");
+    run.check(run.stderr_text() == "pssh: 2 hosts: 2 cancelled\n", "the tally alone");
+}
+
+#[test]
+fn without_headers_there_is_nothing_of_ours_on_standard_output() {
+    let (env, sshd) = hosts(2);
+    let line = r"printf '%s\0\r' $n; echo e >&2; exit $((3 * (n - 1)))";
+    let run = |args: &[&str]| self::run(&env, &sshd, &[&["--no-headers", "-p1"], args].concat(), line);
+    let failure = "pssh: 127.0.1.2: exit 3\n";
+    let tally = "pssh: 2 hosts: 1 ok, 1 exit\n";
+    // Byte for byte: what ends without a newline goes on.
+    for (args, stdout) in [(&["-i"][..], "1\0\re\n2\0\re\n"), (&["--inline-stdout"], "1\0\r2\0\r")] {
+        let run = run(args);
+        run.exits(5).stdout_is(stdout);
+        run.check(run.stderr_text() == format!("{failure}{tally}"), "failures alone");
+    }
+    for args in [&["-P"][..], &[]] {
+        let run = run(args);
+        run.exits(5).stdout_is("127.0.1.1: 1\0\r\n127.0.1.2: 2\0\r\n");
+        let errors = [1, 2].map(|n| format!("127.0.1.{n}: e\n"));
+        run.check(run.stderr_text() == [&*errors[0], &*errors[1], failure, tally].concat(), "failures alone");
+    }
+    let run = run(&["--format=status"]);
+    run.exits(5).stdout_is("");
+    run.check(run.stderr_text() == format!("{failure}{tally}"), "failures alone");
 }
 
 // Less.
@@ -145,9 +278,14 @@ fn status_shows_no_output_and_none_shows_nothing() {
     let (env, sshd) = hosts(2);
     let line = "echo x; echo y >&2; exit $((n - 1))";
     let status = run(&env, &sshd, &["--format", "status"], line);
-    status.exits(5).stdout_is("");
-    status.ends("127.0.1.1", "ok (exit 0)").ends("127.0.1.2", "exit 1");
-    status.stderr_has("pssh: 2 hosts: 1 ok, 1 exit\n").stderr_lacks("y\n");
+    let hosts = sshd.hosts();
+    let lines = [
+        [well(1, &hosts[0]), failed(2, &hosts[1], "Exited with error code 1")].concat(),
+        [failed(1, &hosts[1], "Exited with error code 1"), well(2, &hosts[0])].concat(),
+    ];
+    let shown = without_times(&String::from_utf8_lossy(&status.stdout));
+    status.exits(5).check(lines.contains(&shown), "a line for each");
+    status.check(status.stderr_text() == "pssh: 2 hosts: 1 ok, 1 exit\n", "the tally alone");
     let none = run(&env, &sshd, &["--format", "none"], line);
     none.exits(5).stdout_is("");
     none.check(none.stderr.is_empty(), "nothing at all");
@@ -277,13 +415,14 @@ fn gathered_blocks_tell_good_from_bad_by_colour() {
 fn each_host_is_a_group_in_the_log_of_a_ci_system() {
     let (env, sshd) = hosts(2);
     let line = "[ $n = 2 ] && exit 3; echo '::error::x'; echo y >&2";
-    let run = run(&env, &sshd, &["-i", "--sort", "--ci-groups", "github"], line);
+    let run = run(&env, &sshd, &["-i", "-p1", "--ci-groups", "github"], line);
     let text = String::from_utf8_lossy(&run.stdout).into_owned();
     let token = text.lines().find_map(|line| line.strip_prefix("::stop-commands::")).unwrap_or_default();
     run.check(token.len() >= 32, "a token that nobody guesses");
-    run.exits(5).stdout_is(&format!(
-        "pssh: 127.0.1.1: ok (exit 0)\n::group::127.0.1.1\n::stop-commands::{token}\n::error::x\nStderr: y\n\
-         ::{token}::\n::endgroup::\npssh: 127.0.1.2: exit 3\n"
+    run.exits(5).stdout_with_times_is(&format!(
+        "{}::group::127.0.1.1\n::stop-commands::{token}\n::error::x\nStderr: y\n::{token}::\n::endgroup::\n{}",
+        well(1, &sshd.hosts()[0]),
+        failed(2, &sshd.hosts()[1], "Exited with error code 3"),
     ));
 }
 
@@ -295,9 +434,7 @@ fn output_that_cannot_be_kept_counts_as_a_failure_of_its_host() {
     let run =
         pssh.args(["-i", "-p", "1", "--stop-on-errors", "--"]).arg(format!("{NUMBER}seq 400000; sleep 0.5")).run();
     run.exits(1).stderr_has("pssh: 3 hosts: ").stderr_has("1 local");
-    let text = String::from_utf8_lossy(&run.stdout).into_owned();
-    run.check(
-        text.contains("pssh: 127.0.1.3: cancelled: never started, since a host has failed\n"),
-        "the last is not run",
-    );
+    let text = without_times(&String::from_utf8_lossy(&run.stdout));
+    let last = format!("[FAILURE] {} Cancelled, since a host has failed\n", sshd.hosts()[2]);
+    run.check(text.contains(&last), "the last is not run");
 }

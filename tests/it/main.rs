@@ -29,6 +29,8 @@ mod commands;
 /// What the resolver of ssh_config(5) makes of it, compared with `ssh -G`.
 #[expect(clippy::unwrap_used, reason = "what fails there is this machine, and the panic says where")]
 mod config_oracle;
+/// Command lines of Debian's pssh, run by ours too.
+mod drop_in;
 /// Another server than OpenSSH's.
 mod dropbear;
 /// A run as JSON.
@@ -61,14 +63,24 @@ mod nodes;
 mod outcomes;
 /// Passwords, what servers ask, and several factors.
 mod passwords;
+/// Killing processes.
+mod pnuke;
 /// Jump hosts and proxy commands.
 mod proxies;
+/// rsync over sessions.
+mod prsync;
+/// Copies to hosts.
+mod pscp;
+/// Copies from hosts.
+mod pslurp;
 /// How a run is shown: folded, not at all, as files.
 mod reports;
 /// Variables and terminals for commands.
 mod requests;
 /// Hosts that are tried again.
 mod retries;
+/// rsync over channels, without SSH.
+mod rsync;
 /// What a run prints, and how it ends.
 mod run;
 /// Two hundred hosts in one run.

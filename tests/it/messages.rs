@@ -124,10 +124,6 @@ fn letters_of_ssh_that_take_a_value_here() {
 fn options_that_there_are_not() {
     let env = lab();
     for (option, tip) in [
-        ("-x", "options for ssh have the format of ssh_config here: -O Compression=yes"),
-        ("-X", "options for ssh have the format of ssh_config here: -O Compression=yes"),
-        ("-g", "--only 'web*' takes hosts by a pattern"),
-        ("--host-glob", "--only 'web*' takes hosts by a pattern"),
         ("--password", "anybody can read a command line; -A asks for the password, --password-file FILE reads it"),
         ("--timeuot", "a similar argument exists: '--timeout'"),
         ("--identty", "a similar argument exists: '--identity'"),
@@ -143,6 +139,41 @@ fn options_that_there_are_not() {
     let text = "error: unexpected argument '--bogus' found\n\nUsage: pssh [OPTIONS] COMMAND...\n\n\
                 For more information, try '--help'.\n";
     refused(&env, &["--bogus", "-H", "a", "x"], text);
+}
+
+#[test]
+fn options_of_ssh_that_there_are_not() {
+    let env = lab();
+    for (option, words, text) in [
+        (
+            "-x",
+            "-L 80:a:80",
+            "-x \"-L\": ssh's -L: no ports are forwarded here; ssh itself does that, one host at a time",
+        ),
+        ("-x", "-Cf", "-x \"-Cf\": ssh's -f: a run stays in the foreground; the shell's & puts it into the background"),
+        (
+            "-x",
+            "-O StrictHostKeyChecking=no",
+            "-x \"-O\": -O is an option of its own here, not one of ssh's: -O StrictHostKeyChecking=...",
+        ),
+        (
+            "-x",
+            "-o StrictHostKeyChecking no",
+            "-x \"no\": it is no option of ssh; did you mean -O StrictHostKeyChecking=no?",
+        ),
+        (
+            "-X",
+            "sudo",
+            "-X \"sudo\": it is no option of ssh; hosts are named by -H and -h, and what follows all options is the command",
+        ),
+        ("-X", "-z", "-X \"-z\": ssh has no option -z"),
+        ("-x", "-p", "-x \"-p\": -p needs a value"),
+        ("-x", "'", "-x \"'\": a quote is not closed"),
+    ] {
+        refused(&env, &[option, words, "-H", "a", "x"], &format!("error: {text}\n"));
+    }
+    // What is in an option is checked with those of -O.
+    refused(&env, &["-x", "-c bogus", "-H", "a", "x"], "pssh: -x -c bogus: ciphers: \"bogus\" is not a known cipher\n");
 }
 
 #[test]

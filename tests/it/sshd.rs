@@ -145,6 +145,9 @@ impl Sshd {
         for path in &host_keys {
             config += &format!("HostKey {}\n", path.display());
         }
+        if !setup.config.contains("Subsystem ") {
+            config += &format!("Subsystem sftp {}\n", sftp_server().display());
+        }
         // The first value of most keywords counts.
         let config = format!("{}\n{config}", setup.config);
         fs::write(dir.path().join("sshd_config"), config).expect("sshd_config");
@@ -319,6 +322,14 @@ pub(crate) fn program() -> PathBuf {
     }
     // It starts itself anew by its full name.
     fs::canonicalize(&found).unwrap_or(found)
+}
+
+/// The SFTP server that came with it, wherever the distribution has it.
+pub(crate) fn sftp_server() -> PathBuf {
+    let directories = ["/usr/lib/openssh", "/usr/libexec/openssh", "/usr/lib/ssh", "/usr/libexec/ssh", "/usr/libexec"];
+    let found =
+        directories.iter().map(|directory| Path::new(directory).join("sftp-server")).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("sftp-server is not installed, and these tests need it; {INSTALL}"))
 }
 
 /// Fails with sshd's own words if it does not take the configuration.

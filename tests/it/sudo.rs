@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pssh::client::Client;
+use pssh::program::Program;
 use pssh::secret::{Secret, Source};
 use pssh::settings::{AgentChoice, Settings};
 use rustix::process::Signal;
@@ -461,4 +462,41 @@ fn the_librarys_client_runs_commands_as_another_user() {
         }
     }
     assert!(client.command("id").sudo(Some("-u x")).run().is_err());
+}
+
+#[test]
+fn files_of_root_are_written_and_read() {
+    let Some(fleet) = Fleet::new(1) else { return };
+    let root = tempfile::TempDir::new().expect("a temporary directory");
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode");
+    mode(root.path(), 0o700);
+    let secret = root.path().join("secret");
+    fs::write(&secret, "of root\n").expect("a file");
+    mode(&secret, 0o600);
+    let file = fleet.env.file("new", "by sudo\n");
+    let run = |program, sudo: bool| {
+        let run = fleet.env.run_of(program).hosts(fleet.sshd.hosts()).args(["-v", "-l", &fleet.account.name]);
+        if sudo { run.arg("--sudo").arg("--sudo-password-file").arg(&fleet.password) } else { run }
+    };
+    // It is root's directory: nothing without sudo.
+    run(Program::Pscp, false).arg(&file).arg(root.path()).run().exits(4);
+    run(Program::Pslurp, false).arg(&secret).arg("x").run().exits(5);
+    run(Program::Pscp, true).arg(&file).arg(root.path()).run().exits(0).stderr_lacks(PASSWORD);
+    assert_eq!(fs::read(root.path().join("new")).expect("the file"), b"by sudo\n");
+    run(Program::Pslurp, true).arg(&secret).arg("x").run().exits(0);
+    let host = fleet.env.path(&fleet.sshd.hosts()[0]);
+    assert_eq!(fs::read(host.join("x")).expect("the file"), b"of root\n");
+    // What is replaced stays what it was.
+    run(Program::Pscp, true).arg(&file).arg(&secret).run().exits(0);
+    assert_eq!(fs::metadata(&secret).expect("it").permissions().mode() & 0o7777, 0o600);
+}
+
+#[test]
+fn a_wrong_password_copies_nothing() {
+    let Some(fleet) = Fleet::new(1) else { return };
+    let wrong = secret_file(&fleet.env, "wrong", "not it\n");
+    let file = fleet.env.file("new", "x");
+    let run = fleet.env.run_of(Program::Pscp).hosts(fleet.sshd.hosts()).args(["-l", &fleet.account.name, "--sudo"]);
+    let run = run.arg("--sudo-password-file").arg(&wrong).arg(&file).arg("/root/pssh-test-nothing").run();
+    run.exits(4).check(run.stdout_text().contains(" auth: sudo: "), "the outcome");
 }

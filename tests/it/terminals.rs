@@ -104,6 +104,51 @@ fn hosts_cannot_steer_the_terminal() {
     }
 }
 
+/// What a terminal gets for `-i` of a host that prints x, and y on standard error, with `TIME` in place of the time and without
+/// carriage returns; and the host.
+fn shown_inline(args: &[&str]) -> (String, String) {
+    let line = "echo x; echo y >&2";
+    let lab = Lab::new(1);
+    lab.pty.show(lab.pssh(&[&["--progress=never", "-i"], args].concat(), line)).run().exits(0);
+    lab.pty.wait_for("y\r\n", 1);
+    let shown = lab.pty.shown().replace("\r\n", "\n");
+    let time = shown.find(':').expect("a time") - 2;
+    let (start, rest) = shown.split_at(time);
+    let (time, rest) = rest.split_at("16:32:33".len());
+    assert!(time.split(':').all(|part| part.parse::<u8>().is_ok_and(|number| number < 60)), "{shown:?}");
+    (format!("{start}TIME{rest}"), lab.sshd.hosts()[0].clone())
+}
+
+#[test]
+fn pssh_s_lines_have_its_colours() {
+    let (shown, host) = shown_inline(&[]);
+    let number = "\x1b[36m\x1b[49m[\x1b[1m1\x1b[22m]\x1b[39m\x1b[49m";
+    let success = "\x1b[32m\x1b[49m[\x1b[1mSUCCESS\x1b[22m]\x1b[39m\x1b[49m";
+    let label = "\x1b[31m\x1b[49mStderr: \x1b[39m\x1b[49m";
+    assert_eq!(shown, format!("{number} TIME {success} {host}\nx\n{label}y\n"));
+    let (shown, host) = shown_inline(&["--color=never"]);
+    assert_eq!(shown, format!("[1] TIME [SUCCESS] {host}\nx\nStderr: y\n"));
+
+    let lab = Lab::new(1);
+    let run = lab.pssh(&["--color=always", "-P", "--prefix="], "exit 3").run();
+    let failure = "\x1b[31m\x1b[49m[\x1b[1mFAILURE\x1b[22m]\x1b[39m\x1b[49m";
+    let reason = "\x1b[31m\x1b[49m\x1b[1mExited with error code 3\x1b[22m\x1b[39m\x1b[49m";
+    let text = String::from_utf8_lossy(&run.stdout).into_owned();
+    let (start, end) = (format!("{number} "), format!(" {failure} {} {reason}\n", lab.sshd.hosts()[0]));
+    run.exits(5).check(text.starts_with(&start) && text.ends_with(&end), "the colours of pssh in a pipe");
+}
+
+#[test]
+fn a_hint_says_whose_it_is_and_stands_below_its_host_s_block() {
+    let lab = Lab::new(1);
+    let args = ["--color=never", "--progress=never", "-i", "-t1"];
+    lab.pty.show(lab.pssh(&args, "printf x; exec sleep 977")).run().exits(3);
+    let screen = lab.pty.wait_for_screen(COLUMNS, ROWS, |text| text.contains("lets it take as long as it needs"));
+    let (_, end) = screen.split_once(" [FAILURE] ").expect("a line");
+    let hint = "pssh: 127.0.1.1: hint: the command was told to stop; -t 0 lets it take as long as it needs";
+    assert_eq!(end.trim_end(), format!("{} Timed out\nx\n{hint}", lab.sshd.hosts()[0]), "{screen}");
+}
+
 // The status line.
 
 #[test]

@@ -1,0 +1,248 @@
+//! One job's rsync from its start to its outcome.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
+use rustix::process::{Uid, geteuid};
+use tempfile::TempDir;
+
+use super::call::{Call, Message, Received};
+use super::local;
+use super::process::Process;
+use super::remote_shell::NO_CONNECTION;
+use crate::dialogue::Dialogue;
+use crate::event::Outcome;
+use crate::ssh::Watch;
+
+/// The first and the longest pause between two looks at whether rsync has ended. Its remote shell is seen at once.
+const PAUSES: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(50)];
+/// How long rsync may take to end by itself once it has no connection any more, so that it keeps what it is told to keep
+/// (`--partial`), and says what it has to say.
+const END_GRACE: Duration = Duration::from_secs(2);
+/// How the file of the socket is called, as short as can be: its path may have about a hundred bytes.
+const SOCKET: &str = "s";
+
+/// A socket in a private directory, where the remote shells of one rsync are awaited. The directory goes with it.
+pub(super) struct Door {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Removed on drop.
+    _directory: TempDir,
+}
+
+impl Door {
+    pub fn open() -> io::Result<Door> {
+        // A path that is too long is the usual reason, a directory that cannot be written another.
+        Door::open_in(&std::env::temp_dir()).or_else(|_| Door::open_in(Path::new("/tmp")))
+    }
+
+    fn open_in(place: &Path) -> io::Result<Door> {
+        let private = std::fs::Permissions::from_mode(0o700);
+        // rsync gets the path, and may have been told to work elsewhere.
+        let place = std::path::absolute(place)?;
+        let directory = tempfile::Builder::new().prefix("pssh-").permissions(private).tempdir_in(place)?;
+        let path = directory.path().join(SOCKET);
+        let listener = UnixListener::bind(&path)?;
+        listener.set_nonblocking(true)?;
+        Ok(Door { listener, path, _directory: directory })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The next connection of a process of our own user, if there is one.
+    fn accept(&self) -> io::Result<Option<UnixStream>> {
+        match self.listener.accept() {
+            Ok((connection, _)) => {
+                connection.set_nonblocking(true)?;
+                Ok(is_of(&connection, geteuid()).then_some(connection))
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => Ok(None),
+                _ => Err(error),
+            },
+        }
+    }
+}
+
+/// Whether the other end is of this user. The mode of the directory sees to that already, but root and whoever was let in by a
+/// change of the mode are not to speak for us.
+#[cfg(target_os = "linux")]
+fn is_of(connection: &UnixStream, user: Uid) -> bool {
+    rustix::net::sockopt::socket_peercred(connection).is_ok_and(|peer| peer.uid == user)
+}
+
+/// Elsewhere the mode of the directory has to be enough.
+#[cfg(not(target_os = "linux"))]
+fn is_of(_: &UnixStream, _: Uid) -> bool {
+    true
+}
+
+/// A running rsync. Dropping it ends it, with all that it has started.
+pub struct Started {
+    process: Process,
+    door: Door,
+}
+
+impl Started {
+    pub(super) fn new(process: Process, door: Door) -> Started {
+        Started { process, door }
+    }
+
+    /// Sees it to its end. `converse` runs a command on the job's session and joins it to the dialogue, until the channel is over,
+    /// and says how that ended; it is called whenever rsync starts its remote shell, which is once, or never if rsync finds out
+    /// before that there is nothing to do. `watch` bounds everything besides that.
+    ///
+    /// Gives how rsync itself ended ([`Outcome::Exited`], [`Outcome::Signaled`]), unless the channel did not end by itself: a lost
+    /// connection, a deadline or the signal that has killed the rsync on the host is what counts then, whatever ours makes of it.
+    pub fn run(mut self, watch: &Watch<'_>, mut converse: impl FnMut(&[u8], &mut dyn Dialogue) -> Outcome) -> Outcome {
+        let mut channel = None;
+        loop {
+            let call = match self.next_call(watch) {
+                Ok(Some(call)) => call,
+                Ok(None) => break,
+                Err(outcome) => return self.stop(outcome),
+            };
+            let mut pipes = call.pipes();
+            let outcome = converse(&call.command, &mut pipes);
+            let was_abandoned = pipes.was_abandoned();
+            drop(pipes);
+            match outcome {
+                // rsync is at its end already, whatever became of its connection after that.
+                _ if was_abandoned => call.answer(NO_CONNECTION),
+                Outcome::Exited(_) | Outcome::Signaled { .. } => {
+                    if let Err(outcome) = self.deliver(&call, watch) {
+                        return self.stop(outcome);
+                    }
+                    call.answer(answer(&outcome));
+                    channel = Some(outcome);
+                }
+                Outcome::Failed(_) => {
+                    call.answer(NO_CONNECTION);
+                    self.process.wait_until(watch.deadline().min(Instant::now() + END_GRACE));
+                    return self.stop(outcome);
+                }
+                // It still has its connection while it is told to stop, or else it would complain of that.
+                _ => return self.stop(outcome),
+            }
+        }
+        let own = self.process.finish();
+        match (channel, own) {
+            // rsync has only seen that the other one had gone.
+            (Some(Outcome::Exited(status @ (126 | 127))), Some(Outcome::Exited(12))) => Outcome::Exited(status),
+            (Some(killed @ Outcome::Signaled { .. }), Some(Outcome::Exited(1..))) => killed,
+            (_, Some(own)) => own,
+            (_, None) => local("waiting for rsync", &io::Error::other("the system does not say how it ended")),
+        }
+    }
+
+    /// Waits until rsync starts its remote shell, or ends: then there is none.
+    ///
+    /// # Errors
+    /// The outcome of the job: it must end now, or what the remote shell wants cannot be done.
+    fn next_call(&mut self, watch: &Watch<'_>) -> Result<Option<Call>, Outcome> {
+        const DOING: &str = "taking over from rsync";
+        let mut pause = PAUSES[0];
+        let mut begun: Option<Message> = None;
+        loop {
+            watch.check()?;
+            if begun.is_none() {
+                begun = self.door.accept().map_err(|error| local(DOING, &error))?.map(Message::new);
+            }
+            if let Some(message) = begun.take() {
+                match message.read().map_err(|error| local(DOING, &error))? {
+                    Received::All(call) => return Ok(Some(call)),
+                    Received::Some(message) => begun = Some(message),
+                    // The next one may be waiting already.
+                    Received::Nothing => continue,
+                }
+            }
+            if self.process.has_exited() {
+                return Ok(None);
+            }
+            let awaited = begun.as_ref().map_or(self.door.listener.as_fd(), AsFd::as_fd);
+            watch.wait(&[(awaited, PollFlags::IN)], Some(Instant::now() + pause))?;
+            pause = (pause * 2).min(PAUSES[1]);
+        }
+    }
+
+    /// Waits until rsync has taken all that the host has said.
+    ///
+    /// # Errors
+    /// The outcome of the job: it must end now.
+    fn deliver(&self, call: &Call, watch: &Watch<'_>) -> Result<(), Outcome> {
+        while !call.flush() && !self.process.has_exited() {
+            let (to, flags): (BorrowedFd<'_>, _) = call.awaits();
+            watch.wait(&[(to, flags)], Some(Instant::now() + PAUSES[1]))?;
+        }
+        Ok(())
+    }
+
+    fn stop(mut self, outcome: Outcome) -> Outcome {
+        self.process.stop();
+        outcome
+    }
+}
+
+/// What a remote shell ends with, as ssh(1) would.
+fn answer(channel: &Outcome) -> u8 {
+    match channel {
+        Outcome::Exited(status) => u8::try_from(*status).unwrap_or(NO_CONNECTION),
+        _ => NO_CONNECTION,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_door_is_private_and_leaves_nothing() {
+        let door = Door::open().expect("a socket");
+        let (path, directory) = (door.path().to_owned(), door.path().parent().expect("a directory").to_owned());
+        let mode = std::fs::metadata(&directory).expect("the directory").permissions().mode();
+        assert_eq!(mode & 0o7777, 0o700);
+        assert!(door.accept().expect("nobody").is_none());
+        let _connection = UnixStream::connect(&path).expect("it listens");
+        assert!(door.accept().expect("somebody").is_some());
+        drop(door);
+        assert!(!directory.exists());
+    }
+
+    #[test]
+    fn a_long_path_is_no_place_for_a_socket() {
+        let home = tempfile::tempdir().expect("a directory");
+        let long = home.path().join("x".repeat(120));
+        std::fs::create_dir(&long).expect("a directory");
+        assert!(Door::open_in(&long).is_err());
+        let left = std::fs::read_dir(&long).expect("the directory").count();
+        assert_eq!(left, 0, "what was made for it has to go");
+        assert!(Door::open_in(home.path()).is_ok());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn only_our_own_user_is_let_in() {
+        let (one, _other) = UnixStream::pair().expect("a pair");
+        assert!(is_of(&one, geteuid()));
+        assert!(!is_of(&one, Uid::from_raw(geteuid().as_raw() + 1)));
+    }
+
+    #[test]
+    fn what_a_remote_shell_ends_with() {
+        for (outcome, status) in [
+            (Outcome::Exited(0), 0),
+            (Outcome::Exited(12), 12),
+            (Outcome::Exited(256), NO_CONNECTION),
+            (Outcome::Signaled { name: "KILL".to_owned() }, NO_CONNECTION),
+        ] {
+            assert_eq!(answer(&outcome), status, "{outcome}");
+        }
+    }
+}

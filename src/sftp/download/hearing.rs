@@ -1,0 +1,201 @@
+//! What the replies of the server mean for a download.
+
+use super::*;
+
+/// Why something of another kind is not copied.
+const SPECIAL: &str = "not a regular file";
+
+impl Downloading {
+    /// Takes the reply to one request.
+    pub(super) fn take(&mut self, tag: Tag, reply: Reply) {
+        match tag {
+            Tag::Find(tag) => {
+                if let Stage::Finding(finding) = &mut self.stage {
+                    finding.hear(tag, reply);
+                }
+                return;
+            }
+            Tag::Stat(..) | Tag::Real(..) => self.asking = self.asking.saturating_sub(1),
+            Tag::OpenDirectory(id) | Tag::List(id) => self.directories.answered(id),
+            _ => {}
+        }
+        if !matches!(self.stage, Stage::Copying) {
+            return;
+        }
+        match (tag, reply) {
+            (Tag::Stat(parent, entry), Reply::Attributes(attributes)) => self.told(parent, *entry, attributes),
+            (Tag::Real(parent, entry), Reply::Path(real)) => self.located(parent, *entry, real),
+            (Tag::Stat(parent, entry) | Tag::Real(parent, entry), reply) => {
+                let remote = self.directories.remote(parent, &entry);
+                self.failed(parent, &remote, reason(&reply), None);
+            }
+            (Tag::OpenDirectory(id), Reply::Handle(handle)) => self.opened_directory(id, handle),
+            (Tag::OpenDirectory(id), reply) => self.directory_failed(id, reason(&reply)),
+            (Tag::List(id), reply) => self.listed(id, reply),
+            (Tag::Open(id), Reply::Handle(handle)) => {
+                let Some(file) = self.files.get_mut(&id) else { return };
+                let length = file.opened(handle);
+                let handle = file.handle().unwrap_or_default();
+                self.client.request(&Request::Fstat(handle), Tag::Size(id));
+                let tag = Tag::Read { file: id, offset: 0, length };
+                self.client.request(&Request::Read { handle, offset: 0, length }, tag);
+            }
+            (Tag::Size(id), Reply::Attributes(attributes)) => self.sized(id, attributes),
+            (Tag::Open(id) | Tag::Size(id), reply) => self.file_failed(id, Failure::Remote(reason(&reply))),
+            (Tag::Read { file: id, offset, length }, reply) => {
+                let data = match reply {
+                    Reply::Data(data) => Some(data),
+                    Reply::Status(Status { code: Status::EOF, .. }) => None,
+                    reply => return self.file_failed(id, Failure::Remote(reason(&reply))),
+                };
+                let Some(file) = self.files.get_mut(&id) else { return };
+                match file.heard(offset, length, data) {
+                    Ok(()) => self.settle(id),
+                    Err(failure) => self.file_failed(id, failure),
+                }
+            }
+            (Tag::Close | Tag::Find(_), _) => {}
+        }
+    }
+
+    /// It is known what something is that was asked for, or that a link leads to.
+    fn told(&mut self, parent: u64, mut entry: Entry, attributes: Attributes) {
+        entry.attributes = attributes;
+        let remote = self.directories.remote(parent, &entry);
+        if attributes.is_directory() {
+            if !self.download.options.recursive {
+                return self.failed(parent, &remote, "it is a directory".to_owned(), Some(RECURSIVE_HINT));
+            }
+            // It may be one that it is in itself.
+            self.asking += 1;
+            self.client.request(&Request::Realpath(&remote), Tag::Real(parent, Box::new(entry)));
+        } else if attributes.mode.is_some() && !attributes.is_file() {
+            self.failed(parent, &remote, SPECIAL.to_owned(), None);
+        } else if entry.name.is_none() {
+            self.failed(parent, &remote, "it is not a directory".to_owned(), None);
+        } else {
+            self.count(&attributes);
+            self.open_file(parent, entry);
+        }
+    }
+
+    /// It is known where a directory is.
+    fn located(&mut self, parent: u64, mut entry: Entry, real: Vec<u8>) {
+        entry.real = Some(real);
+        self.directories.wait(parent, entry);
+        self.directories.child_over(parent);
+    }
+
+    fn opened_directory(&mut self, id: u64, handle: Vec<u8>) {
+        let made = match self.directories.get(id) {
+            Some(directory) => self.place.make_directory(&directory.local),
+            None => return,
+        };
+        match made {
+            Ok(is_new) => self.directories.opened(id, handle, is_new),
+            Err(error) => {
+                self.client.request(&Request::Close(&handle), Tag::Close);
+                self.directories.listed(id);
+                self.failed_here(error);
+                self.over(id);
+            }
+        }
+    }
+
+    /// Some entries of a directory have come, or there are no more.
+    fn listed(&mut self, id: u64, reply: Reply) {
+        let is_listed = self.directories.get(id).is_none_or(|directory| directory.listed);
+        match reply {
+            // It has failed, and this is the answer to the second of two questions.
+            _ if is_listed => {}
+            Reply::Names(names) if !self.directories.count(id, names.len()) => {
+                self.directory_failed(id, "the host's list of it does not end".to_owned());
+            }
+            Reply::Names(names) => {
+                for name in names {
+                    if !self.entry(id, name) {
+                        break;
+                    }
+                }
+            }
+            Reply::Status(Status { code: Status::EOF, .. }) => self.directories.ended(id),
+            reply => self.directory_failed(id, reason(&reply)),
+        }
+        self.close_directory(id);
+    }
+
+    /// Takes one entry of a directory; says whether another may come.
+    fn entry(&mut self, id: u64, Name { name, attributes }: Name) -> bool {
+        if matches!(name.as_slice(), b"." | b"..") {
+            return true;
+        }
+        let entry = Entry { name: Some(name), path: None, attributes, real: None };
+        let name = entry.name.as_deref().unwrap_or_default();
+        let refusal = match check_name(name) {
+            Err(reason) => format!("refused: {reason}"),
+            Ok(()) => match self.directories.admit(id, name) {
+                Ok(true) if attributes.mode.is_none() || attributes.is_link() || attributes.is_directory() => {
+                    self.directories.wait(id, entry);
+                    return true;
+                }
+                Ok(true) if attributes.is_file() => {
+                    self.count(&attributes);
+                    self.directories.wait(id, entry);
+                    return true;
+                }
+                Ok(true) => SPECIAL.to_owned(),
+                Ok(false) => "refused: something with the same name is copied already".to_owned(),
+                Err(reason) => {
+                    self.directory_failed(id, reason);
+                    return false;
+                }
+            },
+        };
+        let remote = self.directories.remote(id, &entry);
+        self.failures.add(&remote, refusal, None);
+        true
+    }
+
+    /// Nothing more of a directory will be known.
+    fn directory_failed(&mut self, id: u64, reason: String) {
+        if let Some(directory) = self.directories.get(id) {
+            self.failures.add(&directory.remote, reason, None);
+        }
+        self.directories.listed(id);
+        self.close_directory(id);
+    }
+
+    /// Closes a directory if nothing more is asked about it; it may be over, then.
+    fn close_directory(&mut self, id: u64) {
+        if let Some(handle) = self.directories.take_handle(id) {
+            self.client.request(&Request::Close(&handle), Tag::Close);
+        }
+        self.over(id);
+    }
+
+    /// The server has said how large an open file is.
+    fn sized(&mut self, id: u64, attributes: Attributes) {
+        let Some(file) = self.files.get_mut(&id) else { return };
+        match file.sized(attributes) {
+            Ok(size) => {
+                let size = size.unwrap_or(0);
+                self.progress.total = self.progress.total.saturating_sub(file.counted).saturating_add(size);
+                file.counted = size;
+                self.settle(id);
+            }
+            Err(failure) => self.file_failed(id, failure),
+        }
+    }
+
+    fn count(&mut self, attributes: &Attributes) {
+        self.progress.total = self.progress.total.saturating_add(attributes.size.unwrap_or(0));
+    }
+}
+
+/// Why a request was refused, in words.
+fn reason(reply: &Reply) -> String {
+    match reply {
+        Reply::Status(status) => status.reason(),
+        _ => "the host answered something else".to_owned(),
+    }
+}

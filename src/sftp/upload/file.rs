@@ -1,0 +1,568 @@
+//! One file that is uploaded: written under a temporary name, verified, and renamed.
+
+use super::readback::ReadBack;
+use super::{Failure, Shared, Tag, VAGUE_HINT, WINDOW, join, parent_of, shown};
+use crate::copy::temporary_name;
+use crate::sftp::wire::{
+    Attributes, Extension, OPEN_APPEND, OPEN_CREATE, OPEN_EXCLUSIVE, OPEN_READ, OPEN_TRUNCATE, OPEN_WRITE, Reply,
+    Request, Status,
+};
+
+/// With less room than this on the file system, a refusal to make or write a file is for lack of room.
+const TIGHT: u64 = 64 * 1024;
+/// What is said about that.
+const NO_ROOM: &str = "No space left on device";
+/// What helps where a file may be written, but not the directory that it is in.
+const IN_PLACE_HINT: &str = "the directory takes no new file; --inplace writes into the one that is there";
+
+/// What was asked about a file.
+#[derive(Debug)]
+pub enum Ask {
+    /// What is there already.
+    Look,
+    /// Where the link leads that is there.
+    Resolve,
+    /// What is where it leads.
+    LookBehind,
+    /// How much of an earlier attempt is there.
+    LookRest,
+    /// To remove that, since it cannot be continued.
+    ClearRest,
+    /// To open what is written.
+    Open,
+    /// To write so many bytes.
+    Write(u32),
+    /// To read back.
+    Read {
+        /// From where.
+        offset: u64,
+        /// How many bytes.
+        length: u32,
+    },
+    /// To set something that the server may refuse.
+    Wish,
+    /// To set mode and times.
+    Preserve,
+    /// How large it has become.
+    Size,
+    /// To close it.
+    Close,
+    /// To put it in its place.
+    Rename,
+    /// To remove what is in the way of that.
+    Clear,
+    /// To put it in its place, which is free now.
+    RenameAgain,
+    /// How much room there is; this much is needed.
+    Room(u64),
+    /// To remove what was written; the reply does not matter.
+    Tidy,
+}
+
+/// How far a file has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// It is found out what is there, and then opened.
+    Opening,
+    /// Bytes are sent.
+    Writing,
+    /// Bytes are read back.
+    Reading,
+    /// Everything is sent, also that it is to be closed.
+    Closing,
+    /// It takes its place.
+    Renaming,
+    /// It is in its place.
+    Done,
+}
+
+/// How a file gets into its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Under a temporary name, then renamed.
+    Replace,
+    /// Written where it is.
+    InPlace,
+    /// Written to what is no file at all, such as a device.
+    Device,
+}
+
+/// One file that is under way.
+#[derive(Debug)]
+pub struct File {
+    slot: usize,
+    entry: usize,
+    size: u64,
+    stage: Stage,
+    way: Way,
+    /// Where it is to be in the end.
+    path: Vec<u8>,
+    /// What its temporary name ends in.
+    tag: String,
+    /// What is written to, once that is known.
+    written: Vec<u8>,
+    /// The regular file that is there already.
+    existing: Option<Attributes>,
+    handle: Option<Vec<u8>>,
+    /// Whether `written` was made by us, and is to be removed if this fails.
+    made: bool,
+    sent: u64,
+    acknowledged: u64,
+    /// Requests without a reply.
+    pending: usize,
+    readback: Option<ReadBack>,
+    /// It will not be copied; why, unless that is known elsewhere.
+    given_up: Option<Option<Failure>>,
+}
+
+impl File {
+    /// Begins with entry `entry` in slot `slot`. `is_fresh`: nothing can be in its place.
+    pub fn begin(slot: usize, entry: usize, size: u64, tag: String, is_fresh: bool, shared: &mut Shared) -> File {
+        let mut file = File {
+            slot,
+            entry,
+            size,
+            stage: Stage::Opening,
+            way: if shared.upload.options.inplace { Way::InPlace } else { Way::Replace },
+            path: shared.path_of(entry),
+            tag,
+            written: Vec::new(),
+            existing: None,
+            handle: None,
+            made: false,
+            sent: 0,
+            acknowledged: 0,
+            pending: 0,
+            readback: None,
+            given_up: None,
+        };
+        let path = file.path.clone();
+        if is_fresh {
+            file.open(OPEN_CREATE | OPEN_EXCLUSIVE, shared);
+        } else if file.way == Way::InPlace {
+            // What is written goes through a link.
+            file.ask(&Request::Stat(&path), Ask::Look, shared);
+        } else {
+            file.ask(&Request::Lstat(&path), Ask::Look, shared);
+        }
+        file
+    }
+
+    /// Which entry it is.
+    pub fn entry(&self) -> usize {
+        self.entry
+    }
+
+    /// Bytes that will still be sent.
+    pub fn unsent(&self) -> u64 {
+        if self.given_up.is_some() || self.stage > Stage::Writing { 0 } else { self.size - self.sent }
+    }
+
+    /// Whether nothing is to come of it any more.
+    pub fn is_over(&self) -> bool {
+        self.pending == 0 && (self.given_up.is_some() || self.stage == Stage::Done)
+    }
+
+    /// Why it was not copied, if that is not known elsewhere; how far it came, if it was not given up.
+    pub fn into_failure(self) -> Result<Option<Failure>, Stage> {
+        self.given_up.ok_or(self.stage)
+    }
+
+    fn ask(&mut self, request: &Request<'_>, ask: Ask, shared: &mut Shared) {
+        self.pending += 1;
+        shared.client.request(request, Tag::File(self.slot, ask));
+    }
+
+    /// Sends a piece, or asks for one to be read back; says whether there was one for which there is room.
+    pub fn send_piece(&mut self, shared: &mut Shared) -> bool {
+        let Some(handle) = self.handle.as_ref().filter(|_| self.given_up.is_none()) else {
+            return false;
+        };
+        if self.stage == Stage::Reading {
+            let room = WINDOW.saturating_sub(shared.unconfirmed);
+            let Some((offset, length, new)) = self.readback.as_mut().and_then(|readback| readback.next(room)) else {
+                return false;
+            };
+            shared.unconfirmed += new;
+            // What the whole is compared with: ready before it is needed, so that no host has to wait for it.
+            shared.upload.sources.hash_some(self.entry, self.size);
+            let request = Request::Read { handle, offset, length };
+            shared.client.request(&request, Tag::File(self.slot, Ask::Read { offset, length }));
+            self.pending += 1;
+            return true;
+        }
+        let length = (self.size - self.sent).min(u64::from(shared.write_length)) as u32;
+        if self.stage != Stage::Writing || length == 0 || shared.unconfirmed + u64::from(length) > WINDOW {
+            return false;
+        }
+        let (tag, sources, offset) = (Tag::File(self.slot, Ask::Write(length)), &shared.upload.sources, self.sent);
+        let read = |out: &mut Vec<u8>| sources.read(self.entry, offset, length as usize, out);
+        if let Err(reason) = shared.client.write(handle, offset, length, tag, read) {
+            self.fail_here(reason, shared);
+            return true;
+        }
+        self.pending += 1;
+        self.sent += u64::from(length);
+        shared.unconfirmed += u64::from(length);
+        if shared.upload.options.checksum {
+            // While its block is in memory.
+            shared.upload.sources.hash_some(self.entry, self.sent);
+        }
+        self.advance(shared);
+        true
+    }
+
+    /// Takes the reply to a question.
+    pub fn take(&mut self, ask: Ask, reply: Reply, shared: &mut Shared) {
+        self.pending -= 1;
+        // What is counted is counted whatever became of the file.
+        match (&ask, &reply) {
+            (Ask::Write(length), _) => shared.unconfirmed -= u64::from(*length),
+            (Ask::Open, Reply::Status(_)) | (Ask::Close, _) => shared.open -= 1,
+            _ => {}
+        }
+        match (ask, reply) {
+            (Ask::Room(needed), Reply::Space(space)) => {
+                if (space.bytes < needed || space.files == 0)
+                    && let Some(Some(failure)) = &mut self.given_up
+                {
+                    *failure = Failure { reason: NO_ROOM.to_owned(), hint: None, path: failure.path.clone() };
+                    shared.is_full = true;
+                }
+            }
+            (Ask::Open, Reply::Handle(handle)) => {
+                self.handle = Some(handle);
+                self.made = self.way == Way::Replace || self.way == Way::InPlace && self.existing.is_none();
+                if self.given_up.is_some() {
+                    self.tidy(shared);
+                } else {
+                    self.stage = Stage::Writing;
+                    self.advance(shared);
+                }
+            }
+            (Ask::Rename | Ask::RenameAgain, Reply::Status(status)) if status.code == Status::OK => {
+                self.made = false;
+                self.stage = Stage::Done;
+                self.given_up = None;
+            }
+            _ if self.given_up.is_some() => {}
+            (ask, reply) => self.go_on(ask, reply, shared),
+        }
+        if self.pending == 0 && self.stage == Stage::Closing && self.given_up.is_none() {
+            self.take_place(shared);
+        }
+    }
+
+    /// Takes the reply to a question about a file that was not given up.
+    fn go_on(&mut self, ask: Ask, reply: Reply, shared: &mut Shared) {
+        match (ask, reply) {
+            (Ask::Look, Reply::Attributes(attributes)) => self.consider(attributes, true, shared),
+            (Ask::LookBehind, Reply::Attributes(attributes)) => self.consider(attributes, false, shared),
+            (Ask::Look | Ask::LookBehind, Reply::Status(status)) if status.code == Status::NO_SUCH_FILE => {
+                self.look_for_rest(shared);
+            }
+            (Ask::Resolve, Reply::Path(path)) => {
+                self.ask(&Request::Lstat(&path), Ask::LookBehind, shared);
+                self.path = path;
+            }
+            (Ask::LookRest, Reply::Attributes(attributes)) => self.take_rest(attributes, shared),
+            (Ask::LookRest, Reply::Status(status)) if status.code == Status::NO_SUCH_FILE => {
+                self.open(OPEN_CREATE | OPEN_EXCLUSIVE, shared);
+            }
+            (Ask::ClearRest, Reply::Status(status)) if status.code == Status::OK => {
+                self.open(OPEN_CREATE | OPEN_EXCLUSIVE, shared);
+            }
+            (Ask::Write(length), Reply::Status(status)) if status.code == Status::OK => {
+                self.acknowledged += u64::from(length);
+                shared.done += u64::from(length);
+                self.advance(shared);
+            }
+            (Ask::Read { offset, length }, Reply::Data(data)) => {
+                if let Some(readback) = &mut self.readback {
+                    shared.unconfirmed -= readback.take(offset, length, data);
+                }
+                self.advance(shared);
+            }
+            (Ask::Read { .. }, Reply::Status(status)) => {
+                let reason = format!("it cannot be read back: {}", status.reason());
+                self.fail_for_good(reason, shared);
+            }
+            (Ask::Size, Reply::Attributes(attributes)) if attributes.size != Some(self.size) => {
+                let size = attributes.size.map_or("an unknown number of".to_owned(), |size| size.to_string());
+                self.fail_for_good(format!("{size} bytes have arrived, of {}", self.size), shared);
+            }
+            (Ask::Preserve | Ask::Close, Reply::Status(status)) if status.code == Status::OK => {}
+            (Ask::Size, Reply::Attributes(_)) | (Ask::Wish | Ask::Tidy, _) => {}
+            (Ask::Preserve, Reply::Status(status)) => {
+                self.fail(format!("its mode and times cannot be set: {}", status.reason()), &status, shared);
+            }
+            (Ask::Open, Reply::Status(status))
+                if status.code == Status::PERMISSION_DENIED && self.way == Way::Replace && self.existing.is_some() =>
+            {
+                self.give_up(status.reason(), Some(IN_PLACE_HINT), shared);
+            }
+            (Ask::Open, Reply::Status(status)) => self.fail_or_full(&status, TIGHT, shared),
+            (Ask::Write(_) | Ask::Close, Reply::Status(status)) => {
+                let needed = (self.size - self.acknowledged).max(TIGHT);
+                self.fail_or_full(&status, needed, shared);
+            }
+            (Ask::Rename, Reply::Status(status)) if self.may_clear(&status, shared) => {
+                let path = self.path.clone();
+                self.ask(&Request::Remove(&path), Ask::Clear, shared);
+            }
+            (Ask::Clear, Reply::Status(status)) if status.code == Status::OK => {
+                let (from, to) = (self.written.clone(), self.path.clone());
+                self.ask(&Request::Rename { from: &from, to: &to }, Ask::RenameAgain, shared);
+            }
+            (Ask::RenameAgain, Reply::Status(status)) => {
+                // Both must not be lost.
+                self.made = false;
+                let reason =
+                    format!("{}; the old file is gone, the new one is {}", status.reason(), shown(&self.written));
+                self.fail(reason, &status, shared);
+            }
+            (_, Reply::Status(status)) => self.fail(status.reason(), &status, shared),
+            // The client has made sure that replies are of the type that belongs to the request.
+            _ => self.give_up("the server gave another answer than was asked for".to_owned(), None, shared),
+        }
+    }
+
+    /// Goes on as there is something in the place of the file.
+    fn consider(&mut self, there: Attributes, may_follow: bool, shared: &mut Shared) {
+        if there.is_directory() {
+            self.give_up("a directory is there, where a file should go".to_owned(), None, shared);
+        } else if there.is_link() && may_follow {
+            let path = self.path.clone();
+            self.ask(&Request::Realpath(&path), Ask::Resolve, shared);
+        } else if there.is_link() {
+            self.give_up(
+                "a symbolic link is there, and the server cannot tell where it leads".to_owned(),
+                None,
+                shared,
+            );
+        } else if there.is_file() || there.mode.is_none() {
+            self.existing = Some(there);
+            self.look_for_rest(shared);
+        } else {
+            self.way = Way::Device;
+            // Most have no offsets, and the server would try to go to one.
+            self.open(if there.is_block_device() { 0 } else { OPEN_APPEND }, shared);
+        }
+    }
+
+    /// Looks for what an earlier attempt has left behind, if that is to be continued.
+    fn look_for_rest(&mut self, shared: &mut Shared) {
+        match self.way {
+            Way::Replace if shared.upload.options.resume => {
+                let temporary = self.temporary();
+                self.ask(&Request::Lstat(&temporary), Ask::LookRest, shared);
+            }
+            Way::Replace => self.open(OPEN_CREATE | OPEN_EXCLUSIVE, shared),
+            Way::InPlace | Way::Device => self.open(OPEN_CREATE | OPEN_TRUNCATE, shared),
+        }
+    }
+
+    fn take_rest(&mut self, rest: Attributes, shared: &mut Shared) {
+        if !rest.is_file() {
+            self.path = self.temporary();
+            self.give_up("it is not a regular file, and cannot be continued".to_owned(), None, shared);
+            return;
+        }
+        match rest.size {
+            // A file without these could not be opened again by anybody but root.
+            _ if rest.mode.is_some_and(|mode| mode & 0o600 != 0o600) => {
+                let temporary = self.temporary();
+                self.ask(&Request::Remove(&temporary), Ask::ClearRest, shared);
+            }
+            Some(size) if size <= self.size => {
+                // A server may have written what it was sent in another order: behind a gap there is less than this.
+                self.sent = size.saturating_sub(WINDOW);
+                self.acknowledged = self.sent;
+                shared.done += self.sent;
+                self.open(0, shared);
+            }
+            // It cannot be a part of this file.
+            _ => self.open(OPEN_TRUNCATE, shared),
+        }
+    }
+
+    fn temporary(&self) -> Vec<u8> {
+        let parent = parent_of(&self.path);
+        let name = self.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        join(parent, &temporary_name(name, &self.tag))
+    }
+
+    fn open(&mut self, flags: u32, shared: &mut Shared) {
+        let options = shared.upload.options;
+        let mut flags = flags | OPEN_WRITE;
+        match self.way {
+            Way::Replace => self.written = self.temporary(),
+            Way::InPlace => {
+                // A link that leads nowhere is written through.
+                flags = OPEN_WRITE | OPEN_CREATE | OPEN_TRUNCATE;
+                self.written = self.path.clone();
+            }
+            Way::Device => self.written = self.path.clone(),
+        }
+        if options.checksum && self.way != Way::Device {
+            flags |= OPEN_READ;
+        }
+        let attributes = Attributes::of_mode(match self.existing_mode().filter(|_| !options.preserve) {
+            Some(mode) => mode,
+            None => shared.upload.sources.entries()[self.entry].mode,
+        });
+        shared.open += 1;
+        let path = self.written.clone();
+        self.ask(&Request::Open { path: &path, flags, attributes }, Ask::Open, shared);
+    }
+
+    /// The mode of what is replaced. Like those of the sources, without setuid and its like.
+    fn existing_mode(&self) -> Option<u32> {
+        self.existing.and_then(|existing| existing.mode).map(|mode| mode & 0o777)
+    }
+
+    /// Goes on once everything is sent, or read back.
+    fn advance(&mut self, shared: &mut Shared) {
+        let is_sent = self.stage == Stage::Writing && self.sent == self.size;
+        let reads_back = shared.upload.options.checksum && self.way != Way::Device;
+        if is_sent && reads_back {
+            if self.acknowledged == self.size {
+                self.stage = Stage::Reading;
+                self.readback = Some(ReadBack::new(self.size));
+            }
+        } else if is_sent {
+            self.close(shared);
+        }
+        if self.stage == Stage::Reading
+            && let Some(readback) = self.readback.take_if(|readback| readback.is_complete())
+        {
+            match shared.upload.sources.checksum(self.entry) {
+                Err(reason) => self.fail_here(reason, shared),
+                Ok(checksum) if checksum == readback.finish() => self.close(shared),
+                Ok(_) => self.fail_for_good("what has arrived is not what was sent (SHA-256)".to_owned(), shared),
+            }
+        }
+    }
+
+    /// Asks for everything that is left to do before it may be renamed. The server does it in this order.
+    fn close(&mut self, shared: &mut Shared) {
+        let Some(handle) = self.handle.take() else {
+            return;
+        };
+        self.stage = Stage::Closing;
+        let entry = &shared.upload.sources.entries()[self.entry];
+        let (mode, times) = (entry.mode, (entry.accessed, entry.modified));
+        if self.way == Way::Replace
+            && let Some(owner) = self.existing.and_then(|existing| existing.owner)
+        {
+            let attributes = Attributes { owner: Some(owner), ..Attributes::default() };
+            self.ask(&Request::Fsetstat(&handle, attributes), Ask::Wish, shared);
+        }
+        if shared.upload.options.preserve && self.way != Way::Device {
+            let attributes = Attributes { mode: Some(mode), times: Some(times), ..Attributes::default() };
+            self.ask(&Request::Fsetstat(&handle, attributes), Ask::Preserve, shared);
+        } else if self.way == Way::Replace
+            && let Some(mode) = self.existing_mode()
+        {
+            // The umask may have taken something away.
+            self.ask(&Request::Fsetstat(&handle, Attributes::of_mode(mode)), Ask::Wish, shared);
+        }
+        if self.way != Way::Device {
+            self.ask(&Request::Fstat(&handle), Ask::Size, shared);
+        }
+        self.ask(&Request::Close(&handle), Ask::Close, shared);
+    }
+
+    /// Puts what is complete into its place.
+    fn take_place(&mut self, shared: &mut Shared) {
+        if self.way != Way::Replace {
+            self.made = false;
+            self.stage = Stage::Done;
+            return;
+        }
+        self.stage = Stage::Renaming;
+        let (from, to) = (self.written.clone(), self.path.clone());
+        if shared.client.supports(Extension::PosixRename) {
+            self.ask(&Request::PosixRename { from: &from, to: &to }, Ask::Rename, shared);
+        } else {
+            self.ask(&Request::Rename { from: &from, to: &to }, Ask::Rename, shared);
+        }
+    }
+
+    /// Whether the file that is replaced may be what keeps the server from renaming.
+    fn may_clear(&self, status: &Status, shared: &Shared) -> bool {
+        let is_vague = ![Status::PERMISSION_DENIED, Status::NO_SUCH_FILE, Status::UNSUPPORTED].contains(&status.code);
+        self.existing.is_some() && is_vague && !shared.client.supports(Extension::PosixRename)
+    }
+
+    /// Gives up after a refusal, which may be for lack of room: `needed` bytes.
+    fn fail_or_full(&mut self, status: &Status, needed: u64, shared: &mut Shared) {
+        if status.code == Status::FAILURE && shared.client.supports(Extension::Statvfs) {
+            // Asked before anything is removed.
+            let directory = parent_of(&self.written);
+            let directory = if directory.is_empty() { b"." } else { directory }.to_vec();
+            self.ask(&Request::Statvfs(&directory), Ask::Room(needed), shared);
+        }
+        self.fail(status.reason(), status, shared);
+    }
+
+    /// Gives up since another file has found that there is no room.
+    pub fn fail_for_room(&mut self, shared: &mut Shared) {
+        self.give_up(NO_ROOM.to_owned(), None, shared);
+    }
+
+    fn fail(&mut self, reason: String, status: &Status, shared: &mut Shared) {
+        let hint = (status.code == Status::FAILURE).then_some(VAGUE_HINT);
+        self.give_up(reason, hint, shared);
+    }
+
+    /// Gives up since the file here cannot be read any more.
+    fn fail_here(&mut self, reason: String, shared: &mut Shared) {
+        let path = shared.upload.sources.entries()[self.entry].local.display().to_string();
+        self.fail_for_good(reason, shared);
+        if let Some(Some(failure)) = &mut self.given_up {
+            failure.path = path;
+        }
+    }
+
+    /// Gives up what can never be continued.
+    fn fail_for_good(&mut self, reason: String, shared: &mut Shared) {
+        self.tidy_up(true, shared);
+        self.give_up(reason, None, shared);
+    }
+
+    fn give_up(&mut self, reason: String, hint: Option<&'static str>, shared: &mut Shared) {
+        if self.given_up.is_none() {
+            self.given_up = Some(Some(Failure { path: shown(&self.path), reason, hint }));
+            self.tidy(shared);
+        }
+    }
+
+    /// Stops what is under way. What is just taking its place does so.
+    pub fn abort(&mut self, shared: &mut Shared) {
+        if self.stage < Stage::Renaming && self.given_up.is_none() {
+            self.given_up = Some(None);
+            self.tidy(shared);
+        }
+    }
+
+    /// Closes what is open, and removes what was written unless it may be continued another time.
+    fn tidy(&mut self, shared: &mut Shared) {
+        let continues = shared.upload.options.resume && self.way == Way::Replace;
+        self.tidy_up(!continues, shared);
+    }
+
+    fn tidy_up(&mut self, removes: bool, shared: &mut Shared) {
+        if let Some(readback) = self.readback.take() {
+            shared.unconfirmed -= readback.outstanding();
+        }
+        if let Some(handle) = self.handle.take() {
+            self.ask(&Request::Close(&handle), Ask::Close, shared);
+        }
+        if self.made && removes {
+            self.made = false;
+            let path = self.written.clone();
+            self.ask(&Request::Remove(&path), Ask::Tidy, shared);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The end of a command: when nothing more can come, what that means, and what is still handed on.
+
+use super::{Drained, Running, STREAMS};
+use crate::error::HostError;
+use crate::event::{Event, EventKind, Outcome};
+use crate::ssh::ffi::{self, Exit};
+
+impl Running<'_> {
+    /// The outcome, once nothing more can come.
+    pub(super) fn ending(&self, drained: &Drained) -> Option<Outcome> {
+        let eof = self.channel.eof();
+        // An error here is as good as a close: the transport has failed.
+        let closed = eof && !matches!(self.channel.wait_closed(), Err(error) if ffi::would_block(&error));
+        let over = match drained {
+            Drained::Failed(message) => Some(message.clone()),
+            _ if self.session.is_dead() => Some("the connection ended without an exit status".to_owned()),
+            _ if closed => Some("the channel was closed without an exit status".to_owned()),
+            _ => None,
+        };
+        match self.channel.exit() {
+            // The server has said how it ended and that no more output comes: no need to wait for the close as well.
+            Exit::Status(status) if eof || over.is_some() => Some(match &self.sudo {
+                Some(sudo) if !sudo.has_begun() => sudo.never_began(status).into(),
+                _ => Outcome::Exited(status),
+            }),
+            Exit::Signal(name) if eof || over.is_some() => Some(Outcome::Signaled { name }),
+            Exit::Unknown => over.map(|detail| HostError::Lost { detail }.into()),
+            Exit::Status(_) | Exit::Signal(_) => None,
+        }
+    }
+
+    /// Hands on what was received, ends the channel, and gives the outcome. `outcome` is how the command ended, if it did;
+    /// one that we stopped did not end by itself, whatever it says.
+    pub(super) fn finish(mut self, outcome: Option<Outcome>) -> Outcome {
+        let stopping = match (self.stopping.take(), outcome) {
+            (None, outcome) => {
+                let parting = self.parting.take().map(|(outcome, _)| outcome);
+                let outcome = parting.or(outcome);
+                self.hand_on_rest();
+                let _ = self.channel.close();
+                self.flush();
+                return outcome.unwrap_or_else(|| Outcome::cancelled(self.cancel, true));
+            }
+            (Some(stopping), outcome) => {
+                let ended = match outcome {
+                    Some(Outcome::Exited(_) | Outcome::Signaled { .. }) => true,
+                    // It has ended without having begun.
+                    Some(Outcome::Failed(error)) => matches!(*error, HostError::Sudo { .. }),
+                    _ => false,
+                };
+                stopping.outcome(ended)
+            }
+        };
+        // What libssh2 holds was received and belongs to the user; what else may come does not end by itself.
+        // A dialogue has nobody to hand it on to.
+        let mut left = if self.dialogue.is_some() { 0 } else { self.channel.queued() };
+        let _ = self.channel.close();
+        self.deadline = None;
+        loop {
+            if let Some(event) = self.undelivered.take() {
+                let _ = self.events.send(event);
+            }
+            if left == 0 || self.drain_once(&mut left) != Drained::Some {
+                break;
+            }
+        }
+        self.hand_on_rest();
+        self.flush();
+        stopping
+    }
+
+    /// Reads each stream at most once, as long as `left` lasts.
+    fn drain_once(&mut self, left: &mut usize) -> Drained {
+        for (stream, id) in STREAMS {
+            let drained = self.read(stream, id);
+            if drained == Drained::Some {
+                if let Some(Event { kind: EventKind::Output { bytes, .. }, .. }) = &self.undelivered {
+                    *left = left.saturating_sub(bytes.len());
+                }
+                return drained;
+            }
+        }
+        Drained::Nothing
+    }
+}

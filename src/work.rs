@@ -1,0 +1,203 @@
+//! What is done on each host once it is connected: a command is run, or files are copied.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use crate::cli::Opts;
+use crate::copy::sources::{Sources, SourcesError};
+use crate::copy::{Download, Options, Upload};
+use crate::file_names;
+use crate::hosts::HostSpec;
+use crate::input::Inputs;
+use crate::jobs::Commands;
+use crate::program::Program;
+use crate::rsync::{Direction, Rsync, RsyncError, Transfer};
+
+/// What is done.
+pub enum Work {
+    /// Commands are run.
+    Commands {
+        /// Each host's.
+        commands: Commands,
+        /// What they read.
+        inputs: Inputs,
+    },
+    /// Files of ours are copied to all hosts.
+    Upload(Arc<Upload>),
+    /// Files of the hosts are copied here.
+    Download {
+        /// Which, and how.
+        download: Arc<Download>,
+        /// The directory of each host, by the number of its job.
+        directories: Vec<PathBuf>,
+    },
+    /// rsync copies.
+    Rsync(Rsync),
+}
+
+/// Why nothing can be copied.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// The command line does not say what, or where to.
+    #[error("{0}")]
+    Usage(String),
+    /// Files of ours cannot be read.
+    #[error(transparent)]
+    Sources(#[from] SourcesError),
+    /// rsync cannot be run.
+    #[error(transparent)]
+    Rsync(#[from] RsyncError),
+}
+
+/// What is wrong with the paths of a command line.
+fn wrong(problem: &str) -> CopyError {
+    CopyError::Usage(format!("{problem} (--help shows how)"))
+}
+
+/// All paths but the last, and the last.
+fn paths(opts: &Opts) -> Result<(&[OsString], &OsString), CopyError> {
+    let Some((last, first)) = opts.words.split_last() else {
+        return Err(wrong("there is nothing to copy: no path is given"));
+    };
+    if first.is_empty() {
+        return Err(wrong("there is only one path: both what is copied and where to is needed"));
+    }
+    if opts.words.iter().any(|path| path.as_bytes().contains(&0)) {
+        return Err(wrong("a path contains a NUL byte"));
+    }
+    if first.iter().any(|path| path.is_empty()) {
+        return Err(wrong("the path of what is copied is empty"));
+    }
+    Ok((first, last))
+}
+
+/// The directory of each host in `base`.
+fn directories(base: &Path, hosts: &[HostSpec]) -> Vec<PathBuf> {
+    file_names::directories(hosts.iter()).iter().map(|name| base.join(name)).collect()
+}
+
+impl Work {
+    /// What pscp(1) and pslurp(1) are asked for.
+    ///
+    /// # Errors
+    /// Paths are missing, too many or none, or a file of ours cannot be read.
+    pub fn copy(opts: &Opts, hosts: &[HostSpec]) -> Result<Work, CopyError> {
+        let options = Options {
+            recursive: opts.copy.recursive,
+            preserve: opts.copy.preserve,
+            checksum: opts.copy.checksum,
+            resume: opts.copy.resume,
+            inplace: opts.copy.inplace,
+        };
+        let (sources, target) = paths(opts)?;
+        if !opts.download {
+            let paths: Vec<PathBuf> = sources.iter().map(PathBuf::from).collect();
+            let sources = Arc::new(Sources::find(&paths, options.recursive)?);
+            return Ok(Work::Upload(Arc::new(Upload { sources, target: target.as_bytes().to_vec(), options })));
+        }
+        if options.inplace {
+            return Err(wrong(
+                "--inplace is for files on the hosts; files here are replaced when all of them is there",
+            ));
+        }
+        let remotes = sources.iter().map(|path| path.as_bytes().to_vec()).collect();
+        let last = Path::new(target);
+        let (base, target) = if opts.program == Program::Pscp {
+            (last, None)
+        } else if sources.len() > 1 {
+            return Err(wrong("there are too many paths: one on the hosts and one below each host's directory"));
+        } else {
+            let below = below(last).map_err(|problem| CopyError::Usage(format!("{}: {problem}", last.display())))?;
+            (opts.localdir.as_deref().unwrap_or(Path::new("")), Some(below))
+        };
+        let directories = directories(base, hosts);
+        Ok(Work::Download { download: Arc::new(Download { remotes, target, options }), directories })
+    }
+
+    /// What prsync(1) is asked for. `user` is the login name of hosts that have none.
+    ///
+    /// # Errors
+    /// Paths are missing or too many, or there is no rsync.
+    pub fn rsync(opts: &Opts, hosts: &[HostSpec], user: Option<&str>) -> Result<Work, CopyError> {
+        let (sources, target) = paths(opts)?;
+        let direction = if !opts.download {
+            Direction::Upload { sources: sources.to_vec(), target: target.clone() }
+        } else if let [remote] = sources {
+            Direction::Download { remote: remote.clone(), directories: directories(Path::new(target), hosts) }
+        } else {
+            return Err(wrong("there are too many paths: --download takes one on the hosts and a directory here"));
+        };
+        let transfer = Transfer {
+            verbose: opts.other.verbose > 0,
+            recursive: opts.rsync.recursive,
+            archive: opts.rsync.archive,
+            compress: opts.rsync.compress,
+            extra: opts.connection.extra.words.iter().map(|word| word.text.clone()).collect(),
+            direction,
+            user: user.map(str::to_owned),
+            hosts: hosts.len(),
+        };
+        Ok(Work::Rsync(Rsync::find(transfer)?))
+    }
+}
+
+/// A name below the directory of each host. As for pssh, a slash at the beginning means nothing.
+fn below(path: &Path) -> Result<Vec<u8>, &'static str> {
+    if path.components().any(|part| part == Component::ParentDir) {
+        return Err("it leads out of the directory of each host, so that they would overwrite each other's files");
+    }
+    let text = path.as_os_str().as_bytes();
+    let start = text.iter().position(|byte| *byte != b'/').unwrap_or(text.len());
+    if text[start..].is_empty() { Err("it is no name of a file") } else { Ok(text[start..].to_vec()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli;
+    use crate::hosts::gather;
+
+    fn copy(program: Program, words: &[&str]) -> Result<Work, String> {
+        let opts = cli::parse(program, [&[program.name()], words].concat()).expect("a good command line");
+        let hosts = gather(&[], &["web1 root@web2:2222 web1".to_owned()]).expect("hosts");
+        Work::copy(&opts, &hosts).map_err(|error| error.to_string())
+    }
+
+    fn download(program: Program, words: &[&str]) -> (Vec<String>, Option<String>, Vec<PathBuf>) {
+        match copy(program, words) {
+            Ok(Work::Download { download, directories }) => {
+                let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+                (download.remotes.iter().map(text).collect(), download.target.as_ref().map(text), directories)
+            }
+            Ok(_) => panic!("{words:?}: no download"),
+            Err(problem) => panic!("{words:?}: {problem}"),
+        }
+    }
+
+    #[test]
+    fn each_host_has_a_directory() {
+        let paths = |names: [&str; 3]| names.map(PathBuf::from).to_vec();
+        let (remotes, target, directories) = download(Program::Pslurp, &["-L", "logs", "/var/log/a", "/b/c"]);
+        assert_eq!((remotes, target.as_deref()), (vec!["/var/log/a".to_owned()], Some("b/c")));
+        assert_eq!(directories, paths(["logs/web1", "logs/web2:2222", "logs/web1.1"]));
+        assert_eq!(download(Program::Pslurp, &["a", "b"]).2, paths(["web1", "web2:2222", "web1.1"]));
+        let (remotes, target, directories) = download(Program::Pscp, &["--download", "a", "b", "out"]);
+        assert_eq!((remotes.len(), target), (2, None));
+        assert_eq!(directories, paths(["out/web1", "out/web2:2222", "out/web1.1"]));
+    }
+
+    #[test]
+    fn paths_that_say_too_little_or_too_much_are_refused() {
+        let problem = |program, words: &[&str]| copy(program, words).err().unwrap_or_default();
+        assert!(problem(Program::Pscp, &[]).contains("no path"));
+        assert!(problem(Program::Pscp, &["a"]).contains("only one path"));
+        assert!(problem(Program::Pslurp, &["a", "b", "c"]).contains("too many"));
+        assert!(problem(Program::Pslurp, &["a", "b/../c"]).contains("leads out"));
+        assert!(problem(Program::Pslurp, &["a", "/"]).contains("no name"));
+        assert!(problem(Program::Pslurp, &["--inplace", "a", "b"]).contains("on the hosts"));
+        assert!(problem(Program::Pslurp, &["", "b"]).contains("is empty"));
+        assert!(problem(Program::Pscp, &["/no/such/file", "b"]).contains("/no/such/file"));
+    }
+}

@@ -1,0 +1,136 @@
+//! prsync over real sessions: the local rsync with this program as its remote shell.
+
+use std::fs;
+use std::path::Path;
+
+use pssh::program::Program;
+
+use crate::bin::Env;
+use crate::sshd::{Setup, Sshd, hosts};
+
+/// A small tree in the home, with names that want quoting.
+fn tree(env: &Env) -> std::path::PathBuf {
+    let tree = env.path("tree");
+    fs::create_dir_all(tree.join("sub")).expect("a directory");
+    fs::write(tree.join("a"), "first\n").expect("a file");
+    fs::write(tree.join("sub/b c 'd'"), "second\n").expect("a file");
+    tree
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+#[test]
+fn a_tree_goes_to_a_host_and_comes_back() {
+    let (env, sshd) = hosts(1);
+    let (tree, there) = (tree(&env), env.path("there"));
+    let run = env.run_of(Program::Prsync).hosts(sshd.hosts()).arg("-a").arg(&tree).arg(&there).run();
+    run.exits(0).check(run.stdout_text().contains("[SUCCESS] 127.0.1.1:"), "pssh's line");
+    assert_eq!(read(there.join("tree/a")), "first\n");
+    assert_eq!(read(there.join("tree/sub/b c 'd'")), "second\n");
+    let run = env.run_of(Program::Prsync).hosts(sshd.hosts()).args(["-r", "-d"]).arg(&there).arg("back").run();
+    run.exits(0);
+    let host = format!("back/127.0.1.1:{}/there/tree", sshd.port());
+    assert_eq!(read(env.path(&host).join("sub/b c 'd'")), "second\n");
+}
+
+#[test]
+fn many_hosts_at_once_each_into_its_own_directory() {
+    let (env, sshd) = hosts(12);
+    let tree = tree(&env);
+    let run = env
+        .run_of(Program::Prsync)
+        .hosts(sshd.hosts())
+        .args(["-p", "12", "-r", "-z", "-d"])
+        .arg(&tree)
+        .arg("out")
+        .run();
+    run.exits(0).stderr_has("prsync: 12 hosts: 12 ok\n");
+    for label in sshd.labels() {
+        assert_eq!(read(env.path(&format!("out/{label}:{}/tree/a", sshd.port()))), "first\n", "{label}");
+    }
+    assert_eq!(sshd.connections(), 12, "one session for each host, and no ssh");
+}
+
+#[test]
+fn what_rsync_says_is_the_hosts_output() {
+    let (env, sshd) = hosts(1);
+    let tree = tree(&env);
+    let run =
+        env.run_of(Program::Prsync).hosts(sshd.hosts()).args(["-v", "-i", "-r"]).arg(&tree).arg(env.path("x")).run();
+    run.exits(0).check(run.stdout_text().contains("tree/sub/b c 'd'\n"), "the list of -v, by -i");
+    let run =
+        env.run_of(Program::Prsync).hosts(sshd.hosts()).args(["-o", "o", "-e", "e"]).args(["no-such-file", "x"]).run();
+    run.exits(4).stderr_has("hint: rsync has named them");
+    run.check(run.stdout_text().ends_with(" Exited with error code 23\n"), "rsync's own exit status");
+    assert!(read(env.path(&format!("e/{}", sshd.hosts()[0]))).contains("no-such-file"));
+}
+
+#[test]
+fn words_of_rsync_and_of_ssh() {
+    let (env, sshd) = hosts(1);
+    let (tree, there) = (tree(&env), env.path("there"));
+    fs::create_dir_all(&there).expect("a directory");
+    fs::write(there.join("old"), "").expect("a file");
+    let source = format!("{}/", tree.display());
+    let run = env.run_of(Program::Prsync).args(["-H", "127.0.1.1", "-S", &format!("-p {}", sshd.port())]);
+    let run = run.args(["-r", "-x", "--delete --exclude=sub", "-X", "--chmod=F600", &source]).arg(&there).run();
+    run.exits(0);
+    assert!(there.join("a").exists() && !there.join("old").exists() && !there.join("sub").exists());
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(there.join("a")).expect("a file").permissions());
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn hosts_that_cannot_be_reached_or_trusted_start_no_rsync() {
+    let env = Env::new();
+    let sshd = Sshd::start(&env, Setup { trusted: false, ..Setup::default() });
+    let run = env.run_of(Program::Prsync).hosts(sshd.hosts()).arg("-r").arg(tree(&env)).arg(env.path("x")).run();
+    run.exits(4).check(run.stdout_text().contains("[FAILURE] 127.0.1.1:"), "pssh's line");
+    run.check(run.stdout_text().contains("hostkey: "), "with the reason");
+    assert!(!env.path("x").exists());
+}
+
+#[test]
+fn a_host_without_rsync_says_so() {
+    let env = Env::new();
+    let sshd = Sshd::start(&env, Setup { config: "SetEnv PATH=/nowhere", ..Setup::default() });
+    let run = env.run_of(Program::Prsync).hosts(sshd.hosts()).arg("-r").arg(tree(&env)).arg(env.path("x")).run();
+    run.exits(4).stderr_has("hint: install rsync on the host");
+    let run = env
+        .run_of(Program::Prsync)
+        .hosts(sshd.hosts())
+        .arg("-r")
+        .arg(tree(&env))
+        .arg("x")
+        .variable("PATH", "/nowhere")
+        .run();
+    run.exits(1).stderr_has("prsync: rsync is not installed here, or not on PATH; it comes with: apt install rsync");
+    assert_eq!(sshd.connections(), 1);
+}
+
+#[test]
+fn time_that_is_over_ends_rsync_on_both_sides() {
+    let env = Env::new();
+    let sshd = Sshd::start(&env, Setup::default());
+    let file = env.file("big", vec![7; 4 << 20]);
+    // At 1 KiB/s it would take an hour.
+    let run = env
+        .run_of(Program::Prsync)
+        .hosts(sshd.hosts())
+        .args(["-t", "1", "-X", "--bwlimit=1"])
+        .arg(&file)
+        .arg(env.path("x"));
+    let run = run.run();
+    run.exits(3).check(run.stdout_text().ends_with(" Timed out\n"), "pssh's words");
+    sshd.wait_for_processes("rsync", 0);
+    assert!(!env.path("x").exists(), "rsync puts nothing half-written in place");
+}
+
+#[test]
+fn a_dry_run_shows_the_words() {
+    let env = Env::new();
+    let run = env.run_of(Program::Prsync).args(["-H", "web1 root@[::1]:2222", "--dry-run", "-a", "a b", "/srv"]).run();
+    run.exits(0).stdout_is("web1: 'rsync' '-a' 'a b' 'web1:/srv'\n::1: 'rsync' '-a' 'a b' 'root@[::1]:/srv'\n");
+}
