@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use russh::{ChannelOpenFailure, MethodKind, MethodSet, SshId, server};
+use russh::{ChannelOpenFailure, MethodKind, MethodSet, Preferred, SshId, kex, server};
 
 use super::{Behaviour, Fault, Key};
 
@@ -21,6 +21,8 @@ pub(crate) struct Config {
     pub(crate) version: String,
     /// Empty means one fresh ed25519 key.
     pub(crate) host_keys: Vec<Key>,
+    /// Offers no other key exchange than curve25519-sha256, which every client knows, instead of all that russh has.
+    pub(crate) only_curve25519: bool,
 
     /// Public keys that may log in, as lines of an authorized_keys file without options.
     pub(crate) authorised: Vec<String>,
@@ -78,6 +80,7 @@ impl Default for Config {
             threads: 2,
             version: "embedded_1.0".to_owned(),
             host_keys: Vec::new(),
+            only_curve25519: false,
             authorised: Vec::new(),
             users: None,
             password: None,
@@ -126,7 +129,14 @@ impl Config {
     }
 
     pub(super) fn transport(&self) -> server::Config {
+        let mut preferred = Preferred::default();
+        if self.only_curve25519 {
+            // Strict key exchange is an extension that stands in the same list.
+            let kept = [kex::CURVE25519, kex::EXTENSION_SUPPORT_AS_SERVER, kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER];
+            preferred.kex = kept.to_vec().into();
+        }
         server::Config {
+            preferred,
             server_id: SshId::Standard(format!("SSH-2.0-{}", self.version).into()),
             methods: self.methods(),
             auth_rejection_time: Duration::ZERO,

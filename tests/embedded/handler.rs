@@ -174,6 +174,16 @@ impl Connection {
                 session.exit_status_request(id, *status)?;
                 return session.close(id);
             }
+            Behaviour::Name { after: Duration::ZERO } => {
+                session.channel_success(id)?;
+                session.data(id, script::name(self.local.ip()))?;
+                session.eof(id)?;
+                session.exit_status_request(id, 0)?;
+                return session.close(id);
+            }
+            Behaviour::Name { after } => {
+                tokio::spawn(script::name_after(*after, self.local.ip(), ends.split(session).0));
+            }
             Behaviour::Lines { bytes } => {
                 tokio::spawn(script::lines(*bytes, ends.split(session).0));
             }

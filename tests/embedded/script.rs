@@ -1,5 +1,6 @@
 //! What an exec request does instead of running a command.
 
+use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ pub(crate) enum Behaviour {
     Run,
     /// Answers without a process or a task, for benchmarks of the client. `stdout` must fit the client's window.
     Cheap { stdout: Vec<u8>, status: u32 },
+    /// After a while, answers with one line that names the address at which the client has reached this server, and exit status
+    /// 0; without a process, and without a task if there is nothing to wait for.
+    Name { after: Duration },
     /// Sends that many bytes of different lines, each of 80 bytes with its newline, and exit status 0.
     Lines { bytes: u64 },
     /// Plays the steps. The channel stays open after the last one, unless a step closes it.
@@ -64,6 +68,28 @@ pub(crate) enum Step {
     RejectExec,
     /// Never answers the exec request. Only as the first step.
     NeverAnswer,
+}
+
+/// The line of [`Behaviour::Name`].
+pub(super) fn name(address: IpAddr) -> Vec<u8> {
+    format!("{address} up 12 days, load average: 0.08, 0.03, 0.01\n").into_bytes()
+}
+
+/// Plays [`Behaviour::Name`] with a wait.
+pub(super) async fn name_after(after: Duration, address: IpAddr, outlet: Outlet) {
+    let gone = outlet.gone.clone();
+    let answer = async {
+        tokio::time::sleep(after).await;
+        if outlet.data(None, name(address)).await.is_ok() {
+            outlet.eof().await;
+            outlet.exit_status(0).await;
+            outlet.close().await;
+        }
+    };
+    tokio::select! {
+        () = answer => {}
+        () = gone.wait() => {}
+    }
 }
 
 /// The lines that [`Behaviour::Lines`] repeats. As many as fit one packet.

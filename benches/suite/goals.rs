@@ -1,0 +1,166 @@
+//! What this pssh wants to be, as ratios to the others in the same run.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use crate::results::{Entry, Outcome, figures};
+use crate::tools::{Show, Tool};
+
+/// A goal, and what came of it.
+pub(crate) struct Goal {
+    letter: &'static str,
+    words: &'static str,
+    /// What was measured; `None` where something for it is missing.
+    value: Option<f64>,
+    limit: Limit,
+}
+
+#[derive(Clone, Copy)]
+enum Limit {
+    AtMost(f64),
+    Below(f64),
+    AtLeast(f64),
+}
+
+impl Goal {
+    fn is_met(&self) -> Option<bool> {
+        self.value.map(|value| match self.limit {
+            Limit::AtMost(limit) => value <= limit,
+            Limit::Below(limit) => value < limit,
+            Limit::AtLeast(limit) => value >= limit,
+        })
+    }
+}
+
+/// All goals, as far as their scenarios were run.
+pub(crate) fn judge(outcomes: &[Outcome]) -> Vec<Goal> {
+    let case = |key: &str| outcomes.iter().find(|outcome| outcome.case.key == key);
+    let entry = |key: &str, tool, show| case(key).and_then(|case| case.entry(tool, show));
+    let of = |key: &str, tool| case(key).and_then(|case| case.of(tool));
+    let ratio = |one: Option<f64>, other: Option<f64>| one.zip(other).map(|(one, other)| one / other);
+    let cpu = |entry: Option<&Entry>| entry.and_then(Entry::cpu);
+    let wall = |entry: Option<&Entry>| entry.and_then(Entry::wall);
+    let megabytes = |entry: Option<&Entry>| entry.and_then(Entry::memory).map(|bytes| bytes / 1e6);
+    let formatted = |tool, show| wall(entry("b", tool, show));
+    let ours = |show| formatted(Tool::This, show);
+    let per_host = |key: &str| case(key).and_then(|case| Some(cpu(case.of(Tool::This))? / case.case.hosts as f64));
+    let bastions = case("f-bastion").and_then(|case| case.of(Tool::This)).filter(|entry| entry.problem.is_none());
+    let rival = trips(outcomes).into_iter().filter(|(tool, _)| *tool != Tool::This).map(|(_, trips)| trips);
+    let rival = rival.min_by(f64::total_cmp);
+    let own_trips = trips(outcomes).into_iter().find(|(tool, _)| *tool == Tool::This).map(|(_, trips)| trips);
+
+    use Limit::{AtLeast, AtMost, Below};
+    let goal = |letter, words, value, limit| Goal { letter, words, value, limit };
+    let a = |tool| ratio(cpu(of("a", Tool::This)), cpu(of("a", tool)));
+    vec![
+        goal("a", "CPU per host, to the Python pssh's", a(Tool::Pssh), AtMost(0.1)),
+        goal("a", "CPU per host, to the library parallel-ssh's", a(Tool::ParallelSsh), AtMost(1.0 / 3.0)),
+        goal("a", "CPU per host, to bssh's", a(Tool::Bssh), Below(1.0)),
+        goal(
+            "b",
+            "pdsh's time, to that of lines",
+            ratio(formatted(Tool::Pdsh, Show::Lines), ours(Show::Lines)),
+            AtLeast(5.0),
+        ),
+        goal(
+            "b",
+            "the Python pssh's time with -P, to that of lines",
+            ratio(formatted(Tool::Pssh, Show::Lines), ours(Show::Lines)),
+            AtLeast(30.0),
+        ),
+        goal(
+            "b",
+            "the Python pssh's time with -i, to that of inline",
+            ratio(formatted(Tool::Pssh, Show::Inline), ours(Show::Inline)),
+            AtLeast(30.0),
+        ),
+        goal("b", "memory of lines, in MB", megabytes(entry("b", Tool::This, Show::Lines)), AtMost(40.0)),
+        goal(
+            "b",
+            "the time of gather, to pdsh's",
+            ratio(ours(Show::Gather), formatted(Tool::Pdsh, Show::Lines)),
+            AtMost(1.0),
+        ),
+        goal(
+            "b",
+            "the time of json, to pdsh's",
+            ratio(ours(Show::Json), formatted(Tool::Pdsh, Show::Lines)),
+            AtMost(1.0),
+        ),
+        goal(
+            "c",
+            "memory, to bssh's",
+            ratio(megabytes(of("c", Tool::This)), megabytes(of("c", Tool::Bssh))),
+            AtMost(1.0),
+        ),
+        goal("d", "round trips to the first byte, to the fewest of the others", ratio(own_trips, rival), AtMost(1.0)),
+        goal(
+            "d",
+            "time, to the Python pssh's",
+            ratio(wall(of("d", Tool::This)), wall(of("d", Tool::Pssh))),
+            AtMost(0.5),
+        ),
+        goal("e", "CPU per host of 5,000, to that of 100", ratio(per_host("e-5000"), per_host("e-100")), AtMost(1.2)),
+        goal("f", "logins on the jump host", bastions.map(|entry| entry.counts.bastion_logins as f64), AtMost(1.0)),
+        goal(
+            "f",
+            "time behind it, to direct",
+            ratio(wall(of("f-bastion", Tool::This)), wall(of("f-direct", Tool::This))),
+            AtMost(1.5),
+        ),
+        goal(
+            "g",
+            "time of --version, to that of ssh -V",
+            ratio(wall(of("g-version", Tool::This)), wall(of("g-version", Tool::Ssh))),
+            AtMost(1.0),
+        ),
+    ]
+}
+
+/// Round trips to the first byte of output: how much later it comes over the link. Without that of TCP's handshake, which the link does
+/// not delay.
+pub(crate) fn trips(outcomes: &[Outcome]) -> Vec<(Tool, f64)> {
+    let case = |key: &str| outcomes.iter().find(|outcome| outcome.case.key == key);
+    let (Some(near), Some(far)) = (case("d-near"), case("d-far")) else { return Vec::new() };
+    let trips = |entry: &Entry| {
+        let later = entry.first()? - near.of(entry.tool)?.first()?;
+        Some((entry.tool, later / far.round_trip?))
+    };
+    far.entries.iter().filter_map(trips).collect()
+}
+
+/// As a table in Markdown.
+pub(crate) fn trips_table(trips: &[(Tool, f64)]) -> String {
+    let mut text =
+        String::from("Round trips to the first byte, without TCP's own\n\n| | round trips |\n| --- | --: |\n");
+    for (tool, trips) in trips {
+        let _ = writeln!(text, "| {} | {} |", tool.name(), figures(*trips));
+    }
+    text
+}
+
+/// As a table in Markdown.
+pub(crate) fn table(goals: &[Goal]) -> String {
+    let mut text = String::from("| | goal | wanted | is | |\n| --- | --- | --: | --: | --- |\n");
+    for goal in goals.iter().filter(|goal| goal.value.is_some()) {
+        let wanted = match goal.limit {
+            Limit::AtMost(limit) => format!("at most {}", figures(limit)),
+            Limit::Below(limit) => format!("below {}", figures(limit)),
+            Limit::AtLeast(limit) => format!("at least {}", figures(limit)),
+        };
+        let value = goal.value.map(figures).unwrap_or_default();
+        let met = if goal.is_met() == Some(true) { "met" } else { "**missed**" };
+        let _ = writeln!(text, "| {} | {} | {wanted} | {value} | {met} |", goal.letter, goal.words);
+    }
+    text
+}
+
+/// All of it, for programs.
+pub(crate) fn to_json(goals: &[Goal], trips: &[(Tool, f64)]) -> (Value, Value) {
+    let goals = goals
+        .iter()
+        .map(|goal| json!({"scenario": goal.letter, "goal": goal.words, "value": goal.value, "met": goal.is_met()}));
+    let trips = trips.iter().map(|(tool, trips)| json!({"tool": tool.word(), "round_trips": trips}));
+    (goals.collect(), trips.collect())
+}

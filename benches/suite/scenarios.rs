@@ -1,0 +1,231 @@
+//! What is measured: all scenarios in one table.
+
+use crate::tools::{Show, Tool};
+
+/// What the hosts are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// A line that names the host.
+    Name,
+    /// The same after so many seconds.
+    Hold { seconds: u64 },
+    /// So many bytes of lines of 80.
+    Lines { bytes: u64 },
+    /// Nothing: the tool says its version, and connects to nobody.
+    Version,
+}
+
+impl Work {
+    /// For the command line of the server.
+    pub(crate) fn to_numbers(self) -> (u64, u64) {
+        match self {
+            Work::Name => (0, 0),
+            Work::Hold { seconds } => (1, seconds),
+            Work::Lines { bytes } => (2, bytes),
+            Work::Version => (3, 0),
+        }
+    }
+
+    pub(crate) fn from_numbers(kind: u64, number: u64) -> Option<Work> {
+        match kind {
+            0 => Some(Work::Name),
+            1 => Some(Work::Hold { seconds: number }),
+            2 => Some(Work::Lines { bytes: number }),
+            3 => Some(Work::Version),
+            _ => None,
+        }
+    }
+}
+
+/// How the hosts are reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// Over loopback.
+    Near,
+    /// Over a link with a round trip of [`ROUND_TRIP`].
+    Far,
+    /// Through a jump host on loopback.
+    Bastion,
+    /// Through a jump host at the other end of the link; the hosts are beside it.
+    FarBastion,
+}
+
+impl Route {
+    /// Whether it leads over the link.
+    pub(crate) fn is_far(self) -> bool {
+        matches!(self, Route::Far | Route::FarBastion)
+    }
+}
+
+/// The round trip of the link, in milliseconds.
+pub(crate) const ROUND_TRIP: u64 = 40;
+
+/// One scenario.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Case {
+    /// The letter of the scenario, and what tells it from others of that letter.
+    pub(crate) key: &'static str,
+    pub(crate) title: &'static str,
+    /// Hosts in all, and at once at most.
+    pub(crate) hosts: usize,
+    pub(crate) parallel: usize,
+    pub(crate) work: Work,
+    pub(crate) route: Route,
+    /// How often each tool runs.
+    pub(crate) rounds: usize,
+    /// Who runs, and how it shows the output. Ratios are to the first.
+    pub(crate) contest: &'static [(Tool, Show)],
+}
+
+impl Case {
+    /// The letter of the scenario.
+    pub(crate) fn letter(&self) -> &'static str {
+        self.key.split('-').next().unwrap_or(self.key)
+    }
+
+    /// A small version, which shows whether everything works, and nothing else.
+    pub(crate) fn quick(self) -> Case {
+        let hosts = if self.hosts > 10 { (self.hosts / 50).clamp(10, 50) } else { self.hosts };
+        let work = match self.work {
+            Work::Hold { .. } => Work::Hold { seconds: 1 },
+            Work::Lines { .. } => Work::Lines { bytes: 800_000 },
+            work => work,
+        };
+        Case { hosts, work, rounds: 1, ..self }
+    }
+}
+
+/// Everybody, with lines as they come.
+const ALL: &[(Tool, Show)] = &[
+    (Tool::This, Show::Lines),
+    (Tool::Pssh, Show::Inline),
+    (Tool::Pdsh, Show::Lines),
+    (Tool::Clush, Show::Lines),
+    (Tool::ParallelSsh, Show::Lines),
+    (Tool::Bssh, Show::Inline),
+    (Tool::Xargs, Show::Lines),
+];
+
+/// Everybody in every format that they have.
+const FORMATS: &[(Tool, Show)] = &[
+    (Tool::This, Show::Lines),
+    (Tool::This, Show::Inline),
+    (Tool::This, Show::Gather),
+    (Tool::This, Show::Json),
+    (Tool::This, Show::Files),
+    (Tool::Pssh, Show::Lines),
+    (Tool::Pssh, Show::Inline),
+    (Tool::Pssh, Show::Files),
+    (Tool::Pdsh, Show::Lines),
+    (Tool::Pdsh, Show::Gather),
+    (Tool::Clush, Show::Lines),
+    (Tool::Clush, Show::Gather),
+    (Tool::ParallelSsh, Show::Lines),
+    (Tool::Bssh, Show::Inline),
+    (Tool::Xargs, Show::Lines),
+];
+
+/// Everybody, and ssh itself: there is one host only.
+const SINGLE: &[(Tool, Show)] = &[
+    (Tool::This, Show::Lines),
+    (Tool::Ssh, Show::Lines),
+    (Tool::Pssh, Show::Inline),
+    (Tool::Pdsh, Show::Lines),
+    (Tool::Clush, Show::Lines),
+    (Tool::ParallelSsh, Show::Lines),
+    (Tool::Bssh, Show::Inline),
+];
+
+const BYTES: u64 = 50_000_000;
+const BASE: Case = Case {
+    key: "",
+    title: "",
+    hosts: 1000,
+    parallel: 64,
+    work: Work::Name,
+    route: Route::Near,
+    rounds: 5,
+    contest: ALL,
+};
+
+/// All scenarios.
+pub(crate) const CASES: &[Case] = &[
+    Case { key: "a", title: "1,000 hosts say one line, 64 at once", ..BASE },
+    Case {
+        key: "b",
+        title: "8 hosts say 50 MB each, in lines of 80 bytes, at once",
+        hosts: 8,
+        parallel: 8,
+        work: Work::Lines { bytes: BYTES },
+        rounds: 3,
+        contest: FORMATS,
+        ..BASE
+    },
+    Case {
+        key: "c",
+        title: "500 connections are held for 10 s, all at once",
+        hosts: 500,
+        parallel: 500,
+        work: Work::Hold { seconds: 10 },
+        rounds: 3,
+        ..BASE
+    },
+    Case {
+        key: "d",
+        title: "200 hosts behind a round trip of 40 ms, all at once",
+        hosts: 200,
+        parallel: 200,
+        route: Route::Far,
+        ..BASE
+    },
+    Case { key: "d-near", title: "One host", hosts: 1, parallel: 1, rounds: 9, contest: SINGLE, ..BASE },
+    Case {
+        key: "d-far",
+        title: "One host behind a round trip of 40 ms",
+        hosts: 1,
+        parallel: 1,
+        route: Route::Far,
+        rounds: 9,
+        contest: SINGLE,
+        ..BASE
+    },
+    Case { key: "e-100", title: "100 hosts, 64 at once", hosts: 100, rounds: 7, ..BASE },
+    Case { key: "e-1000", title: "1,000 hosts, 64 at once", rounds: 3, ..BASE },
+    Case { key: "e-5000", title: "5,000 hosts, 64 at once", hosts: 5000, rounds: 3, ..BASE },
+    Case { key: "f-direct", title: "50 hosts, directly, all at once", hosts: 50, parallel: 50, ..BASE },
+    Case {
+        key: "f-bastion",
+        title: "50 hosts behind one jump host, all at once",
+        hosts: 50,
+        parallel: 50,
+        route: Route::Bastion,
+        ..BASE
+    },
+    Case {
+        key: "f-far-direct",
+        title: "50 hosts behind a round trip of 40 ms, directly, all at once",
+        hosts: 50,
+        parallel: 50,
+        route: Route::Far,
+        ..BASE
+    },
+    Case {
+        key: "f-far-bastion",
+        title: "50 hosts behind one jump host behind a round trip of 40 ms, all at once",
+        hosts: 50,
+        parallel: 50,
+        route: Route::FarBastion,
+        ..BASE
+    },
+    Case {
+        key: "g-version",
+        title: "Start-up: the tool says its version",
+        hosts: 0,
+        parallel: 1,
+        work: Work::Version,
+        rounds: 25,
+        contest: SINGLE,
+        ..BASE
+    },
+    Case { key: "g-one", title: "One host says one line", hosts: 1, parallel: 1, rounds: 15, contest: SINGLE, ..BASE },
+];
