@@ -52,7 +52,10 @@ pub struct Download {
 /// The name under which `name` is written until all of it has arrived, in the same directory: `.NAME.pssh-TAG`. Long names are
 /// cut, so that the result is still a valid one.
 pub fn temporary_name(name: &[u8], tag: &str) -> Vec<u8> {
-    let mut kept = name.len().min(NAME_MAX.saturating_sub(".".len() + ".pssh-".len() + tag.len()));
+    let room = NAME_MAX.saturating_sub(".".len() + ".pssh-".len() + tag.len());
+    // Long names that differ only at their ends must not become one.
+    let sum = if name.len() > room { format!("~{:08x}", fold(name)) } else { String::new() };
+    let mut kept = name.len().min(room.saturating_sub(sum.len()));
     // Some file systems take nothing but UTF-8: no character is cut in two.
     while kept < name.len() && kept > 0 && name[kept] & 0xc0 == 0x80 {
         kept -= 1;
@@ -60,9 +63,15 @@ pub fn temporary_name(name: &[u8], tag: &str) -> Vec<u8> {
     let mut temporary = Vec::with_capacity(NAME_MAX);
     temporary.push(b'.');
     temporary.extend_from_slice(&name[..kept]);
+    temporary.extend_from_slice(sum.as_bytes());
     temporary.extend_from_slice(b".pssh-");
     temporary.extend_from_slice(tag.as_bytes());
     temporary
+}
+
+/// A name as one number, the same in every run (FNV-1a).
+fn fold(name: &[u8]) -> u32 {
+    name.iter().fold(0x811c_9dc5, |sum, byte| (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
 /// Eight letters and digits that nobody can foresee, for a temporary name.
@@ -83,7 +92,9 @@ mod tests {
         assert_eq!(temporary_name(b"\xff\n", "abc"), b".\xff\n.pssh-abc");
         let long = temporary_name(&[b'x'; 255], "abcdefgh");
         assert_eq!(long.len(), 255);
-        assert!(long.starts_with(b".xx") && long.ends_with(b"x.pssh-abcdefgh"));
+        assert!(long.starts_with(b".xx") && long.ends_with(b".pssh-abcdefgh"));
+        let [one, other] = [b'1', b'2'].map(|last| temporary_name(&[&[b'x'; 250][..], &[last]].concat(), "abcdefgh"));
+        assert!(one != other && one.len() == 255);
         // Two bytes each, so that one would be cut in two.
         for blanks in 0..2 {
             let name = format!("{}{}", " ".repeat(blanks), "ä".repeat(127));

@@ -58,6 +58,9 @@ pub struct Looking {
     component: usize,
 }
 
+/// What is told where more matches than there is room for.
+const FULL: &str = "more files than can be kept in mind match; -r copies a whole directory";
+
 /// What is to be asked for next.
 #[derive(Debug)]
 pub enum Ask {
@@ -238,7 +241,8 @@ impl Finding {
                 if let Some(listing) = self.listings.remove(&listing) {
                     match &reply {
                         Reply::Status(Status { code: Status::EOF, .. }) => {}
-                        reply => self.not_there(listing.looking.remote, reply),
+                        // What is behind this is not known: the rest of the list may have matched.
+                        reply => self.miss(listing.looking.remote, &reason(reply)),
                     }
                     self.to_ask.push_front(Ask::Close(listing.handle, Tag::Closed));
                 }
@@ -327,6 +331,9 @@ impl Finding {
         if endless || is_full {
             if endless {
                 self.miss(remote, "the host's list of a directory does not end");
+            } else {
+                // The last one still had room; what comes after it has none.
+                self.miss(remote, FULL);
             }
             self.listings.remove(&listing);
             self.to_ask.push_front(Ask::Close(handle, Tag::Closed));
@@ -344,7 +351,7 @@ impl Finding {
     /// Counts a path of so many bytes; says whether there is room for it.
     fn charge(&mut self, remote: usize, bytes: usize) -> bool {
         if self.memory > MEMORY {
-            self.miss(remote, "more files than can be kept in mind match; -r copies a whole directory");
+            self.miss(remote, FULL);
             return false;
         }
         self.memory += bytes + PER_PATH;
@@ -359,10 +366,14 @@ impl Finding {
         }
     }
 
-    /// Something that a pattern led to is not there, or cannot be looked into: only the latter is worth telling.
+    /// Something that a pattern led to is not there, which is nothing to tell; or is not to be looked into, which is told if nothing
+    /// else is found, as by a shell; or the host cannot say, and then matches may be missing. OpenSSH says of a file that is to be listed that
+    /// it is not there.
     fn not_there(&mut self, remote: usize, reply: &Reply) {
-        if let Reply::Status(Status { code: Status::PERMISSION_DENIED, .. }) = reply {
-            self.problem(remote, reason(reply));
+        match reply {
+            Reply::Status(Status { code: Status::NO_SUCH_FILE, .. }) => {}
+            Reply::Status(Status { code: Status::PERMISSION_DENIED, .. }) => self.problem(remote, reason(reply)),
+            reply => self.miss(remote, &reason(reply)),
         }
     }
 

@@ -107,6 +107,8 @@ pub struct File {
     /// Whether `written` was made by us, and is to be removed if this fails.
     made: bool,
     sent: u64,
+    /// Whether some of it is from an earlier copy, of which only size and time say that it is the same.
+    resumed: bool,
     acknowledged: u64,
     /// Requests without a reply.
     pending: usize,
@@ -131,6 +133,7 @@ impl File {
             handle: None,
             made: false,
             sent: 0,
+            resumed: false,
             acknowledged: 0,
             pending: 0,
             readback: None,
@@ -377,6 +380,7 @@ impl File {
             Some(size) if size <= self.size => {
                 // A server may have written what it was sent in another order: behind a gap there is less than this.
                 self.sent = size.saturating_sub(WINDOW);
+                self.resumed = self.sent > 0;
                 self.acknowledged = self.sent;
                 shared.done += self.sent;
                 self.open(0, shared);
@@ -404,7 +408,7 @@ impl File {
             }
             Way::Device => self.written = self.path.clone(),
         }
-        if options.checksum && self.way != Way::Device {
+        if self.reads_back(shared) {
             flags |= OPEN_READ;
         }
         let attributes = Attributes::of_mode(match self.existing_mode().filter(|_| !options.preserve) {
@@ -416,6 +420,11 @@ impl File {
         self.ask(&Request::Open { path: &path, flags, attributes }, Ask::Open, shared);
     }
 
+    /// Whether what has arrived is compared before it takes its place.
+    fn reads_back(&self, shared: &Shared) -> bool {
+        (shared.upload.options.checksum || self.resumed) && self.way != Way::Device
+    }
+
     /// The mode of what is replaced. Like those of the sources, without setuid and its like.
     fn existing_mode(&self) -> Option<u32> {
         self.existing.and_then(|existing| existing.mode).map(|mode| mode & 0o777)
@@ -424,8 +433,7 @@ impl File {
     /// Goes on once everything is sent, or read back.
     fn advance(&mut self, shared: &mut Shared) {
         let is_sent = self.stage == Stage::Writing && self.sent == self.size;
-        let reads_back = shared.upload.options.checksum && self.way != Way::Device;
-        if is_sent && reads_back {
+        if is_sent && self.reads_back(shared) {
             if self.acknowledged == self.size {
                 self.stage = Stage::Reading;
                 self.readback = Some(ReadBack::new(self.size));
