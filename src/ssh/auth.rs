@@ -106,7 +106,10 @@ impl Trial<'_, '_> {
         let Credentials { identities, password, terminal, .. } = self.credentials;
         let has = |method: &Method| match method {
             Method::PublicKey => !identities.list().is_empty(),
-            Method::KeyboardInteractive => may_tell && (password.is_some() || terminal.is_there()),
+            // Where keys come first, the terminal is looked for when they have been refused: mostly they are not.
+            Method::KeyboardInteractive => {
+                may_tell && (password.is_some() || !identities.list().is_empty() || terminal.is_there())
+            }
             Method::Password => may_tell && password.is_some(),
         };
         self.host.methods.iter().copied().filter(has).collect()

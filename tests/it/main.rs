@@ -29,6 +29,8 @@ mod commands;
 /// What the resolver of ssh_config(5) makes of it, compared with `ssh -G`.
 #[expect(clippy::unwrap_used, reason = "what fails there is this machine, and the panic says where")]
 mod config_oracle;
+/// What a host costs, counted.
+mod cost;
 /// Command lines of Debian's pssh, run by ours too.
 mod drop_in;
 /// Another server than OpenSSH's.

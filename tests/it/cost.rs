@@ -1,0 +1,111 @@
+//! What a host costs, in numbers that do not depend on the machine's speed: instructions, allocations, system calls, messages. A
+//! change that makes one of them grow by a quarter is to be noticed here, not by a user with 5,000 hosts. valgrind counts; the
+//! difference between two runs is what the hosts in between have cost. How long that takes is measured in `benches`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::bin::{Env, Run};
+use crate::embedded::{Behaviour, Config, Server};
+
+/// Hosts of the two runs that are compared.
+const FEW: u8 = 4;
+const MANY: u8 = 12;
+
+/// Hosts that say a line, with the one key exchange that does not depend on the versions of the libraries.
+fn server(env: &Env) -> Server {
+    let server = Server::start(Config {
+        addresses: (1..=MANY).map(|number| IpAddr::V4(Ipv4Addr::new(127, 0, 3, number))).collect(),
+        authorised: env.public_lines(),
+        only_curve25519: true,
+        behaviour: Behaviour::Cheap { stdout: b"up 12 days\n".to_vec(), status: 0 },
+        ..Config::default()
+    });
+    env.trust(&server.known_hosts());
+    server
+}
+
+/// A run on the first `count` hosts, one after the other, by valgrind with `options`; and what valgrind says about it.
+fn counted(env: &Env, server: &Server, count: u8, options: &str) -> (Run, String) {
+    let report = env.path("valgrind.txt");
+    let hosts = (1..=count).map(|number| format!("127.0.3.{number}:{}", server.port()));
+    let script = format!("exec valgrind {options} --log-file={} \"$@\"", report.display());
+    let run = env.pssh().hosts(hosts).args(["-p", "1", "uptime"]).shell(&script).limit(240).run();
+    run.exits(0).stderr_has(&format!("pssh: {count} hosts: {count} ok\n"));
+    (run, fs::read_to_string(report).expect("valgrind's report"))
+}
+
+/// The number behind `words` in a report.
+fn number(report: &str, words: &str) -> u64 {
+    let (_, rest) = report.split_once(words).unwrap_or_else(|| panic!("no {words:?} in {report}"));
+    let digits = rest.trim_start().chars().take_while(|c| c.is_ascii_digit() || *c == ',');
+    digits.filter(|c| *c != ',').collect::<String>().parse().expect("a number")
+}
+
+/// What one of the hosts between the two runs has cost.
+fn per_host(few: u64, many: u64) -> u64 {
+    many.saturating_sub(few) / u64::from(MANY - FEW)
+}
+
+/// Fails unless `is` lies at most a quarter above `expected`.
+#[track_caller]
+fn at_most(run: &Run, what: &str, is: u64, expected: u64) {
+    eprintln!("{what}: {is} per host, {expected} expected");
+    run.check(is > 0 && is <= expected + expected / 4, &format!("{what}: {is} per host instead of {expected}"));
+}
+
+#[test]
+fn instructions() {
+    let env = Env::new();
+    let server = server(&env);
+    let options = format!("--tool=callgrind --callgrind-out-file={}", env.path("callgrind.out").display());
+    let (_, few) = counted(&env, &server, FEW, &options);
+    let (run, many) = counted(&env, &server, MANY, &options);
+    let instructions = |report: &str| number(report, "Collected :");
+    // Without optimisation, as tests are built; most of it is the cryptography of the key exchange and the login.
+    at_most(&run, "instructions", per_host(instructions(&few), instructions(&many)), 4_700_000);
+}
+
+#[test]
+fn allocations_system_calls_and_messages() {
+    let env = Env::new();
+    let server = server(&env);
+    let options = "--tool=memcheck --leak-check=no --undef-value-errors=no --trace-syscalls=yes";
+    let (_, few) = counted(&env, &server, FEW, options);
+    let (run, many) = counted(&env, &server, MANY, options);
+    let usage = |report: &str, words: &str| {
+        let (_, usage) = report.split_once("total heap usage:").expect("valgrind's count of allocations");
+        number(usage, words)
+    };
+    at_most(&run, "allocations", per_host(usage(&few, ""), usage(&many, "")), 310);
+    at_most(&run, "bytes allocated", per_host(usage(&few, "frees,"), usage(&many, "frees,")), 110_000);
+
+    let (few, many) = (calls(&few), calls(&many));
+
+    let per_host = |names: &[&str]| {
+        let count = |calls: &BTreeMap<String, u64>| names.iter().filter_map(|name| calls.get(*name)).sum::<u64>();
+        count(&many).saturating_sub(count(&few)) as f64 / f64::from(MANY - FEW)
+    };
+    // Whatever is in files was read before the first host.
+    let files = per_host(&["openat", "open", "read", "newfstatat", "statx", "stat", "lstat", "lseek", "access"]);
+    run.check(files == 0.0, &format!("{files} system calls about files per host"));
+    let connections = per_host(&["socket"]);
+    run.check(connections == 1.0, &format!("{connections} sockets per host"));
+    // Identification, KEXINIT, key exchange, NEWKEYS, the request for the service, the question about the key, the signature,
+    // opening the channel, the command, the end of its input, the channel's close, and SSH_MSG_DISCONNECT.
+    let messages = per_host(&["sendto"]);
+    run.check(messages == 12.0, &format!("{messages} messages per host"));
+}
+
+/// How often each system call was made.
+fn calls(report: &str) -> BTreeMap<String, u64> {
+    let mut calls = BTreeMap::new();
+    for line in report.lines() {
+        let name = line.split_once(") sys_").and_then(|(_, rest)| rest.split_once(' '));
+        if let Some((name, _)) = name.filter(|_| line.contains("SYSCALL[")) {
+            *calls.entry(name.to_owned()).or_default() += 1;
+        }
+    }
+    calls
+}
