@@ -23,7 +23,7 @@ pub(crate) enum Layout {
     Chunks,
     /// Many lines, host after host; lines that are no host's are the tool's own.
     Blocks,
-    /// The same, each line of a host after two blanks.
+    /// The same, each line of a host after two blanks and broken where the tool likes.
     Indented,
     /// The same lines of all hosts once.
     Gathered,
@@ -149,7 +149,7 @@ impl Checker {
                 Ok(())
             }
             Layout::Blocks | Layout::Gathered => self.block(line),
-            Layout::Indented => self.block(line.strip_prefix(b"  ").unwrap_or_default()),
+            Layout::Indented => self.piece(line.strip_prefix(b"  ").unwrap_or_default()),
             Layout::Json => self.json(line),
             Layout::Nothing => match host_of_line(line) {
                 Some(_) => Err("a line of a host, where none is wanted"),
@@ -201,6 +201,19 @@ impl Checker {
             self.blocks += 1;
         }
         Ok(())
+    }
+
+    /// A line or a piece of one, of the block of a host, or one of the tool's own between two of them.
+    fn piece(&mut self, piece: &[u8]) -> Result<(), &'static str> {
+        /// No tool breaks lines of 80 before this.
+        const SHORTEST: usize = 40;
+        let piece = piece.strip_suffix(b"\n").unwrap_or(piece);
+        if self.places[0] == 0 && (piece.len() < SHORTEST || !self.pattern.starts_with(piece)) {
+            return Ok(());
+        }
+        let is_whole = self.places[0] % self.unit + piece.len() == self.unit - 1;
+        self.advance(0, piece)?;
+        if is_whole { self.block(b"\n") } else { Ok(()) }
     }
 
     /// An event of ours: what hosts have said is in the text of some of them.
@@ -263,7 +276,8 @@ pub(crate) fn try_itself() -> Result<(), String> {
     };
     let block = || (0..2).map(line).collect::<String>();
     // Two hosts, two lines of each where they say many.
-    let cases: [(Layout, String, bool); 21] = [
+    let broken = || block().replace("0 ", "  0 ").replace("1 ", "  1 ").replace("   \n", "\n     \n");
+    let cases: [(Layout, String, bool); 23] = [
         (Layout::Named, format!("{0}: {1}{2}: {3}", address(1), name(1), address(0), name(0)), true),
         (Layout::Named, format!("{0}: {1}{0}: {1}", address(1), name(1)), false),
         (Layout::Named, format!("{}: {}", address(1), name(0)), false),
@@ -284,6 +298,8 @@ pub(crate) fn try_itself() -> Result<(), String> {
             true,
         ),
         (Layout::Indented, format!("one\n{}", block().replace("0 ", "  0 ").replace("1 ", "  1 ")), false),
+        (Layout::Indented, format!("one\n{0}two\n{0}three\n", broken()), true),
+        (Layout::Indented, format!("one\n{0}two\n{0}three\n", broken().replacen("     \n", "    \n", 1)), false),
         (Layout::Gathered, format!("both\n{}", block()), true),
         (Layout::Gathered, block() + &block(), false),
         (
