@@ -117,6 +117,8 @@ struct LinkState {
     heard: Cell<Instant>,
     /// Bytes received so far.
     received: Cell<u64>,
+    /// Of them those that came in a row, see [`UNBROKEN`].
+    unbroken: Cell<usize>,
     /// What libssh2 has sent and the socket has not taken yet, if libssh2 is not to know; see [`Link::hold_unsent`].
     unsent: RefCell<Option<Unsent>>,
     /// Channels to our agent that the server has opened and nobody has taken yet.
@@ -154,6 +156,7 @@ impl Link {
             dead: Cell::new(false),
             heard: Cell::new(Instant::now()),
             received: Cell::new(0),
+            unbroken: Cell::new(0),
             unsent: RefCell::new(None),
             agent_channels: RefCell::default(),
             agent_room: Cell::new(0),
@@ -287,6 +290,55 @@ impl Drop for Link {
     }
 }
 
+/// Bytes that libssh2 may read in a row, without having had to wait once. Some of its loops end only when nothing more comes:
+/// over lines before a server's identification, over packets of other kinds than the one that is awaited. Against a server that
+/// never stops they would never end, whatever the deadline says and the user wants.
+const UNBROKEN: usize = 256 << 10;
+/// The same for what is read byte by byte before there is a [`Link`].
+const UNBROKEN_EARLY: usize = 32 << 10;
+
+/// Makes libssh2 come back as if it had to wait once it has read for long, as long as there is no [`Link`] to `session`.
+pub fn interrupt_reading(session: &Session) {
+    let mut session_raw = session.raw();
+    // SAFETY: the session is live and locked. The type of `receive_early` is the one that libssh2.h gives for the callback;
+    // libssh2 casts it back to that before calling it.
+    unsafe {
+        let receive: GenericCallback = std::mem::transmute::<ReceiveCallback, GenericCallback>(receive_early);
+        libssh2_session_callback_set2(&mut *session_raw, CALLBACK_RECV, Some(receive));
+    }
+}
+
+thread_local! {
+    /// Bytes that [`receive_early`] has read on this thread since it last said that there is nothing. Whichever sessions they
+    /// are of: one is driven at a time.
+    static READ_EARLY: Cell<usize> = const { Cell::new(0) };
+}
+
+unsafe extern "C" fn receive_early(
+    socket: c_int,
+    buffer: *mut c_void,
+    length: usize,
+    flags: c_int,
+    _context: *mut *mut c_void,
+) -> isize {
+    let read = READ_EARLY.replace(0);
+    if read >= UNBROKEN_EARLY {
+        return -(libc::EAGAIN as isize);
+    }
+    // SAFETY: libssh2 passes a buffer of `length` writable bytes.
+    let received = unsafe { libc::recv(socket, buffer, length, flags) };
+    match usize::try_from(received) {
+        Ok(count) => READ_EARLY.set(read + count),
+        // As libssh2's own function.
+        Err(_) => {
+            let error = io::Error::last_os_error();
+            let number = if error.kind() == ErrorKind::Interrupted { None } else { error.raw_os_error() };
+            return -(number.unwrap_or(libc::EAGAIN) as isize);
+        }
+    }
+    received
+}
+
 type ReceiveCallback = unsafe extern "C" fn(c_int, *mut c_void, usize, c_int, *mut *mut c_void) -> isize;
 
 unsafe extern "C" fn receive(
@@ -302,11 +354,13 @@ unsafe extern "C" fn receive(
         let Some(state) = (*context).cast::<LinkState>().as_ref() else {
             return 0;
         };
-        if state.deaf.get() {
+        let unbroken = state.unbroken.replace(0);
+        if state.deaf.get() || unbroken >= UNBROKEN {
             return -(libc::EAGAIN as isize);
         }
         let received = libc::recv(socket, buffer, length, flags);
         if received > 0 {
+            state.unbroken.set(unbroken + received as usize);
             state.heard.set(Instant::now());
             state.received.set(state.received.get().wrapping_add(received as u64));
             return received;

@@ -158,6 +158,7 @@ impl Session {
         })?;
         session.set_blocking(false);
         session.set_tcp_stream(Arc::clone(&socket));
+        ffi::interrupt_reading(&session);
         let mut made = Session { link: None, session, socket, trust: Trust::NoSecrets };
         let known = credentials.known_hosts.lookup(&host.key_name.0, host.key_name.1);
         made.handshake(host, &known, watch)?;

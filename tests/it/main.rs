@@ -35,6 +35,8 @@ mod drop_in;
 mod dropbear;
 /// A run as JSON.
 mod events;
+/// Every fault in every phase.
+mod faults;
 /// How output is shown, and the files that it is written to.
 mod formats;
 /// The manual page and the completions.

@@ -1,0 +1,351 @@
+//! The hosts of the matrix: each cell's own, healthy ones beside them, and what has become of them in a run.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::unistd::getuid;
+use pssh::program::Program;
+use serde_json::Value;
+
+use super::cells::{ALIVE, COMMAND, CONNECT, Cell, Fault, Made, Phase, all};
+use super::names::{DOMAIN, Names};
+use super::proxy::{Point, Proxies, Signs, Strike, waits};
+use crate::bin::{Env, Pssh, Run};
+use crate::embedded::{Behaviour, ChannelOpenFailure, Config, Key, KeyKind, Server, Step, refused_address};
+use crate::sshd::{Setup, Sshd, sftp_server};
+
+/// The healthy hosts of every run.
+pub(super) const WELL: [&str; 2] = ["well-1", "well-2"];
+/// The file that is copied, and what it replaces.
+const TARGET: &str = "target";
+const OLD: &[u8] = b"old\n";
+/// Bytes of the new one: the copy is struck in its middle.
+const NEW: usize = 400_000;
+
+/// The proxy passes everything on.
+const NEVER: Strike = Strike { at: Point::Sent(usize::MAX), fault: Fault::Stall };
+
+/// A host of the list.
+pub(super) struct Host {
+    pub(super) label: String,
+    /// Nothing for a healthy host.
+    pub(super) cell: Option<Cell>,
+    line: String,
+    /// Where its copy goes.
+    directory: PathBuf,
+}
+
+/// Everything that a run needs.
+pub(super) struct World {
+    pub(super) env: Env,
+    pub(super) hosts: Vec<Host>,
+    /// The healthy hosts, and what is behind the proxies and the jump hosts.
+    pub(super) sshd: Sshd,
+    /// For copies: one each, since each has a directory of its own.
+    copied_to: Vec<Sshd>,
+    names: Option<Names>,
+    // Kept for their listeners.
+    proxies: Proxies,
+    servers: Vec<Server>,
+}
+
+impl World {
+    pub(super) fn new() -> World {
+        let env = Env::new();
+        fs::create_dir(env.path("signs")).expect("a directory");
+        let sshd = Sshd::start(&env, Setup { hosts: 2, ..Setup::default() });
+        // Only root may be a name server.
+        let names = getuid().is_root().then(|| Names::start(Ipv4Addr::new(127, 0, 1, 1)));
+        let mut world = World {
+            env,
+            hosts: Vec::new(),
+            sshd,
+            copied_to: Vec::new(),
+            names,
+            proxies: Proxies::new(),
+            servers: Vec::new(),
+        };
+        for cell in all() {
+            if cell.made == Made::Name && world.names.is_none() {
+                continue;
+            }
+            let host = world.host(cell);
+            world.hosts.push(host);
+        }
+        for (place, label) in WELL.into_iter().enumerate() {
+            let address = world.sshd.hosts()[place].clone();
+            let directory = world.env.path(label);
+            world.directory_for_copies(&directory);
+            // The same for pscp, whose paths begin in the directory of its SFTP server.
+            let copies = world.sftp(&directory, "");
+            let line = format!("{address} alias={label} arg.cell={label}");
+            let copied = format!("{copies} alias={label}-copy");
+            Signs::of(&world.env.path("signs"), label).let_go();
+            world.hosts.push(Host { label: label.to_owned(), cell: None, line, directory: directory.clone() });
+            let label = format!("{label}-copy");
+            world.hosts.push(Host { label, cell: None, line: copied, directory });
+        }
+        world
+    }
+
+    /// Makes the host of a cell.
+    fn host(&mut self, cell: Cell) -> Host {
+        let label = cell.label();
+        let signs = Signs::of(&self.env.path("signs"), &label);
+        let directory = self.env.path(&label);
+        let backend: SocketAddr = self.sshd.hosts()[0].parse().expect("an address");
+        let mut options = String::new();
+        let entry = match cell.made {
+            Made::Name => {
+                let name = format!("{label}.{DOMAIN}");
+                let port = self.sshd.port();
+                self.env.trust(&format!("[{name}]:{port} {}\n", self.sshd.public_key(0)));
+                format!("{name}:{port}")
+            }
+            Made::Nobody => refused_address(Ipv4Addr::LOCALHOST.into()).expect("a free port").to_string(),
+            Made::OtherKey => {
+                let address = self.through(backend, NEVER, &signs, false);
+                self.env.trust(&(Key::generate(KeyKind::Ed25519).known_hosts_line("127.0.0.1", address.port()) + "\n"));
+                address.to_string()
+            }
+            Made::OtherUser => format!("nobody-of-that-name@{backend}"),
+            Made::Endless => {
+                options = format!(" timeout={COMMAND}");
+                backend.to_string()
+            }
+            Made::NoChannel => {
+                let reject_channel_open = Some(ChannelOpenFailure::AdministrativelyProhibited);
+                self.serve(Config { reject_channel_open, ..Config::default() }).to_string()
+            }
+            Made::NoCommand => self.script(vec![Step::RejectExec]).to_string(),
+            Made::Channels => {
+                let fault = Some(crate::embedded::Fault::FloodOfChannels);
+                self.serve(Config { fault, ..Config::default() }).to_string()
+            }
+            Made::ClosedOutput => self.script(vec![Step::Stdout(b"begun\n".to_vec()), Step::Close]).to_string(),
+            Made::NoStatus => {
+                self.script(vec![Step::Stdout(b"begun\n".to_vec()), Step::Eof, Step::Close]).to_string()
+            }
+            Made::ReadOnly => {
+                self.directory_for_copies(&directory);
+                self.sftp(&directory, "-R")
+            }
+            Made::NoForwarding => {
+                let hop = self.serve(Config { allow_forwarding: false, ..Config::default() });
+                options = format!(" proxy={hop}");
+                backend.to_string()
+            }
+            Made::Proxy(strike) if cell.phase == Phase::Hop => {
+                let hop = self.through(backend, strike, &signs, true);
+                options = format!(" proxy={hop}");
+                self.sshd.hosts()[1].clone()
+            }
+            Made::Proxy(strike) if cell.phase == Phase::Sftp => {
+                self.directory_for_copies(&directory);
+                let target = self.sftp(&directory, "").parse().expect("an address");
+                let key = self.copied_to.last().map(|sshd| sshd.public_key(0)).expect("it was just made");
+                let address = self.through(target, strike, &signs, false);
+                self.env.trust(&format!("[127.0.0.1]:{} {key}\n", address.port()));
+                address.to_string()
+            }
+            Made::Proxy(strike) => self.through(backend, strike, &signs, true).to_string(),
+        };
+        if !matches!(cell.made, Made::Proxy(strike) if waits(strike.at)) {
+            signs.let_go();
+        }
+        let line = if cell.phase == Phase::Sftp {
+            format!("{entry} alias={label}{options}")
+        } else {
+            format!("{entry} alias={label}{options} arg.cell={label}")
+        };
+        Host { label, cell: Some(cell), line, directory }
+    }
+
+    fn through(&self, target: SocketAddr, strike: Strike, signs: &Signs, trusted: bool) -> SocketAddr {
+        let address = self.proxies.start(target, strike, signs.clone());
+        if trusted {
+            self.env.trust(&format!("[127.0.0.1]:{} {}\n", address.port(), self.sshd.public_key(0)));
+        }
+        address
+    }
+
+    fn serve(&mut self, config: Config) -> SocketAddr {
+        let authorised = self.env.public_lines();
+        let server = Server::start(Config { threads: 1, authorised, ..config });
+        self.env.trust(&server.known_hosts());
+        let address = server.addr();
+        self.servers.push(server);
+        address
+    }
+
+    fn script(&mut self, steps: Vec<Step>) -> SocketAddr {
+        self.serve(Config { behaviour: Behaviour::Script(steps), ..Config::default() })
+    }
+
+    /// A sshd whose SFTP server begins in `directory`; gives its address.
+    fn sftp(&mut self, directory: &std::path::Path, options: &str) -> String {
+        let config = format!("Subsystem sftp {} {options} -d {}", sftp_server().display(), directory.display());
+        let sshd = Sshd::start(&self.env, Setup { config: &config, ..Setup::default() });
+        let host = sshd.hosts()[0].clone();
+        self.copied_to.push(sshd);
+        host
+    }
+
+    fn directory_for_copies(&self, directory: &std::path::Path) {
+        fs::create_dir(directory).expect("a directory");
+        fs::write(directory.join(TARGET), OLD).expect("a file");
+    }
+
+    /// The hosts of one run: the healthy ones, and those cells that make pssh exit with `status`; for copies or for commands.
+    pub(super) fn group(&self, status: i32, copies: bool) -> Vec<&Host> {
+        let belongs = |host: &&Host| match &host.cell {
+            Some(cell) => cell.status() == status && (cell.phase == Phase::Sftp) == copies,
+            None => host.label.ends_with("-copy") == copies,
+        };
+        self.hosts.iter().filter(belongs).collect()
+    }
+
+    /// Writes a hosts file.
+    pub(super) fn list(&self, name: &str, hosts: &[&Host]) -> PathBuf {
+        let lines: String = hosts.iter().map(|host| host.line.clone() + "\n").collect();
+        self.env.file(name, lines)
+    }
+
+    /// The options of ssh_config(5) for all hosts.
+    pub(super) fn options() -> [String; 3] {
+        [
+            // Its packets can be counted without the keys.
+            "Ciphers=aes256-gcm@openssh.com".to_owned(),
+            format!("ServerAliveInterval={}", ALIVE.0),
+            format!("ServerAliveCountMax={}", ALIVE.1),
+        ]
+    }
+
+    /// The command: it says where it is, waits until it may go on, and is long over before a test is.
+    pub(super) fn command(&self) -> String {
+        format!(
+            "d='{}' c=%(cell)s; echo begun; : > \"$d/$c.here\"; i=0; \
+             until [ -e \"$d/$c.go\" ] || [ $i = 400 ]; do sleep 0.1; i=$((i + 1)); done; \
+             case $c in output-flood) while :; do yes flood | head -c 300000; sleep 0.1; done;; output-*) echo end;; esac",
+            self.env.path("signs").display()
+        )
+    }
+
+    /// A run on `hosts`, in which the name server is the only one.
+    pub(super) fn run(&self, name: &str, hosts: &[&Host], copies: bool, mark: &str) -> Pssh {
+        let list = self.list(&format!("{name}.hosts"), hosts);
+        let connect = CONNECT.to_string();
+        let options = World::options();
+        let program = if copies { Program::Pscp } else { Program::Pssh };
+        let pssh = self.env.run_of(program).arg("-h").arg(list);
+        let pssh = pssh.args(["--json", "--num-retries", "1", "-p", "200", "--connect-timeout", &connect]);
+        let pssh = options.iter().fold(pssh, |pssh, option| pssh.args(["-O", option]));
+        let pssh = pssh.variable(MARK, mark).limit(90);
+        let pssh = if copies {
+            let content: Vec<u8> = (0..NEW).map(|number| (number % 251) as u8).collect();
+            pssh.arg(self.env.file("source", content)).arg(TARGET)
+        } else {
+            pssh.args(["--", &self.command()])
+        };
+        match &self.names {
+            None => pssh,
+            Some(names) => {
+                let file = self.env.file("resolv.conf", names.resolv_conf());
+                // Only this process and what it starts see the file there.
+                let script = "exec unshare -m sh -c 'mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"' ";
+                pssh.shell(&format!("{script} '{}' \"$@\"", file.display()))
+            }
+        }
+    }
+
+    /// Fails unless the target of a copy is what the outcome says: the new file, or the old one as it was.
+    pub(super) fn check_copy(&self, host: &Host, end: &End, run: &Run) {
+        let found = fs::read(host.directory.join(TARGET)).expect("the target of a copy");
+        let is_new = found.len() == NEW && found.iter().enumerate().all(|(place, byte)| *byte == (place % 251) as u8);
+        let fits = if end.outcome == "ok" { is_new } else { found == OLD };
+        run.check(fits, &format!("{}: {} bytes in place", host.label, found.len()));
+        fs::write(host.directory.join(TARGET), OLD).expect("a file");
+    }
+
+    /// Lets every command that still waits go, and waits until none is left.
+    pub(super) fn leave(&self) {
+        self.hosts.iter().for_each(|host| Signs::of(&self.env.path("signs"), &host.label).let_go());
+        self.sshd.wait_for_processes("", 0);
+    }
+}
+
+/// The name of a variable that every process of a run here has.
+pub(super) const MARK: &str = "PSSH_TEST_FAULTS";
+
+/// How a host has ended, by the JSON of the run.
+#[derive(Debug)]
+pub(super) struct End {
+    /// The word, with the phase where there is one.
+    pub(super) outcome: String,
+    pub(super) message: String,
+    /// From the moment when a worker took it, or for a name from the start of the run.
+    pub(super) time: Duration,
+    pub(super) stdout: String,
+}
+
+/// The end of every host, by its label. Fails unless each of `hosts` has one, and nobody else has.
+#[track_caller]
+pub(super) fn ends(run: &Run, hosts: &[&Host]) -> BTreeMap<String, End> {
+    let (mut ends, mut printed): (BTreeMap<String, End>, BTreeMap<String, String>) = Default::default();
+    for line in run.stdout_text().lines() {
+        let event: Value = serde_json::from_str(line).expect("JSON");
+        let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+        match event["event"].as_str().or(event["type"].as_str()) {
+            Some("output") if event["stream"] == "stdout" => {
+                printed.entry(text("label")).or_default().push_str(&text("text"));
+            }
+            Some("end") => {
+                let outcome = format!("{} {}", text("outcome"), text("phase")).trim_end().to_owned();
+                let seconds = |name: &str| event["seconds"][name].as_f64();
+                let time = Duration::from_secs_f64(seconds("total").or(seconds("waiting")).unwrap_or_default());
+                let end = End { outcome, message: text("message"), time, stdout: String::new() };
+                let before = ends.insert(text("label"), end);
+                run.check(before.is_none(), &format!("{} has ended twice", text("label")));
+            }
+            _ => {}
+        }
+    }
+    for (label, text) in printed {
+        ends.get_mut(&label).expect("who prints ends").stdout = text;
+    }
+    let expected: Vec<String> = hosts.iter().map(|host| host.label.clone()).collect();
+    let mut sorted = expected.clone();
+    sorted.sort();
+    run.check(ends.keys().eq(sorted.iter()), &format!("one end for each of {expected:?}"));
+    ends
+}
+
+/// What is wrong with the end of a host.
+pub(super) fn problem(host: &Host, end: &End) -> Option<String> {
+    let Some(cell) = &host.cell else {
+        let fits = end.outcome == "ok" && (end.stdout == "begun\n" || host.label.ends_with("-copy"));
+        return (!fits).then(|| format!("a healthy host: {end:?}"));
+    };
+    if !cell.ends.contains(&end.outcome.as_str()) {
+        return Some(format!("{} instead of {}: {}", end.outcome, cell.ends.join(" or "), end.message));
+    }
+    let (least, most) = cell.by.bounds();
+    // The clocks of the kernel and of JSON are rounded.
+    let early = end.time + Duration::from_millis(50) < Duration::from_secs(least);
+    if (early || end.time > Duration::from_secs(most)) && !(cell.made == Made::Name && end.time.is_zero()) {
+        return Some(format!("{:?} instead of {least} to {most} s: {}", end.time, end.message));
+    }
+    let began = matches!(cell.phase, Phase::Output | Phase::ExitStatus | Phase::Close);
+    let expected = match (cell.phase, end.outcome.as_str()) {
+        (Phase::Output, "ok") => "begun\nend\n",
+        (Phase::Sftp, _) => "",
+        (_, "ok") => "begun\n",
+        _ if began => "begun\n",
+        _ => "",
+    };
+    let printed = if cell.made == Made::Endless { end.stdout.starts_with(expected) } else { end.stdout == expected };
+    (!printed).then(|| format!("it printed {:?}", end.stdout))
+}
