@@ -5,6 +5,7 @@ mod cells;
 mod names;
 mod packets;
 mod proxy;
+mod table;
 mod world;
 
 use std::collections::BTreeMap;
@@ -26,7 +27,6 @@ fn every_fault_in_every_phase() {
                 let name = format!("{}-{status}-{copies}", std::process::id());
                 let hosts = world.group(status, copies);
                 let run = world.run(&name, &hosts, copies, &name).run();
-                eprintln!("{name}: {:?}", run.time);
                 let ends = ends(&run, &hosts);
                 let mut wrong: Vec<String> = Vec::new();
                 for host in &hosts {
@@ -50,9 +50,9 @@ fn every_fault_in_every_phase() {
     });
     let problems = problems.into_inner().expect("whole");
     let found = found.into_inner().expect("whole");
-    for (label, end) in &found { eprintln!("{label:25} {:18} {:.2?} {}", end.outcome, end.time, end.message); }
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
     // What pssh has told to stop has stopped.
     world.sshd.wait_for_processes("yes", 0);
     world.leave();
+    table::check(&found);
 }

@@ -19,6 +19,8 @@ use crate::sshd::{Setup, Sshd, sftp_server};
 
 /// The healthy hosts of every run.
 pub(super) const WELL: [&str; 2] = ["well-1", "well-2"];
+/// What pssh exits with, in the runs that there are.
+pub(super) const STATUSES: [i32; 3] = [0, 3, 4];
 /// The file that is copied, and what it replaces.
 const TARGET: &str = "target";
 const OLD: &[u8] = b"old\n";
@@ -36,6 +38,11 @@ pub(super) struct Host {
     line: String,
     /// Where its copy goes.
     directory: PathBuf,
+}
+
+/// The healthy host for copies in the run with this exit status.
+fn copied_well(label: &str, status: i32) -> String {
+    format!("{label}-copy-{status}")
 }
 
 /// Everything that a run needs.
@@ -56,6 +63,12 @@ impl World {
     pub(super) fn new() -> World {
         let env = Env::new();
         fs::create_dir(env.path("signs")).expect("a directory");
+        // For jump hosts, too. The packets of this cipher can be counted without the keys.
+        let (interval, count) = ALIVE;
+        let config = format!(
+            "Ciphers aes256-gcm@openssh.com\nServerAliveInterval {interval}\nServerAliveCountMax {count}\n"
+        );
+        env.file(".ssh/config", config);
         let sshd = Sshd::start(&env, Setup { hosts: 2, ..Setup::default() });
         // Only root may be a name server.
         let names = getuid().is_root().then(|| Names::start(Ipv4Addr::new(127, 0, 1, 1)));
@@ -76,17 +89,18 @@ impl World {
             world.hosts.push(host);
         }
         for (place, label) in WELL.into_iter().enumerate() {
-            let address = world.sshd.hosts()[place].clone();
-            let directory = world.env.path(label);
-            world.directory_for_copies(&directory);
-            // The same for pscp, whose paths begin in the directory of its SFTP server.
-            let copies = world.sftp(&directory, "");
-            let line = format!("{address} alias={label} arg.cell={label}");
-            let copied = format!("{copies} alias={label}-copy");
+            let line = format!("{} alias={label} arg.cell={label}", world.sshd.hosts()[place]);
             Signs::of(&world.env.path("signs"), label).let_go();
-            world.hosts.push(Host { label: label.to_owned(), cell: None, line, directory: directory.clone() });
-            let label = format!("{label}-copy");
-            world.hosts.push(Host { label, cell: None, line: copied, directory });
+            let directory = world.env.path(label);
+            world.hosts.push(Host { label: label.to_owned(), cell: None, line, directory });
+            // The same for pscp, whose paths begin in the directory of its SFTP server.
+            for status in STATUSES {
+                let label = copied_well(label, status);
+                let directory = world.env.path(&label);
+                world.directory_for_copies(&directory);
+                let line = format!("{} alias={label}", world.sftp(&directory, ""));
+                world.hosts.push(Host { label, cell: None, line, directory });
+            }
         }
         world
     }
@@ -203,7 +217,8 @@ impl World {
     pub(super) fn group(&self, status: i32, copies: bool) -> Vec<&Host> {
         let belongs = |host: &&Host| match &host.cell {
             Some(cell) => cell.status() == status && (cell.phase == Phase::Sftp) == copies,
-            None => host.label.ends_with("-copy") == copies,
+            None if copies => WELL.iter().any(|label| host.label == copied_well(label, status)),
+            None => WELL.contains(&host.label.as_str()),
         };
         self.hosts.iter().filter(belongs).collect()
     }
@@ -212,16 +227,6 @@ impl World {
     pub(super) fn list(&self, name: &str, hosts: &[&Host]) -> PathBuf {
         let lines: String = hosts.iter().map(|host| host.line.clone() + "\n").collect();
         self.env.file(name, lines)
-    }
-
-    /// The options of ssh_config(5) for all hosts.
-    pub(super) fn options() -> [String; 3] {
-        [
-            // Its packets can be counted without the keys.
-            "Ciphers=aes256-gcm@openssh.com".to_owned(),
-            format!("ServerAliveInterval={}", ALIVE.0),
-            format!("ServerAliveCountMax={}", ALIVE.1),
-        ]
     }
 
     /// The command: it says where it is, waits until it may go on, and is long over before a test is.
@@ -238,11 +243,9 @@ impl World {
     pub(super) fn run(&self, name: &str, hosts: &[&Host], copies: bool, mark: &str) -> Pssh {
         let list = self.list(&format!("{name}.hosts"), hosts);
         let connect = CONNECT.to_string();
-        let options = World::options();
         let program = if copies { Program::Pscp } else { Program::Pssh };
         let pssh = self.env.run_of(program).arg("-h").arg(list);
         let pssh = pssh.args(["--json", "--num-retries", "1", "-p", "200", "--connect-timeout", &connect]);
-        let pssh = options.iter().fold(pssh, |pssh, option| pssh.args(["-O", option]));
         let pssh = pssh.variable(MARK, mark).limit(90);
         let pssh = if copies {
             let content: Vec<u8> = (0..NEW).map(|number| (number % 251) as u8).collect();
@@ -286,27 +289,34 @@ pub(super) struct End {
     /// The word, with the phase where there is one.
     pub(super) outcome: String,
     pub(super) message: String,
-    /// From the moment when a worker took it, or for a name from the start of the run.
+    /// From the moment when a worker took it; where none has, since there is no address, from the start of the run.
     pub(super) time: Duration,
     pub(super) stdout: String,
+    /// Whether it is said that the command may still be running.
+    pub(super) may_run: bool,
 }
 
 /// The end of every host, by its label. Fails unless each of `hosts` has one, and nobody else has.
 #[track_caller]
 pub(super) fn ends(run: &Run, hosts: &[&Host]) -> BTreeMap<String, End> {
     let (mut ends, mut printed): (BTreeMap<String, End>, BTreeMap<String, String>) = Default::default();
+    let mut begun = None;
     for line in run.stdout_text().lines() {
         let event: Value = serde_json::from_str(line).expect("JSON");
         let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
-        match event["event"].as_str().or(event["type"].as_str()) {
+        let time_of_day = seconds_of_day(&text("time"));
+        let since = time_of_day - *begun.get_or_insert(time_of_day);
+        match event["event"].as_str() {
             Some("output") if event["stream"] == "stdout" => {
                 printed.entry(text("label")).or_default().push_str(&text("text"));
             }
             Some("end") => {
                 let outcome = format!("{} {}", text("outcome"), text("phase")).trim_end().to_owned();
-                let seconds = |name: &str| event["seconds"][name].as_f64();
-                let time = Duration::from_secs_f64(seconds("total").or(seconds("waiting")).unwrap_or_default());
-                let end = End { outcome, message: text("message"), time, stdout: String::new() };
+                // Midnight may have been meanwhile.
+                let seconds = event["seconds"]["total"].as_f64().unwrap_or(since.rem_euclid(86_400.0));
+                let time = Duration::from_secs_f64(seconds);
+                let may_run = event["may_still_run"] == true || text("hint").contains("may still be running");
+                let end = End { outcome, message: text("message"), time, stdout: String::new(), may_run };
                 let before = ends.insert(text("label"), end);
                 run.check(before.is_none(), &format!("{} has ended twice", text("label")));
             }
@@ -323,19 +333,31 @@ pub(super) fn ends(run: &Run, hosts: &[&Host]) -> BTreeMap<String, End> {
     ends
 }
 
+/// `2026-11-24T14:01:35.278697Z` without the day, in seconds.
+fn seconds_of_day(time: &str) -> f64 {
+    let clock = time.split_once('T').map_or("", |(_, clock)| clock.trim_end_matches('Z'));
+    clock.split(':').fold(0.0, |sum, part| sum * 60.0 + part.parse::<f64>().unwrap_or_default())
+}
+
 /// What is wrong with the end of a host.
 pub(super) fn problem(host: &Host, end: &End) -> Option<String> {
     let Some(cell) = &host.cell else {
-        let fits = end.outcome == "ok" && (end.stdout == "begun\n" || host.label.ends_with("-copy"));
+        let fits = end.outcome == "ok" && (end.stdout == "begun\n" || !WELL.contains(&host.label.as_str()));
         return (!fits).then(|| format!("a healthy host: {end:?}"));
     };
     if !cell.ends.contains(&end.outcome.as_str()) {
         return Some(format!("{} instead of {}: {}", end.outcome, cell.ends.join(" or "), end.message));
     }
+    // From the exec request on nobody here knows, unless the server says so, or that the command has been stopped.
+    let is_known = cell.phase < Phase::Exec || matches!(cell.made, Made::NoCommand | Made::Endless);
+    let unknown = !is_known && !matches!(cell.phase, Phase::Sftp | Phase::Hop);
+    if unknown && end.outcome != "ok" && !end.may_run {
+        return Some(format!("it is not said that the command may still be running: {}", end.message));
+    }
     let (least, most) = cell.by.bounds();
     // The clocks of the kernel and of JSON are rounded.
     let early = end.time + Duration::from_millis(50) < Duration::from_secs(least);
-    if (early || end.time > Duration::from_secs(most)) && !(cell.made == Made::Name && end.time.is_zero()) {
+    if early || end.time > Duration::from_secs(most) {
         return Some(format!("{:?} instead of {least} to {most} s: {}", end.time, end.message));
     }
     let began = matches!(cell.phase, Phase::Output | Phase::ExitStatus | Phase::Close);
