@@ -52,7 +52,7 @@ fn every_fault_in_every_phase() {
     let found = found.into_inner().expect("whole");
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
     // What pssh has told to stop has stopped.
-    world.sshd.wait_for_processes("yes", 0);
+    world.sshd.wait_for_processes("c=output-flood", 0);
     world.leave();
     table::check(&found);
 }

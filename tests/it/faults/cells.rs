@@ -4,10 +4,12 @@ use super::packets::{KEX_REPLY, KEXINIT};
 use super::proxy::{Point, Strike};
 
 /// Seconds that connecting may take, authentication and the exec request included.
-pub(super) const CONNECT: u64 = 8;
+pub(super) const CONNECT: u64 = 10;
 /// Seconds of silence after which a peer is asked for a sign of life, and how many times in a row (ServerAliveInterval and
 /// ServerAliveCountMax).
 pub(super) const ALIVE: (u64, u64) = (2, 2);
+/// The interval for jump hosts: they are found out before the time of the hosts behind them is over.
+pub(super) const HOP_ALIVE: u64 = 1;
 /// Seconds that the command may take where it never ends.
 pub(super) const COMMAND: u64 = 3;
 /// Seconds that a slow machine may need on top of a deadline.
@@ -167,6 +169,8 @@ pub(super) enum By {
     ConnectTimeout,
     /// When the peer has given no sign of life for too long, and not before.
     Keepalive,
+    /// The same of the jump host.
+    HopKeepalive,
     /// By the time that the command may take, and not before.
     Timeout,
 }
@@ -178,6 +182,7 @@ impl By {
             By::Itself => (0, CONNECT + SLACK),
             By::ConnectTimeout => (CONNECT, CONNECT + SLACK),
             By::Keepalive => (ALIVE.0 * (ALIVE.1 + 1), ALIVE.0 * (ALIVE.1 + 1) + SLACK),
+            By::HopKeepalive => (HOP_ALIVE * (ALIVE.1 + 1), HOP_ALIVE * (ALIVE.1 + 1) + SLACK),
             By::Timeout => (COMMAND, COMMAND + SLACK),
         }
     }
@@ -187,6 +192,7 @@ impl By {
             By::Itself => "at once",
             By::ConnectTimeout => "connect timeout",
             By::Keepalive => "keepalive",
+            By::HopKeepalive => "keepalive of the jump host",
             By::Timeout => "command timeout",
         }
     }
@@ -280,7 +286,7 @@ fn found(phase: Phase, fault: Fault) -> Result<Found, &'static str> {
         (P::Output | P::ExitStatus | P::Sftp, _) => (proxy, &["lost"], itself),
 
         (P::Hop, F::Refuse) => (Made::NoForwarding, &["proxy"], itself),
-        (P::Hop, F::Stall | F::Vanish) => (proxy, &["proxy"], alive),
+        (P::Hop, F::Stall | F::Vanish) => (proxy, &["proxy"], By::HopKeepalive),
         (P::Hop, F::Delay) => (proxy, &["ok"], itself),
         (P::Hop, _) => (proxy, &["proxy"], itself),
     };

@@ -86,10 +86,10 @@ impl Proxies {
         Proxies { runtime: runtime.expect("threads for the proxies") }
     }
 
-    /// A proxy before `target`, with the same fault for every connection.
-    pub(super) fn start(&self, target: SocketAddr, strike: Strike, signs: Signs) -> SocketAddr {
+    /// A proxy on address `at` before `target`, with the same fault for every connection.
+    pub(super) fn start(&self, at: Ipv4Addr, target: SocketAddr, strike: Strike, signs: Signs) -> SocketAddr {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        socket.bind(&SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
+        socket.bind(&SocketAddrV4::new(at, 0).into()).expect("a free port");
         if strike.at == Point::Connecting {
             vanish(&SockRef::from(&socket));
         }
@@ -262,6 +262,10 @@ async fn do_to(client: &mut TcpStream, strike: Strike, held: Option<&Piece>) -> 
         Fault::Refuse => client.write_all(&refusal(strike.at)).await?,
         Fault::Stall => {}
         Fault::Reset => {
+            // A kernel that is told of a reset forgets what it has received and nobody has read.
+            if waits(strike.at) {
+                all_read(client).await?;
+            }
             SockRef::from(&*client).set_linger(Some(Duration::ZERO))?;
             return Ok(());
         }
@@ -279,6 +283,24 @@ async fn do_to(client: &mut TcpStream, strike: Strike, held: Option<&Piece>) -> 
         client.shutdown().await?;
     }
     discard(client).await
+}
+
+/// Waits until the client has read all that was sent to it. Its kernel is ours: proc_net_tcp(5) tells.
+async fn all_read(client: &TcpStream) -> io::Result<()> {
+    let [theirs, ours] = [client.peer_addr()?, client.local_addr()?].map(|address| format!(":{:04X}", address.port()));
+    loop {
+        let sockets = fs::read_to_string("/proc/net/tcp")?;
+        let unread = sockets.lines().find_map(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            let is_it = fields.next()?.ends_with(&theirs) && fields.next()?.ends_with(&ours);
+            let (_, unread) = fields.nth(1)?.split_once(':')?;
+            is_it.then(|| unread.bytes().any(|digit| digit != b'0'))
+        });
+        if unread != Some(true) {
+            return Ok(());
+        }
+        sleep(TICK).await;
+    }
 }
 
 /// What a server says that is willing to speak, but not with us.

@@ -10,7 +10,7 @@ use nix::unistd::getuid;
 use pssh::program::Program;
 use serde_json::Value;
 
-use super::cells::{ALIVE, COMMAND, CONNECT, Cell, Fault, Made, Phase, all};
+use super::cells::{ALIVE, COMMAND, CONNECT, Cell, Fault, HOP_ALIVE, Made, Phase, all};
 use super::names::{DOMAIN, Names};
 use super::proxy::{Point, Proxies, Signs, Strike, waits};
 use crate::bin::{Env, Pssh, Run};
@@ -27,6 +27,9 @@ const OLD: &[u8] = b"old\n";
 /// Bytes of the new one: the copy is struck in its middle.
 const NEW: usize = 400_000;
 
+/// Where the proxies before hosts and before jump hosts listen.
+const HOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
+const HOP: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// The proxy passes everything on.
 const NEVER: Strike = Strike { at: Point::Sent(usize::MAX), fault: Fault::Stall };
 
@@ -66,12 +69,15 @@ impl World {
         // For jump hosts, too. The packets of this cipher can be counted without the keys.
         let (interval, count) = ALIVE;
         let config = format!(
-            "Ciphers aes256-gcm@openssh.com\nServerAliveInterval {interval}\nServerAliveCountMax {count}\n"
+            "Ciphers aes256-gcm@openssh.com\nServerAliveCountMax {count}\n\
+             Host {HOP}\nServerAliveInterval {HOP_ALIVE}\nHost *\nServerAliveInterval {interval}\n"
         );
         env.file(".ssh/config", config);
+        env.file("source", (0..NEW).map(|number| (number % 251) as u8).collect::<Vec<u8>>());
         let sshd = Sshd::start(&env, Setup { hosts: 2, ..Setup::default() });
         // Only root may be a name server.
         let names = getuid().is_root().then(|| Names::start(Ipv4Addr::new(127, 0, 1, 1)));
+        names.iter().for_each(|names| drop(env.file("resolv.conf", names.resolv_conf())));
         let mut world = World {
             env,
             hosts: Vec::new(),
@@ -121,8 +127,8 @@ impl World {
             }
             Made::Nobody => refused_address(Ipv4Addr::LOCALHOST.into()).expect("a free port").to_string(),
             Made::OtherKey => {
-                let address = self.through(backend, NEVER, &signs, false);
-                self.env.trust(&(Key::generate(KeyKind::Ed25519).known_hosts_line("127.0.0.1", address.port()) + "\n"));
+                let address = self.through(HOST, backend, NEVER, &signs);
+                self.trust(address, &Key::generate(KeyKind::Ed25519).public_line());
                 address.to_string()
             }
             Made::OtherUser => format!("nobody-of-that-name@{backend}"),
@@ -153,7 +159,8 @@ impl World {
                 backend.to_string()
             }
             Made::Proxy(strike) if cell.phase == Phase::Hop => {
-                let hop = self.through(backend, strike, &signs, true);
+                let hop = self.through(HOP, backend, strike, &signs);
+                self.trust(hop, &self.sshd.public_key(0));
                 options = format!(" proxy={hop}");
                 self.sshd.hosts()[1].clone()
             }
@@ -161,11 +168,15 @@ impl World {
                 self.directory_for_copies(&directory);
                 let target = self.sftp(&directory, "").parse().expect("an address");
                 let key = self.copied_to.last().map(|sshd| sshd.public_key(0)).expect("it was just made");
-                let address = self.through(target, strike, &signs, false);
-                self.env.trust(&format!("[127.0.0.1]:{} {key}\n", address.port()));
+                let address = self.through(HOST, target, strike, &signs);
+                self.trust(address, &key);
                 address.to_string()
             }
-            Made::Proxy(strike) => self.through(backend, strike, &signs, true).to_string(),
+            Made::Proxy(strike) => {
+                let address = self.through(HOST, backend, strike, &signs);
+                self.trust(address, &self.sshd.public_key(0));
+                address.to_string()
+            }
         };
         if !matches!(cell.made, Made::Proxy(strike) if waits(strike.at)) {
             signs.let_go();
@@ -178,12 +189,13 @@ impl World {
         Host { label, cell: Some(cell), line, directory }
     }
 
-    fn through(&self, target: SocketAddr, strike: Strike, signs: &Signs, trusted: bool) -> SocketAddr {
-        let address = self.proxies.start(target, strike, signs.clone());
-        if trusted {
-            self.env.trust(&format!("[127.0.0.1]:{} {}\n", address.port(), self.sshd.public_key(0)));
-        }
-        address
+    fn through(&self, at: Ipv4Addr, target: SocketAddr, strike: Strike, signs: &Signs) -> SocketAddr {
+        self.proxies.start(at, target, strike, signs.clone())
+    }
+
+    /// Makes `key` the known one of a proxy.
+    fn trust(&self, address: SocketAddr, key: &str) {
+        self.env.trust(&format!("[{}]:{} {key}\n", address.ip(), address.port()));
     }
 
     fn serve(&mut self, config: Config) -> SocketAddr {
@@ -248,15 +260,14 @@ impl World {
         let pssh = pssh.args(["--json", "--num-retries", "1", "-p", "200", "--connect-timeout", &connect]);
         let pssh = pssh.variable(MARK, mark).limit(90);
         let pssh = if copies {
-            let content: Vec<u8> = (0..NEW).map(|number| (number % 251) as u8).collect();
-            pssh.arg(self.env.file("source", content)).arg(TARGET)
+            pssh.arg(self.env.path("source")).arg(TARGET)
         } else {
             pssh.args(["--", &self.command()])
         };
         match &self.names {
             None => pssh,
-            Some(names) => {
-                let file = self.env.file("resolv.conf", names.resolv_conf());
+            Some(_) => {
+                let file = self.env.path("resolv.conf");
                 // Only this process and what it starts see the file there.
                 let script = "exec unshare -m sh -c 'mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"' ";
                 pssh.shell(&format!("{script} '{}' \"$@\"", file.display()))
@@ -314,7 +325,9 @@ pub(super) fn ends(run: &Run, hosts: &[&Host]) -> BTreeMap<String, End> {
                 let outcome = format!("{} {}", text("outcome"), text("phase")).trim_end().to_owned();
                 // Midnight may have been meanwhile.
                 let seconds = event["seconds"]["total"].as_f64().unwrap_or(since.rem_euclid(86_400.0));
-                let time = Duration::from_secs_f64(seconds);
+                // What looking the name up has taken counts too, where that is what there is to see.
+                let is_named = text("label").starts_with("resolve-");
+                let time = Duration::from_secs_f64(if is_named { seconds.max(since) } else { seconds });
                 let may_run = event["may_still_run"] == true || text("hint").contains("may still be running");
                 let end = End { outcome, message: text("message"), time, stdout: String::new(), may_run };
                 let before = ends.insert(text("label"), end);
