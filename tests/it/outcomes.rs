@@ -223,13 +223,8 @@ fn disconnected_by_the_server() {
 #[test]
 fn a_goodbye_right_after_the_end_takes_no_output_along_in_silence() {
     // All in one burst: where libssh2 meets the goodbye first, it does not give out what came before.
-    let steps = [
-        stdout("all of it\n"),
-        Step::Eof,
-        Step::ExitStatus(0),
-        Step::Close,
-        Step::Disconnect("going down".to_owned()),
-    ];
+    let steps =
+        [stdout("all of it\n"), Step::Eof, Step::ExitStatus(0), Step::Close, Step::Disconnect("going down".to_owned())];
     let ward = Ward::with_script(steps.to_vec());
     for _ in 0..20 {
         let run = ward.run(&[]);

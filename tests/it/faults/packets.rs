@@ -40,7 +40,16 @@ pub(super) struct Piece {
     pub(super) bytes: Vec<u8>,
 }
 
+/// What the command of a cell prints first. It makes a packet that is as long as no other one.
+pub(super) const BEGUN: &str = "begun ..........................................................";
+
 impl Piece {
+    /// Whether an encrypted packet has the length of that which carries [`BEGUN`] and a newline.
+    pub(super) fn is_as_long_as_the_beginning(&self) -> bool {
+        let carried = (1 + 1 + 4 + 4 + BEGUN.len() + 1 + 4).next_multiple_of(16);
+        self.kind == Kind::Sealed && self.bytes.len() == LENGTH + carried + TAG
+    }
+
     /// Whether an encrypted packet has the length of that which carries an exit status: 25 bytes, and so 32 with padding.
     /// What else a server sends at the end of a command is shorter.
     pub(super) fn is_as_long_as_an_exit_status(&self) -> bool {

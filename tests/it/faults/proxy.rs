@@ -39,7 +39,7 @@ pub(super) enum Point {
     Packet(u8),
     /// The answer to the client's encrypted packet of this number, from 1, is on its way.
     Answer(usize),
-    /// The command has written `HERE` and waits, and all of its output is through.
+    /// The command has come to its place and waits, and all of its output is through.
     Output,
     /// The exit status is on its way, and nothing else was since.
     ExitStatus,
@@ -199,14 +199,14 @@ impl<R: AsyncRead + Unpin> Answers<'_, R> {
     /// server has ended the connection before. A delay is over when this returns: what remains is a connection as any other.
     async fn pass(&mut self, to: &mut (impl AsyncWrite + Unpin)) -> io::Result<Option<Piece>> {
         let mut is_armed = !waits(self.strike.at);
-        let mut seen_status = false;
+        let (mut has_begun, mut seen_status) = (false, false);
         loop {
             let piece = if is_armed {
                 self.pieces.next().await?
             } else {
                 match timeout(TICK.max(QUIET), self.pieces.next()).await {
                     Ok(piece) => piece?,
-                    Err(_) if !self.signs.here.exists() => continue,
+                    Err(_) if !has_begun || !self.signs.here.exists() => continue,
                     Err(_) => {
                         is_armed = true;
                         let held = self.arm(to).await?;
@@ -231,6 +231,7 @@ impl<R: AsyncRead + Unpin> Answers<'_, R> {
                     Point::Close => seen_status && !piece.is_as_long_as_an_exit_status(),
                     Point::Sent(bytes) => self.sent.load(Ordering::SeqCst) >= bytes,
                 };
+            has_begun |= piece.is_as_long_as_the_beginning();
             seen_status |= is_armed && piece.is_as_long_as_an_exit_status();
             if strikes {
                 if self.strike.fault != Fault::Delay {

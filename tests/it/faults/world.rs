@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::cells::{ALIVE, COMMAND, CONNECT, Cell, Fault, HOP_ALIVE, Made, Phase, all};
 use super::names::{DOMAIN, Names};
+use super::packets::BEGUN;
 use super::proxy::{Point, Proxies, Signs, Strike, waits};
 use crate::bin::{Env, Pssh, Run};
 use crate::embedded::{Behaviour, ChannelOpenFailure, Config, Key, KeyKind, Server, Step, refused_address};
@@ -145,10 +146,8 @@ impl World {
                 let fault = Some(crate::embedded::Fault::FloodOfChannels);
                 self.serve(Config { fault, ..Config::default() }).to_string()
             }
-            Made::ClosedOutput => self.script(vec![Step::Stdout(b"begun\n".to_vec()), Step::Close]).to_string(),
-            Made::NoStatus => {
-                self.script(vec![Step::Stdout(b"begun\n".to_vec()), Step::Eof, Step::Close]).to_string()
-            }
+            Made::ClosedOutput => self.script(vec![Step::Stdout(begun().into_bytes()), Step::Close]).to_string(),
+            Made::NoStatus => self.script(vec![Step::Stdout(begun().into_bytes()), Step::Eof, Step::Close]).to_string(),
             Made::ReadOnly => {
                 self.directory_for_copies(&directory);
                 self.sftp(&directory, "-R")
@@ -244,7 +243,7 @@ impl World {
     /// The command: it says where it is, waits until it may go on, and is long over before a test is.
     pub(super) fn command(&self) -> String {
         format!(
-            "d='{}' c=%(cell)s; echo begun; : > \"$d/$c.here\"; i=0; \
+            "d='{}' c=%(cell)s; echo {BEGUN}; : > \"$d/$c.here\"; i=0; \
              until [ -e \"$d/$c.go\" ] || [ $i = 400 ]; do sleep 0.1; i=$((i + 1)); done; \
              case $c in output-flood) while :; do yes flood | head -c 300000; sleep 0.1; done;; output-*) echo end;; esac",
             self.env.path("signs").display()
@@ -259,11 +258,8 @@ impl World {
         let pssh = self.env.run_of(program).arg("-h").arg(list);
         let pssh = pssh.args(["--json", "--num-retries", "1", "-p", "200", "--connect-timeout", &connect]);
         let pssh = pssh.variable(MARK, mark).limit(90);
-        let pssh = if copies {
-            pssh.arg(self.env.path("source")).arg(TARGET)
-        } else {
-            pssh.args(["--", &self.command()])
-        };
+        let pssh =
+            if copies { pssh.arg(self.env.path("source")).arg(TARGET) } else { pssh.args(["--", &self.command()]) };
         match &self.names {
             None => pssh,
             Some(_) => {
@@ -293,6 +289,11 @@ impl World {
 
 /// The name of a variable that every process of a run here has.
 pub(super) const MARK: &str = "PSSH_TEST_FAULTS";
+
+/// The first line of a command.
+fn begun() -> String {
+    format!("{BEGUN}\n")
+}
 
 /// How a host has ended, by the JSON of the run.
 #[derive(Debug)]
@@ -355,7 +356,7 @@ fn seconds_of_day(time: &str) -> f64 {
 /// What is wrong with the end of a host.
 pub(super) fn problem(host: &Host, end: &End) -> Option<String> {
     let Some(cell) = &host.cell else {
-        let fits = end.outcome == "ok" && (end.stdout == "begun\n" || !WELL.contains(&host.label.as_str()));
+        let fits = end.outcome == "ok" && (end.stdout == begun() || !WELL.contains(&host.label.as_str()));
         return (!fits).then(|| format!("a healthy host: {end:?}"));
     };
     if !cell.ends.contains(&end.outcome.as_str()) {
@@ -375,12 +376,12 @@ pub(super) fn problem(host: &Host, end: &End) -> Option<String> {
     }
     let began = matches!(cell.phase, Phase::Output | Phase::ExitStatus | Phase::Close);
     let expected = match (cell.phase, end.outcome.as_str()) {
-        (Phase::Output, "ok") => "begun\nend\n",
-        (Phase::Sftp, _) => "",
-        (_, "ok") => "begun\n",
-        _ if began => "begun\n",
-        _ => "",
+        (Phase::Output, "ok") => begun() + "end\n",
+        (Phase::Sftp, _) => String::new(),
+        (_, "ok") => begun(),
+        _ if began => begun(),
+        _ => String::new(),
     };
-    let printed = if cell.made == Made::Endless { end.stdout.starts_with(expected) } else { end.stdout == expected };
-    (!printed).then(|| format!("it printed {:?}", end.stdout))
+    let printed = if cell.made == Made::Endless { end.stdout.starts_with(&expected) } else { end.stdout == expected };
+    (!printed).then(|| format!("it printed {:?}, and then {:.2?}: {}", end.stdout, end.time, end.message))
 }
