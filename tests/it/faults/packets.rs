@@ -41,7 +41,8 @@ pub(super) struct Piece {
 }
 
 /// What the command of a cell prints first. It makes a packet that is as long as no other one.
-pub(super) const BEGUN: &str = "begun ..........................................................";
+pub(super) const BEGUN: &str =
+    "begun ..........................................................................................";
 
 impl Piece {
     /// Whether an encrypted packet has the length of that which carries [`BEGUN`] and a newline.

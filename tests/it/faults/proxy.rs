@@ -259,14 +259,16 @@ impl<R: AsyncRead + Unpin> Answers<'_, R> {
 /// Does it. `held` is what the server has sent and the client is still to get.
 async fn do_to(client: &mut TcpStream, strike: Strike, held: Option<&Piece>) -> io::Result<()> {
     let bytes = held.map_or(&[][..], |piece| &piece.bytes);
+    if waits(strike.at) {
+        // A kernel that is told of a reset forgets what it has received and nobody has read, and libssh2 what came in one piece
+        // with noise.
+        all_read(client).await?;
+        sleep(QUIET).await;
+    }
     match strike.fault {
         Fault::Refuse => client.write_all(&refusal(strike.at)).await?,
         Fault::Stall => {}
         Fault::Reset => {
-            // A kernel that is told of a reset forgets what it has received and nobody has read.
-            if waits(strike.at) {
-                all_read(client).await?;
-            }
             SockRef::from(&*client).set_linger(Some(Duration::ZERO))?;
             return Ok(());
         }
