@@ -11,6 +11,9 @@ mod bin;
 mod pty;
 /// What JSON has to be.
 mod schema;
+/// Thousands of hosts, run after run.
+#[path = "../soak/mod.rs"]
+mod soak;
 /// Running sshd: keys, addresses, users, what it left behind.
 mod sshd;
 
@@ -93,6 +96,8 @@ mod scripts;
 mod signals;
 /// The formats that show hosts one by one.
 mod snapshots;
+/// The soak in its short form.
+mod soaking;
 /// What ssh_config(5) says about hosts.
 mod ssh_config;
 /// Remote commands that are stopped, whoever runs them.
