@@ -2,6 +2,7 @@
 //! healthy ones. `docs/faults.md` is its table.
 
 mod cells;
+mod library;
 mod names;
 mod packets;
 mod proxy;
