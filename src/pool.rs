@@ -67,18 +67,10 @@ where
     let (tasks, taken) = bounded::<Task>(0);
     let (report, reports) = unbounded();
 
-    // One rayon thread per worker, each busy with its loop until the end. rayon's own scheduling would start the hosts out of
-    // order, and its idle threads cost more the more there are.
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(plan.size.min(jobs.len()).max(1))
-        .stack_size(STACK)
-        .thread_name(|_| WORKER_NAME.to_owned())
-        .build()
-        .map_err(io::Error::other)?;
     let (worker_jobs, worker_events, worker_cancel) = (Arc::clone(&jobs), events.clone(), cancel.clone());
     let (failures, worker_failures) = (Arc::clone(failures), Arc::clone(failures));
     // Every worker keeps `events` open until it ends, the closure until the last one has.
-    pool.spawn_broadcast(move |_| {
+    let worker = move |_| {
         for task in &taken {
             // The queue may hand a task out in the very moment of the cancel.
             let told = if worker_cancel.is_triggered() {
@@ -88,7 +80,18 @@ where
             };
             let _ = report.send(told);
         }
-    });
+    };
+    // One rayon thread per worker, each busy with its loop until the end. rayon's own scheduling would start the hosts out of
+    // order, and threads of it that look for work cost more the more there are: at 500 they took more than all connections
+    // together. So the loop is what a thread does before it would look for any, and by then the pool is over.
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(plan.size.min(jobs.len()).max(1))
+        .stack_size(STACK)
+        .thread_name(|_| WORKER_NAME.to_owned())
+        .start_handler(worker)
+        .build()
+        .map_err(io::Error::other)?;
+    drop(pool);
     let cancel = cancel.clone();
     thread::Builder::new().name("pssh-queue".to_owned()).stack_size(STACK).spawn(move || {
         let channels = Channels { failures: &failures, tasks: &tasks, reports: &reports, events: &events };

@@ -326,6 +326,13 @@ impl Settings {
         const SMALLEST: usize = 256 << 10;
         (BUDGET / self.pool_size.max(1)).clamp(SMALLEST, LARGEST) as u32
     }
+
+    /// Whether so many hosts run at once that what each of them keeps in memory counts more than 50 us of processor time.
+    pub fn saves_memory(&self) -> bool {
+        /// Their sessions take 10 MB as libssh2 makes them.
+        const FEW: usize = 128;
+        self.pool_size > FEW
+    }
 }
 
 /// The variables of `--env`. Of two with one name the last counts.

@@ -386,6 +386,7 @@ impl Directory {
             family: set.address_family.value,
             bind: bind_address(resolved)?,
             tcp_keepalive: set.tcp_keep_alive.value,
+            saves_memory: settings.saves_memory(),
             attempts: said(&options.num_retries).copied().or(attempts),
             retry_delay: said(&options.retry_delay).copied(),
             is_verbose: matches!(

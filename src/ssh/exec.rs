@@ -25,6 +25,9 @@ use crate::event::{Event, EventKind, Outcome, Phase, Stream};
 
 /// Bytes of one read: the largest packet that we accept.
 const READ_SIZE: usize = 32 * 1024;
+/// Bytes of a read as long as there is no more at once. Most commands say a line or two, and with thousands of hosts it counts
+/// what is held for each.
+const SMALL_READ: usize = 2 * 1024;
 /// Reads of one stream in a row before the other has its turn.
 const READ_BURST: usize = 8;
 /// How soon to look again when the socket alone would not tell that there is something to do.
@@ -148,7 +151,7 @@ pub fn run(
         done: None,
         parting: None,
         stopping: None,
-        buffer: vec![0; READ_SIZE],
+        buffer: vec![0; SMALL_READ],
     }
     .run()
 }
@@ -284,6 +287,9 @@ impl Running<'_> {
                         }
                         self.undelivered = self.hand_on(stream, bytes);
                     }
+                }
+                if count == self.buffer.len() {
+                    self.buffer.resize(READ_SIZE, 0);
                 }
                 if self.dialogue.is_some() && self.feed.is_over() {
                     self.last_words += count;

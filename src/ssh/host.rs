@@ -54,6 +54,8 @@ pub struct Host {
     pub algorithms: Algorithms,
     /// How the host is reached, if not directly. Of a jump host, this counts where no other is before it.
     pub proxy: Option<Proxy>,
+    /// Whether its session is to be as small as it can be ([`Settings::saves_memory`](crate::settings::Settings::saves_memory)).
+    pub saves_memory: bool,
     /// What is asked of it before a command. A jump host is asked nothing.
     pub requests: Requests,
 }

@@ -156,6 +156,9 @@ impl Session {
             detail: error.message().to_owned(),
             hint: None,
         })?;
+        if host.saves_memory {
+            ffi::release_blank_pages(&session);
+        }
         session.set_blocking(false);
         session.set_tcp_stream(Arc::clone(&socket));
         ffi::interrupt_reading(&session);
