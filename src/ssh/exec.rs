@@ -274,7 +274,11 @@ impl Running<'_> {
         if is_heard && self.dialogue.as_ref().is_some_and(|dialogue| !dialogue.hears()) {
             return Drained::Nothing;
         }
-        match self.channel.read(id, &mut self.buffer) {
+        let read = match self.session.link() {
+            Some(link) => link.read(self.session.socket(), &self.channel, id, &mut self.buffer),
+            None => self.channel.read(id, &mut self.buffer),
+        };
+        match read {
             Ok(0) => Drained::Nothing,
             Ok(count) => {
                 self.last_output = Instant::now();

@@ -162,6 +162,8 @@ struct LinkState {
     received: Cell<u64>,
     /// Of them those that came in a row, see [`UNBROKEN`].
     unbroken: Cell<usize>,
+    /// How many bytes may be read before it looks as if nothing more were there.
+    allowed: Cell<usize>,
     /// What libssh2 has sent and the socket has not taken yet, if libssh2 is not to know; see [`Link::hold_unsent`].
     unsent: RefCell<Option<Unsent>>,
     /// Channels to our agent that the server has opened and nobody has taken yet.
@@ -200,6 +202,7 @@ impl Link {
             heard: Cell::new(Instant::now()),
             received: Cell::new(0),
             unbroken: Cell::new(0),
+            allowed: Cell::new(usize::MAX),
             unsent: RefCell::new(None),
             agent_channels: RefCell::default(),
             agent_room: Cell::new(0),
@@ -291,6 +294,59 @@ impl Link {
         result
     }
 
+    /// Reads from `channel` as [`Channel::read`], and gives all that came before the connection failed or the server said goodbye,
+    /// however close together they came.
+    ///
+    /// libssh2 takes in all packets that there are before it gives out the first of them, and gives out nothing at all any more
+    /// once one of them is a goodbye, or cannot be decrypted. So it gets what is last in the `socket` bit by bit, each too short
+    /// for more than one packet to end in it.
+    ///
+    /// # Errors
+    /// As of [`Channel::read`]. It would block, too, where there is something for another stream, which has to be read first.
+    pub fn read(
+        &self,
+        socket: BorrowedFd<'_>,
+        channel: &Channel,
+        stream: i32,
+        buffer: &mut [u8],
+    ) -> Result<usize, Error> {
+        let mut there = 0;
+        loop {
+            let held = self.read_allowed(0, channel, stream, buffer);
+            if !matches!(&held, Err(error) if would_block(error)) || channel.queued() > 0 {
+                return held;
+            }
+            if there == 0 {
+                there = rustix::io::ioctl_fionread(socket).map_or(0, |count| count as usize);
+            }
+            // Where nothing is there, it is still to be found out whether the connection has ended.
+            let bit = if there > LAST_BYTES { there - LAST_BYTES } else { BIT };
+            let before = self.received_bytes();
+            let read = self.read_allowed(bit, channel, stream, buffer);
+            let received = self.received_bytes().wrapping_sub(before) as usize;
+            there = there.saturating_sub(received);
+            if received == 0 || !matches!(&read, Err(error) if would_block(error)) {
+                return read;
+            }
+        }
+    }
+
+    /// Calls `function`, in which libssh2 finds only a bit of what there is to read.
+    pub fn in_bits<R>(&self, function: impl FnOnce() -> R) -> R {
+        self.state().allowed.set(BIT);
+        let result = function();
+        self.state().allowed.set(usize::MAX);
+        result
+    }
+
+    /// Reads, with so many bytes of the socket at most.
+    fn read_allowed(&self, bytes: usize, channel: &Channel, stream: i32, buffer: &mut [u8]) -> Result<usize, Error> {
+        self.state().allowed.set(bytes);
+        let read = channel.read(stream, buffer);
+        self.state().allowed.set(usize::MAX);
+        read
+    }
+
     /// Whether the server has said that the key with which the user has logged in runs one command, whatever is asked for:
     /// `command=` of sshd(8)'s authorized_keys. OpenSSH says so from 7.7 on; a ForceCommand of sshd_config(5) it does not tell.
     pub fn has_forced_command(&self) -> bool {
@@ -332,6 +388,12 @@ impl Drop for Link {
         }
     }
 }
+
+/// Bytes at the end of what is in the socket that libssh2 gets bit by bit: more than a goodbye has, and what comes with it at the
+/// end of a command.
+const LAST_BYTES: usize = 512;
+/// Bytes of a bit. The shortest packet has 28: four of its length, 8 that are encrypted, 16 of the tag (chacha20-poly1305).
+const BIT: usize = 24;
 
 /// Bytes that libssh2 may read in a row, without having had to wait once. Some of its loops end only when nothing more comes:
 /// over lines before a server's identification, over packets of other kinds than the one that is awaited. Against a server that
@@ -401,8 +463,15 @@ unsafe extern "C" fn receive(
         if state.deaf.get() || unbroken >= UNBROKEN {
             return -(libc::EAGAIN as isize);
         }
+        let length = length.min(state.allowed.get());
+        if length == 0 {
+            return -(libc::EAGAIN as isize);
+        }
         let received = libc::recv(socket, buffer, length, flags);
         if received > 0 {
+            if state.allowed.get() != usize::MAX {
+                state.allowed.set(state.allowed.get() - received as usize);
+            }
             state.unbroken.set(unbroken + received as usize);
             state.heard.set(Instant::now());
             state.received.set(state.received.get().wrapping_add(received as u64));
