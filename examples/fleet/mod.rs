@@ -7,7 +7,7 @@
 #![allow(dead_code, reason = "compiled into several examples, none of which uses the whole of it")]
 
 #[path = "../../tests/embedded/mod.rs"]
-mod embedded;
+pub(crate) mod embedded;
 
 use std::ffi::OsString;
 use std::fs;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Select, Sender, TrySendError};
 use rustix::event::PollFlags;
+use ssh2::ErrorCode;
 
 use super::agent_forward::ForwardedAgent;
 use super::feed::{Broken, Feed};
@@ -43,6 +44,8 @@ const LAST_WORDS: usize = 1 << 20;
 const PROGRESS: Duration = Duration::from_millis(250);
 /// Bytes that may wait for the socket before no more input is sent.
 const UNSENT: usize = 64 * 1024;
+/// libssh2.h: CHANNEL_REQUEST_DENIED, the server does not run the command; INVAL, it does not fit into a packet.
+const NOT_BEGUN: [ErrorCode; 2] = [ErrorCode::Session(-22), ErrorCode::Session(-34)];
 /// Both streams with their numbers in libssh2. stderr first, as its lines explain what follows.
 const STREAMS: [(Stream, i32); 2] = [(Stream::Stderr, 1), (Stream::Stdout, 0)];
 
@@ -101,9 +104,19 @@ pub fn run(
             let detail = "the connection ended while the command was being started".to_owned();
             return HostError::Lost { detail }.into();
         }
-        Err(stop) => {
+        // What came instead of an answer says nothing: the command may have been started.
+        Err(Stop::Ssh(error)) if !NOT_BEGUN.contains(&error.code()) => {
+            let _ = channel.close();
+            let detail = format!("the connection failed while the command was being started: {}", error.message());
+            return HostError::Lost { detail }.into();
+        }
+        Err(Stop::Job(outcome)) => {
             // It may have been started all the same. Nothing of this waits.
             let _ = channel.signal("TERM");
+            let _ = channel.close();
+            return Outcome::Unstopped(Box::new(outcome));
+        }
+        Err(stop) => {
             let _ = channel.close();
             return not_started(stop, "starting the command");
         }
@@ -261,7 +274,11 @@ impl Running<'_> {
         if is_heard && self.dialogue.as_ref().is_some_and(|dialogue| !dialogue.hears()) {
             return Drained::Nothing;
         }
-        match self.channel.read(id, &mut self.buffer) {
+        let read = match self.session.link() {
+            Some(link) => link.read(self.session.socket(), &self.channel, id, &mut self.buffer),
+            None => self.channel.read(id, &mut self.buffer),
+        };
+        match read {
             Ok(0) => Drained::Nothing,
             Ok(count) => {
                 self.last_output = Instant::now();

@@ -160,6 +160,10 @@ struct LinkState {
     heard: Cell<Instant>,
     /// Bytes received so far.
     received: Cell<u64>,
+    /// Of them those that came in a row, see [`UNBROKEN`].
+    unbroken: Cell<usize>,
+    /// How many bytes may be read before it looks as if nothing more were there.
+    allowed: Cell<usize>,
     /// What libssh2 has sent and the socket has not taken yet, if libssh2 is not to know; see [`Link::hold_unsent`].
     unsent: RefCell<Option<Unsent>>,
     /// Channels to our agent that the server has opened and nobody has taken yet.
@@ -197,6 +201,8 @@ impl Link {
             dead: Cell::new(false),
             heard: Cell::new(Instant::now()),
             received: Cell::new(0),
+            unbroken: Cell::new(0),
+            allowed: Cell::new(usize::MAX),
             unsent: RefCell::new(None),
             agent_channels: RefCell::default(),
             agent_room: Cell::new(0),
@@ -288,6 +294,59 @@ impl Link {
         result
     }
 
+    /// Reads from `channel` as [`Channel::read`], and gives all that came before the connection failed or the server said goodbye,
+    /// however close together they came.
+    ///
+    /// libssh2 takes in all packets that there are before it gives out the first of them, and gives out nothing at all any more
+    /// once one of them is a goodbye, or cannot be decrypted. So it gets what is last in the `socket` bit by bit, each too short
+    /// for more than one packet to end in it.
+    ///
+    /// # Errors
+    /// As of [`Channel::read`]. It would block, too, where there is something for another stream, which has to be read first.
+    pub fn read(
+        &self,
+        socket: BorrowedFd<'_>,
+        channel: &Channel,
+        stream: i32,
+        buffer: &mut [u8],
+    ) -> Result<usize, Error> {
+        let mut there = 0;
+        loop {
+            let held = self.read_allowed(0, channel, stream, buffer);
+            if !matches!(&held, Err(error) if would_block(error)) || channel.queued() > 0 {
+                return held;
+            }
+            if there == 0 {
+                there = rustix::io::ioctl_fionread(socket).map_or(0, |count| count as usize);
+            }
+            // Where nothing is there, it is still to be found out whether the connection has ended.
+            let bit = if there > LAST_BYTES { there - LAST_BYTES } else { BIT };
+            let before = self.received_bytes();
+            let read = self.read_allowed(bit, channel, stream, buffer);
+            let received = self.received_bytes().wrapping_sub(before) as usize;
+            there = there.saturating_sub(received);
+            if received == 0 || !matches!(&read, Err(error) if would_block(error)) {
+                return read;
+            }
+        }
+    }
+
+    /// Calls `function`, in which libssh2 finds only a bit of what there is to read.
+    pub fn in_bits<R>(&self, function: impl FnOnce() -> R) -> R {
+        self.state().allowed.set(BIT);
+        let result = function();
+        self.state().allowed.set(usize::MAX);
+        result
+    }
+
+    /// Reads, with so many bytes of the socket at most.
+    fn read_allowed(&self, bytes: usize, channel: &Channel, stream: i32, buffer: &mut [u8]) -> Result<usize, Error> {
+        self.state().allowed.set(bytes);
+        let read = channel.read(stream, buffer);
+        self.state().allowed.set(usize::MAX);
+        read
+    }
+
     /// Whether the server has said that the key with which the user has logged in runs one command, whatever is asked for:
     /// `command=` of sshd(8)'s authorized_keys. OpenSSH says so from 7.7 on; a ForceCommand of sshd_config(5) it does not tell.
     pub fn has_forced_command(&self) -> bool {
@@ -330,6 +389,61 @@ impl Drop for Link {
     }
 }
 
+/// Bytes at the end of what is in the socket that libssh2 gets bit by bit: more than a goodbye has, and what comes with it at the
+/// end of a command.
+const LAST_BYTES: usize = 512;
+/// Bytes of a bit. The shortest packet has 28: four of its length, 8 that are encrypted, 16 of the tag (chacha20-poly1305).
+const BIT: usize = 24;
+
+/// Bytes that libssh2 may read in a row, without having had to wait once. Some of its loops end only when nothing more comes:
+/// over lines before a server's identification, over packets of other kinds than the one that is awaited. Against a server that
+/// never stops they would never end, whatever the deadline says and the user wants.
+const UNBROKEN: usize = 256 << 10;
+/// The same for what is read byte by byte before there is a [`Link`].
+const UNBROKEN_EARLY: usize = 32 << 10;
+
+/// Makes libssh2 come back as if it had to wait once it has read for long, as long as there is no [`Link`] to `session`.
+pub fn interrupt_reading(session: &Session) {
+    let mut session_raw = session.raw();
+    // SAFETY: the session is live and locked. The type of `receive_early` is the one that libssh2.h gives for the callback;
+    // libssh2 casts it back to that before calling it.
+    unsafe {
+        let receive: GenericCallback = std::mem::transmute::<ReceiveCallback, GenericCallback>(receive_early);
+        libssh2_session_callback_set2(&mut *session_raw, CALLBACK_RECV, Some(receive));
+    }
+}
+
+thread_local! {
+    /// Bytes that [`receive_early`] has read on this thread since it last said that there is nothing. Whichever sessions they
+    /// are of: one is driven at a time.
+    static READ_EARLY: Cell<usize> = const { Cell::new(0) };
+}
+
+unsafe extern "C" fn receive_early(
+    socket: c_int,
+    buffer: *mut c_void,
+    length: usize,
+    flags: c_int,
+    _context: *mut *mut c_void,
+) -> isize {
+    let read = READ_EARLY.replace(0);
+    if read >= UNBROKEN_EARLY {
+        return -(libc::EAGAIN as isize);
+    }
+    // SAFETY: libssh2 passes a buffer of `length` writable bytes.
+    let received = unsafe { libc::recv(socket, buffer, length, flags) };
+    match usize::try_from(received) {
+        Ok(count) => READ_EARLY.set(read + count),
+        // As libssh2's own function.
+        Err(_) => {
+            let error = io::Error::last_os_error();
+            let number = if error.kind() == ErrorKind::Interrupted { None } else { error.raw_os_error() };
+            return -(number.unwrap_or(libc::EAGAIN) as isize);
+        }
+    }
+    received
+}
+
 type ReceiveCallback = unsafe extern "C" fn(c_int, *mut c_void, usize, c_int, *mut *mut c_void) -> isize;
 
 unsafe extern "C" fn receive(
@@ -345,11 +459,20 @@ unsafe extern "C" fn receive(
         let Some(state) = (*context).cast::<LinkState>().as_ref() else {
             return 0;
         };
-        if state.deaf.get() {
+        let unbroken = state.unbroken.replace(0);
+        if state.deaf.get() || unbroken >= UNBROKEN {
+            return -(libc::EAGAIN as isize);
+        }
+        let length = length.min(state.allowed.get());
+        if length == 0 {
             return -(libc::EAGAIN as isize);
         }
         let received = libc::recv(socket, buffer, length, flags);
         if received > 0 {
+            if state.allowed.get() != usize::MAX {
+                state.allowed.set(state.allowed.get() - received as usize);
+            }
+            state.unbroken.set(unbroken + received as usize);
             state.heard.set(Instant::now());
             state.received.set(state.received.get().wrapping_add(received as u64));
             return received;

@@ -298,12 +298,13 @@ fn start(
         }
     }
     for request in unanswered {
-        let answer = session.driver().drive(watch, |_| request.make(channel));
+        let answer = session.driver().in_bits().drive(watch, |_| request.make(channel));
         if let Some(why) = refused(answer, session.is_dead())? {
             notes.push(format!("{request}: {why}"));
         }
     }
-    session.driver().drive(watch, |_| program.make(channel))?;
+    // Its first output may come along with the answer.
+    session.driver().in_bits().drive(watch, |_| program.make(channel))?;
     Ok(notes)
 }
 

@@ -45,9 +45,15 @@ pub struct Driver<'a> {
     session: &'a mut ssh2::Session,
     socket: BorrowedFd<'a>,
     link: Option<&'a Link>,
+    in_bits: bool,
 }
 
 impl<'a> Driver<'a> {
+    /// Has no more read than the answer that is awaited, and maybe the beginning of what follows: see [`Link::read`].
+    pub fn in_bits(self) -> Driver<'a> {
+        Driver { in_bits: true, ..self }
+    }
+
     /// The session that is driven.
     pub fn session(&self) -> &ssh2::Session {
         self.session
@@ -68,7 +74,11 @@ impl<'a> Driver<'a> {
         mut step: impl FnMut(&mut ssh2::Session) -> Result<T, Error>,
     ) -> Result<T, Stop> {
         loop {
-            match step(self.session) {
+            let done = match self.link.filter(|_| self.in_bits) {
+                Some(link) => link.in_bits(|| step(self.session)),
+                None => step(self.session),
+            };
+            match done {
                 // With a link, the end of the connection looks to libssh2 as if it had to wait.
                 Err(error) if ffi::would_block(&error) && self.link.is_some_and(Link::is_dead) => {
                     return Err(Stop::Ssh(Error::new(SOCKET_DISCONNECT, "the connection ended")));
@@ -161,6 +171,7 @@ impl Session {
         }
         session.set_blocking(false);
         session.set_tcp_stream(Arc::clone(&socket));
+        ffi::interrupt_reading(&session);
         let mut made = Session { link: None, session, socket, trust: Trust::NoSecrets };
         let known = credentials.known_hosts.lookup(&host.key_name.0, host.key_name.1);
         made.handshake(host, &known, watch)?;
@@ -257,7 +268,7 @@ impl Session {
 
     /// The driver of this session.
     pub fn driver(&mut self) -> Driver<'_> {
-        Driver { session: &mut self.session, socket: self.socket.as_fd(), link: self.link.as_ref() }
+        Driver { session: &mut self.session, socket: self.socket.as_fd(), link: self.link.as_ref(), in_bits: false }
     }
 
     /// The socket, to wait for.

@@ -30,12 +30,14 @@ pub(crate) enum Fault {
     StallAuth,
     /// Accepts the login and never answers a channel-open request.
     StallChannelOpen,
+    /// Never answers a channel-open request either, but opens channels to the client's agent, one after the other.
+    FloodOfChannels,
 }
 
 impl Fault {
     /// Whether it strikes inside a real SSH session.
     pub(super) fn needs_ssh(&self) -> bool {
-        matches!(self, Self::StallAuth | Self::StallChannelOpen)
+        matches!(self, Self::StallAuth | Self::StallChannelOpen | Self::FloodOfChannels)
     }
 }
 
@@ -48,7 +50,7 @@ pub(super) async fn suffer(fault: &Fault, stream: &TcpStream) {
         Fault::BannerThenSilence => send(stream, b"SSH-2.0-embedded_1.0\r\n").await,
         Fault::ResetAfterBanner => return banner_then_reset(stream).await,
         Fault::EndlessPreBanner => return endless_lines(stream).await,
-        Fault::SilentBanner | Fault::StallAuth | Fault::StallChannelOpen => Ok(()),
+        Fault::SilentBanner | Fault::StallAuth | Fault::StallChannelOpen | Fault::FloodOfChannels => Ok(()),
     };
     if sent.is_ok() {
         wire::discard(stream).await;

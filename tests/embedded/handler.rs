@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use russh::server::{Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey};
+use russh::server::{Auth, ChannelOpenHandle, Handle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, Error, MethodKind, MethodSet, Pty, Sig};
 use tokio::net::TcpStream;
 
@@ -19,6 +19,14 @@ use super::{Shared, exec, relay};
 
 /// russh grants a new window by itself, and the least that it can be made to grant is this.
 const CLOSED_WINDOW: u32 = 2;
+
+/// How many channels of a flood are being opened at once.
+const FLOODING: usize = 16;
+
+/// Opens channels to the client's agent until the connection ends, whatever the client says to it.
+async fn open_channels(handle: Handle) {
+    while matches!(handle.channel_open_agent().await, Ok(_) | Err(Error::ChannelOpenFailure(_))) {}
+}
 
 /// Serves one connection to its end.
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, number: usize, shared: &Arc<Shared>) {
@@ -265,11 +273,14 @@ impl russh::server::Handler for Connection {
         &mut self,
         channel: Channel<Msg>,
         reply: ChannelOpenHandle,
-        _session: &mut Session,
+        session: &mut Session,
     ) -> Result<(), Error> {
         self.log(Event::ChannelOpen);
-        if matches!(self.fault(), Some(Fault::StallChannelOpen)) {
+        if matches!(self.fault(), Some(Fault::StallChannelOpen | Fault::FloodOfChannels)) {
             self.unanswered.push(reply);
+            if matches!(self.fault(), Some(Fault::FloodOfChannels)) {
+                (0..FLOODING).for_each(|_| drop(tokio::spawn(open_channels(session.handle()))));
+            }
             return Ok(());
         }
         self.delay().await;

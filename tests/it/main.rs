@@ -11,6 +11,9 @@ mod bin;
 mod pty;
 /// What JSON has to be.
 mod schema;
+/// Thousands of hosts, run after run.
+#[path = "../soak/mod.rs"]
+mod soak;
 /// Running sshd: keys, addresses, users, what it left behind.
 mod sshd;
 
@@ -37,6 +40,8 @@ mod drop_in;
 mod dropbear;
 /// A run as JSON.
 mod events;
+/// Every fault in every phase.
+mod faults;
 /// How output is shown, and the files that it is written to.
 mod formats;
 /// The manual page and the completions.
@@ -93,6 +98,8 @@ mod scripts;
 mod signals;
 /// The formats that show hosts one by one.
 mod snapshots;
+/// The soak in its short form.
+mod soaking;
 /// What ssh_config(5) says about hosts.
 mod ssh_config;
 /// Remote commands that are stopped, whoever runs them.

@@ -19,6 +19,15 @@ impl Running<'_> {
             _ if closed => Some("the channel was closed without an exit status".to_owned()),
             _ => None,
         };
+        if let Drained::Failed(message) = drained
+            && self.dialogue.is_none()
+            && let left @ 1.. = self.channel.queued()
+        {
+            // libssh2 gives nothing out any more once it has met what it cannot read, or the server's goodbye, be it in the same
+            // piece. How the command ended may be known, but its output is not whole: that is no success.
+            let detail = format!("{message}, and {left} bytes of output with it");
+            return Some(HostError::Lost { detail }.into());
+        }
         match self.channel.exit() {
             // The server has said how it ended and that no more output comes: no need to wait for the close as well.
             Exit::Status(status) if eof || over.is_some() => Some(match &self.sudo {
