@@ -7,7 +7,7 @@ mod json;
 mod tests;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -104,6 +104,19 @@ impl fmt::Display for Problems<'_> {
             more => write!(f, "\n... and {more} more like these"),
         }
     }
+}
+
+/// The most values that a file may have: each costs memory, even an empty one.
+const MOST_VALUES: usize = 2_000_000;
+/// What is said where there are more.
+const TOO_MANY: &str = "with this one there are more than 2,000,000 values";
+
+/// Line and column of a byte of the text, both from 1 and the column in characters.
+fn place(text: &[u8], offset: usize) -> String {
+    let before = &text[..offset];
+    let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+    let line = before[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
+    format!("{line}:{}", String::from_utf8_lossy(&before[start..]).chars().count() + 1)
 }
 
 /// The rows of a file.
@@ -283,7 +296,7 @@ impl Rows {
         let at = |place: &dyn fmt::Display, problem: &str| format!("{}:{place}: {problem}", file.display());
         let (rows, mut problems, headless) = match Format::of(path, text) {
             Format::Separated(delimiter) => match csv::records(text, delimiter) {
-                Err((line, problem)) => (Vec::new(), vec![at(&line, problem)], false),
+                Err((offset, problem)) => (Vec::new(), vec![at(&place(text, offset), problem)], false),
                 Ok(records) if by_name => {
                     let (rows, problems) = under_header(records);
                     (rows, problems.iter().map(|(line, problem)| at(line, problem)).collect(), false)
@@ -365,9 +378,10 @@ fn under_header(records: Vec<csv::Record>) -> (Vec<Row>, Vec<(usize, String)>) {
         return (Vec::new(), vec![(1, "the header with the names of the columns is missing".to_owned())]);
     };
     let (mut names, mut problems): (Vec<Arc<str>>, Vec<_>) = (Vec::new(), Vec::new());
+    let mut known = HashSet::new();
     for name in &header.fields {
         let text = String::from_utf8_lossy(name);
-        if !text.is_empty() && names.iter().any(|known| **known == *text) {
+        if !text.is_empty() && !known.insert(text.clone()) {
             problems.push((header.line, format!("two columns have the name {text:?}")));
         }
         names.push(text.into());

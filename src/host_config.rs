@@ -12,13 +12,13 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::DeValue;
 
+use crate::bounded;
 use crate::error::reason;
 use crate::host_options::{self, HostOptions, Place, Refused};
 use crate::hosts::{self, Bad, BadEntry, HostSpec, Origin};
@@ -70,7 +70,7 @@ impl HostConfig {
         let (mut config, mut bad) = (HostConfig::default(), Vec::new());
         for path in files {
             let failed = |problem| HostConfigError::Read { path: path.clone(), problem };
-            let text = fs::read(path).map_err(|error| failed(reason(&error)))?;
+            let text = bounded::read(path, bounded::SETTINGS).map_err(|error| failed(reason(&error)))?;
             let text = String::from_utf8(text).map_err(|_| failed("not UTF-8 text".to_owned()))?;
             Reader::new(path, &text).read(&mut config.tables, &mut bad);
         }

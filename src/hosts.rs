@@ -7,13 +7,14 @@ mod line;
 mod lists;
 mod nodes;
 
+use std::cell::Cell;
 use std::fmt;
-use std::io::Read;
 use std::net::Ipv6Addr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::bounded;
 use crate::error::reason;
 use crate::host_options::{HostOptions, Place};
 use crate::nodeset::{MOST_NAMES, Names, NamesError};
@@ -186,6 +187,13 @@ pub struct BadEntry {
 /// At most this many bad entries are listed: the first ones tell what kind of file it is.
 const BAD_ENTRIES_SHOWN: usize = 10;
 
+/// No more bad entries than this are looked for: with as many it is another kind of file, and each costs memory.
+const MOST_BAD_ENTRIES: usize = 1000;
+/// Characters of a bad entry that are shown.
+const ENTRY_SHOWN: usize = 120;
+/// Bytes of the longest line of a hosts file: a host with some arguments has a hundred.
+const LONGEST_LINE: usize = 64 << 10;
+
 /// Bad entries in a message.
 pub struct Bad<'a>(pub &'a [BadEntry]);
 
@@ -193,10 +201,15 @@ impl fmt::Display for Bad<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, bad) in self.0.iter().take(BAD_ENTRIES_SHOWN).enumerate() {
             let separator = if place == 0 { "" } else { "\n" };
-            write!(f, "{separator}{}: {:?}: {}", bad.origin, bad.text, bad.problem)?;
+            let (text, more) = match bad.text.char_indices().nth(ENTRY_SHOWN) {
+                Some((end, _)) => (&bad.text[..end], "..."),
+                None => (&*bad.text, ""),
+            };
+            write!(f, "{separator}{}: {text:?}{more}: {}", bad.origin, bad.problem)?;
         }
         match self.0.len().saturating_sub(BAD_ENTRIES_SHOWN) {
             0 => Ok(()),
+            _ if self.0.len() >= MOST_BAD_ENTRIES => f.write_str("\n... and many more: this is no such file"),
             more => write!(f, "\n... and {more} more bad entries"),
         }
     }
@@ -221,14 +234,13 @@ pub fn directory_of(file: &Path) -> &Path {
 /// Reads a file whole; `-` is standard input.
 ///
 /// # Errors
-/// What the system says.
+/// What the system says, or that there is more of it than of any list.
 pub fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     if path == Path::new("-") {
-        let mut text = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut text)?;
-        return Ok(text);
+        bounded::read_from(std::io::stdin().lock(), bounded::LIST)
+    } else {
+        bounded::read(path, bounded::LIST)
     }
-    std::fs::read(path)
 }
 
 struct Found<'g> {
@@ -236,13 +248,15 @@ struct Found<'g> {
     bad: Vec<BadEntry>,
     /// What makes the rest useless.
     failed: Option<HostsError>,
+    /// Whether there are too many hosts: the rest of a file is not read then.
+    is_full: bool,
     groups: &'g mut Groups,
 }
 
 impl Found<'_> {
     /// Nothing yet.
     fn new(groups: &mut Groups) -> Found<'_> {
-        Found { hosts: Vec::new(), bad: Vec::new(), failed: None, groups }
+        Found { hosts: Vec::new(), bad: Vec::new(), failed: None, is_full: false, groups }
     }
 
     /// Adds the hosts of a text in the format of hosts files. Relative paths in it start from `directory`.
@@ -252,20 +266,40 @@ impl Found<'_> {
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
         for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
             let at = |column| Origin::File { file: Arc::clone(&file), line: number + 1, column };
-            match std::str::from_utf8(line) {
-                Ok(line) => self.add_line(line, directory, at),
-                Err(error) => self.bad.push(BadEntry {
-                    origin: at(error.valid_up_to() + 1),
-                    text: String::from_utf8_lossy(line).into_owned(),
-                    problem: "not UTF-8 text".to_owned(),
-                }),
+            let start = || String::from_utf8_lossy(&line[..line.len().min(4 * (ENTRY_SHOWN + 1))]).into_owned();
+            if line.len() > LONGEST_LINE {
+                let problem = format!("the line has more than {LONGEST_LINE} bytes; expected one host on each");
+                self.bad.push(BadEntry { origin: at(1), text: start(), problem });
+            } else {
+                match std::str::from_utf8(line) {
+                    Ok(line) => self.add_line(line, directory, at),
+                    Err(error) => {
+                        let before = String::from_utf8_lossy(&line[..error.valid_up_to()]);
+                        let origin = at(before.chars().count() + 1);
+                        self.bad.push(BadEntry { origin, text: start(), problem: not_utf8(text).to_owned() });
+                    }
+                }
+            }
+            if self.bad.len() >= MOST_BAD_ENTRIES || self.is_full {
+                return;
             }
         }
     }
 
     /// A line of a hosts file: `[user@]host[:port] [user] [key=value]...`, with a comment from `#` on.
     fn add_line(&mut self, line: &str, directory: &Path, at: impl Fn(usize) -> Origin) {
-        let column = |field: &str| line[..field.as_ptr() as usize - line.as_ptr() as usize].chars().count() + 1;
+        // The fields are asked for in their order, so that a line is counted once.
+        let counted = Cell::new((0, 0));
+        let column = |field: &str| {
+            let (mut at, mut characters) = counted.get();
+            let start = field.as_ptr() as usize - line.as_ptr() as usize;
+            if start < at {
+                (at, characters) = (0, 0);
+            }
+            characters += line[at..start].chars().count();
+            counted.set((start, characters));
+            characters + 1
+        };
         let fields = match split(line) {
             Ok(fields) => fields,
             Err((field, problem)) => {
@@ -301,7 +335,7 @@ impl Found<'_> {
             }
         }
         // What the keys say of user and port belongs to the entry.
-        let Said { user, mut options, arguments } = said;
+        let Said { user, mut options, arguments, .. } = said;
         let option = options.user.take().map(|given| (given.value, "user", given.origin));
         let user = user.map(|(name, field, place)| (name, field, at(place)));
         let port = options.port.take();
@@ -346,7 +380,11 @@ impl Found<'_> {
             return;
         }
         match Expanded::parse(entry) {
-            Ok(Expanded::One(parts)) => self.hosts.push(HostSpec::new(parts, origin)),
+            Ok(Expanded::One(parts)) => {
+                if self.has_room(1, entry, &origin) {
+                    self.hosts.push(HostSpec::new(parts, origin));
+                }
+            }
             Ok(Expanded::Many(prefix, names)) => {
                 if !self.has_room(names.count(), entry, &origin) {
                     return;
@@ -372,11 +410,20 @@ impl Found<'_> {
     }
 
     fn too_many(&mut self, entry: &str, origin: &Origin) {
+        self.is_full = true;
         self.reject(entry, origin.clone(), &format!("with these there are more than {MOST_NAMES} hosts"));
     }
 
     fn reject(&mut self, text: &str, origin: Origin, problem: &str) {
         self.bad.push(BadEntry { origin, text: text.to_owned(), problem: problem.to_owned() });
+    }
+}
+
+/// What is said of a line that is not UTF-8, given the whole text.
+fn not_utf8(text: &[u8]) -> &'static str {
+    match text {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "not UTF-8 text, but UTF-16: iconv -f UTF-16 -t UTF-8 makes it that",
+        _ => "not UTF-8 text",
     }
 }
 
@@ -471,12 +518,14 @@ pub fn parse_port(port: &str) -> Result<u16, String> {
     }
 }
 
+/// Bytes of the longest name of a host, NI_MAXHOST of netdb.h less its terminating NUL; no user's name is longer either.
+const MAX_NAME: usize = 1025 - 1;
+
 /// What ssh(1) refuses in a host name too: an option, control characters, and what a shell would take for its own.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn check_name(name: &str) -> Result<(), String> {
-    const MAX_NAME: usize = 1025 - 1; // NI_MAXHOST of netdb.h, less its terminating NUL
     if name.is_empty() {
         return Err("the host name is missing".to_owned());
     }
@@ -502,6 +551,8 @@ fn check_user(user: &str) -> Result<(), &'static str> {
         Err("the user before the @ is missing")
     } else if user.starts_with('-') {
         Err("a user name cannot start with -")
+    } else if user.len() > MAX_NAME {
+        Err("a user name cannot be as long as that")
     } else if user.ends_with('\\') || user.chars().any(|c| c.is_control() || "'`\";&<>|(){}".contains(c)) {
         Err("the user name contains a character that cannot be in one")
     } else {

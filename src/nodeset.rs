@@ -22,8 +22,8 @@ pub struct Names {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
     Text(String),
-    /// What stands between brackets, and how many words it stands for.
-    Choice(Vec<Item>, u64),
+    /// What stands between brackets, each with the number of the words before it, and how many words all stand for.
+    Choice(Vec<(u64, Item)>, u64),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,8 +72,9 @@ impl Names {
             let (mut items, mut words) = (Vec::new(), 0_u64);
             for item in inside.split(',') {
                 let parsed = Item::parse(item).map_err(|problem| wrong(at, problem))?;
+                let before = words;
                 words = words.saturating_add(parsed.count());
-                items.push(parsed);
+                items.push((before, parsed));
                 at += item.len() + 1;
             }
             count = count.saturating_mul(words);
@@ -112,19 +113,17 @@ impl Names {
     }
 }
 
-fn push_nth(name: &mut String, items: &[Item], mut number: u64) {
-    for item in items {
-        match item {
-            item if number >= item.count() => number -= item.count(),
-            Item::Numbers { first, step, width, .. } => {
-                name.push_str(&format!("{:0width$}", first + number * step));
-                return;
-            }
-            Item::Word(word) => {
-                name.push_str(word);
-                return;
-            }
+fn push_nth(name: &mut String, items: &[(u64, Item)], number: u64) {
+    let after = items.partition_point(|(before, _)| *before <= number);
+    match after.checked_sub(1).map(|place| &items[place]) {
+        Some((before, Item::Numbers { first, step, width, .. })) => {
+            let digits = (first + (number - before) * step).to_string();
+            // Not by the width of a format, which has a limit.
+            name.extend(std::iter::repeat_n('0', width.saturating_sub(digits.len())));
+            name.push_str(&digits);
         }
+        Some((_, Item::Word(word))) => name.push_str(word),
+        None => {}
     }
 }
 

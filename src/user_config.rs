@@ -23,6 +23,7 @@ use clap::error::{ContextKind, ContextValue};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::bounded;
 use crate::cli::{self, Opts};
 use crate::error::reason;
 use crate::host_options::Value;
@@ -160,7 +161,7 @@ fn read(path: &Path) -> Result<String, String> {
             mode & 0o7777
         ));
     }
-    let text = fs::read(path).map_err(|error| reason(&error))?;
+    let text = bounded::read(path, bounded::SETTINGS).map_err(|error| reason(&error))?;
     String::from_utf8(text).map_err(|_| "not UTF-8 text".to_owned())
 }
 

@@ -1,6 +1,7 @@
 //! A line of a hosts file: fields, quotes and comments, options and arguments.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::path::Path;
 
 use crate::host_options::{self, HostOptions, Place, Refused, Value};
@@ -14,6 +15,8 @@ pub struct Said<'a> {
     pub options: HostOptions,
     /// The others, in their order.
     pub arguments: Vec<(String, String)>,
+    /// The names of these.
+    names: HashSet<String>,
 }
 
 /// Before a key that is an argument for the command, whatever it looks like.
@@ -44,7 +47,7 @@ impl Said<'_> {
         if name.is_empty() {
             return Err((key.to_owned(), format!("expected the name of an argument after {ARGUMENT}")));
         }
-        if self.arguments.iter().any(|(other, _)| other == name) {
+        if !self.names.insert(name.to_owned()) {
             return Err((name.to_owned(), "it is given twice".to_owned()));
         }
         self.arguments.push((name.to_owned(), value.to_owned()));

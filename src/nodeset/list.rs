@@ -72,6 +72,7 @@ pub fn parse(text: &str) -> Result<Vec<Term<'_>>, NamesError> {
     let wrong = |at: usize, problem: String| NamesError { column: text[..at].chars().count(), problem };
     let mut terms = Vec::new();
     let (mut operator, mut at) = (None, 0);
+    let (mut counted, mut column) = (0, 0);
     loop {
         at += text[at..].len() - text[at..].trim_start().len();
         let length = item_length(&text[at..]).map_err(|problem| wrong(at, problem))?;
@@ -82,7 +83,8 @@ pub fn parse(text: &str) -> Result<Vec<Term<'_>>, NamesError> {
         if let Some(blank) = item.find(char::is_whitespace).filter(|_| !item.starts_with('/')) {
             return Err(wrong(at + blank, "hosts are separated by commas here, not blanks".to_owned()));
         }
-        let column = text[..at].chars().count();
+        column += text[counted..at].chars().count();
+        counted = at;
         terms.push(Term {
             operator: operator.map_or(Operator::And, |(operator, _)| operator),
             item: Item::parse(item).map_err(|error| NamesError { column: column + error.column, ..error })?,

@@ -294,7 +294,7 @@ impl Config {
     /// # Errors
     /// A line is wrong, whichever host it is for; a file could have been written by others; the file of `-F` can't be read.
     pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
-        let mut loader = Loader { local: &sources.local, notes: Vec::new(), wants_final: false };
+        let mut loader = Loader::new(&sources.local);
         let mut files = Vec::new();
         let rules = |user, guarded| Rules { user, guarded, depth: 0 };
         let unreadable = |path: &Path, error| ConfigError::File {
