@@ -158,12 +158,23 @@ pub fn gather(
     hosts: &[HostSpec],
     command: &CommandLine,
 ) -> Result<Vec<Arguments>, HostArgsError> {
+    let read = |path: &Path| hosts::read(path).map_err(|error| HostArgsError::Read { path: path.to_owned(), error });
+    let text = file.map(|path| read(path).map(|text| (path, text))).transpose()?;
+    of_texts(text.as_ref().map(|(path, text)| (*path, &**text)), options, hosts, command)
+}
+
+/// The same, of a file that has been read.
+pub(crate) fn of_texts(
+    file: Option<(&Path, &[u8])>,
+    options: &[OsString],
+    hosts: &[HostSpec],
+    command: &CommandLine,
+) -> Result<Vec<Arguments>, HostArgsError> {
     let of_entry = |host: &HostSpec| Arguments::of_entry(named_arguments(host), &host.origin);
     let mut arguments: Vec<Arguments> = hosts.iter().map(of_entry).collect();
     let mut problems = Vec::new();
-    if let Some(path) = file {
-        let text = hosts::read(path).map_err(|error| HostArgsError::Read { path: path.to_owned(), error })?;
-        match Rows::parse(path, &text, command.is_by_name()) {
+    if let Some((path, text)) = file {
+        match Rows::parse(path, text, command.is_by_name()) {
             Ok(rows) => rows.hand_out(hosts, &mut arguments, &mut problems),
             Err(wrong) => problems = wrong,
         }

@@ -77,6 +77,14 @@ impl HostConfig {
         if bad.is_empty() { Ok(config) } else { Err(HostConfigError::Bad(bad)) }
     }
 
+    /// Reads the text of one file.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn of_text(path: &Path, text: &str) -> Result<HostConfig, HostConfigError> {
+        let (mut config, mut bad) = (HostConfig::default(), Vec::new());
+        Reader::new(path, text).read(&mut config.tables, &mut bad);
+        if bad.is_empty() { Ok(config) } else { Err(HostConfigError::Bad(bad)) }
+    }
+
     /// Adds to each host what the tables say about it. Gives what is worth telling with `-v`: the tables that are about none
     /// of the hosts.
     pub fn apply(&self, hosts: &mut [HostSpec]) -> Vec<String> {

@@ -224,6 +224,15 @@ pub fn gather(files: &[PathBuf], strings: &[String]) -> Result<Vec<HostSpec>, Ho
     lists.read(&mut Groups::default()).map(|(hosts, _)| hosts)
 }
 
+/// The hosts of the text of a hosts file, for which no groups are defined.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn of_text(path: &Path, text: &[u8]) -> Result<Vec<HostSpec>, HostsError> {
+    let mut groups = Groups::default();
+    let mut found = Found::new(&mut groups);
+    found.add_file(path, directory_of(path), text);
+    if found.bad.is_empty() { Ok(found.hosts) } else { Err(HostsError::Bad(found.bad)) }
+}
+
 /// What relative paths in a file start from: its directory. For standard input and other pipes, such as `<(COMMAND)`, that is
 /// the working directory.
 pub fn directory_of(file: &Path) -> &Path {

@@ -26,6 +26,9 @@ pub mod error;
 pub mod event;
 pub mod exit;
 pub mod file_names;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod generate;
 pub mod host_args;
 pub mod host_config;

@@ -205,6 +205,19 @@ mod tests {
     }
 
     #[test]
+    fn padding_has_no_limit_of_its_own() {
+        let zeros = "0".repeat(70_000);
+        let made = names(&format!("n[{zeros}1-{zeros}3]"));
+        assert_eq!(made.iter().map(String::len).collect::<Vec<_>>(), [70_002; 3]);
+        assert_eq!(fold(made.iter().map(String::as_str)), format!("n[{zeros}1-{zeros}3]"));
+        // As many items as names: each is found without looking at those before it.
+        let items: Vec<String> = (0..100_000).map(|number| (number * 2).to_string()).collect();
+        let begun = std::time::Instant::now();
+        assert_eq!(names(&format!("n[{}]", items.join(","))).last().map(String::as_str), Some("n199998"));
+        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
+    }
+
+    #[test]
     fn slips_are_told_and_nothing_huge_is_made() {
         for (text, column, words) in [
             ("web[1-3", 3, "no ] after"),

@@ -165,7 +165,8 @@ fn read(path: &Path) -> Result<String, String> {
     String::from_utf8(text).map_err(|_| "not UTF-8 text".to_owned())
 }
 
-fn parse(path: &Path, text: &str) -> Result<UserConfig, Vec<BadEntry>> {
+/// Reads the text of the file.
+pub(crate) fn parse(path: &Path, text: &str) -> Result<UserConfig, Vec<BadEntry>> {
     let file = TomlFile::new(path, text);
     let document = file.parse()?;
     let mut reader = Reader {

@@ -129,7 +129,8 @@ pub fn load(path: &Path) -> Result<Loaded, KeyError> {
     parse(&text, || public_neighbour(path))
 }
 
-fn parse(text: &[u8], neighbour: impl FnOnce() -> Option<Vec<u8>>) -> Result<Loaded, KeyError> {
+/// Reads the text of a file; `neighbour` is the public key that may stand beside it.
+pub(super) fn parse(text: &[u8], neighbour: impl FnOnce() -> Option<Vec<u8>>) -> Result<Loaded, KeyError> {
     let has = |words: &str| text.windows(words.len()).any(|window| window == words.as_bytes());
     if has("BEGIN OPENSSH PRIVATE KEY") {
         parse_openssh(text)
@@ -197,7 +198,8 @@ pub fn certificate(path: &Path) -> Result<Option<Certificate>, String> {
     certificate_of(&text).map(Some)
 }
 
-fn certificate_of(text: &[u8]) -> Result<Certificate, String> {
+/// The certificate in the text of a file.
+pub(super) fn certificate_of(text: &[u8]) -> Result<Certificate, String> {
     let text = std::str::from_utf8(text).map_err(|_| "not a certificate")?;
     // The bytes as they are, since the signature covers them.
     let blob = text.split_ascii_whitespace().nth(1).and_then(|word| STANDARD.decode(word).ok());

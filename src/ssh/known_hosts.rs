@@ -160,6 +160,14 @@ impl KnownHosts {
         }
     }
 
+    /// The lines of a text.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn of_text(path: &Path, text: &[u8]) -> KnownHosts {
+        let known = KnownHosts::load(&[], &[]);
+        known.table.write().unwrap_or_else(PoisonError::into_inner).read(&path.into(), 1, text);
+        known
+    }
+
     /// Whether [`remember`](KnownHosts::remember) writes names hashed (`HashKnownHosts`); it doesn't by default.
     pub fn hash_names(self, hash_names: bool) -> KnownHosts {
         KnownHosts { hash_names, ..self }

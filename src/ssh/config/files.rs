@@ -148,6 +148,12 @@ fn literal(pattern: &[Token]) -> Option<Vec<u8>> {
     pattern.iter().map(|token| if let Token::Byte(byte) = token { Some(*byte) } else { None }).collect()
 }
 
+/// Whether a component of a pattern stands for a name.
+#[cfg(any(test, fuzzing))]
+pub(super) fn is_match(name: &[u8], pattern: &[u8]) -> Result<bool, &'static str> {
+    parse(pattern).map(|pattern| matches(name, &pattern))
+}
+
 /// Whether a pattern stands for a name; in time that grows with the length of both, however many stars it has.
 fn matches(name: &[u8], pattern: &[Token]) -> bool {
     let (mut at, mut next) = (0, 0);
