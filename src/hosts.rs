@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::bounded;
-use crate::error::reason;
+use crate::error::{excerpt, reason};
 use crate::host_options::{HostOptions, Place};
 use crate::nodeset::{MOST_NAMES, Names, NamesError};
 pub use groups::{Definitions, Groups, check_command, check_group};
@@ -58,7 +58,21 @@ impl HostSpec {
 
     /// The host as a line of a hosts file that says the same of it as the list did.
     pub fn line(&self) -> String {
-        if self.written.is_empty() { self.to_string() } else { format!("{self} {}", self.written) }
+        // A user's name may have what would end the entry.
+        let ends_entry = |c: char| c.is_whitespace() || c == '#';
+        let mut line = match &self.user {
+            Some(user) if user.contains(ends_entry) => {
+                let mut line = HostSpec { user: None, ..self.clone() }.to_string();
+                line::put("user", user, &mut line);
+                line
+            }
+            _ => self.to_string(),
+        };
+        if !self.written.is_empty() {
+            line.push(' ');
+            line.push_str(&self.written);
+        }
+        line
     }
 
     /// Adds what is said about it elsewhere than where it comes from; the latter counts.
@@ -189,8 +203,9 @@ const BAD_ENTRIES_SHOWN: usize = 10;
 
 /// No more bad entries than this are looked for: with as many it is another kind of file, and each costs memory.
 const MOST_BAD_ENTRIES: usize = 1000;
-/// Characters of a bad entry that are shown.
-const ENTRY_SHOWN: usize = 120;
+
+/// Bytes of a line that cannot be read which are kept for the message.
+const LINE_SHOWN: usize = 1000;
 /// Bytes of the longest line of a hosts file: a host with some arguments has a hundred.
 const LONGEST_LINE: usize = 64 << 10;
 
@@ -201,11 +216,7 @@ impl fmt::Display for Bad<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, bad) in self.0.iter().take(BAD_ENTRIES_SHOWN).enumerate() {
             let separator = if place == 0 { "" } else { "\n" };
-            let (text, more) = match bad.text.char_indices().nth(ENTRY_SHOWN) {
-                Some((end, _)) => (&bad.text[..end], "..."),
-                None => (&*bad.text, ""),
-            };
-            write!(f, "{separator}{}: {text:?}{more}: {}", bad.origin, bad.problem)?;
+            write!(f, "{separator}{}: {:?}: {}", bad.origin, excerpt(&bad.text), bad.problem)?;
         }
         match self.0.len().saturating_sub(BAD_ENTRIES_SHOWN) {
             0 => Ok(()),
@@ -275,7 +286,7 @@ impl Found<'_> {
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
         for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
             let at = |column| Origin::File { file: Arc::clone(&file), line: number + 1, column };
-            let start = || String::from_utf8_lossy(&line[..line.len().min(4 * (ENTRY_SHOWN + 1))]).into_owned();
+            let start = || String::from_utf8_lossy(&line[..line.len().min(LINE_SHOWN)]).into_owned();
             if line.len() > LONGEST_LINE {
                 let problem = format!("the line has more than {LONGEST_LINE} bytes; expected one host on each");
                 self.bad.push(BadEntry { origin: at(1), text: start(), problem });
@@ -401,7 +412,7 @@ impl Found<'_> {
                 for name in names.iter() {
                     match parse(&format!("{prefix}{name}")) {
                         Ok(parts) => self.hosts.push(HostSpec::new(parts, origin.clone())),
-                        Err(problem) => return self.reject(entry, origin, &format!("{name}: {problem}")),
+                        Err(problem) => return self.reject(entry, origin, &format!("{}: {problem}", excerpt(&name))),
                     }
                 }
             }
@@ -493,11 +504,14 @@ fn parse(entry: &str) -> Result<Parts, String> {
 fn split_port(place: &str) -> Result<(&str, Option<&str>), String> {
     if let Some(bracketed) = place.strip_prefix('[') {
         let (name, rest) = bracketed.split_once(']').ok_or("the closing ] is missing")?;
+        if name.contains(':') && !is_ipv6(name) {
+            return Err(format!("expected an IPv6 address between the brackets, not {:?}", excerpt(name)));
+        }
         return match rest {
             "" => Ok((name, None)),
             rest => match rest.strip_prefix(':') {
                 Some(port) => Ok((name, Some(port))),
-                None => Err(format!("expected :port after the ], not {rest:?}")),
+                None => Err(format!("expected :port after the ], not {:?}", excerpt(rest))),
             },
         };
     }
@@ -523,7 +537,7 @@ pub fn parse_port(port: &str) -> Result<u16, String> {
     let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     match port.parse::<u16>() {
         Ok(number) if digits && number > 0 => Ok(number),
-        _ => Err(format!("the port {port:?} is not a number from 1 to 65535")),
+        _ => Err(format!("the port {:?} is not a number from 1 to 65535", excerpt(port))),
     }
 }
 
@@ -544,7 +558,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
     if name.len() > MAX_NAME {
         return Err(format!("a host name cannot be longer than {MAX_NAME} bytes"));
     }
-    match name.chars().find(|c| c.is_control() || c.is_whitespace() || "'`\"$\\;&<>|(){},/[]*?".contains(*c)) {
+    match name.chars().find(|c| c.is_control() || c.is_whitespace() || "'`\"$\\;&<>|(){},/[]*?#\u{feff}".contains(*c)) {
         Some(',') => Err("hosts are separated by blanks, not commas; -w takes a list with commas".to_owned()),
         Some(bad @ ('*' | '?')) => {
             Err(format!("a host name cannot contain {bad:?}; --only and --exclude take patterns"))
@@ -558,11 +572,11 @@ pub fn check_name(name: &str) -> Result<(), String> {
 fn check_user(user: &str) -> Result<(), &'static str> {
     if user.is_empty() {
         Err("the user before the @ is missing")
-    } else if user.starts_with('-') {
-        Err("a user name cannot start with -")
+    } else if user.starts_with(['-', '@']) {
+        Err("a user name cannot start with - or @")
     } else if user.len() > MAX_NAME {
         Err("a user name cannot be as long as that")
-    } else if user.ends_with('\\') || user.chars().any(|c| c.is_control() || "'`\";&<>|(){}".contains(c)) {
+    } else if user.ends_with('\\') || user.chars().any(|c| c.is_control() || "'`\";&<>|(){}\u{feff}".contains(c)) {
         Err("the user name contains a character that cannot be in one")
     } else {
         Ok(())
@@ -618,6 +632,8 @@ mod tests {
             "[::1",
             "[::1]22",
             "[]:22",
+            "[::eth0]",
+            "[a:22]:22",
             "-oProxyCommand=x",
             "u@-x",
             "-l@web1",
@@ -628,6 +644,12 @@ mod tests {
             "$(x)",
             "web[1-3]",
             "web*",
+            // A byte order mark, as between files that were put together.
+            "\u{feff}web1",
+            "\u{feff}me@web1",
+            // In a hosts file it begins a comment.
+            "web#1",
+            "@@web1",
             "99999999999999999999:22:22",
         ] {
             assert!(parse(entry).is_err(), "{entry:?} was taken for {:?}", parse(entry));

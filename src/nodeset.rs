@@ -9,6 +9,8 @@ pub mod list;
 
 pub use fold::fold;
 
+use crate::error::excerpt;
+
 /// The most names that one text may stand for: ten times as many as a run has hosts.
 pub const MOST_NAMES: u64 = 100_000;
 
@@ -129,8 +131,12 @@ fn push_nth(name: &mut String, items: &[(u64, Item)], number: u64) {
 
 impl Item {
     fn parse(text: &str) -> Result<Item, String> {
-        let expected =
-            || format!("{text:?} is no number, range (1-10, 01-10, 1-10/2) or word; items are separated by commas");
+        let expected = || {
+            format!(
+                "{:?} is no number, range (1-10, 01-10, 1-10/2) or word; items are separated by commas",
+                excerpt(text)
+            )
+        };
         let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let (range, step) = match text.split_once('/') {
             Some((range, step)) if is_number(step) => (range, number(step)?),
@@ -143,10 +149,10 @@ impl Item {
             // As ClusterShell has it: zeros in front say how many digits all have, so that both ends must have as many.
             let width = if has_zeros(from) { from.len() } else { 0 };
             if (has_zeros(from) || has_zeros(to)) && from.len() != to.len() {
-                return Err(format!("{from} and {to} have not the same number of digits"));
+                return Err(format!("{} and {} have not the same number of digits", excerpt(from), excerpt(to)));
             }
             if first > last {
-                return Err(format!("{from} comes after {to}"));
+                return Err(format!("{} comes after {}", excerpt(from), excerpt(to)));
             }
             if step == 0 {
                 return Err("a step of 0 leads nowhere".to_owned());
@@ -169,7 +175,7 @@ impl Item {
 }
 
 fn number(digits: &str) -> Result<u64, String> {
-    digits.parse().map_err(|_| format!("{digits} is too large"))
+    digits.parse().map_err(|_| format!("{} is too large", excerpt(digits)))
 }
 
 fn has_zeros(digits: &str) -> bool {

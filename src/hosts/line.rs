@@ -118,6 +118,11 @@ pub fn write(key: &str, value: &str, directory: &Path, text: &mut String) {
     let path = std::path::absolute(directory.join(value)).ok();
     let path = path.as_ref().and_then(|path| path.to_str()).filter(|_| host_options::is_path(key, value));
     let value = path.unwrap_or(value);
+    put(key, value, text);
+}
+
+/// Adds `key=value` to `text` as it is.
+pub fn put(key: &str, value: &str, text: &mut String) {
     if !text.is_empty() {
         text.push(' ');
     }
@@ -197,7 +202,7 @@ mod tests {
     #[test]
     fn a_host_is_written_so_that_a_line_elsewhere_says_the_same() {
         let text = "web1 deploy port=2222 timeout=1m note=\"a 'b' \\\"c\\\" # d\" identity=k identity=~/l q='\\x y' b=\\ e=\n\
-                    [::1]:22 arg.port=x password-file=/p agent=s user=me\nweb2";
+                    [::1]:22 arg.port=x password-file=/p agent=s user=me\nweb2\nweb3:22 user=\"a #b\" c=d";
         let (hosts, bad) = file(text);
         assert_eq!(bad, [] as [String; 0]);
         let lines: Vec<String> = hosts.iter().map(HostSpec::line).collect();
@@ -211,6 +216,7 @@ mod tests {
                 ),
                 format!("me@[::1]:22 arg.port=x password-file=/p agent={here}/d/s"),
                 "web2".to_owned(),
+                "web3:22 user=\"a #b\" c=d".to_owned(),
             ]
         );
         let (again, bad) = file(&lines.join("\n"));

@@ -10,6 +10,7 @@
 use regex_lite::Regex;
 
 use super::{Names, NamesError};
+use crate::error::excerpt;
 use crate::ssh::config::matches_pattern;
 
 /// What an item does to the hosts before it.
@@ -126,7 +127,10 @@ fn item_length(text: &str) -> Result<usize, String> {
         let blanks = text[end..].len() - text[end..].trim_start().len();
         let rest = &text[end + blanks..];
         if !rest.is_empty() && !rest.starts_with(|c| Operator::of(c).is_some()) {
-            return Err(format!("expected the end or one of , ! & ^ after the regular expression, not {rest:?}"));
+            return Err(format!(
+                "expected the end or one of , ! & ^ after the regular expression, not {:?}",
+                excerpt(rest)
+            ));
         }
         return Ok(end + blanks);
     }
