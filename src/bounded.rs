@@ -7,8 +7,10 @@ use std::path::Path;
 
 /// Bytes of the largest list of hosts, of arguments for them or of host keys: 100,000 hosts with 600 bytes each.
 pub const LIST: u64 = 64 << 20;
-/// Bytes of the largest file of settings, and of all files of one ssh_config together.
-pub const SETTINGS: u64 = 16 << 20;
+/// Bytes of the largest ssh_config, all of its files together.
+pub const SSH_CONFIG: u64 = 16 << 20;
+/// Bytes of the largest TOML file: what its parser makes of it can be eighty times as large.
+pub const TOML: u64 = 4 << 20;
 /// Bytes of the largest file with a key or certificate (MAX_KEY_FILE_SIZE of OpenSSH's authfile.c).
 pub const KEY: u64 = 1 << 20;
 

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::command::CommandLine;
-use crate::error::reason;
+use crate::error::{excerpt, reason};
 use crate::hosts::{self, HostSpec, Origin};
 use crate::template::{ValueError, Values};
 
@@ -217,7 +217,7 @@ pub fn check(arguments: &[Arguments], hosts: &[HostSpec], command: &CommandLine)
 }
 
 fn quoted(bytes: &[u8]) -> String {
-    format!("{:?}", String::from_utf8_lossy(bytes))
+    format!("{:?}", excerpt(&String::from_utf8_lossy(bytes)))
 }
 
 /// The places of hosts in the list, by name and by whole entry.
@@ -481,7 +481,7 @@ impl Arguments {
         names.extend(BUILT_IN);
         let mut seen = std::collections::HashSet::new();
         names.retain(|name| seen.insert(*name));
-        format!("; there are {} (and %% is a percent sign)", names.join(", "))
+        format!("; there are {} (and %% is a percent sign)", excerpt(&names.join(", ")))
     }
 }
 

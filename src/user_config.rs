@@ -161,7 +161,7 @@ fn read(path: &Path) -> Result<String, String> {
             mode & 0o7777
         ));
     }
-    let text = bounded::read(path, bounded::SETTINGS).map_err(|error| reason(&error))?;
+    let text = bounded::read(path, bounded::TOML).map_err(|error| reason(&error))?;
     String::from_utf8(text).map_err(|_| "not UTF-8 text".to_owned())
 }
 

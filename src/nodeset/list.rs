@@ -7,7 +7,7 @@
 //! pattern = name with * or ? in it | /regular expression/
 //! ```
 
-use regex_lite::Regex;
+use regex_lite::{Regex, RegexBuilder};
 
 use super::{Names, NamesError};
 use crate::error::excerpt;
@@ -61,6 +61,12 @@ pub enum Pattern {
 
 /// The most texts with wildcards that a range may stand for: each is compared with every host.
 const MOST_PATTERNS: u64 = 1000;
+
+/// Bytes of the longest regular expression, and of what may be made of it: matching takes memory for each of its groups at
+/// each of its states.
+const LONGEST_REGEX: usize = 2000;
+const LARGEST_REGEX: usize = 64 << 10;
+const MOST_GROUPS: usize = 100;
 
 /// What is expected where an item is not there.
 const EXPECTED: &str = "a host, a range such as web[1-9], an @group or a pattern";
@@ -165,9 +171,14 @@ impl<'a> Item<'a> {
             if regex.is_empty() {
                 return Err(wrong("the regular expression is empty: it is found in every name".to_owned()));
             }
+            if regex.len() > LONGEST_REGEX || regex.matches('(').count() > MOST_GROUPS {
+                let problem =
+                    format!("the regular expression has more than {LONGEST_REGEX} bytes or {MOST_GROUPS} parentheses");
+                return Err(wrong(problem));
+            }
             // A \/ is a / for regular expressions too.
-            let regex =
-                Regex::new(regex).map_err(|error| wrong(format!("the regular expression cannot be read: {error}")))?;
+            let regex = RegexBuilder::new(regex).size_limit(LARGEST_REGEX).build();
+            let regex = regex.map_err(|error| wrong(format!("the regular expression cannot be read: {error}")))?;
             return Ok(Item::Pattern(Pattern::Regex(regex)));
         }
         if !text.contains(['*', '?']) {
@@ -186,6 +197,14 @@ impl<'a> Item<'a> {
 }
 
 impl Pattern {
+    /// How many texts with wildcards or regular expressions it is.
+    pub fn count(&self) -> usize {
+        match self {
+            Pattern::Wildcards(patterns) => patterns.len(),
+            Pattern::Regex(_) => 1,
+        }
+    }
+
     /// Whether a host of this name is meant.
     pub fn matches(&self, name: &str) -> bool {
         match self {

@@ -265,6 +265,10 @@ impl Directory {
         if let Some(chain) = lock(&self.chains).get(hops) {
             return Ok(chain.clone());
         }
+        if hops.len() > LONGEST_CHAIN {
+            let problem = format!("{} jump hosts in a row are more than {LONGEST_CHAIN}", hops.len());
+            return Err(Unprepared::Setting(problem));
+        }
         let mut chain = Chain { hops: Arc::clone(hops), origins: Vec::new() };
         while let Some(first) = chain.hops.first() {
             let resolved = self.resolve_hop(first)?;

@@ -120,15 +120,15 @@ impl Loader<'_> {
         if self.files > MOST_FILES {
             return unusable(format!("with it, Include means more than {MOST_FILES} files"));
         }
-        let text = match bounded::read_from(file, bounded::SETTINGS) {
+        let text = match bounded::read_from(file, bounded::SSH_CONFIG) {
             // To ssh, a directory is a file without lines.
             Err(error) if error.kind() == io::ErrorKind::IsADirectory => Vec::new(),
             Err(error) => return unusable(crate::error::reason(&error)),
             Ok(text) => text,
         };
         self.bytes += text.len() as u64;
-        if self.bytes > bounded::SETTINGS {
-            let most = bounded::SETTINGS >> 20;
+        if self.bytes > bounded::SSH_CONFIG {
+            let most = bounded::SSH_CONFIG >> 20;
             return unusable(format!("with it, the files that Include means have more than {most} MiB"));
         }
         Ok(self.parse(&text, &path.into(), rules))
