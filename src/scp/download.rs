@@ -352,13 +352,18 @@ impl Receiving {
         }
     }
 
+    /// Names that are remembered.
+    pub(super) fn remembered(&self) -> usize {
+        self.names.len() + self.open.iter().map(|directory| directory.names.len()).sum::<usize>()
+    }
+
     /// What to do with what is called `name`.
     fn judge(&mut self, name: &[u8], is_directory: bool) -> Verdict {
         if is_directory && !self.download.options.recursive {
             return Verdict::Hostile("the host sends a directory, without being asked for any".to_owned());
         }
         let (hash, depth) = (self.hasher.hash_one(name), self.open.len());
-        let remembered = self.names.len() + self.open.iter().map(|directory| directory.names.len()).sum::<usize>();
+        let remembered = self.remembered();
         let (names, path) = match self.open.last_mut() {
             // What is in a directory that is thrown away is as well.
             Some(Directory { path: None, .. }) if depth >= DEEPEST => {
