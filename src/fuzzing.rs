@@ -26,8 +26,11 @@ use crate::ssh_args::{self, Tool, Word, split};
 use crate::template::Values;
 use crate::{duration, host_args, ssh, user_config};
 
+mod dialogues;
 #[cfg(test)]
 mod tests;
+
+pub use dialogues::{scp_download, sftp_download, uploads};
 
 /// What a reader makes of its input: nothing, or the message of its refusal.
 pub type Verdict = Result<(), String>;
@@ -36,7 +39,7 @@ pub type Verdict = Result<(), String>;
 pub type Target = fn(&[u8]) -> Verdict;
 
 /// All readers, by the names that they have in `fuzz/`.
-pub const TARGETS: [(&str, Target); 16] = [
+pub const TARGETS: [(&str, Target); 19] = [
     ("hosts_file", hosts_file),
     ("nodes", nodes),
     ("words", words),
@@ -53,6 +56,9 @@ pub const TARGETS: [(&str, Target); 16] = [
     ("sftp_replies", sftp_replies),
     ("scp_records", scp_records),
     ("terminal", terminal),
+    ("sftp_download", sftp_download),
+    ("scp_download", scp_download),
+    ("uploads", uploads),
 ];
 
 /// The most names that are made of a range here: making them takes time, and nothing else.

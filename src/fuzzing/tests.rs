@@ -197,7 +197,7 @@ fn attack(name: &str) {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     let cases = asked.unwrap_or(CASES);
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
-    let texts: Vec<Vec<u8>> = seeds.iter().map(|(_, seed)| seed.clone()).filter(|seed| seed.len() < 8000).collect();
+    let texts: Vec<Vec<u8>> = seeds.iter().map(|(_, seed)| seed.clone()).filter(|seed| seed.len() < 10_000).collect();
     let edits = prop::collection::vec((any::<prop::sample::Index>(), 0_usize..12, nasty()), 1..6);
     let from_seeds = (prop::sample::select(texts), edits).prop_map(|(seed, edits)| Input(edited(seed, &edits)));
     let word = prop_oneof![4 => prop::sample::select(words_of(&seeds)), 1 => nasty()];
@@ -235,6 +235,17 @@ fn every_reader_has_seeds_and_a_fuzz_target() {
     }
 }
 
+/// The seeds that were recorded from OpenSSH's server are whole copies: edits of them reach far.
+#[test]
+fn a_recorded_conversation_is_a_copy() {
+    let verdicts = |name: &str, read: Target| -> Vec<Verdict> {
+        let recorded = seeds(name).into_iter().filter(|(path, _)| path.contains("/real"));
+        recorded.map(|(_, seed)| read(&seed)).collect()
+    };
+    assert_eq!(verdicts("uploads", crate::fuzzing::uploads), [Ok(()), Ok(()), Ok(()), Ok(())]);
+    assert_eq!(verdicts("sftp_download", crate::fuzzing::sftp_download), [Ok(()), Ok(()), Ok(()), Ok(())]);
+}
+
 macro_rules! attacks {
     ($($name:ident)*) => {$(
         #[test]
@@ -246,5 +257,5 @@ macro_rules! attacks {
 
 attacks! {
     hosts_file nodes words ssh_config ssh_options include_pattern known_hosts host_args config_toml host_config template keys
-    host_key sftp_replies scp_records terminal
+    host_key sftp_replies scp_records terminal sftp_download scp_download uploads
 }
