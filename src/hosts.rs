@@ -288,7 +288,9 @@ impl Found<'_> {
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
         for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
             let at = |column| Origin::File { file: Arc::clone(&file), line: number + 1, column };
-            let start = || String::from_utf8_lossy(&line[..line.len().min(LINE_SHOWN)]).into_owned();
+            // What follows the = may be a secret.
+            let key = line.split(|byte| *byte == b'=').next().unwrap_or_default();
+            let start = || String::from_utf8_lossy(&key[..key.len().min(LINE_SHOWN)]).into_owned();
             if line.len() > LONGEST_LINE {
                 let problem = format!("the line has more than {LONGEST_LINE} bytes; expected one host on each");
                 self.bad.push(BadEntry { origin: at(1), text: start(), problem });

@@ -264,6 +264,9 @@ mod tests {
             let (hosts, bad) = file(secret);
             assert!(hosts.is_empty() && !bad.is_empty() && !bad.concat().contains("hunter2"), "{bad:?}");
         }
+        let long = format!("a password=hunter2{}", " x".repeat(50_000));
+        let (hosts, bad) = file(&long);
+        assert!(hosts.is_empty() && bad.len() == 1 && !bad[0].contains("hunter2"), "{bad:?}");
         let (_, bad) = file("a prot=1 timeout=x\n-x port=y\nb");
         assert_eq!(bad.len(), 4, "all at once: {bad:?}");
     }
