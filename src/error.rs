@@ -1,5 +1,6 @@
 //! What can go wrong for one host: the facts, the sentence, and the hint that names what would help.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -221,6 +222,17 @@ impl ProxyError {
             ProxyError::Full(_) => Some("fewer hosts at once (-p) may help".to_owned()),
             ProxyError::Ended | ProxyError::Command(_) => None,
         }
+    }
+}
+
+/// Characters of a text of the user's that a message shows.
+const SHOWN: usize = 120;
+
+/// A text as messages show it: its beginning, where it is long.
+pub fn excerpt(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => Cow::Owned(format!("{}...", &text[..end])),
+        None => Cow::Borrowed(text),
     }
 }
 

@@ -7,7 +7,7 @@ mod json;
 mod tests;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::command::CommandLine;
-use crate::error::reason;
+use crate::error::{excerpt, reason};
 use crate::hosts::{self, HostSpec, Origin};
 use crate::template::{ValueError, Values};
 
@@ -106,6 +106,19 @@ impl fmt::Display for Problems<'_> {
     }
 }
 
+/// The most values that a file may have: each costs memory, even an empty one.
+const MOST_VALUES: usize = 2_000_000;
+/// What is said where there are more.
+const TOO_MANY: &str = "with this one there are more than 2,000,000 values";
+
+/// Line and column of a byte of the text, both from 1 and the column in characters.
+fn place(text: &[u8], offset: usize) -> String {
+    let before = &text[..offset];
+    let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+    let line = before[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
+    format!("{line}:{}", String::from_utf8_lossy(&before[start..]).chars().count() + 1)
+}
+
 /// The rows of a file.
 #[derive(Debug)]
 struct Rows {
@@ -145,12 +158,23 @@ pub fn gather(
     hosts: &[HostSpec],
     command: &CommandLine,
 ) -> Result<Vec<Arguments>, HostArgsError> {
+    let read = |path: &Path| hosts::read(path).map_err(|error| HostArgsError::Read { path: path.to_owned(), error });
+    let text = file.map(|path| read(path).map(|text| (path, text))).transpose()?;
+    of_texts(text.as_ref().map(|(path, text)| (*path, &**text)), options, hosts, command)
+}
+
+/// The same, of a file that has been read.
+pub(crate) fn of_texts(
+    file: Option<(&Path, &[u8])>,
+    options: &[OsString],
+    hosts: &[HostSpec],
+    command: &CommandLine,
+) -> Result<Vec<Arguments>, HostArgsError> {
     let of_entry = |host: &HostSpec| Arguments::of_entry(named_arguments(host), &host.origin);
     let mut arguments: Vec<Arguments> = hosts.iter().map(of_entry).collect();
     let mut problems = Vec::new();
-    if let Some(path) = file {
-        let text = hosts::read(path).map_err(|error| HostArgsError::Read { path: path.to_owned(), error })?;
-        match Rows::parse(path, &text, command.is_by_name()) {
+    if let Some((path, text)) = file {
+        match Rows::parse(path, text, command.is_by_name()) {
             Ok(rows) => rows.hand_out(hosts, &mut arguments, &mut problems),
             Err(wrong) => problems = wrong,
         }
@@ -193,7 +217,7 @@ pub fn check(arguments: &[Arguments], hosts: &[HostSpec], command: &CommandLine)
 }
 
 fn quoted(bytes: &[u8]) -> String {
-    format!("{:?}", String::from_utf8_lossy(bytes))
+    format!("{:?}", excerpt(&String::from_utf8_lossy(bytes)))
 }
 
 /// The places of hosts in the list, by name and by whole entry.
@@ -283,7 +307,7 @@ impl Rows {
         let at = |place: &dyn fmt::Display, problem: &str| format!("{}:{place}: {problem}", file.display());
         let (rows, mut problems, headless) = match Format::of(path, text) {
             Format::Separated(delimiter) => match csv::records(text, delimiter) {
-                Err((line, problem)) => (Vec::new(), vec![at(&line, problem)], false),
+                Err((offset, problem)) => (Vec::new(), vec![at(&place(text, offset), problem)], false),
                 Ok(records) if by_name => {
                     let (rows, problems) = under_header(records);
                     (rows, problems.iter().map(|(line, problem)| at(line, problem)).collect(), false)
@@ -365,9 +389,10 @@ fn under_header(records: Vec<csv::Record>) -> (Vec<Row>, Vec<(usize, String)>) {
         return (Vec::new(), vec![(1, "the header with the names of the columns is missing".to_owned())]);
     };
     let (mut names, mut problems): (Vec<Arc<str>>, Vec<_>) = (Vec::new(), Vec::new());
+    let mut known = HashSet::new();
     for name in &header.fields {
         let text = String::from_utf8_lossy(name);
-        if !text.is_empty() && names.iter().any(|known| **known == *text) {
+        if !text.is_empty() && !known.insert(text.clone()) {
             problems.push((header.line, format!("two columns have the name {text:?}")));
         }
         names.push(text.into());
@@ -456,7 +481,7 @@ impl Arguments {
         names.extend(BUILT_IN);
         let mut seen = std::collections::HashSet::new();
         names.retain(|name| seen.insert(*name));
-        format!("; there are {} (and %% is a percent sign)", names.join(", "))
+        format!("; there are {} (and %% is a percent sign)", excerpt(&names.join(", ")))
     }
 }
 

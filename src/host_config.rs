@@ -12,13 +12,13 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::DeValue;
 
+use crate::bounded;
 use crate::error::reason;
 use crate::host_options::{self, HostOptions, Place, Refused};
 use crate::hosts::{self, Bad, BadEntry, HostSpec, Origin};
@@ -61,6 +61,14 @@ struct Table {
     origin: Origin,
 }
 
+impl Table {
+    /// How many names it stands for, and how many of them are patterns.
+    fn size(&self) -> (u64, u64) {
+        let count = self.names.count();
+        (count, if self.written.contains(['*', '?']) { count } else { 0 })
+    }
+}
+
 impl HostConfig {
     /// Reads the files.
     ///
@@ -70,10 +78,18 @@ impl HostConfig {
         let (mut config, mut bad) = (HostConfig::default(), Vec::new());
         for path in files {
             let failed = |problem| HostConfigError::Read { path: path.clone(), problem };
-            let text = fs::read(path).map_err(|error| failed(reason(&error)))?;
+            let text = bounded::read(path, bounded::TOML).map_err(|error| failed(reason(&error)))?;
             let text = String::from_utf8(text).map_err(|_| failed("not UTF-8 text".to_owned()))?;
             Reader::new(path, &text).read(&mut config.tables, &mut bad);
         }
+        if bad.is_empty() { Ok(config) } else { Err(HostConfigError::Bad(bad)) }
+    }
+
+    /// Reads the text of one file.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn of_text(path: &Path, text: &str) -> Result<HostConfig, HostConfigError> {
+        let (mut config, mut bad) = (HostConfig::default(), Vec::new());
+        Reader::new(path, text).read(&mut config.tables, &mut bad);
         if bad.is_empty() { Ok(config) } else { Err(HostConfigError::Bad(bad)) }
     }
 
@@ -149,12 +165,23 @@ impl<'a> Reader<'a> {
             Ok(document) => document,
             Err(mut errors) => return bad.append(&mut errors),
         };
+        let (mut names, mut patterns) = (0, 0);
         for (key, value) in in_order(&document) {
             let mut reject = |problem: &str| bad.push(self.file.bad(key, problem));
             match (key.get_ref().as_ref(), value.get_ref()) {
                 (HOST, DeValue::Table(hosts)) => {
                     for (name, table) in in_order(hosts) {
+                        let before = tables.len();
                         self.host(name, table.get_ref(), tables, bad);
+                        for (more, wild) in tables[before..].iter().map(Table::size) {
+                            (names, patterns) = (names + more, patterns + wild);
+                        }
+                        if names > MOST_OF_FILE || patterns > MOST_PATTERNS_OF_FILE {
+                            let problem = format!(
+                                "with it there are more than {MOST_OF_FILE} names or {MOST_PATTERNS_OF_FILE} patterns in the file"
+                            );
+                            return bad.push(self.file.bad(name, &problem));
+                        }
                     }
                 }
                 (HOST, _) => reject("expected tables, such as [host.\"web1\"]"),
@@ -219,6 +246,9 @@ impl<'a> Reader<'a> {
 
 /// The most patterns that a table may stand for: each is compared with every host of the list.
 const MOST_PATTERNS: u64 = 1000;
+/// The most names that all tables of a file may stand for, and the most patterns: it takes its time to look for each.
+const MOST_OF_FILE: u64 = 2_000_000;
+const MOST_PATTERNS_OF_FILE: u64 = 10_000;
 
 /// The names that a table is about.
 fn check_names(text: &str) -> Result<Names, String> {

@@ -1,22 +1,25 @@
 //! The hosts of a run, as the user wrote them: `-H` strings, hosts files in pssh's grammar with options and arguments for
 //! each host, and `-w` lists; ranges and groups in all of them; checked before anything connects.
 
+mod entry;
 mod fnmatch;
 mod groups;
 mod line;
 mod lists;
 mod nodes;
 
+use std::cell::Cell;
 use std::fmt;
-use std::io::Read;
-use std::net::Ipv6Addr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::error::reason;
+use crate::bounded;
+use crate::error::{excerpt, reason};
 use crate::host_options::{HostOptions, Place};
 use crate::nodeset::{MOST_NAMES, Names, NamesError};
+pub use entry::{Parts, check_login, check_name, is_ipv6, parse_entry, parse_port};
+use entry::{check_user, parse};
 pub use groups::{Definitions, Groups, check_command, check_group};
 use line::{Field, Said, split};
 pub use lists::Lists;
@@ -57,7 +60,21 @@ impl HostSpec {
 
     /// The host as a line of a hosts file that says the same of it as the list did.
     pub fn line(&self) -> String {
-        if self.written.is_empty() { self.to_string() } else { format!("{self} {}", self.written) }
+        // A user's name may have what would end the entry.
+        let ends_entry = |c: char| c.is_whitespace() || c == '#';
+        let mut line = match &self.user {
+            Some(user) if user.contains(ends_entry) => {
+                let mut line = HostSpec { user: None, ..self.clone() }.to_string();
+                line::put("user", user, &mut line);
+                line
+            }
+            _ => self.to_string(),
+        };
+        if !self.written.is_empty() {
+            line.push(' ');
+            line.push_str(&self.written);
+        }
+        line
     }
 
     /// Adds what is said about it elsewhere than where it comes from; the latter counts.
@@ -186,6 +203,14 @@ pub struct BadEntry {
 /// At most this many bad entries are listed: the first ones tell what kind of file it is.
 const BAD_ENTRIES_SHOWN: usize = 10;
 
+/// No more bad entries than this are looked for: with as many it is another kind of file, and each costs memory.
+const MOST_BAD_ENTRIES: usize = 1000;
+
+/// Bytes of a line that cannot be read which are kept for the message.
+const LINE_SHOWN: usize = 1000;
+/// Bytes of the longest line of a hosts file: a host with some arguments has a hundred.
+const LONGEST_LINE: usize = 64 << 10;
+
 /// Bad entries in a message.
 pub struct Bad<'a>(pub &'a [BadEntry]);
 
@@ -193,10 +218,11 @@ impl fmt::Display for Bad<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, bad) in self.0.iter().take(BAD_ENTRIES_SHOWN).enumerate() {
             let separator = if place == 0 { "" } else { "\n" };
-            write!(f, "{separator}{}: {:?}: {}", bad.origin, bad.text, bad.problem)?;
+            write!(f, "{separator}{}: {:?}: {}", bad.origin, excerpt(&bad.text), bad.problem)?;
         }
         match self.0.len().saturating_sub(BAD_ENTRIES_SHOWN) {
             0 => Ok(()),
+            _ if self.0.len() >= MOST_BAD_ENTRIES => f.write_str("\n... and many more: this is no such file"),
             more => write!(f, "\n... and {more} more bad entries"),
         }
     }
@@ -211,6 +237,15 @@ pub fn gather(files: &[PathBuf], strings: &[String]) -> Result<Vec<HostSpec>, Ho
     lists.read(&mut Groups::default()).map(|(hosts, _)| hosts)
 }
 
+/// The hosts of the text of a hosts file, for which no groups are defined.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn of_text(path: &Path, text: &[u8]) -> Result<Vec<HostSpec>, HostsError> {
+    let mut groups = Groups::default();
+    let mut found = Found::new(&mut groups);
+    found.add_file(path, directory_of(path), text);
+    if found.bad.is_empty() { Ok(found.hosts) } else { Err(HostsError::Bad(found.bad)) }
+}
+
 /// What relative paths in a file start from: its directory. For standard input and other pipes, such as `<(COMMAND)`, that is
 /// the working directory.
 pub fn directory_of(file: &Path) -> &Path {
@@ -221,14 +256,13 @@ pub fn directory_of(file: &Path) -> &Path {
 /// Reads a file whole; `-` is standard input.
 ///
 /// # Errors
-/// What the system says.
+/// What the system says, or that there is more of it than of any list.
 pub fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     if path == Path::new("-") {
-        let mut text = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut text)?;
-        return Ok(text);
+        bounded::read_from(std::io::stdin().lock(), bounded::LIST)
+    } else {
+        bounded::read(path, bounded::LIST)
     }
-    std::fs::read(path)
 }
 
 struct Found<'g> {
@@ -236,13 +270,15 @@ struct Found<'g> {
     bad: Vec<BadEntry>,
     /// What makes the rest useless.
     failed: Option<HostsError>,
+    /// Whether there are too many hosts: the rest of a file is not read then.
+    is_full: bool,
     groups: &'g mut Groups,
 }
 
 impl Found<'_> {
     /// Nothing yet.
     fn new(groups: &mut Groups) -> Found<'_> {
-        Found { hosts: Vec::new(), bad: Vec::new(), failed: None, groups }
+        Found { hosts: Vec::new(), bad: Vec::new(), failed: None, is_full: false, groups }
     }
 
     /// Adds the hosts of a text in the format of hosts files. Relative paths in it start from `directory`.
@@ -252,20 +288,42 @@ impl Found<'_> {
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
         for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
             let at = |column| Origin::File { file: Arc::clone(&file), line: number + 1, column };
-            match std::str::from_utf8(line) {
-                Ok(line) => self.add_line(line, directory, at),
-                Err(error) => self.bad.push(BadEntry {
-                    origin: at(error.valid_up_to() + 1),
-                    text: String::from_utf8_lossy(line).into_owned(),
-                    problem: "not UTF-8 text".to_owned(),
-                }),
+            // What follows the = may be a secret.
+            let key = line.split(|byte| *byte == b'=').next().unwrap_or_default();
+            let start = || String::from_utf8_lossy(&key[..key.len().min(LINE_SHOWN)]).into_owned();
+            if line.len() > LONGEST_LINE {
+                let problem = format!("the line has more than {LONGEST_LINE} bytes; expected one host on each");
+                self.bad.push(BadEntry { origin: at(1), text: start(), problem });
+            } else {
+                match std::str::from_utf8(line) {
+                    Ok(line) => self.add_line(line, directory, at),
+                    Err(error) => {
+                        let before = String::from_utf8_lossy(&line[..error.valid_up_to()]);
+                        let origin = at(before.chars().count() + 1);
+                        self.bad.push(BadEntry { origin, text: start(), problem: not_utf8(text).to_owned() });
+                    }
+                }
+            }
+            if self.bad.len() >= MOST_BAD_ENTRIES || self.is_full {
+                return;
             }
         }
     }
 
     /// A line of a hosts file: `[user@]host[:port] [user] [key=value]...`, with a comment from `#` on.
     fn add_line(&mut self, line: &str, directory: &Path, at: impl Fn(usize) -> Origin) {
-        let column = |field: &str| line[..field.as_ptr() as usize - line.as_ptr() as usize].chars().count() + 1;
+        // The fields are asked for in their order, so that a line is counted once.
+        let counted = Cell::new((0, 0));
+        let column = |field: &str| {
+            let (mut at, mut characters) = counted.get();
+            let start = field.as_ptr() as usize - line.as_ptr() as usize;
+            if start < at {
+                (at, characters) = (0, 0);
+            }
+            characters += line[at..start].chars().count();
+            counted.set((start, characters));
+            characters + 1
+        };
         let fields = match split(line) {
             Ok(fields) => fields,
             Err((field, problem)) => {
@@ -301,7 +359,7 @@ impl Found<'_> {
             }
         }
         // What the keys say of user and port belongs to the entry.
-        let Said { user, mut options, arguments } = said;
+        let Said { user, mut options, arguments, .. } = said;
         let option = options.user.take().map(|given| (given.value, "user", given.origin));
         let user = user.map(|(name, field, place)| (name, field, at(place)));
         let port = options.port.take();
@@ -346,7 +404,11 @@ impl Found<'_> {
             return;
         }
         match Expanded::parse(entry) {
-            Ok(Expanded::One(parts)) => self.hosts.push(HostSpec::new(parts, origin)),
+            Ok(Expanded::One(parts)) => {
+                if self.has_room(1, entry, &origin) {
+                    self.hosts.push(HostSpec::new(parts, origin));
+                }
+            }
             Ok(Expanded::Many(prefix, names)) => {
                 if !self.has_room(names.count(), entry, &origin) {
                     return;
@@ -354,7 +416,7 @@ impl Found<'_> {
                 for name in names.iter() {
                     match parse(&format!("{prefix}{name}")) {
                         Ok(parts) => self.hosts.push(HostSpec::new(parts, origin.clone())),
-                        Err(problem) => return self.reject(entry, origin, &format!("{name}: {problem}")),
+                        Err(problem) => return self.reject(entry, origin, &format!("{}: {problem}", excerpt(&name))),
                     }
                 }
             }
@@ -372,11 +434,20 @@ impl Found<'_> {
     }
 
     fn too_many(&mut self, entry: &str, origin: &Origin) {
+        self.is_full = true;
         self.reject(entry, origin.clone(), &format!("with these there are more than {MOST_NAMES} hosts"));
     }
 
     fn reject(&mut self, text: &str, origin: Origin, problem: &str) {
         self.bad.push(BadEntry { origin, text: text.to_owned(), problem: problem.to_owned() });
+    }
+}
+
+/// What is said of a line that is not UTF-8, given the whole text.
+fn not_utf8(text: &[u8]) -> &'static str {
+    match text {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "not UTF-8 text, but UTF-16: iconv -f UTF-16 -t UTF-8 makes it that",
+        _ => "not UTF-8 text",
     }
 }
 
@@ -408,171 +479,9 @@ fn has_address(place: &str) -> bool {
     !rest.contains(['[', ']']) && (inside.contains(':') || is_name() && (rest.is_empty() || rest.starts_with(':')))
 }
 
-/// User, name and port of an entry.
-pub type Parts = (Option<String>, String, Option<u16>);
-
-/// Takes one `[user@]host[:port]` apart that stands elsewhere than in the lists of hosts, such as in `--jump`.
-///
-/// # Errors
-/// What is wrong with it, and what was expected.
-pub fn parse_entry(entry: &str) -> Result<Parts, String> {
-    parse(entry)
-}
-
-/// Takes `[user@]host[:port]` apart. IPv6 addresses may stand bare or, needed before a port, in brackets.
-fn parse(entry: &str) -> Result<Parts, String> {
-    // The last @, as in ssh: a user may be "name@domain".
-    let (user, place) = match entry.rsplit_once('@') {
-        Some((user, place)) => (Some(user), place),
-        None => (None, entry),
-    };
-    if let Some(user) = user {
-        check_user(user)?;
-    }
-    let (name, port) = split_port(place)?;
-    check_name(name)?;
-    Ok((user.map(str::to_owned), name.to_owned(), port.map(parse_port).transpose()?))
-}
-
-fn split_port(place: &str) -> Result<(&str, Option<&str>), String> {
-    if let Some(bracketed) = place.strip_prefix('[') {
-        let (name, rest) = bracketed.split_once(']').ok_or("the closing ] is missing")?;
-        return match rest {
-            "" => Ok((name, None)),
-            rest => match rest.strip_prefix(':') {
-                Some(port) => Ok((name, Some(port))),
-                None => Err(format!("expected :port after the ], not {rest:?}")),
-            },
-        };
-    }
-    match place.split_once(':') {
-        None => Ok((place, None)),
-        Some((name, port)) if !port.contains(':') => Ok((name, Some(port))),
-        Some(_) if is_ipv6(place) => Ok((place, None)),
-        Some(_) => Err("more than one colon, but not an IPv6 address; with a port write [address]:port".to_owned()),
-    }
-}
-
-/// Whether it is an IPv6 address, with or without a scope.
-pub fn is_ipv6(name: &str) -> bool {
-    // A scope such as %eth0 is the resolver's business.
-    name.split('%').next().unwrap_or_default().parse::<Ipv6Addr>().is_ok()
-}
-
-/// Reads a port.
-///
-/// # Errors
-/// It is none.
-pub fn parse_port(port: &str) -> Result<u16, String> {
-    let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-    match port.parse::<u16>() {
-        Ok(number) if digits && number > 0 => Ok(number),
-        _ => Err(format!("the port {port:?} is not a number from 1 to 65535")),
-    }
-}
-
-/// What ssh(1) refuses in a host name too: an option, control characters, and what a shell would take for its own.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn check_name(name: &str) -> Result<(), String> {
-    const MAX_NAME: usize = 1025 - 1; // NI_MAXHOST of netdb.h, less its terminating NUL
-    if name.is_empty() {
-        return Err("the host name is missing".to_owned());
-    }
-    if name.starts_with('-') {
-        return Err("a host name cannot start with -".to_owned());
-    }
-    if name.len() > MAX_NAME {
-        return Err(format!("a host name cannot be longer than {MAX_NAME} bytes"));
-    }
-    match name.chars().find(|c| c.is_control() || c.is_whitespace() || "'`\"$\\;&<>|(){},/[]*?".contains(*c)) {
-        Some(',') => Err("hosts are separated by blanks, not commas; -w takes a list with commas".to_owned()),
-        Some(bad @ ('*' | '?')) => {
-            Err(format!("a host name cannot contain {bad:?}; --only and --exclude take patterns"))
-        }
-        Some(bad) => Err(format!("a host name cannot contain {bad:?}")),
-        None => Ok(()),
-    }
-}
-
-/// What ssh(1) refuses in a user name given on the command line.
-fn check_user(user: &str) -> Result<(), &'static str> {
-    if user.is_empty() {
-        Err("the user before the @ is missing")
-    } else if user.starts_with('-') {
-        Err("a user name cannot start with -")
-    } else if user.ends_with('\\') || user.chars().any(|c| c.is_control() || "'`\";&<>|(){}".contains(c)) {
-        Err("the user name contains a character that cannot be in one")
-    } else {
-        Ok(())
-    }
-}
-
-/// Checks a user name that comes from elsewhere than a host entry, such as `-l`.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn check_login(user: &str) -> Result<(), &'static str> {
-    check_user(user)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn parts(entry: &str) -> Option<(Option<String>, String, Option<u16>)> {
-        parse(entry).ok()
-    }
-
-    fn expect(user: Option<&str>, name: &str, port: Option<u16>) -> Option<Parts> {
-        Some((user.map(str::to_owned), name.to_owned(), port))
-    }
-
-    #[test]
-    fn takes_entries_apart() {
-        assert_eq!(parts("web1"), expect(None, "web1", None));
-        assert_eq!(parts("root@web2:2222"), expect(Some("root"), "web2", Some(2222)));
-        assert_eq!(parts("a@ad.example@web1"), expect(Some("a@ad.example"), "web1", None));
-        assert_eq!(parts("::1"), expect(None, "::1", None));
-        assert_eq!(parts("[::1]"), expect(None, "::1", None));
-        assert_eq!(parts("u@[fe80::1%eth0]:22"), expect(Some("u"), "fe80::1%eth0", Some(22)));
-        assert_eq!(parts("fe80::1%eth0"), expect(None, "fe80::1%eth0", None));
-        assert_eq!(parts("[web1]:2200"), expect(None, "web1", Some(2200)));
-    }
-
-    #[test]
-    fn refuses_what_is_no_host() {
-        for entry in [
-            "",
-            "@",
-            "@web1",
-            "root@",
-            ":22",
-            "web1:",
-            "web1:0",
-            "web1:65536",
-            "web1:ssh",
-            "web1:+22",
-            "a:b:c",
-            "[::1",
-            "[::1]22",
-            "[]:22",
-            "-oProxyCommand=x",
-            "u@-x",
-            "-l@web1",
-            "web1,web2",
-            "a/b",
-            "a;b",
-            "a\u{7}b",
-            "$(x)",
-            "web[1-3]",
-            "web*",
-            "99999999999999999999:22:22",
-        ] {
-            assert!(parse(entry).is_err(), "{entry:?} was taken for {:?}", parse(entry));
-        }
-    }
 
     #[test]
     fn files_have_comments_users_and_exact_complaints() {

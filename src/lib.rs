@@ -13,6 +13,7 @@
 //!  signals ─ Cancel ─► ends every wait                       reports; Tally ─► exit status
 //! ```
 
+pub mod bounded;
 pub mod cancel;
 pub mod cli;
 pub mod client;
@@ -25,6 +26,9 @@ pub mod error;
 pub mod event;
 pub mod exit;
 pub mod file_names;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod generate;
 pub mod host_args;
 pub mod host_config;

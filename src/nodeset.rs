@@ -9,6 +9,8 @@ pub mod list;
 
 pub use fold::fold;
 
+use crate::error::excerpt;
+
 /// The most names that one text may stand for: ten times as many as a run has hosts.
 pub const MOST_NAMES: u64 = 100_000;
 
@@ -22,8 +24,8 @@ pub struct Names {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
     Text(String),
-    /// What stands between brackets, and how many words it stands for.
-    Choice(Vec<Item>, u64),
+    /// What stands between brackets, each with the number of the words before it, and how many words all stand for.
+    Choice(Vec<(u64, Item)>, u64),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,8 +74,9 @@ impl Names {
             let (mut items, mut words) = (Vec::new(), 0_u64);
             for item in inside.split(',') {
                 let parsed = Item::parse(item).map_err(|problem| wrong(at, problem))?;
+                let before = words;
                 words = words.saturating_add(parsed.count());
-                items.push(parsed);
+                items.push((before, parsed));
                 at += item.len() + 1;
             }
             count = count.saturating_mul(words);
@@ -112,26 +115,28 @@ impl Names {
     }
 }
 
-fn push_nth(name: &mut String, items: &[Item], mut number: u64) {
-    for item in items {
-        match item {
-            item if number >= item.count() => number -= item.count(),
-            Item::Numbers { first, step, width, .. } => {
-                name.push_str(&format!("{:0width$}", first + number * step));
-                return;
-            }
-            Item::Word(word) => {
-                name.push_str(word);
-                return;
-            }
+fn push_nth(name: &mut String, items: &[(u64, Item)], number: u64) {
+    let after = items.partition_point(|(before, _)| *before <= number);
+    match after.checked_sub(1).map(|place| &items[place]) {
+        Some((before, Item::Numbers { first, step, width, .. })) => {
+            let digits = (first + (number - before) * step).to_string();
+            // Not by the width of a format, which has a limit.
+            name.extend(std::iter::repeat_n('0', width.saturating_sub(digits.len())));
+            name.push_str(&digits);
         }
+        Some((_, Item::Word(word))) => name.push_str(word),
+        None => {}
     }
 }
 
 impl Item {
     fn parse(text: &str) -> Result<Item, String> {
-        let expected =
-            || format!("{text:?} is no number, range (1-10, 01-10, 1-10/2) or word; items are separated by commas");
+        let expected = || {
+            format!(
+                "{:?} is no number, range (1-10, 01-10, 1-10/2) or word; items are separated by commas",
+                excerpt(text)
+            )
+        };
         let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let (range, step) = match text.split_once('/') {
             Some((range, step)) if is_number(step) => (range, number(step)?),
@@ -144,10 +149,10 @@ impl Item {
             // As ClusterShell has it: zeros in front say how many digits all have, so that both ends must have as many.
             let width = if has_zeros(from) { from.len() } else { 0 };
             if (has_zeros(from) || has_zeros(to)) && from.len() != to.len() {
-                return Err(format!("{from} and {to} have not the same number of digits"));
+                return Err(format!("{} and {} have not the same number of digits", excerpt(from), excerpt(to)));
             }
             if first > last {
-                return Err(format!("{from} comes after {to}"));
+                return Err(format!("{} comes after {}", excerpt(from), excerpt(to)));
             }
             if step == 0 {
                 return Err("a step of 0 leads nowhere".to_owned());
@@ -170,7 +175,7 @@ impl Item {
 }
 
 fn number(digits: &str) -> Result<u64, String> {
-    digits.parse().map_err(|_| format!("{digits} is too large"))
+    digits.parse().map_err(|_| format!("{} is too large", excerpt(digits)))
 }
 
 fn has_zeros(digits: &str) -> bool {
@@ -203,6 +208,19 @@ mod tests {
         assert_eq!(names("[a,b]"), ["a", "b"]);
         assert_eq!(names(""), [""]);
         assert_eq!(names("n[1-100000]").len(), 100_000);
+    }
+
+    #[test]
+    fn padding_has_no_limit_of_its_own() {
+        let zeros = "0".repeat(70_000);
+        let made = names(&format!("n[{zeros}1-{zeros}3]"));
+        assert_eq!(made.iter().map(String::len).collect::<Vec<_>>(), [70_002; 3]);
+        assert_eq!(fold(made.iter().map(String::as_str)), format!("n[{zeros}1-{zeros}3]"));
+        // As many items as names: each is found without looking at those before it.
+        let items: Vec<String> = (0..100_000).map(|number| (number * 2).to_string()).collect();
+        let begun = std::time::Instant::now();
+        assert_eq!(names(&format!("n[{}]", items.join(","))).last().map(String::as_str), Some("n199998"));
+        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
     }
 
     #[test]

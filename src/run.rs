@@ -220,9 +220,14 @@ fn work(opts: &Opts, settings: &Settings, hosts: &[HostSpec]) -> Result<Work, Fa
 /// What is wrong with the commands: the input, or a file that cannot be read.
 fn wrong_commands(error: CommandsError) -> Fatal {
     match error {
-        CommandsError::Arguments(HostArgsError::Read { .. }) => failure(error),
+        CommandsError::Arguments(HostArgsError::Read { error: ref read, .. }) if !is_too_large(read) => failure(error),
         _ => usage(error),
     }
+}
+
+/// Whether the file could be read, but is none of its kind.
+fn is_too_large(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::FileTooLarge
 }
 
 /// Standard input can be read for one purpose only.
@@ -253,8 +258,9 @@ fn hosts(opts: &Opts, groups: Definitions) -> Result<(Vec<HostSpec>, Vec<String>
         exclude: &opts.hosts.exclude,
     };
     let (mut hosts, warnings) = lists.read(&mut Groups::new(groups)).map_err(|error| match error {
-        HostsError::Read { .. } | HostsError::Group(_) => failure(error),
-        HostsError::Bad(_) | HostsError::NoneLeft(..) => usage(error),
+        HostsError::Read { error: ref read, .. } if !is_too_large(read) => failure(error),
+        HostsError::Group(_) => failure(error),
+        HostsError::Read { .. } | HostsError::Bad(_) | HostsError::NoneLeft(..) => usage(error),
     })?;
     warnings.iter().for_each(|warning| output::complain(warning));
     let config = HostConfig::load(&opts.hosts.host_config).map_err(usage)?;

@@ -12,6 +12,7 @@ use std::borrow::Cow;
 pub use quotes::Scanner;
 
 use crate::command::quote;
+use crate::error::excerpt;
 
 /// A word of the command with places for values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,13 +170,13 @@ impl Piece {
         };
         let value = match source {
             Source::Place(place) => values.place(*place).map(Cow::Borrowed).ok_or(ValueError::Place(place + 1))?,
-            Source::Name(name) => values.named(name).ok_or_else(|| ValueError::Name(name.clone()))?,
+            Source::Name(name) => values.named(name).ok_or_else(|| ValueError::Name(excerpt(name).into_owned()))?,
         };
         match form {
             Form::Plain => word.extend_from_slice(&value),
             Form::Quoted => quote(&value, word),
             Form::Integer if is_integer(&value) => word.extend_from_slice(&value),
-            Form::Integer => return Err(ValueError::Integer(String::from_utf8_lossy(&value).into_owned())),
+            Form::Integer => return Err(ValueError::Integer(excerpt(&String::from_utf8_lossy(&value)).into_owned())),
         }
         Ok(())
     }

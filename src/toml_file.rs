@@ -10,6 +10,9 @@ use toml::de::{DeInteger, DeTable, DeValue};
 use crate::host_options::Value;
 use crate::hosts::{BadEntry, Origin};
 
+/// No more errors than this are told: the parser finds one for every other byte of what is no TOML at all.
+const MOST_ERRORS: usize = 100;
+
 /// The text of a file.
 pub struct TomlFile<'a> {
     file: Arc<Path>,
@@ -36,7 +39,7 @@ impl<'a> TomlFile<'a> {
             return Ok(document.into_inner());
         }
         // What such a file says otherwise may be something else than what is meant.
-        let bad = errors.iter().map(|error| {
+        let bad = errors.iter().take(MOST_ERRORS).map(|error| {
             let start = error.span().map_or(0, |span| span.start);
             let line = self.text[..start].rfind('\n').map_or(0, |newline| newline + 1);
             // A line may have a secret after the =.

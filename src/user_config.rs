@@ -23,6 +23,7 @@ use clap::error::{ContextKind, ContextValue};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::bounded;
 use crate::cli::{self, Opts};
 use crate::error::reason;
 use crate::host_options::Value;
@@ -160,11 +161,12 @@ fn read(path: &Path) -> Result<String, String> {
             mode & 0o7777
         ));
     }
-    let text = fs::read(path).map_err(|error| reason(&error))?;
+    let text = bounded::read(path, bounded::TOML).map_err(|error| reason(&error))?;
     String::from_utf8(text).map_err(|_| "not UTF-8 text".to_owned())
 }
 
-fn parse(path: &Path, text: &str) -> Result<UserConfig, Vec<BadEntry>> {
+/// Reads the text of the file.
+pub(crate) fn parse(path: &Path, text: &str) -> Result<UserConfig, Vec<BadEntry>> {
     let file = TomlFile::new(path, text);
     let document = file.parse()?;
     let mut reader = Reader {

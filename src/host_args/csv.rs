@@ -1,6 +1,8 @@
 //! CSV as RFC 4180 has it, of any bytes. Strict where a mistake would silently become a part of a value: an opened quote that is
 //! never closed, or text behind a closing one. (The csv crate takes both.)
 
+use super::{MOST_VALUES, TOO_MANY};
+
 /// One record that is not blank.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Record {
@@ -10,7 +12,7 @@ pub struct Record {
     pub fields: Vec<Vec<u8>>,
 }
 
-/// What is wrong, and in which line.
+/// What is wrong, and where, in bytes from 0.
 pub type Wrong = (usize, &'static str);
 
 /// Takes `text` apart. Lines end in LF or CR LF; empty ones are passed over.
@@ -20,7 +22,8 @@ pub type Wrong = (usize, &'static str);
 pub fn records(text: &[u8], delimiter: u8) -> Result<Vec<Record>, Wrong> {
     let mut records = Vec::new();
     let mut rest = text;
-    let mut line = 1;
+    let (mut line, mut values) = (1, 0);
+    let at = |rest: &[u8]| text.len() - rest.len();
     while !rest.is_empty() {
         if let Some(after) = rest.strip_prefix(b"\r\n").or_else(|| rest.strip_prefix(b"\n")) {
             rest = after;
@@ -29,8 +32,12 @@ pub fn records(text: &[u8], delimiter: u8) -> Result<Vec<Record>, Wrong> {
         }
         let mut record = Record { line, fields: Vec::new() };
         loop {
+            values += 1;
+            if values > MOST_VALUES {
+                return Err((at(rest), TOO_MANY));
+            }
             let (field, after) = match rest.strip_prefix(b"\"") {
-                Some(quoted) => quoted_field(quoted, &mut line)?,
+                Some(quoted) => quoted_field(quoted, &mut line).map_err(|problem| (at(rest), problem))?,
                 None => plain_field(rest, delimiter),
             };
             record.fields.push(field);
@@ -39,7 +46,7 @@ pub fn records(text: &[u8], delimiter: u8) -> Result<Vec<Record>, Wrong> {
                 rest = match (end, after) {
                     (Some(after), _) => after,
                     (None, [] | b"\r") => &[],
-                    (None, _) => return Err((line, "there is text behind the closing quote of a field")),
+                    (None, _) => return Err((at(after), "there is text behind the closing quote of a field")),
                 };
                 break;
             };
@@ -63,13 +70,12 @@ fn plain_field(text: &[u8], delimiter: u8) -> (Vec<u8>, &[u8]) {
 }
 
 /// A field whose opening quote has been read, and what follows it. Two quotes stand for one.
-fn quoted_field<'a>(text: &'a [u8], line: &mut usize) -> Result<(Vec<u8>, &'a [u8]), Wrong> {
-    let opened = *line;
+fn quoted_field<'a>(text: &'a [u8], line: &mut usize) -> Result<(Vec<u8>, &'a [u8]), &'static str> {
     let mut field = Vec::new();
     let mut rest = text;
     loop {
         let Some(end) = rest.iter().position(|byte| *byte == b'"') else {
-            return Err((opened, "the quote that opens a field is never closed"));
+            return Err("the quote that opens a field is never closed");
         };
         *line += rest[..end].iter().filter(|byte| **byte == b'\n').count();
         field.extend_from_slice(&rest[..end]);
@@ -117,8 +123,9 @@ mod tests {
     #[test]
     fn quotes_that_go_wrong() {
         let wrong = |text: &str| records(text.as_bytes(), b',').expect_err("wrong");
-        assert_eq!(wrong("a\nb,\"c\nd\n"), (2, "the quote that opens a field is never closed"));
-        assert_eq!(wrong("a\n\"b\nc\"d\n").0, 3);
+        assert_eq!(wrong("a\nb,\"c\nd\n"), (4, "the quote that opens a field is never closed"));
+        assert_eq!(wrong("a\n\"b\nc\"d\n").0, 7);
+        assert_eq!(wrong(&",\n".repeat(MOST_VALUES)), (MOST_VALUES, TOO_MANY));
         assert_eq!(wrong("\"a\" ,b").1, "there is text behind the closing quote of a field");
     }
 

@@ -1,12 +1,16 @@
 //! Rows of per-host arguments in JSON: one array of rows, or one row after the other (JSON Lines). Numbers keep the text that
 //! they have there: 1.10 stays 1.10.
 
+use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::Given;
+use super::{Given, MOST_VALUES, TOO_MANY, place};
+
+/// With as many values that are wrong, the rest is not looked at.
+const MOST_WRONG: usize = 100;
 
 /// A row, and the line where it begins, from 1.
 pub type Row = (usize, Given);
@@ -23,7 +27,10 @@ pub fn rows(text: &[u8], lines: bool) -> (Vec<Row>, Vec<Wrong>) {
             for (line, value) in values {
                 match row(value) {
                     Ok(given) => rows.push((line, given)),
-                    Err(problem) => wrong.push((line.to_string(), problem)),
+                    Err((value, problem)) => wrong.push((place(text, offset(text, value)), problem)),
+                }
+                if wrong.len() == MOST_WRONG {
+                    break;
                 }
             }
         }
@@ -33,10 +40,8 @@ pub fn rows(text: &[u8], lines: bool) -> (Vec<Row>, Vec<Wrong>) {
 
 /// The value of each row, with its line.
 fn values(text: &[u8], lines: bool) -> Result<Vec<(usize, &RawValue)>, Wrong> {
-    let text = std::str::from_utf8(text).map_err(|error| {
-        let before = &text[..error.valid_up_to()];
-        (line_of(before).to_string(), "it is not UTF-8 text, as JSON has to be".to_owned())
-    })?;
+    let text = std::str::from_utf8(text)
+        .map_err(|error| (place(text, error.valid_up_to()), "it is not UTF-8 text, as JSON has to be".to_owned()))?;
     let syntax = |error: serde_json::Error| {
         let said = error.to_string();
         // serde_json ends its messages with the place.
@@ -44,22 +49,30 @@ fn values(text: &[u8], lines: bool) -> Result<Vec<(usize, &RawValue)>, Wrong> {
         (format!("{}:{}", error.line(), error.column()), format!("it is not JSON: {said}"))
     };
     let stream = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
-    let mut values: Vec<&RawValue> = stream.collect::<Result<_, _>>().map_err(syntax)?;
+    let mut values: Vec<&RawValue> = Vec::new();
+    for value in stream {
+        let value = value.map_err(syntax)?;
+        if values.len() == MOST_VALUES {
+            return Err((place(text.as_bytes(), offset(text.as_bytes(), value)), TOO_MANY.to_owned()));
+        }
+        values.push(value);
+    }
     if !lines
         && let [only] = values[..]
         && only.get().starts_with('[')
     {
-        values = serde_json::from_str(only.get()).map_err(syntax)?;
+        let start = |error: serde_json::Error| (place(text.as_bytes(), offset(text.as_bytes(), only)), plain(&error));
+        values = array(only).map_err(start)?;
     }
     // In one go through the text: the values stand in order.
     let (mut line, mut at) = (1, 0);
-    let mut place = |value: &RawValue| {
-        let offset = value.get().as_ptr() as usize - text.as_ptr() as usize;
+    let mut line_of_value = |value: &RawValue| {
+        let offset = offset(text.as_bytes(), value);
         line += line_of(&text.as_bytes()[at..offset]) - 1;
         at = offset;
         line
     };
-    Ok(values.into_iter().map(|value| (place(value), value)).collect())
+    Ok(values.into_iter().map(|value| (line_of_value(value), value)).collect())
 }
 
 /// The number of the line that follows `before`.
@@ -67,38 +80,50 @@ fn line_of(before: &[u8]) -> usize {
     before.iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
-fn row(value: &RawValue) -> Result<Given, String> {
-    let plain = |error: serde_json::Error| error.to_string().split(" at line ").next().unwrap_or_default().to_owned();
+/// Where a value stands in the text that it is a part of.
+fn offset(text: &[u8], value: &RawValue) -> usize {
+    (value.get().as_ptr() as usize).saturating_sub(text.as_ptr() as usize).min(text.len())
+}
+
+/// What serde_json says, without the place with which it ends.
+fn plain(error: &serde_json::Error) -> String {
+    error.to_string().split(" at line ").next().unwrap_or_default().to_owned()
+}
+
+/// The values of a row; or the value that is none, and why.
+fn row(value: &RawValue) -> Result<Given, (&RawValue, String)> {
+    let wrong = |error: serde_json::Error| (value, plain(&error));
     match value.get().as_bytes().first() {
         Some(b'[') => {
-            let values: Vec<&RawValue> = serde_json::from_str(value.get()).map_err(plain)?;
-            let values: Result<Vec<_>, String> = values.into_iter().map(scalar).collect();
+            let values: Result<Vec<_>, _> = array(value).map_err(wrong)?.into_iter().map(scalar).collect();
             values.map(Given::InOrder)
         }
         Some(b'{') => {
             let mut from = serde_json::Deserializer::from_str(value.get());
-            let fields = from.deserialize_map(Fields).map_err(plain)?;
-            let named = |(name, value): (String, &RawValue)| {
-                let value = scalar(value).map_err(|problem| format!("{name:?}: {problem}"))?;
-                Ok((name.into(), value))
-            };
-            let fields: Result<Vec<_>, String> = fields.into_iter().map(named).collect();
-            fields.map(Given::Named)
+            let fields = from.deserialize_map(Fields).map_err(wrong)?;
+            let mut named = Vec::with_capacity(fields.len());
+            for (name, value) in fields {
+                let value = scalar(value).map_err(|(value, problem)| (value, format!("{name:?}: {problem}")))?;
+                named.push((name.into(), value));
+            }
+            Ok(Given::Named(named))
         }
         _ => scalar(value).map(|value| Given::InOrder(vec![value])),
     }
 }
 
 /// The bytes that stand for a string, a number or a truth value in a command.
-fn scalar(value: &RawValue) -> Result<Vec<u8>, String> {
+fn scalar(value: &RawValue) -> Result<Vec<u8>, (&RawValue, String)> {
     let text = value.get();
+    let wrong = |problem: &str| (value, problem.to_owned());
     match text.as_bytes().first() {
         Some(b'"') => {
-            let string: String = serde_json::from_str(text).map_err(|_| format!("{text} is not Unicode text"))?;
+            // It may be a secret, and is not repeated.
+            let string: String = serde_json::from_str(text).map_err(|_| wrong("the string is not Unicode text"))?;
             Ok(string.into_bytes())
         }
-        Some(b'[' | b'{') => Err("an array or object cannot be a value".to_owned()),
-        Some(b'n') => Err("null is no value; write \"\" for an empty one".to_owned()),
+        Some(b'[' | b'{') => Err(wrong("an array or object cannot be a value")),
+        Some(b'n') => Err(wrong("null is no value; write \"\" for an empty one")),
         _ => Ok(text.as_bytes().to_owned()),
     }
 }
@@ -115,13 +140,44 @@ impl<'de> Visitor<'de> for Fields {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut fields: Self::Value = Vec::new();
+        let mut known = HashSet::new();
         while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
-            if fields.iter().any(|(known, _)| *known == name) {
+            if fields.len() == MOST_VALUES {
+                return Err(serde::de::Error::custom(TOO_MANY));
+            }
+            if !known.insert(name.clone()) {
                 return Err(serde::de::Error::custom(format_args!("{name:?} is there twice")));
             }
             fields.push((name, value));
         }
         Ok(fields)
+    }
+}
+
+/// The values of an array.
+fn array(value: &RawValue) -> Result<Vec<&RawValue>, serde_json::Error> {
+    serde_json::Deserializer::from_str(value.get()).deserialize_seq(Values)
+}
+
+/// The values of an array, unless there are too many.
+struct Values;
+
+impl<'de> Visitor<'de> for Values {
+    type Value = Vec<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Self::Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(value) = values.next_element::<&RawValue>()? {
+            if all.len() == MOST_VALUES {
+                return Err(serde::de::Error::custom(TOO_MANY));
+            }
+            all.push(value);
+        }
+        Ok(all)
     }
 }
 
@@ -170,14 +226,14 @@ mod tests {
     fn what_is_no_value() {
         let wrong = |text: &str| rows(text.as_bytes(), false).1.into_iter().map(|(at, said)| format!("{at}: {said}"));
         let one = |text: &str| wrong(text).next().expect("something is wrong");
-        assert_eq!(one("[\n null]"), "2: null is no value; write \"\" for an empty one");
-        assert_eq!(one("[\"a\",\n[[1]]]"), "2: an array or object cannot be a value");
-        assert_eq!(one("{\"a\":{}}"), "1: \"a\": an array or object cannot be a value");
-        assert_eq!(one("{\"a\":1,\n\"a\":2}"), "1: \"a\" is there twice");
+        assert_eq!(one("[\n null]"), "2:2: null is no value; write \"\" for an empty one");
+        assert_eq!(one("[\"a\",\n[[1]]]"), "2:2: an array or object cannot be a value");
+        assert_eq!(one("{\"a\":{}}"), "1:6: \"a\": an array or object cannot be a value");
+        assert_eq!(one("{\"a\":1,\n\"a\":2}"), "1:1: \"a\" is there twice");
         assert!(one("[\"a\",\n b]").starts_with("2:2: it is not JSON: expected value"), "{}", one("[\"a\",\n b]"));
         assert!(one("[\"a\"").starts_with("1:4: it is not JSON: EOF"));
-        assert_eq!(one("[\"\\ud800\"]"), "1: \"\\ud800\" is not Unicode text");
-        assert_eq!(rows(b"[\n\"\xff\"]", false).1[0].0, "2");
+        assert_eq!(one("[\"\\ud800\"]"), "1:2: the string is not Unicode text");
+        assert_eq!(rows(b"[\n\"\xff\"]", false).1[0].0, "2:2");
         assert_eq!(wrong("[null,\n1,\nnull]").count(), 2);
     }
 }

@@ -125,7 +125,7 @@ fn too_few_and_too_many_and_unknown_are_all_named() {
 #[test]
 fn files_that_are_wrong() {
     let wrong = |name: &str, text: &[u8], command: &str| filled(name, text, &[], command).expect_err("wrong");
-    assert_eq!(wrong("a.csv", b"a\n\"b\nc\n", "%s"), "FILE:2: the quote that opens a field is never closed");
+    assert_eq!(wrong("a.csv", b"a\n\"b\nc\n", "%s"), "FILE:2:1: the quote that opens a field is never closed");
     assert_eq!(wrong("a.csv", b"a\nb\0\nc\n", "%s"), "FILE:2: a value contains a NUL byte, which no command can have");
     assert_eq!(wrong("a.csv", b"a,a\n1,2\n", "%(a)s"), "FILE:1: two columns have the name \"a\"");
     assert_eq!(wrong("a.csv", b"a,b\n1\n", "%(a)s"), "FILE:2: expected 2 fields, as the header has, and found 1");

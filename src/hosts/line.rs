@@ -1,6 +1,7 @@
 //! A line of a hosts file: fields, quotes and comments, options and arguments.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::path::Path;
 
 use crate::host_options::{self, HostOptions, Place, Refused, Value};
@@ -14,6 +15,8 @@ pub struct Said<'a> {
     pub options: HostOptions,
     /// The others, in their order.
     pub arguments: Vec<(String, String)>,
+    /// The names of these.
+    names: HashSet<String>,
 }
 
 /// Before a key that is an argument for the command, whatever it looks like.
@@ -44,7 +47,7 @@ impl Said<'_> {
         if name.is_empty() {
             return Err((key.to_owned(), format!("expected the name of an argument after {ARGUMENT}")));
         }
-        if self.arguments.iter().any(|(other, _)| other == name) {
+        if !self.names.insert(name.to_owned()) {
             return Err((name.to_owned(), "it is given twice".to_owned()));
         }
         self.arguments.push((name.to_owned(), value.to_owned()));
@@ -115,6 +118,11 @@ pub fn write(key: &str, value: &str, directory: &Path, text: &mut String) {
     let path = std::path::absolute(directory.join(value)).ok();
     let path = path.as_ref().and_then(|path| path.to_str()).filter(|_| host_options::is_path(key, value));
     let value = path.unwrap_or(value);
+    put(key, value, text);
+}
+
+/// Adds `key=value` to `text` as it is.
+pub fn put(key: &str, value: &str, text: &mut String) {
     if !text.is_empty() {
         text.push(' ');
     }
@@ -194,7 +202,7 @@ mod tests {
     #[test]
     fn a_host_is_written_so_that_a_line_elsewhere_says_the_same() {
         let text = "web1 deploy port=2222 timeout=1m note=\"a 'b' \\\"c\\\" # d\" identity=k identity=~/l q='\\x y' b=\\ e=\n\
-                    [::1]:22 arg.port=x password-file=/p agent=s user=me\nweb2";
+                    [::1]:22 arg.port=x password-file=/p agent=s user=me\nweb2\nweb3:22 user=\"a #b\" c=d";
         let (hosts, bad) = file(text);
         assert_eq!(bad, [] as [String; 0]);
         let lines: Vec<String> = hosts.iter().map(HostSpec::line).collect();
@@ -208,6 +216,7 @@ mod tests {
                 ),
                 format!("me@[::1]:22 arg.port=x password-file=/p agent={here}/d/s"),
                 "web2".to_owned(),
+                "web3:22 user=\"a #b\" c=d".to_owned(),
             ]
         );
         let (again, bad) = file(&lines.join("\n"));
@@ -255,6 +264,9 @@ mod tests {
             let (hosts, bad) = file(secret);
             assert!(hosts.is_empty() && !bad.is_empty() && !bad.concat().contains("hunter2"), "{bad:?}");
         }
+        let long = format!("a password=hunter2{}", " x".repeat(50_000));
+        let (hosts, bad) = file(&long);
+        assert!(hosts.is_empty() && bad.len() == 1 && !bad[0].contains("hunter2"), "{bad:?}");
         let (_, bad) = file("a prot=1 timeout=x\n-x port=y\nb");
         assert_eq!(bad.len(), 4, "all at once: {bad:?}");
     }

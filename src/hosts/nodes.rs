@@ -6,6 +6,10 @@ use super::{Found, HostSpec, Origin, Parts};
 use crate::nodeset::MOST_NAMES;
 use crate::nodeset::list::{self, Item, Operator, Pattern, Term};
 
+/// How many hosts all operators of a list but the comma may look at: ten thousand hosts, five thousand times.
+const MOST_STEPS: usize = 50_000_000;
+/// The most patterns of `--only` or `--exclude`: each is compared with every host.
+const MOST_PATTERNS: usize = 10_000;
 /// Characters of a list that a message shows.
 const SHOWN: usize = 60;
 
@@ -36,8 +40,17 @@ impl Found<'_> {
     /// The hosts of a list from left to right.
     fn evaluate(&mut self, text: &str, place: &Origin) -> Vec<HostSpec> {
         let mut set = Set::default();
+        let mut steps = 0;
         for term in self.terms(text, place) {
             let origin = place.after(term.column);
+            if term.operator != Operator::And {
+                steps += set.hosts.len();
+                if steps > MOST_STEPS {
+                    let problem = "by then the ! & ^ of the list have too many hosts to look at";
+                    self.reject(term.text, origin, problem);
+                    return set.hosts;
+                }
+            }
             let mut chosen = Choice::default();
             let mut named = Vec::new();
             match term.item {
@@ -89,7 +102,7 @@ impl Found<'_> {
     /// Reads the lists of `--only` or `--exclude`; nothing if there are none.
     pub(super) fn filter(&mut self, option: &'static str, lists: &[String]) -> Option<Filter> {
         let mut filter = Filter { choice: Choice::default(), items: Vec::new() };
-        let mut names = 0;
+        let (mut names, mut patterns) = (0, 0);
         for list in lists {
             let place = Origin::List { option, column: 1 };
             for term in self.terms(list, &place) {
@@ -100,7 +113,15 @@ impl Found<'_> {
                 }
                 let item = filter.items.len();
                 match term.item {
-                    Item::Pattern(pattern) => filter.choice.add_pattern(pattern, item),
+                    Item::Pattern(pattern) => {
+                        patterns += pattern.count();
+                        if patterns > MOST_PATTERNS {
+                            let problem = format!("with it there are more than {MOST_PATTERNS} patterns");
+                            self.reject(term.text, origin, &problem);
+                            return None;
+                        }
+                        filter.choice.add_pattern(pattern, item);
+                    }
                     Item::Hosts(_) | Item::Group(_) => {
                         let hosts = self.named(term.text, &origin);
                         names += hosts.len() as u64;
@@ -145,7 +166,11 @@ impl Set {
     }
 
     fn retain(&mut self, is_meant: impl Fn(&HostSpec) -> bool) {
+        let before = self.hosts.len();
         self.hosts.retain(is_meant);
+        if self.hosts.len() == before {
+            return;
+        }
         self.there = self.hosts.iter().map(key).collect();
     }
 }

@@ -56,7 +56,10 @@ impl Number {
 
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:0width$}", self.value, width = self.digits)
+        let digits = self.value.to_string();
+        // Not by the width of a format, which has a limit.
+        (digits.len()..self.digits).try_for_each(|_| f.write_str("0"))?;
+        f.write_str(&digits)
     }
 }
 

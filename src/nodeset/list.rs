@@ -7,9 +7,10 @@
 //! pattern = name with * or ? in it | /regular expression/
 //! ```
 
-use regex_lite::Regex;
+use regex_lite::{Regex, RegexBuilder};
 
 use super::{Names, NamesError};
+use crate::error::excerpt;
 use crate::ssh::config::matches_pattern;
 
 /// What an item does to the hosts before it.
@@ -61,6 +62,12 @@ pub enum Pattern {
 /// The most texts with wildcards that a range may stand for: each is compared with every host.
 const MOST_PATTERNS: u64 = 1000;
 
+/// Bytes of the longest regular expression, and of what may be made of it: matching takes memory for each of its groups at
+/// each of its states.
+const LONGEST_REGEX: usize = 2000;
+const LARGEST_REGEX: usize = 64 << 10;
+const MOST_GROUPS: usize = 100;
+
 /// What is expected where an item is not there.
 const EXPECTED: &str = "a host, a range such as web[1-9], an @group or a pattern";
 
@@ -72,6 +79,7 @@ pub fn parse(text: &str) -> Result<Vec<Term<'_>>, NamesError> {
     let wrong = |at: usize, problem: String| NamesError { column: text[..at].chars().count(), problem };
     let mut terms = Vec::new();
     let (mut operator, mut at) = (None, 0);
+    let (mut counted, mut column) = (0, 0);
     loop {
         at += text[at..].len() - text[at..].trim_start().len();
         let length = item_length(&text[at..]).map_err(|problem| wrong(at, problem))?;
@@ -82,7 +90,8 @@ pub fn parse(text: &str) -> Result<Vec<Term<'_>>, NamesError> {
         if let Some(blank) = item.find(char::is_whitespace).filter(|_| !item.starts_with('/')) {
             return Err(wrong(at + blank, "hosts are separated by commas here, not blanks".to_owned()));
         }
-        let column = text[..at].chars().count();
+        column += text[counted..at].chars().count();
+        counted = at;
         terms.push(Term {
             operator: operator.map_or(Operator::And, |(operator, _)| operator),
             item: Item::parse(item).map_err(|error| NamesError { column: column + error.column, ..error })?,
@@ -124,7 +133,10 @@ fn item_length(text: &str) -> Result<usize, String> {
         let blanks = text[end..].len() - text[end..].trim_start().len();
         let rest = &text[end + blanks..];
         if !rest.is_empty() && !rest.starts_with(|c| Operator::of(c).is_some()) {
-            return Err(format!("expected the end or one of , ! & ^ after the regular expression, not {rest:?}"));
+            return Err(format!(
+                "expected the end or one of , ! & ^ after the regular expression, not {:?}",
+                excerpt(rest)
+            ));
         }
         return Ok(end + blanks);
     }
@@ -159,9 +171,14 @@ impl<'a> Item<'a> {
             if regex.is_empty() {
                 return Err(wrong("the regular expression is empty: it is found in every name".to_owned()));
             }
+            if regex.len() > LONGEST_REGEX || regex.matches('(').count() > MOST_GROUPS {
+                let problem =
+                    format!("the regular expression has more than {LONGEST_REGEX} bytes or {MOST_GROUPS} parentheses");
+                return Err(wrong(problem));
+            }
             // A \/ is a / for regular expressions too.
-            let regex =
-                Regex::new(regex).map_err(|error| wrong(format!("the regular expression cannot be read: {error}")))?;
+            let regex = RegexBuilder::new(regex).size_limit(LARGEST_REGEX).build();
+            let regex = regex.map_err(|error| wrong(format!("the regular expression cannot be read: {error}")))?;
             return Ok(Item::Pattern(Pattern::Regex(regex)));
         }
         if !text.contains(['*', '?']) {
@@ -180,6 +197,14 @@ impl<'a> Item<'a> {
 }
 
 impl Pattern {
+    /// How many texts with wildcards or regular expressions it is.
+    pub fn count(&self) -> usize {
+        match self {
+            Pattern::Wildcards(patterns) => patterns.len(),
+            Pattern::Regex(_) => 1,
+        }
+    }
+
     /// Whether a host of this name is meant.
     pub fn matches(&self, name: &str) -> bool {
         match self {

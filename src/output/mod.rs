@@ -26,6 +26,9 @@ mod summary;
 mod tail;
 mod timeline;
 mod transcode;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod visible;
+#[cfg(not(any(test, fuzzing)))]
 mod visible;
 mod writer;
 

@@ -21,8 +21,9 @@ const DEEPEST: usize = 2048;
 /// Records that the peer may send before we answer them, once it is known to have many. Otherwise each file would take
 /// two round trips.
 const AHEAD: u64 = 256;
-/// Names of one directory that are remembered. With more, one that comes twice is replaced by the second.
-const NAMES: usize = 1 << 20;
+/// Names that are remembered at once, of all directories that the peer is in: about 20 MiB. With more, one that comes twice is
+/// replaced by the second.
+const NAMES: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
 
 /// Takes what a [`Download`] names from the `scp -f` of [`command`], into one host's place.
 pub struct Receiving {
@@ -155,6 +156,18 @@ impl Receiving {
     fn end(&mut self) {
         (self.state, self.file) = (State::Over, None);
         self.out.clear();
+        self.leave_all();
+    }
+
+    /// Gives the directories that were being filled their modes, or nobody but their owner could see what has come. That one
+    /// cannot be set is no news now.
+    fn leave_all(&mut self) {
+        let preserve = self.download.options.preserve;
+        while let Some(directory) = self.open.pop() {
+            if let Some(path) = directory.path.filter(|path| directory.is_new && !path.as_bytes().is_empty()) {
+                let _ = self.place.finish_directory(&path, Some(local_mode(directory.mode, preserve)), None);
+            }
+        }
     }
 
     /// Counts a failure of our side; with no room left, nothing more is taken.
@@ -339,12 +352,18 @@ impl Receiving {
         }
     }
 
+    /// Names that are remembered.
+    pub(super) fn remembered(&self) -> usize {
+        self.names.len() + self.open.iter().map(|directory| directory.names.len()).sum::<usize>()
+    }
+
     /// What to do with what is called `name`.
     fn judge(&mut self, name: &[u8], is_directory: bool) -> Verdict {
         if is_directory && !self.download.options.recursive {
             return Verdict::Hostile("the host sends a directory, without being asked for any".to_owned());
         }
         let (hash, depth) = (self.hasher.hash_one(name), self.open.len());
+        let remembered = self.remembered();
         let (names, path) = match self.open.last_mut() {
             // What is in a directory that is thrown away is as well.
             Some(Directory { path: None, .. }) if depth >= DEEPEST => {
@@ -366,7 +385,7 @@ impl Receiving {
                 Verdict::Fail("too many directories in each other: does a link lead back?".to_owned())
             }
             Ok(path) => {
-                if names.len() < NAMES {
+                if remembered < NAMES {
                     names.insert(hash);
                 }
                 Verdict::Take(path)
@@ -583,12 +602,14 @@ impl Dialogue for Receiving {
         if !matches!(channel, Outcome::Exited(_) | Outcome::Signaled { .. } | Outcome::Failed(_)) {
             // Ended from outside. What has not come is removed.
             self.file = None;
+            self.leave_all();
             return channel;
         }
         match (self.state, &channel) {
             (State::Calling { .. }, _) => return never_began(&self.shown(), channel, &self.noise),
             (State::Receiving, Outcome::Failed(_)) => {
                 self.file = None;
+                self.leave_all();
                 return channel;
             }
             (State::Receiving, _) => self.find_missing(),

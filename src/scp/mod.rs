@@ -14,9 +14,9 @@
 //! lines begin with [`MARK`], since startup files of a login shell may have printed something before.
 
 pub mod download;
-mod names;
+pub(crate) mod names;
 mod paths;
-mod records;
+pub(crate) mod records;
 mod script;
 pub mod upload;
 

@@ -37,6 +37,8 @@ const RECURSIVE_HINT: &str = "-r copies directories";
 /// What a request was for.
 #[derive(Debug)]
 enum Tag {
+    /// What the server takes.
+    Limits,
     Find(find::Tag),
     /// What something is that was asked for, or that a link leads to.
     Stat(u64, Box<Entry>),
@@ -80,6 +82,8 @@ pub struct Downloading {
     directories: Directories,
     files: BTreeMap<u64, Transfer>,
     next_file: u64,
+    /// Files and directories that the server takes to be open at once.
+    handles: usize,
     /// Requests without an answer about what something is.
     asking: usize,
     failures: Failures,
@@ -105,6 +109,7 @@ impl Downloading {
             directories: Directories::new(Below::place()),
             files: BTreeMap::new(),
             next_file: 0,
+            handles: usize::MAX,
             asking: 0,
             failures: Failures::default(),
             copied: 0,
@@ -117,6 +122,10 @@ impl Downloading {
     /// Does what can be done before more is heard.
     fn step(&mut self) {
         if matches!(self.stage, Stage::Starting) && self.client.is_ready() {
+            if self.client.supports(Extension::Limits) {
+                // Its reply comes before that to anything that is asked later.
+                self.client.request(&Request::Limits, Tag::Limits);
+            }
             let knows_homes = self.client.supports(Extension::ExpandPath);
             self.stage = Stage::Finding(Finding::new(&self.download.remotes, knows_homes));
         }
@@ -148,14 +157,27 @@ impl Downloading {
     fn end(&mut self, stage: Stage) {
         self.stage = stage;
         self.files.clear();
-        self.directories = Directories::new(Below::place());
+        let unfinished = std::mem::replace(&mut self.directories, Directories::new(Below::place()));
+        // Those that were being filled get their modes all the same, or nobody but their owner could see what has come. That a
+        // mode cannot be set is no news now.
+        for directory in unfinished.deepest_first().filter(|directory| directory.is_own && directory.made == Some(true))
+        {
+            let mode = directory
+                .attributes
+                .mode
+                .map_or(local_mode(0o777, false), |mode| local_mode(mode, self.download.options.preserve));
+            let _ = self.place.finish_directory(&directory.local, Some(mode), None);
+        }
     }
 
     /// Begins to copy what was found.
     fn begin(&mut self, mut sources: Vec<Source>) {
         if !sources.is_empty() {
             match self.prepare(&mut sources) {
-                Ok(local) => self.directories = Directories::new(local),
+                Ok(local) => {
+                    self.directories = Directories::new(local);
+                    self.directories.limit(self.handles);
+                }
                 Err(error) => {
                     sources.clear();
                     self.failed_here(error);
@@ -216,7 +238,7 @@ impl Downloading {
                 self.client.request(&Request::Readdir(&handle), Tag::List(id));
             } else if let Some((parent, entry)) = self.directories.next_directory(is_idle) {
                 self.open_directory(parent, entry);
-            } else if self.files.len() + self.asking < FILES
+            } else if self.files.len() + self.asking < self.most_files()
                 && self.held() < WINDOW
                 && let Some((parent, entry)) = self.directories.next_file()
             {
@@ -225,6 +247,11 @@ impl Downloading {
                 break;
             }
         }
+    }
+
+    /// How many files may be on their way: as many as the server leaves beside the directories.
+    fn most_files(&self) -> usize {
+        FILES.min(self.handles.saturating_sub(self.directories.open_there())).max(1)
     }
 
     /// Bytes of files that are in memory, or will be.

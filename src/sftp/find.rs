@@ -44,6 +44,8 @@ pub enum Tag {
     Exists { remote: usize, path: Vec<u8> },
     /// A directory to look into.
     Open(Looking),
+    /// Whether what could not be looked into is a directory, and what was said of it.
+    Kind { remote: usize, status: Status },
     /// Entries of it.
     Entries(u64),
     /// It is closed.
@@ -68,6 +70,8 @@ pub enum Ask {
     ExpandPath(Vec<u8>, Tag),
     /// See [`Request::Lstat`].
     Lstat(Vec<u8>, Tag),
+    /// See [`Request::Stat`].
+    Stat(Vec<u8>, Tag),
     /// See [`Request::Opendir`].
     Opendir(Vec<u8>, Tag),
     /// See [`Request::Readdir`].
@@ -82,6 +86,7 @@ impl Ask {
         match self {
             Ask::ExpandPath(path, tag) => make(&Request::ExpandPath(&path), tag),
             Ask::Lstat(path, tag) => make(&Request::Lstat(&path), tag),
+            Ask::Stat(path, tag) => make(&Request::Stat(&path), tag),
             Ask::Opendir(path, tag) => make(&Request::Opendir(&path), tag),
             Ask::Readdir(handle, tag) => make(&Request::Readdir(&handle), tag),
             Ask::Close(handle, tag) => make(&Request::Close(&handle), tag),
@@ -118,8 +123,9 @@ pub struct Finding {
     remotes: Vec<Remote>,
     /// What is to be asked for.
     to_ask: VecDeque<Ask>,
-    /// Requests without a reply.
+    /// Requests without a reply, and the most of them. Each may have a directory open.
     asked: usize,
+    most_asked: usize,
     listings: HashMap<u64, Listing>,
     next_listing: u64,
     memory: usize,
@@ -133,6 +139,7 @@ impl Finding {
             remotes: Vec::new(),
             to_ask: VecDeque::new(),
             asked: 0,
+            most_asked: ASKED,
             listings: HashMap::new(),
             next_listing: 0,
             memory: 0,
@@ -161,9 +168,14 @@ impl Finding {
         finding
     }
 
+    /// Lets no more directories be open at once than a server takes.
+    pub fn limit(&mut self, handles: usize) {
+        self.most_asked = ASKED.min(handles).max(1);
+    }
+
     /// What to ask for next, if anything.
     pub fn ask(&mut self) -> Option<Ask> {
-        if self.asked == ASKED {
+        if self.asked >= self.most_asked {
             return None;
         }
         let ask = self.to_ask.pop_front()?;
@@ -232,6 +244,22 @@ impl Finding {
                 self.to_ask.push_front(Ask::Readdir(handle.clone(), Tag::Entries(listing)));
                 self.listings.insert(listing, Listing { looking, pattern, handle, entries: 0 });
             }
+            (Tag::Open(looking), Reply::Status(status)) if status.code == Status::FAILURE => {
+                self.memory = self.memory.saturating_sub(looking.prefix.len() + PER_PATH);
+                // Many servers say so of what is no directory, which is nothing to tell; and of all that goes wrong.
+                let end = looking.prefix.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+                match &looking.prefix[..end] {
+                    b"" => self.miss(looking.remote, &status.reason()),
+                    path => {
+                        let tag = Tag::Kind { remote: looking.remote, status };
+                        self.to_ask.push_front(Ask::Stat(path.to_vec(), tag));
+                    }
+                }
+            }
+            (Tag::Kind { .. }, Reply::Attributes(attributes))
+                if attributes.mode.is_some() && !attributes.is_directory() => {}
+            (Tag::Kind { .. }, Reply::Status(Status { code: Status::NO_SUCH_FILE, .. })) => {}
+            (Tag::Kind { remote, status }, _) => self.miss(remote, &status.reason()),
             (Tag::Open(looking), reply) => {
                 self.memory = self.memory.saturating_sub(looking.prefix.len() + PER_PATH);
                 self.not_there(looking.remote, &reply);

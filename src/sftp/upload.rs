@@ -89,7 +89,7 @@ struct Shared {
     done: u64,
     /// Bytes that are on their way to the server or from it.
     unconfirmed: u64,
-    /// Files that are open there.
+    /// Files that are open there, or are to be opened.
     open: usize,
     /// Files that may be open there.
     handles: usize,

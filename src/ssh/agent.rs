@@ -189,7 +189,8 @@ fn wait(connection: &OwnedFd, flags: PollFlags, patience: Patience<'_>) -> io::R
     check(patience)
 }
 
-fn parse_identities(answer: &[u8]) -> Option<Vec<AgentKey>> {
+/// The keys in an answer.
+pub(super) fn parse_identities(answer: &[u8]) -> Option<Vec<AgentKey>> {
     let mut reader = Reader(answer);
     if reader.byte()? != IDENTITIES_ANSWER {
         return None;
@@ -205,7 +206,8 @@ fn parse_identities(answer: &[u8]) -> Option<Vec<AgentKey>> {
     Some(keys)
 }
 
-fn parse_signature(answer: &[u8]) -> Option<Vec<u8>> {
+/// The signature in an answer.
+pub(super) fn parse_signature(answer: &[u8]) -> Option<Vec<u8>> {
     let mut reader = Reader(answer);
     if reader.byte()? != SIGN_RESPONSE {
         return None;

@@ -114,6 +114,12 @@ pub fn matches_pattern(name: &str, pattern: &str) -> bool {
     pattern::matches(name.as_bytes(), pattern.as_bytes())
 }
 
+/// Whether a name is one that a component of an Include's pattern stands for; an error if it is no pattern.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn include_matches(name: &[u8], pattern: &[u8]) -> Result<bool, &'static str> {
+    files::is_match(name, pattern)
+}
+
 /// Whether ssh_config(5) has such a keyword, also one without effect here.
 pub fn is_keyword(word: &str) -> bool {
     keywords::all().any(|keyword| keyword.eq_ignore_ascii_case(word))
@@ -294,7 +300,7 @@ impl Config {
     /// # Errors
     /// A line is wrong, whichever host it is for; a file could have been written by others; the file of `-F` can't be read.
     pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
-        let mut loader = Loader { local: &sources.local, notes: Vec::new(), wants_final: false };
+        let mut loader = Loader::new(&sources.local);
         let mut files = Vec::new();
         let rules = |user, guarded| Rules { user, guarded, depth: 0 };
         let unreadable = |path: &Path, error| ConfigError::File {
@@ -323,6 +329,16 @@ impl Config {
         }
         let Loader { notes, wants_final, .. } = loader;
         Ok(Config { sources: sources.clone(), files, notes, wants_final, baseline: OnceLock::new() })
+    }
+
+    /// Reads the text of a user's file, which must include no other.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn of_text(text: &[u8], path: &Path, local: Local) -> Result<Config, ConfigError> {
+        let mut loader = Loader::new(&local);
+        let file = loader.parse(text, &path.into(), Rules { user: true, guarded: true, depth: 0 })?;
+        let Loader { notes, wants_final, .. } = loader;
+        let sources = Sources { files: Files::None, local: local.clone(), ssh: PathBuf::new() };
+        Ok(Config { sources, files: vec![(file, true)], notes, wants_final, baseline: OnceLock::new() })
     }
 
     /// What is worth mentioning with `-v`: lines without effect.

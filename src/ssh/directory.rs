@@ -265,6 +265,10 @@ impl Directory {
         if let Some(chain) = lock(&self.chains).get(hops) {
             return Ok(chain.clone());
         }
+        if hops.len() > LONGEST_CHAIN {
+            let problem = format!("{} jump hosts in a row are more than {LONGEST_CHAIN}", hops.len());
+            return Err(Unprepared::Setting(problem));
+        }
         let mut chain = Chain { hops: Arc::clone(hops), origins: Vec::new() };
         while let Some(first) = chain.hops.first() {
             let resolved = self.resolve_hop(first)?;
@@ -343,7 +347,7 @@ impl Directory {
         };
         let password = self.password_of(options, is_named)?;
         let credentials = Arc::new(Credentials {
-            known_hosts: self.known_hosts_of(resolved, options),
+            known_hosts: self.known_hosts_of(resolved, options)?,
             host_key_check: said(&options.host_key_check).copied().or(settings.host_key_check).unwrap_or(
                 match set.strict_host_key_checking.value {
                     StrictHostKeyChecking::AcceptNew => HostKeyCheck::AcceptNew,
@@ -413,7 +417,7 @@ impl Directory {
         expand(path, self.settings.home.as_deref())
     }
 
-    fn known_hosts_of(&self, resolved: &Resolved, options: &HostOptions) -> Arc<KnownHosts> {
+    fn known_hosts_of(&self, resolved: &Resolved, options: &HostOptions) -> Result<Arc<KnownHosts>, Unprepared> {
         let set = &resolved.settings;
         let paths = |files: &config::FileList| files.0.iter().map(PathBuf::from).collect();
         let named: Vec<PathBuf> = match said(&options.known_hosts) {
@@ -431,7 +435,11 @@ impl Directory {
         };
         let mut known = lock(&self.known_hosts);
         let load = || Arc::new(KnownHosts::load(&files.user, &files.global).hash_names(files.hash_names));
-        Arc::clone(known.entry(files.clone()).or_insert_with(load))
+        let known = known.entry(files.clone()).or_insert_with(load);
+        match known.refused() {
+            Some(refused) => Err(Unprepared::Setting(refused.to_string())),
+            None => Ok(Arc::clone(known)),
+        }
     }
 
     /// The password for one host: its own, which nobody else is told, or else that of the run.

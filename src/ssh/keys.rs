@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 
 use super::pubkey_algorithms::CERTIFICATE;
 use super::wire::{put_mpint, put_string};
+use crate::bounded;
 use crate::error::reason;
 use crate::secret::Secret;
 
@@ -116,7 +117,7 @@ impl From<ErrorStack> for KeyError {
 /// See [`KeyError`]. A missing file is [`KeyError::Read`] with [`io::ErrorKind::NotFound`].
 pub fn load(path: &Path) -> Result<Loaded, KeyError> {
     let metadata = std::fs::metadata(path)?;
-    let text = Zeroizing::new(std::fs::read(path)?);
+    let text = Zeroizing::new(bounded::read(path, bounded::KEY)?);
     // Public keys may be open: that is not what is wrong with them.
     if is_public(&text) {
         return Err(KeyError::Public);
@@ -128,7 +129,8 @@ pub fn load(path: &Path) -> Result<Loaded, KeyError> {
     parse(&text, || public_neighbour(path))
 }
 
-fn parse(text: &[u8], neighbour: impl FnOnce() -> Option<Vec<u8>>) -> Result<Loaded, KeyError> {
+/// Reads the text of a file; `neighbour` is the public key that may stand beside it.
+pub(super) fn parse(text: &[u8], neighbour: impl FnOnce() -> Option<Vec<u8>>) -> Result<Loaded, KeyError> {
     let has = |words: &str| text.windows(words.len()).any(|window| window == words.as_bytes());
     if has("BEGIN OPENSSH PRIVATE KEY") {
         parse_openssh(text)
@@ -189,10 +191,16 @@ pub fn certificate_path(path: &Path) -> PathBuf {
 /// # Errors
 /// It is not a user certificate.
 pub fn certificate(path: &Path) -> Result<Option<Certificate>, String> {
-    let text = match std::fs::read_to_string(path) {
+    let text = match bounded::read(path, bounded::KEY) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         text => text.map_err(|error| reason(&error))?,
     };
+    certificate_of(&text).map(Some)
+}
+
+/// The certificate in the text of a file.
+pub(super) fn certificate_of(text: &[u8]) -> Result<Certificate, String> {
+    let text = std::str::from_utf8(text).map_err(|_| "not a certificate")?;
     // The bytes as they are, since the signature covers them.
     let blob = text.split_ascii_whitespace().nth(1).and_then(|word| STANDARD.decode(word).ok());
     let blob = blob.ok_or("not a certificate")?;
@@ -202,7 +210,7 @@ pub fn certificate(path: &Path) -> Result<Option<Certificate>, String> {
         return Err("a certificate of a host, not of a user".to_owned());
     }
     let certified = ssh_key::PublicKey::from(parsed.public_key().clone()).to_bytes().map_err(unreadable)?;
-    Ok(Some(Certificate { blob, certified }))
+    Ok(Certificate { blob, certified })
 }
 
 fn openssl_key(key: &ssh_key::PrivateKey) -> Result<PKey<Private>, KeyError> {

@@ -118,6 +118,7 @@ pub struct KnownHosts {
     /// Where new keys go.
     user_file: Option<Arc<Path>>,
     hash_names: bool,
+    refused: Option<Note>,
     table: RwLock<Table>,
     /// How far the user's file has been read. The lock also makes "look, then append" one step.
     seen: Mutex<Seen>,
@@ -134,13 +135,18 @@ impl KnownHosts {
     /// unreadable one leaves a [`Note`].
     pub fn load(user: &[PathBuf], global: &[PathBuf]) -> KnownHosts {
         let mut table = Table::default();
-        let mut first_seen = None;
+        let (mut first_seen, mut refused) = (None, None);
         for path in user.iter().chain(global) {
             let file: Arc<Path> = Arc::from(path.as_path());
             let mut seen = Seen::default();
             let read = File::open(path).and_then(|mut opened| table.read_on(&file, &mut opened, &mut seen));
             match read {
-                Err(err) if err.kind() != io::ErrorKind::NotFound => table.note(&file, None, err.to_string()),
+                Err(err) if err.kind() != io::ErrorKind::NotFound => {
+                    table.note(&file, None, err.to_string());
+                    if err.kind() == io::ErrorKind::FileTooLarge {
+                        refused = table.notes.last().cloned();
+                    }
+                }
                 _ => {}
             }
             first_seen.get_or_insert(seen);
@@ -148,14 +154,29 @@ impl KnownHosts {
         KnownHosts {
             user_file: user.first().map(|path| Arc::from(path.as_path())),
             hash_names: false,
+            refused,
             table: RwLock::new(table),
             seen: Mutex::new(first_seen.unwrap_or_default()),
         }
     }
 
+    /// The lines of a text.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn of_text(path: &Path, text: &[u8]) -> KnownHosts {
+        let known = KnownHosts::load(&[], &[]);
+        known.table.write().unwrap_or_else(PoisonError::into_inner).read(&path.into(), 1, text);
+        known
+    }
+
     /// Whether [`remember`](KnownHosts::remember) writes names hashed (`HashKnownHosts`); it doesn't by default.
     pub fn hash_names(self, hash_names: bool) -> KnownHosts {
         KnownHosts { hash_names, ..self }
+    }
+
+    /// A file that was not read since it cannot be one of its kind, if there is one. It may have keys that are revoked, so
+    /// that nothing should be connected to.
+    pub fn refused(&self) -> Option<&Note> {
+        self.refused.as_ref()
     }
 
     /// The file where new keys go, if there is one.

@@ -12,6 +12,8 @@ mod exec;
 mod explain;
 mod feed;
 mod ffi;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod host;
 mod host_certificate;
 mod host_key;

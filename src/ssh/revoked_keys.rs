@@ -101,9 +101,14 @@ impl RevokedKeys {
         if bytes.len() as u64 > LARGEST {
             return Err(RevokedKeysError::TooLarge);
         }
+        RevokedKeys::parse(path, &bytes)
+    }
+
+    /// Reads the bytes of a file.
+    pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<RevokedKeys, RevokedKeysError> {
         let contents = match bytes.strip_prefix(MAGIC) {
             Some(rest) => Contents::List(List::parse(rest).map_err(RevokedKeysError::List)?),
-            None => Contents::Text(lines(&bytes)?),
+            None => Contents::Text(lines(bytes)?),
         };
         Ok(RevokedKeys { path: path.to_owned(), contents })
     }

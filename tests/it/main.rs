@@ -17,6 +17,8 @@ mod soak;
 /// Running sshd: keys, addresses, users, what it left behind.
 mod sshd;
 
+/// Input that nobody means.
+mod absurd;
 /// The agent as the hosts see it.
 mod agent_forwarding;
 /// Keys and agents.

@@ -265,3 +265,44 @@ proptest! {
         prop_assert!(said < 110_000);
     }
 }
+
+#[test]
+fn what_has_come_can_be_looked_into_when_it_is_ended_from_outside() {
+    use std::os::unix::fs::PermissionsExt;
+    let field = field();
+    let mut receiving = receiving(&field, &["a"], true);
+    let mut said = Vec::new();
+    for piece in [&b"D0755 0 a\n"[..], b"D0750 0 b\n", b"C0644 5 c\nhal"] {
+        while receiving.say(&mut said) == Say::Said {}
+        receiving.hear(piece);
+    }
+    let mode = |path: &str| std::fs::metadata(field.here(path)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("host/a"), mode("host/a/b")), (0o700, 0o700), "while they are being filled");
+    receiving.abort();
+    let cancelled = Outcome::Cancelled { started: true, why: None };
+    assert!(matches!(receiving.conclude(cancelled), Outcome::Cancelled { .. }));
+    assert_eq!((mode("host/a"), mode("host/a/b")), (0o755, 0o750));
+    assert_eq!(list(field.here("host")), ["a/", "a/b/", "kept", "link", "up"]);
+}
+
+#[test]
+fn names_are_remembered_up_to_a_number_for_all_directories_together() {
+    let field = field();
+    let mut receiving = receiving(&field, &["a"], true);
+    let mut bytes = b"D0755 0 a\n".to_vec();
+    // Directories in each other, with as many names in each as may be remembered in all.
+    for level in 0..4 {
+        for number in 0..1_000 {
+            bytes.extend_from_slice(format!("C0644 0 f{number}\n\0").as_bytes());
+        }
+        bytes.extend_from_slice(format!("D0755 0 d{level}\n").as_bytes());
+    }
+    let mut said = Vec::new();
+    for piece in bytes.chunks(997) {
+        while receiving.say(&mut said) == Say::Said {}
+        receiving.hear(piece);
+        assert!(receiving.remembered() <= 1 << 10, "{}", receiving.remembered());
+    }
+    assert_eq!(receiving.remembered(), 1 << 10);
+    assert_eq!(std::fs::read_dir(field.here("host/a/d0/d1/d2")).unwrap().count(), 1_001);
+}

@@ -101,6 +101,8 @@ pub(super) struct Directories {
     /// Names that are remembered.
     names: usize,
     hashing: RandomState,
+    /// Directories that may be open on the host at once, but for those of the levels above.
+    most_open: usize,
 }
 
 impl Directories {
@@ -135,7 +137,23 @@ impl Directories {
             waiting: 0,
             names: 0,
             hashing: RandomState::new(),
+            most_open: OPEN,
         }
+    }
+
+    /// Lets no more directories be open at once than a server takes of `handles`, half of which are for files.
+    pub(super) fn limit(&mut self, handles: usize) {
+        self.most_open = OPEN.min(handles / 2).max(1);
+    }
+
+    /// All that are not over, each before the one that it is in: they are numbered from the top.
+    pub(super) fn deepest_first(self) -> impl Iterator<Item = Directory> {
+        self.all.into_values().rev()
+    }
+
+    /// How many directories are open on the host, or are being opened.
+    pub(super) fn open_there(&self) -> usize {
+        self.unlisted.len()
     }
 
     pub(super) fn get(&self, id: u64) -> Option<&Directory> {
@@ -219,8 +237,10 @@ impl Directories {
 
     /// The next directory to open, if there is one that may be; `idle` is whether nothing else is being done.
     pub(super) fn next_directory(&mut self, idle: bool) -> Option<(u64, Entry)> {
-        let has_room =
-            self.listing < LISTING && self.unlisted.len() < OPEN && self.waiting < WAITING && self.names < NAMES / 2;
+        let has_room = self.listing < LISTING
+            && self.unlisted.len() < self.most_open
+            && self.waiting < WAITING
+            && self.names < NAMES / 2;
         if !(has_room || idle && self.listing == 0) {
             return None;
         }

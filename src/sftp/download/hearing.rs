@@ -9,6 +9,18 @@ impl Downloading {
     /// Takes the reply to one request.
     pub(super) fn take(&mut self, tag: Tag, reply: Reply) {
         match tag {
+            Tag::Limits => {
+                if let Reply::Limits(limits) = reply
+                    && limits.handles > 0
+                {
+                    self.handles = usize::try_from(limits.handles).unwrap_or(usize::MAX);
+                    self.directories.limit(self.handles);
+                    if let Stage::Finding(finding) = &mut self.stage {
+                        finding.limit(self.handles);
+                    }
+                }
+                return;
+            }
             Tag::Find(tag) => {
                 if let Stage::Finding(finding) = &mut self.stage {
                     finding.hear(tag, reply);
@@ -54,7 +66,7 @@ impl Downloading {
                     Err(failure) => self.file_failed(id, failure),
                 }
             }
-            (Tag::Close | Tag::Find(_), _) => {}
+            (Tag::Close | Tag::Find(_) | Tag::Limits, _) => {}
         }
     }
 

@@ -260,7 +260,22 @@ impl Transfer {
 
     fn put_piece(&mut self, offset: u64, piece: Vec<u8>) {
         self.pieces_bytes += piece.len();
-        self.pieces.insert(offset, piece);
+        // What one READ after the other gives byte by byte becomes one piece: each costs more than its bytes. Whole READs are
+        // not moved again.
+        match self.pieces.range_mut(..offset).next_back() {
+            Some((start, before))
+                if start + before.len() as u64 == offset && before.len() + piece.len() <= READ as usize =>
+            {
+                before.extend_from_slice(&piece);
+            }
+            _ => drop(self.pieces.insert(offset, piece)),
+        }
+    }
+
+    /// How many pieces wait for what is in front of them.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.pieces.len()
     }
 
     fn take_piece(&mut self, offset: u64) -> Option<Vec<u8>> {

@@ -115,6 +115,10 @@ pub struct File {
     readback: Option<ReadBack>,
     /// It will not be copied; why, unless that is known elsewhere.
     given_up: Option<Option<Failure>>,
+    /// It counts among the files that are open there.
+    reserved: bool,
+    /// With [`Way::InPlace`]: there is something in its place that is no file, such as a link to nowhere.
+    through_link: bool,
 }
 
 impl File {
@@ -138,7 +142,11 @@ impl File {
             pending: 0,
             readback: None,
             given_up: None,
+            reserved: false,
+            through_link: false,
         };
+        // From the beginning, so that as many as are found out about may also be opened.
+        file.reserve(shared);
         let path = file.path.clone();
         if is_fresh {
             file.open(OPEN_CREATE | OPEN_EXCLUSIVE, shared);
@@ -149,6 +157,20 @@ impl File {
             file.ask(&Request::Lstat(&path), Ask::Look, shared);
         }
         file
+    }
+
+    /// It counts as open there from now on.
+    fn reserve(&mut self, shared: &mut Shared) {
+        if !std::mem::replace(&mut self.reserved, true) {
+            shared.open += 1;
+        }
+    }
+
+    /// It is not open there, and will not be: another file may be.
+    pub fn release(&mut self, shared: &mut Shared) {
+        if std::mem::take(&mut self.reserved) {
+            shared.open -= 1;
+        }
     }
 
     /// Which entry it is.
@@ -221,7 +243,7 @@ impl File {
         // What is counted is counted whatever became of the file.
         match (&ask, &reply) {
             (Ask::Write(length), _) => shared.unconfirmed -= u64::from(*length),
-            (Ask::Open, Reply::Status(_)) | (Ask::Close, _) => shared.open -= 1,
+            (Ask::Open, Reply::Status(_)) | (Ask::Close, _) => self.release(shared),
             _ => {}
         }
         match (ask, reply) {
@@ -235,7 +257,8 @@ impl File {
             }
             (Ask::Open, Reply::Handle(handle)) => {
                 self.handle = Some(handle);
-                self.made = self.way == Way::Replace || self.way == Way::InPlace && self.existing.is_none();
+                let is_new = self.existing.is_none() && !self.through_link;
+                self.made = self.way == Way::Replace || self.way == Way::InPlace && is_new;
                 if self.given_up.is_some() {
                     self.tidy(shared);
                 } else {
@@ -303,6 +326,17 @@ impl File {
                 if status.code == Status::PERMISSION_DENIED && self.way == Way::Replace && self.existing.is_some() =>
             {
                 self.give_up(status.reason(), Some(IN_PLACE_HINT), shared);
+            }
+            (Ask::Open, Reply::Status(status))
+                if self.way == Way::InPlace
+                    && status.code == Status::FAILURE
+                    && self.existing.is_none()
+                    && !self.through_link =>
+            {
+                // A link that leads nowhere is written through, and what it makes is its own.
+                self.through_link = true;
+                self.reserve(shared);
+                self.open(OPEN_CREATE, shared);
             }
             (Ask::Open, Reply::Status(status)) => self.fail_or_full(&status, TIGHT, shared),
             (Ask::Write(_) | Ask::Close, Reply::Status(status)) => {
@@ -402,8 +436,9 @@ impl File {
         match self.way {
             Way::Replace => self.written = self.temporary(),
             Way::InPlace => {
-                // A link that leads nowhere is written through.
-                flags = OPEN_WRITE | OPEN_CREATE | OPEN_TRUNCATE;
+                // What is made by us is removed if this fails: so it must be clear who has made it.
+                let may_be_new = self.existing.is_none() && !self.through_link;
+                flags = OPEN_WRITE | OPEN_CREATE | if may_be_new { OPEN_EXCLUSIVE } else { OPEN_TRUNCATE };
                 self.written = self.path.clone();
             }
             Way::Device => self.written = self.path.clone(),
@@ -415,7 +450,6 @@ impl File {
             Some(mode) => mode,
             None => shared.upload.sources.entries()[self.entry].mode,
         });
-        shared.open += 1;
         let path = self.written.clone();
         self.ask(&Request::Open { path: &path, flags, attributes }, Ask::Open, shared);
     }

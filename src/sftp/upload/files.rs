@@ -9,8 +9,8 @@ use crate::sftp::wire::Reply;
 
 /// Files that are under way at once.
 const ACTIVE: usize = 128;
-/// Files of those that are open at once.
-const OPEN: usize = 64;
+/// Files of those that are open at once, or are to be opened.
+const OPEN: usize = 96;
 
 /// All files of an upload.
 #[derive(Debug)]
@@ -121,9 +121,11 @@ impl Files {
 
     /// Frees the slot of a file that needs it no more.
     fn settle(&mut self, slot: usize, shared: &mut Shared) {
-        let Some(file) = self.slots[slot].take_if(|file| file.is_over()) else {
+        let Some(mut file) = self.slots[slot].take_if(|file| file.is_over()) else {
             return;
         };
+        // Where it was given up before it was opened.
+        file.release(shared);
         self.active -= 1;
         match file.into_failure() {
             Ok(Some(Failure { path, reason, hint })) => shared.failures.add(path, reason, hint),

@@ -30,6 +30,9 @@ fn private(gid: u32, owner: u32) -> Option<bool> {
     Some(any && primary.all(|user| number(user, 2) == Some(owner)) && members.iter().all(|name| name == owner_name))
 }
 
+/// The most files that a pattern may mean, or directories on the way to them.
+const MOST_FOUND: usize = 10_000;
+
 /// The files that match a pattern of glob(3), in order. Directories that can't be read have no files, as there.
 ///
 /// # Errors
@@ -40,8 +43,11 @@ pub(super) fn glob(pattern: &str) -> Result<Vec<PathBuf>, &'static str> {
         let part = parse(part.as_bytes())?;
         found = match literal(&part) {
             Some(name) => found.iter().map(|dir| dir.join(OsStr::from_bytes(&name))).collect(),
-            None => found.iter().flat_map(|dir| entries(dir, &part)).collect(),
+            None => found.iter().flat_map(|dir| entries(dir, &part)).take(MOST_FOUND + 1).collect(),
         };
+        if found.len() > MOST_FOUND {
+            return Err("the pattern means more than 10000 files");
+        }
     }
     // glob(3) finds links to nowhere too.
     found.retain(|path| fs::symlink_metadata(path).is_ok());
@@ -142,12 +148,30 @@ fn literal(pattern: &[Token]) -> Option<Vec<u8>> {
     pattern.iter().map(|token| if let Token::Byte(byte) = token { Some(*byte) } else { None }).collect()
 }
 
+/// Whether a component of a pattern stands for a name.
+#[cfg(any(test, fuzzing))]
+pub(super) fn is_match(name: &[u8], pattern: &[u8]) -> Result<bool, &'static str> {
+    parse(pattern).map(|pattern| matches(name, &pattern))
+}
+
+/// Whether a pattern stands for a name; in time that grows with the length of both, however many stars it has.
 fn matches(name: &[u8], pattern: &[Token]) -> bool {
-    match pattern {
-        [] => name.is_empty(),
-        [Token::Any, after @ ..] => (0..=name.len()).any(|taken| matches(&name[taken..], after)),
-        [token, after @ ..] => {
-            name.split_first().is_some_and(|(first, rest)| token.takes(*first) && matches(rest, after))
+    let (mut at, mut next) = (0, 0);
+    // Where to go on after the last star: it takes one byte more each time that what follows it doesn't fit.
+    let mut retry = None;
+    while at < name.len() {
+        match pattern.get(next) {
+            Some(Token::Any) => {
+                retry = Some((at, next + 1));
+                next += 1;
+            }
+            Some(token) if token.takes(name[at]) => (at, next) = (at + 1, next + 1),
+            _ => {
+                let Some((start, after_star)) = retry else { return false };
+                retry = Some((start + 1, after_star));
+                (at, next) = (start + 1, after_star);
+            }
         }
     }
+    pattern[next..].iter().all(|token| matches!(token, Token::Any))
 }

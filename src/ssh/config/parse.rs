@@ -1,7 +1,7 @@
 //! Files to blocks of lines, with all they include.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,9 +10,12 @@ use super::keywords::{self, Action};
 use super::line::{self, Scanner, Sort, Statement, Words, Wrong};
 use super::pattern::{HostPatterns, PatternList};
 use super::{ConfigError, Local, Note, Origin};
+use crate::bounded;
 
 /// OpenSSH's READCONF_MAX_DEPTH.
 const MAX_DEPTH: usize = 16;
+/// The most files of one configuration.
+const MOST_FILES: usize = 10_000;
 
 /// A file: what precedes its first Host or Match, then a block for each of them.
 #[derive(Debug, Default)]
@@ -92,30 +95,47 @@ pub(super) struct Loader<'a> {
     pub(super) notes: Vec<Note>,
     /// Whether any Match line says `final`: ssh then goes through all files twice.
     pub(super) wants_final: bool,
+    /// How many files were read, and their bytes: files that include one another several times multiply.
+    files: usize,
+    bytes: u64,
+}
+
+impl<'a> Loader<'a> {
+    pub(super) fn new(local: &'a Local) -> Loader<'a> {
+        Loader { local, notes: Vec::new(), wants_final: false, files: 0, bytes: 0 }
+    }
 }
 
 impl Loader<'_> {
     /// Reads a file; the outer error is that it can't be opened.
     pub(super) fn file(&mut self, path: &Path, rules: Rules) -> io::Result<Result<File, ConfigError>> {
-        let mut file = fs::File::open(path)?;
+        let file = fs::File::open(path)?;
         let about = file.metadata()?;
         if rules.guarded && !files::trusted(&about, self.local.uid) {
             let reason = "bad owner or permissions: others could write it".to_owned();
             return Ok(Err(ConfigError::File { path: path.to_owned(), reason }));
         }
-        let mut text = Vec::new();
-        match file.read_to_end(&mut text) {
+        let unusable = |reason| Ok(Err(ConfigError::File { path: path.to_owned(), reason }));
+        self.files += 1;
+        if self.files > MOST_FILES {
+            return unusable(format!("with it, Include means more than {MOST_FILES} files"));
+        }
+        let text = match bounded::read_from(file, bounded::SSH_CONFIG) {
             // To ssh, a directory is a file without lines.
-            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {}
-            Err(error) => {
-                return Ok(Err(ConfigError::File { path: path.to_owned(), reason: crate::error::reason(&error) }));
-            }
-            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => Vec::new(),
+            Err(error) => return unusable(crate::error::reason(&error)),
+            Ok(text) => text,
+        };
+        self.bytes += text.len() as u64;
+        if self.bytes > bounded::SSH_CONFIG {
+            let most = bounded::SSH_CONFIG >> 20;
+            return unusable(format!("with it, the files that Include means have more than {most} MiB"));
         }
         Ok(self.parse(&text, &path.into(), rules))
     }
 
-    fn parse(&mut self, text: &[u8], path: &Arc<Path>, rules: Rules) -> Result<File, ConfigError> {
+    /// Reads the text of a file.
+    pub(super) fn parse(&mut self, text: &[u8], path: &Arc<Path>, rules: Rules) -> Result<File, ConfigError> {
         let start = Origin::Line { file: path.clone(), line: 0 };
         let mut file = File { blocks: vec![Block::new(Condition::Inherited, start)] };
         for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 use super::key::{Key, Kind};
 use super::{Note, Place};
+use crate::bounded;
 
 /// A line with a name of this length or more matches no host in OpenSSH (the buffer of `match_pattern_list`).
 const NAME_LIMIT: usize = 1023;
@@ -100,11 +101,10 @@ impl Table {
         if seen.id != id || metadata.len() < seen.bytes {
             *seen = Seen { id, ..Seen::default() };
         }
-        let mut text = Vec::new();
         if metadata.is_file() {
             opened.seek(SeekFrom::Start(seen.bytes))?;
         }
-        opened.read_to_end(&mut text)?;
+        let text = bounded::read_from(opened, bounded::LIST)?;
         self.read(file, seen.lines + 1, &text);
         seen.count(&text);
         Ok(())

@@ -5,32 +5,32 @@ use proptest::prelude::*;
 use super::*;
 use crate::ssh::wire::{Reader, put_string};
 
-const DIRECTORY: u32 = 0o040_755;
-const FILE: u32 = 0o100_644;
+pub(super) const DIRECTORY: u32 = 0o040_755;
+pub(super) const FILE: u32 = 0o100_644;
 const LINK: u32 = 0o120_777;
 const FIFO: u32 = 0o010_644;
 
 /// What a request asks for.
 #[derive(Clone, Debug)]
-struct Asked {
-    kind: u8,
-    id: u32,
+pub(super) struct Asked {
+    pub(super) kind: u8,
+    pub(super) id: u32,
     /// The path or handle.
-    text: Vec<u8>,
-    offset: u64,
-    length: u32,
+    pub(super) text: Vec<u8>,
+    pub(super) offset: u64,
+    pub(super) length: u32,
 }
 
 const OPEN: u8 = 3;
 const CLOSE: u8 = 4;
-const READ: u8 = 5;
+pub(super) const READ: u8 = 5;
 const FSTAT: u8 = 8;
-const OPENDIR: u8 = 11;
-const READDIR: u8 = 12;
+pub(super) const OPENDIR: u8 = 11;
+pub(super) const READDIR: u8 = 12;
 const REALPATH: u8 = 16;
 const STAT: u8 = 17;
 
-fn asked(said: &[u8]) -> Vec<Asked> {
+pub(super) fn asked(said: &[u8]) -> Vec<Asked> {
     let (mut all, mut rest) = (Vec::new(), Reader(said));
     while let Some(packet) = rest.string() {
         let mut reader = Reader(packet);
@@ -54,11 +54,11 @@ fn string(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-fn status(id: u32, code: u32) -> Vec<u8> {
+pub(super) fn status(id: u32, code: u32) -> Vec<u8> {
     packet(101, id, &[&code.to_be_bytes()[..], &string(b""), &string(b"")].concat())
 }
 
-fn data(id: u32, bytes: &[u8]) -> Vec<u8> {
+pub(super) fn data(id: u32, bytes: &[u8]) -> Vec<u8> {
     packet(103, id, &string(bytes))
 }
 
@@ -85,16 +85,16 @@ type List = Vec<(Vec<u8>, u32)>;
 
 /// A server that has these files, by their paths. What is not there it does not know.
 #[derive(Clone, Default)]
-struct Played {
-    files: HashMap<Vec<u8>, Vec<u8>>,
+pub(super) struct Played {
+    pub(super) files: HashMap<Vec<u8>, Vec<u8>>,
     /// Directories; each list of entries is one answer.
-    directories: HashMap<Vec<u8>, Vec<List>>,
+    pub(super) directories: HashMap<Vec<u8>, Vec<List>>,
     lists: HashMap<Vec<u8>, usize>,
 }
 
 impl Played {
     /// With the directory `tree`, in which there is this.
-    fn with_entries(entries: &[(&[u8], u32)]) -> Played {
+    pub(super) fn with_entries(entries: &[(&[u8], u32)]) -> Played {
         let mut played = Played::default();
         played
             .directories
@@ -110,7 +110,7 @@ impl Played {
         played
     }
 
-    fn answer(&mut self, asked: &Asked) -> Vec<u8> {
+    pub(super) fn answer(&mut self, asked: &Asked) -> Vec<u8> {
         let (id, text) = (asked.id, &asked.text);
         let file = self.files.get(text);
         match asked.kind {
@@ -155,13 +155,19 @@ fn play_options(
     sides: &Sides,
     rounds: usize,
     options: Options,
-    mut answer: impl FnMut(&Asked) -> Vec<u8>,
+    answer: impl FnMut(&Asked) -> Vec<u8>,
 ) -> (Downloading, bool) {
     let mut downloading = sides.downloading(&["tree"], None, options);
+    let over = play_on(&mut downloading, rounds, answer);
+    (downloading, over)
+}
+
+/// The same with any download; says whether it is over.
+pub(super) fn play_on(downloading: &mut Downloading, rounds: usize, mut answer: impl FnMut(&Asked) -> Vec<u8>) -> bool {
     for _ in 0..rounds {
-        let (bytes, last) = said(&mut downloading);
+        let (bytes, last) = said(downloading);
         if last == Say::Over {
-            return (downloading, true);
+            return true;
         }
         let requests = if bytes.starts_with(&[0, 0, 0, 5, 1]) {
             vec![Asked { kind: 1, id: 0, text: Vec::new(), offset: 0, length: 0 }]
@@ -177,10 +183,10 @@ fn play_options(
             assert!(downloading.held() <= WINDOW + FILES * transfer::READ as usize, "{}", downloading.held());
         }
         if requests.is_empty() {
-            return (downloading, false);
+            return false;
         }
     }
-    (downloading, false)
+    false
 }
 
 fn outcome(sides: &Sides, answer: impl FnMut(&Asked) -> Vec<u8>) -> String {

@@ -1,0 +1,6 @@
+//! See `pssh::fuzzing::nodes`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let _ = pssh::fuzzing::nodes(bytes);
+});

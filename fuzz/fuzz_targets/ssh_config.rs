@@ -1,0 +1,6 @@
+//! See `pssh::fuzzing::ssh_config`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let _ = pssh::fuzzing::ssh_config(bytes);
+});

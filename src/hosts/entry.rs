@@ -1,0 +1,187 @@
+//! One entry of a list, `[user@]host[:port]`: what it has in it, and what no host or user is called.
+
+use std::net::Ipv6Addr;
+
+use crate::error::excerpt;
+
+/// User, name and port of an entry.
+pub type Parts = (Option<String>, String, Option<u16>);
+
+/// Takes one `[user@]host[:port]` apart that stands elsewhere than in the lists of hosts, such as in `--jump`.
+///
+/// # Errors
+/// What is wrong with it, and what was expected.
+pub fn parse_entry(entry: &str) -> Result<Parts, String> {
+    parse(entry)
+}
+
+/// Takes `[user@]host[:port]` apart. IPv6 addresses may stand bare or, needed before a port, in brackets.
+pub(super) fn parse(entry: &str) -> Result<Parts, String> {
+    // The last @, as in ssh: a user may be "name@domain".
+    let (user, place) = match entry.rsplit_once('@') {
+        Some((user, place)) => (Some(user), place),
+        None => (None, entry),
+    };
+    if let Some(user) = user {
+        check_user(user)?;
+    }
+    let (name, port) = split_port(place)?;
+    check_name(name)?;
+    Ok((user.map(str::to_owned), name.to_owned(), port.map(parse_port).transpose()?))
+}
+
+fn split_port(place: &str) -> Result<(&str, Option<&str>), String> {
+    if let Some(bracketed) = place.strip_prefix('[') {
+        let (name, rest) = bracketed.split_once(']').ok_or("the closing ] is missing")?;
+        if name.contains(':') && !is_ipv6(name) {
+            return Err(format!("expected an IPv6 address between the brackets, not {:?}", excerpt(name)));
+        }
+        return match rest {
+            "" => Ok((name, None)),
+            rest => match rest.strip_prefix(':') {
+                Some(port) => Ok((name, Some(port))),
+                None => Err(format!("expected :port after the ], not {:?}", excerpt(rest))),
+            },
+        };
+    }
+    match place.split_once(':') {
+        None => Ok((place, None)),
+        Some((name, port)) if !port.contains(':') => Ok((name, Some(port))),
+        Some(_) if is_ipv6(place) => Ok((place, None)),
+        Some(_) => Err("more than one colon, but not an IPv6 address; with a port write [address]:port".to_owned()),
+    }
+}
+
+/// Whether it is an IPv6 address, with or without a scope.
+pub fn is_ipv6(name: &str) -> bool {
+    // A scope such as %eth0 is the resolver's business.
+    name.split('%').next().unwrap_or_default().parse::<Ipv6Addr>().is_ok()
+}
+
+/// Reads a port.
+///
+/// # Errors
+/// It is none.
+pub fn parse_port(port: &str) -> Result<u16, String> {
+    let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    match port.parse::<u16>() {
+        Ok(number) if digits && number > 0 => Ok(number),
+        _ => Err(format!("the port {:?} is not a number from 1 to 65535", excerpt(port))),
+    }
+}
+
+/// Bytes of the longest name of a host, NI_MAXHOST of netdb.h less its terminating NUL; no user's name is longer either.
+const MAX_NAME: usize = 1025 - 1;
+
+/// What ssh(1) refuses in a host name too: an option, control characters, and what a shell would take for its own.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_name(name: &str) -> Result<(), String> {
+    if name.is_empty() {
+        return Err("the host name is missing".to_owned());
+    }
+    if name.starts_with('-') {
+        return Err("a host name cannot start with -".to_owned());
+    }
+    if name.len() > MAX_NAME {
+        return Err(format!("a host name cannot be longer than {MAX_NAME} bytes"));
+    }
+    match name.chars().find(|c| c.is_control() || c.is_whitespace() || "'`\"$\\;&<>|(){},/[]*?#\u{feff}".contains(*c)) {
+        Some(',') => Err("hosts are separated by blanks, not commas; -w takes a list with commas".to_owned()),
+        Some(bad @ ('*' | '?')) => {
+            Err(format!("a host name cannot contain {bad:?}; --only and --exclude take patterns"))
+        }
+        Some(bad) => Err(format!("a host name cannot contain {bad:?}")),
+        None => Ok(()),
+    }
+}
+
+/// What ssh(1) refuses in a user name given on the command line.
+pub(super) fn check_user(user: &str) -> Result<(), &'static str> {
+    if user.is_empty() {
+        Err("the user before the @ is missing")
+    } else if user.starts_with(['-', '@']) {
+        Err("a user name cannot start with - or @")
+    } else if user.len() > MAX_NAME {
+        Err("a user name cannot be as long as that")
+    } else if user.ends_with('\\') || user.chars().any(|c| c.is_control() || "'`\";&<>|(){}\u{feff}".contains(c)) {
+        Err("the user name contains a character that cannot be in one")
+    } else {
+        Ok(())
+    }
+}
+
+/// Checks a user name that comes from elsewhere than a host entry, such as `-l`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_login(user: &str) -> Result<(), &'static str> {
+    check_user(user)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(entry: &str) -> Option<(Option<String>, String, Option<u16>)> {
+        parse(entry).ok()
+    }
+
+    fn expect(user: Option<&str>, name: &str, port: Option<u16>) -> Option<Parts> {
+        Some((user.map(str::to_owned), name.to_owned(), port))
+    }
+
+    #[test]
+    fn takes_entries_apart() {
+        assert_eq!(parts("web1"), expect(None, "web1", None));
+        assert_eq!(parts("root@web2:2222"), expect(Some("root"), "web2", Some(2222)));
+        assert_eq!(parts("a@ad.example@web1"), expect(Some("a@ad.example"), "web1", None));
+        assert_eq!(parts("::1"), expect(None, "::1", None));
+        assert_eq!(parts("[::1]"), expect(None, "::1", None));
+        assert_eq!(parts("u@[fe80::1%eth0]:22"), expect(Some("u"), "fe80::1%eth0", Some(22)));
+        assert_eq!(parts("fe80::1%eth0"), expect(None, "fe80::1%eth0", None));
+        assert_eq!(parts("[web1]:2200"), expect(None, "web1", Some(2200)));
+    }
+
+    #[test]
+    fn refuses_what_is_no_host() {
+        for entry in [
+            "",
+            "@",
+            "@web1",
+            "root@",
+            ":22",
+            "web1:",
+            "web1:0",
+            "web1:65536",
+            "web1:ssh",
+            "web1:+22",
+            "a:b:c",
+            "[::1",
+            "[::1]22",
+            "[]:22",
+            "[::eth0]",
+            "[a:22]:22",
+            "-oProxyCommand=x",
+            "u@-x",
+            "-l@web1",
+            "web1,web2",
+            "a/b",
+            "a;b",
+            "a\u{7}b",
+            "$(x)",
+            "web[1-3]",
+            "web*",
+            // A byte order mark, as between files that were put together.
+            "\u{feff}web1",
+            "\u{feff}me@web1",
+            // In a hosts file it begins a comment.
+            "web#1",
+            "@@web1",
+            "99999999999999999999:22:22",
+        ] {
+            assert!(parse(entry).is_err(), "{entry:?} was taken for {:?}", parse(entry));
+        }
+    }
+}

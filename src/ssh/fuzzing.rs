@@ -1,0 +1,45 @@
+//! The doors of [`crate::fuzzing`] to what is private to this module.
+
+use std::path::Path;
+
+use super::agent;
+use super::host_certificate::Certificate;
+use super::keys::{self, Loaded};
+use super::known_hosts::Key;
+use super::revoked_keys::RevokedKeys;
+
+/// Reads a private key, and uses it if it is one.
+pub fn private_key(text: &[u8]) -> Result<(), String> {
+    match keys::parse(text, || None).map_err(|error| error.to_string())? {
+        Loaded::Key(key) => key.sign("", b"data").map(drop),
+        Loaded::Encrypted(_) => Ok(()),
+    }
+}
+
+/// Reads the certificate of a user.
+pub fn user_certificate(text: &[u8]) -> Result<(), String> {
+    keys::certificate_of(text).map(drop)
+}
+
+/// Reads what a host presents: a key, or a certificate.
+pub fn host_key(blob: &[u8]) -> Result<(), String> {
+    let key = Key::parse(blob).map_err(str::to_owned)?;
+    let again = Key::parse(&key.blob).expect("a key as it is kept is a key");
+    assert_eq!(again.blob, key.blob, "a key is kept in one form");
+    let certificate = Certificate::parse(blob).map_err(str::to_owned)?;
+    let _ = (certificate.to_string(), certificate.check("host", &[]));
+    Ok(())
+}
+
+/// Reads a file of revoked keys, and looks a key up in it.
+pub fn revoked_keys(bytes: &[u8]) -> Result<(), String> {
+    const KEY: &[u8] = b"\0\0\0\x0bssh-ed25519\0\0\0 01234567890123456789012345678901";
+    let revoked = RevokedKeys::parse(Path::new("file"), bytes).map_err(|error| error.to_string())?;
+    let _ = revoked.revoking(&Key::parse(KEY).expect("a key"), None);
+    Ok(())
+}
+
+/// Reads what an agent answers.
+pub fn agent_answer(answer: &[u8]) {
+    let _ = (agent::parse_identities(answer), agent::parse_signature(answer));
+}
