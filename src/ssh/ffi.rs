@@ -68,6 +68,72 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
+/// Bytes that a server may send before the login has ended. libssh2 keeps what it cannot use, such as banners, without a limit.
+const MOST_BEFORE_LOGIN: u64 = 1 << 20;
+/// Bytes that libssh2 is given before it has to come back, as if there were no more for the moment. It takes packets as long as any
+/// come: a server that sends faster than they are taken would keep it, and with it our deadline and Ctrl-C, for ever.
+const BURST: usize = 4 << 20;
+/// Bytes that a server may send besides what it sends for channels: answers to keepalives, new keys. libssh2 keeps messages that it
+/// does not know without a limit.
+const MOST_BESIDES: u64 = 16 << 20;
+/// Bytes of a packet with a single byte of data, with any cipher and code; so many times as much as the data may come with it.
+const PACKET_PER_BYTE: u64 = 100;
+
+thread_local! {
+    /// What the socket has given to libssh2 since [`early_bytes`] was asked.
+    static EARLY: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Bounds what libssh2 takes off the socket of a new session in one call, until [`Link::watch`] does: the slot of the session with
+/// which the callbacks of a link find their state is needed for other things before.
+pub fn guard_reading(session: &Session) {
+    let mut session_raw = session.raw();
+    // SAFETY: the session is live and locked, and `receive_early` has the type that libssh2.h gives for this callback; libssh2 casts
+    // it back to that before calling it.
+    unsafe {
+        let receive: GenericCallback = std::mem::transmute::<ReceiveCallback, GenericCallback>(receive_early);
+        libssh2_session_callback_set2(&mut *session_raw, CALLBACK_RECV, Some(receive));
+    }
+}
+
+/// How many bytes the sessions of this thread that have no [`Link`] have received since the last question.
+pub fn early_bytes() -> u64 {
+    EARLY.replace(0) as u64
+}
+
+/// What is wrong with a server that has sent so many bytes before the login has ended, if that is too much.
+pub fn too_much_before_login(bytes: u64) -> Option<Error> {
+    (bytes > MOST_BEFORE_LOGIN).then(|| Error::new(TOO_MUCH, "it has sent more than 1 MiB before the login"))
+}
+
+/// libssh2.h: LIBSSH2_ERROR_PROTO.
+pub const TOO_MUCH: ErrorCode = ErrorCode::Session(raw::LIBSSH2_ERROR_PROTO);
+
+unsafe extern "C" fn receive_early(
+    socket: c_int,
+    buffer: *mut c_void,
+    length: usize,
+    flags: c_int,
+    _context: *mut *mut c_void,
+) -> isize {
+    const PIECE: usize = 64 << 10;
+    let taken = EARLY.get();
+    if taken >= PIECE {
+        return -(libc::EAGAIN as isize);
+    }
+    // SAFETY: libssh2 passes a buffer of `length` writable bytes.
+    let received = unsafe { libc::recv(socket, buffer, length, flags) };
+    if received >= 0 {
+        EARLY.set(taken + received as usize);
+        return received;
+    }
+    let error = io::Error::last_os_error();
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::Interrupted => -(libc::EAGAIN as isize),
+        _ => -(error.raw_os_error().unwrap_or(libc::EIO) as isize),
+    }
+}
+
 /// Whether libssh2 only wants to be called again when the socket is ready.
 pub fn would_block(error: &Error) -> bool {
     error.code() == ErrorCode::Session(raw::LIBSSH2_ERROR_EAGAIN)
@@ -119,6 +185,14 @@ struct LinkState {
     heard: Cell<Instant>,
     /// Bytes received so far.
     received: Cell<u64>,
+    /// Bytes that may have been received for what has gone through the channels so far.
+    expected: Cell<u64>,
+    /// Bytes that may have come for channels and wait to be read: their windows.
+    granted: Cell<u64>,
+    /// Bytes that libssh2 was given since the socket was last empty.
+    burst: Cell<usize>,
+    /// Whether the peer has sent more than is expected.
+    flooded: Cell<bool>,
     /// What libssh2 has sent and the socket has not taken yet, if libssh2 is not to know; see [`Link::hold_unsent`].
     unsent: RefCell<Option<Unsent>>,
     /// Channels to our agent that the server has opened and nobody has taken yet.
@@ -129,6 +203,18 @@ struct LinkState {
     forced_command: Cell<bool>,
     /// Whether nothing is to be read for the moment.
     deaf: Cell<bool>,
+}
+
+impl LinkState {
+    /// Bytes that may have been received by now if `waiting` bytes of data wait to be read. Who sends more fills our memory.
+    fn most(&self, waiting: u64) -> u64 {
+        self.expected.get().saturating_add(waiting.saturating_mul(PACKET_PER_BYTE))
+    }
+
+    fn give_up(&self) {
+        self.flooded.set(true);
+        self.dead.set(true);
+    }
 }
 
 #[derive(Default)]
@@ -156,6 +242,10 @@ impl Link {
             dead: Cell::new(false),
             heard: Cell::new(Instant::now()),
             received: Cell::new(0),
+            expected: Cell::new(MOST_BESIDES),
+            granted: Cell::new(0),
+            burst: Cell::new(0),
+            flooded: Cell::new(false),
             unsent: RefCell::new(None),
             agent_channels: RefCell::default(),
             agent_room: Cell::new(0),
@@ -184,6 +274,11 @@ impl Link {
     pub fn is_dead(&self) -> bool {
         // SAFETY: `state` is valid until Drop and only ever accessed through shared references.
         unsafe { self.state.as_ref() }.dead.get()
+    }
+
+    /// Whether the connection was given up since the peer has sent far more than it had any reason to.
+    pub fn is_flooded(&self) -> bool {
+        self.state().flooded.get()
     }
 
     /// When the peer last sent anything, be it only an answer to a keepalive.
@@ -271,7 +366,9 @@ impl Link {
     pub fn take_agent_channel(&self) -> Option<Channel> {
         let mut channels = self.state().agent_channels.borrow_mut();
         let channel = (!channels.is_empty()).then(|| channels.remove(0))?;
-        Some(Channel { session: self.session.clone(), channel })
+        let channel = Channel { session: self.session.clone(), channel, window: AGENT_WINDOW };
+        channel.grant();
+        Some(channel)
     }
 }
 
@@ -304,15 +401,25 @@ unsafe extern "C" fn receive(
         let Some(state) = (*context).cast::<LinkState>().as_ref() else {
             return 0;
         };
-        if state.deaf.get() {
+        if state.deaf.get() || state.flooded.get() {
+            return -(libc::EAGAIN as isize);
+        }
+        if state.burst.get() >= BURST {
+            state.burst.set(0);
             return -(libc::EAGAIN as isize);
         }
         let received = libc::recv(socket, buffer, length, flags);
         if received > 0 {
             state.heard.set(Instant::now());
             state.received.set(state.received.get().wrapping_add(received as u64));
+            state.burst.set(state.burst.get() + received as usize);
+            if state.received.get() > state.most(state.granted.get()) {
+                state.give_up();
+                return -(libc::EAGAIN as isize);
+            }
             return received;
         }
+        state.burst.set(0);
         let transient = [ErrorKind::WouldBlock, ErrorKind::Interrupted];
         if received == 0 || !transient.contains(&io::Error::last_os_error().kind()) {
             state.dead.set(true);
@@ -710,7 +817,12 @@ fn signed_algorithm(data: &[u8]) -> Option<&str> {
 pub struct Channel {
     session: Session,
     channel: NonNull<raw::LIBSSH2_CHANNEL>,
+    /// Bytes that the server may send before they are read.
+    window: u64,
 }
+
+/// libssh2.h: LIBSSH2_CHANNEL_WINDOW_DEFAULT, that of channels which the server opens.
+const AGENT_WINDOW: u64 = 2 << 20;
 
 /// How a remote command ended, as far as the server said.
 #[derive(Debug, PartialEq, Eq)]
@@ -779,8 +891,37 @@ impl Channel {
             }
         };
         match NonNull::new(channel) {
-            Some(channel) => Ok(Channel { session: session.clone(), channel }),
+            Some(channel) => {
+                let channel = Channel { session: session.clone(), channel, window: u64::from(window) };
+                channel.grant();
+                Ok(channel)
+            }
             None => Err(last_error(session, code as isize)),
+        }
+    }
+
+    /// Notes that there is one more window.
+    fn grant(&self) {
+        let mut session_raw = self.session.raw();
+        // SAFETY: the session is live and locked. Its abstract slot holds null or the state of a live Link: channels are made after
+        // the login.
+        let state = unsafe { (*raw::libssh2_session_abstract(&mut *session_raw)).cast::<LinkState>().as_ref() };
+        state.inspect(|state| state.granted.set(state.granted.get().saturating_add(self.window)));
+    }
+
+    /// Notes that so many more bytes went through the channel: their packets were to be expected, or what is answered to them. Where
+    /// all that has come for the channel `is_drained`, it shows whether the server sends what nobody has asked for.
+    fn moved(&self, bytes: u64, is_drained: bool) {
+        let mut session_raw = self.session.raw();
+        // SAFETY: the session is live and locked. Its abstract slot holds null or the state of a live Link: channels are made after
+        // the login.
+        let state = unsafe { (*raw::libssh2_session_abstract(&mut *session_raw)).cast::<LinkState>().as_ref() };
+        let Some(state) = state else { return };
+        state.expected.set(state.expected.get().saturating_add(bytes.saturating_mul(PACKET_PER_BYTE)));
+        // What has come for other channels of the session may wait for them.
+        let waiting = state.granted.get().saturating_sub(self.window);
+        if is_drained && state.received.get() > state.most(waiting) {
+            state.give_up();
         }
     }
 
@@ -883,6 +1024,8 @@ impl Channel {
         let value = self.call(|channel| unsafe {
             raw::libssh2_channel_read_ex(channel, stream, buffer.as_mut_ptr().cast(), buffer.len())
         });
+        let is_drained = value == raw::LIBSSH2_ERROR_EAGAIN as isize && self.queued() == 0;
+        self.moved(u64::try_from(value).unwrap_or(0), is_drained);
         check(&self.session, value)
     }
 
@@ -895,6 +1038,7 @@ impl Channel {
         // SAFETY: the channel is live until Drop; `bytes` is passed with its length.
         let value = self
             .call(|channel| unsafe { raw::libssh2_channel_write_ex(channel, 0, bytes.as_ptr().cast(), bytes.len()) });
+        self.moved(u64::try_from(value).unwrap_or(0), false);
         check(&self.session, value)
     }
 
@@ -973,6 +1117,7 @@ impl Channel {
     pub fn wait_closed(&self) -> Result<(), Error> {
         // SAFETY: the channel is live until Drop.
         let value = self.call(|channel| unsafe { raw::libssh2_channel_wait_closed(channel) });
+        self.moved(0, value == raw::LIBSSH2_ERROR_EAGAIN && self.queued() == 0);
         check(&self.session, value as isize).map(drop)
     }
 

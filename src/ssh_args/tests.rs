@@ -10,7 +10,8 @@ fn words(text: &str) -> Vec<Word> {
 }
 
 fn read(tool: Tool, text: &str) -> Result<SshArgs, SshArgsError> {
-    understand(tool, "command", &words(text))
+    let follows = if tool == Tool::Ssh { "command" } else { "files" };
+    understand(tool, follows, &words(text))
 }
 
 /// All options in their order, those that beat `-O` before a `|`.

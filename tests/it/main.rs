@@ -9,6 +9,8 @@ mod embedded;
 mod bin;
 /// A terminal to run on.
 mod pty;
+/// An SSH server whose packets are the test's.
+mod raw;
 /// What JSON has to be.
 mod schema;
 /// Running sshd: keys, addresses, users, what it left behind.
@@ -47,6 +49,8 @@ mod host_certificates;
 mod host_config;
 /// Which host keys are accepted, through the binary.
 mod host_keys;
+/// Hosts that mean harm.
+mod hostile;
 /// What ssh_config(5) says about the keys to log in with.
 mod identities;
 /// Standard input for all hosts.
