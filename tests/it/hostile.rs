@@ -305,7 +305,7 @@ fn a_key_that_was_never_proven_is_not_remembered() {
 // Output.
 
 /// Bytes that a host prints in one line, far more than a run may hold in memory.
-const LINE: usize = 150_000_000;
+const LINE: usize = 100_000_000;
 
 #[test]
 fn a_line_without_an_end_in_every_format() {
@@ -334,8 +334,8 @@ fn a_line_without_an_end_in_every_format() {
         }
         let (count, rest) = without_x(&printed);
         let text = String::from_utf8_lossy(&rest);
-        // Some formats have words of their own with an x in them.
-        let holds = (LINE..LINE + 9).contains(&count) && text.matches("well").count() == 1;
+        // JSON has words of its own with an x in them.
+        let holds = (LINE..LINE + LINE / 1000).contains(&count) && text.matches("well").count() == 1;
         run.check(holds, &format!("{args:?}: {count} of {LINE} bytes"));
     }
 }

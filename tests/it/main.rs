@@ -91,12 +91,16 @@ mod run;
 mod scale;
 /// Local scripts, and commands that are too long for a line.
 mod scripts;
+/// Secrets, wherever they could come to light.
+mod secrets;
 /// Being stopped: by signals, by a reader that goes away, by a disk that is full.
 mod signals;
 /// The formats that show hosts one by one.
 mod snapshots;
 /// What ssh_config(5) says about hosts.
 mod ssh_config;
+/// What the system does not have left for us: descriptors, threads, memory, disk, a terminal.
+mod starved;
 /// Remote commands that are stopped, whoever runs them.
 mod stopping;
 /// Commands as another user.
