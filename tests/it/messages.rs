@@ -305,7 +305,7 @@ fn hosts_files_that_are_none() {
 fn too_few_open_files_for_a_single_host() {
     let env = lab();
     let pssh = env.pssh().args(["-H", "127.0.0.1:1", "x"]).shell("ulimit -n 40; exec \"$@\"");
-    says(&env, pssh, 1, &[], "pssh: only 40 files may be open, too few for a single host (ulimit -n)\n");
+    says(&env, pssh, 1, &[], "pssh: only 40 files may be open, too few for a single host; ulimit -n 66 is enough\n");
 }
 
 // Hosts that are not reached.

@@ -226,10 +226,12 @@ fn programs_that_are_started_see_no_secret() {
 // Memory.
 
 /// A run on a host that has been told the password, and whose command has begun and goes on.
-fn waiting(lab: &Lab, args: &[&str]) -> Running {
+fn begun(lab: &Lab, args: &[&str]) -> Running {
     let pssh = lab.env.pssh().hosts([lab.server.addr()]).args(args).args(["--", "echo begun; sleep 977"]);
-    let mut running = pssh.shell("ulimit -S -c $(ulimit -H -c); exec \"$@\"").start();
-    running.wait_for("begun");
+    let before = lab.server.commands().len();
+    let running = pssh.shell("ulimit -S -c $(ulimit -H -c); exec \"$@\"").start();
+    let has_begun = lab.server.wait_until(Duration::from_secs(20), |server| server.commands().len() > before);
+    assert!(has_begun, "the command runs");
     running
 }
 
@@ -237,9 +239,8 @@ fn waiting(lab: &Lab, args: &[&str]) -> Running {
 fn a_crash_leaves_no_core_dump() {
     let lab = Lab::new();
     for program in [&["--password-file", "secret"][..], &["--password-file", "secret", "-i"]] {
-        let pssh = lab.env.pssh().hosts([lab.server.addr()]).args(program).args(["--", "sleep 977"]);
-        let running = pssh.shell("ulimit -S -c $(ulimit -H -c); exec \"$@\"").start();
-        assert!(lab.server.wait_until(Duration::from_secs(20), |server| server.running() > 0), "it runs");
+        let mut running = begun(&lab, program);
+        assert!(running.is_running());
         let limits = fs::read_to_string(format!("/proc/{}/limits", running.id())).expect("limits");
         let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("the limit");
         assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
@@ -249,7 +250,6 @@ fn a_crash_leaves_no_core_dump() {
         running.signal(Signal::ABORT);
         let run = running.finish();
         run.dies_by(Signal::ABORT).check(!run.status.core_dumped(), "no core");
-        lab.server.wait_until(Duration::from_secs(10), |server| server.running() == 0);
     }
 }
 
@@ -262,7 +262,8 @@ fn a_password_is_in_memory_once() {
     let lab = Lab::new();
     let mut counts = Vec::new();
     for args in [&["--password-file", "secret"][..], &["--password-command", "cat secret"]] {
-        let running = waiting(&lab, args);
+        let mut running = begun(&lab, args);
+        running.wait_for("begun");
         // The copy that was sent is gone a moment after the answer.
         thread::sleep(Duration::from_millis(300));
         counts.push(occurrences(running.id(), CORE.as_bytes()));
