@@ -31,6 +31,8 @@ mod commands;
 /// What the resolver of ssh_config(5) makes of it, compared with `ssh -G`.
 #[expect(clippy::unwrap_used, reason = "what fails there is this machine, and the panic says where")]
 mod config_oracle;
+/// What we depend on.
+mod dependencies;
 /// Command lines of Debian's pssh, run by ours too.
 mod drop_in;
 /// Another server than OpenSSH's.
@@ -107,3 +109,5 @@ mod stopping;
 mod sudo;
 /// Output on a terminal: colours, the status line, and what remote bytes may not do to it.
 mod terminals;
+/// The file known_hosts, while others write it and when we are killed.
+mod trust;
