@@ -69,7 +69,7 @@ complete -c pnuke -s q -l quiet -d 'Show nothing of hosts that are well; of the 
 complete -c pnuke -l times -d 'Tell at the end how long the parts took, and which hosts took longest'
 complete -c pnuke -l max-status -d 'Exit with the largest exit status of all hosts; a host without one counts as 255'
 complete -c pnuke -s v -l verbose -d 'Tell what is done for each host'
-complete -c pnuke -l explain -d 'Show for each host every setting and where it comes from, and connect to nothing'
+complete -c pnuke -l explain -d 'Show for each host every setting but the values of variables, and where it comes from; connect to nothing'
 complete -c pnuke -l help -d 'Show this help'
 complete -c pnuke -s V -l version -d 'Show the version'
 complete -c pnuke -l no-headers -d 'Leave out the lines that say how each host ended'

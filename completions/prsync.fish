@@ -73,7 +73,7 @@ complete -c prsync -s q -l quiet -d 'Show nothing of hosts that are well; of the
 complete -c prsync -l times -d 'Tell at the end how long the parts took, and which hosts took longest'
 complete -c prsync -l max-status -d 'Exit with the largest exit status of all hosts; a host without one counts as 255'
 complete -c prsync -s v -l verbose -d 'Tell what is done for each host'
-complete -c prsync -l explain -d 'Show for each host every setting and where it comes from, and connect to nothing'
+complete -c prsync -l explain -d 'Show for each host every setting but the values of variables, and where it comes from; connect to nothing'
 complete -c prsync -l help -d 'Show this help'
 complete -c prsync -s V -l version -d 'Show the version'
 complete -c prsync -l no-headers -d 'Leave out the lines that say how each host has ended, and with -i the word before standard error; only failures are told, on standard error'

@@ -75,7 +75,7 @@ complete -c pscp -s q -l quiet -d 'Show nothing of hosts that are well; of the o
 complete -c pscp -l times -d 'Tell at the end how long the parts took, and which hosts took longest'
 complete -c pscp -l max-status -d 'Exit with the largest exit status of all hosts; a host without one counts as 255'
 complete -c pscp -s v -l verbose -d 'Tell what is done for each host'
-complete -c pscp -l explain -d 'Show for each host every setting and where it comes from, and connect to nothing'
+complete -c pscp -l explain -d 'Show for each host every setting but the values of variables, and where it comes from; connect to nothing'
 complete -c pscp -l help -d 'Show this help'
 complete -c pscp -s V -l version -d 'Show the version'
 complete -c pscp -l no-headers -d 'Leave out the lines that say how each host ended'

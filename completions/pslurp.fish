@@ -75,7 +75,7 @@ complete -c pslurp -s q -l quiet -d 'Show nothing of hosts that are well; of the
 complete -c pslurp -l times -d 'Tell at the end how long the parts took, and which hosts took longest'
 complete -c pslurp -l max-status -d 'Exit with the largest exit status of all hosts; a host without one counts as 255'
 complete -c pslurp -s v -l verbose -d 'Tell what is done for each host'
-complete -c pslurp -l explain -d 'Show for each host every setting and where it comes from, and connect to nothing'
+complete -c pslurp -l explain -d 'Show for each host every setting but the values of variables, and where it comes from; connect to nothing'
 complete -c pslurp -l help -d 'Show this help'
 complete -c pslurp -s V -l version -d 'Show the version'
 complete -c pslurp -l no-headers -d 'Leave out the lines that say how each host ended'

@@ -15,7 +15,7 @@ complete -c pssh -l script -d 'Run this local script, by the interpreter of its 
 complete -c pssh -l host-args -d 'Rows of values for the hosts, to fill in: %q in the command, or %(name)q by name. - is standard input. See below' -r -F
 complete -c pssh -l host-arg -d 'A value for one host, to fill in: HOST=VALUE for %q, HOST:NAME=VALUE for %(NAME)q; may be repeated' -r
 complete -c pssh -l shell -d 'Run the command by this shell instead of the login shell, such as \'bash -c\'' -r -f -a "(__fish_complete_command)"
-complete -c pssh -l env -d 'Set a variable for the commands, NAME alone to its value here; hosts may refuse (AcceptEnv); may be repeated' -r
+complete -c pssh -l env -d 'Set a variable for the commands, NAME alone to its value here, which nobody sees in the list of processes; hosts may refuse (AcceptEnv); may be repeated' -r
 complete -c pssh -l run-as -d 'Run the command as this user, by sudo' -r -f -a "(__fish_complete_users)"
 complete -c pssh -l sudo-password-file -d 'Read sudo\'s password from a file that nobody else can read' -r -F
 complete -c pssh -s F -l config-file -d 'Read this file instead of ~/.ssh/config and /etc/ssh/ssh_config; none is none' -r -F
@@ -94,6 +94,6 @@ complete -c pssh -l times -d 'Tell at the end how long the parts took, and which
 complete -c pssh -l max-status -d 'Exit with the largest exit status of all hosts; a host without one counts as 255'
 complete -c pssh -s v -l verbose -d 'Tell what is done for each host'
 complete -c pssh -l dry-run -d 'Show the command of each host as it would be sent, connect to nothing and ask for no password'
-complete -c pssh -l explain -d 'Show for each host every setting and where it comes from, and connect to nothing'
+complete -c pssh -l explain -d 'Show for each host every setting but the values of variables, and where it comes from; connect to nothing'
 complete -c pssh -l help -d 'Show this help'
 complete -c pssh -s V -l version -d 'Show the version'

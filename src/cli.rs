@@ -29,6 +29,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::program::Program;
 use crate::ssh_args::split::rsync_words;
 use crate::ssh_args::{self, SshArgs, Tool, Word};
+use crate::suggest::suggest;
 
 /// What a command line says. What a program has no options for is as if nobody had given them.
 #[derive(Debug, Default)]
@@ -88,11 +89,21 @@ where
         error.remove(ContextKind::Suggested);
         let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
         let value = error.get(ContextKind::InvalidValue).map(ToString::to_string).unwrap_or_default();
-        if let Some(tip) = tip(error.kind(), &argument, &value) {
+        // clap calls options similar that have little more than their length in common.
+        if let Some(ContextValue::String(name)) = error.get(ContextKind::SuggestedArg)
+            && suggest(argument.trim_start_matches('-'), [name.trim_start_matches('-')]).is_none()
+        {
+            error.remove(ContextKind::SuggestedArg);
+        }
+        let is_similar = error.get(ContextKind::SuggestedArg).is_some();
+        if let Some(tip) = tip(error.kind(), &argument, &value).or_else(|| {
+            let is_rsyncs = program == Program::Prsync && error.kind() == ErrorKind::UnknownArgument && !is_similar;
+            is_rsyncs.then(|| format!("an option of rsync stands behind -X: -X {argument}"))
+        }) {
             if error.kind() == ErrorKind::UnknownArgument {
                 error.remove(ContextKind::SuggestedArg);
             }
-            let tip = StyledStr::from(tip.to_owned());
+            let tip = StyledStr::from(tip);
             error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
         }
         error
@@ -104,13 +115,14 @@ fn with_ssh_args(mut opts: Opts) -> Result<Opts, clap::Error> {
     let wrong = |problem: String| clap::Error::raw(ErrorKind::ValueValidation, problem + "\n");
     let extra = &opts.connection.extra.words;
     let said = match (opts.program, opts.rsync.ssh_args.last()) {
-        (Program::Pssh | Program::Pnuke, _) => ssh_args::understand(Tool::Ssh, extra),
-        (Program::Pscp | Program::Pslurp, _) => ssh_args::understand(Tool::Scp, extra),
+        (Program::Pssh, _) => ssh_args::understand(Tool::Ssh, "command", extra),
+        (Program::Pnuke, _) => ssh_args::understand(Tool::Ssh, "pattern", extra),
+        (Program::Pscp | Program::Pslurp, _) => ssh_args::understand(Tool::Scp, "files", extra),
         (Program::Prsync, None) => return Ok(opts),
         (Program::Prsync, Some(text)) => {
             let words = rsync_words(text).map_err(|problem| wrong(format!("-S {text:?}: {problem}")))?;
             let words: Vec<Word> = words.into_iter().map(|text| Word { text, option: "-S" }).collect();
-            ssh_args::understand(Tool::Ssh, &words)
+            ssh_args::understand(Tool::Ssh, "files", &words)
         }
     };
     opts.ssh_args = said.map_err(|error| wrong(error.to_string()))?;
@@ -130,9 +142,9 @@ fn with_shell(mut opts: Opts) -> Opts {
 }
 
 /// What helps somebody who takes an option for that of ssh or of pssh 2.3, or an option for another one.
-fn tip(kind: ErrorKind, argument: &str, value: &str) -> Option<&'static str> {
+fn tip(kind: ErrorKind, argument: &str, value: &str) -> Option<String> {
     let option = argument.split(' ').next().unwrap_or_default();
-    match (kind, option) {
+    let tip = match (kind, option) {
         (ErrorKind::InvalidValue, "--hosts") => Some("-h takes a hosts file; help is --help"),
         (ErrorKind::InvalidValue | ErrorKind::ValueValidation, "--timeout") => {
             Some("-t takes a time, such as 90 or 1m30s; for a terminal pssh has --pty")
@@ -148,7 +160,8 @@ fn tip(kind: ErrorKind, argument: &str, value: &str) -> Option<&'static str> {
             Some("anybody can read a command line; -A asks for the password, --password-file FILE reads it")
         }
         _ => None,
-    }
+    };
+    tip.map(str::to_owned)
 }
 
 /// Reads a variable that turns something on: set, but not to 0, no, false or off.

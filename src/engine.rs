@@ -28,8 +28,13 @@ pub struct Engine {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The limit on open files is too low.
-    #[error("only {0} files may be open, too few for a single host (ulimit -n)")]
-    Files(u64),
+    #[error("only {allowed} files may be open, too few for a single host; ulimit -n {needed} is enough")]
+    Files {
+        /// How many files may be open.
+        allowed: u64,
+        /// How many have to be, for one host.
+        needed: u64,
+    },
     /// The system gives us no threads.
     #[error("cannot start the threads: {}", crate::error::reason(.0))]
     Threads(#[from] io::Error),
@@ -77,10 +82,14 @@ impl Engine {
         let need = need.and(held).and(self.runner.held());
         let room = limits::make_room(settings.pool_size, need);
         let warning = match room.too_low {
-            Some(files) if room.hosts == 0 => return Err(StartError::Files(files)),
-            Some(files) => Some(format!(
-                "only {files} files may be open (ulimit -Hn), which is enough for {} hosts at once, not {}",
-                room.hosts, settings.pool_size
+            Some(allowed) if room.hosts == 0 => {
+                return Err(StartError::Files { allowed, needed: need.files(1) });
+            }
+            Some(allowed) => Some(format!(
+                "only {allowed} files may be open (ulimit -Hn), which is enough for {} hosts at once; {} need {}",
+                room.hosts,
+                settings.pool_size,
+                need.files(settings.pool_size)
             )),
             None => None,
         };

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -154,6 +154,15 @@ impl HostError {
             HostError::Behind { hop, reason, .. } => format!("{reason} (seen from {hop})"),
             HostError::HostKey(error) => error.brief(),
             error => error.to_string(),
+        }
+    }
+
+    /// What is the same for hints that differ only in what is their host's own: its name, and where it stands.
+    pub fn hint_kind(&self) -> Option<String> {
+        match self {
+            HostError::Dns { .. } => Some(Class::Dns.word().to_owned()),
+            HostError::HostKey(error) => error.hint().map(|_| error.brief()),
+            error => error.hint(),
         }
     }
 
@@ -346,6 +355,10 @@ impl HostKeyError {
 
     fn hint(&self) -> Option<String> {
         match self {
+            // What is written there is gone.
+            HostKeyError::Unknown { file: Some(file), .. } if file == Path::new("/dev/null") => {
+                Some("compare the fingerprint, and name a file with the key: --known-hosts FILE".to_owned())
+            }
             HostKeyError::Unknown { scan: Some((host, port)), file: Some(file), .. } => {
                 let port = if *port == 22 { String::new() } else { format!("-p {port} ") };
                 Some(format!(

@@ -260,6 +260,14 @@ impl Outcome {
         }
     }
 
+    /// What is the same for hints that differ only in what is their host's own.
+    pub fn hint_kind(&self) -> Option<String> {
+        match self {
+            Outcome::Failed(error) => error.hint_kind(),
+            outcome => outcome.hint(),
+        }
+    }
+
     /// One line on what would help, for failures where something would.
     pub fn hint(&self) -> Option<String> {
         match self {

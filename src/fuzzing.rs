@@ -161,7 +161,7 @@ pub fn ssh_options(text: &[u8]) -> Verdict {
             let Ok(words) = split::shell_words(OsStr::from_bytes(line)) else { continue };
             let words: Vec<Word> = words.into_iter().map(|text| Word { text, option: "-x" }).collect();
             for tool in [Tool::Ssh, Tool::Scp] {
-                match ssh_args::understand(tool, &words) {
+                match ssh_args::understand(tool, "a command", &words) {
                     Ok(args) => {
                         options.extend(args.flags.into_iter().chain(args.options).map(|it| (it.text, it.name)));
                     }

@@ -40,6 +40,7 @@ pub mod limits;
 mod lock;
 pub mod nodeset;
 pub mod output;
+pub mod panics;
 pub mod pool;
 pub mod program;
 pub mod proxy;

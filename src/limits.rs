@@ -48,6 +48,11 @@ impl Need {
         need
     }
 
+    /// How many descriptors so many hosts need at once, with everything else.
+    pub fn files(self, hosts: usize) -> u64 {
+        (hosts as u64).saturating_mul(self.per_host).saturating_add(self.besides)
+    }
+
     /// The same, and what the output holds.
     pub fn and(self, held: Held) -> Need {
         Need { per_host: self.per_host + held.per_host, besides: self.besides.saturating_add(held.besides) }
@@ -81,7 +86,7 @@ pub struct Room {
 
 /// Raises the soft limit on open files (RLIMIT_NOFILE) to what `hosts` hosts need, as far as the hard limit allows.
 pub fn make_room(hosts: usize, need: Need) -> Room {
-    let needed = (hosts as u64).saturating_mul(need.per_host).saturating_add(need.besides);
+    let needed = need.files(hosts);
     let limit = getrlimit(Resource::Nofile);
     // None stands for no limit.
     let hard = limit.maximum.unwrap_or(u64::MAX);

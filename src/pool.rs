@@ -13,6 +13,7 @@ use crate::cancel::Cancel;
 use crate::error::HostError;
 use crate::event::{Event, EventKind, Outcome};
 use crate::jobs::Job;
+use crate::panics;
 use crate::queue::{Channels, Queue, Report, Task};
 use crate::retry::Policy;
 use crate::tolerance::Failures;
@@ -124,11 +125,9 @@ where
 pub const WORKER_NAME: &str = "pssh-worker";
 
 fn panicked(panic: &(dyn Any + Send)) -> Outcome {
-    let words = panic.downcast_ref::<&str>().copied();
-    let words = words.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
     HostError::Local {
         doing: "a fault in pssh itself",
-        detail: words.to_owned(),
+        detail: panics::words(panic),
         hint: Some("please report this, with the command line".to_owned()),
     }
     .into()

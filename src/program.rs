@@ -4,8 +4,9 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use crate::cli;
-use crate::run::{self, Ending};
-use crate::{exit, output, pool, rsync, signals};
+use crate::run::{self, Ending, STDOUT};
+use crate::ssh::was_closed_at_start;
+use crate::{exit, output, panics, rsync, secret, signals};
 
 /// One of the programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,7 +86,8 @@ pub fn main(program: Program) -> ExitCode {
     if let Some(status) = rsync::as_remote_shell(std::env::args_os()) {
         return status;
     }
-    quiet_worker_panics();
+    panics::install();
+    secret::keep_out_of_dumps();
     if std::env::args_os().len() <= 1 {
         output::raw_stderr(program.short_help());
         return ExitCode::from(exit::USAGE);
@@ -93,9 +95,17 @@ pub fn main(program: Program) -> ExitCode {
     let opts = match cli::parse(program, std::env::args_os()) {
         Ok(opts) => opts,
         Err(error) => {
+            let is_question = run::is_question(&error);
+            if is_question && was_closed_at_start(STDOUT) {
+                output::complain(run::CLOSED_STDOUT);
+                return ExitCode::from(exit::FAILURE);
+            }
+            if !is_question {
+                output::raw_stderr(&format!("{}: ", program.name()));
+            }
             // Whoever asked may have closed the pipe already.
             let _ = error.print();
-            return ExitCode::from(if run::is_question(&error) { exit::OK } else { exit::USAGE });
+            return ExitCode::from(if is_question { exit::OK } else { exit::USAGE });
         }
     };
     match run::run(opts) {
@@ -109,14 +119,4 @@ pub fn main(program: Program) -> ExitCode {
             ExitCode::from(fatal.status)
         }
     }
-}
-
-/// A panic of a worker is reported as the outcome of its host; only others are told in Rust's way.
-fn quiet_worker_panics() {
-    let tell = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        if std::thread::current().name() != Some(pool::WORKER_NAME) {
-            tell(panic);
-        }
-    }));
 }

@@ -14,11 +14,11 @@ use crate::host_config::HostConfig;
 use crate::hosts::{Definitions, Groups, HostSpec, HostsError, Lists};
 use crate::input::{Input, Inputs};
 use crate::jobs::{self, Commands, CommandsError, Job};
-use crate::output::{self, Broken, Looks, Summary};
+use crate::output::{self, Broken, Format, Looks, Summary};
 use crate::program::Program;
 use crate::script::Script;
 use crate::settings::{Environment, Settings};
-use crate::ssh::{Runner, Unprepared};
+use crate::ssh::{Runner, Unprepared, was_closed_at_start};
 use crate::user_config::UserConfig;
 use crate::work::{CopyError, Work};
 use crate::{exit, signals, variables};
@@ -70,7 +70,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     settings.configured = configured;
     let looks = Looks::resolve(opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
     check_words(opts)?;
-    check_stdin(opts)?;
+    check_streams(opts, &looks)?;
     let (hosts, notes) = hosts(opts, config.groups)?;
     let work = work(opts, &settings, &hosts)?;
     let port_like =
@@ -154,6 +154,9 @@ fn explain(runner: &Runner, jobs: &[Job]) -> Result<Ending, Fatal> {
 
 /// Prints what was asked for instead of a run.
 fn answer(text: &str) -> Result<Ending, Fatal> {
+    if was_closed_at_start(STDOUT) {
+        return Err(failure(anyhow!(CLOSED_STDOUT)));
+    }
     match output::raw_stdout(text) {
         Ok(()) => Ok(Ending::Status(exit::OK)),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
@@ -230,8 +233,18 @@ fn is_too_large(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::FileTooLarge
 }
 
-/// Standard input can be read for one purpose only.
-fn check_stdin(opts: &Opts) -> Result<(), Fatal> {
+/// The number of standard output.
+pub const STDOUT: u8 = 1;
+/// What is said where standard output was closed when the program was started.
+pub const CLOSED_STDOUT: &str =
+    "standard output is closed, so that all output would be lost; if it may be: > /dev/null";
+
+/// Standard input can be read for one purpose only; and neither it nor standard output may be closed where it is needed.
+fn check_streams(opts: &Opts, looks: &Looks) -> Result<(), Fatal> {
+    let answers = opts.other.dry_run || opts.other.explain;
+    if was_closed_at_start(STDOUT) && (answers || looks.format != Format::None) {
+        return Err(failure(anyhow!(CLOSED_STDOUT)));
+    }
     let is_stdin = |path: &PathBuf| path == Path::new("-");
     let readers = [
         ("-h -", opts.hosts.hosts.iter().any(is_stdin)),
@@ -243,6 +256,7 @@ fn check_stdin(opts: &Opts) -> Result<(), Fatal> {
     let mut readers = readers.iter().filter(|(_, reads)| *reads).map(|(option, _)| option);
     match (readers.next(), readers.next()) {
         (Some(one), Some(other)) => Err(usage(anyhow!("{one} and {other} both read standard input"))),
+        (Some(reader), None) if was_closed_at_start(0) => Err(failure(anyhow!("{reader}: standard input is closed"))),
         _ => Ok(()),
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use rustix::event::PollFlags;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::cancel::Cancel;
@@ -28,6 +29,18 @@ const SOURCE_LIMIT: Duration = Duration::from_secs(120);
 const TICK: Duration = Duration::from_millis(5);
 /// What -A asks. The password goes to every host that wants one, and to encrypted keys.
 const PROMPT: &str = "Password for all hosts: ";
+
+/// Keeps the memory of this process to itself, from now on: it holds keys and passwords. A crash leaves no core dump, neither in a
+/// file nor with a program that the kernel would pass it to, and no other process of the user may read the memory (ptrace(2)).
+///
+/// The programs do this when they start; a program that uses the library decides for itself. Processes that it starts have the soft
+/// limit on core dumps (RLIMIT_CORE), which they may raise again, and nothing else of it.
+pub fn keep_out_of_dumps() {
+    // Neither fails for a process that asks for less.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: getrlimit(Resource::Core).maximum });
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+}
 
 /// A password, a passphrase or another answer that nobody else should see. Its memory is zeroed when it is dropped; the
 /// copy that libssh2 makes to encrypt it lives as long as one request.

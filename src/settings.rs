@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -65,13 +66,19 @@ pub enum AgentChoice {
     Usual(Option<PathBuf>),
 }
 
-/// A variable for the commands (`--env`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A variable for the commands (`--env`). Its value may be a secret.
+#[derive(Clone, PartialEq, Eq)]
 pub struct WantedVariable {
     /// Its name.
     pub name: String,
     /// Its value; `None` for one of [`NODE_VARIABLES`] without a value, which differs from host to host.
     pub value: Option<OsString>,
+}
+
+impl fmt::Debug for WantedVariable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WantedVariable").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// pssh's variables that tell each host which it is: its number in the list from 0, how many there are, and its name there.

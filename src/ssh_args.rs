@@ -87,12 +87,12 @@ pub struct SshArgsError {
     pub problem: String,
 }
 
-/// What the words say to `tool`, in the order of the command line.
+/// What the words say to `tool`, in the order of the command line. Messages call what `follows` all options so.
 ///
 /// # Errors
 /// A word is no option, there is no such option, or it asks for something that is not there.
-pub fn understand(tool: Tool, words: &[Word]) -> Result<SshArgs, SshArgsError> {
-    let mut reader = Reader { tool, said: SshArgs::default(), terminal: None, last: None };
+pub fn understand(tool: Tool, follows: &'static str, words: &[Word]) -> Result<SshArgs, SshArgsError> {
+    let mut reader = Reader { tool, follows, said: SshArgs::default(), terminal: None, last: None };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let bytes = word.text.as_bytes();
@@ -137,6 +137,8 @@ fn wrong(word: &Word, problem: String) -> SshArgsError {
 
 struct Reader {
     tool: Tool,
+    /// What follows all options of the program.
+    follows: &'static str,
     said: SshArgs,
     terminal: Option<Terminal>,
     /// The last option of `-o`: what follows may be the rest of it.
@@ -233,7 +235,7 @@ impl Reader {
             }
             _ => format!(
                 "it is no option of {tool}; hosts are named by -H and -h, and what follows all options is the {}",
-                if self.tool == Tool::Ssh { "command" } else { "files" }
+                self.follows
             ),
         };
         wrong(word, problem)

@@ -65,7 +65,8 @@ pub struct CommandOpts {
     #[arg(long = "pty", visible_alias = "tty", help_heading = "Command")]
     pub pty: bool,
 
-    /// Set a variable for the commands, NAME alone to its value here; hosts may refuse (AcceptEnv); may be repeated
+    /// Set a variable for the commands, NAME alone to its value here, which nobody sees in the list of processes;
+    /// hosts may refuse (AcceptEnv); may be repeated
     #[arg(long = "env", value_name = "NAME[=VALUE]", help_heading = "Command", action = ArgAction::Append,
           allow_hyphen_values = true)]
     pub env: Vec<OsString>,

@@ -15,7 +15,7 @@ pub struct OtherOpts {
     #[arg(long = "dry-run", help_heading = "Other", conflicts_with = "explain")]
     pub dry_run: bool,
 
-    /// Show for each host every setting and where it comes from, and connect to nothing
+    /// Show for each host every setting but the values of variables, and where it comes from; connect to nothing
     #[arg(long = "explain", help_heading = "Other")]
     pub explain: bool,
 

@@ -27,6 +27,8 @@ pub struct Directories {
     pub of: [Option<PathBuf>; 2],
     /// `--fileappend`: files keep what they have.
     pub append: bool,
+    /// Whether hosts that print nothing have none: copies print nothing.
+    pub only_printed: bool,
 }
 
 impl Directories {
@@ -144,12 +146,13 @@ fn open(path: &Path, is_emptied: bool) -> io::Result<File> {
 impl Report for Files {
     fn event(&mut self, job: &Job, event: &Event, _: &mut Output) {
         match &event.kind {
-            EventKind::Connected => {
+            EventKind::Connected if !self.directories.only_printed => {
                 self.create(job.number, Stream::Stdout);
                 self.create(job.number, Stream::Stderr);
             }
             EventKind::Output { stream, bytes } => self.write(job.number, *stream, bytes),
             EventKind::Started
+            | EventKind::Connected
             | EventKind::Attempted(_)
             | EventKind::Note(_)
             | EventKind::Copied(_)

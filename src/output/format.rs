@@ -135,7 +135,11 @@ impl Looks {
                 None => Template::default(),
             },
             is_aligned: opts.streams.align,
-            directories: Directories { of, append: opts.show.fileappend },
+            directories: Directories {
+                of,
+                append: opts.show.fileappend,
+                only_printed: matches!(opts.program, Program::Pscp | Program::Pslurp),
+            },
             style: Style::of_process(wishes, environment.variable),
         })
     }

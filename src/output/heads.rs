@@ -12,6 +12,7 @@
 use std::io::Write;
 
 use super::clock::WallClock;
+use super::hints::Hints;
 use super::mux::Report;
 use super::name;
 use super::outcomes::write_outcome;
@@ -69,6 +70,7 @@ pub struct Heads {
     clock: WallClock,
     stdout: Face,
     stderr: Face,
+    hints: Hints,
 }
 
 impl Heads {
@@ -81,6 +83,7 @@ impl Heads {
             clock: WallClock::of_process(),
             stdout: style.of(Stream::Stdout),
             stderr: style.of(Stream::Stderr),
+            hints: Hints::default(),
         }
     }
 
@@ -115,17 +118,22 @@ impl Heads {
     }
 
     /// What else there is to say of a host that has ended, for standard error.
-    pub fn tail(&self, job: &Job, outcome: &Outcome, attempts: u32) -> Vec<u8> {
+    pub fn tail(&mut self, job: &Job, outcome: &Outcome, attempts: u32) -> Vec<u8> {
         let mut text = Vec::new();
         if !self.has_lines {
             if outcome.class() != Class::Ok {
-                write_outcome(job, outcome, attempts, self.stderr, &mut text);
+                write_outcome(job, outcome, attempts, self.stderr, &mut self.hints, &mut text);
             }
-        } else if let Some(hint) = outcome.hint() {
+        } else if let Some(hint) = self.hints.due(job, outcome) {
             // The reason stands above, on a terminal: once is enough. Writing to memory never fails.
             let _ = writeln!(text, "{}: {}: hint: {}", name(), sanitize(&job.label), sanitize(&hint));
         }
         text
+    }
+
+    /// The hints that are for more hosts than they were said with.
+    pub fn rest(&mut self, output: &mut Output) {
+        self.hints.rest(output);
     }
 
     /// `Stderr: `, or nothing without lines.
@@ -171,7 +179,9 @@ impl Report for Heads {
         }
     }
 
-    fn finish(&mut self, _: &Tally, _: &mut Output) {}
+    fn finish(&mut self, _: &Tally, output: &mut Output) {
+        self.rest(output);
+    }
 }
 
 #[cfg(test)]
@@ -254,17 +264,17 @@ mod tests {
     fn standard_error_has_the_hint_or_without_lines_the_failure() {
         let job = &crate::jobs::make(gather(&[], &["me@web1:22".to_owned()]).expect("a host"))[0];
         let late = || timeout(Phase::Silence, "no output");
-        let tail = |heads: &Heads, outcome: &Outcome| String::from_utf8(heads.tail(job, outcome, 1)).expect("text");
+        let tail = |heads: &mut Heads, outcome: &Outcome| String::from_utf8(heads.tail(job, outcome, 1)).expect("text");
         let hint = "the command was told to stop; a longer --channel-timeout lets it be silent for longer\n";
-        let heads = Heads::new(None, &Style::default());
-        assert_eq!(tail(&heads, &Outcome::Exited(0)), "");
-        assert_eq!(tail(&heads, &Outcome::Exited(3)), "");
-        assert_eq!(tail(&heads, &late()), format!("pssh: web1: hint: {hint}"));
+        let mut heads = Heads::new(None, &Style::default());
+        assert_eq!(tail(&mut heads, &Outcome::Exited(0)), "");
+        assert_eq!(tail(&mut heads, &Outcome::Exited(3)), "");
+        assert_eq!(tail(&mut heads, &late()), format!("pssh: web1: hint: {hint}"));
         let mut heads = Heads::without_lines(&Style::default());
-        assert_eq!(tail(&heads, &Outcome::Exited(0)), "");
-        assert_eq!(tail(&heads, &Outcome::Exited(3)), "pssh: web1: exit 3\n");
+        assert_eq!(tail(&mut heads, &Outcome::Exited(0)), "");
+        assert_eq!(tail(&mut heads, &Outcome::Exited(3)), "pssh: web1: exit 3\n");
         let text = format!("pssh: web1: timeout silence: no output within 1.5 s\n  hint: {hint}");
-        assert_eq!(tail(&heads, &late()), text);
+        assert_eq!(tail(&mut heads, &late()), text);
         assert_eq!((heads.head(job, &late(), 1), heads.stderr_label()), (String::new(), String::new()));
     }
 }

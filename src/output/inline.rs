@@ -201,7 +201,9 @@ impl Report for Inline {
         })
     }
 
-    fn finish(&mut self, _: &Tally, _: &mut Output) {}
+    fn finish(&mut self, _: &Tally, output: &mut Output) {
+        self.heads.rest(output);
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod files;
 mod format;
 mod gather;
 mod heads;
+mod hints;
 mod inline;
 mod json;
 mod junit;

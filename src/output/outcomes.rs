@@ -1,11 +1,12 @@
 //! How each host ended, on standard error: with the output, whatever the format of that.
 //!
 //! Our own lines start with `pssh: `: one per host with its outcome, then, for a failure, one `hint: ` line where something would
-//! help; at the end, for more than one host, how many ended how. With `-v` also what was done for each host.
+//! help (with the first few hosts that the same would help); at the end, for more than one host, how many ended how. With `-v` also what was done for each host.
 
 use std::io::Write;
 use std::time::Instant;
 
+use super::hints::Hints;
 use super::mux::Report;
 use super::name;
 use super::sanitize::sanitize;
@@ -20,12 +21,14 @@ pub struct Outcomes {
     has_lines: bool,
     start: Instant,
     face: Face,
+    hints: Hints,
 }
 
 impl Outcomes {
     /// Lines, the notes of jobs that are to tell what they do, and the tally.
     pub fn new(style: &Style) -> Outcomes {
-        Outcomes { has_lines: true, start: Instant::now(), face: style.of(Stream::Stderr) }
+        let hints = Hints::default();
+        Outcomes { has_lines: true, start: Instant::now(), face: style.of(Stream::Stderr), hints }
     }
 
     /// Notes and tally alone, beside a report that shows the outcomes itself.
@@ -38,7 +41,7 @@ impl Report for Outcomes {
     fn event(&mut self, job: &Job, event: &Event, output: &mut Output) {
         match &event.kind {
             EventKind::Finished { outcome, attempts } if self.has_lines => {
-                write_outcome(job, outcome, *attempts, self.face, output.buffer(Stream::Stderr));
+                write_outcome(job, outcome, *attempts, self.face, &mut self.hints, output.buffer(Stream::Stderr));
             }
             EventKind::Note(note) if job.is_verbose => {
                 let at = event.at.saturating_duration_since(self.start).as_secs_f64();
@@ -49,20 +52,21 @@ impl Report for Outcomes {
     }
 
     fn finish(&mut self, tally: &Tally, output: &mut Output) {
+        self.hints.rest(output);
         if tally.total() > 1 {
             message(output, &tally.to_string());
         }
     }
 }
 
-/// Appends the line of a host that has ended, and its hint if it has one.
-pub fn write_outcome(job: &Job, outcome: &Outcome, attempts: u32, face: Face, buffer: &mut Vec<u8>) {
+/// Appends the line of a host that has ended, and its hint if it has one that is due.
+pub fn write_outcome(job: &Job, outcome: &Outcome, attempts: u32, face: Face, hints: &mut Hints, buffer: &mut Vec<u8>) {
     let tried = if attempts > 1 { format!(" (attempt {attempts})") } else { String::new() };
     let text = format!("{outcome}{tried}");
     let (label, text) = (sanitize(&job.label), sanitize(&text));
     // Writing to memory never fails.
     let _ = writeln!(buffer, "{}: {label}: {}", name(), face.paint(outcome.class() == Class::Ok, &text));
-    if let Some(hint) = outcome.hint() {
+    if let Some(hint) = hints.due(job, outcome) {
         let _ = writeln!(buffer, "  hint: {}", sanitize(&hint));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use super::hints::Hints;
 use super::mux::Report;
 use super::name;
 use super::sanitize::sanitize;
@@ -18,12 +19,13 @@ pub const SHOWN_LINES: usize = 15;
 /// number of hosts that ended in each way.
 pub struct Quiet {
     tails: Vec<Tail>,
+    hints: Hints,
 }
 
 impl Quiet {
     /// A report for `jobs` jobs.
     pub fn new(jobs: usize) -> Quiet {
-        Quiet { tails: vec![Tail::default(); jobs] }
+        Quiet { tails: vec![Tail::default(); jobs], hints: Hints::default() }
     }
 }
 
@@ -40,7 +42,7 @@ impl Report for Quiet {
                 let tried = if *attempts > 1 { format!(" (attempt {attempts})") } else { String::new() };
                 let told = format!("{}: {outcome}{tried}", job.label);
                 let _ = writeln!(buffer, "{}: {}", name(), sanitize(&told));
-                if let Some(hint) = outcome.hint() {
+                if let Some(hint) = self.hints.due(job, outcome) {
                     let _ = writeln!(buffer, "  hint: {}", sanitize(&hint));
                 }
                 let label = sanitize(&job.label);
@@ -60,6 +62,7 @@ impl Report for Quiet {
     }
 
     fn finish(&mut self, tally: &Tally, output: &mut Output) {
+        self.hints.rest(output);
         if tally.total() > 1 && tally.count(Class::Ok) < tally.total() {
             let _ = writeln!(output.buffer(Stream::Stderr), "{}: {tally}", name());
         }

@@ -15,6 +15,9 @@ use crate::settings::{AgentChoice, HostKeyCheck, WantedVariable};
 /// A keyword of `ssh -G`, or a key of `--host-config` where ssh has none; its value, and where that comes from.
 pub type Explained = (&'static str, String, config::Origin);
 
+/// What stands for the value of a variable: it may be a secret, and nobody should have to fear to show others what --explain says.
+const HIDDEN: &str = "***";
+
 /// Where the login name comes from that is for all hosts.
 const USER: &str = "-l or PSSH_USER";
 
@@ -33,8 +36,9 @@ impl Directory {
         lines.default("connectionattempts", settings.retry.attempts.to_string());
         lines.default("serveraliveinterval", KEEPALIVE.interval.as_secs().to_string());
         lines.default("stricthostkeychecking", "true".to_owned());
+        lines.hide_values();
         for WantedVariable { name, value } in settings.variables.iter().rev() {
-            let text = value.as_ref().map(|value| format!("{name}={}", value.to_string_lossy()));
+            let text = value.as_ref().map(|_| format!("{name}={HIDDEN}"));
             let (keyword, value) = text.map_or(("sendenv", name.clone()), |text| ("setenv", text));
             lines.0.insert(1, (keyword, value, config::Origin::Option("--env".into())));
         }
@@ -142,6 +146,15 @@ impl Lines {
                 _ => spec.origin.to_string(),
             };
             *origin = config::Origin::Option(own.into());
+        }
+    }
+
+    /// Keeps the values of SetEnv to ourselves.
+    fn hide_values(&mut self) {
+        for (_, value, _) in self.0.iter_mut().filter(|line| line.0 == "setenv") {
+            if let Some(end) = value.find('=') {
+                value.replace_range(end + 1.., HIDDEN);
+            }
         }
     }
 

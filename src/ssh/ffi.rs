@@ -1,4 +1,5 @@
-//! The part of libssh2 that the ssh2 crate does not reach, and the only unsafe code of the project.
+//! The part of libssh2 that the ssh2 crate does not reach, and the only unsafe code of the project. (The last lines are not about
+//! libssh2: they note which standard streams are closed, before Rust's runtime hides it.)
 //!
 //! ssh2 0.9.6 hides what a truthful outcome needs: whether an exit status was received at all (its `exit_status()` is 0
 //! when there was none), output that is still queued when a connection dies, signal requests, authentication with a
@@ -18,6 +19,7 @@ use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::slice;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
 use libssh2_sys as raw;
@@ -64,6 +66,72 @@ unsafe extern "C" {
         sign: SignCallback,
         context: *mut *mut c_void,
     ) -> c_int;
+}
+
+/// Bytes that a server may send before the login has ended. libssh2 keeps what it cannot use, such as banners, without a limit.
+const MOST_BEFORE_LOGIN: u64 = 1 << 20;
+/// Bytes that libssh2 is given before it has to come back, as if there were no more for the moment. It takes packets as long as any
+/// come: a server that sends faster than they are taken would keep it, and with it our deadline and Ctrl-C, for ever.
+const BURST: usize = 256 << 10;
+/// Bytes that a server may send besides what it sends for channels: answers to keepalives, new keys. libssh2 keeps messages that it
+/// does not know without a limit.
+const MOST_BESIDES: u64 = 16 << 20;
+/// Bytes of a packet with a single byte of data, with any cipher and code; so many times as much as the data may come with it.
+const PACKET_PER_BYTE: u64 = 100;
+
+thread_local! {
+    /// What the socket has given to libssh2 since [`early_bytes`] was asked.
+    static EARLY: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Bounds what libssh2 takes off the socket of a new session in one call, until [`Link::watch`] does: the slot of the session with
+/// which the callbacks of a link find their state is needed for other things before.
+pub fn guard_reading(session: &Session) {
+    let mut session_raw = session.raw();
+    // SAFETY: the session is live and locked, and `receive_early` has the type that libssh2.h gives for this callback; libssh2 casts
+    // it back to that before calling it.
+    unsafe {
+        let receive: GenericCallback = std::mem::transmute::<ReceiveCallback, GenericCallback>(receive_early);
+        libssh2_session_callback_set2(&mut *session_raw, CALLBACK_RECV, Some(receive));
+    }
+}
+
+/// How many bytes the sessions of this thread that have no [`Link`] have received since the last question.
+pub fn early_bytes() -> u64 {
+    EARLY.replace(0) as u64
+}
+
+/// What is wrong with a server that has sent so many bytes before the login has ended, if that is too much.
+pub fn too_much_before_login(bytes: u64) -> Option<Error> {
+    (bytes > MOST_BEFORE_LOGIN).then(|| Error::new(TOO_MUCH, "it has sent more than 1 MiB before the login"))
+}
+
+/// libssh2.h: LIBSSH2_ERROR_PROTO.
+pub const TOO_MUCH: ErrorCode = ErrorCode::Session(raw::LIBSSH2_ERROR_PROTO);
+
+unsafe extern "C" fn receive_early(
+    socket: c_int,
+    buffer: *mut c_void,
+    length: usize,
+    flags: c_int,
+    _context: *mut *mut c_void,
+) -> isize {
+    const PIECE: usize = 64 << 10;
+    let taken = EARLY.get();
+    if taken >= PIECE {
+        return -(libc::EAGAIN as isize);
+    }
+    // SAFETY: libssh2 passes a buffer of `length` writable bytes.
+    let received = unsafe { libc::recv(socket, buffer, length, flags) };
+    if received >= 0 {
+        EARLY.set(taken + received as usize);
+        return received;
+    }
+    let error = io::Error::last_os_error();
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::Interrupted => -(libc::EAGAIN as isize),
+        _ => -(error.raw_os_error().unwrap_or(libc::EIO) as isize),
+    }
 }
 
 /// Whether libssh2 only wants to be called again when the socket is ready.
@@ -160,8 +228,14 @@ struct LinkState {
     heard: Cell<Instant>,
     /// Bytes received so far.
     received: Cell<u64>,
-    /// Of them those that came in a row, see [`UNBROKEN`].
-    unbroken: Cell<usize>,
+    /// Bytes that may have been received for what has gone through the channels so far.
+    expected: Cell<u64>,
+    /// Bytes that may have come for channels and wait to be read: their windows.
+    granted: Cell<u64>,
+    /// Bytes that libssh2 was given since the socket was last empty.
+    burst: Cell<usize>,
+    /// Whether the peer has sent more than is expected.
+    flooded: Cell<bool>,
     /// How many bytes may be read before it looks as if nothing more were there.
     allowed: Cell<usize>,
     /// What libssh2 has sent and the socket has not taken yet, if libssh2 is not to know; see [`Link::hold_unsent`].
@@ -174,6 +248,18 @@ struct LinkState {
     forced_command: Cell<bool>,
     /// Whether nothing is to be read for the moment.
     deaf: Cell<bool>,
+}
+
+impl LinkState {
+    /// Bytes that may have been received by now if `waiting` bytes of data wait to be read. Who sends more fills our memory.
+    fn most(&self, waiting: u64) -> u64 {
+        self.expected.get().saturating_add(waiting.saturating_mul(PACKET_PER_BYTE))
+    }
+
+    fn give_up(&self) {
+        self.flooded.set(true);
+        self.dead.set(true);
+    }
 }
 
 #[derive(Default)]
@@ -201,7 +287,10 @@ impl Link {
             dead: Cell::new(false),
             heard: Cell::new(Instant::now()),
             received: Cell::new(0),
-            unbroken: Cell::new(0),
+            expected: Cell::new(MOST_BESIDES),
+            granted: Cell::new(0),
+            burst: Cell::new(0),
+            flooded: Cell::new(false),
             allowed: Cell::new(usize::MAX),
             unsent: RefCell::new(None),
             agent_channels: RefCell::default(),
@@ -231,6 +320,11 @@ impl Link {
     pub fn is_dead(&self) -> bool {
         // SAFETY: `state` is valid until Drop and only ever accessed through shared references.
         unsafe { self.state.as_ref() }.dead.get()
+    }
+
+    /// Whether the connection was given up since the peer has sent far more than it had any reason to.
+    pub fn is_flooded(&self) -> bool {
+        self.state().flooded.get()
     }
 
     /// When the peer last sent anything, be it only an answer to a keepalive.
@@ -310,24 +404,25 @@ impl Link {
         stream: i32,
         buffer: &mut [u8],
     ) -> Result<usize, Error> {
-        let mut there = 0;
+        // What comes meanwhile is for the next call: a server may send faster than we read.
+        let mut there = None;
         loop {
             let held = self.read_allowed(0, channel, stream, buffer);
             if !matches!(&held, Err(error) if would_block(error)) || channel.queued() > 0 {
                 return held;
             }
-            if there == 0 {
-                there = rustix::io::ioctl_fionread(socket).map_or(0, |count| count as usize);
-            }
+            let left =
+                *there.get_or_insert_with(|| rustix::io::ioctl_fionread(socket).map_or(0, |count| count as usize));
             // Where nothing is there, it is still to be found out whether the connection has ended.
-            let bit = if there > LAST_BYTES { there - LAST_BYTES } else { BIT };
+            let bit = if left > LAST_BYTES { left - LAST_BYTES } else { BIT };
             let before = self.received_bytes();
             let read = self.read_allowed(bit, channel, stream, buffer);
             let received = self.received_bytes().wrapping_sub(before) as usize;
-            there = there.saturating_sub(received);
-            if received == 0 || !matches!(&read, Err(error) if would_block(error)) {
+            let left = left.saturating_sub(received);
+            if received == 0 || left == 0 || !matches!(&read, Err(error) if would_block(error)) {
                 return read;
             }
+            there = Some(left);
         }
     }
 
@@ -371,7 +466,9 @@ impl Link {
     pub fn take_agent_channel(&self) -> Option<Channel> {
         let mut channels = self.state().agent_channels.borrow_mut();
         let channel = (!channels.is_empty()).then(|| channels.remove(0))?;
-        Some(Channel { session: self.session.clone(), channel })
+        let channel = Channel { session: self.session.clone(), channel, window: AGENT_WINDOW };
+        channel.grant();
+        Some(channel)
     }
 }
 
@@ -395,55 +492,6 @@ const LAST_BYTES: usize = 512;
 /// Bytes of a bit. The shortest packet has 28: four of its length, 8 that are encrypted, 16 of the tag (chacha20-poly1305).
 const BIT: usize = 24;
 
-/// Bytes that libssh2 may read in a row, without having had to wait once. Some of its loops end only when nothing more comes:
-/// over lines before a server's identification, over packets of other kinds than the one that is awaited. Against a server that
-/// never stops they would never end, whatever the deadline says and the user wants.
-const UNBROKEN: usize = 256 << 10;
-/// The same for what is read byte by byte before there is a [`Link`].
-const UNBROKEN_EARLY: usize = 32 << 10;
-
-/// Makes libssh2 come back as if it had to wait once it has read for long, as long as there is no [`Link`] to `session`.
-pub fn interrupt_reading(session: &Session) {
-    let mut session_raw = session.raw();
-    // SAFETY: the session is live and locked. The type of `receive_early` is the one that libssh2.h gives for the callback;
-    // libssh2 casts it back to that before calling it.
-    unsafe {
-        let receive: GenericCallback = std::mem::transmute::<ReceiveCallback, GenericCallback>(receive_early);
-        libssh2_session_callback_set2(&mut *session_raw, CALLBACK_RECV, Some(receive));
-    }
-}
-
-thread_local! {
-    /// Bytes that [`receive_early`] has read on this thread since it last said that there is nothing. Whichever sessions they
-    /// are of: one is driven at a time.
-    static READ_EARLY: Cell<usize> = const { Cell::new(0) };
-}
-
-unsafe extern "C" fn receive_early(
-    socket: c_int,
-    buffer: *mut c_void,
-    length: usize,
-    flags: c_int,
-    _context: *mut *mut c_void,
-) -> isize {
-    let read = READ_EARLY.replace(0);
-    if read >= UNBROKEN_EARLY {
-        return -(libc::EAGAIN as isize);
-    }
-    // SAFETY: libssh2 passes a buffer of `length` writable bytes.
-    let received = unsafe { libc::recv(socket, buffer, length, flags) };
-    match usize::try_from(received) {
-        Ok(count) => READ_EARLY.set(read + count),
-        // As libssh2's own function.
-        Err(_) => {
-            let error = io::Error::last_os_error();
-            let number = if error.kind() == ErrorKind::Interrupted { None } else { error.raw_os_error() };
-            return -(number.unwrap_or(libc::EAGAIN) as isize);
-        }
-    }
-    received
-}
-
 type ReceiveCallback = unsafe extern "C" fn(c_int, *mut c_void, usize, c_int, *mut *mut c_void) -> isize;
 
 unsafe extern "C" fn receive(
@@ -459,12 +507,12 @@ unsafe extern "C" fn receive(
         let Some(state) = (*context).cast::<LinkState>().as_ref() else {
             return 0;
         };
-        let unbroken = state.unbroken.replace(0);
-        if state.deaf.get() || unbroken >= UNBROKEN {
+        if state.deaf.get() || state.flooded.get() {
             return -(libc::EAGAIN as isize);
         }
         let length = length.min(state.allowed.get());
-        if length == 0 {
+        if length == 0 || state.burst.get() >= BURST {
+            state.burst.set(0);
             return -(libc::EAGAIN as isize);
         }
         let received = libc::recv(socket, buffer, length, flags);
@@ -472,11 +520,16 @@ unsafe extern "C" fn receive(
             if state.allowed.get() != usize::MAX {
                 state.allowed.set(state.allowed.get() - received as usize);
             }
-            state.unbroken.set(unbroken + received as usize);
             state.heard.set(Instant::now());
             state.received.set(state.received.get().wrapping_add(received as u64));
+            state.burst.set(state.burst.get() + received as usize);
+            if state.received.get() > state.most(state.granted.get()) {
+                state.give_up();
+                return -(libc::EAGAIN as isize);
+            }
             return received;
         }
+        state.burst.set(0);
         let transient = [ErrorKind::WouldBlock, ErrorKind::Interrupted];
         if received == 0 || !transient.contains(&io::Error::last_os_error().kind()) {
             state.dead.set(true);
@@ -874,7 +927,12 @@ fn signed_algorithm(data: &[u8]) -> Option<&str> {
 pub struct Channel {
     session: Session,
     channel: NonNull<raw::LIBSSH2_CHANNEL>,
+    /// Bytes that the server may send before they are read.
+    window: u64,
 }
+
+/// libssh2.h: LIBSSH2_CHANNEL_WINDOW_DEFAULT, that of channels which the server opens.
+const AGENT_WINDOW: u64 = 2 << 20;
 
 /// How a remote command ended, as far as the server said.
 #[derive(Debug, PartialEq, Eq)]
@@ -943,8 +1001,37 @@ impl Channel {
             }
         };
         match NonNull::new(channel) {
-            Some(channel) => Ok(Channel { session: session.clone(), channel }),
+            Some(channel) => {
+                let channel = Channel { session: session.clone(), channel, window: u64::from(window) };
+                channel.grant();
+                Ok(channel)
+            }
             None => Err(last_error(session, code as isize)),
+        }
+    }
+
+    /// Notes that there is one more window.
+    fn grant(&self) {
+        let mut session_raw = self.session.raw();
+        // SAFETY: the session is live and locked. Its abstract slot holds null or the state of a live Link: channels are made after
+        // the login.
+        let state = unsafe { (*raw::libssh2_session_abstract(&mut *session_raw)).cast::<LinkState>().as_ref() };
+        state.inspect(|state| state.granted.set(state.granted.get().saturating_add(self.window)));
+    }
+
+    /// Notes that so many more bytes went through the channel: their packets were to be expected, or what is answered to them. Where
+    /// all that has come for the channel `is_drained`, it shows whether the server sends what nobody has asked for.
+    fn moved(&self, bytes: u64, is_drained: bool) {
+        let mut session_raw = self.session.raw();
+        // SAFETY: the session is live and locked. Its abstract slot holds null or the state of a live Link: channels are made after
+        // the login.
+        let state = unsafe { (*raw::libssh2_session_abstract(&mut *session_raw)).cast::<LinkState>().as_ref() };
+        let Some(state) = state else { return };
+        state.expected.set(state.expected.get().saturating_add(bytes.saturating_mul(PACKET_PER_BYTE)));
+        // What has come for other channels of the session may wait for them.
+        let waiting = state.granted.get().saturating_sub(self.window);
+        if is_drained && state.received.get() > state.most(waiting) {
+            state.give_up();
         }
     }
 
@@ -1047,6 +1134,8 @@ impl Channel {
         let value = self.call(|channel| unsafe {
             raw::libssh2_channel_read_ex(channel, stream, buffer.as_mut_ptr().cast(), buffer.len())
         });
+        let is_drained = value == raw::LIBSSH2_ERROR_EAGAIN as isize && self.queued() == 0;
+        self.moved(u64::try_from(value).unwrap_or(0), is_drained);
         check(&self.session, value)
     }
 
@@ -1059,6 +1148,7 @@ impl Channel {
         // SAFETY: the channel is live until Drop; `bytes` is passed with its length.
         let value = self
             .call(|channel| unsafe { raw::libssh2_channel_write_ex(channel, 0, bytes.as_ptr().cast(), bytes.len()) });
+        self.moved(u64::try_from(value).unwrap_or(0), false);
         check(&self.session, value)
     }
 
@@ -1137,6 +1227,7 @@ impl Channel {
     pub fn wait_closed(&self) -> Result<(), Error> {
         // SAFETY: the channel is live until Drop.
         let value = self.call(|channel| unsafe { raw::libssh2_channel_wait_closed(channel) });
+        self.moved(0, value == raw::LIBSSH2_ERROR_EAGAIN && self.queued() == 0);
         check(&self.session, value as isize).map(drop)
     }
 
@@ -1194,6 +1285,32 @@ pub fn is_ignored(signal: c_int) -> bool {
     unsafe {
         let mut old: libc::sigaction = std::mem::zeroed();
         libc::sigaction(signal, ptr::null(), &mut old) == 0 && old.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// The standard streams that were closed when the process was started, a bit for each number. Rust's runtime opens /dev/null in
+/// their place before `main`; from then on nothing tells them from a /dev/null that the user has chosen.
+static CLOSED_AT_START: AtomicU8 = AtomicU8::new(0);
+
+/// Whether standard input (0), output (1) or error (2) was closed when the process was started. What is written there since is
+/// lost without an error.
+pub fn was_closed_at_start(stream: u8) -> bool {
+    stream < 3 && CLOSED_AT_START.load(Ordering::Relaxed) & (1 << stream) != 0
+}
+
+// SAFETY: the section has the addresses of functions that the loader calls before `main`, with C's calling convention. This one
+// needs nothing of Rust's runtime, which is not there yet: it calls fcntl(2), stores a number, and cannot panic.
+#[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
+#[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
+#[used]
+static AT_START: extern "C" fn() = note_closed_streams;
+
+extern "C" fn note_closed_streams() {
+    for stream in 0..3 {
+        // SAFETY: F_GETFD reads and writes no memory of ours; a number that is no open descriptor is an error and nothing else.
+        if unsafe { libc::fcntl(stream, libc::F_GETFD) } == -1 {
+            CLOSED_AT_START.fetch_or(1 << stream, Ordering::Relaxed);
+        }
     }
 }
 

@@ -42,7 +42,7 @@ mod tunnel;
 mod wait;
 pub(crate) mod wire;
 
-pub use ffi::is_ignored;
+pub use ffi::{is_ignored, was_closed_at_start};
 pub use identities::IdentityError;
 pub use wait::{Patience, Watch, poll_with};
 

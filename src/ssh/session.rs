@@ -1,5 +1,6 @@
 //! An authenticated session: socket, handshake, host key, authentication, in this order and under one deadline.
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -46,6 +47,8 @@ pub struct Driver<'a> {
     socket: BorrowedFd<'a>,
     link: Option<&'a Link>,
     in_bits: bool,
+    /// Bytes received before there was a link.
+    early: &'a Cell<u64>,
 }
 
 impl<'a> Driver<'a> {
@@ -78,6 +81,12 @@ impl<'a> Driver<'a> {
                 Some(link) => link.in_bits(|| step(self.session)),
                 None => step(self.session),
             };
+            if self.link.is_none() {
+                self.early.set(self.early.get() + ffi::early_bytes());
+                if let Some(error) = ffi::too_much_before_login(self.early.get()) {
+                    return Err(Stop::Ssh(error));
+                }
+            }
             match done {
                 // With a link, the end of the connection looks to libssh2 as if it had to wait.
                 Err(error) if ffi::would_block(&error) && self.link.is_some_and(Link::is_dead) => {
@@ -128,6 +137,8 @@ pub struct Session {
     session: ssh2::Session,
     socket: Arc<OwnedFd>,
     trust: Trust,
+    /// Bytes received before there was a link.
+    early: Cell<u64>,
 }
 
 impl Session {
@@ -171,8 +182,8 @@ impl Session {
         }
         session.set_blocking(false);
         session.set_tcp_stream(Arc::clone(&socket));
-        ffi::interrupt_reading(&session);
-        let mut made = Session { link: None, session, socket, trust: Trust::NoSecrets };
+        ffi::guard_reading(&session);
+        let mut made = Session { link: None, session, socket, trust: Trust::NoSecrets, early: Cell::new(0) };
         let known = credentials.known_hosts.lookup(&host.key_name.0, host.key_name.1);
         made.handshake(host, &known, watch)?;
         note(&|| format!("server says {}", banner(&made.session).unwrap_or("nothing")));
@@ -196,6 +207,10 @@ impl Session {
         match self.driver().drive(watch, ssh2::Session::handshake) {
             Ok(()) => Ok(()),
             Err(Stop::Job(outcome)) => Err(self.name_silence(outcome)),
+            Err(Stop::Ssh(error)) if error.code() == ffi::TOO_MUCH => {
+                let detail = error.message().to_owned();
+                Err(HostError::Ssh { doing: "handshake", detail, hint: Some("is it an SSH server?".to_owned()) }.into())
+            }
             Err(Stop::Ssh(error)) => Err(handshake_failed(&self.session, &error).into()),
         }
     }
@@ -268,7 +283,8 @@ impl Session {
 
     /// The driver of this session.
     pub fn driver(&mut self) -> Driver<'_> {
-        Driver { session: &mut self.session, socket: self.socket.as_fd(), link: self.link.as_ref(), in_bits: false }
+        let (socket, link) = (self.socket.as_fd(), self.link.as_ref());
+        Driver { session: &mut self.session, socket, link, early: &self.early, in_bits: false }
     }
 
     /// The socket, to wait for.

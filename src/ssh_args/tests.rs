@@ -10,7 +10,8 @@ fn words(text: &str) -> Vec<Word> {
 }
 
 fn read(tool: Tool, text: &str) -> Result<SshArgs, SshArgsError> {
-    understand(tool, &words(text))
+    let follows = if tool == Tool::Ssh { "command" } else { "files" };
+    understand(tool, follows, &words(text))
 }
 
 /// All options in their order, those that beat `-O` before a `|`.
@@ -85,9 +86,9 @@ fn another_configuration_is_no_option_in_its_format() {
     }
     let bytes = OsString::from_vec(b"/\xff".to_vec());
     let words = ["-F".into(), bytes.clone()].map(|text| Word { text, option: "-X" });
-    assert_eq!(understand(Tool::Ssh, &words).expect("any bytes").config_file, Some(bytes.clone()));
+    assert_eq!(understand(Tool::Ssh, "command", &words).expect("any bytes").config_file, Some(bytes.clone()));
     let words = ["-i".into(), bytes].map(|text| Word { text, option: "-X" });
-    assert!(understand(Tool::Ssh, &words).expect_err("not text").to_string().contains("not UTF-8"));
+    assert!(understand(Tool::Ssh, "command", &words).expect_err("not text").to_string().contains("not UTF-8"));
 }
 
 #[test]

@@ -439,6 +439,11 @@ impl Running {
         self.peak_kib
     }
 
+    /// Its process id; that of the shell, where it was run by one without `exec`.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether it still runs.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("the child is ours").is_none()

@@ -198,14 +198,14 @@ fn a_limit_on_open_files_too_low_for_the_pool() {
     let pssh = || env.pssh().hosts(sshd.hosts()).args(["-p", "20", "true"]);
     let run = pssh().shell("ulimit -n 80; exec \"$@\"").run();
     run.exits(0)
-        .stderr_has("pssh: only 80 files may be open (ulimit -Hn), which is enough for 8 hosts at once, not 20\n");
+        .stderr_has("pssh: only 80 files may be open (ulimit -Hn), which is enough for 8 hosts at once; 20 need 104\n");
     run.stderr_has("pssh: 20 hosts: 20 ok\n");
     // The soft limit is raised without a word.
     let run = pssh().shell("ulimit -Sn 40; exec \"$@\"").run();
     run.exits(0).stderr_lacks("files").stderr_has("pssh: 20 hosts: 20 ok\n");
     let before = sshd.connections();
     let run = pssh().shell("ulimit -n 40; exec \"$@\"").run();
-    run.exits(1).stderr_has("pssh: only 40 files may be open, too few for a single host (ulimit -n)\n");
+    run.exits(1).stderr_has("pssh: only 40 files may be open, too few for a single host; ulimit -n 66 is enough\n");
     run.check(sshd.connections() == before, "nothing was connected to");
 }
 

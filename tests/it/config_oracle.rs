@@ -361,7 +361,7 @@ fn words_for_ssh_are_understood_as_by_ssh() {
         let dir = place.dir.path().to_str().unwrap();
         let words: Vec<String> = words.iter().map(|word| word.replace("{dir}", dir)).collect();
         let extra: Vec<Word> = words.iter().map(|word| Word { text: word.into(), option: "-X" }).collect();
-        let understood = understand(Tool::Ssh, &extra).unwrap();
+        let understood = understand(Tool::Ssh, "command", &extra).unwrap();
         let texts = |options: &[SshOption]| options.iter().map(|option| option.text.clone()).collect::<Vec<_>>();
         // The user of -l stands between -O and the words, as a host's entry here.
         let given_texts: Vec<String> = given.iter().map(|text| text.to_string()).collect();

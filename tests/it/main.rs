@@ -9,6 +9,8 @@ mod embedded;
 mod bin;
 /// A terminal to run on.
 mod pty;
+/// An SSH server whose packets are the test's.
+mod raw;
 /// What JSON has to be.
 mod schema;
 /// Thousands of hosts, run after run.
@@ -36,6 +38,8 @@ mod commands;
 mod config_oracle;
 /// What a host costs, counted.
 mod cost;
+/// What we depend on.
+mod dependencies;
 /// Command lines of Debian's pssh, run by ours too.
 mod drop_in;
 /// Another server than OpenSSH's.
@@ -56,6 +60,8 @@ mod host_certificates;
 mod host_config;
 /// Which host keys are accepted, through the binary.
 mod host_keys;
+/// Hosts that mean harm.
+mod hostile;
 /// What ssh_config(5) says about the keys to log in with.
 mod identities;
 /// Standard input for all hosts.
@@ -96,6 +102,8 @@ mod run;
 mod scale;
 /// Local scripts, and commands that are too long for a line.
 mod scripts;
+/// Secrets, wherever they could come to light.
+mod secrets;
 /// Being stopped: by signals, by a reader that goes away, by a disk that is full.
 mod signals;
 /// The formats that show hosts one by one.
@@ -104,9 +112,13 @@ mod snapshots;
 mod soaking;
 /// What ssh_config(5) says about hosts.
 mod ssh_config;
+/// What the system does not have left for us: descriptors, threads, memory, disk, a terminal.
+mod starved;
 /// Remote commands that are stopped, whoever runs them.
 mod stopping;
 /// Commands as another user.
 mod sudo;
 /// Output on a terminal: colours, the status line, and what remote bytes may not do to it.
 mod terminals;
+/// The file known_hosts, while others write it and when we are killed.
+mod trust;

@@ -79,24 +79,24 @@ fn letters_of_ssh_that_take_a_value_here() {
     for (args, text) in [
         (
             &["-h"][..],
-            "error: a value is required for '--hosts <FILE>' but none was supplied\n\n  \
+            "pssh: error: a value is required for '--hosts <FILE>' but none was supplied\n\n  \
              tip: -h takes a hosts file; help is --help\n\nFor more information, try '--help'.\n",
         ),
         (
             &["-t", "-H", "a", "x"],
-            "error: a value is required for '--timeout <TIME>' but none was supplied\n\n  \
+            "pssh: error: a value is required for '--timeout <TIME>' but none was supplied\n\n  \
              tip: -t takes a time, such as 90 or 1m30s; for a terminal pssh has --pty\n\n\
              For more information, try '--help'.\n",
         ),
         (
             &["-t", "web1", "top"],
-            "error: invalid value 'web1' for '--timeout <TIME>': \"web1\" is no time; expected seconds (90, 0.5) or units \
+            "pssh: error: invalid value 'web1' for '--timeout <TIME>': \"web1\" is no time; expected seconds (90, 0.5) or units \
              (1m30s, 2h)\n\n  tip: -t takes a time, such as 90 or 1m30s; for a terminal pssh has --pty\n\n\
              For more information, try '--help'.\n",
         ),
         (
             &["-p", "web1", "x"],
-            "error: invalid value 'web1' for '--par <N>': a whole number is needed, such as 32\n\n  \
+            "pssh: error: invalid value 'web1' for '--par <N>': a whole number is needed, such as 32\n\n  \
              tip: -p takes the number of hosts at once; a port stands after its host: -H web1:2222\n\n\
              For more information, try '--help'.\n",
         ),
@@ -111,7 +111,7 @@ fn letters_of_ssh_that_take_a_value_here() {
         ),
         (
             &["-e", "-H", "a", "x"],
-            "error: a value is required for '--errdir <DIR>' but none was supplied\n\n\
+            "pssh: error: a value is required for '--errdir <DIR>' but none was supplied\n\n\
              For more information, try '--help'.\n",
         ),
         (&["-P"], "pssh: there is no command to run (--help shows how)\n"),
@@ -131,12 +131,12 @@ fn options_that_there_are_not() {
         ("--frmat", "a similar argument exists: '--format'"),
     ] {
         let text = format!(
-            "error: unexpected argument '{option}' found\n\n  tip: {tip}\n\n\
+            "pssh: error: unexpected argument '{option}' found\n\n  tip: {tip}\n\n\
              Usage: pssh [OPTIONS] COMMAND...\n\nFor more information, try '--help'.\n"
         );
         refused(&env, &[option, "3", "-H", "a", "x"], &text);
     }
-    let text = "error: unexpected argument '--bogus' found\n\nUsage: pssh [OPTIONS] COMMAND...\n\n\
+    let text = "pssh: error: unexpected argument '--bogus' found\n\nUsage: pssh [OPTIONS] COMMAND...\n\n\
                 For more information, try '--help'.\n";
     refused(&env, &["--bogus", "-H", "a", "x"], text);
 }
@@ -170,7 +170,7 @@ fn options_of_ssh_that_there_are_not() {
         ("-x", "-p", "-x \"-p\": -p needs a value"),
         ("-x", "'", "-x \"'\": a quote is not closed"),
     ] {
-        refused(&env, &[option, words, "-H", "a", "x"], &format!("error: {text}\n"));
+        refused(&env, &[option, words, "-H", "a", "x"], &format!("pssh: error: {text}\n"));
     }
     // What is in an option is checked with those of -O.
     refused(&env, &["-x", "-c bogus", "-H", "a", "x"], "pssh: -x -c bogus: ciphers: \"bogus\" is not a known cipher\n");
@@ -181,7 +181,7 @@ fn values_that_there_are_not() {
     let env = lab();
     let modes = |value: &str, tip: &str| {
         format!(
-            "error: invalid value '{value}' for '--host-key-check <MODE>'\n  \
+            "pssh: error: invalid value '{value}' for '--host-key-check <MODE>'\n  \
              [possible values: strict, accept-new, off]\n{tip}\nFor more information, try '--help'.\n"
         )
     };
@@ -194,7 +194,7 @@ fn values_that_there_are_not() {
     refused(&env, &["--host-key-check", "maybe", "-H", "a", "x"], &modes("maybe", ""));
     let run = env.pssh().args(["--format", "inlin", "-H", "a", "x"]).run();
     let said = run.exits(2).stderr_text();
-    let start = "error: invalid value 'inlin' for '--format <FORMAT>'\n  [possible values: lines, inline, ";
+    let start = "pssh: error: invalid value 'inlin' for '--format <FORMAT>'\n  [possible values: lines, inline, ";
     let end = "]\n\n  tip: a similar value exists: 'inline'\n\nFor more information, try '--help'.\n";
     run.check(said.starts_with(start) && said.ends_with(end) && said.lines().count() == 6, "the values and a tip");
 }
@@ -305,7 +305,7 @@ fn hosts_files_that_are_none() {
 fn too_few_open_files_for_a_single_host() {
     let env = lab();
     let pssh = env.pssh().args(["-H", "127.0.0.1:1", "x"]).shell("ulimit -n 40; exec \"$@\"");
-    says(&env, pssh, 1, &[], "pssh: only 40 files may be open, too few for a single host (ulimit -n)\n");
+    says(&env, pssh, 1, &[], "pssh: only 40 files may be open, too few for a single host; ulimit -n 66 is enough\n");
 }
 
 // Hosts that are not reached.

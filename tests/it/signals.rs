@@ -210,11 +210,35 @@ fn a_disk_that_is_full_at_the_very_end() {
 fn closed_standard_output_is_nobody_elses() {
     // Otherwise a socket would get the number 1, and the output of one host would go to another.
     let fleet = Fleet::new(4);
-    let run = fleet.pssh().args(["--", "echo out; echo err >&2"]).close_stdout().run();
-    run.exits(0).stderr_has("pssh: 4 hosts: 4 ok\n");
-    for label in fleet.sshd.labels() {
-        run.check(run.stderr_of(&label) == b"err\n", "stderr");
+    let run = fleet.pssh().args(["--format", "none", "--", "echo out; echo err >&2"]).close_stdout().run();
+    run.exits(0).stdout_is("").check(run.stderr.is_empty(), "not a word");
+}
+
+#[test]
+fn output_that_would_be_lost_is_refused_before_anything_connects() {
+    let fleet = Fleet::new(2);
+    let closed = "pssh: standard output is closed, so that all output would be lost; if it may be: > /dev/null\n";
+    for args in [
+        &["--", "echo out"][..],
+        &["-i", "--", "echo out"],
+        &["--format", "gather", "--", "echo out"],
+        &["--json", "--", "echo out"],
+        &["--dry-run", "--", "echo out"],
+        &["--explain"],
+    ] {
+        let run = fleet.pssh().args(args).close_stdout().run();
+        run.exits(1).check(run.stderr_text() == closed, &format!("{args:?}"));
     }
+    fleet.pssh().arg("--help").close_stdout().run().exits(1).stderr_has(closed.trim_end());
+    let run = fleet.pssh().args(["-I", "cat"]).shell("exec \"$@\" <&-").run();
+    run.exits(1).check(run.stderr_text() == "pssh: -I: standard input is closed\n", "no empty input instead");
+    assert_eq!(fleet.sshd.connections(), 0);
+    // A /dev/null that the user has chosen is fine, however it was opened.
+    let run = fleet.pssh().args(["--", "echo out"]).shell("exec \"$@\" 1<>/dev/null").run();
+    run.exits(0).stderr_has("pssh: 2 hosts: 2 ok\n");
+    // Standard error may be closed: the exit status tells.
+    let run = fleet.pssh().args(["--", "echo out; exit 3"]).shell("exec \"$@\" 2>&-").run();
+    run.exits(5).check(run.stdout_of(&fleet.sshd.label()) == b"out\n", "the output");
 }
 
 #[test]
@@ -222,7 +246,7 @@ fn all_standard_streams_closed() {
     let fleet = Fleet::new(2);
     let run = fleet
         .pssh()
-        .args(["--", "echo out; echo err >&2; exit 3"])
+        .args(["--format", "none", "--", "echo out; echo err >&2; exit 3"])
         .shell("\"$@\" <&- >&- 2>&-; echo \"status $?\"")
         .run();
     run.exits(0).stdout_is("status 5\n");

@@ -24,8 +24,8 @@ use crate::pty::Pty;
 use crate::sshd::{Setup, Sshd};
 
 /// A user who logs in with a key, and whom sudo knows.
-struct Fleet {
-    env: Env,
+pub(crate) struct Fleet {
+    pub(crate) env: Env,
     sshd: Sshd,
     account: Account,
     rule: Rule,
@@ -52,7 +52,7 @@ impl Drop for Rule {
 
 impl Fleet {
     /// Only root can make one: elsewhere there is nothing to try.
-    fn new(hosts: usize) -> Option<Fleet> {
+    pub(crate) fn new(hosts: usize) -> Option<Fleet> {
         let account = Account::make()?;
         assert!(
             Command::new("sudo").arg("-V").output().is_ok_and(|output| output.status.success()),
@@ -79,7 +79,7 @@ impl Fleet {
         self.env.pssh().hosts(self.sshd.hosts()).args(["-v", "-l", &self.account.name])
     }
 
-    fn pssh(&self) -> Pssh {
+    pub(crate) fn pssh(&self) -> Pssh {
         self.asking().arg("--sudo-password-file").arg(&self.password)
     }
 

@@ -1,0 +1,87 @@
+//! Hints: one is said with the first few hosts that it would help, and of all others once, when the run has ended. A thousand hosts
+//! that fail in the same way would otherwise bury what is to be read.
+
+use std::io::Write;
+
+use super::name;
+use super::sanitize::sanitize;
+use super::writer::Output;
+use crate::event::{Outcome, Stream};
+use crate::jobs::Job;
+use crate::nodeset::fold;
+
+/// With how many hosts the same hint is said.
+const SHOWN: usize = 3;
+
+/// The hints of a run.
+#[derive(Debug, Default)]
+pub struct Hints(Vec<Hint>);
+
+#[derive(Debug)]
+struct Hint {
+    kind: String,
+    /// As it is for the first of its hosts.
+    text: String,
+    shown: usize,
+    /// The labels of the others.
+    more: Vec<String>,
+}
+
+impl Hints {
+    /// The hint for a host that has ended with `outcome`, if it is to be said with it.
+    pub fn due(&mut self, job: &Job, outcome: &Outcome) -> Option<String> {
+        let (text, kind) = (outcome.hint()?, outcome.hint_kind()?);
+        let Some(hint) = self.0.iter_mut().find(|hint| hint.kind == kind) else {
+            self.0.push(Hint { kind, text: text.clone(), shown: 1, more: Vec::new() });
+            return Some(text);
+        };
+        if hint.shown < SHOWN {
+            hint.shown += 1;
+            return Some(text);
+        }
+        hint.more.push(job.label.clone());
+        None
+    }
+
+    /// Says, at the end of the run, which other hosts the hints are about.
+    pub fn rest(&mut self, output: &mut Output) {
+        for Hint { text, more, .. } in self.0.drain(..).filter(|hint| !hint.more.is_empty()) {
+            let names = fold(more.iter().map(String::as_str));
+            let hosts = if more.len() == 1 { "1 more host".to_owned() } else { format!("{} more hosts", more.len()) };
+            let buffer = output.buffer(Stream::Stderr);
+            // Writing to memory never fails.
+            let _ = writeln!(buffer, "{}: hint for {hosts}: {}: {}", name(), sanitize(&text), sanitize(&names));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::error::{HostError, HostKeyError};
+    use crate::hosts::gather;
+
+    #[test]
+    fn a_hint_is_said_with_a_few_hosts_and_kinds_are_told_apart() {
+        let jobs = crate::jobs::make(gather(&[], &["a b c d e f".to_owned()]).expect("hosts"));
+        let unknown = |name: &str| -> Outcome {
+            let (scan, file) = (Some((name.to_owned(), 22)), Some(PathBuf::from("known_hosts")));
+            HostKeyError::Unknown { name: name.to_owned(), scan, file, offered: "x".to_owned() }.into_outcome()
+        };
+        let lost = || -> Outcome { HostError::Lost { detail: "gone".to_owned() }.into() };
+        let mut hints = Hints::default();
+        let said: Vec<bool> = jobs[..5].iter().map(|job| hints.due(job, &unknown(&job.label)).is_some()).collect();
+        assert_eq!(said, [true, true, true, false, false], "the names in them do not matter");
+        assert!(hints.due(&jobs[5], &lost()).is_some(), "another one");
+        assert_eq!(hints.due(&jobs[5], &Outcome::Exited(1)), None);
+        assert_eq!(hints.0.iter().map(|hint| hint.more.clone()).collect::<Vec<_>>(), [vec!["d", "e"], vec![]]);
+    }
+
+    impl HostKeyError {
+        fn into_outcome(self) -> Outcome {
+            HostError::from(self).into()
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! An SSH server that says whatever a test wants it to: its packets are real, and what is in them need not make sense. russh and
+//! sshd are too polite for that.
+//!
+//! One key exchange (curve25519-sha256, ssh-ed25519, aes128-ctr, hmac-sha2-256), everybody is logged in by any request, and what
+//! comes then is the test's. On loopback only; the threads of a connection end with it.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use openssl::derive::Deriver;
+use openssl::hash::MessageDigest;
+use openssl::pkey::{Id, PKey, Private};
+use openssl::sha::sha256;
+use openssl::sign::Signer;
+use openssl::symm::{Cipher, Crypter, Mode};
+
+/// How long a client may say nothing, or take nothing, before a test's server gives it up.
+const PATIENCE: Duration = Duration::from_secs(60);
+const VERSION: &str = "SSH-2.0-raw_1.0";
+
+/// What a server does to its clients, at the moments at which it may.
+#[derive(Clone, Default)]
+pub(crate) struct Script {
+    /// The keys of the connections, in their order; the last one is that of all others. None is a new one for all.
+    pub(crate) keys: Vec<Arc<HostKey>>,
+    /// Before the identification string.
+    pub(crate) first: Option<fn(&mut TcpStream) -> io::Result<()>>,
+    /// In place of the packets of the key exchange.
+    pub(crate) instead_of_kex: Option<fn(&mut TcpStream) -> io::Result<()>>,
+    /// With encryption, before the login.
+    pub(crate) before_login: Option<Act>,
+    /// In answer to the first request to log in.
+    pub(crate) at_login: Option<Act>,
+    /// In answer to the request for a command, after the server has agreed to it. The number is the client's of the channel.
+    pub(crate) command: Option<fn(&mut Wire, u32) -> io::Result<()>>,
+}
+
+/// Something that a server does.
+pub(crate) type Act = fn(&mut Wire) -> io::Result<()>;
+
+/// An Ed25519 host key.
+pub(crate) struct HostKey(PKey<Private>);
+
+impl HostKey {
+    pub(crate) fn generate() -> Arc<HostKey> {
+        Arc::new(HostKey(PKey::generate_ed25519().expect("a key")))
+    }
+
+    fn blob(&self) -> Vec<u8> {
+        let public = self.0.raw_public_key().expect("a public key");
+        [string(b"ssh-ed25519"), string(&public)].concat()
+    }
+
+    pub(crate) fn known_hosts_line(&self, address: SocketAddr) -> String {
+        format!("[{}]:{} ssh-ed25519 {}\n", address.ip(), address.port(), BASE64_STANDARD.encode(self.blob()))
+    }
+}
+
+/// A server that listens until the test ends.
+pub(crate) struct Raw {
+    pub(crate) address: SocketAddr,
+    pub(crate) key: Arc<HostKey>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Raw {
+    pub(crate) fn start(mut script: Script) -> Raw {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        if script.keys.is_empty() {
+            script.keys.push(HostKey::generate());
+        }
+        let key = Arc::clone(&script.keys[0]);
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&connections);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let number = count.fetch_add(1, Ordering::SeqCst);
+                let script = script.clone();
+                thread::spawn(move || {
+                    let key = &script.keys[number.min(script.keys.len() - 1)];
+                    // Every error is the client's end of it.
+                    let _ = serve(stream, &script, key);
+                });
+            }
+        });
+        Raw { address, key, connections }
+    }
+
+    pub(crate) fn known_hosts_line(&self) -> String {
+        self.key.known_hosts_line(self.address)
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+fn serve(mut stream: TcpStream, script: &Script, key: &HostKey) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    if let Some(first) = script.first {
+        first(&mut stream)?;
+    }
+    stream.write_all(format!("{VERSION}\r\n").as_bytes())?;
+    let client_version = read_version(&mut stream)?;
+    if let Some(instead) = script.instead_of_kex {
+        instead(&mut stream)?;
+        return wait_for_end(&mut stream);
+    }
+    let mut wire = Wire::exchange_keys(stream, &client_version, key)?;
+    wire.expect(SERVICE_REQUEST)?;
+    if let Some(act) = script.before_login {
+        act(&mut wire)?;
+    }
+    wire.send(&[&[SERVICE_ACCEPT][..], &string(b"ssh-userauth")].concat())?;
+    wire.expect(USERAUTH_REQUEST)?;
+    if let Some(act) = script.at_login {
+        act(&mut wire)?;
+    }
+    wire.send(&[USERAUTH_SUCCESS])?;
+    let open = wire.expect(CHANNEL_OPEN)?;
+    let channel = after_string(&open, 1).and_then(|at| number(&open, at)).ok_or(io::ErrorKind::InvalidData)?;
+    wire.open_channel(channel, 1 << 20)?;
+    wire.expect(CHANNEL_REQUEST)?;
+    wire.send(&[&[CHANNEL_SUCCESS][..], &channel.to_be_bytes()].concat())?;
+    if let Some(command) = script.command {
+        command(&mut wire, channel)?;
+    }
+    wait_for_end(&mut wire.stream)
+}
+
+/// Reads until the client has gone, or says nothing any more.
+fn wait_for_end(stream: &mut TcpStream) -> io::Result<()> {
+    let mut buffer = [0; 4096];
+    while stream.read(&mut buffer)? > 0 {}
+    Ok(())
+}
+
+fn read_version(stream: &mut TcpStream) -> io::Result<String> {
+    let (mut line, mut byte) = (Vec::new(), [0]);
+    while byte != *b"\n" && line.len() < 255 {
+        stream.read_exact(&mut byte)?;
+        line.push(byte[0]);
+    }
+    Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
+}
+
+// Numbers of RFC 4250.
+pub(crate) const IGNORE: u8 = 2;
+pub(crate) const DEBUG: u8 = 4;
+const SERVICE_REQUEST: u8 = 5;
+const SERVICE_ACCEPT: u8 = 6;
+const KEXINIT: u8 = 20;
+const NEWKEYS: u8 = 21;
+const KEX_INIT: u8 = 30;
+const KEX_REPLY: u8 = 31;
+const USERAUTH_REQUEST: u8 = 50;
+const USERAUTH_SUCCESS: u8 = 52;
+pub(crate) const USERAUTH_BANNER: u8 = 53;
+pub(crate) const GLOBAL_REQUEST: u8 = 80;
+pub(crate) const CHANNEL_OPEN: u8 = 90;
+const CHANNEL_OPEN_CONFIRMATION: u8 = 91;
+pub(crate) const CHANNEL_WINDOW_ADJUST: u8 = 93;
+pub(crate) const CHANNEL_DATA: u8 = 94;
+pub(crate) const CHANNEL_EXTENDED_DATA: u8 = 95;
+pub(crate) const CHANNEL_EOF: u8 = 96;
+pub(crate) const CHANNEL_CLOSE: u8 = 97;
+pub(crate) const CHANNEL_REQUEST: u8 = 98;
+const CHANNEL_SUCCESS: u8 = 99;
+
+/// `string` of RFC 4251.
+pub(crate) fn string(bytes: &[u8]) -> Vec<u8> {
+    [&(bytes.len() as u32).to_be_bytes(), bytes].concat()
+}
+
+/// `mpint` of a positive number.
+fn mpint(bytes: &[u8]) -> Vec<u8> {
+    let start = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
+    let bytes = &bytes[start..];
+    let sign: &[u8] = if bytes.first().is_some_and(|byte| *byte >= 0x80) { &[0] } else { &[] };
+    string(&[sign, bytes].concat())
+}
+
+fn number(packet: &[u8], at: usize) -> Option<u32> {
+    packet.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes)
+}
+
+/// Where the string at `at` ends.
+fn after_string(packet: &[u8], at: usize) -> Option<usize> {
+    Some(at + 4 + number(packet, at)? as usize)
+}
+
+/// A connection whose keys are exchanged.
+pub(crate) struct Wire {
+    pub(crate) stream: TcpStream,
+    sealer: Crypter,
+    opener: Crypter,
+    seal_key: PKey<Private>,
+    sent: u32,
+    received: u32,
+}
+
+impl Wire {
+    fn exchange_keys(mut stream: TcpStream, client_version: &str, key: &HostKey) -> io::Result<Wire> {
+        let lists = ["curve25519-sha256", "ssh-ed25519", "aes128-ctr", "aes128-ctr", "hmac-sha2-256", "hmac-sha2-256"];
+        let lists = lists.into_iter().chain(["none", "none", "", ""]).flat_map(|list| string(list.as_bytes()));
+        let ours: Vec<u8> = [KEXINIT].into_iter().chain([7; 16]).chain(lists).chain([0; 5]).collect();
+        send_plain(&mut stream, &ours)?;
+        let theirs = read_plain(&mut stream)?;
+        let init = loop {
+            let packet = read_plain(&mut stream)?;
+            if packet.first() == Some(&KEX_INIT) {
+                break packet;
+            }
+        };
+        let client_point = init.get(5..37).ok_or(io::ErrorKind::InvalidData)?;
+        let secret = PKey::generate_x25519()?;
+        let point = secret.raw_public_key()?;
+        let client_key = PKey::public_key_from_raw_bytes(client_point, Id::X25519)?;
+        let mut deriver = Deriver::new(&secret)?;
+        deriver.set_peer(&client_key)?;
+        let shared = mpint(&deriver.derive_to_vec()?);
+        let blob = key.blob();
+        let parts =
+            [client_version.as_bytes(), VERSION.as_bytes(), &theirs, &ours, &blob, client_point, &point].map(string);
+        let hash = sha256(&[parts.concat(), shared.clone()].concat());
+        let signature = Signer::new_without_digest(&key.0)?.sign_oneshot_to_vec(&hash)?;
+        let signature = string(&[string(b"ssh-ed25519"), string(&signature)].concat());
+        send_plain(&mut stream, &[vec![KEX_REPLY], string(&blob), string(&point), signature].concat())?;
+        send_plain(&mut stream, &[NEWKEYS])?;
+        let newkeys = read_plain(&mut stream)?;
+        if newkeys.first() != Some(&NEWKEYS) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let derive = |letter: u8| sha256(&[&shared[..], &hash, &[letter], &hash].concat());
+        let crypter = |mode, key: u8, iv: u8| {
+            Crypter::new(Cipher::aes_128_ctr(), mode, &derive(key)[..16], Some(&derive(iv)[..16]))
+        };
+        Ok(Wire {
+            stream,
+            sealer: crypter(Mode::Encrypt, b'D', b'B')?,
+            opener: crypter(Mode::Decrypt, b'C', b'A')?,
+            seal_key: PKey::hmac(&derive(b'F'))?,
+            sent: 3,
+            received: 3,
+        })
+    }
+
+    /// Sends a packet with this payload.
+    pub(crate) fn send(&mut self, payload: &[u8]) -> io::Result<()> {
+        let packet = padded(payload, 16);
+        self.send_packet(&packet)
+    }
+
+    /// Sends what should be a packet: length, padding and all, as the test has it.
+    pub(crate) fn send_packet(&mut self, packet: &[u8]) -> io::Result<()> {
+        let mut signer = Signer::new(MessageDigest::sha256(), &self.seal_key)?;
+        signer.update(&self.sent.to_be_bytes())?;
+        signer.update(packet)?;
+        let code = signer.sign_to_vec()?;
+        let mut sealed = vec![0; packet.len() + 16];
+        let length = self.sealer.update(packet, &mut sealed)?;
+        sealed.truncate(length);
+        sealed.extend(code);
+        self.sent = self.sent.wrapping_add(1);
+        self.stream.write_all(&sealed)
+    }
+
+    fn receive(&mut self) -> io::Result<Vec<u8>> {
+        let first = self.open(16)?;
+        let length = number(&first, 0).ok_or(io::ErrorKind::InvalidData)? as usize;
+        let rest = self.open((length + 4).checked_sub(16).ok_or(io::ErrorKind::InvalidData)?)?;
+        self.stream.read_exact(&mut [0; 32])?;
+        self.received = self.received.wrapping_add(1);
+        let packet = [first, rest].concat();
+        let padding = usize::from(packet[4]);
+        packet.get(5..4 + length - padding).map(<[u8]>::to_vec).ok_or(io::ErrorKind::InvalidData.into())
+    }
+
+    fn open(&mut self, count: usize) -> io::Result<Vec<u8>> {
+        let (mut sealed, mut plain) = (vec![0; count], vec![0; count + 16]);
+        self.stream.read_exact(&mut sealed)?;
+        let length = self.opener.update(&sealed, &mut plain)?;
+        plain.truncate(length);
+        Ok(plain)
+    }
+
+    /// Reads packets up to one of this kind.
+    fn expect(&mut self, kind: u8) -> io::Result<Vec<u8>> {
+        loop {
+            let packet = self.receive()?;
+            if packet.first() == Some(&kind) {
+                return Ok(packet);
+            }
+        }
+    }
+
+    fn open_channel(&mut self, channel: u32, window: u32) -> io::Result<()> {
+        let numbers = [channel, 0, window, 32768].map(u32::to_be_bytes).concat();
+        self.send(&[&[CHANNEL_OPEN_CONFIRMATION][..], &numbers].concat())
+    }
+
+    /// Sends output of a command, whatever the window is.
+    pub(crate) fn data(&mut self, channel: u32, bytes: &[u8]) -> io::Result<()> {
+        self.send(&[&[CHANNEL_DATA][..], &channel.to_be_bytes(), &string(bytes)].concat())
+    }
+
+    /// Sends a message of a channel that has nothing but its number.
+    pub(crate) fn about(&mut self, kind: u8, channel: u32) -> io::Result<()> {
+        self.send(&[&[kind][..], &channel.to_be_bytes()].concat())
+    }
+
+    /// Ends the command in good order.
+    pub(crate) fn end(&mut self, channel: u32, status: u32) -> io::Result<()> {
+        let request = [string(b"exit-status"), vec![0], status.to_be_bytes().to_vec()].concat();
+        self.send(&[&[CHANNEL_REQUEST][..], &channel.to_be_bytes(), &request].concat())?;
+        self.about(CHANNEL_EOF, channel)?;
+        self.about(CHANNEL_CLOSE, channel)
+    }
+}
+
+/// A packet without its code (RFC 4253 section 6).
+fn padded(payload: &[u8], block: usize) -> Vec<u8> {
+    let padding = block - (payload.len() + 5) % block;
+    let padding = if padding < 4 { padding + block } else { padding };
+    let length = (payload.len() + padding + 1) as u32;
+    [&length.to_be_bytes()[..], &[padding as u8], payload, &vec![0; padding]].concat()
+}
+
+fn send_plain(stream: &mut TcpStream, payload: &[u8]) -> io::Result<()> {
+    stream.write_all(&padded(payload, 8))
+}
+
+fn read_plain(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut head = [0; 5];
+    stream.read_exact(&mut head)?;
+    let length = number(&head, 0).filter(|length| (2..35_000).contains(length)).ok_or(io::ErrorKind::InvalidData)?;
+    let mut rest = vec![0; length as usize - 1];
+    stream.read_exact(&mut rest)?;
+    rest.truncate(rest.len().saturating_sub(usize::from(head[4])));
+    Ok(rest)
+}
