@@ -13,7 +13,7 @@ use crate::bin::{Env, Pssh, Run};
 use crate::embedded::{Behaviour, Config, Server};
 
 /// Seconds that are longer than any refusal takes, on a slow machine too.
-const SOON: u64 = 30;
+const SOON: u64 = 90;
 /// KiB of memory that no refusal needs: a list is read up to 64 MiB, and TOML costs eighty times its 4 MiB at worst.
 const MEMORY: u64 = 500 << 10;
 /// The same as a limit of the shell, so that more is an error and not the end of the machine.
@@ -79,7 +79,7 @@ fn ranges_of_more_hosts_than_there_are() {
     }
     // Lists that would take for ever to work out.
     let list = |item: &str, times: usize| format!("n[1-100000]{}", item.repeat(times));
-    lab.refused(lab.pssh().args(["-w", &list("!a", 40_000), "true"]).limit(120), "too many hosts to look at");
+    lab.refused(lab.pssh().args(["-w", &list("!a", 40_000), "true"]), "too many hosts to look at");
     let patterns = "*a*,".repeat(30_000) + "x";
     lab.refused(lab.pssh().args(["--only", &patterns, "true"]), "more than 10000 patterns");
     let groups = format!("/{}/", "(a*)*".repeat(20_000));
