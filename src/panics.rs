@@ -60,7 +60,8 @@ mod tests {
         let quoted = cut.downcast_ref::<String>().expect("made at run time");
         assert!(quoted.contains("hunter2"), "which is why: {quoted}");
         assert_eq!(told(cut), "a panic");
-        let expected = catch_unwind(|| Err::<(), _>(&secret).expect("a number")).expect_err("no number");
+        let path = format!("/nonexistent/{secret}");
+        let expected = catch_unwind(|| std::ffi::CString::new(path + "\0").expect("no NUL")).expect_err("there is one");
         assert_eq!(told(expected), "a panic");
         let plain = catch_unwind(|| panic!("as it stands in the source")).expect_err("a panic");
         assert_eq!(told(plain), "as it stands in the source");

@@ -206,8 +206,10 @@ fn more_output_than_the_window_allows() {
         (tiny, "ok (exit 0)", 200_000..=200_000),
         (empty, "ok (exit 0)", 0..=0),
     ] {
-        let run = beside_a_good_one(command(act), &["-t", "8"]);
-        run.ends(BAD, outcome).within(30);
+        // Long enough for a busy machine where it ends by itself.
+        let limit = if outcome.starts_with("timeout") { "3" } else { "90" };
+        let run = beside_a_good_one(command(act), &["-t", limit]);
+        run.ends(BAD, outcome).within(90);
         let printed = run.stdout_counts.get(BAD).map_or(0, |count| count.bytes);
         run.check(bytes.contains(&printed), &format!("{printed} bytes of output"));
     }
