@@ -286,7 +286,8 @@ fn found(phase: Phase, fault: Fault) -> Result<Found, &'static str> {
         (P::Output | P::ExitStatus | P::Sftp, _) => (proxy, &["lost"], itself),
 
         (P::Hop, F::Refuse) => (Made::NoForwarding, &["proxy"], itself),
-        (P::Hop, F::Stall | F::Vanish) => (proxy, &["proxy"], By::HopKeepalive),
+        // One that has vanished is logged in to once more, which a slow machine may not do in time.
+        (P::Hop, F::Stall | F::Vanish) => (proxy, &["proxy", "timeout connect"], By::HopKeepalive),
         (P::Hop, F::Delay) => (proxy, &["ok"], itself),
         (P::Hop, _) => (proxy, &["proxy"], itself),
     };
