@@ -6,7 +6,7 @@
 //! ```
 //!
 //! It fails if in any run a host has not exactly one outcome, or another one than its fault makes, or has not printed what it
-//! has to; or if descriptors, threads or memory of the process with the library grow after its first two runs.
+//! has to; or if descriptors, threads or memory of the process with the library grow after its first three runs.
 //! `docs/faults.md` has what a run said. The hosts are servers in a process of their own, on 127.3.0.0/16 and 127.4.0.0/16.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to the user")]
 

@@ -8,8 +8,8 @@ pub(super) const CONNECT: u64 = 10;
 /// Seconds of silence after which a peer is asked for a sign of life, and how many times in a row (ServerAliveInterval and
 /// ServerAliveCountMax).
 pub(super) const ALIVE: (u64, u64) = (2, 2);
-/// The interval for jump hosts: they are found out before the time of the hosts behind them is over.
-pub(super) const HOP_ALIVE: u64 = 1;
+/// The same for jump hosts. One that has vanished is logged in to once more, all within the time for connecting.
+pub(super) const HOP_ALIVE: (u64, u64) = (1, 1);
 /// Seconds that the command may take where it never ends.
 pub(super) const COMMAND: u64 = 3;
 /// Seconds that a slow machine may need on top of a deadline.
@@ -182,7 +182,7 @@ impl By {
             By::Itself => (0, CONNECT + SLACK),
             By::ConnectTimeout => (CONNECT, CONNECT + SLACK),
             By::Keepalive => (ALIVE.0 * (ALIVE.1 + 1), ALIVE.0 * (ALIVE.1 + 1) + SLACK),
-            By::HopKeepalive => (HOP_ALIVE * (ALIVE.1 + 1), HOP_ALIVE * (ALIVE.1 + 1) + SLACK),
+            By::HopKeepalive => (HOP_ALIVE.0 * (HOP_ALIVE.1 + 1), CONNECT + SLACK),
             By::Timeout => (COMMAND, COMMAND + SLACK),
         }
     }
@@ -286,7 +286,8 @@ fn found(phase: Phase, fault: Fault) -> Result<Found, &'static str> {
         (P::Output | P::ExitStatus | P::Sftp, _) => (proxy, &["lost"], itself),
 
         (P::Hop, F::Refuse) => (Made::NoForwarding, &["proxy"], itself),
-        (P::Hop, F::Stall | F::Vanish) => (proxy, &["proxy"], By::HopKeepalive),
+        // One that has vanished is logged in to once more, which a slow machine may not do in time.
+        (P::Hop, F::Stall | F::Vanish) => (proxy, &["proxy", "timeout connect"], By::HopKeepalive),
         (P::Hop, F::Delay) => (proxy, &["ok"], itself),
         (P::Hop, _) => (proxy, &["proxy"], itself),
     };

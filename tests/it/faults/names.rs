@@ -140,9 +140,14 @@ fn reply(udp: &UdpSocket, client: SocketAddr, fault: Fault, kind: u16, query: &[
                 other[..2].copy_from_slice(&id.to_be_bytes());
                 send(&other);
             }
-            // What is in the queue is read first, and then there is room for this one.
-            thread::sleep(TICK);
-            send(&good);
+            // One that comes while the queue is full is lost.
+            let udp = udp.try_clone().expect("a socket");
+            thread::spawn(move || {
+                for _ in 0..50 {
+                    thread::sleep(TICK);
+                    drop(udp.send_to(&good, client));
+                }
+            });
         }
     }
 }

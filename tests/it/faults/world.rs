@@ -68,10 +68,11 @@ impl World {
         let env = Env::new();
         fs::create_dir(env.path("signs")).expect("a directory");
         // For jump hosts, too. The packets of this cipher can be counted without the keys.
-        let (interval, count) = ALIVE;
+        let ((interval, count), (of_hop, count_of_hop)) = (ALIVE, HOP_ALIVE);
         let config = format!(
-            "Ciphers aes256-gcm@openssh.com\nServerAliveCountMax {count}\n\
-             Host {HOP}\nServerAliveInterval {HOP_ALIVE}\nHost *\nServerAliveInterval {interval}\n"
+            "Ciphers aes256-gcm@openssh.com\n\
+             Host {HOP}\nServerAliveInterval {of_hop}\nServerAliveCountMax {count_of_hop}\n\
+             Host *\nServerAliveInterval {interval}\nServerAliveCountMax {count}\n"
         );
         env.file(".ssh/config", config);
         env.file("source", (0..NEW).map(|number| (number % 251) as u8).collect::<Vec<u8>>());
