@@ -51,7 +51,6 @@ fn per_host(few: u64, many: u64) -> u64 {
 /// Fails unless `is` lies at most a quarter above `expected`.
 #[track_caller]
 fn at_most(run: &Run, what: &str, is: u64, expected: u64) {
-    eprintln!("{what}: {is} per host, {expected} expected");
     run.check(is > 0 && is <= expected + expected / 4, &format!("{what}: {is} per host instead of {expected}"));
 }
 
