@@ -257,10 +257,9 @@ fn found(phase: Phase, fault: Fault) -> Result<Found, &'static str> {
         (P::Connect, F::Close) => (proxy, &["ssh"], itself),
 
         (P::HostKey, F::Refuse) => (Made::OtherKey, &["hostkey"], itself),
-        (P::Banner, F::Garbage | F::Flood) => (proxy, &["timeout connect"], late),
+        (P::Banner, F::Garbage) => (proxy, &["timeout connect"], late),
         (P::Banner | P::KeyExchange | P::HostKey, F::Stall | F::Vanish) => (proxy, &["timeout connect"], late),
         (P::Banner | P::KeyExchange | P::HostKey, F::Delay) => (proxy, &["ok"], itself),
-        (P::KeyExchange, F::Flood) => (proxy, &["timeout connect"], late),
         (P::Banner | P::KeyExchange | P::HostKey, _) => (proxy, &["ssh"], itself),
 
         (P::Auth, F::Refuse) => (Made::OtherUser, &["auth"], itself),
