@@ -20,11 +20,14 @@ pub const KEY: u64 = 1 << 20;
 /// What the system says; [`ErrorKind::FileTooLarge`] if it has more than `most` bytes.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
-    // A file that is too large need not be read to know it.
-    if file.metadata().is_ok_and(|about| about.is_file() && about.len() > most) {
+    // Of a file the size is known. One that is too large need not be read, and the others go into a single piece of memory: a buffer
+    // that grows leaves copies behind, which nobody clears if it is a private key.
+    let size = file.metadata().map_or(0, |about| if about.is_file() { about.len() } else { 0 });
+    if size > most {
         return Err(too_large(most));
     }
-    read_from(file, most)
+    // A byte more, in which the end is found.
+    read_into(Vec::with_capacity(size as usize + 1), file, most)
 }
 
 /// The same of what is open already.
@@ -32,7 +35,10 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 /// # Errors
 /// As of [`read`].
 pub fn read_from(file: impl Read, most: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    read_into(Vec::new(), file, most)
+}
+
+fn read_into(mut bytes: Vec<u8>, file: impl Read, most: u64) -> io::Result<Vec<u8>> {
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most { Err(too_large(most)) } else { Ok(bytes) }
 }
@@ -54,6 +60,10 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::FileTooLarge);
         assert_eq!(crate::error::reason(&error), "it has more than 2 MiB, which no such file needs");
         assert_eq!(read(Path::new("/dev/zero"), two).expect_err("endless").kind(), ErrorKind::FileTooLarge);
+        let mut key = tempfile::NamedTempFile::new().expect("a file");
+        io::Write::write_all(&mut key, &[7; 5000]).expect("a key");
+        let whole = read(key.path(), two).expect("a small file");
+        assert_eq!((whole.len(), whole.capacity()), (5000, 5001), "in one piece");
         let sparse = tempfile::NamedTempFile::new().expect("a file");
         sparse.as_file().set_len(1 << 40).expect("a sparse file");
         assert_eq!(read(sparse.path(), two).expect_err("huge").kind(), ErrorKind::FileTooLarge);
