@@ -119,7 +119,7 @@ fn run(mut options: Options) -> Result<bool> {
         options.tools = vec![Tool::This.word().to_owned()];
     }
     check::try_itself().map_err(anyhow::Error::msg)?;
-    server::raise_files();
+    embedded::raise_files();
     let cases = cases(&options)?;
     let tools = find(&options)?;
     let machine = Machine::here();

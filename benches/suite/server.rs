@@ -8,11 +8,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
 use crate::delay;
-use crate::embedded::{Behaviour, Config, Event, Key, KeyKind, Server, Step};
+use crate::embedded::{self, Behaviour, Config, Event, Key, KeyKind, Server, Step};
 use crate::scenarios::Work;
 
 /// The argument that makes this program the server.
@@ -161,16 +160,7 @@ impl Hosts {
 impl Drop for Hosts {
     fn drop(&mut self) {
         self.requests = None;
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while matches!(self.child.try_wait(), Ok(None)) {
-            if Instant::now() >= deadline {
-                // It is our own child, and not yet reaped.
-                let _ = self.child.kill();
-                let _ = self.child.wait();
-                return;
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
+        embedded::wait_or_kill(&mut self.child);
     }
 }
 
@@ -182,7 +172,7 @@ pub(crate) fn main(arguments: &[String]) -> Result<()> {
     let work = Work::from_numbers(kind, number).context("the server does not know that work")?;
     let hosts = usize::try_from(hosts)?;
     ensure!(hosts <= MOST_HOSTS, "there are addresses for {MOST_HOSTS} hosts only");
-    raise_files();
+    embedded::raise_files();
 
     let directory = Path::new(directory);
     let user = Key::generate(KeyKind::Ed25519);
@@ -257,11 +247,4 @@ fn behaviour(work: Work) -> Behaviour {
 fn say(answer: &Value) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{answer}").and_then(|()| stdout.flush()).context("nobody listens to the server")
-}
-
-/// Thousands of listeners and connections need as many files as may be open at all.
-pub(crate) fn raise_files() {
-    let limit = getrlimit(Resource::Nofile);
-    // Raising within the hard limit is always allowed; if not, binding tells.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }

@@ -27,10 +27,7 @@ mod summary;
 mod tail;
 mod timeline;
 mod transcode;
-#[cfg(any(test, fuzzing))]
 pub(crate) mod visible;
-#[cfg(not(any(test, fuzzing)))]
-mod visible;
 mod writer;
 
 pub use ci::CiGroups;

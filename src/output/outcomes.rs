@@ -1,7 +1,8 @@
 //! How each host ended, on standard error: with the output, whatever the format of that.
 //!
 //! Our own lines start with `pssh: `: one per host with its outcome, then, for a failure, one `hint: ` line where something would
-//! help (with the first few hosts that the same would help); at the end, for more than one host, how many ended how. With `-v` also what was done for each host.
+//! help (with the first few hosts that the same would help); at the end, for more than one host, how many ended how. With `-v`
+//! also what was done for each host.
 
 use std::io::Write;
 use std::time::Instant;

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Select, Sender, TrySendError};
 use rustix::event::PollFlags;
-use ssh2::ErrorCode;
 
 use super::agent_forward::ForwardedAgent;
 use super::feed::{Broken, Feed};
@@ -44,8 +43,6 @@ const LAST_WORDS: usize = 1 << 20;
 const PROGRESS: Duration = Duration::from_millis(250);
 /// Bytes that may wait for the socket before no more input is sent.
 const UNSENT: usize = 64 * 1024;
-/// libssh2.h: CHANNEL_REQUEST_DENIED, the server does not run the command; INVAL, it does not fit into a packet.
-const NOT_BEGUN: [ErrorCode; 2] = [ErrorCode::Session(-22), ErrorCode::Session(-34)];
 /// Both streams with their numbers in libssh2. stderr first, as its lines explain what follows.
 const STREAMS: [(Stream, i32); 2] = [(Stream::Stderr, 1), (Stream::Stdout, 0)];
 
@@ -105,7 +102,7 @@ pub fn run(
             return HostError::Lost { detail }.into();
         }
         // What came instead of an answer says nothing: the command may have been started.
-        Err(Stop::Ssh(error)) if !NOT_BEGUN.contains(&error.code()) => {
+        Err(Stop::Ssh(error)) if ![ffi::REQUEST_DENIED, ffi::TOO_LONG].contains(&error.code()) => {
             let _ = channel.close();
             let detail = format!("the connection failed while the command was being started: {}", error.message());
             return HostError::Lost { detail }.into();

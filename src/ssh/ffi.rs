@@ -198,6 +198,9 @@ pub const OPEN_REFUSED: ErrorCode = ErrorCode::Session(raw::LIBSSH2_ERROR_CHANNE
 /// libssh2.h: LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED, the server does not do what a request on a channel asks for.
 pub const REQUEST_DENIED: ErrorCode = ErrorCode::Session(raw::LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED);
 
+/// libssh2.h: LIBSSH2_ERROR_INVAL, a request does not fit into a packet; it was not sent.
+pub const TOO_LONG: ErrorCode = ErrorCode::Session(raw::LIBSSH2_ERROR_INVAL);
+
 /// Turns libssh2's return value into a result: the value if it is not negative, else the session's last error.
 fn check(session: &Session, value: isize) -> Result<usize, Error> {
     match usize::try_from(value) {
@@ -246,8 +249,6 @@ struct LinkState {
     agent_room: Cell<usize>,
     /// Whether the server has said that the user's key has a fixed command.
     forced_command: Cell<bool>,
-    /// Whether nothing is to be read for the moment.
-    deaf: Cell<bool>,
 }
 
 impl LinkState {
@@ -296,7 +297,6 @@ impl Link {
             agent_channels: RefCell::default(),
             agent_room: Cell::new(0),
             forced_command: Cell::new(false),
-            deaf: Cell::new(false),
         })));
         let mut session_raw = session.raw();
         let pointer: *mut raw::LIBSSH2_SESSION = &mut *session_raw;
@@ -382,10 +382,7 @@ impl Link {
     /// Calls `function`, in which libssh2 finds nothing to read: several requests can be sent before any of them looks for its
     /// answer.
     pub fn without_reading<R>(&self, function: impl FnOnce() -> R) -> R {
-        self.state().deaf.set(true);
-        let result = function();
-        self.state().deaf.set(false);
-        result
+        self.allowing(0, function)
     }
 
     /// Reads from `channel` as [`Channel::read`], and gives all that came before the connection failed or the server said goodbye,
@@ -407,7 +404,7 @@ impl Link {
         // What comes meanwhile is for the next call: a server may send faster than we read.
         let mut there = None;
         loop {
-            let held = self.read_allowed(0, channel, stream, buffer);
+            let held = self.allowing(0, || channel.read(stream, buffer));
             if !matches!(&held, Err(error) if would_block(error)) || channel.queued() > 0 {
                 return held;
             }
@@ -416,7 +413,7 @@ impl Link {
             // Where nothing is there, it is still to be found out whether the connection has ended.
             let bit = if left > LAST_BYTES { left - LAST_BYTES } else { BIT };
             let before = self.received_bytes();
-            let read = self.read_allowed(bit, channel, stream, buffer);
+            let read = self.allowing(bit, || channel.read(stream, buffer));
             let received = self.received_bytes().wrapping_sub(before) as usize;
             let left = left.saturating_sub(received);
             if received == 0 || left == 0 || !matches!(&read, Err(error) if would_block(error)) {
@@ -428,18 +425,15 @@ impl Link {
 
     /// Calls `function`, in which libssh2 finds only a bit of what there is to read.
     pub fn in_bits<R>(&self, function: impl FnOnce() -> R) -> R {
-        self.state().allowed.set(BIT);
+        self.allowing(BIT, function)
+    }
+
+    /// Calls `function`, in which libssh2 finds no more than so many bytes to read.
+    fn allowing<R>(&self, bytes: usize, function: impl FnOnce() -> R) -> R {
+        self.state().allowed.set(bytes);
         let result = function();
         self.state().allowed.set(usize::MAX);
         result
-    }
-
-    /// Reads, with so many bytes of the socket at most.
-    fn read_allowed(&self, bytes: usize, channel: &Channel, stream: i32, buffer: &mut [u8]) -> Result<usize, Error> {
-        self.state().allowed.set(bytes);
-        let read = channel.read(stream, buffer);
-        self.state().allowed.set(usize::MAX);
-        read
     }
 
     /// Whether the server has said that the key with which the user has logged in runs one command, whatever is asked for:
@@ -507,11 +501,8 @@ unsafe extern "C" fn receive(
         let Some(state) = (*context).cast::<LinkState>().as_ref() else {
             return 0;
         };
-        if state.deaf.get() || state.flooded.get() {
-            return -(libc::EAGAIN as isize);
-        }
         let length = length.min(state.allowed.get());
-        if length == 0 || state.burst.get() >= BURST {
+        if state.flooded.get() || length == 0 || state.burst.get() >= BURST {
             state.burst.set(0);
             return -(libc::EAGAIN as isize);
         }
@@ -1012,26 +1003,30 @@ impl Channel {
 
     /// Notes that there is one more window.
     fn grant(&self) {
-        let mut session_raw = self.session.raw();
-        // SAFETY: the session is live and locked. Its abstract slot holds null or the state of a live Link: channels are made after
-        // the login.
-        let state = unsafe { (*raw::libssh2_session_abstract(&mut *session_raw)).cast::<LinkState>().as_ref() };
-        state.inspect(|state| state.granted.set(state.granted.get().saturating_add(self.window)));
+        self.on_link(|state| state.granted.set(state.granted.get().saturating_add(self.window)));
     }
 
     /// Notes that so many more bytes went through the channel: their packets were to be expected, or what is answered to them. Where
     /// all that has come for the channel `is_drained`, it shows whether the server sends what nobody has asked for.
     fn moved(&self, bytes: u64, is_drained: bool) {
+        self.on_link(|state| {
+            state.expected.set(state.expected.get().saturating_add(bytes.saturating_mul(PACKET_PER_BYTE)));
+            // What has come for other channels of the session may wait for them.
+            let waiting = state.granted.get().saturating_sub(self.window);
+            if is_drained && state.received.get() > state.most(waiting) {
+                state.give_up();
+            }
+        });
+    }
+
+    /// Calls `function` with the state of the session's link, if there is one.
+    fn on_link(&self, function: impl FnOnce(&LinkState)) {
         let mut session_raw = self.session.raw();
         // SAFETY: the session is live and locked. Its abstract slot holds null or the state of a live Link: channels are made after
         // the login.
         let state = unsafe { (*raw::libssh2_session_abstract(&mut *session_raw)).cast::<LinkState>().as_ref() };
-        let Some(state) = state else { return };
-        state.expected.set(state.expected.get().saturating_add(bytes.saturating_mul(PACKET_PER_BYTE)));
-        // What has come for other channels of the session may wait for them.
-        let waiting = state.granted.get().saturating_sub(self.window);
-        if is_drained && state.received.get() > state.most(waiting) {
-            state.give_up();
+        if let Some(state) = state {
+            function(state);
         }
     }
 

@@ -42,6 +42,7 @@ pub(crate) use self::{
     fault::Fault,
     key::{Key, KeyKind},
     log::{Event, Record},
+    process::{raise_files, wait_or_kill},
     script::{Behaviour, Step},
     wire::End,
 };

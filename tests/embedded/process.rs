@@ -1,4 +1,4 @@
-//! The process groups of commands.
+//! The process groups of commands, and a server in a process of its own.
 
 use std::collections::HashMap;
 use std::io;
@@ -6,12 +6,38 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use russh::Sig;
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getrlimit, kill_process_group, setrlimit, test_kill_process_group,
+};
 use tokio::process::{Child, Command};
 
 use super::{Config, lock};
+
+/// Waits until a child has ended that does so when its standard input is closed, such as a process with a server in it. One that does not
+/// is killed after a while.
+pub(crate) fn wait_or_kill(child: &mut std::process::Child) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while matches!(child.try_wait(), Ok(None)) {
+        if Instant::now() >= deadline {
+            // It is our own child, and not yet reaped.
+            let _ = child.kill();
+            let _ = child.wait();
+            return;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Thousands of listeners and connections need as many files as may be open at all.
+pub(crate) fn raise_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // Raising within the hard limit is always allowed; if not, binding tells.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
 
 /// The names of RFC 4254, section 6.10.
 const SIGNALS: [(Signal, &str, Sig); 12] = [

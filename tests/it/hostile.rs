@@ -265,11 +265,12 @@ fn messages_that_make_no_sense() {
 
 // Host keys.
 
+fn cut(wire: &mut Wire) -> io::Result<()> {
+    wire.stream.shutdown(Shutdown::Both)
+}
+
 #[test]
 fn another_key_at_the_second_attempt() {
-    fn cut(wire: &mut Wire) -> io::Result<()> {
-        wire.stream.shutdown(Shutdown::Both)
-    }
     // The key is new, so that it is remembered; then the server drops the connection, and shows another key at the next one.
     let env = Env::new();
     let keys = vec![HostKey::generate(), HostKey::generate()];
@@ -291,9 +292,6 @@ fn another_key_at_the_second_attempt() {
 
 #[test]
 fn a_key_that_was_never_proven_is_not_remembered() {
-    fn cut(wire: &mut Wire) -> io::Result<()> {
-        wire.stream.shutdown(Shutdown::Both)
-    }
     // Two keys at two attempts of one run, neither of which comes as far as being checked.
     let env = Env::new();
     let keys = vec![HostKey::generate(), HostKey::generate()];

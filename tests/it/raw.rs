@@ -157,10 +157,10 @@ pub(crate) const IGNORE: u8 = 2;
 pub(crate) const DEBUG: u8 = 4;
 const SERVICE_REQUEST: u8 = 5;
 const SERVICE_ACCEPT: u8 = 6;
-const KEXINIT: u8 = 20;
-const NEWKEYS: u8 = 21;
+pub(crate) const KEXINIT: u8 = 20;
+pub(crate) const NEWKEYS: u8 = 21;
 const KEX_INIT: u8 = 30;
-const KEX_REPLY: u8 = 31;
+pub(crate) const KEX_REPLY: u8 = 31;
 const USERAUTH_REQUEST: u8 = 50;
 const USERAUTH_SUCCESS: u8 = 52;
 pub(crate) const USERAUTH_BANNER: u8 = 53;
@@ -326,8 +326,11 @@ impl Wire {
     }
 }
 
+/// What the length of a packet in plain text is a multiple of (RFC 4253 section 6).
+pub(crate) const PLAIN_BLOCK: usize = 8;
+
 /// A packet without its code (RFC 4253 section 6).
-fn padded(payload: &[u8], block: usize) -> Vec<u8> {
+pub(crate) fn padded(payload: &[u8], block: usize) -> Vec<u8> {
     let padding = block - (payload.len() + 5) % block;
     let padding = if padding < 4 { padding + block } else { padding };
     let length = (payload.len() + padding + 1) as u32;
@@ -335,7 +338,7 @@ fn padded(payload: &[u8], block: usize) -> Vec<u8> {
 }
 
 fn send_plain(stream: &mut TcpStream, payload: &[u8]) -> io::Result<()> {
-    stream.write_all(&padded(payload, 8))
+    stream.write_all(&padded(payload, PLAIN_BLOCK))
 }
 
 fn read_plain(stream: &mut TcpStream) -> io::Result<Vec<u8>> {

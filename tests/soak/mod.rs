@@ -15,12 +15,12 @@ use std::fmt;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
+
+use crate::embedded;
 
 pub(crate) use plan::Options;
 
@@ -43,7 +43,7 @@ pub(crate) fn soak(
     again: &dyn Fn() -> Command,
     say: &mut dyn FnMut(&str),
 ) -> Result<()> {
-    raise_files();
+    embedded::raise_files();
     let directory = tempfile::Builder::new().prefix("pssh-soak-").tempdir().context("no temporary directory")?;
     let start = |name: &str| Role::start(again(), name, directory.path(), options);
     let mut servers = start("server")?;
@@ -142,7 +142,7 @@ impl fmt::Display for Held {
 /// What is wrong.
 pub(crate) fn role() -> Result<bool> {
     let Ok(role) = std::env::var(ROLE) else { return Ok(false) };
-    raise_files();
+    embedded::raise_files();
     let directory = std::env::var(DIRECTORY).context("no directory")?;
     let options = Options::parse(&std::env::var(OPTIONS).context("no options")?)?;
     match role.as_str() {
@@ -194,16 +194,7 @@ impl Role {
 impl Drop for Role {
     fn drop(&mut self) {
         self.to = None;
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while matches!(self.child.try_wait(), Ok(None)) {
-            if Instant::now() >= deadline {
-                // It is our own child, and not yet reaped.
-                let _ = self.child.kill();
-                let _ = self.child.wait();
-                return;
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
+        embedded::wait_or_kill(&mut self.child);
     }
 }
 
@@ -211,11 +202,4 @@ impl Drop for Role {
 fn say(what: &Value) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{MARK}{what}").and_then(|()| stdout.flush()).context("nobody listens")
-}
-
-/// Thousands of listeners and connections need as many files as may be open at all.
-fn raise_files() {
-    let limit = getrlimit(Resource::Nofile);
-    // Raising within the hard limit is always allowed; if not, binding tells.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }

@@ -1,7 +1,7 @@
 //! The cells of the matrix: what is done to a host in which phase, and what has to be said of it.
 
-use super::packets::{KEX_REPLY, KEXINIT};
 use super::proxy::{Point, Strike};
+use crate::raw::{KEX_REPLY, KEXINIT};
 
 /// Seconds that connecting may take, authentication and the exec request included.
 pub(super) const CONNECT: u64 = 10;

@@ -5,16 +5,10 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::raw::NEWKEYS;
+
 /// SSH_MSG_DISCONNECT.
 pub(super) const DISCONNECT: u8 = 1;
-/// SSH_MSG_IGNORE.
-pub(super) const IGNORE: u8 = 2;
-/// SSH_MSG_KEXINIT.
-pub(super) const KEXINIT: u8 = 20;
-/// SSH_MSG_NEWKEYS: everything after it is encrypted.
-const NEWKEYS: u8 = 21;
-/// SSH_MSG_KEX_ECDH_REPLY, which carries the host key and the signature.
-pub(super) const KEX_REPLY: u8 = 31;
 
 /// Bytes of the length that every packet begins with.
 const LENGTH: usize = 4;
@@ -97,17 +91,9 @@ impl<R: AsyncRead + Unpin> Pieces<R> {
             return None;
         }
         self.seen_banner = true;
+        // Everything after it is encrypted.
         self.is_sealed |= kind == Kind::Plain(NEWKEYS);
         let rest = self.held.split_off(length);
         Some(Piece { kind, bytes: std::mem::replace(&mut self.held, rest) })
     }
-}
-
-/// A packet in plain text (RFC 4253 section 6) with this payload.
-pub(super) fn plain(payload: &[u8]) -> Vec<u8> {
-    // The whole is a multiple of 8, with at least 4 bytes of padding.
-    let padding = 4 + (8 - (LENGTH + 1 + payload.len() + 4) % 8) % 8;
-    let length = u32::try_from(1 + payload.len() + padding).expect("a short packet");
-    let head = [&length.to_be_bytes()[..], &[u8::try_from(padding).expect("at most 11")]].concat();
-    [&head, payload, &vec![0; padding][..]].concat()
 }

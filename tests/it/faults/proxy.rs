@@ -15,7 +15,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::{sleep, timeout};
 
 use super::cells::Fault;
-use super::packets::{DISCONNECT, IGNORE, Kind, Piece, Pieces, plain};
+use super::packets::{DISCONNECT, Kind, Piece, Pieces};
+use crate::raw::{self, IGNORE, PLAIN_BLOCK, padded};
 
 /// How late something comes that is delayed: long enough to be seen, short enough to be in time.
 pub(super) const DELAY: Duration = Duration::from_secs(1);
@@ -314,13 +315,13 @@ fn refusal(at: Point) -> Vec<u8> {
     // SSH_DISCONNECT_TOO_MANY_CONNECTIONS, with a text and no language.
     let text = b"no room";
     let head = [DISCONNECT, 0, 0, 0, 12, 0, 0, 0, 7];
-    plain(&[&head[..], text, &[0; 4]].concat())
+    padded(&[&head[..], text, &[0; 4]].concat(), PLAIN_BLOCK)
 }
 
 /// Noise where something else was expected; of the key exchange the real answer with a few bits turned over.
 fn garbage(at: Point, real: &[u8]) -> Vec<u8> {
     match at {
-        Point::Packet(super::packets::KEX_REPLY) => {
+        Point::Packet(raw::KEX_REPLY) => {
             let mut bytes = real.to_vec();
             // In the signature, which is the last thing but the padding.
             let place = bytes.len() - 24;
@@ -346,7 +347,7 @@ fn noise(length: usize) -> Vec<u8> {
 async fn flood(client: &mut TcpStream, at: Point) -> io::Result<()> {
     let wave = match at {
         Point::Banner => b"This line is not an identification string.\r\n".repeat(500),
-        Point::Packet(_) => plain(&[&[IGNORE, 0, 0, 1, 0], &[b'x'; 256][..]].concat()).repeat(100),
+        Point::Packet(_) => padded(&[&[IGNORE, 0, 0, 1, 0], &[b'x'; 256][..]].concat(), PLAIN_BLOCK).repeat(100),
         // Packets of a length that may be, which are none.
         _ => [&[0, 0, 0x40, 0][..], &noise(0x4010)].concat(),
     };
