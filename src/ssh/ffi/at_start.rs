@@ -1,0 +1,40 @@
+//! What is only known when the process starts.
+
+use std::ffi::c_int;
+use std::ptr;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// Whether the program was started with `signal` ignored, as nohup(1) does with SIGHUP: then it must stay so.
+pub fn is_ignored(signal: c_int) -> bool {
+    // SAFETY: sigaction with a null new action only fills `old`, for which all-zero bytes are a valid value.
+    unsafe {
+        let mut old: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, ptr::null(), &mut old) == 0 && old.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// The standard streams that were closed when the process was started, a bit for each number. Rust's runtime opens /dev/null in
+/// their place before `main`; from then on nothing tells them from a /dev/null that the user has chosen.
+static CLOSED_AT_START: AtomicU8 = AtomicU8::new(0);
+
+/// Whether standard input (0), output (1) or error (2) was closed when the process was started. What is written there since is
+/// lost without an error.
+pub fn was_closed_at_start(stream: u8) -> bool {
+    stream < 3 && CLOSED_AT_START.load(Ordering::Relaxed) & (1 << stream) != 0
+}
+
+// SAFETY: the section has the addresses of functions that the loader calls before `main`, with C's calling convention. This one
+// needs nothing of Rust's runtime, which is not there yet: it calls fcntl(2), stores a number, and cannot panic.
+#[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
+#[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
+#[used]
+static AT_START: extern "C" fn() = note_closed_streams;
+
+extern "C" fn note_closed_streams() {
+    for stream in 0..3 {
+        // SAFETY: F_GETFD reads and writes no memory of ours; a number that is no open descriptor is an error and nothing else.
+        if unsafe { libc::fcntl(stream, libc::F_GETFD) } == -1 {
+            CLOSED_AT_START.fetch_or(1 << stream, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! A channel as libssh2 has it: opening, requests, data, and how the command ended.
+
+use std::ffi::{c_char, c_int, c_uint, c_ulong};
+use std::ptr::{self, NonNull};
+use std::slice;
+
+use libssh2_sys as raw;
+use ssh2::{Error, Session};
+
+use super::link::LinkState;
+use super::{check, last_error, libssh2_channel_has_exit_status, libssh2_channel_signal_ex};
+
+/// A session channel of libssh2 (RFC 4254 section 6). Freed on drop.
+pub struct Channel {
+    session: Session,
+    channel: NonNull<raw::LIBSSH2_CHANNEL>,
+    /// Bytes that the server may send before they are read.
+    window: u64,
+}
+
+/// libssh2.h: LIBSSH2_CHANNEL_WINDOW_DEFAULT, that of channels which the server opens.
+pub(super) const AGENT_WINDOW: u64 = 2 << 20;
+
+/// How a remote command ended, as far as the server said.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// `exit-status`.
+    Status(u32),
+    /// `exit-signal`, with the name that the server gave.
+    Signal(String),
+    /// Neither was received.
+    Unknown,
+}
+
+/// The largest packet that we accept on a channel: libssh2's own default, and what every server must be able to send
+/// (RFC 4253 section 6.1).
+const PACKET_SIZE: c_uint = 32_768;
+
+/// What follows the common part of SSH_MSG_CHANNEL_OPEN for a `direct-tcpip` channel (RFC 4254 section 7.2): where to
+/// connect to, and where the connection comes from, which servers only log.
+pub fn direct_tcpip(host: &str, port: u16) -> Vec<u8> {
+    const ORIGINATOR: (&str, u16) = ("127.0.0.1", 0);
+    let mut message = Vec::with_capacity(host.len() + ORIGINATOR.0.len() + 16);
+    for (address, port) in [(host, port), ORIGINATOR] {
+        message.extend_from_slice(&(address.len() as u32).to_be_bytes());
+        message.extend_from_slice(address.as_bytes());
+        message.extend_from_slice(&u32::from(port).to_be_bytes());
+    }
+    message
+}
+
+impl Channel {
+    /// Opens a `session` channel with a receive window of `window` bytes. To be repeated while it would block.
+    ///
+    /// # Errors
+    /// libssh2's error if the server refuses, the transport fails or would block.
+    pub fn open(session: &Session, window: u32) -> Result<Channel, Error> {
+        Channel::open_kind(session, b"session", &[], window)
+    }
+
+    /// Opens a `direct-tcpip` channel: asks the server to connect to the target in `message`, made by
+    /// [`direct_tcpip`]. To be repeated with the same message while it would block. libssh2 has one open under way per
+    /// session, so another must not be begun before.
+    ///
+    /// # Errors
+    /// libssh2's error: [`OPEN_REFUSED`], [`OPEN_TIMEOUT`], the transport failed or would block.
+    pub fn open_direct(session: &Session, message: &[u8], window: u32) -> Result<Channel, Error> {
+        Channel::open_kind(session, b"direct-tcpip", message, window)
+    }
+
+    fn open_kind(session: &Session, kind: &[u8], message: &[u8], window: u32) -> Result<Channel, Error> {
+        let (channel, code) = {
+            let mut session_raw = session.raw();
+            let pointer: *mut raw::LIBSSH2_SESSION = &mut *session_raw;
+            // SAFETY: the session is live and locked; `kind` and `message` are passed with their lengths. libssh2 copies the
+            // kind, and reads the message only within this call.
+            unsafe {
+                let channel = raw::libssh2_channel_open_ex(
+                    pointer,
+                    kind.as_ptr().cast(),
+                    kind.len() as c_uint,
+                    window,
+                    PACKET_SIZE,
+                    message.as_ptr().cast(),
+                    message.len() as c_uint,
+                );
+                (channel, raw::libssh2_session_last_errno(pointer))
+            }
+        };
+        match NonNull::new(channel) {
+            Some(channel) => Ok(Channel::adopt(session, channel, u64::from(window))),
+            None => Err(last_error(session, code as isize)),
+        }
+    }
+
+    /// A channel that libssh2 has opened, with a receive window of `window` bytes. Nothing else may own it.
+    pub(super) fn adopt(session: &Session, channel: NonNull<raw::LIBSSH2_CHANNEL>, window: u64) -> Channel {
+        let channel = Channel { session: session.clone(), channel, window };
+        channel.on_link(|state| state.grant(window));
+        channel
+    }
+
+    /// Tells the link that so many more bytes went through the channel, see [`LinkState::moved`].
+    fn moved(&self, bytes: u64, is_drained: bool) {
+        self.on_link(|state| state.moved(bytes, is_drained, self.window));
+    }
+
+    /// Calls `function` with the state of the session's link, if there is one.
+    fn on_link(&self, function: impl FnOnce(&LinkState)) {
+        let mut session_raw = self.session.raw();
+        // SAFETY: the session is live and locked. Its abstract slot holds null or the state of a live Link: channels are made after
+        // the login.
+        let state = unsafe { (*raw::libssh2_session_abstract(&mut *session_raw)).cast::<LinkState>().as_ref() };
+        if let Some(state) = state {
+            function(state);
+        }
+    }
+
+    /// Calls libssh2 with the raw channel while the session is locked.
+    fn call<R>(&self, function: impl FnOnce(*mut raw::LIBSSH2_CHANNEL) -> R) -> R {
+        let _locked = self.session.raw();
+        function(self.channel.as_ptr())
+    }
+
+    /// Asks the server to run `command` (RFC 4254 section 6.5) and waits for its consent. To be repeated with the same
+    /// argument while it would block.
+    ///
+    /// # Errors
+    /// libssh2's error if the server refuses, the transport fails or would block.
+    pub fn exec(&self, command: &[u8]) -> Result<(), Error> {
+        self.start(b"exec", command)
+    }
+
+    /// The same for a subsystem, such as `sftp` (RFC 4254 section 6.5).
+    ///
+    /// # Errors
+    /// The same.
+    pub fn subsystem(&self, name: &str) -> Result<(), Error> {
+        self.start(b"subsystem", name.as_bytes())
+    }
+
+    fn start(&self, request: &[u8], message: &[u8]) -> Result<(), Error> {
+        // SAFETY: the channel is live until Drop; both byte strings outlive the call and are passed with their lengths.
+        let value = self.call(|channel| unsafe {
+            raw::libssh2_channel_process_startup(
+                channel,
+                request.as_ptr().cast(),
+                request.len() as c_uint,
+                message.as_ptr().cast(),
+                message.len() as c_uint,
+            )
+        });
+        check(&self.session, value as isize).map(drop)
+    }
+
+    /// Asks the server to offer our agent to the command. To be repeated while it would block.
+    ///
+    /// # Errors
+    /// libssh2's error: [`REQUEST_DENIED`], the transport failed or would block.
+    pub fn request_agent(&self) -> Result<(), Error> {
+        // SAFETY: the channel is live until Drop.
+        let value = self.call(|channel| unsafe { raw::libssh2_channel_request_auth_agent(channel) });
+        check(&self.session, value as isize).map(drop)
+    }
+
+    /// Asks the server for a pseudo-terminal for the command (RFC 4254 section 6.2), with the type `term`, the encoded `modes`
+    /// and so many columns and rows. To be repeated with the same arguments while it would block.
+    ///
+    /// # Errors
+    /// libssh2's error: [`REQUEST_DENIED`], the transport failed or would block.
+    pub fn request_pty(&self, term: &[u8], modes: &[u8], (columns, rows): (u16, u16)) -> Result<(), Error> {
+        // SAFETY: the channel is live until Drop; both byte strings are passed with their lengths, and libssh2 copies them.
+        let value = self.call(|channel| unsafe {
+            raw::libssh2_channel_request_pty_ex(
+                channel,
+                term.as_ptr().cast(),
+                term.len() as c_uint,
+                modes.as_ptr().cast(),
+                modes.len() as c_uint,
+                c_int::from(columns),
+                c_int::from(rows),
+                0,
+                0,
+            )
+        });
+        check(&self.session, value as isize).map(drop)
+    }
+
+    /// Asks the server to set a variable for the command (RFC 4254 section 6.4). To be repeated with the same arguments while it
+    /// would block.
+    ///
+    /// # Errors
+    /// libssh2's error: [`REQUEST_DENIED`], the transport failed or would block.
+    pub fn set_variable(&self, name: &[u8], value: &[u8]) -> Result<(), Error> {
+        // SAFETY: the channel is live until Drop; both byte strings are passed with their lengths, and libssh2 copies them.
+        let value = self.call(|channel| unsafe {
+            raw::libssh2_channel_setenv_ex(
+                channel,
+                name.as_ptr().cast(),
+                name.len() as c_uint,
+                value.as_ptr().cast(),
+                value.len() as c_uint,
+            )
+        });
+        check(&self.session, value as isize).map(drop)
+    }
+
+    /// Reads what there is of stdout (stream 0) or stderr (stream 1) into `buffer`. 0 means that nothing more will come
+    /// only if [`Channel::eof`] agrees.
+    ///
+    /// # Errors
+    /// libssh2's error if the transport fails or would block.
+    pub fn read(&self, stream: i32, buffer: &mut [u8]) -> Result<usize, Error> {
+        // SAFETY: the channel is live until Drop; `buffer` is writable for the length passed.
+        let value = self.call(|channel| unsafe {
+            raw::libssh2_channel_read_ex(channel, stream, buffer.as_mut_ptr().cast(), buffer.len())
+        });
+        let is_drained = value == raw::LIBSSH2_ERROR_EAGAIN as isize && self.queued() == 0;
+        self.moved(u64::try_from(value).unwrap_or(0), is_drained);
+        check(&self.session, value)
+    }
+
+    /// Sends at most one packet of `bytes` on stream 0; gives how many. 0 where the server's window is full. To be repeated
+    /// with the same bytes, and maybe more, while it would block.
+    ///
+    /// # Errors
+    /// libssh2's error if the channel is closed, the transport fails or would block.
+    pub fn write(&self, bytes: &[u8]) -> Result<usize, Error> {
+        // SAFETY: the channel is live until Drop; `bytes` is passed with its length.
+        let value = self
+            .call(|channel| unsafe { raw::libssh2_channel_write_ex(channel, 0, bytes.as_ptr().cast(), bytes.len()) });
+        self.moved(u64::try_from(value).unwrap_or(0), false);
+        check(&self.session, value)
+    }
+
+    /// How many bytes the server would take now.
+    pub fn write_window(&self) -> usize {
+        // SAFETY: the channel is live until Drop; null is allowed for the initial size.
+        self.call(|channel| unsafe { raw::libssh2_channel_window_write_ex(channel, ptr::null_mut()) }) as usize
+    }
+
+    /// Takes all that has arrived off the socket, for whichever channel; it stays queued in libssh2.
+    ///
+    /// # Errors
+    /// libssh2's error if the transport fails or would block, which means that all has been taken.
+    pub fn receive(&self) -> Result<(), Error> {
+        // SAFETY: the channel is live until Drop. Both calls read until the channel's end is there or the socket is empty;
+        // the second may be used once the first has seen that end.
+        let value = self.call(|channel| unsafe {
+            match raw::libssh2_channel_wait_eof(channel) {
+                0 => raw::libssh2_channel_wait_closed(channel),
+                value => value,
+            }
+        });
+        check(&self.session, value as isize).map(drop)
+    }
+
+    /// Whether the server has said that no more output comes and all of it has been read.
+    pub fn eof(&self) -> bool {
+        // SAFETY: the channel is live until Drop.
+        self.call(|channel| unsafe { raw::libssh2_channel_eof(channel) }) > 0
+    }
+
+    /// How many bytes of output are queued in libssh2, of both streams.
+    pub fn queued(&self) -> usize {
+        let mut available: c_ulong = 0;
+        // SAFETY: the channel is live until Drop; the out-pointer is valid, and null is allowed for the other.
+        self.call(|channel| unsafe { raw::libssh2_channel_window_read_ex(channel, &mut available, ptr::null_mut()) });
+        available as usize
+    }
+
+    /// Tells the command that its input has ended.
+    ///
+    /// # Errors
+    /// libssh2's error if the transport fails or would block.
+    pub fn send_eof(&self) -> Result<(), Error> {
+        // SAFETY: the channel is live until Drop.
+        let value = self.call(|channel| unsafe { raw::libssh2_channel_send_eof(channel) });
+        check(&self.session, value as isize).map(drop)
+    }
+
+    /// Asks the server to send the signal `name`, such as "TERM", to the command (RFC 4254 section 6.9). There is no
+    /// answer; OpenSSH ignores it for root.
+    ///
+    /// # Errors
+    /// libssh2's error if the transport fails or would block.
+    pub fn signal(&self, name: &str) -> Result<(), Error> {
+        // SAFETY: the channel is live until Drop; `name` is passed with its length.
+        let value =
+            self.call(|channel| unsafe { libssh2_channel_signal_ex(channel, name.as_ptr().cast(), name.len()) });
+        check(&self.session, value as isize).map(drop)
+    }
+
+    /// Closes our side of the channel.
+    ///
+    /// # Errors
+    /// libssh2's error if the transport fails or would block.
+    pub fn close(&self) -> Result<(), Error> {
+        // SAFETY: the channel is live until Drop.
+        let value = self.call(|channel| unsafe { raw::libssh2_channel_close(channel) });
+        check(&self.session, value as isize).map(drop)
+    }
+
+    /// Reads on until the server has closed the channel; only after [`Channel::eof`].
+    ///
+    /// # Errors
+    /// libssh2's error if the transport fails or would block.
+    pub fn wait_closed(&self) -> Result<(), Error> {
+        // SAFETY: the channel is live until Drop.
+        let value = self.call(|channel| unsafe { raw::libssh2_channel_wait_closed(channel) });
+        self.moved(0, value == raw::LIBSSH2_ERROR_EAGAIN && self.queued() == 0);
+        check(&self.session, value as isize).map(drop)
+    }
+
+    /// How the command ended, as far as the server has said by now.
+    pub fn exit(&self) -> Exit {
+        // SAFETY: the channel is live until Drop.
+        let status = self.call(|channel| unsafe {
+            (libssh2_channel_has_exit_status(channel) > 0).then(|| raw::libssh2_channel_get_exit_status(channel))
+        });
+        match (status, self.exit_signal()) {
+            (_, Some(name)) => Exit::Signal(name),
+            (Some(status), None) => Exit::Status(status as u32),
+            (None, None) => Exit::Unknown,
+        }
+    }
+
+    fn exit_signal(&self) -> Option<String> {
+        let mut session_raw = self.session.raw();
+        let session: *mut raw::LIBSSH2_SESSION = &mut *session_raw;
+        let mut name: *mut c_char = ptr::null_mut();
+        let mut length: usize = 0;
+        // SAFETY: session and channel are live and locked. The name is a copy of `length` bytes made with the session's
+        // allocator, which we free with the same; the parts that are not wanted may be null.
+        unsafe {
+            raw::libssh2_channel_get_exit_signal(
+                self.channel.as_ptr(),
+                &mut name,
+                &mut length,
+                ptr::null_mut(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+            );
+            if name.is_null() {
+                return None;
+            }
+            let copy = String::from_utf8_lossy(slice::from_raw_parts(name.cast(), length)).into_owned();
+            raw::libssh2_free(session, name.cast());
+            Some(copy)
+        }
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        // SAFETY: freed once, here. If libssh2 would rather wait for the socket first, the channel stays with its
+        // session, which frees it in its own end.
+        self.call(|channel| unsafe { raw::libssh2_channel_free(channel) });
+    }
+}
