@@ -31,7 +31,7 @@ impl Pulse {
     /// The outcome, if the peer has not given a sign of life for too long; asks for one where it is time to.
     pub fn check(&mut self, session: &Session) -> Option<Outcome> {
         let Keepalive { interval, count } = self.keepalive;
-        let heard = session.last_heard()?;
+        let heard = session.last_heard();
         let silent = heard.elapsed();
         if interval.is_zero() || silent < interval {
             self.asked = 0;
@@ -55,7 +55,9 @@ impl Pulse {
     /// When the next question is due, or the peer counts as vanished.
     pub fn due(&self, session: &Session) -> Option<Instant> {
         let Keepalive { interval, .. } = self.keepalive;
-        let heard = session.last_heard().filter(|_| !interval.is_zero())?;
-        heard.checked_add(interval.saturating_mul(self.asked + 1))
+        if interval.is_zero() {
+            return None;
+        }
+        session.last_heard().checked_add(interval.saturating_mul(self.asked + 1))
     }
 }

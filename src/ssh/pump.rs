@@ -1,7 +1,7 @@
 //! One connection to a jump host: a thread that owns its session and joins the sockets of the sessions behind it to
 //! direct-tcpip channels (RFC 4254 section 7.2).
 //!
-//! * libssh2 never waits for the socket to take a packet (see `Link::hold_unsent`), so no channel can block another, and
+//! * libssh2 never waits for the socket to take a packet (see `Link`), so no channel can block another, and
 //!   any can be closed at any time.
 //! * A channel is read only when its socket has taken everything before: a slow reader closes the window of its own channel,
 //!   and of no other. What libssh2 queues is bounded by the windows.
@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-use super::ffi::{self, Channel, Link, OPEN_REFUSED, OPEN_TIMEOUT};
+use super::ffi::{self, Channel, OPEN_REFUSED, OPEN_TIMEOUT};
 use super::jump::{Connection, Failed, JumpHost, Request};
 use super::keepalive::Keepalive;
 use super::relay::{self, Dead, Line, READ_SIZE, UNSENT};
@@ -75,9 +75,6 @@ impl<'a> Pump<'a> {
         plan: &Plan,
     ) -> Self {
         ffi::set_open_limit(session.ssh(), i32::MAX);
-        if let Some(link) = session.link() {
-            link.hold_unsent();
-        }
         Pump {
             session,
             host,
@@ -135,25 +132,26 @@ impl<'a> Pump<'a> {
         // What came on the way may be for a line that has had its turn, or wait within libssh2, which stops when it has what
         // it was asked for, such as the answer to an open: nothing would wake us for it.
         self.readable = opened || self.received() != received;
+        if self.session.link().is_full() && !moved && !self.lines.iter().any(Line::is_behind) {
+            self.session.link().give_up_memory();
+        }
         if self.is_dead() { Err(Dead) } else { Ok(moved || self.readable) }
     }
 
     fn is_dead(&self) -> bool {
-        self.session.link().is_some_and(Link::is_dead)
+        self.session.link().is_dead()
     }
 
     fn flush(&self) {
-        if let Some(link) = self.session.link() {
-            link.flush(self.session.socket());
-        }
+        self.session.link().flush(self.session.socket());
     }
 
     fn received(&self) -> u64 {
-        self.session.link().map_or(0, Link::received_bytes)
+        self.session.link().received_bytes()
     }
 
     fn unsent(&self) -> usize {
-        self.session.link().map_or(0, Link::unsent_bytes)
+        self.session.link().unsent_bytes()
     }
 
     /// Takes what has arrived off the socket, to the last byte. An open under way does the same.
@@ -172,8 +170,8 @@ impl<'a> Pump<'a> {
     /// Asks a jump host that has been silent for long whether it is there, and gives it up if it does not answer.
     fn feel_pulse(&mut self) -> Result<(), Dead> {
         let now = Instant::now();
-        let heard = if self.is_idle() { Some(now) } else { self.session.last_heard() };
-        if let Some(heard) = heard.filter(|heard| *heard > self.pulse.since) {
+        let heard = if self.is_idle() { now } else { self.session.last_heard() };
+        if heard > self.pulse.since {
             self.pulse = Pulse { since: heard, asked: 0, ..self.pulse };
         }
         if self.pulse.due().is_none_or(|due| now < due) {
@@ -259,8 +257,7 @@ impl<'a> Pump<'a> {
 
     /// Moves data both ways; says whether any line may have more.
     fn relay(&mut self) -> Result<bool, Dead> {
-        let Some(link) = self.session.link() else { return Err(Dead) };
-        relay::relay(&mut self.lines, link, &mut self.buffer)
+        relay::relay(&mut self.lines, self.session.link(), &mut self.buffer)
     }
 
     /// Hands on what was received before the connection ended, as far as it is taken soon.
@@ -289,7 +286,7 @@ impl<'a> Pump<'a> {
     fn wait(&mut self) -> Result<(), Dead> {
         let unsent = self.unsent();
         // When idle, only the end is of interest.
-        let mut flags = if self.is_idle() { PEER_CLOSED } else { PollFlags::IN };
+        let mut flags = if self.is_idle() || self.session.link().is_full() { PEER_CLOSED } else { PollFlags::IN };
         flags.set(PollFlags::OUT, unsent > 0);
         let now = Instant::now();
         let mut until = self.pulse.due().filter(|_| !self.is_idle());

@@ -16,6 +16,7 @@ mod at_start;
 mod auth;
 mod channel;
 mod link;
+mod memory;
 
 use std::ffi::{c_char, c_int, c_long, c_uchar, c_void};
 use std::slice;
@@ -29,7 +30,7 @@ pub use self::auth::{
     authenticate_password, authenticate_public_key,
 };
 pub use self::channel::{Channel, Exit, direct_tcpip};
-pub use self::link::{Link, TOO_MUCH, early_bytes, guard_reading, too_much_before_login};
+pub use self::link::{GivenUp, Link, TOO_MUCH};
 
 /// `LIBSSH2_CALLBACK_DEBUG` of libssh2.h: told of the server's SSH_MSG_DEBUG (RFC 4253 section 11.3).
 const CALLBACK_DEBUG: c_int = 1;
@@ -51,6 +52,9 @@ type SignCallback = unsafe extern "C" fn(
 ) -> c_int;
 
 unsafe extern "C" {
+    /// The reader of packets (transport.h of the bundled libssh2; not in its interface): takes one packet, or goes on with a key
+    /// exchange. Gives the type of the packet, or an error.
+    fn ssh2_transport_read(session: *mut raw::LIBSSH2_SESSION) -> c_int;
     fn libssh2_session_callback_set2(
         session: *mut raw::LIBSSH2_SESSION,
         kind: c_int,
