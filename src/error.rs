@@ -322,6 +322,16 @@ pub enum HostKeyError {
         /// The file, and what in it.
         by: String,
     },
+    /// KnownHostsCommand has failed, so that it is not known what it would say about the key.
+    #[error("the key of {name} cannot be checked: KnownHostsCommand {}: {problem}", .program.display())]
+    Command {
+        /// The name that was looked up.
+        name: String,
+        /// The program.
+        program: PathBuf,
+        /// How it ended, or why it cannot be started.
+        problem: String,
+    },
     /// The offered key or certificate is none.
     #[error("the host key of {name} ({kind}) is malformed: {problem}")]
     Malformed {
@@ -348,6 +358,7 @@ impl HostKeyError {
             HostKeyError::Unknown { .. } => "not in known_hosts".to_owned(),
             HostKeyError::Changed { .. } => "the key has CHANGED".to_owned(),
             HostKeyError::Revoked { .. } | HostKeyError::Listed { .. } => "the key is REVOKED".to_owned(),
+            HostKeyError::Command { problem, .. } => format!("KnownHostsCommand failed: {problem}"),
             HostKeyError::Malformed { .. } => "the key is malformed".to_owned(),
             HostKeyError::Certificate { plain, .. } => format!("{}, nor does its certificate count", plain.brief()),
         }
@@ -379,6 +390,9 @@ impl HostKeyError {
             )),
             // Nothing should make it easy to go on with a key that somebody took the trouble to revoke.
             HostKeyError::Revoked { .. } | HostKeyError::Listed { .. } => None,
+            HostKeyError::Command { .. } => {
+                Some("-v shows what the command says; --explain shows where it is configured".to_owned())
+            }
             HostKeyError::Malformed { .. } => None,
             HostKeyError::Certificate { .. } => Some(
                 "the host needs a new certificate (ssh-keygen -s AUTHORITY -h -I ID -n NAME), or its authority a line @cert-authority in known_hosts"

@@ -24,7 +24,10 @@ mod keyboard;
 mod keyring;
 mod keys;
 pub mod known_hosts;
+mod known_hosts_command;
+mod known_hosts_files;
 mod on_session;
+mod process_group;
 mod proxy_command;
 mod pubkey_algorithms;
 mod pump;
@@ -39,6 +42,7 @@ mod sudo_stop;
 mod tcp;
 mod transfer;
 mod tunnel;
+mod version;
 mod wait;
 pub(crate) mod wire;
 

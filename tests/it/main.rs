@@ -55,6 +55,7 @@ mod generate;
 /// Per-host arguments.
 mod host_args;
 /// Host certificates and revoked host keys, compared with ssh.
+mod host_certificate_cases;
 mod host_certificates;
 /// What is said about single hosts: in --host-config, and in the lines of hosts files.
 mod host_config;
