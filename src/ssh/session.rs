@@ -209,16 +209,15 @@ impl Session {
         watch.expect(Phase::Connect, "no SSH handshake");
         let (socket, mut refused) = (Arc::clone(&self.socket), None);
         let done = self.driver().drive(watch, |session| {
-            if banner(session).is_none()
-                && let Err(error) = version::check_arrived(socket.as_fd())
-            {
+            let arrived = if banner(session).is_none() { version::check_arrived(socket.as_fd()) } else { Ok(()) };
+            let step = arrived.map(|()| session.handshake());
+            // One that came in pieces has gone past the look at what has arrived.
+            let checked = step.and_then(|step| banner(session).map_or(Ok(()), version::check).map(|()| step));
+            checked.unwrap_or_else(|error| {
                 refused = Some(error);
-                return Err(Error::new(SOCKET_DISCONNECT, "another version of the protocol"));
-            }
-            session.handshake()
+                Err(Error::new(SOCKET_DISCONNECT, "another version of the protocol"))
+            })
         });
-        // One that came in pieces has gone past the look at what has arrived.
-        let refused = refused.or_else(|| version::check(banner(&self.session)?).err());
         match refused.map_or(done, |error| Err(Stop::Job(error.into()))) {
             Ok(()) => Ok(()),
             Err(Stop::Job(outcome)) => Err(self.name_silence(outcome)),
