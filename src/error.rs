@@ -352,6 +352,9 @@ pub enum HostKeyError {
     },
 }
 
+/// How the name begins that stands for the output of KnownHostsCommand in place of a file. What the command was run for follows.
+pub const KNOWN_HOSTS_COMMAND: &str = "KnownHostsCommand-";
+
 impl HostKeyError {
     fn brief(&self) -> String {
         match self {
@@ -383,6 +386,10 @@ impl HostKeyError {
             )),
             HostKeyError::Unknown { file: None, .. } => {
                 Some("compare the fingerprint, and name a file with the key: --known-hosts FILE".to_owned())
+            }
+            // It is no file.
+            HostKeyError::Changed { file, .. } if file.to_string_lossy().starts_with(KNOWN_HOSTS_COMMAND) => {
+                Some("if the host was really re-installed: correct what KnownHostsCommand prints for it".to_owned())
             }
             HostKeyError::Changed { name, file, .. } => Some(format!(
                 "if the host was really re-installed: ssh-keygen -R '{name}' -f '{}', then accept the new key",

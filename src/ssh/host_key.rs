@@ -22,7 +22,7 @@ use super::known_hosts_command::{self, Failure};
 use super::pubkey_algorithms::{ALL_ALGORITHMS, CERTIFICATE, DEFAULT_ALGORITHMS};
 use super::wait::Watch;
 use super::wire::Reader;
-use crate::error::{HostError, HostKeyError};
+use crate::error::{HostError, HostKeyError, KNOWN_HOSTS_COMMAND};
 use crate::event::Outcome;
 use crate::settings::HostKeyCheck;
 
@@ -105,7 +105,7 @@ fn ask_command(
     watch: &mut Watch<'_>,
     note: &mut dyn FnMut(&dyn Fn() -> String),
 ) -> Result<KnownHosts, Outcome> {
-    let source = PathBuf::from(format!("KnownHostsCommand-{}", about.invocation));
+    let source = PathBuf::from(format!("{KNOWN_HOSTS_COMMAND}{}", about.invocation));
     let Some(command) = &host.credentials.known_hosts_command else { return Ok(KnownHosts::of_text(&source, b"")) };
     let text = known_hosts_command::run(command, about, watch, note).map_err(|failure| match failure {
         Failure::Job(outcome) => outcome,

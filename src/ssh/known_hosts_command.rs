@@ -17,9 +17,12 @@ use super::wait::Watch;
 use crate::bounded;
 use crate::error::{excerpt, reason};
 use crate::event::{Outcome, Phase};
+use crate::limits::Held;
 
 /// Bytes of standard error that are kept.
 const LONGEST_COMPLAINT: usize = 64 << 10;
+/// Descriptors of a command while it starts: both ends of two pipes, what std tells the start by, and `/dev/null`.
+pub const HELD: Held = Held { per_host: 7, besides: 0 };
 /// Bytes of one read.
 const READ_SIZE: usize = 16 << 10;
 

@@ -220,11 +220,13 @@ impl Runner {
 
     /// The descriptors that the work itself takes.
     pub fn held(&self) -> Held {
-        match &self.errand {
+        let work = match &self.errand {
             Errand::Command { .. } => Held::default(),
             Errand::Copy(copy) => copy.held(),
             Errand::Rsync(_) => Held { per_host: rsync::FILES_PER_JOB, besides: 0 },
-        }
+        };
+        let runs_command = self.hosts.iter().any(|host| host.credentials.known_hosts_command.is_some());
+        work.and(if runs_command { known_hosts_command::HELD } else { Held::default() })
     }
 
     /// Every effective setting of a job's host in the keywords of `ssh -G`, each with its origin.

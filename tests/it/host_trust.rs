@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, getuid};
 
@@ -193,6 +193,19 @@ fn a_command_knows_hosts_and_jump_hosts() {
 }
 
 #[test]
+fn a_command_that_knows_another_key_refuses_the_host() {
+    let env = Env::new();
+    let sshd = unknown(&env, 1);
+    ssh_keygen(&env.path("other"), &["-t", "ed25519"]);
+    let option = command(&env, &format!("echo \"$1 {}\"", public_line(&env.path("other"))), "%H");
+    let run = env.pssh().hosts(sshd.hosts()).args(["-O", &option, "true"]).run();
+    run.exits(4).ends(&sshd.label(), "hostkey: the key of ");
+    let detail = "but KnownHostsCommand-HOSTNAME:1 has another key";
+    run.check(run.outcome(&sshd.label()).contains(detail), detail);
+    run.hints(&sshd.label(), "correct what KnownHostsCommand prints for it");
+}
+
+#[test]
 fn a_command_that_fails_refuses_the_host() {
     let env = Env::new();
     let sshd = Sshd::start(&env, Setup::default());
@@ -215,8 +228,13 @@ fn a_command_that_does_not_end_is_ended_with_all_that_it_has_started() {
     let sshd = Sshd::start(&env, Setup::default());
     let mark = ("PSSH_TEST_COMMAND", format!("{}", std::process::id()));
     let is_clean = || {
-        let left = marked(&format!("{}={}", mark.0, mark.1));
-        assert!(left.is_empty(), "{left:?}");
+        // They have been killed by now; the system may take a moment.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let left = || marked(&format!("{}={}", mark.0, mark.1));
+        while !left().is_empty() {
+            assert!(Instant::now() < deadline, "{:?}", left());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     };
     // It hangs, its child does, it has closed its output, or it prints without an end.
     for script in [
