@@ -34,6 +34,8 @@ pub struct Host {
     pub keepalive: Keepalive,
     /// The fewest bits that an RSA host key may have (RequiredRSASize).
     pub rsa_bits: u32,
+    /// Whether its key is not checked if it is this machine (NoHostAuthenticationForLocalhost, without a HostKeyAlias).
+    pub trusts_loopback: bool,
     /// Which addresses of the name are connected to.
     pub family: config::AddressFamily,
     /// The address to connect from.
