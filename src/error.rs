@@ -312,6 +312,14 @@ pub enum HostKeyError {
         /// The line that revokes it, from 1.
         line: u64,
     },
+    /// The host has shown another key in a key re-exchange than the one that was checked.
+    #[error("{name} shows another key in a key re-exchange, {offered}, than the one that was checked")]
+    Replaced {
+        /// The name that was looked up.
+        name: String,
+        /// Type and fingerprint of the other key, as ssh prints them.
+        offered: String,
+    },
     /// The offered key, or its certificate, is in a file of RevokedHostKeys.
     #[error("the key of {name}, {offered}, is REVOKED by {by}")]
     Listed {
@@ -362,6 +370,7 @@ impl HostKeyError {
             HostKeyError::Changed { .. } => "the key has CHANGED".to_owned(),
             HostKeyError::Revoked { .. } | HostKeyError::Listed { .. } => "the key is REVOKED".to_owned(),
             HostKeyError::Command { problem, .. } => format!("KnownHostsCommand failed: {problem}"),
+            HostKeyError::Replaced { .. } => "another key was shown in a key re-exchange".to_owned(),
             HostKeyError::Malformed { .. } => "the key is malformed".to_owned(),
             HostKeyError::Certificate { plain, .. } => format!("{}, nor does its certificate count", plain.brief()),
         }
@@ -400,7 +409,7 @@ impl HostKeyError {
             HostKeyError::Command { .. } => {
                 Some("-v shows what the command says; --explain shows where it is configured".to_owned())
             }
-            HostKeyError::Malformed { .. } => None,
+            HostKeyError::Replaced { .. } | HostKeyError::Malformed { .. } => None,
             HostKeyError::Certificate { .. } => Some(
                 "the host needs a new certificate (ssh-keygen -s AUTHORITY -h -I ID -n NAME), or its authority a line @cert-authority in known_hosts"
                     .to_owned(),

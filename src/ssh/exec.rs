@@ -9,7 +9,7 @@ use rustix::event::PollFlags;
 
 use super::agent_forward::ForwardedAgent;
 use super::feed::{Broken, Feed};
-use super::ffi::{self, Channel, Link};
+use super::ffi::{self, Channel};
 use super::keepalive::{Keepalive, Pulse};
 use super::requests::{Requests, Start};
 use super::session::{SOCKET_DISCONNECT, Session, Stop};
@@ -118,10 +118,6 @@ pub fn run(
             return not_started(stop, "starting the command");
         }
     };
-    if let Some(link) = session.link() {
-        // A piece of input that is half sent would block the request to stop the command.
-        link.hold_unsent();
-    }
     if sudo.is_some() {
         feed.hold();
     }
@@ -235,6 +231,9 @@ impl Running<'_> {
             if self.undelivered.is_some() || drained == Drained::Some || relayed || was_dead != self.session.is_dead() {
                 continue;
             }
+            if self.session.link().is_full() && self.channel.queued() == 0 {
+                self.session.link().give_up_memory();
+            }
             let outcome = self.ending(&drained).or_else(|| self.after_done());
             if let Some(outcome) = outcome.or_else(|| self.pulse.check(self.session)) {
                 return self.finish(Some(outcome));
@@ -271,10 +270,7 @@ impl Running<'_> {
         if is_heard && self.dialogue.as_ref().is_some_and(|dialogue| !dialogue.hears()) {
             return Drained::Nothing;
         }
-        let read = match self.session.link() {
-            Some(link) => link.read(self.session.socket(), &self.channel, id, &mut self.buffer),
-            None => self.channel.read(id, &mut self.buffer),
-        };
+        let read = self.session.link().read(self.session.socket(), &self.channel, id, &mut self.buffer);
         match read {
             Ok(0) => Drained::Nothing,
             Ok(count) => {
@@ -438,19 +434,17 @@ impl Running<'_> {
 
     /// Hands the socket what it would not take before.
     fn flush(&self) {
-        if let Some(link) = self.session.link() {
-            link.flush(self.session.socket());
-        }
+        self.session.link().flush(self.session.socket());
     }
 
     /// Bytes that the socket has not taken yet.
     fn unsent(&self) -> usize {
-        self.session.link().map_or(0, Link::unsent_bytes)
+        self.session.link().unsent_bytes()
     }
 
     /// Moves what the command and our agent have to say to each other; says whether there may be more.
     fn relay(&mut self) -> bool {
-        let (Some(agent), Some(link)) = (&mut self.agent, self.session.link()) else { return false };
+        let (Some(agent), link) = (&mut self.agent, self.session.link()) else { return false };
         let more = agent.relay(link);
         link.flush(self.session.socket());
         more
@@ -458,7 +452,7 @@ impl Running<'_> {
 
     /// How many bytes have been taken off the socket so far, for whichever channel.
     fn received(&self) -> u64 {
-        self.session.link().map_or(0, Link::received_bytes)
+        self.session.link().received_bytes()
     }
 
     /// Begins to stop the command where it is time to.

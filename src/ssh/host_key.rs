@@ -259,6 +259,17 @@ pub fn check(
     }
 }
 
+/// The error where a host has shown `key` in a key re-exchange, which is not the one that was checked.
+pub fn replaced(host: &Host, key: Option<&[u8]>) -> HostKeyError {
+    let name = known_hosts_name(&host.key_name.0, host.key_name.1);
+    let offered = key.and_then(|blob| Key::parse(blob).ok());
+    let offered = offered.map_or_else(
+        || "a key that cannot be read".to_owned(),
+        |key| format!("{} {}", key.plain_type(), fingerprint(&key.blob)),
+    );
+    HostKeyError::Replaced { name, offered }
+}
+
 /// Why a certificate does not make its host known.
 enum Doubt {
     /// Nor does anything else.

@@ -279,10 +279,13 @@ impl Runner {
             Errand::Rsync(rsync) => Ok(errand.rsync(&mut session, rsync, &mut watch, &mut note)),
         };
         session.disconnect();
+        let replaced = session.replaced_key(host);
         drop(session);
-        match outcome {
-            Ok(outcome) => Attempt::Ended(path.explain(outcome)),
-            Err(outcome) => Attempt::NotSent(outcome),
+        match (outcome, replaced) {
+            (Ok(_), Some(replaced)) => Attempt::Ended(replaced),
+            (Err(_), Some(replaced)) => Attempt::NotSent(replaced),
+            (Ok(outcome), None) => Attempt::Ended(path.explain(outcome)),
+            (Err(outcome), None) => Attempt::NotSent(outcome),
         }
     }
 

@@ -1,7 +1,7 @@
 //! One connection to a jump host: a thread that owns its session and joins the sockets of the sessions behind it to
 //! direct-tcpip channels (RFC 4254 section 7.2).
 //!
-//! * libssh2 never waits for the socket to take a packet (see `Link::hold_unsent`), so no channel can block another, and
+//! * libssh2 never waits for the socket to take a packet (see `Link`), so no channel can block another, and
 //!   any can be closed at any time.
 //! * A channel is read only when its socket has taken everything before: a slow reader closes the window of its own channel,
 //!   and of no other. What libssh2 queues is bounded by the windows.
@@ -17,9 +17,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-use super::ffi::{self, Channel, Link, OPEN_REFUSED, OPEN_TIMEOUT};
+use super::ffi::{self, Channel, OPEN_REFUSED, OPEN_TIMEOUT};
 use super::jump::{Connection, Failed, JumpHost, Request};
-use super::keepalive::Keepalive;
+use super::keepalive::Pulse;
 use super::relay::{self, Dead, Line, READ_SIZE, UNSENT};
 use super::session::Session;
 use super::tunnel::Plan;
@@ -49,15 +49,6 @@ pub struct Pump<'a> {
     readable: bool,
 }
 
-/// Whether the jump host still answers.
-struct Pulse {
-    keepalive: Keepalive,
-    /// When something was received last, or somebody came to depend on the connection.
-    since: Instant,
-    /// How often it was asked since.
-    asked: u32,
-}
-
 /// A channel that is being opened.
 struct Opening {
     request: Request,
@@ -75,16 +66,13 @@ impl<'a> Pump<'a> {
         plan: &Plan,
     ) -> Self {
         ffi::set_open_limit(session.ssh(), i32::MAX);
-        if let Some(link) = session.link() {
-            link.hold_unsent();
-        }
         Pump {
             session,
             host,
             connection,
             wake,
             window: plan.window,
-            pulse: Pulse { keepalive: host.keepalive(), since: Instant::now(), asked: 0 },
+            pulse: Pulse::new(host.keepalive()),
             opening: None,
             lines: Vec::new(),
             buffer: vec![0; READ_SIZE],
@@ -135,25 +123,26 @@ impl<'a> Pump<'a> {
         // What came on the way may be for a line that has had its turn, or wait within libssh2, which stops when it has what
         // it was asked for, such as the answer to an open: nothing would wake us for it.
         self.readable = opened || self.received() != received;
+        if self.session.link().is_full() && !moved && !self.lines.iter().any(Line::is_behind) {
+            self.session.link().give_up_memory();
+        }
         if self.is_dead() { Err(Dead) } else { Ok(moved || self.readable) }
     }
 
     fn is_dead(&self) -> bool {
-        self.session.link().is_some_and(Link::is_dead)
+        self.session.link().is_dead()
     }
 
     fn flush(&self) {
-        if let Some(link) = self.session.link() {
-            link.flush(self.session.socket());
-        }
+        self.session.link().flush(self.session.socket());
     }
 
     fn received(&self) -> u64 {
-        self.session.link().map_or(0, Link::received_bytes)
+        self.session.link().received_bytes()
     }
 
     fn unsent(&self) -> usize {
-        self.session.link().map_or(0, Link::unsent_bytes)
+        self.session.link().unsent_bytes()
     }
 
     /// Takes what has arrived off the socket, to the last byte. An open under way does the same.
@@ -171,20 +160,10 @@ impl<'a> Pump<'a> {
 
     /// Asks a jump host that has been silent for long whether it is there, and gives it up if it does not answer.
     fn feel_pulse(&mut self) -> Result<(), Dead> {
-        let now = Instant::now();
-        let heard = if self.is_idle() { Some(now) } else { self.session.last_heard() };
-        if let Some(heard) = heard.filter(|heard| *heard > self.pulse.since) {
-            self.pulse = Pulse { since: heard, asked: 0, ..self.pulse };
+        if self.is_idle() {
+            self.pulse.rest();
         }
-        if self.pulse.due().is_none_or(|due| now < due) {
-            return Ok(());
-        }
-        if self.pulse.asked >= self.pulse.keepalive.count {
-            return Err(Dead);
-        }
-        self.pulse.asked += 1;
-        self.session.ask_alive();
-        Ok(())
+        self.pulse.vanished(&self.session).map_or(Ok(()), |_| Err(Dead))
     }
 
     /// Whether nobody depends on the connection. Without a channel nothing would take what comes off the socket.
@@ -259,8 +238,7 @@ impl<'a> Pump<'a> {
 
     /// Moves data both ways; says whether any line may have more.
     fn relay(&mut self) -> Result<bool, Dead> {
-        let Some(link) = self.session.link() else { return Err(Dead) };
-        relay::relay(&mut self.lines, link, &mut self.buffer)
+        relay::relay(&mut self.lines, self.session.link(), &mut self.buffer)
     }
 
     /// Hands on what was received before the connection ended, as far as it is taken soon.
@@ -289,10 +267,10 @@ impl<'a> Pump<'a> {
     fn wait(&mut self) -> Result<(), Dead> {
         let unsent = self.unsent();
         // When idle, only the end is of interest.
-        let mut flags = if self.is_idle() { PEER_CLOSED } else { PollFlags::IN };
+        let mut flags = if self.is_idle() || self.session.link().is_full() { PEER_CLOSED } else { PollFlags::IN };
         flags.set(PollFlags::OUT, unsent > 0);
         let now = Instant::now();
-        let mut until = self.pulse.due().filter(|_| !self.is_idle());
+        let mut until = self.pulse.due(&self.session).filter(|_| !self.is_idle());
         if self.opening.is_some() || self.host.has_waiting() {
             until = Some(now + TICK);
         }
@@ -330,14 +308,6 @@ impl<'a> Pump<'a> {
             self.lines[place].wake(*ready, unsent <= UNSENT);
         }
         Ok(())
-    }
-}
-
-impl Pulse {
-    /// When it is to be asked next, or given up.
-    fn due(&self) -> Option<Instant> {
-        let interval = Some(self.keepalive.interval).filter(|interval| !interval.is_zero())?;
-        self.since.checked_add(interval.saturating_mul(self.asked + 1))
     }
 }
 

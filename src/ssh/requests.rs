@@ -220,7 +220,7 @@ impl Requests {
         }
         note(&|| format!("the agent {} is forwarded", socket.display()));
         let admit = |link: &Link| ForwardedAgent::admit(socket.clone(), link);
-        Ok(session.link().map(admit))
+        Ok(Some(admit(session.link())))
     }
 }
 
@@ -279,9 +279,9 @@ fn start(
 ) -> Result<Vec<String>, Stop> {
     let mut notes = Vec::new();
     let mut unanswered: Vec<&Request<'_>> = requests.iter().collect();
-    if let Some(link) = session.link().filter(|_| !requests.is_empty()) {
+    if !requests.is_empty() {
         // Each takes the first answer that it finds for its own: none must look before all are sent.
-        let sent = link.without_reading(|| {
+        let sent = session.link().without_reading(|| {
             unanswered.retain(|request| match request.make(channel) {
                 Err(error) if !ffi::would_block(&error) => {
                     notes.push(format!("{request}: {}", error.message()));

@@ -1,6 +1,5 @@
 //! An authenticated session: socket, handshake, host key, authentication, in this order and under one deadline.
 
-use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use ssh2::{BlockDirections, DisconnectCode, Error, ErrorCode, MethodType};
 
 use super::auth;
 use super::config::{CommandTemplate, NoAlgorithm};
-use super::ffi::{self, Link};
+use super::ffi::{self, GivenUp, Link};
 use super::host::{Algorithms, Host};
 use super::host_key::{self, Known, Trust};
 use super::identities::Identities;
@@ -46,10 +45,8 @@ pub enum Stop {
 pub struct Driver<'a> {
     session: &'a mut ssh2::Session,
     socket: BorrowedFd<'a>,
-    link: Option<&'a Link>,
+    link: &'a Link,
     in_bits: bool,
-    /// Bytes received before there was a link.
-    early: &'a Cell<u64>,
 }
 
 impl<'a> Driver<'a> {
@@ -78,23 +75,24 @@ impl<'a> Driver<'a> {
         mut step: impl FnMut(&mut ssh2::Session) -> Result<T, Error>,
     ) -> Result<T, Stop> {
         loop {
-            let done = match self.link.filter(|_| self.in_bits) {
-                Some(link) => link.in_bits(|| step(self.session)),
-                None => step(self.session),
-            };
-            if self.link.is_none() {
-                self.early.set(self.early.get() + ffi::early_bytes());
-                if let Some(error) = ffi::too_much_before_login(self.early.get()) {
-                    return Err(Stop::Ssh(error));
-                }
-            }
+            let done = if self.in_bits { self.link.in_bits(|| step(self.session)) } else { step(self.session) };
+            self.link.go_on();
+            self.link.flush(self.socket);
             match done {
-                // With a link, the end of the connection looks to libssh2 as if it had to wait.
-                Err(error) if ffi::would_block(&error) && self.link.is_some_and(Link::is_dead) => {
-                    return Err(Stop::Ssh(Error::new(SOCKET_DISCONNECT, "the connection ended")));
-                }
                 Err(error) if ffi::would_block(&error) => {
-                    let flags = directions(self.session);
+                    if self.link.is_full() {
+                        // Nothing is given out here that would make room.
+                        self.link.give_up_memory();
+                    }
+                    if let Some(why) = self.link.given_up() {
+                        return Err(Stop::Ssh(why.error()));
+                    }
+                    if self.link.is_dead() {
+                        // It looks to libssh2 as if it had to wait.
+                        return Err(Stop::Ssh(Error::new(SOCKET_DISCONNECT, "the connection ended")));
+                    }
+                    let mut flags = directions(self.session);
+                    flags.set(PollFlags::OUT, flags.contains(PollFlags::OUT) || self.link.unsent_bytes() > 0);
                     let until = flags.is_empty().then(|| Instant::now() + UNDIRECTED_PAUSE);
                     watch.wait(&[(self.socket, flags)], until).map_err(Stop::Job)?;
                 }
@@ -135,13 +133,11 @@ pub struct Credentials {
 
 /// An authenticated session. Dropping it closes the connection at once.
 pub struct Session {
-    // Dropped before the session that it belongs to is shut down.
-    link: Option<Link>,
+    // Dropped before the session that it belongs to: the order of the fields.
+    link: Link,
     session: ssh2::Session,
     socket: Arc<OwnedFd>,
     trust: Trust,
-    /// Bytes received before there was a link.
-    early: Cell<u64>,
 }
 
 impl Session {
@@ -185,8 +181,8 @@ impl Session {
         }
         session.set_blocking(false);
         session.set_tcp_stream(Arc::clone(&socket));
-        ffi::guard_reading(&session);
-        let mut made = Session { link: None, session, socket, trust: Trust::NoSecrets, early: Cell::new(0) };
+        let link = Link::watch(&session);
+        let mut made = Session { link, session, socket, trust: Trust::NoSecrets };
         let known = Known::of(host, watch, note)?;
         made.handshake(host, &known, watch)?;
         note(&|| format!("server says {}", banner(&made.session).unwrap_or("nothing")));
@@ -195,12 +191,14 @@ impl Session {
             return Err(HostError::Ssh { doing: "key exchange", detail, hint: None }.into());
         };
         let trust = host_key::check(host, known, key, made.socket(), watch, note)?;
+        made.link.pin_host_key(key);
         made.trust = trust;
         watch.expect(Phase::Auth, "not authenticated");
         watch.milestones().secured = Some(Instant::now());
-        let identity = auth::authenticate(&mut made.driver(), host, credentials, trust, watch)?;
+        let identity = auth::authenticate(&mut made.driver(), host, credentials, trust, watch)
+            .map_err(|outcome| made.replaced_key(host).unwrap_or(outcome))?;
         note(&|| format!("authenticated as {} with {identity}", host.user));
-        made.link = Some(Link::watch(&made.session));
+        made.link.log_in();
         Ok(made)
     }
 
@@ -287,18 +285,24 @@ impl Session {
 
     /// Whether the server has said that the user's key runs one fixed command, whatever is asked for.
     pub fn has_forced_command(&self) -> bool {
-        self.link.as_ref().is_some_and(Link::has_forced_command)
+        self.link.has_forced_command()
     }
 
-    /// What is known of the socket of an authenticated session.
-    pub fn link(&self) -> Option<&Link> {
-        self.link.as_ref()
+    /// What is known of the session's socket.
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// The outcome of `host`, whose session this is, if it has shown another key than the one that was checked.
+    pub fn replaced_key(&self, host: &Host) -> Option<Outcome> {
+        let is_replaced = self.link.given_up() == Some(GivenUp::HostKey);
+        is_replaced
+            .then(|| HostError::from(host_key::replaced(host, self.session.host_key().map(|(key, _)| key))).into())
     }
 
     /// The driver of this session.
     pub fn driver(&mut self) -> Driver<'_> {
-        let (socket, link) = (self.socket.as_fd(), self.link.as_ref());
-        Driver { session: &mut self.session, socket, link, early: &self.early, in_bits: false }
+        Driver { session: &mut self.session, socket: self.socket.as_fd(), link: &self.link, in_bits: false }
     }
 
     /// The socket, to wait for.
@@ -313,19 +317,24 @@ impl Session {
 
     /// Whether the connection has ended.
     pub fn is_dead(&self) -> bool {
-        self.link.as_ref().is_some_and(Link::is_dead)
+        self.link.is_dead()
     }
 
     /// When the peer last sent anything.
-    pub fn last_heard(&self) -> Option<Instant> {
-        self.link.as_ref().map(Link::last_heard)
+    pub fn last_heard(&self) -> Instant {
+        self.link.last_heard()
+    }
+
+    /// How long ago TCP last heard of the peer, if there is a TCP connection with it.
+    pub fn tcp_silence(&self) -> Option<Duration> {
+        ffi::tcp_silence(self.socket())
     }
 
     /// Whether the socket takes data at this moment, and nothing of libssh2's is waiting to go first.
     pub fn takes_data(&self) -> bool {
         let at_once = Some(Instant::now());
         !self.directions().contains(PollFlags::OUT)
-            && self.link.as_ref().is_none_or(|link| link.unsent_bytes() == 0)
+            && self.link.unsent_bytes() == 0
             && poll_with(None, &[(self.socket(), PollFlags::OUT)], at_once).is_ok_and(|ready| ready.has(0))
     }
 
@@ -340,9 +349,7 @@ impl Session {
     /// Says goodbye, without waiting for anything: for the server's log, where otherwise a broken connection would stand.
     pub fn disconnect(&self) {
         let _ = self.session.disconnect(Some(DisconnectCode::ByApplication), "done", None);
-        if let Some(link) = &self.link {
-            link.flush(self.socket());
-        }
+        self.link.flush(self.socket());
     }
 }
 
@@ -351,7 +358,6 @@ impl Drop for Session {
         // First the socket: with it open, libssh2 would want to tell the peer about every channel, would not wait for it
         // (the session does not block), and would leak the session.
         let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
-        self.link = None;
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{AFTER_DONE, Drained, Running, STREAMS};
 use crate::error::HostError;
 use crate::event::{Event, EventKind, Outcome};
-use crate::ssh::ffi::{self, Exit, Link};
+use crate::ssh::ffi::{self, Exit};
 
 impl Running<'_> {
     /// The outcome, once nothing more can come.
@@ -15,8 +15,8 @@ impl Running<'_> {
         let closed = eof && !matches!(self.channel.wait_closed(), Err(error) if ffi::would_block(&error));
         let over = match drained {
             Drained::Failed(message) => Some(message.clone()),
-            _ if self.session.link().is_some_and(Link::is_flooded) => {
-                Some("the connection was given up: the host sends without end what nobody has asked for".to_owned())
+            _ if let Some(why) = self.session.link().given_up() => {
+                Some(format!("the connection was given up: {}", why.error().message()))
             }
             _ if self.session.is_dead() => Some("the connection ended without an exit status".to_owned()),
             _ if closed => Some("the channel was closed without an exit status".to_owned()),

@@ -7,6 +7,7 @@ use std::{ptr, slice};
 use libssh2_sys as raw;
 use ssh2::{Error, Session};
 
+use super::link::LinkState;
 use super::{last_error, libssh2_userauth_publickey};
 use crate::secret::Secret;
 use crate::ssh::wire::Reader;
@@ -115,8 +116,7 @@ unsafe extern "C" fn sign(
             return -1;
         }
     };
-    // SAFETY: libssh2 frees the signature with the session's allocator, which is malloc's since ssh2 makes its sessions
-    // without allocator functions; both out-pointers are valid for writing.
+    // SAFETY: libssh2 frees the signature with the session's allocator, whose blocks are malloc's; both out-pointers are valid for writing.
     unsafe {
         let copy = libc::malloc(bytes.len().max(1)).cast::<c_uchar>();
         if copy.is_null() {
@@ -199,19 +199,22 @@ pub fn authenticate_keyboard_interactive(
     let value = {
         let mut session_raw = session.raw();
         let pointer: *mut raw::LIBSSH2_SESSION = &mut *session_raw;
-        // SAFETY: the session is live and locked; `user` is passed with its length. The abstract slot is ours: no Link is
-        // installed before authentication has ended. It holds the address of `answerer` during this call only, and
-        // `answer` runs only inside it.
+        // SAFETY: the session is live and locked; `user` is passed with its length. The state of its link holds the address of
+        // `answerer` during this call only, and `answer` runs only inside it.
         unsafe {
-            let slot = raw::libssh2_session_abstract(pointer);
-            *slot = (&raw mut answerer).cast();
+            let state = LinkState::of(raw::libssh2_session_abstract(pointer));
+            if let Some(state) = state {
+                state.answerer.set((&raw mut answerer).cast());
+            }
             let value = raw::libssh2_userauth_keyboard_interactive_ex(
                 pointer,
                 user.as_ptr().cast(),
                 user.len() as c_uint,
                 Some(answer),
             );
-            *slot = ptr::null_mut();
+            if let Some(state) = state {
+                state.answerer.set(ptr::null_mut());
+            }
             value
         }
     };
@@ -247,12 +250,12 @@ extern "C" fn answer(
         // SAFETY: as the caller promises.
         String::from_utf8_lossy(unsafe { slice::from_raw_parts(text.cast(), length) }).into_owned()
     }
-    // SAFETY: libssh2 passes the address of the abstract slot, which holds the address of the answerer of
-    // authenticate_keyboard_interactive, alive and not otherwise borrowed while libssh2 runs; texts with their lengths, and
-    // `count` prompts and zeroed responses, null where there are none. It frees the texts of the responses with the
-    // session's allocator, which is malloc's since ssh2 makes its sessions without allocator functions.
+    // SAFETY: libssh2 passes the address of the abstract slot; the answerer is that of authenticate_keyboard_interactive, alive
+    // and not otherwise borrowed while libssh2 runs; texts with their lengths, and `count` prompts and zeroed responses, null
+    // where there are none. It frees the texts of the responses with the session's allocator, whose blocks are malloc's.
     unsafe {
-        let answerer = &mut **(*context).cast::<&mut dyn Answerer>();
+        let Some(state) = LinkState::of(context) else { return };
+        let Some(answerer) = state.answerer.get().cast::<&mut dyn Answerer>().as_mut() else { return };
         let (name, instruction) = (text(name, name_len as usize), text(instruction, instruction_len as usize));
         let (prompts, responses) = if prompts.is_null() || responses.is_null() {
             (&[][..], &mut [][..])

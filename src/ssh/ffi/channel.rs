@@ -7,7 +7,7 @@ use std::slice;
 use libssh2_sys as raw;
 use ssh2::{Error, Session};
 
-use super::link::LinkState;
+use super::link::{LinkState, go_on};
 use super::{check, last_error, libssh2_channel_has_exit_status, libssh2_channel_signal_ex};
 
 /// A session channel of libssh2 (RFC 4254 section 6). Freed on drop.
@@ -84,7 +84,11 @@ impl Channel {
                     message.as_ptr().cast(),
                     message.len() as c_uint,
                 );
-                (channel, raw::libssh2_session_last_errno(pointer))
+                let code = raw::libssh2_session_last_errno(pointer);
+                if let Some(state) = LinkState::of(raw::libssh2_session_abstract(pointer)) {
+                    go_on(state);
+                }
+                (channel, code)
             }
         };
         match NonNull::new(channel) {
@@ -108,9 +112,8 @@ impl Channel {
     /// Calls `function` with the state of the session's link, if there is one.
     fn on_link(&self, function: impl FnOnce(&LinkState)) {
         let mut session_raw = self.session.raw();
-        // SAFETY: the session is live and locked. Its abstract slot holds null or the state of a live Link: channels are made after
-        // the login.
-        let state = unsafe { (*raw::libssh2_session_abstract(&mut *session_raw)).cast::<LinkState>().as_ref() };
+        // SAFETY: the session is live and locked.
+        let state = unsafe { LinkState::of(raw::libssh2_session_abstract(&mut *session_raw)) };
         if let Some(state) = state {
             function(state);
         }
@@ -118,8 +121,13 @@ impl Channel {
 
     /// Calls libssh2 with the raw channel while the session is locked.
     fn call<R>(&self, function: impl FnOnce(*mut raw::LIBSSH2_CHANNEL) -> R) -> R {
-        let _locked = self.session.raw();
-        function(self.channel.as_ptr())
+        let mut session_raw = self.session.raw();
+        let value = function(self.channel.as_ptr());
+        // SAFETY: the session is live and locked.
+        if let Some(state) = unsafe { LinkState::of(raw::libssh2_session_abstract(&mut *session_raw)) } {
+            go_on(state);
+        }
+        value
     }
 
     /// Asks the server to run `command` (RFC 4254 section 6.5) and waits for its consent. To be repeated with the same
@@ -357,5 +365,6 @@ impl Drop for Channel {
         // SAFETY: freed once, here. If libssh2 would rather wait for the socket first, the channel stays with its
         // session, which frees it in its own end.
         self.call(|channel| unsafe { raw::libssh2_channel_free(channel) });
+        self.on_link(|state| state.release(self.window));
     }
 }

@@ -1,7 +1,7 @@
 //! The socket of a session, through which libssh2 sends and receives by callbacks of ours.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_char, c_int, c_uchar, c_void};
 use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
@@ -14,9 +14,10 @@ use rustix::net::SendFlags;
 use ssh2::{Error, ErrorCode, Session};
 
 use super::channel::{AGENT_WINDOW, Channel};
+use super::memory::{self, Memory};
 use super::{
     CALLBACK_AUTHAGENT, CALLBACK_DEBUG, CALLBACK_RECV, CALLBACK_SEND, GenericCallback, libssh2_session_callback_set2,
-    would_block,
+    ssh2_packet_ask, ssh2_transport_read, would_block,
 };
 
 /// Bytes that a server may send before the login has ended. libssh2 keeps what it cannot use, such as banners, without a limit.
@@ -24,81 +25,92 @@ const MOST_BEFORE_LOGIN: u64 = 1 << 20;
 /// Bytes that libssh2 is given before it has to come back, as if there were no more for the moment. It takes packets as long as any
 /// come: a server that sends faster than they are taken would keep it, and with it our deadline and Ctrl-C, for ever.
 const BURST: usize = 256 << 10;
-/// Bytes that a server may send besides what it sends for channels: answers to keepalives, new keys. libssh2 keeps messages that it
-/// does not know without a limit.
+/// The same before the login, when no more than a few packets are expected.
+const BURST_BEFORE_LOGIN: usize = 64 << 10;
+/// Bytes that a server may send besides what it sends for channels: answers to keepalives, new keys. What libssh2 keeps of them is
+/// bounded by [`Memory`]; this bounds the work that they make.
 const MOST_BESIDES: u64 = 16 << 20;
 /// Bytes of a packet with a single byte of data, with any cipher and code; so many times as much as the data may come with it.
 const PACKET_PER_BYTE: u64 = 100;
 
-thread_local! {
-    /// What the socket has given to libssh2 since [`early_bytes`] was asked.
-    static EARLY: Cell<usize> = const { Cell::new(0) };
-}
-
-/// Bounds what libssh2 takes off the socket of a new session in one call, until [`Link::watch`] does: the slot of the session with
-/// which the callbacks of a link find their state is needed for other things before.
-pub fn guard_reading(session: &Session) {
-    let mut session_raw = session.raw();
-    // SAFETY: the session is live and locked, and `receive_early` has the type that libssh2.h gives for this callback; libssh2 casts
-    // it back to that before calling it.
-    unsafe {
-        let receive: GenericCallback = std::mem::transmute::<ReceiveCallback, GenericCallback>(receive_early);
-        libssh2_session_callback_set2(&mut *session_raw, CALLBACK_RECV, Some(receive));
-    }
-}
-
-/// How many bytes the sessions of this thread that have no [`Link`] have received since the last question.
-pub fn early_bytes() -> u64 {
-    EARLY.replace(0) as u64
-}
-
-/// What is wrong with a server that has sent so many bytes before the login has ended, if that is too much.
-pub fn too_much_before_login(bytes: u64) -> Option<Error> {
-    (bytes > MOST_BEFORE_LOGIN).then(|| Error::new(TOO_MUCH, "it has sent more than 1 MiB before the login"))
-}
-
-/// libssh2.h: LIBSSH2_ERROR_PROTO.
+/// libssh2.h: LIBSSH2_ERROR_PROTO, here for a server that sends what nobody has asked for.
 pub const TOO_MUCH: ErrorCode = ErrorCode::Session(raw::LIBSSH2_ERROR_PROTO);
 
-unsafe extern "C" fn receive_early(
-    socket: c_int,
-    buffer: *mut c_void,
-    length: usize,
-    flags: c_int,
-    _context: *mut *mut c_void,
-) -> isize {
-    const PIECE: usize = 64 << 10;
-    let taken = EARLY.get();
-    if taken >= PIECE {
-        return -(libc::EAGAIN as isize);
-    }
-    // SAFETY: libssh2 passes a buffer of `length` writable bytes.
-    let received = unsafe { libc::recv(socket, buffer, length, flags) };
-    if received >= 0 {
-        EARLY.set(taken + received as usize);
-        return received;
-    }
-    let error = io::Error::last_os_error();
-    match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::Interrupted => -(libc::EAGAIN as isize),
-        _ => -(error.raw_os_error().unwrap_or(libc::EIO) as isize),
+/// libssh2.h: LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE.
+const EXCHANGE_FAILED: ErrorCode = ErrorCode::Session(raw::LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE);
+
+/// Why a connection was given up although the peer is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GivenUp {
+    /// The peer has sent more than a login takes before it has ended.
+    EarlyFlood,
+    /// The peer has sent far more than it had any reason to.
+    Flood,
+    /// What libssh2 keeps for the session takes more memory than the limit, and none of it can be given out.
+    Memory,
+    /// The peer has shown another host key in a key re-exchange than the one that was checked.
+    HostKey,
+    /// A key re-exchange has failed.
+    Exchange,
+}
+
+impl GivenUp {
+    /// As an error of libssh2.
+    pub fn error(self) -> Error {
+        match self {
+            GivenUp::EarlyFlood => Error::new(TOO_MUCH, "the host sent more than 1 MiB before the login"),
+            GivenUp::Flood | GivenUp::Memory => {
+                Error::new(TOO_MUCH, "the host keeps sending data that was not asked for")
+            }
+            GivenUp::HostKey => Error::new(EXCHANGE_FAILED, "the host shows another host key in a key re-exchange"),
+            GivenUp::Exchange => Error::new(EXCHANGE_FAILED, "the key re-exchange failed"),
+        }
     }
 }
 
-/// What is known about the socket of a session once [`Link::watch`] reads it.
+/// What is known about the socket of a session, from the beginning of the session to its end.
 ///
-/// libssh2 gives up everything it has queued for a channel when the socket fails. So the end of the connection is reported
-/// to libssh2 as "nothing there yet" and noted here: what was received can still be read, then the link is dead. Likewise,
-/// what can no longer be sent counts as sent: the next read tells.
+/// * **The end of the connection.** After the login libssh2 gives up everything that it has queued for a channel when the socket
+///   fails. So the end of the connection is reported to libssh2 as "nothing there yet" and noted here: what was received can still
+///   be read, then the link is dead.
+/// * **What waits to be sent.** libssh2 never has to wait for the socket to take a packet: what it does not take at once is kept
+///   here, for [`Link::flush`]. A packet that is half sent would block every other call on the session until the one that began it
+///   is repeated, for some packets with the same address on the stack (libssh2 issues 1672 and 1945). What can no longer be sent
+///   counts as sent: the next read tells.
+/// * **A key re-exchange.** When the peer begins one, libssh2 1.11.2_DEV starts its part from within the reader of packets, and reads
+///   on there. If that reader has stored the beginning of a packet and then would block, it clears the pointer to what it has
+///   stored and keeps the length: the next read copies from NULL. So the first packet of our part, recognised by the method
+///   of key exchange being undecided, is refused once as if the socket were full, before anything can have been stored. Every
+///   later call of libssh2 goes on with the exchange from outside of the reader, where waiting is safe; the first is
+///   [`Link::go_on`], which nothing else may precede: other packets would wait behind the refused one.
+/// * **The host key** of a re-exchange has to be the one that was checked; see [`Link::pin_host_key`].
+/// * **Memory**: see [`Memory`].
 pub struct Link {
     session: Session,
-    // A box, since libssh2 keeps its address; a raw pointer, since the callback makes a reference to it while `self` may
+    // A box, since libssh2 keeps its address; a raw pointer, since the callbacks make a reference to it while `self` may
     // be borrowed.
     state: NonNull<LinkState>,
 }
 
 pub(super) struct LinkState {
+    /// The session, for the callbacks that are not given it.
+    session: NonNull<raw::LIBSSH2_SESSION>,
+    /// Whether the login has ended well.
+    logged_in: Cell<bool>,
+    /// Who answers the questions of a keyboard-interactive authentication, during a call for it.
+    pub(super) answerer: Cell<*mut c_void>,
+    /// What libssh2 keeps for the session.
+    pub(super) memory: Memory,
     dead: Cell<bool>,
+    given_up: Cell<Option<GivenUp>>,
+    /// Whether the methods of a key exchange were agreed on at some time.
+    agreed: Cell<bool>,
+    /// Whether the first packet of our part of a key re-exchange was refused, and not sent since.
+    postponed: Cell<bool>,
+    /// Whether there was a key re-exchange since the host key was checked.
+    exchanged: Cell<bool>,
+    /// The host key that was checked.
+    host_key: RefCell<Vec<u8>>,
     /// When the peer last sent anything.
     heard: Cell<Instant>,
     /// Bytes received so far.
@@ -109,12 +121,10 @@ pub(super) struct LinkState {
     granted: Cell<u64>,
     /// Bytes that libssh2 was given since the socket was last empty.
     burst: Cell<usize>,
-    /// Whether the peer has sent more than is expected.
-    flooded: Cell<bool>,
     /// How many bytes may be read before it looks as if nothing more were there.
     allowed: Cell<usize>,
-    /// What libssh2 has sent and the socket has not taken yet, if libssh2 is not to know; see [`Link::hold_unsent`].
-    unsent: RefCell<Option<Unsent>>,
+    /// What libssh2 has sent and the socket has not taken yet.
+    unsent: RefCell<Unsent>,
     /// Channels to our agent that the server has opened and nobody has taken yet.
     agent_channels: RefCell<Vec<NonNull<raw::LIBSSH2_CHANNEL>>>,
     /// How many more of them it may open. With none left the callback is out, and libssh2 refuses.
@@ -124,14 +134,23 @@ pub(super) struct LinkState {
 }
 
 impl LinkState {
-    /// Bytes that may have been received by now if `waiting` bytes of data wait to be read. Who sends more fills our memory.
+    /// Bytes that may have been received by now if `waiting` bytes of data wait to be read.
     fn most(&self, waiting: u64) -> u64 {
+        if !self.logged_in.get() {
+            return MOST_BEFORE_LOGIN;
+        }
         self.expected.get().saturating_add(waiting.saturating_mul(PACKET_PER_BYTE))
     }
 
     /// Notes that there is one more window.
     pub(super) fn grant(&self, window: u64) {
         self.granted.set(self.granted.get().saturating_add(window));
+        self.memory.grant(window);
+    }
+
+    /// Notes that a channel with this window is no more.
+    pub(super) fn release(&self, window: u64) {
+        self.memory.release(window);
     }
 
     /// Notes that so many more bytes went through a channel with this `window`: their packets were to be expected, or what is
@@ -142,13 +161,25 @@ impl LinkState {
         // What has come for other channels of the session may wait for them.
         let waiting = self.granted.get().saturating_sub(window);
         if is_drained && self.received.get() > self.most(waiting) {
-            self.give_up();
+            self.give_up(GivenUp::Flood);
         }
     }
 
-    fn give_up(&self) {
-        self.flooded.set(true);
+    fn give_up(&self, why: GivenUp) {
+        if self.given_up.get().is_none() {
+            self.given_up.set(Some(why));
+        }
         self.dead.set(true);
+    }
+
+    /// What a session's abstract slot holds: its state, or nothing once its link is gone.
+    ///
+    /// # Safety
+    /// `context` is the address of the abstract slot of a live session.
+    pub(super) unsafe fn of<'a>(context: *mut *mut c_void) -> Option<&'a LinkState> {
+        // SAFETY: as the caller promises; the slot holds null or the state of a live Link, which is only ever accessed by shared
+        // references.
+        unsafe { (*context).cast::<LinkState>().as_ref() }
     }
 }
 
@@ -170,30 +201,38 @@ impl Unsent {
 }
 
 impl Link {
-    /// Takes over reading the socket of `session`. Call it after authentication: ssh2's keyboard-interactive
-    /// authentication uses the same slot of the session.
+    /// Takes over the socket and the memory of `session`, which has just been made.
     pub fn watch(session: &Session) -> Link {
+        let mut session_raw = session.raw();
+        let pointer: *mut raw::LIBSSH2_SESSION = &mut *session_raw;
         let state = NonNull::from(Box::leak(Box::new(LinkState {
+            session: NonNull::from(&mut *session_raw),
+            logged_in: Cell::new(false),
+            answerer: Cell::new(ptr::null_mut()),
+            memory: Memory::default(),
             dead: Cell::new(false),
+            given_up: Cell::new(None),
+            agreed: Cell::new(false),
+            postponed: Cell::new(false),
+            exchanged: Cell::new(false),
+            host_key: RefCell::default(),
             heard: Cell::new(Instant::now()),
             received: Cell::new(0),
-            expected: Cell::new(MOST_BESIDES),
+            expected: Cell::new(0),
             granted: Cell::new(0),
             burst: Cell::new(0),
-            flooded: Cell::new(false),
             allowed: Cell::new(usize::MAX),
-            unsent: RefCell::new(None),
+            unsent: RefCell::default(),
             agent_channels: RefCell::default(),
             agent_room: Cell::new(0),
             forced_command: Cell::new(false),
         })));
-        let mut session_raw = session.raw();
-        let pointer: *mut raw::LIBSSH2_SESSION = &mut *session_raw;
         // SAFETY: `pointer` is a live session, locked by `session_raw`. `state` lives until Drop of the Link, which takes
         // it out of the session first. The types of `receive`, `send` and `debug` are the ones that libssh2.h gives for the
         // callbacks; libssh2 casts them back to those before calling them.
         unsafe {
             *raw::libssh2_session_abstract(pointer) = state.as_ptr().cast();
+            memory::count(pointer);
             let receive: GenericCallback = std::mem::transmute::<ReceiveCallback, GenericCallback>(receive);
             libssh2_session_callback_set2(pointer, CALLBACK_RECV, Some(receive));
             let send: GenericCallback = std::mem::transmute::<SendCallback, GenericCallback>(send);
@@ -205,15 +244,69 @@ impl Link {
         Link { session: session.clone(), state }
     }
 
+    /// From now on `key` is the only host key: another one in a key re-exchange ends the connection, before the new keys are
+    /// used (RFC 4253 section 9 lets a server change it; ssh(1) does not).
+    pub fn pin_host_key(&self, key: &[u8]) {
+        *self.state().host_key.borrow_mut() = key.to_vec();
+        self.state().exchanged.set(false);
+    }
+
+    /// Notes that the login has ended well. From now on what was received can be read although the connection has ended.
+    pub fn log_in(&self) {
+        let state = self.state();
+        state.logged_in.set(true);
+        state.expected.set(state.received.get() + MOST_BESIDES);
+    }
+
+    /// Goes on with a key re-exchange that the peer has just begun, see above. To be called after every call of libssh2 that may
+    /// have read something.
+    pub fn go_on(&self) {
+        go_on(self.state());
+    }
+
+    /// Takes the answers to keepalives that have come; says whether there were any. libssh2 would keep them.
+    pub fn take_answers(&self) -> bool {
+        /// SSH_MSG_REQUEST_SUCCESS and SSH_MSG_REQUEST_FAILURE (RFC 4254 section 4).
+        const ANSWERS: [c_uchar; 2] = [81, 82];
+        let mut session_raw = self.session.raw();
+        let session: *mut raw::LIBSSH2_SESSION = &mut *session_raw;
+        let mut any = false;
+        for kind in ANSWERS {
+            loop {
+                let (mut data, mut length) = (ptr::null_mut(), 0);
+                // SAFETY: the session is live and locked; nothing is compared with the packet, so that null is allowed. The data of a
+                // packet that was found are the caller's, and freed once by the session's allocator.
+                unsafe {
+                    if ssh2_packet_ask(session, kind, &mut data, &mut length, 0, ptr::null(), 0) != 0 {
+                        break;
+                    }
+                    raw::libssh2_free(session, data.cast());
+                }
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Why the connection was given up, if it was.
+    pub fn given_up(&self) -> Option<GivenUp> {
+        self.state().given_up.get()
+    }
+
+    /// Gives the connection up since it [is full](Link::is_full) and nothing can be given out.
+    pub fn give_up_memory(&self) {
+        self.state().give_up(GivenUp::Memory);
+    }
+
+    /// Whether nothing more is read until some of what is there is given out, since what is kept takes too much memory.
+    pub fn is_full(&self) -> bool {
+        self.state().memory.is_full()
+    }
+
     /// Whether the connection has ended: nothing more will come after what is queued.
     pub fn is_dead(&self) -> bool {
         // SAFETY: `state` is valid until Drop and only ever accessed through shared references.
         unsafe { self.state.as_ref() }.dead.get()
-    }
-
-    /// Whether the connection was given up since the peer has sent far more than it had any reason to.
-    pub fn is_flooded(&self) -> bool {
-        self.state().flooded.get()
     }
 
     /// When the peer last sent anything, be it only an answer to a keepalive.
@@ -229,25 +322,15 @@ impl Link {
         unsafe { self.state.as_ref() }.received.get()
     }
 
-    /// From now on libssh2 never has to wait for the socket to take a packet: what it does not take at once is kept here,
-    /// for [`Link::flush`].
-    ///
-    /// A packet that is half sent blocks every other channel of a session until the call that began it is repeated, for
-    /// some packets with the same address on the stack (libssh2 issues 1672 and 1945). With many channels on one session,
-    /// which come and go, nobody could keep to that.
-    pub fn hold_unsent(&self) {
-        *self.unsent().borrow_mut() = Some(Unsent::default());
-    }
-
     /// Bytes that the socket has not taken yet.
     pub fn unsent_bytes(&self) -> usize {
-        self.unsent().borrow().as_ref().map_or(0, |unsent| unsent.bytes.len() - unsent.sent)
+        let unsent = self.state().unsent.borrow();
+        unsent.bytes.len() - unsent.sent
     }
 
     /// Sends what has been kept, as far as `socket`, the session's, takes it.
     pub fn flush(&self, socket: BorrowedFd<'_>) {
-        let mut unsent = self.unsent().borrow_mut();
-        let Some(unsent) = unsent.as_mut() else { return };
+        let mut unsent = self.state().unsent.borrow_mut();
         while unsent.sent < unsent.bytes.len() {
             match rustix::net::send(socket, &unsent.bytes[unsent.sent..], SendFlags::NOSIGNAL) {
                 Ok(count) => unsent.take_sent(count),
@@ -257,10 +340,6 @@ impl Link {
                 Err(_) => *unsent = Unsent::default(),
             }
         }
-    }
-
-    fn unsent(&self) -> &RefCell<Option<Unsent>> {
-        &self.state().unsent
     }
 
     fn state(&self) -> &LinkState {
@@ -382,38 +461,45 @@ unsafe extern "C" fn receive(
     flags: c_int,
     context: *mut *mut c_void,
 ) -> isize {
-    // SAFETY: libssh2 passes the address of the session's abstract slot, which holds null or the state of a live Link,
-    // and a buffer of `length` writable bytes.
-    unsafe {
-        let Some(state) = (*context).cast::<LinkState>().as_ref() else {
-            return 0;
-        };
-        let length = length.min(state.allowed.get());
-        if state.flooded.get() || length == 0 || state.burst.get() >= BURST {
-            state.burst.set(0);
-            return -(libc::EAGAIN as isize);
-        }
-        let received = libc::recv(socket, buffer, length, flags);
-        if received > 0 {
-            if state.allowed.get() != usize::MAX {
-                state.allowed.set(state.allowed.get() - received as usize);
-            }
-            state.heard.set(Instant::now());
-            state.received.set(state.received.get().wrapping_add(received as u64));
-            state.burst.set(state.burst.get() + received as usize);
-            if state.received.get() > state.most(state.granted.get()) {
-                state.give_up();
-                return -(libc::EAGAIN as isize);
-            }
-            return received;
-        }
+    const AGAIN: isize = -(libc::EAGAIN as isize);
+    // SAFETY: libssh2 passes the address of the session's abstract slot.
+    let Some(state) = (unsafe { LinkState::of(context) }) else {
+        return 0;
+    };
+    let length = length.min(state.allowed.get());
+    let burst = if state.logged_in.get() { BURST } else { BURST_BEFORE_LOGIN };
+    if state.given_up.get().is_some() || length == 0 || state.burst.get() >= burst || state.memory.is_full() {
         state.burst.set(0);
-        let transient = [ErrorKind::WouldBlock, ErrorKind::Interrupted];
-        if received == 0 || !transient.contains(&io::Error::last_os_error().kind()) {
-            state.dead.set(true);
-        }
+        return AGAIN;
     }
-    -(libc::EAGAIN as isize)
+    // SAFETY: libssh2 passes a buffer of `length` writable bytes.
+    let received = unsafe { libc::recv(socket, buffer, length, flags) };
+    if received > 0 {
+        if state.allowed.get() != usize::MAX {
+            state.allowed.set(state.allowed.get() - received as usize);
+        }
+        state.heard.set(Instant::now());
+        state.received.set(state.received.get().wrapping_add(received as u64));
+        state.burst.set(state.burst.get() + received as usize);
+        if state.received.get() > state.most(state.granted.get()) {
+            state.give_up(if state.logged_in.get() { GivenUp::Flood } else { GivenUp::EarlyFlood });
+            return AGAIN;
+        }
+        return received;
+    }
+    state.burst.set(0);
+    let error = io::Error::last_os_error();
+    let is_transient = received < 0 && [ErrorKind::WouldBlock, ErrorKind::Interrupted].contains(&error.kind());
+    match (is_transient, state.logged_in.get()) {
+        (true, _) => AGAIN,
+        (false, true) => {
+            state.dead.set(true);
+            AGAIN
+        }
+        // Nothing is lost before the login, and libssh2 says what it was doing.
+        (false, false) if received == 0 => 0,
+        (false, false) => -(error.raw_os_error().unwrap_or(libc::EIO) as isize),
+    }
 }
 
 type DebugCallback = unsafe extern "C" fn(
@@ -438,7 +524,7 @@ unsafe extern "C" fn debug(
     // SAFETY: libssh2 passes the address of the session's abstract slot, which holds null or the state of a live Link, and a
     // text with its length, or null.
     let (state, message) = unsafe {
-        let Some(state) = (*context).cast::<LinkState>().as_ref() else { return };
+        let Some(state) = LinkState::of(context) else { return };
         if message.is_null() || length <= 0 {
             return;
         }
@@ -468,7 +554,7 @@ unsafe extern "C" fn agent_opened(
     // and the address of the session's abstract slot, which holds null or the state of a live Link. `agent_channels` is
     // borrowed only by `Link::take_agent_channel`, which does not call libssh2. Taking a callback out only sets a pointer.
     unsafe {
-        let state = (*context).cast::<LinkState>().as_ref();
+        let state = LinkState::of(context);
         // A channel that is not taken is freed with its session.
         let (Some(state), Some(channel)) = (state, NonNull::new(channel)) else { return };
         if let Ok(mut channels) = state.agent_channels.try_borrow_mut() {
@@ -490,19 +576,19 @@ unsafe extern "C" fn send(
     flags: c_int,
     context: *mut *mut c_void,
 ) -> isize {
-    // SAFETY: libssh2 passes the address of the session's abstract slot, which holds null or the state of a live Link, and
-    // a buffer of `length` readable bytes. The state is only borrowed by `Link::flush`, which does not call libssh2.
-    let (state, bytes) = unsafe {
-        let state = (*context).cast::<LinkState>().as_ref();
-        (state, slice::from_raw_parts(buffer.cast::<u8>(), length))
-    };
-    let mut unsent = state.and_then(|state| state.unsent.try_borrow_mut().ok());
-    let mut unsent = unsent.as_mut().and_then(|unsent| unsent.as_mut());
-    if let Some(unsent) = &mut unsent
-        && !unsent.bytes.is_empty()
-    {
-        unsent.bytes.extend_from_slice(bytes);
-        return length as isize;
+    const AGAIN: isize = -(libc::EAGAIN as isize);
+    // SAFETY: libssh2 passes the address of the session's abstract slot and a buffer of `length` readable bytes.
+    let (state, bytes) = unsafe { (LinkState::of(context), slice::from_raw_parts(buffer.cast::<u8>(), length)) };
+    let mut unsent = None;
+    if let Some(state) = state {
+        if must_wait(state) {
+            return AGAIN;
+        }
+        unsent = state.unsent.try_borrow_mut().ok();
+        if let Some(unsent) = unsent.as_mut().filter(|unsent| !unsent.bytes.is_empty()) {
+            unsent.bytes.extend_from_slice(bytes);
+            return length as isize;
+        }
     }
     // SAFETY: as above. MSG_NOSIGNAL: a closed peer is an error, not a SIGPIPE.
     let sent = unsafe { libc::send(socket, buffer, length, flags | libc::MSG_NOSIGNAL) };
@@ -513,12 +599,62 @@ unsafe extern "C" fn send(
         Err(_) => length,
     };
     match unsent {
-        Some(unsent) => {
+        Some(mut unsent) => {
             unsent.bytes.extend_from_slice(&bytes[taken..]);
             length as isize
         }
-        None if taken == 0 && length > 0 => -(libc::EAGAIN as isize),
+        // The session is being freed.
+        None if taken == 0 && length > 0 => AGAIN,
         None => taken as isize,
+    }
+}
+
+/// Whether a packet must not be sent now: the first of a key re-exchange that has begun within the reader of packets, and anything
+/// once the peer has shown a host key that was not checked.
+fn must_wait(state: &LinkState) -> bool {
+    // SAFETY: the session is live and locked by whoever has called libssh2, which calls this. Asking for a method only reads the
+    // session, and sets its last error where there is none.
+    let undecided =
+        unsafe { raw::libssh2_session_methods(state.session.as_ptr(), raw::LIBSSH2_METHOD_KEX as c_int).is_null() };
+    if !undecided {
+        state.agreed.set(true);
+    } else if state.agreed.get() {
+        // Nothing but KEXINIT is sent until the methods are agreed on again.
+        state.exchanged.set(true);
+        return !state.postponed.replace(!state.postponed.get());
+    }
+    if state.exchanged.get() && !shows_checked_key(state) {
+        state.give_up(GivenUp::HostKey);
+        return true;
+    }
+    false
+}
+
+/// Whether the host key of the last key exchange is the one that was checked.
+fn shows_checked_key(state: &LinkState) -> bool {
+    let checked = state.host_key.borrow();
+    if checked.is_empty() {
+        // It is still to be checked, and nothing but keys has been exchanged.
+        return true;
+    }
+    let mut length = 0;
+    // SAFETY: as in `must_wait`; the out-pointers are valid, and the key is the session's until the next call of libssh2 that reads.
+    unsafe {
+        let key = raw::libssh2_session_hostkey(state.session.as_ptr(), &mut length, &mut 0);
+        !key.is_null() && slice::from_raw_parts(key.cast::<u8>(), length) == checked.as_slice()
+    }
+}
+
+/// See [`Link::go_on`].
+pub(super) fn go_on(state: &LinkState) {
+    if !state.postponed.get() {
+        return;
+    }
+    // SAFETY: the session is live, and locked by nobody else: a session is used by one thread. The function is libssh2's own reader
+    // of packets, which every call that waits for one begins with.
+    let value = unsafe { ssh2_transport_read(state.session.as_ptr()) };
+    if value < 0 && value != raw::LIBSSH2_ERROR_EAGAIN {
+        state.give_up(GivenUp::Exchange);
     }
 }
 

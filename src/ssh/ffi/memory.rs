@@ -1,0 +1,173 @@
+//! What libssh2 keeps in memory for a session, counted by its allocator callbacks.
+
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::sync::OnceLock;
+
+use libssh2_sys as raw;
+
+use super::link::LinkState;
+
+/// Bytes that libssh2 may keep for a session besides the windows of its channels. It needs about 200 KB while keys are exchanged;
+/// the rest is for messages that it does not know, which it keeps.
+const MOST_BYTES: usize = 8 << 20;
+/// Bytes for each byte of a window: a packet that was filled to a half, or grown by what belongs to it.
+const PER_WINDOW_BYTE: usize = 2;
+/// Blocks that libssh2 may keep, of which a packet takes two. It looks through all packets for each that it wants: with many of them
+/// it would do nothing else.
+const MOST_BLOCKS: usize = 16 << 10;
+/// Bytes of a window for which one block more may be kept.
+const BYTES_PER_BLOCK: usize = 512;
+
+/// What libssh2 keeps for one session, and how much it may. What is above it is not given out as an error within libssh2, some of
+/// which would not find its way any more: nothing more is read then.
+pub struct Memory {
+    bytes: Cell<usize>,
+    blocks: Cell<usize>,
+    most_bytes: Cell<usize>,
+    most_blocks: Cell<usize>,
+}
+
+impl Default for Memory {
+    fn default() -> Memory {
+        Memory {
+            bytes: Cell::new(0),
+            blocks: Cell::new(0),
+            most_bytes: Cell::new(MOST_BYTES),
+            most_blocks: Cell::new(MOST_BLOCKS),
+        }
+    }
+}
+
+impl Memory {
+    /// Notes that a channel may have so many bytes more that wait to be read.
+    pub fn grant(&self, window: u64) {
+        let window = usize::try_from(window).unwrap_or(usize::MAX);
+        self.most_bytes.set(self.most_bytes.get().saturating_add(window.saturating_mul(PER_WINDOW_BYTE)));
+        self.most_blocks.set(self.most_blocks.get().saturating_add(window / BYTES_PER_BLOCK));
+    }
+
+    /// Notes that such a channel is no more.
+    pub fn release(&self, window: u64) {
+        let window = usize::try_from(window).unwrap_or(usize::MAX);
+        self.most_bytes
+            .set(self.most_bytes.get().saturating_sub(window.saturating_mul(PER_WINDOW_BYTE)).max(MOST_BYTES));
+        self.most_blocks.set(self.most_blocks.get().saturating_sub(window / BYTES_PER_BLOCK).max(MOST_BLOCKS));
+    }
+
+    /// Whether there is more than there may be.
+    pub fn is_full(&self) -> bool {
+        self.bytes.get() > self.most_bytes.get() || self.blocks.get() > self.most_blocks.get()
+    }
+
+    fn add(&self, block: *mut c_void) {
+        self.bytes.set(self.bytes.get() + size(block));
+        self.blocks.set(self.blocks.get() + 1);
+    }
+
+    fn resize(&self, before: usize, block: *mut c_void) {
+        self.bytes.set(self.bytes.get().saturating_sub(before) + size(block));
+        self.blocks.set(self.blocks.get() + usize::from(before == 0));
+    }
+
+    /// What libssh2 had before it was counted goes, too.
+    fn remove(&self, block: *mut c_void) {
+        self.bytes.set(self.bytes.get().saturating_sub(size(block)));
+        self.blocks.set(self.blocks.get().saturating_sub(1));
+    }
+}
+
+/// Bytes of a block of malloc(3).
+fn size(block: *mut c_void) -> usize {
+    // SAFETY: only called with what malloc(3) has returned and nobody has freed.
+    unsafe { libc::malloc_usable_size(block) }
+}
+
+/// Where libssh2's session keeps its allocator: how many pointers behind its abstract slot, which libssh2_session_abstract() gives.
+#[derive(Clone, Copy)]
+struct Places {
+    allocate: usize,
+    reallocate: usize,
+    free: usize,
+}
+
+/// The places do not change while a process runs.
+static PLACES: OnceLock<Option<Places>> = OnceLock::new();
+
+/// Counts what libssh2 keeps for `session`, whose abstract slot holds the state of its link, from now on.
+///
+/// The allocator can only be given to libssh2 when it makes the session, and ssh2 0.9.6 has no way to do so. So a session that is made
+/// with ours, once, shows where the session keeps it. If it is not found there (another libssh2), nothing is counted.
+///
+/// # Safety
+/// The session is live and locked.
+pub unsafe fn count(session: *mut raw::LIBSSH2_SESSION) {
+    let Some(places) = PLACES.get_or_init(find_places) else { return };
+    // SAFETY: the session is live, and all sessions of a process are of the same type: at these places it has pointers to functions
+    // of the types of these, as `find_places` has seen. They take and give blocks of malloc(3), as those before did.
+    unsafe {
+        let slot: *mut *mut c_void = raw::libssh2_session_abstract(session);
+        *slot.add(places.allocate) = allocate as *mut c_void;
+        *slot.add(places.reallocate) = reallocate as *mut c_void;
+        *slot.add(places.free) = free as *mut c_void;
+    }
+}
+
+fn find_places() -> Option<Places> {
+    /// How far behind the slot they are looked for. libssh2's session has over 80 KB.
+    const REACH: usize = 16;
+    // SAFETY: the callbacks have the types that libssh2.h gives for them, and work without a state. The session is freed once. The
+    // slot is at the beginning of the session, which is far larger than what is read, and was cleared when it was made.
+    unsafe {
+        let session = raw::libssh2_session_init_ex(Some(allocate), Some(free), Some(reallocate), std::ptr::null_mut());
+        if session.is_null() {
+            return None;
+        }
+        let slot = raw::libssh2_session_abstract(session);
+        let find = |function: *mut c_void| (1..REACH).find(|place| *slot.add(*place) == function);
+        let places = match (find(allocate as *mut c_void), find(reallocate as *mut c_void), find(free as *mut c_void)) {
+            (Some(allocate), Some(reallocate), Some(free)) => Some(Places { allocate, reallocate, free }),
+            _ => None,
+        };
+        raw::libssh2_session_free(session);
+        places
+    }
+}
+
+extern "C" fn allocate(length: usize, context: *mut *mut c_void) -> *mut c_void {
+    // SAFETY: libssh2 passes the address of the session's abstract slot. malloc(3) may be called with any length.
+    unsafe {
+        let block = libc::malloc(length);
+        if let (Some(state), false) = (LinkState::of(context), block.is_null()) {
+            state.memory.add(block);
+        }
+        block
+    }
+}
+
+extern "C" fn reallocate(block: *mut c_void, length: usize, context: *mut *mut c_void) -> *mut c_void {
+    // SAFETY: as above; libssh2 passes a block that it had of this allocator, or of malloc(3) itself, and does not use it any more
+    // if there is a new one.
+    unsafe {
+        let state = LinkState::of(context);
+        let before = if block.is_null() { 0 } else { size(block) };
+        let moved = libc::realloc(block, length);
+        if let (Some(state), false) = (state, moved.is_null()) {
+            state.memory.resize(before, moved);
+        }
+        moved
+    }
+}
+
+extern "C" fn free(block: *mut c_void, context: *mut *mut c_void) {
+    if block.is_null() {
+        return;
+    }
+    // SAFETY: as above; the block is not used any more.
+    unsafe {
+        if let Some(state) = LinkState::of(context) {
+            state.memory.remove(block);
+        }
+        libc::free(block);
+    }
+}
