@@ -369,8 +369,8 @@ impl HostKeyError {
             HostKeyError::Unknown { .. } => "not in known_hosts".to_owned(),
             HostKeyError::Changed { .. } => "the key has CHANGED".to_owned(),
             HostKeyError::Revoked { .. } | HostKeyError::Listed { .. } => "the key is REVOKED".to_owned(),
-            HostKeyError::Replaced { .. } => "another key was shown in a key re-exchange".to_owned(),
             HostKeyError::Command { problem, .. } => format!("KnownHostsCommand failed: {problem}"),
+            HostKeyError::Replaced { .. } => "another key was shown in a key re-exchange".to_owned(),
             HostKeyError::Malformed { .. } => "the key is malformed".to_owned(),
             HostKeyError::Certificate { plain, .. } => format!("{}, nor does its certificate count", plain.brief()),
         }

@@ -190,8 +190,8 @@ impl Session {
             let detail = "the server sent no host key".to_owned();
             return Err(HostError::Ssh { doing: "key exchange", detail, hint: None }.into());
         };
-        made.link.pin_host_key(key);
         let trust = host_key::check(host, known, key, made.socket(), watch, note)?;
+        made.link.pin_host_key(key);
         made.trust = trust;
         watch.expect(Phase::Auth, "not authenticated");
         watch.milestones().secured = Some(Instant::now());
