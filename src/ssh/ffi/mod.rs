@@ -25,6 +25,8 @@ use std::slice;
 use libssh2_sys as raw;
 use ssh2::{Error, ErrorCode, Session};
 
+use self::link::LinkState;
+
 pub use self::at_start::{is_ignored, was_closed_at_start};
 pub use self::auth::{
     Answerer, PasswordAnswer, PublicKeyAnswer, Question, Signer, authenticate_keyboard_interactive,
@@ -156,7 +158,13 @@ pub const TOO_LONG: ErrorCode = ErrorCode::Session(raw::LIBSSH2_ERROR_INVAL);
 fn check(session: &Session, value: isize) -> Result<usize, Error> {
     match usize::try_from(value) {
         Ok(value) => Ok(value),
-        Err(_) => Err(last_error(session, value)),
+        Err(_) => {
+            // SAFETY: the session is live and locked.
+            if let Some(state) = unsafe { LinkState::of(raw::libssh2_session_abstract(&mut *session.raw())) } {
+                link::note_failed_exchange(state, value);
+            }
+            Err(last_error(session, value))
+        }
     }
 }
 
