@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::{AFTER_DONE, Drained, Running, STREAMS};
+use super::output::Drained;
+use super::{AFTER_DONE, Running, STREAMS};
 use crate::error::HostError;
 use crate::event::{Event, EventKind, Outcome};
 use crate::ssh::ffi::{self, Exit};

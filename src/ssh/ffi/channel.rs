@@ -8,7 +8,10 @@ use libssh2_sys as raw;
 use ssh2::{Error, Session};
 
 use super::link::{LinkState, go_on};
-use super::{check, last_error, libssh2_channel_has_exit_status, libssh2_channel_signal_ex};
+use super::{
+    check, last_error, libssh2_channel_has_exit_status, libssh2_channel_signal_ex, libssh2_poll_channel_read,
+    ssh2_channel_packet_data_len,
+};
 
 /// A session channel of libssh2 (RFC 4254 section 6). Freed on drop.
 pub struct Channel {
@@ -226,6 +229,35 @@ impl Channel {
         let is_drained = value == raw::LIBSSH2_ERROR_EAGAIN as isize && self.queued() == 0;
         self.moved(u64::try_from(value).unwrap_or(0), is_drained);
         check(&self.session, value)
+    }
+
+    /// Reads from all streams at once, as they came. The same as [`Channel::read`] otherwise.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) fn read_merged(&self, buffer: &mut [u8]) -> Result<usize, Error> {
+        self.set_extended_data(raw::LIBSSH2_CHANNEL_EXTENDED_DATA_MERGE);
+        let read = self.read(0, buffer);
+        self.set_extended_data(raw::LIBSSH2_CHANNEL_EXTENDED_DATA_NORMAL);
+        read
+    }
+
+    fn set_extended_data(&self, mode: c_int) {
+        // SAFETY: the channel is live until Drop. Of these modes none sends anything.
+        self.call(|channel| unsafe { raw::libssh2_channel_handle_extended_data2(channel, mode) });
+    }
+
+    /// Whether there is something to read of this stream. Takes nothing off the socket.
+    pub(super) fn has_data_of(&self, stream: i32) -> bool {
+        // SAFETY: the channel is live until Drop.
+        self.call(|channel| unsafe { ssh2_channel_packet_data_len(channel, stream) }) > 0
+    }
+
+    /// Whether there may be data of any stream, be they 0 bytes: their packets hold the end of the channel up. Takes nothing off the
+    /// socket.
+    pub fn may_have_data(&self) -> bool {
+        // SAFETY: the channel is live until Drop. 1 asks for all streams; an error says that a short packet is in the way.
+        self.call(|channel| unsafe { libssh2_poll_channel_read(channel, 1) }) != 0
     }
 
     /// Sends at most one packet of `bytes` on stream 0; gives how many. 0 where the server's window is full. To be repeated

@@ -363,6 +363,26 @@ impl Link {
         }
     }
 
+    /// Drops data of `channel` that nobody reads: of the streams other than `read`, which goes before. They would use up the window,
+    /// and libssh2 tells no end of the channel before they are gone. Gives how many bytes; `buffer` is for them.
+    ///
+    /// # Errors
+    /// As of [`Channel::read`].
+    pub fn drop_unread(&self, channel: &Channel, read: &[i32], buffer: &mut [u8]) -> Result<usize, Error> {
+        self.allowing(0, || {
+            // Afterwards all that has come for the streams in `read` can be seen, and the call that drops finds nothing new.
+            // SAFETY: as in `go_on`.
+            while unsafe { ssh2_transport_read(self.state().session.as_ptr()) } > 0 {}
+            if !channel.may_have_data() || read.iter().any(|stream| channel.has_data_of(*stream)) {
+                return Ok(0);
+            }
+            match channel.read_merged(buffer) {
+                Err(error) if would_block(&error) => Ok(0),
+                dropped => dropped,
+            }
+        })
+    }
+
     /// Calls `function`, in which libssh2 finds only a bit of what there is to read.
     pub fn in_bits<R>(&self, function: impl FnOnce() -> R) -> R {
         self.allowing(BIT, function)

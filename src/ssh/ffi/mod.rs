@@ -55,6 +55,10 @@ unsafe extern "C" {
     /// The reader of packets (transport.h of the bundled libssh2; not in its interface): takes one packet, or goes on with a key
     /// exchange. Gives the type of the packet, or an error.
     fn ssh2_transport_read(session: *mut raw::LIBSSH2_SESSION) -> c_int;
+    /// Bytes that the first packet of a stream still has to give out, 0 if there is none (channel.h of the bundled libssh2; not in its
+    /// interface). Reads nothing.
+    fn ssh2_channel_packet_data_len(channel: *mut raw::LIBSSH2_CHANNEL, stream: c_int) -> usize;
+    fn libssh2_poll_channel_read(channel: *mut raw::LIBSSH2_CHANNEL, extended: c_int) -> c_int;
     fn libssh2_session_callback_set2(
         session: *mut raw::LIBSSH2_SESSION,
         kind: c_int,
