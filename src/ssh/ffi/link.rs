@@ -42,6 +42,8 @@ const EXCHANGE_FAILED: ErrorCode = ErrorCode::Session(raw::LIBSSH2_ERROR_KEY_EXC
 /// Why a connection was given up although the peer is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GivenUp {
+    /// The peer has sent more than a login takes before it has ended.
+    EarlyFlood,
     /// The peer has sent far more than it had any reason to.
     Flood,
     /// What libssh2 keeps for the session takes more memory than the limit, and none of it can be given out.
@@ -56,8 +58,10 @@ impl GivenUp {
     /// As an error of libssh2.
     pub fn error(self) -> Error {
         match self {
-            GivenUp::Flood => Error::new(TOO_MUCH, "the host keeps sending data that was not asked for"),
-            GivenUp::Memory => Error::new(TOO_MUCH, "the host sends more unknown messages than fit in memory"),
+            GivenUp::EarlyFlood => Error::new(TOO_MUCH, "the host sent more than 1 MiB before the login"),
+            GivenUp::Flood | GivenUp::Memory => {
+                Error::new(TOO_MUCH, "the host keeps sending data that was not asked for")
+            }
             GivenUp::HostKey => Error::new(EXCHANGE_FAILED, "the host shows another host key in a key re-exchange"),
             GivenUp::Exchange => Error::new(EXCHANGE_FAILED, "the key re-exchange failed"),
         }
@@ -474,7 +478,7 @@ unsafe extern "C" fn receive(
         state.received.set(state.received.get().wrapping_add(received as u64));
         state.burst.set(state.burst.get() + received as usize);
         if state.received.get() > state.most(state.granted.get()) {
-            state.give_up(GivenUp::Flood);
+            state.give_up(if state.logged_in.get() { GivenUp::Flood } else { GivenUp::EarlyFlood });
             return AGAIN;
         }
         return received;
