@@ -317,7 +317,7 @@ impl russh::server::Handler for Connection {
         let mut side = Side::new(channel);
         if let Some(ends) = side.take_ends() {
             let (outlet, inlet) = ends.split(session);
-            tokio::spawn(relay::run(target, reply, outlet, inlet));
+            tokio::spawn(relay::run(target, reply, outlet, inlet, self.shared.config.noise));
         }
         self.channels.insert(id, side);
         Ok(())

@@ -342,11 +342,16 @@ impl Wire {
         self.send(&[&[kind][..], &channel.to_be_bytes()].concat())
     }
 
-    /// Ends the command in good order.
-    pub(crate) fn end(&mut self, channel: u32, status: u32) -> io::Result<()> {
+    /// Says how the command has ended, and that no more output comes.
+    pub(crate) fn status(&mut self, channel: u32, status: u32) -> io::Result<()> {
         let request = [string(b"exit-status"), vec![0], status.to_be_bytes().to_vec()].concat();
         self.send(&[&[CHANNEL_REQUEST][..], &channel.to_be_bytes(), &request].concat())?;
-        self.about(CHANNEL_EOF, channel)?;
+        self.about(CHANNEL_EOF, channel)
+    }
+
+    /// Ends the command in good order.
+    pub(crate) fn end(&mut self, channel: u32, status: u32) -> io::Result<()> {
+        self.status(channel, status)?;
         self.about(CHANNEL_CLOSE, channel)
     }
 }
