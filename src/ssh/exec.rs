@@ -39,6 +39,8 @@ const AFTER_DONE: Duration = Duration::from_secs(3);
 const PROGRESS: Duration = Duration::from_millis(250);
 /// Bytes that may wait for the socket before no more input is sent.
 const UNSENT: usize = 64 * 1024;
+/// What it is that fails where the server does not run the command.
+const STARTING: &str = "starting the command";
 /// Both streams with their numbers in libssh2. stderr first, as its lines explain what follows.
 const STREAMS: [(Stream, i32); 2] = [(Stream::Stderr, 1), (Stream::Stdout, 0)];
 
@@ -56,6 +58,8 @@ pub struct Command<'a> {
     pub timeout: Option<Duration>,
     /// How long its output may be silent; `None` is as long as it likes.
     pub silence: Option<Duration>,
+    /// Whether what the server refuses is told.
+    pub is_verbose: bool,
     /// How a peer that has vanished is found out.
     pub keepalive: Keepalive,
     /// Bytes that the server may send beyond what we have read.
@@ -91,8 +95,8 @@ pub fn run(
     };
     // From here on the command may be running: whatever happens is no longer "could not connect".
     watch.expect(Phase::Connect, "no answer to the exec request");
-    let agent = match command.requests.make(session, &channel, command.start, watch, note) {
-        Ok(agent) => agent,
+    let made = match command.requests.make(session, &channel, command.start, watch, command.is_verbose, note) {
+        Ok(made) => made,
         Err(Stop::Ssh(_)) if session.is_dead() => {
             let detail = "the connection ended while the command was being started".to_owned();
             return HostError::Lost { detail }.into();
@@ -111,9 +115,12 @@ pub fn run(
         }
         Err(stop) => {
             let _ = channel.close();
-            return not_started(stop, "starting the command");
+            return not_started(stop, STARTING);
         }
     };
+    for text in made.missing {
+        let _ = events.send(Event::now(command.job, EventKind::Warning(text)));
+    }
     if sudo.is_some() {
         feed.hold();
     }
@@ -127,7 +134,8 @@ pub fn run(
         answer_by: (watch.deadline(), watch.limit()),
         last_words: 0,
         told_progress: Instant::now(),
-        agent,
+        agent: made.agent,
+        unanswered: made.unanswered,
         sudo,
         sudo_stop: None,
         asked: None,
@@ -168,6 +176,8 @@ struct Running<'a> {
     /// When it was last told how far that is.
     told_progress: Instant,
     agent: Option<ForwardedAgent>,
+    /// Answers to requests that may still come. The last would be the one about the command.
+    unanswered: usize,
     /// The conversation with sudo, until the command has begun.
     sudo: Option<Conversation>,
     /// How a command that sudo has begun is stopped.
@@ -215,7 +225,7 @@ impl Running<'_> {
             if self.session.link().is_full() && self.channel.queued() == 0 {
                 self.session.link().give_up_memory();
             }
-            let outcome = self.ending(&drained).or_else(|| self.after_done());
+            let outcome = self.refused().or_else(|| self.ending(&drained)).or_else(|| self.after_done());
             if let Some(outcome) = outcome.or_else(|| self.pulse.check(self.session)) {
                 return self.finish(Some(outcome));
             }

@@ -71,6 +71,8 @@ pub(crate) struct Config {
     pub(crate) allow_forwarding: bool,
     /// Names that only this server can resolve, for direct-tcpip.
     pub(crate) inside_names: HashMap<String, IpAddr>,
+    /// Answers requests about variables and terminals. russh does not, unless it is told to.
+    pub(crate) answers_requests: bool,
     /// Accepts agent forwarding requests. They are logged either way.
     pub(crate) allow_agent_forwarding: bool,
 }
@@ -106,6 +108,7 @@ impl Default for Config {
             home: None,
             allow_forwarding: true,
             inside_names: HashMap::new(),
+            answers_requests: true,
             allow_agent_forwarding: true,
         }
     }

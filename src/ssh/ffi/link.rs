@@ -125,6 +125,8 @@ pub(super) struct LinkState {
     allowed: Cell<usize>,
     /// What libssh2 has sent and the socket has not taken yet.
     unsent: RefCell<Unsent>,
+    /// Whether the socket is not to get any of it at once.
+    gathers: Cell<bool>,
     /// Channels to our agent that the server has opened and nobody has taken yet.
     agent_channels: RefCell<Vec<NonNull<raw::LIBSSH2_CHANNEL>>>,
     /// How many more of them it may open. With none left the callback is out, and libssh2 refuses.
@@ -223,6 +225,7 @@ impl Link {
             burst: Cell::new(0),
             allowed: Cell::new(usize::MAX),
             unsent: RefCell::default(),
+            gathers: Cell::new(false),
             agent_channels: RefCell::default(),
             agent_room: Cell::new(0),
             forced_command: Cell::new(false),
@@ -323,12 +326,6 @@ impl Link {
         unsafe { self.state.as_ref() }
     }
 
-    /// Calls `function`, in which libssh2 finds nothing to read: several requests can be sent before any of them looks for its
-    /// answer.
-    pub fn without_reading<R>(&self, function: impl FnOnce() -> R) -> R {
-        self.allowing(0, function)
-    }
-
     /// Reads from `channel` as [`Channel::read`], and gives all that came before the connection failed or the server said goodbye,
     /// however close together they came.
     ///
@@ -385,6 +382,15 @@ impl Link {
                 dropped => dropped,
             }
         })
+    }
+
+    /// Calls `function`, in which libssh2 finds nothing to read, and what it sends waits for [`Link::flush`]: several messages take one
+    /// system call, and one packet of the network.
+    pub fn gathering<R>(&self, function: impl FnOnce() -> R) -> R {
+        self.state().gathers.set(true);
+        let result = self.allowing(0, function);
+        self.state().gathers.set(false);
+        result
     }
 
     /// Calls `function`, in which libssh2 finds only a bit of what there is to read.
@@ -581,7 +587,7 @@ unsafe extern "C" fn send(
             return AGAIN;
         }
         unsent = state.unsent.try_borrow_mut().ok();
-        if let Some(unsent) = unsent.as_mut().filter(|unsent| !unsent.bytes.is_empty()) {
+        if let Some(unsent) = unsent.as_mut().filter(|unsent| state.gathers.get() || !unsent.bytes.is_empty()) {
             unsent.bytes.extend_from_slice(bytes);
             return length as isize;
         }
