@@ -330,6 +330,16 @@ pub enum HostKeyError {
         /// The file, and what in it.
         by: String,
     },
+    /// KnownHostsCommand has failed, so that it is not known what it would say about the key.
+    #[error("the key of {name} cannot be checked: KnownHostsCommand {}: {problem}", .program.display())]
+    Command {
+        /// The name that was looked up.
+        name: String,
+        /// The program.
+        program: PathBuf,
+        /// How it ended, or why it cannot be started.
+        problem: String,
+    },
     /// The offered key or certificate is none.
     #[error("the host key of {name} ({kind}) is malformed: {problem}")]
     Malformed {
@@ -350,12 +360,16 @@ pub enum HostKeyError {
     },
 }
 
+/// How the name begins that stands for the output of KnownHostsCommand in place of a file. What the command was run for follows.
+pub const KNOWN_HOSTS_COMMAND: &str = "KnownHostsCommand-";
+
 impl HostKeyError {
     fn brief(&self) -> String {
         match self {
             HostKeyError::Unknown { .. } => "not in known_hosts".to_owned(),
             HostKeyError::Changed { .. } => "the key has CHANGED".to_owned(),
             HostKeyError::Revoked { .. } | HostKeyError::Listed { .. } => "the key is REVOKED".to_owned(),
+            HostKeyError::Command { problem, .. } => format!("KnownHostsCommand failed: {problem}"),
             HostKeyError::Replaced { .. } => "another key was shown in a key re-exchange".to_owned(),
             HostKeyError::Malformed { .. } => "the key is malformed".to_owned(),
             HostKeyError::Certificate { plain, .. } => format!("{}, nor does its certificate count", plain.brief()),
@@ -382,12 +396,19 @@ impl HostKeyError {
             HostKeyError::Unknown { file: None, .. } => {
                 Some("compare the fingerprint, and name a file with the key: --known-hosts FILE".to_owned())
             }
+            // It is no file.
+            HostKeyError::Changed { file, .. } if file.to_string_lossy().starts_with(KNOWN_HOSTS_COMMAND) => {
+                Some("if the host was really re-installed: correct what KnownHostsCommand prints for it".to_owned())
+            }
             HostKeyError::Changed { name, file, .. } => Some(format!(
                 "if the host was really re-installed: ssh-keygen -R '{name}' -f '{}', then accept the new key",
                 file.display()
             )),
             // Nothing should make it easy to go on with a key that somebody took the trouble to revoke.
             HostKeyError::Revoked { .. } | HostKeyError::Listed { .. } => None,
+            HostKeyError::Command { .. } => {
+                Some("-v shows what the command says; --explain shows where it is configured".to_owned())
+            }
             HostKeyError::Replaced { .. } | HostKeyError::Malformed { .. } => None,
             HostKeyError::Certificate { .. } => Some(
                 "the host needs a new certificate (ssh-keygen -s AUTHORITY -h -I ID -n NAME), or its authority a line @cert-authority in known_hosts"

@@ -30,7 +30,7 @@ pub fn authenticate(
 ) -> Result<String, Outcome> {
     let details = credentials.identities.unusable().to_vec();
     let (tried, offered, password) = (Vec::new(), None, credentials.password.as_deref());
-    Trial { driver, host, credentials, watch, password, has_told: false, tried, details, offered }.run(trust)
+    Trial { driver, host, credentials, watch, password, told: None, tried, details, offered }.run(trust)
 }
 
 /// What was tried on one host so far.
@@ -39,10 +39,10 @@ struct Trial<'a, 'd> {
     host: &'a Host,
     credentials: &'a Credentials,
     watch: &'a Watch<'a>,
-    /// The password, until the server has been told it: another time would only bring the account nearer to being locked.
+    /// The password, while the server may be told it: another time would only bring the account nearer to being locked.
     password: Option<&'a Secret>,
-    /// Whether it was told.
-    has_told: bool,
+    /// The method by which it was told last.
+    told: Option<Method>,
     /// Identities and methods that were refused, in words.
     tried: Vec<String>,
     /// What else is worth saying if it fails.
@@ -63,7 +63,8 @@ enum Answer {
 
 impl Trial<'_, '_> {
     /// Tries the methods in order, those that the server takes, each once. Whether a method that was refused was one of
-    /// several factors shows only in what the server offers next: a list that has changed means that it was right.
+    /// several factors shows only in what the server offers next, since libssh2 does not pass on whether there was partial
+    /// success (RFC 4252 section 5.1): a list that has changed may mean that it was right.
     fn run(mut self, trust: Trust) -> Result<String, Outcome> {
         let mut left = self.means(trust);
         if (self.password.is_some() || left.first() != Some(&Method::PublicKey))
@@ -87,7 +88,11 @@ impl Trial<'_, '_> {
                 return Ok(how);
             }
             if method != Method::PublicKey && before != self.offered {
-                self.password = self.credentials.password.as_deref();
+                // A server that takes the method away was content with it. For any other change the password is not told again,
+                // and never by a method that has told it: each is tried once.
+                if self.told.is_some_and(|told| !self.is_offered(told)) {
+                    self.password = self.credentials.password.as_deref();
+                }
                 // Keys that were refused before may be what has to follow.
                 if self.host.methods.contains(&Method::PublicKey) && !left.contains(&Method::PublicKey) {
                     left.insert(0, Method::PublicKey);
@@ -182,7 +187,7 @@ impl Trial<'_, '_> {
 
     fn tell_password(&mut self) -> Result<Answer, Outcome> {
         let Some(password) = self.password.take() else { return Ok(Answer::Refused) };
-        self.has_told = true;
+        self.told = Some(Method::Password);
         let user = &self.host.user;
         let step = self.driver.drive(self.watch, |session| ffi::authenticate_password(session, user, password));
         self.has_tried(Method::Password.name().to_owned());
@@ -204,7 +209,7 @@ impl Trial<'_, '_> {
             .drive(self.watch, |session| ffi::authenticate_keyboard_interactive(session, user, &mut conversation));
         if conversation.told_password {
             self.password = None;
-            self.has_told = true;
+            self.told = Some(Method::KeyboardInteractive);
         }
         let name = Method::KeyboardInteractive.name();
         match (conversation.stop.take(), step) {
@@ -233,7 +238,7 @@ impl Trial<'_, '_> {
     /// the first of them is one of these.
     fn stopped(&mut self, stop: Stop) -> Outcome {
         match stop {
-            Stop::Job(outcome) if self.has_told => of_secret(outcome),
+            Stop::Job(outcome) if self.told.is_some() => of_secret(outcome),
             Stop::Job(outcome) => outcome,
             Stop::Ssh(error) if self.tried.is_empty() => dropped("authentication", &error, true).into(),
             Stop::Ssh(error) => {

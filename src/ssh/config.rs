@@ -16,6 +16,7 @@
 //! - A group may write to a file if the user is its only member, as in Debian's ssh.
 
 mod algorithms;
+mod command;
 mod expand;
 mod fallback;
 mod files;
@@ -37,12 +38,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 pub use algorithms::{Algorithms, Ciphers, KeyExchanges, KeyTypes, Macs, NoAlgorithm};
+pub use command::{CommandTemplate, LateTokens};
 pub use jump::Hop;
 pub use resolved::{Agent, ForwardedAgent, IdentityFile, Proxy, Resolved};
 pub use settings::{Setting, Settings};
 pub use values::{
-    AddressFamily, CanonicalizeHostname, Compression, Files as FileList, LogLevel, PubkeyAuthentication, RequestTty,
-    Socket, StrictHostKeyChecking, Timeout,
+    AddressFamily, CanonicalizeHostname, CommandLine, Compression, Files as FileList, LogLevel, PubkeyAuthentication,
+    RequestTty, Socket, StrictHostKeyChecking, Timeout,
 };
 
 use fallback::Baseline;

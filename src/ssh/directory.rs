@@ -20,6 +20,7 @@ use super::identities::{Identities, Sources};
 use super::keepalive::Keepalive;
 use super::keyring::Keyring;
 use super::known_hosts::KnownHosts;
+use super::known_hosts_files::KnownHostsFiles;
 use super::pubkey_algorithms::PubkeyAlgorithms;
 use super::requests::{Requests, Wishes};
 use super::session::Credentials;
@@ -38,7 +39,8 @@ use crate::terminal::Terminal;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
 /// A host that has vanished in mid-command is found out within two minutes. ssh(1) asks for no sign of life by default, and
 /// waits as long as TCP does: for ever, if nothing is to be sent.
-pub const KEEPALIVE: Keepalive = Keepalive { interval: Duration::from_secs(30), count: 3 };
+pub const KEEPALIVE: Keepalive =
+    Keepalive { interval: Duration::from_secs(30), count: 3, is_configured: false, tcp: true };
 
 /// The most jump hosts in a row: more are a loop in ssh_config rather than a network.
 const LONGEST_CHAIN: usize = 16;
@@ -59,7 +61,7 @@ pub struct Directory {
     /// For hosts with BatchMode.
     mute: Arc<Terminal>,
     cancel: Cancel,
-    known_hosts: Mutex<HashMap<KnownHostsFiles, Arc<KnownHosts>>>,
+    pub(super) known_hosts: Mutex<HashMap<KnownHostsFiles, Arc<KnownHosts>>>,
     identities: Mutex<HashMap<IdentitySources, Arc<Identities>>>,
     keyring: Keyring,
     revoked: revoked_keys::Files,
@@ -82,13 +84,6 @@ pub struct Chain {
     pub hops: Arc<[Hop]>,
     /// Where those stand that were put before it.
     pub origins: Vec<config::Origin>,
-}
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct KnownHostsFiles {
-    user: Vec<PathBuf>,
-    global: Vec<PathBuf>,
-    hash_names: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -356,6 +351,7 @@ impl Directory {
                     StrictHostKeyChecking::Yes | StrictHostKeyChecking::Ask => HostKeyCheck::Strict,
                 },
             ),
+            known_hosts_command: resolved.known_hosts_command.clone(),
             revoked_host_keys,
             identities: self.identities_of(resolved, options, is_named, password.is_some())?,
             password,
@@ -368,6 +364,8 @@ impl Directory {
                 None => KEEPALIVE.interval,
             },
             count: configured(&set.server_alive_count_max).copied().unwrap_or(KEEPALIVE.count),
+            is_configured: configured(&set.server_alive_interval).is_some(),
+            tcp: set.tcp_keep_alive.value,
         };
         let connect_timeout = said(&options.connect_timeout).copied().or(settings.connect_timeout);
         let attempts = configured(&set.connection_attempts).copied().filter(|_| !settings.attempts_given);
@@ -387,9 +385,9 @@ impl Directory {
             connect_timeout: connect_timeout.or(configured_timeout).unwrap_or(CONNECT_TIMEOUT),
             keepalive,
             rsa_bits: set.required_rsa_size.value,
+            trusts_loopback: set.no_host_authentication_for_localhost.value && set.host_key_alias.value.is_none(),
             family: set.address_family.value,
             bind: bind_address(resolved)?,
-            tcp_keepalive: set.tcp_keep_alive.value,
             saves_memory: settings.saves_memory(),
             attempts: said(&options.num_retries).copied().or(attempts),
             retry_delay: said(&options.retry_delay).copied(),
@@ -413,33 +411,8 @@ impl Directory {
     }
 
     /// A path of an option, with the home directory for its `~`.
-    fn expand(&self, path: &Path) -> PathBuf {
+    pub(super) fn expand(&self, path: &Path) -> PathBuf {
         expand(path, self.settings.home.as_deref())
-    }
-
-    fn known_hosts_of(&self, resolved: &Resolved, options: &HostOptions) -> Result<Arc<KnownHosts>, Unprepared> {
-        let set = &resolved.settings;
-        let paths = |files: &config::FileList| files.0.iter().map(PathBuf::from).collect();
-        let named: Vec<PathBuf> = match said(&options.known_hosts) {
-            Some(files) => files.iter().map(|path| self.expand(path)).collect(),
-            None => self.settings.known_hosts.clone(),
-        };
-        let files = if named.is_empty() {
-            KnownHostsFiles {
-                user: paths(&set.user_known_hosts_file.value),
-                global: paths(&set.global_known_hosts_file.value),
-                hash_names: set.hash_known_hosts.value,
-            }
-        } else {
-            KnownHostsFiles { user: named, global: Vec::new(), hash_names: set.hash_known_hosts.value }
-        };
-        let mut known = lock(&self.known_hosts);
-        let load = || Arc::new(KnownHosts::load(&files.user, &files.global).hash_names(files.hash_names));
-        let known = known.entry(files.clone()).or_insert_with(load);
-        match known.refused() {
-            Some(refused) => Err(Unprepared::Setting(refused.to_string())),
-            None => Ok(Arc::clone(known)),
-        }
     }
 
     /// The password for one host: its own, which nobody else is told, or else that of the run.
@@ -551,7 +524,7 @@ impl Directory {
 }
 
 /// What an option says, if it is given.
-fn said<T>(given: &Maybe<T>) -> Option<&T> {
+pub(super) fn said<T>(given: &Maybe<T>) -> Option<&T> {
     given.as_ref().map(|given| &given.value)
 }
 

@@ -34,12 +34,12 @@ pub struct Host {
     pub keepalive: Keepalive,
     /// The fewest bits that an RSA host key may have (RequiredRSASize).
     pub rsa_bits: u32,
+    /// Whether its key is not checked if it is this machine (NoHostAuthenticationForLocalhost, without a HostKeyAlias).
+    pub trusts_loopback: bool,
     /// Which addresses of the name are connected to.
     pub family: config::AddressFamily,
     /// The address to connect from.
     pub bind: Option<IpAddr>,
-    /// Whether the system looks after an idle connection (TCPKeepAlive).
-    pub tcp_keepalive: bool,
     /// How often the host is tried, in all, if that is said of it (ConnectionAttempts).
     pub attempts: Option<u32>,
     /// The pause between two attempts, if that is said of it.

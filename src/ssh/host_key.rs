@@ -2,18 +2,27 @@
 //!
 //! As `order_hostkeyalgs` in sshconnect2.c and `check_host_key` in sshconnect.c of OpenSSH 9.2: a certificate counts if an
 //! authority of the host (`@cert-authority` in known_hosts) has signed it; one that does not count is taken for the plain key
-//! that is in it. Unlike there, certificates are asked for only where there is an authority for the host.
+//! that is in it. Unlike there, certificates are asked for only where one can change the verdict: there is an authority for the host, or
+//! something may revoke the certificate or its authority.
 
 use std::fmt;
+use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
-use super::config;
+use base64::prelude::{BASE64_STANDARD, Engine};
+use rustix::net::getpeername;
+
+use super::DEFAULT_PORT;
+use super::config::{self, LateTokens};
 use super::host::Host;
 use super::host_certificate::Certificate;
 use super::known_hosts::{Entries, Key, KnownHosts, Place, RememberError, Remembered, Verdict, fingerprint, key_type};
+use super::known_hosts_command::{self, Failure};
 use super::pubkey_algorithms::{ALL_ALGORITHMS, CERTIFICATE, DEFAULT_ALGORITHMS};
+use super::wait::Watch;
 use super::wire::Reader;
-use crate::error::{HostError, HostKeyError};
+use crate::error::{HostError, HostKeyError, KNOWN_HOSTS_COMMAND};
 use crate::event::Outcome;
 use crate::settings::HostKeyCheck;
 
@@ -41,41 +50,113 @@ fn allowed(configured: &Configured) -> Result<Vec<&'static str>, config::NoAlgor
     }
 }
 
-/// The algorithms to ask a host for. First those of what is known of it, unless HostKeyAlgorithms gives an order: a server
-/// with several keys would else show one that is not known.
+/// What is known of a host before it has shown a key.
+pub struct Known {
+    /// What the known_hosts files say.
+    files: Entries,
+    /// The same and what KnownHostsCommand says, if there is one and the order of the algorithms is ours.
+    for_order: Option<Entries>,
+}
+
+impl Known {
+    /// Looks `host` up, also by its KnownHostsCommand.
+    ///
+    /// # Errors
+    /// The outcome of the job: the command fails, or the job is over.
+    pub fn of(host: &Host, watch: &mut Watch<'_>, note: &mut dyn FnMut(&dyn Fn() -> String)) -> Result<Known, Outcome> {
+        let (name, port) = (&host.key_name.0, host.key_name.1);
+        let files = host.credentials.known_hosts.lookup(name, port);
+        let mut for_order = None;
+        if host.credentials.known_hosts_command.is_some() && is_ours(&host.algorithms.host_key) {
+            let none = "NONE";
+            // As ssh, without the port and whatever HostKeyAlias says.
+            let about =
+                LateTokens { invocation: "ORDER", name: &host.name, key_type: none, fingerprint: none, key: none };
+            let said = ask_command(host, &about, watch, note)?;
+            for_order = Some(files.clone().and(said.lookup(name, port)).and(said.lookup(&host.name, DEFAULT_PORT)));
+        }
+        Ok(Known { files, for_order })
+    }
+}
+
+/// Whether the order of the algorithms is left to us: as for ssh, + and - do, and all else is an order.
+fn is_ours(configured: &Configured) -> bool {
+    configured.as_ref().is_none_or(|list| list.spec().starts_with(['+', '-']))
+}
+
+/// The algorithms to ask a host for. Certificates are among them only where one may change the verdict.
 ///
 /// # Errors
 /// HostKeyAlgorithms leaves nothing.
-pub fn preference(configured: &Configured, known: &Entries) -> Result<Vec<&'static str>, config::NoAlgorithm> {
-    let allowed = allowed(configured)?;
-    let is_certificate = |algorithm: &&&str| algorithm.ends_with(CERTIFICATE);
-    let (certificates, plain): (Vec<&str>, Vec<&str>) = allowed.iter().partition(is_certificate);
-    if plain.is_empty() {
-        return Ok(certificates);
-    }
-    let certified = known.has_authorities();
-    // As for ssh, + and - leave the order to us, and all else is one.
-    if configured.as_ref().is_some_and(|list| !list.spec().starts_with(['+', '-'])) {
-        return Ok(if certified { allowed } else { plain });
-    }
-    let types = known.key_types();
-    let is_known = |algorithm: &&&str| {
-        let kind = if algorithm.starts_with("rsa-") { "ssh-rsa" } else { algorithm };
-        types.contains(&kind)
-    };
-    let (first, rest): (Vec<&str>, Vec<&str>) = plain.iter().partition(is_known);
-    Ok([if certified { certificates } else { Vec::new() }, first, rest].concat())
+pub fn preference(host: &Host, known: &Known) -> Result<Vec<&'static str>, config::NoAlgorithm> {
+    let entries = known.for_order.as_ref().unwrap_or(&known.files);
+    // What the command has to say of a key is known only when there is one.
+    let may_decide = entries.has_authorities()
+        || entries.has_revocations()
+        || host.credentials.revoked_host_keys.is_some()
+        || host.credentials.known_hosts_command.is_some();
+    ordered(&host.algorithms.host_key, entries, may_decide)
 }
 
-/// Decides on the key that a host has shown. The key exchange has proved that the host holds it; of a certificate, that it
-/// holds the certified key.
+/// Runs KnownHostsCommand; gives the lines that it prints, none where there is no command.
+fn ask_command(
+    host: &Host,
+    about: &LateTokens<'_>,
+    watch: &mut Watch<'_>,
+    note: &mut dyn FnMut(&dyn Fn() -> String),
+) -> Result<KnownHosts, Outcome> {
+    let source = PathBuf::from(format!("{KNOWN_HOSTS_COMMAND}{}", about.invocation));
+    let Some(command) = &host.credentials.known_hosts_command else { return Ok(KnownHosts::of_text(&source, b"")) };
+    let text = known_hosts_command::run(command, about, watch, note).map_err(|failure| match failure {
+        Failure::Job(outcome) => outcome,
+        Failure::Command(problem) => {
+            let name = known_hosts_name(&host.key_name.0, host.key_name.1);
+            HostError::from(HostKeyError::Command { name, program: command.program().into(), problem }).into()
+        }
+    })?;
+    let lines = KnownHosts::of_text(&source, &text);
+    lines.notes().iter().for_each(|line| note(&|| line.to_string()));
+    Ok(lines)
+}
+
+/// The algorithms to ask a host for. First those of what is known of it, unless HostKeyAlgorithms gives an order: a server
+/// with several keys would else show one that is not known. `with_certificates` says whether it is asked for certificates too.
+///
+/// # Errors
+/// HostKeyAlgorithms leaves nothing.
+fn ordered(
+    configured: &Configured,
+    known: &Entries,
+    with_certificates: bool,
+) -> Result<Vec<&'static str>, config::NoAlgorithm> {
+    let allowed = allowed(configured)?;
+    let is_certificate = |algorithm: &&str| algorithm.ends_with(CERTIFICATE);
+    let plain: Vec<&str> = allowed.iter().copied().filter(|algorithm| !is_certificate(algorithm)).collect();
+    let asked = if with_certificates || plain.is_empty() { allowed } else { plain };
+    if !is_ours(configured) {
+        return Ok(asked);
+    }
+    let (types, certified) = (known.key_types(), known.has_authorities());
+    let is_known = |algorithm: &&&str| {
+        let kind = algorithm.strip_suffix(CERTIFICATE).unwrap_or(algorithm);
+        let kind = if kind.starts_with("rsa-") { "ssh-rsa" } else { kind };
+        certified && is_certificate(algorithm) || types.contains(&kind)
+    };
+    let (first, rest): (Vec<&str>, Vec<&str>) = asked.iter().partition(is_known);
+    Ok([first, rest].concat())
+}
+
+/// Decides on the key that a host has shown on `socket`. The key exchange has proved that the host holds it; of a
+/// certificate, that it holds the certified key.
 ///
 /// # Errors
 /// The outcome of the job: the key is not accepted.
 pub fn check(
     host: &Host,
-    known: &Entries,
+    known: Known,
     blob: &[u8],
+    socket: BorrowedFd<'_>,
+    watch: &mut Watch<'_>,
     note: &mut dyn FnMut(&dyn Fn() -> String),
 ) -> Result<Trust, Outcome> {
     let credentials = &*host.credentials;
@@ -99,9 +180,32 @@ pub fn check(
         let offered = certificate.map_or_else(|| offer.to_string(), |certificate| certificate.to_string());
         return Err(HostError::from(HostKeyError::Listed { name: offer.name, offered, by }).into());
     }
+    // It comes before known_hosts and after RevokedHostKeys, as in ssh.
+    if host.trusts_loopback && is_loopback(socket) {
+        note(&|| {
+            format!("host key {offer} is NOT checked: the host is this machine (NoHostAuthenticationForLocalhost)")
+        });
+        return Ok(Trust::Full);
+    }
+    let known = match &credentials.known_hosts_command {
+        None => known.files,
+        Some(_) => {
+            let kind = key_type(blob).unwrap_or_default().to_owned();
+            let (key, fingerprint) = (BASE64_STANDARD.encode(blob), fingerprint(&offer.key.blob));
+            let about = LateTokens {
+                invocation: "HOSTNAME",
+                name: &offer.name,
+                key_type: &kind,
+                fingerprint: &fingerprint,
+                key: &key,
+            };
+            let said = ask_command(host, &about, watch, note)?;
+            known.files.and(said.lookup(&host.key_name.0, host.key_name.1))
+        }
+    };
     let mut invalid = None;
     if let Some(certificate) = certificate {
-        match judge_certificate(&offer, known, &certificate) {
+        match judge_certificate(&offer, &known, &certificate) {
             Ok(place) => {
                 note(&|| format!("host key {certificate} is of an authority known from {place}"));
                 return Ok(Trust::Full);
@@ -259,6 +363,13 @@ fn accept_new(
         }
     }
     Ok(None)
+}
+
+/// Whether the peer is at an address of this machine's own (`sockaddr_is_local` in sshconnect.c). Behind a proxy its address
+/// is not known.
+fn is_loopback(socket: BorrowedFd<'_>) -> bool {
+    let peer = getpeername(socket).ok().flatten().and_then(|address| SocketAddr::try_from(address).ok());
+    peer.is_some_and(|peer| peer.ip().is_loopback())
 }
 
 /// The size of a plain RSA key (RFC 4253 section 6.6); nothing for other keys.

@@ -7,9 +7,11 @@
 //! Names are compared as the caller gives them (`HostName` after expansion): in lower case, IPv6 addresses in their
 //! shortest form, `[name]:port` unless the port is 22. For a `HostKeyAlias` pass port 22, since OpenSSH adds no port to it.
 //!
-//! Two things are stricter than OpenSSH 9.2. A marker may be followed by a tab even if the line has spaces further on,
-//! where OpenSSH silently skips the line, be it `@revoked`. And a key revoked under the name without port is refused
-//! with `accept-new` too, where OpenSSH prints its warning and then adds the key.
+//! Four things are stricter than OpenSSH 9.2. A marker may be followed by a tab even if the line has spaces further on,
+//! where OpenSSH silently skips the line, be it `@revoked`. A key revoked under the name without port is refused
+//! with `accept-new` too, where OpenSSH prints its warning and then adds the key. An authority revoked under the name
+//! without port is refused there too, where OpenSSH goes on with the plain key. And a file that cannot be read is an
+//! error, where OpenSSH passes over it.
 
 mod file;
 mod key;
@@ -28,6 +30,7 @@ use rustix::fs::{FlockOperation, flock};
 use file::{Line, Marker, Seen, Table, hashed};
 pub use key::{Key, TOO_SHORT, fingerprint, key_type};
 
+use crate::error::reason;
 use crate::lock::lock;
 
 /// What the known_hosts files say about a key that a host presented.
@@ -66,7 +69,7 @@ impl fmt::Display for Place {
 pub struct Note {
     /// The file, as it was given to [`KnownHosts::load`].
     pub file: Arc<Path>,
-    /// The line, counted from 1; `None` if the file could not be read.
+    /// The line, counted from 1; `None` if the file cannot be read.
     pub line: Option<u64>,
     /// What is wrong with it.
     pub reason: String,
@@ -131,8 +134,8 @@ impl fmt::Debug for KnownHosts {
 }
 
 impl KnownHosts {
-    /// Reads the files of `UserKnownHostsFile`, then those of `GlobalKnownHostsFile`. A missing file is an empty one; an
-    /// unreadable one leaves a [`Note`].
+    /// Reads the files of `UserKnownHostsFile`, then those of `GlobalKnownHostsFile`. A missing file is an empty one; one that
+    /// cannot be read is [`refused`](KnownHosts::refused).
     pub fn load(user: &[PathBuf], global: &[PathBuf]) -> KnownHosts {
         let mut table = Table::default();
         let (mut first_seen, mut refused) = (None, None);
@@ -141,11 +144,9 @@ impl KnownHosts {
             let mut seen = Seen::default();
             let read = File::open(path).and_then(|mut opened| table.read_on(&file, &mut opened, &mut seen));
             match read {
-                Err(err) if err.kind() != io::ErrorKind::NotFound => {
-                    table.note(&file, None, err.to_string());
-                    if err.kind() == io::ErrorKind::FileTooLarge {
-                        refused = table.notes.last().cloned();
-                    }
+                // Below what is not a directory there is no file either.
+                Err(err) if !matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                    refused.get_or_insert(Note { file, line: None, reason: reason(&err) });
                 }
                 _ => {}
             }
@@ -160,8 +161,7 @@ impl KnownHosts {
         }
     }
 
-    /// The lines of a text.
-    #[cfg(any(test, fuzzing))]
+    /// The lines of a text, which messages call `path`.
     pub(crate) fn of_text(path: &Path, text: &[u8]) -> KnownHosts {
         let known = KnownHosts::load(&[], &[]);
         known.table.write().unwrap_or_else(PoisonError::into_inner).read(&path.into(), 1, text);
@@ -173,8 +173,8 @@ impl KnownHosts {
         KnownHosts { hash_names, ..self }
     }
 
-    /// A file that was not read since it cannot be one of its kind, if there is one. It may have keys that are revoked, so
-    /// that nothing should be connected to.
+    /// The first file that is there and cannot be read, if there is one. ssh passes over it, but it may revoke keys, so that
+    /// nothing should be connected to.
     pub fn refused(&self) -> Option<&Note> {
         self.refused.as_ref()
     }
@@ -205,7 +205,7 @@ impl KnownHosts {
         let (name, portless) = names(host, port);
         let named = table.matching(&name, since);
         let lacks = |marker| !named.iter().any(|line| line.marker == marker);
-        let fall_back = lacks(Marker::None) || table.authorities && lacks(Marker::Authority);
+        let fall_back = lacks(Marker::None) || table.certifies && lacks(Marker::Authority);
         let portless = portless.filter(|_| fall_back).map(|name| table.matching(&name, since)).unwrap_or_default();
         (Entries { named, portless }, table.lines.len())
     }
@@ -293,9 +293,24 @@ impl Entries {
         self.judge(Marker::Authority, authority_blob, key_blob)
     }
 
-    /// Whether to ask the host for a certificate.
+    /// These lines, and after them those of `others` for the name with its port.
+    pub fn and(mut self, others: Entries) -> Entries {
+        self.named.extend(others.named);
+        self
+    }
+
+    /// Whether a certificate can make the host known.
     pub fn has_authorities(&self) -> bool {
-        self.named.iter().chain(&self.portless).any(|line| line.marker == Marker::Authority)
+        self.has(Marker::Authority)
+    }
+
+    /// Whether a line revokes a key. It may be that of the authority of a certificate, which shows only in the certificate.
+    pub fn has_revocations(&self) -> bool {
+        self.has(Marker::Revoked)
+    }
+
+    fn has(&self, marker: Marker) -> bool {
+        self.named.iter().chain(&self.portless).any(|line| line.marker == marker)
     }
 
     /// The types of the known keys (`ssh-rsa` for RSA keys, whatever the signature), in file order, to ask the host for

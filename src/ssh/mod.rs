@@ -24,7 +24,10 @@ mod keyboard;
 mod keyring;
 mod keys;
 pub mod known_hosts;
+mod known_hosts_command;
+mod known_hosts_files;
 mod on_session;
+mod process_group;
 mod proxy_command;
 mod pubkey_algorithms;
 mod pump;
@@ -39,6 +42,7 @@ mod sudo_stop;
 mod tcp;
 mod transfer;
 mod tunnel;
+mod version;
 mod wait;
 pub(crate) mod wire;
 
@@ -216,11 +220,13 @@ impl Runner {
 
     /// The descriptors that the work itself takes.
     pub fn held(&self) -> Held {
-        match &self.errand {
+        let work = match &self.errand {
             Errand::Command { .. } => Held::default(),
             Errand::Copy(copy) => copy.held(),
             Errand::Rsync(_) => Held { per_host: rsync::FILES_PER_JOB, besides: 0 },
-        }
+        };
+        let runs_command = self.hosts.iter().any(|host| host.credentials.known_hosts_command.is_some());
+        work.and(if runs_command { known_hosts_command::HELD } else { Held::default() })
     }
 
     /// Every effective setting of a job's host in the keywords of `ssh -G`, each with its origin.

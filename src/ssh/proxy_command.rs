@@ -4,24 +4,19 @@
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
-
+use super::process_group::{ProcessGroup, TICK};
 use crate::error::{HostError, ProxyError, reason};
 use crate::event::Outcome;
 use crate::lock::lock;
 
-/// How long the command may take to end after it was told to (TERM), before it is killed.
-const TERM_GRACE: Duration = Duration::from_secs(1);
 /// How long a command whose connection has ended may take to end too, so that its exit status can be told.
 const EXIT_GRACE: Duration = Duration::from_millis(200);
-/// How often it is looked at meanwhile.
-const TICK: Duration = Duration::from_millis(2);
 /// Bytes of stack of the thread that reads what the command says.
 const STACK: usize = 128 * 1024;
 /// Bytes of the longest line that is kept of what it says.
@@ -31,12 +26,10 @@ const SHOWN: usize = 60;
 
 /// A running command. Dropping it ends its process group and waits for it.
 pub struct ProxyCommand {
-    child: Child,
+    group: ProcessGroup,
     shown: String,
     said: Arc<Mutex<Said>>,
     listening: Option<thread::JoinHandle<()>>,
-    /// How it ended, once it has been waited for.
-    status: Option<ExitStatus>,
 }
 
 /// What the command has written to standard error.
@@ -66,19 +59,16 @@ impl ProxyCommand {
     fn try_start(text: &str, news: Option<News>) -> std::io::Result<(ProxyCommand, OwnedFd)> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
-        let mut child = Command::new("/bin/sh")
-            .arg("-c")
-            // So that the command gets our signals, and no shell stays with it.
-            .arg(format!("exec {text}"))
-            .stdin(Stdio::from(OwnedFd::from(theirs.try_clone()?)))
-            .stdout(Stdio::from(OwnedFd::from(theirs)))
-            .stderr(Stdio::piped())
-            // A Ctrl-C at the terminal is ours: the sessions end in order.
-            .process_group(0)
-            .spawn()?;
+        let mut shell = Command::new("/bin/sh");
+        // `exec`, so that the command gets our signals, and no shell stays with it.
+        shell.arg("-c").arg(format!("exec {text}")).stderr(Stdio::piped());
+        shell.stdin(Stdio::from(OwnedFd::from(theirs.try_clone()?))).stdout(Stdio::from(OwnedFd::from(theirs)));
+        let mut group = ProcessGroup::spawn(&mut shell)?;
+        // It keeps our copies of the other end, whose last must be the command's.
+        drop(shell);
         let said = Arc::new(Mutex::new(Said { last_line: String::new(), news }));
-        let stderr = child.stderr.take();
-        let mut command = ProxyCommand { child, shown: shown(text), said, listening: None, status: None };
+        let stderr = group.child().stderr.take();
+        let mut command = ProxyCommand { group, shown: shown(text), said, listening: None };
         if let Some(stderr) = stderr {
             let said = Arc::clone(&command.said);
             let listen = move || listen(stderr, &said);
@@ -95,15 +85,10 @@ impl ProxyCommand {
         if !matches!(*error, HostError::Dropped { .. }) {
             return Outcome::Failed(error);
         }
-        let deadline = Instant::now() + EXIT_GRACE;
-        while !self.has_exited() {
-            if Instant::now() >= deadline {
-                return Outcome::Failed(error);
-            }
-            thread::sleep(TICK);
+        if !self.group.wait_until(Instant::now() + EXIT_GRACE) {
+            return Outcome::Failed(error);
         }
-        self.end();
-        let how = match self.status.map(|status| (status.code(), status.signal())) {
+        let how = match self.end().map(|status| (status.code(), status.signal())) {
             Some((Some(code), _)) => format!("the command exited with {code}"),
             Some((_, Some(signal))) => format!("the command died by signal {signal}"),
             _ => "the command ended".to_owned(),
@@ -113,29 +98,9 @@ impl ProxyCommand {
         HostError::Proxy { hop: self.shown.clone(), cause: ProxyError::Command(cause) }.into()
     }
 
-    fn group(&self) -> Pid {
-        Pid::from_child(&self.child)
-    }
-
-    /// Whether it has ended. It stays to be waited for, so that its number stands for nobody else.
-    fn has_exited(&self) -> bool {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        !matches!(waitid(WaitId::Pid(self.group()), options), Ok(None))
-    }
-
     /// Ends whatever is left of the process group.
-    fn end(&mut self) {
-        if self.status.is_some() {
-            return;
-        }
-        // These fail if nothing is left.
-        let _ = kill_process_group(self.group(), Signal::TERM);
-        let deadline = Instant::now() + TERM_GRACE;
-        while !self.has_exited() && Instant::now() < deadline {
-            thread::sleep(TICK);
-        }
-        let _ = kill_process_group(self.group(), Signal::KILL);
-        self.status = self.child.wait().ok();
+    fn end(&mut self) -> Option<ExitStatus> {
+        let status = self.group.end();
         if let Some(listening) = self.listening.take() {
             // Its end of file has come, unless a process has left the group and keeps the pipe.
             let deadline = Instant::now() + EXIT_GRACE;
@@ -144,6 +109,7 @@ impl ProxyCommand {
             }
         }
         lock(&self.said).news = None;
+        status
     }
 }
 

@@ -9,14 +9,15 @@ use rustix::event::PollFlags;
 use ssh2::{BlockDirections, DisconnectCode, Error, ErrorCode, MethodType};
 
 use super::auth;
-use super::config::NoAlgorithm;
+use super::config::{CommandTemplate, NoAlgorithm};
 use super::ffi::{self, GivenUp, Link};
 use super::host::{Algorithms, Host};
-use super::host_key::{self, Trust};
+use super::host_key::{self, Known, Trust};
 use super::identities::Identities;
-use super::known_hosts::{Entries, KnownHosts};
+use super::known_hosts::KnownHosts;
 use super::revoked_keys::RevokedKeys;
 use super::tcp;
+use super::version;
 use super::wait::{Watch, poll_with};
 use crate::error::HostError;
 use crate::event::{Outcome, Phase};
@@ -124,6 +125,8 @@ fn directions(session: &ssh2::Session) -> PollFlags {
 pub struct Credentials {
     /// The known host keys.
     pub known_hosts: Arc<KnownHosts>,
+    /// What else is asked for them (KnownHostsCommand).
+    pub known_hosts_command: Option<CommandTemplate>,
     /// What to do with a key that is not among them.
     pub host_key_check: HostKeyCheck,
     /// The host keys that are not accepted even if they are (RevokedHostKeys).
@@ -188,14 +191,14 @@ impl Session {
         session.set_tcp_stream(Arc::clone(&socket));
         let link = Link::watch(&session);
         let mut made = Session { link, session, socket, trust: Trust::NoSecrets };
-        let known = credentials.known_hosts.lookup(&host.key_name.0, host.key_name.1);
+        let known = Known::of(host, watch, note)?;
         made.handshake(host, &known, watch)?;
         note(&|| format!("server says {}", banner(&made.session).unwrap_or("nothing")));
         let Some((key, _)) = made.session.host_key() else {
             let detail = "the server sent no host key".to_owned();
             return Err(HostError::Ssh { doing: "key exchange", detail, hint: None }.into());
         };
-        let trust = host_key::check(host, &known, key, note)?;
+        let trust = host_key::check(host, known, key, made.socket(), watch, note)?;
         made.link.pin_host_key(key);
         made.trust = trust;
         watch.expect(Phase::Auth, "not authenticated");
@@ -207,10 +210,21 @@ impl Session {
         Ok(made)
     }
 
-    fn handshake(&mut self, host: &Host, known: &Entries, watch: &mut Watch<'_>) -> Result<(), Outcome> {
+    fn handshake(&mut self, host: &Host, known: &Known, watch: &mut Watch<'_>) -> Result<(), Outcome> {
         self.prefer(host, known)?;
         watch.expect(Phase::Connect, "no SSH handshake");
-        match self.driver().drive(watch, ssh2::Session::handshake) {
+        let (socket, mut refused) = (Arc::clone(&self.socket), None);
+        let done = self.driver().drive(watch, |session| {
+            let arrived = if banner(session).is_none() { version::check_arrived(socket.as_fd()) } else { Ok(()) };
+            let step = arrived.map(|()| session.handshake());
+            // One that came in pieces has gone past the look at what has arrived.
+            let checked = step.and_then(|step| banner(session).map_or(Ok(()), version::check).map(|()| step));
+            checked.unwrap_or_else(|error| {
+                refused = Some(error);
+                Err(Error::new(SOCKET_DISCONNECT, "another version of the protocol"))
+            })
+        });
+        match refused.map_or(done, |error| Err(Stop::Job(error.into()))) {
             Ok(()) => Ok(()),
             Err(Stop::Job(outcome)) => Err(self.name_silence(outcome)),
             Err(Stop::Ssh(error)) if error.code() == ffi::TOO_MUCH => {
@@ -222,9 +236,9 @@ impl Session {
     }
 
     /// Chooses what is asked for in the key exchange.
-    fn prefer(&self, host: &Host, known: &Entries) -> Result<(), Outcome> {
-        let Algorithms { host_key, key_exchange, ciphers, macs, compression, .. } = &host.algorithms;
-        let host_keys = host_key::preference(host_key, known).map(|names| names.join(","));
+    fn prefer(&self, host: &Host, known: &Known) -> Result<(), Outcome> {
+        let Algorithms { key_exchange, ciphers, macs, compression, .. } = &host.algorithms;
+        let host_keys = host_key::preference(host, known).map(|names| names.join(","));
         let mut chosen = vec![(MethodType::HostKey, host_keys)];
         let mut add = |methods: &[MethodType], apply: &dyn Fn(&[&str]) -> Result<String, NoAlgorithm>| {
             for method in methods {
@@ -323,6 +337,11 @@ impl Session {
     /// When the peer last sent anything.
     pub fn last_heard(&self) -> Instant {
         self.link.last_heard()
+    }
+
+    /// How long ago TCP last heard of the peer, if there is a TCP connection with it.
+    pub fn tcp_silence(&self) -> Option<Duration> {
+        ffi::tcp_silence(self.socket())
     }
 
     /// Whether the socket takes data at this moment, and nothing of libssh2's is waiting to go first.

@@ -145,6 +145,11 @@ static CASES: &[Case] = &[
     case("bad key exchange", "KexAlgorithms ^\n", &["web1"]),
     case("bad key type", "HostKeyAlgorithms nonsense*\n", &["web1"]),
     case("words", "BindAddress 1.2.3.4\nBindInterface eth0\nPreferredAuthentications publickey,password\nRevokedHostKeys /r\n", &["web1"]),
+    case("KnownHostsCommand", "Host a\nKnownHostsCommand /bin/echo %I \"%H %t\" %f '%K' ${PSSH_ORACLE} %h%% # %n\nHost b\nKnownHostsCommand none\nKnownHostsCommand /bin/true\nHost c\nKnownHostsCommand = = /bin/true\nKnownHostsCommand /bin/false\n", &["a", "b", "c", "d"]),
+    case("KnownHostsCommand with an open quote", "Host other\nKnownHostsCommand /bin/echo it's\n", &["web1"]),
+    case("KnownHostsCommand without a command", "KnownHostsCommand\n", &["web1"]),
+    case("NoHostAuthenticationForLocalhost", "Host a\nNoHostAuthenticationForLocalhost yes\nHost *\nNoHostAuthenticationForLocalhost no\n", &["a", "b"]),
+    case("bad NoHostAuthenticationForLocalhost", "Host other\nNoHostAuthenticationForLocalhost perhaps\n", &["web1"]),
     case("revoked none", "RevokedHostKeys none\n", &["web1"]),
     // Proxies.
     case("ProxyJump", "Host a\nProxyJump u@j:2222\nHost b\nProxyJump j1,u@j2:3,j3\nHost c\nProxyJump ssh://u@b:22\nHost d\nProxyJump ssh://b:22/\nHost e\nProxyJump [::1]:3\nHost f\nProxyJump 10.0.0.1\nHost g\nProxyJump a@b@c\nHost h\nProxyJump j:\nHost i\nProxyJump ssh://a%20b;x=y@h\n", &["a", "b", "c", "d", "e", "f", "g", "h", "i"]),
@@ -174,7 +179,7 @@ static CASES: &[Case] = &[
     with(&["IdentityFile=/o", "SendEnv=X Y"], case("options add up", "IdentityFile /f\nSendEnv -X\nSendEnv Z\n", &["web1"])),
     user("alice", with(&["User=bob"], case("the user of the host entry comes first", "User carol\n", &["web1"]))),
     // Without effect, but checked.
-    case("without effect", "ForwardX11 yes\nLocalForward 8080 localhost:80\nControlMaster auto\nControlPath ~/.ssh/%C\nControlPersist 10m\nGSSAPIAuthentication yes\nTunnel yes\nIPQoS lowdelay throughput\nRekeyLimit 1G 1h\nAddKeysToAgent confirm 5m\nVisualHostKey yes\nEscapeChar none\nLocalCommand echo a 'b'\nKnownHostsCommand /bin/true %H\nLogVerbose a b\n", &["web1"]),
+    case("without effect", "ForwardX11 yes\nLocalForward 8080 localhost:80\nControlMaster auto\nControlPath ~/.ssh/%C\nControlPersist 10m\nGSSAPIAuthentication yes\nTunnel yes\nIPQoS lowdelay throughput\nRekeyLimit 1G 1h\nAddKeysToAgent confirm 5m\nVisualHostKey yes\nEscapeChar none\nLocalCommand echo a 'b'\nLogVerbose a b\n", &["web1"]),
     case("without effect, bad flag", "Host other\nForwardX11 maybe\n", &["web1"]),
     case("without effect, bad number", "CanonicalizeMaxDots x\n", &["web1"]),
     case("without effect, missing", "ControlPath \"\"\n", &["web1"]),

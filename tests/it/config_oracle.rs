@@ -46,7 +46,7 @@ static NAMES: LazyLock<BTreeMap<&str, Vec<String>>> = LazyLock::new(|| {
 });
 
 /// Keywords that pssh resolves and may have nothing to print for.
-const OPTIONAL: [&str; 13] = [
+const OPTIONAL: [&str; 14] = [
     "bindaddress",
     "bindinterface",
     "hostkeyalias",
@@ -59,6 +59,7 @@ const OPTIONAL: [&str; 13] = [
     "proxycommand",
     "proxyjump",
     "revokedhostkeys",
+    "knownhostscommand",
     "identityfile",
 ];
 

@@ -4,9 +4,10 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::ffi::OsStrExt;
+use std::thread;
 use std::time::Duration;
 
 use pssh::program::Program;
@@ -56,6 +57,50 @@ fn command(command: fn(&mut Wire, u32) -> io::Result<()>) -> Script {
 }
 
 // Before SSH.
+
+/// A server that identifies itself like this, in pieces; gives what pssh says, and what it has sent.
+fn identified(pieces: &[&str]) -> (Run, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let env = Env::new();
+    thread::scope(|scope| {
+        let heard = scope.spawn(|| {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            for piece in pieces {
+                stream.write_all(piece.as_bytes()).expect("pssh listens");
+                thread::sleep(Duration::from_millis(100));
+            }
+            let mut heard = Vec::new();
+            // It may have closed before it has read everything.
+            let _ = stream.read_to_end(&mut heard);
+            String::from_utf8_lossy(&heard).into_owned()
+        });
+        let run = env.pssh().hosts([address]).args(["--connect-timeout", "10", "--num-retries", "1", "true"]).run();
+        (run, heard.join().expect("heard"))
+    })
+}
+
+#[test]
+fn a_server_of_another_version_of_the_protocol_is_told_nothing() {
+    for version in ["SSH-1.5-Cisco-1.25", "SSH-1.0-x", "SSH-1.9-x", "SSH-3.0-x", "SSH-what"] {
+        for before in ["", "Welcome\r\nSSH\r\n"] {
+            let (run, heard) = identified(&[&format!("{before}{version}\r\n")]);
+            run.exits(4).within(8).stderr_has("hint: version 1 is broken");
+            let detail =
+                format!("ssh: handshake: the server says {version:?}, which is not version 2 of the SSH protocol");
+            run.ends("127.0.0.1", &detail);
+            // Nothing, or our identification where the server's is late.
+            run.check(heard.lines().count() <= 1 && (heard.is_empty() || heard.starts_with("SSH-2.0-")), &heard);
+            run.check(!heard.contains("curve25519"), "no key exchange");
+        }
+    }
+    // One in pieces may find more, and is refused all the same.
+    let (run, _) = identified(&["SSH-", "1.5-", "x\r\n"]);
+    run.exits(4).within(8).ends("127.0.0.1", "ssh: handshake: the server says \"SSH-1.5-x\", which is not version 2");
+    // Old and new at once.
+    let (run, heard) = identified(&["SSH-1.99-x\r\n"]);
+    run.stderr_lacks("version 2").check(heard.contains("curve25519"), "a key exchange");
+}
 
 #[test]
 fn megabytes_before_the_identification_string() {

@@ -54,12 +54,16 @@ mod formats;
 mod generate;
 /// Per-host arguments.
 mod host_args;
-/// Host certificates and revoked host keys, compared with ssh.
+/// The cases of `host_certificates`.
+mod host_certificate_cases;
+/// Host certificates, revoked host keys and KnownHostsCommand, compared with ssh.
 mod host_certificates;
 /// What is said about single hosts: in --host-config, and in the lines of hosts files.
 mod host_config;
 /// Which host keys are accepted, through the binary.
 mod host_keys;
+/// What else decides whether a host is trusted, through the binary.
+mod host_trust;
 /// Hosts that mean harm.
 mod hostile;
 /// What ssh_config(5) says about the keys to log in with.

@@ -2,10 +2,12 @@
 //! embedded server.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::process::getuid;
@@ -13,6 +15,9 @@ use rustix::process::getuid;
 use crate::bin::{Env, Pssh};
 use crate::embedded::{Config, Event, Key, KeyKind, Prompt, Server};
 use crate::pty::Pty;
+use crate::raw::{
+    Raw, Script, USERAUTH_FAILURE, USERAUTH_INFO_REQUEST, USERAUTH_INFO_RESPONSE, USERAUTH_REQUEST, Wire, string,
+};
 use crate::sshd::{Setup, Sshd};
 
 /// The password of all users of these tests.
@@ -188,6 +193,87 @@ fn sshd_wants_a_key_and_a_password() {
         let run = pssh().arg("true").run();
         run.exits(4).ends(&sshd.label(), "auth: ").hints(&sshd.label(), "-A asks for a password");
         run.check(run.outcome(&sshd.label()).contains("the server offers password"), methods);
+    }
+}
+
+#[test]
+fn sshd_wants_a_password_in_two_ways() {
+    let Some(account) = Account::make().filter(|_| Path::new("/etc/pam.d/sshd").exists()) else { return };
+    for methods in ["password,keyboard-interactive", "keyboard-interactive,password"] {
+        let env = Env::without_key();
+        let config = format!(
+            "UsePAM yes\nPasswordAuthentication yes\nKbdInteractiveAuthentication yes\nAuthenticationMethods {methods}\n"
+        );
+        let sshd = Sshd::start(&env, Setup { config: &config, ..Setup::default() });
+        let pssh = |file: &Path| with_file(env.pssh(), file).hosts(sshd.hosts()).args(["-l", &account.name, "true"]);
+        let run = pssh(&secret_file(&env, "password", PASSWORD)).run();
+        run.check(run.status.success(), methods);
+        let told = |log: &str| ["Failed", "Partial", "Accepted"].map(|word| log.matches(&format!("{word} ")).count());
+        assert_eq!(told(&sshd.log()), [0, 1, 1], "{}", sshd.log());
+        // What is refused by the first is not told by the second.
+        let run = pssh(&secret_file(&env, "wrong", "wr0ng")).run();
+        run.exits(4).ends(&sshd.label(), "auth: ");
+        let first = methods.split(',').next().expect("a method");
+        run.check(run.outcome(&sshd.label()).contains(&format!("refused after trying {first};")), methods);
+    }
+}
+
+/// By which methods each server of a test was told the password.
+static TOLD: Mutex<Vec<(SocketAddr, &str)>> = Mutex::new(Vec::new());
+
+/// Refuses everything, and offers the next of `lists` after each request but "none" that was answered.
+fn refuse(wire: &mut Wire, lists: &[&str]) -> io::Result<()> {
+    let address = wire.stream.local_addr()?;
+    let mut answered = 0;
+    loop {
+        let list = lists[answered % lists.len()];
+        wire.send(&[&[USERAUTH_FAILURE][..], &string(list.as_bytes()), &[0]].concat())?;
+        let request = wire.expect(USERAUTH_REQUEST)?;
+        let has = |words: &[u8]| request.windows(words.len()).any(|window| window == words);
+        let method = if has(&string(b"password")) {
+            "password"
+        } else if has(&string(b"keyboard-interactive")) {
+            let question = [string(b""), string(b""), string(b""), vec![0, 0, 0, 1], string(b"Password: "), vec![0]];
+            wire.send(&[&[USERAUTH_INFO_REQUEST][..], &question.concat()].concat())?;
+            let answer = wire.expect(USERAUTH_INFO_RESPONSE)?;
+            assert!(answer.ends_with(PASSWORD.as_bytes()), "{answer:?}");
+            "keyboard-interactive"
+        } else {
+            continue;
+        };
+        answered += 1;
+        TOLD.lock().expect("no test has failed").push((address, method));
+    }
+}
+
+#[test]
+fn a_hostile_server_gets_the_password_once_however_it_changes_its_methods() {
+    type Refusal = fn(&mut Wire) -> io::Result<()>;
+    let both = ["keyboard-interactive", "password"];
+    let cases: [(Refusal, &[&str]); 4] = [
+        (|wire| refuse(wire, &["password,keyboard-interactive"]), &both[..1]),
+        // More methods, fewer, or others: the one that has told it is still there.
+        (
+            |wire| {
+                let lists = ["password,keyboard-interactive", "keyboard-interactive,password,hostbased"];
+                refuse(wire, &lists)
+            },
+            &both[..1],
+        ),
+        (|wire| refuse(wire, &["keyboard-interactive,publickey", "password,keyboard-interactive"]), &both[..1]),
+        // What a second factor looks like: each method is tried once, however often they are offered.
+        (|wire| refuse(wire, &["keyboard-interactive", "password"]), &both),
+    ];
+    for (at_login, told) in cases {
+        let env = Env::new();
+        let raw = Raw::start(Script { at_login: Some(at_login), ..Script::default() });
+        env.trust(&raw.known_hosts_line());
+        let file = secret_file(&env, "password", PASSWORD);
+        let run = with_file(env.pssh(), &file).hosts([raw.address]).arg("true").run();
+        run.exits(4).ends("127.0.0.1", "auth: ").within(20);
+        let all = TOLD.lock().expect("no test has failed");
+        let own: Vec<&str> = all.iter().filter(|(to, _)| *to == raw.address).map(|(_, by)| *by).collect();
+        run.check(own == told, &format!("{told:?}, not {own:?}"));
     }
 }
 

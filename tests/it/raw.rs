@@ -164,9 +164,12 @@ pub(crate) const KEXINIT: u8 = 20;
 pub(crate) const NEWKEYS: u8 = 21;
 const KEX_INIT: u8 = 30;
 pub(crate) const KEX_REPLY: u8 = 31;
-const USERAUTH_REQUEST: u8 = 50;
+pub(crate) const USERAUTH_REQUEST: u8 = 50;
+pub(crate) const USERAUTH_FAILURE: u8 = 51;
 const USERAUTH_SUCCESS: u8 = 52;
 pub(crate) const USERAUTH_BANNER: u8 = 53;
+pub(crate) const USERAUTH_INFO_REQUEST: u8 = 60;
+pub(crate) const USERAUTH_INFO_RESPONSE: u8 = 61;
 pub(crate) const GLOBAL_REQUEST: u8 = 80;
 pub(crate) const CHANNEL_OPEN: u8 = 90;
 const CHANNEL_OPEN_CONFIRMATION: u8 = 91;
@@ -196,7 +199,7 @@ fn number(packet: &[u8], at: usize) -> Option<u32> {
 }
 
 /// Where the string at `at` ends.
-fn after_string(packet: &[u8], at: usize) -> Option<usize> {
+pub(crate) fn after_string(packet: &[u8], at: usize) -> Option<usize> {
     Some(at + 4 + number(packet, at)? as usize)
 }
 
@@ -298,7 +301,7 @@ impl Wire {
         self.stream.write_all(&sealed)
     }
 
-    fn receive(&mut self) -> io::Result<Vec<u8>> {
+    pub(crate) fn receive(&mut self) -> io::Result<Vec<u8>> {
         let first = self.open(16)?;
         let length = number(&first, 0).ok_or(io::ErrorKind::InvalidData)? as usize;
         let rest = self.open((length + 4).checked_sub(16).ok_or(io::ErrorKind::InvalidData)?)?;
@@ -318,7 +321,7 @@ impl Wire {
     }
 
     /// Reads packets up to one of this kind.
-    fn expect(&mut self, kind: u8) -> io::Result<Vec<u8>> {
+    pub(crate) fn expect(&mut self, kind: u8) -> io::Result<Vec<u8>> {
         loop {
             let packet = self.receive()?;
             if packet.first() == Some(&kind) {

@@ -35,6 +35,15 @@ impl Tokens<'_> {
         replace(text, Some(&token), None)
     }
 
+    /// Tokens and variables, and the `late` tokens, whose values are not known yet.
+    pub(super) fn with_late(&self, text: &str, late: &[char]) -> Result<Vec<Part>, String> {
+        let token = |token| match late.contains(&token) {
+            true => Some(Part::Late(token)),
+            false => self.any(token).map(Part::Text),
+        };
+        parts(text, Some(&token), Some(self.local))
+    }
+
     fn any(&self, token: char) -> Option<String> {
         let short_name = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
         Some(match token {
@@ -73,33 +82,51 @@ pub(super) fn variables(text: &str, local: &Local) -> Result<String, String> {
     replace(text, None, Some(local))
 }
 
-type Token<'a> = &'a dyn Fn(char) -> Option<String>;
+/// A part of an expanded text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Part {
+    Text(String),
+    /// A token whose value comes later.
+    Late(char),
+}
+
+type Token<'a, T> = &'a dyn Fn(char) -> Option<T>;
+
+fn replace(text: &str, token: Option<Token<'_, String>>, variables: Option<&Local>) -> Result<String, String> {
+    let as_part = |char| token.and_then(|token| token(char)).map(Part::Text);
+    let parts = parts(text, token.is_some().then_some(&as_part as Token<'_, Part>), variables)?;
+    let texts = parts.into_iter().map(|part| match part {
+        Part::Text(text) => text,
+        Part::Late(token) => format!("%{token}"),
+    });
+    Ok(texts.collect())
+}
 
 /// `vdollar_percent_expand` in misc.c.
-fn replace(text: &str, token: Option<Token<'_>>, variables: Option<&Local>) -> Result<String, String> {
-    let mut expanded = String::with_capacity(text.len());
+fn parts(text: &str, token: Option<Token<'_, Part>>, variables: Option<&Local>) -> Result<Vec<Part>, String> {
+    let mut parts = Vec::new();
     let mut rest = text;
     while let Some(start) = rest.find(['%', '$']) {
-        expanded.push_str(&rest[..start]);
+        parts.push(Part::Text(rest[..start].to_owned()));
         rest = &rest[start..];
         let taken = if let Some((local, after)) = variables.zip(rest.strip_prefix("${")) {
             let Some((name, _)) = after.split_once('}') else { return Err(format!("{text:?} lacks a }}")) };
             let value = (local.variable)(name).filter(|_| !name.is_empty());
-            expanded.push_str(&value.ok_or_else(|| format!("the variable {name:?} is not set"))?);
+            parts.push(Part::Text(value.ok_or_else(|| format!("the variable {name:?} is not set"))?));
             name.len() + 3
         } else if let Some((token, after)) = token.zip(rest.strip_prefix('%')) {
             let Some(char) = after.chars().next() else { return Err(format!("{text:?} ends in a single %")) };
-            let value = if char == '%' { Some("%".to_owned()) } else { token(char) };
-            expanded.push_str(&value.ok_or_else(|| format!("%{char} is not a token here"))?);
+            let value = if char == '%' { Some(Part::Text("%".to_owned())) } else { token(char) };
+            parts.push(value.ok_or_else(|| format!("%{char} is not a token here"))?);
             1 + char.len_utf8()
         } else {
-            expanded.push_str(&rest[..1]);
+            parts.push(Part::Text(rest[..1].to_owned()));
             1
         };
         rest = &rest[taken..];
     }
-    expanded.push_str(rest);
-    Ok(expanded)
+    parts.push(Part::Text(rest.to_owned()));
+    Ok(parts)
 }
 
 /// `~` and `~user` at the start (`tilde_expand` in misc.c). The home directory is that of the password database.

@@ -102,9 +102,16 @@ fn without_trailing_blanks(line: &str) -> &str {
     &line[..first + kept]
 }
 
-/// Splits at blanks, with quotes of both kinds and backslashes, up to a comment (`argv_split` in misc.c). With the place
-/// where each word starts; `None` if a quote isn't closed.
-pub(super) fn split(text: &str) -> Option<Vec<(usize, String)>> {
+/// Whether a `#` where a word would start ends a text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Comments {
+    Skipped,
+    None,
+}
+
+/// Splits at blanks, with quotes of both kinds and backslashes (`argv_split` in misc.c). With the place where each word
+/// starts; `None` if a quote isn't closed.
+pub(super) fn split(text: &str, comments: Comments) -> Option<Vec<(usize, String)>> {
     let mut words = Vec::new();
     let mut chars = text.char_indices().peekable();
     while let Some(&(start, first)) = chars.peek() {
@@ -112,7 +119,7 @@ pub(super) fn split(text: &str) -> Option<Vec<(usize, String)>> {
             ' ' | '\t' => {
                 chars.next();
             }
-            '#' => break,
+            '#' if comments == Comments::Skipped => break,
             _ => words.push((start, word(&mut chars)?)),
         }
     }
@@ -153,7 +160,7 @@ impl<'a> Words<'a> {
     pub(super) fn new(statement: &Statement<'a>, local: &'a Local) -> Result<Words<'a>, Wrong> {
         let wrong =
             || Wrong { column: statement.column, reason: format!("{}: a quote isn't closed", statement.keyword) };
-        let mut words = split(statement.rest).ok_or_else(wrong)?;
+        let mut words = split(statement.rest, Comments::Skipped).ok_or_else(wrong)?;
         words.iter_mut().for_each(|(start, _)| *start += statement.column);
         let (left, column) = (words.len(), statement.column);
         Ok(Words { left, words: words.into_iter(), rest: statement.rest, column, local, shown: false })

@@ -349,6 +349,7 @@ impl<'a> Pass<'a> {
             certificate_files: files(&self.certificates, &tokens)?,
             send_env: texts(&self.send_env),
             set_env: texts(&self.set_env),
+            known_hosts_command: settings.known_hosts_command(&tokens)?,
             agent: settings.agent(self.local),
             forwarded_agent: settings.forwarded_agent(self.local),
             settings,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::command::CommandTemplate;
 use super::expand::{self, Tokens};
 use super::jump::Hop;
 use super::pattern;
@@ -69,6 +70,8 @@ pub struct Resolved {
     pub send_env: Vec<Setting<String>>,
     /// Variables to set, `NAME=value`.
     pub set_env: Vec<Setting<String>>,
+    /// The command that prints lines of known_hosts: KnownHostsCommand.
+    pub known_hosts_command: Option<CommandTemplate>,
     /// The agent to ask for keys: IdentityAgent.
     pub agent: Agent,
     /// The agent that the remote side may ask: ForwardAgent.
@@ -149,6 +152,14 @@ impl Settings {
             return Err(ConfigError::about(&self.connection_attempts.origin, reason));
         }
         Ok(())
+    }
+
+    /// KnownHostsCommand, with what can be expanded for all uses.
+    pub(super) fn known_hosts_command(&self, tokens: &Tokens<'_>) -> Result<Option<CommandTemplate>, ConfigError> {
+        let Setting { value, origin } = &self.known_hosts_command;
+        let command = value.as_ref().filter(|command| !command.is_none());
+        let template = command.map(|command| CommandTemplate::new(command, tokens)).transpose();
+        template.map_err(|reason| ConfigError::about(origin, reason))
     }
 
     /// IdentityAgent as `main` in ssh.c takes it.

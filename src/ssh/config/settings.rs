@@ -6,8 +6,8 @@ use super::Origin;
 use super::algorithms::{Algorithms, Ciphers, KeyExchanges, KeyTypes, Macs};
 use super::line::{Words, Wrong};
 use super::values::{
-    AddressFamily, CanonicalizeHostname, Compression, Files, LogLevel, PubkeyAuthentication, RequestTty, Socket,
-    StrictHostKeyChecking, Timeout, Value,
+    AddressFamily, CanonicalizeHostname, CommandLine, Compression, Files, LogLevel, PubkeyAuthentication, RequestTty,
+    Socket, StrictHostKeyChecking, Timeout, Value,
 };
 
 /// A value and where it comes from.
@@ -112,6 +112,8 @@ settings! {
     identities_only: bool = "identitiesonly", false;
     /// Whether to try keyboard-interactive.
     kbd_interactive_authentication: bool = "kbdinteractiveauthentication", true;
+    /// Whether the keys of this machine's own servers are taken as they are.
+    no_host_authentication_for_localhost: bool = "nohostauthenticationforlocalhost", false;
     /// Whether to try passwords.
     password_authentication: bool = "passwordauthentication", true;
     /// Whether to try keys.
@@ -150,6 +152,9 @@ settings! {
     kex_algorithms: Option<Algorithms<KeyExchanges>> = "kexalgorithms", None;
     /// Signatures that certificate authorities may use.
     ca_signature_algorithms: Option<Algorithms<KeyTypes>> = "casignaturealgorithms", None;
+    /// A command that prints lines of known_hosts; [`Resolved::known_hosts_command`](super::Resolved::known_hosts_command) has
+    /// its words.
+    known_hosts_command: Option<CommandLine> = "knownhostscommand", None;
     /// How much ssh says.
     log_level: LogLevel = "loglevel", LogLevel::Info;
     /// Message authentication codes.

@@ -248,6 +248,29 @@ impl Socket {
     }
 }
 
+/// All that follows a keyword, or `none`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandLine(
+    /// As written.
+    pub String,
+);
+
+impl CommandLine {
+    pub(super) fn is_none(&self) -> bool {
+        self.0.eq_ignore_ascii_case("none")
+    }
+}
+
+impl Value for CommandLine {
+    fn read(words: &mut Words<'_>) -> Result<Option<CommandLine>, Wrong> {
+        Ok(Some(CommandLine(words.rest().to_owned())))
+    }
+
+    fn show(&self) -> Option<String> {
+        (!self.is_none()).then(|| self.0.clone())
+    }
+}
+
 /// An enumeration by its words; the first of each is what `ssh -G` prints.
 macro_rules! choice {
     ($(#[$about:meta])* $name:ident, $expected:literal, {

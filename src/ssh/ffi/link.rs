@@ -1,7 +1,7 @@
 //! The socket of a session, through which libssh2 sends and receives by callbacks of ours.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_char, c_int, c_uchar, c_void};
 use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
@@ -17,7 +17,7 @@ use super::channel::{AGENT_WINDOW, Channel};
 use super::memory::{self, Memory};
 use super::{
     CALLBACK_AUTHAGENT, CALLBACK_DEBUG, CALLBACK_RECV, CALLBACK_SEND, GenericCallback, libssh2_session_callback_set2,
-    ssh2_transport_read, would_block,
+    ssh2_packet_ask, ssh2_transport_read, would_block,
 };
 
 /// Bytes that a server may send before the login has ended. libssh2 keeps what it cannot use, such as banners, without a limit.
@@ -265,6 +265,30 @@ impl Link {
     /// have read something.
     pub fn go_on(&self) {
         go_on(self.state());
+    }
+
+    /// Takes the answers to keepalives that have come; says whether there were any. libssh2 would keep them.
+    pub fn take_answers(&self) -> bool {
+        /// SSH_MSG_REQUEST_SUCCESS and SSH_MSG_REQUEST_FAILURE (RFC 4254 section 4).
+        const ANSWERS: [c_uchar; 2] = [81, 82];
+        let mut session_raw = self.session.raw();
+        let session: *mut raw::LIBSSH2_SESSION = &mut *session_raw;
+        let mut any = false;
+        for kind in ANSWERS {
+            loop {
+                let (mut data, mut length) = (ptr::null_mut(), 0);
+                // SAFETY: the session is live and locked; nothing is compared with the packet, so that null is allowed. The data of a
+                // packet that was found are the caller's, and freed once by the session's allocator.
+                unsafe {
+                    if ssh2_packet_ask(session, kind, &mut data, &mut length, 0, ptr::null(), 0) != 0 {
+                        break;
+                    }
+                    raw::libssh2_free(session, data.cast());
+                }
+                any = true;
+            }
+        }
+        any
     }
 
     /// Why the connection was given up, if it was.

@@ -81,7 +81,8 @@ pub(super) struct Table {
     /// Lists of names with wildcards or negation, in lower case.
     patterns: Vec<(Box<[u8]>, usize)>,
     hashed: Vec<HashedName>,
-    pub(super) authorities: bool,
+    /// Whether a line has a marker: it is about certificates, or may be.
+    pub(super) certifies: bool,
     pub(super) notes: Vec<Note>,
 }
 
@@ -160,7 +161,7 @@ impl Table {
                 each().for_each(|name| self.exact.entry(name.into()).or_default().push(index));
             }
         }
-        self.authorities |= marker == Marker::Authority;
+        self.certifies |= marker != Marker::None;
         let base64 = base64.into();
         self.lines.push(Arc::new(Line { file: file.clone(), number, marker, kind, base64, key: OnceLock::new() }));
         Ok(())

@@ -160,12 +160,27 @@ fn malformed_keys_are_skipped_and_noted() {
 fn notes_tell_file_and_line() {
     let dir = TempDir::new().expect("temporary directory");
     let user = write(&dir, "user", "# fine\nh\nh {1}\nh ssh-x AAAA\n");
-    let known_hosts = KnownHosts::load(&[user.clone(), dir.path().join("missing")], &[dir.path().to_owned()]);
+    let known_hosts = KnownHosts::load(&[user.clone(), dir.path().join("missing"), user.join("below")], &[]);
     let notes: Vec<String> = known_hosts.notes().iter().map(Note::to_string).collect();
     assert_eq!(notes[0], format!("{}:2: no key", user.display()));
     assert_eq!(notes[1], format!("{}:4: unknown key type", user.display()));
-    assert!(notes[2].starts_with(&format!("{}: ", dir.path().display())), "{notes:?}");
-    assert_eq!(notes.len(), 3);
+    assert_eq!(notes.len(), 2);
+    assert_eq!(known_hosts.refused(), None);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_refused() {
+    let dir = TempDir::new().expect("temporary directory");
+    let good = write(&dir, "good", "h {1}\n");
+    let looped = dir.path().join("loop");
+    std::os::unix::fs::symlink(&looped, &looped).expect("a link");
+    for bad in [dir.path(), looped.as_path()] {
+        for (user, global) in [([good.as_path(), bad], &[][..]), ([good.as_path(), &good], &[bad.to_owned()])] {
+            let known_hosts = KnownHosts::load(&user.map(Path::to_owned), global);
+            let refused = known_hosts.refused().expect("refused").to_string();
+            assert!(refused.starts_with(&format!("{}: ", bad.display())), "{refused}");
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,76 @@
+//! A local command in a process group of its own, which ends with what the command was started for.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+/// How long the command may take to end after SIGTERM, before SIGKILL.
+const TERM_GRACE: Duration = Duration::from_secs(1);
+/// How often it is looked at meanwhile.
+pub const TICK: Duration = Duration::from_millis(2);
+
+/// A running command. Dropping it ends its process group and waits for it.
+pub struct ProcessGroup {
+    child: Child,
+    /// How it ended, once it has been waited for.
+    status: Option<ExitStatus>,
+}
+
+impl ProcessGroup {
+    /// Starts `command`.
+    ///
+    /// # Errors
+    /// The system cannot start it.
+    pub fn spawn(command: &mut Command) -> io::Result<ProcessGroup> {
+        // A Ctrl-C at the terminal is ours: the sessions end in order.
+        Ok(ProcessGroup { child: command.process_group(0).spawn()?, status: None })
+    }
+
+    /// Its pipes.
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// Whether the command has ended. It stays to be waited for, so that its number stands for no other process.
+    pub fn has_exited(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        self.status.is_some() || !matches!(waitid(WaitId::Pid(self.id()), options), Ok(None))
+    }
+
+    /// Waits until the command has ended by itself, at the latest until `deadline`; says whether it has.
+    pub fn wait_until(&self, deadline: Instant) -> bool {
+        while !self.has_exited() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            thread::sleep(TICK);
+        }
+        true
+    }
+
+    /// Ends whatever is left of the process group. Gives how the command ended, where the system says so.
+    pub fn end(&mut self) -> Option<ExitStatus> {
+        if self.status.is_none() {
+            // These fail if nothing is left.
+            let _ = kill_process_group(self.id(), Signal::TERM);
+            self.wait_until(Instant::now() + TERM_GRACE);
+            let _ = kill_process_group(self.id(), Signal::KILL);
+            self.status = self.child.wait().ok();
+        }
+        self.status
+    }
+
+    fn id(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+}
+
+impl Drop for ProcessGroup {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

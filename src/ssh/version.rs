@@ -1,0 +1,74 @@
+//! The version of the protocol that a server says it speaks, looked at before libssh2 does: it takes any.
+
+use std::os::fd::BorrowedFd;
+
+use rustix::net::{RecvFlags, recv};
+
+use crate::error::HostError;
+
+/// Bytes at the beginning of what a server sends that are looked at.
+const LOOKED_AT: usize = 4096;
+
+/// Refuses a server whose identification has come, and is of a protocol that is not ours. What has come stays in the socket.
+///
+/// # Errors
+/// The server speaks another version of the protocol.
+pub fn check_arrived(socket: BorrowedFd<'_>) -> Result<(), HostError> {
+    let mut buffer = [0; LOOKED_AT];
+    // Nothing there, or an error that the next read will tell.
+    let count = recv(socket, &mut buffer[..], RecvFlags::PEEK | RecvFlags::DONTWAIT).map_or(0, |(count, _)| count);
+    // Other lines may come before it (RFC 4253 section 4.2).
+    let lines = buffer[..count].split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    match lines.map(String::from_utf8_lossy).find(|line| line.starts_with("SSH-")) {
+        Some(line) => check(line.trim_end()),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a server whose identification is of a protocol that is not ours.
+///
+/// # Errors
+/// The server speaks another version of the protocol.
+pub fn check(identification: &str) -> Result<(), HostError> {
+    if speaks_version_2(identification) {
+        return Ok(());
+    }
+    let detail = format!("the server says {identification:?}, which is not version 2 of the SSH protocol");
+    let hint = Some("version 1 is broken and not supported; the host needs a newer SSH server".to_owned());
+    Err(HostError::Ssh { doing: "handshake", detail, hint })
+}
+
+/// As `kex_exchange_identification` in kex.c: 1.99 is a server that speaks both (RFC 4253 section 5.1).
+fn speaks_version_2(identification: &str) -> bool {
+    let version = identification.strip_prefix("SSH-").and_then(|rest| rest.split_once('-'));
+    match version.and_then(|(version, _)| version.split_once('.')) {
+        Some(("2", minor)) => !minor.is_empty() && minor.bytes().all(|byte| byte.is_ascii_digit()),
+        Some(version) => version == ("1", "99"),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_version_2_is_spoken() {
+        for good in ["SSH-2.0-OpenSSH_9.2p1 Debian", "SSH-1.99-Cisco-1.25", "SSH-2.0-", "SSH-2.1-x"] {
+            assert!(speaks_version_2(good), "{good}");
+        }
+        for bad in [
+            "SSH-1.5-Cisco-1.25",
+            "SSH-1.9-x",
+            "SSH-1.990-x",
+            "SSH-3.0-x",
+            "SSH-2",
+            "SSH-",
+            "SSH-2.0",
+            "SSH-2.-x",
+            "SSH-x.0-y",
+        ] {
+            assert!(!speaks_version_2(bad), "{bad}");
+        }
+    }
+}
