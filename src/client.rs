@@ -407,6 +407,7 @@ impl Shared {
                 | EventKind::Attempted(_)
                 | EventKind::Connected
                 | EventKind::Note(_)
+                | EventKind::Warning(_)
                 | EventKind::Copied(_) => {}
             }
         }

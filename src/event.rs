@@ -47,6 +47,8 @@ pub enum EventKind {
     Copied(Progress),
     /// Something worth telling at `-v`. May quote the remote side: whoever prints it makes it harmless first.
     Note(String),
+    /// Something of what the user has asked for is missing, although the command runs. May quote the remote side, too.
+    Warning(String),
     /// The job is over. The last event of every job, exactly once.
     Finished {
         /// How it ended.

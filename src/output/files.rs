@@ -155,6 +155,7 @@ impl Report for Files {
             | EventKind::Connected
             | EventKind::Attempted(_)
             | EventKind::Note(_)
+            | EventKind::Warning(_)
             | EventKind::Copied(_)
             | EventKind::Finished { .. } => {}
         }

@@ -271,6 +271,7 @@ impl Report for Gather {
             | EventKind::Attempted(_)
             | EventKind::Connected
             | EventKind::Note(_)
+            | EventKind::Warning(_)
             | EventKind::Copied(_) => {}
         }
     }

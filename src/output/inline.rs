@@ -188,6 +188,7 @@ impl Report for Inline {
             | EventKind::Attempted(_)
             | EventKind::Connected
             | EventKind::Note(_)
+            | EventKind::Warning(_)
             | EventKind::Copied(_) => {}
         }
     }

@@ -202,7 +202,7 @@ impl Report for Json {
             EventKind::Output { stream, bytes } => self.output(job, *stream, event.at, bytes, output),
             EventKind::Finished { outcome, attempts } => self.end(job, event, outcome, *attempts, output),
             EventKind::Copied(progress) => self.progress(job, event.at, *progress, output),
-            EventKind::Attempted(_) | EventKind::Connected | EventKind::Note(_) => {}
+            EventKind::Attempted(_) | EventKind::Connected | EventKind::Note(_) | EventKind::Warning(_) => {}
         }
     }
 

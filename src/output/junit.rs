@@ -106,6 +106,7 @@ impl Report for Junit {
             | EventKind::Attempted(_)
             | EventKind::Connected
             | EventKind::Note(_)
+            | EventKind::Warning(_)
             | EventKind::Copied(_) => {}
         }
     }

@@ -91,6 +91,7 @@ impl Report for Lines {
             | EventKind::Attempted(_)
             | EventKind::Connected
             | EventKind::Note(_)
+            | EventKind::Warning(_)
             | EventKind::Copied(_) => {}
         }
     }

@@ -28,6 +28,7 @@ mod tail;
 mod timeline;
 mod transcode;
 pub(crate) mod visible;
+mod warnings;
 mod writer;
 
 pub use ci::CiGroups;
@@ -90,6 +91,9 @@ pub fn reports(
     let variable = |name: &str| std::env::var_os(name).is_some_and(|value| value == "true");
     let groups = opts.streams.ci_groups.and_then(|system| Groups::new(system, variable));
     let mut reports: Vec<Box<dyn Report>> = Vec::new();
+    if !asked.quiet {
+        reports.push(Box::new(warnings::Warnings::default()));
+    }
     let heads = match looks.endings {
         Endings::Failures => Heads::without_lines(style),
         Endings::Headers | Endings::Own => Heads::new(user, style),

@@ -94,7 +94,11 @@ impl Report for Progress {
                 self.failed += u64::from(!is_well);
             }
             EventKind::Copied(progress) => self.copied.note(job.number, *progress),
-            EventKind::Attempted(_) | EventKind::Connected | EventKind::Output { .. } | EventKind::Note(_) => {}
+            EventKind::Attempted(_)
+            | EventKind::Connected
+            | EventKind::Output { .. }
+            | EventKind::Note(_)
+            | EventKind::Warning(_) => {}
         }
     }
 

@@ -57,6 +57,7 @@ impl Report for Quiet {
             | EventKind::Attempted(_)
             | EventKind::Connected
             | EventKind::Note(_)
+            | EventKind::Warning(_)
             | EventKind::Copied(_) => {}
         }
     }

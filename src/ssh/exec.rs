@@ -1,18 +1,20 @@
 //! One command on one session: a single poll loop over output, deadline and cancel, to one truthful outcome.
 
 mod ending;
+mod output;
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Select, Sender, TrySendError};
+use crossbeam_channel::Sender;
 use rustix::event::PollFlags;
 
+use self::output::Drained;
 use super::agent_forward::ForwardedAgent;
 use super::feed::{Broken, Feed};
 use super::ffi::{self, Channel};
 use super::keepalive::{Keepalive, Pulse};
 use super::requests::{Requests, Start};
-use super::session::{SOCKET_DISCONNECT, Session, Stop};
+use super::session::{Session, Stop};
 use super::stop::Stopping;
 use super::sudo::{Conversation, Step};
 use super::sudo_stop::SudoStop;
@@ -22,13 +24,9 @@ use crate::dialogue::Dialogue;
 use crate::error::HostError;
 use crate::event::{Event, EventKind, Outcome, Phase, Stream};
 
-/// Bytes of one read: the largest packet that we accept.
-const READ_SIZE: usize = 32 * 1024;
 /// Bytes of a read as long as there is no more at once. Most commands say a line or two, and with thousands of hosts it counts
 /// what is held for each.
 const SMALL_READ: usize = 2 * 1024;
-/// Reads of one stream in a row before the other has its turn.
-const READ_BURST: usize = 8;
 /// How soon to look again when the socket alone would not tell that there is something to do.
 const BLIND_PAUSE: Duration = Duration::from_millis(10);
 /// How long a dialogue may take to leave the host tidy when the job is stopped, from the last answer that it has got.
@@ -37,12 +35,12 @@ const PARTING: Duration = Duration::from_secs(1);
 const LONGEST_PARTING: Duration = Duration::from_secs(10);
 /// How long a program may go on once its dialogue is done.
 const AFTER_DONE: Duration = Duration::from_secs(3);
-/// Bytes that a program may still say after its dialogue is over; a hostile one would go on for ever.
-const LAST_WORDS: usize = 1 << 20;
 /// How often it is told how far a dialogue is.
 const PROGRESS: Duration = Duration::from_millis(250);
 /// Bytes that may wait for the socket before no more input is sent.
 const UNSENT: usize = 64 * 1024;
+/// What it is that fails where the server does not run the command.
+const STARTING: &str = "starting the command";
 /// Both streams with their numbers in libssh2. stderr first, as its lines explain what follows.
 const STREAMS: [(Stream, i32); 2] = [(Stream::Stderr, 1), (Stream::Stdout, 0)];
 
@@ -60,6 +58,8 @@ pub struct Command<'a> {
     pub timeout: Option<Duration>,
     /// How long its output may be silent; `None` is as long as it likes.
     pub silence: Option<Duration>,
+    /// Whether what the server refuses is told.
+    pub is_verbose: bool,
     /// How a peer that has vanished is found out.
     pub keepalive: Keepalive,
     /// Bytes that the server may send beyond what we have read.
@@ -95,8 +95,8 @@ pub fn run(
     };
     // From here on the command may be running: whatever happens is no longer "could not connect".
     watch.expect(Phase::Connect, "no answer to the exec request");
-    let agent = match command.requests.make(session, &channel, command.start, watch, note) {
-        Ok(agent) => agent,
+    let made = match command.requests.make(session, &channel, command.start, watch, command.is_verbose, note) {
+        Ok(made) => made,
         Err(Stop::Ssh(_)) if session.is_dead() => {
             let detail = "the connection ended while the command was being started".to_owned();
             return HostError::Lost { detail }.into();
@@ -115,9 +115,12 @@ pub fn run(
         }
         Err(stop) => {
             let _ = channel.close();
-            return not_started(stop, "starting the command");
+            return not_started(stop, STARTING);
         }
     };
+    for text in made.missing {
+        let _ = events.send(Event::now(command.job, EventKind::Warning(text)));
+    }
     if sudo.is_some() {
         feed.hold();
     }
@@ -131,7 +134,8 @@ pub fn run(
         answer_by: (watch.deadline(), watch.limit()),
         last_words: 0,
         told_progress: Instant::now(),
-        agent,
+        agent: made.agent,
+        unanswered: made.unanswered,
         sudo,
         sudo_stop: None,
         asked: None,
@@ -172,6 +176,8 @@ struct Running<'a> {
     /// When it was last told how far that is.
     told_progress: Instant,
     agent: Option<ForwardedAgent>,
+    /// Answers to requests that may still come. The last would be the one about the command.
+    unanswered: usize,
     /// The conversation with sudo, until the command has begun.
     sudo: Option<Conversation>,
     /// How a command that sudo has begun is stopped.
@@ -194,17 +200,6 @@ struct Running<'a> {
     buffer: Vec<u8>,
 }
 
-/// What one round over both streams came to.
-#[derive(PartialEq, Eq)]
-enum Drained {
-    /// Something was read; there may be more.
-    Some,
-    /// Both streams have nothing now.
-    Nothing,
-    /// The transport failed.
-    Failed(String),
-}
-
 impl Running<'_> {
     fn run(mut self) -> Outcome {
         loop {
@@ -219,11 +214,7 @@ impl Running<'_> {
             self.speak_with_sudo();
             let more = self.send_input();
             let was_dead = self.session.is_dead();
-            let mut drained = self.drain();
-            if drained == Drained::Nothing && self.channel.queued() > 0 {
-                // Looking for stdout has taken stderr off the socket: nothing would wake us for it.
-                drained = self.drain();
-            }
+            let drained = self.drain();
             let received = self.received();
             let relayed = self.relay();
             self.tell_progress();
@@ -234,7 +225,7 @@ impl Running<'_> {
             if self.session.link().is_full() && self.channel.queued() == 0 {
                 self.session.link().give_up_memory();
             }
-            let outcome = self.ending(&drained).or_else(|| self.after_done());
+            let outcome = self.refused().or_else(|| self.ending(&drained)).or_else(|| self.after_done());
             if let Some(outcome) = outcome.or_else(|| self.pulse.check(self.session)) {
                 return self.finish(Some(outcome));
             }
@@ -246,76 +237,6 @@ impl Running<'_> {
         }
     }
 
-    /// Reads both streams until they have nothing, or the events are full.
-    fn drain(&mut self) -> Drained {
-        let mut drained = Drained::Nothing;
-        for (stream, id) in STREAMS {
-            for _ in 0..READ_BURST {
-                match self.read(stream, id) {
-                    Drained::Some => drained = Drained::Some,
-                    Drained::Nothing => break,
-                    failed => return failed,
-                }
-                if !self.deliver() {
-                    return drained;
-                }
-            }
-        }
-        drained
-    }
-
-    /// Reads one piece of one stream; it is undelivered then.
-    fn read(&mut self, stream: Stream, id: i32) -> Drained {
-        let is_heard = stream == Stream::Stdout && self.dialogue.is_some();
-        if is_heard && self.dialogue.as_ref().is_some_and(|dialogue| !dialogue.hears()) {
-            return Drained::Nothing;
-        }
-        let read = self.session.link().read(self.session.socket(), &self.channel, id, &mut self.buffer);
-        match read {
-            Ok(0) => Drained::Nothing,
-            Ok(count) => {
-                self.last_output = Instant::now();
-                match (&mut self.sudo, &mut self.dialogue) {
-                    (None, Some(dialogue)) if is_heard => dialogue.hear(&self.buffer[..count]),
-                    (sudo, _) => {
-                        let mut bytes = self.buffer[..count].to_vec();
-                        if let Some(sudo) = sudo {
-                            bytes = sudo.hear(stream, bytes);
-                        }
-                        self.undelivered = self.hand_on(stream, bytes);
-                    }
-                }
-                if count == self.buffer.len() {
-                    self.buffer.resize(READ_SIZE, 0);
-                }
-                if self.dialogue.is_some() && self.feed.is_over() {
-                    self.last_words += count;
-                    if self.last_words > LAST_WORDS {
-                        return Drained::Failed("the program there does not stop talking".to_owned());
-                    }
-                }
-                Drained::Some
-            }
-            Err(error) if ffi::would_block(&error) => Drained::Nothing,
-            Err(error) if error.code() == SOCKET_DISCONNECT => Drained::Failed("the server disconnected".to_owned()),
-            Err(error) => Drained::Failed(format!("the connection failed: {}", error.message())),
-        }
-    }
-
-    /// Gives what the program has printed to whom it is for: the event, if that is our user.
-    fn hand_on(&mut self, stream: Stream, bytes: Vec<u8>) -> Option<Event> {
-        match (&mut self.dialogue, stream) {
-            _ if bytes.is_empty() => return None,
-            (Some(dialogue), Stream::Stdout) => {
-                dialogue.hear(&bytes);
-                return None;
-            }
-            (Some(dialogue), Stream::Stderr) => dialogue.overhear(&bytes),
-            (None, _) => {}
-        }
-        Some(Event::now(self.command.job, EventKind::Output { stream, bytes }))
-    }
-
     /// Tells now and then how far the dialogue is. Where nobody has the time to hear it, it is not told.
     fn tell_progress(&mut self) {
         if let Some(dialogue) = &self.dialogue
@@ -324,43 +245,6 @@ impl Running<'_> {
         {
             self.told_progress = Instant::now();
             let _ = self.events.try_send(Event::now(self.command.job, EventKind::Copied(progress)));
-        }
-    }
-
-    /// Hands the undelivered event on, waiting for room no longer than the next thing to do allows; says whether none is
-    /// left.
-    fn deliver(&mut self) -> bool {
-        let Some(event) = self.undelivered.take() else {
-            return true;
-        };
-        let event = match self.events.try_send(event) {
-            // With nobody to listen any more, the run is being abandoned.
-            Ok(()) | Err(TrySendError::Disconnected(_)) => return true,
-            Err(TrySendError::Full(event)) => event,
-        };
-        let mut select = Select::new();
-        let room = select.send(self.events);
-        if self.waits_for_cancel() {
-            select.recv(self.cancel.channel());
-        }
-        let ready = match self.next_due() {
-            Some(due) => select.select_deadline(due).ok(),
-            None => Some(select.select()),
-        };
-        match ready {
-            Some(operation) if operation.index() == room => {
-                let _ = operation.send(self.events, event);
-                true
-            }
-            Some(operation) => {
-                let _ = operation.recv(self.cancel.channel());
-                self.undelivered = Some(event);
-                false
-            }
-            None => {
-                self.undelivered = Some(event);
-                false
-            }
         }
     }
 

@@ -148,6 +148,7 @@ impl OnSession<'_> {
             login: &self.host.user,
             timeout: self.host.command_timeout,
             silence: self.host.silence_timeout,
+            is_verbose: self.job.is_verbose,
             keepalive: self.host.keepalive,
             window: self.runner.settings.window(),
         }

@@ -250,7 +250,7 @@ impl<'a> Pump<'a> {
         loop {
             for line in &mut self.lines {
                 // Whatever fails, there is nothing more to be had from it.
-                while matches!(line.deliver(&mut self.buffer), Ok(true)) {}
+                while matches!(line.deliver(self.session.link(), &mut self.buffer), Ok(true)) {}
             }
             self.lines.retain(Line::is_behind);
             let left = end.saturating_duration_since(Instant::now());

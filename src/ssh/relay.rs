@@ -54,7 +54,7 @@ pub fn relay(lines: &mut Vec<Line>, link: &Link, buffer: &mut [u8]) -> Result<bo
     let mut full = link.unsent_bytes() > UNSENT;
     let mut place = 0;
     while let Some(line) = lines.get_mut(place) {
-        more |= line.deliver(buffer)?;
+        more |= line.deliver(link, buffer)?;
         if !full {
             more |= line.collect(buffer)?;
             full = link.unsent_bytes() > UNSENT;
@@ -117,7 +117,7 @@ impl Line {
     ///
     /// # Errors
     /// The connection has ended.
-    pub fn deliver(&mut self, buffer: &mut [u8]) -> Result<bool, Dead> {
+    pub fn deliver(&mut self, link: &Link, buffer: &mut [u8]) -> Result<bool, Dead> {
         let Some(socket) = &self.socket else { return Ok(false) };
         for _ in 0..BURST {
             if !self.inbound.is_empty() {
@@ -132,14 +132,18 @@ impl Line {
                 }
                 return Ok(self.socket.is_some() && self.inbound.is_empty());
             }
-            if self.channel.queued() == 0 {
+            if !self.channel.may_have_data() {
                 return Ok(false);
             }
             let count = match self.channel.read(0, buffer) {
-                Ok(0) => return Ok(false),
-                Ok(count) => count,
-                Err(error) if ffi::would_block(&error) => return Ok(false),
-                Err(_) => return Err(Dead),
+                Ok(count @ 1..) => count,
+                Err(error) if !ffi::would_block(&error) => return Err(Dead),
+                // A tunnel and an agent have no stderr: whatever comes there is nobody's.
+                Ok(_) | Err(_) => match link.drop_unread(&self.channel, &[0], buffer) {
+                    Ok(0) => return Ok(false),
+                    Ok(_) => continue,
+                    Err(_) => return Err(Dead),
+                },
             };
             match send(socket, &buffer[..count], SendFlags::NOSIGNAL) {
                 Ok(sent) if sent == count => {}

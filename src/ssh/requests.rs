@@ -1,21 +1,30 @@
 //! What is asked of the server on a command's channel before the command: our agent, a terminal, variables. A server that
 //! refuses any of it runs the command all the same, as with ssh(1); a note says so.
+//!
+//! All requests leave together with the one for the command, and no answer is waited for in between: none costs a round trip. Answers
+//! come in the order of the requests (RFC 4254 section 5.4), and are counted off. Some servers answer none about variables, as if they
+//! had not been asked: then there are fewer answers than requests, and the last is that about the command. So that nobody has to tell
+//! that case from a server that is slow, variables of ssh_config are asked for as by ssh(1), without an answer, unless refusals are
+//! to be told.
 
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use rustix::termios::tcgetwinsize;
+use ssh2::Error;
 
 use super::agent;
 use super::agent_forward::ForwardedAgent;
 use super::config::{ForwardedAgent as ConfiguredAgent, RequestTty, Resolved};
-use super::ffi::{self, Channel, Link, REQUEST_DENIED};
+use super::ffi::{self, Channel, Exit, REQUEST_DENIED, TOO_LONG};
 use super::host::Node;
 use super::host_key::Trust;
 use super::session::{Session, Stop};
 use super::wait::Watch;
+use super::wire::put_string;
 use crate::error::reason;
 use crate::settings::{AgentChoice, NODE_VARIABLES, Settings, WantedVariable};
 
@@ -62,6 +71,8 @@ pub struct Variable {
     pub name: String,
     /// Its value.
     pub value: OsString,
+    /// Whether it comes from the command line: what does not become of it is told to everybody.
+    pub is_named: bool,
 }
 
 /// What this process has to ask with: our environment, our terminal, and what the command line says.
@@ -124,24 +135,24 @@ impl Wishes {
             ))
         };
         let mut variables: Vec<Variable> = Vec::new();
-        let mut set = |name: &str, value: OsString| {
+        let mut set = |name: &str, value: OsString, is_named: bool| {
             variables.retain(|other| other.name != name);
-            variables.push(Variable { name: name.to_owned(), value });
+            variables.push(Variable { name: name.to_owned(), value, is_named });
         };
         if !resolved.send_env.is_empty() {
             for (name, value) in self.environment.iter().filter(|(name, _)| resolved.sends(name)) {
-                set(name, value.clone());
+                set(name, value.clone(), false);
             }
             for name in NODE_VARIABLES.into_iter().filter(|name| resolved.sends(name)) {
-                set(name, of_node(name).unwrap_or_default());
+                set(name, of_node(name).unwrap_or_default(), false);
             }
         }
         for variable in &resolved.set_env {
             let (name, value) = variable.value.split_once('=').unwrap_or((&variable.value, ""));
-            set(name, value.into());
+            set(name, value.into(), false);
         }
         for WantedVariable { name, value } in &self.wanted {
-            set(name, value.clone().or_else(|| of_node(name)).unwrap_or_default());
+            set(name, value.clone().or_else(|| of_node(name)).unwrap_or_default(), true);
         }
         variables
     }
@@ -156,11 +167,37 @@ fn window_size() -> (u16, u16) {
     known.map_or(USUAL, |size| (size.ws_col, size.ws_row))
 }
 
+/// How long the server's last answer may be ago before it is taken for the one about the command, although there are fewer than
+/// requests. They were sent together, and servers answer at once.
+const GRACE: Duration = Duration::from_secs(1);
+/// How often that is looked for.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The server does not run the command.
+pub fn refused() -> Error {
+    Error::new(REQUEST_DENIED, "the server refuses to run it")
+}
+
+/// What has come of the requests for a command that the server runs.
+pub struct Made {
+    /// The agent that the server may now ask.
+    pub agent: Option<ForwardedAgent>,
+    /// What the user has asked for by name and the command does not get.
+    pub missing: Vec<String>,
+    /// How many answers may still come. The last of them would be the one about the command.
+    pub unanswered: usize,
+}
+
+/// What the server has said to requests, as far as it did.
+struct Answers {
+    given: Vec<bool>,
+    /// Whether there is a sign that the command was started.
+    has_begun: bool,
+}
+
 impl Requests {
-    /// Makes the requests on `channel`, and then has the server start `program`; gives the agent that the server may now ask.
-    ///
-    /// The agent costs a round trip, and so does each variable but the last. The last one and the terminal go along with the
-    /// command: libssh2 knows no more than one request of a kind on its way.
+    /// Makes the requests on `channel`, and then has the server start `program`. What the server does not do goes to `note`, which
+    /// is listened to only if `is_verbose`.
     ///
     /// # Errors
     /// The server does not run the command, the connection has ended, or the job is over.
@@ -170,57 +207,75 @@ impl Requests {
         channel: &Channel,
         program: Start<'_>,
         watch: &Watch<'_>,
+        is_verbose: bool,
         note: &mut dyn FnMut(&dyn Fn() -> String),
-    ) -> Result<Option<ForwardedAgent>, Stop> {
+    ) -> Result<Made, Stop> {
         self.notes.iter().for_each(|text| note(&|| (*text).to_owned()));
-        let agent = self.offer_agent(session, channel, watch, note)?;
-        let mut asked: Vec<Request<'_>> = self.variables.iter().map(Request::Variable).collect();
-        let last = asked.pop();
-        for request in asked {
-            let answer = session.driver().drive(watch, |_| request.make(channel));
-            if let Some(why) = refused(answer, session.is_dead())? {
-                note(&|| format!("{request}: {why}"));
+        let socket = self.offered_agent(session, note);
+        let mut made = Made {
+            agent: socket.map(|socket| ForwardedAgent::admit(socket.clone(), session.link())),
+            missing: Vec::new(),
+            unanswered: 0,
+        };
+        let agent = socket.map(|_| Request::Agent);
+        let terminal = self.terminal.iter().map(Request::Terminal);
+        let all: Vec<_> =
+            agent.into_iter().chain(terminal).chain(self.variables.iter().map(Request::Variable)).collect();
+        let mut asked = Vec::new();
+        for request in all {
+            let wants_reply = request.wants_reply(is_verbose);
+            match send(session, channel, request.kind(), wants_reply, &request.details(), watch) {
+                Ok(()) => asked.extend(wants_reply.then_some(request)),
+                Err(Stop::Ssh(error)) if error.code() == TOO_LONG => request.fail(error.message(), &mut made, note),
+                Err(stop) => return Err(stop),
             }
         }
-        let together: Vec<Request<'_>> = self.terminal.iter().map(Request::Terminal).chain(last).collect();
-        for text in start(session, channel, &together, program, watch)? {
-            note(&|| text.clone());
+        let (kind, details) = program.message();
+        send(session, channel, kind, true, &details, watch)?;
+        let answers = hear(session, channel, asked.len() + 1, watch)?;
+        if !answers.are_consent(asked.len()) {
+            return Err(Stop::Ssh(refused()));
         }
-        Ok(agent)
+        if !answers.has_begun {
+            made.unanswered = (asked.len() + 1).saturating_sub(answers.given.len());
+        }
+        for (request, answer) in asked.iter().zip(answers.of(&asked)) {
+            match answer {
+                Some(true) => {}
+                Some(false) => request.fail("it refuses", &mut made, note),
+                None => note(&|| format!("{request}, or does not say so")),
+            }
+        }
+        if made.agent.is_some() {
+            note(&|| {
+                format!("the agent {} is forwarded", socket.map_or_else(String::new, |it| it.display().to_string()))
+            });
+        } else if socket.is_some() {
+            session.link().set_agent_room(0);
+        }
+        Ok(made)
     }
 
-    fn offer_agent(
-        &self,
-        session: &mut Session,
-        channel: &Channel,
-        watch: &Watch<'_>,
-        note: &mut dyn FnMut(&dyn Fn() -> String),
-    ) -> Result<Option<ForwardedAgent>, Stop> {
+    /// The agent that the server is offered, by its socket.
+    fn offered_agent(&self, session: &Session, note: &mut dyn FnMut(&dyn Fn() -> String)) -> Option<&PathBuf> {
         let socket = match &self.agent {
-            Forwarding::Off => return Ok(None),
+            Forwarding::Off => return None,
             Forwarding::NoAgent => {
                 note(&|| "the agent is not forwarded: there is none".to_owned());
-                return Ok(None);
+                return None;
             }
             Forwarding::Agent(socket) => socket,
         };
         if session.trust() == Trust::NoSecrets {
             note(&|| "the agent is NOT forwarded, since the host key has changed".to_owned());
-            return Ok(None);
+            return None;
         }
         // As ssh: an agent that nobody could reach is not offered.
         if let Err(error) = agent::knock(socket) {
             note(&|| format!("the agent is not forwarded: {}: {}", socket.display(), reason(&error)));
-            return Ok(None);
+            return None;
         }
-        let asked = session.driver().drive(watch, |_| channel.request_agent());
-        if let Some(why) = refused(asked, session.is_dead())? {
-            note(&|| format!("the server does not take the agent: {why}"));
-            return Ok(None);
-        }
-        note(&|| format!("the agent {} is forwarded", socket.display()));
-        let admit = |link: &Link| ForwardedAgent::admit(socket.clone(), link);
-        Ok(Some(admit(session.link())))
+        Some(socket)
     }
 }
 
@@ -234,27 +289,73 @@ pub enum Start<'a> {
 }
 
 impl Start<'_> {
-    /// To be repeated while it would block.
-    fn make(self, channel: &Channel) -> Result<(), ssh2::Error> {
-        match self {
-            Start::Command(command) => channel.exec(command),
-            Start::Subsystem(name) => channel.subsystem(name),
-        }
+    /// The request (RFC 4254 section 6.5): its kind, and what follows the common part of its message.
+    fn message(self) -> (&'static str, Vec<u8>) {
+        let (kind, what) = match self {
+            Start::Command(command) => ("exec", command),
+            Start::Subsystem(name) => ("subsystem", name.as_bytes()),
+        };
+        let mut details = Vec::with_capacity(what.len() + 4);
+        put_string(&mut details, what);
+        (kind, details)
     }
 }
 
 /// A request that the server may refuse.
 enum Request<'a> {
+    Agent,
     Terminal(&'a PseudoTerminal),
     Variable(&'a Variable),
 }
 
 impl Request<'_> {
-    /// To be repeated while it would block.
-    fn make(&self, channel: &Channel) -> Result<(), ssh2::Error> {
+    /// The names of RFC 4254 section 6, and that of OpenSSH's PROTOCOL.agent.
+    fn kind(&self) -> &'static str {
         match self {
-            Request::Terminal(PseudoTerminal { term, size }) => channel.request_pty(term.as_bytes(), NO_MODES, *size),
-            Request::Variable(Variable { name, value }) => channel.set_variable(name.as_bytes(), value.as_bytes()),
+            Request::Agent => "auth-agent-req@openssh.com",
+            Request::Terminal(_) => "pty-req",
+            Request::Variable(_) => "env",
+        }
+    }
+
+    /// Whether the server is to say that it refuses. Not asking for it is what ssh(1) does about variables.
+    fn wants_reply(&self, is_verbose: bool) -> bool {
+        match self {
+            Request::Agent | Request::Terminal(_) => true,
+            Request::Variable(variable) => variable.is_named || is_verbose,
+        }
+    }
+
+    /// What follows the common part of the message.
+    fn details(&self) -> Vec<u8> {
+        let mut details = Vec::new();
+        match self {
+            Request::Agent => {}
+            Request::Terminal(PseudoTerminal { term, size: (columns, rows) }) => {
+                put_string(&mut details, term.as_bytes());
+                // Pixels are not known.
+                for number in [u32::from(*columns), u32::from(*rows), 0, 0] {
+                    details.extend_from_slice(&number.to_be_bytes());
+                }
+                put_string(&mut details, NO_MODES);
+            }
+            Request::Variable(Variable { name, value, .. }) => {
+                put_string(&mut details, name.as_bytes());
+                put_string(&mut details, value.as_bytes());
+            }
+        }
+        details
+    }
+
+    /// Tells that nothing has come of it.
+    fn fail(&self, why: &str, made: &mut Made, note: &mut dyn FnMut(&dyn Fn() -> String)) {
+        match self {
+            Request::Variable(variable) if variable.is_named => made.missing.push(format!("{self}: {why}")),
+            Request::Agent => {
+                made.agent = None;
+                note(&|| format!("{self}: {why}"));
+            }
+            _ => note(&|| format!("{self}: {why}")),
         }
     }
 }
@@ -263,58 +364,78 @@ impl fmt::Display for Request<'_> {
     /// What is missing if it is refused. Never a value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Request::Agent => write!(f, "the server does not take the agent"),
             Request::Terminal(_) => write!(f, "the server gives the command no terminal"),
             Request::Variable(Variable { name, .. }) => write!(f, "the server does not set {name} (see its AcceptEnv)"),
         }
     }
 }
 
-/// Makes `requests`, no two of one kind, and has the server start `program`, all in one round trip; gives what is to be noted.
-fn start(
+/// Sends one request, together with what is sent next, and waits for nothing but the end of a key exchange.
+fn send(
     session: &mut Session,
     channel: &Channel,
-    requests: &[Request<'_>],
-    program: Start<'_>,
+    kind: &str,
+    wants_reply: bool,
+    details: &[u8],
     watch: &Watch<'_>,
-) -> Result<Vec<String>, Stop> {
-    let mut notes = Vec::new();
-    let mut unanswered: Vec<&Request<'_>> = requests.iter().collect();
-    if !requests.is_empty() {
-        // Each takes the first answer that it finds for its own: none must look before all are sent.
-        let sent = session.link().without_reading(|| {
-            unanswered.retain(|request| match request.make(channel) {
-                Err(error) if !ffi::would_block(&error) => {
-                    notes.push(format!("{request}: {}", error.message()));
-                    false
-                }
-                _ => true,
-            });
-            program.make(channel)
-        });
-        if let Err(error) = sent
-            && !ffi::would_block(&error)
-        {
-            return Err(Stop::Ssh(error));
+) -> Result<(), Stop> {
+    match session.link().gathering(|| channel.request(kind, wants_reply, details)) {
+        Err(error) if ffi::would_block(&error) => {
+            session.driver().in_bits().drive(watch, |_| channel.request(kind, wants_reply, details))
         }
+        done => done.map_err(Stop::Ssh),
     }
-    for request in unanswered {
-        let answer = session.driver().in_bits().drive(watch, |_| request.make(channel));
-        if let Some(why) = refused(answer, session.is_dead())? {
-            notes.push(format!("{request}: {why}"));
-        }
-    }
-    // Its first output may come along with the answer.
-    session.driver().in_bits().drive(watch, |_| program.make(channel))?;
-    Ok(notes)
 }
 
-/// Why the server did not do what it was asked for, if it did not.
-fn refused(answer: Result<(), Stop>, is_dead: bool) -> Result<Option<String>, Stop> {
-    match answer {
-        Ok(()) => Ok(None),
-        Err(Stop::Ssh(error)) if error.code() == REQUEST_DENIED => Ok(Some("it refuses".to_owned())),
-        // Such as a value that is longer than a packet.
-        Err(Stop::Ssh(error)) if !is_dead => Ok(Some(error.message().to_owned())),
-        Err(stop) => Err(stop),
+/// Waits for the answers to so many requests, of which the last is to start the command, or for what shows that no more will come.
+fn hear(session: &mut Session, channel: &Channel, requests: usize, watch: &Watch<'_>) -> Result<Answers, Stop> {
+    let mut answers = Answers { given: Vec::new(), has_begun: false };
+    let mut heard = Instant::now();
+    // One packet at a time: their order counts, and the first output may come along.
+    let mut driver = session.driver().in_bits();
+    if requests > 1 {
+        driver = driver.waking_every(LOOK);
+    }
+    driver.drive(watch, |_| {
+        let received = channel.receive();
+        while let Some(answer) = channel.take_answer() {
+            answers.given.push(answer);
+            heard = Instant::now();
+        }
+        let is_over = channel.eof();
+        answers.has_begun = channel.queued() > 0 || channel.exit() != Exit::Unknown;
+        // One that was refused would be an answer about a variable, if more came.
+        let has_ceased = answers.given.last() == Some(&true) && heard.elapsed() >= GRACE;
+        if answers.given.len() >= requests || answers.has_begun || is_over || has_ceased {
+            return Ok(());
+        }
+        received.and(Err(ffi::blocked()))
+    })?;
+    Ok(answers)
+}
+
+impl Answers {
+    /// Whether the server runs the command, which was asked for after so many other requests.
+    fn are_consent(&self, others: usize) -> bool {
+        match self.given.get(others) {
+            Some(answer) => *answer,
+            // How a channel ends that is closed without a word, is found out later.
+            None => self.has_begun || self.given.last().copied().unwrap_or(true),
+        }
+    }
+
+    /// The answers to the requests before that for the command, as far as it can be told which is which: a server answers all of a kind
+    /// or none.
+    fn of(&self, asked: &[Request<'_>]) -> Vec<Option<bool>> {
+        let is_variable = |request: &&Request<'_>| matches!(request, Request::Variable(_));
+        let others = asked.iter().filter(|request| !is_variable(request)).count();
+        let told = match self.given.len() {
+            heard if heard > asked.len() => asked.len(),
+            heard if heard == others + 1 => others,
+            _ => 0,
+        };
+        let told = self.given[..told].iter().copied().map(Some);
+        told.chain(std::iter::repeat(None)).take(asked.len()).collect()
     }
 }

@@ -47,12 +47,19 @@ pub struct Driver<'a> {
     socket: BorrowedFd<'a>,
     link: &'a Link,
     in_bits: bool,
+    /// How often a step is repeated although nothing has come.
+    pause: Option<Duration>,
 }
 
 impl<'a> Driver<'a> {
     /// Has no more read than the answer that is awaited, and maybe the beginning of what follows: see [`Link::read`].
     pub fn in_bits(self) -> Driver<'a> {
         Driver { in_bits: true, ..self }
+    }
+
+    /// Repeats a step so often although nothing has come.
+    pub fn waking_every(self, pause: Duration) -> Driver<'a> {
+        Driver { pause: Some(pause), ..self }
     }
 
     /// The session that is driven.
@@ -93,7 +100,8 @@ impl<'a> Driver<'a> {
                     }
                     let mut flags = directions(self.session);
                     flags.set(PollFlags::OUT, flags.contains(PollFlags::OUT) || self.link.unsent_bytes() > 0);
-                    let until = flags.is_empty().then(|| Instant::now() + UNDIRECTED_PAUSE);
+                    let pause = if flags.is_empty() { Some(UNDIRECTED_PAUSE) } else { self.pause };
+                    let until = pause.map(|pause| Instant::now() + pause);
                     watch.wait(&[(self.socket, flags)], until).map_err(Stop::Job)?;
                 }
                 Err(error) => return Err(Stop::Ssh(error)),
@@ -302,7 +310,13 @@ impl Session {
 
     /// The driver of this session.
     pub fn driver(&mut self) -> Driver<'_> {
-        Driver { session: &mut self.session, socket: self.socket.as_fd(), link: &self.link, in_bits: false }
+        Driver {
+            session: &mut self.session,
+            socket: self.socket.as_fd(),
+            link: &self.link,
+            in_bits: false,
+            pause: None,
+        }
     }
 
     /// The socket, to wait for.

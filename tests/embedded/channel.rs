@@ -47,6 +47,22 @@ impl Outlet {
         }
     }
 
+    /// Sends so many bytes of extended data of types that nobody knows, and some of no bytes.
+    pub(super) async fn noise(&self, mut bytes: u64) -> Result<(), Gone> {
+        /// The first and the last number that may be taken for another thing, and one between.
+        const TYPES: [u32; 3] = [2, 0, u32::MAX];
+        let mut round = 0;
+        while bytes > 0 {
+            let length = bytes.min(30_000);
+            let code = TYPES[round % TYPES.len()];
+            self.data(Some(code), Vec::new()).await?;
+            self.data(Some(code), vec![b'#'; length as usize]).await?;
+            bytes -= length;
+            round += 1;
+        }
+        Ok(())
+    }
+
     // The results of the following only say that the connection is gone, where nothing is left to be done.
 
     pub(super) async fn eof(&self) {

@@ -61,6 +61,9 @@ pub(crate) struct Config {
     pub(crate) behaviour: Behaviour,
     /// Exceptions, by the exact bytes of the command.
     pub(crate) commands: HashMap<String, Behaviour>,
+    /// Bytes of extended data, of types that no client knows, which every command and every tunnel says before its output, in the
+    /// middle of it, and after it. In front of each comes an empty packet.
+    pub(crate) noise: [u64; 3],
     /// Exported to every command, like sshd's SetEnv.
     pub(crate) env: Vec<(String, String)>,
     /// The home and working directory of commands; `None` means the user's.
@@ -70,6 +73,8 @@ pub(crate) struct Config {
     pub(crate) allow_forwarding: bool,
     /// Names that only this server can resolve, for direct-tcpip.
     pub(crate) inside_names: HashMap<String, IpAddr>,
+    /// Answers requests about variables and terminals. russh does not, unless it is told to.
+    pub(crate) answers_requests: bool,
     /// Accepts agent forwarding requests. They are logged either way.
     pub(crate) allow_agent_forwarding: bool,
 }
@@ -101,10 +106,12 @@ impl Default for Config {
             faulty_connections: None,
             behaviour: Behaviour::Run,
             commands: HashMap::new(),
+            noise: [0; 3],
             env: Vec::new(),
             home: None,
             allow_forwarding: true,
             inside_names: HashMap::new(),
+            answers_requests: true,
             allow_agent_forwarding: true,
         }
     }

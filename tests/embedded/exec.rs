@@ -23,7 +23,13 @@ const DRAIN: Duration = Duration::from_millis(50);
 pub(super) async fn attend(mut child: Child, group: Pid, outlet: Outlet, inlet: Inlet, shared: Arc<Shared>) {
     tokio::spawn(feed(child.stdin.take(), inlet));
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let outputs = async { tokio::join!(pump(stdout, None, &outlet), pump(stderr, STDERR, &outlet)) };
+    let [before, between, after] = shared.config.noise;
+    // An error is the client's end, of which the rest is told in its own way.
+    let _ = outlet.noise(before).await;
+    let outputs = async {
+        tokio::join!(pump(stdout, None, between, &outlet), pump(stderr, STDERR, 0, &outlet));
+        let _ = outlet.noise(after).await;
+    };
     tokio::pin!(outputs);
 
     let mut ended = false;
@@ -61,7 +67,8 @@ async fn report(status: ExitStatus, outlet: &Outlet) {
     }
 }
 
-async fn pump(pipe: Option<impl AsyncRead + Unpin>, extended: Option<u32>, outlet: &Outlet) {
+/// Sends what comes from `pipe`, and so much noise after its first piece.
+async fn pump(pipe: Option<impl AsyncRead + Unpin>, extended: Option<u32>, mut noise: u64, outlet: &Outlet) {
     let Some(mut pipe) = pipe else { return };
     let mut buffer = vec![0; 32 * 1024];
     loop {
@@ -70,7 +77,11 @@ async fn pump(pipe: Option<impl AsyncRead + Unpin>, extended: Option<u32>, outle
             () = outlet.gone.wait() => return,
         };
         match read {
-            Ok(length @ 1..) if outlet.data(extended, buffer[..length].to_vec()).await.is_ok() => {}
+            Ok(length @ 1..) if outlet.data(extended, buffer[..length].to_vec()).await.is_ok() => {
+                if outlet.noise(std::mem::take(&mut noise)).await.is_err() {
+                    return;
+                }
+            }
             _ => return,
         }
     }

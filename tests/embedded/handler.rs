@@ -149,6 +149,11 @@ impl Connection {
         Auth::Partial { name: "".into(), instructions: "".into(), prompts: prompts.into() }
     }
 
+    /// Answers that what was asked for before the command is done, unless the server does not answer such requests.
+    fn answer(&self, id: ChannelId, session: &mut Session) -> Result<(), Error> {
+        if self.shared.config.answers_requests { session.channel_success(id) } else { Ok(()) }
+    }
+
     fn overfull(&self, id: ChannelId) -> bool {
         self.channels.get(&id).is_some_and(Side::overfull)
     }
@@ -317,7 +322,7 @@ impl russh::server::Handler for Connection {
         let mut side = Side::new(channel);
         if let Some(ends) = side.take_ends() {
             let (outlet, inlet) = ends.split(session);
-            tokio::spawn(relay::run(target, reply, outlet, inlet));
+            tokio::spawn(relay::run(target, reply, outlet, inlet, self.shared.config.noise));
         }
         self.channels.insert(id, side);
         Ok(())
@@ -364,7 +369,7 @@ impl russh::server::Handler for Connection {
         if let Some(side) = self.channels.get_mut(&id) {
             side.env.push((name.to_owned(), value.to_owned()));
         }
-        session.channel_success(id)
+        self.answer(id, session)
     }
 
     async fn pty_request(
@@ -380,7 +385,7 @@ impl russh::server::Handler for Connection {
     ) -> Result<(), Error> {
         // Commands get pipes all the same: a test asserts the request, and what a pty does is the kernel's business.
         self.log(Event::Pty { term: term.to_owned(), columns, rows });
-        session.channel_success(id)
+        self.answer(id, session)
     }
 
     async fn window_change_request(

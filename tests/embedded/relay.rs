@@ -23,7 +23,7 @@ pub(super) fn target(host: &str, port: u32, config: &Config) -> Option<SocketAdd
 }
 
 /// Connects, answers the channel-open request, and copies both ways until both ends are done.
-pub(super) async fn run(target: SocketAddr, reply: ChannelOpenHandle, outlet: Outlet, inlet: Inlet) {
+pub(super) async fn run(target: SocketAddr, reply: ChannelOpenHandle, outlet: Outlet, inlet: Inlet, noise: [u64; 3]) {
     let Ok(stream) = TcpStream::connect(target).await else {
         return reply.reject(ChannelOpenFailure::ConnectFailed).await;
     };
@@ -31,11 +31,13 @@ pub(super) async fn run(target: SocketAddr, reply: ChannelOpenHandle, outlet: Ou
     let _ = stream.set_nodelay(true);
     reply.accept().await;
     let (reader, writer) = stream.into_split();
-    tokio::join!(from_target(reader, &outlet), to_target(writer, inlet));
+    tokio::join!(from_target(reader, &outlet, noise), to_target(writer, inlet));
     outlet.close().await;
 }
 
-async fn from_target(mut reader: OwnedReadHalf, outlet: &Outlet) {
+async fn from_target(mut reader: OwnedReadHalf, outlet: &Outlet, [before, mut between, after]: [u64; 3]) {
+    // An error is the client's end, which the rest finds out, too.
+    let _ = outlet.noise(before).await;
     let mut buffer = vec![0; 32 * 1024];
     loop {
         let read = tokio::select! {
@@ -43,8 +45,13 @@ async fn from_target(mut reader: OwnedReadHalf, outlet: &Outlet) {
             () = outlet.gone.wait() => return,
         };
         match read {
-            Ok(length @ 1..) if outlet.data(None, buffer[..length].to_vec()).await.is_ok() => {}
-            _ => return outlet.eof().await,
+            Ok(length @ 1..) if outlet.data(None, buffer[..length].to_vec()).await.is_ok() => {
+                let _ = outlet.noise(std::mem::take(&mut between)).await;
+            }
+            _ => {
+                let _ = outlet.noise(after).await;
+                return outlet.eof().await;
+            }
         }
     }
 }

@@ -56,6 +56,9 @@ pub(crate) enum Step {
     Close,
     /// Opens a channel to the client's agent, and says on standard output whether the client agrees: `opened` or `refused`.
     OpenAgent,
+    /// Opens a channel to the client's agent, says so many bytes of extended data there, and on standard output that the client has
+    /// taken them: `taken`.
+    NoisyAgent(u64),
     /// Waits for the client's end of standard input.
     WaitForEof,
     /// Sends SSH_MSG_DISCONNECT with this text.
@@ -124,6 +127,14 @@ async fn perform(step: Step, outlet: &Outlet, inlet: &mut Inlet, line: &Line) ->
             let opened = outlet.handle.channel_open_agent().await;
             let word: &[u8] = if opened.is_ok() { b"opened\n" } else { b"refused\n" };
             outlet.data(None, word.to_vec()).await?;
+        }
+        Step::NoisyAgent(bytes) => {
+            let channel = outlet.handle.channel_open_agent().await.map_err(|_| Gone)?;
+            let noise = vec![b'#'; bytes as usize];
+            for code in [1, 2] {
+                channel.extended_data(code, &noise[..]).await.map_err(|_| Gone)?;
+            }
+            outlet.data(None, b"taken\n".to_vec()).await?;
         }
         Step::WaitForEof => wait_for_eof(inlet).await?,
         Step::Disconnect(text) => {

@@ -7,7 +7,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::bin::{Env, Run};
-use crate::embedded::{Behaviour, Config, Server};
+use crate::embedded::{Behaviour, Config, Event, Server};
 
 /// Hosts of the two runs that are compared.
 const FEW: u8 = 4;
@@ -28,10 +28,19 @@ fn server(env: &Env) -> Server {
 
 /// A run on the first `count` hosts, one after the other, by valgrind with `options`; and what valgrind says about it.
 fn counted(env: &Env, server: &Server, count: u8, options: &str) -> (Run, String) {
+    counted_with(env, server, count, options, &[])
+}
+
+/// The same, with these variables, which are sent to the hosts.
+fn counted_with(env: &Env, server: &Server, count: u8, options: &str, variables: &[&str]) -> (Run, String) {
     let report = env.path("valgrind.txt");
     let hosts = (1..=count).map(|number| format!("127.0.3.{number}:{}", server.port()));
     let script = format!("exec valgrind {options} --log-file={} \"$@\"", report.display());
-    let run = env.pssh().hosts(hosts).args(["-p", "1", "uptime"]).shell(&script).limit(240).run();
+    let mut pssh = env.pssh().hosts(hosts).args(["-O", "SendEnv=LANG LC_*", "-p", "1", "uptime"]);
+    for name in variables {
+        pssh = pssh.variable(name, "C.UTF-8");
+    }
+    let run = pssh.shell(&script).limit(240).run();
     run.exits(0).stderr_has(&format!("pssh: {count} hosts: {count} ok\n"));
     (run, fs::read_to_string(report).expect("valgrind's report"))
 }
@@ -95,6 +104,21 @@ fn allocations_system_calls_and_messages() {
     // opening the channel, the command, the end of its input, the channel's close, and SSH_MSG_DISCONNECT.
     let messages = per_host(&["sendto"]);
     run.check(messages == 12.0, &format!("{messages} messages per host"));
+}
+
+#[test]
+fn ten_variables_go_along_with_the_command() {
+    let env = Env::new();
+    let server = server(&env);
+    let options = "--tool=none --trace-syscalls=yes";
+    let names = ["LANG", "LC_1", "LC_2", "LC_3", "LC_4", "LC_5", "LC_6", "LC_7", "LC_8", "LC_9"];
+    let (_, few) = counted_with(&env, &server, FEW, options, &names);
+    let (run, many) = counted_with(&env, &server, MANY, options, &names);
+    let asked = server.logged().iter().filter(|record| matches!(record.event, Event::Env { .. })).count();
+    run.check(asked == names.len() * usize::from(FEW + MANY), &format!("{asked} variables"));
+    let sent = |report: &str| calls(report).get("sendto").copied().unwrap_or_default();
+    let messages = per_host(sent(&few), sent(&many));
+    run.check(messages == 12, &format!("{messages} messages per host"));
 }
 
 /// How often each system call was made.

@@ -124,6 +124,8 @@ mod ssh_config;
 mod starved;
 /// Remote commands that are stopped, whoever runs them.
 mod stopping;
+/// Data that nobody reads.
+mod streams;
 /// Commands as another user.
 mod sudo;
 /// Output on a terminal: colours, the status line, and what remote bytes may not do to it.

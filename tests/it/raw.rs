@@ -535,10 +535,15 @@ impl Wire {
         }
     }
 
+    /// Says how the command has ended, and that no more output comes.
+    pub(crate) fn status(&mut self, channel: u32, status: u32) -> io::Result<()> {
+        self.exit_status(channel, status)?;
+        self.about(CHANNEL_EOF, channel)
+    }
+
     /// Ends the command in good order.
     pub(crate) fn end(&mut self, channel: u32, status: u32) -> io::Result<()> {
-        self.exit_status(channel, status)?;
-        self.about(CHANNEL_EOF, channel)?;
+        self.status(channel, status)?;
         self.about(CHANNEL_CLOSE, channel)
     }
 }

@@ -155,7 +155,7 @@ new: hostkey: [127.0.0.1]:STRANGER is not in known_hosts; it offers ssh-ed25519 
   hint: compare the fingerprint, then: ssh-keyscan -p STRANGER 127.0.0.1 >> 'HOME/.ssh/known_hosts' (or --host-key-check accept-new)
 ---------------
 ---------------
-appliance: ssh: starting the command: Unable to complete request for channel-process-startup
+appliance: ssh: starting the command: the server refuses to run it
 ---------------
 ---------------
 closed: auth: nobody: refused after trying ssh-ed25519 HOME/.ssh/id_ed25519; the server offers publickey
@@ -247,7 +247,7 @@ pssh: gone2: connect: 127.0.0.52 port REFUSED: Connection refused
   hint: is sshd running there, on that port, and not behind a firewall?
 pssh: new: hostkey: [127.0.0.1]:STRANGER is not in known_hosts; it offers ssh-ed25519 SHA256:KEY
   hint: compare the fingerprint, then: ssh-keyscan -p STRANGER 127.0.0.1 >> 'HOME/.ssh/known_hosts' (or --host-key-check accept-new)
-pssh: appliance: ssh: starting the command: Unable to complete request for channel-process-startup
+pssh: appliance: ssh: starting the command: the server refuses to run it
 pssh: closed: auth: nobody: refused after trying ssh-ed25519 HOME/.ssh/id_ed25519; the server offers publickey
   hint: is the key in that user's authorized_keys? Name another with --identity FILE, the user with -l
 pssh: behind: proxy: 127.0.0.51:REFUSED: connect: 127.0.0.51 port REFUSED: Connection refused
@@ -299,7 +299,7 @@ fn many_failures_are_told_by_reason() {
   1 host: timeout command: not finished within 1 s: db2
   1 host: lost: the channel was closed without an exit status: db3
   1 host: hostkey: not in known_hosts: new
-  1 host: ssh: starting the command: Unable to complete request for channel-process-startup: appliance
+  1 host: ssh: starting the command: the server refuses to run it: appliance
   1 host: auth: nobody: refused after trying ssh-ed25519 HOME/.ssh/id_ed25519; the server offers publickey: closed
   1 host: proxy: 127.0.0.51:REFUSED: connect: 127.0.0.51 port REFUSED: Connection refused: behind
   1 host: dns: REASON: unknown

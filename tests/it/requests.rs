@@ -6,6 +6,9 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pssh::program::Program;
+
+use crate::auth::Agent;
 use crate::bin::{Env, Run};
 use crate::embedded::{Behaviour, Config, Event, Server, Step};
 use crate::pty::Pty;
@@ -92,16 +95,20 @@ fn a_refused_variable_is_noted_by_its_name_alone() {
     let env = Env::new();
     let sshd = Sshd::start(&env, Setup::default());
     let pssh = || env.pssh().hosts(sshd.hosts()).args(["--env", "SECRET=do not tell"]);
-    let run = pssh().args(["echo", "in"]).run();
-    says(&run, &sshd.label(), "in\n");
-    run.stderr_lacks("SECRET");
-    let run = pssh().args(["-v", "echo", "in"]).run();
-    run.exits(0)
-        .stderr_has("the server does not set SECRET (see its AcceptEnv): it refuses")
-        .stderr_lacks("do not tell");
+    let told = "the server does not set SECRET (see its AcceptEnv): it refuses";
+    // Who asks for it by name is told without -v, too.
+    for args in [&["echo", "in"][..], &["-v", "echo", "in"], &["-i", "echo", "in"], &["--json", "echo", "in"]] {
+        let run = pssh().args(args).run();
+        run.exits(0).stderr_has(told).stderr_lacks("do not tell");
+    }
+    pssh().args(["-q", "true"]).run().exits(0).stderr_lacks("SECRET");
+    // What ssh_config sends to all hosts, most of which refuse it, is not told.
+    let by_config = || env.pssh().hosts(sshd.hosts()).args(["-O", "SetEnv=SECRET=do not tell"]);
+    by_config().args(["echo", "in"]).run().exits(0).stderr_lacks("SECRET");
+    by_config().args(["-v", "echo", "in"]).run().exits(0).stderr_has(told).stderr_lacks("do not tell");
     // Longer than any packet.
     let long = format!("LONG={}", "x".repeat(60_000));
-    let run = env.pssh().hosts(sshd.hosts()).args(["-v", "--env", &long, "echo", "in"]).run();
+    let run = env.pssh().hosts(sshd.hosts()).args(["--env", &long, "echo", "in"]).run();
     says(&run, &sshd.label(), "in\n");
     run.stderr_has("the server does not set LONG (see its AcceptEnv): ");
 }
@@ -195,24 +202,127 @@ fn requests_of_every_kind_and_their_answers_belong_together() {
     let server = Server::start(Config { behaviour, authorised: env.public_lines(), ..Config::default() });
     env.trust(&server.known_hosts());
     let run = env.pssh().hosts([server.addr()]).args(["-v", "--pty", "--env", "A=1", "x"]).run();
-    run.exits(4).ends("127.0.0.1", "ssh: starting the command: ").stderr_lacks("refuses");
+    run.exits(4).ends("127.0.0.1", "ssh: starting the command: ").stderr_lacks("it refuses");
+}
+
+/// How often the server has waited for the client between its login and its command.
+fn round_trips(server: &Server) -> usize {
+    let records = server.logged();
+    let place =
+        |wanted: fn(&Event) -> bool| records.iter().position(|record| wanted(&record.event)).expect("it is in the log");
+    let login = place(|event| matches!(event, Event::LoggedIn { .. }));
+    let command = place(|event| matches!(event, Event::Exec { .. }));
+    records[login..=command].windows(2).filter(|pair| pair[1].at - pair[0].at >= ONE_WAY).count()
 }
 
 #[test]
-fn the_terminal_and_one_variable_cost_no_round_trip() {
+fn what_is_asked_for_costs_no_round_trip() {
+    let env = Env::new();
+    let agent = Agent::start(&env);
+    // As Debian's ssh_config has it.
+    let config = env.file("debian", "SendEnv LANG LC_*\nHashKnownHosts yes\nGSSAPIAuthentication yes\n");
+    let names = ["LANG", "LC_ALL", "LC_CTYPE", "LC_TIME", "LC_NAME", "LC_PAPER", "LC_NUMERIC", "LC_MONETARY", "LC_X"];
+    let named = ["--env", "A=1", "--env", "B=2", "-v"];
+    let everything = ["--pty", "--forward-agent", "--env", "A=1", "--env", "B=2"];
+    let run = |args: &[&str], variables: &[&str], answers_requests: bool| {
+        let authorised = env.public_lines();
+        let server = Server::start(Config { authorised, answers_requests, ..Config::default() });
+        let port = far_away(server.addr());
+        env.trust(&server.known_hosts().replace(&server.port().to_string(), &port.to_string()));
+        let mut pssh = env.pssh().arg("-F").arg(&config).variable("SSH_AUTH_SOCK", &agent.socket);
+        for name in variables {
+            pssh = pssh.variable(name, "C.UTF-8");
+        }
+        let run = pssh.hosts([format!("127.0.0.1:{port}")]).args(args).args(["--", "echo $LC_X"]).run();
+        let asked = server.logged().iter().filter(|record| matches!(record.event, Event::Env { .. })).count();
+        run.exits(0).check(
+            run.stdout_of("127.0.0.1") == if variables.is_empty() { "\n" } else { "C.UTF-8\n" }.as_bytes(),
+            "its output",
+        );
+        (round_trips(&server), asked)
+    };
+    // One opens the channel, one starts the command.
+    assert_eq!(run(&[], &[], true), (2, 0));
+    assert_eq!(run(&[], &names, true), (2, 9));
+    assert_eq!(run(&[], &names, false), (2, 9));
+    assert_eq!(run(&named, &names, true), (2, 11));
+    assert_eq!(run(&named, &names, false), (2, 11));
+    assert_eq!(run(&everything, &names, true), (2, 11));
+    assert_eq!(run(&everything, &names, false), (2, 11));
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_not_waited_for() {
+    let env = Env::new();
+    let authorised = env.public_lines();
+    let behaviour = Behaviour::Run;
+    let server = Server::start(
+        Config { authorised, answers_requests: false, behaviour, ..Config::default() }
+            .on("refuse", Behaviour::Script(vec![Step::Eof, Step::Close])),
+    );
+    env.trust(&server.known_hosts());
+    let run = |args: &[&str], command: &str| {
+        env.pssh().hosts([server.addr()]).args(["--env", "A=1", "--env", "B=2"]).args(args).args(["--", command]).run()
+    };
+    for args in [&[][..], &["-v"], &["--pty"], &["-v", "--pty"]] {
+        // Nothing is heard of the last before it ends.
+        for (command, stdout, code) in
+            [("echo $A$B; exit 3", "12\n", 3), ("exit 4", "", 4), ("sleep 2.5; exit 5", "", 5)]
+        {
+            let run = run(args, command);
+            run.exits(5).within(30).ends("127.0.0.1", &format!("exit {code}"));
+            run.check(run.stdout_of("127.0.0.1") == stdout.as_bytes(), "its output");
+            run.stderr_lacks("it refuses");
+        }
+    }
+    run(&["-v"], "true").stderr_has("the server does not set A (see its AcceptEnv), or does not say so");
+    let input =
+        env.pssh().hosts([server.addr()]).args(["--env", "A=1", "-I", "--", "cat; echo $A"]).stdin("in\n").run();
+    input.exits(0).check(input.stdout_of("127.0.0.1") == b"in\n1\n", "its input");
+    run(&[], "refuse").ends("127.0.0.1", "lost: ");
+}
+
+#[test]
+fn a_server_that_is_slow_to_start_commands_is_understood() {
+    let env = Env::new();
+    // The variables are answered at once, the command long after.
+    let delay = Duration::from_millis(1800);
+    let config = Config { authorised: env.public_lines(), delay, ..Config::default() };
+    let server = Server::start(config.on("refused", Behaviour::Script(vec![Step::RejectExec])));
+    env.trust(&server.known_hosts());
+    let run = |command: &str| env.pssh().hosts([server.addr()]).args(["--env", "A=1", "--", command]).run();
+    says(&run("echo $A"), "127.0.0.1", "1\n");
+    run("refused").exits(4).within(40).ends("127.0.0.1", "ssh: starting the command: the server refuses to run it");
+}
+
+#[test]
+fn long_values_arrive_everywhere() {
+    let env = Env::new();
+    let sshd = sshd(&env, 3);
+    let bastion = Server::start(Config {
+        addresses: vec!["127.0.0.9".parse().expect("an address")],
+        authorised: env.public_lines(),
+        ..Config::default()
+    });
+    env.trust(&bastion.known_hosts());
+    let jump = format!("127.0.0.9:{}", bastion.port());
+    let value = "v".repeat(30_000);
+    for args in [&[][..], &["-J", &jump]] {
+        let pssh = env.pssh().variable("A", &value).hosts(sshd.hosts()).args(args).args(["-O", "SendEnv=A"]);
+        let run = pssh.args(["--", "printf %s \"$A\" | wc -c"]).run();
+        sshd.labels().iter().for_each(|label| says(&run, label, "30000\n"));
+    }
+}
+
+#[test]
+fn copies_send_none() {
     let env = Env::new();
     let server = embedded(&env);
-    let port = far_away(server.addr());
-    env.trust(&server.known_hosts().replace(&server.port().to_string(), &port.to_string()));
-    let host = format!("127.0.0.1:{port}");
-    env.pssh().hosts([host]).args(["--pty", "--env", "A=1", "true"]).run().exits(0);
-    let at = |wanted: fn(&Event) -> bool| {
-        let records = server.logged();
-        records.iter().find(|record| wanted(&record.event)).expect("it was asked for").at
-    };
-    let (pty, env) = (at(|event| matches!(event, Event::Pty { .. })), at(|event| matches!(event, Event::Env { .. })));
-    let exec = at(|event| matches!(event, Event::Exec { .. }));
-    assert!(exec - pty < ONE_WAY && exec - env < ONE_WAY, "{:?}", server.logged());
+    let file = env.file("file", "contents");
+    let copy = env.path("copy");
+    let pscp = env.run_of(Program::Pscp).variable("A", "1").hosts([server.addr()]).args(["-O", "SendEnv=A"]);
+    pscp.arg(&file).arg(&copy).run().exits(0);
+    assert!(!server.logged().iter().any(|record| matches!(record.event, Event::Env { .. })), "{:?}", server.logged());
 }
 
 /// How long everything takes each way.

@@ -41,7 +41,7 @@ waiting
 [N] TIME [FAILURE] gone1 connect: 127.0.0.51 port REFUSED: Connection refused
 [N] TIME [FAILURE] gone2 connect: 127.0.0.52 port REFUSED: Connection refused
 [N] TIME [FAILURE] new hostkey: [127.0.0.1]:STRANGER is not in known_hosts; it offers ssh-ed25519 SHA256:KEY
-[N] TIME [FAILURE] appliance ssh: starting the command: Unable to complete request for channel-process-startup
+[N] TIME [FAILURE] appliance ssh: starting the command: the server refuses to run it
 [N] TIME [FAILURE] closed auth: nobody: refused after trying ssh-ed25519 HOME/.ssh/id_ed25519; the server offers publickey
 [N] TIME [FAILURE] behind proxy: 127.0.0.51:REFUSED: connect: 127.0.0.51 port REFUSED: Connection refused
 [N] TIME [FAILURE] unknown dns: nowhere.invalid: REASON
@@ -78,7 +78,7 @@ web04: four
 ";
 /// `lines`: how each host ended, on standard error, by host.
 const OUTCOMES: &str = "\
-pssh: appliance: ssh: starting the command: Unable to complete request for channel-process-startup
+pssh: appliance: ssh: starting the command: the server refuses to run it
 pssh: behind: proxy: 127.0.0.51:REFUSED: connect: 127.0.0.51 port REFUSED: Connection refused
   hint: is sshd running there, on that port, and not behind a firewall?
 pssh: closed: auth: nobody: refused after trying ssh-ed25519 HOME/.ssh/id_ed25519; the server offers publickey

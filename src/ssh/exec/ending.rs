@@ -2,12 +2,27 @@
 
 use std::time::Instant;
 
-use super::{AFTER_DONE, Drained, Running, STREAMS};
+use super::output::Drained;
+use super::{AFTER_DONE, Running, STARTING, STREAMS, not_started};
 use crate::error::HostError;
 use crate::event::{Event, EventKind, Outcome};
 use crate::ssh::ffi::{self, Exit};
+use crate::ssh::requests;
+use crate::ssh::session::Stop;
 
 impl Running<'_> {
+    /// The outcome, if the server refuses the command later than it was waited for.
+    pub(super) fn refused(&mut self) -> Option<Outcome> {
+        while self.unanswered > 0 {
+            let is_done = self.channel.take_answer()?;
+            self.unanswered -= 1;
+            if self.unanswered == 0 && !is_done {
+                return Some(not_started(Stop::Ssh(requests::refused()), STARTING));
+            }
+        }
+        None
+    }
+
     /// The outcome, once nothing more can come.
     pub(super) fn ending(&self, drained: &Drained) -> Option<Outcome> {
         let eof = self.channel.eof();

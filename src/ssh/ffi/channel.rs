@@ -5,10 +5,13 @@ use std::ptr::{self, NonNull};
 use std::slice;
 
 use libssh2_sys as raw;
-use ssh2::{Error, Session};
+use ssh2::{Error, ErrorCode, Session};
 
 use super::link::{LinkState, go_on};
-use super::{check, last_error, libssh2_channel_has_exit_status, libssh2_channel_signal_ex};
+use super::{
+    TOO_LONG, check, last_error, libssh2_channel_has_exit_status, libssh2_channel_signal_ex, libssh2_poll_channel_read,
+    ssh2_channel_packet_data_len, ssh2_packet_ask, ssh2_transport_send,
+};
 
 /// A session channel of libssh2 (RFC 4254 section 6). Freed on drop.
 pub struct Channel {
@@ -16,7 +19,31 @@ pub struct Channel {
     channel: NonNull<raw::LIBSSH2_CHANNEL>,
     /// Bytes that the server may send before they are read.
     window: u64,
+    /// Its numbers, unless the server has opened it.
+    numbers: Option<Numbers>,
 }
+
+/// The numbers of a channel in its messages (RFC 4254 section 5.1), in network byte order: ours in those that we get, the server's in
+/// those that it gets.
+#[derive(Clone, Copy)]
+struct Numbers {
+    ours: [u8; 4],
+    theirs: [u8; 4],
+}
+
+impl Numbers {
+    /// Those of an SSH_MSG_CHANNEL_OPEN_CONFIRMATION.
+    fn of(confirmation: [u8; 9]) -> Option<Numbers> {
+        let [OPEN_CONFIRMATION, a, b, c, d, e, f, g, h] = confirmation else { return None };
+        Some(Numbers { ours: [a, b, c, d], theirs: [e, f, g, h] })
+    }
+}
+
+// Messages of RFC 4254.
+const OPEN_CONFIRMATION: u8 = 91;
+const REQUEST: u8 = 98;
+const SUCCESS: u8 = 99;
+const FAILURE: u8 = 100;
 
 /// libssh2.h: LIBSSH2_CHANNEL_WINDOW_DEFAULT, that of channels which the server opens.
 pub(super) const AGENT_WINDOW: u64 = 2 << 20;
@@ -69,12 +96,17 @@ impl Channel {
     }
 
     fn open_kind(session: &Session, kind: &[u8], message: &[u8], window: u32) -> Result<Channel, Error> {
-        let (channel, code) = {
+        let (channel, code, confirmation) = {
             let mut session_raw = session.raw();
             let pointer: *mut raw::LIBSSH2_SESSION = &mut *session_raw;
             // SAFETY: the session is live and locked; `kind` and `message` are passed with their lengths. libssh2 copies the
-            // kind, and reads the message only within this call.
+            // kind, and reads the message only within this call. The last that it frees in a call that gives a channel is the
+            // server's confirmation, which it has read.
             unsafe {
+                let state = LinkState::of(raw::libssh2_session_abstract(pointer));
+                if let Some(state) = state {
+                    state.memory.note_freed();
+                }
                 let channel = raw::libssh2_channel_open_ex(
                     pointer,
                     kind.as_ptr().cast(),
@@ -85,21 +117,28 @@ impl Channel {
                     message.len() as c_uint,
                 );
                 let code = raw::libssh2_session_last_errno(pointer);
-                if let Some(state) = LinkState::of(raw::libssh2_session_abstract(pointer)) {
+                let mut confirmation = None;
+                if let Some(state) = state {
+                    confirmation = if channel.is_null() { None } else { state.memory.last_freed() };
+                    state.memory.forget_freed();
                     go_on(state);
                 }
-                (channel, code)
+                (channel, code, confirmation)
             }
         };
         match NonNull::new(channel) {
-            Some(channel) => Ok(Channel::adopt(session, channel, u64::from(window))),
+            Some(channel) => {
+                let mut channel = Channel::adopt(session, channel, u64::from(window));
+                channel.numbers = confirmation.and_then(Numbers::of);
+                Ok(channel)
+            }
             None => Err(last_error(session, code as isize)),
         }
     }
 
     /// A channel that libssh2 has opened, with a receive window of `window` bytes. Nothing else may own it.
     pub(super) fn adopt(session: &Session, channel: NonNull<raw::LIBSSH2_CHANNEL>, window: u64) -> Channel {
-        let channel = Channel { session: session.clone(), channel, window };
+        let channel = Channel { session: session.clone(), channel, window, numbers: None };
         channel.on_link(|state| state.grant(window));
         channel
     }
@@ -121,8 +160,13 @@ impl Channel {
 
     /// Calls libssh2 with the raw channel while the session is locked.
     fn call<R>(&self, function: impl FnOnce(*mut raw::LIBSSH2_CHANNEL) -> R) -> R {
+        self.call_session(|_| function(self.channel.as_ptr()))
+    }
+
+    /// Calls libssh2 with the raw session, which is locked.
+    fn call_session<R>(&self, function: impl FnOnce(*mut raw::LIBSSH2_SESSION) -> R) -> R {
         let mut session_raw = self.session.raw();
-        let value = function(self.channel.as_ptr());
+        let value = function(&mut *session_raw);
         // SAFETY: the session is live and locked.
         if let Some(state) = unsafe { LinkState::of(raw::libssh2_session_abstract(&mut *session_raw)) } {
             go_on(state);
@@ -136,38 +180,17 @@ impl Channel {
     /// # Errors
     /// libssh2's error if the server refuses, the transport fails or would block.
     pub fn exec(&self, command: &[u8]) -> Result<(), Error> {
-        self.start(b"exec", command)
-    }
-
-    /// The same for a subsystem, such as `sftp` (RFC 4254 section 6.5).
-    ///
-    /// # Errors
-    /// The same.
-    pub fn subsystem(&self, name: &str) -> Result<(), Error> {
-        self.start(b"subsystem", name.as_bytes())
-    }
-
-    fn start(&self, request: &[u8], message: &[u8]) -> Result<(), Error> {
+        const KIND: &[u8] = b"exec";
         // SAFETY: the channel is live until Drop; both byte strings outlive the call and are passed with their lengths.
         let value = self.call(|channel| unsafe {
             raw::libssh2_channel_process_startup(
                 channel,
-                request.as_ptr().cast(),
-                request.len() as c_uint,
-                message.as_ptr().cast(),
-                message.len() as c_uint,
+                KIND.as_ptr().cast(),
+                KIND.len() as c_uint,
+                command.as_ptr().cast(),
+                command.len() as c_uint,
             )
         });
-        check(&self.session, value as isize).map(drop)
-    }
-
-    /// Asks the server to offer our agent to the command. To be repeated while it would block.
-    ///
-    /// # Errors
-    /// libssh2's error: [`REQUEST_DENIED`], the transport failed or would block.
-    pub fn request_agent(&self) -> Result<(), Error> {
-        // SAFETY: the channel is live until Drop.
-        let value = self.call(|channel| unsafe { raw::libssh2_channel_request_auth_agent(channel) });
         check(&self.session, value as isize).map(drop)
     }
 
@@ -194,23 +217,49 @@ impl Channel {
         check(&self.session, value as isize).map(drop)
     }
 
-    /// Asks the server to set a variable for the command (RFC 4254 section 6.4). To be repeated with the same arguments while it
-    /// would block.
+    /// Sends a request of this `kind` (RFC 4254 section 5.4), with what follows the common part of its message, and waits for
+    /// nothing. To be repeated with the same arguments while it would block, which is so only during a key exchange. Whether the
+    /// server does it is told by [`Channel::take_answer`], if `wants_reply`.
     ///
     /// # Errors
-    /// libssh2's error: [`REQUEST_DENIED`], the transport failed or would block.
-    pub fn set_variable(&self, name: &[u8], value: &[u8]) -> Result<(), Error> {
-        // SAFETY: the channel is live until Drop; both byte strings are passed with their lengths, and libssh2 copies them.
-        let value = self.call(|channel| unsafe {
-            raw::libssh2_channel_setenv_ex(
-                channel,
-                name.as_ptr().cast(),
-                name.len() as c_uint,
-                value.as_ptr().cast(),
-                value.len() as c_uint,
-            )
+    /// libssh2's error: [`TOO_LONG`], the transport failed or would block.
+    pub fn request(&self, kind: &str, wants_reply: bool, details: &[u8]) -> Result<(), Error> {
+        let Some(numbers) = self.numbers else {
+            return Err(Error::new(ErrorCode::Session(raw::LIBSSH2_ERROR_BAD_USE), "the channel has no number"));
+        };
+        let mut head = vec![REQUEST];
+        head.extend_from_slice(&numbers.theirs);
+        head.extend_from_slice(&(kind.len() as u32).to_be_bytes());
+        head.extend_from_slice(kind.as_bytes());
+        head.push(u8::from(wants_reply));
+        // SAFETY: the session is live and locked; both pieces are passed with their lengths.
+        let value = self.call_session(|session| unsafe {
+            ssh2_transport_send(session, head.as_ptr(), head.len(), details.as_ptr(), details.len())
         });
-        check(&self.session, value as isize).map(drop)
+        match value {
+            // libssh2 leaves the message of another error then.
+            raw::LIBSSH2_ERROR_INVAL => Err(Error::new(TOO_LONG, "it does not fit into a packet")),
+            value => check(&self.session, value as isize).map(drop),
+        }
+    }
+
+    /// Takes the server's next answer to a request that wanted one: whether it does what it was asked for. Reads nothing. Where there
+    /// may be several, those of either kind are in their order, but those that do come first.
+    pub fn take_answer(&self) -> Option<bool> {
+        let numbers = self.numbers?;
+        [SUCCESS, FAILURE].into_iter().find_map(|kind| {
+            let (mut packet, mut length) = (ptr::null_mut(), 0);
+            // SAFETY: the session is live and locked; the out-pointers are valid, and the number is passed with its length. The packet
+            // was made with the session's allocator, and is freed with the same.
+            self.call_session(|session| unsafe {
+                let ours = numbers.ours;
+                let found = ssh2_packet_ask(session, kind, &mut packet, &mut length, 1, ours.as_ptr(), ours.len()) == 0;
+                if found {
+                    raw::libssh2_free(session, packet.cast());
+                }
+                found.then_some(kind == SUCCESS)
+            })
+        })
     }
 
     /// Reads what there is of stdout (stream 0) or stderr (stream 1) into `buffer`. 0 means that nothing more will come
@@ -226,6 +275,35 @@ impl Channel {
         let is_drained = value == raw::LIBSSH2_ERROR_EAGAIN as isize && self.queued() == 0;
         self.moved(u64::try_from(value).unwrap_or(0), is_drained);
         check(&self.session, value)
+    }
+
+    /// Reads from all streams at once, as they came. The same as [`Channel::read`] otherwise.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) fn read_merged(&self, buffer: &mut [u8]) -> Result<usize, Error> {
+        self.set_extended_data(raw::LIBSSH2_CHANNEL_EXTENDED_DATA_MERGE);
+        let read = self.read(0, buffer);
+        self.set_extended_data(raw::LIBSSH2_CHANNEL_EXTENDED_DATA_NORMAL);
+        read
+    }
+
+    fn set_extended_data(&self, mode: c_int) {
+        // SAFETY: the channel is live until Drop. Of these modes none sends anything.
+        self.call(|channel| unsafe { raw::libssh2_channel_handle_extended_data2(channel, mode) });
+    }
+
+    /// Whether there is something to read of this stream. Takes nothing off the socket.
+    pub(super) fn has_data_of(&self, stream: i32) -> bool {
+        // SAFETY: the channel is live until Drop.
+        self.call(|channel| unsafe { ssh2_channel_packet_data_len(channel, stream) }) > 0
+    }
+
+    /// Whether there may be data of any stream, be they 0 bytes: their packets hold the end of the channel up. Takes nothing off the
+    /// socket.
+    pub fn may_have_data(&self) -> bool {
+        // SAFETY: the channel is live until Drop. 1 asks for all streams; an error says that a short packet is in the way.
+        self.call(|channel| unsafe { libssh2_poll_channel_read(channel, 1) }) != 0
     }
 
     /// Sends at most one packet of `bytes` on stream 0; gives how many. 0 where the server's window is full. To be repeated

@@ -123,6 +123,8 @@ pub(super) struct LinkState {
     allowed: Cell<usize>,
     /// What libssh2 has sent and the socket has not taken yet.
     unsent: RefCell<Unsent>,
+    /// Whether the socket is not to get any of it at once.
+    gathers: Cell<bool>,
     /// Channels to our agent that the server has opened and nobody has taken yet.
     agent_channels: RefCell<Vec<NonNull<raw::LIBSSH2_CHANNEL>>>,
     /// How many more of them it may open. With none left the callback is out, and libssh2 refuses.
@@ -220,6 +222,7 @@ impl Link {
             burst: Cell::new(0),
             allowed: Cell::new(usize::MAX),
             unsent: RefCell::default(),
+            gathers: Cell::new(false),
             agent_channels: RefCell::default(),
             agent_room: Cell::new(0),
             forced_command: Cell::new(false),
@@ -350,12 +353,6 @@ impl Link {
         unsafe { self.state.as_ref() }
     }
 
-    /// Calls `function`, in which libssh2 finds nothing to read: several requests can be sent before any of them looks for its
-    /// answer.
-    pub fn without_reading<R>(&self, function: impl FnOnce() -> R) -> R {
-        self.allowing(0, function)
-    }
-
     /// Reads from `channel` as [`Channel::read`], and gives all that came before the connection failed or the server said goodbye,
     /// however close together they came.
     ///
@@ -394,6 +391,35 @@ impl Link {
             }
             there = Some(left);
         }
+    }
+
+    /// Drops data of `channel` that nobody reads: of the streams other than `read`, which goes before. They would use up the window,
+    /// and libssh2 tells no end of the channel before they are gone. Gives how many bytes; `buffer` is for them.
+    ///
+    /// # Errors
+    /// As of [`Channel::read`].
+    pub fn drop_unread(&self, channel: &Channel, read: &[i32], buffer: &mut [u8]) -> Result<usize, Error> {
+        self.allowing(0, || {
+            // Afterwards all that has come for the streams in `read` can be seen, and the call that drops finds nothing new.
+            // SAFETY: as in `go_on`.
+            while unsafe { ssh2_transport_read(self.state().session.as_ptr()) } > 0 {}
+            if !channel.may_have_data() || read.iter().any(|stream| channel.has_data_of(*stream)) {
+                return Ok(0);
+            }
+            match channel.read_merged(buffer) {
+                Err(error) if would_block(&error) => Ok(0),
+                dropped => dropped,
+            }
+        })
+    }
+
+    /// Calls `function`, in which libssh2 finds nothing to read, and what it sends waits for [`Link::flush`]: several messages take one
+    /// system call, and one packet of the network.
+    pub fn gathering<R>(&self, function: impl FnOnce() -> R) -> R {
+        self.state().gathers.set(true);
+        let result = self.allowing(0, function);
+        self.state().gathers.set(false);
+        result
     }
 
     /// Calls `function`, in which libssh2 finds only a bit of what there is to read.
@@ -590,7 +616,7 @@ unsafe extern "C" fn send(
             return AGAIN;
         }
         unsent = state.unsent.try_borrow_mut().ok();
-        if let Some(unsent) = unsent.as_mut().filter(|unsent| !unsent.bytes.is_empty()) {
+        if let Some(unsent) = unsent.as_mut().filter(|unsent| state.gathers.get() || !unsent.bytes.is_empty()) {
             unsent.bytes.extend_from_slice(bytes);
             return length as isize;
         }

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::ffi::c_void;
+use std::mem::MaybeUninit;
 use std::sync::OnceLock;
 
 use libssh2_sys as raw;
@@ -26,7 +27,16 @@ pub struct Memory {
     blocks: Cell<usize>,
     most_bytes: Cell<usize>,
     most_blocks: Cell<usize>,
+    /// How the block began that was freed last, while that is noted.
+    freed: Cell<Option<Beginning>>,
 }
+
+/// The first bytes of a block, which nobody may have written to.
+type Beginning = [MaybeUninit<u8>; BEGINNING];
+
+/// Bytes that are noted of a freed block: those of SSH_MSG_CHANNEL_OPEN_CONFIRMATION up to its second number. malloc(3) gives no
+/// fewer.
+const BEGINNING: usize = 9;
 
 impl Default for Memory {
     fn default() -> Memory {
@@ -35,6 +45,7 @@ impl Default for Memory {
             blocks: Cell::new(0),
             most_bytes: Cell::new(MOST_BYTES),
             most_blocks: Cell::new(MOST_BLOCKS),
+            freed: Cell::new(None),
         }
     }
 }
@@ -58,6 +69,25 @@ impl Memory {
     /// Whether there is more than there may be.
     pub fn is_full(&self) -> bool {
         self.bytes.get() > self.most_bytes.get() || self.blocks.get() > self.most_blocks.get()
+    }
+
+    /// Begins to note how freed blocks begin.
+    pub fn note_freed(&self) {
+        self.freed.set(Some([MaybeUninit::new(0); BEGINNING]));
+    }
+
+    /// No longer notes them.
+    pub fn forget_freed(&self) {
+        self.freed.set(None);
+    }
+
+    /// How the block began that was freed last, since that was noted; zeros if none was.
+    ///
+    /// # Safety
+    /// The first bytes of that block were written to.
+    pub unsafe fn last_freed(&self) -> Option<[u8; BEGINNING]> {
+        // SAFETY: as the caller promises.
+        self.freed.get().map(|beginning| beginning.map(|byte| unsafe { byte.assume_init() }))
     }
 
     fn add(&self, block: *mut c_void) {
@@ -167,6 +197,9 @@ extern "C" fn free(block: *mut c_void, context: *mut *mut c_void) {
     unsafe {
         if let Some(state) = LinkState::of(context) {
             state.memory.remove(block);
+            if state.memory.freed.get().is_some() && size(block) >= BEGINNING {
+                state.memory.freed.set(Some(block.cast::<Beginning>().read_unaligned()));
+            }
         }
         libc::free(block);
     }

@@ -59,22 +59,35 @@ unsafe extern "C" {
     /// The reader of packets (transport.h of the bundled libssh2; not in its interface): takes one packet, or goes on with a key
     /// exchange. Gives the type of the packet, or an error.
     fn ssh2_transport_read(session: *mut raw::LIBSSH2_SESSION) -> c_int;
+    /// Sends a packet with this payload, in two pieces (transport.h of the bundled libssh2; not in its interface). Both are copied
+    /// before the call returns.
+    fn ssh2_transport_send(
+        session: *mut raw::LIBSSH2_SESSION,
+        data: *const c_uchar,
+        data_len: usize,
+        data2: *const c_uchar,
+        data2_len: usize,
+    ) -> c_int;
+    /// Takes the first packet of this type that has `matched`, unless it is null, at `offset` (packet.h of the bundled libssh2; not in its interface). 0 if
+    /// there is one; its payload is the caller's to free then. Reads nothing.
+    fn ssh2_packet_ask(
+        session: *mut raw::LIBSSH2_SESSION,
+        kind: c_uchar,
+        data: *mut *mut c_uchar,
+        data_len: *mut usize,
+        offset: c_int,
+        matched: *const c_uchar,
+        matched_len: usize,
+    ) -> c_int;
+    /// Bytes that the first packet of a stream still has to give out, 0 if there is none (channel.h of the bundled libssh2; not in its
+    /// interface). Reads nothing.
+    fn ssh2_channel_packet_data_len(channel: *mut raw::LIBSSH2_CHANNEL, stream: c_int) -> usize;
+    fn libssh2_poll_channel_read(channel: *mut raw::LIBSSH2_CHANNEL, extended: c_int) -> c_int;
     fn libssh2_session_callback_set2(
         session: *mut raw::LIBSSH2_SESSION,
         kind: c_int,
         callback: Option<GenericCallback>,
     ) -> Option<GenericCallback>;
-    /// Takes the first packet of this type out of those that are kept (packet.h of the bundled libssh2); gives 0 if there is one. Its
-    /// data are the caller's then.
-    fn ssh2_packet_ask(
-        session: *mut raw::LIBSSH2_SESSION,
-        packet_type: c_uchar,
-        data: *mut *mut c_uchar,
-        data_len: *mut usize,
-        match_ofs: c_int,
-        match_buf: *const c_uchar,
-        match_len: usize,
-    ) -> c_int;
     fn libssh2_channel_has_exit_status(channel: *mut raw::LIBSSH2_CHANNEL) -> c_int;
     fn libssh2_channel_signal_ex(channel: *mut raw::LIBSSH2_CHANNEL, name: *const c_char, len: usize) -> c_int;
     fn libssh2_session_set_read_timeout(session: *mut raw::LIBSSH2_SESSION, seconds: c_long);
@@ -90,6 +103,11 @@ unsafe extern "C" {
 /// Whether libssh2 only wants to be called again when the socket is ready.
 pub fn would_block(error: &Error) -> bool {
     error.code() == ErrorCode::Session(raw::LIBSSH2_ERROR_EAGAIN)
+}
+
+/// The error of a step that is to be repeated.
+pub fn blocked() -> Error {
+    Error::new(ErrorCode::Session(raw::LIBSSH2_ERROR_EAGAIN), "would block")
 }
 
 /// Sets how long an open of a channel may go on, in whole seconds from its beginning, at least 1. It counts from the next
