@@ -70,6 +70,8 @@ mod input;
 mod known_hosts;
 /// Runs that are stopped: after a time, or once hosts have failed.
 mod limits;
+/// Files here that are written to.
+mod local_files;
 /// What is told about errors and slips, word for word.
 mod messages;
 /// Ranges, lists, filters and groups of hosts.
