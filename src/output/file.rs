@@ -5,9 +5,10 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use super::ci_log::CiLog;
 use super::writer::{Output, write_all};
 use crate::copy::random_tag;
 use crate::error::reason;
@@ -79,12 +80,25 @@ impl ReportFile {
     pub fn write(&self, contents: &[u8], output: &mut Output) {
         let written = self.find().and_then(|(spot, kind)| match kind {
             Kind::Plain(mode) => Replacement::begin(spot, mode)?.finish(contents),
-            Kind::Special => write_all(&mut trusted_path::open(CWD, &self.path, SPECIAL, Mode::empty())?, contents),
+            Kind::Special => {
+                let mut file = trusted_path::open(CWD, &self.path, SPECIAL, Mode::empty())?;
+                let log = if is_our_output(&file)? { output.log() } else { CiLog::default() };
+                write_all(&mut file, &log.harmless(contents))
+            }
         });
         if let Err(error) = written {
             output.fault(format!("{} {}: cannot write: {}", self.option, self.path.display(), reason(&error)));
         }
     }
+}
+
+/// Whether a file is what our standard output or error is, such as `/dev/stderr`.
+fn is_our_output(file: &File) -> io::Result<bool> {
+    let about = rustix::fs::fstat(file)?;
+    let same = |other: rustix::io::Result<Stat>| {
+        other.is_ok_and(|other| (other.st_dev, other.st_ino) == (about.st_dev, about.st_ino))
+    };
+    Ok(same(rustix::fs::fstat(rustix::stdio::stdout())) || same(rustix::fs::fstat(rustix::stdio::stderr())))
 }
 
 /// A new file that takes the place of another. It goes away if it does not.

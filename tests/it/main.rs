@@ -27,6 +27,8 @@ mod agent_forwarding;
 mod auth;
 /// Certificates and encrypted keys.
 mod certificates;
+/// The logs of CI systems.
+mod ci;
 /// The command line, the lists of hosts, and what is refused before anything connects.
 mod cli;
 /// The library's client.
