@@ -94,6 +94,20 @@ fn links_of_ours_and_of_root_are_followed() {
 }
 
 #[test]
+fn known_hosts_is_not_added_to_through_a_link_of_another_user() {
+    let (env, sshd) = hosts(1);
+    let outside = env.file("outside", "");
+    for (owner, is_added) in [(OTHER, false), (0, true)] {
+        let known = env.path(&format!("known-{owner}"));
+        link(&outside, &known, owner);
+        let pssh = env.pssh().hosts(sshd.hosts()).args(["--host-key-check", "accept-new", "-v", "--known-hosts"]);
+        let run = pssh.arg(&known).arg("true").run();
+        run.exits(0).check(run.stderr_text().contains("is a symbolic link of another user") != is_added, "it is told");
+        assert_eq!(!fs::read(&outside).expect("a file").is_empty(), is_added);
+    }
+}
+
+#[test]
 fn a_link_that_is_put_there_during_the_run_is_an_error_of_its_host() {
     let (env, sshd) = hosts(2);
     let outside = env.file("outside", "old");
