@@ -69,7 +69,7 @@ impl CiLog {
     pub fn append(self, bytes: &[u8], states: &mut [&mut State], harmless: &mut Vec<u8>) {
         for byte in bytes {
             // All of the states have to see it.
-            let is_command = states.iter_mut().fold(false, |is_command, state| state.take(*byte, self) || is_command);
+            let is_command = states.iter_mut().map(|state| state.take(*byte, self)).filter(|found| *found).count() > 0;
             match is_command {
                 false => harmless.push(*byte),
                 true if self.is_json => harmless.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
