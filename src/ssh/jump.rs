@@ -11,7 +11,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use super::keepalive::Keepalive;
 use super::proxy_command::ProxyCommand;
 use super::pump::Pump;
 use super::session::Session;
-use super::tunnel::{Plan, Through, Way};
+use super::tunnel::{Plan, Through, Way, failed_hop};
 use super::wait::Watch;
 use crate::error::{HostError, ProxyError, reason};
 use crate::event::{Outcome, Phase};
@@ -98,6 +98,10 @@ struct Failure {
 /// One connection to a jump host.
 pub struct Connection {
     dead: AtomicBool,
+    /// Why it must not be used any more, if it was not only lost: what a login would have ended with.
+    cause: OnceLock<ProxyError>,
+    /// What it goes through itself.
+    before: Option<Through>,
     /// A byte makes its thread look at the queue.
     wake: UnixStream,
 }
@@ -113,10 +117,33 @@ impl Connection {
         self.dead.load(Ordering::SeqCst)
     }
 
+    /// Notes why it must not be used any more. Comes before [`Connection::set_dead`].
+    pub fn set_cause(&self, outcome: Outcome) {
+        // It ends once.
+        let _ = self.cause.set(ProxyError::Login(Arc::new(outcome)));
+    }
+
+    /// Why it must not be used any more, if it was not only lost: for its own sake, or for that of a hop before it.
+    pub fn cause(&self) -> Option<ProxyError> {
+        let before = || {
+            let Through { connection, hop } = self.before.as_ref()?;
+            let error = HostError::Proxy { hop: hop.clone(), cause: connection.cause()? };
+            Some(ProxyError::Login(Arc::new(error.into())))
+        };
+        self.cause.get().cloned().or_else(before)
+    }
+
     fn wake(&self) {
         // If it is full, there is enough to wake it.
         let _ = (&self.wake).write(&[0]);
     }
+}
+
+/// What a connection goes through.
+enum Carrier {
+    Network,
+    Command(ProxyCommand),
+    Hop(Through),
 }
 
 /// Somebody wants a connection to a host.
@@ -159,6 +186,11 @@ impl JumpHost {
     pub fn new(host: Arc<Host>, before: Option<Arc<JumpHost>>, plan: &Arc<Plan>) -> JumpHost {
         let (state, left) = (Mutex::default(), Condvar::new());
         JumpHost { host, before, plan: Arc::clone(plan), state, left, closed: AtomicBool::new(false) }
+    }
+
+    /// The host itself.
+    pub fn host(&self) -> &Host {
+        &self.host
     }
 
     /// How it is found out that it has vanished.
@@ -232,17 +264,7 @@ impl JumpHost {
             Failed::Unreachable(reason) => {
                 HostError::Behind { hop, target: format!("{} port {}", target.name, target.port), reason }.into()
             }
-            Failed::Proxy(ProxyError::Login(outcome)) => match &*outcome {
-                // It is a hop before this one that failed.
-                Outcome::Failed(error) => match &**error {
-                    HostError::Proxy { hop, cause } => {
-                        HostError::Proxy { hop: hop.clone(), cause: cause.clone() }.into()
-                    }
-                    _ => HostError::Proxy { hop, cause: ProxyError::Login(outcome) }.into(),
-                },
-                _ => HostError::Proxy { hop, cause: ProxyError::Login(outcome) }.into(),
-            },
-            Failed::Proxy(cause) => HostError::Proxy { hop, cause }.into(),
+            Failed::Proxy(cause) => failed_hop(hop, cause).into(),
             Failed::Local(detail) => HostError::Local { doing: "making a pair of sockets", detail, hint: None }.into(),
         }
     }
@@ -380,8 +402,8 @@ impl JumpHost {
         }
     }
 
-    /// Connects and authenticates, as to any host. Gives the command too that makes the connection, if one does.
-    fn log_in(self: &Arc<Self>, watch: &mut Watch<'_>) -> Result<(Session, Option<ProxyCommand>), Outcome> {
+    /// Connects and authenticates, as to any host. Gives what the connection goes through, too.
+    fn log_in(self: &Arc<Self>, watch: &mut Watch<'_>) -> Result<(Session, Carrier), Outcome> {
         let host = &*self.host;
         let mut note = |text: &dyn Fn() -> String| self.note(&text());
         if let (None, Some(Proxy::Command(template))) = (&self.before, &host.proxy) {
@@ -396,7 +418,7 @@ impl JumpHost {
             note(&|| format!("connected by {text}"));
             let made = Session::over(Arc::new(socket), host, watch, &mut note);
             return match made {
-                Ok(session) => Ok((session, Some(command))),
+                Ok(session) => Ok((session, Carrier::Command(command))),
                 Err(outcome) => Err(command.explain(outcome)),
             };
         }
@@ -405,12 +427,15 @@ impl JumpHost {
             watch.check()?;
             let addresses =
                 addresses.map_err(|reason| HostError::Dns { name: host.name.clone(), reason, origin: None })?;
-            return Session::connect(host, &addresses, watch, &mut note).map(|session| (session, None));
+            return Session::connect(host, &addresses, watch, &mut note).map(|session| (session, Carrier::Network));
         };
         let attempt = 1 + lock(&self.state).failure.as_ref().map_or(0, |failure| failure.count);
         let Way { socket, through } = before.connect(host, attempt, watch)?;
         let made = Session::over(Arc::new(socket), host, watch, &mut note);
-        made.map(|session| (session, None)).map_err(|outcome| through.explain(outcome))
+        match made {
+            Ok(session) => Ok((session, Carrier::Hop(through))),
+            Err(outcome) => Err(through.explain(outcome)),
+        }
     }
 
     fn login_failed(&self, state: &mut State, outcome: Outcome) {
@@ -422,10 +447,7 @@ impl JumpHost {
             state.log.push(format!("proxy {self}: no additional connection: {outcome}"));
             return;
         }
-        let error = ProxyError::Login(Arc::new(outcome));
-        let count = 1 + state.failure.as_ref().map_or(0, |failure| failure.count);
-        state.fail_all(&error);
-        state.failure = Some(Failure { error, at: Instant::now(), count });
+        state.fail(ProxyError::Login(Arc::new(outcome)));
     }
 
     /// A connection has ended. Those who wait get another, unless this one was no good.
@@ -434,7 +456,9 @@ impl JumpHost {
         let place = state.live.iter().position(|slot| std::ptr::eq(&*slot.connection, connection));
         let opened = place.map_or(0, |place| state.live.swap_remove(place).opened);
         if state.live.is_empty() && state.connecting == 0 && !state.waiting.is_empty() && !self.is_closed() {
-            if opened == 0 {
+            if let Some(cause) = connection.cause() {
+                state.fail(cause);
+            } else if opened == 0 {
                 state.fail_all(&ProxyError::Ended);
             } else {
                 self.begin(&mut state, Instant::now() + self.host.connect_timeout);
@@ -481,6 +505,13 @@ impl State {
         self.live.iter_mut().find(|slot| std::ptr::eq(&*slot.connection, connection))
     }
 
+    /// No login is of use for a while.
+    fn fail(&mut self, error: ProxyError) {
+        let count = 1 + self.failure.as_ref().map_or(0, |failure| failure.count);
+        self.fail_all(&error);
+        self.failure = Some(Failure { error, at: Instant::now(), count });
+    }
+
     fn fail_all(&mut self, error: &ProxyError) {
         self.waiting.drain(..).for_each(|request| request.answer(Err(Failed::Proxy(error.clone()))));
     }
@@ -507,14 +538,19 @@ impl Login {
                 Err(HostError::Local { doing: "making a pair of sockets", detail, hint: None }.into())
             }
         });
-        let ((session, command), wake, woken) = match made {
+        let ((session, carrier), wake, woken) = match made {
             Ok(made) => made,
             Err(outcome) => {
                 self.settled = true;
                 return host.login_failed(&mut lock(&host.state), outcome);
             }
         };
-        let connection = Arc::new(Connection { dead: AtomicBool::new(false), wake });
+        let (command, before) = match carrier {
+            Carrier::Network => (None, None),
+            Carrier::Command(command) => (Some(command), None),
+            Carrier::Hop(through) => (None, Some(through)),
+        };
+        let connection = Arc::new(Connection { dead: AtomicBool::new(false), cause: OnceLock::new(), before, wake });
         {
             let mut state = lock(&host.state);
             state.connecting -= 1;

@@ -96,6 +96,9 @@ impl<'a> Pump<'a> {
             }
         };
         // Before any session can see its end: what it says then depends on it.
+        if let Some(outcome) = self.session.replaced_key(self.host.host()) {
+            self.connection.set_cause(outcome);
+        }
         self.connection.set_dead();
         match ended {
             Ok(()) => {

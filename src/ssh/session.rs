@@ -357,7 +357,9 @@ impl Session {
     pub fn ask_alive(&self) {
         // libssh2 keeps a clock of its own in whole seconds; one second at a time lets ours decide.
         self.session.set_keepalive(true, 1);
-        let _ = self.session.keepalive_send();
+        if let Err(error) = self.session.keepalive_send() {
+            self.link.note_failure(&error);
+        }
     }
 
     /// Says goodbye, without waiting for anything: for the server's log, where otherwise a broken connection would stand.

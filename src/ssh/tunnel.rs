@@ -110,16 +110,29 @@ impl Through {
         }
         let hop = self.hop.clone();
         match outcome {
-            Outcome::Failed(error) => match *error {
-                HostError::Dropped { .. } => HostError::Proxy { hop, cause: ProxyError::Ended }.into(),
-                HostError::Lost { detail } => {
+            Outcome::Failed(error) => match (*error, self.connection.cause()) {
+                // What was done last was done through a host that is not the one that was checked.
+                (HostError::Dropped { .. } | HostError::Lost { .. }, Some(cause)) => failed_hop(hop, cause).into(),
+                (HostError::Dropped { .. }, None) => HostError::Proxy { hop, cause: ProxyError::Ended }.into(),
+                (HostError::Lost { detail }, None) => {
                     HostError::Lost { detail: format!("{detail}; the connection to the proxy {hop} has ended") }.into()
                 }
-                error => error.into(),
+                (error, _) => error.into(),
             },
             outcome => outcome,
         }
     }
+}
+
+/// The error of a host behind `hop`, which could not be used for this `cause`: of the hop before it, if that is what failed.
+pub fn failed_hop(hop: String, cause: ProxyError) -> HostError {
+    if let ProxyError::Login(outcome) = &cause
+        && let Outcome::Failed(error) = &**outcome
+        && let HostError::Proxy { hop, cause } = &**error
+    {
+        return HostError::Proxy { hop: hop.clone(), cause: cause.clone() };
+    }
+    HostError::Proxy { hop, cause }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use russh::{ChannelOpenFailure, MethodKind, MethodSet, Preferred, SshId, kex, server};
+use russh::{ChannelOpenFailure, Limits, MethodKind, MethodSet, Preferred, SshId, kex, server};
 
 use super::{Behaviour, Fault, Key};
 
@@ -23,6 +23,8 @@ pub(crate) struct Config {
     pub(crate) host_keys: Vec<Key>,
     /// Offers no other key exchange than curve25519-sha256, which every client knows, instead of all that russh has.
     pub(crate) only_curve25519: bool,
+    /// Exchanges keys again after so many bytes; `None` means after a GiB.
+    pub(crate) rekey_after: Option<usize>,
 
     /// Public keys that may log in, as lines of an authorized_keys file without options.
     pub(crate) authorised: Vec<String>,
@@ -86,6 +88,7 @@ impl Default for Config {
             version: "embedded_1.0".to_owned(),
             host_keys: Vec::new(),
             only_curve25519: false,
+            rekey_after: None,
             authorised: Vec::new(),
             users: None,
             password: None,
@@ -142,8 +145,10 @@ impl Config {
             let kept = [kex::CURVE25519, kex::EXTENSION_SUPPORT_AS_SERVER, kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER];
             preferred.kex = kept.to_vec().into();
         }
+        let limits = self.rekey_after.map(|bytes| Limits::new(bytes, bytes, Duration::from_secs(3600)));
         server::Config {
             preferred,
+            limits: limits.unwrap_or_default(),
             server_id: SshId::Standard(format!("SSH-2.0-{}", self.version).into()),
             methods: self.methods(),
             auth_rejection_time: Duration::ZERO,

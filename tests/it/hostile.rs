@@ -30,7 +30,7 @@ const SMALL_FLOOD: usize = 64 << 20;
 
 /// Runs a command on a hostile host and on a good one; the good one has to be well, and memory bounded.
 #[track_caller]
-fn beside_a_good_one(script: Script, options: &[&str]) -> Run {
+pub(crate) fn beside_a_good_one(script: Script, options: &[&str]) -> Run {
     let env = Env::new();
     let raw = Raw::start(script);
     env.trust(&raw.known_hosts_line());
@@ -50,7 +50,7 @@ fn beside_a_good_one(script: Script, options: &[&str]) -> Run {
     run
 }
 
-const BAD: &str = "127.0.0.1";
+pub(crate) const BAD: &str = "127.0.0.1";
 
 fn command(command: fn(&mut Wire, u32) -> io::Result<()>) -> Script {
     Script { command: Some(command), ..Script::default() }

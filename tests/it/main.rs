@@ -92,6 +92,10 @@ mod prsync;
 mod pscp;
 /// Copies from hosts.
 mod pslurp;
+/// Servers that exchange keys again while something goes on.
+mod rekey;
+/// Servers that exchange keys again to do harm.
+mod rekey_attacks;
 /// How a run is shown: folded, not at all, as files.
 mod reports;
 /// Variables and terminals for commands.

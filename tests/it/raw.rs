@@ -1,13 +1,13 @@
 //! An SSH server that says whatever a test wants it to: its packets are real, and what is in them need not make sense. russh and
 //! sshd are too polite for that.
 //!
-//! One key exchange (curve25519-sha256, ssh-ed25519, aes128-ctr, hmac-sha2-256), everybody is logged in by any request, and what
-//! comes then is the test's. On loopback only; the threads of a connection end with it.
+//! Keys are exchanged by curve25519-sha256, with ssh-ed25519, aes128-ctr and hmac-sha2-256, as often as the test wants; everybody is
+//! logged in by any request, and what comes then is the test's. On loopback only; the threads of a connection end with it.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -32,6 +32,10 @@ pub(crate) struct Script {
     pub(crate) first: Option<fn(&mut TcpStream) -> io::Result<()>>,
     /// In place of the packets of the key exchange.
     pub(crate) instead_of_kex: Option<fn(&mut TcpStream) -> io::Result<()>>,
+    /// Sent in plain text behind the packet with the algorithms of the first key exchange, and how many packets that is.
+    pub(crate) behind_kexinit: Option<(fn() -> Vec<u8>, u32)>,
+    /// Whether the server asks for the strict key exchange of OpenSSH.
+    pub(crate) strict: bool,
     /// With encryption, before the login.
     pub(crate) before_login: Option<Act>,
     /// In answer to the first request to log in.
@@ -40,6 +44,8 @@ pub(crate) struct Script {
     pub(crate) compresses: bool,
     /// In answer to the request for a command, after the server has agreed to it. The number is the client's of the channel.
     pub(crate) command: Option<fn(&mut Wire, u32) -> io::Result<()>>,
+    /// Once a client has a channel to another host, with the connection to it.
+    pub(crate) tunnel: Option<fn(&mut Wire, u32, TcpStream) -> io::Result<()>>,
 }
 
 /// Something that a server does.
@@ -68,7 +74,11 @@ pub(crate) struct Raw {
     pub(crate) address: SocketAddr,
     pub(crate) key: Arc<HostKey>,
     connections: Arc<AtomicUsize>,
+    heard: Heard,
 }
+
+/// The kinds of the packets that clients have sent, in their order.
+type Heard = Arc<Mutex<Vec<u8>>>;
 
 impl Raw {
     pub(crate) fn start(mut script: Script) -> Raw {
@@ -80,18 +90,20 @@ impl Raw {
         let key = Arc::clone(&script.keys[0]);
         let connections = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&connections);
+        let heard = Heard::default();
+        let noted = Arc::clone(&heard);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let number = count.fetch_add(1, Ordering::SeqCst);
-                let script = script.clone();
+                let (script, heard) = (script.clone(), Arc::clone(&noted));
                 thread::spawn(move || {
-                    let key = &script.keys[number.min(script.keys.len() - 1)];
+                    let key = Arc::clone(&script.keys[number.min(script.keys.len() - 1)]);
                     // Every error is the client's end of it.
-                    let _ = serve(stream, &script, key);
+                    let _ = serve(stream, &script, Client { number, key, heard });
                 });
             }
         });
-        Raw { address, key, connections }
+        Raw { address, key, connections, heard }
     }
 
     pub(crate) fn known_hosts_line(&self) -> String {
@@ -101,9 +113,21 @@ impl Raw {
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
+
+    /// How many packets of this kind have come.
+    pub(crate) fn count(&self, kind: u8) -> usize {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).iter().filter(|heard| **heard == kind).count()
+    }
 }
 
-fn serve(mut stream: TcpStream, script: &Script, key: &HostKey) -> io::Result<()> {
+/// Whom a connection is with.
+struct Client {
+    number: usize,
+    key: Arc<HostKey>,
+    heard: Heard,
+}
+
+fn serve(mut stream: TcpStream, script: &Script, client: Client) -> io::Result<()> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -116,7 +140,7 @@ fn serve(mut stream: TcpStream, script: &Script, key: &HostKey) -> io::Result<()
         instead(&mut stream)?;
         return wait_for_end(&mut stream);
     }
-    let mut wire = Wire::exchange_keys(stream, &client_version, key, script.compresses)?;
+    let mut wire = Wire::exchange_keys(stream, client_version, client, script)?;
     wire.expect(SERVICE_REQUEST)?;
     if let Some(act) = script.before_login {
         act(&mut wire)?;
@@ -130,6 +154,12 @@ fn serve(mut stream: TcpStream, script: &Script, key: &HostKey) -> io::Result<()
     wire.deflates = script.compresses.then_some(false);
     let open = wire.expect(CHANNEL_OPEN)?;
     let channel = after_string(&open, 1).and_then(|at| number(&open, at)).ok_or(io::ErrorKind::InvalidData)?;
+    if let Some(tunnel) = script.tunnel {
+        let target = target(&open).ok_or(io::ErrorKind::InvalidData)?;
+        wire.open_channel(channel, 1 << 20)?;
+        tunnel(&mut wire, channel, TcpStream::connect(target)?)?;
+        return wait_for_end(&mut wire.stream);
+    }
     wire.open_channel(channel, 1 << 20)?;
     wire.expect(CHANNEL_REQUEST)?;
     wire.send(&[&[CHANNEL_SUCCESS][..], &channel.to_be_bytes()].concat())?;
@@ -203,9 +233,24 @@ pub(crate) fn after_string(packet: &[u8], at: usize) -> Option<usize> {
     Some(at + 4 + number(packet, at)? as usize)
 }
 
+/// Where a `direct-tcpip` channel is to lead to (RFC 4254 section 7.2).
+fn target(open: &[u8]) -> Option<SocketAddr> {
+    let name = after_string(open, 1)? + 12;
+    let end = after_string(open, name)?;
+    let address = std::str::from_utf8(open.get(name + 4..end)?).ok()?.parse().ok()?;
+    Some(SocketAddr::new(address, u16::try_from(number(open, end)?).ok()?))
+}
+
 /// A connection whose keys are exchanged.
 pub(crate) struct Wire {
     pub(crate) stream: TcpStream,
+    /// Which connection to the server this is, from 0.
+    pub(crate) number: usize,
+    pub(crate) key: Arc<HostKey>,
+    client_version: String,
+    heard: Heard,
+    /// The hash of the first key exchange.
+    session: [u8; 32],
     sealer: Crypter,
     opener: Crypter,
     seal_key: PKey<Private>,
@@ -213,17 +258,81 @@ pub(crate) struct Wire {
     received: u32,
     /// Whether what is sent is compressed, and then whether the stream has begun.
     deflates: Option<bool>,
+    /// What came before the client's part of a key exchange and is still to be looked at.
+    waiting: Vec<Vec<u8>>,
+}
+
+/// What a key exchange has come to.
+struct Secrets {
+    shared: Vec<u8>,
+    hash: [u8; 32],
+    session: [u8; 32],
+}
+
+impl Secrets {
+    fn derive(&self, letter: u8) -> [u8; 32] {
+        sha256(&[&self.shared[..], &self.hash, &[letter], &self.session].concat())
+    }
+
+    fn crypter(&self, mode: Mode, key: u8, iv: u8) -> io::Result<Crypter> {
+        Ok(Crypter::new(Cipher::aes_128_ctr(), mode, &self.derive(key)[..16], Some(&self.derive(iv)[..16]))?)
+    }
+
+    fn sealer(&self) -> io::Result<(Crypter, PKey<Private>)> {
+        Ok((self.crypter(Mode::Encrypt, b'D', b'B')?, PKey::hmac(&self.derive(b'F'))?))
+    }
+}
+
+/// A packet with the server's algorithms.
+pub(crate) fn kexinit(key_exchange: &str) -> Vec<u8> {
+    kexinit_with(key_exchange, "none")
+}
+
+/// The same with the compression of what the server sends.
+fn kexinit_with(key_exchange: &str, compression: &str) -> Vec<u8> {
+    let lists = [key_exchange, "ssh-ed25519", "aes128-ctr", "aes128-ctr", "hmac-sha2-256", "hmac-sha2-256"];
+    let lists = lists.into_iter().chain(["none", compression, "", ""]).flat_map(|list| string(list.as_bytes()));
+    [KEXINIT].into_iter().chain([7; 16]).chain(lists).chain([0; 5]).collect()
+}
+
+/// The server's part of a key exchange: the packet that proves its key, and what both sides know then. `ours` and `theirs` are the
+/// packets with the algorithms, `init` is the client's point.
+fn reply(
+    client_version: &str,
+    (theirs, ours): (&[u8], &[u8]),
+    init: &[u8],
+    key: &HostKey,
+) -> io::Result<(Vec<u8>, Vec<u8>, [u8; 32])> {
+    let client_point = init.get(5..37).ok_or(io::ErrorKind::InvalidData)?;
+    let secret = PKey::generate_x25519()?;
+    let point = secret.raw_public_key()?;
+    let client_key = PKey::public_key_from_raw_bytes(client_point, Id::X25519)?;
+    let mut deriver = Deriver::new(&secret)?;
+    deriver.set_peer(&client_key)?;
+    let shared = mpint(&deriver.derive_to_vec()?);
+    let blob = key.blob();
+    let parts = [client_version.as_bytes(), VERSION.as_bytes(), theirs, ours, &blob, client_point, &point].map(string);
+    let hash = sha256(&[parts.concat(), shared.clone()].concat());
+    let signature = Signer::new_without_digest(&key.0)?.sign_oneshot_to_vec(&hash)?;
+    let signature = string(&[string(b"ssh-ed25519"), string(&signature)].concat());
+    Ok(([vec![KEX_REPLY], string(&blob), string(&point), signature].concat(), shared, hash))
 }
 
 impl Wire {
-    fn exchange_keys(mut stream: TcpStream, client_version: &str, key: &HostKey, compresses: bool) -> io::Result<Wire> {
-        let lists = ["curve25519-sha256", "ssh-ed25519", "aes128-ctr", "aes128-ctr", "hmac-sha2-256", "hmac-sha2-256"];
-        let lists = lists
-            .into_iter()
-            .chain(["none", if compresses { "zlib@openssh.com" } else { "none" }, "", ""])
-            .flat_map(|list| string(list.as_bytes()));
-        let ours: Vec<u8> = [KEXINIT].into_iter().chain([7; 16]).chain(lists).chain([0; 5]).collect();
+    fn exchange_keys(
+        mut stream: TcpStream,
+        client_version: String,
+        client: Client,
+        script: &Script,
+    ) -> io::Result<Wire> {
+        let Client { number, key, heard } = client;
+        let strict = if script.strict { ",kex-strict-s-v00@openssh.com" } else { "" };
+        let compression = if script.compresses { "zlib@openssh.com" } else { "none" };
+        let ours = kexinit_with(&format!("curve25519-sha256{strict}"), compression);
         send_plain(&mut stream, &ours)?;
+        if let Some((behind, _)) = script.behind_kexinit {
+            stream.write_all(&behind())?;
+        }
         let theirs = read_plain(&mut stream)?;
         let init = loop {
             let packet = read_plain(&mut stream)?;
@@ -231,38 +340,90 @@ impl Wire {
                 break packet;
             }
         };
-        let client_point = init.get(5..37).ok_or(io::ErrorKind::InvalidData)?;
-        let secret = PKey::generate_x25519()?;
-        let point = secret.raw_public_key()?;
-        let client_key = PKey::public_key_from_raw_bytes(client_point, Id::X25519)?;
-        let mut deriver = Deriver::new(&secret)?;
-        deriver.set_peer(&client_key)?;
-        let shared = mpint(&deriver.derive_to_vec()?);
-        let blob = key.blob();
-        let parts =
-            [client_version.as_bytes(), VERSION.as_bytes(), &theirs, &ours, &blob, client_point, &point].map(string);
-        let hash = sha256(&[parts.concat(), shared.clone()].concat());
-        let signature = Signer::new_without_digest(&key.0)?.sign_oneshot_to_vec(&hash)?;
-        let signature = string(&[string(b"ssh-ed25519"), string(&signature)].concat());
-        send_plain(&mut stream, &[vec![KEX_REPLY], string(&blob), string(&point), signature].concat())?;
+        let (answer, shared, hash) = reply(&client_version, (&theirs, &ours), &init, &key)?;
+        send_plain(&mut stream, &answer)?;
         send_plain(&mut stream, &[NEWKEYS])?;
         let newkeys = read_plain(&mut stream)?;
         if newkeys.first() != Some(&NEWKEYS) {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        let derive = |letter: u8| sha256(&[&shared[..], &hash, &[letter], &hash].concat());
-        let crypter = |mode, key: u8, iv: u8| {
-            Crypter::new(Cipher::aes_128_ctr(), mode, &derive(key)[..16], Some(&derive(iv)[..16]))
-        };
+        let secrets = Secrets { shared, hash, session: hash };
+        let (sealer, seal_key) = secrets.sealer()?;
+        let sent = 3 + script.behind_kexinit.map_or(0, |(_, count)| count);
         Ok(Wire {
             stream,
-            sealer: crypter(Mode::Encrypt, b'D', b'B')?,
-            opener: crypter(Mode::Decrypt, b'C', b'A')?,
-            seal_key: PKey::hmac(&derive(b'F'))?,
-            sent: 3,
+            number,
+            key,
+            client_version,
+            heard,
+            session: hash,
+            sealer,
+            opener: secrets.crypter(Mode::Decrypt, b'C', b'A')?,
+            seal_key,
+            sent,
             received: 3,
             deflates: None,
+            waiting: Vec::new(),
         })
+    }
+
+    /// Exchanges keys again, and proves `key`. The first `cut` bytes of a packet that means nothing are sent along with the packet that
+    /// begins it, and the others once the client has answered.
+    pub(crate) fn exchange_again(&mut self, key: &HostKey, cut: usize) -> io::Result<()> {
+        let (secrets, sealer) = self.offer_keys(key, cut)?;
+        self.expect(NEWKEYS)?;
+        (self.sealer, self.seal_key) = sealer;
+        self.opener = secrets.crypter(Mode::Decrypt, b'C', b'A')?;
+        Ok(())
+    }
+
+    /// The same without waiting for the client to use the new keys: what is sent from now on is sealed with them.
+    pub(crate) fn impose_keys(&mut self, key: &HostKey) -> io::Result<()> {
+        let (_, sealer) = self.offer_keys(key, 0)?;
+        (self.sealer, self.seal_key) = sealer;
+        Ok(())
+    }
+
+    fn offer_keys(&mut self, key: &HostKey, cut: usize) -> io::Result<(Secrets, (Crypter, PKey<Private>))> {
+        let ours = kexinit("curve25519-sha256");
+        let begin = self.seal(&padded(&ours, 16))?;
+        let nothing = self.seal_nothing()?;
+        let (first, rest) = nothing.split_at(cut.min(nothing.len()));
+        self.stream.write_all(&[&begin, first].concat())?;
+        let theirs = self.await_exchange(KEXINIT)?;
+        let init = self.await_exchange(KEX_INIT)?;
+        self.stream.write_all(rest)?;
+        let (answer, shared, hash) = reply(&self.client_version, (&theirs, &ours), &init, key)?;
+        let secrets = Secrets { shared, hash, session: self.session };
+        let sealer = secrets.sealer()?;
+        self.send(&answer)?;
+        self.send(&[NEWKEYS])?;
+        Ok((secrets, sealer))
+    }
+
+    /// Begins an exchange by this method, and does nothing more for it. The first `cut` bytes of another packet come along.
+    pub(crate) fn begin_exchange(&mut self, key_exchange: &str, cut: usize) -> io::Result<()> {
+        let begin = self.seal(&padded(&kexinit(key_exchange), 16))?;
+        // A packet that is sealed has to be sent, or nothing can follow.
+        let nothing = if cut == 0 { Vec::new() } else { self.seal_nothing()? };
+        self.stream.write_all(&[&begin[..], &nothing[..cut]].concat())
+    }
+
+    /// A packet that means nothing.
+    fn seal_nothing(&mut self) -> io::Result<Vec<u8>> {
+        self.seal(&padded(&[vec![IGNORE], string(&[b'x'; 200])].concat(), 16))
+    }
+
+    /// Reads up to a packet of the key exchange. What came before is for later, but for input.
+    fn await_exchange(&mut self, kind: u8) -> io::Result<Vec<u8>> {
+        loop {
+            let packet = self.receive()?;
+            match packet.first() {
+                Some(first) if *first == kind => return Ok(packet),
+                Some(&CHANNEL_DATA) => {}
+                _ => self.waiting.push(packet),
+            }
+        }
     }
 
     /// Sends a packet with this payload.
@@ -289,6 +450,11 @@ impl Wire {
 
     /// Sends what should be a packet: length, padding and all, as the test has it.
     pub(crate) fn send_packet(&mut self, packet: &[u8]) -> io::Result<()> {
+        let sealed = self.seal(packet)?;
+        self.stream.write_all(&sealed)
+    }
+
+    fn seal(&mut self, packet: &[u8]) -> io::Result<Vec<u8>> {
         let mut signer = Signer::new(MessageDigest::sha256(), &self.seal_key)?;
         signer.update(&self.sent.to_be_bytes())?;
         signer.update(packet)?;
@@ -298,7 +464,7 @@ impl Wire {
         sealed.truncate(length);
         sealed.extend(code);
         self.sent = self.sent.wrapping_add(1);
-        self.stream.write_all(&sealed)
+        Ok(sealed)
     }
 
     pub(crate) fn receive(&mut self) -> io::Result<Vec<u8>> {
@@ -309,7 +475,9 @@ impl Wire {
         self.received = self.received.wrapping_add(1);
         let packet = [first, rest].concat();
         let padding = usize::from(packet[4]);
-        packet.get(5..4 + length - padding).map(<[u8]>::to_vec).ok_or(io::ErrorKind::InvalidData.into())
+        let payload = packet.get(5..4 + length - padding).ok_or(io::ErrorKind::InvalidData)?;
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).extend(payload.first());
+        Ok(payload.to_vec())
     }
 
     fn open(&mut self, count: usize) -> io::Result<Vec<u8>> {
@@ -323,7 +491,7 @@ impl Wire {
     /// Reads packets up to one of this kind.
     pub(crate) fn expect(&mut self, kind: u8) -> io::Result<Vec<u8>> {
         loop {
-            let packet = self.receive()?;
+            let packet = if self.waiting.is_empty() { self.receive()? } else { self.waiting.remove(0) };
             if packet.first() == Some(&kind) {
                 return Ok(packet);
             }
@@ -345,10 +513,31 @@ impl Wire {
         self.send(&[&[kind][..], &channel.to_be_bytes()].concat())
     }
 
+    /// Says how the command has ended.
+    pub(crate) fn exit_status(&mut self, channel: u32, status: u32) -> io::Result<()> {
+        let request = [string(b"exit-status"), vec![0], status.to_be_bytes().to_vec()].concat();
+        self.send(&[&[CHANNEL_REQUEST][..], &channel.to_be_bytes(), &request].concat())
+    }
+
+    /// Passes the input that comes within this time on.
+    pub(crate) fn pass_input(&mut self, to: &mut TcpStream, within: Duration) -> io::Result<()> {
+        self.stream.set_read_timeout(Some(within))?;
+        let is_there = self.stream.peek(&mut [0]);
+        self.stream.set_read_timeout(Some(PATIENCE))?;
+        match is_there {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            is_there => is_there?,
+        };
+        let packet = self.receive()?;
+        match packet.first() {
+            Some(&CHANNEL_DATA) => to.write_all(packet.get(9..).unwrap_or_default()),
+            _ => Ok(()),
+        }
+    }
+
     /// Says how the command has ended, and that no more output comes.
     pub(crate) fn status(&mut self, channel: u32, status: u32) -> io::Result<()> {
-        let request = [string(b"exit-status"), vec![0], status.to_be_bytes().to_vec()].concat();
-        self.send(&[&[CHANNEL_REQUEST][..], &channel.to_be_bytes(), &request].concat())?;
+        self.exit_status(channel, status)?;
         self.about(CHANNEL_EOF, channel)
     }
 

@@ -355,6 +355,17 @@ impl Channel {
         available as usize
     }
 
+    /// Whether the next read of `length` bytes has to tell the server first that it may send more. libssh2 reads nothing before that
+    /// is sent, and sends it only outside of a key exchange.
+    pub fn owes_window(&self, length: usize) -> bool {
+        let mut initial: c_ulong = 0;
+        // SAFETY: the channel is live until Drop; the out-pointer is valid, and null is allowed for the other.
+        let window =
+            self.call(|channel| unsafe { raw::libssh2_channel_window_read_ex(channel, ptr::null_mut(), &mut initial) });
+        // As in ssh2_channel_read() of libssh2.
+        (window as usize) < initial as usize / 4 * 3 + length
+    }
+
     /// Tells the command that its input has ended.
     ///
     /// # Errors

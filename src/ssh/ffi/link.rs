@@ -107,8 +107,6 @@ pub(super) struct LinkState {
     agreed: Cell<bool>,
     /// Whether the first packet of our part of a key re-exchange was refused, and not sent since.
     postponed: Cell<bool>,
-    /// Whether there was a key re-exchange since the host key was checked.
-    exchanged: Cell<bool>,
     /// The host key that was checked.
     host_key: RefCell<Vec<u8>>,
     /// When the peer last sent anything.
@@ -216,7 +214,6 @@ impl Link {
             given_up: Cell::new(None),
             agreed: Cell::new(false),
             postponed: Cell::new(false),
-            exchanged: Cell::new(false),
             host_key: RefCell::default(),
             heard: Cell::new(Instant::now()),
             received: Cell::new(0),
@@ -251,7 +248,6 @@ impl Link {
     /// used (RFC 4253 section 9 lets a server change it; ssh(1) does not).
     pub fn pin_host_key(&self, key: &[u8]) {
         *self.state().host_key.borrow_mut() = key.to_vec();
-        self.state().exchanged.set(false);
     }
 
     /// Notes that the login has ended well. From now on what was received can be read although the connection has ended.
@@ -294,6 +290,13 @@ impl Link {
     /// Why the connection was given up, if it was.
     pub fn given_up(&self) -> Option<GivenUp> {
         self.state().given_up.get()
+    }
+
+    /// Notes that a call of libssh2 has failed that is made without a channel, and whose answer nobody awaits.
+    pub fn note_failure(&self, error: &Error) {
+        if let ErrorCode::Session(code) = error.code() {
+            note_failed_exchange(self.state(), code as isize);
+        }
     }
 
     /// Gives the connection up since it [is full](Link::is_full) and nothing can be given out.
@@ -370,7 +373,9 @@ impl Link {
         let mut there = None;
         loop {
             let held = self.allowing(0, || channel.read(stream, buffer));
-            if !matches!(&held, Err(error) if would_block(error)) || channel.queued() > 0 {
+            // Where the channel cannot say that it takes more, a key exchange has to be finished first.
+            let is_queued = channel.queued() > 0 && !channel.owes_window(buffer.len());
+            if !matches!(&held, Err(error) if would_block(error)) || is_queued {
                 return held;
             }
             let left =
@@ -646,10 +651,9 @@ fn must_wait(state: &LinkState) -> bool {
         state.agreed.set(true);
     } else if state.agreed.get() {
         // Nothing but KEXINIT is sent until the methods are agreed on again.
-        state.exchanged.set(true);
         return !state.postponed.replace(!state.postponed.get());
     }
-    if state.exchanged.get() && !shows_checked_key(state) {
+    if !shows_checked_key(state) {
         state.give_up(GivenUp::HostKey);
         return true;
     }
@@ -676,10 +680,22 @@ pub(super) fn go_on(state: &LinkState) {
     if !state.postponed.get() {
         return;
     }
+    // Only to send: what has come before the exchange is given out before anything more is read.
+    let allowed = state.allowed.replace(0);
     // SAFETY: the session is live, and locked by nobody else: a session is used by one thread. The function is libssh2's own reader
     // of packets, which every call that waits for one begins with.
     let value = unsafe { ssh2_transport_read(state.session.as_ptr()) };
+    state.allowed.set(allowed);
     if value < 0 && value != raw::LIBSSH2_ERROR_EAGAIN {
+        state.give_up(GivenUp::Exchange);
+    }
+}
+
+/// Gives the connection up if `value`, which a call of libssh2 has returned, says that a key re-exchange has failed: libssh2 forgets
+/// about it, and would go on as if the peer had never begun one. Any call may go on with an exchange, and be told so.
+pub(super) fn note_failed_exchange(state: &LinkState, value: isize) {
+    let failures = [raw::LIBSSH2_ERROR_KEX_FAILURE, raw::LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE];
+    if failures.iter().any(|failure| value == *failure as isize) {
         state.give_up(GivenUp::Exchange);
     }
 }

@@ -25,6 +25,8 @@ use std::slice;
 use libssh2_sys as raw;
 use ssh2::{Error, ErrorCode, Session};
 
+use self::link::LinkState;
+
 pub use self::at_start::{is_ignored, was_closed_at_start};
 pub use self::auth::{
     Answerer, PasswordAnswer, PublicKeyAnswer, Question, Signer, authenticate_keyboard_interactive,
@@ -66,7 +68,7 @@ unsafe extern "C" {
         data2: *const c_uchar,
         data2_len: usize,
     ) -> c_int;
-    /// Takes the first packet of this type that has `matched` at `offset` (packet.h of the bundled libssh2; not in its interface). 0 if
+    /// Takes the first packet of this type that has `matched`, unless it is null, at `offset` (packet.h of the bundled libssh2; not in its interface). 0 if
     /// there is one; its payload is the caller's to free then. Reads nothing.
     fn ssh2_packet_ask(
         session: *mut raw::LIBSSH2_SESSION,
@@ -86,17 +88,6 @@ unsafe extern "C" {
         kind: c_int,
         callback: Option<GenericCallback>,
     ) -> Option<GenericCallback>;
-    /// Takes the first packet of this type out of those that are kept (packet.h of the bundled libssh2); gives 0 if there is one. Its
-    /// data are the caller's then.
-    fn ssh2_packet_ask(
-        session: *mut raw::LIBSSH2_SESSION,
-        packet_type: c_uchar,
-        data: *mut *mut c_uchar,
-        data_len: *mut usize,
-        match_ofs: c_int,
-        match_buf: *const c_uchar,
-        match_len: usize,
-    ) -> c_int;
     fn libssh2_channel_has_exit_status(channel: *mut raw::LIBSSH2_CHANNEL) -> c_int;
     fn libssh2_channel_signal_ex(channel: *mut raw::LIBSSH2_CHANNEL, name: *const c_char, len: usize) -> c_int;
     fn libssh2_session_set_read_timeout(session: *mut raw::LIBSSH2_SESSION, seconds: c_long);
@@ -185,7 +176,13 @@ pub const TOO_LONG: ErrorCode = ErrorCode::Session(raw::LIBSSH2_ERROR_INVAL);
 fn check(session: &Session, value: isize) -> Result<usize, Error> {
     match usize::try_from(value) {
         Ok(value) => Ok(value),
-        Err(_) => Err(last_error(session, value)),
+        Err(_) => {
+            // SAFETY: the session is live and locked.
+            if let Some(state) = unsafe { LinkState::of(raw::libssh2_session_abstract(&mut *session.raw())) } {
+                link::note_failed_exchange(state, value);
+            }
+            Err(last_error(session, value))
+        }
     }
 }
 
