@@ -51,7 +51,8 @@ impl Invocation {
             let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+=:,%^@{}".contains(&byte);
             if !word.is_empty() && word.bytes().all(is_plain) { word.to_owned() } else { format!("'{word}'") }
         };
-        let own = |(name, _): &(&&str, &String)| !matches!(**name, "PATH" | "HOME" | "LANG" | "TMPDIR");
+        let is_usual = |name: &str| matches!(name, "PATH" | "HOME" | "LANG" | "TMPDIR") || name.starts_with("LC_");
+        let own = |(name, _): &(&&str, &String)| !is_usual(name);
         let environment = self.environment.iter().filter(own).map(|(name, value)| format!("{name}={}", quoted(value)));
         let words = self.arguments.iter().map(|word| quoted(word));
         let words = environment.chain([self.program.display().to_string()]).chain(words);

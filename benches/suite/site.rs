@@ -68,7 +68,8 @@ impl Site {
         Ok(site)
     }
 
-    /// The one configuration of all tools that read it.
+    /// The one configuration of all tools that read it. SendEnv, HashKnownHosts and GSSAPIAuthentication are as in Debian's
+    /// /etc/ssh/ssh_config.
     fn config(&self, route: Route) -> String {
         let mut text = String::new();
         if let Some(port) = self.port_of_bastion(route) {
@@ -88,7 +89,9 @@ impl Site {
   GlobalKnownHostsFile none
   StrictHostKeyChecking yes
   PreferredAuthentications publickey
-  GSSAPIAuthentication no
+  SendEnv LANG LC_*
+  HashKnownHosts yes
+  GSSAPIAuthentication yes
   BatchMode yes
   ForwardX11 no
   ForwardAgent no

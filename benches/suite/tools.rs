@@ -282,10 +282,25 @@ impl Found {
     }
 }
 
-/// The same for every tool, and nothing of the user's: no agent, no display, no configuration.
+/// The parts of a locale that a desktop's session sets one by one.
+const LOCALE: [&str; 10] = [
+    "LANG",
+    "LC_ADDRESS",
+    "LC_IDENTIFICATION",
+    "LC_MEASUREMENT",
+    "LC_MONETARY",
+    "LC_NAME",
+    "LC_NUMERIC",
+    "LC_PAPER",
+    "LC_TELEPHONE",
+    "LC_TIME",
+];
+
+/// The same for every tool, and nothing of the user's but a locale: no agent, no display, no configuration.
 fn environment(site: &Site) -> Result<BTreeMap<&'static str, String>> {
     let home = site.home.to_str().context("a path that is no text")?;
-    let mut environment = BTreeMap::from([("HOME", home.to_owned()), ("LANG", "C.UTF-8".to_owned())]);
+    let mut environment = BTreeMap::from(LOCALE.map(|name| (name, "C.UTF-8".to_owned())));
+    environment.insert("HOME", home.to_owned());
     for name in ["PATH", "TMPDIR"] {
         environment.extend(env::var(name).ok().map(|value| (name, value)));
     }

@@ -66,7 +66,7 @@ pub struct CommandOpts {
     pub pty: bool,
 
     /// Set a variable for the commands, NAME alone to its value here, which nobody sees in the list of processes;
-    /// hosts may refuse (AcceptEnv); may be repeated
+    /// hosts may refuse it (AcceptEnv), which is told at the end; may be repeated
     #[arg(long = "env", value_name = "NAME[=VALUE]", help_heading = "Command", action = ArgAction::Append,
           allow_hyphen_values = true)]
     pub env: Vec<OsString>,
