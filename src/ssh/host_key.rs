@@ -7,11 +7,11 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::config;
+use super::algorithms::Algorithms;
 use super::host::Host;
 use super::host_certificate::Certificate;
 use super::known_hosts::{Entries, Key, KnownHosts, Place, RememberError, Remembered, Verdict, fingerprint, key_type};
-use super::pubkey_algorithms::{ALL_ALGORITHMS, CERTIFICATE, DEFAULT_ALGORITHMS};
+use super::pubkey_algorithms::CERTIFICATE;
 use super::wire::Reader;
 use crate::error::{HostError, HostKeyError};
 use crate::event::Outcome;
@@ -26,37 +26,18 @@ pub enum Trust {
     NoSecrets,
 }
 
-/// What HostKeyAlgorithms is about.
-type Configured = Option<config::Algorithms<config::KeyTypes>>;
-
-/// The algorithms that are allowed, in the order in which they are configured: of OpenSSH's those that libssh2 has, which
-/// has neither SHA-1 nor hosts whose keys are in devices.
-fn allowed(configured: &Configured) -> Result<Vec<&'static str>, config::NoAlgorithm> {
-    let of_libssh2 = |name: &&&str| !name.starts_with("sk-") && !name.starts_with("ssh-rsa");
-    let [default, all] = [&DEFAULT_ALGORITHMS[..], &ALL_ALGORITHMS]
-        .map(|names| names.iter().filter(of_libssh2).copied().collect::<Vec<_>>());
-    match configured {
-        None => Ok(default),
-        Some(list) => list.apply(&default, &all),
-    }
-}
-
 /// The algorithms to ask a host for. First those of what is known of it, unless HostKeyAlgorithms gives an order: a server
 /// with several keys would else show one that is not known.
-///
-/// # Errors
-/// HostKeyAlgorithms leaves nothing.
-pub fn preference(configured: &Configured, known: &Entries) -> Result<Vec<&'static str>, config::NoAlgorithm> {
-    let allowed = allowed(configured)?;
+pub fn preference(algorithms: &Algorithms, known: &Entries) -> Vec<&'static str> {
+    let allowed = &algorithms.host_keys;
     let is_certificate = |algorithm: &&&str| algorithm.ends_with(CERTIFICATE);
     let (certificates, plain): (Vec<&str>, Vec<&str>) = allowed.iter().partition(is_certificate);
     if plain.is_empty() {
-        return Ok(certificates);
+        return certificates;
     }
     let certified = known.has_authorities();
-    // As for ssh, + and - leave the order to us, and all else is one.
-    if configured.as_ref().is_some_and(|list| !list.spec().starts_with(['+', '-'])) {
-        return Ok(if certified { allowed } else { plain });
+    if algorithms.orders_host_keys {
+        return if certified { allowed.to_vec() } else { plain };
     }
     let types = known.key_types();
     let is_known = |algorithm: &&&str| {
@@ -64,7 +45,7 @@ pub fn preference(configured: &Configured, known: &Entries) -> Result<Vec<&'stat
         types.contains(&kind)
     };
     let (first, rest): (Vec<&str>, Vec<&str>) = plain.iter().partition(is_known);
-    Ok([if certified { certificates } else { Vec::new() }, first, rest].concat())
+    [if certified { certificates } else { Vec::new() }, first, rest].concat()
 }
 
 /// Decides on the key that a host has shown. The key exchange has proved that the host holds it; of a certificate, that it
@@ -115,8 +96,7 @@ pub fn check(
         // What is left is the plain key, which has to be an allowed one in turn.
         let kind = key.plain_type();
         let is_allowed = |algorithm: &&str| *algorithm == kind || kind == "ssh-rsa" && algorithm.starts_with("rsa-");
-        let algorithms = allowed(&host.algorithms.host_key).unwrap_or_default();
-        if !algorithms.iter().any(|name| !name.ends_with(CERTIFICATE) && is_allowed(name)) {
+        if !host.algorithms.host_keys.iter().any(|name| !name.ends_with(CERTIFICATE) && is_allowed(name)) {
             let detail = format!("{offer} is not allowed by HostKeyAlgorithms");
             let detail =
                 invalid.map_or_else(|| detail.clone(), |problem| format!("{detail}; its certificate: {problem}"));

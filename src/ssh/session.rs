@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 use ssh2::{BlockDirections, DisconnectCode, Error, ErrorCode, MethodType};
 
+use super::algorithms::{self, Algorithms, Disagreement};
 use super::auth;
-use super::config::NoAlgorithm;
 use super::ffi::{self, GivenUp, Link};
-use super::host::{Algorithms, Host};
+use super::host::Host;
 use super::host_key::{self, Trust};
 use super::identities::Identities;
 use super::known_hosts::{Entries, KnownHosts};
@@ -183,6 +183,10 @@ impl Session {
         let known = credentials.known_hosts.lookup(&host.key_name.0, host.key_name.1);
         made.handshake(host, &known, watch)?;
         note(&|| format!("server says {}", banner(&made.session).unwrap_or("nothing")));
+        watch.milestones().agreed = algorithms::agreed(&made.session);
+        if let Some(agreed) = watch.milestones().agreed {
+            note(&|| format!("agreed on {agreed}"));
+        }
         let Some((key, _)) = made.session.host_key() else {
             let detail = "the server sent no host key".to_owned();
             return Err(HostError::Ssh { doing: "key exchange", detail, hint: None }.into());
@@ -200,7 +204,8 @@ impl Session {
     }
 
     fn handshake(&mut self, host: &Host, known: &Entries, watch: &mut Watch<'_>) -> Result<(), Outcome> {
-        self.prefer(host, known)?;
+        let host_keys = host_key::preference(&host.algorithms, known);
+        self.offer(&host.algorithms, &host_keys)?;
         watch.expect(Phase::Connect, "no SSH handshake");
         match self.driver().drive(watch, ssh2::Session::handshake) {
             Ok(()) => Ok(()),
@@ -209,37 +214,37 @@ impl Session {
                 let detail = error.message().to_owned();
                 Err(HostError::Ssh { doing: "handshake", detail, hint: Some("is it an SSH server?".to_owned()) }.into())
             }
-            Err(Stop::Ssh(error)) => Err(handshake_failed(&self.session, &error).into()),
+            Err(Stop::Ssh(error)) => {
+                let disagreement =
+                    || self.link.with_opening(|opening| algorithms::disagreement(&host.algorithms, &host_keys, opening));
+                Err(handshake_failed(&self.session, &error, &disagreement).into())
+            }
         }
     }
 
-    /// Chooses what is asked for in the key exchange.
-    fn prefer(&self, host: &Host, known: &Entries) -> Result<(), Outcome> {
-        let Algorithms { host_key, key_exchange, ciphers, macs, compression, .. } = &host.algorithms;
-        let host_keys = host_key::preference(host_key, known).map(|names| names.join(","));
-        let mut chosen = vec![(MethodType::HostKey, host_keys)];
-        let mut add = |methods: &[MethodType], apply: &dyn Fn(&[&str]) -> Result<String, NoAlgorithm>| {
-            for method in methods {
-                let all = self.session.supported_algs(*method).unwrap_or_default();
-                chosen.push((*method, apply(&all)));
-            }
-        };
-        if let Some(list) = key_exchange {
-            add(&[MethodType::Kex], &|all| list.apply(all, all).map(|names| names.join(",")));
-        }
-        if let Some(list) = ciphers {
-            add(&[MethodType::CryptCs, MethodType::CryptSc], &|all| list.apply(all, all).map(|names| names.join(",")));
-        }
-        if let Some(list) = macs {
-            add(&[MethodType::MacCs, MethodType::MacSc], &|all| list.apply(all, all).map(|names| names.join(",")));
-        }
-        for (method, names) in chosen {
-            let failed = |detail: String| HostError::Local { doing: "choosing algorithms", detail, hint: None };
-            let names = names.map_err(|error| failed(error.to_string()))?;
-            self.session.method_pref(method, &names).map_err(|error| failed(error.message().to_owned()))?;
-        }
+    /// Offers what the host is to choose from in the key exchange.
+    fn offer(&self, algorithms: &Algorithms, host_keys: &[&str]) -> Result<(), Outcome> {
+        let Algorithms { key_exchanges, ciphers, macs, compression, .. } = algorithms;
+        let [key_exchanges, host_keys, ciphers, macs] =
+            [key_exchanges, host_keys, ciphers, macs].map(|names| names.join(","));
+        let mut offered = vec![
+            (MethodType::Kex, &*key_exchanges),
+            (MethodType::HostKey, &host_keys),
+            (MethodType::CryptCs, &ciphers),
+            (MethodType::CryptSc, &ciphers),
+            (MethodType::MacCs, &macs),
+            (MethodType::MacSc, &macs),
+        ];
         if *compression {
+            // libssh2's own list begins with zlib, which inflates whatever comes before the login.
             self.session.set_compress(true);
+            offered.extend([MethodType::CompCs, MethodType::CompSc].map(|method| (method, algorithms::COMPRESSION)));
+        }
+        for (method, names) in offered {
+            self.session.method_pref(method, names).map_err(|error| {
+                let detail = error.message().to_owned();
+                HostError::Local { doing: "choosing algorithms", detail, hint: None }
+            })?;
         }
         Ok(())
     }
@@ -347,7 +352,11 @@ fn banner(session: &ssh2::Session) -> Option<&str> {
     session.banner().filter(|banner| banner.starts_with("SSH-"))
 }
 
-fn handshake_failed(session: &ssh2::Session, error: &Error) -> HostError {
+fn handshake_failed(
+    session: &ssh2::Session,
+    error: &Error,
+    disagreement: &dyn Fn() -> Option<Disagreement>,
+) -> HostError {
     /// libssh2.h: LIBSSH2_ERROR_KEX_FAILURE, no algorithm in common or a broken exchange.
     const KEX_FAILURE: ErrorCode = ErrorCode::Session(-5);
     if banner(session).is_none() {
@@ -368,9 +377,11 @@ fn handshake_failed(session: &ssh2::Session, error: &Error) -> HostError {
         };
     }
     if error.code() == KEX_FAILURE {
-        let hint = "the server may offer only algorithms that are too old (SHA-1) or too new (post-quantum only)";
-        let detail = error.message().to_owned();
-        return HostError::Ssh { doing: "key exchange", detail, hint: Some(hint.to_owned()) };
+        let (detail, hint) = match disagreement() {
+            Some(Disagreement { detail, hint }) => (detail, Some(hint)),
+            None => (error.message().to_owned(), None),
+        };
+        return HostError::Ssh { doing: "key exchange", detail, hint };
     }
     dropped("key exchange", error, true)
 }

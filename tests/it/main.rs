@@ -23,6 +23,8 @@ mod sshd;
 mod absurd;
 /// The agent as the hosts see it.
 mod agent_forwarding;
+/// The algorithms of the key exchange, compared with ssh.
+mod algorithms;
 /// Keys and agents.
 mod auth;
 /// Certificates and encrypted keys.

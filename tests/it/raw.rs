@@ -200,6 +200,8 @@ fn after_string(packet: &[u8], at: usize) -> Option<usize> {
 /// A connection whose keys are exchanged.
 pub(crate) struct Wire {
     pub(crate) stream: TcpStream,
+    /// The client's SSH_MSG_KEXINIT.
+    pub(crate) proposal: Vec<u8>,
     sealer: Crypter,
     opener: Crypter,
     seal_key: PKey<Private>,
@@ -245,12 +247,19 @@ impl Wire {
         };
         Ok(Wire {
             stream,
+            proposal: theirs,
             sealer: crypter(Mode::Encrypt, b'D', b'B')?,
             opener: crypter(Mode::Decrypt, b'C', b'A')?,
             seal_key: PKey::hmac(&derive(b'F'))?,
             sent: 3,
             received: 3,
         })
+    }
+
+    /// A list of names of the client's SSH_MSG_KEXINIT, counted from 0 (RFC 4253 section 7.1).
+    pub(crate) fn proposed(&self, place: usize) -> Option<&[u8]> {
+        let at = (0..place).try_fold(17, |at, _| after_string(&self.proposal, at))?;
+        self.proposal.get(at + 4..after_string(&self.proposal, at)?)
     }
 
     /// Sends a packet with this payload.

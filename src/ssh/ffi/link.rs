@@ -33,6 +33,9 @@ const MOST_BESIDES: u64 = 16 << 20;
 /// Bytes of a packet with a single byte of data, with any cipher and code; so many times as much as the data may come with it.
 const PACKET_PER_BYTE: u64 = 100;
 
+/// Bytes of what a server says first that are kept for messages: more than any server's lines and lists take.
+const LONGEST_OPENING: usize = 48 << 10;
+
 /// libssh2.h: LIBSSH2_ERROR_PROTO, here for a server that sends what nobody has asked for.
 pub const TOO_MUCH: ErrorCode = ErrorCode::Session(raw::LIBSSH2_ERROR_PROTO);
 
@@ -107,6 +110,8 @@ pub(super) struct LinkState {
     exchanged: Cell<bool>,
     /// The host key that was checked.
     host_key: RefCell<Vec<u8>>,
+    /// What the peer has sent until the first key exchange has agreed on its methods.
+    opening: RefCell<Vec<u8>>,
     /// When the peer last sent anything.
     heard: Cell<Instant>,
     /// Bytes received so far.
@@ -161,6 +166,13 @@ impl LinkState {
         }
     }
 
+    fn keep_opening(&self, bytes: &[u8]) {
+        if let Ok(mut opening) = self.opening.try_borrow_mut() {
+            let room = LONGEST_OPENING.saturating_sub(opening.len());
+            opening.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
+    }
+
     fn give_up(&self, why: GivenUp) {
         if self.given_up.get().is_none() {
             self.given_up.set(Some(why));
@@ -212,6 +224,7 @@ impl Link {
             postponed: Cell::new(false),
             exchanged: Cell::new(false),
             host_key: RefCell::default(),
+            opening: RefCell::default(),
             heard: Cell::new(Instant::now()),
             received: Cell::new(0),
             expected: Cell::new(0),
@@ -244,6 +257,7 @@ impl Link {
     /// used (RFC 4253 section 9 lets a server change it; ssh(1) does not).
     pub fn pin_host_key(&self, key: &[u8]) {
         *self.state().host_key.borrow_mut() = key.to_vec();
+        *self.state().opening.borrow_mut() = Vec::new();
         self.state().exchanged.set(false);
     }
 
@@ -258,6 +272,11 @@ impl Link {
     /// have read something.
     pub fn go_on(&self) {
         go_on(self.state());
+    }
+
+    /// Calls `function` with what the peer has sent up to its offer of algorithms, as far as it is kept.
+    pub fn with_opening<R>(&self, function: impl FnOnce(&[u8]) -> R) -> R {
+        function(&self.state().opening.borrow())
     }
 
     /// Why the connection was given up, if it was.
@@ -449,6 +468,10 @@ unsafe extern "C" fn receive(
     if received > 0 {
         if state.allowed.get() != usize::MAX {
             state.allowed.set(state.allowed.get() - received as usize);
+        }
+        if !state.agreed.get() {
+            // SAFETY: recv(2) has written so many bytes to the buffer.
+            state.keep_opening(unsafe { slice::from_raw_parts(buffer.cast::<u8>(), received as usize) });
         }
         state.heard.set(Instant::now());
         state.received.set(state.received.get().wrapping_add(received as u64));
