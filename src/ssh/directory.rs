@@ -39,7 +39,8 @@ use crate::terminal::Terminal;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
 /// A host that has vanished in mid-command is found out within two minutes. ssh(1) asks for no sign of life by default, and
 /// waits as long as TCP does: for ever, if nothing is to be sent.
-pub const KEEPALIVE: Keepalive = Keepalive { interval: Duration::from_secs(30), count: 3 };
+pub const KEEPALIVE: Keepalive =
+    Keepalive { interval: Duration::from_secs(30), count: 3, is_configured: false, tcp: true };
 
 /// The most jump hosts in a row: more are a loop in ssh_config rather than a network.
 const LONGEST_CHAIN: usize = 16;
@@ -374,6 +375,8 @@ impl Directory {
                 None => KEEPALIVE.interval,
             },
             count: configured(&set.server_alive_count_max).copied().unwrap_or(KEEPALIVE.count),
+            is_configured: configured(&set.server_alive_interval).is_some(),
+            tcp: set.tcp_keep_alive.value,
         };
         let connect_timeout = said(&options.connect_timeout).copied().or(settings.connect_timeout);
         let attempts = configured(&set.connection_attempts).copied().filter(|_| !settings.attempts_given);
@@ -395,7 +398,6 @@ impl Directory {
             rsa_bits: set.required_rsa_size.value,
             family: set.address_family.value,
             bind: bind_address(resolved)?,
-            tcp_keepalive: set.tcp_keep_alive.value,
             saves_memory: settings.saves_memory(),
             attempts: said(&options.num_retries).copied().or(attempts),
             retry_delay: said(&options.retry_delay).copied(),

@@ -39,8 +39,6 @@ pub struct Host {
     pub family: config::AddressFamily,
     /// The address to connect from.
     pub bind: Option<IpAddr>,
-    /// Whether the system looks after an idle connection (TCPKeepAlive).
-    pub tcp_keepalive: bool,
     /// How often the host is tried, in all, if that is said of it (ConnectionAttempts).
     pub attempts: Option<u32>,
     /// The pause between two attempts, if that is said of it.

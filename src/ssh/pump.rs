@@ -19,7 +19,7 @@ use rustix::net::{RecvFlags, recv};
 
 use super::ffi::{self, Channel, OPEN_REFUSED, OPEN_TIMEOUT};
 use super::jump::{Connection, Failed, JumpHost, Request};
-use super::keepalive::Keepalive;
+use super::keepalive::Pulse;
 use super::relay::{self, Dead, Line, READ_SIZE, UNSENT};
 use super::session::Session;
 use super::tunnel::Plan;
@@ -49,15 +49,6 @@ pub struct Pump<'a> {
     readable: bool,
 }
 
-/// Whether the jump host still answers.
-struct Pulse {
-    keepalive: Keepalive,
-    /// When something was received last, or somebody came to depend on the connection.
-    since: Instant,
-    /// How often it was asked since.
-    asked: u32,
-}
-
 /// A channel that is being opened.
 struct Opening {
     request: Request,
@@ -81,7 +72,7 @@ impl<'a> Pump<'a> {
             connection,
             wake,
             window: plan.window,
-            pulse: Pulse { keepalive: host.keepalive(), since: Instant::now(), asked: 0 },
+            pulse: Pulse::new(host.keepalive()),
             opening: None,
             lines: Vec::new(),
             buffer: vec![0; READ_SIZE],
@@ -169,20 +160,10 @@ impl<'a> Pump<'a> {
 
     /// Asks a jump host that has been silent for long whether it is there, and gives it up if it does not answer.
     fn feel_pulse(&mut self) -> Result<(), Dead> {
-        let now = Instant::now();
-        let heard = if self.is_idle() { now } else { self.session.last_heard() };
-        if heard > self.pulse.since {
-            self.pulse = Pulse { since: heard, asked: 0, ..self.pulse };
+        if self.is_idle() {
+            self.pulse.rest();
         }
-        if self.pulse.due().is_none_or(|due| now < due) {
-            return Ok(());
-        }
-        if self.pulse.asked >= self.pulse.keepalive.count {
-            return Err(Dead);
-        }
-        self.pulse.asked += 1;
-        self.session.ask_alive();
-        Ok(())
+        self.pulse.vanished(&self.session).map_or(Ok(()), |_| Err(Dead))
     }
 
     /// Whether nobody depends on the connection. Without a channel nothing would take what comes off the socket.
@@ -289,7 +270,7 @@ impl<'a> Pump<'a> {
         let mut flags = if self.is_idle() || self.session.link().is_full() { PEER_CLOSED } else { PollFlags::IN };
         flags.set(PollFlags::OUT, unsent > 0);
         let now = Instant::now();
-        let mut until = self.pulse.due().filter(|_| !self.is_idle());
+        let mut until = self.pulse.due(&self.session).filter(|_| !self.is_idle());
         if self.opening.is_some() || self.host.has_waiting() {
             until = Some(now + TICK);
         }
@@ -327,14 +308,6 @@ impl<'a> Pump<'a> {
             self.lines[place].wake(*ready, unsent <= UNSENT);
         }
         Ok(())
-    }
-}
-
-impl Pulse {
-    /// When it is to be asked next, or given up.
-    fn due(&self) -> Option<Instant> {
-        let interval = Some(self.keepalive.interval).filter(|interval| !interval.is_zero())?;
-        self.since.checked_add(interval.saturating_mul(self.asked + 1))
     }
 }
 

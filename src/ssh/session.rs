@@ -316,6 +316,11 @@ impl Session {
         self.link.last_heard()
     }
 
+    /// How long ago TCP last heard of the peer, if there is a TCP connection with it.
+    pub fn tcp_silence(&self) -> Option<Duration> {
+        ffi::tcp_silence(self.socket())
+    }
+
     /// Whether the socket takes data at this moment, and nothing of libssh2's is waiting to go first.
     pub fn takes_data(&self) -> bool {
         let at_once = Some(Instant::now());

@@ -10,6 +10,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_
 
 use super::config::AddressFamily as Family;
 use super::host::Host;
+use super::keepalive::TCP;
 use super::wait::{MAX_FDS, Watch};
 use crate::error::{HostError, reason};
 use crate::event::Outcome;
@@ -82,7 +83,13 @@ fn begin(address: SocketAddr, host: &Host) -> Result<Begun, Errno> {
     let socket = socket_with(family, SocketType::STREAM, flags, None)?;
     // Without it each small packet of the login waits for the acknowledgement of the one before: 180 ms over a 100 ms path.
     sockopt::set_tcp_nodelay(&socket, true)?;
-    sockopt::set_socket_keepalive(&socket, host.tcp_keepalive)?;
+    sockopt::set_socket_keepalive(&socket, host.keepalive.tcp)?;
+    if host.keepalive.tcp {
+        // The system's own times are hours. Where it does not take these, they stay.
+        let _ = sockopt::set_tcp_keepidle(&socket, TCP.idle);
+        let _ = sockopt::set_tcp_keepintvl(&socket, TCP.interval);
+        let _ = sockopt::set_tcp_keepcnt(&socket, TCP.count);
+    }
     if let Some(own) = host.bind {
         bind(&socket, &SocketAddr::new(own, 0))?;
     }

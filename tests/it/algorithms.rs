@@ -73,10 +73,10 @@ fn the_same_is_agreed_on_as_by_ssh() {
         ("", &["HostKeyAlgorithms=^ecdsa-sha2-nistp256", "Compression=yes"]),
     ]) {
         let sshd = server(&env, server_config);
-        let said = ssh(&env, &sshd, &[&theirs[..], options].concat());
+        let said = ssh(&env, &sshd, &[options, &theirs[..]].concat());
         let expected = agreed_by_ssh(&said);
         assert_eq!(expected.len(), 5, "{said}");
-        let options: Vec<&str> = [&[ours][..], options].concat().iter().flat_map(|option| ["-O", option]).collect();
+        let options: Vec<&str> = [options, &[ours]].concat().iter().flat_map(|option| ["-O", option]).collect();
         let run = env.pssh().hosts(sshd.hosts()).args(&options).args(["--json", "true"]).run();
         run.exits(0);
         assert_eq!(agreed_in_json(&run), expected, "{server_config:?} {options:?}");
@@ -166,9 +166,9 @@ fn what_this_build_lacks_is_told_once() {
     let text = run.stderr_text();
     for line in [
         "-O KexAlgorithms=^sntrup761x25519-sha512: KexAlgorithms: libssh2 has no sntrup761 (sntrup761x25519-sha512)",
-        "config:2:3: MACs: libssh2 has no UMAC (umac-64@openssh.com, umac-128@openssh.com)",
-        "config:3:3: HostKeyAlgorithms: this build has no DSA (ssh-dss)",
-        "config:5:3: CASignatureAlgorithms: pssh does not verify keys of security keys (webauthn-sk-ecdsa-sha2-nistp256@openssh.com)",
+        "config:2: MACs: libssh2 has no UMAC (umac-64@openssh.com, umac-128@openssh.com)",
+        "config:3: HostKeyAlgorithms: this build has no DSA (ssh-dss)",
+        "config:5: CASignatureAlgorithms: pssh does not verify keys of security keys (webauthn-sk-ecdsa-sha2-nistp256@openssh.com)",
     ] {
         run.check(text.matches(line).count() == 1, &format!("once: {line}"));
     }
@@ -183,7 +183,7 @@ fn a_list_that_leaves_nothing_is_refused_before_anything_connects() {
     let config = env.file("config", "Host *\n  MACs umac-64@openssh.com\n");
     let run = env.bare_pssh().hosts(sshd.hosts()).arg("-F").arg(&config).arg("true").run();
     run.exits(2).stderr_has(&format!(
-        "{}:2:3: MACs: none of \"umac-64@openssh.com\" can be used: libssh2 has no UMAC (umac-64@openssh.com)",
+        "{}:2: MACs: none of \"umac-64@openssh.com\" can be used: libssh2 has no UMAC (umac-64@openssh.com)",
         config.display()
     ));
     for (option, reason) in [

@@ -309,6 +309,7 @@ impl Pssh {
             started,
             limit: self.limit,
             peak_kib: 0,
+            cpu: Duration::ZERO,
         }
     }
 }
@@ -420,6 +421,7 @@ pub(crate) struct Running {
     started: Instant,
     limit: Duration,
     peak_kib: u64,
+    cpu: Duration,
 }
 
 impl Running {
@@ -487,6 +489,7 @@ impl Running {
             stderr_counts: counts(&self.stderr),
             time: self.started.elapsed(),
             peak_kib: self.peak_kib,
+            cpu: self.cpu,
         }
     }
 
@@ -495,6 +498,7 @@ impl Running {
     pub(crate) fn finish(mut self) -> Run {
         let status = loop {
             self.peak_kib();
+            self.cpu = self.cpu.max(cpu(self.pid).unwrap_or_default());
             if let Some(status) = self.child.try_wait().expect("the child is ours") {
                 break status;
             }
@@ -546,6 +550,16 @@ fn peak_kib(pid: Pid) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
+/// The CPU time that a process has taken so far, of the user and of the system (proc_pid_stat(5)).
+fn cpu(pid: Pid) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    // The name, which may have anything in it, is in brackets; utime and stime are the 12th and 13th field after it.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut ticks = fields.split(' ').skip(11).map(|field| field.parse::<u64>().ok());
+    let ticks = ticks.next()?? + ticks.next()??;
+    Some(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second()))
+}
+
 /// A run that has ended.
 pub(crate) struct Run {
     shown: String,
@@ -558,6 +572,8 @@ pub(crate) struct Run {
     pub(crate) time: Duration,
     /// The most memory that was resident.
     pub(crate) peak_kib: u64,
+    /// CPU time that it had taken when it was last looked at, shortly before its end.
+    pub(crate) cpu: Duration,
 }
 
 impl Run {

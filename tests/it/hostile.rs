@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 use pssh::program::Program;
 
@@ -14,7 +15,7 @@ use crate::bin::{Env, Run};
 use crate::embedded::{Config, Server};
 use crate::pscp::contents;
 use crate::raw::{
-    CHANNEL_CLOSE, CHANNEL_DATA, CHANNEL_EOF, CHANNEL_EXTENDED_DATA, CHANNEL_OPEN, CHANNEL_REQUEST,
+    CHANNEL_CLOSE, CHANNEL_DATA, CHANNEL_EOF, CHANNEL_EXTENDED_DATA, CHANNEL_OPEN, CHANNEL_REQUEST, CHANNEL_SUCCESS,
     CHANNEL_WINDOW_ADJUST, DEBUG, GLOBAL_REQUEST, HostKey, IGNORE, Raw, Script, USERAUTH_BANNER, Wire, string,
 };
 use crate::sshd::{Setup, Sshd, hosts};
@@ -67,7 +68,7 @@ fn megabytes_before_the_identification_string() {
     fn nuls(stream: &mut TcpStream) -> io::Result<()> {
         repeat(stream, &vec![0; 64 << 10])
     }
-    let much = "ssh: handshake: it has sent more than 1 MiB before the login";
+    let much = "ssh: handshake: the host sent more than 1 MiB before the login";
     // A NUL byte cannot be in a line of it.
     let closed = "ssh: handshake: the server closed the connection before its SSH banner";
     for (first, outcome) in [(lines as fn(&mut TcpStream) -> _, much), (line, much), (nuls, closed)] {
@@ -167,8 +168,39 @@ fn chatter_without_end_while_the_command_runs() {
     for act in [ignored, unknown, questions, channels, others, late] {
         let run = beside_a_good_one(command(act), &[]);
         run.exits(4).within(30);
-        run.ends(BAD, "lost: the connection was given up: the host sends without end what nobody has asked for");
+        run.ends(BAD, "lost: the connection was given up: the host keeps sending data that was not asked for");
     }
+}
+
+/// With compression a few bytes on the wire are many in memory: 39,000 messages of 40 KB, the most that libssh2 takes, are 10 MB there
+/// and 1.6 GB here.
+#[test]
+fn unknown_messages_that_are_large_only_when_inflated() {
+    fn act(wire: &mut Wire, channel: u32) -> io::Result<()> {
+        wire.data(channel, b"before\n")?;
+        (0..39_000).try_for_each(|_| wire.send_repeated(UNKNOWN_LOW, 40_000))?;
+        wire.end(channel, 0)
+    }
+    /// A byte that the test's compression can repeat.
+    const UNKNOWN_LOW: u8 = 127;
+    let run = beside_a_good_one(Script { compresses: true, ..command(act) }, &["-C"]);
+    run.exits(4).within(30);
+    run.ends(BAD, "lost: the connection was given up: the host keeps sending data that was not asked for");
+    let came = run.stdout_counts.get(BAD).is_some_and(|count| (count.lines, count.bytes) == (1, 6));
+    run.check(came, "what came before is there");
+}
+
+/// libssh2 keeps what it does not wait for, and looks through all of it for everything that it waits for.
+#[test]
+fn answers_that_nobody_waits_for_cost_little_time() {
+    fn act(wire: &mut Wire, channel: u32) -> io::Result<()> {
+        (0..300_000).try_for_each(|_| wire.about(CHANNEL_SUCCESS, channel))?;
+        wire.end(channel, 0)
+    }
+    let run = beside_a_good_one(command(act), &[]);
+    run.exits(4).within(30);
+    run.check(run.cpu < Duration::from_secs(1), "it costs under a second of CPU time");
+    run.ends(BAD, "lost: the connection was given up: the host keeps sending data that was not asked for");
 }
 
 #[test]

@@ -36,6 +36,8 @@ pub(crate) struct Script {
     pub(crate) before_login: Option<Act>,
     /// In answer to the first request to log in.
     pub(crate) at_login: Option<Act>,
+    /// Whether what it sends after the login is compressed (`zlib@openssh.com`), for clients that want it.
+    pub(crate) compresses: bool,
     /// In answer to the request for a command, after the server has agreed to it. The number is the client's of the channel.
     pub(crate) command: Option<fn(&mut Wire, u32) -> io::Result<()>>,
 }
@@ -114,7 +116,7 @@ fn serve(mut stream: TcpStream, script: &Script, key: &HostKey) -> io::Result<()
         instead(&mut stream)?;
         return wait_for_end(&mut stream);
     }
-    let mut wire = Wire::exchange_keys(stream, &client_version, key)?;
+    let mut wire = Wire::exchange_keys(stream, &client_version, key, script.compresses)?;
     wire.expect(SERVICE_REQUEST)?;
     if let Some(act) = script.before_login {
         act(&mut wire)?;
@@ -125,6 +127,7 @@ fn serve(mut stream: TcpStream, script: &Script, key: &HostKey) -> io::Result<()
         act(&mut wire)?;
     }
     wire.send(&[USERAUTH_SUCCESS])?;
+    wire.deflates = script.compresses.then_some(false);
     let open = wire.expect(CHANNEL_OPEN)?;
     let channel = after_string(&open, 1).and_then(|at| number(&open, at)).ok_or(io::ErrorKind::InvalidData)?;
     wire.open_channel(channel, 1 << 20)?;
@@ -173,7 +176,7 @@ pub(crate) const CHANNEL_EXTENDED_DATA: u8 = 95;
 pub(crate) const CHANNEL_EOF: u8 = 96;
 pub(crate) const CHANNEL_CLOSE: u8 = 97;
 pub(crate) const CHANNEL_REQUEST: u8 = 98;
-const CHANNEL_SUCCESS: u8 = 99;
+pub(crate) const CHANNEL_SUCCESS: u8 = 99;
 
 /// `string` of RFC 4251.
 pub(crate) fn string(bytes: &[u8]) -> Vec<u8> {
@@ -207,12 +210,17 @@ pub(crate) struct Wire {
     seal_key: PKey<Private>,
     sent: u32,
     received: u32,
+    /// Whether what is sent is compressed, and then whether the stream has begun.
+    deflates: Option<bool>,
 }
 
 impl Wire {
-    fn exchange_keys(mut stream: TcpStream, client_version: &str, key: &HostKey) -> io::Result<Wire> {
+    fn exchange_keys(mut stream: TcpStream, client_version: &str, key: &HostKey, compresses: bool) -> io::Result<Wire> {
         let lists = ["curve25519-sha256", "ssh-ed25519", "aes128-ctr", "aes128-ctr", "hmac-sha2-256", "hmac-sha2-256"];
-        let lists = lists.into_iter().chain(["none", "none", "", ""]).flat_map(|list| string(list.as_bytes()));
+        let lists = lists
+            .into_iter()
+            .chain(["none", if compresses { "zlib@openssh.com" } else { "none" }, "", ""])
+            .flat_map(|list| string(list.as_bytes()));
         let ours: Vec<u8> = [KEXINIT].into_iter().chain([7; 16]).chain(lists).chain([0; 5]).collect();
         send_plain(&mut stream, &ours)?;
         let theirs = read_plain(&mut stream)?;
@@ -253,6 +261,7 @@ impl Wire {
             seal_key: PKey::hmac(&derive(b'F'))?,
             sent: 3,
             received: 3,
+            deflates: None,
         })
     }
 
@@ -264,8 +273,24 @@ impl Wire {
 
     /// Sends a packet with this payload.
     pub(crate) fn send(&mut self, payload: &[u8]) -> io::Result<()> {
-        let packet = padded(payload, 16);
-        self.send_packet(&packet)
+        let payload = match self.zlib_head() {
+            Some(head) => [head, stored(payload)].concat(),
+            None => payload.to_vec(),
+        };
+        self.send_packet(&padded(&payload, 16))
+    }
+
+    /// Sends a packet whose payload is this byte many times over, in few bytes. Only with compression.
+    pub(crate) fn send_repeated(&mut self, byte: u8, count: usize) -> io::Result<()> {
+        let head = self.zlib_head().expect("compression");
+        self.send_packet(&padded(&[head, repeated(byte, count)].concat(), 16))
+    }
+
+    /// What comes before the first compressed byte (RFC 1950), and before no other. None without compression.
+    fn zlib_head(&mut self) -> Option<Vec<u8>> {
+        let has_begun = self.deflates?;
+        self.deflates = Some(true);
+        Some(if has_begun { Vec::new() } else { vec![0x78, 0x01] })
     }
 
     /// Sends what should be a packet: length, padding and all, as the test has it.
@@ -333,6 +358,41 @@ impl Wire {
         self.about(CHANNEL_EOF, channel)?;
         self.about(CHANNEL_CLOSE, channel)
     }
+}
+
+/// Bytes as a block of DEFLATE that is not compressed (RFC 1951 section 3.2.4).
+fn stored(bytes: &[u8]) -> Vec<u8> {
+    let length = bytes.len() as u16;
+    [&[0][..], &length.to_le_bytes(), &(!length).to_le_bytes(), bytes].concat()
+}
+
+/// A byte below 144 many times over, as a block of DEFLATE with fixed codes (RFC 1951 section 3.2.6), and an empty block that ends at a
+/// whole byte.
+fn repeated(byte: u8, count: usize) -> Vec<u8> {
+    /// Bytes of the longest repetition.
+    const LONGEST: usize = 258;
+    let mut bits: Vec<bool> = Vec::new();
+    let mut put = |value: u32, count: u32| bits.extend((0..count).rev().map(|bit| value >> bit & 1 == 1));
+    // Not the last block; fixed codes (01, the lowest bit first).
+    put(0b010, 3);
+    put(0x30 + u32::from(byte), 8);
+    for _ in 0..(count - 1) / LONGEST {
+        // The length 258, and the distance 1.
+        put(0b1100_0101, 8);
+        put(0, 5);
+    }
+    for _ in 0..(count - 1) % LONGEST {
+        put(0x30 + u32::from(byte), 8);
+    }
+    put(0, 7);
+    // An empty block that is not compressed begins at the next whole byte after its three bits.
+    put(0, 3);
+    let mut bytes: Vec<u8> = bits
+        .chunks(8)
+        .map(|bits| bits.iter().enumerate().fold(0, |byte, (place, bit)| byte | u8::from(*bit) << place))
+        .collect();
+    bytes.extend([0, 0, 0xff, 0xff]);
+    bytes
 }
 
 /// What the length of a packet in plain text is a multiple of (RFC 4253 section 6).

@@ -1,7 +1,7 @@
 //! The socket of a session, through which libssh2 sends and receives by callbacks of ours.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_char, c_int, c_uchar, c_void};
 use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
@@ -17,7 +17,7 @@ use super::channel::{AGENT_WINDOW, Channel};
 use super::memory::{self, Memory};
 use super::{
     CALLBACK_AUTHAGENT, CALLBACK_DEBUG, CALLBACK_RECV, CALLBACK_SEND, GenericCallback, libssh2_session_callback_set2,
-    ssh2_transport_read, would_block,
+    ssh2_packet_ask, ssh2_transport_read, would_block,
 };
 
 /// Bytes that a server may send before the login has ended. libssh2 keeps what it cannot use, such as banners, without a limit.
@@ -45,6 +45,8 @@ const EXCHANGE_FAILED: ErrorCode = ErrorCode::Session(raw::LIBSSH2_ERROR_KEY_EXC
 /// Why a connection was given up although the peer is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GivenUp {
+    /// The peer has sent more than a login takes before it has ended.
+    EarlyFlood,
     /// The peer has sent far more than it had any reason to.
     Flood,
     /// What libssh2 keeps for the session takes more memory than the limit, and none of it can be given out.
@@ -59,8 +61,10 @@ impl GivenUp {
     /// As an error of libssh2.
     pub fn error(self) -> Error {
         match self {
-            GivenUp::Flood => Error::new(TOO_MUCH, "the host keeps sending data that was not asked for"),
-            GivenUp::Memory => Error::new(TOO_MUCH, "the host sends more unknown messages than fit in memory"),
+            GivenUp::EarlyFlood => Error::new(TOO_MUCH, "the host sent more than 1 MiB before the login"),
+            GivenUp::Flood | GivenUp::Memory => {
+                Error::new(TOO_MUCH, "the host keeps sending data that was not asked for")
+            }
             GivenUp::HostKey => Error::new(EXCHANGE_FAILED, "the host shows another host key in a key re-exchange"),
             GivenUp::Exchange => Error::new(EXCHANGE_FAILED, "the key re-exchange failed"),
         }
@@ -279,6 +283,30 @@ impl Link {
         function(&self.state().opening.borrow())
     }
 
+    /// Takes the answers to keepalives that have come; says whether there were any. libssh2 would keep them.
+    pub fn take_answers(&self) -> bool {
+        /// SSH_MSG_REQUEST_SUCCESS and SSH_MSG_REQUEST_FAILURE (RFC 4254 section 4).
+        const ANSWERS: [c_uchar; 2] = [81, 82];
+        let mut session_raw = self.session.raw();
+        let session: *mut raw::LIBSSH2_SESSION = &mut *session_raw;
+        let mut any = false;
+        for kind in ANSWERS {
+            loop {
+                let (mut data, mut length) = (ptr::null_mut(), 0);
+                // SAFETY: the session is live and locked; nothing is compared with the packet, so that null is allowed. The data of a
+                // packet that was found are the caller's, and freed once by the session's allocator.
+                unsafe {
+                    if ssh2_packet_ask(session, kind, &mut data, &mut length, 0, ptr::null(), 0) != 0 {
+                        break;
+                    }
+                    raw::libssh2_free(session, data.cast());
+                }
+                any = true;
+            }
+        }
+        any
+    }
+
     /// Why the connection was given up, if it was.
     pub fn given_up(&self) -> Option<GivenUp> {
         self.state().given_up.get()
@@ -477,7 +505,7 @@ unsafe extern "C" fn receive(
         state.received.set(state.received.get().wrapping_add(received as u64));
         state.burst.set(state.burst.get() + received as usize);
         if state.received.get() > state.most(state.granted.get()) {
-            state.give_up(GivenUp::Flood);
+            state.give_up(if state.logged_in.get() { GivenUp::Flood } else { GivenUp::EarlyFlood });
             return AGAIN;
         }
         return received;

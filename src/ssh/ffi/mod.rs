@@ -17,6 +17,7 @@ mod auth;
 mod channel;
 mod link;
 mod memory;
+mod tcp;
 
 use std::ffi::{c_char, c_int, c_long, c_uchar, c_void};
 use std::slice;
@@ -31,6 +32,7 @@ pub use self::auth::{
 };
 pub use self::channel::{Channel, Exit, direct_tcpip};
 pub use self::link::{GivenUp, Link, TOO_MUCH};
+pub use self::tcp::tcp_silence;
 
 /// `LIBSSH2_CALLBACK_DEBUG` of libssh2.h: told of the server's SSH_MSG_DEBUG (RFC 4253 section 11.3).
 const CALLBACK_DEBUG: c_int = 1;
@@ -60,6 +62,17 @@ unsafe extern "C" {
         kind: c_int,
         callback: Option<GenericCallback>,
     ) -> Option<GenericCallback>;
+    /// Takes the first packet of this type out of those that are kept (packet.h of the bundled libssh2); gives 0 if there is one. Its
+    /// data are the caller's then.
+    fn ssh2_packet_ask(
+        session: *mut raw::LIBSSH2_SESSION,
+        packet_type: c_uchar,
+        data: *mut *mut c_uchar,
+        data_len: *mut usize,
+        match_ofs: c_int,
+        match_buf: *const c_uchar,
+        match_len: usize,
+    ) -> c_int;
     fn libssh2_channel_has_exit_status(channel: *mut raw::LIBSSH2_CHANNEL) -> c_int;
     fn libssh2_channel_signal_ex(channel: *mut raw::LIBSSH2_CHANNEL, name: *const c_char, len: usize) -> c_int;
     fn libssh2_session_set_read_timeout(session: *mut raw::LIBSSH2_SESSION, seconds: c_long);
