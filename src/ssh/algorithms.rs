@@ -189,7 +189,8 @@ fn chosen<N>(kind: Kind, setting: &config::Setting<Option<config::Algorithms<N>>
     offered(kind, list.as_ref()).map_err(|error| {
         let lacking = list.as_ref().map(|list| list.lacking(kind.supported())).unwrap_or_default();
         let reasons = reasons(&lacking).map(|reasons| format!(": {reasons}")).unwrap_or_default();
-        let hint = if lacking.iter().any(|name| is_sha1(name)) { format!("\nhint: {OLD_SERVERS}") } else { String::new() };
+        let hint =
+            if lacking.iter().any(|name| is_sha1(name)) { format!("\nhint: {OLD_SERVERS}") } else { String::new() };
         format!("{origin}: {}: {error}{reasons}{hint}", kind.keyword())
     })
 }

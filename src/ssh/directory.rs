@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use super::algorithms::{self, Algorithms};
 use super::config::{
     self, Answer, CommandLineOption, Config, ConfigError, LogLevel, PubkeyAuthentication, Query, Question, Resolved,
     StrictHostKeyChecking,
 };
-use super::algorithms::{self, Algorithms};
 use super::host::{Host, Node};
 use super::identities::{Identities, Sources};
 use super::keepalive::Keepalive;

@@ -91,20 +91,21 @@ pub fn run(
     watch.expect(Phase::Connect, "no session channel");
     let channel = match session.driver().drive(watch, |ssh| Channel::open(ssh, command.window)) {
         Ok(channel) => channel,
-        Err(stop) => return not_started(stop, "opening a channel"),
+        Err(stop) => return not_started(session, stop, "opening a channel"),
     };
     // From here on the command may be running: whatever happens is no longer "could not connect".
     watch.expect(Phase::Connect, "no answer to the exec request");
     let agent = match command.requests.make(session, &channel, command.start, watch, note) {
         Ok(agent) => agent,
         Err(Stop::Ssh(_)) if session.is_dead() => {
-            let detail = "the connection ended while the command was being started".to_owned();
+            let detail = session.end("the connection ended while the command was being started");
             return HostError::Lost { detail }.into();
         }
         // What came instead of an answer says nothing: the command may have been started.
         Err(Stop::Ssh(error)) if ![ffi::REQUEST_DENIED, ffi::TOO_LONG].contains(&error.code()) => {
             let _ = channel.close();
-            let detail = format!("the connection failed while the command was being started: {}", error.message());
+            let why = session.link().explain(&error);
+            let detail = format!("the connection failed while the command was being started: {why}");
             return HostError::Lost { detail }.into();
         }
         Err(Stop::Job(outcome)) => {
@@ -115,7 +116,7 @@ pub fn run(
         }
         Err(stop) => {
             let _ = channel.close();
-            return not_started(stop, "starting the command");
+            return not_started(session, stop, "starting the command");
         }
     };
     if sudo.is_some() {
@@ -150,10 +151,10 @@ pub fn run(
 }
 
 /// The outcome of a job whose command the server has not agreed to run.
-fn not_started(stop: Stop, doing: &'static str) -> Outcome {
+fn not_started(session: &Session, stop: Stop, doing: &'static str) -> Outcome {
     match stop {
         Stop::Job(outcome) => outcome,
-        Stop::Ssh(error) => HostError::Ssh { doing, detail: error.message().to_owned(), hint: None }.into(),
+        Stop::Ssh(error) => HostError::Ssh { doing, detail: session.link().explain(&error), hint: None }.into(),
     }
 }
 
@@ -297,8 +298,10 @@ impl Running<'_> {
                 Drained::Some
             }
             Err(error) if ffi::would_block(&error) => Drained::Nothing,
-            Err(error) if error.code() == SOCKET_DISCONNECT => Drained::Failed("the server disconnected".to_owned()),
-            Err(error) => Drained::Failed(format!("the connection failed: {}", error.message())),
+            Err(error) if error.code() == SOCKET_DISCONNECT => {
+                Drained::Failed(self.session.end("the server disconnected"))
+            }
+            Err(error) => Drained::Failed(self.session.end(&format!("the connection failed: {}", error.message()))),
         }
     }
 

@@ -11,7 +11,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -98,19 +98,29 @@ struct Failure {
 /// One connection to a jump host.
 pub struct Connection {
     dead: AtomicBool,
+    /// What the jump host has said at its end.
+    goodbye: OnceLock<String>,
     /// A byte makes its thread look at the queue.
     wake: UnixStream,
 }
 
 impl Connection {
-    /// Notes that it has ended. Comes before the sessions behind it can notice.
-    pub fn set_dead(&self) {
+    /// Notes that it has ended, with the jump host's words. Comes before the sessions behind it can notice.
+    pub fn set_dead(&self, goodbye: Option<String>) {
+        if let Some(goodbye) = goodbye {
+            let _ = self.goodbye.set(goodbye);
+        }
         self.dead.store(true, Ordering::SeqCst);
     }
 
     /// Whether it has ended.
     pub fn is_dead(&self) -> bool {
         self.dead.load(Ordering::SeqCst)
+    }
+
+    /// What the jump host has said at its end, if it has said anything.
+    pub fn goodbye(&self) -> Option<String> {
+        self.goodbye.get().cloned()
     }
 
     fn wake(&self) {
@@ -209,7 +219,7 @@ impl JumpHost {
         select.recv(watch.cancel().channel());
         match select.select_deadline(watch.deadline()) {
             Ok(operation) if operation.index() == answer => {
-                Ok(operation.recv(answered).unwrap_or(Err(Failed::Proxy(ProxyError::Ended))))
+                Ok(operation.recv(answered).unwrap_or(Err(Failed::Proxy(ProxyError::Ended(None)))))
             }
             Ok(operation) => {
                 let _ = operation.recv(watch.cancel().channel());
@@ -435,7 +445,7 @@ impl JumpHost {
         let opened = place.map_or(0, |place| state.live.swap_remove(place).opened);
         if state.live.is_empty() && state.connecting == 0 && !state.waiting.is_empty() && !self.is_closed() {
             if opened == 0 {
-                state.fail_all(&ProxyError::Ended);
+                state.fail_all(&ProxyError::Ended(connection.goodbye()));
             } else {
                 self.begin(&mut state, Instant::now() + self.host.connect_timeout);
             }
@@ -514,7 +524,7 @@ impl Login {
                 return host.login_failed(&mut lock(&host.state), outcome);
             }
         };
-        let connection = Arc::new(Connection { dead: AtomicBool::new(false), wake });
+        let connection = Arc::new(Connection { dead: AtomicBool::new(false), goodbye: OnceLock::new(), wake });
         {
             let mut state = lock(&host.state);
             state.connecting -= 1;
@@ -533,7 +543,7 @@ impl Drop for Login {
     fn drop(&mut self) {
         match &self.connection {
             Some(connection) => {
-                connection.set_dead();
+                connection.set_dead(None);
                 self.host.leave(connection);
             }
             None if self.settled => {}

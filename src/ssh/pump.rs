@@ -96,7 +96,8 @@ impl<'a> Pump<'a> {
             }
         };
         // Before any session can see its end: what it says then depends on it.
-        self.connection.set_dead();
+        let goodbye = self.session.link().goodbye();
+        self.connection.set_dead(goodbye.map(|goodbye| goodbye.to_string()));
         match ended {
             Ok(()) => {
                 self.session.disconnect();

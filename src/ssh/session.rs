@@ -29,6 +29,8 @@ pub const SOCKET_DISCONNECT: ErrorCode = ErrorCode::Session(-13);
 /// What sshd says instead of its banner when it has too many connections to take another: MaxStartups and, since OpenSSH
 /// 9.8, PerSourcePenalties of sshd_config(5).
 const BUSY_WORDS: [&str; 2] = ["Exceeded MaxStartups", "Not allowed at this time"];
+/// Lines of a server's banners that are told.
+const MOST_BANNER_LINES: usize = 40;
 /// How soon to look again when libssh2 wants to wait but does not say for which direction.
 const UNDIRECTED_PAUSE: Duration = Duration::from_millis(10);
 
@@ -57,6 +59,11 @@ impl<'a> Driver<'a> {
     /// The session that is driven.
     pub fn session(&self) -> &ssh2::Session {
         self.session
+    }
+
+    /// What is known of its socket.
+    pub fn link(&self) -> &'a Link {
+        self.link
     }
 
     /// Its socket.
@@ -196,8 +203,9 @@ impl Session {
         made.trust = trust;
         watch.expect(Phase::Auth, "not authenticated");
         watch.milestones().secured = Some(Instant::now());
-        let identity = auth::authenticate(&mut made.driver(), host, credentials, trust, watch)
-            .map_err(|outcome| made.replaced_key(host).unwrap_or(outcome))?;
+        let login = auth::authenticate(&mut made.driver(), host, credentials, trust, watch);
+        made.note_banners(note);
+        let identity = login.map_err(|outcome| made.replaced_key(host).unwrap_or(outcome))?;
         note(&|| format!("authenticated as {} with {identity}", host.user));
         made.link.log_in();
         Ok(made)
@@ -215,9 +223,10 @@ impl Session {
                 Err(HostError::Ssh { doing: "handshake", detail, hint: Some("is it an SSH server?".to_owned()) }.into())
             }
             Err(Stop::Ssh(error)) => {
-                let disagreement =
-                    || self.link.with_opening(|opening| algorithms::disagreement(&host.algorithms, &host_keys, opening));
-                Err(handshake_failed(&self.session, &error, &disagreement).into())
+                let disagreement = || {
+                    self.link.with_opening(|opening| algorithms::disagreement(&host.algorithms, &host_keys, opening))
+                };
+                Err(handshake_failed(&self.session, &self.link, &error, &disagreement).into())
             }
         }
     }
@@ -247,6 +256,21 @@ impl Session {
             })?;
         }
         Ok(())
+    }
+
+    /// Tells what the server has said to those who log in.
+    fn note_banners(&self, note: &mut dyn FnMut(&dyn Fn() -> String)) {
+        let (before, after) = self.link.banners();
+        let lines =
+            before.iter().chain(&after).flat_map(|banner| banner.lines()).filter(|line| !line.trim().is_empty());
+        for line in lines.take(MOST_BANNER_LINES) {
+            note(&|| format!("banner: {}", ffi::quoted(line)));
+        }
+    }
+
+    /// How the connection has ended: in the words of the server, if it has said anything, or else these.
+    pub fn end(&self, otherwise: &str) -> String {
+        self.link.goodbye().map_or_else(|| otherwise.to_owned(), |goodbye| goodbye.to_string())
     }
 
     /// Tells a server that never said a word from one that stopped in the middle of the handshake.
@@ -359,6 +383,7 @@ fn banner(session: &ssh2::Session) -> Option<&str> {
 
 fn handshake_failed(
     session: &ssh2::Session,
+    link: &Link,
     error: &Error,
     disagreement: &dyn Fn() -> Option<Disagreement>,
 ) -> HostError {
@@ -381,23 +406,28 @@ fn handshake_failed(
             }
         };
     }
-    if error.code() == KEX_FAILURE {
-        let (detail, hint) = match disagreement() {
-            Some(Disagreement { detail, hint }) => (detail, Some(hint)),
-            None => (error.message().to_owned(), None),
-        };
-        return HostError::Ssh { doing: "key exchange", detail, hint };
+    if error.code() == KEX_FAILURE
+        && let Some(Disagreement { detail, hint }) = disagreement()
+    {
+        return HostError::Ssh { doing: "key exchange", detail, hint: Some(hint) };
     }
-    dropped("key exchange", error, true)
+    dropped("key exchange", error, true, link)
 }
 
 /// A failure of the transport before authentication had ended: a dropped connection, unless libssh2 says something else.
-pub fn dropped(doing: &'static str, error: &Error, banner_seen: bool) -> HostError {
+pub fn dropped(doing: &'static str, error: &Error, banner_seen: bool, link: &Link) -> HostError {
     /// libssh2.h: SOCKET_NONE, BANNER_RECV, KEY_EXCHANGE_FAILURE, SOCKET_DISCONNECT, SOCKET_RECV, SOCKET_SEND.
     const TRANSPORT: [i32; 6] = [-1, -2, -8, -13, -43, -7];
-    let detail = error.message().to_owned();
+    let detail = match link.explain(error) {
+        // What libssh2 was waiting for is nothing that a user knows.
+        waiting if waiting.starts_with("Waiting for") => "the server ended the connection".to_owned(),
+        detail => detail,
+    };
     match error.code() {
         ErrorCode::Session(code) if TRANSPORT.contains(&code) => HostError::Dropped { doing, detail, banner_seen },
+        _ if link.goodbye().is_some_and(|goodbye| goodbye.may_pass()) => {
+            HostError::Dropped { doing, detail, banner_seen }
+        }
         _ => HostError::Ssh { doing, detail, hint: None },
     }
 }

@@ -108,12 +108,14 @@ impl Through {
         if !self.connection.is_dead() {
             return outcome;
         }
-        let hop = self.hop.clone();
+        let (hop, goodbye) = (self.hop.clone(), self.connection.goodbye());
         match outcome {
             Outcome::Failed(error) => match *error {
-                HostError::Dropped { .. } => HostError::Proxy { hop, cause: ProxyError::Ended }.into(),
+                HostError::Dropped { .. } => HostError::Proxy { hop, cause: ProxyError::Ended(goodbye) }.into(),
                 HostError::Lost { detail } => {
-                    HostError::Lost { detail: format!("{detail}; the connection to the proxy {hop} has ended") }.into()
+                    let words = goodbye.map(|words| format!(": {words}")).unwrap_or_default();
+                    let detail = format!("{detail}; the connection to the proxy {hop} has ended{words}");
+                    HostError::Lost { detail }.into()
                 }
                 error => error.into(),
             },

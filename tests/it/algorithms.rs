@@ -96,7 +96,10 @@ fn cbc_is_used_only_where_it_is_named() {
     let said = ssh(&env, &sshd, &[]);
     assert!(said.contains("no matching cipher found. Their offer: aes128-cbc"), "{said}");
     let run = env.pssh().hosts(sshd.hosts()).arg("true").run();
-    run.exits(4).ends(LABEL, "ssh: key exchange: no matching cipher found: the server offers aes128-cbc; pssh offers chacha20-");
+    run.exits(4).ends(
+        LABEL,
+        "ssh: key exchange: no matching cipher found: the server offers aes128-cbc; pssh offers chacha20-",
+    );
     run.hints(LABEL, "-O Ciphers=+aes128-cbc");
     env.pssh().hosts(sshd.hosts()).args(["-O", "Ciphers=+aes128-cbc", "true"]).run().exits(0);
     env.pssh().hosts(sshd.hosts()).args(["-O", "Ciphers=-aes128-cbc", "true"]).run().exits(4);
@@ -107,7 +110,12 @@ fn cbc_is_used_only_where_it_is_named() {
 /// The options that an old server needs, and a server that has nothing else.
 const OLD: (&str, &[&str]) = (
     "KexAlgorithms diffie-hellman-group14-sha1\nHostKeyAlgorithms ssh-rsa\nCiphers aes128-cbc\nMACs hmac-sha1\n",
-    &["KexAlgorithms=+diffie-hellman-group14-sha1", "HostKeyAlgorithms=+ssh-rsa", "Ciphers=+aes128-cbc", "MACs=+hmac-sha1"],
+    &[
+        "KexAlgorithms=+diffie-hellman-group14-sha1",
+        "HostKeyAlgorithms=+ssh-rsa",
+        "Ciphers=+aes128-cbc",
+        "MACs=+hmac-sha1",
+    ],
 );
 
 /// Without SHA-1 in the build it is said that there is none; with it, it is used where it is named, and nowhere else.
@@ -216,7 +224,8 @@ fn post_quantum_key_exchange_is_preferred() {
     let run = env.pssh().hosts([server.addr()]).args(["--json", "true"]).run();
     run.exits(0);
     assert_eq!(agreed_in_json(&run)[0], if has_it { HYBRID } else { "curve25519-sha256" });
-    let run = env.pssh().hosts([server.addr()]).args(["-O", &format!("KexAlgorithms=-{HYBRID}"), "--json", "true"]).run();
+    let run =
+        env.pssh().hosts([server.addr()]).args(["-O", &format!("KexAlgorithms=-{HYBRID}"), "--json", "true"]).run();
     run.exits(0);
     assert_eq!(agreed_in_json(&run)[0], "curve25519-sha256");
 }

@@ -88,9 +88,9 @@ fn the_text_of_events_stays_as_it_is() {
     run.exits(5);
     let text = mask_times(&fleet.mask(&run.stdout).replace(env!("CARGO_PKG_VERSION"), "VERSION"));
     // With OpenSSL 3.5 or newer it is mlkem768x25519-sha256.
-    let text = ["mlkem768x25519-sha256", "curve25519-sha256"].iter().fold(text, |text, name| {
-        text.replace(&format!("{name:?}"), "\"KEX\"")
-    });
+    let text = ["mlkem768x25519-sha256", "curve25519-sha256"]
+        .iter()
+        .fold(text, |text, name| text.replace(&format!("{name:?}"), "\"KEX\""));
     let expected = r#"{"event":"run_start","version":1,"pssh":"VERSION","time":"TIME","hosts":1}
 {"event":"start","time":"TIME","index":0,"host":"127.0.0.1","label":"web01","user":"me","port":PORT}
 {"event":"output","time":"TIME","index":0,"host":"127.0.0.1","label":"web01","stream":"stderr","text":"no such thing\nnowhere"}

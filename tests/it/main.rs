@@ -19,6 +19,9 @@ mod soak;
 /// Running sshd: keys, addresses, users, what it left behind.
 mod sshd;
 
+/// What servers say: banners and goodbyes.
+mod words;
+
 /// Input that nobody means.
 mod absurd;
 /// The agent as the hosts see it.

@@ -36,6 +36,8 @@ pub(crate) struct Script {
     pub(crate) before_login: Option<Act>,
     /// In answer to the first request to log in.
     pub(crate) at_login: Option<Act>,
+    /// In answer to the request for a channel.
+    pub(crate) at_open: Option<Act>,
     /// Whether what it sends after the login is compressed (`zlib@openssh.com`), for clients that want it.
     pub(crate) compresses: bool,
     /// In answer to the request for a command, after the server has agreed to it. The number is the client's of the channel.
@@ -129,6 +131,9 @@ fn serve(mut stream: TcpStream, script: &Script, key: &HostKey) -> io::Result<()
     wire.send(&[USERAUTH_SUCCESS])?;
     wire.deflates = script.compresses.then_some(false);
     let open = wire.expect(CHANNEL_OPEN)?;
+    if let Some(act) = script.at_open {
+        act(&mut wire)?;
+    }
     let channel = after_string(&open, 1).and_then(|at| number(&open, at)).ok_or(io::ErrorKind::InvalidData)?;
     wire.open_channel(channel, 1 << 20)?;
     wire.expect(CHANNEL_REQUEST)?;
@@ -156,6 +161,7 @@ fn read_version(stream: &mut TcpStream) -> io::Result<String> {
 }
 
 // Numbers of RFC 4250.
+const DISCONNECT: u8 = 1;
 pub(crate) const IGNORE: u8 = 2;
 pub(crate) const DEBUG: u8 = 4;
 const SERVICE_REQUEST: u8 = 5;
@@ -341,6 +347,16 @@ impl Wire {
         self.send(&[&[CHANNEL_OPEN_CONFIRMATION][..], &numbers].concat())
     }
 
+    /// Says goodbye (RFC 4253 section 11.1).
+    pub(crate) fn disconnect(&mut self, reason: u32, text: &[u8]) -> io::Result<()> {
+        self.send(&goodbye(reason, text))
+    }
+
+    /// Sends a banner (RFC 4252 section 5.4).
+    pub(crate) fn banner(&mut self, text: &[u8]) -> io::Result<()> {
+        self.send(&[&[USERAUTH_BANNER][..], &string(text), &string(b"")].concat())
+    }
+
     /// Sends output of a command, whatever the window is.
     pub(crate) fn data(&mut self, channel: u32, bytes: &[u8]) -> io::Result<()> {
         self.send(&[&[CHANNEL_DATA][..], &channel.to_be_bytes(), &string(bytes)].concat())
@@ -395,6 +411,11 @@ fn repeated(byte: u8, count: usize) -> Vec<u8> {
     bytes
 }
 
+/// The message that ends a connection in words (RFC 4253 section 11.1).
+pub(crate) fn goodbye(reason: u32, text: &[u8]) -> Vec<u8> {
+    [&[DISCONNECT][..], &reason.to_be_bytes(), &string(text), &string(b"")].concat()
+}
+
 /// What the length of a packet in plain text is a multiple of (RFC 4253 section 6).
 pub(crate) const PLAIN_BLOCK: usize = 8;
 
@@ -406,7 +427,7 @@ pub(crate) fn padded(payload: &[u8], block: usize) -> Vec<u8> {
     [&length.to_be_bytes()[..], &[padding as u8], payload, &vec![0; padding]].concat()
 }
 
-fn send_plain(stream: &mut TcpStream, payload: &[u8]) -> io::Result<()> {
+pub(crate) fn send_plain(stream: &mut TcpStream, payload: &[u8]) -> io::Result<()> {
     stream.write_all(&padded(payload, PLAIN_BLOCK))
 }
 

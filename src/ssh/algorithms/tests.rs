@@ -41,9 +41,15 @@ fn a_common_offer_is_no_disagreement() {
 fn the_first_list_without_anything_in_common_is_named() {
     let detail = |lists| said(lists).expect("nothing in common").detail;
     let mac = detail([KEX, KEY, "aes128-ctr", "aes128-gcm@openssh.com", "umac-64@openssh.com", ""]);
-    assert!(mac.starts_with("no matching MAC found: the server offers umac-64@openssh.com; pssh offers hmac-"), "{mac}");
+    assert!(
+        mac.starts_with("no matching MAC found: the server offers umac-64@openssh.com; pssh offers hmac-"),
+        "{mac}"
+    );
     let cipher = detail([KEX, KEY, "aes128-ctr", "aes128-cbc", "", ""]);
-    assert!(cipher.starts_with("no matching cipher found: the server offers aes128-cbc; pssh offers chacha20"), "{cipher}");
+    assert!(
+        cipher.starts_with("no matching cipher found: the server offers aes128-cbc; pssh offers chacha20"),
+        "{cipher}"
+    );
     let nothing = said([KEX, "", "", "", "", ""]).expect("nothing in common");
     assert!(nothing.detail.starts_with("no matching host key type found: the server offers nothing; "), "{nothing:?}");
     assert_eq!(nothing.hint, "the server offers nothing");

@@ -1,7 +1,7 @@
 //! The socket of a session, through which libssh2 sends and receives by callbacks of ours.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::{c_char, c_int, c_uchar, c_void};
+use std::ffi::{c_int, c_uchar, c_void};
 use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
@@ -15,9 +15,10 @@ use ssh2::{Error, ErrorCode, Session};
 
 use super::channel::{AGENT_WINDOW, Channel};
 use super::memory::{self, Memory};
+use super::words::{self, Goodbye, Words};
 use super::{
-    CALLBACK_AUTHAGENT, CALLBACK_DEBUG, CALLBACK_RECV, CALLBACK_SEND, GenericCallback, libssh2_session_callback_set2,
-    ssh2_packet_ask, ssh2_transport_read, would_block,
+    CALLBACK_AUTHAGENT, CALLBACK_RECV, CALLBACK_SEND, GenericCallback, libssh2_session_callback_set2, ssh2_packet_ask,
+    ssh2_transport_read, would_block,
 };
 
 /// Bytes that a server may send before the login has ended. libssh2 keeps what it cannot use, such as banners, without a limit.
@@ -134,8 +135,8 @@ pub(super) struct LinkState {
     agent_channels: RefCell<Vec<NonNull<raw::LIBSSH2_CHANNEL>>>,
     /// How many more of them it may open. With none left the callback is out, and libssh2 refuses.
     agent_room: Cell<usize>,
-    /// Whether the server has said that the user's key has a fixed command.
-    forced_command: Cell<bool>,
+    /// What the server has said in words.
+    pub(super) words: Words,
 }
 
 impl LinkState {
@@ -238,10 +239,10 @@ impl Link {
             unsent: RefCell::default(),
             agent_channels: RefCell::default(),
             agent_room: Cell::new(0),
-            forced_command: Cell::new(false),
+            words: Words::default(),
         })));
         // SAFETY: `pointer` is a live session, locked by `session_raw`. `state` lives until Drop of the Link, which takes
-        // it out of the session first. The types of `receive`, `send` and `debug` are the ones that libssh2.h gives for the
+        // it out of the session first. The types of `receive` and `send` are the ones that libssh2.h gives for the
         // callbacks; libssh2 casts them back to those before calling them.
         unsafe {
             *raw::libssh2_session_abstract(pointer) = state.as_ptr().cast();
@@ -250,8 +251,7 @@ impl Link {
             libssh2_session_callback_set2(pointer, CALLBACK_RECV, Some(receive));
             let send: GenericCallback = std::mem::transmute::<SendCallback, GenericCallback>(send);
             libssh2_session_callback_set2(pointer, CALLBACK_SEND, Some(send));
-            let debug: GenericCallback = std::mem::transmute::<DebugCallback, GenericCallback>(debug);
-            libssh2_session_callback_set2(pointer, CALLBACK_DEBUG, Some(debug));
+            words::listen(pointer);
         }
         drop(session_raw);
         Link { session: session.clone(), state }
@@ -305,6 +305,32 @@ impl Link {
             }
         }
         any
+    }
+
+    /// The end of the connection as the server has announced it, if it has.
+    pub fn goodbye(&self) -> Option<Goodbye> {
+        self.state().words.goodbye()
+    }
+
+    /// Why `error` has come: in the words of the server, if it has ended the connection in words, or else of libssh2.
+    pub fn explain(&self, error: &Error) -> String {
+        self.goodbye().map_or_else(|| error.message().to_owned(), |goodbye| goodbye.to_string())
+    }
+
+    /// The server's banners so far (RFC 4252 section 5.4): those that came before it has judged the last key or password that it was
+    /// shown, and those that came after it.
+    pub fn banners(&self) -> (Vec<String>, Vec<String>) {
+        let mut session_raw = self.session.raw();
+        // SAFETY: the session is live and locked.
+        unsafe { words::hear_banners(&mut *session_raw, &self.state().words) };
+        self.state().words.banners()
+    }
+
+    /// Notes that the server is now told a password, or answers. (That it is shown a key is noted when that signs.)
+    pub fn show_secret(&self) {
+        let mut session_raw = self.session.raw();
+        // SAFETY: the session is live and locked.
+        unsafe { words::show(&mut *session_raw, &self.state().words) };
     }
 
     /// Why the connection was given up, if it was.
@@ -426,7 +452,7 @@ impl Link {
     /// Whether the server has said that the key with which the user has logged in runs one command, whatever is asked for:
     /// `command=` of sshd(8)'s authorized_keys. OpenSSH says so from 7.7 on; a ForceCommand of sshd_config(5) it does not tell.
     pub fn has_forced_command(&self) -> bool {
-        self.state().forced_command.get()
+        self.state().words.forced_command.get()
     }
 
     /// Lets the server open so many more channels to our agent, beyond those that it has opened (the `auth-agent@openssh.com`
@@ -523,46 +549,6 @@ unsafe extern "C" fn receive(
         (false, false) if received == 0 => 0,
         (false, false) => -(error.raw_os_error().unwrap_or(libc::EIO) as isize),
     }
-}
-
-type DebugCallback = unsafe extern "C" fn(
-    *mut raw::LIBSSH2_SESSION,
-    c_int,
-    *const c_char,
-    c_int,
-    *const c_char,
-    c_int,
-    *mut *mut c_void,
-);
-
-unsafe extern "C" fn debug(
-    _session: *mut raw::LIBSSH2_SESSION,
-    _always_display: c_int,
-    message: *const c_char,
-    length: c_int,
-    _language: *const c_char,
-    _language_length: c_int,
-    context: *mut *mut c_void,
-) {
-    // SAFETY: libssh2 passes the address of the session's abstract slot, which holds null or the state of a live Link, and a
-    // text with its length, or null.
-    let (state, message) = unsafe {
-        let Some(state) = LinkState::of(context) else { return };
-        if message.is_null() || length <= 0 {
-            return;
-        }
-        (state, slice::from_raw_parts(message.cast::<u8>(), length as usize))
-    };
-    if names_forced_command(message) {
-        state.forced_command.set(true);
-    }
-}
-
-/// Whether this is `auth_log_authopts` of OpenSSH's auth.c telling of a fixed command: `FILE:LINE: key options: WORD...`.
-fn names_forced_command(message: &[u8]) -> bool {
-    let message = String::from_utf8_lossy(message);
-    let options = message.split_once(": key options:").map(|(_, options)| options);
-    options.is_some_and(|options| options.split(' ').any(|option| option == "command"))
 }
 
 type AgentCallback = unsafe extern "C" fn(*mut raw::LIBSSH2_SESSION, *mut raw::LIBSSH2_CHANNEL, *mut *mut c_void);
@@ -678,17 +664,5 @@ pub(super) fn go_on(state: &LinkState) {
     let value = unsafe { ssh2_transport_read(state.session.as_ptr()) };
     if value < 0 && value != raw::LIBSSH2_ERROR_EAGAIN {
         state.give_up(GivenUp::Exchange);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::names_forced_command;
-
-    #[test]
-    fn a_servers_word_of_a_fixed_command() {
-        assert!(names_forced_command(b"/root/.ssh/authorized_keys:1: key options: agent-forwarding command pty"));
-        assert!(!names_forced_command(b"/root/.ssh/command:1: key options: agent-forwarding pty"));
-        assert!(!names_forced_command(b"command"));
     }
 }
