@@ -299,7 +299,7 @@ pub struct Disagreement {
     pub hint: String,
 }
 
-/// Bytes of a server's list in a message: what servers offer is not more, and a hostile one has to end somewhere.
+/// Characters of a server's list in a message: what servers offer is not more, and a hostile one has to end somewhere.
 const LONGEST_LIST: usize = 300;
 
 /// Finds out why a host that is offered `algorithms`, with `host_keys` in place of its own, has nothing in common with a server that
@@ -344,8 +344,8 @@ fn shown(names: &[&str]) -> String {
         return "nothing".to_owned();
     }
     let mut shown = names.join(", ");
-    if shown.len() > LONGEST_LIST {
-        shown.truncate(shown.floor_char_boundary(LONGEST_LIST));
+    if let Some((end, _)) = shown.char_indices().nth(LONGEST_LIST) {
+        shown.truncate(end);
         shown += "...";
     }
     shown
