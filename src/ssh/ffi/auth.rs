@@ -7,7 +7,7 @@ use std::{ptr, slice};
 use libssh2_sys as raw;
 use ssh2::{Error, Session};
 
-use super::link::LinkState;
+use super::state::LinkState;
 use super::words;
 use super::{last_error, libssh2_userauth_publickey};
 use crate::secret::Secret;

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use libssh2_sys as raw;
 
-use super::link::LinkState;
+use super::state::LinkState;
 
 /// Bytes that libssh2 may keep for a session besides the windows of its channels. It needs about 200 KB while keys are exchanged;
 /// the rest is for messages that it does not know, which it keeps.

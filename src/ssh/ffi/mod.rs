@@ -17,6 +17,7 @@ mod auth;
 mod channel;
 mod link;
 mod memory;
+mod state;
 mod tcp;
 mod words;
 
@@ -26,7 +27,7 @@ use std::slice;
 use libssh2_sys as raw;
 use ssh2::{Error, ErrorCode, Session};
 
-use self::link::LinkState;
+use self::state::LinkState;
 
 pub use self::at_start::{is_ignored, was_closed_at_start};
 pub use self::auth::{
@@ -34,7 +35,8 @@ pub use self::auth::{
     authenticate_password, authenticate_public_key,
 };
 pub use self::channel::{Channel, Exit, direct_tcpip};
-pub use self::link::{GivenUp, Link, TOO_MUCH};
+pub use self::link::Link;
+pub use self::state::{GivenUp, TOO_MUCH};
 pub use self::tcp::tcp_silence;
 pub use self::words::{Goodbye, quoted};
 
@@ -183,7 +185,7 @@ fn check(session: &Session, value: isize) -> Result<usize, Error> {
         Err(_) => {
             // SAFETY: the session is live and locked.
             if let Some(state) = unsafe { LinkState::of(raw::libssh2_session_abstract(&mut *session.raw())) } {
-                link::note_failed_exchange(state, value);
+                state::note_failed_exchange(state, value);
             }
             Err(last_error(session, value))
         }

@@ -10,7 +10,7 @@ use std::slice;
 
 use libssh2_sys as raw;
 
-use super::link::LinkState;
+use super::state::LinkState;
 use super::{CALLBACK_DEBUG, CALLBACK_DISCONNECT, GenericCallback, libssh2_session_callback_set2, ssh2_packet_ask};
 use crate::ssh::wire::Reader;
 

@@ -1,0 +1,365 @@
+//! What is known about a session while libssh2 works on it, and the callbacks through which libssh2 sends, receives and tells.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::{c_int, c_void};
+use std::io::{self, ErrorKind};
+use std::ptr::NonNull;
+use std::slice;
+use std::time::Instant;
+
+use libssh2_sys as raw;
+use ssh2::{Error, ErrorCode};
+
+use super::memory::Memory;
+use super::words::Words;
+use super::{CALLBACK_AUTHAGENT, libssh2_session_callback_set2, ssh2_transport_read};
+
+/// Bytes that a server may send before the login has ended. libssh2 keeps what it cannot use, such as banners, without a limit.
+const MOST_BEFORE_LOGIN: u64 = 1 << 20;
+/// Bytes that libssh2 is given before it has to come back, as if there were no more for the moment. It takes packets as long as any
+/// come: a server that sends faster than they are taken would keep it, and with it our deadline and Ctrl-C, for ever.
+const BURST: usize = 256 << 10;
+/// The same before the login, when no more than a few packets are expected.
+const BURST_BEFORE_LOGIN: usize = 64 << 10;
+/// Bytes that a server may send besides what it sends for channels: answers to keepalives, new keys. What libssh2 keeps of them is
+/// bounded by [`Memory`]; this bounds the work that they make.
+pub(super) const MOST_BESIDES: u64 = 16 << 20;
+/// Bytes of a packet with a single byte of data, with any cipher and code; so many times as much as the data may come with it.
+const PACKET_PER_BYTE: u64 = 100;
+
+/// Bytes of what a server says first that are kept for messages: more than any server's lines and lists take.
+const LONGEST_OPENING: usize = 48 << 10;
+
+/// libssh2.h: LIBSSH2_ERROR_PROTO, here for a server that sends what nobody has asked for.
+pub const TOO_MUCH: ErrorCode = ErrorCode::Session(raw::LIBSSH2_ERROR_PROTO);
+
+/// libssh2.h: LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE.
+const EXCHANGE_FAILED: ErrorCode = ErrorCode::Session(raw::LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE);
+
+/// Why a connection was given up although the peer is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GivenUp {
+    /// The peer has sent more than a login takes before it has ended.
+    EarlyFlood,
+    /// The peer has sent far more than it had any reason to.
+    Flood,
+    /// What libssh2 keeps for the session takes more memory than the limit, and none of it can be given out.
+    Memory,
+    /// The peer has shown another host key in a key re-exchange than the one that was checked.
+    HostKey,
+    /// A key re-exchange has failed.
+    Exchange,
+}
+
+impl GivenUp {
+    /// As an error of libssh2.
+    pub fn error(self) -> Error {
+        match self {
+            GivenUp::EarlyFlood => Error::new(TOO_MUCH, "the host sent more than 1 MiB before the login"),
+            GivenUp::Flood | GivenUp::Memory => {
+                Error::new(TOO_MUCH, "the host keeps sending data that was not asked for")
+            }
+            GivenUp::HostKey => Error::new(EXCHANGE_FAILED, "the host shows another host key in a key re-exchange"),
+            GivenUp::Exchange => Error::new(EXCHANGE_FAILED, "the key re-exchange failed"),
+        }
+    }
+}
+
+pub(super) struct LinkState {
+    /// The session, for the callbacks that are not given it.
+    pub(super) session: NonNull<raw::LIBSSH2_SESSION>,
+    /// Whether the login has ended well.
+    pub(super) logged_in: Cell<bool>,
+    /// Who answers the questions of a keyboard-interactive authentication, during a call for it.
+    pub(super) answerer: Cell<*mut c_void>,
+    /// What libssh2 keeps for the session.
+    pub(super) memory: Memory,
+    pub(super) dead: Cell<bool>,
+    pub(super) given_up: Cell<Option<GivenUp>>,
+    /// Whether the methods of a key exchange were agreed on at some time.
+    pub(super) agreed: Cell<bool>,
+    /// Whether the first packet of our part of a key re-exchange was refused, and not sent since.
+    pub(super) postponed: Cell<bool>,
+    /// The host key that was checked.
+    pub(super) host_key: RefCell<Vec<u8>>,
+    /// What the peer has sent until the first key exchange has agreed on its methods.
+    pub(super) opening: RefCell<Vec<u8>>,
+    /// When the peer last sent anything.
+    pub(super) heard: Cell<Instant>,
+    /// Bytes received so far.
+    pub(super) received: Cell<u64>,
+    /// Bytes that may have been received for what has gone through the channels so far.
+    pub(super) expected: Cell<u64>,
+    /// Bytes that may have come for channels and wait to be read: their windows.
+    pub(super) granted: Cell<u64>,
+    /// Bytes that libssh2 was given since the socket was last empty.
+    pub(super) burst: Cell<usize>,
+    /// How many bytes may be read before it looks as if nothing more were there.
+    pub(super) allowed: Cell<usize>,
+    /// What libssh2 has sent and the socket has not taken yet.
+    pub(super) unsent: RefCell<Unsent>,
+    /// Whether the socket is not to get any of it at once.
+    pub(super) gathers: Cell<bool>,
+    /// Channels to our agent that the server has opened and nobody has taken yet.
+    pub(super) agent_channels: RefCell<Vec<NonNull<raw::LIBSSH2_CHANNEL>>>,
+    /// How many more of them it may open. With none left the callback is out, and libssh2 refuses.
+    pub(super) agent_room: Cell<usize>,
+    /// What the server has said in words.
+    pub(super) words: Words,
+}
+
+impl LinkState {
+    /// Bytes that may have been received by now if `waiting` bytes of data wait to be read.
+    pub(super) fn most(&self, waiting: u64) -> u64 {
+        if !self.logged_in.get() {
+            return MOST_BEFORE_LOGIN;
+        }
+        self.expected.get().saturating_add(waiting.saturating_mul(PACKET_PER_BYTE))
+    }
+
+    /// Notes that there is one more window.
+    pub(super) fn grant(&self, window: u64) {
+        self.granted.set(self.granted.get().saturating_add(window));
+        self.memory.grant(window);
+    }
+
+    /// Notes that a channel with this window is no more.
+    pub(super) fn release(&self, window: u64) {
+        self.memory.release(window);
+    }
+
+    /// Notes that so many more bytes went through a channel with this `window`: their packets were to be expected, or what is
+    /// answered to them. Where all that has come for the channel `is_drained`, it shows whether the server sends what nobody has
+    /// asked for.
+    pub(super) fn moved(&self, bytes: u64, is_drained: bool, window: u64) {
+        self.expected.set(self.expected.get().saturating_add(bytes.saturating_mul(PACKET_PER_BYTE)));
+        // What has come for other channels of the session may wait for them.
+        let waiting = self.granted.get().saturating_sub(window);
+        if is_drained && self.received.get() > self.most(waiting) {
+            self.give_up(GivenUp::Flood);
+        }
+    }
+
+    pub(super) fn keep_opening(&self, bytes: &[u8]) {
+        if let Ok(mut opening) = self.opening.try_borrow_mut() {
+            let room = LONGEST_OPENING.saturating_sub(opening.len());
+            opening.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
+    }
+
+    pub(super) fn give_up(&self, why: GivenUp) {
+        if self.given_up.get().is_none() {
+            self.given_up.set(Some(why));
+        }
+        self.dead.set(true);
+    }
+
+    /// What a session's abstract slot holds: its state, or nothing once its link is gone.
+    ///
+    /// # Safety
+    /// `context` is the address of the abstract slot of a live session.
+    pub(super) unsafe fn of<'a>(context: *mut *mut c_void) -> Option<&'a LinkState> {
+        // SAFETY: as the caller promises; the slot holds null or the state of a live Link, which is only ever accessed by shared
+        // references.
+        unsafe { (*context).cast::<LinkState>().as_ref() }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Unsent {
+    pub(super) bytes: Vec<u8>,
+    /// How many of them have gone.
+    pub(super) sent: usize,
+}
+
+impl Unsent {
+    pub(super) fn take_sent(&mut self, count: usize) {
+        self.sent += count;
+        if self.sent >= self.bytes.len() {
+            // Not only cleared: there is one of these per connection, and a burst may have made it large.
+            *self = Unsent::default();
+        }
+    }
+}
+
+pub(super) type ReceiveCallback = unsafe extern "C" fn(c_int, *mut c_void, usize, c_int, *mut *mut c_void) -> isize;
+
+pub(super) unsafe extern "C" fn receive(
+    socket: c_int,
+    buffer: *mut c_void,
+    length: usize,
+    flags: c_int,
+    context: *mut *mut c_void,
+) -> isize {
+    const AGAIN: isize = -(libc::EAGAIN as isize);
+    // SAFETY: libssh2 passes the address of the session's abstract slot.
+    let Some(state) = (unsafe { LinkState::of(context) }) else {
+        return 0;
+    };
+    let length = length.min(state.allowed.get());
+    let burst = if state.logged_in.get() { BURST } else { BURST_BEFORE_LOGIN };
+    if state.given_up.get().is_some() || length == 0 || state.burst.get() >= burst || state.memory.is_full() {
+        state.burst.set(0);
+        return AGAIN;
+    }
+    // SAFETY: libssh2 passes a buffer of `length` writable bytes.
+    let received = unsafe { libc::recv(socket, buffer, length, flags) };
+    if received > 0 {
+        if state.allowed.get() != usize::MAX {
+            state.allowed.set(state.allowed.get() - received as usize);
+        }
+        if !state.agreed.get() {
+            // SAFETY: recv(2) has written so many bytes to the buffer.
+            state.keep_opening(unsafe { slice::from_raw_parts(buffer.cast::<u8>(), received as usize) });
+        }
+        state.heard.set(Instant::now());
+        state.received.set(state.received.get().wrapping_add(received as u64));
+        state.burst.set(state.burst.get() + received as usize);
+        if state.received.get() > state.most(state.granted.get()) {
+            state.give_up(if state.logged_in.get() { GivenUp::Flood } else { GivenUp::EarlyFlood });
+            return AGAIN;
+        }
+        return received;
+    }
+    state.burst.set(0);
+    let error = io::Error::last_os_error();
+    let is_transient = received < 0 && [ErrorKind::WouldBlock, ErrorKind::Interrupted].contains(&error.kind());
+    match (is_transient, state.logged_in.get()) {
+        (true, _) => AGAIN,
+        (false, true) => {
+            state.dead.set(true);
+            AGAIN
+        }
+        // Nothing is lost before the login, and libssh2 says what it was doing.
+        (false, false) if received == 0 => 0,
+        (false, false) => -(error.raw_os_error().unwrap_or(libc::EIO) as isize),
+    }
+}
+
+pub(super) type AgentCallback =
+    unsafe extern "C" fn(*mut raw::LIBSSH2_SESSION, *mut raw::LIBSSH2_CHANNEL, *mut *mut c_void);
+
+/// Only notes the channel: it is called from within whatever call of libssh2 has read the server's request.
+pub(super) unsafe extern "C" fn agent_opened(
+    session: *mut raw::LIBSSH2_SESSION,
+    channel: *mut raw::LIBSSH2_CHANNEL,
+    context: *mut *mut c_void,
+) {
+    // SAFETY: libssh2 passes the live session that is locked for the call that it is in, a channel that nobody else has,
+    // and the address of the session's abstract slot, which holds null or the state of a live Link. `agent_channels` is
+    // borrowed only by `Link::take_agent_channel`, which does not call libssh2. Taking a callback out only sets a pointer.
+    unsafe {
+        let state = LinkState::of(context);
+        // A channel that is not taken is freed with its session.
+        let (Some(state), Some(channel)) = (state, NonNull::new(channel)) else { return };
+        if let Ok(mut channels) = state.agent_channels.try_borrow_mut() {
+            channels.push(channel);
+        }
+        state.agent_room.set(state.agent_room.get().saturating_sub(1));
+        if state.agent_room.get() == 0 {
+            libssh2_session_callback_set2(session, CALLBACK_AUTHAGENT, None);
+        }
+    }
+}
+
+pub(super) type SendCallback = unsafe extern "C" fn(c_int, *const c_void, usize, c_int, *mut *mut c_void) -> isize;
+
+pub(super) unsafe extern "C" fn send(
+    socket: c_int,
+    buffer: *const c_void,
+    length: usize,
+    flags: c_int,
+    context: *mut *mut c_void,
+) -> isize {
+    const AGAIN: isize = -(libc::EAGAIN as isize);
+    // SAFETY: libssh2 passes the address of the session's abstract slot and a buffer of `length` readable bytes.
+    let (state, bytes) = unsafe { (LinkState::of(context), slice::from_raw_parts(buffer.cast::<u8>(), length)) };
+    let mut unsent = None;
+    if let Some(state) = state {
+        if must_wait(state) {
+            return AGAIN;
+        }
+        unsent = state.unsent.try_borrow_mut().ok();
+        if let Some(unsent) = unsent.as_mut().filter(|unsent| state.gathers.get() || !unsent.bytes.is_empty()) {
+            unsent.bytes.extend_from_slice(bytes);
+            return length as isize;
+        }
+    }
+    // SAFETY: as above. MSG_NOSIGNAL: a closed peer is an error, not a SIGPIPE.
+    let sent = unsafe { libc::send(socket, buffer, length, flags | libc::MSG_NOSIGNAL) };
+    let transient = [ErrorKind::WouldBlock, ErrorKind::Interrupted, ErrorKind::OutOfMemory];
+    let taken = match usize::try_from(sent) {
+        Ok(sent) => sent,
+        Err(_) if transient.contains(&io::Error::last_os_error().kind()) => 0,
+        Err(_) => length,
+    };
+    match unsent {
+        Some(mut unsent) => {
+            unsent.bytes.extend_from_slice(&bytes[taken..]);
+            length as isize
+        }
+        // The session is being freed.
+        None if taken == 0 && length > 0 => AGAIN,
+        None => taken as isize,
+    }
+}
+
+/// Whether a packet must not be sent now: the first of a key re-exchange that has begun within the reader of packets, and anything
+/// once the peer has shown a host key that was not checked.
+fn must_wait(state: &LinkState) -> bool {
+    // SAFETY: the session is live and locked by whoever has called libssh2, which calls this. Asking for a method only reads the
+    // session, and sets its last error where there is none.
+    let undecided =
+        unsafe { raw::libssh2_session_methods(state.session.as_ptr(), raw::LIBSSH2_METHOD_KEX as c_int).is_null() };
+    if !undecided {
+        state.agreed.set(true);
+    } else if state.agreed.get() {
+        // Nothing but KEXINIT is sent until the methods are agreed on again.
+        return !state.postponed.replace(!state.postponed.get());
+    }
+    if !shows_checked_key(state) {
+        state.give_up(GivenUp::HostKey);
+        return true;
+    }
+    false
+}
+
+/// Whether the host key of the last key exchange is the one that was checked.
+fn shows_checked_key(state: &LinkState) -> bool {
+    let checked = state.host_key.borrow();
+    if checked.is_empty() {
+        // It is still to be checked, and nothing but keys has been exchanged.
+        return true;
+    }
+    let mut length = 0;
+    // SAFETY: as in `must_wait`; the out-pointers are valid, and the key is the session's until the next call of libssh2 that reads.
+    unsafe {
+        let key = raw::libssh2_session_hostkey(state.session.as_ptr(), &mut length, &mut 0);
+        !key.is_null() && slice::from_raw_parts(key.cast::<u8>(), length) == checked.as_slice()
+    }
+}
+
+/// See [`Link::go_on`].
+pub(super) fn go_on(state: &LinkState) {
+    if !state.postponed.get() {
+        return;
+    }
+    // Only to send: what has come before the exchange is given out before anything more is read.
+    let allowed = state.allowed.replace(0);
+    // SAFETY: the session is live, and locked by nobody else: a session is used by one thread. The function is libssh2's own reader
+    // of packets, which every call that waits for one begins with.
+    let value = unsafe { ssh2_transport_read(state.session.as_ptr()) };
+    state.allowed.set(allowed);
+    if value < 0 && value != raw::LIBSSH2_ERROR_EAGAIN {
+        state.give_up(GivenUp::Exchange);
+    }
+}
+
+/// Gives the connection up if `value`, which a call of libssh2 has returned, says that a key re-exchange has failed: libssh2 forgets
+/// about it, and would go on as if the peer had never begun one. Any call may go on with an exchange, and be told so.
+pub(super) fn note_failed_exchange(state: &LinkState, value: isize) {
+    let failures = [raw::LIBSSH2_ERROR_KEX_FAILURE, raw::LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE];
+    if failures.iter().any(|failure| value == *failure as isize) {
+        state.give_up(GivenUp::Exchange);
+    }
+}
