@@ -7,7 +7,8 @@ use std::slice;
 use libssh2_sys as raw;
 use ssh2::{Error, Session};
 
-use super::link::{LinkState, go_on};
+use super::exchange::go_on;
+use super::link::LinkState;
 use super::{check, last_error, libssh2_channel_has_exit_status, libssh2_channel_signal_ex};
 
 /// A session channel of libssh2 (RFC 4254 section 6). Freed on drop.

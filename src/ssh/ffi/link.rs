@@ -14,10 +14,11 @@ use rustix::net::SendFlags;
 use ssh2::{Error, ErrorCode, Session};
 
 use super::channel::{AGENT_WINDOW, Channel};
+use super::exchange::{go_on, must_wait, note_failed_exchange};
 use super::memory::{self, Memory};
 use super::{
     CALLBACK_AUTHAGENT, CALLBACK_DEBUG, CALLBACK_RECV, CALLBACK_SEND, GenericCallback, libssh2_session_callback_set2,
-    ssh2_transport_read, would_block,
+    would_block,
 };
 
 /// Bytes that a server may send before the login has ended. libssh2 keeps what it cannot use, such as banners, without a limit.
@@ -78,7 +79,8 @@ impl GivenUp {
 ///   stored and keeps the length: the next read copies from NULL. So the first packet of our part, recognised by the method
 ///   of key exchange being undecided, is refused once as if the socket were full, before anything can have been stored. Every
 ///   later call of libssh2 goes on with the exchange from outside of the reader, where waiting is safe; the first is
-///   [`Link::go_on`], which nothing else may precede: other packets would wait behind the refused one.
+///   [`Link::go_on`], which nothing else may precede: other packets would wait behind the refused one. docs/upstream/libssh2-rekey.md
+///   has the cause in full.
 /// * **The host key** of a re-exchange has to be the one that was checked; see [`Link::pin_host_key`].
 /// * **Memory**: see [`Memory`].
 pub struct Link {
@@ -90,7 +92,7 @@ pub struct Link {
 
 pub(super) struct LinkState {
     /// The session, for the callbacks that are not given it.
-    session: NonNull<raw::LIBSSH2_SESSION>,
+    pub(super) session: NonNull<raw::LIBSSH2_SESSION>,
     /// Whether the login has ended well.
     logged_in: Cell<bool>,
     /// Who answers the questions of a keyboard-interactive authentication, during a call for it.
@@ -100,11 +102,11 @@ pub(super) struct LinkState {
     dead: Cell<bool>,
     given_up: Cell<Option<GivenUp>>,
     /// Whether the methods of a key exchange were agreed on at some time.
-    agreed: Cell<bool>,
+    pub(super) agreed: Cell<bool>,
     /// Whether the first packet of our part of a key re-exchange was refused, and not sent since.
-    postponed: Cell<bool>,
+    pub(super) postponed: Cell<bool>,
     /// The host key that was checked.
-    host_key: RefCell<Vec<u8>>,
+    pub(super) host_key: RefCell<Vec<u8>>,
     /// When the peer last sent anything.
     heard: Cell<Instant>,
     /// Bytes received so far.
@@ -116,7 +118,7 @@ pub(super) struct LinkState {
     /// Bytes that libssh2 was given since the socket was last empty.
     burst: Cell<usize>,
     /// How many bytes may be read before it looks as if nothing more were there.
-    allowed: Cell<usize>,
+    pub(super) allowed: Cell<usize>,
     /// What libssh2 has sent and the socket has not taken yet.
     unsent: RefCell<Unsent>,
     /// Channels to our agent that the server has opened and nobody has taken yet.
@@ -159,7 +161,7 @@ impl LinkState {
         }
     }
 
-    fn give_up(&self, why: GivenUp) {
+    pub(super) fn give_up(&self, why: GivenUp) {
         if self.given_up.get().is_none() {
             self.given_up.set(Some(why));
         }
@@ -583,66 +585,6 @@ unsafe extern "C" fn send(
         // The session is being freed.
         None if taken == 0 && length > 0 => AGAIN,
         None => taken as isize,
-    }
-}
-
-/// Whether a packet must not be sent now: the first of a key re-exchange that has begun within the reader of packets, and anything
-/// once the peer has shown a host key that was not checked.
-fn must_wait(state: &LinkState) -> bool {
-    // SAFETY: the session is live and locked by whoever has called libssh2, which calls this. Asking for a method only reads the
-    // session, and sets its last error where there is none.
-    let undecided =
-        unsafe { raw::libssh2_session_methods(state.session.as_ptr(), raw::LIBSSH2_METHOD_KEX as c_int).is_null() };
-    if !undecided {
-        state.agreed.set(true);
-    } else if state.agreed.get() {
-        // Nothing but KEXINIT is sent until the methods are agreed on again.
-        return !state.postponed.replace(!state.postponed.get());
-    }
-    if !shows_checked_key(state) {
-        state.give_up(GivenUp::HostKey);
-        return true;
-    }
-    false
-}
-
-/// Whether the host key of the last key exchange is the one that was checked.
-fn shows_checked_key(state: &LinkState) -> bool {
-    let checked = state.host_key.borrow();
-    if checked.is_empty() {
-        // It is still to be checked, and nothing but keys has been exchanged.
-        return true;
-    }
-    let mut length = 0;
-    // SAFETY: as in `must_wait`; the out-pointers are valid, and the key is the session's until the next call of libssh2 that reads.
-    unsafe {
-        let key = raw::libssh2_session_hostkey(state.session.as_ptr(), &mut length, &mut 0);
-        !key.is_null() && slice::from_raw_parts(key.cast::<u8>(), length) == checked.as_slice()
-    }
-}
-
-/// See [`Link::go_on`].
-pub(super) fn go_on(state: &LinkState) {
-    if !state.postponed.get() {
-        return;
-    }
-    // Only to send: what has come before the exchange is given out before anything more is read.
-    let allowed = state.allowed.replace(0);
-    // SAFETY: the session is live, and locked by nobody else: a session is used by one thread. The function is libssh2's own reader
-    // of packets, which every call that waits for one begins with.
-    let value = unsafe { ssh2_transport_read(state.session.as_ptr()) };
-    state.allowed.set(allowed);
-    if value < 0 && value != raw::LIBSSH2_ERROR_EAGAIN {
-        state.give_up(GivenUp::Exchange);
-    }
-}
-
-/// Gives the connection up if `value`, which a call of libssh2 has returned, says that a key re-exchange has failed: libssh2 forgets
-/// about it, and would go on as if the peer had never begun one. Any call may go on with an exchange, and be told so.
-pub(super) fn note_failed_exchange(state: &LinkState, value: isize) {
-    let failures = [raw::LIBSSH2_ERROR_KEX_FAILURE, raw::LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE];
-    if failures.iter().any(|failure| value == *failure as isize) {
-        state.give_up(GivenUp::Exchange);
     }
 }
 
