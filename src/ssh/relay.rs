@@ -1,7 +1,7 @@
 //! Sockets joined to channels: of the sessions behind a jump host, and of the agent that a host may ask.
 //!
-//! The session must hold what its socket does not take at once (see `Link::hold_unsent`): no channel can block another then,
-//! and any can be closed at any time. A channel is read only when its socket has taken everything before: a slow reader
+//! The session holds what its socket does not take at once (see `Link`): no channel can block another, and any can be closed at any
+//! time. A channel is read only when its socket has taken everything before: a slow reader
 //! closes the window of its own channel, and of no other.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -234,7 +234,7 @@ fn with_every_key_exchange_cipher_and_mac() {
         let run = world.pssh().args(["-O", &format!("{keyword}={name}")]).args(cipher);
         let run = run.args(["--", &format!("cat '{}'", world.file.display())]).run();
         run.exits(0).check(fs::read(world.output("out")).is_ok_and(|got| got == world.bytes), name);
-        run.check(world.exchanges() >= before + 1, &format!("{name}: exchanges"));
+        run.check(world.exchanges() > before, &format!("{name}: exchanges"));
     }
 }
 

@@ -7,7 +7,8 @@ use std::slice;
 use libssh2_sys as raw;
 use ssh2::{Error, ErrorCode, Session};
 
-use super::state::{LinkState, go_on};
+use super::exchange::go_on;
+use super::state::LinkState;
 use super::{
     TOO_LONG, check, last_error, libssh2_channel_has_exit_status, libssh2_channel_signal_ex, libssh2_poll_channel_read,
     ssh2_channel_packet_data_len, ssh2_packet_ask, ssh2_transport_send,

@@ -12,10 +12,10 @@ use rustix::net::SendFlags;
 use ssh2::{Error, ErrorCode, Session};
 
 use super::channel::{AGENT_WINDOW, Channel};
+use super::exchange::{go_on, note_failed_exchange};
 use super::memory::{self, Memory};
 use super::state::{
-    AgentCallback, GivenUp, LinkState, MOST_BESIDES, ReceiveCallback, SendCallback, Unsent, agent_opened, go_on,
-    note_failed_exchange, receive, send,
+    AgentCallback, GivenUp, LinkState, MOST_BESIDES, ReceiveCallback, SendCallback, Unsent, agent_opened, receive, send,
 };
 use super::words::{self, Goodbye, Words};
 use super::{
@@ -37,7 +37,8 @@ use super::{
 ///   stored and keeps the length: the next read copies from NULL. So the first packet of our part, recognised by the method
 ///   of key exchange being undecided, is refused once as if the socket were full, before anything can have been stored. Every
 ///   later call of libssh2 goes on with the exchange from outside of the reader, where waiting is safe; the first is
-///   [`Link::go_on`], which nothing else may precede: other packets would wait behind the refused one.
+///   [`Link::go_on`], which nothing else may precede: other packets would wait behind the refused one. docs/upstream/libssh2-rekey.md
+///   has the cause in full.
 /// * **The host key** of a re-exchange has to be the one that was checked; see [`Link::pin_host_key`].
 /// * **Memory**: see [`Memory`].
 pub struct Link {

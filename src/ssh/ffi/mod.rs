@@ -15,6 +15,7 @@
 mod at_start;
 mod auth;
 mod channel;
+mod exchange;
 mod link;
 mod memory;
 mod state;
@@ -185,7 +186,7 @@ fn check(session: &Session, value: isize) -> Result<usize, Error> {
         Err(_) => {
             // SAFETY: the session is live and locked.
             if let Some(state) = unsafe { LinkState::of(raw::libssh2_session_abstract(&mut *session.raw())) } {
-                state::note_failed_exchange(state, value);
+                exchange::note_failed_exchange(state, value);
             }
             Err(last_error(session, value))
         }

@@ -10,9 +10,10 @@ use std::time::Instant;
 use libssh2_sys as raw;
 use ssh2::{Error, ErrorCode};
 
+use super::exchange::must_wait;
 use super::memory::Memory;
 use super::words::Words;
-use super::{CALLBACK_AUTHAGENT, libssh2_session_callback_set2, ssh2_transport_read};
+use super::{CALLBACK_AUTHAGENT, libssh2_session_callback_set2};
 
 /// Bytes that a server may send before the login has ended. libssh2 keeps what it cannot use, such as banners, without a limit.
 const MOST_BEFORE_LOGIN: u64 = 1 << 20;
@@ -301,65 +302,5 @@ pub(super) unsafe extern "C" fn send(
         // The session is being freed.
         None if taken == 0 && length > 0 => AGAIN,
         None => taken as isize,
-    }
-}
-
-/// Whether a packet must not be sent now: the first of a key re-exchange that has begun within the reader of packets, and anything
-/// once the peer has shown a host key that was not checked.
-fn must_wait(state: &LinkState) -> bool {
-    // SAFETY: the session is live and locked by whoever has called libssh2, which calls this. Asking for a method only reads the
-    // session, and sets its last error where there is none.
-    let undecided =
-        unsafe { raw::libssh2_session_methods(state.session.as_ptr(), raw::LIBSSH2_METHOD_KEX as c_int).is_null() };
-    if !undecided {
-        state.agreed.set(true);
-    } else if state.agreed.get() {
-        // Nothing but KEXINIT is sent until the methods are agreed on again.
-        return !state.postponed.replace(!state.postponed.get());
-    }
-    if !shows_checked_key(state) {
-        state.give_up(GivenUp::HostKey);
-        return true;
-    }
-    false
-}
-
-/// Whether the host key of the last key exchange is the one that was checked.
-fn shows_checked_key(state: &LinkState) -> bool {
-    let checked = state.host_key.borrow();
-    if checked.is_empty() {
-        // It is still to be checked, and nothing but keys has been exchanged.
-        return true;
-    }
-    let mut length = 0;
-    // SAFETY: as in `must_wait`; the out-pointers are valid, and the key is the session's until the next call of libssh2 that reads.
-    unsafe {
-        let key = raw::libssh2_session_hostkey(state.session.as_ptr(), &mut length, &mut 0);
-        !key.is_null() && slice::from_raw_parts(key.cast::<u8>(), length) == checked.as_slice()
-    }
-}
-
-/// See [`Link::go_on`].
-pub(super) fn go_on(state: &LinkState) {
-    if !state.postponed.get() {
-        return;
-    }
-    // Only to send: what has come before the exchange is given out before anything more is read.
-    let allowed = state.allowed.replace(0);
-    // SAFETY: the session is live, and locked by nobody else: a session is used by one thread. The function is libssh2's own reader
-    // of packets, which every call that waits for one begins with.
-    let value = unsafe { ssh2_transport_read(state.session.as_ptr()) };
-    state.allowed.set(allowed);
-    if value < 0 && value != raw::LIBSSH2_ERROR_EAGAIN {
-        state.give_up(GivenUp::Exchange);
-    }
-}
-
-/// Gives the connection up if `value`, which a call of libssh2 has returned, says that a key re-exchange has failed: libssh2 forgets
-/// about it, and would go on as if the peer had never begun one. Any call may go on with an exchange, and be told so.
-pub(super) fn note_failed_exchange(state: &LinkState, value: isize) {
-    let failures = [raw::LIBSSH2_ERROR_KEX_FAILURE, raw::LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE];
-    if failures.iter().any(|failure| value == *failure as isize) {
-        state.give_up(GivenUp::Exchange);
     }
 }
