@@ -58,7 +58,7 @@ always\t'Wherever output goes'
 never\t'Nowhere'"
 complete -c pssh -l prefix -d 'What lines start with: text with {label}, {host}, {user}, {port} and {index} [default: \'{label}: \']' -r
 complete -c pssh -l encoding -d 'Show output that is in this encoding as UTF-8, such as latin1 or sjis [default: bytes as they come]' -r
-complete -c pssh -l ci-groups -d 'With --format gather or inline: fold what hosts print in the log of a CI system, which takes no commands from it' -r -f -a "auto\t'Those of the system that the run is in, if it is one of these'
+complete -c pssh -l ci-groups -d 'With --format gather or inline: fold what hosts print in the log of a CI system' -r -f -a "auto\t'Those of the system that the run is in, if it is one of these'
 github\t'GitHub Actions, and what understands its commands (Gitea, Forgejo)'
 gitlab\t'GitLab CI'"
 complete -c pssh -l failed-to -d 'Write the entries of the hosts that failed to this hosts file, to run again' -r -F
@@ -78,7 +78,7 @@ complete -c pssh -s 6 -d 'Connect to IPv6 addresses only'
 complete -c pssh -s C -l compression -d 'Compress what is sent and received'
 complete -c pssh -s A -l askpass -d 'Ask once for a password; it also opens encrypted keys'
 complete -c pssh -l fileappend -d 'Add to the files of hosts instead of replacing them'
-complete -c pssh -l raw -d 'Let the control sequences of hosts reach a terminal; without it, all but colours are made visible there'
+complete -c pssh -l raw -d 'Pass on what hosts print unchanged: to a terminal control sequences, to the log of a CI system its commands'
 complete -c pssh -l no-headers -d 'Leave out the lines that say how each host has ended, and with -i the word before standard error; only failures are told, on standard error'
 complete -c pssh -s P -l print -d 'Show lines as they come, as --format lines does, and pssh\'s line for each host that has ended on standard output'
 complete -c pssh -s i -l inline -d 'Show the output of each host in one piece when it ends, below pssh\'s line; the same as --format inline'

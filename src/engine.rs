@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
 
+use crate::bounded;
 use crate::cancel::Cancel;
 use crate::event::Event;
 use crate::jobs::Job;
@@ -58,7 +59,8 @@ impl Engine {
     /// As of [`Runner::new`].
     pub fn new(mut settings: Settings, mut jobs: Vec<Job>, work: Work, cancel: &Cancel) -> Result<Engine, Unprepared> {
         settings.pool_size = settings.pool_size.min(jobs.len()).max(1);
-        let runner = Arc::new(Runner::new(settings.clone(), &mut jobs, work, cancel)?);
+        let runner = bounded::under(cancel, || Runner::new(settings.clone(), &mut jobs, work, cancel))?;
+        let runner = Arc::new(runner);
         Ok(Engine { runner, jobs: jobs.into(), settings, cancel: cancel.clone() })
     }
 

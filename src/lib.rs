@@ -65,6 +65,7 @@ pub mod template;
 pub mod terminal;
 pub mod tolerance;
 pub mod toml_file;
+pub mod trusted_path;
 pub mod user_config;
 pub mod variables;
 pub mod work;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use crate::cli;
+use crate::error::reason;
 use crate::run::{self, Ending, STDOUT};
 use crate::ssh::was_closed_at_start;
 use crate::{exit, output, panics, rsync, secret, signals};
@@ -88,6 +89,10 @@ pub fn main(program: Program) -> ExitCode {
     }
     panics::install();
     secret::keep_out_of_dumps();
+    if let Err(error) = signals::outlive_large_files() {
+        output::complain(&format!("cannot handle SIGXFSZ: {}", reason(&error)));
+        return ExitCode::from(exit::FAILURE);
+    }
     if std::env::args_os().len() <= 1 {
         output::raw_stderr(program.short_help());
         return ExitCode::from(exit::USAGE);

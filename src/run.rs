@@ -198,7 +198,7 @@ fn work(opts: &Opts, settings: &Settings, hosts: &[HostSpec]) -> Result<Work, Fa
     if let Some(copy) = copy {
         return copy.map_err(|error| match error {
             CopyError::Usage(_) => usage(error),
-            CopyError::Sources(_) | CopyError::Rsync(_) => failure(error),
+            CopyError::Sources(_) | CopyError::Directory { .. } | CopyError::Rsync(_) => failure(error),
         });
     }
     let script = opts.command.script.as_deref().map(Script::read).transpose();

@@ -1,12 +1,12 @@
 //! Local scripts that are run on the hosts and leave no file there (`--script`).
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::bounded;
 use crate::command::{add_word, quote};
 use crate::error::reason;
 use crate::request::LONGEST;
@@ -85,7 +85,10 @@ impl Script {
         let text = if path == Path::new("-") {
             read_all(io::stdin().lock())
         } else {
-            File::open(path).map_err(Problem::from).and_then(read_all)
+            bounded::read(path, LONGEST as u64).map_err(|error| match error.kind() {
+                io::ErrorKind::FileTooLarge => Problem::TooLong,
+                _ => error.into(),
+            })
         };
         Script::of(path, text.map_err(failed)?).map_err(failed)
     }

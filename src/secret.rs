@@ -192,7 +192,11 @@ fn read_file(path: &Path, cancel: &Cancel) -> Result<Zeroizing<Vec<u8>>, Problem
 
 fn read_descriptor(number: u32, cancel: &Cancel) -> Result<Zeroizing<Vec<u8>>, Problem> {
     // By its name: a descriptor that is taken by its number might be one of our own.
-    let file = rustix::fs::open(format!("/dev/fd/{number}"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let file = rustix::fs::open(
+        format!("/dev/fd/{number}"),
+        OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK,
+        Mode::empty(),
+    );
     let file = file.map_err(|error| match error {
         Errno::NOENT => Problem::Read(io::Error::other("no such descriptor is open")),
         error => error.into(),

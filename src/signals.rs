@@ -1,9 +1,10 @@
 //! Signals: the first one stops the run in good order, the second one ends the program at once.
 
 use std::io;
+use std::sync::Arc;
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
@@ -28,6 +29,21 @@ pub fn install(cancel: &Cancel) -> io::Result<()> {
             }
         }
     })?;
+    Ok(())
+}
+
+/// Lets a write beyond the limit on the size of files (`ulimit -f`) fail instead of ending the program by SIGXFSZ: it is an error
+/// of that file's host alone.
+///
+/// A handler, and not `SIG_IGN`, which programs that we start would inherit.
+///
+/// # Errors
+/// The handler cannot be set up.
+pub fn outlive_large_files() -> io::Result<()> {
+    if !is_ignored(SIGXFSZ) {
+        // What the write says is enough: nobody asks the flag.
+        signal_hook::flag::register(SIGXFSZ, Arc::default())?;
+    }
     Ok(())
 }
 

@@ -1,13 +1,17 @@
 //! What is done on each host once it is connected: a command is run, or files are copied.
 
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::CWD;
+
 use crate::cli::Opts;
 use crate::copy::sources::{Sources, SourcesError};
 use crate::copy::{Download, Options, Upload};
+use crate::error::reason;
 use crate::file_names;
 use crate::hosts::HostSpec;
 use crate::input::Inputs;
@@ -15,6 +19,7 @@ use crate::jobs::Commands;
 use crate::program::Program;
 use crate::rsync::{Direction, Rsync, RsyncError, Transfer};
 use crate::ssh_args::Protocol;
+use crate::trusted_path;
 
 /// What is done.
 pub enum Work {
@@ -47,6 +52,14 @@ pub enum CopyError {
     /// Files of ours cannot be read.
     #[error(transparent)]
     Sources(#[from] SourcesError),
+    /// A directory of a host cannot be used.
+    #[error("{}: cannot be written to: {}", .path.display(), reason(.error))]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
     /// rsync cannot be run.
     #[error(transparent)]
     Rsync(#[from] RsyncError),
@@ -94,8 +107,19 @@ fn names_host<'p>(path: &'p str, hosts: &[HostSpec]) -> Option<&'p str> {
 }
 
 /// The directory of each host in `base`.
-fn directories(base: &Path, hosts: &[HostSpec]) -> Vec<PathBuf> {
-    file_names::directories(hosts.iter()).iter().map(|name| base.join(name)).collect()
+///
+/// # Errors
+/// One of them would be reached through a link of another user.
+fn directories(base: &Path, hosts: &[HostSpec]) -> Result<Vec<PathBuf>, CopyError> {
+    let names = file_names::directories(hosts.iter());
+    let directory = |name: &String| {
+        let path = base.join(name);
+        match trusted_path::check(CWD, &path) {
+            Ok(()) => Ok(path),
+            Err(error) => Err(CopyError::Directory { path, error }),
+        }
+    };
+    names.iter().map(directory).collect()
 }
 
 impl Work {
@@ -136,7 +160,7 @@ impl Work {
             let below = below(last).map_err(|problem| CopyError::Usage(format!("{}: {problem}", last.display())))?;
             (opts.localdir.as_deref().unwrap_or(Path::new("")), Some(below))
         };
-        let directories = directories(base, hosts);
+        let directories = directories(base, hosts)?;
         Ok(Work::Download { download: Arc::new(Download { remotes, target, options }), directories })
     }
 
@@ -149,7 +173,7 @@ impl Work {
         let direction = if !opts.download {
             Direction::Upload { sources: sources.to_vec(), target: target.clone() }
         } else if let [remote] = sources {
-            Direction::Download { remote: remote.clone(), directories: directories(Path::new(target), hosts) }
+            Direction::Download { remote: remote.clone(), directories: directories(Path::new(target), hosts)? }
         } else {
             return Err(wrong("there are too many paths: --download takes one on the hosts and a directory here"));
         };

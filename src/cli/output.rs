@@ -34,7 +34,7 @@ pub struct ShowOpts {
     #[arg(long = "color", visible_alias = "colour", value_name = "WHEN", help_heading = "Output", value_enum)]
     pub color: Option<When>,
 
-    /// Let the control sequences of hosts reach a terminal; without it, all but colours are made visible there
+    /// Pass on what hosts print unchanged: to a terminal control sequences, to the log of a CI system its commands
     #[arg(long = "raw", help_heading = "Output")]
     pub raw: bool,
 
@@ -95,7 +95,7 @@ pub struct StreamOpts {
     #[arg(long = "expect-same", help_heading = "Output")]
     pub expect_same: bool,
 
-    /// With --format gather or inline: fold what hosts print in the log of a CI system, which takes no commands from it
+    /// With --format gather or inline: fold what hosts print in the log of a CI system
     #[arg(long = "ci-groups", help_heading = "Output", value_name = "SYSTEM", value_enum, conflicts_with_all = ["json", "quiet"])]
     pub ci_groups: Option<CiGroups>,
 }

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use super::{random_tag, temporary_name};
 use crate::error::{HostError, reason};
+use crate::trusted_path;
 
 /// Bytes that a name may have.
 const NAME_MAX: usize = 255;
@@ -159,10 +160,9 @@ impl Place {
     /// There is none, nor can it be made.
     pub fn open(directory: &Path) -> Result<Place, PlaceError> {
         let failed = |error: io::Error| disk(directory.display().to_string(), &error);
-        fs::create_dir_all(directory).map_err(failed)?;
-        // This path is our user's: links in it are meant.
-        let flags = DIRECTORY.difference(OFlags::NOFOLLOW);
-        let root = rustix::fs::open(directory, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
+        // This path is our user's: links in it are meant, unless another user has put them there.
+        let found = trusted_path::directory(directory).map_err(failed)?;
+        let root = rustix::fs::openat(found, ".", DIRECTORY, Mode::empty()).map_err(|error| failed(error.into()))?;
         Ok(Place { root: Arc::new(root), directory: directory.to_owned(), open: VecDeque::new() })
     }
 

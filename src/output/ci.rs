@@ -1,13 +1,14 @@
 //! Foldable groups in the logs of CI systems, around what a host has printed; and what a host prints can neither end its
 //! group nor give the system commands.
 
-use std::io::Write;
 use std::time::Instant;
 
 use clap::ValueEnum;
 
 use super::clock::Clock;
 use super::sanitize::sanitize;
+use super::writer::Output;
+use crate::event::Stream;
 
 /// Whose groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -28,10 +29,32 @@ pub struct Groups {
     number: usize,
 }
 
+/// A CI system whose log we know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum System {
+pub(super) enum System {
     Github,
     Gitlab,
+}
+
+impl System {
+    /// The environment variable that is `true` in its jobs.
+    pub(super) fn variable(self) -> &'static str {
+        match self {
+            System::Github => "GITHUB_ACTIONS",
+            System::Gitlab => "GITLAB_CI",
+        }
+    }
+}
+
+impl CiGroups {
+    /// The system that is named.
+    pub(super) fn system(self) -> Option<System> {
+        match self {
+            CiGroups::Auto => None,
+            CiGroups::Github => Some(System::Github),
+            CiGroups::Gitlab => Some(System::Gitlab),
+        }
+    }
 }
 
 /// Bytes of the token that ends what GitHub is told not to look at. Nobody guesses that many.
@@ -51,18 +74,13 @@ impl Groups {
     /// What `wanted` means here: nothing for `auto` outside of the systems. `variable` says whether an environment variable is
     /// set to true.
     pub fn new(wanted: CiGroups, variable: impl Fn(&str) -> bool) -> Option<Groups> {
-        let system = match wanted {
-            CiGroups::Github => System::Github,
-            CiGroups::Gitlab => System::Gitlab,
-            CiGroups::Auto if variable("GITHUB_ACTIONS") => System::Github,
-            CiGroups::Auto if variable("GITLAB_CI") => System::Gitlab,
-            CiGroups::Auto => return None,
-        };
+        let found = || [System::Github, System::Gitlab].into_iter().find(|system| variable(system.variable()));
+        let system = wanted.system().or_else(found)?;
         Some(Groups { system, clock: Clock::now(), number: 0 })
     }
 
-    /// Begins a group.
-    pub fn begin(&mut self, title: &str, buffer: &mut Vec<u8>) -> Group {
+    /// Begins a group on standard output.
+    pub fn begin(&mut self, title: &str, output: &mut Output) -> Group {
         let title = sanitize(title);
         self.number += 1;
         let mut random = [0; TOKEN];
@@ -72,17 +90,21 @@ impl Groups {
             Err(_) => String::new(),
         };
         let name = format!("pssh_{}_{}", std::process::id(), self.number);
-        let _ = match self.system {
+        let (title, before, after) = match self.system {
             // The runner reads %XX in a title. Between stop-commands and its token it reads nothing (docs.github.com, "Workflow
             // commands", stopping and starting).
             System::Github => {
-                write!(buffer, "::group::{}\n::stop-commands::{token}\n", title.replace('%', "%25"))
+                (title.replace('%', "%25"), "::group::".to_owned(), format!("\n::stop-commands::{token}\n"))
             }
             System::Gitlab => {
                 let at = self.clock.unix(Instant::now());
-                writeln!(buffer, "\x1b[0Ksection_start:{at}:{name}[collapsed=true]\r\x1b[0K{title}")
+                let marker = format!("\x1b[0Ksection_start:{at}:{name}[collapsed=true]\r\x1b[0K");
+                (title.into_owned(), marker, "\n".to_owned())
             }
         };
+        output.command(before.as_bytes());
+        output.buffer(Stream::Stdout).extend_from_slice(title.as_bytes());
+        output.command(after.as_bytes());
         Group { token, name, is_after_return: false }
     }
 
@@ -105,39 +127,57 @@ impl Groups {
     }
 
     /// Ends the group, after a whole line.
-    pub fn end(&self, group: &Group, buffer: &mut Vec<u8>) {
-        let _ = match self.system {
-            System::Github => write!(buffer, "::{}::\n::endgroup::\n", group.token),
+    pub fn end(&self, group: &Group, output: &mut Output) {
+        let marker = match self.system {
+            System::Github => format!("::{}::\n::endgroup::\n", group.token),
             System::Gitlab => {
                 let at = self.clock.unix(Instant::now());
-                writeln!(buffer, "\x1b[0Ksection_end:{at}:{}\r\x1b[0K", group.name)
+                format!("\x1b[0Ksection_end:{at}:{}\r\x1b[0K\n", group.name)
             }
         };
+        output.command(marker.as_bytes());
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Seek};
+
     use super::*;
+    use crate::output::ci_log::CiLog;
+    use crate::output::style::Style;
+
+    /// What `write` has written on standard output, which is in the log.
+    fn written(write: impl FnOnce(&mut Output)) -> String {
+        let mut file = tempfile::tempfile().expect("a file");
+        let style = Style { log: CiLog::new(Some(CiGroups::Github), false, &|_| false), ..Style::default() };
+        let mut output = Output::over(Some(file.try_clone().expect("a file")), None, &style);
+        write(&mut output);
+        output.flush();
+        let mut text = String::new();
+        file.rewind().and_then(|()| file.read_to_string(&mut text)).expect("text");
+        text
+    }
 
     #[test]
     fn github_reads_nothing_of_what_a_host_prints() {
         let mut groups = Groups::new(CiGroups::Github, |_| false).expect("groups");
         let mut told = Vec::new();
         for _ in 0..2 {
-            let mut buffer = Vec::new();
-            let mut group = groups.begin("web1: 100%\n::x", &mut buffer);
-            groups.show(&mut group, b"::error::x\n::stop-commands::y\n", &mut buffer);
-            groups.end(&group, &mut buffer);
-            let text = String::from_utf8(buffer).expect("text");
+            let text = written(|output| {
+                let mut group = groups.begin("web1: 100%\n::x ##[y]", output);
+                groups.show(&mut group, b"::error::x\n", output.buffer(Stream::Stdout));
+                groups.show(&mut group, b"::stop-commands::y\n", output.buffer(Stream::Stdout));
+                groups.end(&group, output);
+            });
             let lines: Vec<&str> = text.lines().collect();
             let token = lines[1].strip_prefix("::stop-commands::").expect("a token").to_owned();
             assert_eq!(token.len(), 2 * TOKEN);
             let expected = [
-                "::group::web1: 100%25\\n::x",
+                "::group::web1: 100%25\\n::x ## [y]",
                 lines[1],
-                "::error::x",
-                "::stop-commands::y",
+                ": :error::x",
+                ": :stop-commands::y",
                 &format!("::{token}::"),
                 "::endgroup::",
             ];
@@ -150,13 +190,12 @@ mod tests {
     #[test]
     fn gitlab_finds_no_marker_in_what_a_host_prints() {
         let mut groups = Groups::new(CiGroups::Auto, |name| name == "GITLAB_CI").expect("groups");
-        let mut buffer = Vec::new();
-        let mut group = groups.begin("web1", &mut buffer);
-        let head = buffer.len();
+        let mut output = Output::over(None, None, &Style::default());
+        let (mut group, mut buffer) = (groups.begin("web1", &mut output), Vec::new());
         for byte in b"\x1b[0Ksection_end:1:pssh_1_1\r\x1b[0Kx\r\n1%\r2%\r\r\n\r" {
             groups.show(&mut group, &[*byte], &mut buffer);
         }
-        assert_eq!(buffer[head..], *b"\x1b[0Ksection_end:1:pssh_1_1\n\x1b[0Kx\r\n1%\n2%\n\r\n");
+        assert_eq!(buffer, *b"\x1b[0Ksection_end:1:pssh_1_1\n\x1b[0Kx\r\n1%\n2%\n\r\n");
         assert!(Groups::new(CiGroups::Auto, |_| false).is_none());
     }
 }

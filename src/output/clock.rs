@@ -1,8 +1,11 @@
 //! Times for programs: RFC 3339, in UTC. They come from one steady clock, so that they never run backwards within a run.
 
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tz::TimeZone;
+use tz::{TimeZone, TimeZoneSettings};
+
+use crate::bounded;
 
 /// What a moment of the steady clock is by the calendar.
 #[derive(Clone, Copy, Debug)]
@@ -54,10 +57,14 @@ impl WallClock {
     }
 
     fn of_zone(name: Option<&str>) -> WallClock {
+        // Its own reader would wait for a FIFO for ever, and read a device without an end.
+        let zones = TimeZoneSettings::new(TimeZoneSettings::DEFAULT_DIRECTORIES, |path| {
+            Ok(bounded::read_regular(Path::new(path), bounded::TIME_ZONE)?)
+        });
         let zone = match name {
             Some("") => Ok(TimeZone::utc()),
-            Some(name) => TimeZone::from_posix_tz(name),
-            None => TimeZone::local(),
+            Some(name) => zones.parse_posix_tz(name),
+            None => zones.parse_local(),
         };
         WallClock(zone.unwrap_or_else(|_| TimeZone::utc()))
     }

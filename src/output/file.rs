@@ -1,28 +1,33 @@
 //! Files that reports are written to: all of a file at once, at the end of the run.
 
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
 
-use super::writer::Output;
+use super::ci_log::CiLog;
+use super::writer::{Output, write_all};
+use crate::copy::random_tag;
 use crate::error::reason;
+use crate::trusted_path::{self, Spot};
+
+/// How what is not a regular file is opened: a FIFO that no process reads is an error instead of a wait.
+const SPECIAL: OFlags = OFlags::WRONLY.union(OFlags::APPEND).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 /// A file that a report will be written to. Until then, whatever stands there stays.
 #[derive(Debug)]
 pub struct ReportFile {
     option: &'static str,
     path: PathBuf,
-    kind: Kind,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    /// Replaced by a new file with these permissions.
-    Plain(u32),
+    /// Replaced by a new file with these permissions, less the umask.
+    Plain(Mode),
     /// It cannot be replaced, such as `/dev/stderr`; written as it is.
     Special,
 }
@@ -43,47 +48,93 @@ impl ReportFile {
     /// It cannot be.
     pub fn prepare(option: &'static str, path: &Path) -> Result<ReportFile, FileError> {
         let failed = |error| FileError { option, path: path.to_owned(), error };
-        // A link stays, and what it leads to is replaced.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let kind = match fs::metadata(&path) {
-            Ok(found) if found.is_dir() => return Err(failed(io::ErrorKind::IsADirectory.into())),
-            Ok(found) if !found.is_file() => Kind::Special,
-            // The mode of the old file, or that of a new one, less the umask.
-            found => Kind::Plain(found.map_or(0o666, |found| found.permissions().mode() & 0o777)),
-        };
-        let file = ReportFile { option, path: path.clone(), kind };
+        let file = ReportFile { option, path: path.to_owned() };
+        let (spot, kind) = file.find().map_err(failed)?;
         match kind {
-            Kind::Plain(mode) => file.temporary(mode).map(drop).map_err(failed)?,
-            Kind::Special => OpenOptions::new().append(true).open(&path).map(drop).map_err(failed)?,
+            Kind::Plain(mode) => Replacement::begin(spot, mode).map(drop).map_err(failed)?,
+            Kind::Special => trusted_path::open(CWD, path, SPECIAL, Mode::empty()).map(drop).map_err(failed)?,
         }
         Ok(file)
     }
 
-    /// What takes the place of a plain file.
-    fn temporary(&self, mode: u32) -> io::Result<NamedTempFile> {
-        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let mut name = OsString::from(".");
-        name.push(self.path.file_name().unwrap_or_default());
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(&name).suffix(".tmp").permissions(Permissions::from_mode(mode));
-        builder.tempfile_in(directory.unwrap_or(Path::new(".")))
+    /// Where it is written, and how. Links stay, and what they lead to is replaced.
+    fn find(&self) -> io::Result<(Spot, Kind)> {
+        let spot = trusted_path::spot(CWD, &self.path)?;
+        if spot.is_magic() {
+            return Ok((spot, Kind::Special));
+        }
+        let kind = match rustix::fs::statat(&spot.directory, &spot.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => match FileType::from_raw_mode(found.st_mode) {
+                FileType::Directory => return Err(io::ErrorKind::IsADirectory.into()),
+                FileType::RegularFile => Kind::Plain(Mode::from_raw_mode(found.st_mode & 0o777)),
+                _ => Kind::Special,
+            },
+            Err(Errno::NOENT) => Kind::Plain(Mode::from_raw_mode(0o666)),
+            Err(error) => return Err(error.into()),
+        };
+        Ok((spot, kind))
     }
 
     /// Writes the file: at any moment there is either what was there before, or all of `contents`. If that fails, the run has
     /// failed.
     pub fn write(&self, contents: &[u8], output: &mut Output) {
-        let written = match self.kind {
-            Kind::Plain(mode) => self.temporary(mode).and_then(|mut temporary| {
-                temporary.write_all(contents)?;
-                temporary.as_file().sync_all()?;
-                temporary.persist(&self.path).map(drop).map_err(|error| error.error)
-            }),
+        let written = self.find().and_then(|(spot, kind)| match kind {
+            Kind::Plain(mode) => Replacement::begin(spot, mode)?.finish(contents),
             Kind::Special => {
-                OpenOptions::new().append(true).open(&self.path).and_then(|mut file| file.write_all(contents))
+                let mut file = trusted_path::open(CWD, &self.path, SPECIAL, Mode::empty())?;
+                let log = if is_our_output(&file)? { output.log() } else { CiLog::default() };
+                write_all(&mut file, &log.harmless(contents))
             }
-        };
+        });
         if let Err(error) = written {
             output.fault(format!("{} {}: cannot write: {}", self.option, self.path.display(), reason(&error)));
+        }
+    }
+}
+
+/// Whether a file is what our standard output or error is, such as `/dev/stderr`.
+fn is_our_output(file: &File) -> io::Result<bool> {
+    let about = rustix::fs::fstat(file)?;
+    let same = |other: rustix::io::Result<Stat>| {
+        other.is_ok_and(|other| (other.st_dev, other.st_ino) == (about.st_dev, about.st_ino))
+    };
+    Ok(same(rustix::fs::fstat(rustix::stdio::stdout())) || same(rustix::fs::fstat(rustix::stdio::stderr())))
+}
+
+/// A new file that takes the place of another. It goes away if it does not.
+struct Replacement {
+    spot: Spot,
+    file: File,
+    /// Its name until then.
+    name: Option<OsString>,
+}
+
+impl Replacement {
+    fn begin(spot: Spot, mode: Mode) -> io::Result<Replacement> {
+        let mut name = OsString::from(".");
+        name.push(&spot.name);
+        name.push(format!(".{}.tmp", random_tag()));
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::openat(&spot.directory, &name, flags, mode)?);
+        Ok(Replacement { spot, file, name: Some(name) })
+    }
+
+    fn finish(mut self, contents: &[u8]) -> io::Result<()> {
+        self.file.write_all(contents)?;
+        self.file.sync_all()?;
+        let Spot { directory, name, .. } = &self.spot;
+        if let Some(temporary) = &self.name {
+            rustix::fs::renameat(directory, temporary, directory, name)?;
+        }
+        self.name = None;
+        Ok(())
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if let Some(name) = &self.name {
+            let _ = rustix::fs::unlinkat(&self.spot.directory, name, AtFlags::empty());
         }
     }
 }

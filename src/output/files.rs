@@ -4,13 +4,12 @@
 //! again get `.1`, `.2` and so on, in the order of the list. Unlike pssh, a host that has printed nothing has an empty file, instead
 //! of what an earlier run has left there. A host that was not reached has none; an older one of it stays.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat};
+use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat};
 
 use super::mux::Report;
 use super::writer::{Output, write_all};
@@ -19,6 +18,7 @@ use crate::event::{Event, EventKind, Outcome, Stream, Tally};
 use crate::file_names;
 use crate::jobs::Job;
 use crate::limits::Held;
+use crate::trusted_path;
 
 /// Where the files go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,9 +37,10 @@ impl Directories {
         self.of.iter().all(Option::is_none)
     }
 
-    /// The descriptors that the files of running hosts take.
+    /// The descriptors that the directories and the files of running hosts take.
     pub fn held(&self) -> Held {
-        Held { per_host: self.of.iter().flatten().count() as u64, besides: 0 }
+        let count = self.of.iter().flatten().count() as u64;
+        Held { per_host: count, besides: count }
     }
 }
 
@@ -56,6 +57,8 @@ pub struct DirectoryError {
 /// The files of all hosts.
 pub struct Files {
     directories: Directories,
+    /// The directories themselves, open, by the number of the [`Stream`].
+    places: [Option<OwnedFd>; 2],
     /// By the number of the job.
     names: Vec<String>,
     /// By the number of the job: its open files, or why there are none.
@@ -78,47 +81,57 @@ impl Files {
     /// # Errors
     /// A directory cannot be made, or files cannot be made in it.
     pub fn new(directories: Directories, jobs: &[Job], user: Option<&str>) -> Result<Files, DirectoryError> {
-        let options = ["--outdir", "--errdir"];
-        for (option, path) in
-            options.iter().zip(&directories.of).filter_map(|(option, path)| Some((option, path.as_ref()?)))
-        {
-            let wrong = |doing, error| DirectoryError { option, path: path.clone(), doing, error };
-            fs::create_dir_all(path).map_err(|error| wrong("cannot be made", error))?;
-            let access = accessat(CWD, path, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);
-            access.map_err(|error| wrong("no files can be made in it", error.into()))?;
-        }
         let names = file_names::of_hosts(jobs.iter().map(|job| &job.spec), user);
+        let mut places = [None, None];
+        for ((option, path), place) in ["--outdir", "--errdir"].iter().zip(&directories.of).zip(&mut places) {
+            let Some(path) = path else { continue };
+            let wrong = |doing, error| DirectoryError { option, path: path.clone(), doing, error };
+            let directory = trusted_path::directory(path).map_err(|error| wrong("cannot be made", error))?;
+            let access = accessat(&directory, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);
+            access.map_err(|error| wrong("no files can be made in it", error.into()))?;
+            for name in &names {
+                let checked = trusted_path::check(&directory, Path::new(name));
+                checked.map_err(|error| wrong("a file in it cannot be written", error))?;
+            }
+            *place = Some(directory);
+        }
         let mut open = Vec::new();
         open.resize_with(jobs.len(), Default::default);
-        Ok(Files { directories, names, open })
+        Ok(Files { directories, places, names, open })
     }
 
     /// Sees to it that there is a file, without what an earlier run has left in it.
     fn create(&mut self, job: usize, stream: Stream) {
-        let Some(directory) = &self.directories.of[stream as usize] else { return };
-        let state = &mut self.open[job][stream as usize];
-        if !matches!(state, State::Idle) {
-            return;
-        }
-        let path = directory.join(&self.names[job]);
-        if let Err(error) = open(&path, !self.directories.append) {
-            *state = State::Failed(path, error);
+        let Some(directory) = &self.places[stream as usize] else { return };
+        if matches!(self.open[job][stream as usize], State::Idle)
+            && let Err(error) = open(directory, &self.names[job], !self.directories.append)
+        {
+            self.open[job][stream as usize] = State::Failed(self.path(job, stream), error);
         }
     }
 
     fn write(&mut self, job: usize, stream: Stream, bytes: &[u8]) {
-        let Some(directory) = &self.directories.of[stream as usize] else { return };
-        let path = || directory.join(&self.names[job]);
+        let Some(directory) = &self.places[stream as usize] else { return };
         let state = &mut self.open[job][stream as usize];
-        if matches!(state, State::Idle) {
-            *state = open(&path(), false).map_or_else(|error| State::Failed(path(), error), State::Open);
-        }
-        if let State::Open(file) = state
-            && let Err(error) = write_all(file, bytes)
-        {
+        let written = match state {
+            State::Failed(..) => Ok(()),
+            State::Open(file) => write_all(file, bytes),
+            State::Idle => open(directory, &self.names[job], false).and_then(|mut file| {
+                let written = write_all(&mut file, bytes);
+                *state = State::Open(file);
+                written
+            }),
+        };
+        if let Err(error) = written {
             // What comes after a gap would look as if it followed on what is before it.
-            *state = State::Failed(path(), error);
+            self.open[job][stream as usize] = State::Failed(self.path(job, stream), error);
         }
+    }
+
+    /// The path of a file, for messages.
+    fn path(&self, job: usize, stream: Stream) -> PathBuf {
+        let directory = self.directories.of[stream as usize].as_deref();
+        directory.unwrap_or(Path::new("")).join(&self.names[job])
     }
 
     /// Closes a file; says what went wrong with it. Network file systems may tell only now that there was no room.
@@ -127,8 +140,7 @@ impl Files {
             State::Idle => None,
             State::Open(file) => {
                 let error = nix::unistd::close(OwnedFd::from(file)).err()?;
-                let directory = self.directories.of[stream as usize].as_ref()?;
-                Some((directory.join(&self.names[job]), error.into()))
+                Some((self.path(job, stream), error.into()))
             }
             State::Failed(path, error) => Some((path, error)),
         }
@@ -137,10 +149,10 @@ impl Files {
 
 /// Opens a file to add to it: with both streams in one directory, two of us have the same file. A FIFO without a reader is an error
 /// instead of a wait.
-fn open(path: &Path, is_emptied: bool) -> io::Result<File> {
-    let flags = OFlags::NONBLOCK.bits() as i32;
-    let flags = if is_emptied { flags | OFlags::TRUNC.bits() as i32 } else { flags };
-    OpenOptions::new().append(true).create(true).custom_flags(flags).open(path)
+fn open(directory: &OwnedFd, name: &str, is_emptied: bool) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = if is_emptied { flags | OFlags::TRUNC } else { flags };
+    trusted_path::open(directory, Path::new(name), flags, Mode::from_raw_mode(0o666))
 }
 
 impl Report for Files {

@@ -123,6 +123,8 @@ impl Looks {
             color: opts.show.color.unwrap_or_default(),
             progress: opts.show.progress.unwrap_or(unasked),
             raw: opts.show.raw,
+            ci: opts.streams.ci_groups,
+            is_json: format == Format::Json,
         };
         Ok(Looks {
             format,

@@ -158,7 +158,7 @@ impl Gather {
         let count = if group.jobs.len() > 1 { format!(" ({})", group.jobs.len()) } else { String::new() };
         let heading = format!("{names}{count}: {}", sanitize(&group.outcome));
         let mut ci = self.shape.ci.take();
-        let mut opened = ci.as_mut().map(|ci| ci.begin(&heading, output.buffer(Stream::Stdout)));
+        let mut opened = ci.as_mut().map(|ci| ci.begin(&heading, output));
         // The beginning of a line that is to be made harmless.
         let (mut open, is_guarded) = (Vec::new(), self.shape.face.is_guarded);
         let mut show = |bytes: &[u8]| match (&ci, &mut opened) {
@@ -182,7 +182,7 @@ impl Gather {
             None => self.body(group, &mut show),
         }
         if let (Some(ci), Some(opened)) = (&ci, &opened) {
-            ci.end(opened, output.buffer(Stream::Stdout));
+            ci.end(opened, output);
         }
         self.shape.ci = ci;
         if let Some(problem) = group.printed.iter().find_map(|printed| printed.cut.as_deref()) {

@@ -104,7 +104,7 @@ impl Inline {
         let mut kept = self.kept.remove(&job).unwrap_or_default();
         let has_printed = kept.streams.iter().any(|spill| !spill.is_empty());
         let mut group = match &mut self.ci {
-            Some(ci) if has_printed => Some(ci.begin(&head.label, output.buffer(Stream::Stdout))),
+            Some(ci) if has_printed => Some(ci.begin(&head.label, output)),
             _ => None,
         };
         let is_exact = !self.heads.has_lines() && group.is_none() && !self.face.is_terminal;
@@ -122,7 +122,7 @@ impl Inline {
             }
         }
         if let (Some(ci), Some(group)) = (&self.ci, &group) {
-            ci.end(group, output.buffer(Stream::Stdout));
+            ci.end(group, output);
         }
         if !head.tail.is_empty() {
             output.buffer(Stream::Stderr).extend_from_slice(&head.tail);

@@ -261,8 +261,14 @@ impl<'a> Object<'a> {
             // Somebody may look at it in a terminal: what JSON has no need to escape is escaped all the same.
             let written = self.buffer.split_off(start);
             for c in String::from_utf8_lossy(&written).chars() {
-                let _ =
-                    if is_harmful(c) { write!(self.buffer, "\\u{:04x}", c as u32) } else { write!(self.buffer, "{c}") };
+                if !is_harmful(c) {
+                    let _ = write!(self.buffer, "{c}");
+                    continue;
+                }
+                // Beyond U+FFFF it takes two of them (RFC 8259 section 7).
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(self.buffer, "\\u{unit:04x}");
+                }
             }
         }
         self
@@ -391,7 +397,8 @@ mod tests {
         assert_eq!(written(&[b"a\xffb", b"c"]), ["[97, 255, 98]", "c"]);
         assert_eq!(written(&[b"a\xc3"]), ["a", "[195]"], "a character that never ends");
         assert_eq!(written(&[b"\xc3", b"x"]), ["[195, 120]"]);
-        assert_eq!(written(&["\u{7f}\u{9b}2J\u{202e}\u{e9}\n".as_bytes()]), ["\u{7f}\u{9b}2J\u{202e}\u{e9}\n"]);
+        let harmful = "\u{7f}\u{9b}2J\u{202e}\u{e9}\u{61c}\u{e0041}\u{1f600}\n";
+        assert_eq!(written(&[harmful.as_bytes()]), [harmful]);
         assert_eq!(written(&[b"\0\x1b\"\\\n"]), ["\0\u{1b}\"\\\n"]);
     }
 

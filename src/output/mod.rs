@@ -1,6 +1,7 @@
 //! All that is printed: one writer on the main thread, and the reports that turn events into text.
 
 mod ci;
+mod ci_log;
 mod clock;
 mod copied;
 mod dry_run;
@@ -44,7 +45,7 @@ pub use mux::{Report, Reports, Summary, multiplex};
 pub use outcomes::Outcomes;
 pub use prefix::{Prefixes, Template};
 pub use progress::Progress;
-pub use sanitize::sanitize;
+pub use sanitize::{cut, quoted, sanitize};
 pub use status_line::{Hold, hold as hold_terminal, leave as leave_terminal};
 pub use style::{Face, Style, When, Wishes};
 pub use transcode::{Transcoded, encoding};
@@ -58,6 +59,7 @@ use crate::event::Stream;
 use crate::jobs::Job;
 use crate::program::Program;
 use ci::Groups;
+use ci_log::CiLog;
 use file::ReportFile;
 use gather::{Gather, Shape};
 use json::Json;
@@ -166,8 +168,10 @@ fn name() -> &'static str {
 /// Tells the user something that is about the run as a whole, before it starts or after it has ended. May have several
 /// lines.
 pub fn complain(text: &str) {
+    let log = CiLog::of_process();
     for line in text.lines() {
-        raw_stderr(&format!("{}: {}\n", name(), sanitize(line)));
+        let line = format!("{}: {}\n", name(), sanitize(line));
+        raw_stderr(&String::from_utf8_lossy(&log.harmless(line.as_bytes())));
     }
 }
 

@@ -19,19 +19,79 @@ pub fn sanitize(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// Whether a character does something to a terminal, or makes a line read as another, as Unicode's direction overrides can.
+/// Whether a character does something to a terminal, or makes a text read as another: those that have no width or look like a blank
+/// (Default_Ignorable_Code_Point of Unicode), those that turn the direction of what follows (Bidi_Control), and ends of lines.
 pub fn is_harmful(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// The beginning of what a server says, in quotes: not to be taken for words of ours, and at most `most` characters of it.
+pub fn quoted(text: &str, most: usize) -> String {
+    let mut quoted = String::from("\"");
+    let mut count = 0;
+    for c in text.chars() {
+        let escaped: String = match c {
+            '"' | '\\' => ['\\', c].iter().collect(),
+            c if is_harmful(c) => c.escape_default().collect(),
+            c => c.into(),
+        };
+        count += escaped.chars().count();
+        if count > most {
+            return quoted + "\"...";
+        }
+        quoted.push_str(&escaped);
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// The beginning of a name that a server gives: at most `most` characters of it.
+pub fn cut(text: String, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => text[..end].to_owned() + "...",
+        None => text,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::sanitize;
+    use super::{cut, quoted, sanitize};
 
     #[test]
     fn control_characters_become_visible() {
         assert_eq!(sanitize("plain ünïcode"), "plain ünïcode");
         assert_eq!(sanitize("a\x1b[2Jb\r\nc"), "a\\u{1b}[2Jb\\r\\nc");
         assert_eq!(sanitize("\u{202e}evil"), "\\u{202e}evil");
+    }
+
+    #[test]
+    fn what_cannot_be_seen_becomes_visible() {
+        for c in
+            ['\u{61c}', '\u{200b}', '\u{200d}', '\u{2060}', '\u{2069}', '\u{feff}', '\u{fe0f}', '\u{e0041}', '\u{2028}']
+        {
+            assert_eq!(sanitize(&format!("a{c}b")), format!("a\\u{{{:x}}}b", c as u32));
+        }
+        // Letters with marks, and writing from right to left, are text.
+        for text in ["e\u{301}", "\u{5e9}\u{5dc}\u{5d5}\u{5dd}", "\u{644}", "\u{1f600}"] {
+            assert_eq!(sanitize(text), text);
+        }
+    }
+
+    #[test]
+    fn quotes_hold_and_have_an_end() {
+        assert_eq!(quoted("Code: ", 200), "\"Code: \"");
+        assert_eq!(quoted("a\" b\\\" \u{202e}\n", 200), "\"a\\\" b\\\\\\\" \\u{202e}\\n\"");
+        assert_eq!(quoted(&"x".repeat(201), 200), format!("\"{}\"...", "x".repeat(200)));
+        assert_eq!(quoted(&"x".repeat(200), 200), format!("\"{}\"", "x".repeat(200)));
+        assert_eq!(quoted(&"\u{1b}".repeat(99), 12), "\"\\u{1b}\\u{1b}\"...", "no escape is cut in two");
+        assert_eq!(
+            (cut("KILL".to_owned(), 4), cut("\u{e9}KILL".to_owned(), 2)),
+            ("KILL".to_owned(), "\u{e9}K...".to_owned())
+        );
     }
 }

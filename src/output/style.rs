@@ -4,6 +4,8 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 
+use super::ci::CiGroups;
+use super::ci_log::CiLog;
 use crate::event::Stream;
 
 /// When something is done that suits a terminal.
@@ -74,9 +76,11 @@ impl Face {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {
     /// Standard output and standard error, by the number of the [`Stream`].
-    faces: [Face; 2],
+    pub(super) faces: [Face; 2],
     /// Whether a status line is shown on standard error.
     pub has_progress: bool,
+    /// The log of a CI system that both are in.
+    pub log: CiLog,
 }
 
 /// What the options say about it.
@@ -86,8 +90,12 @@ pub struct Wishes {
     pub color: When,
     /// `--progress`.
     pub progress: When,
-    /// `--raw`: nothing is kept off a terminal.
+    /// `--raw`: nothing is kept off a terminal, nor out of the log of a CI system.
     pub raw: bool,
+    /// `--ci-groups`.
+    pub ci: Option<CiGroups>,
+    /// Whether standard output is JSON.
+    pub is_json: bool,
 }
 
 impl Style {
@@ -120,7 +128,9 @@ impl Style {
                 terminals[Stream::Stderr as usize] && is_able && set("CI").is_none_or(|value| value == "false")
             }
         };
-        Style { faces: terminals.map(face), has_progress }
+        let is_true = |name: &str| set(name).is_some_and(|value| value == "true");
+        let log = if wishes.raw { CiLog::default() } else { CiLog::new(wishes.ci, wishes.is_json, &is_true) };
+        Style { faces: terminals.map(face), has_progress, log }
     }
 
     /// How one of the two streams is written.
@@ -156,9 +166,9 @@ mod tests {
         assert_eq!(decide(auto, &[("CLICOLOR_FORCE", "0")], false), (false, false));
         assert_eq!(decide(auto, &[xterm, ("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")], true), (false, true));
         assert_eq!(decide(auto, &[xterm, ("NO_COLOR", "")], true), (true, true));
-        let always = Wishes { color: When::Always, progress: When::Always, raw: false };
+        let always = Wishes { color: When::Always, progress: When::Always, ..Wishes::default() };
         assert_eq!(decide(always, &[("NO_COLOR", "1"), ("CI", "1")], false), (true, true));
-        let never = Wishes { color: When::Never, progress: When::Never, raw: false };
+        let never = Wishes { color: When::Never, progress: When::Never, ..Wishes::default() };
         assert_eq!(decide(never, &[xterm, ("CLICOLOR_FORCE", "1")], true), (false, false));
     }
 

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
+use super::ci_log::{CiLog, State};
 use super::status_line;
 use super::style::Style;
 use crate::event::Stream;
@@ -37,6 +38,8 @@ pub struct Output {
     at_line_start: bool,
     faults: Vec<String>,
     differ: bool,
+    /// Both streams in the order in which they are written: they may lead to the same log.
+    both: State,
 }
 
 struct Target {
@@ -45,6 +48,9 @@ struct Target {
     file: Option<File>,
     buffer: Vec<u8>,
     broken: Option<Broken>,
+    /// The log of a CI system, if it is one.
+    log: CiLog,
+    state: State,
 }
 
 impl Output {
@@ -57,18 +63,34 @@ impl Output {
 
     /// Any two files as standard output and error.
     pub(super) fn over(stdout: Option<File>, stderr: Option<File>, style: &Style) -> Output {
-        let target =
-            |file, has_status| Target { has_status, file, buffer: Vec::with_capacity(FULL + FULL / 2), broken: None };
+        let target = |file, has_status, log| {
+            let (buffer, state) = (Vec::with_capacity(FULL + FULL / 2), State::default());
+            Target { has_status, file, buffer, broken: None, log, state }
+        };
         // The status line is on standard error, whatever that is; standard output matters to it as the same terminal.
         let has_status = style.has_progress;
         Output {
-            stdout: target(stdout, has_status && style.of(Stream::Stdout).is_terminal),
-            stderr: target(stderr, has_status),
+            stdout: target(stdout, has_status && style.of(Stream::Stdout).is_terminal, style.log),
+            stderr: target(stderr, has_status, style.log.of_text()),
             status: None,
             at_line_start: true,
             faults: Vec::new(),
             differ: false,
+            both: State::default(),
         }
+    }
+
+    /// The log of a CI system that text on standard error or output is in.
+    pub(super) fn log(&self) -> CiLog {
+        self.stderr.log
+    }
+
+    /// Writes a command of ours to the CI system on standard output, which anything else never is.
+    pub(super) fn command(&mut self, command: &[u8]) {
+        self.buffer(Stream::Stdout);
+        self.stdout.flush(&mut self.at_line_start, &mut self.both);
+        self.stdout.write(command);
+        (self.stdout.state, self.both) = (State::after(command), State::after(command));
     }
 
     /// The buffer of `stream`, to append to; what the other one holds is written first.
@@ -77,9 +99,9 @@ impl Output {
             Stream::Stdout => (&mut self.stdout, &mut self.stderr),
             Stream::Stderr => (&mut self.stderr, &mut self.stdout),
         };
-        other.flush(&mut self.at_line_start);
+        other.flush(&mut self.at_line_start, &mut self.both);
         if target.buffer.len() >= FULL {
-            target.flush(&mut self.at_line_start);
+            target.flush(&mut self.at_line_start, &mut self.both);
         }
         &mut target.buffer
     }
@@ -121,8 +143,8 @@ impl Output {
     }
 
     fn write(&mut self) {
-        self.stdout.flush(&mut self.at_line_start);
-        self.stderr.flush(&mut self.at_line_start);
+        self.stdout.flush(&mut self.at_line_start, &mut self.both);
+        self.stderr.flush(&mut self.at_line_start, &mut self.both);
     }
 
     /// Goes on without a reader: what follows is kept nowhere.
@@ -145,13 +167,29 @@ impl Output {
 
 impl Target {
     /// Writes the buffer. A target that cannot be written is closed for good: what follows has nowhere to go.
-    fn flush(&mut self, at_line_start: &mut bool) {
-        if self.has_status && !self.buffer.is_empty() {
+    fn flush(&mut self, at_line_start: &mut bool, both: &mut State) {
+        if self.buffer.is_empty() {
+            return;
+        }
+        if self.has_status {
             status_line::clear();
             *at_line_start = self.buffer.ends_with(b"\n");
         }
-        if let (Some(file), false) = (&mut self.file, self.buffer.is_empty())
-            && let Err(error) = write_all(file, &self.buffer)
+        let mut bytes = std::mem::take(&mut self.buffer);
+        if self.log.is_there() {
+            let mut harmless = Vec::with_capacity(bytes.len() + bytes.len() / 16);
+            self.log.append(&bytes, &mut [&mut self.state, both], &mut harmless);
+            self.write(&harmless);
+        } else {
+            self.write(&bytes);
+        }
+        bytes.clear();
+        self.buffer = bytes;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(file) = &mut self.file
+            && let Err(error) = write_all(file, bytes)
         {
             self.file = None;
             self.broken = Some(match error.kind() {
@@ -159,7 +197,6 @@ impl Target {
                 _ => Broken::Failed(error),
             });
         }
-        self.buffer.clear();
     }
 }
 

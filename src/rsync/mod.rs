@@ -19,7 +19,6 @@ pub use started::Started;
 pub use words::{Direction, Transfer};
 
 use std::ffi::OsString;
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +29,7 @@ use self::started::Door;
 use crate::error::{HostError, reason};
 use crate::event::{Event, Outcome};
 use crate::jobs::Job;
+use crate::trusted_path;
 
 /// Descriptors of one running job, besides those of its session: the socket that is listened to, rsync's standard output and
 /// error, a pair to end their reader, the connection of the remote shell, and both of its descriptors. Starting a process takes
@@ -105,9 +105,9 @@ impl Rsync {
 }
 
 /// Makes the directory that a host's files come into. Unlike pssh's, it may be there already: to bring up to date what an earlier
-/// run has fetched is what rsync is for.
+/// run has fetched is what rsync is for. rsync gets the path.
 fn make_directory(directory: &Path) -> Result<(), Outcome> {
-    fs::create_dir_all(directory).map_err(|error| {
+    trusted_path::directory(directory).map(drop).map_err(|error| {
         let detail = format!("{}: {}", directory.display(), reason(&error));
         HostError::Local { doing: "making the directory of the host", detail, hint: None }.into()
     })
@@ -178,6 +178,8 @@ fn is_ours(name: &std::ffi::OsStr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

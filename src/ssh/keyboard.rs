@@ -11,8 +11,12 @@ use super::ffi::{Answerer, Question};
 use super::host::Host;
 use super::wait::Watch;
 use crate::event::Outcome;
+use crate::output::quoted;
 use crate::secret::Secret;
 use crate::terminal::{AskError, Terminal};
+
+/// Characters of a question, and of what is said before it, that are shown.
+const LONGEST: usize = 200;
 
 /// The conversation with one host.
 pub struct Conversation<'a> {
@@ -57,18 +61,20 @@ impl<'a> Conversation<'a> {
             self.told_password = true;
             return Ok(password.duplicate());
         }
-        let text = question.text.trim();
+        let text = quoted(question.text.trim(), LONGEST);
         if asks_password && !self.told_password {
-            return Err(Silence::NoAnswer(format!("it asks {text:?}, and there is no password for it")));
+            return Err(Silence::NoAnswer(format!("it asks {text}, and there is no password for it")));
         }
-        let prompt = format!("({}) {introduction}{}", self.host, question.text);
+        let introduction = if introduction.is_empty() { String::new() } else { quoted(introduction, LONGEST) + " " };
+        // The server's words stand in quotes behind the host's name: they are no question of ours, nor of another host.
+        let prompt = format!("({}) {introduction}{text} ", self.host);
         self.terminal.ask(&prompt, question.echo, self.watch.patience()).map_err(|error| match error {
             // The watch knows how to say it.
             AskError::Cancelled | AskError::TooLate => match self.watch.check() {
                 Err(outcome) => Silence::Job(outcome),
-                Ok(()) => Silence::NoAnswer(format!("it asks {text:?}, and {error}")),
+                Ok(()) => Silence::NoAnswer(format!("it asks {text}, and {error}")),
             },
-            error => Silence::NoAnswer(format!("it asks {text:?}, and {error}")),
+            error => Silence::NoAnswer(format!("it asks {text}, and {error}")),
         })
     }
 
@@ -98,7 +104,7 @@ impl Answerer for Conversation<'_> {
 /// challenge. In one line, since line breaks are among what is made harmless.
 fn introduction(name: &str, instruction: &str) -> String {
     let lines = name.lines().chain(instruction.lines()).map(str::trim).filter(|line| !line.is_empty());
-    lines.fold(String::new(), |text, line| text + line + " | ")
+    lines.collect::<Vec<_>>().join(" | ")
 }
 
 /// Whether the password of the run is the answer: the answer is not to be seen, and the text asks for a password, as in
@@ -142,7 +148,7 @@ mod tests {
 
     #[test]
     fn an_instruction_comes_before_the_first_question() {
-        assert_eq!(introduction("Duo", "challenge 42\r\n\nnow\n"), "Duo | challenge 42 | now | ");
+        assert_eq!(introduction("Duo", "challenge 42\r\n\nnow\n"), "Duo | challenge 42 | now");
         assert_eq!(introduction("", " \n"), "");
     }
 }

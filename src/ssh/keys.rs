@@ -116,8 +116,9 @@ impl From<ErrorStack> for KeyError {
 /// # Errors
 /// See [`KeyError`]. A missing file is [`KeyError::Read`] with [`io::ErrorKind::NotFound`].
 pub fn load(path: &Path) -> Result<Loaded, KeyError> {
-    let metadata = std::fs::metadata(path)?;
-    let text = Zeroizing::new(bounded::read(path, bounded::KEY)?);
+    let file = bounded::open(path)?;
+    let metadata = file.metadata()?;
+    let text = Zeroizing::new(bounded::read_open(file, bounded::KEY)?);
     // Public keys may be open: that is not what is wrong with them.
     if is_public(&text) {
         return Err(KeyError::Public);
@@ -164,7 +165,9 @@ fn parse_openssh(text: &[u8]) -> Result<Loaded, KeyError> {
 
 /// The public key in `path.pub`, where ssh-keygen(1) puts it.
 fn public_neighbour(path: &Path) -> Option<Vec<u8>> {
-    ssh_key::PublicKey::read_openssh_file(beside(path, ".pub")).ok()?.to_bytes().ok()
+    // Only a guess of ours: nothing is waited for.
+    let text = bounded::read_regular(&beside(path, ".pub"), bounded::KEY).ok()?;
+    ssh_key::PublicKey::from_openssh(str::from_utf8(&text).ok()?).ok()?.to_bytes().ok()
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

@@ -19,7 +19,6 @@ mod key;
 mod tests;
 
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
@@ -30,6 +29,7 @@ use rustix::fs::{FlockOperation, flock};
 use file::{Line, Marker, Seen, Table, hashed};
 pub use key::{Key, TOO_SHORT, fingerprint, key_type};
 
+use crate::bounded;
 use crate::error::reason;
 use crate::lock::lock;
 
@@ -142,7 +142,7 @@ impl KnownHosts {
         for path in user.iter().chain(global) {
             let file: Arc<Path> = Arc::from(path.as_path());
             let mut seen = Seen::default();
-            let read = File::open(path).and_then(|mut opened| table.read_on(&file, &mut opened, &mut seen));
+            let read = bounded::open(path).and_then(|mut opened| table.read_on(&file, &mut opened, &mut seen));
             match read {
                 // Below what is not a directory there is no file either.
                 Err(err) if !matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -239,7 +239,10 @@ impl KnownHosts {
         }
         let mut seen = lock(&self.seen);
         let mut opened = seen.open(file);
-        if let Ok(opened) = &mut opened {
+        // A FIFO that is open for writing too never comes to its end.
+        if let Ok(opened) = &mut opened
+            && opened.metadata().is_ok_and(|about| about.is_file())
+        {
             // Failing to read what other processes added is no reason not to add.
             let _ = self.table.write().unwrap_or_else(PoisonError::into_inner).read_on(file, opened, &mut seen);
         }

@@ -4,8 +4,7 @@
 //! lists, what OpenSSH 9.2 cannot read is refused, and so are signatures in them, which OpenSSH has given up since.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -14,6 +13,7 @@ use openssl::sha::{sha1, sha256};
 use super::host_certificate::Certificate;
 use super::known_hosts::{Key, TOO_SHORT};
 use super::wire::Reader;
+use crate::bounded;
 use crate::error::reason;
 use crate::lock::lock;
 
@@ -96,11 +96,10 @@ struct OfAuthority {
 
 impl RevokedKeys {
     fn read(path: &Path) -> Result<RevokedKeys, RevokedKeysError> {
-        let mut bytes = Vec::new();
-        File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > LARGEST {
-            return Err(RevokedKeysError::TooLarge);
-        }
+        let bytes = bounded::read(path, LARGEST).map_err(|error| match error.kind() {
+            io::ErrorKind::FileTooLarge => RevokedKeysError::TooLarge,
+            _ => error.into(),
+        })?;
         RevokedKeys::parse(path, &bytes)
     }
 

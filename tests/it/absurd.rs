@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -316,20 +316,65 @@ fn directories_and_pipes_in_place_of_files() {
     };
     lab.env.pssh().arg("-h").arg(&pipe).arg("true").run().exits(0);
     writer.join().expect("it was read");
-    // Once hosts are prepared, the first Ctrl-C asks to stop, and the second one ends whatever waits.
+}
+
+#[test]
+fn one_signal_ends_every_wait_for_a_pipe_that_nobody_writes_to() {
+    let lab = Lab::new();
+    fifo(&lab.env.path("pipe"));
+    // A private key is only for its owner.
+    fs::set_permissions(lab.env.path("pipe"), fs::Permissions::from_mode(0o600)).expect("a mode");
+    lab.env.file("including", format!("Include {}\n", lab.env.path("pipe").display()));
+    let revoked = format!("RevokedHostKeys={}", lab.env.path("pipe").display());
+    let certificate = format!("CertificateFile={}", lab.env.path("pipe").display());
+    let global = format!("GlobalKnownHostsFile={}", lab.env.path("pipe").display());
     let waiting = [
-        (&["-h", "pipe"][..], 1),
-        (&["-H", "a", "--host-config", "pipe"], 1),
-        (&["-H", "a", "-F", "pipe"], 2),
-        (&["-H", "a", "--known-hosts", "pipe"], 2),
+        &["-h", "pipe"][..],
+        &["-H", "a", "--host-config", "pipe"],
+        &["-H", "a", "--host-args", "pipe"],
+        &["-H", "a", "--script", "pipe"],
+        &["-H", "a", "-F", "pipe"],
+        &["-H", "a", "-F", "including"],
+        &["-H", "a", "--known-hosts", "pipe"],
+        &["-H", "a", "-O", &global],
+        &["-H", "a", "-O", &revoked],
+        &["-H", "a", "--identity", "pipe"],
+        &["-H", "a", "-O", &certificate],
+        &["-H", "a", "--password-file", "pipe"],
     ];
-    for (args, signals) in waiting {
-        let running = lab.env.bare_pssh().args(args).arg("true").start();
-        for _ in 0..signals {
-            std::thread::sleep(std::time::Duration::from_millis(500));
-            running.signal(Signal::INT);
-        }
-        running.finish().within(SOON).dies_by(Signal::INT);
+    for (number, args) in waiting.into_iter().enumerate() {
+        let command = if args.contains(&"--script") { &[][..] } else { &["true"] };
+        let running = lab.env.bare_pssh().args(args).args(command).start();
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        let signal = [Signal::INT, Signal::TERM][number % 2];
+        running.signal(signal);
+        running.finish().within(SOON).dies_by(signal);
+    }
+}
+
+#[test]
+fn process_substitutions_and_standard_input_are_files() {
+    let lab = Lab::new();
+    let (address, known) = (lab.server.addr(), lab.env.known_hosts());
+    let script = format!(
+        "exec bash -c 'exec \"$0\" -h <(echo {address}) -F <(echo User me) --known-hosts <(cat {}) \
+         -O RevokedHostKeys=<(:) --host-config <(:) \"$@\"' \"$@\"",
+        known.display()
+    );
+    lab.env.bare_pssh().arg("true").shell(&script).run().exits(0).ends("127.0.0.1", "ok");
+    let run = lab.env.pssh().args(["-h", "/dev/stdin", "true"]).stdin(format!("{address}\n")).run();
+    run.exits(0).ends("127.0.0.1", "ok");
+}
+
+#[test]
+fn a_time_zone_that_is_no_file_is_utc() {
+    let lab = Lab::new();
+    let pipe = lab.env.path("pipe");
+    fifo(&pipe);
+    for zone in [format!(":{}", pipe.display()), pipe.display().to_string(), ":/dev/zero".to_owned()] {
+        // -P has the time of day in its lines.
+        let run = lab.pssh().arg("-P").variable("TZ", &zone).arg("true").run();
+        run.exits(0).within(SOON).check(run.stdout_text().contains("[SUCCESS]"), "a line with the time");
     }
 }
 

@@ -360,7 +360,7 @@ fn batch_mode_lets_no_server_ask() {
     assert_eq!((pty.shown().as_str(), server.auth_attempts()), ("", 0));
     let pty = Pty::new();
     let running = pty.control(env.pssh().hosts([server.addr()]).args(["-O", "BatchMode=no", "true"])).start();
-    pty.wait_for("Code: ", 1);
+    pty.wait_for("\"Code:\" ", 1);
     pty.type_in("123456\n");
     running.finish().exits(0);
 }

@@ -27,6 +27,8 @@ mod agent_forwarding;
 mod auth;
 /// Certificates and encrypted keys.
 mod certificates;
+/// The logs of CI systems.
+mod ci;
 /// The command line, the lists of hosts, and what is refused before anything connects.
 mod cli;
 /// The library's client.
@@ -74,6 +76,8 @@ mod input;
 mod known_hosts;
 /// Runs that are stopped: after a time, or once hosts have failed.
 mod limits;
+/// Files here that are written to.
+mod local_files;
 /// What is told about errors and slips, word for word.
 mod messages;
 /// Ranges, lists, filters and groups of hosts.

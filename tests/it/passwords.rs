@@ -398,11 +398,11 @@ fn a_password_that_was_refused_is_not_told_again() {
 #[test]
 fn a_code_is_asked_on_the_terminal_one_host_at_a_time() {
     let env = Env::without_key();
+    // It would like to look like another question, in which 200 characters are those that are shown.
+    let fake = "Code \x1b[2J\u{202e}\u{61c}\u{200b}for you: \"\n(root@bank) Password:";
+    let question = format!("{fake}{}end", "x".repeat(200));
     let config = || Config {
-        keyboard_interactive: vec![
-            vec![prompt("Password: ", PASSWORD)],
-            vec![prompt("Code \x1b[2J\u{202e}for you: ", "123456")],
-        ],
+        keyboard_interactive: vec![vec![prompt("Password: ", PASSWORD)], vec![prompt(&question, "123456")]],
         ..Config::default()
     };
     let servers = [trusted(&env, config()), trusted(&env, config()), trusted(&env, config())];
@@ -411,7 +411,7 @@ fn a_code_is_asked_on_the_terminal_one_host_at_a_time() {
     let run = with_file(env.pssh(), &file).hosts(servers.iter().map(Server::addr)).args(["-v", "-l", "me", "true"]);
     let running = pty.control(run).start();
     for count in 1..=3 {
-        pty.wait_for("for you: ", count);
+        pty.wait_for("x\"... ", count);
         assert!(!pty.echoes());
         pty.type_in("123456\n");
     }
@@ -419,8 +419,9 @@ fn a_code_is_asked_on_the_terminal_one_host_at_a_time() {
     let shown = pty.shown();
     assert!(!shown.contains('\x1b') && !shown.contains("123456") && !shown.contains(PASSWORD), "{shown:?}");
     for server in &servers {
-        let name = format!("(me@127.0.0.1:{}) Code ", server.port());
-        assert_eq!(shown.matches(&name).count(), 1, "{shown:?}");
+        let escaped = "Code \\u{1b}[2J\\u{202e}\\u{61c}\\u{200b}for you: \\\"\\n(root@bank) Password:";
+        let asked = format!("(me@127.0.0.1:{}) \"{escaped}{}\"... ", server.port(), "x".repeat(200 - escaped.len()));
+        assert_eq!(shown.matches(&asked).count(), 1, "{shown:?}");
         assert_eq!(server.auth_attempts(), 1);
     }
     assert!(pty.echoes());
@@ -466,7 +467,7 @@ fn a_code_has_to_come_within_the_limit_of_connecting() {
     let pty = Pty::new();
     let run = env.pssh().hosts(servers.iter().map(Server::addr)).arg("true");
     let running = pty.control(run).start();
-    pty.wait_for("Code: ", 1);
+    pty.wait_for("\"Code:\" ", 1);
     pty.type_in("\x03");
     running.finish().exits(130).within(10).stderr_has("2 cancelled");
     assert!(pty.echoes());
@@ -489,7 +490,7 @@ fn a_second_factor_follows_the_key() {
     let server = trusted(&env, Config { keyboard_interactive: rounds, ..config() });
     let pty = Pty::new();
     let running = pty.control(env.pssh().hosts([server.addr()]).arg("true")).start();
-    pty.wait_for("Code: ", 1);
+    pty.wait_for("\"Code:\" ", 1);
     pty.type_in("123456\n");
     running.finish().exits(0);
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
@@ -80,6 +81,15 @@ impl Pty {
     }
 
     fn bytes(&self) -> Vec<u8> {
+        // The kernel passes on what was written a little later, and the thread reads it later still: until nothing has come for a
+        // while, it is not all.
+        let settled = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+        for _ in 0..100 {
+            match poll(&mut [PollFd::new(&self.keyboard, PollFlags::IN)], Some(&settled)) {
+                Ok(1..) => thread::sleep(TICK),
+                Ok(0) | Err(_) => break,
+            }
+        }
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -544,13 +544,13 @@ fn a_host_gives_a_ci_system_no_commands() {
         lines[lines.len() - 2..] == end && text.matches(&token).count() == 2,
         "the token ends it, and then the group",
     );
-    run.check(lines.contains(&"::error::x"), "what the host printed is there");
+    run.check(lines.contains(&": :error::x"), "what the host printed is there");
 
     let run = pssh().args(["--ci-groups", "auto", "--", line]).variable("GITLAB_CI", "true").run();
     let text = String::from_utf8_lossy(&run.stdout).into_owned();
     run.exits(5).check(text.starts_with("\u{1b}[0Ksection_start:"), "a section");
     let markers = text.matches("\r\u{1b}[0K").count();
-    run.check(markers == 2 && text.contains("section_end:1:pssh_1_1\n"), "only ours are markers");
+    run.check(markers == 2 && text.contains("section_end :1:pssh_1_1\n"), "only ours are markers");
     let run = pssh().args(["--ci-groups", "auto", "--", line]).run();
     run.check(run.stdout.starts_with(b"---------------\n"), "outside of CI there are no groups");
 }

@@ -260,16 +260,16 @@ fn a_question_is_not_drawn_over() {
     let pssh = env.pssh().hosts(servers.iter().map(Server::addr)).variable("TERM", "xterm");
     let running = pty.show(pssh.args(["--color=never", "-l", "me", "sleep", "4"])).start();
     for count in 1..=2 {
-        pty.wait_for("Code: ", count);
+        pty.wait_for("\"Code:\" ", count);
         thread::sleep(Duration::from_millis(1200));
         let text = pty.screen(COLUMNS, ROWS).contents();
-        assert!(text.trim_end().ends_with("Code:") && !text.contains("running"), "{text}");
+        assert!(text.trim_end().ends_with("\"Code:\"") && !text.contains("running"), "{text}");
         pty.type_in("123456\n");
     }
     pty.wait_for("0/2 2 running", 1);
     running.finish().exits(0);
     let text = pty.screen(COLUMNS, ROWS).contents();
-    assert!(text.matches("Code: ").count() == 2 && text.ends_with("pssh: 2 hosts: 2 ok"), "{text}");
+    assert!(text.matches("\"Code:\" ").count() == 2 && text.ends_with("pssh: 2 hosts: 2 ok"), "{text}");
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! Files to blocks of lines, with all they include.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -109,7 +108,7 @@ impl<'a> Loader<'a> {
 impl Loader<'_> {
     /// Reads a file; the outer error is that it can't be opened.
     pub(super) fn file(&mut self, path: &Path, rules: Rules) -> io::Result<Result<File, ConfigError>> {
-        let file = fs::File::open(path)?;
+        let file = bounded::open(path)?;
         let about = file.metadata()?;
         if rules.guarded && !files::trusted(&about, self.local.uid) {
             let reason = "bad owner or permissions: others could write it".to_owned();
@@ -120,7 +119,7 @@ impl Loader<'_> {
         if self.files > MOST_FILES {
             return unusable(format!("with it, Include means more than {MOST_FILES} files"));
         }
-        let text = match bounded::read_from(file, bounded::SSH_CONFIG) {
+        let text = match bounded::read_rest(&file, bounded::SSH_CONFIG) {
             // To ssh, a directory is a file without lines.
             Err(error) if error.kind() == io::ErrorKind::IsADirectory => Vec::new(),
             Err(error) => return unusable(crate::error::reason(&error)),

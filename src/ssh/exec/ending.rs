@@ -6,9 +6,17 @@ use super::output::Drained;
 use super::{AFTER_DONE, Running, STARTING, STREAMS, not_started};
 use crate::error::HostError;
 use crate::event::{Event, EventKind, Outcome};
+use crate::output::cut;
 use crate::ssh::ffi::{self, Exit};
 use crate::ssh::requests;
 use crate::ssh::session::Stop;
+
+/// Characters of a signal's name that are kept: those of RFC 4254 have at most 4, with `@DOMAIN` a name may be longer.
+const LONGEST_SIGNAL: usize = 40;
+
+fn signaled(name: String) -> Outcome {
+    Outcome::Signaled { name: cut(name, LONGEST_SIGNAL) }
+}
 
 impl Running<'_> {
     /// The outcome, if the server refuses the command later than it was waited for.
@@ -52,7 +60,7 @@ impl Running<'_> {
                 Some(sudo) if !sudo.has_begun() => sudo.never_began(status).into(),
                 _ => Outcome::Exited(status),
             }),
-            Exit::Signal(name) if eof || over.is_some() => Some(Outcome::Signaled { name }),
+            Exit::Signal(name) if eof || over.is_some() => Some(signaled(name)),
             Exit::Unknown => over.map(|detail| HostError::Lost { detail }.into()),
             Exit::Status(_) | Exit::Signal(_) => None,
         }
@@ -67,7 +75,7 @@ impl Running<'_> {
         let since = *self.done.get_or_insert_with(Instant::now);
         match self.channel.exit() {
             Exit::Status(status) => Some(Outcome::Exited(status)),
-            Exit::Signal(name) => Some(Outcome::Signaled { name }),
+            Exit::Signal(name) => Some(signaled(name)),
             Exit::Unknown => (since.elapsed() >= AFTER_DONE).then_some(Outcome::Exited(0)),
         }
     }

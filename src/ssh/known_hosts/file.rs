@@ -1,9 +1,9 @@
 //! The files and their lines: reading, finding the lines of a name, appending.
 
 use std::collections::HashMap;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -12,12 +12,13 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use openssl::sha::Sha1;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 
 use super::key::{Key, Kind};
 use super::{Note, Place};
 use crate::bounded;
+use crate::trusted_path;
 
 /// A line with a name of this length or more matches no host in OpenSSH (the buffer of `match_pattern_list`).
 const NAME_LIMIT: usize = 1023;
@@ -105,7 +106,7 @@ impl Table {
         if metadata.is_file() {
             opened.seek(SeekFrom::Start(seen.bytes))?;
         }
-        let text = bounded::read_from(opened, bounded::LIST)?;
+        let text = bounded::read_rest(opened, bounded::LIST)?;
         self.read(file, seen.lines + 1, &text);
         seen.count(&text);
         Ok(())
@@ -198,7 +199,8 @@ pub(super) struct Seen {
 impl Seen {
     /// Opens the file for appending and locks it. A new one is for the user alone, as is its directory if that is new.
     pub(super) fn open(&mut self, path: &Path) -> io::Result<File> {
-        let open = || OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path);
+        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let open = || trusted_path::open(CWD, path, flags, Mode::RUSR | Mode::WUSR);
         let file = match (open(), path.parent()) {
             (Err(err), Some(parent)) if err.kind() == io::ErrorKind::NotFound => {
                 match DirBuilder::new().mode(0o700).create(parent) {

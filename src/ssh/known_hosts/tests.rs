@@ -294,7 +294,7 @@ fn many_jobs_remember_at_once() {
 fn a_lock_held_for_long_is_waited_for_once() {
     let dir = TempDir::new().expect("temporary directory");
     let known_hosts = load(&dir, "");
-    let holder = File::open(dir.path().join("user")).expect("known_hosts");
+    let holder = fs::File::open(dir.path().join("user")).expect("known_hosts");
     flock(&holder, FlockOperation::LockExclusive).expect("lock");
     let start = std::time::Instant::now();
     for job in 0..20 {

@@ -1,0 +1,146 @@
+//! Files here that we write to: links of another user, and limits on their size.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{lchown, symlink};
+use std::path::Path;
+
+use nix::unistd::getuid;
+use pssh::program::Program;
+
+use crate::bin::{Env, Pssh};
+use crate::sshd::{Sshd, hosts};
+
+/// The number of a user who is neither root nor us, whether there is such a user or not.
+const OTHER: u32 = 65_533;
+
+/// Makes a link that belongs to `owner`.
+fn link(to: &Path, from: &Path, owner: u32) {
+    assert!(getuid().is_root(), "only root can make a link that belongs to another user");
+    symlink(to, from).expect("a link");
+    lchown(from, Some(owner), None).expect("another owner");
+}
+
+/// A run of `program` that copies from the hosts.
+fn download(env: &Env, sshd: &Sshd, program: Program) -> Pssh {
+    env.run_of(program).hosts(sshd.hosts())
+}
+
+#[test]
+fn links_of_other_users_are_refused_before_anything_connects() {
+    let (env, sshd) = hosts(2);
+    let host = &sshd.hosts()[1];
+    let outside = env.path("outside");
+    fs::create_dir(&outside).expect("a directory");
+    fs::write(outside.join("file"), "old").expect("a file");
+    // As it would be in /tmp: the last name, a directory on the way, or the file of the second host.
+    let shared = env.path("shared");
+    fs::create_dir(&shared).expect("a directory");
+    link(&outside.join("file"), &shared.join("report"), OTHER);
+    link(&outside, &shared.join("logs"), OTHER);
+    link(Path::new("logs"), &shared.join("mine"), 0);
+    for directory in ["files", "hosts"] {
+        fs::create_dir(shared.join(directory)).expect("a directory");
+    }
+    link(&outside.join("file"), &shared.join("files").join(host), OTHER);
+    link(&outside, &shared.join("hosts").join(host), OTHER);
+    let (log, before) = (env.file("log", "x"), sshd.connections());
+    let pssh = || env.pssh().hosts(sshd.hosts());
+    let copy = |program: Program, target: &str| {
+        let run = download(&env, &sshd, program);
+        match program {
+            Program::Pslurp => run.args(["-L", target]).arg(&log).arg("log"),
+            _ => run.arg("--download").arg(&log).arg(target),
+        }
+    };
+    let cases = [
+        (pssh().args(["--junit", "shared/report", "echo", "x"]), "--junit shared/report", "shared/report"),
+        (pssh().args(["--failed-to", "shared/report", "echo", "x"]), "--failed-to shared/report", "shared/report"),
+        (pssh().args(["--junit", "shared/logs/new", "echo", "x"]), "--junit shared/logs/new", "shared/logs"),
+        (pssh().args(["-o", "shared/logs", "echo", "x"]), "--outdir shared/logs", "shared/logs"),
+        (pssh().args(["-o", "shared/mine/new", "echo", "x"]), "--outdir shared/mine/new", "shared/logs"),
+        (pssh().args(["-e", "shared/files", "echo", "x"]), "--errdir shared/files", host),
+        (copy(Program::Pslurp, "shared/logs"), "shared/logs/", "shared/logs"),
+        (copy(Program::Pslurp, "shared/hosts"), "shared/hosts/", &format!("shared/hosts/{host}")),
+        (copy(Program::Pscp, "shared/hosts"), "shared/hosts/", &format!("shared/hosts/{host}")),
+        (copy(Program::Prsync, "shared/mine"), "shared/mine/", "shared/logs"),
+    ];
+    for (pssh, place, link) in cases {
+        let run = pssh.run();
+        run.exits(1).stdout_is("").stderr_has(place);
+        run.stderr_has(&format!("{link} is a symbolic link of another user (uid {OTHER}), which is not followed"));
+    }
+    assert_eq!(sshd.connections(), before, "nothing was connected to");
+    assert_eq!(fs::read(outside.join("file")).expect("a file"), b"old");
+    assert_eq!(fs::read_dir(&outside).expect("a directory").count(), 1, "nothing was made there");
+}
+
+#[test]
+fn links_of_ours_and_of_root_are_followed() {
+    let (env, sshd) = hosts(1);
+    let host = &sshd.hosts()[0];
+    for directory in ["there", "there/hosts"] {
+        fs::create_dir(env.path(directory)).expect("a directory");
+    }
+    link(&env.path("there"), &env.path("logs"), 0);
+    link(Path::new("elsewhere"), &env.path("there").join(host), 0);
+    link(Path::new("there/report"), &env.path("report"), 0);
+    let log = env.file("log", "x");
+    env.pssh().hosts([host]).args(["-o", "logs", "--junit", "report", "echo", "out"]).run().exits(0);
+    assert_eq!(fs::read(env.path("there/elsewhere")).expect("its output"), b"out\n");
+    assert!(fs::read_to_string(env.path("there/report")).expect("a report").starts_with("<?xml"));
+    assert!(fs::symlink_metadata(env.path("report")).expect("there").is_symlink(), "the link stays");
+    download(&env, &sshd, Program::Pslurp).args(["-L", "logs/hosts"]).arg(&log).arg("log").run().exits(0);
+    assert_eq!(fs::read(env.path("there/hosts").join(host).join("log")).expect("a copy"), b"x");
+}
+
+#[test]
+fn known_hosts_is_not_added_to_through_a_link_of_another_user() {
+    let (env, sshd) = hosts(1);
+    let outside = env.file("outside", "");
+    for (owner, is_added) in [(OTHER, false), (0, true)] {
+        let known = env.path(&format!("known-{owner}"));
+        link(&outside, &known, owner);
+        let pssh = env.pssh().hosts(sshd.hosts()).args(["--host-key-check", "accept-new", "-v", "--known-hosts"]);
+        let run = pssh.arg(&known).arg("true").run();
+        run.exits(0).check(run.stderr_text().contains("is a symbolic link of another user") != is_added, "it is told");
+        assert_eq!(!fs::read(&outside).expect("a file").is_empty(), is_added);
+    }
+}
+
+#[test]
+fn a_link_that_is_put_there_during_the_run_is_an_error_of_its_host() {
+    let (env, sshd) = hosts(2);
+    let outside = env.file("outside", "old");
+    let line = format!("echo begun; while [ ! -e {} ]; do sleep 0.1; done", env.path("go").display());
+    let mut running = env.pssh().hosts(sshd.hosts()).args(["-p1", "-o", "d", "--", &line]).start();
+    running.wait_for("begun");
+    link(&outside, &env.path("d").join(&sshd.hosts()[1]), OTHER);
+    env.file("go", "");
+    let run = running.finish();
+    run.exits(1).ends("127.0.1.1", "ok (exit 0)");
+    run.ends("127.0.1.2", "local: writing its output: ");
+    run.stderr_has("is a symbolic link of another user");
+    assert_eq!(fs::read(outside).expect("a file"), b"old");
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error_of_one_host() {
+    let (env, sshd) = hosts(3);
+    // In units of 512 bytes.
+    const LIMIT: &str = "ulimit -f 200; exec \"$@\"";
+    let line = "set -- $SSH_CONNECTION; case $3 in *.2) head -c 300000 /dev/zero;; *) echo small;; esac";
+    let run = env.pssh().hosts(sshd.hosts()).args(["-o", "d", "--", line]).shell(LIMIT).count().run();
+    run.exits(1).ends("127.0.1.1", "ok (exit 0)").ends("127.0.1.3", "ok (exit 0)");
+    run.ends("127.0.1.2", "local: writing its output: ").stderr_has("File too large");
+    for number in [0, 2] {
+        assert_eq!(fs::read(env.path("d").join(&sshd.hosts()[number])).expect("its output"), b"small\n");
+    }
+    // What is copied from the hosts.
+    let big = env.file("big", vec![7; 300_000]);
+    let run = download(&env, &sshd, Program::Pslurp).arg(&big).arg("big").shell(LIMIT).run();
+    run.exits(1).check(run.stdout_text().contains("File too large"), "it is told why");
+    // Our own output.
+    let out = File::create(env.path("out")).expect("a file");
+    let run = env.pssh().hosts(sshd.hosts()).args(["--", line]).shell(LIMIT).stdout_to(out).run();
+    run.exits(1).stderr_has("cannot write to standard output: File too large");
+}
