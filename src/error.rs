@@ -53,7 +53,7 @@ pub enum HostError {
     #[error(transparent)]
     HostKey(#[from] HostKeyError),
     /// The server refused every way to authenticate that we have.
-    #[error("{user}: {}", AuthTrial { tried, offered, detail: detail.as_deref() })]
+    #[error("{user}: {}", AuthTrial { tried, offered, said, detail: detail.as_deref() })]
     Auth {
         /// The user on the remote host.
         user: String,
@@ -61,6 +61,10 @@ pub enum HostError {
         tried: Vec<String>,
         /// The methods that the server would take, if it said so.
         offered: Vec<String>,
+        /// What the server said in words, and how it ended the connection.
+        said: Vec<String>,
+        /// Whether what it said is the reason: its answer to a key or password that it knows.
+        is_explained: bool,
         /// What else is known: keys that could not be used, or how the server ended it.
         detail: Option<String>,
     },
@@ -181,6 +185,10 @@ impl HostError {
             }
             HostError::Proxy { cause, .. } => cause.hint(),
             HostError::HostKey(error) => error.hint(),
+            HostError::Auth { is_explained: true, .. } => None,
+            HostError::Auth { said, .. } if said.iter().any(|said| said.contains(TOO_MANY_FAILURES)) => {
+                Some("fewer keys: name the right one with --identity FILE and -O IdentitiesOnly=yes".to_owned())
+            }
             HostError::Auth { tried, offered, .. } => Some(auth_hint(tried, offered)),
             HostError::Sudo { hint, .. } => hint.map(str::to_owned),
             HostError::Dropped { banner_seen: false, .. } => Some(
@@ -212,9 +220,9 @@ pub enum ProxyError {
     /// It has no room for another connection.
     #[error("it cannot forward another connection: {0}")]
     Full(String),
-    /// The connection to it ended before that to the host was made.
-    #[error("the connection to it ended")]
-    Ended,
+    /// The connection to it ended before that to the host was made; in its own words, if it has said any.
+    #[error("the connection to it ended{}", .0.as_ref().map(|words| format!(": {words}")).unwrap_or_default())]
+    Ended(Option<String>),
     /// The command ended before there was a session.
     #[error("{0}")]
     Command(String),
@@ -229,7 +237,7 @@ impl ProxyError {
                 Some("see AllowTcpForwarding and PermitOpen of sshd_config(5) on the proxy".to_owned())
             }
             ProxyError::Full(_) => Some("fewer hosts at once (-p) may help".to_owned()),
-            ProxyError::Ended | ProxyError::Command(_) => None,
+            ProxyError::Ended(_) | ProxyError::Command(_) => None,
         }
     }
 }
@@ -253,6 +261,9 @@ pub fn reason(error: &std::io::Error) -> String {
         _ => text,
     }
 }
+
+/// What OpenSSH says after MaxAuthTries attempts.
+const TOO_MANY_FAILURES: &str = "Too many authentication failures";
 
 fn auth_hint(tried: &[String], offered: &[String]) -> String {
     let is_secret = |method: &String| ["password", "keyboard-interactive"].contains(&method.as_str());
@@ -445,6 +456,7 @@ impl fmt::Display for Attempts<'_> {
 struct AuthTrial<'a> {
     tried: &'a [String],
     offered: &'a [String],
+    said: &'a [String],
     detail: Option<&'a str>,
 }
 
@@ -460,6 +472,6 @@ impl fmt::Display for AuthTrial<'_> {
         if let Some(detail) = self.detail {
             write!(f, "; {detail}")?;
         }
-        Ok(())
+        self.said.iter().try_for_each(|said| write!(f, "; {said}"))
     }
 }

@@ -1,5 +1,6 @@
 //! The language between the workers and the output: what happened to which job, and how it ended.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -33,7 +34,7 @@ pub enum EventKind {
     /// A worker took the job; connecting starts.
     Started,
     /// An attempt to connect has ended, well or not.
-    Attempted(Milestones),
+    Attempted(Box<Milestones>),
     /// The session is authenticated; the command is about to be sent.
     Connected,
     /// Bytes of the remote command, exactly as they came, at most one read's worth.
@@ -67,14 +68,50 @@ pub struct Milestones {
     pub address: Option<SocketAddr>,
     /// There was a connection, by TCP or through a proxy.
     pub reached: Option<Instant>,
+    /// What was agreed on in the key exchange.
+    pub agreed: Option<Agreed>,
     /// The keys were exchanged and the host key was accepted; authentication began.
     pub secured: Option<Instant>,
+}
+
+/// The algorithms that a key exchange has agreed on. Of two, the first is for what goes to the host, the second for what comes from
+/// it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// The method of key exchange.
+    pub key_exchange: &'static str,
+    /// The type of the host key and of its signature.
+    pub host_key: &'static str,
+    /// The ciphers.
+    pub ciphers: [&'static str; 2],
+    /// The MACs: `<implicit>` where the cipher has its own.
+    pub macs: [&'static str; 2],
+    /// The compressions.
+    pub compression: [&'static str; 2],
+}
+
+impl Agreed {
+    /// What is for both directions, as one word: once if it is the same, else both with a comma.
+    pub fn word(names: [&'static str; 2]) -> Cow<'static, str> {
+        if names[0] == names[1] { names[0].into() } else { names.join(",").into() }
+    }
+}
+
+impl fmt::Display for Agreed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Agreed { key_exchange, host_key, ciphers, macs, compression } = *self;
+        let [cipher, mac, compression] = [ciphers, macs, compression].map(Agreed::word);
+        write!(
+            f,
+            "key exchange {key_exchange}, host key {host_key}, cipher {cipher}, MAC {mac}, compression {compression}"
+        )
+    }
 }
 
 impl Milestones {
     /// An attempt that begins now.
     pub fn now() -> Milestones {
-        Milestones { begun: Instant::now(), address: None, reached: None, secured: None }
+        Milestones { begun: Instant::now(), address: None, reached: None, agreed: None, secured: None }
     }
 }
 

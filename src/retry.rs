@@ -60,7 +60,7 @@ fn kind(outcome: &Outcome) -> Kind {
             HostError::Proxy { cause, .. } => match cause {
                 ProxyError::Login(outcome) => kind(outcome),
                 ProxyError::Forbidden(_) => Kind::Final,
-                ProxyError::Late(_) | ProxyError::Full(_) | ProxyError::Ended | ProxyError::Command(_) => {
+                ProxyError::Late(_) | ProxyError::Full(_) | ProxyError::Ended(_) | ProxyError::Command(_) => {
                     Kind::Transient
                 }
             },
@@ -115,8 +115,15 @@ mod tests {
         let login = |outcome| proxy(ProxyError::Login(std::sync::Arc::new(outcome)));
         assert!(policy.pause(&login(dropped(true)), 1).is_some());
         assert!(policy.pause(&login(dropped(false)), 8).is_some());
-        assert!(policy.pause(&proxy(ProxyError::Ended), 1).is_some());
-        let refused = HostError::Auth { user: "u".into(), tried: vec![], offered: vec![], detail: None };
+        assert!(policy.pause(&proxy(ProxyError::Ended(None)), 1).is_some());
+        let refused = HostError::Auth {
+            user: "u".into(),
+            tried: vec![],
+            offered: vec![],
+            said: vec![],
+            is_explained: false,
+            detail: None,
+        };
         assert_eq!(policy.pause(&login(refused.into()), 1), None);
         assert_eq!(policy.pause(&proxy(ProxyError::Forbidden(String::new())), 1), None);
     }
@@ -124,7 +131,14 @@ mod tests {
     #[test]
     fn what_is_certain_is_final() {
         let policy = Policy { attempts: 3, delay: Duration::from_secs(5) };
-        let refused = HostError::Auth { user: "u".into(), tried: vec![], offered: vec![], detail: None };
+        let refused = HostError::Auth {
+            user: "u".into(),
+            tried: vec![],
+            offered: vec![],
+            said: vec![],
+            is_explained: false,
+            detail: None,
+        };
         let lost = HostError::Lost { detail: String::new() };
         let late = Outcome::TimedOut { phase: Phase::Command, limit: Duration::ZERO, missing: "" };
         for outcome in

@@ -12,7 +12,7 @@ use super::sanitize::is_harmful;
 use super::timeline::Timeline;
 use super::writer::Output;
 use crate::dialogue::Progress;
-use crate::event::{Event, EventKind, Outcome, Stream, Tally};
+use crate::event::{Agreed, Event, EventKind, Outcome, Stream, Tally};
 use crate::jobs::Job;
 
 /// Version of the format. It grows when a reader of an older version would misread what is written.
@@ -160,6 +160,8 @@ impl Json {
         }
         let timeline = self.timelines[job.number];
         let address = timeline.attempt.and_then(|(milestones, _)| milestones.address);
+        let agreed = timeline.attempt.and_then(|(milestones, _)| milestones.agreed);
+        let both = |of: fn(&Agreed) -> [&'static str; 2]| agreed.as_ref().map(|agreed| Agreed::word(of(agreed)));
         let error = match outcome {
             Outcome::Failed(error) => Some(error.to_string()),
             Outcome::Exited(_) | Outcome::Signaled { .. } => None,
@@ -169,6 +171,11 @@ impl Json {
         let mut object = Object::new(output, "end").time("time", &self.clock, Some(event.at));
         object = host(object, job)
             .maybe_text("address", address.map(|address| address.ip().to_string()).as_deref())
+            .maybe_text("key_exchange", agreed.map(|agreed| agreed.key_exchange))
+            .maybe_text("host_key_type", agreed.map(|agreed| agreed.host_key))
+            .maybe_text("cipher", both(|agreed| agreed.ciphers).as_deref())
+            .maybe_text("mac", both(|agreed| agreed.macs).as_deref())
+            .maybe_text("compression", both(|agreed| agreed.compression).as_deref())
             .text("outcome", outcome.class().word())
             .maybe_number("exit_status", outcome.exit_status())
             .maybe_text("signal", outcome.signal())

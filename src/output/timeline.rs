@@ -57,7 +57,7 @@ impl Timeline {
     pub fn event(&mut self, event: &Event) {
         match &event.kind {
             EventKind::Started => self.started = Some(event.at),
-            EventKind::Attempted(milestones) => self.attempt = Some((*milestones, event.at)),
+            EventKind::Attempted(milestones) => self.attempt = Some((**milestones, event.at)),
             EventKind::Connected => self.connected = Some(event.at),
             EventKind::Output { .. } => self.first_output = self.first_output.or(Some(event.at)),
             EventKind::Finished { .. } => self.ended = Some(event.at),

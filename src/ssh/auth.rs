@@ -4,9 +4,9 @@
 //! With a password at hand it is asked first, as by ssh(1): refused keys count as attempts, and with a few of them in an agent
 //! the server would give up before it is the password's turn.
 
-use ssh2::MethodType;
+use ssh2::{Error, MethodType};
 
-use super::ffi::{self, PasswordAnswer, PublicKeyAnswer};
+use super::ffi::{self, Goodbye, PasswordAnswer, PublicKeyAnswer};
 use super::host::Host;
 use super::host_key::Trust;
 use super::keyboard::{Conversation, Silence};
@@ -30,7 +30,8 @@ pub fn authenticate(
 ) -> Result<String, Outcome> {
     let details = credentials.identities.unusable().to_vec();
     let (tried, offered, password) = (Vec::new(), None, credentials.password.as_deref());
-    Trial { driver, host, credentials, watch, password, told: None, tried, details, offered }.run(trust)
+    let said = Vec::new();
+    Trial { driver, host, credentials, watch, password, told: None, tried, details, said, offered }.run(trust)
 }
 
 /// What was tried on one host so far.
@@ -47,6 +48,8 @@ struct Trial<'a, 'd> {
     tried: Vec<String>,
     /// What else is worth saying if it fails.
     details: Vec<String>,
+    /// How the server has ended it, in words.
+    said: Vec<String>,
     /// The methods that the server has said can continue (RFC 4252 section 5.1).
     offered: Option<Vec<String>>,
 }
@@ -175,10 +178,7 @@ impl Trial<'_, '_> {
                     self.watch.check()?;
                     self.details.push(format!("{} could not sign: {reason}", identity.describe()));
                 }
-                Err(Stop::Ssh(error)) if !self.tried.is_empty() => {
-                    self.has_tried(identity.describe());
-                    return Err(self.stopped(Stop::Ssh(error)));
-                }
+                Err(Stop::Ssh(error)) => return Err(self.ended(&error, Some(identity.describe()))),
                 Err(stop) => return Err(self.stopped(stop)),
             }
         }
@@ -188,6 +188,7 @@ impl Trial<'_, '_> {
     fn tell_password(&mut self) -> Result<Answer, Outcome> {
         let Some(password) = self.password.take() else { return Ok(Answer::Refused) };
         self.told = Some(Method::Password);
+        self.driver.link().show_secret();
         let user = &self.host.user;
         let step = self.driver.drive(self.watch, |session| ffi::authenticate_password(session, user, password));
         self.has_tried(Method::Password.name().to_owned());
@@ -203,6 +204,7 @@ impl Trial<'_, '_> {
     fn keyboard_interactive(&mut self) -> Result<Answer, Outcome> {
         let (terminal, socket) = (&self.credentials.terminal, self.driver.socket());
         let mut conversation = Conversation::new(self.host, self.password, terminal, self.watch, socket);
+        self.driver.link().show_secret();
         let user = &self.host.user;
         let step = self
             .driver
@@ -234,23 +236,47 @@ impl Trial<'_, '_> {
         }
     }
 
-    /// The outcome where a step was not brought to its end. Servers hang up after MaxAuthTries refusals, so an end after
-    /// the first of them is one of these.
+    /// The outcome where a step was not brought to its end.
     fn stopped(&mut self, stop: Stop) -> Outcome {
         match stop {
             Stop::Job(outcome) if self.told.is_some() => of_secret(outcome),
             Stop::Job(outcome) => outcome,
-            Stop::Ssh(error) if self.tried.is_empty() => dropped("authentication", &error, true).into(),
-            Stop::Ssh(error) => {
-                self.details.push(format!("then the server ended it: {}", error.message()));
-                self.refused()
-            }
+            Stop::Ssh(error) => self.ended(&error, None),
         }
+    }
+
+    /// The outcome where the connection ended, maybe in answer to an identity that was `shown`. Servers hang up after MaxAuthTries
+    /// refusals, so an end after the first of them is one of these; and where an account may not be used although the key is right,
+    /// with or without a word.
+    fn ended(&mut self, error: &Error, shown: Option<String>) -> Outcome {
+        let link = self.driver.link();
+        let (goodbye, given_up) = (link.goodbye(), link.given_up());
+        let is_told = !link.banners().1.is_empty() || goodbye.as_ref().is_some_and(Goodbye::refuses_login);
+        let is_answer = given_up.is_none() && is_told;
+        if self.tried.is_empty() && !is_answer {
+            return dropped("authentication", error, true, link).into();
+        }
+        shown.into_iter().for_each(|shown| self.has_tried(shown));
+        self.said.push(match (goodbye, given_up) {
+            (Some(goodbye), _) => goodbye.to_string(),
+            (None, Some(why)) => why.error().message().to_owned(),
+            (None, None) => "then the server ended the connection".to_owned(),
+        });
+        self.refused()
     }
 
     fn refused(&self) -> Outcome {
         let detail = (!self.details.is_empty()).then(|| self.details.join("; "));
+        let (before, after) = self.driver.link().banners();
+        let mut said: Vec<String> =
+            after.iter().map(|text| format!("the server said: {}", ffi::quoted(text))).collect();
+        said.extend(self.said.iter().cloned());
+        if !before.is_empty() {
+            said.push(format!("its banner: {}", ffi::quoted(&before.join(" "))));
+        }
         HostError::Auth {
+            is_explained: !after.is_empty(),
+            said,
             user: self.host.user.clone(),
             tried: self.tried.clone(),
             offered: self.offered.clone().unwrap_or_default(),

@@ -1,7 +1,7 @@
 //! Completes hosts: the entry in the list, then `--host-config`, the command line, ssh_config(5) and the defaults. What hosts
 //! share is read once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::num::NonZero;
@@ -11,11 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use super::algorithms::{self, Algorithms};
 use super::config::{
     self, Answer, CommandLineOption, Config, ConfigError, LogLevel, PubkeyAuthentication, Query, Question, Resolved,
     StrictHostKeyChecking,
 };
-use super::host::{Algorithms, Host, Node};
+use super::host::{Host, Node};
 use super::identities::{Identities, Sources};
 use super::keepalive::Keepalive;
 use super::keyring::Keyring;
@@ -24,7 +25,7 @@ use super::known_hosts_files::KnownHostsFiles;
 use super::pubkey_algorithms::PubkeyAlgorithms;
 use super::requests::{Requests, Wishes};
 use super::session::Credentials;
-use super::{DEFAULT_PORT, Unprepared, host_certificate, revoked_keys};
+use super::{DEFAULT_PORT, Unprepared, revoked_keys};
 use crate::cancel::Cancel;
 use crate::host_options::{AgentUse, HostOptions, Maybe};
 use crate::hosts::HostSpec;
@@ -66,6 +67,8 @@ pub struct Directory {
     keyring: Keyring,
     revoked: revoked_keys::Files,
     passwords: Mutex<HashMap<PathBuf, Arc<Secret>>>,
+    /// What hosts' lists of algorithms ask for in vain, in words.
+    lacking: Mutex<BTreeSet<String>>,
     hops: Mutex<HashMap<Hop, Arc<Host>>>,
     chains: Mutex<HashMap<Arc<[Hop]>, Chain>>,
 }
@@ -147,6 +150,7 @@ impl Directory {
             keyring: Keyring::default(),
             revoked: revoked_keys::Files::default(),
             passwords: Mutex::default(),
+            lacking: Mutex::default(),
             hops: Mutex::default(),
             chains: Mutex::default(),
         })
@@ -315,6 +319,7 @@ impl Directory {
         for known_hosts in lock(&self.known_hosts).values() {
             notes.extend(known_hosts.notes().iter().map(ToString::to_string));
         }
+        notes.extend(lock(&self.lacking).iter().cloned());
         notes.sort();
         notes.dedup();
         notes
@@ -329,6 +334,7 @@ impl Directory {
         is_named: bool,
     ) -> Result<Host, Unprepared> {
         let (set, settings) = (&resolved.settings, &self.settings);
+        lock(&self.lacking).extend(algorithms::notes(set));
         let revoked_host_keys = match &set.revoked_host_keys {
             config::Setting { value: Some(file), origin } => {
                 let refused = |error| Unprepared::Setting(format!("{origin}: RevokedHostKeys {file}: {error}"));
@@ -397,14 +403,7 @@ impl Directory {
             ),
             command_timeout: limit(&options.timeout, settings.command_timeout),
             silence_timeout: limit(&options.channel_timeout, settings.silence_timeout),
-            algorithms: Algorithms {
-                host_key: set.host_key_algorithms.value.clone(),
-                authorities: host_certificate::algorithms(set.ca_signature_algorithms.value.as_ref()),
-                key_exchange: set.kex_algorithms.value.clone(),
-                ciphers: set.ciphers.value.clone(),
-                macs: set.macs.value.clone(),
-                compression: set.compression.value == config::Compression::Yes,
-            },
+            algorithms: Algorithms::of(set).map_err(Unprepared::Setting)?,
             proxy,
             requests: Requests::default(),
         })

@@ -91,20 +91,21 @@ pub fn run(
     watch.expect(Phase::Connect, "no session channel");
     let channel = match session.driver().drive(watch, |ssh| Channel::open(ssh, command.window)) {
         Ok(channel) => channel,
-        Err(stop) => return not_started(stop, "opening a channel"),
+        Err(stop) => return not_started(session, stop, "opening a channel"),
     };
     // From here on the command may be running: whatever happens is no longer "could not connect".
     watch.expect(Phase::Connect, "no answer to the exec request");
     let made = match command.requests.make(session, &channel, command.start, watch, command.is_verbose, note) {
         Ok(made) => made,
         Err(Stop::Ssh(_)) if session.is_dead() => {
-            let detail = "the connection ended while the command was being started".to_owned();
+            let detail = session.end("the connection ended while the command was being started");
             return HostError::Lost { detail }.into();
         }
         // What came instead of an answer says nothing: the command may have been started.
         Err(Stop::Ssh(error)) if ![ffi::REQUEST_DENIED, ffi::TOO_LONG].contains(&error.code()) => {
             let _ = channel.close();
-            let detail = format!("the connection failed while the command was being started: {}", error.message());
+            let why = session.link().explain(&error);
+            let detail = format!("the connection failed while the command was being started: {why}");
             return HostError::Lost { detail }.into();
         }
         Err(Stop::Job(outcome)) => {
@@ -115,7 +116,7 @@ pub fn run(
         }
         Err(stop) => {
             let _ = channel.close();
-            return not_started(stop, STARTING);
+            return not_started(session, stop, STARTING);
         }
     };
     for text in made.missing {
@@ -154,10 +155,10 @@ pub fn run(
 }
 
 /// The outcome of a job whose command the server has not agreed to run.
-fn not_started(stop: Stop, doing: &'static str) -> Outcome {
+fn not_started(session: &Session, stop: Stop, doing: &'static str) -> Outcome {
     match stop {
         Stop::Job(outcome) => outcome,
-        Stop::Ssh(error) => HostError::Ssh { doing, detail: error.message().to_owned(), hint: None }.into(),
+        Stop::Ssh(error) => HostError::Ssh { doing, detail: session.link().explain(&error), hint: None }.into(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::DEFAULT_PORT;
+use super::algorithms::Algorithms;
 use super::config;
 use super::keepalive::Keepalive;
 use super::requests::Requests;
@@ -50,7 +51,7 @@ pub struct Host {
     pub command_timeout: Option<Duration>,
     /// How long the command's output may be silent; `None` is as long as it likes.
     pub silence_timeout: Option<Duration>,
-    /// What is to be agreed on in the key exchange, where that is configured.
+    /// What it is offered in the key exchange.
     pub algorithms: Algorithms,
     /// How the host is reached, if not directly. Of a jump host, this counts where no other is before it.
     pub proxy: Option<Proxy>,
@@ -69,22 +70,6 @@ pub struct Node<'a> {
     pub count: usize,
     /// Its name in the list.
     pub name: &'a str,
-}
-
-/// Lists of algorithms as ssh_config(5) has them.
-pub struct Algorithms {
-    /// HostKeyAlgorithms.
-    pub host_key: Option<config::Algorithms<config::KeyTypes>>,
-    /// CASignatureAlgorithms, by name.
-    pub authorities: Vec<&'static str>,
-    /// KexAlgorithms.
-    pub key_exchange: Option<config::Algorithms<config::KeyExchanges>>,
-    /// Ciphers.
-    pub ciphers: Option<config::Algorithms<config::Ciphers>>,
-    /// MACs.
-    pub macs: Option<config::Algorithms<config::Macs>>,
-    /// Compression.
-    pub compression: bool,
 }
 
 impl fmt::Display for Host {

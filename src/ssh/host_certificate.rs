@@ -243,7 +243,7 @@ fn words(names: &[Vec<u8>]) -> String {
 }
 
 /// The signature algorithms that can be checked.
-const ALGORITHMS: [&str; 8] = [
+pub const ALGORITHMS: [&str; 8] = [
     "ssh-ed25519",
     "ecdsa-sha2-nistp256",
     "ecdsa-sha2-nistp384",

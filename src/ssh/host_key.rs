@@ -14,12 +14,13 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use rustix::net::getpeername;
 
 use super::DEFAULT_PORT;
-use super::config::{self, LateTokens};
+use super::algorithms::Algorithms;
+use super::config::LateTokens;
 use super::host::Host;
 use super::host_certificate::Certificate;
 use super::known_hosts::{Entries, Key, KnownHosts, Place, RememberError, Remembered, Verdict, fingerprint, key_type};
 use super::known_hosts_command::{self, Failure};
-use super::pubkey_algorithms::{ALL_ALGORITHMS, CERTIFICATE, DEFAULT_ALGORITHMS};
+use super::pubkey_algorithms::CERTIFICATE;
 use super::wait::Watch;
 use super::wire::Reader;
 use crate::error::{HostError, HostKeyError, KNOWN_HOSTS_COMMAND};
@@ -33,21 +34,6 @@ pub enum Trust {
     Full,
     /// Its key is not the known one, and is taken only since nothing is checked: it gets no password, as with ssh(1).
     NoSecrets,
-}
-
-/// What HostKeyAlgorithms is about.
-type Configured = Option<config::Algorithms<config::KeyTypes>>;
-
-/// The algorithms that are allowed, in the order in which they are configured: of OpenSSH's those that libssh2 has, which
-/// has neither SHA-1 nor hosts whose keys are in devices.
-fn allowed(configured: &Configured) -> Result<Vec<&'static str>, config::NoAlgorithm> {
-    let of_libssh2 = |name: &&&str| !name.starts_with("sk-") && !name.starts_with("ssh-rsa");
-    let [default, all] = [&DEFAULT_ALGORITHMS[..], &ALL_ALGORITHMS]
-        .map(|names| names.iter().filter(of_libssh2).copied().collect::<Vec<_>>());
-    match configured {
-        None => Ok(default),
-        Some(list) => list.apply(&default, &all),
-    }
 }
 
 /// What is known of a host before it has shown a key.
@@ -67,7 +53,7 @@ impl Known {
         let (name, port) = (&host.key_name.0, host.key_name.1);
         let files = host.credentials.known_hosts.lookup(name, port);
         let mut for_order = None;
-        if host.credentials.known_hosts_command.is_some() && is_ours(&host.algorithms.host_key) {
+        if host.credentials.known_hosts_command.is_some() && !host.algorithms.orders_host_keys {
             let none = "NONE";
             // As ssh, without the port and whatever HostKeyAlias says.
             let about =
@@ -79,23 +65,15 @@ impl Known {
     }
 }
 
-/// Whether the order of the algorithms is left to us: as for ssh, + and - do, and all else is an order.
-fn is_ours(configured: &Configured) -> bool {
-    configured.as_ref().is_none_or(|list| list.spec().starts_with(['+', '-']))
-}
-
 /// The algorithms to ask a host for. Certificates are among them only where one may change the verdict.
-///
-/// # Errors
-/// HostKeyAlgorithms leaves nothing.
-pub fn preference(host: &Host, known: &Known) -> Result<Vec<&'static str>, config::NoAlgorithm> {
+pub fn preference(host: &Host, known: &Known) -> Vec<&'static str> {
     let entries = known.for_order.as_ref().unwrap_or(&known.files);
     // What the command has to say of a key is known only when there is one.
     let may_decide = entries.has_authorities()
         || entries.has_revocations()
         || host.credentials.revoked_host_keys.is_some()
         || host.credentials.known_hosts_command.is_some();
-    ordered(&host.algorithms.host_key, entries, may_decide)
+    ordered(&host.algorithms, entries, may_decide)
 }
 
 /// Runs KnownHostsCommand; gives the lines that it prints, none where there is no command.
@@ -121,20 +99,13 @@ fn ask_command(
 
 /// The algorithms to ask a host for. First those of what is known of it, unless HostKeyAlgorithms gives an order: a server
 /// with several keys would else show one that is not known. `with_certificates` says whether it is asked for certificates too.
-///
-/// # Errors
-/// HostKeyAlgorithms leaves nothing.
-fn ordered(
-    configured: &Configured,
-    known: &Entries,
-    with_certificates: bool,
-) -> Result<Vec<&'static str>, config::NoAlgorithm> {
-    let allowed = allowed(configured)?;
+fn ordered(algorithms: &Algorithms, known: &Entries, with_certificates: bool) -> Vec<&'static str> {
+    let allowed = algorithms.host_keys.to_vec();
     let is_certificate = |algorithm: &&str| algorithm.ends_with(CERTIFICATE);
     let plain: Vec<&str> = allowed.iter().copied().filter(|algorithm| !is_certificate(algorithm)).collect();
     let asked = if with_certificates || plain.is_empty() { allowed } else { plain };
-    if !is_ours(configured) {
-        return Ok(asked);
+    if algorithms.orders_host_keys {
+        return asked;
     }
     let (types, certified) = (known.key_types(), known.has_authorities());
     let is_known = |algorithm: &&&str| {
@@ -143,7 +114,7 @@ fn ordered(
         certified && is_certificate(algorithm) || types.contains(&kind)
     };
     let (first, rest): (Vec<&str>, Vec<&str>) = asked.iter().partition(is_known);
-    Ok([first, rest].concat())
+    [first, rest].concat()
 }
 
 /// Decides on the key that a host has shown on `socket`. The key exchange has proved that the host holds it; of a
@@ -219,8 +190,7 @@ pub fn check(
         // What is left is the plain key, which has to be an allowed one in turn.
         let kind = key.plain_type();
         let is_allowed = |algorithm: &&str| *algorithm == kind || kind == "ssh-rsa" && algorithm.starts_with("rsa-");
-        let algorithms = allowed(&host.algorithms.host_key).unwrap_or_default();
-        if !algorithms.iter().any(|name| !name.ends_with(CERTIFICATE) && is_allowed(name)) {
+        if !host.algorithms.host_keys.iter().any(|name| !name.ends_with(CERTIFICATE) && is_allowed(name)) {
             let detail = format!("{offer} is not allowed by HostKeyAlgorithms");
             let detail =
                 invalid.map_or_else(|| detail.clone(), |problem| format!("{detail}; its certificate: {problem}"));

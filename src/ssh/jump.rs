@@ -102,13 +102,18 @@ pub struct Connection {
     cause: OnceLock<ProxyError>,
     /// What it goes through itself.
     before: Option<Through>,
+    /// What the jump host has said at its end.
+    goodbye: OnceLock<String>,
     /// A byte makes its thread look at the queue.
     wake: UnixStream,
 }
 
 impl Connection {
-    /// Notes that it has ended. Comes before the sessions behind it can notice.
-    pub fn set_dead(&self) {
+    /// Notes that it has ended, with the jump host's words. Comes before the sessions behind it can notice.
+    pub fn set_dead(&self, goodbye: Option<String>) {
+        if let Some(goodbye) = goodbye {
+            let _ = self.goodbye.set(goodbye);
+        }
         self.dead.store(true, Ordering::SeqCst);
     }
 
@@ -131,6 +136,11 @@ impl Connection {
             Some(ProxyError::Login(Arc::new(error.into())))
         };
         self.cause.get().cloned().or_else(before)
+    }
+
+    /// What the jump host has said at its end, if it has said anything.
+    pub fn goodbye(&self) -> Option<String> {
+        self.goodbye.get().cloned()
     }
 
     fn wake(&self) {
@@ -241,7 +251,7 @@ impl JumpHost {
         select.recv(watch.cancel().channel());
         match select.select_deadline(watch.deadline()) {
             Ok(operation) if operation.index() == answer => {
-                Ok(operation.recv(answered).unwrap_or(Err(Failed::Proxy(ProxyError::Ended))))
+                Ok(operation.recv(answered).unwrap_or(Err(Failed::Proxy(ProxyError::Ended(None)))))
             }
             Ok(operation) => {
                 let _ = operation.recv(watch.cancel().channel());
@@ -459,7 +469,7 @@ impl JumpHost {
             if let Some(cause) = connection.cause() {
                 state.fail(cause);
             } else if opened == 0 {
-                state.fail_all(&ProxyError::Ended);
+                state.fail_all(&ProxyError::Ended(connection.goodbye()));
             } else {
                 self.begin(&mut state, Instant::now() + self.host.connect_timeout);
             }
@@ -550,7 +560,8 @@ impl Login {
             Carrier::Command(command) => (Some(command), None),
             Carrier::Hop(through) => (None, Some(through)),
         };
-        let connection = Arc::new(Connection { dead: AtomicBool::new(false), cause: OnceLock::new(), before, wake });
+        let (cause, goodbye) = (OnceLock::new(), OnceLock::new());
+        let connection = Arc::new(Connection { dead: AtomicBool::new(false), cause, before, goodbye, wake });
         {
             let mut state = lock(&host.state);
             state.connecting -= 1;
@@ -569,7 +580,7 @@ impl Drop for Login {
     fn drop(&mut self) {
         match &self.connection {
             Some(connection) => {
-                connection.set_dead();
+                connection.set_dead(None);
                 self.host.leave(connection);
             }
             None if self.settled => {}

@@ -2,6 +2,7 @@
 
 mod agent;
 mod agent_forward;
+pub mod algorithms;
 mod auth;
 pub mod config;
 mod directory;
@@ -27,6 +28,7 @@ pub mod known_hosts;
 mod known_hosts_command;
 mod known_hosts_files;
 mod on_session;
+mod opening;
 mod process_group;
 mod proxy_command;
 mod pubkey_algorithms;
@@ -266,7 +268,7 @@ impl Runner {
         let host = &self.hosts[job.number];
         let mut watch = Watch::new(cancel, host.connect_timeout);
         let (mut path, connected) = self.connect(job, task, host, events, &mut watch, &mut note);
-        send(EventKind::Attempted(*watch.milestones()));
+        send(EventKind::Attempted(Box::new(*watch.milestones())));
         let mut session = match connected {
             Ok(session) => session,
             Err(outcome) => return Attempt::NotSent(path.explain(outcome)),

@@ -99,7 +99,8 @@ impl<'a> Pump<'a> {
         if let Some(outcome) = self.session.replaced_key(self.host.host()) {
             self.connection.set_cause(outcome);
         }
-        self.connection.set_dead();
+        let goodbye = self.session.link().goodbye();
+        self.connection.set_dead(goodbye.map(|goodbye| goodbye.to_string()));
         match ended {
             Ok(()) => {
                 self.session.disconnect();

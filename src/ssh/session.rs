@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 use ssh2::{BlockDirections, DisconnectCode, Error, ErrorCode, MethodType};
 
+use super::algorithms::{self, Algorithms, Disagreement};
 use super::auth;
-use super::config::{CommandTemplate, NoAlgorithm};
+use super::config::CommandTemplate;
 use super::ffi::{self, GivenUp, Link};
-use super::host::{Algorithms, Host};
+use super::host::Host;
 use super::host_key::{self, Known, Trust};
 use super::identities::Identities;
 use super::known_hosts::KnownHosts;
@@ -30,6 +31,8 @@ pub const SOCKET_DISCONNECT: ErrorCode = ErrorCode::Session(-13);
 /// What sshd says instead of its banner when it has too many connections to take another: MaxStartups and, since OpenSSH
 /// 9.8, PerSourcePenalties of sshd_config(5).
 const BUSY_WORDS: [&str; 2] = ["Exceeded MaxStartups", "Not allowed at this time"];
+/// Lines of a server's banners that are told.
+const MOST_BANNER_LINES: usize = 40;
 /// How soon to look again when libssh2 wants to wait but does not say for which direction.
 const UNDIRECTED_PAUSE: Duration = Duration::from_millis(10);
 
@@ -65,6 +68,11 @@ impl<'a> Driver<'a> {
     /// The session that is driven.
     pub fn session(&self) -> &ssh2::Session {
         self.session
+    }
+
+    /// What is known of its socket.
+    pub fn link(&self) -> &'a Link {
+        self.link
     }
 
     /// Its socket.
@@ -194,6 +202,10 @@ impl Session {
         let known = Known::of(host, watch, note)?;
         made.handshake(host, &known, watch)?;
         note(&|| format!("server says {}", banner(&made.session).unwrap_or("nothing")));
+        watch.milestones().agreed = algorithms::agreed(&made.session);
+        if let Some(agreed) = watch.milestones().agreed {
+            note(&|| format!("agreed on {agreed}"));
+        }
         let Some((key, _)) = made.session.host_key() else {
             let detail = "the server sent no host key".to_owned();
             return Err(HostError::Ssh { doing: "key exchange", detail, hint: None }.into());
@@ -203,15 +215,17 @@ impl Session {
         made.trust = trust;
         watch.expect(Phase::Auth, "not authenticated");
         watch.milestones().secured = Some(Instant::now());
-        let identity = auth::authenticate(&mut made.driver(), host, credentials, trust, watch)
-            .map_err(|outcome| made.replaced_key(host).unwrap_or(outcome))?;
+        let login = auth::authenticate(&mut made.driver(), host, credentials, trust, watch);
+        made.note_banners(note);
+        let identity = login.map_err(|outcome| made.replaced_key(host).unwrap_or(outcome))?;
         note(&|| format!("authenticated as {} with {identity}", host.user));
         made.link.log_in();
         Ok(made)
     }
 
     fn handshake(&mut self, host: &Host, known: &Known, watch: &mut Watch<'_>) -> Result<(), Outcome> {
-        self.prefer(host, known)?;
+        let host_keys = host_key::preference(host, known);
+        self.offer(&host.algorithms, &host_keys)?;
         watch.expect(Phase::Connect, "no SSH handshake");
         let (socket, mut refused) = (Arc::clone(&self.socket), None);
         let done = self.driver().drive(watch, |session| {
@@ -231,39 +245,55 @@ impl Session {
                 let detail = error.message().to_owned();
                 Err(HostError::Ssh { doing: "handshake", detail, hint: Some("is it an SSH server?".to_owned()) }.into())
             }
-            Err(Stop::Ssh(error)) => Err(handshake_failed(&self.session, &error).into()),
+            Err(Stop::Ssh(error)) => {
+                let disagreement = || {
+                    self.link.with_opening(|opening| algorithms::disagreement(&host.algorithms, &host_keys, opening))
+                };
+                Err(handshake_failed(&self.session, &self.link, &error, &disagreement).into())
+            }
         }
     }
 
-    /// Chooses what is asked for in the key exchange.
-    fn prefer(&self, host: &Host, known: &Known) -> Result<(), Outcome> {
-        let Algorithms { key_exchange, ciphers, macs, compression, .. } = &host.algorithms;
-        let host_keys = host_key::preference(host, known).map(|names| names.join(","));
-        let mut chosen = vec![(MethodType::HostKey, host_keys)];
-        let mut add = |methods: &[MethodType], apply: &dyn Fn(&[&str]) -> Result<String, NoAlgorithm>| {
-            for method in methods {
-                let all = self.session.supported_algs(*method).unwrap_or_default();
-                chosen.push((*method, apply(&all)));
-            }
-        };
-        if let Some(list) = key_exchange {
-            add(&[MethodType::Kex], &|all| list.apply(all, all).map(|names| names.join(",")));
-        }
-        if let Some(list) = ciphers {
-            add(&[MethodType::CryptCs, MethodType::CryptSc], &|all| list.apply(all, all).map(|names| names.join(",")));
-        }
-        if let Some(list) = macs {
-            add(&[MethodType::MacCs, MethodType::MacSc], &|all| list.apply(all, all).map(|names| names.join(",")));
-        }
-        for (method, names) in chosen {
-            let failed = |detail: String| HostError::Local { doing: "choosing algorithms", detail, hint: None };
-            let names = names.map_err(|error| failed(error.to_string()))?;
-            self.session.method_pref(method, &names).map_err(|error| failed(error.message().to_owned()))?;
-        }
+    /// Offers what the host is to choose from in the key exchange.
+    fn offer(&self, algorithms: &Algorithms, host_keys: &[&str]) -> Result<(), Outcome> {
+        let Algorithms { key_exchanges, ciphers, macs, compression, .. } = algorithms;
+        let [key_exchanges, host_keys, ciphers, macs] =
+            [key_exchanges, host_keys, ciphers, macs].map(|names| names.join(","));
+        let mut offered = vec![
+            (MethodType::Kex, &*key_exchanges),
+            (MethodType::HostKey, &host_keys),
+            (MethodType::CryptCs, &ciphers),
+            (MethodType::CryptSc, &ciphers),
+            (MethodType::MacCs, &macs),
+            (MethodType::MacSc, &macs),
+        ];
         if *compression {
+            // libssh2's own list begins with zlib, which inflates whatever comes before the login.
             self.session.set_compress(true);
+            offered.extend([MethodType::CompCs, MethodType::CompSc].map(|method| (method, algorithms::COMPRESSION)));
+        }
+        for (method, names) in offered {
+            self.session.method_pref(method, names).map_err(|error| {
+                let detail = error.message().to_owned();
+                HostError::Local { doing: "choosing algorithms", detail, hint: None }
+            })?;
         }
         Ok(())
+    }
+
+    /// Tells what the server has said to those who log in.
+    fn note_banners(&self, note: &mut dyn FnMut(&dyn Fn() -> String)) {
+        let (before, after) = self.link.banners();
+        let lines =
+            before.iter().chain(&after).flat_map(|banner| banner.lines()).filter(|line| !line.trim().is_empty());
+        for line in lines.take(MOST_BANNER_LINES) {
+            note(&|| format!("banner: {}", ffi::quoted(line)));
+        }
+    }
+
+    /// How the connection has ended: in the words of the server, if it has said anything, or else these.
+    pub fn end(&self, otherwise: &str) -> String {
+        self.link.goodbye().map_or_else(|| otherwise.to_owned(), |goodbye| goodbye.to_string())
     }
 
     /// Tells a server that never said a word from one that stopped in the middle of the handshake.
@@ -382,7 +412,12 @@ fn banner(session: &ssh2::Session) -> Option<&str> {
     session.banner().filter(|banner| banner.starts_with("SSH-"))
 }
 
-fn handshake_failed(session: &ssh2::Session, error: &Error) -> HostError {
+fn handshake_failed(
+    session: &ssh2::Session,
+    link: &Link,
+    error: &Error,
+    disagreement: &dyn Fn() -> Option<Disagreement>,
+) -> HostError {
     /// libssh2.h: LIBSSH2_ERROR_KEX_FAILURE, no algorithm in common or a broken exchange.
     const KEX_FAILURE: ErrorCode = ErrorCode::Session(-5);
     if banner(session).is_none() {
@@ -402,21 +437,28 @@ fn handshake_failed(session: &ssh2::Session, error: &Error) -> HostError {
             }
         };
     }
-    if error.code() == KEX_FAILURE {
-        let hint = "the server may offer only algorithms that are too old (SHA-1) or too new (post-quantum only)";
-        let detail = error.message().to_owned();
-        return HostError::Ssh { doing: "key exchange", detail, hint: Some(hint.to_owned()) };
+    if error.code() == KEX_FAILURE
+        && let Some(Disagreement { detail, hint }) = disagreement()
+    {
+        return HostError::Ssh { doing: "key exchange", detail, hint: Some(hint) };
     }
-    dropped("key exchange", error, true)
+    dropped("key exchange", error, true, link)
 }
 
 /// A failure of the transport before authentication had ended: a dropped connection, unless libssh2 says something else.
-pub fn dropped(doing: &'static str, error: &Error, banner_seen: bool) -> HostError {
+pub fn dropped(doing: &'static str, error: &Error, banner_seen: bool, link: &Link) -> HostError {
     /// libssh2.h: SOCKET_NONE, BANNER_RECV, KEY_EXCHANGE_FAILURE, SOCKET_DISCONNECT, SOCKET_RECV, SOCKET_SEND.
     const TRANSPORT: [i32; 6] = [-1, -2, -8, -13, -43, -7];
-    let detail = error.message().to_owned();
+    let detail = match link.explain(error) {
+        // What libssh2 was waiting for is nothing that a user knows.
+        waiting if waiting.starts_with("Waiting for") => "the server ended the connection".to_owned(),
+        detail => detail,
+    };
     match error.code() {
         ErrorCode::Session(code) if TRANSPORT.contains(&code) => HostError::Dropped { doing, detail, banner_seen },
+        _ if link.goodbye().is_some_and(|goodbye| goodbye.may_pass()) => {
+            HostError::Dropped { doing, detail, banner_seen }
+        }
         _ => HostError::Ssh { doing, detail, hint: None },
     }
 }

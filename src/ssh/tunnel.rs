@@ -108,14 +108,16 @@ impl Through {
         if !self.connection.is_dead() {
             return outcome;
         }
-        let hop = self.hop.clone();
+        let (hop, goodbye) = (self.hop.clone(), self.connection.goodbye());
         match outcome {
             Outcome::Failed(error) => match (*error, self.connection.cause()) {
                 // What was done last was done through a host that is not the one that was checked.
                 (HostError::Dropped { .. } | HostError::Lost { .. }, Some(cause)) => failed_hop(hop, cause).into(),
-                (HostError::Dropped { .. }, None) => HostError::Proxy { hop, cause: ProxyError::Ended }.into(),
+                (HostError::Dropped { .. }, None) => HostError::Proxy { hop, cause: ProxyError::Ended(goodbye) }.into(),
                 (HostError::Lost { detail }, None) => {
-                    HostError::Lost { detail: format!("{detail}; the connection to the proxy {hop} has ended") }.into()
+                    let words = goodbye.map(|words| format!(": {words}")).unwrap_or_default();
+                    let detail = format!("{detail}; the connection to the proxy {hop} has ended{words}");
+                    HostError::Lost { detail }.into()
                 }
                 (error, _) => error.into(),
             },

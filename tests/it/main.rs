@@ -19,10 +19,15 @@ mod soak;
 /// Running sshd: keys, addresses, users, what it left behind.
 mod sshd;
 
+/// What servers say: banners and goodbyes.
+mod words;
+
 /// Input that nobody means.
 mod absurd;
 /// The agent as the hosts see it.
 mod agent_forwarding;
+/// The algorithms of the key exchange, compared with ssh.
+mod algorithms;
 /// Keys and agents.
 mod auth;
 /// Certificates and encrypted keys.

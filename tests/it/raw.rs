@@ -40,6 +40,8 @@ pub(crate) struct Script {
     pub(crate) before_login: Option<Act>,
     /// In answer to the first request to log in.
     pub(crate) at_login: Option<Act>,
+    /// In answer to the request for a channel.
+    pub(crate) at_open: Option<Act>,
     /// Whether what it sends after the login is compressed (`zlib@openssh.com`), for clients that want it.
     pub(crate) compresses: bool,
     /// In answer to the request for a command, after the server has agreed to it. The number is the client's of the channel.
@@ -153,6 +155,9 @@ fn serve(mut stream: TcpStream, script: &Script, client: Client) -> io::Result<(
     wire.send(&[USERAUTH_SUCCESS])?;
     wire.deflates = script.compresses.then_some(false);
     let open = wire.expect(CHANNEL_OPEN)?;
+    if let Some(act) = script.at_open {
+        act(&mut wire)?;
+    }
     let channel = after_string(&open, 1).and_then(|at| number(&open, at)).ok_or(io::ErrorKind::InvalidData)?;
     if let Some(tunnel) = script.tunnel {
         let target = target(&open).ok_or(io::ErrorKind::InvalidData)?;
@@ -186,6 +191,7 @@ fn read_version(stream: &mut TcpStream) -> io::Result<String> {
 }
 
 // Numbers of RFC 4250.
+const DISCONNECT: u8 = 1;
 pub(crate) const IGNORE: u8 = 2;
 pub(crate) const DEBUG: u8 = 4;
 const SERVICE_REQUEST: u8 = 5;
@@ -251,6 +257,8 @@ pub(crate) struct Wire {
     heard: Heard,
     /// The hash of the first key exchange.
     session: [u8; 32],
+    /// The client's SSH_MSG_KEXINIT.
+    pub(crate) proposal: Vec<u8>,
     sealer: Crypter,
     opener: Crypter,
     seal_key: PKey<Private>,
@@ -352,6 +360,7 @@ impl Wire {
         let sent = 3 + script.behind_kexinit.map_or(0, |(_, count)| count);
         Ok(Wire {
             stream,
+            proposal: theirs,
             number,
             key,
             client_version,
@@ -424,6 +433,12 @@ impl Wire {
                 _ => self.waiting.push(packet),
             }
         }
+    }
+
+    /// A list of names of the client's SSH_MSG_KEXINIT, counted from 0 (RFC 4253 section 7.1).
+    pub(crate) fn proposed(&self, place: usize) -> Option<&[u8]> {
+        let at = (0..place).try_fold(17, |at, _| after_string(&self.proposal, at))?;
+        self.proposal.get(at + 4..after_string(&self.proposal, at)?)
     }
 
     /// Sends a packet with this payload.
@@ -501,6 +516,16 @@ impl Wire {
     fn open_channel(&mut self, channel: u32, window: u32) -> io::Result<()> {
         let numbers = [channel, 0, window, 32768].map(u32::to_be_bytes).concat();
         self.send(&[&[CHANNEL_OPEN_CONFIRMATION][..], &numbers].concat())
+    }
+
+    /// Says goodbye (RFC 4253 section 11.1).
+    pub(crate) fn disconnect(&mut self, reason: u32, text: &[u8]) -> io::Result<()> {
+        self.send(&goodbye(reason, text))
+    }
+
+    /// Sends a banner (RFC 4252 section 5.4).
+    pub(crate) fn banner(&mut self, text: &[u8]) -> io::Result<()> {
+        self.send(&[&[USERAUTH_BANNER][..], &string(text), &string(b"")].concat())
     }
 
     /// Sends output of a command, whatever the window is.
@@ -583,6 +608,11 @@ fn repeated(byte: u8, count: usize) -> Vec<u8> {
     bytes
 }
 
+/// The message that ends a connection in words (RFC 4253 section 11.1).
+pub(crate) fn goodbye(reason: u32, text: &[u8]) -> Vec<u8> {
+    [&[DISCONNECT][..], &reason.to_be_bytes(), &string(text), &string(b"")].concat()
+}
+
 /// What the length of a packet in plain text is a multiple of (RFC 4253 section 6).
 pub(crate) const PLAIN_BLOCK: usize = 8;
 
@@ -594,7 +624,7 @@ pub(crate) fn padded(payload: &[u8], block: usize) -> Vec<u8> {
     [&length.to_be_bytes()[..], &[padding as u8], payload, &vec![0; padding]].concat()
 }
 
-fn send_plain(stream: &mut TcpStream, payload: &[u8]) -> io::Result<()> {
+pub(crate) fn send_plain(stream: &mut TcpStream, payload: &[u8]) -> io::Result<()> {
     stream.write_all(&padded(payload, PLAIN_BLOCK))
 }
 

@@ -56,6 +56,20 @@ impl<N> Algorithms<N> {
         if offered.is_empty() { Err(NoAlgorithm(self.spec.clone())) } else { Ok(offered) }
     }
 
+    /// The names or patterns that the list asks for and that nothing in `all` stands for.
+    pub fn lacking(&self, all: &[&str]) -> Vec<&str> {
+        let asked = match self.spec.as_bytes().first() {
+            Some(b'-') => return Vec::new(),
+            Some(b'+' | b'^') => &self.spec[1..],
+            _ => &self.spec,
+        };
+        let is_missing = |asked: &&str| {
+            let pattern = PatternList::new(asked, false);
+            !asked.is_empty() && !all.iter().any(|name| pattern.matches(name))
+        };
+        asked.split(',').filter(is_missing).collect()
+    }
+
     fn add<'a>(&self, patterns: &str, all: &[&'a str], chosen: &mut Vec<&'a str>) -> Result<(), NoAlgorithm> {
         for pattern in patterns.split(',') {
             if pattern.starts_with('!') {

@@ -25,7 +25,7 @@ impl Running<'_> {
             let is_done = self.channel.take_answer()?;
             self.unanswered -= 1;
             if self.unanswered == 0 && !is_done {
-                return Some(not_started(Stop::Ssh(requests::refused()), STARTING));
+                return Some(not_started(self.session, Stop::Ssh(requests::refused()), STARTING));
             }
         }
         None
@@ -41,7 +41,7 @@ impl Running<'_> {
             _ if let Some(why) = self.session.link().given_up() => {
                 Some(format!("the connection was given up: {}", why.error().message()))
             }
-            _ if self.session.is_dead() => Some("the connection ended without an exit status".to_owned()),
+            _ if self.session.is_dead() => Some(self.session.end("the connection ended without an exit status")),
             _ if closed => Some("the channel was closed without an exit status".to_owned()),
             _ => None,
         };

@@ -105,8 +105,10 @@ impl Running<'_> {
                 Drained::Some
             }
             Err(error) if ffi::would_block(&error) => Drained::Nothing,
-            Err(error) if error.code() == SOCKET_DISCONNECT => Drained::Failed("the server disconnected".to_owned()),
-            Err(error) => Drained::Failed(format!("the connection failed: {}", error.message())),
+            Err(error) if error.code() == SOCKET_DISCONNECT => {
+                Drained::Failed(self.session.end("the server disconnected"))
+            }
+            Err(error) => Drained::Failed(self.session.end(&format!("the connection failed: {}", error.message()))),
         }
     }
 

@@ -8,6 +8,7 @@ use libssh2_sys as raw;
 use ssh2::{Error, Session};
 
 use super::link::LinkState;
+use super::words;
 use super::{last_error, libssh2_userauth_publickey};
 use crate::secret::Secret;
 use crate::ssh::wire::Reader;
@@ -90,7 +91,7 @@ pub fn authenticate_public_key(session: &Session, user: &str, signer: &dyn Signe
 }
 
 unsafe extern "C" fn sign(
-    _session: *mut raw::LIBSSH2_SESSION,
+    session: *mut raw::LIBSSH2_SESSION,
     signature: *mut *mut c_uchar,
     signature_len: *mut usize,
     data: *const c_uchar,
@@ -100,6 +101,12 @@ unsafe extern "C" fn sign(
     // SAFETY: `context` is the `call` of authenticate_public_key, alive and not otherwise borrowed while libssh2 runs;
     // libssh2 gives `data_len` readable bytes at `data`.
     let (call, data) = unsafe { (&mut *context.cast::<SignCall<'_>>(), slice::from_raw_parts(data, data_len)) };
+    // SAFETY: libssh2 passes the session, which is live and locked for the call that this is called from.
+    unsafe {
+        if let Some(state) = LinkState::of(raw::libssh2_session_abstract(session)) {
+            words::show(session, &state.words);
+        }
+    }
     // A panic must not unwind into C.
     let signed = catch_unwind(AssertUnwindSafe(|| match signed_algorithm(data) {
         Some(algorithm) => call.signer.sign(algorithm, data),

@@ -1,7 +1,7 @@
 //! The socket of a session, through which libssh2 sends and receives by callbacks of ours.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::{c_char, c_int, c_uchar, c_void};
+use std::ffi::{c_int, c_uchar, c_void};
 use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
@@ -15,9 +15,10 @@ use ssh2::{Error, ErrorCode, Session};
 
 use super::channel::{AGENT_WINDOW, Channel};
 use super::memory::{self, Memory};
+use super::words::{self, Goodbye, Words};
 use super::{
-    CALLBACK_AUTHAGENT, CALLBACK_DEBUG, CALLBACK_RECV, CALLBACK_SEND, GenericCallback, libssh2_session_callback_set2,
-    ssh2_packet_ask, ssh2_transport_read, would_block,
+    CALLBACK_AUTHAGENT, CALLBACK_RECV, CALLBACK_SEND, GenericCallback, libssh2_session_callback_set2, ssh2_packet_ask,
+    ssh2_transport_read, would_block,
 };
 
 /// Bytes that a server may send before the login has ended. libssh2 keeps what it cannot use, such as banners, without a limit.
@@ -32,6 +33,9 @@ const BURST_BEFORE_LOGIN: usize = 64 << 10;
 const MOST_BESIDES: u64 = 16 << 20;
 /// Bytes of a packet with a single byte of data, with any cipher and code; so many times as much as the data may come with it.
 const PACKET_PER_BYTE: u64 = 100;
+
+/// Bytes of what a server says first that are kept for messages: more than any server's lines and lists take.
+const LONGEST_OPENING: usize = 48 << 10;
 
 /// libssh2.h: LIBSSH2_ERROR_PROTO, here for a server that sends what nobody has asked for.
 pub const TOO_MUCH: ErrorCode = ErrorCode::Session(raw::LIBSSH2_ERROR_PROTO);
@@ -109,6 +113,8 @@ pub(super) struct LinkState {
     postponed: Cell<bool>,
     /// The host key that was checked.
     host_key: RefCell<Vec<u8>>,
+    /// What the peer has sent until the first key exchange has agreed on its methods.
+    opening: RefCell<Vec<u8>>,
     /// When the peer last sent anything.
     heard: Cell<Instant>,
     /// Bytes received so far.
@@ -129,8 +135,8 @@ pub(super) struct LinkState {
     agent_channels: RefCell<Vec<NonNull<raw::LIBSSH2_CHANNEL>>>,
     /// How many more of them it may open. With none left the callback is out, and libssh2 refuses.
     agent_room: Cell<usize>,
-    /// Whether the server has said that the user's key has a fixed command.
-    forced_command: Cell<bool>,
+    /// What the server has said in words.
+    pub(super) words: Words,
 }
 
 impl LinkState {
@@ -162,6 +168,13 @@ impl LinkState {
         let waiting = self.granted.get().saturating_sub(window);
         if is_drained && self.received.get() > self.most(waiting) {
             self.give_up(GivenUp::Flood);
+        }
+    }
+
+    fn keep_opening(&self, bytes: &[u8]) {
+        if let Ok(mut opening) = self.opening.try_borrow_mut() {
+            let room = LONGEST_OPENING.saturating_sub(opening.len());
+            opening.extend_from_slice(&bytes[..bytes.len().min(room)]);
         }
     }
 
@@ -215,6 +228,7 @@ impl Link {
             agreed: Cell::new(false),
             postponed: Cell::new(false),
             host_key: RefCell::default(),
+            opening: RefCell::default(),
             heard: Cell::new(Instant::now()),
             received: Cell::new(0),
             expected: Cell::new(0),
@@ -225,10 +239,10 @@ impl Link {
             gathers: Cell::new(false),
             agent_channels: RefCell::default(),
             agent_room: Cell::new(0),
-            forced_command: Cell::new(false),
+            words: Words::default(),
         })));
         // SAFETY: `pointer` is a live session, locked by `session_raw`. `state` lives until Drop of the Link, which takes
-        // it out of the session first. The types of `receive`, `send` and `debug` are the ones that libssh2.h gives for the
+        // it out of the session first. The types of `receive` and `send` are the ones that libssh2.h gives for the
         // callbacks; libssh2 casts them back to those before calling them.
         unsafe {
             *raw::libssh2_session_abstract(pointer) = state.as_ptr().cast();
@@ -237,8 +251,7 @@ impl Link {
             libssh2_session_callback_set2(pointer, CALLBACK_RECV, Some(receive));
             let send: GenericCallback = std::mem::transmute::<SendCallback, GenericCallback>(send);
             libssh2_session_callback_set2(pointer, CALLBACK_SEND, Some(send));
-            let debug: GenericCallback = std::mem::transmute::<DebugCallback, GenericCallback>(debug);
-            libssh2_session_callback_set2(pointer, CALLBACK_DEBUG, Some(debug));
+            words::listen(pointer);
         }
         drop(session_raw);
         Link { session: session.clone(), state }
@@ -248,6 +261,7 @@ impl Link {
     /// used (RFC 4253 section 9 lets a server change it; ssh(1) does not).
     pub fn pin_host_key(&self, key: &[u8]) {
         *self.state().host_key.borrow_mut() = key.to_vec();
+        *self.state().opening.borrow_mut() = Vec::new();
     }
 
     /// Notes that the login has ended well. From now on what was received can be read although the connection has ended.
@@ -261,6 +275,11 @@ impl Link {
     /// have read something.
     pub fn go_on(&self) {
         go_on(self.state());
+    }
+
+    /// Calls `function` with what the peer has sent up to its offer of algorithms, as far as it is kept.
+    pub fn with_opening<R>(&self, function: impl FnOnce(&[u8]) -> R) -> R {
+        function(&self.state().opening.borrow())
     }
 
     /// Takes the answers to keepalives that have come; says whether there were any. libssh2 would keep them.
@@ -285,6 +304,32 @@ impl Link {
             }
         }
         any
+    }
+
+    /// The end of the connection as the server has announced it, if it has.
+    pub fn goodbye(&self) -> Option<Goodbye> {
+        self.state().words.goodbye()
+    }
+
+    /// Why `error` has come: in the words of the server, if it has ended the connection in words, or else of libssh2.
+    pub fn explain(&self, error: &Error) -> String {
+        self.goodbye().map_or_else(|| error.message().to_owned(), |goodbye| goodbye.to_string())
+    }
+
+    /// The server's banners so far (RFC 4252 section 5.4): those that came before it has judged the last key or password that it was
+    /// shown, and those that came after it.
+    pub fn banners(&self) -> (Vec<String>, Vec<String>) {
+        let mut session_raw = self.session.raw();
+        // SAFETY: the session is live and locked.
+        unsafe { words::hear_banners(&mut *session_raw, &self.state().words) };
+        self.state().words.banners()
+    }
+
+    /// Notes that the server is now told a password, or answers. (That it is shown a key is noted when that signs.)
+    pub fn show_secret(&self) {
+        let mut session_raw = self.session.raw();
+        // SAFETY: the session is live and locked.
+        unsafe { words::show(&mut *session_raw, &self.state().words) };
     }
 
     /// Why the connection was given up, if it was.
@@ -438,7 +483,7 @@ impl Link {
     /// Whether the server has said that the key with which the user has logged in runs one command, whatever is asked for:
     /// `command=` of sshd(8)'s authorized_keys. OpenSSH says so from 7.7 on; a ForceCommand of sshd_config(5) it does not tell.
     pub fn has_forced_command(&self) -> bool {
-        self.state().forced_command.get()
+        self.state().words.forced_command.get()
     }
 
     /// Lets the server open so many more channels to our agent, beyond those that it has opened (the `auth-agent@openssh.com`
@@ -509,6 +554,10 @@ unsafe extern "C" fn receive(
         if state.allowed.get() != usize::MAX {
             state.allowed.set(state.allowed.get() - received as usize);
         }
+        if !state.agreed.get() {
+            // SAFETY: recv(2) has written so many bytes to the buffer.
+            state.keep_opening(unsafe { slice::from_raw_parts(buffer.cast::<u8>(), received as usize) });
+        }
         state.heard.set(Instant::now());
         state.received.set(state.received.get().wrapping_add(received as u64));
         state.burst.set(state.burst.get() + received as usize);
@@ -531,46 +580,6 @@ unsafe extern "C" fn receive(
         (false, false) if received == 0 => 0,
         (false, false) => -(error.raw_os_error().unwrap_or(libc::EIO) as isize),
     }
-}
-
-type DebugCallback = unsafe extern "C" fn(
-    *mut raw::LIBSSH2_SESSION,
-    c_int,
-    *const c_char,
-    c_int,
-    *const c_char,
-    c_int,
-    *mut *mut c_void,
-);
-
-unsafe extern "C" fn debug(
-    _session: *mut raw::LIBSSH2_SESSION,
-    _always_display: c_int,
-    message: *const c_char,
-    length: c_int,
-    _language: *const c_char,
-    _language_length: c_int,
-    context: *mut *mut c_void,
-) {
-    // SAFETY: libssh2 passes the address of the session's abstract slot, which holds null or the state of a live Link, and a
-    // text with its length, or null.
-    let (state, message) = unsafe {
-        let Some(state) = LinkState::of(context) else { return };
-        if message.is_null() || length <= 0 {
-            return;
-        }
-        (state, slice::from_raw_parts(message.cast::<u8>(), length as usize))
-    };
-    if names_forced_command(message) {
-        state.forced_command.set(true);
-    }
-}
-
-/// Whether this is `auth_log_authopts` of OpenSSH's auth.c telling of a fixed command: `FILE:LINE: key options: WORD...`.
-fn names_forced_command(message: &[u8]) -> bool {
-    let message = String::from_utf8_lossy(message);
-    let options = message.split_once(": key options:").map(|(_, options)| options);
-    options.is_some_and(|options| options.split(' ').any(|option| option == "command"))
 }
 
 type AgentCallback = unsafe extern "C" fn(*mut raw::LIBSSH2_SESSION, *mut raw::LIBSSH2_CHANNEL, *mut *mut c_void);
@@ -697,17 +706,5 @@ pub(super) fn note_failed_exchange(state: &LinkState, value: isize) {
     let failures = [raw::LIBSSH2_ERROR_KEX_FAILURE, raw::LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE];
     if failures.iter().any(|failure| value == *failure as isize) {
         state.give_up(GivenUp::Exchange);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::names_forced_command;
-
-    #[test]
-    fn a_servers_word_of_a_fixed_command() {
-        assert!(names_forced_command(b"/root/.ssh/authorized_keys:1: key options: agent-forwarding command pty"));
-        assert!(!names_forced_command(b"/root/.ssh/command:1: key options: agent-forwarding pty"));
-        assert!(!names_forced_command(b"command"));
     }
 }

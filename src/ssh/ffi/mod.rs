@@ -18,6 +18,7 @@ mod channel;
 mod link;
 mod memory;
 mod tcp;
+mod words;
 
 use std::ffi::{c_char, c_int, c_long, c_uchar, c_void};
 use std::slice;
@@ -35,9 +36,12 @@ pub use self::auth::{
 pub use self::channel::{Channel, Exit, direct_tcpip};
 pub use self::link::{GivenUp, Link, TOO_MUCH};
 pub use self::tcp::tcp_silence;
+pub use self::words::{Goodbye, quoted};
 
 /// `LIBSSH2_CALLBACK_DEBUG` of libssh2.h: told of the server's SSH_MSG_DEBUG (RFC 4253 section 11.3).
 const CALLBACK_DEBUG: c_int = 1;
+/// `LIBSSH2_CALLBACK_DISCONNECT` of libssh2.h: told of the server's SSH_MSG_DISCONNECT (RFC 4253 section 11.1).
+const CALLBACK_DISCONNECT: c_int = 2;
 /// `LIBSSH2_CALLBACK_SEND` of libssh2.h: replaces send(2) on the session's socket.
 const CALLBACK_SEND: c_int = 5;
 /// `LIBSSH2_CALLBACK_RECV` of libssh2.h: replaces recv(2) on the session's socket.

@@ -1,0 +1,287 @@
+//! What a server says in words: its goodbye, its banners, and its debug messages. libssh2 gives the first to nobody who has not
+//! asked, the second only in part, and the third likewise.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::ffi::{CStr, c_char, c_int, c_uchar, c_void};
+use std::fmt;
+use std::ptr;
+use std::slice;
+
+use libssh2_sys as raw;
+
+use super::link::LinkState;
+use super::{CALLBACK_DEBUG, CALLBACK_DISCONNECT, GenericCallback, libssh2_session_callback_set2, ssh2_packet_ask};
+use crate::ssh::wire::Reader;
+
+/// Bytes of a text that are kept: no message shows as many.
+const LONGEST: usize = 8 << 10;
+/// Banners that are kept. OpenSSH sends one before the login, and one where PAM has something to say.
+const MOST_BANNERS: usize = 8;
+/// Characters of a text that a message shows.
+const SHOWN: usize = 200;
+/// The number of SSH_MSG_USERAUTH_BANNER (RFC 4252 section 6).
+const USERAUTH_BANNER: c_uchar = 53;
+
+/// A text of a server in one line, cut and quoted: it cannot be taken for a message of ours.
+pub fn quoted(text: &str) -> String {
+    let mut words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((end, _)) = words.char_indices().nth(SHOWN) {
+        words.truncate(end);
+        words += "...";
+    }
+    format!("{words:?}")
+}
+
+/// The end of the connection as the server has announced it (RFC 4253 section 11.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Goodbye {
+    /// The reason code.
+    reason: u32,
+    /// The text, which may be empty.
+    text: String,
+}
+
+impl Goodbye {
+    /// Whether it is an answer to a login, rather than trouble with the connection. (OpenSSH calls too many failures a protocol error.)
+    pub fn refuses_login(&self) -> bool {
+        ![4, 5, 6, 7, 10, 12].contains(&self.reason)
+    }
+
+    /// Whether another attempt may do better: the service is not available, the connection was lost, the server is shut down, or has too
+    /// many connections.
+    pub fn may_pass(&self) -> bool {
+        [7, 10, 11, 12].contains(&self.reason)
+    }
+}
+
+impl fmt::Display for Goodbye {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// RFC 4253 section 11.1, from 1.
+        const REASONS: [&str; 15] = [
+            "host not allowed to connect",
+            "protocol error",
+            "key exchange failed",
+            "reserved",
+            "MAC error",
+            "compression error",
+            "service not available",
+            "protocol version not supported",
+            "host key not verifiable",
+            "connection lost",
+            "by application",
+            "too many connections",
+            "authentication cancelled by user",
+            "no more authentication methods available",
+            "illegal user name",
+        ];
+        if !self.text.trim().is_empty() {
+            return write!(f, "the server said: {}", quoted(&self.text));
+        }
+        let reason = (self.reason as usize).checked_sub(1).and_then(|place| REASONS.get(place));
+        match reason {
+            Some(reason) => write!(f, "the server disconnected: {reason}"),
+            None => write!(f, "the server disconnected with reason {}", self.reason),
+        }
+    }
+}
+
+/// What the server of a session has said so far.
+#[derive(Default)]
+pub(super) struct Words {
+    goodbye: RefCell<Option<Goodbye>>,
+    banners: RefCell<Vec<String>>,
+    /// How many banners there were when the server was last shown a key or told a password, if it was.
+    shown: Cell<Option<usize>>,
+    /// The last banner that libssh2 has kept itself, which is among them.
+    listed: RefCell<Vec<u8>>,
+    /// Whether the server has said that the user's key has a fixed command.
+    pub(super) forced_command: Cell<bool>,
+}
+
+impl Words {
+    pub(super) fn goodbye(&self) -> Option<Goodbye> {
+        self.goodbye.borrow().clone()
+    }
+
+    /// The banners that came before the server has judged what it was last shown, and those that came after it.
+    pub(super) fn banners(&self) -> (Vec<String>, Vec<String>) {
+        let mut before = self.banners.borrow().clone();
+        let after = self.shown.get().map(|count| before.split_off(count.min(before.len()))).unwrap_or_default();
+        (before, after)
+    }
+
+    fn keep_banner(&self, text: &[u8]) {
+        let mut banners = self.banners.borrow_mut();
+        if banners.len() < MOST_BANNERS {
+            banners.push(text_of(text));
+        }
+    }
+}
+
+/// The beginning of a text that need not be UTF-8.
+fn text_of(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST)]);
+    text.trim_end_matches(char::REPLACEMENT_CHARACTER).to_owned()
+}
+
+/// Has the server's goodbye and debug messages kept.
+///
+/// # Safety
+/// `session` is live and locked, and its abstract slot holds the state of a link.
+pub(super) unsafe fn listen(session: *mut raw::LIBSSH2_SESSION) {
+    // SAFETY: as the caller promises. The types are the ones that libssh2.h gives for the callbacks; libssh2 casts them back to
+    // those before calling them.
+    unsafe {
+        let debug: GenericCallback = std::mem::transmute::<DebugCallback, GenericCallback>(debug);
+        libssh2_session_callback_set2(session, CALLBACK_DEBUG, Some(debug));
+        let disconnected: GenericCallback = std::mem::transmute::<DisconnectCallback, GenericCallback>(disconnected);
+        libssh2_session_callback_set2(session, CALLBACK_DISCONNECT, Some(disconnected));
+    }
+}
+
+/// Takes the banners that have come (RFC 4252 section 5.4). libssh2 keeps one, if it comes in answer to the question for methods,
+/// and leaves all others among the packets that nobody has asked for.
+///
+/// # Safety
+/// `session` is live and locked, if not by the call of libssh2 that this is called from.
+pub(super) unsafe fn hear_banners(session: *mut raw::LIBSSH2_SESSION, words: &Words) {
+    // SAFETY: as the caller promises. Both out-pointers are valid. A banner of libssh2's ends with a NUL byte and is the session's; the
+    // data of a packet that was found are the caller's, and freed once by the session's allocator.
+    unsafe {
+        let mut text: *mut c_char = ptr::null_mut();
+        if raw::libssh2_userauth_banner(session, &mut text) == 0 && !text.is_null() {
+            let text = CStr::from_ptr(text).to_bytes();
+            if *words.listed.borrow() != text {
+                *words.listed.borrow_mut() = text.to_vec();
+                words.keep_banner(text);
+            }
+        }
+        loop {
+            let (mut data, mut length) = (ptr::null_mut(), 0);
+            if ssh2_packet_ask(session, USERAUTH_BANNER, &mut data, &mut length, 0, ptr::null(), 0) != 0 {
+                return;
+            }
+            let mut packet = Reader(slice::from_raw_parts(data, length));
+            let _kind = packet.byte();
+            if let Some(text) = packet.string() {
+                words.keep_banner(text);
+            }
+            raw::libssh2_free(session, data.cast());
+        }
+    }
+}
+
+/// Notes that the server is now shown a key or told a password: what it says from here on is about that.
+///
+/// # Safety
+/// As of [`hear_banners`].
+pub(super) unsafe fn show(session: *mut raw::LIBSSH2_SESSION, words: &Words) {
+    // SAFETY: as the caller promises.
+    unsafe { hear_banners(session, words) };
+    words.shown.set(Some(words.banners.borrow().len()));
+}
+
+/// # Safety
+/// `length` bytes are readable at `text`, or it is null.
+unsafe fn bytes<'a>(text: *const c_char, length: c_int) -> &'a [u8] {
+    match usize::try_from(length) {
+        // SAFETY: as the caller promises.
+        Ok(length) if !text.is_null() => unsafe { slice::from_raw_parts(text.cast(), length) },
+        _ => &[],
+    }
+}
+
+type DisconnectCallback = unsafe extern "C" fn(
+    *mut raw::LIBSSH2_SESSION,
+    c_int,
+    *const c_char,
+    c_int,
+    *const c_char,
+    c_int,
+    *mut *mut c_void,
+);
+
+unsafe extern "C" fn disconnected(
+    _session: *mut raw::LIBSSH2_SESSION,
+    reason: c_int,
+    message: *const c_char,
+    length: c_int,
+    _language: *const c_char,
+    _language_length: c_int,
+    context: *mut *mut c_void,
+) {
+    // SAFETY: libssh2 passes the address of the session's abstract slot, and a text with its length, or null.
+    let (state, message) = unsafe { (LinkState::of(context), bytes(message, length)) };
+    if let Some(state) = state
+        && let Ok(mut goodbye) = state.words.goodbye.try_borrow_mut()
+    {
+        *goodbye = Some(Goodbye { reason: reason as u32, text: text_of(message) });
+    }
+}
+
+type DebugCallback = unsafe extern "C" fn(
+    *mut raw::LIBSSH2_SESSION,
+    c_int,
+    *const c_char,
+    c_int,
+    *const c_char,
+    c_int,
+    *mut *mut c_void,
+);
+
+unsafe extern "C" fn debug(
+    _session: *mut raw::LIBSSH2_SESSION,
+    _always_display: c_int,
+    message: *const c_char,
+    length: c_int,
+    _language: *const c_char,
+    _language_length: c_int,
+    context: *mut *mut c_void,
+) {
+    // SAFETY: as in `disconnected`.
+    let (state, message) = unsafe { (LinkState::of(context), bytes(message, length)) };
+    if let Some(state) = state
+        && names_forced_command(message)
+    {
+        state.words.forced_command.set(true);
+    }
+}
+
+/// Whether this is `auth_log_authopts` of OpenSSH's auth.c telling of a fixed command: `FILE:LINE: key options: WORD...`.
+fn names_forced_command(message: &[u8]) -> bool {
+    let message: Cow<'_, str> = String::from_utf8_lossy(message);
+    let options = message.split_once(": key options:").map(|(_, options)| options);
+    options.is_some_and(|options| options.split(' ').any(|option| option == "command"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_servers_word_of_a_fixed_command() {
+        assert!(names_forced_command(b"/root/.ssh/authorized_keys:1: key options: agent-forwarding command pty"));
+        assert!(!names_forced_command(b"/root/.ssh/command:1: key options: agent-forwarding pty"));
+        assert!(!names_forced_command(b"command"));
+    }
+
+    #[test]
+    fn a_text_is_one_line_cut_and_quoted() {
+        assert_eq!(quoted("  Go\r\n\taway "), "\"Go away\"");
+        assert_eq!(quoted("\x1b[2J\u{202e}\"x\""), "\"\\u{1b}[2J\\u{202e}\\\"x\\\"\"");
+        assert_eq!(quoted(&"é".repeat(201)), format!("\"{}...\"", "é".repeat(200)));
+        // Cut within a character.
+        assert_eq!(text_of("é".repeat(LONGEST).as_bytes()).chars().count(), LONGEST / 2);
+        assert_eq!(text_of(&[b"a".repeat(LONGEST - 1), "é".into()].concat()), "a".repeat(LONGEST - 1));
+    }
+
+    #[test]
+    fn a_goodbye_without_words_has_its_reason() {
+        let goodbye = |reason, text: &str| Goodbye { reason, text: text.to_owned() }.to_string();
+        assert_eq!(goodbye(12, " "), "the server disconnected: too many connections");
+        assert_eq!(goodbye(0, ""), "the server disconnected with reason 0");
+        assert_eq!(goodbye(u32::MAX, ""), "the server disconnected with reason 4294967295");
+        assert_eq!(goodbye(2, "Too many"), "the server said: \"Too many\"");
+    }
+}
