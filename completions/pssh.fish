@@ -15,7 +15,7 @@ complete -c pssh -l script -d 'Run this local script, by the interpreter of its 
 complete -c pssh -l host-args -d 'Rows of values for the hosts, to fill in: %q in the command, or %(name)q by name. - is standard input. See below' -r -F
 complete -c pssh -l host-arg -d 'A value for one host, to fill in: HOST=VALUE for %q, HOST:NAME=VALUE for %(NAME)q; may be repeated' -r
 complete -c pssh -l shell -d 'Run the command by this shell instead of the login shell, such as \'bash -c\'' -r -f -a "(__fish_complete_command)"
-complete -c pssh -l env -d 'Set a variable for the commands, NAME alone to its value here, which nobody sees in the list of processes; hosts may refuse (AcceptEnv); may be repeated' -r
+complete -c pssh -l env -d 'Set a variable for the commands, NAME alone to its value here, which nobody sees in the list of processes; hosts may refuse it (AcceptEnv), which is told at the end; may be repeated' -r
 complete -c pssh -l run-as -d 'Run the command as this user, by sudo' -r -f -a "(__fish_complete_users)"
 complete -c pssh -l sudo-password-file -d 'Read sudo\'s password from a file that nobody else can read' -r -F
 complete -c pssh -s F -l config-file -d 'Read this file instead of ~/.ssh/config and /etc/ssh/ssh_config; none is none' -r -F

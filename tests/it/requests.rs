@@ -103,7 +103,7 @@ fn a_refused_variable_is_noted_by_its_name_alone() {
     }
     pssh().args(["-q", "true"]).run().exits(0).stderr_lacks("SECRET");
     // What ssh_config sends to all hosts, most of which refuse it, is not told.
-    let by_config = || env.pssh().hosts(sshd.hosts()).args(["-O", "SetEnv=SECRET=\"do not tell\""]);
+    let by_config = || env.pssh().hosts(sshd.hosts()).args(["-O", "SetEnv=\"SECRET=do not tell\""]);
     by_config().args(["echo", "in"]).run().exits(0).stderr_lacks("SECRET");
     by_config().args(["-v", "echo", "in"]).run().exits(0).stderr_has(told).stderr_lacks("do not tell");
     // Longer than any packet.
