@@ -12,6 +12,7 @@ use libssh2_sys as raw;
 
 use super::state::LinkState;
 use super::{CALLBACK_DEBUG, CALLBACK_DISCONNECT, GenericCallback, libssh2_session_callback_set2, ssh2_packet_ask};
+use crate::output;
 use crate::ssh::wire::Reader;
 
 /// Bytes of a text that are kept: no message shows as many.
@@ -25,12 +26,7 @@ const USERAUTH_BANNER: c_uchar = 53;
 
 /// A text of a server in one line, cut and quoted: it cannot be taken for a message of ours.
 pub fn quoted(text: &str) -> String {
-    let mut words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if let Some((end, _)) = words.char_indices().nth(SHOWN) {
-        words.truncate(end);
-        words += "...";
-    }
-    format!("{words:?}")
+    output::quoted(&text.split_whitespace().collect::<Vec<_>>().join(" "), SHOWN)
 }
 
 /// The end of the connection as the server has announced it (RFC 4253 section 11.1).
@@ -270,7 +266,7 @@ mod tests {
     fn a_text_is_one_line_cut_and_quoted() {
         assert_eq!(quoted("  Go\r\n\taway "), "\"Go away\"");
         assert_eq!(quoted("\x1b[2J\u{202e}\"x\""), "\"\\u{1b}[2J\\u{202e}\\\"x\\\"\"");
-        assert_eq!(quoted(&"é".repeat(201)), format!("\"{}...\"", "é".repeat(200)));
+        assert_eq!(quoted(&"é".repeat(201)), format!("\"{}\"...", "é".repeat(200)));
         // Cut within a character.
         assert_eq!(text_of("é".repeat(LONGEST).as_bytes()).chars().count(), LONGEST / 2);
         assert_eq!(text_of(&[b"a".repeat(LONGEST - 1), "é".into()].concat()), "a".repeat(LONGEST - 1));
