@@ -218,6 +218,10 @@ mod tests {
             if job == 10 {
                 trigger.trigger(Reason::OutputClosed);
             }
+            // However slow the thread of that job is.
+            while job > 10 && !trigger.is_triggered() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             Outcome::Exited(0)
         });
         let started = ended.values().filter(|class| **class == Class::Ok).count();
