@@ -14,7 +14,7 @@ use rustix::net::SendFlags;
 use ssh2::{Error, ErrorCode, Session};
 
 use super::channel::{AGENT_WINDOW, Channel};
-use super::exchange::{go_on, must_wait, note_failed_exchange};
+use super::exchange::{self, go_on, must_wait, note_failed_exchange};
 use super::memory::{self, Memory};
 use super::{
     CALLBACK_AUTHAGENT, CALLBACK_DEBUG, CALLBACK_RECV, CALLBACK_SEND, GenericCallback, libssh2_session_callback_set2,
@@ -420,7 +420,12 @@ impl Drop for Link {
         // came from Box::leak and is freed once, here.
         unsafe {
             *raw::libssh2_session_abstract(pointer) = ptr::null_mut();
+            let was_refused = self.state.as_ref().given_up.get() == Some(GivenUp::HostKey);
             drop(Box::from_raw(self.state.as_ptr()));
+            if was_refused {
+                // A packet still waits to be sent. libssh2 would not free the session before it is.
+                exchange::let_end(pointer);
+            }
         }
     }
 }
