@@ -394,6 +394,10 @@ impl Session {
 
     /// Says goodbye, without waiting for anything: for the server's log, where otherwise a broken connection would stand.
     pub fn disconnect(&self) {
+        if self.link.given_up() == Some(GivenUp::HostKey) {
+            // Nothing may be sent any more, and libssh2 would forget the exchange that its last packet waits for.
+            return;
+        }
         let _ = self.session.disconnect(Some(DisconnectCode::ByApplication), "done", None);
         self.link.flush(self.socket());
     }

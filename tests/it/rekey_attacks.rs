@@ -277,6 +277,20 @@ fn another_host_key_after_the_login() {
 }
 
 #[test]
+fn a_refused_exchange_leaves_nothing_in_memory() {
+    // libssh2 frees no session in which a packet waits to be sent.
+    let env = Env::new();
+    let raw = Raw::start(Script { command: Some(steal), ..Script::default() });
+    env.trust(&raw.known_hosts_line());
+    let valgrind = "exec valgrind --quiet --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
+        --errors-for-leak-kinds=definite \"$@\"";
+    let run =
+        env.pssh().hosts([raw.address]).args(["--connect-timeout", "60", "--", "x"]).shell(valgrind).limit(120).run();
+    run.exits(4);
+    refused(&run, &raw);
+}
+
+#[test]
 fn another_host_key_during_a_copy() {
     fn sftp(wire: &mut Wire, channel: u32) -> io::Result<()> {
         // In the middle of the first answer.

@@ -67,3 +67,14 @@ pub(super) fn note_failed_exchange(state: &LinkState, value: isize) {
         state.give_up(GivenUp::Exchange);
     }
 }
+
+/// Lets a refused exchange end in libssh2, once nobody takes anything from the session any more.
+///
+/// # Safety
+/// The session is live and locked, has no link any more, and its socket is shut down: nothing is sent or received.
+pub(super) unsafe fn let_end(session: *mut raw::LIBSSH2_SESSION) {
+    // SAFETY: as the caller promises, and as in `go_on`. Whether it fails does not matter.
+    unsafe {
+        ssh2_transport_read(session);
+    }
+}

@@ -12,7 +12,7 @@ use rustix::net::SendFlags;
 use ssh2::{Error, ErrorCode, Session};
 
 use super::channel::{AGENT_WINDOW, Channel};
-use super::exchange::{go_on, note_failed_exchange};
+use super::exchange::{self, go_on, note_failed_exchange};
 use super::memory::{self, Memory};
 use super::state::{
     AgentCallback, GivenUp, LinkState, MOST_BESIDES, ReceiveCallback, SendCallback, Unsent, agent_opened, receive, send,
@@ -352,7 +352,12 @@ impl Drop for Link {
         // came from Box::leak and is freed once, here.
         unsafe {
             *raw::libssh2_session_abstract(pointer) = ptr::null_mut();
+            let was_refused = self.state.as_ref().given_up.get() == Some(GivenUp::HostKey);
             drop(Box::from_raw(self.state.as_ptr()));
+            if was_refused {
+                // A packet still waits to be sent. libssh2 would not free the session before it is.
+                exchange::let_end(pointer);
+            }
         }
     }
 }
