@@ -32,9 +32,15 @@ pub fn proposal(opening: &[u8]) -> Option<[Vec<&str>; LISTS]> {
     let mut lists: [Vec<&str>; LISTS] = Default::default();
     for list in &mut lists {
         let names = str::from_utf8(reader.string()?).ok()?;
-        list.extend(names.split(',').filter(|name| !name.is_empty()));
+        list.extend(names.split(',').filter(|name| !name.is_empty() && !is_marker(name)));
     }
     Some(lists)
+}
+
+/// Whether a name among the key exchanges is no method of one, but says what else the server can (RFC 8308 section 2.1 and strict key
+/// exchange of OpenSSH's PROTOCOL).
+fn is_marker(name: &str) -> bool {
+    name.starts_with("ext-info-") || name.starts_with("kex-strict-")
 }
 
 #[cfg(test)]
@@ -55,7 +61,7 @@ mod tests {
 
     #[test]
     fn what_a_server_offers() {
-        let lists = ["a,b", "c", "d", "", "e", "f", "none", "none", "", ""];
+        let lists = ["a,ext-info-s,b,kex-strict-s-v00@openssh.com", "c", "d", "", "e", "f", "none", "none", "", ""];
         let bytes = opening(&lists);
         let found = proposal(&bytes).expect("a proposal");
         assert_eq!(found[0], ["a", "b"]);
