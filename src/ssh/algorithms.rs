@@ -72,13 +72,14 @@ impl Kind {
                 "diffie-hellman-group14-sha256",
             ],
             Kind::HostKey => &DEFAULT_ALGORITHMS,
+            // OpenSSH 10 has GCM before CTR, 9.2 after it. In libssh2, too, GCM costs less: a third less than CTR with a MAC.
             Kind::Cipher => &[
                 "chacha20-poly1305@openssh.com",
+                "aes128-gcm@openssh.com",
+                "aes256-gcm@openssh.com",
                 "aes128-ctr",
                 "aes192-ctr",
                 "aes256-ctr",
-                "aes128-gcm@openssh.com",
-                "aes256-gcm@openssh.com",
             ],
             Kind::Mac => &[
                 "umac-64-etm@openssh.com",
