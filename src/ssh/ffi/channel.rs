@@ -11,7 +11,7 @@ use super::exchange::go_on;
 use super::state::LinkState;
 use super::{
     TOO_LONG, check, last_error, libssh2_channel_has_exit_status, libssh2_channel_signal_ex, libssh2_poll_channel_read,
-    ssh2_channel_packet_data_len, ssh2_packet_ask, ssh2_transport_send,
+    ssh2_channel_packet_data_len, ssh2_transport_send, take_packet,
 };
 
 /// A session channel of libssh2 (RFC 4254 section 6). Freed on drop.
@@ -249,17 +249,9 @@ impl Channel {
     pub fn take_answer(&self) -> Option<bool> {
         let numbers = self.numbers?;
         [SUCCESS, FAILURE].into_iter().find_map(|kind| {
-            let (mut packet, mut length) = (ptr::null_mut(), 0);
-            // SAFETY: the session is live and locked; the out-pointers are valid, and the number is passed with its length. The packet
-            // was made with the session's allocator, and is freed with the same.
-            self.call_session(|session| unsafe {
-                let ours = numbers.ours;
-                let found = ssh2_packet_ask(session, kind, &mut packet, &mut length, 1, ours.as_ptr(), ours.len()) == 0;
-                if found {
-                    raw::libssh2_free(session, packet.cast());
-                }
-                found.then_some(kind == SUCCESS)
-            })
+            // SAFETY: the session is live and locked.
+            let packet = self.call_session(|session| unsafe { take_packet(session, kind, &numbers.ours) });
+            packet.map(|_| kind == SUCCESS)
         })
     }
 

@@ -19,8 +19,8 @@ use super::state::{
 };
 use super::words::{self, Goodbye, Words};
 use super::{
-    CALLBACK_AUTHAGENT, CALLBACK_RECV, CALLBACK_SEND, GenericCallback, libssh2_session_callback_set2, ssh2_packet_ask,
-    ssh2_transport_read, would_block,
+    CALLBACK_AUTHAGENT, CALLBACK_RECV, CALLBACK_SEND, GenericCallback, libssh2_session_callback_set2,
+    ssh2_transport_read, take_packet, would_block,
 };
 
 /// What is known about the socket of a session, from the beginning of the session to its end.
@@ -125,16 +125,8 @@ impl Link {
         let session: *mut raw::LIBSSH2_SESSION = &mut *session_raw;
         let mut any = false;
         for kind in ANSWERS {
-            loop {
-                let (mut data, mut length) = (ptr::null_mut(), 0);
-                // SAFETY: the session is live and locked; nothing is compared with the packet, so that null is allowed. The data of a
-                // packet that was found are the caller's, and freed once by the session's allocator.
-                unsafe {
-                    if ssh2_packet_ask(session, kind, &mut data, &mut length, 0, ptr::null(), 0) != 0 {
-                        break;
-                    }
-                    raw::libssh2_free(session, data.cast());
-                }
+            // SAFETY: the session is live and locked.
+            while unsafe { take_packet(session, kind, &[]) }.is_some() {
                 any = true;
             }
         }

@@ -179,6 +179,25 @@ pub const REQUEST_DENIED: ErrorCode = ErrorCode::Session(raw::LIBSSH2_ERROR_CHAN
 /// libssh2.h: LIBSSH2_ERROR_INVAL, a request does not fit into a packet; it was not sent.
 pub const TOO_LONG: ErrorCode = ErrorCode::Session(raw::LIBSSH2_ERROR_INVAL);
 
+/// Takes the first packet of this `kind` out of those that libssh2 keeps, if `matched` follows its first byte; gives its payload. Reads
+/// nothing.
+///
+/// # Safety
+/// The session is live and locked.
+unsafe fn take_packet(session: *mut raw::LIBSSH2_SESSION, kind: u8, matched: &[u8]) -> Option<Vec<u8>> {
+    let (mut data, mut length) = (std::ptr::null_mut(), 0);
+    // SAFETY: as the caller promises; the out-pointers are valid, and `matched` is passed with its length. A packet that was found has
+    // `length` bytes made with the session's allocator, is the caller's, and is freed once, with the same.
+    unsafe {
+        if ssh2_packet_ask(session, kind, &mut data, &mut length, 1, matched.as_ptr(), matched.len()) != 0 {
+            return None;
+        }
+        let payload = slice::from_raw_parts(data, length).to_vec();
+        raw::libssh2_free(session, data.cast());
+        Some(payload)
+    }
+}
+
 /// Turns libssh2's return value into a result: the value if it is not negative, else the session's last error.
 fn check(session: &Session, value: isize) -> Result<usize, Error> {
     match usize::try_from(value) {

@@ -11,7 +11,7 @@ use std::slice;
 use libssh2_sys as raw;
 
 use super::state::LinkState;
-use super::{CALLBACK_DEBUG, CALLBACK_DISCONNECT, GenericCallback, libssh2_session_callback_set2, ssh2_packet_ask};
+use super::{CALLBACK_DEBUG, CALLBACK_DISCONNECT, GenericCallback, libssh2_session_callback_set2, take_packet};
 use crate::output;
 use crate::ssh::wire::Reader;
 
@@ -129,9 +129,9 @@ pub(super) unsafe fn listen(session: *mut raw::LIBSSH2_SESSION) {
     // SAFETY: as the caller promises. The types are the ones that libssh2.h gives for the callbacks; libssh2 casts them back to
     // those before calling them.
     unsafe {
-        let debug: GenericCallback = std::mem::transmute::<DebugCallback, GenericCallback>(debug);
+        let debug: GenericCallback = std::mem::transmute::<TextCallback, GenericCallback>(debug);
         libssh2_session_callback_set2(session, CALLBACK_DEBUG, Some(debug));
-        let disconnected: GenericCallback = std::mem::transmute::<DisconnectCallback, GenericCallback>(disconnected);
+        let disconnected: GenericCallback = std::mem::transmute::<TextCallback, GenericCallback>(disconnected);
         libssh2_session_callback_set2(session, CALLBACK_DISCONNECT, Some(disconnected));
     }
 }
@@ -153,17 +153,12 @@ pub(super) unsafe fn hear_banners(session: *mut raw::LIBSSH2_SESSION, words: &Wo
                 words.keep_banner(text);
             }
         }
-        loop {
-            let (mut data, mut length) = (ptr::null_mut(), 0);
-            if ssh2_packet_ask(session, USERAUTH_BANNER, &mut data, &mut length, 0, ptr::null(), 0) != 0 {
-                return;
-            }
-            let mut packet = Reader(slice::from_raw_parts(data, length));
+        while let Some(payload) = take_packet(session, USERAUTH_BANNER, &[]) {
+            let mut packet = Reader(&payload);
             let _kind = packet.byte();
             if let Some(text) = packet.string() {
                 words.keep_banner(text);
             }
-            raw::libssh2_free(session, data.cast());
         }
     }
 }
@@ -188,7 +183,8 @@ unsafe fn bytes<'a>(text: *const c_char, length: c_int) -> &'a [u8] {
     }
 }
 
-type DisconnectCallback = unsafe extern "C" fn(
+/// That of a disconnect and of a debug message: a number, a text and its language.
+type TextCallback = unsafe extern "C" fn(
     *mut raw::LIBSSH2_SESSION,
     c_int,
     *const c_char,
@@ -215,16 +211,6 @@ unsafe extern "C" fn disconnected(
         *goodbye = Some(Goodbye { reason: reason as u32, text: text_of(message) });
     }
 }
-
-type DebugCallback = unsafe extern "C" fn(
-    *mut raw::LIBSSH2_SESSION,
-    c_int,
-    *const c_char,
-    c_int,
-    *const c_char,
-    c_int,
-    *mut *mut c_void,
-);
 
 unsafe extern "C" fn debug(
     _session: *mut raw::LIBSSH2_SESSION,
