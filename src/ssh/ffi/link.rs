@@ -61,6 +61,7 @@ impl Link {
             dead: Cell::new(false),
             given_up: Cell::new(None),
             agreed: Cell::new(false),
+            keeps_methods: Cell::new(false),
             postponed: Cell::new(false),
             host_key: RefCell::default(),
             opening: RefCell::default(),

@@ -79,6 +79,8 @@ pub(super) struct LinkState {
     pub(super) given_up: Cell<Option<GivenUp>>,
     /// Whether the methods of a key exchange were agreed on at some time.
     pub(super) agreed: Cell<bool>,
+    /// Whether no other ciphers, codes and compressions than those of the first key exchange can be agreed on any more.
+    pub(super) keeps_methods: Cell<bool>,
     /// Whether the first packet of our part of a key re-exchange was refused, and not sent since.
     pub(super) postponed: Cell<bool>,
     /// The host key that was checked.
