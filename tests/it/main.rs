@@ -24,6 +24,8 @@ mod words;
 
 /// Input that nobody means.
 mod absurd;
+/// Agents that are told which session they serve.
+mod agent_binding;
 /// The agent as the hosts see it.
 mod agent_forwarding;
 /// The algorithms of the key exchange, compared with ssh.
