@@ -5,7 +5,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
@@ -36,8 +36,8 @@ pub const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// second binding for a login, and few enough connections are open at once even where many hosts are slow.
 pub struct Agent {
     path: PathBuf,
-    /// Whether it has ended the connection, or fallen silent, when it was asked to bind it.
-    chokes: OnceLock<()>,
+    /// Whether it has closed the connection, or stopped answering, when it was asked to bind it. It is not asked again.
+    breaks_on_binding: AtomicBool,
 }
 
 /// A key that the agent holds.
@@ -63,7 +63,7 @@ pub struct Bound<T> {
 impl Agent {
     /// The agent listening at `path`. Nothing is connected yet.
     pub fn new(path: &Path) -> Agent {
-        Agent { path: path.to_owned(), chokes: OnceLock::new() }
+        Agent { path: path.to_owned(), breaks_on_binding: AtomicBool::new(false) }
     }
 
     /// The keys that the agent holds, in its order.
@@ -85,7 +85,7 @@ impl Agent {
                     }
                 }
                 Ok(false) => {}
-                Err(_) => drop(self.chokes.set(())),
+                Err(_) => self.breaks_on_binding.store(true, Ordering::Relaxed),
             }
         }
         Ok(keys)
@@ -132,7 +132,7 @@ impl Agent {
     /// A new connection, and whether it is bound to the session.
     fn open<'a>(&self, binding: Option<&Binding>, patience: Patience<'a>) -> io::Result<(Connection<'a>, bool)> {
         let connection = Connection::open(&self.path, patience)?;
-        let binding = binding.filter(|_| self.chokes.get().is_none());
+        let binding = binding.filter(|_| !self.breaks_on_binding.load(Ordering::Relaxed));
         let is_bound = binding.map_or(Ok(false), |binding| connection.bind(binding, Purpose::Login))?;
         Ok((connection, is_bound))
     }

@@ -213,8 +213,7 @@ impl Requests {
         self.notes.iter().for_each(|text| note(&|| (*text).to_owned()));
         let socket = self.offered_agent(session, note);
         let mut made = Made {
-            agent: socket
-                .and_then(|socket| ForwardedAgent::admit(socket.clone(), session.binding(), session.link())),
+            agent: socket.and_then(|socket| ForwardedAgent::admit(socket.clone(), session.binding(), session.link())),
             missing: Vec::new(),
             unanswered: 0,
         };

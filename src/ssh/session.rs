@@ -213,9 +213,8 @@ impl Session {
         };
         let trust = host_key::check(host, known, key, made.socket(), watch, note)?;
         let identifier = made.link.session_identifier();
-        let binding = identifier.and_then(|identifier| {
-            made.link.with_opening(|opening| Binding::of_session(key, &identifier, opening))
-        });
+        let binding = identifier
+            .and_then(|identifier| made.link.with_opening(|opening| Binding::of_session(key, &identifier, opening)));
         made.link.pin_host_key(key);
         made.trust = trust;
         watch.expect(Phase::Auth, "not authenticated");

@@ -71,8 +71,7 @@ impl Identifier {
         unsafe {
             let slot = raw::libssh2_session_abstract(session.as_ptr()).cast::<*mut u8>();
             let is_noted = |place: &usize| {
-                slot.add(*place).read() == block.as_ptr()
-                    && slot.add(place + 1).cast::<u32>().read() as usize == length
+                slot.add(*place).read() == block.as_ptr() && slot.add(place + 1).cast::<u32>().read() as usize == length
             };
             // The host key is noted in the same way.
             let key = raw::libssh2_session_hostkey(session.as_ptr(), &mut key_length, &mut 0);
