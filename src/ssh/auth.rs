@@ -8,7 +8,7 @@ use ssh2::{Error, MethodType};
 
 use super::agent::{AgentKey, Bound};
 use super::binding::Binding;
-use super::ffi::{self, Goodbye, PasswordAnswer, PublicKeyAnswer};
+use super::ffi::{self, Goodbye, OwnRequest, PasswordAnswer, PublicKeyAnswer};
 use super::host::Host;
 use super::host_key::Trust;
 use super::keyboard::{Conversation, Silence};
@@ -158,8 +158,7 @@ impl Trial<'_, '_> {
             return Ok(Answer::Accepted("no authentication (method none)".to_owned()));
         }
         let offered = offered.map_err(|stop| self.stopped(stop))?;
-        let offered = offered.split(',').filter(|method| !method.is_empty()).map(str::to_owned);
-        self.offered = Some(offered.collect());
+        self.note_offered(&offered);
         Ok(Answer::Refused)
     }
 
@@ -198,6 +197,16 @@ impl Trial<'_, '_> {
                 }
                 Ok(PublicKeyAnswer::NotSigned(reason)) => {
                     self.watch.check()?;
+                    if let Some(request) = signing.host_bound_request(user) {
+                        self.has_tried(identity.describe());
+                        if self.is_let_in_by(&request)? {
+                            return Ok(Answer::Accepted(identity.describe()));
+                        }
+                        if !self.is_offered(Method::PublicKey) {
+                            return Ok(Answer::NextFactor);
+                        }
+                        continue;
+                    }
                     self.details.push(format!("{} could not sign: {reason}", identity.describe()));
                 }
                 Err(Stop::Ssh(error)) => return Err(self.ended(&error, Some(identity.describe()))),
@@ -205,6 +214,23 @@ impl Trial<'_, '_> {
             }
         }
         Ok(Answer::Refused)
+    }
+
+    /// Makes a request to log in that libssh2 does not know; says whether the server lets us in.
+    fn is_let_in_by(&mut self, request: &[u8]) -> Result<bool, Outcome> {
+        let mut request = OwnRequest::new(&self.host.user, request);
+        let link = self.driver.link();
+        let offered = self.driver.drive(self.watch, |session| request.make(session, link));
+        let offered = offered.map_err(|stop| self.stopped(stop))?;
+        if let Some(offered) = &offered {
+            self.note_offered(offered);
+        }
+        Ok(offered.is_none())
+    }
+
+    fn note_offered(&mut self, offered: &str) {
+        let offered = offered.split(',').filter(|method| !method.is_empty()).map(str::to_owned);
+        self.offered = Some(offered.collect());
     }
 
     /// The keys that the agent allows for this session, where there are some that it does not allow for all. Nothing if the agent

@@ -11,15 +11,48 @@ use openssl::rand::rand_bytes;
 use openssl::sign::Signer;
 
 use super::opening;
-use super::wire::put_string;
+use super::pubkey_algorithms::CERTIFICATE;
+use super::wire::{Reader, put_string};
 
 const EXTENSION: u8 = 27;
 const SESSION_BIND: &[u8] = b"session-bind@openssh.com";
+
+/// The method by which a login names the server's key: what an agent wants to see signed where the binding is not the first of its
+/// connection, as on a host that it was forwarded to.
+const HOST_BOUND: &[u8] = b"publickey-hostbound-v00@openssh.com";
+/// The number of SSH_MSG_USERAUTH_REQUEST (RFC 4252 section 5).
+const USERAUTH_REQUEST: u8 = 50;
 
 /// The server and the first key exchange of a session, as an agent is told them.
 pub struct Binding {
     /// Host key, session identifier and signature, each as a string.
     session: Vec<u8>,
+}
+
+/// A login by a key that names the server's key, too.
+pub struct HostBoundLogin {
+    /// What is signed.
+    pub data: Vec<u8>,
+    /// Where in it the message to the server begins.
+    message: usize,
+    /// The algorithm, as a signature names it.
+    algorithm: Vec<u8>,
+}
+
+impl HostBoundLogin {
+    /// The message to the server with the signature, of which `inner` is what follows the algorithm's name.
+    pub fn message(&self, inner: &[u8]) -> Vec<u8> {
+        let mut signature = Vec::new();
+        put_string(&mut signature, &self.algorithm);
+        if self.algorithm.starts_with(b"sk-") {
+            signature.extend_from_slice(inner);
+        } else {
+            put_string(&mut signature, inner);
+        }
+        let mut message = self.data[self.message..].to_vec();
+        put_string(&mut message, &signature);
+        message
+    }
 }
 
 /// What a connection to an agent is for.
@@ -51,6 +84,27 @@ impl Binding {
         STAND_IN.get_or_init(|| made_up().ok()).as_ref()
     }
 
+    /// A login as `user` by the key of this blob and algorithm.
+    pub fn login(&self, user: &str, public_key: &[u8], algorithm: &str) -> Option<HostBoundLogin> {
+        let mut session = Reader(&self.session);
+        let (host_key, identifier) = (session.string()?, session.string()?);
+        let mut data = Vec::new();
+        put_string(&mut data, identifier);
+        let message = data.len();
+        data.push(USERAUTH_REQUEST);
+        [user.as_bytes(), b"ssh-connection", HOST_BOUND].iter().for_each(|text| put_string(&mut data, text));
+        data.push(1);
+        [algorithm.as_bytes(), public_key, host_key].iter().for_each(|text| put_string(&mut data, text));
+        // That of a certificate signs like its key.
+        let algorithm = algorithm.strip_suffix(CERTIFICATE).map_or_else(
+            || algorithm.to_owned(),
+            |name| {
+                if name.starts_with("sk-") { format!("{name}@openssh.com") } else { name.to_owned() }
+            },
+        );
+        Some(HostBoundLogin { data, message, algorithm: algorithm.into_bytes() })
+    }
+
     /// The message to the agent.
     pub fn message(&self, purpose: Purpose) -> Vec<u8> {
         let mut message = Vec::with_capacity(self.session.len() + SESSION_BIND.len() + 6);
@@ -75,4 +129,33 @@ fn made_up() -> Result<Binding, ErrorStack> {
     rand_bytes(&mut identifier)?;
     let signature = Signer::new_without_digest(&key)?.sign_oneshot_to_vec(&identifier)?;
     Ok(Binding::new(&tagged(&key.raw_public_key()?), &identifier, &tagged(&signature)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_names_its_algorithm_without_the_certificate() {
+        let binding = Binding::new(b"host key", b"identifier", b"signature");
+        for (algorithm, named, inner) in [
+            ("ssh-ed25519", "ssh-ed25519", &b"\0\0\0\x02xy"[..]),
+            ("rsa-sha2-512-cert-v01@openssh.com", "rsa-sha2-512", b"\0\0\0\x02xy"),
+            ("sk-ssh-ed25519@openssh.com", "sk-ssh-ed25519@openssh.com", b"xy"),
+            ("sk-ssh-ed25519-cert-v01@openssh.com", "sk-ssh-ed25519@openssh.com", b"xy"),
+        ] {
+            let login = binding.login("me", b"key", algorithm).expect("a login");
+            let message = login.message(b"xy");
+            let mut expected = Vec::new();
+            put_string(&mut expected, b"identifier");
+            expected.extend_from_slice(&message);
+            assert!(expected.starts_with(&login.data), "the message is what was signed, and the signature");
+            let mut signature = Vec::new();
+            put_string(&mut signature, named.as_bytes());
+            signature.extend_from_slice(inner);
+            let mut end = Vec::new();
+            put_string(&mut end, &signature);
+            assert_eq!(expected[login.data.len()..], end, "{algorithm}");
+        }
+    }
 }

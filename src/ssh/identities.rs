@@ -1,6 +1,6 @@
 //! The keys that a host is offered: gathered once, before the first connection, in the order in which they are offered.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -383,7 +383,7 @@ impl Identity {
             }
             Signer::Agent { agent, key, .. } => By::Agent { agent, key, binding },
         };
-        Some(Signing { identity: self, by, patience, was_unbound: Cell::new(false) })
+        Some(Signing { identity: self, by, patience, was_unbound: Cell::new(false), refused: RefCell::default() })
     }
 }
 
@@ -393,6 +393,8 @@ pub struct Signing<'a> {
     by: By<'a>,
     patience: Patience<'a>,
     was_unbound: Cell<bool>,
+    /// The algorithm with which the agent did not sign, although it lets the key be used for this host.
+    refused: RefCell<Option<String>>,
 }
 
 enum By<'a> {
@@ -404,6 +406,16 @@ impl Signing<'_> {
     /// Whether an agent has signed that could not be told what for.
     pub fn was_unbound(&self) -> bool {
         self.was_unbound.get()
+    }
+
+    /// The whole request of a login as `user` that names the server's key, signed, if an agent has refused to sign one that does not: it
+    /// may sign this one.
+    pub fn host_bound_request(&self, user: &str) -> Option<Vec<u8>> {
+        let By::Agent { agent, key, binding } = self.by else { return None };
+        let algorithm = self.refused.take()?;
+        let login = binding?.login(user, &self.identity.public_key, &algorithm)?;
+        let signed = agent.sign(key, &algorithm, &login.data, binding, self.patience).ok()?;
+        Some(login.message(&signed.answer))
     }
 }
 
@@ -421,6 +433,9 @@ impl ffi::Signer for Signing<'_> {
             By::File(key) => key.sign(algorithm, data),
             By::Agent { agent, key, binding } => {
                 let signed = agent.sign(key, algorithm, data, binding, self.patience);
+                if signed.is_err() && self.identity.restricting_agent().is_some() {
+                    *self.refused.borrow_mut() = Some(algorithm.to_owned());
+                }
                 let Bound { answer, is_bound } = signed.map_err(|error| reason(&error))?;
                 self.was_unbound.set(!is_bound);
                 Ok(answer)

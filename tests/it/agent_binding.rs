@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use pssh::program::Program;
 
 use crate::auth::Agent;
-use crate::bin::{Env, Pssh, Run, all_hold, ssh_keygen};
+use crate::bin::{Env, Pssh, Run, all_hold, path_of, ssh_keygen};
+use crate::embedded::{Config, Server};
 use crate::passwords::{Account, PASSWORD, secret_file};
 use crate::sshd::{HostKey, Setup, Sshd, current_user};
 
@@ -36,7 +37,11 @@ impl Lab {
         let key = env.path("agents_key");
         let public = ssh_keygen(&key, &["-t", "ed25519"]);
         let agent = Agent::start(&env);
-        let start = |_| Sshd::start(&env, Setup { authorized: vec![public.clone()], ..setup() });
+        let start = |_| {
+            let mut setup = setup();
+            setup.authorized.push(public.clone());
+            Sshd::start(&env, setup)
+        };
         let hosts: Vec<Sshd> = (0..3).map(start).collect();
         let lines = ["one", "two", "three"].iter().zip(&hosts).flat_map(|(name, host)| {
             let lines = host.known_hosts();
@@ -63,10 +68,15 @@ impl Lab {
         self.ssh_add(&args);
     }
 
-    /// Has the agent hold the lab's key alone, with these constraints.
-    pub(crate) fn allow(&self, constraints: &[&str]) {
+    /// Has the agent hold this key alone, with these constraints.
+    fn allow_key(&self, key: &Path, constraints: &[&str]) {
         self.ssh_add(&["-D"]);
-        self.add(&self.key, constraints);
+        self.add(key, constraints);
+    }
+
+    /// The same with the lab's key.
+    pub(crate) fn allow(&self, constraints: &[&str]) {
+        self.allow_key(&self.key, constraints);
     }
 
     /// The onward login at host `number` and what runs there, as a line for the shell of another host.
@@ -322,6 +332,47 @@ fn after_a_login_by_password_or_key_file() {
         pssh.arg("--password-file").arg(&file)
     };
     shows(&by_password, "with a password\n");
+}
+
+/// There agents want a login that names the host's key (publickey-hostbound-v00@openssh.com) for constrained keys. libssh2 has none.
+#[test]
+fn pssh_on_a_host_that_the_agent_was_forwarded_to() {
+    let env = Env::without_key();
+    let keys = [("ed25519", "256"), ("ecdsa", "384"), ("rsa", "2048")].map(|(kind, bits)| {
+        let path = env.path(kind);
+        (ssh_keygen(&path, &["-t", kind, "-b", bits]), path)
+    });
+    let authorized = keys.each_ref().map(|(public, _)| public.clone());
+    let lab = Lab::of(env, || Setup { authorized: authorized.to_vec(), ..Setup::default() });
+    // One that does not know the method.
+    let other = Server::start(Config { authorised: authorized.to_vec(), ..Config::default() });
+    lab.env.trust(&other.known_hosts());
+    let lines = fs::read_to_string(&lab.names).expect("names");
+    let key = other.known_hosts().split_once(' ').expect("a key").1.to_owned();
+    fs::write(&lab.names, format!("{lines}other {key}")).expect("a file");
+    let run = |key: &Path, constraints: &[&str], host: &str| {
+        lab.allow_key(key, constraints);
+        let (program, known) = (path_of(Program::Pssh), lab.env.known_hosts());
+        let onward = format!(
+            "{program} -F none --num-retries 1 --known-hosts {} -H {}@{host} -- echo in 2>&1",
+            known.display(),
+            current_user()
+        );
+        lab.pssh(0).args(["--forward-agent", "--", &onward]).run()
+    };
+    let two = &lab.hosts[1].hosts()[0];
+    for (_, key) in &keys {
+        for (constraints, status, words) in
+            [(&[][..], 0, ": in\n"), (&["one", "one>two"], 0, ": in\n"), (&["one", "two"], 5, "no identity to offer")]
+        {
+            let run = run(key, constraints, two);
+            run.exits(status).check(run.stdout_text().contains(words), &format!("{constraints:?}: {words}"));
+        }
+    }
+    let refused = run(&keys[0].1, &["one", "one>other"], &other.addr().to_string());
+    refused.exits(5).check(refused.stdout_text().contains("refused after trying ssh-ed25519"), "refused by the server");
+    let let_in = run(&keys[0].1, &[], &other.addr().to_string());
+    let_in.exits(0);
 }
 
 /// Every channel has a connection of its own to the agent, and each is bound.
