@@ -32,8 +32,8 @@ const MAX_ANSWER: usize = 256 * 1024;
 /// hundreds of hosts sign at once.
 pub const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
-/// A running agent. Each request has a connection of its own, which is bound to the session that it is for: an agent does not take a
-/// second binding for a login, and few enough connections are open at once even where many hosts are slow.
+/// A running agent. Each request has a connection of its own, bound to the session that it serves: an agent refuses a second binding on one
+/// that is bound for a login. None is held while a host is waited for, since agents have few descriptors and hosts may hang.
 pub struct Agent {
     path: PathBuf,
     /// Whether it has closed the connection, or stopped answering, when it was asked to bind it. It is not asked again.
@@ -73,7 +73,7 @@ impl Agent {
     pub fn list(&self, patience: Patience<'_>) -> io::Result<Vec<AgentKey>> {
         let connection = Connection::open(&self.path, patience)?;
         let mut keys = connection.list()?;
-        // For a host that nobody knows, an agent lists none of the keys that are for certain hosts.
+        // On a connection that is bound to an unknown host, an agent leaves constrained keys out of its list.
         if !keys.is_empty()
             && let Some(stand_in) = Binding::stand_in()
         {

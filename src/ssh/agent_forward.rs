@@ -21,7 +21,7 @@ const CHANNELS: usize = 32;
 /// The agent of one session's host.
 pub struct ForwardedAgent {
     socket: PathBuf,
-    /// What the agent is told first on each connection, and what if it refuses that.
+    /// What the agent is told first on each connection.
     introduction: Introduction,
     lines: Vec<Line>,
     /// Channels for which the agent was too busy to take a connection, and when it is asked again.
@@ -39,10 +39,11 @@ enum Refusal {
     Told,
 }
 
-/// How connections are bound, each by a whole message. What an agent does not know, it answers like what it refuses. Older versions
-/// of OpenSSH's forget about a binding that they have refused, and take the connection for one of a local user; so does whoever
-/// has not got to see the server's signature. A connection that is bound to the stand-in gets no key that is for certain hosts, and
-/// all others.
+/// The messages that bind a connection, each with its length.
+///
+/// An agent answers a binding that it refuses like a request that it does not know. Older versions of OpenSSH's agent forget that they have
+/// refused one, and take the connection for that of a local user, who may use constrained keys. So a refused binding is followed by the
+/// stand-in, to which the agent gives all keys but those. The stand-in also serves where the server has hidden its signature.
 struct Introduction {
     binding: Vec<u8>,
     otherwise: Option<Vec<u8>>,

@@ -1,7 +1,7 @@
 //! What binds a connection to an agent to one SSH session: the `session-bind@openssh.com` of OpenSSH's PROTOCOL.agent.
 //!
 //! An agent that knows the server of each hop can keep a key to the hosts, and the ways to them, that its owner has allowed (`ssh-add
-//! -h`). It believes the host key and the session identifier since the server has signed the one with the other.
+//! -h`). It believes host key and session identifier because the server has signed the identifier with the key.
 
 use std::sync::OnceLock;
 
@@ -17,8 +17,8 @@ use super::wire::{Reader, put_string};
 const EXTENSION: u8 = 27;
 const SESSION_BIND: &[u8] = b"session-bind@openssh.com";
 
-/// The method by which a login names the server's key: what an agent wants to see signed where the binding is not the first of its
-/// connection, as on a host that it was forwarded to.
+/// The method of a login that names the server's key. For a constrained key, an agent signs no other on a connection with several bindings:
+/// one that comes from a host that it was forwarded to.
 const HOST_BOUND: &[u8] = b"publickey-hostbound-v00@openssh.com";
 /// The number of SSH_MSG_USERAUTH_REQUEST (RFC 4252 section 5).
 const USERAUTH_REQUEST: u8 = 50;
@@ -65,8 +65,8 @@ pub enum Purpose {
 }
 
 impl Binding {
-    /// That of the session with this identifier, whose server has shown `host_key` and sent `opening` first. Nothing where the server's
-    /// signature is not in there.
+    /// The binding of the session with this identifier, whose server has shown `host_key` and sent `opening` first. Nothing where the
+    /// server's signature is not in there.
     pub fn of_session(host_key: &[u8], identifier: &[u8], opening: &[u8]) -> Option<Binding> {
         opening::signature(opening, host_key).map(|signature| Binding::new(host_key, identifier, signature))
     }
@@ -77,8 +77,8 @@ impl Binding {
         Binding { session }
     }
 
-    /// That of a session with a server that nobody knows, which does not exist: a connection that is bound to it gets no key that is
-    /// kept to some hosts. Nothing where no key can be made.
+    /// The binding of a made-up session with an unknown server: a connection that is bound to it gets no constrained key. Nothing where no
+    /// key can be made.
     pub fn stand_in() -> Option<&'static Binding> {
         static STAND_IN: OnceLock<Option<Binding>> = OnceLock::new();
         STAND_IN.get_or_init(|| made_up().ok()).as_ref()

@@ -139,6 +139,9 @@ fn breaks(binding: Binding) {
 
 #[test]
 fn an_agent_that_falls_silent_at_a_login() {
+    // The listing has seconds, and then no more bindings are tried.
+    let world = World::new(Binding::FallsSilentAfter(0));
+    world.run(&["true"]).exits(0).within(20);
     let world = World::new(Binding::FallsSilentAfter(1));
     let run = world.run(&["--connect-timeout", "2", "true"]);
     run.exits(3).within(15).ends(&world.sshd.label(), "timeout auth");
