@@ -6,7 +6,9 @@
 
 use ssh2::{Error, MethodType};
 
-use super::ffi::{self, Goodbye, PasswordAnswer, PublicKeyAnswer};
+use super::agent::{AgentKey, Bound};
+use super::binding::Binding;
+use super::ffi::{self, Goodbye, OwnRequest, PasswordAnswer, PublicKeyAnswer};
 use super::host::Host;
 use super::host_key::Trust;
 use super::keyboard::{Conversation, Silence};
@@ -17,21 +19,26 @@ use crate::event::{Outcome, Phase};
 use crate::secret::Secret;
 use crate::settings::Method;
 
-/// Authenticates on the session of `driver`; gives what was accepted, in words.
+/// Authenticates on the session of `driver`, to which `binding` binds agents; gives what was accepted, in words. What is worth knowing
+/// goes to `note`.
 ///
 /// # Errors
 /// The outcome of the job: authentication failed, or the job was over before.
 pub fn authenticate(
     driver: &mut Driver<'_>,
     host: &Host,
-    credentials: &Credentials,
     trust: Trust,
+    binding: Option<&Binding>,
     watch: &Watch<'_>,
+    note: &mut dyn FnMut(&dyn Fn() -> String),
 ) -> Result<String, Outcome> {
+    let credentials = &*host.credentials;
     let details = credentials.identities.unusable().to_vec();
     let (tried, offered, password) = (Vec::new(), None, credentials.password.as_deref());
     let said = Vec::new();
-    Trial { driver, host, credentials, watch, password, told: None, tried, details, said, offered }.run(trust)
+    let (told, warned) = (None, false);
+    Trial { driver, host, credentials, binding, watch, note, warned, password, told, tried, details, said, offered }
+        .run(trust)
 }
 
 /// What was tried on one host so far.
@@ -39,7 +46,11 @@ struct Trial<'a, 'd> {
     driver: &'a mut Driver<'d>,
     host: &'a Host,
     credentials: &'a Credentials,
+    binding: Option<&'a Binding>,
     watch: &'a Watch<'a>,
+    note: &'a mut dyn FnMut(&dyn Fn() -> String),
+    /// Whether it was told that the agent does not bind its connections.
+    warned: bool,
     /// The password, while the server may be told it: another time would only bring the account nearer to being locked.
     password: Option<&'a Secret>,
     /// The method by which it was told last.
@@ -147,20 +158,30 @@ impl Trial<'_, '_> {
             return Ok(Answer::Accepted("no authentication (method none)".to_owned()));
         }
         let offered = offered.map_err(|stop| self.stopped(stop))?;
-        let offered = offered.split(',').filter(|method| !method.is_empty()).map(str::to_owned);
-        self.offered = Some(offered.collect());
+        self.note_offered(&offered);
         Ok(Answer::Refused)
     }
 
     fn public_keys(&mut self) -> Result<Answer, Outcome> {
+        let permitted = self.permitted();
         for identity in self.credentials.identities.list() {
-            let signing = identity.signing(self.watch.patience());
+            let Some(signing) = identity.signing(self.binding, permitted.as_deref(), self.watch.patience()) else {
+                let problem = format!("the agent does not allow {} for this host (ssh-add -h)", identity.describe());
+                if !self.details.contains(&problem) {
+                    (self.note)(&|| problem.clone());
+                    self.details.push(problem);
+                }
+                continue;
+            };
             if let Some(names) = identity.signature_preference() {
                 let chosen = self.driver.session().method_pref(MethodType::SignAlgo, &names);
                 chosen.map_err(|error| self.stopped(Stop::Ssh(error)))?;
             }
             let user = &self.host.user;
             let step = self.driver.drive(self.watch, |session| ffi::authenticate_public_key(session, user, &signing));
+            if signing.was_unbound() {
+                self.warn_unbound();
+            }
             match step {
                 Ok(PublicKeyAnswer::Accepted) => return Ok(Answer::Accepted(identity.describe())),
                 Ok(PublicKeyAnswer::Refused) => self.has_tried(identity.describe()),
@@ -176,6 +197,16 @@ impl Trial<'_, '_> {
                 }
                 Ok(PublicKeyAnswer::NotSigned(reason)) => {
                     self.watch.check()?;
+                    if let Some(request) = signing.host_bound_request(user) {
+                        self.has_tried(identity.describe());
+                        if self.is_let_in_by(&request)? {
+                            return Ok(Answer::Accepted(identity.describe()));
+                        }
+                        if !self.is_offered(Method::PublicKey) {
+                            return Ok(Answer::NextFactor);
+                        }
+                        continue;
+                    }
                     self.details.push(format!("{} could not sign: {reason}", identity.describe()));
                 }
                 Err(Stop::Ssh(error)) => return Err(self.ended(&error, Some(identity.describe()))),
@@ -183,6 +214,44 @@ impl Trial<'_, '_> {
             }
         }
         Ok(Answer::Refused)
+    }
+
+    /// Makes a request to log in that libssh2 does not know; says whether the server lets us in.
+    fn is_let_in_by(&mut self, request: &[u8]) -> Result<bool, Outcome> {
+        let mut request = OwnRequest::new(&self.host.user, request);
+        let link = self.driver.link();
+        let offered = self.driver.drive(self.watch, |session| request.make(session, link));
+        let offered = offered.map_err(|stop| self.stopped(stop))?;
+        if let Some(offered) = &offered {
+            self.note_offered(offered);
+        }
+        Ok(offered.is_none())
+    }
+
+    fn note_offered(&mut self, offered: &str) {
+        let offered = offered.split(',').filter(|method| !method.is_empty()).map(str::to_owned);
+        self.offered = Some(offered.collect());
+    }
+
+    /// The keys that the agent allows for this session, where there are some that it does not allow for all. Nothing if the agent
+    /// cannot be asked: it will refuse to sign, or not.
+    fn permitted(&mut self) -> Option<Vec<AgentKey>> {
+        let agent = self.credentials.identities.list().iter().find_map(|identity| identity.restricting_agent())?;
+        match agent.list_for(self.binding, self.watch.patience()) {
+            Ok(Bound { answer, is_bound: true }) => Some(answer),
+            Ok(Bound { is_bound: false, .. }) => {
+                self.warn_unbound();
+                Some(Vec::new())
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Tells once that the agent has not bound a connection to this session.
+    fn warn_unbound(&mut self) {
+        if !std::mem::replace(&mut self.warned, true) {
+            (self.note)(&|| "the agent does not bind its connections to the session".to_owned());
+        }
     }
 
     fn tell_password(&mut self) -> Result<Answer, Outcome> {

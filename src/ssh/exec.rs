@@ -332,6 +332,11 @@ impl Running<'_> {
         let (Some(agent), link) = (&mut self.agent, self.session.link()) else { return false };
         let more = agent.relay(link);
         link.flush(self.session.socket());
+        if self.command.is_verbose
+            && let Some(text) = agent.take_refusal()
+        {
+            let _ = self.events.try_send(Event::now(self.command.job, EventKind::Note(text)));
+        }
         more
     }
 

@@ -1,10 +1,12 @@
 //! The keys that a host is offered: gathered once, before the first connection, in the order in which they are offered.
 
+use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::agent::{Agent, AgentKey};
+use super::agent::{Agent, AgentKey, Bound};
+use super::binding::Binding;
 use super::ffi;
 use super::keyring::{Keyring, Locked};
 use super::keys::{self, Encrypted, KeyError, KeyFile, Loaded};
@@ -39,6 +41,10 @@ enum Signer {
         agent: Arc<Agent>,
         /// What the agent calls the key: the plain one, where we have found a certificate of it.
         key: Vec<u8>,
+        /// Whether the agent lets it be used for some hosts only.
+        is_restricted: bool,
+        /// Who signs for the others, if it is a key that we have, too.
+        file: Option<Arc<KeyFile>>,
     },
 }
 
@@ -127,8 +133,9 @@ impl Identities {
         if let Some(agent) = agent {
             sources.configured.iter().for_each(|path| found.add_held(path, agent, &mut held));
             if !sources.only {
-                for AgentKey { public_key, comment } in held {
-                    let signer = Signer::Agent { agent: Arc::clone(agent), key: public_key.clone() };
+                for AgentKey { public_key, comment, is_restricted } in held {
+                    let (agent, key) = (Arc::clone(agent), public_key.clone());
+                    let signer = Signer::Agent { agent, key, is_restricted, file: None };
                     found.add(public_key, comment, signer);
                 }
             }
@@ -207,8 +214,9 @@ impl Gathering<'_> {
     ) -> bool {
         let place = held.iter().position(|key| Some(&key.public_key) == loaded.public_key());
         let (Some(agent), Some(place)) = (agent, place) else { return false };
-        let key = held.remove(place).public_key;
-        self.add_file(path, key.clone(), &Signer::Agent { agent: Arc::clone(agent), key });
+        let AgentKey { public_key: key, is_restricted, .. } = held.remove(place);
+        let file = if let Loaded::Key(key) = loaded { Some(Arc::clone(key)) } else { None };
+        self.add_file(path, key.clone(), &Signer::Agent { agent: Arc::clone(agent), key, is_restricted, file });
         true
     }
 
@@ -350,16 +358,65 @@ impl Identity {
         self.algorithms.preference(&self.public_key)
     }
 
-    /// The identity as one that signs for a single job.
-    pub fn signing<'a>(&'a self, patience: Patience<'a>) -> Signing<'a> {
-        Signing { identity: self, patience }
+    /// The agent that has it, if that lets it be used for some hosts only.
+    pub fn restricting_agent(&self) -> Option<&Agent> {
+        match &self.signer {
+            Signer::Agent { agent, is_restricted: true, .. } => Some(agent),
+            _ => None,
+        }
+    }
+
+    /// The identity as one that signs for the session of `binding`. Nothing if the agent does not let it be used for that: it is not
+    /// among the keys that are `permitted`, where these are known.
+    pub fn signing<'a>(
+        &'a self,
+        binding: Option<&'a Binding>,
+        permitted: Option<&[AgentKey]>,
+        patience: Patience<'a>,
+    ) -> Option<Signing<'a>> {
+        let by = match &self.signer {
+            Signer::File(key) => By::File(key),
+            Signer::Agent { key, is_restricted: true, file, .. }
+                if permitted.is_some_and(|keys| !keys.iter().any(|held| held.public_key == *key)) =>
+            {
+                By::File(file.as_ref()?)
+            }
+            Signer::Agent { agent, key, .. } => By::Agent { agent, key, binding },
+        };
+        Some(Signing { identity: self, by, patience, was_unbound: Cell::new(false), refused: RefCell::default() })
     }
 }
 
-/// An identity that signs for one job: it waits no longer than the job does.
+/// An identity that signs for one session: it waits no longer than its job does.
 pub struct Signing<'a> {
     identity: &'a Identity,
+    by: By<'a>,
     patience: Patience<'a>,
+    was_unbound: Cell<bool>,
+    /// The algorithm with which the agent did not sign, although it lets the key be used for this host.
+    refused: RefCell<Option<String>>,
+}
+
+enum By<'a> {
+    File(&'a KeyFile),
+    Agent { agent: &'a Agent, key: &'a [u8], binding: Option<&'a Binding> },
+}
+
+impl Signing<'_> {
+    /// Whether an agent has signed that could not be told what for.
+    pub fn was_unbound(&self) -> bool {
+        self.was_unbound.get()
+    }
+
+    /// The whole request of a login as `user` that names the server's key, signed, if an agent has refused to sign one that does not: it
+    /// may sign this one.
+    pub fn host_bound_request(&self, user: &str) -> Option<Vec<u8>> {
+        let By::Agent { agent, key, binding } = self.by else { return None };
+        let algorithm = self.refused.take()?;
+        let login = binding?.login(user, &self.identity.public_key, &algorithm)?;
+        let signed = agent.sign(key, &algorithm, &login.data, binding, self.patience).ok()?;
+        Some(login.message(&signed.answer))
+    }
 }
 
 impl ffi::Signer for Signing<'_> {
@@ -372,10 +429,16 @@ impl ffi::Signer for Signing<'_> {
         if !self.identity.algorithms.allow(algorithm) {
             return Err(format!("PubkeyAcceptedAlgorithms does not allow {algorithm}"));
         }
-        match &self.identity.signer {
-            Signer::File(key) => key.sign(algorithm, data),
-            Signer::Agent { agent, key } => {
-                agent.sign(key, algorithm, data, self.patience).map_err(|error| reason(&error))
+        match self.by {
+            By::File(key) => key.sign(algorithm, data),
+            By::Agent { agent, key, binding } => {
+                let signed = agent.sign(key, algorithm, data, binding, self.patience);
+                if signed.is_err() && self.identity.restricting_agent().is_some() {
+                    *self.refused.borrow_mut() = Some(algorithm.to_owned());
+                }
+                let Bound { answer, is_bound } = signed.map_err(|error| reason(&error))?;
+                self.was_unbound.set(!is_bound);
+                Ok(answer)
             }
         }
     }

@@ -4,6 +4,7 @@ mod agent;
 mod agent_forward;
 pub mod algorithms;
 mod auth;
+mod binding;
 pub mod config;
 mod directory;
 #[cfg(test)]

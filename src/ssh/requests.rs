@@ -213,11 +213,14 @@ impl Requests {
         self.notes.iter().for_each(|text| note(&|| (*text).to_owned()));
         let socket = self.offered_agent(session, note);
         let mut made = Made {
-            agent: socket.map(|socket| ForwardedAgent::admit(socket.clone(), session.link())),
+            agent: socket.and_then(|socket| ForwardedAgent::admit(socket.clone(), session.binding(), session.link())),
             missing: Vec::new(),
             unanswered: 0,
         };
-        let agent = socket.map(|_| Request::Agent);
+        if socket.is_some() && made.agent.is_none() {
+            note(&|| "the agent is NOT forwarded: its connections cannot be bound to the session".to_owned());
+        }
+        let agent = made.agent.as_ref().map(|_| Request::Agent);
         let terminal = self.terminal.iter().map(Request::Terminal);
         let all: Vec<_> =
             agent.into_iter().chain(terminal).chain(self.variables.iter().map(Request::Variable)).collect();

@@ -10,6 +10,7 @@ use ssh2::{BlockDirections, DisconnectCode, Error, ErrorCode, MethodType};
 
 use super::algorithms::{self, Algorithms, Disagreement};
 use super::auth;
+use super::binding::Binding;
 use super::config::CommandTemplate;
 use super::ffi::{self, GivenUp, Link};
 use super::host::Host;
@@ -154,6 +155,7 @@ pub struct Session {
     session: ssh2::Session,
     socket: Arc<OwnedFd>,
     trust: Trust,
+    binding: Option<Binding>,
 }
 
 impl Session {
@@ -186,7 +188,6 @@ impl Session {
         note: &mut dyn FnMut(&dyn Fn() -> String),
     ) -> Result<Session, Outcome> {
         watch.milestones().reached = Some(Instant::now());
-        let credentials = &*host.credentials;
         let mut session = ssh2::Session::new().map_err(|error| HostError::Local {
             doing: "making an SSH session",
             detail: error.message().to_owned(),
@@ -198,7 +199,7 @@ impl Session {
         session.set_blocking(false);
         session.set_tcp_stream(Arc::clone(&socket));
         let link = Link::watch(&session);
-        let mut made = Session { link, session, socket, trust: Trust::NoSecrets };
+        let mut made = Session { link, session, socket, trust: Trust::NoSecrets, binding: None };
         let known = Known::of(host, watch, note)?;
         made.handshake(host, &known, watch)?;
         note(&|| format!("server says {}", banner(&made.session).unwrap_or("nothing")));
@@ -211,11 +212,15 @@ impl Session {
             return Err(HostError::Ssh { doing: "key exchange", detail, hint: None }.into());
         };
         let trust = host_key::check(host, known, key, made.socket(), watch, note)?;
+        let identifier = made.link.session_identifier();
+        let binding = identifier
+            .and_then(|identifier| made.link.with_opening(|opening| Binding::of_session(key, &identifier, opening)));
         made.link.pin_host_key(key);
         made.trust = trust;
         watch.expect(Phase::Auth, "not authenticated");
         watch.milestones().secured = Some(Instant::now());
-        let login = auth::authenticate(&mut made.driver(), host, credentials, trust, watch);
+        let login = auth::authenticate(&mut made.driver(), host, trust, binding.as_ref(), watch, note);
+        made.binding = binding;
         made.note_banners(note);
         let identity = login.map_err(|outcome| made.replaced_key(host).unwrap_or(outcome))?;
         note(&|| format!("authenticated as {} with {identity}", host.user));
@@ -314,6 +319,11 @@ impl Session {
     /// How far the host is trusted.
     pub fn trust(&self) -> Trust {
         self.trust
+    }
+
+    /// What binds a connection to an agent to it, if its server lets that be known.
+    pub fn binding(&self) -> Option<&Binding> {
+        self.binding.as_ref()
     }
 
     /// The server's identification (RFC 4253 section 4.2).

@@ -4,6 +4,8 @@
 /// The SSH server in this process.
 #[path = "../embedded/mod.rs"]
 mod embedded;
+/// An agent that notes what it is told.
+mod fake_agent;
 
 /// Running pssh: its home, its time limit, what it said.
 mod bin;
@@ -24,6 +26,10 @@ mod words;
 
 /// Input that nobody means.
 mod absurd;
+/// Agents that are told which session they serve.
+mod agent_binding;
+/// What agents are told, and agents that answer otherwise than OpenSSH's.
+mod agent_dialogues;
 /// The agent as the hosts see it.
 mod agent_forwarding;
 /// The algorithms of the key exchange, compared with ssh.

@@ -113,7 +113,15 @@ impl Link {
         go_on(self.state());
     }
 
-    /// Calls `function` with what the peer has sent up to its offer of algorithms, as far as it is kept.
+    /// The identifier of the session (RFC 4253 section 7.2): the hash of its first key exchange. Nothing before that, and where it could
+    /// not be found.
+    pub fn session_identifier(&self) -> Option<Vec<u8>> {
+        let mut session_raw = self.session.raw();
+        // SAFETY: the session is live and locked.
+        unsafe { self.state().memory.session_identifier(NonNull::from(&mut *session_raw)) }
+    }
+
+    /// Calls `function` with what the peer has sent so far, as far as it is kept, which ends with the check of its host key.
     pub fn with_opening<R>(&self, function: impl FnOnce(&[u8]) -> R) -> R {
         function(&self.state().opening.borrow())
     }

@@ -18,6 +18,7 @@ mod channel;
 mod exchange;
 mod link;
 mod memory;
+mod own_request;
 mod state;
 mod tcp;
 mod words;
@@ -37,6 +38,7 @@ pub use self::auth::{
 };
 pub use self::channel::{Channel, Exit, direct_tcpip};
 pub use self::link::Link;
+pub use self::own_request::OwnRequest;
 pub use self::state::{GivenUp, TOO_MUCH};
 pub use self::tcp::tcp_silence;
 pub use self::words::{Goodbye, quoted};

@@ -28,7 +28,7 @@ pub(super) const MOST_BESIDES: u64 = 16 << 20;
 /// Bytes of a packet with a single byte of data, with any cipher and code; so many times as much as the data may come with it.
 const PACKET_PER_BYTE: u64 = 100;
 
-/// Bytes of what a server says first that are kept for messages: more than any server's lines and lists take.
+/// Bytes of what a server says first that are kept: more than any server's lines and lists and its part of a key exchange take.
 const LONGEST_OPENING: usize = 48 << 10;
 
 /// libssh2.h: LIBSSH2_ERROR_PROTO, here for a server that sends what nobody has asked for.
@@ -85,7 +85,7 @@ pub(super) struct LinkState {
     pub(super) postponed: Cell<bool>,
     /// The host key that was checked.
     pub(super) host_key: RefCell<Vec<u8>>,
-    /// What the peer has sent until the first key exchange has agreed on its methods.
+    /// What the peer has sent until its host key was checked.
     pub(super) opening: RefCell<Vec<u8>>,
     /// When the peer last sent anything.
     pub(super) heard: Cell<Instant>,
@@ -211,7 +211,7 @@ pub(super) unsafe extern "C" fn receive(
         if state.allowed.get() != usize::MAX {
             state.allowed.set(state.allowed.get() - received as usize);
         }
-        if !state.agreed.get() {
+        if state.host_key.borrow().is_empty() {
             // SAFETY: recv(2) has written so many bytes to the buffer.
             state.keep_opening(unsafe { slice::from_raw_parts(buffer.cast::<u8>(), received as usize) });
         }
