@@ -24,6 +24,8 @@ mod words;
 
 /// Input that nobody means.
 mod absurd;
+/// Addresses with a zone, and those that cannot be used here.
+mod addresses;
 /// The agent as the hosts see it.
 mod agent_forwarding;
 /// The algorithms of the key exchange, compared with ssh.
