@@ -42,11 +42,13 @@ pub fn connect_any(addresses: &[SocketAddr], host: &Host, watch: &Watch<'_>) -> 
         Family::Inet6 => address.is_ipv6(),
     };
     let usable: Vec<&SocketAddr> = addresses.iter().filter(wanted).take(MAX_FDS).collect();
-    if usable.is_empty() && let Some(wanted) = match host.family {
-        Family::Any => None,
-        Family::Inet => Some("IPv4"),
-        Family::Inet6 => Some("IPv6"),
-    } {
+    if usable.is_empty()
+        && let Some(wanted) = match host.family {
+            Family::Any => None,
+            Family::Inet => Some("IPv4"),
+            Family::Inet6 => Some("IPv6"),
+        }
+    {
         let reason = format!("it has no {wanted} address");
         return Err(HostError::Dns { name: host.name.clone(), reason, origin: None }.into());
     }

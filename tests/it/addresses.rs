@@ -30,9 +30,9 @@ fn forward(address: SocketAddr, target: SocketAddr) -> u16 {
         for near in listener.incoming() {
             let near = near.expect("a connection");
             let far = TcpStream::connect(target).expect("the server");
-            for (mut from, mut to) in [(&near, &far), (&far, &near)].map(|(from, to)| {
-                (from.try_clone().expect("a descriptor"), to.try_clone().expect("a descriptor"))
-            }) {
+            for (mut from, mut to) in [(&near, &far), (&far, &near)]
+                .map(|(from, to)| (from.try_clone().expect("a descriptor"), to.try_clone().expect("a descriptor")))
+            {
                 thread::spawn(move || {
                     let _ = copy(&mut from, &mut to);
                     let _ = to.shutdown(Shutdown::Write);
@@ -48,7 +48,8 @@ fn the_zone_of_an_address_reaches_the_socket() {
     let env = Env::new();
     // Nobody is at that address, and only with its zone can anybody try.
     let run = env.pssh().args(["--num-retries", "1", "-H", "[fe80::7%lo]:22", "-H", "[fe80::7]:22", "true"]).run();
-    run.ends("fe80::7%lo", "connect: fe80::7%1 port 22: ").ends("fe80::7", "connect: fe80::7 port 22: Invalid argument");
+    run.ends("fe80::7%lo", "connect: fe80::7%1 port 22: ")
+        .ends("fe80::7", "connect: fe80::7 port 22: Invalid argument");
     let run = env.pssh().args(["-H", "[fe80::7%nowhere0]:22", "--num-retries", "1", "true"]).run();
     run.ends("fe80::7%nowhere0", "dns: fe80::7%nowhere0: ");
     let run = env.pssh().args(["-H", "127.0.0.1:1", "-O", "BindAddress=fe80::7%nowhere0", "true"]).run();
@@ -91,7 +92,8 @@ fn an_address_that_cannot_be_used_here_is_no_fault_of_this_machine_s() {
     let env = Env::new();
     let sshd = Sshd::start(&env, Setup::default());
     // An address that is kept for documentation is no machine's own.
-    let run = env.pssh().args(["-O", "BindAddress=192.0.2.1", "--num-retries", "1", "-H", &sshd.hosts()[0], "true"]).run();
+    let run =
+        env.pssh().args(["-O", "BindAddress=192.0.2.1", "--num-retries", "1", "-H", &sshd.hosts()[0], "true"]).run();
     run.exits(4).ends("127.0.1.1", "connect: 127.0.1.1 port ");
     run.stderr_has("Cannot assign requested address").hints("127.0.1.1", "BindAddress");
     let run = env.pssh().args(["-4", "--num-retries", "1", "-H", "[::1]:22", "true"]).run();
