@@ -13,6 +13,7 @@ complete -c pssh -l total-timeout -d 'Stop everything after this time; 0 is neve
 complete -c pssh -l stop-on-errors -d 'Stop everything once N hosts, or N% of them, have failed [default: 1 if only named]' -r
 complete -c pssh -l script -d 'Run this local script, by the interpreter of its first line; the words of the command are its arguments; - is standard input' -r -F
 complete -c pssh -l host-args -d 'Rows of values for the hosts, to fill in: %q in the command, or %(name)q by name. - is standard input. See below' -r -F
+complete -c pssh -l host-column -d 'The column of --host-args that says which host each row is for' -r
 complete -c pssh -l host-arg -d 'A value for one host, to fill in: HOST=VALUE for %q, HOST:NAME=VALUE for %(NAME)q; may be repeated' -r
 complete -c pssh -l shell -d 'Run the command by this shell instead of the login shell, such as \'bash -c\'' -r -f -a "(__fish_complete_command)"
 complete -c pssh -l env -d 'Set a variable for the commands, NAME alone to its value here, which nobody sees in the list of processes; hosts may refuse it (AcceptEnv), which is told at the end; may be repeated' -r

@@ -177,6 +177,11 @@ impl HostError {
                 let place = origin.as_ref().map(|origin| format!(" ({origin})")).unwrap_or_default();
                 Some(format!("check the spelling{place}, or whether the resolver knows the name"))
             }
+            HostError::Connect { tried } if tried.iter().all(|(_, reason)| *reason == no_address_here()) => Some(
+                "this machine has no address to reach it from: check BindAddress, and IPv6; after very many connections it may \
+                 have no free port for a minute"
+                    .to_owned(),
+            ),
             HostError::Connect { .. } => {
                 Some("is sshd running there, on that port, and not behind a firewall?".to_owned())
             }
@@ -260,6 +265,11 @@ pub fn reason(error: &std::io::Error) -> String {
         (Some(_), Some(end)) => text[..end].to_owned(),
         _ => text,
     }
+}
+
+/// What the system says where there is no address to connect from: no IPv6, a BindAddress of another machine, no free port.
+fn no_address_here() -> String {
+    reason(&rustix::io::Errno::ADDRNOTAVAIL.into())
 }
 
 /// What OpenSSH says after MaxAuthTries attempts.
@@ -441,13 +451,21 @@ impl fmt::Display for Others {
     }
 }
 
+/// An address without its port; one that only one link knows has its zone.
+pub fn without_port(address: &SocketAddr) -> String {
+    match address {
+        SocketAddr::V6(address) if address.scope_id() != 0 => format!("{}%{}", address.ip(), address.scope_id()),
+        address => address.ip().to_string(),
+    }
+}
+
 struct Attempts<'a>(&'a [(SocketAddr, String)]);
 
 impl fmt::Display for Attempts<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, (address, reason)) in self.0.iter().enumerate() {
             let separator = if place == 0 { "" } else { "; " };
-            write!(f, "{separator}{} port {}: {reason}", address.ip(), address.port())?;
+            write!(f, "{separator}{} port {}: {reason}", without_port(address), address.port())?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! before another attempt is over, and are handed out in the order of the list.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::error::HostError;
 use crate::event::{Event, EventKind, Outcome};
 use crate::jobs::Job;
 use crate::pool::Plan;
-use crate::resolve::{Answer, Resolver};
+use crate::resolve::{self, Answer, Resolver};
 use crate::retry::Policy;
 use crate::tolerance::Failures;
 
@@ -31,8 +31,8 @@ pub struct Task {
 /// The way to a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// To one of these addresses; never empty.
-    Direct(Vec<IpAddr>),
+    /// To one of these addresses, whose ports mean nothing; never empty.
+    Direct(Vec<SocketAddr>),
     /// Through a proxy, which looks the name up.
     Proxied,
     /// Not known: the name could not be looked up. No worker gets this.
@@ -187,7 +187,7 @@ impl Queue {
         let name = &self.jobs[job].address;
         if self.jobs[job].proxy.is_some() {
             self.ready.insert(job, Task { job, attempt, route: Route::Proxied });
-        } else if let Ok(address) = name.parse::<IpAddr>() {
+        } else if let Some(address) = resolve::literal(name) {
             self.ready.insert(job, Task { job, attempt, route: Route::Direct(vec![address]) });
         } else {
             self.asked.insert(job, (Instant::now(), attempt));

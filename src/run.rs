@@ -1,5 +1,7 @@
 //! A run from the parsed command line to the exit status. Reads as the table of contents of the program.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -11,7 +13,7 @@ use crate::engine::Engine;
 use crate::error::reason;
 use crate::host_args::HostArgsError;
 use crate::host_config::HostConfig;
-use crate::hosts::{Definitions, Groups, HostSpec, HostsError, Lists};
+use crate::hosts::{self, Definitions, Groups, HostSpec, HostsError, Lists};
 use crate::input::{Input, Inputs};
 use crate::jobs::{self, Commands, CommandsError, Job};
 use crate::output::{self, Broken, Format, Looks, Summary};
@@ -19,6 +21,7 @@ use crate::program::Program;
 use crate::script::Script;
 use crate::settings::{Environment, Settings};
 use crate::ssh::{Runner, Unprepared, was_closed_at_start};
+use crate::template::Template;
 use crate::user_config::UserConfig;
 use crate::work::{CopyError, Work};
 use crate::{exit, signals, variables};
@@ -72,6 +75,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     check_words(opts)?;
     check_streams(opts, &looks)?;
     let (hosts, notes) = hosts(opts, config.groups)?;
+    check_keys(opts, &hosts)?;
     let work = work(opts, &settings, &hosts)?;
     let port_like =
         opts.running.par.filter(|size| !settings.configured.contains_key("--par") && is_port(*size, &hosts));
@@ -173,13 +177,22 @@ fn is_stray_number(opts: &Opts) -> bool {
     opts.running.stop_on_errors.is_some() && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// Whether there is nothing in the words that could be run.
+fn is_blank(words: &[OsString]) -> bool {
+    words.iter().all(|word| word.as_bytes().trim_ascii().is_empty())
+}
+
 /// Refuses a command line on which the last thing is missing: what is to be done.
 fn check_words(opts: &Opts) -> Result<(), Fatal> {
     let problem = match (opts.program, opts.words.len()) {
+        (Program::Pssh, 1..) if opts.command.script.is_none() && is_blank(&opts.words) => {
+            "the command is empty: is a variable in it not set?"
+        }
         (Program::Pssh, 0) if opts.command.script.is_none() => "there is no command to run",
         (Program::Pssh, _) if is_stray_number(opts) => {
             "the number of --stop-on-errors stands behind =: --stop-on-errors=3"
         }
+        (Program::Pnuke, 1) if is_blank(&opts.words) => "the pattern is empty: is a variable in it not set?",
         (Program::Pnuke, 0) => "there is no pattern of what is to be killed",
         (Program::Pnuke, 2..) => "there is more than one pattern; several words are one pattern in quotes",
         _ => return Ok(()),
@@ -259,6 +272,17 @@ fn check_streams(opts: &Opts, looks: &Looks) -> Result<(), Fatal> {
         (Some(reader), None) if was_closed_at_start(0) => Err(failure(anyhow!("{reader}: standard input is closed"))),
         _ => Ok(()),
     }
+}
+
+/// Refuses a `key=value` of a host that neither is an option nor has a place in the command.
+fn check_keys(opts: &Opts, hosts: &[HostSpec]) -> Result<(), Fatal> {
+    if opts.other.explain {
+        return Ok(());
+    }
+    // What is wrong with the words themselves is told where they are read.
+    let templates = opts.words.iter().filter_map(|word| Template::parse(word.as_bytes(), &mut 0).ok());
+    let names = templates.flat_map(|template| template.names().map(str::to_owned).collect::<Vec<_>>());
+    hosts::check_keys(hosts, &names.collect()).map_err(usage)
 }
 
 /// The hosts of the run with what is said about each of them, or what is wrong with that; and what is worth telling with `-v`.

@@ -350,6 +350,11 @@ fn variables(given: &[OsString], environment: &Environment<'_>) -> Result<Vec<Wa
         let end = bytes.iter().position(|byte| *byte == b'=');
         let name = std::str::from_utf8(&bytes[..end.unwrap_or(bytes.len())]).ok().filter(|name| !name.is_empty());
         let Some(name) = name else { return Err(format!("--env {text:?}: NAME=VALUE or NAME is needed")) };
+        if name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(format!(
+                "--env {name:?}: the name of a variable has no blanks; each variable has an --env of its own"
+            ));
+        }
         let value = match end {
             Some(end) => Some(OsStr::from_bytes(&bytes[end + 1..]).to_owned()),
             None if NODE_VARIABLES.contains(&name) => None,
@@ -463,7 +468,7 @@ mod tests {
             Ok(vec![wanted("B", Some("b")), wanted("A", Some("3")), wanted("C", Some(""))])
         );
         assert_eq!(variables(&["--env", "PSSH_HOST"]), Ok(vec![wanted("PSSH_HOST", None)]));
-        for bad in ["", "=x", "NOT_SET"] {
+        for bad in ["", "=x", "NOT_SET", "A B=1", "A\t=1", " A=1", "A\n=1"] {
             assert!(variables(&["--env", bad]).expect_err(bad).starts_with("--env "));
         }
     }

@@ -118,7 +118,10 @@ impl Found<'_> {
             match output(&fill_in(&command, name), COMMAND_LIMIT) {
                 Ok(text) => {
                     let directory = self.groups.definitions.file.clone().unwrap_or_default();
+                    let before = self.hosts.len();
                     self.add_file(Path::new(&format!("group-command for @{name}")), directory_of(&directory), &text);
+                    // A program says all that it knows of a host, whatever this command needs.
+                    self.hosts[before..].iter_mut().for_each(|host| host.loose = Arc::default());
                 }
                 Err(problem) => {
                     let named = format!("{origin}: \"@{name}\": the group-command of {place} failed: {problem}");

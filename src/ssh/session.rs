@@ -1,6 +1,6 @@
 //! An authenticated session: socket, handshake, host key, authentication, in this order and under one deadline.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -165,12 +165,12 @@ impl Session {
     /// The outcome of the job: how far it came and why no further.
     pub fn connect(
         host: &Host,
-        addresses: &[IpAddr],
+        addresses: &[SocketAddr],
         watch: &mut Watch<'_>,
         note: &mut dyn FnMut(&dyn Fn() -> String),
     ) -> Result<Session, Outcome> {
         watch.expect(Phase::Connect, "no TCP connection");
-        watch.milestones().address = addresses.first().map(|ip| SocketAddr::new(*ip, host.port));
+        watch.milestones().address = addresses.first().map(|address| tcp::at_port(*address, host.port));
         let (socket, address) = tcp::connect_any(addresses, host, watch)?;
         note(&|| format!("connected to {address}"));
         watch.milestones().address = Some(address);
