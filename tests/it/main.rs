@@ -53,8 +53,12 @@ mod drop_in;
 mod dropbear;
 /// A run as JSON.
 mod events;
+/// The list of those that failed, over the list that was read.
+mod failed_to;
 /// Every fault in every phase.
 mod faults;
+/// Which files may run programs here and weaken checks.
+mod file_trust;
 /// How output is shown, and the files that it is written to.
 mod formats;
 /// The manual page and the completions.
@@ -101,6 +105,8 @@ mod prsync;
 mod pscp;
 /// Copies from hosts.
 mod pslurp;
+/// What others repeat of a password.
+mod redacted;
 /// Servers that exchange keys again while something goes on.
 mod rekey;
 /// Servers that exchange keys again to do harm.
