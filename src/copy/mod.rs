@@ -51,7 +51,7 @@ pub struct Download {
 
 /// Directories that one host may send, before its tree is taken for one that never ends: where each has two more, even a few levels are
 /// as good as endless.
-pub const MOST_DIRECTORIES: u64 = if cfg!(test) { 1 << 11 } else { 1 << 20 };
+pub const MOST_DIRECTORIES: u64 = if cfg!(test) { 1 << 13 } else { 1 << 20 };
 
 /// What is said of a tree with more.
 pub fn endless() -> String {

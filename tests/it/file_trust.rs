@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::unistd::getuid;
 
-use crate::bin::{Env, Pssh};
+use crate::bin::Pssh;
 use crate::sshd::hosts;
 
 /// The number of a user who is neither root nor us, whether there is such a user or not.

@@ -4,7 +4,6 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use pssh::program::Program;
 
@@ -34,7 +33,7 @@ fn is_masked(env: &Env, run: &Run, password: &str) {
 
 /// The runs that show all that is told.
 fn formats(pssh: impl Fn() -> Pssh) -> impl Iterator<Item = Run> {
-    const FORMATS: [&[&str]; 4] = [&["-vvv"], &["-vvv", "--json"], &["-i", "-q"], &["-vvv", "--format", "gather"]];
+    const FORMATS: [&[&str]; 4] = [&["-vvv"], &["-vvv", "--json"], &["-q"], &["-vvv", "--format", "gather"]];
     FORMATS
         .into_iter()
         .map(move |format| pssh().args(format).args(["--num-retries", "1", "--junit", "junit.xml", "--", "true"]).run())
@@ -57,6 +56,14 @@ fn wait_for_password(wire: &mut Wire, methods: &str) -> io::Result<Vec<u8>> {
     }
 }
 
+/// Refuses everything from then on.
+fn refuse(wire: &mut Wire, methods: &[u8]) -> io::Result<()> {
+    loop {
+        wire.send(&[&[USERAUTH_FAILURE][..], &string(methods), &[0]].concat())?;
+        wire.expect(USERAUTH_REQUEST)?;
+    }
+}
+
 fn banner(wire: &mut Wire, text: &[u8]) -> io::Result<()> {
     wire.send(&[&[USERAUTH_BANNER][..], &string(text), &string(b"")].concat())
 }
@@ -73,8 +80,7 @@ fn a_server_that_repeats_the_password_is_not_quoted() {
         |wire| {
             let password = wait_for_password(wire, "password")?;
             banner(wire, &[b"You said ", &password[..], b"; really?"].concat())?;
-            wire.send(&[&[USERAUTH_FAILURE][..], &string(b"publickey"), &[0]].concat())?;
-            wire.expect(USERAUTH_REQUEST).map(drop)
+            refuse(wire, b"publickey")
         },
         |wire| {
             let password = wait_for_password(wire, "password")?;
@@ -88,8 +94,7 @@ fn a_server_that_repeats_the_password_is_not_quoted() {
         // As the name of a method.
         |wire| {
             let password = wait_for_password(wire, "password")?;
-            wire.send(&[&[USERAUTH_FAILURE][..], &string(&password), &[0]].concat())?;
-            wire.expect(USERAUTH_REQUEST).map(drop)
+            refuse(wire, &password)
         },
         // As a question that nobody can answer, without a terminal.
         |wire| {
@@ -147,7 +152,7 @@ fn an_answer_on_the_terminal_is_not_repeated() {
     let pty = Pty::new();
     let pssh = env.pssh().hosts([raw.address]).args(["-vv", "--num-retries", "1", "--junit", "junit.xml", "true"]);
     let running = pty.control(pssh).start();
-    pty.wait_for("\"Code: \"", 1);
+    pty.wait_for("\"Code:\"", 1);
     pty.type_in("491823\n");
     pty.wait_for("Not ***.", 1);
     pty.type_in("771204\n");
@@ -166,8 +171,8 @@ fn with_sudo(env: &Env, script: &str) -> Sshd {
     fs::create_dir_all(&directory).expect("a directory");
     let sudo = directory.join("sudo");
     let text = format!(
-        "#!/bin/sh\nwhile [ $# -gt 0 ]; do case $1 in -p) prompt=$2; shift;; esac; shift; done\n\
-         printf %s \"$prompt\" >&2; IFS= read -r pw\n{script}\n"
+        "#!/bin/sh\nwhile [ \"$1\" != -p ]; do shift; done\n\
+         printf %s \"$2\" | sed s/%%/%/ >&2; IFS= read -r pw\n{script}\n"
     );
     fs::write(&sudo, text).expect("a file");
     fs::set_permissions(&sudo, fs::Permissions::from_mode(0o755)).expect("the mode");
@@ -213,15 +218,20 @@ fn a_program_that_repeats_the_password_is_not_quoted() {
 fn a_file_server_that_repeats_the_password_is_not_quoted() {
     let env = Env::new();
     secret_file(&env, "password", PASSWORD);
-    let server = env.file("server", format!("#!/bin/sh\necho 'sftp-server: bad password {PASSWORD}' >&2\nexit 9\n"));
-    fs::set_permissions(&server, fs::Permissions::from_mode(0o755)).expect("the mode");
-    let config = format!("Subsystem sftp {}\n", server.display());
+    let script = |name: &str, text: &str| {
+        let path = env.file(name, format!("#!/bin/sh\n{text}\nexit 9\n"));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("the mode");
+        path
+    };
+    let server = script("server", &format!("echo 'sftp-server: bad password {PASSWORD}' >&2"));
+    script("scp", &format!("printf '\\001scp: bad password {PASSWORD}\\n'"));
+    let config = format!("Subsystem sftp {}\nSetEnv PATH={}:/usr/bin:/bin\n", server.display(), env.path("").display());
     let sshd = Sshd::start(&env, Setup { config: &config, ..Setup::default() });
     let file = env.file("file", "x");
-    for format in [&["-vvv"][..], &["-vvv", "--json"]] {
-        let pscp = env.run_of(Program::Pscp).hosts(sshd.hosts()).args(format).args(["--junit", "junit.xml"]);
-        let run = pscp.args(["--password-file", "password"]).arg(&file).arg(Path::new("there")).run();
-        run.check(run.status.code() != Some(0), "it fails");
+    for format in ["-vvv", "--json"] {
+        let pscp = env.run_of(Program::Pscp).hosts(sshd.hosts()).args([format, "--junit", "junit.xml"]);
+        let run = pscp.args(["--password-file", "password"]).arg(&file).arg("there").run();
+        run.exits(4);
         is_masked(&env, &run, PASSWORD);
     }
 }

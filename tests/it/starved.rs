@@ -66,7 +66,7 @@ fn a_limit_on_threads_makes_the_pool_smaller_and_is_said_once() {
         let user = format!("--reuid={LONELY} --regid={LONELY} --clear-groups");
         let script = format!("shift; exec setpriv {user} prlimit --nproc={limit}:{limit} {} \"$@\"", bin.display());
         let hosts = (1..=20).map(|last| format!("127.0.9.{last}:{port}"));
-        env.pssh().hosts(hosts).args(["-p", "20"]).args(args).args(["--", "echo x"]).shell(&script).run()
+        env.pssh().hosts(hosts).args(["-l", "me", "-p", "20"]).args(args).args(["--", "echo x"]).shell(&script).run()
     };
     run(100, &[]).exits(0).stderr_lacks("threads");
     for limit in [16, 9, 6] {
