@@ -59,6 +59,8 @@ pub struct RunLock {
 fn lock(file: BorrowedFd<'_>) -> Result<bool, Taken> {
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
+        // It was locked for us: `flock out pssh -o out ...`.
+        Err(Errno::WOULDBLOCK) if is_inherited(file) => Ok(false),
         Err(Errno::WOULDBLOCK) => Err(Taken { process: holder(file) }),
         Err(_) => Ok(false),
     }
@@ -126,6 +128,18 @@ fn holder(file: BorrowedFd<'_>) -> Option<u32> {
     let about = fstat(file).ok()?;
     let locks = fs::read_to_string("/proc/locks").ok()?;
     locks.lines().find_map(|line| of_line(line, about.st_ino))
+}
+
+/// Whether a descriptor that we have inherited holds the lock, by its fdinfo (proc_pid_fdinfo(5)). Ours are closed on exec.
+fn is_inherited(file: BorrowedFd<'_>) -> bool {
+    const CLOEXEC: u32 = 0o2_000_000;
+    let (Ok(about), Ok(descriptors)) = (fstat(file), fs::read_dir("/proc/self/fdinfo")) else { return false };
+    descriptors.flatten().any(|descriptor| {
+        let info = fs::read_to_string(descriptor.path()).unwrap_or_default();
+        let flags = info.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
+        let mut locks = info.lines().filter_map(|line| line.strip_prefix("lock:"));
+        flags.is_some_and(|flags| flags & CLOEXEC == 0) && locks.any(|line| of_line(line, about.st_ino).is_some())
+    })
 }
 
 /// The process of a line, if it has locked the file with this number. Which device it means depends on the file system.

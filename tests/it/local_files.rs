@@ -178,6 +178,10 @@ fn two_runs_do_not_write_to_the_same_place() {
     env.file("go", "");
     running.finish().exits(0);
     assert_eq!(fs::read(env.path("out").join(host)).expect("its output"), b"first\n");
+    // A lock that whoever starts us has taken for us is no other run's.
+    for script in ["exec flock out \"$@\"", "exec 9<out; flock 9; exec \"$@\""] {
+        pssh().args(["-o", "out", "echo", "first"]).shell(script).run().exits(0);
+    }
     assert!(fs::read_to_string(env.path("report")).expect("a report").starts_with("<?xml"));
     // Nothing stays behind, neither of a run that has ended nor of one that was killed.
     fs::remove_file(env.path("go")).expect("the file");
