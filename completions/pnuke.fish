@@ -42,7 +42,7 @@ never\t'Nowhere'"
 complete -c pnuke -l color -l colour -d 'Colour what is ours [default: on a terminal]; NO_COLOR and CLICOLOR_FORCE are known' -r -f -a "auto\t'On a terminal that can do it'
 always\t'Wherever output goes'
 never\t'Nowhere'"
-complete -c pnuke -l failed-to -d 'Write the entries of the hosts that failed to this hosts file, to run again' -r -F
+complete -c pnuke -l failed-to -d 'Write the hosts that failed to this hosts file; over a file of -h, its comments stay' -r -F
 complete -c pnuke -l junit -d 'Write a report for CI systems to this file: JUnit\'s XML, a test case for each host' -r -F
 complete -c pnuke -l generate -d 'Print the manual page or the completions for a shell' -r -f -a "man\t''
 bash\t''

@@ -41,7 +41,7 @@ never\t'Nowhere'"
 complete -c pscp -l color -l colour -d 'Colour what is ours [default: on a terminal]; NO_COLOR and CLICOLOR_FORCE are known' -r -f -a "auto\t'On a terminal that can do it'
 always\t'Wherever output goes'
 never\t'Nowhere'"
-complete -c pscp -l failed-to -d 'Write the entries of the hosts that failed to this hosts file, to run again' -r -F
+complete -c pscp -l failed-to -d 'Write the hosts that failed to this hosts file; over a file of -h, its comments stay' -r -F
 complete -c pscp -l junit -d 'Write a report for CI systems to this file: JUnit\'s XML, a test case for each host' -r -F
 complete -c pscp -l generate -d 'Print the manual page or the completions for a shell' -r -f -a "man\t''
 bash\t''
@@ -60,7 +60,7 @@ complete -c pscp -l run-as -d 'Read and write files there as this user, by sudo'
 complete -c pscp -s r -l recursive -d 'Copy directories with all that is in them; links are followed'
 complete -c pscp -l preserve -d 'Give copies the exact modes and times of what they are copies of'
 complete -c pscp -l checksum -d 'Compare SHA-256 sums before a copy is put in place; it is read once more over the network'
-complete -c pscp -l resume -d 'Keep what has arrived of files that are interrupted, and go on with what an earlier run has kept'
+complete -c pscp -l resume -d 'Keep what has arrived of interrupted files, and continue it later if only its owner can write it'
 complete -c pscp -l inplace -d 'Write into files themselves instead of replacing them; an interrupted copy leaves half a file'
 complete -c pscp -l download -d 'Copy from the hosts, each into DIR/HOST'
 complete -c pscp -l no-agent -d 'Ask no agent for keys'

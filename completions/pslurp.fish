@@ -42,7 +42,7 @@ never\t'Nowhere'"
 complete -c pslurp -l color -l colour -d 'Colour what is ours [default: on a terminal]; NO_COLOR and CLICOLOR_FORCE are known' -r -f -a "auto\t'On a terminal that can do it'
 always\t'Wherever output goes'
 never\t'Nowhere'"
-complete -c pslurp -l failed-to -d 'Write the entries of the hosts that failed to this hosts file, to run again' -r -F
+complete -c pslurp -l failed-to -d 'Write the hosts that failed to this hosts file; over a file of -h, its comments stay' -r -F
 complete -c pslurp -l junit -d 'Write a report for CI systems to this file: JUnit\'s XML, a test case for each host' -r -F
 complete -c pslurp -l generate -d 'Print the manual page or the completions for a shell' -r -f -a "man\t''
 bash\t''
@@ -61,7 +61,7 @@ complete -c pslurp -l run-as -d 'Read and write files there as this user, by sud
 complete -c pslurp -s r -l recursive -d 'Copy directories with all that is in them; links are followed'
 complete -c pslurp -l preserve -d 'Give copies the exact modes and times of what they are copies of'
 complete -c pslurp -l checksum -d 'Compare SHA-256 sums before a copy is put in place; it is read once more over the network'
-complete -c pslurp -l resume -d 'Keep what has arrived of files that are interrupted, and go on with what an earlier run has kept'
+complete -c pslurp -l resume -d 'Keep what has arrived of interrupted files, and continue it later if only its owner can write it'
 complete -c pslurp -l inplace -d 'Write into files themselves instead of replacing them; an interrupted copy leaves half a file'
 complete -c pslurp -l no-agent -d 'Ask no agent for keys'
 complete -c pslurp -s 4 -d 'Connect to IPv4 addresses only'

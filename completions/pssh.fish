@@ -62,7 +62,7 @@ complete -c pssh -l encoding -d 'Show output that is in this encoding as UTF-8, 
 complete -c pssh -l ci-groups -d 'With --format gather or inline: fold what hosts print in the log of a CI system' -r -f -a "auto\t'Those of the system that the run is in, if it is one of these'
 github\t'GitHub Actions, and what understands its commands (Gitea, Forgejo)'
 gitlab\t'GitLab CI'"
-complete -c pssh -l failed-to -d 'Write the entries of the hosts that failed to this hosts file, to run again' -r -F
+complete -c pssh -l failed-to -d 'Write the hosts that failed to this hosts file; over a file of -h, its comments stay' -r -F
 complete -c pssh -l junit -d 'Write a report for CI systems to this file: JUnit\'s XML, a test case for each host' -r -F
 complete -c pssh -l generate -d 'Print the manual page or the completions for a shell' -r -f -a "man\t''
 bash\t''

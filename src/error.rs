@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::event::{Class, Outcome};
 use crate::program::Program;
+use crate::redact;
 
 /// Why a host did not get as far as an exit status.
 ///
@@ -142,6 +143,31 @@ impl HostError {
         }
     }
 
+    /// Replaces passwords of ours in what others have said: servers, their programs, and programs here.
+    pub fn redact(&mut self) {
+        match self {
+            HostError::Dns { .. } | HostError::Connect { .. } => {}
+            HostError::Behind { reason, .. } => redact::redact(reason),
+            HostError::Proxy { cause, .. } => cause.redact(),
+            HostError::HostKey(error) => error.redact(),
+            HostError::Auth { offered, said, detail, .. } => {
+                // The names of the protocol's own methods tell nothing, whatever the password is.
+                let methods = offered.iter_mut().filter(|method| !METHODS.contains(&method.as_str()));
+                methods.chain(said).chain(detail).for_each(redact::redact);
+            }
+            HostError::Dropped { detail, .. } | HostError::Lost { detail } | HostError::Sudo { detail, .. } => {
+                redact::redact(detail);
+            }
+            HostError::Ssh { detail, hint, .. } | HostError::Local { detail, hint, .. } => {
+                redact::redact(detail);
+                hint.iter_mut().for_each(redact::redact);
+            }
+            HostError::Copy { path, reason, hint, .. } => {
+                [path, reason].into_iter().chain(hint).for_each(redact::redact);
+            }
+        }
+    }
+
     /// The message without what is the host's own: its name, its addresses, its key.
     pub fn brief(&self) -> String {
         match self {
@@ -234,6 +260,22 @@ pub enum ProxyError {
 }
 
 impl ProxyError {
+    fn redact(&mut self) {
+        match self {
+            // Redacted when it was shared.
+            ProxyError::Login(_) | ProxyError::Late(_) => {}
+            ProxyError::Forbidden(text) | ProxyError::Full(text) | ProxyError::Command(text) => redact::redact(text),
+            ProxyError::Ended(text) => text.iter_mut().for_each(redact::redact),
+        }
+    }
+
+    /// How the login to a jump host has ended, for all hosts behind it.
+    pub fn login(outcome: impl Into<Outcome>) -> ProxyError {
+        let mut outcome = outcome.into();
+        outcome.redact();
+        ProxyError::Login(Arc::new(outcome))
+    }
+
     fn hint(&self) -> Option<String> {
         match self {
             ProxyError::Login(outcome) => outcome.hint(),
@@ -272,6 +314,8 @@ fn no_address_here() -> String {
     reason(&rustix::io::Errno::ADDRNOTAVAIL.into())
 }
 
+/// The methods of authentication that a server may name (RFC 4252, RFC 4256).
+const METHODS: [&str; 6] = ["publickey", "password", "keyboard-interactive", "hostbased", "none", "gssapi-with-mic"];
 /// What OpenSSH says after MaxAuthTries attempts.
 const TOO_MANY_FAILURES: &str = "Too many authentication failures";
 
@@ -385,6 +429,23 @@ pub enum HostKeyError {
 pub const KNOWN_HOSTS_COMMAND: &str = "KnownHostsCommand-";
 
 impl HostKeyError {
+    fn redact(&mut self) {
+        match self {
+            HostKeyError::Command { problem, .. } => redact::redact(problem),
+            HostKeyError::Malformed { kind, problem, .. } => [kind, problem].into_iter().for_each(redact::redact),
+            HostKeyError::Certificate { plain, problem } => {
+                redact::redact(problem);
+                plain.redact();
+            }
+            // Names of ours, types of keys, and fingerprints.
+            HostKeyError::Unknown { .. }
+            | HostKeyError::Changed { .. }
+            | HostKeyError::Revoked { .. }
+            | HostKeyError::Replaced { .. }
+            | HostKeyError::Listed { .. } => {}
+        }
+    }
+
     fn brief(&self) -> String {
         match self {
             HostKeyError::Unknown { .. } => "not in known_hosts".to_owned(),

@@ -9,6 +9,7 @@ use crate::cancel::{Cancel, Reason};
 use crate::dialogue::Progress;
 use crate::error::HostError;
 use crate::program::Program;
+use crate::redact;
 
 /// Something that happened to one job. Events of one job arrive in the order in which they happened.
 #[derive(Debug)]
@@ -22,8 +23,17 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event of `job` that happens now.
-    pub fn now(job: usize, kind: EventKind) -> Self {
+    /// An event of `job` that happens now. What others say in it has no password of ours.
+    pub fn now(job: usize, mut kind: EventKind) -> Self {
+        match &mut kind {
+            EventKind::Note(text) | EventKind::Warning(text) => redact::redact(text),
+            EventKind::Finished { outcome, .. } => outcome.redact(),
+            EventKind::Started
+            | EventKind::Attempted(_)
+            | EventKind::Connected
+            | EventKind::Output { .. }
+            | EventKind::Copied(_) => {}
+        }
         Event { job, at: Instant::now(), kind }
     }
 }
@@ -250,6 +260,16 @@ impl Outcome {
     /// The outcome of a job that `cancel` has stopped.
     pub fn cancelled(cancel: &Cancel, started: bool) -> Outcome {
         Outcome::Cancelled { started, why: cancel.reason() }
+    }
+
+    /// Replaces passwords of ours in what others have said.
+    pub fn redact(&mut self) {
+        match self {
+            Outcome::Signaled { name } => redact::redact(name),
+            Outcome::Unstopped(outcome) => outcome.redact(),
+            Outcome::Failed(error) => error.redact(),
+            Outcome::Exited(_) | Outcome::TimedOut { .. } | Outcome::Cancelled { .. } => {}
+        }
     }
 
     /// The class of this outcome.

@@ -161,8 +161,9 @@ pub fn gather(
     hosts: &[HostSpec],
     command: &CommandLine,
 ) -> Result<Vec<Arguments>, HostArgsError> {
+    // Whoever may write it: values go into commands for the hosts, and change nothing here.
     let read = |path: &Path| hosts::read(path).map_err(|error| HostArgsError::Read { path: path.to_owned(), error });
-    let text = file.map(|path| read(path).map(|text| (path, text))).transpose()?;
+    let text = file.map(|path| read(path).map(|contents| (path, contents.bytes))).transpose()?;
     of_texts(text.as_ref().map(|(path, text)| (*path, &**text)), column, options, hosts, command)
 }
 

@@ -21,6 +21,7 @@ use crate::error::{excerpt, reason};
 use crate::host_options::{HostOptions, Place};
 use crate::nodeset::{MOST_NAMES, Names, NamesError};
 use crate::suggest::did_you_mean;
+use crate::trusted_file::{self, Contents, Untrusted};
 pub use entry::{Parts, check_login, check_name, is_ipv6, parse_entry, parse_port};
 use entry::{check_user, parse};
 pub use groups::{Definitions, Groups, check_command, check_group};
@@ -280,7 +281,7 @@ pub fn check_keys(hosts: &[HostSpec], used: &HashSet<String>) -> Result<(), Host
 pub(crate) fn of_text(path: &Path, text: &[u8]) -> Result<Vec<HostSpec>, HostsError> {
     let mut groups = Groups::default();
     let mut found = Found::new(&mut groups);
-    found.add_file(path, directory_of(path), text);
+    found.add_file(path, Basis::of(path), text);
     if found.bad.is_empty() { Ok(found.hosts) } else { Err(HostsError::Bad(found.bad)) }
 }
 
@@ -295,11 +296,23 @@ pub fn directory_of(file: &Path) -> &Path {
 ///
 /// # Errors
 /// What the system says, or that there is more of it than of any list.
-pub fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    if path == Path::new("-") {
-        bounded::read_from(std::io::stdin().lock(), bounded::LIST)
-    } else {
-        bounded::read(path, bounded::LIST)
+pub fn read(path: &Path) -> std::io::Result<Contents> {
+    trusted_file::read(path, bounded::LIST)
+}
+
+/// What the lines of a file are read in the light of.
+#[derive(Clone, Copy)]
+struct Basis<'a> {
+    /// What relative paths start from.
+    directory: &'a Path,
+    /// Why the file may not say everything, if it may not.
+    untrusted: Option<&'a Untrusted>,
+}
+
+impl Basis<'_> {
+    /// That of a trusted file.
+    fn of(path: &Path) -> Basis<'_> {
+        Basis { directory: directory_of(path), untrusted: None }
     }
 }
 
@@ -319,8 +332,8 @@ impl Found<'_> {
         Found { hosts: Vec::new(), bad: Vec::new(), failed: None, is_full: false, groups }
     }
 
-    /// Adds the hosts of a text in the format of hosts files. Relative paths in it start from `directory`.
-    fn add_file(&mut self, path: &Path, directory: &Path, text: &[u8]) {
+    /// Adds the hosts of a text in the format of hosts files.
+    fn add_file(&mut self, path: &Path, basis: Basis<'_>, text: &[u8]) {
         let file: Arc<Path> = Arc::from(path);
         // A byte order mark is no part of the first host's name.
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
@@ -341,9 +354,9 @@ impl Found<'_> {
                 self.bad.push(BadEntry { origin: at(1), text: start(), problem });
             } else {
                 match std::str::from_utf8(line) {
-                    Ok(line) => self.add_line(line, directory, at),
+                    Ok(line) => self.add_line(line, basis, at),
                     Err(_) if only_comments_are_unreadable(line) => {
-                        self.add_line(&String::from_utf8_lossy(line), directory, at);
+                        self.add_line(&String::from_utf8_lossy(line), basis, at);
                     }
                     Err(error) => {
                         let before = String::from_utf8_lossy(&line[..error.valid_up_to()]);
@@ -359,7 +372,8 @@ impl Found<'_> {
     }
 
     /// A line of a hosts file: `[user@]host[:port] [user] [key=value]...`, with a comment from `#` on.
-    fn add_line(&mut self, line: &str, directory: &Path, at: impl Fn(usize) -> Origin) {
+    fn add_line(&mut self, line: &str, basis: Basis<'_>, at: impl Fn(usize) -> Origin) {
+        let Basis { directory, untrusted } = basis;
         // The fields are asked for in their order, so that a line is counted once.
         let counted = Cell::new((0, 0));
         let column = |field: &str| {
@@ -398,7 +412,7 @@ impl Found<'_> {
             match value {
                 None => self.reject(text, origin, "expected [user@]host[:port] [user] [key=value]... and nothing more"),
                 Some((key, value)) => {
-                    let place = Place { origin, directory };
+                    let place = Place { origin, directory, untrusted };
                     line::write(key, &value, directory, &mut written);
                     if let Err((shown, problem)) = said.take(key, &value, &place) {
                         self.reject(&shown, place.origin, &problem);
@@ -559,7 +573,7 @@ mod tests {
         let mut found = Found::new(&mut groups);
         let text =
             b"\xef\xbb\xbfweb1 deploy # the first\r\n\n# none\n  root@web2:2222\nweb3 a b\nx@web4 y\nw\xff\nweb5";
-        found.add_file(Path::new("hosts.txt"), Path::new(""), text);
+        found.add_file(Path::new("hosts.txt"), Basis::of(Path::new("hosts.txt")), text);
         let hosts: Vec<String> = found.hosts.iter().map(HostSpec::to_string).collect();
         assert_eq!(hosts, ["deploy@web1", "root@web2:2222", "web5"]);
         assert_eq!(found.hosts[1].origin.to_string(), "hosts.txt:4:3");

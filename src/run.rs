@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use clap::error::ErrorKind;
+use rustix::fs::FileType;
 
 use crate::cancel::{Cancel, Reason};
 use crate::cli::Opts;
@@ -22,6 +23,7 @@ use crate::script::Script;
 use crate::settings::{Environment, Settings};
 use crate::ssh::{Runner, Unprepared, was_closed_at_start};
 use crate::template::Template;
+use crate::trusted_file;
 use crate::user_config::UserConfig;
 use crate::work::{CopyError, Work};
 use crate::{exit, signals, variables};
@@ -111,7 +113,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     }
     let mut report = output::reports(opts, &looks, jobs, user.as_deref()).map_err(failure)?;
     let started = engine.start(looks.held(jobs.len())).map_err(failure)?;
-    started.warning.iter().for_each(|warning| output::complain(warning));
+    started.warnings.iter().for_each(|warning| output::complain(warning));
     let summary = output::multiplex(jobs, &started, &mut *report, &looks.style, &cancel);
     engine.close();
     summary.faults.iter().for_each(|fault| output::complain(fault));
@@ -252,21 +254,44 @@ pub const STDOUT: u8 = 1;
 pub const CLOSED_STDOUT: &str =
     "standard output is closed, so that all output would be lost; if it may be: > /dev/null";
 
+/// Whether a file is our standard input: by its name, or as the same pipe.
+fn is_stdin(path: &Path) -> bool {
+    if path == Path::new("-") || trusted_file::descriptor(path) == Some(0) {
+        return true;
+    }
+    let (Ok(file), Ok(stdin)) = (rustix::fs::stat(path), rustix::fs::fstat(rustix::stdio::stdin())) else {
+        return false;
+    };
+    // What is read from a file again is all of it.
+    let is_pipe = matches!(FileType::from_raw_mode(file.st_mode), FileType::Fifo | FileType::Socket);
+    is_pipe && (file.st_dev, file.st_ino) == (stdin.st_dev, stdin.st_ino)
+}
+
 /// Standard input can be read for one purpose only; and neither it nor standard output may be closed where it is needed.
 fn check_streams(opts: &Opts, looks: &Looks) -> Result<(), Fatal> {
     let answers = opts.other.dry_run || opts.other.explain;
     if was_closed_at_start(STDOUT) && (answers || looks.format != Format::None) {
         return Err(failure(anyhow!(CLOSED_STDOUT)));
     }
-    let is_stdin = |path: &PathBuf| path == Path::new("-");
-    let readers = [
-        ("-h -", opts.hosts.hosts.iter().any(is_stdin)),
-        ("--host-args -", opts.command.host_args.as_ref().is_some_and(is_stdin)),
-        ("--script -", opts.command.script.as_ref().is_some_and(is_stdin)),
-        ("--password-fd 0", opts.connection.password_fd == Some(0)),
-        ("-I", opts.command.send_input && !opts.other.dry_run),
-    ];
-    let mut readers = readers.iter().filter(|(_, reads)| *reads).map(|(option, _)| option);
+    let mut readers: Vec<String> = Vec::new();
+    let mut files = |option: &str, paths: &mut dyn Iterator<Item = &PathBuf>| {
+        let reading = paths.filter(|path| is_stdin(path)).map(|path| format!("{option} {}", path.display()));
+        readers.extend(reading);
+    };
+    files("-h", &mut opts.hosts.hosts.iter());
+    files("--host-config", &mut opts.hosts.host_config.iter());
+    files("--host-args", &mut opts.command.host_args.iter());
+    files("--script", &mut opts.command.script.iter());
+    files("--password-file", &mut opts.connection.password_file.iter());
+    files("--proxy-password-file", &mut opts.connection.proxy_password_file.iter());
+    files("--sudo-password-file", &mut opts.sudo.sudo_password_file.iter());
+    if opts.connection.password_fd == Some(0) {
+        readers.push("--password-fd 0".to_owned());
+    }
+    if opts.command.send_input && !opts.other.dry_run {
+        readers.push("-I".to_owned());
+    }
+    let mut readers = readers.iter();
     match (readers.next(), readers.next()) {
         (Some(one), Some(other)) => Err(usage(anyhow!("{one} and {other} both read standard input"))),
         (Some(reader), None) if was_closed_at_start(0) => Err(failure(anyhow!("{reader}: standard input is closed"))),

@@ -18,6 +18,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::cancel::Cancel;
 use crate::error::reason;
+use crate::redact;
 use crate::ssh::Patience;
 use crate::terminal::{AskError, Terminal};
 
@@ -42,20 +43,37 @@ pub fn keep_out_of_dumps() {
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
-/// A password, a passphrase or another answer that nobody else should see. Its memory is zeroed when it is dropped; the
-/// copy that libssh2 makes to encrypt it lives as long as one request.
+/// A password, a passphrase or another answer that nobody else should see. Its memory is zeroed when the last of its duplicates is
+/// dropped; the copy that libssh2 makes to encrypt it lives as long as one request.
 #[derive(PartialEq, Eq)]
-pub struct Secret(Zeroizing<Vec<u8>>);
+pub struct Secret(Arc<Zeroizing<Vec<u8>>>);
 
 impl Secret {
     /// A secret of these bytes, which the caller zeroes.
     pub fn new(bytes: &[u8]) -> Secret {
-        Secret(Zeroizing::new(bytes.to_vec()))
+        Secret(Arc::new(Zeroizing::new(bytes.to_vec())))
     }
 
-    /// A copy, for an answer that is given away.
+    /// The same one in the same memory, for an answer that is given away.
     pub fn duplicate(&self) -> Secret {
-        Secret::new(&self.0)
+        Secret(Arc::clone(&self.0))
+    }
+
+    /// Whether there is a duplicate of it.
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
+    /// Checks that it is one line without a byte that ends it early: a terminal takes CR for the end of a line, a C string ends at NUL.
+    ///
+    /// # Errors
+    /// What it has in it, and where.
+    pub fn check(&self) -> Result<(), Unfit> {
+        let unfit = |byte: &u8| matches!(byte, b'\r' | b'\n' | 0);
+        match self.0.iter().position(unfit) {
+            Some(place) => Err(Unfit { byte: self.0[place], place: place + 1 }),
+            None => Ok(()),
+        }
     }
 
     /// The bytes. Whoever takes them sees that they go nowhere but to a server or a key.
@@ -68,6 +86,18 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
+}
+
+/// A byte that no password can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the password has a {} as byte {place}, which cannot be sent; one line end, LF or CR LF, may follow it",
+    match .byte { b'\r' => "carriage return (CR)", 0 => "NUL", _ => "line feed (LF)" }
+)]
+pub struct Unfit {
+    byte: u8,
+    /// Its place, from 1.
+    place: usize,
 }
 
 /// Where the password of a run comes from.
@@ -124,6 +154,8 @@ enum Problem {
     Empty,
     #[error("there is more than one line")]
     Lines,
+    #[error("{0}")]
+    Unfit(#[from] Unfit),
     #[error("more than {LONGEST} bytes are no password")]
     TooLong,
     #[error("the command ended with {0}")]
@@ -157,6 +189,10 @@ impl Source {
             Source::Command(command) => read_command(command, cancel).and_then(checked),
             Source::Given(secret) => Ok(secret.duplicate()),
         };
+        let found = found.and_then(|secret| secret.check().map(|()| secret).map_err(Problem::from));
+        if let Ok(secret) = &found {
+            redact::remember(secret);
+        }
         found.map_err(|problem| SecretError { source_name: name, problem })
     }
 }
@@ -169,10 +205,9 @@ fn ask(terminal: &Terminal, cancel: &Cancel) -> Result<Secret, Problem> {
     if password.expose().is_empty() { Err(Problem::Empty) } else { Ok(password) }
 }
 
-/// The password in what was read: one newline at its end does not belong to it.
+/// The password in what was read: one line end behind it does not belong to it, be it that of Unix or of Windows.
 fn checked(bytes: Zeroizing<Vec<u8>>) -> Result<Secret, Problem> {
-    let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let line = bytes.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line)).unwrap_or(&bytes);
     if line.is_empty() {
         return Err(Problem::Empty);
     }
@@ -276,6 +311,20 @@ mod tests {
         }
         assert!(text(b"pass\n\n").is_err());
         assert!(text(b"pass\nurl: example\n").is_err());
+    }
+
+    #[test]
+    fn bytes_that_end_a_password_early_are_refused_with_their_place() {
+        let unfit = |bytes: &[u8]| Secret::new(bytes).check().map_err(|error| error.to_string());
+        assert_eq!(unfit(b"\x01\x1b \xff\t"), Ok(()));
+        for (bytes, words) in [
+            (&b"pass\r"[..], "a carriage return (CR) as byte 5, "),
+            (b"pa\0ss", "a NUL as byte 3, "),
+            (b"\r\0", "a carriage return (CR) as byte 1, "),
+        ] {
+            let error = unfit(bytes).expect_err("unfit");
+            assert!(error.starts_with(&format!("the password has {words}which cannot be sent; ")), "{error}");
+        }
     }
 
     #[test]

@@ -15,7 +15,8 @@ use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tc
 use zeroize::Zeroizing;
 
 use crate::output::{hold_terminal, sanitize};
-use crate::secret::Secret;
+use crate::redact;
+use crate::secret::{Secret, Unfit};
 use crate::ssh::Patience;
 
 /// Bytes of the longest answer: the kernel's own limit for a line that is typed (N_TTY_BUF_SIZE).
@@ -47,6 +48,9 @@ pub enum AskError {
     /// The run was cancelled.
     #[error("cancelled")]
     Cancelled,
+    /// The answer has a byte that ends it early.
+    #[error("{0}")]
+    Unfit(#[from] Unfit),
     /// The time was over before the answer came.
     #[error("no answer was entered in time")]
     TooLate,
@@ -113,7 +117,12 @@ impl Terminal {
             // The cursor is still behind the prompt.
             say(&tty, "\n")?;
         }
-        line
+        let line = line?;
+        line.check()?;
+        if !echo {
+            redact::remember(&line);
+        }
+        Ok(line)
     }
 
     fn take_turn(&self, patience: Patience<'_>) -> Result<Turn<'_>, AskError> {

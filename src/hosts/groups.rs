@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 
-use super::{Found, HostSpec, HostsError, Origin, directory_of};
+use super::{Basis, Found, HostSpec, HostsError, Origin};
 use crate::cancel::Cancel;
 use crate::error::reason;
 use crate::ssh::Patience;
@@ -119,7 +119,8 @@ impl Found<'_> {
                 Ok(text) => {
                     let directory = self.groups.definitions.file.clone().unwrap_or_default();
                     let before = self.hosts.len();
-                    self.add_file(Path::new(&format!("group-command for @{name}")), directory_of(&directory), &text);
+                    let basis = Basis::of(&directory);
+                    self.add_file(Path::new(&format!("group-command for @{name}")), basis, &text);
                     // A program says all that it knows of a host, whatever this command needs.
                     self.hosts[before..].iter_mut().for_each(|host| host.loose = Arc::default());
                 }

@@ -175,13 +175,13 @@ fn unquote(text: &str, quote: char) -> Option<(Cow<'_, str>, usize)> {
 mod tests {
     use std::path::Path;
 
-    use super::super::{Bad, Found, Groups, HostSpec};
+    use super::super::{Bad, Basis, Found, Groups, HostSpec};
 
     /// The hosts of a text, and what is wrong with it, a line each.
     fn file(text: &str) -> (Vec<HostSpec>, Vec<String>) {
         let mut groups = Groups::default();
         let mut found = Found::new(&mut groups);
-        found.add_file(Path::new("d/h"), Path::new("d"), text.as_bytes());
+        found.add_file(Path::new("d/h"), Basis::of(Path::new("d/h")), text.as_bytes());
         let bad = found.bad.iter().map(|bad| Bad(std::slice::from_ref(bad)).to_string()).collect();
         (found.hosts, bad)
     }

@@ -125,7 +125,7 @@ impl Connection {
     /// Notes why it must not be used any more. Comes before [`Connection::set_dead`].
     pub fn set_cause(&self, outcome: Outcome) {
         // It ends once.
-        let _ = self.cause.set(ProxyError::Login(Arc::new(outcome)));
+        let _ = self.cause.set(ProxyError::login(outcome));
     }
 
     /// Why it must not be used any more, if it was not only lost: for its own sake, or for that of a hop before it.
@@ -133,7 +133,7 @@ impl Connection {
         let before = || {
             let Through { connection, hop } = self.before.as_ref()?;
             let error = HostError::Proxy { hop: hop.clone(), cause: connection.cause()? };
-            Some(ProxyError::Login(Arc::new(error.into())))
+            Some(ProxyError::login(error))
         };
         self.cause.get().cloned().or_else(before)
     }
@@ -426,9 +426,12 @@ impl JumpHost {
             };
             let (mut command, socket) = ProxyCommand::start(&text, Some(Box::new(tell)))?;
             note(&|| format!("connected by {text}"));
-            let made = Session::over(Arc::new(socket), host, watch, &mut note);
+            let made = Session::over(socket, host, watch, &mut note);
             return match made {
-                Ok(session) => Ok((session, Carrier::Command(command))),
+                Ok(session) => {
+                    command.set_used();
+                    Ok((session, Carrier::Command(command)))
+                }
                 Err(outcome) => Err(command.explain(outcome)),
             };
         }
@@ -457,7 +460,7 @@ impl JumpHost {
             state.log.push(format!("proxy {self}: no additional connection: {outcome}"));
             return;
         }
-        state.fail(ProxyError::Login(Arc::new(outcome)));
+        state.fail(ProxyError::login(outcome));
     }
 
     /// A connection has ended. Those who wait get another, unless this one was no good.

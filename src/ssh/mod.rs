@@ -329,7 +329,10 @@ impl Runner {
                 match ProxyCommand::start(&text, news) {
                     Ok((command, socket)) => {
                         note(&|| format!("connected by {text}"));
-                        let made = Session::over(Arc::new(socket), host, watch, note);
+                        let made = Session::over(socket, host, watch, note);
+                        if made.is_ok() {
+                            command.set_used();
+                        }
                         (Path::Command(command), made)
                     }
                     Err(outcome) => (Path::Direct, Err(outcome)),

@@ -30,6 +30,8 @@ use crate::terminal::Terminal;
 /// libssh2.h: LIBSSH2_ERROR_SOCKET_DISCONNECT, also for a server that says SSH_MSG_DISCONNECT.
 pub const SOCKET_DISCONNECT: ErrorCode = ErrorCode::Session(-13);
 /// What sshd says instead of its banner when it has too many connections to take another: MaxStartups and, since OpenSSH
+/// What is said where something else than SSH has come.
+pub const NOT_SSH_HINT: &str = "is it an SSH server?";
 /// 9.8, PerSourcePenalties of sshd_config(5).
 const BUSY_WORDS: [&str; 2] = ["Exceeded MaxStartups", "Not allowed at this time"];
 /// Lines of a server's banners that are told.
@@ -248,7 +250,7 @@ impl Session {
             Err(Stop::Job(outcome)) => Err(self.name_silence(outcome)),
             Err(Stop::Ssh(error)) if error.code() == ffi::TOO_MUCH => {
                 let detail = error.message().to_owned();
-                Err(HostError::Ssh { doing: "handshake", detail, hint: Some("is it an SSH server?".to_owned()) }.into())
+                Err(HostError::Ssh { doing: "handshake", detail, hint: Some(NOT_SSH_HINT.to_owned()) }.into())
             }
             Err(Stop::Ssh(error)) => {
                 let disagreement = || {
@@ -443,7 +445,7 @@ fn handshake_failed(
             }
             Some(words) => {
                 let detail = format!("the server says {words:?}");
-                HostError::Ssh { doing: "handshake", detail, hint: Some("is it an SSH server?".to_owned()) }
+                HostError::Ssh { doing: "handshake", detail, hint: Some(NOT_SSH_HINT.to_owned()) }
             }
             None => {
                 let detail = "the server closed the connection before its SSH banner".to_owned();

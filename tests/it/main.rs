@@ -26,12 +26,12 @@ mod words;
 
 /// Input that nobody means.
 mod absurd;
+/// Addresses with a zone, and those that cannot be used here.
+mod addresses;
 /// Agents that are told which session they serve.
 mod agent_binding;
 /// What agents are told, and agents that answer otherwise than OpenSSH's.
 mod agent_dialogues;
-/// Addresses with a zone, and those that cannot be used here.
-mod addresses;
 /// The agent as the hosts see it.
 mod agent_forwarding;
 /// The algorithms of the key exchange, compared with ssh.
@@ -61,8 +61,12 @@ mod drop_in;
 mod dropbear;
 /// A run as JSON.
 mod events;
+/// The list of those that failed, over the list that was read.
+mod failed_to;
 /// Every fault in every phase.
 mod faults;
+/// Which files may run programs here and weaken checks.
+mod file_trust;
 /// How output is shown, and the files that it is written to.
 mod formats;
 /// The manual page and the completions.
@@ -109,6 +113,8 @@ mod prsync;
 mod pscp;
 /// Copies from hosts.
 mod pslurp;
+/// What others repeat of a password.
+mod redacted;
 /// Servers that exchange keys again while something goes on.
 mod rekey;
 /// Servers that exchange keys again to do harm.

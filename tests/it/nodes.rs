@@ -261,7 +261,8 @@ fn groups_are_lists_that_may_name_groups() {
     run.check(hosts(&run) == ["other"], "the group of the other file");
     fs::set_permissions(&other, fs::Permissions::from_mode(0o666)).expect("a mode");
     let run = dry(&env, &["-H", "a"]).variable("XDG_CONFIG_HOME", env.path("xdg")).run();
-    run.exits(2).stderr_has(&format!("pssh: {}: permissions 0666 are too open", other.display()));
+    run.exits(2)
+        .stderr_has(&format!("pssh: {}: bad owner or permissions: mode 0666 lets others write it", other.display()));
     let run = dry(&env, &["-w", "@web"]).variable("XDG_CONFIG_HOME", env.path("none")).run();
     run.exits(2).stderr_has("none/pssh/config.toml; for a host, the user before the @ is missing");
 }

@@ -327,6 +327,48 @@ fn a_source_without_a_password_stops_everything() {
 }
 
 #[test]
+fn a_password_with_cr_or_nul_in_it_is_refused_with_its_place() {
+    let env = Env::new();
+    let server = trusted(&env, Config { authorised: env.public_lines(), ..Config::default() });
+    let host = server.addr().to_string();
+    let pssh = || env.pssh().args(["-H", &host]);
+    let cases = [
+        ("s3\rcret\n", "a carriage return (CR) as byte 3"),
+        ("s3cret\r", "a carriage return (CR) as byte 7"),
+        ("s3cret\r\r\n", "a carriage return (CR) as byte 7"),
+        ("s3\0cret", "a NUL as byte 3"),
+    ];
+    for (password, words) in cases {
+        let file = secret_file(&env, "bad", password);
+        let path = file.display();
+        let words = |source: &str| format!("{source}: the password has {words}, which cannot be sent");
+        with_file(pssh(), &file).arg("true").run().exits(2).stderr_has(&words(&format!("--password-file {path}")));
+        let descriptor = pssh().args(["--password-fd", "0", "true"]).stdin(password).run();
+        descriptor.exits(2).stderr_has(&words("--password-fd 0")).stderr_has("LF or CR LF, may follow it");
+        let command = pssh().args(["--password-command", "cat bad", "true"]).run();
+        command.exits(2).stderr_has(&words("--password-command"));
+        let sudo = pssh().args(["--sudo", "--sudo-password-file", "bad", "true"]).run();
+        sudo.exits(2).stderr_has(&words("--sudo-password-file bad"));
+        let list = env.file("list", format!("{host} password-file=bad\n"));
+        let column = host.len() + 2;
+        let field = env.pssh().arg("-h").arg(&list).arg("true").run();
+        field.exits(2).stderr_has(&words(&format!("{}:1:{column}: password-file {path}", list.display())));
+        let table = env.file("table.toml", "[host.'*']\npassword-file = 'bad'\n");
+        let table = pssh().arg("--host-config").arg(&table).arg("true").run();
+        table.exits(2).stderr_has(":2:1: password-file ").stderr_has("which cannot be sent");
+    }
+    // Literally typed, with Ctrl-V before it.
+    let pty = Pty::new();
+    let running = pty.control(pssh().args(["-A", "true"])).start();
+    pty.wait_for("Password", 1);
+    pty.type_in("s3\x16\rcret\n");
+    running.finish().exits(2).stderr_has("-A: the password has a carriage return (CR) as byte 3");
+    assert_eq!(server.connections(), 0);
+    // The end of a line on Windows is one.
+    with_file(pssh(), &secret_file(&env, "good", "s3cret\r\n")).arg("true").run().exits(0);
+}
+
+#[test]
 fn ctrl_c_at_a_question_ends_it() {
     let env = Env::new();
     let server = trusted(&env, Config { authorised: env.public_lines(), ..Config::default() });

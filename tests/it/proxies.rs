@@ -503,3 +503,31 @@ fn a_command_that_fails_is_quoted() {
     let nothing = env.pssh().hosts(["web1"]).args(["--proxy-command", "nc %h %x", "echo up"]).run();
     nothing.exits(2).stderr_has("%x is not known");
 }
+
+#[test]
+fn a_command_that_floods_is_told_in_words() {
+    let env = Env::new();
+    let run = |command: &str, verbose: &[&str]| {
+        let options = ["--proxy-command", command, "--num-retries", "1", "--connect-timeout", "20", "echo up"];
+        env.pssh().hosts(["web1"]).variable(MARK, "floods").args(verbose).args(options).run()
+    };
+    for verbose in [&[][..], &["-v"]] {
+        for command in ["yes", "cat /dev/zero", "sh -c 'yes no | tr -d \\\\012'"] {
+            let flood = run(command, verbose);
+            flood.exits(4).within(15).check(flood.peak_kib < 60_000, "little memory");
+            flood.ends("web1", "proxy: ").stderr_has("what it writes is not SSH");
+            flood.check(flood.stderr.len() < 20_000, "few words");
+        }
+        // On standard error.
+        for command in ["sh -c 'yes complaint >&2'", "sh -c 'exec cat /dev/zero >&2'"] {
+            let options = ["--proxy-command", command, "--num-retries", "1", "--connect-timeout", "3", "echo up"];
+            let flood = env.pssh().hosts(["web1"]).variable(MARK, "floods").args(verbose).args(options).run();
+            flood.exits(4).within(15).check(flood.peak_kib < 60_000, "little memory");
+            flood
+                .ends("web1", "proxy: ")
+                .stderr_has("it writes to standard error without an end, and makes no connection: ");
+            flood.check(flood.stderr.len() < 500_000, "few words");
+        }
+    }
+    assert_eq!(marked("floods"), Vec::<String>::new(), "nothing is left of the commands");
+}
