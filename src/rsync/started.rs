@@ -151,7 +151,6 @@ impl Started {
         let mut pause = PAUSES[0];
         let mut begun: Option<Message> = None;
         loop {
-            watch.check()?;
             if begun.is_none() {
                 begun = self.door.accept().map_err(|error| local(DOING, &error))?.map(Message::new);
             }
@@ -160,7 +159,10 @@ impl Started {
                     Received::All(call) => return Ok(Some(call)),
                     Received::Some(message) => begun = Some(message),
                     // The next one may be waiting already.
-                    Received::Nothing => continue,
+                    Received::Nothing => {
+                        watch.check()?;
+                        continue;
+                    }
                 }
             }
             if self.process.has_exited() {

@@ -107,9 +107,9 @@ impl Agent {
                 Some(connection) => return Ok(connection),
                 // A full queue of a unix socket cannot be polled for.
                 None => {
+                    late(patience.check())?;
                     let pause = (Instant::now() + BUSY_PAUSE).min(patience.until);
                     poll_with(Some(patience.cancel), &[], Some(pause))?;
-                    check(patience)?;
                 }
             }
         }
@@ -139,8 +139,9 @@ pub fn knock(path: &Path) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-fn check(patience: Patience<'_>) -> io::Result<()> {
-    patience.check().map_err(|error| match error.kind() {
+/// `result` in words, if time is over.
+fn late<T>(result: io::Result<T>) -> io::Result<T> {
+    result.map_err(|error| match error.kind() {
         io::ErrorKind::TimedOut => io::Error::new(io::ErrorKind::TimedOut, "the agent does not answer"),
         _ => error,
     })
@@ -185,8 +186,7 @@ fn receive(connection: &OwnedFd, mut buffer: &mut [u8], patience: Patience<'_>) 
 }
 
 fn wait(connection: &OwnedFd, flags: PollFlags, patience: Patience<'_>) -> io::Result<()> {
-    poll_with(Some(patience.cancel), &[(connection.as_fd(), flags)], Some(patience.until))?;
-    check(patience)
+    late(patience.wait(&[(connection.as_fd(), flags)])).map(drop)
 }
 
 /// The keys in an answer.
