@@ -66,6 +66,8 @@ pub enum HostError {
         said: Vec<String>,
         /// Whether what it said is the reason: its answer to a key or password that it knows.
         is_explained: bool,
+        /// Whether the connection ended without a word of the server: that may have another cause.
+        is_cut: bool,
         /// What else is known: keys that could not be used, or how the server ended it.
         detail: Option<String>,
     },

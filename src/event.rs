@@ -294,6 +294,11 @@ impl Outcome {
         }
     }
 
+    /// Whether the connection was dropped before anything was asked for that could have an effect.
+    pub(crate) fn is_dropped(&self) -> bool {
+        matches!(self, Outcome::Failed(error) if matches!(**error, HostError::Dropped { .. }))
+    }
+
     /// The exit status of the command, if one was received.
     pub fn exit_status(&self) -> Option<u32> {
         match self {

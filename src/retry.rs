@@ -122,6 +122,7 @@ mod tests {
             offered: vec![],
             said: vec![],
             is_explained: false,
+            is_cut: false,
             detail: None,
         };
         assert_eq!(policy.pause(&login(refused.into()), 1), None);
@@ -137,6 +138,7 @@ mod tests {
             offered: vec![],
             said: vec![],
             is_explained: false,
+            is_cut: false,
             detail: None,
         };
         let lost = HostError::Lost { detail: String::new() };

@@ -251,8 +251,8 @@ fn read_command(command: &OsString, cancel: &Cancel) -> Result<Zeroizing<Vec<u8>
         match child.0.try_wait()? {
             Some(status) => break status,
             None => {
-                thread::sleep(TICK);
                 patience.check()?;
+                thread::sleep(TICK);
             }
         }
     };

@@ -177,7 +177,6 @@ impl Started {
         let mut pause = PAUSES[0];
         let mut begun: Option<Message> = None;
         loop {
-            watch.check()?;
             if let (None, Some(door)) = (&begun, &self.door) {
                 let accepted = door.accept(self.process.group());
                 begun = accepted.map_err(|error| local(DOING, &error))?.map(Message::new);
@@ -191,7 +190,10 @@ impl Started {
                     }
                     Received::Some(message) => begun = Some(message),
                     // The next one may be waiting already.
-                    Received::Nothing => continue,
+                    Received::Nothing => {
+                        watch.check()?;
+                        continue;
+                    }
                 }
             }
             if self.process.has_exited() {

@@ -151,9 +151,9 @@ impl<'a> Connection<'a> {
                 Some(socket) => return Ok(Connection { socket, patience }),
                 // A full queue of a unix socket cannot be polled for.
                 None => {
+                    late(patience.check())?;
                     let pause = (Instant::now() + BUSY_PAUSE).min(patience.until);
                     poll_with(Some(patience.cancel), &[], Some(pause))?;
-                    check(patience)?;
                 }
             }
         }
@@ -210,8 +210,7 @@ impl<'a> Connection<'a> {
     }
 
     fn wait(&self, flags: PollFlags) -> io::Result<()> {
-        poll_with(Some(self.patience.cancel), &[(self.socket.as_fd(), flags)], Some(self.patience.until))?;
-        check(self.patience)
+        late(self.patience.wait(&[(self.socket.as_fd(), flags)])).map(drop)
     }
 }
 
@@ -238,8 +237,9 @@ pub fn knock(path: &Path) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-fn check(patience: Patience<'_>) -> io::Result<()> {
-    patience.check().map_err(|error| match error.kind() {
+/// `result` in words, if time is over.
+fn late<T>(result: io::Result<T>) -> io::Result<T> {
+    result.map_err(|error| match error.kind() {
         io::ErrorKind::TimedOut => io::Error::new(io::ErrorKind::TimedOut, "the agent does not answer"),
         _ => error,
     })

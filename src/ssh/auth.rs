@@ -36,9 +36,24 @@ pub fn authenticate(
     let details = credentials.identities.unusable().to_vec();
     let (tried, offered, password) = (Vec::new(), None, credentials.password.as_deref());
     let said = Vec::new();
-    let (told, warned) = (None, false);
-    Trial { driver, host, credentials, binding, watch, note, warned, password, told, tried, details, said, offered }
-        .run(trust)
+    let (told, warned, is_cut) = (None, false, false);
+    Trial {
+        driver,
+        host,
+        credentials,
+        binding,
+        watch,
+        note,
+        warned,
+        password,
+        told,
+        tried,
+        details,
+        said,
+        is_cut,
+        offered,
+    }
+    .run(trust)
 }
 
 /// What was tried on one host so far.
@@ -61,6 +76,8 @@ struct Trial<'a, 'd> {
     details: Vec<String>,
     /// How the server has ended it, in words.
     said: Vec<String>,
+    /// Whether the connection has ended without any.
+    is_cut: bool,
     /// The methods that the server has said can continue (RFC 4252 section 5.1).
     offered: Option<Vec<String>>,
 }
@@ -325,6 +342,7 @@ impl Trial<'_, '_> {
         if self.tried.is_empty() && !is_answer {
             return dropped("authentication", error, true, link).into();
         }
+        self.is_cut = !is_told && goodbye.is_none() && given_up.is_none();
         shown.into_iter().for_each(|shown| self.has_tried(shown));
         self.said.push(match (goodbye, given_up) {
             (Some(goodbye), _) => goodbye.to_string(),
@@ -345,6 +363,7 @@ impl Trial<'_, '_> {
         }
         HostError::Auth {
             is_explained: !after.is_empty(),
+            is_cut: self.is_cut,
             said,
             user: self.host.user.clone(),
             tried: self.tried.clone(),

@@ -51,7 +51,7 @@ pub(crate) mod wire;
 
 pub use ffi::{is_ignored, was_closed_at_start};
 pub use identities::IdentityError;
-pub use wait::{Patience, Watch, poll_with};
+pub use wait::{Patience, Watch, catching_up, poll_with};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -287,6 +287,7 @@ impl Runner {
         match (outcome, replaced) {
             (Ok(_), Some(replaced)) => Attempt::Ended(replaced),
             (Err(_), Some(replaced)) => Attempt::NotSent(replaced),
+            (Ok(outcome), None) if outcome.is_dropped() => Attempt::NotSent(path.explain(outcome)),
             (Ok(outcome), None) => Attempt::Ended(path.explain(outcome)),
             (Err(outcome), None) => Attempt::NotSent(outcome),
         }

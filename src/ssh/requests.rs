@@ -173,6 +173,9 @@ const GRACE: Duration = Duration::from_secs(1);
 /// How often that is looked for.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// Bytes of requests that may wait for the socket before the next one is made: variables may be many and long.
+const MOST_GATHERED: usize = 1 << 20;
+
 /// The server does not run the command.
 pub fn refused() -> Error {
     Error::new(REQUEST_DENIED, "the server refuses to run it")
@@ -383,6 +386,12 @@ fn send(
     details: &[u8],
     watch: &Watch<'_>,
 ) -> Result<(), Stop> {
+    if session.link().unsent_bytes() > MOST_GATHERED {
+        let mut driver = session.driver();
+        let link = driver.link();
+        let is_too_much = || link.unsent_bytes() > MOST_GATHERED;
+        driver.drive(watch, |_| if is_too_much() { Err(ffi::blocked()) } else { Ok(()) })?;
+    }
     match session.link().gathering(|| channel.request(kind, wants_reply, details)) {
         Err(error) if ffi::would_block(&error) => {
             session.driver().in_bits().drive(watch, |_| channel.request(kind, wants_reply, details))

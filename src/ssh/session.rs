@@ -12,7 +12,7 @@ use super::algorithms::{self, Algorithms, Disagreement};
 use super::auth;
 use super::binding::Binding;
 use super::config::CommandTemplate;
-use super::ffi::{self, GivenUp, Link};
+use super::ffi::{self, GivenUp, Link, SocketEnd};
 use super::host::Host;
 use super::host_key::{self, Known, Trust};
 use super::identities::Identities;
@@ -235,8 +235,11 @@ impl Session {
         self.offer(&host.algorithms, &host_keys)?;
         watch.expect(Phase::Connect, "no SSH handshake");
         let (socket, mut refused) = (Arc::clone(&self.socket), None);
-        let done = self.driver().drive(watch, |session| {
-            let arrived = if banner(session).is_none() { version::check_arrived(socket.as_fd()) } else { Ok(()) };
+        let mut driver = self.driver();
+        let link = driver.link();
+        let done = driver.drive(watch, |session| {
+            let is_new = banner(session).is_none();
+            let arrived = if is_new { version::check_arrived(socket.as_fd(), link) } else { Ok(()) };
             let step = arrived.map(|()| session.handshake());
             // One that came in pieces has gone past the look at what has arrived.
             let checked = step.and_then(|step| banner(session).map_or(Ok(()), version::check).map(|()| step));
@@ -436,21 +439,24 @@ fn handshake_failed(
 ) -> HostError {
     /// libssh2.h: LIBSSH2_ERROR_KEX_FAILURE, no algorithm in common or a broken exchange.
     const KEX_FAILURE: ErrorCode = ErrorCode::Session(-5);
+    const DOING: &str = "handshake";
+    let is_no_server = |detail| HostError::Ssh { doing: DOING, detail, hint: Some(NOT_SSH_HINT.to_owned()) };
     if banner(session).is_none() {
-        // What came instead of a banner is no SSH; nothing at all is a closed connection.
-        return match session.banner() {
-            Some(words) if BUSY_WORDS.iter().any(|busy| words.starts_with(busy)) => {
+        // What came instead of a banner is no SSH; nothing at all, or a part of a line, is a connection that has ended.
+        return match (session.banner(), link.socket_end()) {
+            (Some(words), _) if BUSY_WORDS.iter().any(|busy| words.starts_with(busy)) => {
                 let detail = format!("the server says {words:?}");
-                HostError::Dropped { doing: "handshake", detail, banner_seen: false }
+                HostError::Dropped { doing: DOING, detail, banner_seen: false }
             }
-            Some(words) => {
-                let detail = format!("the server says {words:?}");
-                HostError::Ssh { doing: "handshake", detail, hint: Some(NOT_SSH_HINT.to_owned()) }
+            (Some(words), Some(SocketEnd::Closed)) => {
+                is_no_server(format!("the server says {words:?}, and closed the connection"))
             }
-            None => {
-                let detail = "the server closed the connection before its SSH banner".to_owned();
-                HostError::Dropped { doing: "handshake", detail, banner_seen: false }
+            (Some(words), None) => is_no_server(format!("the server says {words:?}")),
+            (_, Some(end)) => {
+                let detail = format!("{end} before its SSH banner");
+                HostError::Dropped { doing: DOING, detail, banner_seen: false }
             }
+            (None, None) => is_no_server("the server sends something else than an SSH banner".to_owned()),
         };
     }
     if error.code() == KEX_FAILURE
@@ -461,20 +467,26 @@ fn handshake_failed(
     dropped("key exchange", error, true, link)
 }
 
-/// A failure of the transport before authentication had ended: a dropped connection, unless libssh2 says something else.
+/// A failure of the transport before authentication had ended: a dropped connection if the connection has ended, whatever libssh2 says,
+/// which only knows what it was waiting for.
 pub fn dropped(doing: &'static str, error: &Error, banner_seen: bool, link: &Link) -> HostError {
-    /// libssh2.h: SOCKET_NONE, BANNER_RECV, KEY_EXCHANGE_FAILURE, SOCKET_DISCONNECT, SOCKET_RECV, SOCKET_SEND.
-    const TRANSPORT: [i32; 6] = [-1, -2, -8, -13, -43, -7];
+    /// libssh2.h: SOCKET_NONE, BANNER_RECV, KEY_EXCHANGE_FAILURE, SOCKET_DISCONNECT: what a goodbye may come as.
+    const GOODBYES: [i32; 4] = [-1, -2, -8, -13];
     let detail = match link.explain(error) {
         // What libssh2 was waiting for is nothing that a user knows.
         waiting if waiting.starts_with("Waiting for") => "the server ended the connection".to_owned(),
         detail => detail,
     };
-    match error.code() {
-        ErrorCode::Session(code) if TRANSPORT.contains(&code) => HostError::Dropped { doing, detail, banner_seen },
-        _ if link.goodbye().is_some_and(|goodbye| goodbye.may_pass()) => {
-            HostError::Dropped { doing, detail, banner_seen }
+    let has_ended = match (link.goodbye(), link.socket_end()) {
+        (Some(goodbye), _) => {
+            let is_usual = matches!(error.code(), ErrorCode::Session(code) if GOODBYES.contains(&code));
+            is_usual || goodbye.may_pass()
         }
-        _ => HostError::Ssh { doing, detail, hint: None },
+        (None, end) => end.is_some() || link.is_dead() && link.given_up().is_none(),
+    };
+    if has_ended {
+        HostError::Dropped { doing, detail, banner_seen }
+    } else {
+        HostError::Ssh { doing, detail, hint: None }
     }
 }

@@ -112,8 +112,14 @@ impl Through {
         match outcome {
             Outcome::Failed(error) => match (*error, self.connection.cause()) {
                 // What was done last was done through a host that is not the one that was checked.
-                (HostError::Dropped { .. } | HostError::Lost { .. }, Some(cause)) => failed_hop(hop, cause).into(),
-                (HostError::Dropped { .. }, None) => HostError::Proxy { hop, cause: ProxyError::Ended(goodbye) }.into(),
+                (
+                    HostError::Dropped { .. } | HostError::Auth { is_cut: true, .. } | HostError::Lost { .. },
+                    Some(cause),
+                ) => failed_hop(hop, cause).into(),
+                // An end without a word of the host is none of its answers to a key.
+                (HostError::Dropped { .. } | HostError::Auth { is_cut: true, .. }, None) => {
+                    HostError::Proxy { hop, cause: ProxyError::Ended(goodbye) }.into()
+                }
                 (HostError::Lost { detail }, None) => {
                     let words = goodbye.map(|words| format!(": {words}")).unwrap_or_default();
                     let detail = format!("{detail}; the connection to the proxy {hop} has ended{words}");

@@ -53,6 +53,8 @@ mod commands;
 mod config_oracle;
 /// What a host costs, counted.
 mod cost;
+/// Connections that end before anybody is logged in.
+mod cut;
 /// What we depend on.
 mod dependencies;
 /// Command lines of Debian's pssh, run by ours too.
@@ -145,6 +147,8 @@ mod soaking;
 mod ssh_config;
 /// What the system does not have left for us: descriptors, threads, memory, disk, a terminal.
 mod starved;
+/// Runs that are stopped and continued.
+mod stopped;
 /// Remote commands that are stopped, whoever runs them.
 mod stopping;
 /// Data that nobody reads.

@@ -237,6 +237,19 @@ fn fifty_megabytes_through_two_hops_stay_as_they_are() {
     run.check((first.connections(), second.connections()) == (1, 1), "one connection to each");
 }
 
+/// What waits for the socket of a jump host never gets empty where more comes than it takes.
+#[test]
+fn much_input_through_a_jump_host_takes_little_memory() {
+    let env = Env::new();
+    let bastion = Sshd::start(&env, Setup::default());
+    let host = serve(&env, "127.0.0.3", Config::default());
+    let jump = &bastion.hosts()[0];
+    let run = env.pssh().hosts([host.addr()]).args(["-J", jump, "-I", "--", "wc -c"]).stdin(vec![7; 150 << 20]);
+    let run = run.limit(120).run();
+    run.exits(0).check(run.stdout_of("127.0.0.3") == b"157286400\n", "all of it");
+    run.check(run.peak_kib > 0 && run.peak_kib < 60 * 1024, "memory is bounded");
+}
+
 #[test]
 fn chains_that_begin_alike_fail_where_they_fail() {
     let env = Env::new();

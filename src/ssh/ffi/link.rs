@@ -15,11 +15,12 @@ use super::channel::{AGENT_WINDOW, Channel};
 use super::exchange::{self, go_on, note_failed_exchange};
 use super::memory::{self, Memory};
 use super::state::{
-    AgentCallback, GivenUp, LinkState, MOST_BESIDES, ReceiveCallback, SendCallback, Unsent, agent_opened, receive, send,
+    AgentCallback, GivenUp, LinkState, MOST_BESIDES, ReceiveCallback, SendCallback, SocketEnd, Unsent, agent_opened,
+    receive, send,
 };
 use super::words::{self, Goodbye, Words};
 use super::{
-    CALLBACK_AUTHAGENT, CALLBACK_RECV, CALLBACK_SEND, GenericCallback, libssh2_session_callback_set2,
+    CALLBACK_AUTHAGENT, CALLBACK_RECV, CALLBACK_SEND, GenericCallback, is_answer, libssh2_session_callback_set2,
     ssh2_transport_read, take_packet, would_block,
 };
 
@@ -32,6 +33,7 @@ use super::{
 ///   here, for [`Link::flush`]. A packet that is half sent would block every other call on the session until the one that began it
 ///   is repeated, for some packets with the same address on the stack (libssh2 issues 1672 and 1945). What can no longer be sent
 ///   counts as sent: the next read tells.
+///   How much may wait is bounded: a peer that goes on asking without reading the answers is given up.
 /// * **A key re-exchange.** When the peer begins one, libssh2 1.11.2_DEV starts its part from within the reader of packets, and reads
 ///   on there. If that reader has stored the beginning of a packet and then would block, it clears the pointer to what it has
 ///   stored and keeps the length: the next read copies from NULL. So the first packet of our part, recognised by the method
@@ -60,6 +62,7 @@ impl Link {
             memory: Memory::default(),
             dead: Cell::new(false),
             given_up: Cell::new(None),
+            socket_end: Cell::new(None),
             agreed: Cell::new(false),
             keeps_methods: Cell::new(false),
             postponed: Cell::new(false),
@@ -147,9 +150,24 @@ impl Link {
         self.state().words.goodbye()
     }
 
-    /// Why `error` has come: in the words of the server, if it has ended the connection in words, or else of libssh2.
+    /// Why `error` has come: in the words of the server, if it has ended the connection in words, or else how the connection has ended,
+    /// if it has; or else in the words of libssh2.
     pub fn explain(&self, error: &Error) -> String {
-        self.goodbye().map_or_else(|| error.message().to_owned(), |goodbye| goodbye.to_string())
+        match (self.goodbye(), self.socket_end()) {
+            (Some(goodbye), _) => goodbye.to_string(),
+            (None, Some(end)) if !is_answer(error) => end.to_string(),
+            (None, _) => error.message().to_owned(),
+        }
+    }
+
+    /// How the socket has ended, as far as that was met.
+    pub fn socket_end(&self) -> Option<SocketEnd> {
+        self.state().socket_end.get()
+    }
+
+    /// Notes that something else than libssh2 has met this error of `socket`, the session's, which no other read meets then.
+    pub fn note_socket_error(&self, socket: BorrowedFd<'_>, error: Errno) {
+        self.state().note_end(SocketEnd::of(socket, error.raw_os_error()));
     }
 
     /// The server's banners so far (RFC 4252 section 5.4): those that came before it has judged the last key or password that it was
@@ -211,8 +229,7 @@ impl Link {
 
     /// Bytes that the socket has not taken yet.
     pub fn unsent_bytes(&self) -> usize {
-        let unsent = self.state().unsent.borrow();
-        unsent.bytes.len() - unsent.sent
+        self.state().unsent.borrow().waiting()
     }
 
     /// Sends what has been kept, as far as `socket`, the session's, takes it.
@@ -224,7 +241,12 @@ impl Link {
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => return,
                 // It can never be sent. The next read tells that the connection has ended.
-                Err(_) => *unsent = Unsent::default(),
+                Err(error) => {
+                    if error != Errno::PIPE {
+                        self.note_socket_error(socket, error);
+                    }
+                    *unsent = Unsent::default();
+                }
             }
         }
     }

@@ -39,7 +39,7 @@ pub use self::auth::{
 pub use self::channel::{Channel, Exit, direct_tcpip};
 pub use self::link::Link;
 pub use self::own_request::OwnRequest;
-pub use self::state::{GivenUp, TOO_MUCH};
+pub use self::state::{GivenUp, SocketEnd, TOO_MUCH};
 pub use self::tcp::tcp_silence;
 pub use self::words::{Goodbye, quoted};
 
@@ -112,6 +112,11 @@ unsafe extern "C" {
 /// Whether libssh2 only wants to be called again when the socket is ready.
 pub fn would_block(error: &Error) -> bool {
     error.code() == ErrorCode::Session(raw::LIBSSH2_ERROR_EAGAIN)
+}
+
+/// Whether the server, or libssh2, refuses to do what was asked for: no failure of the connection.
+pub fn is_answer(error: &Error) -> bool {
+    [OPEN_REFUSED, REQUEST_DENIED, TOO_LONG].contains(&error.code())
 }
 
 /// The error of a step that is to be repeated.
