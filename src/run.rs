@@ -179,6 +179,11 @@ fn is_stray_number(opts: &Opts) -> bool {
     opts.running.stop_on_errors.is_some() && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// Whether the words are the command itself: another shell or a script may do something without any.
+fn takes_text(opts: &Opts) -> bool {
+    opts.command.script.is_none() && opts.command.shell.is_none() && !opts.command.no_shell
+}
+
 /// Whether there is nothing in the words that could be run.
 fn is_blank(words: &[OsString]) -> bool {
     words.iter().all(|word| word.as_bytes().trim_ascii().is_empty())
@@ -187,7 +192,7 @@ fn is_blank(words: &[OsString]) -> bool {
 /// Refuses a command line on which the last thing is missing: what is to be done.
 fn check_words(opts: &Opts) -> Result<(), Fatal> {
     let problem = match (opts.program, opts.words.len()) {
-        (Program::Pssh, 1..) if opts.command.script.is_none() && is_blank(&opts.words) => {
+        (Program::Pssh, 1..) if takes_text(opts) && is_blank(&opts.words) => {
             "the command is empty: is a variable in it not set?"
         }
         (Program::Pssh, 0) if opts.command.script.is_none() => "there is no command to run",
