@@ -153,16 +153,16 @@ impl HostError {
             HostError::Proxy { cause, .. } => cause.redact(),
             HostError::HostKey(error) => error.redact(),
             HostError::Auth { offered, said, detail, .. } => {
+                detail.iter_mut().for_each(redact::redact_quotations);
                 // The names of the protocol's own methods tell nothing, whatever the password is.
                 let methods = offered.iter_mut().filter(|method| !METHODS.contains(&method.as_str()));
-                methods.chain(said).chain(detail).for_each(redact::redact);
+                methods.chain(said).for_each(redact::redact);
             }
-            HostError::Dropped { detail, .. } | HostError::Lost { detail } | HostError::Sudo { detail, .. } => {
-                redact::redact(detail);
-            }
+            HostError::Sudo { detail, .. } => redact::redact(detail),
+            HostError::Dropped { detail, .. } | HostError::Lost { detail } => redact::redact_quotations(detail),
             HostError::Ssh { detail, hint, .. } | HostError::Local { detail, hint, .. } => {
-                redact::redact(detail);
-                hint.iter_mut().for_each(redact::redact);
+                redact::redact_quotations(detail);
+                hint.iter_mut().for_each(redact::redact_quotations);
             }
             HostError::Copy { path, reason, hint, .. } => {
                 [path, reason].into_iter().chain(hint).for_each(redact::redact);

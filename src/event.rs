@@ -26,7 +26,7 @@ impl Event {
     /// An event of `job` that happens now. What others say in it has no password of ours.
     pub fn now(job: usize, mut kind: EventKind) -> Self {
         match &mut kind {
-            EventKind::Note(text) | EventKind::Warning(text) => redact::redact(text),
+            EventKind::Note(text) | EventKind::Warning(text) => redact::redact_quotations(text),
             EventKind::Finished { outcome, .. } => outcome.redact(),
             EventKind::Started
             | EventKind::Attempted(_)

@@ -2,8 +2,9 @@
 //! message of ours quotes.
 //!
 //! Every password is remembered when it is read or entered, and replaced in every text of others before it becomes part of a message:
-//! where texts are quoted ([`crate::output::quoted`], before they are cut), in every outcome, note and warning
-//! ([`crate::event::Event::now`]), and in what is said about the run as a whole. The output of commands is not ours to change.
+//! where texts are quoted ([`crate::output::quoted`], before they are cut), and once more in the quotations of every outcome, note and
+//! warning ([`crate::event::Event::now`]) and of what is said about the run as a whole. Our own words are not changed, and the output of
+//! commands is not ours to change.
 
 use std::borrow::Cow;
 use std::sync::Mutex;
@@ -60,6 +61,32 @@ pub fn redacted(text: &str) -> Cow<'_, str> {
         }
     }
     text
+}
+
+/// Replaces passwords in place where a message of ours quotes others, within double quotes. Our own words stay: a password may be
+/// one of them, and the mask in its place would tell which.
+pub fn redact_quotations(text: &mut String) {
+    if !ANY.load(Ordering::Acquire) {
+        return;
+    }
+    let mut result = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some((before, quotation)) = rest.split_once('"') {
+        let mut is_escaped = false;
+        let end = quotation.find(|c| {
+            let ends = c == '"' && !is_escaped;
+            is_escaped = c == '\\' && !is_escaped;
+            ends
+        });
+        let (inside, after) = end.map_or((quotation, None), |end| (&quotation[..end], Some(&quotation[end + 1..])));
+        result.push_str(before);
+        // With its quotes, since a short password is only replaced where it is all of a quotation.
+        let closing = if after.is_some() { "\"" } else { "" };
+        result.push_str(&redacted(&format!("\"{inside}{closing}")));
+        rest = after.unwrap_or_default();
+    }
+    result.push_str(rest);
+    *text = result;
 }
 
 /// Replaces passwords in place.
@@ -152,6 +179,16 @@ mod tests {
         assert_eq!(replace("x", "x"), "***");
         assert_eq!(replace("\" ab \"", "ab"), "\" *** \"");
         assert_eq!(replace("(ab", "ab"), "(ab");
+    }
+
+    #[test]
+    fn our_own_words_stay() {
+        let password = Secret::new(b"wrong-word");
+        remember(&password);
+        let mut text =
+            "wrong-word: the server says \"a wrong-word \\\" wrong-word\", wrong-word and \"wrong-word".to_owned();
+        redact_quotations(&mut text);
+        assert_eq!(text, "wrong-word: the server says \"a *** \\\" ***\", wrong-word and \"***");
     }
 
     #[test]

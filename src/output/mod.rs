@@ -59,7 +59,7 @@ use crate::cli::Opts;
 use crate::event::Stream;
 use crate::jobs::Job;
 use crate::program::Program;
-use crate::redact::redacted;
+use crate::redact::redact_quotations;
 use ci::Groups;
 use ci_log::CiLog;
 use failed_to::FailedTo;
@@ -174,8 +174,10 @@ fn name() -> &'static str {
 /// lines.
 pub fn complain(text: &str) {
     let log = CiLog::of_process();
+    let mut text = text.to_owned();
+    redact_quotations(&mut text);
     for line in text.lines() {
-        let line = format!("{}: {}\n", name(), sanitize(&redacted(line)));
+        let line = format!("{}: {}\n", name(), sanitize(line));
         raw_stderr(&String::from_utf8_lossy(&log.harmless(line.as_bytes())));
     }
 }

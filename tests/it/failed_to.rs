@@ -10,7 +10,7 @@ fn a_list_that_is_written_over_keeps_its_comments() {
     let hosts = sshd.hosts();
     let port = sshd.port();
     let text = format!(
-        "# The web servers.\n\n{} rack=r1  # first\n  {}\t# second\n#{}\n127.0.1.[3-4]:{port}\n# The end.\n",
+        "# The web servers.\n\n{} arg.rack=r1  # first\n  {}\t# second\n#{}\n127.0.1.[3-4]:{port}\n# The end.\n",
         hosts[0], hosts[1], hosts[1]
     );
     let list = env.file("list", &text);
@@ -25,7 +25,7 @@ fn a_list_that_is_written_over_keeps_its_comments() {
     let other = env.file("other", "127.0.1.2:1 # elsewhere\n");
     rerun(&["-h", &other.display().to_string(), "--num-retries", "1"], "13").exits(4);
     let expected = format!(
-        "# The web servers.\n\n{} rack=r1  # first\n#{}\n127.0.1.3:{port}\n# The end.\n127.0.1.2:1\n",
+        "# The web servers.\n\n{} arg.rack=r1  # first\n#{}\n127.0.1.3:{port}\n# The end.\n127.0.1.2:1\n",
         hosts[0], hosts[1]
     );
     assert_eq!(now(), expected);

@@ -72,7 +72,7 @@ fn a_hosts_file_of_others_may_only_name_hosts() {
     let pssh = || env.pssh().arg("-h").arg(&list).args(["echo", "x"]);
     // What weakens nothing.
     let harmless =
-        format!("# a team's\n{host} timeout=1m rack=r1 proxy-command=none host-key-check=strict alias=one\n");
+        format!("# a team's\n{host} timeout=1m arg.rack=r1 proxy-command=none host-key-check=strict alias=one\n");
     for owner in [0, OTHER] {
         write(&harmless);
         mode(&list, 0o666);
