@@ -1,5 +1,7 @@
 //! What can go wrong for one host: the facts, the sentence, and the hint that names what would help.
 
+mod login;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
@@ -9,6 +11,8 @@ use std::time::Duration;
 
 use crate::event::{Class, Outcome};
 use crate::program::Program;
+
+pub use self::login::LoginError;
 
 /// Why a host did not get as far as an exit status.
 ///
@@ -53,21 +57,8 @@ pub enum HostError {
     #[error(transparent)]
     HostKey(#[from] HostKeyError),
     /// The server refused every way to authenticate that we have.
-    #[error("{user}: {}", AuthTrial { tried, offered, said, detail: detail.as_deref() })]
-    Auth {
-        /// The user on the remote host.
-        user: String,
-        /// The identities that were offered, as messages call them, and the other methods that were tried, by name.
-        tried: Vec<String>,
-        /// The methods that the server would take, if it said so.
-        offered: Vec<String>,
-        /// What the server said in words, and how it ended the connection.
-        said: Vec<String>,
-        /// Whether what it said is the reason: its answer to a key or password that it knows.
-        is_explained: bool,
-        /// What else is known: keys that could not be used, or how the server ended it.
-        detail: Option<String>,
-    },
+    #[error("{0}")]
+    Auth(Box<LoginError>),
     /// sudo did not let the command begin.
     #[error("sudo: {detail}")]
     Sudo {
@@ -134,7 +125,7 @@ impl HostError {
             HostError::Connect { .. } | HostError::Behind { .. } => Class::Connect,
             HostError::Proxy { .. } => Class::Proxy,
             HostError::HostKey(_) => Class::HostKey,
-            HostError::Auth { .. } | HostError::Sudo { .. } => Class::Auth,
+            HostError::Auth(_) | HostError::Sudo { .. } => Class::Auth,
             HostError::Ssh { .. } | HostError::Dropped { .. } => Class::Ssh,
             HostError::Lost { .. } => Class::Lost,
             HostError::Copy { .. } => Class::Copy,
@@ -185,11 +176,7 @@ impl HostError {
             }
             HostError::Proxy { cause, .. } => cause.hint(),
             HostError::HostKey(error) => error.hint(),
-            HostError::Auth { is_explained: true, .. } => None,
-            HostError::Auth { said, .. } if said.iter().any(|said| said.contains(TOO_MANY_FAILURES)) => {
-                Some("fewer keys: name the right one with --identity FILE and -O IdentitiesOnly=yes".to_owned())
-            }
-            HostError::Auth { tried, offered, .. } => Some(auth_hint(tried, offered)),
+            HostError::Auth(error) => error.hint(),
             HostError::Sudo { hint, .. } => hint.map(str::to_owned),
             HostError::Dropped { banner_seen: false, .. } => Some(
                 "is it an SSH server? A busy one (MaxStartups) does this too: fewer hosts at once (-p) may help"
@@ -262,25 +249,6 @@ pub fn reason(error: &std::io::Error) -> String {
     }
 }
 
-/// What OpenSSH says after MaxAuthTries attempts.
-const TOO_MANY_FAILURES: &str = "Too many authentication failures";
-
-fn auth_hint(tried: &[String], offered: &[String]) -> String {
-    let is_secret = |method: &String| ["password", "keyboard-interactive"].contains(&method.as_str());
-    let password = if offered.iter().any(is_secret) { "; -A asks for a password" } else { "" };
-    if tried.iter().any(is_secret) {
-        "is it the right password, and the right user (-l)?".to_owned()
-    } else if !offered.is_empty() && !offered.iter().any(|method| method == "publickey") {
-        format!("the server takes no public keys for this user{password}")
-    } else if tried.is_empty() {
-        format!("no key to offer: name one with --identity FILE, or load one with ssh-add{password}")
-    } else {
-        format!(
-            "is the key in that user's authorized_keys? Name another with --identity FILE, the user with -l{password}"
-        )
-    }
-}
-
 /// Why a host key was not accepted (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT").
 #[derive(Debug, thiserror::Error)]
 pub enum HostKeyError {
@@ -297,10 +265,7 @@ pub enum HostKeyError {
         offered: String,
     },
     /// The host offers another key than the known one: somebody may be in the middle.
-    #[error(
-        "the key of {name} has CHANGED: it offers {offered}, but {}:{line} has another key",
-        .file.display()
-    )]
+    #[error("the key of {name} has CHANGED: it offers {offered}, but {}:{line} has {known}", .file.display())]
     Changed {
         /// The name that was looked up.
         name: String,
@@ -310,6 +275,8 @@ pub enum HostKeyError {
         file: PathBuf,
         /// The line of the known key, from 1.
         line: u64,
+        /// The known key, as messages call it.
+        known: String,
     },
     /// The offered key is marked `@revoked`.
     #[error("the key of {name}, {offered}, is REVOKED by {}:{line}", .file.display())]
@@ -350,6 +317,8 @@ pub enum HostKeyError {
         program: PathBuf,
         /// How it ended, or why it cannot be started.
         problem: String,
+        /// Whether it has started.
+        has_started: bool,
     },
     /// The offered key or certificate is none.
     #[error("the host key of {name} ({kind}) is malformed: {problem}")]
@@ -417,6 +386,9 @@ impl HostKeyError {
             )),
             // Nothing should make it easy to go on with a key that somebody took the trouble to revoke.
             HostKeyError::Revoked { .. } | HostKeyError::Listed { .. } => None,
+            HostKeyError::Command { has_started: false, .. } => {
+                Some("is that the right path? --explain shows where it is configured".to_owned())
+            }
             HostKeyError::Command { .. } => {
                 Some("-v shows what the command says; --explain shows where it is configured".to_owned())
             }
@@ -450,28 +422,5 @@ impl fmt::Display for Attempts<'_> {
             write!(f, "{separator}{} port {}: {reason}", address.ip(), address.port())?;
         }
         Ok(())
-    }
-}
-
-struct AuthTrial<'a> {
-    tried: &'a [String],
-    offered: &'a [String],
-    said: &'a [String],
-    detail: Option<&'a str>,
-}
-
-impl fmt::Display for AuthTrial<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.tried {
-            [] => write!(f, "no identity to offer")?,
-            tried => write!(f, "refused after trying {}", tried.join(", "))?,
-        }
-        if !self.offered.is_empty() {
-            write!(f, "; the server offers {}", self.offered.join(", "))?;
-        }
-        if let Some(detail) = self.detail {
-            write!(f, "; {detail}")?;
-        }
-        self.said.iter().try_for_each(|said| write!(f, "; {said}"))
     }
 }

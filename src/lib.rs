@@ -19,6 +19,7 @@ pub mod cli;
 pub mod client;
 pub mod command;
 pub mod copy;
+pub mod descriptors;
 pub mod dialogue;
 pub mod duration;
 pub mod engine;

@@ -17,6 +17,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::cancel::Cancel;
+use crate::descriptors;
 use crate::error::reason;
 use crate::ssh::Patience;
 use crate::terminal::{AskError, Terminal};
@@ -181,6 +182,7 @@ fn checked(bytes: Zeroizing<Vec<u8>>) -> Result<Secret, Problem> {
 }
 
 fn read_file(path: &Path, cancel: &Cancel) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    descriptors::check_path(path)?;
     // Non-blocking, as opening a named pipe would otherwise wait for a writer, and Ctrl-C would not be heard.
     let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?;
     let mode = rustix::fs::fstat(&file)?.st_mode;
@@ -191,17 +193,13 @@ fn read_file(path: &Path, cancel: &Cancel) -> Result<Zeroizing<Vec<u8>>, Problem
 }
 
 fn read_descriptor(number: u32, cancel: &Cancel) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    // By its name: a descriptor that is taken by its number might be one of our own.
+    descriptors::check(number)?;
     let file = rustix::fs::open(
         format!("/dev/fd/{number}"),
         OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK,
         Mode::empty(),
     );
-    let file = file.map_err(|error| match error {
-        Errno::NOENT => Problem::Read(io::Error::other("no such descriptor is open")),
-        error => error.into(),
-    })?;
-    read_all(&file, Patience::of(cancel, SOURCE_LIMIT))
+    read_all(&file?, Patience::of(cancel, SOURCE_LIMIT))
 }
 
 fn read_command(command: &OsString, cancel: &Cancel) -> Result<Zeroizing<Vec<u8>>, Problem> {

@@ -88,13 +88,13 @@ pub fn run(
     note: &mut dyn FnMut(&dyn Fn() -> String),
 ) -> Outcome {
     let Talk { mut feed, dialogue, sudo } = talk;
-    watch.expect(Phase::Connect, "no session channel");
+    watch.expect(Phase::Open, "no session channel");
     let channel = match session.driver().drive(watch, |ssh| Channel::open(ssh, command.window)) {
         Ok(channel) => channel,
         Err(stop) => return not_started(session, stop, "opening a channel"),
     };
     // From here on the command may be running: whatever happens is no longer "could not connect".
-    watch.expect(Phase::Connect, "no answer to the exec request");
+    watch.expect(Phase::Open, "no answer to the exec request");
     let made = match command.requests.make(session, &channel, command.start, watch, command.is_verbose, note) {
         Ok(made) => made,
         Err(Stop::Ssh(_)) if session.is_dead() => {
@@ -361,7 +361,7 @@ impl Running<'_> {
             && Instant::now() >= by
         {
             let missing = "no answer from the program there";
-            Outcome::TimedOut { phase: Phase::Connect, limit: self.answer_by.1, missing }
+            Outcome::TimedOut { phase: Phase::Open, limit: self.answer_by.1, missing }
         } else if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             let limit = self.command.timeout.unwrap_or_default();
             let phase = if self.dialogue.is_some() { Phase::Transfer } else { Phase::Command };

@@ -9,7 +9,7 @@ use super::ffi;
 use super::keyring::{Keyring, Locked};
 use super::keys::{self, Encrypted, KeyError, KeyFile, Loaded};
 use super::known_hosts::{Key, key_type};
-use super::pubkey_algorithms::PubkeyAlgorithms;
+use super::pubkey_algorithms::{CERTIFICATE, PubkeyAlgorithms};
 use super::wait::Patience;
 use crate::cancel::Cancel;
 use crate::error::reason;
@@ -58,6 +58,8 @@ pub struct Identities {
     list: Vec<Arc<Identity>>,
     /// Why some could not be used, for `-v` and for the message when authentication fails.
     unusable: Vec<String>,
+    /// Whether PubkeyAcceptedAlgorithms is why there is none.
+    are_disallowed: bool,
 }
 
 /// A private key named by the user cannot be used.
@@ -151,6 +153,11 @@ impl Identities {
     /// The identities in the order in which they are offered.
     pub fn list(&self) -> &[Arc<Identity>] {
         &self.list
+    }
+
+    /// Whether there are identities, of which none may be offered (PubkeyAcceptedAlgorithms).
+    pub fn are_disallowed(&self) -> bool {
+        self.are_disallowed
     }
 
     /// What could not be used, and why, a line each.
@@ -331,7 +338,8 @@ impl Gathering<'_> {
         let complain =
             |identity: &Identity| format!("{}: PubkeyAcceptedAlgorithms does not allow it", identity.describe());
         unusable.extend(refused.iter().map(complain));
-        Identities { list: list.into_iter().map(Arc::new).collect(), unusable }
+        let are_disallowed = list.is_empty() && !refused.is_empty();
+        Identities { list: list.into_iter().map(Arc::new).collect(), unusable, are_disallowed }
     }
 }
 
@@ -342,6 +350,15 @@ impl Identity {
         match self.signer {
             Signer::File(_) => format!("{kind} {}", self.name),
             Signer::Agent { .. } => format!("{kind} {} (agent)", self.name),
+        }
+    }
+
+    /// The same where it was offered with `algorithm`, which is not the type of an RSA key.
+    pub fn describe_offered(&self, algorithm: Option<&str>) -> String {
+        let plain = algorithm.map(|name| name.strip_suffix(CERTIFICATE).unwrap_or(name));
+        match plain.filter(|_| self.signature_preference().is_some()) {
+            Some(name) => format!("{} (signature {name})", self.describe()),
+            None => self.describe(),
         }
     }
 

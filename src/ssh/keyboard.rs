@@ -18,6 +18,13 @@ use crate::terminal::{AskError, Terminal};
 /// Characters of a question, and of what is said before it, that are shown.
 const LONGEST: usize = 200;
 
+/// What helps where there is no password.
+const PASSWORD: &str = "-A asks for a password, --password-file reads one";
+/// What helps where something else is to be typed, such as a code.
+const TYPE: &str = "the answer has to be typed at a terminal: run it there";
+/// What helps where the password has to be changed.
+pub const CHANGE: &str = "log in once with ssh and change the password";
+
 /// The conversation with one host.
 pub struct Conversation<'a> {
     host: &'a Host,
@@ -26,6 +33,8 @@ pub struct Conversation<'a> {
     terminal: &'a Terminal,
     watch: &'a Watch<'a>,
     socket: BorrowedFd<'a>,
+    /// What the server has said since the last question, without asking anything.
+    said: String,
     /// Whether the server has been told the password.
     pub told_password: bool,
     /// Why there was no answer, in which case the connection has been ended: libssh2 would otherwise send an empty one,
@@ -38,8 +47,13 @@ pub struct Conversation<'a> {
 pub enum Silence {
     /// The job is over.
     Job(Outcome),
-    /// Nobody has the answer; in words, for the message.
-    NoAnswer(String),
+    /// Nobody has the answer.
+    NoAnswer {
+        /// In words, what is asked, and why there is no answer.
+        problem: String,
+        /// What would help.
+        advice: &'static str,
+    },
 }
 
 impl<'a> Conversation<'a> {
@@ -51,7 +65,7 @@ impl<'a> Conversation<'a> {
         watch: &'a Watch<'a>,
         socket: BorrowedFd<'a>,
     ) -> Self {
-        Conversation { host, password, terminal, watch, socket, told_password: false, stop: None }
+        Conversation { host, password, terminal, watch, socket, said: String::new(), told_password: false, stop: None }
     }
 
     /// Answers one question; `introduction` is what the server says before it.
@@ -63,19 +77,28 @@ impl<'a> Conversation<'a> {
         }
         let text = quoted(question.text.trim(), LONGEST);
         if asks_password && !self.told_password {
-            return Err(Silence::NoAnswer(format!("it asks {text}, and there is no password for it")));
+            let problem = format!("it asks {text}, and there is no password for it");
+            return Err(Silence::NoAnswer { problem, advice: PASSWORD });
         }
         let introduction = if introduction.is_empty() { String::new() } else { quoted(introduction, LONGEST) + " " };
         // The server's words stand in quotes behind the host's name: they are no question of ours, nor of another host.
         let prompt = format!("({}) {introduction}{text} ", self.host);
-        self.terminal.ask(&prompt, question.echo, self.watch.patience()).map_err(|error| match error {
+        self.terminal.ask(&prompt, question.echo, self.watch.patience()).map_err(|error| {
             // The watch knows how to say it.
-            AskError::Cancelled | AskError::TooLate => match self.watch.check() {
-                Err(outcome) => Silence::Job(outcome),
-                Ok(()) => Silence::NoAnswer(format!("it asks {text}, and {error}")),
-            },
-            error => Silence::NoAnswer(format!("it asks {text}, and {error}")),
+            if let (AskError::Cancelled | AskError::TooLate, Err(outcome)) = (&error, self.watch.check()) {
+                return Silence::Job(outcome);
+            }
+            // Once the password was told, the next one is another: it has to be changed.
+            let advice = if self.told_password && asks_for_another(question) { CHANGE } else { TYPE };
+            Silence::NoAnswer { problem: format!("it asks {text}, and {error}"), advice }
         })
+    }
+
+    fn fall_silent(&mut self, silence: Silence) -> Vec<Secret> {
+        self.stop = Some(silence);
+        // What libssh2 goes on to send does not reach anybody.
+        let _ = shutdown(self.socket, Shutdown::Both);
+        Vec::new()
     }
 
     fn answer_all(&mut self, introduction: &str, questions: &[Question]) -> Result<Vec<Secret>, Silence> {
@@ -88,14 +111,24 @@ impl<'a> Conversation<'a> {
 
 impl Answerer for Conversation<'_> {
     fn answer(&mut self, name: &str, instruction: &str, questions: &[Question]) -> Vec<Secret> {
-        match self.answer_all(&introduction(name, instruction), questions) {
+        let words = introduction(name, instruction);
+        // What does not fit is cut anyway.
+        if self.said.chars().count() < LONGEST && !words.is_empty() {
+            let separator = if self.said.is_empty() { "" } else { " | " };
+            self.said.push_str(separator);
+            self.said.push_str(&words);
+        }
+        if questions.is_empty() {
+            // It is said with the question that follows. If none follows, it is in the message.
+            return match self.watch.check() {
+                Ok(()) => Vec::new(),
+                Err(outcome) => self.fall_silent(Silence::Job(outcome)),
+            };
+        }
+        let said = std::mem::take(&mut self.said);
+        match self.answer_all(&said, questions) {
             Ok(answers) => answers,
-            Err(silence) => {
-                self.stop = Some(silence);
-                // What libssh2 goes on to send does not reach anybody.
-                let _ = shutdown(self.socket, Shutdown::Both);
-                Vec::new()
-            }
+            Err(silence) => self.fall_silent(silence),
         }
     }
 }
@@ -111,11 +144,29 @@ fn introduction(name: &str, instruction: &str) -> String {
 /// `Password:` or `Password for root@db1:`, but for none that is used once or is to replace it, as in `One-time password:`
 /// or `New password:`.
 fn asks_for_password(question: &Question) -> bool {
-    const OTHERS: [&str; 8] = ["one", "onetime", "otp", "new", "next", "retype", "repeat", "confirm"];
+    words_before_password(question)
+        .is_some_and(|words| !words.iter().any(|word| is_in(word, &[ONCE, CHANGED].concat())))
+}
+
+/// Whether a question that comes after the password is about a change of it: `Current password:`, `New password:`.
+fn asks_for_another(question: &Question) -> bool {
+    words_before_password(question).is_some_and(|words| !words.iter().any(|word| is_in(word, ONCE)))
+}
+
+/// Before `password`, they speak of one that is used once.
+const ONCE: &[&str] = &["one", "onetime", "otp"];
+/// Likewise of one that is to be set.
+const CHANGED: &[&str] = &["new", "next", "retype", "repeat", "confirm"];
+
+fn is_in(word: &str, words: &[&str]) -> bool {
+    words.contains(&word)
+}
+
+/// The words before `password` in a question whose answer is not to be seen.
+fn words_before_password(question: &Question) -> Option<Vec<String>> {
     let text = question.text.to_lowercase();
-    let Some(place) = text.rfind("password") else { return false };
-    let mut before = text[..place].split(|c: char| !c.is_alphanumeric());
-    !question.echo && !before.any(|word| OTHERS.contains(&word))
+    let place = text.rfind("password").filter(|_| !question.echo)?;
+    Some(text[..place].split(|c: char| !c.is_alphanumeric()).map(str::to_owned).collect())
 }
 
 #[cfg(test)]

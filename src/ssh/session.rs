@@ -416,6 +416,12 @@ fn banner(session: &ssh2::Session) -> Option<&str> {
     session.banner().filter(|banner| banner.starts_with("SSH-"))
 }
 
+/// The first line with anything in it of what a server has said, and whether it is whole; libssh2 keeps only the last.
+fn first_line(opening: &[u8]) -> Option<(String, bool)> {
+    let line = opening.split_inclusive(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty())?;
+    Some((String::from_utf8_lossy(line.trim_ascii()).into_owned(), line.ends_with(b"\n")))
+}
+
 fn handshake_failed(
     session: &ssh2::Session,
     link: &Link,
@@ -426,13 +432,14 @@ fn handshake_failed(
     const KEX_FAILURE: ErrorCode = ErrorCode::Session(-5);
     if banner(session).is_none() {
         // What came instead of a banner is no SSH; nothing at all is a closed connection.
-        return match session.banner() {
-            Some(words) if BUSY_WORDS.iter().any(|busy| words.starts_with(busy)) => {
-                let detail = format!("the server says {words:?}");
+        let first = link.with_opening(first_line).filter(|(line, _)| !line.starts_with("SSH-"));
+        return match first {
+            Some((words, is_whole)) if !is_whole || BUSY_WORDS.iter().any(|busy| words.starts_with(busy)) => {
+                let detail = format!("the server says {}", ffi::quoted(&words));
                 HostError::Dropped { doing: "handshake", detail, banner_seen: false }
             }
-            Some(words) => {
-                let detail = format!("the server says {words:?}");
+            Some((words, _)) => {
+                let detail = format!("the server says {}", ffi::quoted(&words));
                 HostError::Ssh { doing: "handshake", detail, hint: Some("is it an SSH server?".to_owned()) }
             }
             None => {

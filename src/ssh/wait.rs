@@ -68,6 +68,7 @@ pub struct Watch<'a> {
     phase: Phase,
     missing: &'static str,
     milestones: Milestones,
+    warnings: Vec<String>,
 }
 
 impl<'a> Watch<'a> {
@@ -81,6 +82,7 @@ impl<'a> Watch<'a> {
             phase: Phase::Connect,
             missing: "no TCP connection",
             milestones: Milestones::now(),
+            warnings: Vec::new(),
         }
     }
 
@@ -117,6 +119,16 @@ impl<'a> Watch<'a> {
     /// How far connecting has come, for the report.
     pub fn milestones(&mut self) -> &mut Milestones {
         &mut self.milestones
+    }
+
+    /// Notes something that the user has asked for and that was not done, although the host is reached.
+    pub fn warn(&mut self, text: String) {
+        self.warnings.push(text);
+    }
+
+    /// What was noted since the last call of this.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
     }
 
     /// Names what is being waited for from now on, for the outcome should the deadline pass.
