@@ -22,8 +22,8 @@ complete -c pssh -s F -l config-file -d 'Read this file instead of ~/.ssh/config
 complete -c pssh -s O -l option -l ssh-option -d 'Option in the format of ssh_config, such as Compression=yes; may be repeated' -r
 complete -c pssh -s x -l extra-args -d 'Options of ssh itself in its own letters, such as \'-p 2222 -tt\', with quotes as in a shell; may be repeated' -r
 complete -c pssh -s X -l extra-arg -d 'One word of such options, as it is; may be repeated' -r
-complete -c pssh -l connect-timeout -d 'Give up connecting, authentication included, after this time [default: 120]' -r
-complete -c pssh -l num-retries -d 'Attempts to reach a host, in all; a command that was sent is never repeated [default: 3]' -r
+complete -c pssh -l connect-timeout -d 'Time limit of each attempt to connect and log in [default: 120]' -r
+complete -c pssh -l num-retries -d 'Attempts to reach a host, including the first; three times as many if it is busy; no command is sent twice [default: 3]' -r
 complete -c pssh -l retry-delay -d 'Pause between two attempts, give or take a fifth [default: 5]' -r
 complete -c pssh -l identity -d 'Private key to authenticate with, instead of the default ones; may be repeated' -r -F
 complete -c pssh -l agent -d 'Ask this agent for keys instead of $SSH_AUTH_SOCK' -r -F
@@ -33,7 +33,7 @@ complete -c pssh -l password-command -d 'Take the password from the output of a 
 complete -c pssh -l host-key-check -d 'What to do with host keys that are not known [default: strict]' -r -f -a "strict\t'Refuse unknown and changed keys'
 accept-new\t'Add the key of a host that is not known yet; refuse changed ones'
 off\t'Take any key: whoever is in the middle can read and change everything'"
-complete -c pssh -l known-hosts -d 'Look for host keys in this file only; may be repeated' -r -F
+complete -c pssh -l known-hosts -d 'Look for host keys in this file only, or in `none`; may be repeated' -r -F
 complete -c pssh -s J -l jump -d 'Reach the hosts through these jump hosts, the first first; none is none' -r -f -a "(__fish_print_hostnames)"
 complete -c pssh -l proxy-host -d 'Reach the hosts through this jump host' -r -f -a "(__fish_print_hostnames)"
 complete -c pssh -l proxy-port -d 'Port of the jump host [default: 22]' -r

@@ -29,11 +29,11 @@ pub struct ConnectionOpts {
     #[command(flatten)]
     pub extra: ExtraOpts,
 
-    /// Give up connecting, authentication included, after this time [default: 120]
+    /// Time limit of each attempt to connect and log in [default: 120]
     #[arg(long = "connect-timeout", value_name = "TIME", help_heading = "Connection", value_parser = positive)]
     pub connect_timeout: Option<Duration>,
 
-    /// Attempts to reach a host, in all; a command that was sent is never repeated [default: 3]
+    /// Attempts to reach a host, including the first; three times as many if it is busy; no command is sent twice [default: 3]
     #[arg(long = "num-retries", value_name = "N", help_heading = "Connection",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub num_retries: Option<u32>,
@@ -91,7 +91,7 @@ pub struct ConnectionOpts {
     #[arg(long = "host-key-check", value_name = "MODE", help_heading = "Connection", value_enum)]
     pub host_key_check: Option<HostKeyCheck>,
 
-    /// Look for host keys in this file only; may be repeated
+    /// Look for host keys in this file only, or in `none`; may be repeated
     #[arg(long = "known-hosts", value_name = "FILE", help_heading = "Connection", action = ArgAction::Append,
           value_hint = ValueHint::FilePath)]
     pub known_hosts: Vec<PathBuf>,
