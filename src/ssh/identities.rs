@@ -20,6 +20,9 @@ use crate::terminal::Terminal;
 /// first here since it is what ssh-keygen has made by default since OpenSSH 9.5. The `_sk` kinds need an agent.
 const DEFAULT_IDENTITIES: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
 
+/// The others that ssh(1) tries, of which only an agent can sign.
+const AGENT_IDENTITIES: [&str; 2] = ["id_ecdsa_sk", "id_ed25519_sk"];
+
 /// Something to authenticate with.
 pub struct Identity {
     /// What the server is offered: a public key blob, or that of a certificate.
@@ -129,7 +132,7 @@ impl Identities {
         if let Some(agent) = agent {
             sources.configured.iter().for_each(|path| found.add_held(path, agent, &mut held));
             if !sources.only {
-                for AgentKey { public_key, comment } in held {
+                for AgentKey { public_key, comment } in held.drain(..) {
                     let signer = Signer::Agent { agent: Arc::clone(agent), key: public_key.clone() };
                     found.add(public_key, comment, signer);
                 }
@@ -138,9 +141,16 @@ impl Identities {
         for path in sources.configured {
             found.add_unnamed(path, sources.ask)?;
         }
-        let defaults = sources.default_dir.map(|dir| DEFAULT_IDENTITIES.map(|name| dir.join(name)));
+        let default = |names: &[&str]| -> Vec<PathBuf> {
+            sources.default_dir.iter().flat_map(|dir| names.iter().map(|name| dir.join(name))).collect()
+        };
+        let defaults = default(&DEFAULT_IDENTITIES);
+        if let Some(agent) = agent.filter(|_| sources.only) {
+            let all = defaults.iter().chain(&default(&AGENT_IDENTITIES)).cloned().collect::<Vec<_>>();
+            all.iter().for_each(|path| found.add_held(path, agent, &mut held));
+        }
         let silence = Err("no agent holds it");
-        let (closed, open): (Vec<_>, Vec<_>) = defaults.iter().flatten().partition(|path| found.is_closed(path));
+        let (closed, open): (Vec<_>, Vec<_>) = defaults.iter().partition(|path| found.is_closed(path));
         open.iter().try_for_each(|path| found.add_unnamed(path, silence))?;
         for path in closed {
             // A password may be what the host wants.
@@ -192,6 +202,12 @@ impl Gathering<'_> {
             Loaded::Encrypted(key) => {
                 self.open(path, key, self.sources.ask, false).map_err(|locked| fail(locked.to_string()))?
             }
+            Loaded::Public(half) => {
+                // So far, what is unusable is the agent.
+                let reasons: Vec<String> =
+                    std::iter::once(half.problem.to_string()).chain(self.unusable.clone()).collect();
+                return Err(fail(reasons.join("; ")));
+            }
         };
         self.add_key(path, key);
         Ok(())
@@ -212,9 +228,24 @@ impl Gathering<'_> {
         agent: Option<&Arc<Agent>>,
         held: &mut Vec<AgentKey>,
     ) -> bool {
-        let place = held.iter().position(|key| Some(&key.public_key) == loaded.public_key());
-        let (Some(agent), Some(place)) = (agent, place) else { return false };
+        let certificate = match loaded {
+            Loaded::Public(half) => half.certificate.as_ref(),
+            _ => None,
+        };
+        let Some(agent) = agent else { return false };
+        let position = |blob: Option<&Vec<u8>>| held.iter().position(|key| Some(&key.public_key) == blob);
+        let plain = position(loaded.public_key());
+        let Some(place) = plain.or_else(|| position(certificate.map(|certificate| &certificate.blob))) else {
+            return false;
+        };
         let key = held.remove(place).public_key;
+        if let Some(certificate) = certificate {
+            let signer = Signer::Agent { agent: Arc::clone(agent), key: key.clone() };
+            self.add(certificate.blob.clone(), path.display().to_string(), signer);
+            if plain.is_none() {
+                return true;
+            }
+        }
         self.add_file(path, key.clone(), &Signer::Agent { agent: Arc::clone(agent), key });
         true
     }
@@ -248,6 +279,10 @@ impl Gathering<'_> {
                     return Err(IdentityError { path: path.to_owned(), reason });
                 }
                 Err(Locked::Unopened(problem)) => problem,
+            },
+            Ok(Loaded::Public(half)) => match &half.problem {
+                KeyError::Read(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+                problem => problem.to_string(),
             },
             Err(KeyError::Read(error)) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) => error.to_string(),
