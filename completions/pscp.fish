@@ -21,6 +21,7 @@ complete -c pscp -l agent -d 'Ask this agent for keys instead of $SSH_AUTH_SOCK'
 complete -c pscp -l password-file -d 'Read the password from a file that nobody else can read' -r -F
 complete -c pscp -l password-fd -d 'Read the password from an open file descriptor, such as 3 with 3<FILE' -r
 complete -c pscp -l password-command -d 'Take the password from the output of a shell command, such as a password manager\'s' -r -f -a "(__fish_complete_command)"
+complete -c pscp -l password-prompt -d 'Also answer a server\'s questions that match this regular expression with the password' -r
 complete -c pscp -l host-key-check -d 'What to do with host keys that are not known [default: strict]' -r -f -a "strict\t'Refuse unknown and changed keys'
 accept-new\t'Add the key of a host that is not known yet; refuse changed ones'
 off\t'Take any key: whoever is in the middle can read and change everything'"

@@ -13,6 +13,7 @@
 //!  signals ─ Cancel ─► ends every wait                       reports; Tally ─► exit status
 //! ```
 
+pub mod askpass;
 pub mod bounded;
 pub mod cancel;
 pub mod cli;

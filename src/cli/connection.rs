@@ -10,6 +10,7 @@ use super::ExtraOpts;
 use crate::duration;
 use crate::hosts;
 use crate::proxy::{Hop, Proxy};
+use crate::secret::PromptPattern;
 use crate::settings::HostKeyCheck;
 
 /// How hosts are reached and logged in to.
@@ -86,6 +87,10 @@ pub struct ConnectionOpts {
     #[arg(long = "password-command", value_name = "COMMAND", help_heading = "Connection",
           value_hint = ValueHint::CommandString)]
     pub password_command: Option<OsString>,
+
+    /// Also answer a server's questions that match this regular expression with the password
+    #[arg(long = "password-prompt", value_name = "REGEX", help_heading = "Connection", value_parser = PromptPattern::parse)]
+    pub password_prompt: Option<PromptPattern>,
 
     /// What to do with host keys that are not known [default: strict]
     #[arg(long = "host-key-check", value_name = "MODE", help_heading = "Connection", value_enum)]

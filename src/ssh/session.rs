@@ -22,7 +22,7 @@ use super::version;
 use super::wait::{Watch, poll_with};
 use crate::error::HostError;
 use crate::event::{Outcome, Phase};
-use crate::secret::Secret;
+use crate::secret::{PromptPattern, Secret};
 use crate::settings::HostKeyCheck;
 use crate::terminal::Terminal;
 
@@ -143,6 +143,8 @@ pub struct Credentials {
     pub identities: Arc<Identities>,
     /// The password to authenticate with.
     pub password: Option<Arc<Secret>>,
+    /// Which questions it answers, besides those that are known to ask for it.
+    pub password_prompt: Option<PromptPattern>,
     /// Where a host's own questions are asked.
     pub terminal: Arc<Terminal>,
 }

@@ -132,7 +132,7 @@ fn a_code_is_typed_at_a_terminal() {
     let file = secret_file(&env, "password", PASSWORD);
     let run = env.pssh().hosts([server.addr()]).args(["-l", "me", "--password-file"]).arg(&file).arg("true").run();
     run.exits(4).ends(RAW, "auth: me: the server offers keyboard-interactive; keyboard-interactive: it asks \"Verif");
-    run.hints(RAW, "typed at a terminal");
+    run.hints(RAW, "typed at a terminal, or into the program of SSH_ASKPASS");
     run.check(!run.hint(RAW).is_some_and(|hint| hint.contains("-A")), "the password is there");
 }
 
@@ -218,4 +218,128 @@ fn an_rsa_key_is_named_with_its_signature() {
         run.exits(4).ends(&sshd.label(), "auth: ").hints(&sshd.label(), "RSA signatures with SHA-2");
         run.check(run.outcome(&sshd.label()).contains(&format!("id_rsa (signature {name}); ")), name);
     }
+}
+
+/// A server that asks these questions, in rounds.
+fn asking(env: &Env, rounds: &[&[(&str, &str)]]) -> Server {
+    let prompt =
+        |(text, answer): &(&str, &str)| Prompt { text: (*text).to_owned(), echo: false, answer: (*answer).to_owned() };
+    let rounds = rounds.iter().map(|round| round.iter().map(prompt).collect()).collect();
+    let server = Server::start(Config { keyboard_interactive: rounds, ..Config::default() });
+    env.trust(&server.known_hosts());
+    server
+}
+
+#[test]
+fn a_single_question_for_the_password_may_be_in_any_language() {
+    for question in [
+        "Passwort: ",
+        "Mot de passe : ",
+        "Пароль: ",
+        "密码：",
+        "(me@otp-server) Password: ",
+        "me@one's password: ",
+        "Passwort für me@code1: ",
+        "me's Kennwort auf 127.0.0.1: ",
+    ] {
+        let env = Env::without_key();
+        let server = asking(&env, &[&[(question, PASSWORD)]]);
+        let file = secret_file(&env, "password", PASSWORD);
+        let run = env.pssh().hosts([server.addr()]).args(["-l", "me", "--password-file"]).arg(&file).arg("true").run();
+        run.check(run.status.success(), question);
+    }
+}
+
+#[test]
+fn only_a_single_question_is_taken_for_that_of_the_password_and_only_once() {
+    let env = Env::without_key();
+    let file = secret_file(&env, "password", PASSWORD);
+    for rounds in [
+        &[&[("Passwort: ", "x"), ("Kennung: ", "x")][..]][..],
+        &[&[("Passwort: ", PASSWORD)], &[("Ziffern: ", "123456")]],
+        &[&[("Bestätigungscode: ", "x")]],
+        &[&[("Verification code: ", "x")]],
+    ] {
+        let server = asking(&env, rounds);
+        let run = env.pssh().hosts([server.addr()]).arg("--password-file").arg(&file).arg("true").run();
+        run.exits(4).ends(RAW, "auth: ").hints(RAW, "typed at a terminal");
+        run.check(run.outcome(RAW).contains("and there is no terminal to ask on"), "asks");
+    }
+}
+
+#[test]
+fn other_questions_for_the_password_are_named_by_a_pattern() {
+    let env = Env::without_key();
+    let file = secret_file(&env, "password", PASSWORD);
+    let server = asking(&env, &[&[("LDAP passcode: ", PASSWORD)]]);
+    let pssh = |pattern: &str| {
+        let run = env.pssh().hosts([server.addr()]).arg("--password-file").arg(&file);
+        run.args(["--password-prompt", pattern, "true"]).run()
+    };
+    pssh("^ldap PASSCODE").exits(0);
+    pssh("^radius").exits(4).ends(RAW, "auth: ");
+    let before = server.connections();
+    pssh("(").exits(2).stderr_has("--password-prompt");
+    pssh("").exits(2).stderr_has("it is empty");
+    assert_eq!(server.connections(), before);
+}
+
+#[test]
+fn a_program_asks_in_place_of_the_terminal_as_for_ssh() {
+    let env = Env::without_key();
+    let asked = env.path("asked");
+    let script = format!(
+        "#!/bin/sh\necho \"$1\" >>{}\ncase $1 in *Code*) echo 123456;; *assw*) echo '{PASSWORD}'; echo more;; *) exit 1;; esac\n",
+        asked.display()
+    );
+    let program = env.file("askpass", script);
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("a mode");
+    let server = asking(&env, &[&[("Password: ", PASSWORD)], &[("Code: ", "123456")]]);
+    let pssh = |required: &str, display: &str| {
+        let run = env.pssh().hosts([server.addr()]).args(["-A", "-l", "me", "true"]);
+        let run = run.variable("SSH_ASKPASS", &program).variable("SSH_ASKPASS_REQUIRE", required);
+        run.variable("DISPLAY", display)
+    };
+    for (required, display) in [("force", ""), ("prefer", ":0"), ("", ":0")] {
+        std::fs::write(&asked, "").expect("a file");
+        pssh(required, display).run().exits(0).stderr_lacks(PASSWORD);
+        let questions = std::fs::read_to_string(&asked).expect("asked");
+        assert_eq!(questions, format!("Password for all hosts: \n(me@{}) \"Code:\" \n", server.addr()));
+    }
+    for (required, display) in [("never", ":0"), ("prefer", ""), ("", "")] {
+        pssh(required, display).run().exits(2).stderr_has("-A: there is no terminal to ask on");
+    }
+    // It has a terminal: only by request.
+    let pty = Pty::new();
+    let running = pty.control(pssh("", ":0")).start();
+    pty.wait_for("Password for all hosts: ", 1);
+    pty.type_in("\x03");
+    running.finish().exits(130);
+    // It fails, or is not there; Ctrl-C ends it.
+    env.file("askpass", "#!/bin/sh\nexit 1\n");
+    pssh("force", "").run().exits(2).stderr_has("askpass gave no answer: the command ended with exit status: 1");
+    let run = pssh("force", "").variable("SSH_ASKPASS", "/no/such/program").run();
+    run.exits(2).stderr_has("-A: /no/such/program gave no answer: No such file or directory");
+    env.file("askpass", "#!/bin/sh\nexec sleep 60\n");
+    let running = pssh("force", "").start();
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    running.signal(rustix::process::Signal::INT);
+    running.finish().dies_by(rustix::process::Signal::INT).within(20);
+    // Nothing is asked in BatchMode.
+    env.file("askpass", "#!/bin/sh\necho 123456\n");
+    let file = secret_file(&env, "password", PASSWORD);
+    let run = env.pssh().hosts([server.addr()]).args(["-O", "BatchMode=yes", "--password-file"]).arg(&file).arg("true");
+    let run = run.variable("SSH_ASKPASS", &program).variable("SSH_ASKPASS_REQUIRE", "force").run();
+    run.exits(4).stderr_has("BatchMode lets nothing be asked");
+}
+
+#[test]
+fn a_program_opens_encrypted_keys() {
+    let env = Env::without_key();
+    let line = ssh_keygen(&env.path("locked"), &["-t", "ed25519", "-N", "opens it"]);
+    let sshd = Sshd::start(&env, Setup { authorized: vec![line], ..Setup::default() });
+    let program = env.file("askpass", "#!/bin/sh\necho 'opens it'\n");
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("a mode");
+    let run = env.pssh().hosts(sshd.hosts()).args(["--identity", "locked", "true"]).variable("SSH_ASKPASS", &program);
+    run.variable("SSH_ASKPASS_REQUIRE", "force").run().exits(0);
 }
