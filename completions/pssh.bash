@@ -334,6 +334,10 @@ _pssh() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --password-prompt)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --host-key-check)
                     COMPREPLY=($(compgen -W "strict accept-new off" -- "${cur}"))
                     return 0

@@ -1,5 +1,7 @@
 //! What can go wrong for one host: the facts, the sentence, and the hint that names what would help.
 
+mod login;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,6 +12,8 @@ use std::time::Duration;
 use crate::event::{Class, Outcome};
 use crate::program::Program;
 use crate::redact;
+
+pub use self::login::LoginError;
 
 /// Why a host did not get as far as an exit status.
 ///
@@ -54,23 +58,8 @@ pub enum HostError {
     #[error(transparent)]
     HostKey(#[from] HostKeyError),
     /// The server refused every way to authenticate that we have.
-    #[error("{user}: {}", AuthTrial { tried, offered, said, detail: detail.as_deref() })]
-    Auth {
-        /// The user on the remote host.
-        user: String,
-        /// The identities that were offered, as messages call them, and the other methods that were tried, by name.
-        tried: Vec<String>,
-        /// The methods that the server would take, if it said so.
-        offered: Vec<String>,
-        /// What the server said in words, and how it ended the connection.
-        said: Vec<String>,
-        /// Whether what it said is the reason: its answer to a key or password that it knows.
-        is_explained: bool,
-        /// Whether the connection ended without a word of the server: that may have another cause.
-        is_cut: bool,
-        /// What else is known: keys that could not be used, or how the server ended it.
-        detail: Option<String>,
-    },
+    #[error("{0}")]
+    Auth(Box<LoginError>),
     /// sudo did not let the command begin.
     #[error("sudo: {detail}")]
     Sudo {
@@ -137,7 +126,7 @@ impl HostError {
             HostError::Connect { .. } | HostError::Behind { .. } => Class::Connect,
             HostError::Proxy { .. } => Class::Proxy,
             HostError::HostKey(_) => Class::HostKey,
-            HostError::Auth { .. } | HostError::Sudo { .. } => Class::Auth,
+            HostError::Auth(_) | HostError::Sudo { .. } => Class::Auth,
             HostError::Ssh { .. } | HostError::Dropped { .. } => Class::Ssh,
             HostError::Lost { .. } => Class::Lost,
             HostError::Copy { .. } => Class::Copy,
@@ -152,12 +141,7 @@ impl HostError {
             HostError::Behind { reason, .. } => redact::redact(reason),
             HostError::Proxy { cause, .. } => cause.redact(),
             HostError::HostKey(error) => error.redact(),
-            HostError::Auth { offered, said, detail, .. } => {
-                detail.iter_mut().for_each(redact::redact_quotations);
-                // The names of the protocol's own methods tell nothing, whatever the password is.
-                let methods = offered.iter_mut().filter(|method| !METHODS.contains(&method.as_str()));
-                methods.chain(said).for_each(redact::redact);
-            }
+            HostError::Auth(error) => error.redact(),
             HostError::Sudo { detail, .. } => redact::redact(detail),
             HostError::Dropped { detail, .. } | HostError::Lost { detail } => redact::redact_quotations(detail),
             HostError::Ssh { detail, hint, .. } | HostError::Local { detail, hint, .. } => {
@@ -218,11 +202,7 @@ impl HostError {
             }
             HostError::Proxy { cause, .. } => cause.hint(),
             HostError::HostKey(error) => error.hint(),
-            HostError::Auth { is_explained: true, .. } => None,
-            HostError::Auth { said, .. } if said.iter().any(|said| said.contains(TOO_MANY_FAILURES)) => {
-                Some("fewer keys: name the right one with --identity FILE and -O IdentitiesOnly=yes".to_owned())
-            }
-            HostError::Auth { tried, offered, .. } => Some(auth_hint(tried, offered)),
+            HostError::Auth(error) => error.hint(),
             HostError::Sudo { hint, .. } => hint.map(str::to_owned),
             HostError::Dropped { banner_seen: false, .. } => Some(
                 "is it an SSH server? A busy one (MaxStartups) does this too: fewer hosts at once (-p) may help"
@@ -316,27 +296,6 @@ fn no_address_here() -> String {
     reason(&rustix::io::Errno::ADDRNOTAVAIL.into())
 }
 
-/// The methods of authentication that a server may name (RFC 4252, RFC 4256).
-const METHODS: [&str; 6] = ["publickey", "password", "keyboard-interactive", "hostbased", "none", "gssapi-with-mic"];
-/// What OpenSSH says after MaxAuthTries attempts.
-const TOO_MANY_FAILURES: &str = "Too many authentication failures";
-
-fn auth_hint(tried: &[String], offered: &[String]) -> String {
-    let is_secret = |method: &String| ["password", "keyboard-interactive"].contains(&method.as_str());
-    let password = if offered.iter().any(is_secret) { "; -A asks for a password" } else { "" };
-    if tried.iter().any(is_secret) {
-        "is it the right password, and the right user (-l)?".to_owned()
-    } else if !offered.is_empty() && !offered.iter().any(|method| method == "publickey") {
-        format!("the server takes no public keys for this user{password}")
-    } else if tried.is_empty() {
-        format!("no key to offer: name one with --identity FILE, or load one with ssh-add{password}")
-    } else {
-        format!(
-            "is the key in that user's authorized_keys? Name another with --identity FILE, the user with -l{password}"
-        )
-    }
-}
-
 /// Why a host key was not accepted (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT").
 #[derive(Debug, thiserror::Error)]
 pub enum HostKeyError {
@@ -353,10 +312,7 @@ pub enum HostKeyError {
         offered: String,
     },
     /// The host offers another key than the known one: somebody may be in the middle.
-    #[error(
-        "the key of {name} has CHANGED: it offers {offered}, but {}:{line} has another key",
-        .file.display()
-    )]
+    #[error("the key of {name} has CHANGED: it offers {offered}, but {}:{line} has {known}", .file.display())]
     Changed {
         /// The name that was looked up.
         name: String,
@@ -366,6 +322,8 @@ pub enum HostKeyError {
         file: PathBuf,
         /// The line of the known key, from 1.
         line: u64,
+        /// The known key, as messages call it.
+        known: String,
     },
     /// The offered key is marked `@revoked`.
     #[error("the key of {name}, {offered}, is REVOKED by {}:{line}", .file.display())]
@@ -406,6 +364,8 @@ pub enum HostKeyError {
         program: PathBuf,
         /// How it ended, or why it cannot be started.
         problem: String,
+        /// Whether it has started.
+        has_started: bool,
     },
     /// The offered key or certificate is none.
     #[error("the host key of {name} ({kind}) is malformed: {problem}")]
@@ -490,6 +450,9 @@ impl HostKeyError {
             )),
             // Nothing should make it easy to go on with a key that somebody took the trouble to revoke.
             HostKeyError::Revoked { .. } | HostKeyError::Listed { .. } => None,
+            HostKeyError::Command { has_started: false, .. } => {
+                Some("is that the right path? --explain shows where it is configured".to_owned())
+            }
             HostKeyError::Command { .. } => {
                 Some("-v shows what the command says; --explain shows where it is configured".to_owned())
             }
@@ -531,28 +494,5 @@ impl fmt::Display for Attempts<'_> {
             write!(f, "{separator}{} port {}: {reason}", without_port(address), address.port())?;
         }
         Ok(())
-    }
-}
-
-struct AuthTrial<'a> {
-    tried: &'a [String],
-    offered: &'a [String],
-    said: &'a [String],
-    detail: Option<&'a str>,
-}
-
-impl fmt::Display for AuthTrial<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.tried {
-            [] => write!(f, "no identity to offer")?,
-            tried => write!(f, "refused after trying {}", tried.join(", "))?,
-        }
-        if !self.offered.is_empty() {
-            write!(f, "; the server offers {}", self.offered.join(", "))?;
-        }
-        if let Some(detail) = self.detail {
-            write!(f, "; {detail}")?;
-        }
-        self.said.iter().try_for_each(|said| write!(f, "; {said}"))
     }
 }

@@ -137,8 +137,12 @@ pub enum Stream {
 /// The part of a job that a deadline can end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// TCP connection, banner, key exchange and host key; after authentication, opening the channel.
+    /// TCP connection, banner, key exchange and host key.
     Connect,
+    /// The same, while KnownHostsCommand runs.
+    KnownHostsCommand,
+    /// After authentication, opening the channel and starting what runs on it.
+    Open,
     /// User authentication.
     Auth,
     /// The same, once a password was told or a question asked: neither is repeated.
@@ -154,7 +158,7 @@ pub enum Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Phase::Connect => "connect",
+            Phase::Connect | Phase::KnownHostsCommand | Phase::Open => "connect",
             Phase::Auth | Phase::Secret => "auth",
             Phase::Command => "command",
             Phase::Silence => "silence",
@@ -342,6 +346,13 @@ impl Outcome {
             }
             Outcome::TimedOut { phase: Phase::Connect, .. } => Some(
                 "is it up, and not behind a firewall? A slow host or link may need a longer --connect-timeout"
+                    .to_owned(),
+            ),
+            Outcome::TimedOut { phase: Phase::KnownHostsCommand, .. } => Some(
+                "KnownHostsCommand runs within --connect-timeout; --explain shows where it is configured".to_owned(),
+            ),
+            Outcome::TimedOut { phase: Phase::Open, .. } => Some(
+                "the login has worked, but the host is slow or overloaded; it may need a longer --connect-timeout"
                     .to_owned(),
             ),
             Outcome::TimedOut { phase: Phase::Auth | Phase::Secret, .. } => {

@@ -210,6 +210,14 @@ impl Place<'_> {
         Ok(if text.starts_with('~') { text.into() } else { self.directory.join(text) })
     }
 
+    /// The same, or `none`, which stays as it is.
+    fn paths_or_none(&self, value: &Value<'_>) -> Result<Vec<PathBuf>, String> {
+        match value.text("") {
+            Ok(text) if text == "none" => Ok(vec![text.into()]),
+            _ => self.paths(value),
+        }
+    }
+
     fn paths(&self, value: &Value<'_>) -> Result<Vec<PathBuf>, String> {
         match value {
             Value::List(values) if !values.is_empty() => values.iter().map(|value| self.path(value)).collect(),
@@ -255,7 +263,7 @@ impl HostOptions {
             "identity" => add(&mut self.identities, place.paths(value)?, origin),
             "known-hosts" => {
                 place.may("choose the known host keys")?;
-                add(&mut self.known_hosts, place.paths(value)?, origin);
+                add(&mut self.known_hosts, place.paths_or_none(value)?, origin);
             }
             "password-file" => put(&mut self.password_file, place.path(value)?, origin)?,
             "proxy" => put_via(&mut self.proxy, Proxy::jump(value.text("jump hosts, or \"none\"")?)?, origin)?,

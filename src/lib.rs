@@ -13,12 +13,14 @@
 //!  signals ─ Cancel ─► ends every wait                       reports; Tally ─► exit status
 //! ```
 
+pub mod askpass;
 pub mod bounded;
 pub mod cancel;
 pub mod cli;
 pub mod client;
 pub mod command;
 pub mod copy;
+pub mod descriptors;
 pub mod dialogue;
 pub mod duration;
 pub mod engine;

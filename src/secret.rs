@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use regex_lite::{Regex, RegexBuilder};
 use rustix::event::PollFlags;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -17,6 +18,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::cancel::Cancel;
+use crate::descriptors;
 use crate::error::reason;
 use crate::redact;
 use crate::ssh::Patience;
@@ -100,6 +102,29 @@ pub struct Unfit {
     place: usize,
 }
 
+/// Which questions of servers the password answers, besides those that are known to ask for it (`--password-prompt`).
+#[derive(Clone, Debug)]
+pub struct PromptPattern(Regex);
+
+impl PromptPattern {
+    /// A regular expression, in which case does not matter.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<PromptPattern, String> {
+        if text.is_empty() {
+            return Err("it is empty, and would match every question".to_owned());
+        }
+        let regex = RegexBuilder::new(text).case_insensitive(true).build().map_err(|error| error.to_string())?;
+        Ok(PromptPattern(regex))
+    }
+
+    /// Whether the password answers this question.
+    pub fn fits(&self, question: &str) -> bool {
+        self.0.is_match(question)
+    }
+}
+
 /// Where the password of a run comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -141,7 +166,7 @@ pub struct SecretError {
 
 /// What is wrong with a source.
 #[derive(Debug, thiserror::Error)]
-enum Problem {
+pub(crate) enum Problem {
     #[error("there is no terminal to ask on; use --password-file, --password-fd or --password-command instead")]
     NoTerminal,
     #[error("{0}")]
@@ -216,6 +241,7 @@ fn checked(bytes: Zeroizing<Vec<u8>>) -> Result<Secret, Problem> {
 }
 
 fn read_file(path: &Path, cancel: &Cancel) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    descriptors::check_path(path)?;
     // Non-blocking, as opening a named pipe would otherwise wait for a writer, and Ctrl-C would not be heard.
     let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?;
     let mode = rustix::fs::fstat(&file)?.st_mode;
@@ -226,23 +252,26 @@ fn read_file(path: &Path, cancel: &Cancel) -> Result<Zeroizing<Vec<u8>>, Problem
 }
 
 fn read_descriptor(number: u32, cancel: &Cancel) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    // By its name: a descriptor that is taken by its number might be one of our own.
+    descriptors::check(number)?;
     let file = rustix::fs::open(
         format!("/dev/fd/{number}"),
         OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK,
         Mode::empty(),
     );
-    let file = file.map_err(|error| match error {
-        Errno::NOENT => Problem::Read(io::Error::other("no such descriptor is open")),
-        error => error.into(),
-    })?;
-    read_all(&file, Patience::of(cancel, SOURCE_LIMIT))
+    read_all(&file?, Patience::of(cancel, SOURCE_LIMIT))
 }
 
 fn read_command(command: &OsString, cancel: &Cancel) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    let patience = Patience::of(cancel, SOURCE_LIMIT);
+    output_of(Command::new("sh").arg("-c").arg(command), Patience::of(cancel, SOURCE_LIMIT))
+}
+
+/// What a program prints that knows a secret, or asks for one.
+///
+/// # Errors
+/// It cannot be run, fails, prints too much, or the wait is over.
+pub(crate) fn output_of(command: &mut Command, patience: Patience<'_>) -> Result<Zeroizing<Vec<u8>>, Problem> {
     // Standard error stays the user's: that is where a password manager says what it waits for.
-    let child = Command::new("sh").arg("-c").arg(command).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let mut child = Ended(child);
     let output = child.0.stdout.take().ok_or(Errno::PIPE)?;
     let bytes = read_all(&output, patience)?;

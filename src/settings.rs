@@ -12,7 +12,7 @@ use crate::duration;
 use crate::hosts::{self, Origin};
 use crate::proxy::{Hop, Proxy};
 use crate::retry::Policy;
-use crate::secret::Source;
+use crate::secret::{PromptPattern, Source};
 use crate::ssh::config;
 use crate::ssh_args::SshArgs;
 use crate::sudo::Sudo;
@@ -153,6 +153,8 @@ pub struct Settings {
     pub proxy_connections: usize,
     /// Where the password comes from, if there is to be one.
     pub password: Option<Source>,
+    /// Which questions it answers, besides those that are known to ask for it.
+    pub password_prompt: Option<PromptPattern>,
     /// Whether somebody may be asked on the terminal, for passwords, passphrases and what servers want to know.
     pub may_ask: bool,
     /// Whether our standard input goes to every command.
@@ -307,6 +309,7 @@ impl Settings {
             pty: opts.command.pty,
             variables: variables(&opts.command.env, environment)?,
             password: password_source(opts, environment, home)?,
+            password_prompt: opts.connection.password_prompt.clone(),
             may_ask: true,
             send_input: opts.command.send_input,
             sudo: sudo(opts)?,

@@ -3,6 +3,7 @@
 //! The rpassword crate does the same, but reads without an end: Ctrl-C, which a thread of ours handles, would neither wake it
 //! nor bring the echo back.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -14,6 +15,7 @@ use rustix::process::getpgrp;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 use zeroize::Zeroizing;
 
+use crate::askpass;
 use crate::output::{hold_terminal, sanitize};
 use crate::redact;
 use crate::secret::{Secret, Unfit};
@@ -42,6 +44,14 @@ pub enum AskError {
     /// The user does not want to be asked.
     #[error("BatchMode lets nothing be asked")]
     Mute,
+    /// The program that asks in place of the terminal failed; a user who wants to give no answer ends it so.
+    #[error("{} gave no answer: {problem}", program.to_string_lossy())]
+    Program {
+        /// SSH_ASKPASS.
+        program: OsString,
+        /// Why not.
+        problem: String,
+    },
     /// The user ended the input.
     #[error("nothing was entered")]
     Nothing,
@@ -96,7 +106,8 @@ impl Terminal {
 
     /// Whether there is anybody to ask.
     pub fn is_there(&self) -> bool {
-        !self.is_mute && open().is_some()
+        let has_terminal = open().is_some();
+        !self.is_mute && (has_terminal || askpass::program(has_terminal).is_some())
     }
 
     /// Asks `prompt`, of which control characters are made harmless, and reads a line. Waits first until nobody else asks.
@@ -107,7 +118,15 @@ impl Terminal {
         if self.is_mute {
             return Err(AskError::Mute);
         }
-        let tty = open().ok_or(AskError::NoTerminal)?;
+        let tty = open();
+        if let Some(program) = askpass::program(tty.is_some()) {
+            let _turn = self.take_turn(patience)?;
+            return askpass::ask(&program, &sanitize(prompt), patience).map_err(|problem| match patience.check() {
+                Err(error) => error.into(),
+                Ok(()) => AskError::Program { program, problem },
+            });
+        }
+        let tty = tty.ok_or(AskError::NoTerminal)?;
         let _turn = self.take_turn(patience)?;
         let _line = hold_terminal();
         let _quiet = Quiet::make(&tty, echo)?;

@@ -362,6 +362,7 @@ impl Directory {
             revoked_host_keys,
             identities: self.identities_of(resolved, options, is_named, password.is_some())?,
             password,
+            password_prompt: settings.password_prompt.clone(),
             terminal: Arc::clone(if set.batch_mode.value { &self.mute } else { &self.terminal }),
         });
         let keepalive = Keepalive {

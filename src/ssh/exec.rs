@@ -89,13 +89,13 @@ pub fn run(
     note: &mut dyn FnMut(&dyn Fn() -> String),
 ) -> Outcome {
     let Talk { mut feed, dialogue, sudo } = talk;
-    watch.expect(Phase::Connect, "no session channel");
+    watch.expect(Phase::Open, "no session channel");
     let channel = match session.driver().drive(watch, |ssh| Channel::open(ssh, command.window)) {
         Ok(channel) => channel,
         Err(stop) => return not_started(session, stop, "opening a channel"),
     };
     // From here on the command may be running: whatever happens is no longer "could not connect".
-    watch.expect(Phase::Connect, "no answer to the exec request");
+    watch.expect(Phase::Open, "no answer to the exec request");
     let made = match command.requests.make(session, &channel, command.start, watch, command.is_verbose, note) {
         Ok(made) => made,
         Err(Stop::Ssh(_)) if session.is_dead() => {
@@ -409,7 +409,7 @@ impl Running<'_> {
         let is_spoken = self.dialogue.is_some();
         let answer = self.answer_due().map(|by| {
             let missing = "no answer from the program there";
-            (by, Phase::Connect, self.answer_by.1, missing)
+            (by, Phase::Open, self.answer_by.1, missing)
         });
         let phase = if is_spoken { Phase::Transfer } else { Phase::Command };
         let whole = self.deadline.map(|due| (due, phase, self.command.timeout.unwrap_or_default(), "not finished"));

@@ -11,7 +11,7 @@ use super::ffi;
 use super::keyring::{Keyring, Locked};
 use super::keys::{self, Encrypted, KeyError, KeyFile, Loaded};
 use super::known_hosts::{Key, key_type};
-use super::pubkey_algorithms::PubkeyAlgorithms;
+use super::pubkey_algorithms::{CERTIFICATE, PubkeyAlgorithms};
 use super::wait::Patience;
 use crate::cancel::Cancel;
 use crate::error::reason;
@@ -21,6 +21,9 @@ use crate::terminal::Terminal;
 /// The key files that are tried when none is named, under `~/.ssh`. ssh(1) has the same, in another order; ed25519 is
 /// first here since it is what ssh-keygen has made by default since OpenSSH 9.5. The `_sk` kinds need an agent.
 const DEFAULT_IDENTITIES: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
+
+/// The others that ssh(1) tries, of which only an agent can sign.
+const AGENT_IDENTITIES: [&str; 2] = ["id_ecdsa_sk", "id_ed25519_sk"];
 
 /// Something to authenticate with.
 pub struct Identity {
@@ -64,6 +67,8 @@ pub struct Identities {
     list: Vec<Arc<Identity>>,
     /// Why some could not be used, for `-v` and for the message when authentication fails.
     unusable: Vec<String>,
+    /// Whether PubkeyAcceptedAlgorithms is why there is none.
+    are_disallowed: bool,
 }
 
 /// A private key named by the user cannot be used.
@@ -133,7 +138,7 @@ impl Identities {
         if let Some(agent) = agent {
             sources.configured.iter().for_each(|path| found.add_held(path, agent, &mut held));
             if !sources.only {
-                for AgentKey { public_key, comment, is_restricted } in held {
+                for AgentKey { public_key, comment, is_restricted } in held.drain(..) {
                     let (agent, key) = (Arc::clone(agent), public_key.clone());
                     let signer = Signer::Agent { agent, key, is_restricted, file: None };
                     found.add(public_key, comment, signer);
@@ -143,9 +148,16 @@ impl Identities {
         for path in sources.configured {
             found.add_unnamed(path, sources.ask)?;
         }
-        let defaults = sources.default_dir.map(|dir| DEFAULT_IDENTITIES.map(|name| dir.join(name)));
+        let default = |names: &[&str]| -> Vec<PathBuf> {
+            sources.default_dir.iter().flat_map(|dir| names.iter().map(|name| dir.join(name))).collect()
+        };
+        let defaults = default(&DEFAULT_IDENTITIES);
+        if let Some(agent) = agent.filter(|_| sources.only) {
+            let all = defaults.iter().chain(&default(&AGENT_IDENTITIES)).cloned().collect::<Vec<_>>();
+            all.iter().for_each(|path| found.add_held(path, agent, &mut held));
+        }
         let silence = Err("no agent holds it");
-        let (closed, open): (Vec<_>, Vec<_>) = defaults.iter().flatten().partition(|path| found.is_closed(path));
+        let (closed, open): (Vec<_>, Vec<_>) = defaults.iter().partition(|path| found.is_closed(path));
         open.iter().try_for_each(|path| found.add_unnamed(path, silence))?;
         for path in closed {
             // A password may be what the host wants.
@@ -158,6 +170,11 @@ impl Identities {
     /// The identities in the order in which they are offered.
     pub fn list(&self) -> &[Arc<Identity>] {
         &self.list
+    }
+
+    /// Whether there are identities, of which none may be offered (PubkeyAcceptedAlgorithms).
+    pub fn are_disallowed(&self) -> bool {
+        self.are_disallowed
     }
 
     /// What could not be used, and why, a line each.
@@ -192,6 +209,12 @@ impl Gathering<'_> {
             Loaded::Encrypted(key) => {
                 self.open(path, key, self.sources.ask, false).map_err(|locked| fail(locked.to_string()))?
             }
+            Loaded::Public(half) => {
+                // So far, what is unusable is the agent.
+                let reasons: Vec<String> =
+                    std::iter::once(half.problem.to_string()).chain(self.unusable.clone()).collect();
+                return Err(fail(reasons.join("; ")));
+            }
         };
         self.add_key(path, key);
         Ok(())
@@ -212,11 +235,26 @@ impl Gathering<'_> {
         agent: Option<&Arc<Agent>>,
         held: &mut Vec<AgentKey>,
     ) -> bool {
-        let place = held.iter().position(|key| Some(&key.public_key) == loaded.public_key());
-        let (Some(agent), Some(place)) = (agent, place) else { return false };
-        let AgentKey { public_key: key, is_restricted, .. } = held.remove(place);
+        let certificate = match loaded {
+            Loaded::Public(half) => half.certificate.as_ref(),
+            _ => None,
+        };
         let file = if let Loaded::Key(key) = loaded { Some(Arc::clone(key)) } else { None };
-        self.add_file(path, key.clone(), &Signer::Agent { agent: Arc::clone(agent), key, is_restricted, file });
+        let Some(agent) = agent else { return false };
+        let position = |blob: Option<&Vec<u8>>| held.iter().position(|key| Some(&key.public_key) == blob);
+        let plain = position(loaded.public_key());
+        let Some(place) = plain.or_else(|| position(certificate.map(|certificate| &certificate.blob))) else {
+            return false;
+        };
+        let AgentKey { public_key: key, is_restricted, .. } = held.remove(place);
+        let signer = Signer::Agent { agent: Arc::clone(agent), key: key.clone(), is_restricted, file };
+        if let Some(certificate) = certificate {
+            self.add(certificate.blob.clone(), path.display().to_string(), signer.clone());
+            if plain.is_none() {
+                return true;
+            }
+        }
+        self.add_file(path, key, &signer);
         true
     }
 
@@ -249,6 +287,10 @@ impl Gathering<'_> {
                     return Err(IdentityError { path: path.to_owned(), reason });
                 }
                 Err(Locked::Unopened(problem)) => problem,
+            },
+            Ok(Loaded::Public(half)) => match &half.problem {
+                KeyError::Read(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+                problem => problem.to_string(),
             },
             Err(KeyError::Read(error)) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) => error.to_string(),
@@ -339,7 +381,8 @@ impl Gathering<'_> {
         let complain =
             |identity: &Identity| format!("{}: PubkeyAcceptedAlgorithms does not allow it", identity.describe());
         unusable.extend(refused.iter().map(complain));
-        Identities { list: list.into_iter().map(Arc::new).collect(), unusable }
+        let are_disallowed = list.is_empty() && !refused.is_empty();
+        Identities { list: list.into_iter().map(Arc::new).collect(), unusable, are_disallowed }
     }
 }
 
@@ -350,6 +393,15 @@ impl Identity {
         match self.signer {
             Signer::File(_) => format!("{kind} {}", self.name),
             Signer::Agent { .. } => format!("{kind} {} (agent)", self.name),
+        }
+    }
+
+    /// The same where it was offered with `algorithm`, which is not the type of an RSA key.
+    pub fn describe_offered(&self, algorithm: Option<&str>) -> String {
+        let plain = algorithm.map(|name| name.strip_suffix(CERTIFICATE).unwrap_or(name));
+        match plain.filter(|_| self.signature_preference().is_some()) {
+            Some(name) => format!("{} (signature {name})", self.describe()),
+            None => self.describe(),
         }
     }
 

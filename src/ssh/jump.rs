@@ -78,6 +78,8 @@ struct State {
     /// When another connection may be made at the earliest.
     growth: Option<Instant>,
     log: Vec<String>,
+    /// What was to be done and was not, although the host is reached.
+    warnings: Vec<String>,
 }
 
 /// A connection as the others see it.
@@ -259,6 +261,13 @@ impl JumpHost {
         let mut notes = self.before.as_ref().map_or_else(Vec::new, |before| before.take_notes());
         notes.append(&mut lock(&self.state).log);
         notes
+    }
+
+    /// What was to be done on this host and those before it, and was not; once.
+    pub fn take_warnings(&self) -> Vec<String> {
+        let mut warnings = self.before.as_ref().map_or_else(Vec::new, |before| before.take_warnings());
+        warnings.append(&mut lock(&self.state).warnings);
+        warnings
     }
 
     fn note(&self, text: &str) {
@@ -541,6 +550,7 @@ impl Login {
         let connection = Arc::new(Connection::new(before, wake));
         {
             let mut state = lock(&host.state);
+            state.warnings.extend(watch.take_warnings().iter().map(|text| format!("proxy {host}: {text}")));
             state.connecting -= 1;
             state.failure = None;
             state.login = begun.elapsed();

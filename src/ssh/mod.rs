@@ -49,7 +49,7 @@ mod version;
 mod wait;
 pub(crate) mod wire;
 
-pub use ffi::{is_ignored, was_closed_at_start};
+pub use ffi::{is_ignored, was_closed_at_start, was_inherited};
 pub use identities::IdentityError;
 pub use wait::{Patience, Watch, catching_up, poll_with};
 
@@ -270,6 +270,7 @@ impl Runner {
         let mut watch = Watch::new(cancel, host.connect_timeout);
         let (mut path, connected) = self.connect(job, task, host, events, &mut watch, &mut note);
         send(EventKind::Attempted(Box::new(*watch.milestones())));
+        watch.take_warnings().into_iter().for_each(|text| send(EventKind::Warning(text)));
         let mut session = match connected {
             Ok(session) => session,
             Err(outcome) => return Attempt::NotSent(path.explain(outcome)),
@@ -311,6 +312,7 @@ impl Runner {
                 };
                 let way = jump_host.connect(host, task.attempt, watch);
                 jump_host.take_notes().iter().for_each(|text| note(&|| text.clone()));
+                jump_host.take_warnings().into_iter().for_each(|text| watch.warn(text));
                 match way {
                     Ok(Way { socket, through }) => {
                         note(&|| format!("connected through {jump_host}"));

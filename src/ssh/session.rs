@@ -23,7 +23,7 @@ use super::version;
 use super::wait::{Watch, poll_with};
 use crate::error::HostError;
 use crate::event::{Outcome, Phase};
-use crate::secret::Secret;
+use crate::secret::{PromptPattern, Secret};
 use crate::settings::HostKeyCheck;
 use crate::terminal::Terminal;
 
@@ -146,6 +146,8 @@ pub struct Credentials {
     pub identities: Arc<Identities>,
     /// The password to authenticate with.
     pub password: Option<Arc<Secret>>,
+    /// Which questions it answers, besides those that are known to ask for it.
+    pub password_prompt: Option<PromptPattern>,
     /// Where a host's own questions are asked.
     pub terminal: Arc<Terminal>,
 }
@@ -431,6 +433,12 @@ fn banner(session: &ssh2::Session) -> Option<&str> {
     session.banner().filter(|banner| banner.starts_with("SSH-"))
 }
 
+/// The first line with anything in it of what a server has said, and whether it is whole; libssh2 keeps only the last.
+fn first_line(opening: &[u8]) -> Option<(String, bool)> {
+    let line = opening.split_inclusive(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty())?;
+    Some((String::from_utf8_lossy(line.trim_ascii()).into_owned(), line.ends_with(b"\n")))
+}
+
 fn handshake_failed(
     session: &ssh2::Session,
     link: &Link,
@@ -443,15 +451,16 @@ fn handshake_failed(
     let is_no_server = |detail| HostError::Ssh { doing: DOING, detail, hint: Some(NOT_SSH_HINT.to_owned()) };
     if banner(session).is_none() {
         // What came instead of a banner is no SSH; nothing at all, or a part of a line, is a connection that has ended.
-        return match (session.banner(), link.socket_end()) {
-            (Some(words), _) if BUSY_WORDS.iter().any(|busy| words.starts_with(busy)) => {
-                let detail = format!("the server says {words:?}");
+        let first = link.with_opening(first_line).filter(|(line, _)| !line.starts_with("SSH-"));
+        return match (first, link.socket_end()) {
+            (Some((words, is_whole)), _) if !is_whole || BUSY_WORDS.iter().any(|busy| words.starts_with(busy)) => {
+                let detail = format!("the server says {}", ffi::quoted(&words));
                 HostError::Dropped { doing: DOING, detail, banner_seen: false }
             }
-            (Some(words), Some(SocketEnd::Closed)) => {
-                is_no_server(format!("the server says {words:?}, and closed the connection"))
+            (Some((words, _)), Some(SocketEnd::Closed)) => {
+                is_no_server(format!("the server says {}, and closed the connection", ffi::quoted(&words)))
             }
-            (Some(words), None) => is_no_server(format!("the server says {words:?}")),
+            (Some((words, _)), None) => is_no_server(format!("the server says {}", ffi::quoted(&words))),
             (_, Some(end)) => {
                 let detail = format!("{end} before its SSH banner");
                 HostError::Dropped { doing: DOING, detail, banner_seen: false }

@@ -111,6 +111,7 @@ pub struct Watch<'a> {
     begun: Cell<Instant>,
     /// When it was first seen that the time is over.
     late: Cell<Option<Instant>>,
+    warnings: Vec<String>,
 }
 
 impl<'a> Watch<'a> {
@@ -128,6 +129,7 @@ impl<'a> Watch<'a> {
             carrier: None,
             begun: Cell::new(now),
             late: Cell::new(None),
+            warnings: Vec::new(),
         }
     }
 
@@ -174,6 +176,16 @@ impl<'a> Watch<'a> {
     /// How far connecting has come, for the report.
     pub fn milestones(&mut self) -> &mut Milestones {
         &mut self.milestones
+    }
+
+    /// Notes something that the user has asked for and that was not done, although the host is reached.
+    pub fn warn(&mut self, text: String) {
+        self.warnings.push(text);
+    }
+
+    /// What was noted since the last call of this.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
     }
 
     /// Names what is being waited for from now on, for the outcome should the deadline pass.

@@ -97,6 +97,7 @@ mod known_hosts;
 mod limits;
 /// Files here that are written to.
 mod local_files;
+mod logins;
 /// What is told about errors and slips, word for word.
 mod messages;
 /// Ranges, lists, filters and groups of hosts.

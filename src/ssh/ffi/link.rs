@@ -13,6 +13,7 @@ use ssh2::{Error, ErrorCode, Session};
 
 use super::channel::{AGENT_WINDOW, Channel};
 use super::exchange::{self, go_on, note_failed_exchange};
+use super::login::{Login, Refusal};
 use super::memory::{self, Memory};
 use super::state::{
     AgentCallback, GivenUp, LinkState, MOST_BESIDES, ReceiveCallback, SendCallback, SocketEnd, Unsent, agent_opened,
@@ -78,6 +79,7 @@ impl Link {
             gathers: Cell::new(false),
             agent_channels: RefCell::default(),
             agent_room: Cell::new(0),
+            login: Login::default(),
             words: Words::default(),
         })));
         // SAFETY: `pointer` is a live session, locked by `session_raw`. `state` lives until Drop of the Link, which takes
@@ -184,6 +186,21 @@ impl Link {
         let mut session_raw = self.session.raw();
         // SAFETY: the session is live and locked.
         unsafe { words::show(&mut *session_raw, &self.state().words) };
+    }
+
+    /// How the server has refused the last method, if that was seen since the last call of this.
+    pub fn take_refusal(&self) -> Option<Refusal> {
+        self.state().login.take_refusal()
+    }
+
+    /// The signature algorithm with which the last key was offered.
+    pub fn offered_algorithm(&self) -> Option<String> {
+        self.state().login.algorithm()
+    }
+
+    /// The signature algorithms that the server says it takes, with commas.
+    pub fn taken_algorithms(&self) -> Option<String> {
+        self.state().login.taken()
     }
 
     /// Why the connection was given up, if it was.

@@ -237,6 +237,7 @@ extern "C" fn allocate(length: usize, context: *mut *mut c_void) -> *mut c_void 
         if let (Some(state), Some(given)) = (state, NonNull::new(block)) {
             state.memory.add(block);
             state.memory.identifier.gave(given.cast(), length);
+            clear(state, block, 0);
         }
         block
     }
@@ -254,8 +255,21 @@ extern "C" fn reallocate(block: *mut c_void, length: usize, context: *mut *mut c
         let moved = libc::realloc(block, length);
         if let (Some(state), false) = (state, moved.is_null()) {
             state.memory.resize(before, moved);
+            clear(state, moved, before);
         }
         moved
+    }
+}
+
+/// Clears a block from its byte `start` on, before the login: `free` may look at all of it then.
+///
+/// # Safety
+/// The block is one of malloc(3).
+unsafe fn clear(state: &LinkState, block: *mut c_void, start: usize) {
+    let end = size(block);
+    if !state.logged_in.get() && start < end {
+        // SAFETY: as the caller promises; that many bytes may be written to.
+        unsafe { block.cast::<u8>().add(start).write_bytes(0, end - start) };
     }
 }
 
@@ -268,6 +282,10 @@ extern "C" fn free(block: *mut c_void, context: *mut *mut c_void) {
         if let Some(state) = LinkState::of(context) {
             state.memory.identifier.look(state.session);
             state.memory.remove(block);
+            if !state.logged_in.get() {
+                // Of a session that has not logged in all blocks were cleared, so that there is something everywhere.
+                state.login.see(slice::from_raw_parts(block.cast::<u8>(), size(block)));
+            }
             if state.memory.freed.get().is_some() && size(block) >= BEGINNING {
                 state.memory.freed.set(Some(block.cast::<Beginning>().read_unaligned()));
             }

@@ -14,6 +14,7 @@ use rustix::net::{AddressFamily, getsockname};
 use ssh2::{Error, ErrorCode};
 
 use super::exchange::must_wait;
+use super::login::Login;
 use super::memory::Memory;
 use super::words::Words;
 use super::{CALLBACK_AUTHAGENT, libssh2_session_callback_set2};
@@ -153,6 +154,8 @@ pub(super) struct LinkState {
     pub(super) agent_channels: RefCell<Vec<NonNull<raw::LIBSSH2_CHANNEL>>>,
     /// How many more of them it may open. With none left the callback is out, and libssh2 refuses.
     pub(super) agent_room: Cell<usize>,
+    /// What the packets of the login have said.
+    pub(super) login: Login,
     /// What the server has said in words.
     pub(super) words: Words,
 }
