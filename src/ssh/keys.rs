@@ -19,6 +19,7 @@ use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Private};
 use openssl::rsa::Rsa;
 use openssl::sign::Signer as OpenSslSigner;
+use openssl::symm::{Cipher, Crypter, Mode};
 use ssh_key::private::{EcdsaKeypair, KeypairData};
 use zeroize::Zeroizing;
 
@@ -86,13 +87,55 @@ impl Encrypted {
     /// [`KeyError::Passphrase`], or the key is of no use here.
     pub fn decrypt(&self, passphrase: &Secret) -> Result<KeyFile, KeyError> {
         let key = match &self.form {
-            Form::OpenSsh(key) => openssl_key(&key.decrypt(passphrase.expose()).map_err(|_| KeyError::Passphrase)?)?,
-            Form::Pem(text) => {
-                PKey::private_key_from_pem_passphrase(text, passphrase.expose()).map_err(|_| KeyError::Passphrase)?
-            }
+            Form::OpenSsh(key) => openssl_key(&decrypt_openssh(key, passphrase)?)?,
+            Form::Pem(text) => PKey::private_key_from_pem_passphrase(text, passphrase.expose()).map_err(|error| {
+                if is_unsupported(&error) { unsupported_cipher(text) } else { KeyError::Passphrase }
+            })?,
         };
         Ok(KeyFile { public_key: public_blob(&key)?, key })
     }
+}
+
+/// What the ssh-key crate does, and 3des-cbc, which it has not.
+fn decrypt_openssh(key: &ssh_key::PrivateKey, passphrase: &Secret) -> Result<ssh_key::PrivateKey, KeyError> {
+    /// PROTOCOL.key of OpenSSH.
+    const MAGIC: &[u8] = b"openssh-key-v1\0";
+    const KEY_LENGTH: usize = 24;
+    const IV_LENGTH: usize = 8;
+    let (KeypairData::Encrypted(sealed), ssh_key::Cipher::TdesCbc) = (key.key_data(), key.cipher()) else {
+        return key.decrypt(passphrase.expose()).map_err(|_| KeyError::Passphrase);
+    };
+    let mut derived = Zeroizing::new([0; KEY_LENGTH + IV_LENGTH]);
+    key.kdf().derive(passphrase.expose(), &mut *derived).map_err(|error| KeyError::Format(error.to_string()))?;
+    let (secret, iv) = derived.split_at(KEY_LENGTH);
+    let mut crypter = Crypter::new(Cipher::des_ede3_cbc(), Mode::Decrypt, secret, Some(iv))?;
+    // The padding is OpenSSH's own.
+    crypter.pad(false);
+    let mut open = Zeroizing::new(vec![0; sealed.len() + IV_LENGTH]);
+    let count = crypter.update(sealed, &mut open)?;
+    let count = count + crypter.finalize(&mut open[count..])?;
+    // As if it had not been encrypted.
+    let mut plain = Zeroizing::new(Vec::with_capacity(MAGIC.len() + 2 * sealed.len() + 1024));
+    plain.extend_from_slice(MAGIC);
+    [&b"none"[..], b"none", b""].iter().for_each(|word| put_string(&mut plain, word));
+    plain.extend_from_slice(&1_u32.to_be_bytes());
+    put_string(&mut plain, &key.public_key().to_bytes().map_err(|error| KeyError::Format(error.to_string()))?);
+    put_string(&mut plain, &open[..count]);
+    // What is not a key now was decrypted by a wrong passphrase: two numbers at its beginning differ.
+    ssh_key::PrivateKey::from_bytes(&plain).map_err(|_| KeyError::Passphrase)
+}
+
+/// Whether OpenSSL has no such cipher, or was built without it; a wrong passphrase is something else.
+fn is_unsupported(error: &ErrorStack) -> bool {
+    let has = |words: &str| error.errors().iter().any(|error| error.reason().is_some_and(|why| why.contains(words)));
+    (has("unsupported") || has("unknown")) && !has("bad decrypt")
+}
+
+/// The error for a PEM file whose cipher is not supported, with its name where the file has it in the clear (RFC 1421 section 4.6.1.3).
+fn unsupported_cipher(text: &[u8]) -> KeyError {
+    let text = String::from_utf8_lossy(text);
+    let name = text.lines().find_map(|line| line.strip_prefix("DEK-Info:")?.split(',').next().map(str::trim));
+    KeyError::Cipher(name.unwrap_or("an old cipher").to_owned())
 }
 
 /// Why a private key file cannot be used.
@@ -112,7 +155,10 @@ pub enum KeyError {
     /// A kind of key that cannot sign here.
     #[error("{0} keys cannot be used from a file; load the key into an agent (ssh-add)")]
     Unsupported(String),
-    /// It cannot be decrypted. That the cipher is not supported cannot be told from that.
+    /// It is encrypted by a cipher that is not supported.
+    #[error("it is encrypted by {0}, which is not supported; ssh-keygen -p -f FILE encrypts it anew")]
+    Cipher(String),
+    /// It cannot be decrypted.
     #[error("the passphrase is wrong")]
     Passphrase,
     /// The contents are not a private key.
@@ -375,6 +421,46 @@ mod tests {
     use ssh_key::private::SkEd25519;
 
     use super::*;
+
+    fn decrypted(text: &[u8], passphrase: &str) -> Result<KeyFile, String> {
+        match parse(text, || None).unwrap_or_else(|error| panic!("{error}")) {
+            Loaded::Encrypted(key) => {
+                key.decrypt(&Secret::new(passphrase.as_bytes())).map_err(|error| error.to_string())
+            }
+            _ => panic!("it is not encrypted"),
+        }
+    }
+
+    #[test]
+    fn old_ciphers_are_read_or_named() {
+        let rsa = PKey::from_rsa(Rsa::generate(2048).expect("a key")).expect("a key");
+        let pem = rsa.rsa().expect("a key").private_key_to_pem_passphrase(Cipher::des_ede3_cbc(), b"opens it");
+        let pem = String::from_utf8(pem.expect("a file")).expect("text");
+        assert!(pem.contains("DEK-Info: DES-EDE3-CBC,"), "{pem}");
+        assert_eq!(
+            decrypted(pem.as_bytes(), "opens it").map(|key| key.public_key),
+            Ok(public_blob(&rsa).expect("a key"))
+        );
+        assert_eq!(decrypted(pem.as_bytes(), "does not").err().as_deref(), Some("the passphrase is wrong"));
+        let unknown = pem.replace("DES-EDE3-CBC", "IDEA-OFB17");
+        let problem = decrypted(unknown.as_bytes(), "opens it").err().expect("no such cipher");
+        assert!(problem.starts_with("it is encrypted by IDEA-OFB17, which is not supported; "), "{problem}");
+    }
+
+    #[test]
+    fn keys_by_3des_cbc_of_ssh_keygen_are_read() {
+        let directory = tempfile::tempdir().expect("a directory");
+        for kind in ["ed25519", "rsa", "ecdsa"] {
+            let path = directory.path().join(kind);
+            let args = ["-q", "-t", kind, "-Z", "3des-cbc", "-N", "opens it", "-f"];
+            let status = std::process::Command::new("ssh-keygen").args(args).arg(&path).status();
+            assert!(status.expect("ssh-keygen of OpenSSH is needed for this test").success());
+            let text = std::fs::read(&path).expect("a key");
+            let public = halves_beside(&path).expect("a public key").0;
+            assert_eq!(decrypted(&text, "opens it").map(|key| key.public_key), Ok(public), "{kind}");
+            assert_eq!(decrypted(&text, "does not").err().as_deref(), Some("the passphrase is wrong"), "{kind}");
+        }
+    }
 
     /// Signing takes the device, and an agent that has it.
     #[test]

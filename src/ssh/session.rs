@@ -433,9 +433,13 @@ fn banner(session: &ssh2::Session) -> Option<&str> {
     session.banner().filter(|banner| banner.starts_with("SSH-"))
 }
 
-/// The first line with anything in it of what a server has said, and whether it is whole; libssh2 keeps only the last.
+/// The first line with anything in it of what a server has said, and whether it is whole; libssh2 keeps only the last. What has a NUL
+/// byte is no line.
 fn first_line(opening: &[u8]) -> Option<(String, bool)> {
     let line = opening.split_inclusive(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty())?;
+    if line.contains(&0) {
+        return None;
+    }
     Some((String::from_utf8_lossy(line.trim_ascii()).into_owned(), line.ends_with(b"\n")))
 }
 
