@@ -2,6 +2,7 @@
 
 mod ci;
 mod ci_log;
+mod ci_paths;
 mod clock;
 mod copied;
 mod dry_run;
