@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::{Class, Outcome};
+use crate::output::said_names;
 use crate::program::Program;
 
 /// Why a host did not get as far as an exit status.
@@ -453,6 +454,9 @@ impl fmt::Display for Attempts<'_> {
     }
 }
 
+/// Characters of a server's list of methods in a message.
+const LONGEST_LIST: usize = 200;
+
 struct AuthTrial<'a> {
     tried: &'a [String],
     offered: &'a [String],
@@ -467,7 +471,7 @@ impl fmt::Display for AuthTrial<'_> {
             tried => write!(f, "refused after trying {}", tried.join(", "))?,
         }
         if !self.offered.is_empty() {
-            write!(f, "; the server offers {}", self.offered.join(", "))?;
+            write!(f, "; the server offers {}", said_names(self.offered, LONGEST_LIST))?;
         }
         if let Some(detail) = self.detail {
             write!(f, "; {detail}")?;

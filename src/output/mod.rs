@@ -46,7 +46,7 @@ pub use mux::{Report, Reports, Summary, multiplex};
 pub use outcomes::Outcomes;
 pub use prefix::{Prefixes, Template};
 pub use progress::Progress;
-pub use sanitize::{cut, quoted, sanitize};
+pub use sanitize::{quoted, said, said_bytes, said_names, said_reason, sanitize};
 pub use status_line::{Hold, hold as hold_terminal, leave as leave_terminal};
 pub use style::{Face, Style, When, Wishes};
 pub use transcode::{Transcoded, encoding};

@@ -1,5 +1,6 @@
 //! An authenticated session: socket, handshake, host key, authentication, in this order and under one deadline.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use super::version;
 use super::wait::{Watch, poll_with};
 use crate::error::HostError;
 use crate::event::{Outcome, Phase};
+use crate::output::said;
 use crate::secret::Secret;
 use crate::settings::HostKeyCheck;
 use crate::terminal::Terminal;
@@ -201,7 +203,7 @@ impl Session {
         let mut made = Session { link, session, socket, trust: Trust::NoSecrets };
         let known = Known::of(host, watch, note)?;
         made.handshake(host, &known, watch)?;
-        note(&|| format!("server says {}", banner(&made.session).unwrap_or("nothing")));
+        note(&|| format!("server says {}", banner(&made.session).map_or("nothing".to_owned(), |words| said(&words))));
         watch.milestones().agreed = algorithms::agreed(&made.session);
         if let Some(agreed) = watch.milestones().agreed {
             note(&|| format!("agreed on {agreed}"));
@@ -232,7 +234,8 @@ impl Session {
             let arrived = if banner(session).is_none() { version::check_arrived(socket.as_fd()) } else { Ok(()) };
             let step = arrived.map(|()| session.handshake());
             // One that came in pieces has gone past the look at what has arrived.
-            let checked = step.and_then(|step| banner(session).map_or(Ok(()), version::check).map(|()| step));
+            let checked =
+                step.and_then(|step| banner(session).map_or(Ok(()), |words| version::check(&words)).map(|()| step));
             checked.unwrap_or_else(|error| {
                 refused = Some(error);
                 Err(Error::new(SOCKET_DISCONNECT, "another version of the protocol"))
@@ -317,7 +320,7 @@ impl Session {
     }
 
     /// The server's identification (RFC 4253 section 4.2).
-    pub fn banner(&self) -> Option<&str> {
+    pub fn banner(&self) -> Option<Cow<'_, str>> {
         banner(&self.session)
     }
 
@@ -412,8 +415,13 @@ impl Drop for Session {
 }
 
 /// The server's identification (RFC 4253 section 4.2). libssh2 keeps lines that come before it in the same place.
-fn banner(session: &ssh2::Session) -> Option<&str> {
-    session.banner().filter(|banner| banner.starts_with("SSH-"))
+fn banner(session: &ssh2::Session) -> Option<Cow<'_, str>> {
+    first_line(session).filter(|line| line.starts_with("SSH-"))
+}
+
+/// The last line that has come instead of it, or itself. It need not be UTF-8.
+fn first_line(session: &ssh2::Session) -> Option<Cow<'_, str>> {
+    session.banner_bytes().map(String::from_utf8_lossy)
 }
 
 fn handshake_failed(
@@ -426,13 +434,13 @@ fn handshake_failed(
     const KEX_FAILURE: ErrorCode = ErrorCode::Session(-5);
     if banner(session).is_none() {
         // What came instead of a banner is no SSH; nothing at all is a closed connection.
-        return match session.banner() {
+        return match first_line(session) {
             Some(words) if BUSY_WORDS.iter().any(|busy| words.starts_with(busy)) => {
-                let detail = format!("the server says {words:?}");
+                let detail = format!("the server says {}", said(&words));
                 HostError::Dropped { doing: "handshake", detail, banner_seen: false }
             }
             Some(words) => {
-                let detail = format!("the server says {words:?}");
+                let detail = format!("the server says {}", said(&words));
                 HostError::Ssh { doing: "handshake", detail, hint: Some("is it an SSH server?".to_owned()) }
             }
             None => {
