@@ -13,7 +13,7 @@ use super::agent_forward::ForwardedAgent;
 use super::feed::{Broken, Feed};
 use super::ffi::{self, Channel};
 use super::keepalive::{Keepalive, Pulse};
-use super::requests::{Requests, Start};
+use super::requests::{Requests, Start, Unanswered};
 use super::session::{Session, Stop};
 use super::stop::Stopping;
 use super::sudo::{Conversation, Step};
@@ -177,8 +177,7 @@ struct Running<'a> {
     /// When it was last told how far that is.
     told_progress: Instant,
     agent: Option<ForwardedAgent>,
-    /// Answers to requests that may still come. The last would be the one about the command.
-    unanswered: usize,
+    unanswered: Unanswered,
     /// The conversation with sudo, until the command has begun.
     sudo: Option<Conversation>,
     /// How a command that sudo has begun is stopped.
@@ -219,6 +218,9 @@ impl Running<'_> {
             let received = self.received();
             let relayed = self.relay();
             self.tell_progress();
+            if drained == Drained::Some {
+                self.unanswered.forget();
+            }
             // A connection that has ended in this round may have left something for a stream that was looked at before.
             if self.undelivered.is_some() || drained == Drained::Some || relayed || was_dead != self.session.is_dead() {
                 continue;
@@ -435,7 +437,7 @@ impl Running<'_> {
         }
         let silence = self.command.silence.and_then(|limit| self.last_output.checked_add(limit));
         let silence = silence.filter(|_| self.undelivered.is_none());
-        [self.deadline, silence, self.answer_due(), done, self.pulse.due(self.session), knock]
+        [self.deadline, silence, self.answer_due(), self.unanswered.due(), done, self.pulse.due(self.session), knock]
             .into_iter()
             .flatten()
             .min()
