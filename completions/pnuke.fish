@@ -14,18 +14,19 @@ complete -c pnuke -s F -l config-file -d 'Read this file instead of ~/.ssh/confi
 complete -c pnuke -s O -l option -l ssh-option -d 'Option in the format of ssh_config, such as Compression=yes; may be repeated' -r
 complete -c pnuke -s x -l extra-args -d 'Options of ssh itself in its own letters, such as \'-p 2222 -tt\', with quotes as in a shell; may be repeated' -r
 complete -c pnuke -s X -l extra-arg -d 'One word of such options, as it is; may be repeated' -r
-complete -c pnuke -l connect-timeout -d 'Give up connecting, authentication included, after this time [default: 120]' -r
-complete -c pnuke -l num-retries -d 'Attempts to reach a host, in all; a command that was sent is never repeated [default: 3]' -r
+complete -c pnuke -l connect-timeout -d 'Time limit of each attempt to connect and log in [default: 120]' -r
+complete -c pnuke -l num-retries -d 'Attempts to reach a host, including the first; three times as many if it is busy; no command is sent twice [default: 3]' -r
 complete -c pnuke -l retry-delay -d 'Pause between two attempts, give or take a fifth [default: 5]' -r
 complete -c pnuke -l identity -d 'Private key to authenticate with, instead of the default ones; may be repeated' -r -F
 complete -c pnuke -l agent -d 'Ask this agent for keys instead of $SSH_AUTH_SOCK' -r -F
 complete -c pnuke -l password-file -d 'Read the password from a file that nobody else can read' -r -F
 complete -c pnuke -l password-fd -d 'Read the password from an open file descriptor, such as 3 with 3<FILE' -r
 complete -c pnuke -l password-command -d 'Take the password from the output of a shell command, such as a password manager\'s' -r -f -a "(__fish_complete_command)"
+complete -c pnuke -l password-prompt -d 'Also answer a server\'s questions that match this regular expression with the password' -r
 complete -c pnuke -l host-key-check -d 'What to do with host keys that are not known [default: strict]' -r -f -a "strict\t'Refuse unknown and changed keys'
 accept-new\t'Add the key of a host that is not known yet; refuse changed ones'
 off\t'Take any key: whoever is in the middle can read and change everything'"
-complete -c pnuke -l known-hosts -d 'Look for host keys in this file only; may be repeated' -r -F
+complete -c pnuke -l known-hosts -d 'Look for host keys in this file only, or in `none`; may be repeated' -r -F
 complete -c pnuke -s J -l jump -d 'Reach the hosts through these jump hosts, the first first; none is none' -r -f -a "(__fish_print_hostnames)"
 complete -c pnuke -l proxy-host -d 'Reach the hosts through this jump host' -r -f -a "(__fish_print_hostnames)"
 complete -c pnuke -l proxy-port -d 'Port of the jump host [default: 22]' -r
@@ -42,7 +43,7 @@ never\t'Nowhere'"
 complete -c pnuke -l color -l colour -d 'Colour what is ours [default: on a terminal]; NO_COLOR and CLICOLOR_FORCE are known' -r -f -a "auto\t'On a terminal that can do it'
 always\t'Wherever output goes'
 never\t'Nowhere'"
-complete -c pnuke -l failed-to -d 'Write the entries of the hosts that failed to this hosts file, to run again' -r -F
+complete -c pnuke -l failed-to -d 'Write the hosts that failed to this hosts file; over a file of -h, its comments stay' -r -F
 complete -c pnuke -l junit -d 'Write a report for CI systems to this file: JUnit\'s XML, a test case for each host' -r -F
 complete -c pnuke -l generate -d 'Print the manual page or the completions for a shell' -r -f -a "man\t''
 bash\t''

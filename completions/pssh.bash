@@ -23,7 +23,7 @@ _pssh() {
 
     case "${cmd}" in
         pssh)
-            opts="-h -H -w -g -l -p -t -I -F -O -x -X -4 -6 -C -A -J -o -e -P -i -q -v -V --hosts --host --nodes --only --exclude --host-glob --user --host-config --pool-size --par --timeout --channel-timeout --total-timeout --stop-on-errors --send-input --script --host-args --host-arg --shell --no-shell --forward-agent --tty --pty --env --sudo --run-as --sudo-password-file --config-file --ssh-option --option --extra-args --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --no-agent --compression --askpass --password-file --password-fd --password-command --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --format --outdir --errdir --fileappend --progress --colour --color --raw --no-headers --print --inline --inline-stdout --sort --prefix --no-prefix --align --encoding --diff --expect-same --ci-groups --json --quiet --times --failed-to --junit --max-status --verbose --dry-run --explain --generate --help --version"
+            opts="-h -H -w -g -l -p -t -I -F -O -x -X -4 -6 -C -A -J -o -e -P -i -q -v -V --hosts --host --nodes --only --exclude --host-glob --user --host-config --pool-size --par --timeout --channel-timeout --total-timeout --stop-on-errors --send-input --script --host-args --host-column --host-arg --shell --no-shell --forward-agent --tty --pty --env --sudo --run-as --sudo-password-file --config-file --ssh-option --option --extra-args --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --no-agent --compression --askpass --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --format --outdir --errdir --fileappend --progress --colour --color --raw --no-headers --print --inline --inline-stdout --sort --prefix --no-prefix --align --encoding --diff --expect-same --ci-groups --json --quiet --times --failed-to --junit --max-status --verbose --dry-run --explain --generate --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -174,6 +174,10 @@ _pssh() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o filenames
                     fi
+                    return 0
+                    ;;
+                --host-column)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --host-arg)
@@ -327,6 +331,10 @@ _pssh() {
                     return 0
                     ;;
                 --password-command)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-prompt)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

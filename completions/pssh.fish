@@ -13,6 +13,7 @@ complete -c pssh -l total-timeout -d 'Stop everything after this time; 0 is neve
 complete -c pssh -l stop-on-errors -d 'Stop everything once N hosts, or N% of them, have failed [default: 1 if only named]' -r
 complete -c pssh -l script -d 'Run this local script, by the interpreter of its first line; the words of the command are its arguments; - is standard input' -r -F
 complete -c pssh -l host-args -d 'Rows of values for the hosts, to fill in: %q in the command, or %(name)q by name. - is standard input. See below' -r -F
+complete -c pssh -l host-column -d 'The column of --host-args that says which host each row is for' -r
 complete -c pssh -l host-arg -d 'A value for one host, to fill in: HOST=VALUE for %q, HOST:NAME=VALUE for %(NAME)q; may be repeated' -r
 complete -c pssh -l shell -d 'Run the command by this shell instead of the login shell, such as \'bash -c\'' -r -f -a "(__fish_complete_command)"
 complete -c pssh -l env -d 'Set a variable for the commands, NAME alone to its value here, which nobody sees in the list of processes; hosts may refuse it (AcceptEnv), which is told at the end; may be repeated' -r
@@ -22,18 +23,19 @@ complete -c pssh -s F -l config-file -d 'Read this file instead of ~/.ssh/config
 complete -c pssh -s O -l option -l ssh-option -d 'Option in the format of ssh_config, such as Compression=yes; may be repeated' -r
 complete -c pssh -s x -l extra-args -d 'Options of ssh itself in its own letters, such as \'-p 2222 -tt\', with quotes as in a shell; may be repeated' -r
 complete -c pssh -s X -l extra-arg -d 'One word of such options, as it is; may be repeated' -r
-complete -c pssh -l connect-timeout -d 'Give up connecting, authentication included, after this time [default: 120]' -r
-complete -c pssh -l num-retries -d 'Attempts to reach a host, in all; a command that was sent is never repeated [default: 3]' -r
+complete -c pssh -l connect-timeout -d 'Time limit of each attempt to connect and log in [default: 120]' -r
+complete -c pssh -l num-retries -d 'Attempts to reach a host, including the first; three times as many if it is busy; no command is sent twice [default: 3]' -r
 complete -c pssh -l retry-delay -d 'Pause between two attempts, give or take a fifth [default: 5]' -r
 complete -c pssh -l identity -d 'Private key to authenticate with, instead of the default ones; may be repeated' -r -F
 complete -c pssh -l agent -d 'Ask this agent for keys instead of $SSH_AUTH_SOCK' -r -F
 complete -c pssh -l password-file -d 'Read the password from a file that nobody else can read' -r -F
 complete -c pssh -l password-fd -d 'Read the password from an open file descriptor, such as 3 with 3<FILE' -r
 complete -c pssh -l password-command -d 'Take the password from the output of a shell command, such as a password manager\'s' -r -f -a "(__fish_complete_command)"
+complete -c pssh -l password-prompt -d 'Also answer a server\'s questions that match this regular expression with the password' -r
 complete -c pssh -l host-key-check -d 'What to do with host keys that are not known [default: strict]' -r -f -a "strict\t'Refuse unknown and changed keys'
 accept-new\t'Add the key of a host that is not known yet; refuse changed ones'
 off\t'Take any key: whoever is in the middle can read and change everything'"
-complete -c pssh -l known-hosts -d 'Look for host keys in this file only; may be repeated' -r -F
+complete -c pssh -l known-hosts -d 'Look for host keys in this file only, or in `none`; may be repeated' -r -F
 complete -c pssh -s J -l jump -d 'Reach the hosts through these jump hosts, the first first; none is none' -r -f -a "(__fish_print_hostnames)"
 complete -c pssh -l proxy-host -d 'Reach the hosts through this jump host' -r -f -a "(__fish_print_hostnames)"
 complete -c pssh -l proxy-port -d 'Port of the jump host [default: 22]' -r
@@ -61,7 +63,7 @@ complete -c pssh -l encoding -d 'Show output that is in this encoding as UTF-8, 
 complete -c pssh -l ci-groups -d 'With --format gather or inline: fold what hosts print in the log of a CI system' -r -f -a "auto\t'Those of the system that the run is in, if it is one of these'
 github\t'GitHub Actions, and what understands its commands (Gitea, Forgejo)'
 gitlab\t'GitLab CI'"
-complete -c pssh -l failed-to -d 'Write the entries of the hosts that failed to this hosts file, to run again' -r -F
+complete -c pssh -l failed-to -d 'Write the hosts that failed to this hosts file; over a file of -h, its comments stay' -r -F
 complete -c pssh -l junit -d 'Write a report for CI systems to this file: JUnit\'s XML, a test case for each host' -r -F
 complete -c pssh -l generate -d 'Print the manual page or the completions for a shell' -r -f -a "man\t''
 bash\t''

@@ -11,6 +11,7 @@ use rustix::event::PollFlags;
 use rustix::fs::{Mode, OFlags};
 
 use crate::cancel::Cancel;
+use crate::descriptors;
 use crate::ssh::Patience;
 
 /// Bytes of the largest list of hosts, of arguments for them or of host keys: 100,000 hosts with 600 bytes each.
@@ -51,6 +52,7 @@ pub fn under<T>(cancel: &Cancel, work: impl FnOnce() -> T) -> T {
 /// # Errors
 /// What the system says.
 pub fn open(path: &Path) -> io::Result<File> {
+    descriptors::check_path(path)?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
 }

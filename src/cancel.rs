@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -49,7 +49,8 @@ pub struct Cancel {
 
 #[derive(Debug)]
 struct State {
-    reason: OnceLock<Reason>,
+    /// Why, and since when.
+    reason: OnceLock<(Reason, Instant)>,
     /// Becomes readable (end of file) for good when `armed` is dropped: nobody reads it, so that any number of threads
     /// can poll it.
     alarm: OwnedFd,
@@ -68,14 +69,23 @@ impl Cancel {
 
     /// Stops the run. Only the first reason counts; returns whether this call was the first.
     pub fn trigger(&self, reason: Reason) -> bool {
-        let first = self.state.reason.set(reason).is_ok();
+        let first = self.state.reason.set((reason, Instant::now())).is_ok();
         lock(&self.state.armed).take();
         first
     }
 
     /// Why the run was stopped, if it was.
     pub fn reason(&self) -> Option<Reason> {
-        self.state.reason.get().copied()
+        self.state.reason.get().map(|(reason, _)| *reason)
+    }
+
+    /// Since when the time of the run is over, if that is why it was stopped. Nobody has asked for that at this very moment, so what has
+    /// come by then is read before.
+    pub fn lapsed(&self) -> Option<Instant> {
+        match self.state.reason.get() {
+            Some((Reason::TooLong(_), since)) => Some(*since),
+            _ => None,
+        }
     }
 
     /// Whether the run was stopped.

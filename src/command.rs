@@ -107,9 +107,10 @@ impl Wrapping {
                 let mut line = shell.clone();
                 line.push(b' ');
                 quote(&words.join(&b' '), &mut line);
-                line
+                guarded(line)
             }
-            Shell::None | Shell::Script => quote_all(words),
+            Shell::None => guarded(quote_all(words)),
+            Shell::Script => quote_all(words),
         }
     }
 }
@@ -168,7 +169,10 @@ impl CommandLine {
     /// It cannot be sent.
     pub fn for_host(&self, values: &dyn Values) -> Result<Vec<u8>, CommandError> {
         let words: Result<Vec<_>, _> = self.words.iter().map(|word| word.fill(values)).collect();
-        finish(&words?, &self.wrapping)
+        let line = finish(&words?, &self.wrapping)?;
+        let has_newlines =
+            self.wrapping.shell == Shell::Login && self.words.iter().any(|word| word.quotes_newline(values));
+        if has_newlines { checked(guarded(line)) } else { Ok(line) }
     }
 }
 
@@ -203,11 +207,22 @@ pub fn checked(bytes: Vec<u8>) -> Result<Vec<u8>, CommandError> {
     Ok(bytes)
 }
 
+/// The line before one that has newlines within quotes of ours. csh and tcsh end a quoted word at its newline and would run the rest of it
+/// line by line: they, which alone have both variables, end here instead. All other shells pass it by, without a process.
+const GUARD: &[u8] =
+    b"test -z \"$shell\" || test -z \"$cwd\" || exec sh -c 'echo \"pssh: the login shell here ends quoted words at \
+newlines, as csh and tcsh do: nothing was run (a script can be sent as input: pssh -I sh <SCRIPT)\" >&2; exit 126'\n";
+
+/// A line for the login shell in which all newlines are within quotes of ours, with what keeps csh and tcsh from running parts of it.
+pub fn guarded(line: Vec<u8>) -> Vec<u8> {
+    if line.contains(&b'\n') { [GUARD, &line].concat() } else { line }
+}
+
 /// Appends `word` to `line` so that a shell reads it as one word of exactly these bytes.
 ///
 /// All stands in single quotes, but for what is special there in some shell: `'` in all, `\` in fish, `!` in csh and tcsh. These
 /// stand outside, each behind a backslash, where all shells agree. What cannot be helped: csh and tcsh take no newline inside
-/// of a word. Words that need no quotes get them too: unquoted they could be an alias, a keyword or an assignment.
+/// of a word; see [`guarded`]. Words that need no quotes get them too: unquoted they could be an alias, a keyword or an assignment.
 pub fn quote(word: &[u8], line: &mut Vec<u8>) {
     if word.is_empty() {
         line.extend_from_slice(b"''");

@@ -12,6 +12,7 @@ use crate::event::Event;
 use crate::jobs::Job;
 use crate::limits::{self, Held, Need};
 use crate::pool::{self, Plan};
+use crate::redact;
 use crate::settings::Settings;
 use crate::ssh::{Runner, Unprepared};
 use crate::tolerance::Failures;
@@ -48,7 +49,7 @@ pub struct Started {
     /// How many hosts have failed, for those whose output turns out not to be kept.
     pub failures: Arc<Failures>,
     /// What the user should know about how it runs.
-    pub warning: Option<String>,
+    pub warnings: Vec<String>,
 }
 
 impl Engine {
@@ -83,18 +84,19 @@ impl Engine {
         let need = Need::of(self.jobs.iter().map(|job| job.proxy.as_ref()), settings.proxy_connections);
         let need = need.and(held).and(self.runner.held());
         let room = limits::make_room(settings.pool_size, need);
-        let warning = match room.too_low {
+        let mut warnings = Vec::new();
+        match room.too_low {
             Some(allowed) if room.hosts == 0 => {
                 return Err(StartError::Files { allowed, needed: need.files(1) });
             }
-            Some(allowed) => Some(format!(
+            Some(allowed) => warnings.push(format!(
                 "only {allowed} files may be open (ulimit -Hn), which is enough for {} hosts at once; {} need {}",
                 room.hosts,
                 settings.pool_size,
                 need.files(settings.pool_size)
             )),
-            None => None,
-        };
+            None => {}
+        }
         let plan = Plan {
             size: room.hosts,
             lookup_limit: self.runner.longest_connect(),
@@ -105,12 +107,20 @@ impl Engine {
         let work = move |job: &Job, task: &_, events: &_| worker.run(job, task, events, &stop);
         let limit = settings.stop_on_errors.map(|tolerance| tolerance.hosts(self.jobs.len()));
         let failures = Arc::new(Failures::new(limit, &self.cancel));
-        let events = pool::start(Arc::clone(&self.jobs), plan, &failures, &self.cancel, work)?;
-        Ok(Started { events, failures, warning })
+        let working = pool::start(Arc::clone(&self.jobs), plan, &failures, &self.cancel, work)?;
+        if let Some(threads) = working.most_threads {
+            warnings.push(format!(
+                "only {threads} more threads can be started (ulimit -u, pids.max of the cgroup), which is enough for {} hosts at \
+                 once, not {}",
+                working.workers, plan.size
+            ));
+        }
+        Ok(Started { events: working.events, failures, warnings })
     }
 
     /// Ends what the jobs have shared, once all have ended.
     pub fn close(&self) {
         self.runner.close();
+        redact::forget();
     }
 }

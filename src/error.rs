@@ -1,5 +1,7 @@
 //! What can go wrong for one host: the facts, the sentence, and the hint that names what would help.
 
+mod login;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,8 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::{Class, Outcome};
-use crate::output::said_names;
 use crate::program::Program;
+use crate::redact;
+
+pub use self::login::LoginError;
 
 /// Why a host did not get as far as an exit status.
 ///
@@ -54,21 +58,8 @@ pub enum HostError {
     #[error(transparent)]
     HostKey(#[from] HostKeyError),
     /// The server refused every way to authenticate that we have.
-    #[error("{user}: {}", AuthTrial { tried, offered, said, detail: detail.as_deref() })]
-    Auth {
-        /// The user on the remote host.
-        user: String,
-        /// The identities that were offered, as messages call them, and the other methods that were tried, by name.
-        tried: Vec<String>,
-        /// The methods that the server would take, if it said so.
-        offered: Vec<String>,
-        /// What the server said in words, and how it ended the connection.
-        said: Vec<String>,
-        /// Whether what it said is the reason: its answer to a key or password that it knows.
-        is_explained: bool,
-        /// What else is known: keys that could not be used, or how the server ended it.
-        detail: Option<String>,
-    },
+    #[error("{0}")]
+    Auth(Box<LoginError>),
     /// sudo did not let the command begin.
     #[error("sudo: {detail}")]
     Sudo {
@@ -135,11 +126,31 @@ impl HostError {
             HostError::Connect { .. } | HostError::Behind { .. } => Class::Connect,
             HostError::Proxy { .. } => Class::Proxy,
             HostError::HostKey(_) => Class::HostKey,
-            HostError::Auth { .. } | HostError::Sudo { .. } => Class::Auth,
+            HostError::Auth(_) | HostError::Sudo { .. } => Class::Auth,
             HostError::Ssh { .. } | HostError::Dropped { .. } => Class::Ssh,
             HostError::Lost { .. } => Class::Lost,
             HostError::Copy { .. } => Class::Copy,
             HostError::Local { .. } => Class::Local,
+        }
+    }
+
+    /// Replaces passwords of ours in what others have said: servers, their programs, and programs here.
+    pub fn redact(&mut self) {
+        match self {
+            HostError::Dns { .. } | HostError::Connect { .. } => {}
+            HostError::Behind { reason, .. } => redact::redact(reason),
+            HostError::Proxy { cause, .. } => cause.redact(),
+            HostError::HostKey(error) => error.redact(),
+            HostError::Auth(error) => error.redact(),
+            HostError::Sudo { detail, .. } => redact::redact(detail),
+            HostError::Dropped { detail, .. } | HostError::Lost { detail } => redact::redact_quotations(detail),
+            HostError::Ssh { detail, hint, .. } | HostError::Local { detail, hint, .. } => {
+                redact::redact_quotations(detail);
+                hint.iter_mut().for_each(redact::redact_quotations);
+            }
+            HostError::Copy { path, reason, hint, .. } => {
+                [path, reason].into_iter().chain(hint).for_each(redact::redact);
+            }
         }
     }
 
@@ -178,6 +189,11 @@ impl HostError {
                 let place = origin.as_ref().map(|origin| format!(" ({origin})")).unwrap_or_default();
                 Some(format!("check the spelling{place}, or whether the resolver knows the name"))
             }
+            HostError::Connect { tried } if tried.iter().all(|(_, reason)| *reason == no_address_here()) => Some(
+                "this machine has no address to reach it from: check BindAddress, and IPv6; after very many connections it may \
+                 have no free port for a minute"
+                    .to_owned(),
+            ),
             HostError::Connect { .. } => {
                 Some("is sshd running there, on that port, and not behind a firewall?".to_owned())
             }
@@ -186,11 +202,7 @@ impl HostError {
             }
             HostError::Proxy { cause, .. } => cause.hint(),
             HostError::HostKey(error) => error.hint(),
-            HostError::Auth { is_explained: true, .. } => None,
-            HostError::Auth { said, .. } if said.iter().any(|said| said.contains(TOO_MANY_FAILURES)) => {
-                Some("fewer keys: name the right one with --identity FILE and -O IdentitiesOnly=yes".to_owned())
-            }
-            HostError::Auth { tried, offered, .. } => Some(auth_hint(tried, offered)),
+            HostError::Auth(error) => error.hint(),
             HostError::Sudo { hint, .. } => hint.map(str::to_owned),
             HostError::Dropped { banner_seen: false, .. } => Some(
                 "is it an SSH server? A busy one (MaxStartups) does this too: fewer hosts at once (-p) may help"
@@ -230,6 +242,22 @@ pub enum ProxyError {
 }
 
 impl ProxyError {
+    fn redact(&mut self) {
+        match self {
+            // Redacted when it was shared.
+            ProxyError::Login(_) | ProxyError::Late(_) => {}
+            ProxyError::Forbidden(text) | ProxyError::Full(text) | ProxyError::Command(text) => redact::redact(text),
+            ProxyError::Ended(text) => text.iter_mut().for_each(redact::redact),
+        }
+    }
+
+    /// How the login to a jump host has ended, for all hosts behind it.
+    pub fn login(outcome: impl Into<Outcome>) -> ProxyError {
+        let mut outcome = outcome.into();
+        outcome.redact();
+        ProxyError::Login(Arc::new(outcome))
+    }
+
     fn hint(&self) -> Option<String> {
         match self {
             ProxyError::Login(outcome) => outcome.hint(),
@@ -263,23 +291,9 @@ pub fn reason(error: &std::io::Error) -> String {
     }
 }
 
-/// What OpenSSH says after MaxAuthTries attempts.
-const TOO_MANY_FAILURES: &str = "Too many authentication failures";
-
-fn auth_hint(tried: &[String], offered: &[String]) -> String {
-    let is_secret = |method: &String| ["password", "keyboard-interactive"].contains(&method.as_str());
-    let password = if offered.iter().any(is_secret) { "; -A asks for a password" } else { "" };
-    if tried.iter().any(is_secret) {
-        "is it the right password, and the right user (-l)?".to_owned()
-    } else if !offered.is_empty() && !offered.iter().any(|method| method == "publickey") {
-        format!("the server takes no public keys for this user{password}")
-    } else if tried.is_empty() {
-        format!("no key to offer: name one with --identity FILE, or load one with ssh-add{password}")
-    } else {
-        format!(
-            "is the key in that user's authorized_keys? Name another with --identity FILE, the user with -l{password}"
-        )
-    }
+/// What the system says where there is no address to connect from: no IPv6, a BindAddress of another machine, no free port.
+fn no_address_here() -> String {
+    reason(&rustix::io::Errno::ADDRNOTAVAIL.into())
 }
 
 /// Why a host key was not accepted (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT").
@@ -298,10 +312,7 @@ pub enum HostKeyError {
         offered: String,
     },
     /// The host offers another key than the known one: somebody may be in the middle.
-    #[error(
-        "the key of {name} has CHANGED: it offers {offered}, but {}:{line} has another key",
-        .file.display()
-    )]
+    #[error("the key of {name} has CHANGED: it offers {offered}, but {}:{line} has {known}", .file.display())]
     Changed {
         /// The name that was looked up.
         name: String,
@@ -311,6 +322,8 @@ pub enum HostKeyError {
         file: PathBuf,
         /// The line of the known key, from 1.
         line: u64,
+        /// The known key, as messages call it.
+        known: String,
     },
     /// The offered key is marked `@revoked`.
     #[error("the key of {name}, {offered}, is REVOKED by {}:{line}", .file.display())]
@@ -351,6 +364,8 @@ pub enum HostKeyError {
         program: PathBuf,
         /// How it ended, or why it cannot be started.
         problem: String,
+        /// Whether it has started.
+        has_started: bool,
     },
     /// The offered key or certificate is none.
     #[error("the host key of {name} ({kind}) is malformed: {problem}")]
@@ -376,6 +391,23 @@ pub enum HostKeyError {
 pub const KNOWN_HOSTS_COMMAND: &str = "KnownHostsCommand-";
 
 impl HostKeyError {
+    fn redact(&mut self) {
+        match self {
+            HostKeyError::Command { problem, .. } => redact::redact(problem),
+            HostKeyError::Malformed { kind, problem, .. } => [kind, problem].into_iter().for_each(redact::redact),
+            HostKeyError::Certificate { plain, problem } => {
+                redact::redact(problem);
+                plain.redact();
+            }
+            // Names of ours, types of keys, and fingerprints.
+            HostKeyError::Unknown { .. }
+            | HostKeyError::Changed { .. }
+            | HostKeyError::Revoked { .. }
+            | HostKeyError::Replaced { .. }
+            | HostKeyError::Listed { .. } => {}
+        }
+    }
+
     fn brief(&self) -> String {
         match self {
             HostKeyError::Unknown { .. } => "not in known_hosts".to_owned(),
@@ -418,6 +450,9 @@ impl HostKeyError {
             )),
             // Nothing should make it easy to go on with a key that somebody took the trouble to revoke.
             HostKeyError::Revoked { .. } | HostKeyError::Listed { .. } => None,
+            HostKeyError::Command { has_started: false, .. } => {
+                Some("is that the right path? --explain shows where it is configured".to_owned())
+            }
             HostKeyError::Command { .. } => {
                 Some("-v shows what the command says; --explain shows where it is configured".to_owned())
             }
@@ -442,40 +477,22 @@ impl fmt::Display for Others {
     }
 }
 
+/// An address without its port; one that only one link knows has its zone.
+pub fn without_port(address: &SocketAddr) -> String {
+    match address {
+        SocketAddr::V6(address) if address.scope_id() != 0 => format!("{}%{}", address.ip(), address.scope_id()),
+        address => address.ip().to_string(),
+    }
+}
+
 struct Attempts<'a>(&'a [(SocketAddr, String)]);
 
 impl fmt::Display for Attempts<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, (address, reason)) in self.0.iter().enumerate() {
             let separator = if place == 0 { "" } else { "; " };
-            write!(f, "{separator}{} port {}: {reason}", address.ip(), address.port())?;
+            write!(f, "{separator}{} port {}: {reason}", without_port(address), address.port())?;
         }
         Ok(())
-    }
-}
-
-/// Characters of a server's list of methods in a message.
-const LONGEST_LIST: usize = 200;
-
-struct AuthTrial<'a> {
-    tried: &'a [String],
-    offered: &'a [String],
-    said: &'a [String],
-    detail: Option<&'a str>,
-}
-
-impl fmt::Display for AuthTrial<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.tried {
-            [] => write!(f, "no identity to offer")?,
-            tried => write!(f, "refused after trying {}", tried.join(", "))?,
-        }
-        if !self.offered.is_empty() {
-            write!(f, "; the server offers {}", said_names(self.offered, LONGEST_LIST))?;
-        }
-        if let Some(detail) = self.detail {
-            write!(f, "; {detail}")?;
-        }
-        self.said.iter().try_for_each(|said| write!(f, "; {said}"))
     }
 }

@@ -9,6 +9,7 @@ use crate::cancel::{Cancel, Reason};
 use crate::dialogue::Progress;
 use crate::error::HostError;
 use crate::program::Program;
+use crate::redact;
 
 /// Something that happened to one job. Events of one job arrive in the order in which they happened.
 #[derive(Debug)]
@@ -22,8 +23,17 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event of `job` that happens now.
-    pub fn now(job: usize, kind: EventKind) -> Self {
+    /// An event of `job` that happens now. What others say in it has no password of ours.
+    pub fn now(job: usize, mut kind: EventKind) -> Self {
+        match &mut kind {
+            EventKind::Note(text) | EventKind::Warning(text) => redact::redact_quotations(text),
+            EventKind::Finished { outcome, .. } => outcome.redact(),
+            EventKind::Started
+            | EventKind::Attempted(_)
+            | EventKind::Connected
+            | EventKind::Output { .. }
+            | EventKind::Copied(_) => {}
+        }
         Event { job, at: Instant::now(), kind }
     }
 }
@@ -127,8 +137,12 @@ pub enum Stream {
 /// The part of a job that a deadline can end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// TCP connection, banner, key exchange and host key; after authentication, opening the channel.
+    /// TCP connection, banner, key exchange and host key.
     Connect,
+    /// The same, while KnownHostsCommand runs.
+    KnownHostsCommand,
+    /// After authentication, opening the channel and starting what runs on it.
+    Open,
     /// User authentication.
     Auth,
     /// The same, once a password was told or a question asked: neither is repeated.
@@ -144,7 +158,7 @@ pub enum Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Phase::Connect => "connect",
+            Phase::Connect | Phase::KnownHostsCommand | Phase::Open => "connect",
             Phase::Auth | Phase::Secret => "auth",
             Phase::Command => "command",
             Phase::Silence => "silence",
@@ -252,6 +266,16 @@ impl Outcome {
         Outcome::Cancelled { started, why: cancel.reason() }
     }
 
+    /// Replaces passwords of ours in what others have said.
+    pub fn redact(&mut self) {
+        match self {
+            Outcome::Signaled { name } => redact::redact(name),
+            Outcome::Unstopped(outcome) => outcome.redact(),
+            Outcome::Failed(error) => error.redact(),
+            Outcome::Exited(_) | Outcome::TimedOut { .. } | Outcome::Cancelled { .. } => {}
+        }
+    }
+
     /// The class of this outcome.
     pub fn class(&self) -> Class {
         match self {
@@ -272,6 +296,11 @@ impl Outcome {
             Outcome::Failed(error) => format!("{}: {}", error.class().word(), error.brief()),
             outcome => outcome.to_string(),
         }
+    }
+
+    /// Whether the connection was dropped before anything was asked for that could have an effect.
+    pub(crate) fn is_dropped(&self) -> bool {
+        matches!(self, Outcome::Failed(error) if matches!(**error, HostError::Dropped { .. }))
     }
 
     /// The exit status of the command, if one was received.
@@ -317,6 +346,13 @@ impl Outcome {
             }
             Outcome::TimedOut { phase: Phase::Connect, .. } => Some(
                 "is it up, and not behind a firewall? A slow host or link may need a longer --connect-timeout"
+                    .to_owned(),
+            ),
+            Outcome::TimedOut { phase: Phase::KnownHostsCommand, .. } => Some(
+                "KnownHostsCommand runs within --connect-timeout; --explain shows where it is configured".to_owned(),
+            ),
+            Outcome::TimedOut { phase: Phase::Open, .. } => Some(
+                "the login has worked, but the host is slow or overloaded; it may need a longer --connect-timeout"
                     .to_owned(),
             ),
             Outcome::TimedOut { phase: Phase::Auth | Phase::Secret, .. } => {

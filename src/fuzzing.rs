@@ -220,7 +220,7 @@ pub fn host_args(text: &[u8]) -> Verdict {
         _ => Vec::new(),
     };
     let given = Some((Path::new(file), text)).filter(|_| options.is_empty());
-    let arguments = host_args::of_texts(given, &options, &hosts, &command).map_err(|error| error.to_string())?;
+    let arguments = host_args::of_texts(given, None, &options, &hosts, &command).map_err(|error| error.to_string())?;
     assert_eq!(arguments.len(), hosts.len(), "arguments for every host");
     Ok(())
 }

@@ -21,6 +21,8 @@ use crate::template::{ValueError, Values};
 
 /// The name of the column whose value says which host a row is for.
 const HOST: &str = "host";
+/// What a column may be called, in capitals or small letters, that says which host a row is for.
+const LIKE_HOST: [&str; 9] = [HOST, "hosts", "hostname", "host_name", "name", "fqdn", "ip", "address", "node"];
 /// The names that every host has a value for.
 const BUILT_IN: [&str; 4] = [HOST, "user", "port", "index"];
 
@@ -154,18 +156,21 @@ pub fn are_used(hosts: &[HostSpec], words: &[OsString]) -> bool {
 /// The file cannot be read, or anything in it or about it is wrong.
 pub fn gather(
     file: Option<&Path>,
+    column: Option<&str>,
     options: &[OsString],
     hosts: &[HostSpec],
     command: &CommandLine,
 ) -> Result<Vec<Arguments>, HostArgsError> {
+    // Whoever may write it: values go into commands for the hosts, and change nothing here.
     let read = |path: &Path| hosts::read(path).map_err(|error| HostArgsError::Read { path: path.to_owned(), error });
-    let text = file.map(|path| read(path).map(|text| (path, text))).transpose()?;
-    of_texts(text.as_ref().map(|(path, text)| (*path, &**text)), options, hosts, command)
+    let text = file.map(|path| read(path).map(|contents| (path, contents.bytes))).transpose()?;
+    of_texts(text.as_ref().map(|(path, text)| (*path, &**text)), column, options, hosts, command)
 }
 
 /// The same, of a file that has been read.
 pub(crate) fn of_texts(
     file: Option<(&Path, &[u8])>,
+    column: Option<&str>,
     options: &[OsString],
     hosts: &[HostSpec],
     command: &CommandLine,
@@ -175,7 +180,7 @@ pub(crate) fn of_texts(
     let mut problems = Vec::new();
     if let Some((path, text)) = file {
         match Rows::parse(path, text, command.is_by_name()) {
-            Ok(rows) => rows.hand_out(hosts, &mut arguments, &mut problems),
+            Ok(rows) => rows.hand_out(column, hosts, &mut arguments, &mut problems),
             Err(wrong) => problems = wrong,
         }
     }
@@ -332,9 +337,26 @@ impl Rows {
     }
 
     /// Gives each host its row: the one that names it, if rows name hosts, else the one in the same place.
-    fn hand_out(self, hosts: &[HostSpec], arguments: &mut [Arguments], problems: &mut Vec<String>) {
-        if self.rows.iter().any(|row| row.given.host().is_some()) {
-            return self.hand_out_by_name(hosts, arguments, problems);
+    fn hand_out(
+        self,
+        column: Option<&str>,
+        hosts: &[HostSpec],
+        arguments: &mut [Arguments],
+        problems: &mut Vec<String>,
+    ) {
+        let name = column.unwrap_or(HOST);
+        if self.rows.iter().any(|row| row.given.named(name).is_some()) {
+            return self.hand_out_by_name(name, hosts, arguments, problems);
+        }
+        if column.is_some() {
+            return problems.push(format!("{}: no row has the column {name:?} of --host-column", self.file.display()));
+        }
+        if let Some(column) = self.column_with_hosts(hosts) {
+            let file = self.file.display();
+            return problems.push(format!(
+                "{file}: the column {column:?} has names of hosts of this run; if each row is for the host in it, say \
+                 --host-column {column}, or call the column \"{HOST}\"; rows in the order of the hosts have no such column"
+            ));
         }
         let (file, count) = (self.file.display(), self.rows.len());
         // Hosts first: what it says about a host helps most.
@@ -359,12 +381,29 @@ impl Rows {
         }
     }
 
-    fn hand_out_by_name(self, hosts: &[HostSpec], arguments: &mut [Arguments], problems: &mut Vec<String>) {
+    /// The column that seems to say which hosts the rows are for: it is called so, and has hosts of this run in it.
+    fn column_with_hosts(&self, hosts: &[HostSpec]) -> Option<&str> {
+        let by_name = Directory::new(hosts);
+        self.rows.iter().find_map(|row| {
+            let Given::Named(named) = &row.given else { return None };
+            let is_like_host = |name: &str| LIKE_HOST.contains(&name.trim().to_lowercase().as_str());
+            let found = named.iter().find(|(name, value)| is_like_host(name) && by_name.places(value).is_some());
+            found.map(|(name, _)| &**name)
+        })
+    }
+
+    fn hand_out_by_name(
+        self,
+        column: &str,
+        hosts: &[HostSpec],
+        arguments: &mut [Arguments],
+        problems: &mut Vec<String>,
+    ) {
         let mut by_name: HashMap<Vec<u8>, &Row> = HashMap::with_capacity(self.rows.len());
         let file = self.file.display();
         for row in &self.rows {
-            let Some(host) = row.given.host() else {
-                problems.push(format!("{file}:{}: the row has no \"{HOST}\", which others have", row.line));
+            let Some(host) = row.given.named(column) else {
+                problems.push(format!("{file}:{}: the row has no {column:?}, which others have", row.line));
                 continue;
             };
             if let Some(first) = by_name.insert(host.to_owned(), row) {
@@ -376,7 +415,7 @@ impl Rows {
             let row = by_name.get(host.to_string().as_bytes()).or_else(|| by_name.get(host.name.as_bytes()));
             match row {
                 Some(row) => of_host.take(Row { line: row.line, given: row.given.clone() }, &self.file),
-                None => problems.push(format!("{file}: no row has {host} as its \"{HOST}\" ({})", host.origin)),
+                None => problems.push(format!("{file}: no row has {host} as its {column:?} ({})", host.origin)),
             }
         }
     }
@@ -418,11 +457,11 @@ impl Given {
         }
     }
 
-    /// The host that the row is for, if it says so.
-    fn host(&self) -> Option<&[u8]> {
+    /// The value of a column.
+    fn named(&self, column: &str) -> Option<&[u8]> {
         match self {
             Given::InOrder(_) => None,
-            Given::Named(named) => named.iter().find(|(name, _)| &**name == HOST).map(|(_, host)| host.as_slice()),
+            Given::Named(named) => named.iter().find(|(name, _)| &**name == column).map(|(_, value)| value.as_slice()),
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::hosts::{self, Bad, BadEntry, HostSpec, Origin};
 use crate::nodeset::Names;
 use crate::ssh::config::matches_pattern;
 use crate::toml_file::{self, TomlFile, in_order};
+use crate::trusted_file::{self, Contents, Untrusted};
 
 /// The table of tables.
 const HOST: &str = "host";
@@ -78,9 +79,11 @@ impl HostConfig {
         let (mut config, mut bad) = (HostConfig::default(), Vec::new());
         for path in files {
             let failed = |problem| HostConfigError::Read { path: path.clone(), problem };
-            let text = bounded::read(path, bounded::TOML).map_err(|error| failed(reason(&error)))?;
-            let text = String::from_utf8(text).map_err(|_| failed("not UTF-8 text".to_owned()))?;
-            Reader::new(path, &text).read(&mut config.tables, &mut bad);
+            let Contents { bytes, untrusted } =
+                trusted_file::read(path, bounded::TOML).map_err(|error| failed(reason(&error)))?;
+            let text = String::from_utf8(bytes).map_err(|_| failed("not UTF-8 text".to_owned()))?;
+            let reader = Reader { untrusted, ..Reader::new(path, &text) };
+            reader.read(&mut config.tables, &mut bad);
         }
         if bad.is_empty() { Ok(config) } else { Err(HostConfigError::Bad(bad)) }
     }
@@ -153,11 +156,13 @@ impl HostConfig {
 struct Reader<'a> {
     file: TomlFile<'a>,
     directory: &'a Path,
+    /// Why it may not say everything, if it may not.
+    untrusted: Option<Untrusted>,
 }
 
 impl<'a> Reader<'a> {
     fn new(path: &'a Path, text: &'a str) -> Reader<'a> {
-        Reader { file: TomlFile::new(path, text), directory: hosts::directory_of(path) }
+        Reader { file: TomlFile::new(path, text), directory: hosts::directory_of(path), untrusted: None }
     }
 
     fn read(&self, tables: &mut Vec<Table>, bad: &mut Vec<BadEntry>) {
@@ -210,7 +215,11 @@ impl<'a> Reader<'a> {
         };
         let mut options = HostOptions::default();
         for (key, value) in in_order(keys) {
-            let place = Place { origin: self.file.origin(key.span().start), directory: self.directory };
+            let place = Place {
+                origin: self.file.origin(key.span().start),
+                directory: self.directory,
+                untrusted: self.untrusted.as_ref(),
+            };
             let value_origin = self.file.origin(value.span().start);
             let problem =
                 match (options.set(key.get_ref(), &toml_file::value(value.get_ref()), &place), value.get_ref()) {

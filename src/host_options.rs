@@ -11,6 +11,7 @@ use crate::hosts::{self, Origin};
 use crate::proxy::Proxy;
 use crate::settings::HostKeyCheck;
 use crate::suggest::did_you_mean;
+use crate::trusted_file::Untrusted;
 
 /// A value, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -187,9 +188,19 @@ pub struct Place<'a> {
     pub origin: Origin,
     /// What relative paths start from: the directory of the file.
     pub directory: &'a Path,
+    /// Why the file may not run programs here or weaken the check of host keys, if it may not.
+    pub untrusted: Option<&'a Untrusted>,
 }
 
 impl Place<'_> {
+    /// Lets only a file that nobody else can write say something that runs programs here or weakens the check of host keys.
+    fn may(&self, doing: &str) -> Result<(), String> {
+        match self.untrusted {
+            Some(untrusted) => Err(format!("the file may not {doing}: {untrusted}")),
+            None => Ok(()),
+        }
+    }
+
     /// A path as it is meant; a `~` is left for whoever knows the home directory.
     fn path(&self, value: &Value<'_>) -> Result<PathBuf, String> {
         let text = value.text("the name of a file")?;
@@ -197,6 +208,14 @@ impl Place<'_> {
             return Err(format!("{text:?} is no name of a file"));
         }
         Ok(if text.starts_with('~') { text.into() } else { self.directory.join(text) })
+    }
+
+    /// The same, or `none`, which stays as it is.
+    fn paths_or_none(&self, value: &Value<'_>) -> Result<Vec<PathBuf>, String> {
+        match value.text("") {
+            Ok(text) if text == "none" => Ok(vec![text.into()]),
+            _ => self.paths(value),
+        }
     }
 
     fn paths(&self, value: &Value<'_>) -> Result<Vec<PathBuf>, String> {
@@ -242,11 +261,18 @@ impl HostOptions {
             "address" => put(&mut self.address, address(value)?, origin)?,
             "alias" => put(&mut self.alias, alias(value)?, origin)?,
             "identity" => add(&mut self.identities, place.paths(value)?, origin),
-            "known-hosts" => add(&mut self.known_hosts, place.paths(value)?, origin),
+            "known-hosts" => {
+                place.may("choose the known host keys")?;
+                add(&mut self.known_hosts, place.paths_or_none(value)?, origin);
+            }
             "password-file" => put(&mut self.password_file, place.path(value)?, origin)?,
             "proxy" => put_via(&mut self.proxy, Proxy::jump(value.text("jump hosts, or \"none\"")?)?, origin)?,
             "proxy-command" => {
-                put_via(&mut self.proxy, Proxy::command(value.text("a command, or \"none\"")?)?, origin)?
+                let command = Proxy::command(value.text("a command, or \"none\"")?)?;
+                if command.is_some() {
+                    place.may("run a command here")?;
+                }
+                put_via(&mut self.proxy, command, origin)?;
             }
             "connect-timeout" => {
                 let time = value.time()?;
@@ -259,7 +285,13 @@ impl HostOptions {
             "channel-timeout" => put(&mut self.channel_timeout, value.time()?, origin)?,
             "num-retries" => put(&mut self.num_retries, attempts(value)?, origin)?,
             "retry-delay" => put(&mut self.retry_delay, value.time()?, origin)?,
-            "host-key-check" => put(&mut self.host_key_check, host_key_check(value)?, origin)?,
+            "host-key-check" => {
+                let check = host_key_check(value)?;
+                if check != HostKeyCheck::Strict {
+                    place.may("weaken the check of host keys")?;
+                }
+                put(&mut self.host_key_check, check, origin)?;
+            }
             "agent" => put_agent(&mut self.agent, AgentUse::Socket(place.path(value)?), origin)?,
             "no-agent" => {
                 let agent = if flag(value)? { AgentUse::Nobody } else { AgentUse::Usual };
@@ -382,7 +414,7 @@ mod tests {
     use super::*;
 
     fn place() -> Place<'static> {
-        Place { origin: Origin::CommandLine, directory: Path::new("/etc/fleet") }
+        Place { origin: Origin::CommandLine, directory: Path::new("/etc/fleet"), untrusted: None }
     }
 
     fn set(key: &str, value: &Value<'_>) -> Result<HostOptions, Refused> {

@@ -7,8 +7,10 @@ mod groups;
 mod line;
 mod lists;
 mod nodes;
+mod other_formats;
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -18,11 +20,14 @@ use crate::bounded;
 use crate::error::{excerpt, reason};
 use crate::host_options::{HostOptions, Place};
 use crate::nodeset::{MOST_NAMES, Names, NamesError};
+use crate::suggest::did_you_mean;
+use crate::trusted_file::{self, Contents, Untrusted};
 pub use entry::{Parts, check_login, check_name, is_ipv6, parse_entry, parse_port};
 use entry::{check_user, parse};
 pub use groups::{Definitions, Groups, check_command, check_group};
-use line::{Field, Said, split};
+use line::{ARGUMENT, Field, Said, split};
 pub use lists::Lists;
+use other_formats::OtherFormat;
 
 /// One host as the user wrote it: `[user@]host[:port]`, and what else is said about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +45,8 @@ pub struct HostSpec {
     pub options: Arc<HostOptions>,
     /// What its line says besides, for the command: name and value, in the order of the line.
     pub arguments: Arc<[(String, String)]>,
+    /// The names among these that nothing marks as arguments, and where they stand.
+    loose: Arc<[(String, Origin)]>,
     /// All `key=value` of its line that are not in the entry, written so that they mean the same in a file anywhere.
     written: Arc<str>,
 }
@@ -54,6 +61,7 @@ impl HostSpec {
             origin,
             options: HostOptions::nothing(),
             arguments: Arc::default(),
+            loose: Arc::default(),
             written: Arc::default(),
         }
     }
@@ -78,7 +86,17 @@ impl HostSpec {
     }
 
     /// Adds what is said about it elsewhere than where it comes from; the latter counts.
-    fn say(&mut self, options: &Arc<HostOptions>, arguments: &Arc<[(String, String)]>) {
+    fn say(
+        &mut self,
+        options: &Arc<HostOptions>,
+        arguments: &Arc<[(String, String)]>,
+        loose: &Arc<[(String, Origin)]>,
+    ) {
+        if self.loose.is_empty() {
+            self.loose = Arc::clone(loose);
+        } else if !loose.is_empty() {
+            self.loose = self.loose.iter().chain(&**loose).cloned().collect();
+        }
         if self.options.is_empty() && !options.is_empty() {
             self.options = Arc::clone(options);
         } else if !options.is_empty() {
@@ -237,12 +255,33 @@ pub fn gather(files: &[PathBuf], strings: &[String]) -> Result<Vec<HostSpec>, Ho
     lists.read(&mut Groups::default()).map(|(hosts, _)| hosts)
 }
 
+/// Checks the `key=value` of hosts that are no options: a place of the command has to use each, of which `used` are the names,
+/// or `arg.` has to stand before it. Otherwise it may be a slip of an option that would then not be there.
+///
+/// # Errors
+/// The keys, each where it stands first.
+pub fn check_keys(hosts: &[HostSpec], used: &HashSet<String>) -> Result<(), HostsError> {
+    let mut seen = HashSet::new();
+    let mut bad = Vec::new();
+    for (name, origin) in hosts.iter().flat_map(|host| &*host.loose) {
+        if !used.contains(name) && seen.insert(name) {
+            let hint = did_you_mean(name, used.iter().map(String::as_str));
+            let problem = format!(
+                "it is no option, and the command does not use it as %({name})s{hint}; if other commands do, write \
+                 {ARGUMENT}{name}=..."
+            );
+            bad.push(BadEntry { origin: origin.clone(), text: name.clone(), problem });
+        }
+    }
+    if bad.is_empty() { Ok(()) } else { Err(HostsError::Bad(bad)) }
+}
+
 /// The hosts of the text of a hosts file, for which no groups are defined.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn of_text(path: &Path, text: &[u8]) -> Result<Vec<HostSpec>, HostsError> {
     let mut groups = Groups::default();
     let mut found = Found::new(&mut groups);
-    found.add_file(path, directory_of(path), text);
+    found.add_file(path, Basis::of(path), text);
     if found.bad.is_empty() { Ok(found.hosts) } else { Err(HostsError::Bad(found.bad)) }
 }
 
@@ -257,11 +296,23 @@ pub fn directory_of(file: &Path) -> &Path {
 ///
 /// # Errors
 /// What the system says, or that there is more of it than of any list.
-pub fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    if path == Path::new("-") {
-        bounded::read_from(std::io::stdin().lock(), bounded::LIST)
-    } else {
-        bounded::read(path, bounded::LIST)
+pub fn read(path: &Path) -> std::io::Result<Contents> {
+    trusted_file::read(path, bounded::LIST)
+}
+
+/// What the lines of a file are read in the light of.
+#[derive(Clone, Copy)]
+struct Basis<'a> {
+    /// What relative paths start from.
+    directory: &'a Path,
+    /// Why the file may not say everything, if it may not.
+    untrusted: Option<&'a Untrusted>,
+}
+
+impl Basis<'_> {
+    /// That of a trusted file.
+    fn of(path: &Path) -> Basis<'_> {
+        Basis { directory: directory_of(path), untrusted: None }
     }
 }
 
@@ -281,13 +332,20 @@ impl Found<'_> {
         Found { hosts: Vec::new(), bad: Vec::new(), failed: None, is_full: false, groups }
     }
 
-    /// Adds the hosts of a text in the format of hosts files. Relative paths in it start from `directory`.
-    fn add_file(&mut self, path: &Path, directory: &Path, text: &[u8]) {
+    /// Adds the hosts of a text in the format of hosts files.
+    fn add_file(&mut self, path: &Path, basis: Basis<'_>, text: &[u8]) {
         let file: Arc<Path> = Arc::from(path);
         // A byte order mark is no part of the first host's name.
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
-        for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
-            let at = |column| Origin::File { file: Arc::clone(&file), line: number + 1, column };
+        let place = |line, column| Origin::File { file: Arc::clone(&file), line, column };
+        if let Some((number, line, format)) = OtherFormat::of(lines(text)) {
+            // What follows the = may be a secret.
+            let shown = line.split('=').next().unwrap_or_default();
+            let advice = format.advice().replace("FILE", &path.display().to_string());
+            return self.reject(shown, place(number + 1, 1), &advice);
+        }
+        for (number, line) in lines(text).enumerate() {
+            let at = |column| place(number + 1, column);
             // What follows the = may be a secret.
             let key = line.split(|byte| *byte == b'=').next().unwrap_or_default();
             let start = || String::from_utf8_lossy(&key[..key.len().min(LINE_SHOWN)]).into_owned();
@@ -296,7 +354,10 @@ impl Found<'_> {
                 self.bad.push(BadEntry { origin: at(1), text: start(), problem });
             } else {
                 match std::str::from_utf8(line) {
-                    Ok(line) => self.add_line(line, directory, at),
+                    Ok(line) => self.add_line(line, basis, at),
+                    Err(_) if only_comments_are_unreadable(line) => {
+                        self.add_line(&String::from_utf8_lossy(line), basis, at);
+                    }
                     Err(error) => {
                         let before = String::from_utf8_lossy(&line[..error.valid_up_to()]);
                         let origin = at(before.chars().count() + 1);
@@ -311,7 +372,8 @@ impl Found<'_> {
     }
 
     /// A line of a hosts file: `[user@]host[:port] [user] [key=value]...`, with a comment from `#` on.
-    fn add_line(&mut self, line: &str, directory: &Path, at: impl Fn(usize) -> Origin) {
+    fn add_line(&mut self, line: &str, basis: Basis<'_>, at: impl Fn(usize) -> Origin) {
+        let Basis { directory, untrusted } = basis;
         // The fields are asked for in their order, so that a line is counted once.
         let counted = Cell::new((0, 0));
         let column = |field: &str| {
@@ -350,7 +412,7 @@ impl Found<'_> {
             match value {
                 None => self.reject(text, origin, "expected [user@]host[:port] [user] [key=value]... and nothing more"),
                 Some((key, value)) => {
-                    let place = Place { origin, directory };
+                    let place = Place { origin, directory, untrusted };
                     line::write(key, &value, directory, &mut written);
                     if let Err((shown, problem)) = said.take(key, &value, &place) {
                         self.reject(&shown, place.origin, &problem);
@@ -359,7 +421,7 @@ impl Found<'_> {
             }
         }
         // What the keys say of user and port belongs to the entry.
-        let Said { user, mut options, arguments, .. } = said;
+        let Said { user, mut options, arguments, loose, .. } = said;
         let option = options.user.take().map(|given| (given.value, "user", given.origin));
         let user = user.map(|(name, field, place)| (name, field, at(place)));
         let port = options.port.take();
@@ -367,13 +429,14 @@ impl Found<'_> {
         let has_user = added.iter().any(|spec| spec.user.is_some());
         let has_port = added.iter().any(|spec| spec.port.is_some());
         let (options, arguments) = (Arc::new(options), Arc::<[(String, String)]>::from(arguments));
+        let loose: Arc<[(String, Origin)]> = loose.into();
         let written: Arc<str> = written.into();
         for spec in added.iter_mut() {
             if let Some((name, ..)) = user.as_ref().or(option.as_ref()) {
                 spec.user = Some(name.clone());
             }
             spec.port = spec.port.or(port.as_ref().map(|given| given.value));
-            spec.say(&options, &arguments);
+            spec.say(&options, &arguments, &loose);
             if spec.written.is_empty() {
                 spec.written = Arc::clone(&written);
             } else if !written.is_empty() {
@@ -443,6 +506,24 @@ impl Found<'_> {
     }
 }
 
+/// The lines of a text, which end by LF, CRLF or CR.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let Some(end) = text.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else { return rest.take() };
+        let length = if text[end..].starts_with(b"\r\n") { 2 } else { 1 };
+        rest = Some(&text[end + length..]);
+        Some(&text[..end])
+    })
+}
+
+/// Whether what is not UTF-8 in a line is in its comment, which nobody reads.
+fn only_comments_are_unreadable(line: &[u8]) -> bool {
+    let line = String::from_utf8_lossy(line);
+    split(&line).is_ok_and(|fields| fields.iter().all(|field| !field.text.contains('\u{fffd}')))
+}
+
 /// What is said of a line that is not UTF-8, given the whole text.
 fn not_utf8(text: &[u8]) -> &'static str {
     match text {
@@ -461,6 +542,9 @@ enum Expanded<'a> {
 
 impl Expanded<'_> {
     fn parse(entry: &str) -> Result<Expanded<'_>, NamesError> {
+        if entry::is_url(entry) {
+            return parse(entry).map(Expanded::One).map_err(|problem| NamesError { column: 0, problem });
+        }
         let place = entry.rfind('@').map_or(0, |at| at + 1);
         let (prefix, names) = entry.split_at(place);
         if !names.contains(['[', ']']) || has_address(names) {
@@ -489,7 +573,7 @@ mod tests {
         let mut found = Found::new(&mut groups);
         let text =
             b"\xef\xbb\xbfweb1 deploy # the first\r\n\n# none\n  root@web2:2222\nweb3 a b\nx@web4 y\nw\xff\nweb5";
-        found.add_file(Path::new("hosts.txt"), Path::new(""), text);
+        found.add_file(Path::new("hosts.txt"), Basis::of(Path::new("hosts.txt")), text);
         let hosts: Vec<String> = found.hosts.iter().map(HostSpec::to_string).collect();
         assert_eq!(hosts, ["deploy@web1", "root@web2:2222", "web5"]);
         assert_eq!(found.hosts[1].origin.to_string(), "hosts.txt:4:3");

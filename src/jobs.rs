@@ -83,7 +83,7 @@ impl Commands {
             return Ok(Commands::All(command::literal(words, &wrapping)?.into()));
         }
         let line = CommandLine::with_places(words, wrapping)?;
-        let arguments = host_args::gather(file, singles, hosts, &line)?;
+        let arguments = host_args::gather(file, opts.command.host_column.as_deref(), singles, hosts, &line)?;
         Ok(Commands::Each(line, arguments))
     }
 

@@ -13,12 +13,14 @@
 //!  signals ─ Cancel ─► ends every wait                       reports; Tally ─► exit status
 //! ```
 
+pub mod askpass;
 pub mod bounded;
 pub mod cancel;
 pub mod cli;
 pub mod client;
 pub mod command;
 pub mod copy;
+pub mod descriptors;
 pub mod dialogue;
 pub mod duration;
 pub mod engine;
@@ -45,11 +47,13 @@ pub mod pool;
 pub mod program;
 pub mod proxy;
 pub mod queue;
+pub mod redact;
 pub mod request;
 pub mod resolve;
 pub mod retry;
 pub mod rsync;
 pub mod run;
+pub mod run_lock;
 pub mod scp;
 pub mod script;
 pub mod secret;
@@ -65,6 +69,7 @@ pub mod template;
 pub mod terminal;
 pub mod tolerance;
 pub mod toml_file;
+pub mod trusted_file;
 pub mod trusted_path;
 pub mod user_config;
 pub mod variables;

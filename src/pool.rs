@@ -45,60 +45,102 @@ pub struct Plan {
     pub total_limit: Option<Duration>,
 }
 
-/// Starts all `jobs` in the order of the list, and returns where their events arrive. The channel is closed when every job
-/// has ended.
+/// A run under way.
+#[derive(Debug)]
+pub struct Working {
+    /// Where the events of all jobs arrive. The channel is closed when every job has ended.
+    pub events: Receiver<Event>,
+    /// How many workers there are.
+    pub workers: usize,
+    /// How many the system would have let us start, if those are fewer than were asked for. Not all of them are workers then: names are
+    /// looked up and proxies are served by other threads.
+    pub most_threads: Option<usize>,
+}
+
+/// Starts all `jobs` in the order of the list.
 ///
 /// `work` makes one attempt at one job; what it sends before is passed through. A panic in it is that job's outcome. Hosts that
 /// fail are counted in `failures`.
 ///
 /// # Errors
-/// The threads cannot be started.
-pub fn start<W>(
-    jobs: Arc<[Job]>,
-    plan: Plan,
-    failures: &Arc<Failures>,
-    cancel: &Cancel,
-    work: W,
-) -> io::Result<Receiver<Event>>
+/// No thread can be started.
+pub fn start<W>(jobs: Arc<[Job]>, plan: Plan, failures: &Arc<Failures>, cancel: &Cancel, work: W) -> io::Result<Working>
 where
     W: Fn(&Job, &Task, &Sender<Event>) -> Attempt + Send + Sync + 'static,
 {
+    let work = Arc::new(work);
     let (events, received) = bounded(EVENTS);
-    // Nothing is handed out before a worker is free for it: a cancelled run finds every other job still in the queue.
-    let (tasks, taken) = bounded::<Task>(0);
     let (report, reports) = unbounded();
-
-    let (worker_jobs, worker_events, worker_cancel) = (Arc::clone(&jobs), events.clone(), cancel.clone());
-    let (failures, worker_failures) = (Arc::clone(failures), Arc::clone(failures));
-    // Every worker keeps `events` open until it ends, the closure until the last one has.
-    let worker = move |_| {
-        for task in &taken {
-            // The queue may hand a task out in the very moment of the cancel.
-            let told = if worker_cancel.is_triggered() {
-                Report::Unwanted(task)
-            } else {
-                attempt(&worker_jobs, task, &worker_events, &worker_failures, &work)
-            };
-            let _ = report.send(told);
+    let (mut size, mut most_threads) = (plan.size.min(jobs.len()).max(1), None);
+    let tasks = loop {
+        // Nothing is handed out before a worker is free for it: a cancelled run finds every other job still in the queue.
+        let (tasks, taken) = bounded::<Task>(0);
+        let (worker_jobs, worker_events, worker_cancel) = (Arc::clone(&jobs), events.clone(), cancel.clone());
+        let (worker_failures, worker_report, work) = (Arc::clone(failures), report.clone(), Arc::clone(&work));
+        // Every worker keeps `events` open until it ends, the closure until the last one has.
+        let worker = move |_| {
+            for task in &taken {
+                // The queue may hand a task out in the very moment of the cancel.
+                let told = if worker_cancel.is_triggered() {
+                    Report::Unwanted(task)
+                } else {
+                    attempt(&worker_jobs, task, &worker_events, &worker_failures, &*work)
+                };
+                let _ = worker_report.send(told);
+            }
+        };
+        match start_workers(size, worker) {
+            Ok(()) => break tasks,
+            Err(failed) => {
+                // Without tasks they end at once.
+                drop(tasks);
+                let started = failed.started.len();
+                failed.started.into_iter().for_each(|worker| drop(worker.join()));
+                if started < 2 || most_threads.is_some() {
+                    return Err(failed.error);
+                }
+                // The system lets us have no more (RLIMIT_NPROC, pids.max of the cgroup, memory).
+                (size, most_threads) = (started / 2, Some(started));
+            }
         }
     };
-    // One rayon thread per worker, each busy with its loop until the end. rayon's own scheduling would start the hosts out of
-    // order, and threads of it that look for work cost more the more there are: at 500 they took more than all connections
-    // together. So the loop is what a thread does before it would look for any, and by then the pool is over.
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(plan.size.min(jobs.len()).max(1))
-        .stack_size(STACK)
-        .thread_name(|_| WORKER_NAME.to_owned())
-        .start_handler(worker)
-        .build()
-        .map_err(io::Error::other)?;
-    drop(pool);
-    let cancel = cancel.clone();
+    let (cancel, failures) = (cancel.clone(), Arc::clone(failures));
     thread::Builder::new().name("pssh-queue".to_owned()).stack_size(STACK).spawn(move || {
         let channels = Channels { failures: &failures, tasks: &tasks, reports: &reports, events: &events };
         Queue::new(jobs, plan).run(&channels, &cancel);
     })?;
-    Ok(received)
+    Ok(Working { events: received, workers: size, most_threads })
+}
+
+/// Not all workers could be started.
+struct TooFew {
+    /// Those that have been.
+    started: Vec<thread::JoinHandle<()>>,
+    error: io::Error,
+}
+
+/// Starts `size` threads that do `worker`.
+fn start_workers(size: usize, worker: impl Fn(usize) + Send + Sync + 'static) -> Result<(), TooFew> {
+    let mut started = Vec::new();
+    // One rayon thread per worker, each busy with its loop until the end. rayon's own scheduling would start the hosts out of
+    // order, and threads of it that look for work cost more the more there are: at 500 they took more than all connections
+    // together. So the loop is what a thread does before it would look for any, and by then the pool is over.
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(size)
+        .start_handler(worker)
+        .spawn_handler(|thread| {
+            let builder = thread::Builder::new().name(WORKER_NAME.to_owned()).stack_size(STACK);
+            started.push(builder.spawn(move || thread.run())?);
+            Ok(())
+        })
+        .build();
+    match pool {
+        Ok(pool) => {
+            drop(pool);
+            Ok(())
+        }
+        Err(error) => Err(TooFew { started, error: io::Error::other(error) }),
+    }
 }
 
 fn attempt<W>(jobs: &[Job], task: Task, events: &Sender<Event>, failures: &Failures, work: &W) -> Report
@@ -166,7 +208,7 @@ mod tests {
         work: impl Fn(usize) -> Outcome + Send + Sync + 'static,
     ) -> HashMap<usize, Class> {
         let work = move |job: &Job, _: &Task, _: &Sender<Event>| Attempt::Ended(work(job.number));
-        let events = start(jobs(count), plan(size, 1), &tolerant(cancel), cancel, work).expect("threads");
+        let events = start(jobs(count), plan(size, 1), &tolerant(cancel), cancel, work).expect("threads").events;
         let mut ended = HashMap::new();
         for event in events {
             if let EventKind::Finished { outcome, .. } = event.kind {
@@ -234,7 +276,7 @@ mod tests {
         let cancel = Cancel::new().expect("pipe");
         let jobs: Arc<[Job]> = crate::jobs::make(hosts).into();
         let work = |_: &Job, _: &Task, _: &Sender<Event>| Attempt::Ended(Outcome::Exited(0));
-        let events = start(jobs, plan(1, 1), &tolerant(&cancel), &cancel, work).expect("threads");
+        let events = start(jobs, plan(1, 1), &tolerant(&cancel), &cancel, work).expect("threads").events;
         let ended: HashMap<usize, Class> = events
             .iter()
             .filter_map(|event| match event.kind {
@@ -263,7 +305,7 @@ mod tests {
                 _ => Attempt::Ended(Outcome::Exited(0)),
             }
         };
-        let events = start(jobs(4), plan(1, 3), &tolerant(&cancel), &cancel, work).expect("threads");
+        let events = start(jobs(4), plan(1, 3), &tolerant(&cancel), &cancel, work).expect("threads").events;
         let mut ended = HashMap::new();
         for event in events {
             if let EventKind::Finished { outcome, attempts } = event.kind {
@@ -291,7 +333,7 @@ mod tests {
             }
             Attempt::NotSent(refused())
         };
-        let events = start(jobs(3), plan, &tolerant(&cancel), &cancel, work).expect("threads");
+        let events = start(jobs(3), plan, &tolerant(&cancel), &cancel, work).expect("threads").events;
         let ended: Vec<(Class, u32)> = events
             .iter()
             .filter_map(|event| match event.kind {

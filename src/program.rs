@@ -7,7 +7,7 @@ use crate::cli;
 use crate::error::reason;
 use crate::run::{self, Ending, STDOUT};
 use crate::ssh::was_closed_at_start;
-use crate::{exit, output, panics, rsync, secret, signals};
+use crate::{exit, output, panics, redact, rsync, secret, signals};
 
 /// One of the programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,15 +113,18 @@ pub fn main(program: Program) -> ExitCode {
             return ExitCode::from(if is_question { exit::OK } else { exit::USAGE });
         }
     };
-    match run::run(opts) {
+    let ending = run::run(opts);
+    if let Err(fatal) = &ending {
+        output::complain(&format!("{:#}", fatal.error));
+    }
+    // Nobody has a password any more: they are zeroed.
+    redact::forget();
+    match ending {
         Ok(Ending::Status(status)) => ExitCode::from(status),
         Ok(Ending::Signal(signal)) => {
             signals::die_by(signal);
             ExitCode::from(exit::KILLED)
         }
-        Err(fatal) => {
-            output::complain(&format!("{:#}", fatal.error));
-            ExitCode::from(fatal.status)
-        }
+        Err(fatal) => ExitCode::from(fatal.status),
     }
 }

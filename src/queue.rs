@@ -2,7 +2,7 @@
 //! before another attempt is over, and are handed out in the order of the list.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,9 @@ use crate::error::HostError;
 use crate::event::{Event, EventKind, Outcome};
 use crate::jobs::Job;
 use crate::pool::Plan;
-use crate::resolve::{Answer, Resolver};
+use crate::resolve::{self, Answer, Resolver};
 use crate::retry::Policy;
+use crate::ssh::catching_up;
 use crate::tolerance::Failures;
 
 /// A job that can start: its number and where to connect.
@@ -31,8 +32,8 @@ pub struct Task {
 /// The way to a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// To one of these addresses; never empty.
-    Direct(Vec<IpAddr>),
+    /// To one of these addresses, whose ports mean nothing; never empty.
+    Direct(Vec<SocketAddr>),
     /// Through a proxy, which looks the name up.
     Proxied,
     /// Not known: the name could not be looked up. No worker gets this.
@@ -85,6 +86,8 @@ pub struct Queue {
     plan: Plan,
     /// When the whole run is to end.
     deadline: Option<Instant>,
+    /// When it was seen that a lookup has had its time.
+    late: Option<Instant>,
 }
 
 impl Queue {
@@ -100,6 +103,7 @@ impl Queue {
             resolver: Resolver::default(),
             plan,
             deadline: plan.total_limit.and_then(|limit| Instant::now().checked_add(limit)),
+            late: None,
         }
     }
 
@@ -120,7 +124,9 @@ impl Queue {
                 self.deadline = None;
                 self.cancel_waiting(channels, cancel);
             }
-            self.give_up_late_lookups(channels);
+            // What has come counts, however late it is looked at.
+            answers.try_iter().for_each(|answer| self.take_answer(answer, channels));
+            self.give_up_late_lookups(now, channels);
             self.end_pauses(now);
             self.admit();
             if self.is_done() {
@@ -187,7 +193,7 @@ impl Queue {
         let name = &self.jobs[job].address;
         if self.jobs[job].proxy.is_some() {
             self.ready.insert(job, Task { job, attempt, route: Route::Proxied });
-        } else if let Ok(address) = name.parse::<IpAddr>() {
+        } else if let Some(address) = resolve::literal(name) {
             self.ready.insert(job, Task { job, attempt, route: Route::Direct(vec![address]) });
         } else {
             self.asked.insert(job, (Instant::now(), attempt));
@@ -216,8 +222,7 @@ impl Queue {
     /// long.
     fn next_due(&self, now: Instant) -> Option<Instant> {
         let turn = self.ready.keys().next().and_then(|first| self.turn_of(*first)).filter(|turn| *turn > now);
-        let late = self.asked.values().map(|(asked, _)| asked).min();
-        let late = late.and_then(|asked| asked.checked_add(self.plan.lookup_limit));
+        let late = self.lookup_ends();
         let paused = self.paused.keys().next().map(|(due, _)| *due);
         turn.into_iter().chain(late).chain(paused).chain(self.deadline).min()
     }
@@ -233,7 +238,24 @@ impl Queue {
         }
     }
 
-    fn give_up_late_lookups(&mut self, channels: &Channels<'_>) {
+    /// When the first lookup that is under way has had its time.
+    fn lookup_due(&self) -> Option<Instant> {
+        let asked = self.asked.values().map(|(asked, _)| *asked).min();
+        asked.and_then(|asked| asked.checked_add(self.plan.lookup_limit))
+    }
+
+    /// The same as it is seen: later, if it was seen too late, as after a stop. The threads that have the answers may be as late.
+    fn lookup_ends(&self) -> Option<Instant> {
+        let due = self.lookup_due()?;
+        Some(self.late.map_or(due, |seen| seen + catching_up(due, seen)))
+    }
+
+    fn give_up_late_lookups(&mut self, now: Instant, channels: &Channels<'_>) {
+        let is_late = self.lookup_due().is_some_and(|due| now >= due);
+        self.late = if is_late { Some(self.late.unwrap_or(now)) } else { None };
+        if !is_late || self.lookup_ends().is_none_or(|ends| now < ends) {
+            return;
+        }
         let limit = self.plan.lookup_limit;
         let late = self.asked.iter().filter(|(_, (asked, _))| asked.elapsed() >= limit);
         for (job, attempt) in late.map(|(job, (_, attempt))| (*job, *attempt)).collect::<Vec<_>>() {
@@ -241,6 +263,7 @@ impl Queue {
             let reason = format!("no answer from the resolver within {} s", limit.as_secs_f64());
             self.unresolved(job, attempt, reason, channels);
         }
+        self.late = None;
     }
 
     fn unresolved(&mut self, job: usize, attempt: u32, reason: String, channels: &Channels<'_>) {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::command::MAX_COMMAND;
+use crate::command::{MAX_COMMAND, guarded};
 use crate::jobs::Job;
 use crate::script::Script;
 use crate::sudo::{Form, Sudo};
@@ -65,7 +65,11 @@ pub struct Terms<'a> {
 impl Terms<'_> {
     /// Whether `line` can be sent, and its length with all that surrounds it.
     fn fits(self, line: &[u8], form: Form) -> (bool, usize) {
-        let length = self.sudo.map_or(line.len(), |sudo| sudo.length(line, form));
+        let length = match (self.sudo, form) {
+            (Some(sudo), _) => sudo.length(line, form),
+            (None, Form::Program) => guarded(line.to_vec()).len(),
+            (None, Form::Text) => line.len(),
+        };
         (length <= MAX_COMMAND, length)
     }
 
@@ -96,6 +100,8 @@ impl Terms<'_> {
         let within = script.within(arguments);
         let (fits, length) = within.as_deref().map_or((false, 0), |line| self.fits(line, Form::Program));
         if let (true, Some(line)) = (fits, within) {
+            // Below sudo it stands within its line.
+            let line = if self.sudo.is_some() { line } else { guarded(line) };
             return Ok(Request { line: line.into(), input: None });
         }
         match (self.input_taken, length) {
@@ -109,6 +115,7 @@ impl Terms<'_> {
             let what = format!("the command line of {script}, with its arguments,");
             return Err(RequestError::TooLong { what, length, most: MAX_COMMAND });
         }
+        let line = if self.sudo.is_some() { line } else { guarded(line) };
         Ok(Request { line: line.into(), input: Some(script.text()) })
     }
 }

@@ -1,12 +1,13 @@
 //! Looking up host names without holding a slot of the pool: getaddrinfo(3) blocks, and cannot be interrupted.
 
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::thread;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Select, Sender, unbounded};
 
 use crate::cancel::Cancel;
+use crate::ssh::catching_up;
 
 /// How many names are looked up at the same time. A mute name server holds a thread for 10 s or more per name.
 const MAX_THREADS: usize = 32;
@@ -17,8 +18,9 @@ const STACK: usize = 512 * 1024;
 pub struct Answer {
     /// Number of the job.
     pub job: usize,
-    /// The addresses in the order in which they should be tried, never empty.
-    pub addresses: Result<Vec<IpAddr>, String>,
+    /// The addresses in the order in which they should be tried, never empty. Their ports mean nothing; a link-local one has its
+    /// zone.
+    pub addresses: Result<Vec<SocketAddr>, String>,
 }
 
 /// A few threads that look names up, started as they are needed. They end when the resolver is dropped and their last
@@ -76,8 +78,8 @@ impl Resolver {
 ///
 /// # Errors
 /// Why there is no address.
-pub fn lookup_within(name: &str, until: Instant, cancel: &Cancel) -> Result<Vec<IpAddr>, String> {
-    if let Ok(address) = name.parse() {
+pub fn lookup_within(name: &str, until: Instant, cancel: &Cancel) -> Result<Vec<SocketAddr>, String> {
+    if let Some(address) = literal(name) {
         return Ok(vec![address]);
     }
     let mut resolver = Resolver::default();
@@ -95,18 +97,31 @@ pub fn lookup_within(name: &str, until: Instant, cancel: &Cancel) -> Result<Vec<
             let _ = operation.recv(cancel.channel());
             Err("cancelled".to_owned())
         }
-        Err(_) => Err("no answer from the resolver in time".to_owned()),
+        // Whoever was stopped sees late that time is over, and the thread that has the answer may be as late.
+        Err(_) => match answers.recv_timeout(catching_up(until, Instant::now())) {
+            Ok(answer) => answer.addresses,
+            Err(_) => Err("no answer from the resolver in time".to_owned()),
+        },
     }
 }
 
-fn lookup(name: &str) -> Result<Vec<IpAddr>, String> {
+/// The address that a name is. One with a zone (`fe80::1%eth0`) is none: the resolver knows the number of the interface.
+pub fn literal(name: &str) -> Option<SocketAddr> {
+    Some(SocketAddr::new(name.parse::<IpAddr>().ok()?, 0))
+}
+
+/// Looks a name up here and now: without anything to wait for if it is an address with a zone.
+///
+/// # Errors
+/// Why there is no address.
+pub fn lookup(name: &str) -> Result<Vec<SocketAddr>, String> {
     let found = (name, 0).to_socket_addrs().map_err(|error| {
         let text = error.to_string();
         // std's own words before the resolver's.
         text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_owned()
     })?;
-    let mut addresses: Vec<IpAddr> = Vec::new();
-    for address in found.map(|address| address.ip()) {
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in found {
         if !addresses.contains(&address) {
             addresses.push(address);
         }

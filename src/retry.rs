@@ -54,7 +54,9 @@ impl Policy {
 
 fn kind(outcome: &Outcome) -> Kind {
     match outcome {
-        Outcome::TimedOut { phase: Phase::Connect | Phase::Auth, .. } => Kind::Transient,
+        Outcome::TimedOut { phase: Phase::Connect | Phase::KnownHostsCommand | Phase::Open | Phase::Auth, .. } => {
+            Kind::Transient
+        }
         Outcome::Failed(error) => match &**error {
             HostError::Dns { .. } | HostError::Connect { .. } | HostError::Behind { .. } => Kind::Transient,
             HostError::Proxy { cause, .. } => match cause {
@@ -116,14 +118,7 @@ mod tests {
         assert!(policy.pause(&login(dropped(true)), 1).is_some());
         assert!(policy.pause(&login(dropped(false)), 8).is_some());
         assert!(policy.pause(&proxy(ProxyError::Ended(None)), 1).is_some());
-        let refused = HostError::Auth {
-            user: "u".into(),
-            tried: vec![],
-            offered: vec![],
-            said: vec![],
-            is_explained: false,
-            detail: None,
-        };
+        let refused = HostError::Auth(Box::default());
         assert_eq!(policy.pause(&login(refused.into()), 1), None);
         assert_eq!(policy.pause(&proxy(ProxyError::Forbidden(String::new())), 1), None);
     }
@@ -131,14 +126,7 @@ mod tests {
     #[test]
     fn what_is_certain_is_final() {
         let policy = Policy { attempts: 3, delay: Duration::from_secs(5) };
-        let refused = HostError::Auth {
-            user: "u".into(),
-            tried: vec![],
-            offered: vec![],
-            said: vec![],
-            is_explained: false,
-            detail: None,
-        };
+        let refused = HostError::Auth(Box::default());
         let lost = HostError::Lost { detail: String::new() };
         let late = Outcome::TimedOut { phase: Phase::Command, limit: Duration::ZERO, missing: "" };
         for outcome in

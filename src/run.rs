@@ -1,10 +1,13 @@
 //! A run from the parsed command line to the exit status. Reads as the table of contents of the program.
 
+use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use clap::error::ErrorKind;
+use rustix::fs::FileType;
 
 use crate::cancel::{Cancel, Reason};
 use crate::cli::Opts;
@@ -12,7 +15,7 @@ use crate::engine::Engine;
 use crate::error::reason;
 use crate::host_args::HostArgsError;
 use crate::host_config::HostConfig;
-use crate::hosts::{Definitions, Groups, HostSpec, HostsError, Lists};
+use crate::hosts::{self, Definitions, Groups, HostSpec, HostsError, Lists};
 use crate::input::{Input, Inputs};
 use crate::jobs::{self, Commands, CommandsError, Job};
 use crate::output::{self, Broken, Format, Looks, Summary};
@@ -20,6 +23,8 @@ use crate::program::Program;
 use crate::script::Script;
 use crate::settings::{Environment, Settings};
 use crate::ssh::{Runner, Unprepared, was_closed_at_start};
+use crate::template::Template;
+use crate::trusted_file;
 use crate::user_config::UserConfig;
 use crate::work::{CopyError, Work};
 use crate::{exit, signals, variables};
@@ -73,6 +78,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     check_words(opts)?;
     check_streams(opts, &looks)?;
     let (hosts, notes) = hosts(opts, config.groups)?;
+    check_keys(opts, &hosts)?;
     let work = work(opts, &settings, &hosts)?;
     let port_like =
         opts.running.par.filter(|size| !settings.configured.contains_key("--par") && is_port(*size, &hosts));
@@ -109,7 +115,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     }
     let mut report = output::reports(opts, &looks, jobs, user.as_deref()).map_err(failure)?;
     let started = engine.start(looks.held(jobs.len())).map_err(failure)?;
-    started.warning.iter().for_each(|warning| output::complain(warning));
+    started.warnings.iter().for_each(|warning| output::complain(warning));
     let summary = output::multiplex(jobs, &started, &mut *report, &looks.style, &cancel);
     engine.close();
     summary.faults.iter().for_each(|fault| output::complain(fault));
@@ -180,13 +186,27 @@ fn is_stray_number(opts: &Opts) -> bool {
     opts.running.stop_on_errors.is_some() && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// Whether the words are the command itself: another shell or a script may do something without any.
+fn takes_text(opts: &Opts) -> bool {
+    opts.command.script.is_none() && opts.command.shell.is_none() && !opts.command.no_shell
+}
+
+/// Whether there is nothing in the words that could be run.
+fn is_blank(words: &[OsString]) -> bool {
+    words.iter().all(|word| word.as_bytes().trim_ascii().is_empty())
+}
+
 /// Refuses a command line on which the last thing is missing: what is to be done.
 fn check_words(opts: &Opts) -> Result<(), Fatal> {
     let problem = match (opts.program, opts.words.len()) {
+        (Program::Pssh, 1..) if takes_text(opts) && is_blank(&opts.words) => {
+            "the command is empty: is a variable in it not set?"
+        }
         (Program::Pssh, 0) if opts.command.script.is_none() => "there is no command to run",
         (Program::Pssh, _) if is_stray_number(opts) => {
             "the number of --stop-on-errors stands behind =: --stop-on-errors=3"
         }
+        (Program::Pnuke, 1) if is_blank(&opts.words) => "the pattern is empty: is a variable in it not set?",
         (Program::Pnuke, 0) => "there is no pattern of what is to be killed",
         (Program::Pnuke, 2..) => "there is more than one pattern; several words are one pattern in quotes",
         _ => return Ok(()),
@@ -246,26 +266,60 @@ pub const STDOUT: u8 = 1;
 pub const CLOSED_STDOUT: &str =
     "standard output is closed, so that all output would be lost; if it may be: > /dev/null";
 
+/// Whether a file is our standard input: by its name, or as the same pipe.
+fn is_stdin(path: &Path) -> bool {
+    if path == Path::new("-") || trusted_file::descriptor(path) == Some(0) {
+        return true;
+    }
+    let (Ok(file), Ok(stdin)) = (rustix::fs::stat(path), rustix::fs::fstat(rustix::stdio::stdin())) else {
+        return false;
+    };
+    // What is read from a file again is all of it.
+    let is_pipe = matches!(FileType::from_raw_mode(file.st_mode), FileType::Fifo | FileType::Socket);
+    is_pipe && (file.st_dev, file.st_ino) == (stdin.st_dev, stdin.st_ino)
+}
+
 /// Standard input can be read for one purpose only; and neither it nor standard output may be closed where it is needed.
 fn check_streams(opts: &Opts, looks: &Looks) -> Result<(), Fatal> {
     let answers = opts.other.dry_run || opts.other.explain;
     if was_closed_at_start(STDOUT) && (answers || looks.format != Format::None) {
         return Err(failure(anyhow!(CLOSED_STDOUT)));
     }
-    let is_stdin = |path: &PathBuf| path == Path::new("-");
-    let readers = [
-        ("-h -", opts.hosts.hosts.iter().any(is_stdin)),
-        ("--host-args -", opts.command.host_args.as_ref().is_some_and(is_stdin)),
-        ("--script -", opts.command.script.as_ref().is_some_and(is_stdin)),
-        ("--password-fd 0", opts.connection.password_fd == Some(0)),
-        ("-I", opts.command.send_input && !opts.other.dry_run),
-    ];
-    let mut readers = readers.iter().filter(|(_, reads)| *reads).map(|(option, _)| option);
+    let mut readers: Vec<String> = Vec::new();
+    let mut files = |option: &str, paths: &mut dyn Iterator<Item = &PathBuf>| {
+        let reading = paths.filter(|path| is_stdin(path)).map(|path| format!("{option} {}", path.display()));
+        readers.extend(reading);
+    };
+    files("-h", &mut opts.hosts.hosts.iter());
+    files("--host-config", &mut opts.hosts.host_config.iter());
+    files("--host-args", &mut opts.command.host_args.iter());
+    files("--script", &mut opts.command.script.iter());
+    files("--password-file", &mut opts.connection.password_file.iter());
+    files("--proxy-password-file", &mut opts.connection.proxy_password_file.iter());
+    files("--sudo-password-file", &mut opts.sudo.sudo_password_file.iter());
+    if opts.connection.password_fd == Some(0) {
+        readers.push("--password-fd 0".to_owned());
+    }
+    if opts.command.send_input && !opts.other.dry_run {
+        readers.push("-I".to_owned());
+    }
+    let mut readers = readers.iter();
     match (readers.next(), readers.next()) {
         (Some(one), Some(other)) => Err(usage(anyhow!("{one} and {other} both read standard input"))),
         (Some(reader), None) if was_closed_at_start(0) => Err(failure(anyhow!("{reader}: standard input is closed"))),
         _ => Ok(()),
     }
+}
+
+/// Refuses a `key=value` of a host that neither is an option nor has a place in the command.
+fn check_keys(opts: &Opts, hosts: &[HostSpec]) -> Result<(), Fatal> {
+    if opts.other.explain {
+        return Ok(());
+    }
+    // What is wrong with the words themselves is told where they are read.
+    let templates = opts.words.iter().filter_map(|word| Template::parse(word.as_bytes(), &mut 0).ok());
+    let names = templates.flat_map(|template| template.names().map(str::to_owned).collect::<Vec<_>>());
+    hosts::check_keys(hosts, &names.collect()).map_err(usage)
 }
 
 /// The hosts of the run with what is said about each of them, or what is wrong with that; and what is worth telling with `-v`.

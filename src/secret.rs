@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use regex_lite::{Regex, RegexBuilder};
 use rustix::event::PollFlags;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -17,7 +18,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::cancel::Cancel;
+use crate::descriptors;
 use crate::error::reason;
+use crate::redact;
 use crate::ssh::Patience;
 use crate::terminal::{AskError, Terminal};
 
@@ -42,20 +45,37 @@ pub fn keep_out_of_dumps() {
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
-/// A password, a passphrase or another answer that nobody else should see. Its memory is zeroed when it is dropped; the
-/// copy that libssh2 makes to encrypt it lives as long as one request.
+/// A password, a passphrase or another answer that nobody else should see. Its memory is zeroed when the last of its duplicates is
+/// dropped; the copy that libssh2 makes to encrypt it lives as long as one request.
 #[derive(PartialEq, Eq)]
-pub struct Secret(Zeroizing<Vec<u8>>);
+pub struct Secret(Arc<Zeroizing<Vec<u8>>>);
 
 impl Secret {
     /// A secret of these bytes, which the caller zeroes.
     pub fn new(bytes: &[u8]) -> Secret {
-        Secret(Zeroizing::new(bytes.to_vec()))
+        Secret(Arc::new(Zeroizing::new(bytes.to_vec())))
     }
 
-    /// A copy, for an answer that is given away.
+    /// The same one in the same memory, for an answer that is given away.
     pub fn duplicate(&self) -> Secret {
-        Secret::new(&self.0)
+        Secret(Arc::clone(&self.0))
+    }
+
+    /// Whether there is a duplicate of it.
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
+    /// Checks that it is one line without a byte that ends it early: a terminal takes CR for the end of a line, a C string ends at NUL.
+    ///
+    /// # Errors
+    /// What it has in it, and where.
+    pub fn check(&self) -> Result<(), Unfit> {
+        let unfit = |byte: &u8| matches!(byte, b'\r' | b'\n' | 0);
+        match self.0.iter().position(unfit) {
+            Some(place) => Err(Unfit { byte: self.0[place], place: place + 1 }),
+            None => Ok(()),
+        }
     }
 
     /// The bytes. Whoever takes them sees that they go nowhere but to a server or a key.
@@ -67,6 +87,41 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
+    }
+}
+
+/// A byte that no password can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the password has a {} as byte {place}, which cannot be sent; one line end, LF or CR LF, may follow it",
+    match .byte { b'\r' => "carriage return (CR)", 0 => "NUL", _ => "line feed (LF)" }
+)]
+pub struct Unfit {
+    byte: u8,
+    /// Its place, from 1.
+    place: usize,
+}
+
+/// Which questions of servers the password answers, besides those that are known to ask for it (`--password-prompt`).
+#[derive(Clone, Debug)]
+pub struct PromptPattern(Regex);
+
+impl PromptPattern {
+    /// A regular expression, in which case does not matter.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<PromptPattern, String> {
+        if text.is_empty() {
+            return Err("it is empty, and would match every question".to_owned());
+        }
+        let regex = RegexBuilder::new(text).case_insensitive(true).build().map_err(|error| error.to_string())?;
+        Ok(PromptPattern(regex))
+    }
+
+    /// Whether the password answers this question.
+    pub fn fits(&self, question: &str) -> bool {
+        self.0.is_match(question)
     }
 }
 
@@ -111,7 +166,7 @@ pub struct SecretError {
 
 /// What is wrong with a source.
 #[derive(Debug, thiserror::Error)]
-enum Problem {
+pub(crate) enum Problem {
     #[error("there is no terminal to ask on; use --password-file, --password-fd or --password-command instead")]
     NoTerminal,
     #[error("{0}")]
@@ -124,6 +179,8 @@ enum Problem {
     Empty,
     #[error("there is more than one line")]
     Lines,
+    #[error("{0}")]
+    Unfit(#[from] Unfit),
     #[error("more than {LONGEST} bytes are no password")]
     TooLong,
     #[error("the command ended with {0}")]
@@ -157,6 +214,10 @@ impl Source {
             Source::Command(command) => read_command(command, cancel).and_then(checked),
             Source::Given(secret) => Ok(secret.duplicate()),
         };
+        let found = found.and_then(|secret| secret.check().map(|()| secret).map_err(Problem::from));
+        if let Ok(secret) = &found {
+            redact::remember(secret);
+        }
         found.map_err(|problem| SecretError { source_name: name, problem })
     }
 }
@@ -169,10 +230,9 @@ fn ask(terminal: &Terminal, cancel: &Cancel) -> Result<Secret, Problem> {
     if password.expose().is_empty() { Err(Problem::Empty) } else { Ok(password) }
 }
 
-/// The password in what was read: one newline at its end does not belong to it.
+/// The password in what was read: one line end behind it does not belong to it, be it that of Unix or of Windows.
 fn checked(bytes: Zeroizing<Vec<u8>>) -> Result<Secret, Problem> {
-    let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let line = bytes.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line)).unwrap_or(&bytes);
     if line.is_empty() {
         return Err(Problem::Empty);
     }
@@ -181,6 +241,7 @@ fn checked(bytes: Zeroizing<Vec<u8>>) -> Result<Secret, Problem> {
 }
 
 fn read_file(path: &Path, cancel: &Cancel) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    descriptors::check_path(path)?;
     // Non-blocking, as opening a named pipe would otherwise wait for a writer, and Ctrl-C would not be heard.
     let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?;
     let mode = rustix::fs::fstat(&file)?.st_mode;
@@ -191,23 +252,26 @@ fn read_file(path: &Path, cancel: &Cancel) -> Result<Zeroizing<Vec<u8>>, Problem
 }
 
 fn read_descriptor(number: u32, cancel: &Cancel) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    // By its name: a descriptor that is taken by its number might be one of our own.
+    descriptors::check(number)?;
     let file = rustix::fs::open(
         format!("/dev/fd/{number}"),
         OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK,
         Mode::empty(),
     );
-    let file = file.map_err(|error| match error {
-        Errno::NOENT => Problem::Read(io::Error::other("no such descriptor is open")),
-        error => error.into(),
-    })?;
-    read_all(&file, Patience::of(cancel, SOURCE_LIMIT))
+    read_all(&file?, Patience::of(cancel, SOURCE_LIMIT))
 }
 
 fn read_command(command: &OsString, cancel: &Cancel) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    let patience = Patience::of(cancel, SOURCE_LIMIT);
+    output_of(Command::new("sh").arg("-c").arg(command), Patience::of(cancel, SOURCE_LIMIT))
+}
+
+/// What a program prints that knows a secret, or asks for one.
+///
+/// # Errors
+/// It cannot be run, fails, prints too much, or the wait is over.
+pub(crate) fn output_of(command: &mut Command, patience: Patience<'_>) -> Result<Zeroizing<Vec<u8>>, Problem> {
     // Standard error stays the user's: that is where a password manager says what it waits for.
-    let child = Command::new("sh").arg("-c").arg(command).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let mut child = Ended(child);
     let output = child.0.stdout.take().ok_or(Errno::PIPE)?;
     let bytes = read_all(&output, patience)?;
@@ -216,8 +280,8 @@ fn read_command(command: &OsString, cancel: &Cancel) -> Result<Zeroizing<Vec<u8>
         match child.0.try_wait()? {
             Some(status) => break status,
             None => {
-                thread::sleep(TICK);
                 patience.check()?;
+                thread::sleep(TICK);
             }
         }
     };
@@ -276,6 +340,20 @@ mod tests {
         }
         assert!(text(b"pass\n\n").is_err());
         assert!(text(b"pass\nurl: example\n").is_err());
+    }
+
+    #[test]
+    fn bytes_that_end_a_password_early_are_refused_with_their_place() {
+        let unfit = |bytes: &[u8]| Secret::new(bytes).check().map_err(|error| error.to_string());
+        assert_eq!(unfit(b"\x01\x1b \xff\t"), Ok(()));
+        for (bytes, words) in [
+            (&b"pass\r"[..], "a carriage return (CR) as byte 5, "),
+            (b"pa\0ss", "a NUL as byte 3, "),
+            (b"\r\0", "a carriage return (CR) as byte 1, "),
+        ] {
+            let error = unfit(bytes).expect_err("unfit");
+            assert!(error.starts_with(&format!("the password has {words}which cannot be sent; ")), "{error}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::duration;
 use crate::hosts::{self, Origin};
 use crate::proxy::{Hop, Proxy};
 use crate::retry::Policy;
-use crate::secret::Source;
+use crate::secret::{PromptPattern, Source};
 use crate::ssh::config;
 use crate::ssh_args::SshArgs;
 use crate::sudo::Sudo;
@@ -153,6 +153,8 @@ pub struct Settings {
     pub proxy_connections: usize,
     /// Where the password comes from, if there is to be one.
     pub password: Option<Source>,
+    /// Which questions it answers, besides those that are known to ask for it.
+    pub password_prompt: Option<PromptPattern>,
     /// Whether somebody may be asked on the terminal, for passwords, passphrases and what servers want to know.
     pub may_ask: bool,
     /// Whether our standard input goes to every command.
@@ -307,6 +309,7 @@ impl Settings {
             pty: opts.command.pty,
             variables: variables(&opts.command.env, environment)?,
             password: password_source(opts, environment, home)?,
+            password_prompt: opts.connection.password_prompt.clone(),
             may_ask: true,
             send_input: opts.command.send_input,
             sudo: sudo(opts)?,
@@ -350,6 +353,11 @@ fn variables(given: &[OsString], environment: &Environment<'_>) -> Result<Vec<Wa
         let end = bytes.iter().position(|byte| *byte == b'=');
         let name = std::str::from_utf8(&bytes[..end.unwrap_or(bytes.len())]).ok().filter(|name| !name.is_empty());
         let Some(name) = name else { return Err(format!("--env {text:?}: NAME=VALUE or NAME is needed")) };
+        if name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(format!(
+                "--env {name:?}: the name of a variable has no blanks; each variable has an --env of its own"
+            ));
+        }
         let value = match end {
             Some(end) => Some(OsStr::from_bytes(&bytes[end + 1..]).to_owned()),
             None if NODE_VARIABLES.contains(&name) => None,
@@ -463,7 +471,7 @@ mod tests {
             Ok(vec![wanted("B", Some("b")), wanted("A", Some("3")), wanted("C", Some(""))])
         );
         assert_eq!(variables(&["--env", "PSSH_HOST"]), Ok(vec![wanted("PSSH_HOST", None)]));
-        for bad in ["", "=x", "NOT_SET"] {
+        for bad in ["", "=x", "NOT_SET", "A B=1", "A\t=1", " A=1", "A\n=1"] {
             assert!(variables(&["--env", bad]).expect_err(bad).starts_with("--env "));
         }
     }

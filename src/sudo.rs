@@ -11,7 +11,7 @@
 use openssl::error::ErrorStack;
 use openssl::rand::rand_bytes;
 
-use crate::command::add_word;
+use crate::command::{add_word, guarded};
 
 /// What runs as the other user before the command: says that it begins, with its process number and its session, and becomes it.
 /// The session is 0 if it is not the command's alone. It is where sudo has made a terminal (`use_pty`), and where the server makes
@@ -127,7 +127,7 @@ impl Sudo {
                 line.extend_from_slice(command);
             }
         }
-        line
+        guarded(line)
     }
 
     /// Bytes of that line. They are the same for all tokens.

@@ -127,6 +127,15 @@ impl Template {
         self.0.iter().any(|piece| matches!(piece, Piece::Value(_, Form::Quoted)))
     }
 
+    /// Whether it quotes a value with a newline for a shell.
+    pub fn quotes_newline(&self, values: &dyn Values) -> bool {
+        let mut quoted = self.0.iter().filter(|piece| matches!(piece, Piece::Value(_, Form::Quoted)));
+        quoted.any(|piece| {
+            let mut word = Vec::new();
+            piece.fill(values, &mut word).is_ok() && word.contains(&b'\n')
+        })
+    }
+
     /// Whether all values that are quoted for a shell in it stay single words there. `scanner` goes on from one word to the next.
     pub fn is_safe(&self, scanner: &mut Scanner) -> bool {
         let mut safe = true;

@@ -3,6 +3,7 @@
 //! The rpassword crate does the same, but reads without an end: Ctrl-C, which a thread of ours handles, would neither wake it
 //! nor bring the echo back.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -14,8 +15,10 @@ use rustix::process::getpgrp;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 use zeroize::Zeroizing;
 
+use crate::askpass;
 use crate::output::{hold_terminal, sanitize};
-use crate::secret::Secret;
+use crate::redact;
+use crate::secret::{Secret, Unfit};
 use crate::ssh::Patience;
 
 /// Bytes of the longest answer: the kernel's own limit for a line that is typed (N_TTY_BUF_SIZE).
@@ -41,12 +44,23 @@ pub enum AskError {
     /// The user does not want to be asked.
     #[error("BatchMode lets nothing be asked")]
     Mute,
+    /// The program that asks in place of the terminal failed; a user who wants to give no answer ends it so.
+    #[error("{} gave no answer: {problem}", program.to_string_lossy())]
+    Program {
+        /// SSH_ASKPASS.
+        program: OsString,
+        /// Why not.
+        problem: String,
+    },
     /// The user ended the input.
     #[error("nothing was entered")]
     Nothing,
     /// The run was cancelled.
     #[error("cancelled")]
     Cancelled,
+    /// The answer has a byte that ends it early.
+    #[error("{0}")]
+    Unfit(#[from] Unfit),
     /// The time was over before the answer came.
     #[error("no answer was entered in time")]
     TooLate,
@@ -92,7 +106,8 @@ impl Terminal {
 
     /// Whether there is anybody to ask.
     pub fn is_there(&self) -> bool {
-        !self.is_mute && open().is_some()
+        let has_terminal = open().is_some();
+        !self.is_mute && (has_terminal || askpass::program(has_terminal).is_some())
     }
 
     /// Asks `prompt`, of which control characters are made harmless, and reads a line. Waits first until nobody else asks.
@@ -103,7 +118,15 @@ impl Terminal {
         if self.is_mute {
             return Err(AskError::Mute);
         }
-        let tty = open().ok_or(AskError::NoTerminal)?;
+        let tty = open();
+        if let Some(program) = askpass::program(tty.is_some()) {
+            let _turn = self.take_turn(patience)?;
+            return askpass::ask(&program, &sanitize(prompt), patience).map_err(|problem| match patience.check() {
+                Err(error) => error.into(),
+                Ok(()) => AskError::Program { program, problem },
+            });
+        }
+        let tty = tty.ok_or(AskError::NoTerminal)?;
         let _turn = self.take_turn(patience)?;
         let _line = hold_terminal();
         let _quiet = Quiet::make(&tty, echo)?;
@@ -113,7 +136,12 @@ impl Terminal {
             // The cursor is still behind the prompt.
             say(&tty, "\n")?;
         }
-        line
+        let line = line?;
+        line.check()?;
+        if !echo {
+            redact::remember(&line);
+        }
+        Ok(line)
     }
 
     fn take_turn(&self, patience: Patience<'_>) -> Result<Turn<'_>, AskError> {

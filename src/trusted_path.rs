@@ -22,6 +22,8 @@ use nix::unistd::{Uid, User};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use crate::descriptors;
+
 /// How many links a path may lead through (MAXSYMLINKS of Linux).
 const MOST_LINKS: usize = 40;
 /// How often a name that was no link may turn out to be one.
@@ -103,6 +105,7 @@ pub fn open(directory: impl AsFd, path: &Path, flags: OFlags, mode: Mode) -> io:
 /// # Errors
 /// As of [`directory`].
 pub fn spot(directory: impl AsFd, path: &Path) -> io::Result<Spot> {
+    descriptors::check_path(path)?;
     let mut walk = Walk::new(directory.as_fd(), path, Missing::Fail)?;
     loop {
         let name = walk.rest.pop_front().unwrap_or_else(|| ".".into());

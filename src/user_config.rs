@@ -15,9 +15,8 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::error::Error;
-use std::os::unix::fs::MetadataExt;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use clap::error::{ContextKind, ContextValue};
 use toml::Spanned;
@@ -32,6 +31,7 @@ use crate::program::Program;
 use crate::settings::Environment;
 use crate::suggest::did_you_mean;
 use crate::toml_file::{self, TomlFile, in_order};
+use crate::trusted_file;
 
 /// What may stand in the file.
 const TABLES: [&str; 3] = ["group-command", "groups", "defaults"];
@@ -87,7 +87,7 @@ impl UserConfig {
     /// Reads the file, if there is one.
     ///
     /// # Errors
-    /// It cannot be read, anybody may write into it, or something in it is wrong.
+    /// It cannot be read, others may write into it, or something in it is wrong.
     pub fn load(environment: &Environment<'_>) -> Result<UserConfig, UserConfigError> {
         let path = path(environment);
         let text = match &path {
@@ -149,19 +149,14 @@ fn path(environment: &Environment<'_>) -> Option<PathBuf> {
 /// The text of the file; none if there is no file.
 fn read(path: &Path) -> Result<String, String> {
     let missing = |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
-    let mode = match fs::metadata(path) {
-        Ok(found) => found.mode(),
+    let file = match trusted_file::open(path) {
+        // It has commands in it, and can turn the check of host keys off.
+        Ok((_, Some(untrusted))) => return Err(untrusted.to_string()),
+        Ok((file, None)) => file,
         Err(error) if missing(&error) => return Ok(String::new()),
         Err(error) => return Err(reason(&error)),
     };
-    // It has commands in it, and can turn the check of host keys off.
-    if mode & 0o002 != 0 {
-        return Err(format!(
-            "permissions {:04o} are too open; not everybody may write into it (chmod o-w)",
-            mode & 0o7777
-        ));
-    }
-    let text = bounded::read(path, bounded::TOML).map_err(|error| reason(&error))?;
+    let text = bounded::read_open(file, bounded::TOML).map_err(|error| reason(&error))?;
     String::from_utf8(text).map_err(|_| "not UTF-8 text".to_owned())
 }
 

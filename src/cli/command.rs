@@ -43,6 +43,11 @@ pub struct CommandOpts {
     #[arg(long = "host-args", value_name = "FILE", help_heading = "Command", value_hint = ValueHint::FilePath)]
     pub host_args: Option<PathBuf>,
 
+    /// The column of --host-args that says which host each row is for
+    #[arg(long = "host-column", value_name = "NAME", help_heading = "Command", requires = "host_args",
+          value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub host_column: Option<String>,
+
     /// A value for one host, to fill in: HOST=VALUE for %q, HOST:NAME=VALUE for %(NAME)q; may be repeated
     #[arg(long = "host-arg", value_name = "HOST=VALUE", help_heading = "Command", action = ArgAction::Append)]
     pub host_arg: Vec<OsString>,

@@ -10,6 +10,7 @@ use super::ExtraOpts;
 use crate::duration;
 use crate::hosts;
 use crate::proxy::{Hop, Proxy};
+use crate::secret::PromptPattern;
 use crate::settings::HostKeyCheck;
 
 /// How hosts are reached and logged in to.
@@ -29,11 +30,11 @@ pub struct ConnectionOpts {
     #[command(flatten)]
     pub extra: ExtraOpts,
 
-    /// Give up connecting, authentication included, after this time [default: 120]
+    /// Time limit of each attempt to connect and log in [default: 120]
     #[arg(long = "connect-timeout", value_name = "TIME", help_heading = "Connection", value_parser = positive)]
     pub connect_timeout: Option<Duration>,
 
-    /// Attempts to reach a host, in all; a command that was sent is never repeated [default: 3]
+    /// Attempts to reach a host, including the first; three times as many if it is busy; no command is sent twice [default: 3]
     #[arg(long = "num-retries", value_name = "N", help_heading = "Connection",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub num_retries: Option<u32>,
@@ -87,11 +88,15 @@ pub struct ConnectionOpts {
           value_hint = ValueHint::CommandString)]
     pub password_command: Option<OsString>,
 
+    /// Also answer a server's questions that match this regular expression with the password
+    #[arg(long = "password-prompt", value_name = "REGEX", help_heading = "Connection", value_parser = PromptPattern::parse)]
+    pub password_prompt: Option<PromptPattern>,
+
     /// What to do with host keys that are not known [default: strict]
     #[arg(long = "host-key-check", value_name = "MODE", help_heading = "Connection", value_enum)]
     pub host_key_check: Option<HostKeyCheck>,
 
-    /// Look for host keys in this file only; may be repeated
+    /// Look for host keys in this file only, or in `none`; may be repeated
     #[arg(long = "known-hosts", value_name = "FILE", help_heading = "Connection", action = ArgAction::Append,
           value_hint = ValueHint::FilePath)]
     pub known_hosts: Vec<PathBuf>,

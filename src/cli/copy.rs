@@ -19,7 +19,7 @@ pub struct CopyOpts {
     #[arg(long = "checksum", help_heading = "Copying")]
     pub checksum: bool,
 
-    /// Keep what has arrived of files that are interrupted, and go on with what an earlier run has kept
+    /// Keep what has arrived of interrupted files, and continue it later if only its owner can write it
     #[arg(long = "resume", help_heading = "Copying", conflicts_with = "inplace")]
     pub resume: bool,
 

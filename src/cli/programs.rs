@@ -122,7 +122,7 @@ Values for each host (--host-args, --host-arg):
   Without these options, % is an ordinary character.
   FILE has a row for each host: CSV, TSV (by its name), a JSON array or JSON Lines of values, arrays or objects.
   The first line of CSV is a header if the command takes all values by name, and data otherwise.
-  If rows have a \"host\", it says whose row it is; else they stand in the order of the hosts.
+  If rows have a \"host\" (--host-column names another), it says whose row it is; else they stand in the order of the hosts.
 
 Exit status:
   0  every host: exit status 0       3  some host: signal, timeout or cancelled

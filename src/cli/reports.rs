@@ -19,7 +19,7 @@ pub struct ReportOpts {
     #[arg(long = "times", help_heading = "Output")]
     pub times: bool,
 
-    /// Write the entries of the hosts that failed to this hosts file, to run again
+    /// Write the hosts that failed to this hosts file; over a file of -h, its comments stay
     #[arg(long = "failed-to", help_heading = "Output", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub failed_to: Option<PathBuf>,
 

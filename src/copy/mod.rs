@@ -49,6 +49,15 @@ pub struct Download {
     pub options: Options,
 }
 
+/// Directories that one host may send, before its tree is taken for one that never ends: where each has two more, even a few levels are
+/// as good as endless.
+pub const MOST_DIRECTORIES: u64 = if cfg!(test) { 1 << 13 } else { 1 << 20 };
+
+/// What is said of a tree with more.
+pub fn endless() -> String {
+    format!("more than {MOST_DIRECTORIES} directories: is it a tree without an end?")
+}
+
 /// The name under which `name` is written until all of it has arrived, in the same directory: `.NAME.pssh-TAG`. Long names are
 /// cut, so that the result is still a valid one.
 pub fn temporary_name(name: &[u8], tag: &str) -> Vec<u8> {

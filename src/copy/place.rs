@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use super::{random_tag, temporary_name};
 use crate::error::{HostError, reason};
+use crate::run_lock::RunLock;
 use crate::trusted_path;
 
 /// Bytes that a name may have.
@@ -263,9 +264,14 @@ impl Place {
             Err(error) => return Err(disk(shown, &error.into())),
         };
         let metadata = file.metadata().map_err(|error| disk(shown.clone(), &error))?;
-        let ours = metadata.is_file() && metadata.nlink() == 1;
+        // We make them for ourselves alone: what others may write need not be what an earlier copy has left.
+        let ours = metadata.is_file() && metadata.nlink() == 1 && metadata.mode() & 0o022 == 0;
         if resumed && !(ours && metadata.uid() == rustix::process::geteuid().as_raw()) {
             return Err(refused(shown, NOT_OURS.to_owned()));
+        }
+        // Others have names that nobody can foresee.
+        if resumed {
+            RunLock::of_file(&file).map_err(|taken| refused(shown, taken.to_string()))?;
         }
         Ok(Temporary {
             directory,
@@ -344,7 +350,7 @@ enum Walk {
     Failed(PlaceError),
 }
 
-const NOT_OURS: &str = "what an earlier copy should have left there is not a file of ours";
+const NOT_OURS: &str = "what an earlier copy should have left there is not a file that only we may write";
 
 fn in_the_way(found: Option<Found>) -> String {
     match found {

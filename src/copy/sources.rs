@@ -22,6 +22,12 @@ const NAMED: usize = 5;
 const OPEN_FILES: usize = 16;
 /// Bytes that [`Sources::hash_some`] goes through at once: milliseconds.
 const HASHED_AT_ONCE: u64 = 1024 * 1024;
+/// Levels of directories that are followed.
+const DEPTH: usize = 256;
+/// Files and directories that are copied at most: links can make a small tree endless.
+const ENTRIES: usize = if cfg!(test) { 1 << 14 } else { 1 << 21 };
+/// Bytes of their paths at most.
+const PATHS: usize = 1 << 29;
 /// What is wrong with a file that is not the one that was found.
 const CHANGED: &str = "it was changed while it was copied";
 
@@ -330,11 +336,18 @@ struct Walk {
     ancestors: Vec<(u64, u64, usize)>,
     /// Where the walk is below the target.
     path: Vec<u8>,
+    /// Bytes of the paths of all entries.
+    bytes: usize,
+    /// Nothing more is looked at: there is too much.
+    is_full: bool,
 }
 
 impl Walk {
     /// Takes what is at `local`, and all that is in it, as `name`.
     fn take(&mut self, local: &Path, name: &OsStr) {
+        if self.is_full {
+            return;
+        }
         let parent = self.path.len();
         if parent > 0 {
             self.path.push(b'/');
@@ -347,6 +360,14 @@ impl Walk {
     }
 
     fn enter(&mut self, local: &Path) -> Result<(), String> {
+        self.bytes += local.as_os_str().len() + self.path.len();
+        self.is_full = self.entries.len() >= ENTRIES || self.bytes > PATHS;
+        if self.is_full {
+            let count = self.entries.len();
+            return Err(format!(
+                "with it there are more than {count} files: do links lead back? Copy it in parts, or with prsync"
+            ));
+        }
         let metadata = fs::metadata(local).map_err(|error| reason(&error))?;
         if metadata.is_dir() {
             return self.enter_directory(local, &metadata);
@@ -369,6 +390,9 @@ impl Walk {
         let (device, inode) = (metadata.dev(), metadata.ino());
         if self.ancestors.iter().any(|ancestor| (ancestor.0, ancestor.1) == (device, inode)) {
             return Err("a link makes this directory contain itself".to_owned());
+        }
+        if self.ancestors.len() >= DEPTH {
+            return Err(format!("more than {DEPTH} directories, one in the other"));
         }
         let list = fs::read_dir(local).and_then(|list| list.map(|entry| Ok(entry?.file_name())).collect());
         let mut names: Vec<_> = list.map_err(|error| reason(&error))?;

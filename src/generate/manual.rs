@@ -72,6 +72,7 @@ const ENVIRONMENT: &[&str] = &[
     "PSSH_ASKPASS, PSSH_VERBOSE\tas -A and -v, unless they are empty, 0, no, false or off",
     "PSSH_OPTIONS\tone option as of -O, before those",
     "PSSH_HOSTS\ta hosts file, before those of -h; deprecated",
+    "SSH_ASKPASS, SSH_ASKPASS_REQUIRE\tthe program that asks where there is no terminal, as for ssh(1)",
     "SSH_AUTH_SOCK\tthe agent that is asked for keys",
     "HOME\twhere .ssh is; else the password database says",
 ];

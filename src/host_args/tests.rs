@@ -11,7 +11,7 @@ fn filled(name: &str, text: &[u8], options: &[&str], command: &str) -> Result<Ve
     let line = CommandLine::with_places(&[command.into()], Wrapping::default()).map_err(|error| error.to_string())?;
     let options: Vec<OsString> = options.iter().map(OsString::from).collect();
     let file = (!name.is_empty()).then_some(path.as_path());
-    let arguments = gather(file, &options, &hosts, &line)
+    let arguments = gather(file, None, &options, &hosts, &line)
         .map_err(|error| error.to_string().replace(&path.display().to_string(), "FILE"))?;
     let fill = |(index, (host, arguments)): (usize, (&HostSpec, &Arguments))| {
         let values = ForHost { arguments, host: &host.name, user: "me", port: 22, index };

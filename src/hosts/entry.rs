@@ -15,8 +15,54 @@ pub fn parse_entry(entry: &str) -> Result<Parts, String> {
     parse(entry)
 }
 
-/// Takes `[user@]host[:port]` apart. IPv6 addresses may stand bare or, needed before a port, in brackets.
+/// Whether it is `ssh://[user@]host[:port]`, as for ssh(1), or the same with `sftp://`.
+pub(super) fn is_url(entry: &str) -> bool {
+    url(entry).is_some()
+}
+
+fn url(entry: &str) -> Option<&str> {
+    let (scheme, rest) = entry.split_once("://")?;
+    ["ssh", "sftp"].iter().any(|known| scheme.eq_ignore_ascii_case(known)).then_some(rest)
+}
+
+/// Takes `[user[;parameter=value]@]host[:port][/]` apart, which follows the scheme of a URL; in the user `%40` is an @.
+fn parse_url(rest: &str) -> Result<Parts, String> {
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.contains('/') {
+        return Err("expected ssh://[user@]host[:port], without a path".to_owned());
+    }
+    let Some((user, place)) = rest.rsplit_once('@') else { return parse(rest) };
+    let user = user.split(';').next().unwrap_or_default();
+    let user = decoded(user).ok_or("a % of a user in a URL begins two hexadecimal digits")?;
+    check_user(&user)?;
+    let (_, name, port) = parse(place)?;
+    Ok((Some(user), name, port))
+}
+
+/// The text with each `%XX` replaced by the byte that it stands for.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        if *first != b'%' {
+            bytes.push(*first);
+            rest = after;
+            continue;
+        }
+        let digits = after.get(..2).and_then(|digits| str::from_utf8(digits).ok());
+        let digits = digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        rest = &after[2..];
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// Takes `[user@]host[:port]` apart, or the same behind `ssh://`. IPv6 addresses may stand bare or, needed before a port, in
+/// brackets.
 pub(super) fn parse(entry: &str) -> Result<Parts, String> {
+    if let Some(rest) = url(entry) {
+        return parse_url(rest);
+    }
     // The last @, as in ssh: a user may be "name@domain".
     let (user, place) = match entry.rsplit_once('@') {
         Some((user, place)) => (Some(user), place),
@@ -142,6 +188,9 @@ mod tests {
         assert_eq!(parts("u@[fe80::1%eth0]:22"), expect(Some("u"), "fe80::1%eth0", Some(22)));
         assert_eq!(parts("fe80::1%eth0"), expect(None, "fe80::1%eth0", None));
         assert_eq!(parts("[web1]:2200"), expect(None, "web1", Some(2200)));
+        assert_eq!(parts("ssh://web1"), expect(None, "web1", None));
+        assert_eq!(parts("ssh://a%40ad;x=y@web1:22/"), expect(Some("a@ad"), "web1", Some(22)));
+        assert_eq!(parts("SFTP://me@[::1]:22"), expect(Some("me"), "::1", Some(22)));
     }
 
     #[test]
@@ -180,6 +229,13 @@ mod tests {
             "web#1",
             "@@web1",
             "99999999999999999999:22:22",
+            "ssh://",
+            "ssh://web1/etc",
+            "ssh://a%4@web1",
+            "ssh://%2doX@web1",
+            "ssh://-oX@web1",
+            "ssh://ssh://web1",
+            "http://web1",
         ] {
             assert!(parse(entry).is_err(), "{entry:?} was taken for {:?}", parse(entry));
         }

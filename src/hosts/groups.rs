@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 
-use super::{Found, HostSpec, HostsError, Origin, directory_of};
+use super::{Basis, Found, HostSpec, HostsError, Origin};
 use crate::cancel::Cancel;
 use crate::error::reason;
 use crate::ssh::Patience;
@@ -118,7 +118,11 @@ impl Found<'_> {
             match output(&fill_in(&command, name), COMMAND_LIMIT) {
                 Ok(text) => {
                     let directory = self.groups.definitions.file.clone().unwrap_or_default();
-                    self.add_file(Path::new(&format!("group-command for @{name}")), directory_of(&directory), &text);
+                    let before = self.hosts.len();
+                    let basis = Basis::of(&directory);
+                    self.add_file(Path::new(&format!("group-command for @{name}")), basis, &text);
+                    // A program says all that it knows of a host, whatever this command needs.
+                    self.hosts[before..].iter_mut().for_each(|host| host.loose = Arc::default());
                 }
                 Err(problem) => {
                     let named = format!("{origin}: \"@{name}\": the group-command of {place} failed: {problem}");

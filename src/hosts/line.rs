@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::Path;
 
+use super::Origin;
 use crate::host_options::{self, HostOptions, Place, Refused, Value};
 
 /// What a line says about its host besides the entry.
@@ -15,12 +16,14 @@ pub struct Said<'a> {
     pub options: HostOptions,
     /// The others, in their order.
     pub arguments: Vec<(String, String)>,
-    /// The names of these.
+    /// Those of them that do not say that they are arguments, by `arg.`, and where they stand: one that no command uses is a slip.
+    pub loose: Vec<(String, Origin)>,
+    /// The names of the arguments.
     names: HashSet<String>,
 }
 
 /// Before a key that is an argument for the command, whatever it looks like.
-const ARGUMENT: &str = "arg.";
+pub const ARGUMENT: &str = "arg.";
 
 impl Said<'_> {
     /// Takes `key=value`: an option, or else an argument for the command.
@@ -41,7 +44,10 @@ impl Said<'_> {
                         format!("did you mean {known}? An argument for the command of this name is {ARGUMENT}{key}");
                     return Err((key.to_owned(), problem));
                 }
-                Err(Refused::Unknown(None)) => key,
+                Err(Refused::Unknown(None)) => {
+                    self.loose.push((key.to_owned(), place.origin.clone()));
+                    key
+                }
             },
         };
         if name.is_empty() {
@@ -169,13 +175,13 @@ fn unquote(text: &str, quote: char) -> Option<(Cow<'_, str>, usize)> {
 mod tests {
     use std::path::Path;
 
-    use super::super::{Bad, Found, Groups, HostSpec};
+    use super::super::{Bad, Basis, Found, Groups, HostSpec};
 
     /// The hosts of a text, and what is wrong with it, a line each.
     fn file(text: &str) -> (Vec<HostSpec>, Vec<String>) {
         let mut groups = Groups::default();
         let mut found = Found::new(&mut groups);
-        found.add_file(Path::new("d/h"), Path::new("d"), text.as_bytes());
+        found.add_file(Path::new("d/h"), Basis::of(Path::new("d/h")), text.as_bytes());
         let bad = found.bad.iter().map(|bad| Bad(std::slice::from_ref(bad)).to_string()).collect();
         (found.hosts, bad)
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::fnmatch::fnmatch;
 use super::nodes::Filter;
-use super::{Found, Groups, HostSpec, HostsError, Origin, directory_of, read};
+use super::{Basis, Found, Groups, HostSpec, HostsError, Origin, read};
 
 /// Where the hosts of a run come from, and which of them are meant.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,8 +32,9 @@ impl Lists<'_> {
     pub fn read(&self, groups: &mut Groups) -> Result<(Vec<HostSpec>, Vec<String>), HostsError> {
         let mut found = Found::new(groups);
         for path in self.files {
-            let text = read(path).map_err(|error| HostsError::Read { path: path.clone(), error })?;
-            found.add_file(path, directory_of(path), &text);
+            let contents = read(path).map_err(|error| HostsError::Read { path: path.clone(), error })?;
+            let basis = Basis { untrusted: contents.untrusted.as_ref(), ..Basis::of(path) };
+            found.add_file(path, basis, &contents.bytes);
         }
         let in_files = found.hosts.len();
         if let Some(pattern) = self.glob {

@@ -13,6 +13,7 @@ use super::sink::Sink;
 use super::writer::Output;
 use crate::copy::random_tag;
 use crate::error::reason;
+use crate::run_lock::RunLock;
 use crate::trusted_path::{self, Spot};
 
 /// How what is not a regular file is opened: a FIFO that no process reads is an error instead of a wait.
@@ -25,6 +26,8 @@ pub struct ReportFile {
     path: PathBuf,
     /// What cannot be replaced is open from the beginning: a reader of a FIFO waits for the first that opens it.
     special: Option<File>,
+    /// Held until it is written.
+    _lock: Option<RunLock>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -44,20 +47,36 @@ pub struct FileError {
     error: io::Error,
 }
 
+impl FileError {
+    /// The file that `option` names cannot be used.
+    pub fn new(option: &'static str, path: &Path, error: io::Error) -> FileError {
+        FileError { option, path: path.to_owned(), error }
+    }
+}
+
 impl ReportFile {
     /// Makes sure that the file can be written, before the run; `option` is what names it on the command line.
     ///
     /// # Errors
-    /// It cannot be.
+    /// It cannot be, or another run is about to write it.
     pub fn prepare(option: &'static str, path: &Path) -> Result<ReportFile, FileError> {
-        let failed = |error| FileError { option, path: path.to_owned(), error };
-        let mut file = ReportFile { option, path: path.to_owned(), special: None };
+        let failed = |error| FileError::new(option, path, error);
+        let mut file = ReportFile { option, path: path.to_owned(), special: None, _lock: None };
         let (spot, kind) = file.find().map_err(failed)?;
         match kind {
-            Kind::Plain(mode) => Replacement::begin(spot, mode).map(drop).map_err(failed)?,
+            Kind::Plain(mode) => {
+                // Of two runs that replace it, the report of one would be lost.
+                file._lock = RunLock::beside(&spot).map_err(|taken| failed(taken.into()))?;
+                Replacement::begin(spot, mode).map(drop).map_err(failed)?;
+            }
             Kind::Special => file.special = Some(file.open_special().map_err(failed)?),
         }
         Ok(file)
+    }
+
+    /// Its path, as it was given.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     fn open_special(&self) -> io::Result<File> {

@@ -19,6 +19,7 @@ use crate::event::{Event, EventKind, Outcome, Stream, Tally};
 use crate::file_names;
 use crate::jobs::Job;
 use crate::limits::Held;
+use crate::run_lock::RunLock;
 use crate::trusted_path;
 
 /// Where the files go.
@@ -38,10 +39,10 @@ impl Directories {
         self.of.iter().all(Option::is_none)
     }
 
-    /// The descriptors that the directories and the files of running hosts take.
+    /// The descriptors that the directories, their locks and the files of running hosts take.
     pub fn held(&self) -> Held {
         let count = self.of.iter().flatten().count() as u64;
-        Held { per_host: count, besides: count }
+        Held { per_host: count, besides: 2 * count }
     }
 }
 
@@ -60,6 +61,8 @@ pub struct Files {
     directories: Directories,
     /// The directories themselves, open, by the number of the [`Stream`].
     places: [Option<OwnedFd>; 2],
+    /// Keeps other runs out of them.
+    _locks: Vec<RunLock>,
     /// By the number of the job.
     names: Vec<String>,
     /// By the number of the job: its open files, or why there are none.
@@ -80,16 +83,22 @@ impl Files {
     /// Makes the directories. `user` is the login name that file names leave out.
     ///
     /// # Errors
-    /// A directory cannot be made, or files cannot be made in it.
+    /// A directory cannot be made, files cannot be made in it, or another run uses it.
     pub fn new(directories: Directories, jobs: &[Job], user: Option<&str>) -> Result<Files, DirectoryError> {
         let names = file_names::of_hosts(jobs.iter().map(|job| &job.spec), user);
-        let mut places = [None, None];
+        let (mut places, mut locks, mut locked) = ([None, None], Vec::new(), Vec::new());
         for ((option, path), place) in ["--outdir", "--errdir"].iter().zip(&directories.of).zip(&mut places) {
             let Some(path) = path else { continue };
             let wrong = |doing, error| DirectoryError { option, path: path.clone(), doing, error };
             let directory = trusted_path::directory(path).map_err(|error| wrong("cannot be made", error))?;
             let access = accessat(&directory, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);
             access.map_err(|error| wrong("no files can be made in it", error.into()))?;
+            // Both may be the same.
+            let identity = rustix::fs::fstat(&directory).map(|about| (about.st_dev, about.st_ino)).ok();
+            if !locked.contains(&identity) {
+                locked.push(identity);
+                locks.extend(RunLock::of_directory(&directory).map_err(|taken| wrong("cannot be used", taken.into()))?);
+            }
             for name in &names {
                 let checked = trusted_path::check(&directory, Path::new(name));
                 checked.map_err(|error| wrong("a file in it cannot be written", error))?;
@@ -98,7 +107,7 @@ impl Files {
         }
         let mut open = Vec::new();
         open.resize_with(jobs.len(), Default::default);
-        Ok(Files { directories, places, names, open })
+        Ok(Files { directories, places, _locks: locks, names, open })
     }
 
     /// Sees to it that there is a file, without what an earlier run has left in it.

@@ -12,6 +12,7 @@ use super::sanitize::is_harmful;
 use super::timeline::Timeline;
 use super::writer::Output;
 use crate::dialogue::Progress;
+use crate::error::without_port;
 use crate::event::{Agreed, Event, EventKind, Outcome, Stream, Tally};
 use crate::jobs::Job;
 
@@ -170,7 +171,7 @@ impl Json {
         let phases = timeline.phases(self.clock.start);
         let mut object = Object::new(output, "end").time("time", &self.clock, Some(event.at));
         object = host(object, job)
-            .maybe_text("address", address.map(|address| address.ip().to_string()).as_deref())
+            .maybe_text("address", address.as_ref().map(without_port).as_deref())
             .maybe_text("key_exchange", agreed.map(|agreed| agreed.key_exchange))
             .maybe_text("host_key_type", agreed.map(|agreed| agreed.host_key))
             .maybe_text("cipher", both(|agreed| agreed.ciphers).as_deref())

@@ -6,6 +6,7 @@ mod ci_paths;
 mod clock;
 mod copied;
 mod dry_run;
+mod failed_to;
 mod file;
 mod files;
 mod format;
@@ -47,7 +48,7 @@ pub use mux::{Report, Reports, Summary, multiplex};
 pub use outcomes::Outcomes;
 pub use prefix::{Prefixes, Template};
 pub use progress::Progress;
-pub use sanitize::{quoted, said, said_bytes, said_names, said_reason, sanitize};
+pub use sanitize::{cut, escaped, quoted, said, said_bytes, said_names, said_reason, sanitize};
 pub use sink::heed;
 pub use status_line::{Hold, hold as hold_terminal, leave as leave_terminal};
 pub use style::{Face, Style, When, Wishes};
@@ -60,14 +61,16 @@ use crate::cli::Opts;
 use crate::event::Stream;
 use crate::jobs::Job;
 use crate::program::Program;
+use crate::redact::redact_quotations;
 use ci::Groups;
 use ci_log::CiLog;
+use failed_to::FailedTo;
 use file::ReportFile;
 use gather::{Gather, Shape};
 use json::Json;
 use junit::Junit;
 use quiet::Quiet;
-use summary::{FailedTo, Failures, Times};
+use summary::{Failures, Times};
 
 /// Why there are no reports.
 #[derive(Debug, thiserror::Error)]
@@ -144,7 +147,9 @@ pub fn reports(
         reports.push(Box::new(Times::new(jobs)));
     }
     if let Some(path) = &asked.failed_to {
-        reports.push(Box::new(FailedTo::new(ReportFile::prepare("--failed-to", path)?, jobs)));
+        let file = ReportFile::prepare("--failed-to", path)?;
+        let failed_to = FailedTo::new(file, &opts.hosts.hosts, jobs);
+        reports.push(Box::new(failed_to.map_err(|error| FileError::new("--failed-to", path, error))?));
     }
     if let Some(path) = &asked.junit {
         reports.push(Box::new(Junit::new(ReportFile::prepare("--junit", path)?, jobs)));
@@ -171,6 +176,8 @@ fn name() -> &'static str {
 /// lines.
 pub fn complain(text: &str) {
     let log = CiLog::of_process();
+    let mut text = text.to_owned();
+    redact_quotations(&mut text);
     for line in text.lines() {
         let line = format!("{}: {}\n", name(), sanitize(line));
         raw_stderr(&String::from_utf8_lossy(&log.harmless(line.as_bytes())));

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::redact;
+
 /// Replaces control characters by visible escapes, so that a host name, a server's banner or an error text can neither move
 /// the cursor of a terminal nor fake a line of its own. The bytes of remote commands do not pass through here.
 pub fn sanitize(text: &str) -> Cow<'_, str> {
@@ -31,15 +33,14 @@ pub fn is_harmful(c: char) -> bool {
 }
 
 /// The beginning of what a server says, in quotes: not to be taken for words of ours, and at most `most` characters of it.
+///
+/// A password of ours that it repeats is replaced, before it could be cut in two.
 pub fn quoted(text: &str, most: usize) -> String {
+    let text = redact::redacted(text);
     let mut quoted = String::from("\"");
     let mut count = 0;
     for c in text.chars() {
-        let escaped: String = match c {
-            '"' | '\\' => ['\\', c].iter().collect(),
-            c if is_harmful(c) => c.escape_default().collect(),
-            c => c.into(),
-        };
+        let escaped = escaped(c);
         count += escaped.chars().count();
         if count > most {
             return quoted + "\"...";
@@ -48,6 +49,16 @@ pub fn quoted(text: &str, most: usize) -> String {
     }
     quoted.push('"');
     quoted
+}
+
+/// A character as it stands in quotes.
+pub fn escaped(c: char) -> Cow<'static, str> {
+    match c {
+        '"' => "\\\"".into(),
+        '\\' => "\\\\".into(),
+        c if is_harmful(c) => c.escape_default().collect::<String>().into(),
+        c => c.to_string().into(),
+    }
 }
 
 /// Characters of what a server says that a message shows.
@@ -96,7 +107,8 @@ pub fn said_names<S: AsRef<str>>(names: &[S], most: usize) -> String {
 }
 
 /// The beginning of a name that a server gives: at most `most` characters of it.
-pub fn cut(text: String, most: usize) -> String {
+pub fn cut(mut text: String, most: usize) -> String {
+    redact::redact(&mut text);
     match text.char_indices().nth(most) {
         Some((end, _)) => text[..end].to_owned() + "...",
         None => text,

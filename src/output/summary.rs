@@ -5,7 +5,6 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::file::ReportFile;
 use super::mux::Report;
 use super::name;
 use super::sanitize::sanitize;
@@ -128,38 +127,6 @@ impl Report for Times {
 /// The least of sorted times that is not below so many hundredths of them.
 fn percentile(times: &[Duration], percent: usize) -> Duration {
     times[(times.len() * percent).div_ceil(100).max(1) - 1]
-}
-
-/// `--failed-to`: the hosts that failed as a hosts file, each as it was given, in the order of the list.
-pub struct FailedTo {
-    file: ReportFile,
-    jobs: Arc<[Job]>,
-    failed: Vec<bool>,
-}
-
-impl FailedTo {
-    /// A report on `jobs`.
-    pub fn new(file: ReportFile, jobs: &Arc<[Job]>) -> FailedTo {
-        // A host of which nothing was heard has not done it.
-        FailedTo { file, jobs: Arc::clone(jobs), failed: vec![true; jobs.len()] }
-    }
-}
-
-impl Report for FailedTo {
-    fn event(&mut self, job: &Job, event: &Event, _: &mut Output) {
-        if let EventKind::Finished { outcome, .. } = &event.kind {
-            self.failed[job.number] = outcome.class() != Class::Ok;
-        }
-    }
-
-    fn finish(&mut self, _: &Tally, output: &mut Output) {
-        let mut text = String::new();
-        for job in self.jobs.iter().filter(|job| self.failed[job.number]) {
-            text.push_str(&job.spec.line());
-            text.push('\n');
-        }
-        self.file.write(text.as_bytes(), output);
-    }
 }
 
 #[cfg(test)]

@@ -117,7 +117,8 @@ impl Process {
         self.end();
     }
 
-    fn group(&self) -> Pid {
+    /// Its number, which is that of its group too.
+    pub fn group(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 

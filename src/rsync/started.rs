@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
-use rustix::process::{Uid, geteuid};
+use rustix::process::{Pid, Uid, geteuid};
 use tempfile::TempDir;
 
 use super::call::{Call, Message, Received};
@@ -56,12 +56,12 @@ impl Door {
         &self.path
     }
 
-    /// The next connection of a process of our own user, if there is one.
-    fn accept(&self) -> io::Result<Option<UnixStream>> {
+    /// The next connection, if there is one: of a process of our own user that `rsync` has started. Others are hung up on.
+    fn accept(&self, rsync: Pid) -> io::Result<Option<UnixStream>> {
         match self.listener.accept() {
             Ok((connection, _)) => {
                 connection.set_nonblocking(true)?;
-                Ok(is_of(&connection, geteuid()).then_some(connection))
+                Ok(is_of(&connection, geteuid(), rsync).then_some(connection))
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => Ok(None),
@@ -71,33 +71,59 @@ impl Door {
     }
 }
 
-/// Whether the other end is of this user. The mode of the directory sees to that already, but root and whoever was let in by a
-/// change of the mode are not to speak for us.
+/// Whether the other end is a process of this user that descends from `rsync`. The mode of the directory keeps other users out already,
+/// but root, whoever was let in by a change of the mode, and other programs of our own user are not to speak for us.
 #[cfg(target_os = "linux")]
-fn is_of(connection: &UnixStream, user: Uid) -> bool {
-    rustix::net::sockopt::socket_peercred(connection).is_ok_and(|peer| peer.uid == user)
+fn is_of(connection: &UnixStream, user: Uid, rsync: Pid) -> bool {
+    rustix::net::sockopt::socket_peercred(connection)
+        .is_ok_and(|peer| peer.uid == user && descends(peer.pid.as_raw_nonzero().get(), rsync.as_raw_nonzero().get()))
 }
 
 /// Elsewhere the mode of the directory has to be enough.
 #[cfg(not(target_os = "linux"))]
-fn is_of(_: &UnixStream, _: Uid) -> bool {
+fn is_of(_: &UnixStream, _: Uid, _: Pid) -> bool {
     true
+}
+
+/// Whether a process was started by another one, or by one that it has started. The process waits for our answer, so that its number
+/// is its own. Where there is no /proc nobody can tell, and the user has to be enough.
+#[cfg(target_os = "linux")]
+fn descends(mut process: i32, ancestor: i32) -> bool {
+    // More generations than there can be, should the numbers be used again meanwhile.
+    const MOST: usize = 1000;
+    let parent = |process: i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        // The name, which may have anything in it, is in brackets; the parent is the second field after it.
+        stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse::<i32>().ok()
+    };
+    for _ in 0..MOST {
+        if process == ancestor {
+            return true;
+        }
+        match parent(process) {
+            Some(next) if next > 0 => process = next,
+            Some(_) => return false,
+            None => return !Path::new("/proc/self/stat").exists(),
+        }
+    }
+    false
 }
 
 /// A running rsync. Dropping it ends it, with all that it has started.
 pub struct Started {
     process: Process,
-    door: Door,
+    /// Until its remote shell has come.
+    door: Option<Door>,
 }
 
 impl Started {
     pub(super) fn new(process: Process, door: Door) -> Started {
-        Started { process, door }
+        Started { process, door: Some(door) }
     }
 
     /// Sees it to its end. `converse` runs a command on the job's session and joins it to the dialogue, until the channel is over,
-    /// and says how that ended; it is called whenever rsync starts its remote shell, which is once, or never if rsync finds out
-    /// before that there is nothing to do. `watch` bounds everything besides that.
+    /// and says how that ended; it is called when rsync starts its remote shell, which is once, or never if rsync finds out before
+    /// that there is nothing to do. `watch` bounds everything besides that.
     ///
     /// Gives how rsync itself ended ([`Outcome::Exited`], [`Outcome::Signaled`]), unless the channel did not end by itself: a lost
     /// connection, a deadline or the signal that has killed the rsync on the host is what counts then, whatever ours makes of it.
@@ -151,23 +177,32 @@ impl Started {
         let mut pause = PAUSES[0];
         let mut begun: Option<Message> = None;
         loop {
-            watch.check()?;
-            if begun.is_none() {
-                begun = self.door.accept().map_err(|error| local(DOING, &error))?.map(Message::new);
+            if let (None, Some(door)) = (&begun, &self.door) {
+                let accepted = door.accept(self.process.group());
+                begun = accepted.map_err(|error| local(DOING, &error))?.map(Message::new);
             }
             if let Some(message) = begun.take() {
                 match message.read().map_err(|error| local(DOING, &error))? {
-                    Received::All(call) => return Ok(Some(call)),
+                    Received::All(call) => {
+                        // rsync has one remote shell: nobody else is let in after it.
+                        self.door = None;
+                        return Ok(Some(call));
+                    }
                     Received::Some(message) => begun = Some(message),
                     // The next one may be waiting already.
-                    Received::Nothing => continue,
+                    Received::Nothing => {
+                        watch.check()?;
+                        continue;
+                    }
                 }
             }
             if self.process.has_exited() {
                 return Ok(None);
             }
-            let awaited = begun.as_ref().map_or(self.door.listener.as_fd(), AsFd::as_fd);
-            watch.wait(&[(awaited, PollFlags::IN)], Some(Instant::now() + pause))?;
+            let listener = || self.door.as_ref().map(|door| door.listener.as_fd());
+            let awaited = begun.as_ref().map(AsFd::as_fd).or_else(listener);
+            let awaited: Vec<_> = awaited.map(|awaited| (awaited, PollFlags::IN)).into_iter().collect();
+            watch.wait(&awaited, Some(Instant::now() + pause))?;
             pause = (pause * 2).min(PAUSES[1]);
         }
     }
@@ -200,6 +235,8 @@ fn answer(channel: &Outcome) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::getpid;
+
     use super::*;
 
     #[test]
@@ -208,9 +245,17 @@ mod tests {
         let (path, directory) = (door.path().to_owned(), door.path().parent().expect("a directory").to_owned());
         let mode = std::fs::metadata(&directory).expect("the directory").permissions().mode();
         assert_eq!(mode & 0o7777, 0o700);
-        assert!(door.accept().expect("nobody").is_none());
+        let (own, init) = (getpid(), Pid::INIT);
+        assert!(door.accept(own).expect("nobody").is_none());
         let _connection = UnixStream::connect(&path).expect("it listens");
-        assert!(door.accept().expect("somebody").is_some());
+        assert!(door.accept(own).expect("somebody").is_some());
+        let mut connection = UnixStream::connect(&path).expect("it listens");
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep");
+        let sibling = Pid::from_child(&child);
+        assert!(door.accept(sibling).expect("somebody").is_none(), "a process that it has not started");
+        assert_eq!(std::io::Read::read(&mut connection, &mut [0]).expect("the end"), 0, "it is hung up on");
+        assert!(descends(sibling.as_raw_nonzero().get(), own.as_raw_nonzero().get()) && own != init);
+        child.kill().and_then(|()| child.wait()).expect("our child");
         drop(door);
         assert!(!directory.exists());
     }
@@ -230,8 +275,8 @@ mod tests {
     #[test]
     fn only_our_own_user_is_let_in() {
         let (one, _other) = UnixStream::pair().expect("a pair");
-        assert!(is_of(&one, geteuid()));
-        assert!(!is_of(&one, Uid::from_raw(geteuid().as_raw() + 1)));
+        assert!(is_of(&one, geteuid(), getpid()));
+        assert!(!is_of(&one, Uid::from_raw(geteuid().as_raw() + 1), getpid()));
     }
 
     #[test]

@@ -9,8 +9,8 @@ pub use super::paths::command;
 use super::paths::{is_plain, normal};
 use super::records::{self, Record};
 use super::{Failures, INSTALL, LINE, NOISE, copy_error, impossible, never_began, said, split_line, split_message};
-use crate::copy::Download;
 use crate::copy::place::{Below, Found, Place, PlaceError, Temporary, Trouble, local_mode};
+use crate::copy::{Download, MOST_DIRECTORIES, endless};
 use crate::dialogue::{Dialogue, Progress, Say};
 use crate::event::Outcome;
 
@@ -53,6 +53,8 @@ pub struct Receiving {
     /// What came before there was any.
     noise: Vec<u8>,
     records: usize,
+    /// Directories that were announced, whatever became of them.
+    directories: u64,
     failures: Failures,
     done: u64,
     total: u64,
@@ -132,6 +134,7 @@ impl Receiving {
             line: Vec::new(),
             noise: Vec::new(),
             records: 0,
+            directories: 0,
             failures: Failures::default(),
             done: 0,
             total: 0,
@@ -361,6 +364,10 @@ impl Receiving {
     fn judge(&mut self, name: &[u8], is_directory: bool) -> Verdict {
         if is_directory && !self.download.options.recursive {
             return Verdict::Hostile("the host sends a directory, without being asked for any".to_owned());
+        }
+        self.directories += u64::from(is_directory);
+        if self.directories > MOST_DIRECTORIES {
+            return Verdict::Hostile(endless());
         }
         let (hash, depth) = (self.hasher.hash_one(name), self.open.len());
         let remembered = self.remembered();

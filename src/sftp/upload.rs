@@ -5,6 +5,7 @@ mod directories;
 mod file;
 mod files;
 mod readback;
+mod rest;
 mod target;
 #[cfg(test)]
 mod tests;

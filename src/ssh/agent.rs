@@ -5,18 +5,19 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
+use super::binding::{Binding, Purpose};
 use super::wait::{Patience, poll_with};
 use super::wire::{Reader, put_string};
 
-use crate::lock::lock;
-
+/// The answer to what the agent has done without having anything to say.
+pub const SUCCESS: u8 = 6;
 const REQUEST_IDENTITIES: u8 = 11;
 const IDENTITIES_ANSWER: u8 = 12;
 const SIGN_REQUEST: u8 = 13;
@@ -31,10 +32,12 @@ const MAX_ANSWER: usize = 256 * 1024;
 /// hundreds of hosts sign at once.
 pub const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
-/// A running agent. Connections to it are shared by all hosts; each carries one request at a time.
+/// A running agent. Each request has a connection of its own, bound to the session that it serves: an agent refuses a second binding on one
+/// that is bound for a login. None is held while a host is waited for, since agents have few descriptors and hosts may hang.
 pub struct Agent {
     path: PathBuf,
-    idle: Mutex<Vec<OwnedFd>>,
+    /// Whether it has closed the connection, or stopped answering, when it was asked to bind it. It is not asked again.
+    breaks_on_binding: AtomicBool,
 }
 
 /// A key that the agent holds.
@@ -44,12 +47,23 @@ pub struct AgentKey {
     pub public_key: Vec<u8>,
     /// The comment, usually the file's name or the owner's address.
     pub comment: String,
+    /// Whether the agent lets it be used for some hosts only (`ssh-add -h`).
+    pub is_restricted: bool,
+}
+
+/// What an agent has answered for a session.
+#[derive(Debug)]
+pub struct Bound<T> {
+    /// The answer.
+    pub answer: T,
+    /// Whether the connection was bound to the session. Most agents do not know how.
+    pub is_bound: bool,
 }
 
 impl Agent {
     /// The agent listening at `path`. Nothing is connected yet.
     pub fn new(path: &Path) -> Agent {
-        Agent { path: path.to_owned(), idle: Mutex::new(Vec::new()) }
+        Agent { path: path.to_owned(), breaks_on_binding: AtomicBool::new(false) }
     }
 
     /// The keys that the agent holds, in its order.
@@ -57,16 +71,49 @@ impl Agent {
     /// # Errors
     /// The agent cannot be reached, does not answer in time, or answers nonsense.
     pub fn list(&self, patience: Patience<'_>) -> io::Result<Vec<AgentKey>> {
-        let answer = self.exchange(&[REQUEST_IDENTITIES], patience)?;
-        parse_identities(&answer).ok_or_else(|| io::Error::other("the agent's list of keys cannot be understood"))
+        let connection = Connection::open(&self.path, patience)?;
+        let mut keys = connection.list()?;
+        // On a connection that is bound to an unknown host, an agent leaves constrained keys out of its list.
+        if !keys.is_empty()
+            && let Some(stand_in) = Binding::stand_in()
+        {
+            match connection.bind(stand_in, Purpose::Login) {
+                Ok(true) => {
+                    let free = connection.list()?;
+                    for key in &mut keys {
+                        key.is_restricted = !free.iter().any(|free| free.public_key == key.public_key);
+                    }
+                }
+                Ok(false) => {}
+                Err(_) => self.breaks_on_binding.store(true, Ordering::Relaxed),
+            }
+        }
+        Ok(keys)
     }
 
-    /// Has the agent sign `data` with the key of `public_key`; gives what follows the algorithm's name in the signature:
-    /// the inner blob of its one string, or everything for the `sk-` types. An agent may wait for its owner's consent for ever.
+    /// The keys that the agent lets be used for the session of `binding`.
+    ///
+    /// # Errors
+    /// As of [`Agent::list`].
+    pub fn list_for(&self, binding: Option<&Binding>, patience: Patience<'_>) -> io::Result<Bound<Vec<AgentKey>>> {
+        let (connection, is_bound) = self.open(binding, patience)?;
+        Ok(Bound { answer: connection.list()?, is_bound })
+    }
+
+    /// Has the agent sign `data` with the key of `public_key`, for the session of `binding`; gives what follows the algorithm's name in
+    /// the signature: the inner blob of its one string, or everything for the `sk-` types. An agent may wait for its owner's consent for
+    /// ever.
     ///
     /// # Errors
     /// The agent refuses, cannot be reached, or does not answer in time.
-    pub fn sign(&self, public_key: &[u8], algorithm: &str, data: &[u8], patience: Patience<'_>) -> io::Result<Vec<u8>> {
+    pub fn sign(
+        &self,
+        public_key: &[u8],
+        algorithm: &str,
+        data: &[u8],
+        binding: Option<&Binding>,
+        patience: Patience<'_>,
+    ) -> io::Result<Bound<Vec<u8>>> {
         let flags = match algorithm {
             "rsa-sha2-512" | "rsa-sha2-512-cert-v01@openssh.com" => FLAG_RSA_SHA2_512,
             "rsa-sha2-256" | "rsa-sha2-256-cert-v01@openssh.com" => FLAG_RSA_SHA2_256,
@@ -76,43 +123,94 @@ impl Agent {
         put_string(&mut request, public_key);
         put_string(&mut request, data);
         request.extend_from_slice(&flags.to_be_bytes());
-        let answer = self.exchange(&request, patience)?;
-        parse_signature(&answer).ok_or_else(|| io::Error::other("the agent refused to sign with it"))
+        let (connection, is_bound) = self.open(binding, patience)?;
+        let answer = connection.ask(&request)?;
+        let answer = parse_signature(&answer).ok_or_else(|| io::Error::other("the agent refused to sign with it"))?;
+        Ok(Bound { answer, is_bound })
     }
 
-    fn exchange(&self, message: &[u8], patience: Patience<'_>) -> io::Result<Vec<u8>> {
-        let idle = lock(&self.idle).pop();
-        let mut request = Vec::with_capacity(message.len() + 4);
-        put_string(&mut request, message);
-        // An idle connection may have been closed by the agent meanwhile; a new one tells.
-        if let Some(connection) = idle
-            && let Ok(answer) = converse(&connection, &request, patience)
-        {
-            self.keep(connection);
-            return Ok(answer);
-        }
-        let connection = self.connect(patience)?;
-        let answer = converse(&connection, &request, patience)?;
-        self.keep(connection);
-        Ok(answer)
+    /// A new connection, and whether it is bound to the session.
+    fn open<'a>(&self, binding: Option<&Binding>, patience: Patience<'a>) -> io::Result<(Connection<'a>, bool)> {
+        let connection = Connection::open(&self.path, patience)?;
+        let binding = binding.filter(|_| !self.breaks_on_binding.load(Ordering::Relaxed));
+        let is_bound = binding.map_or(Ok(false), |binding| connection.bind(binding, Purpose::Login))?;
+        Ok((connection, is_bound))
     }
+}
 
-    fn keep(&self, connection: OwnedFd) {
-        lock(&self.idle).push(connection);
-    }
+/// A connection to an agent.
+struct Connection<'a> {
+    socket: OwnedFd,
+    patience: Patience<'a>,
+}
 
-    fn connect(&self, patience: Patience<'_>) -> io::Result<OwnedFd> {
+impl<'a> Connection<'a> {
+    fn open(path: &Path, patience: Patience<'a>) -> io::Result<Connection<'a>> {
         loop {
-            match knock(&self.path)? {
-                Some(connection) => return Ok(connection),
+            match knock(path)? {
+                Some(socket) => return Ok(Connection { socket, patience }),
                 // A full queue of a unix socket cannot be polled for.
                 None => {
+                    late(patience.check())?;
                     let pause = (Instant::now() + BUSY_PAUSE).min(patience.until);
                     poll_with(Some(patience.cancel), &[], Some(pause))?;
-                    check(patience)?;
                 }
             }
         }
+    }
+
+    /// Binds the connection to a session; says whether the agent has done so.
+    fn bind(&self, binding: &Binding, purpose: Purpose) -> io::Result<bool> {
+        Ok(self.ask(&binding.message(purpose))?.first() == Some(&SUCCESS))
+    }
+
+    fn list(&self) -> io::Result<Vec<AgentKey>> {
+        let answer = self.ask(&[REQUEST_IDENTITIES])?;
+        parse_identities(&answer).ok_or_else(|| io::Error::other("the agent's list of keys cannot be understood"))
+    }
+
+    /// Sends one request and reads its answer.
+    fn ask(&self, message: &[u8]) -> io::Result<Vec<u8>> {
+        let mut request = Vec::with_capacity(message.len() + 4);
+        put_string(&mut request, message);
+        let mut sent = 0;
+        while sent < request.len() {
+            let step = rustix::net::send(&self.socket, &request[sent..], rustix::net::SendFlags::NOSIGNAL);
+            match step {
+                Ok(count) => sent += count,
+                Err(Errno::AGAIN) => self.wait(PollFlags::OUT)?,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let mut length = [0; 4];
+        self.receive(&mut length)?;
+        let length = u32::from_be_bytes(length) as usize;
+        if length == 0 || length > MAX_ANSWER {
+            return Err(io::Error::other(format!("the agent's answer of {length} bytes cannot be right")));
+        }
+        let mut answer = vec![0; length];
+        self.receive(&mut answer)?;
+        Ok(answer)
+    }
+
+    fn receive(&self, mut buffer: &mut [u8]) -> io::Result<()> {
+        while !buffer.is_empty() {
+            match rustix::io::read(&self.socket, &mut *buffer) {
+                Ok(0) => {
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the agent closed the connection"));
+                }
+                Ok(count) => buffer = &mut buffer[count..],
+                Err(Errno::AGAIN) => self.wait(PollFlags::IN)?,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&self, flags: PollFlags) -> io::Result<()> {
+        late(self.patience.wait(&[(self.socket.as_fd(), flags)])).map(drop)
     }
 }
 
@@ -139,54 +237,12 @@ pub fn knock(path: &Path) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-fn check(patience: Patience<'_>) -> io::Result<()> {
-    patience.check().map_err(|error| match error.kind() {
+/// `result` in words, if time is over.
+fn late<T>(result: io::Result<T>) -> io::Result<T> {
+    result.map_err(|error| match error.kind() {
         io::ErrorKind::TimedOut => io::Error::new(io::ErrorKind::TimedOut, "the agent does not answer"),
         _ => error,
     })
-}
-
-/// Sends one request and reads its answer.
-fn converse(connection: &OwnedFd, request: &[u8], patience: Patience<'_>) -> io::Result<Vec<u8>> {
-    let mut sent = 0;
-    while sent < request.len() {
-        let step = rustix::net::send(connection, &request[sent..], rustix::net::SendFlags::NOSIGNAL);
-        match step {
-            Ok(count) => sent += count,
-            Err(Errno::AGAIN) => wait(connection, PollFlags::OUT, patience)?,
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let mut length = [0; 4];
-    receive(connection, &mut length, patience)?;
-    let length = u32::from_be_bytes(length) as usize;
-    if length == 0 || length > MAX_ANSWER {
-        return Err(io::Error::other(format!("the agent's answer of {length} bytes cannot be right")));
-    }
-    let mut answer = vec![0; length];
-    receive(connection, &mut answer, patience)?;
-    Ok(answer)
-}
-
-fn receive(connection: &OwnedFd, mut buffer: &mut [u8], patience: Patience<'_>) -> io::Result<()> {
-    while !buffer.is_empty() {
-        match rustix::io::read(connection, &mut *buffer) {
-            Ok(0) => {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the agent closed the connection"));
-            }
-            Ok(count) => buffer = &mut buffer[count..],
-            Err(Errno::AGAIN) => wait(connection, PollFlags::IN, patience)?,
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
-}
-
-fn wait(connection: &OwnedFd, flags: PollFlags, patience: Patience<'_>) -> io::Result<()> {
-    poll_with(Some(patience.cancel), &[(connection.as_fd(), flags)], Some(patience.until))?;
-    check(patience)
 }
 
 /// The keys in an answer.
@@ -201,7 +257,7 @@ pub(super) fn parse_identities(answer: &[u8]) -> Option<Vec<AgentKey>> {
     for _ in 0..count {
         let public_key = reader.string()?.to_vec();
         let comment = String::from_utf8_lossy(reader.string()?).into_owned();
-        keys.push(AgentKey { public_key, comment });
+        keys.push(AgentKey { public_key, comment, is_restricted: false });
     }
     Some(keys)
 }

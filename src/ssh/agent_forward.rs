@@ -1,6 +1,6 @@
 //! Our agent, as the commands on a host may ask it: each channel that the server opens to it is joined to a connection of its
-//! own to the agent's socket. Nothing of this waits: an agent that is slow, or waits for its owner's consent, holds up
-//! nobody but who asked it.
+//! own to the agent's socket, which is bound to the session first. Nothing of this waits: an agent that is slow, or waits for its
+//! owner's consent, holds up nobody but who asked it.
 
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
@@ -8,9 +8,11 @@ use std::time::Instant;
 
 use rustix::event::PollFlags;
 
-use super::agent::{self, BUSY_PAUSE};
+use super::agent::{self, BUSY_PAUSE, SUCCESS};
+use super::binding::{Binding, Purpose};
 use super::ffi::{Channel, Link};
 use super::relay::{self, Dead, Line, READ_SIZE, UNSENT};
+use super::wire::put_string;
 
 /// Channels to the agent at once; the server is refused more. A command that logs in to many hosts in parallel needs one for
 /// each login under way. One wait can hold no more than 63 descriptors.
@@ -19,18 +21,59 @@ const CHANNELS: usize = 32;
 /// The agent of one session's host.
 pub struct ForwardedAgent {
     socket: PathBuf,
+    /// What the agent is told first on each connection.
+    introduction: Introduction,
     lines: Vec<Line>,
     /// Channels for which the agent was too busy to take a connection, and when it is asked again.
     knocking: Vec<Channel>,
     knock_at: Instant,
     buffer: Vec<u8>,
+    refusal: Refusal,
+}
+
+/// Whether the agent has refused to bind a connection to the session.
+#[derive(PartialEq, Eq)]
+enum Refusal {
+    None,
+    New,
+    Told,
+}
+
+/// The messages that bind a connection, each with its length.
+///
+/// An agent answers a binding that it refuses like a request that it does not know. Older versions of OpenSSH's agent forget that they have
+/// refused one, and take the connection for that of a local user, who may use constrained keys. So a refused binding is followed by the
+/// stand-in, to which the agent gives all keys but those. The stand-in also serves where the server has hidden its signature.
+struct Introduction {
+    binding: Vec<u8>,
+    otherwise: Option<Vec<u8>>,
+}
+
+impl Introduction {
+    /// Nothing where there is no way to keep keys to their hosts.
+    fn of(binding: Option<&Binding>) -> Option<Introduction> {
+        let message = |binding: &Binding| {
+            let mut framed = Vec::new();
+            put_string(&mut framed, &binding.message(Purpose::Forwarding));
+            framed
+        };
+        let stand_in = message(Binding::stand_in()?);
+        Some(match binding {
+            Some(binding) => Introduction { binding: message(binding), otherwise: Some(stand_in) },
+            None => Introduction { binding: stand_in, otherwise: None },
+        })
+    }
 }
 
 impl ForwardedAgent {
-    /// Lets the server open channels to the agent at `socket` from now on.
-    pub fn admit(socket: PathBuf, link: &Link) -> ForwardedAgent {
+    /// Lets the server open channels to the agent at `socket` from now on, for the session of `binding`. Nothing where the agent could
+    /// not be kept from giving away more than its owner wants.
+    pub fn admit(socket: PathBuf, binding: Option<&Binding>, link: &Link) -> Option<ForwardedAgent> {
+        let introduction = Introduction::of(binding)?;
         link.set_agent_room(CHANNELS);
-        ForwardedAgent { socket, lines: Vec::new(), knocking: Vec::new(), knock_at: Instant::now(), buffer: Vec::new() }
+        let (lines, knocking, buffer) = (Vec::new(), Vec::new(), Vec::new());
+        let (knock_at, refusal) = (Instant::now(), Refusal::None);
+        Some(ForwardedAgent { socket, introduction, lines, knocking, knock_at, buffer, refusal })
     }
 
     /// Connects channels that the server has opened, and moves data both ways; says whether there may be more to move.
@@ -49,7 +92,19 @@ impl ForwardedAgent {
             false
         });
         link.set_agent_room(CHANNELS.saturating_sub(self.lines.len() + self.knocking.len()));
+        if self.refusal == Refusal::None && self.lines.iter().any(Line::disagrees) {
+            self.refusal = Refusal::New;
+        }
         more
+    }
+
+    /// Says in words, once, that the agent has refused to bind a connection to the session.
+    pub fn take_refusal(&mut self) -> Option<String> {
+        if self.refusal != Refusal::New {
+            return None;
+        }
+        self.refusal = Refusal::Told;
+        Some(format!("the agent {} does not bind its connections to the session", self.socket.display()))
     }
 
     fn knock(&mut self) {
@@ -58,7 +113,11 @@ impl ForwardedAgent {
             && let Some(channel) = self.knocking.pop()
         {
             match agent::knock(&self.socket) {
-                Ok(Some(connection)) => self.lines.push(Line::new(channel, Some(connection))),
+                Ok(Some(connection)) => {
+                    let Introduction { binding, otherwise } = &self.introduction;
+                    let line = Line::new(channel, Some(connection));
+                    self.lines.push(line.introduced(binding.clone(), SUCCESS, otherwise.clone()));
+                }
                 Ok(None) => {
                     self.knocking.push(channel);
                     self.knock_at = now + BUSY_PAUSE;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,9 +28,10 @@ use super::session::Credentials;
 use super::{DEFAULT_PORT, Unprepared, revoked_keys};
 use crate::cancel::Cancel;
 use crate::host_options::{AgentUse, HostOptions, Maybe};
-use crate::hosts::HostSpec;
+use crate::hosts::{self, HostSpec};
 use crate::lock::lock;
 use crate::proxy::{Hop, Proxy};
+use crate::resolve;
 use crate::secret::{Secret, Source};
 use crate::settings::{AgentChoice, HostKeyCheck, Method, Settings, expand};
 use crate::ssh_args::SshOption;
@@ -361,6 +362,7 @@ impl Directory {
             revoked_host_keys,
             identities: self.identities_of(resolved, options, is_named, password.is_some())?,
             password,
+            password_prompt: settings.password_prompt.clone(),
             terminal: Arc::clone(if set.batch_mode.value { &self.mute } else { &self.terminal }),
         });
         let keepalive = Keepalive {
@@ -533,11 +535,19 @@ fn configured<T>(setting: &config::Setting<T>) -> Option<&T> {
 }
 
 /// The address to connect from.
-fn bind_address(resolved: &Resolved) -> Result<Option<IpAddr>, Unprepared> {
+fn bind_address(resolved: &Resolved) -> Result<Option<SocketAddr>, Unprepared> {
     let config::Setting { value, origin } = &resolved.settings.bind_address;
     let Some(text) = value else { return Ok(None) };
-    let refused = || Unprepared::Setting(format!("{origin}: BindAddress {text}: an IP address is needed"));
-    text.parse().map(Some).map_err(|_| refused())
+    if let Some(address) = resolve::literal(text) {
+        return Ok(Some(address));
+    }
+    if !hosts::is_ipv6(text) {
+        return Err(Unprepared::Setting(format!("{origin}: BindAddress {text}: an IP address is needed")));
+    }
+    // It has a zone, the name or number of an interface.
+    let address = resolve::lookup(text)
+        .map_err(|reason| Unprepared::Setting(format!("{origin}: BindAddress {text}: {reason}")))?;
+    Ok(address.first().copied())
 }
 
 /// The methods that the configuration leaves, in its order.

@@ -3,6 +3,7 @@
 mod ending;
 mod output;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
@@ -14,11 +15,11 @@ use super::feed::{Broken, Feed};
 use super::ffi::{self, Channel};
 use super::keepalive::{Keepalive, Pulse};
 use super::requests::{Requests, Start, Unanswered};
-use super::session::{Session, Stop};
+use super::session::{Session, Stop, dropped};
 use super::stop::Stopping;
 use super::sudo::{Conversation, Step};
 use super::sudo_stop::SudoStop;
-use super::wait::{Watch, poll_with};
+use super::wait::{CARRIER_TICK, Carrier, Watch, arrived_until, catching_up, poll_with};
 use crate::cancel::Cancel;
 use crate::dialogue::Dialogue;
 use crate::error::HostError;
@@ -88,13 +89,13 @@ pub fn run(
     note: &mut dyn FnMut(&dyn Fn() -> String),
 ) -> Outcome {
     let Talk { mut feed, dialogue, sudo } = talk;
-    watch.expect(Phase::Connect, "no session channel");
+    watch.expect(Phase::Open, "no session channel");
     let channel = match session.driver().drive(watch, |ssh| Channel::open(ssh, command.window)) {
         Ok(channel) => channel,
         Err(stop) => return not_started(session, stop, "opening a channel"),
     };
     // From here on the command may be running: whatever happens is no longer "could not connect".
-    watch.expect(Phase::Connect, "no answer to the exec request");
+    watch.expect(Phase::Open, "no answer to the exec request");
     let made = match command.requests.make(session, &channel, command.start, watch, command.is_verbose, note) {
         Ok(made) => made,
         Err(Stop::Ssh(_)) if session.is_dead() => {
@@ -102,7 +103,7 @@ pub fn run(
             return HostError::Lost { detail }.into();
         }
         // What came instead of an answer says nothing: the command may have been started.
-        Err(Stop::Ssh(error)) if ![ffi::REQUEST_DENIED, ffi::TOO_LONG].contains(&error.code()) => {
+        Err(Stop::Ssh(error)) if !ffi::is_answer(&error) => {
             let _ = channel.close();
             let why = session.link().explain(&error);
             let detail = format!("the connection failed while the command was being started: {why}");
@@ -149,6 +150,8 @@ pub fn run(
         done: None,
         parting: None,
         stopping: None,
+        carrier: watch.carrier().cloned(),
+        late: None,
         buffer: vec![0; SMALL_READ],
     }
     .run()
@@ -158,7 +161,10 @@ pub fn run(
 fn not_started(session: &Session, stop: Stop, doing: &'static str) -> Outcome {
     match stop {
         Stop::Job(outcome) => outcome,
-        Stop::Ssh(error) => HostError::Ssh { doing, detail: session.link().explain(&error), hint: None }.into(),
+        Stop::Ssh(error) if ffi::is_answer(&error) => {
+            HostError::Ssh { doing, detail: session.link().explain(&error), hint: None }.into()
+        }
+        Stop::Ssh(error) => dropped(doing, &error, true, session.link()).into(),
     }
 }
 
@@ -197,14 +203,31 @@ struct Running<'a> {
     /// The dialogue is leaving the host tidy: why, and since when.
     parting: Option<(Outcome, Instant)>,
     stopping: Option<Stopping>,
+    /// What hands on to us what the host sends.
+    carrier: Option<Arc<dyn Carrier>>,
+    /// Something is due, and what has come by now is to be read first.
+    late: Option<Late>,
     buffer: Vec<u8>,
+}
+
+/// What is read before something that is due is held to have come.
+struct Late {
+    /// When it was seen.
+    since: Instant,
+    /// Until when what has come is in our socket, as of the beginning of this round.
+    arrived: Instant,
+    /// Whether all that had come by then was read.
+    is_read: bool,
+    /// Bytes received when it has been read in any case, by whatever comes behind it.
+    most: u64,
 }
 
 impl Running<'_> {
     fn run(mut self) -> Outcome {
         loop {
             self.stop_if_due();
-            if self.stopping.as_mut().is_some_and(|stopping| stopping.step(self.session, &self.channel)) {
+            let is_due = self.next_stage_is_due();
+            if self.stopping.as_mut().is_some_and(|stopping| stopping.step(self.session, &self.channel, is_due)) {
                 return self.finish(None);
             }
             self.flush();
@@ -229,9 +252,10 @@ impl Running<'_> {
                 self.session.link().give_up_memory();
             }
             let outcome = self.refused().or_else(|| self.ending(&drained)).or_else(|| self.after_done());
-            if let Some(outcome) = outcome.or_else(|| self.pulse.check(self.session)) {
+            if let Some(outcome) = outcome.or_else(|| self.pulse.check(self.session, self.carrier.as_deref())) {
                 return self.finish(Some(outcome));
             }
+            self.note_all_read();
             // Looking for output may have brought word that the server takes more input, and looking for the end something
             // for the agent: nothing would wake us for it.
             if !more && !self.takes_input() && self.received() == received {
@@ -334,6 +358,11 @@ impl Running<'_> {
         let (Some(agent), link) = (&mut self.agent, self.session.link()) else { return false };
         let more = agent.relay(link);
         link.flush(self.session.socket());
+        if self.command.is_verbose
+            && let Some(text) = agent.take_refusal()
+        {
+            let _ = self.events.try_send(Event::now(self.command.job, EventKind::Note(text)));
+        }
         more
     }
 
@@ -348,39 +377,93 @@ impl Running<'_> {
             return;
         }
         if let Some(until) = self.parting_ends() {
-            if Instant::now() >= until
+            if self.has_come(until)
                 && let Some((outcome, _)) = self.parting.take()
             {
                 self.begin_to_stop(outcome);
             }
             return;
         }
-        let outcome = if self.cancel.is_triggered() {
-            Outcome::cancelled(self.cancel, true)
-        } else if self.asked.is_some() {
+        if self.cancel.is_triggered() && self.cancel.lapsed().is_none() {
+            return self.stop(Outcome::cancelled(self.cancel, true));
+        }
+        if let Some((due, outcome)) = self.over() {
+            if self.has_come(due) {
+                self.stop(outcome);
+            }
             return;
-        } else if let Some(by) = self.answer_due()
-            && Instant::now() >= by
-        {
-            let missing = "no answer from the program there";
-            Outcome::TimedOut { phase: Phase::Connect, limit: self.answer_by.1, missing }
-        } else if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            let limit = self.command.timeout.unwrap_or_default();
-            let phase = if self.dialogue.is_some() { Phase::Transfer } else { Phase::Command };
-            Outcome::TimedOut { phase, limit, missing: "not finished" }
-        } else if let Some(limit) = self.command.silence
-            && self.undelivered.is_none()
-            && self.last_output.elapsed() >= limit
-        {
-            let missing = if self.dialogue.is_some() { "nothing was heard" } else { "no output" };
-            Outcome::TimedOut { phase: Phase::Silence, limit, missing }
-        } else if self.dialogue.as_ref().is_some_and(|dialogue| dialogue.is_abandoned()) {
+        }
+        self.late = None;
+        if self.asked.is_none() && self.dialogue.as_ref().is_some_and(|dialogue| dialogue.is_abandoned()) {
             let detail = "nobody takes what it says any more".to_owned();
-            return self.begin_to_stop(HostError::Local { doing: "speaking with the host", detail, hint: None }.into());
-        } else {
-            return;
-        };
-        self.stop(outcome);
+            self.begin_to_stop(HostError::Local { doing: "speaking with the host", detail, hint: None }.into());
+        }
+    }
+
+    /// The limit of time that is over, if one is: since when, and the outcome.
+    fn over(&self) -> Option<(Instant, Outcome)> {
+        if let Some(lapsed) = self.cancel.lapsed() {
+            return Some((lapsed, Outcome::cancelled(self.cancel, true)));
+        }
+        if self.asked.is_some() {
+            return None;
+        }
+        let is_spoken = self.dialogue.is_some();
+        let answer = self.answer_due().map(|by| {
+            let missing = "no answer from the program there";
+            (by, Phase::Open, self.answer_by.1, missing)
+        });
+        let phase = if is_spoken { Phase::Transfer } else { Phase::Command };
+        let whole = self.deadline.map(|due| (due, phase, self.command.timeout.unwrap_or_default(), "not finished"));
+        let missing = if is_spoken { "nothing was heard" } else { "no output" };
+        let silence =
+            self.silence_due().map(|due| (due, Phase::Silence, self.command.silence.unwrap_or_default(), missing));
+        let limits = [answer, whole, silence].into_iter().flatten();
+        let now = limits.clone().next().map(|_| Instant::now())?;
+        let (due, phase, limit, missing) = { limits }.find(|(due, ..)| now >= *due)?;
+        Some((due, Outcome::TimedOut { phase, limit, missing }))
+    }
+
+    /// When the output has been silent for too long.
+    fn silence_due(&self) -> Option<Instant> {
+        let due = self.command.silence.and_then(|limit| self.last_output.checked_add(limit));
+        due.filter(|_| self.undelivered.is_none())
+    }
+
+    /// Whether the command is to be told to stop in the next way.
+    fn next_stage_is_due(&mut self) -> bool {
+        let Some(due) = self.stopping.as_ref().map(Stopping::next_due) else { return false };
+        self.has_come(due)
+    }
+
+    /// Whether `due` has come, and all that had come before that was seen is read: what arrives in time counts, however late we look.
+    /// What cannot be read for the moment, or comes without end, keeps it from having come only for as long as we are late.
+    fn has_come(&mut self, due: Instant) -> bool {
+        let now = Instant::now();
+        if now < due {
+            self.late = None;
+            return false;
+        }
+        if self.late.is_none() {
+            let there = rustix::io::ioctl_fionread(self.session.socket()).unwrap_or_default();
+            let most = self.received().saturating_add(there).saturating_add(u64::from(self.command.window));
+            self.late = Some(Late { since: now, arrived: now, is_read: false, most });
+        }
+        let received = self.received();
+        let Some(late) = &mut self.late else { return false };
+        if late.is_read || received > late.most || now >= late.since + catching_up(due, late.since) {
+            self.late = None;
+            return true;
+        }
+        late.arrived = arrived_until(self.carrier.as_deref());
+        false
+    }
+
+    /// Notes that a round has found nothing more to read.
+    fn note_all_read(&mut self) {
+        if let Some(late) = &mut self.late {
+            late.is_read = late.arrived >= late.since && self.dialogue.as_ref().is_none_or(|dialogue| dialogue.hears());
+        }
     }
 
     /// Stops the job, with `outcome` as the reason. A dialogue that is held is ended first.
@@ -406,7 +489,7 @@ impl Running<'_> {
 
     /// Whether the cancel is news. Once it has begun to stop the job, it would only make this spin.
     fn waits_for_cancel(&self) -> bool {
-        self.stopping.is_none() && self.parting.is_none()
+        self.stopping.is_none() && self.parting.is_none() && !self.cancel.is_triggered()
     }
 
     /// When the dialogue has had its time to leave the host tidy.
@@ -423,6 +506,10 @@ impl Running<'_> {
 
     /// When there is something to do even if nothing comes.
     fn next_due(&self) -> Option<Instant> {
+        if self.late.is_some() {
+            // It has come, and what is still to be read before may not wake us.
+            return Some(Instant::now() + CARRIER_TICK);
+        }
         let knock = self.agent.as_ref().and_then(ForwardedAgent::next_due);
         if let Some(stopping) = &self.stopping {
             let pause = stopping.is_pending().then(|| Instant::now() + BLIND_PAUSE);
@@ -435,9 +522,8 @@ impl Running<'_> {
         if self.asked.is_some() {
             return [self.pulse.due(self.session), knock].into_iter().flatten().min();
         }
-        let silence = self.command.silence.and_then(|limit| self.last_output.checked_add(limit));
-        let silence = silence.filter(|_| self.undelivered.is_none());
-        [self.deadline, silence, self.answer_due(), self.unanswered.due(), done, self.pulse.due(self.session), knock]
+        let refusal = self.unanswered.due();
+        [self.deadline, self.silence_due(), self.answer_due(), refusal, done, self.pulse.due(self.session), knock]
             .into_iter()
             .flatten()
             .min()

@@ -1,7 +1,7 @@
 //! Where and how to connect to a host.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub struct Host {
     /// Which addresses of the name are connected to.
     pub family: config::AddressFamily,
     /// The address to connect from.
-    pub bind: Option<IpAddr>,
+    pub bind: Option<SocketAddr>,
     /// How often the host is tried, in all, if that is said of it (ConnectionAttempts).
     pub attempts: Option<u32>,
     /// The pause between two attempts, if that is said of it.

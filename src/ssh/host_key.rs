@@ -85,12 +85,14 @@ fn ask_command(
 ) -> Result<KnownHosts, Outcome> {
     let source = PathBuf::from(format!("{KNOWN_HOSTS_COMMAND}{}", about.invocation));
     let Some(command) = &host.credentials.known_hosts_command else { return Ok(KnownHosts::of_text(&source, b"")) };
+    let failed = |problem, has_started| {
+        let name = known_hosts_name(&host.key_name.0, host.key_name.1);
+        HostError::from(HostKeyError::Command { name, program: command.program().into(), problem, has_started }).into()
+    };
     let text = known_hosts_command::run(command, about, watch, note).map_err(|failure| match failure {
         Failure::Job(outcome) => outcome,
-        Failure::Command(problem) => {
-            let name = known_hosts_name(&host.key_name.0, host.key_name.1);
-            HostError::from(HostKeyError::Command { name, program: command.program().into(), problem }).into()
-        }
+        Failure::Start(problem) => failed(problem, false),
+        Failure::Command(problem) => failed(problem, true),
     })?;
     let lines = KnownHosts::of_text(&source, &text);
     lines.notes().iter().for_each(|line| note(&|| line.to_string()));
@@ -221,7 +223,8 @@ pub fn check(
             note(&|| format!("host key {offer} is NOT checked"));
             Ok(Trust::Full)
         }
-        (Verdict::Unknown, HostKeyCheck::AcceptNew) => match accept_new(&offer, &credentials.known_hosts, note)? {
+        (Verdict::Unknown, HostKeyCheck::AcceptNew) => match accept_new(&offer, &credentials.known_hosts, watch, note)?
+        {
             None => Ok(Trust::Full),
             Some(verdict) => refused(verdict),
         },
@@ -299,9 +302,15 @@ impl Offer<'_> {
                 HostKeyError::Revoked { name, offered, file, line }
             }
             Verdict::Changed(places) => {
-                // OpenSSH names the last too.
-                let (file, line) = places.last().map(position).unwrap_or_default();
-                HostKeyError::Changed { name, offered, file, line }
+                // OpenSSH names the last. Where one is of the same type, that one says more.
+                let is_same = |place: &&Place| place.key_type == self.key.plain_type();
+                let same = places.iter().rfind(is_same);
+                let (file, line) = same.or(places.last()).map(position).unwrap_or_default();
+                let known = match (same, places.last()) {
+                    (None, Some(place)) => format!("a key of another type, {}", place.key_type),
+                    _ => "another key".to_owned(),
+                };
+                HostKeyError::Changed { name, offered, file, line, known }
             }
             Verdict::Unknown | Verdict::Known(_) => {
                 let Host { name: address, port, key_name, proxy, credentials, .. } = self.host;
@@ -319,6 +328,7 @@ impl Offer<'_> {
 fn accept_new(
     offer: &Offer<'_>,
     known_hosts: &KnownHosts,
+    watch: &mut Watch<'_>,
     note: &mut dyn FnMut(&dyn Fn() -> String),
 ) -> Result<Option<Verdict>, HostError> {
     match known_hosts.remember(&offer.host.key_name.0, offer.host.key_name.1, &offer.key.blob) {
@@ -326,7 +336,12 @@ fn accept_new(
         Ok(Remembered::Already(Verdict::Known(place))) => note(&|| format!("host key {offer} is known from {place}")),
         Ok(Remembered::Already(verdict)) => return Ok(Some(verdict)),
         // As ssh: a file that cannot be written is no reason not to connect.
-        Err(error @ RememberError::Write { .. }) => note(&|| format!("host key {offer} is new; {error}")),
+        Err(error @ RememberError::Write { .. }) => {
+            watch.warn(format!("{error}; the next run does not know it"));
+            note(&|| format!("host key {offer} is new; {error}"));
+        }
+        // Nothing can be accepted for good; nor is it by ssh.
+        Err(RememberError::NoFile) => return Ok(Some(Verdict::Unknown)),
         Err(error) => {
             let detail = error.to_string();
             return Err(HostError::Local { doing: "adding the host key", detail, hint: None });

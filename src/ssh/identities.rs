@@ -1,15 +1,17 @@
 //! The keys that a host is offered: gathered once, before the first connection, in the order in which they are offered.
 
+use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::agent::{Agent, AgentKey};
+use super::agent::{Agent, AgentKey, Bound};
+use super::binding::Binding;
 use super::ffi;
 use super::keyring::{Keyring, Locked};
 use super::keys::{self, Encrypted, KeyError, KeyFile, Loaded};
 use super::known_hosts::{Key, key_type};
-use super::pubkey_algorithms::PubkeyAlgorithms;
+use super::pubkey_algorithms::{CERTIFICATE, PubkeyAlgorithms};
 use super::wait::Patience;
 use crate::cancel::Cancel;
 use crate::error::reason;
@@ -19,6 +21,9 @@ use crate::terminal::Terminal;
 /// The key files that are tried when none is named, under `~/.ssh`. ssh(1) has the same, in another order; ed25519 is
 /// first here since it is what ssh-keygen has made by default since OpenSSH 9.5. The `_sk` kinds need an agent.
 const DEFAULT_IDENTITIES: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
+
+/// The others that ssh(1) tries, of which only an agent can sign.
+const AGENT_IDENTITIES: [&str; 2] = ["id_ecdsa_sk", "id_ed25519_sk"];
 
 /// Something to authenticate with.
 pub struct Identity {
@@ -39,6 +44,10 @@ enum Signer {
         agent: Arc<Agent>,
         /// What the agent calls the key: the plain one, where we have found a certificate of it.
         key: Vec<u8>,
+        /// Whether the agent lets it be used for some hosts only.
+        is_restricted: bool,
+        /// Who signs for the others, if it is a key that we have, too.
+        file: Option<Arc<KeyFile>>,
     },
 }
 
@@ -58,6 +67,8 @@ pub struct Identities {
     list: Vec<Arc<Identity>>,
     /// Why some could not be used, for `-v` and for the message when authentication fails.
     unusable: Vec<String>,
+    /// Whether PubkeyAcceptedAlgorithms is why there is none.
+    are_disallowed: bool,
 }
 
 /// A private key named by the user cannot be used.
@@ -127,8 +138,9 @@ impl Identities {
         if let Some(agent) = agent {
             sources.configured.iter().for_each(|path| found.add_held(path, agent, &mut held));
             if !sources.only {
-                for AgentKey { public_key, comment } in held {
-                    let signer = Signer::Agent { agent: Arc::clone(agent), key: public_key.clone() };
+                for AgentKey { public_key, comment, is_restricted } in held.drain(..) {
+                    let (agent, key) = (Arc::clone(agent), public_key.clone());
+                    let signer = Signer::Agent { agent, key, is_restricted, file: None };
                     found.add(public_key, comment, signer);
                 }
             }
@@ -136,9 +148,16 @@ impl Identities {
         for path in sources.configured {
             found.add_unnamed(path, sources.ask)?;
         }
-        let defaults = sources.default_dir.map(|dir| DEFAULT_IDENTITIES.map(|name| dir.join(name)));
+        let default = |names: &[&str]| -> Vec<PathBuf> {
+            sources.default_dir.iter().flat_map(|dir| names.iter().map(|name| dir.join(name))).collect()
+        };
+        let defaults = default(&DEFAULT_IDENTITIES);
+        if let Some(agent) = agent.filter(|_| sources.only) {
+            let all = defaults.iter().chain(&default(&AGENT_IDENTITIES)).cloned().collect::<Vec<_>>();
+            all.iter().for_each(|path| found.add_held(path, agent, &mut held));
+        }
         let silence = Err("no agent holds it");
-        let (closed, open): (Vec<_>, Vec<_>) = defaults.iter().flatten().partition(|path| found.is_closed(path));
+        let (closed, open): (Vec<_>, Vec<_>) = defaults.iter().partition(|path| found.is_closed(path));
         open.iter().try_for_each(|path| found.add_unnamed(path, silence))?;
         for path in closed {
             // A password may be what the host wants.
@@ -151,6 +170,11 @@ impl Identities {
     /// The identities in the order in which they are offered.
     pub fn list(&self) -> &[Arc<Identity>] {
         &self.list
+    }
+
+    /// Whether there are identities, of which none may be offered (PubkeyAcceptedAlgorithms).
+    pub fn are_disallowed(&self) -> bool {
+        self.are_disallowed
     }
 
     /// What could not be used, and why, a line each.
@@ -185,6 +209,12 @@ impl Gathering<'_> {
             Loaded::Encrypted(key) => {
                 self.open(path, key, self.sources.ask, false).map_err(|locked| fail(locked.to_string()))?
             }
+            Loaded::Public(half) => {
+                // So far, what is unusable is the agent.
+                let reasons: Vec<String> =
+                    std::iter::once(half.problem.to_string()).chain(self.unusable.clone()).collect();
+                return Err(fail(reasons.join("; ")));
+            }
         };
         self.add_key(path, key);
         Ok(())
@@ -205,10 +235,26 @@ impl Gathering<'_> {
         agent: Option<&Arc<Agent>>,
         held: &mut Vec<AgentKey>,
     ) -> bool {
-        let place = held.iter().position(|key| Some(&key.public_key) == loaded.public_key());
-        let (Some(agent), Some(place)) = (agent, place) else { return false };
-        let key = held.remove(place).public_key;
-        self.add_file(path, key.clone(), &Signer::Agent { agent: Arc::clone(agent), key });
+        let certificate = match loaded {
+            Loaded::Public(half) => half.certificate.as_ref(),
+            _ => None,
+        };
+        let file = if let Loaded::Key(key) = loaded { Some(Arc::clone(key)) } else { None };
+        let Some(agent) = agent else { return false };
+        let position = |blob: Option<&Vec<u8>>| held.iter().position(|key| Some(&key.public_key) == blob);
+        let plain = position(loaded.public_key());
+        let Some(place) = plain.or_else(|| position(certificate.map(|certificate| &certificate.blob))) else {
+            return false;
+        };
+        let AgentKey { public_key: key, is_restricted, .. } = held.remove(place);
+        let signer = Signer::Agent { agent: Arc::clone(agent), key: key.clone(), is_restricted, file };
+        if let Some(certificate) = certificate {
+            self.add(certificate.blob.clone(), path.display().to_string(), signer.clone());
+            if plain.is_none() {
+                return true;
+            }
+        }
+        self.add_file(path, key, &signer);
         true
     }
 
@@ -241,6 +287,10 @@ impl Gathering<'_> {
                     return Err(IdentityError { path: path.to_owned(), reason });
                 }
                 Err(Locked::Unopened(problem)) => problem,
+            },
+            Ok(Loaded::Public(half)) => match &half.problem {
+                KeyError::Read(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+                problem => problem.to_string(),
             },
             Err(KeyError::Read(error)) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) => error.to_string(),
@@ -331,7 +381,8 @@ impl Gathering<'_> {
         let complain =
             |identity: &Identity| format!("{}: PubkeyAcceptedAlgorithms does not allow it", identity.describe());
         unusable.extend(refused.iter().map(complain));
-        Identities { list: list.into_iter().map(Arc::new).collect(), unusable }
+        let are_disallowed = list.is_empty() && !refused.is_empty();
+        Identities { list: list.into_iter().map(Arc::new).collect(), unusable, are_disallowed }
     }
 }
 
@@ -345,21 +396,79 @@ impl Identity {
         }
     }
 
+    /// The same where it was offered with `algorithm`, which is not the type of an RSA key.
+    pub fn describe_offered(&self, algorithm: Option<&str>) -> String {
+        let plain = algorithm.map(|name| name.strip_suffix(CERTIFICATE).unwrap_or(name));
+        match plain.filter(|_| self.signature_preference().is_some()) {
+            Some(name) => format!("{} (signature {name})", self.describe()),
+            None => self.describe(),
+        }
+    }
+
     /// What it may sign with, if it is an RSA key, in libssh2's words.
     pub fn signature_preference(&self) -> Option<String> {
         self.algorithms.preference(&self.public_key)
     }
 
-    /// The identity as one that signs for a single job.
-    pub fn signing<'a>(&'a self, patience: Patience<'a>) -> Signing<'a> {
-        Signing { identity: self, patience }
+    /// The agent that has it, if that lets it be used for some hosts only.
+    pub fn restricting_agent(&self) -> Option<&Agent> {
+        match &self.signer {
+            Signer::Agent { agent, is_restricted: true, .. } => Some(agent),
+            _ => None,
+        }
+    }
+
+    /// The identity as one that signs for the session of `binding`. Nothing if the agent does not let it be used for that: it is not
+    /// among the keys that are `permitted`, where these are known.
+    pub fn signing<'a>(
+        &'a self,
+        binding: Option<&'a Binding>,
+        permitted: Option<&[AgentKey]>,
+        patience: Patience<'a>,
+    ) -> Option<Signing<'a>> {
+        let by = match &self.signer {
+            Signer::File(key) => By::File(key),
+            Signer::Agent { key, is_restricted: true, file, .. }
+                if permitted.is_some_and(|keys| !keys.iter().any(|held| held.public_key == *key)) =>
+            {
+                By::File(file.as_ref()?)
+            }
+            Signer::Agent { agent, key, .. } => By::Agent { agent, key, binding },
+        };
+        Some(Signing { identity: self, by, patience, was_unbound: Cell::new(false), refused: RefCell::default() })
     }
 }
 
-/// An identity that signs for one job: it waits no longer than the job does.
+/// An identity that signs for one session: it waits no longer than its job does.
 pub struct Signing<'a> {
     identity: &'a Identity,
+    by: By<'a>,
     patience: Patience<'a>,
+    was_unbound: Cell<bool>,
+    /// The algorithm with which the agent did not sign, although it lets the key be used for this host.
+    refused: RefCell<Option<String>>,
+}
+
+enum By<'a> {
+    File(&'a KeyFile),
+    Agent { agent: &'a Agent, key: &'a [u8], binding: Option<&'a Binding> },
+}
+
+impl Signing<'_> {
+    /// Whether an agent has signed that could not be told what for.
+    pub fn was_unbound(&self) -> bool {
+        self.was_unbound.get()
+    }
+
+    /// The whole request of a login as `user` that names the server's key, signed, if an agent has refused to sign one that does not: it
+    /// may sign this one.
+    pub fn host_bound_request(&self, user: &str) -> Option<Vec<u8>> {
+        let By::Agent { agent, key, binding } = self.by else { return None };
+        let algorithm = self.refused.take()?;
+        let login = binding?.login(user, &self.identity.public_key, &algorithm)?;
+        let signed = agent.sign(key, &algorithm, &login.data, binding, self.patience).ok()?;
+        Some(login.message(&signed.answer))
+    }
 }
 
 impl ffi::Signer for Signing<'_> {
@@ -372,10 +481,16 @@ impl ffi::Signer for Signing<'_> {
         if !self.identity.algorithms.allow(algorithm) {
             return Err(format!("PubkeyAcceptedAlgorithms does not allow {algorithm}"));
         }
-        match &self.identity.signer {
-            Signer::File(key) => key.sign(algorithm, data),
-            Signer::Agent { agent, key } => {
-                agent.sign(key, algorithm, data, self.patience).map_err(|error| reason(&error))
+        match self.by {
+            By::File(key) => key.sign(algorithm, data),
+            By::Agent { agent, key, binding } => {
+                let signed = agent.sign(key, algorithm, data, binding, self.patience);
+                if signed.is_err() && self.identity.restricting_agent().is_some() {
+                    *self.refused.borrow_mut() = Some(algorithm.to_owned());
+                }
+                let Bound { answer, is_bound } = signed.map_err(|error| reason(&error))?;
+                self.was_unbound.set(!is_bound);
+                Ok(answer)
             }
         }
     }

@@ -5,25 +5,27 @@
 //! libssh2 opens channels one at a time. A failed login is the failure of everybody who waits for it, and for a short time
 //! of everybody who comes after.
 
+mod connection;
+
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, bounded};
 
+pub use self::connection::Connection;
 use super::host::Host;
 use super::keepalive::Keepalive;
 use super::proxy_command::ProxyCommand;
 use super::pump::Pump;
 use super::session::Session;
 use super::tunnel::{Plan, Through, Way, failed_hop};
-use super::wait::Watch;
+use super::wait::{CARRIER_TICK, Carrier, Watch, catching_up};
 use crate::error::{HostError, ProxyError, reason};
 use crate::event::{Outcome, Phase};
 use crate::hosts::write_entry;
@@ -76,6 +78,8 @@ struct State {
     /// When another connection may be made at the earliest.
     growth: Option<Instant>,
     log: Vec<String>,
+    /// What was to be done and was not, although the host is reached.
+    warnings: Vec<String>,
 }
 
 /// A connection as the others see it.
@@ -95,62 +99,8 @@ struct Failure {
     count: u32,
 }
 
-/// One connection to a jump host.
-pub struct Connection {
-    dead: AtomicBool,
-    /// Why it must not be used any more, if it was not only lost: what a login would have ended with.
-    cause: OnceLock<ProxyError>,
-    /// What it goes through itself.
-    before: Option<Through>,
-    /// What the jump host has said at its end.
-    goodbye: OnceLock<String>,
-    /// A byte makes its thread look at the queue.
-    wake: UnixStream,
-}
-
-impl Connection {
-    /// Notes that it has ended, with the jump host's words. Comes before the sessions behind it can notice.
-    pub fn set_dead(&self, goodbye: Option<String>) {
-        if let Some(goodbye) = goodbye {
-            let _ = self.goodbye.set(goodbye);
-        }
-        self.dead.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether it has ended.
-    pub fn is_dead(&self) -> bool {
-        self.dead.load(Ordering::SeqCst)
-    }
-
-    /// Notes why it must not be used any more. Comes before [`Connection::set_dead`].
-    pub fn set_cause(&self, outcome: Outcome) {
-        // It ends once.
-        let _ = self.cause.set(ProxyError::Login(Arc::new(outcome)));
-    }
-
-    /// Why it must not be used any more, if it was not only lost: for its own sake, or for that of a hop before it.
-    pub fn cause(&self) -> Option<ProxyError> {
-        let before = || {
-            let Through { connection, hop } = self.before.as_ref()?;
-            let error = HostError::Proxy { hop: hop.clone(), cause: connection.cause()? };
-            Some(ProxyError::Login(Arc::new(error.into())))
-        };
-        self.cause.get().cloned().or_else(before)
-    }
-
-    /// What the jump host has said at its end, if it has said anything.
-    pub fn goodbye(&self) -> Option<String> {
-        self.goodbye.get().cloned()
-    }
-
-    fn wake(&self) {
-        // If it is full, there is enough to wake it.
-        let _ = (&self.wake).write(&[0]);
-    }
-}
-
 /// What a connection goes through.
-enum Carrier {
+enum Underlay {
     Network,
     Command(ProxyCommand),
     Hop(Through),
@@ -237,7 +187,10 @@ impl JumpHost {
         let answer = self.await_answer(&answered, watch);
         drop(wanted);
         match answer? {
-            Ok((socket, connection)) => Ok(Way { socket, through: Through { connection, hop: self.to_string() } }),
+            Ok((socket, connection)) => {
+                watch.carried_by(Arc::clone(&connection) as Arc<dyn Carrier>);
+                Ok(Way { socket, through: Through { connection, hop: self.to_string() } })
+            }
             Err(failed) => {
                 watch.check()?;
                 Err(self.failed(target, failed))
@@ -258,11 +211,35 @@ impl JumpHost {
                 Err(Outcome::cancelled(watch.cancel(), true))
             }
             Err(_) => {
+                if let Some(answer) = self.await_late_answer(answered, watch) {
+                    watch.go_on();
+                    return Ok(answer);
+                }
                 // With a connection it is the host that does not answer, without one it is this.
                 if !lock(&self.state).live.is_empty() {
                     watch.check()?;
                 }
                 Err(HostError::Proxy { hop: self.to_string(), cause: ProxyError::Late(watch.limit()) }.into())
+            }
+        }
+    }
+
+    /// The answer, if it has come in time but is seen late, by us or by those who bring it.
+    fn await_late_answer(&self, answered: &Receiver<Answer>, watch: &Watch<'_>) -> Option<Answer> {
+        let seen = Instant::now();
+        let limit = catching_up(watch.deadline(), seen);
+        loop {
+            let has_looked = {
+                let state = lock(&self.state);
+                let handed_on = |slot: &Slot| slot.connection.handed_on_until() >= seen;
+                state.connecting == 0 && state.live.iter().all(handed_on)
+            };
+            let wait = if has_looked { Duration::ZERO } else { CARRIER_TICK };
+            if let Ok(answer) = answered.recv_timeout(wait) {
+                return Some(answer);
+            }
+            if has_looked || seen.elapsed() >= limit || watch.cancel().is_triggered() {
+                return None;
             }
         }
     }
@@ -284,6 +261,13 @@ impl JumpHost {
         let mut notes = self.before.as_ref().map_or_else(Vec::new, |before| before.take_notes());
         notes.append(&mut lock(&self.state).log);
         notes
+    }
+
+    /// What was to be done on this host and those before it, and was not; once.
+    pub fn take_warnings(&self) -> Vec<String> {
+        let mut warnings = self.before.as_ref().map_or_else(Vec::new, |before| before.take_warnings());
+        warnings.append(&mut lock(&self.state).warnings);
+        warnings
     }
 
     fn note(&self, text: &str) {
@@ -413,7 +397,7 @@ impl JumpHost {
     }
 
     /// Connects and authenticates, as to any host. Gives what the connection goes through, too.
-    fn log_in(self: &Arc<Self>, watch: &mut Watch<'_>) -> Result<(Session, Carrier), Outcome> {
+    fn log_in(self: &Arc<Self>, watch: &mut Watch<'_>) -> Result<(Session, Underlay), Outcome> {
         let host = &*self.host;
         let mut note = |text: &dyn Fn() -> String| self.note(&text());
         if let (None, Some(Proxy::Command(template))) = (&self.before, &host.proxy) {
@@ -426,9 +410,12 @@ impl JumpHost {
             };
             let (mut command, socket) = ProxyCommand::start(&text, Some(Box::new(tell)))?;
             note(&|| format!("connected by {text}"));
-            let made = Session::over(Arc::new(socket), host, watch, &mut note);
+            let made = Session::over(socket, host, watch, &mut note);
             return match made {
-                Ok(session) => Ok((session, Carrier::Command(command))),
+                Ok(session) => {
+                    command.set_used();
+                    Ok((session, Underlay::Command(command)))
+                }
                 Err(outcome) => Err(command.explain(outcome)),
             };
         }
@@ -437,13 +424,13 @@ impl JumpHost {
             watch.check()?;
             let addresses =
                 addresses.map_err(|reason| HostError::Dns { name: host.name.clone(), reason, origin: None })?;
-            return Session::connect(host, &addresses, watch, &mut note).map(|session| (session, Carrier::Network));
+            return Session::connect(host, &addresses, watch, &mut note).map(|session| (session, Underlay::Network));
         };
         let attempt = 1 + lock(&self.state).failure.as_ref().map_or(0, |failure| failure.count);
         let Way { socket, through } = before.connect(host, attempt, watch)?;
         let made = Session::over(Arc::new(socket), host, watch, &mut note);
         match made {
-            Ok(session) => Ok((session, Carrier::Hop(through))),
+            Ok(session) => Ok((session, Underlay::Hop(through))),
             Err(outcome) => Err(through.explain(outcome)),
         }
     }
@@ -457,7 +444,7 @@ impl JumpHost {
             state.log.push(format!("proxy {self}: no additional connection: {outcome}"));
             return;
         }
-        state.fail(ProxyError::Login(Arc::new(outcome)));
+        state.fail(ProxyError::login(outcome));
     }
 
     /// A connection has ended. Those who wait get another, unless this one was no good.
@@ -556,14 +543,14 @@ impl Login {
             }
         };
         let (command, before) = match carrier {
-            Carrier::Network => (None, None),
-            Carrier::Command(command) => (Some(command), None),
-            Carrier::Hop(through) => (None, Some(through)),
+            Underlay::Network => (None, None),
+            Underlay::Command(command) => (Some(command), None),
+            Underlay::Hop(through) => (None, Some(through)),
         };
-        let (cause, goodbye) = (OnceLock::new(), OnceLock::new());
-        let connection = Arc::new(Connection { dead: AtomicBool::new(false), cause, before, goodbye, wake });
+        let connection = Arc::new(Connection::new(before, wake));
         {
             let mut state = lock(&host.state);
+            state.warnings.extend(watch.take_warnings().iter().map(|text| format!("proxy {host}: {text}")));
             state.connecting -= 1;
             state.failure = None;
             state.login = begun.elapsed();

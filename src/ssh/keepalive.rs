@@ -10,6 +10,7 @@
 use std::time::{Duration, Instant};
 
 use super::session::Session;
+use super::wait::{CARRIER_TICK, Carrier, arrived_until, catching_up};
 use crate::error::HostError;
 use crate::event::Outcome;
 
@@ -52,6 +53,10 @@ pub struct Pulse {
     since: Instant,
     /// How many questions were due since then.
     asked: u32,
+    /// When the last of them was.
+    asked_at: Option<Instant>,
+    /// Since when it looks as if the peer has vanished, as long as something that has come may still be on the way to us.
+    doubt: Option<Instant>,
     /// How often TCP was looked at since then.
     looked: u32,
     /// Whether a question was ever asked.
@@ -75,16 +80,31 @@ enum Step {
 impl Pulse {
     /// No question yet.
     pub fn new(keepalive: Keepalive) -> Pulse {
-        Pulse { keepalive, since: Instant::now(), asked: 0, looked: 0, has_asked: false, answers: false }
+        Pulse {
+            keepalive,
+            since: Instant::now(),
+            asked: 0,
+            asked_at: None,
+            doubt: None,
+            looked: 0,
+            has_asked: false,
+            answers: false,
+        }
     }
 
     /// Nobody has depended on the peer until now.
     pub fn rest(&mut self) {
-        (self.since, self.asked, self.looked) = (Instant::now(), 0, 0);
+        self.hear(Instant::now());
     }
 
-    /// How long the peer of `session` has been silent, if it has vanished; asks it for a sign of life where it is time to.
-    pub fn vanished(&mut self, session: &Session) -> Option<Duration> {
+    fn hear(&mut self, heard: Instant) {
+        (self.since, self.asked, self.looked) = (heard, 0, 0);
+        (self.asked_at, self.doubt) = (None, None);
+    }
+
+    /// How long the peer of `session` has been silent, if it has vanished; asks it for a sign of life where it is time to. Call it when
+    /// all that has come is read, as far as the `carrier`, if there is one, has handed it on.
+    pub fn vanished(&mut self, session: &Session, carrier: Option<&dyn Carrier>) -> Option<Duration> {
         let heard = session.last_heard();
         // libssh2 keeps the answers for ever if nobody takes them.
         if heard > self.since && self.has_asked && session.link().take_answers() {
@@ -92,7 +112,7 @@ impl Pulse {
         }
         match self.step(Instant::now(), heard) {
             Step::Nothing => None,
-            Step::Vanished(silent) => Some(silent),
+            Step::Vanished(silent) => self.has_no_doubt(carrier).then_some(silent),
             Step::Look => session.tcp_silence().filter(|silent| *silent >= VANISHED),
             Step::Ask => {
                 // A peer that takes no more data need not be asked: what is on its way to it asks already.
@@ -105,59 +125,96 @@ impl Pulse {
         }
     }
 
+    /// Whether nothing that has come can still be on its way to us. The first look says no: whoever was stopped may have read last
+    /// before that.
+    fn has_no_doubt(&mut self, carrier: Option<&dyn Carrier>) -> bool {
+        let now = Instant::now();
+        let Some(since) = self.doubt else {
+            self.doubt = Some(now);
+            return false;
+        };
+        let due = self.base() + self.keepalive.interval;
+        now > since && arrived_until(carrier) > since || now.duration_since(since) >= catching_up(due, since)
+    }
+
     /// The same as the outcome of a job.
-    pub fn check(&mut self, session: &Session) -> Option<Outcome> {
-        let silent = self.vanished(session)?;
+    pub fn check(&mut self, session: &Session, carrier: Option<&dyn Carrier>) -> Option<Outcome> {
+        let silent = self.vanished(session, carrier)?;
         let detail = format!("no sign of life from the host for {} s", silent.as_secs());
         Some(HostError::Lost { detail }.into())
     }
 
     /// When there is something to do next, unless the peer says something before.
     pub fn due(&self, session: &Session) -> Option<Instant> {
-        let since = session.last_heard().max(self.since);
-        let is_news = since > self.since;
-        let (asked, looked) = if is_news { (0, 0) } else { (self.asked, self.looked) };
-        let due = [self.ask_after(asked), self.look_after(looked), self.end_after()].into_iter().flatten().min()?;
-        since.checked_add(due)
+        let heard = session.last_heard();
+        if heard > self.since {
+            let news = Pulse { since: heard, asked: 0, asked_at: None, doubt: None, looked: 0, ..*self };
+            return news.next_due();
+        }
+        if let Some(since) = self.doubt {
+            return Some(Instant::now().max(since) + CARRIER_TICK);
+        }
+        self.next_due()
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let next = self.next_interval();
+        let asks = if self.counts() { next } else { self.first_due() };
+        let looks = self.look_after(self.looked).and_then(|after| self.since.checked_add(after));
+        asks.into_iter().chain(looks).min()
     }
 
     fn step(&mut self, now: Instant, heard: Instant) -> Step {
         if heard > self.since {
-            (self.since, self.asked, self.looked) = (heard, 0, 0);
+            self.hear(heard);
         }
+        let is_due = |due: Option<Instant>| due.is_some_and(|due| now >= due);
         let silent = now.saturating_duration_since(self.since);
-        let is_due = |after: Option<Duration>| after.is_some_and(|after| silent >= after);
-        if is_due(self.end_after()) {
-            return Step::Vanished(silent);
+        if self.counts() {
+            if is_due(self.next_interval()) && self.asked >= self.keepalive.count {
+                return Step::Vanished(silent);
+            }
+            if is_due(self.next_interval()) {
+                return self.ask(now);
+            }
+        } else if is_due(self.first_due()) {
+            return self.ask(now);
         }
-        if is_due(self.ask_after(self.asked)) {
-            self.asked += 1;
-            return Step::Ask;
-        }
-        if is_due(self.look_after(self.looked)) {
+        if self.look_after(self.looked).is_some_and(|after| silent >= after) {
             self.looked += 1;
             return Step::Look;
         }
         Step::Nothing
     }
 
-    /// The silence after which the peer is asked, if it was asked so many times before.
-    fn ask_after(&self, asked: u32) -> Option<Duration> {
-        let Keepalive { interval, is_configured, .. } = self.keepalive;
-        match (is_configured || self.answers, self.has_asked) {
-            _ if interval.is_zero() => None,
-            (true, _) => Some(interval.saturating_mul(asked + 1)),
-            // A peer that took no data could not be asked before.
-            (false, false) => Some(FIRST + LOOK_AGAIN.saturating_mul(asked)),
-            (false, true) => None,
-        }
+    fn ask(&mut self, now: Instant) -> Step {
+        (self.asked, self.asked_at) = (self.asked + 1, Some(now));
+        Step::Ask
     }
 
-    /// The silence after which the peer has vanished. As ssh: after `count` questions without an answer, the next one would be too many.
-    fn end_after(&self) -> Option<Duration> {
-        let Keepalive { interval, count, is_configured, .. } = self.keepalive;
-        let counts = (is_configured || self.answers) && !interval.is_zero();
-        counts.then(|| interval.saturating_mul(count.saturating_add(1)))
+    /// Whether questions without an answer count against the peer. As for ssh: after `count` of them, the next one would be too many.
+    fn counts(&self) -> bool {
+        let Keepalive { interval, is_configured, .. } = self.keepalive;
+        (is_configured || self.answers) && !interval.is_zero()
+    }
+
+    /// What the next interval counts from. Each question has an interval to be answered in, also if it was asked late: a stop of ours
+    /// is no silence of the peer.
+    fn base(&self) -> Instant {
+        self.asked_at.unwrap_or(self.since)
+    }
+
+    /// When the next question is due where they count, or the peer has vanished.
+    fn next_interval(&self) -> Option<Instant> {
+        self.base().checked_add(self.keepalive.interval)
+    }
+
+    /// When a peer is asked of which it is not known whether it answers.
+    fn first_due(&self) -> Option<Instant> {
+        let Keepalive { interval, is_configured, .. } = self.keepalive;
+        // A peer that took no data could not be asked before.
+        let is_unknown = !interval.is_zero() && !is_configured && !self.answers && !self.has_asked;
+        is_unknown.then(|| self.since + FIRST + LOOK_AGAIN.saturating_mul(self.asked))
     }
 
     /// The silence after which TCP is looked at, if it was so many times before.

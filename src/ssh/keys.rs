@@ -41,6 +41,18 @@ pub enum Loaded {
     Key(Arc<KeyFile>),
     /// An encrypted key.
     Encrypted(Encrypted),
+    /// Only the public half: an agent may hold the other one.
+    Public(PublicHalf),
+}
+
+/// A public key whose private half is not in a file that we can sign with.
+pub struct PublicHalf {
+    /// Its blob.
+    public_key: Vec<u8>,
+    /// The certificate, where the file is one.
+    pub certificate: Option<Certificate>,
+    /// Why there is no private key.
+    pub problem: KeyError,
 }
 
 impl Loaded {
@@ -49,6 +61,7 @@ impl Loaded {
         match self {
             Loaded::Key(key) => Some(&key.public_key),
             Loaded::Encrypted(key) => key.public_key.as_ref(),
+            Loaded::Public(half) => Some(&half.public_key),
         }
     }
 }
@@ -92,7 +105,9 @@ pub enum KeyError {
     #[error("permissions {0:04o} are too open; only its owner may read a private key (chmod 600)")]
     TooOpen(u32),
     /// Only the public half is in the file.
-    #[error("this is a public key; name the file of the private key, usually the same without .pub")]
+    #[error(
+        "this is a public key, and no agent holds the private one: load it (ssh-add), or name its file, usually the same without .pub"
+    )]
     Public,
     /// A kind of key that cannot sign here.
     #[error("{0} keys cannot be used from a file; load the key into an agent (ssh-add)")]
@@ -111,23 +126,61 @@ impl From<ErrorStack> for KeyError {
     }
 }
 
-/// Reads the private key in `path`.
+/// Reads the private key in `path`; where there is none that we can use, the public one that is there or beside it, as `load_public` in
+/// OpenSSH's authfile.c.
 ///
 /// # Errors
-/// See [`KeyError`]. A missing file is [`KeyError::Read`] with [`io::ErrorKind::NotFound`].
+/// See [`KeyError`], where there is no public key either. A missing file is [`KeyError::Read`] with [`io::ErrorKind::NotFound`].
 pub fn load(path: &Path) -> Result<Loaded, KeyError> {
+    let read = read(path);
+    let text = read.as_ref().map_or(&[][..], |(text, _)| text);
+    let loaded = match &read {
+        Ok((text, mode)) => judge(path, text, *mode),
+        Err(error) => Err(io::Error::new(error.kind(), reason(error)).into()),
+    };
+    loaded.or_else(|problem| match public_half(text).or_else(|| halves_beside(path)) {
+        Some((public_key, certificate)) => Ok(Loaded::Public(PublicHalf { public_key, certificate, problem })),
+        None => Err(problem),
+    })
+}
+
+/// The text of a file, and its permissions if they are too open.
+fn read(path: &Path) -> io::Result<(Zeroizing<Vec<u8>>, Option<u32>)> {
     let file = bounded::open(path)?;
     let metadata = file.metadata()?;
-    let text = Zeroizing::new(bounded::read_open(file, bounded::KEY)?);
-    // Public keys may be open: that is not what is wrong with them.
-    if is_public(&text) {
-        return Err(KeyError::Public);
-    }
     // As ssh(1): only our own files are ours to judge.
-    if metadata.uid() == rustix::process::getuid().as_raw() && metadata.mode() & 0o077 != 0 {
-        return Err(KeyError::TooOpen(metadata.mode() & 0o7777));
+    let is_open = metadata.uid() == rustix::process::getuid().as_raw() && metadata.mode() & 0o077 != 0;
+    Ok((Zeroizing::new(bounded::read_open(file, bounded::KEY)?), is_open.then(|| metadata.mode() & 0o7777)))
+}
+
+fn judge(path: &Path, text: &[u8], open_mode: Option<u32>) -> Result<Loaded, KeyError> {
+    match open_mode {
+        // Public keys may be open: that is not what is wrong with them.
+        _ if is_public(text) => Err(KeyError::Public),
+        Some(mode) => Err(KeyError::TooOpen(mode)),
+        None => parse(text, || Some(halves_beside(path)?.0)),
     }
-    parse(&text, || public_neighbour(path))
+}
+
+/// The public key in a text, and the certificate if it is one. A private key of OpenSSH has its public one in the clear.
+fn public_half(text: &[u8]) -> Option<(Vec<u8>, Option<Certificate>)> {
+    if !is_public(text) {
+        return Some((ssh_key::PrivateKey::from_openssh(text).ok()?.public_key().to_bytes().ok()?, None));
+    }
+    if let Ok(certificate) = certificate_of(text) {
+        return Some((certificate.certified.clone(), Some(certificate)));
+    }
+    Some((ssh_key::PublicKey::from_openssh(str::from_utf8(text).ok()?).ok()?.to_bytes().ok()?, None))
+}
+
+/// The public key in `path.pub`, where ssh-keygen(1) puts it, or of the certificate beside it.
+fn halves_beside(path: &Path) -> Option<(Vec<u8>, Option<Certificate>)> {
+    let beside = |suffix| {
+        // Only a guess of ours: nothing is waited for.
+        let text = bounded::read_regular(&beside(path, suffix), bounded::KEY).ok()?;
+        public_half(&text).map(|(public_key, _)| (public_key, None))
+    };
+    beside(".pub").or_else(|| beside("-cert.pub"))
 }
 
 /// Reads the text of a file; `neighbour` is the public key that may stand beside it.
@@ -161,13 +214,6 @@ fn parse_openssh(text: &[u8]) -> Result<Loaded, KeyError> {
     }
     let key = openssl_key(&key)?;
     Ok(Loaded::Key(Arc::new(KeyFile { public_key, key })))
-}
-
-/// The public key in `path.pub`, where ssh-keygen(1) puts it.
-fn public_neighbour(path: &Path) -> Option<Vec<u8>> {
-    // Only a guess of ours: nothing is waited for.
-    let text = bounded::read_regular(&beside(path, ".pub"), bounded::KEY).ok()?;
-    ssh_key::PublicKey::from_openssh(str::from_utf8(&text).ok()?).ok()?.to_bytes().ok()
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -321,5 +367,27 @@ impl KeyFile {
                 Ok(blob)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ssh_key::private::SkEd25519;
+
+    use super::*;
+
+    /// Signing takes the device, and an agent that has it.
+    #[test]
+    fn of_a_fido_key_the_public_half_is_read() {
+        let public = ssh_key::public::SkEd25519::new(ssh_key::public::Ed25519PublicKey([7; 32]), "ssh:");
+        let pair = SkEd25519::new(public, 1, vec![1, 2, 3]).expect("a key");
+        let key = ssh_key::PrivateKey::new(KeypairData::SkEd25519(pair), "comment").expect("a key");
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("id_ed25519_sk");
+        key.write_openssh_file(&path, ssh_key::LineEnding::LF).expect("a file");
+        let loaded = load(&path).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(loaded.public_key(), key.public_key().to_bytes().ok().as_ref());
+        let Loaded::Public(half) = loaded else { panic!("it cannot sign") };
+        assert!(half.problem.to_string().contains("load the key into an agent"), "{}", half.problem);
     }
 }

@@ -107,7 +107,7 @@ pub enum RememberError {
     #[error("the host key is malformed: {0}")]
     Key(&'static str),
     /// The file can't be written. OpenSSH warns and goes on; the key holds for the rest of the run.
-    #[error("failed to add the key to {}: {source}", .path.display())]
+    #[error("failed to add the host key to {}: {}", .path.display(), reason(.source))]
     Write {
         /// The user's known_hosts file.
         path: PathBuf,

@@ -30,6 +30,8 @@ const READ_SIZE: usize = 16 << 10;
 pub enum Failure {
     /// The job is over: cancelled or out of time.
     Job(Outcome),
+    /// In words, why it cannot be started.
+    Start(String),
     /// In words, what became of the command.
     Command(String),
 }
@@ -62,10 +64,10 @@ pub fn run(
     watch: &mut Watch<'_>,
     note: &mut dyn FnMut(&dyn Fn() -> String),
 ) -> Result<Vec<u8>, Failure> {
-    watch.expect(Phase::Connect, "KnownHostsCommand has not ended");
+    watch.expect(Phase::KnownHostsCommand, "KnownHostsCommand has not ended");
     let mut command = Command::new(template.program());
     command.args(template.arguments(late)).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut group = ProcessGroup::spawn(&mut command)?;
+    let mut group = ProcessGroup::spawn(&mut command).map_err(|error| Failure::Start(reason(&error)))?;
     let (stdout, stderr) = (group.child().stdout.take(), group.child().stderr.take());
     let mut output = Pipe::new(stdout.map(OwnedFd::from), bounded::LIST as usize)?;
     let mut complaint = Pipe::new(stderr.map(OwnedFd::from), LONGEST_COMPLAINT)?;

@@ -38,7 +38,9 @@ impl Directory {
                 hash_names: set.hash_known_hosts.value,
             }
         } else {
-            KnownHostsFiles { user: named, global: Vec::new(), hash_names: set.hash_known_hosts.value }
+            // `none` is what it is for ssh: no file, whatever is there of that name.
+            let user = if named == [Path::new("none")] { Vec::new() } else { named };
+            KnownHostsFiles { user, global: Vec::new(), hash_names: set.hash_known_hosts.value }
         };
         let mut known = lock(&self.known_hosts);
         let load = || Arc::new(KnownHosts::load(&files.user, &files.global).hash_names(files.hash_names));

@@ -4,6 +4,7 @@ mod agent;
 mod agent_forward;
 pub mod algorithms;
 mod auth;
+mod binding;
 pub mod config;
 mod directory;
 #[cfg(test)]
@@ -48,9 +49,9 @@ mod version;
 mod wait;
 pub(crate) mod wire;
 
-pub use ffi::{is_ignored, was_closed_at_start};
+pub use ffi::{is_ignored, was_closed_at_start, was_inherited};
 pub use identities::IdentityError;
-pub use wait::{Patience, Watch, poll_with};
+pub use wait::{Patience, Watch, catching_up, poll_with};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -269,6 +270,7 @@ impl Runner {
         let mut watch = Watch::new(cancel, host.connect_timeout);
         let (mut path, connected) = self.connect(job, task, host, events, &mut watch, &mut note);
         send(EventKind::Attempted(Box::new(*watch.milestones())));
+        watch.take_warnings().into_iter().for_each(|text| send(EventKind::Warning(text)));
         let mut session = match connected {
             Ok(session) => session,
             Err(outcome) => return Attempt::NotSent(path.explain(outcome)),
@@ -286,6 +288,7 @@ impl Runner {
         match (outcome, replaced) {
             (Ok(_), Some(replaced)) => Attempt::Ended(replaced),
             (Err(_), Some(replaced)) => Attempt::NotSent(replaced),
+            (Ok(outcome), None) if outcome.is_dropped() => Attempt::NotSent(path.explain(outcome)),
             (Ok(outcome), None) => Attempt::Ended(path.explain(outcome)),
             (Err(outcome), None) => Attempt::NotSent(outcome),
         }
@@ -309,6 +312,7 @@ impl Runner {
                 };
                 let way = jump_host.connect(host, task.attempt, watch);
                 jump_host.take_notes().iter().for_each(|text| note(&|| text.clone()));
+                jump_host.take_warnings().into_iter().for_each(|text| watch.warn(text));
                 match way {
                     Ok(Way { socket, through }) => {
                         note(&|| format!("connected through {jump_host}"));
@@ -328,7 +332,10 @@ impl Runner {
                 match ProxyCommand::start(&text, news) {
                     Ok((command, socket)) => {
                         note(&|| format!("connected by {text}"));
-                        let made = Session::over(Arc::new(socket), host, watch, note);
+                        let made = Session::over(socket, host, watch, note);
+                        if made.is_ok() {
+                            command.set_used();
+                        }
                         (Path::Command(command), made)
                     }
                     Err(outcome) => (Path::Direct, Err(outcome)),

@@ -1,4 +1,5 @@
-//! What a server says before anything is encrypted, read for the sake of messages: libssh2 tells nobody what a server has offered.
+//! What a server says before anything is encrypted, which libssh2 does not pass on: the algorithms that it offers, for messages, and its
+//! signature of the key exchange, for agents.
 
 use super::wire::Reader;
 
@@ -6,27 +7,16 @@ use super::wire::Reader;
 const KEXINIT: u8 = 20;
 /// How many lists of names are in it.
 const LISTS: usize = 10;
+/// The number of SSH_MSG_NEWKEYS: what follows is encrypted.
+const NEWKEYS: u8 = 21;
+/// The numbers of SSH_MSG_KEXDH_REPLY and SSH_MSG_KEX_ECDH_REPLY (RFC 5656 section 7.1), and of SSH_MSG_KEX_DH_GEX_REPLY (RFC 4419
+/// section 5).
+const REPLIES: [u8; 2] = [31, 33];
 
-/// The lists of names of a server's SSH_MSG_KEXINIT (RFC 4253 section 7.1) in what it has sent first: lines up to its identification,
-/// then packets.
+/// The lists of names of a server's SSH_MSG_KEXINIT (RFC 4253 section 7.1) in what it has sent first.
 pub fn proposal(opening: &[u8]) -> Option<[Vec<&str>; LISTS]> {
-    let mut rest = opening;
-    loop {
-        let end = rest.iter().position(|byte| *byte == b'\n')?;
-        let line = &rest[..end];
-        rest = &rest[end + 1..];
-        if line.starts_with(b"SSH-") {
-            break;
-        }
-    }
-    let mut packets = Reader(rest);
-    let mut reader = loop {
-        let mut packet = Reader(packets.string()?);
-        let _padding = packet.byte()?;
-        if packet.byte()? == KEXINIT {
-            break packet;
-        }
-    };
+    let mut packets = Packets::of(opening)?;
+    let (_, mut reader) = packets.find(|(kind, _)| *kind == KEXINIT)?;
     let (_cookie, lists) = reader.0.split_at_checked(16)?;
     reader.0 = lists;
     let mut lists: [Vec<&str>; LISTS] = Default::default();
@@ -35,6 +25,43 @@ pub fn proposal(opening: &[u8]) -> Option<[Vec<&str>; LISTS]> {
         list.extend(names.split(',').filter(|name| !name.is_empty() && !is_marker(name)));
     }
     Some(lists)
+}
+
+/// The server's signature of the key exchange in what it has sent first, made with `host_key` (RFC 4253 section 8). libssh2 has verified
+/// the one that it took; whether this is that one is up to whoever relies on it.
+pub fn signature<'a>(opening: &'a [u8], host_key: &[u8]) -> Option<&'a [u8]> {
+    let replies = Packets::of(opening)?.take_while(|(kind, _)| *kind != NEWKEYS);
+    replies.filter(|(kind, _)| REPLIES.contains(kind)).find_map(|(_, mut reply)| {
+        let (key, _public_value, signature) = (reply.string()?, reply.string()?, reply.string()?);
+        (key == host_key).then_some(signature)
+    })
+}
+
+/// The packets that follow the lines up to a server's identification: their numbers, and what follows these.
+struct Packets<'a>(Reader<'a>);
+
+impl<'a> Packets<'a> {
+    fn of(opening: &'a [u8]) -> Option<Packets<'a>> {
+        let mut rest = opening;
+        loop {
+            let end = rest.iter().position(|byte| *byte == b'\n')?;
+            let line = &rest[..end];
+            rest = &rest[end + 1..];
+            if line.starts_with(b"SSH-") {
+                return Some(Packets(Reader(rest)));
+            }
+        }
+    }
+}
+
+impl<'a> Iterator for Packets<'a> {
+    type Item = (u8, Reader<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut packet = Reader(self.0.string()?);
+        let _padding = packet.byte()?;
+        Some((packet.byte()?, packet))
+    }
 }
 
 /// Whether a name among the key exchanges is no method of one, but says what else the server can (RFC 8308 section 2.1 and strict key
@@ -73,11 +100,39 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_signature_of_the_exchange() {
+        let reply = |kind, strings: &[&[u8]]| {
+            let mut payload = vec![4, kind];
+            strings.iter().for_each(|string| put_string(&mut payload, string));
+            let mut packet = Vec::new();
+            put_string(&mut packet, &payload);
+            packet
+        };
+        let after = |packets: &[Vec<u8>]| [b"SSH-2.0-x\r\n".to_vec(), packets.concat()].concat();
+        let good = reply(31, &[b"key", b"value", b"signature"]);
+        assert_eq!(signature(&after(std::slice::from_ref(&good)), b"key"), Some(&b"signature"[..]));
+        // A group exchange: its group has the number of other methods' replies.
+        let exchange = after(&[reply(31, &[b"prime", b"generator"]), reply(33, &[b"key", b"value", b"of gex"])]);
+        assert_eq!(signature(&exchange, b"key"), Some(&b"of gex"[..]));
+        let others = [
+            after(&[reply(31, &[b"another key", b"value", b"signature"])]),
+            after(&[reply(32, &[b"key", b"value", b"signature"])]),
+            after(&[reply(NEWKEYS, &[]), good.clone()]),
+            after(&[good[..good.len() - 1].to_vec()]),
+            good.clone(),
+        ];
+        for (place, opening) in others.iter().enumerate() {
+            assert_eq!(signature(opening, b"key"), None, "{place}");
+        }
+    }
+
     proptest! {
         #[test]
         fn nothing_makes_it_panic(bytes: Vec<u8>) {
-            let _ = proposal(&[b"SSH-2.0-x\n", &bytes[..]].concat());
-            let _ = proposal(&bytes);
+            let opening = [b"SSH-2.0-x\n", &bytes[..]].concat();
+            let _ = (proposal(&opening), signature(&opening, b"key"));
+            let _ = (proposal(&bytes), signature(&bytes, b"key"));
         }
     }
 }

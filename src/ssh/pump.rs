@@ -23,6 +23,7 @@ use super::keepalive::Pulse;
 use super::relay::{self, Dead, Line, READ_SIZE, UNSENT};
 use super::session::Session;
 use super::tunnel::Plan;
+use super::wait::{arrived_until, poll_with};
 use crate::error::{ProxyError, reason};
 
 /// Channels of one connection. Each is a file of the jump host's sshd, which may have 1024 open by default.
@@ -88,6 +89,7 @@ impl<'a> Pump<'a> {
             }
             match self.round() {
                 Ok(true) => {}
+                Ok(false) if self.has_more_for_whoever_asks() => {}
                 Ok(false) => match self.wait() {
                     Ok(()) => {}
                     Err(Dead) => break Err(Dead),
@@ -99,8 +101,7 @@ impl<'a> Pump<'a> {
         if let Some(outcome) = self.session.replaced_key(self.host.host()) {
             self.connection.set_cause(outcome);
         }
-        let goodbye = self.session.link().goodbye();
-        self.connection.set_dead(goodbye.map(|goodbye| goodbye.to_string()));
+        self.note_death();
         match ended {
             Ok(()) => {
                 self.session.disconnect();
@@ -119,6 +120,10 @@ impl<'a> Pump<'a> {
         if std::mem::take(&mut self.readable) {
             self.receive()?;
         }
+        if self.is_dead() {
+            // The end of a channel that has come with it is none of the host behind.
+            self.note_death();
+        }
         self.feel_pulse()?;
         let received = self.received();
         let opened = self.open()?;
@@ -135,6 +140,29 @@ impl<'a> Pump<'a> {
 
     fn is_dead(&self) -> bool {
         self.session.link().is_dead()
+    }
+
+    /// Notes that the connection has ended, and why, as far as that is known.
+    fn note_death(&self) {
+        let link = self.session.link();
+        let goodbye = link.goodbye().map(|goodbye| goodbye.to_string());
+        self.connection.set_dead(goodbye.or_else(|| link.given_up().map(|why| why.error().message().to_owned())));
+    }
+
+    /// Whether there is something to read before whoever asks can be told that all that has come is handed on. Comes after a round that
+    /// has found nothing more to do.
+    fn has_more_for_whoever_asks(&mut self) -> bool {
+        if !self.connection.is_asked() {
+            return false;
+        }
+        let arrived = arrived_until(self.connection.before());
+        let at_once = Some(Instant::now());
+        let ready = poll_with(None, &[(self.session.socket(), PollFlags::IN)], at_once);
+        self.readable = ready.is_ok_and(|ready| ready.has(0)) && !self.is_idle() && !self.session.link().is_full();
+        if !self.readable {
+            self.connection.has_handed_on(arrived);
+        }
+        self.readable
     }
 
     fn flush(&self) {
@@ -167,7 +195,7 @@ impl<'a> Pump<'a> {
         if self.is_idle() {
             self.pulse.rest();
         }
-        self.pulse.vanished(&self.session).map_or(Ok(()), |_| Err(Dead))
+        self.pulse.vanished(&self.session, self.connection.before()).map_or(Ok(()), |_| Err(Dead))
     }
 
     /// Whether nobody depends on the connection. Without a channel nothing would take what comes off the socket.

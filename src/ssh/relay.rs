@@ -43,6 +43,34 @@ pub struct Line {
     gone: Option<Instant>,
     /// Nothing more comes from the socket.
     ended: bool,
+    introduction: Option<Introduction>,
+    /// The other end has not agreed with the introduction.
+    disagrees: bool,
+}
+
+/// What the socket's other end is told, and answers, before the channel's data may follow: a message and an answer that begin with their
+/// lengths. (Some agents take one message out of what they have read, and the next when more comes.)
+struct Introduction {
+    /// The answer, as far as it has come.
+    answer: Vec<u8>,
+    /// The first byte of an answer that agrees.
+    consent: u8,
+    /// What else is said where it does not.
+    otherwise: Option<Vec<u8>>,
+    /// Received on the channel meanwhile. It shows when the channel is closed, so that nobody has to wait for the answer.
+    waiting: Vec<u8>,
+}
+
+/// Bytes in the longest answer to an introduction.
+const LONGEST_ANSWER: usize = 256;
+
+impl Introduction {
+    /// How many bytes of the answer are still to come; nothing for one that cannot be right.
+    fn missing(&self) -> Option<usize> {
+        let Some((length, rest)) = self.answer.split_first_chunk::<4>() else { return Some(4 - self.answer.len()) };
+        let length = u32::from_be_bytes(*length) as usize;
+        (1..=LONGEST_ANSWER).contains(&length).then(|| length.saturating_sub(rest.len()))
+    }
 }
 
 /// Moves data both ways; says whether any line may have more. Lines that are over are taken out.
@@ -72,7 +100,22 @@ impl Line {
     /// Joins `channel` to a socket that does not block; without one it is only being closed.
     pub fn new(channel: Channel, socket: Option<OwnedFd>) -> Line {
         let ended = socket.is_none();
-        Line { channel, socket, inbound: Vec::new(), outbound: Vec::new(), readable: true, gone: None, ended }
+        let (inbound, outbound) = (Vec::new(), Vec::new());
+        let (introduction, disagrees) = (None, false);
+        Line { channel, socket, inbound, outbound, readable: true, gone: None, ended, introduction, disagrees }
+    }
+
+    /// Has the other end of the socket told `message` first. Where its answer does not begin with `consent`, it is told the message
+    /// `otherwise`; whatever it answers to that, the channel's data follow.
+    pub fn introduced(mut self, message: Vec<u8>, consent: u8, otherwise: Option<Vec<u8>>) -> Line {
+        self.inbound = message;
+        self.introduction = Some(Introduction { answer: Vec::new(), consent, otherwise, waiting: Vec::new() });
+        self
+    }
+
+    /// Whether the other end of the socket has not agreed with the introduction.
+    pub fn disagrees(&self) -> bool {
+        self.disagrees
     }
 
     /// Its channel.
@@ -132,7 +175,8 @@ impl Line {
                 }
                 return Ok(self.socket.is_some() && self.inbound.is_empty());
             }
-            if !self.channel.may_have_data() {
+            let waits = self.introduction.as_ref().is_some_and(|introduction| !introduction.waiting.is_empty());
+            if waits || !self.channel.may_have_data() {
                 return Ok(false);
             }
             let count = match self.channel.read(0, buffer) {
@@ -145,6 +189,10 @@ impl Line {
                     Err(_) => return Err(Dead),
                 },
             };
+            if let Some(introduction) = &mut self.introduction {
+                introduction.waiting = buffer[..count].to_vec();
+                return Ok(false);
+            }
             match send(socket, &buffer[..count], SendFlags::NOSIGNAL) {
                 Ok(sent) if sent == count => {}
                 Ok(sent) => self.inbound = buffer[sent..count].to_vec(),
@@ -178,8 +226,21 @@ impl Line {
                 continue;
             }
             let Some(socket) = self.socket.as_ref().filter(|_| self.readable && !self.ended) else { return Ok(false) };
-            match recv(socket, &mut buffer[..WRITE_SIZE], RecvFlags::empty()) {
+            let missing = self.introduction.as_ref().map(Introduction::missing);
+            let most = match missing {
+                None => WRITE_SIZE,
+                Some(Some(missing)) => missing,
+                Some(None) => {
+                    self.close();
+                    return Ok(true);
+                }
+            };
+            match recv(socket, &mut buffer[..most], RecvFlags::empty()) {
                 Ok((0, _)) => self.ended = true,
+                Ok((count, _)) if missing.is_some() => {
+                    self.hear_answer(&buffer[..count]);
+                    return Ok(true);
+                }
                 Ok((count, _)) => self.outbound = buffer[..count].to_vec(),
                 Err(Errno::AGAIN | Errno::INTR) => {
                     self.readable = false;
@@ -189,6 +250,27 @@ impl Line {
             }
         }
         Ok(true)
+    }
+
+    /// Takes in a part of the answer to the introduction.
+    fn hear_answer(&mut self, bytes: &[u8]) {
+        let Some(introduction) = &mut self.introduction else { return };
+        introduction.answer.extend_from_slice(bytes);
+        if introduction.answer.len() <= 4 || introduction.missing() != Some(0) {
+            return;
+        }
+        let agrees = introduction.answer[4] == introduction.consent;
+        self.disagrees |= !agrees;
+        match introduction.otherwise.take().filter(|_| !agrees) {
+            Some(otherwise) => {
+                introduction.answer.clear();
+                self.inbound = otherwise;
+            }
+            None => {
+                self.inbound = std::mem::take(&mut introduction.waiting);
+                self.introduction = None;
+            }
+        }
     }
 
     fn write_outbound(&mut self) -> Result<usize, Dead> {
@@ -210,6 +292,7 @@ impl Line {
         self.socket = None;
         self.inbound = Vec::new();
         self.outbound = Vec::new();
+        self.introduction = None;
         self.ended = true;
     }
 

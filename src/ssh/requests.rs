@@ -178,6 +178,8 @@ const LOOK: Duration = Duration::from_millis(100);
 /// never answer some kind answer the one about the command first. One that runs and has said nothing in this time would be ended, so it
 /// is longer than [`GRACE`], and any output or exit status ends the wait.
 const DOUBT: Duration = Duration::from_secs(5);
+/// Bytes of requests that may wait for the socket before the next one is made: variables may be many and long.
+const MOST_GATHERED: usize = 1 << 20;
 
 /// The server does not run the command.
 pub fn refused() -> Error {
@@ -257,11 +259,14 @@ impl Requests {
         self.notes.iter().for_each(|text| note(&|| (*text).to_owned()));
         let socket = self.offered_agent(session, note);
         let mut made = Made {
-            agent: socket.map(|socket| ForwardedAgent::admit(socket.clone(), session.link())),
+            agent: socket.and_then(|socket| ForwardedAgent::admit(socket.clone(), session.binding(), session.link())),
             missing: Vec::new(),
             unanswered: Unanswered::default(),
         };
-        let agent = socket.map(|_| Request::Agent);
+        if socket.is_some() && made.agent.is_none() {
+            note(&|| "the agent is NOT forwarded: its connections cannot be bound to the session".to_owned());
+        }
+        let agent = made.agent.as_ref().map(|_| Request::Agent);
         let terminal = self.terminal.iter().map(Request::Terminal);
         let all: Vec<_> =
             agent.into_iter().chain(terminal).chain(self.variables.iter().map(Request::Variable)).collect();
@@ -424,6 +429,12 @@ fn send(
     details: &[u8],
     watch: &Watch<'_>,
 ) -> Result<(), Stop> {
+    if session.link().unsent_bytes() > MOST_GATHERED {
+        let mut driver = session.driver();
+        let link = driver.link();
+        let is_too_much = || link.unsent_bytes() > MOST_GATHERED;
+        driver.drive(watch, |_| if is_too_much() { Err(ffi::blocked()) } else { Ok(()) })?;
+    }
     match session.link().gathering(|| channel.request(kind, wants_reply, details)) {
         Err(error) if ffi::would_block(&error) => {
             session.driver().in_bits().drive(watch, |_| channel.request(kind, wants_reply, details))

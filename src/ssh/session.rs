@@ -1,7 +1,7 @@
 //! An authenticated session: socket, handshake, host key, authentication, in this order and under one deadline.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,8 +11,9 @@ use ssh2::{BlockDirections, DisconnectCode, Error, ErrorCode, MethodType};
 
 use super::algorithms::{self, Algorithms, Disagreement};
 use super::auth;
+use super::binding::Binding;
 use super::config::CommandTemplate;
-use super::ffi::{self, GivenUp, Link};
+use super::ffi::{self, GivenUp, Link, SocketEnd};
 use super::host::Host;
 use super::host_key::{self, Known, Trust};
 use super::identities::Identities;
@@ -24,13 +25,15 @@ use super::wait::{Watch, poll_with};
 use crate::error::HostError;
 use crate::event::{Outcome, Phase};
 use crate::output::said;
-use crate::secret::Secret;
+use crate::secret::{PromptPattern, Secret};
 use crate::settings::HostKeyCheck;
 use crate::terminal::Terminal;
 
 /// libssh2.h: LIBSSH2_ERROR_SOCKET_DISCONNECT, also for a server that says SSH_MSG_DISCONNECT.
 pub const SOCKET_DISCONNECT: ErrorCode = ErrorCode::Session(-13);
 /// What sshd says instead of its banner when it has too many connections to take another: MaxStartups and, since OpenSSH
+/// What is said where something else than SSH has come.
+pub const NOT_SSH_HINT: &str = "is it an SSH server?";
 /// 9.8, PerSourcePenalties of sshd_config(5).
 const BUSY_WORDS: [&str; 2] = ["Exceeded MaxStartups", "Not allowed at this time"];
 /// Lines of a server's banners that are told.
@@ -145,6 +148,8 @@ pub struct Credentials {
     pub identities: Arc<Identities>,
     /// The password to authenticate with.
     pub password: Option<Arc<Secret>>,
+    /// Which questions it answers, besides those that are known to ask for it.
+    pub password_prompt: Option<PromptPattern>,
     /// Where a host's own questions are asked.
     pub terminal: Arc<Terminal>,
 }
@@ -156,6 +161,7 @@ pub struct Session {
     session: ssh2::Session,
     socket: Arc<OwnedFd>,
     trust: Trust,
+    binding: Option<Binding>,
 }
 
 impl Session {
@@ -165,12 +171,12 @@ impl Session {
     /// The outcome of the job: how far it came and why no further.
     pub fn connect(
         host: &Host,
-        addresses: &[IpAddr],
+        addresses: &[SocketAddr],
         watch: &mut Watch<'_>,
         note: &mut dyn FnMut(&dyn Fn() -> String),
     ) -> Result<Session, Outcome> {
         watch.expect(Phase::Connect, "no TCP connection");
-        watch.milestones().address = addresses.first().map(|ip| SocketAddr::new(*ip, host.port));
+        watch.milestones().address = addresses.first().map(|address| tcp::at_port(*address, host.port));
         let (socket, address) = tcp::connect_any(addresses, host, watch)?;
         note(&|| format!("connected to {address}"));
         watch.milestones().address = Some(address);
@@ -188,7 +194,6 @@ impl Session {
         note: &mut dyn FnMut(&dyn Fn() -> String),
     ) -> Result<Session, Outcome> {
         watch.milestones().reached = Some(Instant::now());
-        let credentials = &*host.credentials;
         let mut session = ssh2::Session::new().map_err(|error| HostError::Local {
             doing: "making an SSH session",
             detail: error.message().to_owned(),
@@ -200,7 +205,7 @@ impl Session {
         session.set_blocking(false);
         session.set_tcp_stream(Arc::clone(&socket));
         let link = Link::watch(&session);
-        let mut made = Session { link, session, socket, trust: Trust::NoSecrets };
+        let mut made = Session { link, session, socket, trust: Trust::NoSecrets, binding: None };
         let known = Known::of(host, watch, note)?;
         made.handshake(host, &known, watch)?;
         note(&|| format!("server says {}", banner(&made.session).map_or("nothing".to_owned(), |words| said(&words))));
@@ -213,11 +218,15 @@ impl Session {
             return Err(HostError::Ssh { doing: "key exchange", detail, hint: None }.into());
         };
         let trust = host_key::check(host, known, key, made.socket(), watch, note)?;
+        let identifier = made.link.session_identifier();
+        let binding = identifier
+            .and_then(|identifier| made.link.with_opening(|opening| Binding::of_session(key, &identifier, opening)));
         made.link.pin_host_key(key);
         made.trust = trust;
         watch.expect(Phase::Auth, "not authenticated");
         watch.milestones().secured = Some(Instant::now());
-        let login = auth::authenticate(&mut made.driver(), host, credentials, trust, watch);
+        let login = auth::authenticate(&mut made.driver(), host, trust, binding.as_ref(), watch, note);
+        made.binding = binding;
         made.note_banners(note);
         let identity = login.map_err(|outcome| made.replaced_key(host).unwrap_or(outcome))?;
         note(&|| format!("authenticated as {} with {identity}", host.user));
@@ -230,8 +239,11 @@ impl Session {
         self.offer(&host.algorithms, &host_keys)?;
         watch.expect(Phase::Connect, "no SSH handshake");
         let (socket, mut refused) = (Arc::clone(&self.socket), None);
-        let done = self.driver().drive(watch, |session| {
-            let arrived = if banner(session).is_none() { version::check_arrived(socket.as_fd()) } else { Ok(()) };
+        let mut driver = self.driver();
+        let link = driver.link();
+        let done = driver.drive(watch, |session| {
+            let is_new = banner(session).is_none();
+            let arrived = if is_new { version::check_arrived(socket.as_fd(), link) } else { Ok(()) };
             let step = arrived.map(|()| session.handshake());
             // One that came in pieces has gone past the look at what has arrived.
             let checked =
@@ -246,7 +258,7 @@ impl Session {
             Err(Stop::Job(outcome)) => Err(self.name_silence(outcome)),
             Err(Stop::Ssh(error)) if error.code() == ffi::TOO_MUCH => {
                 let detail = error.message().to_owned();
-                Err(HostError::Ssh { doing: "handshake", detail, hint: Some("is it an SSH server?".to_owned()) }.into())
+                Err(HostError::Ssh { doing: "handshake", detail, hint: Some(NOT_SSH_HINT.to_owned()) }.into())
             }
             Err(Stop::Ssh(error)) => {
                 let disagreement = || {
@@ -317,6 +329,11 @@ impl Session {
     /// How far the host is trusted.
     pub fn trust(&self) -> Trust {
         self.trust
+    }
+
+    /// What binds a connection to an agent to it, if its server lets that be known.
+    pub fn binding(&self) -> Option<&Binding> {
+        self.binding.as_ref()
     }
 
     /// The server's identification (RFC 4253 section 4.2).
@@ -414,14 +431,16 @@ impl Drop for Session {
     }
 }
 
-/// The server's identification (RFC 4253 section 4.2). libssh2 keeps lines that come before it in the same place.
+/// The server's identification (RFC 4253 section 4.2). libssh2 keeps lines that come before it in the same place. It
+/// need not be UTF-8.
 fn banner(session: &ssh2::Session) -> Option<Cow<'_, str>> {
-    first_line(session).filter(|line| line.starts_with("SSH-"))
+    session.banner_bytes().map(String::from_utf8_lossy).filter(|banner| banner.starts_with("SSH-"))
 }
 
-/// The last line that has come instead of it, or itself. It need not be UTF-8.
-fn first_line(session: &ssh2::Session) -> Option<Cow<'_, str>> {
-    session.banner_bytes().map(String::from_utf8_lossy)
+/// The first line with anything in it of what a server has said, and whether it is whole; libssh2 keeps only the last.
+fn first_line(opening: &[u8]) -> Option<(String, bool)> {
+    let line = opening.split_inclusive(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty())?;
+    Some((String::from_utf8_lossy(line.trim_ascii()).into_owned(), line.ends_with(b"\n")))
 }
 
 fn handshake_failed(
@@ -432,21 +451,25 @@ fn handshake_failed(
 ) -> HostError {
     /// libssh2.h: LIBSSH2_ERROR_KEX_FAILURE, no algorithm in common or a broken exchange.
     const KEX_FAILURE: ErrorCode = ErrorCode::Session(-5);
+    const DOING: &str = "handshake";
+    let is_no_server = |detail| HostError::Ssh { doing: DOING, detail, hint: Some(NOT_SSH_HINT.to_owned()) };
     if banner(session).is_none() {
-        // What came instead of a banner is no SSH; nothing at all is a closed connection.
-        return match first_line(session) {
-            Some(words) if BUSY_WORDS.iter().any(|busy| words.starts_with(busy)) => {
-                let detail = format!("the server says {}", said(&words));
-                HostError::Dropped { doing: "handshake", detail, banner_seen: false }
+        // What came instead of a banner is no SSH; nothing at all, or a part of a line, is a connection that has ended.
+        let first = link.with_opening(first_line).filter(|(line, _)| !line.starts_with("SSH-"));
+        return match (first, link.socket_end()) {
+            (Some((words, is_whole)), _) if !is_whole || BUSY_WORDS.iter().any(|busy| words.starts_with(busy)) => {
+                let detail = format!("the server says {}", ffi::quoted(&words));
+                HostError::Dropped { doing: DOING, detail, banner_seen: false }
             }
-            Some(words) => {
-                let detail = format!("the server says {}", said(&words));
-                HostError::Ssh { doing: "handshake", detail, hint: Some("is it an SSH server?".to_owned()) }
+            (Some((words, _)), Some(SocketEnd::Closed)) => {
+                is_no_server(format!("the server says {}, and closed the connection", ffi::quoted(&words)))
             }
-            None => {
-                let detail = "the server closed the connection before its SSH banner".to_owned();
-                HostError::Dropped { doing: "handshake", detail, banner_seen: false }
+            (Some((words, _)), None) => is_no_server(format!("the server says {}", ffi::quoted(&words))),
+            (_, Some(end)) => {
+                let detail = format!("{end} before its SSH banner");
+                HostError::Dropped { doing: DOING, detail, banner_seen: false }
             }
+            (None, None) => is_no_server("the server sends something else than an SSH banner".to_owned()),
         };
     }
     if error.code() == KEX_FAILURE
@@ -457,20 +480,26 @@ fn handshake_failed(
     dropped("key exchange", error, true, link)
 }
 
-/// A failure of the transport before authentication had ended: a dropped connection, unless libssh2 says something else.
+/// A failure of the transport before authentication had ended: a dropped connection if the connection has ended, whatever libssh2 says,
+/// which only knows what it was waiting for.
 pub fn dropped(doing: &'static str, error: &Error, banner_seen: bool, link: &Link) -> HostError {
-    /// libssh2.h: SOCKET_NONE, BANNER_RECV, KEY_EXCHANGE_FAILURE, SOCKET_DISCONNECT, SOCKET_RECV, SOCKET_SEND.
-    const TRANSPORT: [i32; 6] = [-1, -2, -8, -13, -43, -7];
+    /// libssh2.h: SOCKET_NONE, BANNER_RECV, KEY_EXCHANGE_FAILURE, SOCKET_DISCONNECT: what a goodbye may come as.
+    const GOODBYES: [i32; 4] = [-1, -2, -8, -13];
     let detail = match link.explain(error) {
         // What libssh2 was waiting for is nothing that a user knows.
         waiting if waiting.starts_with("Waiting for") => "the server ended the connection".to_owned(),
         detail => detail,
     };
-    match error.code() {
-        ErrorCode::Session(code) if TRANSPORT.contains(&code) => HostError::Dropped { doing, detail, banner_seen },
-        _ if link.goodbye().is_some_and(|goodbye| goodbye.may_pass()) => {
-            HostError::Dropped { doing, detail, banner_seen }
+    let has_ended = match (link.goodbye(), link.socket_end()) {
+        (Some(goodbye), _) => {
+            let is_usual = matches!(error.code(), ErrorCode::Session(code) if GOODBYES.contains(&code));
+            is_usual || goodbye.may_pass()
         }
-        _ => HostError::Ssh { doing, detail, hint: None },
+        (None, end) => end.is_some() || link.is_dead() && link.given_up().is_none(),
+    };
+    if has_ended {
+        HostError::Dropped { doing, detail, banner_seen }
+    } else {
+        HostError::Ssh { doing, detail, hint: None }
     }
 }

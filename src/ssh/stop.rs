@@ -102,16 +102,19 @@ impl Stopping {
         Stopping { outcome, stage: Stage::Requested, next, since, request, reach, second: None, sudo }
     }
 
-    /// Does what is due, without waiting; says whether patience is at its end.
-    pub fn step(&mut self, session: &Session, channel: &Channel) -> bool {
-        if Instant::now() >= self.next {
+    /// Does what is to be done, without waiting, and begins the next stage if that `is_due`; says whether patience is at its end.
+    pub fn step(&mut self, session: &Session, channel: &Channel, is_due: bool) -> bool {
+        if is_due {
+            // A stage that begins late has its time all the same.
+            let now = Instant::now();
             match self.stage {
                 Stage::Requested => {
-                    (self.stage, self.next) = (Stage::Told, self.since + TERM_GRACE);
+                    let left = TERM_GRACE.saturating_sub(self.next.saturating_duration_since(self.since));
+                    (self.stage, self.next) = (Stage::Told, now + left);
                     self.reach("TERM");
                 }
                 Stage::Told => {
-                    (self.stage, self.next) = (Stage::Killed, self.since + TERM_GRACE + KILL_GRACE);
+                    (self.stage, self.next) = (Stage::Killed, now + KILL_GRACE);
                     if self.reach != Reach::First {
                         self.request = Some("KILL");
                     }

@@ -9,6 +9,7 @@ use super::sudo_stop::SudoStop;
 use crate::error::HostError;
 use crate::event::Stream;
 use crate::output;
+use crate::redact::{MASK, SHORTEST};
 use crate::secret::Secret;
 use crate::sudo::{Sudo, Target, Tokens};
 
@@ -132,6 +133,11 @@ impl Conversation {
                         other @ (State::Silenced | State::Beginning | State::Begun) => other,
                     };
                 }
+                Found::Password { at, end } => {
+                    heard.extend_from_slice(&rest[..at]);
+                    heard.extend_from_slice(MASK.as_bytes());
+                    rest.drain(..end);
+                }
                 Found::Start { at, end: Some(end) } => {
                     heard.extend_from_slice(&rest[..at]);
                     self.target = Target::parse(&rest[(at + self.start.len()).min(end)..end]);
@@ -238,13 +244,23 @@ impl Conversation {
         matches!(self.state, State::Beginning | State::Begun)
     }
 
+    /// The password that sudo was told, which it may repeat before the command begins; one that is too short is part of its words.
+    fn password(&self) -> Option<&[u8]> {
+        self.told.as_ref().map(|told| told.expose()).filter(|told| told.len() >= SHORTEST)
+    }
+
     fn find(&self, bytes: &[u8]) -> Found {
+        let password = self.password();
         // Without its first byte there is no token: most output has none.
+        let is_first = |byte: &u8| *byte == self.prompt[0] || password.is_some_and(|password| *byte == password[0]);
         let mut from = 0;
-        while let Some(at) = bytes[from..].iter().position(|byte| *byte == self.prompt[0]).map(|at| from + at) {
+        while let Some(at) = bytes[from..].iter().position(is_first).map(|at| from + at) {
             let rest = &bytes[at..];
             if rest.starts_with(&self.prompt) {
                 return Found::Prompt(at);
+            }
+            if let Some(password) = password.filter(|password| rest.starts_with(password)) {
+                return Found::Password { at, end: at + password.len() };
             }
             if let Some(tail) = rest.strip_prefix(&self.start[..]) {
                 let tail = &tail[..tail.len().min(START_TAIL)];
@@ -263,8 +279,11 @@ impl Conversation {
 
     /// How many of the last bytes may be the beginning of a token, with what stands before it.
     fn possible_token(&self, bytes: &[u8]) -> usize {
-        let longest = bytes.len().min(AROUND[0].len() + self.prompt.len().max(self.start.len()) - 1);
-        let is_beginning = |end: &[u8]| self.prompt.starts_with(end) || self.start.starts_with(end);
+        let password = self.password().unwrap_or_default();
+        let token = AROUND[0].len() + self.prompt.len().max(self.start.len());
+        let longest = bytes.len().min(token.max(password.len()) - 1);
+        let is_beginning =
+            |end: &[u8]| self.prompt.starts_with(end) || self.start.starts_with(end) || password.starts_with(end);
         let may_be = |count: &usize| {
             let end = &bytes[bytes.len() - count..];
             let inner = end.strip_prefix(AROUND[0]);
@@ -308,6 +327,12 @@ impl Conversation {
 enum Found {
     Nothing,
     Prompt(usize),
+    /// What sudo was told.
+    Password {
+        at: usize,
+        /// The first byte behind it.
+        end: usize,
+    },
     Start {
         at: usize,
         /// The first byte behind it; not there yet if there is none.
@@ -377,6 +402,21 @@ mod tests {
         let (mut it, prompt, _) = conversation(Some("pw"), Trust::Full);
         hear(&mut it, &format!("{prompt}{prompt}"));
         assert_eq!(words(it.next()), "sudo: the password was refused");
+    }
+
+    #[test]
+    fn a_sudo_that_repeats_the_password_is_not_quoted() {
+        let (mut it, prompt, start) = conversation(Some("hunter2"), Trust::Full);
+        assert_eq!(hear(&mut it, &format!("hunter2?\n{prompt}")), "hunter2?\n", "it was not told yet");
+        assert_eq!(words(it.next()), "tell hunter2");
+        let mut heard = String::new();
+        for piece in ["wrong: hun", "ter", "2hunter", "2 hunt", "ed", "\r\n"] {
+            heard += &hear(&mut it, piece);
+        }
+        assert_eq!(heard, "wrong: ****** hunted\r\n");
+        let error = it.never_began(1).to_string();
+        assert!(error.ends_with(": wrong: ****** hunted"), "{error}");
+        assert_eq!(hear(&mut it, &format!("{start} 1 1;hunter2")), "hunter2", "the command's output is its own");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Connecting to a host's addresses: all of them, under one deadline.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,12 @@ use crate::event::Outcome;
 /// Attempt Delay). Longer than the 250 ms there: a second connection counts against the server's MaxStartups.
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_secs(1);
 
+/// The address with another port; the zone stays.
+pub fn at_port(mut address: SocketAddr, port: u16) -> SocketAddr {
+    address.set_port(port);
+    address
+}
+
 struct Attempt {
     address: SocketAddr,
     socket: OwnedFd,
@@ -29,14 +35,24 @@ struct Attempt {
 ///
 /// # Errors
 /// The outcome of the job: every address failed, or the job was over before.
-pub fn connect_any(addresses: &[IpAddr], host: &Host, watch: &Watch<'_>) -> Result<(OwnedFd, SocketAddr), Outcome> {
-    let wanted = |ip: &&IpAddr| match host.family {
+pub fn connect_any(addresses: &[SocketAddr], host: &Host, watch: &Watch<'_>) -> Result<(OwnedFd, SocketAddr), Outcome> {
+    let wanted = |address: &&SocketAddr| match host.family {
         Family::Any => true,
-        Family::Inet => ip.is_ipv4(),
-        Family::Inet6 => ip.is_ipv6(),
+        Family::Inet => address.is_ipv4(),
+        Family::Inet6 => address.is_ipv6(),
     };
-    let usable: Vec<&IpAddr> = addresses.iter().filter(wanted).take(MAX_FDS).collect();
-    let mut waiting = usable.into_iter().map(|ip| SocketAddr::new(*ip, host.port));
+    let usable: Vec<&SocketAddr> = addresses.iter().filter(wanted).take(MAX_FDS).collect();
+    if usable.is_empty()
+        && let Some(wanted) = match host.family {
+            Family::Any => None,
+            Family::Inet => Some("IPv4"),
+            Family::Inet6 => Some("IPv6"),
+        }
+    {
+        let reason = format!("it has no {wanted} address");
+        return Err(HostError::Dns { name: host.name.clone(), reason, origin: None }.into());
+    }
+    let mut waiting = usable.into_iter().map(|address| at_port(*address, host.port));
     let mut pending: Vec<Attempt> = Vec::new();
     let mut failed: Vec<(SocketAddr, String)> = Vec::new();
     let mut next_at = Instant::now();
@@ -91,7 +107,7 @@ fn begin(address: SocketAddr, host: &Host) -> Result<Begun, Errno> {
         let _ = sockopt::set_tcp_keepcnt(&socket, TCP.count);
     }
     if let Some(own) = host.bind {
-        bind(&socket, &SocketAddr::new(own, 0))?;
+        bind(&socket, &own)?;
     }
     match connect(&socket, &address) {
         Ok(()) => Ok(Begun::Connected(socket)),
@@ -102,13 +118,12 @@ fn begin(address: SocketAddr, host: &Host) -> Result<Begun, Errno> {
 
 /// Whether it is we who lack something, rather than the host that cannot be reached.
 fn is_local(error: Errno) -> bool {
-    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL].contains(&error)
+    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].contains(&error)
 }
 
 fn local(error: Errno) -> Outcome {
     let hint = match error {
         Errno::MFILE | Errno::NFILE => Some("fewer hosts at once (-p), or more open files (ulimit -n)".to_owned()),
-        Errno::ADDRNOTAVAIL => Some("fewer hosts at once (-p): no local port is free".to_owned()),
         _ => None,
     };
     HostError::Local { doing: "making a socket", detail: reason(&error.into()), hint }.into()

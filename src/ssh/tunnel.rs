@@ -109,11 +109,19 @@ impl Through {
             return outcome;
         }
         let (hop, goodbye) = (self.hop.clone(), self.connection.goodbye());
+        // An end without a word of the host is none of its answers to a key.
+        let is_cut = |error: &HostError| match error {
+            HostError::Dropped { .. } => true,
+            HostError::Auth(error) => error.is_cut,
+            _ => false,
+        };
         match outcome {
             Outcome::Failed(error) => match (*error, self.connection.cause()) {
                 // What was done last was done through a host that is not the one that was checked.
-                (HostError::Dropped { .. } | HostError::Lost { .. }, Some(cause)) => failed_hop(hop, cause).into(),
-                (HostError::Dropped { .. }, None) => HostError::Proxy { hop, cause: ProxyError::Ended(goodbye) }.into(),
+                (error, Some(cause)) if is_cut(&error) || matches!(error, HostError::Lost { .. }) => {
+                    failed_hop(hop, cause).into()
+                }
+                (error, None) if is_cut(&error) => HostError::Proxy { hop, cause: ProxyError::Ended(goodbye) }.into(),
                 (HostError::Lost { detail }, None) => {
                     let words = goodbye.map(|words| format!(": {words}")).unwrap_or_default();
                     let detail = format!("{detail}; the connection to the proxy {hop} has ended{words}");

@@ -2,8 +2,10 @@
 
 use std::os::fd::BorrowedFd;
 
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
+use super::ffi::Link;
 use crate::error::HostError;
 use crate::output::said;
 
@@ -14,10 +16,17 @@ const LOOKED_AT: usize = 4096;
 ///
 /// # Errors
 /// The server speaks another version of the protocol.
-pub fn check_arrived(socket: BorrowedFd<'_>) -> Result<(), HostError> {
+pub fn check_arrived(socket: BorrowedFd<'_>, link: &Link) -> Result<(), HostError> {
     let mut buffer = [0; LOOKED_AT];
-    // Nothing there, or an error that the next read will tell.
-    let count = recv(socket, &mut buffer[..], RecvFlags::PEEK | RecvFlags::DONTWAIT).map_or(0, |(count, _)| count);
+    let count = match recv(socket, &mut buffer[..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+        Ok((count, _)) => count,
+        Err(Errno::AGAIN | Errno::INTR) => 0,
+        Err(error) => {
+            // The next read finds only the end.
+            link.note_socket_error(socket, error);
+            0
+        }
+    };
     // Other lines may come before it (RFC 4253 section 4.2).
     let lines = buffer[..count].split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
     match lines.into_iter().find(|line| line.starts_with(b"SSH-")) {

@@ -125,10 +125,10 @@ fn the_users_own_files_may_be_endless_too() {
     // Without -F none, which all other tests have.
     let pssh = || lab.env.bare_pssh().hosts([lab.server.addr()]).shell(LIMITED).limit(SOON).arg("true");
     fs::create_dir_all(lab.env.path(".config/pssh")).expect("a directory");
-    let mode_of_zero = "permissions 0666 are too open";
+    let mode_of_zero = "bad owner or permissions: mode 0666 lets others write it";
     for (path, words) in [
         (lab.env.path(".config/pssh/config.toml"), mode_of_zero),
-        (ssh.join("config"), "bad owner or permissions"),
+        (ssh.join("config"), mode_of_zero),
         (lab.env.known_hosts(), "known_hosts: it has more than 64 MiB"),
     ] {
         let saved = fs::read(&path).ok();

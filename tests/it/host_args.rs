@@ -218,9 +218,43 @@ fn fields_of_the_hosts_file_are_filled_in_where_the_command_names_them() {
     let labels = sshd.labels();
     run.check(run.stdout_of(&labels[0]) == b"db a b 0\n", "the fields of the first");
     run.check(run.stdout_of(&labels[1]) == b"web $HOME c 1\n", "the fields of the second");
-    // A command that names none is left as it is.
+    // Nobody uses them: perhaps they were to be options.
     let run = env.pssh().arg("-h").arg(&list).args(["--", "printf '%s %%\\n' x"]).run();
+    run.exits(2)
+        .stderr_has("hosts:1:")
+        .stderr_has("\"role\": it is no option, and the command does not use it as %(role)s");
+    run.stderr_has("write arg.role=");
+    // A command that names none is left as it is.
+    let marked =
+        env.file("marked", format!("{one} arg.role=db arg.unit='a b'\n{two} arg.role=\"web $HOME\" arg.unit=c\n"));
+    let run = env.pssh().arg("-h").arg(&marked).args(["--", "printf '%s %%\\n' x"]).run();
     run.exits(0).check(run.stdout_of(&labels[0]) == b"x %\n", "a percent sign is a percent sign");
     let run = env.pssh().arg("-h").arg(&list).args(["--", "echo %(rolle)q"]).run();
-    run.exits(2).stderr_has("hosts:1:1: ").stderr_has("there are role, unit, host, user, port, index");
+    run.exits(2).stderr_has("\"role\": it is no option").stderr_has("did you mean rolle?");
+    let run = env.pssh().arg("-h").arg(&marked).args(["--", "echo %(rolle)q"]).run();
+    run.exits(2).stderr_has("marked:1:1: ").stderr_has("there are role, unit, host, user, port, index");
+}
+
+#[test]
+fn rows_that_seem_to_name_their_host_are_not_taken_in_order() {
+    let (env, sshd) = hosts(2);
+    let [one, two] = <[String; 2]>::try_from(sshd.labels()).expect("two hosts");
+    let run = |text: &str, more: &[&str]| {
+        let file = env.file("rows.csv", text);
+        env.pssh().hosts(sshd.hosts()).arg("--host-args").arg(file).args(more).args(["--", "echo %(v)q"]).run()
+    };
+    for column in ["Host", "HOST", "hostname", "name", "fqdn", "ip"] {
+        let text = format!("{column},v\n{two},2\n{one},1\n");
+        let refused = run(&text, &[]);
+        refused.exits(2).stderr_has(&format!("rows.csv: the column \"{column}\" has names of hosts of this run"));
+        refused.stderr_has(&format!("--host-column {column}"));
+        let taken = run(&text, &["--host-column", column]);
+        taken.exits(0).check(taken.stdout_of(&one) == b"1\n" && taken.stdout_of(&two) == b"2\n", "each its own row");
+    }
+    assert_eq!(sshd.connections(), 12, "nobody connects where rows are refused");
+    // Other values there are values.
+    run("name,v\na,1\nb,2\n", &[]).exits(0);
+    run("name,v\na,1\nb,2\n", &["--host-column", "host"]).exits(2).stderr_has("no row has the column \"host\"");
+    run("name,v\na,1\nb,2\n", &["--host-column", ""]).exits(2);
+    env.pssh().hosts(sshd.hosts()).args(["--host-column", "name", "true"]).run().exits(2).stderr_has("--host-args");
 }

@@ -122,6 +122,62 @@ fn accept_new_goes_on_where_nothing_can_be_remembered() {
 }
 
 #[test]
+fn keys_that_are_not_remembered_are_told_once() {
+    let env = Env::new();
+    let setup = Setup { hosts: 5, trusted: false, ..Setup::default() };
+    let sshd = Sshd::start(&env, setup);
+    let impossible = env.file("plain", "").join("known_hosts");
+    let pssh = |hosts: &[String]| {
+        let run = env.pssh().hosts(hosts).args(["--host-key-check", "accept-new", "--known-hosts"]).arg(&impossible);
+        run.args(["-p", "1"])
+    };
+    let text = format!(
+        "failed to add the host key to {}: Not a directory; the next run does not know it",
+        impossible.display()
+    );
+    let run = pssh(&sshd.hosts()).arg("true").run();
+    run.exits(0).stderr_has(&format!("pssh: 127.0.1.1, 127.0.1.2, 127.0.1.3 and 2 more: {text}\n"));
+    run.check(run.stderr_text().matches("failed to add").count() == 1, "once");
+    // A jump host's key is accepted in the same way.
+    let run = pssh(&sshd.hosts()[1..2]).args(["-J", &sshd.hosts()[0], "true"]).run();
+    run.exits(0).stderr_has(&format!("pssh: 127.0.1.2: proxy {}: {text}\n", sshd.hosts()[0]));
+    // Where it can be remembered, nothing is said.
+    let run = env.pssh().hosts(sshd.hosts()).args(["--host-key-check", "accept-new", "true"]).run();
+    run.exits(0).stderr_lacks("failed to add");
+}
+
+#[test]
+fn without_a_file_no_new_key_is_accepted() {
+    let env = Env::new();
+    let sshd = Sshd::start(&env, Setup { trusted: false, ..Setup::default() });
+    for none in [&["--known-hosts", "none"][..], &["-O", "UserKnownHostsFile=none"]] {
+        let run = env.pssh().hosts(sshd.hosts()).args(none).args(["--host-key-check", "accept-new", "true"]).run();
+        run.exits(4).ends(&sshd.label(), "hostkey: ").hints(&sshd.label(), "--known-hosts FILE");
+        // As ssh.
+        let port = sshd.port().to_string();
+        let args = ["-F", "none", "-p", &port, "-oUserKnownHostsFile=none", "-oStrictHostKeyChecking=accept-new"];
+        let ssh = std::process::Command::new("ssh").args(args).args(["-oBatchMode=yes", "127.0.1.1", "true"]).output();
+        assert_eq!(ssh.expect("ssh of OpenSSH is needed for this test").status.code(), Some(255));
+    }
+    assert!(!env.path("none").exists());
+}
+
+#[test]
+fn a_known_key_of_another_type_is_named() {
+    let env = Env::new();
+    let sshd = Sshd::start(&env, Setup::default());
+    for (name, kind) in [("ecdsa", "ecdsa-sha2-nistp256"), ("rsa", "ssh-rsa")] {
+        ssh_keygen(&env.path(name), &["-t", name]);
+        let line = format!("[127.0.1.1]:{} {}\n", sshd.port(), public_line(&env.path(name)));
+        let file = env.file("known", line);
+        let run = env.pssh().hosts(sshd.hosts()).arg("--known-hosts").arg(&file).arg("true").run();
+        run.exits(4).ends(&sshd.label(), "hostkey: the key of ");
+        let known = format!("known:1 has a key of another type, {kind}");
+        run.check(run.outcome(&sshd.label()).ends_with(&known), &known);
+    }
+}
+
+#[test]
 fn off_takes_any_key_and_remembers_none() {
     let env = Env::new();
     let server = server(&env, Config::default());

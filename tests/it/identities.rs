@@ -82,6 +82,17 @@ static CASES: &[Case] = &[
     agent("agent holds the certificate", &["with"], "IdentityFile none\n"),
     agent("agent holds the certificate that is named", &["with"], "IdentityFile none\nCertificateFile {with-cert.pub}\n"),
     agent("RSA in the agent", &["rsa"], "IdentityFile none\nCertificateFile {rsa_x-cert.pub}\n"),
+    // The private half is nowhere else but in the agent: `half.pub` and `certified-cert.pub` are of `ed`, `open` is `ed` for all to read.
+    agent("public file named", &["rsa", "ed"], "IdentityFile {ed.pub}\nIdentitiesOnly yes\nCertificateFile {x-cert.pub}\n"),
+    Case { plain: true, ..agent("public file beside nothing, named", &["rsa", "ed"], "IdentityFile {half.pub}\nIdentitiesOnly yes\n") },
+    Case { plain: true, ..agent("public file beside nothing", &["rsa", "ed"], "IdentityFile {half}\nIdentitiesOnly yes\n") },
+    Case { plain: true, ..agent("public files order the agent's keys", &["rsa", "ed"], "IdentityFile {half}\n") },
+    Case { plain: true, ours: "key: ssh takes them in the agent's order", ..agent("public files in their order", &["ed", "rsa"], "IdentityFile {rsahalf}\nIdentityFile {half}\n") },
+    Case { plain: true, ..agent("private file for all to read", &["rsa", "ed"], "IdentityFile {open}\nIdentitiesOnly yes\n") },
+    Case { plain: true, ..agent("public file whose key is not held", &["rsa"], "IdentityFile {half}\nIdentitiesOnly yes\n") },
+    Case { plain: true, ..agent("public file beside nothing, no agent", &[], "IdentityFile {half}\n") },
+    agent("certificate beside nothing, held", &["with"], "IdentityFile {withhalf}\nIdentitiesOnly yes\n"),
+    agent("certificate named as identity, held", &["with"], "IdentityFile {with-cert.pub}\nIdentitiesOnly yes\n"),
     // Which algorithms are accepted.
     plain("no certificates accepted", "IdentityFile {with}\nPubkeyAcceptedAlgorithms ssh-ed25519\n"),
     plain("certificates removed", "IdentityFile {with}\nPubkeyAcceptedAlgorithms -*-cert-v01@openssh.com\n"),
@@ -126,6 +137,12 @@ fn the_same_identity_as_with_ssh() {
     certify(&env, "stranger", &ed, &env.path("stranger_of_ed"), &[]);
     fs::copy(env.path("stranger_of_ed-cert.pub"), env.path("stranger-cert.pub")).expect("a certificate");
     certify(&env, "authority", &ed, &env.path("host"), &["-h"]);
+    for (from, to) in
+        [("ed.pub", "half.pub"), ("rsa.pub", "rsahalf.pub"), ("with-cert.pub", "withhalf-cert.pub"), ("ed", "open")]
+    {
+        fs::copy(env.path(from), env.path(to)).expect("a copy");
+    }
+    fs::set_permissions(env.path("open"), fs::Permissions::from_mode(0o644)).expect("a mode");
     let mut failures = Vec::new();
     for case in CASES {
         let sshd = if case.plain { &both } else { &certified };
@@ -206,6 +223,43 @@ fn what_cannot_be_used_of_certificate_files_is_said() {
     run.check(run.outcome(&sshd.label()).contains("PubkeyAcceptedAlgorithms does not allow it"), "says why");
     let run = env.pssh().hosts(sshd.hosts()).args(["-O", "PubkeyAcceptedAlgorithms=ssh-dss", "true"]).run();
     run.exits(2).stderr_has("-O PubkeyAcceptedAlgorithms=ssh-dss: PubkeyAcceptedAlgorithms: none of");
+}
+
+/// More keys than a server lets be tried, as with a password manager's agent.
+#[test]
+fn ten_keys_in_the_agent_and_one_that_is_named() {
+    let env = Env::without_key();
+    let agent = Agent::start(&env);
+    let names: Vec<String> = (0..10).map(|number| format!("key{number}")).collect();
+    let lines: Vec<String> = names.iter().map(|name| ssh_keygen(&env.path(name), &["-t", "ed25519"])).collect();
+    names.iter().for_each(|name| agent.add(&env, &env.path(name)));
+    ssh_keygen(&env.path("authority"), &["-t", "ed25519"]);
+    certify(&env, "authority", &env.path("key9"), &env.path("certified"), &[]);
+    // Only public halves are left, and one file that anybody can read.
+    for name in &names {
+        fs::rename(env.path(name), env.path("open")).expect("a key");
+    }
+    fs::set_permissions(env.path("open"), fs::Permissions::from_mode(0o644)).expect("a mode");
+    fs::remove_file(env.path("certified.pub")).expect("a public key");
+    let sshd = Sshd::start(&env, Setup { authorized: lines[9..].to_vec(), ..Setup::default() });
+    let pssh = || env.pssh().hosts(sshd.hosts()).variable("SSH_AUTH_SOCK", &agent.socket);
+    let run = pssh().arg("true").run();
+    run.exits(4).ends(&sshd.label(), "auth: ").hints(&sshd.label(), "fewer keys");
+    for name in ["key9.pub", "key9", "certified", "certified-cert.pub", "open"] {
+        let path = env.path(name);
+        pssh().arg("--identity").arg(&path).arg("true").run().exits(0);
+        for only in ["yes", "no"] {
+            let config = env.file("config", format!("IdentityFile {}\nIdentitiesOnly {only}\n", path.display()));
+            let run = env.bare_pssh().arg("-F").arg(&config).args(["--known-hosts"]).arg(env.known_hosts());
+            let run = run.hosts(sshd.hosts()).variable("SSH_AUTH_SOCK", &agent.socket).args(["-v", "true"]).run();
+            run.exits(0).stderr_has(&format!("with ssh-ed25519 {} (agent)", path.display()));
+        }
+        // Without the agent it is of no use, and named it is an error before anything connects.
+        let before = sshd.connections();
+        let run = env.pssh().hosts(sshd.hosts()).args(["--no-agent", "--identity"]).arg(&path).arg("true").run();
+        run.exits(2).stderr_has(&format!("pssh: {}: ", path.display()));
+        assert_eq!(sshd.connections(), before);
+    }
 }
 
 /// A home with encrypted keys in `.ssh` and elsewhere, and a server for three hosts that lets all of them in.
@@ -429,6 +483,7 @@ fn agents_are_listed_and_files_read_once_though_the_hosts_differ() {
     let run = env.bare_pssh().arg("-F").arg(config).hosts(sshd.hosts()).variable("SSH_AUTH_SOCK", &socket).arg("true");
     run.run().exits(0).stderr_has("3 hosts: 3 ok");
     writer.join().expect("a thread").expect("a pipe that was read");
-    assert_eq!(count.load(Ordering::SeqCst), 1);
+    // For all hosts, and once more to see which keys are for certain hosts only.
+    assert_eq!(count.load(Ordering::SeqCst), 2);
     assert!(fs::metadata(&pipe).expect("a pipe").permissions().mode() & 0o77 == 0);
 }

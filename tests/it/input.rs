@@ -171,6 +171,30 @@ fn standard_input_is_read_for_one_purpose() {
     let fleet = Fleet::new(1);
     let run = fleet.env.pssh().args(["-h", "-", "-I", "--", "cat"]).stdin(fleet.sshd.hosts()[0].clone()).run();
     run.exits(2).stderr_has("-h - and -I both read standard input");
+    // Whatever it is called, and whatever it is.
+    for name in ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0", "/dev//fd/./0"] {
+        let pssh = || fleet.env.pssh().args(["-h", name, "-I", "--", "cat"]);
+        let words = format!("-h {name} and -I both read standard input");
+        pssh().stdin(fleet.sshd.hosts()[0].clone()).run().exits(2).stderr_has(&words);
+        fleet.env.file("list", &fleet.sshd.hosts()[0]);
+        pssh().shell("exec \"$@\" <list").run().exits(2).stderr_has(&words);
+    }
+    for (args, words) in [
+        (&["-h", "/dev/stdin", "--script", "-"][..], "-h /dev/stdin and --script - both read standard input"),
+        (&["-h", "-", "--password-file", "/dev/stdin", "x"], "-h - and --password-file /dev/stdin both read"),
+        (
+            &["-h", "/dev/fd/0", "--sudo", "--sudo-password-file", "/dev/stdin", "x"],
+            "-h /dev/fd/0 and --sudo-password-file",
+        ),
+        (&["-h", "-", "--host-config", "/proc/self/fd/0", "x"], "-h - and --host-config /proc/self/fd/0 both read"),
+    ] {
+        fleet.env.pssh().args(args).stdin("x").run().exits(2).stderr_has(words);
+    }
+    // The same pipe by the number of a duplicate; another one is another.
+    let pssh = || fleet.env.pssh().args(["-h", "/dev/fd/5", "-I", "--", "cat"]).stdin("from stdin\n");
+    pssh().shell("exec 5<&0; exec \"$@\"").run().exits(2).stderr_has("-h /dev/fd/5 and -I both read standard input");
+    let run = pssh().shell("exec 5<list; exec \"$@\"").run();
+    run.exits(0).check(run.stdout_text().contains("from stdin"), "the list is elsewhere");
     let run = fleet.pssh("cat").shell("exec \"$@\" 0>somewhere").run();
     run.exits(1).stderr_has("--send-input: standard input: it is not open for reading");
 }

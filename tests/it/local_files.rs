@@ -67,6 +67,7 @@ fn links_of_other_users_are_refused_before_anything_connects() {
         (copy(Program::Pslurp, "shared/hosts"), "shared/hosts/", &format!("shared/hosts/{host}")),
         (copy(Program::Pscp, "shared/hosts"), "shared/hosts/", &format!("shared/hosts/{host}")),
         (copy(Program::Prsync, "shared/mine"), "shared/mine/", "shared/logs"),
+        (copy(Program::Prsync, "shared/hosts"), "shared/hosts/", &format!("shared/hosts/{host}")),
     ];
     for (pssh, place, link) in cases {
         let run = pssh.run();
@@ -205,4 +206,55 @@ fn a_limit_on_the_size_of_files_is_an_error_of_one_host() {
     let out = File::create(env.path("out")).expect("a file");
     let run = env.pssh().hosts(sshd.hosts()).args(["--", line]).shell(LIMIT).stdout_to(out).run();
     run.exits(1).stderr_has("cannot write to standard output: File too large");
+}
+
+#[test]
+fn two_runs_do_not_write_to_the_same_place() {
+    let (env, sshd) = hosts(1);
+    let host = &sshd.hosts()[0];
+    let line = format!("echo first; while [ ! -e {} ]; do sleep 0.1; done", env.path("go").display());
+    let pssh = || env.pssh().hosts([host]);
+    let first = ["-o", "out", "-e", "err", "--junit", "report", "--failed-to", "failed", "--", &line];
+    let mut running = pssh().args(first).start();
+    running.wait_for("first");
+    let before = sshd.connections();
+    for (args, place) in [
+        (&["-o", "out"][..], "--outdir out: cannot be used: "),
+        (&["-o", "./out/../out"], "--outdir ./out/../out: cannot be used: "),
+        (&["-e", "out"], "--errdir out: cannot be used: "),
+        (&["-e", "err"], "--errdir err: cannot be used: "),
+        (&["--junit", "report"], "--junit report: cannot write: "),
+        (&["--failed-to", "report"], "--failed-to report: cannot write: "),
+        (&["--junit", "failed"], "--junit failed: cannot write: "),
+    ] {
+        let run = pssh().args(args).args(["echo", "second"]).run();
+        run.exits(1).stdout_is("").stderr_has(&format!(
+            "pssh: {place}another run writes to it now (pssh, pid {}); wait for it, or name another place",
+            running.id()
+        ));
+    }
+    assert_eq!(sshd.connections(), before, "nothing was connected to");
+    // Elsewhere there is room, also for both streams in one place.
+    pssh().args(["-o", "other", "-e", "other", "--junit", "other-report", "echo", "x"]).run().exits(0);
+    pssh().args(["--junit", "twice", "--failed-to", "twice", "true"]).run().exits(1).stderr_has("writes to it twice");
+    env.file("go", "");
+    running.finish().exits(0);
+    assert_eq!(fs::read(env.path("out").join(host)).expect("its output"), b"first\n");
+    // A lock that whoever starts us has taken for us is no other run's.
+    for script in ["exec flock out \"$@\"", "exec 9<out; flock 9; exec \"$@\""] {
+        pssh().args(["-o", "out", "echo", "first"]).shell(script).run().exits(0);
+    }
+    assert!(fs::read_to_string(env.path("report")).expect("a report").starts_with("<?xml"));
+    // Nothing stays behind, neither of a run that has ended nor of one that was killed.
+    fs::remove_file(env.path("go")).expect("the file");
+    let mut killed = pssh().args(first).start();
+    killed.wait_for("first");
+    killed.signal(rustix::process::Signal::KILL);
+    drop(killed);
+    env.file("go", "");
+    pssh().args(first).run().exits(0);
+    let names = fs::read_dir(env.path("")).expect("a directory").flatten().map(|entry| entry.file_name());
+    let left: Vec<_> = names.filter(|name| name.to_string_lossy().ends_with("-lock")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(fs::read_dir(env.path("out")).expect("a directory").count(), 1);
 }

@@ -4,6 +4,8 @@
 /// The SSH server in this process.
 #[path = "../embedded/mod.rs"]
 mod embedded;
+/// An agent that notes what it is told.
+mod fake_agent;
 
 /// Running pssh: its home, its time limit, what it said.
 mod bin;
@@ -24,6 +26,12 @@ mod words;
 
 /// Input that nobody means.
 mod absurd;
+/// Addresses with a zone, and those that cannot be used here.
+mod addresses;
+/// Agents that are told which session they serve.
+mod agent_binding;
+/// What agents are told, and agents that answer otherwise than OpenSSH's.
+mod agent_dialogues;
 /// The agent as the hosts see it.
 mod agent_forwarding;
 /// The algorithms of the key exchange, compared with ssh.
@@ -45,6 +53,8 @@ mod commands;
 mod config_oracle;
 /// What a host costs, counted.
 mod cost;
+/// Connections that end before anybody is logged in.
+mod cut;
 /// What we depend on.
 mod dependencies;
 /// Command lines of Debian's pssh, run by ours too.
@@ -53,8 +63,12 @@ mod drop_in;
 mod dropbear;
 /// A run as JSON.
 mod events;
+/// The list of those that failed, over the list that was read.
+mod failed_to;
 /// Every fault in every phase.
 mod faults;
+/// Which files may run programs here and weaken checks.
+mod file_trust;
 /// How output is shown, and the files that it is written to.
 mod formats;
 /// The manual page and the completions.
@@ -83,6 +97,7 @@ mod known_hosts;
 mod limits;
 /// Files here that are written to.
 mod local_files;
+mod logins;
 /// What is told about errors and slips, word for word.
 mod messages;
 /// Ranges, lists, filters and groups of hosts.
@@ -101,6 +116,8 @@ mod prsync;
 mod pscp;
 /// Copies from hosts.
 mod pslurp;
+/// What others repeat of a password.
+mod redacted;
 /// Servers that exchange keys again while something goes on.
 mod rekey;
 /// Servers that exchange keys again to do harm.
@@ -131,6 +148,8 @@ mod soaking;
 mod ssh_config;
 /// What the system does not have left for us: descriptors, threads, memory, disk, a terminal.
 mod starved;
+/// Runs that are stopped and continued.
+mod stopped;
 /// Remote commands that are stopped, whoever runs them.
 mod stopping;
 /// Data that nobody reads.

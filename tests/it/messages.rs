@@ -254,7 +254,11 @@ fn a_port_as_the_number_of_hosts() {
 fn private_keys_that_cannot_be_used() {
     let env = lab();
     for (file, problem) in [
-        ("key.pub", "this is a public key; name the file of the private key, usually the same without .pub"),
+        (
+            "key.pub",
+            "this is a public key, and no agent holds the private one: load it (ssh-add), or name its file, usually \
+             the same without .pub",
+        ),
         ("missing", "cannot read the private key: No such file or directory"),
         ("dir", "cannot read the private key: Is a directory"),
         ("open", "permissions 0644 are too open; only its owner may read a private key (chmod 600)"),

@@ -261,7 +261,8 @@ fn groups_are_lists_that_may_name_groups() {
     run.check(hosts(&run) == ["other"], "the group of the other file");
     fs::set_permissions(&other, fs::Permissions::from_mode(0o666)).expect("a mode");
     let run = dry(&env, &["-H", "a"]).variable("XDG_CONFIG_HOME", env.path("xdg")).run();
-    run.exits(2).stderr_has(&format!("pssh: {}: permissions 0666 are too open", other.display()));
+    run.exits(2)
+        .stderr_has(&format!("pssh: {}: bad owner or permissions: mode 0666 lets others write it", other.display()));
     let run = dry(&env, &["-w", "@web"]).variable("XDG_CONFIG_HOME", env.path("none")).run();
     run.exits(2).stderr_has("none/pssh/config.toml; for a host, the user before the @ is missing");
 }
@@ -353,4 +354,63 @@ fn ten_thousand_hosts_are_named_at_once() {
     let script = format!("exec \"$@\" -w \"$(cat {})\" --exclude 'h[0-9998]' --dry-run true", list.display());
     let run = env.pssh().arg("-h").arg(file).shell(&script).run();
     run.exits(0).stdout_is("h9999: true\n").within(10);
+}
+
+#[test]
+fn lists_of_other_programs_are_told_what_they_are() {
+    let env = Env::new();
+    for (text, place, what) in [
+        ("web1\n[db]\ndb1\n", "2:1: \"[db]\"", "inventory of Ansible"),
+        ("web1 ansible_host=10.0.0.1\n", "1:1: \"web1 ansible_host\"", "inventory of Ansible"),
+        ("ansible_user=root\n", "1:1: \"ansible_user\"", "inventory of Ansible"),
+        ("all:\n  hosts:\n    web1:\n", "1:1: \"all:\"", "YAML"),
+        ("[\"web1\"]\n", "1:1: ", "JSON"),
+        ("web1 ssh-ed25519 AAAA\n", "1:1: ", "known_hosts"),
+        ("Host web1\n  User root\n", "1:1: \"Host web1\"", "ssh_config"),
+        ("hostname,ip\nweb1,10.0.0.1\n", "1:1: \"hostname,ip\"", "table with a header"),
+    ] {
+        let file = env.file("list", text);
+        let run = env.pssh().arg("-h").arg(&file).arg("true").run();
+        run.exits(2).stderr_has(&format!("list:{place}")).stderr_has(what).stderr_has("pssh -h - ");
+        run.check(run.stderr_text().lines().count() == 1, "one line says it");
+    }
+}
+
+#[test]
+fn urls_line_ends_and_comments_of_any_kind_are_read() {
+    let env = Env::new();
+    let listed = |file: &[u8]| {
+        let file = env.file("list", file);
+        env.pssh()
+            .arg("-h")
+            .arg(&file)
+            .args(["--dry-run", "--host-arg", "web1=", "echo %(host)s %(user)s %(port)s%s"])
+            .run()
+    };
+    let run = listed(b"ssh://deploy@web1:2222\n");
+    run.exits(0).stdout_is("web1: echo web1 deploy 2222\n");
+    listed(b"sftp://deploy@web1:2222/ # B\xfcro\n").exits(0).stdout_is("web1: echo web1 deploy 2222\n");
+    let lines = env.file("mac", "web1\rroot@web2:22\r\nweb3\n");
+    let run = env.pssh().arg("-h").arg(lines).args(["--dry-run", "true"]).run();
+    run.exits(0).stdout_is("web1: true\nweb2: true\nweb3: true\n");
+    let run = listed(b"web1\nw\xe9b2\n");
+    run.exits(2).stderr_has("list:2:2: ").stderr_has("not UTF-8 text");
+    let run = listed(b"ssh://web1/etc\n");
+    run.exits(2).stderr_has("list:1:1: \"ssh://web1/etc\": expected ssh://[user@]host[:port], without a path");
+    env.pssh().args(["-H", "ssh://a%4@web1", "--dry-run", "true"]).run().exits(2).stderr_has("hexadecimal");
+    env.pssh().args(["-w", "ssh://me@web1:22", "--dry-run", "true"]).run().exits(0).stdout_is("web1: true\n");
+    env.pssh().args(["-J", "ssh://me@gate:22", "-H", "web1", "--explain"]).run().exits(0);
+}
+
+#[test]
+fn an_empty_command_is_none() {
+    let env = Env::new();
+    for words in [&[""][..], &["  "], &["", "\n"]] {
+        let run = env.pssh().args(["-H", "web1", "--"]).args(words).run();
+        run.exits(2).stderr_has("the command is empty: is a variable in it not set?");
+    }
+    let run = env.run_of(pssh::program::Program::Pnuke).args(["-H", "web1", ""]).run();
+    run.exits(2).stderr_has("the pattern is empty");
+    let run = env.pssh().args(["-H", "web1", "--env", "A B=1", "true"]).run();
+    run.exits(2).stderr_has("--env \"A B\": the name of a variable has no blanks");
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::process::getuid;
 
@@ -102,6 +103,46 @@ fn sshd_takes_a_password_from_every_source() {
     }
 }
 
+/// Whatever else is open by then is our own: nobody would ever write to it, and a pipe would be waited for.
+#[test]
+fn descriptors_that_were_not_passed_are_not_open() {
+    let env = Env::without_key();
+    let pssh = || env.pssh().args(["-H", "h"]);
+    // Whoever runs the tests may pass some.
+    let passed = |command: &mut Command| {
+        let output = command.output().expect("ls of Linux").stdout;
+        String::from_utf8(output).expect("numbers").lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let passed = passed(Command::new("ls").arg("/proc/self/fd").stdin(Stdio::null()));
+    let numbers: Vec<String> =
+        (4..30).map(|number| number.to_string()).filter(|number| !passed.contains(number)).collect();
+    assert!(numbers.len() > 10, "{passed:?}");
+    for number in &numbers {
+        let path = format!("/dev/fd/{number}");
+        let begun = Instant::now();
+        for (run, option) in [
+            (pssh().args(["--password-fd", number]), format!("--password-fd {number}")),
+            (pssh().args(["--password-file", &path]), format!("--password-file {path}")),
+        ] {
+            let run = run.arg("true").run();
+            run.exits(2).stderr_has(&format!("{option}: no such descriptor is open\n"));
+        }
+        let run = pssh().args(["--known-hosts", &path, "true"]).run();
+        run.exits(2).stderr_has("no such descriptor is open");
+        let run = pssh().args(["--junit", &path, "true"]).run();
+        run.exits(1).stderr_has("no such descriptor is open");
+        assert!(begun.elapsed() < Duration::from_secs(20), "it does not wait");
+    }
+    // That rests on this: nothing of ours outlives exec(2).
+    let password = format!("ls /proc/self/fd >{}; echo x", env.path("open").display());
+    pssh()
+        .args(["--password-command", &password, "-O", "ProxyCommand=false", "--num-retries", "1", "true"])
+        .run()
+        .exits(4);
+    let open = fs::read_to_string(env.path("open")).expect("written");
+    assert_eq!(open.lines().collect::<Vec<_>>(), passed, "none of ours");
+}
+
 #[test]
 fn sshd_takes_the_password_of_one_host_from_that_host_alone() {
     let Some(account) = Account::make() else { return };
@@ -192,7 +233,8 @@ fn sshd_wants_a_key_and_a_password() {
         }
         let run = pssh().arg("true").run();
         run.exits(4).ends(&sshd.label(), "auth: ").hints(&sshd.label(), "-A asks for a password");
-        run.check(run.outcome(&sshd.label()).contains("the server offers password"), methods);
+        let verb = if methods == "publickey,password" { "also wants" } else { "offers" };
+        run.check(run.outcome(&sshd.label()).contains(&format!("the server {verb} password")), methods);
     }
 }
 
@@ -221,13 +263,14 @@ fn sshd_wants_a_password_in_two_ways() {
 /// By which methods each server of a test was told the password.
 static TOLD: Mutex<Vec<(SocketAddr, &str)>> = Mutex::new(Vec::new());
 
-/// Refuses everything, and offers the next of `lists` after each request but "none" that was answered.
-fn refuse(wire: &mut Wire, lists: &[&str]) -> io::Result<()> {
+/// Refuses everything, or says that it was right and more has to follow; and offers the next of `lists` after each request but "none"
+/// that was answered.
+fn refuse(wire: &mut Wire, lists: &[&str], is_partial: bool) -> io::Result<()> {
     let address = wire.stream.local_addr()?;
     let mut answered = 0;
     loop {
         let list = lists[answered % lists.len()];
-        wire.send(&[&[USERAUTH_FAILURE][..], &string(list.as_bytes()), &[0]].concat())?;
+        wire.send(&[&[USERAUTH_FAILURE][..], &string(list.as_bytes()), &[is_partial.into()]].concat())?;
         let request = wire.expect(USERAUTH_REQUEST)?;
         let has = |words: &[u8]| request.windows(words.len()).any(|window| window == words);
         let method = if has(&string(b"password")) {
@@ -250,19 +293,20 @@ fn refuse(wire: &mut Wire, lists: &[&str]) -> io::Result<()> {
 fn a_hostile_server_gets_the_password_once_however_it_changes_its_methods() {
     type Refusal = fn(&mut Wire) -> io::Result<()>;
     let both = ["keyboard-interactive", "password"];
-    let cases: [(Refusal, &[&str]); 4] = [
-        (|wire| refuse(wire, &["password,keyboard-interactive"]), &both[..1]),
-        // More methods, fewer, or others: the one that has told it is still there.
-        (
-            |wire| {
-                let lists = ["password,keyboard-interactive", "keyboard-interactive,password,hostbased"];
-                refuse(wire, &lists)
-            },
-            &both[..1],
-        ),
-        (|wire| refuse(wire, &["keyboard-interactive,publickey", "password,keyboard-interactive"]), &both[..1]),
-        // What a second factor looks like: each method is tried once, however often they are offered.
-        (|wire| refuse(wire, &["keyboard-interactive", "password"]), &both),
+    const CHANGED: [&str; 2] = ["password,keyboard-interactive", "keyboard-interactive,password,hostbased"];
+    const FEWER: [&str; 2] = ["keyboard-interactive,publickey", "password,keyboard-interactive"];
+    const OTHERS: [&str; 2] = ["keyboard-interactive", "password"];
+    let cases: [(Refusal, &[&str]); 7] = [
+        (|wire| refuse(wire, &["password,keyboard-interactive"], false), &both[..1]),
+        // More methods, fewer, or others: none of them is a second factor.
+        (|wire| refuse(wire, &CHANGED, false), &both[..1]),
+        (|wire| refuse(wire, &FEWER, false), &both[..1]),
+        (|wire| refuse(wire, &OTHERS, false), &both[..1]),
+        // It says that the password was right. As long as the method is offered, it is not told again.
+        (|wire| refuse(wire, &CHANGED, true), &both[..1]),
+        (|wire| refuse(wire, &FEWER, true), &both[..1]),
+        // A second factor, as far as can be seen: each method is tried once, however often they are offered.
+        (|wire| refuse(wire, &OTHERS, true), &both),
     ];
     for (at_login, told) in cases {
         let env = Env::new();
@@ -324,6 +368,48 @@ fn a_source_without_a_password_stops_everything() {
     pssh().args(["--password-fd", "77", "true"]).run().exits(2).stderr_has("no such descriptor");
     pssh().args(["-A", "--password-fd", "0", "true"]).run().exits(2);
     assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn a_password_with_cr_or_nul_in_it_is_refused_with_its_place() {
+    let env = Env::new();
+    let server = trusted(&env, Config { authorised: env.public_lines(), ..Config::default() });
+    let host = server.addr().to_string();
+    let pssh = || env.pssh().args(["-H", &host]);
+    let cases = [
+        ("s3\rcret\n", "a carriage return (CR) as byte 3"),
+        ("s3cret\r", "a carriage return (CR) as byte 7"),
+        ("s3cret\r\r\n", "a carriage return (CR) as byte 7"),
+        ("s3\0cret", "a NUL as byte 3"),
+    ];
+    for (password, words) in cases {
+        let file = secret_file(&env, "bad", password);
+        let path = file.display();
+        let words = |source: &str| format!("{source}: the password has {words}, which cannot be sent");
+        with_file(pssh(), &file).arg("true").run().exits(2).stderr_has(&words(&format!("--password-file {path}")));
+        let descriptor = pssh().args(["--password-fd", "0", "true"]).stdin(password).run();
+        descriptor.exits(2).stderr_has(&words("--password-fd 0")).stderr_has("LF or CR LF, may follow it");
+        let command = pssh().args(["--password-command", "cat bad", "true"]).run();
+        command.exits(2).stderr_has(&words("--password-command"));
+        let sudo = pssh().args(["--sudo", "--sudo-password-file", "bad", "true"]).run();
+        sudo.exits(2).stderr_has(&words("--sudo-password-file bad"));
+        let list = env.file("list", format!("{host} password-file=bad\n"));
+        let column = host.len() + 2;
+        let field = env.pssh().arg("-h").arg(&list).arg("true").run();
+        field.exits(2).stderr_has(&words(&format!("{}:1:{column}: password-file {path}", list.display())));
+        let table = env.file("table.toml", "[host.'*']\npassword-file = 'bad'\n");
+        let table = pssh().arg("--host-config").arg(&table).arg("true").run();
+        table.exits(2).stderr_has(":2:1: password-file ").stderr_has("which cannot be sent");
+    }
+    // Literally typed, with Ctrl-V before it.
+    let pty = Pty::new();
+    let running = pty.control(pssh().args(["-A", "true"])).start();
+    pty.wait_for("Password", 1);
+    pty.type_in("s3\x16\rcret\n");
+    running.finish().exits(2).stderr_has("-A: the password has a carriage return (CR) as byte 3");
+    assert_eq!(server.connections(), 0);
+    // The end of a line on Windows is one.
+    with_file(pssh(), &secret_file(&env, "good", "s3cret\r\n")).arg("true").run().exits(0);
 }
 
 #[test]

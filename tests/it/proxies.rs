@@ -237,6 +237,19 @@ fn fifty_megabytes_through_two_hops_stay_as_they_are() {
     run.check((first.connections(), second.connections()) == (1, 1), "one connection to each");
 }
 
+/// What waits for the socket of a jump host never gets empty where more comes than it takes.
+#[test]
+fn much_input_through_a_jump_host_takes_little_memory() {
+    let env = Env::new();
+    let bastion = Sshd::start(&env, Setup::default());
+    let host = serve(&env, "127.0.0.3", Config::default());
+    let jump = &bastion.hosts()[0];
+    let run = env.pssh().hosts([host.addr()]).args(["-J", jump, "-I", "--", "wc -c"]).stdin(vec![7; 150 << 20]);
+    let run = run.limit(120).run();
+    run.exits(0).check(run.stdout_of("127.0.0.3") == b"157286400\n", "all of it");
+    run.check(run.peak_kib > 0 && run.peak_kib < 60 * 1024, "memory is bounded");
+}
+
 #[test]
 fn chains_that_begin_alike_fail_where_they_fail() {
     let env = Env::new();
@@ -502,4 +515,32 @@ fn a_command_that_fails_is_quoted() {
     assert_eq!(marked("fails"), Vec::<String>::new(), "nothing is left of the commands");
     let nothing = env.pssh().hosts(["web1"]).args(["--proxy-command", "nc %h %x", "echo up"]).run();
     nothing.exits(2).stderr_has("%x is not known");
+}
+
+#[test]
+fn a_command_that_floods_is_told_in_words() {
+    let env = Env::new();
+    let run = |command: &str, verbose: &[&str]| {
+        let options = ["--proxy-command", command, "--num-retries", "1", "--connect-timeout", "20", "echo up"];
+        env.pssh().hosts(["web1"]).variable(MARK, "floods").args(verbose).args(options).run()
+    };
+    for verbose in [&[][..], &["-v"]] {
+        for command in ["yes", "cat /dev/zero", "sh -c 'yes no | tr -d \\\\012'"] {
+            let flood = run(command, verbose);
+            flood.exits(4).within(15).check(flood.peak_kib < 60_000, "little memory");
+            flood.ends("web1", "proxy: ").stderr_has("what it writes is not SSH");
+            flood.check(flood.stderr.len() < 20_000, "few words");
+        }
+        // On standard error.
+        for command in ["sh -c 'yes complaint >&2'", "sh -c 'exec cat /dev/zero >&2'"] {
+            let options = ["--proxy-command", command, "--num-retries", "1", "--connect-timeout", "3", "echo up"];
+            let flood = env.pssh().hosts(["web1"]).variable(MARK, "floods").args(verbose).args(options).run();
+            flood.exits(4).within(15).check(flood.peak_kib < 60_000, "little memory");
+            flood
+                .ends("web1", "proxy: ")
+                .stderr_has("it writes to standard error without an end, and makes no connection: ");
+            flood.check(flood.stderr.len() < 500_000, "few words");
+        }
+    }
+    assert_eq!(marked("floods"), Vec::<String>::new(), "nothing is left of the commands");
 }

@@ -279,6 +279,50 @@ fn a_connection_that_is_cut_leaves_the_old_file_and_resume_goes_on() {
 }
 
 #[test]
+fn a_planted_file_is_not_gone_on_with() {
+    assert!(getuid().is_root(), "only root can give a file away");
+    let (env, sshd) = hosts(1);
+    let bytes: Vec<u8> = (0..16_000_000_u32).map(|place| (place / 251) as u8).collect();
+    let file = env.file("data", &bytes);
+    let there = env.path("there");
+    fs::create_dir(&there).expect("a directory");
+    let known = sshd.known_hosts().replace(&format!("[{}]:{}", sshd.label(), sshd.port()), "cut");
+    env.trust(&known);
+    let run = |bytes: u64| {
+        let port = cut_after(&sshd.hosts()[0], bytes);
+        let run = env.run_of(Program::Pscp).args(["-O", "HostKeyAlias=cut", "-H", &format!("127.0.0.1:{port}")]);
+        run.args(["--resume", "--num-retries", "1"]).arg(&file).arg(&there).run()
+    };
+    let planted = || {
+        let mut entries = fs::read_dir(&there).expect("a directory").map(|entry| entry.expect("an entry").path());
+        entries.find(|path| path.as_os_str().as_bytes().windows(6).any(|part| part == b".pssh-"))
+    };
+    for (owner, mode, goes_on) in [(0, 0o644, true), (65_533, 0o644, false), (0, 0o646, false), (0, 0o664, false)] {
+        let _ = fs::remove_file(there.join("data"));
+        run(12_000_000).exits(4);
+        let path = planted().expect("what has arrived");
+        std::os::unix::fs::chown(&path, Some(owner), None).expect("an owner");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("the mode");
+        let inode = fs::metadata(&path).expect("it").ino();
+        // Less than the whole goes through: enough only to go on.
+        let rest = run(10_000_000);
+        if goes_on {
+            rest.exits(0);
+        } else {
+            rest.exits(4);
+            let anew = fs::metadata(planted().expect("a new one")).expect("it");
+            assert!(anew.ino() != inode || anew.uid() == 0 && anew.mode() & 0o022 == 0, "it was begun anew");
+            run(40_000_000).exits(0);
+        }
+        let copy = fs::metadata(there.join("data")).expect("the copy");
+        assert_eq!((copy.uid(), copy.mode() & 0o022), (0, 0));
+        assert!(fs::read(there.join("data")).expect("the copy") == bytes);
+        let left = (names(&there).len(), temporaries(&there));
+        assert_eq!(left, (1, 0), "neither it nor what was made to look at is left");
+    }
+}
+
+#[test]
 fn a_copy_that_is_stopped_leaves_nothing_behind() {
     let (env, sshd) = hosts(1);
     let there = env.path("there");

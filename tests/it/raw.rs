@@ -201,7 +201,7 @@ const SERVICE_REQUEST: u8 = 5;
 const SERVICE_ACCEPT: u8 = 6;
 pub(crate) const KEXINIT: u8 = 20;
 pub(crate) const NEWKEYS: u8 = 21;
-const KEX_INIT: u8 = 30;
+pub(crate) const KEX_INIT: u8 = 30;
 pub(crate) const KEX_REPLY: u8 = 31;
 pub(crate) const USERAUTH_REQUEST: u8 = 50;
 pub(crate) const USERAUTH_FAILURE: u8 = 51;
@@ -295,6 +295,11 @@ impl Secrets {
     }
 }
 
+/// The only cipher of the server.
+pub(crate) const CIPHER: &str = "aes128-ctr";
+/// Its only message authentication code.
+pub(crate) const CODE: &str = "hmac-sha2-256";
+
 /// A packet with the server's algorithms.
 fn kexinit(key_exchange: &str) -> Vec<u8> {
     kexinit_with(key_exchange, "none")
@@ -302,8 +307,13 @@ fn kexinit(key_exchange: &str) -> Vec<u8> {
 
 /// The same with the compression of what the server sends.
 fn kexinit_with(key_exchange: &str, compression: &str) -> Vec<u8> {
-    let lists = [key_exchange, "ssh-ed25519", "aes128-ctr", "aes128-ctr", "hmac-sha2-256", "hmac-sha2-256"];
-    let lists = lists.into_iter().chain(["none", compression, "", ""]).flat_map(|list| string(list.as_bytes()));
+    kexinit_of(key_exchange, &[CIPHER, CIPHER, CODE, CODE, "none", compression])
+}
+
+/// The same with ciphers, codes and compressions, each from the client and then from the server.
+fn kexinit_of(key_exchange: &str, methods: &[&str; 6]) -> Vec<u8> {
+    let lists = [key_exchange, "ssh-ed25519"].into_iter().chain(*methods).chain(["", ""]);
+    let lists = lists.flat_map(|list| string(list.as_bytes()));
     [KEXINIT].into_iter().chain([7; 16]).chain(lists).chain([0; 5]).collect()
 }
 
@@ -423,6 +433,12 @@ impl Wire {
         // A packet that is sealed has to be sent, or nothing can follow.
         let nothing = if cut == 0 { Vec::new() } else { self.seal_nothing()? };
         self.stream.write_all(&[&begin[..], &nothing[..cut]].concat())
+    }
+
+    /// The same with other ciphers, codes and compressions than the first time, each from the client and then from the server.
+    pub(crate) fn begin_exchange_of(&mut self, methods: &[&str; 6]) -> io::Result<()> {
+        let begin = self.seal(&padded(&kexinit_of("curve25519-sha256", methods), 16))?;
+        self.stream.write_all(&begin)
     }
 
     /// A packet that means nothing.

@@ -11,7 +11,9 @@ use rustix::process::Signal;
 use crate::bin::{Env, Run};
 use crate::embedded::{Config, Server};
 use crate::hostile::{BAD, beside_a_good_one};
-use crate::raw::{CHANNEL_DATA, CHANNEL_OPEN, HostKey, KEXINIT, NEWKEYS, Raw, Script, Tunnel, Wire};
+use crate::raw::{
+    CHANNEL_DATA, CHANNEL_OPEN, CIPHER, CODE, HostKey, KEX_INIT, KEXINIT, NEWKEYS, Raw, Script, Tunnel, Wire,
+};
 use crate::sshd::hosts;
 
 /// Bytes of the packet behind the beginning of an exchange that come along with it: every number up to this.
@@ -147,6 +149,53 @@ fn without_a_common_method() {
         [Script { before_login: Some(none), ..Script::default() }, Script { at_login: Some(none), ..Script::default() }]
     {
         beside_a_good_one(script, &["--connect-timeout", "20"]).exits(4).ends(BAD, "ssh: ").within(15);
+    }
+}
+
+/// Methods of a second exchange that are not those of the first. libssh2 would use them with the keys of the first.
+const OTHER_METHODS: [[&str; 6]; 8] = [
+    ["aes256-ctr", "aes256-ctr", CODE, CODE, "none", "none"],
+    ["aes128-gcm@openssh.com", CIPHER, CODE, CODE, "none", "none"],
+    [CIPHER, "aes256-gcm@openssh.com", CODE, CODE, "none", "none"],
+    ["chacha20-poly1305@openssh.com", "chacha20-poly1305@openssh.com", CODE, CODE, "none", "none"],
+    [CIPHER, CIPHER, "hmac-sha2-512", "hmac-sha2-512", "none", "none"],
+    [CIPHER, CIPHER, CODE, "hmac-sha2-256-etm@openssh.com", "none", "none"],
+    [CIPHER, CIPHER, CODE, CODE, "zlib@openssh.com", "zlib@openssh.com"],
+    // It fails as a whole, and the goodbye must not be sent with the cipher that it had agreed on by then.
+    ["chacha20-poly1305@openssh.com", "aes256-ctr", "none@example.org", CODE, "none", "none"],
+];
+
+#[test]
+fn other_ciphers_codes_and_compressions_than_before() {
+    fn change(wire: &mut Wire) -> io::Result<()> {
+        wire.begin_exchange_of(&OTHER_METHODS[wire.number])?;
+        // Whatever the client says to it, up to the end of the connection.
+        while wire.receive().is_ok() {}
+        Ok(())
+    }
+    fn command(wire: &mut Wire, channel: u32) -> io::Result<()> {
+        wire.data(channel, b"before\n")?;
+        change(wire)
+    }
+    let attacks = [
+        (Script { before_login: Some(change), ..Script::default() }, "ssh: key exchange: "),
+        (Script { at_login: Some(change), ..Script::default() }, "ssh: authentication: "),
+        (Script { command: Some(command), ..Script::default() }, "lost: "),
+    ];
+    for (script, outcome) in attacks {
+        let env = Env::new();
+        let raw = Raw::start(script);
+        env.trust(&raw.known_hosts_line());
+        let pssh = env.pssh().hosts(vec![raw.address.to_string(); OTHER_METHODS.len()]);
+        let run = pssh.args(["-C", "--num-retries", "1", "-p", "1", "-t", "20", "--connect-timeout", "20", "x"]).run();
+        run.exits(4).within(15);
+        let outcomes = run.outcomes();
+        run.check(outcomes.len() == OTHER_METHODS.len(), "one outcome for each host");
+        for (_, ended) in outcomes {
+            let holds = ended.starts_with(outcome) && ended.contains("key re-exchange failed");
+            run.check(holds, &format!("{outcome}: {ended}"));
+        }
+        run.check(raw.count(KEX_INIT) == 0, "nothing of an exchange by other methods");
     }
 }
 

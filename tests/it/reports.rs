@@ -45,7 +45,7 @@ impl Fleet {
         let (port, refusing) = (server.port(), refused.port());
         let list = format!(
             "127.0.0.1:{port} alias=web01 do=same\n\
-             127.0.0.1:{port} alias=web02 do=same note='a b'\n\
+             127.0.0.1:{port} alias=web02 do=same arg.note='a b'\n\
              127.0.0.1:{port} alias=web03 do=same\n\
              127.0.0.1:{port} alias=web04 do=other\n\
              127.0.0.1:{port} me alias=web05 do=fail timeout=1m # with a comment\n\

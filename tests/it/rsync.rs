@@ -460,14 +460,34 @@ fn both_sides_may_be_slow() {
 
 #[test]
 fn the_remote_shell_has_the_exit_status_of_the_command() {
+    for (command, status) in [("exit 0", "0\n"), ("kill -9 $$", "255\n"), ("exit  77", "77\n")] {
+        let place = Place::new();
+        let run = place.run_fake(&format!("{CALL}; call '{command}'; echo $?; exit 3"));
+        assert_eq!(run.printed, [status.to_owned(), String::new()], "{}", run.all());
+        // An rsync that fails after its host was killed is not what has failed.
+        let is_killed = matches!(run.outcome, Outcome::Signaled { .. });
+        assert!(is_killed == (status == "255\n") && (is_killed || matches!(run.outcome, Outcome::Exited(3))));
+        assert_eq!(run.calls[0].command, command);
+        place.is_tidy(&run);
+    }
+}
+
+#[test]
+fn only_the_rsync_of_the_job_is_served_and_once() {
+    // A second remote shell finds nobody.
     let place = Place::new();
-    let script =
-        format!("{CALL}; call 'exit 0'; echo $?; call 'kill -9 $$'; echo $?; call 'exit  77'; echo $?; exit 3");
+    let run = place.run_fake(&format!("{CALL}; call 'exit 0'; call 'echo second'; echo $?; exit 4"));
+    run.exits(4).says("cannot hand over to the run");
+    assert_eq!((run.printed[0].as_str(), run.calls.len()), ("255\n", 1), "{}", run.all());
+    place.is_tidy(&run);
+    // Another program of the same user that has read where the socket is from the list of processes. Here init has become its parent.
+    let place = Place::new();
+    let stranger = "(setsid sh -c 'sleep 0.3; eval \"$0 web1 id\"; echo $? >stranger' \"$shell\" &)";
+    let script = format!("cd {0}; {CALL}; {stranger}; sleep 1; call 'exit 0'; echo $?", place.dir.path().display());
     let run = place.run_fake(&script);
-    run.exits(3);
-    assert_eq!(run.printed, ["0\n255\n77\n".to_owned(), String::new()], "{}", run.all());
-    let commands: Vec<&str> = run.calls.iter().map(|call| call.command.as_str()).collect();
-    assert_eq!(commands, ["exit 0", "kill -9 $$", "exit  77"]);
+    run.exits(0);
+    assert_eq!((run.printed[0].as_str(), run.calls.len()), ("0\n", 1), "{}", run.all());
+    assert_eq!(fs::read_to_string(place.path("stranger")).expect("its status"), "255\n");
     place.is_tidy(&run);
 }
 

@@ -313,6 +313,49 @@ fn commands_come_through_every_login_shell() {
 }
 
 #[test]
+fn newlines_within_our_quotes_run_no_lines_of_their_own_in_any_login_shell() {
+    let Some(fleet) = Fleet::new(1) else { return };
+    let ran = fleet.env.path("shared").join("ran");
+    fs::create_dir_all(ran.parent().expect("a directory")).expect("a directory");
+    fs::set_permissions(ran.parent().expect("a directory"), fs::Permissions::from_mode(0o1777)).expect("a mode");
+    // The second line of each is data, and would be a command of its own.
+    let line = format!("touch {}", ran.display());
+    let value = format!("{}=a\n{line}\nb", fleet.sshd.hosts()[0]);
+    let script = fleet.env.file("script.sh", format!("cat <<END\na\n{line}\nb\nEND\n"));
+    let expected = format!("a\n{line}\nb\n");
+    let words = ["printf", "%s\\n", &format!("a\n{line}\nb")].map(str::to_owned);
+    let quoted = format!("printf '%s\\n' 'a\n{line}\nb'");
+    for shell in ["/bin/sh", "/bin/bash", "/bin/dash", "/bin/zsh", "/usr/bin/fish", "/bin/bsd-csh", "/bin/tcsh"] {
+        assert!(Path::new(shell).exists(), "{shell} is not installed, and this test needs it");
+        tool("usermod", &["-s", shell, &fleet.account.name].map(OsStr::new));
+        let runs = [
+            fleet.asking().args(["--host-arg", &value, "--", "printf '%%s\\n' %q"]),
+            fleet.asking().args(["--no-shell", "--"]).args(&words),
+            fleet.asking().args(["--shell", "sh -c", "--", &quoted]),
+            fleet.asking().arg("-I").arg("--script").arg(&script).stdin(""),
+            fleet.pssh().args(["--sudo", "--no-shell", "--"]).args(&words),
+            fleet.pssh().args(["--sudo", "--host-arg", &value, "--", "printf '%%s\\n' %q"]),
+            fleet.pssh().args(["--sudo", "--script"]).arg(&script),
+        ];
+        for run in runs {
+            let run = run.run();
+            run.check(!ran.exists(), &format!("{shell}: no line is run by itself"));
+            if shell.ends_with("csh") {
+                let is_known_as_failed =
+                    run.status.code() == Some(5) || run.outcome(&fleet.label()).starts_with("auth: sudo");
+                run.check(is_known_as_failed, shell)
+                    .stderr_has("ends quoted words at newlines, as csh and tcsh do: nothing was run");
+            } else {
+                run.exits(0).check(run.stdout_of(&fleet.label()) == expected.as_bytes(), shell);
+            }
+        }
+    }
+    // What the user quotes himself is his, as with ssh.
+    let run = fleet.asking().arg("--").arg("echo a\necho b").run();
+    run.exits(0).check(run.stdout_of(&fleet.label()) == b"a\nb\n", "two lines are two commands in csh, too");
+}
+
+#[test]
 fn scripts_and_long_commands_run_by_sudo() {
     let Some(fleet) = Fleet::new(2) else { return };
     let shell = fleet.env.file("it's.sh", "#!/bin/bash\necho \"$(id -un)|$0|$1|$SUDO_USER\"; cat\n");

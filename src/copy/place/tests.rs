@@ -161,6 +161,22 @@ fn only_a_file_of_ours_is_continued() {
         fs::remove_file(&left).or_else(|_| fs::remove_dir(&left)).expect("removed");
     }
     assert_eq!(fs::read(outside).expect("file"), b"untouched");
+    // A file that others may write, or of another user, which only root can make.
+    for (mode, owner) in [(0o622, None), (0o620, None), (0o600, Some(65_533))] {
+        fs::write(&left, "planted").expect("file");
+        fs::set_permissions(&left, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("mode");
+        assert!(owner.is_none() || rustix::process::geteuid().is_root(), "only root can give a file away");
+        std::os::unix::fs::chown(&left, owner, None).expect("owner");
+        let error = place.resume(&below("file"), "t").expect_err("planted");
+        assert_eq!((error.reason.as_str(), error.trouble), (NOT_OURS, Trouble::Refused), "{mode:o} {owner:?}");
+        fs::remove_file(&left).expect("removed");
+    }
+    // One that another run is writing.
+    let first = place.resume(&below("file"), "t").expect("ours");
+    let error = place.resume(&below("file"), "t").expect_err("taken");
+    assert!(error.reason.contains("writes to it"), "{}", error.reason);
+    drop(first);
+    place.resume(&below("file"), "t").expect("ours").discard();
 }
 
 #[test]

@@ -214,3 +214,25 @@ fn few_files_are_open_at_once() {
         assert!(lock(&sources.files).len() <= OPEN_FILES);
     }
 }
+
+#[test]
+fn trees_without_an_end_are_refused() {
+    // None of the links leads back, and yet there are 2^30 ways to the last directory.
+    let directory = tempfile::tempdir().unwrap();
+    let top = directory.path();
+    for level in 0..30 {
+        fs::create_dir(top.join(level.to_string())).unwrap();
+        for name in ["a", "b"] {
+            symlink(format!("../{}", level + 1), top.join(level.to_string()).join(name)).unwrap();
+        }
+    }
+    fs::create_dir(top.join("30")).unwrap();
+    let error = find(top, &["0"], true).unwrap_err().to_string();
+    assert!(error.contains(": with it there are more than 16384 files: do links lead back?"), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+    // One directory in the other.
+    let deep: PathBuf = std::iter::once("deep").chain(std::iter::repeat_n("d", 300)).collect();
+    fs::create_dir_all(top.join(deep)).unwrap();
+    let error = find(top, &["deep"], true).unwrap_err().to_string();
+    assert!(error.ends_with("/d: more than 256 directories, one in the other"), "{error}");
+}

@@ -144,6 +144,12 @@ fn lines_and_directories_without_end_are_bounded() {
     let (outcome, said) = play(&mut receiving(&field, &["a"], true), &[deeper], 0);
     assert!(outcome.to_string().contains("too many directories in each other"), "{outcome}");
     assert!(said < 10_000, "{said}");
+    std::fs::remove_dir_all(field.here("host/a")).unwrap();
+    // Side by side, each with its end.
+    let broad: Vec<u8> = (0..20_000).flat_map(|number| format!("D0755 0 {number}\nE\n").into_bytes()).collect();
+    let (outcome, _) = play(&mut receiving(&field, &["a"], true), &[[&b"D0755 0 a\n"[..], &broad].concat()], 0);
+    assert!(outcome.to_string().contains("more than 8192 directories: is it a tree without an end?"), "{outcome}");
+    assert_eq!(std::fs::read_dir(field.here("host/a")).unwrap().count(), 8191);
     nothing_outside_has_changed(&field);
     let field = self::field();
     // A file of this size is not made before its bytes come.

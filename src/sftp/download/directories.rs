@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use super::super::wire::Attributes;
 use crate::copy::place::Below;
+use crate::copy::{MOST_DIRECTORIES, endless};
 
 /// Levels of directories that are followed.
 const DEPTH: usize = 64;
@@ -264,6 +265,9 @@ impl Directories {
         let above = self.all.get(&parent).ok_or("its directory is gone")?;
         if above.depth == DEPTH {
             return Err(format!("more than {DEPTH} directories, one in the other"));
+        }
+        if self.next > MOST_DIRECTORIES {
+            return Err(endless());
         }
         let name = entry.name.as_deref().unwrap_or_default();
         let real = entry.real.unwrap_or_else(|| Directory::below(&above.real, name));

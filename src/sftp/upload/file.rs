@@ -1,6 +1,7 @@
 //! One file that is uploaded: written under a temporary name, verified, and renamed.
 
 use super::readback::ReadBack;
+use super::rest::FOREIGN;
 use super::{Failure, Shared, Tag, VAGUE_HINT, WINDOW, join, parent_of, shown};
 use crate::copy::temporary_name;
 use crate::sftp::wire::{
@@ -26,8 +27,16 @@ pub enum Ask {
     LookBehind,
     /// How much of an earlier attempt is there.
     LookRest,
-    /// To remove that, since it cannot be continued.
+    /// To make a file beside it.
+    MakeProbe,
+    /// Whose that is, and so whose files of ours are.
+    LookProbe,
+    /// To close it, or to remove it; the reply does not matter.
+    EndProbe,
+    /// To remove what is left of an earlier attempt, since it cannot be continued.
     ClearRest,
+    /// What the file is that was opened to be continued.
+    LookOpened,
     /// To open what is written.
     Open,
     /// To write so many bytes.
@@ -92,24 +101,30 @@ enum Way {
 pub struct File {
     slot: usize,
     entry: usize,
-    size: u64,
-    stage: Stage,
+    pub(super) size: u64,
+    pub(super) stage: Stage,
     way: Way,
     /// Where it is to be in the end.
-    path: Vec<u8>,
+    pub(super) path: Vec<u8>,
     /// What its temporary name ends in.
     tag: String,
+    /// What an earlier attempt has left behind, as long as it may be continued.
+    pub(super) rest: Option<Attributes>,
+    /// Why it may not.
+    pub(super) unusable: &'static str,
+    /// The file that shows whose files of ours are.
+    pub(super) probe: Vec<u8>,
     /// What is written to, once that is known.
     written: Vec<u8>,
     /// The regular file that is there already.
     existing: Option<Attributes>,
     handle: Option<Vec<u8>>,
     /// Whether `written` was made by us, and is to be removed if this fails.
-    made: bool,
-    sent: u64,
+    pub(super) made: bool,
+    pub(super) sent: u64,
     /// Whether some of it is from an earlier copy, of which only size and time say that it is the same.
-    resumed: bool,
-    acknowledged: u64,
+    pub(super) resumed: bool,
+    pub(super) acknowledged: u64,
     /// Requests without a reply.
     pending: usize,
     readback: Option<ReadBack>,
@@ -132,6 +147,9 @@ impl File {
             way: if shared.upload.options.inplace { Way::InPlace } else { Way::Replace },
             path: shared.path_of(entry),
             tag,
+            rest: None,
+            unusable: "",
+            probe: Vec::new(),
             written: Vec::new(),
             existing: None,
             handle: None,
@@ -193,7 +211,7 @@ impl File {
         self.given_up.ok_or(self.stage)
     }
 
-    fn ask(&mut self, request: &Request<'_>, ask: Ask, shared: &mut Shared) {
+    pub(super) fn ask(&mut self, request: &Request<'_>, ask: Ask, shared: &mut Shared) {
         self.pending += 1;
         shared.client.request(request, Tag::File(self.slot, ask));
     }
@@ -261,11 +279,14 @@ impl File {
                 self.made = self.way == Way::Replace || self.way == Way::InPlace && is_new;
                 if self.given_up.is_some() {
                     self.tidy(shared);
+                } else if let (Some(_), Some(handle)) = (self.rest, self.handle.clone()) {
+                    self.ask(&Request::Fstat(&handle), Ask::LookOpened, shared);
                 } else {
                     self.stage = Stage::Writing;
                     self.advance(shared);
                 }
             }
+            (Ask::MakeProbe, Reply::Handle(handle)) => self.look_at_probe(&handle, shared),
             (Ask::Rename | Ask::RenameAgain, Reply::Status(status)) if status.code == Status::OK => {
                 self.made = false;
                 self.stage = Stage::Done;
@@ -295,8 +316,18 @@ impl File {
             (Ask::LookRest, Reply::Status(status)) if status.code == Status::NO_SUCH_FILE => {
                 self.open(OPEN_CREATE | OPEN_EXCLUSIVE, shared);
             }
-            (Ask::ClearRest, Reply::Status(status)) if status.code == Status::OK => {
+            (Ask::LookProbe, Reply::Attributes(probe)) => self.take_probe(probe, shared),
+            // Where we cannot make a file, what is there cannot be known to be ours.
+            (Ask::MakeProbe | Ask::LookProbe, Reply::Status(_)) => self.clear_rest(FOREIGN, shared),
+            (Ask::LookOpened, Reply::Attributes(opened)) => self.take_opened(opened, shared),
+            (Ask::ClearRest, Reply::Status(status)) if [Status::OK, Status::NO_SUCH_FILE].contains(&status.code) => {
                 self.open(OPEN_CREATE | OPEN_EXCLUSIVE, shared);
+            }
+            (Ask::ClearRest, Reply::Status(status)) => {
+                self.path = self.temporary();
+                let reason =
+                    format!("it cannot be continued, since {}, nor removed: {}", self.unusable, status.reason());
+                self.fail(reason, &status, shared);
             }
             (Ask::Write(length), Reply::Status(status)) if status.code == Status::OK => {
                 self.acknowledged += u64::from(length);
@@ -318,7 +349,7 @@ impl File {
                 self.fail_for_good(format!("{size} bytes have arrived, of {}", self.size), shared);
             }
             (Ask::Preserve | Ask::Close, Reply::Status(status)) if status.code == Status::OK => {}
-            (Ask::Size, Reply::Attributes(_)) | (Ask::Wish | Ask::Tidy, _) => {}
+            (Ask::Size, Reply::Attributes(_)) | (Ask::Wish | Ask::Tidy | Ask::EndProbe, _) => {}
             (Ask::Preserve, Reply::Status(status)) => {
                 self.fail(format!("its mode and times cannot be set: {}", status.reason()), &status, shared);
             }
@@ -399,38 +430,18 @@ impl File {
         }
     }
 
-    fn take_rest(&mut self, rest: Attributes, shared: &mut Shared) {
-        if !rest.is_file() {
-            self.path = self.temporary();
-            self.give_up("it is not a regular file, and cannot be continued".to_owned(), None, shared);
-            return;
-        }
-        match rest.size {
-            // A file without these could not be opened again by anybody but root.
-            _ if rest.mode.is_some_and(|mode| mode & 0o600 != 0o600) => {
-                let temporary = self.temporary();
-                self.ask(&Request::Remove(&temporary), Ask::ClearRest, shared);
-            }
-            Some(size) if size <= self.size => {
-                // A server may have written what it was sent in another order: behind a gap there is less than this.
-                self.sent = size.saturating_sub(WINDOW);
-                self.resumed = self.sent > 0;
-                self.acknowledged = self.sent;
-                shared.done += self.sent;
-                self.open(0, shared);
-            }
-            // It cannot be a part of this file.
-            _ => self.open(OPEN_TRUNCATE, shared),
-        }
+    pub(super) fn temporary(&self) -> Vec<u8> {
+        self.beside(&self.tag)
     }
 
-    fn temporary(&self) -> Vec<u8> {
+    /// The path of a temporary file with this tag.
+    pub(super) fn beside(&self, tag: &str) -> Vec<u8> {
         let parent = parent_of(&self.path);
         let name = self.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-        join(parent, &temporary_name(name, &self.tag))
+        join(parent, &temporary_name(name, tag))
     }
 
-    fn open(&mut self, flags: u32, shared: &mut Shared) {
+    pub(super) fn open(&mut self, flags: u32, shared: &mut Shared) {
         let options = shared.upload.options;
         let mut flags = flags | OPEN_WRITE;
         match self.way {
@@ -465,7 +476,7 @@ impl File {
     }
 
     /// Goes on once everything is sent, or read back.
-    fn advance(&mut self, shared: &mut Shared) {
+    pub(super) fn advance(&mut self, shared: &mut Shared) {
         let is_sent = self.stage == Stage::Writing && self.sent == self.size;
         if is_sent && self.reads_back(shared) {
             if self.acknowledged == self.size {
@@ -573,7 +584,7 @@ impl File {
         self.give_up(reason, None, shared);
     }
 
-    fn give_up(&mut self, reason: String, hint: Option<&'static str>, shared: &mut Shared) {
+    pub(super) fn give_up(&mut self, reason: String, hint: Option<&'static str>, shared: &mut Shared) {
         if self.given_up.is_none() {
             self.given_up = Some(Some(Failure { path: shown(&self.path), reason, hint }));
             self.tidy(shared);

@@ -1,34 +1,9 @@
-//! The files of a configuration: whether one may be trusted, and which ones an Include means.
+//! The files of a configuration: which ones an Include means.
 
 use std::ffi::OsStr;
-use std::fs::{self, Metadata};
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-/// Whether nobody but root and the user can have written the file (`read_config_file_depth` in readconf.c).
-///
-/// A group may write if the user is its only member, as in Debian's ssh: where the umask is 002 every file is like that.
-pub(super) fn trusted(file: &Metadata, uid: u32) -> bool {
-    (file.uid() == 0 || file.uid() == uid)
-        && file.mode() & 0o002 == 0
-        && (file.mode() & 0o020 == 0 || private(file.gid(), file.uid()).unwrap_or(false))
-}
-
-/// Whether `owner` is the only member of the group `gid`; `None` if the databases don't say.
-fn private(gid: u32, owner: u32) -> Option<bool> {
-    let users = fs::read_to_string("/etc/passwd").ok()?;
-    let groups = fs::read_to_string("/etc/group").ok()?;
-    let fields = |line: &'_ str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
-    let number = |fields: &[String], at: usize| fields.get(at).and_then(|field| field.parse::<u32>().ok());
-    let group = groups.lines().map(fields).find(|group| number(group, 2) == Some(gid))?;
-    let members: Vec<&str> = group.get(3)?.split(',').filter(|name| !name.is_empty()).collect();
-    let users: Vec<Vec<String>> = users.lines().map(fields).collect();
-    let owner_name = users.iter().find(|user| number(user, 2) == Some(owner))?.first()?;
-    let mut primary = users.iter().filter(|user| number(user, 3) == Some(gid)).peekable();
-    let any = primary.peek().is_some() || !members.is_empty();
-    Some(any && primary.all(|user| number(user, 2) == Some(owner)) && members.iter().all(|name| name == owner_name))
-}
 
 /// The most files that a pattern may mean, or directories on the way to them.
 const MOST_FOUND: usize = 10_000;

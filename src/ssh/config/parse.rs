@@ -10,6 +10,7 @@ use super::line::{self, Scanner, Sort, Statement, Words, Wrong};
 use super::pattern::{HostPatterns, PatternList};
 use super::{ConfigError, Local, Note, Origin};
 use crate::bounded;
+use crate::trusted_file;
 
 /// OpenSSH's READCONF_MAX_DEPTH.
 const MAX_DEPTH: usize = 16;
@@ -110,9 +111,10 @@ impl Loader<'_> {
     pub(super) fn file(&mut self, path: &Path, rules: Rules) -> io::Result<Result<File, ConfigError>> {
         let file = bounded::open(path)?;
         let about = file.metadata()?;
-        if rules.guarded && !files::trusted(&about, self.local.uid) {
-            let reason = "bad owner or permissions: others could write it".to_owned();
-            return Ok(Err(ConfigError::File { path: path.to_owned(), reason }));
+        if rules.guarded
+            && let Err(untrusted) = trusted_file::check(&about, self.local.uid)
+        {
+            return Ok(Err(ConfigError::File { path: path.to_owned(), reason: untrusted.to_string() }));
         }
         let unusable = |reason| Ok(Err(ConfigError::File { path: path.to_owned(), reason }));
         self.files += 1;

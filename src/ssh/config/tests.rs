@@ -127,7 +127,8 @@ fn others_must_not_have_written_the_file() {
     for name in ["user", "more"] {
         place.mode(name, 0o646);
         let error = place.usual().err().expect("an error").to_string();
-        assert!(error.ends_with(&format!("/{name}: bad owner or permissions: others could write it")), "{error}");
+        let expected = format!("/{name}: bad owner or permissions: mode 0646 lets others write it (chmod go-w)");
+        assert!(error.ends_with(&expected), "{error}");
         place.mode(name, 0o640);
     }
     let only = place.sources(Files::Only(place.path("user")));

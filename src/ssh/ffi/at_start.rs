@@ -23,6 +23,15 @@ pub fn was_closed_at_start(stream: u8) -> bool {
     stream < 3 && CLOSED_AT_START.load(Ordering::Relaxed) & (1 << stream) != 0
 }
 
+/// Whether the descriptor was open when the process was started, and still is. Every descriptor of our own is closed by exec(2)
+/// (O_CLOEXEC), and none that came through exec(2) is.
+pub fn was_inherited(number: u32) -> bool {
+    let Ok(descriptor) = c_int::try_from(number) else { return false };
+    // SAFETY: F_GETFD reads and writes no memory of ours; a number that is no open descriptor is an error and nothing else.
+    let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFD) };
+    flags != -1 && flags & libc::FD_CLOEXEC == 0 && !u8::try_from(number).is_ok_and(was_closed_at_start)
+}
+
 // SAFETY: the section has the addresses of functions that the loader calls before `main`, with C's calling convention. This one
 // needs nothing of Rust's runtime, which is not there yet: it calls fcntl(2), stores a number, and cannot panic.
 #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]

@@ -293,8 +293,15 @@ extern "C" fn answer(
             .iter()
             .map(|prompt| Question { text: text(prompt.text.cast(), prompt.length), echo: prompt.echo != 0 })
             .collect();
+        if questions.is_empty() {
+            state.words.keep_instruction(&name, &instruction);
+        }
         // A panic must not unwind into C; the missing answers will be refused.
         let answers = catch_unwind(AssertUnwindSafe(|| answerer.answer(&name, &instruction, &questions)));
+        if !questions.is_empty() {
+            // What comes from here on is about the answers.
+            words::show(state.session.as_ptr(), &state.words);
+        }
         for (response, answer) in responses.iter_mut().zip(answers.unwrap_or_default()) {
             let bytes = answer.expose();
             let copy = libc::malloc(bytes.len().max(1)).cast::<c_char>();

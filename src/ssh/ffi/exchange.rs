@@ -19,6 +19,7 @@ pub(super) fn must_wait(state: &LinkState) -> bool {
         state.agreed.set(true);
     } else if state.agreed.get() {
         // Nothing but KEXINIT is sent until the methods are agreed on again.
+        keep_methods(state);
         return !state.postponed.replace(!state.postponed.get());
     }
     if !shows_checked_key(state) {
@@ -26,6 +27,34 @@ pub(super) fn must_wait(state: &LinkState) -> bool {
         return true;
     }
     false
+}
+
+/// Lets libssh2 agree on no other cipher, code and compression in a key re-exchange than those in use: it would send with the new
+/// ones at once, on the context and keys of the old ones, which ends in memory that is no key of theirs. A server whose
+/// configuration stays as it is chooses the same again; with another one the exchange fails.
+fn keep_methods(state: &LinkState) {
+    if state.keeps_methods.replace(true) {
+        return;
+    }
+    let session = state.session.as_ptr();
+    for kind in [
+        raw::LIBSSH2_METHOD_CRYPT_CS,
+        raw::LIBSSH2_METHOD_CRYPT_SC,
+        raw::LIBSSH2_METHOD_MAC_CS,
+        raw::LIBSSH2_METHOD_MAC_SC,
+        raw::LIBSSH2_METHOD_COMP_CS,
+        raw::LIBSSH2_METHOD_COMP_SC,
+    ] {
+        // SAFETY: as in `must_wait`. The name is libssh2's own and lives as long as the process; libssh2 copies it, and nobody uses the
+        // list that it replaces: our KEXINIT, in which that is, has been made before it is sent. The code of a cipher that has its own
+        // is refused as a preference, which does not matter: it is that of the cipher.
+        unsafe {
+            let name = raw::libssh2_session_methods(session, kind as c_int);
+            if !name.is_null() {
+                raw::libssh2_session_method_pref(session, kind as c_int, name);
+            }
+        }
+    }
 }
 
 /// Whether the host key of the last key exchange is the one that was checked.

@@ -13,13 +13,15 @@ use ssh2::{Error, ErrorCode, Session};
 
 use super::channel::{AGENT_WINDOW, Channel};
 use super::exchange::{self, go_on, note_failed_exchange};
+use super::login::{Login, Refusal};
 use super::memory::{self, Memory};
 use super::state::{
-    AgentCallback, GivenUp, LinkState, MOST_BESIDES, ReceiveCallback, SendCallback, Unsent, agent_opened, receive, send,
+    AgentCallback, GivenUp, LinkState, MOST_BESIDES, ReceiveCallback, SendCallback, SocketEnd, Unsent, agent_opened,
+    receive, send,
 };
 use super::words::{self, Goodbye, Words};
 use super::{
-    CALLBACK_AUTHAGENT, CALLBACK_RECV, CALLBACK_SEND, GenericCallback, libssh2_session_callback_set2,
+    CALLBACK_AUTHAGENT, CALLBACK_RECV, CALLBACK_SEND, GenericCallback, is_answer, libssh2_session_callback_set2,
     ssh2_transport_read, take_packet, would_block,
 };
 
@@ -32,6 +34,7 @@ use super::{
 ///   here, for [`Link::flush`]. A packet that is half sent would block every other call on the session until the one that began it
 ///   is repeated, for some packets with the same address on the stack (libssh2 issues 1672 and 1945). What can no longer be sent
 ///   counts as sent: the next read tells.
+///   How much may wait is bounded: a peer that goes on asking without reading the answers is given up.
 /// * **A key re-exchange.** When the peer begins one, libssh2 1.11.2_DEV starts its part from within the reader of packets, and reads
 ///   on there. If that reader has stored the beginning of a packet and then would block, it clears the pointer to what it has
 ///   stored and keeps the length: the next read copies from NULL. So the first packet of our part, recognised by the method
@@ -60,7 +63,9 @@ impl Link {
             memory: Memory::default(),
             dead: Cell::new(false),
             given_up: Cell::new(None),
+            socket_end: Cell::new(None),
             agreed: Cell::new(false),
+            keeps_methods: Cell::new(false),
             postponed: Cell::new(false),
             host_key: RefCell::default(),
             opening: RefCell::default(),
@@ -74,6 +79,7 @@ impl Link {
             gathers: Cell::new(false),
             agent_channels: RefCell::default(),
             agent_room: Cell::new(0),
+            login: Login::default(),
             words: Words::default(),
         })));
         // SAFETY: `pointer` is a live session, locked by `session_raw`. `state` lives until Drop of the Link, which takes
@@ -112,7 +118,15 @@ impl Link {
         go_on(self.state());
     }
 
-    /// Calls `function` with what the peer has sent up to its offer of algorithms, as far as it is kept.
+    /// The identifier of the session (RFC 4253 section 7.2): the hash of its first key exchange. Nothing before that, and where it could
+    /// not be found.
+    pub fn session_identifier(&self) -> Option<Vec<u8>> {
+        let mut session_raw = self.session.raw();
+        // SAFETY: the session is live and locked.
+        unsafe { self.state().memory.session_identifier(NonNull::from(&mut *session_raw)) }
+    }
+
+    /// Calls `function` with what the peer has sent so far, as far as it is kept, which ends with the check of its host key.
     pub fn with_opening<R>(&self, function: impl FnOnce(&[u8]) -> R) -> R {
         function(&self.state().opening.borrow())
     }
@@ -138,9 +152,24 @@ impl Link {
         self.state().words.goodbye()
     }
 
-    /// Why `error` has come: in the words of the server, if it has ended the connection in words, or else of libssh2.
+    /// Why `error` has come: in the words of the server, if it has ended the connection in words, or else how the connection has ended,
+    /// if it has; or else in the words of libssh2.
     pub fn explain(&self, error: &Error) -> String {
-        self.goodbye().map_or_else(|| error.message().to_owned(), |goodbye| goodbye.to_string())
+        match (self.goodbye(), self.socket_end()) {
+            (Some(goodbye), _) => goodbye.to_string(),
+            (None, Some(end)) if !is_answer(error) => end.to_string(),
+            (None, _) => error.message().to_owned(),
+        }
+    }
+
+    /// How the socket has ended, as far as that was met.
+    pub fn socket_end(&self) -> Option<SocketEnd> {
+        self.state().socket_end.get()
+    }
+
+    /// Notes that something else than libssh2 has met this error of `socket`, the session's, which no other read meets then.
+    pub fn note_socket_error(&self, socket: BorrowedFd<'_>, error: Errno) {
+        self.state().note_end(SocketEnd::of(socket, error.raw_os_error()));
     }
 
     /// The server's banners so far (RFC 4252 section 5.4): those that came before it has judged the last key or password that it was
@@ -157,6 +186,21 @@ impl Link {
         let mut session_raw = self.session.raw();
         // SAFETY: the session is live and locked.
         unsafe { words::show(&mut *session_raw, &self.state().words) };
+    }
+
+    /// How the server has refused the last method, if that was seen since the last call of this.
+    pub fn take_refusal(&self) -> Option<Refusal> {
+        self.state().login.take_refusal()
+    }
+
+    /// The signature algorithm with which the last key was offered.
+    pub fn offered_algorithm(&self) -> Option<String> {
+        self.state().login.algorithm()
+    }
+
+    /// The signature algorithms that the server says it takes, with commas.
+    pub fn taken_algorithms(&self) -> Option<String> {
+        self.state().login.taken()
     }
 
     /// Why the connection was given up, if it was.
@@ -202,8 +246,7 @@ impl Link {
 
     /// Bytes that the socket has not taken yet.
     pub fn unsent_bytes(&self) -> usize {
-        let unsent = self.state().unsent.borrow();
-        unsent.bytes.len() - unsent.sent
+        self.state().unsent.borrow().waiting()
     }
 
     /// Sends what has been kept, as far as `socket`, the session's, takes it.
@@ -215,7 +258,12 @@ impl Link {
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => return,
                 // It can never be sent. The next read tells that the connection has ended.
-                Err(_) => *unsent = Unsent::default(),
+                Err(error) => {
+                    if error != Errno::PIPE {
+                        self.note_socket_error(socket, error);
+                    }
+                    *unsent = Unsent::default();
+                }
             }
         }
     }

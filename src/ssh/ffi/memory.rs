@@ -1,8 +1,10 @@
-//! What libssh2 keeps in memory for a session, counted by its allocator callbacks.
+//! What libssh2 keeps in memory for a session, counted by its allocator callbacks; among it the session identifier.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
+use std::ptr::NonNull;
+use std::slice;
 use std::sync::OnceLock;
 
 use libssh2_sys as raw;
@@ -29,6 +31,55 @@ pub struct Memory {
     most_blocks: Cell<usize>,
     /// How the block began that was freed last, while that is noted.
     freed: Cell<Option<Beginning>>,
+    identifier: Identifier,
+}
+
+/// The session identifier (RFC 4253 section 7.2), which libssh2 tells nobody: it is what agents bind their connections to.
+///
+/// libssh2 asks for a block of the length of the hash, copies the hash into it, and notes both in its session. So every block of such
+/// a length is looked for among what the session has noted when libssh2 next calls the allocator. Nothing relies on that it is the
+/// right one: an agent checks the server's signature of it, and refuses another.
+#[derive(Default)]
+struct Identifier {
+    found: RefCell<Option<Vec<u8>>>,
+    /// The block that was given out last and its length, if it may be the one.
+    candidate: Cell<Option<(NonNull<u8>, usize)>>,
+}
+
+/// The lengths of the hashes of key exchanges: SHA-1, SHA-256, SHA-384 and SHA-512.
+const HASHES: [usize; 4] = [20, 32, 48, 64];
+/// How many pointers behind the abstract slot the session notes it: it comes after 20 of them in libssh2 1.11.2_DEV.
+const REACH: usize = 32;
+
+impl Identifier {
+    /// Notes that libssh2 has got `block`.
+    fn gave(&self, block: NonNull<u8>, length: usize) {
+        if HASHES.contains(&length) && self.found.borrow().is_none() {
+            self.candidate.set(Some((block, length)));
+        }
+    }
+
+    /// Looks whether the last block is the one.
+    ///
+    /// # Safety
+    /// The session is live and locked, and the candidate was not freed.
+    unsafe fn look(&self, session: NonNull<raw::LIBSSH2_SESSION>) {
+        let Some((block, length)) = self.candidate.take() else { return };
+        let mut key_length = 0;
+        // SAFETY: the session is live, far larger than what is read of it, and was cleared when it was made. The key is not read. A block
+        // that the session has noted together with its length was filled before that.
+        unsafe {
+            let slot = raw::libssh2_session_abstract(session.as_ptr()).cast::<*mut u8>();
+            let is_noted = |place: &usize| {
+                slot.add(*place).read() == block.as_ptr() && slot.add(place + 1).cast::<u32>().read() as usize == length
+            };
+            // The host key is noted in the same way.
+            let key = raw::libssh2_session_hostkey(session.as_ptr(), &mut key_length, &mut 0);
+            if (1..REACH).any(|place| is_noted(&place)) && key != block.as_ptr().cast() {
+                *self.found.borrow_mut() = Some(slice::from_raw_parts(block.as_ptr(), length).to_vec());
+            }
+        }
+    }
 }
 
 /// The first bytes of a block, which nobody may have written to.
@@ -46,6 +97,7 @@ impl Default for Memory {
             most_bytes: Cell::new(MOST_BYTES),
             most_blocks: Cell::new(MOST_BLOCKS),
             freed: Cell::new(None),
+            identifier: Identifier::default(),
         }
     }
 }
@@ -88,6 +140,16 @@ impl Memory {
     pub unsafe fn last_freed(&self) -> Option<[u8; BEGINNING]> {
         // SAFETY: as the caller promises.
         self.freed.get().map(|beginning| beginning.map(|byte| unsafe { byte.assume_init() }))
+    }
+
+    /// The session identifier, once there is one.
+    ///
+    /// # Safety
+    /// The session, whose memory this is, is live and locked.
+    pub unsafe fn session_identifier(&self, session: NonNull<raw::LIBSSH2_SESSION>) -> Option<Vec<u8>> {
+        // SAFETY: as the caller promises; whatever is freed is no candidate any more.
+        unsafe { self.identifier.look(session) };
+        self.identifier.found.borrow().clone()
     }
 
     fn add(&self, block: *mut c_void) {
@@ -167,9 +229,15 @@ fn find_places() -> Option<Places> {
 extern "C" fn allocate(length: usize, context: *mut *mut c_void) -> *mut c_void {
     // SAFETY: libssh2 passes the address of the session's abstract slot. malloc(3) may be called with any length.
     unsafe {
+        let state = LinkState::of(context);
+        if let Some(state) = state {
+            state.memory.identifier.look(state.session);
+        }
         let block = libc::malloc(length);
-        if let (Some(state), false) = (LinkState::of(context), block.is_null()) {
+        if let (Some(state), Some(given)) = (state, NonNull::new(block)) {
             state.memory.add(block);
+            state.memory.identifier.gave(given.cast(), length);
+            clear(state, block, 0);
         }
         block
     }
@@ -180,12 +248,28 @@ extern "C" fn reallocate(block: *mut c_void, length: usize, context: *mut *mut c
     // if there is a new one.
     unsafe {
         let state = LinkState::of(context);
+        if let Some(state) = state {
+            state.memory.identifier.look(state.session);
+        }
         let before = if block.is_null() { 0 } else { size(block) };
         let moved = libc::realloc(block, length);
         if let (Some(state), false) = (state, moved.is_null()) {
             state.memory.resize(before, moved);
+            clear(state, moved, before);
         }
         moved
+    }
+}
+
+/// Clears a block from its byte `start` on, before the login: `free` may look at all of it then.
+///
+/// # Safety
+/// The block is one of malloc(3).
+unsafe fn clear(state: &LinkState, block: *mut c_void, start: usize) {
+    let end = size(block);
+    if !state.logged_in.get() && start < end {
+        // SAFETY: as the caller promises; that many bytes may be written to.
+        unsafe { block.cast::<u8>().add(start).write_bytes(0, end - start) };
     }
 }
 
@@ -196,7 +280,12 @@ extern "C" fn free(block: *mut c_void, context: *mut *mut c_void) {
     // SAFETY: as above; the block is not used any more.
     unsafe {
         if let Some(state) = LinkState::of(context) {
+            state.memory.identifier.look(state.session);
             state.memory.remove(block);
+            if !state.logged_in.get() {
+                // Of a session that has not logged in all blocks were cleared, so that there is something everywhere.
+                state.login.see(slice::from_raw_parts(block.cast::<u8>(), size(block)));
+            }
             if state.memory.freed.get().is_some() && size(block) >= BEGINNING {
                 state.memory.freed.set(Some(block.cast::<Beginning>().read_unaligned()));
             }

@@ -1,5 +1,5 @@
 //! The part of libssh2 that the ssh2 crate does not reach, and the only unsafe code of the project. (`at_start` is not about libssh2:
-//! it notes which standard streams are closed, before Rust's runtime hides it.)
+//! it notes which standard streams are closed, before Rust's runtime hides it, and tells inherited descriptors from our own.)
 //!
 //! ssh2 0.9.6 hides what a truthful outcome needs: whether an exit status was received at all (its `exit_status()` is 0
 //! when there was none), output that is still queued when a connection dies, signal requests, authentication with a
@@ -17,7 +17,9 @@ mod auth;
 mod channel;
 mod exchange;
 mod link;
+mod login;
 mod memory;
+mod own_request;
 mod state;
 mod tcp;
 mod words;
@@ -30,14 +32,16 @@ use ssh2::{Error, ErrorCode, Session};
 
 use self::state::LinkState;
 
-pub use self::at_start::{is_ignored, was_closed_at_start};
+pub use self::at_start::{is_ignored, was_closed_at_start, was_inherited};
 pub use self::auth::{
     Answerer, PasswordAnswer, PublicKeyAnswer, Question, Signer, authenticate_keyboard_interactive,
     authenticate_password, authenticate_public_key, offered_methods,
 };
 pub use self::channel::{Channel, Exit, direct_tcpip};
 pub use self::link::Link;
-pub use self::state::{GivenUp, TOO_MUCH};
+pub use self::login::Refusal;
+pub use self::own_request::OwnRequest;
+pub use self::state::{GivenUp, SocketEnd, TOO_MUCH};
 pub use self::tcp::tcp_silence;
 pub use self::words::Goodbye;
 pub use crate::output::said as quoted;
@@ -111,6 +115,11 @@ unsafe extern "C" {
 /// Whether libssh2 only wants to be called again when the socket is ready.
 pub fn would_block(error: &Error) -> bool {
     error.code() == ErrorCode::Session(raw::LIBSSH2_ERROR_EAGAIN)
+}
+
+/// Whether the server, or libssh2, refuses to do what was asked for: no failure of the connection.
+pub fn is_answer(error: &Error) -> bool {
+    [OPEN_REFUSED, REQUEST_DENIED, TOO_LONG].contains(&error.code())
 }
 
 /// The error of a step that is to be repeated.

@@ -2,18 +2,23 @@
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
+use std::fmt;
 use std::io::{self, ErrorKind};
+use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::slice;
 use std::time::Instant;
 
 use libssh2_sys as raw;
+use rustix::net::{AddressFamily, getsockname};
 use ssh2::{Error, ErrorCode};
 
 use super::exchange::must_wait;
+use super::login::Login;
 use super::memory::Memory;
 use super::words::Words;
 use super::{CALLBACK_AUTHAGENT, libssh2_session_callback_set2};
+use crate::error::reason;
 
 /// Bytes that a server may send before the login has ended. libssh2 keeps what it cannot use, such as banners, without a limit.
 const MOST_BEFORE_LOGIN: u64 = 1 << 20;
@@ -28,7 +33,13 @@ pub(super) const MOST_BESIDES: u64 = 16 << 20;
 /// Bytes of a packet with a single byte of data, with any cipher and code; so many times as much as the data may come with it.
 const PACKET_PER_BYTE: u64 = 100;
 
-/// Bytes of what a server says first that are kept for messages: more than any server's lines and lists take.
+/// Bytes that may wait for the socket. What we have to say stops far below that: data of channels at 128 KiB and a few packets, requests
+/// at 1 MiB. The rest is answers to what the peer asks for, and a peer that goes on asking without reading any of them is not owed more.
+const MOST_UNSENT: usize = 2 << 20;
+/// Bytes that have gone before their room is used again.
+const GONE: usize = 64 << 10;
+
+/// Bytes of what a server says first that are kept: more than any server's lines and lists and its part of a key exchange take.
 const LONGEST_OPENING: usize = 48 << 10;
 
 /// libssh2.h: LIBSSH2_ERROR_PROTO, here for a server that sends what nobody has asked for.
@@ -46,6 +57,8 @@ pub enum GivenUp {
     Flood,
     /// What libssh2 keeps for the session takes more memory than the limit, and none of it can be given out.
     Memory,
+    /// The peer goes on asking for answers and does not read any.
+    Unread,
     /// The peer has shown another host key in a key re-exchange than the one that was checked.
     HostKey,
     /// A key re-exchange has failed.
@@ -60,8 +73,40 @@ impl GivenUp {
             GivenUp::Flood | GivenUp::Memory => {
                 Error::new(TOO_MUCH, "the host keeps sending data that was not asked for")
             }
+            GivenUp::Unread => Error::new(TOO_MUCH, "the host keeps asking for answers and does not read them"),
             GivenUp::HostKey => Error::new(EXCHANGE_FAILED, "the host shows another host key in a key re-exchange"),
             GivenUp::Exchange => Error::new(EXCHANGE_FAILED, "the key re-exchange failed"),
+        }
+    }
+}
+
+/// How the socket has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketEnd {
+    /// By its end of file.
+    Closed,
+    /// By this error of the system.
+    Failed(i32),
+}
+
+impl SocketEnd {
+    /// The end of `socket` that this error of the system tells of. The near end of a tunnel or of a command is a pair of sockets here,
+    /// which says that it was reset where something that we have sent was still to be taken: that is no word of the peer.
+    pub(super) fn of(socket: BorrowedFd<'_>, code: i32) -> SocketEnd {
+        let is_ours = || matches!(getsockname(socket).map(|name| name.address_family()), Ok(AddressFamily::UNIX));
+        if code == libc::ECONNRESET && is_ours() { SocketEnd::Closed } else { SocketEnd::Failed(code) }
+    }
+}
+
+impl fmt::Display for SocketEnd {
+    /// What the server has done, as far as we can see.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SocketEnd::Closed => f.write_str("the server closed the connection"),
+            SocketEnd::Failed(libc::ECONNRESET) => f.write_str("the server reset the connection"),
+            SocketEnd::Failed(code) => {
+                write!(f, "the connection failed: {}", reason(&io::Error::from_raw_os_error(*code)))
+            }
         }
     }
 }
@@ -77,13 +122,17 @@ pub(super) struct LinkState {
     pub(super) memory: Memory,
     pub(super) dead: Cell<bool>,
     pub(super) given_up: Cell<Option<GivenUp>>,
+    /// How the socket has ended, once a read has met that.
+    pub(super) socket_end: Cell<Option<SocketEnd>>,
     /// Whether the methods of a key exchange were agreed on at some time.
     pub(super) agreed: Cell<bool>,
+    /// Whether no other ciphers, codes and compressions than those of the first key exchange can be agreed on any more.
+    pub(super) keeps_methods: Cell<bool>,
     /// Whether the first packet of our part of a key re-exchange was refused, and not sent since.
     pub(super) postponed: Cell<bool>,
     /// The host key that was checked.
     pub(super) host_key: RefCell<Vec<u8>>,
-    /// What the peer has sent until the first key exchange has agreed on its methods.
+    /// What the peer has sent until its host key was checked.
     pub(super) opening: RefCell<Vec<u8>>,
     /// When the peer last sent anything.
     pub(super) heard: Cell<Instant>,
@@ -105,6 +154,8 @@ pub(super) struct LinkState {
     pub(super) agent_channels: RefCell<Vec<NonNull<raw::LIBSSH2_CHANNEL>>>,
     /// How many more of them it may open. With none left the callback is out, and libssh2 refuses.
     pub(super) agent_room: Cell<usize>,
+    /// What the packets of the login have said.
+    pub(super) login: Login,
     /// What the server has said in words.
     pub(super) words: Words,
 }
@@ -148,6 +199,13 @@ impl LinkState {
         }
     }
 
+    /// Notes how the socket has ended. The first word counts: after an error a socket only says that it is closed.
+    pub(super) fn note_end(&self, end: SocketEnd) {
+        if self.socket_end.get().is_none() {
+            self.socket_end.set(Some(end));
+        }
+    }
+
     pub(super) fn give_up(&self, why: GivenUp) {
         if self.given_up.get().is_none() {
             self.given_up.set(Some(why));
@@ -174,6 +232,20 @@ pub(super) struct Unsent {
 }
 
 impl Unsent {
+    /// How many bytes wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        // On a slow link it may be long before everything has gone at once.
+        if self.sent >= GONE && self.sent >= self.waiting() {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
     pub(super) fn take_sent(&mut self, count: usize) {
         self.sent += count;
         if self.sent >= self.bytes.len() {
@@ -209,7 +281,7 @@ pub(super) unsafe extern "C" fn receive(
         if state.allowed.get() != usize::MAX {
             state.allowed.set(state.allowed.get() - received as usize);
         }
-        if !state.agreed.get() {
+        if state.host_key.borrow().is_empty() {
             // SAFETY: recv(2) has written so many bytes to the buffer.
             state.keep_opening(unsafe { slice::from_raw_parts(buffer.cast::<u8>(), received as usize) });
         }
@@ -225,6 +297,12 @@ pub(super) unsafe extern "C" fn receive(
     state.burst.set(0);
     let error = io::Error::last_os_error();
     let is_transient = received < 0 && [ErrorKind::WouldBlock, ErrorKind::Interrupted].contains(&error.kind());
+    if !is_transient {
+        let code = error.raw_os_error().unwrap_or(libc::EIO);
+        // SAFETY: libssh2 passes the session's socket, which is open during the call.
+        let socket = unsafe { BorrowedFd::borrow_raw(socket) };
+        state.note_end(if received == 0 { SocketEnd::Closed } else { SocketEnd::of(socket, code) });
+    }
     match (is_transient, state.logged_in.get()) {
         (true, _) => AGAIN,
         (false, true) => {
@@ -280,9 +358,18 @@ pub(super) unsafe extern "C" fn send(
         if must_wait(state) {
             return AGAIN;
         }
+        if state.given_up.get() == Some(GivenUp::Unread) {
+            // The beginning of it was dropped.
+            return length as isize;
+        }
         unsent = state.unsent.try_borrow_mut().ok();
         if let Some(unsent) = unsent.as_mut().filter(|unsent| state.gathers.get() || !unsent.bytes.is_empty()) {
-            unsent.bytes.extend_from_slice(bytes);
+            if unsent.waiting() + length > MOST_UNSENT {
+                state.give_up(GivenUp::Unread);
+                **unsent = Unsent::default();
+            } else {
+                unsent.push(bytes);
+            }
             return length as isize;
         }
     }
@@ -291,12 +378,24 @@ pub(super) unsafe extern "C" fn send(
     let transient = [ErrorKind::WouldBlock, ErrorKind::Interrupted, ErrorKind::OutOfMemory];
     let taken = match usize::try_from(sent) {
         Ok(sent) => sent,
-        Err(_) if transient.contains(&io::Error::last_os_error().kind()) => 0,
-        Err(_) => length,
+        Err(_) => {
+            let error = io::Error::last_os_error();
+            if transient.contains(&error.kind()) {
+                0
+            } else {
+                // The next read finds only the end.
+                let code = error.raw_os_error().unwrap_or(libc::EIO);
+                if let Some(state) = state.filter(|_| code != libc::EPIPE) {
+                    // SAFETY: as in `receive`.
+                    state.note_end(SocketEnd::of(unsafe { BorrowedFd::borrow_raw(socket) }, code));
+                }
+                length
+            }
+        }
     };
     match unsent {
         Some(mut unsent) => {
-            unsent.bytes.extend_from_slice(&bytes[taken..]);
+            unsent.push(&bytes[taken..]);
             length as isize
         }
         // The session is being freed.

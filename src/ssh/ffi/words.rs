@@ -100,6 +100,15 @@ impl Words {
         (before, after)
     }
 
+    /// Keeps the words of a request of keyboard-interactive that asks nothing (RFC 4256 section 3.2): by these PAM says why an account
+    /// may not be used.
+    pub(super) fn keep_instruction(&self, name: &str, instruction: &str) {
+        let text = format!("{name}\n{instruction}");
+        if !text.trim().is_empty() {
+            self.keep_banner(text.trim().as_bytes());
+        }
+    }
+
     fn keep_banner(&self, text: &[u8]) {
         let mut banners = self.banners.borrow_mut();
         if banners.len() < MOST_BANNERS {

@@ -321,7 +321,7 @@ fn a_key_that_cannot_be_written_holds_for_the_run() {
     let dir = TempDir::new().expect("temporary directory");
     let known_hosts = KnownHosts::load(&[dir.path().to_owned()], &[]);
     let err = known_hosts.remember("h", 22, &ed25519(1)).expect_err("a directory");
-    assert!(err.to_string().starts_with(&format!("failed to add the key to {}: ", dir.path().display())), "{err}");
+    assert!(err.to_string().starts_with(&format!("failed to add the host key to {}: ", dir.path().display())), "{err}");
     assert_eq!(words(&known_hosts.check("h", 22, &ed25519(1))), "known 0");
     assert_eq!(words(&known_hosts.check("h", 22, &ed25519(2))), "changed 0");
 }

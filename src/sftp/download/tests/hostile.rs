@@ -343,8 +343,9 @@ fn lists_that_do_not_end() {
 fn trees_that_do_not_end() {
     // One directory in the other: there is a limit.
     let sides = Sides::new();
-    let mut lists: HashMap<Vec<u8>, usize> = HashMap::new();
-    let mut endless = |asked: &Asked, entries: &[(&[u8], u32)], most: usize| match asked.kind {
+    type Lists = HashMap<Vec<u8>, usize>;
+    let mut lists = Lists::new();
+    let endless = |lists: &mut Lists, asked: &Asked, entries: &[(&[u8], u32)], most: usize| match asked.kind {
         OPENDIR => packet(
             102,
             asked.id,
@@ -370,11 +371,20 @@ fn trees_that_do_not_end() {
         CLOSE => status(asked.id, 0),
         _ => status(asked.id, 3),
     };
-    let deep = outcome(&sides, |asked| endless(asked, &[(b"d", DIRECTORY)], 1));
+    let deep = outcome(&sides, |asked| endless(&mut lists, asked, &[(b"d", DIRECTORY)], 1));
     assert!(deep.ends_with("/d: more than 64 directories, one in the other"), "{deep}");
 
-    // Broad as well: it never ends, but takes no more memory for that.
-    let sides = Sides::new();
+    // Two in each: 64 levels have no end either, but there is a limit on directories.
+    let (sides, mut lists) = (Sides::new(), Lists::new());
+    let (mut downloading, over) =
+        play(&sides, 100_000, |asked| endless(&mut lists, asked, &[(b"1", DIRECTORY), (b"2", DIRECTORY)], 1));
+    assert!(over);
+    let outcome = failure(downloading.conclude(Outcome::Exited(0)));
+    assert!(outcome.contains("more than 64 directories, one in the other (and "), "{outcome}");
+    assert!(sides.arrived().len() <= 8192, "{}", sides.arrived().len());
+
+    // Broad as well: as long as it lasts, it takes no more memory for that.
+    let (sides, mut lists) = (Sides::new(), Lists::new());
     let broad: Vec<Vec<u8>> = (0..3_000_u32).map(|number| number.to_string().into_bytes()).collect();
     let broad: Vec<(&[u8], u32)> = broad
         .iter()
@@ -389,7 +399,7 @@ fn trees_that_do_not_end() {
         let (bytes, last) = said(&mut downloading);
         assert_eq!(last, Say::Listening);
         for request in asked(&bytes) {
-            downloading.hear(&endless(&request, &broad, 3));
+            downloading.hear(&endless(&mut lists, &request, &broad, 3));
         }
         let (waiting, open) = downloading.directories.load();
         (most_waiting, most_open) = (most_waiting.max(waiting), most_open.max(open));

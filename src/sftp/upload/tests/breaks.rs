@@ -133,6 +133,81 @@ fn what_cannot_be_continued_is_begun_anew_or_refused() {
 }
 
 #[test]
+fn what_others_may_have_put_there_is_not_continued() {
+    assert!(rustix::process::geteuid().is_root(), "only root can give a file away");
+    let options = Options { resume: true, ..plain() };
+    let content = noise(9_000_000);
+    // Without owners there is no telling whose it is, neither of it nor of ours.
+    for has_owners in [true, false] {
+        for (owner, bits, goes_on) in [
+            (0, 0o644, true),
+            (65_533, 0o644, !has_owners),
+            (0, 0o646, false),
+            (0, 0o664, false),
+            (65_533, 0o666, false),
+        ] {
+            let pair = Pair::new();
+            pair.write(b"f", &content);
+            let mut uploading = pair.uploading(&["f"], "", options);
+            let version = uploading.shared.upload.sources.version(0);
+            let temporary = pair.there.join(OsStr::from_bytes(&crate::copy::temporary_name(b"f", &version)));
+            fs::write(&temporary, &content[..8_000_000]).unwrap();
+            fs::set_permissions(&temporary, Permissions::from_mode(bits)).unwrap();
+            std::os::unix::fs::chown(&temporary, Some(owner), None).unwrap();
+            let mut server = pair.server();
+            if !has_owners {
+                server.rewrite = Box::new(without_owner);
+            }
+            assert_ok(&server.talk(&mut uploading));
+            assert_eq!(server.sent < 6_000_000, goes_on, "{owner} {bits:o} {has_owners}: {} bytes", server.sent);
+            let copy = fs::metadata(pair.there.join("f")).unwrap();
+            assert!(pair.read("f") == content && (copy.uid() == 0 || goes_on) && copy.mode() & 0o022 == 0);
+            assert_eq!(pair.names(), ["f"], "neither it nor what was made to look at is left");
+        }
+    }
+}
+
+/// Takes the owner out of an answer with attributes (`SSH_FXP_ATTRS`).
+fn without_owner(packet: &mut Vec<u8>) {
+    const ATTRS: u8 = 105;
+    const HAS_OWNER: u8 = 2;
+    // Length, type, number, flags, size, owner.
+    if packet[4] == ATTRS && packet[12] & HAS_OWNER != 0 {
+        packet[12] &= !HAS_OWNER;
+        let start = if packet[12] & 1 != 0 { 21 } else { 13 };
+        packet.drain(start..start + 8);
+        let length = (packet.len() - 4) as u32;
+        packet[..4].copy_from_slice(&length.to_be_bytes());
+    }
+}
+
+#[test]
+fn another_file_that_takes_its_place_is_not_written_to() {
+    let pair = Pair::new();
+    pair.write(b"f", noise(9_000_000));
+    let options = Options { resume: true, ..plain() };
+    let mut uploading = pair.uploading(&["f"], "", options);
+    let version = uploading.shared.upload.sources.version(0);
+    let temporary = pair.there.join(OsStr::from_bytes(&crate::copy::temporary_name(b"f", &version)));
+    fs::write(&temporary, vec![7; 5_000_000]).unwrap();
+    let mut server = pair.server();
+    let (place, victim) = (temporary.clone(), pair.there.join("victim"));
+    fs::write(&victim, "victim").unwrap();
+    // Between the look at it and its open.
+    let mut is_done = false;
+    server.tamper = Box::new(move |said| {
+        let opens = said.windows(14).filter(|packet| packet[4] == 3).count();
+        if opens > 0 && !std::mem::replace(&mut is_done, true) {
+            fs::remove_file(&place).unwrap();
+            std::os::unix::fs::symlink("victim", &place).unwrap();
+        }
+    });
+    let (told, _) = failure(server.talk(&mut uploading));
+    assert!(told.ends_with("another file has taken its place"), "{told}");
+    assert_eq!(fs::read(victim).unwrap(), b"victim");
+}
+
+#[test]
 fn what_was_damaged_on_its_way_does_not_take_its_place() {
     for resume in [false, true] {
         let pair = Pair::new();
@@ -329,7 +404,8 @@ fn a_server_that_ends_too_early_says_what_is_missing() {
     assert!(!uploading.has_begun());
     match uploading.conclude(Outcome::Exited(127)) {
         Outcome::Failed(error) => {
-            let expected = "SFTP: the server ended before it had begun (exit status 127: \"sh: sftp-server: not found\")";
+            let expected =
+                "SFTP: the server ended before it had begun (exit status 127: \"sh: sftp-server: not found\")";
             assert_eq!(error.to_string(), expected);
             assert!(error.hint().is_some());
         }

@@ -1,0 +1,237 @@
+//! What others repeat of a password that they were told: a server in its banner, its goodbye and its questions, a sudo, an SFTP server,
+//! a program here. No message, report, JSON or JUnit has it.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+
+use pssh::program::Program;
+
+use crate::bin::{Env, Pssh, Run};
+use crate::passwords::{PASSWORD, secret_file};
+use crate::pty::Pty;
+use crate::raw::{
+    Act, Raw, Script, USERAUTH_BANNER, USERAUTH_FAILURE, USERAUTH_INFO_REQUEST, USERAUTH_INFO_RESPONSE,
+    USERAUTH_REQUEST, Wire, string,
+};
+use crate::sshd::{Setup, Sshd};
+
+/// A password that messages write with escapes.
+const ODD: &str = "tr0ub\"4\\do r";
+
+/// Nothing of a run has the password, and it was repeated: the mask stands in its place.
+#[track_caller]
+fn is_masked(env: &Env, run: &Run, password: &str) {
+    let core = password.split(['"', '\\', ' ']).next().expect("its beginning");
+    let junit = fs::read_to_string(env.path("junit.xml")).expect("a report");
+    for (what, text) in [("stdout", run.stdout_text()), ("stderr", run.stderr_text()), ("JUnit", junit)] {
+        run.check(!text.contains(core), &format!("{what} has no password\n{text}"));
+    }
+    let all = run.stdout_text() + &run.stderr_text();
+    run.check(all.contains("***"), "it was repeated");
+}
+
+/// The runs that show all that is told.
+fn formats(pssh: impl Fn() -> Pssh) -> impl Iterator<Item = Run> {
+    const FORMATS: [&[&str]; 4] = [&["-vvv"], &["-vvv", "--json"], &["-q"], &["-vvv", "--format", "gather"]];
+    FORMATS
+        .into_iter()
+        .map(move |format| pssh().args(format).args(["--num-retries", "1", "--junit", "junit.xml", "--", "true"]).run())
+}
+
+/// The password in a request for the method `password`.
+fn told(request: &[u8]) -> Option<Vec<u8>> {
+    let method = string(b"password");
+    let at = request.windows(method.len()).rposition(|window| window == method)?;
+    Some(request.get(at + method.len() + 1 + 4..)?.to_vec())
+}
+
+/// Offers `methods` and reads until the password comes.
+fn wait_for_password(wire: &mut Wire, methods: &str) -> io::Result<Vec<u8>> {
+    loop {
+        wire.send(&[&[USERAUTH_FAILURE][..], &string(methods.as_bytes()), &[0]].concat())?;
+        if let Some(password) = told(&wire.expect(USERAUTH_REQUEST)?) {
+            return Ok(password);
+        }
+    }
+}
+
+/// Refuses everything from then on.
+fn refuse(wire: &mut Wire, methods: &[u8]) -> io::Result<()> {
+    loop {
+        wire.send(&[&[USERAUTH_FAILURE][..], &string(methods), &[0]].concat())?;
+        wire.expect(USERAUTH_REQUEST)?;
+    }
+}
+
+fn banner(wire: &mut Wire, text: &[u8]) -> io::Result<()> {
+    wire.send(&[&[USERAUTH_BANNER][..], &string(text), &string(b"")].concat())
+}
+
+fn question(wire: &mut Wire, text: &[u8]) -> io::Result<Vec<u8>> {
+    let parts = [string(text), string(text), string(b""), vec![0, 0, 0, 1], string(text), vec![0]];
+    wire.send(&[&[USERAUTH_INFO_REQUEST][..], &parts.concat()].concat())?;
+    wire.expect(USERAUTH_INFO_RESPONSE)
+}
+
+#[test]
+fn a_server_that_repeats_the_password_is_not_quoted() {
+    let ways: [Act; 5] = [
+        |wire| {
+            let password = wait_for_password(wire, "password")?;
+            banner(wire, &[b"You said ", &password[..], b"; really?"].concat())?;
+            refuse(wire, b"publickey")
+        },
+        |wire| {
+            let password = wait_for_password(wire, "password")?;
+            wire.disconnect(14, &[b"no: ", &password[..]].concat())
+        },
+        // Cut at 200 characters, in the middle of it.
+        |wire| {
+            let password = wait_for_password(wire, "password")?;
+            wire.disconnect(14, &[&[b'x'; 196][..], &password, &password].concat())
+        },
+        // As the name of a method.
+        |wire| {
+            let password = wait_for_password(wire, "password")?;
+            refuse(wire, &password)
+        },
+        // As a question that nobody can answer, without a terminal.
+        |wire| {
+            wire.send(&[&[USERAUTH_FAILURE][..], &string(b"keyboard-interactive"), &[0]].concat())?;
+            wire.expect(USERAUTH_REQUEST)?;
+            let answer = question(wire, b"Password: ")?;
+            question(wire, &[b"Not ", &answer[9..], b"? Code: "].concat()).map(drop)
+        },
+    ];
+    for (number, at_login) in ways.into_iter().enumerate() {
+        for password in [PASSWORD, ODD] {
+            let env = Env::without_key();
+            let raw = Raw::start(Script { at_login: Some(at_login), ..Script::default() });
+            env.trust(&raw.known_hosts_line());
+            secret_file(&env, "password", password);
+            for run in formats(|| env.pssh().hosts([raw.address]).args(["--password-file", "password"])) {
+                run.exits(4);
+                if run.stdout_text().contains("***") || run.stderr_text().contains("***") {
+                    is_masked(&env, &run, password);
+                } else {
+                    // In quotes that were cut before it.
+                    run.check(number == 2, &format!("case {number}: it was repeated"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_short_password_does_not_hide_ordinary_words() {
+    let at_login: Act = |wire| {
+        let password = wait_for_password(wire, "password")?;
+        wire.disconnect(14, &[b"there is no way: '", &password[..], b"'"].concat())
+    };
+    let env = Env::without_key();
+    let raw = Raw::start(Script { at_login: Some(at_login), ..Script::default() });
+    env.trust(&raw.known_hosts_line());
+    secret_file(&env, "password", "no");
+    let run = env.pssh().hosts([raw.address]).args(["--password-file", "password", "--num-retries", "1", "true"]).run();
+    run.exits(4).stderr_has("there is no way: '***'");
+}
+
+#[test]
+fn an_answer_on_the_terminal_is_not_repeated() {
+    let at_login: Act = |wire| {
+        wire.send(&[&[USERAUTH_FAILURE][..], &string(b"keyboard-interactive"), &[0]].concat())?;
+        wire.expect(USERAUTH_REQUEST)?;
+        let answer = question(wire, b"Code: ")?;
+        let answer = question(wire, &[b"Not ", &answer[9..], b". Code: "].concat())?;
+        wire.disconnect(14, &[b"wrong: ", &answer[9..]].concat())
+    };
+    let env = Env::without_key();
+    let raw = Raw::start(Script { at_login: Some(at_login), ..Script::default() });
+    env.trust(&raw.known_hosts_line());
+    let pty = Pty::new();
+    let pssh = env.pssh().hosts([raw.address]).args(["-vv", "--num-retries", "1", "--junit", "junit.xml", "true"]);
+    let running = pty.control(pssh).start();
+    pty.wait_for("\"Code:\"", 1);
+    pty.type_in("491823\n");
+    pty.wait_for("Not ***.", 1);
+    pty.type_in("771204\n");
+    let run = running.finish();
+    run.exits(4).stderr_has("wrong: ***");
+    for code in ["491823", "771204"] {
+        run.stderr_lacks(code);
+        let junit = fs::read_to_string(env.path("junit.xml")).expect("a report");
+        assert!(!pty.shown().contains(code) && !junit.contains(code), "{}", pty.shown());
+    }
+}
+
+/// A host whose sudo does what `script` says with the password in `$pw`.
+fn with_sudo(env: &Env, script: &str) -> Sshd {
+    let directory = env.path("bin");
+    fs::create_dir_all(&directory).expect("a directory");
+    let sudo = directory.join("sudo");
+    let text = format!(
+        "#!/bin/sh\nwhile [ \"$1\" != -p ]; do shift; done\n\
+         printf %s \"$2\" | sed s/%%/%/ >&2; IFS= read -r pw\n{script}\n"
+    );
+    fs::write(&sudo, text).expect("a file");
+    fs::set_permissions(&sudo, fs::Permissions::from_mode(0o755)).expect("the mode");
+    let config = format!("SetEnv PATH={}:/usr/bin:/bin\n", directory.display());
+    Sshd::start(env, Setup { config: &config, ..Setup::default() })
+}
+
+#[test]
+fn a_sudo_that_repeats_the_password_is_not_quoted() {
+    let scripts = [
+        "echo \"sudo: $pw is wrong\" >&2; exit 1",
+        "printf 'sudo: %s' \"$pw\" >&2; sleep 0.2; echo \" is wrong\" >&2; exit 1",
+        // Letter by letter, on the other stream, and twice.
+        "echo \"$pw\" | fold -w 1 | while IFS= read -r c; do printf %s \"$c\"; sleep 0.02; done; echo \" $pw\"; exit 1",
+    ];
+    for script in scripts {
+        for password in [PASSWORD, ODD] {
+            let env = Env::new();
+            let sshd = with_sudo(&env, script);
+            secret_file(&env, "password", password);
+            for run in formats(|| env.pssh().hosts(sshd.hosts()).args(["--sudo", "--sudo-password-file", "password"])) {
+                run.exits(4);
+                is_masked(&env, &run, password);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_program_that_repeats_the_password_is_not_quoted() {
+    // The program knows it from elsewhere.
+    let env = Env::without_key();
+    secret_file(&env, "password", PASSWORD);
+    let command = "sh -c 'echo cannot log in with $(cat password) >&2; exit 3'";
+    for run in formats(|| env.pssh().hosts(["web1"]).args(["--password-file", "password", "--proxy-command", command]))
+    {
+        run.exits(4);
+        is_masked(&env, &run, PASSWORD);
+    }
+}
+
+#[test]
+fn a_file_server_that_repeats_the_password_is_not_quoted() {
+    let env = Env::new();
+    secret_file(&env, "password", PASSWORD);
+    let script = |name: &str, text: &str| {
+        let path = env.file(name, format!("#!/bin/sh\n{text}\nexit 9\n"));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("the mode");
+        path
+    };
+    let server = script("server", &format!("echo 'sftp-server: bad password {PASSWORD}' >&2"));
+    script("scp", &format!("printf '\\001scp: bad password {PASSWORD}\\n'"));
+    let config = format!("Subsystem sftp {}\nSetEnv PATH={}:/usr/bin:/bin\n", server.display(), env.path("").display());
+    let sshd = Sshd::start(&env, Setup { config: &config, ..Setup::default() });
+    let file = env.file("file", "x");
+    for format in ["-vvv", "--json"] {
+        let pscp = env.run_of(Program::Pscp).hosts(sshd.hosts()).args([format, "--junit", "junit.xml"]);
+        let run = pscp.args(["--password-file", "password"]).arg(&file).arg("there").run();
+        run.exits(4);
+        is_masked(&env, &run, PASSWORD);
+    }
+}
