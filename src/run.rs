@@ -1,6 +1,7 @@
 //! A run from the parsed command line to the exit status. Reads as the table of contents of the program.
 
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -90,6 +91,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     jobs::check_aliases(&jobs).map_err(usage)?;
 
     let cancel = Cancel::new().context("cannot make a pipe").map_err(failure)?;
+    output::heed(&cancel);
     signals::install(&cancel).context("cannot handle signals").map_err(failure)?;
     if opts.other.dry_run || opts.other.explain {
         settings.forget_credentials();
@@ -120,6 +122,11 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     let status = status(opts, &summary);
 
     match (summary.broken, cancel.reason()) {
+        // Whoever ended the run knows why the rest of it was not written.
+        (Some(Broken::Failed(error)), Some(Reason::Signal(signal))) if error.kind() == io::ErrorKind::TimedOut => {
+            output::complain(&format!("cannot write to standard output: {}", reason(&error)));
+            Ok(Ending::Signal(signal))
+        }
         (Some(Broken::Failed(error)), _) => {
             Err(failure(anyhow!("cannot write to standard output: {}", reason(&error))))
         }

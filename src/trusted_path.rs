@@ -4,6 +4,9 @@
 //! fill. Links of root and our own are followed, as always. The kernel has the same rule (`protected_symlinks`, proc(5)), but only
 //! for directories that are sticky, and where it is turned on.
 //!
+//! The same holds for what is no file at the end of a path, such as a FIFO: its reader could hold us up. One of ours or of root, such as
+//! /dev/null, is written to.
+//!
 //! A path is walked one name at a time from open directory to open directory, so that nobody can exchange a part of it between the
 //! check and the use.
 
@@ -16,7 +19,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 use nix::unistd::{Uid, User};
-use rustix::fs::{CWD, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::descriptors;
@@ -76,10 +79,22 @@ pub fn open(directory: impl AsFd, path: &Path, flags: OFlags, mode: Mode) -> io:
     for _ in 0..MOST_EXCHANGES {
         let spot = spot(&directory, path)?;
         let flags = if spot.is_magic { flags } else { flags | OFlags::NOFOLLOW };
+        if !spot.is_magic
+            && let Ok(about) = rustix::fs::statat(&spot.directory, &spot.name, AtFlags::SYMLINK_NOFOLLOW)
+        {
+            refuse_planted(path, &about)?;
+        }
         match rustix::fs::openat(&spot.directory, &spot.name, flags | OFlags::CLOEXEC, mode) {
             // It has become a link meanwhile.
             Err(Errno::LOOP | Errno::MLINK) => {}
-            opened => return Ok(File::from(opened?)),
+            opened => {
+                let file = File::from(opened?);
+                if !spot.is_magic {
+                    // It may have become another file meanwhile.
+                    refuse_planted(path, &rustix::fs::fstat(&file)?)?;
+                }
+                return Ok(file);
+            }
         }
     }
     Err(Errno::LOOP.into())
@@ -122,6 +137,32 @@ pub fn check(directory: impl AsFd, path: &Path) -> io::Result<()> {
         Err(error) if is_refusal(&error) => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Refuses what is no file, and that another user has put where ours is to be: it would hold the writer up, or read all.
+fn refuse_planted(path: &Path, about: &Stat) -> io::Result<()> {
+    let what = match FileType::from_raw_mode(about.st_mode) {
+        FileType::Fifo => "FIFO",
+        FileType::Socket => "socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "device",
+        _ => return Ok(()),
+    };
+    let owner = Uid::from_raw(about.st_uid);
+    if is_trusted(owner) {
+        return Ok(());
+    }
+    let problem = format!("{} is a {what} of another user ({}), which is not written to", path.display(), named(owner));
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, problem))
+}
+
+/// Whether what belongs to this user may be used: we and root do to us what they want anyway.
+fn is_trusted(owner: Uid) -> bool {
+    owner == Uid::from_raw(0) || owner == Uid::effective()
+}
+
+fn named(uid: Uid) -> String {
+    let user = User::from_uid(uid).ok().flatten();
+    user.map_or_else(|| format!("uid {uid}"), |user| format!("{}, uid {uid}", user.name))
 }
 
 /// A link that is not followed.
@@ -206,12 +247,8 @@ impl Walk {
 
     /// Goes on with what a link says, if it may be followed.
     fn follow(&mut self, name: &OsStr, link: &Link) -> io::Result<()> {
-        let (root, we) = (Uid::from_raw(0), Uid::effective());
-        if link.owner != root && link.owner != we {
-            let uid = link.owner;
-            let user = User::from_uid(uid).ok().flatten();
-            let owner = user.map_or_else(|| format!("uid {uid}"), |user| format!("{}, uid {uid}", user.name));
-            let refusal = Foreign { link: self.walked.join(name), owner };
+        if !is_trusted(link.owner) {
+            let refusal = Foreign { link: self.walked.join(name), owner: named(link.owner) };
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, refusal));
         }
         self.links += 1;
@@ -245,7 +282,7 @@ fn look(directory: BorrowedFd<'_>, name: &OsStr) -> Result<Found, Errno> {
     };
     #[cfg(not(target_os = "linux"))]
     let (about, target) = {
-        let about = rustix::fs::statat(directory, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
+        let about = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
         (about, move || rustix::fs::readlinkat(directory, name, Vec::new()))
     };
     if !is_link(&about) {
@@ -313,6 +350,27 @@ mod tests {
         reader.read_exact(&mut byte).expect("a byte");
         assert_eq!(&byte, b"x");
         check(CWD, Path::new("/proc/self/cwd/x")).expect("not there, and nobody's link");
+    }
+
+    #[test]
+    fn fifos_of_others_are_not_written_to() {
+        assert!(Uid::effective().is_root(), "only root can make a FIFO that belongs to another user");
+        let top = tempfile::tempdir().expect("a directory");
+        let path = top.path().join("fifo");
+        rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).expect("a FIFO");
+        let flags = OFlags::RDWR | OFlags::NONBLOCK;
+        open(CWD, &path, flags, Mode::empty()).expect("one of ours");
+        lchown(&path, Some(65534), None).expect("another owner");
+        // Also where opening it would wait for a reader.
+        for flags in [flags, OFlags::WRONLY] {
+            let error = open(CWD, &path, flags, Mode::empty()).expect_err("refused");
+            assert!(
+                error
+                    .to_string()
+                    .ends_with("fifo is a FIFO of another user (nobody, uid 65534), which is not written to")
+            );
+        }
+        open(CWD, Path::new("/dev/null"), OFlags::WRONLY, Mode::empty()).expect("one of root");
     }
 
     #[test]

@@ -2,10 +2,14 @@
 
 use std::fmt;
 
+use crate::output::said_names;
 use crate::redact;
 
 /// The methods of authentication that a server may name (RFC 4252, RFC 4256).
 const METHODS: [&str; 6] = ["publickey", "password", "keyboard-interactive", "hostbased", "none", "gssapi-with-mic"];
+
+/// Characters of a server's list of methods in a message.
+const LONGEST_LIST: usize = 200;
 
 /// What OpenSSH says after MaxAuthTries attempts.
 const TOO_MANY_FAILURES: &str = "Too many authentication failures";
@@ -50,7 +54,7 @@ impl fmt::Display for LoginError {
         }
         if !self.offered.is_empty() {
             let verb = if self.accepted.is_empty() { "offers" } else { "also wants" };
-            parts.push(format!("the server {verb} {}", self.offered.join(", ")));
+            parts.push(format!("the server {verb} {}", said_names(&self.offered, LONGEST_LIST)));
         }
         parts.extend(self.question.iter().chain(&self.details).chain(&self.said).cloned());
         write!(f, "{}: {}", self.user, parts.join("; "))

@@ -9,7 +9,8 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::ci_log::CiLog;
-use super::writer::{Output, write_all};
+use super::sink::Sink;
+use super::writer::Output;
 use crate::copy::random_tag;
 use crate::error::reason;
 use crate::run_lock::RunLock;
@@ -23,6 +24,8 @@ const SPECIAL: OFlags = OFlags::WRONLY.union(OFlags::APPEND).union(OFlags::NONBL
 pub struct ReportFile {
     option: &'static str,
     path: PathBuf,
+    /// What cannot be replaced is open from the beginning: a reader of a FIFO waits for the first that opens it.
+    special: Option<File>,
     /// Held until it is written.
     _lock: Option<RunLock>,
 }
@@ -58,7 +61,7 @@ impl ReportFile {
     /// It cannot be, or another run is about to write it.
     pub fn prepare(option: &'static str, path: &Path) -> Result<ReportFile, FileError> {
         let failed = |error| FileError::new(option, path, error);
-        let mut file = ReportFile { option, path: path.to_owned(), _lock: None };
+        let mut file = ReportFile { option, path: path.to_owned(), special: None, _lock: None };
         let (spot, kind) = file.find().map_err(failed)?;
         match kind {
             Kind::Plain(mode) => {
@@ -66,7 +69,7 @@ impl ReportFile {
                 file._lock = RunLock::beside(&spot).map_err(|taken| failed(taken.into()))?;
                 Replacement::begin(spot, mode).map(drop).map_err(failed)?;
             }
-            Kind::Special => trusted_path::open(CWD, path, SPECIAL, Mode::empty()).map(drop).map_err(failed)?,
+            Kind::Special => file.special = Some(file.open_special().map_err(failed)?),
         }
         Ok(file)
     }
@@ -74,6 +77,10 @@ impl ReportFile {
     /// Its path, as it was given.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    fn open_special(&self) -> io::Result<File> {
+        trusted_path::open(CWD, &self.path, SPECIAL, Mode::empty())
     }
 
     /// Where it is written, and how. Links stay, and what they lead to is replaced.
@@ -97,14 +104,17 @@ impl ReportFile {
     /// Writes the file: at any moment there is either what was there before, or all of `contents`. If that fails, the run has
     /// failed.
     pub fn write(&self, contents: &[u8], output: &mut Output) {
-        let written = self.find().and_then(|(spot, kind)| match kind {
-            Kind::Plain(mode) => Replacement::begin(spot, mode)?.finish(contents),
-            Kind::Special => {
-                let mut file = trusted_path::open(CWD, &self.path, SPECIAL, Mode::empty())?;
-                let log = if is_our_output(&file)? { output.log() } else { CiLog::default() };
-                write_all(&mut file, &log.harmless(contents))
-            }
-        });
+        let write_special = |file: File| {
+            let log = if is_our_output(&file)? { output.log() } else { CiLog::default() };
+            Sink::new(file).write_all(&log.harmless(contents))
+        };
+        let written = match &self.special {
+            Some(file) => file.try_clone().and_then(write_special),
+            None => self.find().and_then(|(spot, kind)| match kind {
+                Kind::Plain(mode) => Replacement::begin(spot, mode)?.finish(contents),
+                Kind::Special => self.open_special().and_then(write_special),
+            }),
+        };
         if let Err(error) = written {
             output.fault(format!("{} {}: cannot write: {}", self.option, self.path.display(), reason(&error)));
         }

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat};
 
 use super::mux::Report;
-use super::writer::{Output, write_all};
+use super::sink::Sink;
+use super::writer::Output;
 use crate::error::{HostError, reason};
 use crate::event::{Event, EventKind, Outcome, Stream, Tally};
 use crate::file_names;
@@ -73,7 +74,7 @@ enum State {
     /// Nothing was written yet. No descriptor is held for it: a host that is tried again may wait for long.
     #[default]
     Idle,
-    Open(File),
+    Open(Sink),
     /// What failed, with the file.
     Failed(PathBuf, io::Error),
 }
@@ -124,10 +125,11 @@ impl Files {
         let state = &mut self.open[job][stream as usize];
         let written = match state {
             State::Failed(..) => Ok(()),
-            State::Open(file) => write_all(file, bytes),
-            State::Idle => open(directory, &self.names[job], false).and_then(|mut file| {
-                let written = write_all(&mut file, bytes);
-                *state = State::Open(file);
+            State::Open(sink) => sink.write_all(bytes),
+            State::Idle => open(directory, &self.names[job], false).and_then(|file| {
+                let mut sink = Sink::new(file);
+                let written = sink.write_all(bytes);
+                *state = State::Open(sink);
                 written
             }),
         };
@@ -147,8 +149,8 @@ impl Files {
     fn close(&mut self, job: usize, stream: Stream) -> Option<(PathBuf, io::Error)> {
         match std::mem::take(&mut self.open[job][stream as usize]) {
             State::Idle => None,
-            State::Open(file) => {
-                let error = nix::unistd::close(OwnedFd::from(file)).err()?;
+            State::Open(sink) => {
+                let error = nix::unistd::close(OwnedFd::from(sink.into_file())).err()?;
                 Some((self.path(job, stream), error.into()))
             }
             State::Failed(path, error) => Some((path, error)),

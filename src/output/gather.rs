@@ -8,13 +8,12 @@ use openssl::sha::Sha256;
 use similar::TextDiff;
 
 use super::ci::Groups;
-use super::lines::LONGEST_LINE;
 use super::mux::Report;
 use super::name;
 use super::sanitize::sanitize;
 use super::store::{Store, Text};
 use super::style::Face;
-use super::visible;
+use super::visible::Guard;
 use super::writer::Output;
 use crate::error::reason;
 use crate::event::{Class, Event, EventKind, Outcome, Stream, Tally};
@@ -159,19 +158,12 @@ impl Gather {
         let heading = format!("{names}{count}: {}", sanitize(&group.outcome));
         let mut ci = self.shape.ci.take();
         let mut opened = ci.as_mut().map(|ci| ci.begin(&heading, output));
-        // The beginning of a line that is to be made harmless.
-        let (mut open, is_guarded) = (Vec::new(), self.shape.face.is_guarded);
-        let mut show = |bytes: &[u8]| match (&ci, &mut opened) {
+        let mut guard = Guard::new(self.shape.face.is_guarded);
+        let mut put = |bytes: &[u8]| match (&ci, &mut opened) {
             (Some(ci), Some(opened)) => ci.show(opened, bytes, output.buffer(Stream::Stdout)),
-            _ if is_guarded => {
-                open.extend_from_slice(bytes);
-                let end = open.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-                let end = if open.len() - end > LONGEST_LINE { open.len() } else { end };
-                visible::append(&open[..end], output.buffer(Stream::Stdout));
-                open.drain(..end);
-            }
             _ => output.buffer(Stream::Stdout).extend_from_slice(bytes),
         };
+        let mut show = |bytes: &[u8]| guard.pass(bytes, &mut put);
         let hint = group.hint.as_deref().map(|hint| format!("  hint: {}\n", sanitize(hint))).unwrap_or_default();
         let outcome = self.shape.face.paint(group.class == Class::Ok, &sanitize(&group.outcome));
         show(format!("{RULE}\n{names}{count}: {outcome}\n{hint}{RULE}\n").as_bytes());
@@ -181,6 +173,7 @@ impl Gather {
             Some(base) => self.difference(group, &names, base, until, &mut show),
             None => self.body(group, &mut show),
         }
+        guard.finish(&mut put);
         if let (Some(ci), Some(opened)) = (&ci, &opened) {
             ci.end(opened, output);
         }

@@ -10,10 +10,9 @@ use std::io;
 
 use super::ci::Groups;
 use super::heads::Heads;
-use super::lines::LONGEST_LINE;
 use super::mux::Report;
 use super::style::{Face, Style};
-use super::visible;
+use super::visible::Guard;
 use super::writer::Output;
 use crate::error::{HostError, reason};
 use crate::event::{Event, EventKind, Outcome, Stream, Tally};
@@ -133,9 +132,7 @@ impl Inline {
 /// Puts all of `spill`, made harmless if it `is_guarded`; and a newline if it ends without, unless it `is_exact`.
 fn copy(spill: &mut Spill, is_guarded: bool, is_exact: bool, put: &mut dyn FnMut(&[u8])) -> io::Result<()> {
     let mut piece = vec![0; PIECE];
-    let mut harmless = Vec::new();
-    // The beginning of a line whose end was not read yet.
-    let mut open = Vec::new();
+    let mut guard = Guard::new(is_guarded);
     let mut last = None;
     loop {
         let count = spill.pop(&mut piece)?;
@@ -143,24 +140,12 @@ fn copy(spill: &mut Spill, is_guarded: bool, is_exact: bool, put: &mut dyn FnMut
             break;
         }
         last = piece[..count].last().copied();
-        if !is_guarded {
-            put(&piece[..count]);
-            continue;
-        }
-        open.extend_from_slice(&piece[..count]);
-        let end = open.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        let end = if open.len() - end > LONGEST_LINE { open.len() } else { end };
-        harmless.clear();
-        visible::append(&open[..end], &mut harmless);
-        put(&harmless);
-        open.drain(..end);
+        guard.pass(&piece[..count], put);
     }
-    harmless.clear();
-    visible::append(&open, &mut harmless);
+    guard.finish(put);
     if last.is_some_and(|byte| byte != b'\n') && !is_exact {
-        harmless.push(b'\n');
+        put(b"\n");
     }
-    put(&harmless);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 mod ci;
 mod ci_log;
+mod ci_paths;
 mod clock;
 mod copied;
 mod dry_run;
@@ -22,6 +23,7 @@ mod prefix;
 mod progress;
 mod quiet;
 mod sanitize;
+mod sink;
 mod status_line;
 mod store;
 mod style;
@@ -46,13 +48,13 @@ pub use mux::{Report, Reports, Summary, multiplex};
 pub use outcomes::Outcomes;
 pub use prefix::{Prefixes, Template};
 pub use progress::Progress;
-pub use sanitize::{cut, escaped, quoted, sanitize};
+pub use sanitize::{cut, escaped, quoted, said, said_bytes, said_names, said_reason, sanitize};
+pub use sink::heed;
 pub use status_line::{Hold, hold as hold_terminal, leave as leave_terminal};
 pub use style::{Face, Style, When, Wishes};
 pub use transcode::{Transcoded, encoding};
 pub use writer::{Broken, Output};
 
-use std::io::Write;
 use std::sync::Arc;
 
 use crate::cli::Opts;
@@ -185,7 +187,7 @@ pub fn complain(text: &str) {
 /// Writes our own text to standard error as it is.
 pub fn raw_stderr(text: &str) {
     // With standard error closed there is nobody to tell.
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    let _ = sink::write_to(std::io::stderr(), text.as_bytes());
 }
 
 /// A line of our own, harmless but for its tabs, with its newline.
@@ -199,7 +201,5 @@ pub fn sanitize_line(line: &str) -> String {
 /// # Errors
 /// It cannot be written.
 pub fn raw_stdout(text: &str) -> std::io::Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()
+    sink::write_to(std::io::stdout(), text.as_bytes())
 }

@@ -1,15 +1,13 @@
 //! The status line: the last line of the terminal while a run goes on. One for the process, since questions to the user
 //! ([`Terminal`](crate::terminal::Terminal)) need the same place and are asked by other threads.
 
-use std::fs::File;
 use std::io::IsTerminal;
-use std::os::fd::AsFd;
 use std::sync::Mutex;
 
 use rustix::process::getpgrp;
 use rustix::termios::tcgetpgrp;
 
-use super::writer::write_all;
+use super::sink;
 
 use crate::lock::lock;
 
@@ -101,7 +99,5 @@ fn is_in_foreground() -> bool {
 
 /// With standard error closed there is nobody to tell.
 fn put(bytes: &[u8]) {
-    if let Ok(stderr) = std::io::stderr().as_fd().try_clone_to_owned() {
-        let _ = write_all(&mut File::from(stderr), bytes);
-    }
+    let _ = sink::write_to(std::io::stderr(), bytes);
 }

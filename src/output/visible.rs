@@ -1,10 +1,53 @@
 //! Remote bytes on a terminal: all control sequences but colour are made visible, so that a host can neither move the cursor, nor
 //! change what others have printed, nor make the terminal answer. Pipes and files never see any of this.
 
+use super::lines::LONGEST_LINE;
+
 /// Bytes of the longest colour sequence that is passed on: 256 colours and true colour for foreground and background need 40.
 const LONGEST_COLOUR: usize = 64;
 /// Ends whatever colours a line has used.
 const RESET: &[u8] = b"\x1b[0m";
+
+/// What keeps control sequences off a terminal in a text that comes in pieces, cut anywhere.
+#[derive(Debug, Default)]
+pub struct Guard {
+    is_on: bool,
+    /// The beginning of a line that has not ended yet.
+    open: Vec<u8>,
+    harmless: Vec<u8>,
+}
+
+impl Guard {
+    /// One that does nothing unless it `is_on`.
+    pub fn new(is_on: bool) -> Guard {
+        Guard { is_on, ..Guard::default() }
+    }
+
+    /// Puts what is harmless of all lines that have ended. A line that grows too long is cut.
+    pub fn pass(&mut self, bytes: &[u8], put: &mut dyn FnMut(&[u8])) {
+        if !self.is_on {
+            return put(bytes);
+        }
+        self.open.extend_from_slice(bytes);
+        let end = self.open.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let end = if self.open.len() - end > LONGEST_LINE { self.open.len() } else { end };
+        self.put(end, put);
+    }
+
+    /// Puts what is left, when there will be no more.
+    pub fn finish(&mut self, put: &mut dyn FnMut(&[u8])) {
+        self.put(self.open.len(), put);
+    }
+
+    fn put(&mut self, end: usize, put: &mut dyn FnMut(&[u8])) {
+        if end > 0 {
+            self.harmless.clear();
+            append(&self.open[..end], &mut self.harmless);
+            put(&self.harmless);
+            self.open.drain(..end);
+        }
+    }
+}
 
 /// Appends lines, of which the last may lack its newline.
 ///
@@ -76,7 +119,7 @@ fn caret(control: u8, buffer: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::append;
+    use super::{Guard, LONGEST_LINE, append};
 
     fn shown(bytes: &[u8]) -> String {
         let mut buffer = Vec::new();
@@ -111,6 +154,24 @@ mod tests {
         }
         let long = [&b"\x1b["[..], &b"1;"[..].repeat(40), b"m"].concat();
         assert!(shown(&long).starts_with("^[[1;"));
+    }
+
+    #[test]
+    fn a_sequence_may_be_cut_anywhere() {
+        let text = b"\x1b[31mred\n\x1b[2Jx\r\nno newline\x07";
+        let pass = |pieces: &[&[u8]], is_on| {
+            let (mut guard, mut shown) = (Guard::new(is_on), Vec::new());
+            pieces.iter().for_each(|piece| guard.pass(piece, &mut |bytes| shown.extend_from_slice(bytes)));
+            guard.finish(&mut |bytes| shown.extend_from_slice(bytes));
+            shown
+        };
+        for cut in 0..=text.len() {
+            let pieces = [&text[..cut], &text[cut..]];
+            assert_eq!(pass(&pieces, true), b"\x1b[31mred\x1b[0m\n^[[2Jx\r\nno newline^G", "cut at {cut}");
+            assert_eq!(pass(&pieces, false), text, "cut at {cut}");
+        }
+        let long = vec![b'x'; LONGEST_LINE + 1];
+        assert_eq!(pass(&[&long, b"y"], true).len(), LONGEST_LINE + 2);
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! Standard output and standard error as one writer: buffered, in order, and able to tell a reader that has gone away.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsFd;
 
-use rustix::event::{PollFd, PollFlags, poll};
-
 use super::ci_log::{CiLog, State};
+use super::sink::Sink;
 use super::status_line;
 use super::style::Style;
 use crate::event::Stream;
@@ -45,7 +44,7 @@ pub struct Output {
 struct Target {
     /// Whether a status line is in the way.
     has_status: bool,
-    file: Option<File>,
+    sink: Option<Sink>,
     buffer: Vec<u8>,
     broken: Option<Broken>,
     /// The log of a CI system, if it is one.
@@ -63,9 +62,10 @@ impl Output {
 
     /// Any two files as standard output and error.
     pub(super) fn over(stdout: Option<File>, stderr: Option<File>, style: &Style) -> Output {
-        let target = |file, has_status, log| {
+        let target = |file: Option<File>, has_status, log| {
+            let sink = file.map(Sink::new);
             let (buffer, state) = (Vec::with_capacity(FULL + FULL / 2), State::default());
-            Target { has_status, file, buffer, broken: None, log, state }
+            Target { has_status, sink, buffer, broken: None, log, state }
         };
         // The status line is on standard error, whatever that is; standard output matters to it as the same terminal.
         let has_status = style.has_progress;
@@ -149,13 +149,13 @@ impl Output {
 
     /// Goes on without a reader: what follows is kept nowhere.
     pub fn close(&mut self) {
-        self.stdout.file = None;
-        self.stderr.file = None;
+        self.stdout.sink = None;
+        self.stderr.sink = None;
     }
 
     /// Gives standard output up, as what should be written there cannot be had.
     pub fn fail(&mut self, error: io::Error) {
-        self.stdout.file = None;
+        self.stdout.sink = None;
         self.stdout.broken.get_or_insert(Broken::Failed(error));
     }
 
@@ -188,30 +188,14 @@ impl Target {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        if let Some(file) = &mut self.file
-            && let Err(error) = write_all(file, bytes)
+        if let Some(sink) = &mut self.sink
+            && let Err(error) = sink.write_all(bytes)
         {
-            self.file = None;
+            self.sink = None;
             self.broken = Some(match error.kind() {
                 io::ErrorKind::BrokenPipe => Broken::Closed,
                 _ => Broken::Failed(error),
             });
         }
     }
-}
-
-/// Writes all of `bytes`, also to a descriptor that somebody has made non-blocking: ssh leaves shared terminals so.
-pub(super) fn write_all(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match file.write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => bytes = &bytes[count..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let _ = poll(&mut [PollFd::new(file, PollFlags::OUT)], None);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

@@ -26,6 +26,7 @@ mod tests;
 use crate::copy::Options;
 use crate::error::HostError;
 use crate::event::Outcome;
+use crate::output::{said_bytes, said_reason};
 
 /// How lines of our scripts begin.
 const MARK: &[u8] = b"pssh:";
@@ -121,28 +122,28 @@ fn split_line(line: &[u8]) -> Option<(&[u8], &[u8], String)> {
     let line = line.strip_prefix(MARK)?;
     let first = line.iter().position(|byte| *byte == b'\t')?;
     let last = line.iter().rposition(|byte| *byte == b'\t').filter(|last| *last > first)?;
-    Some((&line[..first], &line[first + 1..last], String::from_utf8_lossy(&line[last + 1..]).into_owned()))
+    Some((&line[..first], &line[first + 1..last], said_reason(&line[last + 1..])))
 }
 
 /// What scp has said that is about no file.
 fn said(message: &[u8]) -> String {
     let message = message.strip_prefix(b"scp: ").unwrap_or(message);
-    format!("its scp says: {}", String::from_utf8_lossy(message.trim_ascii()))
+    format!("its scp says: {}", said_bytes(message))
 }
 
 /// Path and reason of a message of scp: `scp: conf.d/x: Permission denied`.
 fn split_message(line: &[u8]) -> (Vec<u8>, String) {
     let line = line.strip_prefix(b"scp: ").unwrap_or(line).trim_ascii_end();
     match line.windows(2).rposition(|pair| pair == b": ") {
-        Some(colon) => (line[..colon].to_vec(), String::from_utf8_lossy(&line[colon + 2..]).into_owned()),
-        None => (Vec::new(), String::from_utf8_lossy(line).into_owned()),
+        Some(colon) => (line[..colon].to_vec(), said_reason(&line[colon + 2..])),
+        None => (Vec::new(), said_reason(line)),
     }
 }
 
 /// The first of the lines in `bytes` that says something, for a message.
 fn first_line(bytes: &[u8]) -> Option<String> {
     let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    lines.find(|line| !line.is_empty()).map(|line| String::from_utf8_lossy(line).into_owned())
+    lines.find(|line| !line.is_empty()).map(said_bytes)
 }
 
 /// The outcome where the host has said nothing that scp or our script says, and how its command ended instead.

@@ -6,6 +6,7 @@ use std::mem;
 
 use super::wire::{self, Expected, Extension, REPLY_VERSION, Reply, Request};
 use crate::error::HostError;
+use crate::output::said;
 use crate::ssh::wire::Reader;
 
 /// Bytes of the longest packet that is taken: OpenSSH sends up to 256 KiB, and asks of others to take no more.
@@ -211,7 +212,7 @@ impl<T> Client<T> {
         let text = &self.incoming[self.read..];
         let text = String::from_utf8_lossy(&text[..text.len().min(QUOTED)]);
         let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-        ProtocolError { detail: format!("the host sent text instead: {line:?}"), hint: Some(TEXT_HINT) }
+        ProtocolError { detail: format!("the host sent text instead: {}", said(line)), hint: Some(TEXT_HINT) }
     }
 
     fn new_id(&mut self) -> u32 {

@@ -19,6 +19,7 @@ use crate::copy::place::{Below, Found, Place, PlaceError, Trouble, check_name, l
 use crate::dialogue::{Dialogue, PIECE, Progress, Say};
 use crate::error::HostError;
 use crate::event::Outcome;
+use crate::output::said;
 
 /// Files that are on their way at once.
 const FILES: usize = 64;
@@ -415,7 +416,7 @@ impl Downloading {
     fn ended_early(&mut self, how: &str) -> HostError {
         let complaint = String::from_utf8_lossy(&self.complaint);
         let complaint = complaint.lines().map(str::trim).rfind(|line| !line.is_empty());
-        let how = complaint.map_or_else(|| how.to_owned(), |complaint| format!("{how}: {complaint}"));
+        let how = complaint.map_or_else(|| how.to_owned(), |complaint| format!("{how}: {}", said(complaint)));
         if !self.client.is_ready() {
             let reason = format!("the server ended before it had begun ({how})");
             return HostError::Copy { path: "SFTP".to_owned(), reason, others: 0, hint: Some(MISSING_HINT.to_owned()) };

@@ -21,6 +21,7 @@ use crate::copy::Upload;
 use crate::dialogue::{Dialogue, Progress, Say};
 use crate::error::HostError;
 use crate::event::Outcome;
+use crate::output::said;
 
 /// Bytes that may be on their way without the server having confirmed them: twice the window of a channel of OpenSSH's server.
 const WINDOW: u64 = 4 * 1024 * 1024;
@@ -238,7 +239,7 @@ impl Uploading {
         let shared = &self.shared;
         let complaint = String::from_utf8_lossy(&self.complaint);
         let complaint = complaint.lines().map(str::trim).rfind(|line| !line.is_empty());
-        let how = complaint.map_or_else(|| how.to_owned(), |complaint| format!("{how}: {complaint}"));
+        let how = complaint.map_or_else(|| how.to_owned(), |complaint| format!("{how}: {}", said(complaint)));
         if !shared.client.is_ready() {
             let hint = "is SFTP available there? See Subsystem of sshd_config(5), and whether sftp-server is installed";
             let reason = format!("the server ended before it had begun ({how})");

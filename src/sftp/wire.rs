@@ -1,6 +1,7 @@
 //! The packets of SFTP version 3 (draft-ietf-secsh-filexfer-02), and those of OpenSSH's extensions to it (its file PROTOCOL, section 4).
 //! Names are bytes: nothing says in which encoding they are.
 
+use crate::output::said_reason;
 use crate::ssh::wire::{Reader, put_string};
 
 /// The version that is spoken. All servers know it, and OpenSSH's knows no other.
@@ -432,14 +433,14 @@ impl Status {
             Self::NO_SUCH_FILE => "No such file or directory".to_owned(),
             Self::PERMISSION_DENIED => "Permission denied".to_owned(),
             Self::UNSUPPORTED => "Operation not supported".to_owned(),
-            code => match String::from_utf8_lossy(&self.message) {
+            code => match self.message.as_slice() {
                 // OpenSSH's server says no more than this about anything.
-                message if message == "Failure" || message.is_empty() => match code {
+                b"Failure" | b"" => match code {
                     Self::FAILURE => "the SFTP server says \"Failure\" and no more".to_owned(),
                     5 => "Bad message".to_owned(),
                     code => format!("SFTP error {code}"),
                 },
-                message => message.into_owned(),
+                message => said_reason(message),
             },
         }
     }

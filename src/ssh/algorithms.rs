@@ -12,6 +12,7 @@ use super::config::{self, NoAlgorithm};
 use super::host_certificate;
 use super::pubkey_algorithms::{ALL_ALGORITHMS, DEFAULT_ALGORITHMS};
 use crate::event::Agreed;
+use crate::output::said_names;
 
 /// Names of algorithms, the preferred ones first.
 pub type Names = Arc<[&'static str]>;
@@ -328,7 +329,7 @@ pub fn disagreement(algorithms: &Algorithms, host_keys: &[&'static str], opening
     let detail = format!(
         "no matching {} found: the server offers {}; pssh offers {}",
         kind.noun(),
-        shown(theirs),
+        said_names(theirs, LONGEST_LIST),
         ours(kind).join(", ")
     );
     let named = theirs.iter().find(|name| kind.supported().contains(name));
@@ -338,18 +339,6 @@ pub fn disagreement(algorithms: &Algorithms, host_keys: &[&'static str], opening
         (None, None) => theirs.first().map_or("the server offers nothing", |name| reason(name)).to_owned(),
     };
     Some(Disagreement { detail, hint })
-}
-
-fn shown(names: &[&str]) -> String {
-    if names.is_empty() {
-        return "nothing".to_owned();
-    }
-    let mut shown = names.join(", ");
-    if let Some((end, _)) = shown.char_indices().nth(LONGEST_LIST) {
-        shown.truncate(end);
-        shown += "...";
-    }
-    shown
 }
 
 #[cfg(test)]

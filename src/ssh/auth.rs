@@ -190,7 +190,7 @@ impl Trial<'_, '_> {
     /// 5.2).
     fn ask_offered(&mut self) -> Result<Answer, Outcome> {
         let user = &self.host.user;
-        let offered = self.driver.drive(self.watch, |session| session.auth_methods(user).map(str::to_owned));
+        let offered = self.driver.drive(self.watch, |session| ffi::offered_methods(session, user));
         if self.driver.session().authenticated() {
             return Ok(Answer::Accepted("no authentication (method none)".to_owned()));
         }

@@ -14,7 +14,7 @@ use super::agent_forward::ForwardedAgent;
 use super::feed::{Broken, Feed};
 use super::ffi::{self, Channel};
 use super::keepalive::{Keepalive, Pulse};
-use super::requests::{Requests, Start};
+use super::requests::{Requests, Start, Unanswered};
 use super::session::{Session, Stop, dropped};
 use super::stop::Stopping;
 use super::sudo::{Conversation, Step};
@@ -183,8 +183,7 @@ struct Running<'a> {
     /// When it was last told how far that is.
     told_progress: Instant,
     agent: Option<ForwardedAgent>,
-    /// Answers to requests that may still come. The last would be the one about the command.
-    unanswered: usize,
+    unanswered: Unanswered,
     /// The conversation with sudo, until the command has begun.
     sudo: Option<Conversation>,
     /// How a command that sudo has begun is stopped.
@@ -242,6 +241,9 @@ impl Running<'_> {
             let received = self.received();
             let relayed = self.relay();
             self.tell_progress();
+            if drained == Drained::Some {
+                self.unanswered.forget();
+            }
             // A connection that has ended in this round may have left something for a stream that was looked at before.
             if self.undelivered.is_some() || drained == Drained::Some || relayed || was_dead != self.session.is_dead() {
                 continue;
@@ -520,7 +522,8 @@ impl Running<'_> {
         if self.asked.is_some() {
             return [self.pulse.due(self.session), knock].into_iter().flatten().min();
         }
-        [self.deadline, self.silence_due(), self.answer_due(), done, self.pulse.due(self.session), knock]
+        let refusal = self.unanswered.due();
+        [self.deadline, self.silence_due(), self.answer_due(), refusal, done, self.pulse.due(self.session), knock]
             .into_iter()
             .flatten()
             .min()

@@ -23,6 +23,7 @@ use openssl::sign::Verifier;
 use super::config;
 use super::known_hosts::{Key, fingerprint};
 use super::wire::Reader;
+use crate::output::{said_bytes, said_names};
 
 /// The types of certificates.
 const USER: u32 = 1;
@@ -204,8 +205,8 @@ impl Certificate {
 impl fmt::Display for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, print) = (self.key.plain_type(), fingerprint(&self.key.blob));
-        let id = String::from_utf8_lossy(&self.id);
-        write!(f, "certificate of {kind} {print} (ID {id:?}, serial {}, by {})", self.serial, self.authority_name())
+        let id = said_bytes(&self.id);
+        write!(f, "certificate of {kind} {print} (ID {id}, serial {}, by {})", self.serial, self.authority_name())
     }
 }
 
@@ -236,10 +237,13 @@ fn options(section: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
     Ok(names)
 }
 
+/// Characters of a list of names in a message.
+const LONGEST_LIST: usize = 200;
+
 /// Names in a message.
 fn words(names: &[Vec<u8>]) -> String {
     let names: Vec<_> = names.iter().map(|name| String::from_utf8_lossy(name)).collect();
-    names.join(", ")
+    said_names(&names, LONGEST_LIST)
 }
 
 /// The signature algorithms that can be checked.

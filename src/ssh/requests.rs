@@ -173,6 +173,11 @@ const GRACE: Duration = Duration::from_secs(1);
 /// How often that is looked for.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// How long the last answer may be ago before a refusal is taken for the one about the command, although there are fewer than
+/// requests. Which request it answers cannot be known: servers that answer all requests may be slow to start a command, and those that
+/// never answer some kind answer the one about the command first. One that runs and has said nothing in this time would be ended, so it
+/// is longer than [`GRACE`], and any output or exit status ends the wait.
+const DOUBT: Duration = Duration::from_secs(5);
 /// Bytes of requests that may wait for the socket before the next one is made: variables may be many and long.
 const MOST_GATHERED: usize = 1 << 20;
 
@@ -187,8 +192,46 @@ pub struct Made {
     pub agent: Option<ForwardedAgent>,
     /// What the user has asked for by name and the command does not get.
     pub missing: Vec<String>,
-    /// How many answers may still come. The last of them would be the one about the command.
-    pub unanswered: usize,
+    /// The answers that may still come.
+    pub unanswered: Unanswered,
+}
+
+/// Answers to requests that may still come while the command seems to run (RFC 4254 section 4: those on a channel come in order). The last
+/// would be the one about the command.
+#[derive(Debug, Default)]
+pub struct Unanswered {
+    left: usize,
+    /// When a refusal came that may be about the command, if nothing has come since.
+    refusal: Option<Instant>,
+}
+
+impl Unanswered {
+    /// The command has begun: what is still answered is about other requests.
+    pub fn forget(&mut self) {
+        *self = Unanswered::default();
+    }
+
+    /// Takes the answers that have come; says whether the server does not run the command.
+    pub fn hear(&mut self, channel: &Channel) -> bool {
+        if self.left > 0 && channel.exit() != Exit::Unknown {
+            self.forget();
+        }
+        while self.left > 0
+            && let Some(is_done) = channel.take_answer()
+        {
+            self.left -= 1;
+            self.refusal = (!is_done).then(Instant::now);
+            if self.left == 0 {
+                return !is_done;
+            }
+        }
+        self.due().is_some_and(|due| Instant::now() >= due)
+    }
+
+    /// When there is nothing more to wait for.
+    pub fn due(&self) -> Option<Instant> {
+        self.refusal.filter(|_| self.left > 0).map(|since| since + DOUBT)
+    }
 }
 
 /// What the server has said to requests, as far as it did.
@@ -218,7 +261,7 @@ impl Requests {
         let mut made = Made {
             agent: socket.and_then(|socket| ForwardedAgent::admit(socket.clone(), session.binding(), session.link())),
             missing: Vec::new(),
-            unanswered: 0,
+            unanswered: Unanswered::default(),
         };
         if socket.is_some() && made.agent.is_none() {
             note(&|| "the agent is NOT forwarded: its connections cannot be bound to the session".to_owned());
@@ -243,7 +286,7 @@ impl Requests {
             return Err(Stop::Ssh(refused()));
         }
         if !answers.has_begun {
-            made.unanswered = (asked.len() + 1).saturating_sub(answers.given.len());
+            made.unanswered.left = (asked.len() + 1).saturating_sub(answers.given.len());
         }
         for (request, answer) in asked.iter().zip(answers.of(&asked)) {
             match answer {
@@ -417,8 +460,8 @@ fn hear(session: &mut Session, channel: &Channel, requests: usize, watch: &Watch
         }
         let is_over = channel.eof();
         answers.has_begun = channel.queued() > 0 || channel.exit() != Exit::Unknown;
-        // One that was refused would be an answer about a variable, if more came.
-        let has_ceased = answers.given.last() == Some(&true) && heard.elapsed() >= GRACE;
+        let enough = answers.given.last().map(|is_done| if *is_done { GRACE } else { DOUBT });
+        let has_ceased = enough.is_some_and(|enough| heard.elapsed() >= enough);
         if answers.given.len() >= requests || answers.has_begun || is_over || has_ceased {
             return Ok(());
         }

@@ -1,5 +1,6 @@
 //! An authenticated session: socket, handshake, host key, authentication, in this order and under one deadline.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use super::version;
 use super::wait::{Watch, poll_with};
 use crate::error::HostError;
 use crate::event::{Outcome, Phase};
+use crate::output::said;
 use crate::secret::{PromptPattern, Secret};
 use crate::settings::HostKeyCheck;
 use crate::terminal::Terminal;
@@ -206,7 +208,7 @@ impl Session {
         let mut made = Session { link, session, socket, trust: Trust::NoSecrets, binding: None };
         let known = Known::of(host, watch, note)?;
         made.handshake(host, &known, watch)?;
-        note(&|| format!("server says {}", banner(&made.session).unwrap_or("nothing")));
+        note(&|| format!("server says {}", banner(&made.session).map_or("nothing".to_owned(), |words| said(&words))));
         watch.milestones().agreed = algorithms::agreed(&made.session);
         if let Some(agreed) = watch.milestones().agreed {
             note(&|| format!("agreed on {agreed}"));
@@ -244,7 +246,8 @@ impl Session {
             let arrived = if is_new { version::check_arrived(socket.as_fd(), link) } else { Ok(()) };
             let step = arrived.map(|()| session.handshake());
             // One that came in pieces has gone past the look at what has arrived.
-            let checked = step.and_then(|step| banner(session).map_or(Ok(()), version::check).map(|()| step));
+            let checked =
+                step.and_then(|step| banner(session).map_or(Ok(()), |words| version::check(&words)).map(|()| step));
             checked.unwrap_or_else(|error| {
                 refused = Some(error);
                 Err(Error::new(SOCKET_DISCONNECT, "another version of the protocol"))
@@ -334,7 +337,7 @@ impl Session {
     }
 
     /// The server's identification (RFC 4253 section 4.2).
-    pub fn banner(&self) -> Option<&str> {
+    pub fn banner(&self) -> Option<Cow<'_, str>> {
         banner(&self.session)
     }
 
@@ -428,9 +431,10 @@ impl Drop for Session {
     }
 }
 
-/// The server's identification (RFC 4253 section 4.2). libssh2 keeps lines that come before it in the same place.
-fn banner(session: &ssh2::Session) -> Option<&str> {
-    session.banner().filter(|banner| banner.starts_with("SSH-"))
+/// The server's identification (RFC 4253 section 4.2). libssh2 keeps lines that come before it in the same place. It
+/// need not be UTF-8.
+fn banner(session: &ssh2::Session) -> Option<Cow<'_, str>> {
+    session.banner_bytes().map(String::from_utf8_lossy).filter(|banner| banner.starts_with("SSH-"))
 }
 
 /// The first line with anything in it of what a server has said, and whether it is whole; libssh2 keeps only the last. What has a NUL

@@ -8,6 +8,7 @@ use super::sudo_password::{Answer, SudoPassword, Waiting};
 use super::sudo_stop::SudoStop;
 use crate::error::HostError;
 use crate::event::Stream;
+use crate::output;
 use crate::redact::{MASK, SHORTEST};
 use crate::secret::Secret;
 use crate::sudo::{Sudo, Target, Tokens};
@@ -224,8 +225,8 @@ impl Conversation {
     pub fn never_began(&self, status: u32) -> HostError {
         let said = String::from_utf8_lossy(&self.said);
         let said = said.trim().trim_start_matches("sudo: ");
-        let colon = if said.is_empty() { "" } else { ": " };
-        let detail = format!("the command was never seen to begin (exit status {status}){colon}{said}");
+        let said = if said.is_empty() { String::new() } else { format!(": {}", output::said(said)) };
+        let detail = format!("the command was never seen to begin (exit status {status}){said}");
         let hint = if self.told.is_some() { NOT_BEGUN_TOLD_HINT } else { NOT_BEGUN_HINT };
         HostError::Sudo { detail, hint: Some(hint) }
     }
@@ -433,7 +434,7 @@ mod tests {
         hear(&mut it, &start[..9]);
         assert_eq!(
             it.never_began(1).to_string(),
-            "sudo: the command was never seen to begin (exit status 1): no tty present"
+            "sudo: the command was never seen to begin (exit status 1): \"no tty present\""
         );
         assert_eq!(it.rest(), Some((Stream::Stderr, start.as_bytes()[..9].to_vec())));
         assert_eq!(it.rest(), None);

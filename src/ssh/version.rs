@@ -7,6 +7,7 @@ use rustix::net::{RecvFlags, recv};
 
 use super::ffi::Link;
 use crate::error::HostError;
+use crate::output::said;
 
 /// Bytes at the beginning of what a server sends that are looked at.
 const LOOKED_AT: usize = 4096;
@@ -28,8 +29,8 @@ pub fn check_arrived(socket: BorrowedFd<'_>, link: &Link) -> Result<(), HostErro
     };
     // Other lines may come before it (RFC 4253 section 4.2).
     let lines = buffer[..count].split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
-    match lines.map(String::from_utf8_lossy).find(|line| line.starts_with("SSH-")) {
-        Some(line) => check(line.trim_end()),
+    match lines.into_iter().find(|line| line.starts_with(b"SSH-")) {
+        Some(line) => check(&String::from_utf8_lossy(line.trim_ascii_end())),
         None => Ok(()),
     }
 }
@@ -42,7 +43,7 @@ pub fn check(identification: &str) -> Result<(), HostError> {
     if speaks_version_2(identification) {
         return Ok(());
     }
-    let detail = format!("the server says {identification:?}, which is not version 2 of the SSH protocol");
+    let detail = format!("the server says {}, which is not version 2 of the SSH protocol", said(identification));
     let hint = Some("version 1 is broken and not supported; the host needs a newer SSH server".to_owned());
     Err(HostError::Ssh { doing: "handshake", detail, hint })
 }

@@ -131,6 +131,52 @@ fn no_format_lets_a_host_give_commands() {
     assert!(all > 100, "without the log they are found: {all}");
 }
 
+/// A log without its control characters, or without ESC and the character after it, which is all that some readers know of control
+/// sequences; what they know of others is in the unit tests of the library.
+fn readings(log: &[u8]) -> [Vec<u8>; 3] {
+    let without = |also_next: bool| {
+        let mut bytes = log.iter().copied();
+        let mut kept = Vec::new();
+        while let Some(byte) = bytes.next() {
+            match byte {
+                0x1b if also_next => drop(bytes.next()),
+                b'\n' => kept.push(byte),
+                _ if byte.is_ascii_control() => {}
+                _ => kept.push(byte),
+            }
+        }
+        kept
+    };
+    [log.to_vec(), without(false), without(true)]
+}
+
+#[test]
+fn control_sequences_hide_no_command() {
+    let text = "\x1b[##[add-mask]hunter2\n\x1b[0;##[error]y\n\x1b[?##[group]g\n\x1b]##[error]x\n#\x1b#[add-mask]x\n\
+                ##\x1b[error]x\n:\x1b:error::x\n\x1b[::error::z\n#\x1b[m#[error]m\n#\0#\x07[group]y\n\
+                \x1b[0Ksec\x1b[mtion_start:1:x\r\x1b[0K\nsection_\0end:1:x\r\x1b[0K\n";
+    let env = Env::new();
+    // Pieces that end within the sequences, too.
+    let mut steps: Vec<Step> = text.as_bytes().chunks(7).map(|piece| Step::Stdout(piece.to_vec())).collect();
+    steps.extend([Step::ExitStatus(0), Step::Eof, Step::Close]);
+    let server = serve(&env, steps);
+    for format in [&["-i"][..], &["-P"], &["--format", "gather"], &["--no-prefix"], &["--json"], &["--prefix", ""]] {
+        for (system, value) in [GITHUB, GITLAB] {
+            let pssh = env.pssh().hosts([server.addr()]).args(format).variable(system, value);
+            let run = pssh.args(["--", "x"]).run();
+            run.exits(0);
+            for log in readings(&run.stdout) {
+                let shown = String::from_utf8_lossy(&log);
+                let is_read = match system {
+                    "GITHUB_ACTIONS" => !commands(&log).is_empty() || shown.contains("##["),
+                    _ => ["section_start:", "section_end:"].iter().any(|marker| shown.contains(marker)),
+                };
+                run.check(!is_read, &format!("{system} {format:?}: {shown:?}"));
+            }
+        }
+    }
+}
+
 #[test]
 fn groups_are_the_only_commands() {
     let env = Env::new();

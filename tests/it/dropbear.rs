@@ -157,7 +157,7 @@ fn commands_end_as_they_end() {
     let Some(dropbear) = Dropbear::start(&env) else { return };
     let outcome = |line: &str| -> Run { dropbear.pssh(&env).args(["-v", "--", line]).run() };
     let run = outcome("echo out; echo err >&2; exit 3");
-    run.exits(5).ends(&label(), "exit 3").stderr_has("server says SSH-2.0-dropbear");
+    run.exits(5).ends(&label(), "exit 3").stderr_has("server says \"SSH-2.0-dropbear");
     run.check(run.stdout_of(&label()) == b"out\n" && run.stderr_text().contains("err\n"), "both streams");
     outcome("true").exits(0).ends(&label(), "ok");
     outcome("kill -KILL $$").exits(3).ends(&label(), "signal KILL");

@@ -143,7 +143,7 @@ fn command(command: fn(&mut Wire, u32) -> io::Result<()>) -> Script {
 // Before SSH.
 
 /// A server that identifies itself like this, in pieces; gives what pssh says, and what it has sent.
-fn identified(pieces: &[&str]) -> (Run, String) {
+fn identified<P: AsRef<[u8]> + Sync>(pieces: &[P]) -> (Run, String) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let env = Env::new();
@@ -151,7 +151,7 @@ fn identified(pieces: &[&str]) -> (Run, String) {
         let heard = scope.spawn(|| {
             let (mut stream, _) = listener.accept().expect("a connection");
             for piece in pieces {
-                stream.write_all(piece.as_bytes()).expect("pssh listens");
+                stream.write_all(piece.as_ref()).expect("pssh listens");
                 thread::sleep(Duration::from_millis(100));
             }
             let mut heard = Vec::new();
@@ -181,6 +181,29 @@ fn a_server_of_another_version_of_the_protocol_is_told_nothing() {
     // One in pieces may find more, and is refused all the same.
     let (run, _) = identified(&["SSH-", "1.5-", "x\r\n"]);
     run.exits(4).within(8).ends("127.0.0.1", "ssh: handshake: the server says \"SSH-1.5-x\", which is not version 2");
+    // Neither is one that is not UTF-8, nor one without an end: its words are cut.
+    for pieces in [&[&b"SSH-1.5-old\xff\r\n"[..]][..], &[b"SSH-1.", b"5-old\xff\r\n"]] {
+        let (run, _) = identified(pieces);
+        let detail = "ssh: handshake: the server says \"SSH-1.5-old\u{fffd}\", which is not version 2";
+        run.exits(4).within(8).ends("127.0.0.1", detail);
+    }
+    for before in ["SSH-1.5-", "HTTP/1.1 400 ", "Exceeded MaxStartups "] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let words = format!("{before}{}\r\n", "x".repeat(3000));
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            stream.write_all(words.as_bytes()).expect("pssh listens");
+            stream.shutdown(Shutdown::Write).expect("connected");
+            let _ = stream.read_to_end(&mut Vec::new());
+        });
+        let run = Env::new().pssh().hosts([address]).args(["--num-retries", "1", "true"]).run();
+        server.join().expect("a server");
+        let cut = format!("ssh: handshake: the server says \"{before}{}\"...", "x".repeat(200 - before.len()));
+        run.exits(4).ends("127.0.0.1", &cut);
+        let longest = run.stderr_text().lines().map(str::len).max().unwrap_or_default();
+        run.check(longest < 320, &format!("{longest} bytes in a line"));
+    }
     // Old and new at once.
     let (run, heard) = identified(&["SSH-1.99-x\r\n"]);
     run.stderr_lacks("version 2").check(heard.contains("curve25519"), "a key exchange");

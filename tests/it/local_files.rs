@@ -3,9 +3,13 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{lchown, symlink};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use nix::unistd::getuid;
 use pssh::program::Program;
+use rustix::fs::{CWD, FileType, mknodat};
+use rustix::process::Signal;
 
 use crate::bin::{Env, Pssh};
 use crate::sshd::{Sshd, hosts};
@@ -122,6 +126,64 @@ fn a_link_that_is_put_there_during_the_run_is_an_error_of_its_host() {
     run.ends("127.0.1.2", "local: writing its output: ");
     run.stderr_has("is a symbolic link of another user");
     assert_eq!(fs::read(outside).expect("a file"), b"old");
+}
+
+/// Makes a FIFO that belongs to `owner`, and holds it open without reading a byte.
+fn fifo(path: &Path, owner: u32) -> File {
+    assert!(getuid().is_root(), "only root can make a FIFO that belongs to another user");
+    mknodat(CWD, path, FileType::Fifo, 0o600.into(), 0).expect("a FIFO");
+    lchown(path, Some(owner), None).expect("another owner");
+    File::options().read(true).write(true).open(path).expect("a reader")
+}
+
+#[test]
+fn fifos_of_other_users_are_not_written_to() {
+    let (env, sshd) = hosts(2);
+    let host = &sshd.hosts()[0];
+    fs::create_dir(env.path("d")).expect("a directory");
+    let reader = fifo(&env.path("d").join(host), OTHER);
+    let run = env.pssh().hosts(sshd.hosts()).args(["-o", "d", "--", "echo x"]).run();
+    run.exits(1).within(20).ends("127.0.1.2", "ok (exit 0)");
+    run.ends("127.0.1.1", "local: writing its output: ");
+    run.stderr_has(&format!("{host} is a FIFO of another user (uid {OTHER}), which is not written to"));
+    let run = env.pssh().hosts(sshd.hosts()).args(["--junit", &format!("d/{host}"), "true"]).run();
+    run.exits(1).stderr_has("is a FIFO of another user");
+    assert_eq!(rustix::io::ioctl_fionread(&reader).expect("its bytes"), 0, "nothing was written");
+}
+
+#[test]
+fn a_fifo_of_ours_cannot_hold_the_end_up() {
+    let (env, sshd) = hosts(1);
+    fs::create_dir(env.path("d")).expect("a directory");
+    let _reader = fifo(&env.path("d").join(&sshd.hosts()[0]), 0);
+    let line = "yes | head -c 1000000; exec sleep 977";
+    let running = env.pssh().hosts(sshd.hosts()).args(["-o", "d", "--", line]).start();
+    sshd.wait_for_processes("sleep 977", 1);
+    thread::sleep(Duration::from_secs(1));
+    running.signal(Signal::TERM);
+    let run = running.finish();
+    run.dies_by(Signal::TERM).within(20);
+    run.ends("127.0.1.1", "local: writing its output: ").hints("127.0.1.1", "the command itself: cancelled");
+    run.stderr_has("its reader takes nothing");
+    sshd.wait_for_processes("", 0);
+}
+
+/// A reader that waits for the first writer of a FIFO, as a shell's `<` does, gets the report of that one.
+#[test]
+fn a_report_goes_to_the_reader_that_waits_for_it() {
+    let (env, sshd) = hosts(1);
+    for (option, text) in [("--junit", "<?xml"), ("--failed-to", "127.0.1.1")] {
+        let path = env.path(option.trim_start_matches('-'));
+        drop(fifo(&path, 0));
+        let waiting = path.clone();
+        let reader = thread::spawn(move || fs::read_to_string(waiting));
+        // It has to be there first; one that writes and has no reader is told so.
+        thread::sleep(Duration::from_millis(500));
+        let run = env.pssh().hosts(sshd.hosts()).arg(option).arg(&path).args(["--", "sleep 1; exit 3"]).run();
+        run.exits(5).stderr_lacks("cannot write");
+        let report = reader.join().expect("a reader").expect("a report");
+        assert!(report.contains(text), "{report}");
+    }
 }
 
 #[test]

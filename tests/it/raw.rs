@@ -219,6 +219,7 @@ pub(crate) const CHANNEL_EOF: u8 = 96;
 pub(crate) const CHANNEL_CLOSE: u8 = 97;
 pub(crate) const CHANNEL_REQUEST: u8 = 98;
 pub(crate) const CHANNEL_SUCCESS: u8 = 99;
+pub(crate) const CHANNEL_FAILURE: u8 = 100;
 
 /// `string` of RFC 4251.
 pub(crate) fn string(bytes: &[u8]) -> Vec<u8> {

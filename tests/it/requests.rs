@@ -1,6 +1,6 @@
 //! What commands are given besides their words: variables, and a terminal.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::channel;
 use std::thread;
@@ -12,6 +12,7 @@ use crate::auth::Agent;
 use crate::bin::{Env, Run};
 use crate::embedded::{Behaviour, Config, Event, Server, Step};
 use crate::pty::Pty;
+use crate::raw::{CHANNEL_FAILURE, Raw, Script, Wire};
 use crate::sshd::{Setup, Sshd};
 
 /// Accepts some variables; sshd's default is none.
@@ -293,6 +294,26 @@ fn a_server_that_is_slow_to_start_commands_is_understood() {
     let run = |command: &str| env.pssh().hosts([server.addr()]).args(["--env", "A=1", "--", command]).run();
     says(&run("echo $A"), "127.0.0.1", "1\n");
     run("refused").exits(4).within(40).ends("127.0.0.1", "ssh: starting the command: the server refuses to run it");
+}
+
+#[test]
+fn a_refusal_is_understood_although_other_requests_are_not_answered() {
+    /// What has answered the first variable, refuses the command late, and leaves the channel open.
+    fn refuse_late(wire: &mut Wire, channel: u32) -> io::Result<()> {
+        thread::sleep(Duration::from_secs(2));
+        wire.send(&[&[CHANNEL_FAILURE][..], &channel.to_be_bytes()].concat())
+    }
+    let env = Env::new();
+    let behaviour = Behaviour::Script(vec![Step::RejectExec, Step::Sleep(Duration::from_secs(60))]);
+    let authorised = env.public_lines();
+    let server = Server::start(Config { authorised, answers_requests: false, behaviour, ..Config::default() });
+    let raw = Raw::start(Script { command: Some(refuse_late), ..Script::default() });
+    env.trust(&[server.known_hosts(), raw.known_hosts_line()].concat());
+    for (host, variables) in [(server.addr(), 1), (server.addr(), 2), (raw.address, 2)] {
+        let named = ["--env", "A=1", "--env", "B=2"];
+        let run = env.pssh().hosts([host]).args(&named[..2 * variables]).args(["--", "x"]).run();
+        run.exits(4).within(30).ends("127.0.0.1", "ssh: starting the command: the server refuses to run it");
+    }
 }
 
 #[test]

@@ -299,7 +299,7 @@ fn verbose_tells_what_was_done() {
     let run = env.pssh().hosts(sshd.hosts()).args(["-v", "true"]).run();
     run.exits(0);
     for words in
-        ["connected to 127.0.1.1:", "server says SSH-2.0-OpenSSH", "host key ssh-ed25519 SHA256:", "authenticated as"]
+        ["connected to 127.0.1.1:", "server says \"SSH-2.0-OpenSSH", "host key ssh-ed25519 SHA256:", "authenticated as"]
     {
         run.stderr_has(words);
     }

@@ -297,6 +297,27 @@ fn a_reader_that_sleeps_cannot_keep_it_from_being_stopped() {
 }
 
 #[test]
+fn a_reader_that_never_wakes_cannot_hold_up_the_end() {
+    let fleet = Fleet::new(3);
+    for stop in [Some(Signal::INT), Some(Signal::TERM), None] {
+        let limit: &[&str] = if stop.is_none() { &["--total-timeout", "3"] } else { &[] };
+        let mut running = fleet.pssh().args(limit).args(["--", "exec yes"]).hold_stdout().start();
+        let _asleep = running.take_stdout();
+        fleet.sshd.wait_for_processes("yes", 3);
+        thread::sleep(Duration::from_secs(1));
+        stop.into_iter().for_each(|signal| running.signal(signal));
+        let run = running.finish();
+        match stop {
+            Some(signal) => run.dies_by(signal),
+            None => run.exits(1),
+        };
+        run.within(SOON).stderr_has("pssh: 3 hosts: 3 cancelled\n");
+        run.stderr_has("cannot write to standard output: its reader takes nothing\n");
+        fleet.sshd.wait_for_processes("", 0);
+    }
+}
+
+#[test]
 fn a_reader_that_wakes_after_the_signal_gets_the_report() {
     let fleet = Fleet::new(3);
     let mut running = fleet.pssh().args(["--", "exec yes"]).hold_stdout().start();
@@ -304,7 +325,7 @@ fn a_reader_that_wakes_after_the_signal_gets_the_report() {
     fleet.sshd.wait_for_processes("yes", 3);
     thread::sleep(Duration::from_secs(1));
     running.signal(Signal::INT);
-    fleet.sshd.wait_for_processes("", 0);
+    thread::sleep(Duration::from_millis(500));
     let reader = thread::spawn(move || stdout.read_to_end(&mut Vec::new()));
     let run = running.finish();
     reader.join().expect("a reader").expect("a pipe");

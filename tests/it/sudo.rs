@@ -191,7 +191,7 @@ fn a_wrong_password_is_told_once() {
     let run = fleet.asking().arg("--sudo-password-file").arg(&wrong).args(["--sudo", "id"]).run();
     run.exits(4).ends(
         &fleet.label(),
-        "auth: sudo: the command was never seen to begin (exit status 1): 1 incorrect password attempt",
+        "auth: sudo: the command was never seen to begin (exit status 1): \"1 incorrect password attempt\"",
     );
 }
 

@@ -273,6 +273,23 @@ fn a_question_is_not_drawn_over() {
 }
 
 #[test]
+fn groups_of_a_ci_system_do_nothing_to_the_terminal() {
+    let line = r"printf '\033[2J\033]0;title\007 %s\n' $SSH_CONNECTION; printf '\033[2Jerr' >&2";
+    for system in ["github", "gitlab"] {
+        for format in [&["--format=gather"][..], &["--format=gather", "--diff"], &["-i"]] {
+            let lab = Lab::new(2);
+            let args = [&["--progress=never", "--color=never", "--ci-groups", system][..], format].concat();
+            lab.pty.show(lab.pssh(&args, line)).run().exits(0);
+            let shown = lab.pty.shown();
+            assert!(!shown.contains("\x1b[2J") && !shown.contains("\x1b]"), "{args:?}: {shown:?}");
+            assert!(shown.contains("^[[2J^[]0;title^G 127.0.1.1"), "{args:?}: {shown:?}");
+            assert!(shown.contains("^[[2Jerr"), "{args:?}: {shown:?}");
+            assert!(shown.contains("::group::") || shown.contains("\x1b[0Ksection_start:"), "{args:?}: {shown:?}");
+        }
+    }
+}
+
+#[test]
 fn a_gathered_block_does_nothing_to_the_terminal() {
     let lab = Lab::new(2);
     let line = r"printf '\033[31mred\n\033[2J\033]0;title\007after\n'; printf '\033[H' >&2";

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::bin::{Env, Run, tool};
 use crate::passwords::{Account, PASSWORD, secret_file};
-use crate::raw::{Raw, Script, Wire, goodbye, send_plain};
+use crate::raw::{Act, Raw, Script, USERAUTH_FAILURE, USERAUTH_REQUEST, Wire, goodbye, send_plain, string};
 use crate::sshd::{Setup, Sshd, hosts};
 
 const RAW: &str = "127.0.0.1";
@@ -192,4 +192,29 @@ fn hostile_words_do_nothing() {
     let run = run(Script { at_login: Some(cut_short), ..script() }, &[]);
     run.exits(4).ends(RAW, "auth: ");
     run.check(run.outcome(RAW).ends_with("; the server disconnected: protocol error"), "without its words");
+}
+
+#[test]
+fn lists_of_methods_are_lists_of_names() {
+    fn refuse(wire: &mut Wire, methods: &[u8]) -> io::Result<()> {
+        loop {
+            wire.send(&[&[USERAUTH_FAILURE][..], &string(methods), &[0]].concat())?;
+            wire.expect(USERAUTH_REQUEST)?;
+        }
+    }
+    let cases: [(Act, String); 4] = [
+        (|wire| refuse(wire, b"publickey,hostbased"), "publickey, hostbased".to_owned()),
+        // ssh2's own reader of it would panic.
+        (|wire| refuse(wire, b"public\xff\xfekey"), "\"public\u{fffd}\u{fffd}key\"".to_owned()),
+        (
+            |wire| refuse(wire, b"x ok (exit 0)\npssh: other: ok (exit 0)\x1b[2J"),
+            "\"x ok (exit 0)\\npssh: other: ok (exit 0)\\u{1b}[2J\"".to_owned(),
+        ),
+        (|wire| refuse(wire, &[b'x'; 30_000]), format!("{}...", "x".repeat(200))),
+    ];
+    for (at_login, list) in cases {
+        let run = run(Script { at_login: Some(at_login), ..Script::default() }, &[]);
+        run.exits(4).ends(RAW, "auth: ").stderr_lacks("panicked");
+        run.check(run.outcome(RAW).ends_with(&format!("; the server offers {list}")), &list);
+    }
 }

@@ -289,7 +289,7 @@ fn a_host_without_scp_is_told_from_one_that_fails() {
     assert!(message.starts_with("motd: neither SFTP nor scp is there: ") && message.contains("not found"), "{message}");
     assert!(hint.contains("openssh-sftp-server"), "{hint}");
     let (message, hint) = outcome(b"echo This account is not available; exit 1", "/bin/sh");
-    assert_eq!(message, "motd: neither SFTP nor scp answers (exit 1): This account is not available");
+    assert_eq!(message, "motd: neither SFTP nor scp answers (exit 1): \"This account is not available\"");
     assert!(hint.contains("shell"), "{hint}");
     // The script finds out before it says that it is ready.
     let download = download(&[b"mo*"], None, PLAIN);

@@ -86,7 +86,7 @@ fn what_was_not_asked_for_is_refused() {
         ("a", true, b"T1 0 1 0\nC0644 9223372036854775807 a\nx", "a: the host ended the copy in the middle of it"),
         ("a", true, b"T1 0 1 0\nC0999 1 a\n", "a: the host sends a mode that is none"),
         ("a", true, b"", "a: neither SFTP nor scp answers (exit 0)"),
-        ("a", true, b"\x02scp: protocol error: x\n", "a: its scp says: protocol error: x"),
+        ("a", true, b"\x02scp: protocol error: x\n", "a: its scp says: \"protocol error: x\""),
         ("a", true, b"T1 0 1 0\n", "a: the host has not sent it"),
     ];
     for (remote, recursive, bytes, message) in cases {
@@ -169,13 +169,13 @@ fn sending(field: &Field, options: Options) -> Sending {
 fn no_success_is_told_that_the_script_has_not_told() {
     let cases: [(&[&[u8]], &str); 13] = [
         (&[], "new: neither SFTP nor scp answers (exit 0)"),
-        (&[b"hello\n"], "new: neither SFTP nor scp answers (exit 0): hello"),
+        (&[b"hello\n"], "new: neither SFTP nor scp answers (exit 0): \"hello\""),
         (&[b"pssh:done\t\t\n"], "new: the host does not answer as it should"),
-        (&[b"pssh:ready\n"], "new: neither SFTP nor scp answers (exit 0): pssh:ready"),
+        (&[b"pssh:ready\n"], "new: neither SFTP nor scp answers (exit 0): \"pssh:ready\""),
         (&[b"pssh:stop\tx\tPermission denied\n"], "x: Permission denied"),
         (&[b"pssh:ready\tnew\t\n\0"], "new: the host ended the copy before all was there (ok (exit 0))"),
         (&[b"pssh:ready\tnew\t\n", &[0; 100]], "new: the host answers more often than it was asked"),
-        (&[b"pssh:ready\tnew\t\nscp: not found\n"], "new: its scp says: not found"),
+        (&[b"pssh:ready\tnew\t\nscp: not found\n"], "new: its scp says: \"not found\""),
         (&[b"pssh:ready\tnew\t\n\0", b"pssh:done\t\t\n"], "new: its scp has ended too early"),
         // The directory that was made for this does not take one of its files: what came after it was taken for records.
         (

@@ -6,7 +6,7 @@ use super::output::Drained;
 use super::{AFTER_DONE, Running, STARTING, STREAMS, not_started};
 use crate::error::HostError;
 use crate::event::{Event, EventKind, Outcome};
-use crate::output::cut;
+use crate::output::said_names;
 use crate::ssh::ffi::{self, Exit};
 use crate::ssh::requests;
 use crate::ssh::session::Stop;
@@ -15,20 +15,14 @@ use crate::ssh::session::Stop;
 const LONGEST_SIGNAL: usize = 40;
 
 fn signaled(name: String) -> Outcome {
-    Outcome::Signaled { name: cut(name, LONGEST_SIGNAL) }
+    Outcome::Signaled { name: said_names(&[name], LONGEST_SIGNAL) }
 }
 
 impl Running<'_> {
     /// The outcome, if the server refuses the command later than it was waited for.
     pub(super) fn refused(&mut self) -> Option<Outcome> {
-        while self.unanswered > 0 {
-            let is_done = self.channel.take_answer()?;
-            self.unanswered -= 1;
-            if self.unanswered == 0 && !is_done {
-                return Some(not_started(self.session, Stop::Ssh(requests::refused()), STARTING));
-            }
-        }
-        None
+        let is_refused = self.unanswered.hear(&self.channel);
+        is_refused.then(|| not_started(self.session, Stop::Ssh(requests::refused()), STARTING))
     }
 
     /// The outcome, once nothing more can come.

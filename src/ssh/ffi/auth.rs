@@ -1,6 +1,6 @@
 //! Logging in with keys, passwords and answers that are ours and not libssh2's.
 
-use std::ffi::{c_char, c_int, c_uchar, c_uint, c_void};
+use std::ffi::{CStr, c_char, c_int, c_uchar, c_uint, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::{ptr, slice};
 
@@ -134,6 +134,26 @@ unsafe extern "C" fn sign(
         *signature_len = bytes.len();
     }
     0
+}
+
+/// Asks for the methods that can continue (RFC 4252 section 5.2), as a list with commas. To be repeated while the error says that it would
+/// block. ssh2's own panics where the list is not UTF-8.
+///
+/// # Errors
+/// libssh2's error if the transport failed or would block. The user may be authenticated then.
+pub fn offered_methods(session: &Session, user: &str) -> Result<String, Error> {
+    let (list, code) = {
+        let mut session_raw = session.raw();
+        let pointer: *mut raw::LIBSSH2_SESSION = &mut *session_raw;
+        // SAFETY: the session is live and locked; `user` is passed with its length, and libssh2 keeps no reference to it. The list ends
+        // with a NUL byte and is the session's; it is copied before anything else is called.
+        unsafe {
+            let list = raw::libssh2_userauth_list(pointer, user.as_ptr().cast(), user.len() as c_uint);
+            let list = (!list.is_null()).then(|| CStr::from_ptr(list).to_string_lossy().into_owned());
+            (list, raw::libssh2_session_last_errno(pointer))
+        }
+    };
+    list.ok_or_else(|| last_error(session, code as isize))
 }
 
 /// How a password authentication can end, short of a failed transport.

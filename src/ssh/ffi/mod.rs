@@ -35,7 +35,7 @@ use self::state::LinkState;
 pub use self::at_start::{is_ignored, was_closed_at_start, was_inherited};
 pub use self::auth::{
     Answerer, PasswordAnswer, PublicKeyAnswer, Question, Signer, authenticate_keyboard_interactive,
-    authenticate_password, authenticate_public_key,
+    authenticate_password, authenticate_public_key, offered_methods,
 };
 pub use self::channel::{Channel, Exit, direct_tcpip};
 pub use self::link::Link;
@@ -43,7 +43,8 @@ pub use self::login::Refusal;
 pub use self::own_request::OwnRequest;
 pub use self::state::{GivenUp, SocketEnd, TOO_MUCH};
 pub use self::tcp::tcp_silence;
-pub use self::words::{Goodbye, quoted};
+pub use self::words::Goodbye;
+pub use crate::output::said as quoted;
 
 /// `LIBSSH2_CALLBACK_DEBUG` of libssh2.h: told of the server's SSH_MSG_DEBUG (RFC 4253 section 11.3).
 const CALLBACK_DEBUG: c_int = 1;

@@ -12,22 +12,15 @@ use libssh2_sys as raw;
 
 use super::state::LinkState;
 use super::{CALLBACK_DEBUG, CALLBACK_DISCONNECT, GenericCallback, libssh2_session_callback_set2, take_packet};
-use crate::output;
+use crate::output::said;
 use crate::ssh::wire::Reader;
 
 /// Bytes of a text that are kept: no message shows as many.
 const LONGEST: usize = 8 << 10;
 /// Banners that are kept. OpenSSH sends one before the login, and one where PAM has something to say.
 const MOST_BANNERS: usize = 8;
-/// Characters of a text that a message shows.
-const SHOWN: usize = 200;
 /// The number of SSH_MSG_USERAUTH_BANNER (RFC 4252 section 6).
 const USERAUTH_BANNER: c_uchar = 53;
-
-/// A text of a server in one line, cut and quoted: it cannot be taken for a message of ours.
-pub fn quoted(text: &str) -> String {
-    output::quoted(&text.split_whitespace().collect::<Vec<_>>().join(" "), SHOWN)
-}
 
 /// The end of the connection as the server has announced it (RFC 4253 section 11.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +65,7 @@ impl fmt::Display for Goodbye {
             "illegal user name",
         ];
         if !self.text.trim().is_empty() {
-            return write!(f, "the server said: {}", quoted(&self.text));
+            return write!(f, "the server said: {}", said(&self.text));
         }
         let reason = (self.reason as usize).checked_sub(1).and_then(|place| REASONS.get(place));
         match reason {
@@ -258,10 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_one_line_cut_and_quoted() {
-        assert_eq!(quoted("  Go\r\n\taway "), "\"Go away\"");
-        assert_eq!(quoted("\x1b[2J\u{202e}\"x\""), "\"\\u{1b}[2J\\u{202e}\\\"x\\\"\"");
-        assert_eq!(quoted(&"é".repeat(201)), format!("\"{}\"...", "é".repeat(200)));
+    fn a_text_has_an_end() {
         // Cut within a character.
         assert_eq!(text_of("é".repeat(LONGEST).as_bytes()).chars().count(), LONGEST / 2);
         assert_eq!(text_of(&[b"a".repeat(LONGEST - 1), "é".into()].concat()), "a".repeat(LONGEST - 1));

@@ -475,7 +475,7 @@ fn text_instead_of_a_server_and_a_server_that_ends() {
     let _ = said(&mut downloading);
     downloading.overhear(b"sh: sftp-server: not found\n");
     let error = failure(downloading.conclude(Outcome::Exited(127)));
-    let expected = "SFTP: the server ended before it had begun (exit status 127: sh: sftp-server: not found)";
+    let expected = "SFTP: the server ended before it had begun (exit status 127: \"sh: sftp-server: not found\")";
     assert_eq!(error, expected);
     assert!(!downloading.has_begun());
 

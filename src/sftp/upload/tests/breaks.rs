@@ -396,7 +396,7 @@ fn a_server_that_ends_too_early_says_what_is_missing() {
     say_until(&mut server, &mut uploading, |uploading| uploading.shared.done > 100_000);
     let ended = server.end();
     let (told, others) = failure(uploading.conclude(ended));
-    let expected = "x/f: it was not copied before the SFTP server ended (exit status 0: segfault, or so)";
+    let expected = "x/f: it was not copied before the SFTP server ended (exit status 0: \"segfault, or so\")";
     assert_eq!((told.as_str(), others <= 1), (expected, true));
 
     let mut uploading = pair.uploading(&["t"], "x", recursive());
@@ -404,7 +404,8 @@ fn a_server_that_ends_too_early_says_what_is_missing() {
     assert!(!uploading.has_begun());
     match uploading.conclude(Outcome::Exited(127)) {
         Outcome::Failed(error) => {
-            let expected = "SFTP: the server ended before it had begun (exit status 127: sh: sftp-server: not found)";
+            let expected =
+                "SFTP: the server ended before it had begun (exit status 127: \"sh: sftp-server: not found\")";
             assert_eq!(error.to_string(), expected);
             assert!(error.hint().is_some());
         }
