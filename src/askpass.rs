@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::Command;
 
+use crate::redact;
 use crate::secret::{self, Secret};
 use crate::ssh::Patience;
 
@@ -41,7 +42,9 @@ pub fn ask(program: &OsStr, prompt: &str, patience: Patience<'_>) -> Result<Secr
     let output =
         secret::output_of(Command::new(program).arg(prompt), patience).map_err(|problem| problem.to_string())?;
     let end = output.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(output.len());
-    Ok(Secret::new(&output[..end]))
+    let answer = Secret::new(&output[..end]);
+    redact::remember(&answer);
+    Ok(answer)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::bounded;
 use crate::error::{excerpt, reason};
 use crate::event::{Outcome, Phase};
 use crate::limits::Held;
+use crate::redact;
 
 /// Bytes of standard error that are kept.
 const LONGEST_COMPLAINT: usize = 64 << 10;
@@ -91,7 +92,7 @@ pub fn run(
     let complaint = String::from_utf8_lossy(&complaint.bytes).into_owned();
     let lines = || complaint.lines().map(str::trim).filter(|line| !line.is_empty());
     for line in lines() {
-        note(&|| format!("KnownHostsCommand: {line}"));
+        note(&|| format!("KnownHostsCommand: {}", redact::redacted(&line)));
     }
     let how = match group.end() {
         Some(status) if status.success() => return Ok(output.bytes),

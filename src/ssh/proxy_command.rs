@@ -18,6 +18,7 @@ use super::session::NOT_SSH_HINT;
 use crate::error::{HostError, ProxyError, reason};
 use crate::event::Outcome;
 use crate::lock::lock;
+use crate::redact;
 
 /// How long a command whose connection has ended may take to end too, so that its exit status can be told.
 const EXIT_GRACE: Duration = Duration::from_millis(200);
@@ -181,7 +182,7 @@ fn listen(stderr: ChildStderr, said: &Mutex<Said>) {
         }
         if let Some(tell) = said.news.as_ref().filter(|_| before <= TOLD) {
             let more = if said.bytes > TOLD { " ... (what else it says is not told)" } else { "" };
-            tell(&format!("proxy command: {text}{more}"));
+            tell(&format!("proxy command: {}{more}", redact::redacted(&text)));
         }
         said.last_line = text;
     }
