@@ -92,7 +92,7 @@ pub fn run(
     let complaint = String::from_utf8_lossy(&complaint.bytes).into_owned();
     let lines = || complaint.lines().map(str::trim).filter(|line| !line.is_empty());
     for line in lines() {
-        note(&|| format!("KnownHostsCommand: {}", redact::redacted(&line)));
+        note(&|| format!("KnownHostsCommand: {}", redact::redacted(line)));
     }
     let how = match group.end() {
         Some(status) if status.success() => return Ok(output.bytes),
