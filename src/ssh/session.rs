@@ -465,8 +465,9 @@ fn handshake_failed(
                 let detail = format!("the server says {}", ffi::quoted(&words));
                 HostError::Dropped { doing: DOING, detail, banner_seen: false }
             }
-            (Some((words, _)), Some(SocketEnd::Closed)) => {
-                is_no_server(format!("the server says {}, and closed the connection", ffi::quoted(&words)))
+            (Some((words, _)), Some(end @ (SocketEnd::Closed | SocketEnd::Failed(libc::ECONNRESET)))) => {
+                let how = if end == SocketEnd::Closed { "closed" } else { "reset" };
+                is_no_server(format!("the server says {}, and {how} the connection", ffi::quoted(&words)))
             }
             (Some((words, _)), None) => is_no_server(format!("the server says {}", ffi::quoted(&words))),
             (_, Some(end)) => {
