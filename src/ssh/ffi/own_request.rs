@@ -6,6 +6,7 @@ use std::ptr;
 use libssh2_sys as raw;
 use ssh2::{Error, Session};
 
+use super::auth::offered_methods;
 use super::link::Link;
 use super::{last_error, ssh2_transport_read, ssh2_transport_send, take_packet, would_block};
 
@@ -73,7 +74,7 @@ impl<'a> OwnRequest<'a> {
 
     /// What libssh2 has heard.
     fn answer(&self, session: &Session) -> Result<Option<String>, Error> {
-        let methods = session.auth_methods(self.user).map(str::to_owned);
+        let methods = offered_methods(session, self.user);
         if session.authenticated() { Ok(None) } else { methods.map(Some) }
     }
 }
