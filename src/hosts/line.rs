@@ -116,7 +116,7 @@ pub fn split(line: &str) -> Result<Vec<Field<'_>>, (&str, &'static str)> {
 const OF_THE_ENTRY: [&str; 2] = ["user", "port"];
 
 /// Adds `key=value` to `text`, so that it means the same in a hosts file elsewhere: paths do not start from the directory of
-/// this one.
+/// this one, and an argument is one for every command.
 pub fn write(key: &str, value: &str, directory: &Path, text: &mut String) {
     if OF_THE_ENTRY.contains(&key) {
         return;
@@ -124,7 +124,11 @@ pub fn write(key: &str, value: &str, directory: &Path, text: &mut String) {
     let path = std::path::absolute(directory.join(value)).ok();
     let path = path.as_ref().and_then(|path| path.to_str()).filter(|_| host_options::is_path(key, value));
     let value = path.unwrap_or(value);
-    put(key, value, text);
+    if host_options::KEYS.contains(&key) || key.starts_with(ARGUMENT) {
+        put(key, value, text);
+    } else {
+        put(&format!("{ARGUMENT}{key}"), value, text);
+    }
 }
 
 /// Adds `key=value` to `text` as it is.
@@ -218,11 +222,11 @@ mod tests {
             lines,
             [
                 format!(
-                    r##"deploy@web1:2222 timeout=1m note="a 'b' \"c\" # d" identity={here}/d/k identity=~/l q="\\x y" b=\ e="##
+                    r##"deploy@web1:2222 timeout=1m arg.note="a 'b' \"c\" # d" identity={here}/d/k identity=~/l arg.q="\\x y" arg.b=\ arg.e="##
                 ),
                 format!("me@[::1]:22 arg.port=x password-file=/p agent={here}/d/s"),
                 "web2".to_owned(),
-                "web3:22 user=\"a #b\" c=d".to_owned(),
+                "web3:22 user=\"a #b\" arg.c=d".to_owned(),
             ]
         );
         let (again, bad) = file(&lines.join("\n"));

@@ -415,7 +415,7 @@ mod tests {
         }
         assert_eq!(heard, "wrong: ****** hunted\r\n");
         let error = it.never_began(1).to_string();
-        assert!(error.ends_with(": wrong: ****** hunted"), "{error}");
+        assert!(error.ends_with(": \"wrong: ****** hunted\""), "{error}");
         assert_eq!(hear(&mut it, &format!("{start} 1 1;hunter2")), "hunter2", "the command's output is its own");
     }
 

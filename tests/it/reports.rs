@@ -403,18 +403,18 @@ fn those_that_failed_can_be_run_again() {
     run.exits(3);
     let text = fleet.mask(&fs::read(&real).expect("where the link leads to"));
     let expected = "\
-me@127.0.0.1:PORT alias=web05 do=fail timeout=1m
-127.0.0.1:PORT alias=web06 do=fail identity=HOME/.ssh/id_ed25519
-127.0.0.1:PORT alias=db1 do=kill
-127.0.0.1:PORT alias=db2 do=hang timeout=1
-127.0.0.1:PORT alias=db3 do=drop
-127.0.0.51:REFUSED alias=gone1 do=same
-127.0.0.52:REFUSED alias=gone2 do=same
-127.0.0.1:STRANGER alias=new do=same
-127.0.0.1:PORT alias=appliance do=refuse
-nobody@127.0.0.1:PORT alias=closed do=same
-inside alias=behind proxy=127.0.0.51:REFUSED do=same
-nowhere.invalid alias=unknown do=same
+me@127.0.0.1:PORT alias=web05 arg.do=fail timeout=1m
+127.0.0.1:PORT alias=web06 arg.do=fail identity=HOME/.ssh/id_ed25519
+127.0.0.1:PORT alias=db1 arg.do=kill
+127.0.0.1:PORT alias=db2 arg.do=hang timeout=1
+127.0.0.1:PORT alias=db3 arg.do=drop
+127.0.0.51:REFUSED alias=gone1 arg.do=same
+127.0.0.52:REFUSED alias=gone2 arg.do=same
+127.0.0.1:STRANGER alias=new arg.do=same
+127.0.0.1:PORT alias=appliance arg.do=refuse
+nobody@127.0.0.1:PORT alias=closed arg.do=same
+inside alias=behind proxy=127.0.0.51:REFUSED arg.do=same
+nowhere.invalid alias=unknown arg.do=same
 ";
     same(&text, expected, &run);
     // The same command line, and the same file for those that fail again.
