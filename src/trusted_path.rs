@@ -344,6 +344,8 @@ mod tests {
     #[test]
     fn what_the_kernel_links_is_open_already() {
         let (mut reader, writer) = io::pipe().expect("a pipe");
+        // As if the shell had passed it: our own are not opened by their number.
+        rustix::io::fcntl_setfd(&writer, rustix::io::FdFlags::empty()).expect("a flag");
         let path = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&writer));
         open(CWD, Path::new(&path), OFlags::WRONLY, Mode::empty()).expect("a pipe").write_all(b"x").expect("room");
         let mut byte = [0];
