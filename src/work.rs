@@ -170,6 +170,14 @@ impl Work {
     /// Paths are missing or too many, or there is no rsync.
     pub fn rsync(opts: &Opts, hosts: &[HostSpec], user: Option<&str>) -> Result<Work, CopyError> {
         let (sources, target) = paths(opts, hosts)?;
+        // Before pssh knew better, rsync took these for its options: whoever is used to that gets told.
+        let is_lost = |path: &&OsString| path.as_bytes().starts_with(b"-") && !opts.download;
+        if let Some(path) = sources.iter().filter(is_lost).find(|path| Path::new(path).symlink_metadata().is_err()) {
+            let path = path.display();
+            return Err(CopyError::Usage(format!(
+                "{path}: there is no such file (an option of rsync stands behind -X, before the paths: -X {path})"
+            )));
+        }
         let direction = if !opts.download {
             Direction::Upload { sources: sources.to_vec(), target: target.clone() }
         } else if let [remote] = sources {

@@ -1,4 +1,5 @@
-//! The command line of rsync, as pssh makes it: `[-v] [-r] [-a] [-z] [EXTRA..] SRC.. [USER@]HOST:DEST`.
+//! The command line of rsync, as pssh makes it: `[-v] [-r] [-a] [-z] [EXTRA..] SRC.. [USER@]HOST:DEST`. Options come from -x and
+//! -X alone: a path is written so that rsync takes it for nothing else, wherever it begins with `-` or has a colon.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -34,7 +35,7 @@ pub struct Transfer {
 pub enum Direction {
     /// To every host.
     Upload {
-        /// Here. What looks like an option is one, as for pssh.
+        /// Here.
         sources: Vec<OsString>,
         /// There.
         target: OsString,
@@ -63,7 +64,7 @@ impl Transfer {
         words.extend(self.extra.iter().cloned());
         match &self.direction {
             Direction::Upload { sources, target } => {
-                words.extend(sources.iter().cloned());
+                words.extend(sources.iter().map(|source| local(Path::new(source))));
                 words.push(self.place(job, target));
             }
             Direction::Download { remote, directories } => {
@@ -105,6 +106,10 @@ impl Transfer {
         let host = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
         word.extend_from_slice(host.as_bytes());
         word.push(b':');
+        // HOST::PATH names a module of an rsync daemon, and older versions of rsync pass on an option.
+        if path.as_bytes().starts_with(b":") || path.as_bytes().starts_with(b"-") {
+            word.extend_from_slice(b"./");
+        }
         word.extend_from_slice(path.as_bytes());
         OsString::from_vec(word)
     }
@@ -115,7 +120,9 @@ fn local(path: &Path) -> OsString {
     let bytes = path.as_os_str().as_bytes();
     let mut first = bytes.split(|byte| *byte == b'/');
     let is_clear = !bytes.starts_with(b"-") && !first.next().unwrap_or_default().contains(&b':');
-    if is_clear { path.as_os_str().to_owned() } else { Path::new(".").join(path).into_os_string() }
+    // Byte by byte: a slash or a `.` at its end means something to rsync.
+    let prefix: &[u8] = if is_clear { b"" } else { b"./" };
+    OsString::from_vec([prefix, bytes].concat())
 }
 
 /// The remote shell, as the one word that rsync takes apart again: at blanks, but not within quotes, and a quote that is doubled
@@ -180,8 +187,20 @@ mod tests {
         };
         assert_eq!(words(&all, "web1"), "-v|-r|-a|-z|--delete|--exclude=a b|a|joe@web1:/tmp/b");
         assert_eq!(words(&all, "ann@web1"), "-v|-r|-a|-z|--delete|--exclude=a b|a|ann@web1:/tmp/b");
-        let several = Transfer { direction: upload(&["a", "b c", "--dry-run"], ""), ..Transfer::default() };
-        assert_eq!(words(&several, "web1"), "a|b c|--dry-run|web1:");
+    }
+
+    #[test]
+    fn paths_are_never_options_hosts_or_modules() {
+        let odd =
+            ["a", "b c", "--dry-run", "-", "-d/", "--", "web2:x", "::x", "rsync://web2/x", "d/e:f", "/g:h", ":.", "~"];
+        let several = Transfer { direction: upload(&odd, ""), ..Transfer::default() };
+        assert_eq!(
+            words(&several, "web1"),
+            "a|b c|./--dry-run|./-|./-d/|./--|./web2:x|./::x|./rsync://web2/x|d/e:f|/g:h|./:.|~|web1:"
+        );
+        for (target, expected) in [(":mod/x", "a|web1:./:mod/x"), ("-x", "a|web1:./-x"), ("x:-", "a|web1:x:-")] {
+            assert_eq!(words(&Transfer { direction: upload(&["a"], target), ..Transfer::default() }, "web1"), expected);
+        }
     }
 
     #[test]

@@ -134,3 +134,46 @@ fn a_dry_run_shows_the_words() {
     let run = env.run_of(Program::Prsync).args(["-H", "web1 root@[::1]:2222", "--dry-run", "-a", "a b", "/srv"]).run();
     run.exits(0).stdout_is("web1: 'rsync' '-a' 'a b' 'web1:/srv'\n::1: 'rsync' '-a' 'a b' 'root@[::1]:/srv'\n");
 }
+
+#[test]
+fn names_are_names_whatever_they_look_like() {
+    let (env, sshd) = hosts(1);
+    let names = ["--remove-source-files", "-dash", "--", "-", "a:b", ":c", "host::mod", "plain"];
+    let here = env.path("here");
+    fs::create_dir(&here).expect("a directory");
+    names.iter().for_each(|name| fs::write(here.join(name), name).expect("a file"));
+    let prsync = || env.run_of(Program::Prsync).hosts(sshd.hosts()).shell("cd here && exec \"$@\"");
+    let arrived = |place: &Path| {
+        let mut found: Vec<_> = fs::read_dir(place).expect("a directory").map(|e| e.expect("it").file_name()).collect();
+        found.sort();
+        found
+    };
+    let all = arrived(&here);
+    assert_eq!(all.len(), names.len());
+    // As `*` in that directory gives them: the first is at the beginning, others stand after a path.
+    let there = env.path("there");
+    prsync().arg("--").args(names).arg(format!("{}/", there.display())).run().exits(0);
+    assert_eq!(arrived(&there), all);
+    assert_eq!(arrived(&here), all, "no name has removed the sources");
+    names.iter().for_each(|name| assert_eq!(read(there.join(name)), *name));
+    // There and back, by names without a directory.
+    let work = env.path("work");
+    fs::create_dir(&work).expect("a directory");
+    let work_there = format!("--rsync-path=cd {} && rsync", work.display());
+    for name in names {
+        prsync().args(["-X", &work_there, "--", "plain", name]).run().exits(0);
+        assert_eq!(read(work.join(name)), "plain", "{name} is no option, and no module of a daemon");
+        let back = format!("-back{name}");
+        prsync().args(["-X", &work_there, "-d", "--", name, &back]).run().exits(0);
+        assert_eq!(read(here.join(&back).join(&sshd.hosts()[0]).join(name)), "plain", "{name} comes back");
+    }
+}
+
+#[test]
+fn an_option_of_rsync_among_the_paths_is_told_where_it_stands() {
+    let (env, sshd) = hosts(1);
+    let run = env.run_of(Program::Prsync).hosts(sshd.hosts()).args(["a", "--delete", "/tmp/x"]).run();
+    run.exits(2)
+        .stderr_has("--delete: there is no such file (an option of rsync stands behind -X, before the paths: -X");
+    assert_eq!(sshd.connections(), 0);
+}
