@@ -101,6 +101,8 @@ pub enum HostError {
     Lost {
         /// How it ended.
         detail: String,
+        /// What would help, where more is known than for any command or copy.
+        hint: Option<String>,
     },
     /// Files could not be copied, since the host refuses it or has no room.
     #[error("{path}: {reason}{}", Others(*.others))]
@@ -165,6 +167,7 @@ impl HostError {
     pub fn hint_kind(&self) -> Option<String> {
         match self {
             HostError::Dns { .. } => Some(Class::Dns.word().to_owned()),
+            HostError::Lost { .. } => Some(Class::Lost.word().to_owned()),
             HostError::HostKey(error) => error.hint().map(|_| error.brief()),
             error => error.hint(),
         }
@@ -202,7 +205,8 @@ impl HostError {
             ),
             HostError::Dropped { banner_seen: true, .. } => None,
             HostError::Ssh { hint, .. } | HostError::Copy { hint, .. } | HostError::Local { hint, .. } => hint.clone(),
-            HostError::Lost { .. } => Some(match Program::current() {
+            HostError::Lost { hint: Some(hint), .. } => Some(hint.clone()),
+            HostError::Lost { hint: None, .. } => Some(match Program::current() {
                 Program::Pscp | Program::Pslurp => Program::INCOMPLETE.to_owned(),
                 _ => "the command may still be running there, or may have ended".to_owned(),
             }),

@@ -139,7 +139,7 @@ mod tests {
             is_explained: false,
             detail: None,
         };
-        let lost = HostError::Lost { detail: String::new() };
+        let lost = HostError::Lost { detail: String::new(), hint: None };
         let late = Outcome::TimedOut { phase: Phase::Command, limit: Duration::ZERO, missing: "" };
         for outcome in
             [refused.into(), lost.into(), late, Outcome::Exited(1), Outcome::Cancelled { started: true, why: None }]

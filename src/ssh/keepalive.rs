@@ -109,7 +109,7 @@ impl Pulse {
     pub fn check(&mut self, session: &Session) -> Option<Outcome> {
         let silent = self.vanished(session)?;
         let detail = format!("no sign of life from the host for {} s", silent.as_secs());
-        Some(HostError::Lost { detail }.into())
+        Some(HostError::Lost { detail, hint: None }.into())
     }
 
     /// When there is something to do next, unless the peer says something before.

@@ -114,10 +114,10 @@ impl Through {
                 // What was done last was done through a host that is not the one that was checked.
                 (HostError::Dropped { .. } | HostError::Lost { .. }, Some(cause)) => failed_hop(hop, cause).into(),
                 (HostError::Dropped { .. }, None) => HostError::Proxy { hop, cause: ProxyError::Ended(goodbye) }.into(),
-                (HostError::Lost { detail }, None) => {
+                (HostError::Lost { detail, .. }, None) => {
                     let words = goodbye.map(|words| format!(": {words}")).unwrap_or_default();
                     let detail = format!("{detail}; the connection to the proxy {hop} has ended{words}");
-                    HostError::Lost { detail }.into()
+                    HostError::Lost { detail, hint: None }.into()
                 }
                 (error, _) => error.into(),
             },

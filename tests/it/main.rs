@@ -26,12 +26,12 @@ mod words;
 
 /// Input that nobody means.
 mod absurd;
+/// Addresses with a zone, and those that cannot be used here.
+mod addresses;
 /// Agents that are told which session they serve.
 mod agent_binding;
 /// What agents are told, and agents that answer otherwise than OpenSSH's.
 mod agent_dialogues;
-/// Addresses with a zone, and those that cannot be used here.
-mod addresses;
 /// The agent as the hosts see it.
 mod agent_forwarding;
 /// The algorithms of the key exchange, compared with ssh.
