@@ -203,15 +203,15 @@ impl Sources {
 
     /// `outcome` of a host that has got all that could be read here, or less: what was skipped was not copied to it either.
     pub fn with_skipped(&self, outcome: Outcome) -> Outcome {
-        let Some((Problem { path, reason }, rest)) = self.skipped.split_first() else { return outcome };
+        let Some(Problem { path, reason }) = self.skipped.first() else { return outcome };
         match outcome {
             Outcome::Exited(0) => {
-                let named = &rest[..rest.len().min(NAMED - 1)];
-                let more = named.iter().map(|Problem { path, reason }| format!("; {}: {reason}", path.display()));
+                let named = self.skipped.len().min(NAMED);
+                let more: String = self.skipped[1..named].iter().map(|problem| format!("; {problem}")).collect();
                 HostError::Copy {
                     path: path.display().to_string(),
-                    reason: format!("{reason}{}", more.collect::<String>()),
-                    others: rest.len() - named.len(),
+                    reason: format!("{reason}{more}"),
+                    others: self.skipped.len() - named,
                     hint: None,
                 }
                 .into()
@@ -224,6 +224,16 @@ impl Sources {
             }
             other => other,
         }
+    }
+
+    /// What was found and is not copied, in words.
+    pub fn skipped(&self) -> Option<String> {
+        let mut named: Vec<String> = self.skipped.iter().take(NAMED).map(Problem::to_string).collect();
+        match self.skipped.len().saturating_sub(NAMED) {
+            0 => {}
+            more => named.push(format!("{more} more")),
+        }
+        (!named.is_empty()).then(|| named.join("; "))
     }
 
     /// Descriptors that all hosts together take of ours at most, to read the files.
@@ -521,6 +531,12 @@ struct Problem {
     reason: String,
 }
 
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.reason)
+    }
+}
+
 /// Why the sources cannot be copied.
 #[derive(Clone, Debug)]
 pub struct SourcesError {
@@ -529,9 +545,9 @@ pub struct SourcesError {
 
 impl fmt::Display for SourcesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, Problem { path, reason }) in self.problems.iter().take(NAMED).enumerate() {
+        for (number, problem) in self.problems.iter().take(NAMED).enumerate() {
             let separator = if number > 0 { "\n" } else { "" };
-            write!(f, "{separator}{}: {reason}", path.display())?;
+            write!(f, "{separator}{problem}")?;
         }
         match self.problems.len().saturating_sub(NAMED) {
             0 => Ok(()),

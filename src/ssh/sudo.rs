@@ -8,6 +8,7 @@ use super::sudo_password::{Answer, SudoPassword, Waiting};
 use super::sudo_stop::SudoStop;
 use crate::error::HostError;
 use crate::event::Stream;
+use crate::program::Program;
 use crate::secret::Secret;
 use crate::sudo::{Sudo, Target, Tokens};
 
@@ -32,6 +33,8 @@ pub struct Conversation {
     sudo: Sudo,
     prompt: Vec<u8>,
     start: Vec<u8>,
+    /// What is left out where sudo quotes the command that it refuses.
+    wrapper: Vec<u8>,
     password: Arc<SudoPassword>,
     trust: Trust,
     /// Whether our user may be asked for this host.
@@ -90,6 +93,7 @@ impl Conversation {
             sudo,
             prompt: tokens.prompt(),
             start: tokens.start(),
+            wrapper: Sudo::wrapper(tokens),
             password,
             trust,
             may_ask,
@@ -118,6 +122,10 @@ impl Conversation {
                     let keep = self.possible_token(&rest);
                     self.held[place(stream)] = rest.split_off(rest.len() - keep);
                     break;
+                }
+                Found::Wrapper(at) => {
+                    heard.extend_from_slice(&rest[..at]);
+                    rest.drain(..at + self.wrapper.len());
                 }
                 Found::Prompt(at) => {
                     let before = rest[..at].strip_suffix(AROUND[0]);
@@ -219,7 +227,8 @@ impl Conversation {
         let said = String::from_utf8_lossy(&self.said);
         let said = said.trim().trim_start_matches("sudo: ");
         let colon = if said.is_empty() { "" } else { ": " };
-        let detail = format!("the command was never seen to begin (exit status {status}){colon}{said}");
+        let detail =
+            format!("{} was never seen to begin (exit status {status}){colon}{said}", Program::current().task());
         let hint = if self.told.is_some() { NOT_BEGUN_TOLD_HINT } else { NOT_BEGUN_HINT };
         HostError::Sudo { detail, hint: Some(hint) }
     }
@@ -240,8 +249,12 @@ impl Conversation {
     fn find(&self, bytes: &[u8]) -> Found {
         // Without its first byte there is no token: most output has none.
         let mut from = 0;
-        while let Some(at) = bytes[from..].iter().position(|byte| *byte == self.prompt[0]).map(|at| from + at) {
+        let begins = [self.prompt[0], self.wrapper[0]];
+        while let Some(at) = bytes[from..].iter().position(|byte| begins.contains(byte)).map(|at| from + at) {
             let rest = &bytes[at..];
+            if rest.starts_with(&self.wrapper) {
+                return Found::Wrapper(at);
+            }
             if rest.starts_with(&self.prompt) {
                 return Found::Prompt(at);
             }
@@ -262,8 +275,10 @@ impl Conversation {
 
     /// How many of the last bytes may be the beginning of a token, with what stands before it.
     fn possible_token(&self, bytes: &[u8]) -> usize {
-        let longest = bytes.len().min(AROUND[0].len() + self.prompt.len().max(self.start.len()) - 1);
-        let is_beginning = |end: &[u8]| self.prompt.starts_with(end) || self.start.starts_with(end);
+        let longest = AROUND[0].len() + self.prompt.len().max(self.start.len());
+        let longest = bytes.len().min(longest.max(self.wrapper.len()) - 1);
+        let tokens = [&self.prompt, &self.start, &self.wrapper];
+        let is_beginning = |end: &[u8]| tokens.iter().any(|token| token.starts_with(end));
         let may_be = |count: &usize| {
             let end = &bytes[bytes.len() - count..];
             let inner = end.strip_prefix(AROUND[0]);
@@ -306,6 +321,7 @@ impl Conversation {
 /// What the output has at a place.
 enum Found {
     Nothing,
+    Wrapper(usize),
     Prompt(usize),
     Start {
         at: usize,
@@ -330,12 +346,14 @@ mod tests {
 
     fn conversation(password: Option<&str>, trust: Trust) -> (Conversation, String, String) {
         let tokens = Tokens::random().expect("tokens");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        (conversation_of(&tokens, password, trust), text(tokens.prompt()), text(tokens.start()))
+    }
+
+    fn conversation_of(tokens: &Tokens, password: Option<&str>, trust: Trust) -> Conversation {
         let password = password.map(|password| Secret::new(password.as_bytes()));
         let terminal = Arc::new(Terminal::new().expect("a pipe"));
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-        let conversation =
-            Conversation::new(Sudo { user: None }, &tokens, SudoPassword::new(password, terminal), trust, true);
-        (conversation, text(tokens.prompt()), text(tokens.start()))
+        Conversation::new(Sudo { user: None }, tokens, SudoPassword::new(password, terminal), trust, true)
     }
 
     fn hear(conversation: &mut Conversation, text: &str) -> String {
@@ -363,6 +381,20 @@ mod tests {
         assert_eq!(words(it.next()), "listen");
         assert_eq!(hear(&mut it, &prompt), prompt, "what the command prints is its own");
         assert_eq!(words(it.next()), "listen");
+    }
+
+    #[test]
+    fn what_we_put_around_the_command_is_not_quoted_to_the_user() {
+        let tokens = Tokens::random().expect("tokens");
+        let wrapper = String::from_utf8(Sudo::wrapper(&tokens)).expect("text");
+        let said = format!("Sorry, user joe is not allowed to execute '/usr/bin/sh {wrapper}id' as root on web1.\n");
+        for length in [1, 7, said.len()] {
+            let mut it = conversation_of(&tokens, None, Trust::Full);
+            let heard: Vec<String> =
+                said.as_bytes().chunks(length).map(|piece| hear(&mut it, &String::from_utf8_lossy(piece))).collect();
+            assert_eq!(heard.concat(), "Sorry, user joe is not allowed to execute '/usr/bin/sh id' as root on web1.\n");
+            assert!(it.never_began(1).to_string().ends_with("execute '/usr/bin/sh id' as root on web1."));
+        }
     }
 
     #[test]
