@@ -93,6 +93,8 @@ pub enum HostError {
     Lost {
         /// How it ended.
         detail: String,
+        /// What would help, where more is known than for any command or copy.
+        hint: Option<String>,
     },
     /// Files could not be copied, since the host refuses it or has no room.
     #[error("{path}: {reason}{}", Others(*.others))]
@@ -143,7 +145,7 @@ impl HostError {
             HostError::HostKey(error) => error.redact(),
             HostError::Auth(error) => error.redact(),
             HostError::Sudo { detail, .. } => redact::redact(detail),
-            HostError::Dropped { detail, .. } | HostError::Lost { detail } => redact::redact_quotations(detail),
+            HostError::Dropped { detail, .. } | HostError::Lost { detail, .. } => redact::redact_quotations(detail),
             HostError::Ssh { detail, hint, .. } | HostError::Local { detail, hint, .. } => {
                 redact::redact_quotations(detail);
                 hint.iter_mut().for_each(redact::redact_quotations);
@@ -177,6 +179,7 @@ impl HostError {
     pub fn hint_kind(&self) -> Option<String> {
         match self {
             HostError::Dns { .. } => Some(Class::Dns.word().to_owned()),
+            HostError::Lost { .. } => Some(Class::Lost.word().to_owned()),
             HostError::HostKey(error) => error.hint().map(|_| error.brief()),
             error => error.hint(),
         }
@@ -210,7 +213,8 @@ impl HostError {
             ),
             HostError::Dropped { banner_seen: true, .. } => None,
             HostError::Ssh { hint, .. } | HostError::Copy { hint, .. } | HostError::Local { hint, .. } => hint.clone(),
-            HostError::Lost { .. } => Some(match Program::current() {
+            HostError::Lost { hint: Some(hint), .. } => Some(hint.clone()),
+            HostError::Lost { hint: None, .. } => Some(match Program::current() {
                 Program::Pscp | Program::Pslurp => Program::INCOMPLETE.to_owned(),
                 _ => "the command may still be running there, or may have ended".to_owned(),
             }),

@@ -342,7 +342,8 @@ impl Outcome {
             Outcome::Failed(error) => error.hint(),
             Outcome::Exited(status) => Program::current().meaning(*status),
             Outcome::Unstopped(_) => {
-                Some("the command was told to stop, and has not: it may still be running there".to_owned())
+                let task = Program::current().task();
+                Some(format!("{task} was told to stop, and has not: it may still be running there"))
             }
             Outcome::TimedOut { phase: Phase::Connect, .. } => Some(
                 "is it up, and not behind a firewall? A slow host or link may need a longer --connect-timeout"
@@ -359,7 +360,8 @@ impl Outcome {
                 Some("a slow host or link may need a longer --connect-timeout".to_owned())
             }
             Outcome::TimedOut { phase: Phase::Command, .. } => {
-                Some("the command was told to stop; -t 0 lets it take as long as it needs".to_owned())
+                let task = Program::current().task();
+                Some(format!("{task} was told to stop; -t 0 lets it take as long as it needs"))
             }
             Outcome::TimedOut { phase: Phase::Transfer, .. } => Some(match Program::current() {
                 Program::Prsync => "rsync was told to stop; -t 0 lets it take as long as it needs".to_owned(),
@@ -367,9 +369,8 @@ impl Outcome {
             }),
             Outcome::TimedOut { phase: Phase::Silence, .. } => {
                 let what = match Program::current() {
-                    Program::Pscp | Program::Pslurp => Program::INCOMPLETE,
-                    Program::Prsync => "rsync was told to stop",
-                    Program::Pssh | Program::Pnuke => "the command was told to stop",
+                    Program::Pscp | Program::Pslurp => Program::INCOMPLETE.to_owned(),
+                    program => format!("{} was told to stop", program.task()),
                 };
                 Some(format!("{what}; a longer --channel-timeout lets it be silent for longer"))
             }

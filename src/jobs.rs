@@ -39,6 +39,8 @@ pub struct Job {
     pub proxy: Option<Proxy>,
     /// The command as the remote shell gets it. One copy serves all jobs with the same.
     pub command: Arc<[u8]>,
+    /// The script and its arguments that the command runs, in few words.
+    pub shown: Option<Arc<[u8]>>,
     /// What its standard input gets instead of ours: the rest of a command that is too long for a line.
     pub input: Option<Arc<[u8]>>,
 }
@@ -157,6 +159,7 @@ pub fn make(hosts: Vec<HostSpec>) -> Vec<Job> {
                 is_verbose: false,
                 proxy: None,
                 command,
+                shown: None,
                 input: None,
             }
         })

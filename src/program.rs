@@ -52,9 +52,18 @@ impl Program {
         CURRENT.get().copied().unwrap_or_default()
     }
 
+    /// What it does on a host, as the subject of a sentence.
+    pub fn task(self) -> &'static str {
+        match self {
+            Program::Pssh | Program::Pnuke => "the command",
+            Program::Pscp | Program::Pslurp => "the copy",
+            Program::Prsync => "rsync",
+        }
+    }
+
     /// What an exit status of what it runs on the hosts means, where that is known.
     pub fn meaning(self, status: u32) -> Option<String> {
-        const SEE: &str = "-i shows what rsync has said, -e DIR keeps it";
+        const SEE: &str = "-i shows all that rsync has said, -e DIR keeps it";
         let meaning = match (self, status) {
             (Program::Prsync, 0) => None,
             (Program::Prsync, _) => {

@@ -2,6 +2,7 @@
 //! input.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use crate::command::{MAX_COMMAND, guarded};
@@ -129,28 +130,38 @@ pub struct CompleteError {
     error: RequestError,
 }
 
+/// A command that was made a request of.
+struct Completed {
+    _command: Arc<[u8]>,
+    request: Request,
+    /// See [`Job::shown`].
+    shown: Option<Arc<[u8]>>,
+}
+
 /// Makes requests of the jobs' commands, or of the arguments of `script`. One copy serves all jobs that have the same.
 ///
 /// # Errors
 /// A command cannot be sent.
 pub fn complete(jobs: &mut [Job], script: Option<&Script>, terms: Terms<'_>) -> Result<(), CompleteError> {
     // Jobs with the same command share it. It is kept, so that its address means no other.
-    let mut known: HashMap<*const u8, (Arc<[u8]>, Request)> = HashMap::new();
+    let mut known: HashMap<*const u8, Completed> = HashMap::new();
     for job in jobs {
-        let request = match known.get(&job.command.as_ptr()) {
-            Some((_, request)) => request.clone(),
-            None => {
+        let is_first = known.is_empty();
+        let completed = match known.entry(job.command.as_ptr()) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
                 let request = match script {
                     Some(script) => terms.script(script, &job.command),
                     None => terms.command(&job.command),
                 };
-                let host = || (!known.is_empty()).then(|| job.spec.to_string());
+                let host = || (!is_first).then(|| job.spec.to_string());
                 let request = request.map_err(|error| CompleteError { host: host(), error })?;
-                known.insert(job.command.as_ptr(), (Arc::clone(&job.command), request.clone()));
-                request
+                let shown = script.map(|script| script.shown(&job.command).into());
+                entry.insert(Completed { _command: Arc::clone(&job.command), request, shown })
             }
         };
-        (job.command, job.input) = (request.line, request.input);
+        job.shown.clone_from(&completed.shown);
+        (job.command, job.input) = (Arc::clone(&completed.request.line), completed.request.input.clone());
     }
     Ok(())
 }

@@ -127,7 +127,7 @@ mod tests {
     fn what_is_certain_is_final() {
         let policy = Policy { attempts: 3, delay: Duration::from_secs(5) };
         let refused = HostError::Auth(Box::default());
-        let lost = HostError::Lost { detail: String::new() };
+        let lost = HostError::Lost { detail: String::new(), hint: None };
         let late = Outcome::TimedOut { phase: Phase::Command, limit: Duration::ZERO, missing: "" };
         for outcome in
             [refused.into(), lost.into(), late, Outcome::Exited(1), Outcome::Cancelled { started: true, why: None }]

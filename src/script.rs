@@ -76,6 +76,14 @@ impl fmt::Display for Script {
 }
 
 impl Script {
+    /// The script by its path, and its arguments, which are quoted already.
+    pub fn shown(&self, arguments: &[u8]) -> Vec<u8> {
+        let mut line = b"--script".to_vec();
+        add_word(&mut line, self.path.as_os_str().as_bytes());
+        add_arguments(&mut line, arguments);
+        line
+    }
+
     /// Reads a script; `-` is standard input.
     ///
     /// # Errors

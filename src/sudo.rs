@@ -130,6 +130,22 @@ impl Sudo {
         guarded(line)
     }
 
+    /// What sudo(8) tells of the command's arguments, when it refuses them, that the user knows nothing of.
+    pub fn wrapper(tokens: &Tokens) -> Vec<u8> {
+        let script = START_SCRIPT.trim_matches('\'');
+        format!("-c {script} sh {} {} ", tokens.start[0], tokens.start[1]).into_bytes()
+    }
+
+    /// `sudo [-u USER]`, as the user would write it.
+    pub fn plain(&self) -> Vec<u8> {
+        let mut line = b"sudo".to_vec();
+        if let Some(user) = &self.user {
+            line.extend_from_slice(b" -u");
+            add_word(&mut line, user.as_bytes());
+        }
+        line
+    }
+
     /// Bytes of that line. They are the same for all tokens.
     pub fn length(&self, command: &[u8], form: Form) -> usize {
         self.wrap(command, form, &Tokens::sample()).len()

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex};
 use openssl::sha::Sha256;
 
 use super::blocks::{BLOCK, BUDGET, Blocks, Gate};
-use crate::error::reason;
+use crate::error::{HostError, reason};
+use crate::event::Outcome;
 use crate::lock::lock;
 
 /// How many problems an error names; the rest is counted.
@@ -28,6 +29,11 @@ const DEPTH: usize = 256;
 const ENTRIES: usize = if cfg!(test) { 1 << 14 } else { 1 << 21 };
 /// Bytes of their paths at most.
 const PATHS: usize = 1 << 29;
+/// The largest file of which the system may give another size than it has: those of sysfs are said to have a page.
+const PAGE: u64 = 64 * 1024;
+/// Bytes of a file whose contents the system makes as they are read, and of all of those.
+const MADE: usize = 16 << 20;
+const ALL_MADE: usize = 64 << 20;
 /// What is wrong with a file that is not the one that was found.
 const CHANGED: &str = "it was changed while it was copied";
 
@@ -115,6 +121,10 @@ pub struct Sources {
     checksums: Vec<Mutex<Checksum>>,
     /// The entries that are directories, by depth.
     directories: Vec<usize>,
+    /// The contents of files whose size is not what the system says: those of procfs and sysfs, by entry.
+    made: HashMap<usize, Vec<u8>>,
+    /// What was found and is not copied.
+    skipped: Vec<Problem>,
     count: usize,
     total: u64,
     blocks: Blocks,
@@ -128,9 +138,11 @@ impl Sources {
     /// Finds what `paths` name, with `recursive` also directories and all that is in them. Symbolic links are followed, as scp
     /// does. Every file is opened once: what could not be read is known before the first connection.
     ///
+    /// As with scp, the rest is copied where a directory contains what cannot be, and where a path names a special file, or a directory
+    /// without `recursive`: see [`Sources::with_skipped`].
+    ///
     /// # Errors
-    /// All that cannot be copied: missing, unreadable and special files, directories without `recursive`, directories that
-    /// contain themselves by a link, and sources that would overwrite each other.
+    /// Paths that name nothing that can be read, sources that would overwrite each other, and that nothing is left to be copied.
     pub fn find(paths: &[PathBuf], recursive: bool) -> Result<Sources, SourcesError> {
         let mut walk = Walk { recursive, ..Walk::default() };
         for (source, path) in paths.iter().enumerate() {
@@ -140,6 +152,9 @@ impl Sources {
         walk.find_collisions(paths);
         if !walk.problems.is_empty() {
             return Err(SourcesError { problems: walk.problems });
+        }
+        if walk.entries.is_empty() {
+            return Err(SourcesError { problems: walk.skipped });
         }
         let total = walk.stamps.iter().zip(&walk.entries).map(|(stamp, entry)| match entry.kind {
             Kind::File { .. } => stamp.size,
@@ -156,6 +171,8 @@ impl Sources {
             parents: walk.parents,
             checksums,
             directories,
+            made: walk.made,
+            skipped: walk.skipped,
             count: paths.len(),
             total,
             blocks: Blocks::new(BUDGET),
@@ -190,6 +207,41 @@ impl Sources {
         self.count
     }
 
+    /// `outcome` of a host that has got all that could be read here, or less: what was skipped was not copied to it either.
+    pub fn with_skipped(&self, outcome: Outcome) -> Outcome {
+        let Some(Problem { path, reason }) = self.skipped.first() else { return outcome };
+        match outcome {
+            Outcome::Exited(0) => {
+                let named = self.skipped.len().min(NAMED);
+                let more: String = self.skipped[1..named].iter().map(|problem| format!("; {problem}")).collect();
+                HostError::Copy {
+                    path: path.display().to_string(),
+                    reason: format!("{reason}{more}"),
+                    others: self.skipped.len() - named,
+                    hint: None,
+                }
+                .into()
+            }
+            Outcome::Failed(mut error) => {
+                if let HostError::Copy { others, .. } = &mut *error {
+                    *others += self.skipped.len();
+                }
+                Outcome::Failed(error)
+            }
+            other => other,
+        }
+    }
+
+    /// What was found and is not copied, in words.
+    pub fn skipped(&self) -> Option<String> {
+        let mut named: Vec<String> = self.skipped.iter().take(NAMED).map(Problem::to_string).collect();
+        match self.skipped.len().saturating_sub(NAMED) {
+            0 => {}
+            more => named.push(format!("{more} more")),
+        }
+        (!named.is_empty()).then(|| named.join("; "))
+    }
+
     /// Descriptors that all hosts together take of ours at most, to read the files.
     pub const DESCRIPTORS: u64 = 2 * OPEN_FILES as u64;
 
@@ -208,6 +260,10 @@ impl Sources {
         let size = self.stamps[entry].size;
         let end =
             offset.checked_add(length as u64).filter(|end| *end <= size).ok_or("there are not so many bytes in it")?;
+        if let Some(made) = self.made.get(&entry) {
+            out.extend_from_slice(&made[offset as usize..end as usize]);
+            return Ok(());
+        }
         let mut position = offset;
         while position < end {
             let number = position / BLOCK as u64;
@@ -302,12 +358,12 @@ impl Sources {
     }
 }
 
-fn cut_short(error: &std::io::Error) -> String {
-    if error.kind() == std::io::ErrorKind::UnexpectedEof { CHANGED.to_owned() } else { reason(error) }
+fn cut_short(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::UnexpectedEof { CHANGED.to_owned() } else { reason(error) }
 }
 
 /// Opens a file that should be a regular one. One that has become a FIFO meanwhile does not make us wait.
-fn open(path: &Path) -> std::io::Result<File> {
+fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path)
 }
 
@@ -332,6 +388,10 @@ struct Walk {
     stamps: Vec<Stamp>,
     parents: Vec<Option<usize>>,
     problems: Vec<Problem>,
+    skipped: Vec<Problem>,
+    made: HashMap<usize, Vec<u8>>,
+    /// Bytes that those have.
+    all_made: usize,
     /// The directories that the walk is in: device, inode, and their entry.
     ancestors: Vec<(u64, u64, usize)>,
     /// Where the walk is below the target.
@@ -340,6 +400,16 @@ struct Walk {
     bytes: usize,
     /// Nothing more is looked at: there is too much.
     is_full: bool,
+}
+
+/// Why something is not copied.
+enum Refusal {
+    /// It is there, but of a kind that is not copied.
+    Kind(String),
+    /// It is missing, or cannot be read.
+    Unread(String),
+    /// It has no end, as far as we have looked.
+    TooMuch(String),
 }
 
 impl Walk {
@@ -353,49 +423,80 @@ impl Walk {
             self.path.push(b'/');
         }
         self.path.extend_from_slice(name.as_bytes());
-        if let Err(reason) = self.enter(local) {
-            self.problems.push(Problem { path: local.to_owned(), reason });
+        let is_named = self.ancestors.is_empty();
+        let path = local.to_owned();
+        match self.enter(local) {
+            Ok(()) => {}
+            Err(Refusal::TooMuch(reason)) => self.problems.push(Problem { path, reason }),
+            Err(Refusal::Unread(reason)) if is_named => self.problems.push(Problem { path, reason }),
+            Err(Refusal::Unread(reason) | Refusal::Kind(reason)) => self.skipped.push(Problem { path, reason }),
         }
         self.path.truncate(parent);
     }
 
-    fn enter(&mut self, local: &Path) -> Result<(), String> {
+    fn enter(&mut self, local: &Path) -> Result<(), Refusal> {
         self.bytes += local.as_os_str().len() + self.path.len();
         self.is_full = self.entries.len() >= ENTRIES || self.bytes > PATHS;
         if self.is_full {
             let count = self.entries.len();
-            return Err(format!(
+            return Err(Refusal::TooMuch(format!(
                 "with it there are more than {count} files: do links lead back? Copy it in parts, or with prsync"
-            ));
+            )));
         }
-        let metadata = fs::metadata(local).map_err(|error| reason(&error))?;
+        let metadata = fs::metadata(local)?;
         if metadata.is_dir() {
             return self.enter_directory(local, &metadata);
         }
         if !metadata.is_file() {
-            return Err("not a regular file".to_owned());
+            return Err(Refusal::Kind("not a regular file".to_owned()));
         }
-        let mut file = open(local).map_err(|error| reason(&error))?;
-        if metadata.len() == 0 && file.read(&mut [0]).is_ok_and(|count| count > 0) {
-            return Err("it says that it is empty, but is not: copy what `cat` makes of it".to_owned());
-        }
-        self.add(local, &metadata, Kind::File { size: metadata.len() });
+        let size = match self.read_made(open(local)?, &metadata)? {
+            None => metadata.len(),
+            Some(made) => {
+                let size = made.len() as u64;
+                self.made.insert(self.entries.len(), made);
+                size
+            }
+        };
+        self.add(local, &metadata, Kind::File { size });
         Ok(())
     }
 
-    fn enter_directory(&mut self, local: &Path, metadata: &Metadata) -> Result<(), String> {
+    /// The contents of a file that has more or fewer bytes than its size says.
+    fn read_made(&mut self, mut file: File, metadata: &Metadata) -> Result<Option<Vec<u8>>, Refusal> {
+        let size = metadata.len();
+        // One that takes no space may be made of nothing but holes, and has as many bytes then.
+        if size > PAGE || size > 0 && metadata.blocks() > 0 {
+            return Ok(None);
+        }
+        let mut made = Vec::new();
+        let most = MADE.min(ALL_MADE - self.all_made);
+        (&mut file).take(most as u64 + 1).read_to_end(&mut made)?;
+        if made.len() as u64 == size {
+            return Ok(None);
+        }
+        if made.len() > most {
+            return Err(Refusal::Unread(format!(
+                "it says that it has {size} bytes, but has more than can be kept in mind"
+            )));
+        }
+        self.all_made += made.len();
+        Ok(Some(made))
+    }
+
+    fn enter_directory(&mut self, local: &Path, metadata: &Metadata) -> Result<(), Refusal> {
         if !self.recursive {
-            return Err("is a directory (-r copies directories)".to_owned());
+            return Err(Refusal::Kind("is a directory (-r copies directories)".to_owned()));
         }
         let (device, inode) = (metadata.dev(), metadata.ino());
         if self.ancestors.iter().any(|ancestor| (ancestor.0, ancestor.1) == (device, inode)) {
-            return Err("a link makes this directory contain itself".to_owned());
+            return Err(Refusal::Kind("a link makes this directory contain itself".to_owned()));
         }
         if self.ancestors.len() >= DEPTH {
-            return Err(format!("more than {DEPTH} directories, one in the other"));
+            return Err(Refusal::TooMuch(format!("more than {DEPTH} directories, one in the other")));
         }
-        let list = fs::read_dir(local).and_then(|list| list.map(|entry| Ok(entry?.file_name())).collect());
-        let mut names: Vec<_> = list.map_err(|error| reason(&error))?;
+        let list = fs::read_dir(local)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>();
+        let mut names: Vec<_> = list?;
         names.sort_unstable();
         self.ancestors.push((device, inode, self.entries.len()));
         self.add(local, metadata, Kind::Directory);
@@ -419,7 +520,8 @@ impl Walk {
             kind,
             source: self.source,
         });
-        self.stamps.push(Stamp::of(metadata));
+        let size = if let Kind::File { size } = kind { size } else { metadata.len() };
+        self.stamps.push(Stamp { size, ..Stamp::of(metadata) });
     }
 
     /// Two sources with the same name: one would overwrite the other.
@@ -443,11 +545,23 @@ impl Walk {
     }
 }
 
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Refusal {
+        Refusal::Unread(reason(&error))
+    }
+}
+
 /// One thing that cannot be copied.
 #[derive(Clone, Debug)]
 struct Problem {
     path: PathBuf,
     reason: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.reason)
+    }
 }
 
 /// Why the sources cannot be copied.
@@ -458,9 +572,9 @@ pub struct SourcesError {
 
 impl fmt::Display for SourcesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, Problem { path, reason }) in self.problems.iter().take(NAMED).enumerate() {
+        for (number, problem) in self.problems.iter().take(NAMED).enumerate() {
             let separator = if number > 0 { "\n" } else { "" };
-            write!(f, "{separator}{}: {reason}", path.display())?;
+            write!(f, "{separator}{problem}")?;
         }
         match self.problems.len().saturating_sub(NAMED) {
             0 => Ok(()),

@@ -106,7 +106,8 @@ const OPTIONS_OF_SCP: &[&str] = &[
 ];
 
 const OPTIONS_OF_RSYNC: &[&str] = &[
-    "-x and -X take options of rsync(1). Those of ssh are for -S; they are understood here, as no ssh is run: see pssh(1). Of several -S \
+    "-x and -X take options of rsync(1), which stand nowhere else: a path that begins with - or has a colon is a path, and rsync gets it \
+     as ./PATH. Options of ssh are for -S; they are understood here, as no ssh is run: see pssh(1). Of several -S \
      the last one counts.",
 ];
 
@@ -158,8 +159,13 @@ const COPYING: &[&str] = &[
      the target is its new name, as with scp(1). Directories that are missing on the way are made.",
     "Files go over SFTP, or by scp(1) where a host has no SFTP server; --checksum and --resume need SFTP. A file is written under a \
      temporary name in the directory of its target, .NAME.pssh-SOMETHING, and renamed once all of it is there: whatever \
-     happens, there is the old file or the new one. A file that is replaced keeps its mode, and its owner where possible; --preserve \
-     gives it those of its source. A link is written through; a device or a FIFO is written to as it is.",
+     happens, there is the old file or the new one. If the connection is lost, the temporary file is left there, and the hint names it. A \
+     link is written through; a device or a FIFO is written to as it is.",
+    "A file that is replaced is a new file: it keeps its mode, and its owner where possible (--preserve gives it those of its source), but \
+     its ACLs, extended attributes, hard links and SELinux label are those of a new file. --inplace writes into the file that is there, \
+     and keeps them all; it needs no rename, no new file and no room for both.",
+    "As with scp(1), what a directory contains that cannot be copied is skipped, and so is a directory without -r; the host ends in copy, \
+     with the names. A local path of the command line that is not there is an error before anything is connected to.",
 ];
 
 const SLURPING: &[&str] = &[

@@ -70,7 +70,7 @@ mod tests {
             let (scan, file) = (Some((name.to_owned(), 22)), Some(PathBuf::from("known_hosts")));
             HostKeyError::Unknown { name: name.to_owned(), scan, file, offered: "x".to_owned() }.into_outcome()
         };
-        let lost = || -> Outcome { HostError::Lost { detail: "gone".to_owned() }.into() };
+        let lost = || -> Outcome { HostError::Lost { detail: "gone".to_owned(), hint: None }.into() };
         let mut hints = Hints::default();
         let said: Vec<bool> = jobs[..5].iter().map(|job| hints.due(job, &unknown(&job.label)).is_some()).collect();
         assert_eq!(said, [true, true, true, false, false], "the names in them do not matter");

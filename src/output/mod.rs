@@ -22,6 +22,7 @@ mod outcomes;
 mod prefix;
 mod progress;
 mod quiet;
+mod reasons;
 mod sanitize;
 mod sink;
 mod status_line;
@@ -70,6 +71,7 @@ use gather::{Gather, Shape};
 use json::Json;
 use junit::Junit;
 use quiet::Quiet;
+use reasons::Reasons;
 use summary::{Failures, Times};
 
 /// Why there are no reports.
@@ -122,6 +124,9 @@ pub fn reports(
         }
         Format::Status => {
             reports.extend([Box::new(heads) as Box<dyn Report>, Box::new(Outcomes::without_lines(style))]);
+            if opts.program == Program::Prsync {
+                reports.push(Box::new(Reasons::new(jobs.len())));
+            }
         }
         Format::Json => reports.push(Box::new(Json::new(jobs))),
         Format::None if asked.quiet => reports.push(Box::new(Quiet::new(jobs.len()))),

@@ -196,7 +196,7 @@ impl Peer {
             None => Outcome::Signaled { name: status.signal().unwrap_or_default().to_string() },
         };
         talk.outcome = dialogue.conclude(match cut {
-            true => crate::error::HostError::Lost { detail: "cut".to_owned() }.into(),
+            true => crate::error::HostError::Lost { detail: "cut".to_owned(), hint: None }.into(),
             false => Outcome::Exited(status.code().unwrap_or(255) as u32),
         });
         talk.channel = (!cut).then_some(channel);

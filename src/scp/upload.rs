@@ -490,6 +490,14 @@ impl Dialogue for Sending {
     }
 
     fn conclude(&mut self, channel: Outcome) -> Outcome {
+        let outcome = self.ending(channel);
+        self.upload.sources.with_skipped(outcome)
+    }
+}
+
+impl Sending {
+    /// How the copy of what could be read here has ended.
+    fn ending(&mut self, channel: Outcome) -> Outcome {
         if self.state == State::Done {
             return self.failures.error().map_or(Outcome::Exited(0), Outcome::from);
         }

@@ -49,6 +49,8 @@ enum Tag {
     List(u64),
     Open(u64),
     Size(u64),
+    /// The same of a file that has ended before its size.
+    SizeAgain(u64),
     Read {
         file: u64,
         offset: u64,
@@ -426,7 +428,7 @@ impl Downloading {
         let left = left.cloned().unwrap_or_default();
         self.failures.add(&left, format!("it was not copied before the SFTP server ended ({how})"), None);
         self.failures.skip(self.files.len().saturating_sub(1));
-        self.failures.take().unwrap_or(HostError::Lost { detail: how })
+        self.failures.take().unwrap_or(HostError::Lost { detail: how, hint: None })
     }
 
     /// Gives a directory its mode and times, now that nothing more is put into it.
@@ -509,9 +511,10 @@ impl Dialogue for Downloading {
             (None, Outcome::Signaled { name }) => self.ended_early(&format!("signal {name}")).into(),
             (error, Outcome::Failed(failure)) => match (error, *failure) {
                 (Some(error), HostError::Lost { .. }) => HostError::from(error).into(),
-                (None, HostError::Lost { detail }) => {
+                (None, HostError::Lost { detail, .. }) => {
                     let plural = if self.copied == 1 { " was" } else { "s were" };
-                    HostError::Lost { detail: format!("{detail}; {} file{plural} copied", self.copied) }.into()
+                    HostError::Lost { detail: format!("{detail}; {} file{plural} copied", self.copied), hint: None }
+                        .into()
                 }
                 (_, other) => other.into(),
             },

@@ -39,9 +39,9 @@ pub enum Tag {
     /// Where a home directory is.
     Home { remote: usize },
     /// Whether there is such a file, although it looks like a pattern.
-    Literal { remote: usize },
+    Literal { remote: usize, by_stat: bool },
     /// Whether there is what a pattern with a plain last component makes.
-    Exists { remote: usize, path: Vec<u8> },
+    Exists { remote: usize, path: Vec<u8>, by_stat: bool },
     /// A directory to look into.
     Open(Looking),
     /// Whether what could not be looked into is a directory, and what was said of it.
@@ -223,16 +223,26 @@ impl Finding {
                 self.begin(remote);
             }
             (Tag::Home { remote }, reply) => self.problem(remote, reason(&reply)),
-            (Tag::Literal { remote }, Reply::Attributes(_)) => {
+            // Not every server has LSTAT, or says that it has not.
+            (Tag::Literal { remote, by_stat: false }, Reply::Status(status)) if status.code != Status::NO_SUCH_FILE => {
+                let path = self.literal(remote);
+                self.to_ask.push_front(Ask::Stat(path, Tag::Literal { remote, by_stat: true }));
+            }
+            (Tag::Exists { remote, path, by_stat: false }, Reply::Status(status))
+                if status.code != Status::NO_SUCH_FILE =>
+            {
+                self.to_ask.push_front(Ask::Stat(path.clone(), Tag::Exists { remote, path, by_stat: true }));
+            }
+            (Tag::Literal { remote, .. }, Reply::Attributes(_)) => {
                 let path = self.literal(remote);
                 self.found(remote, path);
             }
-            (Tag::Literal { remote }, _) => self.begin_pattern(remote),
-            (Tag::Exists { remote, path }, Reply::Attributes(_)) => {
+            (Tag::Literal { remote, .. }, _) => self.begin_pattern(remote),
+            (Tag::Exists { remote, path, .. }, Reply::Attributes(_)) => {
                 self.memory = self.memory.saturating_sub(path.len() + PER_PATH);
                 self.found(remote, path);
             }
-            (Tag::Exists { remote, path }, reply) => {
+            (Tag::Exists { remote, path, .. }, reply) => {
                 self.memory = self.memory.saturating_sub(path.len() + PER_PATH);
                 self.not_there(remote, &reply);
             }
@@ -283,7 +293,7 @@ impl Finding {
     fn begin(&mut self, remote: usize) {
         if is_special(&self.remotes[remote].rest) {
             let path = self.literal(remote);
-            return self.to_ask.push_back(Ask::Lstat(path, Tag::Literal { remote }));
+            return self.to_ask.push_back(Ask::Lstat(path, Tag::Literal { remote, by_stat: false }));
         }
         // Whether it is there is found when it is copied.
         let path = self.literal(remote);
@@ -327,7 +337,7 @@ impl Finding {
         }
         // The last component was a plain one: whether there is such a file is not known yet.
         if self.charge(remote, prefix.len()) {
-            let tag = Tag::Exists { remote, path: prefix.clone() };
+            let tag = Tag::Exists { remote, path: prefix.clone(), by_stat: false };
             self.to_ask.push_back(Ask::Lstat(prefix, tag));
         }
     }

@@ -199,5 +199,5 @@ impl Server {
 
 /// How a channel ends whose connection breaks.
 pub fn lost() -> Outcome {
-    HostError::Lost { detail: "the connection failed".to_owned() }.into()
+    HostError::Lost { detail: "the connection failed".to_owned(), hint: None }.into()
 }

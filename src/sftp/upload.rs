@@ -33,6 +33,8 @@ const LEAST_WRITE: u32 = 1024;
 const ENOUGH: usize = 8 * 1024;
 /// Bytes of the server's standard error that are kept to be quoted.
 const QUOTED: usize = 200;
+/// Files that are named as left there.
+const LEFT_NAMED: usize = 3;
 /// What is said about a failure of which the server does not tell the reason.
 const VAGUE_HINT: &str = "this is all that it says about a full disk, a quota, a read-only file system, and much else";
 
@@ -114,6 +116,23 @@ struct Failure {
     path: String,
     reason: String,
     hint: Option<&'static str>,
+    /// What was written of it and could not be removed.
+    left: Option<String>,
+}
+
+impl Failure {
+    fn new(path: &[u8], reason: String, hint: Option<&'static str>) -> Failure {
+        Failure { path: shown(path), reason, hint, left: None }
+    }
+
+    /// The error of the host, of whose files `others` have failed besides.
+    fn into_error(self, others: usize) -> HostError {
+        let Failure { path, mut reason, hint, left } = self;
+        if let Some(left) = left {
+            reason.push_str(&format!("; {left} is left there"));
+        }
+        HostError::Copy { path, reason, others, hint: hint.map(str::to_owned) }
+    }
 }
 
 /// What was not copied: the first of them, and how many.
@@ -124,8 +143,8 @@ struct Failures {
 }
 
 impl Failures {
-    fn add(&mut self, path: String, reason: String, hint: Option<&'static str>) {
-        self.first.get_or_insert(Failure { path, reason, hint });
+    fn add(&mut self, failure: Failure) {
+        self.first.get_or_insert(failure);
         self.count += 1;
     }
 
@@ -247,9 +266,8 @@ impl Uploading {
         }
         let entries = shared.upload.sources.entries();
         let left = entries.len().saturating_sub(shared.copied + shared.failures.count);
-        if let Some(Failure { path, reason, hint }) = shared.failures.first.clone() {
-            let others = shared.failures.count - 1 + left;
-            return HostError::Copy { path, reason, others, hint: hint.map(str::to_owned) };
+        if let Some(failure) = shared.failures.first.clone() {
+            return failure.into_error(shared.failures.count - 1 + left);
         }
         let first = match &self.phase {
             Phase::Greeting => shown(&shared.upload.target),
@@ -267,6 +285,25 @@ impl Uploading {
         HostError::Copy { path: first, reason, others: left.saturating_sub(1), hint: None }
     }
 
+    /// What is left there of a copy whose connection was lost: nobody could be told to remove it.
+    fn left_hint(&self) -> Option<String> {
+        let mut left = self.files.left();
+        let mut names: Vec<String> = left.by_ref().take(LEFT_NAMED).collect();
+        let more = left.count();
+        if names.is_empty() {
+            return None;
+        }
+        if more > 0 {
+            names.push(format!("and {more} more"));
+        }
+        let names = names.join(", ");
+        let what = if self.shared.upload.options.inplace { "half-written" } else { "unfinished" };
+        Some(match self.shared.upload.options.resume {
+            true => format!("what has arrived is kept there, and the same command goes on with it: {names}"),
+            false => format!("left there, {what}, to be removed: {names} (--resume goes on with what it has left)"),
+        })
+    }
+
     /// How many files and directories are in their places, of how many.
     fn extent(&self) -> String {
         format!(
@@ -279,7 +316,7 @@ impl Uploading {
 
 /// Nothing can be copied at all.
 fn fail_all(path: &[u8], reason: String, shared: &mut Shared) {
-    shared.failures.add(shown(path), reason, None);
+    shared.failures.add(Failure::new(path, reason, None));
     shared.failures.skip(shared.upload.sources.entries().len().saturating_sub(1));
 }
 
@@ -339,14 +376,19 @@ impl Dialogue for Uploading {
     }
 
     fn conclude(&mut self, channel: Outcome) -> Outcome {
+        let outcome = self.ending(channel);
+        self.shared.upload.sources.with_skipped(outcome)
+    }
+}
+
+impl Uploading {
+    /// How the copy of what could be read here has ended.
+    fn ending(&mut self, channel: Outcome) -> Outcome {
         if matches!(self.phase, Phase::Done) && self.error.is_none() {
             // Everything is confirmed: what the server says at its end, or that it says nothing, changes nothing.
             return match self.shared.failures.first.clone() {
                 None => Outcome::Exited(0),
-                Some(Failure { path, reason, hint }) => {
-                    let others = self.shared.failures.count - 1;
-                    HostError::Copy { path, reason, others, hint: hint.map(str::to_owned) }.into()
-                }
+                Some(failure) => failure.into_error(self.shared.failures.count - 1).into(),
             };
         }
         match (self.error.take(), channel) {
@@ -355,8 +397,8 @@ impl Dialogue for Uploading {
             (None, Outcome::Signaled { name }) => self.ended_early(&format!("signal {name}")).into(),
             (error, Outcome::Failed(failure)) => match (error, *failure) {
                 (Some(error), HostError::Lost { .. }) => HostError::from(error).into(),
-                (None, HostError::Lost { detail }) => {
-                    HostError::Lost { detail: format!("{detail}; {}", self.extent()) }.into()
+                (None, HostError::Lost { detail, .. }) => {
+                    HostError::Lost { detail: format!("{detail}; {}", self.extent()), hint: self.left_hint() }.into()
                 }
                 (_, other) => other.into(),
             },

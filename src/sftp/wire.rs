@@ -425,6 +425,11 @@ impl Status {
     /// The server does not know this request.
     pub const UNSUPPORTED: u32 = 8;
 
+    /// Whether it may be that nothing is there: not every server says so of a missing file.
+    pub fn may_be_missing(&self) -> bool {
+        [Self::NO_SUCH_FILE, Self::FAILURE, Self::UNSUPPORTED].contains(&self.code)
+    }
+
     /// Why it was not done, in the words that the system there would use. May quote the server.
     pub fn reason(&self) -> String {
         match self.code {

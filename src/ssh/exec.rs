@@ -24,6 +24,7 @@ use crate::cancel::Cancel;
 use crate::dialogue::Dialogue;
 use crate::error::HostError;
 use crate::event::{Event, EventKind, Outcome, Phase, Stream};
+use crate::program::Program;
 
 /// Bytes of a read as long as there is no more at once. Most commands say a line or two, and with thousands of hosts it counts
 /// what is held for each.
@@ -99,15 +100,16 @@ pub fn run(
     let made = match command.requests.make(session, &channel, command.start, watch, command.is_verbose, note) {
         Ok(made) => made,
         Err(Stop::Ssh(_)) if session.is_dead() => {
-            let detail = session.end("the connection ended while the command was being started");
-            return HostError::Lost { detail }.into();
+            let detail =
+                session.end(&format!("the connection ended while {} was being started", Program::current().task()));
+            return HostError::Lost { detail, hint: None }.into();
         }
         // What came instead of an answer says nothing: the command may have been started.
         Err(Stop::Ssh(error)) if !ffi::is_answer(&error) => {
             let _ = channel.close();
             let why = session.link().explain(&error);
-            let detail = format!("the connection failed while the command was being started: {why}");
-            return HostError::Lost { detail }.into();
+            let detail = format!("the connection failed while {} was being started: {why}", Program::current().task());
+            return HostError::Lost { detail, hint: None }.into();
         }
         Err(Stop::Job(outcome)) => {
             // It may have been started all the same. Nothing of this waits.

@@ -141,7 +141,7 @@ impl Pulse {
     pub fn check(&mut self, session: &Session, carrier: Option<&dyn Carrier>) -> Option<Outcome> {
         let silent = self.vanished(session, carrier)?;
         let detail = format!("no sign of life from the host for {} s", silent.as_secs());
-        Some(HostError::Lost { detail }.into())
+        Some(HostError::Lost { detail, hint: None }.into())
     }
 
     /// When there is something to do next, unless the peer says something before.

@@ -210,11 +210,16 @@ impl Runner {
         Ok(Runner { settings, directory, hosts, proxies, errand, sudo_password })
     }
 
-    /// The jobs with what would be sent for their commands, or with what would be copied. What is random in it is zeros here.
+    /// The jobs with what would be sent for their commands, or with what would be copied. What is random in it is zeros here. What sudo
+    /// and scripts need around them is there with `-v`: others want to see who runs what.
     pub fn as_sent(&self, jobs: &[Job]) -> Vec<Job> {
         let sent = |job: &Job| match (&self.errand, &self.settings.sudo) {
             (Errand::Copy(copy), _) => copy.describe(job).into_bytes().into(),
             (Errand::Rsync(rsync), _) => command::shown(&rsync.command_line(job)).into(),
+            (Errand::Command { .. }, Some(sudo)) if !job.is_verbose => {
+                let what = job.shown.as_ref().unwrap_or(&job.command);
+                [&sudo.plain(), &b" "[..], what].concat().into()
+            }
             (Errand::Command { form, .. }, Some(sudo)) => sudo.wrap(&job.command, *form, &Tokens::sample()).into(),
             (Errand::Command { .. }, None) => Arc::clone(&job.command),
         };

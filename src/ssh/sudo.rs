@@ -9,6 +9,7 @@ use super::sudo_stop::SudoStop;
 use crate::error::HostError;
 use crate::event::Stream;
 use crate::output;
+use crate::program::Program;
 use crate::redact::{MASK, SHORTEST};
 use crate::secret::Secret;
 use crate::sudo::{Sudo, Target, Tokens};
@@ -34,6 +35,8 @@ pub struct Conversation {
     sudo: Sudo,
     prompt: Vec<u8>,
     start: Vec<u8>,
+    /// What is left out where sudo quotes the command that it refuses.
+    wrapper: Vec<u8>,
     password: Arc<SudoPassword>,
     trust: Trust,
     /// Whether our user may be asked for this host.
@@ -92,6 +95,7 @@ impl Conversation {
             sudo,
             prompt: tokens.prompt(),
             start: tokens.start(),
+            wrapper: Sudo::wrapper(tokens),
             password,
             trust,
             may_ask,
@@ -120,6 +124,10 @@ impl Conversation {
                     let keep = self.possible_token(&rest);
                     self.held[place(stream)] = rest.split_off(rest.len() - keep);
                     break;
+                }
+                Found::Wrapper(at) => {
+                    heard.extend_from_slice(&rest[..at]);
+                    rest.drain(..at + self.wrapper.len());
                 }
                 Found::Prompt(at) => {
                     let before = rest[..at].strip_suffix(AROUND[0]);
@@ -226,7 +234,8 @@ impl Conversation {
         let said = String::from_utf8_lossy(&self.said);
         let said = said.trim().trim_start_matches("sudo: ");
         let said = if said.is_empty() { String::new() } else { format!(": {}", output::said(said)) };
-        let detail = format!("the command was never seen to begin (exit status {status}){said}");
+        let task = Program::current().task();
+        let detail = format!("{task} was never seen to begin (exit status {status}){said}");
         let hint = if self.told.is_some() { NOT_BEGUN_TOLD_HINT } else { NOT_BEGUN_HINT };
         HostError::Sudo { detail, hint: Some(hint) }
     }
@@ -252,10 +261,14 @@ impl Conversation {
     fn find(&self, bytes: &[u8]) -> Found {
         let password = self.password();
         // Without its first byte there is no token: most output has none.
-        let is_first = |byte: &u8| *byte == self.prompt[0] || password.is_some_and(|password| *byte == password[0]);
+        let begins = [self.prompt[0], self.wrapper[0]];
+        let is_first = |byte: &u8| begins.contains(byte) || password.is_some_and(|password| *byte == password[0]);
         let mut from = 0;
         while let Some(at) = bytes[from..].iter().position(is_first).map(|at| from + at) {
             let rest = &bytes[at..];
+            if rest.starts_with(&self.wrapper) {
+                return Found::Wrapper(at);
+            }
             if rest.starts_with(&self.prompt) {
                 return Found::Prompt(at);
             }
@@ -281,9 +294,9 @@ impl Conversation {
     fn possible_token(&self, bytes: &[u8]) -> usize {
         let password = self.password().unwrap_or_default();
         let token = AROUND[0].len() + self.prompt.len().max(self.start.len());
-        let longest = bytes.len().min(token.max(password.len()) - 1);
-        let is_beginning =
-            |end: &[u8]| self.prompt.starts_with(end) || self.start.starts_with(end) || password.starts_with(end);
+        let longest = bytes.len().min(token.max(password.len()).max(self.wrapper.len()) - 1);
+        let tokens = [&self.prompt[..], &self.start[..], &self.wrapper[..], password];
+        let is_beginning = |end: &[u8]| tokens.iter().any(|token| token.starts_with(end));
         let may_be = |count: &usize| {
             let end = &bytes[bytes.len() - count..];
             let inner = end.strip_prefix(AROUND[0]);
@@ -326,6 +339,7 @@ impl Conversation {
 /// What the output has at a place.
 enum Found {
     Nothing,
+    Wrapper(usize),
     Prompt(usize),
     /// What sudo was told.
     Password {
@@ -356,12 +370,14 @@ mod tests {
 
     fn conversation(password: Option<&str>, trust: Trust) -> (Conversation, String, String) {
         let tokens = Tokens::random().expect("tokens");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        (conversation_of(&tokens, password, trust), text(tokens.prompt()), text(tokens.start()))
+    }
+
+    fn conversation_of(tokens: &Tokens, password: Option<&str>, trust: Trust) -> Conversation {
         let password = password.map(|password| Secret::new(password.as_bytes()));
         let terminal = Arc::new(Terminal::new().expect("a pipe"));
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-        let conversation =
-            Conversation::new(Sudo { user: None }, &tokens, SudoPassword::new(password, terminal), trust, true);
-        (conversation, text(tokens.prompt()), text(tokens.start()))
+        Conversation::new(Sudo { user: None }, tokens, SudoPassword::new(password, terminal), trust, true)
     }
 
     fn hear(conversation: &mut Conversation, text: &str) -> String {
@@ -389,6 +405,20 @@ mod tests {
         assert_eq!(words(it.next()), "listen");
         assert_eq!(hear(&mut it, &prompt), prompt, "what the command prints is its own");
         assert_eq!(words(it.next()), "listen");
+    }
+
+    #[test]
+    fn what_we_put_around_the_command_is_not_quoted_to_the_user() {
+        let tokens = Tokens::random().expect("tokens");
+        let wrapper = String::from_utf8(Sudo::wrapper(&tokens)).expect("text");
+        let said = format!("Sorry, user joe is not allowed to execute '/usr/bin/sh {wrapper}id' as root on web1.\n");
+        for length in [1, 7, said.len()] {
+            let mut it = conversation_of(&tokens, None, Trust::Full);
+            let heard: Vec<String> =
+                said.as_bytes().chunks(length).map(|piece| hear(&mut it, &String::from_utf8_lossy(piece))).collect();
+            assert_eq!(heard.concat(), "Sorry, user joe is not allowed to execute '/usr/bin/sh id' as root on web1.\n");
+            assert!(it.never_began(1).to_string().ends_with("execute '/usr/bin/sh id' as root on web1."));
+        }
     }
 
     #[test]

@@ -47,10 +47,9 @@ impl Copy {
                 let (files, bytes) = (upload.sources.entries().len(), upload.sources.total());
                 let target = String::from_utf8_lossy(&upload.target);
                 let plural = if files == 1 { "" } else { "s" };
-                format!(
-                    "copy {files} file{plural}, {bytes} bytes, to {}",
-                    if target.is_empty() { "~" } else { &target }
-                )
+                let target = if target.is_empty() { "~" } else { &target };
+                let skipped = upload.sources.skipped().map(|skipped| format!("; not {skipped}")).unwrap_or_default();
+                format!("copy {files} file{plural}, {bytes} bytes, to {target}{skipped}")
             }
             Copy::Download { download, directories } => {
                 let remotes: Vec<_> = download.remotes.iter().map(|path| String::from_utf8_lossy(path)).collect();

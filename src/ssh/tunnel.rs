@@ -122,10 +122,10 @@ impl Through {
                     failed_hop(hop, cause).into()
                 }
                 (error, None) if is_cut(&error) => HostError::Proxy { hop, cause: ProxyError::Ended(goodbye) }.into(),
-                (HostError::Lost { detail }, None) => {
+                (HostError::Lost { detail, .. }, None) => {
                     let words = goodbye.map(|words| format!(": {words}")).unwrap_or_default();
                     let detail = format!("{detail}; the connection to the proxy {hop} has ended{words}");
-                    HostError::Lost { detail }.into()
+                    HostError::Lost { detail, hint: None }.into()
                 }
                 (error, _) => error.into(),
             },

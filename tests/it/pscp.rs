@@ -15,6 +15,7 @@ use pssh::program::Program;
 use rustix::process::Signal;
 
 use crate::bin::{Env, Pssh};
+use crate::passwords::Account;
 use crate::sshd::{Setup, Sshd, hosts};
 
 /// An sshd whose subsystem cannot be started: there is scp alone.
@@ -249,7 +250,16 @@ fn a_full_disk_is_named_and_leaves_the_old_file() {
         run.exits(4).check(run.stdout_text().contains("No space left on device"), "the reason");
         assert_eq!(fs::read(small.0.join("data")).expect("the old file"), b"old\n");
         assert_eq!(temporaries(&small.0), 0, "the disk is not left full");
+        run.stderr_lacks("--inplace");
     }
+    // There is room for the new file, but not while the old one is there.
+    fs::write(small.0.join("data"), vec![2; 600 << 10]).expect("a file");
+    let file = env.file("data", vec![1; 700 << 10]);
+    let run = pscp(&env, &sshd).arg(&file).arg(&small.0).run();
+    run.exits(4).stderr_has("hint: the old file stays until the new one is complete; --inplace needs no room for both");
+    assert_eq!((fs::read(small.0.join("data")).expect("it").len(), temporaries(&small.0)), (600 << 10, 0));
+    pscp(&env, &sshd).arg("--inplace").arg(&file).arg(&small.0).run().exits(0);
+    assert_eq!(fs::read(small.0.join("data")).expect("it"), vec![1; 700 << 10]);
 }
 
 #[test]
@@ -269,6 +279,9 @@ fn a_connection_that_is_cut_leaves_the_old_file_and_resume_goes_on() {
     let cut = run(&[], 2_000_000);
     cut.exits(4).check(cut.stdout_text().contains(" lost: "), "the outcome");
     assert_eq!(fs::read(there.join("data")).expect("the old file"), b"old\n");
+    let left = fs::read_dir(&there).expect("a directory").map(|entry| entry.expect("an entry").path());
+    let left = left.map(|path| path.display().to_string()).find(|path| path.contains("/.data.pssh-")).expect("a rest");
+    cut.stderr_has(&format!("hint: left there, unfinished, to be removed: {left} (--resume "));
     let cut = run(&["--resume"], 12_000_000);
     cut.exits(4);
     assert_eq!(fs::read(there.join("data")).expect("the old file"), b"old\n");
@@ -346,7 +359,11 @@ fn a_copy_that_is_stopped_leaves_nothing_behind() {
     sshd.wait_for_processes("sftp-server", 0);
     let run = pscp(&env, &sshd).args(["-t", "1"]).arg(&file).arg(&fifo).run();
     run.exits(3).check(run.stdout_text().contains(" Timed out"), "pssh's words");
+    run.stderr_lacks("the command");
     sshd.wait_for_processes("sftp-server", 0);
+    let run = pscp(&env, &sshd).args(["--channel-timeout", "1"]).arg(&file).arg(&fifo).run();
+    run.exits(3).check(run.stdout_text().contains(" Timed out, nothing was heard within 1 s"), "what was awaited");
+    run.stderr_lacks("the command").stderr_has("a longer --channel-timeout lets it be silent for longer");
 }
 
 #[test]
@@ -443,4 +460,162 @@ fn servers_that_say_nothing_or_never_stop_are_left() {
         babbling.exits(4).check(babbling.stdout_text().contains(" ssh: SFTP: "), "that it is no SFTP");
     }
     assert!(!env.path("copy").exists());
+}
+
+#[test]
+fn what_cannot_be_copied_is_skipped_and_named_as_by_scp() {
+    let tree = |env: &Env| {
+        let tree = env.path("tree");
+        fs::create_dir_all(tree.join("sub")).expect("a directory");
+        fs::write(tree.join("sub/file"), "x").expect("a file");
+        fs::write(tree.join("zlast"), "y").expect("a file");
+        symlink("nowhere", tree.join("dangling")).expect("a link");
+        rustix::fs::mkfifoat(rustix::fs::CWD, tree.join("fifo"), 0o600.into()).expect("a FIFO");
+        tree
+    };
+    for config in ["", NO_SFTP] {
+        let env = Env::new();
+        // Two hosts with the same files get in each other's way where directories are moved.
+        let count = if config.is_empty() { 2 } else { 1 };
+        let sshd = Sshd::start(&env, Setup { config, hosts: count, ..Setup::default() });
+        let tree = tree(&env);
+        let _socket = std::os::unix::net::UnixListener::bind(tree.join("sub/socket")).expect("a socket");
+        ["copy", "scps", "dir"].iter().for_each(|name| fs::create_dir(env.path(name)).expect("a directory"));
+        let run = pscp(&env, &sshd).arg("-r").args(["tree", "copy"]).shell(&there(&env)).run();
+        run.exits(4);
+        let told = "copy: tree/dangling: No such file or directory; tree/fifo: not a regular file; \
+                    tree/sub/socket: not a regular file";
+        let told = run.stdout_text().matches(told).count();
+        run.check(told == count, "each host ends in copy, with the names");
+        // As scp itself: the same is there, and it fails, too.
+        let options: &[&str] = if config.is_empty() { &["-r"] } else { &["-r", "-O"] };
+        let target = format!("{}:{}", sshd.label(), env.path("scps").display());
+        let scp = scp(&env, &sshd, options, &tree.display().to_string(), &target);
+        assert_eq!(scp.status.code(), Some(1), "{}", String::from_utf8_lossy(&scp.stderr));
+        assert_eq!(contents(&env.path("copy")), contents(&env.path("scps")));
+        assert_eq!(names(&env.path("copy/tree")), ["sub", "zlast"]);
+        let run = pscp(&env, &sshd).args(["--dry-run", "-r", "tree/sub", "x"]).run();
+        run.exits(0)
+            .check(run.stdout_text().contains("; not tree/sub/socket: not a regular file\n"), "what is skipped");
+        // A directory without -r, and what the user has named: there, but of no kind that is copied.
+        env.file("one", "1");
+        let run = pscp(&env, &sshd).args(["tree", "one", "tree/fifo", "dir"]).shell(&there(&env)).run();
+        run.exits(4).check(
+            run.stdout_text().contains("copy: tree: is a directory (-r copies directories); tree/fifo: not"),
+            "",
+        );
+        assert_eq!(names(&env.path("dir")), ["one"]);
+        // What is not there is told before anything connects.
+        let before = sshd.connections();
+        for missing in ["missing", "tree/dangling"] {
+            let run = pscp(&env, &sshd).args(["one", missing, "dir"]).shell(&there(&env)).run();
+            run.exits(1).stderr_has(&format!("pscp: {missing}: No such file or directory"));
+        }
+        assert_eq!(sshd.connections(), before);
+    }
+}
+
+/// Runs in the home, with the last argument as a path in it.
+fn there(env: &Env) -> String {
+    let home = env.path("").display().to_string();
+    format!(
+        "cd {home} && n=$#; for a do shift; n=$((n-1)); [ $n = 0 ] && a={home}/$a; set -- \"$@\" \"$a\"; done; exec \"$@\""
+    )
+}
+
+/// scp itself, over the same server, with `options`.
+fn scp(env: &Env, sshd: &Sshd, options: &[&str], from: &str, to: &str) -> std::process::Output {
+    let known_hosts = format!("UserKnownHostsFile={}", env.known_hosts().display());
+    let mut scp = Command::new("scp");
+    scp.args(["-q", "-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", &known_hosts, "-i"]);
+    scp.arg(env.ssh_dir().join("id_ed25519")).arg("-P").arg(sshd.port().to_string()).args(options);
+    scp.arg(from).arg(to).output().expect("scp")
+}
+
+#[test]
+fn files_whose_size_is_not_what_it_seems_and_servers_without_fstat_as_with_scp() {
+    let server = ["/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server"];
+    let server = server.into_iter().find(|path| Path::new(path).exists()).expect("OpenSSH's sftp-server");
+    // It refuses what other servers do not have.
+    let lacking = format!("Subsystem sftp {server} -P lstat,fstat,fsetstat");
+    for config in ["", &lacking] {
+        let env = Env::new();
+        let sshd = Sshd::start(&env, Setup { config, ..Setup::default() });
+        let files = ["/sys/devices/system/cpu/online", "/proc/version"];
+        for name in ["ours", "scps"] {
+            fs::create_dir(env.path(name)).expect("a directory");
+            fs::write(env.path(name).join("version"), "old\n").expect("a file");
+            fs::set_permissions(env.path(name).join("version"), fs::Permissions::from_mode(0o604)).expect("a mode");
+        }
+        let there = |name: &str| format!("{}:{}/", sshd.label(), env.path(name).display());
+        for options in [&[][..], &["--checksum"]] {
+            pscp(&env, &sshd).args(options).args(files).arg(env.path("ours")).run().exits(0);
+        }
+        files.iter().for_each(|file| assert!(scp(&env, &sshd, &[], file, &there("scps")).status.success()));
+        assert_eq!(contents(&env.path("ours")), contents(&env.path("scps")), "{config}");
+        assert_eq!(fs::read(env.path("ours/online")).ok(), fs::read(files[0]).ok());
+        // Modes and times by the name of the file.
+        let file = env.file("kept", "x");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).expect("a mode");
+        let past = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+        fs::File::open(&file).and_then(|file| file.set_modified(past)).expect("a time");
+        pscp(&env, &sshd).arg("--preserve").arg(&file).arg(env.path("ours")).run().exits(0);
+        let kept = fs::metadata(env.path("ours/kept")).expect("the copy");
+        assert_eq!((kept.mode() & 0o7777, kept.mtime()), (0o640, 1_000_000_000), "{config}");
+        // A link is written through also where the server does not say that it is one.
+        let real = env.file("real", "old\n");
+        symlink(&real, env.path("ours/link")).expect("a link");
+        pscp(&env, &sshd).arg(&file).arg(env.path("ours/link")).run().exits(0);
+        assert_eq!(fs::read(&real).expect("what it leads to"), b"x", "{config}");
+        // And back.
+        let run =
+            env.run_of(Program::Pscp).hosts(sshd.hosts()).arg("--download").args(files).arg(env.path("back")).run();
+        run.exits(0);
+        let back = env.path("back").join(&sshd.hosts()[0]);
+        for file in files {
+            let name = Path::new(file).file_name().expect("a name");
+            assert_eq!(fs::read(back.join(name)).ok(), fs::read(file).ok(), "{config} {file}");
+        }
+    }
+}
+
+#[test]
+fn a_rename_that_is_refused_is_told_and_leaves_nothing() {
+    struct Undo(&'static str, Vec<PathBuf>);
+    impl Drop for Undo {
+        fn drop(&mut self) {
+            let mut words = self.0.split(' ');
+            let _ = Command::new(words.next().unwrap_or_default()).args(words).args(&self.1).status();
+        }
+    }
+    let (env, sshd) = hosts(1);
+    let file = env.file("data", "new\n");
+    let (there, target) = (env.path("there"), env.path("there/data"));
+    fs::create_dir(&there).expect("a directory");
+    let behind = env.file("behind", "old\n");
+    fs::write(&target, "").expect("a file");
+    // What a container has for a single file.
+    let mounted = Command::new("mount").arg("--bind").arg(&behind).arg(&target).status();
+    assert!(mounted.expect("mount").success());
+    let mount = Undo("umount", vec![target.clone()]);
+    let run = pscp(&env, &sshd).arg(&file).arg(&target).run();
+    run.exits(4).check(run.stdout_text().contains("data: the new file cannot take its place: "), "what was refused");
+    run.stderr_has("hint: --inplace writes into the file itself, and renames nothing");
+    assert_eq!((fs::read(&behind).expect("it"), temporaries(&there)), (b"old\n".to_vec(), 0));
+    pscp(&env, &sshd).arg("--inplace").arg(&file).arg(&target).run().exits(0);
+    assert_eq!(fs::read(&behind).expect("it"), b"new\n");
+    drop(mount);
+    // A directory where nobody replaces what is another's.
+    let account = Account::make().expect("only root can make an account, as this test has to");
+    let sticky = tempfile::tempdir().expect("a directory");
+    let data = sticky.path().join("data");
+    fs::set_permissions(sticky.path(), fs::Permissions::from_mode(0o1777)).expect("a mode");
+    fs::write(&data, "old\n").expect("a file");
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o666)).expect("a mode");
+    let run = pscp(&env, &sshd).args(["-l", &account.name]).arg(&file).arg(sticky.path()).run();
+    run.exits(4).check(run.stdout_text().contains("data: the new file cannot take its place: Permission denied"), "it");
+    run.stderr_has("hint: --inplace writes into the file itself, and renames nothing");
+    assert_eq!((fs::read(&data).expect("it"), temporaries(sticky.path())), (b"old\n".to_vec(), 0));
+    pscp(&env, &sshd).args(["-l", &account.name, "--inplace"]).arg(&file).arg(sticky.path()).run().exits(0);
+    assert_eq!(fs::read(&data).expect("it"), b"new\n");
 }

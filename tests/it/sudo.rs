@@ -204,6 +204,7 @@ fn what_sudo_refuses_is_no_exit_status_of_the_command() {
             .stdout_is("")
             .ends(&fleet.label(), "auth: sudo: the command was never seen to begin (exit status 1): ");
         run.check(run.outcome(&fleet.label()).contains(words), words);
+        run.stderr_lacks("s=0").stderr_lacks("/proc/").stderr_lacks("exec \"$@\"");
     };
     begins(&["--run-as", "no-such-user"], "unknown user no-such-user");
     fleet.rule("ALL=(nobody) ALL", "");
@@ -459,8 +460,15 @@ fn batch_mode_asks_nobody() {
 fn a_dry_run_shows_sudo_and_needs_no_password() {
     let env = Env::new();
     let script = env.file("x.sh", "#!/bin/sh -e\nid\n");
-    let run = env.pssh().args(["-H", "web1", "--run-as", "www", "--sudo-password-file", "missing", "--dry-run"]);
-    let run = run.arg("--script").arg(script).args(["--host-arg", "web1=it's", "%s"]).run();
+    let dry = |options: &[&str]| {
+        let run = env.pssh().args(["-H", "web1", "--run-as", "www", "--sudo-password-file", "missing", "--dry-run"]);
+        run.args(options)
+    };
+    let run = dry(&["--script"]).arg("x.sh").args(["--host-arg", "web1=it's", "%s", "b c"]).run();
+    run.exits(0).stdout_is("web1: sudo -u 'www' --script 'x.sh' 'it'\\''s' 'b c'\n");
+    dry(&["id", "-u"]).run().exits(0).stdout_is("web1: sudo -u 'www' id -u\n");
+    env.pssh().args(["-H", "web1", "--sudo", "--dry-run", "id"]).run().exits(0).stdout_is("web1: sudo id\n");
+    let run = dry(&["-v", "--script"]).arg(script).args(["--host-arg", "web1=it's", "%s"]).run();
     run.exits(0).check(run.stdout.starts_with(b"web1: $'exec sudo -S -p "), "the line, in one line");
     let said = String::from_utf8_lossy(&run.stdout).into_owned();
     let program = r"\'/bin/sh\' \'-e\' -c \'#";

@@ -62,28 +62,65 @@ fn sources_are_named_by_their_last_component() {
 }
 
 #[test]
-fn everything_that_cannot_be_copied_is_told_at_once() {
+fn what_the_user_names_must_be_there_and_of_the_rest_what_can_be_is_copied() {
     let directory = tempfile::tempdir().unwrap();
     let top = directory.path();
     fs::create_dir_all(top.join("loop/in")).unwrap();
+    fs::write(top.join("loop/file"), "x").unwrap();
     symlink("..", top.join("loop/in/out")).unwrap();
     symlink("nowhere", top.join("loop/dangling")).unwrap();
+    symlink("nowhere", top.join("named")).unwrap();
     rustix::fs::mkfifoat(rustix::fs::CWD, top.join("fifo"), 0o600.into()).unwrap();
-    let error = find(top, &["missing", "loop", "fifo", "/proc/self/stat"], true).unwrap_err().to_string();
+    let _socket = std::os::unix::net::UnixListener::bind(top.join("loop/socket")).unwrap();
+    let error = find(top, &["missing", "loop", "named", "fifo"], true).unwrap_err().to_string();
     let error = error.replace(&format!("{}/", top.display()), "");
-    let expected = "missing: No such file or directory\n\
-                    loop/dangling: No such file or directory\n\
-                    loop/in/out: a link makes this directory contain itself\n\
-                    fifo: not a regular file\n\
-                    /proc/self/stat: it says that it is empty, but is not: copy what `cat` makes of it";
-    assert_eq!(error, expected);
-
-    let error = find(top, &["loop"], false).unwrap_err().to_string();
-    assert!(error.ends_with("loop: is a directory (-r copies directories)"), "{error}");
+    assert_eq!(error, "missing: No such file or directory\nnamed: No such file or directory");
     let missing: Vec<String> = (0..9).map(|number| format!("missing{number}")).collect();
     let missing: Vec<&str> = missing.iter().map(String::as_str).collect();
     let error = find(top, &missing, false).unwrap_err().to_string();
     assert_eq!((error.lines().count(), error.lines().last()), (6, Some("and 4 more")));
+    // Nothing is left.
+    let error = find(top, &["loop"], false).unwrap_err().to_string();
+    assert!(error.ends_with("loop: is a directory (-r copies directories)"), "{error}");
+    let error = find(top, &["fifo"], false).unwrap_err().to_string();
+    assert!(error.ends_with("fifo: not a regular file"), "{error}");
+
+    let sources = find(top, &["loop", "fifo"], true).unwrap();
+    assert_eq!(paths(&sources), ["loop", "loop/file", "loop/in"]);
+    let told = |outcome| sources.with_skipped(outcome).to_string().replace(&format!("{}/", top.display()), "");
+    assert_eq!(
+        told(Outcome::Exited(0)),
+        "copy: loop/dangling: No such file or directory; loop/in/out: a link makes this directory contain itself; \
+         loop/socket: not a regular file; fifo: not a regular file"
+    );
+    let failed = HostError::Copy { path: "x".to_owned(), reason: "y".to_owned(), others: 1, hint: None };
+    assert_eq!(told(failed.into()), "copy: x: y (and 5 others)");
+    assert_eq!(told(Outcome::Exited(1)), "exit 1");
+    let sources = find(top, &["loop/in", "loop/file"], false).unwrap();
+    assert_eq!(paths(&sources), ["file"]);
+}
+
+#[test]
+fn what_the_system_makes_has_the_size_that_it_is_read_with() {
+    // stat(2) says 0 bytes of the one, and a page of the other.
+    for path in ["/proc/version", "/sys/devices/system/cpu/online"] {
+        let content = fs::read(path).unwrap();
+        let sources = Sources::find(&[path.into()], false).unwrap();
+        assert_eq!(
+            (sources.entries()[0].kind, sources.total()),
+            (Kind::File { size: content.len() as u64 }, content.len() as u64)
+        );
+        let mut read = Vec::new();
+        sources.read(0, 0, content.len(), &mut read).unwrap();
+        assert_eq!(read, content, "{path}");
+        assert!(sources.checksum(0).is_ok());
+    }
+    assert!(fs::metadata("/proc/version").unwrap().len() == 0);
+    // One that is made of holes is as long as it says.
+    let directory = tempfile::tempdir().unwrap();
+    fs::File::create(directory.path().join("holes")).unwrap().set_len(4096).unwrap();
+    let sources = find(directory.path(), &["holes"], false).unwrap();
+    assert_eq!((sources.total(), sources.made.len()), (4096, 0));
 }
 
 #[test]

@@ -53,6 +53,19 @@ impl Downloading {
                 self.client.request(&Request::Read { handle, offset: 0, length }, tag);
             }
             (Tag::Size(id), Reply::Attributes(attributes)) => self.sized(id, attributes),
+            (Tag::Size(id), Reply::Status(_)) => {
+                // Not every server has FSTAT.
+                let Some(file) = self.files.get(&id) else { return };
+                self.sized(id, file.attributes());
+            }
+            (Tag::SizeAgain(id), reply) => {
+                let attributes = if let Reply::Attributes(attributes) = reply { Some(attributes) } else { None };
+                let Some(file) = self.files.get_mut(&id) else { return };
+                match file.sized_again(attributes) {
+                    Ok(()) => self.settle(id),
+                    Err(failure) => self.file_failed(id, failure),
+                }
+            }
             (Tag::Open(id) | Tag::Size(id), reply) => self.file_failed(id, Failure::Remote(reason(&reply))),
             (Tag::Read { file: id, offset, length }, reply) => {
                 let data = match reply {
@@ -62,7 +75,10 @@ impl Downloading {
                 };
                 let Some(file) = self.files.get_mut(&id) else { return };
                 match file.heard(offset, length, data) {
-                    Ok(()) => self.settle(id),
+                    Ok(()) => {
+                        self.ask_again(id);
+                        self.settle(id);
+                    }
                     Err(failure) => self.file_failed(id, failure),
                 }
             }
@@ -193,9 +209,19 @@ impl Downloading {
                 let size = size.unwrap_or(0);
                 self.progress.total = self.progress.total.saturating_sub(file.counted).saturating_add(size);
                 file.counted = size;
+                self.ask_again(id);
                 self.settle(id);
             }
             Err(failure) => self.file_failed(id, failure),
+        }
+    }
+
+    /// Asks once more how large a file is that has ended before its size.
+    fn ask_again(&mut self, id: u64) {
+        if let Some(file) = self.files.get_mut(&id)
+            && file.asks_again()
+        {
+            self.client.request(&Request::Fstat(file.handle().unwrap_or_default()), Tag::SizeAgain(id));
         }
     }
 

@@ -15,6 +15,9 @@ const SMALL: u64 = 256 * 1024;
 /// The mode of a file of which the server does not tell it.
 const USUAL_MODE: u32 = 0o666;
 
+/// The largest file that may end before its size and be whole all the same: those of sysfs are said to have a page.
+const PAGE: u64 = 64 * 1024;
+
 const SHORTER: &str = "it got shorter while it was read";
 pub(super) const DIFFERENT: &str = "what was written here is not what the host has, now that it was read again";
 
@@ -44,6 +47,17 @@ enum Size {
     Unknown,
 }
 
+/// Whether a file ended before its size, and what is done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Early {
+    No,
+    /// The other READs are waited for.
+    Seen,
+    /// Its size has to be asked for once more.
+    ToAsk,
+    Asked,
+}
+
 #[derive(Debug)]
 enum Sink {
     /// There is no decision yet, or no room for another open file.
@@ -70,6 +84,7 @@ pub(super) struct Transfer {
     begun: bool,
     /// There is no more to read.
     ended: bool,
+    early: Early,
     /// So far it was asked for.
     asked_to: u64,
     /// READs without an answer, and their bytes.
@@ -107,6 +122,7 @@ impl Transfer {
             size: Size::Untold,
             begun: false,
             ended: false,
+            early: Early::No,
             asked_to: 0,
             asked: 0,
             asked_bytes: 0,
@@ -164,10 +180,13 @@ impl Transfer {
         self.attributes = attributes;
         match attributes.size {
             Some(size) if size > 0 => {
-                if self.ended {
+                if self.ended && size > PAGE {
                     return Err(Failure::Changed(SHORTER));
                 }
                 self.size = Size::Known(size);
+                if std::mem::take(&mut self.ended) {
+                    self.early = Early::ToAsk;
+                }
                 // The READ may have come back first.
                 if let Some(mut first) = self.take_piece(0) {
                     first.truncate(usize::try_from(size).unwrap_or(usize::MAX));
@@ -183,6 +202,42 @@ impl Transfer {
         }
     }
 
+    /// What is known of it from before it was opened, for a server that says nothing of an open file.
+    pub(super) fn attributes(&self) -> Attributes {
+        self.attributes
+    }
+
+    /// Whether its size is to be asked for once more, since it has ended before.
+    pub(super) fn asks_again(&mut self) -> bool {
+        let asks = self.early == Early::ToAsk;
+        if asks {
+            self.early = Early::Asked;
+        }
+        asks
+    }
+
+    /// The server has said once more what it is, or cannot say it. A size that stays what it was is one that the host makes up, and the
+    /// end is where it was read.
+    pub(super) fn sized_again(&mut self, attributes: Option<Attributes>) -> Result<(), Failure> {
+        let key = |attributes: Attributes| (attributes.size, attributes.times.map(|(_, modified)| modified));
+        let is_same = attributes.is_none_or(|now| key(now) == key(self.attributes));
+        if !is_same || !self.is_contiguous() {
+            return Err(Failure::Changed(SHORTER));
+        }
+        (self.size, self.ended, self.early) = (Size::Unknown, true, Early::No);
+        Ok(())
+    }
+
+    /// Whether what waits to be written follows what is written, without a hole.
+    fn is_contiguous(&self) -> bool {
+        let mut end = self.written;
+        self.pieces.iter().all(|(start, piece)| {
+            let follows = *start == end;
+            end += piece.len() as u64;
+            follows
+        })
+    }
+
     /// What to ask for next, if anything: from where, and how much.
     pub(super) fn next_read(&mut self) -> Option<(u64, u32)> {
         self.handle.as_ref()?;
@@ -192,7 +247,7 @@ impl Transfer {
         }
         let length = match self.size {
             Size::Untold => return None,
-            _ if !self.begun => return None,
+            _ if !self.begun || self.early != Early::No => return None,
             Size::Known(_) if matches!(self.sink, Sink::Undecided) => return None,
             Size::Known(size) => {
                 let left = size.saturating_sub(self.asked_to);
@@ -222,11 +277,17 @@ impl Transfer {
         let is_first = !self.begun;
         self.begun = true;
         let Some(mut data) = data else {
-            if matches!(self.size, Size::Known(_)) {
-                return Err(Failure::Changed(SHORTER));
-            }
-            self.ended = true;
-            return Ok(());
+            return match self.size {
+                Size::Known(size) if size > PAGE || self.verifying => Err(Failure::Changed(SHORTER)),
+                Size::Known(_) => {
+                    self.ended_early();
+                    Ok(())
+                }
+                _ => {
+                    self.ended = true;
+                    Ok(())
+                }
+            };
         };
         let end = offset + data.len() as u64;
         if is_first || matches!(self.size, Size::Unknown) {
@@ -244,7 +305,17 @@ impl Transfer {
             return self.compare(offset, &data);
         }
         self.put_piece(offset, data);
+        if self.early == Early::Seen {
+            self.ended_early();
+        }
         Ok(())
+    }
+
+    /// The file has ended before its size.
+    fn ended_early(&mut self) {
+        if matches!(self.early, Early::No | Early::Seen) {
+            self.early = if self.asked == 0 && self.again.is_empty() { Early::ToAsk } else { Early::Seen };
+        }
     }
 
     fn compare(&mut self, offset: u64, data: &[u8]) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 //! The directories of the trees that are uploaded: made first, the upper ones before what is in them, and finished last.
 
-use super::{Shared, Tag, shown};
+use super::{Failure, Shared, Tag};
 use crate::sftp::wire::{Attributes, Reply, Request, Status};
 
 /// Requests about directories that wait for a reply at once.
@@ -123,7 +123,7 @@ impl Directories {
         self.in_flight -= 1;
         let mut fail = |reason: String| {
             let path = shared.path_of(entry);
-            shared.failures.add(shown(&path), reason, None);
+            shared.failures.add(Failure::new(&path, reason, None));
         };
         match (ask, reply) {
             (Ask::Make, Reply::Status(status)) if status.code == Status::OK => {

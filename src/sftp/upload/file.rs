@@ -1,5 +1,8 @@
 //! One file that is uploaded: written under a temporary name, verified, and renamed.
 
+/// How it takes its place, or is given up.
+mod ending;
+
 use super::readback::ReadBack;
 use super::rest::FOREIGN;
 use super::{Failure, Shared, Tag, VAGUE_HINT, WINDOW, join, parent_of, shown};
@@ -13,8 +16,6 @@ use crate::sftp::wire::{
 const TIGHT: u64 = 64 * 1024;
 /// What is said about that.
 const NO_ROOM: &str = "No space left on device";
-/// What helps where a file may be written, but not the directory that it is in.
-const IN_PLACE_HINT: &str = "the directory takes no new file; --inplace writes into the one that is there";
 
 /// What was asked about a file.
 #[derive(Debug)]
@@ -23,6 +24,10 @@ pub enum Ask {
     Look,
     /// Where the link leads that is there.
     Resolve,
+    /// The same of whatever is there, where the server does not say whether it is a link.
+    ResolveUnseen,
+    /// What is there at its end: for servers that do not answer the first question.
+    LookThrough,
     /// What is where it leads.
     LookBehind,
     /// How much of an earlier attempt is there.
@@ -50,10 +55,16 @@ pub enum Ask {
     },
     /// To set something that the server may refuse.
     Wish,
+    /// To set the mode, which the server may refuse.
+    Mode(Attributes),
     /// To set mode and times.
-    Preserve,
+    Preserve(Attributes),
+    /// The same by the name of the file, where the server cannot do it by its handle.
+    PreserveByName,
     /// How large it has become.
     Size,
+    /// The same by its name.
+    SizeByName,
     /// To close it.
     Close,
     /// To put it in its place.
@@ -134,6 +145,8 @@ pub struct File {
     reserved: bool,
     /// With [`Way::InPlace`]: there is something in its place that is no file, such as a link to nowhere.
     through_link: bool,
+    /// It was asked for in another way, since the server refused the usual one.
+    is_opened_again: bool,
 }
 
 impl File {
@@ -162,6 +175,7 @@ impl File {
             given_up: None,
             reserved: false,
             through_link: false,
+            is_opened_again: false,
         };
         // From the beginning, so that as many as are found out about may also be opened.
         file.reserve(shared);
@@ -266,13 +280,11 @@ impl File {
         }
         match (ask, reply) {
             (Ask::Room(needed), Reply::Space(space)) => {
-                if (space.bytes < needed || space.files == 0)
-                    && let Some(Some(failure)) = &mut self.given_up
-                {
-                    *failure = Failure { reason: NO_ROOM.to_owned(), hint: None, path: failure.path.clone() };
-                    shared.is_full = true;
+                if space.bytes < needed || space.files == 0 {
+                    self.was_full(space.bytes, shared);
                 }
             }
+            (Ask::Tidy, Reply::Status(status)) => self.tidied(&status),
             (Ask::Open, Reply::Handle(handle)) => {
                 self.handle = Some(handle);
                 let is_new = self.existing.is_none() && !self.through_link;
@@ -308,14 +320,29 @@ impl File {
             (Ask::Look | Ask::LookBehind, Reply::Status(status)) if status.code == Status::NO_SUCH_FILE => {
                 self.look_for_rest(shared);
             }
+            // Some servers say so of what is missing, others have no LSTAT.
+            (Ask::Look, Reply::Status(_)) if self.way == Way::Replace => {
+                let path = self.path.clone();
+                self.ask(&Request::Realpath(&path), Ask::ResolveUnseen, shared);
+            }
+            (Ask::LookBehind, Reply::Status(_)) => self.look_through(shared),
+            (Ask::ResolveUnseen, reply) => {
+                if let Reply::Path(path) = reply {
+                    self.path = path;
+                }
+                self.look_through(shared);
+            }
+            (Ask::LookThrough, Reply::Attributes(attributes)) => self.consider(attributes, false, shared),
+            (Ask::Look | Ask::LookThrough, Reply::Status(status)) if status.may_be_missing() => {
+                self.look_for_rest(shared);
+            }
             (Ask::Resolve, Reply::Path(path)) => {
                 self.ask(&Request::Lstat(&path), Ask::LookBehind, shared);
                 self.path = path;
             }
             (Ask::LookRest, Reply::Attributes(attributes)) => self.take_rest(attributes, shared),
-            (Ask::LookRest, Reply::Status(status)) if status.code == Status::NO_SUCH_FILE => {
-                self.open(OPEN_CREATE | OPEN_EXCLUSIVE, shared);
-            }
+            // If there is one all the same, it cannot be made.
+            (Ask::LookRest, Reply::Status(_)) => self.open(OPEN_CREATE | OPEN_EXCLUSIVE, shared),
             (Ask::LookProbe, Reply::Attributes(probe)) => self.take_probe(probe, shared),
             // Where we cannot make a file, what is there cannot be known to be ours.
             (Ask::MakeProbe | Ask::LookProbe, Reply::Status(_)) => self.clear_rest(FOREIGN, shared),
@@ -344,23 +371,54 @@ impl File {
                 let reason = format!("it cannot be read back: {}", status.reason());
                 self.fail_for_good(reason, shared);
             }
-            (Ask::Size, Reply::Attributes(attributes)) if attributes.size != Some(self.size) => {
+            (Ask::Size | Ask::SizeByName, Reply::Attributes(attributes)) if attributes.size != Some(self.size) => {
                 let size = attributes.size.map_or("an unknown number of".to_owned(), |size| size.to_string());
                 self.fail_for_good(format!("{size} bytes have arrived, of {}", self.size), shared);
             }
-            (Ask::Preserve | Ask::Close, Reply::Status(status)) if status.code == Status::OK => {}
-            (Ask::Size, Reply::Attributes(_)) | (Ask::Wish | Ask::Tidy | Ask::EndProbe, _) => {}
-            (Ask::Preserve, Reply::Status(status)) => {
+            (
+                Ask::Mode(_) | Ask::Preserve(_) | Ask::PreserveByName | Ask::Close,
+                Reply::Status(Status { code: Status::OK, .. }),
+            )
+            | (Ask::Size | Ask::SizeByName, Reply::Attributes(_))
+            | (Ask::Wish | Ask::Tidy | Ask::EndProbe, _) => {}
+            // Not every server has FSTAT and FSETSTAT. What is asked for now comes after the file is closed.
+            (Ask::Size, Reply::Status(_)) => {
+                let path = self.written.clone();
+                self.ask(&Request::Stat(&path), Ask::SizeByName, shared);
+            }
+            (Ask::Mode(attributes), Reply::Status(_)) => {
+                let path = self.written.clone();
+                self.ask(&Request::Setstat(&path, attributes), Ask::Wish, shared);
+            }
+            (Ask::SizeByName, Reply::Status(status)) => {
+                self.fail(format!("its size cannot be read: {}", status.reason()), &status, shared);
+            }
+            (Ask::Preserve(attributes), Reply::Status(_)) => {
+                let path = self.written.clone();
+                self.ask(&Request::Setstat(&path, attributes), Ask::PreserveByName, shared);
+            }
+            (Ask::PreserveByName, Reply::Status(status)) => {
                 self.fail(format!("its mode and times cannot be set: {}", status.reason()), &status, shared);
             }
             (Ask::Open, Reply::Status(status))
                 if status.code == Status::PERMISSION_DENIED && self.way == Way::Replace && self.existing.is_some() =>
             {
-                self.give_up(status.reason(), Some(IN_PLACE_HINT), shared);
+                self.fail_to_begin(&status, shared);
+            }
+            // Linux refuses to make what is another's file in a sticky directory, even where it may be written (protected_regular).
+            (Ask::Open, Reply::Status(status))
+                if status.code == Status::PERMISSION_DENIED
+                    && self.way == Way::InPlace
+                    && self.existing.is_some()
+                    && !self.is_opened_again =>
+            {
+                self.is_opened_again = true;
+                self.reserve(shared);
+                self.open(OPEN_TRUNCATE, shared);
             }
             (Ask::Open, Reply::Status(status))
                 if self.way == Way::InPlace
-                    && status.code == Status::FAILURE
+                    && [Status::FAILURE, Status::UNSUPPORTED].contains(&status.code)
                     && self.existing.is_none()
                     && !self.through_link =>
             {
@@ -368,6 +426,18 @@ impl File {
                 self.through_link = true;
                 self.reserve(shared);
                 self.open(OPEN_CREATE, shared);
+            }
+            // Servers that cannot see to it that the file is new say no more than that. Nobody can foresee its name; where somebody can,
+            // another may have made it.
+            (Ask::Open, Reply::Status(status))
+                if self.way == Way::Replace
+                    && [Status::FAILURE, Status::UNSUPPORTED].contains(&status.code)
+                    && !shared.upload.options.resume
+                    && !self.is_opened_again =>
+            {
+                self.is_opened_again = true;
+                self.reserve(shared);
+                self.open(OPEN_CREATE | OPEN_TRUNCATE, shared);
             }
             (Ask::Open, Reply::Status(status)) => self.fail_or_full(&status, TIGHT, shared),
             (Ask::Write(_) | Ask::Close, Reply::Status(status)) => {
@@ -389,10 +459,21 @@ impl File {
                     format!("{}; the old file is gone, the new one is {}", status.reason(), shown(&self.written));
                 self.fail(reason, &status, shared);
             }
+            (Ask::Rename, Reply::Status(status)) => {
+                self.fail_to_place("the new file cannot take its place", &status, shared)
+            }
+            (Ask::Clear, Reply::Status(status)) => {
+                self.fail_to_place("the old file cannot be removed", &status, shared)
+            }
             (_, Reply::Status(status)) => self.fail(status.reason(), &status, shared),
             // The client has made sure that replies are of the type that belongs to the request.
             _ => self.give_up("the server gave another answer than was asked for".to_owned(), None, shared),
         }
+    }
+
+    fn look_through(&mut self, shared: &mut Shared) {
+        let path = self.path.clone();
+        self.ask(&Request::Stat(&path), Ask::LookThrough, shared);
     }
 
     /// Goes on as there is something in the place of the file.
@@ -449,7 +530,8 @@ impl File {
             Way::InPlace => {
                 // What is made by us is removed if this fails: so it must be clear who has made it.
                 let may_be_new = self.existing.is_none() && !self.through_link;
-                flags = OPEN_WRITE | OPEN_CREATE | if may_be_new { OPEN_EXCLUSIVE } else { OPEN_TRUNCATE };
+                let create = if self.is_opened_again { 0 } else { OPEN_CREATE };
+                flags = OPEN_WRITE | create | if may_be_new { OPEN_EXCLUSIVE } else { OPEN_TRUNCATE };
                 self.written = self.path.clone();
             }
             Way::Device => self.written = self.path.clone(),
@@ -513,109 +595,17 @@ impl File {
         }
         if shared.upload.options.preserve && self.way != Way::Device {
             let attributes = Attributes { mode: Some(mode), times: Some(times), ..Attributes::default() };
-            self.ask(&Request::Fsetstat(&handle, attributes), Ask::Preserve, shared);
+            self.ask(&Request::Fsetstat(&handle, attributes), Ask::Preserve(attributes), shared);
         } else if self.way == Way::Replace
             && let Some(mode) = self.existing_mode()
         {
             // The umask may have taken something away.
-            self.ask(&Request::Fsetstat(&handle, Attributes::of_mode(mode)), Ask::Wish, shared);
+            let attributes = Attributes::of_mode(mode);
+            self.ask(&Request::Fsetstat(&handle, attributes), Ask::Mode(attributes), shared);
         }
         if self.way != Way::Device {
             self.ask(&Request::Fstat(&handle), Ask::Size, shared);
         }
         self.ask(&Request::Close(&handle), Ask::Close, shared);
-    }
-
-    /// Puts what is complete into its place.
-    fn take_place(&mut self, shared: &mut Shared) {
-        if self.way != Way::Replace {
-            self.made = false;
-            self.stage = Stage::Done;
-            return;
-        }
-        self.stage = Stage::Renaming;
-        let (from, to) = (self.written.clone(), self.path.clone());
-        if shared.client.supports(Extension::PosixRename) {
-            self.ask(&Request::PosixRename { from: &from, to: &to }, Ask::Rename, shared);
-        } else {
-            self.ask(&Request::Rename { from: &from, to: &to }, Ask::Rename, shared);
-        }
-    }
-
-    /// Whether the file that is replaced may be what keeps the server from renaming.
-    fn may_clear(&self, status: &Status, shared: &Shared) -> bool {
-        let is_vague = ![Status::PERMISSION_DENIED, Status::NO_SUCH_FILE, Status::UNSUPPORTED].contains(&status.code);
-        self.existing.is_some() && is_vague && !shared.client.supports(Extension::PosixRename)
-    }
-
-    /// Gives up after a refusal, which may be for lack of room: `needed` bytes.
-    fn fail_or_full(&mut self, status: &Status, needed: u64, shared: &mut Shared) {
-        if status.code == Status::FAILURE && shared.client.supports(Extension::Statvfs) {
-            // Asked before anything is removed.
-            let directory = parent_of(&self.written);
-            let directory = if directory.is_empty() { b"." } else { directory }.to_vec();
-            self.ask(&Request::Statvfs(&directory), Ask::Room(needed), shared);
-        }
-        self.fail(status.reason(), status, shared);
-    }
-
-    /// Gives up since another file has found that there is no room.
-    pub fn fail_for_room(&mut self, shared: &mut Shared) {
-        self.give_up(NO_ROOM.to_owned(), None, shared);
-    }
-
-    fn fail(&mut self, reason: String, status: &Status, shared: &mut Shared) {
-        let hint = (status.code == Status::FAILURE).then_some(VAGUE_HINT);
-        self.give_up(reason, hint, shared);
-    }
-
-    /// Gives up since the file here cannot be read any more.
-    fn fail_here(&mut self, reason: String, shared: &mut Shared) {
-        let path = shared.upload.sources.entries()[self.entry].local.display().to_string();
-        self.fail_for_good(reason, shared);
-        if let Some(Some(failure)) = &mut self.given_up {
-            failure.path = path;
-        }
-    }
-
-    /// Gives up what can never be continued.
-    fn fail_for_good(&mut self, reason: String, shared: &mut Shared) {
-        self.tidy_up(true, shared);
-        self.give_up(reason, None, shared);
-    }
-
-    pub(super) fn give_up(&mut self, reason: String, hint: Option<&'static str>, shared: &mut Shared) {
-        if self.given_up.is_none() {
-            self.given_up = Some(Some(Failure { path: shown(&self.path), reason, hint }));
-            self.tidy(shared);
-        }
-    }
-
-    /// Stops what is under way. What is just taking its place does so.
-    pub fn abort(&mut self, shared: &mut Shared) {
-        if self.stage < Stage::Renaming && self.given_up.is_none() {
-            self.given_up = Some(None);
-            self.tidy(shared);
-        }
-    }
-
-    /// Closes what is open, and removes what was written unless it may be continued another time.
-    fn tidy(&mut self, shared: &mut Shared) {
-        let continues = shared.upload.options.resume && self.way == Way::Replace;
-        self.tidy_up(!continues, shared);
-    }
-
-    fn tidy_up(&mut self, removes: bool, shared: &mut Shared) {
-        if let Some(readback) = self.readback.take() {
-            shared.unconfirmed -= readback.outstanding();
-        }
-        if let Some(handle) = self.handle.take() {
-            self.ask(&Request::Close(&handle), Ask::Close, shared);
-        }
-        if self.made && removes {
-            self.made = false;
-            let path = self.written.clone();
-            self.ask(&Request::Remove(&path), Ask::Tidy, shared);
-        }
     }
 }

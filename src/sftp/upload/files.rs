@@ -2,7 +2,7 @@
 
 use super::directories::Directories;
 use super::file::{Ask, File, Stage};
-use super::{Failure, Shared, WINDOW};
+use super::{Shared, WINDOW};
 use crate::copy::random_tag;
 use crate::copy::sources::Kind;
 use crate::sftp::wire::Reply;
@@ -119,6 +119,11 @@ impl Files {
         active.or(Some(self.next).filter(|next| *next < entries))
     }
 
+    /// The files that are left there, half-written, if the connection is lost now.
+    pub fn left(&self) -> impl Iterator<Item = String> {
+        self.slots.iter().flatten().filter_map(File::left)
+    }
+
     /// Frees the slot of a file that needs it no more.
     fn settle(&mut self, slot: usize, shared: &mut Shared) {
         let Some(mut file) = self.slots[slot].take_if(|file| file.is_over()) else {
@@ -128,7 +133,7 @@ impl Files {
         file.release(shared);
         self.active -= 1;
         match file.into_failure() {
-            Ok(Some(Failure { path, reason, hint })) => shared.failures.add(path, reason, hint),
+            Ok(Some(failure)) => shared.failures.add(failure),
             Ok(None) => {}
             Err(Stage::Done) => shared.copied += 1,
             Err(_) => debug_assert!(false, "a file is over that was neither copied nor given up"),

@@ -127,11 +127,11 @@ impl Target {
                 Found::Asked
             }
             (Ask::Target, Reply::Attributes(attributes)) => self.take_existing(attributes, shared),
-            (Ask::Target, Reply::Status(status)) if status.code == Status::NO_SUCH_FILE => self.take_missing(shared),
+            (Ask::Target, Reply::Status(status)) if status.may_be_missing() => self.take_missing(shared),
             (Ask::Parent(path), reply) => {
                 self.waiting -= 1;
                 match reply {
-                    Reply::Status(status) if status.code == Status::NO_SUCH_FILE => self.missing.push_back(path),
+                    Reply::Status(status) if status.may_be_missing() => self.missing.push_back(path),
                     Reply::Attributes(attributes) if may_be_directory(attributes) => {}
                     Reply::Status(status) => return Found::Failed(path, status.reason()),
                     _ => return Found::Failed(path, "Not a directory".to_owned()),

@@ -4,6 +4,8 @@
 mod breaks;
 /// Servers that lie.
 mod hostile;
+/// Servers that have not all that OpenSSH has.
+mod lacking;
 /// Servers with few handles.
 mod limits;
 /// Where things go, and what is there already.

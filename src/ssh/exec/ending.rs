@@ -46,7 +46,7 @@ impl Running<'_> {
             // libssh2 gives nothing out any more once it has met what it cannot read, or the server's goodbye, be it in the same
             // piece. How the command ended may be known, but its output is not whole: that is no success.
             let detail = format!("{message}, and {left} bytes of output with it");
-            return Some(HostError::Lost { detail }.into());
+            return Some(HostError::Lost { detail, hint: None }.into());
         }
         match self.channel.exit() {
             // The server has said how it ended and that no more output comes: no need to wait for the close as well.
@@ -55,7 +55,7 @@ impl Running<'_> {
                 _ => Outcome::Exited(status),
             }),
             Exit::Signal(name) if eof || over.is_some() => Some(signaled(name)),
-            Exit::Unknown => over.map(|detail| HostError::Lost { detail }.into()),
+            Exit::Unknown => over.map(|detail| HostError::Lost { detail, hint: None }.into()),
             Exit::Status(_) | Exit::Signal(_) => None,
         }
     }

@@ -92,7 +92,7 @@ impl Behaviour {
                 return Outcome::cancelled(cancel, true);
             }
             if past(self.lost_after) {
-                return HostError::Lost { detail: "cut by the test".to_owned() }.into();
+                return HostError::Lost { detail: "cut by the test".to_owned(), hint: None }.into();
             }
             if past(self.dies_after) {
                 kill_process_group(Pid::from_child(child), Signal::KILL).expect("the command is running");

@@ -14,6 +14,8 @@ use crate::sftp::testing::program;
 
 /// Servers that break the protocol, lie or never end.
 mod hostile;
+/// Servers that have not all that OpenSSH has.
+mod lacking;
 /// Servers with little room.
 mod limits;
 /// OpenSSH's server.

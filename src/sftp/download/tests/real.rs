@@ -311,7 +311,7 @@ fn files_of_proc_are_read_to_their_end() {
 }
 
 /// Bytes that no two blocks of a file share.
-fn noise(size: usize) -> Vec<u8> {
+pub(super) fn noise(size: usize) -> Vec<u8> {
     let mut state = 1_u64;
     let next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

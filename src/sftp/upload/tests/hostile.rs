@@ -149,14 +149,16 @@ impl Liar {
                     (0, _) => 0o100_644,
                     _ => formats[self.roll(4)],
                 };
-                let right = self.files.get(&subject).map(|file| size_of(&file.path));
+                // By its name where the handle's was refused.
+                let by_name = |(_, file): &(&Vec<u8>, &Written)| kind == 17 && file.path == subject;
+                let handle = self.files.iter().find(by_name).map_or(subject.clone(), |(handle, _)| handle.clone());
+                let right = self.files.get(&handle).map(|file| size_of(&file.path));
                 let size = right.filter(|_| !self.is_bad()).unwrap_or([0, 10, 70_000, 40_000][self.roll(4)]);
                 let mut reply = vec![105, 0, 0, 0, 7];
                 reply.extend(u64::to_be_bytes(size));
                 reply.extend([0; 8]);
                 reply.extend(u32::to_be_bytes(format));
-                if kind == 8 {
-                    let file = self.files.get_mut(&subject).unwrap();
+                if let Some(file) = self.files.get_mut(&handle) {
                     file.is_measured = file.is_measured || size == size_of(&file.path);
                 }
                 reply
