@@ -265,7 +265,11 @@ impl HostOptions {
                 place.may("choose the known host keys")?;
                 add(&mut self.known_hosts, place.paths_or_none(value)?, origin);
             }
-            "password-file" => put(&mut self.password_file, place.path(value)?, origin)?,
+            "password-file" => {
+                // Whoever writes the list may have a host in it.
+                place.may("have a file read here that a host is told")?;
+                put(&mut self.password_file, place.path(value)?, origin)?;
+            }
             "proxy" => put_via(&mut self.proxy, Proxy::jump(value.text("jump hosts, or \"none\"")?)?, origin)?,
             "proxy-command" => {
                 let command = Proxy::command(value.text("a command, or \"none\"")?)?;

@@ -6,10 +6,12 @@
 use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path};
 
 use nix::unistd::{Uid, User};
+use rustix::io::Errno;
 
 use crate::bounded;
 
@@ -57,6 +59,18 @@ pub fn check(file: &Metadata, uid: u32) -> Result<(), Untrusted> {
     Ok(())
 }
 
+/// The same for an open file. With an access list the bits of the group are those of everybody in the list, whoever is in the group.
+///
+/// # Errors
+/// Somebody else can.
+pub fn check_open(file: impl AsFd, about: &Metadata, uid: u32) -> Result<(), Untrusted> {
+    let has_list = || rustix::fs::fgetxattr(&file, c"system.posix_acl_access", &mut [0; 256][..]) != Err(Errno::NODATA);
+    match check(about, uid) {
+        Ok(()) if about.mode() & 0o020 != 0 && about.is_file() && has_list() => Err(Untrusted::Mode(about.mode())),
+        checked => checked,
+    }
+}
+
 /// Whether `owner` is the only member of the group `gid`; `None` if the databases don't say.
 fn private(gid: u32, owner: u32) -> Option<bool> {
     let users = fs::read_to_string("/etc/passwd").ok()?;
@@ -89,9 +103,10 @@ pub struct Contents {
 /// As of [`bounded::read`].
 pub fn read(path: &Path, most: u64) -> io::Result<Contents> {
     if path == Path::new("-") {
-        let about = rustix::stdio::stdin().try_clone_to_owned().and_then(|file| File::from(file).metadata());
+        let file = rustix::stdio::stdin();
+        let about = file.try_clone_to_owned().and_then(|file| File::from(file).metadata());
         let about = about.ok().filter(Metadata::is_file);
-        let untrusted = about.and_then(|about| check(&about, Uid::effective().as_raw()).err());
+        let untrusted = about.and_then(|about| check_open(file, &about, Uid::effective().as_raw()).err());
         return Ok(Contents { bytes: bounded::read_from(io::stdin().lock(), most)?, untrusted });
     }
     let (file, untrusted) = open(path)?;
@@ -105,7 +120,7 @@ pub fn read(path: &Path, most: u64) -> io::Result<Contents> {
 pub fn open(path: &Path) -> io::Result<(File, Option<Untrusted>)> {
     let file = bounded::open(path)?;
     let about = file.metadata()?;
-    let untrusted = check(&about, Uid::effective().as_raw()).err();
+    let untrusted = check_open(&file, &about, Uid::effective().as_raw()).err();
     Ok((file, untrusted.filter(|_| about.is_file() || descriptor(path).is_none())))
 }
 
@@ -183,5 +198,27 @@ mod tests {
             assert_eq!(descriptor(Path::new(path)), number, "{path}");
         }
         assert_eq!(descriptor(Path::new(&format!("/proc/{own}/fd/3"))), Some(3));
+    }
+
+    #[test]
+    fn an_access_list_lets_others_write() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("file");
+        fs::write(&path, "x").expect("a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("a mode");
+        // acl(5), as the kernel keeps it: the owner, user 65534 and the mask may write, the group and others may not.
+        let entries: [(u16, u16, u32); 5] =
+            [(1, 6, u32::MAX), (2, 6, 65534), (4, 4, u32::MAX), (16, 6, u32::MAX), (32, 4, u32::MAX)];
+        let mut list = 2u32.to_le_bytes().to_vec();
+        for (tag, bits, id) in entries {
+            list.extend(tag.to_le_bytes().into_iter().chain(bits.to_le_bytes()).chain(id.to_le_bytes()));
+        }
+        let (_, untrusted) = open(&path).expect("a file");
+        assert_eq!(untrusted, None);
+        let set = rustix::fs::setxattr(&path, c"system.posix_acl_access", &list, rustix::fs::XattrFlags::empty());
+        // Not every file system has such lists.
+        assert!(matches!(set, Ok(()) | Err(Errno::OPNOTSUPP)), "{set:?}");
+        let (_, untrusted) = open(&path).expect("a file");
+        assert_eq!(untrusted.is_some(), set.is_ok(), "{untrusted:?}");
     }
 }

@@ -50,6 +50,13 @@ pub struct HostOpts {
     pub host_config: Vec<PathBuf>,
 }
 
+impl HostOpts {
+    /// Whether only some of the hosts of files may be run on.
+    pub fn are_chosen(&self) -> bool {
+        self.host_glob.is_some() || !self.only.is_empty() || !self.exclude.is_empty()
+    }
+}
+
 /// How many hosts run at once, and for how long.
 #[derive(Debug, Default, Args)]
 pub struct RunOpts {

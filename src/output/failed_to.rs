@@ -49,6 +49,15 @@ impl Own {
         Ok(Some(Own { names, text: bounded::read(path, bounded::LIST)? }))
     }
 
+    /// Whether a line of it stands for several hosts.
+    fn has_many_in_a_line(&self) -> bool {
+        self.text.split(|byte| matches!(byte, b'\n' | b'\r')).any(|line| {
+            let entry = line.trim_ascii().split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
+            let is_address = entry.starts_with(b"[") && entry.contains(&b':');
+            entry.starts_with(b"@") || !entry.starts_with(b"#") && entry.contains(&b'[') && !is_address
+        })
+    }
+
     /// The line of the file that a host is from.
     fn line_of(&self, origin: &Origin) -> Option<usize> {
         match origin {
@@ -59,12 +68,18 @@ impl Own {
 }
 
 impl FailedTo {
-    /// A report on `jobs`, whose hosts files are `lists`.
+    /// A report on `jobs`, whose hosts files are `lists`; `is_chosen` if only some of the hosts in these are run on.
     ///
     /// # Errors
-    /// The hosts file that is to be written over cannot be read.
-    pub fn new(file: ReportFile, lists: &[PathBuf], jobs: &Arc<[Job]>) -> io::Result<FailedTo> {
+    /// The hosts file that is to be written over cannot be read, or hosts would be lost that are not run on.
+    pub fn new(file: ReportFile, lists: &[PathBuf], is_chosen: bool, jobs: &Arc<[Job]>) -> io::Result<FailedTo> {
         let own = Own::find(file.path(), lists)?;
+        if is_chosen && own.as_ref().is_some_and(Own::has_many_in_a_line) {
+            return Err(io::Error::other(
+                "it is a hosts file of this run with groups or ranges, and the hosts of these that --only, --exclude and \
+                 --host-glob leave out would be lost: name another file",
+            ));
+        }
         // A host of which nothing was heard has not done it.
         Ok(FailedTo { file, jobs: Arc::clone(jobs), failed: vec![true; jobs.len()], own })
     }

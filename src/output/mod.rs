@@ -153,7 +153,7 @@ pub fn reports(
     }
     if let Some(path) = &asked.failed_to {
         let file = ReportFile::prepare("--failed-to", path)?;
-        let failed_to = FailedTo::new(file, &opts.hosts.hosts, jobs);
+        let failed_to = FailedTo::new(file, &opts.hosts.hosts, opts.hosts.are_chosen(), jobs);
         reports.push(Box::new(failed_to.map_err(|error| FileError::new("--failed-to", path, error))?));
     }
     if let Some(path) = &asked.junit {

@@ -459,7 +459,8 @@ fn handshake_failed(
     let is_no_server = |detail| HostError::Ssh { doing: DOING, detail, hint: Some(NOT_SSH_HINT.to_owned()) };
     if banner(session).is_none() {
         // What came instead of a banner is no SSH; nothing at all, or a part of a line, is a connection that has ended.
-        let first = link.with_opening(first_line).filter(|(line, _)| !line.starts_with("SSH-"));
+        let is_banner = |line: &str| line.starts_with("SSH-") || "SSH-".starts_with(line);
+        let first = link.with_opening(first_line).filter(|(line, _)| !is_banner(line));
         return match (first, link.socket_end()) {
             (Some((words, is_whole)), _) if !is_whole || BUSY_WORDS.iter().any(|busy| words.starts_with(busy)) => {
                 let detail = format!("the server says {}", ffi::quoted(&words));

@@ -417,7 +417,7 @@ mod tests {
             let heard: Vec<String> =
                 said.as_bytes().chunks(length).map(|piece| hear(&mut it, &String::from_utf8_lossy(piece))).collect();
             assert_eq!(heard.concat(), "Sorry, user joe is not allowed to execute '/usr/bin/sh id' as root on web1.\n");
-            assert!(it.never_began(1).to_string().ends_with("execute '/usr/bin/sh id' as root on web1."));
+            assert!(it.never_began(1).to_string().ends_with("execute '/usr/bin/sh id' as root on web1.\""));
         }
     }
 

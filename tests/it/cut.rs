@@ -309,6 +309,9 @@ fn a_jump_host_that_goes_during_a_login_behind_it() {
     let raw = Raw::start(Script { at_login: Some(at_login), ..Script::default() });
     let env = Env::new();
     env.trust(&raw.known_hosts_line());
+    // Another key, which is tried after the refusal.
+    let other = env.path("other");
+    crate::bin::ssh_keygen(&other, &["-t", "ed25519", "-N", ""]);
     let addresses: Vec<IpAddr> = vec!["127.0.0.2".parse().expect("an address")];
     let bastion = crate::embedded::Server::start(crate::embedded::Config {
         addresses,
@@ -317,7 +320,9 @@ fn a_jump_host_that_goes_during_a_login_behind_it() {
     });
     env.trust(&bastion.known_hosts());
     let jump = bastion.addr().to_string();
-    let running = env.pssh().hosts([raw.address]).args(["-J", &jump, "--num-retries", "1", "true"]).start();
+    let pssh = env.pssh().hosts([raw.address]).arg("--identity").arg(env.ssh_dir().join("id_ed25519"));
+    let pssh = pssh.arg("--identity").arg(&other);
+    let running = pssh.args(["-J", &jump, "--num-retries", "1", "true"]).start();
     while raw.count(crate::raw::USERAUTH_REQUEST) == 0 {
         thread::sleep(Duration::from_millis(5));
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::bin::Env;
 use crate::sshd::hosts;
 
 #[test]
@@ -47,5 +48,24 @@ fn a_list_that_is_written_over_keeps_its_comments() {
         let pssh = env.pssh().args(["-h", name, "--failed-to", "list", "true"]).shell("exec \"$@\" <list");
         pssh.run().exits(0).stderr_has("the list has no hosts any more");
         assert_eq!(now(), "# By stdin.\n");
+    }
+}
+
+#[test]
+fn hosts_that_are_left_out_are_not_lost() {
+    let env = Env::new();
+    for (list, options) in [
+        ("127.0.0.[1-3]:1\n", &["--exclude", "127.0.0.[2-3]"][..]),
+        ("# of the team\n@web\n", &["--only", "127.0.0.1"]),
+        ("web[1-2]\n", &["--host-glob", "*1"]),
+    ] {
+        fs::create_dir_all(env.path(".config/pssh")).expect("a directory");
+        env.file(".config/pssh/config.toml", "[groups]\nweb = \"127.0.0.[1-3]\"\n");
+        let file = env.file("list", list);
+        let run = env.pssh().variable("XDG_CONFIG_HOME", env.path(".config")).arg("-h").arg(&file).args(options);
+        let run = run.arg("--failed-to").arg(&file).args(["--num-retries", "1", "--", "true"]).run();
+        run.stderr_has("would be lost: name another file");
+        run.exits(1).stderr_lacks("Connection refused");
+        assert_eq!(fs::read_to_string(&file).expect("the list"), list);
     }
 }

@@ -112,7 +112,7 @@ impl Loader<'_> {
         let file = bounded::open(path)?;
         let about = file.metadata()?;
         if rules.guarded
-            && let Err(untrusted) = trusted_file::check(&about, self.local.uid)
+            && let Err(untrusted) = trusted_file::check_open(&file, &about, self.local.uid)
         {
             return Ok(Err(ConfigError::File { path: path.to_owned(), reason: untrusted.to_string() }));
         }
