@@ -104,7 +104,7 @@ fn a_connection_that_is_cut_leaves_the_old_file() {
     let (env, sshd) = hosts(1);
     let file = env.file("data", vec![3; 8 << 20]);
     env.trust(&sshd.known_hosts().replace(&format!("[{}]:{}", sshd.label(), sshd.port()), "cut"));
-    let port = cut_after(&sshd.hosts()[0], 10_000);
+    let port = cut_after(&sshd.hosts()[0], 6_000);
     let place = env.path(&format!("127.0.0.1:{port}"));
     fs::create_dir(&place).expect("a directory");
     fs::write(place.join("data"), "old\n").expect("a file");
