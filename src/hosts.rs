@@ -338,13 +338,13 @@ impl Found<'_> {
         // A byte order mark is no part of the first host's name.
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
         let place = |line, column| Origin::File { file: Arc::clone(&file), line, column };
-        if let Some((number, line, format)) = OtherFormat::of(lines(text)) {
+        if let Some((number, line, format)) = OtherFormat::of(lines(text).map(|(line, _)| line)) {
             // What follows the = may be a secret.
             let shown = line.split('=').next().unwrap_or_default();
             let advice = format.advice().replace("FILE", &path.display().to_string());
             return self.reject(shown, place(number + 1, 1), &advice);
         }
-        for (number, line) in lines(text).enumerate() {
+        for (number, (line, _)) in lines(text).enumerate() {
             let at = |column| place(number + 1, column);
             // What follows the = may be a secret.
             let key = line.split(|byte| *byte == b'=').next().unwrap_or_default();
@@ -506,15 +506,19 @@ impl Found<'_> {
     }
 }
 
-/// The lines of a text, which end by LF, CRLF or CR.
-fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// The lines of the text of a hosts file, each with what ends it: LF, CRLF, CR, or nothing at the end of the text.
+pub fn lines(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest?;
-        let Some(end) = text.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else { return rest.take() };
-        let length = if text[end..].starts_with(b"\r\n") { 2 } else { 1 };
-        rest = Some(&text[end + length..]);
-        Some(&text[..end])
+        let Some(end) = text.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
+            return rest.take().map(|line| (line, &[][..]));
+        };
+        let (line, after) = text.split_at(end);
+        let length = if after.starts_with(b"\r\n") { 2 } else { 1 };
+        let (end, after) = after.split_at(length);
+        rest = Some(after);
+        Some((line, end))
     })
 }
 

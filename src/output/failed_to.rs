@@ -14,7 +14,7 @@ use super::sanitize::sanitize;
 use super::writer::Output;
 use crate::bounded;
 use crate::event::{Class, Event, EventKind, Stream, Tally};
-use crate::hosts::Origin;
+use crate::hosts::{self, Origin};
 use crate::jobs::Job;
 
 /// The hosts that failed as a hosts file, each as it was given, in the order of the list.
@@ -51,7 +51,7 @@ impl Own {
 
     /// Whether a line of it stands for several hosts.
     fn has_many_in_a_line(&self) -> bool {
-        self.text.split(|byte| matches!(byte, b'\n' | b'\r')).any(|line| {
+        hosts::lines(&self.text).any(|(line, _)| {
             let entry = line.trim_ascii().split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
             let is_address = entry.starts_with(b"[") && entry.contains(&b':');
             entry.starts_with(b"@") || !entry.starts_with(b"#") && entry.contains(&b'[') && !is_address
@@ -89,7 +89,6 @@ impl FailedTo {
         let (mut text, mut has_hosts) = (Vec::new(), false);
         let mut put = |text: &mut Vec<u8>, line: &[u8], is_host: bool| {
             text.extend_from_slice(line);
-            text.push(b'\n');
             has_hosts |= is_host;
         };
         let mut of_line: HashMap<usize, Vec<&Job>> = HashMap::new();
@@ -100,25 +99,30 @@ impl FailedTo {
                 None => others.push(job),
             }
         }
+        let line_of = |job: &Job| (job.spec.line() + "\n").into_bytes();
         let has_failed = |job: &&Job| self.failed[job.number];
         if let Some(own) = &self.own {
-            let lines = own.text.strip_suffix(b"\n").unwrap_or(&own.text).split(|byte| *byte == b'\n');
-            for (number, line) in (1..).zip(lines).filter(|_| !own.text.is_empty()) {
+            // Counted as they were when the hosts were read.
+            for (number, (line, end)) in (1..).zip(hosts::lines(&own.text)) {
+                if line.is_empty() && end.is_empty() {
+                    break;
+                }
+                let whole = [line, if end.is_empty() { b"\n" } else { end }].concat();
                 match (of_line.get(&number), line.trim_ascii().first()) {
-                    (None, None | Some(b'#')) => put(&mut text, line, false),
+                    (None, None | Some(b'#')) => put(&mut text, &whole, false),
                     // The hosts of a group are told one by one below.
                     (None, Some(b'@')) => {}
                     // It had no part in the run, by --only and the like.
-                    (None, Some(_)) => put(&mut text, line, true),
-                    (Some(jobs), _) if jobs.iter().all(has_failed) => put(&mut text, line, true),
+                    (None, Some(_)) => put(&mut text, &whole, true),
+                    (Some(jobs), _) if jobs.iter().all(has_failed) => put(&mut text, &whole, true),
                     (Some(jobs), _) => {
                         let failed = jobs.iter().filter(|job| has_failed(job));
-                        failed.for_each(|job| put(&mut text, job.spec.line().as_bytes(), true));
+                        failed.for_each(|job| put(&mut text, &line_of(job), true));
                     }
                 }
             }
         }
-        others.iter().filter(|job| has_failed(job)).for_each(|job| put(&mut text, job.spec.line().as_bytes(), true));
+        others.iter().filter(|job| has_failed(job)).for_each(|job| put(&mut text, &line_of(job), true));
         (text, has_hosts)
     }
 }

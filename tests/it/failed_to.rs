@@ -69,3 +69,19 @@ fn hosts_that_are_left_out_are_not_lost() {
         assert_eq!(fs::read_to_string(&file).expect("the list"), list);
     }
 }
+
+#[test]
+fn lines_are_counted_by_the_ends_that_they_have() {
+    let (env, sshd) = hosts(3);
+    let [one, two, three] = <[String; 3]>::try_from(sshd.hosts()).expect("three hosts");
+    let file = env.path("list");
+    for end in ["\r", "\r\n", "\n"] {
+        let last = format!("# the last{end}");
+        fs::write(&file, format!("{one}{end}{two}{end}{three}{end}{last}")).expect("a file");
+        let command = "case $SSH_CONNECTION in *' 127.0.1.1 '*) ;; *) exit 1;; esac";
+        let run = env.pssh().arg("-h").arg(&file).arg("--failed-to").arg(&file).args(["--", command]).run();
+        run.exits(5);
+        let left = fs::read_to_string(&file).expect("the list");
+        assert_eq!(left, format!("{two}{end}{three}{end}{last}"), "ends by {end:?}");
+    }
+}
