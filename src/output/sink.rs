@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::pipe::PIPE_BUF;
+use rustix::pipe::{PIPE_BUF, fcntl_getpipe_size, fcntl_setpipe_size};
 
 use crate::cancel::{Cancel, Reason};
 use crate::lock::lock;
@@ -21,6 +21,10 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// How long one after another may do so.
 const SHORT_GRACE: Duration = Duration::from_millis(200);
+
+/// Bytes that a pipe shall hold. In the 64 KiB that it has otherwise there is soon no room for a whole batch of lines, and each batch
+/// takes several writes and waits.
+const ROOM: usize = 256 * 1024;
 
 /// What stops the run that the process makes now, and how long readers may take nothing then.
 static CANCEL: Mutex<Option<(Cancel, Duration)>> = Mutex::new(None);
@@ -85,7 +89,12 @@ impl Sink {
 fn without_waiting(pipe: &File) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
-    Ok(File::from(rustix::fs::open(Path::new(&path), flags, Mode::empty())?))
+    let pipe = File::from(rustix::fs::open(Path::new(&path), flags, Mode::empty())?);
+    // Users may have only so much in all pipes; the size that a pipe has will do.
+    if fcntl_getpipe_size(&pipe).is_ok_and(|size| size < ROOM) {
+        let _ = fcntl_setpipe_size(&pipe, ROOM);
+    }
+    Ok(pipe)
 }
 
 /// Waits until `file` can be written, or `cancel` ends the run and `grace` has passed.
@@ -183,6 +192,7 @@ mod tests {
         let flags = fcntl_getfl(&shared).expect("flags");
         let sink = Sink::new(shared.try_clone().expect("a copy"));
         assert_eq!(fcntl_getfl(&shared).expect("flags"), flags);
+        assert!(fcntl_getpipe_size(&sink.file).expect("a size") >= ROOM);
         assert!(!sink.is_blocking && fcntl_getfl(&sink.file).expect("flags").contains(OFlags::NONBLOCK));
     }
 
