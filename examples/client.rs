@@ -11,15 +11,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use pssh::client::Client;
-use pssh::exit;
-use pssh::settings::Settings;
+use pssh::events::exit_status;
+use pssh::plan::settings::Settings;
 
 fn main() -> Result<ExitCode> {
     let mut arguments = std::env::args().skip(1);
     let (hosts, command) = (arguments.next(), arguments.next());
     let (Some(hosts), Some(command)) = (hosts, command) else {
         eprintln!("Usage: client 'HOST HOST...' COMMAND");
-        return Ok(exit::USAGE.into());
+        return Ok(exit_status::USAGE.into());
     };
     let mut settings = Settings::for_library().map_err(|problem| anyhow!(problem))?;
     settings.connect_timeout = Some(Duration::from_secs(10));
@@ -41,5 +41,5 @@ fn main() -> Result<ExitCode> {
             eprintln!("{}: {outcome}", host.label());
         }
     }
-    Ok(exit::of_tally(&run.join(None)?).into())
+    Ok(exit_status::of_tally(&run.join(None)?).into())
 }

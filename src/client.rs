@@ -31,24 +31,27 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
-use crate::cancel::{Cancel, Reason};
+use crate::command::host_args::{self, Arguments, HostArgsError};
+use crate::command::input::{Hangup, Input, Inputs, Writer};
+use crate::command::sudo::{self, Sudo};
 use crate::command::{self, CommandError, CommandLine, Shell, Wrapping};
-use crate::engine::{Engine, StartError};
-use crate::error::{HostError, reason};
-use crate::event::{Event, EventKind, Outcome, Stream, Tally};
-use crate::host_args::{self, Arguments, HostArgsError};
+use crate::events::event::{Event, EventKind, Outcome, Stream, Tally};
+use crate::events::host_error::HostError;
 use crate::hosts::{self, HostSpec, HostsError};
-use crate::input::{Hangup, Input, Inputs, Writer};
-use crate::jobs::{self, Commands, Job};
-use crate::limits::Held;
-use crate::lock::lock;
-use crate::output::LONGEST_LINE;
-use crate::settings::Settings;
-use crate::spill::Spill;
-use crate::ssh::Unprepared;
-use crate::sudo::{self, Sudo};
-use crate::tolerance::Tolerance;
-use crate::work::Work;
+use crate::plan::error::Unprepared;
+use crate::plan::failure_limit::Tolerance;
+use crate::plan::job::{self, Commands, Job};
+use crate::plan::settings::Settings;
+use crate::plan::work::Work;
+use crate::run::engine::{Engine, StartError};
+use crate::system::cancel::{Cancel, Reason};
+use crate::system::files::spill::Spill;
+use crate::system::lock::lock;
+use crate::system::open_files::Held;
+use crate::text::message::reason;
+
+/// Bytes of a line after which it is given although its end has not come.
+const LONGEST_LINE: usize = 512 << 10;
 
 /// Bytes that are taken out of a host's output at once.
 const PIECE: usize = 64 << 10;
@@ -261,7 +264,7 @@ impl Command<'_> {
                 Commands::Each(line, arguments)
             }
         };
-        let jobs = jobs::make(self.client.hosts.clone());
+        let jobs = job::make(self.client.hosts.clone());
         let (writers, inputs): (Vec<_>, Vec<_>) = match self.has_stdin {
             true => jobs.iter().map(|_| Input::written()).unzip(),
             false => (Vec::new(), Vec::new()),

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use pssh::program::{self, Program};
+use pssh::plan::program::Program;
 
 fn main() -> ExitCode {
-    program::main(Program::Pslurp)
+    pssh::cli::process::main(Program::Pslurp)
 }

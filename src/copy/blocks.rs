@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
-use crate::lock::lock;
+use crate::system::lock::lock;
 
 /// Bytes of a block: many packets' worth, so that a disk is asked seldom.
 pub const BLOCK: usize = 256 * 1024;

@@ -1,7 +1,12 @@
 //! Copies of files and directories between here and the hosts: what both directions and both protocols (SFTP and SCP) share.
 
 pub mod blocks;
-pub mod place;
+pub mod download_root;
+pub mod rsync;
+pub mod scp;
+pub mod sftp;
+pub mod sftp_download;
+pub mod sftp_upload;
 pub mod sources;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -89,6 +94,15 @@ pub fn random_tag() -> String {
     // The keys of std's hash maps come from the system's random numbers.
     let random = RandomState::new().build_hasher().finish();
     (0..8).map(|digit| char::from(DIGITS[(random >> (5 * digit)) as usize & 31])).collect()
+}
+
+/// How files are to be copied, if the user has said so to scp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// scp's own (`-O`).
+    Scp,
+    /// SFTP (`-s`).
+    Sftp,
 }
 
 #[cfg(test)]

@@ -13,9 +13,10 @@ use std::sync::{Arc, Mutex};
 use openssl::sha::Sha256;
 
 use super::blocks::{BLOCK, BUDGET, Blocks, Gate};
-use crate::error::{HostError, reason};
-use crate::event::Outcome;
-use crate::lock::lock;
+use crate::events::event::Outcome;
+use crate::events::host_error::HostError;
+use crate::system::lock::lock;
+use crate::text::message::reason;
 
 /// How many problems an error names; the rest is counted.
 const NAMED: usize = 5;

@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Verdict;
-use crate::copy::place::Place;
+use crate::copy::download_root::Place;
+use crate::copy::scp;
+use crate::copy::sftp_download::Downloading;
+use crate::copy::sftp_upload::Uploading;
 use crate::copy::sources::Sources;
 use crate::copy::{Download, Options, Upload};
-use crate::dialogue::{Dialogue, Say};
-use crate::event::Outcome;
-use crate::scp;
-use crate::sftp::download::Downloading;
-use crate::sftp::upload::Uploading;
+use crate::events::event::Outcome;
+use crate::ssh::channel::dialogue::{Dialogue, Say};
 
 /// Bytes that a copy of a few small files may say, whatever it hears: more is a loop.
 const MOST_SAID: usize = 4 << 20;

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use crate::error::excerpt;
+use crate::text::message::excerpt;
 
 /// User, name and port of an entry.
 pub type Parts = (Option<String>, String, Option<u16>);

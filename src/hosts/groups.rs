@@ -13,10 +13,10 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 
 use super::{Basis, Found, HostSpec, HostsError, Origin};
-use crate::cancel::Cancel;
-use crate::error::reason;
-use crate::ssh::Patience;
-use crate::suggest::did_you_mean;
+use crate::system::cancel::Cancel;
+use crate::system::poll::Patience;
+use crate::text::message::reason;
+use crate::text::suggest::did_you_mean;
 
 /// How long the command for a group may run: it reads a file or asks an inventory, and nobody sees what is waited for.
 const COMMAND_LIMIT: Duration = Duration::from_secs(30);

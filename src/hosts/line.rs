@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::Origin;
-use crate::host_options::{self, HostOptions, Place, Refused, Value};
+use super::options::{self, HostOptions, Place, Refused, Value};
 
 /// What a line says about its host besides the entry.
 #[derive(Default)]
@@ -36,7 +36,7 @@ impl Said<'_> {
             None => match self.options.set(key, &Value::Text(value), place) {
                 Ok(()) => return Ok(()),
                 Err(Refused::Wrong(problem)) => {
-                    let shown = if host_options::is_password(key) { key.to_owned() } else { format!("{key}={value}") };
+                    let shown = if options::is_password(key) { key.to_owned() } else { format!("{key}={value}") };
                     return Err((shown, problem));
                 }
                 Err(Refused::Unknown(Some(known))) => {
@@ -122,9 +122,9 @@ pub fn write(key: &str, value: &str, directory: &Path, text: &mut String) {
         return;
     }
     let path = std::path::absolute(directory.join(value)).ok();
-    let path = path.as_ref().and_then(|path| path.to_str()).filter(|_| host_options::is_path(key, value));
+    let path = path.as_ref().and_then(|path| path.to_str()).filter(|_| options::is_path(key, value));
     let value = path.unwrap_or(value);
-    if host_options::KEYS.contains(&key) || key.starts_with(ARGUMENT) {
+    if options::KEYS.contains(&key) || key.starts_with(ARGUMENT) {
         put(key, value, text);
     } else {
         put(&format!("{ARGUMENT}{key}"), value, text);

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::fnmatch::fnmatch;
-use super::nodes::Filter;
+use super::selection::Filter;
 use super::{Basis, Found, Groups, HostSpec, HostsError, Origin, read};
+use crate::text::fnmatch::fnmatch;
 
 /// Where the hosts of a run come from, and which of them are meant.
 #[derive(Clone, Copy, Debug, Default)]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tz::{TimeZone, TimeZoneSettings};
 
-use crate::bounded;
+use crate::system::files::bounded;
 
 /// What a moment of the steady clock is by the calendar.
 #[derive(Clone, Copy, Debug)]

@@ -4,11 +4,11 @@
 use std::io::Write;
 
 use super::name;
-use super::sanitize::sanitize;
 use super::writer::Output;
-use crate::event::{Outcome, Stream};
-use crate::jobs::Job;
-use crate::nodeset::fold;
+use crate::events::event::{Outcome, Stream};
+use crate::hosts::nodeset::fold;
+use crate::plan::job::Job;
+use crate::text::sanitize::sanitize;
 
 /// With how many hosts the same hint is said.
 const SHOWN: usize = 3;
@@ -60,12 +60,12 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::error::{HostError, HostKeyError};
+    use crate::events::host_error::{HostError, HostKeyError};
     use crate::hosts::gather;
 
     #[test]
     fn a_hint_is_said_with_a_few_hosts_and_kinds_are_told_apart() {
-        let jobs = crate::jobs::make(gather(&[], &["a b c d e f".to_owned()]).expect("hosts"));
+        let jobs = crate::plan::job::make(gather(&[], &["a b c d e f".to_owned()]).expect("hosts"));
         let unknown = |name: &str| -> Outcome {
             let (scan, file) = (Some((name.to_owned(), 22)), Some(PathBuf::from("known_hosts")));
             HostKeyError::Unknown { name: name.to_owned(), scan, file, offered: "x".to_owned() }.into_outcome()

@@ -1,78 +1,58 @@
 //! All that is printed: one writer on the main thread, and the reports that turn events into text.
 
-mod ci;
-mod ci_log;
-mod ci_paths;
+pub(crate) mod formats;
+pub(crate) mod reports;
+
 mod clock;
-mod copied;
-mod dry_run;
-mod failed_to;
-mod file;
-mod files;
-mod format;
-mod gather;
-mod heads;
+pub(crate) mod control_sequences;
 mod hints;
-mod inline;
-mod json;
-mod junit;
-mod lines;
-mod mux;
-mod outcomes;
+pub(crate) mod multiplexer;
 mod prefix;
-mod progress;
-mod quiet;
-mod reasons;
-mod sanitize;
-mod sink;
-mod status_line;
+pub(crate) mod settings;
 mod store;
 mod style;
-mod summary;
 mod tail;
-mod timeline;
 mod transcode;
-pub(crate) mod visible;
-mod warnings;
 mod writer;
 
-pub use ci::CiGroups;
-pub use dry_run::commands;
-pub use file::FileError;
-pub use files::{Directories, DirectoryError, Files};
-pub use format::{Endings, Format, Looks};
-pub use heads::Heads;
-pub use inline::Inline;
-pub use json::VERSION as JSON_VERSION;
-pub use lines::{LONGEST_LINE, Lines};
-pub use mux::{Report, Reports, Summary, multiplex};
-pub use outcomes::Outcomes;
+pub use self::formats::ci_groups::CiGroups;
+pub use self::formats::dry_run::commands;
+pub use self::formats::inline::Inline;
+pub use self::formats::json::VERSION as JSON_VERSION;
+pub use self::formats::lines::{LONGEST_LINE, Lines};
+pub use self::formats::outcomes::Outcomes;
+pub use self::formats::status::Heads;
+pub use self::multiplexer::{Report, Reports, Summary, multiplex};
+pub use self::reports::host_files::{Directories, DirectoryError, Files};
+pub use self::reports::progress::Progress;
+pub use self::reports::report_file::FileError;
+pub use self::settings::{Endings, Format, Looks};
+use crate::system::sink;
+pub use crate::system::status_line::{Hold, hold as hold_terminal, leave as leave_terminal};
 pub use prefix::{Prefixes, Template};
-pub use progress::Progress;
-pub use sanitize::{cut, escaped, quoted, said, said_bytes, said_names, said_reason, sanitize};
-pub use sink::heed;
-pub use status_line::{Hold, hold as hold_terminal, leave as leave_terminal};
 pub use style::{Face, Style, When, Wishes};
 pub use transcode::{Transcoded, encoding};
 pub use writer::{Broken, Output};
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::cli::Opts;
-use crate::event::Stream;
-use crate::jobs::Job;
-use crate::program::Program;
-use crate::redact::redact_quotations;
-use ci::Groups;
-use ci_log::CiLog;
-use failed_to::FailedTo;
-use file::ReportFile;
-use gather::{Gather, Shape};
-use json::Json;
-use junit::Junit;
-use quiet::Quiet;
-use reasons::Reasons;
-use summary::{Failures, Times};
+use crate::text::sanitize::sanitize;
+
+use self::formats::ci_groups::Groups;
+use self::formats::ci_log::CiLog;
+use self::formats::gather::{Gather, Shape};
+use self::formats::json::Json;
+use self::formats::quiet::Quiet;
+use self::reports::failed_to::FailedTo;
+use self::reports::junit::Junit;
+use self::reports::reasons::Reasons;
+use self::reports::report_file::ReportFile;
+use self::reports::summary::{Failures, Times};
+use crate::events::event::Stream;
+use crate::plan::job::Job;
+use crate::plan::program::Program;
+use crate::system::redact::redact_quotations;
 
 /// Why there are no reports.
 #[derive(Debug, thiserror::Error)]
@@ -85,23 +65,32 @@ pub enum ReportsError {
     File(#[from] FileError),
 }
 
-/// The reports that the command line asks for, on `jobs`. `user` is the login name of hosts whose entry has none, if the user said
+/// The lists that the hosts of a run are from.
+#[derive(Clone, Copy)]
+pub struct Lists<'a> {
+    /// Their files.
+    pub files: &'a [PathBuf],
+    /// Whether hosts of them were left out.
+    pub are_chosen: bool,
+}
+
+/// The reports that `looks` asks for, on `jobs` of hosts of `lists`. `user` is the login name of hosts whose entry has none, if the user said
 /// so. Reports that write files come last: whoever reads a file has seen all else.
 ///
 /// # Errors
 /// A file or a directory for files cannot be used.
 pub fn reports(
-    opts: &Opts,
     looks: &Looks,
+    lists: Lists<'_>,
     jobs: &Arc<[Job]>,
     user: Option<&str>,
 ) -> Result<Box<dyn Report>, ReportsError> {
-    let (style, asked) = (&looks.style, &opts.reports);
+    let style = &looks.style;
     let variable = |name: &str| std::env::var_os(name).is_some_and(|value| value == "true");
-    let groups = opts.streams.ci_groups.and_then(|system| Groups::new(system, variable));
+    let groups = looks.ci.and_then(|system| Groups::new(system, variable));
     let mut reports: Vec<Box<dyn Report>> = Vec::new();
-    if !asked.quiet {
-        reports.push(Box::new(warnings::Warnings::default()));
+    if !looks.is_quiet {
+        reports.push(Box::new(self::reports::warnings::Warnings::default()));
     }
     let heads = match looks.endings {
         Endings::Failures => Heads::without_lines(style),
@@ -124,20 +113,20 @@ pub fn reports(
         }
         Format::Status => {
             reports.extend([Box::new(heads) as Box<dyn Report>, Box::new(Outcomes::without_lines(style))]);
-            if opts.program == Program::Prsync {
+            if looks.program == Program::Prsync {
                 reports.push(Box::new(Reasons::new(jobs.len())));
             }
         }
         Format::Json => reports.push(Box::new(Json::new(jobs))),
-        Format::None if asked.quiet => reports.push(Box::new(Quiet::new(jobs.len()))),
+        Format::None if looks.is_quiet => reports.push(Box::new(Quiet::new(jobs.len()))),
         Format::Gather | Format::None => {}
     }
-    if looks.format == Format::Gather || opts.streams.expect_same {
+    if looks.format == Format::Gather || looks.expect_same {
         let shape = Shape {
             is_shown: looks.format == Format::Gather,
             face: style.of(Stream::Stdout),
-            diff: opts.streams.diff,
-            expect_same: opts.streams.expect_same,
+            diff: looks.diff,
+            expect_same: looks.expect_same,
             ci: groups,
         };
         reports.push(Box::new(Gather::new(jobs, shape)));
@@ -148,18 +137,18 @@ pub fn reports(
     if matches!(looks.format, Format::Lines | Format::Inline | Format::Status) {
         reports.push(Box::new(Failures::new(jobs)));
     }
-    if asked.times {
+    if looks.has_times {
         reports.push(Box::new(Times::new(jobs)));
     }
-    if let Some(path) = &asked.failed_to {
+    if let Some(path) = &looks.failed_to {
         let file = ReportFile::prepare("--failed-to", path)?;
-        let failed_to = FailedTo::new(file, &opts.hosts.hosts, opts.hosts.are_chosen(), jobs);
+        let failed_to = FailedTo::new(file, lists.files, lists.are_chosen, jobs);
         reports.push(Box::new(failed_to.map_err(|error| FileError::new("--failed-to", path, error))?));
     }
-    if let Some(path) = &asked.junit {
+    if let Some(path) = &looks.junit {
         reports.push(Box::new(Junit::new(ReportFile::prepare("--junit", path)?, jobs)));
     }
-    if let Some(encoding) = opts.streams.encoding {
+    if let Some(encoding) = looks.encoding {
         reports = vec![Box::new(Transcoded::new(Reports(reports), encoding, jobs.len()))];
     }
     // Files have the bytes as they came.

@@ -1,8 +1,8 @@
 //! What the lines of a host start with: `--prefix`, `--align`, and a colour for each host.
 
-use crate::event::Stream;
-use crate::jobs::Job;
-use crate::suggest::did_you_mean;
+use crate::events::event::Stream;
+use crate::plan::job::Job;
+use crate::text::suggest::did_you_mean;
 
 use super::style::Style;
 
@@ -155,7 +155,7 @@ mod tests {
 
     fn prefixes(template: &str, is_aligned: bool) -> Vec<String> {
         let hosts = gather(&[], &["web1 root@database:2222 é".to_owned()]).expect("hosts");
-        let jobs = crate::jobs::make(hosts);
+        let jobs = crate::plan::job::make(hosts);
         let template = Template::parse(template).expect("a template");
         let prefixes = Prefixes::new(&template, is_aligned, &jobs, &Style::default());
         let text = |job| String::from_utf8_lossy(prefixes.of(job, Stream::Stdout)).into_owned();

@@ -4,9 +4,9 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 
-use super::ci::CiGroups;
-use super::ci_log::CiLog;
-use crate::event::Stream;
+use super::formats::ci_groups::CiGroups;
+use super::formats::ci_log::CiLog;
+use crate::events::event::Stream;
 
 /// When something is done that suits a terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

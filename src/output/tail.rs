@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::event::Stream;
+use crate::events::event::Stream;
 
 /// Bytes of a line that are kept; the rest is cut off.
 const LINE: usize = 1024;

@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use encoding_rs::{Decoder, Encoding};
 
-use super::mux::Report;
+use super::multiplexer::Report;
 use super::writer::Output;
-use crate::error::HostError;
-use crate::event::{Event, EventKind, Outcome, Stream, Tally};
-use crate::jobs::Job;
+use crate::events::event::{Event, EventKind, Outcome, Stream, Tally};
+use crate::events::host_error::HostError;
+use crate::plan::job::Job;
 
 /// Reads the name of an encoding: a label of the Encoding Standard, such as `latin1`, `windows-1251`, `sjis` or `utf-16le`,
 /// also with the hyphens or underscores that Python puts into it.
@@ -122,7 +122,7 @@ mod tests {
 
     fn decoded(name: &str, pieces: &[&[u8]]) -> String {
         let hosts = gather(&[], &["a".to_owned()]).expect("a host");
-        let job = &crate::jobs::make(hosts)[0];
+        let job = &crate::plan::job::make(hosts)[0];
         let mut report = Transcoded::new(Kept(Vec::new()), encoding(name).expect("an encoding"), 1);
         let mut output = Output::over(None, None, &Style::default());
         for piece in pieces {

@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 
-use super::ci_log::{CiLog, State};
-use super::sink::Sink;
-use super::status_line;
+use super::formats::ci_log::{CiLog, State};
 use super::style::Style;
-use crate::event::Stream;
+use crate::events::event::Stream;
+use crate::system::sink::Sink;
+use crate::system::status_line;
 
 /// Bytes that are gathered before they are written although more is coming: a pipe's capacity on Linux.
 const FULL: usize = 64 * 1024;

@@ -8,11 +8,11 @@ use std::sync::{Arc, LazyLock};
 
 use ssh2::MethodType;
 
-use super::config::{self, NoAlgorithm};
-use super::host_certificate;
-use super::pubkey_algorithms::{ALL_ALGORITHMS, DEFAULT_ALGORITHMS};
-use crate::event::Agreed;
-use crate::output::said_names;
+use super::host_keys::certificate;
+use super::keys::algorithms::{ALL_ALGORITHMS, DEFAULT_ALGORITHMS};
+use crate::events::event::Agreed;
+use crate::ssh_config::{self, NoAlgorithm};
+use crate::system::quotation::said_names;
 
 /// Names of algorithms, the preferred ones first.
 pub type Names = Arc<[&'static str]>;
@@ -130,7 +130,7 @@ static OFFERED: LazyLock<[Names; 4]> = LazyLock::new(|| {
 ///
 /// # Errors
 /// The list leaves none.
-pub fn offered<N>(kind: Kind, configured: Option<&config::Algorithms<N>>) -> Result<Names, NoAlgorithm> {
+pub fn offered<N>(kind: Kind, configured: Option<&ssh_config::Algorithms<N>>) -> Result<Names, NoAlgorithm> {
     let defaults = kind.offered();
     match configured {
         None => Ok(defaults),
@@ -161,7 +161,7 @@ impl Algorithms {
     ///
     /// # Errors
     /// A list leaves nothing to choose from; in words, with its place.
-    pub fn of(set: &config::Settings) -> Result<Algorithms, String> {
+    pub fn of(set: &ssh_config::Settings) -> Result<Algorithms, String> {
         Ok(Algorithms {
             key_exchanges: chosen(Kind::KeyExchange, &set.kex_algorithms)?,
             host_keys: chosen(Kind::HostKey, &set.host_key_algorithms)?,
@@ -170,8 +170,8 @@ impl Algorithms {
                 .is_some_and(|list| !list.spec().starts_with(['+', '-'])),
             ciphers: chosen(Kind::Cipher, &set.ciphers)?,
             macs: chosen(Kind::Mac, &set.macs)?,
-            authorities: host_certificate::algorithms(set.ca_signature_algorithms.value.as_ref()),
-            compression: set.compression.value == config::Compression::Yes,
+            authorities: certificate::algorithms(set.ca_signature_algorithms.value.as_ref()),
+            compression: set.compression.value == ssh_config::Compression::Yes,
         })
     }
 
@@ -186,8 +186,8 @@ impl Algorithms {
     }
 }
 
-fn chosen<N>(kind: Kind, setting: &config::Setting<Option<config::Algorithms<N>>>) -> Result<Names, String> {
-    let config::Setting { value: list, origin } = setting;
+fn chosen<N>(kind: Kind, setting: &ssh_config::Setting<Option<ssh_config::Algorithms<N>>>) -> Result<Names, String> {
+    let ssh_config::Setting { value: list, origin } = setting;
     offered(kind, list.as_ref()).map_err(|error| {
         let lacking = list.as_ref().map(|list| list.lacking(kind.supported())).unwrap_or_default();
         let reasons = reasons(&lacking).map(|reasons| format!(": {reasons}")).unwrap_or_default();
@@ -198,10 +198,10 @@ fn chosen<N>(kind: Kind, setting: &config::Setting<Option<config::Algorithms<N>>
 }
 
 /// What a configuration asks for and this build does not have: a line for each of its lists.
-pub fn notes(set: &config::Settings) -> Vec<String> {
+pub fn notes(set: &ssh_config::Settings) -> Vec<String> {
     fn note<N>(
         keyword: &str,
-        setting: &config::Setting<Option<config::Algorithms<N>>>,
+        setting: &ssh_config::Setting<Option<ssh_config::Algorithms<N>>>,
         supported: &[&str],
     ) -> Option<String> {
         let lacking = setting.value.as_ref()?.lacking(supported);
@@ -213,7 +213,7 @@ pub fn notes(set: &config::Settings) -> Vec<String> {
         note(Kind::Cipher.keyword(), &set.ciphers, Kind::Cipher.supported()),
         note(Kind::Mac.keyword(), &set.macs, Kind::Mac.supported()),
         note("PubkeyAcceptedAlgorithms", &set.pubkey_accepted_algorithms, &ALL_ALGORITHMS),
-        note("CASignatureAlgorithms", &set.ca_signature_algorithms, &host_certificate::ALGORITHMS),
+        note("CASignatureAlgorithms", &set.ca_signature_algorithms, &certificate::ALGORITHMS),
     ];
     notes.into_iter().flatten().collect()
 }

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use super::agent;
-use super::host_certificate::Certificate;
-use super::keys::{self, Loaded};
-use super::known_hosts::Key;
-use super::revoked_keys::RevokedKeys;
+use super::host_keys::certificate::Certificate;
+use super::host_keys::known_hosts::Key;
+use super::host_keys::revoked::RevokedKeys;
+use super::keys::agent;
+use super::keys::private_key::{self, Loaded};
 
 /// Reads a private key, and uses it if it is one.
 pub fn private_key(text: &[u8]) -> Result<(), String> {
-    match keys::parse(text, || None).map_err(|error| error.to_string())? {
+    match private_key::parse(text, || None).map_err(|error| error.to_string())? {
         Loaded::Key(key) => key.sign("", b"data").map(drop),
         Loaded::Encrypted(_) | Loaded::Public(_) => Ok(()),
     }
@@ -18,7 +18,7 @@ pub fn private_key(text: &[u8]) -> Result<(), String> {
 
 /// Reads the certificate of a user.
 pub fn user_certificate(text: &[u8]) -> Result<(), String> {
-    keys::certificate_of(text).map(drop)
+    private_key::certificate_of(text).map(drop)
 }
 
 /// Reads what a host presents: a key, or a certificate.

@@ -10,9 +10,10 @@
 use std::time::{Duration, Instant};
 
 use super::session::Session;
-use super::wait::{CARRIER_TICK, Carrier, arrived_until, catching_up};
-use crate::error::HostError;
-use crate::event::Outcome;
+use super::watch::{CARRIER_TICK, Carrier, arrived_until};
+use crate::events::event::Outcome;
+use crate::events::host_error::HostError;
+use crate::system::poll::catching_up;
 
 /// How a peer that has vanished is found out.
 #[derive(Clone, Copy, Debug)]

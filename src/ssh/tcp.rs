@@ -8,12 +8,14 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 
-use super::config::AddressFamily as Family;
-use super::host::Host;
+use super::destination::Host;
 use super::keepalive::TCP;
-use super::wait::{MAX_FDS, Watch};
-use crate::error::{HostError, reason};
-use crate::event::Outcome;
+use super::watch::Watch;
+use crate::events::event::Outcome;
+use crate::events::host_error::HostError;
+use crate::ssh_config::AddressFamily as Family;
+use crate::system::poll::MAX_FDS;
+use crate::text::message::reason;
 
 /// How long an address may stay silent before the next one is tried beside it (RFC 8305 section 5 calls it the Connection
 /// Attempt Delay). Longer than the 250 ms there: a second connection counts against the server's MaxStartups.

@@ -6,8 +6,8 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use super::ffi::Link;
-use crate::error::HostError;
-use crate::output::said;
+use crate::events::host_error::HostError;
+use crate::system::quotation::said;
 
 /// Bytes at the beginning of what a server sends that are looked at.
 const LOOKED_AT: usize = 4096;

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use pssh::client::{Client, Host, Run};
 use pssh::command::Shell;
-use pssh::event::{Class, Outcome};
-use pssh::host_args::Arguments;
-use pssh::secret::{Secret, Source};
-use pssh::settings::{AgentChoice, Settings};
-use pssh::tolerance::Tolerance;
+use pssh::command::host_args::Arguments;
+use pssh::events::event::{Class, Outcome};
+use pssh::plan::failure_limit::Tolerance;
+use pssh::plan::settings::{AgentChoice, Settings};
+use pssh::system::password_source::{Secret, Source};
 
 use crate::bin::{Env, ssh_keygen};
 use crate::embedded::refused_address;
@@ -31,7 +31,7 @@ impl Fleet {
         let mut settings = Settings::for_library().expect("settings");
         settings.known_hosts = vec![env.known_hosts()];
         settings.agent = AgentChoice::Nobody;
-        settings.config_files = pssh::ssh::config::Files::of("", Some("none".as_ref()));
+        settings.config_files = pssh::ssh_config::Files::of("", Some("none".as_ref()));
         settings
     }
 

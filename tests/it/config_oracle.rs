@@ -14,9 +14,10 @@ use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 use proptest::sample::select;
+use pssh::cli::ssh_args::{Tool, Word, understand};
+use pssh::plan::settings::SshOption;
 use pssh::ssh::algorithms::{Kind, offered};
-use pssh::ssh::config::{Config, ConfigError, Files, Local, Origin, Query, Resolved, Sources};
-use pssh::ssh_args::{SshOption, Tool, Word, understand};
+use pssh::ssh_config::{Config, ConfigError, Files, Local, Origin, Query, Resolved, Sources};
 use tempfile::TempDir;
 
 type Said = BTreeMap<String, Vec<String>>;

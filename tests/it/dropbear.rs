@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::unistd::{User, getuid};
-use pssh::program::Program;
+use pssh::plan::program::Program;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use pssh::generate::Artefact;
-use pssh::program::Program;
+use pssh::cli::generate::Artefact;
+use pssh::plan::program::Program;
 
 use crate::bin::Env;
 

@@ -1,5 +1,5 @@
 //! Hosts that mean harm: whatever one of them sends, memory stays bounded, it has one outcome, and the other hosts of the run do not
-//! notice. What they print to a terminal is in `terminals`, files with names that lead elsewhere are in `sftp::download::tests::hostile`
+//! notice. What they print to a terminal is in `terminals`, files with names that lead elsewhere are in `copy::sftp_download::tests::hostile`
 //! and `scp::tests::hostile` of the library, and through the binary at the end of this file.
 
 use std::ffi::OsStr;
@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::thread;
 use std::time::Duration;
 
-use pssh::program::Program;
+use pssh::plan::program::Program;
 
 use crate::auth::Agent;
 use crate::bin::{Env, Run};

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::unistd::getuid;
-use pssh::program::Program;
+use pssh::plan::program::Program;
 use rustix::fs::{CWD, FileType, mknodat};
 use rustix::process::Signal;
 

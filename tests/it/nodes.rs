@@ -409,7 +409,7 @@ fn an_empty_command_is_none() {
         let run = env.pssh().args(["-H", "web1", "--"]).args(words).run();
         run.exits(2).stderr_has("the command is empty: is a variable in it not set?");
     }
-    let run = env.run_of(pssh::program::Program::Pnuke).args(["-H", "web1", ""]).run();
+    let run = env.run_of(pssh::plan::program::Program::Pnuke).args(["-H", "web1", ""]).run();
     run.exits(2).stderr_has("the pattern is empty");
     let run = env.pssh().args(["-H", "web1", "--env", "A B=1", "true"]).run();
     run.exits(2).stderr_has("--env \"A B\": the name of a variable has no blanks");

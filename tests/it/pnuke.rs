@@ -2,7 +2,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-use pssh::program::Program;
+use pssh::plan::program::Program;
 
 use crate::sshd::hosts;
 

@@ -13,11 +13,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
-use pssh::cancel::Cancel;
-use pssh::event::{Event, EventKind, Outcome, Phase, Stream};
-use pssh::jobs::{self, Job};
-use pssh::rsync::{Direction, Rsync, Transfer};
+use pssh::copy::rsync::{Direction, Rsync, Transfer};
+use pssh::events::event::{Event, EventKind, Outcome, Phase, Stream};
+use pssh::plan::job::{self, Job};
 use pssh::ssh::Watch;
+use pssh::system::cancel::Cancel;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -151,7 +151,7 @@ impl Place {
         let mut watch = Watch::new(&self.cancel, self.limit);
         watch.expect(Phase::Transfer, "not finished");
         let begun = Instant::now();
-        let started = rsync.start(&job(), &events).expect("rsync");
+        let started = rsync.start(0, &job().spec, &events).expect("rsync");
         drop(events);
         let private = Mutex::new(None);
         let mut calls = Vec::new();
@@ -245,7 +245,7 @@ fn noise(length: usize) -> Vec<u8> {
 
 fn job() -> Job {
     let hosts = pssh::hosts::gather(&[], &["joe@web1:2222".to_owned()]).expect("a host");
-    jobs::make(hosts).swap_remove(0)
+    job::make(hosts).swap_remove(0)
 }
 
 fn printed(events: &Receiver<Event>) -> [String; 2] {
@@ -341,7 +341,7 @@ fn no_rsync_there() {
     let run = place.run();
     run.exits(127);
     assert!(run.calls[0].complaints.contains("/no/such/rsync"), "{}", run.all());
-    assert_eq!(pssh::rsync::meaning(127), Some("there is no rsync on the host"));
+    assert_eq!(pssh::copy::rsync::meaning(127), Some("there is no rsync on the host"));
     place.is_tidy(&run);
 }
 

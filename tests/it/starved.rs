@@ -60,7 +60,7 @@ fn a_limit_on_threads_makes_the_pool_smaller_and_is_said_once() {
     let own = Command::new("chown").args(["-R", &LONELY.to_string()]).arg(env.path("")).status().expect("chown");
     assert!(own.success());
     let bin = env.path("pssh-of-all");
-    fs::copy(crate::bin::path_of(pssh::program::Program::Pssh), &bin).expect("a copy that everybody can reach");
+    fs::copy(crate::bin::path_of(pssh::plan::program::Program::Pssh), &bin).expect("a copy that everybody can reach");
     let port = server.port();
     let run = |limit: u32, args: &[&str]| {
         let user = format!("--reuid={LONELY} --regid={LONELY} --clear-groups");
@@ -176,7 +176,7 @@ fn without_a_terminal_a_question_fails_at_once() {
 fn deadlines_do_not_follow_the_wall_clock() {
     // All waits go by std's Instant, which is monotonic (clock_gettime(2)). The wall clock is for what is shown, and for the dates of
     // certificates; another use would be a mistake.
-    let allowed = ["src/output/clock.rs", "src/ssh/host_certificate.rs"];
+    let allowed = ["src/output/clock.rs", "src/ssh/host_keys/certificate.rs"];
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (mut directories, mut files) = (vec![root.join("src")], 0);
     while let Some(directory) = directories.pop() {

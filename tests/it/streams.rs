@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 
 use nix::unistd::getuid;
-use pssh::program::Program;
+use pssh::plan::program::Program;
 
 use crate::auth::Agent;
 use crate::bin::Env;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use pssh::client::Client;
 use pssh::hosts;
-use pssh::retry::Policy;
-use pssh::settings::{AgentChoice, Settings};
+use pssh::plan::retry::Policy;
+use pssh::plan::settings::{AgentChoice, Settings};
 use serde_json::{Value, json};
 
 use super::plan::{Options, Plan, Ports};
@@ -56,7 +56,7 @@ fn once(directory: &Path, options: &Options, run: usize, ports: Ports) -> Result
     settings.identities = vec![directory.join("key")];
     settings.known_hosts = vec![directory.join("known_hosts")];
     settings.agent = AgentChoice::Nobody;
-    settings.config_files = pssh::ssh::config::Files::of("", Some("none".as_ref()));
+    settings.config_files = pssh::ssh_config::Files::of("", Some("none".as_ref()));
     settings.connect_timeout = Some(Duration::from_secs(60));
     settings.retry = Policy { attempts: 2, delay: Duration::from_millis(200) };
     settings.attempts_given = true;

@@ -1,13 +1,14 @@
 use super::*;
 use crate::ssh::wire::put_string;
+use crate::ssh_config;
 
 fn algorithms() -> Algorithms {
     Algorithms {
-        key_exchanges: offered::<config::KeyExchanges>(Kind::KeyExchange, None).expect("defaults"),
-        host_keys: offered::<config::KeyTypes>(Kind::HostKey, None).expect("defaults"),
+        key_exchanges: offered::<ssh_config::KeyExchanges>(Kind::KeyExchange, None).expect("defaults"),
+        host_keys: offered::<ssh_config::KeyTypes>(Kind::HostKey, None).expect("defaults"),
         orders_host_keys: false,
-        ciphers: offered::<config::Ciphers>(Kind::Cipher, None).expect("defaults"),
-        macs: offered::<config::Macs>(Kind::Mac, None).expect("defaults"),
+        ciphers: offered::<ssh_config::Ciphers>(Kind::Cipher, None).expect("defaults"),
+        macs: offered::<ssh_config::Macs>(Kind::Mac, None).expect("defaults"),
         authorities: Vec::new(),
         compression: false,
     }

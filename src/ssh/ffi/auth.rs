@@ -10,8 +10,8 @@ use ssh2::{Error, Session};
 use super::state::LinkState;
 use super::words;
 use super::{last_error, libssh2_userauth_publickey};
-use crate::secret::Secret;
 use crate::ssh::wire::Reader;
+use crate::system::password_source::Secret;
 
 /// Signs with a private key that is not libssh2's: one decrypted by us, or held by an agent.
 pub trait Signer {

@@ -12,7 +12,7 @@
 //! * libssh2 is in non-blocking mode: no call here waits.
 #![expect(unsafe_code, reason = "the one folder for it: libssh2's C interface")]
 
-mod at_start;
+pub mod at_start;
 mod auth;
 mod channel;
 mod exchange;
@@ -44,7 +44,7 @@ pub use self::own_request::OwnRequest;
 pub use self::state::{GivenUp, SocketEnd, TOO_MUCH};
 pub use self::tcp::tcp_silence;
 pub use self::words::Goodbye;
-pub use crate::output::said as quoted;
+pub use crate::system::quotation::said as quoted;
 
 /// `LIBSSH2_CALLBACK_DEBUG` of libssh2.h: told of the server's SSH_MSG_DEBUG (RFC 4253 section 11.3).
 const CALLBACK_DEBUG: c_int = 1;

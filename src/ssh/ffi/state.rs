@@ -18,7 +18,7 @@ use super::login::Login;
 use super::memory::Memory;
 use super::words::Words;
 use super::{CALLBACK_AUTHAGENT, libssh2_session_callback_set2};
-use crate::error::reason;
+use crate::text::message::reason;
 
 /// Bytes that a server may send before the login has ended. libssh2 keeps what it cannot use, such as banners, without a limit.
 const MOST_BEFORE_LOGIN: u64 = 1 << 20;

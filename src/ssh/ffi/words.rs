@@ -12,8 +12,8 @@ use libssh2_sys as raw;
 
 use super::state::LinkState;
 use super::{CALLBACK_DEBUG, CALLBACK_DISCONNECT, GenericCallback, libssh2_session_callback_set2, take_packet};
-use crate::output::said;
 use crate::ssh::wire::Reader;
+use crate::system::quotation::said;
 
 /// Bytes of a text that are kept: no message shows as many.
 const LONGEST: usize = 8 << 10;

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
-use pssh::program::Program;
-use pssh::ssh_args::split::shell_words;
+use pssh::cli::ssh_args::split::shell_words;
+use pssh::plan::program::Program;
 
 use super::debians;
 

@@ -7,11 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pssh::client::Client;
-use pssh::event::Class;
-use pssh::host_args::Arguments;
+use pssh::command::host_args::Arguments;
+use pssh::events::event::Class;
 use pssh::hosts;
-use pssh::retry::Policy;
-use pssh::settings::{AgentChoice, Settings};
+use pssh::plan::retry::Policy;
+use pssh::plan::settings::{AgentChoice, Settings};
 
 use super::cells::Phase;
 use super::world::{Host, WELL, World};
@@ -55,7 +55,7 @@ fn a_client_in_a_process_of_its_own() {
     settings.known_hosts = vec![file(".ssh/known_hosts")];
     settings.identities = vec![file(".ssh/id_ed25519")];
     settings.agent = AgentChoice::Nobody;
-    settings.config_files = pssh::ssh::config::Files::of("", Some(file("config").as_os_str()));
+    settings.config_files = pssh::ssh_config::Files::of("", Some(file("config").as_os_str()));
     settings.connect_timeout = Some(CONNECT);
     settings.retry = Policy { attempts: 1, delay: Duration::ZERO };
     settings.attempts_given = true;

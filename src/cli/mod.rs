@@ -1,0 +1,13 @@
+//! The five programs, from the command line to the exit status.
+
+pub mod generate;
+pub mod options;
+pub mod output_settings;
+pub mod process;
+pub mod settings;
+pub mod signals;
+pub mod ssh_args;
+pub mod start;
+pub mod user_config;
+pub mod variables;
+pub mod work;

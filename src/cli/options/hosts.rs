@@ -1,0 +1,96 @@
+//! The options that choose the hosts, and how they are run.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, ValueHint};
+
+use crate::plan::failure_limit::Tolerance;
+use crate::text::duration;
+
+/// Which hosts there are.
+#[derive(Debug, Default, Args)]
+pub struct HostOpts {
+    /// File with hosts, one `[user@]host[:port] [user] [key=value]...` a line; - is standard input; may be repeated
+    #[arg(short = 'h', long = "hosts", value_name = "FILE", help_heading = "Hosts", action = ArgAction::Append,
+          allow_hyphen_values = true, value_hint = ValueHint::FilePath)]
+    pub hosts: Vec<PathBuf>,
+
+    /// Hosts, separated by blanks: `[user@]host[:port]`, web[1-9] or @group; may be repeated
+    #[arg(short = 'H', long = "host", value_name = "HOSTS", help_heading = "Hosts", action = ArgAction::Append,
+          value_hint = ValueHint::Hostname)]
+    pub host: Vec<String>,
+
+    /// Hosts, separated by commas: ranges, web[1-9], and @groups; ! takes away, & leaves what is in both; may be repeated
+    #[arg(short = 'w', long = "nodes", value_name = "LIST", help_heading = "Hosts", action = ArgAction::Append,
+          value_hint = ValueHint::Hostname)]
+    pub nodes: Vec<String>,
+
+    /// Of all hosts take these: names, ranges, @groups, patterns, 'web*', and regular expressions, '/^db/'; may be repeated
+    #[arg(long = "only", value_name = "LIST", help_heading = "Hosts", action = ArgAction::Append,
+          value_hint = ValueHint::Hostname)]
+    pub only: Vec<String>,
+
+    /// Leave these hosts out, in the format of --only; may be repeated
+    #[arg(long = "exclude", value_name = "LIST", help_heading = "Hosts", action = ArgAction::Append,
+          value_hint = ValueHint::Hostname)]
+    pub exclude: Vec<String>,
+
+    /// Of the hosts in files take those whose names fit this pattern, such as 'web[0-9]*'; --only is for all hosts
+    #[arg(short = 'g', long = "host-glob", value_name = "GLOB", help_heading = "Hosts", allow_hyphen_values = true)]
+    pub host_glob: Option<String>,
+
+    /// Login name where the host's entry has none
+    #[arg(short = 'l', long = "user", value_name = "USER", help_heading = "Hosts", value_hint = ValueHint::Username)]
+    pub user: Option<String>,
+
+    /// TOML file with a table for each host, `[host."web1"]`, range, `web[1-9]`, or pattern, `*.example.com`; may be repeated
+    #[arg(long = "host-config", value_name = "FILE", help_heading = "Hosts", action = ArgAction::Append,
+          value_hint = ValueHint::FilePath)]
+    pub host_config: Vec<PathBuf>,
+}
+
+impl HostOpts {
+    /// Whether only some of the hosts of files may be run on.
+    pub fn are_chosen(&self) -> bool {
+        self.host_glob.is_some() || !self.only.is_empty() || !self.exclude.is_empty()
+    }
+}
+
+/// How many hosts run at once, and for how long.
+#[derive(Debug, Default, Args)]
+pub struct RunOpts {
+    /// How many hosts run at once [default: 10]
+    #[arg(short = 'p', long = "par", visible_alias = "pool-size", value_name = "N", help_heading = "Running",
+          value_parser = pool_size)]
+    pub par: Option<usize>,
+
+    /// Stop a command that takes longer: 90, 1m30s; 0 is never [default: never]
+    #[arg(short = 't', long = "timeout", value_name = "TIME", help_heading = "Running", value_parser = duration::parse)]
+    pub timeout: Option<Duration>,
+
+    /// Stop a command that prints nothing for this time; 0 is never [default: never]
+    #[arg(long = "channel-timeout", value_name = "TIME", help_heading = "Running", value_parser = duration::parse)]
+    pub channel_timeout: Option<Duration>,
+
+    /// Stop everything after this time; 0 is never [default: never]
+    #[arg(long = "total-timeout", value_name = "TIME", help_heading = "Running", value_parser = duration::parse)]
+    pub total_timeout: Option<Duration>,
+
+    /// Stop everything once N hosts, or N% of them, have failed [default: 1 if only named]
+    #[arg(long = "stop-on-errors", value_name = "N", help_heading = "Running", num_args = 0..=1, require_equals = true,
+          default_missing_value = "1", value_parser = Tolerance::parse)]
+    pub stop_on_errors: Option<Tolerance>,
+}
+
+/// Reads a pool size.
+///
+/// # Errors
+/// It is no number, or 0.
+pub fn pool_size(text: &str) -> Result<usize, String> {
+    match text.trim().parse::<usize>() {
+        Ok(0) => Err("at least one host has to run at once".to_owned()),
+        Ok(size) => Ok(size),
+        Err(_) => Err("a whole number is needed, such as 32".to_owned()),
+    }
+}

@@ -1,0 +1,228 @@
+//! The command lines of the five programs: pssh's letters with pssh's meaning, long names for all else. Definitions and texts only.
+
+mod abbreviations;
+mod command;
+mod connection;
+mod copy;
+mod extra;
+mod hosts;
+mod other;
+mod output;
+mod programs;
+mod reports;
+
+pub use self::connection::{ConnectionOpts, proxy_connections};
+pub use crate::hosts::proxy::Via;
+pub use command::{CommandOpts, SudoOpts};
+pub use copy::{CopyOpts, RsyncOpts};
+pub use extra::ExtraOpts;
+pub use hosts::{HostOpts, RunOpts, pool_size};
+pub use other::OtherOpts;
+pub use output::{ShowOpts, StreamOpts};
+pub use reports::ReportOpts;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::ssh_args::split::rsync_words;
+use super::ssh_args::{self, Tool, Word};
+use crate::plan::program::Program;
+use crate::plan::settings::SshArgs;
+use crate::text::suggest::suggest;
+
+/// What a command line says. What a program has no options for is as if nobody had given them.
+#[derive(Debug, Default)]
+pub struct Opts {
+    /// Which program it is.
+    pub program: Program,
+    /// Which hosts there are.
+    pub hosts: HostOpts,
+    /// How many run at once, and for how long.
+    pub running: RunOpts,
+    /// As whom.
+    pub sudo: SudoOpts,
+    /// What the command gets.
+    pub command: CommandOpts,
+    /// What is copied, and how.
+    pub copy: CopyOpts,
+    /// Whether files are copied from the hosts instead of to them.
+    pub download: bool,
+    /// Where what is copied from the hosts goes.
+    pub localdir: Option<PathBuf>,
+    /// What rsync is told.
+    pub rsync: RsyncOpts,
+    /// How hosts are reached and logged in to.
+    pub connection: ConnectionOpts,
+    /// What ssh's own options say.
+    pub ssh_args: SshArgs,
+    /// What is printed, and where.
+    pub show: ShowOpts,
+    /// How what hosts print is shown.
+    pub streams: StreamOpts,
+    /// How the run is shown, and what else is made of it.
+    pub reports: ReportOpts,
+    /// What is about the program itself.
+    pub other: OtherOpts,
+    /// What stands behind the options: the command, the paths or the pattern.
+    pub words: Vec<OsString>,
+}
+
+/// Reads the command line of `program`, its name first.
+///
+/// # Errors
+/// It is wrong, or asks for help or the version; with a tip that fits, where there is one.
+pub fn parse<I, T>(program: Program, arguments: I) -> Result<Opts, clap::Error>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let opts = program.parse(arguments.into_iter().map(Into::into).collect());
+    opts.and_then(with_ssh_args).map(with_shell).map_err(|mut error| {
+        // A slip is one of a whole option, not of an abbreviation.
+        if let Some(ContextValue::String(name)) = error.get(ContextKind::SuggestedArg)
+            && let Some(full) = abbreviations::full(&program.command(), name)
+        {
+            error.insert(ContextKind::SuggestedArg, ContextValue::String(full));
+        }
+        // clap's own tip, to put the option after a --, would make it the command.
+        error.remove(ContextKind::Suggested);
+        let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+        let value = error.get(ContextKind::InvalidValue).map(ToString::to_string).unwrap_or_default();
+        // clap calls options similar that have little more than their length in common.
+        if let Some(ContextValue::String(name)) = error.get(ContextKind::SuggestedArg)
+            && suggest(argument.trim_start_matches('-'), [name.trim_start_matches('-')]).is_none()
+        {
+            error.remove(ContextKind::SuggestedArg);
+        }
+        let is_similar = error.get(ContextKind::SuggestedArg).is_some();
+        if let Some(tip) = tip(error.kind(), &argument, &value).or_else(|| {
+            let is_rsyncs = program == Program::Prsync && error.kind() == ErrorKind::UnknownArgument && !is_similar;
+            is_rsyncs.then(|| format!("an option of rsync stands behind -X: -X {argument}"))
+        }) {
+            if error.kind() == ErrorKind::UnknownArgument {
+                error.remove(ContextKind::SuggestedArg);
+            }
+            let tip = StyledStr::from(tip);
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+        }
+        error
+    })
+}
+
+/// Understands the options of ssh itself: those of `-x` and `-X`, which for prsync are rsync's, as its `-S` has ssh's.
+fn with_ssh_args(mut opts: Opts) -> Result<Opts, clap::Error> {
+    let wrong = |problem: String| clap::Error::raw(ErrorKind::ValueValidation, problem + "\n");
+    let extra = &opts.connection.extra.words;
+    let said = match (opts.program, opts.rsync.ssh_args.last()) {
+        (Program::Pssh, _) => ssh_args::understand(Tool::Ssh, "command", extra),
+        (Program::Pnuke, _) => ssh_args::understand(Tool::Ssh, "pattern", extra),
+        (Program::Pscp | Program::Pslurp, _) => ssh_args::understand(Tool::Scp, "files", extra),
+        (Program::Prsync, None) => return Ok(opts),
+        (Program::Prsync, Some(text)) => {
+            let words = rsync_words(text).map_err(|problem| wrong(format!("-S {text:?}: {problem}")))?;
+            let words: Vec<Word> = words.into_iter().map(|text| Word { text, option: "-S" }).collect();
+            ssh_args::understand(Tool::Ssh, "files", &words)
+        }
+    };
+    opts.ssh_args = said.map_err(|error| wrong(error.to_string()))?;
+    opts.copy.recursive |= opts.ssh_args.recursive;
+    opts.copy.preserve |= opts.ssh_args.preserve;
+    Ok(opts)
+}
+
+/// Without a command, `-I` is for the login shell, which takes commands from it: as with pssh and ssh. That shell runs another one of
+/// its kind in its place.
+fn with_shell(mut opts: Opts) -> Opts {
+    let CommandOpts { send_input, script, no_shell, .. } = &opts.command;
+    if opts.program == Program::Pssh && opts.words.is_empty() && *send_input && script.is_none() && !no_shell {
+        opts.words.push("exec \"$SHELL\" -l".into());
+    }
+    opts
+}
+
+/// What helps somebody who takes an option for that of ssh or of pssh 2.3, or an option for another one.
+fn tip(kind: ErrorKind, argument: &str, value: &str) -> Option<String> {
+    let option = argument.split(' ').next().unwrap_or_default();
+    let tip = match (kind, option) {
+        (ErrorKind::InvalidValue, "--hosts") => Some("-h takes a hosts file; help is --help"),
+        (ErrorKind::InvalidValue | ErrorKind::ValueValidation, "--timeout") => {
+            Some("-t takes a time, such as 90 or 1m30s; for a terminal pssh has --pty")
+        }
+        (ErrorKind::ValueValidation, "--par") => {
+            Some("-p takes the number of hosts at once; a port stands after its host: -H web1:2222")
+        }
+        (ErrorKind::InvalidValue, "--host-key-check") if ["yes", "ask", "no"].contains(&value) => {
+            Some("ssh's yes and ask are strict here, and its no is off")
+        }
+        (ErrorKind::UnknownArgument, "-i") => Some("a private key is named with --identity KEY"),
+        (ErrorKind::UnknownArgument, "--password") => {
+            Some("anybody can read a command line; -A asks for the password, --password-file FILE reads it")
+        }
+        _ => None,
+    };
+    tip.map(str::to_owned)
+}
+
+/// Reads a variable that turns something on: set, but not to 0, no, false or off.
+///
+/// # Errors
+/// Never; any other text is a yes.
+pub fn truthy(text: &str) -> Result<bool, String> {
+    Ok(!["0", "no", "false", "off"].iter().any(|no| text.trim().eq_ignore_ascii_case(no)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Program::ALL.into_iter().for_each(|program| program.command().debug_assert());
+    }
+
+    #[test]
+    fn slips_get_a_tip_that_fits() {
+        let complaint = |words: &[&str]| parse(Program::Pssh, words).expect_err("a slip").to_string();
+        assert!(complaint(&["pssh", "-h"]).contains("help is --help"));
+        let bogus = complaint(&["pssh", "--host-key-chek", "off", "x"]);
+        assert!(bogus.contains("'--host-key-check'") && !bogus.contains("-- --"), "{bogus}");
+        let short = complaint(&["pssh", "--usr", "me", "x"]);
+        assert!(short.contains("'--user'"), "{short}");
+    }
+
+    #[test]
+    fn a_password_has_one_source() {
+        let sources: [&[&str]; 4] =
+            [&["-A"], &["--password-file", "f"], &["--password-fd", "3"], &["--password-command", "c"]];
+        for (place, first) in sources.iter().enumerate() {
+            assert!(parse(Program::Pssh, [&["pssh"], *first, &["x"]].concat()).is_ok());
+            for second in &sources[place + 1..] {
+                assert!(
+                    parse(Program::Pssh, [&["pssh"], *first, *second, &["x"]].concat()).is_err(),
+                    "{first:?} {second:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn options_end_at_the_first_word_of_the_command() {
+        let opts = parse(Program::Pssh, ["pssh", "-Ha b", "-p32", "--time=1m", "ls", "-l", "-p", "--", "x"]);
+        let opts = opts.expect("a good command line");
+        assert_eq!(opts.hosts.host, ["a b"]);
+        assert_eq!(opts.running.par, Some(32));
+        assert_eq!(opts.running.timeout, Some(Duration::from_secs(60)));
+        assert_eq!(opts.words, ["ls", "-l", "-p", "--", "x"]);
+        let opts =
+            parse(Program::Pssh, ["pssh", "-H", "a", "--", "-weird"]).expect("a command that looks like an option");
+        assert_eq!(opts.words, ["-weird"]);
+        assert!(parse(Program::Pssh, ["pssh", "--bogus", "-H", "a", "uptime"]).is_err());
+        assert!(parse(Program::Pssh, ["pssh", "-H", "a", "-p", "0", "uptime"]).is_err());
+        let last = parse(Program::Pssh, ["pssh", "-p", "1", "-p", "2", "x"]).expect("the last one counts");
+        assert_eq!(last.running.par, Some(2));
+    }
+}

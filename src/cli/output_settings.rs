@@ -1,0 +1,139 @@
+//! How output is shown: what the command line and the environment say about it, checked before the first connection.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::options::{self, Opts};
+use crate::output::{Directories, Endings, Format, Looks, Style, Template, When, Wishes};
+use crate::plan::program::Program;
+use crate::plan::settings::{Environment, expand};
+
+/// What somebody writes who knows ssh's options better than pssh's: both mean something here, but not that.
+fn check_slips(opts: &Opts) -> Result<(), String> {
+    let outdir = opts.show.outdir.as_deref().filter(|path| !path.exists()).and_then(Path::to_str);
+    let is_option = |text: &&str| {
+        let keyword = text.split(['=', ' ']).next().unwrap_or_default();
+        keyword.len() < text.len() && keyword.len() > 1 && keyword.chars().all(|c| c.is_ascii_alphabetic())
+    };
+    if let Some(option) = outdir.filter(is_option) {
+        return Err(format!(
+            "-o {option}: -o names a directory for output; did you mean -O '{option}'? (-o ./{option} is the directory)"
+        ));
+    }
+    let first = opts.words.first().map(Path::new);
+    if let Some(key) = first.filter(|path| opts.streams.inline && is_private_key(path)) {
+        return Err(format!(
+            "-i shows the output of each host in one piece; did you mean --identity {}?",
+            key.display()
+        ));
+    }
+    Ok(())
+}
+
+/// Whether the file begins like a private key: `-----BEGIN OPENSSH PRIVATE KEY-----`.
+fn is_private_key(path: &Path) -> bool {
+    // Bytes of the longest first line of a key in PEM.
+    const FIRST_LINE: u64 = 64;
+    const KEY: &[u8] = b"PRIVATE KEY-----";
+    // A FIFO would never end.
+    if !path.is_file() {
+        return false;
+    }
+    let mut start = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(FIRST_LINE).read_to_end(&mut start));
+    read.is_ok() && start.starts_with(b"-----BEGIN ") && start.windows(KEY.len()).any(|words| words == KEY)
+}
+
+impl Looks {
+    /// The options, then `PSSH_PRINT`, `PSSH_INLINE`, `PSSH_OUTDIR` and `PSSH_ERRDIR`, then the defaults.
+    ///
+    /// # Errors
+    /// An option does not fit the format, or is probably meant for another program.
+    pub fn resolve(opts: &Opts, environment: &Environment<'_>) -> Result<Looks, String> {
+        check_slips(opts)?;
+        let on = |name| environment.parsed(name, options::truthy).map(|on| on.unwrap_or(false));
+        let format = match opts.show.format {
+            Some(format) => format,
+            None if opts.reports.json => Format::Json,
+            // What is said of failures is a report of its own.
+            None if opts.reports.quiet => Format::None,
+            None if opts.streams.diff => Format::Gather,
+            None if opts.streams.print => Format::Lines,
+            None if opts.streams.inline || opts.streams.inline_stdout => Format::Inline,
+            None if opts.streams.ci_groups.is_some() => Format::Gather,
+            None if on("PSSH_PRINT")? => Format::Lines,
+            None if on("PSSH_INLINE")? => Format::Inline,
+            None if opts.program != Program::Pssh => Format::Status,
+            None => opts.show.usual_format.unwrap_or_default(),
+        };
+        // Whoever asks for pssh's own ways of showing gets them; lines without being asked for are ours.
+        let endings = match format {
+            _ if opts.show.no_headers => Endings::Failures,
+            Format::Inline | Format::Status => Endings::Headers,
+            Format::Lines if opts.streams.print => Endings::Headers,
+            Format::Lines if opts.show.format.is_none() && on("PSSH_PRINT")? => Endings::Headers,
+            Format::Lines | Format::Gather | Format::Json | Format::None => Endings::Own,
+        };
+        let needs = |is_given: bool, option: &str, formats: &[Format]| {
+            let all = ["lines", "inline", "status", "gather", "json", "none"];
+            let names: Vec<&str> = formats.iter().map(|format| all[*format as usize]).collect();
+            match is_given && !formats.contains(&format) {
+                true => Err(format!("{option} is for --format {}, not {}", names.join(" and "), all[format as usize])),
+                false => Ok(()),
+            }
+        };
+        needs(opts.streams.prefix.is_some(), "--prefix", &[Format::Lines])?;
+        needs(opts.streams.no_prefix, "--no-prefix", &[Format::Lines])?;
+        needs(opts.streams.align, "--align", &[Format::Lines])?;
+        needs(opts.streams.sort, "--sort", &[Format::Inline])?;
+        needs(opts.streams.diff, "--diff", &[Format::Gather])?;
+        needs(opts.streams.ci_groups.is_some(), "--ci-groups", &[Format::Gather, Format::Inline])?;
+        let home = environment.home.as_deref();
+        let directory = |option: &Option<PathBuf>, name: &str| match option {
+            Some(path) => Some(expand(path, home)),
+            None => {
+                (environment.variable)(name).filter(|path| !path.is_empty()).map(|path| expand(Path::new(&path), home))
+            }
+        };
+        let of = [directory(&opts.show.outdir, "PSSH_OUTDIR"), directory(&opts.show.errdir, "PSSH_ERRDIR")];
+        if opts.show.fileappend && of.iter().all(Option::is_none) {
+            return Err("--fileappend is for the files of --outdir and --errdir, and there is neither".to_owned());
+        }
+        // Neither programs nor cron look at it.
+        let unasked = if format == Format::Json || opts.reports.quiet { When::Never } else { When::default() };
+        let wishes = Wishes {
+            color: opts.show.color.unwrap_or_default(),
+            progress: opts.show.progress.unwrap_or(unasked),
+            raw: opts.show.raw,
+            ci: opts.streams.ci_groups,
+            is_json: format == Format::Json,
+        };
+        Ok(Looks {
+            program: opts.program,
+            format,
+            is_quiet: opts.reports.quiet,
+            has_times: opts.reports.times,
+            diff: opts.streams.diff,
+            expect_same: opts.streams.expect_same,
+            ci: opts.streams.ci_groups,
+            encoding: opts.streams.encoding,
+            junit: opts.reports.junit.clone(),
+            failed_to: opts.reports.failed_to.clone(),
+            endings,
+            has_stderr: opts.streams.inline || !opts.streams.inline_stdout,
+            is_sorted: opts.streams.sort,
+            prefix: match &opts.streams.prefix {
+                _ if opts.streams.no_prefix => Template::none(),
+                Some(template) => template.clone(),
+                None => Template::default(),
+            },
+            is_aligned: opts.streams.align,
+            directories: Directories {
+                of,
+                append: opts.show.fileappend,
+                only_printed: matches!(opts.program, Program::Pscp | Program::Pslurp),
+            },
+            style: Style::of_process(wishes, environment.variable),
+        })
+    }
+}

@@ -1,0 +1,69 @@
+//! The way in and out of the process.
+
+use std::process::ExitCode;
+
+use super::options;
+use super::signals;
+use super::start::{self, Ending, STDOUT};
+use crate::copy::rsync;
+use crate::events::exit_status;
+use crate::output;
+use crate::plan::program::Program;
+use crate::ssh::was_closed_at_start;
+use crate::system::panics::Told;
+use crate::system::{panics, password_source, redact};
+use crate::text::message::reason;
+
+/// The whole process, from the command line to the exit status.
+pub fn main(program: Program) -> ExitCode {
+    program.becomes_current();
+    if let Some(status) = rsync::as_remote_shell(std::env::args_os()) {
+        return ExitCode::from(status.unwrap_or_else(|problem| {
+            output::complain(&problem);
+            rsync::NO_CONNECTION
+        }));
+    }
+    panics::install(|told| match told {
+        Told::Line(text) => output::complain(text),
+        Told::Trace(text) => output::raw_stderr(text),
+    });
+    password_source::keep_out_of_dumps();
+    if let Err(error) = signals::outlive_large_files() {
+        output::complain(&format!("cannot handle SIGXFSZ: {}", reason(&error)));
+        return ExitCode::from(exit_status::FAILURE);
+    }
+    if std::env::args_os().len() <= 1 {
+        output::raw_stderr(program.short_help());
+        return ExitCode::from(exit_status::USAGE);
+    }
+    let opts = match options::parse(program, std::env::args_os()) {
+        Ok(opts) => opts,
+        Err(error) => {
+            let is_question = start::is_question(&error);
+            if is_question && was_closed_at_start(STDOUT) {
+                output::complain(start::CLOSED_STDOUT);
+                return ExitCode::from(exit_status::FAILURE);
+            }
+            if !is_question {
+                output::raw_stderr(&format!("{}: ", program.name()));
+            }
+            // Whoever asked may have closed the pipe already.
+            let _ = error.print();
+            return ExitCode::from(if is_question { exit_status::OK } else { exit_status::USAGE });
+        }
+    };
+    let ending = start::run(opts);
+    if let Err(fatal) = &ending {
+        output::complain(&format!("{:#}", fatal.error));
+    }
+    // Nobody has a password any more: they are zeroed.
+    redact::forget();
+    match ending {
+        Ok(Ending::Status(status)) => ExitCode::from(status),
+        Ok(Ending::Signal(signal)) => {
+            signals::die_by(signal);
+            ExitCode::from(exit_status::KILLED)
+        }
+        Err(fatal) => ExitCode::from(fatal.status),
+    }
+}

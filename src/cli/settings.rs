@@ -1,0 +1,263 @@
+//! Settings from the command line and the environment. What is not said there is as [`Settings::defaults`] has it.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::options::{self, Opts};
+use crate::command::sudo::Sudo;
+use crate::hosts;
+use crate::hosts::proxy::{Hop, Proxy, Via};
+use crate::plan::retry::Policy;
+use crate::plan::settings::{AgentChoice, Environment, NODE_VARIABLES, Settings, WantedVariable, expand};
+use crate::ssh_config;
+use crate::system::password_source::Source;
+use crate::text::duration;
+
+/// The variables of `--env`. Of two with one name the last counts.
+fn variables(given: &[OsString], environment: &Environment<'_>) -> Result<Vec<WantedVariable>, String> {
+    let mut variables: Vec<WantedVariable> = Vec::new();
+    for text in given {
+        let bytes = text.as_bytes();
+        let end = bytes.iter().position(|byte| *byte == b'=');
+        let name = std::str::from_utf8(&bytes[..end.unwrap_or(bytes.len())]).ok().filter(|name| !name.is_empty());
+        let Some(name) = name else { return Err(format!("--env {text:?}: NAME=VALUE or NAME is needed")) };
+        if name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(format!(
+                "--env {name:?}: the name of a variable has no blanks; each variable has an --env of its own"
+            ));
+        }
+        let value = match end {
+            Some(end) => Some(OsStr::from_bytes(&bytes[end + 1..]).to_owned()),
+            None if NODE_VARIABLES.contains(&name) => None,
+            None => match (environment.variable)(name) {
+                Some(value) => Some(value),
+                None => return Err(format!("--env {name}: it is not set here; NAME=VALUE gives it a value")),
+            },
+        };
+        variables.retain(|other| other.name != name);
+        variables.push(WantedVariable { name: name.to_owned(), value });
+    }
+    Ok(variables)
+}
+
+/// How the command line says that hosts are reached.
+fn proxy(opts: &Opts) -> Option<Via> {
+    if let Some(via) = opts.connection.jump.as_ref().or(opts.connection.proxy_command.as_ref()) {
+        return Some(via.clone());
+    }
+    Some(Via(Some(Proxy::Jump([proxy_host(opts)?].into()))))
+}
+
+/// The jump host of the options for a single one.
+fn proxy_host(opts: &Opts) -> Option<Hop> {
+    let hop = opts.connection.proxy_host.as_ref()?;
+    Some(Hop {
+        user: opts.connection.proxy_user.clone().or_else(|| hop.user.clone()),
+        name: hop.name.clone(),
+        port: opts.connection.proxy_port.or(hop.port),
+    })
+}
+
+/// How the command line says that commands become another user's.
+fn sudo(opts: &Opts) -> Result<Option<Sudo>, String> {
+    let wanted = opts.sudo.sudo || opts.sudo.run_as.is_some();
+    if !wanted && opts.sudo.sudo_password_file.is_some() {
+        return Err("--sudo-password-file is of use only with --sudo or --run-as USER".to_owned());
+    }
+    Ok(wanted.then(|| Sudo { user: opts.sudo.run_as.clone() }))
+}
+
+/// Where the password comes from: the options exclude each other, and each of them overrides the environment.
+fn password_source(opts: &Opts, environment: &Environment<'_>, home: Option<&Path>) -> Result<Option<Source>, String> {
+    Ok(match (&opts.connection.password_file, opts.connection.password_fd, &opts.connection.password_command) {
+        (Some(path), _, _) => Some(Source::File(expand(path, home))),
+        (_, Some(number), _) => Some(Source::Descriptor(number)),
+        (_, _, Some(command)) => Some(Source::Command(command.clone())),
+        _ => {
+            let ask = opts.connection.askpass || environment.parsed("PSSH_ASKPASS", options::truthy)?.unwrap_or(false);
+            ask.then_some(Source::Ask)
+        }
+    })
+}
+
+impl Settings {
+    /// Makes the settings of the command line, then the `PSSH_*` environment, then the defaults.
+    ///
+    /// # Errors
+    /// A value is not what it should be; the message names where it came from.
+    pub fn resolve(opts: &Opts, environment: &Environment<'_>) -> Result<Settings, String> {
+        let home = environment.home.as_deref();
+        let user = match &opts.hosts.user {
+            Some(user) => Some(("-l", user.clone())),
+            None => environment.text("PSSH_USER")?.map(|user| ("PSSH_USER", user)),
+        };
+        if let Some((origin, user)) = &user {
+            hosts::check_login(user).map_err(|problem| format!("{origin} {user:?}: {problem}"))?;
+        }
+        let user = user.map(|(_, user)| user);
+        let login = environment.login.clone().or_else(|| user.clone());
+        let login = login.ok_or("the password database has no name for you; say who to log in as with -l")?;
+        let pool_size = opts
+            .running
+            .par
+            .map_or_else(|| environment.parsed("PSSH_PAR", options::pool_size), |size| Ok(Some(size)))?;
+        let timeout = opts
+            .running
+            .timeout
+            .map_or_else(|| environment.parsed("PSSH_TIMEOUT", duration::parse), |time| Ok(Some(time)))?;
+        let usual_agent = environment.usual_agent();
+        let agent = match (&opts.connection.agent, opts.connection.no_agent) {
+            (_, true) => AgentChoice::Nobody,
+            (Some(socket), _) => AgentChoice::Named(expand(socket, home)),
+            (None, _) => AgentChoice::Usual(usual_agent.clone()),
+        };
+        let config_home = home.map(|home| home.to_string_lossy()).unwrap_or_default();
+        let config = opts.connection.config.as_deref().or(opts.ssh_args.config_file.as_deref());
+        let defaults = Settings::defaults(environment, login);
+        Ok(Settings {
+            program: opts.program,
+            pool_size: pool_size.unwrap_or(defaults.pool_size),
+            proxy: proxy(opts),
+            proxy_host: proxy_host(opts),
+            proxy_password_file: opts.connection.proxy_password_file.as_deref().map(|path| expand(path, home)),
+            proxy_identity: opts.connection.proxy_identity.as_deref().map(|path| expand(path, home)),
+            proxy_connections: opts.connection.proxy_connections.unwrap_or(defaults.proxy_connections),
+            user,
+            config_files: ssh_config::Files::of(&config_home, config),
+            ssh_options: opts.connection.option.clone(),
+            ssh_args: opts.ssh_args.clone(),
+            connect_timeout: opts.connection.connect_timeout,
+            retry: Policy {
+                attempts: opts.connection.num_retries.unwrap_or(defaults.retry.attempts),
+                delay: opts.connection.retry_delay.unwrap_or(defaults.retry.delay),
+            },
+            attempts_given: opts.connection.num_retries.is_some(),
+            command_timeout: timeout.filter(|timeout| !timeout.is_zero()),
+            silence_timeout: opts.running.channel_timeout.filter(|timeout| !timeout.is_zero()),
+            total_timeout: opts.running.total_timeout.filter(|timeout| !timeout.is_zero()),
+            stop_on_errors: opts.running.stop_on_errors,
+            host_key_check: opts.connection.host_key_check,
+            known_hosts: opts.connection.known_hosts.iter().map(|path| expand(path, home)).collect(),
+            identities: opts.connection.identity.iter().map(|path| expand(path, home)).collect(),
+            agent,
+            usual_agent,
+            ipv4_only: opts.connection.ipv4,
+            ipv6_only: opts.connection.ipv6,
+            compress: opts.connection.compression,
+            forward_agent: opts.command.forward_agent,
+            pty: opts.command.pty,
+            variables: variables(&opts.command.env, environment)?,
+            password: password_source(opts, environment, home)?,
+            password_prompt: opts.connection.password_prompt.clone(),
+            may_ask: true,
+            send_input: opts.command.send_input,
+            sudo: sudo(opts)?,
+            sudo_password: opts.sudo.sudo_password_file.as_deref().map(|path| Source::SudoFile(expand(path, home))),
+            verbose: opts.other.verbose > 0,
+            ..defaults
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use crate::plan::program::Program;
+
+    fn settings(args: &[&str], variables: &[(&str, &str)]) -> Result<Settings, String> {
+        let opts = options::parse(Program::Pssh, [&["pssh"], args].concat()).expect("a good command line");
+        let variable =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
+        let environment =
+            Environment { variable: &variable, login: Some("me".to_owned()), home: Some("/home/me".into()) };
+        Settings::resolve(&opts, &environment)
+    }
+
+    #[test]
+    fn the_command_line_beats_the_environment_beats_the_default() {
+        let default = settings(&[], &[]).expect("defaults");
+        assert_eq!((default.pool_size, default.user, default.login.as_str()), (10, None, "me"));
+        assert_eq!(default.connect_timeout, None);
+        assert_eq!(default.command_timeout, None);
+        assert_eq!(default.host_key_check, None);
+        assert_eq!(default.agent, AgentChoice::Usual(None));
+        assert_eq!(default.known_hosts, [] as [PathBuf; 0]);
+        let variables = [("PSSH_PAR", "7"), ("PSSH_USER", "ops"), ("PSSH_TIMEOUT", "60"), ("SSH_AUTH_SOCK", "/a")];
+        let environment = settings(&[], &variables).expect("good variables");
+        assert_eq!((environment.pool_size, environment.user.as_deref()), (7, Some("ops")));
+        assert_eq!(environment.command_timeout, Some(Duration::from_secs(60)));
+        assert_eq!(environment.agent, AgentChoice::Usual(Some("/a".into())));
+        let both = settings(&["-p3", "-l", "root", "-t0", "--no-agent"], &variables).expect("good options");
+        assert_eq!((both.pool_size, both.user.as_deref(), both.command_timeout), (3, Some("root"), None));
+        assert_eq!(both.agent, AgentChoice::Nobody);
+    }
+
+    #[test]
+    fn bad_values_name_their_origin() {
+        assert!(settings(&[], &[("PSSH_PAR", "many")]).expect_err("no number").starts_with("PSSH_PAR=many: "));
+        assert!(settings(&[], &[("PSSH_PAR", "")]).is_ok(), "an empty variable is as good as none");
+        assert!(settings(&["--user=-x"], &[]).is_err());
+    }
+
+    #[test]
+    fn variables_have_a_name_and_a_value() {
+        let here = [("A", "here"), ("B", "b")];
+        let variables = |args: &[&str]| settings(args, &here).map(|settings| settings.variables);
+        let wanted = |name: &str, value: Option<&str>| WantedVariable {
+            name: name.to_owned(),
+            value: value.map(OsString::from),
+        };
+        assert_eq!(
+            variables(&["--env", "A=1=2", "--env", "B", "--env=A=3", "--env", "C="]),
+            Ok(vec![wanted("B", Some("b")), wanted("A", Some("3")), wanted("C", Some(""))])
+        );
+        assert_eq!(variables(&["--env", "PSSH_HOST"]), Ok(vec![wanted("PSSH_HOST", None)]));
+        for bad in ["", "=x", "NOT_SET", "A B=1", "A\t=1", " A=1", "A\n=1"] {
+            assert!(variables(&["--env", bad]).expect_err(bad).starts_with("--env "));
+        }
+    }
+
+    #[test]
+    fn a_tilde_is_the_home_directory() {
+        let settings = settings(&["--identity=~/key", "--known-hosts", "kh"], &[]).expect("good options");
+        assert_eq!(settings.identities, [Path::new("/home/me/key")]);
+        assert_eq!(settings.known_hosts, [Path::new("kh")]);
+    }
+
+    #[test]
+    fn the_options_for_one_jump_host_are_a_jump() {
+        let proxy = |args: &[&str]| settings(args, &[]).expect("good options").proxy;
+        let jump = proxy(&["-J", "me@bastion:2222"]);
+        assert!(jump.is_some());
+        assert_eq!(jump, proxy(&["--proxy-host", "bastion", "--proxy-port", "2222", "--proxy-user", "me"]));
+        assert_eq!(jump, proxy(&["--proxy-host", "me@bastion:2222"]));
+        assert_eq!(proxy(&["-J", "none"]), Some(Via(None)));
+        assert_eq!(proxy(&[]), None);
+    }
+
+    #[test]
+    fn the_password_comes_from_one_place() {
+        let source =
+            |args: &[&str], askpass: &str| settings(args, &[("PSSH_ASKPASS", askpass)]).expect("good options").password;
+        assert_eq!(source(&[], ""), None);
+        assert_eq!(source(&["-A"], ""), Some(Source::Ask));
+        assert_eq!(source(&[], "1"), Some(Source::Ask));
+        for no in ["0", "no", "False"] {
+            assert_eq!(source(&[], no), None);
+            assert_eq!(source(&["-A"], no), Some(Source::Ask));
+        }
+        assert_eq!(source(&["--password-file=~/p"], "1"), Some(Source::File("/home/me/p".into())));
+        assert_eq!(source(&["--password-fd", "3"], "1"), Some(Source::Descriptor(3)));
+        assert_eq!(source(&["--password-command", "pass x"], "1"), Some(Source::Command("pass x".into())));
+    }
+
+    #[test]
+    fn large_pools_share_their_windows() {
+        let window = |size: &str| settings(&["-p", size], &[]).expect("a size").window();
+        assert_eq!((window("1"), window("32"), window("64"), window("5000")), (2 << 20, 2 << 20, 1 << 20, 256 << 10));
+    }
+}

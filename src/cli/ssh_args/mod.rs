@@ -1,0 +1,244 @@
+//! ssh's own options (`-x`, `-X`, and `-S` of prsync). There is no ssh here that could take them: they are understood, as
+//! options in the format of ssh_config(5), or refused by name with the reason. None is passed over in silence.
+
+mod letters;
+pub mod split;
+#[cfg(test)]
+mod tests;
+
+use crate::copy::Protocol;
+use crate::plan::settings::{SshArgs, SshOption};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use crate::hosts;
+use crate::ssh_config::is_keyword;
+use letters::{Meaning, meaning};
+
+/// Whose options they are: the letters of the two differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tool {
+    /// ssh(1), for commands.
+    Ssh,
+    /// scp(1), for files.
+    Scp,
+}
+
+impl Tool {
+    fn name(self) -> &'static str {
+        match self {
+            Tool::Ssh => "ssh",
+            Tool::Scp => "scp",
+        }
+    }
+}
+
+/// A word for ssh, and the option of ours that it comes from, for messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// The word.
+    pub text: OsString,
+    /// `-x`, `-X` or `-S`.
+    pub option: &'static str,
+}
+
+/// Why an option for ssh cannot be taken.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{option} {word:?}: {problem}")]
+pub struct SshArgsError {
+    /// The option of ours.
+    pub option: &'static str,
+    /// The word that is wrong.
+    pub word: OsString,
+    /// What is wrong with it, and what to do instead.
+    pub problem: String,
+}
+
+/// What the words say to `tool`, in the order of the command line. Messages call what `follows` all options so.
+///
+/// # Errors
+/// A word is no option, there is no such option, or it asks for something that is not there.
+pub fn understand(tool: Tool, follows: &'static str, words: &[Word]) -> Result<SshArgs, SshArgsError> {
+    let mut reader = Reader { tool, follows, said: SshArgs::default(), terminal: None, last: None };
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let bytes = word.text.as_bytes();
+        if bytes == b"--" {
+            return match words.next() {
+                None => Ok(reader.finish()),
+                Some(word) => Err(reader.no_option(word)),
+            };
+        }
+        if bytes.len() < 2 || bytes[0] != b'-' {
+            return Err(reader.no_option(word));
+        }
+        // As getopt(3): letters in one word, of which the first with a value takes the rest of it, or else the next word.
+        let mut letters = bytes[1..].iter().enumerate();
+        while let Some((place, letter)) = letters.next() {
+            let Some(meaning) = meaning(tool, *letter) else { return Err(reader.unknown(word, *letter)) };
+            if !meaning.takes_value() {
+                reader.take(word, *letter, meaning, OsStr::new(""))?;
+                continue;
+            }
+            let rest = &bytes[place + 2..];
+            let value = match rest {
+                [] => words.next().map(|word| word.text.as_os_str()),
+                rest => Some(OsStr::from_bytes(rest)),
+            };
+            // What is not there anyway needs no value.
+            let value = match (value, meaning) {
+                (Some(value), _) => value,
+                (None, Meaning::Refused { .. }) => OsStr::new(""),
+                (None, _) => return Err(wrong(word, format!("-{} needs a value", char::from(*letter)))),
+            };
+            reader.take(word, *letter, meaning, value)?;
+            letters = [].iter().enumerate();
+        }
+    }
+    Ok(reader.finish())
+}
+
+fn wrong(word: &Word, problem: String) -> SshArgsError {
+    SshArgsError { option: word.option, word: word.text.clone(), problem }
+}
+
+struct Reader {
+    tool: Tool,
+    /// What follows all options of the program.
+    follows: &'static str,
+    said: SshArgs,
+    terminal: Option<Terminal>,
+    /// The last option of `-o`: what follows may be the rest of it.
+    last: Option<String>,
+}
+
+/// What `-t` and `-T` come to, with the words of the last one.
+struct Terminal {
+    value: &'static str,
+    name: String,
+}
+
+impl Reader {
+    fn take(&mut self, word: &Word, letter: u8, meaning: Meaning, value: &OsStr) -> Result<(), SshArgsError> {
+        let shown = format!("-{}", char::from(letter));
+        if let Meaning::Refused { reason, .. } = meaning {
+            let problem = format!("{}'s {shown}: {reason}", self.tool.name());
+            return Err(wrong(word, own_option(letter, value).unwrap_or(problem)));
+        }
+        if let Meaning::OnlyNone(reason) = meaning {
+            return match value.eq_ignore_ascii_case("none") {
+                true => Ok(()),
+                false => Err(wrong(word, format!("{}'s {shown}: {reason}", self.tool.name()))),
+            };
+        }
+        if let Meaning::ConfigFile = meaning {
+            self.said.config_file = Some(value.to_owned());
+            return Ok(());
+        }
+        let Some(value) = value.to_str() else { return Err(wrong(word, format!("{value:?} is not UTF-8 text"))) };
+        let name = if value.is_empty() { shown } else { format!("{shown} {value}") };
+        let name = format!("{} {name}", word.option);
+        let said = &mut self.said;
+        match meaning {
+            Meaning::Nothing | Meaning::NothingOf | Meaning::ConfigFile => {}
+            Meaning::Refused { .. } | Meaning::OnlyNone(_) => {}
+            Meaning::Flag(text) => put(&mut said.flags, SshOption { text: text.to_owned(), name }),
+            Meaning::Last(keyword) => put(&mut said.flags, SshOption { text: with_value(keyword, value), name }),
+            Meaning::User => {
+                hosts::check_login(value).map_err(|problem| wrong(word, format!("{value:?}: {problem}")))?;
+                said.options.push(SshOption { text: with_value("User", value), name });
+            }
+            Meaning::First(keyword) => said.options.push(SshOption { text: with_value(keyword, value), name }),
+            Meaning::Batch => said.options.push(SshOption { text: "BatchMode=yes".to_owned(), name }),
+            // Of several the last one counts for scp, which hands one on to ssh.
+            Meaning::Port => {
+                said.options.retain(|option| !option.name.starts_with(&format!("{} -P ", word.option)));
+                said.options.push(SshOption { text: with_value("Port", value), name });
+            }
+            Meaning::Option => {
+                self.last = Some(value.to_owned());
+                said.options.push(SshOption { text: value.to_owned(), name });
+            }
+            Meaning::Jump if said.options.iter().any(|it| it.text.starts_with("ProxyJump=")) => {
+                return Err(wrong(word, "-J is given twice; several jump hosts are separated by commas".to_owned()));
+            }
+            Meaning::Jump => said.options.push(SshOption { text: format!("ProxyJump={value}"), name }),
+            Meaning::Verbose => {
+                let level = said.flags.iter().find_map(|option| option.text.strip_prefix("LogLevel=DEBUG"));
+                let level = level.and_then(|level| level.parse::<u32>().ok()).unwrap_or(0);
+                put(&mut said.flags, SshOption { text: format!("LogLevel=DEBUG{}", (level + 1).min(3)), name });
+            }
+            Meaning::Terminal => {
+                let value = match self.terminal.as_ref().map(|terminal| terminal.value) {
+                    Some("yes" | "force") => "force",
+                    _ => "yes",
+                };
+                self.terminal = Some(Terminal { value, name });
+            }
+            Meaning::NoTerminal => self.terminal = Some(Terminal { value: "no", name }),
+            Meaning::Recursive => said.recursive = true,
+            Meaning::Preserve => said.preserve = true,
+            Meaning::Protocol(protocol) => said.protocol = Some(protocol),
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> SshArgs {
+        let mut said = self.said;
+        if let Some(Terminal { value, name }) = self.terminal {
+            said.flags.push(SshOption { text: format!("RequestTTY={value}"), name });
+        }
+        said
+    }
+
+    /// A word that is a host or the command to ssh, and a file to scp.
+    fn no_option(&self, word: &Word) -> SshArgsError {
+        let tool = self.tool.name();
+        let problem = match &self.last {
+            // -x '-o StrictHostKeyChecking no'
+            Some(option) if !option.contains(['=', ' ']) && is_keyword(option) => {
+                let value = word.text.to_string_lossy();
+                format!("it is no option of {tool}; did you mean -O {option}={value}?")
+            }
+            _ => format!(
+                "it is no option of {tool}; hosts are named by -H and -h, and what follows all options is the {}",
+                self.follows
+            ),
+        };
+        wrong(word, problem)
+    }
+
+    fn unknown(&self, word: &Word, letter: u8) -> SshArgsError {
+        let tool = self.tool.name();
+        let problem = match letter {
+            b'-' => format!("{tool} has no long options"),
+            letter => format!("{tool} has no option -{}", char::from(letter).escape_default()),
+        };
+        wrong(word, problem)
+    }
+}
+
+/// pssh's own `-O` in the words for ssh, as its manual page had it once: there ssh takes it for a command to its master.
+fn own_option(letter: u8, value: &OsStr) -> Option<String> {
+    let value = value.to_str().filter(|_| letter == b'O')?;
+    let keyword = value.split(['=', ' ']).next().filter(|keyword| is_keyword(keyword))?;
+    let problem = format!("-O is an option of its own here, not one of ssh's: -O {keyword}=...");
+    Some(problem)
+}
+
+/// Adds an option in the place of an earlier one for the same keyword.
+fn put(options: &mut Vec<SshOption>, option: SshOption) {
+    let keyword = |option: &SshOption| option.text.split('=').next().map(str::to_owned);
+    options.retain(|other| keyword(other) != keyword(&option));
+    options.push(option);
+}
+
+/// `Keyword=value`, quoted so that all of the value is one word.
+fn with_value(keyword: &str, value: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "@%+-_./:,~^*".contains(c);
+    if !value.is_empty() && value.chars().all(is_plain) {
+        return format!("{keyword}={value}");
+    }
+    let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("{keyword}=\"{escaped}\"")
+}

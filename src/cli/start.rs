@@ -1,0 +1,388 @@
+//! A run from the parsed command line to the exit status. Reads as the table of contents of the program.
+
+use super::work::CopyError;
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use clap::error::ErrorKind;
+use rustix::fs::FileType;
+
+use super::options::Opts;
+use super::user_config::UserConfig;
+use crate::cli::{signals, variables};
+use crate::command::host_args::HostArgsError;
+use crate::command::input::{Input, Inputs};
+use crate::command::script::Script;
+use crate::command::template::Template;
+use crate::events::exit_status;
+use crate::hosts::host_config::HostConfig;
+use crate::hosts::{self, Definitions, Groups, HostSpec, HostsError, Lists};
+use crate::output::{self, Broken, Format, Looks, Summary};
+use crate::plan::error::Unprepared;
+use crate::plan::job::{self, Commands, CommandsError, Job};
+use crate::plan::program::Program;
+use crate::plan::settings::{Environment, Settings};
+use crate::plan::work::Work;
+use crate::run::engine::Engine;
+use crate::run::runner::Runner;
+use crate::ssh::was_closed_at_start;
+use crate::system::cancel::{Cancel, Reason};
+use crate::system::files::trusted_file;
+use crate::text::message::reason;
+
+/// How the program is to end.
+#[derive(Debug)]
+pub enum Ending {
+    /// With this exit status.
+    Status(u8),
+    /// By this signal.
+    Signal(i32),
+}
+
+/// Why a run could not be made, or not be brought to its end; with the exit status for it.
+#[derive(Debug)]
+pub struct Fatal {
+    /// The exit status: usage or our own failure.
+    pub status: u8,
+    /// What to tell the user.
+    pub error: anyhow::Error,
+}
+
+/// The input is wrong; nothing was connected to.
+fn usage(error: impl Into<anyhow::Error>) -> Fatal {
+    Fatal { status: exit_status::USAGE, error: error.into() }
+}
+
+/// Our side failed.
+fn failure(error: impl Into<anyhow::Error>) -> Fatal {
+    Fatal { status: exit_status::FAILURE, error: error.into() }
+}
+
+/// Runs what the command line asks for.
+///
+/// # Errors
+/// Whatever is wrong before the first connection, or with our own output after it.
+pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
+    if let Some(artefact) = opts.other.generate {
+        let text = artefact.generate(opts.program).map_err(failure)?;
+        return answer(&String::from_utf8_lossy(&text));
+    }
+    let environment = Environment::of_process();
+    let config = UserConfig::load(&environment).map_err(usage)?;
+    let configured = config.fill(&mut opts, &environment);
+    let told = variables::fill(&mut opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
+    told.iter().for_each(|text| output::complain(text));
+    let opts = &opts;
+    let mut settings = Settings::resolve(opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
+    settings.configured = configured;
+    let looks = Looks::resolve(opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
+    check_words(opts)?;
+    check_streams(opts, &looks)?;
+    let (hosts, notes) = hosts(opts, config.groups)?;
+    check_keys(opts, &hosts)?;
+    let work = work(opts, &settings, &hosts)?;
+    let port_like =
+        opts.running.par.filter(|size| !settings.configured.contains_key("--par") && is_port(*size, &hosts));
+    port_like.iter().for_each(|size| {
+        output::complain(&format!(
+            "-p {size} is how many hosts run at once; a port stands after its host: -H web1:{size}"
+        ));
+    });
+    let jobs = job::make(hosts);
+    job::check_aliases(&jobs).map_err(usage)?;
+
+    let cancel = Cancel::new().context("cannot make a pipe").map_err(failure)?;
+    crate::system::sink::heed(&cancel);
+    signals::install(&cancel).context("cannot handle signals").map_err(failure)?;
+    if opts.other.dry_run || opts.other.explain {
+        settings.forget_credentials();
+    }
+    let (verbose, user) = (settings.verbose, settings.user.clone());
+    let engine = match (Engine::new(settings, jobs, work, &cancel), cancel.reason()) {
+        // Ctrl-C at a question.
+        (Err(_), Some(Reason::Signal(signal))) => return Ok(Ending::Signal(signal)),
+        (Err(error @ Unprepared::System(_)), _) => return Err(failure(error)),
+        (engine, _) => engine.map_err(usage)?,
+    };
+    let jobs = engine.jobs();
+    if opts.other.explain {
+        return explain(engine.runner(), jobs);
+    }
+    if opts.other.dry_run {
+        return answer(&output::commands(&engine.runner().as_sent(jobs)));
+    }
+    if verbose {
+        notes.iter().chain(&engine.runner().notes()).for_each(|note| output::complain(note));
+    }
+    let lists = output::Lists { files: &opts.hosts.hosts, are_chosen: opts.hosts.are_chosen() };
+    let mut report = output::reports(&looks, lists, jobs, user.as_deref()).map_err(failure)?;
+    let started = engine.start(looks.held(jobs.len())).map_err(failure)?;
+    started.warnings.iter().for_each(|warning| output::complain(warning));
+    let summary = output::multiplex(
+        jobs,
+        &started.events,
+        &|outcome| started.failures.note(outcome),
+        &mut *report,
+        &looks.style,
+        &cancel,
+    );
+    engine.close();
+    summary.faults.iter().for_each(|fault| output::complain(fault));
+    let status = status(opts, &summary);
+
+    match (summary.broken, cancel.reason()) {
+        // Whoever ended the run knows why the rest of it was not written.
+        (Some(Broken::Failed(error)), Some(Reason::Signal(signal))) if error.kind() == io::ErrorKind::TimedOut => {
+            output::complain(&format!("cannot write to standard output: {}", reason(&error)));
+            Ok(Ending::Signal(signal))
+        }
+        (Some(Broken::Failed(error)), _) => {
+            Err(failure(anyhow!("cannot write to standard output: {}", reason(&error))))
+        }
+        // As any filter of a pipeline whose reader has seen enough.
+        (Some(Broken::Closed), _) => Ok(Ending::Signal(signal_hook::consts::SIGPIPE)),
+        (None, Some(Reason::Signal(signal))) => Ok(Ending::Signal(signal)),
+        (None, _) => Ok(Ending::Status(status)),
+    }
+}
+
+/// The exit status of a run that was not ended by a signal. Hosts that differ where they should not count as a command that
+/// failed.
+fn status(opts: &Opts, summary: &Summary) -> u8 {
+    if !summary.faults.is_empty() {
+        return exit_status::FAILURE;
+    }
+    let of_hosts = if opts.reports.max_status {
+        exit_status::largest(&summary.tally)
+    } else {
+        exit_status::of_tally(&summary.tally)
+    };
+    match of_hosts {
+        exit_status::OK if summary.differ => exit_status::COMMAND,
+        exit_status::COMMAND if !opts.reports.max_status => opts.program.failed(),
+        status => status,
+    }
+}
+
+/// Prints where every setting of every host comes from: a block per host, `keyword value`, a tab, and the origin.
+fn explain(runner: &Runner, jobs: &[Job]) -> Result<Ending, Fatal> {
+    let mut text = String::new();
+    for job in jobs {
+        let lines = runner.explain(job).map_err(usage)?;
+        for (keyword, value, origin) in lines {
+            let line = format!("{keyword} {value}\t# {origin}");
+            text.push_str(&output::sanitize_line(&line));
+        }
+        text.push('\n');
+    }
+    answer(&text)
+}
+
+/// Prints what was asked for instead of a run.
+fn answer(text: &str) -> Result<Ending, Fatal> {
+    if was_closed_at_start(STDOUT) {
+        return Err(failure(anyhow!(CLOSED_STDOUT)));
+    }
+    match output::raw_stdout(text) {
+        Ok(()) => Ok(Ending::Status(exit_status::OK)),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            Ok(Ending::Signal(signal_hook::consts::SIGPIPE))
+        }
+        Err(error) => Err(failure(anyhow!("cannot write to standard output: {}", reason(&error)))),
+    }
+}
+
+/// Whether the command is what `--stop-on-errors` should have had behind its `=`: `--stop-on-errors 3`.
+fn is_stray_number(opts: &Opts) -> bool {
+    let word = opts.words.first().and_then(|word| word.to_str()).unwrap_or_default();
+    let digits = word.strip_suffix('%').unwrap_or(word);
+    opts.running.stop_on_errors.is_some() && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether the words are the command itself: another shell or a script may do something without any.
+fn takes_text(opts: &Opts) -> bool {
+    opts.command.script.is_none() && opts.command.shell.is_none() && !opts.command.no_shell
+}
+
+/// Whether there is nothing in the words that could be run.
+fn is_blank(words: &[OsString]) -> bool {
+    words.iter().all(|word| word.as_bytes().trim_ascii().is_empty())
+}
+
+/// Refuses a command line on which the last thing is missing: what is to be done.
+fn check_words(opts: &Opts) -> Result<(), Fatal> {
+    let problem = match (opts.program, opts.words.len()) {
+        (Program::Pssh, 1..) if takes_text(opts) && is_blank(&opts.words) => {
+            "the command is empty: is a variable in it not set?"
+        }
+        (Program::Pssh, 0) if opts.command.script.is_none() => "there is no command to run",
+        (Program::Pssh, _) if is_stray_number(opts) => {
+            "the number of --stop-on-errors stands behind =: --stop-on-errors=3"
+        }
+        (Program::Pnuke, 1) if is_blank(&opts.words) => "the pattern is empty: is a variable in it not set?",
+        (Program::Pnuke, 0) => "there is no pattern of what is to be killed",
+        (Program::Pnuke, 2..) => "there is more than one pattern; several words are one pattern in quotes",
+        _ => return Ok(()),
+    };
+    if opts.other.explain { Ok(()) } else { Err(usage(anyhow!("{problem} (--help shows how)"))) }
+}
+
+/// What is to be done on the hosts.
+fn work(opts: &Opts, settings: &Settings, hosts: &[HostSpec]) -> Result<Work, Fatal> {
+    let copy = match opts.program {
+        _ if opts.other.explain => None,
+        Program::Pscp | Program::Pslurp => Some(Work::copy(opts, hosts)),
+        Program::Prsync => Some(Work::rsync(opts, hosts, settings.user.as_deref())),
+        Program::Pssh | Program::Pnuke => None,
+    };
+    if let Some(copy) = copy {
+        return copy.map_err(|error| match error {
+            CopyError::Usage(_) => usage(error),
+            CopyError::Sources(_) | CopyError::Directory { .. } | CopyError::Rsync(_) => failure(error),
+        });
+    }
+    let script = opts.command.script.as_deref().map(Script::read).transpose();
+    let script = script.map_err(|error| if error.is_unread() { failure(error) } else { usage(error) })?;
+    let commands = match opts.program {
+        Program::Pnuke => Commands::nuke(&opts.words),
+        _ => Commands::gather(opts, hosts),
+    };
+    let commands = commands.map_err(wrong_commands)?;
+    let commands = match script {
+        Some(script) => Commands::Script(script, Box::new(commands)),
+        None => commands,
+    };
+    let inputs = if settings.send_input && !opts.other.dry_run {
+        Inputs::Shared(Input::stdin().context("--send-input: standard input").map_err(failure)?)
+    } else {
+        Inputs::Nothing
+    };
+    Ok(Work::Commands { commands, inputs })
+}
+
+/// What is wrong with the commands: the input, or a file that cannot be read.
+fn wrong_commands(error: CommandsError) -> Fatal {
+    match error {
+        CommandsError::Arguments(HostArgsError::Read { error: ref read, .. }) if !is_too_large(read) => failure(error),
+        _ => usage(error),
+    }
+}
+
+/// Whether the file could be read, but is none of its kind.
+fn is_too_large(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::FileTooLarge
+}
+
+/// The number of standard output.
+pub const STDOUT: u8 = 1;
+/// What is said where standard output was closed when the program was started.
+pub const CLOSED_STDOUT: &str =
+    "standard output is closed, so that all output would be lost; if it may be: > /dev/null";
+
+/// Whether a file is our standard input: by its name, or as the same pipe.
+fn is_stdin(path: &Path) -> bool {
+    if path == Path::new("-") || trusted_file::descriptor(path) == Some(0) {
+        return true;
+    }
+    let (Ok(file), Ok(stdin)) = (rustix::fs::stat(path), rustix::fs::fstat(rustix::stdio::stdin())) else {
+        return false;
+    };
+    // What is read from a file again is all of it.
+    let is_pipe = matches!(FileType::from_raw_mode(file.st_mode), FileType::Fifo | FileType::Socket);
+    is_pipe && (file.st_dev, file.st_ino) == (stdin.st_dev, stdin.st_ino)
+}
+
+/// Standard input can be read for one purpose only; and neither it nor standard output may be closed where it is needed.
+fn check_streams(opts: &Opts, looks: &Looks) -> Result<(), Fatal> {
+    let answers = opts.other.dry_run || opts.other.explain;
+    if was_closed_at_start(STDOUT) && (answers || looks.format != Format::None) {
+        return Err(failure(anyhow!(CLOSED_STDOUT)));
+    }
+    let mut readers: Vec<String> = Vec::new();
+    let mut files = |option: &str, paths: &mut dyn Iterator<Item = &PathBuf>| {
+        let reading = paths.filter(|path| is_stdin(path)).map(|path| format!("{option} {}", path.display()));
+        readers.extend(reading);
+    };
+    files("-h", &mut opts.hosts.hosts.iter());
+    files("--host-config", &mut opts.hosts.host_config.iter());
+    files("--host-args", &mut opts.command.host_args.iter());
+    files("--script", &mut opts.command.script.iter());
+    files("--password-file", &mut opts.connection.password_file.iter());
+    files("--proxy-password-file", &mut opts.connection.proxy_password_file.iter());
+    files("--sudo-password-file", &mut opts.sudo.sudo_password_file.iter());
+    if opts.connection.password_fd == Some(0) {
+        readers.push("--password-fd 0".to_owned());
+    }
+    if opts.command.send_input && !opts.other.dry_run {
+        readers.push("-I".to_owned());
+    }
+    let mut readers = readers.iter();
+    match (readers.next(), readers.next()) {
+        (Some(one), Some(other)) => Err(usage(anyhow!("{one} and {other} both read standard input"))),
+        (Some(reader), None) if was_closed_at_start(0) => Err(failure(anyhow!("{reader}: standard input is closed"))),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a `key=value` of a host that neither is an option nor has a place in the command.
+fn check_keys(opts: &Opts, hosts: &[HostSpec]) -> Result<(), Fatal> {
+    if opts.other.explain {
+        return Ok(());
+    }
+    // What is wrong with the words themselves is told where they are read.
+    let templates = opts.words.iter().filter_map(|word| Template::parse(word.as_bytes(), &mut 0).ok());
+    let names = templates.flat_map(|template| template.names().map(str::to_owned).collect::<Vec<_>>());
+    hosts::check_keys(hosts, &names.collect()).map_err(usage)
+}
+
+/// The hosts of the run with what is said about each of them, or what is wrong with that; and what is worth telling with `-v`.
+fn hosts(opts: &Opts, groups: Definitions) -> Result<(Vec<HostSpec>, Vec<String>), Fatal> {
+    let lists = Lists {
+        files: &opts.hosts.hosts,
+        glob: opts.hosts.host_glob.as_deref(),
+        strings: &opts.hosts.host,
+        nodes: &opts.hosts.nodes,
+        only: &opts.hosts.only,
+        exclude: &opts.hosts.exclude,
+    };
+    let (mut hosts, warnings) = lists.read(&mut Groups::new(groups)).map_err(|error| match error {
+        HostsError::Read { error: ref read, .. } if !is_too_large(read) => failure(error),
+        HostsError::Group(_) => failure(error),
+        HostsError::Read { .. } | HostsError::Bad(_) | HostsError::NoneLeft(..) => usage(error),
+    })?;
+    warnings.iter().for_each(|warning| output::complain(warning));
+    let config = HostConfig::load(&opts.hosts.host_config).map_err(usage)?;
+    if !hosts.is_empty() {
+        let notes = config.apply(&mut hosts);
+        return Ok((hosts, notes));
+    }
+    if !opts.hosts.hosts.is_empty() || !opts.hosts.host.is_empty() || !opts.hosts.nodes.is_empty() {
+        let files: Vec<String> = opts.hosts.hosts.iter().map(|file| file.display().to_string()).collect();
+        let place = if files.is_empty() { String::new() } else { format!(": nothing in {}", files.join(", ")) };
+        return Err(usage(anyhow!("the list of hosts is empty{place}")));
+    }
+    let first = opts.words.first().and_then(|word| word.to_str()).unwrap_or_default();
+    let problem = if first.contains('@') {
+        anyhow!("there are no hosts; did you mean: pssh -H {first} ...?")
+    } else {
+        anyhow!("there are no hosts: name them with -H 'HOST HOST', -w LIST or -h FILE")
+    };
+    Err(usage(problem))
+}
+
+/// Whether a pool size is more likely ssh's `-p`, a port: no port is given, and no list as short as this one needs so many. The
+/// hosts would be connected to at another port, without a word.
+fn is_port(size: usize, hosts: &[HostSpec]) -> bool {
+    // Ports above those of the system (RFC 6335 section 6), as other sshds have.
+    const PORTS: std::ops::RangeInclusive<usize> = 1024..=65535;
+    const TIMES: usize = 20;
+    PORTS.contains(&size) && hosts.len().saturating_mul(TIMES) < size && hosts.iter().all(|host| host.port.is_none())
+}
+
+/// Whether a refused command line was only a question, such as `--help`.
+pub fn is_question(error: &clap::Error) -> bool {
+    matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)
+}

@@ -1,0 +1,383 @@
+//! The user's own file, `$XDG_CONFIG_HOME/pssh/config.toml`: groups of hosts, and what options are when nobody gives them.
+//!
+//! ```toml
+//! group-command = "cat /etc/hosts.d/%g"
+//! [groups]
+//! web = "web[01-20]"
+//! all = ["@web!web07", "root@db1:2222"]
+//! [defaults]
+//! par = 32
+//! connect-timeout = "30s"
+//! ```
+//!
+//! The command line and `PSSH_*` come before it, ssh_config(5) after it.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::error::{ContextKind, ContextValue};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::options::{self, Opts};
+use crate::hosts::options::Value;
+use crate::hosts::toml_file::{self, TomlFile, in_order};
+use crate::hosts::{self, Bad, BadEntry, Definitions, Origin};
+use crate::plan::program::Program;
+use crate::plan::settings::Environment;
+use crate::system::files::bounded;
+use crate::system::files::trusted_file;
+use crate::text::message::reason;
+use crate::text::suggest::did_you_mean;
+
+/// What may stand in the file.
+const TABLES: [&str; 3] = ["group-command", "groups", "defaults"];
+
+/// The options that may have a default: those that say how runs are made. The others say what one run is about.
+const DEFAULTS: [&str; 14] = [
+    "par",
+    "user",
+    "timeout",
+    "channel-timeout",
+    "total-timeout",
+    "connect-timeout",
+    "num-retries",
+    "retry-delay",
+    "host-key-check",
+    "proxy-connections",
+    "encoding",
+    "format",
+    "forward-agent",
+    "pty",
+];
+/// Those of them that take no value.
+const FLAGS: [&str; 2] = ["forward-agent", "pty"];
+
+/// Why the file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum UserConfigError {
+    /// It cannot be read, or should not be.
+    #[error("{}: {problem}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        problem: String,
+    },
+    /// Something in it is wrong; all of it, so that it can be mended at once.
+    #[error("{}", Bad(.0))]
+    Bad(Vec<BadEntry>),
+}
+
+/// What the file says.
+#[derive(Debug)]
+pub struct UserConfig {
+    /// The groups of hosts.
+    pub groups: Definitions,
+    /// A command line with the defaults alone.
+    defaults: Opts,
+    /// Where each of them stands.
+    places: Vec<(String, Origin)>,
+}
+
+impl UserConfig {
+    /// Reads the file, if there is one.
+    ///
+    /// # Errors
+    /// It cannot be read, others may write into it, or something in it is wrong.
+    pub fn load(environment: &Environment<'_>) -> Result<UserConfig, UserConfigError> {
+        let path = path(environment);
+        let text = match &path {
+            Some(path) => read(path).map_err(|problem| UserConfigError::Read { path: path.clone(), problem })?,
+            None => String::new(),
+        };
+        let file = path.as_deref().unwrap_or(Path::new(""));
+        let mut config = parse(file, &text).map_err(UserConfigError::Bad)?;
+        config.groups.file = path;
+        Ok(config)
+    }
+
+    /// Gives options their defaults that neither the command line nor a variable has given. Tells which, as `--name`, and
+    /// where their values stand.
+    pub fn fill(&self, opts: &mut Opts, environment: &Environment<'_>) -> HashMap<String, Origin> {
+        let is_set = |name: &str| (environment.variable)(name).is_some_and(|value| !value.is_empty());
+        let defaults = &self.defaults;
+        let mut filled = HashMap::new();
+        let mut tell = |name: &str| {
+            let place = self.places.iter().find(|(key, _)| key == name);
+            filled.extend(place.map(|(_, origin)| (format!("--{name}"), origin.clone())));
+        };
+        macro_rules! fill {
+            ($($group:ident $field:ident $name:literal $($variable:literal)?,)*) => {
+                $(if opts.$group.$field.is_none() && defaults.$group.$field.is_some() $(&& !is_set($variable))? {
+                    opts.$group.$field.clone_from(&defaults.$group.$field);
+                    tell($name);
+                })*
+            };
+        }
+        fill! {
+            running par "par" "PSSH_PAR",
+            hosts user "user" "PSSH_USER",
+            running timeout "timeout" "PSSH_TIMEOUT",
+            running channel_timeout "channel-timeout",
+            running total_timeout "total-timeout",
+            connection connect_timeout "connect-timeout",
+            connection num_retries "num-retries",
+            connection retry_delay "retry-delay",
+            connection host_key_check "host-key-check",
+            connection proxy_connections "proxy-connections",
+            streams encoding "encoding",
+        }
+        opts.show.usual_format = defaults.show.format;
+        // An agent that is not asked is not handed on either.
+        opts.command.forward_agent |= defaults.command.forward_agent && !opts.connection.no_agent;
+        opts.command.pty |= defaults.command.pty;
+        filled
+    }
+}
+
+/// Where the file is, by the XDG Base Directory Specification: a path in the variable that is not absolute does not count.
+fn path(environment: &Environment<'_>) -> Option<PathBuf> {
+    let directory = (environment.variable)("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let directory = directory.or_else(|| Some(environment.home.as_ref()?.join(".config")));
+    directory.map(|directory| directory.join("pssh/config.toml"))
+}
+
+/// The text of the file; none if there is no file.
+fn read(path: &Path) -> Result<String, String> {
+    let missing = |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+    let file = match trusted_file::open(path) {
+        // It has commands in it, and can turn the check of host keys off.
+        Ok((_, Some(untrusted))) => return Err(untrusted.to_string()),
+        Ok((file, None)) => file,
+        Err(error) if missing(&error) => return Ok(String::new()),
+        Err(error) => return Err(reason(&error)),
+    };
+    let text = bounded::read_open(file, bounded::TOML).map_err(|error| reason(&error))?;
+    String::from_utf8(text).map_err(|_| "not UTF-8 text".to_owned())
+}
+
+/// Reads the text of the file.
+pub(crate) fn parse(path: &Path, text: &str) -> Result<UserConfig, Vec<BadEntry>> {
+    let file = TomlFile::new(path, text);
+    let document = file.parse()?;
+    let mut reader = Reader {
+        file: &file,
+        groups: Definitions::default(),
+        arguments: Vec::new(),
+        places: Vec::new(),
+        bad: Vec::new(),
+    };
+    for (key, value) in in_order(&document) {
+        let table = |expected: &str| match value.get_ref() {
+            DeValue::Table(table) => Ok(table),
+            _ => Err(file.bad(key, expected)),
+        };
+        let read = match key.get_ref().as_ref() {
+            "group-command" => reader.command(key, value),
+            "groups" => table("expected a table, [groups]").map(|table| reader.groups(table)),
+            "defaults" => table("expected a table, [defaults]").map(|table| reader.defaults(table)),
+            other => Err(file.bad(key, &unknown(other, &TABLES))),
+        };
+        reader.bad.extend(read.err());
+    }
+    let defaults = options::parse(Program::Pssh, [String::from("pssh")].into_iter().chain(reader.arguments));
+    match defaults {
+        Ok(defaults) if reader.bad.is_empty() => {
+            Ok(UserConfig { groups: reader.groups, defaults, places: reader.places })
+        }
+        // Each argument was good alone, and no two of them exclude each other.
+        Err(error) if reader.bad.is_empty() => {
+            Err(vec![BadEntry { origin: file.origin(0), text: "defaults".to_owned(), problem: error.to_string() }])
+        }
+        _ => Err(reader.bad),
+    }
+}
+
+fn unknown(key: &str, known: &[&str]) -> String {
+    let tip = did_you_mean(key, known.iter().copied());
+    if tip.is_empty() {
+        format!("there is no such key; expected {}", known.join(", "))
+    } else {
+        format!("there is no such key{tip}")
+    }
+}
+
+type Key<'i> = Spanned<Cow<'i, str>>;
+
+/// What was read so far.
+struct Reader<'f> {
+    file: &'f TomlFile<'f>,
+    groups: Definitions,
+    /// The defaults, as they would be given on the command line.
+    arguments: Vec<String>,
+    places: Vec<(String, Origin)>,
+    bad: Vec<BadEntry>,
+}
+
+impl Reader<'_> {
+    fn command(&mut self, key: &Key<'_>, value: &Spanned<DeValue<'_>>) -> Result<(), BadEntry> {
+        let DeValue::String(command) = value.get_ref() else { return Err(self.file.bad(key, "expected a command")) };
+        hosts::check_command(command).map_err(|problem| self.file.bad(key, &problem))?;
+        self.groups.command = Some((command.to_string(), self.file.origin(key.span().start)));
+        Ok(())
+    }
+
+    fn groups(&mut self, table: &DeTable<'_>) {
+        for (key, value) in in_order(table) {
+            if let Err(problem) = hosts::check_group(key.get_ref()) {
+                self.bad.push(self.file.bad(key, &problem));
+            }
+            let values: Vec<&Spanned<DeValue<'_>>> = match value.get_ref() {
+                DeValue::Array(values) => values.iter().collect(),
+                _ => vec![value],
+            };
+            let mut lists = Vec::with_capacity(values.len());
+            for value in values {
+                match value.get_ref() {
+                    DeValue::String(list) => lists.push((list.to_string(), self.inside(value))),
+                    _ => {
+                        let problem = "expected a list as of -w, such as \"web[1-9],db1\", or several such in brackets";
+                        self.bad.push(self.file.bad(key, problem));
+                    }
+                }
+            }
+            self.groups.groups.insert(key.get_ref().to_string(), lists);
+        }
+    }
+
+    /// Where a string begins, after its quote.
+    fn inside(&self, value: &Spanned<DeValue<'_>>) -> Origin {
+        self.file.origin(value.span().start + 1)
+    }
+
+    fn defaults(&mut self, table: &DeTable<'_>) {
+        for (key, value) in in_order(table) {
+            let name = key.get_ref().as_ref();
+            if !DEFAULTS.contains(&name) {
+                self.bad.push(self.file.bad(key, &unknown(name, &DEFAULTS)));
+                continue;
+            }
+            let origin = self.file.origin(value.span().start);
+            match argument(name, &toml_file::value(value.get_ref())) {
+                Ok(argument) => {
+                    self.arguments.extend(argument);
+                    self.places.push((name.to_owned(), origin));
+                }
+                Err(problem) => self.bad.push(BadEntry { origin, text: name.to_owned(), problem }),
+            }
+        }
+    }
+}
+
+/// An option as it would be given on the command line, checked in the same way; none for one that is off.
+fn argument(key: &str, value: &Value<'_>) -> Result<Option<String>, String> {
+    let argument = match value {
+        Value::Flag(flag) if FLAGS.contains(&key) => return Ok(flag.then(|| format!("--{key}"))),
+        _ if FLAGS.contains(&key) => return Err("expected true or false".to_owned()),
+        Value::Text(text) => format!("--{key}={text}"),
+        Value::Number(number) => format!("--{key}={number}"),
+        _ => return Err("expected a string or a number".to_owned()),
+    };
+    let opts = options::parse(Program::Pssh, ["pssh", &argument]).map_err(|error| wrong_value(&error))?;
+    match opts.hosts.user.as_deref().map(hosts::check_login) {
+        Some(Err(problem)) => Err(problem.to_owned()),
+        _ => Ok(Some(argument)),
+    }
+}
+
+/// What clap does not like about a value, without what it says about command lines.
+fn wrong_value(error: &clap::Error) -> String {
+    match (error.source(), error.get(ContextKind::ValidValue)) {
+        (Some(problem), _) => problem.to_string(),
+        (None, Some(ContextValue::Strings(good))) => format!("expected one of {}", good.join(", ")),
+        _ => "the value is missing, or none that the option takes".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::hosts::options::HostKeyCheck;
+
+    /// The options of a command line with this file and these variables, and what the file has given.
+    fn filled(text: &str, args: &[&str], variables: &[(&str, &str)]) -> (Opts, Vec<String>) {
+        let config = parse(Path::new("c.toml"), text).unwrap_or_else(|bad| panic!("{}", Bad(&bad)));
+        let variable =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
+        let environment = Environment { variable: &variable, login: None, home: None };
+        let mut opts = options::parse(Program::Pssh, [&["pssh"], args].concat()).expect("a good command line");
+        let given = config.fill(&mut opts, &environment);
+        let mut given: Vec<String> = given.iter().map(|(name, origin)| format!("{name} {origin}")).collect();
+        given.sort();
+        (opts, given)
+    }
+
+    const ALL: &str = "[defaults]\npar = 0x20\nuser = 'ops'\ntimeout = '1m'\nconnect-timeout = 2.5\nnum-retries = 7\n\
+                       host-key-check = 'accept-new'\npty = true\nforward-agent = false\n";
+
+    #[test]
+    fn the_file_comes_after_the_command_line_and_the_environment() {
+        let (opts, given) = filled(ALL, &["-p3", "--num-retries", "2"], &[("PSSH_USER", "me"), ("PSSH_PAR", "")]);
+        assert_eq!((opts.running.par, opts.hosts.user, opts.connection.num_retries), (Some(3), None, Some(2)));
+        assert_eq!(opts.connection.connect_timeout, Some(Duration::from_millis(2500)));
+        assert_eq!(opts.running.timeout, Some(Duration::from_secs(60)));
+        assert!(
+            opts.command.pty
+                && !opts.command.forward_agent
+                && opts.connection.host_key_check == Some(HostKeyCheck::AcceptNew)
+        );
+        assert_eq!(given, ["--connect-timeout c.toml:5:19", "--host-key-check c.toml:7:18", "--timeout c.toml:4:11"]);
+        let (opts, _) = filled(ALL, &[], &[("PSSH_PAR", ""), ("PSSH_TIMEOUT", "9")]);
+        assert_eq!((opts.running.par, opts.hosts.user.as_deref(), opts.running.timeout), (Some(32), Some("ops"), None));
+        assert!(!filled("[defaults]\nforward-agent = true", &["--no-agent"], &[]).0.command.forward_agent);
+        assert!(filled("", &[], &[]).1.is_empty());
+    }
+
+    #[test]
+    fn every_slip_has_its_place() {
+        for (text, expected) in [
+            ("[default]", "c.toml:1:2: \"default\": there is no such key; did you mean defaults?"),
+            ("hosts = 1", "c.toml:1:1: \"hosts\": there is no such key; expected group-command, groups, defaults"),
+            ("groups = 1", "c.toml:1:1: \"groups\": expected a table, [groups]"),
+            ("[groups]\nweb = ['a', 1]", "c.toml:2:1: \"web\": expected a list as of -w"),
+            ("[groups]\n'a b' = 'a'", "c.toml:2:1: \"a b\": the name of a group has letters"),
+            ("[groups]\n'../x' = 'a'", "c.toml:2:1: \"../x\": the name of a group starts with"),
+            ("group-command = 'cat hosts'", "c.toml:1:1: \"group-command\": expected a command with %g"),
+            ("group-command = ['cat']", "c.toml:1:1: \"group-command\": expected a command"),
+            ("[defaults]\npar = 0", "c.toml:2:7: \"par\": at least one host has to run at once"),
+            ("[defaults]\ntimeout = 'x'", "c.toml:2:11: \"timeout\": \"x\" is no time"),
+            ("[defaults]\nnum_retries = 1", "c.toml:2:1: \"num_retries\": there is no such key; did you mean num-"),
+            (
+                "[defaults]\nhost-key-check = 'no'",
+                "c.toml:2:18: \"host-key-check\": expected one of strict, accept-new",
+            ),
+            ("[defaults]\nuser = '-x'", "c.toml:2:8: \"user\": a user name cannot start with -"),
+            ("[defaults]\npty = 1", "c.toml:2:7: \"pty\": expected true or false"),
+            ("[defaults]\npar = true", "c.toml:2:7: \"par\": expected a string or a number"),
+            ("[defaults]\nhost = 'a'", "c.toml:2:1: \"host\": there is no such key"),
+            ("[groups", "c.toml:1:8: \"[groups\": "),
+        ] {
+            let bad = parse(Path::new("c.toml"), text).map(|_| ()).expect_err(text);
+            assert!(bad.len() == 1 && Bad(&bad).to_string().starts_with(expected), "{text}: {}", Bad(&bad));
+        }
+    }
+
+    #[test]
+    fn the_place_is_that_of_the_specification() {
+        let found = |xdg: &str, home: Option<&str>| {
+            let variable = |name: &str| (name == "XDG_CONFIG_HOME" && !xdg.is_empty()).then(|| OsString::from(xdg));
+            path(&Environment { variable: &variable, login: None, home: home.map(PathBuf::from) })
+        };
+        assert_eq!(found("", Some("/home/me")), Some("/home/me/.config/pssh/config.toml".into()));
+        assert_eq!(found("/etc/x", Some("/home/me")), Some("/etc/x/pssh/config.toml".into()));
+        assert_eq!(found("x", Some("/home/me")), Some("/home/me/.config/pssh/config.toml".into()));
+        assert_eq!(found("", None), None);
+    }
+}

@@ -1,0 +1,94 @@
+//! pssh's environment variables that are options and lists of hosts (`PSSH_HOSTS`, ...). Those that are single settings are read
+//! where the settings are made.
+
+use std::path::PathBuf;
+
+use super::options::{self, Opts};
+use crate::plan::program::Program;
+use crate::plan::settings::Environment;
+use crate::plan::settings::SshOption;
+
+/// Gives options what the environment says of them. Variables that are empty say nothing; a switch is off with 0, no, false and
+/// off. Gives what is to be told the user.
+///
+/// # Errors
+/// A variable is no text.
+pub fn fill(opts: &mut Opts, environment: &Environment<'_>) -> Result<Vec<&'static str>, String> {
+    let path = |name: &str| (environment.variable)(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let is_on = |name: &str| environment.parsed(name, options::truthy).map(|on| on.unwrap_or(false));
+    let mut told = Vec::new();
+    if let Some(file) = path("PSSH_HOSTS") {
+        // As for pssh, before the files of -h.
+        opts.hosts.hosts.insert(0, file);
+        told.push("PSSH_HOSTS is deprecated; an alias does the same: alias pssh_abc='pssh -h /path/to/hosts_abc'");
+    }
+    // One option, before those of -O; what comes from flags of ssh is before either.
+    if let Some(text) = environment.parsed("PSSH_OPTIONS", |text| Ok(text.to_owned()))? {
+        opts.ssh_args.flags.push(SshOption { text, name: "PSSH_OPTIONS".to_owned() });
+    }
+    if opts.other.verbose == 0 && is_on("PSSH_VERBOSE")? {
+        opts.other.verbose = 1;
+    }
+    match opts.program {
+        Program::Pssh | Program::Pnuke => {}
+        Program::Pscp => opts.copy.recursive |= is_on("PSSH_RECURSIVE")?,
+        Program::Pslurp => {
+            opts.copy.recursive |= is_on("PSSH_RECURSIVE")?;
+            opts.localdir = opts.localdir.take().or_else(|| path("PSSH_LOCALDIR"));
+        }
+        Program::Prsync => {
+            opts.rsync.recursive |= is_on("PSSH_RECURSIVE")?;
+            opts.rsync.archive |= is_on("PSSH_ARCHIVE")?;
+            opts.rsync.compress |= is_on("PSSH_COMPRESS")?;
+        }
+    }
+    Ok(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::path::Path;
+
+    use super::*;
+
+    fn filled(program: Program, args: &[&str], variables: &[(&str, &str)]) -> (Opts, usize) {
+        let mut opts = options::parse(program, args).expect("a good command line");
+        let variable =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
+        let environment = Environment { variable: &variable, login: None, home: None };
+        let told = fill(&mut opts, &environment).expect("good variables");
+        (opts, told.len())
+    }
+
+    #[test]
+    fn hosts_and_options_come_before_those_of_the_command_line() {
+        let variables = [("PSSH_HOSTS", "a"), ("PSSH_OPTIONS", "Port 1"), ("PSSH_VERBOSE", "yes")];
+        let (opts, told) = filled(Program::Pssh, &["pssh", "-h", "b", "x"], &variables[1..]);
+        assert_eq!((opts.hosts.hosts.as_slice(), told), ([PathBuf::from("b")].as_slice(), 0));
+        let (opts, told) = filled(Program::Pssh, &["pssh", "-h", "b", "-O", "Port=2", "-x-C", "x"], &variables);
+        assert_eq!((opts.hosts.hosts.as_slice(), told), (["a", "b"].map(PathBuf::from).as_slice(), 1));
+        let flags: Vec<&str> = opts.ssh_args.flags.iter().map(|option| option.text.as_str()).collect();
+        assert_eq!((flags.as_slice(), opts.other.verbose), (["Compression=yes", "Port 1"].as_slice(), 1));
+    }
+
+    #[test]
+    fn switches_are_off_with_0_and_empty() {
+        for (value, expected) in [("1", true), ("x", true), ("0", false), ("no", false), ("", false)] {
+            let variables = ["PSSH_RECURSIVE", "PSSH_ARCHIVE", "PSSH_COMPRESS", "PSSH_VERBOSE"].map(|it| (it, value));
+            let (opts, _) = filled(Program::Prsync, &["prsync", "a", "b"], &variables);
+            let said = (opts.rsync.recursive, opts.rsync.archive, opts.rsync.compress, opts.other.verbose == 1);
+            assert_eq!(said, (expected, expected, expected, expected), "{value:?}");
+            assert_eq!(filled(Program::Pscp, &["pscp", "a", "b"], &variables).0.copy.recursive, expected);
+        }
+    }
+
+    #[test]
+    fn a_directory_of_the_command_line_beats_the_variable() {
+        let variables = [("PSSH_LOCALDIR", "there")];
+        let of = |args: &[&str]| filled(Program::Pslurp, &[&["pslurp"], args].concat(), &variables).0.localdir;
+        assert_eq!(of(&["a", "b"]).as_deref(), Some(Path::new("there")));
+        assert_eq!(of(&["-L", "here", "a", "b"]).as_deref(), Some(Path::new("here")));
+        assert_eq!(filled(Program::Pscp, &["pscp", "a", "b"], &variables).0.localdir, None);
+    }
+}

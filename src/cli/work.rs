@@ -1,0 +1,310 @@
+//! What the command line asks for: commands or copies.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::CWD;
+
+use super::options::Opts;
+use crate::command::host_args;
+use crate::command::{self, CommandLine, Shell, Wrapping};
+use crate::copy::rsync::{Direction, Rsync, RsyncError, Transfer};
+use crate::copy::sources::{Sources, SourcesError};
+use crate::copy::{Download, Options, Protocol, Upload};
+use crate::hosts::HostSpec;
+use crate::hosts::file_names;
+use crate::plan::job::{Commands, CommandsError};
+use crate::plan::program::Program;
+use crate::plan::work::Work;
+use crate::system::files::trusted_path;
+use crate::text::message::reason;
+
+/// Why nothing can be copied.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// The command line does not say what, or where to.
+    #[error("{0}")]
+    Usage(String),
+    /// Files of ours cannot be read.
+    #[error(transparent)]
+    Sources(#[from] SourcesError),
+    /// A directory of a host cannot be used.
+    #[error("{}: cannot be written to: {}", .path.display(), reason(.error))]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// rsync cannot be run.
+    #[error(transparent)]
+    Rsync(#[from] RsyncError),
+}
+
+/// What is wrong with the paths of a command line.
+fn wrong(problem: &str) -> CopyError {
+    CopyError::Usage(format!("{problem} (--help shows how)"))
+}
+
+/// All paths but the last, and the last.
+fn paths<'o>(opts: &'o Opts, hosts: &[HostSpec]) -> Result<(&'o [OsString], &'o OsString), CopyError> {
+    let Some((last, first)) = opts.words.split_last() else {
+        return Err(wrong("there is nothing to copy: no path is given"));
+    };
+    if first.is_empty() {
+        return Err(wrong("there is only one path: both what is copied and where to is needed"));
+    }
+    if opts.words.iter().any(|path| path.as_bytes().contains(&0)) {
+        return Err(wrong("a path contains a NUL byte"));
+    }
+    if first.iter().any(|path| path.is_empty()) {
+        return Err(wrong("the path of what is copied is empty"));
+    }
+    let remote = if opts.download { first } else { std::slice::from_ref(last) };
+    for path in remote {
+        if let Some(rest) = names_host(&path.to_string_lossy(), hosts) {
+            let path = path.display();
+            return Err(CopyError::Usage(format!("{path}: a path on the hosts stands without a host: {rest}")));
+        }
+    }
+    Ok((first, last))
+}
+
+/// The path behind `[user@]host:`, as scp(1) would be given it, if the host is one of the list: taken for a path, it would make a
+/// directory of that name on every host.
+fn names_host<'p>(path: &'p str, hosts: &[HostSpec]) -> Option<&'p str> {
+    let end = match path.find("]:") {
+        Some(bracket) => bracket + 1,
+        None => path.find(':')?,
+    };
+    let (place, rest) = (&path[..end], &path[end + 1..]);
+    let name = place.rsplit('@').next().unwrap_or_default().trim_matches(['[', ']']);
+    hosts.iter().any(|host| host.name == name).then_some(rest)
+}
+
+/// The directory of each host in `base`.
+///
+/// # Errors
+/// One of them would be reached through a link of another user.
+fn directories(base: &Path, hosts: &[HostSpec]) -> Result<Vec<PathBuf>, CopyError> {
+    let names = file_names::directories(hosts.iter());
+    let directory = |name: &String| {
+        let path = base.join(name);
+        match trusted_path::check(CWD, &path) {
+            Ok(()) => Ok(path),
+            Err(error) => Err(CopyError::Directory { path, error }),
+        }
+    };
+    names.iter().map(directory).collect()
+}
+
+/// A name below the directory of each host. As for pssh, a slash at the beginning means nothing.
+fn below(path: &Path) -> Result<Vec<u8>, &'static str> {
+    if path.components().any(|part| part == Component::ParentDir) {
+        return Err("it leads out of the directory of each host, so that they would overwrite each other's files");
+    }
+    let text = path.as_os_str().as_bytes();
+    let start = text.iter().position(|byte| *byte != b'/').unwrap_or(text.len());
+    if text[start..].is_empty() { Err("it is no name of a file") } else { Ok(text[start..].to_vec()) }
+}
+
+impl Commands {
+    /// Reads the command and the per-host arguments, and checks them for all hosts. Without arguments nothing is filled in: a
+    /// `%` is a percent sign.
+    ///
+    /// # Errors
+    /// The command cannot be sent, or arguments are wrong.
+    pub fn gather(opts: &Opts, hosts: &[HostSpec]) -> Result<Commands, CommandsError> {
+        let shell = match &opts.command.shell {
+            _ if opts.command.script.is_some() => Shell::Script,
+            _ if opts.command.no_shell => Shell::None,
+            Some(shell) => shell.clone(),
+            None => Shell::Login,
+        };
+        let (words, wrapping) = (&opts.words, Wrapping { shell });
+        let (file, singles) = (opts.command.host_args.as_deref(), &opts.command.host_arg);
+        if file.is_none() && singles.is_empty() && !host_args::are_used(hosts, words) {
+            return Ok(Commands::All(command::literal(words, &wrapping)?.into()));
+        }
+        let line = CommandLine::with_places(words, wrapping)?;
+        let arguments = host_args::gather(file, opts.command.host_column.as_deref(), singles, hosts, &line)?;
+        Ok(Commands::Each(line, arguments))
+    }
+
+    /// What kills the processes that `words` describes: `pkill -9`, which the login shell gives them as they are, as in pssh 2.3.6.
+    ///
+    /// # Errors
+    /// It cannot be sent.
+    pub fn nuke(words: &[OsString]) -> Result<Commands, CommandsError> {
+        let words: Vec<OsString> =
+            ["pkill", "-9"].into_iter().map(OsString::from).chain(words.iter().cloned()).collect();
+        Ok(Commands::All(command::literal(&words, &Wrapping { shell: Shell::Login })?.into()))
+    }
+}
+
+impl Work {
+    /// What pscp(1) and pslurp(1) are asked for.
+    ///
+    /// # Errors
+    /// Paths are missing, too many or none, or a file of ours cannot be read.
+    pub fn copy(opts: &Opts, hosts: &[HostSpec]) -> Result<Work, CopyError> {
+        let options = Options {
+            recursive: opts.copy.recursive,
+            preserve: opts.copy.preserve,
+            checksum: opts.copy.checksum,
+            resume: opts.copy.resume,
+            inplace: opts.copy.inplace,
+        };
+        let (sources, target) = paths(opts, hosts)?;
+        let needs_sftp = if options.checksum { "--checksum" } else { "--resume" };
+        if opts.ssh_args.protocol == Some(Protocol::Scp) && (options.checksum || options.resume) {
+            return Err(wrong(&format!("-O of scp chooses its old protocol, which cannot do {needs_sftp}")));
+        }
+        if !opts.download {
+            let paths: Vec<PathBuf> = sources.iter().map(PathBuf::from).collect();
+            let sources = Arc::new(Sources::find(&paths, options.recursive)?);
+            return Ok(Work::Upload(Arc::new(Upload { sources, target: target.as_bytes().to_vec(), options })));
+        }
+        if options.inplace {
+            return Err(wrong(
+                "--inplace is for files on the hosts; files here are replaced once all of them has arrived",
+            ));
+        }
+        let remotes = sources.iter().map(|path| path.as_bytes().to_vec()).collect();
+        let last = Path::new(target);
+        let (base, target) = if opts.program == Program::Pscp {
+            (last, None)
+        } else if sources.len() > 1 {
+            return Err(wrong("there are too many paths: one on the hosts and one below each host's directory"));
+        } else {
+            let below = below(last).map_err(|problem| CopyError::Usage(format!("{}: {problem}", last.display())))?;
+            (opts.localdir.as_deref().unwrap_or(Path::new("")), Some(below))
+        };
+        let directories = directories(base, hosts)?;
+        Ok(Work::Download { download: Arc::new(Download { remotes, target, options }), directories })
+    }
+
+    /// What prsync(1) is asked for. `user` is the login name of hosts that have none.
+    ///
+    /// # Errors
+    /// Paths are missing or too many, or there is no rsync.
+    pub fn rsync(opts: &Opts, hosts: &[HostSpec], user: Option<&str>) -> Result<Work, CopyError> {
+        let (sources, target) = paths(opts, hosts)?;
+        // Before pssh knew better, rsync took these for its options: whoever is used to that gets told.
+        let is_lost = |path: &&OsString| path.as_bytes().starts_with(b"-") && !opts.download;
+        if let Some(path) = sources.iter().filter(is_lost).find(|path| Path::new(path).symlink_metadata().is_err()) {
+            let path = path.display();
+            return Err(CopyError::Usage(format!(
+                "{path}: there is no such file (an option of rsync stands behind -X, before the paths: -X {path})"
+            )));
+        }
+        let direction = if !opts.download {
+            Direction::Upload { sources: sources.to_vec(), target: target.clone() }
+        } else if let [remote] = sources {
+            Direction::Download { remote: remote.clone(), directories: directories(Path::new(target), hosts)? }
+        } else {
+            return Err(wrong("there are too many paths: --download takes one on the hosts and a directory here"));
+        };
+        let transfer = Transfer {
+            verbose: opts.other.verbose > 0,
+            recursive: opts.rsync.recursive,
+            archive: opts.rsync.archive,
+            compress: opts.rsync.compress,
+            extra: opts.connection.extra.words.iter().map(|word| word.text.clone()).collect(),
+            direction,
+            user: user.map(str::to_owned),
+            hosts: hosts.len(),
+        };
+        Ok(Work::Rsync(Rsync::find(transfer)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::options;
+    use crate::hosts::gather;
+    use crate::plan::job::{Job, make};
+
+    fn copy(program: Program, words: &[&str]) -> Result<Work, String> {
+        let opts = options::parse(program, [&[program.name()], words].concat()).expect("a good command line");
+        let hosts = gather(&[], &["web1 root@web2:2222 web1".to_owned()]).expect("hosts");
+        Work::copy(&opts, &hosts).map_err(|error| error.to_string())
+    }
+
+    fn download(program: Program, words: &[&str]) -> (Vec<String>, Option<String>, Vec<PathBuf>) {
+        match copy(program, words) {
+            Ok(Work::Download { download, directories }) => {
+                let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+                (download.remotes.iter().map(text).collect(), download.target.as_ref().map(text), directories)
+            }
+            Ok(_) => panic!("{words:?}: no download"),
+            Err(problem) => panic!("{words:?}: {problem}"),
+        }
+    }
+
+    #[test]
+    fn each_host_has_a_directory() {
+        let paths = |names: [&str; 3]| names.map(PathBuf::from).to_vec();
+        let (remotes, target, directories) = download(Program::Pslurp, &["-L", "logs", "/var/log/a", "/b/c"]);
+        assert_eq!((remotes, target.as_deref()), (vec!["/var/log/a".to_owned()], Some("b/c")));
+        assert_eq!(directories, paths(["logs/web1", "logs/web2:2222", "logs/web1.1"]));
+        assert_eq!(download(Program::Pslurp, &["a", "b"]).2, paths(["web1", "web2:2222", "web1.1"]));
+        let (remotes, target, directories) = download(Program::Pscp, &["--download", "a", "b", "out"]);
+        assert_eq!((remotes.len(), target), (2, None));
+        assert_eq!(directories, paths(["out/web1", "out/web2:2222", "out/web1.1"]));
+    }
+
+    #[test]
+    fn paths_that_say_too_little_or_too_much_are_refused() {
+        let problem = |program, words: &[&str]| copy(program, words).err().unwrap_or_default();
+        assert!(problem(Program::Pscp, &[]).contains("no path"));
+        assert!(problem(Program::Pscp, &["a"]).contains("only one path"));
+        assert!(problem(Program::Pslurp, &["a", "b", "c"]).contains("too many"));
+        assert!(problem(Program::Pslurp, &["a", "b/../c"]).contains("leads out"));
+        assert!(problem(Program::Pslurp, &["a", "/"]).contains("no name"));
+        assert!(problem(Program::Pslurp, &["--inplace", "a", "b"]).contains("on the hosts"));
+        assert!(problem(Program::Pscp, &["-x-O", "--checksum", "/dev/null", "b"]).contains("--checksum"));
+        assert!(problem(Program::Pscp, &["/dev/null", "web1:/tmp"]).ends_with("without a host: /tmp"));
+        assert!(problem(Program::Pscp, &["/dev/null", "root@web2:x"]).contains("without a host"));
+        assert!(problem(Program::Pslurp, &["web1:x", "b"]).contains("without a host"));
+        assert!(!problem(Program::Pscp, &["/no/file", "other:x"]).contains("without a host"));
+        assert!(problem(Program::Pslurp, &["", "b"]).contains("is empty"));
+        assert!(problem(Program::Pscp, &["/no/such/file", "b"]).contains("/no/such/file"));
+    }
+
+    /// The commands of three hosts, by the command line.
+    fn commands(args: &[&str]) -> Result<Vec<Job>, String> {
+        let hosts = gather(&[], &["web1 root@web2:2222 web3".to_owned()]).expect("good hosts");
+        let opts = crate::cli::options::parse(crate::plan::program::Program::Pssh, [&["pssh"], args].concat())
+            .expect("a good command line");
+        let commands = Commands::gather(&opts, &hosts).map_err(|error| error.to_string())?;
+        let mut jobs = make(hosts);
+        commands.hand_out(&mut jobs).map_err(|error| error.to_string())?;
+        Ok(jobs)
+    }
+
+    #[test]
+    fn hosts_with_the_same_command_share_it() {
+        let all = commands(&["date", "+%s", "100%%"]).expect("a command");
+        assert!(all.iter().all(|job| &*job.command == b"date +%s 100%%"));
+        assert!(Arc::ptr_eq(&all[0].command, &all[2].command));
+        let args = ["--host-arg", "web1=a", "--host-arg", "root@web2:2222=b", "--host-arg", "web3=a", "echo", "%s %%"];
+        let some = commands(&args).expect("commands");
+        let sent: Vec<_> = some.iter().map(|job| String::from_utf8_lossy(&job.command).into_owned()).collect();
+        assert_eq!(sent, ["echo a %", "echo b %", "echo a %"]);
+        assert!(Arc::ptr_eq(&some[0].command, &some[2].command));
+    }
+
+    #[test]
+    fn a_command_that_is_too_long_for_one_host_names_it() {
+        let long = "x".repeat(crate::command::LONGEST);
+        let args =
+            ["--host-arg", "web1=a", "--host-arg", &format!("web2={long}"), "--host-arg", "web3=c", "echo", "%s"];
+        let problem = commands(&args).expect_err("too long");
+        assert!(problem.starts_with("root@web2:2222: the command has 16777221 bytes"), "{problem}");
+    }
+}

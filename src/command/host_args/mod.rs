@@ -1,0 +1,571 @@
+//! Per-host arguments: what is put into the command for each host. Rows of a file (`--host-args`), single values
+//! (`--host-arg`), and the fields of the hosts file; all checked before the first connection.
+
+mod csv;
+mod json;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::template::{ValueError, Values};
+use crate::command::CommandLine;
+use crate::hosts::{self, HostSpec, Origin};
+use crate::text::message::{excerpt, reason};
+
+/// The name of the column whose value says which host a row is for.
+const HOST: &str = "host";
+/// What a column may be called, in capitals or small letters, that says which host a row is for.
+const LIKE_HOST: [&str; 9] = [HOST, "hosts", "hostname", "host_name", "name", "fqdn", "ip", "address", "node"];
+/// The names that every host has a value for.
+const BUILT_IN: [&str; 4] = [HOST, "user", "port", "index"];
+
+/// A value and its name.
+type Named = (Arc<str>, Vec<u8>);
+
+/// The values of one row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Given {
+    InOrder(Vec<Vec<u8>>),
+    Named(Vec<Named>),
+}
+
+/// Where values for a host come from, for messages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Place {
+    /// Nothing was given for it.
+    #[default]
+    Nowhere,
+    /// `--host-arg`.
+    Option,
+    Row {
+        file: Arc<Path>,
+        line: usize,
+    },
+    /// The host's own entry.
+    Entry(Origin),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Nowhere => f.write_str("host arguments"),
+            Place::Option => f.write_str("--host-arg"),
+            Place::Row { file, line } => write!(f, "{}:{line}", file.display()),
+            Place::Entry(origin) => origin.fmt(f),
+        }
+    }
+}
+
+/// The arguments of one host.
+#[derive(Clone, Debug, Default)]
+pub struct Arguments {
+    place: Place,
+    in_order: Vec<Vec<u8>>,
+    /// The first of a name counts.
+    named: Vec<Named>,
+}
+
+/// What is wrong with the arguments.
+#[derive(Debug, thiserror::Error)]
+pub enum HostArgsError {
+    /// The file cannot be read.
+    #[error("{}: cannot read the host arguments: {}{}", .path.display(), reason(.error), slip(.path))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// Rows and values that are not as they have to be; all of them, so that they can be mended at once.
+    #[error("{}", Problems(.0))]
+    Bad(Vec<String>),
+}
+
+/// A tip for a value where a file is expected.
+fn slip(path: &Path) -> &'static str {
+    if path.as_os_str().as_bytes().contains(&b'=') { " (a value for one host is given with --host-arg)" } else { "" }
+}
+
+/// At most this many problems are listed: the first ones tell what kind of mistake it is.
+const PROBLEMS_SHOWN: usize = 10;
+
+struct Problems<'a>(&'a [String]);
+
+impl fmt::Display for Problems<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0[..self.0.len().min(PROBLEMS_SHOWN)].join("\n"))?;
+        match self.0.len().saturating_sub(PROBLEMS_SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\n... and {more} more like these"),
+        }
+    }
+}
+
+/// The most values that a file may have: each costs memory, even an empty one.
+const MOST_VALUES: usize = 2_000_000;
+/// What is said where there are more.
+const TOO_MANY: &str = "with this one there are more than 2,000,000 values";
+
+/// Line and column of a byte of the text, both from 1 and the column in characters.
+fn place(text: &[u8], offset: usize) -> String {
+    let before = &text[..offset];
+    let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+    let line = before[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
+    format!("{line}:{}", String::from_utf8_lossy(&before[start..]).chars().count() + 1)
+}
+
+/// The rows of a file.
+#[derive(Debug)]
+struct Rows {
+    file: Arc<Path>,
+    rows: Vec<Row>,
+    /// Whether it could have a header that was taken for data.
+    headless: bool,
+}
+
+#[derive(Debug)]
+struct Row {
+    line: usize,
+    given: Given,
+}
+
+/// The fields of the host's entry in the hosts file that are no settings.
+pub fn named_arguments(host: &HostSpec) -> &[(String, String)] {
+    &host.arguments
+}
+
+/// Whether the fields of the hosts file make the command one with places: a host has some, and the command uses a name. So a
+/// `date +%s` stays what it is, whatever the hosts file knows about the hosts.
+pub fn are_used(hosts: &[HostSpec], words: &[OsString]) -> bool {
+    let uses_name = |word: &OsString| word.as_bytes().windows(2).any(|pair| pair == b"%(");
+    words.iter().any(uses_name) && hosts.iter().any(|host| !named_arguments(host).is_empty())
+}
+
+/// Gives each host its arguments and checks that they are what `command` needs: those of the rows of `file`, those of
+/// `options` (`HOST=VALUE`, `HOST:NAME=VALUE`), those of the hosts file. Of two with the same name, the later `--host-arg`
+/// beats the earlier, which beats the row, which beats the hosts file.
+///
+/// # Errors
+/// The file cannot be read, or anything in it or about it is wrong.
+pub fn gather(
+    file: Option<&Path>,
+    column: Option<&str>,
+    options: &[OsString],
+    hosts: &[HostSpec],
+    command: &CommandLine,
+) -> Result<Vec<Arguments>, HostArgsError> {
+    // Whoever may write it: values go into commands for the hosts, and change nothing here.
+    let read = |path: &Path| hosts::read(path).map_err(|error| HostArgsError::Read { path: path.to_owned(), error });
+    let text = file.map(|path| read(path).map(|contents| (path, contents.bytes))).transpose()?;
+    of_texts(text.as_ref().map(|(path, text)| (*path, &**text)), column, options, hosts, command)
+}
+
+/// The same, of a file that has been read.
+pub(crate) fn of_texts(
+    file: Option<(&Path, &[u8])>,
+    column: Option<&str>,
+    options: &[OsString],
+    hosts: &[HostSpec],
+    command: &CommandLine,
+) -> Result<Vec<Arguments>, HostArgsError> {
+    let of_entry = |host: &HostSpec| Arguments::of_entry(named_arguments(host), &host.origin);
+    let mut arguments: Vec<Arguments> = hosts.iter().map(of_entry).collect();
+    let mut problems = Vec::new();
+    if let Some((path, text)) = file {
+        match Rows::parse(path, text, command.is_by_name()) {
+            Ok(rows) => rows.hand_out(column, hosts, &mut arguments, &mut problems),
+            Err(wrong) => problems = wrong,
+        }
+    }
+    let by_name = Directory::new(hosts);
+    let mut singles: Vec<Vec<Vec<u8>>> = vec![Vec::new(); if options.is_empty() { 0 } else { hosts.len() }];
+    for option in options {
+        if let Err(problem) = single(option.as_bytes(), &by_name, &mut arguments, &mut singles) {
+            // Only what stands before the =: the value may be a secret.
+            let target = option.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
+            problems.push(format!("--host-arg {}: {problem}", quoted(target)));
+        }
+    }
+    for (of_host, values) in arguments.iter_mut().zip(singles) {
+        if !values.is_empty() {
+            of_host.in_order = values;
+            of_host.place = Place::Option;
+        }
+    }
+    if !problems.is_empty() {
+        return Err(HostArgsError::Bad(problems));
+    }
+    check(&arguments, hosts, command).map(|()| arguments)
+}
+
+/// Checks that `arguments`, in the order of the list, are what `command` needs on each host.
+///
+/// # Errors
+/// There are too few or too many rows or values, a name is not there, or a value is not a number where one is needed.
+pub fn check(arguments: &[Arguments], hosts: &[HostSpec], command: &CommandLine) -> Result<(), HostArgsError> {
+    let mut problems = Vec::new();
+    if arguments.len() == hosts.len() {
+        for (number, (host, of_host)) in hosts.iter().zip(arguments).enumerate() {
+            of_host.check(number, host, command, &mut problems);
+        }
+    } else {
+        problems.push(format!("there are arguments for {} hosts, and {} hosts", arguments.len(), hosts.len()));
+    }
+    if problems.is_empty() { Ok(()) } else { Err(HostArgsError::Bad(problems)) }
+}
+
+fn quoted(bytes: &[u8]) -> String {
+    format!("{:?}", excerpt(&String::from_utf8_lossy(bytes)))
+}
+
+/// The places of hosts in the list, by name and by whole entry.
+struct Directory<'a>(HashMap<Cow<'a, str>, Vec<usize>>);
+
+impl<'a> Directory<'a> {
+    fn new(hosts: &'a [HostSpec]) -> Directory<'a> {
+        let mut places: HashMap<Cow<'a, str>, Vec<usize>> = HashMap::with_capacity(hosts.len());
+        for (number, host) in hosts.iter().enumerate() {
+            places.entry(Cow::Borrowed(&host.name)).or_default().push(number);
+            if host.user.is_some() || host.port.is_some() {
+                places.entry(Cow::Owned(host.to_string())).or_default().push(number);
+            }
+        }
+        Directory(places)
+    }
+
+    fn places(&self, entry: &[u8]) -> Option<&[usize]> {
+        std::str::from_utf8(entry).ok().and_then(|entry| self.0.get(entry)).map(Vec::as_slice)
+    }
+}
+
+/// Reads a `--host-arg`. What stands before the first `=` is a host of the run, or one followed by `:` and a name.
+fn single(
+    option: &[u8],
+    hosts: &Directory<'_>,
+    arguments: &mut [Arguments],
+    singles: &mut [Vec<Vec<u8>>],
+) -> Result<(), String> {
+    let Some(equals) = option.iter().position(|byte| *byte == b'=') else {
+        return Err("expected HOST=VALUE or HOST:NAME=VALUE".to_owned());
+    };
+    let (target, value) = (&option[..equals], &option[equals + 1..]);
+    if let Some(places) = hosts.places(target) {
+        places.iter().for_each(|place| singles[*place].push(value.to_owned()));
+        return Ok(());
+    }
+    let colon = target.iter().rposition(|byte| *byte == b':');
+    if let Some(colon) = colon
+        && let Some(places) = hosts.places(&target[..colon])
+    {
+        let name = std::str::from_utf8(&target[colon + 1..]).ok().filter(|name| !name.is_empty());
+        let name: Arc<str> = name.ok_or("the name is missing, or not UTF-8 text")?.into();
+        for place in places {
+            let of_host = &mut arguments[*place];
+            of_host.named.insert(0, (Arc::clone(&name), value.to_owned()));
+            if of_host.place == Place::Nowhere {
+                of_host.place = Place::Option;
+            }
+        }
+        return Ok(());
+    }
+    Err("there is no such host in this run".to_owned())
+}
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Separated(u8),
+    Json,
+    JsonLines,
+}
+
+impl Format {
+    /// By the name of the file, else by how it begins.
+    fn of(path: &Path, text: &[u8]) -> Format {
+        let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
+        match extension.as_bytes() {
+            b"json" => Format::Json,
+            b"jsonl" | b"ndjson" => Format::JsonLines,
+            b"csv" => Format::Separated(b','),
+            b"tsv" => Format::Separated(b'\t'),
+            _ => match text.trim_ascii_start().first() {
+                Some(b'[' | b'{') => Format::Json,
+                _ => Format::Separated(b','),
+            },
+        }
+    }
+}
+
+impl Rows {
+    /// Reads a file. Of CSV the first line is a header if the values are used `by_name`, and data otherwise.
+    fn parse(path: &Path, text: &[u8], by_name: bool) -> Result<Rows, Vec<String>> {
+        let file: Arc<Path> = path.into();
+        // A byte order mark is no part of the first value.
+        let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+        let at = |place: &dyn fmt::Display, problem: &str| format!("{}:{place}: {problem}", file.display());
+        let (rows, mut problems, headless) = match Format::of(path, text) {
+            Format::Separated(delimiter) => match csv::records(text, delimiter) {
+                Err((offset, problem)) => (Vec::new(), vec![at(&place(text, offset), problem)], false),
+                Ok(records) if by_name => {
+                    let (rows, problems) = under_header(records);
+                    (rows, problems.iter().map(|(line, problem)| at(line, problem)).collect(), false)
+                }
+                Ok(records) => {
+                    let row = |record: csv::Record| Row { line: record.line, given: Given::InOrder(record.fields) };
+                    (records.into_iter().map(row).collect(), Vec::new(), true)
+                }
+            },
+            format => {
+                let (rows, problems) = json::rows(text, format == Format::JsonLines);
+                let rows = rows.into_iter().map(|(line, given)| Row { line, given }).collect();
+                (rows, problems.iter().map(|(place, problem)| at(place, problem)).collect(), false)
+            }
+        };
+        for row in &rows {
+            if row.given.values().any(|value| value.contains(&0)) {
+                problems.push(at(&row.line, "a value contains a NUL byte, which no command can have"));
+            }
+        }
+        if problems.is_empty() { Ok(Rows { file, rows, headless }) } else { Err(problems) }
+    }
+
+    /// Gives each host its row: the one that names it, if rows name hosts, else the one in the same place.
+    fn hand_out(
+        self,
+        column: Option<&str>,
+        hosts: &[HostSpec],
+        arguments: &mut [Arguments],
+        problems: &mut Vec<String>,
+    ) {
+        let name = column.unwrap_or(HOST);
+        if self.rows.iter().any(|row| row.given.named(name).is_some()) {
+            return self.hand_out_by_name(name, hosts, arguments, problems);
+        }
+        if column.is_some() {
+            return problems.push(format!("{}: no row has the column {name:?} of --host-column", self.file.display()));
+        }
+        if let Some(column) = self.column_with_hosts(hosts) {
+            let file = self.file.display();
+            return problems.push(format!(
+                "{file}: the column {column:?} has names of hosts of this run; if each row is for the host in it, say \
+                 --host-column {column}, or call the column \"{HOST}\"; rows in the order of the hosts have no such column"
+            ));
+        }
+        let (file, count) = (self.file.display(), self.rows.len());
+        // Hosts first: what it says about a host helps most.
+        if let Some(host) = hosts.get(count) {
+            let rows = if count == 1 { "1 row" } else { &*format!("{count} rows") };
+            let many = hosts.len();
+            let problem = format!("{file}: {rows} for {many} hosts; the first without one is {host} ({})", host.origin);
+            return problems.push(problem);
+        }
+        if let Some(row) = self.rows.get(hosts.len()) {
+            let header = if self.headless && count == hosts.len() + 1 {
+                " (the first line is a header only if the command uses names alone, as in %(name)q)"
+            } else {
+                ""
+            };
+            let hosts = hosts.len();
+            return problems
+                .push(format!("{file}:{}: no host is left for this row; {count} rows for {hosts}{header}", row.line));
+        }
+        for (row, of_host) in self.rows.into_iter().zip(arguments) {
+            of_host.take(row, &self.file);
+        }
+    }
+
+    /// The column that seems to say which hosts the rows are for: it is called so, and has hosts of this run in it.
+    fn column_with_hosts(&self, hosts: &[HostSpec]) -> Option<&str> {
+        let by_name = Directory::new(hosts);
+        self.rows.iter().find_map(|row| {
+            let Given::Named(named) = &row.given else { return None };
+            let is_like_host = |name: &str| LIKE_HOST.contains(&name.trim().to_lowercase().as_str());
+            let found = named.iter().find(|(name, value)| is_like_host(name) && by_name.places(value).is_some());
+            found.map(|(name, _)| &**name)
+        })
+    }
+
+    fn hand_out_by_name(
+        self,
+        column: &str,
+        hosts: &[HostSpec],
+        arguments: &mut [Arguments],
+        problems: &mut Vec<String>,
+    ) {
+        let mut by_name: HashMap<Vec<u8>, &Row> = HashMap::with_capacity(self.rows.len());
+        let file = self.file.display();
+        for row in &self.rows {
+            let Some(host) = row.given.named(column) else {
+                problems.push(format!("{file}:{}: the row has no {column:?}, which others have", row.line));
+                continue;
+            };
+            if let Some(first) = by_name.insert(host.to_owned(), row) {
+                let host = quoted(host);
+                problems.push(format!("{file}:{}: a second row for {host}, after line {}", row.line, first.line));
+            }
+        }
+        for (host, of_host) in hosts.iter().zip(arguments) {
+            let row = by_name.get(host.to_string().as_bytes()).or_else(|| by_name.get(host.name.as_bytes()));
+            match row {
+                Some(row) => of_host.take(Row { line: row.line, given: row.given.clone() }, &self.file),
+                None => problems.push(format!("{file}: no row has {host} as its {column:?} ({})", host.origin)),
+            }
+        }
+    }
+}
+
+/// Rows whose fields are named by the first one.
+fn under_header(records: Vec<csv::Record>) -> (Vec<Row>, Vec<(usize, String)>) {
+    let mut records = records.into_iter();
+    let Some(header) = records.next() else {
+        return (Vec::new(), vec![(1, "the header with the names of the columns is missing".to_owned())]);
+    };
+    let (mut names, mut problems): (Vec<Arc<str>>, Vec<_>) = (Vec::new(), Vec::new());
+    let mut known = HashSet::new();
+    for name in &header.fields {
+        let text = String::from_utf8_lossy(name);
+        if !text.is_empty() && !known.insert(text.clone()) {
+            problems.push((header.line, format!("two columns have the name {text:?}")));
+        }
+        names.push(text.into());
+    }
+    let mut rows = Vec::with_capacity(records.len());
+    for csv::Record { line, fields } in records {
+        if fields.len() == names.len() {
+            let named = names.iter().cloned().zip(fields).collect();
+            rows.push(Row { line, given: Given::Named(named) });
+        } else {
+            let (found, needed) = (fields.len(), names.len());
+            problems.push((line, format!("expected {needed} fields, as the header has, and found {found}")));
+        }
+    }
+    (rows, problems)
+}
+
+impl Given {
+    fn values(&self) -> Box<dyn Iterator<Item = &Vec<u8>> + '_> {
+        match self {
+            Given::InOrder(values) => Box::new(values.iter()),
+            Given::Named(named) => Box::new(named.iter().map(|(_, value)| value)),
+        }
+    }
+
+    /// The value of a column.
+    fn named(&self, column: &str) -> Option<&[u8]> {
+        match self {
+            Given::InOrder(_) => None,
+            Given::Named(named) => named.iter().find(|(name, _)| &**name == column).map(|(_, value)| value.as_slice()),
+        }
+    }
+}
+
+impl Arguments {
+    /// Values for the places of a command that have no name, such as `%q`, in order.
+    pub fn in_order<V: Into<Vec<u8>>>(values: impl IntoIterator<Item = V>) -> Arguments {
+        Arguments { in_order: values.into_iter().map(Into::into).collect(), ..Arguments::default() }
+    }
+
+    /// Values for the places that have one, such as `%(name)q`.
+    pub fn named<N: Into<Arc<str>>, V: Into<Vec<u8>>>(values: impl IntoIterator<Item = (N, V)>) -> Arguments {
+        let named = values.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Arguments { named: named.collect(), ..Arguments::default() }
+    }
+
+    /// What the host's own entry says.
+    fn of_entry(fields: &[(String, String)], origin: &Origin) -> Arguments {
+        let named = |(name, value): &(String, String)| (name.as_str().into(), value.clone().into_bytes());
+        let named: Vec<Named> = fields.iter().map(named).collect();
+        let place = if named.is_empty() { Place::Nowhere } else { Place::Entry(origin.clone()) };
+        Arguments { place, named, in_order: Vec::new() }
+    }
+
+    /// Adds what its row has for the host; that comes before what its entry says.
+    fn take(&mut self, row: Row, file: &Arc<Path>) {
+        self.place = Place::Row { file: Arc::clone(file), line: row.line };
+        match row.given {
+            Given::InOrder(values) => self.in_order = values,
+            Given::Named(mut named) => {
+                // It says whose row it is; the host's name stays what the list has.
+                named.retain(|(name, _)| &**name != HOST);
+                named.append(&mut self.named);
+                self.named = named;
+            }
+        }
+    }
+
+    /// Adds what is wrong with them for a host that has no login name and port yet.
+    fn check(&self, number: usize, host: &HostSpec, command: &CommandLine, problems: &mut Vec<String>) {
+        let (given, needed) = (self.in_order.len(), command.places());
+        if given != needed {
+            problems.push(format!("{}: {host}: {}", self.place, miscounted(given, needed, self)));
+        }
+        // A number: good in any place.
+        let values = ForHost { arguments: self, host: &host.name, user: "0", port: 0, index: number };
+        for error in command.check(&values) {
+            let hint = if let ValueError::Name(_) = error { self.known() } else { String::new() };
+            problems.push(format!("{}: {host}: {error}{hint}", self.place));
+        }
+    }
+
+    /// The names that there are, for a message about one that there is not.
+    fn known(&self) -> String {
+        let mut names: Vec<&str> = self.named.iter().map(|(name, _)| &**name).filter(|name| !name.is_empty()).collect();
+        names.extend(BUILT_IN);
+        let mut seen = std::collections::HashSet::new();
+        names.retain(|name| seen.insert(*name));
+        format!("; there are {} (and %% is a percent sign)", excerpt(&names.join(", ")))
+    }
+}
+
+fn miscounted(given: usize, needed: usize, arguments: &Arguments) -> String {
+    let values = |count| if count == 1 { "1 value".to_owned() } else { format!("{count} values") };
+    let has_names = !arguments.named.is_empty();
+    match (given, needed) {
+        (0, needed) if has_names => {
+            let needed = values(needed);
+            format!("the command takes {needed} in order (%s, %q, %d), and there are only named ones (as in %(name)q)")
+        }
+        (given, 0) => format!("there is {} in order, and the command uses none (%s, %q, %d)", values(given)),
+        (given, needed) => format!("expected {} in order (%s, %q, %d) and found {given}", values(needed)),
+    }
+}
+
+/// The values for one host: its arguments, and what is known of every host.
+pub struct ForHost<'a> {
+    /// Its arguments.
+    pub arguments: &'a Arguments,
+    /// Its name in the list.
+    pub host: &'a str,
+    /// The login name.
+    pub user: &'a str,
+    /// The port.
+    pub port: u16,
+    /// Its place in the list, from 0, as PSSH_NODENUM of pssh.
+    pub index: usize,
+}
+
+impl Values for ForHost<'_> {
+    fn place(&self, place: usize) -> Option<&[u8]> {
+        self.arguments.in_order.get(place).map(Vec::as_slice)
+    }
+
+    fn named(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        if let Some((_, value)) = self.arguments.named.iter().find(|(known, _)| **known == *name) {
+            return Some(Cow::Borrowed(value));
+        }
+        match name {
+            HOST => Some(Cow::Borrowed(self.host.as_bytes())),
+            "user" => Some(Cow::Borrowed(self.user.as_bytes())),
+            "port" => Some(Cow::Owned(self.port.to_string().into_bytes())),
+            "index" => Some(Cow::Owned(self.index.to_string().into_bytes())),
+            _ => None,
+        }
+    }
+}

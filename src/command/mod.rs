@@ -1,0 +1,511 @@
+//! From the words on our command line to the bytes that a host is sent: how they are quoted and wrapped, for all hosts alike or
+//! with each host's own values.
+//!
+//! The order is fixed: places in the words are filled in first, then the words are quoted, then wrapped, and the length is
+//! checked at the end.
+
+pub mod host_args;
+pub mod input;
+pub mod script;
+pub mod sudo;
+pub mod template;
+pub(crate) mod template_quotes;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use self::template::{Scanner, Template, TemplateError, ValueError, Values};
+
+/// The longest command that can be sent in one line. libssh2 puts the request into one packet of at most 35,000 bytes (RFC 4253 section
+/// 6.1), less what surrounds the command in it.
+pub const MAX_COMMAND: usize = 34_000;
+
+/// What is wrong with a command.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// It contains a NUL byte, which no shell can take.
+    #[error("the command contains a NUL byte")]
+    Nul,
+    /// It is longer than any request can be.
+    #[error("the command has {0} bytes; at most {LONGEST} can be sent (put a longer script into a file on the hosts)")]
+    TooLong(usize),
+    /// Without a shell there is a program to name.
+    #[error("the command's first word is empty; with --no-shell it names the program")]
+    NoProgram,
+    /// A place for a value is not understood.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// A value would be quoted for a shell that is not there.
+    #[error(
+        "%q has no use with --no-shell or --script, where every value reaches the program as it is: write %s; what is a shell's text \
+         takes it as an argument: --no-shell -- sh -c 'echo \"$1\"' sh %s"
+    )]
+    QuotedWithoutShell,
+    /// A value's quotes would end those around it.
+    #[error(
+        "%q stands inside quotes, where its own would end them; put it outside, as in 'before '%q' after'; what is inside a \
+         shell's text takes it as an argument: sh -c 'echo \"$1\"' sh %q"
+    )]
+    QuotedInside,
+    /// A value is missing, or not what it should be.
+    #[error(transparent)]
+    Value(#[from] ValueError),
+}
+
+/// What reads the command on the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Shell {
+    /// The user's login shell: the words are joined by one blank each, as ssh and pssh do.
+    #[default]
+    Login,
+    /// Another one, in its own syntax, such as `bash -c`: it gets the words, so joined, as one argument.
+    Named(Vec<u8>),
+    /// None: each word is an argument of the program that the first one names. The login shell still starts it, but finds
+    /// nothing in it to expand or split.
+    None,
+    /// A script's interpreter: the words are the script's arguments, and it gets them as they are.
+    Script,
+}
+
+impl Shell {
+    /// Whether each word is one argument.
+    fn is_none(&self) -> bool {
+        matches!(self, Shell::None | Shell::Script)
+    }
+
+    /// Reads what `--shell` names.
+    ///
+    /// # Errors
+    /// It cannot be the start of a command line, or is a shell that would take the command for a file.
+    pub fn named(text: &OsStr) -> Result<Shell, String> {
+        let bytes = text.as_bytes().trim_ascii();
+        if bytes.is_empty() {
+            return Err("it is empty; expected a shell and its option, such as 'bash -c'".to_owned());
+        }
+        if bytes.iter().any(u8::is_ascii_control) {
+            return Err("it contains a control character".to_owned());
+        }
+        let name = bytes.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        if SHELLS.iter().any(|shell| shell.as_bytes() == name) {
+            let text = String::from_utf8_lossy(bytes);
+            return Err(format!("it would take the command for a file; write '{text} -c'"));
+        }
+        Ok(Shell::Named(bytes.to_owned()))
+    }
+}
+
+/// Shells that take their first argument for a script's file.
+const SHELLS: [&str; 10] = ["sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "fish", "csh", "tcsh"];
+
+/// How the words of a command become the text that the login shell is given, layer by layer, the innermost first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wrapping {
+    /// What reads the command.
+    pub shell: Shell,
+}
+
+impl Wrapping {
+    /// The text for the login shell.
+    fn wrap(&self, words: &[Vec<u8>]) -> Vec<u8> {
+        match &self.shell {
+            Shell::Login => words.join(&b' '),
+            Shell::Named(shell) => {
+                let mut line = shell.clone();
+                line.push(b' ');
+                quote(&words.join(&b' '), &mut line);
+                guarded(line)
+            }
+            Shell::None => guarded(quote_all(words)),
+            Shell::Script => quote_all(words),
+        }
+    }
+}
+
+/// A command with places for each host's values.
+#[derive(Clone, Debug)]
+pub struct CommandLine {
+    words: Vec<Template>,
+    /// How many values it takes in order.
+    places: usize,
+    wrapping: Wrapping,
+}
+
+impl CommandLine {
+    /// Takes the words for templates with places for each host's values.
+    ///
+    /// # Errors
+    /// A place is not understood.
+    pub fn with_places(words: &[OsString], wrapping: Wrapping) -> Result<CommandLine, CommandError> {
+        let mut places = 0;
+        let words: Result<Vec<_>, _> = words.iter().map(|word| Template::parse(word.as_bytes(), &mut places)).collect();
+        let words = words?;
+        if wrapping.shell.is_none() && words.iter().any(Template::quotes) {
+            return Err(CommandError::QuotedWithoutShell);
+        }
+        let mut scanner = Scanner::default();
+        for word in &words {
+            if !word.is_safe(&mut scanner) {
+                return Err(CommandError::QuotedInside);
+            }
+            // What joins the words.
+            scanner.read(b" ");
+        }
+        Ok(CommandLine { words, places, wrapping })
+    }
+
+    /// How many values it takes in order.
+    pub fn places(&self) -> usize {
+        self.places
+    }
+
+    /// Whether it has places with names, and none without.
+    pub fn is_by_name(&self) -> bool {
+        self.places == 0 && self.words.iter().any(|word| word.names().next().is_some())
+    }
+
+    /// Everything that is wrong with a host's values, apart from how many there are in order.
+    pub fn check(&self, values: &dyn Values) -> Vec<ValueError> {
+        let wrong = self.words.iter().flat_map(|word| word.check(values));
+        wrong.filter(|error| !matches!(error, ValueError::Place(_))).collect()
+    }
+
+    /// The bytes to send to the host with these values.
+    ///
+    /// # Errors
+    /// It cannot be sent.
+    pub fn for_host(&self, values: &dyn Values) -> Result<Vec<u8>, CommandError> {
+        let words: Result<Vec<_>, _> = self.words.iter().map(|word| word.fill(values)).collect();
+        let line = finish(&words?, &self.wrapping)?;
+        let has_newlines =
+            self.wrapping.shell == Shell::Login && self.words.iter().any(|word| word.quotes_newline(values));
+        if has_newlines { checked(guarded(line)) } else { Ok(line) }
+    }
+}
+
+/// The bytes to send to all hosts: the words as they are, a `%` is a percent sign.
+///
+/// # Errors
+/// It cannot be sent.
+pub fn literal(words: &[OsString], wrapping: &Wrapping) -> Result<Vec<u8>, CommandError> {
+    let words: Vec<_> = words.iter().map(|word| word.as_bytes().to_owned()).collect();
+    finish(&words, wrapping)
+}
+
+/// Quotes, wraps and checks.
+fn finish(words: &[Vec<u8>], wrapping: &Wrapping) -> Result<Vec<u8>, CommandError> {
+    if wrapping.shell == Shell::None && words.first().is_some_and(Vec::is_empty) {
+        return Err(CommandError::NoProgram);
+    }
+    checked(wrapping.wrap(words))
+}
+
+/// Bytes that can be sent.
+///
+/// # Errors
+/// They cannot.
+pub fn checked(bytes: Vec<u8>) -> Result<Vec<u8>, CommandError> {
+    if bytes.contains(&0) {
+        return Err(CommandError::Nul);
+    }
+    if bytes.len() > LONGEST {
+        return Err(CommandError::TooLong(bytes.len()));
+    }
+    Ok(bytes)
+}
+
+/// The line before one that has newlines within quotes of ours. csh and tcsh end a quoted word at its newline and would run the rest of it
+/// line by line: they, which alone have both variables, end here instead. All other shells pass it by, without a process.
+const GUARD: &[u8] =
+    b"test -z \"$shell\" || test -z \"$cwd\" || exec sh -c 'echo \"pssh: the login shell here ends quoted words at \
+newlines, as csh and tcsh do: nothing was run (a script can be sent as input: pssh -I sh <SCRIPT)\" >&2; exit 126'\n";
+
+/// A line for the login shell in which all newlines are within quotes of ours, with what keeps csh and tcsh from running parts of it.
+pub fn guarded(line: Vec<u8>) -> Vec<u8> {
+    if line.contains(&b'\n') { [GUARD, &line].concat() } else { line }
+}
+
+/// Appends `word` to `line` so that a shell reads it as one word of exactly these bytes.
+///
+/// All stands in single quotes, but for what is special there in some shell: `'` in all, `\` in fish, `!` in csh and tcsh. These
+/// stand outside, each behind a backslash, where all shells agree. What cannot be helped: csh and tcsh take no newline inside
+/// of a word; see [`guarded`]. Words that need no quotes get them too: unquoted they could be an alias, a keyword or an assignment.
+pub fn quote(word: &[u8], line: &mut Vec<u8>) {
+    if word.is_empty() {
+        line.extend_from_slice(b"''");
+    }
+    let mut inside = false;
+    for byte in word {
+        let special = matches!(byte, b'\'' | b'\\' | b'!');
+        if inside == special {
+            line.push(b'\'');
+            inside = !inside;
+        }
+        if special {
+            line.push(b'\\');
+        }
+        line.push(*byte);
+    }
+    if inside {
+        line.push(b'\'');
+    }
+}
+
+/// Appends a blank and `word`, quoted.
+pub fn add_word(line: &mut Vec<u8>, word: &[u8]) {
+    line.push(b' ');
+    quote(word, line);
+}
+
+/// Words of a command line as a shell would be given them, to show them.
+pub fn shown(words: &[OsString]) -> Vec<u8> {
+    quote_all(&words.iter().map(|word| word.as_bytes().to_owned()).collect::<Vec<_>>())
+}
+
+fn quote_all(words: &[Vec<u8>]) -> Vec<u8> {
+    let mut line = Vec::new();
+    for (place, word) in words.iter().enumerate() {
+        if place > 0 {
+            line.push(b' ');
+        }
+        quote(word, &mut line);
+    }
+    line
+}
+
+/// Bytes of the longest command or script: beyond any that somebody has written. Shells that were measured take a second and up
+/// to 280 MB for one of this length.
+pub const LONGEST: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::borrow::Cow;
+    use std::cell::RefCell;
+    use std::io::{Read, Write};
+    use std::os::unix::ffi::OsStringExt;
+    use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+    use proptest::prelude::*;
+
+    struct One(Vec<u8>);
+
+    impl Values for One {
+        fn place(&self, place: usize) -> Option<&[u8]> {
+            (place == 0).then_some(&self.0)
+        }
+
+        fn named(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+            (name == "v").then_some(Cow::Borrowed(&self.0))
+        }
+    }
+
+    fn words(words: &[&[u8]]) -> Vec<OsString> {
+        words.iter().map(|word| OsString::from_vec(word.to_vec())).collect()
+    }
+
+    fn shell(shell: Shell) -> Wrapping {
+        Wrapping { shell }
+    }
+
+    fn sent(given: &[&[u8]], wrapping: Wrapping) -> Result<Vec<u8>, CommandError> {
+        literal(&words(given), &wrapping)
+    }
+
+    #[test]
+    fn words_are_joined_like_ssh_does() {
+        let sent = |text: &[&[u8]]| sent(text, Wrapping::default());
+        assert_eq!(sent(&[b"sh", b"-c", b"echo a  b"]).as_deref(), Ok(&b"sh -c echo a  b"[..]));
+        assert_eq!(sent(&[b"date", b"+%s 100%% %(x)s"]).as_deref(), Ok(&b"date +%s 100%% %(x)s"[..]));
+        assert_eq!(sent(&[&vec![b'x'; LONGEST + 1]]), Err(CommandError::TooLong(LONGEST + 1)));
+        assert!(sent(&[&vec![b'x'; LONGEST]]).is_ok());
+    }
+
+    #[test]
+    fn what_is_sent_to_another_shell_and_to_none() {
+        let bash = || Shell::named(OsStr::new(" bash -c ")).map(shell).expect("a shell");
+        assert_eq!(sent(&[b"echo", b"a  b; it's"], bash()).as_deref(), Ok(&br"bash -c 'echo a  b; it'\''s'"[..]));
+        assert_eq!(sent(&[b"ls", b"", b"*", b"a b"], shell(Shell::None)).as_deref(), Ok(&b"'ls' '' '*' 'a b'"[..]));
+        assert_eq!(sent(&[b"", b"a"], shell(Shell::None)), Err(CommandError::NoProgram));
+        assert_eq!(sent(&[b"", b"a"], shell(Shell::Script)).as_deref(), Ok(&b"'' 'a'"[..]));
+        assert_eq!(sent(&[], shell(Shell::Script)).as_deref(), Ok(&b""[..]));
+        // What wrapping adds counts.
+        assert!(matches!(sent(&[&vec![b'x'; LONGEST - 10]], bash()), Ok(all) if all.len() == LONGEST));
+        assert_eq!(sent(&[&vec![b'x'; LONGEST - 9]], bash()), Err(CommandError::TooLong(LONGEST + 1)));
+    }
+
+    #[test]
+    fn what_special_characters_look_like() {
+        for (word, expected) in [
+            ("", "''"),
+            ("plain", "'plain'"),
+            ("it's", r"'it'\''s'"),
+            (r"a\b", r"'a'\\'b'"),
+            ("!", r"\!"),
+            (r"\'!", r"\\\'\!"),
+            ("a\nb", "'a\nb'"),
+        ] {
+            let mut line = Vec::new();
+            quote(word.as_bytes(), &mut line);
+            assert_eq!(String::from_utf8_lossy(&line), expected);
+        }
+    }
+
+    #[test]
+    fn values_are_filled_in_before_anything_is_quoted() {
+        let filled = |given: &[&[u8]], wrapping: Wrapping| {
+            let line = CommandLine::with_places(&words(given), wrapping).expect("a command");
+            String::from_utf8_lossy(&line.for_host(&One(b"a'b".to_vec())).expect("values")).into_owned()
+        };
+        assert_eq!(filled(&[b"echo %q"], Wrapping::default()), r"echo 'a'\''b'");
+        assert_eq!(filled(&[b"echo %q"], shell(Shell::Named(b"sh -c".to_vec()))), r"sh -c 'echo '\''a'\'\\\'\''b'\'");
+        assert_eq!(filled(&[b"echo", b"x%sy"], shell(Shell::None)), r"'echo' 'xa'\''by'");
+        let refused = CommandLine::with_places(&words(&[b"echo", b"%(v)q"]), shell(Shell::None));
+        assert_eq!(refused.expect_err("no shell").to_string().get(..24), Some("%q has no use with --no-"));
+    }
+
+    #[test]
+    fn a_quoted_value_does_not_stand_inside_quotes() {
+        let refused = |given: &[&[u8]]| CommandLine::with_places(&words(given), Wrapping::default()).err();
+        for given in [&[&b"sh -c 'echo %q'"[..]][..], &[b"echo", b"\"a", b"%(v)q\""], &[b"echo `ls %q`"]] {
+            assert_eq!(refused(given), Some(CommandError::QuotedInside));
+        }
+        for given in [&[&b"echo 'a '%q' b' \"%s\""[..]][..], &[b"echo", b"'a'", b"\"$(ls %(v)q)\""]] {
+            assert_eq!(refused(given), None);
+        }
+    }
+
+    #[test]
+    fn a_shell_that_would_look_for_a_file() {
+        for slip in ["bash", "/bin/sh", " zsh ", "", "  ", "bash\n-c"] {
+            assert!(Shell::named(OsStr::new(slip)).is_err(), "{slip:?}");
+        }
+        for good in ["bash -c", "/bin/sh -ec", "python3 -c", "nice -n 5 sh -c", "wrapper"] {
+            assert_eq!(Shell::named(OsStr::new(good)), Ok(Shell::Named(good.as_bytes().to_vec())));
+        }
+    }
+
+    /// A shell that evaluates one text after the other and tells what came out: thousands of cases with one process.
+    struct Evaluator {
+        child: Child,
+        texts: ChildStdin,
+        results: ChildStdout,
+    }
+
+    /// Reads texts, each as octal escapes on a line; the NUL after each result tells where it ends.
+    const LOOP: &str = r#"while IFS= read -r text; do
+    text=$(printf "$text.")
+    eval "${text%.}"
+    printf '\000'
+done"#;
+
+    impl Evaluator {
+        fn start(shell: &str) -> Option<Evaluator> {
+            let mut command = Command::new(shell);
+            command.args(["-c", LOOP]).env("LC_ALL", "C").stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = command.spawn().ok()?;
+            let (texts, results) = (child.stdin.take()?, child.stdout.take()?);
+            Some(Evaluator { child, texts, results })
+        }
+
+        fn evaluate(&mut self, text: &[u8]) -> Vec<u8> {
+            let escaped: String = text.iter().map(|byte| format!("\\{byte:03o}")).collect();
+            self.texts.write_all((escaped + "\n").as_bytes()).expect("the shell reads");
+            let mut result = Vec::new();
+            let mut byte = [0];
+            loop {
+                self.results.read_exact(&mut byte).expect("the shell answers");
+                if byte == [0] {
+                    return result;
+                }
+                result.push(byte[0]);
+            }
+        }
+    }
+
+    impl Drop for Evaluator {
+        fn drop(&mut self) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+
+    /// The POSIX shells of this machine; sh is on all.
+    fn evaluators() -> RefCell<Vec<Evaluator>> {
+        let found: Vec<_> = ["sh", "bash", "dash"].into_iter().filter_map(Evaluator::start).collect();
+        assert!(!found.is_empty(), "no sh on this machine");
+        RefCell::new(found)
+    }
+
+    /// Rather more of what shells act on than chance would bring.
+    fn nasty() -> impl Strategy<Value = Vec<u8>> {
+        let byte = prop_oneof![
+            prop::sample::select(&b"'\"\\!$`*?[]{}()<>|&;#~=%^ \t\n\r-x"[..]).boxed(),
+            (1..=u8::MAX).boxed()
+        ];
+        prop::collection::vec(byte, 0..24)
+    }
+
+    /// Each argument in brackets, by the shell's own printf.
+    const SHOW: &[u8] = b"printf '[%%s]'";
+
+    fn shown(arguments: &[Vec<u8>]) -> Vec<u8> {
+        arguments.iter().flat_map(|argument| [b"[", &argument[..], b"]"].concat()).collect()
+    }
+
+    #[test]
+    fn any_argument_reaches_the_program_as_it_is() {
+        let evaluators = evaluators();
+        let runs = ProptestConfig::with_cases(3000);
+        proptest!(runs, |(arguments in prop::collection::vec(nasty(), 1..4))| {
+            let mut given: Vec<&[u8]> = vec![b"printf", b"[%s]"];
+            given.extend(arguments.iter().map(Vec::as_slice));
+            let line = sent(&given, shell(Shell::None)).expect("short");
+            for evaluator in evaluators.borrow_mut().iter_mut() {
+                prop_assert_eq!(evaluator.evaluate(&line), shown(&arguments));
+            }
+        });
+    }
+
+    #[test]
+    fn any_value_is_one_word() {
+        let evaluators = evaluators();
+        let runs = ProptestConfig::with_cases(3000);
+        proptest!(runs, |(value in nasty())| {
+            let template = words(&[SHOW, b"%q", b"'x'%(v)qy"]);
+            let line = CommandLine::with_places(&template, Wrapping::default()).expect("a command");
+            let line = line.for_host(&One(value.clone())).expect("a value");
+            let expected = shown(&[value.clone(), [b"x", &value[..], b"y"].concat()]);
+            for evaluator in evaluators.borrow_mut().iter_mut() {
+                prop_assert_eq!(evaluator.evaluate(&line), expected.clone());
+            }
+        });
+    }
+
+    #[test]
+    fn any_text_reaches_another_shell_as_it_is() {
+        // A function stands for the shell: starting thousands of real ones would take minutes.
+        const DEFINED: &[u8] = b"shell() { [ $# = 2 ] && [ \"$1\" = -c ] && printf '%s' \"$2\"; }; shell -c";
+        let evaluators = evaluators();
+        let runs = ProptestConfig::with_cases(3000);
+        proptest!(runs, |(text in nasty())| {
+            let line = sent(&[&text], shell(Shell::Named(DEFINED.to_vec()))).expect("short");
+            for evaluator in evaluators.borrow_mut().iter_mut() {
+                prop_assert_eq!(evaluator.evaluate(&line), text.clone());
+            }
+        });
+    }
+
+    #[test]
+    fn values_pass_through_both_shells() {
+        let runs = ProptestConfig::with_cases(60);
+        let evaluators = evaluators();
+        proptest!(runs, |(value in nasty(), inner in prop::sample::select(&["sh -c", "/bin/sh -ec"][..]))| {
+            let template = words(&[SHOW, b"%q"]);
+            let wrapping = shell(Shell::Named(inner.as_bytes().to_vec()));
+            let line = CommandLine::with_places(&template, wrapping).expect("a command");
+            let line = line.for_host(&One(value.clone())).expect("a value");
+            for evaluator in evaluators.borrow_mut().iter_mut() {
+                prop_assert_eq!(evaluator.evaluate(&line), shown(std::slice::from_ref(&value)));
+            }
+        });
+    }
+}

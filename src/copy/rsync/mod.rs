@@ -1,0 +1,211 @@
+//! rsync for each host: the local `rsync` is run, and what it takes for its remote shell is a channel of the job's own session, so
+//! that jump hosts, host keys and passwords are the same as for commands.
+//!
+//! ```text
+//!  rsync ── starts ─► this program as --remote-shell ── command, descriptors 0 and 1 ─► socket ─► Started (the job's worker)
+//!    ▲                                                                                               │ Pipes, a Dialogue
+//!    └──────────── the very sockets that rsync has made for its remote shell ◄───────────────────────┴─► channel ─► rsync there
+//! ```
+
+mod call;
+pub(crate) mod command_line;
+mod process;
+mod remote_shell;
+mod started;
+
+pub use self::command_line::{Direction, Transfer};
+pub use call::Pipes;
+pub use remote_shell::{NO_CONNECTION, as_remote_shell};
+pub use started::Started;
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crossbeam_channel::Sender;
+use rustix::fs::{Access, access};
+
+use self::started::Door;
+use crate::events::event::{Event, Outcome};
+use crate::events::host_error::HostError;
+use crate::hosts::HostSpec;
+use crate::system::files::trusted_path;
+use crate::text::message::reason;
+
+/// Descriptors of one running job, besides those of its session: the socket that is listened to, rsync's standard output and
+/// error, a pair to end their reader, the connection of the remote shell, and both of its descriptors. Starting a process takes
+/// two more, for a moment in which the last three are not there.
+pub const FILES_PER_JOB: u64 = 10;
+
+/// Where programs are if there is no PATH, as for execvp(3).
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// What all hosts of a run share.
+#[derive(Clone, Debug)]
+pub struct Rsync {
+    /// The program, with its path.
+    program: PathBuf,
+    /// This program, with its path: what calls [`as_remote_shell`] first of all.
+    ourselves: PathBuf,
+    transfer: Transfer,
+}
+
+/// There is no rsync to run.
+#[derive(Debug, thiserror::Error)]
+pub enum RsyncError {
+    /// It is not on PATH.
+    #[error(
+        "rsync is not installed here, or not on PATH; it comes with: apt install rsync, dnf install rsync, apk add rsync, or \
+         brew install rsync"
+    )]
+    Missing,
+    /// We do not know who we are.
+    #[error("cannot find this program's own file, which rsync has to start: {}", reason(.0))]
+    Ourselves(#[source] std::io::Error),
+}
+
+impl Rsync {
+    /// Looks for rsync on PATH, and for our own file.
+    ///
+    /// # Errors
+    /// Either is not there.
+    pub fn find(transfer: Transfer) -> Result<Rsync, RsyncError> {
+        let ourselves = std::env::current_exe().map_err(RsyncError::Ourselves)?;
+        let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+        let program = find_on(&path, "rsync").ok_or(RsyncError::Missing)?;
+        Ok(Rsync::new(program, ourselves, transfer))
+    }
+
+    /// With these programs: an rsync, and one that calls [`as_remote_shell`].
+    pub fn new(program: PathBuf, ourselves: PathBuf, transfer: Transfer) -> Rsync {
+        Rsync { program, ourselves, transfer }
+    }
+
+    /// The command line for `job`, as a dry run shows it: rsync's own words, without what is only ours.
+    pub fn command_line(&self, number: usize, host: &HostSpec) -> Vec<OsString> {
+        let mut words = vec!["rsync".into()];
+        words.extend(self.transfer.words(number, host));
+        words
+    }
+
+    /// Starts rsync for `job`, whose session is authenticated. What it prints goes to `events` as the job's output.
+    ///
+    /// # Errors
+    /// The outcome of the job: there is no place for the socket or the files, or rsync cannot be started.
+    pub fn start(&self, number: usize, host: &HostSpec, events: &Sender<Event>) -> Result<Started, Outcome> {
+        if let Some(directory) = self.transfer.directory(number) {
+            make_directory(directory)?;
+        }
+        let door = Door::open().map_err(|error| local("making a socket for rsync", &error))?;
+        let shell = self::command_line::remote_shell(&self.ourselves, door.path());
+        let words = self.transfer.words(number, host);
+        let process =
+            process::start(&self.program, &shell, words, self.transfer.variables(number, host), number, events)
+                .map_err(|error| local("starting rsync", &error))?;
+        Ok(Started::new(process, door))
+    }
+}
+
+/// Makes the directory that a host's files come into. Unlike pssh's, it may be there already: to bring up to date what an earlier
+/// run has fetched is what rsync is for. rsync gets the path.
+fn make_directory(directory: &Path) -> Result<(), Outcome> {
+    trusted_path::directory(directory).map(drop).map_err(|error| {
+        let detail = format!("{}: {}", directory.display(), reason(&error));
+        HostError::Local { doing: "making the directory of the host", detail, hint: None }.into()
+    })
+}
+
+fn local(doing: &'static str, error: &std::io::Error) -> Outcome {
+    HostError::Local { doing, detail: reason(error), hint: None }.into()
+}
+
+/// The first program called `name` in the directories of `path`.
+fn find_on(path: &std::ffi::OsStr, name: &str) -> Option<PathBuf> {
+    std::env::split_paths(path).find_map(|directory| {
+        // An empty one stands for the current directory.
+        let program = std::path::absolute(directory.join(name)).ok()?;
+        let is_program = program.is_file() && access(&program, Access::EXEC_OK).is_ok();
+        is_program.then_some(program)
+    })
+}
+
+/// What an exit status of rsync means (rsync(1), "EXIT VALUES"), in words that follow the status.
+pub fn meaning(status: u32) -> Option<&'static str> {
+    Some(match status {
+        1 => "rsync was used wrongly",
+        2 => "the rsyncs on both sides do not understand each other",
+        3 => "files or directories that rsync was told of cannot be used",
+        4 => "one of the rsyncs cannot do what was asked for",
+        5 => "the rsync server refused",
+        6 => "rsync cannot write its log",
+        10 => "the connection failed",
+        11 => "a file could not be read or written",
+        12 => "the rsync on the host ended too soon, or something else answered",
+        13 => "rsync could not tell what it had to",
+        14 => "processes could not be started, or not talk to each other",
+        15 => "a process of rsync crashed",
+        16 => "a process of rsync was killed",
+        19 | 20 => "rsync was told to stop",
+        21 => "rsync lost track of a process of its own",
+        22 => "out of memory",
+        23 => "some files could not be transferred",
+        24 => "some files vanished before they were transferred",
+        25 => "rsync would have deleted more than --max-delete allows, and stopped",
+        30 => "nothing was sent or received for as long as --timeout allows",
+        35 => "the rsync server did not answer in time",
+        124 => "the command on the host failed",
+        125 => "the command on the host was killed",
+        126 => "the command on the host cannot be run",
+        127 => "there is no rsync on the host",
+        255 => "the remote shell failed",
+        _ => return None,
+    })
+}
+
+/// One line on what would help against an exit status of rsync, where something would.
+pub fn hint(status: u32) -> Option<&'static str> {
+    Some(match status {
+        2 => "is the shell of that user silent when it is not a terminal? A .bashrc that prints something does this",
+        12 => "a full disk on the host, or a killed rsync there, does this",
+        23 => "some files could not be transferred, and rsync has named them",
+        126 | 127 => "install rsync on the host; if it is there, but not on PATH: -X --rsync-path=/where/it/is/rsync",
+        _ => return None,
+    })
+}
+
+/// Whether the environment variable is our own: it may be secret, or mean something else to a copy of ours.
+fn is_ours(name: &std::ffi::OsStr) -> bool {
+    name.as_bytes().starts_with(b"PSSH_")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_program_is_looked_for_in_the_order_of_path() {
+        let home = tempfile::tempdir().expect("a directory");
+        let place = |name: &str| home.path().join(name);
+        for (name, mode) in [("one", 0o644), ("two", 0o755), ("three", 0o755)] {
+            fs::create_dir(place(name)).expect("a directory");
+            let program = place(name).join("rsync");
+            fs::write(&program, "").expect("a file");
+            fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("the mode");
+        }
+        fs::create_dir_all(place("four").join("rsync")).expect("a directory of that name");
+        let path = std::env::join_paths(["none", "four", "one", "two", "three"].map(place)).expect("a path");
+        // root may execute only what somebody may.
+        assert_eq!(find_on(&path, "rsync"), Some(place("two").join("rsync")));
+        assert_eq!(find_on(place("one").as_os_str(), "rsync"), None);
+        assert_eq!(find_on(std::ffi::OsStr::new(""), "no such program"), None);
+    }
+
+    #[test]
+    fn what_is_ours_in_the_environment() {
+        assert!(is_ours("PSSH_USER".as_ref()));
+        assert!(!is_ours("RSYNC_PASSWORD".as_ref()));
+        assert!(!is_ours("PSSH".as_ref()));
+    }
+}

@@ -1,0 +1,252 @@
+//! The local rsync: a process group of its own, which does not outlive the job, and what it prints.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use rustix::event::PollFlags;
+use rustix::io::{Errno, ioctl_fionbio, read};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+use super::is_ours;
+use crate::events::event::{Event, EventKind, Outcome, Stream};
+use crate::system::poll::poll_with;
+
+/// How long rsync may take to end after it was told to (TERM), before it is killed. It removes its temporary files.
+const TERM_GRACE: Duration = Duration::from_secs(1);
+/// How long what an rsync that has ended has left running may take to end too, and the last of what it has printed to arrive.
+const REST_GRACE: Duration = Duration::from_millis(200);
+/// How often it is looked at meanwhile.
+const TICK: Duration = Duration::from_millis(2);
+/// Bytes of stack of the thread that reads what it prints.
+const STACK: usize = 128 * 1024;
+/// Bytes of one read, as large as those of a channel.
+const READ_SIZE: usize = 32 * 1024;
+/// Reads of one stream in a row before the other has its turn.
+const BURST: usize = 8;
+/// Bytes that are still read from processes that have escaped from the group.
+const LAST_WORDS: usize = 1 << 20;
+
+/// A running rsync. Dropping it ends its process group and waits for it.
+pub struct Process {
+    child: Child,
+    reader: Option<thread::JoinHandle<()>>,
+    /// The reader ends when this is closed.
+    stop: UnixStream,
+    /// What it prints is not told any more.
+    muted: Arc<AtomicBool>,
+    status: Option<ExitStatus>,
+}
+
+/// Starts `program -e SHELL WORDS..`. What it prints becomes output of `job`.
+pub fn start(
+    program: &Path,
+    shell: &OsStr,
+    words: Vec<OsString>,
+    variables: [(&str, String); 3],
+    job: usize,
+    events: &Sender<Event>,
+) -> io::Result<Process> {
+    let (stop, stopped) = UnixStream::pair()?;
+    let mut command = Command::new(program);
+    command.arg("-e").arg(shell).args(words);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_ours(name)) {
+        command.env_remove(name);
+    }
+    command.envs(variables);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // A Ctrl-C at the terminal is ours: the transfers end in order.
+    let mut child = command.process_group(0).spawn()?;
+    let streams = [
+        (Stream::Stderr, child.stderr.take().map(OwnedFd::from)),
+        (Stream::Stdout, child.stdout.take().map(OwnedFd::from)),
+    ];
+    let muted = Arc::new(AtomicBool::new(false));
+    let mut process = Process { child, reader: None, stop, muted: Arc::clone(&muted), status: None };
+    for stream in streams.iter().filter_map(|(_, stream)| stream.as_ref()) {
+        ioctl_fionbio(stream, true)?;
+    }
+    let reader = Reader { streams, stopped, muted, job, events: events.clone() };
+    let thread = thread::Builder::new().name("pssh-rsync".to_owned()).stack_size(STACK);
+    // On failure the process is dropped, and so ended.
+    process.reader = Some(thread.spawn(move || reader.run())?);
+    Ok(process)
+}
+
+impl Process {
+    /// Whether it has ended. It stays to be waited for, so that its number stands for nobody else.
+    pub fn has_exited(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        self.status.is_some() || !matches!(waitid(WaitId::Pid(self.group()), options), Ok(None))
+    }
+
+    /// Waits until it has ended by itself, at the latest until `deadline`; says whether it has.
+    pub fn wait_until(&self, deadline: Instant) -> bool {
+        while !self.has_exited() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            thread::sleep(TICK);
+        }
+        true
+    }
+
+    /// Ends whatever is left of it. How it ended counts only if it had by itself.
+    pub fn finish(&mut self) -> Option<Outcome> {
+        self.end();
+        let status = self.status?;
+        Some(match (status.code(), status.signal()) {
+            (Some(code), _) => Outcome::Exited(code.unsigned_abs()),
+            (None, signal) => Outcome::Signaled { name: signal_name(signal.unwrap_or_default()) },
+        })
+    }
+
+    /// Ends it, and says nothing more of what it prints: that is only that it was told to stop.
+    pub fn stop(&mut self) {
+        self.muted.store(true, Ordering::Relaxed);
+        self.end();
+    }
+
+    /// Its number, which is that of its group too.
+    pub fn group(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Ends the group. Its members are known to be gone when nobody can print any more; until the first of them has been waited
+    /// for, its number stands for no other group.
+    fn end(&mut self) {
+        if self.status.is_none() {
+            // The processes of rsync end one after the other, and the last one removes its temporary file.
+            if !self.has_exited() || !self.is_silent_until(Instant::now() + REST_GRACE) {
+                let deadline = Instant::now() + TERM_GRACE;
+                let _ = kill_process_group(self.group(), Signal::TERM);
+                let _ = self.wait_until(deadline) && self.is_silent_until(deadline);
+            }
+            let _ = kill_process_group(self.group(), Signal::KILL);
+            self.status = self.child.wait().ok();
+        }
+        if self.reader.is_some() {
+            // The end of what was printed has come, unless a process has left the group and keeps the pipes.
+            self.is_silent_until(Instant::now() + REST_GRACE);
+            let _ = self.stop.shutdown(Shutdown::Both);
+            let _ = self.reader.take().map(thread::JoinHandle::join);
+        }
+    }
+
+    /// Whether nobody can print any more, or not later than at `deadline`.
+    fn is_silent_until(&self, deadline: Instant) -> bool {
+        while self.reader.as_ref().is_some_and(|reader| !reader.is_finished()) {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            thread::sleep(TICK);
+        }
+        true
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Hands on what rsync prints.
+struct Reader {
+    streams: [(Stream, Option<OwnedFd>); 2],
+    stopped: UnixStream,
+    muted: Arc<AtomicBool>,
+    job: usize,
+    events: Sender<Event>,
+}
+
+impl Reader {
+    fn run(mut self) {
+        let mut buffer = vec![0; READ_SIZE];
+        let mut left = LAST_WORDS;
+        let mut stopping = false;
+        while self.streams.iter().any(|(_, stream)| stream.is_some()) {
+            if !stopping {
+                stopping = self.wait();
+            }
+            let count: usize = (0..self.streams.len()).map(|place| self.read(place, &mut buffer)).sum();
+            left = left.saturating_sub(if stopping { count } else { 0 });
+            if stopping && (count == 0 || left == 0) {
+                return;
+            }
+        }
+    }
+
+    /// Waits for something to read; says whether it is time to end.
+    fn wait(&self) -> bool {
+        let open = self.streams.iter().filter_map(|(_, stream)| stream.as_ref());
+        let mut fds = vec![(self.stopped.as_fd(), PollFlags::IN)];
+        fds.extend(open.map(|stream| (stream.as_fd(), PollFlags::IN)));
+        match poll_with(None, &fds, None) {
+            Ok(ready) => ready.has(0),
+            Err(_) => {
+                // Out of kernel memory.
+                thread::sleep(TICK);
+                false
+            }
+        }
+    }
+
+    /// Reads some of what one stream has; gives how much.
+    fn read(&mut self, place: usize, buffer: &mut [u8]) -> usize {
+        let (stream, pipe) = &mut self.streams[place];
+        let mut total = 0;
+        for _ in 0..BURST {
+            let Some(open) = pipe else { break };
+            match read(open, &mut *buffer) {
+                Ok(0) => *pipe = None,
+                Ok(count) => {
+                    total += count;
+                    if !self.muted.load(Ordering::Relaxed) {
+                        let (stream, bytes) = (*stream, buffer[..count].to_vec());
+                        // With nobody to listen any more, the run is being abandoned.
+                        let _ = self.events.send(Event::now(self.job, EventKind::Output { stream, bytes }));
+                    }
+                }
+                Err(Errno::AGAIN) => break,
+                Err(Errno::INTR) => {}
+                Err(_) => *pipe = None,
+            }
+        }
+        total
+    }
+}
+
+/// The name of a signal without `SIG`, as a server would send it.
+fn signal_name(number: i32) -> String {
+    const NAMES: [(Signal, &str); 16] = [
+        (Signal::ABORT, "ABRT"),
+        (Signal::ALARM, "ALRM"),
+        (Signal::BUS, "BUS"),
+        (Signal::FPE, "FPE"),
+        (Signal::HUP, "HUP"),
+        (Signal::ILL, "ILL"),
+        (Signal::INT, "INT"),
+        (Signal::KILL, "KILL"),
+        (Signal::PIPE, "PIPE"),
+        (Signal::QUIT, "QUIT"),
+        (Signal::SEGV, "SEGV"),
+        (Signal::TERM, "TERM"),
+        (Signal::USR1, "USR1"),
+        (Signal::USR2, "USR2"),
+        (Signal::XCPU, "XCPU"),
+        (Signal::XFSZ, "XFSZ"),
+    ];
+    let known = NAMES.iter().find(|(signal, _)| signal.as_raw() == number);
+    known.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
+}

@@ -1,0 +1,633 @@
+//! Downloads: the side of the SCP protocol that receives, from a peer that may say anything.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use super::names::{Wanted, decode_name};
+pub use super::paths::command;
+use super::paths::{is_plain, normal};
+use super::records::{self, Record};
+use super::{Failures, INSTALL, LINE, NOISE, copy_error, impossible, never_began, said, split_line, split_message};
+use crate::copy::download_root::{Below, Found, Place, PlaceError, Temporary, Trouble, local_mode};
+use crate::copy::{Download, MOST_DIRECTORIES, endless};
+use crate::events::event::Outcome;
+use crate::events::event::Progress;
+use crate::ssh::channel::dialogue::{Dialogue, Say};
+
+/// Directories in each other that are followed: a loop of links on the host ends here.
+const DEPTH: usize = 64;
+/// No path of any system has more.
+const DEEPEST: usize = 2048;
+/// Records that the peer may send before we answer them, once it is known to have many. Otherwise each file would take
+/// two round trips.
+const AHEAD: u64 = 256;
+/// Names that are remembered at once, of all directories that the peer is in: about 20 MiB. With more, one that comes twice is
+/// replaced by the second.
+const NAMES: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
+
+/// Takes what a [`Download`] names from the `scp -f` of [`command`], into one host's place.
+pub struct Receiving {
+    download: Arc<Download>,
+    place: Place,
+    state: State,
+    wanted: Vec<Wanted>,
+    /// What is to be said.
+    out: Vec<u8>,
+    /// Answers that have been given, and that the peer has asked for.
+    given: u64,
+    asked: u64,
+    /// How many may be given before they are asked for.
+    ahead: u64,
+    /// Times of modification and access of what comes next.
+    times: Option<(u32, u32)>,
+    /// Where things go, once the first has come.
+    base: Option<Base>,
+    /// The directories that the peer is in.
+    open: Vec<Directory>,
+    /// Names at the top.
+    names: HashSet<u64>,
+    hasher: RandomState,
+    file: Option<Incoming>,
+    /// A record that has not come to its end.
+    line: Vec<u8>,
+    /// What came before there was any.
+    noise: Vec<u8>,
+    records: usize,
+    /// Directories that were announced, whatever became of them.
+    directories: u64,
+    failures: Failures,
+    done: u64,
+    total: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing was heard that scp or the script says; whether the script is there.
+    Calling { by_script: bool },
+    /// Records.
+    Receiving,
+    /// Nothing is said, or heard, any more.
+    Over,
+}
+
+/// Where what is at the top of the host's list goes.
+#[derive(Clone, Debug)]
+enum Base {
+    /// Into this directory, under its own name.
+    Into(Below),
+    /// There is only one, and this is its name.
+    New(Below),
+}
+
+/// A directory that the peer is in.
+struct Directory {
+    /// Nothing, if what is in it is thrown away.
+    path: Option<Below>,
+    is_new: bool,
+    mode: u32,
+    times: Option<(u32, u32)>,
+    names: HashSet<u64>,
+}
+
+/// A file whose bytes are coming.
+struct Incoming {
+    path: Vec<u8>,
+    /// Nothing, if they are thrown away.
+    temporary: Option<Temporary>,
+    size: u64,
+    offset: u64,
+    mode: u32,
+    times: Option<(u32, u32)>,
+}
+
+/// What to do with something that is announced.
+enum Verdict {
+    Take(Below),
+    /// It is none of ours, which is no failure.
+    Pass,
+    /// This one fails.
+    Fail(String),
+    /// No host would send this that means well.
+    Hostile(String),
+}
+
+impl Receiving {
+    /// The conversation about `download`, which puts everything into `place`.
+    pub fn new(download: Arc<Download>, place: Place) -> Receiving {
+        let remotes: Vec<Vec<u8>> = download.remotes.iter().map(|remote| normal(remote)).collect();
+        let by_script = !remotes.iter().all(|remote| is_plain(remote));
+        let mut receiving = Receiving {
+            place,
+            state: State::Calling { by_script },
+            wanted: remotes.iter().map(|remote| Wanted::new(remote)).collect(),
+            // scp sends nothing before.
+            out: vec![0],
+            given: 1,
+            asked: 1,
+            ahead: 0,
+            times: None,
+            base: None,
+            open: Vec::new(),
+            names: HashSet::new(),
+            hasher: RandomState::new(),
+            file: None,
+            line: Vec::new(),
+            noise: Vec::new(),
+            records: 0,
+            directories: 0,
+            failures: Failures::default(),
+            done: 0,
+            total: 0,
+            download,
+        };
+        let options = receiving.download.options;
+        if let Some(error) = receiving.download.remotes.iter().find_map(|remote| impossible(options, remote)) {
+            receiving.failures.add_error(error);
+            receiving.state = State::Over;
+        }
+        receiving
+    }
+
+    /// Ends the conversation.
+    fn give_up(&mut self, path: &[u8], reason: &str) {
+        // Of all that has failed, this is what matters.
+        self.failures.first = None;
+        self.failures.add(path, reason);
+        self.end();
+    }
+
+    fn end(&mut self) {
+        (self.state, self.file) = (State::Over, None);
+        self.out.clear();
+        self.leave_all();
+    }
+
+    /// Gives the directories that were being filled their modes, or nobody but their owner could see what has come. That one
+    /// cannot be set is no news now.
+    fn leave_all(&mut self) {
+        let preserve = self.download.options.preserve;
+        while let Some(directory) = self.open.pop() {
+            if let Some(path) = directory.path.filter(|path| directory.is_new && !path.as_bytes().is_empty()) {
+                let _ = self.place.finish_directory(&path, Some(local_mode(directory.mode, preserve)), None);
+            }
+        }
+    }
+
+    /// Counts a failure of our side; with no room left, nothing more is taken.
+    fn fail_here(&mut self, error: PlaceError) {
+        let full = error.trouble == Trouble::Full;
+        self.failures.add_error(error.into());
+        if full {
+            self.end();
+        }
+    }
+
+    /// Answers that all is well.
+    fn accept(&mut self) {
+        self.asked += 1;
+        self.top_up();
+    }
+
+    /// Answers that this is not wanted; whether the peer gets to know before it sends it.
+    fn refuse(&mut self) -> bool {
+        let in_time = self.given == self.asked;
+        if in_time {
+            self.out.extend_from_slice(b"\x01pssh: refused\n");
+            self.given += 1;
+        }
+        self.accept();
+        in_time
+    }
+
+    fn top_up(&mut self) {
+        let answers = (self.asked + self.ahead).saturating_sub(self.given);
+        self.out.resize(self.out.len() + usize::try_from(answers).unwrap_or(0), 0);
+        self.given += answers;
+    }
+
+    /// Takes a line: a record, a message, or what comes before.
+    fn read_line(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        if let State::Calling { by_script: true } = self.state {
+            return match split_line(&line) {
+                Some((b"ready", count, _)) => {
+                    self.state = State::Receiving;
+                    let count = std::str::from_utf8(count).ok().and_then(|count| count.parse().ok());
+                    self.settle_base(count.unwrap_or(usize::MAX));
+                }
+                Some((b"stop", ..)) => {
+                    self.failures.add_error(copy_error(&self.shown(), "neither SFTP nor scp is there", Some(INSTALL)));
+                    self.end();
+                }
+                _ => self.note(&line),
+            };
+        }
+        let record = match records::read(&line) {
+            Ok(record) => record,
+            // What a login shell's startup files print.
+            Err(_) if self.state != State::Receiving => return self.note(&line),
+            Err(reason) => return self.give_up(&self.here(b""), reason),
+        };
+        if self.state != State::Receiving {
+            self.state = State::Receiving;
+            self.settle_base(self.download.remotes.len());
+        }
+        if self.state == State::Receiving {
+            self.take(record);
+        }
+    }
+
+    fn note(&mut self, line: &[u8]) {
+        let room = NOISE.saturating_sub(self.noise.len() + 1);
+        self.noise.extend_from_slice(&line[..line.len().min(room)]);
+        self.noise.push(b'\n');
+    }
+
+    /// What the peer calls `name`, with the directories that it is in.
+    fn here(&self, name: &[u8]) -> Vec<u8> {
+        let parent = self.open.last().and_then(|directory| directory.path.as_ref()).map_or(&b""[..], Below::as_bytes);
+        match (parent, name) {
+            (b"", b"") => self.shown(),
+            (b"", name) => name.to_vec(),
+            (parent, b"") => parent.to_vec(),
+            (parent, name) => [parent, b"/", name].concat(),
+        }
+    }
+
+    /// What was asked for, for messages about all of it.
+    fn shown(&self) -> Vec<u8> {
+        self.download.remotes.first().cloned().unwrap_or_default()
+    }
+
+    /// Decides where things go, by the rules of scp, with so many of them.
+    fn settle_base(&mut self, count: usize) {
+        let Some(target) = &self.download.target else {
+            self.base = Some(Base::Into(Below::place()));
+            return;
+        };
+        let mut path = Below::place();
+        for name in target.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b".")) {
+            match path.join(name) {
+                Ok(below) => path = below,
+                Err(reason) => return self.give_up(&target.clone(), reason),
+            }
+        }
+        let is_there = match self.place.find(&path) {
+            Ok(found) => found == Some(Found::Directory),
+            Err(error) => {
+                self.fail_here(error);
+                return self.end();
+            }
+        };
+        self.base = Some(match is_there || count > 1 || target.ends_with(b"/") {
+            true => Base::Into(path),
+            false => Base::New(path),
+        });
+    }
+
+    /// Makes the directories that lead to `path`, which is one of ours.
+    fn make_parents(&mut self, path: &Below) -> Result<(), PlaceError> {
+        let mut parents = Vec::new();
+        let mut at = path.clone();
+        while let Some((parent, _)) = at.split() {
+            at = parent;
+            parents.push(at.clone());
+        }
+        for parent in parents.into_iter().rev() {
+            if self.place.make_directory(&parent)? {
+                self.place.finish_directory(&parent, Some(local_mode(0o777, false)), None)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, record: Record<'_>) {
+        match record {
+            Record::Message { fatal, text } => {
+                // What it is about, it will not send.
+                let (path, reason) = split_message(text);
+                let wanted = self.wanted.iter_mut().find(|wanted| !wanted.seen && wanted.is_about(&path));
+                if let Some(wanted) = wanted {
+                    wanted.seen = true;
+                }
+                match fatal || path.is_empty() {
+                    true => self.failures.add(&self.shown(), &said(text)),
+                    false => self.failures.add(&path, &reason),
+                }
+            }
+            Record::Times { modified, accessed } => {
+                self.times = Some((accessed, modified));
+                self.accept();
+            }
+            Record::End => self.close(),
+            Record::Entry { is_directory, mode, size, name } => {
+                let name = decode_name(name);
+                self.records += 1;
+                let times = self.times.take().filter(|_| self.download.options.preserve);
+                if self.records > 1 {
+                    self.ahead = AHEAD;
+                }
+                match (self.judge(&name, is_directory), is_directory) {
+                    (Verdict::Hostile(reason), _) => self.give_up(&self.here(&name), &reason),
+                    (Verdict::Take(path), true) => self.enter(path, mode, times),
+                    (Verdict::Take(path), false) => self.begin(path, mode, size, times),
+                    (verdict, _) => {
+                        if let Verdict::Fail(reason) = verdict {
+                            self.failures.add(&self.here(&name), &reason);
+                        }
+                        self.pass_over(is_directory, size);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does without something: the peer does not send it, or we do not look at it.
+    fn pass_over(&mut self, is_directory: bool, size: u64) {
+        if self.state == State::Over || self.refuse() {
+            return;
+        }
+        if is_directory {
+            let names = HashSet::new();
+            self.open.push(Directory { path: None, is_new: false, mode: 0, times: None, names });
+        } else {
+            self.file = Some(Incoming { path: Vec::new(), temporary: None, size, offset: 0, mode: 0, times: None });
+        }
+    }
+
+    /// Names that are remembered.
+    pub(super) fn remembered(&self) -> usize {
+        self.names.len() + self.open.iter().map(|directory| directory.names.len()).sum::<usize>()
+    }
+
+    /// What to do with what is called `name`.
+    fn judge(&mut self, name: &[u8], is_directory: bool) -> Verdict {
+        if is_directory && !self.download.options.recursive {
+            return Verdict::Hostile("the host sends a directory, without being asked for any".to_owned());
+        }
+        self.directories += u64::from(is_directory);
+        if self.directories > MOST_DIRECTORIES {
+            return Verdict::Hostile(endless());
+        }
+        let (hash, depth) = (self.hasher.hash_one(name), self.open.len());
+        let remembered = self.remembered();
+        let (names, path) = match self.open.last_mut() {
+            // What is in a directory that is thrown away is as well.
+            Some(Directory { path: None, .. }) if depth >= DEEPEST => {
+                return Verdict::Hostile("too many directories in each other".to_owned());
+            }
+            Some(Directory { path: None, .. }) => return Verdict::Pass,
+            Some(Directory { path: Some(path), names, .. }) => (names, path.join(name)),
+            None => match self.judge_top(name, is_directory) {
+                Ok(path) => (&mut self.names, Ok(path)),
+                Err(verdict) => return verdict,
+            },
+        };
+        match path {
+            // A file system may have longer names than ours.
+            Err(reason) if name.len() > 255 && !name.contains(&b'/') => Verdict::Fail(reason.to_owned()),
+            Err(reason) => Verdict::Hostile(format!("the host sends {reason}")),
+            Ok(_) if names.contains(&hash) => Verdict::Fail("the host sends a second one of this name".to_owned()),
+            Ok(_) if is_directory && depth >= DEPTH => {
+                Verdict::Fail("too many directories in each other: does a link lead back?".to_owned())
+            }
+            Ok(path) => {
+                if remembered < NAMES {
+                    names.insert(hash);
+                }
+                Verdict::Take(path)
+            }
+        }
+    }
+
+    /// The same at the top, where only what was asked for may come.
+    fn judge_top(&mut self, name: &[u8], is_directory: bool) -> Result<Below, Verdict> {
+        let fits = |wanted: &Wanted| wanted.fits(name);
+        let wanted = self.wanted.iter().position(|wanted| !wanted.seen && fits(wanted));
+        let Some(wanted) = wanted.or_else(|| self.wanted.iter().position(fits)) else {
+            // A shell's `.*` matches these too.
+            if matches!(name, b"." | b"..") && self.wanted.iter().any(Wanted::is_dotted) {
+                return Err(Verdict::Pass);
+            }
+            return Err(Verdict::Hostile("the host sends this, which was not asked for".to_owned()));
+        };
+        self.wanted[wanted].seen = true;
+        let is_contents = self.wanted[wanted].is_contents();
+        if is_contents && !is_directory {
+            return Err(Verdict::Hostile("the host sends a file instead of a directory".to_owned()));
+        }
+        let path = match &self.base {
+            Some(Base::New(path)) => path.clone(),
+            Some(Base::Into(path)) if is_contents => path.clone(),
+            Some(Base::Into(path)) => {
+                path.join(name).map_err(|reason| Verdict::Hostile(format!("the host sends {reason}")))?
+            }
+            None => Below::place(),
+        };
+        match self.make_parents(&path) {
+            Ok(()) => Ok(path),
+            Err(error) => {
+                self.fail_here(error);
+                Err(Verdict::Pass)
+            }
+        }
+    }
+
+    /// Enters a directory.
+    fn enter(&mut self, path: Below, mode: u32, times: Option<(u32, u32)>) {
+        match self.place.make_directory(&path) {
+            Ok(is_new) => {
+                self.open.push(Directory { path: Some(path), is_new, mode, times, names: HashSet::new() });
+                self.accept();
+            }
+            Err(error) => {
+                self.fail_here(error);
+                self.pass_over(true, 0);
+            }
+        }
+    }
+
+    /// Leaves a directory.
+    fn close(&mut self) {
+        let Some(directory) = self.open.pop() else {
+            return self.give_up(&self.shown(), "the host ends a directory that it has not begun");
+        };
+        let preserve = self.download.options.preserve;
+        // The place itself is our user's.
+        if let Some(path) = directory.path.filter(|path| !path.as_bytes().is_empty() && (directory.is_new || preserve))
+            && let Err(error) =
+                self.place.finish_directory(&path, Some(local_mode(directory.mode, preserve)), directory.times)
+        {
+            self.fail_here(error);
+        }
+        if self.state != State::Over {
+            self.accept();
+        }
+    }
+
+    /// Begins a file.
+    fn begin(&mut self, path: Below, mode: u32, size: u64, times: Option<(u32, u32)>) {
+        match self.place.create(&path) {
+            Ok(temporary) => {
+                let path = path.as_bytes().to_vec();
+                self.file = Some(Incoming { path, temporary: Some(temporary), size, offset: 0, mode, times });
+                self.total = self.total.saturating_add(size);
+                self.accept();
+            }
+            Err(error) => {
+                self.fail_here(error);
+                self.pass_over(false, size);
+            }
+        }
+    }
+
+    /// Takes bytes of the file; how many were its.
+    fn fill(&mut self, bytes: &[u8]) -> usize {
+        let Some(file) = &mut self.file else { return 0 };
+        let left = usize::try_from(file.size - file.offset).unwrap_or(usize::MAX);
+        let count = bytes.len().min(left);
+        let written = file.temporary.as_ref().map(|temporary| temporary.write(file.offset, &bytes[..count]));
+        file.offset += count as u64;
+        match written {
+            Some(Ok(())) => self.done = self.done.saturating_add(count as u64),
+            Some(Err(error)) => {
+                file.temporary = None;
+                self.fail_here(error);
+            }
+            None => {}
+        }
+        count
+    }
+
+    /// Takes what the peer says after the bytes of a file: that they are well, or why they are not.
+    fn finish(&mut self, file: Incoming, message: Option<&[u8]>) {
+        match (file.temporary, message) {
+            (Some(_), Some(message)) => {
+                let (_, reason) = split_message(message);
+                self.failures.add(&file.path, &reason);
+            }
+            (Some(temporary), None) => {
+                let mode = local_mode(file.mode, self.download.options.preserve);
+                if let Err(error) = temporary.finish(file.size, mode, file.times) {
+                    self.fail_here(error);
+                }
+            }
+            (None, _) => {}
+        }
+        if self.state != State::Over {
+            self.accept();
+        }
+    }
+
+    /// Takes one byte that belongs to no file.
+    fn take_byte(&mut self, byte: u8) {
+        let after_file = self.file.is_some();
+        if after_file && self.line.is_empty() && byte == 0 {
+            if let Some(file) = self.file.take() {
+                self.finish(file, None);
+            }
+        } else if byte != b'\n' {
+            self.line.push(byte);
+            if self.line.len() > LINE {
+                self.give_up(&self.here(b""), "the host sends a line without an end");
+            }
+        } else if after_file {
+            let line = std::mem::take(&mut self.line);
+            match (line.split_first(), self.file.take()) {
+                (Some((1 | 2, message)), Some(file)) => self.finish(file, Some(message)),
+                _ => self.give_up(&self.here(b""), "the host sends more than the file has"),
+            }
+        } else {
+            self.read_line();
+        }
+    }
+
+    /// What makes the difference between all and something.
+    fn find_missing(&mut self) {
+        if let Some(file) = &self.file {
+            let path = if file.path.is_empty() { self.shown() } else { file.path.clone() };
+            self.failures.add(&path, "the host ended the copy in the middle of it");
+        } else if !self.open.is_empty() || !self.line.is_empty() {
+            self.failures.add(&self.here(b""), "the host ended the copy in the middle of it");
+        }
+        if self.failures.is_empty() {
+            for (wanted, remote) in self.wanted.iter().zip(&self.download.remotes) {
+                if !wanted.seen {
+                    self.failures.add(remote, "the host has not sent it");
+                }
+            }
+        }
+    }
+}
+
+impl Dialogue for Receiving {
+    fn say(&mut self, out: &mut Vec<u8>) -> Say {
+        if self.state == State::Over {
+            return Say::Over;
+        }
+        if self.out.is_empty() {
+            return Say::Listening;
+        }
+        out.append(&mut self.out);
+        Say::Said
+    }
+
+    fn hear(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() && self.state != State::Over {
+            let mut count = self.fill(bytes);
+            if count == 0 {
+                count = 1;
+                self.take_byte(bytes[0]);
+            }
+            bytes = &bytes[count..];
+            if self.noise.len() >= NOISE && self.state != State::Receiving {
+                self.give_up(&self.shown(), "the host prints something else than answers");
+            }
+        }
+    }
+
+    fn overhear(&mut self, bytes: &[u8]) {
+        if matches!(self.state, State::Calling { .. }) {
+            let room = NOISE.saturating_sub(self.noise.len() + 1);
+            self.noise.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
+    }
+
+    fn abort(&mut self) {
+        self.end();
+    }
+
+    fn has_begun(&self) -> bool {
+        !matches!(self.state, State::Calling { .. })
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        Some(Progress { done: self.done, total: self.total })
+    }
+
+    fn conclude(&mut self, channel: Outcome) -> Outcome {
+        if !matches!(channel, Outcome::Exited(_) | Outcome::Signaled { .. } | Outcome::Failed(_)) {
+            // Ended from outside. What has not come is removed.
+            self.file = None;
+            self.leave_all();
+            return channel;
+        }
+        match (self.state, &channel) {
+            (State::Calling { .. }, _) => return never_began(&self.shown(), channel, &self.noise),
+            (State::Receiving, Outcome::Failed(_)) => {
+                self.file = None;
+                self.leave_all();
+                return channel;
+            }
+            (State::Receiving, _) => self.find_missing(),
+            (State::Over, _) => {}
+        }
+        self.file = None;
+        match (self.failures.error(), channel) {
+            (Some(error), _) => error.into(),
+            (None, Outcome::Exited(0)) if self.state == State::Receiving => Outcome::Exited(0),
+            (None, channel) => copy_error(&self.shown(), &format!("its scp has ended with {channel}"), None).into(),
+        }
+    }
+}

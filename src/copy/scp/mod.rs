@@ -1,0 +1,166 @@
+//! Copies by the old SCP protocol, for hosts whose server has no SFTP.
+//!
+//! ```text
+//! we ──► T1700000000 0 1700000000 0     times of what follows, with -p
+//!    ──► C0644 5 motd                   a file: mode, size, name
+//!    ◄── \0                             go on; or \1 or \2, a message, and the end of the line
+//!    ──► hello\0                        its bytes, and that they are all well
+//!    ◄── \0
+//!    ──► D0755 0 conf.d  ...  E         a directory: what is in it, and its end
+//! ```
+//!
+//! The peer is `scp -t` (it gets files) or `scp -f` (it sends them), as every scp has them. scp itself writes into the file that is
+//! to be replaced; so both run below a small script for `sh`, which knows where things go and when they may. The script's own
+//! lines begin with [`MARK`], since startup files of a login shell may have printed something before.
+
+pub mod download;
+pub(crate) mod names;
+mod paths;
+pub(crate) mod records;
+mod script;
+pub mod upload;
+
+#[cfg(test)]
+mod tests;
+
+use crate::copy::Options;
+use crate::events::event::Outcome;
+use crate::events::host_error::HostError;
+use crate::system::quotation::{said_bytes, said_reason};
+
+/// How lines of our scripts begin.
+const MARK: &[u8] = b"pssh:";
+/// The longest line that is taken from a peer, in bytes: a path of Linux and some words.
+const LINE: usize = 8 * 1024;
+/// Bytes of what does not belong to the conversation that are listened to before its beginning, and kept of standard error.
+const NOISE: usize = 64 * 1024;
+/// What helps where there is nothing to copy with.
+const INSTALL: &str = "install an SFTP server on the host (openssh-sftp-server), or scp (openssh-client)";
+
+/// `bytes` as an argument that every login shell passes on unchanged; `printf %b` makes the bytes of it again.
+///
+/// Backslashes stand before a digit only, where neither sh nor csh nor fish minds them between single quotes.
+fn encode(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for &byte in bytes {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'/' | b'-' => text.push(char::from(byte)),
+            byte => text.push_str(&format!("\\0{byte:03o}")),
+        }
+    }
+    text
+}
+
+/// Splits `~` or `~user` off the beginning of a path, with the slash behind it. Whatever has another character in its name is no
+/// user, but the name of a file: nothing else than a tilde is ever expanded.
+fn split_tilde(path: &[u8]) -> (&str, &[u8]) {
+    let end = path.iter().position(|byte| *byte == b'/').unwrap_or(path.len());
+    let is_user = |name: &[u8]| name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte));
+    match path.first() {
+        Some(b'~') if is_user(&path[1..end]) => {
+            let tilde = std::str::from_utf8(&path[..end]).unwrap_or_default();
+            (tilde, path.get(end + 1..).unwrap_or_default())
+        }
+        _ => ("", path),
+    }
+}
+
+/// What was not copied: why the first was not, and how many in all.
+#[derive(Debug, Default)]
+struct Failures {
+    first: Option<HostError>,
+    count: usize,
+}
+
+impl Failures {
+    /// Counts one more, `path`, for `reason`.
+    fn add(&mut self, path: &[u8], reason: &str) {
+        self.add_error(copy_error(path, reason, None));
+    }
+
+    fn add_error(&mut self, error: HostError) {
+        self.count += 1;
+        self.first.get_or_insert(error);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The error, if there is any failure.
+    fn error(&mut self) -> Option<HostError> {
+        let mut error = self.first.take()?;
+        if let HostError::Copy { others, .. } = &mut error {
+            *others = self.count.saturating_sub(1);
+        }
+        Some(error)
+    }
+}
+
+/// The error that nothing, or only some of it, was copied.
+fn copy_error(path: &[u8], reason: &str, hint: Option<&str>) -> HostError {
+    let path = String::from_utf8_lossy(path).into_owned();
+    HostError::Copy { path, reason: reason.to_owned(), others: 0, hint: hint.map(str::to_owned) }
+}
+
+/// Why this protocol cannot do what is asked for, if so.
+fn impossible(options: Options, path: &[u8]) -> Option<HostError> {
+    let hint = Some("install an SFTP server on the host (openssh-sftp-server), or copy without that option");
+    if options.checksum {
+        Some(copy_error(path, "the host has no SFTP, and checksums need it", hint))
+    } else if options.resume {
+        Some(copy_error(path, "the host has no SFTP, and a copy can be resumed only with it", hint))
+    } else if path.contains(&0) {
+        Some(copy_error(path, "no path can have a zero byte", None))
+    } else {
+        None
+    }
+}
+
+/// Word, path and reason of a line of our scripts.
+fn split_line(line: &[u8]) -> Option<(&[u8], &[u8], String)> {
+    let line = line.strip_prefix(MARK)?;
+    let first = line.iter().position(|byte| *byte == b'\t')?;
+    let last = line.iter().rposition(|byte| *byte == b'\t').filter(|last| *last > first)?;
+    Some((&line[..first], &line[first + 1..last], said_reason(&line[last + 1..])))
+}
+
+/// What scp has said that is about no file.
+fn said(message: &[u8]) -> String {
+    let message = message.strip_prefix(b"scp: ").unwrap_or(message);
+    format!("its scp says: {}", said_bytes(message))
+}
+
+/// Path and reason of a message of scp: `scp: conf.d/x: Permission denied`.
+fn split_message(line: &[u8]) -> (Vec<u8>, String) {
+    let line = line.strip_prefix(b"scp: ").unwrap_or(line).trim_ascii_end();
+    match line.windows(2).rposition(|pair| pair == b": ") {
+        Some(colon) => (line[..colon].to_vec(), said_reason(&line[colon + 2..])),
+        None => (Vec::new(), said_reason(line)),
+    }
+}
+
+/// The first of the lines in `bytes` that says something, for a message.
+fn first_line(bytes: &[u8]) -> Option<String> {
+    let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    lines.find(|line| !line.is_empty()).map(said_bytes)
+}
+
+/// The outcome where the host has said nothing that scp or our script says, and how its command ended instead.
+fn never_began(path: &[u8], channel: Outcome, printed: &[u8]) -> Outcome {
+    let status = match &channel {
+        Outcome::Exited(status) => *status,
+        Outcome::Signaled { .. } => 1,
+        // The host has nothing to do with it.
+        _ => return channel,
+    };
+    let quoted = first_line(printed).map(|line| format!(": {line}")).unwrap_or_default();
+    let error = match status {
+        126 | 127 => copy_error(path, &format!("neither SFTP nor scp is there{quoted}"), Some(INSTALL)),
+        _ => {
+            let hint = "does the account have a shell, and not a fixed command?";
+            copy_error(path, &format!("neither SFTP nor scp answers (exit {status}){quoted}"), Some(hint))
+        }
+    };
+    error.into()
+}

@@ -1,0 +1,541 @@
+//! Uploads: the side of the SCP protocol that sends.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::script::SCRIPT;
+use super::{
+    Failures, INSTALL, LINE, NOISE, copy_error, encode, impossible, never_began, said, split_line, split_message,
+    split_tilde,
+};
+use crate::copy::sources::{Entry, Kind};
+use crate::copy::{Upload, temporary_name};
+use crate::events::event::Outcome;
+use crate::events::event::Progress;
+use crate::events::host_error::HostError;
+use crate::ssh::channel::dialogue::{Dialogue, PIECE, Say};
+
+/// The longest name that is sent without waiting whether the host takes it. Some file systems take little more.
+const SAFE_NAME: usize = 100;
+/// The longest path below the target for the same.
+const SAFE_PATH: usize = 1_000;
+/// What the host's own words for a full disk end in.
+const FULL: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
+
+/// The command that [`Sending`] speaks with: one line for the host's login shell. `tag` makes its temporary names ones that
+/// nobody can foresee.
+pub fn command(upload: &Upload, tag: &str) -> Vec<u8> {
+    let options = upload.options;
+    let entries = upload.sources.entries();
+    let (tilde, rest) = split_tilde(&upload.target);
+    // No option of a command, and never empty unless it is the home that was named.
+    let mut target = if rest.first() == Some(&b'-') { b"./".to_vec() } else { Vec::new() };
+    target.extend_from_slice(if rest.is_empty() && tilde.is_empty() { b"." } else { rest });
+    let contents = entries.iter().any(|entry| entry.path == b".");
+    let single = match entries.first() {
+        Some(entry) if upload.sources.count() == 1 && !contents => Some(entry),
+        _ => None,
+    };
+    let mut letters = String::new();
+    for (letter, is_set) in [
+        ('p', options.preserve),
+        ('i', options.inplace),
+        ('n', single.is_none()),
+        ('d', single.is_some_and(|entry| entry.kind == Kind::Directory)),
+    ] {
+        if is_set {
+            letters.push(letter);
+        }
+    }
+    let flags = match (options.recursive, options.preserve) {
+        (true, true) => "-r -p",
+        (true, false) => "-r",
+        (false, true) => "-p",
+        (false, false) => "",
+    };
+    let beside = temporary_name(single.map_or(b"copy", |entry| &entry.path), tag);
+    let renamed = temporary_name(target.rsplit(|byte| *byte == b'/').next().unwrap_or_default(), tag);
+    // Another tag: never the name of one of the directories.
+    let elsewhere = temporary_name(b"file", &format!("{tag}-1"));
+    let [target, beside, elsewhere, renamed] = [&target, &beside, &elsewhere, &renamed].map(|bytes| encode(bytes));
+    format!("{SCRIPT} pssh '{target}' '{tilde}' '{letters}' '{flags}' '{beside}' '{elsewhere}' '{renamed}'")
+        .into_bytes()
+}
+
+/// Sends what an [`Upload`] names to the `scp -t` of [`command`].
+pub struct Sending {
+    upload: Arc<Upload>,
+    state: State,
+    /// What has not been answered yet, in the order of the answers.
+    pending: VecDeque<Sent>,
+    /// Whether nothing may be said before the last record is answered.
+    gated: bool,
+    /// Whether scp writes into a directory that was made for this copy alone.
+    private: bool,
+    /// Where the next entry is.
+    next: usize,
+    /// The directories that scp is in, as entries.
+    open: Vec<usize>,
+    /// The file whose bytes are being sent.
+    file: Option<usize>,
+    /// How much of it has been.
+    offset: u64,
+    /// Why its bytes are not the right ones.
+    spoilt: bool,
+    /// The first piece of the next file, read before it was announced.
+    head: Vec<u8>,
+    /// A line that has not come to its end.
+    line: Vec<u8>,
+    /// Bytes before the first line of the script, or of standard error.
+    noise: Vec<u8>,
+    heard: usize,
+    /// Whether the script has said anything.
+    begun: bool,
+    failures: Failures,
+    /// Files that are not to be moved into place.
+    dropped: Vec<usize>,
+    /// Why nothing at all is copied.
+    fatal: Option<HostError>,
+    done: u64,
+}
+
+/// How far the conversation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing was heard from the script.
+    Calling,
+    /// The script is ready: scp has to say that it is.
+    Greeting,
+    /// Files are being sent.
+    Copying,
+    /// All has been sent, and answered: the script has to say that scp has ended.
+    Ending,
+    /// What has arrived may take its place.
+    Deciding,
+    /// The script has to say that it is done.
+    Settling,
+    /// All is where it belongs.
+    Done,
+    /// Nothing is said any more.
+    Over,
+}
+
+/// Something that scp answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    /// Times of what follows.
+    Times,
+    /// The record of an entry.
+    Record(usize),
+    /// The bytes of a file.
+    Data(usize),
+    /// The end of a directory, or of all.
+    End,
+}
+
+impl Sending {
+    /// The conversation about `upload`.
+    pub fn new(upload: Arc<Upload>) -> Sending {
+        let fatal = impossible(upload.options, &upload.target);
+        Sending {
+            state: if fatal.is_some() { State::Over } else { State::Calling },
+            upload,
+            pending: VecDeque::new(),
+            gated: false,
+            private: false,
+            next: 0,
+            open: Vec::new(),
+            file: None,
+            offset: 0,
+            spoilt: false,
+            head: Vec::new(),
+            line: Vec::new(),
+            noise: Vec::new(),
+            heard: 0,
+            begun: false,
+            failures: Failures::default(),
+            dropped: Vec::new(),
+            fatal,
+            done: 0,
+        }
+    }
+
+    fn entry(&self, number: usize) -> &Entry {
+        &self.upload.sources.entries()[number]
+    }
+
+    /// Ends the conversation: nothing is moved into place.
+    fn give_up(&mut self, reason: &str) {
+        if self.fatal.is_none() {
+            self.fatal = Some(copy_error(&self.upload.target, reason, None));
+        }
+        self.state = State::Over;
+    }
+
+    /// The same because of one entry, whose failure takes all others along.
+    fn give_up_all(&mut self, path: &[u8], reason: &str) {
+        self.failures.add(path, reason);
+        let entries = self.upload.sources.entries().iter();
+        let files = entries.filter(|entry| entry.kind != Kind::Directory).count();
+        self.failures.count = self.failures.count.max(files);
+        self.state = State::Over;
+    }
+
+    /// Says the next record, or the next piece of a file; whether there was one.
+    fn copy(&mut self, out: &mut Vec<u8>) -> bool {
+        if self.gated {
+            return false;
+        }
+        if let Some(number) = self.file {
+            self.send_piece(number, out);
+            return true;
+        }
+        if self.next < self.upload.sources.entries().len() {
+            self.send_record(out);
+            return true;
+        }
+        // Also the end of what has no beginning, which ends scp.
+        out.extend_from_slice(b"E\n");
+        self.pending.push_back(Sent::End);
+        if self.open.pop().is_none() {
+            self.state = State::Ending;
+        }
+        true
+    }
+
+    /// Announces the next entry, or ends the directory before it.
+    fn send_record(&mut self, out: &mut Vec<u8>) {
+        let number = self.next;
+        let entry = self.entry(number).clone();
+        let path = below(&entry.path);
+        if path == b"." {
+            self.next += 1;
+            return;
+        }
+        let slash = path.iter().rposition(|byte| *byte == b'/');
+        let parent = &path[..slash.unwrap_or(0)];
+        if self.open.last().is_some_and(|open| below(&self.entry(*open).path) != parent) {
+            out.extend_from_slice(b"E\n");
+            self.pending.push_back(Sent::End);
+            self.open.pop();
+            return;
+        }
+        let name = &path[slash.map_or(0, |slash| slash + 1)..];
+        if name.contains(&b'\n') {
+            return self.skip(number, "its name has a line end, which the SCP protocol cannot carry");
+        }
+        let (letter, size) = match entry.kind {
+            Kind::Directory => ('D', 0),
+            Kind::File { size } => ('C', size),
+        };
+        self.head.clear();
+        let piece = usize::try_from(size).map_or(PIECE, |size| size.min(PIECE));
+        // A file that cannot be read is not begun.
+        if let (Kind::File { .. }, sources) = (entry.kind, &self.upload.sources)
+            && let Err(reason) = sources.read(number, 0, piece, &mut self.head)
+        {
+            return self.skip(number, &reason);
+        }
+        if self.upload.options.preserve {
+            out.extend_from_slice(format!("T{} 0 {} 0\n", entry.modified, entry.accessed).as_bytes());
+            self.pending.push_back(Sent::Times);
+        }
+        out.extend_from_slice(format!("{letter}{:04o} {size} ", entry.mode).as_bytes());
+        out.extend_from_slice(name);
+        out.push(b'\n');
+        self.pending.push_back(Sent::Record(number));
+        // The bytes of a file that is refused would be taken for records.
+        self.gated = !(self.private && size <= PIECE as u64 && is_safe(name) && path.len() <= SAFE_PATH);
+        self.next += 1;
+        match entry.kind {
+            Kind::Directory => self.open.push(number),
+            Kind::File { .. } => self.file = Some(number),
+        }
+        (self.offset, self.spoilt) = (0, false);
+    }
+
+    /// Says the next piece of the file `number`, and its end.
+    fn send_piece(&mut self, number: usize, out: &mut Vec<u8>) {
+        let Kind::File { size } = self.entry(number).kind else { return };
+        let left = size - self.offset;
+        let piece = usize::try_from(left).map_or(PIECE, |left| left.min(PIECE));
+        if self.offset == 0 {
+            out.append(&mut self.head);
+        } else if self.spoilt {
+            out.resize(out.len() + piece, 0);
+        } else if let Err(reason) = self.upload.sources.read(number, self.offset, piece, out) {
+            // scp waits for as many bytes as were announced.
+            out.resize(out.len() + piece, 0);
+            self.spoilt = true;
+            self.fail(number, &reason);
+        }
+        self.offset += piece as u64;
+        self.done += piece as u64;
+        if self.offset == size {
+            let end: &[u8] = if self.spoilt { b"\x01the file could not be read\n" } else { b"\0" };
+            out.extend_from_slice(end);
+            self.pending.push_back(Sent::Data(number));
+            self.file = None;
+        }
+    }
+
+    /// Says what may take its place, now that scp has ended.
+    fn decide(&mut self, out: &mut Vec<u8>) -> bool {
+        for number in std::mem::take(&mut self.dropped) {
+            let path = encode(below(&self.entry(number).path));
+            out.extend_from_slice(format!("drop {path}\n").as_bytes());
+        }
+        out.extend_from_slice(b"keep\n");
+        self.state = State::Settling;
+        false
+    }
+
+    /// Counts the entry `number` as failed; what has arrived of it goes.
+    fn fail(&mut self, number: usize, reason: &str) {
+        let path = below(&self.entry(number).path).to_vec();
+        self.failures.add(&path, reason);
+        self.dropped.push(number);
+    }
+
+    /// Counts the entry `number` and all that is in it as failed, without sending any.
+    fn skip(&mut self, number: usize, reason: &str) {
+        let path = below(&self.entry(number).path).to_vec();
+        self.failures.add(&path, reason);
+        self.next = number + 1;
+        let inside = [&path[..], b"/"].concat();
+        while self.next < self.upload.sources.entries().len() {
+            if !below(&self.entry(self.next).path).starts_with(&inside) {
+                break;
+            }
+            self.next += 1;
+            self.failures.count += 1;
+        }
+    }
+
+    /// Sends nothing more of what is left: there is no room for it.
+    fn skip_rest(&mut self) {
+        self.failures.count += self.upload.sources.entries().len() - self.next;
+        self.next = self.upload.sources.entries().len();
+    }
+
+    /// Takes an answer of scp: nothing, or its message.
+    fn answered(&mut self, message: Option<&[u8]>) {
+        let (path, reason) = message.map(split_message).unwrap_or_default();
+        // scp says this about a directory that has ended, beside the answer to it.
+        if message.is_some()
+            && (path.ends_with(b": set times") || path.ends_with(b": set mode"))
+            && !matches!(self.pending.front(), Some(Sent::Data(_)))
+        {
+            return self.failures.add(&path, &reason);
+        }
+        let Some(sent) = self.pending.pop_front() else {
+            return self.give_up(&match message {
+                Some(_) => reason,
+                None => "the host answers more often than it was asked".to_owned(),
+            });
+        };
+        let was_gate = self.pending.is_empty() && std::mem::take(&mut self.gated);
+        if message.is_none() {
+            return;
+        }
+        match sent {
+            Sent::Data(number) => {
+                if self.dropped.last() != Some(&number) {
+                    self.fail(number, &reason);
+                }
+                if FULL.contains(&reason.as_str()) && self.file.is_none() && !self.gated {
+                    self.skip_rest();
+                }
+            }
+            Sent::Record(number) if was_gate => {
+                if self.entry(number).kind == Kind::Directory {
+                    self.open.pop();
+                }
+                self.file = None;
+                self.skip(number, &reason);
+                if FULL.contains(&reason.as_str()) {
+                    self.skip_rest();
+                }
+            }
+            // What came after it was not meant for records.
+            Sent::Record(number) => {
+                let path = below(&self.entry(number).path).to_vec();
+                self.give_up_all(&path, &reason);
+            }
+            Sent::Times | Sent::End => self.give_up(&reason),
+        }
+    }
+
+    /// Takes a line of the script.
+    fn told(&mut self, word: &[u8], path: &[u8], reason: &str) {
+        self.begun = true;
+        match (word, self.state) {
+            (b"ready", State::Calling) => {
+                self.private = path == b"new";
+                self.state = State::Greeting;
+            }
+            (b"stop", State::Calling) => {
+                self.fatal = Some(match path {
+                    b"" => copy_error(&self.upload.target, "neither SFTP nor scp is there", Some(INSTALL)),
+                    _ if reason.is_empty() => copy_error(path, "the host does not say why it refuses it", None),
+                    _ => copy_error(path, reason, unwritable_hint(reason)),
+                });
+                self.state = State::Over;
+            }
+            (b"end", State::Ending) if self.private => self.state = State::Deciding,
+            (b"end", State::Ending) => self.state = State::Settling,
+            (b"fail", State::Settling) => {
+                let path = if path.is_empty() { self.upload.target.clone() } else { path.to_vec() };
+                self.failures.add(&path, if reason.is_empty() { "it cannot be moved into place" } else { reason });
+            }
+            (b"done", State::Settling) => self.state = State::Done,
+            _ => self.give_up("the host does not answer as it should"),
+        }
+    }
+
+    /// Takes a line of text: one of the script, or something else.
+    fn read_line(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        match split_line(&line) {
+            Some((word, path, reason)) => self.told(word, path, &reason),
+            None if self.state == State::Calling && self.noise.len() < NOISE => {
+                self.noise.extend_from_slice(&line);
+                self.noise.push(b'\n');
+            }
+            // Words that a command of the script has found to say.
+            None => {}
+        }
+    }
+
+    /// Whether scp speaks now, and not the script.
+    fn hears_scp(&self) -> bool {
+        matches!(self.state, State::Greeting | State::Copying)
+            || (self.state == State::Ending && !self.pending.is_empty())
+    }
+}
+
+impl Dialogue for Sending {
+    fn say(&mut self, out: &mut Vec<u8>) -> Say {
+        let start = out.len();
+        while out.len() - start < PIECE {
+            let more = match self.state {
+                State::Copying => self.copy(out),
+                State::Deciding => self.decide(out),
+                _ => false,
+            };
+            if !more {
+                break;
+            }
+        }
+        match self.state {
+            _ if out.len() > start => Say::Said,
+            State::Done | State::Over => Say::Over,
+            _ => Say::Listening,
+        }
+    }
+
+    fn hear(&mut self, bytes: &[u8]) {
+        if matches!(self.state, State::Calling) {
+            self.heard = self.heard.saturating_add(bytes.len());
+        }
+        for &byte in bytes {
+            if self.state == State::Over {
+                return;
+            }
+            if self.hears_scp() && self.line.is_empty() && byte == 0 {
+                match self.state {
+                    State::Greeting => self.state = State::Copying,
+                    _ => self.answered(None),
+                }
+            } else if byte != b'\n' {
+                self.line.push(byte);
+                if self.line.len() > LINE || self.heard > NOISE {
+                    self.give_up("the host prints something else than answers");
+                }
+            } else if !self.hears_scp() {
+                self.read_line();
+            } else {
+                let line = std::mem::take(&mut self.line);
+                match line.split_first() {
+                    Some((1, message)) if self.state == State::Copying || self.state == State::Ending => {
+                        self.answered(Some(message));
+                    }
+                    Some((1 | 2, message)) => self.give_up(&said(message)),
+                    _ if split_line(&line).is_some() => self.give_up("its scp has ended too early"),
+                    _ => self.give_up(&said(&line)),
+                }
+            }
+        }
+    }
+
+    fn overhear(&mut self, bytes: &[u8]) {
+        if self.state == State::Calling {
+            let room = NOISE.saturating_sub(self.noise.len());
+            self.noise.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
+    }
+
+    fn abort(&mut self) {
+        // The end of the input has the script remove what it has made. What may take its place already does so.
+        if !matches!(self.state, State::Settling | State::Done) {
+            self.state = State::Over;
+        }
+    }
+
+    fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        Some(Progress { done: self.done, total: self.upload.sources.total() })
+    }
+
+    fn conclude(&mut self, channel: Outcome) -> Outcome {
+        let outcome = self.ending(channel);
+        self.upload.sources.with_skipped(outcome)
+    }
+}
+
+impl Sending {
+    /// How the copy of what could be read here has ended.
+    fn ending(&mut self, channel: Outcome) -> Outcome {
+        if self.state == State::Done {
+            return self.failures.error().map_or(Outcome::Exited(0), Outcome::from);
+        }
+        if !matches!(channel, Outcome::Exited(_) | Outcome::Signaled { .. } | Outcome::Failed(_)) {
+            // Ended from outside.
+            return channel;
+        }
+        if let Some(error) = self.fatal.take().or_else(|| self.failures.error()) {
+            return error.into();
+        }
+        if !self.begun {
+            return never_began(&self.upload.target, channel, &self.noise);
+        }
+        if matches!(channel, Outcome::Failed(_)) {
+            return channel;
+        }
+        let reason = format!("the host ended the copy before all was there ({channel})");
+        copy_error(&self.upload.target, &reason, None).into()
+    }
+}
+
+/// What helps where the directory of the target cannot be written to.
+fn unwritable_hint(reason: &str) -> Option<&'static str> {
+    (reason == "Permission denied")
+        .then_some("files are replaced as a whole: --inplace writes into an existing one instead")
+}
+
+/// Where an entry goes below the directory of scp: what a source named `.` contains stands in it directly.
+fn below(path: &[u8]) -> &[u8] {
+    path.strip_prefix(b"./").unwrap_or(path)
+}
+
+/// Whether every file system takes this name.
+fn is_safe(name: &[u8]) -> bool {
+    name.len() <= SAFE_NAME
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b" ._-+=@,~".contains(byte))
+        && !name.starts_with(b" ")
+        && !name.ends_with(b" ")
+        && !name.ends_with(b".")
+}

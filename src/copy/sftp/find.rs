@@ -1,0 +1,457 @@
+//! Finds what remote paths mean: home directories and wildcards. A state machine beside the one of the copy itself, with which it
+//! shares the conversation.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use super::glob::{Pattern, is_special, unescape};
+use super::packets::{Reply, Request, Status};
+
+/// Requests of ours that wait for a reply at once.
+const ASKED: usize = 32;
+/// Bytes of paths that are found or still looked into: a limit on memory, not on files.
+const MEMORY: usize = 16 << 20;
+/// What a path costs beside its bytes, about.
+const PER_PATH: usize = 64;
+/// Entries of one directory that are compared with a pattern, before the server is taken for one that never ends.
+const ENTRIES: u64 = 1 << 22;
+
+/// A path on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// As the server is asked for it.
+    pub path: Vec<u8>,
+    /// The name of its copy; nothing where the path names no entry of a directory (`/`, `.`, `..`, `~`).
+    pub name: Option<Vec<u8>>,
+}
+
+/// A path of the command line that came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// As it was given.
+    pub path: Vec<u8>,
+    /// Why.
+    pub reason: String,
+}
+
+/// Tells replies apart.
+#[derive(Debug)]
+pub enum Tag {
+    /// Where a home directory is.
+    Home { remote: usize },
+    /// Whether there is such a file, although it looks like a pattern.
+    Literal { remote: usize, by_stat: bool },
+    /// Whether there is what a pattern with a plain last component makes.
+    Exists { remote: usize, path: Vec<u8>, by_stat: bool },
+    /// A directory to look into.
+    Open(Looking),
+    /// Whether what could not be looked into is a directory, and what was said of it.
+    Kind { remote: usize, status: Status },
+    /// Entries of it.
+    Entries(u64),
+    /// It is closed.
+    Closed,
+}
+
+/// A directory of which the entries are compared with a component of a pattern.
+#[derive(Debug)]
+pub struct Looking {
+    remote: usize,
+    prefix: Vec<u8>,
+    component: usize,
+}
+
+/// What is told where more matches than there is room for.
+const FULL: &str = "more files than can be kept in mind match; -r copies a whole directory";
+
+/// What is to be asked for next.
+#[derive(Debug)]
+pub enum Ask {
+    /// See [`Request::ExpandPath`].
+    ExpandPath(Vec<u8>, Tag),
+    /// See [`Request::Lstat`].
+    Lstat(Vec<u8>, Tag),
+    /// See [`Request::Stat`].
+    Stat(Vec<u8>, Tag),
+    /// See [`Request::Opendir`].
+    Opendir(Vec<u8>, Tag),
+    /// See [`Request::Readdir`].
+    Readdir(Vec<u8>, Tag),
+    /// See [`Request::Close`].
+    Close(Vec<u8>, Tag),
+}
+
+impl Ask {
+    /// The request, and its tag.
+    pub fn into_request<T>(self, make: impl FnOnce(&Request<'_>, Tag) -> T) -> T {
+        match self {
+            Ask::ExpandPath(path, tag) => make(&Request::ExpandPath(&path), tag),
+            Ask::Lstat(path, tag) => make(&Request::Lstat(&path), tag),
+            Ask::Stat(path, tag) => make(&Request::Stat(&path), tag),
+            Ask::Opendir(path, tag) => make(&Request::Opendir(&path), tag),
+            Ask::Readdir(handle, tag) => make(&Request::Readdir(&handle), tag),
+            Ask::Close(handle, tag) => make(&Request::Close(&handle), tag),
+        }
+    }
+}
+
+/// One path of the command line.
+#[derive(Debug, Default)]
+struct Remote {
+    given: Vec<u8>,
+    /// The home directory, with a slash at its end; empty if none is named.
+    home: Vec<u8>,
+    /// What comes after it.
+    rest: Vec<u8>,
+    /// The components of `rest`, if it is a pattern.
+    components: Vec<Vec<u8>>,
+    found: Vec<Vec<u8>>,
+    /// Why nothing was found, other than that there is nothing.
+    problem: Option<String>,
+}
+
+#[derive(Debug)]
+struct Listing {
+    looking: Looking,
+    pattern: Pattern,
+    handle: Vec<u8>,
+    entries: u64,
+}
+
+/// The search. Its requests are carried by somebody else.
+#[derive(Debug)]
+pub struct Finding {
+    remotes: Vec<Remote>,
+    /// What is to be asked for.
+    to_ask: VecDeque<Ask>,
+    /// Requests without a reply, and the most of them. Each may have a directory open.
+    asked: usize,
+    most_asked: usize,
+    listings: HashMap<u64, Listing>,
+    next_listing: u64,
+    memory: usize,
+    missing: Vec<Missing>,
+}
+
+impl Finding {
+    /// A search for what `remotes` mean. `knows_homes` is whether the server has the extension that expands `~`.
+    pub fn new(remotes: &[Vec<u8>], knows_homes: bool) -> Finding {
+        let mut finding = Finding {
+            remotes: Vec::new(),
+            to_ask: VecDeque::new(),
+            asked: 0,
+            most_asked: ASKED,
+            listings: HashMap::new(),
+            next_listing: 0,
+            memory: 0,
+            missing: Vec::new(),
+        };
+        for (remote, given) in remotes.iter().enumerate() {
+            let (home, rest) = match given.strip_prefix(b"~") {
+                Some(_) => given.split_at(given.iter().position(|byte| *byte == b'/').unwrap_or(given.len())),
+                None => (&b""[..], given.as_slice()),
+            };
+            let rest = if home.is_empty() { rest } else { rest.strip_prefix(b"/").unwrap_or(rest) };
+            finding.remotes.push(Remote { given: given.clone(), rest: rest.to_vec(), ..Remote::default() });
+            match home {
+                b"" => finding.begin(remote),
+                home if knows_homes => {
+                    finding.to_ask.push_back(Ask::ExpandPath(unescape(home), Tag::Home { remote }));
+                }
+                // Where a session begins.
+                b"~" => finding.begin(remote),
+                _ => {
+                    let reason = "the host cannot tell where this home directory is".to_owned();
+                    finding.remotes[remote].problem = Some(reason);
+                }
+            }
+        }
+        finding
+    }
+
+    /// Lets no more directories be open at once than a server takes.
+    pub fn limit(&mut self, handles: usize) {
+        self.most_asked = ASKED.min(handles).max(1);
+    }
+
+    /// What to ask for next, if anything.
+    pub fn ask(&mut self) -> Option<Ask> {
+        if self.asked >= self.most_asked {
+            return None;
+        }
+        let ask = self.to_ask.pop_front()?;
+        self.asked += 1;
+        Some(ask)
+    }
+
+    /// Whether all that there is has been found.
+    pub fn is_over(&self) -> bool {
+        self.asked == 0 && self.to_ask.is_empty()
+    }
+
+    /// What was found, in the order of the command line, and by name for each pattern; and what was not.
+    pub fn into_found(mut self) -> (Vec<Source>, Vec<Missing>) {
+        let mut sources = Vec::new();
+        for remote in self.remotes {
+            if remote.found.is_empty() {
+                if self.missing.iter().all(|missing| missing.path != remote.given) {
+                    let reason = remote.problem.unwrap_or_else(|| "No such file or directory".to_owned());
+                    self.missing.push(Missing { path: remote.given, reason });
+                }
+                continue;
+            }
+            let (mut found, is_home) = (remote.found, remote.given.starts_with(b"~") && remote.rest.is_empty());
+            found.sort();
+            // Two ways to the same path.
+            found.dedup();
+            sources.extend(found.into_iter().map(|path| {
+                let name = if is_home { None } else { base_name(&path).map(<[u8]>::to_vec) };
+                Source { path, name }
+            }));
+        }
+        (sources, self.missing)
+    }
+
+    /// Takes a reply to a request of [`Finding::ask`].
+    pub fn hear(&mut self, tag: Tag, reply: Reply) {
+        self.asked = self.asked.saturating_sub(1);
+        match (tag, reply) {
+            (Tag::Home { remote }, Reply::Path(mut home)) => {
+                if home.last() != Some(&b'/') && !self.remotes[remote].rest.is_empty() {
+                    home.push(b'/');
+                }
+                self.remotes[remote].home = home;
+                self.begin(remote);
+            }
+            (Tag::Home { remote }, reply) => self.problem(remote, reason(&reply)),
+            // Not every server has LSTAT, or says that it has not.
+            (Tag::Literal { remote, by_stat: false }, Reply::Status(status)) if status.code != Status::NO_SUCH_FILE => {
+                let path = self.literal(remote);
+                self.to_ask.push_front(Ask::Stat(path, Tag::Literal { remote, by_stat: true }));
+            }
+            (Tag::Exists { remote, path, by_stat: false }, Reply::Status(status))
+                if status.code != Status::NO_SUCH_FILE =>
+            {
+                self.to_ask.push_front(Ask::Stat(path.clone(), Tag::Exists { remote, path, by_stat: true }));
+            }
+            (Tag::Literal { remote, .. }, Reply::Attributes(_)) => {
+                let path = self.literal(remote);
+                self.found(remote, path);
+            }
+            (Tag::Literal { remote, .. }, _) => self.begin_pattern(remote),
+            (Tag::Exists { remote, path, .. }, Reply::Attributes(_)) => {
+                self.memory = self.memory.saturating_sub(path.len() + PER_PATH);
+                self.found(remote, path);
+            }
+            (Tag::Exists { remote, path, .. }, reply) => {
+                self.memory = self.memory.saturating_sub(path.len() + PER_PATH);
+                self.not_there(remote, &reply);
+            }
+            (Tag::Open(looking), Reply::Handle(handle)) => {
+                self.memory = self.memory.saturating_sub(looking.prefix.len() + PER_PATH);
+                let pattern = Pattern::new(&self.remotes[looking.remote].components[looking.component]);
+                let listing = self.next_listing;
+                self.next_listing += 1;
+                self.to_ask.push_front(Ask::Readdir(handle.clone(), Tag::Entries(listing)));
+                self.listings.insert(listing, Listing { looking, pattern, handle, entries: 0 });
+            }
+            (Tag::Open(looking), Reply::Status(status)) if status.code == Status::FAILURE => {
+                self.memory = self.memory.saturating_sub(looking.prefix.len() + PER_PATH);
+                // Many servers say so of what is no directory, which is nothing to tell; and of all that goes wrong.
+                let end = looking.prefix.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+                match &looking.prefix[..end] {
+                    b"" => self.miss(looking.remote, &status.reason()),
+                    path => {
+                        let tag = Tag::Kind { remote: looking.remote, status };
+                        self.to_ask.push_front(Ask::Stat(path.to_vec(), tag));
+                    }
+                }
+            }
+            (Tag::Kind { .. }, Reply::Attributes(attributes))
+                if attributes.mode.is_some() && !attributes.is_directory() => {}
+            (Tag::Kind { .. }, Reply::Status(Status { code: Status::NO_SUCH_FILE, .. })) => {}
+            (Tag::Kind { remote, status }, _) => self.miss(remote, &status.reason()),
+            (Tag::Open(looking), reply) => {
+                self.memory = self.memory.saturating_sub(looking.prefix.len() + PER_PATH);
+                self.not_there(looking.remote, &reply);
+            }
+            (Tag::Entries(listing), Reply::Names(names)) => self.compare(listing, names),
+            (Tag::Entries(listing), reply) => {
+                if let Some(listing) = self.listings.remove(&listing) {
+                    match &reply {
+                        Reply::Status(Status { code: Status::EOF, .. }) => {}
+                        // What is behind this is not known: the rest of the list may have matched.
+                        reply => self.miss(listing.looking.remote, &reason(reply)),
+                    }
+                    self.to_ask.push_front(Ask::Close(listing.handle, Tag::Closed));
+                }
+            }
+            (Tag::Closed, _) => {}
+        }
+    }
+
+    /// Begins with a path of which the home directory is known.
+    fn begin(&mut self, remote: usize) {
+        if is_special(&self.remotes[remote].rest) {
+            let path = self.literal(remote);
+            return self.to_ask.push_back(Ask::Lstat(path, Tag::Literal { remote, by_stat: false }));
+        }
+        // Whether it is there is found when it is copied.
+        let path = self.literal(remote);
+        self.found(remote, path);
+    }
+
+    /// The path if nothing in it has a meaning.
+    fn literal(&self, remote: usize) -> Vec<u8> {
+        let Remote { home, rest, .. } = &self.remotes[remote];
+        match [home.as_slice(), rest].concat() {
+            path if path.is_empty() => b".".to_vec(),
+            path => path,
+        }
+    }
+
+    fn begin_pattern(&mut self, remote: usize) {
+        let Remote { home, rest, components, .. } = &mut self.remotes[remote];
+        let relative = rest.iter().position(|byte| *byte != b'/').unwrap_or(rest.len());
+        let prefix = [home.as_slice(), &rest[..relative]].concat();
+        *components = rest[relative..].split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect();
+        self.advance(remote, prefix, 0);
+    }
+
+    /// Goes on below `prefix`, which ends in a slash or is empty, with a component and those after it.
+    fn advance(&mut self, remote: usize, mut prefix: Vec<u8>, mut component: usize) {
+        let components = &self.remotes[remote].components;
+        while let Some(text) = components.get(component) {
+            if Pattern::new(text).is_wild() {
+                let directory = if prefix.is_empty() { b".".to_vec() } else { prefix.clone() };
+                if self.charge(remote, prefix.len()) {
+                    let looking = Looking { remote, prefix, component };
+                    self.to_ask.push_back(Ask::Opendir(directory, Tag::Open(looking)));
+                }
+                return;
+            }
+            prefix.extend_from_slice(&unescape(text));
+            component += 1;
+            if component < components.len() {
+                prefix.push(b'/');
+            }
+        }
+        // The last component was a plain one: whether there is such a file is not known yet.
+        if self.charge(remote, prefix.len()) {
+            let tag = Tag::Exists { remote, path: prefix.clone(), by_stat: false };
+            self.to_ask.push_back(Ask::Lstat(prefix, tag));
+        }
+    }
+
+    fn compare(&mut self, listing: u64, names: Vec<super::packets::Name>) {
+        let Some(Listing { looking, pattern, handle, entries }) = self.listings.get_mut(&listing) else { return };
+        *entries += names.len() as u64;
+        let is_empty = names.is_empty();
+        let (remote, component) = (looking.remote, looking.component + 1);
+        let is_last = component == self.remotes[remote].components.len();
+        let (matched, handle, endless) = {
+            let matching = names.into_iter().map(|entry| entry.name).filter(|name| {
+                let is_name =
+                    !matches!(name.as_slice(), b"" | b"." | b"..") && !name.iter().any(|byte| b"/\0".contains(byte));
+                is_name && pattern.matches(name)
+            });
+            let matched: HashSet<Vec<u8>> = matching.map(|name| [looking.prefix.as_slice(), &name].concat()).collect();
+            (matched, handle.clone(), is_empty || *entries > ENTRIES)
+        };
+        for mut path in matched {
+            if is_last {
+                self.found(remote, path);
+            } else {
+                path.push(b'/');
+                self.advance(remote, path, component);
+            }
+        }
+        let is_full = self.memory > MEMORY;
+        if endless || is_full {
+            if endless {
+                self.miss(remote, "the host's list of a directory does not end");
+            } else {
+                // The last one still had room; what comes after it has none.
+                self.miss(remote, FULL);
+            }
+            self.listings.remove(&listing);
+            self.to_ask.push_front(Ask::Close(handle, Tag::Closed));
+        } else {
+            self.to_ask.push_front(Ask::Readdir(handle, Tag::Entries(listing)));
+        }
+    }
+
+    fn found(&mut self, remote: usize, path: Vec<u8>) {
+        if self.charge(remote, path.len()) {
+            self.remotes[remote].found.push(path);
+        }
+    }
+
+    /// Counts a path of so many bytes; says whether there is room for it.
+    fn charge(&mut self, remote: usize, bytes: usize) -> bool {
+        if self.memory > MEMORY {
+            self.miss(remote, FULL);
+            return false;
+        }
+        self.memory += bytes + PER_PATH;
+        true
+    }
+
+    /// Not all that a path means will be found.
+    fn miss(&mut self, remote: usize, reason: &str) {
+        let path = &self.remotes[remote].given;
+        if self.missing.iter().all(|missing| missing.path != *path) {
+            self.missing.push(Missing { path: path.clone(), reason: reason.to_owned() });
+        }
+    }
+
+    /// Something that a pattern led to is not there, which is nothing to tell; or is not to be looked into, which is told if nothing
+    /// else is found, as by a shell; or the host cannot say, and then matches may be missing. OpenSSH says of a file that is to be listed that
+    /// it is not there.
+    fn not_there(&mut self, remote: usize, reply: &Reply) {
+        match reply {
+            Reply::Status(Status { code: Status::NO_SUCH_FILE, .. }) => {}
+            Reply::Status(Status { code: Status::PERMISSION_DENIED, .. }) => self.problem(remote, reason(reply)),
+            reply => self.miss(remote, &reason(reply)),
+        }
+    }
+
+    fn problem(&mut self, remote: usize, reason: String) {
+        self.remotes[remote].problem.get_or_insert(reason);
+    }
+}
+
+fn reason(reply: &Reply) -> String {
+    match reply {
+        Reply::Status(status) => status.reason(),
+        _ => "the host answered something else".to_owned(),
+    }
+}
+
+/// The last component of a path, if it is the name of an entry of a directory.
+pub fn base_name(path: &[u8]) -> Option<&[u8]> {
+    let end = path.iter().rposition(|byte| *byte != b'/')? + 1;
+    let start = path[..end].iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    Some(&path[start..end]).filter(|name| !matches!(*name, b"." | b".."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base_names() {
+        for (path, name) in [
+            ("a", Some("a")),
+            ("/a/b", Some("b")),
+            ("a/b//", Some("b")),
+            ("/", None),
+            ("", None),
+            (".", None),
+            ("a/.", None),
+            ("a/../", None),
+            ("...", Some("...")),
+        ] {
+            assert_eq!(base_name(path.as_bytes()), name.map(str::as_bytes), "{path}");
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! The directories of a download: which are open on the host, what of them is still to be copied, and in which order.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+
+use crate::copy::download_root::Below;
+use crate::copy::sftp::packets::Attributes;
+use crate::copy::{MOST_DIRECTORIES, endless};
+
+/// Levels of directories that are followed.
+const DEPTH: usize = 64;
+/// Requests for lists that are on their way at once.
+const LISTING: usize = 64;
+/// Directories that are open on the host at once. One more for every level may be where nothing else can be done.
+const OPEN: usize = 64;
+/// Entries that are known and wait, before no more are asked for.
+const WAITING: usize = 20_000;
+/// Entries that wait at most, if answers are longer than those of usual servers: about 40 MiB.
+const MOST_WAITING: usize = 1 << 18;
+/// Files of one directory that wait, before no more of its entries are asked for.
+const AHEAD: usize = 256;
+/// Lists that are asked for at once of one directory: the second mostly tells that there is no more.
+const LISTS: usize = 2;
+/// Names that are remembered at once, to refuse those that come twice: about 40 MiB. Until half of that there may be many
+/// directories.
+const NAMES: usize = if cfg!(test) { 1 << 14 } else { 1 << 21 };
+/// Entries of one directory, good or bad, before the server is taken for one that never ends.
+const ENTRIES: usize = if cfg!(test) { 1 << 16 } else { 1 << 22 };
+
+/// Number of the directory that stands for the command line: what is in it is what was asked for.
+pub(super) const TOP: u64 = 0;
+
+/// Something that is to be copied.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Its name here; nothing if it is the directory that what was asked for goes into.
+    pub(super) name: Option<Vec<u8>>,
+    /// Its path on the host, if that does not follow from its name.
+    pub(super) path: Option<Vec<u8>>,
+    /// What is known of it.
+    pub(super) attributes: Attributes,
+    /// The path of a directory without links, if that does not follow from its name.
+    pub(super) real: Option<Vec<u8>>,
+}
+
+/// One directory.
+#[derive(Debug)]
+pub(super) struct Directory {
+    pub(super) parent: Option<u64>,
+    /// Its path on the host.
+    pub(super) remote: Vec<u8>,
+    /// The same without links.
+    real: Vec<u8>,
+    pub(super) local: Below,
+    depth: usize,
+    pub(super) attributes: Attributes,
+    /// Whether it is one on the host that has one of its own here, not the one that everything goes into.
+    pub(super) is_own: bool,
+    /// Whether it is there on our side, and was made for this copy.
+    pub(super) made: Option<bool>,
+    pub(super) handle: Option<Vec<u8>>,
+    /// Requests about it without an answer.
+    asked: usize,
+    /// The server has said that there are no more entries.
+    ended: bool,
+    /// All that is in it is known, or nothing more is asked about it.
+    pub(super) listed: bool,
+    seen: HashSet<u64>,
+    /// How many entries the server has told of.
+    entries: usize,
+    files: VecDeque<Entry>,
+    directories: VecDeque<Entry>,
+    /// What was taken out of those two and is not over yet.
+    pending: usize,
+}
+
+impl Directory {
+    /// A path of something in it.
+    fn below(path: &[u8], name: &[u8]) -> Vec<u8> {
+        let slash: &[u8] = if path.is_empty() || path.ends_with(b"/") { b"" } else { b"/" };
+        [path, slash, name].concat()
+    }
+
+    fn is_over(&self) -> bool {
+        self.listed && self.asked == 0 && self.pending == 0 && self.files.is_empty() && self.directories.is_empty()
+    }
+}
+
+/// All directories that are not over yet.
+#[derive(Debug)]
+pub(super) struct Directories {
+    all: BTreeMap<u64, Directory>,
+    next: u64,
+    /// Those that have files waiting, directories waiting, or are not listed yet.
+    with_files: BTreeSet<u64>,
+    with_directories: BTreeSet<u64>,
+    unlisted: BTreeSet<u64>,
+    /// Requests for lists, and to open directories, without an answer.
+    listing: usize,
+    /// Entries that wait, but for those that were asked for by name.
+    waiting: usize,
+    /// Names that are remembered.
+    names: usize,
+    hashing: RandomState,
+    /// Directories that may be open on the host at once, but for those of the levels above.
+    most_open: usize,
+}
+
+impl Directories {
+    /// With the one that stands for the command line: `local` is what it goes into.
+    pub(super) fn new(local: Below) -> Directories {
+        let top = Directory {
+            parent: None,
+            remote: Vec::new(),
+            real: Vec::new(),
+            local,
+            depth: 0,
+            attributes: Attributes::default(),
+            is_own: false,
+            made: None,
+            handle: None,
+            asked: 0,
+            ended: true,
+            listed: true,
+            seen: HashSet::new(),
+            entries: 0,
+            files: VecDeque::new(),
+            directories: VecDeque::new(),
+            pending: 0,
+        };
+        Directories {
+            all: BTreeMap::from([(TOP, top)]),
+            next: TOP + 1,
+            with_files: BTreeSet::new(),
+            with_directories: BTreeSet::new(),
+            unlisted: BTreeSet::new(),
+            listing: 0,
+            waiting: 0,
+            names: 0,
+            hashing: RandomState::new(),
+            most_open: OPEN,
+        }
+    }
+
+    /// Lets no more directories be open at once than a server takes of `handles`, half of which are for files.
+    pub(super) fn limit(&mut self, handles: usize) {
+        self.most_open = OPEN.min(handles / 2).max(1);
+    }
+
+    /// All that are not over, each before the one that it is in: they are numbered from the top.
+    pub(super) fn deepest_first(self) -> impl Iterator<Item = Directory> {
+        self.all.into_values().rev()
+    }
+
+    /// How many directories are open on the host, or are being opened.
+    pub(super) fn open_there(&self) -> usize {
+        self.unlisted.len()
+    }
+
+    pub(super) fn get(&self, id: u64) -> Option<&Directory> {
+        self.all.get(&id)
+    }
+
+    /// How many entries wait, and how many directories are open on the host.
+    #[cfg(test)]
+    pub(super) fn load(&self) -> (usize, usize) {
+        (self.waiting, self.unlisted.len())
+    }
+
+    /// Whether everything is over.
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    pub(super) fn has_files(&self) -> bool {
+        !self.with_files.is_empty()
+    }
+
+    /// The path on the host of an entry.
+    pub(super) fn remote(&self, parent: u64, entry: &Entry) -> Vec<u8> {
+        match (&entry.path, self.all.get(&parent)) {
+            (Some(path), _) => path.clone(),
+            (None, Some(parent)) => Directory::below(&parent.remote, entry.name.as_deref().unwrap_or_default()),
+            (None, None) => Vec::new(),
+        }
+    }
+
+    /// Some entries of a directory have come; says whether the list may go on.
+    pub(super) fn count(&mut self, id: u64, entries: usize) -> bool {
+        let Some(directory) = self.all.get_mut(&id) else { return false };
+        directory.entries += entries;
+        entries > 0 && directory.entries <= ENTRIES
+    }
+
+    /// Whether no other entry of its directory has this name, as far as that is known.
+    ///
+    /// # Errors
+    /// There are more names than can be remembered.
+    pub(super) fn admit(&mut self, id: u64, name: &[u8]) -> Result<bool, String> {
+        // What goes into the same directory as all that was asked for must not meet it there.
+        let top = self.all.get(&TOP).map(|top| &top.local);
+        let owner = if self.all.get(&id).map(|directory| &directory.local) == top { TOP } else { id };
+        let hash = self.hashing.hash_one(name);
+        let Some(directory) = self.all.get_mut(&owner) else { return Ok(false) };
+        if self.names >= NAMES || self.waiting >= MOST_WAITING {
+            return Err("more files in it than can be kept in mind".to_owned());
+        }
+        let is_new = directory.seen.insert(hash);
+        self.names += usize::from(is_new);
+        Ok(is_new)
+    }
+
+    /// Something in a directory waits to be copied.
+    pub(super) fn wait(&mut self, id: u64, entry: Entry) {
+        let Some(directory) = self.all.get_mut(&id) else { return };
+        self.waiting += usize::from(id != TOP);
+        if entry.attributes.is_directory() && (entry.path.is_none() || entry.real.is_some()) {
+            directory.directories.push_back(entry);
+            self.with_directories.insert(id);
+        } else {
+            directory.files.push_back(entry);
+            self.with_files.insert(id);
+        }
+    }
+
+    /// The next that is no directory, as far as that is known, of the newest directory: those that are nearly over come first.
+    pub(super) fn next_file(&mut self) -> Option<(u64, Entry)> {
+        let id = *self.with_files.last()?;
+        let directory = self.all.get_mut(&id)?;
+        let entry = directory.files.pop_front()?;
+        directory.pending += 1;
+        self.waiting -= usize::from(id != TOP);
+        if directory.files.is_empty() {
+            self.with_files.remove(&id);
+        }
+        Some((id, entry))
+    }
+
+    /// The next directory to open, if there is one that may be; `idle` is whether nothing else is being done.
+    pub(super) fn next_directory(&mut self, idle: bool) -> Option<(u64, Entry)> {
+        let has_room = self.listing < LISTING
+            && self.unlisted.len() < self.most_open
+            && self.waiting < WAITING
+            && self.names < NAMES / 2;
+        if !(has_room || idle && self.listing == 0) {
+            return None;
+        }
+        let id = *self.with_directories.last()?;
+        let directory = self.all.get_mut(&id)?;
+        let entry = directory.directories.pop_front()?;
+        directory.pending += 1;
+        self.waiting -= usize::from(id != TOP);
+        if directory.directories.is_empty() {
+            self.with_directories.remove(&id);
+        }
+        Some((id, entry))
+    }
+
+    /// A directory that is being opened. Gives its number.
+    ///
+    /// # Errors
+    /// It is too deep, or one that it is in: in words.
+    pub(super) fn open(&mut self, parent: u64, entry: Entry, local: Below) -> Result<u64, String> {
+        let remote = self.remote(parent, &entry);
+        let above = self.all.get(&parent).ok_or("its directory is gone")?;
+        if above.depth == DEPTH {
+            return Err(format!("more than {DEPTH} directories, one in the other"));
+        }
+        if self.next > MOST_DIRECTORIES {
+            return Err(endless());
+        }
+        let name = entry.name.as_deref().unwrap_or_default();
+        let real = entry.real.unwrap_or_else(|| Directory::below(&above.real, name));
+        if self.is_within(parent, &real) {
+            return Err("it is one of the directories that it is in".to_owned());
+        }
+        let directory = Directory {
+            parent: Some(parent),
+            remote,
+            real,
+            local,
+            depth: above.depth + 1,
+            attributes: entry.attributes,
+            is_own: entry.name.is_some(),
+            made: None,
+            handle: None,
+            asked: 1,
+            ended: false,
+            listed: false,
+            seen: HashSet::new(),
+            entries: 0,
+            files: VecDeque::new(),
+            directories: VecDeque::new(),
+            pending: 0,
+        };
+        let id = self.next;
+        self.next += 1;
+        self.all.insert(id, directory);
+        self.unlisted.insert(id);
+        self.listing += 1;
+        Ok(id)
+    }
+
+    /// A request about a directory was answered.
+    pub(super) fn answered(&mut self, id: u64) {
+        self.listing = self.listing.saturating_sub(1);
+        if let Some(directory) = self.all.get_mut(&id) {
+            directory.asked = directory.asked.saturating_sub(1);
+        }
+    }
+
+    /// The server has opened a directory, and it is there on our side too.
+    pub(super) fn opened(&mut self, id: u64, handle: Vec<u8>, is_new: bool) {
+        if let Some(directory) = self.all.get_mut(&id) {
+            (directory.handle, directory.made) = (Some(handle), Some(is_new));
+        }
+    }
+
+    /// The next directory of which more entries may be asked for, and its handle; `idle` as above.
+    pub(super) fn next_list(&mut self, idle: bool) -> Option<(u64, Vec<u8>)> {
+        let has_room = self.listing < LISTING && self.waiting < WAITING;
+        // Without room only the newest one goes on, and only if nothing newer is to be opened: so there is an end to it.
+        let oldest = if has_room {
+            TOP
+        } else if idle && self.listing == 0 {
+            *self.unlisted.last()?.max(self.with_directories.last().unwrap_or(&TOP))
+        } else {
+            return None;
+        };
+        for id in self.unlisted.range(oldest..).rev() {
+            let Some(directory) = self.all.get_mut(id) else { continue };
+            let wants = directory.asked < LISTS && directory.files.len() < AHEAD && directory.directories.is_empty();
+            if let (Some(handle), true) = (&directory.handle, wants && !directory.ended) {
+                directory.asked += 1;
+                self.listing += 1;
+                return Some((*id, handle.clone()));
+            }
+        }
+        None
+    }
+
+    /// A directory has no more entries; those of another answer that is still under way do count.
+    pub(super) fn ended(&mut self, id: u64) {
+        if let Some(directory) = self.all.get_mut(&id) {
+            directory.ended = true;
+        }
+    }
+
+    /// A directory has no more entries, or nothing more will be asked about it.
+    pub(super) fn listed(&mut self, id: u64) {
+        if let Some(directory) = self.all.get_mut(&id) {
+            directory.listed = true;
+            self.names -= directory.seen.len();
+            directory.seen = HashSet::new();
+        }
+        self.unlisted.remove(&id);
+    }
+
+    /// The handle of a directory if it has been listed and can be closed.
+    pub(super) fn take_handle(&mut self, id: u64) -> Option<Vec<u8>> {
+        let directory = self.all.get_mut(&id).filter(|directory| directory.asked == 0)?;
+        if directory.ended && !directory.listed {
+            self.listed(id);
+        }
+        self.all.get_mut(&id).filter(|directory| directory.listed)?.handle.take()
+    }
+
+    /// Something that was taken out of a directory is over.
+    pub(super) fn child_over(&mut self, id: u64) {
+        if let Some(directory) = self.all.get_mut(&id) {
+            directory.pending = directory.pending.saturating_sub(1);
+        }
+    }
+
+    /// Takes a directory out if it is over. Its parent may be over then, too.
+    pub(super) fn take_over(&mut self, id: u64) -> Option<Directory> {
+        if !self.all.get(&id)?.is_over() {
+            return None;
+        }
+        self.all.remove(&id)
+    }
+
+    /// Whether a directory with this path, without links, is among those that `id` is in.
+    fn is_within(&self, id: u64, real: &[u8]) -> bool {
+        let mut next = Some(id);
+        while let Some(directory) = next.and_then(|id| self.all.get(&id)) {
+            if directory.parent.is_some() && directory.real == real {
+                return true;
+            }
+            next = directory.parent;
+        }
+        false
+    }
+}

@@ -1,0 +1,530 @@
+//! Files and directories of a host, fetched over SFTP: many at once, so that the way to the host and back does not count.
+
+mod directories;
+mod failures;
+pub(crate) mod replies;
+mod transfer;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use self::directories::{Directories, Directory, Entry, TOP};
+use self::failures::Failures;
+use self::transfer::{Failure, Transfer};
+use super::download_root::{Below, Found, Place, PlaceError, Trouble, check_name, local_mode};
+use super::sftp::client::{Client, ProtocolError};
+use super::sftp::find::{self, Finding, Source};
+use super::sftp::packets::{Attributes, Extension, Name, OPEN_READ, Reply, Request, Status};
+use crate::copy::Download;
+use crate::events::event::Outcome;
+use crate::events::event::Progress;
+use crate::events::host_error::HostError;
+use crate::ssh::channel::dialogue::{Dialogue, PIECE, Say};
+use crate::system::quotation::said;
+
+/// Files that are on their way at once.
+const FILES: usize = 64;
+/// Files that are open here at once, since they are too large for memory.
+const OPEN_HERE: usize = 8;
+/// Bytes that are asked for or kept in memory at once: what fits on the way to a host and back, at a gigabit over 30 ms.
+const WINDOW: usize = 4 << 20;
+/// Bytes of what the server's program complains about that are kept, to quote its last line.
+const QUOTED: usize = 512;
+/// What to do about a server that is not there.
+const MISSING_HINT: &str =
+    "is SFTP available there? See Subsystem of sshd_config(5), and whether sftp-server is installed";
+/// What to do about a directory.
+const RECURSIVE_HINT: &str = "-r copies directories";
+
+/// What a request was for.
+#[derive(Debug)]
+enum Tag {
+    /// What the server takes.
+    Limits,
+    Find(find::Tag),
+    /// What something is that was asked for, or that a link leads to.
+    Stat(u64, Box<Entry>),
+    /// Where a directory is that may be one of those that it is in.
+    Real(u64, Box<Entry>),
+    OpenDirectory(u64),
+    List(u64),
+    Open(u64),
+    Size(u64),
+    /// The same of a file that has ended before its size.
+    SizeAgain(u64),
+    Read {
+        file: u64,
+        offset: u64,
+        length: u32,
+    },
+    Close,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// The server has not answered yet.
+    Starting,
+    Finding(Finding),
+    Copying,
+    /// Nothing more is to be done.
+    Over,
+    /// It was stopped from outside.
+    Stopped,
+}
+
+/// A download from one host: what SFTP is spoken for.
+///
+/// It holds [`Downloading::DESCRIPTORS`] descriptors at most. Of files there are up to 4 MiB in memory, and 2 MiB when many begin at
+/// once; of directories 20,000 entries that wait, and the hashes of all names of those that are being listed. A server that
+/// lists without end gets to about 100 MiB, and is stopped.
+#[derive(Debug)]
+pub struct Downloading {
+    download: Arc<Download>,
+    place: Place,
+    client: Client<Tag>,
+    stage: Stage,
+    directories: Directories,
+    files: BTreeMap<u64, Transfer>,
+    next_file: u64,
+    /// Files and directories that the server takes to be open at once.
+    handles: usize,
+    /// Requests without an answer about what something is.
+    asking: usize,
+    failures: Failures,
+    /// Files that are in their places.
+    copied: usize,
+    progress: Progress,
+    error: Option<ProtocolError>,
+    /// The end of what the server's program has said on standard error.
+    complaint: Vec<u8>,
+}
+
+impl Downloading {
+    /// Descriptors that a download holds at most, besides the connection: of its place, of files, and of the directories they are in.
+    pub const DESCRIPTORS: usize = 5 + 2 * OPEN_HERE + 2;
+
+    /// A download that begins; `place` is the host's own directory.
+    pub fn new(download: Arc<Download>, place: Place) -> Downloading {
+        Downloading {
+            download,
+            place,
+            client: Client::new(),
+            stage: Stage::Starting,
+            directories: Directories::new(Below::place()),
+            files: BTreeMap::new(),
+            next_file: 0,
+            handles: usize::MAX,
+            asking: 0,
+            failures: Failures::default(),
+            copied: 0,
+            progress: Progress::default(),
+            error: None,
+            complaint: Vec::new(),
+        }
+    }
+
+    /// Does what can be done before more is heard.
+    fn step(&mut self) {
+        if matches!(self.stage, Stage::Starting) && self.client.is_ready() {
+            if self.client.supports(Extension::Limits) {
+                // Its reply comes before that to anything that is asked later.
+                self.client.request(&Request::Limits, Tag::Limits);
+            }
+            let knows_homes = self.client.supports(Extension::ExpandPath);
+            self.stage = Stage::Finding(Finding::new(&self.download.remotes, knows_homes));
+        }
+        if let Stage::Finding(finding) = &mut self.stage {
+            while self.client.unsaid() < PIECE
+                && let Some(ask) = finding.ask()
+            {
+                ask.into_request(|request, tag| self.client.request(request, Tag::Find(tag)));
+            }
+            if finding.is_over()
+                && let Stage::Finding(finding) = std::mem::replace(&mut self.stage, Stage::Copying)
+            {
+                let (sources, missing) = finding.into_found();
+                for missing in missing {
+                    self.failures.add(&missing.path, missing.reason, None);
+                }
+                self.begin(sources);
+            }
+        }
+        if matches!(self.stage, Stage::Copying) {
+            self.ask();
+            if self.directories.is_empty() && matches!(self.stage, Stage::Copying) {
+                self.stage = Stage::Over;
+            }
+        }
+    }
+
+    /// Ends it before all is done; what is being written is removed, or left to be resumed.
+    fn end(&mut self, stage: Stage) {
+        self.stage = stage;
+        self.files.clear();
+        let unfinished = std::mem::replace(&mut self.directories, Directories::new(Below::place()));
+        // Those that were being filled get their modes all the same, or nobody but their owner could see what has come. That a
+        // mode cannot be set is no news now.
+        for directory in unfinished.deepest_first().filter(|directory| directory.is_own && directory.made == Some(true))
+        {
+            let mode = directory
+                .attributes
+                .mode
+                .map_or(local_mode(0o777, false), |mode| local_mode(mode, self.download.options.preserve));
+            let _ = self.place.finish_directory(&directory.local, Some(mode), None);
+        }
+    }
+
+    /// Begins to copy what was found.
+    fn begin(&mut self, mut sources: Vec<Source>) {
+        if !sources.is_empty() {
+            match self.prepare(&mut sources) {
+                Ok(local) => {
+                    self.directories = Directories::new(local);
+                    self.directories.limit(self.handles);
+                }
+                Err(error) => {
+                    sources.clear();
+                    self.failed_here(error);
+                }
+            }
+        }
+        for Source { path, name } in sources {
+            if let Some(name) = &name
+                && !matches!(self.directories.admit(TOP, name), Ok(true))
+            {
+                let reason = "something with the same name is copied already".to_owned();
+                self.failures.add(&path, reason, None);
+                continue;
+            }
+            let entry = Entry { name, path: Some(path), attributes: Attributes::default(), real: None };
+            self.directories.wait(TOP, entry);
+        }
+        self.over(TOP);
+    }
+
+    /// Makes the directory that the sources go into, by the rules of scp, and gives it. A single source may get another name.
+    fn prepare(&mut self, sources: &mut [Source]) -> Result<Below, PlaceError> {
+        let Some(target) = &self.download.target else { return Ok(Below::place()) };
+        let mut paths = vec![Below::place()];
+        for name in target.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b".")) {
+            let next = paths[paths.len() - 1].join(name).map_err(|reason| PlaceError {
+                path: String::from_utf8_lossy(target).into_owned(),
+                reason: reason.to_owned(),
+                trouble: Trouble::Refused,
+            })?;
+            paths.push(next);
+        }
+        let last = paths[paths.len() - 1].clone();
+        let is_several = self.download.remotes.len() > 1 || sources.len() > 1;
+        let goes_into = is_several || target.ends_with(b"/") || self.place.find(&last)? == Some(Found::Directory);
+        match (last.split(), sources) {
+            (Some((_, name)), [source]) if !goes_into => {
+                source.name = Some(name.to_vec());
+                paths.pop();
+            }
+            _ => {}
+        }
+        for path in &paths {
+            // As scp's would be: what is collected is not for its owner alone.
+            if self.place.make_directory(path)? {
+                self.place.finish_directory(path, Some(local_mode(0o777, false)), None)?;
+            }
+        }
+        Ok(paths.pop().unwrap_or_default())
+    }
+
+    /// Asks for what may be asked for now.
+    fn ask(&mut self) {
+        self.ask_for_bytes();
+        while self.client.unsaid() < PIECE {
+            let is_idle = self.files.is_empty() && self.asking == 0 && !self.directories.has_files();
+            if let Some((id, handle)) = self.directories.next_list(is_idle) {
+                self.client.request(&Request::Readdir(&handle), Tag::List(id));
+            } else if let Some((parent, entry)) = self.directories.next_directory(is_idle) {
+                self.open_directory(parent, entry);
+            } else if self.files.len() + self.asking < self.most_files()
+                && self.held() < WINDOW
+                && let Some((parent, entry)) = self.directories.next_file()
+            {
+                self.look_at(parent, entry);
+            } else {
+                break;
+            }
+        }
+    }
+
+    /// How many files may be on their way: as many as the server leaves beside the directories.
+    fn most_files(&self) -> usize {
+        FILES.min(self.handles.saturating_sub(self.directories.open_there())).max(1)
+    }
+
+    /// Bytes of files that are in memory, or will be.
+    fn held(&self) -> usize {
+        self.files.values().map(Transfer::held).sum()
+    }
+
+    /// Asks for bytes of the files that are open, those of the oldest first.
+    fn ask_for_bytes(&mut self) {
+        let waiting: Vec<u64> = self.files.iter().filter(|(_, file)| file.wants_file()).map(|(id, _)| *id).collect();
+        for id in waiting {
+            if !self.may_open_here() {
+                break;
+            }
+            self.settle(id);
+        }
+        let (mut held, mut asked) = (self.held(), self.files.values().map(Transfer::expected).sum::<usize>());
+        for (id, file) in &mut self.files {
+            // What is in memory may wait for what is not: where nothing is on its way, the oldest file goes on.
+            while (held < WINDOW || asked == 0)
+                && self.client.unsaid() < PIECE
+                && let Some((offset, length)) = file.next_read()
+            {
+                let handle = file.handle().unwrap_or_default();
+                let tag = Tag::Read { file: *id, offset, length };
+                self.client.request(&Request::Read { handle, offset, length }, tag);
+                held += length as usize;
+                asked += length as usize;
+            }
+        }
+    }
+
+    /// Whether another file may be open here.
+    fn may_open_here(&self) -> bool {
+        self.files.values().filter(|file| file.is_open()).count() < OPEN_HERE
+    }
+
+    /// Begins to open a directory.
+    fn open_directory(&mut self, parent: u64, entry: Entry) {
+        let remote = self.directories.remote(parent, &entry);
+        let local = match self.local(parent, &entry) {
+            Ok(local) => local,
+            Err(reason) => return self.failed(parent, &remote, reason.to_owned(), None),
+        };
+        match self.directories.open(parent, entry, local) {
+            Ok(id) => self.client.request(&Request::Opendir(&remote), Tag::OpenDirectory(id)),
+            Err(reason) => self.failed(parent, &remote, reason, None),
+        }
+    }
+
+    /// Where an entry goes.
+    fn local(&self, parent: u64, entry: &Entry) -> Result<Below, &'static str> {
+        let parent = self.directories.get(parent).map(|parent| &parent.local).ok_or("its directory is gone")?;
+        match &entry.name {
+            Some(name) => parent.join(name),
+            None => Ok(parent.clone()),
+        }
+    }
+
+    /// Begins with something that is no directory, as far as that is known.
+    fn look_at(&mut self, parent: u64, entry: Entry) {
+        if entry.path.is_none() && entry.attributes.is_file() {
+            return self.open_file(parent, entry);
+        }
+        let remote = self.directories.remote(parent, &entry);
+        self.asking += 1;
+        self.client.request(&Request::Stat(&remote), Tag::Stat(parent, Box::new(entry)));
+    }
+
+    fn open_file(&mut self, parent: u64, entry: Entry) {
+        let remote = self.directories.remote(parent, &entry);
+        let local = match self.local(parent, &entry) {
+            Ok(local) => local,
+            Err(reason) => return self.failed(parent, &remote, reason.to_owned(), None),
+        };
+        let id = self.next_file;
+        self.next_file += 1;
+        let open = Request::Open { path: &remote, flags: OPEN_READ, attributes: Attributes::default() };
+        self.client.request(&open, Tag::Open(id));
+        let counted = entry.attributes.size.unwrap_or(0);
+        let file = Transfer::new(parent, remote, local, entry.attributes, counted, self.download.options);
+        self.files.insert(id, file);
+    }
+
+    /// Moves what has come of a file to where it is kept, and the file to its place once all is there.
+    fn settle(&mut self, id: u64) {
+        let may_open = self.may_open_here();
+        let Some(file) = self.files.get_mut(&id) else { return };
+        let settled = file.settle(&mut self.place, may_open).and_then(|bytes| {
+            self.progress.done = self.progress.done.saturating_add(bytes);
+            if bytes > 0 && file.written() > file.counted {
+                self.progress.total = self.progress.total.saturating_add(file.written() - file.counted);
+                file.counted = file.written();
+            }
+            file.finish(&mut self.place)
+        });
+        match settled {
+            Ok(false) => {}
+            Ok(true) => {
+                self.copied += 1;
+                if let Some(parent) = self.take_file(id).map(|file| file.parent) {
+                    self.child_over(parent);
+                }
+            }
+            Err(failure) => self.file_failed(id, failure),
+        }
+    }
+
+    fn take_file(&mut self, id: u64) -> Option<Transfer> {
+        let file = self.files.remove(&id)?;
+        if let Some(handle) = file.handle() {
+            self.client.request(&Request::Close(handle), Tag::Close);
+        }
+        Some(file)
+    }
+
+    fn file_failed(&mut self, id: u64, failure: Failure) {
+        let Some(file) = self.take_file(id) else { return };
+        let parent = file.parent;
+        let remote = file.give_up(&failure);
+        match failure {
+            Failure::Remote(reason) => self.failed(parent, &remote, reason, None),
+            Failure::Changed(reason) => self.failed(parent, &remote, reason.to_owned(), None),
+            Failure::Local(error) => {
+                self.failed_here(error);
+                self.child_over(parent);
+            }
+        }
+    }
+
+    /// Something in a directory does not come along.
+    fn failed(&mut self, parent: u64, remote: &[u8], reason: String, hint: Option<&str>) {
+        self.failures.add(remote, reason, hint);
+        self.child_over(parent);
+    }
+
+    /// Something could not be put in its place.
+    fn failed_here(&mut self, error: PlaceError) {
+        if !self.failures.add_local(error) {
+            self.end(Stage::Over);
+        }
+    }
+
+    /// Something in a directory is over.
+    fn child_over(&mut self, parent: u64) {
+        self.directories.child_over(parent);
+        self.over(parent);
+    }
+
+    /// Finishes a directory if it is over, and then those that it is in.
+    fn over(&mut self, mut id: u64) {
+        while let Some(directory) = self.directories.take_over(id) {
+            self.finish_directory(&directory);
+            let Some(parent) = directory.parent else { return };
+            self.directories.child_over(parent);
+            id = parent;
+        }
+    }
+
+    /// What a server that ended too early has left undone.
+    fn ended_early(&mut self, how: &str) -> HostError {
+        let complaint = String::from_utf8_lossy(&self.complaint);
+        let complaint = complaint.lines().map(str::trim).rfind(|line| !line.is_empty());
+        let how = complaint.map_or_else(|| how.to_owned(), |complaint| format!("{how}: {}", said(complaint)));
+        if !self.client.is_ready() {
+            let reason = format!("the server ended before it had begun ({how})");
+            return HostError::Copy { path: "SFTP".to_owned(), reason, others: 0, hint: Some(MISSING_HINT.to_owned()) };
+        }
+        // Nobody knows how many more there would have been.
+        let left = self.files.values().next().map(|file| &file.remote).or(self.download.remotes.first());
+        let left = left.cloned().unwrap_or_default();
+        self.failures.add(&left, format!("it was not copied before the SFTP server ended ({how})"), None);
+        self.failures.skip(self.files.len().saturating_sub(1));
+        self.failures.take().unwrap_or(HostError::Lost { detail: how, hint: None })
+    }
+
+    /// Gives a directory its mode and times, now that nothing more is put into it.
+    fn finish_directory(&mut self, directory: &Directory) {
+        let Some(is_new) = directory.made.filter(|_| directory.is_own) else { return };
+        let preserve = self.download.options.preserve;
+        if !is_new && !preserve {
+            return;
+        }
+        let mode = match directory.attributes.mode {
+            Some(mode) => Some(local_mode(mode, preserve)),
+            None if is_new => Some(local_mode(0o777, false)),
+            None => None,
+        };
+        let times = directory.attributes.times.filter(|_| preserve);
+        if let Err(error) = self.place.finish_directory(&directory.local, mode, times) {
+            self.failed_here(error);
+        }
+    }
+}
+
+impl Dialogue for Downloading {
+    fn say(&mut self, out: &mut Vec<u8>) -> Say {
+        self.step();
+        if self.error.is_none() && !matches!(self.stage, Stage::Stopped) && self.client.say(out) {
+            return Say::Said;
+        }
+        match self.stage {
+            Stage::Over | Stage::Stopped => Say::Over,
+            _ => Say::Listening,
+        }
+    }
+
+    fn hear(&mut self, bytes: &[u8]) {
+        self.client.hear(bytes);
+        loop {
+            match self.client.next_reply() {
+                Ok(Some((tag, reply))) => self.take(tag, reply),
+                Ok(None) => return,
+                Err(error) => {
+                    self.error.get_or_insert(error);
+                    return self.end(Stage::Over);
+                }
+            }
+        }
+    }
+
+    fn overhear(&mut self, bytes: &[u8]) {
+        self.complaint.extend_from_slice(&bytes[bytes.len().saturating_sub(QUOTED)..]);
+        let surplus = self.complaint.len().saturating_sub(QUOTED);
+        self.complaint.drain(..surplus);
+    }
+
+    fn abort(&mut self) {
+        if !matches!(self.stage, Stage::Over) {
+            self.end(Stage::Stopped);
+        }
+    }
+
+    fn has_begun(&self) -> bool {
+        self.client.has_answered()
+    }
+
+    fn is_done(&self) -> bool {
+        true
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        self.client.is_ready().then_some(self.progress)
+    }
+
+    fn conclude(&mut self, channel: Outcome) -> Outcome {
+        if matches!(self.stage, Stage::Over) && self.error.is_none() {
+            // Everything is in place, whatever the server says at last.
+            return self.failures.take().map_or(Outcome::Exited(0), Outcome::from);
+        }
+        let outcome = match (self.error.take(), channel) {
+            (Some(error), Outcome::Exited(_) | Outcome::Signaled { .. }) => HostError::from(error).into(),
+            (None, Outcome::Exited(status)) => self.ended_early(&format!("exit status {status}")).into(),
+            (None, Outcome::Signaled { name }) => self.ended_early(&format!("signal {name}")).into(),
+            (error, Outcome::Failed(failure)) => match (error, *failure) {
+                (Some(error), HostError::Lost { .. }) => HostError::from(error).into(),
+                (None, HostError::Lost { detail, .. }) => {
+                    let plural = if self.copied == 1 { " was" } else { "s were" };
+                    HostError::Lost { detail: format!("{detail}; {} file{plural} copied", self.copied), hint: None }
+                        .into()
+                }
+                (_, other) => other.into(),
+            },
+            (_, other) => other,
+        };
+        self.end(Stage::Stopped);
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,473 @@
+//! One file on its way from the host: what is asked for, what has come, and where it is kept until all of it is there.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::copy::Options;
+use crate::copy::download_root::{Below, Place, PlaceError, Temporary, local_mode};
+use crate::copy::sftp::packets::Attributes;
+
+/// Bytes of one READ: all servers give so many at once, and libssh2 makes packets of about this size.
+pub(super) const READ: u32 = 32 * 1024;
+/// Bytes of one READ of a file of which nobody knows the size, where the next can only be asked for after it.
+const READ_UNKNOWN: u32 = 128 * 1024;
+/// Bytes of a file that is written at once, when all of it is there. Larger ones are open all the time.
+const SMALL: u64 = 256 * 1024;
+/// The mode of a file of which the server does not tell it.
+const USUAL_MODE: u32 = 0o666;
+
+/// The largest file that may end before its size and be whole all the same: those of sysfs are said to have a page.
+const PAGE: u64 = 64 * 1024;
+
+const SHORTER: &str = "it got shorter while it was read";
+pub(super) const DIFFERENT: &str = "what was written here is not what the host has, now that it was read again";
+
+/// Why a file does not come along.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// In words.
+    Remote(String),
+    /// It is not the file any more that it was: nothing can go on with what has come of it.
+    Changed(&'static str),
+    /// It cannot be put in its place.
+    Local(PlaceError),
+}
+
+impl From<PlaceError> for Failure {
+    fn from(error: PlaceError) -> Failure {
+        Failure::Local(error)
+    }
+}
+
+#[derive(Debug)]
+enum Size {
+    /// The server has not said it yet.
+    Untold,
+    Known(u64),
+    /// It says none, as for files of /proc: all up to the end.
+    Unknown,
+}
+
+/// Whether a file ended before its size, and what is done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Early {
+    No,
+    /// The other READs are waited for.
+    Seen,
+    /// Its size has to be asked for once more.
+    ToAsk,
+    Asked,
+}
+
+#[derive(Debug)]
+enum Sink {
+    /// There is no decision yet, or no room for another open file.
+    Undecided,
+    Memory(Vec<u8>),
+    File(Temporary),
+}
+
+/// The file.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    /// The directory that it is in, by number.
+    pub(super) parent: u64,
+    /// Its path on the host.
+    pub(super) remote: Vec<u8>,
+    /// Bytes that the total counts for it.
+    pub(super) counted: u64,
+    local: Below,
+    options: Options,
+    handle: Option<Vec<u8>>,
+    attributes: Attributes,
+    size: Size,
+    /// The first READ was answered. Until then it is the only one.
+    begun: bool,
+    /// There is no more to read.
+    ended: bool,
+    early: Early,
+    /// So far it was asked for.
+    asked_to: u64,
+    /// READs without an answer, and their bytes.
+    asked: usize,
+    asked_bytes: usize,
+    /// What READs that came back short have left out.
+    again: VecDeque<(u64, u32)>,
+    /// What has come before what is in front of it, by offset.
+    pieces: BTreeMap<u64, Vec<u8>>,
+    pieces_bytes: usize,
+    /// So much is in the sink, or has been read again if `verifying`.
+    written: u64,
+    sink: Sink,
+    /// All has been written, and is now compared with what the host has.
+    verifying: bool,
+}
+
+impl Transfer {
+    pub(super) fn new(
+        parent: u64,
+        remote: Vec<u8>,
+        local: Below,
+        attributes: Attributes,
+        counted: u64,
+        options: Options,
+    ) -> Transfer {
+        Transfer {
+            parent,
+            remote,
+            counted,
+            local,
+            options,
+            handle: None,
+            attributes,
+            size: Size::Untold,
+            begun: false,
+            ended: false,
+            early: Early::No,
+            asked_to: 0,
+            asked: 0,
+            asked_bytes: 0,
+            again: VecDeque::new(),
+            pieces: BTreeMap::new(),
+            pieces_bytes: 0,
+            written: 0,
+            sink: Sink::Undecided,
+            verifying: false,
+        }
+    }
+
+    /// Bytes of memory that it takes now, or will when all answers come.
+    pub(super) fn held(&self) -> usize {
+        let memory = if let Sink::Memory(bytes) = &self.sink { bytes.len() } else { 0 };
+        self.asked_bytes + self.pieces_bytes + memory
+    }
+
+    /// Bytes that were asked for and have not come.
+    pub(super) fn expected(&self) -> usize {
+        self.asked_bytes
+    }
+
+    /// Bytes that have come and been put where they are kept.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Whether it holds an open file here.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.sink, Sink::File(_))
+    }
+
+    pub(super) fn handle(&self) -> Option<&[u8]> {
+        self.handle.as_deref()
+    }
+
+    /// The server has opened it. Gives the length of the first READ, from its beginning.
+    pub(super) fn opened(&mut self, handle: Vec<u8>) -> u32 {
+        self.handle = Some(handle);
+        // As much as it had when it was listed: a file that has become longer meanwhile costs one more READ.
+        let length = match self.attributes.size {
+            Some(size) => u32::try_from(size).map_or(READ, |size| if size == 0 { READ } else { size.min(READ) }),
+            None => READ,
+        };
+        self.count_asked(length);
+        length
+    }
+
+    /// The server has said what it is. Gives its size, if it has one.
+    pub(super) fn sized(&mut self, attributes: Attributes) -> Result<Option<u64>, Failure> {
+        if attributes.mode.is_some() && !attributes.is_file() {
+            return Err(Failure::Remote("not a regular file".to_owned()));
+        }
+        self.attributes = attributes;
+        match attributes.size {
+            Some(size) if size > 0 => {
+                if self.ended && size > PAGE {
+                    return Err(Failure::Changed(SHORTER));
+                }
+                self.size = Size::Known(size);
+                if std::mem::take(&mut self.ended) {
+                    self.early = Early::ToAsk;
+                }
+                // The READ may have come back first.
+                if let Some(mut first) = self.take_piece(0) {
+                    first.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+                    self.asked_to = first.len() as u64;
+                    self.put_piece(0, first);
+                }
+                Ok(Some(size))
+            }
+            _ => {
+                self.size = Size::Unknown;
+                Ok(None)
+            }
+        }
+    }
+
+    /// What is known of it from before it was opened, for a server that says nothing of an open file.
+    pub(super) fn attributes(&self) -> Attributes {
+        self.attributes
+    }
+
+    /// Whether its size is to be asked for once more, since it has ended before.
+    pub(super) fn asks_again(&mut self) -> bool {
+        let asks = self.early == Early::ToAsk;
+        if asks {
+            self.early = Early::Asked;
+        }
+        asks
+    }
+
+    /// The server has said once more what it is, or cannot say it. A size that stays what it was is one that the host makes up, and the
+    /// end is where it was read.
+    pub(super) fn sized_again(&mut self, attributes: Option<Attributes>) -> Result<(), Failure> {
+        let key = |attributes: Attributes| (attributes.size, attributes.times.map(|(_, modified)| modified));
+        let is_same = attributes.is_none_or(|now| key(now) == key(self.attributes));
+        if !is_same || !self.is_contiguous() {
+            return Err(Failure::Changed(SHORTER));
+        }
+        (self.size, self.ended, self.early) = (Size::Unknown, true, Early::No);
+        Ok(())
+    }
+
+    /// Whether what waits to be written follows what is written, without a hole.
+    fn is_contiguous(&self) -> bool {
+        let mut end = self.written;
+        self.pieces.iter().all(|(start, piece)| {
+            let follows = *start == end;
+            end += piece.len() as u64;
+            follows
+        })
+    }
+
+    /// What to ask for next, if anything: from where, and how much.
+    pub(super) fn next_read(&mut self) -> Option<(u64, u32)> {
+        self.handle.as_ref()?;
+        if let Some((offset, length)) = self.again.pop_front() {
+            self.count_asked(length);
+            return Some((offset, length));
+        }
+        let length = match self.size {
+            Size::Untold => return None,
+            _ if !self.begun || self.early != Early::No => return None,
+            Size::Known(_) if matches!(self.sink, Sink::Undecided) => return None,
+            Size::Known(size) => {
+                let left = size.saturating_sub(self.asked_to);
+                u32::try_from(left).map_or(READ, |left| left.min(READ))
+            }
+            Size::Unknown if self.ended || self.asked > 0 || self.wants_file() => return None,
+            Size::Unknown => READ_UNKNOWN,
+        };
+        if length == 0 {
+            return None;
+        }
+        let offset = self.asked_to;
+        self.asked_to = offset.saturating_add(u64::from(length));
+        self.count_asked(length);
+        Some((offset, length))
+    }
+
+    fn count_asked(&mut self, length: u32) {
+        self.asked += 1;
+        self.asked_bytes += length as usize;
+    }
+
+    /// A READ has ended, with bytes or with the end of the file.
+    pub(super) fn heard(&mut self, offset: u64, length: u32, data: Option<Vec<u8>>) -> Result<(), Failure> {
+        self.asked = self.asked.saturating_sub(1);
+        self.asked_bytes = self.asked_bytes.saturating_sub(length as usize);
+        let is_first = !self.begun;
+        self.begun = true;
+        let Some(mut data) = data else {
+            return match self.size {
+                Size::Known(size) if size > PAGE || self.verifying => Err(Failure::Changed(SHORTER)),
+                Size::Known(_) => {
+                    self.ended_early();
+                    Ok(())
+                }
+                _ => {
+                    self.ended = true;
+                    Ok(())
+                }
+            };
+        };
+        let end = offset + data.len() as u64;
+        if is_first || matches!(self.size, Size::Unknown) {
+            // It is the only one.
+            self.asked_to = end;
+        } else if data.len() < length as usize {
+            self.again.push_back((end, length - data.len() as u32));
+        }
+        if let Size::Known(size) = self.size {
+            // It has grown since: the copy ends where it ended when it was opened.
+            data.truncate(usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX));
+            self.asked_to = self.asked_to.min(size);
+        }
+        if self.verifying {
+            return self.compare(offset, &data);
+        }
+        self.put_piece(offset, data);
+        if self.early == Early::Seen {
+            self.ended_early();
+        }
+        Ok(())
+    }
+
+    /// The file has ended before its size.
+    fn ended_early(&mut self) {
+        if matches!(self.early, Early::No | Early::Seen) {
+            self.early = if self.asked == 0 && self.again.is_empty() { Early::ToAsk } else { Early::Seen };
+        }
+    }
+
+    fn compare(&mut self, offset: u64, data: &[u8]) -> Result<(), Failure> {
+        let Sink::File(file) = &self.sink else { return Ok(()) };
+        let mut written = vec![0; data.len()];
+        file.read(offset, &mut written)?;
+        if written != data {
+            return Err(Failure::Changed(DIFFERENT));
+        }
+        self.written += data.len() as u64;
+        Ok(())
+    }
+
+    fn put_piece(&mut self, offset: u64, piece: Vec<u8>) {
+        self.pieces_bytes += piece.len();
+        // What one READ after the other gives byte by byte becomes one piece: each costs more than its bytes. Whole READs are
+        // not moved again.
+        match self.pieces.range_mut(..offset).next_back() {
+            Some((start, before))
+                if start + before.len() as u64 == offset && before.len() + piece.len() <= READ as usize =>
+            {
+                before.extend_from_slice(&piece);
+            }
+            _ => drop(self.pieces.insert(offset, piece)),
+        }
+    }
+
+    /// How many pieces wait for what is in front of them.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.pieces.len()
+    }
+
+    fn take_piece(&mut self, offset: u64) -> Option<Vec<u8>> {
+        let piece = self.pieces.remove(&offset)?;
+        self.pieces_bytes -= piece.len();
+        Some(piece)
+    }
+
+    /// Whether it needs an open file here, and has none.
+    pub(super) fn wants_file(&self) -> bool {
+        match (&self.size, &self.sink) {
+            (_, Sink::File(_)) | (Size::Untold, _) => false,
+            (Size::Known(size), _) => *size > SMALL || self.options.checksum,
+            (Size::Unknown, Sink::Memory(bytes)) => bytes.len() as u64 > SMALL || self.ended && self.options.checksum,
+            (Size::Unknown, Sink::Undecided) => false,
+        }
+    }
+
+    /// Moves what has come to where it is kept; `may_open` is whether another file may be open here. Gives how many bytes that were.
+    pub(super) fn settle(&mut self, place: &mut Place, may_open: bool) -> Result<u64, Failure> {
+        if self.verifying {
+            return Ok(0);
+        }
+        let before = self.written;
+        // Where to go on asking is only known after the first READ.
+        if self.wants_file() && self.begun && may_open {
+            self.open(place)?;
+        }
+        if matches!(self.sink, Sink::Undecided) && !self.wants_file() && !matches!(self.size, Size::Untold) {
+            self.sink = Sink::Memory(Vec::new());
+        }
+        while !matches!(self.sink, Sink::Undecided)
+            && let Some(piece) = self.take_piece(self.written)
+        {
+            let length = piece.len() as u64;
+            match &mut self.sink {
+                Sink::File(file) => file.write(self.written, &piece)?,
+                Sink::Memory(bytes) if bytes.is_empty() => *bytes = piece,
+                Sink::Memory(bytes) => bytes.extend_from_slice(&piece),
+                Sink::Undecided => {}
+            }
+            self.written += length;
+        }
+        Ok(self.written - before)
+    }
+
+    /// Opens the file here, and puts into it what is in memory.
+    fn open(&mut self, place: &mut Place) -> Result<(), Failure> {
+        let tag = match (&self.size, self.attributes.times) {
+            // Another version of the file does not go on with what is left of this one.
+            (Size::Known(size), Some((_, modified))) if self.options.resume => Some(format!("{size:x}-{modified:x}")),
+            _ => None,
+        };
+        let file = match &tag {
+            Some(tag) => place.resume(&self.local, tag)?,
+            None => place.create(&self.local)?,
+        };
+        if let Sink::Memory(bytes) = &self.sink {
+            file.write(0, bytes)?;
+        }
+        if let (Size::Known(size), true) = (&self.size, file.length() > 0) {
+            self.go_on(*size, &file)?;
+        }
+        self.sink = Sink::File(file);
+        Ok(())
+    }
+
+    /// Goes on after what is in a file of an earlier copy.
+    fn go_on(&mut self, size: u64, file: &Temporary) -> Result<(), PlaceError> {
+        if file.length() > size {
+            return file.truncate(0);
+        }
+        self.written = file.length();
+        let first = self.take_piece(0).unwrap_or_default();
+        match usize::try_from(self.written).ok().and_then(|written| first.get(written..)) {
+            Some(rest) if !rest.is_empty() => self.put_piece(self.written, rest.to_vec()),
+            _ => self.asked_to = self.asked_to.max(self.written),
+        }
+        Ok(())
+    }
+
+    /// Puts it in its place, if all of it is there and, where that is wanted, has been compared; says whether it is in place.
+    pub(super) fn finish(&mut self, place: &mut Place) -> Result<bool, Failure> {
+        let all = match self.size {
+            Size::Known(size) => self.written == size,
+            Size::Unknown => self.ended && self.pieces.is_empty(),
+            Size::Untold => false,
+        };
+        if !all || self.asked > 0 || !self.again.is_empty() {
+            return Ok(false);
+        }
+        if self.options.checksum && !self.verifying {
+            if !self.is_open() {
+                return Ok(false);
+            }
+            (self.verifying, self.size) = (true, Size::Known(self.written));
+            if self.written > 0 {
+                (self.written, self.asked_to) = (0, 0);
+                return Ok(false);
+            }
+        }
+        let mode = local_mode(self.attributes.mode.unwrap_or(USUAL_MODE), self.options.preserve);
+        let times = self.attributes.times.filter(|_| self.options.preserve);
+        let file = match std::mem::replace(&mut self.sink, Sink::Undecided) {
+            Sink::File(file) => file,
+            Sink::Memory(bytes) => {
+                let file = place.create(&self.local)?;
+                file.write(0, &bytes)?;
+                file
+            }
+            Sink::Undecided => place.create(&self.local)?,
+        };
+        file.finish(self.written, mode, times)?;
+        Ok(true)
+    }
+
+    /// It failed. What is here of it goes, unless another try can go on with it. Gives its path on the host.
+    pub(super) fn give_up(self, failure: &Failure) -> Vec<u8> {
+        if let (Sink::File(file), Failure::Changed(_)) = (self.sink, failure) {
+            file.discard();
+        }
+        self.remote
+    }
+}

@@ -1,0 +1,165 @@
+//! The directories of the trees that are uploaded: made first, the upper ones before what is in them, and finished last.
+
+use super::{Failure, Shared, Tag};
+use crate::copy::sftp::packets::{Attributes, Reply, Request, Status};
+
+/// Requests about directories that wait for a reply at once.
+const IN_FLIGHT: usize = 256;
+/// What we need to be allowed to do in a directory while it is filled.
+const FILLING: u32 = 0o700;
+
+/// What was asked about the directory of an entry.
+#[derive(Debug)]
+pub enum Ask {
+    /// To make it.
+    Make,
+    /// What is in its way.
+    Check(Status),
+    /// Its mode, as the umask there has made it.
+    Mode,
+    /// To set its mode and times.
+    Finish,
+}
+
+/// What became of a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Unknown,
+    /// We made it: nothing is in it that we do not know.
+    Fresh,
+    Existing,
+    Failed,
+}
+
+/// All directories of an upload.
+#[derive(Debug)]
+pub struct Directories {
+    /// One for every entry.
+    states: Vec<State>,
+    /// How many have been begun, in the order of [`crate::copy::sources::Sources::directories`].
+    begun: usize,
+    /// How many have been finished, in the opposite order.
+    finished: usize,
+    in_flight: usize,
+}
+
+impl Directories {
+    /// None is made yet.
+    pub fn new(entries: usize) -> Directories {
+        Directories { states: vec![State::Unknown; entries], begun: 0, finished: 0, in_flight: 0 }
+    }
+
+    /// Whether nothing is in the directory of an entry but what we have put there; none if it could not be made.
+    pub fn is_fresh(&self, entry: usize, shared: &Shared) -> Option<bool> {
+        match shared.upload.sources.parent(entry) {
+            None => Some(shared.destination.is_fresh),
+            Some(parent) if self.states[parent] == State::Failed => None,
+            Some(parent) => Some(self.states[parent] == State::Fresh),
+        }
+    }
+
+    /// Makes as many as may be made now; says whether all are.
+    pub fn make(&mut self, shared: &mut Shared) -> bool {
+        let upload = shared.upload.clone();
+        let order = upload.sources.directories();
+        while let Some(&entry) = order.get(self.begun)
+            && self.in_flight < IN_FLIGHT
+        {
+            match upload.sources.parent(entry).map(|parent| self.states[parent]) {
+                Some(State::Unknown) => break,
+                Some(State::Failed) => {
+                    self.states[entry] = State::Failed;
+                    shared.failures.skip(1);
+                }
+                None | Some(State::Fresh | State::Existing) => {
+                    let (path, mode) = (shared.path_of(entry), upload.sources.entries()[entry].mode | FILLING);
+                    let tag = Tag::Directory(entry, Ask::Make);
+                    shared.client.request(&Request::Mkdir(&path, Attributes::of_mode(mode)), tag);
+                    self.in_flight += 1;
+                }
+            }
+            self.begun += 1;
+        }
+        self.begun == order.len() && self.in_flight == 0
+    }
+
+    /// Gives as many as possible their final mode and times; says whether all have them. The deepest come first, since an upper one
+    /// may let nobody in any more.
+    pub fn finish(&mut self, shared: &mut Shared) -> bool {
+        let upload = shared.upload.clone();
+        let order = upload.sources.directories();
+        let mut depth = None;
+        while self.finished < order.len() && self.in_flight < IN_FLIGHT {
+            let entry_number = order[order.len() - 1 - self.finished];
+            let entry = &upload.sources.entries()[entry_number];
+            if self.in_flight > 0 && depth != Some(entry.depth()) {
+                break;
+            }
+            depth = Some(entry.depth());
+            self.finished += 1;
+            let state = self.states[entry_number];
+            if !matches!(state, State::Fresh | State::Existing) {
+                continue;
+            }
+            let path = shared.path_of(entry_number);
+            if upload.options.preserve {
+                let attributes = Attributes {
+                    mode: Some(entry.mode),
+                    times: Some((entry.accessed, entry.modified)),
+                    ..Attributes::default()
+                };
+                shared.client.request(&Request::Setstat(&path, attributes), Tag::Directory(entry_number, Ask::Finish));
+                self.in_flight += 1;
+            } else if state == State::Fresh && entry.mode & FILLING != FILLING {
+                shared.client.request(&Request::Stat(&path), Tag::Directory(entry_number, Ask::Mode));
+                self.in_flight += 1;
+            }
+        }
+        self.finished == order.len() && self.in_flight == 0
+    }
+
+    /// Takes the reply to a question about the directory of an entry.
+    pub fn take(&mut self, entry: usize, ask: Ask, reply: Reply, shared: &mut Shared) {
+        self.in_flight -= 1;
+        let mut fail = |reason: String| {
+            let path = shared.path_of(entry);
+            shared.failures.add(Failure::new(&path, reason, None));
+        };
+        match (ask, reply) {
+            (Ask::Make, Reply::Status(status)) if status.code == Status::OK => {
+                self.states[entry] = State::Fresh;
+                shared.copied += 1;
+            }
+            (Ask::Make, Reply::Status(status)) => {
+                let path = shared.path_of(entry);
+                shared.client.request(&Request::Stat(&path), Tag::Directory(entry, Ask::Check(status)));
+                self.in_flight += 1;
+            }
+            (Ask::Check(_), Reply::Attributes(attributes)) if attributes.is_directory() => {
+                self.states[entry] = State::Existing;
+                shared.copied += 1;
+            }
+            (Ask::Check(status), reply) => {
+                self.states[entry] = State::Failed;
+                fail(match reply {
+                    Reply::Attributes(_) => "Not a directory".to_owned(),
+                    _ => status.reason(),
+                });
+            }
+            (Ask::Mode, Reply::Attributes(attributes)) => {
+                // What its source does not allow, and we did while it was filled.
+                let added = FILLING & !shared.upload.sources.entries()[entry].mode;
+                let mode = attributes.mode.map_or(0o700, |mode| mode & 0o7777) & !added;
+                let path = shared.path_of(entry);
+                let tag = Tag::Directory(entry, Ask::Finish);
+                shared.client.request(&Request::Setstat(&path, Attributes::of_mode(mode)), tag);
+                self.in_flight += 1;
+            }
+            (Ask::Finish, Reply::Status(status)) if status.code == Status::OK => {}
+            (Ask::Mode | Ask::Finish, Reply::Status(status)) => {
+                fail(format!("its mode and times cannot be set: {}", status.reason()));
+            }
+            _ => fail("the server gave another answer than was asked for".to_owned()),
+        }
+    }
+}

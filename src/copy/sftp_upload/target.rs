@@ -1,0 +1,213 @@
+//! Where an upload goes on the host, by the rules of scp.
+
+use std::collections::VecDeque;
+
+use super::{Shared, Tag, join, parent_of, shown};
+use crate::copy::sftp::packets::{Attributes, Extension, Reply, Request, Status};
+use crate::copy::sources::Kind;
+
+/// Where the sources go.
+#[derive(Debug, Default)]
+pub struct Destination {
+    /// A directory, or the new name of the only source.
+    base: Vec<u8>,
+    /// Whether it is the new name.
+    renames: bool,
+    /// Whether we have made what the sources go into, so that nothing is in it.
+    pub is_fresh: bool,
+}
+
+impl Destination {
+    /// The path on the host of what has `path` below the target.
+    pub fn path(&self, path: &[u8]) -> Vec<u8> {
+        let first = path.iter().position(|byte| *byte == b'/').unwrap_or(path.len());
+        let (first, rest) = (&path[..first], path.get(first + 1..));
+        // What the command line called `.` has no name of its own.
+        let source = if self.renames || first == b"." { self.base.clone() } else { join(&self.base, first) };
+        match rest {
+            Some(rest) => join(&source, rest),
+            None => source,
+        }
+    }
+}
+
+/// What was asked about the target.
+#[derive(Debug)]
+pub enum Ask {
+    /// What `~` is.
+    Expand,
+    /// What the target is.
+    Target,
+    /// What a directory is that the target is in.
+    Parent(Vec<u8>),
+    /// To make a directory.
+    Make(Vec<u8>),
+    /// What is in the way of a directory.
+    Again(Vec<u8>, Status),
+}
+
+/// Finding out where the sources go, and making what is missing above them.
+#[derive(Debug)]
+pub struct Target {
+    /// The target, without slashes at its end.
+    path: Vec<u8>,
+    /// Whether it had some.
+    has_slash: bool,
+    /// Answers about directories above the target that are still to come.
+    waiting: usize,
+    /// Those that are missing, from the top.
+    missing: VecDeque<Vec<u8>>,
+    destination: Destination,
+}
+
+/// What finding it out came to.
+pub enum Found {
+    /// Nothing yet.
+    Asked,
+    /// The sources may go there.
+    Ready(Destination),
+    /// They cannot go there: which path, and why.
+    Failed(Vec<u8>, String),
+}
+
+impl Target {
+    /// Asks first about `target`.
+    pub fn begin(target: &[u8], shared: &mut Shared) -> Result<Target, (Vec<u8>, String)> {
+        let mut path = target;
+        while let [rest @ .., b'/'] = path
+            && !rest.is_empty()
+        {
+            path = rest;
+        }
+        let mut found = Target {
+            path: path.to_vec(),
+            has_slash: path.len() < target.len(),
+            waiting: 0,
+            missing: VecDeque::new(),
+            destination: Destination::default(),
+        };
+        if path.first() == Some(&b'~') {
+            if shared.client.supports(Extension::ExpandPath) {
+                // Only that: of the rest nothing need be there.
+                let end = path.iter().position(|byte| *byte == b'/').unwrap_or(path.len());
+                shared.client.request(&Request::ExpandPath(&path[..end]), Tag::Target(Ask::Expand));
+                return Ok(found);
+            }
+            // A server begins in the home directory.
+            found.path = match path {
+                b"~" => Vec::new(),
+                [b'~', b'/', rest @ ..] => rest.iter().copied().skip_while(|byte| *byte == b'/').collect(),
+                _ => {
+                    let reason = "the server cannot tell where other users' home directories are".to_owned();
+                    return Err((target.to_vec(), reason));
+                }
+            };
+        }
+        found.look(shared);
+        Ok(found)
+    }
+
+    fn look(&mut self, shared: &mut Shared) {
+        if self.path.is_empty() {
+            self.path = b".".to_vec();
+        }
+        shared.client.request(&Request::Stat(&self.path), Tag::Target(Ask::Target));
+    }
+
+    /// Takes the reply to a question.
+    pub fn take(&mut self, ask: Ask, reply: Reply, shared: &mut Shared) -> Found {
+        match (ask, reply) {
+            (Ask::Expand, Reply::Path(home)) => {
+                if let Some(slash) = self.path.iter().position(|byte| *byte == b'/') {
+                    self.path = join(&home, &self.path[slash + 1..]);
+                } else {
+                    self.path = home;
+                }
+                self.look(shared);
+                Found::Asked
+            }
+            (Ask::Target, Reply::Attributes(attributes)) => self.take_existing(attributes, shared),
+            (Ask::Target, Reply::Status(status)) if status.may_be_missing() => self.take_missing(shared),
+            (Ask::Parent(path), reply) => {
+                self.waiting -= 1;
+                match reply {
+                    Reply::Status(status) if status.may_be_missing() => self.missing.push_back(path),
+                    Reply::Attributes(attributes) if may_be_directory(attributes) => {}
+                    Reply::Status(status) => return Found::Failed(path, status.reason()),
+                    _ => return Found::Failed(path, "Not a directory".to_owned()),
+                }
+                if self.waiting > 0 {
+                    return Found::Asked;
+                }
+                // The answers may have come in any order.
+                self.missing.make_contiguous().sort_unstable_by_key(Vec::len);
+                self.make_next(shared)
+            }
+            (Ask::Make(path), Reply::Status(status)) => {
+                if status.code == Status::OK {
+                    self.destination.is_fresh = self.missing.is_empty();
+                    return self.make_next(shared);
+                }
+                // Another may have made it meanwhile.
+                shared.client.request(&Request::Stat(&path), Tag::Target(Ask::Again(path.clone(), status)));
+                Found::Asked
+            }
+            (Ask::Again(..), Reply::Attributes(attributes)) if may_be_directory(attributes) => self.make_next(shared),
+            (Ask::Again(path, status), _) => Found::Failed(path, status.reason()),
+            (_, Reply::Status(status)) => Found::Failed(self.path.clone(), status.reason()),
+            // The client has made sure that replies are of the type that belongs to the request.
+            _ => Found::Failed(self.path.clone(), "the server gave another answer than was asked for".to_owned()),
+        }
+    }
+
+    fn take_existing(&mut self, attributes: Attributes, shared: &Shared) -> Found {
+        let sources = &shared.upload.sources;
+        let is_file = !attributes.is_directory();
+        let goes_there = sources.count() == 1 && sources.entries().iter().all(|entry| entry.kind != Kind::Directory);
+        if is_file && (self.has_slash || !goes_there) {
+            return Found::Failed(self.path.clone(), "Not a directory".to_owned());
+        }
+        Found::Ready(Destination { base: self.path.clone(), renames: is_file, is_fresh: false })
+    }
+
+    fn take_missing(&mut self, shared: &mut Shared) -> Found {
+        let sources = &shared.upload.sources;
+        let is_tree = sources.entries().first().is_some_and(|entry| entry.kind == Kind::Directory);
+        // As with cp: one directory gets the new name, also if that ends in a slash.
+        let renames = sources.count() == 1 && (is_tree || !self.has_slash);
+        self.destination = Destination { base: self.path.clone(), renames, is_fresh: false };
+        let needed = if renames { parent_of(&self.path) } else { &self.path[..] };
+        let ends = needed.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(slash, _)| slash);
+        for end in ends.chain([needed.len()]) {
+            let path = &needed[..end];
+            if path.last().is_none_or(|last| *last == b'/') || path == b"." {
+                continue;
+            }
+            shared.client.request(&Request::Stat(path), Tag::Target(Ask::Parent(path.to_vec())));
+            self.waiting += 1;
+        }
+        if self.waiting == 0 { self.make_next(shared) } else { Found::Asked }
+    }
+
+    /// Makes the next directory that is missing; with none left, all is ready.
+    fn make_next(&mut self, shared: &mut Shared) -> Found {
+        match self.missing.pop_front() {
+            Some(path) => {
+                let ask = Tag::Target(Ask::Make(path.clone()));
+                shared.client.request(&Request::Mkdir(&path, Attributes::of_mode(0o777)), ask);
+                Found::Asked
+            }
+            None => Found::Ready(std::mem::take(&mut self.destination)),
+        }
+    }
+
+    /// The target, for messages.
+    pub fn shown(&self) -> String {
+        shown(&self.path)
+    }
+}
+
+/// Servers need not tell what kind of file it is.
+fn may_be_directory(attributes: Attributes) -> bool {
+    attributes.is_directory() || attributes.mode.is_none()
+}

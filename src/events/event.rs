@@ -1,0 +1,463 @@
+//! The language between the workers and the output: what happened to which job, and how it ended.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::host_error::HostError;
+use crate::plan::program::Program;
+use crate::system::cancel::{Cancel, Reason};
+use crate::system::redact;
+
+/// Something that happened to one job. Events of one job arrive in the order in which they happened.
+#[derive(Debug)]
+pub struct Event {
+    /// Number of the job: its place in the list of hosts, from 0.
+    pub job: usize,
+    /// When it happened.
+    pub at: Instant,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+impl Event {
+    /// An event of `job` that happens now. What others say in it has no password of ours.
+    pub fn now(job: usize, mut kind: EventKind) -> Self {
+        match &mut kind {
+            EventKind::Note(text) | EventKind::Warning(text) => redact::redact_quotations(text),
+            EventKind::Finished { outcome, .. } => outcome.redact(),
+            EventKind::Started
+            | EventKind::Attempted(_)
+            | EventKind::Connected
+            | EventKind::Output { .. }
+            | EventKind::Copied(_) => {}
+        }
+        Event { job, at: Instant::now(), kind }
+    }
+}
+
+/// What can happen to a job.
+#[derive(Debug)]
+pub enum EventKind {
+    /// A worker took the job; connecting starts.
+    Started,
+    /// An attempt to connect has ended, well or not.
+    Attempted(Box<Milestones>),
+    /// The session is authenticated; the command is about to be sent.
+    Connected,
+    /// Bytes of the remote command, exactly as they came, at most one read's worth.
+    Output {
+        /// Which of the command's two streams.
+        stream: Stream,
+        /// The bytes; never empty.
+        bytes: Vec<u8>,
+    },
+    /// How far a copy has come; now and then.
+    Copied(Progress),
+    /// Something worth telling at `-v`. May quote the remote side: whoever prints it makes it harmless first.
+    Note(String),
+    /// Something of what the user has asked for is missing, although the command runs. May quote the remote side, too.
+    Warning(String),
+    /// The job is over. The last event of every job, exactly once.
+    Finished {
+        /// How it ended.
+        outcome: Outcome,
+        /// How many attempts were made, 0 if it never started.
+        attempts: u32,
+    },
+}
+
+/// How far an attempt to connect has come, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Milestones {
+    /// The attempt began.
+    pub begun: Instant,
+    /// What was connected to, or tried first; unknown behind a proxy.
+    pub address: Option<SocketAddr>,
+    /// There was a connection, by TCP or through a proxy.
+    pub reached: Option<Instant>,
+    /// What was agreed on in the key exchange.
+    pub agreed: Option<Agreed>,
+    /// The keys were exchanged and the host key was accepted; authentication began.
+    pub secured: Option<Instant>,
+}
+
+/// The algorithms that a key exchange has agreed on. Of two, the first is for what goes to the host, the second for what comes from
+/// it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// The method of key exchange.
+    pub key_exchange: &'static str,
+    /// The type of the host key and of its signature.
+    pub host_key: &'static str,
+    /// The ciphers.
+    pub ciphers: [&'static str; 2],
+    /// The MACs: `<implicit>` where the cipher has its own.
+    pub macs: [&'static str; 2],
+    /// The compressions.
+    pub compression: [&'static str; 2],
+}
+
+impl Agreed {
+    /// What is for both directions, as one word: once if it is the same, else both with a comma.
+    pub fn word(names: [&'static str; 2]) -> Cow<'static, str> {
+        if names[0] == names[1] { names[0].into() } else { names.join(",").into() }
+    }
+}
+
+impl fmt::Display for Agreed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Agreed { key_exchange, host_key, ciphers, macs, compression } = *self;
+        let [cipher, mac, compression] = [ciphers, macs, compression].map(Agreed::word);
+        write!(
+            f,
+            "key exchange {key_exchange}, host key {host_key}, cipher {cipher}, MAC {mac}, compression {compression}"
+        )
+    }
+}
+
+impl Milestones {
+    /// An attempt that begins now.
+    pub fn now() -> Milestones {
+        Milestones { begun: Instant::now(), address: None, reached: None, agreed: None, secured: None }
+    }
+}
+
+/// One of the two output streams of a remote command (RFC 4254 section 5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Channel data.
+    Stdout,
+    /// Extended data of type 1, SSH_EXTENDED_DATA_STDERR.
+    Stderr,
+}
+
+/// The part of a job that a deadline can end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// TCP connection, banner, key exchange and host key.
+    Connect,
+    /// The same, while KnownHostsCommand runs.
+    KnownHostsCommand,
+    /// After authentication, opening the channel and starting what runs on it.
+    Open,
+    /// User authentication.
+    Auth,
+    /// The same, once a password was told or a question asked: neither is repeated.
+    Secret,
+    /// The command itself.
+    Command,
+    /// The command's output: it was silent for too long.
+    Silence,
+    /// Files being copied.
+    Transfer,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Phase::Connect | Phase::KnownHostsCommand | Phase::Open => "connect",
+            Phase::Auth | Phase::Secret => "auth",
+            Phase::Command => "command",
+            Phase::Silence => "silence",
+            Phase::Transfer => "transfer",
+        })
+    }
+}
+
+/// How a job ended. Every host of the list ends in exactly one of these.
+#[derive(Debug)]
+pub enum Outcome {
+    /// An exit status was received (RFC 4254 section 6.10). Only status 0 is success.
+    Exited(u32),
+    /// An exit-signal was received: the command died by a signal.
+    Signaled {
+        /// The signal's name without `SIG`, as the server sent it.
+        name: String,
+    },
+    /// A deadline passed.
+    TimedOut {
+        /// In which part of the job.
+        phase: Phase,
+        /// The limit that was set for that part.
+        limit: Duration,
+        /// What had not happened by then, such as "no SSH banner".
+        missing: &'static str,
+    },
+    /// Stopped by us before it could end by itself.
+    Cancelled {
+        /// Whether a connection had been begun; false if the job was still queued.
+        started: bool,
+        /// Why the run was stopped.
+        why: Option<Reason>,
+    },
+    /// The same as the inner outcome, after which the command was told to stop; but nothing was heard of its end.
+    Unstopped(Box<Outcome>),
+    /// It did not get as far as running the command, or the connection was lost on the way.
+    Failed(Box<HostError>),
+}
+
+impl From<HostError> for Outcome {
+    fn from(error: HostError) -> Self {
+        Outcome::Failed(Box::new(error))
+    }
+}
+
+/// The class of an outcome: the word that names it everywhere, and what it means for the exit status of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// Exit status 0 was received.
+    Ok,
+    /// A non-zero exit status was received.
+    Exit,
+    /// The command died by a signal.
+    Signal,
+    /// A deadline passed.
+    Timeout,
+    /// Stopped by us.
+    Cancelled,
+    /// The name could not be resolved.
+    Dns,
+    /// No TCP connection.
+    Connect,
+    /// What stands between us and the host could not be used.
+    Proxy,
+    /// The host key is unknown, changed or revoked.
+    HostKey,
+    /// No authentication method succeeded.
+    Auth,
+    /// The SSH protocol failed before the command was running.
+    Ssh,
+    /// The connection or channel ended without an exit status.
+    Lost,
+    /// Files could not be copied.
+    Copy,
+    /// Our side failed.
+    Local,
+}
+
+impl Class {
+    /// The word of the outcome, the same in text and JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Class::Ok => "ok",
+            Class::Exit => "exit",
+            Class::Signal => "signal",
+            Class::Timeout => "timeout",
+            Class::Cancelled => "cancelled",
+            Class::Dns => "dns",
+            Class::Connect => "connect",
+            Class::Proxy => "proxy",
+            Class::HostKey => "hostkey",
+            Class::Auth => "auth",
+            Class::Ssh => "ssh",
+            Class::Lost => "lost",
+            Class::Copy => "copy",
+            Class::Local => "local",
+        }
+    }
+}
+
+impl Outcome {
+    /// The outcome of a job that `cancel` has stopped.
+    pub fn cancelled(cancel: &Cancel, started: bool) -> Outcome {
+        Outcome::Cancelled { started, why: cancel.reason() }
+    }
+
+    /// Replaces passwords of ours in what others have said.
+    pub fn redact(&mut self) {
+        match self {
+            Outcome::Signaled { name } => redact::redact(name),
+            Outcome::Unstopped(outcome) => outcome.redact(),
+            Outcome::Failed(error) => error.redact(),
+            Outcome::Exited(_) | Outcome::TimedOut { .. } | Outcome::Cancelled { .. } => {}
+        }
+    }
+
+    /// The class of this outcome.
+    pub fn class(&self) -> Class {
+        match self {
+            Outcome::Exited(0) => Class::Ok,
+            Outcome::Exited(_) => Class::Exit,
+            Outcome::Signaled { .. } => Class::Signal,
+            Outcome::TimedOut { .. } => Class::Timeout,
+            Outcome::Cancelled { .. } => Class::Cancelled,
+            Outcome::Unstopped(outcome) => outcome.class(),
+            Outcome::Failed(error) => error.class(),
+        }
+    }
+
+    /// The outcome in words that are the same for all hosts that ended in the same way, as far as there are such words.
+    pub fn brief(&self) -> String {
+        match self {
+            Outcome::Unstopped(outcome) => outcome.brief(),
+            Outcome::Failed(error) => format!("{}: {}", error.class().word(), error.brief()),
+            outcome => outcome.to_string(),
+        }
+    }
+
+    /// Whether the connection was dropped before anything was asked for that could have an effect.
+    pub(crate) fn is_dropped(&self) -> bool {
+        matches!(self, Outcome::Failed(error) if matches!(**error, HostError::Dropped { .. }))
+    }
+
+    /// The exit status of the command, if one was received.
+    pub fn exit_status(&self) -> Option<u32> {
+        match self {
+            Outcome::Exited(status) => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// The signal that the command died by, without `SIG`.
+    pub fn signal(&self) -> Option<&str> {
+        match self {
+            Outcome::Signaled { name } => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The part of the job whose deadline passed.
+    pub fn phase(&self) -> Option<Phase> {
+        match self {
+            Outcome::TimedOut { phase, .. } => Some(*phase),
+            Outcome::Unstopped(outcome) => outcome.phase(),
+            _ => None,
+        }
+    }
+
+    /// What is the same for hints that differ only in what is their host's own.
+    pub fn hint_kind(&self) -> Option<String> {
+        match self {
+            Outcome::Failed(error) => error.hint_kind(),
+            outcome => outcome.hint(),
+        }
+    }
+
+    /// One line on what would help, for failures where something would.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Outcome::Failed(error) => error.hint(),
+            Outcome::Exited(status) => Program::current().meaning(*status),
+            Outcome::Unstopped(_) => {
+                let task = Program::current().task();
+                Some(format!("{task} was told to stop, and has not: it may still be running there"))
+            }
+            Outcome::TimedOut { phase: Phase::Connect, .. } => Some(
+                "is it up, and not behind a firewall? A slow host or link may need a longer --connect-timeout"
+                    .to_owned(),
+            ),
+            Outcome::TimedOut { phase: Phase::KnownHostsCommand, .. } => Some(
+                "KnownHostsCommand runs within --connect-timeout; --explain shows where it is configured".to_owned(),
+            ),
+            Outcome::TimedOut { phase: Phase::Open, .. } => Some(
+                "the login has worked, but the host is slow or overloaded; it may need a longer --connect-timeout"
+                    .to_owned(),
+            ),
+            Outcome::TimedOut { phase: Phase::Auth | Phase::Secret, .. } => {
+                Some("a slow host or link may need a longer --connect-timeout".to_owned())
+            }
+            Outcome::TimedOut { phase: Phase::Command, .. } => {
+                let task = Program::current().task();
+                Some(format!("{task} was told to stop; -t 0 lets it take as long as it needs"))
+            }
+            Outcome::TimedOut { phase: Phase::Transfer, .. } => Some(match Program::current() {
+                Program::Prsync => "rsync was told to stop; -t 0 lets it take as long as it needs".to_owned(),
+                _ => format!("{}; -t 0 lets it take as long as it needs", Program::INCOMPLETE),
+            }),
+            Outcome::TimedOut { phase: Phase::Silence, .. } => {
+                let what = match Program::current() {
+                    Program::Pscp | Program::Pslurp => Program::INCOMPLETE.to_owned(),
+                    program => format!("{} was told to stop", program.task()),
+                };
+                Some(format!("{what}; a longer --channel-timeout lets it be silent for longer"))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    /// The outcome in words, starting with the word of its class.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Exited(0) => f.write_str("ok (exit 0)"),
+            Outcome::Exited(status) => write!(f, "exit {status}"),
+            Outcome::Signaled { name } => write!(f, "signal {name}"),
+            Outcome::TimedOut { phase, limit, missing } => {
+                write!(f, "timeout {phase}: {missing} within {} s", limit.as_secs_f64())
+            }
+            Outcome::Cancelled { started, why } => {
+                f.write_str(if *started { "cancelled: stopped while running" } else { "cancelled: never started" })?;
+                why.map_or(Ok(()), |why| why.fmt(f))
+            }
+            Outcome::Unstopped(outcome) => outcome.fmt(f),
+            Outcome::Failed(error) => write!(f, "{}: {error}", error.class().word()),
+        }
+    }
+}
+
+/// How many jobs ended in which class: the only source of the program's exit status.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    counts: std::collections::BTreeMap<Class, usize>,
+    /// The largest exit status that was received.
+    largest: Option<u32>,
+}
+
+impl Tally {
+    /// Counts one more job.
+    pub fn add(&mut self, class: Class) {
+        *self.counts.entry(class).or_default() += 1;
+    }
+
+    /// Counts one more job, with its exit status.
+    pub fn add_outcome(&mut self, outcome: &Outcome) {
+        self.add(outcome.class());
+        if let Outcome::Exited(status) = outcome {
+            self.largest = self.largest.max(Some(*status));
+        }
+    }
+
+    /// The largest exit status that was received, if any was.
+    pub fn largest_status(&self) -> Option<u32> {
+        self.largest
+    }
+
+    /// How many jobs ended in `class`.
+    pub fn count(&self, class: Class) -> usize {
+        self.counts.get(&class).copied().unwrap_or(0)
+    }
+
+    /// How many jobs were counted in all.
+    pub fn total(&self) -> usize {
+        self.counts.values().sum()
+    }
+
+    /// The classes that occurred, with their counts, in the order of [`Class`].
+    pub fn iter(&self) -> impl Iterator<Item = (Class, usize)> + '_ {
+        self.counts.iter().map(|(class, count)| (*class, *count))
+    }
+}
+
+impl fmt::Display for Tally {
+    /// `6 hosts: 4 ok, 1 exit, 1 connect`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total = self.total();
+        write!(f, "{total} host{}:", if total == 1 { "" } else { "s" })?;
+        for (place, (class, count)) in self.iter().enumerate() {
+            write!(f, "{} {count} {}", if place == 0 { "" } else { "," }, class.word())?;
+        }
+        Ok(())
+    }
+}
+
+/// How much of a copy is done, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// So many have arrived.
+    pub done: u64,
+    /// So many are to, as far as that is known.
+    pub total: u64,
+}

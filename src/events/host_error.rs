@@ -1,0 +1,482 @@
+//! What can go wrong for one host: the facts, the sentence, and the hint that names what would help.
+
+mod login;
+
+use crate::text::message::reason;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::event::{Class, Outcome};
+use crate::plan::program::Program;
+use crate::system::redact;
+
+pub use self::login::LoginError;
+
+/// Why a host did not get as far as an exit status.
+///
+/// The message reads after the word of the class: `connect: 10.0.0.3 port 22: Connection refused`.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The name could not be resolved.
+    #[error("{name}: {reason}")]
+    Dns {
+        /// The name that was looked up.
+        name: String,
+        /// What the resolver said.
+        reason: String,
+        /// Where the name stands, if that is known: `hosts.txt:12:1`.
+        origin: Option<String>,
+    },
+    /// None of the addresses could be connected to.
+    #[error("{}", Attempts(.tried))]
+    Connect {
+        /// Every address that was tried, with what the system said.
+        tried: Vec<(SocketAddr, String)>,
+    },
+    /// The proxy is well, but could not connect to the host.
+    #[error("{target}: {reason} (seen from {hop})")]
+    Behind {
+        /// The proxy that was to connect to it.
+        hop: String,
+        /// Name and port of the host.
+        target: String,
+        /// What the proxy said.
+        reason: String,
+    },
+    /// What stands between us and the host could not be used.
+    #[error("{hop}: {cause}")]
+    Proxy {
+        /// The jump host, or the command.
+        hop: String,
+        /// What is wrong with it.
+        cause: ProxyError,
+    },
+    /// The host key was not accepted; nothing secret was sent.
+    #[error(transparent)]
+    HostKey(#[from] HostKeyError),
+    /// The server refused every way to authenticate that we have.
+    #[error("{0}")]
+    Auth(Box<LoginError>),
+    /// sudo did not let the command begin.
+    #[error("sudo: {detail}")]
+    Sudo {
+        /// Why not.
+        detail: String,
+        /// What would help, where that is known.
+        hint: Option<&'static str>,
+    },
+    /// The SSH protocol failed before the command was running.
+    #[error("{doing}: {detail}")]
+    Ssh {
+        /// What was being done, such as "key exchange".
+        doing: &'static str,
+        /// What libssh2 or the server said.
+        detail: String,
+        /// What would help, where that is known.
+        hint: Option<String>,
+    },
+    /// The server dropped the connection before authentication had ended.
+    #[error("{doing}: {detail}")]
+    Dropped {
+        /// What was being done, such as "key exchange".
+        doing: &'static str,
+        /// What libssh2 said.
+        detail: String,
+        /// Whether it had at least sent its banner.
+        banner_seen: bool,
+    },
+    /// The connection or channel ended without an exit status: the command may or may not have run to its end.
+    #[error("{detail}")]
+    Lost {
+        /// How it ended.
+        detail: String,
+        /// What would help, where more is known than for any command or copy.
+        hint: Option<String>,
+    },
+    /// Files could not be copied, since the host refuses it or has no room.
+    #[error("{path}: {reason}{}", Others(*.others))]
+    Copy {
+        /// The first of them, there or here.
+        path: String,
+        /// What the host said.
+        reason: String,
+        /// How many more were not copied.
+        others: usize,
+        /// What would help, where that is known.
+        hint: Option<String>,
+    },
+    /// Our side failed.
+    #[error("{doing}: {detail}")]
+    Local {
+        /// What was being done.
+        doing: &'static str,
+        /// What the system said.
+        detail: String,
+        /// What would help, where that is known.
+        hint: Option<String>,
+    },
+}
+
+impl HostError {
+    /// The class of the outcome that this error makes.
+    pub fn class(&self) -> Class {
+        match self {
+            HostError::Dns { .. } => Class::Dns,
+            HostError::Connect { .. } | HostError::Behind { .. } => Class::Connect,
+            HostError::Proxy { .. } => Class::Proxy,
+            HostError::HostKey(_) => Class::HostKey,
+            HostError::Auth(_) | HostError::Sudo { .. } => Class::Auth,
+            HostError::Ssh { .. } | HostError::Dropped { .. } => Class::Ssh,
+            HostError::Lost { .. } => Class::Lost,
+            HostError::Copy { .. } => Class::Copy,
+            HostError::Local { .. } => Class::Local,
+        }
+    }
+
+    /// Replaces passwords of ours in what others have said: servers, their programs, and programs here.
+    pub fn redact(&mut self) {
+        match self {
+            HostError::Dns { .. } | HostError::Connect { .. } => {}
+            HostError::Behind { reason, .. } => redact::redact(reason),
+            HostError::Proxy { cause, .. } => cause.redact(),
+            HostError::HostKey(error) => error.redact(),
+            HostError::Auth(error) => error.redact(),
+            HostError::Sudo { detail, .. } => redact::redact(detail),
+            HostError::Dropped { detail, .. } | HostError::Lost { detail, .. } => redact::redact_quotations(detail),
+            HostError::Ssh { detail, hint, .. } | HostError::Local { detail, hint, .. } => {
+                redact::redact_quotations(detail);
+                hint.iter_mut().for_each(redact::redact_quotations);
+            }
+            HostError::Copy { path, reason, hint, .. } => {
+                [path, reason].into_iter().chain(hint).for_each(redact::redact);
+            }
+        }
+    }
+
+    /// The message without what is the host's own: its name, its addresses, its key.
+    pub fn brief(&self) -> String {
+        match self {
+            HostError::Dns { reason, .. } => reason.clone(),
+            HostError::Connect { tried } => {
+                let mut reasons: Vec<&str> = Vec::new();
+                for (_, reason) in tried {
+                    if !reasons.contains(&reason.as_str()) {
+                        reasons.push(reason);
+                    }
+                }
+                reasons.join("; ")
+            }
+            HostError::Behind { hop, reason, .. } => format!("{reason} (seen from {hop})"),
+            HostError::HostKey(error) => error.brief(),
+            error => error.to_string(),
+        }
+    }
+
+    /// What is the same for hints that differ only in what is their host's own: its name, and where it stands.
+    pub fn hint_kind(&self) -> Option<String> {
+        match self {
+            HostError::Dns { .. } => Some(Class::Dns.word().to_owned()),
+            HostError::Lost { .. } => Some(Class::Lost.word().to_owned()),
+            HostError::HostKey(error) => error.hint().map(|_| error.brief()),
+            error => error.hint(),
+        }
+    }
+
+    /// One line on what would help.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            HostError::Dns { origin, .. } => {
+                let place = origin.as_ref().map(|origin| format!(" ({origin})")).unwrap_or_default();
+                Some(format!("check the spelling{place}, or whether the resolver knows the name"))
+            }
+            HostError::Connect { tried } if tried.iter().all(|(_, reason)| *reason == no_address_here()) => Some(
+                "this machine has no address to reach it from: check BindAddress, and IPv6; after very many connections it may \
+                 have no free port for a minute"
+                    .to_owned(),
+            ),
+            HostError::Connect { .. } => {
+                Some("is sshd running there, on that port, and not behind a firewall?".to_owned())
+            }
+            HostError::Behind { hop, .. } => {
+                Some(format!("{hop} looks the name up and connects: can it reach the host, and is sshd running there?"))
+            }
+            HostError::Proxy { cause, .. } => cause.hint(),
+            HostError::HostKey(error) => error.hint(),
+            HostError::Auth(error) => error.hint(),
+            HostError::Sudo { hint, .. } => hint.map(str::to_owned),
+            HostError::Dropped { banner_seen: false, .. } => Some(
+                "is it an SSH server? A busy one (MaxStartups) does this too: fewer hosts at once (-p) may help"
+                    .to_owned(),
+            ),
+            HostError::Dropped { banner_seen: true, .. } => None,
+            HostError::Ssh { hint, .. } | HostError::Copy { hint, .. } | HostError::Local { hint, .. } => hint.clone(),
+            HostError::Lost { hint: Some(hint), .. } => Some(hint.clone()),
+            HostError::Lost { hint: None, .. } => Some(match Program::current() {
+                Program::Pscp | Program::Pslurp => Program::INCOMPLETE.to_owned(),
+                _ => "the command may still be running there, or may have ended".to_owned(),
+            }),
+        }
+    }
+}
+
+/// Why a proxy could not be used. One failure serves all hosts behind it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// It could not be logged in to: how that ended, in the words that a host itself would get.
+    #[error("{0}")]
+    Login(Arc<Outcome>),
+    /// Nobody knows yet how the login will end, and the host's time is over.
+    #[error("not logged in within {} s", .0.as_secs_f64())]
+    Late(Duration),
+    /// It does not connect to hosts, or not to this one.
+    #[error("it refuses to forward connections: {0}")]
+    Forbidden(String),
+    /// It has no room for another connection.
+    #[error("it cannot forward another connection: {0}")]
+    Full(String),
+    /// The connection to it ended before that to the host was made; in its own words, if it has said any.
+    #[error("the connection to it ended{}", .0.as_ref().map(|words| format!(": {words}")).unwrap_or_default())]
+    Ended(Option<String>),
+    /// The command ended before there was a session.
+    #[error("{0}")]
+    Command(String),
+}
+
+impl ProxyError {
+    fn redact(&mut self) {
+        match self {
+            // Redacted when it was shared.
+            ProxyError::Login(_) | ProxyError::Late(_) => {}
+            ProxyError::Forbidden(text) | ProxyError::Full(text) | ProxyError::Command(text) => redact::redact(text),
+            ProxyError::Ended(text) => text.iter_mut().for_each(redact::redact),
+        }
+    }
+
+    /// How the login to a jump host has ended, for all hosts behind it.
+    pub fn login(outcome: impl Into<Outcome>) -> ProxyError {
+        let mut outcome = outcome.into();
+        outcome.redact();
+        ProxyError::Login(Arc::new(outcome))
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            ProxyError::Login(outcome) => outcome.hint(),
+            ProxyError::Late(_) => Some("a slow proxy may need a longer --connect-timeout".to_owned()),
+            ProxyError::Forbidden(_) => {
+                Some("see AllowTcpForwarding and PermitOpen of sshd_config(5) on the proxy".to_owned())
+            }
+            ProxyError::Full(_) => Some("fewer hosts at once (-p) may help".to_owned()),
+            ProxyError::Ended(_) | ProxyError::Command(_) => None,
+        }
+    }
+}
+
+/// What the system says where there is no address to connect from: no IPv6, a BindAddress of another machine, no free port.
+fn no_address_here() -> String {
+    reason(&rustix::io::Errno::ADDRNOTAVAIL.into())
+}
+
+/// Why a host key was not accepted (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT").
+#[derive(Debug, thiserror::Error)]
+pub enum HostKeyError {
+    /// No known_hosts file has a key for the host.
+    #[error("{name} is not in known_hosts; it offers {offered}")]
+    Unknown {
+        /// The name that was looked up: `host`, or `[host]:port` for a port other than 22.
+        name: String,
+        /// What to ask for its key, unless only a proxy can, or the key is known under another name.
+        scan: Option<(String, u16)>,
+        /// The file for the key.
+        file: Option<PathBuf>,
+        /// Type and fingerprint of the key that the host offers, as ssh prints them.
+        offered: String,
+    },
+    /// The host offers another key than the known one: somebody may be in the middle.
+    #[error("the key of {name} has CHANGED: it offers {offered}, but {}:{line} has {known}", .file.display())]
+    Changed {
+        /// The name that was looked up.
+        name: String,
+        /// Type and fingerprint of the key that the host offers, as ssh prints them.
+        offered: String,
+        /// The file that has the known key.
+        file: PathBuf,
+        /// The line of the known key, from 1.
+        line: u64,
+        /// The known key, as messages call it.
+        known: String,
+    },
+    /// The offered key is marked `@revoked`.
+    #[error("the key of {name}, {offered}, is REVOKED by {}:{line}", .file.display())]
+    Revoked {
+        /// The name that was looked up.
+        name: String,
+        /// Type and fingerprint of the key that the host offers, as ssh prints them.
+        offered: String,
+        /// The file that revokes it.
+        file: PathBuf,
+        /// The line that revokes it, from 1.
+        line: u64,
+    },
+    /// The host has shown another key in a key re-exchange than the one that was checked.
+    #[error("{name} shows another key in a key re-exchange, {offered}, than the one that was checked")]
+    Replaced {
+        /// The name that was looked up.
+        name: String,
+        /// Type and fingerprint of the other key, as ssh prints them.
+        offered: String,
+    },
+    /// The offered key, or its certificate, is in a file of RevokedHostKeys.
+    #[error("the key of {name}, {offered}, is REVOKED by {by}")]
+    Listed {
+        /// The name that was looked up.
+        name: String,
+        /// The key or its certificate.
+        offered: String,
+        /// The file, and what in it.
+        by: String,
+    },
+    /// KnownHostsCommand has failed, so that it is not known what it would say about the key.
+    #[error("the key of {name} cannot be checked: KnownHostsCommand {}: {problem}", .program.display())]
+    Command {
+        /// The name that was looked up.
+        name: String,
+        /// The program.
+        program: PathBuf,
+        /// How it ended, or why it cannot be started.
+        problem: String,
+        /// Whether it has started.
+        has_started: bool,
+    },
+    /// The offered key or certificate is none.
+    #[error("the host key of {name} ({kind}) is malformed: {problem}")]
+    Malformed {
+        /// The name that was looked up.
+        name: String,
+        /// The type that it says it is of.
+        kind: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The certificate does not count, nor is the plain key accepted.
+    #[error("{plain}; its certificate does not count: {problem}")]
+    Certificate {
+        /// Why the plain key is not accepted.
+        plain: Box<HostKeyError>,
+        /// What is wrong with the certificate.
+        problem: String,
+    },
+}
+
+/// How the name begins that stands for the output of KnownHostsCommand in place of a file. What the command was run for follows.
+pub const KNOWN_HOSTS_COMMAND: &str = "KnownHostsCommand-";
+
+impl HostKeyError {
+    fn redact(&mut self) {
+        match self {
+            HostKeyError::Command { problem, .. } => redact::redact(problem),
+            HostKeyError::Malformed { kind, problem, .. } => [kind, problem].into_iter().for_each(redact::redact),
+            HostKeyError::Certificate { plain, problem } => {
+                redact::redact(problem);
+                plain.redact();
+            }
+            // Names of ours, types of keys, and fingerprints.
+            HostKeyError::Unknown { .. }
+            | HostKeyError::Changed { .. }
+            | HostKeyError::Revoked { .. }
+            | HostKeyError::Replaced { .. }
+            | HostKeyError::Listed { .. } => {}
+        }
+    }
+
+    fn brief(&self) -> String {
+        match self {
+            HostKeyError::Unknown { .. } => "not in known_hosts".to_owned(),
+            HostKeyError::Changed { .. } => "the key has CHANGED".to_owned(),
+            HostKeyError::Revoked { .. } | HostKeyError::Listed { .. } => "the key is REVOKED".to_owned(),
+            HostKeyError::Command { problem, .. } => format!("KnownHostsCommand failed: {problem}"),
+            HostKeyError::Replaced { .. } => "another key was shown in a key re-exchange".to_owned(),
+            HostKeyError::Malformed { .. } => "the key is malformed".to_owned(),
+            HostKeyError::Certificate { plain, .. } => format!("{}, nor does its certificate count", plain.brief()),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            // What is written there is gone.
+            HostKeyError::Unknown { file: Some(file), .. } if file == Path::new("/dev/null") => {
+                Some("compare the fingerprint, and name a file with the key: --known-hosts FILE".to_owned())
+            }
+            HostKeyError::Unknown { scan: Some((host, port)), file: Some(file), .. } => {
+                let port = if *port == 22 { String::new() } else { format!("-p {port} ") };
+                Some(format!(
+                    "compare the fingerprint, then: ssh-keyscan {port}{host} >> '{}' (or --host-key-check accept-new)",
+                    file.display()
+                ))
+            }
+            HostKeyError::Unknown { file: Some(file), .. } => Some(format!(
+                "compare the fingerprint, then: --host-key-check accept-new adds the key to {}",
+                file.display()
+            )),
+            HostKeyError::Unknown { file: None, .. } => {
+                Some("compare the fingerprint, and name a file with the key: --known-hosts FILE".to_owned())
+            }
+            // It is no file.
+            HostKeyError::Changed { file, .. } if file.to_string_lossy().starts_with(KNOWN_HOSTS_COMMAND) => {
+                Some("if the host was really re-installed: correct what KnownHostsCommand prints for it".to_owned())
+            }
+            HostKeyError::Changed { name, file, .. } => Some(format!(
+                "if the host was really re-installed: ssh-keygen -R '{name}' -f '{}', then accept the new key",
+                file.display()
+            )),
+            // Nothing should make it easy to go on with a key that somebody took the trouble to revoke.
+            HostKeyError::Revoked { .. } | HostKeyError::Listed { .. } => None,
+            HostKeyError::Command { has_started: false, .. } => {
+                Some("is that the right path? --explain shows where it is configured".to_owned())
+            }
+            HostKeyError::Command { .. } => {
+                Some("-v shows what the command says; --explain shows where it is configured".to_owned())
+            }
+            HostKeyError::Replaced { .. } | HostKeyError::Malformed { .. } => None,
+            HostKeyError::Certificate { .. } => Some(
+                "the host needs a new certificate (ssh-keygen -s AUTHORITY -h -I ID -n NAME), or its authority a line @cert-authority in known_hosts"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+struct Others(usize);
+
+impl fmt::Display for Others {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            1 => f.write_str(" (and another one)"),
+            count => write!(f, " (and {count} others)"),
+        }
+    }
+}
+
+/// An address without its port; one that only one link knows has its zone.
+pub fn without_port(address: &SocketAddr) -> String {
+    match address {
+        SocketAddr::V6(address) if address.scope_id() != 0 => format!("{}%{}", address.ip(), address.scope_id()),
+        address => address.ip().to_string(),
+    }
+}
+
+struct Attempts<'a>(&'a [(SocketAddr, String)]);
+
+impl fmt::Display for Attempts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (address, reason)) in self.0.iter().enumerate() {
+            let separator = if place == 0 { "" } else { "; " };
+            write!(f, "{separator}{} port {}: {reason}", without_port(address), address.port())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,151 @@
+//! A login that the server has refused: what was tried, what the server has said, and what would help.
+
+use std::fmt;
+
+use crate::system::quotation::said_names;
+use crate::system::redact;
+
+/// The methods of authentication that a server may name (RFC 4252, RFC 4256).
+const METHODS: [&str; 6] = ["publickey", "password", "keyboard-interactive", "hostbased", "none", "gssapi-with-mic"];
+
+/// Characters of a server's list of methods in a message.
+const LONGEST_LIST: usize = 200;
+
+/// What OpenSSH says after MaxAuthTries attempts.
+const TOO_MANY_FAILURES: &str = "Too many authentication failures";
+
+/// How a server has refused every way to log in that we have.
+#[derive(Clone, Debug, Default)]
+pub struct LoginError {
+    /// The user on the remote host.
+    pub user: String,
+    /// What was accepted, as one of several factors; as in `tried`.
+    pub accepted: Vec<String>,
+    /// The identities that were offered, as messages call them, and the other methods that were tried, by name.
+    pub tried: Vec<String>,
+    /// The methods that the server would take, if it said so.
+    pub offered: Vec<String>,
+    /// A question of the server that got no answer, and why.
+    pub question: Option<String>,
+    /// What the server said in words, and how it ended the connection.
+    pub said: Vec<String>,
+    /// Whether what it said is the reason: its answer to a key or password that it knows.
+    pub is_explained: bool,
+    /// Whether the connection ended without a word of the server: that may have another cause.
+    pub is_cut: bool,
+    /// What else is known, such as keys that could not be used.
+    pub details: Vec<String>,
+    /// What would help, where that is known better than by what was tried.
+    pub advice: Option<&'static str>,
+}
+
+impl fmt::Display for LoginError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        if !self.accepted.is_empty() {
+            let verb = if self.accepted.len() == 1 { "was" } else { "were" };
+            parts.push(format!("{} {verb} accepted", counted(&self.accepted).join(" and ")));
+        }
+        if !self.tried.is_empty() {
+            parts.push(format!("refused after trying {}", counted(&self.tried).join(", ")));
+        }
+        if parts.is_empty() && self.question.is_none() {
+            parts.push("no identity to offer".to_owned());
+        }
+        if !self.offered.is_empty() {
+            let verb = if self.accepted.is_empty() { "offers" } else { "also wants" };
+            parts.push(format!("the server {verb} {}", said_names(&self.offered, LONGEST_LIST)));
+        }
+        parts.extend(self.question.iter().chain(&self.details).chain(&self.said).cloned());
+        write!(f, "{}: {}", self.user, parts.join("; "))
+    }
+}
+
+/// What was tried, with its number where several look the same: keys of an agent with one comment.
+fn counted(tried: &[String]) -> Vec<String> {
+    let mut counts: Vec<(&String, usize)> = Vec::new();
+    for what in tried {
+        match counts.iter_mut().find(|(other, _)| *other == what) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((what, 1)),
+        }
+    }
+    let text = |(what, count)| if count == 1 { String::clone(what) } else { format!("{what} ({count} keys)") };
+    counts.into_iter().map(text).collect()
+}
+
+impl LoginError {
+    /// Replaces passwords of ours in what the server has said.
+    pub fn redact(&mut self) {
+        self.details.iter_mut().chain(&mut self.question).for_each(redact::redact_quotations);
+        // The names of the protocol's own methods tell nothing, whatever the password is.
+        let methods = self.offered.iter_mut().filter(|method| !METHODS.contains(&method.as_str()));
+        methods.chain(&mut self.said).for_each(redact::redact);
+    }
+
+    /// One line on what would help.
+    pub fn hint(&self) -> Option<String> {
+        let is_secret = |method: &String| ["password", "keyboard-interactive"].contains(&method.as_str());
+        let password = if self.offered.iter().any(is_secret) { "; -A asks for a password" } else { "" };
+        let takes_keys = self.offered.is_empty() || self.offered.iter().any(|method| method == "publickey");
+        let is_rsa = |tried: &String| tried.starts_with("ssh-rsa");
+        if let Some(advice) = self.advice {
+            return Some(advice.to_owned());
+        }
+        if self.is_explained {
+            return None;
+        }
+        Some(if self.said.iter().any(|said| said.contains(TOO_MANY_FAILURES)) {
+            "fewer keys: name the right one with --identity FILE and -O IdentitiesOnly=yes".to_owned()
+        } else if self.tried.iter().any(is_secret) {
+            "is it the right password, and the right user (-l)?".to_owned()
+        } else if !self.accepted.is_empty() {
+            match (password, takes_keys) {
+                ("", true) => "it wants another key as well: name it with --identity FILE".to_owned(),
+                ("", false) => "pssh has nothing that the server wants as well".to_owned(),
+                _ => "it wants more than that: -A asks for a password".to_owned(),
+            }
+        } else if !takes_keys {
+            format!("the server takes no public keys for this user{password}")
+        } else if self.tried.is_empty() {
+            format!("no key to offer: name one with --identity FILE, or load one with ssh-add{password}")
+        } else if self.tried.iter().all(is_rsa) {
+            format!(
+                "is the key in that user's authorized_keys, and does the server take RSA signatures with SHA-2? Name another with --identity FILE, the user with -l{password}"
+            )
+        } else {
+            format!(
+                "is the key in that user's authorized_keys? Name another with --identity FILE, the user with -l{password}"
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn keys_that_look_the_same_are_counted() {
+        let tried = list(&["ssh-ed25519 me (agent)", "ssh-ed25519 me (agent)", "password", "ssh-ed25519 me (agent)"]);
+        let error = LoginError { user: "u".to_owned(), tried, ..LoginError::default() };
+        assert_eq!(error.to_string(), "u: refused after trying ssh-ed25519 me (agent) (3 keys), password");
+    }
+
+    #[test]
+    fn a_factor_that_was_accepted_is_not_said_to_be_refused() {
+        let (accepted, offered) = (list(&["ssh-ed25519 k"]), list(&["password"]));
+        let error = LoginError { user: "u".to_owned(), accepted, offered, ..LoginError::default() };
+        assert_eq!(error.to_string(), "u: ssh-ed25519 k was accepted; the server also wants password");
+        assert_eq!(error.hint().as_deref(), Some("it wants more than that: -A asks for a password"));
+        let error = LoginError { tried: list(&["password"]), ..error };
+        assert_eq!(
+            error.to_string(),
+            "u: ssh-ed25519 k was accepted; refused after trying password; the server also wants password"
+        );
+    }
+}

@@ -1,0 +1,301 @@
+//! The grammar of `-w`, `--only` and `--exclude`: items between operators, as of ClusterShell's nodeset.
+//!
+//! ```text
+//! list  = item { operator item }          read from left to right; no operator binds more tightly than another
+//! item  = hosts | @group | pattern
+//! operator = "," and | "!" without | "&" only those that are also in | "^" those in one of both, but not in both
+//! pattern = name with * or ? in it | /regular expression/
+//! ```
+
+use regex_lite::{Regex, RegexBuilder};
+
+use super::{Names, NamesError};
+use crate::text::message::excerpt;
+use crate::text::wildcard::matches_pattern;
+
+/// What an item does to the hosts before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    /// `,` adds its hosts.
+    And,
+    /// `!` takes its hosts away.
+    Without,
+    /// `&` leaves its hosts alone.
+    Common,
+    /// `^` adds those of its hosts that are not there, and takes the others away.
+    Either,
+}
+
+/// What an item stands for.
+#[derive(Debug)]
+pub enum Item<'a> {
+    /// `[user@]host[:port]` with or without ranges.
+    Hosts(&'a str),
+    /// A group, without the `@`.
+    Group(&'a str),
+    /// Names that match.
+    Pattern(Pattern),
+}
+
+/// An item of a list.
+#[derive(Debug)]
+pub struct Term<'a> {
+    /// What it does; [`Operator::And`] for the first one.
+    pub operator: Operator,
+    /// What it stands for.
+    pub item: Item<'a>,
+    /// As it is written.
+    pub text: &'a str,
+    /// Where it stands, in characters of the list from 0.
+    pub column: usize,
+}
+
+/// Which names are meant.
+#[derive(Debug)]
+pub enum Pattern {
+    /// Names that one of these stands for: `*` is any text, `?` any character.
+    Wildcards(Vec<String>),
+    /// Names in which it is found.
+    Regex(Regex),
+}
+
+/// The most texts with wildcards that a range may stand for: each is compared with every host.
+const MOST_PATTERNS: u64 = 1000;
+
+/// Bytes of the longest regular expression, and of what may be made of it: matching takes memory for each of its groups at
+/// each of its states.
+const LONGEST_REGEX: usize = 2000;
+const LARGEST_REGEX: usize = 64 << 10;
+const MOST_GROUPS: usize = 100;
+
+/// What is expected where an item is not there.
+const EXPECTED: &str = "a host, a range such as web[1-9], an @group or a pattern";
+
+/// Takes a list apart.
+///
+/// # Errors
+/// An item is missing, or is a pattern that cannot be read.
+pub fn parse(text: &str) -> Result<Vec<Term<'_>>, NamesError> {
+    let wrong = |at: usize, problem: String| NamesError { column: text[..at].chars().count(), problem };
+    let mut terms = Vec::new();
+    let (mut operator, mut at) = (None, 0);
+    let (mut counted, mut column) = (0, 0);
+    loop {
+        at += text[at..].len() - text[at..].trim_start().len();
+        let length = item_length(&text[at..]).map_err(|problem| wrong(at, problem))?;
+        let item = text[at..at + length].trim_end();
+        if item.is_empty() {
+            return Err(wrong(at, missing(&text[at..], operator)));
+        }
+        if let Some(blank) = item.find(char::is_whitespace).filter(|_| !item.starts_with('/')) {
+            return Err(wrong(at + blank, "hosts are separated by commas here, not blanks".to_owned()));
+        }
+        column += text[counted..at].chars().count();
+        counted = at;
+        terms.push(Term {
+            operator: operator.map_or(Operator::And, |(operator, _)| operator),
+            item: Item::parse(item).map_err(|error| NamesError { column: column + error.column, ..error })?,
+            text: item,
+            column,
+        });
+        at += length;
+        operator = text[at..].chars().next().and_then(Operator::of);
+        match operator {
+            None => return Ok(terms),
+            Some(_) => at += 1,
+        }
+    }
+}
+
+/// Says what is missing between an operator, if there is one, and the rest of the list.
+fn missing(rest: &str, operator: Option<(Operator, char)>) -> String {
+    match (operator, rest.chars().next()) {
+        (None, None) => format!("the list is empty; expected {EXPECTED}"),
+        (None, Some('!')) => {
+            "there are no hosts before the ! to leave some out; --exclude leaves hosts out of the whole run".to_owned()
+        }
+        (None, Some('^')) => "there are no hosts before the ^; a file with hosts is named with -h".to_owned(),
+        (None, Some(next)) => format!("expected {EXPECTED} before the {next}"),
+        (Some((_, operator)), _) => format!("expected {EXPECTED} after the {operator}"),
+    }
+}
+
+/// How much of the text the item takes that it begins with, up to the next operator.
+fn item_length(text: &str) -> Result<usize, String> {
+    if let Some(regex) = text.strip_prefix('/') {
+        let mut escaped = false;
+        let end = regex.find(|c: char| {
+            let ends = c == '/' && !escaped;
+            escaped = c == '\\' && !escaped;
+            ends
+        });
+        let end = 1 + end.ok_or("the / has no / after it, where the regular expression ends")? + 1;
+        let blanks = text[end..].len() - text[end..].trim_start().len();
+        let rest = &text[end + blanks..];
+        if !rest.is_empty() && !rest.starts_with(|c| Operator::of(c).is_some()) {
+            return Err(format!(
+                "expected the end or one of , ! & ^ after the regular expression, not {:?}",
+                excerpt(rest)
+            ));
+        }
+        return Ok(end + blanks);
+    }
+    let mut in_brackets = false;
+    let end = text.find(|c: char| {
+        in_brackets = c == '[' || in_brackets && c != ']';
+        !in_brackets && Operator::of(c).is_some()
+    });
+    Ok(end.unwrap_or(text.len()))
+}
+
+impl Operator {
+    fn of(c: char) -> Option<(Operator, char)> {
+        let operator = match c {
+            ',' => Operator::And,
+            '!' => Operator::Without,
+            '&' => Operator::Common,
+            '^' => Operator::Either,
+            _ => return None,
+        };
+        Some((operator, c))
+    }
+}
+
+impl<'a> Item<'a> {
+    fn parse(text: &'a str) -> Result<Item<'a>, NamesError> {
+        if let Some(group) = text.strip_prefix('@') {
+            return Ok(Item::Group(group));
+        }
+        if let Some(regex) = text.strip_prefix('/').and_then(|text| text.strip_suffix('/')) {
+            let wrong = |problem: String| NamesError { column: 0, problem };
+            if regex.is_empty() {
+                return Err(wrong("the regular expression is empty: it is found in every name".to_owned()));
+            }
+            if regex.len() > LONGEST_REGEX || regex.matches('(').count() > MOST_GROUPS {
+                let problem =
+                    format!("the regular expression has more than {LONGEST_REGEX} bytes or {MOST_GROUPS} parentheses");
+                return Err(wrong(problem));
+            }
+            // A \/ is a / for regular expressions too.
+            let regex = RegexBuilder::new(regex).size_limit(LARGEST_REGEX).build();
+            let regex = regex.map_err(|error| wrong(format!("the regular expression cannot be read: {error}")))?;
+            return Ok(Item::Pattern(Pattern::Regex(regex)));
+        }
+        if !text.contains(['*', '?']) {
+            return Ok(Item::Hosts(text));
+        }
+        if let Some(at) = text.find(['@', ':']) {
+            let problem = "a pattern is compared with the names of hosts alone, without user and port".to_owned();
+            return Err(NamesError { column: text[..at].chars().count(), problem });
+        }
+        let names = Names::parse(text)?;
+        if names.count() > MOST_PATTERNS {
+            return Err(NamesError { column: 0, problem: format!("that is more than {MOST_PATTERNS} patterns") });
+        }
+        Ok(Item::Pattern(Pattern::Wildcards(names.iter().collect())))
+    }
+}
+
+impl Pattern {
+    /// How many texts with wildcards or regular expressions it is.
+    pub fn count(&self) -> usize {
+        match self {
+            Pattern::Wildcards(patterns) => patterns.len(),
+            Pattern::Regex(_) => 1,
+        }
+    }
+
+    /// Whether a host of this name is meant.
+    pub fn matches(&self, name: &str) -> bool {
+        match self {
+            Pattern::Wildcards(patterns) => patterns.iter().any(|pattern| matches_pattern(name, pattern)),
+            Pattern::Regex(regex) => regex.is_match(name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> Vec<String> {
+        let terms = parse(text).unwrap_or_else(|error| panic!("{text}: {error:?}"));
+        let show = |term: &Term<'_>| {
+            let kind = match term.item {
+                Item::Hosts(_) => "hosts",
+                Item::Group(_) => "group",
+                Item::Pattern(_) => "pattern",
+            };
+            format!("{}:{:?} {kind} {}", term.column, term.operator, term.text)
+        };
+        terms.iter().map(show).collect()
+    }
+
+    #[test]
+    fn lists_are_items_between_operators() {
+        assert_eq!(shown("web[1,3-5]-[a,b],db1"), ["0:And hosts web[1,3-5]-[a,b]", "17:And hosts db1"]);
+        assert_eq!(
+            shown(" é1 ! root@[::1]:22&@web ^ /a[,!]|\\/x/ , w*"),
+            [
+                "1:And hosts é1",
+                "6:Without hosts root@[::1]:22",
+                "20:Common group @web",
+                "27:Either pattern /a[,!]|\\/x/",
+                "41:And pattern w*",
+            ]
+        );
+        assert_eq!(shown("/x{1,2} y/"), ["0:And pattern /x{1,2} y/"]);
+    }
+
+    #[test]
+    fn slips_have_their_place() {
+        for (text, column, words) in [
+            ("", 0, "the list is empty"),
+            ("  ", 2, "the list is empty"),
+            ("a,", 2, "after the ,"),
+            (",a", 0, "before the ,"),
+            ("é,,b", 2, "after the ,"),
+            ("a!&b", 2, "after the !"),
+            ("!a", 0, "--exclude"),
+            ("^hosts", 0, "named with -h"),
+            ("a b", 1, "separated by commas here"),
+            ("a, b c", 4, "separated by commas here"),
+            ("/x", 0, "has no / after it"),
+            ("a,/x\\/", 2, "has no / after it"),
+            ("/x/y", 0, "after the regular expression, not \"y\""),
+            ("a,//", 2, "is empty"),
+            ("/(/", 0, "cannot be read"),
+            ("a,root@w*", 6, "names of hosts alone"),
+            ("a,é*[1", 4, "no ] after"),
+            ("w[1-1001]*", 0, "more than 1000 patterns"),
+        ] {
+            let error = parse(text).map(|_| ()).expect_err(text);
+            assert!(error.column == column && error.problem.contains(words), "{text}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn patterns_match_names() {
+        let matches = |pattern: &str, name: &str| match &parse(pattern).expect("a pattern")[0].item {
+            Item::Pattern(pattern) => pattern.matches(name),
+            item => panic!("{item:?}"),
+        };
+        for (pattern, name) in
+            [("web*", "web1"), ("*", "a"), ("w?b[1-2]*", "wub2x"), ("/^db\\d+$/", "db12"), ("/b/", "abc")]
+        {
+            assert!(matches(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [("web*", "aweb1"), ("w?b[1-2]*", "web3"), ("/^db\\d+$/", "db12x"), ("/a\\/b/", "ab")] {
+            assert!(!matches(pattern, name), "{pattern} {name}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_list_is_taken_or_refused(text in "[a0\\[\\],!&^/@* \\\\-]{0,16}") {
+            if let Ok(terms) = parse(&text) {
+                proptest::prop_assert!(terms.iter().all(|term| !term.text.is_empty()));
+            }
+        }
+    }
+}

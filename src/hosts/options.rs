@@ -1,0 +1,532 @@
+//! What can be said about one host alone, in a hosts file or in a `--host-config` file: one table of keys and one parser for
+//! both.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use super::proxy::Proxy;
+use super::proxy::Via;
+use crate::hosts::{self, Origin};
+use crate::system::files::trusted_file::Untrusted;
+use crate::text::duration;
+use crate::text::suggest::did_you_mean;
+
+/// A value, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub origin: Origin,
+}
+
+/// A value that need not be given. Boxed: of the many options a host has few, and there may be ten thousand hosts.
+pub type Maybe<T> = Option<Box<Given<T>>>;
+
+/// Which agent a host's keys come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AgentUse {
+    /// The one at this socket.
+    Socket(PathBuf),
+    /// None.
+    Nobody,
+    /// The usual one, whatever is said elsewhere.
+    Usual,
+}
+
+macro_rules! options {
+    ($($(#[$doc:meta])* $field:ident: $type:ty,)*) => {
+        /// What is said about one host. All of it is optional.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct HostOptions { $($(#[$doc])* pub $field: Maybe<$type>,)* }
+
+        impl HostOptions {
+            /// Nothing at all.
+            pub const NONE: &HostOptions = &HostOptions { $($field: None,)* };
+
+            /// Takes from `others` what is not said here.
+            pub fn fill(&mut self, others: &HostOptions) {
+                $(if self.$field.is_none() { self.$field.clone_from(&others.$field); })*
+            }
+
+            /// Whether nothing is said.
+            pub fn is_empty(&self) -> bool {
+                true $(&& self.$field.is_none())*
+            }
+        }
+    };
+}
+
+options! {
+    /// The login name.
+    user: String,
+    /// The port.
+    port: u16,
+    /// What is connected to in place of the name, with `%h` for the name: HostName of ssh_config(5).
+    address: String,
+    /// The label of the host in the report.
+    alias: String,
+    /// Private key files.
+    identities: Vec<PathBuf>,
+    /// The file with the password to log in with.
+    password_file: PathBuf,
+    /// How the host is reached.
+    proxy: Via,
+    /// How long connecting may take.
+    connect_timeout: Duration,
+    /// How long the command may run; zero is as long as it likes.
+    timeout: Duration,
+    /// How long the command may be silent; zero is as long as it likes.
+    channel_timeout: Duration,
+    /// How often the host is tried, in all.
+    num_retries: u32,
+    /// The pause between two attempts.
+    retry_delay: Duration,
+    /// What to do with unknown host keys.
+    host_key_check: HostKeyCheck,
+    /// The known_hosts files.
+    known_hosts: Vec<PathBuf>,
+    /// Which agent is asked for keys.
+    agent: AgentUse,
+}
+
+/// The keys, as they are written.
+pub const KEYS: [&str; 17] = [
+    "user",
+    "port",
+    "address",
+    "alias",
+    "identity",
+    "password-file",
+    "proxy",
+    "proxy-command",
+    "connect-timeout",
+    "timeout",
+    "channel-timeout",
+    "num-retries",
+    "retry-delay",
+    "host-key-check",
+    "known-hosts",
+    "agent",
+    "no-agent",
+];
+
+/// What other programs call these.
+const OTHER_NAMES: [(&str, &str); 14] = [
+    ("hostname", "address"),
+    ("host", "address"),
+    ("label", "alias"),
+    ("name", "alias"),
+    ("username", "user"),
+    ("login", "user"),
+    ("private-key", "identity"),
+    ("pkey", "identity"),
+    ("key", "identity"),
+    ("identity-file", "identity"),
+    ("jump", "proxy"),
+    ("proxy-jump", "proxy"),
+    ("proxy-host", "proxy"),
+    ("read-timeout", "channel-timeout"),
+];
+
+/// A secret does not stand in a file that many read: no keys, but known so that they are never taken for something else.
+const PASSWORDS: [&str; 3] = ["password", "passwd", "passphrase"];
+
+/// A value as it is written.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// A string; in a hosts file everything is one.
+    Text(&'a str),
+    /// A number, in decimal digits.
+    Number(String),
+    /// True or false.
+    Flag(bool),
+    /// Several values.
+    List(Vec<Value<'a>>),
+    /// Something that no key takes, in words.
+    Other(&'static str),
+}
+
+impl Value<'_> {
+    /// The value in words, for messages about its type.
+    fn describe(&self) -> String {
+        match self {
+            Value::Text(text) => format!("the string {text:?}"),
+            Value::Number(number) => format!("the number {number}"),
+            Value::Flag(flag) => flag.to_string(),
+            Value::List(_) => "a list".to_owned(),
+            Value::Other(what) => (*what).to_owned(),
+        }
+    }
+
+    fn text(&self, expected: &str) -> Result<&str, String> {
+        match self {
+            Value::Text(text) => Ok(text),
+            other => Err(format!("expected {expected}, not {}", other.describe())),
+        }
+    }
+
+    /// A string or a number, as text.
+    fn digits(&self, expected: &str) -> Result<&str, String> {
+        match self {
+            Value::Number(number) => Ok(number),
+            other => other.text(expected),
+        }
+    }
+
+    fn time(&self) -> Result<Duration, String> {
+        let expected = "a time in seconds or with units, such as 90 or \"1m30s\"";
+        duration::parse(self.digits(expected)?)
+    }
+}
+
+/// Where options stand.
+pub struct Place<'a> {
+    /// The key's own place.
+    pub origin: Origin,
+    /// What relative paths start from: the directory of the file.
+    pub directory: &'a Path,
+    /// Why the file may not run programs here or weaken the check of host keys, if it may not.
+    pub untrusted: Option<&'a Untrusted>,
+}
+
+impl Place<'_> {
+    /// Lets only a file that nobody else can write say something that runs programs here or weakens the check of host keys.
+    fn may(&self, doing: &str) -> Result<(), String> {
+        match self.untrusted {
+            Some(untrusted) => Err(format!("the file may not {doing}: {untrusted}")),
+            None => Ok(()),
+        }
+    }
+
+    /// A path as it is meant; a `~` is left for whoever knows the home directory.
+    fn path(&self, value: &Value<'_>) -> Result<PathBuf, String> {
+        let text = value.text("the name of a file")?;
+        if text.is_empty() || text.contains('\0') {
+            return Err(format!("{text:?} is no name of a file"));
+        }
+        Ok(if text.starts_with('~') { text.into() } else { self.directory.join(text) })
+    }
+
+    /// The same, or `none`, which stays as it is.
+    fn paths_or_none(&self, value: &Value<'_>) -> Result<Vec<PathBuf>, String> {
+        match value.text("") {
+            Ok(text) if text == "none" => Ok(vec![text.into()]),
+            _ => self.paths(value),
+        }
+    }
+
+    fn paths(&self, value: &Value<'_>) -> Result<Vec<PathBuf>, String> {
+        match value {
+            Value::List(values) if !values.is_empty() => values.iter().map(|value| self.path(value)).collect(),
+            Value::List(_) => Err("the list is empty".to_owned()),
+            value => self.path(value).map(|path| vec![path]),
+        }
+    }
+}
+
+/// Why an option was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There is no such key. With the key that it may be a slip of.
+    Unknown(Option<&'static str>),
+    /// What is wrong with it.
+    Wrong(String),
+}
+
+impl From<String> for Refused {
+    fn from(problem: String) -> Refused {
+        Refused::Wrong(problem)
+    }
+}
+
+impl HostOptions {
+    /// Nothing at all, in one copy for all hosts of which nothing is said.
+    pub fn nothing() -> Arc<HostOptions> {
+        static NOTHING: LazyLock<Arc<HostOptions>> = LazyLock::new(Arc::default);
+        Arc::clone(&NOTHING)
+    }
+
+    /// Takes one option.
+    ///
+    /// # Errors
+    /// The key is unknown or has been given, or the value is not what it should be.
+    pub fn set(&mut self, key: &str, value: &Value<'_>, place: &Place<'_>) -> Result<(), Refused> {
+        let origin = &place.origin;
+        match key {
+            "user" => put(&mut self.user, user(value)?, origin)?,
+            "port" => put(&mut self.port, hosts::parse_port(value.digits("a number from 1 to 65535")?)?, origin)?,
+            "address" => put(&mut self.address, address(value)?, origin)?,
+            "alias" => put(&mut self.alias, alias(value)?, origin)?,
+            "identity" => add(&mut self.identities, place.paths(value)?, origin),
+            "known-hosts" => {
+                place.may("choose the known host keys")?;
+                add(&mut self.known_hosts, place.paths_or_none(value)?, origin);
+            }
+            "password-file" => {
+                // Whoever writes the list may have a host in it.
+                place.may("have a file read here that a host is told")?;
+                put(&mut self.password_file, place.path(value)?, origin)?;
+            }
+            "proxy" => put_via(&mut self.proxy, Proxy::jump(value.text("jump hosts, or \"none\"")?)?, origin)?,
+            "proxy-command" => {
+                let command = Proxy::command(value.text("a command, or \"none\"")?)?;
+                if command.is_some() {
+                    place.may("run a command here")?;
+                }
+                put_via(&mut self.proxy, command, origin)?;
+            }
+            "connect-timeout" => {
+                let time = value.time()?;
+                if time.is_zero() {
+                    return Err("it cannot be 0: a host that never answers would never be reported".to_owned().into());
+                }
+                put(&mut self.connect_timeout, time, origin)?;
+            }
+            "timeout" => put(&mut self.timeout, value.time()?, origin)?,
+            "channel-timeout" => put(&mut self.channel_timeout, value.time()?, origin)?,
+            "num-retries" => put(&mut self.num_retries, attempts(value)?, origin)?,
+            "retry-delay" => put(&mut self.retry_delay, value.time()?, origin)?,
+            "host-key-check" => {
+                let check = host_key_check(value)?;
+                if check != HostKeyCheck::Strict {
+                    place.may("weaken the check of host keys")?;
+                }
+                put(&mut self.host_key_check, check, origin)?;
+            }
+            "agent" => put_agent(&mut self.agent, AgentUse::Socket(place.path(value)?), origin)?,
+            "no-agent" => {
+                let agent = if flag(value)? { AgentUse::Nobody } else { AgentUse::Usual };
+                put_agent(&mut self.agent, agent, origin)?;
+            }
+            _ if is_password(key) => {
+                let problem = "a password does not stand in a file that others may read; name a file that only its owner \
+                               can read: password-file";
+                return Err(problem.to_owned().into());
+            }
+            _ => return Err(Refused::Unknown(crate::text::suggest::suggest(key, KEYS))),
+        }
+        Ok(())
+    }
+}
+
+/// What is said of a key that does not exist.
+pub fn unknown_key(key: &str) -> String {
+    let word = key.to_lowercase().replace('_', "-");
+    let hint = match OTHER_NAMES.iter().find(|(other, _)| *other == word) {
+        Some((_, key)) => format!("; did you mean {key}?"),
+        None => did_you_mean(key, KEYS),
+    };
+    if hint.is_empty() {
+        format!("there is no such key; there are {}", KEYS.join(", "))
+    } else {
+        format!("there is no such key{hint}")
+    }
+}
+
+/// Whether a value in a hosts file is a path that starts from the directory of the file.
+pub fn is_path(key: &str, value: &str) -> bool {
+    ["identity", "known-hosts", "password-file", "agent"].contains(&key) && !value.starts_with('~')
+}
+
+/// Whether the key is meant to be followed by a password, with a slip perhaps; its value must not be shown then.
+pub fn is_password(key: &str) -> bool {
+    let key = key.to_lowercase();
+    PASSWORDS.iter().any(|known| strsim::osa_distance(&key, known) <= 1)
+}
+
+fn put<T>(slot: &mut Maybe<T>, value: T, origin: &Origin) -> Result<(), String> {
+    if slot.is_some() {
+        return Err("it is given twice".to_owned());
+    }
+    *slot = Some(Box::new(Given { value, origin: origin.clone() }));
+    Ok(())
+}
+
+fn put_via(slot: &mut Maybe<Via>, proxy: Option<Proxy>, origin: &Origin) -> Result<(), String> {
+    put(slot, Via(proxy), origin).map_err(|_| "only one proxy or proxy-command can be given".to_owned())
+}
+
+fn put_agent(slot: &mut Maybe<AgentUse>, agent: AgentUse, origin: &Origin) -> Result<(), String> {
+    put(slot, agent, origin).map_err(|_| "only one agent or no-agent can be given".to_owned())
+}
+
+/// In a hosts file a key with several values is written several times.
+fn add(slot: &mut Maybe<Vec<PathBuf>>, mut paths: Vec<PathBuf>, origin: &Origin) {
+    match slot {
+        Some(given) => given.value.append(&mut paths),
+        None => *slot = Some(Box::new(Given { value: paths, origin: origin.clone() })),
+    }
+}
+
+fn user(value: &Value<'_>) -> Result<String, String> {
+    let name = value.text("a login name")?;
+    hosts::check_login(name)?;
+    Ok(name.to_owned())
+}
+
+/// An address in the form of HostName: `%h` is the name in the list, `%%` a percent sign.
+fn address(value: &Value<'_>) -> Result<String, String> {
+    let text = value.text("a host name or address")?;
+    let filled = text.replace("%%", "").replace("%h", "h");
+    if filled.contains('%') {
+        return Err(format!("{text:?}: only %h, the name in the list, and %% are known"));
+    }
+    if text.contains(':') && !hosts::is_ipv6(&text.replace("%%", "%")) {
+        return Err(format!("{text:?}: expected a host name or address alone; there is a key port"));
+    }
+    hosts::check_name(if filled.is_empty() { text } else { &filled })?;
+    Ok(text.to_owned())
+}
+
+/// A label stands at the beginning of lines, and in the names of files.
+fn alias(value: &Value<'_>) -> Result<String, String> {
+    let text = value.text("a label")?;
+    let bad = |c: char| c.is_control() || c == '/';
+    if text.trim().is_empty() || text.trim() != text || text.starts_with(['-', '.']) || text.contains(bad) {
+        return Err(format!("{text:?} is no label: blanks at its ends, -, . at its beginning and / are not possible"));
+    }
+    Ok(text.to_owned())
+}
+
+fn attempts(value: &Value<'_>) -> Result<u32, String> {
+    const EXPECTED: &str = "a whole number from 1 to 1000";
+    let text = value.digits(EXPECTED)?;
+    let number = text.parse::<u32>().ok().filter(|number| (1..=1000).contains(number));
+    number.ok_or_else(|| format!("expected {EXPECTED}, not {text}"))
+}
+
+fn host_key_check(value: &Value<'_>) -> Result<HostKeyCheck, String> {
+    const EXPECTED: &str = "strict, accept-new or off";
+    let text = value.text(EXPECTED)?;
+    clap::ValueEnum::from_str(text, false).map_err(|_| format!("expected {EXPECTED}, not {text:?}"))
+}
+
+fn flag(value: &Value<'_>) -> Result<bool, String> {
+    match value {
+        Value::Flag(flag) => Ok(*flag),
+        Value::Text("true" | "yes" | "1") => Ok(true),
+        Value::Text("false" | "no" | "0") => Ok(false),
+        other => Err(format!("expected true or false, not {}", other.describe())),
+    }
+}
+
+/// What to do with a host key that known_hosts does not have. A revoked key is refused in every case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum HostKeyCheck {
+    /// Refuse unknown and changed keys.
+    #[default]
+    Strict,
+    /// Add the key of a host that is not known yet; refuse changed ones.
+    AcceptNew,
+    /// Take any key: whoever is in the middle can read and change everything.
+    Off,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place() -> Place<'static> {
+        Place { origin: Origin::CommandLine, directory: Path::new("/etc/fleet"), untrusted: None }
+    }
+
+    fn set(key: &str, value: &Value<'_>) -> Result<HostOptions, Refused> {
+        let mut options = HostOptions::default();
+        options.set(key, value, &place()).map(|()| options)
+    }
+
+    fn text(key: &str, value: &str) -> HostOptions {
+        set(key, &Value::Text(value)).unwrap_or_else(|refused| panic!("{key}={value}: {refused:?}"))
+    }
+
+    fn value<T>(given: Maybe<T>) -> T {
+        given.expect("a value").value
+    }
+
+    #[test]
+    fn every_key_of_the_table_is_taken_and_says_what_it_expects() {
+        for key in KEYS {
+            match set(key, &Value::Other("a date")) {
+                Err(Refused::Wrong(problem)) => assert!(problem.starts_with("expected "), "{key}: {problem}"),
+                other => panic!("{key}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_read_from_texts_and_from_numbers() {
+        assert_eq!(value(text("port", "2222").port), 2222);
+        assert_eq!(value(set("port", &Value::Number("22".to_owned())).expect("a port").port), 22);
+        assert_eq!(value(text("timeout", "1m30s").timeout), Duration::from_secs(90));
+        assert_eq!(value(text("connect-timeout", "0.5").connect_timeout), Duration::from_millis(500));
+        assert_eq!(value(text("host-key-check", "accept-new").host_key_check), HostKeyCheck::AcceptNew);
+        assert_eq!(value(text("proxy", "none").proxy), Via(None));
+        assert_eq!(value(text("no-agent", "true").agent), AgentUse::Nobody);
+        assert_eq!(value(text("address", "%h.example").address), "%h.example");
+        assert_eq!(value(text("address", "fe80::1%%eth0").address), "fe80::1%%eth0");
+        let list = Value::List(vec![Value::Text("a"), Value::Text("~/b"), Value::Text("/c")]);
+        let paths = ["/etc/fleet/a", "~/b", "/c"].map(PathBuf::from).to_vec();
+        assert_eq!(value(set("identity", &list).expect("paths").identities), paths);
+    }
+
+    #[test]
+    fn bad_values_are_refused() {
+        for (key, bad) in [
+            ("user", "-x"),
+            ("user", ""),
+            ("port", "0"),
+            ("port", "ssh"),
+            ("address", "-oX"),
+            ("address", "a b"),
+            ("address", "web1:22"),
+            ("address", "fe80::1%eth0"),
+            ("alias", ""),
+            ("alias", "../x"),
+            ("alias", "a\nb"),
+            ("identity", ""),
+            ("proxy", "a,"),
+            ("proxy-command", "nc %x"),
+            ("connect-timeout", "0"),
+            ("timeout", "soon"),
+            ("num-retries", "0"),
+            ("num-retries", "-1"),
+            ("host-key-check", "no"),
+            ("no-agent", "maybe"),
+        ] {
+            assert!(matches!(set(key, &Value::Text(bad)), Err(Refused::Wrong(_))), "{key}={bad:?} was taken");
+        }
+        assert_eq!(set("prot", &Value::Text("1")), Err(Refused::Unknown(Some("port"))));
+        assert_eq!(set("rack", &Value::Text("1")), Err(Refused::Unknown(None)));
+    }
+
+    #[test]
+    fn a_password_is_refused_under_every_name_and_not_repeated() {
+        for key in ["password", "Password", "pasword", "passwd", "passphrase"] {
+            match set(key, &Value::Text("hunter2")) {
+                Err(Refused::Wrong(problem)) => {
+                    assert!(problem.contains("password-file") && !problem.contains("hunter2"), "{problem}")
+                }
+                other => panic!("{key}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_who_says_something_counts() {
+        let mut options = text("user", "a");
+        let mut others = text("user", "b");
+        others.set("port", &Value::Text("7"), &place()).expect("a port");
+        options.fill(&others);
+        assert_eq!((value(options.user.clone()), value(options.port.clone())), ("a".to_owned(), 7));
+        let twice = options.set("user", &Value::Text("c"), &place());
+        assert_eq!(twice, Err(Refused::Wrong("it is given twice".to_owned())));
+        assert!(options.set("identity", &Value::Text("x"), &place()).is_ok());
+        assert!(options.set("identity", &Value::Text("y"), &place()).is_ok());
+        assert_eq!(value(options.identities).len(), 2);
+        let unknown = unknown_key("private_key");
+        assert!(unknown.ends_with("did you mean identity?"), "{unknown}");
+        assert!(unknown_key("colour").contains("there are user, port"));
+    }
+}

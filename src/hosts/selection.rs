@@ -1,0 +1,250 @@
+//! Hosts by `-w`, and which of all hosts `--only` and `--exclude` leave: the lists of [`super::nodeset::list`] made into hosts.
+
+use std::collections::{HashMap, HashSet};
+
+use super::nodeset::MOST_NAMES;
+use super::nodeset::list::{self, Item, Operator, Pattern, Term};
+use super::{Found, HostSpec, Origin, Parts};
+
+/// How many hosts all operators of a list but the comma may look at: ten thousand hosts, a thousand times.
+const MOST_STEPS: usize = 10_000_000;
+/// The most patterns of `--only` or `--exclude`: each is compared with every host.
+const MOST_PATTERNS: usize = 10_000;
+/// Characters of a list that a message shows.
+const SHOWN: usize = 60;
+
+impl Found<'_> {
+    /// Adds the hosts of lists that are not there yet, each list with the place where it begins. What is named is a set, as
+    /// for pdsh and clush: `a,a` is one host.
+    pub(super) fn add_lists<'t>(&mut self, lists: impl IntoIterator<Item = (&'t str, Origin)>) {
+        let mut all = Set::of(std::mem::take(&mut self.hosts));
+        for (text, place) in lists {
+            let complaints = self.bad.len();
+            let listed = self.evaluate(text, &place);
+            if self.bad.len() == complaints {
+                self.add_to(&mut all, listed, text, &place);
+            }
+        }
+        self.hosts = all.hosts;
+    }
+
+    /// Reads a list. Complains about what is wrong with it.
+    fn terms<'t>(&mut self, text: &'t str, place: &Origin) -> Vec<Term<'t>> {
+        list::parse(text).unwrap_or_else(|error| {
+            let text = &excerpt(text, error.column);
+            self.reject(text, place.after(error.column), &error.problem);
+            Vec::new()
+        })
+    }
+
+    /// The hosts of a list from left to right.
+    fn evaluate(&mut self, text: &str, place: &Origin) -> Vec<HostSpec> {
+        let mut set = Set::default();
+        let mut steps = 0;
+        for term in self.terms(text, place) {
+            let origin = place.after(term.column);
+            if term.operator != Operator::And {
+                steps += set.hosts.len();
+                if steps > MOST_STEPS {
+                    let problem = "by then the ! & ^ of the list have too many hosts to look at";
+                    self.reject(term.text, origin, problem);
+                    return set.hosts;
+                }
+            }
+            let mut chosen = Choice::default();
+            let mut named = Vec::new();
+            match term.item {
+                Item::Pattern(pattern) => {
+                    if matches!(term.operator, Operator::And | Operator::Either) {
+                        let problem =
+                            "a pattern names no hosts, it chooses among them: --only, --exclude, ! and & take it";
+                        self.reject(term.text, origin.clone(), problem);
+                    }
+                    chosen.add_pattern(pattern, 0);
+                }
+                Item::Hosts(_) | Item::Group(_) => named = self.named(term.text, &origin),
+            }
+            if matches!(term.operator, Operator::Without | Operator::Common) {
+                named.iter().for_each(|host| chosen.add(host, 0));
+            }
+            match term.operator {
+                Operator::And => {}
+                Operator::Without => set.retain(|host| !chosen.has(host)),
+                Operator::Common => set.retain(|host| chosen.has(host)),
+                Operator::Either => {
+                    // As for a union, the same name with another user or port is another host.
+                    let keys: HashSet<Parts> = named.iter().map(key).collect();
+                    named.retain(|host| !set.there.contains(&key(host)));
+                    set.retain(|host| !keys.contains(&key(host)));
+                }
+            }
+            if matches!(term.operator, Operator::And | Operator::Either) {
+                self.add_to(&mut set, named, term.text, &origin);
+            }
+        }
+        set.hosts
+    }
+
+    /// Adds hosts to a set, unless that makes too many.
+    fn add_to(&mut self, set: &mut Set, more: Vec<HostSpec>, text: &str, origin: &Origin) {
+        if !set.add(more) {
+            self.too_many(&excerpt(text, 0), origin);
+        }
+    }
+
+    /// The hosts of one item that is no pattern.
+    fn named(&mut self, item: &str, origin: &Origin) -> Vec<HostSpec> {
+        let before = std::mem::take(&mut self.hosts);
+        self.add(item, origin.clone());
+        std::mem::replace(&mut self.hosts, before)
+    }
+
+    /// Reads the lists of `--only` or `--exclude`; nothing if there are none.
+    pub(super) fn filter(&mut self, option: &'static str, lists: &[String]) -> Option<Filter> {
+        let mut filter = Filter { choice: Choice::default(), items: Vec::new() };
+        let (mut names, mut patterns) = (0, 0);
+        for list in lists {
+            let place = Origin::List { option, column: 1 };
+            for term in self.terms(list, &place) {
+                let origin = place.after(term.column);
+                if term.operator != Operator::And {
+                    let problem = format!("{option} takes items separated by commas, and none of ! & ^");
+                    self.reject(term.text, origin.clone(), &problem);
+                }
+                let item = filter.items.len();
+                match term.item {
+                    Item::Pattern(pattern) => {
+                        patterns += pattern.count();
+                        if patterns > MOST_PATTERNS {
+                            let problem = format!("with it there are more than {MOST_PATTERNS} patterns");
+                            self.reject(term.text, origin, &problem);
+                            return None;
+                        }
+                        filter.choice.add_pattern(pattern, item);
+                    }
+                    Item::Hosts(_) | Item::Group(_) => {
+                        let hosts = self.named(term.text, &origin);
+                        names += hosts.len() as u64;
+                        if names > MOST_NAMES {
+                            self.too_many(&excerpt(term.text, 0), &origin);
+                            return None;
+                        }
+                        hosts.iter().for_each(|host| filter.choice.add(host, item));
+                    }
+                }
+                filter.items.push(Used { text: term.text.to_owned(), origin, is_used: false });
+            }
+        }
+        (!lists.is_empty()).then_some(filter)
+    }
+}
+
+/// A list as it is shown: from a column on, if it is long.
+fn excerpt(text: &str, column: usize) -> String {
+    let from = if text.chars().count() <= SHOWN { 0 } else { column };
+    text.chars().skip(from).take(SHOWN).collect()
+}
+
+/// Hosts in the order in which they are named first. The same name with another user or port is another host.
+#[derive(Default)]
+struct Set {
+    hosts: Vec<HostSpec>,
+    there: HashSet<Parts>,
+}
+
+impl Set {
+    /// All of these, though one may be there more than once.
+    fn of(hosts: Vec<HostSpec>) -> Set {
+        Set { there: hosts.iter().map(key).collect(), hosts }
+    }
+
+    /// Adds those that are not there yet. False if they are too many.
+    fn add(&mut self, more: Vec<HostSpec>) -> bool {
+        let there = &mut self.there;
+        self.hosts.extend(more.into_iter().filter(|host| there.insert(key(host))));
+        self.hosts.len() as u64 <= MOST_NAMES
+    }
+
+    fn retain(&mut self, is_meant: impl Fn(&HostSpec) -> bool) {
+        let before = self.hosts.len();
+        self.hosts.retain(is_meant);
+        if self.hosts.len() == before {
+            return;
+        }
+        self.there = self.hosts.iter().map(key).collect();
+    }
+}
+
+fn key(host: &HostSpec) -> Parts {
+    (host.user.clone(), host.name.clone(), host.port)
+}
+
+/// Hosts that are meant by some items, numbered by whoever adds them.
+#[derive(Default)]
+struct Choice {
+    by_name: HashMap<String, Vec<Named>>,
+    patterns: Vec<(Pattern, usize)>,
+}
+
+/// What an item says besides the name of a host.
+struct Named {
+    user: Option<String>,
+    port: Option<u16>,
+    item: usize,
+}
+
+impl Choice {
+    fn add(&mut self, host: &HostSpec, item: usize) {
+        let named = Named { user: host.user.clone(), port: host.port, item };
+        self.by_name.entry(host.name.clone()).or_default().push(named);
+    }
+
+    fn add_pattern(&mut self, pattern: Pattern, item: usize) {
+        self.patterns.push((pattern, item));
+    }
+
+    /// The items that mean a host: by its name, and by user and port if they have any.
+    fn items<'a>(&'a self, host: &'a HostSpec) -> impl Iterator<Item = usize> + 'a {
+        let says = |named: &&Named| {
+            (named.user.is_none() || named.user == host.user) && (named.port.is_none() || named.port == host.port)
+        };
+        let named = self.by_name.get(&host.name).into_iter().flatten().filter(says).map(|named| named.item);
+        let matching = self.patterns.iter().filter(|(pattern, _)| pattern.matches(&host.name)).map(|(_, item)| *item);
+        named.chain(matching)
+    }
+
+    fn has(&self, host: &HostSpec) -> bool {
+        self.items(host).next().is_some()
+    }
+}
+
+/// The lists of `--only` or `--exclude`.
+pub(super) struct Filter {
+    choice: Choice,
+    items: Vec<Used>,
+}
+
+/// An item, and whether it means any of the hosts.
+struct Used {
+    text: String,
+    origin: Origin,
+    is_used: bool,
+}
+
+impl Filter {
+    /// Whether a host is meant.
+    pub(super) fn has(&mut self, host: &HostSpec) -> bool {
+        let mut found = false;
+        for item in self.choice.items(host) {
+            self.items[item].is_used = true;
+            found = true;
+        }
+        found
+    }
+
+    /// What is to be told about items that mean none of the hosts: a host that was to be left out may run.
+    pub(super) fn warnings(&self) -> impl Iterator<Item = String> + '_ {
+        let unused = self.items.iter().filter(|item| !item.is_used);
+        unused.map(|item| format!("{}: {:?}: none of the hosts is meant", item.origin, item.text))
+    }
+}

@@ -1,0 +1,84 @@
+//! What `--dry-run` shows: each host with its command, exactly as it would be sent.
+
+use std::fmt::Write as _;
+
+use crate::plan::job::Job;
+use crate::text::sanitize::{is_harmful, sanitize};
+
+/// What marks a command that is shown with escapes.
+const ESCAPED: &str = "$'";
+
+/// A line for each job, in the order of the list: `label: command`.
+pub fn commands(jobs: &[Job]) -> String {
+    let mut text = String::new();
+    for job in jobs {
+        text.push_str(&sanitize(&job.label));
+        text.push_str(": ");
+        show(&job.command, &mut text);
+        if let Some(input) = &job.input {
+            let _ = write!(text, "  # and {} bytes over standard input", input.len());
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// Appends a command as it is, if it is one line of text; else in the form `$'...'`, which bash, zsh and POSIX.1-2024 read as
+/// exactly its bytes. A command that starts like that form is shown in it too, so that no two commands look the same.
+fn show(command: &[u8], text: &mut String) {
+    if let Ok(plain) = std::str::from_utf8(command)
+        && !plain.contains(is_harmful)
+        && !plain.starts_with(ESCAPED)
+    {
+        return text.push_str(plain);
+    }
+    text.push_str(ESCAPED);
+    for chunk in command.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' => text.push_str("\\\\"),
+                '\'' => text.push_str("\\'"),
+                '\n' => text.push_str("\\n"),
+                '\r' => text.push_str("\\r"),
+                '\t' => text.push_str("\\t"),
+                c if is_harmful(c) => escape(c.encode_utf8(&mut [0; 4]).as_bytes(), text),
+                c => text.push(c),
+            }
+        }
+        escape(chunk.invalid(), text);
+    }
+    text.push('\'');
+}
+
+/// Three octal digits each: a digit that follows can be no part of them.
+fn escape(bytes: &[u8], text: &mut String) {
+    for byte in bytes {
+        let _ = write!(text, "\\{byte:03o}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::show;
+
+    fn shown(command: &[u8]) -> String {
+        let mut text = String::new();
+        show(command, &mut text);
+        text
+    }
+
+    #[test]
+    fn what_is_not_plain_is_escaped() {
+        for (command, expected) in [
+            (&b"echo 'a  b' \\n \xc3\xa9"[..], "echo 'a  b' \\n é"),
+            (b"a\nb\tc", r"$'a\nb\tc'"),
+            (b"it's\r\\n", r"$'it\'s\r\\n'"),
+            (b"\x1b[2J7\x7f\xff", r"$'\033[2J7\177\377'"),
+            ("\u{202e}x".as_bytes(), r"$'\342\200\256x'"),
+            (br"$'a\nb'", r"$'$\'a\\nb\''"),
+            (b"", ""),
+        ] {
+            assert_eq!(shown(command), expected);
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! `--format gather`: what is the same on many hosts is shown once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use openssl::sha::Sha256;
+use similar::TextDiff;
+
+use super::ci_groups::Groups;
+use crate::events::event::{Class, Event, EventKind, Outcome, Stream, Tally};
+use crate::hosts::nodeset::fold;
+use crate::output::control_sequences::Guard;
+use crate::output::multiplexer::Report;
+use crate::output::name;
+use crate::output::store::{Store, Text};
+use crate::output::style::Face;
+use crate::output::writer::Output;
+use crate::plan::job::Job;
+use crate::text::message::reason;
+use crate::text::sanitize::sanitize;
+
+/// What stands above and below the heading of a block: as clush and dshbak have it.
+const RULE: &str = "---------------";
+/// What stands before each line of standard error in a block.
+const STDERR: &[u8] = b"stderr: ";
+/// Bytes of the longest output that is compared line by line.
+const LONGEST_DIFF: u64 = 1 << 20;
+/// How long all comparing may take. After that, what differs is shown as a whole rather than line by line.
+const DIFF_TIME: Duration = Duration::from_secs(10);
+
+/// How the blocks are shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shape {
+    /// Whether they are shown at all. Else they are only counted.
+    pub is_shown: bool,
+    /// How standard output is written.
+    pub face: Face,
+    /// The outputs of all groups but the first are shown as a unified diff against the first.
+    pub diff: bool,
+    /// Hosts that are not all in one group are a failure.
+    pub expect_same: bool,
+    /// Each block is a group in the log of a CI system.
+    pub ci: Option<Groups>,
+}
+
+/// A block on standard output for each group of hosts with the same standard output, the same standard error and the same
+/// outcome, when all have ended:
+///
+/// ```text
+/// ---------------
+/// web[01-20,22] (21): exit 0
+/// ---------------
+/// what they have printed on standard output
+/// stderr: what they have printed on standard error, each line marked
+/// ```
+///
+/// * The number of hosts stands there if it is more than one. After a failure a line `  hint: ` may follow within the
+///   heading.
+/// * Groups of hosts that ended well come first, and larger ones before smaller ones; those of the same size stand in the
+///   order of the list of hosts.
+/// * How the two streams were mixed in time differs from host to host, so standard error comes after standard output. A
+///   last line without newline is completed.
+/// * Failures are the same if they are so but for the host's own name, addresses and key.
+/// * Our own lines, such as how many hosts ended how, are on standard error.
+pub struct Gather {
+    shape: Shape,
+    jobs: Arc<[Job]>,
+    store: Store,
+    /// What the jobs that run have printed: stdout, stderr.
+    printed: Vec<Option<Box<[Printed; 2]>>>,
+    groups: Vec<Group>,
+    by_content: HashMap<[u8; 32], usize>,
+}
+
+/// What was printed on a stream so far.
+#[derive(Default)]
+struct Printed {
+    hash: Sha256,
+    text: Text,
+    /// Why it is not kept to its end.
+    cut: Option<String>,
+}
+
+/// Hosts of which the same is to be said.
+struct Group {
+    /// Numbers of the jobs, in the order in which they ended.
+    jobs: Vec<usize>,
+    class: Class,
+    /// The outcome in words that fit all of them.
+    outcome: String,
+    hint: Option<String>,
+    printed: [Printed; 2],
+}
+
+impl Group {
+    /// Whether the command has printed something, or has ended.
+    fn has_run(&self) -> bool {
+        let has_ended = matches!(self.class, Class::Ok | Class::Exit | Class::Signal);
+        has_ended || self.printed.iter().any(|printed| !printed.text.is_empty())
+    }
+}
+
+/// What is compared with: the names of its hosts, and what they have printed, unless that is too long.
+type Base = (String, Option<Vec<u8>>);
+
+impl Gather {
+    /// A report on `jobs`.
+    pub fn new(jobs: &Arc<[Job]>, shape: Shape) -> Gather {
+        let mut printed = Vec::new();
+        printed.resize_with(jobs.len(), || None);
+        let (jobs, store) = (Arc::clone(jobs), Store::default());
+        Gather { shape, jobs, store, printed, groups: Vec::new(), by_content: HashMap::new() }
+    }
+
+    fn output(&mut self, job: &Job, stream: Stream, bytes: &[u8]) {
+        let printed = &mut self.printed[job.number].get_or_insert_default()[stream as usize];
+        printed.hash.update(bytes);
+        if printed.cut.is_none() && self.shape.is_shown {
+            let kept = self.store.append(&mut printed.text, bytes);
+            printed.cut = kept.err().map(|error| reason(&error));
+        }
+    }
+
+    fn outcome(&mut self, job: &Job, outcome: &Outcome) {
+        let printed = *self.printed[job.number].take().unwrap_or_default();
+        let brief = match outcome.class() {
+            Class::Ok => "exit 0".to_owned(),
+            _ => outcome.brief(),
+        };
+        let mut content = Sha256::new();
+        printed.iter().for_each(|printed| content.update(&printed.hash.clone().finish()));
+        content.update(brief.as_bytes());
+        let full = if outcome.class() == Class::Ok { brief.clone() } else { outcome.to_string() };
+        let next = self.groups.len();
+        let number = *self.by_content.entry(content.finish()).or_insert(next);
+        if number == next {
+            let (class, hint) = (outcome.class(), outcome.hint());
+            return self.groups.push(Group { jobs: vec![job.number], class, outcome: full, hint, printed });
+        }
+        let group = &mut self.groups[number];
+        group.jobs.push(job.number);
+        if group.outcome != full {
+            group.outcome = brief;
+        }
+        for (kept, printed) in group.printed.iter_mut().zip(printed) {
+            // Whoever of them is whole speaks for all.
+            let (better, worse) =
+                if kept.cut.is_some() { (printed, std::mem::take(kept)) } else { (std::mem::take(kept), printed) };
+            *kept = better;
+            self.store.forget(worse.text);
+        }
+    }
+
+    fn block(&mut self, group: &Group, base: Option<&Base>, until: Instant, output: &mut Output) {
+        let names = self.names(group);
+        let count = if group.jobs.len() > 1 { format!(" ({})", group.jobs.len()) } else { String::new() };
+        let heading = format!("{names}{count}: {}", sanitize(&group.outcome));
+        let mut ci = self.shape.ci.take();
+        let mut opened = ci.as_mut().map(|ci| ci.begin(&heading, output));
+        let mut guard = Guard::new(self.shape.face.is_guarded);
+        let mut put = |bytes: &[u8]| match (&ci, &mut opened) {
+            (Some(ci), Some(opened)) => ci.show(opened, bytes, output.buffer(Stream::Stdout)),
+            _ => output.buffer(Stream::Stdout).extend_from_slice(bytes),
+        };
+        let mut show = |bytes: &[u8]| guard.pass(bytes, &mut put);
+        let hint = group.hint.as_deref().map(|hint| format!("  hint: {}\n", sanitize(hint))).unwrap_or_default();
+        let outcome = self.shape.face.paint(group.class == Class::Ok, &sanitize(&group.outcome));
+        show(format!("{RULE}\n{names}{count}: {outcome}\n{hint}{RULE}\n").as_bytes());
+        match base {
+            // Nothing is missing from a command that never ran.
+            Some(_) if !group.has_run() => {}
+            Some(base) => self.difference(group, &names, base, until, &mut show),
+            None => self.body(group, &mut show),
+        }
+        guard.finish(&mut put);
+        if let (Some(ci), Some(opened)) = (&ci, &opened) {
+            ci.end(opened, output);
+        }
+        self.shape.ci = ci;
+        if let Some(problem) = group.printed.iter().find_map(|printed| printed.cut.as_deref()) {
+            output.fault(format!("{names}: the output could not be kept to its end: {problem}"));
+        }
+    }
+
+    fn names(&self, group: &Group) -> String {
+        let labels = group.jobs.iter().map(|number| self.jobs[*number].label.as_str());
+        sanitize(&fold(labels)).into_owned()
+    }
+
+    /// What a group has printed, in whole lines.
+    fn body(&self, group: &Group, show: &mut dyn FnMut(&[u8])) {
+        for (place, printed) in group.printed.iter().enumerate() {
+            let mark = if place == Stream::Stderr as usize { STDERR } else { b"" };
+            let mut is_at_start = true;
+            let read = self.store.read(&printed.text, |piece| {
+                if mark.is_empty() {
+                    show(piece);
+                } else {
+                    for line in piece.split_inclusive(|byte| *byte == b'\n') {
+                        if is_at_start {
+                            show(mark);
+                        }
+                        show(line);
+                        is_at_start = line.ends_with(b"\n");
+                    }
+                }
+                is_at_start = piece.ends_with(b"\n");
+            });
+            if !is_at_start {
+                show(b"\n");
+            }
+            if let Some(problem) = read.err().map(|error| reason(&error)).or_else(|| printed.cut.clone()) {
+                show(format!("... (the rest is lost: {problem})\n").as_bytes());
+            }
+        }
+    }
+
+    /// What a group has printed, unless that is too long to be compared.
+    fn whole_body(&self, group: &Group) -> Option<Vec<u8>> {
+        let length: u64 = group.printed.iter().map(|printed| printed.text.len()).sum();
+        let mut body = Vec::new();
+        (length <= LONGEST_DIFF).then(|| {
+            self.body(group, &mut |bytes| body.extend_from_slice(bytes));
+            body
+        })
+    }
+
+    /// How what a group has printed differs from what the base has.
+    fn difference(&self, group: &Group, names: &str, base: &Base, until: Instant, show: &mut dyn FnMut(&[u8])) {
+        let (base, base_body) = base;
+        let (Some(base_body), Some(body)) = (base_body, self.whole_body(group)) else {
+            return show(format!("(not compared with {base}: more than {} MiB)\n", LONGEST_DIFF >> 20).as_bytes());
+        };
+        if body == *base_body {
+            return show(format!("(the same lines as {base})\n").as_bytes());
+        }
+        let diff = TextDiff::configure().deadline(until).diff_lines(base_body.as_slice(), body.as_slice());
+        let mut text = Vec::new();
+        // Writing to memory does not fail.
+        let _ = diff.unified_diff().header(base, names).to_writer(&mut text);
+        if !self.shape.face.has_colour {
+            return show(&text);
+        }
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            match line.first() {
+                Some(sign @ (b'+' | b'-')) => {
+                    // What the line has of its own comes after.
+                    show(self.shape.face.paint(*sign == b'+', &char::from(*sign).to_string()).as_bytes());
+                    show(&line[1..]);
+                }
+                _ => show(line),
+            }
+        }
+    }
+}
+
+impl Report for Gather {
+    fn event(&mut self, job: &Job, event: &Event, _: &mut Output) {
+        match &event.kind {
+            EventKind::Output { stream, bytes } => self.output(job, *stream, bytes),
+            EventKind::Finished { outcome, .. } => self.outcome(job, outcome),
+            EventKind::Started
+            | EventKind::Attempted(_)
+            | EventKind::Connected
+            | EventKind::Note(_)
+            | EventKind::Warning(_)
+            | EventKind::Copied(_) => {}
+        }
+    }
+
+    fn finish(&mut self, _: &Tally, output: &mut Output) {
+        let mut groups = std::mem::take(&mut self.groups);
+        groups.iter_mut().for_each(|group| group.jobs.sort_unstable());
+        groups.sort_by_key(|group| (group.class != Class::Ok, std::cmp::Reverse(group.jobs.len()), group.jobs[0]));
+        let mut base = None;
+        let (until, is_shown) = (Instant::now() + DIFF_TIME, self.shape.is_shown);
+        for group in groups.iter().filter(|_| is_shown) {
+            self.block(group, base.as_ref(), until, output);
+            if self.shape.diff && base.is_none() {
+                base = Some((self.names(group), self.whole_body(group)));
+            }
+        }
+        if self.shape.expect_same && groups.len() > 1 {
+            let (total, largest) = (self.jobs.len(), groups.iter().map(|group| group.jobs.len()).max().unwrap_or(0));
+            let line = format!(
+                "{}: the hosts differ: {} groups, {} of {total} hosts are not in the largest\n",
+                name(),
+                groups.len(),
+                total - largest
+            );
+            output.buffer(Stream::Stderr).extend_from_slice(line.as_bytes());
+            output.differ();
+        }
+    }
+}

@@ -1,0 +1,442 @@
+//! `--json`: the run as JSON Lines on standard output, for programs.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+
+use crate::events::event::Progress;
+use crate::events::event::{Agreed, Event, EventKind, Outcome, Stream, Tally};
+use crate::events::host_error::without_port;
+use crate::output::clock::Clock;
+use crate::output::multiplexer::Report;
+use crate::output::reports::timeline::Timeline;
+use crate::output::writer::Output;
+use crate::plan::job::Job;
+use crate::text::sanitize::is_harmful;
+
+/// Version of the format. It grows when a reader of an older version would misread what is written.
+pub const VERSION: u32 = 1;
+
+/// Events as JSON, an object a line: `run_start`, then for each host `start` (if it was started), any number of `output` and
+/// `progress` (if files are copied, at most one a second) and one `end`, mixed with those of other hosts, and at last `run_end`. `schema/pssh-events.schema.json` describes every
+/// field.
+///
+/// The format is only ever added to: fields and events may come, none goes or changes its meaning. Readers pass over what
+/// they do not know. Every field of an event is always there, null where there is nothing to say, but for `text` and
+/// `base64`, of which there is one.
+///
+/// What hosts print is `text` where it is UTF-8, cut between characters, and `base64` otherwise. All `text` and decoded
+/// `base64` of a stream in their order are exactly its bytes.
+pub struct Json {
+    clock: Clock,
+    timelines: Vec<Timeline>,
+    /// What the last output of each job ended with: the beginning of a character. stdout, stderr.
+    begun: Vec<[Begun; 2]>,
+    /// When each job last said how far its copy is.
+    told: Vec<Option<Instant>>,
+    jobs: Arc<[Job]>,
+    has_begun: bool,
+}
+
+/// How often a host says how far its copy is, at most.
+const PROGRESS: Duration = Duration::from_secs(1);
+
+/// The beginning of a character in UTF-8: up to three bytes.
+#[derive(Clone, Copy, Default)]
+struct Begun {
+    bytes: [u8; 3],
+    length: u8,
+}
+
+impl Begun {
+    fn take(&mut self) -> Begun {
+        std::mem::take(self)
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+/// How many bytes at the end are the beginning of a character.
+fn begun_at_end(bytes: &[u8]) -> usize {
+    let most = bytes.len().min(3);
+    for length in 1..=most {
+        let tail = &bytes[bytes.len() - length..];
+        match std::str::from_utf8(tail) {
+            // Its first byte announces more than there is.
+            Err(error) if error.valid_up_to() == 0 && error.error_len().is_none() => return length,
+            Ok(_) => return 0,
+            Err(_) => {}
+        }
+    }
+    0
+}
+
+impl Json {
+    /// A report on `jobs`.
+    pub fn new(jobs: &Arc<[Job]>) -> Json {
+        Json {
+            clock: Clock::now(),
+            timelines: vec![Timeline::default(); jobs.len()],
+            begun: vec![Default::default(); jobs.len()],
+            told: vec![None; jobs.len()],
+            jobs: Arc::clone(jobs),
+            has_begun: false,
+        }
+    }
+
+    /// Writes `run_start`, once.
+    fn begin(&mut self, output: &mut Output) {
+        if std::mem::replace(&mut self.has_begun, true) {
+            return;
+        }
+        Object::new(output, "run_start")
+            .number("version", VERSION)
+            .text("pssh", env!("CARGO_PKG_VERSION"))
+            .time("time", &self.clock, Some(self.clock.start))
+            .number("hosts", self.jobs.len())
+            .end();
+    }
+
+    fn start(&self, job: &Job, event: &Event, output: &mut Output) {
+        host(Object::new(output, "start").time("time", &self.clock, Some(event.at)), job).end();
+    }
+
+    fn output(&mut self, job: &Job, stream: Stream, at: Instant, bytes: &[u8], output: &mut Output) {
+        let begun = self.begun[job.number][stream as usize].take();
+        let joined = if begun.length > 0 { [begun.as_slice(), bytes].concat() } else { Vec::new() };
+        let bytes = if begun.length > 0 { &joined } else { bytes };
+        let (now, later) = bytes.split_at(bytes.len() - begun_at_end(bytes));
+        let kept = &mut self.begun[job.number][stream as usize];
+        kept.bytes[..later.len()].copy_from_slice(later);
+        kept.length = later.len() as u8;
+        if !now.is_empty() {
+            self.piece(job, stream, at, now, output);
+        }
+    }
+
+    fn piece(&self, job: &Job, stream: Stream, at: Instant, bytes: &[u8], output: &mut Output) {
+        let stream = match stream {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        };
+        let object = Object::new(output, "output")
+            .time("time", &self.clock, Some(at))
+            .number("index", job.number)
+            .text("host", &job.spec.name)
+            .text("label", &job.label)
+            .text("stream", stream);
+        match std::str::from_utf8(bytes) {
+            Ok(text) => object.text("text", text),
+            Err(_) => object.text("base64", &BASE64_STANDARD.encode(bytes)),
+        }
+        .end();
+    }
+
+    fn progress(&mut self, job: &Job, at: Instant, progress: Progress, output: &mut Output) {
+        let told = &mut self.told[job.number];
+        if told.is_some_and(|last| at.saturating_duration_since(last) < PROGRESS) {
+            return;
+        }
+        *told = Some(at);
+        Object::new(output, "progress")
+            .time("time", &self.clock, Some(at))
+            .number("index", job.number)
+            .text("host", &job.spec.name)
+            .text("label", &job.label)
+            .number("done", progress.done)
+            .number("total", progress.total)
+            .end();
+    }
+
+    fn end(&mut self, job: &Job, event: &Event, outcome: &Outcome, attempts: u32, output: &mut Output) {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let begun = self.begun[job.number][stream as usize].take();
+            if begun.length > 0 {
+                self.piece(job, stream, event.at, begun.as_slice(), output);
+            }
+        }
+        let timeline = self.timelines[job.number];
+        let address = timeline.attempt.and_then(|(milestones, _)| milestones.address);
+        let agreed = timeline.attempt.and_then(|(milestones, _)| milestones.agreed);
+        let both = |of: fn(&Agreed) -> [&'static str; 2]| agreed.as_ref().map(|agreed| Agreed::word(of(agreed)));
+        let error = match outcome {
+            Outcome::Failed(error) => Some(error.to_string()),
+            Outcome::Exited(_) | Outcome::Signaled { .. } => None,
+            outcome => Some(outcome.to_string()),
+        };
+        let phases = timeline.phases(self.clock.start);
+        let mut object = Object::new(output, "end").time("time", &self.clock, Some(event.at));
+        object = host(object, job)
+            .maybe_text("address", address.as_ref().map(without_port).as_deref())
+            .maybe_text("key_exchange", agreed.map(|agreed| agreed.key_exchange))
+            .maybe_text("host_key_type", agreed.map(|agreed| agreed.host_key))
+            .maybe_text("cipher", both(|agreed| agreed.ciphers).as_deref())
+            .maybe_text("mac", both(|agreed| agreed.macs).as_deref())
+            .maybe_text("compression", both(|agreed| agreed.compression).as_deref())
+            .text("outcome", outcome.class().word())
+            .maybe_number("exit_status", outcome.exit_status())
+            .maybe_text("signal", outcome.signal())
+            .maybe_text("phase", outcome.phase().map(|phase| phase.to_string()).as_deref())
+            .number("attempts", attempts)
+            .flag("may_still_run", matches!(outcome, Outcome::Unstopped(_)))
+            .text("message", &outcome.to_string())
+            .maybe_text("error", error.as_deref())
+            .maybe_text("hint", outcome.hint().as_deref())
+            .time("started", &self.clock, timeline.started)
+            .time("connected", &self.clock, timeline.connected)
+            .time("first_output", &self.clock, timeline.first_output)
+            .time("ended", &self.clock, Some(event.at))
+            .object("seconds");
+        for (name, time) in phases.parts() {
+            object = object.seconds(name, time);
+        }
+        object.seconds("total", phases.total).end_object().end();
+    }
+}
+
+impl Report for Json {
+    fn begin(&mut self, output: &mut Output) {
+        Json::begin(self, output);
+    }
+
+    fn event(&mut self, job: &Job, event: &Event, output: &mut Output) {
+        self.timelines[job.number].event(event);
+        match &event.kind {
+            EventKind::Started => self.start(job, event, output),
+            EventKind::Output { stream, bytes } => self.output(job, *stream, event.at, bytes, output),
+            EventKind::Finished { outcome, attempts } => self.end(job, event, outcome, *attempts, output),
+            EventKind::Copied(progress) => self.progress(job, event.at, *progress, output),
+            EventKind::Attempted(_) | EventKind::Connected | EventKind::Note(_) | EventKind::Warning(_) => {}
+        }
+    }
+
+    fn finish(&mut self, tally: &Tally, output: &mut Output) {
+        let now = Instant::now();
+        let mut object = Object::new(output, "run_end")
+            .time("time", &self.clock, Some(now))
+            .number("hosts", tally.total())
+            .seconds("seconds", Some(now.saturating_duration_since(self.clock.start)))
+            .object("outcomes");
+        for (class, count) in tally.iter() {
+            object = object.number(class.word(), count);
+        }
+        object.end_object().end();
+    }
+}
+
+/// Whose event it is.
+fn host<'a>(object: Object<'a>, job: &Job) -> Object<'a> {
+    object
+        .number("index", job.number)
+        .text("host", &job.spec.name)
+        .text("label", &job.label)
+        .text("user", &job.user)
+        .number("port", job.port)
+}
+
+/// An object in the making, on a line of its own.
+struct Object<'a> {
+    buffer: &'a mut Vec<u8>,
+    is_first: bool,
+}
+
+impl<'a> Object<'a> {
+    fn new(output: &'a mut Output, event: &str) -> Object<'a> {
+        let buffer = output.buffer(Stream::Stdout);
+        buffer.push(b'{');
+        Object { buffer, is_first: true }.text("event", event)
+    }
+
+    fn name(&mut self, name: &str) {
+        if !std::mem::replace(&mut self.is_first, false) {
+            self.buffer.push(b',');
+        }
+        self.buffer.push(b'"');
+        self.buffer.extend_from_slice(name.as_bytes());
+        self.buffer.extend_from_slice(b"\":");
+    }
+
+    fn text(mut self, name: &str, text: &str) -> Self {
+        self.name(name);
+        let start = self.buffer.len();
+        // Writing to memory does not fail.
+        let _ = serde_json::to_writer(&mut *self.buffer, text);
+        if text.bytes().any(|byte| byte >= 0x7f) && text.contains(is_harmful) {
+            // Somebody may look at it in a terminal: what JSON has no need to escape is escaped all the same.
+            let written = self.buffer.split_off(start);
+            for c in String::from_utf8_lossy(&written).chars() {
+                if !is_harmful(c) {
+                    let _ = write!(self.buffer, "{c}");
+                    continue;
+                }
+                // Beyond U+FFFF it takes two of them (RFC 8259 section 7).
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(self.buffer, "\\u{unit:04x}");
+                }
+            }
+        }
+        self
+    }
+
+    fn maybe_text(self, name: &str, text: Option<&str>) -> Self {
+        match text {
+            Some(text) => self.text(name, text),
+            None => self.plain(name, "null"),
+        }
+    }
+
+    fn number(self, name: &str, number: impl std::fmt::Display) -> Self {
+        self.plain(name, number)
+    }
+
+    fn maybe_number(self, name: &str, number: Option<u32>) -> Self {
+        match number {
+            Some(number) => self.plain(name, number),
+            None => self.plain(name, "null"),
+        }
+    }
+
+    fn flag(self, name: &str, flag: bool) -> Self {
+        self.plain(name, flag)
+    }
+
+    fn time(self, name: &str, clock: &Clock, at: Option<Instant>) -> Self {
+        self.maybe_text(name, at.map(|at| clock.rfc3339(at)).as_deref())
+    }
+
+    /// With microseconds.
+    fn seconds(self, name: &str, time: Option<Duration>) -> Self {
+        match time {
+            Some(time) => self.plain(name, format_args!("{:.6}", time.as_secs_f64())),
+            None => self.plain(name, "null"),
+        }
+    }
+
+    fn plain(mut self, name: &str, value: impl std::fmt::Display) -> Self {
+        self.name(name);
+        let _ = write!(self.buffer, "{value}");
+        self
+    }
+
+    /// Begins an object within it.
+    fn object(mut self, name: &str) -> Self {
+        self.name(name);
+        self.buffer.push(b'{');
+        self.is_first = true;
+        self
+    }
+
+    fn end_object(mut self) -> Self {
+        self.buffer.push(b'}');
+        self.is_first = false;
+        self
+    }
+
+    fn end(self) {
+        self.buffer.extend_from_slice(b"}\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_beginning_of_a_character_waits() {
+        for (bytes, expected) in [
+            (&b""[..], 0),
+            (b"abc", 0),
+            (b"abc\xc3", 1),
+            (b"abc\xc3\xa9", 0),
+            (b"\xe6\x97", 2),
+            (b"\xf0\x9f\x98", 3),
+            (b"\xf0\x9f\x98\x80", 0),
+            (b"x\xff", 0),
+            (b"\x80", 0),
+            (b"\xc3\xc3", 1),
+            (b"\xe6\x80\x80\x80", 0),
+            (b"\xed\xa0", 0),
+        ] {
+            assert_eq!(begun_at_end(bytes), expected, "{bytes:x?}");
+        }
+    }
+
+    /// What a stream of pieces becomes: its texts, with the bytes of `base64` as numbers.
+    fn written(pieces: &[&[u8]]) -> Vec<String> {
+        let hosts = crate::hosts::gather(&[], &["a".to_owned()]).expect("a host");
+        let jobs: Arc<[Job]> = crate::plan::job::make(hosts).into();
+        let (mut json, mut output) = (Json::new(&jobs), Output::over(None, None, &crate::output::Style::default()));
+        for piece in pieces {
+            let kind = EventKind::Output { stream: Stream::Stdout, bytes: piece.to_vec() };
+            json.event(&jobs[0], &Event::now(0, kind), &mut output);
+        }
+        let kind = EventKind::Finished { outcome: Outcome::Exited(0), attempts: 1 };
+        json.event(&jobs[0], &Event::now(0, kind), &mut output);
+        let text = String::from_utf8(std::mem::take(output.buffer(Stream::Stdout))).expect("JSON is UTF-8");
+        assert!(!text.contains(|c| c != '\n' && is_harmful(c)), "harmless on a terminal: {text:?}");
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+        let outputs = lines.filter(|line| line["event"] == "output");
+        let show = |line: serde_json::Value| match (line.get("text"), line.get("base64")) {
+            (Some(text), None) => text.as_str().expect("a string").to_owned(),
+            (None, Some(base64)) => {
+                format!("{:?}", BASE64_STANDARD.decode(base64.as_str().expect("a string")).expect("base64"))
+            }
+            both => panic!("one of the two: {both:?}"),
+        };
+        outputs.map(show).collect()
+    }
+
+    #[test]
+    fn a_character_that_is_cut_stays_text() {
+        assert_eq!(written(&[b"caf\xc3", b"\xa9\n"]), ["caf", "\u{e9}\n"]);
+        assert_eq!(written(&[b"\xf0", b"\x9f", b"\x98", b"\x80!"]), ["\u{1f600}!"]);
+        let text = "\u{65e5}\u{672c}\u{1f600}\u{e9}x".as_bytes();
+        for cut in 0..=text.len() {
+            assert_eq!(written(&[&text[..cut], &text[cut..]]).concat().as_bytes(), text, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_base64_and_nothing_is_lost() {
+        assert_eq!(written(&[b"a\xffb", b"c"]), ["[97, 255, 98]", "c"]);
+        assert_eq!(written(&[b"a\xc3"]), ["a", "[195]"], "a character that never ends");
+        assert_eq!(written(&[b"\xc3", b"x"]), ["[195, 120]"]);
+        let harmful = "\u{7f}\u{9b}2J\u{202e}\u{e9}\u{61c}\u{e0041}\u{1f600}\n";
+        assert_eq!(written(&[harmful.as_bytes()]), [harmful]);
+        assert_eq!(written(&[b"\0\x1b\"\\\n"]), ["\0\u{1b}\"\\\n"]);
+    }
+
+    #[test]
+    fn how_far_a_copy_is_is_told_once_a_second() {
+        let hosts = crate::hosts::gather(&[], &["a b".to_owned()]).expect("hosts");
+        let jobs: Arc<[Job]> = crate::plan::job::make(hosts).into();
+        let (mut json, mut output) = (Json::new(&jobs), Output::over(None, None, &crate::output::Style::default()));
+        let start = Instant::now();
+        for (job, milliseconds, done) in
+            [(0, 0, 1), (0, 999, 2), (1, 999, 3), (0, 1000, 4), (1, 1500, 5), (0, 1999, 6), (0, 5000, 7)]
+        {
+            let kind = EventKind::Copied(Progress { done, total: 1 << 60 });
+            let event = Event { job, at: start + Duration::from_millis(milliseconds), kind };
+            json.event(&jobs[job], &event, &mut output);
+        }
+        let text = String::from_utf8(std::mem::take(output.buffer(Stream::Stdout))).expect("JSON is UTF-8");
+        let lines: Vec<&str> = text.lines().collect();
+        let mut masked = Vec::new();
+        for line in lines {
+            let (start, rest) = line.split_once("\"time\":\"").expect("a time");
+            masked.push(format!("{start}{}", &rest[rest.find("\"index\"").expect("an index")..]));
+        }
+        let line = |index: usize, done: usize| {
+            let host = ["a", "b"][index];
+            format!(
+                "{{\"event\":\"progress\",\"index\":{index},\"host\":\"{host}\",\"label\":\"{host}\",\
+                 \"done\":{done},\"total\":1152921504606846976}}"
+            )
+        };
+        assert_eq!(masked, [line(0, 1), line(1, 3), line(0, 4), line(0, 7)]);
+    }
+}

@@ -1,0 +1,78 @@
+//! How each host ended, on standard error: with the output, whatever the format of that.
+//!
+//! Our own lines start with `pssh: `: one per host with its outcome, then, for a failure, one `hint: ` line where something would
+//! help (with the first few hosts that the same would help); at the end, for more than one host, how many ended how. With `-v`
+//! also what was done for each host.
+
+use std::io::Write;
+use std::time::Instant;
+
+use crate::events::event::{Class, Event, EventKind, Outcome, Stream, Tally};
+use crate::output::hints::Hints;
+use crate::output::multiplexer::Report;
+use crate::output::name;
+use crate::output::style::{Face, Style};
+use crate::output::writer::Output;
+use crate::plan::job::Job;
+use crate::text::sanitize::sanitize;
+
+/// The outcome of every host as soon as it ends, and the tally.
+pub struct Outcomes {
+    /// Whether each host has its line; without that another report shows them.
+    has_lines: bool,
+    start: Instant,
+    face: Face,
+    hints: Hints,
+}
+
+impl Outcomes {
+    /// Lines, the notes of jobs that are to tell what they do, and the tally.
+    pub fn new(style: &Style) -> Outcomes {
+        let hints = Hints::default();
+        Outcomes { has_lines: true, start: Instant::now(), face: style.of(Stream::Stderr), hints }
+    }
+
+    /// Notes and tally alone, beside a report that shows the outcomes itself.
+    pub fn without_lines(style: &Style) -> Outcomes {
+        Outcomes { has_lines: false, ..Outcomes::new(style) }
+    }
+}
+
+impl Report for Outcomes {
+    fn event(&mut self, job: &Job, event: &Event, output: &mut Output) {
+        match &event.kind {
+            EventKind::Finished { outcome, attempts } if self.has_lines => {
+                write_outcome(job, outcome, *attempts, self.face, &mut self.hints, output.buffer(Stream::Stderr));
+            }
+            EventKind::Note(note) if job.is_verbose => {
+                let at = event.at.saturating_duration_since(self.start).as_secs_f64();
+                message(output, &format!("{}: [{at:.3}] {note}", job.label));
+            }
+            _ => {}
+        }
+    }
+
+    fn finish(&mut self, tally: &Tally, output: &mut Output) {
+        self.hints.rest(output);
+        if tally.total() > 1 {
+            message(output, &tally.to_string());
+        }
+    }
+}
+
+/// Appends the line of a host that has ended, and its hint if it has one that is due.
+pub fn write_outcome(job: &Job, outcome: &Outcome, attempts: u32, face: Face, hints: &mut Hints, buffer: &mut Vec<u8>) {
+    let tried = if attempts > 1 { format!(" (attempt {attempts})") } else { String::new() };
+    let text = format!("{outcome}{tried}");
+    let (label, text) = (sanitize(&job.label), sanitize(&text));
+    // Writing to memory never fails.
+    let _ = writeln!(buffer, "{}: {label}: {}", name(), face.paint(outcome.class() == Class::Ok, &text));
+    if let Some(hint) = hints.due(job, outcome) {
+        let _ = writeln!(buffer, "  hint: {}", sanitize(&hint));
+    }
+}
+
+fn message(output: &mut Output, text: &str) {
+    let text = sanitize(text);
+    let _ = writeln!(output.buffer(Stream::Stderr), "{}: {text}", name());
+}

@@ -1,0 +1,78 @@
+//! `-q`: nothing when all is well; for cron, which mails whatever is printed.
+
+use std::io::Write;
+
+use crate::events::event::{Class, Event, EventKind, Stream, Tally};
+use crate::output::hints::Hints;
+use crate::output::multiplexer::Report;
+use crate::output::name;
+use crate::output::tail::Tail;
+use crate::output::writer::Output;
+use crate::plan::job::Job;
+use crate::text::sanitize::sanitize;
+
+/// How many of the last lines of a failed host are shown.
+pub const SHOWN_LINES: usize = 15;
+
+/// Prints only failures, on standard error, when they happen: the outcome, a hint where there is one, and the last
+/// [`SHOWN_LINES`] lines of the host, of both streams, each with its label and made harmless. After a run with failures the
+/// number of hosts that ended in each way.
+pub struct Quiet {
+    tails: Vec<Tail>,
+    hints: Hints,
+}
+
+impl Quiet {
+    /// A report for `jobs` jobs.
+    pub fn new(jobs: usize) -> Quiet {
+        Quiet { tails: vec![Tail::default(); jobs], hints: Hints::default() }
+    }
+}
+
+impl Report for Quiet {
+    fn event(&mut self, job: &Job, event: &Event, output: &mut Output) {
+        match &event.kind {
+            EventKind::Output { stream, bytes } => self.tails[job.number].add(*stream, bytes, SHOWN_LINES),
+            EventKind::Finished { outcome, attempts } => {
+                let (lines, dropped) = std::mem::take(&mut self.tails[job.number]).finish(SHOWN_LINES);
+                if outcome.class() == Class::Ok {
+                    return;
+                }
+                let buffer = output.buffer(Stream::Stderr);
+                let tried = if *attempts > 1 { format!(" (attempt {attempts})") } else { String::new() };
+                let told = format!("{}: {outcome}{tried}", job.label);
+                let _ = writeln!(buffer, "{}: {}", name(), sanitize(&told));
+                if let Some(hint) = self.hints.due(job, outcome) {
+                    let _ = writeln!(buffer, "  hint: {}", sanitize(&hint));
+                }
+                let label = sanitize(&job.label);
+                if dropped > 0 {
+                    let _ = writeln!(buffer, "{label}: ... ({dropped} lines before)");
+                }
+                for line in lines {
+                    let _ = writeln!(buffer, "{label}: {}", harmless(&line));
+                }
+            }
+            EventKind::Started
+            | EventKind::Attempted(_)
+            | EventKind::Connected
+            | EventKind::Note(_)
+            | EventKind::Warning(_)
+            | EventKind::Copied(_) => {}
+        }
+    }
+
+    fn finish(&mut self, tally: &Tally, output: &mut Output) {
+        self.hints.rest(output);
+        if tally.total() > 1 && tally.count(Class::Ok) < tally.total() {
+            let _ = writeln!(output.buffer(Stream::Stderr), "{}: {tally}", name());
+        }
+    }
+}
+
+/// A line of a host as text that does nothing to a terminal; tabs stay, and so does the end of a line of DOS.
+pub fn harmless(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
+    let cells: Vec<_> = text.split('\t').map(sanitize).collect();
+    cells.join("\t")
+}

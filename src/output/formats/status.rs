@@ -1,0 +1,280 @@
+//! pssh's line for each host, when it ends, on standard output:
+//!
+//! ```text
+//! [1] 16:32:33 [SUCCESS] web1
+//! [2] 16:32:34 [FAILURE] web2 Exited with error code 3
+//! ```
+//!
+//! The number counts hosts as they end, from 1; the time is local; the host is `[user@]host[:port]`, the user only if it is not that
+//! of `-l`. Outcomes that pssh has are in its words, byte for byte: scripts look for them. The others are in ours. What is of use
+//! beyond that is said on standard error.
+
+use std::io::Write;
+
+use super::outcomes::write_outcome;
+use crate::events::event::{Class, Event, EventKind, Outcome, Phase, Stream, Tally};
+use crate::hosts::file_names::pretty;
+use crate::output::clock::WallClock;
+use crate::output::hints::Hints;
+use crate::output::multiplexer::Report;
+use crate::output::name;
+use crate::output::style::{Colour, Face, Style};
+use crate::output::writer::Output;
+use crate::plan::job::Job;
+use crate::text::sanitize::sanitize;
+
+/// Signals with a name in SSH (RFC 4254 section 6.10), and others that servers name, by their numbers on Linux (signal(7)).
+const SIGNALS: [(&str, u8); 31] = [
+    ("HUP", 1),
+    ("INT", 2),
+    ("QUIT", 3),
+    ("ILL", 4),
+    ("TRAP", 5),
+    ("ABRT", 6),
+    ("BUS", 7),
+    ("FPE", 8),
+    ("KILL", 9),
+    ("USR1", 10),
+    ("SEGV", 11),
+    ("USR2", 12),
+    ("PIPE", 13),
+    ("ALRM", 14),
+    ("TERM", 15),
+    ("STKFLT", 16),
+    ("CHLD", 17),
+    ("CONT", 18),
+    ("STOP", 19),
+    ("TSTP", 20),
+    ("TTIN", 21),
+    ("TTOU", 22),
+    ("URG", 23),
+    ("XCPU", 24),
+    ("XFSZ", 25),
+    ("VTALRM", 26),
+    ("PROF", 27),
+    ("WINCH", 28),
+    ("IO", 29),
+    ("PWR", 30),
+    ("SYS", 31),
+];
+
+/// Writes pssh's lines.
+#[derive(Debug)]
+pub struct Heads {
+    /// Whether there are lines; without them failures are told on standard error.
+    has_lines: bool,
+    /// The login name that lines leave out.
+    user: Option<String>,
+    /// How many hosts have ended.
+    count: usize,
+    clock: WallClock,
+    stdout: Face,
+    stderr: Face,
+    hints: Hints,
+}
+
+impl Heads {
+    /// Lines for the hosts of a run. `user` is the login name of hosts whose entry has none, if the user said so.
+    pub fn new(user: Option<&str>, style: &Style) -> Heads {
+        Heads {
+            has_lines: true,
+            user: user.map(str::to_owned),
+            count: 0,
+            clock: WallClock::of_process(),
+            stdout: style.of(Stream::Stdout),
+            stderr: style.of(Stream::Stderr),
+            hints: Hints::default(),
+        }
+    }
+
+    /// No lines (`--no-headers`): of hosts that failed, standard error tells it.
+    pub fn without_lines(style: &Style) -> Heads {
+        Heads { has_lines: false, ..Heads::new(None, style) }
+    }
+
+    /// Whether there are lines.
+    pub fn has_lines(&self) -> bool {
+        self.has_lines
+    }
+
+    /// The line of a host that ends now, for standard output, with its newline; empty without lines.
+    pub fn head(&mut self, job: &Job, outcome: &Outcome, attempts: u32) -> String {
+        if !self.has_lines {
+            return String::new();
+        }
+        self.count += 1;
+        let face = self.stdout;
+        let number = face.tint(Colour::Cyan, &format!("[{}]", face.bold(&self.count.to_string())));
+        let alias = job.spec.options.alias.as_ref().map(|alias| alias.value.clone());
+        let host = alias.unwrap_or_else(|| pretty(&job.spec, self.user.as_deref()));
+        let (time, host) = (self.clock.now(), sanitize(&host));
+        if outcome.class() == Class::Ok {
+            let success = face.tint(Colour::Green, &format!("[{}]", face.bold("SUCCESS")));
+            return format!("{number} {time} {success} {host}\n");
+        }
+        let failure = face.tint(Colour::Red, &format!("[{}]", face.bold("FAILURE")));
+        let reason = face.tint(Colour::Red, &face.bold(&sanitize(&reason(outcome, attempts))));
+        format!("{number} {time} {failure} {host} {reason}\n")
+    }
+
+    /// What else there is to say of a host that has ended, for standard error.
+    pub fn tail(&mut self, job: &Job, outcome: &Outcome, attempts: u32) -> Vec<u8> {
+        let mut text = Vec::new();
+        if !self.has_lines {
+            if outcome.class() != Class::Ok {
+                write_outcome(job, outcome, attempts, self.stderr, &mut self.hints, &mut text);
+            }
+        } else if let Some(hint) = self.hints.due(job, outcome) {
+            // The reason stands above, on a terminal: once is enough. Writing to memory never fails.
+            let _ = writeln!(text, "{}: {}: hint: {}", name(), sanitize(&job.label), sanitize(&hint));
+        }
+        text
+    }
+
+    /// The hints that are for more hosts than they were said with.
+    pub fn rest(&mut self, output: &mut Output) {
+        self.hints.rest(output);
+    }
+
+    /// `Stderr: `, or nothing without lines.
+    pub fn stderr_label(&self) -> String {
+        if self.has_lines { self.stdout.tint(Colour::Red, "Stderr: ") } else { String::new() }
+    }
+}
+
+/// Why a host failed.
+fn reason(outcome: &Outcome, attempts: u32) -> String {
+    let tried = if attempts > 1 { format!(" (attempt {attempts})") } else { String::new() };
+    match outcome {
+        Outcome::Exited(status) => format!("Exited with error code {status}"),
+        Outcome::Signaled { name } => {
+            let number = SIGNALS.iter().find(|(known, _)| known == name);
+            number
+                .map_or_else(|| format!("Killed by signal {name}"), |(_, number)| format!("Killed by signal {number}"))
+        }
+        Outcome::TimedOut { phase: Phase::Command | Phase::Transfer, .. } => "Timed out".to_owned(),
+        // pssh has one limit, that of -t. For others the words go on as its own do: "Timed out, Killed by signal 9".
+        Outcome::TimedOut { limit, missing, .. } => {
+            format!("Timed out, {missing} within {} s{tried}", limit.as_secs_f64())
+        }
+        Outcome::Cancelled { started, why } => {
+            let word = if *started { "Interrupted" } else { "Cancelled" };
+            format!("{word}{}", why.map(|why| why.to_string()).unwrap_or_default())
+        }
+        Outcome::Unstopped(outcome) => reason(outcome, attempts),
+        Outcome::Failed(_) => format!("{outcome}{tried}"),
+    }
+}
+
+impl Report for Heads {
+    fn event(&mut self, job: &Job, event: &Event, output: &mut Output) {
+        if let EventKind::Finished { outcome, attempts } = &event.kind {
+            let head = self.head(job, outcome, *attempts);
+            output.buffer(Stream::Stdout).extend_from_slice(head.as_bytes());
+            let tail = self.tail(job, outcome, *attempts);
+            if !tail.is_empty() {
+                // What standard output has is written before.
+                output.buffer(Stream::Stderr).extend_from_slice(&tail);
+            }
+        }
+    }
+
+    fn finish(&mut self, _: &Tally, output: &mut Output) {
+        self.rest(output);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::events::host_error::HostError;
+    use crate::hosts::gather;
+    use crate::system::cancel;
+
+    /// The line of one host for `outcome`, without number and time.
+    fn line(heads: &mut Heads, host: &str, outcome: Outcome, attempts: u32) -> String {
+        let job = &crate::plan::job::make(gather(&[], &[host.to_owned()]).expect("a host"))[0];
+        let line = heads.head(job, &outcome, attempts);
+        let (number, rest) = line.split_once(' ').expect("a number");
+        assert_eq!(number, format!("[{}]", heads.count));
+        let (time, rest) = rest.split_once(' ').expect("a time");
+        let form: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        assert_eq!(form, "00:00:00");
+        rest.strip_suffix('\n').expect("a line").to_owned()
+    }
+
+    fn timeout(phase: Phase, missing: &'static str) -> Outcome {
+        Outcome::TimedOut { phase, limit: Duration::from_millis(1500), missing }
+    }
+
+    #[test]
+    fn hosts_are_called_as_pssh_calls_them() {
+        let mut heads = Heads::new(Some("root"), &Style::default());
+        for (host, name) in [
+            ("web1", "web1"),
+            ("root@web1", "web1"),
+            ("me@web1:2222", "me@web1:2222"),
+            ("::1", "[::1]"),
+            ("root@[fe80::1]:22", "[fe80::1]:22"),
+        ] {
+            assert_eq!(line(&mut heads, host, Outcome::Exited(0), 2), format!("[SUCCESS] {name}"));
+        }
+        assert_eq!(heads.count, 5);
+        let mut heads = Heads::new(None, &Style::default());
+        assert_eq!(line(&mut heads, "root@web1", Outcome::Exited(0), 1), "[SUCCESS] root@web1");
+    }
+
+    #[test]
+    fn reasons_that_pssh_has_are_in_its_words() {
+        let signal = |name: &str| Outcome::Signaled { name: name.to_owned() };
+        let cancelled = |started, why| Outcome::Cancelled { started, why };
+        let unstopped = Outcome::Unstopped(Box::new(timeout(Phase::Command, "not finished")));
+        let cannot =
+            HostError::Local { doing: "writing its output", detail: "no\u{1b}[2J\nroom".to_owned(), hint: None };
+        for (outcome, reason) in [
+            (Outcome::Exited(3), "Exited with error code 3"),
+            (Outcome::Exited(4_000_000_000), "Exited with error code 4000000000"),
+            (signal("KILL"), "Killed by signal 9"),
+            (signal("SEGV"), "Killed by signal 11"),
+            (signal("USR1"), "Killed by signal 10"),
+            (signal("x\u{7}@y"), "Killed by signal x\\u{7}@y"),
+            (timeout(Phase::Command, "not finished"), "Timed out"),
+            (timeout(Phase::Transfer, "not finished"), "Timed out"),
+            (unstopped, "Timed out"),
+            (cancelled(true, Some(cancel::Reason::Signal(2))), "Interrupted"),
+            (cancelled(false, Some(cancel::Reason::Signal(15))), "Cancelled"),
+            (cancelled(false, None), "Cancelled"),
+            // pssh does not know these.
+            (timeout(Phase::Connect, "no SSH banner"), "Timed out, no SSH banner within 1.5 s (attempt 2)"),
+            (cancelled(false, Some(cancel::Reason::TooManyFailed(1))), "Cancelled, since a host has failed"),
+            (
+                cancelled(true, Some(cancel::Reason::TooLong(Duration::from_secs(9)))),
+                "Interrupted, since the run has taken 9 s",
+            ),
+            (cannot.into(), "local: writing its output: no\\u{1b}[2J\\nroom (attempt 2)"),
+        ] {
+            let line = line(&mut Heads::new(None, &Style::default()), "web1", outcome, 2);
+            assert_eq!(line, format!("[FAILURE] web1 {reason}"));
+        }
+    }
+
+    #[test]
+    fn standard_error_has_the_hint_or_without_lines_the_failure() {
+        let job = &crate::plan::job::make(gather(&[], &["me@web1:22".to_owned()]).expect("a host"))[0];
+        let late = || timeout(Phase::Silence, "no output");
+        let tail = |heads: &mut Heads, outcome: &Outcome| String::from_utf8(heads.tail(job, outcome, 1)).expect("text");
+        let hint = "the command was told to stop; a longer --channel-timeout lets it be silent for longer\n";
+        let mut heads = Heads::new(None, &Style::default());
+        assert_eq!(tail(&mut heads, &Outcome::Exited(0)), "");
+        assert_eq!(tail(&mut heads, &Outcome::Exited(3)), "");
+        assert_eq!(tail(&mut heads, &late()), format!("pssh: web1: hint: {hint}"));
+        let mut heads = Heads::without_lines(&Style::default());
+        assert_eq!(tail(&mut heads, &Outcome::Exited(0)), "");
+        assert_eq!(tail(&mut heads, &Outcome::Exited(3)), "pssh: web1: exit 3\n");
+        let text = format!("pssh: web1: timeout silence: no output within 1.5 s\n  hint: {hint}");
+        assert_eq!(tail(&mut heads, &late()), text);
+        assert_eq!((heads.head(job, &late(), 1), heads.stderr_label()), (String::new(), String::new()));
+    }
+}

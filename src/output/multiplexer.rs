@@ -1,0 +1,167 @@
+//! The multiplexer: the one receiver of all events and the only writer.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::style::Style;
+use super::writer::{Broken, Output};
+use crate::events::event::{Class, Event, EventKind, Outcome, Tally};
+use crate::events::host_error::HostError;
+use crate::plan::job::Job;
+use crate::system::cancel::{Cancel, Reason};
+
+/// How often the status line is made anew: fast enough to look alive, and no load on a slow link.
+const REDRAW: Duration = Duration::from_millis(100);
+
+/// A way to show a run. Reports append to the output's buffers; when they are written is not theirs to decide.
+pub trait Report {
+    /// The run begins.
+    fn begin(&mut self, _output: &mut Output) {}
+    /// Something happened to `job`.
+    fn event(&mut self, job: &Job, event: &Event, output: &mut Output);
+    /// All jobs have ended.
+    fn finish(&mut self, tally: &Tally, output: &mut Output);
+    /// `job` is about to end with `outcome`. An error of ours on its behalf, such as a full disk, becomes its outcome instead: for
+    /// all reports, the tally and the exit status.
+    fn verdict(&mut self, job: &Job, outcome: &Outcome) -> Option<HostError> {
+        let _ = (job, outcome);
+        None
+    }
+    /// What the status line is to say now.
+    fn status(&mut self, now: Instant) -> Option<String> {
+        let _ = now;
+        None
+    }
+}
+
+/// Several reports over the same run, each told of everything, in this order.
+pub struct Reports(pub Vec<Box<dyn Report>>);
+
+impl Report for Reports {
+    fn begin(&mut self, output: &mut Output) {
+        self.0.iter_mut().for_each(|report| report.begin(output));
+    }
+
+    fn event(&mut self, job: &Job, event: &Event, output: &mut Output) {
+        self.0.iter_mut().for_each(|report| report.event(job, event, output));
+    }
+
+    fn finish(&mut self, tally: &Tally, output: &mut Output) {
+        self.0.iter_mut().for_each(|report| report.finish(tally, output));
+    }
+
+    fn verdict(&mut self, job: &Job, outcome: &Outcome) -> Option<HostError> {
+        // All are asked, so that each has closed what it has open.
+        let verdicts = self.0.iter_mut().filter_map(|report| report.verdict(job, outcome));
+        verdicts.reduce(|first, _| first)
+    }
+
+    fn status(&mut self, now: Instant) -> Option<String> {
+        self.0.iter_mut().find_map(|report| report.status(now))
+    }
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Summary {
+    /// How many jobs ended in which class; its total is the number of jobs.
+    pub tally: Tally,
+    /// Why standard output could not be written to the end.
+    pub broken: Option<Broken>,
+    /// What else of ours has failed, such as a file that could not be written.
+    pub faults: Vec<String>,
+    /// Whether hosts differ that were expected to be the same.
+    pub differ: bool,
+}
+
+/// Passes all events of a run to `report` until every sender is gone. Every one of `jobs` is counted exactly once.
+///
+/// If standard output breaks, the run is cancelled, and goes on being received to its end so that no worker hangs. If its
+/// reader has gone away, nothing more is said either: in `pssh ... | head -1` nobody wants to know. Reports that write elsewhere
+/// go on.
+///
+/// `failed` is told of hosts that were well and whose output turns out not to be kept.
+pub fn multiplex(
+    jobs: &[Job],
+    events: &Receiver<Event>,
+    failed: &dyn Fn(&Outcome),
+    report: &mut dyn Report,
+    style: &Style,
+    cancel: &Cancel,
+) -> Summary {
+    let mut output = Output::standard(style);
+    report.begin(&mut output);
+    let mut ended = vec![false; jobs.len()];
+    let mut tally = Tally::default();
+    let mut broken = None;
+    let mut next_status = style.has_progress.then(Instant::now);
+    let mut take = |mut event: Event, report: &mut dyn Report, output: &mut Output, tally: &mut Tally| {
+        let job = &jobs[event.job];
+        if let EventKind::Finished { outcome, .. } = &mut event.kind {
+            if std::mem::replace(&mut ended[event.job], true) {
+                return;
+            }
+            if let Some(error) = report.verdict(job, outcome) {
+                let was_well = outcome.class() == Class::Ok;
+                *outcome = error.into();
+                // What failed anyway is counted already.
+                if was_well {
+                    failed(outcome);
+                }
+            }
+            tally.add_outcome(outcome);
+        }
+        report.event(job, &event, output);
+    };
+    loop {
+        let waiting = events.try_recv();
+        if waiting.is_err() {
+            // Before it waits, everything is on its way to the reader.
+            output.flush();
+        }
+        if let Some(news) = output.take_broken() {
+            cancel.trigger(match news {
+                Broken::Closed => Reason::OutputClosed,
+                Broken::Failed(_) => Reason::OutputFailed,
+            });
+            if matches!(news, Broken::Closed) {
+                output.close();
+                next_status = None;
+            }
+            broken = Some(news);
+        }
+        let received = match (waiting, next_status) {
+            (Ok(event), _) => Ok(event),
+            (Err(_), None) => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            (Err(_), Some(at)) => events.recv_deadline(at),
+        };
+        let now = match &received {
+            Ok(event) => event.at,
+            Err(_) if next_status.is_some() => Instant::now(),
+            Err(_) => break,
+        };
+        match received {
+            Ok(event) => take(event, report, &mut output, &mut tally),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        if next_status.is_some_and(|at| at <= now) {
+            next_status = Some(now + REDRAW);
+            output.set_status(report.status(now));
+        }
+    }
+    output.set_status(None);
+    // A worker that vanished must not take its host along.
+    for job in jobs {
+        let doing = "a fault in pssh itself";
+        let detail = "the job ended without an outcome".to_owned();
+        let outcome = Outcome::from(HostError::Local { doing, detail, hint: None });
+        let event = Event::now(job.number, EventKind::Finished { outcome, attempts: 1 });
+        take(event, report, &mut output, &mut tally);
+    }
+    report.finish(&tally, &mut output);
+    output.flush();
+    let (faults, differ) = output.verdict();
+    Summary { tally, broken: broken.or_else(|| output.take_broken()), faults, differ }
+}

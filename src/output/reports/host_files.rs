@@ -1,0 +1,199 @@
+//! `-o` and `-e`: a file for each host, with the bytes that it printed, exactly as they came and when they came.
+//!
+//! Names are pssh's: `[user@]host[:port]`, IPv6 addresses in brackets, the user only if it is not that of `-l`; hosts that are listed
+//! again get `.1`, `.2` and so on, in the order of the list. Unlike pssh, a host that has printed nothing has an empty file, instead
+//! of what an earlier run has left there. A host that was not reached has none; an older one of it stays.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat};
+
+use crate::events::event::{Event, EventKind, Outcome, Stream, Tally};
+use crate::events::host_error::HostError;
+use crate::hosts::file_names;
+use crate::output::multiplexer::Report;
+use crate::output::writer::Output;
+use crate::plan::job::Job;
+use crate::system::files::run_lock::RunLock;
+use crate::system::files::trusted_path;
+use crate::system::open_files::Held;
+use crate::system::sink::Sink;
+use crate::text::message::reason;
+
+/// Where the files go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Directories {
+    /// `--outdir` and `--errdir`, by the number of the [`Stream`].
+    pub of: [Option<PathBuf>; 2],
+    /// `--fileappend`: files keep what they have.
+    pub append: bool,
+    /// Whether hosts that print nothing have none: copies print nothing.
+    pub only_printed: bool,
+}
+
+impl Directories {
+    /// Whether there are any files to write.
+    pub fn is_empty(&self) -> bool {
+        self.of.iter().all(Option::is_none)
+    }
+
+    /// The descriptors that the directories, their locks and the files of running hosts take.
+    pub fn held(&self) -> Held {
+        let count = self.of.iter().flatten().count() as u64;
+        Held { per_host: count, besides: 2 * count }
+    }
+}
+
+/// A directory for files of hosts that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{option} {}: {doing}: {}", .path.display(), reason(.error))]
+pub struct DirectoryError {
+    option: &'static str,
+    path: PathBuf,
+    doing: &'static str,
+    error: io::Error,
+}
+
+/// The files of all hosts.
+pub struct Files {
+    directories: Directories,
+    /// The directories themselves, open, by the number of the [`Stream`].
+    places: [Option<OwnedFd>; 2],
+    /// Keeps other runs out of them.
+    _locks: Vec<RunLock>,
+    /// By the number of the job.
+    names: Vec<String>,
+    /// By the number of the job: its open files, or why there are none.
+    open: Vec<[State; 2]>,
+}
+
+#[derive(Default)]
+enum State {
+    /// Nothing was written yet. No descriptor is held for it: a host that is tried again may wait for long.
+    #[default]
+    Idle,
+    Open(Sink),
+    /// What failed, with the file.
+    Failed(PathBuf, io::Error),
+}
+
+impl Files {
+    /// Makes the directories. `user` is the login name that file names leave out.
+    ///
+    /// # Errors
+    /// A directory cannot be made, files cannot be made in it, or another run uses it.
+    pub fn new(directories: Directories, jobs: &[Job], user: Option<&str>) -> Result<Files, DirectoryError> {
+        let names = file_names::of_hosts(jobs.iter().map(|job| &job.spec), user);
+        let (mut places, mut locks, mut locked) = ([None, None], Vec::new(), Vec::new());
+        for ((option, path), place) in ["--outdir", "--errdir"].iter().zip(&directories.of).zip(&mut places) {
+            let Some(path) = path else { continue };
+            let wrong = |doing, error| DirectoryError { option, path: path.clone(), doing, error };
+            let directory = trusted_path::directory(path).map_err(|error| wrong("cannot be made", error))?;
+            let access = accessat(&directory, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);
+            access.map_err(|error| wrong("no files can be made in it", error.into()))?;
+            // Both may be the same.
+            let identity = rustix::fs::fstat(&directory).map(|about| (about.st_dev, about.st_ino)).ok();
+            if !locked.contains(&identity) {
+                locked.push(identity);
+                locks.extend(RunLock::of_directory(&directory).map_err(|taken| wrong("cannot be used", taken.into()))?);
+            }
+            for name in &names {
+                let checked = trusted_path::check(&directory, Path::new(name));
+                checked.map_err(|error| wrong("a file in it cannot be written", error))?;
+            }
+            *place = Some(directory);
+        }
+        let mut open = Vec::new();
+        open.resize_with(jobs.len(), Default::default);
+        Ok(Files { directories, places, _locks: locks, names, open })
+    }
+
+    /// Sees to it that there is a file, without what an earlier run has left in it.
+    fn create(&mut self, job: usize, stream: Stream) {
+        let Some(directory) = &self.places[stream as usize] else { return };
+        if matches!(self.open[job][stream as usize], State::Idle)
+            && let Err(error) = open(directory, &self.names[job], !self.directories.append)
+        {
+            self.open[job][stream as usize] = State::Failed(self.path(job, stream), error);
+        }
+    }
+
+    fn write(&mut self, job: usize, stream: Stream, bytes: &[u8]) {
+        let Some(directory) = &self.places[stream as usize] else { return };
+        let state = &mut self.open[job][stream as usize];
+        let written = match state {
+            State::Failed(..) => Ok(()),
+            State::Open(sink) => sink.write_all(bytes),
+            State::Idle => open(directory, &self.names[job], false).and_then(|file| {
+                let mut sink = Sink::new(file);
+                let written = sink.write_all(bytes);
+                *state = State::Open(sink);
+                written
+            }),
+        };
+        if let Err(error) = written {
+            // What comes after a gap would look as if it followed on what is before it.
+            self.open[job][stream as usize] = State::Failed(self.path(job, stream), error);
+        }
+    }
+
+    /// The path of a file, for messages.
+    fn path(&self, job: usize, stream: Stream) -> PathBuf {
+        let directory = self.directories.of[stream as usize].as_deref();
+        directory.unwrap_or(Path::new("")).join(&self.names[job])
+    }
+
+    /// Closes a file; says what went wrong with it. Network file systems may tell only now that there was no room.
+    fn close(&mut self, job: usize, stream: Stream) -> Option<(PathBuf, io::Error)> {
+        match std::mem::take(&mut self.open[job][stream as usize]) {
+            State::Idle => None,
+            State::Open(sink) => {
+                let error = nix::unistd::close(OwnedFd::from(sink.into_file())).err()?;
+                Some((self.path(job, stream), error.into()))
+            }
+            State::Failed(path, error) => Some((path, error)),
+        }
+    }
+}
+
+/// Opens a file to add to it: with both streams in one directory, two of us have the same file. A FIFO without a reader is an error
+/// instead of a wait.
+fn open(directory: &OwnedFd, name: &str, is_emptied: bool) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let flags = if is_emptied { flags | OFlags::TRUNC } else { flags };
+    trusted_path::open(directory, Path::new(name), flags, Mode::from_raw_mode(0o666))
+}
+
+impl Report for Files {
+    fn event(&mut self, job: &Job, event: &Event, _: &mut Output) {
+        match &event.kind {
+            EventKind::Connected if !self.directories.only_printed => {
+                self.create(job.number, Stream::Stdout);
+                self.create(job.number, Stream::Stderr);
+            }
+            EventKind::Output { stream, bytes } => self.write(job.number, *stream, bytes),
+            EventKind::Started
+            | EventKind::Connected
+            | EventKind::Attempted(_)
+            | EventKind::Note(_)
+            | EventKind::Warning(_)
+            | EventKind::Copied(_)
+            | EventKind::Finished { .. } => {}
+        }
+    }
+
+    fn verdict(&mut self, job: &Job, outcome: &Outcome) -> Option<HostError> {
+        let stdout = self.close(job.number, Stream::Stdout);
+        let (path, error) = self.close(job.number, Stream::Stderr).or(stdout)?;
+        Some(HostError::Local {
+            doing: "writing its output",
+            detail: format!("{}: {}", path.display(), reason(&error)),
+            hint: Some(format!("not all of its output is there; the command itself: {outcome}")),
+        })
+    }
+
+    fn finish(&mut self, _: &Tally, _: &mut Output) {}
+}

@@ -1,0 +1,12 @@
+//! What a run leaves beside its output: files, summaries, progress.
+
+pub(crate) mod copy_rate;
+pub(crate) mod failed_to;
+pub(crate) mod host_files;
+pub(crate) mod junit;
+pub(crate) mod progress;
+pub(crate) mod reasons;
+pub(crate) mod report_file;
+pub(crate) mod summary;
+pub(crate) mod timeline;
+pub(crate) mod warnings;

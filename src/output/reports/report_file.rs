@@ -1,0 +1,169 @@
+//! Files that reports are written to: all of a file at once, at the end of the run.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use crate::copy::random_tag;
+use crate::output::formats::ci_log::CiLog;
+use crate::output::writer::Output;
+use crate::system::files::run_lock::RunLock;
+use crate::system::files::trusted_path::{self, Spot};
+use crate::system::sink::Sink;
+use crate::text::message::reason;
+
+/// How what is not a regular file is opened: a FIFO that no process reads is an error instead of a wait.
+const SPECIAL: OFlags = OFlags::WRONLY.union(OFlags::APPEND).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+/// A file that a report will be written to. Until then, whatever stands there stays.
+#[derive(Debug)]
+pub struct ReportFile {
+    option: &'static str,
+    path: PathBuf,
+    /// What cannot be replaced is open from the beginning: a reader of a FIFO waits for the first that opens it.
+    special: Option<File>,
+    /// Held until it is written.
+    _lock: Option<RunLock>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// Replaced by a new file with these permissions, less the umask.
+    Plain(Mode),
+    /// It cannot be replaced, such as `/dev/stderr`; written as it is.
+    Special,
+}
+
+/// A report's file cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("{option} {}: cannot write: {}", .path.display(), reason(.error))]
+pub struct FileError {
+    option: &'static str,
+    path: PathBuf,
+    error: io::Error,
+}
+
+impl FileError {
+    /// The file that `option` names cannot be used.
+    pub fn new(option: &'static str, path: &Path, error: io::Error) -> FileError {
+        FileError { option, path: path.to_owned(), error }
+    }
+}
+
+impl ReportFile {
+    /// Makes sure that the file can be written, before the run; `option` is what names it on the command line.
+    ///
+    /// # Errors
+    /// It cannot be, or another run is about to write it.
+    pub fn prepare(option: &'static str, path: &Path) -> Result<ReportFile, FileError> {
+        let failed = |error| FileError::new(option, path, error);
+        let mut file = ReportFile { option, path: path.to_owned(), special: None, _lock: None };
+        let (spot, kind) = file.find().map_err(failed)?;
+        match kind {
+            Kind::Plain(mode) => {
+                // Of two runs that replace it, the report of one would be lost.
+                file._lock = RunLock::beside(&spot).map_err(|taken| failed(taken.into()))?;
+                Replacement::begin(spot, mode).map(drop).map_err(failed)?;
+            }
+            Kind::Special => file.special = Some(file.open_special().map_err(failed)?),
+        }
+        Ok(file)
+    }
+
+    /// Its path, as it was given.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn open_special(&self) -> io::Result<File> {
+        trusted_path::open(CWD, &self.path, SPECIAL, Mode::empty())
+    }
+
+    /// Where it is written, and how. Links stay, and what they lead to is replaced.
+    fn find(&self) -> io::Result<(Spot, Kind)> {
+        let spot = trusted_path::spot(CWD, &self.path)?;
+        if spot.is_magic() {
+            return Ok((spot, Kind::Special));
+        }
+        let kind = match rustix::fs::statat(&spot.directory, &spot.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => match FileType::from_raw_mode(found.st_mode) {
+                FileType::Directory => return Err(io::ErrorKind::IsADirectory.into()),
+                FileType::RegularFile => Kind::Plain(Mode::from_raw_mode(found.st_mode & 0o777)),
+                _ => Kind::Special,
+            },
+            Err(Errno::NOENT) => Kind::Plain(Mode::from_raw_mode(0o666)),
+            Err(error) => return Err(error.into()),
+        };
+        Ok((spot, kind))
+    }
+
+    /// Writes the file: at any moment there is either what was there before, or all of `contents`. If that fails, the run has
+    /// failed.
+    pub fn write(&self, contents: &[u8], output: &mut Output) {
+        let write_special = |file: File| {
+            let log = if is_our_output(&file)? { output.log() } else { CiLog::default() };
+            Sink::new(file).write_all(&log.harmless(contents))
+        };
+        let written = match &self.special {
+            Some(file) => file.try_clone().and_then(write_special),
+            None => self.find().and_then(|(spot, kind)| match kind {
+                Kind::Plain(mode) => Replacement::begin(spot, mode)?.finish(contents),
+                Kind::Special => self.open_special().and_then(write_special),
+            }),
+        };
+        if let Err(error) = written {
+            output.fault(format!("{} {}: cannot write: {}", self.option, self.path.display(), reason(&error)));
+        }
+    }
+}
+
+/// Whether a file is what our standard output or error is, such as `/dev/stderr`.
+fn is_our_output(file: &File) -> io::Result<bool> {
+    let about = rustix::fs::fstat(file)?;
+    let same = |other: rustix::io::Result<Stat>| {
+        other.is_ok_and(|other| (other.st_dev, other.st_ino) == (about.st_dev, about.st_ino))
+    };
+    Ok(same(rustix::fs::fstat(rustix::stdio::stdout())) || same(rustix::fs::fstat(rustix::stdio::stderr())))
+}
+
+/// A new file that takes the place of another. It goes away if it does not.
+struct Replacement {
+    spot: Spot,
+    file: File,
+    /// Its name until then.
+    name: Option<OsString>,
+}
+
+impl Replacement {
+    fn begin(spot: Spot, mode: Mode) -> io::Result<Replacement> {
+        let mut name = OsString::from(".");
+        name.push(&spot.name);
+        name.push(format!(".{}.tmp", random_tag()));
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::openat(&spot.directory, &name, flags, mode)?);
+        Ok(Replacement { spot, file, name: Some(name) })
+    }
+
+    fn finish(mut self, contents: &[u8]) -> io::Result<()> {
+        self.file.write_all(contents)?;
+        self.file.sync_all()?;
+        let Spot { directory, name, .. } = &self.spot;
+        if let Some(temporary) = &self.name {
+            rustix::fs::renameat(directory, temporary, directory, name)?;
+        }
+        self.name = None;
+        Ok(())
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if let Some(name) = &self.name {
+            let _ = rustix::fs::unlinkat(&self.spot.directory, name, AtFlags::empty());
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What is said at the end of a run: failures by reason, and how long things took.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::timeline::{Phases, Timeline};
+use crate::events::event::{Class, Event, EventKind, Outcome, Stream, Tally};
+use crate::hosts::nodeset::fold;
+use crate::output::multiplexer::Report;
+use crate::output::name;
+use crate::output::writer::Output;
+use crate::plan::job::Job;
+use crate::text::sanitize::sanitize;
+
+/// So many failures are easily seen one by one; beyond that they are told by reason too.
+const FEW: usize = 4;
+/// How many reasons are told at most, the most frequent ones.
+const REASONS: usize = 20;
+/// How many of the slowest hosts are named.
+const SLOWEST: usize = 5;
+
+/// The hosts that failed, folded, by reason: `  38 hosts: auth: deploy: refused after ...: web[01-38]`. On standard error, if
+/// they are more than [`FEW`].
+pub struct Failures {
+    jobs: Arc<[Job]>,
+    by_reason: HashMap<(Class, String), Vec<usize>>,
+}
+
+impl Failures {
+    /// A report on `jobs`.
+    pub fn new(jobs: &Arc<[Job]>) -> Failures {
+        Failures { jobs: Arc::clone(jobs), by_reason: HashMap::new() }
+    }
+
+    fn add(&mut self, job: &Job, outcome: &Outcome) {
+        if outcome.class() != Class::Ok {
+            self.by_reason.entry((outcome.class(), outcome.brief())).or_default().push(job.number);
+        }
+    }
+}
+
+impl Report for Failures {
+    fn event(&mut self, job: &Job, event: &Event, _: &mut Output) {
+        if let EventKind::Finished { outcome, .. } = &event.kind {
+            self.add(job, outcome);
+        }
+    }
+
+    fn finish(&mut self, _: &Tally, output: &mut Output) {
+        let mut reasons: Vec<((Class, String), Vec<usize>)> = self.by_reason.drain().collect();
+        if reasons.iter().map(|(_, jobs)| jobs.len()).sum::<usize>() <= FEW {
+            return;
+        }
+        reasons.iter_mut().for_each(|(_, jobs)| jobs.sort_unstable());
+        reasons.sort_by_key(|(_, jobs)| (std::cmp::Reverse(jobs.len()), jobs[0]));
+        let buffer = output.buffer(Stream::Stderr);
+        for ((_, reason), jobs) in reasons.iter().take(REASONS) {
+            let names = fold(jobs.iter().map(|number| self.jobs[*number].label.as_str()));
+            let _ = writeln!(buffer, "  {}: {}: {}", hosts(jobs.len()), sanitize(reason), sanitize(&names));
+        }
+        let more = reasons.iter().skip(REASONS);
+        let (count, others) = more.fold((0, 0), |(count, others), (_, jobs)| (count + jobs.len(), others + 1));
+        if others > 0 {
+            let _ = writeln!(buffer, "  {}: {others} more reasons", hosts(count));
+        }
+    }
+}
+
+fn hosts(count: usize) -> String {
+    format!("{count} host{}", if count == 1 { "" } else { "s" })
+}
+
+/// `--times`: a table of how long the parts took, and the slowest hosts, on standard error.
+pub struct Times {
+    start: Instant,
+    jobs: Arc<[Job]>,
+    timelines: Vec<Timeline>,
+}
+
+impl Times {
+    /// A report on `jobs`, in a run that begins now.
+    pub fn new(jobs: &Arc<[Job]>) -> Times {
+        let timelines = vec![Timeline::default(); jobs.len()];
+        Times { start: Instant::now(), jobs: Arc::clone(jobs), timelines }
+    }
+}
+
+impl Report for Times {
+    fn event(&mut self, job: &Job, event: &Event, _: &mut Output) {
+        self.timelines[job.number].event(event);
+    }
+
+    fn finish(&mut self, _: &Tally, output: &mut Output) {
+        let all: Vec<Phases> = self.timelines.iter().map(|timeline| timeline.phases(self.start)).collect();
+        let buffer = output.buffer(Stream::Stderr);
+        let _ = writeln!(buffer, "{}: seconds    hosts       p50       p95       max", name());
+        let names = Phases::default().parts().map(|(name, _)| name);
+        let rows = names.iter().enumerate().map(|(place, name)| {
+            (*name, all.iter().filter_map(|phases| phases.parts()[place].1).collect::<Vec<Duration>>())
+        });
+        let total = ("total", all.iter().filter_map(|phases| phases.total).collect::<Vec<Duration>>());
+        for (name, mut times) in rows.chain([total]) {
+            times.sort_unstable();
+            // Nobody needs to read that nothing was repeated.
+            let Some(max) = times.last().filter(|max| name != "retries" || max.as_secs_f64() >= 0.01) else { continue };
+            let [p50, p95, max] = [percentile(&times, 50), percentile(&times, 95), *max].map(|time| time.as_secs_f64());
+            let _ = writeln!(buffer, "  {name:<13}{:>6}{p50:>10.3}{p95:>10.3}{max:>10.3}", times.len());
+        }
+        let mut slowest: Vec<(usize, Duration)> =
+            all.iter().enumerate().filter_map(|(number, phases)| Some((number, phases.total?))).collect();
+        slowest.sort_by_key(|(number, total)| (std::cmp::Reverse(*total), *number));
+        if slowest.len() > 1 {
+            let _ = writeln!(buffer, "{}: slowest:", name());
+        }
+        for (number, total) in slowest.iter().take(if slowest.len() > 1 { SLOWEST } else { 0 }) {
+            let longest = all[*number].parts().into_iter().skip(1).max_by_key(|(_, time)| *time);
+            let (part, time) = longest.map_or(("", Duration::ZERO), |(part, time)| (part, time.unwrap_or_default()));
+            let (total, time) = (total.as_secs_f64(), time.as_secs_f64());
+            let _ =
+                writeln!(buffer, "  {}: {total:.3}, of which {part} {time:.3}", sanitize(&self.jobs[*number].label));
+        }
+    }
+}
+
+/// The least of sorted times that is not below so many hundredths of them.
+fn percentile(times: &[Duration], percent: usize) -> Duration {
+    times[(times.len() * percent).div_ceil(100).max(1) - 1]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_times_that_occurred() {
+        let times: Vec<Duration> = (1..=20).map(Duration::from_secs).collect();
+        assert_eq!(percentile(&times, 50), Duration::from_secs(10));
+        assert_eq!(percentile(&times, 95), Duration::from_secs(19));
+        assert_eq!(percentile(&times[..1], 50), Duration::from_secs(1));
+        assert_eq!(percentile(&times[..2], 95), Duration::from_secs(2));
+    }
+}

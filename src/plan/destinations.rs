@@ -1,0 +1,606 @@
+//! Completes hosts: the entry in the list, then `--host-config`, the command line, ssh_config(5) and the defaults. What hosts
+//! share is read once.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
+use std::net::SocketAddr;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::channel_requests::Node;
+use super::channel_requests::Wishes;
+use super::error::Unprepared;
+use super::known_hosts_files::KnownHostsFiles;
+use super::settings::SshOption;
+use super::settings::{AgentChoice, Settings, expand};
+use crate::hosts::options::HostKeyCheck;
+use crate::hosts::options::{AgentUse, HostOptions, Maybe};
+use crate::hosts::proxy::{Hop, Proxy};
+use crate::hosts::{self, HostSpec};
+use crate::ssh::algorithms::{self, Algorithms};
+use crate::ssh::channel::requests::Requests;
+use crate::ssh::destination::DEFAULT_PORT;
+use crate::ssh::destination::Host;
+use crate::ssh::destination::Method;
+use crate::ssh::host_keys::known_hosts::KnownHosts;
+use crate::ssh::host_keys::revoked;
+use crate::ssh::keepalive::Keepalive;
+use crate::ssh::keys::algorithms::PubkeyAlgorithms;
+use crate::ssh::keys::identities::{Identities, Sources};
+use crate::ssh::keys::keyring::Keyring;
+use crate::ssh::session::Credentials;
+use crate::ssh_config::{
+    self, Answer, CommandLineOption, Config, ConfigError, LogLevel, PubkeyAuthentication, Query, Question, Resolved,
+    StrictHostKeyChecking,
+};
+use crate::system::cancel::Cancel;
+use crate::system::lock::lock;
+use crate::system::password_source::{Secret, Source};
+use crate::system::resolver;
+use crate::system::terminal::Terminal;
+
+/// How long connecting may take unless told otherwise: the reference client's default.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
+/// A host that has vanished in mid-command is found out within two minutes. ssh(1) asks for no sign of life by default, and
+/// waits as long as TCP does: for ever, if nothing is to be sent.
+pub const KEEPALIVE: Keepalive =
+    Keepalive { interval: Duration::from_secs(30), count: 3, is_configured: false, tcp: true };
+
+/// The most jump hosts in a row: more are a loop in ssh_config rather than a network.
+const LONGEST_CHAIN: usize = 16;
+/// How many processes of ssh are run at once for each processor, where only ssh can tell what its configuration says: some of
+/// them wait for what they run themselves.
+const SSH_PER_PROCESSOR: usize = 4;
+/// libssh2 does not ask twice within two seconds.
+const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(2);
+
+/// Completes hosts. Files are read once for all hosts that share them.
+pub struct Directory {
+    pub(crate) settings: Arc<Settings>,
+    wishes: Wishes,
+    config: Config,
+    options: Vec<CommandLineOption>,
+    password: Option<Arc<Secret>>,
+    terminal: Arc<Terminal>,
+    /// For hosts with BatchMode.
+    mute: Arc<Terminal>,
+    cancel: Cancel,
+    pub(crate) known_hosts: Mutex<HashMap<KnownHostsFiles, Arc<KnownHosts>>>,
+    identities: Mutex<HashMap<IdentitySources, Arc<Identities>>>,
+    keyring: Keyring,
+    revoked: revoked::Files,
+    passwords: Mutex<HashMap<PathBuf, Arc<Secret>>>,
+    /// What hosts' lists of algorithms ask for in vain, in words.
+    lacking: Mutex<BTreeSet<String>>,
+    hops: Mutex<HashMap<Hop, Arc<Host>>>,
+    chains: Mutex<HashMap<Arc<[Hop]>, Chain>>,
+}
+
+/// A host's place in the list, and how many there are.
+#[derive(Clone, Copy)]
+struct Place {
+    number: usize,
+    count: usize,
+}
+
+/// A chain of jump hosts with those before it through which ssh_config reaches its first one.
+#[derive(Clone)]
+pub struct Chain {
+    /// All of them, the nearest first.
+    pub hops: Arc<[Hop]>,
+    /// Where those stand that were put before it.
+    pub origins: Vec<ssh_config::Origin>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct IdentitySources {
+    agent: Option<PathBuf>,
+    /// Those that the user named.
+    named: Vec<PathBuf>,
+    /// Those of ssh_config.
+    configured: Vec<PathBuf>,
+    /// Whether the default ones are tried too.
+    defaults: bool,
+    certificates: Vec<PathBuf>,
+    only: bool,
+    /// PubkeyAcceptedAlgorithms as it is written.
+    algorithms: Option<String>,
+    /// Why no passphrase is asked for, if none is.
+    silent: Option<String>,
+    /// Whether the host may be told a password.
+    has_password: bool,
+}
+
+impl Directory {
+    /// A directory of hosts; `password` is what all of them may be told.
+    ///
+    /// # Errors
+    /// ssh_config or an option for it is wrong.
+    pub fn new(
+        settings: Arc<Settings>,
+        password: Option<Arc<Secret>>,
+        terminal: Arc<Terminal>,
+        cancel: &Cancel,
+    ) -> Result<Directory, Unprepared> {
+        let config = Config::load(&config_sources(&settings))?;
+        let own = [
+            (settings.ipv4_only, "AddressFamily=inet", "-4"),
+            (settings.ipv6_only, "AddressFamily=inet6", "-6"),
+            (settings.compress, "Compression=yes", "-C"),
+            (settings.forward_agent, "ForwardAgent=yes", "--forward-agent"),
+            (settings.pty, "RequestTTY=force", "--pty"),
+        ];
+        let own = own.into_iter().filter(|(given, ..)| *given);
+        let own = own.map(|(_, option, name)| (option.to_owned(), name.to_owned()));
+        let named = settings.ssh_options.iter().map(|text| (text.clone(), format!("-O {text}")));
+        let said = |options: &[SshOption]| -> Vec<(String, String)> {
+            options.iter().map(|option| (option.text.clone(), option.name.clone())).collect()
+        };
+        let (flags, others) = (said(&settings.ssh_args.flags), said(&settings.ssh_args.options));
+        let named: Vec<_> = own.chain(flags).chain(named).chain(others).collect();
+        let options = config.options(&named)?;
+        Ok(Directory {
+            wishes: Wishes::of_process(&settings),
+            settings,
+            config,
+            options,
+            password,
+            terminal,
+            mute: Arc::new(Terminal::mute()?),
+            cancel: cancel.clone(),
+            known_hosts: Mutex::default(),
+            identities: Mutex::default(),
+            keyring: Keyring::default(),
+            revoked: revoked::Files::default(),
+            passwords: Mutex::default(),
+            lacking: Mutex::default(),
+            hops: Mutex::default(),
+            chains: Mutex::default(),
+        })
+    }
+
+    /// The hosts of the list, in its order.
+    ///
+    /// # Errors
+    /// ssh_config is wrong about one, or a file that the user named for it cannot be used.
+    pub fn hosts<'a>(&self, specs: impl ExactSizeIterator<Item = &'a HostSpec>) -> Result<Vec<Host>, Unprepared> {
+        let count = specs.len();
+        let (mut hosts, mut open) = (Vec::with_capacity(count), Vec::new());
+        for (number, spec) in specs.enumerate() {
+            match self.with_query(spec, |query| self.config.look_up(query))? {
+                Answer::Known(resolved) => hosts.push(self.target(spec, Place { number, count }, &resolved)?),
+                Answer::Open(question) => open.push((number, spec, question)),
+            }
+        }
+        if open.is_empty() {
+            return Ok(hosts);
+        }
+        let (mut known, mut hosts) = (hosts.into_iter(), Vec::new());
+        for ((number, spec, _), resolved) in open.iter().zip(self.ask_ssh(&open)) {
+            // Those that were cancelled are missing.
+            let resolved = resolved.unwrap_or_else(|| Err(Unprepared::Setting("cancelled".to_owned())))?;
+            hosts.extend(known.by_ref().take(number - hosts.len()));
+            hosts.push(self.target(spec, Place { number: *number, count }, &resolved)?);
+        }
+        hosts.extend(known);
+        Ok(hosts)
+    }
+
+    /// What ssh says about hosts, a few at a time: each of these is a process.
+    fn ask_ssh(&self, open: &[(usize, &HostSpec, Question)]) -> Vec<Option<Result<Resolved, Unprepared>>> {
+        let answers: Vec<Mutex<Option<_>>> = open.iter().map(|_| Mutex::default()).collect();
+        let ask = |place: usize| {
+            let (_, spec, question) = &open[place];
+            if !self.cancel.is_triggered() {
+                let answer = self.with_query(spec, |query| self.config.ask_ssh(query, question));
+                *lock(&answers[place]) = Some(answer);
+            }
+        };
+        // The first alone: it finds out what the others need too.
+        if !open.is_empty() {
+            ask(0);
+        }
+        let next = AtomicUsize::new(1);
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        thread::scope(|scope| {
+            for _ in 0..(processors * SSH_PER_PROCESSOR).min(open.len().saturating_sub(1)) {
+                scope.spawn(|| {
+                    while let Some(place) =
+                        Some(next.fetch_add(1, Ordering::Relaxed)).filter(|place| *place < open.len())
+                    {
+                        ask(place);
+                    }
+                });
+            }
+        });
+        answers.into_iter().map(|answer| answer.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
+    }
+
+    fn target(&self, spec: &HostSpec, place: Place, resolved: &Resolved) -> Result<Host, Unprepared> {
+        let proxy = match self.proxy(spec, resolved) {
+            Some(Proxy::Jump(hops)) => Some(Proxy::Jump(self.whole_chain(&hops)?.hops)),
+            other => other,
+        };
+        let node = Node { number: place.number, count: place.count, name: &spec.name };
+        let requests = self.wishes.requests(resolved, self.agent_of(resolved, &spec.options), node);
+        Ok(Host { requests, ..self.complete(resolved, proxy, &spec.options, false)? })
+    }
+
+    /// How a host of the list is reached, but for what stands before its jump hosts.
+    pub(crate) fn proxy(&self, spec: &HostSpec, resolved: &Resolved) -> Option<Proxy> {
+        match said(&spec.options.proxy).or(self.settings.proxy.as_ref()) {
+            Some(via) => via.0.clone(),
+            None => configured_proxy(resolved),
+        }
+    }
+
+    /// What ssh_config and its options say about a host of the list.
+    pub(crate) fn resolve(&self, spec: &HostSpec) -> Result<Resolved, Unprepared> {
+        self.with_query(spec, |query| self.config.resolve(query))
+    }
+
+    /// Asks ssh_config for a host of the list.
+    fn with_query<T>(
+        &self,
+        spec: &HostSpec,
+        ask: impl FnOnce(&Query<'_>) -> Result<T, ConfigError>,
+    ) -> Result<T, Unprepared> {
+        let user = spec.user.as_ref().or(said(&spec.options.user)).or(self.settings.user.as_ref()).cloned();
+        let port = spec.port.or(said(&spec.options.port).copied());
+        let mut query = Query { host: &spec.name, user, port, options: &self.options };
+        let Some(address) = &spec.options.address else { return Ok(ask(&query)?) };
+        // The first of two values counts.
+        let name = (format!("HostName={}", address.value), format!("{}: address", address.origin));
+        let options = [self.config.options(&[name])?, self.options.clone()].concat();
+        query.options = &options;
+        Ok(ask(&query)?)
+    }
+
+    /// What ssh_config says about a jump host: as with ssh, without the options of the command line.
+    fn resolve_hop(&self, hop: &Hop) -> Result<Resolved, ConfigError> {
+        self.config.resolve(&Query { host: &hop.name, user: hop.user.clone(), port: hop.port, options: &[] })
+    }
+
+    /// A chain of jump hosts with those before it through which ssh_config reaches its first one. The ProxyJump of the others
+    /// does not count, as for ssh.
+    pub(crate) fn whole_chain(&self, hops: &Arc<[Hop]>) -> Result<Chain, Unprepared> {
+        if let Some(chain) = lock(&self.chains).get(hops) {
+            return Ok(chain.clone());
+        }
+        if hops.len() > LONGEST_CHAIN {
+            let problem = format!("{} jump hosts in a row are more than {LONGEST_CHAIN}", hops.len());
+            return Err(Unprepared::Setting(problem));
+        }
+        let mut chain = Chain { hops: Arc::clone(hops), origins: Vec::new() };
+        while let Some(first) = chain.hops.first() {
+            let resolved = self.resolve_hop(first)?;
+            let Some(Proxy::Jump(before)) = configured_proxy(&resolved) else { break };
+            let origin = resolved.proxy.origin;
+            chain.hops = [&*before, &*chain.hops].concat().into();
+            if chain.hops.len() > LONGEST_CHAIN {
+                let problem = format!("{origin}: more than {LONGEST_CHAIN} jump hosts in a row");
+                return Err(Unprepared::Setting(problem));
+            }
+            chain.origins.push(origin);
+        }
+        lock(&self.chains).insert(Arc::clone(hops), chain.clone());
+        Ok(chain)
+    }
+
+    /// The ProxyCommand of a jump host that is the first of its chain, and where it stands.
+    pub(crate) fn own_command(&self, hop: &Hop) -> Result<Option<(String, ssh_config::Origin)>, Unprepared> {
+        let proxy = self.resolve_hop(hop)?.proxy;
+        Ok(match proxy.value {
+            ssh_config::Proxy::Command(command) => Some((command, proxy.origin)),
+            _ => None,
+        })
+    }
+
+    /// A jump host, which like ssh's has a configuration of its own.
+    ///
+    /// # Errors
+    /// As of [`Directory::hosts`].
+    pub fn hop(&self, hop: &Hop) -> Result<Arc<Host>, Unprepared> {
+        if let Some(host) = lock(&self.hops).get(hop) {
+            return Ok(Arc::clone(host));
+        }
+        let resolved = self.resolve_hop(hop)?;
+        // What it has of ProxyJump is in the chain.
+        let proxy = configured_proxy(&resolved).filter(|proxy| matches!(proxy, Proxy::Command(_)));
+        let is_named = self.settings.proxy_host.as_ref() == Some(hop);
+        let host = Arc::new(self.complete(&resolved, proxy, HostOptions::NONE, is_named)?);
+        lock(&self.hops).insert(hop.clone(), Arc::clone(&host));
+        Ok(host)
+    }
+
+    /// What of the inputs could not be used, a line each, for `-v`.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes: Vec<String> = self.config.notes().iter().map(ToString::to_string).collect();
+        for identities in lock(&self.identities).values() {
+            notes.extend(identities.unusable().iter().cloned());
+        }
+        for known_hosts in lock(&self.known_hosts).values() {
+            notes.extend(known_hosts.notes().iter().map(ToString::to_string));
+        }
+        notes.extend(lock(&self.lacking).iter().cloned());
+        notes.sort();
+        notes.dedup();
+        notes
+    }
+
+    /// A host of which `options` are said, or the jump host that `is_named` by options of its own.
+    fn complete(
+        &self,
+        resolved: &Resolved,
+        proxy: Option<Proxy>,
+        options: &HostOptions,
+        is_named: bool,
+    ) -> Result<Host, Unprepared> {
+        let (set, settings) = (&resolved.settings, &self.settings);
+        lock(&self.lacking).extend(algorithms::notes(set));
+        let revoked_host_keys = match &set.revoked_host_keys {
+            ssh_config::Setting { value: Some(file), origin } => {
+                let refused = |error| Unprepared::Setting(format!("{origin}: RevokedHostKeys {file}: {error}"));
+                Some(self.revoked.load(&PathBuf::from(file)).map_err(refused)?)
+            }
+            ssh_config::Setting { value: None, .. } => None,
+        };
+        let key_name = match &set.host_key_alias.value {
+            Some(alias) => (alias.clone(), DEFAULT_PORT),
+            None => (set.host_name.value.clone(), set.port.value),
+        };
+        let password = self.password_of(options, is_named)?;
+        let credentials = Arc::new(Credentials {
+            known_hosts: self.known_hosts_of(resolved, options)?,
+            host_key_check: said(&options.host_key_check).copied().or(settings.host_key_check).unwrap_or(
+                match set.strict_host_key_checking.value {
+                    StrictHostKeyChecking::AcceptNew => HostKeyCheck::AcceptNew,
+                    StrictHostKeyChecking::No => HostKeyCheck::Off,
+                    // There is nobody to ask while many hosts connect at once.
+                    StrictHostKeyChecking::Yes | StrictHostKeyChecking::Ask => HostKeyCheck::Strict,
+                },
+            ),
+            known_hosts_command: resolved.known_hosts_command.clone(),
+            revoked_host_keys,
+            identities: self.identities_of(resolved, options, is_named, password.is_some())?,
+            password,
+            password_prompt: settings.password_prompt.clone(),
+            terminal: Arc::clone(if set.batch_mode.value { &self.mute } else { &self.terminal }),
+        });
+        let keepalive = Keepalive {
+            interval: match configured(&set.server_alive_interval) {
+                Some(interval) if !interval.is_zero() => (*interval).max(SHORTEST_KEEPALIVE),
+                Some(never) => *never,
+                None => KEEPALIVE.interval,
+            },
+            count: configured(&set.server_alive_count_max).copied().unwrap_or(KEEPALIVE.count),
+            is_configured: configured(&set.server_alive_interval).is_some(),
+            tcp: set.tcp_keep_alive.value,
+        };
+        let connect_timeout = said(&options.connect_timeout).copied().or(settings.connect_timeout);
+        let attempts = configured(&set.connection_attempts).copied().filter(|_| !settings.attempts_given);
+        // Zero is no limit.
+        let limit = |given: &Maybe<Duration>, otherwise: Option<Duration>| match said(given) {
+            Some(limit) => Some(*limit).filter(|limit| !limit.is_zero()),
+            None => otherwise,
+        };
+        let configured_timeout = set.connect_timeout.value.0.filter(|timeout| !timeout.is_zero());
+        Ok(Host {
+            name: set.host_name.value.clone(),
+            port: set.port.value,
+            user: set.user.value.clone(),
+            key_name,
+            methods: methods(resolved),
+            credentials,
+            connect_timeout: connect_timeout.or(configured_timeout).unwrap_or(CONNECT_TIMEOUT),
+            keepalive,
+            rsa_bits: set.required_rsa_size.value,
+            trusts_loopback: set.no_host_authentication_for_localhost.value && set.host_key_alias.value.is_none(),
+            family: set.address_family.value,
+            bind: bind_address(resolved)?,
+            saves_memory: settings.saves_memory(),
+            attempts: said(&options.num_retries).copied().or(attempts),
+            retry_delay: said(&options.retry_delay).copied(),
+            is_verbose: matches!(
+                set.log_level.value,
+                LogLevel::Verbose | LogLevel::Debug1 | LogLevel::Debug2 | LogLevel::Debug3
+            ),
+            command_timeout: limit(&options.timeout, settings.command_timeout),
+            silence_timeout: limit(&options.channel_timeout, settings.silence_timeout),
+            algorithms: Algorithms::of(set).map_err(Unprepared::Setting)?,
+            proxy,
+            requests: Requests::default(),
+        })
+    }
+
+    /// A path of an option, with the home directory for its `~`.
+    pub(crate) fn expand(&self, path: &Path) -> PathBuf {
+        expand(path, self.settings.home.as_deref())
+    }
+
+    /// The password for one host: its own, which nobody else is told, or else that of the run.
+    fn password_of(&self, options: &HostOptions, is_named: bool) -> Result<Option<Arc<Secret>>, Unprepared> {
+        if !self.settings.logs_in {
+            return Ok(None);
+        }
+        let own = match (&options.password_file, &self.settings.proxy_password_file) {
+            (Some(given), _) => Some((self.expand(&given.value), format!("{}: password-file", given.origin))),
+            (None, Some(path)) if is_named => Some((path.clone(), "--proxy-password-file".to_owned())),
+            _ => None,
+        };
+        let Some((path, name)) = own else { return Ok(self.password.clone()) };
+        if let Some(password) = lock(&self.passwords).get(&path) {
+            return Ok(Some(Arc::clone(password)));
+        }
+        let name = format!("{name} {}", path.display());
+        let password = Arc::new(Source::File(path.clone()).read_as(name, &self.terminal, &self.cancel)?);
+        lock(&self.passwords).insert(path, Arc::clone(&password));
+        Ok(Some(password))
+    }
+
+    /// The agent that is asked for keys.
+    fn agent_of(&self, resolved: &Resolved, options: &HostOptions) -> Option<PathBuf> {
+        let choice = match said(&options.agent) {
+            None => self.settings.agent.clone(),
+            Some(AgentUse::Socket(socket)) => AgentChoice::Named(self.expand(socket)),
+            Some(AgentUse::Nobody) => AgentChoice::Nobody,
+            Some(AgentUse::Usual) => AgentChoice::Usual(self.settings.usual_agent.clone()),
+        };
+        match (choice, &resolved.agent) {
+            (AgentChoice::Named(socket), _) => Some(socket),
+            (AgentChoice::Nobody, _) | (_, ssh_config::Agent::None) => None,
+            (AgentChoice::Usual(socket), ssh_config::Agent::Environment) => socket,
+            (AgentChoice::Usual(_), ssh_config::Agent::Socket(socket)) => Some(socket.clone()),
+        }
+    }
+
+    fn identities_of(
+        &self,
+        resolved: &Resolved,
+        options: &HostOptions,
+        is_named: bool,
+        has_password: bool,
+    ) -> Result<Arc<Identities>, Unprepared> {
+        let settings = &self.settings;
+        if !settings.logs_in {
+            return Ok(Arc::default());
+        }
+        let files = &resolved.identity_files;
+        let is_default = files.iter().all(|file| file.origin == ssh_config::Origin::Default);
+        let agent = self.agent_of(resolved, options);
+        let named: Vec<PathBuf> = match said(&options.identities) {
+            Some(files) => files.iter().map(|path| self.expand(path)).collect(),
+            None => settings.identities.clone(),
+        };
+        let defaults = named.is_empty() && is_default;
+        let paths = |files: &[ssh_config::Setting<ssh_config::IdentityFile>]| -> Vec<PathBuf> {
+            files.iter().filter_map(|file| file.value.path.clone()).collect()
+        };
+        let ssh_config::Setting { value: list, origin } = &resolved.settings.pubkey_accepted_algorithms;
+        let algorithms = PubkeyAlgorithms::of(list.as_ref())
+            .map_err(|error| Unprepared::Setting(format!("{origin}: PubkeyAcceptedAlgorithms: {error}")))?;
+        let batch = &resolved.settings.batch_mode;
+        let silent = if batch.value {
+            Some(format!("BatchMode lets nothing be asked ({})", batch.origin))
+        } else {
+            let is_useless = !methods(resolved).contains(&Method::PublicKey);
+            is_useless.then(|| "no key is to be tried".to_owned())
+        };
+        let first = settings.proxy_identity.iter().filter(|_| is_named).cloned();
+        let key = IdentitySources {
+            agent,
+            named: first.chain(named).collect(),
+            configured: if is_default { Vec::new() } else { paths(files) },
+            defaults,
+            certificates: paths(&resolved.certificate_files),
+            only: resolved.settings.identities_only.value,
+            algorithms: list.as_ref().map(|list| list.spec().to_owned()),
+            silent,
+            has_password,
+        };
+        if let Some(identities) = lock(&self.identities).get(&key) {
+            return Ok(Arc::clone(identities));
+        }
+        let sources = Sources {
+            agent: key.agent.as_deref(),
+            files: &key.named,
+            configured: &key.configured,
+            default_dir: settings.default_identities.as_deref().filter(|_| key.defaults),
+            certificates: &key.certificates,
+            only: key.only,
+            algorithms: Arc::new(algorithms),
+            keyring: &self.keyring,
+            // A host's own password is for this host: to try it on every key would take the time of a login for each.
+            password: self.password.as_deref(),
+            has_password: key.has_password,
+            ask: key.silent.as_deref().map_or(Ok(&*self.terminal), Err),
+            cancel: &self.cancel,
+        };
+        let identities = Identities::gather(&sources).map_err(|error| match &options.identities {
+            Some(given) => Unprepared::Setting(format!("{}: identity {error}", given.origin)),
+            None => error.into(),
+        })?;
+        let identities = Arc::new(identities);
+        lock(&self.identities).insert(key, Arc::clone(&identities));
+        Ok(identities)
+    }
+}
+
+/// What an option says, if it is given.
+pub(crate) fn said<T>(given: &Maybe<T>) -> Option<&T> {
+    given.as_ref().map(|given| &given.value)
+}
+
+/// A value that somebody has given.
+fn configured<T>(setting: &ssh_config::Setting<T>) -> Option<&T> {
+    (setting.origin != ssh_config::Origin::Default).then_some(&setting.value)
+}
+
+/// The address to connect from.
+fn bind_address(resolved: &Resolved) -> Result<Option<SocketAddr>, Unprepared> {
+    let ssh_config::Setting { value, origin } = &resolved.settings.bind_address;
+    let Some(text) = value else { return Ok(None) };
+    if let Some(address) = resolver::literal(text) {
+        return Ok(Some(address));
+    }
+    if !hosts::is_ipv6(text) {
+        return Err(Unprepared::Setting(format!("{origin}: BindAddress {text}: an IP address is needed")));
+    }
+    // It has a zone, the name or number of an interface.
+    let address = resolver::lookup(text)
+        .map_err(|reason| Unprepared::Setting(format!("{origin}: BindAddress {text}: {reason}")))?;
+    Ok(address.first().copied())
+}
+
+/// The methods that the configuration leaves, in its order.
+fn methods(resolved: &Resolved) -> Vec<Method> {
+    let set = &resolved.settings;
+    let allowed = |method: &Method| match method {
+        Method::PublicKey => set.pubkey_authentication.value != PubkeyAuthentication::No,
+        Method::KeyboardInteractive => set.kbd_interactive_authentication.value,
+        Method::Password => set.password_authentication.value,
+    };
+    let preferred = match &set.preferred_authentications.value {
+        None => Method::PREFERRED.to_vec(),
+        Some(names) => names
+            .split(',')
+            .filter_map(|name| Method::PREFERRED.into_iter().find(|method| method.name() == name.trim()))
+            .collect(),
+    };
+    preferred.into_iter().filter(allowed).collect()
+}
+
+/// The proxy that ssh_config has for a host.
+fn configured_proxy(resolved: &Resolved) -> Option<Proxy> {
+    let hop = |hop: &ssh_config::Hop| Hop { user: hop.user.clone(), name: hop.host.clone(), port: hop.port };
+    match &resolved.proxy.value {
+        ssh_config::Proxy::Direct => None,
+        ssh_config::Proxy::Command(command) => Some(Proxy::literal_command(command)),
+        ssh_config::Proxy::Jump(hops) => Some(Proxy::Jump(hops.iter().map(hop).collect())),
+    }
+}
+
+/// Where ssh_config comes from, and what it needs to know of this machine.
+fn config_sources(settings: &Settings) -> ssh_config::Sources {
+    let home_of = |name: &str| {
+        let user = nix::unistd::User::from_name(name).ok().flatten()?;
+        Some(user.dir.to_string_lossy().into_owned())
+    };
+    let host_name = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
+    ssh_config::Sources {
+        files: settings.config_files.clone(),
+        local: ssh_config::Local {
+            user: settings.login.clone(),
+            uid: rustix::process::getuid().as_raw(),
+            home: settings.home.as_deref().map(|home| home.to_string_lossy().into_owned()).unwrap_or_default(),
+            host_name: host_name.unwrap_or_default(),
+            variable: Arc::new(|name| std::env::var(name).ok()),
+            home_of: Arc::new(home_of),
+        },
+        ssh: PathBuf::from("ssh"),
+    }
+}

@@ -1,0 +1,34 @@
+//! Why nothing can be connected to.
+
+use crate::command::host_args::HostArgsError;
+use crate::plan::exec_request::CompleteError;
+use crate::ssh::keys::identities::IdentityError;
+use crate::ssh_config::ConfigError;
+use crate::system::password_source::SecretError;
+use crate::text::message::reason;
+
+/// Why nothing can be connected to.
+#[derive(Debug, thiserror::Error)]
+pub enum Unprepared {
+    /// ssh_config or an option for it is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Something that ssh_config says cannot be done.
+    #[error("{0}")]
+    Setting(String),
+    /// The password cannot be had.
+    #[error(transparent)]
+    Password(#[from] SecretError),
+    /// A private key that the user named cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The command cannot be sent to a host.
+    #[error(transparent)]
+    Command(#[from] HostArgsError),
+    /// The same, because of its length.
+    #[error(transparent)]
+    Length(#[from] CompleteError),
+    /// The system is out of something.
+    #[error("cannot make a pipe: {}", reason(.0))]
+    System(#[from] std::io::Error),
+}

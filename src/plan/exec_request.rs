@@ -1,0 +1,200 @@
+//! What a server gets for a command: a line for the login shell and, where that would be too long, the rest of it over standard
+//! input.
+
+use crate::command::LONGEST;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use super::job::Job;
+use crate::command::script::Script;
+use crate::command::sudo::{Form, Sudo};
+use crate::command::{MAX_COMMAND, guarded};
+
+/// Runs a command that comes over standard input, by the same shell as any other. The command's own programs find standard input
+/// at its end, as they do where nothing is sent. The POSIX shells, zsh and fish know it; csh has nothing like it.
+const FROM_INPUT: &[u8] = br#"eval "$(cat)""#;
+
+/// What a server gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The line for the login shell.
+    pub line: Arc<[u8]>,
+    /// What goes to its standard input instead of ours.
+    pub input: Option<Arc<[u8]>>,
+}
+
+/// Why a command cannot be sent.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// It would need standard input, which the user's own input takes.
+    #[error(
+        "{what} has {length} bytes: what does not fit into {MAX_COMMAND} is sent over standard input, which -I takes"
+    )]
+    InputTaken {
+        /// The command or the script.
+        what: String,
+        /// Its bytes, with what surrounds it.
+        length: usize,
+    },
+    /// The script's interpreter reads it from standard input.
+    #[error("{0} is run from standard input, as its interpreter cannot read it otherwise, and -I takes that")]
+    ReadsInput(String),
+    /// It is too long in any case.
+    #[error("{what} has {length} bytes; at most {most} can be sent (put it into a file on the hosts)")]
+    TooLong {
+        /// The command, the script or its arguments.
+        what: String,
+        /// Its bytes.
+        length: usize,
+        /// How many it may have.
+        most: usize,
+    },
+}
+
+/// What the requests of a run have in common.
+#[derive(Clone, Copy)]
+pub struct Terms<'a> {
+    /// How commands become another user's.
+    pub sudo: Option<&'a Sudo>,
+    /// Whether our standard input goes to the commands (`--send-input`).
+    pub input_taken: bool,
+}
+
+impl Terms<'_> {
+    /// Whether `line` can be sent, and its length with all that surrounds it.
+    fn fits(self, line: &[u8], form: Form) -> (bool, usize) {
+        let length = match (self.sudo, form) {
+            (Some(sudo), _) => sudo.length(line, form),
+            (None, Form::Program) => guarded(line.to_vec()).len(),
+            (None, Form::Text) => line.len(),
+        };
+        (length <= MAX_COMMAND, length)
+    }
+
+    /// The request for a command that the login shell runs.
+    ///
+    /// # Errors
+    /// It cannot be sent.
+    pub fn command(self, command: &Arc<[u8]>) -> Result<Request, RequestError> {
+        let what = || "the command".to_owned();
+        let (fits, length) = self.fits(command, Form::Text);
+        if fits {
+            return Ok(Request { line: Arc::clone(command), input: None });
+        }
+        if self.input_taken {
+            return Err(RequestError::InputTaken { what: what(), length });
+        }
+        if command.len() > LONGEST {
+            return Err(RequestError::TooLong { what: what(), length: command.len(), most: LONGEST });
+        }
+        Ok(Request { line: FROM_INPUT.into(), input: Some(Arc::clone(command)) })
+    }
+
+    /// The request for a script with its arguments.
+    ///
+    /// # Errors
+    /// It cannot be sent.
+    pub fn script(self, script: &Script, arguments: &[u8]) -> Result<Request, RequestError> {
+        let within = script.within(arguments);
+        let (fits, length) = within.as_deref().map_or((false, 0), |line| self.fits(line, Form::Program));
+        if let (true, Some(line)) = (fits, within) {
+            // Below sudo it stands within its line.
+            let line = if self.sudo.is_some() { line } else { guarded(line) };
+            return Ok(Request { line: line.into(), input: None });
+        }
+        match (self.input_taken, length) {
+            (true, 0) => return Err(RequestError::ReadsInput(script.to_string())),
+            (true, _) => return Err(RequestError::InputTaken { what: script.to_string(), length }),
+            (false, _) => {}
+        }
+        let line = script.from_input(arguments);
+        let (fits, length) = self.fits(&line, Form::Program);
+        if !fits {
+            let what = format!("the command line of {script}, with its arguments,");
+            return Err(RequestError::TooLong { what, length, most: MAX_COMMAND });
+        }
+        let line = if self.sudo.is_some() { line } else { guarded(line) };
+        Ok(Request { line: line.into(), input: Some(script.text()) })
+    }
+}
+
+/// Why the command of a host cannot be sent.
+#[derive(Debug, thiserror::Error)]
+#[error("{}{error}", host.as_ref().map(|host| format!("{host}: ")).unwrap_or_default())]
+pub struct CompleteError {
+    /// The host, where they differ.
+    host: Option<String>,
+    error: RequestError,
+}
+
+/// A command that was made a request of.
+struct Completed {
+    _command: Arc<[u8]>,
+    request: Request,
+    /// See [`Job::shown`].
+    shown: Option<Arc<[u8]>>,
+}
+
+/// Makes requests of the jobs' commands, or of the arguments of `script`. One copy serves all jobs that have the same.
+///
+/// # Errors
+/// A command cannot be sent.
+pub fn complete(jobs: &mut [Job], script: Option<&Script>, terms: Terms<'_>) -> Result<(), CompleteError> {
+    // Jobs with the same command share it. It is kept, so that its address means no other.
+    let mut known: HashMap<*const u8, Completed> = HashMap::new();
+    for job in jobs {
+        let is_first = known.is_empty();
+        let completed = match known.entry(job.command.as_ptr()) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let request = match script {
+                    Some(script) => terms.script(script, &job.command),
+                    None => terms.command(&job.command),
+                };
+                let host = || (!is_first).then(|| job.spec.to_string());
+                let request = request.map_err(|error| CompleteError { host: host(), error })?;
+                let shown = script.map(|script| script.shown(&job.command).into());
+                entry.insert(Completed { _command: Arc::clone(&job.command), request, shown })
+            }
+        };
+        job.shown.clone_from(&completed.shown);
+        (job.command, job.input) = (Arc::clone(&completed.request.line), completed.request.input.clone());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Terms<'static> = Terms { sudo: None, input_taken: false };
+
+    fn bytes(length: usize) -> Arc<[u8]> {
+        vec![b'x'; length].into()
+    }
+
+    #[test]
+    fn only_what_is_too_long_goes_over_standard_input() {
+        let short = PLAIN.command(&bytes(MAX_COMMAND)).expect("it fits");
+        assert_eq!((short.line.len(), short.input), (MAX_COMMAND, None));
+        let long = PLAIN.command(&bytes(MAX_COMMAND + 1)).expect("it is sent otherwise");
+        assert_eq!((&*long.line, long.input.map(|input| input.len())), (FROM_INPUT, Some(MAX_COMMAND + 1)));
+        assert!(PLAIN.command(&bytes(LONGEST)).is_ok());
+        assert!(matches!(PLAIN.command(&bytes(LONGEST + 1)), Err(RequestError::TooLong { most: LONGEST, .. })));
+        let taken = Terms { input_taken: true, ..PLAIN };
+        assert!(taken.command(&bytes(MAX_COMMAND)).is_ok());
+        assert!(matches!(taken.command(&bytes(MAX_COMMAND + 1)), Err(RequestError::InputTaken { .. })));
+    }
+
+    #[test]
+    fn what_surrounds_the_command_counts() {
+        let sudo = Sudo { user: None };
+        let terms = Terms { sudo: Some(&sudo), ..PLAIN };
+        assert!(terms.command(&bytes(MAX_COMMAND)).expect("otherwise").input.is_some());
+        assert!(terms.command(&bytes(MAX_COMMAND - 500)).expect("in line").input.is_none());
+        // Quoted, it has four times as many.
+        let quotes: Arc<[u8]> = vec![b'\''; MAX_COMMAND / 2 + 1].into();
+        assert!(terms.command(&quotes).expect("otherwise").input.is_some());
+    }
+}

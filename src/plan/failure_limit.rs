@@ -1,0 +1,88 @@
+//! How many hosts may fail before the run is stopped (`--stop-on-errors`).
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::events::event::{Class, Outcome};
+use crate::system::cancel::{Cancel, Reason};
+
+/// With how many failed hosts a run is stopped.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Tolerance {
+    /// With this many, at least 1.
+    Hosts(usize),
+    /// With this part of all hosts, more than 0 and at most 100 per cent.
+    Percent(f64),
+}
+
+impl Tolerance {
+    /// Reads `3` or `10%`.
+    ///
+    /// # Errors
+    /// It is neither, or nothing could ever fail; with what is expected.
+    pub fn parse(text: &str) -> Result<Tolerance, String> {
+        let expected = || "expected a number of hosts, such as 3, or a part of them, such as 10%".to_owned();
+        if let Some(number) = text.strip_suffix('%') {
+            return match number.parse::<f64>() {
+                Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(Tolerance::Percent(percent)),
+                Ok(_) => Err("a percentage is more than 0 and at most 100".to_owned()),
+                Err(_) => Err(expected()),
+            };
+        }
+        match text.parse::<usize>() {
+            Ok(0) => Err("with 0 failed hosts nothing would be run at all; 1 stops at the first".to_owned()),
+            Ok(count) => Ok(Tolerance::Hosts(count)),
+            Err(_) => Err(expected()),
+        }
+    }
+
+    /// With how many failed hosts out of `all` the run is stopped: for a percentage the first number that reaches it.
+    pub fn hosts(self, all: usize) -> usize {
+        match self {
+            Tolerance::Hosts(count) => count,
+            Tolerance::Percent(percent) => ((all as f64 * percent / 100.0).ceil() as usize).max(1),
+        }
+    }
+}
+
+/// Counts the hosts that have failed, and stops the run when they are too many.
+pub struct Failures {
+    count: AtomicUsize,
+    limit: Option<usize>,
+    cancel: Cancel,
+}
+
+impl Failures {
+    /// Stops a run by `cancel` when `limit` hosts have failed.
+    pub fn new(limit: Option<usize>, cancel: &Cancel) -> Failures {
+        Failures { count: AtomicUsize::new(0), limit, cancel: cancel.clone() }
+    }
+
+    /// A host has ended like this. Any end but exit status 0 is a failure; one that is our doing is not.
+    pub fn note(&self, outcome: &Outcome) {
+        let Some(limit) = self.limit else { return };
+        if matches!(outcome.class(), Class::Ok | Class::Cancelled) {
+            return;
+        }
+        let failed = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+        if failed >= limit {
+            self.cancel.trigger(Reason::TooManyFailed(failed));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_percentages() {
+        assert_eq!(Tolerance::parse("3"), Ok(Tolerance::Hosts(3)));
+        assert_eq!(Tolerance::parse("2.5%"), Ok(Tolerance::Percent(2.5)));
+        for bad in ["", "0", "-1", "x", "%", "0%", "101%", "NaN%", "inf%", "1 2"] {
+            assert!(Tolerance::parse(bad).is_err(), "{bad:?} was taken");
+        }
+        let hosts = |text: &str, all| Tolerance::parse(text).expect("a tolerance").hosts(all);
+        assert_eq!((hosts("10%", 100), hosts("10%", 101), hosts("10%", 1), hosts("100%", 7)), (10, 11, 1, 7));
+        assert_eq!(hosts("5", 2), 5);
+    }
+}

@@ -1,0 +1,200 @@
+//! From hosts and a command line to jobs: what is run where, under which label, checked for all hosts before the first
+//! connection.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::command::host_args::{Arguments, ForHost, HostArgsError};
+use crate::command::script::Script;
+use crate::command::{CommandError, CommandLine};
+use crate::hosts::proxy::Proxy;
+use crate::hosts::{HostSpec, Origin};
+
+/// One command on one host.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Its number: the place of its host in the list, from 0.
+    pub number: usize,
+    /// The host as the user wrote it.
+    pub spec: HostSpec,
+    /// What output lines of this job start with: its alias, or else the host's name, or the whole entry where another entry has
+    /// the same name with another user or port.
+    pub label: String,
+    /// What is looked up and connected to: the host's name, or what ssh_config has in its place (HostName).
+    pub address: String,
+    /// The login name, once it is known.
+    pub user: String,
+    /// The port, once it is known.
+    pub port: u16,
+    /// How often the host is tried, in all, where that is not as for all.
+    pub attempts: Option<u32>,
+    /// The pause between two attempts, likewise.
+    pub retry_delay: Option<Duration>,
+    /// Whether it is to tell what it does (`-v`, or LogLevel of ssh_config(5)).
+    pub is_verbose: bool,
+    /// How the host is reached, if not directly. Its name is looked up there then, not here.
+    pub proxy: Option<Proxy>,
+    /// The command as the remote shell gets it. One copy serves all jobs with the same.
+    pub command: Arc<[u8]>,
+    /// The script and its arguments that the command runs, in few words.
+    pub shown: Option<Arc<[u8]>>,
+    /// What its standard input gets instead of ours: the rest of a command that is too long for a line.
+    pub input: Option<Arc<[u8]>>,
+}
+
+/// What is wrong with the commands of a run.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandsError {
+    /// The command is wrong for all hosts.
+    #[error(transparent)]
+    All(#[from] CommandError),
+    /// The per-host arguments are wrong.
+    #[error(transparent)]
+    Arguments(#[from] HostArgsError),
+}
+
+/// The command of every host: one for all, or one with places and the arguments for them.
+pub enum Commands {
+    /// The same for all hosts.
+    All(Arc<[u8]>),
+    /// With places for the arguments of each host, which stand in the order of the list.
+    Each(CommandLine, Vec<Arguments>),
+    /// A script, with its arguments.
+    Script(Script, Box<Commands>),
+}
+
+impl Commands {
+    /// The script, if it is one: what jobs are given then is its arguments, until [`request::complete`](super::exec_request::complete).
+    pub fn script(&self) -> Option<&Script> {
+        match self {
+            Commands::Script(script, _) => Some(script),
+            Commands::All(_) | Commands::Each(..) => None,
+        }
+    }
+
+    /// Gives each job its command, once login name and port are known. Jobs with the same command share it.
+    ///
+    /// # Errors
+    /// The command cannot be sent to a host.
+    pub fn hand_out(&self, jobs: &mut [Job]) -> Result<(), HostArgsError> {
+        let (line, arguments) = match self {
+            Commands::All(command) => {
+                jobs.iter_mut().for_each(|job| job.command = Arc::clone(command));
+                return Ok(());
+            }
+            Commands::Each(line, arguments) => (line, arguments),
+            Commands::Script(_, arguments) => return arguments.hand_out(jobs),
+        };
+        let mut known: HashSet<Arc<[u8]>> = HashSet::new();
+        let mut problems = Vec::new();
+        for job in jobs {
+            let arguments = &arguments[job.number];
+            let (user, port, index) = (&job.user, job.port, job.number);
+            let values = ForHost { arguments, host: &job.spec.name, user, port, index };
+            match line.for_host(&values) {
+                Ok(bytes) => {
+                    job.command = known.get(&*bytes).map_or_else(|| bytes.into(), Arc::clone);
+                    known.insert(Arc::clone(&job.command));
+                }
+                Err(error) => problems.push(format!("{}: {error}", job.spec)),
+            }
+        }
+        if problems.is_empty() { Ok(()) } else { Err(HostArgsError::Bad(problems)) }
+    }
+}
+
+/// One job for each host, in the order of the list; without a command yet.
+pub fn make(hosts: Vec<HostSpec>) -> Vec<Job> {
+    let labels = labels(&hosts);
+    let command: Arc<[u8]> = Arc::from([]);
+    let numbered = hosts.into_iter().zip(labels).enumerate();
+    numbered
+        .map(|(number, (spec, label))| {
+            let (address, command) = (spec.name.clone(), Arc::clone(&command));
+            let (user, port) = (spec.user.clone().unwrap_or_default(), spec.port.unwrap_or_default());
+            Job {
+                number,
+                spec,
+                label,
+                address,
+                user,
+                port,
+                attempts: None,
+                retry_delay: None,
+                is_verbose: false,
+                proxy: None,
+                command,
+                shown: None,
+                input: None,
+            }
+        })
+        .collect()
+}
+
+/// An alias by which two hosts would have the same label.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{origin}: the alias {alias:?} of {host} is the label of {other} too")]
+pub struct SharedAlias {
+    origin: Origin,
+    alias: String,
+    host: String,
+    other: String,
+}
+
+/// Sees to it that a report with aliases tells the hosts apart.
+///
+/// # Errors
+/// Two entries that are not the same have the same label, by an alias.
+pub fn check_aliases(jobs: &[Job]) -> Result<(), SharedAlias> {
+    let mut first_of_label: HashMap<&str, &HostSpec> = HashMap::new();
+    for Job { spec, label, .. } in jobs {
+        let first = *first_of_label.entry(label).or_insert(spec);
+        let same = (&first.name, &first.user, first.port) == (&spec.name, &spec.user, spec.port);
+        let alias = spec.options.alias.as_ref().or(first.options.alias.as_ref());
+        if let Some(alias) = alias.filter(|_| !same) {
+            return Err(SharedAlias {
+                origin: alias.origin.clone(),
+                alias: alias.value.clone(),
+                host: spec.to_string(),
+                other: first.to_string(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn labels(hosts: &[HostSpec]) -> Vec<String> {
+    let mut first_of_name: HashMap<&str, &HostSpec> = HashMap::new();
+    let mut ambiguous: HashMap<&str, bool> = HashMap::new();
+    for host in hosts {
+        let first = first_of_name.entry(&host.name).or_insert(host);
+        let differs = first.user != host.user || first.port != host.port;
+        *ambiguous.entry(&host.name).or_default() |= differs;
+    }
+    let label = |host: &HostSpec| match &host.options.alias {
+        Some(alias) => alias.value.clone(),
+        None if ambiguous[host.name.as_str()] => host.to_string(),
+        None => host.name.clone(),
+    };
+    hosts.iter().map(label).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hosts::gather;
+
+    fn labels_of(list: &str) -> Vec<String> {
+        labels(&gather(&[], &[list.to_owned()]).expect("good hosts"))
+    }
+
+    #[test]
+    fn a_label_is_the_name_unless_that_is_ambiguous() {
+        assert_eq!(labels_of("web1 root@web2:2222"), ["web1", "web2"]);
+        assert_eq!(labels_of("web1:22 web1:23 db"), ["web1:22", "web1:23", "db"]);
+        assert_eq!(labels_of("a@web1 web1"), ["a@web1", "web1"]);
+        assert_eq!(labels_of("web1 web1"), ["web1", "web1"]);
+        assert_eq!(labels_of("[::1]:2222"), ["::1"]);
+    }
+}

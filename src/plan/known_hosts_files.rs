@@ -1,0 +1,72 @@
+//! Which known_hosts files count for a host: those of an option, of its entry, or of ssh_config.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::destinations::{Directory, said};
+use super::error::Unprepared;
+use crate::hosts::options::HostOptions;
+use crate::ssh::host_keys::known_hosts::KnownHosts;
+use crate::ssh_config::{self, Resolved};
+use crate::system::lock::lock;
+
+/// The files of a host, as [`KnownHosts`] takes them.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct KnownHostsFiles {
+    user: Vec<PathBuf>,
+    global: Vec<PathBuf>,
+    hash_names: bool,
+}
+
+impl Directory {
+    /// The known_hosts files of a host, each read once.
+    pub(crate) fn known_hosts_of(
+        &self,
+        resolved: &Resolved,
+        options: &HostOptions,
+    ) -> Result<Arc<KnownHosts>, Unprepared> {
+        let set = &resolved.settings;
+        let paths = |files: &ssh_config::FileList| files.0.iter().map(PathBuf::from).collect();
+        let named: Vec<PathBuf> = match said(&options.known_hosts) {
+            Some(files) => files.iter().map(|path| self.expand(path)).collect(),
+            None => self.settings.known_hosts.clone(),
+        };
+        let files = if named.is_empty() {
+            KnownHostsFiles {
+                user: paths(&set.user_known_hosts_file.value),
+                global: paths(&set.global_known_hosts_file.value),
+                hash_names: set.hash_known_hosts.value,
+            }
+        } else {
+            // `none` is what it is for ssh: no file, whatever is there of that name.
+            let user = if named == [Path::new("none")] { Vec::new() } else { named };
+            KnownHostsFiles { user, global: Vec::new(), hash_names: set.hash_known_hosts.value }
+        };
+        let mut known = lock(&self.known_hosts);
+        let load = || Arc::new(KnownHosts::load(&files.user, &files.global).hash_names(files.hash_names));
+        let known = known.entry(files.clone()).or_insert_with(load);
+        match known.refused() {
+            Some(refused) => {
+                let origin = self.origin_of_known_hosts(&refused.file, set, options);
+                let origin = origin.map(|origin| format!("{origin}: ")).unwrap_or_default();
+                // ssh passes over it, and over the keys that it revokes.
+                let hint = "make the file readable, or name others with --known-hosts";
+                Err(Unprepared::Setting(format!("{origin}known_hosts file {refused}; {hint}")))
+            }
+            None => Ok(Arc::clone(known)),
+        }
+    }
+
+    /// Where a known_hosts file is named, unless it is a default one.
+    fn origin_of_known_hosts(&self, file: &Path, set: &ssh_config::Settings, options: &HostOptions) -> Option<String> {
+        const OPTION: &str = "--known-hosts";
+        if let Some(given) = &options.known_hosts {
+            return Some(given.origin.to_string());
+        } else if !self.settings.known_hosts.is_empty() {
+            return Some(self.settings.configured.get(OPTION).map_or_else(|| OPTION.to_owned(), ToString::to_string));
+        }
+        let is_user = set.user_known_hosts_file.value.0.iter().any(|name| Path::new(name) == file);
+        let setting = if is_user { &set.user_known_hosts_file } else { &set.global_known_hosts_file };
+        (setting.origin != ssh_config::Origin::Default).then(|| setting.origin.to_string())
+    }
+}

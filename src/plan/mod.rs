@@ -1,0 +1,14 @@
+//! What is decided before the first connection: settings, jobs, destinations.
+
+pub(crate) mod channel_requests;
+pub(crate) mod destinations;
+pub mod error;
+pub mod exec_request;
+pub(crate) mod explain;
+pub mod failure_limit;
+pub mod job;
+mod known_hosts_files;
+pub mod program;
+pub mod retry;
+pub mod settings;
+pub mod work;

@@ -1,0 +1,138 @@
+//! Which failures are worth another attempt, and after which pause. Nothing is retried once the command may have been sent.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use crate::events::event::{Outcome, Phase};
+use crate::events::host_error::{HostError, ProxyError};
+
+/// How failed attempts to reach a host are repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Attempts in all, at least 1. The reference client's `num_retries` counts the same way.
+    pub attempts: u32,
+    /// The pause before the next attempt.
+    pub delay: Duration,
+}
+
+/// How a job's attempt failed, as far as repeating it is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Another attempt may go better.
+    Transient,
+    /// The server took the connection and dropped it before its banner: it is busy (MaxStartups of sshd_config(5)). It is
+    /// asked more often, and sooner, since it is there.
+    Busy,
+    /// Another attempt would go the same way, or might run the command a second time.
+    Final,
+}
+
+/// A busy server is asked this many times as often as another.
+const BUSY_FACTOR: u32 = 3;
+/// The first pause before a busy server is asked again is the usual one divided by this; it doubles from there.
+const BUSY_START: u32 = 8;
+/// A pause is varied by up to this part of itself either way, so that hosts that failed together do not come back together.
+const JITTER: f64 = 0.2;
+
+impl Policy {
+    /// The pause before the next attempt, after attempt number `attempt` (from 1) ended with `outcome`; `None` if that was
+    /// the last. Only for attempts that ended before the command was sent.
+    pub fn pause(&self, outcome: &Outcome, attempt: u32) -> Option<Duration> {
+        let (attempts, pause) = match kind(outcome) {
+            Kind::Final => return None,
+            Kind::Transient => (self.attempts, self.delay),
+            Kind::Busy if self.attempts == 1 => return None,
+            Kind::Busy => {
+                let doubled = 1 << attempt.saturating_sub(1).min(16);
+                let pause = (self.delay / BUSY_START).saturating_mul(doubled);
+                (self.attempts.saturating_mul(BUSY_FACTOR), pause.min(self.delay))
+            }
+        };
+        (attempt < attempts).then(|| pause.mul_f64(1.0 + JITTER * random()))
+    }
+}
+
+fn kind(outcome: &Outcome) -> Kind {
+    match outcome {
+        Outcome::TimedOut { phase: Phase::Connect | Phase::KnownHostsCommand | Phase::Open | Phase::Auth, .. } => {
+            Kind::Transient
+        }
+        Outcome::Failed(error) => match &**error {
+            HostError::Dns { .. } | HostError::Connect { .. } | HostError::Behind { .. } => Kind::Transient,
+            HostError::Proxy { cause, .. } => match cause {
+                ProxyError::Login(outcome) => kind(outcome),
+                ProxyError::Forbidden(_) => Kind::Final,
+                ProxyError::Late(_) | ProxyError::Full(_) | ProxyError::Ended(_) | ProxyError::Command(_) => {
+                    Kind::Transient
+                }
+            },
+            HostError::Dropped { banner_seen: false, .. } => Kind::Busy,
+            HostError::Dropped { banner_seen: true, .. } => Kind::Transient,
+            _ => Kind::Final,
+        },
+        _ => Kind::Final,
+    }
+}
+
+/// A number from -1 to 1, as random as hash maps need it.
+fn random() -> f64 {
+    let bits = RandomState::new().hash_one(0) >> 11;
+    bits as f64 / (1_u64 << 52) as f64 - 1.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dropped(banner_seen: bool) -> Outcome {
+        HostError::Dropped { doing: "handshake", detail: String::new(), banner_seen }.into()
+    }
+
+    #[test]
+    fn attempts_are_counted_in_all() {
+        let policy = Policy { attempts: 3, delay: Duration::from_secs(5) };
+        let refused: Outcome = HostError::Connect { tried: Vec::new() }.into();
+        for attempt in [1, 2] {
+            let pause = policy.pause(&refused, attempt).expect("another attempt");
+            assert!((4.0..=6.0).contains(&pause.as_secs_f64()), "{pause:?}");
+        }
+        assert_eq!(policy.pause(&refused, 3), None);
+        assert_eq!(Policy { attempts: 1, ..policy }.pause(&refused, 1), None);
+    }
+
+    #[test]
+    fn a_busy_server_is_asked_sooner_and_more_often() {
+        let policy = Policy { attempts: 3, delay: Duration::from_secs(8) };
+        assert!(policy.pause(&dropped(false), 1).expect("another attempt") < Duration::from_secs(2));
+        assert!(policy.pause(&dropped(false), 8).is_some());
+        assert_eq!(policy.pause(&dropped(false), 9), None);
+        assert_eq!(policy.pause(&dropped(true), 3), None);
+        assert_eq!(Policy { attempts: 1, ..policy }.pause(&dropped(false), 1), None);
+    }
+
+    #[test]
+    fn a_proxy_is_retried_as_a_host_would_be() {
+        let policy = Policy { attempts: 3, delay: Duration::from_secs(5) };
+        let proxy = |cause| Outcome::from(HostError::Proxy { hop: String::new(), cause });
+        let login = |outcome| proxy(ProxyError::Login(std::sync::Arc::new(outcome)));
+        assert!(policy.pause(&login(dropped(true)), 1).is_some());
+        assert!(policy.pause(&login(dropped(false)), 8).is_some());
+        assert!(policy.pause(&proxy(ProxyError::Ended(None)), 1).is_some());
+        let refused = HostError::Auth(Box::default());
+        assert_eq!(policy.pause(&login(refused.into()), 1), None);
+        assert_eq!(policy.pause(&proxy(ProxyError::Forbidden(String::new())), 1), None);
+    }
+
+    #[test]
+    fn what_is_certain_is_final() {
+        let policy = Policy { attempts: 3, delay: Duration::from_secs(5) };
+        let refused = HostError::Auth(Box::default());
+        let lost = HostError::Lost { detail: String::new(), hint: None };
+        let late = Outcome::TimedOut { phase: Phase::Command, limit: Duration::ZERO, missing: "" };
+        for outcome in
+            [refused.into(), lost.into(), late, Outcome::Exited(1), Outcome::Cancelled { started: true, why: None }]
+        {
+            assert_eq!(policy.pause(&outcome, 1), None, "{outcome}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! A job on its authenticated session: its command, or the program that files are copied with.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+
+use super::runner::Runner;
+use crate::command::input::{Inputs, Reader};
+use crate::command::sudo::{Form, Tokens};
+use crate::copy::rsync::Rsync;
+use crate::events::event::{Event, Outcome, Phase};
+use crate::events::host_error::HostError;
+use crate::plan::job::Job;
+use crate::ssh::channel::dialogue::Dialogue;
+use crate::ssh::channel::exec::{self, Command, Talk};
+use crate::ssh::channel::requests::{Requests, Start};
+use crate::ssh::channel::stdin::Feed;
+use crate::ssh::destination::Host;
+use crate::ssh::session::Session;
+use crate::ssh::sudo::conversation::Conversation;
+use crate::ssh::watch::Watch;
+
+/// How many times the window of a command a dialogue has: what it hears is taken at once, where a command's output may have to wait
+/// for ours. With 4 MiB a round trip of 40 ms is not what bounds a copy below 100 MB/s.
+const WINDOWS: u32 = 2;
+
+/// A job on a session.
+pub struct OnSession<'a> {
+    /// What all jobs share.
+    pub runner: &'a Runner,
+    /// The job.
+    pub job: &'a Job,
+    /// Its host.
+    pub host: &'a Host,
+    /// Where what happens is told.
+    pub events: &'a Sender<Event>,
+}
+
+impl OnSession<'_> {
+    /// Runs the job's command, which reads `inputs`, and shows what it prints.
+    ///
+    /// # Errors
+    /// The outcome, if nothing was sent.
+    pub fn command(
+        &self,
+        session: &mut Session,
+        inputs: &Inputs,
+        form: Form,
+        watch: &mut Watch<'_>,
+        note: &mut dyn FnMut(&dyn Fn() -> String),
+    ) -> Result<Outcome, Outcome> {
+        let tokens = self.tokens()?;
+        let line = self.line(&self.job.command, form, tokens.as_ref());
+        let input = self.job.input.clone().map(Reader::of);
+        let feed = Feed::new(input.or_else(|| inputs.reader(self.job.number)));
+        let sudo = self.conversation(session, tokens.as_ref());
+        let command = self.bounds(Start::Command(&line), &self.host.requests);
+        let talk = Talk { feed, dialogue: None, sudo };
+        Ok(exec::run(session, &command, talk, self.events, watch, note))
+    }
+
+    /// Holds `dialogue` with what `start` starts, as the other user if there is one. What the server is asked for before commands is
+    /// not asked for here. How it ended is for the dialogue to say.
+    ///
+    /// # Errors
+    /// The outcome, if nothing was sent.
+    pub fn converse(
+        &self,
+        session: &mut Session,
+        start: Start<'_>,
+        dialogue: &mut dyn Dialogue,
+        watch: &mut Watch<'_>,
+        note: &mut dyn FnMut(&dyn Fn() -> String),
+    ) -> Result<Outcome, Outcome> {
+        let tokens = self.tokens()?;
+        let line;
+        let (start, sudo) = match start {
+            Start::Command(program) => {
+                line = self.line(program, Form::Program, tokens.as_ref());
+                (Start::Command(&line), self.conversation(session, tokens.as_ref()))
+            }
+            subsystem @ Start::Subsystem(_) => (subsystem, None),
+        };
+        let nothing = Requests::default();
+        let mut command = self.bounds(start, &nothing);
+        command.window = command.window.saturating_mul(WINDOWS);
+        let talk = Talk { feed: Feed::spoken(), dialogue: Some(dialogue), sudo };
+        Ok(exec::run(session, &command, talk, self.events, watch, note))
+    }
+
+    /// Has the local rsync copy: what it runs on the host is run on the session.
+    pub fn rsync(
+        &self,
+        session: &mut Session,
+        rsync: &Rsync,
+        watch: &mut Watch<'_>,
+        note: &mut dyn FnMut(&dyn Fn() -> String),
+    ) -> Outcome {
+        let started = match rsync.start(self.job.number, &self.job.spec, self.events) {
+            Ok(started) => started,
+            Err(outcome) => return outcome,
+        };
+        let mut whole = match self.host.command_timeout {
+            Some(limit) => Watch::new(watch.cancel(), limit),
+            None => Watch::endless(watch.cancel()),
+        };
+        whole.expect(Phase::Transfer, "not finished");
+        started.run(&whole, |command, dialogue| {
+            note(&|| format!("rsync runs {} there", String::from_utf8_lossy(command)));
+            let outcome = self.converse(session, Start::Command(command), &mut *dialogue, watch, note);
+            dialogue.conclude(outcome.unwrap_or_else(|outcome| outcome))
+        })
+    }
+
+    /// Whether it is done as another user, by sudo.
+    pub fn is_other_user(&self) -> bool {
+        self.runner.settings.sudo.is_some()
+    }
+
+    /// The words of a conversation with sudo, if there is to be one.
+    fn tokens(&self) -> Result<Option<Tokens>, Outcome> {
+        self.runner.settings.sudo.as_ref().map(|_| Tokens::random()).transpose().map_err(|error| {
+            HostError::Local { doing: "making random numbers", detail: error.to_string(), hint: None }.into()
+        })
+    }
+
+    /// What the login shell is given to run `command`.
+    fn line<'c>(&self, command: &'c [u8], form: Form, tokens: Option<&Tokens>) -> Cow<'c, [u8]> {
+        match (&self.runner.settings.sudo, tokens) {
+            (Some(sudo), Some(tokens)) => sudo.wrap(command, form, tokens).into(),
+            _ => command.into(),
+        }
+    }
+
+    fn conversation(&self, session: &Session, tokens: Option<&Tokens>) -> Option<Conversation> {
+        let sudo = self.runner.settings.sudo.as_ref()?;
+        let may_ask = self.host.credentials.terminal.is_there();
+        let password = Arc::clone(&self.runner.sudo_password);
+        Some(Conversation::new(
+            self.runner.settings.program.task(),
+            sudo.clone(),
+            tokens?,
+            password,
+            session.trust(),
+            may_ask,
+        ))
+    }
+
+    fn bounds<'a>(&'a self, start: Start<'a>, requests: &'a Requests) -> Command<'a> {
+        Command {
+            task: self.runner.settings.program.task(),
+            job: self.job.number,
+            start,
+            requests,
+            login: &self.host.user,
+            timeout: self.host.command_timeout,
+            silence: self.host.silence_timeout,
+            is_verbose: self.job.is_verbose,
+            keepalive: self.host.keepalive,
+            window: self.runner.settings.window(),
+        }
+    }
+}

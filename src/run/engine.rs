@@ -1,0 +1,127 @@
+//! The machinery between jobs and events, the same for the command line and for [`Client`](crate::client::Client): hosts are
+//! completed, room is made for them, workers run them.
+
+use std::io;
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+
+use super::pool::{self, Plan};
+use super::runner::Runner;
+use crate::events::event::Event;
+use crate::plan::error::Unprepared;
+use crate::plan::failure_limit::Failures;
+use crate::plan::job::Job;
+use crate::plan::settings::Settings;
+use crate::plan::work::Work;
+use crate::system::cancel::Cancel;
+use crate::system::files::bounded;
+use crate::system::open_files::{self, Held};
+use crate::system::redact;
+
+/// Jobs that can be run.
+pub struct Engine {
+    runner: Arc<Runner>,
+    jobs: Arc<[Job]>,
+    settings: Settings,
+    cancel: Cancel,
+}
+
+/// Why workers cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The limit on open files is too low.
+    #[error("only {allowed} files may be open, too few for a single host; ulimit -n {needed} is enough")]
+    Files {
+        /// How many files may be open.
+        allowed: u64,
+        /// How many have to be, for one host.
+        needed: u64,
+    },
+    /// The system gives us no threads.
+    #[error("cannot start the threads: {}", crate::text::message::reason(.0))]
+    Threads(#[from] io::Error),
+}
+
+/// A run under way.
+pub struct Started {
+    /// What happens, until every job has ended.
+    pub events: Receiver<Event>,
+    /// How many hosts have failed, for those whose output turns out not to be kept.
+    pub failures: Arc<Failures>,
+    /// What the user should know about how it runs.
+    pub warnings: Vec<String>,
+}
+
+impl Engine {
+    /// Completes the hosts of `jobs`, and gives each its work: whatever can be wrong is found, and whatever a user has to be asked for all hosts is
+    /// asked, before the first connection. `cancel` stops all of it.
+    ///
+    /// # Errors
+    /// As of [`Runner::new`].
+    pub fn new(mut settings: Settings, mut jobs: Vec<Job>, work: Work, cancel: &Cancel) -> Result<Engine, Unprepared> {
+        settings.pool_size = settings.pool_size.min(jobs.len()).max(1);
+        let runner = bounded::under(cancel, || Runner::new(settings.clone(), &mut jobs, work, cancel))?;
+        let runner = Arc::new(runner);
+        Ok(Engine { runner, jobs: jobs.into(), settings, cancel: cancel.clone() })
+    }
+
+    /// The jobs, in the order of the list.
+    pub fn jobs(&self) -> &Arc<[Job]> {
+        &self.jobs
+    }
+
+    /// What knows the hosts.
+    pub fn runner(&self) -> &Runner {
+        &self.runner
+    }
+
+    /// Starts all jobs. What is done with their output holds descriptors too.
+    ///
+    /// # Errors
+    /// There is no room for a single host, or there are no threads.
+    pub fn start(&self, held: Held) -> Result<Started, StartError> {
+        let settings = &self.settings;
+        let need = super::files::need(self.jobs.iter().map(|job| job.proxy.as_ref()), settings.proxy_connections);
+        let need = need.and(held).and(self.runner.held());
+        let room = open_files::make_room(settings.pool_size, need);
+        let mut warnings = Vec::new();
+        match room.too_low {
+            Some(allowed) if room.hosts == 0 => {
+                return Err(StartError::Files { allowed, needed: need.files(1) });
+            }
+            Some(allowed) => warnings.push(format!(
+                "only {allowed} files may be open (ulimit -Hn), which is enough for {} hosts at once; {} need {}",
+                room.hosts,
+                settings.pool_size,
+                need.files(settings.pool_size)
+            )),
+            None => {}
+        }
+        let plan = Plan {
+            size: room.hosts,
+            lookup_limit: self.runner.longest_connect(),
+            retry: settings.retry,
+            total_limit: settings.total_timeout,
+        };
+        let (stop, worker) = (self.cancel.clone(), Arc::clone(&self.runner));
+        let work = move |job: &Job, task: &_, events: &_| worker.run(job, task, events, &stop);
+        let limit = settings.stop_on_errors.map(|tolerance| tolerance.hosts(self.jobs.len()));
+        let failures = Arc::new(Failures::new(limit, &self.cancel));
+        let working = pool::start(Arc::clone(&self.jobs), plan, &failures, &self.cancel, work)?;
+        if let Some(threads) = working.most_threads {
+            warnings.push(format!(
+                "only {threads} more threads can be started (ulimit -u, pids.max of the cgroup), which is enough for {} hosts at \
+                 once, not {}",
+                working.workers, plan.size
+            ));
+        }
+        Ok(Started { events: working.events, failures, warnings })
+    }
+
+    /// Ends what the jobs have shared, once all have ended.
+    pub fn close(&self) {
+        self.runner.close();
+        redact::forget();
+    }
+}

@@ -1,0 +1,343 @@
+//! The threads that run jobs: a rayon pool used as a container of blocking workers, at most as many as hosts may run at once.
+
+use std::any::Any;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+use super::queue::{Channels, Queue, Report, Task};
+use crate::events::event::{Event, EventKind, Outcome};
+use crate::events::host_error::HostError;
+use crate::plan::failure_limit::Failures;
+use crate::plan::job::Job;
+use crate::plan::retry::Policy;
+use crate::system::cancel::Cancel;
+use crate::system::panics;
+
+/// Bytes of stack of a worker. 16 KiB are really touched; the rest is only address space.
+const STACK: usize = 512 * 1024;
+/// How many events may wait for the output. Each holds at most one read of 32 KiB, so that they all stay under 4 MiB.
+const EVENTS: usize = 128;
+
+/// How one attempt at a job went.
+#[derive(Debug)]
+pub enum Attempt {
+    /// The job has ended.
+    Ended(Outcome),
+    /// It failed before the command was sent, so that another attempt would do no harm.
+    NotSent(Outcome),
+}
+
+/// How the jobs of a run are run.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// How many run at once, at most.
+    pub size: usize,
+    /// How long looking up a name may take.
+    pub lookup_limit: Duration,
+    /// How failed attempts are repeated.
+    pub retry: Policy,
+    /// How long the run may take; `None` is as long as it likes.
+    pub total_limit: Option<Duration>,
+}
+
+/// A run under way.
+#[derive(Debug)]
+pub struct Working {
+    /// Where the events of all jobs arrive. The channel is closed when every job has ended.
+    pub events: Receiver<Event>,
+    /// How many workers there are.
+    pub workers: usize,
+    /// How many the system would have let us start, if those are fewer than were asked for. Not all of them are workers then: names are
+    /// looked up and proxies are served by other threads.
+    pub most_threads: Option<usize>,
+}
+
+/// Starts all `jobs` in the order of the list.
+///
+/// `work` makes one attempt at one job; what it sends before is passed through. A panic in it is that job's outcome. Hosts that
+/// fail are counted in `failures`.
+///
+/// # Errors
+/// No thread can be started.
+pub fn start<W>(jobs: Arc<[Job]>, plan: Plan, failures: &Arc<Failures>, cancel: &Cancel, work: W) -> io::Result<Working>
+where
+    W: Fn(&Job, &Task, &Sender<Event>) -> Attempt + Send + Sync + 'static,
+{
+    let work = Arc::new(work);
+    let (events, received) = bounded(EVENTS);
+    let (report, reports) = unbounded();
+    let (mut size, mut most_threads) = (plan.size.min(jobs.len()).max(1), None);
+    let tasks = loop {
+        // Nothing is handed out before a worker is free for it: a cancelled run finds every other job still in the queue.
+        let (tasks, taken) = bounded::<Task>(0);
+        let (worker_jobs, worker_events, worker_cancel) = (Arc::clone(&jobs), events.clone(), cancel.clone());
+        let (worker_failures, worker_report, work) = (Arc::clone(failures), report.clone(), Arc::clone(&work));
+        // Every worker keeps `events` open until it ends, the closure until the last one has.
+        let worker = move |_| {
+            for task in &taken {
+                // The queue may hand a task out in the very moment of the cancel.
+                let told = if worker_cancel.is_triggered() {
+                    Report::Unwanted(task)
+                } else {
+                    attempt(&worker_jobs, task, &worker_events, &worker_failures, &*work)
+                };
+                let _ = worker_report.send(told);
+            }
+        };
+        match start_workers(size, worker) {
+            Ok(()) => break tasks,
+            Err(failed) => {
+                // Without tasks they end at once.
+                drop(tasks);
+                let started = failed.started.len();
+                failed.started.into_iter().for_each(|worker| drop(worker.join()));
+                if started < 2 || most_threads.is_some() {
+                    return Err(failed.error);
+                }
+                // The system lets us have no more (RLIMIT_NPROC, pids.max of the cgroup, memory).
+                (size, most_threads) = (started / 2, Some(started));
+            }
+        }
+    };
+    let (cancel, failures) = (cancel.clone(), Arc::clone(failures));
+    thread::Builder::new().name("pssh-queue".to_owned()).stack_size(STACK).spawn(move || {
+        let channels = Channels { failures: &failures, tasks: &tasks, reports: &reports, events: &events };
+        Queue::new(jobs, plan).run(&channels, &cancel);
+    })?;
+    Ok(Working { events: received, workers: size, most_threads })
+}
+
+/// Not all workers could be started.
+struct TooFew {
+    /// Those that have been.
+    started: Vec<thread::JoinHandle<()>>,
+    error: io::Error,
+}
+
+/// Starts `size` threads that do `worker`.
+fn start_workers(size: usize, worker: impl Fn(usize) + Send + Sync + 'static) -> Result<(), TooFew> {
+    let mut started = Vec::new();
+    // One rayon thread per worker, each busy with its loop until the end. rayon's own scheduling would start the hosts out of
+    // order, and threads of it that look for work cost more the more there are: at 500 they took more than all connections
+    // together. So the loop is what a thread does before it would look for any, and by then the pool is over.
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(size)
+        .start_handler(worker)
+        .spawn_handler(|thread| {
+            let builder = thread::Builder::new().name(panics::WORKER_NAME.to_owned()).stack_size(STACK);
+            started.push(builder.spawn(move || thread.run())?);
+            Ok(())
+        })
+        .build();
+    match pool {
+        Ok(pool) => {
+            drop(pool);
+            Ok(())
+        }
+        Err(error) => Err(TooFew { started, error: io::Error::other(error) }),
+    }
+}
+
+fn attempt<W>(jobs: &[Job], task: Task, events: &Sender<Event>, failures: &Failures, work: &W) -> Report
+where
+    W: Fn(&Job, &Task, &Sender<Event>) -> Attempt,
+{
+    let send = |kind| {
+        let _ = events.send(Event::now(task.job, kind));
+    };
+    if task.attempt == 1 {
+        send(EventKind::Started);
+    }
+    let outcome = match catch_unwind(AssertUnwindSafe(|| work(&jobs[task.job], &task, events))) {
+        Ok(Attempt::NotSent(outcome)) => return Report::Failed(task, outcome),
+        Ok(Attempt::Ended(outcome)) => outcome,
+        Err(panic) => panicked(panic.as_ref()),
+    };
+    failures.note(&outcome);
+    send(EventKind::Finished { outcome, attempts: task.attempt });
+    Report::Ended
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Outcome {
+    HostError::Local {
+        doing: "a fault in pssh itself",
+        detail: panics::words(panic),
+        hint: Some("please report this, with the command line".to_owned()),
+    }
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::events::event::Class;
+    use crate::hosts::gather;
+    use crate::system::cancel::Reason;
+
+    fn jobs(count: usize) -> Arc<[Job]> {
+        let list = (0..count).map(|n| format!("10.0.{}.{}", n / 250, n % 250)).collect::<Vec<_>>().join(" ");
+        crate::plan::job::make(gather(&[], &[list]).expect("hosts")).into()
+    }
+
+    fn tolerant(cancel: &Cancel) -> Arc<Failures> {
+        Arc::new(Failures::new(None, cancel))
+    }
+
+    fn plan(size: usize, attempts: u32) -> Plan {
+        let retry = Policy { attempts, delay: Duration::from_millis(50) };
+        Plan { size, lookup_limit: Duration::from_secs(30), retry, total_limit: None }
+    }
+
+    /// Runs `count` jobs and gives the class of each; fails if one ends twice or never.
+    fn classes(
+        count: usize,
+        size: usize,
+        cancel: &Cancel,
+        work: impl Fn(usize) -> Outcome + Send + Sync + 'static,
+    ) -> HashMap<usize, Class> {
+        let work = move |job: &Job, _: &Task, _: &Sender<Event>| Attempt::Ended(work(job.number));
+        let events = start(jobs(count), plan(size, 1), &tolerant(cancel), cancel, work).expect("threads").events;
+        let mut ended = HashMap::new();
+        for event in events {
+            if let EventKind::Finished { outcome, .. } = event.kind {
+                assert!(ended.insert(event.job, outcome.class()).is_none(), "job {} ended twice", event.job);
+            }
+        }
+        assert_eq!(ended.len(), count);
+        ended
+    }
+
+    #[test]
+    fn starts_in_list_order_and_never_more_than_the_pool_size() {
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let (count, highest, started) = (Arc::clone(&running), Arc::clone(&most), Arc::clone(&order));
+        let cancel = Cancel::new().expect("pipe");
+        classes(40, 4, &cancel, move |job| {
+            // The push comes before the count so that a worker that overtakes another is seen as out of order.
+            started.lock().expect("lock").push(job);
+            highest.fetch_max(count.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            thread::sleep(Duration::from_millis(10));
+            count.fetch_sub(1, Ordering::SeqCst);
+            Outcome::Exited(0)
+        });
+        assert_eq!(most.load(Ordering::SeqCst), 4);
+        let order = order.lock().expect("lock");
+        // A worker that the system has put aside in this very moment comes late, with its one job.
+        let late = order.iter().enumerate().filter(|(place, job)| job.abs_diff(*place) >= 4).count();
+        assert!(late <= 3, "{order:?}");
+    }
+
+    #[test]
+    fn a_panic_is_the_outcome_of_its_host_alone() {
+        let cancel = Cancel::new().expect("pipe");
+        let ended = classes(6, 2, &cancel, |job| {
+            assert_ne!(job, 3, "on purpose");
+            Outcome::Exited(0)
+        });
+        for (job, class) in ended {
+            assert_eq!(class, if job == 3 { Class::Local } else { Class::Ok });
+        }
+    }
+
+    #[test]
+    fn cancelling_reports_every_job_that_never_started() {
+        let cancel = Cancel::new().expect("pipe");
+        let trigger = cancel.clone();
+        let ended = classes(500, 3, &cancel, move |job| {
+            if job == 10 {
+                trigger.trigger(Reason::OutputClosed);
+            }
+            // However slow the thread of that job is.
+            while job > 10 && !trigger.is_triggered() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Outcome::Exited(0)
+        });
+        let started = ended.values().filter(|class| **class == Class::Ok).count();
+        assert!((9..=13).contains(&started), "{started} were started");
+    }
+
+    #[test]
+    fn names_that_do_not_resolve_hold_nobody_up() {
+        let hosts = gather(&[], &["no-such-host.invalid 127.0.0.1".to_owned()]).expect("hosts");
+        let cancel = Cancel::new().expect("pipe");
+        let jobs: Arc<[Job]> = crate::plan::job::make(hosts).into();
+        let work = |_: &Job, _: &Task, _: &Sender<Event>| Attempt::Ended(Outcome::Exited(0));
+        let events = start(jobs, plan(1, 1), &tolerant(&cancel), &cancel, work).expect("threads").events;
+        let ended: HashMap<usize, Class> = events
+            .iter()
+            .filter_map(|event| match event.kind {
+                EventKind::Finished { outcome, .. } => Some((event.job, outcome.class())),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(ended[&0], Class::Dns);
+        assert_eq!(ended[&1], Class::Ok);
+    }
+
+    fn refused() -> Outcome {
+        HostError::Connect { tried: Vec::new() }.into()
+    }
+
+    #[test]
+    fn failed_attempts_are_repeated_without_holding_the_slot() {
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let started = Arc::clone(&order);
+        let cancel = Cancel::new().expect("pipe");
+        let work = move |job: &Job, task: &Task, _: &Sender<Event>| {
+            started.lock().expect("lock").push((job.number, task.attempt));
+            match (job.number, task.attempt) {
+                (0, 1 | 2) => Attempt::NotSent(refused()),
+                (1, _) => Attempt::NotSent(refused()),
+                _ => Attempt::Ended(Outcome::Exited(0)),
+            }
+        };
+        let events = start(jobs(4), plan(1, 3), &tolerant(&cancel), &cancel, work).expect("threads").events;
+        let mut ended = HashMap::new();
+        for event in events {
+            if let EventKind::Finished { outcome, attempts } = event.kind {
+                assert!(ended.insert(event.job, (outcome.class(), attempts)).is_none());
+            }
+        }
+        assert_eq!(ended[&0], (Class::Ok, 3));
+        assert_eq!(ended[&1], (Class::Connect, 3));
+        assert_eq!(ended[&2], (Class::Ok, 1));
+        // With one slot, the later hosts ran while the first two paused.
+        assert_eq!(order.lock().expect("lock")[..4], [(0, 1), (1, 1), (2, 1), (3, 1)]);
+    }
+
+    #[test]
+    fn cancelling_ends_a_pause_with_the_outcome_of_the_last_attempt() {
+        let cancel = Cancel::new().expect("pipe");
+        let plan = Plan { retry: Policy { attempts: 3, delay: Duration::from_secs(3600) }, ..plan(2, 3) };
+        let (trigger, failed) = (cancel.clone(), AtomicUsize::new(0));
+        let work = move |job: &Job, _: &Task, _: &Sender<Event>| {
+            while job.number == 2 && failed.load(Ordering::SeqCst) < 2 {
+                thread::sleep(Duration::from_millis(1));
+            }
+            if failed.fetch_add(1, Ordering::SeqCst) == 2 {
+                trigger.trigger(Reason::OutputClosed);
+            }
+            Attempt::NotSent(refused())
+        };
+        let events = start(jobs(3), plan, &tolerant(&cancel), &cancel, work).expect("threads").events;
+        let ended: Vec<(Class, u32)> = events
+            .iter()
+            .filter_map(|event| match event.kind {
+                EventKind::Finished { outcome, attempts } => Some((outcome.class(), attempts)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(ended, [(Class::Connect, 1); 3]);
+    }
+}

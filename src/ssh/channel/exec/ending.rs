@@ -1,0 +1,130 @@
+//! The end of a command: when nothing more can come, what that means, and what is still handed on.
+
+use std::time::Instant;
+
+use super::output::Drained;
+use super::{AFTER_DONE, Running, STARTING, STREAMS, not_started};
+use crate::events::event::{Event, EventKind, Outcome};
+use crate::events::host_error::HostError;
+use crate::ssh::channel::requests;
+use crate::ssh::ffi::{self, Exit};
+use crate::ssh::session::Stop;
+use crate::system::quotation::said_names;
+
+/// Characters of a signal's name that are kept: those of RFC 4254 have at most 4, with `@DOMAIN` a name may be longer.
+const LONGEST_SIGNAL: usize = 40;
+
+fn signaled(name: String) -> Outcome {
+    Outcome::Signaled { name: said_names(&[name], LONGEST_SIGNAL) }
+}
+
+impl Running<'_> {
+    /// The outcome, if the server refuses the command later than it was waited for.
+    pub(super) fn refused(&mut self) -> Option<Outcome> {
+        let is_refused = self.unanswered.hear(&self.channel);
+        is_refused.then(|| not_started(self.session, Stop::Ssh(requests::refused()), STARTING))
+    }
+
+    /// The outcome, once nothing more can come.
+    pub(super) fn ending(&self, drained: &Drained) -> Option<Outcome> {
+        let eof = self.channel.eof();
+        // An error here is as good as a close: the transport has failed.
+        let closed = eof && !matches!(self.channel.wait_closed(), Err(error) if ffi::would_block(&error));
+        let over = match drained {
+            Drained::Failed(message) => Some(message.clone()),
+            _ if let Some(why) = self.session.link().given_up() => {
+                Some(format!("the connection was given up: {}", why.error().message()))
+            }
+            _ if self.session.is_dead() => Some(self.session.end("the connection ended without an exit status")),
+            _ if closed => Some("the channel was closed without an exit status".to_owned()),
+            _ => None,
+        };
+        if let Drained::Failed(message) = drained
+            && self.dialogue.is_none()
+            && let left @ 1.. = self.channel.queued()
+        {
+            // libssh2 gives nothing out any more once it has met what it cannot read, or the server's goodbye, be it in the same
+            // piece. How the command ended may be known, but its output is not whole: that is no success.
+            let detail = format!("{message}, and {left} bytes of output with it");
+            return Some(HostError::Lost { detail, hint: None }.into());
+        }
+        match self.channel.exit() {
+            // The server has said how it ended and that no more output comes: no need to wait for the close as well.
+            Exit::Status(status) if eof || over.is_some() => Some(match &self.sudo {
+                Some(sudo) if !sudo.has_begun() => sudo.never_began(status).into(),
+                _ => Outcome::Exited(status),
+            }),
+            Exit::Signal(name) if eof || over.is_some() => Some(signaled(name)),
+            Exit::Unknown => over.map(|detail| HostError::Lost { detail, hint: None }.into()),
+            Exit::Status(_) | Exit::Signal(_) => None,
+        }
+    }
+
+    /// The outcome of a dialogue that is done, although its program does not close the channel: it may have left something behind
+    /// that holds it.
+    pub(super) fn after_done(&mut self) -> Option<Outcome> {
+        if !self.feed.is_over() || !self.dialogue.as_ref().is_some_and(|dialogue| dialogue.is_done()) {
+            return None;
+        }
+        let since = *self.done.get_or_insert_with(Instant::now);
+        match self.channel.exit() {
+            Exit::Status(status) => Some(Outcome::Exited(status)),
+            Exit::Signal(name) => Some(signaled(name)),
+            Exit::Unknown => (since.elapsed() >= AFTER_DONE).then_some(Outcome::Exited(0)),
+        }
+    }
+
+    /// Hands on what was received, ends the channel, and gives the outcome. `outcome` is how the command ended, if it did;
+    /// one that we stopped did not end by itself, whatever it says.
+    pub(super) fn finish(mut self, outcome: Option<Outcome>) -> Outcome {
+        let stopping = match (self.stopping.take(), outcome) {
+            (None, outcome) => {
+                let parting = self.parting.take().map(|(outcome, _)| outcome);
+                let outcome = parting.or(outcome);
+                self.hand_on_rest();
+                let _ = self.channel.close();
+                self.flush();
+                return outcome.unwrap_or_else(|| Outcome::cancelled(self.cancel, true));
+            }
+            (Some(stopping), outcome) => {
+                let ended = match outcome {
+                    Some(Outcome::Exited(_) | Outcome::Signaled { .. }) => true,
+                    // It has ended without having begun.
+                    Some(Outcome::Failed(error)) => matches!(*error, HostError::Sudo { .. }),
+                    _ => false,
+                };
+                stopping.outcome(ended)
+            }
+        };
+        // What libssh2 holds was received and belongs to the user; what else may come does not end by itself.
+        // A dialogue has nobody to hand it on to.
+        let mut left = if self.dialogue.is_some() { 0 } else { self.channel.queued() };
+        let _ = self.channel.close();
+        self.deadline = None;
+        loop {
+            if let Some(event) = self.undelivered.take() {
+                let _ = self.events.send(event);
+            }
+            if left == 0 || self.drain_once(&mut left) != Drained::Some {
+                break;
+            }
+        }
+        self.hand_on_rest();
+        self.flush();
+        stopping
+    }
+
+    /// Reads each stream at most once, as long as `left` lasts.
+    fn drain_once(&mut self, left: &mut usize) -> Drained {
+        for (stream, id) in STREAMS {
+            let drained = self.read(stream, id);
+            if drained == Drained::Some {
+                if let Some(Event { kind: EventKind::Output { bytes, .. }, .. }) = &self.undelivered {
+                    *left = left.saturating_sub(bytes.len());
+                }
+                return drained;
+            }
+        }
+        Drained::Nothing
+    }
+}

@@ -1,0 +1,9 @@
+//! A channel on a session: requests, standard streams, how it ends.
+
+pub(crate) mod agent_forward;
+pub mod dialogue;
+pub(crate) mod exec;
+pub(crate) mod relay;
+pub(crate) mod requests;
+pub(crate) mod stdin;
+pub(crate) mod stop;

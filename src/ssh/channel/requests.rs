@@ -1,0 +1,400 @@
+//! What is asked of the server on a command's channel before the command: our agent, a terminal, variables. A server that
+//! refuses any of it runs the command all the same, as with ssh(1); a note says so.
+//!
+//! All requests leave together with the one for the command, and no answer is waited for in between: none costs a round trip. Answers
+//! come in the order of the requests (RFC 4254 section 5.4), and are counted off. Some servers answer none about variables, as if they
+//! had not been asked: then there are fewer answers than requests, and the last is that about the command. So that nobody has to tell
+//! that case from a server that is slow, variables of ssh_config are asked for as by ssh(1), without an answer, unless refusals are
+//! to be told.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use ssh2::Error;
+
+use crate::ssh::channel::agent_forward::ForwardedAgent;
+use crate::ssh::ffi::{self, Channel, Exit, REQUEST_DENIED, TOO_LONG};
+use crate::ssh::keys::agent;
+use crate::ssh::login::host_key::Trust;
+use crate::ssh::session::{Session, Stop};
+use crate::ssh::watch::Watch;
+use crate::ssh::wire::put_string;
+use crate::text::message::reason;
+
+/// The encoded terminal modes of a terminal that is like nobody's in particular: TTY_OP_END (RFC 4254 section 8).
+pub const NO_MODES: &[u8] = &[0];
+
+/// What is asked for on one host, before its command.
+#[derive(Default)]
+pub struct Requests {
+    /// Whose agent the host may ask.
+    pub agent: Forwarding,
+    /// The terminal that the command gets.
+    pub terminal: Option<PseudoTerminal>,
+    /// The variables that the command gets.
+    pub variables: Vec<Variable>,
+    /// What of the configuration cannot be done here, for `-v`.
+    pub notes: Vec<&'static str>,
+}
+
+/// Whether the host may ask an agent of ours (ForwardAgent).
+#[derive(Default)]
+pub enum Forwarding {
+    /// It may not.
+    #[default]
+    Off,
+    /// It might, but there is none.
+    NoAgent,
+    /// The one at this socket.
+    Agent(PathBuf),
+}
+
+/// A terminal for the command (RequestTTY). What the command writes to its stderr comes with its stdout then.
+#[derive(Clone)]
+pub struct PseudoTerminal {
+    /// Its type, for `TERM`; empty if nobody says which, as with ssh(1).
+    pub term: OsString,
+    /// Columns and rows.
+    pub size: (u16, u16),
+}
+
+/// A variable for the command.
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: OsString,
+    /// Whether it comes from the command line: what does not become of it is told to everybody.
+    pub is_named: bool,
+}
+
+/// How long the server's last answer may be ago before it is taken for the one about the command, although there are fewer than
+/// requests. They were sent together, and servers answer at once.
+const GRACE: Duration = Duration::from_secs(1);
+/// How often that is looked for.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How long the last answer may be ago before a refusal is taken for the one about the command, although there are fewer than
+/// requests. Which request it answers cannot be known: servers that answer all requests may be slow to start a command, and those that
+/// never answer some kind answer the one about the command first. One that runs and has said nothing in this time would be ended, so it
+/// is longer than [`GRACE`], and any output or exit status ends the wait.
+const DOUBT: Duration = Duration::from_secs(5);
+/// Bytes of requests that may wait for the socket before the next one is made: variables may be many and long.
+const MOST_GATHERED: usize = 1 << 20;
+
+/// The server does not run the command.
+pub fn refused() -> Error {
+    Error::new(REQUEST_DENIED, "the server refuses to run it")
+}
+
+/// What has come of the requests for a command that the server runs.
+pub struct Made {
+    /// The agent that the server may now ask.
+    pub agent: Option<ForwardedAgent>,
+    /// What the user has asked for by name and the command does not get.
+    pub missing: Vec<String>,
+    /// The answers that may still come.
+    pub unanswered: Unanswered,
+}
+
+/// Answers to requests that may still come while the command seems to run (RFC 4254 section 4: those on a channel come in order). The last
+/// would be the one about the command.
+#[derive(Debug, Default)]
+pub struct Unanswered {
+    left: usize,
+    /// When a refusal came that may be about the command, if nothing has come since.
+    refusal: Option<Instant>,
+}
+
+impl Unanswered {
+    /// The command has begun: what is still answered is about other requests.
+    pub fn forget(&mut self) {
+        *self = Unanswered::default();
+    }
+
+    /// Takes the answers that have come; says whether the server does not run the command.
+    pub fn hear(&mut self, channel: &Channel) -> bool {
+        if self.left > 0 && channel.exit() != Exit::Unknown {
+            self.forget();
+        }
+        while self.left > 0
+            && let Some(is_done) = channel.take_answer()
+        {
+            self.left -= 1;
+            self.refusal = (!is_done).then(Instant::now);
+            if self.left == 0 {
+                return !is_done;
+            }
+        }
+        self.due().is_some_and(|due| Instant::now() >= due)
+    }
+
+    /// When there is nothing more to wait for.
+    pub fn due(&self) -> Option<Instant> {
+        self.refusal.filter(|_| self.left > 0).map(|since| since + DOUBT)
+    }
+}
+
+/// What the server has said to requests, as far as it did.
+struct Answers {
+    given: Vec<bool>,
+    /// Whether there is a sign that the command was started.
+    has_begun: bool,
+}
+
+impl Requests {
+    /// Makes the requests on `channel`, and then has the server start `program`. What the server does not do goes to `note`, which
+    /// is listened to only if `is_verbose`.
+    ///
+    /// # Errors
+    /// The server does not run the command, the connection has ended, or the job is over.
+    pub fn make(
+        &self,
+        session: &mut Session,
+        channel: &Channel,
+        program: Start<'_>,
+        watch: &Watch<'_>,
+        is_verbose: bool,
+        note: &mut dyn FnMut(&dyn Fn() -> String),
+    ) -> Result<Made, Stop> {
+        self.notes.iter().for_each(|text| note(&|| (*text).to_owned()));
+        let socket = self.offered_agent(session, note);
+        let mut made = Made {
+            agent: socket.and_then(|socket| ForwardedAgent::admit(socket.clone(), session.binding(), session.link())),
+            missing: Vec::new(),
+            unanswered: Unanswered::default(),
+        };
+        if socket.is_some() && made.agent.is_none() {
+            note(&|| "the agent is NOT forwarded: its connections cannot be bound to the session".to_owned());
+        }
+        let agent = made.agent.as_ref().map(|_| Request::Agent);
+        let terminal = self.terminal.iter().map(Request::Terminal);
+        let all: Vec<_> =
+            agent.into_iter().chain(terminal).chain(self.variables.iter().map(Request::Variable)).collect();
+        let mut asked = Vec::new();
+        for request in all {
+            let wants_reply = request.wants_reply(is_verbose);
+            match send(session, channel, request.kind(), wants_reply, &request.details(), watch) {
+                Ok(()) => asked.extend(wants_reply.then_some(request)),
+                Err(Stop::Ssh(error)) if error.code() == TOO_LONG => request.fail(error.message(), &mut made, note),
+                Err(stop) => return Err(stop),
+            }
+        }
+        let (kind, details) = program.message();
+        send(session, channel, kind, true, &details, watch)?;
+        let answers = hear(session, channel, asked.len() + 1, watch)?;
+        if !answers.are_consent(asked.len()) {
+            return Err(Stop::Ssh(refused()));
+        }
+        if !answers.has_begun {
+            made.unanswered.left = (asked.len() + 1).saturating_sub(answers.given.len());
+        }
+        for (request, answer) in asked.iter().zip(answers.of(&asked)) {
+            match answer {
+                Some(true) => {}
+                Some(false) => request.fail("it refuses", &mut made, note),
+                None => note(&|| format!("{request}, or does not say so")),
+            }
+        }
+        if made.agent.is_some() {
+            note(&|| {
+                format!("the agent {} is forwarded", socket.map_or_else(String::new, |it| it.display().to_string()))
+            });
+        } else if socket.is_some() {
+            session.link().set_agent_room(0);
+        }
+        Ok(made)
+    }
+
+    /// The agent that the server is offered, by its socket.
+    fn offered_agent(&self, session: &Session, note: &mut dyn FnMut(&dyn Fn() -> String)) -> Option<&PathBuf> {
+        let socket = match &self.agent {
+            Forwarding::Off => return None,
+            Forwarding::NoAgent => {
+                note(&|| "the agent is not forwarded: there is none".to_owned());
+                return None;
+            }
+            Forwarding::Agent(socket) => socket,
+        };
+        if session.trust() == Trust::NoSecrets {
+            note(&|| "the agent is NOT forwarded, since the host key has changed".to_owned());
+            return None;
+        }
+        // As ssh: an agent that nobody could reach is not offered.
+        if let Err(error) = agent::knock(socket) {
+            note(&|| format!("the agent is not forwarded: {}: {}", socket.display(), reason(&error)));
+            return None;
+        }
+        Some(socket)
+    }
+}
+
+/// What a channel is for.
+#[derive(Clone, Copy)]
+pub enum Start<'a> {
+    /// A command, as the remote shell gets it.
+    Command(&'a [u8]),
+    /// A subsystem, by its name.
+    Subsystem(&'static str),
+}
+
+impl Start<'_> {
+    /// The request (RFC 4254 section 6.5): its kind, and what follows the common part of its message.
+    fn message(self) -> (&'static str, Vec<u8>) {
+        let (kind, what) = match self {
+            Start::Command(command) => ("exec", command),
+            Start::Subsystem(name) => ("subsystem", name.as_bytes()),
+        };
+        let mut details = Vec::with_capacity(what.len() + 4);
+        put_string(&mut details, what);
+        (kind, details)
+    }
+}
+
+/// A request that the server may refuse.
+enum Request<'a> {
+    Agent,
+    Terminal(&'a PseudoTerminal),
+    Variable(&'a Variable),
+}
+
+impl Request<'_> {
+    /// The names of RFC 4254 section 6, and that of OpenSSH's PROTOCOL.agent.
+    fn kind(&self) -> &'static str {
+        match self {
+            Request::Agent => "auth-agent-req@openssh.com",
+            Request::Terminal(_) => "pty-req",
+            Request::Variable(_) => "env",
+        }
+    }
+
+    /// Whether the server is to say that it refuses. Not asking for it is what ssh(1) does about variables.
+    fn wants_reply(&self, is_verbose: bool) -> bool {
+        match self {
+            Request::Agent | Request::Terminal(_) => true,
+            Request::Variable(variable) => variable.is_named || is_verbose,
+        }
+    }
+
+    /// What follows the common part of the message.
+    fn details(&self) -> Vec<u8> {
+        let mut details = Vec::new();
+        match self {
+            Request::Agent => {}
+            Request::Terminal(PseudoTerminal { term, size: (columns, rows) }) => {
+                put_string(&mut details, term.as_bytes());
+                // Pixels are not known.
+                for number in [u32::from(*columns), u32::from(*rows), 0, 0] {
+                    details.extend_from_slice(&number.to_be_bytes());
+                }
+                put_string(&mut details, NO_MODES);
+            }
+            Request::Variable(Variable { name, value, .. }) => {
+                put_string(&mut details, name.as_bytes());
+                put_string(&mut details, value.as_bytes());
+            }
+        }
+        details
+    }
+
+    /// Tells that nothing has come of it.
+    fn fail(&self, why: &str, made: &mut Made, note: &mut dyn FnMut(&dyn Fn() -> String)) {
+        match self {
+            Request::Variable(variable) if variable.is_named => made.missing.push(format!("{self}: {why}")),
+            Request::Agent => {
+                made.agent = None;
+                note(&|| format!("{self}: {why}"));
+            }
+            _ => note(&|| format!("{self}: {why}")),
+        }
+    }
+}
+
+impl fmt::Display for Request<'_> {
+    /// What is missing if it is refused. Never a value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Request::Agent => write!(f, "the server does not take the agent"),
+            Request::Terminal(_) => write!(f, "the server gives the command no terminal"),
+            Request::Variable(Variable { name, .. }) => write!(f, "the server does not set {name} (see its AcceptEnv)"),
+        }
+    }
+}
+
+/// Sends one request, together with what is sent next, and waits for nothing but the end of a key exchange.
+fn send(
+    session: &mut Session,
+    channel: &Channel,
+    kind: &str,
+    wants_reply: bool,
+    details: &[u8],
+    watch: &Watch<'_>,
+) -> Result<(), Stop> {
+    if session.link().unsent_bytes() > MOST_GATHERED {
+        let mut driver = session.driver();
+        let link = driver.link();
+        let is_too_much = || link.unsent_bytes() > MOST_GATHERED;
+        driver.drive(watch, |_| if is_too_much() { Err(ffi::blocked()) } else { Ok(()) })?;
+    }
+    match session.link().gathering(|| channel.request(kind, wants_reply, details)) {
+        Err(error) if ffi::would_block(&error) => {
+            session.driver().in_bits().drive(watch, |_| channel.request(kind, wants_reply, details))
+        }
+        done => done.map_err(Stop::Ssh),
+    }
+}
+
+/// Waits for the answers to so many requests, of which the last is to start the command, or for what shows that no more will come.
+fn hear(session: &mut Session, channel: &Channel, requests: usize, watch: &Watch<'_>) -> Result<Answers, Stop> {
+    let mut answers = Answers { given: Vec::new(), has_begun: false };
+    let mut heard = Instant::now();
+    // One packet at a time: their order counts, and the first output may come along.
+    let mut driver = session.driver().in_bits();
+    if requests > 1 {
+        driver = driver.waking_every(LOOK);
+    }
+    driver.drive(watch, |_| {
+        let received = channel.receive();
+        while let Some(answer) = channel.take_answer() {
+            answers.given.push(answer);
+            heard = Instant::now();
+        }
+        let is_over = channel.eof();
+        answers.has_begun = channel.queued() > 0 || channel.exit() != Exit::Unknown;
+        let enough = answers.given.last().map(|is_done| if *is_done { GRACE } else { DOUBT });
+        let has_ceased = enough.is_some_and(|enough| heard.elapsed() >= enough);
+        if answers.given.len() >= requests || answers.has_begun || is_over || has_ceased {
+            return Ok(());
+        }
+        received.and(Err(ffi::blocked()))
+    })?;
+    Ok(answers)
+}
+
+impl Answers {
+    /// Whether the server runs the command, which was asked for after so many other requests.
+    fn are_consent(&self, others: usize) -> bool {
+        match self.given.get(others) {
+            Some(answer) => *answer,
+            // How a channel ends that is closed without a word, is found out later.
+            None => self.has_begun || self.given.last().copied().unwrap_or(true),
+        }
+    }
+
+    /// The answers to the requests before that for the command, as far as it can be told which is which: a server answers all of a kind
+    /// or none.
+    fn of(&self, asked: &[Request<'_>]) -> Vec<Option<bool>> {
+        let is_variable = |request: &&Request<'_>| matches!(request, Request::Variable(_));
+        let others = asked.iter().filter(|request| !is_variable(request)).count();
+        let told = match self.given.len() {
+            heard if heard > asked.len() => asked.len(),
+            heard if heard == others + 1 => others,
+            _ => 0,
+        };
+        let told = self.given[..told].iter().copied().map(Some);
+        told.chain(std::iter::repeat(None)).take(asked.len()).collect()
+    }
+}

@@ -1,0 +1,334 @@
+//! The files and their lines: reading, finding the lines of a name, appending.
+
+use std::collections::HashMap;
+use std::fs::{DirBuilder, File};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use openssl::sha::Sha1;
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
+
+use super::known_hosts::{Note, Place};
+use crate::ssh::keys::public_key::{Key, Kind};
+use crate::system::files::bounded;
+use crate::system::files::trusted_path;
+
+/// A line with a name of this length or more matches no host in OpenSSH (the buffer of `match_pattern_list`).
+const NAME_LIMIT: usize = 1023;
+
+/// How long another process's lock on the file is waited for: appending works without it, only with the risk that both
+/// processes add the same host, so that a lock held for long must not stop a run.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_INTERVAL: Duration = Duration::from_millis(2);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Marker {
+    None,
+    Revoked,
+    Authority,
+}
+
+/// A line with a key of a type that OpenSSH knows.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) file: Arc<Path>,
+    pub(crate) number: u64,
+    pub(crate) marker: Marker,
+    pub(crate) kind: &'static Kind,
+    base64: Box<[u8]>,
+    /// Decoded when a host first needs it: most runs need few of the lines.
+    pub(crate) key: OnceLock<Result<Key, &'static str>>,
+}
+
+impl Line {
+    pub(crate) fn key(&self) -> Result<&Key, &'static str> {
+        self.key.get_or_init(|| Key::from_text(self.kind, &self.base64)).as_ref().map_err(|reason| *reason)
+    }
+
+    pub(crate) fn blob(&self) -> &[u8] {
+        self.key().map_or(&[], |key| &key.blob)
+    }
+
+    /// Whether this is the line's key; nothing is equal to a malformed key.
+    pub(crate) fn is(&self, blob: &[u8]) -> bool {
+        !blob.is_empty() && self.blob() == blob
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        Place { file: self.file.clone(), line: self.number, key_type: self.kind.plain }
+    }
+}
+
+/// A hashed name: `|1|salt|HMAC-SHA1 of the name`, both in base64.
+struct HashedName {
+    salted: Salted,
+    hash: [u8; 20],
+    line: usize,
+}
+
+/// All lines of all files in order, and how to find those of a host.
+#[derive(Default)]
+pub(crate) struct Table {
+    pub(crate) lines: Vec<Arc<Line>>,
+    /// Indices of lines by name in lower case, for lines that need no pattern matching.
+    exact: HashMap<Box<[u8]>, Vec<usize>>,
+    /// Lists of names with wildcards or negation, in lower case.
+    patterns: Vec<(Box<[u8]>, usize)>,
+    hashed: Vec<HashedName>,
+    /// Whether a line has a marker: it is about certificates, or may be.
+    pub(crate) certifies: bool,
+    pub(crate) notes: Vec<Note>,
+}
+
+impl Table {
+    pub(crate) fn note(&mut self, file: &Arc<Path>, line: Option<u64>, reason: impl Into<String>) {
+        self.notes.push(Note { file: file.clone(), line, reason: reason.into() });
+    }
+
+    /// Reads what was added to a file since it was last read; all of it, if it was replaced since.
+    pub(crate) fn read_on(&mut self, file: &Arc<Path>, opened: &mut File, seen: &mut Seen) -> io::Result<()> {
+        let metadata = opened.metadata()?;
+        let id = Some((metadata.dev(), metadata.ino()));
+        if !metadata.is_file() && seen.id.is_some() {
+            // Reading from a pipe again might never end.
+            return Ok(());
+        }
+        if seen.id != id || metadata.len() < seen.bytes {
+            *seen = Seen { id, ..Seen::default() };
+        }
+        if metadata.is_file() {
+            opened.seek(SeekFrom::Start(seen.bytes))?;
+        }
+        let text = bounded::read_rest(opened, bounded::LIST)?;
+        self.read(file, seen.lines + 1, &text);
+        seen.count(&text);
+        Ok(())
+    }
+
+    pub(crate) fn read(&mut self, file: &Arc<Path>, first_number: u64, text: &[u8]) {
+        for (number, line) in (first_number..).zip(text.split(|byte| *byte == b'\n')) {
+            if let Err(reason) = self.read_line(file, number, line) {
+                self.note(file, Some(number), reason);
+            }
+        }
+    }
+
+    fn read_line(&mut self, file: &Arc<Path>, number: u64, line: &[u8]) -> Result<(), &'static str> {
+        // A NUL byte ends a line for OpenSSH, and a CR is a blank at the end of one.
+        let line = line.split(|byte| *byte == 0).next().unwrap_or_default();
+        let mut rest = skip_blanks(line.trim_ascii_end());
+        if rest.is_empty() || rest[0] == b'#' {
+            return Ok(());
+        }
+        let mut marker = Marker::None;
+        if rest[0] == b'@' {
+            marker = match field(&mut rest) {
+                b"@revoked" => Marker::Revoked,
+                b"@cert-authority" => Marker::Authority,
+                _ => return Err("unknown marker"),
+            };
+            if rest.first() == Some(&b'@') {
+                return Err("two markers");
+            }
+        }
+        let names = field(&mut rest);
+        let kind = field(&mut rest);
+        let base64 = field(&mut rest);
+        if base64.is_empty() {
+            return Err("no key");
+        }
+        let kind = Kind::named(kind).ok_or("unknown key type")?;
+
+        let index = self.lines.len();
+        if names.starts_with(b"|") {
+            let (salt, hash) = parse_hashed(names).ok_or("malformed hashed name")?;
+            self.hashed.push(HashedName { salted: Salted::new(&salt), hash, line: index });
+        } else {
+            let names = names.to_ascii_lowercase();
+            let each = || names.split(|byte| *byte == b',');
+            if each().any(|name| name.strip_prefix(b"!").unwrap_or(name).len() >= NAME_LIMIT) {
+                return Err("name too long");
+            }
+            if names.iter().any(|byte| b"*?!".contains(byte)) {
+                self.patterns.push((names.as_slice().into(), index));
+            } else {
+                each().for_each(|name| self.exact.entry(name.into()).or_default().push(index));
+            }
+        }
+        self.certifies |= marker != Marker::None;
+        let base64 = base64.into();
+        self.lines.push(Arc::new(Line { file: file.clone(), number, marker, kind, base64, key: OnceLock::new() }));
+        Ok(())
+    }
+
+    /// The lines about a name from index `since` on, in order, without those whose key is malformed.
+    pub(crate) fn matching(&self, name: &str, since: usize) -> Vec<Arc<Line>> {
+        let name = name.as_bytes();
+        let patterns = &self.patterns[self.patterns.partition_point(|(_, line)| *line < since)..];
+        let hashed = &self.hashed[self.hashed.partition_point(|it| it.line < since)..];
+        let mut found = self.exact.get(name).cloned().unwrap_or_default();
+        found.extend(patterns.iter().filter(|(list, _)| matches_list(name, list)).map(|(_, line)| line));
+        found.extend(hashed.iter().filter(|it| it.salted.hash(name) == it.hash).map(|it| it.line));
+        found.retain(|line| *line >= since);
+        found.sort_unstable();
+        found.dedup();
+        found.iter().map(|line| &self.lines[*line]).filter(|line| line.key().is_ok()).cloned().collect()
+    }
+}
+
+/// How far a file was read, to read on after others added lines to it.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// Device and inode; `None` if there was no file.
+    id: Option<(u64, u64)>,
+    bytes: u64,
+    /// Complete lines only.
+    lines: u64,
+    in_line: bool,
+    /// The time spent waiting for the lock since it was last got.
+    waited: Duration,
+}
+
+impl Seen {
+    /// Opens the file for appending and locks it. A new one is for the user alone, as is its directory if that is new.
+    pub(crate) fn open(&mut self, path: &Path) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let open = || trusted_path::open(CWD, path, flags, Mode::RUSR | Mode::WUSR);
+        let file = match (open(), path.parent()) {
+            (Err(err), Some(parent)) if err.kind() == io::ErrorKind::NotFound => {
+                match DirBuilder::new().mode(0o700).create(parent) {
+                    Err(err) if err.kind() != io::ErrorKind::AlreadyExists => return Err(err),
+                    _ => open()?,
+                }
+            }
+            (opened, _) => opened?,
+        };
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK) if self.waited < LOCK_PATIENCE => {
+                    thread::sleep(LOCK_INTERVAL);
+                    self.waited += LOCK_INTERVAL;
+                }
+                Err(_) => break,
+                Ok(()) => {
+                    self.waited = Duration::ZERO;
+                    break;
+                }
+            }
+        }
+        Ok(file)
+    }
+
+    fn count(&mut self, text: &[u8]) {
+        self.bytes += text.len() as u64;
+        self.lines += text.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.in_line = text.last().map_or(self.in_line, |last| *last != b'\n');
+    }
+
+    /// Appends a line in one write, after a newline if the last line lacks it; returns the line's number.
+    pub(crate) fn append(&mut self, opened: &mut File, line: &[u8]) -> io::Result<u64> {
+        let text = [if self.in_line { &b"\n"[..] } else { b"" }, line].concat();
+        let written = opened.write(&text)?;
+        self.count(&text[..written]);
+        if written < text.len() { Err(io::ErrorKind::WriteZero.into()) } else { Ok(self.lines) }
+    }
+}
+
+/// A name in its hashed form, with a new salt.
+pub(crate) fn hashed(name: &str) -> io::Result<String> {
+    let mut salt = [0; 20];
+    openssl::rand::rand_bytes(&mut salt)?;
+    let hash = Salted::new(&salt).hash(name.as_bytes());
+    Ok(format!("|1|{}|{}", STANDARD.encode(salt), STANDARD.encode(hash)))
+}
+
+fn parse_hashed(name: &[u8]) -> Option<([u8; 20], [u8; 20])> {
+    let (salt, hash) = std::str::from_utf8(name).ok()?.strip_prefix("|1|")?.split_once('|')?;
+    let decode = |text| STANDARD.decode(text).ok()?.try_into().ok();
+    Some((decode(salt)?, decode(hash)?))
+}
+
+/// HMAC-SHA1 (RFC 2104) with the salt as its key, over OpenSSL's plain SHA-1: its HMAC interface costs several times as
+/// much for so short a text, and this runs for each hashed line and host. Both hashes have taken in the salt already.
+struct Salted {
+    inner: Sha1,
+    outer: Sha1,
+}
+
+impl Salted {
+    fn new(salt: &[u8; 20]) -> Salted {
+        let start = |pad: u8| {
+            let mut block = [pad; 64];
+            block.iter_mut().zip(salt).for_each(|(byte, salt)| *byte ^= salt);
+            let mut sha = Sha1::new();
+            sha.update(&block);
+            sha
+        };
+        Salted { inner: start(0x36), outer: start(0x5c) }
+    }
+
+    fn hash(&self, text: &[u8]) -> [u8; 20] {
+        let (mut inner, mut outer) = (self.inner.clone(), self.outer.clone());
+        inner.update(text);
+        outer.update(&inner.finish());
+        outer.finish()
+    }
+}
+
+/// Whether one of the comma-separated patterns matches, and none of the negated ones.
+fn matches_list(name: &[u8], list: &[u8]) -> bool {
+    let mut matched = false;
+    for pattern in list.split(|byte| *byte == b',') {
+        match pattern.strip_prefix(b"!") {
+            Some(negated) if matches(name, negated) => return false,
+            Some(_) => {}
+            None => matched |= matches(name, pattern),
+        }
+    }
+    matched
+}
+
+/// Matches one pattern, in which `*` stands for any text and `?` for any byte.
+fn matches(name: &[u8], pattern: &[u8]) -> bool {
+    let (mut n, mut p) = (0, 0);
+    // After the last star: where the pattern goes on, and how much of the name the star has taken.
+    let mut star = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p + 1, n));
+                p += 1;
+            }
+            Some(&byte) if byte == b'?' || byte == name[n] => {
+                n += 1;
+                p += 1;
+            }
+            _ => {
+                let Some((after, taken)) = star else { return false };
+                star = Some((after, taken + 1));
+                (p, n) = (after, taken + 1);
+            }
+        }
+    }
+    pattern[p..].iter().all(|byte| *byte == b'*')
+}
+
+fn skip_blanks(text: &[u8]) -> &[u8] {
+    let blanks = text.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    &text[blanks..]
+}
+
+/// Takes the text up to the next blank, and the blanks after it, off the front of `rest`.
+fn field<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
+    let end = rest.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(rest.len());
+    let (field, after) = rest.split_at(end);
+    *rest = skip_blanks(after);
+    field
+}

@@ -1,0 +1,479 @@
+//! Private key files: read once per run, signed with by every host.
+//!
+//! OpenSSH's own format is read and decrypted by the ssh-key crate, PEM and PKCS#8 by OpenSSL; all signing is OpenSSL's.
+//! libssh2 would read the file again for each host, and takes an encrypted key's deliberate slowness twice each time.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use openssl::bn::BigNum;
+use openssl::ec::{EcGroup, EcKey, EcPoint};
+use openssl::ecdsa::EcdsaSig;
+use openssl::error::ErrorStack;
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{Id, PKey, Private};
+use openssl::rsa::Rsa;
+use openssl::sign::Signer as OpenSslSigner;
+use openssl::symm::{Cipher, Crypter, Mode};
+use ssh_key::private::{EcdsaKeypair, KeypairData};
+use zeroize::Zeroizing;
+
+use super::algorithms::CERTIFICATE;
+use crate::ssh::wire::{put_mpint, put_string};
+use crate::system::files::bounded;
+use crate::system::password_source::Secret;
+use crate::text::message::reason;
+
+/// A private key that can sign.
+pub struct KeyFile {
+    /// The public key blob (RFC 4253 section 6.6).
+    pub public_key: Vec<u8>,
+    key: PKey<Private>,
+}
+
+/// What a private key file turned out to be.
+pub enum Loaded {
+    /// A key that can sign.
+    Key(Arc<KeyFile>),
+    /// An encrypted key.
+    Encrypted(Encrypted),
+    /// Only the public half: an agent may hold the other one.
+    Public(PublicHalf),
+}
+
+/// A public key whose private half is not in a file that we can sign with.
+pub struct PublicHalf {
+    /// Its blob.
+    public_key: Vec<u8>,
+    /// The certificate, where the file is one.
+    pub certificate: Option<Certificate>,
+    /// Why there is no private key.
+    pub problem: KeyError,
+}
+
+impl Loaded {
+    /// The public key blob, where it is known.
+    pub fn public_key(&self) -> Option<&Vec<u8>> {
+        match self {
+            Loaded::Key(key) => Some(&key.public_key),
+            Loaded::Encrypted(key) => key.public_key.as_ref(),
+            Loaded::Public(half) => Some(&half.public_key),
+        }
+    }
+}
+
+/// A private key that needs a passphrase.
+pub struct Encrypted {
+    /// The public key blob, where the file or its `.pub` neighbour tells it, so that an agent that holds the key can be
+    /// asked.
+    public_key: Option<Vec<u8>>,
+    form: Form,
+}
+
+enum Form {
+    OpenSsh(Box<ssh_key::PrivateKey>),
+    Pem(Vec<u8>),
+}
+
+impl Encrypted {
+    /// Decrypts the key, which takes as long as the maker of the key wanted it to: usually a tenth of a second.
+    ///
+    /// # Errors
+    /// [`KeyError::Passphrase`], or the key is of no use here.
+    pub fn decrypt(&self, passphrase: &Secret) -> Result<KeyFile, KeyError> {
+        let key = match &self.form {
+            Form::OpenSsh(key) => openssl_key(&decrypt_openssh(key, passphrase)?)?,
+            Form::Pem(text) => PKey::private_key_from_pem_passphrase(text, passphrase.expose()).map_err(|error| {
+                if is_unsupported(&error) { unsupported_cipher(text) } else { KeyError::Passphrase }
+            })?,
+        };
+        Ok(KeyFile { public_key: public_blob(&key)?, key })
+    }
+}
+
+/// What the ssh-key crate does, and 3des-cbc, which it has not.
+fn decrypt_openssh(key: &ssh_key::PrivateKey, passphrase: &Secret) -> Result<ssh_key::PrivateKey, KeyError> {
+    /// PROTOCOL.key of OpenSSH.
+    const MAGIC: &[u8] = b"openssh-key-v1\0";
+    const KEY_LENGTH: usize = 24;
+    const IV_LENGTH: usize = 8;
+    let (KeypairData::Encrypted(sealed), ssh_key::Cipher::TdesCbc) = (key.key_data(), key.cipher()) else {
+        return key.decrypt(passphrase.expose()).map_err(|_| KeyError::Passphrase);
+    };
+    let mut derived = Zeroizing::new([0; KEY_LENGTH + IV_LENGTH]);
+    key.kdf().derive(passphrase.expose(), &mut *derived).map_err(|error| KeyError::Format(error.to_string()))?;
+    let (secret, iv) = derived.split_at(KEY_LENGTH);
+    let mut crypter = Crypter::new(Cipher::des_ede3_cbc(), Mode::Decrypt, secret, Some(iv))?;
+    // The padding is OpenSSH's own.
+    crypter.pad(false);
+    let mut open = Zeroizing::new(vec![0; sealed.len() + IV_LENGTH]);
+    let count = crypter.update(sealed, &mut open)?;
+    let count = count + crypter.finalize(&mut open[count..])?;
+    // As if it had not been encrypted.
+    let mut plain = Zeroizing::new(Vec::with_capacity(MAGIC.len() + 2 * sealed.len() + 1024));
+    plain.extend_from_slice(MAGIC);
+    [&b"none"[..], b"none", b""].iter().for_each(|word| put_string(&mut plain, word));
+    plain.extend_from_slice(&1_u32.to_be_bytes());
+    put_string(&mut plain, &key.public_key().to_bytes().map_err(|error| KeyError::Format(error.to_string()))?);
+    put_string(&mut plain, &open[..count]);
+    // What is not a key now was decrypted by a wrong passphrase: two numbers at its beginning differ.
+    ssh_key::PrivateKey::from_bytes(&plain).map_err(|_| KeyError::Passphrase)
+}
+
+/// Whether OpenSSL has no such cipher, or was built without it; a wrong passphrase is something else.
+fn is_unsupported(error: &ErrorStack) -> bool {
+    let has = |words: &str| error.errors().iter().any(|error| error.reason().is_some_and(|why| why.contains(words)));
+    (has("unsupported") || has("unknown")) && !has("bad decrypt")
+}
+
+/// The error for a PEM file whose cipher is not supported, with its name where the file has it in the clear (RFC 1421 section 4.6.1.3).
+fn unsupported_cipher(text: &[u8]) -> KeyError {
+    let text = String::from_utf8_lossy(text);
+    let name = text.lines().find_map(|line| line.strip_prefix("DEK-Info:")?.split(',').next().map(str::trim));
+    KeyError::Cipher(name.unwrap_or("an old cipher").to_owned())
+}
+
+/// Why a private key file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// It cannot be read.
+    #[error("cannot read the private key: {}", reason(.0))]
+    Read(#[from] io::Error),
+    /// Others than its owner can read it; ssh(1) refuses such a key too.
+    #[error("permissions {0:04o} are too open; only its owner may read a private key (chmod 600)")]
+    TooOpen(u32),
+    /// Only the public half is in the file.
+    #[error(
+        "this is a public key, and no agent holds the private one: load it (ssh-add), or name its file, usually the same without .pub"
+    )]
+    Public,
+    /// A kind of key that cannot sign here.
+    #[error("{0} keys cannot be used from a file; load the key into an agent (ssh-add)")]
+    Unsupported(String),
+    /// It is encrypted by a cipher that is not supported.
+    #[error("it is encrypted by {0}, which is not supported; ssh-keygen -p -f FILE encrypts it anew")]
+    Cipher(String),
+    /// It cannot be decrypted.
+    #[error("the passphrase is wrong")]
+    Passphrase,
+    /// The contents are not a private key.
+    #[error("not a private key that can be read: {0}")]
+    Format(String),
+}
+
+impl From<ErrorStack> for KeyError {
+    fn from(error: ErrorStack) -> Self {
+        KeyError::Format(error.to_string())
+    }
+}
+
+/// Reads the private key in `path`; where there is none that we can use, the public one that is there or beside it, as `load_public` in
+/// OpenSSH's authfile.c.
+///
+/// # Errors
+/// See [`KeyError`], where there is no public key either. A missing file is [`KeyError::Read`] with [`io::ErrorKind::NotFound`].
+pub fn load(path: &Path) -> Result<Loaded, KeyError> {
+    let read = read(path);
+    let text = read.as_ref().map_or(&[][..], |(text, _)| text);
+    let loaded = match &read {
+        Ok((text, mode)) => judge(path, text, *mode),
+        Err(error) => Err(io::Error::new(error.kind(), reason(error)).into()),
+    };
+    loaded.or_else(|problem| match public_half(text).or_else(|| halves_beside(path)) {
+        Some((public_key, certificate)) => Ok(Loaded::Public(PublicHalf { public_key, certificate, problem })),
+        None => Err(problem),
+    })
+}
+
+/// The text of a file, and its permissions if they are too open.
+fn read(path: &Path) -> io::Result<(Zeroizing<Vec<u8>>, Option<u32>)> {
+    let file = bounded::open(path)?;
+    let metadata = file.metadata()?;
+    // As ssh(1): only our own files are ours to judge.
+    let is_open = metadata.uid() == rustix::process::getuid().as_raw() && metadata.mode() & 0o077 != 0;
+    Ok((Zeroizing::new(bounded::read_open(file, bounded::KEY)?), is_open.then(|| metadata.mode() & 0o7777)))
+}
+
+fn judge(path: &Path, text: &[u8], open_mode: Option<u32>) -> Result<Loaded, KeyError> {
+    match open_mode {
+        // Public keys may be open: that is not what is wrong with them.
+        _ if is_public(text) => Err(KeyError::Public),
+        Some(mode) => Err(KeyError::TooOpen(mode)),
+        None => parse(text, || Some(halves_beside(path)?.0)),
+    }
+}
+
+/// The public key in a text, and the certificate if it is one. A private key of OpenSSH has its public one in the clear.
+fn public_half(text: &[u8]) -> Option<(Vec<u8>, Option<Certificate>)> {
+    if !is_public(text) {
+        return Some((ssh_key::PrivateKey::from_openssh(text).ok()?.public_key().to_bytes().ok()?, None));
+    }
+    if let Ok(certificate) = certificate_of(text) {
+        return Some((certificate.certified.clone(), Some(certificate)));
+    }
+    Some((ssh_key::PublicKey::from_openssh(str::from_utf8(text).ok()?).ok()?.to_bytes().ok()?, None))
+}
+
+/// The public key in `path.pub`, where ssh-keygen(1) puts it, or of the certificate beside it.
+fn halves_beside(path: &Path) -> Option<(Vec<u8>, Option<Certificate>)> {
+    let beside = |suffix| {
+        // Only a guess of ours: nothing is waited for.
+        let text = bounded::read_regular(&beside(path, suffix), bounded::KEY).ok()?;
+        public_half(&text).map(|(public_key, _)| (public_key, None))
+    };
+    beside(".pub").or_else(|| beside("-cert.pub"))
+}
+
+/// Reads the text of a file; `neighbour` is the public key that may stand beside it.
+pub(crate) fn parse(text: &[u8], neighbour: impl FnOnce() -> Option<Vec<u8>>) -> Result<Loaded, KeyError> {
+    let has = |words: &str| text.windows(words.len()).any(|window| window == words.as_bytes());
+    if has("BEGIN OPENSSH PRIVATE KEY") {
+        parse_openssh(text)
+    } else if has("BEGIN ENCRYPTED PRIVATE KEY") || has("Proc-Type: 4,ENCRYPTED") {
+        Ok(Loaded::Encrypted(Encrypted { public_key: neighbour(), form: Form::Pem(text.to_vec()) }))
+    } else if has("PRIVATE KEY-----") {
+        let key = PKey::private_key_from_pem(text)?;
+        Ok(Loaded::Key(Arc::new(KeyFile { public_key: public_blob(&key)?, key })))
+    } else if is_public(text) {
+        Err(KeyError::Public)
+    } else {
+        Err(KeyError::Format("no PRIVATE KEY block in it".to_owned()))
+    }
+}
+
+/// Whether a file begins as ssh-keygen(1) writes public keys.
+fn is_public(text: &[u8]) -> bool {
+    ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| text.starts_with(kind.as_bytes()))
+}
+
+fn parse_openssh(text: &[u8]) -> Result<Loaded, KeyError> {
+    let key = ssh_key::PrivateKey::from_openssh(text).map_err(|error| KeyError::Format(error.to_string()))?;
+    let public_key = key.public_key().to_bytes().map_err(|error| KeyError::Format(error.to_string()))?;
+    if key.is_encrypted() {
+        let form = Form::OpenSsh(Box::new(key));
+        return Ok(Loaded::Encrypted(Encrypted { public_key: Some(public_key), form }));
+    }
+    let key = openssl_key(&key)?;
+    Ok(Loaded::Key(Arc::new(KeyFile { public_key, key })))
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// A user certificate.
+pub struct Certificate {
+    /// Its blob, which is offered in place of the public key's.
+    pub blob: Vec<u8>,
+    /// The public key blob of the certified key.
+    pub certified: Vec<u8>,
+}
+
+/// Where ssh-keygen(1) puts the certificate of the key in `path`.
+pub fn certificate_path(path: &Path) -> PathBuf {
+    beside(path, "-cert.pub")
+}
+
+/// The certificate in `path`, if there is such a file. Whether it is valid today is the server's decision, by its clock.
+///
+/// # Errors
+/// It is not a user certificate.
+pub fn certificate(path: &Path) -> Result<Option<Certificate>, String> {
+    let text = match bounded::read(path, bounded::KEY) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        text => text.map_err(|error| reason(&error))?,
+    };
+    certificate_of(&text).map(Some)
+}
+
+/// The certificate in the text of a file.
+pub(crate) fn certificate_of(text: &[u8]) -> Result<Certificate, String> {
+    let text = std::str::from_utf8(text).map_err(|_| "not a certificate")?;
+    // The bytes as they are, since the signature covers them.
+    let blob = text.split_ascii_whitespace().nth(1).and_then(|word| STANDARD.decode(word).ok());
+    let blob = blob.ok_or("not a certificate")?;
+    let unreadable = |error: ssh_key::Error| format!("not a certificate that can be read: {error}");
+    let parsed = ssh_key::Certificate::from_bytes(&blob).map_err(unreadable)?;
+    if parsed.cert_type() != ssh_key::certificate::CertType::User {
+        return Err("a certificate of a host, not of a user".to_owned());
+    }
+    let certified = ssh_key::PublicKey::from(parsed.public_key().clone()).to_bytes().map_err(unreadable)?;
+    Ok(Certificate { blob, certified })
+}
+
+fn openssl_key(key: &ssh_key::PrivateKey) -> Result<PKey<Private>, KeyError> {
+    let unsupported = || KeyError::Unsupported(key.algorithm().to_string());
+    Ok(match key.key_data() {
+        KeypairData::Ed25519(pair) => {
+            let seed = Zeroizing::new(pair.private.to_bytes());
+            PKey::private_key_from_raw_bytes(&*seed, Id::ED25519)?
+        }
+        KeypairData::Ecdsa(pair) => {
+            let group = EcGroup::from_curve_name(match pair {
+                EcdsaKeypair::NistP256 { .. } => Nid::X9_62_PRIME256V1,
+                EcdsaKeypair::NistP384 { .. } => Nid::SECP384R1,
+                EcdsaKeypair::NistP521 { .. } => Nid::SECP521R1,
+            })?;
+            let mut context = openssl::bn::BigNumContext::new()?;
+            let point = EcPoint::from_bytes(&group, pair.public_key_bytes(), &mut context)?;
+            let number = BigNum::from_slice(pair.private_key_bytes())?;
+            PKey::from_ec_key(EcKey::from_private_components(&group, &number, &point)?)?
+        }
+        KeypairData::Rsa(pair) => {
+            let number = |mpint: &ssh_key::Mpint| BigNum::from_slice(mpint.as_positive_bytes().unwrap_or_default());
+            let (public, private) = (pair.public(), pair.private());
+            let (d, p, q) = (number(private.d())?, number(private.p())?, number(private.q())?);
+            let exponent = |prime: &BigNum| -> Result<BigNum, ErrorStack> {
+                let mut context = openssl::bn::BigNumContext::new()?;
+                let (mut less_one, mut remainder) = (BigNum::new()?, BigNum::new()?);
+                less_one.checked_sub(prime, &*BigNum::from_u32(1)?)?;
+                remainder.checked_rem(&d, &less_one, &mut context)?;
+                Ok(remainder)
+            };
+            let (dp, dq) = (exponent(&p)?, exponent(&q)?);
+            let (n, e, iqmp) = (number(public.n())?, number(public.e())?, number(private.iqmp())?);
+            PKey::from_rsa(Rsa::from_private_components(n, e, d, p, q, dp, dq, iqmp)?)?
+        }
+        _ => return Err(unsupported()),
+    })
+}
+
+/// The curve's name in SSH (RFC 5656 section 6.1) and the hash that goes with it (section 6.2.1).
+fn curve(key: &PKey<Private>) -> Result<(&'static str, MessageDigest), KeyError> {
+    match key.ec_key()?.group().curve_name() {
+        Some(Nid::X9_62_PRIME256V1) => Ok(("nistp256", MessageDigest::sha256())),
+        Some(Nid::SECP384R1) => Ok(("nistp384", MessageDigest::sha384())),
+        Some(Nid::SECP521R1) => Ok(("nistp521", MessageDigest::sha512())),
+        _ => Err(KeyError::Unsupported("ECDSA keys on this curve".to_owned())),
+    }
+}
+
+fn public_blob(key: &PKey<Private>) -> Result<Vec<u8>, KeyError> {
+    let mut blob = Vec::new();
+    match key.id() {
+        Id::ED25519 => {
+            put_string(&mut blob, b"ssh-ed25519");
+            put_string(&mut blob, &key.raw_public_key()?);
+        }
+        Id::RSA => {
+            let rsa = key.rsa()?;
+            put_string(&mut blob, b"ssh-rsa");
+            put_mpint(&mut blob, &rsa.e().to_vec());
+            put_mpint(&mut blob, &rsa.n().to_vec());
+        }
+        Id::EC => {
+            let (name, _) = curve(key)?;
+            let ec = key.ec_key()?;
+            let mut context = openssl::bn::BigNumContext::new()?;
+            let form = openssl::ec::PointConversionForm::UNCOMPRESSED;
+            put_string(&mut blob, format!("ecdsa-sha2-{name}").as_bytes());
+            put_string(&mut blob, name.as_bytes());
+            put_string(&mut blob, &ec.public_key().to_bytes(ec.group(), form, &mut context)?);
+        }
+        other => return Err(KeyError::Unsupported(format!("{other:?}"))),
+    }
+    Ok(blob)
+}
+
+impl KeyFile {
+    /// Signs `data`; the answer is the inner blob of the signature: RFC 8709 section 6, RFC 5656 section 3.1.2, RFC 8332
+    /// section 3.
+    ///
+    /// # Errors
+    /// Why it cannot, in words.
+    pub fn sign(&self, algorithm: &str, data: &[u8]) -> Result<Vec<u8>, String> {
+        self.try_sign(algorithm, data).map_err(|error| error.to_string())
+    }
+
+    fn try_sign(&self, algorithm: &str, data: &[u8]) -> Result<Vec<u8>, KeyError> {
+        match self.key.id() {
+            Id::ED25519 => Ok(OpenSslSigner::new_without_digest(&self.key)?.sign_oneshot_to_vec(data)?),
+            Id::RSA => {
+                let digest = match algorithm.strip_suffix(CERTIFICATE).unwrap_or(algorithm) {
+                    "rsa-sha2-512" => MessageDigest::sha512(),
+                    "rsa-sha2-256" => MessageDigest::sha256(),
+                    other => return Err(KeyError::Unsupported(format!("{other} (SHA-1) signatures by RSA"))),
+                };
+                Ok(OpenSslSigner::new(digest, &self.key)?.sign_oneshot_to_vec(data)?)
+            }
+            _ => {
+                let (_, digest) = curve(&self.key)?;
+                let der = OpenSslSigner::new(digest, &self.key)?.sign_oneshot_to_vec(data)?;
+                let signature = EcdsaSig::from_der(&der)?;
+                let mut blob = Vec::new();
+                put_mpint(&mut blob, &signature.r().to_vec());
+                put_mpint(&mut blob, &signature.s().to_vec());
+                Ok(blob)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ssh_key::private::SkEd25519;
+
+    use super::*;
+
+    fn decrypted(text: &[u8], passphrase: &str) -> Result<KeyFile, String> {
+        match parse(text, || None).unwrap_or_else(|error| panic!("{error}")) {
+            Loaded::Encrypted(key) => {
+                key.decrypt(&Secret::new(passphrase.as_bytes())).map_err(|error| error.to_string())
+            }
+            _ => panic!("it is not encrypted"),
+        }
+    }
+
+    #[test]
+    fn old_ciphers_are_read_or_named() {
+        let rsa = PKey::from_rsa(Rsa::generate(2048).expect("a key")).expect("a key");
+        let pem = rsa.rsa().expect("a key").private_key_to_pem_passphrase(Cipher::des_ede3_cbc(), b"opens it");
+        let pem = String::from_utf8(pem.expect("a file")).expect("text");
+        assert!(pem.contains("DEK-Info: DES-EDE3-CBC,"), "{pem}");
+        assert_eq!(
+            decrypted(pem.as_bytes(), "opens it").map(|key| key.public_key),
+            Ok(public_blob(&rsa).expect("a key"))
+        );
+        assert_eq!(decrypted(pem.as_bytes(), "does not").err().as_deref(), Some("the passphrase is wrong"));
+        let unknown = pem.replace("DES-EDE3-CBC", "IDEA-OFB17");
+        let problem = decrypted(unknown.as_bytes(), "opens it").err().expect("no such cipher");
+        assert!(problem.starts_with("it is encrypted by IDEA-OFB17, which is not supported; "), "{problem}");
+    }
+
+    #[test]
+    fn keys_by_3des_cbc_of_ssh_keygen_are_read() {
+        let directory = tempfile::tempdir().expect("a directory");
+        for kind in ["ed25519", "rsa", "ecdsa"] {
+            let path = directory.path().join(kind);
+            let args = ["-q", "-t", kind, "-Z", "3des-cbc", "-N", "opens it", "-f"];
+            let status = std::process::Command::new("ssh-keygen").args(args).arg(&path).status();
+            assert!(status.expect("ssh-keygen of OpenSSH is needed for this test").success());
+            let text = std::fs::read(&path).expect("a key");
+            let public = halves_beside(&path).expect("a public key").0;
+            assert_eq!(decrypted(&text, "opens it").map(|key| key.public_key), Ok(public), "{kind}");
+            assert_eq!(decrypted(&text, "does not").err().as_deref(), Some("the passphrase is wrong"), "{kind}");
+        }
+    }
+
+    /// Signing takes the device, and an agent that has it.
+    #[test]
+    fn of_a_fido_key_the_public_half_is_read() {
+        let public = ssh_key::public::SkEd25519::new(ssh_key::public::Ed25519PublicKey([7; 32]), "ssh:");
+        let pair = SkEd25519::new(public, 1, vec![1, 2, 3]).expect("a key");
+        let key = ssh_key::PrivateKey::new(KeypairData::SkEd25519(pair), "comment").expect("a key");
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("id_ed25519_sk");
+        key.write_openssh_file(&path, ssh_key::LineEnding::LF).expect("a file");
+        let loaded = load(&path).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(loaded.public_key(), key.public_key().to_bytes().ok().as_ref());
+        let Loaded::Public(half) = loaded else { panic!("it cannot sign") };
+        assert!(half.problem.to_string().contains("load the key into an agent"), "{}", half.problem);
+    }
+}

@@ -1,0 +1,439 @@
+//! Authentication: the order in which a host is offered what there is.
+//!
+//! Which methods the server takes is asked for as late as possible, since it costs a round trip: keys are offered unasked.
+//! With a password at hand it is asked first, as by ssh(1): refused keys count as attempts, and with a few of them in an agent
+//! the server would give up before it is the password's turn.
+
+use ssh2::{Error, MethodType};
+
+use super::host_key::Trust;
+use super::keyboard_interactive::{self, Conversation, Silence};
+use crate::events::event::{Outcome, Phase};
+use crate::events::host_error::{HostError, LoginError};
+use crate::ssh::destination::Host;
+use crate::ssh::destination::Method;
+use crate::ssh::ffi::{self, Goodbye, OwnRequest, PasswordAnswer, PublicKeyAnswer, Refusal};
+use crate::ssh::keys::agent::{AgentKey, Bound};
+use crate::ssh::keys::session_binding::Binding;
+use crate::ssh::session::{Credentials, Driver, Stop, dropped};
+use crate::ssh::watch::Watch;
+use crate::system::password_source::Secret;
+
+/// Authenticates on the session of `driver`, to which `binding` binds agents; gives what was accepted, in words. What is worth knowing
+/// goes to `note`.
+///
+/// # Errors
+/// The outcome of the job: authentication failed, or the job was over before.
+pub fn authenticate(
+    driver: &mut Driver<'_>,
+    host: &Host,
+    trust: Trust,
+    binding: Option<&Binding>,
+    watch: &Watch<'_>,
+    note: &mut dyn FnMut(&dyn Fn() -> String),
+) -> Result<String, Outcome> {
+    let credentials = &*host.credentials;
+    let details = credentials.identities.unusable().to_vec();
+    let error = LoginError { user: host.user.clone(), details, ..LoginError::default() };
+    Trial {
+        driver,
+        host,
+        credentials,
+        binding,
+        watch,
+        note,
+        warned: false,
+        password: credentials.password.as_deref(),
+        told: None,
+        keys: Vec::new(),
+        showed_rsa: false,
+        offered: None,
+        error,
+    }
+    .run(trust)
+}
+
+/// What was tried on one host so far.
+struct Trial<'a, 'd> {
+    driver: &'a mut Driver<'d>,
+    host: &'a Host,
+    credentials: &'a Credentials,
+    binding: Option<&'a Binding>,
+    watch: &'a Watch<'a>,
+    note: &'a mut dyn FnMut(&dyn Fn() -> String),
+    /// Whether it was told that the agent does not bind its connections.
+    warned: bool,
+    /// The password, while the server may be told it: another time would only bring the account nearer to being locked.
+    password: Option<&'a Secret>,
+    /// The method by which it was told last.
+    told: Option<Method>,
+    /// The numbers of the identities that were offered.
+    keys: Vec<usize>,
+    /// Whether an RSA key was among them.
+    showed_rsa: bool,
+    /// What is worth saying if it fails.
+    error: LoginError,
+    /// The methods that the server has said can continue (RFC 4252 section 5.1).
+    offered: Option<Vec<String>>,
+}
+
+/// What came of a method.
+enum Answer {
+    /// The user is authenticated, by this.
+    Accepted(String),
+    /// Not by this method.
+    Refused,
+    /// By this method, and now another has to follow.
+    NextFactor,
+    /// Not by this method, or not by it alone; and what can continue may have changed.
+    Unclear,
+}
+
+impl Trial<'_, '_> {
+    /// Tries the methods in order, those that the server takes, each once. Where the server's refusal was not seen, it shows only in
+    /// what the server offers next whether a method was one of several factors (the partial success of RFC 4252 section 5.1): a list
+    /// that has changed may mean that it was right.
+    fn run(mut self, trust: Trust) -> Result<String, Outcome> {
+        let mut left = self.means(trust);
+        if (self.password.is_some() || left.first() != Some(&Method::PublicKey))
+            && let Answer::Accepted(how) = self.ask_offered()?
+        {
+            return Ok(how);
+        }
+        while let Some(place) = left.iter().position(|method| self.can_try(*method)) {
+            let method = left.remove(place);
+            let before = self.offered.clone();
+            let answer = match method {
+                Method::PublicKey => self.public_keys()?,
+                Method::KeyboardInteractive => self.keyboard_interactive()?,
+                Method::Password => self.tell_password()?,
+            };
+            let is_next = match answer {
+                Answer::Accepted(how) => return Ok(how),
+                Answer::Refused => false,
+                Answer::NextFactor => true,
+                Answer::Unclear => {
+                    // Refused keys change nothing in a list that is known, and each question is an attempt too.
+                    if (method != Method::PublicKey || self.offered.is_none())
+                        && let Answer::Accepted(how) = self.ask_offered()?
+                    {
+                        return Ok(how);
+                    }
+                    before != self.offered
+                }
+            };
+            if method != Method::PublicKey && is_next {
+                // A server that takes the method away was content with it. For any other change the password is not told again,
+                // and never by a method that has told it: each is tried once.
+                if self.told.is_some_and(|told| !self.is_offered(told)) {
+                    self.password = self.credentials.password.as_deref();
+                }
+                // Keys that were refused before may be what has to follow.
+                if self.host.methods.contains(&Method::PublicKey) && !left.contains(&Method::PublicKey) {
+                    left.insert(0, Method::PublicKey);
+                }
+            }
+        }
+        Err(self.refused())
+    }
+
+    /// What a refusal means, and what it says: `what` was refused, or accepted as one of several factors.
+    fn judged(&mut self, what: String) -> Answer {
+        let refusal = self.driver.link().take_refusal();
+        let answer = match refusal {
+            Some(Refusal { is_partial: true, .. }) => Answer::NextFactor,
+            Some(_) => Answer::Refused,
+            None => Answer::Unclear,
+        };
+        let list = if matches!(answer, Answer::NextFactor) { &mut self.error.accepted } else { &mut self.error.tried };
+        list.push(what);
+        if let Some(Refusal { methods, .. }) = refusal {
+            self.offered = Some(methods);
+        }
+        answer
+    }
+
+    /// The methods for which we have something, in order.
+    fn means(&mut self, trust: Trust) -> Vec<Method> {
+        let may_tell = trust == Trust::Full;
+        if !may_tell && self.password.take().is_some() {
+            self.error.details.push("the password was not tried, since the host key has CHANGED".to_owned());
+        }
+        let Credentials { identities, password, terminal, .. } = self.credentials;
+        let has = |method: &Method| match method {
+            Method::PublicKey => !identities.list().is_empty(),
+            // Where keys come first, the terminal is looked for when they have been refused: mostly they are not.
+            Method::KeyboardInteractive => {
+                may_tell && (password.is_some() || !identities.list().is_empty() || terminal.is_there())
+            }
+            Method::Password => may_tell && password.is_some(),
+        };
+        self.host.methods.iter().copied().filter(has).collect()
+    }
+
+    /// Whether `method` can be tried now.
+    fn can_try(&self, method: Method) -> bool {
+        self.is_offered(method)
+            && match method {
+                Method::PublicKey => true,
+                Method::KeyboardInteractive => self.password.is_some() || self.credentials.terminal.is_there(),
+                Method::Password => self.password.is_some(),
+            }
+    }
+
+    /// Whether the server takes `method`, as far as it is known.
+    fn is_offered(&self, method: Method) -> bool {
+        self.offered.as_ref().is_none_or(|offered| offered.iter().any(|name| name == method.name()))
+    }
+
+    /// Asks for the methods that can continue, by trying the method "none", which a server may accept (RFC 4252 section
+    /// 5.2).
+    fn ask_offered(&mut self) -> Result<Answer, Outcome> {
+        let user = &self.host.user;
+        let offered = self.driver.drive(self.watch, |session| ffi::offered_methods(session, user));
+        if self.driver.session().authenticated() {
+            return Ok(Answer::Accepted("no authentication (method none)".to_owned()));
+        }
+        let offered = offered.map_err(|stop| self.stopped(stop))?;
+        self.note_offered(&offered);
+        Ok(Answer::Unclear)
+    }
+
+    fn public_keys(&mut self) -> Result<Answer, Outcome> {
+        let permitted = self.permitted();
+        for (number, identity) in self.credentials.identities.list().iter().enumerate() {
+            let Some(signing) = identity.signing(self.binding, permitted.as_deref(), self.watch.patience()) else {
+                let problem = format!("the agent does not allow {} for this host (ssh-add -h)", identity.describe());
+                if !self.error.details.contains(&problem) {
+                    (self.note)(&|| problem.clone());
+                    self.error.details.push(problem);
+                }
+                continue;
+            };
+            if let Some(names) = identity.signature_preference() {
+                let chosen = self.driver.session().method_pref(MethodType::SignAlgo, &names);
+                chosen.map_err(|error| self.stopped(Stop::Ssh(error)))?;
+                self.showed_rsa = true;
+            }
+            let user = &self.host.user;
+            let step = self.driver.drive(self.watch, |session| ffi::authenticate_public_key(session, user, &signing));
+            if signing.was_unbound() {
+                self.warn_unbound();
+            }
+            let is_again = self.keys.contains(&number);
+            self.keys.push(number);
+            let shown = identity.describe_offered(self.driver.link().offered_algorithm().as_deref());
+            match step {
+                Ok(PublicKeyAnswer::Accepted) => return Ok(Answer::Accepted(identity.describe())),
+                Ok(PublicKeyAnswer::Refused) => {
+                    self.judged(shown);
+                    if is_again {
+                        self.error.tried.pop();
+                    }
+                }
+                Ok(PublicKeyAnswer::Unsettled) => {
+                    // It may have been the first of several factors.
+                    let answer = self.judged(shown);
+                    if matches!(answer, Answer::Unclear)
+                        && let Answer::Accepted(how) = self.ask_offered()?
+                    {
+                        return Ok(Answer::Accepted(how));
+                    }
+                    if !self.is_offered(Method::PublicKey) {
+                        return Ok(Answer::NextFactor);
+                    }
+                }
+                Ok(PublicKeyAnswer::NotSigned(reason)) => {
+                    self.watch.check()?;
+                    if let Some(request) = signing.host_bound_request(user) {
+                        self.error.tried.push(shown);
+                        if self.is_let_in_by(&request)? {
+                            return Ok(Answer::Accepted(identity.describe()));
+                        }
+                        if !self.is_offered(Method::PublicKey) {
+                            return Ok(Answer::NextFactor);
+                        }
+                        continue;
+                    }
+                    self.error.details.push(format!("{} could not sign: {reason}", identity.describe()));
+                }
+                Err(Stop::Ssh(error)) => return Err(self.ended(&error, Some(shown))),
+                Err(stop) => return Err(self.stopped(stop)),
+            }
+        }
+        Ok(Answer::Unclear)
+    }
+
+    /// Makes a request to log in that libssh2 does not know; says whether the server lets us in.
+    fn is_let_in_by(&mut self, request: &[u8]) -> Result<bool, Outcome> {
+        let mut request = OwnRequest::new(&self.host.user, request);
+        let link = self.driver.link();
+        let offered = self.driver.drive(self.watch, |session| request.make(session, link));
+        let offered = offered.map_err(|stop| self.stopped(stop))?;
+        if let Some(offered) = &offered {
+            self.note_offered(offered);
+        }
+        Ok(offered.is_none())
+    }
+
+    fn note_offered(&mut self, offered: &str) {
+        let offered = offered.split(',').filter(|method| !method.is_empty()).map(str::to_owned);
+        self.offered = Some(offered.collect());
+    }
+
+    /// The keys that the agent allows for this session, where there are some that it does not allow for all. Nothing if the agent
+    /// cannot be asked: it will refuse to sign, or not.
+    fn permitted(&mut self) -> Option<Vec<AgentKey>> {
+        let agent = self.credentials.identities.list().iter().find_map(|identity| identity.restricting_agent())?;
+        match agent.list_for(self.binding, self.watch.patience()) {
+            Ok(Bound { answer, is_bound: true }) => Some(answer),
+            Ok(Bound { is_bound: false, .. }) => {
+                self.warn_unbound();
+                Some(Vec::new())
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Tells once that the agent has not bound a connection to this session.
+    fn warn_unbound(&mut self) {
+        if !std::mem::replace(&mut self.warned, true) {
+            (self.note)(&|| "the agent does not bind its connections to the session".to_owned());
+        }
+    }
+
+    fn tell_password(&mut self) -> Result<Answer, Outcome> {
+        let Some(password) = self.password.take() else { return Ok(Answer::Refused) };
+        self.told = Some(Method::Password);
+        self.driver.link().show_secret();
+        let user = &self.host.user;
+        let step = self.driver.drive(self.watch, |session| ffi::authenticate_password(session, user, password));
+        let name = Method::Password.name();
+        match step {
+            Ok(PasswordAnswer::Accepted) => Ok(Answer::Accepted("a password".to_owned())),
+            Ok(PasswordAnswer::Refused) => Ok(self.judged(name.to_owned())),
+            Ok(PasswordAnswer::Expired) => {
+                self.error.details.push("the password has expired".to_owned());
+                self.error.advice = Some(keyboard_interactive::CHANGE);
+                Ok(self.judged(name.to_owned()))
+            }
+            Err(stop) => {
+                self.error.tried.push(name.to_owned());
+                Err(self.stopped(stop))
+            }
+        }
+    }
+
+    fn keyboard_interactive(&mut self) -> Result<Answer, Outcome> {
+        let (terminal, socket) = (&self.credentials.terminal, self.driver.socket());
+        let mut conversation = Conversation::new(self.host, self.password, terminal, self.watch, socket);
+        self.driver.link().show_secret();
+        let user = &self.host.user;
+        let step = self
+            .driver
+            .drive(self.watch, |session| ffi::authenticate_keyboard_interactive(session, user, &mut conversation));
+        if conversation.told_password {
+            self.password = None;
+            self.told = Some(Method::KeyboardInteractive);
+        }
+        let name = Method::KeyboardInteractive.name();
+        match (conversation.stop.take(), step) {
+            (Some(Silence::Job(outcome)), _) => Err(of_secret(outcome)),
+            (Some(Silence::NoAnswer { problem, advice }), _) => {
+                self.error.question = Some(format!("{name}: {problem}"));
+                self.error.advice = Some(advice);
+                Err(self.refused())
+            }
+            (None, Ok(true)) => Ok(Answer::Accepted(name.to_owned())),
+            (None, Ok(false)) => Ok(self.judged(name.to_owned())),
+            (None, Err(stop)) => {
+                self.error.tried.push(name.to_owned());
+                Err(self.stopped(stop))
+            }
+        }
+    }
+
+    /// The outcome where a step was not brought to its end.
+    fn stopped(&mut self, stop: Stop) -> Outcome {
+        match stop {
+            Stop::Job(outcome) if self.told.is_some() => of_secret(outcome),
+            Stop::Job(outcome) => outcome,
+            Stop::Ssh(error) => self.ended(&error, None),
+        }
+    }
+
+    /// The outcome where the connection ended, maybe in answer to an identity that was `shown`. Servers hang up after MaxAuthTries
+    /// refusals, so an end after the first of them is one of these; and where an account may not be used although the key is right,
+    /// with or without a word.
+    fn ended(&mut self, error: &Error, shown: Option<String>) -> Outcome {
+        let link = self.driver.link();
+        let (goodbye, given_up) = (link.goodbye(), link.given_up());
+        let is_told = !link.banners().1.is_empty() || goodbye.as_ref().is_some_and(Goodbye::refuses_login);
+        let is_answer = given_up.is_none() && is_told;
+        if self.error.tried.is_empty() && self.error.accepted.is_empty() && !is_answer {
+            return dropped("authentication", error, true, link).into();
+        }
+        self.error.is_cut = !is_told && goodbye.is_none() && given_up.is_none();
+        self.error.tried.extend(shown);
+        self.error.said.push(match (goodbye, given_up) {
+            (Some(goodbye), _) => goodbye.to_string(),
+            (None, Some(why)) => why.error().message().to_owned(),
+            (None, None) => "then the server ended the connection".to_owned(),
+        });
+        self.refused()
+    }
+
+    fn refused(&mut self) -> Outcome {
+        let link = self.driver.link();
+        let (before, after) = link.banners();
+        let mut error = std::mem::take(&mut self.error);
+        let said = after.iter().map(|text| format!("the server said: {}", ffi::quoted(text)));
+        error.said.splice(0..0, said);
+        if !before.is_empty() {
+            error.said.push(format!("its banner: {}", ffi::quoted(&before.join(" "))));
+        }
+        let taken = link.taken_algorithms().filter(|_| self.showed_rsa);
+        error.details.extend(taken.and_then(|names| lacking_rsa(&names)));
+        error.is_explained = !after.is_empty();
+        error.offered = self.offered.take().unwrap_or_default();
+        let takes_keys = error.offered.is_empty() || self.is_offered(Method::PublicKey);
+        if error.tried.is_empty() && error.accepted.is_empty() && error.advice.is_none() && takes_keys {
+            error.advice = self.why_no_key();
+        }
+        HostError::Auth(Box::new(error)).into()
+    }
+
+    /// What would help where keys are there and none may be offered.
+    fn why_no_key(&self) -> Option<&'static str> {
+        if !self.host.methods.contains(&Method::PublicKey) {
+            Some(
+                "public keys are turned off by PubkeyAuthentication or PreferredAuthentications; --explain shows where",
+            )
+        } else if self.credentials.identities.are_disallowed() {
+            Some("PubkeyAcceptedAlgorithms allows none of the keys; --explain shows where it is set")
+        } else {
+            None
+        }
+    }
+}
+
+/// What a server says that it takes of RSA keys, if that is not what we sign with.
+fn lacking_rsa(taken: &str) -> Option<String> {
+    let names: Vec<&str> = taken.split(',').filter(|name| name.contains("rsa")).collect();
+    let has = |name| names.contains(&name);
+    match &names[..] {
+        _ if has("rsa-sha2-256") && has("rsa-sha2-512") => None,
+        [] => Some("the server says that it takes no RSA signatures".to_owned()),
+        names => Some(format!("of RSA signatures the server says that it takes {}", names.join(", "))),
+    }
+}
+
+/// The outcome where a secret was told or asked for: running out of time does not make another attempt then.
+fn of_secret(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::TimedOut { phase: Phase::Auth, limit, missing } => {
+            Outcome::TimedOut { phase: Phase::Secret, limit, missing }
+        }
+        outcome => outcome,
+    }
+}

@@ -1,0 +1,399 @@
+//! The host's key: which ones are asked for, and whether the one that it shows is accepted.
+//!
+//! As `order_hostkeyalgs` in sshconnect2.c and `check_host_key` in sshconnect.c of OpenSSH 9.2: a certificate counts if an
+//! authority of the host (`@cert-authority` in known_hosts) has signed it; one that does not count is taken for the plain key
+//! that is in it. Unlike there, certificates are asked for only where one can change the verdict: there is an authority for the host, or
+//! something may revoke the certificate or its authority.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use rustix::net::getpeername;
+
+use crate::events::event::Outcome;
+use crate::events::host_error::{HostError, HostKeyError, KNOWN_HOSTS_COMMAND};
+use crate::hosts::options::HostKeyCheck;
+use crate::ssh::algorithms::Algorithms;
+use crate::ssh::destination::DEFAULT_PORT;
+use crate::ssh::destination::Host;
+use crate::ssh::host_keys::certificate::Certificate;
+use crate::ssh::host_keys::known_hosts::{
+    Entries, Key, KnownHosts, Place, RememberError, Remembered, Verdict, fingerprint, key_type,
+};
+use crate::ssh::host_keys::known_hosts_command::{self, Failure};
+use crate::ssh::keys::algorithms::CERTIFICATE;
+use crate::ssh::watch::Watch;
+use crate::ssh::wire::Reader;
+use crate::ssh_config::LateTokens;
+
+/// How far a host is trusted after the check of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// It may have what we have.
+    Full,
+    /// Its key is not the known one, and is taken only since nothing is checked: it gets no password, as with ssh(1).
+    NoSecrets,
+}
+
+/// What is known of a host before it has shown a key.
+pub struct Known {
+    /// What the known_hosts files say.
+    files: Entries,
+    /// The same and what KnownHostsCommand says, if there is one and the order of the algorithms is ours.
+    for_order: Option<Entries>,
+}
+
+impl Known {
+    /// Looks `host` up, also by its KnownHostsCommand.
+    ///
+    /// # Errors
+    /// The outcome of the job: the command fails, or the job is over.
+    pub fn of(host: &Host, watch: &mut Watch<'_>, note: &mut dyn FnMut(&dyn Fn() -> String)) -> Result<Known, Outcome> {
+        let (name, port) = (&host.key_name.0, host.key_name.1);
+        let files = host.credentials.known_hosts.lookup(name, port);
+        let mut for_order = None;
+        if host.credentials.known_hosts_command.is_some() && !host.algorithms.orders_host_keys {
+            let none = "NONE";
+            // As ssh, without the port and whatever HostKeyAlias says.
+            let about =
+                LateTokens { invocation: "ORDER", name: &host.name, key_type: none, fingerprint: none, key: none };
+            let said = ask_command(host, &about, watch, note)?;
+            for_order = Some(files.clone().and(said.lookup(name, port)).and(said.lookup(&host.name, DEFAULT_PORT)));
+        }
+        Ok(Known { files, for_order })
+    }
+}
+
+/// The algorithms to ask a host for. Certificates are among them only where one may change the verdict.
+pub fn preference(host: &Host, known: &Known) -> Vec<&'static str> {
+    let entries = known.for_order.as_ref().unwrap_or(&known.files);
+    // What the command has to say of a key is known only when there is one.
+    let may_decide = entries.has_authorities()
+        || entries.has_revocations()
+        || host.credentials.revoked_host_keys.is_some()
+        || host.credentials.known_hosts_command.is_some();
+    ordered(&host.algorithms, entries, may_decide)
+}
+
+/// Runs KnownHostsCommand; gives the lines that it prints, none where there is no command.
+fn ask_command(
+    host: &Host,
+    about: &LateTokens<'_>,
+    watch: &mut Watch<'_>,
+    note: &mut dyn FnMut(&dyn Fn() -> String),
+) -> Result<KnownHosts, Outcome> {
+    let source = PathBuf::from(format!("{KNOWN_HOSTS_COMMAND}{}", about.invocation));
+    let Some(command) = &host.credentials.known_hosts_command else { return Ok(KnownHosts::of_text(&source, b"")) };
+    let failed = |problem, has_started| {
+        let name = known_hosts_name(&host.key_name.0, host.key_name.1);
+        HostError::from(HostKeyError::Command { name, program: command.program().into(), problem, has_started }).into()
+    };
+    let text = known_hosts_command::run(command, about, watch, note).map_err(|failure| match failure {
+        Failure::Job(outcome) => outcome,
+        Failure::Start(problem) => failed(problem, false),
+        Failure::Command(problem) => failed(problem, true),
+    })?;
+    let lines = KnownHosts::of_text(&source, &text);
+    lines.notes().iter().for_each(|line| note(&|| line.to_string()));
+    Ok(lines)
+}
+
+/// The algorithms to ask a host for. First those of what is known of it, unless HostKeyAlgorithms gives an order: a server
+/// with several keys would else show one that is not known. `with_certificates` says whether it is asked for certificates too.
+fn ordered(algorithms: &Algorithms, known: &Entries, with_certificates: bool) -> Vec<&'static str> {
+    let allowed = algorithms.host_keys.to_vec();
+    let is_certificate = |algorithm: &&str| algorithm.ends_with(CERTIFICATE);
+    let plain: Vec<&str> = allowed.iter().copied().filter(|algorithm| !is_certificate(algorithm)).collect();
+    let asked = if with_certificates || plain.is_empty() { allowed } else { plain };
+    if algorithms.orders_host_keys {
+        return asked;
+    }
+    let (types, certified) = (known.key_types(), known.has_authorities());
+    let is_known = |algorithm: &&&str| {
+        let kind = algorithm.strip_suffix(CERTIFICATE).unwrap_or(algorithm);
+        let kind = if kind.starts_with("rsa-") { "ssh-rsa" } else { kind };
+        certified && is_certificate(algorithm) || types.contains(&kind)
+    };
+    let (first, rest): (Vec<&str>, Vec<&str>) = asked.iter().partition(is_known);
+    [first, rest].concat()
+}
+
+/// Decides on the key that a host has shown on `socket`. The key exchange has proved that the host holds it; of a
+/// certificate, that it holds the certified key.
+///
+/// # Errors
+/// The outcome of the job: the key is not accepted.
+pub fn check(
+    host: &Host,
+    known: Known,
+    blob: &[u8],
+    socket: BorrowedFd<'_>,
+    watch: &mut Watch<'_>,
+    note: &mut dyn FnMut(&dyn Fn() -> String),
+) -> Result<Trust, Outcome> {
+    let credentials = &*host.credentials;
+    let name = known_hosts_name(&host.key_name.0, host.key_name.1);
+    let malformed = |problem: &str| {
+        let kind = key_type(blob).unwrap_or("of unknown type").to_owned();
+        HostKeyError::Malformed { name: name.clone(), kind, problem: problem.to_owned() }
+    };
+    // A broken certificate is refused, as by ssh, whatever known_hosts says about the key in it.
+    let key = Key::parse(blob).map_err(|problem| HostError::from(malformed(problem)))?;
+    let certificate = key.is_certified().then(|| Certificate::parse(blob)).transpose();
+    let certificate = certificate.map_err(|problem| HostError::from(malformed(problem)))?;
+    if let Some(bits) = rsa_bits(&key.blob).filter(|bits| *bits < host.rsa_bits) {
+        let detail = format!("the host's RSA key has {bits} bits; at least {} are required", host.rsa_bits);
+        let hint = Some("RequiredRSASize of ssh_config sets the least; the host should get a better key".to_owned());
+        return Err(HostError::Ssh { doing: "host key", detail, hint }.into());
+    }
+    let offer = Offer { host, name, key: &key };
+    let lists = credentials.revoked_host_keys.as_deref();
+    if let Some(by) = lists.and_then(|keys| keys.revoking(&key, certificate.as_ref())) {
+        let offered = certificate.map_or_else(|| offer.to_string(), |certificate| certificate.to_string());
+        return Err(HostError::from(HostKeyError::Listed { name: offer.name, offered, by }).into());
+    }
+    // It comes before known_hosts and after RevokedHostKeys, as in ssh.
+    if host.trusts_loopback && is_loopback(socket) {
+        note(&|| {
+            format!("host key {offer} is NOT checked: the host is this machine (NoHostAuthenticationForLocalhost)")
+        });
+        return Ok(Trust::Full);
+    }
+    let known = match &credentials.known_hosts_command {
+        None => known.files,
+        Some(_) => {
+            let kind = key_type(blob).unwrap_or_default().to_owned();
+            let (key, fingerprint) = (BASE64_STANDARD.encode(blob), fingerprint(&offer.key.blob));
+            let about = LateTokens {
+                invocation: "HOSTNAME",
+                name: &offer.name,
+                key_type: &kind,
+                fingerprint: &fingerprint,
+                key: &key,
+            };
+            let said = ask_command(host, &about, watch, note)?;
+            known.files.and(said.lookup(&host.key_name.0, host.key_name.1))
+        }
+    };
+    let mut invalid = None;
+    if let Some(certificate) = certificate {
+        match judge_certificate(&offer, &known, &certificate) {
+            Ok(place) => {
+                note(&|| format!("host key {certificate} is of an authority known from {place}"));
+                return Ok(Trust::Full);
+            }
+            Err(Doubt::Refused(error)) => return Err(HostError::from(error).into()),
+            Err(Doubt::Invalid(problem)) => {
+                note(&|| format!("host key {certificate} does not count: {problem}"));
+                invalid = Some(problem);
+            }
+        }
+        // What is left is the plain key, which has to be an allowed one in turn.
+        let kind = key.plain_type();
+        let is_allowed = |algorithm: &&str| *algorithm == kind || kind == "ssh-rsa" && algorithm.starts_with("rsa-");
+        if !host.algorithms.host_keys.iter().any(|name| !name.ends_with(CERTIFICATE) && is_allowed(name)) {
+            let detail = format!("{offer} is not allowed by HostKeyAlgorithms");
+            let detail =
+                invalid.map_or_else(|| detail.clone(), |problem| format!("{detail}; its certificate: {problem}"));
+            return Err(HostError::Ssh { doing: "host key", detail, hint: None }.into());
+        }
+    }
+    let verdict = known.check(&key.blob);
+    let refused = |verdict| {
+        let error = offer.refused(verdict);
+        let error = match &invalid {
+            None => error,
+            Some(problem) => HostKeyError::Certificate { plain: Box::new(error), problem: problem.clone() },
+        };
+        Err(HostError::from(error).into())
+    };
+    match (verdict, credentials.host_key_check) {
+        (Verdict::Known(place), _) => {
+            note(&|| format!("host key {offer} is known from {place}"));
+            Ok(Trust::Full)
+        }
+        // Nothing goes on with a key that somebody took the trouble to revoke.
+        (verdict @ Verdict::Revoked(_), _) => refused(verdict),
+        (Verdict::Changed(_), HostKeyCheck::Off) => {
+            note(&|| format!("host key {offer} has CHANGED and is NOT checked: no password will be sent"));
+            Ok(Trust::NoSecrets)
+        }
+        (Verdict::Unknown, HostKeyCheck::Off) => {
+            note(&|| format!("host key {offer} is NOT checked"));
+            Ok(Trust::Full)
+        }
+        (Verdict::Unknown, HostKeyCheck::AcceptNew) => match accept_new(&offer, &credentials.known_hosts, watch, note)?
+        {
+            None => Ok(Trust::Full),
+            Some(verdict) => refused(verdict),
+        },
+        (verdict @ (Verdict::Unknown | Verdict::Changed(_)), _) => refused(verdict),
+    }
+}
+
+/// The error where a host has shown `key` in a key re-exchange, which is not the one that was checked.
+pub fn replaced(host: &Host, key: Option<&[u8]>) -> HostKeyError {
+    let name = known_hosts_name(&host.key_name.0, host.key_name.1);
+    let offered = key.and_then(|blob| Key::parse(blob).ok());
+    let offered = offered.map_or_else(
+        || "a key that cannot be read".to_owned(),
+        |key| format!("{} {}", key.plain_type(), fingerprint(&key.blob)),
+    );
+    HostKeyError::Replaced { name, offered }
+}
+
+/// Why a certificate does not make its host known.
+enum Doubt {
+    /// Nor does anything else.
+    Refused(HostKeyError),
+    /// In words; the plain key may still be known.
+    Invalid(String),
+}
+
+/// The line of the authority that makes a certificate's host known.
+fn judge_certificate(offer: &Offer<'_>, known: &Entries, certificate: &Certificate) -> Result<Place, Doubt> {
+    let authority = &certificate.authority;
+    match known.check_authority(&authority.blob, &offer.key.blob) {
+        Verdict::Known(place) => {
+            // The name has no port there.
+            let name = offer.host.key_name.0.to_ascii_lowercase();
+            match certificate.check(&name, &offer.host.algorithms.authorities) {
+                Ok(()) => Ok(place),
+                Err(invalid) => Err(Doubt::Invalid(format!("{invalid} (its authority is that of {place})"))),
+            }
+        }
+        Verdict::Revoked(place) => Err(Doubt::Refused(offer.refused(Verdict::Revoked(place)))),
+        Verdict::Unknown => Err(Doubt::Invalid(format!(
+            "it is signed by {}, which is no @cert-authority for this host",
+            certificate.authority_name()
+        ))),
+        Verdict::Changed(places) => {
+            let places: Vec<String> = places.iter().map(Place::to_string).collect();
+            let (signer, places) = (certificate.authority_name(), places.join(", "));
+            Err(Doubt::Invalid(format!("it is signed by {signer}, which is not the authority of {places}")))
+        }
+    }
+}
+
+/// A host key that a server has presented.
+struct Offer<'a> {
+    host: &'a Host,
+    /// As it is looked up.
+    name: String,
+    key: &'a Key,
+}
+
+impl fmt::Display for Offer<'_> {
+    /// Type and fingerprint.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.key.plain_type(), fingerprint(&self.key.blob))
+    }
+}
+
+impl Offer<'_> {
+    /// Why the key is not accepted.
+    fn refused(&self, verdict: Verdict) -> HostKeyError {
+        let (name, offered) = (self.name.clone(), self.to_string());
+        let position = |place: &Place| -> (PathBuf, u64) { (place.file.to_path_buf(), place.line) };
+        match verdict {
+            Verdict::Revoked(place) => {
+                let (file, line) = position(&place);
+                HostKeyError::Revoked { name, offered, file, line }
+            }
+            Verdict::Changed(places) => {
+                // OpenSSH names the last. Where one is of the same type, that one says more.
+                let is_same = |place: &&Place| place.key_type == self.key.plain_type();
+                let same = places.iter().rfind(is_same);
+                let (file, line) = same.or(places.last()).map(position).unwrap_or_default();
+                let known = match (same, places.last()) {
+                    (None, Some(place)) => format!("a key of another type, {}", place.key_type),
+                    _ => "another key".to_owned(),
+                };
+                HostKeyError::Changed { name, offered, file, line, known }
+            }
+            Verdict::Unknown | Verdict::Known(_) => {
+                let Host { name: address, port, key_name, proxy, credentials, .. } = self.host;
+                let is_own_name = key_name.0.eq_ignore_ascii_case(address) && key_name.1 == *port;
+                let scan = (proxy.is_none() && is_own_name).then(|| (address.clone(), *port));
+                let file = credentials.known_hosts.user_file().map(Path::to_owned);
+                HostKeyError::Unknown { name, scan, file, offered }
+            }
+        }
+    }
+}
+
+/// Adds the key of a host of which nothing is known. What another job has added meanwhile decides: gives the verdict if that
+/// is against the key.
+fn accept_new(
+    offer: &Offer<'_>,
+    known_hosts: &KnownHosts,
+    watch: &mut Watch<'_>,
+    note: &mut dyn FnMut(&dyn Fn() -> String),
+) -> Result<Option<Verdict>, HostError> {
+    match known_hosts.remember(&offer.host.key_name.0, offer.host.key_name.1, &offer.key.blob) {
+        Ok(Remembered::Added(place)) => note(&|| format!("host key {offer} is new, added to {place}")),
+        Ok(Remembered::Already(Verdict::Known(place))) => note(&|| format!("host key {offer} is known from {place}")),
+        Ok(Remembered::Already(verdict)) => return Ok(Some(verdict)),
+        // As ssh: a file that cannot be written is no reason not to connect.
+        Err(error @ RememberError::Write { .. }) => {
+            watch.warn(format!("{error}; the next run does not know it"));
+            note(&|| format!("host key {offer} is new; {error}"));
+        }
+        // Nothing can be accepted for good; nor is it by ssh.
+        Err(RememberError::NoFile) => return Ok(Some(Verdict::Unknown)),
+        Err(error) => {
+            let detail = error.to_string();
+            return Err(HostError::Local { doing: "adding the host key", detail, hint: None });
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the peer is at an address of this machine's own (`sockaddr_is_local` in sshconnect.c). Behind a proxy its address
+/// is not known.
+fn is_loopback(socket: BorrowedFd<'_>) -> bool {
+    let peer = getpeername(socket).ok().flatten().and_then(|address| SocketAddr::try_from(address).ok());
+    peer.is_some_and(|peer| peer.ip().is_loopback())
+}
+
+/// The size of a plain RSA key (RFC 4253 section 6.6); nothing for other keys.
+fn rsa_bits(key: &[u8]) -> Option<u32> {
+    let mut reader = Reader(key);
+    if reader.string()? != b"ssh-rsa" {
+        return None;
+    }
+    let _exponent = reader.string()?;
+    let modulus = reader.string()?;
+    let start = modulus.iter().position(|byte| *byte != 0)?;
+    let bytes = &modulus[start..];
+    Some(8 * bytes.len() as u32 - bytes[0].leading_zeros())
+}
+
+/// The name under which ssh(1) looks up a host: with brackets and port if the port is not 22.
+fn known_hosts_name(host: &str, port: u16) -> String {
+    let host = host.to_ascii_lowercase();
+    if port == 22 { host } else { format!("[{host}]:{port}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rsa_keys_are_measured() {
+        let key = |kind: &[u8], modulus: &[u8]| {
+            let mut blob = Vec::new();
+            crate::ssh::wire::put_string(&mut blob, kind);
+            crate::ssh::wire::put_mpint(&mut blob, &[1, 0, 1]);
+            crate::ssh::wire::put_mpint(&mut blob, modulus);
+            blob
+        };
+        assert_eq!(rsa_bits(&key(b"ssh-rsa", &[0xc0; 256])), Some(2048));
+        assert_eq!(rsa_bits(&key(b"ssh-rsa", &[0x01; 128])), Some(1017));
+        assert_eq!(rsa_bits(&key(b"ssh-ed25519", &[0xc0; 256])), None);
+        assert_eq!(rsa_bits(b"\0\0\0\x07ssh-rsa"), None);
+    }
+}

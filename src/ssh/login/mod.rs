@@ -1,0 +1,5 @@
+//! From the key exchange to an authenticated session.
+
+pub(crate) mod auth;
+pub(crate) mod host_key;
+pub(crate) mod keyboard_interactive;

@@ -1,0 +1,370 @@
+//! Jump hosts: connections to them that all hosts behind share.
+//!
+//! A jump host is a host like any other: the same connect, host-key check and authentication. There is one [`JumpHost`] for
+//! every distinct chain of hops, reached through the one before it. Sessions behind it run over a socket whose other end its
+//! thread joins to a channel, and do not know the difference.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::jump_host::{Connection, JumpHost};
+use crate::events::event::Outcome;
+use crate::events::host_error::{HostError, ProxyError};
+use crate::hosts::proxy::Hop;
+use crate::ssh::destination::Host;
+use crate::system::cancel::Cancel;
+use crate::system::lock::lock;
+
+/// How long connections may take to say goodbye at the end of the run.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// What all connections to jump hosts need to know.
+pub struct Plan {
+    /// Knows the jump hosts, or says what is wrong about one.
+    pub host_of: Box<dyn Fn(&Hop) -> Result<Arc<Host>, String> + Send + Sync>,
+    /// How many connections there may be to one jump host.
+    pub connections: usize,
+    /// Bytes that may be on the way to us on each channel.
+    pub window: u32,
+    /// Ends logins.
+    pub cancel: Cancel,
+}
+
+/// All jump hosts of a run.
+pub struct Proxies {
+    plan: Arc<Plan>,
+    hosts: Mutex<HashMap<Vec<Hop>, Arc<JumpHost>>>,
+}
+
+impl Proxies {
+    /// None yet.
+    pub fn new(plan: Plan) -> Proxies {
+        Proxies { plan: Arc::new(plan), hosts: Mutex::default() }
+    }
+
+    /// The last host of a chain of `hops`. Chains that begin alike share those connections.
+    ///
+    /// # Errors
+    /// The outcome of the job: ssh_config is wrong about a hop.
+    pub fn reach(&self, hops: &[Hop]) -> Result<Arc<JumpHost>, Outcome> {
+        let failed = |detail: String| HostError::Local { doing: "looking for the jump host", detail, hint: None };
+        let mut known = lock(&self.hosts);
+        let mut last = None;
+        for length in 1..=hops.len() {
+            let chain = &hops[..length];
+            let jump_host = match known.get(chain) {
+                Some(jump_host) => Arc::clone(jump_host),
+                None => {
+                    let host = (self.plan.host_of)(&hops[length - 1]).map_err(failed)?;
+                    let jump_host = Arc::new(JumpHost::new(host, last, &self.plan));
+                    known.insert(chain.to_vec(), Arc::clone(&jump_host));
+                    jump_host
+                }
+            };
+            last = Some(jump_host);
+        }
+        last.ok_or_else(|| failed("no jump host is named".to_owned()).into())
+    }
+
+    /// Ends all connections: no job needs them any more. Waits a moment for them to say goodbye.
+    pub fn close(&self) {
+        let mut hosts: Vec<(usize, Arc<JumpHost>)> = Vec::new();
+        hosts.extend(lock(&self.hosts).iter().map(|(chain, host)| (chain.len(), Arc::clone(host))));
+        // The last of a chain first: its goodbye goes through the others.
+        hosts.sort_by_key(|(length, _)| std::cmp::Reverse(*length));
+        let until = Instant::now() + GOODBYE;
+        hosts.iter().for_each(|(_, host)| host.close(until));
+    }
+}
+
+impl Drop for Proxies {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// A way through a jump host: a socket whose other end is the host behind.
+pub struct Way {
+    /// Our end; it does not block.
+    pub socket: OwnedFd,
+    /// What it goes through.
+    pub through: Through,
+}
+
+/// The connection that a way goes through.
+pub struct Through {
+    /// The connection, which may end meanwhile.
+    pub connection: Arc<Connection>,
+    /// The jump host's name for messages.
+    pub hop: String,
+}
+
+impl Through {
+    /// What became of a session over this way, seen in the light of what became of the way: a host whose jump host is gone
+    /// did not fail by itself.
+    pub fn explain(&self, outcome: Outcome) -> Outcome {
+        if !self.connection.is_dead() {
+            return outcome;
+        }
+        let (hop, goodbye) = (self.hop.clone(), self.connection.goodbye());
+        // An end without a word of the host is none of its answers to a key.
+        let is_cut = |error: &HostError| match error {
+            HostError::Dropped { .. } => true,
+            HostError::Auth(error) => error.is_cut,
+            _ => false,
+        };
+        match outcome {
+            Outcome::Failed(error) => match (*error, self.connection.cause()) {
+                // What was done last was done through a host that is not the one that was checked.
+                (error, Some(cause)) if is_cut(&error) || matches!(error, HostError::Lost { .. }) => {
+                    failed_hop(hop, cause).into()
+                }
+                (error, None) if is_cut(&error) => HostError::Proxy { hop, cause: ProxyError::Ended(goodbye) }.into(),
+                (HostError::Lost { detail, .. }, None) => {
+                    let words = goodbye.map(|words| format!(": {words}")).unwrap_or_default();
+                    let detail = format!("{detail}; the connection to the proxy {hop} has ended{words}");
+                    HostError::Lost { detail, hint: None }.into()
+                }
+                (error, _) => error.into(),
+            },
+            outcome => outcome,
+        }
+    }
+}
+
+/// The error of a host behind `hop`, which could not be used for this `cause`: of the hop before it, if that is what failed.
+pub fn failed_hop(hop: String, cause: ProxyError) -> HostError {
+    if let ProxyError::Login(outcome) = &cause
+        && let Outcome::Failed(error) = &**outcome
+        && let HostError::Proxy { hop, cause } = &**error
+    {
+        return HostError::Proxy { hop: hop.clone(), cause: cause.clone() };
+    }
+    HostError::Proxy { hop, cause }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::io::{Read, Write};
+    use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+    use std::os::unix::net::UnixStream;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::cli::options;
+    use crate::hosts::{HostSpec, Origin};
+    use crate::plan::destinations::Directory;
+    use crate::plan::settings::{Environment, Settings};
+    use crate::ssh::embedded::{Config, Event, Key, KeyKind, Server};
+    use crate::ssh::watch::Watch;
+    use crate::system::terminal::Terminal;
+
+    const MIB: usize = 1 << 20;
+
+    /// A jump host in this process, and the way to log in to it.
+    struct Bastion {
+        server: Server,
+        /// What is connected to in its place, and whether that passes anything on.
+        address: SocketAddr,
+        frozen: Arc<AtomicBool>,
+        proxies: Proxies,
+        directory: Arc<Directory>,
+        cancel: Cancel,
+        _dir: TempDir,
+    }
+
+    impl Bastion {
+        fn new() -> Bastion {
+            let dir = TempDir::new().expect("a directory");
+            let key = Key::generate(KeyKind::Ed25519);
+            let file = key.write(dir.path(), "id");
+            let server = Server::start(Config { authorised: vec![key.public_line()], ..Config::default() });
+            let known_hosts = dir.path().join("known_hosts");
+            let (target, frozen) = (server.addr(), Arc::new(AtomicBool::new(false)));
+            let state = Arc::clone(&frozen);
+            let address = serve(move |client| {
+                let server = TcpStream::connect(target).expect("the server");
+                for (from, to) in [(&client, &server), (&server, &client)] {
+                    let (from, to) = (from.try_clone().expect("a socket"), to.try_clone().expect("a socket"));
+                    let frozen = Arc::clone(&state);
+                    thread::spawn(move || pass_on(from, to, &frozen));
+                }
+            });
+            let line = server.known_hosts_line("relay");
+            let key = line.split_once(' ').expect("a name and a key").1;
+            std::fs::write(&known_hosts, format!("[{}]:{} {key}\n", address.ip(), address.port())).expect("a file");
+            let cancel = Cancel::new().expect("a pipe");
+            let config = dir.path().join("config");
+            std::fs::write(&config, "ServerAliveInterval 2\nServerAliveCountMax 2\n").expect("a file");
+            let words = ["pssh", "--no-agent", "--identity"].map(OsString::from).into_iter();
+            let words =
+                words.chain([file.into(), "--known-hosts".into(), known_hosts.into(), "-F".into(), config.into()]);
+            let opts = options::parse(crate::plan::program::Program::Pssh, words.collect::<Vec<_>>())
+                .expect("a good command line");
+            let environment = Environment { variable: &|_| None, login: Some("me".to_owned()), home: None };
+            let settings = Settings::resolve(&opts, &environment).expect("good settings");
+            let terminal = Terminal::new().expect("a pipe");
+            let directory = Directory::new(Arc::new(settings), None, Arc::new(terminal), &cancel);
+            let directory = Arc::new(directory.unwrap_or_else(|error| panic!("{error}")));
+            let proxies = Proxies::new(Plan {
+                host_of: {
+                    let directory = Arc::clone(&directory);
+                    Box::new(move |hop| directory.hop(hop).map_err(|error| error.to_string()))
+                },
+                connections: 1,
+                window: 256 << 10,
+                cancel: cancel.clone(),
+            });
+            Bastion { server, address, frozen, proxies, directory, cancel, _dir: dir }
+        }
+
+        /// A blocking socket to `target` through the jump host.
+        fn connect(&self, target: SocketAddr) -> UnixStream {
+            let address = self.address;
+            let hop = Hop { user: None, name: address.ip().to_string(), port: Some(address.port()) };
+            let name = target.ip().to_string();
+            let spec = HostSpec::new((None, name, Some(target.port())), Origin::CommandLine);
+            let hosts = self.directory.hosts([&spec].into_iter()).unwrap_or_else(|error| panic!("{error}"));
+            let host = &hosts[0];
+            let mut watch = Watch::new(&self.cancel, Duration::from_secs(10));
+            let jump_host = self.proxies.reach(&[hop]).unwrap_or_else(|outcome| panic!("{outcome}"));
+            let way = jump_host.connect(host, 1, &mut watch);
+            let stream = UnixStream::from(way.unwrap_or_else(|outcome| panic!("{outcome}")).socket);
+            stream.set_nonblocking(false).expect("a socket");
+            stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+            stream.set_write_timeout(Some(Duration::from_secs(20))).expect("a socket");
+            stream
+        }
+    }
+
+    fn pass_on(mut from: TcpStream, mut to: TcpStream, frozen: &AtomicBool) {
+        to.set_nodelay(true).expect("a socket");
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            while frozen.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(10));
+            }
+            if to.write_all(&buffer[..count]).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Both);
+    }
+
+    /// A TCP server that does this with every connection.
+    fn serve(with: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("an address");
+        let address = listener.local_addr().expect("a name");
+        let with = Arc::new(with);
+        // It ends with the test process.
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let with = Arc::clone(&with);
+                thread::spawn(move || with(stream));
+            }
+        });
+        address
+    }
+
+    /// The `number`th of some bytes that no two places near each other have in common.
+    fn pattern(number: usize) -> u8 {
+        (number ^ (number >> 8) ^ (number >> 16)) as u8
+    }
+
+    fn patterned(length: usize) -> Vec<u8> {
+        (0..length).map(pattern).collect()
+    }
+
+    /// Sends `length` bytes.
+    fn source(length: usize) -> SocketAddr {
+        serve(move |mut stream| drop(stream.write_all(&patterned(length))))
+    }
+
+    fn read_all(mut stream: UnixStream) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).expect("the rest");
+        bytes
+    }
+
+    #[test]
+    fn a_slow_reader_holds_up_nobody_else() {
+        let bastion = Bastion::new();
+        let slow = bastion.connect(source(16 * MIB));
+        // Long enough for its windows and buffers to be full.
+        thread::sleep(Duration::from_millis(300));
+        let begun = Instant::now();
+        assert!(read_all(bastion.connect(source(16 * MIB))) == patterned(16 * MIB));
+        for _ in 0..20 {
+            assert_eq!(read_all(bastion.connect(source(10))), patterned(10));
+        }
+        assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+        assert!(read_all(slow) == patterned(16 * MIB), "and loses nothing itself");
+        assert_eq!(bastion.server.connections(), 1);
+    }
+
+    #[test]
+    fn a_session_that_goes_in_the_middle_harms_nobody_else() {
+        let bastion = Bastion::new();
+        let deaf = serve(|stream| {
+            thread::sleep(Duration::from_secs(30));
+            drop(stream);
+        });
+        let echo = serve(|mut stream| {
+            let mut reader = stream.try_clone().expect("a socket");
+            drop(std::io::copy(&mut reader, &mut stream));
+        });
+        for _ in 0..5 {
+            let mut gone = bastion.connect(deaf);
+            gone.set_write_timeout(Some(Duration::from_millis(100))).expect("a socket");
+            // So much that something is under way on every part of it.
+            for _ in 0..100 {
+                let _ = gone.write(&[0; 64 * 1024]);
+            }
+            drop(gone);
+        }
+        let mut stream = bastion.connect(echo);
+        let mut writer = stream.try_clone().expect("a socket");
+        let writing = thread::spawn(move || writer.write_all(&patterned(5 * MIB)));
+        let mut echoed = vec![0; 5 * MIB];
+        stream.read_exact(&mut echoed).expect("all of it");
+        assert!(echoed == patterned(5 * MIB));
+        writing.join().expect("the thread").expect("all sent");
+        assert_eq!(bastion.server.connections(), 1);
+    }
+
+    #[test]
+    fn a_jump_host_that_falls_silent_is_given_up() {
+        let bastion = Bastion::new();
+        let quiet = serve(|stream| {
+            thread::sleep(Duration::from_secs(60));
+            drop(stream);
+        });
+        let stream = bastion.connect(quiet);
+        stream.set_read_timeout(Some(Duration::from_secs(6))).expect("a socket");
+        let mut byte = [0];
+        let kind = |result: std::io::Result<usize>| result.map_err(|error| error.kind());
+        let asleep = Err(std::io::ErrorKind::WouldBlock);
+        assert_eq!(kind((&stream).read(&mut byte)), asleep, "it answers, so that silence of the host is nothing");
+        bastion.frozen.store(true, Ordering::SeqCst);
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+        assert_eq!(kind((&stream).read(&mut byte)), Ok(0), "its end");
+    }
+
+    #[test]
+    fn nothing_is_left_when_all_is_over() {
+        let bastion = Bastion::new();
+        for _ in 0..50 {
+            assert_eq!(read_all(bastion.connect(source(1000))), patterned(1000));
+        }
+        bastion.proxies.close();
+        assert!(bastion.server.wait_until(Duration::from_secs(5), |server| server.open_connections() == 0));
+        let goodbye = |server: &Server| server.logged().iter().any(|record| record.event == Event::Disconnect);
+        assert!(bastion.server.wait_until(Duration::from_secs(5), goodbye), "it says goodbye");
+    }
+}

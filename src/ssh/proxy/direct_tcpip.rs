@@ -1,0 +1,377 @@
+//! One connection to a jump host: a thread that owns its session and joins the sockets of the sessions behind it to
+//! direct-tcpip channels (RFC 4254 section 7.2).
+//!
+//! * libssh2 never waits for the socket to take a packet (see `Link`), so no channel can block another, and
+//!   any can be closed at any time.
+//! * A channel is read only when its socket has taken everything before: a slow reader closes the window of its own channel,
+//!   and of no other. What libssh2 queues is bounded by the windows.
+//! * libssh2 opens one channel at a time. An open that takes long while others wait gives way to them, and is begun anew
+//!   later: of a hundred hosts there are always some that do not answer.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+
+use super::chain::Plan;
+use super::jump_host::{Connection, Failed, JumpHost, Request};
+use crate::events::host_error::ProxyError;
+use crate::ssh::channel::relay::{self, Dead, Line, READ_SIZE, UNSENT};
+use crate::ssh::ffi::{self, Channel, OPEN_REFUSED, OPEN_TIMEOUT};
+use crate::ssh::keepalive::Pulse;
+use crate::ssh::session::Session;
+use crate::ssh::watch::arrived_until;
+use crate::system::poll::poll_with;
+use crate::text::message::reason;
+
+/// Channels of one connection. Each is a file of the jump host's sshd, which may have 1024 open by default.
+const CHANNELS: usize = 500;
+/// The least age at which an open can be given up: libssh2 counts in whole seconds.
+const LEAST_AGE: Duration = Duration::from_millis(1100);
+/// How soon to look again while opens wait, for what no descriptor tells: the age of an open, a session that has given up.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a connection that has ended may take to hand on what it has received.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// The thread's state.
+pub struct Pump<'a> {
+    session: Session,
+    host: &'a Arc<JumpHost>,
+    connection: Arc<Connection>,
+    wake: UnixStream,
+    window: u32,
+    pulse: Pulse,
+    opening: Option<Opening>,
+    lines: Vec<Line>,
+    buffer: Vec<u8>,
+    /// Whether the socket of the session may have something.
+    readable: bool,
+}
+
+/// A channel that is being opened.
+struct Opening {
+    request: Request,
+    message: Vec<u8>,
+    since: Instant,
+}
+
+impl<'a> Pump<'a> {
+    /// A pump on an authenticated session. Something to read from `wake` makes it look for requests.
+    pub fn new(
+        session: Session,
+        host: &'a Arc<JumpHost>,
+        connection: Arc<Connection>,
+        wake: UnixStream,
+        plan: &Plan,
+    ) -> Self {
+        ffi::set_open_limit(session.ssh(), i32::MAX);
+        Pump {
+            session,
+            host,
+            connection,
+            wake,
+            window: plan.window,
+            pulse: Pulse::new(host.keepalive()),
+            opening: None,
+            lines: Vec::new(),
+            buffer: vec![0; READ_SIZE],
+            readable: true,
+        }
+    }
+
+    /// Serves until the connection ends or the run does.
+    pub fn run(mut self) {
+        let ended = loop {
+            if self.host.is_closed() {
+                break Ok(());
+            }
+            match self.round() {
+                Ok(true) => {}
+                Ok(false) if self.has_more_for_whoever_asks() => {}
+                Ok(false) => match self.wait() {
+                    Ok(()) => {}
+                    Err(Dead) => break Err(Dead),
+                },
+                Err(Dead) => break Err(Dead),
+            }
+        };
+        // Before any session can see its end: what it says then depends on it.
+        if let Some(outcome) = self.session.replaced_key(self.host.host()) {
+            self.connection.set_cause(outcome);
+        }
+        self.note_death();
+        match ended {
+            Ok(()) => {
+                self.session.disconnect();
+                self.flush();
+            }
+            Err(Dead) => self.say_last_words(),
+        }
+        if let Some(opening) = self.opening.take() {
+            self.host.again(opening.request);
+        }
+    }
+
+    /// Does what can be done without waiting; says whether there may be more.
+    fn round(&mut self) -> Result<bool, Dead> {
+        self.flush();
+        if std::mem::take(&mut self.readable) {
+            self.receive()?;
+        }
+        if self.is_dead() {
+            // The end of a channel that has come with it is none of the host behind.
+            self.note_death();
+        }
+        self.feel_pulse()?;
+        let received = self.received();
+        let opened = self.open()?;
+        let moved = self.relay()?;
+        self.flush();
+        // What came on the way may be for a line that has had its turn, or wait within libssh2, which stops when it has what
+        // it was asked for, such as the answer to an open: nothing would wake us for it.
+        self.readable = opened || self.received() != received;
+        if self.session.link().is_full() && !moved && !self.lines.iter().any(Line::is_behind) {
+            self.session.link().give_up_memory();
+        }
+        if self.is_dead() { Err(Dead) } else { Ok(moved || self.readable) }
+    }
+
+    fn is_dead(&self) -> bool {
+        self.session.link().is_dead()
+    }
+
+    /// Notes that the connection has ended, and why, as far as that is known.
+    fn note_death(&self) {
+        let link = self.session.link();
+        let goodbye = link.goodbye().map(|goodbye| goodbye.to_string());
+        self.connection.set_dead(goodbye.or_else(|| link.given_up().map(|why| why.error().message().to_owned())));
+    }
+
+    /// Whether there is something to read before whoever asks can be told that all that has come is handed on. Comes after a round that
+    /// has found nothing more to do.
+    fn has_more_for_whoever_asks(&mut self) -> bool {
+        if !self.connection.is_asked() {
+            return false;
+        }
+        let arrived = arrived_until(self.connection.before());
+        let at_once = Some(Instant::now());
+        let ready = poll_with(None, &[(self.session.socket(), PollFlags::IN)], at_once);
+        self.readable = ready.is_ok_and(|ready| ready.has(0)) && !self.is_idle() && !self.session.link().is_full();
+        if !self.readable {
+            self.connection.has_handed_on(arrived);
+        }
+        self.readable
+    }
+
+    fn flush(&self) {
+        self.session.link().flush(self.session.socket());
+    }
+
+    fn received(&self) -> u64 {
+        self.session.link().received_bytes()
+    }
+
+    fn unsent(&self) -> usize {
+        self.session.link().unsent_bytes()
+    }
+
+    /// Takes what has arrived off the socket, to the last byte. An open under way does the same.
+    fn receive(&mut self) -> Result<(), Dead> {
+        for line in &self.lines {
+            match line.channel().receive() {
+                // This channel has seen its end and does not read any more.
+                Ok(()) => {}
+                Err(error) if ffi::would_block(&error) => return Ok(()),
+                Err(_) => return Err(Dead),
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks a jump host that has been silent for long whether it is there, and gives it up if it does not answer.
+    fn feel_pulse(&mut self) -> Result<(), Dead> {
+        if self.is_idle() {
+            self.pulse.rest();
+        }
+        self.pulse.vanished(&self.session, self.connection.before()).map_or(Ok(()), |_| Err(Dead))
+    }
+
+    /// Whether nobody depends on the connection. Without a channel nothing would take what comes off the socket.
+    fn is_idle(&self) -> bool {
+        self.lines.is_empty() && self.opening.is_none()
+    }
+
+    /// Goes on with the open that is under way, or begins the next.
+    fn open(&mut self) -> Result<bool, Dead> {
+        if self.opening.is_none() && self.lines.len() >= CHANNELS {
+            self.host.full(&self.connection);
+            return Ok(false);
+        }
+        if self.opening.is_none() {
+            self.opening = self.host.next(&self.connection).map(|request| Opening {
+                message: ffi::direct_tcpip(&request.name, request.port),
+                since: Instant::now(),
+                request,
+            });
+        }
+        let Some(opening) = self.opening.take() else { return Ok(false) };
+        let age = opening.since.elapsed();
+        let unwanted = !opening.request.is_wanted();
+        let give_up = age >= LEAST_AGE && (unwanted || self.host.must_give_way(&opening.request, age));
+        if give_up {
+            ffi::set_open_limit(self.session.ssh(), 1);
+        }
+        let opened = Channel::open_direct(self.session.ssh(), &opening.message, self.window);
+        if give_up {
+            ffi::set_open_limit(self.session.ssh(), i32::MAX);
+        }
+        let error = match opened {
+            Ok(channel) => {
+                self.host.opened(&self.connection, Some(age));
+                self.join(channel, opening.request);
+                return Ok(true);
+            }
+            Err(error) => error,
+        };
+        match error.code() {
+            _ if ffi::would_block(&error) => {
+                self.opening = Some(opening);
+                return Ok(false);
+            }
+            OPEN_TIMEOUT => {
+                self.host.opened(&self.connection, None);
+                if !unwanted {
+                    self.host.again_later(opening.request);
+                }
+            }
+            OPEN_REFUSED => {
+                self.host.opened(&self.connection, Some(age));
+                opening.request.answer(Err(refusal(error.message())));
+            }
+            _ => {
+                self.opening = Some(opening);
+                return Err(Dead);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Gives one end of a pair of sockets to the session that asked, and joins the other to `channel`.
+    fn join(&mut self, channel: Channel, request: Request) {
+        let (socket, answer) = match pair() {
+            Ok((ours, theirs)) => (Some(ours), Ok((theirs, Arc::clone(&self.connection)))),
+            Err(error) => (None, Err(Failed::Local(reason(&error)))),
+        };
+        self.lines.push(Line::new(channel, socket));
+        request.answer(answer);
+    }
+
+    /// Moves data both ways; says whether any line may have more.
+    fn relay(&mut self) -> Result<bool, Dead> {
+        relay::relay(&mut self.lines, self.session.link(), &mut self.buffer)
+    }
+
+    /// Hands on what was received before the connection ended, as far as it is taken soon.
+    fn say_last_words(&mut self) {
+        let end = Instant::now() + LAST_WORDS;
+        loop {
+            for line in &mut self.lines {
+                // Whatever fails, there is nothing more to be had from it.
+                while matches!(line.deliver(self.session.link(), &mut self.buffer), Ok(true)) {}
+            }
+            self.lines.retain(Line::is_behind);
+            let left = end.saturating_duration_since(Instant::now());
+            if self.lines.is_empty() || left.is_zero() {
+                return;
+            }
+            let sockets = self.lines.iter().filter_map(Line::socket);
+            let mut polled: Vec<PollFd<'_>> =
+                sockets.map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::OUT)).collect();
+            if poll(&mut polled, Some(&timespec(left))).is_err_and(|error| error != Errno::INTR) {
+                return;
+            }
+        }
+    }
+
+    /// Waits until there is something to do.
+    fn wait(&mut self) -> Result<(), Dead> {
+        let unsent = self.unsent();
+        // When idle, only the end is of interest.
+        let mut flags = if self.is_idle() || self.session.link().is_full() { PEER_CLOSED } else { PollFlags::IN };
+        flags.set(PollFlags::OUT, unsent > 0);
+        let now = Instant::now();
+        let mut until = self.pulse.due(&self.session).filter(|_| !self.is_idle());
+        if self.opening.is_some() || self.host.has_waiting() {
+            until = Some(now + TICK);
+        }
+        let mut polled =
+            vec![PollFd::from_borrowed_fd(self.session.socket(), flags), PollFd::new(&self.wake, PollFlags::IN)];
+        let mut places = Vec::with_capacity(self.lines.len());
+        for (place, line) in self.lines.iter().enumerate() {
+            let Some(socket) = line.socket() else { continue };
+            if let Some(due) = line.lingers_until() {
+                until = Some(until.map_or(due, |until| until.min(due)));
+                continue;
+            }
+            polled.push(PollFd::from_borrowed_fd(socket, line.interest(unsent <= UNSENT)));
+            places.push(place);
+        }
+        let timeout = until.map(|until| timespec(until.saturating_duration_since(now)));
+        if let Err(error) = poll(&mut polled, timeout.as_ref()) {
+            if error != Errno::INTR {
+                // Out of kernel memory: better to look again a little later than to give up all the sessions.
+                std::thread::sleep(TICK);
+            }
+            return Ok(());
+        }
+        let ready: Vec<PollFlags> = polled.iter().map(PollFd::revents).collect();
+        drop(polled);
+        self.readable = ready[0].intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
+        if flags.contains(PEER_CLOSED) && ready[0].intersects(PEER_CLOSED | PollFlags::HUP | PollFlags::ERR) {
+            return Err(Dead);
+        }
+        if !ready[1].is_empty() {
+            let mut bytes = [0; 64];
+            while matches!(recv(&self.wake, &mut bytes, RecvFlags::empty()), Ok((1.., _))) {}
+        }
+        for (place, ready) in places.into_iter().zip(&ready[2..]) {
+            self.lines[place].wake(*ready, unsent <= UNSENT);
+        }
+        Ok(())
+    }
+}
+
+/// What the jump host's refusal to open a channel means (RFC 4254 section 5.1). libssh2 keeps its reason code, in words of
+/// its own, and not its description.
+fn refusal(message: &str) -> Failed {
+    let words = message.split_once('(').and_then(|(_, words)| words.strip_suffix(')')).unwrap_or(message).to_owned();
+    match words.as_str() {
+        "administratively prohibited" | "unknown channel type" => Failed::Proxy(ProxyError::Forbidden(words)),
+        "resource shortage" => Failed::Proxy(ProxyError::Full(words)),
+        _ => Failed::Unreachable(words),
+    }
+}
+
+/// A pair of connected sockets, neither of which blocks.
+fn pair() -> std::io::Result<(OwnedFd, OwnedFd)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    theirs.set_nonblocking(true)?;
+    Ok((ours.into(), theirs.into()))
+}
+
+/// What poll(2) says when the peer has closed its end.
+#[cfg(target_os = "linux")]
+const PEER_CLOSED: PollFlags = PollFlags::RDHUP;
+#[cfg(not(target_os = "linux"))]
+const PEER_CLOSED: PollFlags = PollFlags::empty();
+
+/// As poll(2) takes it. Rounded up by a millisecond, so as not to wake just before the time.
+fn timespec(time: Duration) -> Timespec {
+    let time = time + Duration::from_millis(1);
+    Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) }
+}

@@ -1,0 +1,591 @@
+//! One jump host: its connections, and the queue of those who want to get through.
+//!
+//! There is one connection at first. Whoever wants to get through puts a [`Request`] into the queue; the connections, each
+//! with a thread of its own (see `pump`), take them from there. More connections are made only while requests wait, since
+//! libssh2 opens channels one at a time. A failed login is the failure of everybody who waits for it, and for a short time
+//! of everybody who comes after.
+
+mod connection;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Select, Sender, bounded};
+
+pub use self::connection::Connection;
+use super::chain::{Plan, Through, Way, failed_hop};
+use super::direct_tcpip::Pump;
+use super::proxy_command::ProxyCommand;
+use crate::events::event::{Outcome, Phase};
+use crate::events::host_error::{HostError, ProxyError};
+use crate::hosts::proxy::Proxy;
+use crate::hosts::write_entry;
+use crate::ssh::destination::Host;
+use crate::ssh::keepalive::Keepalive;
+use crate::ssh::session::Session;
+use crate::ssh::watch::{CARRIER_TICK, Carrier, Watch};
+use crate::system::lock::lock;
+use crate::system::poll::catching_up;
+use crate::system::resolver;
+use crate::text::message::reason;
+
+/// Bytes of stack of a thread that serves a connection, as of a worker.
+const STACK: usize = 512 * 1024;
+/// How long a failed login answers for hosts that have not seen one fail yet.
+const FAILURE_HOLDS: Duration = Duration::from_secs(10);
+/// How long an additional connection is not tried again after one could not be made.
+const GROWTH_REST: Duration = Duration::from_secs(30);
+/// More connections are made if the last of those who wait would wait longer than this, or if every open under way has taken
+/// longer. Also the time after which that is looked at again.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long an open may take while others wait and no connection is free. It doubles with every time that the host has
+/// given way. Time enough for a lost packet or two (RFC 6298: 1 s, then 2 s).
+const SLICE: Duration = Duration::from_secs(2);
+/// A login gives up this much earlier than the host for which it was begun, so that the host can say why.
+const HEAD_START: Duration = Duration::from_millis(50);
+
+/// How many lines are kept for the next host to tell.
+const MOST_NOTES: usize = 1000;
+
+/// A host that connects to others for us.
+pub struct JumpHost {
+    host: Arc<Host>,
+    /// Through which it is reached, if not directly.
+    before: Option<Arc<JumpHost>>,
+    plan: Arc<Plan>,
+    state: Mutex<State>,
+    /// A connection has ended, or could not be made.
+    left: Condvar,
+    closed: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    /// In the order in which they are served.
+    waiting: VecDeque<Request>,
+    live: Vec<Slot>,
+    /// Logins under way.
+    connecting: usize,
+    failure: Option<Failure>,
+    /// How long the last login took.
+    login: Duration,
+    /// How long an open takes; zero before the first.
+    open: Duration,
+    /// When another connection may be made at the earliest.
+    growth: Option<Instant>,
+    log: Vec<String>,
+    /// What was to be done and was not, although the host is reached.
+    warnings: Vec<String>,
+}
+
+/// A connection as the others see it.
+struct Slot {
+    connection: Arc<Connection>,
+    /// Since when it has an open under way.
+    opening: Option<Instant>,
+    /// How many opens have been answered.
+    opened: usize,
+}
+
+/// A login failed.
+struct Failure {
+    error: ProxyError,
+    at: Instant,
+    /// How many have failed in a row.
+    count: u32,
+}
+
+/// What a connection goes through.
+enum Underlay {
+    Network,
+    Command(ProxyCommand),
+    Hop(Through),
+}
+
+/// Somebody wants a connection to a host.
+pub struct Request {
+    /// Its name, which the jump host looks up.
+    pub name: String,
+    /// Its port.
+    pub port: u16,
+    slice: Duration,
+    answer: Sender<Answer>,
+    wanted: Weak<()>,
+}
+
+type Answer = Result<(OwnedFd, Arc<Connection>), Failed>;
+
+/// Why a request failed.
+pub enum Failed {
+    /// The jump host could not connect to the target.
+    Unreachable(String),
+    /// The jump host could not be used.
+    Proxy(ProxyError),
+    /// Our side failed.
+    Local(String),
+}
+
+impl Request {
+    /// Answers it. Whoever asked may be gone.
+    pub fn answer(self, answer: Answer) {
+        let _ = self.answer.send(answer);
+    }
+
+    /// Whether somebody still waits for the answer.
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.strong_count() > 0
+    }
+}
+
+impl JumpHost {
+    /// The jump host `host`, reached through the one `before`, without a connection yet.
+    pub fn new(host: Arc<Host>, before: Option<Arc<JumpHost>>, plan: &Arc<Plan>) -> JumpHost {
+        let (state, left) = (Mutex::default(), Condvar::new());
+        JumpHost { host, before, plan: Arc::clone(plan), state, left, closed: AtomicBool::new(false) }
+    }
+
+    /// The host itself.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// How it is found out that it has vanished.
+    pub fn keepalive(&self) -> Keepalive {
+        self.host.keepalive
+    }
+
+    /// Connects to `target` through this host, for the attempt number `attempt` at it. Waits for a login if there is no
+    /// connection yet, and for its turn.
+    ///
+    /// # Errors
+    /// The outcome of the job: the login failed, this host could not connect, or the job was over before.
+    pub fn connect(self: &Arc<Self>, target: &Host, attempt: u32, watch: &mut Watch<'_>) -> Result<Way, Outcome> {
+        watch.expect(Phase::Connect, "no connection through the proxy");
+        let (answer, answered) = bounded(1);
+        let wanted = Arc::new(());
+        {
+            let mut state = lock(&self.state);
+            if let Some(error) = state.remembered(attempt) {
+                return Err(self.failed(target, Failed::Proxy(error)));
+            }
+            state.waiting.push_back(Request {
+                name: target.name.clone(),
+                port: target.port,
+                slice: SLICE,
+                answer,
+                wanted: Arc::downgrade(&wanted),
+            });
+            if state.live.is_empty() && state.connecting == 0 {
+                self.begin(&mut state, watch.deadline());
+            }
+            state.live.iter().filter(|slot| slot.opening.is_none()).for_each(|slot| slot.connection.wake());
+        }
+        let answer = self.await_answer(&answered, watch);
+        drop(wanted);
+        match answer? {
+            Ok((socket, connection)) => {
+                watch.carried_by(Arc::clone(&connection) as Arc<dyn Carrier>);
+                Ok(Way { socket, through: Through { connection, hop: self.to_string() } })
+            }
+            Err(failed) => {
+                watch.check()?;
+                Err(self.failed(target, failed))
+            }
+        }
+    }
+
+    fn await_answer(&self, answered: &Receiver<Answer>, watch: &Watch<'_>) -> Result<Answer, Outcome> {
+        let mut select = Select::new();
+        let answer = select.recv(answered);
+        select.recv(watch.cancel().channel());
+        match select.select_deadline(watch.deadline()) {
+            Ok(operation) if operation.index() == answer => {
+                Ok(operation.recv(answered).unwrap_or(Err(Failed::Proxy(ProxyError::Ended(None)))))
+            }
+            Ok(operation) => {
+                let _ = operation.recv(watch.cancel().channel());
+                Err(Outcome::cancelled(watch.cancel(), true))
+            }
+            Err(_) => {
+                if let Some(answer) = self.await_late_answer(answered, watch) {
+                    watch.go_on();
+                    return Ok(answer);
+                }
+                // With a connection it is the host that does not answer, without one it is this.
+                if !lock(&self.state).live.is_empty() {
+                    watch.check()?;
+                }
+                Err(HostError::Proxy { hop: self.to_string(), cause: ProxyError::Late(watch.limit()) }.into())
+            }
+        }
+    }
+
+    /// The answer, if it has come in time but is seen late, by us or by those who bring it.
+    fn await_late_answer(&self, answered: &Receiver<Answer>, watch: &Watch<'_>) -> Option<Answer> {
+        let seen = Instant::now();
+        let limit = catching_up(watch.deadline(), seen);
+        loop {
+            let has_looked = {
+                let state = lock(&self.state);
+                let handed_on = |slot: &Slot| slot.connection.handed_on_until() >= seen;
+                state.connecting == 0 && state.live.iter().all(handed_on)
+            };
+            let wait = if has_looked { Duration::ZERO } else { CARRIER_TICK };
+            if let Ok(answer) = answered.recv_timeout(wait) {
+                return Some(answer);
+            }
+            if has_looked || seen.elapsed() >= limit || watch.cancel().is_triggered() {
+                return None;
+            }
+        }
+    }
+
+    /// The outcome of a host that could not be reached through this one.
+    fn failed(&self, target: &Host, failed: Failed) -> Outcome {
+        let hop = self.to_string();
+        match failed {
+            Failed::Unreachable(reason) => {
+                HostError::Behind { hop, target: format!("{} port {}", target.name, target.port), reason }.into()
+            }
+            Failed::Proxy(cause) => failed_hop(hop, cause).into(),
+            Failed::Local(detail) => HostError::Local { doing: "making a pair of sockets", detail, hint: None }.into(),
+        }
+    }
+
+    /// What is worth telling of this host and those before it, once.
+    pub fn take_notes(&self) -> Vec<String> {
+        let mut notes = self.before.as_ref().map_or_else(Vec::new, |before| before.take_notes());
+        notes.append(&mut lock(&self.state).log);
+        notes
+    }
+
+    /// What was to be done on this host and those before it, and was not; once.
+    pub fn take_warnings(&self) -> Vec<String> {
+        let mut warnings = self.before.as_ref().map_or_else(Vec::new, |before| before.take_warnings());
+        warnings.append(&mut lock(&self.state).warnings);
+        warnings
+    }
+
+    fn note(&self, text: &str) {
+        let log = &mut lock(&self.state).log;
+        // A command may go on and on while no host comes to take its lines.
+        if log.len() < MOST_NOTES {
+            log.push(format!("proxy {self}: {text}"));
+        }
+    }
+
+    // What connections ask and tell.
+
+    /// Whether the run needs no connection any more.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Whether anybody waits.
+    pub fn has_waiting(&self) -> bool {
+        !lock(&self.state).waiting.is_empty()
+    }
+
+    /// The next request, for `connection` to serve.
+    pub fn next(self: &Arc<Self>, connection: &Connection) -> Option<Request> {
+        let mut state = lock(&self.state);
+        state.waiting.retain(Request::is_wanted);
+        let request = state.waiting.pop_front();
+        if let Some(slot) = state.slot(connection) {
+            slot.opening = request.as_ref().map(|_| Instant::now());
+        }
+        self.grow(&mut state);
+        request
+    }
+
+    /// `connection` has as many channels as it can have, so that it will serve nobody for a while.
+    pub fn full(self: &Arc<Self>, connection: &Connection) {
+        let mut state = lock(&self.state);
+        if !state.waiting.is_empty()
+            && let Some(slot) = state.slot(connection)
+        {
+            slot.opening.get_or_insert_with(Instant::now);
+            self.grow(&mut state);
+        }
+    }
+
+    /// The open that `connection` had under way has ended; after which time, unless it was given up.
+    pub fn opened(&self, connection: &Connection, time: Option<Duration>) {
+        let mut state = lock(&self.state);
+        if let Some(slot) = state.slot(connection) {
+            slot.opening = None;
+            slot.opened += usize::from(time.is_some());
+        }
+        if let Some(time) = time {
+            // The recent ones count most.
+            state.open = if state.open.is_zero() { time } else { (state.open * 3 + time) / 4 };
+        }
+    }
+
+    /// Whether an open for `request` of that age must let others go first: they wait, and no connection is free or to be had.
+    pub fn must_give_way(self: &Arc<Self>, request: &Request, age: Duration) -> bool {
+        let mut state = lock(&self.state);
+        self.grow(&mut state);
+        age >= request.slice
+            && state.waiting.iter().any(Request::is_wanted)
+            && state.connecting == 0
+            && state.live.iter().all(|slot| slot.opening.is_some())
+            && !self.can_grow(&state)
+    }
+
+    /// Takes back a request whose connection has ended.
+    pub fn again(&self, request: Request) {
+        lock(&self.state).waiting.push_front(request);
+    }
+
+    /// Takes back a request that gives way to the others.
+    pub fn again_later(&self, mut request: Request) {
+        request.slice = request.slice.saturating_mul(2);
+        lock(&self.state).waiting.push_back(request);
+    }
+
+    fn can_grow(&self, state: &State) -> bool {
+        state.live.len() + state.connecting < self.plan.connections
+            && state.growth.is_none_or(|growth| growth <= Instant::now() + PATIENCE)
+    }
+
+    /// Makes more connections where those that there are do not suffice: as many as can be logged in before the others
+    /// have served everybody, or one more if all others are stuck.
+    fn grow(self: &Arc<Self>, state: &mut State) {
+        let now = Instant::now();
+        let all = state.live.len() + state.connecting;
+        if state.waiting.is_empty()
+            || state.live.is_empty()
+            || all >= self.plan.connections
+            || state.growth.is_some_and(|growth| now < growth)
+        {
+            return;
+        }
+        let stuck = |slot: &Slot| slot.opening.is_some_and(|since| now.saturating_duration_since(since) > PATIENCE);
+        let work = state.open.saturating_mul(u32::try_from(state.waiting.len()).unwrap_or(u32::MAX));
+        let wanted = if state.live.iter().all(stuck) {
+            all + 1
+        } else if work / u32::try_from(all).unwrap_or(u32::MAX) > PATIENCE {
+            (work.as_secs_f64() / state.login.max(Duration::from_millis(1)).as_secs_f64()) as usize
+        } else {
+            return;
+        };
+        for _ in all..wanted.min(self.plan.connections) {
+            self.begin(state, now + self.host.connect_timeout);
+        }
+        state.growth = Some(now + PATIENCE);
+    }
+
+    // Connections come and go.
+
+    /// Starts a thread that logs in and then serves requests.
+    fn begin(self: &Arc<Self>, state: &mut State, deadline: Instant) {
+        state.connecting += 1;
+        let host = Arc::clone(self);
+        let begun = thread::Builder::new()
+            .name("pssh-proxy".to_owned())
+            .stack_size(STACK)
+            .spawn(move || Login { host, connection: None, settled: false }.run(deadline));
+        if let Err(error) = begun {
+            let outcome = HostError::Local { doing: "starting a thread", detail: error.to_string(), hint: None };
+            self.login_failed(state, outcome.into());
+        }
+    }
+
+    /// Connects and authenticates, as to any host. Gives what the connection goes through, too.
+    fn log_in(self: &Arc<Self>, watch: &mut Watch<'_>) -> Result<(Session, Underlay), Outcome> {
+        let host = &*self.host;
+        let mut note = |text: &dyn Fn() -> String| self.note(&text());
+        if let (None, Some(Proxy::Command(template))) = (&self.before, &host.proxy) {
+            let text = template.fill(&host.name, host.port, &host.user);
+            let told = Arc::downgrade(self);
+            let tell = move |text: &str| {
+                if let Some(host) = told.upgrade() {
+                    host.note(text);
+                }
+            };
+            let (mut command, socket) = ProxyCommand::start(&text, Some(Box::new(tell)))?;
+            note(&|| format!("connected by {text}"));
+            let made = Session::over(socket, host, watch, &mut note);
+            return match made {
+                Ok(session) => {
+                    command.set_used();
+                    Ok((session, Underlay::Command(command)))
+                }
+                Err(outcome) => Err(command.explain(outcome)),
+            };
+        }
+        let Some(before) = &self.before else {
+            let addresses = resolver::lookup_within(&host.name, watch.deadline(), watch.cancel());
+            watch.check()?;
+            let addresses =
+                addresses.map_err(|reason| HostError::Dns { name: host.name.clone(), reason, origin: None })?;
+            return Session::connect(host, &addresses, watch, &mut note).map(|session| (session, Underlay::Network));
+        };
+        let attempt = 1 + lock(&self.state).failure.as_ref().map_or(0, |failure| failure.count);
+        let Way { socket, through } = before.connect(host, attempt, watch)?;
+        let made = Session::over(Arc::new(socket), host, watch, &mut note);
+        match made {
+            Ok(session) => Ok((session, Underlay::Hop(through))),
+            Err(outcome) => Err(through.explain(outcome)),
+        }
+    }
+
+    fn login_failed(&self, state: &mut State, outcome: Outcome) {
+        state.connecting -= 1;
+        self.left.notify_all();
+        if !state.live.is_empty() || state.connecting > 0 {
+            // There is another. It has to do for a while.
+            state.growth = Some(Instant::now() + GROWTH_REST);
+            state.log.push(format!("proxy {self}: no additional connection: {outcome}"));
+            return;
+        }
+        state.fail(ProxyError::login(outcome));
+    }
+
+    /// A connection has ended. Those who wait get another, unless this one was no good.
+    fn leave(self: &Arc<Self>, connection: &Connection) {
+        let mut state = lock(&self.state);
+        let place = state.live.iter().position(|slot| std::ptr::eq(&*slot.connection, connection));
+        let opened = place.map_or(0, |place| state.live.swap_remove(place).opened);
+        if state.live.is_empty() && state.connecting == 0 && !state.waiting.is_empty() && !self.is_closed() {
+            if let Some(cause) = connection.cause() {
+                state.fail(cause);
+            } else if opened == 0 {
+                state.fail_all(&ProxyError::Ended(connection.goodbye()));
+            } else {
+                self.begin(&mut state, Instant::now() + self.host.connect_timeout);
+            }
+        }
+        self.left.notify_all();
+    }
+
+    /// Whether a command makes the connections, which should not be left behind.
+    fn has_command(&self) -> bool {
+        self.before.is_none() && matches!(self.host.proxy, Some(Proxy::Command(_)))
+    }
+
+    /// Ends all connections, and waits for that until then.
+    pub fn close(&self, until: Instant) {
+        self.closed.store(true, Ordering::SeqCst);
+        let mut state = lock(&self.state);
+        state.live.iter().for_each(|slot| slot.connection.wake());
+        while !state.live.is_empty() || state.connecting > 0 && self.has_command() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            (state, _) = self.left.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl fmt::Display for JumpHost {
+    /// `host[:port]`, the port if it is not the usual one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_entry(f, None, &self.host.name, self.host.unusual_port())
+    }
+}
+
+impl State {
+    /// The failure that answers for an attempt of that number, without another login.
+    fn remembered(&self, attempt: u32) -> Option<ProxyError> {
+        let failure = self.failure.as_ref().filter(|_| self.live.is_empty() && self.connecting == 0)?;
+        (failure.count >= attempt && failure.at.elapsed() < FAILURE_HOLDS).then(|| failure.error.clone())
+    }
+
+    fn slot(&mut self, connection: &Connection) -> Option<&mut Slot> {
+        self.live.iter_mut().find(|slot| std::ptr::eq(&*slot.connection, connection))
+    }
+
+    /// No login is of use for a while.
+    fn fail(&mut self, error: ProxyError) {
+        let count = 1 + self.failure.as_ref().map_or(0, |failure| failure.count);
+        self.fail_all(&error);
+        self.failure = Some(Failure { error, at: Instant::now(), count });
+    }
+
+    fn fail_all(&mut self, error: &ProxyError) {
+        self.waiting.drain(..).for_each(|request| request.answer(Err(Failed::Proxy(error.clone()))));
+    }
+}
+
+/// The thread of one connection. Whatever ends it, also a panic, it is accounted for.
+struct Login {
+    host: Arc<JumpHost>,
+    connection: Option<Arc<Connection>>,
+    settled: bool,
+}
+
+impl Login {
+    fn run(mut self, deadline: Instant) {
+        let host = Arc::clone(&self.host);
+        let begun = Instant::now();
+        let limit = host.host.connect_timeout;
+        let deadline = deadline.checked_sub(HEAD_START.min(limit / 20)).unwrap_or(deadline);
+        let mut watch = Watch::until(&host.plan.cancel, deadline, limit);
+        let made = host.log_in(&mut watch).and_then(|session| match wakers() {
+            Ok((wake, woken)) => Ok((session, wake, woken)),
+            Err(error) => {
+                let detail = reason(&error);
+                Err(HostError::Local { doing: "making a pair of sockets", detail, hint: None }.into())
+            }
+        });
+        let ((session, carrier), wake, woken) = match made {
+            Ok(made) => made,
+            Err(outcome) => {
+                self.settled = true;
+                return host.login_failed(&mut lock(&host.state), outcome);
+            }
+        };
+        let (command, before) = match carrier {
+            Underlay::Network => (None, None),
+            Underlay::Command(command) => (Some(command), None),
+            Underlay::Hop(through) => (None, Some(through)),
+        };
+        let connection = Arc::new(Connection::new(before, wake));
+        {
+            let mut state = lock(&host.state);
+            state.warnings.extend(watch.take_warnings().iter().map(|text| format!("proxy {host}: {text}")));
+            state.connecting -= 1;
+            state.failure = None;
+            state.login = begun.elapsed();
+            state.live.push(Slot { connection: Arc::clone(&connection), opening: None, opened: 0 });
+        }
+        self.connection = Some(Arc::clone(&connection));
+        Pump::new(session, &host, connection, woken, &host.plan).run();
+        // After the session that it carries, and before whoever waits for the connection to be over.
+        drop(command);
+    }
+}
+
+impl Drop for Login {
+    fn drop(&mut self) {
+        match &self.connection {
+            Some(connection) => {
+                connection.set_dead(None);
+                self.host.leave(connection);
+            }
+            None if self.settled => {}
+            None => {
+                let detail = "the thread of a proxy connection ended".to_owned();
+                let outcome = HostError::Local { doing: "a fault in pssh itself", detail, hint: None };
+                self.host.login_failed(&mut lock(&self.host.state), outcome.into());
+            }
+        }
+    }
+}
+
+/// Two connected sockets that do not block.
+fn wakers() -> std::io::Result<(UnixStream, UnixStream)> {
+    let (wake, woken) = UnixStream::pair()?;
+    wake.set_nonblocking(true)?;
+    woken.set_nonblocking(true)?;
+    Ok((wake, woken))
+}

@@ -1,0 +1,198 @@
+//! A local command that makes the connection to a host: its standard input and output are the connection (ProxyCommand of
+//! ssh_config(5)). It runs in a process group of its own, which does not outlive the session.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::net::{Shutdown, shutdown};
+use rustix::process::Signal;
+
+use crate::events::event::Outcome;
+use crate::events::host_error::{HostError, ProxyError};
+use crate::ssh::session::NOT_SSH_HINT;
+use crate::system::lock::lock;
+use crate::system::process_group::{ProcessGroup, TICK};
+use crate::system::redact;
+use crate::text::message::reason;
+
+/// How long a command whose connection has ended may take to end too, so that its exit status can be told.
+const EXIT_GRACE: Duration = Duration::from_millis(200);
+/// Bytes of stack of the thread that reads what the command says.
+const STACK: usize = 128 * 1024;
+/// Bytes of the longest line that is kept of what it says.
+const LONGEST_LINE: u64 = 1000;
+/// Bytes that it may write to standard error before there is a session.
+const FLOOD: u64 = 1 << 20;
+/// Bytes of that which are told: `ssh -vvv` says less.
+const TOLD: u64 = 64 << 10;
+/// SIGPIPE.
+const PIPE: i32 = Signal::PIPE.as_raw();
+/// Characters of a command in a message.
+const SHOWN: usize = 60;
+
+/// A running command. Dropping it ends its process group and waits for it.
+pub struct ProxyCommand {
+    group: ProcessGroup,
+    shown: String,
+    said: Arc<Mutex<Said>>,
+    listening: Option<thread::JoinHandle<()>>,
+}
+
+/// What the command has written to standard error.
+struct Said {
+    last_line: String,
+    /// Bytes of it.
+    bytes: u64,
+    /// The connection, as long as there is no session over it: a command that only complains is hung up on.
+    unused: Option<Weak<OwnedFd>>,
+    /// Whether it was.
+    has_flooded: bool,
+    /// Who is told; nobody any more once the command has been ended: a process that has left the group may keep the pipe
+    /// for ever, and the run waits for whoever can still tell something.
+    news: Option<News>,
+}
+
+/// Where a line goes that the command writes to standard error.
+pub type News = Box<dyn Fn(&str) + Send>;
+
+impl ProxyCommand {
+    /// Starts `text` by the shell. Gives the other end of its standard input and output too, which does not block. What it
+    /// writes to standard error goes to `news`.
+    ///
+    /// # Errors
+    /// The outcome of the job: it cannot be started.
+    pub fn start(text: &str, news: Option<News>) -> Result<(ProxyCommand, Arc<OwnedFd>), Outcome> {
+        ProxyCommand::try_start(text, news).map_err(|error| {
+            let detail = reason(&error);
+            HostError::Local { doing: "starting the proxy command", detail, hint: None }.into()
+        })
+    }
+
+    fn try_start(text: &str, news: Option<News>) -> std::io::Result<(ProxyCommand, Arc<OwnedFd>)> {
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let ours = Arc::new(OwnedFd::from(ours));
+        let mut shell = Command::new("/bin/sh");
+        // `exec`, so that the command gets our signals, and no shell stays with it.
+        shell.arg("-c").arg(format!("exec {text}")).stderr(Stdio::piped());
+        shell.stdin(Stdio::from(OwnedFd::from(theirs.try_clone()?))).stdout(Stdio::from(OwnedFd::from(theirs)));
+        let mut group = ProcessGroup::spawn(&mut shell)?;
+        // It keeps our copies of the other end, whose last must be the command's.
+        drop(shell);
+        let unused = Some(Arc::downgrade(&ours));
+        let said = Said { last_line: String::new(), bytes: 0, unused, has_flooded: false, news };
+        let said = Arc::new(Mutex::new(said));
+        let stderr = group.child().stderr.take();
+        let mut command = ProxyCommand { group, shown: shown(text), said, listening: None };
+        if let Some(stderr) = stderr {
+            let said = Arc::clone(&command.said);
+            let listen = move || listen(stderr, &said);
+            let thread = thread::Builder::new().name("pssh-proxy-stderr".to_owned()).stack_size(STACK);
+            // On failure the command is dropped, and so ended.
+            command.listening = Some(thread.spawn(listen)?);
+        }
+        Ok((command, ours))
+    }
+
+    /// There is a session over it: what it writes to standard error from now on does not end it.
+    pub fn set_used(&self) {
+        lock(&self.said).unused = None;
+    }
+
+    /// What became of a session over this command, seen in the light of what became of the command.
+    pub fn explain(&mut self, outcome: Outcome) -> Outcome {
+        let Outcome::Failed(error) = outcome else { return outcome };
+        let failed = |command: &ProxyCommand, cause: String| {
+            Outcome::from(HostError::Proxy { hop: command.shown.clone(), cause: ProxyError::Command(cause) })
+        };
+        if lock(&self.said).has_flooded {
+            let said = shown(&lock(&self.said).last_line);
+            return failed(
+                self,
+                format!("it writes to standard error without an end, and makes no connection: {said}"),
+            );
+        }
+        let detail = match *error {
+            HostError::Ssh { hint: Some(ref hint), ref detail, .. } if hint == NOT_SSH_HINT => {
+                return failed(self, format!("what it writes is not SSH: {detail}"));
+            }
+            HostError::Dropped { banner_seen, ref detail, .. } => (!banner_seen).then(|| detail.clone()),
+            _ => return Outcome::Failed(error),
+        };
+        if !self.group.wait_until(Instant::now() + EXIT_GRACE) {
+            return Outcome::Failed(error);
+        }
+        let how = match (self.end().map(|status| (status.code(), status.signal())), detail) {
+            (Some((Some(code), _)), _) => format!("the command exited with {code}"),
+            // It was hung up on in the middle of what it wrote.
+            (Some((_, Some(PIPE))), Some(_)) => "what it writes is not SSH".to_owned(),
+            (Some((_, Some(signal))), _) => format!("the command died by signal {signal}"),
+            _ => "the command ended".to_owned(),
+        };
+        let said = lock(&self.said).last_line.clone();
+        failed(self, if said.is_empty() { how } else { format!("{how}: {said}") })
+    }
+
+    /// Ends whatever is left of the process group.
+    fn end(&mut self) -> Option<ExitStatus> {
+        let status = self.group.end();
+        if let Some(listening) = self.listening.take() {
+            // Its end of file has come, unless a process has left the group and keeps the pipe.
+            let deadline = Instant::now() + EXIT_GRACE;
+            while !listening.is_finished() && Instant::now() < deadline {
+                thread::sleep(TICK);
+            }
+        }
+        lock(&self.said).news = None;
+        status
+    }
+}
+
+impl Drop for ProxyCommand {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Keeps the last line of what the command says, and passes on what it says first.
+fn listen(stderr: ChildStderr, said: &Mutex<Said>) {
+    let mut reader = BufReader::new(stderr);
+    let mut line = Vec::new();
+    while let Ok(count @ 1..) = (&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut line) {
+        let text = String::from_utf8_lossy(&line).trim_matches(|c: char| c.is_whitespace() || c == '\0').to_owned();
+        line.clear();
+        let mut said = lock(said);
+        let before = said.bytes;
+        said.bytes += count as u64;
+        if said.bytes > FLOOD
+            && let Some(socket) = said.unused.take().and_then(|socket| socket.upgrade())
+        {
+            said.has_flooded = true;
+            // Whoever waits for the session sees its end.
+            let _ = shutdown(&*socket, Shutdown::Both);
+            return;
+        }
+        if text.is_empty() {
+            continue;
+        }
+        if let Some(tell) = said.news.as_ref().filter(|_| before <= TOLD) {
+            let more = if said.bytes > TOLD { " ... (what else it says is not told)" } else { "" };
+            tell(&format!("proxy command: {}{more}", redact::redacted(&text)));
+        }
+        said.last_line = text;
+    }
+}
+
+/// The beginning of a command, for messages.
+fn shown(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,526 @@
+//! The conversation with sudo before a command begins: what of the output is whose, what sudo is told, and how it ends.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use super::password::{Answer, SudoPassword, Waiting};
+use super::stop::SudoStop;
+use crate::command::sudo::{Sudo, Target, Tokens};
+use crate::events::event::Stream;
+use crate::events::host_error::HostError;
+use crate::ssh::login::host_key::Trust;
+use crate::system::password_source::Secret;
+use crate::system::quotation;
+use crate::system::redact::{MASK, SHORTEST};
+
+/// Bytes of what follows the word of the start, at most: two blanks, two numbers of ten digits, and a semicolon.
+const START_TAIL: usize = 23;
+/// What sudo 1.9 says after the reason, whatever that was.
+const CONSEQUENCE: &[u8] = b"sudo: error initializing audit plugin";
+/// What sudo-rs puts around the prompt that it is given.
+const AROUND: [&[u8]; 2] = [b"[sudo: ", b"] Password: "];
+/// Bytes of the line that sudo says last that are quoted.
+const SAID: usize = 200;
+/// What would help where sudo asks and nobody answers.
+const NO_PASSWORD_HINT: &str =
+    "--sudo-password-file FILE has the password, or sudoers(5) lets the user in without one (NOPASSWD)";
+const REFUSED_HINT: &str =
+    "is it the login user's password? A sudo that asks for another one, or for a code as well, cannot be answered";
+const NOT_BEGUN_TOLD_HINT: &str = "is it the login user's password, and may that user run a shell by sudo there?";
+const NOT_BEGUN_HINT: &str = "may that user run a shell by sudo there, and does sudo want a terminal (requiretty)?";
+
+/// The conversation with the sudo of one host.
+pub struct Conversation {
+    task: &'static str,
+    sudo: Sudo,
+    prompt: Vec<u8>,
+    start: Vec<u8>,
+    /// What is left out where sudo quotes the command that it refuses.
+    wrapper: Vec<u8>,
+    password: Arc<SudoPassword>,
+    trust: Trust,
+    /// Whether our user may be asked for this host.
+    may_ask: bool,
+    state: State,
+    /// What sudo was told.
+    told: Option<Arc<Secret>>,
+    /// Where signals for the command go, once that has begun.
+    target: Option<Target>,
+    /// Of each stream, in the order of [`place`], the last bytes as long as they may be the beginning of a token.
+    held: [Vec<u8>; 2],
+    /// What still belongs to the prompt before it, on which stream: the rest of it, and a line break, which a terminal shows after
+    /// a hidden answer.
+    after_prompt: Option<(Stream, &'static [u8])>,
+    /// The line that is being said, its beginning.
+    line: Vec<u8>,
+    /// The last line that was not empty.
+    said: Vec<u8>,
+}
+
+enum State {
+    /// sudo has not asked.
+    Silent,
+    /// It has asked, and nobody has looked yet who has the password.
+    Asked,
+    /// It has asked, and our user is asked in turn.
+    Waiting(Waiting),
+    /// It has been told the password.
+    Told,
+    /// It has asked again.
+    Refused,
+    /// The command has begun, and nobody knows of it yet.
+    Beginning,
+    /// The command has begun.
+    Begun,
+    /// Nothing more is said, whatever sudo asks.
+    Silenced,
+}
+
+/// What is to be done next.
+pub enum Step {
+    /// Nothing.
+    Listen,
+    /// sudo is told this, on a line of its own.
+    Tell(Arc<Secret>),
+    /// The command has begun: it gets its input. This is how it is stopped.
+    Begin(Option<SudoStop>),
+    /// It will never begin. What waits for an answer is to be ended.
+    End(HostError),
+}
+
+impl Conversation {
+    /// One that has not begun. `task` is what sudo runs, as the subject of a sentence.
+    pub fn new(
+        task: &'static str,
+        sudo: Sudo,
+        tokens: &Tokens,
+        password: Arc<SudoPassword>,
+        trust: Trust,
+        may_ask: bool,
+    ) -> Conversation {
+        Conversation {
+            task,
+            sudo,
+            prompt: tokens.prompt(),
+            start: tokens.start(),
+            wrapper: Sudo::wrapper(tokens),
+            password,
+            trust,
+            may_ask,
+            state: State::Silent,
+            told: None,
+            target: None,
+            held: [Vec::new(), Vec::new()],
+            after_prompt: None,
+            line: Vec::new(),
+            said: Vec::new(),
+        }
+    }
+
+    /// Takes a piece of output, and gives what of it is the user's. On a terminal sudo speaks on standard output.
+    pub fn hear(&mut self, stream: Stream, bytes: Vec<u8>) -> Vec<u8> {
+        let held = &mut self.held[place(stream)];
+        let mut rest = if held.is_empty() { bytes } else { [std::mem::take(held), bytes].concat() };
+        let mut heard = Vec::new();
+        while !self.has_begun() {
+            if !self.drop_rest_of_prompt(stream, &mut rest) {
+                self.held[place(stream)] = std::mem::take(&mut rest);
+                break;
+            }
+            match self.find(&rest) {
+                Found::Nothing => {
+                    let keep = self.possible_token(&rest);
+                    self.held[place(stream)] = rest.split_off(rest.len() - keep);
+                    break;
+                }
+                Found::Wrapper(at) => {
+                    heard.extend_from_slice(&rest[..at]);
+                    rest.drain(..at + self.wrapper.len());
+                }
+                Found::Prompt(at) => {
+                    let before = rest[..at].strip_suffix(AROUND[0]);
+                    heard.extend_from_slice(before.unwrap_or(&rest[..at]));
+                    self.after_prompt = Some((stream, if before.is_some() { AROUND[1] } else { b"" }));
+                    rest.drain(..at + self.prompt.len());
+                    self.state = match std::mem::replace(&mut self.state, State::Refused) {
+                        State::Silent => State::Asked,
+                        // Two questions in one breath, or an answer that was none.
+                        State::Asked | State::Waiting(_) | State::Told | State::Refused => State::Refused,
+                        other @ (State::Silenced | State::Beginning | State::Begun) => other,
+                    };
+                }
+                Found::Password { at, end } => {
+                    heard.extend_from_slice(&rest[..at]);
+                    heard.extend_from_slice(MASK.as_bytes());
+                    rest.drain(..end);
+                }
+                Found::Start { at, end: Some(end) } => {
+                    heard.extend_from_slice(&rest[..at]);
+                    self.target = Target::parse(&rest[(at + self.start.len()).min(end)..end]);
+                    rest.drain(..end);
+                    if !matches!(self.state, State::Silenced) {
+                        self.state = State::Beginning;
+                    }
+                }
+                Found::Start { at, end: None } => {
+                    self.held[place(stream)] = rest.split_off(at);
+                    break;
+                }
+            }
+        }
+        heard.append(&mut rest);
+        if !self.has_begun() {
+            self.note(&heard);
+        }
+        heard
+    }
+
+    /// What was held back of a stream that has come to its end.
+    pub fn rest(&mut self) -> Option<(Stream, Vec<u8>)> {
+        [Stream::Stderr, Stream::Stdout].into_iter().find_map(|stream| {
+            let mut held = std::mem::take(&mut self.held[place(stream)]);
+            if let Some((_, rest)) = self.after_prompt.take_if(|(of, _)| *of == stream) {
+                if rest.starts_with(&held) {
+                    held.clear();
+                } else if held.starts_with(rest) {
+                    held.drain(..rest.len());
+                }
+            }
+            (!held.is_empty()).then_some((stream, held))
+        })
+    }
+
+    /// What is to be done now.
+    pub fn next(&mut self) -> Step {
+        match &self.state {
+            State::Silent | State::Told | State::Begun | State::Silenced => return Step::Listen,
+            State::Asked if self.trust == Trust::NoSecrets => {
+                return self.end("it asks for a password, and the host's key is not the known one", None);
+            }
+            State::Asked => match self.password.get(self.may_ask) {
+                Answer::Known(password) => return self.tell(password),
+                Answer::Nobody(why) => return self.nobody(&why),
+                Answer::Later(waiting) => self.state = State::Waiting(waiting),
+            },
+            State::Waiting(waiting) => match waiting.answer() {
+                Some(Ok(password)) => return self.tell(password),
+                Some(Err(why)) => return self.nobody(&why),
+                None => {}
+            },
+            State::Refused => return self.end("the password was refused", Some(REFUSED_HINT)),
+            State::Beginning => {
+                self.state = State::Begun;
+                let (sudo, password) = (self.sudo.clone(), self.told.take());
+                return Step::Begin(self.target.map(|target| SudoStop::new(sudo, target, password)));
+            }
+        }
+        Step::Listen
+    }
+
+    fn tell(&mut self, password: Arc<Secret>) -> Step {
+        self.state = State::Told;
+        self.told = Some(Arc::clone(&password));
+        Step::Tell(password)
+    }
+
+    fn nobody(&mut self, why: &str) -> Step {
+        self.end(&format!("it asks for a password, and {why}"), Some(NO_PASSWORD_HINT))
+    }
+
+    fn end(&mut self, detail: &str, hint: Option<&'static str>) -> Step {
+        self.give_up();
+        Step::End(HostError::Sudo { detail: detail.to_owned(), hint })
+    }
+
+    /// Says nothing more, since the command is being stopped.
+    pub fn give_up(&mut self) {
+        self.state = State::Silenced;
+    }
+
+    /// What has become of a command that ended with `status` before it began.
+    pub fn never_began(&self, status: u32) -> HostError {
+        let said = String::from_utf8_lossy(&self.said);
+        let said = said.trim().trim_start_matches("sudo: ");
+        let said = if said.is_empty() { String::new() } else { format!(": {}", quotation::said(said)) };
+        let task = self.task;
+        let detail = format!("{task} was never seen to begin (exit status {status}){said}");
+        let hint = if self.told.is_some() { NOT_BEGUN_TOLD_HINT } else { NOT_BEGUN_HINT };
+        HostError::Sudo { detail, hint: Some(hint) }
+    }
+
+    /// What to wait for while our user is being asked.
+    pub fn awaits(&self) -> Option<BorrowedFd<'_>> {
+        match &self.state {
+            State::Waiting(waiting) => Some(waiting.as_fd()),
+            _ => None,
+        }
+    }
+
+    /// Whether the command has begun.
+    pub fn has_begun(&self) -> bool {
+        matches!(self.state, State::Beginning | State::Begun)
+    }
+
+    /// The password that sudo was told, which it may repeat before the command begins; one that is too short is part of its words.
+    fn password(&self) -> Option<&[u8]> {
+        self.told.as_ref().map(|told| told.expose()).filter(|told| told.len() >= SHORTEST)
+    }
+
+    fn find(&self, bytes: &[u8]) -> Found {
+        let password = self.password();
+        // Without its first byte there is no token: most output has none.
+        let begins = [self.prompt[0], self.wrapper[0]];
+        let is_first = |byte: &u8| begins.contains(byte) || password.is_some_and(|password| *byte == password[0]);
+        let mut from = 0;
+        while let Some(at) = bytes[from..].iter().position(is_first).map(|at| from + at) {
+            let rest = &bytes[at..];
+            if rest.starts_with(&self.wrapper) {
+                return Found::Wrapper(at);
+            }
+            if rest.starts_with(&self.prompt) {
+                return Found::Prompt(at);
+            }
+            if let Some(password) = password.filter(|password| rest.starts_with(password)) {
+                return Found::Password { at, end: at + password.len() };
+            }
+            if let Some(tail) = rest.strip_prefix(&self.start[..]) {
+                let tail = &tail[..tail.len().min(START_TAIL)];
+                let end = match tail.iter().position(|byte| *byte == b';') {
+                    Some(end) => Some(end + 1),
+                    // Something has cut it off: what is there is not ours.
+                    None if tail.len() == START_TAIL => Some(0),
+                    None => None,
+                };
+                return Found::Start { at, end: end.map(|end| at + self.start.len() + end) };
+            }
+            from = at + 1;
+        }
+        Found::Nothing
+    }
+
+    /// How many of the last bytes may be the beginning of a token, with what stands before it.
+    fn possible_token(&self, bytes: &[u8]) -> usize {
+        let password = self.password().unwrap_or_default();
+        let token = AROUND[0].len() + self.prompt.len().max(self.start.len());
+        let longest = bytes.len().min(token.max(password.len()).max(self.wrapper.len()) - 1);
+        let tokens = [&self.prompt[..], &self.start[..], &self.wrapper[..], password];
+        let is_beginning = |end: &[u8]| tokens.iter().any(|token| token.starts_with(end));
+        let may_be = |count: &usize| {
+            let end = &bytes[bytes.len() - count..];
+            let inner = end.strip_prefix(AROUND[0]);
+            is_beginning(end) || AROUND[0].starts_with(end) || inner.is_some_and(|inner| self.prompt.starts_with(inner))
+        };
+        (1..=longest).rev().find(may_be).unwrap_or(0)
+    }
+
+    /// Takes away what belongs to the prompt before it; says whether enough is there to tell.
+    fn drop_rest_of_prompt(&mut self, stream: Stream, bytes: &mut Vec<u8>) -> bool {
+        let Some((_, rest)) = self.after_prompt.filter(|(of, _)| *of == stream) else { return true };
+        let count = if bytes.starts_with(rest) { rest.len() } else { 0 };
+        let after = &bytes[count..];
+        if rest.starts_with(bytes) || after.is_empty() || after == b"\r" {
+            return false;
+        }
+        let line_break = if after.starts_with(b"\r\n") { 2 } else { usize::from(after[0] == b'\n') };
+        bytes.drain(..count + line_break);
+        self.after_prompt = None;
+        true
+    }
+
+    /// Keeps the last line that was said.
+    fn note(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            if *byte != b'\n' && *byte != b'\r' {
+                if self.line.len() < SAID {
+                    self.line.push(*byte);
+                }
+            } else if !self.line.is_empty() {
+                let line = std::mem::take(&mut self.line);
+                if !line.starts_with(CONSEQUENCE) {
+                    self.said = line;
+                }
+            }
+        }
+    }
+}
+
+/// What the output has at a place.
+enum Found {
+    Nothing,
+    Wrapper(usize),
+    Prompt(usize),
+    /// What sudo was told.
+    Password {
+        at: usize,
+        /// The first byte behind it.
+        end: usize,
+    },
+    Start {
+        at: usize,
+        /// The first byte behind it; not there yet if there is none.
+        end: Option<usize>,
+    },
+}
+
+fn place(stream: Stream) -> usize {
+    match stream {
+        Stream::Stderr => 0,
+        Stream::Stdout => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::system::terminal::Terminal;
+
+    fn conversation(password: Option<&str>, trust: Trust) -> (Conversation, String, String) {
+        let tokens = Tokens::random().expect("tokens");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        (conversation_of(&tokens, password, trust), text(tokens.prompt()), text(tokens.start()))
+    }
+
+    fn conversation_of(tokens: &Tokens, password: Option<&str>, trust: Trust) -> Conversation {
+        let password = password.map(|password| Secret::new(password.as_bytes()));
+        let terminal = Arc::new(Terminal::new().expect("a pipe"));
+        Conversation::new(
+            "the command",
+            Sudo { user: None },
+            tokens,
+            SudoPassword::new(password, terminal),
+            trust,
+            true,
+        )
+    }
+
+    fn hear(conversation: &mut Conversation, text: &str) -> String {
+        let heard = conversation.hear(Stream::Stderr, text.as_bytes().to_vec());
+        String::from_utf8(heard).expect("text")
+    }
+
+    fn words(step: Step) -> String {
+        match step {
+            Step::Listen => "listen".to_owned(),
+            Step::Tell(secret) => format!("tell {}", String::from_utf8_lossy(secret.expose())),
+            Step::Begin(_) => "begin".to_owned(),
+            Step::End(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn sudo_is_told_the_password_once() {
+        let (mut it, prompt, start) = conversation(Some("pw"), Trust::Full);
+        assert_eq!(hear(&mut it, &format!("lecture\n{prompt}")), "lecture\n");
+        assert_eq!(words(it.next()), "tell pw");
+        assert_eq!(words(it.next()), "listen");
+        assert_eq!(hear(&mut it, &format!("{start} 4711 4710;out{prompt}")), format!("out{prompt}"));
+        assert_eq!(words(it.next()), "begin");
+        assert_eq!(words(it.next()), "listen");
+        assert_eq!(hear(&mut it, &prompt), prompt, "what the command prints is its own");
+        assert_eq!(words(it.next()), "listen");
+    }
+
+    #[test]
+    fn what_we_put_around_the_command_is_not_quoted_to_the_user() {
+        let tokens = Tokens::random().expect("tokens");
+        let wrapper = String::from_utf8(Sudo::wrapper(&tokens)).expect("text");
+        let said = format!("Sorry, user joe is not allowed to execute '/usr/bin/sh {wrapper}id' as root on web1.\n");
+        for length in [1, 7, said.len()] {
+            let mut it = conversation_of(&tokens, None, Trust::Full);
+            let heard: Vec<String> =
+                said.as_bytes().chunks(length).map(|piece| hear(&mut it, &String::from_utf8_lossy(piece))).collect();
+            assert_eq!(heard.concat(), "Sorry, user joe is not allowed to execute '/usr/bin/sh id' as root on web1.\n");
+            assert!(it.never_began(1).to_string().ends_with("execute '/usr/bin/sh id' as root on web1.\""));
+        }
+    }
+
+    #[test]
+    fn a_second_question_is_a_refusal() {
+        let (mut it, prompt, _) = conversation(Some("pw"), Trust::Full);
+        hear(&mut it, &prompt);
+        assert_eq!(words(it.next()), "tell pw");
+        assert_eq!(hear(&mut it, &format!("\nSorry, try again.\n{prompt}")), "Sorry, try again.\n");
+        assert_eq!(words(it.next()), "sudo: the password was refused");
+        assert_eq!(words(it.next()), "listen");
+        let (mut it, prompt, _) = conversation(Some("pw"), Trust::Full);
+        hear(&mut it, &format!("{prompt}{prompt}"));
+        assert_eq!(words(it.next()), "sudo: the password was refused");
+    }
+
+    #[test]
+    fn a_sudo_that_repeats_the_password_is_not_quoted() {
+        let (mut it, prompt, start) = conversation(Some("hunter2"), Trust::Full);
+        assert_eq!(hear(&mut it, &format!("hunter2?\n{prompt}")), "hunter2?\n", "it was not told yet");
+        assert_eq!(words(it.next()), "tell hunter2");
+        let mut heard = String::new();
+        for piece in ["wrong: hun", "ter", "2hunter", "2 hunt", "ed", "\r\n"] {
+            heard += &hear(&mut it, piece);
+        }
+        assert_eq!(heard, "wrong: ****** hunted\r\n");
+        let error = it.never_began(1).to_string();
+        assert!(error.ends_with(": \"wrong: ****** hunted\""), "{error}");
+        assert_eq!(hear(&mut it, &format!("{start} 1 1;hunter2")), "hunter2", "the command's output is its own");
+    }
+
+    #[test]
+    fn a_host_that_is_not_trusted_is_told_nothing() {
+        let (mut it, prompt, _) = conversation(Some("pw"), Trust::NoSecrets);
+        hear(&mut it, &prompt);
+        assert!(words(it.next()).contains("the host's key is not the known one"));
+        assert_eq!(words(it.next()), "listen");
+    }
+
+    #[test]
+    fn what_sudo_said_last_is_the_reason() {
+        let (mut it, _, start) = conversation(None, Trust::Full);
+        hear(&mut it, "sudo: no tty present\r\n\n");
+        hear(&mut it, &start[..9]);
+        assert_eq!(
+            it.never_began(1).to_string(),
+            "sudo: the command was never seen to begin (exit status 1): \"no tty present\""
+        );
+        assert_eq!(it.rest(), Some((Stream::Stderr, start.as_bytes()[..9].to_vec())));
+        assert_eq!(it.rest(), None);
+    }
+
+    #[test]
+    fn what_surrounds_a_prompt_is_not_handed_on() {
+        for after in ["", "]", "] Password: ", "] Password: \r"] {
+            let (mut it, prompt, _) = conversation(None, Trust::Full);
+            assert_eq!(hear(&mut it, &format!("Hello\n[sudo: {prompt}{after}")), "Hello\n");
+            let left = it.rest().map(|(_, left)| left).unwrap_or_default();
+            assert!(left.is_empty() || left == b"\r", "{left:?}");
+        }
+        let (mut it, prompt, _) = conversation(None, Trust::Full);
+        assert_eq!(hear(&mut it, &format!("[sudo: {prompt}] Passwort: ")), "] Passwort: ");
+    }
+
+    proptest! {
+        #[test]
+        fn however_it_is_cut_the_tokens_are_found(
+            cuts in prop::collection::vec(1..9_usize, 400), noise in "[pssh\\[ud:\\-\n%0-9a-f]{0,30}", stdout: bool, decorated: bool,
+        ) {
+            let (mut it, prompt, start) = conversation(Some("pw"), Trust::Full);
+            let stream = if stdout { Stream::Stdout } else { Stream::Stderr };
+            let asked = if decorated { format!("[sudo: {prompt}] Password: ") } else { prompt.clone() };
+            let text = format!("{noise}{asked}\r\n{noise}{start} 99 0;\n{noise}{prompt}");
+            let (mut heard, mut steps) = (Vec::new(), Vec::new());
+            let (mut rest, mut cuts) = (text.as_bytes(), cuts.into_iter());
+            while !rest.is_empty() {
+                let (piece, later) = rest.split_at(cuts.next().unwrap_or(1).min(rest.len()));
+                heard.extend(it.hear(stream, piece.to_vec()));
+                rest = later;
+                match words(it.next()).as_str() {
+                    "listen" => {}
+                    step => steps.push(step.to_owned()),
+                }
+            }
+            prop_assert_eq!(it.rest(), None);
+            prop_assert_eq!(steps, ["tell pw", "begin"]);
+            let heard = String::from_utf8(heard).expect("text");
+            prop_assert_eq!(heard, format!("{noise}{noise}\n{noise}{prompt}"));
+        }
+    }
+}

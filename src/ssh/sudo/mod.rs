@@ -1,0 +1,5 @@
+//! The conversation with sudo on a host.
+
+pub(crate) mod conversation;
+pub(crate) mod password;
+pub(crate) mod stop;

@@ -1,0 +1,171 @@
+//! The password for sudo: given beforehand, or asked on the terminal once, when the first host wants it, for all hosts.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::system::cancel::{Cancel, Reason};
+use crate::system::lock::lock;
+use crate::system::password_source::Secret;
+use crate::system::poll::Patience;
+use crate::system::terminal::{AskError, Terminal};
+use crate::text::message::reason;
+
+/// What is asked on the terminal.
+const PROMPT: &str = "Password for sudo on all hosts: ";
+/// Bytes of stack of the thread that asks.
+const STACK: usize = 256 << 10;
+
+/// Where sessions get the password.
+pub struct SudoPassword {
+    terminal: Arc<Terminal>,
+    state: Mutex<State>,
+    /// The threads that have asked: more than one only if everybody who waited for an answer has gone.
+    askers: Mutex<Vec<JoinHandle<()>>>,
+}
+
+enum State {
+    Known(Arc<Secret>),
+    Unasked,
+    Asking(Question),
+    /// Nobody has it; why.
+    Nobody(String),
+}
+
+/// A question on the terminal.
+struct Question {
+    /// How many sessions wait for the answer. With none left, the question is withdrawn.
+    waiting: usize,
+    withdraw: Cancel,
+    /// Can be read from once there is an answer: its other end is closed then.
+    answered: Arc<OwnedFd>,
+    _alarm: OwnedFd,
+}
+
+/// What a session gets that wants the password.
+pub enum Answer {
+    /// The password.
+    Known(Arc<Secret>),
+    /// Somebody is being asked.
+    Later(Waiting),
+    /// Nobody has it; why.
+    Nobody(String),
+}
+
+/// A session's wait for the answer.
+pub struct Waiting {
+    of: Arc<SudoPassword>,
+    answered: Arc<OwnedFd>,
+}
+
+impl SudoPassword {
+    /// The password, or nobody has been asked for it yet.
+    pub fn new(password: Option<Secret>, terminal: Arc<Terminal>) -> Arc<SudoPassword> {
+        let state = password.map_or(State::Unasked, |password| State::Known(Arc::new(password)));
+        Arc::new(SudoPassword { terminal, state: Mutex::new(state), askers: Mutex::default() })
+    }
+
+    /// The password; asks for it if nobody has yet, and somebody may be asked. Does not wait.
+    pub fn get(self: &Arc<Self>, may_ask: bool) -> Answer {
+        let mut state = lock(&self.state);
+        if matches!(*state, State::Unasked) && !may_ask {
+            let why = if self.terminal.is_there() { AskError::Mute } else { AskError::NoTerminal };
+            return Answer::Nobody(why.to_string());
+        }
+        if matches!(*state, State::Unasked) {
+            *state = self.ask().map_or_else(State::Nobody, State::Asking);
+        }
+        match &mut *state {
+            State::Known(password) => Answer::Known(Arc::clone(password)),
+            State::Asking(question) => {
+                question.waiting += 1;
+                Answer::Later(Waiting { of: Arc::clone(self), answered: Arc::clone(&question.answered) })
+            }
+            State::Nobody(why) => Answer::Nobody(why.clone()),
+            State::Unasked => Answer::Nobody(AskError::NoTerminal.to_string()),
+        }
+    }
+
+    /// Puts the question, on a thread of its own: whoever waits for the answer has a session to look after.
+    fn ask(self: &Arc<Self>) -> Result<Question, String> {
+        if !self.terminal.is_there() {
+            return Err(AskError::NoTerminal.to_string());
+        }
+        let failed = |error: std::io::Error| reason(&error);
+        let withdraw = Cancel::new().map_err(failed)?;
+        let (answered, alarm) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
+        let answered = Arc::new(answered);
+        let (asking, of) = (Arc::clone(self), Arc::clone(&answered));
+        let withdrawn = withdraw.clone();
+        let work = move || {
+            let answer = asking.terminal.ask(PROMPT, false, Patience::endless(&withdrawn));
+            asking.answer(&of, answer);
+        };
+        let asker = thread::Builder::new().name("pssh-sudo".to_owned()).stack_size(STACK).spawn(work);
+        let asker = asker.map_err(failed)?;
+        lock(&self.askers).push(asker);
+        Ok(Question { waiting: 0, withdraw, answered, _alarm: alarm })
+    }
+
+    /// Takes the answer to a question, unless that has been withdrawn meanwhile.
+    fn answer(&self, of: &Arc<OwnedFd>, answer: Result<Secret, AskError>) {
+        let mut state = lock(&self.state);
+        if !matches!(&*state, State::Asking(question) if Arc::ptr_eq(&question.answered, of)) {
+            return;
+        }
+        // Whoever waits is woken by this, since it ends the question.
+        *state = match answer {
+            Ok(password) if password.expose().is_empty() => State::Nobody(AskError::Nothing.to_string()),
+            Ok(password) => State::Known(Arc::new(password)),
+            Err(error) => State::Nobody(error.to_string()),
+        };
+    }
+
+    /// Withdraws a question that is still there, and sees to it that the terminal is as it was.
+    pub fn close(&self) {
+        if let State::Asking(question) = &*lock(&self.state) {
+            withdraw(question);
+        }
+        let askers = std::mem::take(&mut *lock(&self.askers));
+        for asker in askers {
+            // It has panicked, or ended: either way the terminal is restored.
+            let _ = asker.join();
+        }
+    }
+}
+
+fn withdraw(question: &Question) {
+    // The reason is never looked at: this cancel is the question's own.
+    question.withdraw.trigger(Reason::OutputClosed);
+}
+
+impl Waiting {
+    /// Can be read from once there is an answer; nobody may do so, only wait for it.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.answered.as_fd()
+    }
+
+    /// The answer, once there is one.
+    pub fn answer(&self) -> Option<Result<Arc<Secret>, String>> {
+        match &*lock(&self.of.state) {
+            State::Known(password) => Some(Ok(Arc::clone(password))),
+            State::Nobody(why) => Some(Err(why.clone())),
+            State::Asking(_) | State::Unasked => None,
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut state = lock(&self.of.state);
+        if let State::Asking(question) = &mut *state {
+            question.waiting -= 1;
+            if question.waiting == 0 {
+                withdraw(question);
+                *state = State::Unasked;
+            }
+        }
+    }
+}

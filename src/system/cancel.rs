@@ -1,0 +1,129 @@
+//! One way to stop a run: a flag, a file descriptor and a channel that every wait of every thread listens to.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::lock::lock;
+
+/// Why a run was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A signal with this number asked for it; the program ends by the same signal when all is reported.
+    Signal(i32),
+    /// Whoever read our standard output has gone away (`| head -1`).
+    OutputClosed,
+    /// Standard output cannot be written, for example because the disk is full.
+    OutputFailed,
+    /// The program that made the run has stopped it.
+    Program,
+    /// The run has taken this long, which is all that it may take.
+    TooLong(Duration),
+    /// This many hosts have failed, which is as many as may.
+    TooManyFailed(usize),
+}
+
+impl fmt::Display for Reason {
+    /// The end of a sentence about a host that was stopped: `, since a host has failed`. Nothing where whoever did it knows.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::TooLong(limit) => write!(f, ", since the run has taken {} s", limit.as_secs_f64()),
+            Reason::TooManyFailed(1) => f.write_str(", since a host has failed"),
+            Reason::TooManyFailed(count) => write!(f, ", since {count} hosts have failed"),
+            Reason::Signal(_) | Reason::OutputClosed | Reason::OutputFailed | Reason::Program => Ok(()),
+        }
+    }
+}
+
+/// Asks everything that runs to stop. Clones share one state; once triggered, it stays so.
+#[derive(Clone, Debug)]
+pub struct Cancel {
+    state: Arc<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Why, and since when.
+    reason: OnceLock<(Reason, Instant)>,
+    /// Becomes readable (end of file) for good when `armed` is dropped: nobody reads it, so that any number of threads
+    /// can poll it.
+    alarm: OwnedFd,
+    alarm_channel: Receiver<Infallible>,
+    armed: Mutex<Option<(OwnedFd, Sender<Infallible>)>>,
+}
+
+impl Cancel {
+    /// A new one, not triggered. Fails if no pipe can be made.
+    pub fn new() -> io::Result<Self> {
+        let (alarm, alarm_end) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let (sender, alarm_channel) = bounded(0);
+        let armed = Mutex::new(Some((alarm_end, sender)));
+        Ok(Cancel { state: Arc::new(State { reason: OnceLock::new(), alarm, alarm_channel, armed }) })
+    }
+
+    /// Stops the run. Only the first reason counts; returns whether this call was the first.
+    pub fn trigger(&self, reason: Reason) -> bool {
+        let first = self.state.reason.set((reason, Instant::now())).is_ok();
+        lock(&self.state.armed).take();
+        first
+    }
+
+    /// Why the run was stopped, if it was.
+    pub fn reason(&self) -> Option<Reason> {
+        self.state.reason.get().map(|(reason, _)| *reason)
+    }
+
+    /// Since when the time of the run is over, if that is why it was stopped. Nobody has asked for that at this very moment, so what has
+    /// come by then is read before.
+    pub fn lapsed(&self) -> Option<Instant> {
+        match self.state.reason.get() {
+            Some((Reason::TooLong(_), since)) => Some(*since),
+            _ => None,
+        }
+    }
+
+    /// Whether the run was stopped.
+    pub fn is_triggered(&self) -> bool {
+        self.reason().is_some()
+    }
+
+    /// Readable from the moment of triggering on; never read from it.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.state.alarm.as_fd()
+    }
+
+    /// Disconnected from the moment of triggering on; never carries a message.
+    pub fn channel(&self) -> &Receiver<Infallible> {
+        &self.state.alarm_channel
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    fn readable(cancel: &Cancel) -> bool {
+        let mut fds = [PollFd::from_borrowed_fd(cancel.as_fd(), PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).expect("poll") == 1
+    }
+
+    #[test]
+    fn wakes_every_waiter_and_keeps_the_first_reason() {
+        let cancel = Cancel::new().expect("pipe");
+        assert!(!cancel.is_triggered());
+        assert!(!readable(&cancel));
+        assert!(cancel.trigger(Reason::Signal(2)));
+        assert!(!cancel.trigger(Reason::OutputClosed));
+        assert_eq!(cancel.reason(), Some(Reason::Signal(2)));
+        assert!(readable(&cancel));
+        assert!(readable(&cancel), "looking must not use it up");
+        assert!(cancel.channel().recv().is_err());
+    }
+}

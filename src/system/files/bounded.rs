@@ -1,0 +1,171 @@
+//! Reading whole files that the user has named: no more bytes than such a file ever has, so that `/dev/zero` and a pipe that
+//! never ends are errors and do not fill the memory; and a wait for a pipe, a terminal or a device ends with the run.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::event::PollFlags;
+use rustix::fs::{Mode, OFlags};
+
+use crate::system::cancel::Cancel;
+use crate::system::descriptors;
+use crate::system::poll::Patience;
+
+/// Bytes of the largest list of hosts, of arguments for them or of host keys: 100,000 hosts with 600 bytes each.
+pub const LIST: u64 = 64 << 20;
+/// Bytes of the largest ssh_config, all of its files together.
+pub const SSH_CONFIG: u64 = 16 << 20;
+/// Bytes of the largest TOML file: what its parser makes of it can be eighty times as large.
+pub const TOML: u64 = 4 << 20;
+/// Bytes of the largest file with a key or certificate (MAX_KEY_FILE_SIZE of OpenSSH's authfile.c).
+pub const KEY: u64 = 1 << 20;
+
+/// Bytes of the largest file with a time zone: the largest of tzdata has 4 KiB.
+pub const TIME_ZONE: u64 = 1 << 20;
+
+thread_local! {
+    /// What ends the waits of this thread's reads.
+    static CANCEL: RefCell<Option<Cancel>> = const { RefCell::new(None) };
+}
+
+/// Does `work`, in which `cancel` ends every wait for a file that has nothing to read yet.
+///
+/// It holds for the thread, since files are opened many layers below those who know the cancel. Before the signal handlers are
+/// installed no cancel is needed: a signal ends the process there.
+pub fn under<T>(cancel: &Cancel, work: impl FnOnce() -> T) -> T {
+    /// Puts back what was there before, also after a panic.
+    struct Before(Option<Cancel>);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            CANCEL.set(self.0.take());
+        }
+    }
+    let _before = Before(CANCEL.replace(Some(cancel.clone())));
+    work()
+}
+
+/// Opens a file to read it with [`read_open`]. It never waits, not even for the other end of a FIFO.
+///
+/// # Errors
+/// What the system says.
+pub fn open(path: &Path) -> io::Result<File> {
+    descriptors::check_path(path)?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+}
+
+/// Reads a file whole.
+///
+/// # Errors
+/// What the system says; [`ErrorKind::FileTooLarge`] if it has more than `most` bytes; or the run was cancelled before it
+/// had anything to read.
+pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    read_open(open(path)?, most)
+}
+
+/// Reads a file that has all of its contents already: anything but a regular file is refused.
+///
+/// # Errors
+/// As of [`read`]; or it is a FIFO, a device or a socket.
+pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
+    }
+    read_open(file, most)
+}
+
+/// Reads what [`open`] has opened.
+///
+/// # Errors
+/// As of [`read`].
+pub fn read_open(file: File, most: u64) -> io::Result<Vec<u8>> {
+    // Of a file the size is known. One that is too large need not be read, and the others go into a single piece of memory: a buffer
+    // that grows leaves copies behind, which nobody clears if it is a private key.
+    let size = file.metadata().map_or(0, |about| if about.is_file() { about.len() } else { 0 });
+    if size > most {
+        return Err(too_large(most));
+    }
+    // A byte more, in which the end is found.
+    read_into(Vec::with_capacity(size as usize + 1), Waiting(&file), most)
+}
+
+/// Reads what is left of a file that [`open`] has opened.
+///
+/// # Errors
+/// As of [`read`].
+pub fn read_rest(file: &File, most: u64) -> io::Result<Vec<u8>> {
+    read_into(Vec::new(), Waiting(file), most)
+}
+
+/// A file that is waited for where it has nothing to read yet.
+struct Waiting<'a>(&'a File);
+
+impl Read for Waiting<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            // First, since a FIFO that no process has opened for writing yet reads as if it were at its end.
+            wait_for(self.0)?;
+            match self.0.read(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                read => return read,
+            }
+        }
+    }
+}
+
+fn wait_for(file: &File) -> io::Result<()> {
+    let wait = [(file.as_fd(), PollFlags::IN)];
+    CANCEL.with_borrow(|cancel| match cancel {
+        Some(cancel) => Patience::endless(cancel).wait(&wait).map(drop).map_err(cancelled),
+        None => crate::system::poll::poll_with(None, &wait, None).map(drop),
+    })
+}
+
+/// An error of another kind: `read_to_end` retries an interrupted read.
+fn cancelled(error: io::Error) -> io::Error {
+    if error.kind() == ErrorKind::Interrupted { io::Error::other("cancelled") } else { error }
+}
+
+/// The same of what is open already.
+///
+/// # Errors
+/// As of [`read`].
+pub fn read_from(file: impl Read, most: u64) -> io::Result<Vec<u8>> {
+    read_into(Vec::new(), file, most)
+}
+
+fn read_into(mut bytes: Vec<u8>, file: impl Read, most: u64) -> io::Result<Vec<u8>> {
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most { Err(too_large(most)) } else { Ok(bytes) }
+}
+
+fn too_large(most: u64) -> io::Error {
+    let problem = format!("it has more than {} MiB, which no such file needs", most >> 20);
+    io::Error::new(ErrorKind::FileTooLarge, problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_read_than_is_allowed() {
+        let two = 2 << 20;
+        assert_eq!(read_from(&vec![7; two as usize][..], two).expect("just so much").len() as u64, two);
+        let error = read_from(io::repeat(0), two).expect_err("endless");
+        assert_eq!(error.kind(), ErrorKind::FileTooLarge);
+        assert_eq!(crate::text::message::reason(&error), "it has more than 2 MiB, which no such file needs");
+        assert_eq!(read(Path::new("/dev/zero"), two).expect_err("endless").kind(), ErrorKind::FileTooLarge);
+        let mut key = tempfile::NamedTempFile::new().expect("a file");
+        io::Write::write_all(&mut key, &[7; 5000]).expect("a key");
+        let whole = read(key.path(), two).expect("a small file");
+        assert_eq!((whole.len(), whole.capacity()), (5000, 5001), "in one piece");
+        let sparse = tempfile::NamedTempFile::new().expect("a file");
+        sparse.as_file().set_len(1 << 40).expect("a sparse file");
+        assert_eq!(read(sparse.path(), two).expect_err("huge").kind(), ErrorKind::FileTooLarge);
+    }
+}

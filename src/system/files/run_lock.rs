@@ -1,0 +1,188 @@
+//! What two runs must not write at the same time: the directories of `-o` and `-e`, and the files of reports. The lock is the kernel's
+//! (flock(2)), on the directory itself or on a file beside the report: it ends with the process, however that ends.
+//!
+//! Where a file system has no such locks, nothing is locked.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, File};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, openat, statat, unlinkat};
+use rustix::io::Errno;
+
+use super::trusted_path::Spot;
+
+/// How often the file of a lock may turn out to be another one by the time that it is locked.
+const MOST_EXCHANGES: usize = 16;
+
+/// Another process has the lock.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Taken {
+    /// Its number, if the system tells.
+    process: Option<u32>,
+}
+
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.process {
+            Some(process) if process == std::process::id() => f.write_str("this run writes to it twice"),
+            Some(process) => {
+                let name = fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
+                let name = if name.trim().is_empty() { "process" } else { name.trim() };
+                write!(f, "another run writes to it now ({name}, pid {process}); wait for it, or name another place")
+            }
+            None => f.write_str("another run writes to it now; wait for it, or name another place"),
+        }
+    }
+}
+
+impl From<Taken> for std::io::Error {
+    fn from(taken: Taken) -> Self {
+        std::io::Error::new(std::io::ErrorKind::WouldBlock, taken)
+    }
+}
+
+/// A lock. It ends when it is dropped.
+#[derive(Debug)]
+pub struct RunLock {
+    file: File,
+    /// Where its file is, if it was made for this.
+    made: Option<(OwnedFd, OsString)>,
+}
+
+/// Locks an open file.
+///
+/// # Errors
+/// Another process has locked it.
+fn lock(file: BorrowedFd<'_>) -> Result<bool, Taken> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        // It was locked for us: `flock out pssh -o out ...`.
+        Err(Errno::WOULDBLOCK) if is_inherited(file) => Ok(false),
+        Err(Errno::WOULDBLOCK) => Err(Taken { process: holder(file) }),
+        Err(_) => Ok(false),
+    }
+}
+
+impl RunLock {
+    /// Locks a directory; nothing if that cannot be.
+    ///
+    /// # Errors
+    /// Another process has locked it.
+    pub fn of_directory(directory: impl AsFd) -> Result<Option<RunLock>, Taken> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // A directory that we may not read may be written to.
+        let Ok(directory) = openat(directory, ".", flags, Mode::empty()) else { return Ok(None) };
+        Ok(lock(directory.as_fd())?.then(|| RunLock { file: File::from(directory), made: None }))
+    }
+
+    /// Locks a file that is open anyway; its lock ends when it is closed.
+    ///
+    /// # Errors
+    /// Another process has locked it.
+    pub fn of_file(file: impl AsFd) -> Result<(), Taken> {
+        lock(file.as_fd()).map(drop)
+    }
+
+    /// Locks what is replaced by a new file as a whole, by a file beside it, which goes with the lock; nothing if that cannot be.
+    ///
+    /// # Errors
+    /// Another process has locked it.
+    pub fn beside(spot: &Spot) -> Result<Option<RunLock>, Taken> {
+        let mut name = OsString::from(".");
+        name.push(&spot.name);
+        name.push(".pssh-lock");
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        for _ in 0..MOST_EXCHANGES {
+            let Ok(file) = openat(&spot.directory, &name, flags, Mode::RUSR | Mode::WUSR) else { return Ok(None) };
+            if !lock(file.as_fd())? {
+                return Ok(None);
+            }
+            // Whoever had it before has removed it, perhaps just when we had opened it.
+            let (ours, there) = (fstat(&file), statat(&spot.directory, &name, AtFlags::SYMLINK_NOFOLLOW));
+            if let (Ok(ours), Ok(there)) = (ours, there)
+                && (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
+            {
+                let made = spot.directory.try_clone().ok().map(|directory| (directory, name));
+                return Ok(Some(RunLock { file: File::from(file), made }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Drop for RunLock {
+    fn drop(&mut self) {
+        // While it is still locked: whoever gets the lock after this finds that it is another file.
+        if let Some((directory, name)) = &self.made {
+            let _ = unlinkat(directory, Path::new(name), AtFlags::empty());
+        }
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
+/// The process that has locked a file, by proc_locks(5): `1: FLOCK  ADVISORY  WRITE 4711 08:01:131090 0 EOF`.
+fn holder(file: BorrowedFd<'_>) -> Option<u32> {
+    let about = fstat(file).ok()?;
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| of_line(line, about.st_ino))
+}
+
+/// Whether a descriptor that we have inherited holds the lock, by its fdinfo (proc_pid_fdinfo(5)). Ours are closed on exec.
+fn is_inherited(file: BorrowedFd<'_>) -> bool {
+    const CLOEXEC: u32 = 0o2_000_000;
+    let (Ok(about), Ok(descriptors)) = (fstat(file), fs::read_dir("/proc/self/fdinfo")) else { return false };
+    descriptors.flatten().any(|descriptor| {
+        let info = fs::read_to_string(descriptor.path()).unwrap_or_default();
+        let flags = info.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
+        let mut locks = info.lines().filter_map(|line| line.strip_prefix("lock:"));
+        flags.is_some_and(|flags| flags & CLOEXEC == 0) && locks.any(|line| of_line(line, about.st_ino).is_some())
+    })
+}
+
+/// The process of a line, if it has locked the file with this number. Which device it means depends on the file system.
+fn of_line(line: &str, inode: u64) -> Option<u32> {
+    let mut fields = line.split_whitespace().skip(1);
+    let (kind, _, mode) = (fields.next()?, fields.next()?, fields.next()?);
+    let (process, file) = (fields.next()?, fields.next()?);
+    let is_ours = kind == "FLOCK" && mode == "WRITE" && file.rsplit(':').next()?.parse() == Ok(inode);
+    process.parse().ok().filter(|process| is_ours && *process > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::files::trusted_path;
+
+    #[test]
+    fn a_lock_keeps_others_out_and_leaves_nothing() {
+        let top = tempfile::tempdir().expect("a directory");
+        let spot = || trusted_path::spot(rustix::fs::CWD, &top.path().join("report")).expect("a place");
+        let directory = || File::open(top.path()).expect("a directory");
+        let first = RunLock::of_directory(directory()).expect("free").expect("a lock");
+        let beside = RunLock::beside(&spot()).expect("free").expect("a lock");
+        assert!(top.path().join(".report.pssh-lock").exists());
+        let own = Taken { process: Some(std::process::id()) };
+        assert_eq!(own.to_string(), "this run writes to it twice");
+        assert_eq!(RunLock::of_directory(directory()).expect_err("taken"), own);
+        assert_eq!(RunLock::beside(&spot()).expect_err("taken"), own);
+        drop((first, beside));
+        assert_eq!(fs::read_dir(top.path()).expect("a directory").count(), 0);
+        // What a run that was killed has left does not matter.
+        fs::write(top.path().join(".report.pssh-lock"), "").expect("a file");
+        drop(RunLock::beside(&spot()).expect("free").expect("a lock"));
+        assert_eq!(fs::read_dir(top.path()).expect("a directory").count(), 0);
+        drop(RunLock::of_directory(directory()).expect("free").expect("a lock"));
+    }
+
+    #[test]
+    fn lines_of_the_kernel() {
+        let line = "3: FLOCK  ADVISORY  WRITE 4711 fd:01:131090 0 EOF";
+        assert_eq!((of_line(line, 131_090), of_line(line, 13)), (Some(4711), None));
+        assert_eq!(of_line("3: POSIX  ADVISORY  WRITE 4711 fd:01:131090 0 EOF", 131_090), None);
+        assert_eq!(of_line("3: -> FLOCK  ADVISORY  WRITE 4711 fd:01:131090 0 EOF", 131_090), None);
+        assert_eq!(of_line("3: FLOCK  ADVISORY  WRITE 0 fd:01:131090 0 EOF", 131_090), None, "of another namespace");
+    }
+}

@@ -1,0 +1,19 @@
+//! What the operating system gives: files, descriptors, terminal, child processes, name lookups, and the one way to wait.
+
+pub(crate) mod files;
+
+pub mod askpass;
+pub mod cancel;
+pub mod descriptors;
+pub(crate) mod lock;
+pub mod open_files;
+pub mod panics;
+pub mod password_source;
+pub mod poll;
+pub(crate) mod process_group;
+pub mod quotation;
+pub mod redact;
+pub mod resolver;
+pub mod sink;
+pub(crate) mod status_line;
+pub mod terminal;

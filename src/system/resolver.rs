@@ -1,0 +1,130 @@
+//! Looking up host names without holding a slot of the pool: getaddrinfo(3) blocks, and cannot be interrupted.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::thread;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Select, Sender, unbounded};
+
+use super::cancel::Cancel;
+use super::poll::catching_up;
+
+/// How many names are looked up at the same time. A mute name server holds a thread for 10 s or more per name.
+const MAX_THREADS: usize = 32;
+/// Bytes of stack of a lookup thread. NSS modules such as sss or winbind want more than getaddrinfo itself.
+const STACK: usize = 512 * 1024;
+
+/// The answer to one question: the job that asked, and its addresses or why there are none.
+pub struct Answer {
+    /// Number of the job.
+    pub job: usize,
+    /// The addresses in the order in which they should be tried, never empty. Their ports mean nothing; a link-local one has its
+    /// zone.
+    pub addresses: Result<Vec<SocketAddr>, String>,
+}
+
+/// A few threads that look names up, started as they are needed. They end when the resolver is dropped and their last
+/// lookup is over, which nobody waits for.
+pub struct Resolver {
+    questions: Sender<(usize, String)>,
+    waiting: Receiver<(usize, String)>,
+    answer: Sender<Answer>,
+    answers: Receiver<Answer>,
+    threads: usize,
+}
+
+impl Default for Resolver {
+    /// A resolver without threads yet.
+    fn default() -> Resolver {
+        let (questions, waiting) = unbounded();
+        let (answer, answers) = unbounded();
+        Resolver { questions, waiting, answer, answers, threads: 0 }
+    }
+}
+
+impl Resolver {
+    /// Asks for the addresses of `name` on behalf of `job`.
+    pub fn ask(&mut self, job: usize, name: String) {
+        // A thread per question up to the limit: whether the others are busy cannot be known without a race.
+        if self.threads < MAX_THREADS {
+            let (waiting, answer) = (self.waiting.clone(), self.answer.clone());
+            let work = move || {
+                for (job, name) in waiting {
+                    if answer.send(Answer { job, addresses: lookup(&name) }).is_err() {
+                        return;
+                    }
+                }
+            };
+            match thread::Builder::new().name("pssh-resolve".to_owned()).stack_size(STACK).spawn(work) {
+                Ok(_) => self.threads += 1,
+                Err(error) if self.threads == 0 => {
+                    let addresses = Err(format!("no thread to look it up: {error}"));
+                    let _ = self.answer.send(Answer { job, addresses });
+                    return;
+                }
+                Err(_) => {}
+            }
+        }
+        let _ = self.questions.send((job, name));
+    }
+
+    /// Where the answers arrive.
+    pub fn answers(&self) -> Receiver<Answer> {
+        self.answers.clone()
+    }
+}
+
+/// Looks one name up, as long as `until` and the cancel allow.
+///
+/// # Errors
+/// Why there is no address.
+pub fn lookup_within(name: &str, until: Instant, cancel: &Cancel) -> Result<Vec<SocketAddr>, String> {
+    if let Some(address) = literal(name) {
+        return Ok(vec![address]);
+    }
+    let mut resolver = Resolver::default();
+    let answers = resolver.answers();
+    resolver.ask(0, name.to_owned());
+    let mut select = Select::new();
+    let answered = select.recv(&answers);
+    select.recv(cancel.channel());
+    match select.select_deadline(until) {
+        Ok(operation) if operation.index() == answered => match operation.recv(&answers) {
+            Ok(answer) => answer.addresses,
+            Err(_) => Err("the lookup ended without an answer".to_owned()),
+        },
+        Ok(operation) => {
+            let _ = operation.recv(cancel.channel());
+            Err("cancelled".to_owned())
+        }
+        // Whoever was stopped sees late that time is over, and the thread that has the answer may be as late.
+        Err(_) => match answers.recv_timeout(catching_up(until, Instant::now())) {
+            Ok(answer) => answer.addresses,
+            Err(_) => Err("no answer from the resolver in time".to_owned()),
+        },
+    }
+}
+
+/// The address that a name is. One with a zone (`fe80::1%eth0`) is none: the resolver knows the number of the interface.
+pub fn literal(name: &str) -> Option<SocketAddr> {
+    Some(SocketAddr::new(name.parse::<IpAddr>().ok()?, 0))
+}
+
+/// Looks a name up here and now: without anything to wait for if it is an address with a zone.
+///
+/// # Errors
+/// Why there is no address.
+pub fn lookup(name: &str) -> Result<Vec<SocketAddr>, String> {
+    let found = (name, 0).to_socket_addrs().map_err(|error| {
+        let text = error.to_string();
+        // std's own words before the resolver's.
+        text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_owned()
+    })?;
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in found {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() { Err("the name has no address".to_owned()) } else { Ok(addresses) }
+}

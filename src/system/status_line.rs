@@ -1,0 +1,103 @@
+//! The status line: the last line of the terminal while a run goes on. One for the process, since questions to the user
+//! ([`Terminal`](super::terminal::Terminal)) need the same place and are asked by other threads.
+
+use std::io::IsTerminal;
+use std::sync::Mutex;
+
+use rustix::process::getpgrp;
+use rustix::termios::tcgetpgrp;
+
+use crate::system::sink;
+
+use super::lock::lock;
+
+/// Clears the line and goes to its beginning (CR, and EL of ECMA-48).
+const CLEAR: &[u8] = b"\r\x1b[2K";
+/// The columns of a terminal that does not know, and of what is none.
+const COLUMNS: u16 = 80;
+
+/// What the terminal shows.
+struct Line {
+    /// Whether there is a status line now.
+    is_shown: bool,
+    /// How many questions are asked just now.
+    held: usize,
+}
+
+static LINE: Mutex<Line> = Mutex::new(Line { is_shown: false, held: 0 });
+
+/// Shows `text`, which is harmless and fits into a line, in place of what was shown. The cursor must be at the beginning of a line
+/// or behind a status line. Not while somebody is asked, nor while the terminal is another's.
+pub(crate) fn show(text: &str) {
+    let mut line = lock(&LINE);
+    if line.held > 0 || !is_in_foreground() {
+        return;
+    }
+    let start = if line.is_shown { CLEAR } else { b"" };
+    put(&[start, text.as_bytes()].concat());
+    line.is_shown = true;
+}
+
+/// Makes room for output.
+pub(crate) fn clear() {
+    lock(&LINE).clear();
+}
+
+impl Line {
+    fn clear(&mut self) {
+        // A run that was sent to the background has left it behind for good.
+        if std::mem::take(&mut self.is_shown) && is_in_foreground() {
+            put(CLEAR);
+        }
+    }
+}
+
+/// Whether it is there.
+pub(crate) fn is_shown() -> bool {
+    lock(&LINE).is_shown
+}
+
+/// Keeps the status line away as long as it lives.
+pub struct Hold(());
+
+/// Takes the status line away, to ask the user something.
+pub fn hold() -> Hold {
+    let mut line = lock(&LINE);
+    line.held += 1;
+    line.clear();
+    Hold(())
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        lock(&LINE).held -= 1;
+    }
+}
+
+/// Takes the status line away before the program ends at once; does without where it is being written just now, since that may
+/// never end: the user may have stopped the terminal.
+pub fn leave() {
+    if let Ok(mut line) = LINE.try_lock() {
+        line.clear();
+        // Nothing is shown again.
+        line.held += 1;
+    }
+}
+
+/// How many columns a status line may have: one less than the terminal has, so that the cursor stays in it.
+pub(crate) fn width() -> u16 {
+    let stderr = std::io::stderr();
+    let known = if stderr.is_terminal() { rustix::termios::tcgetwinsize(&stderr).ok() } else { None };
+    known.map(|size| size.ws_col).filter(|columns| *columns > 1).unwrap_or(COLUMNS) - 1
+}
+
+/// Whether standard error is ours alone: not a terminal whose user has us in the background and types something else there.
+fn is_in_foreground() -> bool {
+    // What is no terminal has no foreground.
+    tcgetpgrp(std::io::stderr()).is_ok_and(|group| group == getpgrp()) || !std::io::stderr().is_terminal()
+}
+
+/// With standard error closed there is nobody to tell.
+fn put(bytes: &[u8]) {
+    let _ = sink::write_to(std::io::stderr(), bytes);
+}

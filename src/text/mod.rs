@@ -1,0 +1,8 @@
+//! Pure functions of text.
+
+pub mod duration;
+pub(crate) mod fnmatch;
+pub mod message;
+pub mod sanitize;
+pub mod suggest;
+pub mod wildcard;
