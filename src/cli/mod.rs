@@ -1,6 +1,7 @@
 //! The five programs, from the command line to the exit status.
 
 pub mod generate;
+pub mod given;
 pub mod options;
 pub mod output_settings;
 pub mod process;

@@ -95,7 +95,7 @@ impl Settings {
         if let Some((origin, user)) = &user {
             hosts::check_login(user).map_err(|problem| format!("{origin} {user:?}: {problem}"))?;
         }
-        let user = user.map(|(_, user)| user);
+        let (user_origin, user) = user.map_or(("-l", None), |(origin, user)| (origin, Some(user)));
         let login = environment.login.clone().or_else(|| user.clone());
         let login = login.ok_or("the password database has no name for you; say who to log in as with -l")?;
         let pool_size = opts
@@ -124,6 +124,7 @@ impl Settings {
             proxy_identity: opts.connection.proxy_identity.as_deref().map(|path| expand(path, home)),
             proxy_connections: opts.connection.proxy_connections.unwrap_or(defaults.proxy_connections),
             user,
+            user_origin,
             config_files: ssh_config::Files::of(&config_home, config),
             ssh_options: opts.connection.option.clone(),
             ssh_args: opts.ssh_args.clone(),

@@ -10,19 +10,19 @@ use anyhow::{Context, anyhow};
 use clap::error::ErrorKind;
 use rustix::fs::FileType;
 
+use super::given::Given;
 use super::options::Opts;
 use super::user_config::UserConfig;
-use crate::cli::{signals, variables};
-use crate::command::host_args::HostArgsError;
+use crate::cli::{given, signals, variables};
 use crate::command::input::{Input, Inputs};
 use crate::command::script::Script;
 use crate::command::template::Template;
 use crate::events::exit_status;
+use crate::events::host_error::BeforeStart;
 use crate::hosts::host_config::HostConfig;
-use crate::hosts::{self, Definitions, Groups, HostSpec, HostsError, Lists};
+use crate::hosts::{self, Definitions, Groups, HostSpec, Lists};
 use crate::output::{self, Broken, Format, Looks, Summary};
-use crate::plan::error::Unprepared;
-use crate::plan::job::{self, Commands, CommandsError, Job};
+use crate::plan::job::{self, Commands, Job};
 use crate::plan::program::Program;
 use crate::plan::settings::{Environment, Settings};
 use crate::plan::work::Work;
@@ -56,6 +56,11 @@ fn usage(error: impl Into<anyhow::Error>) -> Fatal {
     Fatal { status: exit_status::USAGE, error: error.into() }
 }
 
+/// Something is wrong before the first connection: the input, or a file of it that cannot be read, whichever option names it.
+fn refusal(error: impl BeforeStart) -> Fatal {
+    if error.is_unread() { failure(error) } else { usage(error) }
+}
+
 /// Our side failed.
 fn failure(error: impl Into<anyhow::Error>) -> Fatal {
     Fatal { status: exit_status::FAILURE, error: error.into() }
@@ -71,7 +76,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
         return answer(&String::from_utf8_lossy(&text));
     }
     let environment = Environment::of_process();
-    let config = UserConfig::load(&environment).map_err(usage)?;
+    let config = UserConfig::load(&environment).map_err(refusal)?;
     let configured = config.fill(&mut opts, &environment);
     let told = variables::fill(&mut opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
     told.iter().for_each(|text| output::complain(text));
@@ -100,16 +105,16 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     if opts.other.dry_run || opts.other.explain {
         settings.forget_credentials();
     }
+    let given = if opts.other.explain { given::lines(opts, &settings, &environment) } else { Vec::new() };
     let (verbose, user) = (settings.verbose, settings.user.clone());
     let engine = match (Engine::new(settings, jobs, work, &cancel), cancel.reason()) {
         // Ctrl-C at a question.
         (Err(_), Some(Reason::Signal(signal))) => return Ok(Ending::Signal(signal)),
-        (Err(error @ Unprepared::System(_)), _) => return Err(failure(error)),
-        (engine, _) => engine.map_err(usage)?,
+        (engine, _) => engine.map_err(refusal)?,
     };
     let jobs = engine.jobs();
     if opts.other.explain {
-        return explain(engine.runner(), jobs);
+        return explain(engine.runner(), jobs, &given);
     }
     if opts.other.dry_run {
         return answer(&output::commands(&engine.runner().as_sent(jobs)));
@@ -168,13 +173,24 @@ fn status(opts: &Opts, summary: &Summary) -> u8 {
 }
 
 /// Prints where every setting of every host comes from: a block per host, `keyword value`, a tab, and the origin.
-fn explain(runner: &Runner, jobs: &[Job]) -> Result<Ending, Fatal> {
+fn explain(runner: &Runner, jobs: &[Job], given: &[Given]) -> Result<Ending, Fatal> {
     let mut text = String::new();
+    let line =
+        |keyword: &str, value: &str, origin: &str| output::sanitize_line(&format!("{keyword} {value}\t# {origin}"));
     for job in jobs {
-        let lines = runner.explain(job).map_err(usage)?;
-        for (keyword, value, origin) in lines {
-            let line = format!("{keyword} {value}\t# {origin}");
-            text.push_str(&output::sanitize_line(&line));
+        let lines = runner.explain(job).map_err(refusal)?;
+        let is_said = |name: &str| lines.iter().any(|line| line.0 == name);
+        for (keyword, value, origin) in &lines {
+            text.push_str(&line(keyword, value, &origin.to_string()));
+        }
+        let is_own = |given: &&Given| match given.name.as_str() {
+            // A host's own password file takes the place of all of these.
+            name if given::PASSWORDS.contains(&name) => !is_said("password-file"),
+            "proxy-connections" => is_said("proxyjump"),
+            name => !is_said(name),
+        };
+        for Given { name, value, origin } in given.iter().filter(is_own) {
+            text.push_str(&line(name, value, origin));
         }
         text.push('\n');
     }
@@ -244,13 +260,12 @@ fn work(opts: &Opts, settings: &Settings, hosts: &[HostSpec]) -> Result<Work, Fa
             CopyError::Sources(_) | CopyError::Directory { .. } | CopyError::Rsync(_) => failure(error),
         });
     }
-    let script = opts.command.script.as_deref().map(Script::read).transpose();
-    let script = script.map_err(|error| if error.is_unread() { failure(error) } else { usage(error) })?;
+    let script = opts.command.script.as_deref().map(Script::read).transpose().map_err(refusal)?;
     let commands = match opts.program {
         Program::Pnuke => Commands::nuke(&opts.words),
         _ => Commands::gather(opts, hosts),
     };
-    let commands = commands.map_err(wrong_commands)?;
+    let commands = commands.map_err(refusal)?;
     let commands = match script {
         Some(script) => Commands::Script(script, Box::new(commands)),
         None => commands,
@@ -261,19 +276,6 @@ fn work(opts: &Opts, settings: &Settings, hosts: &[HostSpec]) -> Result<Work, Fa
         Inputs::Nothing
     };
     Ok(Work::Commands { commands, inputs })
-}
-
-/// What is wrong with the commands: the input, or a file that cannot be read.
-fn wrong_commands(error: CommandsError) -> Fatal {
-    match error {
-        CommandsError::Arguments(HostArgsError::Read { error: ref read, .. }) if !is_too_large(read) => failure(error),
-        _ => usage(error),
-    }
-}
-
-/// Whether the file could be read, but is none of its kind.
-fn is_too_large(error: &std::io::Error) -> bool {
-    error.kind() == std::io::ErrorKind::FileTooLarge
 }
 
 /// The number of standard output.
@@ -348,13 +350,9 @@ fn hosts(opts: &Opts, groups: Definitions) -> Result<(Vec<HostSpec>, Vec<String>
         only: &opts.hosts.only,
         exclude: &opts.hosts.exclude,
     };
-    let (mut hosts, warnings) = lists.read(&mut Groups::new(groups)).map_err(|error| match error {
-        HostsError::Read { error: ref read, .. } if !is_too_large(read) => failure(error),
-        HostsError::Group(_) => failure(error),
-        HostsError::Read { .. } | HostsError::Bad(_) | HostsError::NoneLeft(..) => usage(error),
-    })?;
+    let (mut hosts, warnings) = lists.read(&mut Groups::new(groups)).map_err(refusal)?;
     warnings.iter().for_each(|warning| output::complain(warning));
-    let config = HostConfig::load(&opts.hosts.host_config).map_err(usage)?;
+    let config = HostConfig::load(&opts.hosts.host_config).map_err(refusal)?;
     if !hosts.is_empty() {
         let notes = config.apply(&mut hosts);
         return Ok((hosts, notes));

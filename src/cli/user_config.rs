@@ -23,6 +23,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::options::{self, Opts};
+use crate::events::host_error::{BeforeStart, is_unread};
 use crate::hosts::options::Value;
 use crate::hosts::toml_file::{self, TomlFile, in_order};
 use crate::hosts::{self, Bad, BadEntry, Definitions, Origin};
@@ -59,9 +60,17 @@ const FLAGS: [&str; 2] = ["forward-agent", "pty"];
 /// Why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum UserConfigError {
-    /// It cannot be read, or should not be.
-    #[error("{}: {problem}", .path.display())]
+    /// It cannot be read.
+    #[error("{}: {}", .path.display(), reason(.error))]
     Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// It should not be read, or is not text.
+    #[error("{}: {problem}", .path.display())]
+    Unfit {
         /// The file.
         path: PathBuf,
         /// Why not.
@@ -70,6 +79,12 @@ pub enum UserConfigError {
     /// Something in it is wrong; all of it, so that it can be mended at once.
     #[error("{}", Bad(.0))]
     Bad(Vec<BadEntry>),
+}
+
+impl BeforeStart for UserConfigError {
+    fn is_unread(&self) -> bool {
+        matches!(self, UserConfigError::Read { error, .. } if is_unread(error))
+    }
 }
 
 /// What the file says.
@@ -91,7 +106,7 @@ impl UserConfig {
     pub fn load(environment: &Environment<'_>) -> Result<UserConfig, UserConfigError> {
         let path = path(environment);
         let text = match &path {
-            Some(path) => read(path).map_err(|problem| UserConfigError::Read { path: path.clone(), problem })?,
+            Some(path) => read(path)?,
             None => String::new(),
         };
         let file = path.as_deref().unwrap_or(Path::new(""));
@@ -133,8 +148,14 @@ impl UserConfig {
         }
         opts.show.usual_format = defaults.show.format;
         // An agent that is not asked is not handed on either.
-        opts.command.forward_agent |= defaults.command.forward_agent && !opts.connection.no_agent;
-        opts.command.pty |= defaults.command.pty;
+        if !opts.command.forward_agent && defaults.command.forward_agent && !opts.connection.no_agent {
+            opts.command.forward_agent = true;
+            tell("forward-agent");
+        }
+        if !opts.command.pty && defaults.command.pty {
+            opts.command.pty = true;
+            tell("pty");
+        }
         filled
     }
 }
@@ -147,17 +168,19 @@ fn path(environment: &Environment<'_>) -> Option<PathBuf> {
 }
 
 /// The text of the file; none if there is no file.
-fn read(path: &Path) -> Result<String, String> {
+fn read(path: &Path) -> Result<String, UserConfigError> {
+    let unread = |error| UserConfigError::Read { path: path.to_owned(), error };
+    let unfit = |problem| UserConfigError::Unfit { path: path.to_owned(), problem };
     let missing = |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
     let file = match trusted_file::open(path) {
         // It has commands in it, and can turn the check of host keys off.
-        Ok((_, Some(untrusted))) => return Err(untrusted.to_string()),
+        Ok((_, Some(untrusted))) => return Err(unfit(untrusted.to_string())),
         Ok((file, None)) => file,
         Err(error) if missing(&error) => return Ok(String::new()),
-        Err(error) => return Err(reason(&error)),
+        Err(error) => return Err(unread(error)),
     };
-    let text = bounded::read_open(file, bounded::TOML).map_err(|error| reason(&error))?;
-    String::from_utf8(text).map_err(|_| "not UTF-8 text".to_owned())
+    let text = bounded::read_open(file, bounded::TOML).map_err(unread)?;
+    String::from_utf8(text).map_err(|_| unfit("not UTF-8 text".to_owned()))
 }
 
 /// Reads the text of the file.
@@ -333,7 +356,15 @@ mod tests {
                 && !opts.command.forward_agent
                 && opts.connection.host_key_check == Some(HostKeyCheck::AcceptNew)
         );
-        assert_eq!(given, ["--connect-timeout c.toml:5:19", "--host-key-check c.toml:7:18", "--timeout c.toml:4:11"]);
+        assert_eq!(
+            given,
+            [
+                "--connect-timeout c.toml:5:19",
+                "--host-key-check c.toml:7:18",
+                "--pty c.toml:8:7",
+                "--timeout c.toml:4:11"
+            ]
+        );
         let (opts, _) = filled(ALL, &[], &[("PSSH_PAR", ""), ("PSSH_TIMEOUT", "9")]);
         assert_eq!((opts.running.par, opts.hosts.user.as_deref(), opts.running.timeout), (Some(32), Some("ops"), None));
         assert!(!filled("[defaults]\nforward-agent = true", &["--no-agent"], &[]).0.command.forward_agent);

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use super::given::Given;
 use super::options::{self, Opts};
 use crate::plan::program::Program;
 use crate::plan::settings::Environment;
@@ -29,20 +30,34 @@ pub fn fill(opts: &mut Opts, environment: &Environment<'_>) -> Result<Vec<&'stat
     if opts.other.verbose == 0 && is_on("PSSH_VERBOSE")? {
         opts.other.verbose = 1;
     }
+    let mut given = Vec::new();
+    let mut switch = |option: &mut bool, name: &str, variable: &str| -> Result<(), String> {
+        if !*option && is_on(variable)? {
+            *option = true;
+            given.push(of_variable(name, "yes".to_owned(), variable));
+        }
+        Ok(())
+    };
     match opts.program {
         Program::Pssh | Program::Pnuke => {}
-        Program::Pscp => opts.copy.recursive |= is_on("PSSH_RECURSIVE")?,
-        Program::Pslurp => {
-            opts.copy.recursive |= is_on("PSSH_RECURSIVE")?;
-            opts.localdir = opts.localdir.take().or_else(|| path("PSSH_LOCALDIR"));
-        }
+        Program::Pscp | Program::Pslurp => switch(&mut opts.copy.recursive, "recursive", "PSSH_RECURSIVE")?,
         Program::Prsync => {
-            opts.rsync.recursive |= is_on("PSSH_RECURSIVE")?;
-            opts.rsync.archive |= is_on("PSSH_ARCHIVE")?;
-            opts.rsync.compress |= is_on("PSSH_COMPRESS")?;
+            switch(&mut opts.rsync.recursive, "recursive", "PSSH_RECURSIVE")?;
+            switch(&mut opts.rsync.archive, "archive", "PSSH_ARCHIVE")?;
+            switch(&mut opts.rsync.compress, "compress", "PSSH_COMPRESS")?;
         }
     }
+    if opts.program == Program::Pslurp && opts.localdir.is_none() {
+        opts.localdir = path("PSSH_LOCALDIR");
+        let value = opts.localdir.as_ref().map(|directory| directory.display().to_string());
+        given.extend(value.map(|value| of_variable("localdir", value, "PSSH_LOCALDIR")));
+    }
+    opts.given.extend(given);
     Ok(told)
+}
+
+fn of_variable(name: &str, value: String, variable: &str) -> Given {
+    Given { name: name.to_owned(), value, origin: variable.to_owned() }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::LONGEST;
 use crate::command::{add_word, quote};
+use crate::events::host_error::{BeforeStart, is_unread};
 use crate::system::files::bounded;
 use crate::text::message::reason;
 
@@ -45,10 +46,9 @@ pub struct ScriptError {
     problem: Problem,
 }
 
-impl ScriptError {
-    /// Whether it could not even be read.
-    pub fn is_unread(&self) -> bool {
-        matches!(self.problem, Problem::Read(_))
+impl BeforeStart for ScriptError {
+    fn is_unread(&self) -> bool {
+        matches!(&self.problem, Problem::Read(error) if is_unread(error))
     }
 }
 

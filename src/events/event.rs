@@ -335,6 +335,14 @@ impl Outcome {
         }
     }
 
+    /// The hint for several hosts of one kind.
+    pub fn shared_hint(&self) -> Option<String> {
+        match self {
+            Outcome::Failed(error) => error.shared_hint(),
+            outcome => outcome.hint(),
+        }
+    }
+
     /// One line on what would help, for failures where something would.
     pub fn hint(&self) -> Option<String> {
         match self {

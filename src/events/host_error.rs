@@ -180,7 +180,16 @@ impl HostError {
         match self {
             HostError::Dns { .. } => Some(Class::Dns.word().to_owned()),
             HostError::Lost { .. } => Some(Class::Lost.word().to_owned()),
-            HostError::HostKey(error) => error.hint().map(|_| error.brief()),
+            HostError::HostKey(error) => error.shared_hint(),
+            error => error.hint(),
+        }
+    }
+
+    /// The hint for several hosts of one kind: nothing in it is true of only one of them.
+    pub fn shared_hint(&self) -> Option<String> {
+        match self {
+            HostError::Dns { .. } => Some("check the spelling, or whether the resolver knows the names".to_owned()),
+            HostError::HostKey(error) => error.shared_hint(),
             error => error.hint(),
         }
     }
@@ -273,6 +282,17 @@ impl ProxyError {
             ProxyError::Ended(_) | ProxyError::Command(_) => None,
         }
     }
+}
+
+/// What is wrong before the first connection. It decides the exit status: the usage is wrong, or a file cannot be read.
+pub trait BeforeStart: std::error::Error + Send + Sync + 'static {
+    /// Whether a file cannot be read, or the system refuses something else: what the user has written is not what is wrong.
+    fn is_unread(&self) -> bool;
+}
+
+/// Whether a file could not be read; one that is too large is not of its kind.
+pub fn is_unread(error: &std::io::Error) -> bool {
+    error.kind() != std::io::ErrorKind::FileTooLarge
 }
 
 /// What the system says where there is no address to connect from: no IPv6, a BindAddress of another machine, no free port.
@@ -404,6 +424,26 @@ impl HostKeyError {
         }
     }
 
+    /// The hint for several hosts, with HOST for their names.
+    fn shared_hint(&self) -> Option<String> {
+        match self {
+            HostKeyError::Unknown { scan: Some((_, port)), file: Some(file), .. } if file != Path::new("/dev/null") => {
+                Some(format!(
+                    "compare the fingerprints, then for each HOST: ssh-keyscan {}HOST >> '{}' (or --host-key-check accept-new)",
+                    port_option(*port),
+                    file.display()
+                ))
+            }
+            HostKeyError::Changed { file, .. } if !file.to_string_lossy().starts_with(KNOWN_HOSTS_COMMAND) => {
+                Some(format!(
+                    "if the hosts were really re-installed, for each HOST: ssh-keygen -R HOST -f '{}', then accept the new keys",
+                    file.display()
+                ))
+            }
+            error => error.hint(),
+        }
+    }
+
     fn hint(&self) -> Option<String> {
         match self {
             // What is written there is gone.
@@ -411,9 +451,9 @@ impl HostKeyError {
                 Some("compare the fingerprint, and name a file with the key: --known-hosts FILE".to_owned())
             }
             HostKeyError::Unknown { scan: Some((host, port)), file: Some(file), .. } => {
-                let port = if *port == 22 { String::new() } else { format!("-p {port} ") };
                 Some(format!(
-                    "compare the fingerprint, then: ssh-keyscan {port}{host} >> '{}' (or --host-key-check accept-new)",
+                    "compare the fingerprint, then: ssh-keyscan {}{host} >> '{}' (or --host-key-check accept-new)",
+                    port_option(*port),
                     file.display()
                 ))
             }
@@ -447,6 +487,11 @@ impl HostKeyError {
             ),
         }
     }
+}
+
+/// The option of ssh-keyscan(1) for a port, with a blank behind it.
+fn port_option(port: u16) -> String {
+    if port == 22 { String::new() } else { format!("-p {port} ") }
 }
 
 struct Others(usize);

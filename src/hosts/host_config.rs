@@ -12,6 +12,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use toml::de::DeValue;
 use super::nodeset::Names;
 use super::options::{self, HostOptions, Place, Refused};
 use super::toml_file::{self, TomlFile, in_order};
+use crate::events::host_error::{BeforeStart, is_unread};
 use crate::hosts::{self, Bad, BadEntry, HostSpec, Origin};
 use crate::system::files::bounded;
 use crate::system::files::trusted_file::{self, Contents, Untrusted};
@@ -34,16 +36,25 @@ const HOST: &str = "host";
 #[derive(Debug, thiserror::Error)]
 pub enum HostConfigError {
     /// It cannot be read.
-    #[error("--host-config {}: {problem}", .path.display())]
+    #[error("--host-config {}: {}", .path.display(), reason(.error))]
     Read {
         /// The file.
         path: PathBuf,
         /// Why not.
-        problem: String,
+        error: io::Error,
     },
+    /// It is not text.
+    #[error("--host-config {}: not UTF-8 text", .0.display())]
+    Text(PathBuf),
     /// Something in it is wrong; all of it, so that it can be mended at once.
     #[error("{}", Bad(.0))]
     Bad(Vec<BadEntry>),
+}
+
+impl BeforeStart for HostConfigError {
+    fn is_unread(&self) -> bool {
+        matches!(self, HostConfigError::Read { error, .. } if is_unread(error))
+    }
 }
 
 /// The tables of all files, in the order in which they count.
@@ -78,10 +89,9 @@ impl HostConfig {
     pub fn load(files: &[PathBuf]) -> Result<HostConfig, HostConfigError> {
         let (mut config, mut bad) = (HostConfig::default(), Vec::new());
         for path in files {
-            let failed = |problem| HostConfigError::Read { path: path.clone(), problem };
-            let Contents { bytes, untrusted } =
-                trusted_file::read(path, bounded::TOML).map_err(|error| failed(reason(&error)))?;
-            let text = String::from_utf8(bytes).map_err(|_| failed("not UTF-8 text".to_owned()))?;
+            let unread = |error| HostConfigError::Read { path: path.clone(), error };
+            let Contents { bytes, untrusted } = trusted_file::read(path, bounded::TOML).map_err(unread)?;
+            let text = String::from_utf8(bytes).map_err(|_| HostConfigError::Text(path.clone()))?;
             let reader = Reader { untrusted, ..Reader::new(path, &text) };
             reader.read(&mut config.tables, &mut bad);
         }

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use self::nodeset::{MOST_NAMES, Names, NamesError};
 use self::options::{HostOptions, Place};
+use crate::events::host_error::{BeforeStart, is_unread};
 use crate::system::files::bounded;
 use crate::system::files::trusted_file::{self, Contents, Untrusted};
 use crate::text::message::{excerpt, reason};
@@ -201,6 +202,16 @@ pub enum HostsError {
     /// Entries that are not hosts; all of them, so that they can be mended at once.
     #[error("{}", Bad(.0))]
     Bad(Vec<BadEntry>),
+}
+
+impl BeforeStart for HostsError {
+    fn is_unread(&self) -> bool {
+        match self {
+            HostsError::Read { error, .. } => is_unread(error),
+            HostsError::Group(_) => true,
+            HostsError::NoneLeft(..) | HostsError::Bad(_) => false,
+        }
+    }
 }
 
 /// What somebody may have meant by a hosts file that is not there.

@@ -20,8 +20,8 @@ pub struct Hints(Vec<Hint>);
 #[derive(Debug)]
 struct Hint {
     kind: String,
-    /// As it is for the first of its hosts.
-    text: String,
+    /// As it is for several hosts.
+    shared: String,
     shown: usize,
     /// The labels of the others.
     more: Vec<String>,
@@ -32,7 +32,8 @@ impl Hints {
     pub fn due(&mut self, job: &Job, outcome: &Outcome) -> Option<String> {
         let (text, kind) = (outcome.hint()?, outcome.hint_kind()?);
         let Some(hint) = self.0.iter_mut().find(|hint| hint.kind == kind) else {
-            self.0.push(Hint { kind, text: text.clone(), shown: 1, more: Vec::new() });
+            let shared = outcome.shared_hint().unwrap_or_else(|| text.clone());
+            self.0.push(Hint { kind, shared, shown: 1, more: Vec::new() });
             return Some(text);
         };
         if hint.shown < SHOWN {
@@ -45,12 +46,12 @@ impl Hints {
 
     /// Says, at the end of the run, which other hosts the hints are about.
     pub fn rest(&mut self, output: &mut Output) {
-        for Hint { text, more, .. } in self.0.drain(..).filter(|hint| !hint.more.is_empty()) {
+        for Hint { shared, more, .. } in self.0.drain(..).filter(|hint| !hint.more.is_empty()) {
             let names = fold(more.iter().map(String::as_str));
             let hosts = if more.len() == 1 { "1 more host".to_owned() } else { format!("{} more hosts", more.len()) };
             let buffer = output.buffer(Stream::Stderr);
             // Writing to memory never fails.
-            let _ = writeln!(buffer, "{}: hint for {hosts}: {}: {}", name(), sanitize(&text), sanitize(&names));
+            let _ = writeln!(buffer, "{}: hint for {hosts}: {}: {}", name(), sanitize(&shared), sanitize(&names));
         }
     }
 }

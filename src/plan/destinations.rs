@@ -17,6 +17,7 @@ use super::error::Unprepared;
 use super::known_hosts_files::KnownHostsFiles;
 use super::settings::SshOption;
 use super::settings::{AgentChoice, Settings, expand};
+use crate::events::host_error::BeforeStart;
 use crate::hosts::options::HostKeyCheck;
 use crate::hosts::options::{AgentUse, HostOptions, Maybe};
 use crate::hosts::proxy::{Hop, Proxy};
@@ -27,7 +28,7 @@ use crate::ssh::destination::DEFAULT_PORT;
 use crate::ssh::destination::Host;
 use crate::ssh::destination::Method;
 use crate::ssh::host_keys::known_hosts::KnownHosts;
-use crate::ssh::host_keys::revoked;
+use crate::ssh::host_keys::revoked::{self, RevokedKeysError};
 use crate::ssh::keepalive::Keepalive;
 use crate::ssh::keys::algorithms::PubkeyAlgorithms;
 use crate::ssh::keys::identities::{Identities, Sources};
@@ -68,10 +69,10 @@ pub struct Directory {
     terminal: Arc<Terminal>,
     /// For hosts with BatchMode.
     mute: Arc<Terminal>,
-    cancel: Cancel,
+    pub(crate) cancel: Cancel,
     pub(crate) known_hosts: Mutex<HashMap<KnownHostsFiles, Arc<KnownHosts>>>,
     identities: Mutex<HashMap<IdentitySources, Arc<Identities>>>,
-    keyring: Keyring,
+    pub(crate) keyring: Keyring,
     revoked: revoked::Files,
     passwords: Mutex<HashMap<PathBuf, Arc<Secret>>>,
     /// What hosts' lists of algorithms ask for in vain, in words.
@@ -312,7 +313,8 @@ impl Directory {
         // What it has of ProxyJump is in the chain.
         let proxy = configured_proxy(&resolved).filter(|proxy| matches!(proxy, Proxy::Command(_)));
         let is_named = self.settings.proxy_host.as_ref() == Some(hop);
-        let host = Arc::new(self.complete(&resolved, proxy, HostOptions::NONE, is_named)?);
+        let host = self.complete(&resolved, proxy, HostOptions::NONE, is_named)?;
+        let host = Arc::new(Host { hop: Some(hop.clone()), ..host });
         lock(&self.hops).insert(hop.clone(), Arc::clone(&host));
         Ok(host)
     }
@@ -344,7 +346,10 @@ impl Directory {
         lock(&self.lacking).extend(algorithms::notes(set));
         let revoked_host_keys = match &set.revoked_host_keys {
             ssh_config::Setting { value: Some(file), origin } => {
-                let refused = |error| Unprepared::Setting(format!("{origin}: RevokedHostKeys {file}: {error}"));
+                let refused = |error: RevokedKeysError| Unprepared::File {
+                    is_unread: error.is_unread(),
+                    text: format!("{origin}: RevokedHostKeys {file}: {error}"),
+                };
                 Some(self.revoked.load(&PathBuf::from(file)).map_err(refused)?)
             }
             ssh_config::Setting { value: None, .. } => None,
@@ -414,6 +419,7 @@ impl Directory {
             algorithms: Algorithms::of(set).map_err(Unprepared::Setting)?,
             proxy,
             requests: Requests::default(),
+            hop: None,
         })
     }
 
@@ -442,8 +448,13 @@ impl Directory {
         Ok(Some(password))
     }
 
+    /// Whether somebody can be asked for what servers want to know.
+    pub(crate) fn can_ask(&self) -> bool {
+        self.terminal.is_there()
+    }
+
     /// The agent that is asked for keys.
-    fn agent_of(&self, resolved: &Resolved, options: &HostOptions) -> Option<PathBuf> {
+    pub(crate) fn agent_of(&self, resolved: &Resolved, options: &HostOptions) -> Option<PathBuf> {
         let choice = match said(&options.agent) {
             None => self.settings.agent.clone(),
             Some(AgentUse::Socket(socket)) => AgentChoice::Named(self.expand(socket)),
@@ -521,7 +532,10 @@ impl Directory {
             cancel: &self.cancel,
         };
         let identities = Identities::gather(&sources).map_err(|error| match &options.identities {
-            Some(given) => Unprepared::Setting(format!("{}: identity {error}", given.origin)),
+            Some(given) => {
+                let is_unread = error.is_unread();
+                Unprepared::File { text: format!("{}: identity {error}", given.origin), is_unread }
+            }
             None => error.into(),
         })?;
         let identities = Arc::new(identities);
@@ -557,7 +571,7 @@ fn bind_address(resolved: &Resolved) -> Result<Option<SocketAddr>, Unprepared> {
 }
 
 /// The methods that the configuration leaves, in its order.
-fn methods(resolved: &Resolved) -> Vec<Method> {
+pub(crate) fn methods(resolved: &Resolved) -> Vec<Method> {
     let set = &resolved.settings;
     let allowed = |method: &Method| match method {
         Method::PublicKey => set.pubkey_authentication.value != PubkeyAuthentication::No,

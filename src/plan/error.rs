@@ -16,6 +16,14 @@ pub enum Unprepared {
     /// Something that ssh_config says cannot be done.
     #[error("{0}")]
     Setting(String),
+    /// A file that the user named for a host cannot be used; with its place.
+    #[error("{text}")]
+    File {
+        /// What is wrong, and where.
+        text: String,
+        /// Whether it cannot even be read.
+        is_unread: bool,
+    },
     /// The password cannot be had.
     #[error(transparent)]
     Password(#[from] SecretError),

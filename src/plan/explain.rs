@@ -1,5 +1,7 @@
 //! `--explain`: every effective setting of a host, and where it comes from.
 
+mod login;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,16 +13,19 @@ use crate::hosts::options::HostKeyCheck;
 use crate::hosts::options::{AgentUse, Given, HostOptions, Maybe};
 use crate::hosts::proxy::Proxy;
 use crate::hosts::{self, HostSpec};
+use crate::ssh::algorithms::{Algorithms, Kind};
 use crate::ssh_config;
+use crate::text::duration::seconds;
 
-/// A keyword of `ssh -G`, or a key of `--host-config` where ssh has none; its value, and where that comes from.
+/// A keyword of `ssh -G`, or a key of `--host-config` where ssh has none; its value, and where that comes from. [`NOT_TRIED`] for
+/// something that will not be tried; why not is where its origin would be.
 pub type Explained = (&'static str, String, ssh_config::Origin);
+
+/// The keyword of what will not be tried. Like a comment of ssh_config(5), so that nothing takes it for a setting.
+pub const NOT_TRIED: &str = "# not tried:";
 
 /// What stands for the value of a variable: it may be a secret, and nobody should have to fear to show others what --explain says.
 const HIDDEN: &str = "***";
-
-/// Where the login name comes from that is for all hosts.
-const USER: &str = "-l or PSSH_USER";
 
 impl Directory {
     /// Every effective setting of a host in the keywords of `ssh -G`, each with its origin.
@@ -31,7 +36,7 @@ impl Directory {
         let resolved = self.resolve(spec)?;
         let (settings, options) = (&self.settings, &*spec.options);
         let mut lines = Lines(resolved.explain());
-        lines.name_entry(spec);
+        lines.name_entry(spec, settings.user_origin);
         // Where nobody says anything, our defaults are not all ssh's.
         lines.default("connecttimeout", CONNECT_TIMEOUT.as_secs().to_string());
         lines.default("connectionattempts", settings.retry.attempts.to_string());
@@ -62,12 +67,10 @@ impl Directory {
             lines.say(&["stricthostkeychecking"], vec![word.to_owned()], origin);
         }
         let some = |files: &Vec<PathBuf>| Some(files.clone()).filter(|files| !files.is_empty());
+        lines.name_algorithms(&resolved)?;
         if let Some((files, origin)) = either(&options.known_hosts, &some(&settings.known_hosts), "--known-hosts") {
             let files = vec![paths(files).join(" ")];
             lines.say(&["userknownhostsfile", "globalknownhostsfile"], files, origin);
-        }
-        if let Some((files, origin)) = either(&options.identities, &some(&settings.identities), "--identity") {
-            lines.say(&["identityfile"], paths(files), origin);
         }
         let agent = match &settings.agent {
             AgentChoice::Nobody => Some((AgentUse::Nobody, "--no-agent")),
@@ -82,6 +85,7 @@ impl Directory {
             }
             Some((AgentUse::Usual, _)) | None => {}
         }
+        self.explain_login(spec, &resolved, &mut lines)?;
         let option = "--jump or --proxy-command";
         let said = either(&options.proxy, &settings.proxy, option).map(|(_, origin)| origin);
         self.explain_proxy(self.proxy(spec, &resolved), said, &resolved.proxy.origin, &mut lines)?;
@@ -132,14 +136,14 @@ struct Lines(Vec<Explained>);
 
 impl Lines {
     /// Says instead of `host entry` where that is, or that it is something else.
-    fn name_entry(&mut self, spec: &HostSpec) {
+    fn name_entry(&mut self, spec: &HostSpec, user_origin: &str) {
         let options = &*spec.options;
         for (keyword, _, origin) in &mut self.0 {
             let own = match *keyword {
                 _ if *origin != ssh_config::Origin::HostEntry => continue,
                 "user" if spec.user.is_none() => match &options.user {
                     Some(given) => given.origin.to_string(),
-                    None => USER.to_owned(),
+                    None => user_origin.to_owned(),
                 },
                 "port" if spec.port.is_none() => {
                     options.port.as_ref().map_or_else(String::new, |given| given.origin.to_string())
@@ -164,11 +168,25 @@ impl Lines {
     fn name_configured(&mut self, configured: &HashMap<String, hosts::Origin>) {
         for (_, _, origin) in &mut self.0 {
             let ssh_config::Origin::Option(option) = origin else { continue };
-            let option = if &**option == USER { "--user" } else { option };
+            let option = if &**option == "-l" { "--user" } else { option };
             if let Some(place) = configured.get(option) {
                 *origin = ssh_config::Origin::Option(place.to_string().into());
             }
         }
+    }
+
+    /// The algorithms that are offered, for their lists as they are written.
+    fn name_algorithms(&mut self, resolved: &ssh_config::Resolved) -> Result<(), Unprepared> {
+        let algorithms = Algorithms::of(&resolved.settings).map_err(Unprepared::Setting)?;
+        for kind in Kind::ALL {
+            let keyword = kind.explained();
+            let names = algorithms.names(kind).join(",");
+            match self.0.iter_mut().find(|line| line.0 == keyword) {
+                Some(line) => line.1 = names,
+                None => self.0.push((keyword, names, ssh_config::Origin::Default)),
+            }
+        }
+        Ok(())
     }
 
     /// What counts where nobody says anything.
@@ -181,10 +199,7 @@ impl Lines {
 
     /// Puts `values` of the first of `keywords` in place of what there is of all of them.
     fn say(&mut self, keywords: &[&'static str], values: Vec<String>, origin: ssh_config::Origin) {
-        // An identity that is named comes before the configured ones, and instead of the default ones.
-        let is_default = |origin: &ssh_config::Origin| *origin == ssh_config::Origin::Default;
-        let adds = keywords == ["identityfile"];
-        self.0.retain(|(keyword, _, origin)| !keywords.contains(keyword) || adds && !is_default(origin));
+        self.0.retain(|(keyword, ..)| !keywords.contains(keyword));
         for value in values.into_iter().rev() {
             self.0.insert(1, (keywords[0], value, origin.clone()));
         }
@@ -225,8 +240,4 @@ fn time(given: &Given<Duration>) -> (String, &hosts::Origin) {
 
 fn paths(paths: &[PathBuf]) -> Vec<String> {
     paths.iter().map(|path| path.display().to_string()).collect()
-}
-
-fn seconds(time: &Duration) -> String {
-    time.as_secs_f64().to_string()
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::command::host_args::{Arguments, ForHost, HostArgsError};
 use crate::command::script::Script;
 use crate::command::{CommandError, CommandLine};
+use crate::events::host_error::BeforeStart;
 use crate::hosts::proxy::Proxy;
 use crate::hosts::{HostSpec, Origin};
 
@@ -52,6 +53,12 @@ pub enum CommandsError {
     /// The per-host arguments are wrong.
     #[error(transparent)]
     Arguments(#[from] HostArgsError),
+}
+
+impl BeforeStart for CommandsError {
+    fn is_unread(&self) -> bool {
+        matches!(self, CommandsError::Arguments(error) if error.is_unread())
+    }
 }
 
 /// The command of every host: one for all, or one with places and the arguments for them.

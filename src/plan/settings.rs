@@ -56,6 +56,8 @@ pub struct Settings {
     pub pool_size: usize,
     /// The login name for hosts whose entry has none, if the user said so; before what ssh_config says.
     pub user: Option<String>,
+    /// Where the user said so: `-l` or `PSSH_USER`.
+    pub user_origin: &'static str,
     /// The user's own name, the login name where nobody says another.
     pub login: String,
     /// The user's home directory.
@@ -228,6 +230,7 @@ impl Settings {
             proxy_identity: None,
             proxy_connections: PROXY_CONNECTIONS,
             user: None,
+            user_origin: "-l",
             login,
             config_files: ssh_config::Files::of(&config_home, None),
             ssh_options: Vec::new(),
@@ -266,8 +269,6 @@ impl Settings {
 
     /// Needs nothing to log in with any more, for runs that connect to nothing: no password is read or asked for, no key.
     pub fn forget_credentials(&mut self) {
-        self.password = None;
-        self.sudo_password = None;
         self.logs_in = false;
     }
 

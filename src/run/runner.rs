@@ -12,7 +12,7 @@ use crate::command::input::Inputs;
 use crate::command::sudo::{Form, Tokens};
 use crate::copy::rsync::{self, Rsync};
 use crate::events::event::{Event, EventKind, Outcome};
-use crate::events::host_error::HostError;
+use crate::events::host_error::{BeforeStart, HostError};
 use crate::hosts::proxy::Proxy;
 use crate::plan::destinations::Directory;
 use crate::plan::exec_request::{self, Terms};
@@ -31,7 +31,22 @@ use crate::ssh::session::Session;
 use crate::ssh::sudo::password::SudoPassword;
 use crate::system::cancel::Cancel;
 use crate::system::open_files::Held;
+use crate::system::password_source::Source;
 use crate::system::terminal::Terminal;
+
+impl BeforeStart for Unprepared {
+    fn is_unread(&self) -> bool {
+        match self {
+            Unprepared::Config(error) => error.is_unread(),
+            Unprepared::File { is_unread, .. } => *is_unread,
+            Unprepared::Password(error) => error.is_unread(),
+            Unprepared::Identity(error) => error.is_unread(),
+            Unprepared::Command(error) => error.is_unread(),
+            Unprepared::Setting(_) | Unprepared::Length(_) => false,
+            Unprepared::System(_) => true,
+        }
+    }
+}
 
 /// Runs jobs, and holds what they share.
 pub struct Runner {
@@ -88,8 +103,11 @@ impl Runner {
     pub fn new(settings: Settings, jobs: &mut [Job], work: Work, cancel: &Cancel) -> Result<Runner, Unprepared> {
         let settings = Arc::new(settings);
         let terminal = Arc::new(if settings.may_ask { Terminal::new()? } else { Terminal::mute()? });
-        let password = settings.password.as_ref().map(|source| source.read(&terminal, cancel)).transpose()?;
-        let sudo_password = settings.sudo_password.as_ref().map(|source| source.read(&terminal, cancel)).transpose()?;
+        let read = |source: &Option<Source>| {
+            let source = source.as_ref().filter(|_| settings.logs_in);
+            source.map(|source| source.read(&terminal, cancel)).transpose()
+        };
+        let (password, sudo_password) = (read(&settings.password)?, read(&settings.sudo_password)?);
         let sudo_password = SudoPassword::new(sudo_password, Arc::clone(&terminal));
         let directory = Directory::new(Arc::clone(&settings), password.map(Arc::new), terminal, cancel)?;
         let hosts = directory.hosts(jobs.iter().map(|job| &job.spec))?;

@@ -44,6 +44,16 @@ impl Kind {
         }
     }
 
+    /// The same as `ssh -G` spells it.
+    pub fn explained(self) -> &'static str {
+        match self {
+            Kind::KeyExchange => "kexalgorithms",
+            Kind::HostKey => "hostkeyalgorithms",
+            Kind::Cipher => "ciphers",
+            Kind::Mac => "macs",
+        }
+    }
+
     /// As ssh(1) calls one of them.
     fn noun(self) -> &'static str {
         match self {
@@ -176,7 +186,7 @@ impl Algorithms {
     }
 
     /// Those of a kind.
-    fn names(&self, kind: Kind) -> &[&'static str] {
+    pub fn names(&self, kind: Kind) -> &[&'static str] {
         match kind {
             Kind::KeyExchange => &self.key_exchanges,
             Kind::HostKey => &self.host_keys,
@@ -242,13 +252,13 @@ fn reason(name: &str) -> &'static str {
         _ if name.starts_with("hmac-") && is_sha1(name) => "this build has no SHA-1 MACs",
         _ if is_sha1(name) => "this build has no SHA-1 signatures",
         _ if name.starts_with("mlkem") => "it needs OpenSSL 3.5 or newer",
-        _ if name.starts_with("sntrup761") => "libssh2 has no sntrup761",
-        _ if name.starts_with("umac-") => "libssh2 has no UMAC",
+        _ if name.starts_with("sntrup761") => "this build has no sntrup761",
+        _ if name.starts_with("umac-") => "this build has no UMAC",
         _ if name.starts_with("hmac-md5") => "this build has no MD5",
         _ if name.starts_with("ssh-dss") => "this build has no DSA",
         _ if name.starts_with("3des") => "this build has no 3DES",
         _ if name.starts_with("sk-") || name.starts_with("webauthn-") => "pssh does not verify keys of security keys",
-        _ => "libssh2 does not have it",
+        _ => "this build does not have it",
     }
 }
 

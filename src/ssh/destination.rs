@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::algorithms::Algorithms;
 use super::keepalive::Keepalive;
 use super::session::Credentials;
-use crate::hosts::proxy::Proxy;
+use crate::hosts::proxy::{Hop, Proxy};
 use crate::hosts::write_entry;
 use crate::ssh::channel::requests::Requests;
 use crate::ssh_config;
@@ -57,16 +57,27 @@ pub struct Host {
     pub saves_memory: bool,
     /// What is asked of it before a command. A jump host is asked nothing.
     pub requests: Requests,
+    /// As the user has written it, of a jump host.
+    pub hop: Option<Hop>,
 }
 
 impl fmt::Display for Host {
     /// `user@host[:port]`, the port if it is not the usual one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_entry(f, Some(&self.user), &self.name, self.unusual_port())
+        let (name, port) = self.shown();
+        write_entry(f, Some(&self.user), name, port)
     }
 }
 
 impl Host {
+    /// The name and the port, if it is not the usual one, as messages have them: those of a jump host as the user has written them.
+    pub fn shown(&self) -> (&str, Option<u16>) {
+        match &self.hop {
+            Some(hop) => (&hop.name, hop.port.filter(|port| *port != DEFAULT_PORT)),
+            None => (&self.name, self.unusual_port()),
+        }
+    }
+
     /// The port, if it is not the usual one.
     pub fn unusual_port(&self) -> Option<u16> {
         (self.port != DEFAULT_PORT).then_some(self.port)

@@ -32,6 +32,7 @@ mod settings;
 mod tests;
 mod values;
 
+use crate::events::host_error::{BeforeStart, is_unread};
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -170,6 +171,12 @@ impl fmt::Display for Note {
     }
 }
 
+impl BeforeStart for ConfigError {
+    fn is_unread(&self) -> bool {
+        matches!(self, ConfigError::File { is_unread: true, .. })
+    }
+}
+
 /// Why a configuration, or what it says about a host, can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -190,6 +197,8 @@ pub enum ConfigError {
         path: PathBuf,
         /// Why.
         reason: String,
+        /// Whether it cannot be read.
+        is_unread: bool,
     },
     /// Only ssh can tell what the line means, and it doesn't.
     #[error("{origin}: {construct} can only be evaluated by ssh: {reason}")]
@@ -303,6 +312,7 @@ impl Config {
         let unreadable = |path: &Path, error| ConfigError::File {
             path: path.into(),
             reason: format!("cannot read the file of -F: {}", crate::text::message::reason(&error)),
+            is_unread: is_unread(&error),
         };
         match &sources.files {
             Files::Usual { user, system } => {

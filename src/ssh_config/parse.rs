@@ -9,6 +9,7 @@ use super::keywords::{self, Action};
 use super::line::{self, Scanner, Sort, Statement, Words, Wrong};
 use super::pattern::{HostPatterns, PatternList};
 use super::{ConfigError, Local, Note, Origin};
+use crate::events::host_error::is_unread;
 use crate::system::files::bounded;
 use crate::system::files::trusted_file;
 
@@ -114,9 +115,10 @@ impl Loader<'_> {
         if rules.guarded
             && let Err(untrusted) = trusted_file::check_open(&file, &about, self.local.uid)
         {
-            return Ok(Err(ConfigError::File { path: path.to_owned(), reason: untrusted.to_string() }));
+            let (path, reason) = (path.to_owned(), untrusted.to_string());
+            return Ok(Err(ConfigError::File { path, reason, is_unread: false }));
         }
-        let unusable = |reason| Ok(Err(ConfigError::File { path: path.to_owned(), reason }));
+        let unusable = |reason| Ok(Err(ConfigError::File { path: path.to_owned(), reason, is_unread: false }));
         self.files += 1;
         if self.files > MOST_FILES {
             return unusable(format!("with it, Include means more than {MOST_FILES} files"));
@@ -124,7 +126,10 @@ impl Loader<'_> {
         let text = match bounded::read_rest(&file, bounded::SSH_CONFIG) {
             // To ssh, a directory is a file without lines.
             Err(error) if error.kind() == io::ErrorKind::IsADirectory => Vec::new(),
-            Err(error) => return unusable(crate::text::message::reason(&error)),
+            Err(error) => {
+                let (path, reason) = (path.to_owned(), crate::text::message::reason(&error));
+                return Ok(Err(ConfigError::File { path, reason, is_unread: is_unread(&error) }));
+            }
             Ok(text) => text,
         };
         self.bytes += text.len() as u64;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use regex_lite::{Regex, RegexBuilder};
 use rustix::event::PollFlags;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use zeroize::{Zeroize, Zeroizing};
@@ -20,6 +20,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::cancel::Cancel;
 use super::poll::Patience;
 use super::terminal::{AskError, Terminal};
+use crate::events::host_error::{BeforeStart, is_unread};
 use crate::system::descriptors;
 use crate::system::redact;
 use crate::text::message::reason;
@@ -164,6 +165,12 @@ pub struct SecretError {
     problem: Problem,
 }
 
+impl BeforeStart for SecretError {
+    fn is_unread(&self) -> bool {
+        matches!(&self.problem, Problem::Read(error) if is_unread(error))
+    }
+}
+
 /// What is wrong with a source.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Problem {
@@ -245,6 +252,9 @@ fn read_file(path: &Path, cancel: &Cancel) -> Result<Zeroizing<Vec<u8>>, Problem
     // Non-blocking, as opening a named pipe would otherwise wait for a writer, and Ctrl-C would not be heard.
     let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?;
     let mode = rustix::fs::fstat(&file)?.st_mode;
+    if FileType::from_raw_mode(mode) == FileType::Directory {
+        return Err(Errno::ISDIR.into());
+    }
     if mode & 0o044 != 0 {
         return Err(Problem::TooOpen(mode & 0o7777));
     }

@@ -32,6 +32,11 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     Ok(total)
 }
 
+/// A time in seconds, as ssh_config(5) has it.
+pub fn seconds(time: &Duration) -> String {
+    time.as_secs_f64().to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::parse;

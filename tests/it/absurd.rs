@@ -298,7 +298,7 @@ fn directories_and_pipes_in_place_of_files() {
     let lab = Lab::new();
     let directory = lab.env.path("directory");
     fs::create_dir(&directory).expect("a directory");
-    for (option, status) in [("-h", 1), ("--host-args", 1), ("--host-config", 2), ("--identity", 2), ("--script", 1)] {
+    for (option, status) in [("-h", 1), ("--host-args", 1), ("--host-config", 1), ("--identity", 1), ("--script", 1)] {
         let pssh = lab.pssh().arg(option).arg(&directory);
         let run = if option == "--script" { pssh } else { pssh.arg("echo %q") }.run();
         run.exits(status).stderr_has("Is a directory").within(SOON);

@@ -161,7 +161,7 @@ fn a_passphrase_is_asked_for_once() {
         pty.wait_for(&format!("Passphrase for key {}: ", path.display()), 1);
         assert!(!pty.echoes());
         pty.type_in("wrong\n");
-        pty.wait_for("That is not it. Passphrase for key ", 1);
+        pty.wait_for("Wrong passphrase. Passphrase for key ", 1);
         pty.type_in(&format!("{PASSPHRASE}\n"));
         let run = running.finish();
         run.exits(0).stderr_has("3 hosts: 3 ok").stderr_lacks(PASSPHRASE);

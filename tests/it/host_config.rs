@@ -125,7 +125,7 @@ fn slips_are_refused_all_at_once_before_anything_connects() {
         refused.stderr_has(told);
     }
     let missing = pssh().args(["--host-config", "none-there.toml", "true"]).run();
-    missing.exits(2).stderr_has("--host-config none-there.toml: No such file or directory");
+    missing.exits(1).stderr_has("--host-config none-there.toml: No such file or directory");
     let host = format!("[host.'{}']\n", server.addr().ip());
     for (line, told) in [
         ("identity = 'no-key'", ":2:1: identity "),

@@ -114,7 +114,7 @@ fn known_hosts_that_cannot_be_read_stops_the_run() {
     for (args, place) in &cases {
         for mode in ["strict", "accept-new", "off"] {
             let run = env.pssh().hosts(sshd.hosts()).args(args).args(["--host-key-check", mode, "true"]).run();
-            run.exits(2).stderr_has(place).stderr_has("Is a directory; make the file readable").stdout_is("");
+            run.exits(2).stderr_has(place).stderr_has("Is a directory; name a file with --known-hosts").stdout_is("");
         }
     }
     // The default file, and that of a jump host.

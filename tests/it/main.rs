@@ -21,6 +21,10 @@ mod soak;
 /// Running sshd: keys, addresses, users, what it left behind.
 mod sshd;
 
+/// Hints for several hosts, and for jump hosts.
+mod hints;
+/// Files that cannot be read.
+mod unreadable;
 /// What servers say: banners and goodbyes.
 mod words;
 
@@ -63,6 +67,8 @@ mod drop_in;
 mod dropbear;
 /// A run as JSON.
 mod events;
+/// What `--explain` says.
+mod explain;
 /// The list of those that failed, over the list that was read.
 mod failed_to;
 /// Every fault in every phase.

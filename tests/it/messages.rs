@@ -217,7 +217,7 @@ fn options_for_ssh() {
     }
     // The other files are read where there is no -F.
     let missing = env.bare_pssh().args(["-F", "missing", "-H", "a", "x"]);
-    says(&env, missing, 2, &[], "pssh: missing: cannot read the file of -F: No such file or directory\n");
+    says(&env, missing, 1, &[], "pssh: missing: cannot read the file of -F: No such file or directory\n");
 }
 
 #[test]
@@ -267,7 +267,9 @@ fn private_keys_that_cannot_be_used() {
             "the key is encrypted, and there is no terminal to ask on; load it into an agent first (ssh-add locked)",
         ),
     ] {
-        refused(&env, &["--identity", file, "-H", "a", "x"], &format!("pssh: {file}: {problem}\n"));
+        let status = if problem.starts_with("cannot read") { 1 } else { 2 };
+        let pssh = env.pssh().args(["--identity", file, "-H", "a", "x"]);
+        says(&env, pssh, status, &[], &format!("pssh: {file}: {problem}\n"));
     }
 }
 
@@ -438,6 +440,6 @@ fn no_way_to_log_in_is_left() {
     let text = "pssh: 127.0.1.1: auth: root: no identity to offer; the server offers publickey; \
                 {HOME}/.ssh/id_ed25519: the key is encrypted, and there is no terminal to ask on; load it into an agent \
                 first (ssh-add {HOME}/.ssh/id_ed25519)\n  \
-                hint: no key to offer: name one with --identity FILE, or load one with ssh-add\n";
+                hint: an agent that holds the key, or its passphrase in --password-file FILE, needs no terminal\n";
     says(&env, pssh().arg("x"), 4, &[], text);
 }

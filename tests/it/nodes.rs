@@ -313,11 +313,8 @@ fn options_have_defaults_in_the_file() {
     assert_eq!(timeout, format!("connecttimeout 7\t# {config}:3:19"));
     assert_eq!(check, format!("stricthostkeychecking accept-new\t# {config}:4:18"));
     let [user, timeout, _] = explained(&["--connect-timeout", "9"], "me");
-    assert_eq!(
-        (user.as_str(), timeout.as_str()),
-        ("user me\t# -l or PSSH_USER", "connecttimeout 9\t# --connect-timeout")
-    );
-    assert_eq!(explained(&["-l", "root"], "me")[0], "user root\t# -l or PSSH_USER");
+    assert_eq!((user.as_str(), timeout.as_str()), ("user me\t# PSSH_USER", "connecttimeout 9\t# --connect-timeout"));
+    assert_eq!(explained(&["-l", "root"], "me")[0], "user root\t# -l");
     configure(&env, "[defaults]\npar = 0\nnum_retries = 3\n[group]\n");
     refused(
         &env,

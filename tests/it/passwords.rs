@@ -125,7 +125,7 @@ fn descriptors_that_were_not_passed_are_not_open() {
             (pssh().args(["--password-file", &path]), format!("--password-file {path}")),
         ] {
             let run = run.arg("true").run();
-            run.exits(2).stderr_has(&format!("{option}: no such descriptor is open\n"));
+            run.exits(1).stderr_has(&format!("{option}: no such descriptor is open\n"));
         }
         let run = pssh().args(["--known-hosts", &path, "true"]).run();
         run.exits(2).stderr_has("no such descriptor is open");
@@ -356,8 +356,8 @@ fn a_source_without_a_password_stops_everything() {
     fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).expect("a mode");
     let file = |path: &Path| with_file(pssh(), path).arg("true").run();
     file(&open).exits(2).stderr_has("0644 are too open").stderr_has("chmod 600");
-    file(&env.path("none")).exits(2).stderr_has("No such file");
-    file(&env.path("")).exits(2);
+    file(&env.path("none")).exits(1).stderr_has("No such file");
+    file(&env.path("")).exits(1).stderr_has("Is a directory");
     file(&secret_file(&env, "empty", "\n")).exits(2).stderr_has("empty");
     file(&secret_file(&env, "notes", "s3cret\nurl: x\n")).exits(2).stderr_has("more than one line");
     file(&secret_file(&env, "long", &"s3cret".repeat(1000))).exits(2).stderr_has("are no password");

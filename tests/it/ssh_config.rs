@@ -210,7 +210,7 @@ fn what_is_wrong_is_said_before_anything_connects() {
     let run = env.pssh().hosts([server.addr()]).args(["-O", "ConnectTimeout=soon", "true"]).run();
     run.exits(2).stderr_has("-O ConnectTimeout=soon");
     let run = env.pssh().hosts([server.addr()]).arg("-F").arg(env.path("none-there")).arg("true").run();
-    run.exits(2).stderr_has("none-there: cannot read the file of -F: No such file or directory");
+    run.exits(1).stderr_has("none-there: cannot read the file of -F: No such file or directory");
     assert_eq!(server.connections(), 0);
 }
 
@@ -243,7 +243,7 @@ fn what_would_weaken_the_check_of_host_keys_is_refused() {
     env.pssh().hosts(sshd.hosts()).args(["-O", "RequiredRSASize=2048", "true"]).run().exits(0);
     let connections = sshd.connections();
     let run = env.pssh().hosts(sshd.hosts()).args(["-O", "RevokedHostKeys=/no/such/file", "true"]).run();
-    run.exits(2).stderr_has("-O RevokedHostKeys=/no/such/file: RevokedHostKeys /no/such/file: No such file");
+    run.exits(1).stderr_has("-O RevokedHostKeys=/no/such/file: RevokedHostKeys /no/such/file: No such file");
     assert_eq!(sshd.connections(), connections);
 }
 

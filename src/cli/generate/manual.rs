@@ -50,8 +50,8 @@ const OUTCOMES_OF_RSYNC: &[&str] = &[
 
 const STATUS: &[&str] = &[
     "0\tall hosts ended in ok",
-    "1\tour own failure",
-    "2\tusage: the command line or an input is wrong, and nothing was connected to",
+    "1\tpssh itself failed, or a file cannot be read, whichever option names it",
+    "2\tusage: the command line or an input is wrong, or a known_hosts file exists and cannot be read; nothing was connected to",
     "3\ta host ended in signal, timeout or cancelled",
 ];
 

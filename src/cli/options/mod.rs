@@ -27,6 +27,7 @@ use std::path::PathBuf;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::given::Given;
 use super::ssh_args::split::rsync_words;
 use super::ssh_args::{self, Tool, Word};
 use crate::plan::program::Program;
@@ -66,6 +67,8 @@ pub struct Opts {
     pub reports: ReportOpts,
     /// What is about the program itself.
     pub other: OtherOpts,
+    /// The options that change what happens to a host, as `--explain` shows them.
+    pub given: Vec<Given>,
     /// What stands behind the options: the command, the paths or the pattern.
     pub words: Vec<OsString>,
 }

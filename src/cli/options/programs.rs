@@ -10,6 +10,7 @@ use super::{
     CommandOpts, ConnectionOpts, CopyOpts, HostOpts, Opts, OtherOpts, ReportOpts, RsyncOpts, RunOpts, ShowOpts,
     StreamOpts, SudoOpts,
 };
+use crate::cli::given;
 use crate::plan::program::Program;
 
 /// The order of the help: what somebody in a hurry looks for comes first.
@@ -439,14 +440,17 @@ impl Program {
 
     /// Reads its command line.
     pub(super) fn parse(self, arguments: Vec<OsString>) -> Result<Opts, clap::Error> {
-        let matches = self.command().try_get_matches_from(arguments)?;
-        match self {
+        let command = self.command();
+        let matches = command.clone().try_get_matches_from(arguments)?;
+        let opts = match self {
             Program::Pssh => Pssh::from_arg_matches(&matches).map(Opts::from),
             Program::Pscp => Pscp::from_arg_matches(&matches).map(Opts::from),
             Program::Pslurp => Pslurp::from_arg_matches(&matches).map(Opts::from),
             Program::Prsync => Prsync::from_arg_matches(&matches).map(Opts::from),
             Program::Pnuke => Pnuke::from_arg_matches(&matches).map(Opts::from),
-        }
+        };
+        let given = given::of_command_line(&command, &matches);
+        opts.map(|opts| Opts { given, ..opts })
     }
 }
 

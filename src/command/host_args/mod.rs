@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use super::template::{ValueError, Values};
 use crate::command::CommandLine;
+use crate::events::host_error::{BeforeStart, is_unread};
 use crate::hosts::{self, HostSpec, Origin};
 use crate::text::message::{excerpt, reason};
 
@@ -86,6 +87,12 @@ pub enum HostArgsError {
     /// Rows and values that are not as they have to be; all of them, so that they can be mended at once.
     #[error("{}", Problems(.0))]
     Bad(Vec<String>),
+}
+
+impl BeforeStart for HostArgsError {
+    fn is_unread(&self) -> bool {
+        matches!(self, HostArgsError::Read { error, .. } if is_unread(error))
+    }
 }
 
 /// A tip for a value where a file is expected.

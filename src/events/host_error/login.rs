@@ -35,6 +35,8 @@ pub struct LoginError {
     pub is_cut: bool,
     /// What else is known, such as keys that could not be used.
     pub details: Vec<String>,
+    /// The host as the user has written it, if it is a jump host: what is for the hosts of the list is not for it.
+    pub jump: Option<String>,
     /// What would help, where that is known better than by what was tried.
     pub advice: Option<&'static str>,
 }
@@ -87,6 +89,7 @@ impl LoginError {
     pub fn hint(&self) -> Option<String> {
         let is_secret = |method: &String| ["password", "keyboard-interactive"].contains(&method.as_str());
         let password = if self.offered.iter().any(is_secret) { "; -A asks for a password" } else { "" };
+        let user = self.jump.as_ref().map_or_else(|| "-l".to_owned(), |jump| format!("-J USER@{jump}"));
         let takes_keys = self.offered.is_empty() || self.offered.iter().any(|method| method == "publickey");
         let is_rsa = |tried: &String| tried.starts_with("ssh-rsa");
         if let Some(advice) = self.advice {
@@ -98,7 +101,7 @@ impl LoginError {
         Some(if self.said.iter().any(|said| said.contains(TOO_MANY_FAILURES)) {
             "fewer keys: name the right one with --identity FILE and -O IdentitiesOnly=yes".to_owned()
         } else if self.tried.iter().any(is_secret) {
-            "is it the right password, and the right user (-l)?".to_owned()
+            format!("is it the right password, and the right user ({user})?")
         } else if !self.accepted.is_empty() {
             match (password, takes_keys) {
                 ("", true) => "it wants another key as well: name it with --identity FILE".to_owned(),
@@ -111,11 +114,11 @@ impl LoginError {
             format!("no key to offer: name one with --identity FILE, or load one with ssh-add{password}")
         } else if self.tried.iter().all(is_rsa) {
             format!(
-                "is the key in that user's authorized_keys, and does the server take RSA signatures with SHA-2? Name another with --identity FILE, the user with -l{password}"
+                "is the key in that user's authorized_keys, and does the server take RSA signatures with SHA-2? Name another with --identity FILE, the user with {user}{password}"
             )
         } else {
             format!(
-                "is the key in that user's authorized_keys? Name another with --identity FILE, the user with -l{password}"
+                "is the key in that user's authorized_keys? Name another with --identity FILE, the user with {user}{password}"
             )
         })
     }

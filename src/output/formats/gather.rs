@@ -143,6 +143,7 @@ impl Gather {
         if group.outcome != full {
             group.outcome = brief;
         }
+        group.hint = outcome.shared_hint();
         for (kept, printed) in group.printed.iter_mut().zip(printed) {
             // Whoever of them is whole speaks for all.
             let (better, worse) =

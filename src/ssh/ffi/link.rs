@@ -153,12 +153,12 @@ impl Link {
     }
 
     /// Why `error` has come: in the words of the server, if it has ended the connection in words, or else how the connection has ended,
-    /// if it has; or else in the words of libssh2.
+    /// if it has; or else in words of ours for those of libssh2.
     pub fn explain(&self, error: &Error) -> String {
         match (self.goodbye(), self.socket_end()) {
             (Some(goodbye), _) => goodbye.to_string(),
             (None, Some(end)) if !is_answer(error) => end.to_string(),
-            (None, _) => error.message().to_owned(),
+            (None, _) => words::in_our_words(error.message()).to_owned(),
         }
     }
 

@@ -239,6 +239,34 @@ fn names_forced_command(message: &[u8]) -> bool {
     options.is_some_and(|options| options.split(' ').any(|option| option == "command"))
 }
 
+/// What libssh2 says of a failure, and what that means to a user: it names its own functions and steps.
+const MEANINGS: [(&str, &str); 16] = [
+    ("Invalid MAC received", "a packet from the server has a wrong MAC: it was damaged or changed on its way"),
+    ("Failed to calculate MAC", "a packet from the server has a wrong MAC: it was damaged or changed on its way"),
+    ("Unable to verify host key signature", "the server has not proved that it has the private half of its host key"),
+    ("Unable to exchange encryption keys", "the server's part of the key exchange is not valid"),
+    ("Unrecoverable error exchanging keys", "the server's part of the key exchange is not valid"),
+    (
+        "KEXINIT was not the first packet",
+        "the server sends something else before the strict key exchange that it announces",
+    ),
+    ("strict KEX violation", "the server breaks the strict key exchange that it announces"),
+    ("Unable to ask for ssh-userauth service", "the request to log in cannot be sent"),
+    ("Failed to get response to ssh-userauth request", "the server does not answer the request to log in"),
+    ("Invalid response received from server", "the server's answer to the request to log in is not valid"),
+    ("decompression failure", "what the server sends cannot be decompressed"),
+    ("Excessive growth in decompression phase", "what the server sends grows too much when it is decompressed"),
+    ("Packet received for unknown channel", "the server sends data for a channel that is not open"),
+    ("Packet too small", "the server sends a packet that is too short"),
+    ("Unable to allocate", "out of memory"),
+    ("Out of memory", "out of memory"),
+];
+
+/// What a message of libssh2 says, in words for users where there are some.
+pub fn in_our_words(message: &str) -> &str {
+    MEANINGS.iter().find(|(theirs, _)| message.starts_with(theirs)).map_or(message, |(_, ours)| ours)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ use openssl::sha::{sha1, sha256};
 
 use super::certificate::Certificate;
 use super::known_hosts::{Key, TOO_SHORT};
+use crate::events::host_error::{BeforeStart, is_unread};
 use crate::ssh::wire::Reader;
 use crate::system::files::bounded;
 use crate::system::lock::lock;
@@ -40,6 +41,12 @@ pub enum RevokedKeysError {
     /// It is not meant to be read at once.
     #[error("more than {LARGEST} bytes")]
     TooLarge,
+}
+
+impl BeforeStart for RevokedKeysError {
+    fn is_unread(&self) -> bool {
+        matches!(self, RevokedKeysError::Read(error) if is_unread(error))
+    }
 }
 
 /// The files of a run: each is read once.

@@ -10,6 +10,7 @@ use super::algorithms::{CERTIFICATE, PubkeyAlgorithms};
 use super::keyring::{Keyring, Locked};
 use super::private_key::{self, Encrypted, KeyError, KeyFile, Loaded};
 use super::session_binding::Binding;
+use crate::events::host_error::BeforeStart;
 use crate::ssh::ffi;
 use crate::ssh::host_keys::known_hosts::{Key, key_type};
 use crate::system::cancel::Cancel;
@@ -20,10 +21,10 @@ use crate::text::message::reason;
 
 /// The key files that are tried when none is named, under `~/.ssh`. ssh(1) has the same, in another order; ed25519 is
 /// first here since it is what ssh-keygen has made by default since OpenSSH 9.5. The `_sk` kinds need an agent.
-const DEFAULT_IDENTITIES: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
+pub const DEFAULT_IDENTITIES: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
 
 /// The others that ssh(1) tries, of which only an agent can sign.
-const AGENT_IDENTITIES: [&str; 2] = ["id_ecdsa_sk", "id_ed25519_sk"];
+pub const AGENT_IDENTITIES: [&str; 2] = ["id_ecdsa_sk", "id_ed25519_sk"];
 
 /// Something to authenticate with.
 pub struct Identity {
@@ -79,6 +80,14 @@ pub struct IdentityError {
     pub path: PathBuf,
     /// Why, and what would help.
     pub reason: String,
+    /// Whether the file cannot even be read.
+    pub is_unread: bool,
+}
+
+impl BeforeStart for IdentityError {
+    fn is_unread(&self) -> bool {
+        self.is_unread
+    }
 }
 
 /// Where identities come from.
@@ -198,22 +207,22 @@ impl Gathering<'_> {
         agent: Option<&Arc<Agent>>,
         held: &mut Vec<AgentKey>,
     ) -> Result<(), IdentityError> {
-        let fail = |reason: String| IdentityError { path: path.to_owned(), reason };
+        let fail = |reason: String, is_unread| IdentityError { path: path.to_owned(), reason, is_unread };
         let loaded = self.sources.keyring.file(path);
-        let loaded = (*loaded).as_ref().map_err(|error| fail(error.to_string()))?;
+        let loaded = (*loaded).as_ref().map_err(|error| fail(error.to_string(), error.is_unread()))?;
         if self.add_by_agent(path, loaded, agent, held) {
             return Ok(());
         }
         let key = match loaded {
             Loaded::Key(key) => Arc::clone(key),
             Loaded::Encrypted(key) => {
-                self.open(path, key, self.sources.ask, false).map_err(|locked| fail(locked.to_string()))?
+                self.open(path, key, self.sources.ask, false).map_err(|locked| fail(locked.to_string(), false))?
             }
             Loaded::Public(half) => {
                 // So far, what is unusable is the agent.
                 let reasons: Vec<String> =
                     std::iter::once(half.problem.to_string()).chain(self.unusable.clone()).collect();
-                return Err(fail(reasons.join("; ")));
+                return Err(fail(reasons.join("; "), half.problem.is_unread()));
             }
         };
         self.add_key(path, key);
@@ -284,7 +293,7 @@ impl Gathering<'_> {
                 }
                 Err(Locked::Cancelled) => {
                     let reason = Locked::Cancelled.to_string();
-                    return Err(IdentityError { path: path.to_owned(), reason });
+                    return Err(IdentityError { path: path.to_owned(), reason, is_unread: false });
                 }
                 Err(Locked::Unopened(problem)) => problem,
             },

@@ -22,6 +22,9 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a passphrase is asked for, as by ssh(1) (NumberOfPasswordPrompts).
 const PASSPHRASE_TRIES: usize = 3;
 
+/// How the reason begins why an encrypted key stays closed.
+pub const ENCRYPTED: &str = "the key is encrypted";
+
 /// An agent and the keys that it holds.
 pub struct Listing {
     /// The agent.
@@ -123,7 +126,7 @@ impl Keyring {
         let other = if password.is_some() { ", with another passphrase" } else { "" };
         let unasked = |why: &dyn Display| {
             Locked::Unopened(format!(
-                "the key is encrypted{other}, and {why}; load it into an agent first (ssh-add {})",
+                "{ENCRYPTED}{other}, and {why}; load it into an agent first (ssh-add {})",
                 path.display()
             ))
         };
@@ -173,15 +176,15 @@ fn ask_for(
 ) -> Result<KeyFile, Locked> {
     let prompt = format!("Passphrase for key {}: ", path.display());
     for attempt in 0..PASSPHRASE_TRIES {
-        let wrong = if attempt == 0 { "" } else { "That is not it. " };
+        let wrong = if attempt == 0 { "" } else { "Wrong passphrase. " };
         let passphrase = terminal.ask(&format!("{wrong}{prompt}"), false, Patience::endless(cancel));
         let passphrase = passphrase.map_err(|error| match error {
             AskError::NoTerminal => unasked(&error),
             AskError::Cancelled => Locked::Cancelled,
-            error => Locked::Unopened(format!("the key is encrypted, and {error}")),
+            error => Locked::Unopened(format!("{ENCRYPTED}, and {error}")),
         })?;
         if may_skip && passphrase.expose().is_empty() {
-            return Err(Locked::Unopened("the key is encrypted, and no passphrase was entered".to_owned()));
+            return Err(Locked::Unopened(format!("{ENCRYPTED}, and no passphrase was entered")));
         }
         match key.decrypt(&passphrase) {
             Err(KeyError::Passphrase) => {}

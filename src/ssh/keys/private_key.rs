@@ -24,6 +24,7 @@ use ssh_key::private::{EcdsaKeypair, KeypairData};
 use zeroize::Zeroizing;
 
 use super::algorithms::CERTIFICATE;
+use crate::events::host_error::{BeforeStart, is_unread};
 use crate::ssh::wire::{put_mpint, put_string};
 use crate::system::files::bounded;
 use crate::system::password_source::Secret;
@@ -164,6 +165,12 @@ pub enum KeyError {
     /// The contents are not a private key.
     #[error("not a private key that can be read: {0}")]
     Format(String),
+}
+
+impl BeforeStart for KeyError {
+    fn is_unread(&self) -> bool {
+        matches!(self, KeyError::Read(error) if is_unread(error))
+    }
 }
 
 impl From<ErrorStack> for KeyError {

@@ -14,6 +14,7 @@ use crate::ssh::destination::Host;
 use crate::ssh::destination::Method;
 use crate::ssh::ffi::{self, Goodbye, OwnRequest, PasswordAnswer, PublicKeyAnswer, Refusal};
 use crate::ssh::keys::agent::{AgentKey, Bound};
+use crate::ssh::keys::keyring::ENCRYPTED;
 use crate::ssh::keys::session_binding::Binding;
 use crate::ssh::session::{Credentials, Driver, Stop, dropped};
 use crate::ssh::watch::Watch;
@@ -34,7 +35,11 @@ pub fn authenticate(
 ) -> Result<String, Outcome> {
     let credentials = &*host.credentials;
     let details = credentials.identities.unusable().to_vec();
-    let error = LoginError { user: host.user.clone(), details, ..LoginError::default() };
+    let jump = host.hop.as_ref().map(|_| {
+        let (name, port) = host.shown();
+        port.map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"))
+    });
+    let error = LoginError { user: host.user.clone(), details, jump, ..LoginError::default() };
     Trial {
         driver,
         host,
@@ -411,6 +416,9 @@ impl Trial<'_, '_> {
             )
         } else if self.credentials.identities.are_disallowed() {
             Some("PubkeyAcceptedAlgorithms allows none of the keys; --explain shows where it is set")
+        } else if self.credentials.identities.unusable().iter().any(|why| why.contains(ENCRYPTED)) {
+            // It is said with the key why nobody has opened it, and with which ssh-add an agent takes it.
+            Some("an agent that holds the key, or its passphrase in --password-file FILE, needs no terminal")
         } else {
             None
         }

@@ -489,7 +489,8 @@ impl JumpHost {
 impl fmt::Display for JumpHost {
     /// `host[:port]`, the port if it is not the usual one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_entry(f, None, &self.host.name, self.host.unusual_port())
+        let (name, port) = self.host.shown();
+        write_entry(f, None, name, port)
     }
 }
 
