@@ -2,6 +2,7 @@
 
 pub mod generate;
 pub mod given;
+pub mod notices;
 pub mod options;
 pub mod output_settings;
 pub mod process;

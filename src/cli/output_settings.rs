@@ -133,7 +133,7 @@ impl Looks {
                 append: opts.show.fileappend,
                 only_printed: matches!(opts.program, Program::Pscp | Program::Pslurp),
             },
-            style: Style::of_process(wishes, environment.variable),
+            style: Style::of_process(opts.program, wishes, environment.variable),
         })
     }
 }

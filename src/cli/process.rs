@@ -1,5 +1,6 @@
 //! The way in and out of the process.
 
+use super::notices;
 use std::process::ExitCode;
 
 use super::options;
@@ -7,7 +8,6 @@ use super::signals;
 use super::start::{self, Ending, STDOUT};
 use crate::copy::rsync;
 use crate::events::exit_status;
-use crate::output;
 use crate::plan::program::Program;
 use crate::ssh::was_closed_at_start;
 use crate::system::panics::Told;
@@ -16,24 +16,23 @@ use crate::text::message::reason;
 
 /// The whole process, from the command line to the exit status.
 pub fn main(program: Program) -> ExitCode {
-    program.becomes_current();
     if let Some(status) = rsync::as_remote_shell(std::env::args_os()) {
         return ExitCode::from(status.unwrap_or_else(|problem| {
-            output::complain(&problem);
+            notices::complain(program, &problem);
             rsync::NO_CONNECTION
         }));
     }
-    panics::install(|told| match told {
-        Told::Line(text) => output::complain(text),
-        Told::Trace(text) => output::raw_stderr(text),
+    panics::install(move |told| match told {
+        Told::Line(text) => notices::complain(program, text),
+        Told::Trace(text) => notices::raw_stderr(text),
     });
     password_source::keep_out_of_dumps();
     if let Err(error) = signals::outlive_large_files() {
-        output::complain(&format!("cannot handle SIGXFSZ: {}", reason(&error)));
+        notices::complain(program, &format!("cannot handle SIGXFSZ: {}", reason(&error)));
         return ExitCode::from(exit_status::FAILURE);
     }
     if std::env::args_os().len() <= 1 {
-        output::raw_stderr(program.short_help());
+        notices::raw_stderr(program.short_help());
         return ExitCode::from(exit_status::USAGE);
     }
     let opts = match options::parse(program, std::env::args_os()) {
@@ -41,11 +40,11 @@ pub fn main(program: Program) -> ExitCode {
         Err(error) => {
             let is_question = start::is_question(&error);
             if is_question && was_closed_at_start(STDOUT) {
-                output::complain(start::CLOSED_STDOUT);
+                notices::complain(program, start::CLOSED_STDOUT);
                 return ExitCode::from(exit_status::FAILURE);
             }
             if !is_question {
-                output::raw_stderr(&format!("{}: ", program.name()));
+                notices::raw_stderr(&format!("{}: ", program.name()));
             }
             // Whoever asked may have closed the pipe already.
             let _ = error.print();
@@ -54,7 +53,7 @@ pub fn main(program: Program) -> ExitCode {
     };
     let ending = start::run(opts);
     if let Err(fatal) = &ending {
-        output::complain(&format!("{:#}", fatal.error));
+        notices::complain(program, &format!("{:#}", fatal.error));
     }
     // Nobody has a password any more: they are zeroed.
     redact::forget();

@@ -1,5 +1,6 @@
 //! A run from the parsed command line to the exit status. Reads as the table of contents of the program.
 
+use super::notices;
 use super::work::CopyError;
 use std::ffi::OsString;
 use std::io;
@@ -18,7 +19,6 @@ use crate::command::input::{Input, Inputs};
 use crate::command::script::Script;
 use crate::command::template::Template;
 use crate::events::exit_status;
-use crate::events::host_error::BeforeStart;
 use crate::hosts::host_config::HostConfig;
 use crate::hosts::{self, Definitions, Groups, HostSpec, Lists};
 use crate::output::{self, Broken, Format, Looks, Summary};
@@ -31,6 +31,7 @@ use crate::run::runner::Runner;
 use crate::ssh::was_closed_at_start;
 use crate::system::cancel::{Cancel, Reason};
 use crate::system::files::trusted_file;
+use crate::system::files::unread::BeforeStart;
 use crate::text::message::reason;
 
 /// How the program is to end.
@@ -71,6 +72,7 @@ fn failure(error: impl Into<anyhow::Error>) -> Fatal {
 /// # Errors
 /// Whatever is wrong before the first connection, or with our own output after it.
 pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
+    let program = opts.program;
     if let Some(artefact) = opts.other.generate {
         let text = artefact.generate(opts.program).map_err(failure)?;
         return answer(&String::from_utf8_lossy(&text));
@@ -79,7 +81,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     let config = UserConfig::load(&environment).map_err(refusal)?;
     let configured = config.fill(&mut opts, &environment);
     let told = variables::fill(&mut opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
-    told.iter().for_each(|text| output::complain(text));
+    told.iter().for_each(|text| notices::complain(program, text));
     let opts = &opts;
     let mut settings = Settings::resolve(opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
     settings.configured = configured;
@@ -92,9 +94,10 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     let port_like =
         opts.running.par.filter(|size| !settings.configured.contains_key("--par") && is_port(*size, &hosts));
     port_like.iter().for_each(|size| {
-        output::complain(&format!(
-            "-p {size} is how many hosts run at once; a port stands after its host: -H web1:{size}"
-        ));
+        notices::complain(
+            program,
+            &format!("-p {size} is how many hosts run at once; a port stands after its host: -H web1:{size}"),
+        );
     });
     let jobs = job::make(hosts);
     job::check_aliases(&jobs).map_err(usage)?;
@@ -120,12 +123,12 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
         return answer(&output::commands(&engine.runner().as_sent(jobs)));
     }
     if verbose {
-        notes.iter().chain(&engine.runner().notes()).for_each(|note| output::complain(note));
+        notes.iter().chain(&engine.runner().notes()).for_each(|note| notices::complain(program, note));
     }
     let lists = output::Lists { files: &opts.hosts.hosts, are_chosen: opts.hosts.are_chosen() };
     let mut report = output::reports(&looks, lists, jobs, user.as_deref()).map_err(failure)?;
     let started = engine.start(looks.held(jobs.len())).map_err(failure)?;
-    started.warnings.iter().for_each(|warning| output::complain(warning));
+    started.warnings.iter().for_each(|warning| notices::complain(opts.program, warning));
     let summary = output::multiplex(
         jobs,
         &started.events,
@@ -135,13 +138,13 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
         &cancel,
     );
     engine.close();
-    summary.faults.iter().for_each(|fault| output::complain(fault));
+    summary.faults.iter().for_each(|fault| notices::complain(program, fault));
     let status = status(opts, &summary);
 
     match (summary.broken, cancel.reason()) {
         // Whoever ended the run knows why the rest of it was not written.
         (Some(Broken::Failed(error)), Some(Reason::Signal(signal))) if error.kind() == io::ErrorKind::TimedOut => {
-            output::complain(&format!("cannot write to standard output: {}", reason(&error)));
+            notices::complain(program, &format!("cannot write to standard output: {}", reason(&error)));
             Ok(Ending::Signal(signal))
         }
         (Some(Broken::Failed(error)), _) => {
@@ -176,7 +179,7 @@ fn status(opts: &Opts, summary: &Summary) -> u8 {
 fn explain(runner: &Runner, jobs: &[Job], given: &[Given]) -> Result<Ending, Fatal> {
     let mut text = String::new();
     let line =
-        |keyword: &str, value: &str, origin: &str| output::sanitize_line(&format!("{keyword} {value}\t# {origin}"));
+        |keyword: &str, value: &str, origin: &str| notices::sanitize_line(&format!("{keyword} {value}\t# {origin}"));
     for job in jobs {
         let lines = runner.explain(job).map_err(refusal)?;
         let is_said = |name: &str| lines.iter().any(|line| line.0 == name);
@@ -202,7 +205,7 @@ fn answer(text: &str) -> Result<Ending, Fatal> {
     if was_closed_at_start(STDOUT) {
         return Err(failure(anyhow!(CLOSED_STDOUT)));
     }
-    match output::raw_stdout(text) {
+    match notices::raw_stdout(text) {
         Ok(()) => Ok(Ending::Status(exit_status::OK)),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
             Ok(Ending::Signal(signal_hook::consts::SIGPIPE))
@@ -351,7 +354,7 @@ fn hosts(opts: &Opts, groups: Definitions) -> Result<(Vec<HostSpec>, Vec<String>
         exclude: &opts.hosts.exclude,
     };
     let (mut hosts, warnings) = lists.read(&mut Groups::new(groups)).map_err(refusal)?;
-    warnings.iter().for_each(|warning| output::complain(warning));
+    warnings.iter().for_each(|warning| notices::complain(opts.program, warning));
     let config = HostConfig::load(&opts.hosts.host_config).map_err(refusal)?;
     if !hosts.is_empty() {
         let notes = config.apply(&mut hosts);

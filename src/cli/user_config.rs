@@ -23,7 +23,6 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::options::{self, Opts};
-use crate::events::host_error::{BeforeStart, is_unread};
 use crate::hosts::options::Value;
 use crate::hosts::toml_file::{self, TomlFile, in_order};
 use crate::hosts::{self, Bad, BadEntry, Definitions, Origin};
@@ -31,6 +30,7 @@ use crate::plan::program::Program;
 use crate::plan::settings::Environment;
 use crate::system::files::bounded;
 use crate::system::files::trusted_file;
+use crate::system::files::unread::{BeforeStart, is_unread};
 use crate::text::message::reason;
 use crate::text::suggest::did_you_mean;
 

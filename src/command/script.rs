@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::LONGEST;
 use crate::command::{add_word, quote};
-use crate::events::host_error::{BeforeStart, is_unread};
 use crate::system::files::bounded;
+use crate::system::files::unread::{BeforeStart, is_unread};
 use crate::text::message::reason;
 
 /// Shells that take a script as one word behind `-c`, with its name and its arguments behind that.

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::host_error::HostError;
-use crate::plan::program::Program;
 use crate::system::cancel::{Cancel, Reason};
 use crate::system::redact;
 
@@ -323,64 +322,6 @@ impl Outcome {
         match self {
             Outcome::TimedOut { phase, .. } => Some(*phase),
             Outcome::Unstopped(outcome) => outcome.phase(),
-            _ => None,
-        }
-    }
-
-    /// What is the same for hints that differ only in what is their host's own.
-    pub fn hint_kind(&self) -> Option<String> {
-        match self {
-            Outcome::Failed(error) => error.hint_kind(),
-            outcome => outcome.hint(),
-        }
-    }
-
-    /// The hint for several hosts of one kind.
-    pub fn shared_hint(&self) -> Option<String> {
-        match self {
-            Outcome::Failed(error) => error.shared_hint(),
-            outcome => outcome.hint(),
-        }
-    }
-
-    /// One line on what would help, for failures where something would.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Outcome::Failed(error) => error.hint(),
-            Outcome::Exited(status) => Program::current().meaning(*status),
-            Outcome::Unstopped(_) => {
-                let task = Program::current().task();
-                Some(format!("{task} was told to stop, and has not: it may still be running there"))
-            }
-            Outcome::TimedOut { phase: Phase::Connect, .. } => Some(
-                "is it up, and not behind a firewall? A slow host or link may need a longer --connect-timeout"
-                    .to_owned(),
-            ),
-            Outcome::TimedOut { phase: Phase::KnownHostsCommand, .. } => Some(
-                "KnownHostsCommand runs within --connect-timeout; --explain shows where it is configured".to_owned(),
-            ),
-            Outcome::TimedOut { phase: Phase::Open, .. } => Some(
-                "the login has worked, but the host is slow or overloaded; it may need a longer --connect-timeout"
-                    .to_owned(),
-            ),
-            Outcome::TimedOut { phase: Phase::Auth | Phase::Secret, .. } => {
-                Some("a slow host or link may need a longer --connect-timeout".to_owned())
-            }
-            Outcome::TimedOut { phase: Phase::Command, .. } => {
-                let task = Program::current().task();
-                Some(format!("{task} was told to stop; -t 0 lets it take as long as it needs"))
-            }
-            Outcome::TimedOut { phase: Phase::Transfer, .. } => Some(match Program::current() {
-                Program::Prsync => "rsync was told to stop; -t 0 lets it take as long as it needs".to_owned(),
-                _ => format!("{}; -t 0 lets it take as long as it needs", Program::INCOMPLETE),
-            }),
-            Outcome::TimedOut { phase: Phase::Silence, .. } => {
-                let what = match Program::current() {
-                    Program::Pscp | Program::Pslurp => Program::INCOMPLETE.to_owned(),
-                    program => format!("{} was told to stop", program.task()),
-                };
-                Some(format!("{what}; a longer --channel-timeout lets it be silent for longer"))
-            }
             _ => None,
         }
     }

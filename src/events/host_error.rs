@@ -2,15 +2,13 @@
 
 mod login;
 
-use crate::text::message::reason;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::{Class, Outcome};
-use crate::plan::program::Program;
 use crate::system::redact;
 
 pub use self::login::LoginError;
@@ -174,61 +172,6 @@ impl HostError {
             error => error.to_string(),
         }
     }
-
-    /// What is the same for hints that differ only in what is their host's own: its name, and where it stands.
-    pub fn hint_kind(&self) -> Option<String> {
-        match self {
-            HostError::Dns { .. } => Some(Class::Dns.word().to_owned()),
-            HostError::Lost { .. } => Some(Class::Lost.word().to_owned()),
-            HostError::HostKey(error) => error.shared_hint(),
-            error => error.hint(),
-        }
-    }
-
-    /// The hint for several hosts of one kind: nothing in it is true of only one of them.
-    pub fn shared_hint(&self) -> Option<String> {
-        match self {
-            HostError::Dns { .. } => Some("check the spelling, or whether the resolver knows the names".to_owned()),
-            HostError::HostKey(error) => error.shared_hint(),
-            error => error.hint(),
-        }
-    }
-
-    /// One line on what would help.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            HostError::Dns { origin, .. } => {
-                let place = origin.as_ref().map(|origin| format!(" ({origin})")).unwrap_or_default();
-                Some(format!("check the spelling{place}, or whether the resolver knows the name"))
-            }
-            HostError::Connect { tried } if tried.iter().all(|(_, reason)| *reason == no_address_here()) => Some(
-                "this machine has no address to reach it from: check BindAddress, and IPv6; after very many connections it may \
-                 have no free port for a minute"
-                    .to_owned(),
-            ),
-            HostError::Connect { .. } => {
-                Some("is sshd running there, on that port, and not behind a firewall?".to_owned())
-            }
-            HostError::Behind { hop, .. } => {
-                Some(format!("{hop} looks the name up and connects: can it reach the host, and is sshd running there?"))
-            }
-            HostError::Proxy { cause, .. } => cause.hint(),
-            HostError::HostKey(error) => error.hint(),
-            HostError::Auth(error) => error.hint(),
-            HostError::Sudo { hint, .. } => hint.map(str::to_owned),
-            HostError::Dropped { banner_seen: false, .. } => Some(
-                "is it an SSH server? A busy one (MaxStartups) does this too: fewer hosts at once (-p) may help"
-                    .to_owned(),
-            ),
-            HostError::Dropped { banner_seen: true, .. } => None,
-            HostError::Ssh { hint, .. } | HostError::Copy { hint, .. } | HostError::Local { hint, .. } => hint.clone(),
-            HostError::Lost { hint: Some(hint), .. } => Some(hint.clone()),
-            HostError::Lost { hint: None, .. } => Some(match Program::current() {
-                Program::Pscp | Program::Pslurp => Program::INCOMPLETE.to_owned(),
-                _ => "the command may still be running there, or may have ended".to_owned(),
-            }),
-        }
-    }
 }
 
 /// Why a proxy could not be used. One failure serves all hosts behind it.
@@ -270,34 +213,6 @@ impl ProxyError {
         outcome.redact();
         ProxyError::Login(Arc::new(outcome))
     }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            ProxyError::Login(outcome) => outcome.hint(),
-            ProxyError::Late(_) => Some("a slow proxy may need a longer --connect-timeout".to_owned()),
-            ProxyError::Forbidden(_) => {
-                Some("see AllowTcpForwarding and PermitOpen of sshd_config(5) on the proxy".to_owned())
-            }
-            ProxyError::Full(_) => Some("fewer hosts at once (-p) may help".to_owned()),
-            ProxyError::Ended(_) | ProxyError::Command(_) => None,
-        }
-    }
-}
-
-/// What is wrong before the first connection. It decides the exit status: the usage is wrong, or a file cannot be read.
-pub trait BeforeStart: std::error::Error + Send + Sync + 'static {
-    /// Whether a file cannot be read, or the system refuses something else: what the user has written is not what is wrong.
-    fn is_unread(&self) -> bool;
-}
-
-/// Whether a file could not be read; one that is too large is not of its kind.
-pub fn is_unread(error: &std::io::Error) -> bool {
-    error.kind() != std::io::ErrorKind::FileTooLarge
-}
-
-/// What the system says where there is no address to connect from: no IPv6, a BindAddress of another machine, no free port.
-fn no_address_here() -> String {
-    reason(&rustix::io::Errno::ADDRNOTAVAIL.into())
 }
 
 /// Why a host key was not accepted (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT").
@@ -423,75 +338,6 @@ impl HostKeyError {
             HostKeyError::Certificate { plain, .. } => format!("{}, nor does its certificate count", plain.brief()),
         }
     }
-
-    /// The hint for several hosts, with HOST for their names.
-    fn shared_hint(&self) -> Option<String> {
-        match self {
-            HostKeyError::Unknown { scan: Some((_, port)), file: Some(file), .. } if file != Path::new("/dev/null") => {
-                Some(format!(
-                    "compare the fingerprints, then for each HOST: ssh-keyscan {}HOST >> '{}' (or --host-key-check accept-new)",
-                    port_option(*port),
-                    file.display()
-                ))
-            }
-            HostKeyError::Changed { file, .. } if !file.to_string_lossy().starts_with(KNOWN_HOSTS_COMMAND) => {
-                Some(format!(
-                    "if the hosts were really re-installed, for each HOST: ssh-keygen -R HOST -f '{}', then accept the new keys",
-                    file.display()
-                ))
-            }
-            error => error.hint(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            // What is written there is gone.
-            HostKeyError::Unknown { file: Some(file), .. } if file == Path::new("/dev/null") => {
-                Some("compare the fingerprint, and name a file with the key: --known-hosts FILE".to_owned())
-            }
-            HostKeyError::Unknown { scan: Some((host, port)), file: Some(file), .. } => {
-                Some(format!(
-                    "compare the fingerprint, then: ssh-keyscan {}{host} >> '{}' (or --host-key-check accept-new)",
-                    port_option(*port),
-                    file.display()
-                ))
-            }
-            HostKeyError::Unknown { file: Some(file), .. } => Some(format!(
-                "compare the fingerprint, then: --host-key-check accept-new adds the key to {}",
-                file.display()
-            )),
-            HostKeyError::Unknown { file: None, .. } => {
-                Some("compare the fingerprint, and name a file with the key: --known-hosts FILE".to_owned())
-            }
-            // It is no file.
-            HostKeyError::Changed { file, .. } if file.to_string_lossy().starts_with(KNOWN_HOSTS_COMMAND) => {
-                Some("if the host was really re-installed: correct what KnownHostsCommand prints for it".to_owned())
-            }
-            HostKeyError::Changed { name, file, .. } => Some(format!(
-                "if the host was really re-installed: ssh-keygen -R '{name}' -f '{}', then accept the new key",
-                file.display()
-            )),
-            // Nothing should make it easy to go on with a key that somebody took the trouble to revoke.
-            HostKeyError::Revoked { .. } | HostKeyError::Listed { .. } => None,
-            HostKeyError::Command { has_started: false, .. } => {
-                Some("is that the right path? --explain shows where it is configured".to_owned())
-            }
-            HostKeyError::Command { .. } => {
-                Some("-v shows what the command says; --explain shows where it is configured".to_owned())
-            }
-            HostKeyError::Replaced { .. } | HostKeyError::Malformed { .. } => None,
-            HostKeyError::Certificate { .. } => Some(
-                "the host needs a new certificate (ssh-keygen -s AUTHORITY -h -I ID -n NAME), or its authority a line @cert-authority in known_hosts"
-                    .to_owned(),
-            ),
-        }
-    }
-}
-
-/// The option of ssh-keyscan(1) for a port, with a blank behind it.
-fn port_option(port: u16) -> String {
-    if port == 22 { String::new() } else { format!("-p {port} ") }
 }
 
 struct Others(usize);

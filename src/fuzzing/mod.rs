@@ -10,6 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::cli::notices::sanitize_line;
 use crate::cli::ssh_args::{self, Tool, Word, split};
 use crate::cli::user_config;
 use crate::command::host_args;
@@ -24,7 +25,7 @@ use crate::hosts::host_config::HostConfig;
 use crate::hosts::nodeset::{self, Names};
 use crate::hosts::proxy::Proxy;
 use crate::hosts::{self, Definitions, Groups, HostSpec, Lists, Origin};
-use crate::output::{control_sequences, sanitize_line};
+use crate::output::control_sequences;
 use crate::ssh;
 use crate::ssh::host_keys::known_hosts::KnownHosts;
 use crate::ssh_config::{Config, Local, Query};

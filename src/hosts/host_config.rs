@@ -22,10 +22,10 @@ use toml::de::DeValue;
 use super::nodeset::Names;
 use super::options::{self, HostOptions, Place, Refused};
 use super::toml_file::{self, TomlFile, in_order};
-use crate::events::host_error::{BeforeStart, is_unread};
 use crate::hosts::{self, Bad, BadEntry, HostSpec, Origin};
 use crate::system::files::bounded;
 use crate::system::files::trusted_file::{self, Contents, Untrusted};
+use crate::system::files::unread::{BeforeStart, is_unread};
 use crate::text::message::reason;
 use crate::text::wildcard::matches_pattern;
 

@@ -23,9 +23,9 @@ use std::sync::Arc;
 
 use self::nodeset::{MOST_NAMES, Names, NamesError};
 use self::options::{HostOptions, Place};
-use crate::events::host_error::{BeforeStart, is_unread};
 use crate::system::files::bounded;
 use crate::system::files::trusted_file::{self, Contents, Untrusted};
+use crate::system::files::unread::{BeforeStart, is_unread};
 use crate::text::message::{excerpt, reason};
 use crate::text::suggest::did_you_mean;
 pub use entry::{Parts, check_login, check_name, is_ipv6, parse_entry, parse_port};

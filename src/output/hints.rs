@@ -1,9 +1,9 @@
 //! Hints: one is said with the first few hosts that it would help, and of all others once, when the run has ended. A thousand hosts
 //! that fail in the same way would otherwise bury what is to be read.
 
+use crate::plan::program::Program;
 use std::io::Write;
 
-use super::name;
 use super::writer::Output;
 use crate::events::event::{Outcome, Stream};
 use crate::hosts::nodeset::fold;
@@ -14,8 +14,12 @@ use crate::text::sanitize::sanitize;
 const SHOWN: usize = 3;
 
 /// The hints of a run.
-#[derive(Debug, Default)]
-pub struct Hints(Vec<Hint>);
+#[derive(Debug)]
+pub struct Hints {
+    /// The program that they are for.
+    pub(super) program: Program,
+    known: Vec<Hint>,
+}
 
 #[derive(Debug)]
 struct Hint {
@@ -28,12 +32,17 @@ struct Hint {
 }
 
 impl Hints {
+    /// None yet, for a run of `program`.
+    pub fn new(program: Program) -> Hints {
+        Hints { program, known: Vec::new() }
+    }
+
     /// The hint for a host that has ended with `outcome`, if it is to be said with it.
     pub fn due(&mut self, job: &Job, outcome: &Outcome) -> Option<String> {
-        let (text, kind) = (outcome.hint()?, outcome.hint_kind()?);
-        let Some(hint) = self.0.iter_mut().find(|hint| hint.kind == kind) else {
-            let shared = outcome.shared_hint().unwrap_or_else(|| text.clone());
-            self.0.push(Hint { kind, shared, shown: 1, more: Vec::new() });
+        let (text, kind) = (outcome.hint(self.program)?, outcome.hint_kind(self.program)?);
+        let Some(hint) = self.known.iter_mut().find(|hint| hint.kind == kind) else {
+            let shared = outcome.shared_hint(self.program).unwrap_or_else(|| text.clone());
+            self.known.push(Hint { kind, shared, shown: 1, more: Vec::new() });
             return Some(text);
         };
         if hint.shown < SHOWN {
@@ -46,12 +55,18 @@ impl Hints {
 
     /// Says, at the end of the run, which other hosts the hints are about.
     pub fn rest(&mut self, output: &mut Output) {
-        for Hint { shared, more, .. } in self.0.drain(..).filter(|hint| !hint.more.is_empty()) {
+        for Hint { shared, more, .. } in self.known.drain(..).filter(|hint| !hint.more.is_empty()) {
             let names = fold(more.iter().map(String::as_str));
             let hosts = if more.len() == 1 { "1 more host".to_owned() } else { format!("{} more hosts", more.len()) };
             let buffer = output.buffer(Stream::Stderr);
             // Writing to memory never fails.
-            let _ = writeln!(buffer, "{}: hint for {hosts}: {}: {}", name(), sanitize(&shared), sanitize(&names));
+            let _ = writeln!(
+                buffer,
+                "{}: hint for {hosts}: {}: {}",
+                self.program.name(),
+                sanitize(&shared),
+                sanitize(&names)
+            );
         }
     }
 }
@@ -72,12 +87,12 @@ mod tests {
             HostKeyError::Unknown { name: name.to_owned(), scan, file, offered: "x".to_owned() }.into_outcome()
         };
         let lost = || -> Outcome { HostError::Lost { detail: "gone".to_owned(), hint: None }.into() };
-        let mut hints = Hints::default();
+        let mut hints = Hints::new(Program::Pssh);
         let said: Vec<bool> = jobs[..5].iter().map(|job| hints.due(job, &unknown(&job.label)).is_some()).collect();
         assert_eq!(said, [true, true, true, false, false], "the names in them do not matter");
         assert!(hints.due(&jobs[5], &lost()).is_some(), "another one");
         assert_eq!(hints.due(&jobs[5], &Outcome::Exited(1)), None);
-        assert_eq!(hints.0.iter().map(|hint| hint.more.clone()).collect::<Vec<_>>(), [vec!["d", "e"], vec![]]);
+        assert_eq!(hints.known.iter().map(|hint| hint.more.clone()).collect::<Vec<_>>(), [vec!["d", "e"], vec![]]);
     }
 
     impl HostKeyError {

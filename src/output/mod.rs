@@ -3,6 +3,7 @@
 pub(crate) mod formats;
 pub(crate) mod reports;
 
+mod advice;
 mod clock;
 pub(crate) mod control_sequences;
 mod hints;
@@ -27,7 +28,6 @@ pub use self::reports::host_files::{Directories, DirectoryError, Files};
 pub use self::reports::progress::Progress;
 pub use self::reports::report_file::FileError;
 pub use self::settings::{Endings, Format, Looks};
-use crate::system::sink;
 pub use crate::system::status_line::{Hold, hold as hold_terminal, leave as leave_terminal};
 pub use prefix::{Prefixes, Template};
 pub use style::{Face, Style, When, Wishes};
@@ -37,10 +37,8 @@ pub use writer::{Broken, Output};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::text::sanitize::sanitize;
-
 use self::formats::ci_groups::Groups;
-use self::formats::ci_log::CiLog;
+pub use self::formats::ci_log::CiLog;
 use self::formats::gather::{Gather, Shape};
 use self::formats::json::Json;
 use self::formats::quiet::Quiet;
@@ -52,7 +50,6 @@ use self::reports::summary::{Failures, Times};
 use crate::events::event::Stream;
 use crate::plan::job::Job;
 use crate::plan::program::Program;
-use crate::system::redact::redact_quotations;
 
 /// Why there are no reports.
 #[derive(Debug, thiserror::Error)]
@@ -118,7 +115,7 @@ pub fn reports(
             }
         }
         Format::Json => reports.push(Box::new(Json::new(jobs))),
-        Format::None if looks.is_quiet => reports.push(Box::new(Quiet::new(jobs.len()))),
+        Format::None if looks.is_quiet => reports.push(Box::new(Quiet::new(jobs.len(), looks.program))),
         Format::Gather | Format::None => {}
     }
     if looks.format == Format::Gather || looks.expect_same {
@@ -159,41 +156,4 @@ pub fn reports(
         reports.push(Box::new(Progress::new(jobs.len())));
     }
     Ok(Box::new(Reports(reports)))
-}
-
-/// What our own lines start with.
-fn name() -> &'static str {
-    Program::current().name()
-}
-
-/// Tells the user something that is about the run as a whole, before it starts or after it has ended. May have several
-/// lines.
-pub fn complain(text: &str) {
-    let log = CiLog::of_process();
-    let mut text = text.to_owned();
-    redact_quotations(&mut text);
-    for line in text.lines() {
-        let line = format!("{}: {}\n", name(), sanitize(line));
-        raw_stderr(&String::from_utf8_lossy(&log.harmless(line.as_bytes())));
-    }
-}
-
-/// Writes our own text to standard error as it is.
-pub fn raw_stderr(text: &str) {
-    // With standard error closed there is nobody to tell.
-    let _ = sink::write_to(std::io::stderr(), text.as_bytes());
-}
-
-/// A line of our own, harmless but for its tabs, with its newline.
-pub fn sanitize_line(line: &str) -> String {
-    let cells: Vec<_> = line.split('\t').map(sanitize).collect();
-    cells.join("\t") + "\n"
-}
-
-/// Writes our own text to standard output as it is.
-///
-/// # Errors
-/// It cannot be written.
-pub fn raw_stdout(text: &str) -> std::io::Result<()> {
-    sink::write_to(std::io::stdout(), text.as_bytes())
 }

@@ -1,6 +1,7 @@
 //! What a terminal decides, once per run: colour, the status line, and whether remote control sequences are kept off it. Never what
 //! is shown.
 
+use crate::plan::program::Program;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 
@@ -75,6 +76,8 @@ impl Face {
 /// How both are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {
+    /// The program whose name our lines begin with.
+    pub program: Program,
     /// Standard output and standard error, by the number of the [`Stream`].
     pub(super) faces: [Face; 2],
     /// Whether a status line is shown on standard error.
@@ -100,8 +103,9 @@ pub struct Wishes {
 
 impl Style {
     /// The style for the process's own standard output and error.
-    pub fn of_process(wishes: Wishes, variable: &dyn Fn(&str) -> Option<OsString>) -> Style {
-        Style::decide(wishes, variable, [io::stdout().is_terminal(), io::stderr().is_terminal()])
+    pub fn of_process(program: Program, wishes: Wishes, variable: &dyn Fn(&str) -> Option<OsString>) -> Style {
+        let terminals = [io::stdout().is_terminal(), io::stderr().is_terminal()];
+        Style { program, ..Style::decide(wishes, variable, terminals) }
     }
 
     /// The option beats `NO_COLOR` (no-color.org: set and not empty), which beats `CLICOLOR_FORCE`, which beats `CLICOLOR=0`, which
@@ -130,7 +134,7 @@ impl Style {
         };
         let is_true = |name: &str| set(name).is_some_and(|value| value == "true");
         let log = if wishes.raw { CiLog::default() } else { CiLog::new(wishes.ci, wishes.is_json, &is_true) };
-        Style { faces: terminals.map(face), has_progress, log }
+        Style { program: Program::default(), faces: terminals.map(face), has_progress, log }
     }
 
     /// How one of the two streams is written.

@@ -1,5 +1,6 @@
 //! Standard output and standard error as one writer: buffered, in order, and able to tell a reader that has gone away.
 
+use crate::plan::program::Program;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -29,6 +30,8 @@ pub enum Broken {
 ///
 /// On a terminal with a status line, that is taken away before anything else is written, and comes back when everything is.
 pub struct Output {
+    /// The program whose name our lines begin with.
+    pub(super) program: Program,
     stdout: Target,
     stderr: Target,
     /// The status line, if there is to be one.
@@ -70,6 +73,7 @@ impl Output {
         // The status line is on standard error, whatever that is; standard output matters to it as the same terminal.
         let has_status = style.has_progress;
         Output {
+            program: style.program,
             stdout: target(stdout, has_status && style.of(Stream::Stdout).is_terminal, style.log),
             stderr: target(stderr, has_status, style.log.of_text()),
             status: None,

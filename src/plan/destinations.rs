@@ -17,7 +17,6 @@ use super::error::Unprepared;
 use super::known_hosts_files::KnownHostsFiles;
 use super::settings::SshOption;
 use super::settings::{AgentChoice, Settings, expand};
-use crate::events::host_error::BeforeStart;
 use crate::hosts::options::HostKeyCheck;
 use crate::hosts::options::{AgentUse, HostOptions, Maybe};
 use crate::hosts::proxy::{Hop, Proxy};
@@ -39,6 +38,7 @@ use crate::ssh_config::{
     StrictHostKeyChecking,
 };
 use crate::system::cancel::Cancel;
+use crate::system::files::unread::BeforeStart;
 use crate::system::lock::lock;
 use crate::system::password_source::{Secret, Source};
 use crate::system::resolver;

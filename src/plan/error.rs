@@ -4,6 +4,7 @@ use crate::command::host_args::HostArgsError;
 use crate::plan::exec_request::CompleteError;
 use crate::ssh::keys::identities::IdentityError;
 use crate::ssh_config::ConfigError;
+use crate::system::files::unread::BeforeStart;
 use crate::system::password_source::SecretError;
 use crate::text::message::reason;
 
@@ -39,4 +40,18 @@ pub enum Unprepared {
     /// The system is out of something.
     #[error("cannot make a pipe: {}", reason(.0))]
     System(#[from] std::io::Error),
+}
+
+impl BeforeStart for Unprepared {
+    fn is_unread(&self) -> bool {
+        match self {
+            Unprepared::Config(error) => error.is_unread(),
+            Unprepared::File { is_unread, .. } => *is_unread,
+            Unprepared::Password(error) => error.is_unread(),
+            Unprepared::Identity(error) => error.is_unread(),
+            Unprepared::Command(error) => error.is_unread(),
+            Unprepared::Setting(_) | Unprepared::Length(_) => false,
+            Unprepared::System(_) => true,
+        }
+    }
 }

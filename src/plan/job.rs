@@ -8,9 +8,9 @@ use std::time::Duration;
 use crate::command::host_args::{Arguments, ForHost, HostArgsError};
 use crate::command::script::Script;
 use crate::command::{CommandError, CommandLine};
-use crate::events::host_error::BeforeStart;
 use crate::hosts::proxy::Proxy;
 use crate::hosts::{HostSpec, Origin};
+use crate::system::files::unread::BeforeStart;
 
 /// One command on one host.
 #[derive(Clone, Debug)]

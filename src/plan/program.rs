@@ -1,8 +1,5 @@
 //! The five programs of the suite, and what is the same for all of them: the way in and out of the process.
 
-use std::sync::OnceLock;
-
-use crate::copy::rsync;
 use crate::events::exit_status;
 
 /// One of the programs.
@@ -20,9 +17,6 @@ pub enum Program {
     /// Kills processes.
     Pnuke,
 }
-
-/// The program that this process is.
-static CURRENT: OnceLock<Program> = OnceLock::new();
 
 impl Program {
     /// All of them.
@@ -43,16 +37,6 @@ impl Program {
         }
     }
 
-    /// Makes this process that one.
-    pub(crate) fn becomes_current(self) {
-        let _ = CURRENT.set(self);
-    }
-
-    /// The one that this process is; pssh where it is somebody else's.
-    pub fn current() -> Program {
-        CURRENT.get().copied().unwrap_or_default()
-    }
-
     /// What it does on a host, as the subject of a sentence.
     pub fn task(self) -> &'static str {
         match self {
@@ -60,24 +44,6 @@ impl Program {
             Program::Pscp | Program::Pslurp => "the copy",
             Program::Prsync => "rsync",
         }
-    }
-
-    /// What an exit status of what it runs on the hosts means, where that is known.
-    pub fn meaning(self, status: u32) -> Option<String> {
-        const SEE: &str = "-i shows all that rsync has said, -e DIR keeps it";
-        let meaning = match (self, status) {
-            (Program::Prsync, 0) => None,
-            (Program::Prsync, _) => {
-                let words = rsync::hint(status).or_else(|| rsync::meaning(status)).unwrap_or("rsync failed");
-                return Some(format!("{words}; {SEE}"));
-            }
-            // pkill(1), EXIT STATUS.
-            (Program::Pnuke, 1) => Some("no process has matched"),
-            (Program::Pnuke, 2) => Some("pkill does not understand the pattern"),
-            (Program::Pnuke, 127) => Some("there is no pkill on the host (procps has it)"),
-            _ => None,
-        };
-        meaning.map(str::to_owned)
     }
 
     /// The exit status for hosts on which a command has failed or files could not be copied: pscp and prsync of pssh 2.3.6 make no

@@ -12,7 +12,7 @@ use crate::command::input::Inputs;
 use crate::command::sudo::{Form, Tokens};
 use crate::copy::rsync::{self, Rsync};
 use crate::events::event::{Event, EventKind, Outcome};
-use crate::events::host_error::{BeforeStart, HostError};
+use crate::events::host_error::HostError;
 use crate::hosts::proxy::Proxy;
 use crate::plan::destinations::Directory;
 use crate::plan::exec_request::{self, Terms};
@@ -33,20 +33,6 @@ use crate::system::cancel::Cancel;
 use crate::system::open_files::Held;
 use crate::system::password_source::Source;
 use crate::system::terminal::Terminal;
-
-impl BeforeStart for Unprepared {
-    fn is_unread(&self) -> bool {
-        match self {
-            Unprepared::Config(error) => error.is_unread(),
-            Unprepared::File { is_unread, .. } => *is_unread,
-            Unprepared::Password(error) => error.is_unread(),
-            Unprepared::Identity(error) => error.is_unread(),
-            Unprepared::Command(error) => error.is_unread(),
-            Unprepared::Setting(_) | Unprepared::Length(_) => false,
-            Unprepared::System(_) => true,
-        }
-    }
-}
 
 /// Runs jobs, and holds what they share.
 pub struct Runner {

@@ -32,7 +32,7 @@ mod settings;
 mod tests;
 mod values;
 
-use crate::events::host_error::{BeforeStart, is_unread};
+use crate::system::files::unread::{BeforeStart, is_unread};
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -9,9 +9,9 @@ use super::keywords::{self, Action};
 use super::line::{self, Scanner, Sort, Statement, Words, Wrong};
 use super::pattern::{HostPatterns, PatternList};
 use super::{ConfigError, Local, Note, Origin};
-use crate::events::host_error::is_unread;
 use crate::system::files::bounded;
 use crate::system::files::trusted_file;
+use crate::system::files::unread::is_unread;
 
 /// OpenSSH's READCONF_MAX_DEPTH.
 const MAX_DEPTH: usize = 16;

@@ -20,8 +20,8 @@ use zeroize::{Zeroize, Zeroizing};
 use super::cancel::Cancel;
 use super::poll::Patience;
 use super::terminal::{AskError, Terminal};
-use crate::events::host_error::{BeforeStart, is_unread};
 use crate::system::descriptors;
+use crate::system::files::unread::{BeforeStart, is_unread};
 use crate::system::redact;
 use crate::text::message::reason;
 

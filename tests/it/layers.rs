@@ -1,4 +1,4 @@
-//! Which folders of the library import which: a folder imports only those that stand before it.
+//! Which folders of the library import which: a folder imports only those that stand below it (`docs/architecture.md`).
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ const LAYERS: [&[&str]; 10] = [
     &["text"],
     &["system"],
     &["events", "hosts", "ssh_config"],
-    &["command", "journal"],
+    &["command"],
     &["ssh"],
     &["copy"],
     &["plan"],
@@ -19,21 +19,17 @@ const LAYERS: [&[&str]; 10] = [
 ];
 /// What is above and yet not to be imported: the library's client prints nothing.
 const NEVER: [(&str, &str); 1] = [("client", "output")];
-
-/// What must be written with unsafe code, and so stands where that has its place. It imports nothing, and may be imported by all.
+/// What must be written with unsafe code, and so stands where that has its place. It imports nothing, and all may import it.
 const LEAF: &str = "ssh/ffi/at_start";
 
-/// Imports that still run upward: the file, and what it imports. A line goes with every cure.
-const OWED: &[(&str, &str)] = &[
-];
-
-/// The folder of a module, such as `ssh_config/line`.
+/// The folder of a module, such as `ssh_config` of `ssh_config/line`.
 fn folder(module: &str) -> &str {
     module.split('/').next().unwrap_or(module)
 }
 
 fn layer(folder: &str) -> usize {
-    LAYERS.iter().position(|layer| layer.contains(&folder)).unwrap_or_default()
+    let layer = LAYERS.iter().position(|layer| layer.contains(&folder));
+    layer.unwrap_or_else(|| panic!("src/{folder} is in no layer"))
 }
 
 /// The code of a file without comments and without the tests at its end.
@@ -70,23 +66,23 @@ fn collect<'t>(mut rest: &'t str, base: &str, found: &mut BTreeSet<String>) -> &
         }
         return &inner.trim_start()[1..];
     }
-    let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
     let path = if base.is_empty() { rest[..end].to_owned() } else { format!("{base}/{}", &rest[..end]) };
     match rest[end..].strip_prefix("::") {
         Some(further) => collect(further, &path, found),
         None => {
             found.insert(path);
-            rest[end..].strip_prefix(" as ").map_or(&rest[end..], |alias| {
-                &alias[alias.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(alias.len())..]
-            })
+            let alias = rest[end..].strip_prefix(" as ");
+            alias.map_or(&rest[end..], |alias| &alias[alias.find(|c| !is_part(c)).unwrap_or(alias.len())..])
         }
     }
 }
 
-#[test]
-fn no_folder_imports_one_above_it() {
+/// The modules of `src` but those of tests, with their code.
+fn modules() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let (mut directories, mut upward, mut files) = (vec![root.clone()], BTreeSet::new(), 0);
+    let (mut directories, mut modules) = (vec![root.clone()], Vec::new());
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory).expect("a directory").flatten() {
             let path = entry.path();
@@ -94,25 +90,48 @@ fn no_folder_imports_one_above_it() {
             if path.is_dir() {
                 directories.push(path);
             } else if !name.contains("tests") && name.ends_with(".rs") {
-                files += 1;
-                let module = name.trim_end_matches(".rs").trim_end_matches("/mod");
-                let own = folder(module);
-                for path in imports(&code(&fs::read_to_string(root.join(&name)).expect("a file")), module) {
-                    if path.starts_with(LEAF) {
-                        continue;
-                    }
-                    let other = folder(&path);
-                    if own != other && (layer(own) <= layer(other) || NEVER.contains(&(own, other))) {
-                        upward.insert((name.clone(), other.to_owned()));
-                    }
-                }
+                let text = fs::read_to_string(&path).expect("a file");
+                modules.push((name.trim_end_matches(".rs").trim_end_matches("/mod").to_owned(), code(&text)));
             }
         }
     }
-    assert!(files > 150, "the sources are there");
-    let owed: BTreeSet<_> = OWED.iter().map(|(file, path)| ((*file).to_owned(), (*path).to_owned())).collect();
-    let new: Vec<_> = upward.difference(&owed).collect();
-    assert!(new.is_empty(), "imported from above: {new:#?}");
-    let paid: Vec<_> = owed.difference(&upward).collect();
-    assert!(paid.is_empty(), "no longer owed: {paid:#?}");
+    modules
+}
+
+#[test]
+fn no_folder_imports_one_above_it() {
+    let modules = modules();
+    assert!(modules.len() > 150, "the sources are there");
+    let mut upward = BTreeSet::new();
+    for (module, code) in &modules {
+        let (own, found) = (folder(module), imports(code, module));
+        assert!(module != LEAF || found.is_empty(), "{LEAF} imports {found:?}");
+        for path in found.iter().filter(|path| !path.starts_with(LEAF)) {
+            let other = folder(path);
+            if own != other && (layer(own) <= layer(other) || NEVER.contains(&(own, other))) {
+                upward.insert((module.as_str(), path.clone()));
+            }
+        }
+    }
+    assert!(upward.is_empty(), "imported from above: {upward:#?}");
+}
+
+#[test]
+fn only_the_command_line_knows_its_options() {
+    let known = |module: &str| folder(module) == "cli" || module.starts_with("fuzzing");
+    let modules = modules();
+    let named = modules.iter().filter(|(module, code)| !known(module) && code.contains("Opts"));
+    assert_eq!(named.map(|(module, _)| module).collect::<Vec<_>>(), [] as [&String; 0], "these name Opts");
+}
+
+#[test]
+fn imports_are_found_wherever_they_stand() {
+    let code = code(
+        "use crate::a::{b, c::{D, e as f}};\n// crate::no\nfn x() { crate::g::h(); super::i::J }\nuse super::super::k;",
+    );
+    let found = imports(&code, "m/n/o");
+    assert_eq!(
+        found.iter().map(String::as_str).collect::<Vec<_>>(),
+        ["a/b", "a/c/D", "a/c/e", "g/h", "m/k", "m/n/i/J"]
+    );
 }

@@ -99,6 +99,8 @@ mod identities;
 mod input;
 /// The verdicts on host keys, compared with ssh's own.
 mod known_hosts;
+/// Which folder of the library imports which.
+mod layers;
 /// Runs that are stopped: after a time, or once hosts have failed.
 mod limits;
 /// Files here that are written to.

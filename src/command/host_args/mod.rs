@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use super::template::{ValueError, Values};
 use crate::command::CommandLine;
-use crate::events::host_error::{BeforeStart, is_unread};
 use crate::hosts::{self, HostSpec, Origin};
+use crate::system::files::unread::{BeforeStart, is_unread};
 use crate::text::message::{excerpt, reason};
 
 /// The name of the column whose value says which host a row is for.

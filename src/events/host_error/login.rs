@@ -11,9 +11,6 @@ const METHODS: [&str; 6] = ["publickey", "password", "keyboard-interactive", "ho
 /// Characters of a server's list of methods in a message.
 const LONGEST_LIST: usize = 200;
 
-/// What OpenSSH says after MaxAuthTries attempts.
-const TOO_MANY_FAILURES: &str = "Too many authentication failures";
-
 /// How a server has refused every way to log in that we have.
 #[derive(Clone, Debug, Default)]
 pub struct LoginError {
@@ -83,44 +80,6 @@ impl LoginError {
         // The names of the protocol's own methods tell nothing, whatever the password is.
         let methods = self.offered.iter_mut().filter(|method| !METHODS.contains(&method.as_str()));
         methods.chain(&mut self.said).for_each(redact::redact);
-    }
-
-    /// One line on what would help.
-    pub fn hint(&self) -> Option<String> {
-        let is_secret = |method: &String| ["password", "keyboard-interactive"].contains(&method.as_str());
-        let password = if self.offered.iter().any(is_secret) { "; -A asks for a password" } else { "" };
-        let user = self.jump.as_ref().map_or_else(|| "-l".to_owned(), |jump| format!("-J USER@{jump}"));
-        let takes_keys = self.offered.is_empty() || self.offered.iter().any(|method| method == "publickey");
-        let is_rsa = |tried: &String| tried.starts_with("ssh-rsa");
-        if let Some(advice) = self.advice {
-            return Some(advice.to_owned());
-        }
-        if self.is_explained {
-            return None;
-        }
-        Some(if self.said.iter().any(|said| said.contains(TOO_MANY_FAILURES)) {
-            "fewer keys: name the right one with --identity FILE and -O IdentitiesOnly=yes".to_owned()
-        } else if self.tried.iter().any(is_secret) {
-            format!("is it the right password, and the right user ({user})?")
-        } else if !self.accepted.is_empty() {
-            match (password, takes_keys) {
-                ("", true) => "it wants another key as well: name it with --identity FILE".to_owned(),
-                ("", false) => "pssh has nothing that the server wants as well".to_owned(),
-                _ => "it wants more than that: -A asks for a password".to_owned(),
-            }
-        } else if !takes_keys {
-            format!("the server takes no public keys for this user{password}")
-        } else if self.tried.is_empty() {
-            format!("no key to offer: name one with --identity FILE, or load one with ssh-add{password}")
-        } else if self.tried.iter().all(is_rsa) {
-            format!(
-                "is the key in that user's authorized_keys, and does the server take RSA signatures with SHA-2? Name another with --identity FILE, the user with {user}{password}"
-            )
-        } else {
-            format!(
-                "is the key in that user's authorized_keys? Name another with --identity FILE, the user with {user}{password}"
-            )
-        })
     }
 }
 

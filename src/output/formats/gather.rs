@@ -1,5 +1,6 @@
 //! `--format gather`: what is the same on many hosts is shown once.
 
+use crate::plan::program::Program;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +13,6 @@ use crate::events::event::{Class, Event, EventKind, Outcome, Stream, Tally};
 use crate::hosts::nodeset::fold;
 use crate::output::control_sequences::Guard;
 use crate::output::multiplexer::Report;
-use crate::output::name;
 use crate::output::store::{Store, Text};
 use crate::output::style::Face;
 use crate::output::writer::Output;
@@ -122,7 +122,7 @@ impl Gather {
         }
     }
 
-    fn outcome(&mut self, job: &Job, outcome: &Outcome) {
+    fn outcome(&mut self, job: &Job, outcome: &Outcome, program: Program) {
         let printed = *self.printed[job.number].take().unwrap_or_default();
         let brief = match outcome.class() {
             Class::Ok => "exit 0".to_owned(),
@@ -135,7 +135,7 @@ impl Gather {
         let next = self.groups.len();
         let number = *self.by_content.entry(content.finish()).or_insert(next);
         if number == next {
-            let (class, hint) = (outcome.class(), outcome.hint());
+            let (class, hint) = (outcome.class(), outcome.hint(program));
             return self.groups.push(Group { jobs: vec![job.number], class, outcome: full, hint, printed });
         }
         let group = &mut self.groups[number];
@@ -143,7 +143,7 @@ impl Gather {
         if group.outcome != full {
             group.outcome = brief;
         }
-        group.hint = outcome.shared_hint();
+        group.hint = outcome.shared_hint(program);
         for (kept, printed) in group.printed.iter_mut().zip(printed) {
             // Whoever of them is whole speaks for all.
             let (better, worse) =
@@ -257,10 +257,10 @@ impl Gather {
 }
 
 impl Report for Gather {
-    fn event(&mut self, job: &Job, event: &Event, _: &mut Output) {
+    fn event(&mut self, job: &Job, event: &Event, output: &mut Output) {
         match &event.kind {
             EventKind::Output { stream, bytes } => self.output(job, *stream, bytes),
-            EventKind::Finished { outcome, .. } => self.outcome(job, outcome),
+            EventKind::Finished { outcome, .. } => self.outcome(job, outcome, output.program),
             EventKind::Started
             | EventKind::Attempted(_)
             | EventKind::Connected
@@ -286,7 +286,7 @@ impl Report for Gather {
             let (total, largest) = (self.jobs.len(), groups.iter().map(|group| group.jobs.len()).max().unwrap_or(0));
             let line = format!(
                 "{}: the hosts differ: {} groups, {} of {total} hosts are not in the largest\n",
-                name(),
+                output.program.name(),
                 groups.len(),
                 total - largest
             );

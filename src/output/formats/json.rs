@@ -169,6 +169,7 @@ impl Json {
             outcome => Some(outcome.to_string()),
         };
         let phases = timeline.phases(self.clock.start);
+        let hint = outcome.hint(output.program);
         let mut object = Object::new(output, "end").time("time", &self.clock, Some(event.at));
         object = host(object, job)
             .maybe_text("address", address.as_ref().map(without_port).as_deref())
@@ -185,7 +186,7 @@ impl Json {
             .flag("may_still_run", matches!(outcome, Outcome::Unstopped(_)))
             .text("message", &outcome.to_string())
             .maybe_text("error", error.as_deref())
-            .maybe_text("hint", outcome.hint().as_deref())
+            .maybe_text("hint", hint.as_deref())
             .time("started", &self.clock, timeline.started)
             .time("connected", &self.clock, timeline.connected)
             .time("first_output", &self.clock, timeline.first_output)

@@ -10,7 +10,6 @@ use std::time::Instant;
 use crate::events::event::{Class, Event, EventKind, Outcome, Stream, Tally};
 use crate::output::hints::Hints;
 use crate::output::multiplexer::Report;
-use crate::output::name;
 use crate::output::style::{Face, Style};
 use crate::output::writer::Output;
 use crate::plan::job::Job;
@@ -28,7 +27,7 @@ pub struct Outcomes {
 impl Outcomes {
     /// Lines, the notes of jobs that are to tell what they do, and the tally.
     pub fn new(style: &Style) -> Outcomes {
-        let hints = Hints::default();
+        let hints = Hints::new(style.program);
         Outcomes { has_lines: true, start: Instant::now(), face: style.of(Stream::Stderr), hints }
     }
 
@@ -66,7 +65,7 @@ pub fn write_outcome(job: &Job, outcome: &Outcome, attempts: u32, face: Face, hi
     let text = format!("{outcome}{tried}");
     let (label, text) = (sanitize(&job.label), sanitize(&text));
     // Writing to memory never fails.
-    let _ = writeln!(buffer, "{}: {label}: {}", name(), face.paint(outcome.class() == Class::Ok, &text));
+    let _ = writeln!(buffer, "{}: {label}: {}", hints.program.name(), face.paint(outcome.class() == Class::Ok, &text));
     if let Some(hint) = hints.due(job, outcome) {
         let _ = writeln!(buffer, "  hint: {}", sanitize(&hint));
     }
@@ -74,5 +73,6 @@ pub fn write_outcome(job: &Job, outcome: &Outcome, attempts: u32, face: Face, hi
 
 fn message(output: &mut Output, text: &str) {
     let text = sanitize(text);
-    let _ = writeln!(output.buffer(Stream::Stderr), "{}: {text}", name());
+    let name = output.program.name();
+    let _ = writeln!(output.buffer(Stream::Stderr), "{name}: {text}");
 }

@@ -1,11 +1,11 @@
 //! `-q`: nothing when all is well; for cron, which mails whatever is printed.
 
+use crate::plan::program::Program;
 use std::io::Write;
 
 use crate::events::event::{Class, Event, EventKind, Stream, Tally};
 use crate::output::hints::Hints;
 use crate::output::multiplexer::Report;
-use crate::output::name;
 use crate::output::tail::Tail;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
@@ -24,8 +24,8 @@ pub struct Quiet {
 
 impl Quiet {
     /// A report for `jobs` jobs.
-    pub fn new(jobs: usize) -> Quiet {
-        Quiet { tails: vec![Tail::default(); jobs], hints: Hints::default() }
+    pub fn new(jobs: usize, program: Program) -> Quiet {
+        Quiet { tails: vec![Tail::default(); jobs], hints: Hints::new(program) }
     }
 }
 
@@ -38,10 +38,11 @@ impl Report for Quiet {
                 if outcome.class() == Class::Ok {
                     return;
                 }
+                let name = output.program.name();
                 let buffer = output.buffer(Stream::Stderr);
                 let tried = if *attempts > 1 { format!(" (attempt {attempts})") } else { String::new() };
                 let told = format!("{}: {outcome}{tried}", job.label);
-                let _ = writeln!(buffer, "{}: {}", name(), sanitize(&told));
+                let _ = writeln!(buffer, "{name}: {}", sanitize(&told));
                 if let Some(hint) = self.hints.due(job, outcome) {
                     let _ = writeln!(buffer, "  hint: {}", sanitize(&hint));
                 }
@@ -65,7 +66,8 @@ impl Report for Quiet {
     fn finish(&mut self, tally: &Tally, output: &mut Output) {
         self.hints.rest(output);
         if tally.total() > 1 && tally.count(Class::Ok) < tally.total() {
-            let _ = writeln!(output.buffer(Stream::Stderr), "{}: {tally}", name());
+            let name = output.program.name();
+            let _ = writeln!(output.buffer(Stream::Stderr), "{name}: {tally}");
         }
     }
 }

@@ -17,7 +17,6 @@ use crate::hosts::file_names::pretty;
 use crate::output::clock::WallClock;
 use crate::output::hints::Hints;
 use crate::output::multiplexer::Report;
-use crate::output::name;
 use crate::output::style::{Colour, Face, Style};
 use crate::output::writer::Output;
 use crate::plan::job::Job;
@@ -83,7 +82,7 @@ impl Heads {
             clock: WallClock::of_process(),
             stdout: style.of(Stream::Stdout),
             stderr: style.of(Stream::Stderr),
-            hints: Hints::default(),
+            hints: Hints::new(style.program),
         }
     }
 
@@ -126,7 +125,8 @@ impl Heads {
             }
         } else if let Some(hint) = self.hints.due(job, outcome) {
             // The reason stands above, on a terminal: once is enough. Writing to memory never fails.
-            let _ = writeln!(text, "{}: {}: hint: {}", name(), sanitize(&job.label), sanitize(&hint));
+            let _ =
+                writeln!(text, "{}: {}: hint: {}", self.hints.program.name(), sanitize(&job.label), sanitize(&hint));
         }
         text
     }

@@ -11,7 +11,6 @@ use super::report_file::ReportFile;
 use crate::events::event::{Class, Event, EventKind, Stream, Tally};
 use crate::hosts::{self, Origin};
 use crate::output::multiplexer::Report;
-use crate::output::name;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
 use crate::system::files::bounded;
@@ -141,7 +140,8 @@ impl Report for FailedTo {
             let path = self.file.path().display().to_string();
             let told = format!("--failed-to {path}: no host has failed: the list has no hosts any more");
             // Writing to memory never fails.
-            let _ = writeln!(output.buffer(Stream::Stderr), "{}: {}", name(), sanitize(&told));
+            let name = output.program.name();
+            let _ = writeln!(output.buffer(Stream::Stderr), "{name}: {}", sanitize(&told));
         }
     }
 }

@@ -55,7 +55,7 @@ impl Junit {
         if outcome.class() == Class::Ok {
             return;
         }
-        let hint = outcome.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        let hint = outcome.hint(output.program).map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
         case.problem = Some((outcome.class(), format!("{outcome}{hint}")));
         let mut kept = if dropped > 0 { format!("... ({dropped} lines before)\n").into_bytes() } else { Vec::new() };
         for line in lines {

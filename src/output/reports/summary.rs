@@ -9,7 +9,6 @@ use super::timeline::{Phases, Timeline};
 use crate::events::event::{Class, Event, EventKind, Outcome, Stream, Tally};
 use crate::hosts::nodeset::fold;
 use crate::output::multiplexer::Report;
-use crate::output::name;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
 use crate::text::sanitize::sanitize;
@@ -94,8 +93,9 @@ impl Report for Times {
 
     fn finish(&mut self, _: &Tally, output: &mut Output) {
         let all: Vec<Phases> = self.timelines.iter().map(|timeline| timeline.phases(self.start)).collect();
+        let name = output.program.name();
         let buffer = output.buffer(Stream::Stderr);
-        let _ = writeln!(buffer, "{}: seconds    hosts       p50       p95       max", name());
+        let _ = writeln!(buffer, "{}: seconds    hosts       p50       p95       max", name);
         let names = Phases::default().parts().map(|(name, _)| name);
         let rows = names.iter().enumerate().map(|(place, name)| {
             (*name, all.iter().filter_map(|phases| phases.parts()[place].1).collect::<Vec<Duration>>())
@@ -112,7 +112,7 @@ impl Report for Times {
             all.iter().enumerate().filter_map(|(number, phases)| Some((number, phases.total?))).collect();
         slowest.sort_by_key(|(number, total)| (std::cmp::Reverse(*total), *number));
         if slowest.len() > 1 {
-            let _ = writeln!(buffer, "{}: slowest:", name());
+            let _ = writeln!(buffer, "{name}: slowest:");
         }
         for (number, total) in slowest.iter().take(if slowest.len() > 1 { SLOWEST } else { 0 }) {
             let longest = all[*number].parts().into_iter().skip(1).max_by_key(|(_, time)| *time);

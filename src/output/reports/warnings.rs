@@ -5,7 +5,6 @@ use std::io::Write;
 
 use crate::events::event::{Event, EventKind, Stream, Tally};
 use crate::output::multiplexer::Report;
-use crate::output::name;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
 use crate::text::sanitize::sanitize;
@@ -42,7 +41,8 @@ impl Report for Warnings {
             let more = if others > 0 { format!(" and {others} more") } else { String::new() };
             let line = format!("{}{more}: {text}", named.join(", "));
             // Writing to memory never fails.
-            let _ = writeln!(output.buffer(Stream::Stderr), "{}: {}", name(), sanitize(&line));
+            let name = output.program.name();
+            let _ = writeln!(output.buffer(Stream::Stderr), "{name}: {}", sanitize(&line));
         }
     }
 }

@@ -12,9 +12,9 @@ use openssl::sha::{sha1, sha256};
 
 use super::certificate::Certificate;
 use super::known_hosts::{Key, TOO_SHORT};
-use crate::events::host_error::{BeforeStart, is_unread};
 use crate::ssh::wire::Reader;
 use crate::system::files::bounded;
+use crate::system::files::unread::{BeforeStart, is_unread};
 use crate::system::lock::lock;
 use crate::text::message::reason;
 

@@ -24,9 +24,9 @@ use ssh_key::private::{EcdsaKeypair, KeypairData};
 use zeroize::Zeroizing;
 
 use super::algorithms::CERTIFICATE;
-use crate::events::host_error::{BeforeStart, is_unread};
 use crate::ssh::wire::{put_mpint, put_string};
 use crate::system::files::bounded;
+use crate::system::files::unread::{BeforeStart, is_unread};
 use crate::system::password_source::Secret;
 use crate::text::message::reason;
 

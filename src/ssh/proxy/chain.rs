@@ -20,10 +20,13 @@ use crate::system::lock::lock;
 /// How long connections may take to say goodbye at the end of the run.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// Gives the host that a hop names, or what is wrong with it.
+pub type HostOf = Box<dyn Fn(&Hop) -> Result<Arc<Host>, String> + Send + Sync>;
+
 /// What all connections to jump hosts need to know.
 pub struct Plan {
     /// Knows the jump hosts, or says what is wrong about one.
-    pub host_of: Box<dyn Fn(&Hop) -> Result<Arc<Host>, String> + Send + Sync>,
+    pub host_of: HostOf,
     /// How many connections there may be to one jump host.
     pub connections: usize,
     /// Bytes that may be on the way to us on each channel.

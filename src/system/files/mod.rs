@@ -5,3 +5,4 @@ pub mod run_lock;
 pub mod spill;
 pub mod trusted_file;
 pub mod trusted_path;
+pub mod unread;

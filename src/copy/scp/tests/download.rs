@@ -6,6 +6,7 @@ use super::*;
 use crate::copy::Download;
 use crate::copy::download_root::Place;
 use crate::copy::scp::download::{Receiving, command};
+use crate::plan::program::Program;
 
 const PLAIN: Options = Options { recursive: false, preserve: false, checksum: false, resume: false, inplace: false };
 const TREE: Options = Options { recursive: true, ..PLAIN };
@@ -283,7 +284,7 @@ fn a_host_without_scp_is_told_from_one_that_fails() {
         let talk = peer.talk(command, &mut receiving);
         assert!(!receiving.has_begun());
         let Outcome::Failed(error) = talk.outcome else { panic!("{:?}", talk.outcome) };
-        (error.to_string(), error.hint().unwrap_or_default())
+        (error.to_string(), error.hint(Program::Pscp).unwrap_or_default())
     };
     let (message, hint) = outcome(b"PATH=/nowhere; scp -f motd", "/bin/sh");
     assert!(message.starts_with("motd: neither SFTP nor scp is there: ") && message.contains("not found"), "{message}");
@@ -322,7 +323,7 @@ fn what_this_protocol_cannot_do_is_told_before_anything_is_said() {
         let mut receiving = Receiving::new(download(&[b"motd"], None, options), Place::open(&field.here("")).unwrap());
         assert_eq!(receiving.say(&mut Vec::new()), Say::Over);
         let Outcome::Failed(error) = receiving.conclude(Outcome::Exited(1)) else { panic!("no error") };
-        assert!(error.to_string().contains("the host has no SFTP") && error.hint().is_some(), "{error}");
+        assert!(error.to_string().contains("the host has no SFTP") && error.hint(Program::Pscp).is_some(), "{error}");
     }
 }
 

@@ -5,6 +5,7 @@ use crate::copy::random_tag;
 use crate::copy::scp::script::SCRIPT;
 use crate::copy::scp::upload::{Sending, command};
 use crate::copy::scp::{encode, split_tilde};
+use crate::plan::program::Program;
 
 #[test]
 fn the_scripts_pass_through_every_login_shell() {
@@ -129,7 +130,7 @@ fn a_host_without_scp_is_told_so() {
     let talk = upload(&field, &["/bin/sh"], &bin, Options { recursive: true, ..Options::default() }, "x/y");
     let Outcome::Failed(error) = &talk.outcome else { panic!("{talk:?}") };
     assert_eq!(error.to_string(), "x/y: neither SFTP nor scp is there");
-    assert!(error.hint().is_some());
+    assert!(error.hint(Program::Pscp).is_some());
     assert_eq!(list(field.there("")), [""; 0]);
 }
 

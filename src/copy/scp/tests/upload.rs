@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use super::*;
 use crate::copy::random_tag;
 use crate::copy::scp::upload::{Sending, command};
+use crate::plan::program::Program;
 
 const PLAIN: Options = Options { recursive: false, preserve: false, checksum: false, resume: false, inplace: false };
 const TREE: Options = Options { recursive: true, ..PLAIN };
@@ -314,7 +315,7 @@ fn closed_directories(user: Option<u32>) {
     let talk = send(&peer, &field.upload(&["tree/z"], b"tree/closed/kept", PLAIN));
     fails(&talk, "tree/closed/kept: Permission denied");
     let Outcome::Failed(error) = talk.outcome else { return };
-    assert!(error.hint().unwrap().contains("--inplace"));
+    assert!(error.hint(Program::Pscp).unwrap().contains("--inplace"));
     chmod(field.there("tree/closed/kept"), 0o666);
     let talk = send(&peer, &field.upload(&["tree/z"], b"tree/closed/kept", Options { inplace: true, ..PLAIN }));
     assert!(matches!(talk.outcome, Outcome::Exited(0)), "{talk:?}");
@@ -435,7 +436,10 @@ fn what_this_protocol_cannot_do_is_told_before_anything_is_said() {
         let mut sending = Sending::new(field.upload(&["motd"], b"new", options));
         assert_eq!(sending.say(&mut Vec::new()), Say::Over);
         let Outcome::Failed(error) = sending.conclude(Outcome::Exited(1)) else { panic!("no error") };
-        assert!(error.to_string().starts_with("new: the host has no SFTP") && error.hint().is_some(), "{error}");
+        assert!(
+            error.to_string().starts_with("new: the host has no SFTP") && error.hint(Program::Pscp).is_some(),
+            "{error}"
+        );
     }
 }
 

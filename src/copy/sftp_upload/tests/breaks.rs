@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::copy::sftp::testing::{lost, program};
+use crate::plan::program::Program;
 use crate::system::cancel::Reason;
 
 /// Whether a name is that of a temporary file.
@@ -314,7 +315,7 @@ fn a_full_disk_is_told_and_ends_the_copy() {
     // With room on the disk it is something else, and only that file fails.
     let mut uploading = pair.uploading(&["t"], "", recursive());
     let outcome = full_server(&pair, false).talk(&mut uploading);
-    assert!(outcome.hint().is_some());
+    assert!(outcome.hint(Program::Pscp).is_some());
     let (told, others) = failure(outcome);
     assert_eq!((told.as_str(), others), ("t/003: the SFTP server says \"Failure\" and no more", 0));
     assert_eq!(names(&pair.there.join("t")).len(), 199);
@@ -349,7 +350,7 @@ fn what_the_user_may_not_do_is_told() {
     assert_eq!((pair.read("t/open/f"), pair.read("t/other")), (b"t/open/f".to_vec(), b"t/other".to_vec()));
     // A file may be written in a directory that may not, but only in place.
     let outcome = upload(&["t/other"], "t/closed/g", plain());
-    assert!(outcome.hint().is_some_and(|hint| hint.contains("--inplace")));
+    assert!(outcome.hint(Program::Pscp).is_some_and(|hint| hint.contains("--inplace")));
     assert_eq!(failure(outcome), ("t/closed/g: Permission denied".to_owned(), 0));
     assert_eq!(pair.read("t/closed/g"), b"old");
     assert_ok(&upload(&["t/other"], "t/closed/g", Options { inplace: true, ..plain() }));
@@ -407,7 +408,7 @@ fn a_server_that_ends_too_early_says_what_is_missing() {
             let expected =
                 "SFTP: the server ended before it had begun (exit status 127: \"sh: sftp-server: not found\")";
             assert_eq!(error.to_string(), expected);
-            assert!(error.hint().is_some());
+            assert!(error.hint(Program::Pscp).is_some());
         }
         other => panic!("{other:?}"),
     }
@@ -458,7 +459,7 @@ fn text_before_the_first_packet_is_explained() {
     match uploading.conclude(Outcome::Exited(0)) {
         Outcome::Failed(error) => {
             assert_eq!(error.to_string(), "SFTP: the host sent text instead: \"Welcome to db1\"");
-            assert!(error.hint().is_some());
+            assert!(error.hint(Program::Pscp).is_some());
         }
         other => panic!("{other:?}"),
     }

@@ -2,6 +2,7 @@ use std::os::unix::fs::symlink;
 
 use super::*;
 use crate::copy::sftp::packets::{OPEN_CREATE, OPEN_EXCLUSIVE, Status};
+use crate::plan::program::Program;
 
 // Requests by number (section 3 of the draft).
 const OPEN: u8 = 3;
@@ -132,7 +133,10 @@ fn what_can_neither_take_its_place_nor_be_removed_is_named() {
                 fs::write(pair.there.join("a"), "old").unwrap();
             }
             let outcome = lacking(&pair, requests, false).talk(&mut pair.uploading(&["a"], "", plain()));
-            assert_eq!(outcome.hint().as_deref(), Some("--inplace writes into the file itself, and renames nothing"));
+            assert_eq!(
+                outcome.hint(Program::Pscp).as_deref(),
+                Some("--inplace writes into the file itself, and renames nothing")
+            );
             let rest = pair.names().into_iter().find(|name| name.starts_with(".a.pssh-"));
             assert_eq!(rest.is_some(), left);
             let rest = rest.map_or(String::new(), |rest| format!("; {rest} is left there"));

@@ -1,0 +1,282 @@
+//! What would help: one line for each way in which a host can fail, in the words of the program that the user has called.
+
+use std::path::Path;
+
+use crate::copy::rsync;
+use crate::events::event::{Class, Outcome, Phase};
+use crate::events::host_error::{HostError, HostKeyError, KNOWN_HOSTS_COMMAND, LoginError, ProxyError};
+use crate::plan::program::Program;
+use crate::text::message::reason;
+
+/// What a copy has come to that was interrupted.
+const INCOMPLETE: &str = "what had not arrived completely is not in place; --resume keeps it, and goes on with it";
+
+/// What the system says where there is no address to connect from: no IPv6, a BindAddress of another machine, no free port.
+fn no_address_here() -> String {
+    reason(&rustix::io::Errno::ADDRNOTAVAIL.into())
+}
+
+/// The option of ssh-keyscan(1) for a port, with a blank behind it.
+fn port_option(port: u16) -> String {
+    if port == 22 { String::new() } else { format!("-p {port} ") }
+}
+
+/// What OpenSSH says after MaxAuthTries attempts.
+const TOO_MANY_FAILURES: &str = "Too many authentication failures";
+
+impl Outcome {
+    /// What is the same for hints that differ only in what is their host's own.
+    pub fn hint_kind(&self, program: Program) -> Option<String> {
+        match self {
+            Outcome::Failed(error) => error.hint_kind(program),
+            outcome => outcome.hint(program),
+        }
+    }
+
+    /// The hint for several hosts of one kind.
+    pub fn shared_hint(&self, program: Program) -> Option<String> {
+        match self {
+            Outcome::Failed(error) => error.shared_hint(program),
+            outcome => outcome.hint(program),
+        }
+    }
+
+    /// One line on what would help, for failures where something would.
+    pub fn hint(&self, program: Program) -> Option<String> {
+        match self {
+            Outcome::Failed(error) => error.hint(program),
+            Outcome::Exited(status) => program.meaning(*status),
+            Outcome::Unstopped(_) => {
+                let task = program.task();
+                Some(format!("{task} was told to stop, and has not: it may still be running there"))
+            }
+            Outcome::TimedOut { phase: Phase::Connect, .. } => Some(
+                "is it up, and not behind a firewall? A slow host or link may need a longer --connect-timeout"
+                    .to_owned(),
+            ),
+            Outcome::TimedOut { phase: Phase::KnownHostsCommand, .. } => Some(
+                "KnownHostsCommand runs within --connect-timeout; --explain shows where it is configured".to_owned(),
+            ),
+            Outcome::TimedOut { phase: Phase::Open, .. } => Some(
+                "the login has worked, but the host is slow or overloaded; it may need a longer --connect-timeout"
+                    .to_owned(),
+            ),
+            Outcome::TimedOut { phase: Phase::Auth | Phase::Secret, .. } => {
+                Some("a slow host or link may need a longer --connect-timeout".to_owned())
+            }
+            Outcome::TimedOut { phase: Phase::Command, .. } => {
+                let task = program.task();
+                Some(format!("{task} was told to stop; -t 0 lets it take as long as it needs"))
+            }
+            Outcome::TimedOut { phase: Phase::Transfer, .. } => Some(match program {
+                Program::Prsync => "rsync was told to stop; -t 0 lets it take as long as it needs".to_owned(),
+                _ => format!("{}; -t 0 lets it take as long as it needs", INCOMPLETE),
+            }),
+            Outcome::TimedOut { phase: Phase::Silence, .. } => {
+                let what = match program {
+                    Program::Pscp | Program::Pslurp => INCOMPLETE.to_owned(),
+                    program => format!("{} was told to stop", program.task()),
+                };
+                Some(format!("{what}; a longer --channel-timeout lets it be silent for longer"))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl HostError {
+    /// What is the same for hints that differ only in what is their host's own: its name, and where it stands.
+    pub fn hint_kind(&self, program: Program) -> Option<String> {
+        match self {
+            HostError::Dns { .. } => Some(Class::Dns.word().to_owned()),
+            HostError::Lost { .. } => Some(Class::Lost.word().to_owned()),
+            HostError::HostKey(error) => error.shared_hint(),
+            error => error.hint(program),
+        }
+    }
+
+    /// The hint for several hosts of one kind: nothing in it is true of only one of them.
+    pub fn shared_hint(&self, program: Program) -> Option<String> {
+        match self {
+            HostError::Dns { .. } => Some("check the spelling, or whether the resolver knows the names".to_owned()),
+            HostError::HostKey(error) => error.shared_hint(),
+            error => error.hint(program),
+        }
+    }
+
+    /// One line on what would help.
+    pub fn hint(&self, program: Program) -> Option<String> {
+        match self {
+            HostError::Dns { origin, .. } => {
+                let place = origin.as_ref().map(|origin| format!(" ({origin})")).unwrap_or_default();
+                Some(format!("check the spelling{place}, or whether the resolver knows the name"))
+            }
+            HostError::Connect { tried } if tried.iter().all(|(_, reason)| *reason == no_address_here()) => Some(
+                "this machine has no address to reach it from: check BindAddress, and IPv6; after very many connections it may \
+                 have no free port for a minute"
+                    .to_owned(),
+            ),
+            HostError::Connect { .. } => {
+                Some("is sshd running there, on that port, and not behind a firewall?".to_owned())
+            }
+            HostError::Behind { hop, .. } => {
+                Some(format!("{hop} looks the name up and connects: can it reach the host, and is sshd running there?"))
+            }
+            HostError::Proxy { cause, .. } => cause.hint(program),
+            HostError::HostKey(error) => error.hint(),
+            HostError::Auth(error) => error.hint(),
+            HostError::Sudo { hint, .. } => hint.map(str::to_owned),
+            HostError::Dropped { banner_seen: false, .. } => Some(
+                "is it an SSH server? A busy one (MaxStartups) does this too: fewer hosts at once (-p) may help"
+                    .to_owned(),
+            ),
+            HostError::Dropped { banner_seen: true, .. } => None,
+            HostError::Ssh { hint, .. } | HostError::Copy { hint, .. } | HostError::Local { hint, .. } => hint.clone(),
+            HostError::Lost { hint: Some(hint), .. } => Some(hint.clone()),
+            HostError::Lost { hint: None, .. } => Some(match program {
+                Program::Pscp | Program::Pslurp => INCOMPLETE.to_owned(),
+                _ => "the command may still be running there, or may have ended".to_owned(),
+            }),
+        }
+    }
+}
+
+impl HostKeyError {
+    /// The hint for several hosts, with HOST for their names.
+    fn shared_hint(&self) -> Option<String> {
+        match self {
+            HostKeyError::Unknown { scan: Some((_, port)), file: Some(file), .. } if file != Path::new("/dev/null") => {
+                Some(format!(
+                    "compare the fingerprints, then for each HOST: ssh-keyscan {}HOST >> '{}' (or --host-key-check accept-new)",
+                    port_option(*port),
+                    file.display()
+                ))
+            }
+            HostKeyError::Changed { file, .. } if !file.to_string_lossy().starts_with(KNOWN_HOSTS_COMMAND) => {
+                Some(format!(
+                    "if the hosts were really re-installed, for each HOST: ssh-keygen -R HOST -f '{}', then accept the new keys",
+                    file.display()
+                ))
+            }
+            error => error.hint(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            // What is written there is gone.
+            HostKeyError::Unknown { file: Some(file), .. } if file == Path::new("/dev/null") => {
+                Some("compare the fingerprint, and name a file with the key: --known-hosts FILE".to_owned())
+            }
+            HostKeyError::Unknown { scan: Some((host, port)), file: Some(file), .. } => {
+                Some(format!(
+                    "compare the fingerprint, then: ssh-keyscan {}{host} >> '{}' (or --host-key-check accept-new)",
+                    port_option(*port),
+                    file.display()
+                ))
+            }
+            HostKeyError::Unknown { file: Some(file), .. } => Some(format!(
+                "compare the fingerprint, then: --host-key-check accept-new adds the key to {}",
+                file.display()
+            )),
+            HostKeyError::Unknown { file: None, .. } => {
+                Some("compare the fingerprint, and name a file with the key: --known-hosts FILE".to_owned())
+            }
+            // It is no file.
+            HostKeyError::Changed { file, .. } if file.to_string_lossy().starts_with(KNOWN_HOSTS_COMMAND) => {
+                Some("if the host was really re-installed: correct what KnownHostsCommand prints for it".to_owned())
+            }
+            HostKeyError::Changed { name, file, .. } => Some(format!(
+                "if the host was really re-installed: ssh-keygen -R '{name}' -f '{}', then accept the new key",
+                file.display()
+            )),
+            // Nothing should make it easy to go on with a key that somebody took the trouble to revoke.
+            HostKeyError::Revoked { .. } | HostKeyError::Listed { .. } => None,
+            HostKeyError::Command { has_started: false, .. } => {
+                Some("is that the right path? --explain shows where it is configured".to_owned())
+            }
+            HostKeyError::Command { .. } => {
+                Some("-v shows what the command says; --explain shows where it is configured".to_owned())
+            }
+            HostKeyError::Replaced { .. } | HostKeyError::Malformed { .. } => None,
+            HostKeyError::Certificate { .. } => Some(
+                "the host needs a new certificate (ssh-keygen -s AUTHORITY -h -I ID -n NAME), or its authority a line @cert-authority in known_hosts"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+impl ProxyError {
+    fn hint(&self, program: Program) -> Option<String> {
+        match self {
+            ProxyError::Login(outcome) => outcome.hint(program),
+            ProxyError::Late(_) => Some("a slow proxy may need a longer --connect-timeout".to_owned()),
+            ProxyError::Forbidden(_) => {
+                Some("see AllowTcpForwarding and PermitOpen of sshd_config(5) on the proxy".to_owned())
+            }
+            ProxyError::Full(_) => Some("fewer hosts at once (-p) may help".to_owned()),
+            ProxyError::Ended(_) | ProxyError::Command(_) => None,
+        }
+    }
+}
+
+impl LoginError {
+    /// One line on what would help.
+    pub fn hint(&self) -> Option<String> {
+        let is_secret = |method: &String| ["password", "keyboard-interactive"].contains(&method.as_str());
+        let password = if self.offered.iter().any(is_secret) { "; -A asks for a password" } else { "" };
+        let user = self.jump.as_ref().map_or_else(|| "-l".to_owned(), |jump| format!("-J USER@{jump}"));
+        let takes_keys = self.offered.is_empty() || self.offered.iter().any(|method| method == "publickey");
+        let is_rsa = |tried: &String| tried.starts_with("ssh-rsa");
+        if let Some(advice) = self.advice {
+            return Some(advice.to_owned());
+        }
+        if self.is_explained {
+            return None;
+        }
+        Some(if self.said.iter().any(|said| said.contains(TOO_MANY_FAILURES)) {
+            "fewer keys: name the right one with --identity FILE and -O IdentitiesOnly=yes".to_owned()
+        } else if self.tried.iter().any(is_secret) {
+            format!("is it the right password, and the right user ({user})?")
+        } else if !self.accepted.is_empty() {
+            match (password, takes_keys) {
+                ("", true) => "it wants another key as well: name it with --identity FILE".to_owned(),
+                ("", false) => "pssh has nothing that the server wants as well".to_owned(),
+                _ => "it wants more than that: -A asks for a password".to_owned(),
+            }
+        } else if !takes_keys {
+            format!("the server takes no public keys for this user{password}")
+        } else if self.tried.is_empty() {
+            format!("no key to offer: name one with --identity FILE, or load one with ssh-add{password}")
+        } else if self.tried.iter().all(is_rsa) {
+            format!(
+                "is the key in that user's authorized_keys, and does the server take RSA signatures with SHA-2? Name another with --identity FILE, the user with {user}{password}"
+            )
+        } else {
+            format!(
+                "is the key in that user's authorized_keys? Name another with --identity FILE, the user with {user}{password}"
+            )
+        })
+    }
+}
+
+impl Program {
+    /// What an exit status of what it runs on the hosts means, where that is known.
+    fn meaning(self, status: u32) -> Option<String> {
+        const SEE: &str = "-i shows all that rsync has said, -e DIR keeps it";
+        let meaning = match (self, status) {
+            (Program::Prsync, 0) => None,
+            (Program::Prsync, _) => {
+                let words = rsync::hint(status).or_else(|| rsync::meaning(status)).unwrap_or("rsync failed");
+                return Some(format!("{words}; {SEE}"));
+            }
+            // pkill(1), EXIT STATUS.
+            (Program::Pnuke, 1) => Some("no process has matched"),
+            (Program::Pnuke, 2) => Some("pkill does not understand the pattern"),
+            (Program::Pnuke, 127) => Some("there is no pkill on the host (procps has it)"),
+            _ => None,
+        };
+        meaning.map(str::to_owned)
+    }
+}
