@@ -271,8 +271,12 @@ impl Place {
             return Err(refused(shown, NOT_OURS.to_owned()));
         }
         // Others have names that nobody can foresee.
-        if resumed {
-            RunLock::of_file(&file).map_err(|taken| refused(shown, taken.to_string()))?;
+        if resumed
+            && let Err(taken) = RunLock::of_file(&file)
+            // Whoever can read it can lock it, and need not be a run.
+            && metadata.mode() & 0o077 == 0
+        {
+            return Err(refused(shown, taken.to_string()));
         }
         Ok(Temporary {
             directory,

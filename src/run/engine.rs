@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crossbeam_channel::Receiver;
 
 use super::pool::{self, Plan};
+use super::room::Threads;
 use super::runner::Runner;
 use crate::events::event::Event;
 use crate::plan::error::Unprepared;
@@ -53,6 +54,11 @@ pub struct Started {
     pub warnings: Vec<String>,
 }
 
+/// So many hosts, in words.
+fn hosts(count: usize) -> String {
+    format!("{count} host{}", if count == 1 { "" } else { "s" })
+}
+
 impl Engine {
     /// Completes the hosts of `jobs`, and gives each its work: whatever can be wrong is found, and whatever a user has to be asked for all hosts is
     /// asked, before the first connection. `cancel` stops all of it.
@@ -82,7 +88,7 @@ impl Engine {
     /// There is no room for a single host, or there are no threads.
     pub fn start(&self, held: Held) -> Result<Started, StartError> {
         let settings = &self.settings;
-        let need = super::files::need(self.jobs.iter().map(|job| job.proxy.as_ref()), settings.proxy_connections);
+        let need = super::room::need(self.jobs.iter().map(|job| job.proxy.as_ref()), settings.proxy_connections);
         let need = need.and(held).and(self.runner.held());
         let room = open_files::make_room(settings.pool_size, need);
         let mut warnings = Vec::new();
@@ -91,8 +97,8 @@ impl Engine {
                 return Err(StartError::Files { allowed, needed: need.files(1) });
             }
             Some(allowed) => warnings.push(format!(
-                "only {allowed} files may be open (ulimit -Hn), which is enough for {} hosts at once; {} need {}",
-                room.hosts,
+                "only {allowed} files may be open (ulimit -Hn), which is enough for {} at once; {} need {}",
+                hosts(room.hosts),
                 settings.pool_size,
                 need.files(settings.pool_size)
             )),
@@ -100,6 +106,7 @@ impl Engine {
         }
         let plan = Plan {
             size: room.hosts,
+            threads: Threads::of(self.jobs.iter().map(|job| job.proxy.as_ref()), self.runner.programs()),
             lookup_limit: self.runner.longest_connect(),
             retry: settings.retry,
             total_limit: settings.total_timeout,
@@ -111,9 +118,9 @@ impl Engine {
         let working = pool::start(Arc::clone(&self.jobs), plan, &failures, &self.cancel, work)?;
         if let Some(threads) = working.most_threads {
             warnings.push(format!(
-                "only {threads} more threads can be started (ulimit -u, pids.max of the cgroup), which is enough for {} hosts at \
-                 once, not {}",
-                working.workers, plan.size
+                "only {threads} more threads can be started (ulimit -u, pids.max of the cgroup), which is enough for {} at once, not {}",
+                hosts(working.workers),
+                plan.size
             ));
         }
         Ok(Started { events: working.events, failures, warnings })

@@ -2,8 +2,8 @@
 
 pub(crate) mod attempt;
 pub mod engine;
-mod files;
 pub mod pool;
 pub mod queue;
+mod room;
 pub(crate) mod runner;
 pub(crate) mod transfer;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::queue::{Channels, Queue, Report, Task};
+use super::room::Threads;
 use crate::events::event::{Event, EventKind, Outcome};
 use crate::events::host_error::HostError;
 use crate::plan::failure_limit::Failures;
@@ -37,6 +38,8 @@ pub enum Attempt {
 pub struct Plan {
     /// How many run at once, at most.
     pub size: usize,
+    /// The threads that they need, for a system that does not give us all.
+    pub threads: Threads,
     /// How long looking up a name may take.
     pub lookup_limit: Duration,
     /// How failed attempts are repeated.
@@ -100,7 +103,7 @@ where
                     return Err(failed.error);
                 }
                 // The system lets us have no more (RLIMIT_NPROC, pids.max of the cgroup, memory).
-                (size, most_threads) = (started / 2, Some(started));
+                (size, most_threads) = (plan.threads.hosts(started), Some(started));
             }
         }
     };
@@ -194,7 +197,8 @@ mod tests {
 
     fn plan(size: usize, attempts: u32) -> Plan {
         let retry = Policy { attempts, delay: Duration::from_millis(50) };
-        Plan { size, lookup_limit: Duration::from_secs(30), retry, total_limit: None }
+        let threads = Threads { per_host: 1, besides: 1 };
+        Plan { size, threads, lookup_limit: Duration::from_secs(30), retry, total_limit: None }
     }
 
     /// Runs `count` jobs and gives the class of each; fails if one ends twice or never.

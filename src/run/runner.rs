@@ -161,6 +161,13 @@ impl Runner {
         work.and(if runs_command { crate::ssh::host_keys::known_hosts_command::HELD } else { Held::default() })
     }
 
+    /// The threads and processes that the work of a host takes besides its worker and a proxy command.
+    pub fn programs(&self) -> usize {
+        let runs_command = self.hosts.iter().any(|host| host.credentials.known_hosts_command.is_some());
+        let work = if matches!(self.errand, Errand::Rsync(_)) { rsync::THREADS_PER_JOB } else { 0 };
+        work + usize::from(runs_command)
+    }
+
     /// Every effective setting of a job's host in the keywords of `ssh -G`, each with its origin.
     ///
     /// # Errors

@@ -467,8 +467,15 @@ fn handshake_failed(
                 let detail = format!("the server says {}", ffi::quoted(&words));
                 HostError::Dropped { doing: DOING, detail, banner_seen: false }
             }
-            (Some((words, _)), Some(end @ (SocketEnd::Closed | SocketEnd::Failed(libc::ECONNRESET)))) => {
-                let how = if end == SocketEnd::Closed { "closed" } else { "reset" };
+            (
+                Some((words, _)),
+                Some(end @ (SocketEnd::Closed | SocketEnd::Ended | SocketEnd::Failed(libc::ECONNRESET))),
+            ) => {
+                let how = match end {
+                    SocketEnd::Closed => "closed",
+                    SocketEnd::Ended => "ended",
+                    SocketEnd::Failed(_) => "reset",
+                };
                 is_no_server(format!("the server says {}, and {how} the connection", ffi::quoted(&words)))
             }
             (Some((words, _)), None) => is_no_server(format!("the server says {}", ffi::quoted(&words))),

@@ -43,6 +43,8 @@ pub struct Watch<'a> {
     begun: Cell<Instant>,
     /// When it was first seen that the time is over.
     late: Cell<Option<Instant>>,
+    /// The rest of the time was left after a stop although nothing had come. It is not left again before something comes.
+    is_granted: Cell<bool>,
     warnings: Vec<String>,
 }
 
@@ -61,6 +63,7 @@ impl<'a> Watch<'a> {
             carrier: None,
             begun: Cell::new(now),
             late: Cell::new(None),
+            is_granted: Cell::new(false),
             warnings: Vec::new(),
         }
     }
@@ -70,9 +73,9 @@ impl<'a> Watch<'a> {
         Watch::new(cancel, CENTURY)
     }
 
-    /// A watch that ends at `deadline`, for a part of something that may take `limit`.
-    pub fn until(cancel: &'a Cancel, deadline: Instant, limit: Duration) -> Self {
-        Watch { deadline: Cell::new(deadline), ..Watch::new(cancel, limit) }
+    /// A watch that ends `time` from now, for a part of something that may take `limit`.
+    pub fn within(cancel: &'a Cancel, time: Duration, limit: Duration) -> Self {
+        Watch { limit, ..Watch::new(cancel, time) }
     }
 
     /// The limit that was set.
@@ -129,7 +132,8 @@ impl<'a> Watch<'a> {
     /// Waits until one of `fds` is ready, at the latest until `until`; gives those that are, none at `until`.
     ///
     /// A deadline is held to have passed only by a wait that began after it and found nothing: what has come is read before, however
-    /// late it is seen that the time is over.
+    /// late it is seen that the time is over. If it is seen so late that we were stopped (Ctrl-Z and fg), what was left of the time is left
+    /// once more, and the wait may give nothing.
     ///
     /// # Errors
     /// The outcome of the job if the run was cancelled, the deadline has passed, or the system cannot wait.
@@ -165,7 +169,7 @@ impl<'a> Watch<'a> {
         };
         let seen = self.late.get().unwrap_or(now);
         self.late.set(Some(seen));
-        if !ready.is_none() && self.go_on() {
+        if self.leave_rest(!ready.is_none()) {
             return Ok(ready);
         }
         if arrived >= due && ready.is_none() || now >= seen + catching_up(due, seen) {
@@ -177,12 +181,29 @@ impl<'a> Watch<'a> {
     /// What was awaited has come, and may have come in time: if that was seen far too late, since we were stopped meanwhile, what was
     /// left of the time when the wait began is left for the rest.
     pub fn go_on(&self) -> bool {
+        self.leave_rest(true)
+    }
+
+    /// A wait begins that is not one of [`Watch::wait`].
+    pub fn begin(&self) {
+        let now = Instant::now();
+        if self.due(now).is_none() {
+            self.begun.set(now);
+        }
+    }
+
+    /// Whether the time is not over after all, since we were stopped: what was left of it when the last wait began in time is left then.
+    ///
+    /// Without anything that `has_come` it is so once: what we wait for may be the work of another thread of ours, which was stopped as well,
+    /// or the answer to what we had not sent yet, be it that a jump host's thread had it.
+    fn leave_rest(&self, has_come: bool) -> bool {
         let now = Instant::now();
         let left = self.deadline().saturating_duration_since(self.begun.get());
         let was_stopped = now.saturating_duration_since(self.deadline()) >= STOPPED;
-        if !was_stopped || left.is_zero() || self.cancel.is_triggered() {
+        if !was_stopped || left.is_zero() || self.cancel.is_triggered() || !has_come && self.is_granted.get() {
             return false;
         }
+        self.is_granted.set(!has_come);
         self.deadline.set(now + left);
         self.begun.set(now);
         self.late.set(None);
@@ -195,12 +216,12 @@ impl<'a> Watch<'a> {
         own.into_iter().chain(self.cancel.lapsed()).min()
     }
 
-    /// Fails with the outcome of the job if it must end now.
+    /// Fails with the outcome of the job if it must end now. After a stop it need not, see [`Watch::wait`].
     pub fn check(&self) -> Result<(), Outcome> {
         if self.cancel.is_triggered() {
             return Err(Outcome::cancelled(self.cancel, true));
         }
-        if Instant::now() >= self.deadline() {
+        if Instant::now() >= self.deadline() && !self.leave_rest(false) {
             return Err(Outcome::TimedOut { phase: self.phase, limit: self.limit, missing: self.missing });
         }
         Ok(())

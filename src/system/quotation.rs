@@ -38,7 +38,7 @@ pub fn said(text: &str) -> String {
 
 /// The same of what need not be UTF-8.
 pub fn said_bytes(bytes: &[u8]) -> String {
-    said(&String::from_utf8_lossy(&bytes[..bytes.len().min(LOOKED_AT)]))
+    said(&String::from_utf8_lossy(&redact::beginning(bytes, LOOKED_AT)))
 }
 
 /// Why a server has not done something: in the words of systems as it is, in others as by [`said`].
@@ -58,12 +58,14 @@ pub fn said_names<S: AsRef<str>>(names: &[S], most: usize) -> String {
     }
     let mut list = String::new();
     for name in names {
-        list += if list.is_empty() { "" } else { ", " };
+        list += if list.is_empty() { "" } else { "," };
         list += name.as_ref();
         if list.len() > LOOKED_AT {
             break;
         }
     }
+    // As it was sent: a password of ours may have commas in it.
+    let list = redact::redacted(&list).replace(',', ", ");
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+' | '@' | '/' | ',' | ' ');
     let has_blanks = names.iter().any(|name| name.as_ref().contains(' '));
     if list.chars().all(is_name) && !has_blanks { cut(list, most) } else { quoted(&list, most) }

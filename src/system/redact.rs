@@ -2,9 +2,11 @@
 //! message of ours quotes.
 //!
 //! Every password is remembered when it is read or entered, and replaced in every text of others before it becomes part of a message:
-//! where texts are quoted ([`super::quotation::quoted`], before they are cut), and once more in the quotations of every outcome, note and
-//! warning ([`crate::events::event::Event::now`]) and of what is said about the run as a whole. Our own words are not changed, and the output of
-//! commands is not ours to change.
+//! where texts are quoted ([`super::quotation::quoted`]), where they are taken in pieces or cut ([`Filter`], [`beginning`]: before that, since
+//! half a password is still one), and once more in the quotations of every outcome, note and warning ([`crate::events::event::Event::now`]) and
+//! of what is said about the run as a whole. Our own words are not changed, and the output of commands is not ours to change.
+
+mod filter;
 
 use std::borrow::Cow;
 use std::sync::Mutex;
@@ -15,6 +17,8 @@ use zeroize::Zeroizing;
 use super::lock::lock;
 use super::password_source::Secret;
 use crate::text::sanitize::escaped;
+
+pub use filter::{Filter, Filtered, beginning, redacted_bytes};
 
 /// What stands in place of a password.
 pub const MASK: &str = "***";

@@ -124,14 +124,22 @@ fn opening_of(env: &Env, target: SocketAddr) -> usize {
     low
 }
 
+fn before(how: &str) -> String {
+    format!("ssh: handshake: {how} before its SSH banner")
+}
+
+fn amid(how: &str) -> [String; 2] {
+    ["key exchange", "authentication"].map(|doing| format!("ssh: {doing}: {how}"))
+}
+
 /// What is told of a connection that was cut there.
 fn fits(outcome: &str, bytes: usize, banner: usize, end: End) -> bool {
     let how = match end {
         End::Closed => "the server closed the connection",
         End::Reset => "the server reset the connection",
     };
-    let before = format!("ssh: handshake: {how} before its SSH banner");
-    let amid = ["key exchange", "authentication"].map(|doing| format!("ssh: {doing}: {how}"));
+    let before = before(how);
+    let amid = amid(how);
     let early = outcome == before || end == End::Reset && outcome.starts_with("connect: ");
     if bytes < banner { early } else { amid.iter().any(|amid| outcome == amid) || end == End::Reset && early }
 }
@@ -176,7 +184,8 @@ fn at_any_byte() {
 fn at_any_byte_behind_a_jump_host() {
     let (env, raw, opening) = raw();
     let bastion = Sshd::start(&env, Setup::default());
-    // The jump host passes an end on, be it a reset or not.
+    // The jump host passes an end on, be it a reset or not: SSH channels have but one.
+    const ENDED: &str = "the server ended the connection";
     let counts: Vec<usize> = (0..opening).collect();
     let pssh = |cutters: &[Cutter]| {
         let jump = format!("{}:{}", bastion.label(), bastion.port());
@@ -185,14 +194,20 @@ fn at_any_byte_behind_a_jump_host() {
         let config = env.file("ssh_config", config);
         env.bare_pssh().arg("-F").arg(config).hosts(hosts).args(["--num-retries", "1"])
     };
-    for (run, cutters) in runs(&counts, End::Closed, raw.address, pssh) {
-        run.exits(4);
-        for (bytes, cutter) in cutters {
-            let outcome = run.outcome(&cutter.label());
-            run.check(fits(&outcome, bytes, BANNER, End::Closed), &format!("after {bytes} bytes: {outcome}"));
+    let some: Vec<usize> = (0..opening).step_by(25).collect();
+    for (end, counts) in [(End::Closed, &counts), (End::Reset, &some)] {
+        for (run, cutters) in runs(counts, end, raw.address, pssh) {
+            run.exits(4);
+            for (bytes, cutter) in cutters {
+                let outcome = run.outcome(&cutter.label());
+                // Bytes that are on their way when a connection is reset are lost with it.
+                let fits = bytes >= BANNER && amid(ENDED).contains(&outcome)
+                    || (bytes < BANNER || end == End::Reset) && outcome == before(ENDED);
+                run.check(fits, &format!("{end:?} after {bytes} bytes: {outcome}"));
+            }
         }
     }
-    assert!(bastion.connections() < 60, "the jump host's own connections live on");
+    assert!(bastion.connections() < 100, "the jump host's own connections live on");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `--failed-to` over the hosts file that the hosts come from.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 use crate::bin::Env;
 use crate::sshd::hosts;
@@ -67,6 +68,65 @@ fn hosts_that_are_left_out_are_not_lost() {
         run.stderr_has("would be lost: name another file");
         run.exits(1).stderr_lacks("Connection refused");
         assert_eq!(fs::read_to_string(&file).expect("the list"), list);
+    }
+}
+
+#[test]
+fn what_is_added_to_the_list_meanwhile_is_kept() {
+    let (env, sshd) = hosts(3);
+    let [one, two, three] = <[String; 3]>::try_from(sshd.hosts()).expect("three hosts");
+    let list = env.file("list", format!("# All.\n{one}\n{two}\n{three}\n"));
+    let command = "case $SSH_CONNECTION in *' 127.0.1.1 '*) exit 1;; esac; while [ ! -e go ]; do sleep 0.05; done";
+    let command = command.replace("go", &env.path("go").display().to_string());
+    let pssh = env.pssh().arg("-h").arg(&list).arg("--failed-to").arg(&list);
+    let mut running = pssh.args(["-p", "3", "--", &command]).start();
+    running.wait_for("127.0.1.1: exit 1");
+    // Added on top and below, one taken away, and one that was there before once more.
+    let edited = format!("new1 # soon\n{one}\n# All.\n@group\n{three}\nnew[2-3]\n{three}\n");
+    fs::write(&list, edited).expect("the list");
+    env.file("go", "");
+    running.finish().exits(5);
+    let expected = format!("new1 # soon\n{one}\n# All.\n@group\nnew[2-3]\n{three}\n");
+    assert_eq!(fs::read_to_string(&list).expect("the list"), expected);
+    // One that is gone is made again.
+    let pssh = env.pssh().arg("-h").arg(env.file("list", &one)).arg("--failed-to").arg(&list);
+    pssh.args(["--", &format!("rm '{}'; exit 1", list.display())]).run().exits(5);
+    assert_eq!(fs::read_to_string(&list).expect("the list"), format!("{one}\n"));
+}
+
+#[test]
+fn the_new_list_is_whose_the_old_one_was() {
+    assert!(nix::unistd::getuid().is_root(), "only root can give files away");
+    let (env, sshd) = hosts(1);
+    let list = env.file("list", format!("{}\n", sshd.hosts()[0]));
+    let junit = env.file("junit", "");
+    for (mode, owner, group) in [(0o666, 0, 65_532), (0o640, 65_533, 65_532), (0o600, 65_533, 0)] {
+        for file in [&list, &junit] {
+            fs::set_permissions(file, fs::Permissions::from_mode(mode)).expect("the mode");
+            chown(file, Some(owner), Some(group)).expect("the owner");
+        }
+        let pssh = env.pssh().arg("-h").arg(&list).arg("--failed-to").arg(&list).arg("--junit").arg(&junit);
+        pssh.args(["--", "false"]).shell("umask 077; exec \"$@\"").run().exits(5);
+        for file in [&list, &junit] {
+            let about = fs::metadata(file).expect("a file");
+            assert_eq!((about.mode() & 0o7777, about.uid(), about.gid()), (mode, owner, group), "{}", file.display());
+        }
+    }
+}
+
+#[test]
+fn a_host_of_several_lists_is_told_once() {
+    let (env, sshd) = hosts(2);
+    let [one, two] = <[String; 2]>::try_from(sshd.hosts()).expect("two hosts");
+    let list = env.file("list", format!("{one}  # mine\n"));
+    let other = env.file("other", format!("{one}\n{two}\n{two}\n"));
+    for failed_to in ["list", "new"] {
+        let pssh = env.pssh().arg("-h").arg(&list).arg("-h").arg(&other).args(["-H", &one, "--failed-to", failed_to]);
+        pssh.args(["--", "false"]).run().exits(5);
+        let mine = if failed_to == "list" { "  # mine" } else { "" };
+        let expected = format!("{one}{mine}\n{two}\n{two}\n");
+        assert_eq!(fs::read_to_string(env.path(failed_to)).expect("the list"), expected);
+        fs::write(&list, format!("{one}  # mine\n")).expect("the list");
     }
 }
 

@@ -1,8 +1,9 @@
 //! Files here that we write to: links of another user, and limits on their size.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{lchown, symlink};
+use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -240,10 +241,24 @@ fn two_runs_do_not_write_to_the_same_place() {
     env.file("go", "");
     running.finish().exits(0);
     assert_eq!(fs::read(env.path("out").join(host)).expect("its output"), b"first\n");
-    // A lock that whoever starts us has taken for us is no other run's.
+    // A lock on the directory itself, which everybody can take who can read it, is no run's: neither ours nor of somebody else.
     for script in ["exec flock out \"$@\"", "exec 9<out; flock 9; exec \"$@\""] {
         pssh().args(["-o", "out", "echo", "first"]).shell(script).run().exits(0);
     }
+    fs::set_permissions(env.path(""), fs::Permissions::from_mode(0o755)).expect("the mode");
+    let mut reader = Command::new("setpriv");
+    reader
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "flock", "-F"])
+        .arg(env.path("out"))
+        .args(["sleep", "60"]);
+    let mut reader = reader.spawn().expect("setpriv");
+    let is_locked =
+        || fs::read_to_string("/proc/locks").is_ok_and(|locks| locks.contains(&format!(" {} ", reader.id())));
+    while !is_locked() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    pssh().args(["-o", "out", "echo", "first"]).run().exits(0);
+    reader.kill().and_then(|()| reader.wait()).expect("it ends");
     assert!(fs::read_to_string(env.path("report")).expect("a report").starts_with("<?xml"));
     // Nothing stays behind, neither of a run that has ended nor of one that was killed.
     fs::remove_file(env.path("go")).expect("the file");

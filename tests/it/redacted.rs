@@ -9,6 +9,7 @@ use pssh::plan::program::Program;
 
 use crate::bin::{Env, Pssh, Run};
 use crate::passwords::{PASSWORD, secret_file};
+use crate::pscp::NO_SFTP;
 use crate::pty::Pty;
 use crate::raw::{
     Act, Raw, Script, USERAUTH_BANNER, USERAUTH_FAILURE, USERAUTH_INFO_REQUEST, USERAUTH_INFO_RESPONSE,
@@ -212,6 +213,130 @@ fn a_program_that_repeats_the_password_is_not_quoted() {
         run.exits(4);
         is_masked(&env, &run, PASSWORD);
     }
+}
+
+/// That no part of a password is told, however it was cut.
+#[track_caller]
+fn has_no_part(env: &Env, run: &Run, password: &str) {
+    let junit = fs::read_to_string(env.path("junit.xml")).unwrap_or_default();
+    for (what, text) in [("stdout", run.stdout_text()), ("stderr", run.stderr_text()), ("JUnit", junit)] {
+        for part in password.as_bytes().windows(6) {
+            let part = std::str::from_utf8(part).expect("ASCII");
+            run.check(!text.contains(part), &format!("{what} has no {part:?}\n{text}"));
+        }
+    }
+}
+
+/// One without blanks, of which every part is told from other words.
+const LONG: &str = "Zq7vXk2wJp9mBt4nRc6y";
+
+#[test]
+fn what_is_cut_within_the_password_is_not_half_of_it() {
+    let script = "import sys, time\npassword = open('password').read().strip()\nlength, times = map(int, sys.argv[1:3])\n\
+                  sys.stderr.write('n' * length + password * times)\n\
+                  time.sleep(0.1)\nsys.stderr.write(' refused\\n')\nsys.exit(1)\n";
+    let env = Env::new();
+    let sshd = Sshd::start(&env, Setup::default());
+    secret_file(&env, "password", LONG);
+    let script = env.file("script.py", script);
+    // Where a line of a proxy command is cut, where the text of a known hosts command is, and where messages are.
+    for (length, times) in [(990, 1), (0, 300), (7, 300), ((64 << 10) - 10, 1), (3, 4000), (110, 1), (190, 1)] {
+        let command = format!("{} {length} {times}", script.display());
+        let ways = [
+            vec!["--proxy-command".to_owned(), format!("exec python3 {command}")],
+            vec!["-O".to_owned(), format!("KnownHostsCommand=/usr/bin/env python3 {command}")],
+        ];
+        for way in ways {
+            let pssh = || env.pssh().hosts(sshd.hosts()).args(&way).args(["--password-file", "password"]);
+            for run in formats(pssh) {
+                run.exits(4);
+                has_no_part(&env, &run, LONG);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_banner_that_is_cut_within_the_password_has_no_half_of_it() {
+    // Where a text of a server is cut, with controls that a message shows as eight characters; and the list of methods at a comma.
+    let at_login: Act = |wire| {
+        let password = wait_for_password(wire, "password")?;
+        banner(wire, &[&[b' '; (8 << 10) - 110][..], &[b'x'; 100][..], &password].concat())?;
+        wire.disconnect(14, &[&[b' '; (8 << 10) - 10][..], &password].concat())
+    };
+    let as_methods: Act = |wire| {
+        let password = wait_for_password(wire, "password")?;
+        refuse(wire, &[b"keyboard-", &password[..]].concat())
+    };
+    for (at_login, password) in [(at_login, LONG), (as_methods, "Zq7vXk2w,Jp9mBt4n")] {
+        let env = Env::without_key();
+        let raw = Raw::start(Script { at_login: Some(at_login), ..Script::default() });
+        env.trust(&raw.known_hosts_line());
+        secret_file(&env, "password", password);
+        for run in formats(|| env.pssh().hosts([raw.address]).args(["--password-file", "password"])) {
+            run.exits(4);
+            has_no_part(&env, &run, password);
+        }
+    }
+}
+
+#[test]
+fn a_sudo_whose_line_is_cut_within_the_password_is_not_quoted() {
+    // As a message of ours would quote it, so that it is not what sudo was told, byte for byte: the message has no part of it.
+    let script = "printf '%0190d%s\\n' 0 'Zq7v\\\"Xk2wJp9mBt4nRc6y' >&2; exit 1";
+    let env = Env::new();
+    let sshd = with_sudo(&env, script);
+    secret_file(&env, "password", "Zq7v\"Xk2wJp9mBt4nRc6y");
+    for run in formats(|| env.pssh().hosts(sshd.hosts()).args(["--sudo", "--sudo-password-file", "password"])) {
+        run.exits(4);
+        let told = run.stdout_text() + &run.stderr_text();
+        let (_, message) = told.split_once("(exit status 1)").expect("the message");
+        run.check(message.contains("0***"), "the mask stands there");
+    }
+}
+
+#[test]
+fn what_the_other_end_of_a_copy_repeats_is_not_told() {
+    let env = Env::new();
+    secret_file(&env, "password", LONG);
+    env.file("file", "x");
+    let program = |name: &str, text: &str| {
+        let path = env.file(name, format!("#!/bin/sh\n{text}\n"));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("the mode");
+    };
+    let (half, rest) = LONG.split_at(9);
+    let repeat = format!("echo 'one {LONG} two' >&2; printf 'and {half}' >&2; sleep 0.2; echo '{rest}.' >&2");
+    let copy = |program: Program, sshd: &Sshd, path: &str, more: &[&str]| {
+        let words: &[&str] = match program {
+            Program::Pslurp => &["-L", "out", "file", "here"],
+            _ => &["file", "there"],
+        };
+        for format in [&["-vvv"][..], &["--json"], &["-q"]] {
+            let run = env.run_of(program).hosts(sshd.hosts()).variable("PATH", path).args(format).args(more);
+            let run = run.args(["--junit", "junit.xml", "--password-file", "password"]).args(words).run();
+            has_no_part(&env, &run, LONG);
+            if format == ["--json"] {
+                run.check(run.stdout_text().contains("***."), "it was repeated");
+            }
+        }
+    };
+    let path = "/usr/bin:/bin";
+    // sshd drops what a subsystem complains of, but not what a program does that sudo starts.
+    let sshd = with_sudo(&env, "while [ \"$1\" != -- ]; do shift; done; shift; exec \"$@\"");
+    program("bin/sh", &format!("case $2 in for*) {repeat};; esac; exec /bin/sh \"$@\""));
+    let sudo = ["--sudo", "--sudo-password-file", "password"];
+    copy(Program::Pscp, &sshd, path, &sudo);
+    copy(Program::Pslurp, &sshd, path, &sudo);
+    let config = format!("{NO_SFTP}\nSetEnv PATH={}:{path}\n", env.path("").display());
+    let sshd = Sshd::start(&env, Setup { config: &config, ..Setup::default() });
+    program("scp", &format!("{repeat}; exec /usr/bin/scp \"$@\""));
+    copy(Program::Pscp, &sshd, path, &[]);
+    copy(Program::Pslurp, &sshd, path, &[]);
+    program("rsync", &format!("{repeat}; exec /usr/bin/rsync \"$@\""));
+    copy(Program::Prsync, &sshd, path, &[]);
+    // The local rsync, in place of the real one.
+    program("rsync", &format!("{repeat}; exit 3"));
+    copy(Program::Prsync, &sshd, &format!("{}:{path}", env.path("").display()), &[]);
 }
 
 #[test]

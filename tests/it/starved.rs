@@ -75,6 +75,30 @@ fn a_limit_on_threads_makes_the_pool_smaller_and_is_said_once() {
         few.check(few.stderr_text().matches("threads").count() == 1, "it is said once");
         few.check(few.stdout_text().matches(": x\n").count() == 20, "the output of all hosts");
     }
+    // Behind jump hosts, each of which takes a thread of its own.
+    let jump = |last: u32| Config {
+        addresses: vec![format!("127.0.10.{last}").parse().expect("an address")],
+        authorised: env.public_lines(),
+        ..Config::default()
+    };
+    let jumps = [1, 2].map(|last| Server::start(jump(last)));
+    let mut known = fs::read_to_string(env.known_hosts()).expect("known hosts");
+    known.extend(jumps.iter().map(|jump| jump.known_hosts()));
+    fs::write(env.known_hosts(), known).expect("known hosts");
+    let [one, two] = jumps.each_ref().map(|jump| format!("me@{}", jump.addr()));
+    let both = format!("{one},{two}");
+    for (limit, hosts, at_once) in
+        [(12, &one, "5 hosts"), (6, &one, "1 host"), (5, &one, "1 host"), (7, &both, "1 host")]
+    {
+        let few = run(limit, &["-J", hosts]);
+        few.exits(0).stderr_has("pssh: 20 hosts: 20 ok\n").stderr_has(&format!("enough for {at_once} at once, not 20"));
+        few.check(few.stderr_text().matches("threads").count() == 1, "it is said once");
+    }
+    // With less there is none for the jump host: every host says why, once.
+    let none = run(4, &["-J", &one, "--num-retries", "1"]);
+    none.exits(4).check(none.outcomes().len() == 20, "every host has its outcome");
+    none.ends("127.0.9.1", "proxy: 127.0.10.1").stderr_has("starting a thread: Resource temporarily unavailable\n");
+    none.hints("127.0.9.1", "more threads and processes (ulimit -u, pids.max of the cgroup)");
     // With none at all there is no run.
     let before = server.connections();
     run(2, &[]).exits(1).stderr_has("Resource temporarily unavailable");

@@ -229,6 +229,65 @@ fn an_answer_to_the_login_that_has_come_in_time_counts() {
     }
 }
 
+/// How runs end that are stopped for 4 s, each at another moment of its login, with 2 s for that.
+#[track_caller]
+fn logins_go_on(way: Way, moments: u32, run: impl Fn(u32) -> Pssh + Sync) {
+    thread::scope(|scope| {
+        let all: Vec<_> = (0..moments)
+            .map(|number| {
+                let run = &run;
+                scope.spawn(move || {
+                    let running = run(number).start();
+                    thread::sleep(Duration::from_millis(u64::from(number) * 15));
+                    stop(&running, Duration::from_secs(4));
+                    (number, running.finish())
+                })
+            })
+            .collect();
+        for run in all {
+            let (number, run) = run.join().expect("a run");
+            run.check(run.status.success(), &format!("{way:?}, stopped after {} ms", number * 15));
+        }
+    });
+}
+
+#[test]
+fn a_login_goes_on() {
+    let world = World::new();
+    for way in WAYS {
+        logins_go_on(way, 16, |_| world.run_of(Program::Pssh, way).args(["--connect-timeout", "2", "--", "true"]));
+    }
+}
+
+#[test]
+fn a_copy_whose_login_was_stopped_goes_on() {
+    let world = World::new();
+    let file = world.env.file("file", "x");
+    for way in [Way::Behind(1), Way::Behind(2)] {
+        let programs = [Program::Pscp, Program::Prsync];
+        logins_go_on(way, 12, |number| {
+            let there = world.env.path(&format!("there{number}"));
+            let run = world.run_of(programs[number as usize % 2], way).args(["--connect-timeout", "2"]);
+            run.arg(&file).arg(there)
+        });
+    }
+}
+
+#[test]
+fn a_host_that_does_not_answer_has_run_out_of_time_after_a_stop_too() {
+    let world = World::new();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("an address");
+    let address = silent.local_addr().expect("a name");
+    for way in [Way::Direct, Way::Behind(1)] {
+        let run = world.run_of(Program::Pssh, way).args(["--connect-timeout", "2", "--host-key-check", "off"]);
+        let running = run.hosts([address]).args(["--", "true"]).start();
+        thread::sleep(Duration::from_millis(700));
+        stop(&running, Duration::from_secs(4));
+        let run = running.finish();
+        run.exits(3).ends("127.0.0.1", "timeout connect: no SSH banner within 2 s").within(9);
+    }
+}
+
 #[test]
 fn what_is_told_to_stop_has_its_time_for_that() {
     let world = World::new();

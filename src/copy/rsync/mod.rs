@@ -36,6 +36,8 @@ use crate::text::message::reason;
 /// error, a pair to end their reader, the connection of the remote shell, and both of its descriptors. Starting a process takes
 /// two more, for a moment in which the last three are not there.
 pub const FILES_PER_JOB: u64 = 10;
+/// Threads and processes of one running job: what listens to rsync, its two processes, and the remote shell.
+pub const THREADS_PER_JOB: usize = 4;
 
 /// Where programs are if there is no PATH, as for execvp(3).
 const DEFAULT_PATH: &str = "/bin:/usr/bin";

@@ -21,6 +21,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use super::is_ours;
 use crate::events::event::{Event, EventKind, Outcome, Stream};
 use crate::system::poll::poll_with;
+use crate::system::redact::Filter;
 
 /// How long rsync may take to end after it was told to (TERM), before it is killed. It removes its temporary files.
 const TERM_GRACE: Duration = Duration::from_secs(1);
@@ -76,7 +77,7 @@ pub fn start(
     for stream in streams.iter().filter_map(|(_, stream)| stream.as_ref()) {
         ioctl_fionbio(stream, true)?;
     }
-    let reader = Reader { streams, stopped, muted, job, events: events.clone() };
+    let reader = Reader { streams, complaints: Filter::default(), stopped, muted, job, events: events.clone() };
     let thread = thread::Builder::new().name("pssh-rsync".to_owned()).stack_size(STACK);
     // On failure the process is dropped, and so ended.
     process.reader = Some(thread.spawn(move || reader.run())?);
@@ -164,6 +165,8 @@ impl Drop for Process {
 /// Hands on what rsync prints.
 struct Reader {
     streams: [(Stream, Option<OwnedFd>); 2],
+    /// What it complains of, without passwords.
+    complaints: Filter,
     stopped: UnixStream,
     muted: Arc<AtomicBool>,
     job: usize,
@@ -182,8 +185,17 @@ impl Reader {
             let count: usize = (0..self.streams.len()).map(|place| self.read(place, &mut buffer)).sum();
             left = left.saturating_sub(if stopping { count } else { 0 });
             if stopping && (count == 0 || left == 0) {
-                return;
+                break;
             }
+        }
+        let rest = self.complaints.rest();
+        self.tell(Stream::Stderr, rest);
+    }
+
+    fn tell(&self, stream: Stream, bytes: Vec<u8>) {
+        if !bytes.is_empty() && !self.muted.load(Ordering::Relaxed) {
+            // With nobody to listen any more, the run is being abandoned.
+            let _ = self.events.send(Event::now(self.job, EventKind::Output { stream, bytes }));
         }
     }
 
@@ -204,19 +216,19 @@ impl Reader {
 
     /// Reads some of what one stream has; gives how much.
     fn read(&mut self, place: usize, buffer: &mut [u8]) -> usize {
-        let (stream, pipe) = &mut self.streams[place];
         let mut total = 0;
         for _ in 0..BURST {
+            let (stream, pipe) = &mut self.streams[place];
             let Some(open) = pipe else { break };
             match read(open, &mut *buffer) {
                 Ok(0) => *pipe = None,
                 Ok(count) => {
                     total += count;
-                    if !self.muted.load(Ordering::Relaxed) {
-                        let (stream, bytes) = (*stream, buffer[..count].to_vec());
-                        // With nobody to listen any more, the run is being abandoned.
-                        let _ = self.events.send(Event::now(self.job, EventKind::Output { stream, bytes }));
+                    let (stream, mut bytes) = (*stream, buffer[..count].to_vec());
+                    if stream == Stream::Stderr {
+                        bytes = self.complaints.pass(bytes);
                     }
+                    self.tell(stream, bytes);
                 }
                 Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => {}

@@ -27,6 +27,7 @@ use crate::copy::Options;
 use crate::events::event::Outcome;
 use crate::events::host_error::HostError;
 use crate::system::quotation::{said_bytes, said_reason};
+use crate::system::redact;
 
 /// How lines of our scripts begin.
 const MARK: &[u8] = b"pssh:";
@@ -134,9 +135,13 @@ fn said(message: &[u8]) -> String {
 /// Path and reason of a message of scp: `scp: conf.d/x: Permission denied`.
 fn split_message(line: &[u8]) -> (Vec<u8>, String) {
     let line = line.strip_prefix(b"scp: ").unwrap_or(line).trim_ascii_end();
+    let hidden = redact::redacted_bytes(line);
     match line.windows(2).rposition(|pair| pair == b": ") {
-        Some(colon) => (line[..colon].to_vec(), said_reason(&line[colon + 2..])),
-        None => (Vec::new(), said_reason(line)),
+        // Not within a password that it repeats.
+        Some(colon) if *hidden == [&line[..colon], b": ", &line[colon + 2..]].map(redact::redacted_bytes).concat() => {
+            (line[..colon].to_vec(), said_reason(&line[colon + 2..]))
+        }
+        _ => (Vec::new(), said_reason(&hidden)),
     }
 }
 

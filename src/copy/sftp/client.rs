@@ -8,6 +8,7 @@ use super::packets::{self, Expected, Extension, REPLY_VERSION, Reply, Request};
 use crate::events::host_error::HostError;
 use crate::ssh::wire::Reader;
 use crate::system::quotation::said;
+use crate::system::redact;
 
 /// Bytes of the longest packet that is taken: OpenSSH sends up to 256 KiB, and asks of others to take no more.
 const MAX_PACKET: usize = 256 * 1024 + 1024;
@@ -210,7 +211,8 @@ impl<T> Client<T> {
             return broken(&format!("a packet of {length} bytes, which is too long"));
         }
         let text = &self.incoming[self.read..];
-        let text = String::from_utf8_lossy(&text[..text.len().min(QUOTED)]);
+        let text = redact::beginning(text, QUOTED);
+        let text = String::from_utf8_lossy(&text);
         let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
         ProtocolError { detail: format!("the host sent text instead: {}", said(line)), hint: Some(TEXT_HINT) }
     }
@@ -385,8 +387,11 @@ mod tests {
     fn replies_belong_to_their_requests() {
         let names =
             [&[0, 0, 0, 1][..], &string(b"a\nb/\xff"), &string(b"-rw"), &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9]].concat();
-        let name =
-            Name { name: b"a\nb/\xff".to_vec(), attributes: Attributes { size: Some(9), ..Attributes::default() } };
+        let name = Name {
+            name: b"a\nb/\xff".to_vec(),
+            attributes: Attributes { size: Some(9), ..Attributes::default() },
+            links: None,
+        };
         assert_eq!(answer(&Request::Readdir(b"h"), 104, &names), Ok(Some((7, Reply::Names(vec![name])))));
         assert_eq!(answer(&Request::Realpath(b"."), 104, &names), Ok(Some((7, Reply::Path(b"a\nb/\xff".to_vec())))));
         let read = Request::Read { handle: b"h", offset: 0, length: 3 };

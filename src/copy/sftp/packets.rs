@@ -458,6 +458,8 @@ pub struct Name {
     pub name: Vec<u8>,
     /// What is known of it, not following a link.
     pub attributes: Attributes,
+    /// How many names the file has, where the server tells: attributes do not have that, but the line that `ls -l` would print.
+    pub links: Option<u64>,
 }
 
 /// Room on a file system, as statvfs(3) has it.
@@ -557,11 +559,17 @@ fn read_names(reader: &mut Reader<'_>) -> Option<Vec<Name>> {
     let mut names = Vec::new();
     for _ in 0..reader.u32()? {
         let name = reader.string()?.to_vec();
-        // The line that `ls -l` would print.
-        reader.string()?;
-        names.push(Name { name, attributes: Attributes::read(reader)? });
+        let links = read_links(reader.string()?);
+        names.push(Name { name, attributes: Attributes::read(reader)?, links });
     }
     Some(names)
+}
+
+/// The number of links in a line as that of `ls -l` (section 7 of the draft): `-rwxr-xr-x   1 mjos     staff ...`.
+fn read_links(line: &[u8]) -> Option<u64> {
+    let mut fields = line.split(|byte| *byte == b' ').filter(|field| !field.is_empty());
+    fields.next().filter(|mode| (10..=11).contains(&mode.len()) && b"-dlbcps".contains(&mode[0]))?;
+    std::str::from_utf8(fields.next()?).ok()?.parse().ok()
 }
 
 fn read_space(reader: &mut Reader<'_>) -> Option<Space> {

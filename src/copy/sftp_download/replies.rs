@@ -153,7 +153,7 @@ impl Downloading {
     }
 
     /// Takes one entry of a directory; says whether another may come.
-    fn entry(&mut self, id: u64, Name { name, attributes }: Name) -> bool {
+    fn entry(&mut self, id: u64, Name { name, attributes, .. }: Name) -> bool {
         if matches!(name.as_slice(), b"." | b"..") {
             return true;
         }

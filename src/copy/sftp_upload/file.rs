@@ -4,7 +4,7 @@
 mod ending;
 
 use super::readback::ReadBack;
-use super::rest::FOREIGN;
+use super::rest::{FOREIGN, UNTOLD};
 use super::{Failure, Shared, Tag, VAGUE_HINT, WINDOW, join, parent_of, shown};
 use crate::copy::sftp::packets::{
     Attributes, Extension, OPEN_APPEND, OPEN_CREATE, OPEN_EXCLUSIVE, OPEN_READ, OPEN_TRUNCATE, OPEN_WRITE, Reply,
@@ -38,6 +38,10 @@ pub enum Ask {
     LookProbe,
     /// To close it, or to remove it; the reply does not matter.
     EndProbe,
+    /// The directory of what is left of an earlier attempt, to read what it is called besides.
+    OpenParent,
+    /// The same, by this handle.
+    ListParent(Vec<u8>),
     /// To remove what is left of an earlier attempt, since it cannot be continued.
     ClearRest,
     /// What the file is that was opened to be continued.
@@ -123,6 +127,8 @@ pub struct File {
     pub(super) rest: Option<Attributes>,
     /// Why it may not.
     pub(super) unusable: &'static str,
+    /// Names that were listed where it is.
+    pub(super) listed: usize,
     /// The file that shows whose files of ours are.
     pub(super) probe: Vec<u8>,
     /// What is written to, once that is known.
@@ -162,6 +168,7 @@ impl File {
             tag,
             rest: None,
             unusable: "",
+            listed: 0,
             probe: Vec::new(),
             written: Vec::new(),
             existing: None,
@@ -346,6 +353,9 @@ impl File {
             (Ask::LookProbe, Reply::Attributes(probe)) => self.take_probe(probe, shared),
             // Where we cannot make a file, what is there cannot be known to be ours.
             (Ask::MakeProbe | Ask::LookProbe, Reply::Status(_)) => self.clear_rest(FOREIGN, shared),
+            (Ask::OpenParent, Reply::Handle(handle)) => self.list_parent(handle, shared),
+            (Ask::OpenParent, Reply::Status(_)) => self.clear_rest(UNTOLD, shared),
+            (Ask::ListParent(handle), reply) => self.take_names(handle, reply, shared),
             (Ask::LookOpened, Reply::Attributes(opened)) => self.take_opened(opened, shared),
             (Ask::ClearRest, Reply::Status(status)) if [Status::OK, Status::NO_SUCH_FILE].contains(&status.code) => {
                 self.open(OPEN_CREATE | OPEN_EXCLUSIVE, shared);

@@ -2,17 +2,25 @@
 //!
 //! Its name can be foreseen, so that another user could have put a file there: it would be continued, and take its place with what is in
 //! it and whose it is. SFTP does not tell who we are on the host. So a file is made beside it, and both have to have the same owner.
+//! Or it could be a hard link to another file of the same owner, which would be written over: it must have no other name. SFTP tells that
+//! only in the lines that it lists a directory with, and where it does not, nothing is continued.
 
 use super::file::{Ask, File, Stage};
-use super::{Shared, WINDOW};
+use super::{Shared, WINDOW, parent_of};
 use crate::copy::random_tag;
-use crate::copy::sftp::packets::{Attributes, OPEN_CREATE, OPEN_EXCLUSIVE, OPEN_WRITE, Request};
+use crate::copy::sftp::packets::{Attributes, OPEN_CREATE, OPEN_EXCLUSIVE, OPEN_WRITE, Reply, Request};
+
+/// Names that are looked through for it, at most.
+const NAMES: usize = 100_000;
 
 /// Why what an earlier attempt has left is not continued.
 const CLOSED: &str = "its mode keeps its owner from it";
 const WRITABLE: &str = "others may write it";
 pub(super) const FOREIGN: &str = "it belongs to another user";
 const LONGER: &str = "it has more bytes than the file";
+const SHORT: &str = "nothing of it can be relied on";
+const LINKED: &str = "it is a hard link to another file";
+pub(super) const UNTOLD: &str = "the server does not tell whether it is a hard link to another file";
 
 impl File {
     pub(super) fn take_rest(&mut self, rest: Attributes, shared: &mut Shared) {
@@ -26,6 +34,10 @@ impl File {
             Some(mode) if mode & 0o600 != 0o600 => self.clear_rest(CLOSED, shared),
             // Its name can be foreseen: what others may write need not be what an earlier copy has left.
             Some(mode) if mode & 0o022 != 0 => self.clear_rest(WRITABLE, shared),
+            // It cannot be a part of this file.
+            _ if rest.size.is_none_or(|size| size > self.size) => self.clear_rest(LONGER, shared),
+            // All of it would be sent again.
+            _ if rest.size.is_some_and(|size| size <= WINDOW) => self.clear_rest(SHORT, shared),
             _ => {
                 self.rest = Some(rest);
                 self.probe = self.beside(&random_tag());
@@ -52,8 +64,36 @@ impl File {
         if user(rest) != user(probe) {
             return self.clear_rest(FOREIGN, shared);
         }
-        match rest.size {
-            Some(size) if size <= self.size => {
+        let parent = match parent_of(&self.path) {
+            b"" => b".",
+            parent => parent,
+        };
+        let parent = parent.to_vec();
+        self.ask(&Request::Opendir(&parent), Ask::OpenParent, shared);
+    }
+
+    pub(super) fn list_parent(&mut self, handle: Vec<u8>, shared: &mut Shared) {
+        self.ask(&Request::Readdir(&handle), Ask::ListParent(handle.clone()), shared);
+    }
+
+    /// Goes on with what an earlier attempt has left, if it has no other name.
+    pub(super) fn take_names(&mut self, handle: Vec<u8>, reply: Reply, shared: &mut Shared) {
+        let path = self.temporary();
+        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        let links = match reply {
+            Reply::Names(names) => {
+                self.listed += names.len();
+                match names.into_iter().find(|entry| entry.name == name) {
+                    Some(entry) => entry.links,
+                    None if self.listed < NAMES => return self.list_parent(handle, shared),
+                    None => None,
+                }
+            }
+            _ => None,
+        };
+        self.ask(&Request::Close(&handle), Ask::EndProbe, shared);
+        match (links, self.rest.and_then(|rest| rest.size)) {
+            (Some(1), Some(size)) => {
                 // A server may have written what it was sent in another order: behind a gap there is less than this.
                 self.sent = size.saturating_sub(WINDOW);
                 self.resumed = self.sent > 0;
@@ -61,8 +101,8 @@ impl File {
                 shared.done += self.sent;
                 self.open(0, shared);
             }
-            // It cannot be a part of this file.
-            _ => self.clear_rest(LONGER, shared),
+            (Some(2..), _) => self.clear_rest(LINKED, shared),
+            _ => self.clear_rest(UNTOLD, shared),
         }
     }
 

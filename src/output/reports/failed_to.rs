@@ -1,6 +1,6 @@
 //! `--failed-to`: the hosts that have failed, as a hosts file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
@@ -14,11 +14,13 @@ use crate::output::multiplexer::Report;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
 use crate::system::files::bounded;
+use crate::text::message::reason;
 use crate::text::sanitize::sanitize;
 
 /// The hosts that failed as a hosts file, each as it was given, in the order of the list.
 ///
-/// Written over a hosts file of the run, it keeps that file's comments and blank lines, and the lines of hosts that had no part in the run.
+/// Written over a hosts file of the run, it keeps that file's comments and blank lines, and the lines of hosts that had no part in the run:
+/// also those that were added to it meanwhile.
 pub struct FailedTo {
     file: ReportFile,
     jobs: Arc<[Job]>,
@@ -57,6 +59,26 @@ impl Own {
         })
     }
 
+    /// What the file has now; what it had if it is gone.
+    fn text_now(&self, path: &Path) -> io::Result<Vec<u8>> {
+        match fs::metadata(path) {
+            Ok(about) if about.is_file() => bounded::read(path, bounded::LIST),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(self.text.clone()),
+        }
+    }
+
+    /// The numbers that lines of `now` had when the hosts were read, by their text: somebody may have edited the file since.
+    fn numbers<'a>(&self, now: &'a [u8]) -> Vec<(Option<usize>, &'a [u8], &'a [u8])> {
+        let mut before: HashMap<&[u8], VecDeque<usize>> = HashMap::new();
+        for (number, (line, _)) in (1..).zip(hosts::lines(&self.text)) {
+            before.entry(line).or_default().push_back(number);
+        }
+        let mut number = |line| before.get_mut(line).and_then(VecDeque::pop_front);
+        let lines = hosts::lines(now).take_while(|(line, end)| !line.is_empty() || !end.is_empty());
+        lines.map(|(line, end)| (number(line), line, end)).collect()
+    }
+
     /// The line of the file that a host is from.
     fn line_of(&self, origin: &Origin) -> Option<usize> {
         match origin {
@@ -83,8 +105,8 @@ impl FailedTo {
         Ok(FailedTo { file, jobs: Arc::clone(jobs), failed: vec![true; jobs.len()], own })
     }
 
-    /// The new text of the file, and whether it has any host.
-    fn text(&self) -> (Vec<u8>, bool) {
+    /// The new text of the file, and whether it has any host. `now` is what the hosts file has that is written over.
+    fn text(&self, now: &[u8]) -> (Vec<u8>, bool) {
         let (mut text, mut has_hosts) = (Vec::new(), false);
         let mut put = |text: &mut Vec<u8>, line: &[u8], is_host: bool| {
             text.extend_from_slice(line);
@@ -100,17 +122,26 @@ impl FailedTo {
         }
         let line_of = |job: &Job| (job.spec.line() + "\n").into_bytes();
         let has_failed = |job: &&Job| self.failed[job.number];
+        // Where the first of each host is from: one that several lists have is told once, one that a list has twice, twice.
+        let mut told: HashMap<String, Option<Arc<Path>>> = HashMap::new();
+        let mut is_first = |job: &Job| {
+            let source = match &job.spec.origin {
+                Origin::File { file, .. } => Some(Arc::clone(file)),
+                Origin::CommandLine | Origin::List { .. } => None,
+            };
+            *told.entry(job.spec.line()).or_insert_with(|| source.clone()) == source
+        };
         if let Some(own) = &self.own {
-            // Counted as they were when the hosts were read.
-            for (number, (line, end)) in (1..).zip(hosts::lines(&own.text)) {
-                if line.is_empty() && end.is_empty() {
-                    break;
-                }
+            for (number, line, end) in own.numbers(now) {
                 let whole = [line, if end.is_empty() { b"\n" } else { end }].concat();
-                match (of_line.get(&number), line.trim_ascii().first()) {
+                let jobs = number.and_then(|number| of_line.get(&number));
+                for job in jobs.into_iter().flatten().filter(|job| has_failed(job)) {
+                    is_first(job);
+                }
+                match (jobs, line.trim_ascii().first()) {
                     (None, None | Some(b'#')) => put(&mut text, &whole, false),
                     // The hosts of a group are told one by one below.
-                    (None, Some(b'@')) => {}
+                    (None, Some(b'@')) if number.is_some() => {}
                     // It had no part in the run, by --only and the like.
                     (None, Some(_)) => put(&mut text, &whole, true),
                     (Some(jobs), _) if jobs.iter().all(has_failed) => put(&mut text, &whole, true),
@@ -121,7 +152,8 @@ impl FailedTo {
                 }
             }
         }
-        others.iter().filter(|job| has_failed(job)).for_each(|job| put(&mut text, &line_of(job), true));
+        let others = others.iter().filter(|job| has_failed(job) && is_first(job));
+        others.for_each(|job| put(&mut text, &line_of(job), true));
         (text, has_hosts)
     }
 }
@@ -134,7 +166,15 @@ impl Report for FailedTo {
     }
 
     fn finish(&mut self, _: &Tally, output: &mut Output) {
-        let (text, has_hosts) = self.text();
+        let now = match self.own.as_ref().map(|own| own.text_now(self.file.path())).transpose() {
+            Ok(now) => now.unwrap_or_default(),
+            Err(error) => {
+                // What was added to it must not be lost.
+                let path = self.file.path().display();
+                return output.fault(format!("--failed-to {path}: cannot be read again: {}", reason(&error)));
+            }
+        };
+        let (text, has_hosts) = self.text(&now);
         self.file.write(&text, output);
         if self.own.is_some() && !has_hosts {
             let path = self.file.path().display().to_string();

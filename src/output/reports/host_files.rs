@@ -17,7 +17,7 @@ use crate::hosts::file_names;
 use crate::output::multiplexer::Report;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
-use crate::system::files::run_lock::RunLock;
+use crate::system::files::run_lock::{DIRECTORY_LOCK, RunLock};
 use crate::system::files::trusted_path;
 use crate::system::open_files::Held;
 use crate::system::sink::Sink;
@@ -43,7 +43,7 @@ impl Directories {
     /// The descriptors that the directories, their locks and the files of running hosts take.
     pub fn held(&self) -> Held {
         let count = self.of.iter().flatten().count() as u64;
-        Held { per_host: count, besides: 2 * count }
+        Held { per_host: count, besides: 3 * count }
     }
 }
 
@@ -96,7 +96,8 @@ impl Files {
             access.map_err(|error| wrong("no files can be made in it", error.into()))?;
             // Both may be the same.
             let identity = rustix::fs::fstat(&directory).map(|about| (about.st_dev, about.st_ino)).ok();
-            if !locked.contains(&identity) {
+            // A file of that name is a host's.
+            if !locked.contains(&identity) && !names.iter().any(|name| name == DIRECTORY_LOCK) {
                 locked.push(identity);
                 locks.extend(RunLock::of_directory(&directory).map_err(|taken| wrong("cannot be used", taken.into()))?);
             }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
 
 use crate::copy::random_tag;
@@ -32,8 +32,8 @@ pub struct ReportFile {
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    /// Replaced by a new file with these permissions, less the umask.
-    Plain(Mode),
+    /// Replaced by a new file: with the owner, group and permissions of the one that is there, if there is one.
+    Plain(Option<Stat>),
     /// It cannot be replaced, such as `/dev/stderr`; written as it is.
     Special,
 }
@@ -64,10 +64,10 @@ impl ReportFile {
         let mut file = ReportFile { option, path: path.to_owned(), special: None, _lock: None };
         let (spot, kind) = file.find().map_err(failed)?;
         match kind {
-            Kind::Plain(mode) => {
+            Kind::Plain(old) => {
                 // Of two runs that replace it, the report of one would be lost.
                 file._lock = RunLock::beside(&spot).map_err(|taken| failed(taken.into()))?;
-                Replacement::begin(spot, mode).map(drop).map_err(failed)?;
+                Replacement::begin(spot, old).map(drop).map_err(failed)?;
             }
             Kind::Special => file.special = Some(file.open_special().map_err(failed)?),
         }
@@ -92,10 +92,10 @@ impl ReportFile {
         let kind = match rustix::fs::statat(&spot.directory, &spot.name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) => match FileType::from_raw_mode(found.st_mode) {
                 FileType::Directory => return Err(io::ErrorKind::IsADirectory.into()),
-                FileType::RegularFile => Kind::Plain(Mode::from_raw_mode(found.st_mode & 0o777)),
+                FileType::RegularFile => Kind::Plain(Some(found)),
                 _ => Kind::Special,
             },
-            Err(Errno::NOENT) => Kind::Plain(Mode::from_raw_mode(0o666)),
+            Err(Errno::NOENT) => Kind::Plain(None),
             Err(error) => return Err(error.into()),
         };
         Ok((spot, kind))
@@ -111,7 +111,7 @@ impl ReportFile {
         let written = match &self.special {
             Some(file) => file.try_clone().and_then(write_special),
             None => self.find().and_then(|(spot, kind)| match kind {
-                Kind::Plain(mode) => Replacement::begin(spot, mode)?.finish(contents),
+                Kind::Plain(old) => Replacement::begin(spot, old)?.finish(contents),
                 Kind::Special => self.open_special().and_then(write_special),
             }),
         };
@@ -139,13 +139,33 @@ struct Replacement {
 }
 
 impl Replacement {
-    fn begin(spot: Spot, mode: Mode) -> io::Result<Replacement> {
+    fn begin(spot: Spot, old: Option<Stat>) -> io::Result<Replacement> {
         let mut name = OsString::from(".");
         name.push(&spot.name);
         name.push(format!(".{}.tmp", random_tag()));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // Whoever may not read the old one cannot read the new one before it is like that.
+        let mode = Mode::from_raw_mode(if old.is_some() { 0o600 } else { 0o666 });
         let file = File::from(rustix::fs::openat(&spot.directory, &name, flags, mode)?);
-        Ok(Replacement { spot, file, name: Some(name) })
+        let replacement = Replacement { spot, file, name: Some(name) };
+        if let Some(old) = old {
+            replacement.be_like(&old)?;
+        }
+        Ok(replacement)
+    }
+
+    /// Gives it owner, group and permissions of `old`, as far as we may: only root can give files away, and others only groups of theirs.
+    fn be_like(&self, old: &Stat) -> io::Result<()> {
+        let new = rustix::fs::fstat(&self.file)?;
+        let is_given = |user, group| rustix::fs::fchown(&self.file, user, group).is_ok();
+        let has_group = old.st_gid == new.st_gid || is_given(None, Some(Gid::from_raw(old.st_gid)));
+        // What a group may do is not for another group. A file system without permissions refuses this.
+        let mode = old.st_mode & if has_group { 0o777 } else { 0o707 };
+        let _ = rustix::fs::fchmod(&self.file, Mode::from_raw_mode(mode));
+        if old.st_uid != new.st_uid {
+            is_given(Some(Uid::from_raw(old.st_uid)), None);
+        }
+        Ok(())
     }
 
     fn finish(mut self, contents: &[u8]) -> io::Result<()> {

@@ -25,6 +25,7 @@ use crate::ssh::sudo::stop::SudoStop;
 use crate::ssh::watch::{CARRIER_TICK, Carrier, Watch, arrived_until};
 use crate::system::cancel::Cancel;
 use crate::system::poll::{catching_up, poll_with};
+use crate::system::redact::Filter;
 
 /// Bytes of a read as long as there is no more at once. Most commands say a line or two, and with thousands of hosts it counts
 /// what is held for each.
@@ -137,6 +138,7 @@ pub fn run(
         // Inside of an Option, no other lifetime is found by itself.
         dialogue: dialogue.map(|dialogue| dialogue as &mut dyn Dialogue),
         answer_by: (watch.deadline(), watch.limit()),
+        complaints: Filter::default(),
         last_words: 0,
         told_progress: Instant::now(),
         agent: made.agent,
@@ -181,6 +183,8 @@ struct Running<'a> {
     dialogue: Option<&'a mut dyn Dialogue>,
     /// When the program must have answered at last, and how long it had.
     answer_by: (Instant, Duration),
+    /// What the program it speaks with says on standard error, without passwords.
+    complaints: Filter,
     /// Bytes that were heard after that was over.
     last_words: usize,
     /// When it was last told how far that is.
@@ -298,7 +302,7 @@ impl Running<'_> {
             Step::Begin(way) => {
                 let has_terminal = self.command.requests.terminal.is_some();
                 self.sudo_stop = way.map(|way| if has_terminal { way.with_terminal() } else { way });
-                self.hand_on_rest();
+                self.hand_on_sudos_rest();
                 self.sudo = None;
                 self.feed.release();
             }
@@ -306,8 +310,17 @@ impl Running<'_> {
         }
     }
 
-    /// Hands on what was kept back in case sudo was about to ask.
+    /// Hands on what was kept back in case sudo was about to ask, or a password about to be repeated.
     fn hand_on_rest(&mut self) {
+        self.hand_on_sudos_rest();
+        let rest = self.complaints.rest();
+        if let Some(event) = self.overhear(rest) {
+            let _ = self.events.send(event);
+        }
+    }
+
+    /// Hands on what was kept back in case sudo was about to ask.
+    fn hand_on_sudos_rest(&mut self) {
         while let Some((stream, bytes)) = self.sudo.as_mut().and_then(Conversation::rest) {
             if let Some(event) = self.hand_on(stream, bytes) {
                 let _ = self.events.send(event);

@@ -169,7 +169,7 @@ impl Link {
 
     /// Notes that something else than libssh2 has met this error of `socket`, the session's, which no other read meets then.
     pub fn note_socket_error(&self, socket: BorrowedFd<'_>, error: Errno) {
-        self.state().note_end(SocketEnd::of(socket, error.raw_os_error()));
+        self.state().note_end(SocketEnd::of(socket, Some(error.raw_os_error())));
     }
 
     /// The server's banners so far (RFC 4252 section 5.4): those that came before it has judged the last key or password that it was

@@ -85,16 +85,23 @@ impl GivenUp {
 pub enum SocketEnd {
     /// By its end of file.
     Closed,
+    /// Behind a jump host or a command: what these pass on is the same whether the server has closed or reset it (RFC 4254 has but one end
+    /// of a channel).
+    Ended,
     /// By this error of the system.
     Failed(i32),
 }
 
 impl SocketEnd {
-    /// The end of `socket` that this error of the system tells of. The near end of a tunnel or of a command is a pair of sockets here,
-    /// which says that it was reset where something that we have sent was still to be taken: that is no word of the peer.
-    pub(super) fn of(socket: BorrowedFd<'_>, code: i32) -> SocketEnd {
+    /// The end of `socket` that this error of the system tells of, or its end of file. The near end of a tunnel or of a command is a pair of
+    /// sockets here, which says that it was reset where something that we have sent was still to be taken: that is no word of the peer.
+    pub(super) fn of(socket: BorrowedFd<'_>, code: Option<i32>) -> SocketEnd {
         let is_ours = || matches!(getsockname(socket).map(|name| name.address_family()), Ok(AddressFamily::UNIX));
-        if code == libc::ECONNRESET && is_ours() { SocketEnd::Closed } else { SocketEnd::Failed(code) }
+        match code {
+            None | Some(libc::ECONNRESET) if is_ours() => SocketEnd::Ended,
+            None => SocketEnd::Closed,
+            Some(code) => SocketEnd::Failed(code),
+        }
     }
 }
 
@@ -103,6 +110,7 @@ impl fmt::Display for SocketEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SocketEnd::Closed => f.write_str("the server closed the connection"),
+            SocketEnd::Ended => f.write_str("the server ended the connection"),
             SocketEnd::Failed(libc::ECONNRESET) => f.write_str("the server reset the connection"),
             SocketEnd::Failed(code) => {
                 write!(f, "the connection failed: {}", reason(&io::Error::from_raw_os_error(*code)))
@@ -301,7 +309,7 @@ pub(super) unsafe extern "C" fn receive(
         let code = error.raw_os_error().unwrap_or(libc::EIO);
         // SAFETY: libssh2 passes the session's socket, which is open during the call.
         let socket = unsafe { BorrowedFd::borrow_raw(socket) };
-        state.note_end(if received == 0 { SocketEnd::Closed } else { SocketEnd::of(socket, code) });
+        state.note_end(SocketEnd::of(socket, (received != 0).then_some(code)));
     }
     match (is_transient, state.logged_in.get()) {
         (true, _) => AGAIN,
@@ -387,7 +395,7 @@ pub(super) unsafe extern "C" fn send(
                 let code = error.raw_os_error().unwrap_or(libc::EIO);
                 if let Some(state) = state.filter(|_| code != libc::EPIPE) {
                     // SAFETY: as in `receive`.
-                    state.note_end(SocketEnd::of(unsafe { BorrowedFd::borrow_raw(socket) }, code));
+                    state.note_end(SocketEnd::of(unsafe { BorrowedFd::borrow_raw(socket) }, Some(code)));
                 }
                 length
             }

@@ -14,6 +14,7 @@ use super::state::LinkState;
 use super::{CALLBACK_DEBUG, CALLBACK_DISCONNECT, GenericCallback, libssh2_session_callback_set2, take_packet};
 use crate::ssh::wire::Reader;
 use crate::system::quotation::said;
+use crate::system::redact;
 
 /// Bytes of a text that are kept: no message shows as many.
 const LONGEST: usize = 8 << 10;
@@ -119,7 +120,8 @@ impl Words {
 
 /// The beginning of a text that need not be UTF-8.
 fn text_of(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST)]);
+    let bytes = redact::beginning(bytes, LONGEST);
+    let text = String::from_utf8_lossy(&bytes);
     text.trim_end_matches(char::REPLACEMENT_CHARACTER).to_owned()
 }
 

@@ -17,7 +17,7 @@ use crate::ssh_config::{CommandTemplate, LateTokens};
 use crate::system::files::bounded;
 use crate::system::open_files::Held;
 use crate::system::process_group::{ProcessGroup, TICK};
-use crate::system::redact;
+use crate::system::redact::{self, Filter};
 use crate::text::message::{excerpt, reason};
 
 /// Bytes of standard error that are kept.
@@ -70,8 +70,8 @@ pub fn run(
     command.args(template.arguments(late)).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut group = ProcessGroup::spawn(&mut command).map_err(|error| Failure::Start(reason(&error)))?;
     let (stdout, stderr) = (group.child().stdout.take(), group.child().stderr.take());
-    let mut output = Pipe::new(stdout.map(OwnedFd::from), bounded::LIST as usize)?;
-    let mut complaint = Pipe::new(stderr.map(OwnedFd::from), LONGEST_COMPLAINT)?;
+    let mut output = Pipe::new(stdout.map(OwnedFd::from), bounded::LIST as usize, None)?;
+    let mut complaint = Pipe::new(stderr.map(OwnedFd::from), LONGEST_COMPLAINT, Some(Filter::default()))?;
     // What it has left running may keep its standard error.
     while output.fd.is_some() {
         let open = |pipe: &Pipe| pipe.fd.is_some();
@@ -89,6 +89,7 @@ pub fn run(
         watch.wait(&[], Some(Instant::now() + TICK))?;
     }
     complaint.drain()?;
+    complaint.cut();
     let complaint = String::from_utf8_lossy(&complaint.bytes).into_owned();
     let lines = || complaint.lines().map(str::trim).filter(|line| !line.is_empty());
     for line in lines() {
@@ -115,16 +116,18 @@ struct Pipe {
     fd: Option<OwnedFd>,
     bytes: Vec<u8>,
     most: usize,
+    /// For what is shown.
+    filter: Option<Filter>,
     /// More than `most` has come, which is not kept.
     is_full: bool,
 }
 
 impl Pipe {
-    fn new(fd: Option<OwnedFd>, most: usize) -> Result<Pipe, Errno> {
+    fn new(fd: Option<OwnedFd>, most: usize, filter: Option<Filter>) -> Result<Pipe, Errno> {
         if let Some(fd) = &fd {
             ioctl_fionbio(fd, true)?;
         }
-        Ok(Pipe { fd, bytes: Vec::new(), most, is_full: false })
+        Ok(Pipe { fd, bytes: Vec::new(), most, filter, is_full: false })
     }
 
     /// Takes what is there.
@@ -134,9 +137,11 @@ impl Pipe {
             match read(fd, &mut buffer) {
                 Ok(0) => self.fd = None,
                 Ok(count) => {
-                    let kept = count.min(self.most - self.bytes.len());
-                    self.bytes.extend(&buffer[..kept]);
-                    self.is_full |= kept < count;
+                    let new = match &mut self.filter {
+                        Some(filter) => filter.pass(buffer[..count].to_vec()),
+                        None => buffer[..count].to_vec(),
+                    };
+                    self.keep(&new);
                     if self.is_full {
                         // One that prints on and on would otherwise never let us look at the time.
                         return Ok(());
@@ -148,5 +153,21 @@ impl Pipe {
             }
         }
         Ok(())
+    }
+
+    fn keep(&mut self, new: &[u8]) {
+        let kept = new.len().min(self.most - self.bytes.len());
+        self.bytes.extend(&new[..kept]);
+        self.is_full |= kept < new.len();
+    }
+
+    /// Keeps what was held back: no more is read.
+    fn cut(&mut self) {
+        if !self.is_full
+            && let Some(filter) = &mut self.filter
+        {
+            let rest = filter.cut();
+            self.keep(&rest);
+        }
     }
 }

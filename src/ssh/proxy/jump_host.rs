@@ -167,6 +167,7 @@ impl JumpHost {
     /// The outcome of the job: the login failed, this host could not connect, or the job was over before.
     pub fn connect(self: &Arc<Self>, target: &Host, attempt: u32, watch: &mut Watch<'_>) -> Result<Way, Outcome> {
         watch.expect(Phase::Connect, "no connection through the proxy");
+        watch.check()?;
         let (answer, answered) = bounded(1);
         let wanted = Arc::new(());
         {
@@ -182,7 +183,7 @@ impl JumpHost {
                 wanted: Arc::downgrade(&wanted),
             });
             if state.live.is_empty() && state.connecting == 0 {
-                self.begin(&mut state, watch.deadline());
+                self.begin(&mut state, watch.deadline().saturating_duration_since(Instant::now()));
             }
             state.live.iter().filter(|slot| slot.opening.is_none()).for_each(|slot| slot.connection.wake());
         }
@@ -204,26 +205,33 @@ impl JumpHost {
         let mut select = Select::new();
         let answer = select.recv(answered);
         select.recv(watch.cancel().channel());
-        match select.select_deadline(watch.deadline()) {
-            Ok(operation) if operation.index() == answer => {
-                Ok(operation.recv(answered).unwrap_or(Err(Failed::Proxy(ProxyError::Ended(None)))))
-            }
-            Ok(operation) => {
-                let _ = operation.recv(watch.cancel().channel());
-                Err(Outcome::cancelled(watch.cancel(), true))
-            }
-            Err(_) => {
-                if let Some(answer) = self.await_late_answer(answered, watch) {
-                    watch.go_on();
-                    return Ok(answer);
+        let late = loop {
+            watch.begin();
+            match select.select_deadline(watch.deadline()) {
+                Ok(operation) if operation.index() == answer => {
+                    return Ok(operation.recv(answered).unwrap_or(Err(Failed::Proxy(ProxyError::Ended(None)))));
                 }
-                // With a connection it is the host that does not answer, without one it is this.
-                if !lock(&self.state).live.is_empty() {
-                    watch.check()?;
+                Ok(operation) => {
+                    let _ = operation.recv(watch.cancel().channel());
+                    return Err(Outcome::cancelled(watch.cancel(), true));
                 }
-                Err(HostError::Proxy { hop: self.to_string(), cause: ProxyError::Late(watch.limit()) }.into())
+                Err(_) => {
+                    if let Some(answer) = self.await_late_answer(answered, watch) {
+                        watch.go_on();
+                        return Ok(answer);
+                    }
+                }
             }
+            // After a stop there is more time, also for those who bring the answer.
+            if let Err(late) = watch.check() {
+                break late;
+            }
+        };
+        // With a connection it is the host that does not answer, without one it is this.
+        if !lock(&self.state).live.is_empty() || matches!(late, Outcome::Cancelled { .. }) {
+            return Err(late);
         }
+        Err(HostError::Proxy { hop: self.to_string(), cause: ProxyError::Late(watch.limit()) }.into())
     }
 
     /// The answer, if it has come in time but is seen late, by us or by those who bring it.
@@ -377,23 +385,27 @@ impl JumpHost {
             return;
         };
         for _ in all..wanted.min(self.plan.connections) {
-            self.begin(state, now + self.host.connect_timeout);
+            self.begin(state, self.host.connect_timeout);
         }
         state.growth = Some(now + PATIENCE);
     }
 
     // Connections come and go.
 
-    /// Starts a thread that logs in and then serves requests.
-    fn begin(self: &Arc<Self>, state: &mut State, deadline: Instant) {
+    /// Starts a thread that logs in, which may take `time` from when it really runs, and then serves requests.
+    fn begin(self: &Arc<Self>, state: &mut State, time: Duration) {
         state.connecting += 1;
         let host = Arc::clone(self);
         let begun = thread::Builder::new()
             .name("pssh-proxy".to_owned())
             .stack_size(STACK)
-            .spawn(move || Login { host, connection: None, settled: false }.run(deadline));
+            .spawn(move || Login { host, connection: None, settled: false }.run(time));
         if let Err(error) = begun {
-            let outcome = HostError::Local { doing: "starting a thread", detail: error.to_string(), hint: None };
+            let hint = Some(
+                "more threads and processes (ulimit -u, pids.max of the cgroup), or fewer hosts at once (-p)"
+                    .to_owned(),
+            );
+            let outcome = HostError::Local { doing: "starting a thread", detail: reason(&error), hint };
             self.login_failed(state, outcome.into());
         }
     }
@@ -460,7 +472,7 @@ impl JumpHost {
             } else if opened == 0 {
                 state.fail_all(&ProxyError::Ended(connection.goodbye()));
             } else {
-                self.begin(&mut state, Instant::now() + self.host.connect_timeout);
+                self.begin(&mut state, self.host.connect_timeout);
             }
         }
         self.left.notify_all();
@@ -525,12 +537,12 @@ struct Login {
 }
 
 impl Login {
-    fn run(mut self, deadline: Instant) {
+    fn run(mut self, time: Duration) {
         let host = Arc::clone(&self.host);
         let begun = Instant::now();
         let limit = host.host.connect_timeout;
-        let deadline = deadline.checked_sub(HEAD_START.min(limit / 20)).unwrap_or(deadline);
-        let mut watch = Watch::until(&host.plan.cancel, deadline, limit);
+        let time = time.saturating_sub(HEAD_START.min(limit / 20));
+        let mut watch = Watch::within(&host.plan.cancel, time, limit);
         let made = host.log_in(&mut watch).and_then(|session| match wakers() {
             Ok((wake, woken)) => Ok((session, wake, woken)),
             Err(error) => {

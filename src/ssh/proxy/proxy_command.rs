@@ -18,7 +18,7 @@ use crate::events::host_error::{HostError, ProxyError};
 use crate::ssh::session::NOT_SSH_HINT;
 use crate::system::lock::lock;
 use crate::system::process_group::{ProcessGroup, TICK};
-use crate::system::redact;
+use crate::system::redact::{self, Filtered};
 use crate::text::message::reason;
 
 /// How long a command whose connection has ended may take to end too, so that its exit status can be told.
@@ -162,7 +162,7 @@ impl Drop for ProxyCommand {
 
 /// Keeps the last line of what the command says, and passes on what it says first.
 fn listen(stderr: ChildStderr, said: &Mutex<Said>) {
-    let mut reader = BufReader::new(stderr);
+    let mut reader = BufReader::new(Filtered::new(stderr));
     let mut line = Vec::new();
     while let Ok(count @ 1..) = (&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut line) {
         let text = String::from_utf8_lossy(&line).trim_matches(|c: char| c.is_whitespace() || c == '\0').to_owned();

@@ -11,7 +11,7 @@ use crate::events::host_error::HostError;
 use crate::ssh::login::host_key::Trust;
 use crate::system::password_source::Secret;
 use crate::system::quotation;
-use crate::system::redact::{MASK, SHORTEST};
+use crate::system::redact::{Filter, MASK, SHORTEST};
 
 /// Bytes of what follows the word of the start, at most: two blanks, two numbers of ten digits, and a semicolon.
 const START_TAIL: usize = 23;
@@ -19,8 +19,8 @@ const START_TAIL: usize = 23;
 const CONSEQUENCE: &[u8] = b"sudo: error initializing audit plugin";
 /// What sudo-rs puts around the prompt that it is given.
 const AROUND: [&[u8]; 2] = [b"[sudo: ", b"] Password: "];
-/// Bytes of the line that sudo says last that are quoted.
-const SAID: usize = 200;
+/// Bytes of the line that sudo says last that are kept.
+const SAID: usize = 8 << 10;
 /// What would help where sudo asks and nobody answers.
 const NO_PASSWORD_HINT: &str =
     "--sudo-password-file FILE has the password, or sudoers(5) lets the user in without one (NOPASSWD)";
@@ -51,6 +51,8 @@ pub struct Conversation {
     /// What still belongs to the prompt before it, on which stream: the rest of it, and a line break, which a terminal shows after
     /// a hidden answer.
     after_prompt: Option<(Stream, &'static [u8])>,
+    /// What is said, without passwords.
+    filter: Filter,
     /// The line that is being said, its beginning.
     line: Vec<u8>,
     /// The last line that was not empty.
@@ -112,6 +114,7 @@ impl Conversation {
             target: None,
             held: [Vec::new(), Vec::new()],
             after_prompt: None,
+            filter: Filter::default(),
             line: Vec::new(),
             said: Vec::new(),
         }
@@ -329,7 +332,7 @@ impl Conversation {
 
     /// Keeps the last line that was said.
     fn note(&mut self, bytes: &[u8]) {
-        for byte in bytes {
+        for byte in &self.filter.pass(bytes.to_vec()) {
             if *byte != b'\n' && *byte != b'\r' {
                 if self.line.len() < SAID {
                     self.line.push(*byte);

@@ -1,5 +1,6 @@
 //! What two runs must not write at the same time: the directories of `-o` and `-e`, and the files of reports. The lock is the kernel's
-//! (flock(2)), on the directory itself or on a file beside the report: it ends with the process, however that ends.
+//! (flock(2)), on a file in the directory or beside the report: it ends with the process, however that ends. It is on a file of its own that
+//! only its owner can open, since whoever can open a file to read it can lock it: another user could keep every run from a directory.
 //!
 //! Where a file system has no such locks, nothing is locked.
 
@@ -16,6 +17,9 @@ use super::trusted_path::Spot;
 
 /// How often the file of a lock may turn out to be another one by the time that it is locked.
 const MOST_EXCHANGES: usize = 16;
+
+/// The file by which a directory is locked.
+pub const DIRECTORY_LOCK: &str = ".pssh-lock";
 
 /// Another process has the lock.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,8 +52,9 @@ impl From<Taken> for std::io::Error {
 #[derive(Debug)]
 pub struct RunLock {
     file: File,
-    /// Where its file is, if it was made for this.
-    made: Option<(OwnedFd, OsString)>,
+    /// Where its file is.
+    directory: OwnedFd,
+    name: OsString,
 }
 
 /// Locks an open file.
@@ -59,23 +64,19 @@ pub struct RunLock {
 fn lock(file: BorrowedFd<'_>) -> Result<bool, Taken> {
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
-        // It was locked for us: `flock out pssh -o out ...`.
-        Err(Errno::WOULDBLOCK) if is_inherited(file) => Ok(false),
         Err(Errno::WOULDBLOCK) => Err(Taken { process: holder(file) }),
         Err(_) => Ok(false),
     }
 }
 
 impl RunLock {
-    /// Locks a directory; nothing if that cannot be.
+    /// Locks a directory, by a file in it; nothing if that cannot be.
     ///
     /// # Errors
     /// Another process has locked it.
     pub fn of_directory(directory: impl AsFd) -> Result<Option<RunLock>, Taken> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        // A directory that we may not read may be written to.
-        let Ok(directory) = openat(directory, ".", flags, Mode::empty()) else { return Ok(None) };
-        Ok(lock(directory.as_fd())?.then(|| RunLock { file: File::from(directory), made: None }))
+        let Ok(directory) = directory.as_fd().try_clone_to_owned() else { return Ok(None) };
+        RunLock::by(directory, OsString::from(DIRECTORY_LOCK))
     }
 
     /// Locks a file that is open anyway; its lock ends when it is closed.
@@ -91,22 +92,26 @@ impl RunLock {
     /// # Errors
     /// Another process has locked it.
     pub fn beside(spot: &Spot) -> Result<Option<RunLock>, Taken> {
+        let Ok(directory) = spot.directory.try_clone() else { return Ok(None) };
         let mut name = OsString::from(".");
         name.push(&spot.name);
         name.push(".pssh-lock");
+        RunLock::by(directory, name)
+    }
+
+    fn by(directory: OwnedFd, name: OsString) -> Result<Option<RunLock>, Taken> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         for _ in 0..MOST_EXCHANGES {
-            let Ok(file) = openat(&spot.directory, &name, flags, Mode::RUSR | Mode::WUSR) else { return Ok(None) };
+            let Ok(file) = openat(&directory, &name, flags, Mode::RUSR | Mode::WUSR) else { return Ok(None) };
             if !lock(file.as_fd())? {
                 return Ok(None);
             }
             // Whoever had it before has removed it, perhaps just when we had opened it.
-            let (ours, there) = (fstat(&file), statat(&spot.directory, &name, AtFlags::SYMLINK_NOFOLLOW));
+            let (ours, there) = (fstat(&file), statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW));
             if let (Ok(ours), Ok(there)) = (ours, there)
                 && (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
             {
-                let made = spot.directory.try_clone().ok().map(|directory| (directory, name));
-                return Ok(Some(RunLock { file: File::from(file), made }));
+                return Ok(Some(RunLock { file: File::from(file), directory, name }));
             }
         }
         Ok(None)
@@ -116,9 +121,7 @@ impl RunLock {
 impl Drop for RunLock {
     fn drop(&mut self) {
         // While it is still locked: whoever gets the lock after this finds that it is another file.
-        if let Some((directory, name)) = &self.made {
-            let _ = unlinkat(directory, Path::new(name), AtFlags::empty());
-        }
+        let _ = unlinkat(&self.directory, Path::new(&self.name), AtFlags::empty());
         let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
@@ -128,18 +131,6 @@ fn holder(file: BorrowedFd<'_>) -> Option<u32> {
     let about = fstat(file).ok()?;
     let locks = fs::read_to_string("/proc/locks").ok()?;
     locks.lines().find_map(|line| of_line(line, about.st_ino))
-}
-
-/// Whether a descriptor that we have inherited holds the lock, by its fdinfo (proc_pid_fdinfo(5)). Ours are closed on exec.
-fn is_inherited(file: BorrowedFd<'_>) -> bool {
-    const CLOEXEC: u32 = 0o2_000_000;
-    let (Ok(about), Ok(descriptors)) = (fstat(file), fs::read_dir("/proc/self/fdinfo")) else { return false };
-    descriptors.flatten().any(|descriptor| {
-        let info = fs::read_to_string(descriptor.path()).unwrap_or_default();
-        let flags = info.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
-        let mut locks = info.lines().filter_map(|line| line.strip_prefix("lock:"));
-        flags.is_some_and(|flags| flags & CLOEXEC == 0) && locks.any(|line| of_line(line, about.st_ino).is_some())
-    })
 }
 
 /// The process of a line, if it has locked the file with this number. Which device it means depends on the file system.
@@ -174,7 +165,13 @@ mod tests {
         fs::write(top.path().join(".report.pssh-lock"), "").expect("a file");
         drop(RunLock::beside(&spot()).expect("free").expect("a lock"));
         assert_eq!(fs::read_dir(top.path()).expect("a directory").count(), 0);
-        drop(RunLock::of_directory(directory()).expect("free").expect("a lock"));
+        // Whoever can only read the directory locks nothing of ours.
+        let (reader, lock) = (directory(), || RunLock::of_directory(directory()).expect("free").expect("a lock"));
+        flock(&reader, FlockOperation::LockExclusive).expect("a lock");
+        let held = lock();
+        let about = fs::metadata(top.path().join(DIRECTORY_LOCK)).expect("its file");
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&about.permissions()) & 0o777, 0o600);
+        drop(held);
     }
 
     #[test]

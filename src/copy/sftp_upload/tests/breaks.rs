@@ -183,6 +183,51 @@ fn without_owner(packet: &mut Vec<u8>) {
 }
 
 #[test]
+fn a_hard_link_to_another_file_is_not_gone_on_with() {
+    let options = Options { resume: true, ..plain() };
+    let content = noise(9_000_000);
+    // Also one of which nothing could be left as it is; and a server whose lines do not tell how many names there are.
+    for (length, is_link, tells_links) in [
+        (8_000_000, true, true),
+        (5_000, true, true),
+        (0, true, true),
+        (8_000_000, true, false),
+        (8_000_000, false, false),
+    ] {
+        let pair = Pair::new();
+        pair.write(b"f", &content);
+        let mut uploading = pair.uploading(&["f"], "", options);
+        let version = uploading.shared.upload.sources.version(0);
+        let temporary = pair.there.join(OsStr::from_bytes(&crate::copy::temporary_name(b"f", &version)));
+        let victim = pair.there.parent().unwrap().join("victim");
+        fs::write(&victim, vec![7; length]).unwrap();
+        if is_link {
+            fs::hard_link(&victim, &temporary).unwrap();
+        } else {
+            fs::copy(&victim, &temporary).unwrap();
+        }
+        let mut server = pair.server();
+        if !tells_links {
+            server.rewrite = Box::new(without_lines);
+        }
+        assert_ok(&server.talk(&mut uploading));
+        assert!(fs::read(&victim).unwrap() == vec![7; length], "{length}: the other file is as it was");
+        assert!(pair.read("f") == content);
+        assert_eq!(pair.names(), ["f"]);
+    }
+}
+
+/// Makes the lines for people in a list of names (`SSH_FXP_NAME`) say nothing.
+fn without_lines(packet: &mut Vec<u8>) {
+    const NAME: u8 = 104;
+    if packet[4] == NAME {
+        let mode = b"-rw";
+        let lines: Vec<usize> = (0..packet.len() - mode.len()).filter(|at| packet[*at..].starts_with(mode)).collect();
+        lines.into_iter().for_each(|at| packet[at] = b'?');
+    }
+}
+
+#[test]
 fn another_file_that_takes_its_place_is_not_written_to() {
     let pair = Pair::new();
     pair.write(b"f", noise(9_000_000));

@@ -120,10 +120,24 @@ impl Running<'_> {
                 dialogue.hear(&bytes);
                 return None;
             }
-            (Some(dialogue), Stream::Stderr) => dialogue.overhear(&bytes),
+            (Some(_), Stream::Stderr) => {
+                let bytes = self.complaints.pass(bytes);
+                return self.overhear(bytes);
+            }
             (None, _) => {}
         }
         Some(Event::now(self.command.job, EventKind::Output { stream, bytes }))
+    }
+
+    /// Gives what the program that the dialogue is held with has said beside it to both who want it.
+    pub(super) fn overhear(&mut self, bytes: Vec<u8>) -> Option<Event> {
+        if bytes.is_empty() {
+            return None;
+        }
+        if let Some(dialogue) = &mut self.dialogue {
+            dialogue.overhear(&bytes);
+        }
+        Some(Event::now(self.command.job, EventKind::Output { stream: Stream::Stderr, bytes }))
     }
 
     /// Hands the undelivered event on, waiting for room no longer than the next thing to do allows; says whether none is
