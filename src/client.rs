@@ -411,6 +411,8 @@ impl Shared {
                 | EventKind::Connected
                 | EventKind::Note(_)
                 | EventKind::Warning(_)
+                | EventKind::Paused
+                | EventKind::Resumed
                 | EventKind::Copied(_) => {}
             }
         }

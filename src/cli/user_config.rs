@@ -383,7 +383,7 @@ mod tests {
             ("group-command = 'cat hosts'", "c.toml:1:1: \"group-command\": expected a command with %g"),
             ("group-command = ['cat']", "c.toml:1:1: \"group-command\": expected a command"),
             ("[defaults]\npar = 0", "c.toml:2:7: \"par\": at least one host has to run at once"),
-            ("[defaults]\ntimeout = 'x'", "c.toml:2:11: \"timeout\": \"x\" is no time"),
+            ("[defaults]\ntimeout = 'x'", "c.toml:2:11: \"timeout\": \"x\" is not a time"),
             ("[defaults]\nnum_retries = 1", "c.toml:2:1: \"num_retries\": there is no such key; did you mean num-"),
             (
                 "[defaults]\nhost-key-check = 'no'",

@@ -55,7 +55,11 @@ fn paths<'o>(opts: &'o Opts, hosts: &[HostSpec]) -> Result<(&'o [OsString], &'o 
         return Err(wrong("there is nothing to copy: no path is given"));
     };
     if first.is_empty() {
-        return Err(wrong("there is only one path: both what is copied and where to is needed"));
+        return Err(wrong(match (opts.program, opts.download) {
+            (Program::Pslurp, _) => "LOCAL is missing: give REMOTE LOCAL",
+            (_, true) => "DIR is missing: give REMOTE DIR",
+            (_, false) => "TARGET is missing: give SOURCE... TARGET",
+        }));
     }
     if opts.words.iter().any(|path| path.as_bytes().contains(&0)) {
         return Err(wrong("a path contains a NUL byte"));
@@ -108,7 +112,7 @@ fn below(path: &Path) -> Result<Vec<u8>, &'static str> {
     }
     let text = path.as_os_str().as_bytes();
     let start = text.iter().position(|byte| *byte != b'/').unwrap_or(text.len());
-    if text[start..].is_empty() { Err("it is no name of a file") } else { Ok(text[start..].to_vec()) }
+    if text[start..].is_empty() { Err("not a file name") } else { Ok(text[start..].to_vec()) }
 }
 
 impl Commands {
@@ -262,7 +266,7 @@ mod tests {
     fn paths_that_say_too_little_or_too_much_are_refused() {
         let problem = |program, words: &[&str]| copy(program, words).err().unwrap_or_default();
         assert!(problem(Program::Pscp, &[]).contains("no path"));
-        assert!(problem(Program::Pscp, &["a"]).contains("only one path"));
+        assert!(problem(Program::Pscp, &["a"]).contains("TARGET is missing"));
         assert!(problem(Program::Pslurp, &["a", "b", "c"]).contains("too many"));
         assert!(problem(Program::Pslurp, &["a", "b/../c"]).contains("leads out"));
         assert!(problem(Program::Pslurp, &["a", "/"]).contains("no name"));

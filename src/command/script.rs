@@ -57,7 +57,7 @@ impl BeforeStart for ScriptError {
 enum Problem {
     #[error("{}", reason(.0))]
     Read(#[from] io::Error),
-    #[error("it has a NUL byte (byte {0}) and is no script")]
+    #[error("it has a NUL byte (byte {0}) and is not a script")]
     Nul(usize),
     #[error("more than {LONGEST} bytes are too many; put it into a file on the hosts")]
     TooLong,

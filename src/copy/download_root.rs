@@ -40,7 +40,7 @@ impl Below {
     /// What is called `name` in this directory.
     ///
     /// # Errors
-    /// It is no name of a file: why, in words.
+    /// It is not a file name: why, in words.
     pub fn join(&self, name: &[u8]) -> Result<Below, &'static str> {
         check_name(name)?;
         let mut path = Vec::with_capacity(self.0.len() + 1 + name.len());

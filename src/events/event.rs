@@ -30,6 +30,8 @@ impl Event {
             | EventKind::Attempted(_)
             | EventKind::Connected
             | EventKind::Output { .. }
+            | EventKind::Paused
+            | EventKind::Resumed
             | EventKind::Copied(_) => {}
         }
         Event { job, at: Instant::now(), kind }
@@ -43,6 +45,10 @@ pub enum EventKind {
     Started,
     /// An attempt to connect has ended, well or not.
     Attempted(Box<Milestones>),
+    /// An attempt has failed, and the job waits for the next one.
+    Paused,
+    /// The next attempt begins.
+    Resumed,
     /// The session is authenticated; the command is about to be sent.
     Connected,
     /// Bytes of the remote command, exactly as they came, at most one read's worth.

@@ -256,7 +256,7 @@ impl fmt::Display for Bad<'_> {
         }
         match self.0.len().saturating_sub(BAD_ENTRIES_SHOWN) {
             0 => Ok(()),
-            _ if self.0.len() >= MOST_BAD_ENTRIES => f.write_str("\n... and many more: this is no such file"),
+            _ if self.0.len() >= MOST_BAD_ENTRIES => f.write_str("\n... and many more: this is not a hosts file"),
             more => write!(f, "\n... and {more} more bad entries"),
         }
     }
@@ -283,7 +283,7 @@ pub fn check_keys(hosts: &[HostSpec], used: &HashSet<String>) -> Result<(), Host
         if !used.contains(name) && seen.insert(name) {
             let hint = did_you_mean(name, used.iter().map(String::as_str));
             let problem = format!(
-                "it is no option, and the command does not use it as %({name})s{hint}; if other commands do, write \
+                "not an option, and the command does not use it as %({name})s{hint}; if other commands do, write \
                  {ARGUMENT}{name}=..."
             );
             bad.push(BadEntry { origin: origin.clone(), text: name.clone(), problem });

@@ -204,7 +204,7 @@ impl Place<'_> {
     fn path(&self, value: &Value<'_>) -> Result<PathBuf, String> {
         let text = value.text("the name of a file")?;
         if text.is_empty() || text.contains('\0') {
-            return Err(format!("{text:?} is no name of a file"));
+            return Err(format!("{text:?} is not a file name"));
         }
         Ok(if text.starts_with('~') { text.into() } else { self.directory.join(text) })
     }
@@ -385,7 +385,9 @@ fn alias(value: &Value<'_>) -> Result<String, String> {
     let text = value.text("a label")?;
     let bad = |c: char| c.is_control() || c == '/';
     if text.trim().is_empty() || text.trim() != text || text.starts_with(['-', '.']) || text.contains(bad) {
-        return Err(format!("{text:?} is no label: blanks at its ends, -, . at its beginning and / are not possible"));
+        return Err(format!(
+            "{text:?} is not a label: blanks at its ends, -, . at its beginning and / are not possible"
+        ));
     }
     Ok(text.to_owned())
 }

@@ -245,6 +245,6 @@ impl Filter {
     /// What is to be told about items that mean none of the hosts: a host that was to be left out may run.
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> + '_ {
         let unused = self.items.iter().filter(|item| !item.is_used);
-        unused.map(|item| format!("{}: {:?}: none of the hosts is meant", item.origin, item.text))
+        unused.map(|item| format!("{}: {:?} matches no host", item.origin, item.text))
     }
 }

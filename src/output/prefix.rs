@@ -5,6 +5,7 @@ use crate::plan::job::Job;
 use crate::text::suggest::did_you_mean;
 
 use super::style::Style;
+use crate::text::sanitize::columns;
 
 /// What lines start with unless told otherwise.
 const DEFAULT: &str = "{label}: ";
@@ -116,7 +117,7 @@ impl Prefixes {
     pub fn new(template: &Template, is_aligned: bool, jobs: &[Job], style: &Style) -> Prefixes {
         let mut texts: Vec<String> = jobs.iter().map(|job| template.of(job)).collect();
         if is_aligned {
-            let width = |text: &String| text.chars().count();
+            let width = |text: &String| columns(text);
             let widest = texts.iter().map(width).max().unwrap_or_default();
             for text in &mut texts {
                 let missing = widest - width(text);

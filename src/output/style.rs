@@ -64,12 +64,19 @@ impl Face {
         if self.has_colour { format!("\x1b[1m{text}\x1b[22m") } else { text.to_owned() }
     }
 
+    /// What stands before and behind something in the colour of what is good or of what is not, where there are colours.
+    pub fn paints(self, is_good: bool) -> (&'static str, &'static str) {
+        match (self.has_colour, is_good) {
+            (false, _) => ("", ""),
+            (true, true) => (GREEN, PLAIN),
+            (true, false) => (RED, PLAIN),
+        }
+    }
+
     /// `text`, harmless already, in the colour of what is good or of what is not, where there are colours.
     pub fn paint(self, is_good: bool, text: &str) -> String {
-        if !self.has_colour {
-            return text.to_owned();
-        }
-        format!("{}{text}{PLAIN}", if is_good { GREEN } else { RED })
+        let (begin, end) = self.paints(is_good);
+        format!("{begin}{text}{end}")
     }
 }
 

@@ -321,7 +321,9 @@ impl Directory {
 
     /// What of the inputs could not be used, a line each, for `-v`.
     pub fn notes(&self) -> Vec<String> {
-        let mut notes: Vec<String> = self.config.notes().iter().map(ToString::to_string).collect();
+        let of_options = self.options.iter().filter_map(CommandLineOption::note);
+        let mut notes: Vec<String> =
+            self.config.notes().iter().cloned().chain(of_options).map(|note| note.to_string()).collect();
         for identities in lock(&self.identities).values() {
             notes.extend(identities.unusable().iter().cloned());
         }

@@ -153,9 +153,7 @@ where
     let send = |kind| {
         let _ = events.send(Event::now(task.job, kind));
     };
-    if task.attempt == 1 {
-        send(EventKind::Started);
-    }
+    send(if task.attempt == 1 { EventKind::Started } else { EventKind::Resumed });
     let outcome = match catch_unwind(AssertUnwindSafe(|| work(&jobs[task.job], &task, events))) {
         Ok(Attempt::NotSent(outcome)) => return Report::Failed(task, outcome),
         Ok(Attempt::Ended(outcome)) => outcome,

@@ -296,6 +296,7 @@ impl Queue {
                 let (job, seconds) = (task.job, pause.as_secs_f64());
                 let text = format!("attempt {} failed: {outcome}; the next one in {seconds:.1} s", task.attempt);
                 let _ = channels.events.send(Event::now(job, EventKind::Note(text)));
+                let _ = channels.events.send(Event::now(job, EventKind::Paused));
                 let task = Task { attempt: task.attempt + 1, ..task };
                 self.paused.insert((Instant::now() + pause, job), (task, outcome));
             }

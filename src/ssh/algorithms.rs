@@ -340,7 +340,7 @@ pub fn disagreement(algorithms: &Algorithms, host_keys: &[&'static str], opening
         "no matching {} found: the server offers {}; pssh offers {}",
         kind.noun(),
         said_names(theirs, LONGEST_LIST),
-        ours(kind).join(", ")
+        said_names(ours(kind), LONGEST_LIST)
     );
     let named = theirs.iter().find(|name| kind.supported().contains(name));
     let hint = match (named, theirs.iter().find(|name| is_sha1(name))) {

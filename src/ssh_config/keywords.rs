@@ -200,7 +200,7 @@ fn arguments(keyword: &str, words: &mut Words<'_>) -> Result<Reading, Wrong> {
         "proxyjump" => vec![Action::Jump(jump(words)?)],
         "identityfile" => vec![Action::Identity(words.required()?)],
         "certificatefile" => vec![Action::Certificate(words.required()?)],
-        "sendenv" => vec![Action::SendEnv(variables(words, "no name of a variable", |name| !name.contains('='))?)],
+        "sendenv" => vec![Action::SendEnv(variables(words, "not the name of a variable", |name| !name.contains('='))?)],
         "setenv" => vec![Action::SetEnv(variables(words, "not NAME=value", |variable| variable.contains('='))?)],
         "refuseconnection" => vec![Action::Refuse(words.required()?)],
         _ => match Assignment::read(keyword, words) {

@@ -1,5 +1,6 @@
 //! Files to blocks of lines, with all they include.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -46,6 +47,24 @@ pub(super) enum LineAction {
     Include(Vec<File>),
     /// Only ssh knows what the line does.
     Foreign(&'static str),
+    /// There are bytes in its values that are not UTF-8: an error where it applies.
+    NotText {
+        /// Where the first of them stands, counted in bytes from 0.
+        column: usize,
+    },
+}
+
+impl File {
+    /// Adds what a line does to the last block.
+    fn add(&mut self, action: LineAction, origin: &Origin) {
+        let Some(block) = self.blocks.last_mut() else { return };
+        block.always |= match &action {
+            LineAction::Plain(action) => matches!(action, Action::Unknown(_)),
+            LineAction::Include(files) => files.iter().flat_map(|file| &file.blocks).any(|block| block.always),
+            LineAction::Foreign(_) | LineAction::NotText { .. } => false,
+        };
+        block.lines.push(Line { action, origin: origin.clone() });
+    }
 }
 
 /// When a block applies.
@@ -156,7 +175,8 @@ impl Loader<'_> {
             return Ok(());
         }
         let at = |wrong: Wrong| ConfigError::at(origin, wrong);
-        let statement = match text(line).and_then(line::sort).map_err(at)? {
+        let text = text(line).map_err(at)?;
+        let statement = match line::sort(&text.words).map_err(at)? {
             Sort::Blank => return Ok(()),
             Sort::Unclosed => {
                 self.note(origin, "a quote isn't closed: ssh passes over this line".to_owned());
@@ -165,8 +185,15 @@ impl Loader<'_> {
             Sort::Statement(statement) => statement,
         };
         let condition = match statement.keyword.as_str() {
+            "match" | "include" if text.bad.is_some() => return Err(at(not_text(text.bad.unwrap_or_default()))),
+            // No name that can be given here fits a pattern with such bytes.
             "host" => Condition::Host(host(&statement, self.local).map_err(at)?),
             "match" => Condition::Match(self.criteria(&statement).map_err(at)?),
+            keyword if keywords::all().any(|known| known == keyword) && text.bad.is_some() => {
+                let column = text.bad.unwrap_or_default();
+                file.add(LineAction::NotText { column }, origin);
+                return Ok(());
+            }
             _ => return self.plain(&statement, origin, file, rules),
         };
         file.blocks.push(Block::new(condition, origin.clone()));
@@ -189,15 +216,7 @@ impl Loader<'_> {
             }
             reading.actions.into_iter().map(LineAction::Plain).collect()
         };
-        let Some(block) = file.blocks.last_mut() else { return Ok(()) };
-        for action in actions {
-            block.always |= match &action {
-                LineAction::Plain(action) => matches!(action, Action::Unknown(_)),
-                LineAction::Include(files) => files.iter().flat_map(|file| &file.blocks).any(|block| block.always),
-                LineAction::Foreign(_) => false,
-            };
-            block.lines.push(Line { action, origin: origin.clone() });
-        }
+        actions.into_iter().for_each(|action| file.add(action, origin));
         Ok(())
     }
 
@@ -289,7 +308,7 @@ impl Loader<'_> {
                 "canonical" | "final" => Test::Final,
                 _ => match argument(&mut scanner) {
                     Some(argument) => {
-                        test(&name, &argument).ok_or_else(|| wrong(format!("{name:?} is no criterion")))?
+                        test(&name, &argument).ok_or_else(|| wrong(format!("{name:?} is not a criterion")))?
                     }
                     None if ambiguous => break,
                     None => return Err(wrong(format!("{name} lacks its argument"))),
@@ -368,13 +387,26 @@ fn host(statement: &Statement<'_>, local: &Local) -> Result<HostPatterns, Wrong>
     Ok(HostPatterns::new(words.into_iter()))
 }
 
-/// C ends a line at a zero byte; here that, and what isn't UTF-8, is an error rather than a guess.
-fn text(line: &[u8]) -> Result<&str, Wrong> {
-    let wrong = |column, what: &str| Wrong { column, reason: format!("{what} outside of a comment") };
+/// The text of a line.
+struct Text<'a> {
+    /// With a replacement character for each byte that is not UTF-8.
+    words: Cow<'a, str>,
+    /// Where the first of those stands, counted in bytes from 0.
+    bad: Option<usize>,
+}
+
+/// C ends a line at a zero byte; here that is an error rather than a guess.
+fn text(line: &[u8]) -> Result<Text<'_>, Wrong> {
     if let Some(column) = line.iter().position(|byte| *byte == 0) {
-        return Err(wrong(column, "a zero byte"));
+        return Err(Wrong { column, reason: "a zero byte outside of a comment".to_owned() });
     }
-    str::from_utf8(line).map_err(|error| wrong(error.valid_up_to(), "text that isn't UTF-8"))
+    let bad = str::from_utf8(line).err().map(|error| error.valid_up_to());
+    Ok(Text { words: String::from_utf8_lossy(line), bad })
+}
+
+/// What is wrong with a line that has something else than text at this column.
+pub(super) fn not_text(column: usize) -> Wrong {
+    Wrong { column, reason: "text that isn't UTF-8 outside of a comment".to_owned() }
 }
 
 /// A path as a pattern that matches nothing else.

@@ -2,7 +2,7 @@
 
 use super::expand::{self, Tokens};
 use super::keywords::{Action, Route};
-use super::parse::{Block, Condition, Criterion, File, Line, LineAction, Test};
+use super::parse::{self, Block, Condition, Criterion, File, Line, LineAction, Test};
 use super::pattern::PatternList;
 use super::proxy_jump::{self, Hop};
 use super::resolved::{IdentityFile, Proxy, Resolved};
@@ -107,7 +107,7 @@ pub(super) fn unknown(keyword: &str, origin: &Origin) -> ConfigError {
 /// The same in words.
 pub(super) fn no_keyword(keyword: &str) -> String {
     let hint = did_you_mean(keyword, keywords::all());
-    format!("{keyword:?} is no keyword of ssh_config(5){hint}")
+    format!("{keyword:?} is not a keyword of ssh_config(5){hint}")
 }
 
 /// A word of a list that adds up.
@@ -184,7 +184,10 @@ impl<'a> Pass<'a> {
                     LineAction::Plain(action @ Action::Unknown(_)) => self.line(action, &line.origin)?,
                     LineAction::Plain(action) if active => self.line(action, &line.origin)?,
                     LineAction::Foreign(construct) if active => return Err(Stop::Ask(line.origin.clone(), construct)),
-                    LineAction::Plain(_) | LineAction::Foreign(_) => {}
+                    LineAction::NotText { column } if active => {
+                        return Err(ConfigError::at(&line.origin, parse::not_text(*column)).into());
+                    }
+                    LineAction::Plain(_) | LineAction::Foreign(_) | LineAction::NotText { .. } => {}
                 }
             }
         }

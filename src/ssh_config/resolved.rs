@@ -148,7 +148,7 @@ impl Settings {
             let reason = "ProxyUseFdpass is not supported".to_owned();
             return Err(ConfigError::about(&self.proxy_use_fdpass.origin, reason));
         } else if self.connection_attempts.value == 0 {
-            let reason = "connectionattempts: 0 is none at all".to_owned();
+            let reason = "connectionattempts: at least 1 is needed".to_owned();
             return Err(ConfigError::about(&self.connection_attempts.origin, reason));
         }
         Ok(())

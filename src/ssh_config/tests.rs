@@ -209,8 +209,8 @@ fn errors_name_file_line_and_column() {
     assert_eq!(error("User a b"), "user:1:8: user: \"b\" is too much");
     assert_eq!(error("User"), "user:1:5: user: its argument is missing");
     assert_eq!(error("User 'a"), "user:1:6: user: a quote isn't closed");
-    assert_eq!(error("Host x\nFrob 1"), "user:2: \"frob\" is no keyword of ssh_config(5)");
-    assert_eq!(error("Match frob x\n"), "user:1:7: match: \"frob\" is no criterion");
+    assert_eq!(error("Host x\nFrob 1"), "user:2: \"frob\" is not a keyword of ssh_config(5)");
+    assert_eq!(error("Match frob x\n"), "user:1:7: match: \"frob\" is not a criterion");
     assert_eq!(error("HostName %z\n"), "user:1: %z is not a token here");
     assert_eq!(error("IdentityFile ${NOPE}\n"), "user:1: the variable \"NOPE\" is not set");
     assert_eq!(error("ProxyJump web1\n"), "user:1: web1 is to be reached through itself");
@@ -400,7 +400,7 @@ fn bytes_that_are_no_text() {
     let load = |text: &[u8]| {
         let place = Place::new(&[]);
         place.write("user", text);
-        place.usual().map(|config| config.resolve(&query("x")).expect("a host").settings.user.value)
+        place.usual().and_then(|config| Ok(config.resolve(&query("x"))?.settings.user.value))
     };
     assert_eq!(load(b" # caf\xe9\nUser a\n").expect("a comment may be anything"), "a");
     assert!(
@@ -410,6 +410,14 @@ fn bytes_that_are_no_text() {
             .ends_with("user:1:9: text that isn't UTF-8 outside of a comment")
     );
     assert!(load(b"User a\0b\n").is_err());
+    // What is wrong in the blocks of other hosts is theirs.
+    assert_eq!(load(b"Host y\n User caf\xe9\nHost x\n User a\n").expect("another host's"), "a");
+    assert_eq!(load(b"Host caf\xe9 !\xe9\n User b\nHost *\n User a\n").expect("a name that nobody has"), "a");
+    for wrong in
+        [&b"Host y\nHost x\n User \xe9\n"[..], b"Host y\n\xe9 z\n", b"Host y\n Include \xe9\n", b"Match user \xe9\n"]
+    {
+        load(wrong).expect_err("it is about all hosts, or about this one");
+    }
     assert_eq!(load("User é\n".as_bytes()).expect("UTF-8"), "é");
 }
 

@@ -188,7 +188,7 @@ pub(crate) enum Problem {
     Lines,
     #[error("{0}")]
     Unfit(#[from] Unfit),
-    #[error("more than {LONGEST} bytes are no password")]
+    #[error("more than {LONGEST} bytes are too long for a password")]
     TooLong,
     #[error("the command ended with {0}")]
     Status(ExitStatus),

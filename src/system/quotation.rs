@@ -68,7 +68,21 @@ pub fn said_names<S: AsRef<str>>(names: &[S], most: usize) -> String {
     let list = redact::redacted(&list).replace(',', ", ");
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+' | '@' | '/' | ',' | ' ');
     let has_blanks = names.iter().any(|name| name.as_ref().contains(' '));
-    if list.chars().all(is_name) && !has_blanks { cut(list, most) } else { quoted(&list, most) }
+    if !list.chars().all(is_name) || has_blanks {
+        return quoted(&list, most);
+    }
+    if list.chars().count() <= most {
+        return list;
+    }
+    // In whole names, but for one that is too long by itself.
+    let fitting = list.match_indices(", ").map(|(end, _)| end).take_while(|end| *end <= most).last();
+    match fitting {
+        Some(end) => {
+            let more = names.len() - list[..end].split(", ").count();
+            format!("{} and {more} more", &list[..end])
+        }
+        None => cut(list, most),
+    }
 }
 
 /// The beginning of a name that a server gives: at most `most` characters of it.

@@ -11,8 +11,11 @@ use crate::system::sink;
 
 use super::lock::lock;
 
-/// Clears the line and goes to its beginning (CR, and EL of ECMA-48).
-const CLEAR: &[u8] = b"\r\x1b[2K";
+/// Clears the line and what follows it (CR, and ED of ECMA-48). A line that has become longer than the terminal, whose window has
+/// shrunk, may go on in the next.
+const CLEAR: &[u8] = b"\r\x1b[J";
+/// Where the cursor stays: at the beginning. It is what a terminal keeps in its place when it breaks longer lines anew.
+const RETURN: &[u8] = b"\r";
 /// The columns of a terminal that does not know, and of what is none.
 const COLUMNS: u16 = 80;
 
@@ -34,7 +37,7 @@ pub(crate) fn show(text: &str) {
         return;
     }
     let start = if line.is_shown { CLEAR } else { b"" };
-    put(&[start, text.as_bytes()].concat());
+    put(&[start, text.as_bytes(), RETURN].concat());
     line.is_shown = true;
 }
 

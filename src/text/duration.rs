@@ -7,7 +7,7 @@ use std::time::Duration;
 /// # Errors
 /// What was expected.
 pub fn parse(text: &str) -> Result<Duration, String> {
-    let expected = || format!("{text:?} is no time; expected seconds (90, 0.5) or units (1m30s, 2h)");
+    let expected = || format!("{text:?} is not a time; expected seconds (90, 0.5) or units (1m30s, 2h)");
     let mut total = Duration::ZERO;
     let mut rest = text.trim();
     if rest.is_empty() {

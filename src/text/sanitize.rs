@@ -40,6 +40,16 @@ pub fn escaped(c: char) -> Cow<'static, str> {
     }
 }
 
+/// The columns of a terminal that a harmless text takes: wide characters take two.
+pub fn columns(text: &str) -> usize {
+    unicode_width::UnicodeWidthStr::width(text)
+}
+
+/// The blanks that fill `text` up to so many columns.
+pub fn filling(text: &str, width: usize) -> String {
+    " ".repeat(width.saturating_sub(columns(text)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::sanitize;

@@ -108,7 +108,7 @@ fn files_that_never_end() {
     let fed = |args: &[&str]| lab.pssh().args(args).shell(&endless);
     lab.refused(fed(&["-h", "-", "true"]), &format!("pssh: -: cannot read the hosts file: {list}"));
     lab.refused(fed(&["--host-args", "-", "echo %q"]), &format!("pssh: -: cannot read the host arguments: {list}"));
-    lab.refused(fed(&["--password-fd", "0", "true"]), "more than 4096 bytes are no password");
+    lab.refused(fed(&["--password-fd", "0", "true"]), "more than 4096 bytes are too long for a password");
     // A file of a terabyte, with a line of a gigabyte in it.
     let sparse = lab.env.file("sparse", "web1\n");
     let grow = |length: u64| File::options().write(true).open(&sparse).and_then(|file| file.set_len(length));
@@ -225,7 +225,7 @@ fn values_nested_a_million_deep_and_wide() {
             "wide.json:1:1: with this one there are more than 2,000,000",
         ),
         ("wide.csv", ",\n".repeat(5 * million), "wide.csv:1000001:1: with this one there are more than 2,000,000"),
-        ("null.jsonl", "null\n".repeat(million), "null.jsonl:1:1: null is no value"),
+        ("null.jsonl", "null\n".repeat(million), "null.jsonl:1:1: null is not a value"),
     ] {
         let file = lab.env.file(name, text);
         lab.refused(lab.pssh().arg("--host-args").arg(&file).arg("echo %q"), words);
@@ -268,7 +268,7 @@ fn files_of_another_kind() {
             format!("web1 a={}\n", "y".repeat(100_000)).into_bytes(),
             "line:1:1: \"web1 a\": the line has more than 65536 bytes",
         ),
-        ("many", many, "... and many more: this is no such file"),
+        ("many", many, "... and many more: this is not a hosts file"),
         (
             "hosts",
             (0..=100_000).map(|n| format!("n{n}\n")).collect::<String>().into_bytes(),

@@ -405,9 +405,9 @@ fn gathered_blocks_tell_good_from_bad_by_colour() {
     let run = run(&env, &sshd, &["--format", "gather", "--diff", "--color", "always"], line);
     let rule = "---------------";
     run.exits(5).stdout_is(&format!(
-        "{rule}\n127.0.1.[1,3] (2): \x1b[32mexit 0\x1b[39m\n{rule}\nsame\n\
-         {rule}\n127.0.1.2: \x1b[31mexit 3\x1b[39m\n{rule}\n\
-         \x1b[31m-\x1b[39m-- 127.0.1.[1,3]\n\x1b[32m+\x1b[39m++ 127.0.1.2\n@@ -1 +1,2 @@\n same\n\x1b[32m+\x1b[39mmore\n"
+        "{rule}\n\x1b[32m127.0.1.[1,3] (2): exit 0\x1b[39m\n{rule}\nsame\n\
+         {rule}\n\x1b[31m127.0.1.2: exit 3\x1b[39m\n{rule}\n\
+         \x1b[31m--- 127.0.1.[1,3]\x1b[39m\n\x1b[32m+++ 127.0.1.2\x1b[39m\n@@ -1 +1,2 @@\n same\n\x1b[32m+more\x1b[39m\n"
     ));
 }
 

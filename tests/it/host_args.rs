@@ -227,7 +227,7 @@ fn fields_of_the_hosts_file_are_filled_in_where_the_command_names_them() {
     let run = env.pssh().arg("-h").arg(&list).args(["--", "printf '%s %%\\n' x"]).run();
     run.exits(2)
         .stderr_has("hosts:1:")
-        .stderr_has("\"role\": it is no option, and the command does not use it as %(role)s");
+        .stderr_has("\"role\": not an option, and the command does not use it as %(role)s");
     run.stderr_has("write arg.role=");
     // A command that names none is left as it is.
     let marked =
@@ -235,7 +235,7 @@ fn fields_of_the_hosts_file_are_filled_in_where_the_command_names_them() {
     let run = env.pssh().arg("-h").arg(&marked).args(["--", "printf '%s %%\\n' x"]).run();
     run.exits(0).check(run.stdout_of(&labels[0]) == b"x %\n", "a percent sign is a percent sign");
     let run = env.pssh().arg("-h").arg(&list).args(["--", "echo %(rolle)q"]).run();
-    run.exits(2).stderr_has("\"role\": it is no option").stderr_has("did you mean rolle?");
+    run.exits(2).stderr_has("\"role\": not an option").stderr_has("did you mean rolle?");
     let run = env.pssh().arg("-h").arg(&marked).args(["--", "echo %(rolle)q"]).run();
     run.exits(2).stderr_has("marked:1:1: ").stderr_has("there are role, unit, host, user, port, index");
 }

@@ -83,7 +83,7 @@ fn a_revoked_certificate_is_refused_without_a_line_for_its_authority() {
         let revoked = list(&env, "others", "serial: 8\nid: rack8\n");
         let config = env.file("ssh_config", format!("RevokedHostKeys {}\n", revoked.display()));
         let run = pssh().arg("-F").arg(config).arg("true").run();
-        run.exits(0).stderr_has("which is no @cert-authority for this host").stderr_has("is known from");
+        run.exits(0).stderr_has("which is not a @cert-authority for this host").stderr_has("is known from");
     }
 }
 

@@ -101,6 +101,8 @@ mod input;
 mod known_hosts;
 /// Which folder of the library imports which.
 mod layers;
+/// Columns, blocks and the status line.
+mod layout;
 /// Runs that are stopped: after a time, or once hosts have failed.
 mod limits;
 /// Files here that are written to.

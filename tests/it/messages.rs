@@ -90,7 +90,7 @@ fn letters_of_ssh_that_take_a_value_here() {
         ),
         (
             &["-t", "web1", "top"],
-            "pssh: error: invalid value 'web1' for '--timeout <TIME>': \"web1\" is no time; expected seconds (90, 0.5) or units \
+            "pssh: error: invalid value 'web1' for '--timeout <TIME>': \"web1\" is not a time; expected seconds (90, 0.5) or units \
              (1m30s, 2h)\n\n  tip: -t takes a time, such as 90 or 1m30s; for a terminal pssh has --pty\n\n\
              For more information, try '--help'.\n",
         ),
@@ -159,12 +159,12 @@ fn options_of_ssh_that_there_are_not() {
         (
             "-x",
             "-o StrictHostKeyChecking no",
-            "-x \"no\": it is no option of ssh; did you mean -O StrictHostKeyChecking=no?",
+            "-x \"no\": not an ssh option; did you mean -O StrictHostKeyChecking=no?",
         ),
         (
             "-X",
             "sudo",
-            "-X \"sudo\": it is no option of ssh; hosts are named by -H and -h, and what follows all options is the command",
+            "-X \"sudo\": not an ssh option; hosts are named by -H and -h, and what follows all options is the command",
         ),
         ("-X", "-z", "-X \"-z\": ssh has no option -z"),
         ("-x", "-p", "-x \"-p\": -p needs a value"),
@@ -203,13 +203,13 @@ fn values_that_there_are_not() {
 fn options_for_ssh() {
     let env = lab();
     for (option, problem) in [
-        ("Prot=22", "\"prot\" is no keyword of ssh_config(5); did you mean port?"),
-        ("Prot", "\"prot\" is no keyword of ssh_config(5); did you mean port?"),
+        ("Prot=22", "\"prot\" is not a keyword of ssh_config(5); did you mean port?"),
+        ("Prot", "\"prot\" is not a keyword of ssh_config(5); did you mean port?"),
         (
             "PasswordAuthenticaton=no",
-            "\"passwordauthenticaton\" is no keyword of ssh_config(5); did you mean passwordauthentication?",
+            "\"passwordauthenticaton\" is not a keyword of ssh_config(5); did you mean passwordauthentication?",
         ),
-        ("check", "\"check\" is no keyword of ssh_config(5)"),
+        ("check", "\"check\" is not a keyword of ssh_config(5)"),
         ("Port", "port: its argument is missing"),
         ("Port=abc", "port: \"abc\" is not a port (1-65535, or a service's name)"),
     ] {

@@ -159,7 +159,7 @@ fn a_line_of_a_file_speaks_of_all_its_hosts() {
         &["-h", file.to_str().expect("a path")],
         &[
             &(at("1:2") + "\"n[1-3\": the [ has no ] after it"),
-            &(at("2:9") + "\"é@n[1,x-2]\": \"x-2\" is no number, range"),
+            &(at("2:9") + "\"é@n[1,x-2]\": \"x-2\" is not a number, range"),
             &(at("3:6") + "\"ops\": the user is given twice"),
             &(at("4:1") + &format!("\"@db\": there is no such group in [groups] of {config}")),
             &(at("5:1") + "\"r@n[1-2]:[22,0]\": n1:0: the port \"0\" is not a number"),
@@ -219,8 +219,8 @@ fn filters_leave_some_of_the_hosts() {
     // What means nothing may be a slip, and a host that was to be left out would run.
     let run = dry(&env, &["-w", "n[1-2]", "--exclude", "n2,n3", "--only", "n*,m*"]).run();
     run.check(hosts(&run) == ["n1"], "one is left");
-    run.stderr_has("pssh: --exclude:4: \"n3\": none of the hosts is meant\n");
-    run.stderr_has("pssh: --only:4: \"m*\": none of the hosts is meant\n").stderr_lacks("n2").stderr_lacks("n*");
+    run.stderr_has("pssh: --exclude:4: \"n3\" matches no host\n");
+    run.stderr_has("pssh: --only:4: \"m*\" matches no host\n").stderr_lacks("n2").stderr_lacks("n*");
     let none = "pssh: the list of hosts is empty: --only and --exclude leave none of 2\n";
     refused(&env, &["-w", "n[1-2]", "--exclude", "n*"], &[none]);
     refused(&env, &["-w", "n[1-2]", "--only", "m"], &[none]);

@@ -371,7 +371,7 @@ fn what_is_wrong_is_told_before_anything_connects() {
     let (env, sshd) = hosts(1);
     env.file("one", "1");
     fs::create_dir(env.path("dir")).expect("a directory");
-    pscp(&env, &sshd).args(["one"]).run().exits(2).stderr_has("only one path");
+    pscp(&env, &sshd).args(["one"]).run().exits(2).stderr_has("TARGET is missing: give SOURCE... TARGET");
     pscp(&env, &sshd).run().exits(2).stderr_has("no path is given");
     pscp(&env, &sshd)
         .args(["no-such-file", "x"])

@@ -102,11 +102,16 @@ fn a_refused_variable_is_noted_by_its_name_alone() {
         let run = pssh().args(args).run();
         run.exits(0).stderr_has(told).stderr_lacks("do not tell");
     }
+    let words = told;
     pssh().args(["-q", "true"]).run().exits(0).stderr_lacks("SECRET");
+    let run = pssh().args(["--json", "true"]).run();
+    let told = format!("\"warning\":\"{told}\"");
+    let is_told = |line: &str| line.contains("\"event\":\"end\"") && line.contains(&told);
+    run.exits(0).check(run.stdout_text().lines().any(is_told), "in JSON, too");
     // What ssh_config sends to all hosts, most of which refuse it, is not told.
     let by_config = || env.pssh().hosts(sshd.hosts()).args(["-O", "SetEnv=\"SECRET=do not tell\""]);
     by_config().args(["echo", "in"]).run().exits(0).stderr_lacks("SECRET");
-    by_config().args(["-v", "echo", "in"]).run().exits(0).stderr_has(told).stderr_lacks("do not tell");
+    by_config().args(["-v", "echo", "in"]).run().exits(0).stderr_has(words).stderr_lacks("do not tell");
     // Longer than any packet.
     let long = format!("LONG={}", "x".repeat(60_000));
     let run = env.pssh().hosts(sshd.hosts()).args(["--env", &long, "echo", "in"]).run();

@@ -181,7 +181,7 @@ fn a_misspelt_option_is_told_what_it_may_mean() {
     let env = Env::new();
     let run = env.pssh().hosts(["web"]).args(["-O", "Compresion=yes", "true"]).run();
     run.exits(2)
-        .stderr_has("-O Compresion=yes: \"compresion\" is no keyword of ssh_config(5); did you mean compression?");
+        .stderr_has("-O Compresion=yes: \"compresion\" is not a keyword of ssh_config(5); did you mean compression?");
     let run = env.pssh().hosts(["web"]).args(["-O", "ProxyJmp=a", "true"]).run();
     run.exits(2).stderr_has("did you mean proxyjump?");
     let run = env.pssh().hosts(["web"]).args(["-O", "Fruit=apple", "true"]).run();
@@ -325,4 +325,35 @@ fn log_level_makes_single_hosts_tell_what_they_do() {
     let config = env.file("ssh_config", "Host 127.0.1.2\n  LogLevel VERBOSE\n");
     let run = env.bare_pssh().hosts(sshd.hosts()).arg("-F").arg(&config).arg("true").run();
     run.exits(0).stderr_has("pssh: 127.0.1.2: [").stderr_lacks("pssh: 127.0.1.1: [");
+}
+
+#[test]
+fn keywords_without_effect_are_named_wherever_they_stand() {
+    let env = Env::new();
+    let sshd = Sshd::start(&env, Setup::default());
+    let config = env.file("config", "Host *\n RekeyLimit 1M\n ControlMaster auto\n");
+    let pssh = || env.bare_pssh().arg("-F").arg(&config).hosts(sshd.hosts()).args(["-O", "VisualHostKey=yes"]);
+    let run = pssh().args(["-O", "RekeyLimit 2M", "-v", "true"]).run();
+    for note in [
+        format!("pssh: {}:2: rekeylimit has no effect here", config.display()),
+        format!("pssh: {}:3: controlmaster has no effect here", config.display()),
+        "pssh: -O VisualHostKey=yes: visualhostkey has no effect here".to_owned(),
+        "pssh: -O RekeyLimit 2M: rekeylimit has no effect here".to_owned(),
+    ] {
+        run.exits(0).stderr_has(&note);
+    }
+    pssh().arg("true").run().exits(0).stderr_lacks("no effect");
+}
+
+#[test]
+fn bytes_that_are_not_text_stop_the_hosts_of_their_block_alone() {
+    let env = Env::new();
+    let sshd = Sshd::start(&env, Setup::default());
+    let config = env.file("config", b"Host other caf\xe9\n User caf\xe9\nHost *\n Compression no\n");
+    let pssh = || env.bare_pssh().arg("-F").arg(&config);
+    pssh().hosts(sshd.hosts()).arg("true").run().exits(0);
+    let both = pssh().hosts(sshd.hosts()).args(["-H", "other", "true"]).run();
+    let place = format!("pssh: {}:2:10: text that isn't UTF-8", config.display());
+    both.exits(2).stderr_has(&place);
+    assert_eq!(sshd.connections(), 1, "nothing is connected to where a host of the list is wrong");
 }

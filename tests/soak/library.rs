@@ -84,7 +84,7 @@ fn held(threads_before: usize) -> Result<(u64, usize, usize)> {
     }
     let status = fs::read_to_string("/proc/self/status").context("proc(5) is needed")?;
     let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in proc(5)")?;
-    let kib = kib.trim().trim_end_matches(" kB").parse().context("VmRSS is no number")?;
+    let kib = kib.trim().trim_end_matches(" kB").parse().context("VmRSS is not a number")?;
     Ok((kib, count("/proc/self/fd")?, count("/proc/self/task")?))
 }
 

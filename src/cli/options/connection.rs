@@ -162,7 +162,7 @@ fn proxy_user(text: &str) -> Result<String, String> {
 /// Reads a number of connections.
 ///
 /// # Errors
-/// It is no number, or 0.
+/// It is not a number, or 0.
 pub fn proxy_connections(text: &str) -> Result<usize, String> {
     match text.trim().parse::<usize>() {
         Ok(0) => Err("at least one connection is needed".to_owned()),

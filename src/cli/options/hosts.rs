@@ -86,7 +86,7 @@ pub struct RunOpts {
 /// Reads a pool size.
 ///
 /// # Errors
-/// It is no number, or 0.
+/// It is not a number, or 0.
 pub fn pool_size(text: &str) -> Result<usize, String> {
     match text.trim().parse::<usize>() {
         Ok(0) => Err("at least one host has to run at once".to_owned()),

@@ -198,10 +198,10 @@ impl Reader {
             // -x '-o StrictHostKeyChecking no'
             Some(option) if !option.contains(['=', ' ']) && is_keyword(option) => {
                 let value = word.text.to_string_lossy();
-                format!("it is no option of {tool}; did you mean -O {option}={value}?")
+                format!("not an {tool} option; did you mean -O {option}={value}?")
             }
             _ => format!(
-                "it is no option of {tool}; hosts are named by -H and -h, and what follows all options is the {}",
+                "not an {tool} option; hosts are named by -H and -h, and what follows all options is the {}",
                 self.follows
             ),
         };

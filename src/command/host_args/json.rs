@@ -123,7 +123,7 @@ fn scalar(value: &RawValue) -> Result<Vec<u8>, (&RawValue, String)> {
             Ok(string.into_bytes())
         }
         Some(b'[' | b'{') => Err(wrong("an array or object cannot be a value")),
-        Some(b'n') => Err(wrong("null is no value; write \"\" for an empty one")),
+        Some(b'n') => Err(wrong("null is not a value; write \"\" for an empty one")),
         _ => Ok(text.as_bytes().to_owned()),
     }
 }
@@ -226,7 +226,7 @@ mod tests {
     fn what_is_no_value() {
         let wrong = |text: &str| rows(text.as_bytes(), false).1.into_iter().map(|(at, said)| format!("{at}: {said}"));
         let one = |text: &str| wrong(text).next().expect("something is wrong");
-        assert_eq!(one("[\n null]"), "2:2: null is no value; write \"\" for an empty one");
+        assert_eq!(one("[\n null]"), "2:2: null is not a value; write \"\" for an empty one");
         assert_eq!(one("[\"a\",\n[[1]]]"), "2:2: an array or object cannot be a value");
         assert_eq!(one("{\"a\":{}}"), "1:6: \"a\": an array or object cannot be a value");
         assert_eq!(one("{\"a\":1,\n\"a\":2}"), "1:1: \"a\" is there twice");

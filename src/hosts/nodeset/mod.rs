@@ -133,7 +133,7 @@ impl Item {
     fn parse(text: &str) -> Result<Item, String> {
         let expected = || {
             format!(
-                "{:?} is no number, range (1-10, 01-10, 1-10/2) or word; items are separated by commas",
+                "{:?} is not a number, range (1-10, 01-10, 1-10/2) or word; items are separated by commas",
                 excerpt(text)
             )
         };
@@ -229,18 +229,18 @@ mod tests {
             ("web[1-3", 3, "no ] after"),
             ("web1-3]", 6, "no [ before"),
             ("w[1[2]]", 1, "no ] after"),
-            ("é[]", 2, "is no number"),
-            ("w[1,,2]", 4, "is no number"),
-            ("w[1, 2]", 4, "is no number"),
+            ("é[]", 2, "is not a number"),
+            ("w[1,,2]", 4, "is not a number"),
+            ("w[1, 2]", 4, "is not a number"),
             ("w[3-1]", 2, "3 comes after 1"),
             ("w[1-010]", 2, "number of digits"),
             ("w[001-01]", 2, "number of digits"),
             ("w[01-100]", 2, "number of digits"),
             ("w[00-3]", 2, "number of digits"),
             ("w[1-9/0]", 2, "leads nowhere"),
-            ("w[1-9/]", 2, "is no number"),
-            ("w[a-c]", 2, "is no number"),
-            ("w[-3]", 2, "is no number"),
+            ("w[1-9/]", 2, "is not a number"),
+            ("w[a-c]", 2, "is not a number"),
+            ("w[-3]", 2, "is not a number"),
             ("w[1-99999999999999999999]", 2, "too large"),
             ("w[1-100001]", 0, "more than 100000"),
             ("w[1-1000000000000]", 0, "more than 100000"),

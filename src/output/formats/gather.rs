@@ -55,6 +55,7 @@ pub struct Shape {
 /// stderr: what they have printed on standard error, each line marked
 /// ```
 ///
+/// * A block without output has no rule below its heading: that of the next block follows.
 /// * The number of hosts stands there if it is more than one. After a failure a line `  hint: ` may follow within the
 ///   heading.
 /// * Groups of hosts that ended well come first, and larger ones before smaller ones; those of the same size stand in the
@@ -166,8 +167,12 @@ impl Gather {
         };
         let mut show = |bytes: &[u8]| guard.pass(bytes, &mut put);
         let hint = group.hint.as_deref().map(|hint| format!("  hint: {}\n", sanitize(hint))).unwrap_or_default();
-        let outcome = self.shape.face.paint(group.class == Class::Ok, &sanitize(&group.outcome));
-        show(format!("{RULE}\n{names}{count}: {outcome}\n{hint}{RULE}\n").as_bytes());
+        // A block without anything below its heading needs no rule there: that of the next block follows.
+        let is_empty = group.printed.iter().all(|printed| printed.text.is_empty() && printed.cut.is_none());
+        let has_body = !is_empty || base.is_some() && group.has_run();
+        let rule = if has_body { format!("{RULE}\n") } else { String::new() };
+        let line = self.shape.face.paint(group.class == Class::Ok, &heading);
+        show(format!("{RULE}\n{line}\n{hint}{rule}").as_bytes());
         match base {
             // Nothing is missing from a command that never ran.
             Some(_) if !group.has_run() => {}
@@ -246,9 +251,9 @@ impl Gather {
         for line in text.split_inclusive(|byte| *byte == b'\n') {
             match line.first() {
                 Some(sign @ (b'+' | b'-')) => {
-                    // What the line has of its own comes after.
-                    show(self.shape.face.paint(*sign == b'+', &char::from(*sign).to_string()).as_bytes());
-                    show(&line[1..]);
+                    let (begin, end) = self.shape.face.paints(*sign == b'+');
+                    let text = line.strip_suffix(b"\n").unwrap_or(line);
+                    show(&[begin.as_bytes(), text, end.as_bytes(), &line[text.len()..]].concat());
                 }
                 _ => show(line),
             }
@@ -266,6 +271,8 @@ impl Report for Gather {
             | EventKind::Connected
             | EventKind::Note(_)
             | EventKind::Warning(_)
+            | EventKind::Paused
+            | EventKind::Resumed
             | EventKind::Copied(_) => {}
         }
     }

@@ -175,6 +175,8 @@ impl Report for Inline {
             | EventKind::Connected
             | EventKind::Note(_)
             | EventKind::Warning(_)
+            | EventKind::Paused
+            | EventKind::Resumed
             | EventKind::Copied(_) => {}
         }
     }

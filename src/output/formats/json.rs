@@ -1,5 +1,6 @@
 //! `--json`: the run as JSON Lines on standard output, for programs.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,6 +37,8 @@ pub struct Json {
     begun: Vec<[Begun; 2]>,
     /// When each job last said how far its copy is.
     told: Vec<Option<Instant>>,
+    /// What hosts have refused that the user has asked for, by the number of the job. Few have anything.
+    warnings: HashMap<usize, String>,
     jobs: Arc<[Job]>,
     has_begun: bool,
 }
@@ -83,6 +86,7 @@ impl Json {
             timelines: vec![Timeline::default(); jobs.len()],
             begun: vec![Default::default(); jobs.len()],
             told: vec![None; jobs.len()],
+            warnings: HashMap::new(),
             jobs: Arc::clone(jobs),
             has_begun: false,
         }
@@ -187,6 +191,7 @@ impl Json {
             .text("message", &outcome.to_string())
             .maybe_text("error", error.as_deref())
             .maybe_text("hint", hint.as_deref())
+            .maybe_text("warning", self.warnings.remove(&job.number).as_deref())
             .time("started", &self.clock, timeline.started)
             .time("connected", &self.clock, timeline.connected)
             .time("first_output", &self.clock, timeline.first_output)
@@ -211,7 +216,18 @@ impl Report for Json {
             EventKind::Output { stream, bytes } => self.output(job, *stream, event.at, bytes, output),
             EventKind::Finished { outcome, attempts } => self.end(job, event, outcome, *attempts, output),
             EventKind::Copied(progress) => self.progress(job, event.at, *progress, output),
-            EventKind::Attempted(_) | EventKind::Connected | EventKind::Note(_) | EventKind::Warning(_) => {}
+            EventKind::Warning(text) => {
+                let all = self.warnings.entry(job.number).or_default();
+                if !all.is_empty() {
+                    all.push_str("; ");
+                }
+                all.push_str(text);
+            }
+            EventKind::Attempted(_)
+            | EventKind::Paused
+            | EventKind::Resumed
+            | EventKind::Connected
+            | EventKind::Note(_) => {}
         }
     }
 

@@ -92,6 +92,8 @@ impl Report for Lines {
             | EventKind::Connected
             | EventKind::Note(_)
             | EventKind::Warning(_)
+            | EventKind::Paused
+            | EventKind::Resumed
             | EventKind::Copied(_) => {}
         }
     }

@@ -63,9 +63,9 @@ impl Report for Outcomes {
 pub fn write_outcome(job: &Job, outcome: &Outcome, attempts: u32, face: Face, hints: &mut Hints, buffer: &mut Vec<u8>) {
     let tried = if attempts > 1 { format!(" (attempt {attempts})") } else { String::new() };
     let text = format!("{outcome}{tried}");
-    let (label, text) = (sanitize(&job.label), sanitize(&text));
+    let line = format!("{}: {}: {}", hints.program.name(), sanitize(&job.label), sanitize(&text));
     // Writing to memory never fails.
-    let _ = writeln!(buffer, "{}: {label}: {}", hints.program.name(), face.paint(outcome.class() == Class::Ok, &text));
+    let _ = writeln!(buffer, "{}", face.paint(outcome.class() == Class::Ok, &line));
     if let Some(hint) = hints.due(job, outcome) {
         let _ = writeln!(buffer, "  hint: {}", sanitize(&hint));
     }

@@ -59,6 +59,8 @@ impl Report for Quiet {
             | EventKind::Connected
             | EventKind::Note(_)
             | EventKind::Warning(_)
+            | EventKind::Paused
+            | EventKind::Resumed
             | EventKind::Copied(_) => {}
         }
     }

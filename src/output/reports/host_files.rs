@@ -181,6 +181,8 @@ impl Report for Files {
             | EventKind::Attempted(_)
             | EventKind::Note(_)
             | EventKind::Warning(_)
+            | EventKind::Paused
+            | EventKind::Resumed
             | EventKind::Copied(_)
             | EventKind::Finished { .. } => {}
         }

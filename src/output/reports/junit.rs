@@ -107,6 +107,8 @@ impl Report for Junit {
             | EventKind::Connected
             | EventKind::Note(_)
             | EventKind::Warning(_)
+            | EventKind::Paused
+            | EventKind::Resumed
             | EventKind::Copied(_) => {}
         }
     }

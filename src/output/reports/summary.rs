@@ -11,7 +11,7 @@ use crate::hosts::nodeset::fold;
 use crate::output::multiplexer::Report;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
-use crate::text::sanitize::sanitize;
+use crate::text::sanitize::{columns, filling, sanitize};
 
 /// So many failures are easily seen one by one; beyond that they are told by reason too.
 const FEW: usize = 4;
@@ -19,6 +19,10 @@ const FEW: usize = 4;
 const REASONS: usize = 20;
 /// How many of the slowest hosts are named.
 const SLOWEST: usize = 5;
+/// Columns of what stands before the numbers: `prsync: seconds`.
+const TITLE: usize = 15;
+/// Columns of the longest label that the others are aligned with: the numbers behind it fit into a line of 80.
+const LONGEST_LABEL: usize = 48;
 
 /// The hosts that failed, folded, by reason: `  38 hosts: auth: deploy: refused after ...: web[01-38]`. On standard error, if
 /// they are more than [`FEW`].
@@ -95,7 +99,8 @@ impl Report for Times {
         let all: Vec<Phases> = self.timelines.iter().map(|timeline| timeline.phases(self.start)).collect();
         let name = output.program.name();
         let buffer = output.buffer(Stream::Stderr);
-        let _ = writeln!(buffer, "{}: seconds    hosts       p50       p95       max", name);
+        let title = format!("{}: seconds", name);
+        let _ = writeln!(buffer, "{title:<TITLE$}{:>8}{:>10}{:>10}{:>10}", "hosts", "p50", "p95", "max");
         let names = Phases::default().parts().map(|(name, _)| name);
         let rows = names.iter().enumerate().map(|(place, name)| {
             (*name, all.iter().filter_map(|phases| phases.parts()[place].1).collect::<Vec<Duration>>())
@@ -106,20 +111,27 @@ impl Report for Times {
             // Nobody needs to read that nothing was repeated.
             let Some(max) = times.last().filter(|max| name != "retries" || max.as_secs_f64() >= 0.01) else { continue };
             let [p50, p95, max] = [percentile(&times, 50), percentile(&times, 95), *max].map(|time| time.as_secs_f64());
-            let _ = writeln!(buffer, "  {name:<13}{:>6}{p50:>10.3}{p95:>10.3}{max:>10.3}", times.len());
+            let _ =
+                writeln!(buffer, "{:<TITLE$}{:>8}{p50:>10.3}{p95:>10.3}{max:>10.3}", format!("  {name}"), times.len());
         }
         let mut slowest: Vec<(usize, Duration)> =
             all.iter().enumerate().filter_map(|(number, phases)| Some((number, phases.total?))).collect();
         slowest.sort_by_key(|(number, total)| (std::cmp::Reverse(*total), *number));
-        if slowest.len() > 1 {
-            let _ = writeln!(buffer, "{name}: slowest:");
+        slowest.truncate(if slowest.len() > 1 { SLOWEST } else { 0 });
+        let label = |number: usize| format!("  {}", sanitize(&self.jobs[number].label));
+        let title = format!("{}: slowest", name);
+        let labels = slowest.iter().map(|(number, _)| columns(&label(*number)));
+        // A longer one moves its own line alone.
+        let width = labels.filter(|width| *width <= LONGEST_LABEL).max().unwrap_or(0).max(TITLE);
+        if !slowest.is_empty() {
+            let _ = writeln!(buffer, "{title}{}{:>10}{:>10} part", filling(&title, width), "total", "longest");
         }
-        for (number, total) in slowest.iter().take(if slowest.len() > 1 { SLOWEST } else { 0 }) {
+        for (number, total) in &slowest {
             let longest = all[*number].parts().into_iter().skip(1).max_by_key(|(_, time)| *time);
             let (part, time) = longest.map_or(("", Duration::ZERO), |(part, time)| (part, time.unwrap_or_default()));
             let (total, time) = (total.as_secs_f64(), time.as_secs_f64());
-            let _ =
-                writeln!(buffer, "  {}: {total:.3}, of which {part} {time:.3}", sanitize(&self.jobs[*number].label));
+            let label = label(*number);
+            let _ = writeln!(buffer, "{label}{}{total:>10.3}{time:>10.3} {part}", filling(&label, width));
         }
     }
 }

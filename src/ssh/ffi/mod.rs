@@ -43,7 +43,7 @@ pub use self::login::Refusal;
 pub use self::own_request::OwnRequest;
 pub use self::state::{GivenUp, SocketEnd, TOO_MUCH};
 pub use self::tcp::tcp_silence;
-pub use self::words::Goodbye;
+pub use self::words::{Goodbye, in_our_words};
 pub use crate::system::quotation::said as quoted;
 
 /// `LIBSSH2_CALLBACK_DEBUG` of libssh2.h: told of the server's SSH_MSG_DEBUG (RFC 4253 section 11.3).

@@ -267,7 +267,7 @@ fn judge_certificate(offer: &Offer<'_>, known: &Entries, certificate: &Certifica
         }
         Verdict::Revoked(place) => Err(Doubt::Refused(offer.refused(Verdict::Revoked(place)))),
         Verdict::Unknown => Err(Doubt::Invalid(format!(
-            "it is signed by {}, which is no @cert-authority for this host",
+            "it is signed by {}, which is not a @cert-authority for this host",
             certificate.authority_name()
         ))),
         Verdict::Changed(places) => {

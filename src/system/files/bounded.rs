@@ -3,16 +3,19 @@
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read};
-use std::os::fd::AsFd;
+use std::io::{self, ErrorKind, IsTerminal, Read};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use rustix::event::PollFlags;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 
 use crate::system::cancel::Cancel;
 use crate::system::descriptors;
 use crate::system::poll::Patience;
+use crate::system::sink;
+use crate::text::sanitize::sanitize;
 
 /// Bytes of the largest list of hosts, of arguments for them or of host keys: 100,000 hosts with 600 bytes each.
 pub const LIST: u64 = 64 << 20;
@@ -90,7 +93,7 @@ pub fn read_open(file: File, most: u64) -> io::Result<Vec<u8>> {
         return Err(too_large(most));
     }
     // A byte more, in which the end is found.
-    read_into(Vec::with_capacity(size as usize + 1), Waiting(&file), most)
+    read_into(Vec::with_capacity(size as usize + 1), Waiting::new(&file), most)
 }
 
 /// Reads what is left of a file that [`open`] has opened.
@@ -98,23 +101,56 @@ pub fn read_open(file: File, most: u64) -> io::Result<Vec<u8>> {
 /// # Errors
 /// As of [`read`].
 pub fn read_rest(file: &File, most: u64) -> io::Result<Vec<u8>> {
-    read_into(Vec::new(), Waiting(file), most)
+    read_into(Vec::new(), Waiting::new(file), most)
 }
 
 /// A file that is waited for where it has nothing to read yet.
-struct Waiting<'a>(&'a File);
+struct Waiting<'a> {
+    file: &'a File,
+    /// Whether the user knows of the wait, or it need not be told.
+    is_told: bool,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(file: &'a File) -> Waiting<'a> {
+        let is_fifo = file.metadata().is_ok_and(|about| about.file_type().is_fifo());
+        Waiting { file, is_told: !is_fifo }
+    }
+}
 
 impl Read for Waiting<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             // First, since a FIFO that no process has opened for writing yet reads as if it were at its end.
-            wait_for(self.0)?;
-            match self.0.read(buffer) {
+            if !std::mem::replace(&mut self.is_told, true) {
+                tell_of_wait(self.file);
+            }
+            wait_for(self.file)?;
+            match self.file.read(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 read => return read,
             }
         }
     }
+}
+
+/// How long a FIFO is waited for before the user is told.
+const SILENT: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+
+/// Tells the user at a terminal what is waited for, once it has taken a while: nothing else shows that the program is alive.
+fn tell_of_wait(file: &File) {
+    let has_come = poll(&mut [PollFd::new(file, PollFlags::IN)], Some(&SILENT)).is_ok_and(|ready| ready > 0);
+    if has_come || !io::stderr().is_terminal() {
+        return;
+    }
+    let name = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap_or_default();
+    // Lists are read before anything is known of the run: how the program was called is all there is to sign with.
+    let program = std::env::args_os().next().unwrap_or_default();
+    let program = Path::new(&program).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let (program, name) = (sanitize(&program).into_owned(), name.to_string_lossy().into_owned());
+    let line =
+        format!("{program}: waiting for {}: no process has written to it yet (Ctrl-C ends this)\n", sanitize(&name));
+    let _ = sink::write_to(io::stderr(), line.as_bytes());
 }
 
 fn wait_for(file: &File) -> io::Result<()> {

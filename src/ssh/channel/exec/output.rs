@@ -99,7 +99,7 @@ impl Running<'_> {
                 if self.dialogue.is_some() && self.feed.is_over() {
                     self.last_words += count;
                     if self.last_words > LAST_WORDS {
-                        return Drained::Failed("the program there does not stop talking".to_owned());
+                        return Drained::Failed("the remote program keeps sending data".to_owned());
                     }
                 }
                 Drained::Some
@@ -108,7 +108,9 @@ impl Running<'_> {
             Err(error) if error.code() == SOCKET_DISCONNECT => {
                 Drained::Failed(self.session.end("the server disconnected"))
             }
-            Err(error) => Drained::Failed(self.session.end(&format!("the connection failed: {}", error.message()))),
+            Err(error) => Drained::Failed(
+                self.session.end(&format!("the connection failed: {}", ffi::in_our_words(error.message()))),
+            ),
         }
     }
 
