@@ -269,7 +269,7 @@ mod tests {
         assert!(problem(Program::Pscp, &["a"]).contains("TARGET is missing"));
         assert!(problem(Program::Pslurp, &["a", "b", "c"]).contains("too many"));
         assert!(problem(Program::Pslurp, &["a", "b/../c"]).contains("leads out"));
-        assert!(problem(Program::Pslurp, &["a", "/"]).contains("no name"));
+        assert!(problem(Program::Pslurp, &["a", "/"]).contains("not a file name"));
         assert!(problem(Program::Pslurp, &["--inplace", "a", "b"]).contains("on the hosts"));
         assert!(problem(Program::Pscp, &["-x-O", "--checksum", "/dev/null", "b"]).contains("--checksum"));
         assert!(problem(Program::Pscp, &["/dev/null", "web1:/tmp"]).ends_with("without a host: /tmp"));
