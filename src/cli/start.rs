@@ -30,7 +30,8 @@ use crate::run::engine::Engine;
 use crate::run::runner::Runner;
 use crate::ssh::was_closed_at_start;
 use crate::system::cancel::{Cancel, Reason};
-use crate::system::files::trusted_file;
+
+use crate::system::descriptors;
 use crate::system::files::unread::BeforeStart;
 use crate::text::message::reason;
 
@@ -289,7 +290,7 @@ pub const CLOSED_STDOUT: &str =
 
 /// Whether a file is our standard input: by its name, or as the same pipe.
 fn is_stdin(path: &Path) -> bool {
-    if path == Path::new("-") || trusted_file::descriptor(path) == Some(0) {
+    if path == Path::new("-") || descriptors::number(path) == Some(0) {
         return true;
     }
     let (Ok(file), Ok(stdin)) = (rustix::fs::stat(path), rustix::fs::fstat(rustix::stdio::stdin())) else {

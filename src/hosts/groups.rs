@@ -12,7 +12,8 @@ use std::time::Duration;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 
-use super::{Basis, Found, HostSpec, HostsError, Origin};
+use super::hosts_file::{Basis, Found};
+use super::{HostSpec, HostsError, Origin};
 use crate::system::cancel::Cancel;
 use crate::system::poll::Patience;
 use crate::text::message::reason;

@@ -179,7 +179,8 @@ fn unquote(text: &str, quote: char) -> Option<(Cow<'_, str>, usize)> {
 mod tests {
     use std::path::Path;
 
-    use super::super::{Bad, Basis, Found, Groups, HostSpec};
+    use crate::hosts::hosts_file::{Basis, Found};
+    use crate::hosts::{Bad, Groups, HostSpec};
 
     /// The hosts of a text, and what is wrong with it, a line each.
     fn file(text: &str) -> (Vec<HostSpec>, Vec<String>) {

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::hosts_file::{Basis, Found};
 use super::selection::Filter;
-use super::{Basis, Found, Groups, HostSpec, HostsError, Origin, read};
+use super::{Groups, HostSpec, HostsError, Origin, read};
 use crate::text::fnmatch::fnmatch;
 
 /// Where the hosts of a run come from, and which of them are meant.

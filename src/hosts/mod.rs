@@ -5,35 +5,35 @@ mod entry;
 pub mod file_names;
 mod groups;
 pub mod host_config;
+mod hosts_file;
 mod line;
 mod lists;
 pub mod nodeset;
 pub mod options;
+mod origin;
 mod other_formats;
 pub mod proxy;
 pub(crate) mod selection;
 pub mod toml_file;
 
-use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use self::nodeset::{MOST_NAMES, Names, NamesError};
-use self::options::{HostOptions, Place};
-use crate::system::files::bounded;
-use crate::system::files::trusted_file::{self, Contents, Untrusted};
+use self::options::HostOptions;
 use crate::system::files::unread::{BeforeStart, is_unread};
-use crate::text::message::{excerpt, reason};
+use crate::text::message::reason;
 use crate::text::suggest::did_you_mean;
 pub use entry::{Parts, check_login, check_name, is_ipv6, parse_entry, parse_port};
-use entry::{check_user, parse};
 pub use groups::{Definitions, Groups, check_command, check_group};
-use line::{ARGUMENT, Field, Said, split};
+#[cfg(any(test, fuzzing))]
+pub(crate) use hosts_file::of_text;
+pub use hosts_file::{directory_of, lines, read};
+use line::ARGUMENT;
 pub use lists::Lists;
-use other_formats::OtherFormat;
+pub use origin::{Bad, BadEntry, Origin};
 
 /// One host as the user wrote it: `[user@]host[:port]`, and what else is said about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,50 +138,6 @@ pub fn write_entry(f: &mut fmt::Formatter<'_>, user: Option<&str>, name: &str, p
     }
 }
 
-/// Where a host entry stands, for messages.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// In a `-H` string.
-    CommandLine,
-    /// In a list of an option.
-    List {
-        /// The option: `-w`, `--only` or `--exclude`.
-        option: &'static str,
-        /// Column in characters, from 1.
-        column: usize,
-    },
-    /// In a hosts file.
-    File {
-        /// The file, `-` for standard input.
-        file: Arc<Path>,
-        /// Line, from 1.
-        line: usize,
-        /// Column in characters, from 1.
-        column: usize,
-    },
-}
-
-impl Origin {
-    /// The place some characters further in the same line. What stands where in a `-H` string is not told.
-    fn after(&self, characters: usize) -> Origin {
-        let mut place = self.clone();
-        if let Origin::File { column, .. } | Origin::List { column, .. } = &mut place {
-            *column += characters;
-        }
-        place
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Origin::CommandLine => f.write_str("-H"),
-            Origin::List { option, column } => write!(f, "{option}:{column}"),
-            Origin::File { file, line, column } => write!(f, "{}:{line}:{column}", file.display()),
-        }
-    }
-}
-
 /// What is wrong with the lists of hosts.
 #[derive(Debug, thiserror::Error)]
 pub enum HostsError {
@@ -223,45 +179,6 @@ fn no_file(path: &Path, error: &std::io::Error) -> &'static str {
     }
 }
 
-/// An entry that is not a host.
-#[derive(Debug)]
-pub struct BadEntry {
-    /// Where it stands.
-    pub origin: Origin,
-    /// The entry.
-    pub text: String,
-    /// What is wrong with it, and what was expected.
-    pub problem: String,
-}
-
-/// At most this many bad entries are listed: the first ones tell what kind of file it is.
-const BAD_ENTRIES_SHOWN: usize = 10;
-
-/// No more bad entries than this are looked for: with as many it is another kind of file, and each costs memory.
-const MOST_BAD_ENTRIES: usize = 1000;
-
-/// Bytes of a line that cannot be read which are kept for the message.
-const LINE_SHOWN: usize = 1000;
-/// Bytes of the longest line of a hosts file: a host with some arguments has a hundred.
-const LONGEST_LINE: usize = 64 << 10;
-
-/// Bad entries in a message.
-pub struct Bad<'a>(pub &'a [BadEntry]);
-
-impl fmt::Display for Bad<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, bad) in self.0.iter().take(BAD_ENTRIES_SHOWN).enumerate() {
-            let separator = if place == 0 { "" } else { "\n" };
-            write!(f, "{separator}{}: {:?}: {}", bad.origin, excerpt(&bad.text), bad.problem)?;
-        }
-        match self.0.len().saturating_sub(BAD_ENTRIES_SHOWN) {
-            0 => Ok(()),
-            _ if self.0.len() >= MOST_BAD_ENTRIES => f.write_str("\n... and many more: this is not a hosts file"),
-            more => write!(f, "\n... and {more} more bad entries"),
-        }
-    }
-}
-
 /// Reads the hosts of files and strings, for which no groups are defined.
 ///
 /// # Errors
@@ -292,314 +209,10 @@ pub fn check_keys(hosts: &[HostSpec], used: &HashSet<String>) -> Result<(), Host
     if bad.is_empty() { Ok(()) } else { Err(HostsError::Bad(bad)) }
 }
 
-/// The hosts of the text of a hosts file, for which no groups are defined.
-#[cfg(any(test, fuzzing))]
-pub(crate) fn of_text(path: &Path, text: &[u8]) -> Result<Vec<HostSpec>, HostsError> {
-    let mut groups = Groups::default();
-    let mut found = Found::new(&mut groups);
-    found.add_file(path, Basis::of(path), text);
-    if found.bad.is_empty() { Ok(found.hosts) } else { Err(HostsError::Bad(found.bad)) }
-}
-
-/// What relative paths in a file start from: its directory. For standard input and other pipes, such as `<(COMMAND)`, that is
-/// the working directory.
-pub fn directory_of(file: &Path) -> &Path {
-    let is_pipe = file == Path::new("-") || file.starts_with("/dev") || file.starts_with("/proc");
-    file.parent().filter(|_| !is_pipe).unwrap_or(Path::new(""))
-}
-
-/// Reads a file whole; `-` is standard input.
-///
-/// # Errors
-/// What the system says, or that there is more of it than of any list.
-pub fn read(path: &Path) -> std::io::Result<Contents> {
-    trusted_file::read(path, bounded::LIST)
-}
-
-/// What the lines of a file are read in the light of.
-#[derive(Clone, Copy)]
-struct Basis<'a> {
-    /// What relative paths start from.
-    directory: &'a Path,
-    /// Why the file may not say everything, if it may not.
-    untrusted: Option<&'a Untrusted>,
-}
-
-impl Basis<'_> {
-    /// That of a trusted file.
-    fn of(path: &Path) -> Basis<'_> {
-        Basis { directory: directory_of(path), untrusted: None }
-    }
-}
-
-struct Found<'g> {
-    hosts: Vec<HostSpec>,
-    bad: Vec<BadEntry>,
-    /// What makes the rest useless.
-    failed: Option<HostsError>,
-    /// Whether there are too many hosts: the rest of a file is not read then.
-    is_full: bool,
-    groups: &'g mut Groups,
-}
-
-impl Found<'_> {
-    /// Nothing yet.
-    fn new(groups: &mut Groups) -> Found<'_> {
-        Found { hosts: Vec::new(), bad: Vec::new(), failed: None, is_full: false, groups }
-    }
-
-    /// Adds the hosts of a text in the format of hosts files.
-    fn add_file(&mut self, path: &Path, basis: Basis<'_>, text: &[u8]) {
-        let file: Arc<Path> = Arc::from(path);
-        // A byte order mark is no part of the first host's name.
-        let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
-        let place = |line, column| Origin::File { file: Arc::clone(&file), line, column };
-        if let Some((number, line, format)) = OtherFormat::of(lines(text).map(|(line, _)| line)) {
-            // What follows the = may be a secret.
-            let shown = line.split('=').next().unwrap_or_default();
-            let advice = format.advice().replace("FILE", &path.display().to_string());
-            return self.reject(shown, place(number + 1, 1), &advice);
-        }
-        for (number, (line, _)) in lines(text).enumerate() {
-            let at = |column| place(number + 1, column);
-            // What follows the = may be a secret.
-            let key = line.split(|byte| *byte == b'=').next().unwrap_or_default();
-            let start = || String::from_utf8_lossy(&key[..key.len().min(LINE_SHOWN)]).into_owned();
-            if line.len() > LONGEST_LINE {
-                let problem = format!("the line has more than {LONGEST_LINE} bytes; expected one host on each");
-                self.bad.push(BadEntry { origin: at(1), text: start(), problem });
-            } else {
-                match std::str::from_utf8(line) {
-                    Ok(line) => self.add_line(line, basis, at),
-                    Err(_) if only_comments_are_unreadable(line) => {
-                        self.add_line(&String::from_utf8_lossy(line), basis, at);
-                    }
-                    Err(error) => {
-                        let before = String::from_utf8_lossy(&line[..error.valid_up_to()]);
-                        let origin = at(before.chars().count() + 1);
-                        self.bad.push(BadEntry { origin, text: start(), problem: not_utf8(text).to_owned() });
-                    }
-                }
-            }
-            if self.bad.len() >= MOST_BAD_ENTRIES || self.is_full {
-                return;
-            }
-        }
-    }
-
-    /// A line of a hosts file: `[user@]host[:port] [user] [key=value]...`, with a comment from `#` on.
-    fn add_line(&mut self, line: &str, basis: Basis<'_>, at: impl Fn(usize) -> Origin) {
-        let Basis { directory, untrusted } = basis;
-        // The fields are asked for in their order, so that a line is counted once.
-        let counted = Cell::new((0, 0));
-        let column = |field: &str| {
-            let (mut at, mut characters) = counted.get();
-            let start = field.as_ptr() as usize - line.as_ptr() as usize;
-            if start < at {
-                (at, characters) = (0, 0);
-            }
-            characters += line[at..start].chars().count();
-            counted.set((start, characters));
-            characters + 1
-        };
-        let fields = match split(line) {
-            Ok(fields) => fields,
-            Err((field, problem)) => {
-                // What follows the = may be a secret.
-                let shown = field.split_once('=').map_or(field, |(key, _)| key);
-                return self.reject(shown, at(column(field)), problem);
-            }
-        };
-        let mut fields = fields.into_iter().peekable();
-        let Some(Field { text: entry, .. }) = fields.next() else { return };
-        let complaints = self.bad.len();
-        let before = self.hosts.len();
-        self.add(entry, at(column(entry)));
-        let mut said = Said::default();
-        if let Some(Field { text: user, .. }) = fields.next_if(|field| field.value.is_none()) {
-            match check_user(user) {
-                Ok(()) => said.user = Some((user.to_owned(), user, column(user))),
-                Err(problem) => self.reject(user, at(column(user)), problem),
-            }
-        }
-        let mut written = String::new();
-        for Field { text, value } in fields {
-            let origin = at(column(text));
-            match value {
-                None => self.reject(text, origin, "expected [user@]host[:port] [user] [key=value]... and nothing more"),
-                Some((key, value)) => {
-                    let place = Place { origin, directory, untrusted };
-                    line::write(key, &value, directory, &mut written);
-                    if let Err((shown, problem)) = said.take(key, &value, &place) {
-                        self.reject(&shown, place.origin, &problem);
-                    }
-                }
-            }
-        }
-        // What the keys say of user and port belongs to the entry.
-        let Said { user, mut options, arguments, loose, .. } = said;
-        let option = options.user.take().map(|given| (given.value, "user", given.origin));
-        let user = user.map(|(name, field, place)| (name, field, at(place)));
-        let port = options.port.take();
-        let added = self.hosts.get_mut(before..).unwrap_or_default();
-        let has_user = added.iter().any(|spec| spec.user.is_some());
-        let has_port = added.iter().any(|spec| spec.port.is_some());
-        let (options, arguments) = (Arc::new(options), Arc::<[(String, String)]>::from(arguments));
-        let loose: Arc<[(String, Origin)]> = loose.into();
-        let written: Arc<str> = written.into();
-        for spec in added.iter_mut() {
-            if let Some((name, ..)) = user.as_ref().or(option.as_ref()) {
-                spec.user = Some(name.clone());
-            }
-            spec.port = spec.port.or(port.as_ref().map(|given| given.value));
-            spec.say(&options, &arguments, &loose);
-            if spec.written.is_empty() {
-                spec.written = Arc::clone(&written);
-            } else if !written.is_empty() {
-                spec.written = format!("{} {written}", spec.written).into();
-            }
-        }
-        if !added.is_empty() {
-            let second = if has_user { user.as_ref().or(option.as_ref()) } else { user.as_ref().and(option.as_ref()) };
-            if let Some((field, origin)) = second.map(|(_, field, origin)| ((*field).to_owned(), origin.clone())) {
-                self.reject(&field, origin, "the user is given twice, before the @ and after the host");
-            }
-            if let Some(given) = port.filter(|_| has_port) {
-                self.reject("port", given.origin, "the port is given twice, after the colon and as a key");
-            }
-        }
-        if self.bad.len() > complaints {
-            self.hosts.truncate(before);
-        }
-    }
-
-    /// Adds the hosts of `[user@]host[:port]`, which may have ranges in it, or of an `@group`.
-    fn add(&mut self, entry: &str, origin: Origin) {
-        if let Some(group) = entry.strip_prefix('@') {
-            let Some(hosts) = self.group(group, &origin) else { return };
-            if self.has_room(hosts.len() as u64, entry, &origin) {
-                self.hosts.extend(hosts.iter().cloned());
-            }
-            return;
-        }
-        match Expanded::parse(entry) {
-            Ok(Expanded::One(parts)) => {
-                if self.has_room(1, entry, &origin) {
-                    self.hosts.push(HostSpec::new(parts, origin));
-                }
-            }
-            Ok(Expanded::Many(prefix, names)) => {
-                if !self.has_room(names.count(), entry, &origin) {
-                    return;
-                }
-                for name in names.iter() {
-                    match parse(&format!("{prefix}{name}")) {
-                        Ok(parts) => self.hosts.push(HostSpec::new(parts, origin.clone())),
-                        Err(problem) => return self.reject(entry, origin, &format!("{}: {problem}", excerpt(&name))),
-                    }
-                }
-            }
-            Err(NamesError { column, problem }) => self.reject(entry, origin.after(column), &problem),
-        }
-    }
-
-    /// Whether so many more hosts are not too many.
-    fn has_room(&mut self, more: u64, entry: &str, origin: &Origin) -> bool {
-        let fits = (self.hosts.len() as u64).saturating_add(more) <= MOST_NAMES;
-        if !fits {
-            self.too_many(entry, origin);
-        }
-        fits
-    }
-
-    fn too_many(&mut self, entry: &str, origin: &Origin) {
-        self.is_full = true;
-        self.reject(entry, origin.clone(), &format!("with these there are more than {MOST_NAMES} hosts"));
-    }
-
-    fn reject(&mut self, text: &str, origin: Origin, problem: &str) {
-        self.bad.push(BadEntry { origin, text: text.to_owned(), problem: problem.to_owned() });
-    }
-}
-
-/// The lines of the text of a hosts file, each with what ends it: LF, CRLF, CR, or nothing at the end of the text.
-pub fn lines(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let mut rest = Some(text);
-    std::iter::from_fn(move || {
-        let text = rest?;
-        let Some(end) = text.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
-            return rest.take().map(|line| (line, &[][..]));
-        };
-        let (line, after) = text.split_at(end);
-        let length = if after.starts_with(b"\r\n") { 2 } else { 1 };
-        let (end, after) = after.split_at(length);
-        rest = Some(after);
-        Some((line, end))
-    })
-}
-
-/// Whether what is not UTF-8 in a line is in its comment, which nobody reads.
-fn only_comments_are_unreadable(line: &[u8]) -> bool {
-    let line = String::from_utf8_lossy(line);
-    split(&line).is_ok_and(|fields| fields.iter().all(|field| !field.text.contains('\u{fffd}')))
-}
-
-/// What is said of a line that is not UTF-8, given the whole text.
-fn not_utf8(text: &[u8]) -> &'static str {
-    match text {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "not UTF-8 text, but UTF-16: iconv -f UTF-16 -t UTF-8 makes it that",
-        _ => "not UTF-8 text",
-    }
-}
-
-/// The hosts of an entry.
-enum Expanded<'a> {
-    /// A single one.
-    One(Parts),
-    /// What stands before all names, and the names.
-    Many(&'a str, Names),
-}
-
-impl Expanded<'_> {
-    fn parse(entry: &str) -> Result<Expanded<'_>, NamesError> {
-        if entry::is_url(entry) {
-            return parse(entry).map(Expanded::One).map_err(|problem| NamesError { column: 0, problem });
-        }
-        let place = entry.rfind('@').map_or(0, |at| at + 1);
-        let (prefix, names) = entry.split_at(place);
-        if !names.contains(['[', ']']) || has_address(names) {
-            return parse(entry).map(Expanded::One).map_err(|problem| NamesError { column: 0, problem });
-        }
-        let names = Names::parse(names);
-        let names = names.map_err(|error| NamesError { column: error.column + prefix.chars().count(), ..error })?;
-        Ok(Expanded::Many(prefix, names))
-    }
-}
-
-/// Whether the brackets are those of `[address]` or `[address]:port`. A name may stand in them too, but `[1-3]` is a range.
-fn has_address(place: &str) -> bool {
-    let Some((inside, rest)) = place.strip_prefix('[').and_then(|place| place.split_once(']')) else { return false };
-    let is_name = || !inside.contains(',') && inside.contains(char::is_alphabetic);
-    !rest.contains(['[', ']']) && (inside.contains(':') || is_name() && (rest.is_empty() || rest.starts_with(':')))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::entry::parse;
     use super::*;
-
-    #[test]
-    fn files_have_comments_users_and_exact_complaints() {
-        let mut groups = Groups::default();
-        let mut found = Found::new(&mut groups);
-        let text =
-            b"\xef\xbb\xbfweb1 deploy # the first\r\n\n# none\n  root@web2:2222\nweb3 a b\nx@web4 y\nw\xff\nweb5";
-        found.add_file(Path::new("hosts.txt"), Basis::of(Path::new("hosts.txt")), text);
-        let hosts: Vec<String> = found.hosts.iter().map(HostSpec::to_string).collect();
-        assert_eq!(hosts, ["deploy@web1", "root@web2:2222", "web5"]);
-        assert_eq!(found.hosts[1].origin.to_string(), "hosts.txt:4:3");
-        let bad: Vec<String> = found.bad.iter().map(|bad| bad.origin.to_string()).collect();
-        assert_eq!(bad, ["hosts.txt:5:8", "hosts.txt:6:8", "hosts.txt:7:2"]);
-    }
 
     #[test]
     fn files_come_before_strings_and_duplicates_stay() {

@@ -2,9 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::hosts_file::Found;
 use super::nodeset::MOST_NAMES;
 use super::nodeset::list::{self, Item, Operator, Pattern, Term};
-use super::{Found, HostSpec, Origin, Parts};
+use super::{HostSpec, Origin, Parts};
 
 /// How many hosts all operators of a list but the comma may look at: ten thousand hosts, a thousand times.
 const MOST_STEPS: usize = 10_000_000;

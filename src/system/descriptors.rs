@@ -6,8 +6,8 @@ use std::path::{Component, Path};
 
 use crate::ssh::ffi::at_start::was_inherited;
 
-/// The directories whose entries are the descriptors of this process.
-const DIRECTORIES: [&str; 3] = ["/dev/fd", "/proc/self/fd", "/proc/thread-self/fd"];
+/// Names of the longest path that is a descriptor, and one more: `/proc/self/task/1/fd/3/x`.
+const MOST_NAMES: usize = 7;
 
 /// Whether the descriptor was passed to us, and is open.
 ///
@@ -17,20 +17,41 @@ pub fn check(number: u32) -> io::Result<()> {
     if was_inherited(number) { Ok(()) } else { Err(io::Error::other("no such descriptor is open")) }
 }
 
-/// The same for a path that names a descriptor, such as `/dev/fd/3`. All other paths are well.
+/// The same for a path that names a descriptor, such as `/dev/fd/3`, or something in the directory that it is. All other paths are well.
 ///
 /// # Errors
 /// As of [`check`].
 pub fn check_path(path: &Path) -> io::Result<()> {
-    number_in(path).map_or(Ok(()), check)
+    named(path).map_or(Ok(()), |(number, _)| check(number))
 }
 
-fn number_in(path: &Path) -> Option<u32> {
-    let directory = DIRECTORIES.iter().find_map(|directory| path.strip_prefix(directory).ok())?;
-    match directory.components().next()? {
-        Component::Normal(name) => name.to_str()?.parse().ok(),
-        _ => None,
-    }
+/// The descriptor that a path names: `/dev/stdin`, `/dev/fd/63`, `/proc/self/fd/63`.
+pub fn number(path: &Path) -> Option<u32> {
+    named(path).filter(|(_, is_all)| *is_all).map(|(number, _)| number)
+}
+
+/// The descriptor that a path begins with, and whether that is all of it.
+fn named(path: &Path) -> Option<(u32, bool)> {
+    let name = |part| match part {
+        Component::Normal(name) => Some(name.to_str().unwrap_or_default()),
+        Component::ParentDir => Some(".."),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    };
+    let names: Vec<&str> = path.components().filter_map(name).take(MOST_NAMES).collect();
+    let own = std::process::id().to_string();
+    let (number, rest) = match &names[..] {
+        _ if !path.is_absolute() => return None,
+        ["dev", "stdin", rest @ ..] => ("0", rest),
+        ["dev", "fd", number, rest @ ..] => (*number, rest),
+        ["proc", process, "fd", number, rest @ ..] if is_ours(process, &own) => (*number, rest),
+        ["proc", process, "task", _, "fd", number, rest @ ..] if is_ours(process, &own) => (*number, rest),
+        _ => return None,
+    };
+    Some((number.parse().ok()?, rest.is_empty()))
+}
+
+fn is_ours(process: &str, own: &str) -> bool {
+    ["self", "thread-self", own].contains(&process)
 }
 
 #[cfg(test)]
@@ -41,18 +62,28 @@ mod tests {
 
     #[test]
     fn paths_that_name_descriptors() {
-        for (path, number) in [
-            ("/dev/fd/3", Some(3)),
-            ("/dev//fd/./63", Some(63)),
-            ("/proc/self/fd/0", Some(0)),
-            ("/proc/thread-self/fd/12/x", Some(12)),
+        let own = std::process::id();
+        for (path, expected) in [
+            ("/dev/stdin", Some((0, true))),
+            ("/dev/./stdin", Some((0, true))),
+            ("//dev//fd/./63", Some((63, true))),
+            ("/proc/self/fd/0", Some((0, true))),
+            (&format!("/proc/{own}/fd/3"), Some((3, true))),
+            (&format!("/proc/{own}/task/{own}/fd/3"), Some((3, true))),
+            ("/proc/self/task/1/fd/3/x", Some((3, false))),
+            ("/proc/thread-self/fd/12/x", Some((12, false))),
+            ("/dev/fd/12/../3", Some((12, false))),
             ("/dev/fd", None),
             ("/dev/fd/x", None),
             ("/dev/fd/-1", None),
+            ("/dev/fd/../null", None),
             ("/tmp/dev/fd/3", None),
+            ("/proc/1/fd/0", None),
             ("fd/3", None),
+            ("dev/stdin", None),
         ] {
-            assert_eq!(number_in(Path::new(path)), number, "{path}");
+            assert_eq!(named(Path::new(path)), expected, "{path}");
+            assert_eq!(number(Path::new(path)), expected.filter(|(_, all)| *all).map(|(number, _)| number), "{path}");
         }
     }
 

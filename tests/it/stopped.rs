@@ -229,7 +229,10 @@ fn an_answer_to_the_login_that_has_come_in_time_counts() {
     }
 }
 
-/// How runs end that are stopped for 4 s, each at another moment of its login, with 2 s for that.
+/// Milliseconds between the moments at which runs are stopped.
+const MOMENT: u64 = 15;
+
+/// How runs end that are stopped for 4 s, each at another moment of its login, with less time than that for it.
 #[track_caller]
 fn logins_go_on(way: Way, moments: u32, run: impl Fn(u32) -> Pssh + Sync) {
     thread::scope(|scope| {
@@ -238,7 +241,7 @@ fn logins_go_on(way: Way, moments: u32, run: impl Fn(u32) -> Pssh + Sync) {
                 let run = &run;
                 scope.spawn(move || {
                     let running = run(number).start();
-                    thread::sleep(Duration::from_millis(u64::from(number) * 15));
+                    thread::sleep(Duration::from_millis(u64::from(number) * MOMENT));
                     stop(&running, Duration::from_secs(4));
                     (number, running.finish())
                 })
@@ -246,7 +249,7 @@ fn logins_go_on(way: Way, moments: u32, run: impl Fn(u32) -> Pssh + Sync) {
             .collect();
         for run in all {
             let (number, run) = run.join().expect("a run");
-            run.check(run.status.success(), &format!("{way:?}, stopped after {} ms", number * 15));
+            run.check(run.status.success(), &format!("{way:?}, stopped after {} ms", u64::from(number) * MOMENT));
         }
     });
 }
@@ -256,6 +259,18 @@ fn a_login_goes_on() {
     let world = World::new();
     for way in WAYS {
         logins_go_on(way, 16, |_| world.run_of(Program::Pssh, way).args(["--connect-timeout", "2", "--", "true"]));
+    }
+}
+
+#[test]
+fn the_logins_of_many_hosts_behind_one_jump_host_go_on() {
+    let world = World::new();
+    let hosts = vec![world.sshd.hosts()[0].clone(); 7];
+    for way in [Way::Behind(1), Way::Behind(2)] {
+        // Not all at once: each host costs the machine a login.
+        logins_go_on(way, 3, |_| {
+            world.run_of(Program::Pssh, way).hosts(&hosts).args(["-p", "8", "--connect-timeout", "3", "--", "true"])
+        });
     }
 }
 

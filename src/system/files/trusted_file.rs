@@ -8,11 +8,12 @@ use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Component, Path};
+use std::path::Path;
 
 use nix::unistd::{Uid, User};
 use rustix::io::Errno;
 
+use crate::system::descriptors;
 use crate::system::files::bounded;
 
 /// Why a file is not trusted: others could have written what is in it.
@@ -121,31 +122,7 @@ pub fn open(path: &Path) -> io::Result<(File, Option<Untrusted>)> {
     let file = bounded::open(path)?;
     let about = file.metadata()?;
     let untrusted = check_open(&file, &about, Uid::effective().as_raw()).err();
-    Ok((file, untrusted.filter(|_| about.is_file() || descriptor(path).is_none())))
-}
-
-/// The number of the inherited descriptor that a path stands for: `/dev/stdin`, `/dev/fd/63`, `/proc/self/fd/63`.
-pub fn descriptor(path: &Path) -> Option<u32> {
-    let names: Vec<&str> = path
-        .components()
-        .filter_map(|part| match part {
-            Component::Normal(name) => Some(name.to_str().unwrap_or_default()),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-            Component::ParentDir => Some(".."),
-        })
-        .collect();
-    if !path.is_absolute() {
-        return None;
-    }
-    let own = std::process::id().to_string();
-    let number = match names[..] {
-        ["dev", "stdin"] => "0",
-        ["dev", "fd", number] => number,
-        ["proc", process, "fd", number] if process == "self" || process == "thread-self" || process == own => number,
-        ["proc", "thread-self" | "self", "task", _, "fd", number] => number,
-        _ => return None,
-    };
-    number.parse().ok()
+    Ok((file, untrusted.filter(|_| about.is_file() || descriptors::number(path).is_none())))
 }
 
 #[cfg(test)]
@@ -183,21 +160,6 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("the mode");
         let about = fs::metadata(&path).expect("a FIFO");
         assert_eq!(check(&about, Uid::effective().as_raw()), Err(Untrusted::Mode(about.mode())));
-        let own = std::process::id();
-        for (path, number) in [
-            ("/dev/stdin", Some(0)),
-            ("/dev/./stdin", Some(0)),
-            ("//dev//fd/0", Some(0)),
-            ("/dev/fd/63", Some(63)),
-            ("/proc/self/fd/7", Some(7)),
-            ("/dev/fd/../null", None),
-            ("dev/stdin", None),
-            ("/dev/fd/x", None),
-            ("/proc/1/fd/0", None),
-        ] {
-            assert_eq!(descriptor(Path::new(path)), number, "{path}");
-        }
-        assert_eq!(descriptor(Path::new(&format!("/proc/{own}/fd/3"))), Some(3));
     }
 
     #[test]

@@ -1,0 +1,85 @@
+//! Where an entry stands, and entries that are bad.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::text::message::excerpt;
+
+/// Where a host entry stands, for messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// In a `-H` string.
+    CommandLine,
+    /// In a list of an option.
+    List {
+        /// The option: `-w`, `--only` or `--exclude`.
+        option: &'static str,
+        /// Column in characters, from 1.
+        column: usize,
+    },
+    /// In a hosts file.
+    File {
+        /// The file, `-` for standard input.
+        file: Arc<Path>,
+        /// Line, from 1.
+        line: usize,
+        /// Column in characters, from 1.
+        column: usize,
+    },
+}
+
+impl Origin {
+    /// The place some characters further in the same line. What stands where in a `-H` string is not told.
+    pub(super) fn after(&self, characters: usize) -> Origin {
+        let mut place = self.clone();
+        if let Origin::File { column, .. } | Origin::List { column, .. } = &mut place {
+            *column += characters;
+        }
+        place
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::CommandLine => f.write_str("-H"),
+            Origin::List { option, column } => write!(f, "{option}:{column}"),
+            Origin::File { file, line, column } => write!(f, "{}:{line}:{column}", file.display()),
+        }
+    }
+}
+
+/// An entry that is not a host.
+#[derive(Debug)]
+pub struct BadEntry {
+    /// Where it stands.
+    pub origin: Origin,
+    /// The entry.
+    pub text: String,
+    /// What is wrong with it, and what was expected.
+    pub problem: String,
+}
+
+/// At most this many bad entries are listed: the first ones tell what kind of file it is.
+const BAD_ENTRIES_SHOWN: usize = 10;
+
+/// No more bad entries than this are looked for: with as many it is another kind of file, and each costs memory.
+pub(super) const MOST_BAD_ENTRIES: usize = 1000;
+
+/// Bad entries in a message.
+pub struct Bad<'a>(pub &'a [BadEntry]);
+
+impl fmt::Display for Bad<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, bad) in self.0.iter().take(BAD_ENTRIES_SHOWN).enumerate() {
+            let separator = if place == 0 { "" } else { "\n" };
+            write!(f, "{separator}{}: {:?}: {}", bad.origin, excerpt(&bad.text), bad.problem)?;
+        }
+        match self.0.len().saturating_sub(BAD_ENTRIES_SHOWN) {
+            0 => Ok(()),
+            _ if self.0.len() >= MOST_BAD_ENTRIES => f.write_str("\n... and many more: this is not a hosts file"),
+            more => write!(f, "\n... and {more} more bad entries"),
+        }
+    }
+}
