@@ -61,6 +61,78 @@ fn a_certificate_beside_a_named_key() {
     assert!(authority.sshd.log().contains("RSA-CERT"), "{}", authority.sshd.log());
 }
 
+/// Where `ssh-keygen -s` was run on a copy, or its certificate was moved, `key.pub` is the certificate. ssh offers that.
+#[test]
+fn a_certificate_in_place_of_the_public_half() {
+    for by_agent in [false, true] {
+        let env = Env::without_key();
+        let authority = Authority::start(&env);
+        for (name, args) in KINDS {
+            let path = env.path(name);
+            ssh_keygen(&path, args);
+            authority.certify(&path, &[]);
+            let agent = Agent::start(&env);
+            if by_agent {
+                agent.add(&env, &path);
+            }
+            let public = PathBuf::from(format!("{}.pub", path.display()));
+            let plain = fs::read(&public).expect("the public half");
+            fs::rename(env.path(&format!("{name}-cert.pub")), &public).expect("the certificate");
+            let pssh = || {
+                let pssh = env.pssh().hosts(authority.sshd.hosts()).variable("SSH_AUTH_SOCK", &agent.socket);
+                pssh.args(["-v", "-O", "IdentitiesOnly=yes", "--identity"]).arg(&path).arg("true").run()
+            };
+            let run = pssh();
+            run.check(run.status.success(), name);
+            run.stderr_has(&format!("-cert-v01@openssh.com {}", public.display()));
+            fs::write(&public, plain).expect("the public half");
+            // An agent that was given the certificate has it still.
+            if !by_agent {
+                pssh().exits(4).ends(&authority.sshd.label(), "auth: ");
+            }
+        }
+    }
+}
+
+/// As OpenSSH's multipubkey.sh: a server that wants two keys is content with a certificate and the plain key of another.
+#[test]
+fn a_certificate_and_a_plain_key_are_two_factors() {
+    let env = Env::without_key();
+    let (authority, first, second) = (env.path("authority"), env.path("first"), env.path("second"));
+    let line = ssh_keygen(&authority, &["-t", "ed25519"]);
+    ssh_keygen(&first, &["-t", "ed25519"]);
+    let plain = ssh_keygen(&second, &["-t", "ed25519"]);
+    let user = current_user();
+    let first_public = format!("{}.pub", first.display());
+    let by = authority.display().to_string();
+    let args = ["-q", "-s", &by, "-I", "test", "-n", &user, &first_public].map(std::ffi::OsStr::new);
+    tool("ssh-keygen", &args);
+    let pssh = |sshd: &Sshd| {
+        let pssh = env.pssh().hosts(sshd.hosts()).args(["-O", "IdentitiesOnly=yes", "--identity"]).arg(&first);
+        pssh.arg("--identity").arg(&second).arg("true").run()
+    };
+    let config = "AuthenticationMethods publickey,publickey\n";
+    for place in ["beside", "in place"] {
+        let authorized = vec![format!("cert-authority {line}"), plain.clone()];
+        let sshd = Sshd::start(&env, Setup { authorized, config, ..Setup::default() });
+        pssh(&sshd).exits(0);
+        // The plain key of the certificate is the same key once more.
+        let authorized = vec![format!("cert-authority {line}"), ssh_keygen_line(&first)];
+        let sshd = Sshd::start(&env, Setup { authorized, config, ..Setup::default() });
+        let run = pssh(&sshd);
+        run.exits(4).ends(&sshd.label(), "auth: ");
+        if place == "beside" {
+            fs::rename(env.path("first-cert.pub"), &first_public).expect("the certificate");
+        }
+    }
+}
+
+/// The public key of a private key file.
+fn ssh_keygen_line(path: &Path) -> String {
+    let output = Command::new("ssh-keygen").arg("-y").arg("-f").arg(path).output().expect("ssh-keygen");
+    String::from_utf8(output.stdout).expect("a public key").trim_end().to_owned()
+}
+
 #[test]
 fn a_certificate_of_a_default_key() {
     let env = Env::without_key();

@@ -147,6 +147,85 @@ fn keys_that_are_not_remembered_are_told_once() {
 }
 
 #[test]
+fn off_adds_keys_that_are_new_as_ssh_does() {
+    let addresses = ["127.0.1.1", "127.0.1.2"];
+    for (option, hashed) in [("HashKnownHosts=no", false), ("HashKnownHosts=yes", true)] {
+        let env = Env::new();
+        let sshd = Sshd::start(&env, Setup { hosts: 2, trusted: false, ..Setup::default() });
+        let port = sshd.port().to_string();
+        let (ours, theirs) = (env.path("ours"), env.file("theirs", ""));
+        let pssh = || env.pssh().hosts(sshd.hosts()).args(["-p", "1", "-O", option, "--known-hosts"]).arg(&ours);
+        let run = pssh().args(["--host-key-check", "off", "true"]).run();
+        run.exits(0).stderr_has(&format!(
+            "127.0.1.1, 127.0.1.2: the host key is new: added to {} without a check\n",
+            ours.display()
+        ));
+        for address in addresses {
+            let ssh = std::process::Command::new("ssh")
+                .args(["-F", "none", "-p", &port, "-oStrictHostKeyChecking=no", "-oBatchMode=yes", "-o", option])
+                .arg(format!("-oUserKnownHostsFile={}", theirs.display()))
+                .arg("-i")
+                .arg(env.ssh_dir().join("id_ed25519"))
+                .args([address, "true"])
+                .output();
+            let ssh = ssh.expect("ssh of OpenSSH is needed for this test");
+            assert!(ssh.status.success(), "{}", String::from_utf8_lossy(&ssh.stderr));
+        }
+        let text = |file: &std::path::Path| fs::read_to_string(file).expect("known_hosts");
+        // The salts of hashed names differ.
+        let keys = |file: &std::path::Path| {
+            let mut keys: Vec<String> = text(file)
+                .lines()
+                .map(|line| if hashed { line.split_once(' ').expect("a key").1.to_owned() } else { line.to_owned() })
+                .collect();
+            keys.sort_unstable();
+            keys
+        };
+        assert_eq!(keys(&ours), keys(&theirs), "{option}");
+        assert_eq!(text(&ours).lines().filter(|line| line.starts_with("|1|")).count(), if hashed { 2 } else { 0 });
+        // They are known from now on, and nothing is said of them again.
+        pssh().args(["--host-key-check", "strict", "true"]).run().exits(0);
+        let run = pssh().args(["-O", "StrictHostKeyChecking=no", "true"]).run();
+        run.exits(0).stderr_lacks("is new");
+        assert_eq!(text(&ours).lines().count(), 2);
+    }
+}
+
+#[test]
+fn off_says_what_was_added_also_for_a_jump_host() {
+    let env = Env::new();
+    let sshd = Sshd::start(&env, Setup { hosts: 2, trusted: false, ..Setup::default() });
+    let hosts = sshd.hosts();
+    let run = env.pssh().hosts(&hosts[1..]).args(["--host-key-check", "off", "-J", &hosts[0], "true"]).run();
+    run.exits(0).stderr_has("127.0.1.2: the host key is new: added to ");
+    run.stderr_has(&format!("proxy {}: the host key is new: added to ", hosts[0]));
+    assert_eq!(known_hosts(&env).lines().count(), 2);
+    // /dev/null is not written about, and no file is no reason against a host.
+    let other = Env::new();
+    let sshd = Sshd::start(&other, Setup { trusted: false, ..Setup::default() });
+    for none in ["/dev/null", "none"] {
+        let run = other.pssh().hosts(sshd.hosts()).args(["--known-hosts", none, "--host-key-check=off", "true"]).run();
+        run.exits(0).stderr_lacks("is new");
+    }
+    // A file that cannot be written is told.
+    let impossible = other.file("plain", "").join("known_hosts");
+    let run =
+        other.pssh().hosts(sshd.hosts()).arg("--known-hosts").arg(&impossible).args(["--host-key-check=off", "true"]);
+    run.run().exits(0).stderr_has("failed to add the host key to ");
+}
+
+#[test]
+fn off_leaves_known_hosts_as_it_is_where_a_key_has_changed() {
+    let env = Env::new();
+    let server = server(&env, Config::default());
+    let lines = other_key(&server);
+    env.trust(&lines);
+    let run = env.pssh().hosts([server.addr()]).args(["-v", "--host-key-check", "off", "true"]).run();
+    run.exits(0).stderr_has("has CHANGED and is NOT checked").stderr_lacks("is new");
+    assert_eq!(known_hosts(&env), lines);
+}
+
+#[test]
 fn without_a_file_no_new_key_is_accepted() {
     let env = Env::new();
     let sshd = Sshd::start(&env, Setup { trusted: false, ..Setup::default() });
@@ -174,19 +253,6 @@ fn a_known_key_of_another_type_is_named() {
         run.exits(4).ends(&sshd.label(), "hostkey: the key of ");
         let known = format!("known:1 has a key of another type, {kind}");
         run.check(run.outcome(&sshd.label()).ends_with(&known), &known);
-    }
-}
-
-#[test]
-fn off_takes_any_key_and_remembers_none() {
-    let env = Env::new();
-    let server = server(&env, Config::default());
-    for lines in ["", &other_key(&server)] {
-        let file = env.file("known", lines);
-        let run = env.pssh().hosts([server.addr()]).args(["-v", "--host-key-check", "off", "--known-hosts"]);
-        let run = run.arg(&file).arg("true").run();
-        run.exits(0).stderr_has("is NOT checked");
-        run.check(fs::read_to_string(&file).expect("known_hosts") == lines, "nothing is remembered");
     }
 }
 

@@ -123,8 +123,9 @@ fn known_hosts_that_cannot_be_read_stops_the_run() {
     let run = env.pssh().hosts(["web1"]).arg("-F").arg(config).args(["-J", &sshd.hosts()[0], "true"]).run();
     run.exits(2).stderr_has(&format!("known_hosts file {shown}: Is a directory"));
     fs::remove_file(env.known_hosts()).expect("known_hosts");
-    // A missing one is as good as an empty one.
+    // A missing one is as good as an empty one; the key is added to it.
     env.pssh().hosts(sshd.hosts()).args(["--host-key-check", "off", "true"]).run().exits(0);
+    fs::remove_file(env.known_hosts()).expect("known_hosts with the key");
     let connections = sshd.connections();
     fs::create_dir(env.known_hosts()).expect("a directory");
     for mode in ["strict", "accept-new", "off"] {

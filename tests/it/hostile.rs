@@ -283,6 +283,46 @@ fn megabytes_of_banners_and_chatter_before_the_login() {
     }
 }
 
+/// libssh2 ends the process at such a packet unless something is done about it. A server can send one before its host key is checked,
+/// and whoever is between can make one of any by changing a bit of its length.
+#[test]
+fn packets_that_are_no_whole_number_of_blocks() {
+    /// A packet that says it has `length` bytes behind these words, and some bytes of another one.
+    fn odd(wire: &mut Wire, length: u32) -> io::Result<()> {
+        wire.send_packet(&[&length.to_be_bytes()[..], &vec![4; length as usize]].concat())?;
+        wire.send(&[vec![IGNORE], string(&[b'x'; 100])].concat())
+    }
+    fn before(wire: &mut Wire) -> io::Result<()> {
+        odd(wire, 33)
+    }
+    fn short(wire: &mut Wire) -> io::Result<()> {
+        odd(wire, 13)
+    }
+    fn in_command(wire: &mut Wire, _: u32) -> io::Result<()> {
+        odd(wire, 33)
+    }
+    for script in [
+        Script { before_login: Some(before), ..Script::default() },
+        Script { before_login: Some(before), encrypts_then_macs: true, ..Script::default() },
+        Script { before_login: Some(short), ..Script::default() },
+        Script { before_login: Some(short), encrypts_then_macs: true, ..Script::default() },
+        Script { at_login: Some(before), ..Script::default() },
+        Script { at_open: Some(before), ..Script::default() },
+        command(in_command),
+    ] {
+        let run = beside_a_good_one(script, &[]);
+        run.exits(4).within(30);
+    }
+    let at_open = Script { at_open: Some(before), ..Script::default() };
+    // Up to there everything is right, with the other code too.
+    let run = beside_a_good_one(at_open.clone(), &[]);
+    run.check(run.outcome(BAD).contains("a packet was changed on its way here: "), "it says what was wrong");
+    let run = beside_a_good_one(command(in_command), &[]);
+    run.check(run.outcome(BAD).contains("a packet was changed on its way here: "), "while a command runs, too");
+    let run = beside_a_good_one(Script { encrypts_then_macs: true, ..at_open }, &[]);
+    run.check(run.outcome(BAD).contains("a packet was changed on its way here: "), "it says what was wrong");
+}
+
 /// A message number that nobody has given a meaning (RFC 4250 section 4.1.3 leaves it to local extensions).
 const UNKNOWN: u8 = 200;
 

@@ -36,6 +36,8 @@ pub(crate) struct Script {
     pub(crate) begins_twice: bool,
     /// Whether the server asks for the strict key exchange of OpenSSH.
     pub(crate) strict: bool,
+    /// Whether the code of what it sends is made of what is encrypted.
+    pub(crate) encrypts_then_macs: bool,
     /// With encryption, before the login.
     pub(crate) before_login: Option<Act>,
     /// In answer to the first request to log in.
@@ -266,6 +268,7 @@ pub(crate) struct Wire {
     sealer: Crypter,
     opener: Crypter,
     seal_key: PKey<Private>,
+    encrypts_then_macs: bool,
     sent: u32,
     received: u32,
     /// Whether what is sent is compressed, and then whether the stream has begun.
@@ -302,12 +305,7 @@ pub(crate) const CODE: &str = "hmac-sha2-256";
 
 /// A packet with the server's algorithms.
 fn kexinit(key_exchange: &str) -> Vec<u8> {
-    kexinit_with(key_exchange, "none")
-}
-
-/// The same with the compression of what the server sends.
-fn kexinit_with(key_exchange: &str, compression: &str) -> Vec<u8> {
-    kexinit_of(key_exchange, &[CIPHER, CIPHER, CODE, CODE, "none", compression])
+    kexinit_of(key_exchange, &[CIPHER, CIPHER, CODE, CODE, "none", "none"])
 }
 
 /// The same with ciphers, codes and compressions, each from the client and then from the server.
@@ -350,7 +348,9 @@ impl Wire {
         let Client { number, key, heard } = client;
         let strict = if script.strict { ",kex-strict-s-v00@openssh.com" } else { "" };
         let compression = if script.compresses { "zlib@openssh.com" } else { "none" };
-        let ours = kexinit_with(&format!("curve25519-sha256{strict}"), compression);
+        let code = if script.encrypts_then_macs { "hmac-sha2-256-etm@openssh.com" } else { CODE };
+        let methods = [CIPHER, CIPHER, CODE, code, "none", compression];
+        let ours = kexinit_of(&format!("curve25519-sha256{strict}"), &methods);
         send_plain(&mut stream, &ours)?;
         if script.begins_twice {
             send_plain(&mut stream, &ours)?;
@@ -384,6 +384,7 @@ impl Wire {
             sealer,
             opener: secrets.crypter(Mode::Decrypt, b'C', b'A')?,
             seal_key,
+            encrypts_then_macs: script.encrypts_then_macs,
             sent,
             received: 3,
             deflates: None,
@@ -470,7 +471,8 @@ impl Wire {
             Some(head) => [head, stored(payload)].concat(),
             None => payload.to_vec(),
         };
-        self.send_packet(&padded(&payload, 16))
+        let packet = if self.encrypts_then_macs { padded_behind_length(&payload, 16) } else { padded(&payload, 16) };
+        self.send_packet(&packet)
     }
 
     /// Sends a packet whose payload is this byte many times over, in few bytes. Only with compression.
@@ -493,13 +495,16 @@ impl Wire {
     }
 
     fn seal(&mut self, packet: &[u8]) -> io::Result<Vec<u8>> {
+        // The length stays in the clear where the code is made of what is encrypted.
+        let (clear, secret) = packet.split_at(if self.encrypts_then_macs { 4 } else { 0 });
+        let mut sealed = vec![0; secret.len() + 16];
+        let length = self.sealer.update(secret, &mut sealed)?;
+        sealed.truncate(length);
+        sealed.splice(0..0, clear.iter().copied());
         let mut signer = Signer::new(MessageDigest::sha256(), &self.seal_key)?;
         signer.update(&self.sent.to_be_bytes())?;
-        signer.update(packet)?;
+        signer.update(if self.encrypts_then_macs { &sealed } else { packet })?;
         let code = signer.sign_to_vec()?;
-        let mut sealed = vec![0; packet.len() + 16];
-        let length = self.sealer.update(packet, &mut sealed)?;
-        sealed.truncate(length);
         sealed.extend(code);
         self.sent = self.sent.wrapping_add(1);
         Ok(sealed)
@@ -644,6 +649,13 @@ pub(crate) fn padded(payload: &[u8], block: usize) -> Vec<u8> {
     let padding = block - (payload.len() + 5) % block;
     let padding = if padding < 4 { padding + block } else { padding };
     let length = (payload.len() + padding + 1) as u32;
+    [&length.to_be_bytes()[..], &[padding as u8], payload, &vec![0; padding]].concat()
+}
+
+/// The same where the blocks begin behind the length.
+fn padded_behind_length(payload: &[u8], block: usize) -> Vec<u8> {
+    let padding = 4 + (block - (1 + payload.len() + 4) % block) % block;
+    let length = (1 + payload.len() + padding) as u32;
     [&length.to_be_bytes()[..], &[padding as u8], payload, &vec![0; padding]].concat()
 }
 

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::net::SendFlags;
 use ssh2::{Error, ErrorCode, Session};
 
+use super::blocks;
 use super::channel::{AGENT_WINDOW, Channel};
 use super::exchange::{self, go_on, note_failed_exchange};
 use super::login::{Login, Refusal};
@@ -54,6 +55,7 @@ pub struct Link {
 impl Link {
     /// Takes over the socket and the memory of `session`, which has just been made.
     pub fn watch(session: &Session) -> Link {
+        blocks::check();
         let mut session_raw = session.raw();
         let pointer: *mut raw::LIBSSH2_SESSION = &mut *session_raw;
         let state = NonNull::from(Box::leak(Box::new(LinkState {
@@ -158,7 +160,7 @@ impl Link {
         match (self.goodbye(), self.socket_end()) {
             (Some(goodbye), _) => goodbye.to_string(),
             (None, Some(end)) if !is_answer(error) => end.to_string(),
-            (None, _) => words::in_our_words(error.message()).to_owned(),
+            (None, _) => damage(error).unwrap_or_else(|| words::in_our_words(error.message())).to_owned(),
         }
     }
 
@@ -380,6 +382,26 @@ impl Link {
         let mut channels = self.state().agent_channels.borrow_mut();
         let channel = (!channels.is_empty()).then(|| channels.remove(0))?;
         Some(Channel::adopt(&self.session, channel, AGENT_WINDOW))
+    }
+}
+
+/// What libssh2 says where only the code tells what has happened to the transport.
+const NO_WORDS: [&str; 3] = ["Unexpected error", "ssh2_transport_read() bailed out", "transport read"];
+
+/// What `error` says of a packet that was changed on its way. libssh2 keeps the code and says "Unexpected error" with it.
+pub fn damage(error: &Error) -> Option<&'static str> {
+    match error.code() {
+        ErrorCode::Session(raw::LIBSSH2_ERROR_INVALID_MAC) => {
+            Some("a packet was changed on its way here: its message authentication code is incorrect")
+        }
+        ErrorCode::Session(raw::LIBSSH2_ERROR_DECRYPT) => {
+            Some("a packet was changed on its way here: it cannot be decrypted")
+        }
+        // The code has other meanings too, with words of their own.
+        ErrorCode::Session(raw::LIBSSH2_ERROR_OUT_OF_BOUNDARY) if NO_WORDS.contains(&error.message()) => {
+            Some("a packet was changed on its way here: it has an impossible length")
+        }
+        _ => None,
     }
 }
 

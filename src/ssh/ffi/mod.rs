@@ -14,6 +14,7 @@
 
 pub mod at_start;
 mod auth;
+mod blocks;
 mod channel;
 mod exchange;
 mod link;
@@ -38,7 +39,7 @@ pub use self::auth::{
     authenticate_password, authenticate_public_key, offered_methods,
 };
 pub use self::channel::{Channel, Exit, direct_tcpip};
-pub use self::link::Link;
+pub use self::link::{Link, damage};
 pub use self::login::Refusal;
 pub use self::own_request::OwnRequest;
 pub use self::state::{GivenUp, SocketEnd, TOO_MUCH};

@@ -322,7 +322,7 @@ impl Gathering<'_> {
         self.add_file(path, key.public_key.clone(), &Signer::File(key));
     }
 
-    /// Adds the key of a file, and before it the certificate beside the file.
+    /// Adds the key of a file, and before it the certificates beside the file.
     fn add_file(&mut self, path: &Path, public_key: Vec<u8>, signer: &Signer) {
         // As for ssh, naming certificates leaves no room for others.
         if self.sources.certificates.is_empty() {
@@ -338,6 +338,13 @@ impl Gathering<'_> {
                 Err(problem) => Some(problem.as_str()),
             };
             self.unusable.extend(problem.map(|problem| format!("{}: {problem}", beside.display())));
+        }
+        // A certificate may stand in place of the public half, too.
+        if let Some(certificate) = &*self.sources.keyring.certificate_in_public_half(path)
+            && certificate.certified == public_key
+        {
+            let name = private_key::public_path(path).display().to_string();
+            self.add(certificate.blob.clone(), name, signer.clone());
         }
         self.add(public_key, path.display().to_string(), signer.clone());
     }

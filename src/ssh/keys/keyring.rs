@@ -50,6 +50,7 @@ pub struct Keyring {
     agents: Once<Result<Listing, String>>,
     files: Once<Result<Loaded, KeyError>>,
     certificates: Once<Result<Option<Certificate>, String>>,
+    public_halves: Once<Option<Certificate>>,
     /// Encrypted keys that are open.
     opened: Mutex<HashMap<PathBuf, Arc<KeyFile>>>,
     /// Passwords that have not opened a key: each try takes as long as the maker of the key wanted it to.
@@ -99,6 +100,11 @@ impl Keyring {
     /// The user certificate at `path`, if there is such a file.
     pub fn certificate(&self, path: &Path) -> Arc<Result<Option<Certificate>, String>> {
         self.certificates.get(path, || private_key::certificate(path))
+    }
+
+    /// The user certificate that is in place of the public half of the key at `path`, if there is one.
+    pub fn certificate_in_public_half(&self, path: &Path) -> Arc<Option<Certificate>> {
+        self.public_halves.get(path, || private_key::certificate_in_public_half(path))
     }
 
     /// Opens the encrypted key of the file at `path`: with the password, as pssh does, or else with what the user enters, if

@@ -300,6 +300,18 @@ pub fn certificate(path: &Path) -> Result<Option<Certificate>, String> {
     certificate_of(&text).map(Some)
 }
 
+/// The certificate in the public half of the key in `path`, `path.pub`, if it is one. ssh(1) takes that file for the identity.
+pub fn certificate_in_public_half(path: &Path) -> Option<Certificate> {
+    // Only a guess of ours: nothing is waited for.
+    let text = bounded::read_regular(&public_path(path), bounded::KEY).ok()?;
+    certificate_of(&text).ok()
+}
+
+/// Where ssh-keygen(1) puts the public half of the key in `path`.
+pub fn public_path(path: &Path) -> PathBuf {
+    beside(path, ".pub")
+}
+
 /// The certificate in the text of a file.
 pub(crate) fn certificate_of(text: &[u8]) -> Result<Certificate, String> {
     let text = std::str::from_utf8(text).map_err(|_| "not a certificate")?;

@@ -25,6 +25,7 @@ use crate::ssh::host_keys::known_hosts::{
 };
 use crate::ssh::host_keys::known_hosts_command::{self, Failure};
 use crate::ssh::keys::algorithms::CERTIFICATE;
+use crate::ssh::session::Credentials;
 use crate::ssh::watch::Watch;
 use crate::ssh::wire::Reader;
 use crate::ssh_config::LateTokens;
@@ -217,19 +218,19 @@ pub fn check(
         }
         // Nothing goes on with a key that somebody took the trouble to revoke.
         (verdict @ Verdict::Revoked(_), _) => refused(verdict),
-        (Verdict::Changed(_), HostKeyCheck::Off) => {
-            note(&|| format!("host key {offer} has CHANGED and is NOT checked: no password will be sent"));
-            Ok(Trust::NoSecrets)
+        (Verdict::Unknown, mode @ (HostKeyCheck::AcceptNew | HostKeyCheck::Off)) => {
+            match (remember_new(&offer, credentials, watch, note)?, mode) {
+                (None, _) => Ok(Trust::Full),
+                (Some(Verdict::Changed(_)), HostKeyCheck::Off) => Ok(unchecked_change(&offer, note)),
+                // There is no file to add it to. ssh refuses the host then.
+                (Some(Verdict::Unknown), HostKeyCheck::Off) => {
+                    note(&|| format!("host key {offer} is NOT checked"));
+                    Ok(Trust::Full)
+                }
+                (Some(verdict), _) => refused(verdict),
+            }
         }
-        (Verdict::Unknown, HostKeyCheck::Off) => {
-            note(&|| format!("host key {offer} is NOT checked"));
-            Ok(Trust::Full)
-        }
-        (Verdict::Unknown, HostKeyCheck::AcceptNew) => match accept_new(&offer, &credentials.known_hosts, watch, note)?
-        {
-            None => Ok(Trust::Full),
-            Some(verdict) => refused(verdict),
-        },
+        (Verdict::Changed(_), HostKeyCheck::Off) => Ok(unchecked_change(&offer, note)),
         (verdict @ (Verdict::Unknown | Verdict::Changed(_)), _) => refused(verdict),
     }
 }
@@ -325,16 +326,29 @@ impl Offer<'_> {
     }
 }
 
-/// Adds the key of a host of which nothing is known. What another job has added meanwhile decides: gives the verdict if that
-/// is against the key.
-fn accept_new(
+/// Trust in a host whose key is not the known one where nothing is checked. The known key stays, as with ssh.
+fn unchecked_change(offer: &Offer<'_>, note: &mut dyn FnMut(&dyn Fn() -> String)) -> Trust {
+    note(&|| format!("host key {offer} has CHANGED and is NOT checked: no password will be sent"));
+    Trust::NoSecrets
+}
+
+/// Adds the key of a host of which nothing is known (accept-new and, as with ssh, off, which says at the end what it has added).
+/// What another job has added meanwhile decides: gives the verdict if that is against the key, `Unknown` if there is no file.
+fn remember_new(
     offer: &Offer<'_>,
-    known_hosts: &KnownHosts,
+    credentials: &Credentials,
     watch: &mut Watch<'_>,
     note: &mut dyn FnMut(&dyn Fn() -> String),
 ) -> Result<Option<Verdict>, HostError> {
-    match known_hosts.remember(&offer.host.key_name.0, offer.host.key_name.1, &offer.key.blob) {
-        Ok(Remembered::Added(place)) => note(&|| format!("host key {offer} is new, added to {place}")),
+    let is_off = credentials.host_key_check == HostKeyCheck::Off;
+    match credentials.known_hosts.remember(&offer.host.key_name.0, offer.host.key_name.1, &offer.key.blob) {
+        Ok(Remembered::Added(place)) => {
+            note(&|| format!("host key {offer} is new, added to {place}"));
+            // Nothing was added to /dev/null, which is named so often for that.
+            if is_off && place.file.is_file() {
+                watch.warn(format!("the host key is new: added to {} without a check", place.file.display()));
+            }
+        }
         Ok(Remembered::Already(Verdict::Known(place))) => note(&|| format!("host key {offer} is known from {place}")),
         Ok(Remembered::Already(verdict)) => return Ok(Some(verdict)),
         // As ssh: a file that cannot be written is no reason not to connect.
@@ -344,6 +358,7 @@ fn accept_new(
         }
         // Nothing can be accepted for good; nor is it by ssh.
         Err(RememberError::NoFile) => return Ok(Some(Verdict::Unknown)),
+        Err(RememberError::Name(_)) if is_off => return Ok(Some(Verdict::Unknown)),
         Err(error) => {
             let detail = error.to_string();
             return Err(HostError::Local { doing: "adding the host key", detail, hint: None });

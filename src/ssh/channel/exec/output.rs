@@ -108,9 +108,10 @@ impl Running<'_> {
             Err(error) if error.code() == SOCKET_DISCONNECT => {
                 Drained::Failed(self.session.end("the server disconnected"))
             }
-            Err(error) => Drained::Failed(
-                self.session.end(&format!("the connection failed: {}", ffi::in_our_words(error.message()))),
-            ),
+            Err(error) => {
+                let why = ffi::damage(&error).unwrap_or_else(|| ffi::in_our_words(error.message()));
+                Drained::Failed(self.session.end(&format!("the connection failed: {why}")))
+            }
         }
     }
 
