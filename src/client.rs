@@ -21,6 +21,9 @@
 //! and stream in an unnamed temporary file. So nothing here depends on the order in which things are read: a run ends
 //! whether its output is read or not, and the output can be read when it has ended.
 
+mod kept;
+
+use self::kept::Kept;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
@@ -45,16 +48,12 @@ use crate::plan::settings::Settings;
 use crate::plan::work::Work;
 use crate::run::engine::{Engine, StartError};
 use crate::system::cancel::{Cancel, Reason};
-use crate::system::files::spill::Spill;
 use crate::system::lock::lock;
 use crate::system::open_files::Held;
 use crate::text::message::reason;
 
 /// Bytes of a line after which it is given although its end has not come.
 const LONGEST_LINE: usize = 512 << 10;
-
-/// Bytes that are taken out of a host's output at once.
-const PIECE: usize = 64 << 10;
 
 /// Hosts, and how they are reached.
 #[derive(Clone)]
@@ -571,60 +570,5 @@ impl Iterator for Lines {
                 }
             }
         }
-    }
-}
-
-/// One stream of a host's output.
-#[derive(Default)]
-struct Kept {
-    state: Mutex<KeptState>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct KeptState {
-    bytes: Spill,
-    is_ended: bool,
-    is_discarded: bool,
-    /// Why there is no more of it although there was.
-    problem: Option<io::Error>,
-}
-
-impl Kept {
-    fn push(&self, bytes: &[u8]) {
-        let mut state = lock(&self.state);
-        if !state.is_discarded && state.problem.is_none() {
-            state.problem = state.bytes.push(bytes).err();
-            self.changed.notify_all();
-        }
-    }
-
-    fn end(&self) {
-        lock(&self.state).is_ended = true;
-        self.changed.notify_all();
-    }
-
-    fn discard(&self) {
-        let mut state = lock(&self.state);
-        state.is_discarded = true;
-        state.bytes.clear();
-    }
-
-    /// Appends the next piece to `buffer`, waiting for it; says whether there was one, or it is the end.
-    fn read(&self, buffer: &mut Vec<u8>) -> io::Result<bool> {
-        let nothing = |state: &mut KeptState| state.bytes.is_empty() && !state.is_ended && state.problem.is_none();
-        let mut state = self.changed.wait_while(lock(&self.state), nothing).unwrap_or_else(PoisonError::into_inner);
-        if state.bytes.is_empty() {
-            // Said once; whoever asks again is told that this is the end.
-            return state.problem.take().map_or(Ok(false), |problem| {
-                state.is_discarded = true;
-                Err(problem)
-            });
-        }
-        let length = buffer.len();
-        buffer.resize(length + PIECE, 0);
-        let count = state.bytes.pop(&mut buffer[length..]);
-        buffer.truncate(length + *count.as_ref().unwrap_or(&0));
-        count.map(|count| count > 0)
     }
 }

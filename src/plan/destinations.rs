@@ -1,9 +1,9 @@
 //! Completes hosts: the entry in the list, then `--host-config`, the command line, ssh_config(5) and the defaults. What hosts
 //! share is read once.
 
+use super::configured;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
-use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,10 +17,10 @@ use super::error::Unprepared;
 use super::known_hosts_files::KnownHostsFiles;
 use super::settings::SshOption;
 use super::settings::{AgentChoice, Settings, expand};
+use crate::hosts::HostSpec;
 use crate::hosts::options::HostKeyCheck;
 use crate::hosts::options::{AgentUse, HostOptions, Maybe};
 use crate::hosts::proxy::{Hop, Proxy};
-use crate::hosts::{self, HostSpec};
 use crate::ssh::algorithms::{self, Algorithms};
 use crate::ssh::channel::requests::Requests;
 use crate::ssh::destination::DEFAULT_PORT;
@@ -34,14 +34,12 @@ use crate::ssh::keys::identities::{Identities, Sources};
 use crate::ssh::keys::keyring::Keyring;
 use crate::ssh::session::Credentials;
 use crate::ssh_config::{
-    self, Answer, CommandLineOption, Config, ConfigError, LogLevel, PubkeyAuthentication, Query, Question, Resolved,
-    StrictHostKeyChecking,
+    self, Answer, CommandLineOption, Config, ConfigError, LogLevel, Query, Question, Resolved, StrictHostKeyChecking,
 };
 use crate::system::cancel::Cancel;
 use crate::system::files::unread::BeforeStart;
 use crate::system::lock::lock;
 use crate::system::password_source::{Secret, Source};
-use crate::system::resolver;
 use crate::system::terminal::Terminal;
 
 /// How long connecting may take unless told otherwise: the reference client's default.
@@ -127,7 +125,7 @@ impl Directory {
         terminal: Arc<Terminal>,
         cancel: &Cancel,
     ) -> Result<Directory, Unprepared> {
-        let config = Config::load(&config_sources(&settings))?;
+        let config = Config::load(&configured::sources(&settings))?;
         let own = [
             (settings.ipv4_only, "AddressFamily=inet", "-4"),
             (settings.ipv6_only, "AddressFamily=inet6", "-6"),
@@ -235,7 +233,7 @@ impl Directory {
     pub(crate) fn proxy(&self, spec: &HostSpec, resolved: &Resolved) -> Option<Proxy> {
         match said(&spec.options.proxy).or(self.settings.proxy.as_ref()) {
             Some(via) => via.0.clone(),
-            None => configured_proxy(resolved),
+            None => configured::proxy(resolved),
         }
     }
 
@@ -279,7 +277,7 @@ impl Directory {
         let mut chain = Chain { hops: Arc::clone(hops), origins: Vec::new() };
         while let Some(first) = chain.hops.first() {
             let resolved = self.resolve_hop(first)?;
-            let Some(Proxy::Jump(before)) = configured_proxy(&resolved) else { break };
+            let Some(Proxy::Jump(before)) = configured::proxy(&resolved) else { break };
             let origin = resolved.proxy.origin;
             chain.hops = [&*before, &*chain.hops].concat().into();
             if chain.hops.len() > LONGEST_CHAIN {
@@ -311,7 +309,7 @@ impl Directory {
         }
         let resolved = self.resolve_hop(hop)?;
         // What it has of ProxyJump is in the chain.
-        let proxy = configured_proxy(&resolved).filter(|proxy| matches!(proxy, Proxy::Command(_)));
+        let proxy = configured::proxy(&resolved).filter(|proxy| matches!(proxy, Proxy::Command(_)));
         let is_named = self.settings.proxy_host.as_ref() == Some(hop);
         let host = self.complete(&resolved, proxy, HostOptions::NONE, is_named)?;
         let host = Arc::new(Host { hop: Some(hop.clone()), ..host });
@@ -379,17 +377,17 @@ impl Directory {
             terminal: Arc::clone(if set.batch_mode.value { &self.mute } else { &self.terminal }),
         });
         let keepalive = Keepalive {
-            interval: match configured(&set.server_alive_interval) {
+            interval: match configured::value(&set.server_alive_interval) {
                 Some(interval) if !interval.is_zero() => (*interval).max(SHORTEST_KEEPALIVE),
                 Some(never) => *never,
                 None => KEEPALIVE.interval,
             },
-            count: configured(&set.server_alive_count_max).copied().unwrap_or(KEEPALIVE.count),
-            is_configured: configured(&set.server_alive_interval).is_some(),
+            count: configured::value(&set.server_alive_count_max).copied().unwrap_or(KEEPALIVE.count),
+            is_configured: configured::value(&set.server_alive_interval).is_some(),
             tcp: set.tcp_keep_alive.value,
         };
         let connect_timeout = said(&options.connect_timeout).copied().or(settings.connect_timeout);
-        let attempts = configured(&set.connection_attempts).copied().filter(|_| !settings.attempts_given);
+        let attempts = configured::value(&set.connection_attempts).copied().filter(|_| !settings.attempts_given);
         // Zero is no limit.
         let limit = |given: &Maybe<Duration>, otherwise: Option<Duration>| match said(given) {
             Some(limit) => Some(*limit).filter(|limit| !limit.is_zero()),
@@ -401,14 +399,14 @@ impl Directory {
             port: set.port.value,
             user: set.user.value.clone(),
             key_name,
-            methods: methods(resolved),
+            methods: configured::methods(resolved),
             credentials,
             connect_timeout: connect_timeout.or(configured_timeout).unwrap_or(CONNECT_TIMEOUT),
             keepalive,
             rsa_bits: set.required_rsa_size.value,
             trusts_loopback: set.no_host_authentication_for_localhost.value && set.host_key_alias.value.is_none(),
             family: set.address_family.value,
-            bind: bind_address(resolved)?,
+            bind: configured::bind_address(resolved)?,
             saves_memory: settings.saves_memory(),
             attempts: said(&options.num_retries).copied().or(attempts),
             retry_delay: said(&options.retry_delay).copied(),
@@ -500,7 +498,7 @@ impl Directory {
         let silent = if batch.value {
             Some(format!("BatchMode lets nothing be asked ({})", batch.origin))
         } else {
-            let is_useless = !methods(resolved).contains(&Method::PublicKey);
+            let is_useless = !configured::methods(resolved).contains(&Method::PublicKey);
             is_useless.then(|| "no key is to be tried".to_owned())
         };
         let first = settings.proxy_identity.iter().filter(|_| is_named).cloned();
@@ -549,74 +547,4 @@ impl Directory {
 /// What an option says, if it is given.
 pub(crate) fn said<T>(given: &Maybe<T>) -> Option<&T> {
     given.as_ref().map(|given| &given.value)
-}
-
-/// A value that somebody has given.
-fn configured<T>(setting: &ssh_config::Setting<T>) -> Option<&T> {
-    (setting.origin != ssh_config::Origin::Default).then_some(&setting.value)
-}
-
-/// The address to connect from.
-fn bind_address(resolved: &Resolved) -> Result<Option<SocketAddr>, Unprepared> {
-    let ssh_config::Setting { value, origin } = &resolved.settings.bind_address;
-    let Some(text) = value else { return Ok(None) };
-    if let Some(address) = resolver::literal(text) {
-        return Ok(Some(address));
-    }
-    if !hosts::is_ipv6(text) {
-        return Err(Unprepared::Setting(format!("{origin}: BindAddress {text}: an IP address is needed")));
-    }
-    // It has a zone, the name or number of an interface.
-    let address = resolver::lookup(text)
-        .map_err(|reason| Unprepared::Setting(format!("{origin}: BindAddress {text}: {reason}")))?;
-    Ok(address.first().copied())
-}
-
-/// The methods that the configuration leaves, in its order.
-pub(crate) fn methods(resolved: &Resolved) -> Vec<Method> {
-    let set = &resolved.settings;
-    let allowed = |method: &Method| match method {
-        Method::PublicKey => set.pubkey_authentication.value != PubkeyAuthentication::No,
-        Method::KeyboardInteractive => set.kbd_interactive_authentication.value,
-        Method::Password => set.password_authentication.value,
-    };
-    let preferred = match &set.preferred_authentications.value {
-        None => Method::PREFERRED.to_vec(),
-        Some(names) => names
-            .split(',')
-            .filter_map(|name| Method::PREFERRED.into_iter().find(|method| method.name() == name.trim()))
-            .collect(),
-    };
-    preferred.into_iter().filter(allowed).collect()
-}
-
-/// The proxy that ssh_config has for a host.
-fn configured_proxy(resolved: &Resolved) -> Option<Proxy> {
-    let hop = |hop: &ssh_config::Hop| Hop { user: hop.user.clone(), name: hop.host.clone(), port: hop.port };
-    match &resolved.proxy.value {
-        ssh_config::Proxy::Direct => None,
-        ssh_config::Proxy::Command(command) => Some(Proxy::literal_command(command)),
-        ssh_config::Proxy::Jump(hops) => Some(Proxy::Jump(hops.iter().map(hop).collect())),
-    }
-}
-
-/// Where ssh_config comes from, and what it needs to know of this machine.
-fn config_sources(settings: &Settings) -> ssh_config::Sources {
-    let home_of = |name: &str| {
-        let user = nix::unistd::User::from_name(name).ok().flatten()?;
-        Some(user.dir.to_string_lossy().into_owned())
-    };
-    let host_name = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
-    ssh_config::Sources {
-        files: settings.config_files.clone(),
-        local: ssh_config::Local {
-            user: settings.login.clone(),
-            uid: rustix::process::getuid().as_raw(),
-            home: settings.home.as_deref().map(|home| home.to_string_lossy().into_owned()).unwrap_or_default(),
-            host_name: host_name.unwrap_or_default(),
-            variable: Arc::new(|name| std::env::var(name).ok()),
-            home_of: Arc::new(home_of),
-        },
-        ssh: PathBuf::from("ssh"),
-    }
 }

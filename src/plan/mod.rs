@@ -1,6 +1,7 @@
 //! What is decided before the first connection: settings, jobs, destinations.
 
 pub(crate) mod channel_requests;
+pub(crate) mod configured;
 pub(crate) mod destinations;
 pub mod error;
 pub mod exec_request;

@@ -1,5 +1,8 @@
 //! Downloads: the side of the SCP protocol that receives, from a peer that may say anything.
 
+mod state;
+
+use self::state::{Base, Directory, Incoming, State, Verdict};
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -9,7 +12,7 @@ pub use super::paths::command;
 use super::paths::{is_plain, normal};
 use super::records::{self, Record};
 use super::{Failures, INSTALL, LINE, NOISE, copy_error, impossible, never_began, said, split_line, split_message};
-use crate::copy::download_root::{Below, Found, Place, PlaceError, Temporary, Trouble, local_mode};
+use crate::copy::download_root::{Below, Found, Place, PlaceError, Trouble, local_mode};
 use crate::copy::{Download, MOST_DIRECTORIES, endless};
 use crate::events::event::Outcome;
 use crate::events::event::Progress;
@@ -59,57 +62,6 @@ pub struct Receiving {
     failures: Failures,
     done: u64,
     total: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// Nothing was heard that scp or the script says; whether the script is there.
-    Calling { by_script: bool },
-    /// Records.
-    Receiving,
-    /// Nothing is said, or heard, any more.
-    Over,
-}
-
-/// Where what is at the top of the host's list goes.
-#[derive(Clone, Debug)]
-enum Base {
-    /// Into this directory, under its own name.
-    Into(Below),
-    /// There is only one, and this is its name.
-    New(Below),
-}
-
-/// A directory that the peer is in.
-struct Directory {
-    /// Nothing, if what is in it is thrown away.
-    path: Option<Below>,
-    is_new: bool,
-    mode: u32,
-    times: Option<(u32, u32)>,
-    names: HashSet<u64>,
-}
-
-/// A file whose bytes are coming.
-struct Incoming {
-    path: Vec<u8>,
-    /// Nothing, if they are thrown away.
-    temporary: Option<Temporary>,
-    size: u64,
-    offset: u64,
-    mode: u32,
-    times: Option<(u32, u32)>,
-}
-
-/// What to do with something that is announced.
-enum Verdict {
-    Take(Below),
-    /// It is none of ours, which is no failure.
-    Pass,
-    /// This one fails.
-    Fail(String),
-    /// No host would send this that means well.
-    Hostile(String),
 }
 
 impl Receiving {

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::{Lines, NOT_TRIED, either, paths};
 use crate::hosts::HostSpec;
-use crate::plan::destinations::{Directory, methods};
+use crate::plan::configured::methods;
+use crate::plan::destinations::Directory;
 use crate::plan::error::Unprepared;
 use crate::ssh::destination::Method;
 use crate::ssh::host_keys::known_hosts::key_type;

@@ -6,11 +6,12 @@
 //! of everybody who comes after.
 
 mod connection;
+mod login;
 
+use self::login::Login;
 use std::collections::VecDeque;
 use std::fmt;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread;
@@ -20,7 +21,6 @@ use crossbeam_channel::{Receiver, Select, Sender, bounded};
 
 pub use self::connection::Connection;
 use super::chain::{Plan, Through, Way, failed_hop};
-use super::direct_tcpip::Pump;
 use super::proxy_command::ProxyCommand;
 use crate::events::event::{Outcome, Phase};
 use crate::events::host_error::{HostError, ProxyError};
@@ -527,78 +527,4 @@ impl State {
     fn fail_all(&mut self, error: &ProxyError) {
         self.waiting.drain(..).for_each(|request| request.answer(Err(Failed::Proxy(error.clone()))));
     }
-}
-
-/// The thread of one connection. Whatever ends it, also a panic, it is accounted for.
-struct Login {
-    host: Arc<JumpHost>,
-    connection: Option<Arc<Connection>>,
-    settled: bool,
-}
-
-impl Login {
-    fn run(mut self, time: Duration) {
-        let host = Arc::clone(&self.host);
-        let begun = Instant::now();
-        let limit = host.host.connect_timeout;
-        let time = time.saturating_sub(HEAD_START.min(limit / 20));
-        let mut watch = Watch::within(&host.plan.cancel, time, limit);
-        let made = host.log_in(&mut watch).and_then(|session| match wakers() {
-            Ok((wake, woken)) => Ok((session, wake, woken)),
-            Err(error) => {
-                let detail = reason(&error);
-                Err(HostError::Local { doing: "making a pair of sockets", detail, hint: None }.into())
-            }
-        });
-        let ((session, carrier), wake, woken) = match made {
-            Ok(made) => made,
-            Err(outcome) => {
-                self.settled = true;
-                return host.login_failed(&mut lock(&host.state), outcome);
-            }
-        };
-        let (command, before) = match carrier {
-            Underlay::Network => (None, None),
-            Underlay::Command(command) => (Some(command), None),
-            Underlay::Hop(through) => (None, Some(through)),
-        };
-        let connection = Arc::new(Connection::new(before, wake));
-        {
-            let mut state = lock(&host.state);
-            state.warnings.extend(watch.take_warnings().iter().map(|text| format!("proxy {host}: {text}")));
-            state.connecting -= 1;
-            state.failure = None;
-            state.login = begun.elapsed();
-            state.live.push(Slot { connection: Arc::clone(&connection), opening: None, opened: 0 });
-        }
-        self.connection = Some(Arc::clone(&connection));
-        Pump::new(session, &host, connection, woken, &host.plan).run();
-        // After the session that it carries, and before whoever waits for the connection to be over.
-        drop(command);
-    }
-}
-
-impl Drop for Login {
-    fn drop(&mut self) {
-        match &self.connection {
-            Some(connection) => {
-                connection.set_dead(None);
-                self.host.leave(connection);
-            }
-            None if self.settled => {}
-            None => {
-                let detail = "the thread of a proxy connection ended".to_owned();
-                let outcome = HostError::Local { doing: "a fault in pssh itself", detail, hint: None };
-                self.host.login_failed(&mut lock(&self.host.state), outcome.into());
-            }
-        }
-    }
-}
-
-/// Two connected sockets that do not block.
-fn wakers() -> std::io::Result<(UnixStream, UnixStream)> {
-    let (wake, woken) = UnixStream::pair()?;
-    wake.set_nonblocking(true)?;
-    woken.set_nonblocking(true)?;
-    Ok((wake, woken))
 }

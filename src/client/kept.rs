@@ -1,0 +1,65 @@
+//! One stream of the output of a host, kept until it is read.
+
+use std::io;
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use crate::system::files::spill::Spill;
+use crate::system::lock::lock;
+
+/// Bytes that are taken out of a host's output at once.
+pub(super) const PIECE: usize = 64 << 10;
+
+/// One stream of a host's output.
+#[derive(Default)]
+pub(super) struct Kept {
+    pub(super) state: Mutex<KeptState>,
+    pub(super) changed: Condvar,
+}
+
+#[derive(Default)]
+pub(super) struct KeptState {
+    pub(super) bytes: Spill,
+    pub(super) is_ended: bool,
+    pub(super) is_discarded: bool,
+    /// Why there is no more of it although there was.
+    pub(super) problem: Option<io::Error>,
+}
+
+impl Kept {
+    pub(super) fn push(&self, bytes: &[u8]) {
+        let mut state = lock(&self.state);
+        if !state.is_discarded && state.problem.is_none() {
+            state.problem = state.bytes.push(bytes).err();
+            self.changed.notify_all();
+        }
+    }
+
+    pub(super) fn end(&self) {
+        lock(&self.state).is_ended = true;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn discard(&self) {
+        let mut state = lock(&self.state);
+        state.is_discarded = true;
+        state.bytes.clear();
+    }
+
+    /// Appends the next piece to `buffer`, waiting for it; says whether there was one, or it is the end.
+    pub(super) fn read(&self, buffer: &mut Vec<u8>) -> io::Result<bool> {
+        let nothing = |state: &mut KeptState| state.bytes.is_empty() && !state.is_ended && state.problem.is_none();
+        let mut state = self.changed.wait_while(lock(&self.state), nothing).unwrap_or_else(PoisonError::into_inner);
+        if state.bytes.is_empty() {
+            // Said once; whoever asks again is told that this is the end.
+            return state.problem.take().map_or(Ok(false), |problem| {
+                state.is_discarded = true;
+                Err(problem)
+            });
+        }
+        let length = buffer.len();
+        buffer.resize(length + PIECE, 0);
+        let count = state.bytes.pop(&mut buffer[length..]);
+        buffer.truncate(length + *count.as_ref().unwrap_or(&0));
+        count.map(|count| count > 0)
+    }
+}

@@ -1,0 +1,83 @@
+//! What ssh_config says of a host, as destinations have it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::error::Unprepared;
+use super::settings::Settings;
+use crate::hosts;
+use crate::hosts::proxy::{Hop, Proxy};
+use crate::ssh::destination::Method;
+use crate::ssh_config::{self, PubkeyAuthentication, Resolved};
+use crate::system::resolver;
+
+/// A value that somebody has given.
+pub(super) fn value<T>(setting: &ssh_config::Setting<T>) -> Option<&T> {
+    (setting.origin != ssh_config::Origin::Default).then_some(&setting.value)
+}
+
+/// The address to connect from.
+pub(super) fn bind_address(resolved: &Resolved) -> Result<Option<SocketAddr>, Unprepared> {
+    let ssh_config::Setting { value, origin } = &resolved.settings.bind_address;
+    let Some(text) = value else { return Ok(None) };
+    if let Some(address) = resolver::literal(text) {
+        return Ok(Some(address));
+    }
+    if !hosts::is_ipv6(text) {
+        return Err(Unprepared::Setting(format!("{origin}: BindAddress {text}: an IP address is needed")));
+    }
+    // It has a zone, the name or number of an interface.
+    let address = resolver::lookup(text)
+        .map_err(|reason| Unprepared::Setting(format!("{origin}: BindAddress {text}: {reason}")))?;
+    Ok(address.first().copied())
+}
+
+/// The methods that the configuration leaves, in its order.
+pub(super) fn methods(resolved: &Resolved) -> Vec<Method> {
+    let set = &resolved.settings;
+    let allowed = |method: &Method| match method {
+        Method::PublicKey => set.pubkey_authentication.value != PubkeyAuthentication::No,
+        Method::KeyboardInteractive => set.kbd_interactive_authentication.value,
+        Method::Password => set.password_authentication.value,
+    };
+    let preferred = match &set.preferred_authentications.value {
+        None => Method::PREFERRED.to_vec(),
+        Some(names) => names
+            .split(',')
+            .filter_map(|name| Method::PREFERRED.into_iter().find(|method| method.name() == name.trim()))
+            .collect(),
+    };
+    preferred.into_iter().filter(allowed).collect()
+}
+
+/// The proxy that ssh_config has for a host.
+pub(super) fn proxy(resolved: &Resolved) -> Option<Proxy> {
+    let hop = |hop: &ssh_config::Hop| Hop { user: hop.user.clone(), name: hop.host.clone(), port: hop.port };
+    match &resolved.proxy.value {
+        ssh_config::Proxy::Direct => None,
+        ssh_config::Proxy::Command(command) => Some(Proxy::literal_command(command)),
+        ssh_config::Proxy::Jump(hops) => Some(Proxy::Jump(hops.iter().map(hop).collect())),
+    }
+}
+
+/// Where ssh_config comes from, and what it needs to know of this machine.
+pub(super) fn sources(settings: &Settings) -> ssh_config::Sources {
+    let home_of = |name: &str| {
+        let user = nix::unistd::User::from_name(name).ok().flatten()?;
+        Some(user.dir.to_string_lossy().into_owned())
+    };
+    let host_name = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
+    ssh_config::Sources {
+        files: settings.config_files.clone(),
+        local: ssh_config::Local {
+            user: settings.login.clone(),
+            uid: rustix::process::getuid().as_raw(),
+            home: settings.home.as_deref().map(|home| home.to_string_lossy().into_owned()).unwrap_or_default(),
+            host_name: host_name.unwrap_or_default(),
+            variable: Arc::new(|name| std::env::var(name).ok()),
+            home_of: Arc::new(home_of),
+        },
+        ssh: PathBuf::from("ssh"),
+    }
+}
