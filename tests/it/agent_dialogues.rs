@@ -168,10 +168,11 @@ fn an_agent_that_falls_silent_as_a_command_asks() {
 #[test]
 fn channels_that_are_closed_before_the_agent_has_answered() {
     let world = World::new(Binding::FallsSilentAfter(2));
-    let line = "for i in $(seq 40); do timeout 0.1 ssh-add -l >/dev/null 2>&1; done; echo done";
+    let line = "for i in $(seq 50); do timeout 0.2 ssh-add -l >/dev/null 2>&1; done; echo done";
     let run = world.run(&["--forward-agent", "--", line]);
     run.exits(0).check(run.stdout_of(&world.sshd.label()) == b"done\n", "to the end");
-    assert_eq!(world.agent.heard().len(), 2 + 40, "more than may be open at once");
+    // On a slow machine some are over before they have asked.
+    assert!(world.agent.heard().len() > 2 + 32, "more than may be open at once");
 }
 
 /// Lines before a server's identification are allowed (RFC 4253 section 4.2). With more than anybody keeps of them the signature is not

@@ -220,13 +220,13 @@ fn a_server_that_takes_no_keys() {
     run.check(run.outcome(&sshd.label()).contains("the server offers password"), "says what it takes");
 }
 
-/// Fails unless a run with `--identity path` is refused before anything connects.
+/// Fails unless a run with `--identity path` is refused with this exit status before anything connects.
 #[track_caller]
-fn refused(env: &Env, path: &Path, words: &[&str]) {
+fn refused(env: &Env, path: &Path, status: i32, words: &[&str]) {
     let server = Server::start(Config::default());
     env.trust(&server.known_hosts());
     let run = env.pssh().hosts([server.addr()]).arg("--identity").arg(path).arg("true").run();
-    run.exits(2).stderr_has(&format!("pssh: {}: ", path.display())).stderr_lacks("os error");
+    run.exits(status).stderr_has(&format!("pssh: {}: ", path.display())).stderr_lacks("os error");
     words.iter().for_each(|words| {
         run.stderr_has(words);
     });
@@ -236,28 +236,28 @@ fn refused(env: &Env, path: &Path, words: &[&str]) {
 #[test]
 fn identities_that_cannot_be_used_are_refused_before_connecting() {
     let env = Env::new();
-    refused(&env, &env.path("missing"), &["No such file or directory"]);
+    refused(&env, &env.path("missing"), 1, &["No such file or directory"]);
 
     let open = env.path("open");
     ssh_keygen(&open, &["-t", "ed25519"]);
     fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).expect("a mode");
-    refused(&env, &open, &["0644", "too open", "chmod 600"]);
+    refused(&env, &open, 2, &["0644", "too open", "chmod 600"]);
 
     let public = env.path("open.pub");
     fs::set_permissions(&public, fs::Permissions::from_mode(0o600)).expect("a mode");
-    refused(&env, &public, &["public key"]);
+    refused(&env, &public, 2, &["public key"]);
 
     let nonsense = env.file("nonsense", "hello\n");
     fs::set_permissions(&nonsense, fs::Permissions::from_mode(0o600)).expect("a mode");
-    refused(&env, &nonsense, &["not a private key"]);
+    refused(&env, &nonsense, 2, &["not a private key"]);
 
     let broken = env.path("broken");
     let text = fs::read_to_string(&open).expect("a key");
     fs::write(&broken, text.replace("b3BlbnNzaC1rZXk", "b3BlbnNzaC1rZXl")).expect("a file");
     fs::set_permissions(&broken, fs::Permissions::from_mode(0o600)).expect("a mode");
-    refused(&env, &broken, &["not a private key"]);
+    refused(&env, &broken, 2, &["not a private key"]);
 
-    refused(&env, &env.path(""), &[]);
+    refused(&env, &env.path(""), 1, &[]);
 }
 
 #[test]
@@ -267,8 +267,8 @@ fn an_encrypted_identity_needs_an_agent() {
     let openssh = key.write_encrypted(&env.path(""), "openssh", PASSPHRASE);
     let pem = env.path("pem");
     let pem_line = ssh_keygen(&pem, &["-t", "rsa", "-b", "2048", "-m", "PEM", "-N", PASSPHRASE]);
-    refused(&env, &openssh, &["encrypted", "ssh-add"]);
-    refused(&env, &pem, &["encrypted", "ssh-add"]);
+    refused(&env, &openssh, 2, &["encrypted", "ssh-add"]);
+    refused(&env, &pem, 2, &["encrypted", "ssh-add"]);
 
     let agent = Agent::start(&env);
     let sshd = server(&env, vec![key.public_line(), pem_line]);
