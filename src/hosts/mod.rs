@@ -33,6 +33,7 @@ use entry::{check_user, parse};
 pub use groups::{Definitions, Groups, check_command, check_group};
 use line::{ARGUMENT, Field, Said, split};
 pub use lists::Lists;
+pub use other_formats::HOST_COLUMNS;
 use other_formats::OtherFormat;
 
 /// One host as the user wrote it: `[user@]host[:port]`, and what else is said about it.
