@@ -605,6 +605,21 @@ fn files_whose_size_is_not_what_it_seems_and_servers_without_fstat_as_with_scp()
 }
 
 #[test]
+fn files_that_the_system_makes_up_are_told_where_they_cannot_be_copied() {
+    let env = Env::new();
+    let sshd = Sshd::start(&env, Setup { config: NO_SFTP, ..Setup::default() });
+    // It says that it is empty, has gigabytes, and gives them in multiples of eight bytes.
+    let run = pscp(&env, &sshd).arg("/proc/self/pagemap").arg(env.path("x")).run();
+    run.exits(1).stderr_has("/proc/self/pagemap: its size is given as 0 bytes, but it has more than 16777216");
+    assert_eq!(sshd.connections(), 0);
+    // The old protocol cannot send fewer bytes than it has announced.
+    let run = env.run_of(Program::Pslurp).hosts(sshd.hosts()).args(["/sys/devices/system/cpu/online", "x"]).run();
+    let words = "copy: /sys/devices/system/cpu/online: it has fewer bytes than its size";
+    run.exits(5).check(run.stdout_text().contains(words), "the path on the host");
+    assert!(!env.path(&sshd.hosts()[0]).join("x").exists());
+}
+
+#[test]
 fn a_rename_that_is_refused_is_told_and_leaves_nothing() {
     for config in ["", NO_SFTP] {
         renames_are_refused(config);
@@ -620,11 +635,7 @@ fn renames_are_refused(config: &'static str) {
         }
     }
     let env = Env::new();
-    let sshd = if config.is_empty() {
-        Sshd::start(&env, Setup::default())
-    } else {
-        Sshd::start(&env, Setup { config, ..Setup::default() })
-    };
+    let sshd = Sshd::start(&env, Setup { config, ..Setup::default() });
     let file = env.file("data", "new\n");
     let (there, target) = (env.path("there"), env.path("there/data"));
     fs::create_dir(&there).expect("a directory");
