@@ -10,7 +10,7 @@ use pssh::plan::program::Program;
 
 use crate::bin::Env;
 use crate::passwords::Account;
-use crate::pscp::{NO_SFTP, pscp, temporaries};
+use crate::pscp::{NO_SFTP, cut_after, pscp, temporaries};
 use crate::sshd::{Setup, Sshd, hosts};
 
 #[test]
@@ -73,6 +73,27 @@ fn a_full_disk_is_named_and_leaves_the_old_file() {
     let name = sshd.hosts()[0].clone();
     let kept = format!("No space left on device; what has arrived is kept as {}/{name}/.back.pssh-", small.0.display());
     run.check(run.stdout_text().contains(&kept), "the name of what is kept");
+}
+
+#[test]
+fn what_a_lost_download_keeps_to_go_on_with_is_named() {
+    let (env, sshd) = hosts(1);
+    let file = env.file("data", (0..16_000_000_u32).map(|place| (place / 251) as u8).collect::<Vec<_>>());
+    env.trust(&sshd.known_hosts().replace(&format!("[{}]:{}", sshd.label(), sshd.port()), "cut"));
+    let run = |bytes: u64, options: &[&str]| {
+        let host = format!("127.0.0.1:{}", cut_after(&sshd.hosts()[0], bytes));
+        let run = env.run_of(Program::Pscp).args(["-O", "HostKeyAlias=cut", "-H", &host, "--download"]);
+        (host, run.args(options).arg(&file).arg("back").run())
+    };
+    // Requests for a part of the file.
+    let (_, cut) = run(12_000, &[]);
+    cut.exits(4).stderr_lacks("kept");
+    let (host, cut) = run(12_000, &["--resume"]);
+    let hint = "hint: what has arrived is kept here, and the same command goes on with it: ";
+    cut.exits(4).stderr_has(hint).check(cut.stdout_text().contains(" lost: "), "the outcome");
+    let said = cut.stderr_text();
+    let kept = said.split_once(hint).and_then(|(_, rest)| rest.lines().next()).expect("a path");
+    assert!(kept.contains(&format!("{host}/.data.pssh-")) && env.path(kept).exists(), "{kept}");
 }
 
 #[test]
