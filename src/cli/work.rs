@@ -205,6 +205,13 @@ impl Work {
                 "{path}: there is no such file (an option of rsync stands behind -X, before the paths: -X {path})"
             )));
         }
+        let remote = if opts.download { sources.first() } else { Some(target) };
+        let is_apart = |path: &&OsString| path.as_bytes().starts_with(b"~") && path.as_bytes().contains(&b'\n');
+        if let Some(path) = remote.filter(is_apart) {
+            return Err(CopyError::Usage(format!(
+                "{path:?}: rsync hands a path with a newline to no shell, which alone knows what ~ is; leave out ~/, or give the whole path"
+            )));
+        }
         let direction = if !opts.download {
             Direction::Upload { sources: sources.to_vec(), target: target.clone() }
         } else if let [remote] = sources {

@@ -162,6 +162,11 @@ impl CommandLine {
         self.places == 0 && self.words.iter().any(|word| word.names().next().is_some())
     }
 
+    /// The names in its places.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.words.iter().flat_map(Template::names)
+    }
+
     /// Everything that is wrong with a host's values, apart from how many there are in order.
     pub fn check(&self, values: &dyn Values) -> Vec<ValueError> {
         let wrong = self.words.iter().flat_map(|word| word.check(values));

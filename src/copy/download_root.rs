@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
-use super::{random_tag, temporary_name};
+use super::{kept_as, random_tag, temporary_name};
 use crate::events::host_error::HostError;
 use crate::system::files::run_lock::RunLock;
 use crate::system::files::trusted_path;
@@ -430,12 +430,26 @@ impl Temporary {
         &self.shown
     }
 
+    /// The path that it has, if it stays behind to be resumed.
+    pub fn kept(&self) -> Option<String> {
+        let directory = self.shown.rfind('/').map_or("", |slash| &self.shown[..=slash]);
+        self.keep.then(|| format!("{directory}{}", String::from_utf8_lossy(&self.temporary)))
+    }
+
+    /// Why it failed, and where it is now.
+    fn failed(&self, mut error: PlaceError) -> PlaceError {
+        if let Some(kept) = self.kept() {
+            error.reason.push_str(&kept_as(&kept));
+        }
+        error
+    }
+
     /// Writes all of `bytes` at `offset`.
     ///
     /// # Errors
     /// The system refuses.
     pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), PlaceError> {
-        self.file.write_all_at(bytes, offset).map_err(|error| disk(self.shown.clone(), &error))
+        self.file.write_all_at(bytes, offset).map_err(|error| self.failed(disk(self.shown.clone(), &error)))
     }
 
     /// Its first `length` bytes are kept, and nothing after them.
@@ -443,7 +457,7 @@ impl Temporary {
     /// # Errors
     /// The system refuses.
     pub fn truncate(&self, length: u64) -> Result<(), PlaceError> {
-        self.file.set_len(length).map_err(|error| disk(self.shown.clone(), &error))
+        self.file.set_len(length).map_err(|error| self.failed(disk(self.shown.clone(), &error)))
     }
 
     /// Fills `buffer` with what was written from `offset` on.
@@ -451,7 +465,7 @@ impl Temporary {
     /// # Errors
     /// There is not as much, or the system refuses.
     pub fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), PlaceError> {
-        self.file.read_exact_at(buffer, offset).map_err(|error| disk(self.shown.clone(), &error))
+        self.file.read_exact_at(buffer, offset).map_err(|error| self.failed(disk(self.shown.clone(), &error)))
     }
 
     /// Puts it in its place, if it has `size` bytes: at once, so that there is either what was there before, or all of it. Its mode
@@ -468,8 +482,11 @@ impl Temporary {
             return Err(refused(self.shown.clone(), reason));
         }
         self.put(mode, times).map_err(|error| match error {
-            Put::Failed(error) => disk(self.shown.clone(), &error.into()),
-            Put::Refused(reason) => refused(self.shown.clone(), reason),
+            Put::Failed(error) => self.failed(disk(self.shown.clone(), &error.into())),
+            Put::Refused(reason) => self.failed(refused(self.shown.clone(), reason)),
+            Put::Replaced => {
+                refused(self.shown.clone(), "another file has taken the place of the temporary one".to_owned())
+            }
         })
     }
 
@@ -490,7 +507,7 @@ impl Temporary {
         #[allow(clippy::unnecessary_cast, reason = "their types differ between systems")]
         if (stat.st_dev as u64, stat.st_ino as u64) != self.identity {
             self.keep = true;
-            return Err(Put::Refused("another file has taken the place of the temporary one".to_owned()));
+            return Err(Put::Replaced);
         }
         rustix::fs::renameat(&*self.directory, &*self.temporary, &*self.directory, &*self.name)?;
         self.keep = true;
@@ -515,6 +532,8 @@ impl Drop for Temporary {
 enum Put {
     Failed(Errno),
     Refused(String),
+    /// Its temporary name is that of another file.
+    Replaced,
 }
 
 impl From<Errno> for Put {

@@ -472,14 +472,21 @@ impl Walk {
         }
         let mut made = Vec::new();
         let most = MADE.min(ALL_MADE - self.all_made);
-        (&mut file).take(most as u64 + 1).read_to_end(&mut made)?;
+        // In whole pages: some give no other part of themselves.
+        let mut page = vec![0; PAGE as usize];
+        while made.len() <= most {
+            match file.read(&mut page) {
+                Ok(0) => break,
+                Ok(length) => made.extend_from_slice(&page[..length]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         if made.len() as u64 == size {
             return Ok(None);
         }
         if made.len() > most {
-            return Err(Refusal::Unread(format!(
-                "it says that it has {size} bytes, but has more than can be kept in mind"
-            )));
+            return Err(Refusal::Unread(format!("its size is given as {size} bytes, but it has more than {most}")));
         }
         self.all_made += made.len();
         Ok(Some(made))

@@ -94,14 +94,24 @@ fn split_port(place: &str) -> Result<(&str, Option<&str>), String> {
         None => Ok((place, None)),
         Some((name, port)) if !port.contains(':') => Ok((name, Some(port))),
         Some(_) if is_ipv6(place) => Ok((place, None)),
-        Some(_) => Err("more than one colon, but not an IPv6 address; with a port write [address]:port".to_owned()),
+        Some(_) => Err(match port_behind_zone(place) {
+            Some((address, port)) => format!("a port needs brackets round the IPv6 address: [{address}]:{port}"),
+            None => "more than one colon, but not an IPv6 address; with a port write [address]:port".to_owned(),
+        }),
     }
 }
 
-/// Whether it is an IPv6 address, with or without a scope.
+/// Whether it is an IPv6 address, with or without a zone.
 pub fn is_ipv6(name: &str) -> bool {
-    // A scope such as %eth0 is the resolver's business.
-    name.split('%').next().unwrap_or_default().parse::<Ipv6Addr>().is_ok()
+    // A zone such as %eth0 is the resolver's business, but no interface has a colon in its name.
+    let (address, zone) = name.split_once('%').unwrap_or((name, ""));
+    address.parse::<Ipv6Addr>().is_ok() && !zone.contains(':')
+}
+
+/// The address with its zone, and the port that seems to be behind it.
+fn port_behind_zone(place: &str) -> Option<(&str, &str)> {
+    let (address, port) = place.rsplit_once(':')?;
+    (address.contains('%') && is_ipv6(address)).then_some((address, port))
 }
 
 /// Reads a port.
@@ -212,6 +222,8 @@ mod tests {
             "[]:22",
             "[::eth0]",
             "[a:22]:22",
+            "fe80::1%eth0:22",
+            "[fe80::1%eth0:22]",
             "-oProxyCommand=x",
             "u@-x",
             "-l@web1",

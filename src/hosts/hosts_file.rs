@@ -87,8 +87,7 @@ impl Found<'_> {
         if let Some((number, line, format)) = OtherFormat::of(lines(text).map(|(line, _)| line)) {
             // What follows the = may be a secret.
             let shown = line.split('=').next().unwrap_or_default();
-            let advice = format.advice().replace("FILE", &path.display().to_string());
-            return self.reject(shown, place(number + 1, 1), &advice);
+            return self.reject(shown, place(number + 1, 1), &format.advice(path, number));
         }
         for (number, (line, _)) in lines(text).enumerate() {
             let at = |column| place(number + 1, column);
@@ -148,6 +147,9 @@ impl Found<'_> {
         let mut said = Said::default();
         if let Some(Field { text: user, .. }) = fields.next_if(|field| field.value.is_none()) {
             match check_user(user) {
+                Ok(()) if user.starts_with('=') => {
+                    self.reject("=", at(column(user)), "expected key=value, and no blank before the =");
+                }
                 Ok(()) => said.user = Some((user.to_owned(), user, column(user))),
                 Err(problem) => self.reject(user, at(column(user)), problem),
             }

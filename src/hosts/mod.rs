@@ -34,6 +34,7 @@ pub use hosts_file::{directory_of, lines, read};
 use line::ARGUMENT;
 pub use lists::Lists;
 pub use origin::{Bad, BadEntry, Origin};
+pub use other_formats::HOST_COLUMNS;
 
 /// One host as the user wrote it: `[user@]host[:port]`, and what else is said about it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,13 @@
 //! Lists of hosts that other programs keep, which look like a hosts file here and there: what gives them away, and how a hosts
 //! file is made of them.
+//!
+//! A line that is a line of a hosts file is never taken for anything else because of one odd word: users and arguments may be called
+//! anything, and comments may say anything. Where a line cannot be read as a host anyway, a guess costs nothing.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use super::line::{Field, split};
 
 /// What a text is, if it is no hosts file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,97 +22,355 @@ pub enum OtherFormat {
     KnownHosts,
     /// The configuration of ssh.
     SshConfig,
-    /// Values between commas, below the names of the columns.
-    Csv,
+    /// Values below the names of their columns.
+    Table(Table),
 }
 
-/// Keywords that begin blocks of ssh_config(5) or stand first in them. As the name of a host with a user behind it none is likely.
-const SSH_CONFIG: [&str; 7] = ["host", "hostname", "identityfile", "include", "match", "proxycommand", "proxyjump"];
-/// Column names that say which hosts the rows are for.
-const COLUMNS: [&str; 8] = ["address", "fqdn", "host", "host_name", "hostname", "ip", "name", "node"];
+/// How a table is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// What stands between two columns; a blank for any blanks.
+    delimiter: char,
+    /// Whether the names of the columns stand in quotes.
+    is_quoted: bool,
+    /// The column with the hosts, from 1.
+    column: usize,
+}
+
+/// Keywords of ssh_config(5) that nobody calls a host.
+const KEYWORDS: [&str; 40] = [
+    "addkeystoagent",
+    "addressfamily",
+    "batchmode",
+    "canonicalizehostname",
+    "certificatefile",
+    "checkhostip",
+    "connectionattempts",
+    "connecttimeout",
+    "controlmaster",
+    "controlpath",
+    "controlpersist",
+    "dynamicforward",
+    "exitonforwardfailure",
+    "forwardagent",
+    "forwardx11",
+    "forwardx11trusted",
+    "globalknownhostsfile",
+    "gssapiauthentication",
+    "hashknownhosts",
+    "hostkeyalgorithms",
+    "hostkeyalias",
+    "identitiesonly",
+    "identityagent",
+    "identityfile",
+    "kexalgorithms",
+    "localforward",
+    "loglevel",
+    "passwordauthentication",
+    "preferredauthentications",
+    "proxycommand",
+    "proxyjump",
+    "pubkeyauthentication",
+    "remotecommand",
+    "remoteforward",
+    "requesttty",
+    "serveraliveinterval",
+    "stricthostkeychecking",
+    "tcpkeepalive",
+    "userknownhostsfile",
+    "visualhostkey",
+];
+/// Keywords that are words of the language: a host may be called so, and have a user. The first two begin blocks.
+const PLAIN_KEYWORDS: [&str; 9] =
+    ["host", "match", "ciphers", "compression", "hostname", "include", "macs", "port", "user"];
+/// What a column may be called, in small letters, that says which hosts the rows are for.
+pub const HOST_COLUMNS: [&str; 21] = [
+    "host",
+    "hosts",
+    "hostname",
+    "host_name",
+    "host name",
+    "name",
+    "node",
+    "nodename",
+    "server",
+    "servername",
+    "server_name",
+    "machine",
+    "fqdn",
+    "dns",
+    "dns_name",
+    "ip",
+    "ip_address",
+    "address",
+    "addr",
+    "inventory_hostname",
+    "ansible_host",
+];
+/// Those of them that nobody calls a host.
+const ONLY_COLUMNS: [&str; 6] = ["hostname", "host_name", "fqdn", "ip_address", "inventory_hostname", "ansible_host"];
+/// What a column with ports may be called.
+const PORT_COLUMNS: [&str; 3] = ["port", "ssh_port", "ssh-port"];
+
+/// What one line says about its text.
+enum Evidence {
+    None,
+    /// It is of this format.
+    Sure(OtherFormat),
+    /// It may be a line of ssh_config with this keyword, and a host.
+    Keyword(usize),
+    /// It may name the columns of a table: those that follow have to look so.
+    Header(Table, Column),
+}
+
+/// What the second column of a table would have in it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Column {
+    /// There is no second column.
+    Missing,
+    Addresses,
+    Ports,
+}
 
 impl OtherFormat {
     /// The first line of `text` that cannot be one of a hosts file, counted from 0, and what the text is then.
-    pub fn of<'a>(mut lines: impl Iterator<Item = &'a [u8]>) -> Option<(usize, &'a str, OtherFormat)> {
+    pub fn of<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Option<(usize, &'a str, OtherFormat)> {
         let mut is_first = true;
-        lines.by_ref().enumerate().find_map(|(number, line)| {
-            let line = str::from_utf8(line).ok()?.trim();
+        let mut header: Option<(usize, &str, Table, Column)> = None;
+        let mut keyword: Option<(usize, &str, usize)> = None;
+        for (number, line) in lines.enumerate() {
+            let Ok(line) = str::from_utf8(line) else { continue };
+            let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
-                return None;
+                continue;
             }
-            let found = OtherFormat::of_line(line, is_first);
+            if let Some((number, header, table, column)) = header.take()
+                && Column::has(column, line)
+            {
+                return Some((number, header, OtherFormat::Table(table)));
+            }
+            match Evidence::of(line, is_first) {
+                Evidence::None => {}
+                Evidence::Sure(format) => return Some((number, line, format)),
+                Evidence::Header(table, column) => header = Some((number, line, table, column)),
+                Evidence::Keyword(new) => match keyword {
+                    // Two different ones, of which one begins a block.
+                    Some((number, line, old)) if new != old && new.min(old) < 2 => {
+                        return Some((number, line, OtherFormat::SshConfig));
+                    }
+                    Some(_) => {}
+                    None => keyword = Some((number, line, new)),
+                },
+            }
             is_first = false;
-            found.map(|format| (number, line, format))
-        })
+        }
+        None
     }
 
-    fn of_line(line: &str, is_first: bool) -> Option<OtherFormat> {
+    /// What it looks like, and what makes a hosts file of it: of `file`, from the line `number` on, counted from 0.
+    pub fn advice(self, file: &Path, number: usize) -> String {
+        let is_file = file.as_os_str() != "-" && !file.starts_with("/dev") && !file.starts_with("/proc");
+        let name = if is_file { word(&file.to_string_lossy()) } else { "FILE".to_owned() };
+        let (what, but, recipe, takes) = match self {
+            OtherFormat::AnsibleInventory => (
+                "an inventory of Ansible",
+                "",
+                format!("ansible all -i {name} --list-hosts | tail -n +2"),
+                "takes its hosts",
+            ),
+            OtherFormat::Yaml => (
+                "YAML",
+                "of an inventory of Ansible ",
+                format!("ansible all -i {name} --list-hosts | tail -n +2"),
+                "takes the hosts",
+            ),
+            OtherFormat::Json => ("JSON", "", format!("jq -r '.[]' {name}"), "takes the strings of a list"),
+            OtherFormat::KnownHosts => (
+                "a known_hosts file",
+                "",
+                format!("awk '!/^[#|@]/ {{ split($1, name, \",\"); print name[1] }}' {name}"),
+                "takes the names that are not hashed",
+            ),
+            OtherFormat::SshConfig => (
+                "an ssh_config file, which is given with -F",
+                "",
+                format!(
+                    "awk '{{ gsub(/[=\"]/, \" \") }} tolower($1) == \"host\" && !/[*?!]/ {{ for (i = 2; i <= NF; i++) print $i }}' {name}"
+                ),
+                "takes the names of it",
+            ),
+            OtherFormat::Table(table) => {
+                let recipe = table.recipe(&name, number);
+                ("a table with a header", "", recipe, "takes its hosts, and --host-args its other columns")
+            }
+        };
+        format!(
+            "this looks like {what}, not like a hosts file with [user@]host[:port] on each line; {but}{recipe} | pssh -h - ... {takes}"
+        )
+    }
+}
+
+impl Evidence {
+    fn of(line: &str, is_first: bool) -> Evidence {
         let mut words = line.split_ascii_whitespace();
-        let first = words.next()?;
-        let second = words.next();
-        if line.starts_with('[') && line.ends_with(']') && is_section(&line[1..line.len() - 1]) {
-            return Some(OtherFormat::AnsibleInventory);
-        }
-        if line.split_ascii_whitespace().any(|word| word.starts_with("ansible_") && word.contains('=')) {
-            return Some(OtherFormat::AnsibleInventory);
+        let Some(first) = words.next() else { return Evidence::None };
+        let second = words.next().filter(|word| !word.starts_with('#'));
+        let sure = |format| Evidence::Sure(format);
+        if line.starts_with('[') && is_section(line) {
+            return sure(OtherFormat::AnsibleInventory);
         }
         if is_first && (line.starts_with('{') || line == "[" || line.starts_with("[{") || line.starts_with("[\"")) {
-            return Some(OtherFormat::Json);
+            return sure(OtherFormat::Json);
         }
         if line == "---"
             || first == "-"
             || first.ends_with(':') && first.len() > 1 && !first[..first.len() - 1].contains(':')
         {
-            return Some(OtherFormat::Yaml);
+            return sure(OtherFormat::Yaml);
         }
-        let is_marker = ["@cert-authority", "@revoked"].contains(&first);
-        if is_marker || first.starts_with("|1|") || second.is_some_and(is_key_type) {
-            return Some(OtherFormat::KnownHosts);
+        if ["@cert-authority", "@revoked"].contains(&first) || first.starts_with("|1|") {
+            return sure(OtherFormat::KnownHosts);
         }
-        let keyword = first.split('=').next().unwrap_or_default().to_ascii_lowercase();
-        if (second.is_some() || first.contains('=')) && SSH_CONFIG.contains(&keyword.as_str()) {
-            return Some(OtherFormat::SshConfig);
+        let third = words.next();
+        if second.is_some_and(is_key_type) && third.is_some_and(is_key) {
+            return sure(OtherFormat::KnownHosts);
         }
-        let mut columns = line.split([',', ';', '\t']).map(|name| name.trim().trim_matches('"').to_ascii_lowercase());
-        let has_column = line.contains([',', ';', '\t']) && columns.any(|name| COLUMNS.contains(&name.as_str()));
-        (is_first && has_column).then_some(OtherFormat::Csv)
+        // What follows needs the fields of the line, without its comment. Most lines are but a host.
+        let may_be_header = is_first && (second.is_some() || first.contains([',', ';', '"']) || is_column(first));
+        let keyword = first.split('=').next().unwrap_or_default();
+        let is_keyword = (second.is_some() || first.contains('=')) && is_in(keyword, &KEYWORDS);
+        let plain = PLAIN_KEYWORDS.iter().position(|known| known.eq_ignore_ascii_case(keyword));
+        let plain = plain.filter(|_| second.is_some() || first.contains('='));
+        if !(may_be_header || is_keyword || plain.is_some() || line.contains("ansible_")) {
+            return Evidence::None;
+        }
+        let Ok(fields) = split(line) else { return Evidence::None };
+        if fields.iter().any(|field| field.text.starts_with("ansible_") && field.text.contains('=')) {
+            return sure(OtherFormat::AnsibleInventory);
+        }
+        if may_be_header {
+            match Evidence::of_table(line, &fields) {
+                Evidence::None => {}
+                evidence => return evidence,
+            }
+        }
+        if is_keyword && !matches!(&fields[..], [_, Field { value: Some(_), .. }, ..]) {
+            return sure(OtherFormat::SshConfig);
+        }
+        let Some(plain) = plain else { return Evidence::None };
+        match &fields[..] {
+            [Field { text, .. }, ..] if text.contains('=') => sure(OtherFormat::SshConfig),
+            [_, Field { value: Some(_), .. }, ..] | [] | [_] => Evidence::None,
+            // What no user is called, or no line of a hosts file has.
+            [_, Field { text, .. }, ..] if text.contains(['*', '?', '/', '~', '=', '"']) => {
+                sure(OtherFormat::SshConfig)
+            }
+            [_, _, third, ..] if third.value.is_none() => sure(OtherFormat::SshConfig),
+            [_, Field { text, .. }] if PLAIN_KEYWORDS[plain] == "compression" && ["yes", "no"].contains(text) => {
+                sure(OtherFormat::SshConfig)
+            }
+            [_, _] => Evidence::Keyword(plain),
+            _ => Evidence::None,
+        }
     }
 
-    /// What it looks like, and what makes a hosts file of it.
-    pub fn advice(self) -> &'static str {
-        match self {
-            OtherFormat::AnsibleInventory => {
-                "this looks like an inventory of Ansible, not like a hosts file with [user@]host[:port] on each line; \
-                 ansible all -i FILE --list-hosts | tail -n +2 | pssh -h - ... takes its hosts"
+    /// Whether the first line of a text names the columns of a table. Without `fields` the line cannot be taken apart.
+    fn of_table(line: &str, fields: &[Field<'_>]) -> Evidence {
+        if fields.iter().any(|field| field.value.is_some()) {
+            return Evidence::None;
+        }
+        let end = fields
+            .last()
+            .map_or(line.len(), |field| field.text.as_ptr() as usize - line.as_ptr() as usize + field.text.len());
+        let line = &line[..end];
+        let first = fields.first().map_or(line, |field| field.text);
+        // A comma is no part of a host's name, but of a range. A user may have one.
+        let has_commas = first.split(['[', ']']).step_by(2).any(|part| part.contains(',')) || fields.len() > 2;
+        let delimiter = match line {
+            line if line.contains(';') => ';',
+            line if line.contains(',') && has_commas => ',',
+            line if line.contains('\t') => '\t',
+            _ => ' ',
+        };
+        let is_blank = delimiter == ' ';
+        let names: Vec<&str> = match is_blank {
+            true => line.split_ascii_whitespace().collect(),
+            false => line.split(delimiter).map(str::trim).collect(),
+        };
+        let is_quoted = names.iter().any(|name| name.len() > 1 && name.starts_with('"') && name.ends_with('"'));
+        let names: Vec<&str> = names.iter().map(|name| name.trim_matches('"').trim()).collect();
+        let Some(column) = names.iter().position(|name| is_column(name)) else { return Evidence::None };
+        let table = Table { delimiter, is_quoted, column: column + 1 };
+        let is_a_host = !is_quoted && (is_blank || delimiter == '\t');
+        let is_known = |name: &&str| is_column(name) || is_in(name, &PORT_COLUMNS) || is_in(name, &["user"]);
+        // A line of ssh_config: Host web1 web2.
+        let is_block = is_blank && is_in(names[0], &PLAIN_KEYWORDS[..2]) && !names[1..].iter().any(is_known);
+        match names[..] {
+            // No line of a hosts file anyway.
+            [_, _, ..] if !is_block && (!is_a_host || fields.len() > 2) => Evidence::Sure(OtherFormat::Table(table)),
+            [_] if is_quoted => Evidence::Sure(OtherFormat::Table(table)),
+            [name] if is_in(name, &ONLY_COLUMNS) => Evidence::Header(table, Column::Missing),
+            [name, other] if is_in(name, &ONLY_COLUMNS) && (is_column(other) || is_in(other, &PORT_COLUMNS)) => {
+                Evidence::Sure(OtherFormat::Table(table))
             }
-            OtherFormat::Yaml => {
-                "this looks like YAML, not like a hosts file with [user@]host[:port] on each line; of an inventory of Ansible \
-                 ansible all -i FILE --list-hosts | tail -n +2 | pssh -h - ... takes the hosts"
-            }
-            OtherFormat::Json => {
-                "this looks like JSON, not like a hosts file with [user@]host[:port] on each line; jq -r '.[]' FILE | pssh -h - ... \
-                 takes the strings of a list"
-            }
-            OtherFormat::KnownHosts => {
-                "this looks like a known_hosts file, not like a hosts file with [user@]host[:port] on each line; \
-                 awk '!/^[#|@]/ { split($1, name, \",\"); print name[1] }' FILE | pssh -h - ... takes the names that are not hashed"
-            }
-            OtherFormat::SshConfig => {
-                "this looks like an ssh_config file, which is given with -F; -h takes a hosts file with [user@]host[:port] on each \
-                 line, and awk 'tolower($1) == \"host\" && !/[*?!]/ { for (i = 2; i <= NF; i++) print $i }' FILE | pssh -h - ... \
-                 takes the names of it"
-            }
-            OtherFormat::Csv => {
-                "this looks like a table with a header, not like a hosts file with [user@]host[:port] on each line; \
-                 tail -n +2 FILE | cut -d, -f1 | pssh -h - ... takes its first column, and --host-args the others"
-            }
+            [name, other] if is_column(name) && is_in(other, &PORT_COLUMNS) => Evidence::Header(table, Column::Ports),
+            [name, other] if is_column(name) && is_column(other) => Evidence::Header(table, Column::Addresses),
+            _ => Evidence::None,
         }
     }
 }
 
-/// Whether it can stand between the brackets of a section: a name with a letter, and perhaps `:children` or `:vars`. `[1-3]` is
-/// a range, `[::1]` an address.
-fn is_section(inside: &str) -> bool {
+impl Column {
+    /// Whether a row could have what this column has, so that its second word is no user.
+    fn has(self, row: &str) -> bool {
+        let second = row.split_ascii_whitespace().nth(1);
+        match self {
+            Column::Missing => second.is_none(),
+            Column::Ports => second.is_some_and(|port| port.parse::<u16>().is_ok()),
+            Column::Addresses => second.is_some_and(|address| address.parse::<IpAddr>().is_ok()),
+        }
+    }
+}
+
+impl Table {
+    /// The command that prints the hosts of the table in `file`, whose header is the line `number`, counted from 0.
+    fn recipe(self, file: &str, number: usize) -> String {
+        let (column, first) = (self.column, number + 2);
+        let cut = match self.delimiter {
+            ' ' => return format!("awk 'NR >= {first} {{ print ${column} }}' {file}"),
+            '\t' => format!("cut -f{column}"),
+            ',' => format!("cut -d, -f{column}"),
+            other => format!("cut -d'{other}' -f{column}"),
+        };
+        let quotes = if self.is_quoted { " | tr -d '\"'" } else { "" };
+        format!("tail -n +{first} {file} | {cut}{quotes}")
+    }
+}
+
+/// `text` as one word of a shell, in quotes where they are needed.
+fn word(text: &str) -> String {
+    // No option of the program that it is given to.
+    let text = if text.starts_with('-') { format!("./{text}") } else { text.to_owned() };
+    let is_plain = |c: char| c.is_alphanumeric() || "_-./+:,@%".contains(c);
+    match text.chars().all(is_plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
+
+fn is_in(word: &str, list: &[&str]) -> bool {
+    list.iter().any(|known| known.eq_ignore_ascii_case(word))
+}
+
+fn is_column(name: &str) -> bool {
+    is_in(name, &HOST_COLUMNS)
+}
+
+/// Whether it is the line of a section: a name with a letter in brackets, and perhaps `:children` or `:vars`. `[1-3]` is a range,
+/// `[::1]` an address.
+fn is_section(line: &str) -> bool {
+    let line = line.find(" #").map_or(line, |comment| line[..comment].trim_end());
+    let Some(inside) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) else { return false };
     let name = inside.strip_suffix(":children").or_else(|| inside.strip_suffix(":vars")).unwrap_or(inside);
     let good = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
     name.contains(char::is_alphabetic) && name.chars().all(good)
@@ -112,6 +378,12 @@ fn is_section(inside: &str) -> bool {
 
 fn is_key_type(word: &str) -> bool {
     ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"].iter().any(|start| word.starts_with(start))
+}
+
+/// Whether it is the base64 of a public key, which begins with the length of a short name.
+fn is_key(word: &str) -> bool {
+    let body = word.trim_end_matches('=');
+    body.starts_with("AAAA") && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(&byte))
 }
 
 #[cfg(test)]
@@ -124,7 +396,8 @@ mod tests {
 
     #[test]
     fn other_lists_are_told_apart() {
-        use OtherFormat::{AnsibleInventory, Csv, Json, KnownHosts, SshConfig, Yaml};
+        use OtherFormat::{AnsibleInventory, Json, KnownHosts, SshConfig, Yaml};
+        let table = |delimiter, is_quoted, column| OtherFormat::Table(Table { delimiter, is_quoted, column });
         for (text, line, format) in [
             ("# all\nweb1\n[db]\ndb1", 2, AnsibleInventory),
             ("[web:children]\nx", 0, AnsibleInventory),
@@ -141,9 +414,24 @@ mod tests {
             ("@cert-authority *.example ssh-rsa AAAA", 0, KnownHosts),
             ("Host web1\n  HostName 10.0.0.1", 0, SshConfig),
             ("# mine\nhost=web1", 1, SshConfig),
-            ("Match all", 0, SshConfig),
-            ("hostname,ip,role\nweb1,10.0.0.1,db", 0, Csv),
-            ("\"Name\";\"IP\"\nweb1;10.0.0.1", 0, Csv),
+            ("Match all\nUser joe", 0, SshConfig),
+            ("Host web*", 0, SshConfig),
+            ("Host web1 web2 # both", 0, SshConfig),
+            ("host = web1", 0, SshConfig),
+            ("Compression yes\nHost *", 0, SshConfig),
+            ("web1\nIdentityFile ~/.ssh/id", 1, SshConfig),
+            ("Include ~/.ssh/other", 0, SshConfig),
+            ("web1 ssh-rsa AAAAB3NzaC1yc2E= joe@web", 0, KnownHosts),
+            ("[db] # the databases", 0, AnsibleInventory),
+            ("hostname,ip,role\nweb1,10.0.0.1,db", 0, table(',', false, 1)),
+            ("role, Host Name # all\ndb, web1", 0, table(',', false, 2)),
+            ("\"Name\";\"IP\"\nweb1;10.0.0.1", 0, table(';', true, 1)),
+            ("\"hostname\"\n\"web1\"", 0, table(' ', true, 1)),
+            ("hostname\nweb1", 0, table(' ', false, 1)),
+            ("hostname\tip\nweb1\t10.0.0.1", 0, table('\t', false, 1)),
+            ("hostname\trole\tip\nweb1\tdb\t10.0.0.1", 0, table('\t', false, 1)),
+            ("# all\nhost port\nweb1 2222", 1, table(' ', false, 1)),
+            ("name ip\nweb1 10.0.0.1", 0, table(' ', false, 1)),
         ] {
             assert_eq!(of(text), Some((line, format)), "{text}");
         }
@@ -160,6 +448,24 @@ mod tests {
             "@web\n@src:db",
             "web1 deploy port=22 note=\"a: b\" arg.ansible=1",
             "a:22\nb:23 root",
+            "web1 ssh-admin\nweb2 ssh-user AAAA=x\nweb3 sk-ssh-user # AAAA",
+            "web1 # was ansible_host=10.0.0.1\nweb2 note=\"no ansible_host=x\"",
+            "web1 # primary, node",
+            "web1 #note; host",
+            "web1\tnode",
+            "web1 note=\"a, name\"",
+            "web1 a,node",
+            "web[1,2]\tnode",
+            "hostname user=joe\nweb1",
+            "hostname joe\nweb1",
+            "hostname",
+            "host joe\nhost ann",
+            "host port\nweb1 joe",
+            "name ip\nweb1 joe",
+            "port joe\nuser ann",
+            "compression joe",
+            "node admin",
+            "proxyjump user=joe",
         ] {
             assert_eq!(of(text), None, "{text}");
         }

@@ -7,6 +7,7 @@ use openssl::sha::sha1;
 
 use super::Local;
 use super::values::AddressFamily;
+use crate::system::resolver;
 
 /// What the tokens stand for.
 pub(super) struct Tokens<'a> {
@@ -160,6 +161,11 @@ fn looks_like_address(host: &str) -> bool {
 fn address(host: &str, family: AddressFamily) -> Option<String> {
     let (text, zone) = host.find('%').map_or((host, ""), |at| host.split_at(at));
     if let Ok(address) = text.parse::<Ipv6Addr>() {
+        // Its name, where the number is that of an interface for this link alone.
+        let is_of_link = address.is_unicast_link_local() || address.segments()[0] == 0xff02;
+        let number = zone.strip_prefix('%').and_then(|zone| zone.parse().ok()).filter(|_| is_of_link);
+        let name = number.and_then(resolver::interface).map(|name| format!("%{name}"));
+        let zone = name.as_deref().unwrap_or(zone);
         return (family != AddressFamily::Inet).then(|| format!("{}{zone}", shown(&address)));
     }
     let address = ipv4(host)?;

@@ -1,12 +1,14 @@
 //! Looking up host names without holding a slot of the pool: getaddrinfo(3) blocks, and cannot be interrupted.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Select, Sender, unbounded};
 
 use super::cancel::Cancel;
+use super::files::bounded;
 use super::poll::catching_up;
 
 /// How many names are looked up at the same time. A mute name server holds a thread for 10 s or more per name.
@@ -108,6 +110,18 @@ pub fn lookup_within(name: &str, until: Instant, cancel: &Cancel) -> Result<Vec<
 /// The address that a name is. One with a zone (`fe80::1%eth0`) is none: the resolver knows the number of the interface.
 pub fn literal(name: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(name.parse::<IpAddr>().ok()?, 0))
+}
+
+/// The name of an interface that has IPv6 addresses, by its number, where the system lists them in a file.
+pub fn interface(number: u32) -> Option<String> {
+    // Address, number and three others, all hexadecimal, and the name.
+    let list = bounded::read(Path::new("/proc/net/if_inet6"), bounded::LIST).ok()?;
+    let list = String::from_utf8_lossy(&list);
+    list.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        let own = u32::from_str_radix(words.next()?, 16).ok()?;
+        words.nth(3).filter(|_| own == number).map(str::to_owned)
+    })
 }
 
 /// Looks a name up here and now: without anything to wait for if it is an address with a zone.

@@ -2,7 +2,7 @@
 
 #[rustfmt::skip]
 static CASES: &[Case] = &[
-    case("nothing", "", &["web1", "WEB1", "10.0.0.1", "::1", "10.1", "0x7f.1", "2001:DB8:0:0::1", "1", "web1.", "fe80::1%lo"]),
+    case("nothing", "", &["web1", "WEB1", "10.0.0.1", "::1", "10.1", "0x7f.1", "2001:DB8:0:0::1", "1", "web1.", "fe80::1%lo", "FE80::01%1", "ff02::1%1", "fe80::1%999", "2001:db8::1%1"]),
     // Blocks.
     case("first block wins", "Host web*\n  User a\nHost web1\n  User b\n  Port 2\nHost *\n  User c\n", &["web1", "web2", "db"]),
     case("negation", "Host web* !web1\nUser a\nHost !web1 web*\nUser b\nHost !web1\nUser c\n", &["web1", "web2", "db"]),

@@ -257,6 +257,33 @@ fn rows_that_seem_to_name_their_host_are_not_taken_in_order() {
         taken.exits(0).check(taken.stdout_of(&one) == b"1\n" && taken.stdout_of(&two) == b"2\n", "each its own row");
     }
     assert_eq!(sshd.connections(), 12, "nobody connects where rows are refused");
+    // The list in another order is what it is, whatever its column is called.
+    for column in ["server", "machine", "inventory_hostname", "ansible_host", "host name", "addr", "dns", "x"] {
+        let refused = run(&format!("{column},v\n{two} ,2\n {one},1\n"), &[]);
+        refused.exits(2).stderr_has(&format!("rows.csv: the column \"{column}\" has names of hosts of this run"));
+        let word = if column.contains(' ') { format!("'{column}'") } else { column.to_owned() };
+        refused.stderr_has(&format!("--host-column {word},"));
+        run(&format!("{column},v\n{one},1\n{two},2\n"), &[]).exits(0);
+    }
+    // So are names that differ in capitals, blanks and domains.
+    let named = |hosts: &str, text: &str, command: &str| {
+        let file = env.file("rows.csv", text);
+        env.pssh().args(["-H", hosts, "--dry-run", "--host-args"]).arg(file).arg(command).run()
+    };
+    for (hosts, text) in [
+        ("w1 w2", "hostname,v\nW2,2\nW1,1\n"),
+        ("w1 w2", "hostname,v\nw2 ,2\nw1 ,1\n"),
+        ("w1 w2", "hostname,v\nw2.ex.com,2\nw1.ex.com,1\n"),
+        ("w1.ex.com w2.ex.com", "server,v\nw2,2\nW1.ex.com.,1\n"),
+        ("me@w1:22 w2", "x,v\nw2,2\nw1:22,1\n"),
+    ] {
+        named(hosts, text, "echo %(v)s").exits(2).stderr_has("has names of hosts of this run");
+    }
+    // Each row has its own host, or the command says that the column is a value.
+    let run_of = named("w1.ex.com w2.ex.com", "hostname,v\nw1,1\nw2,2\n", "%(hostname)s %(v)s");
+    run_of.exits(0).stdout_is("w1.ex.com: w1 1\nw2.ex.com: w2 2\n");
+    named("w1 w2", "peer,v\nw2,1\nw1,2\n", "%(peer)s %(v)s").exits(0).stdout_is("w1: w2 1\nw2: w1 2\n");
+    named("w1 w2", "server,v\nw3,1\nw3,2\n", "%(server)s %(v)s").exits(0).stdout_is("w1: w3 1\nw2: w3 2\n");
     // Other values there are values.
     run("name,v\na,1\nb,2\n", &[]).exits(0);
     run("name,v\na,1\nb,2\n", &["--host-column", "host"]).exits(2).stderr_has("no row has the column \"host\"");

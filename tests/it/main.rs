@@ -128,6 +128,8 @@ mod pscp;
 mod pslurp;
 /// What others repeat of a password.
 mod redacted;
+/// Copies that the host or the disk refuses.
+mod refused_copies;
 /// Servers that exchange keys again while something goes on.
 mod rekey;
 /// Servers that exchange keys again to do harm.

@@ -1,8 +1,10 @@
 //! Many hosts named at once: ranges, lists with operators, filters and groups; and the defaults of config.toml.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use crate::bin::{Env, Pssh, Run};
 use crate::sshd::{Setup, Sshd};
@@ -370,6 +372,73 @@ fn lists_of_other_programs_are_told_what_they_are() {
         let run = env.pssh().arg("-h").arg(&file).arg("true").run();
         run.exits(2).stderr_has(&format!("list:{place}")).stderr_has(what).stderr_has("pssh -h - ");
         run.check(run.stderr_text().lines().count() == 1, "one line says it");
+    }
+}
+
+/// Lines of a hosts file with a word of another format, and the hosts that they are.
+const ODD_HOSTS: [(&str, &str); 13] = [
+    ("web1 ssh-admin\n", "ssh-admin@web1"),
+    ("web1 ssh-user # ssh-rsa AAAA\n", "ssh-user@web1"),
+    ("web1 # was ansible_host=10.0.0.1\n", "me@web1"),
+    ("web1 # primary, node\n", "me@web1"),
+    ("web1 #note; host\n", "me@web1"),
+    ("web1\tnode\n", "node@web1"),
+    ("web1 arg.note=\"a, name\"\n", "me@web1"),
+    ("hostname user=joe\n", "joe@hostname"),
+    ("host joe\n", "joe@host"),
+    ("hostname\n", "me@hostname"),
+    ("host port=22\nweb1\n", "me@host me@web1"),
+    ("match joe\nhost\n", "joe@match me@host"),
+    ("name ip\nweb1 joe\n", "ip@name joe@web1"),
+];
+
+#[test]
+fn no_hosts_file_is_taken_for_another_list() {
+    let env = Env::new();
+    for (text, hosts) in ODD_HOSTS {
+        let file = env.file("list", text);
+        let mut pssh = env.pssh().arg("-h").arg(&file).args(["-l", "me", "--dry-run"]);
+        let mut expected = String::new();
+        for host in hosts.split(' ') {
+            let (_, name) = host.split_once('@').expect("a user and a host");
+            pssh = pssh.arg("--host-arg").arg(format!("{name}:x=y"));
+            writeln!(expected, "{name}: echo {host} y").expect("a line");
+        }
+        pssh.arg("echo %(user)s@%(host)s %(x)s").run().exits(0).stdout_is(&expected);
+    }
+    let file = env.file("list", "web1 note=\"a, name\"\n");
+    let run = env.pssh().arg("-h").arg(file).args(["--host-arg", "web1:x=1", "--dry-run", "echo %(note)q"]).run();
+    run.exits(0).stdout_is("web1: echo 'a, name'\n");
+    let file = env.file("list", "web1 =1\n");
+    let run = env.pssh().arg("-h").arg(file).args(["--dry-run", "true"]).run();
+    run.exits(2).stderr_has("list:1:6: \"=\": expected key=value, and no blank before the =");
+}
+
+#[test]
+fn what_is_said_to_make_a_hosts_file_of_a_list_does_so() {
+    let env = Env::new();
+    for (name, text, format) in [
+        ("c", "hostname,ip\nweb1,10.0.0.1\nweb2,10.0.0.2\n", "table"),
+        ("c", "\n# all\nrole;host name\ndb;web1\ndb;web2\n", "table"),
+        ("c;id.csv", "\"user\",\"host\"\n\"joe\",\"web1\"\n\"joe\",\"web2\"\n", "table"),
+        ("c", "hostname\tip\nweb1\t10.0.0.1\nweb2\t10.0.0.2\n", "table"),
+        ("c", "host port\nweb1 22\nweb2 22\n", "table"),
+        ("it's", "hostname\nweb1\nweb2\n", "table"),
+        ("c", "Compression yes\nHost web1\n  User joe\nhost = \"web2\"\n", "ssh_config"),
+        ("-c", "web1 ssh-ed25519 AAAA\n[web2]:22,x ssh-ed25519 AAAA\n", "known_hosts"),
+    ] {
+        let file = env.file(name, text);
+        let run = env.pssh().arg("-h").arg(&file).arg("true").run();
+        run.exits(2).stderr_has(format);
+        let words = run.stderr_text();
+        let recipe = words.split_once("on each line; ").and_then(|(_, advice)| advice.split_once(" | pssh -h - "));
+        let (recipe, _) = recipe.expect("a recipe");
+        let made = Command::new("sh").args(["-c", recipe]).output().expect("sh");
+        let hosts = String::from_utf8_lossy(&made.stdout).replace("[web2]:22", "web2");
+        run.check(hosts == "web1\nweb2\n", &format!("{recipe} prints the hosts, not {hosts:?}"));
+        // Standard input has no name.
+        let run = env.pssh().args(["-h", "-", "true"]).stdin(text).run();
+        run.exits(2).stderr_has(format).stderr_has("FILE").stderr_lacks("-i -");
     }
 }
 

@@ -173,6 +173,38 @@ fn names_are_names_whatever_they_look_like() {
 }
 
 #[test]
+fn paths_on_the_hosts_are_paths_whatever_a_shell_makes_of_them() {
+    let (env, sshd) = hosts(1);
+    let work = env.path("work");
+    fs::create_dir(&work).expect("a directory");
+    let there = format!("--rsync-path=cd {} && rsync", work.display());
+    let prsync = || env.run_of(Program::Prsync).hosts(sshd.hosts()).args(["-X", &there]);
+    // What a wildcard gives may be an option.
+    let names = ["--remove-source-files", "-n", "precious"];
+    names.iter().for_each(|name| fs::write(work.join(name), name).expect("a file"));
+    prsync().args(["-d", "*", "back"]).run().exits(0);
+    for name in names {
+        assert_eq!(read(env.path("back").join(&sshd.hosts()[0]).join(name)), name);
+        assert!(work.join(name).exists(), "no name has removed the file {name}");
+    }
+    fs::write(work.join("--log-file=pwned"), "").expect("a file");
+    env.file("f", "new");
+    prsync().args(["f", "*pwned"]).run().exits(0);
+    assert_eq!(read(work.join("--log-file=pwned")), "new");
+    assert!(!work.join("pwned").exists(), "no name was an option");
+    // A newline stays where it is, and nothing behind it is another argument.
+    prsync().args(["--", "f", "sub\nx\n--log-file=log"]).run().exits(0);
+    assert_eq!(read(work.join("sub\nx\n--log-file=log")), "new");
+    assert!(!work.join("log").exists());
+    prsync().args(["-d", "--", "sub\nx\n*", "lines"]).run().exits(0);
+    assert_eq!(read(env.path("lines").join(&sshd.hosts()[0]).join("sub\nx\n--log-file=log")), "new");
+    let before = sshd.connections();
+    let run = prsync().args(["--", "f", "~/a\nb"]).run();
+    run.exits(2).stderr_has("\"~/a\\nb\": rsync hands a path with a newline to no shell, which alone knows what ~ is");
+    assert_eq!(sshd.connections(), before);
+}
+
+#[test]
 fn an_option_of_rsync_among_the_paths_is_told_where_it_stands() {
     let (env, sshd) = hosts(1);
     let run = env.run_of(Program::Prsync).hosts(sshd.hosts()).args(["a", "--delete", "/tmp/x"]).run();

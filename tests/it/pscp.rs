@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 
@@ -15,7 +15,6 @@ use pssh::plan::program::Program;
 use rustix::process::Signal;
 
 use crate::bin::{Env, Pssh};
-use crate::passwords::Account;
 use crate::sshd::{Setup, Sshd, hosts};
 
 /// An sshd whose subsystem cannot be started: there is scp alone.
@@ -23,7 +22,7 @@ pub(crate) const NO_SFTP: &str = "Subsystem sftp /no/such/sftp-server";
 /// An sshd that has no subsystem.
 const REFUSED_SFTP: &str = "# there is no Subsystem here";
 
-fn pscp(env: &Env, sshd: &Sshd) -> Pssh {
+pub(crate) fn pscp(env: &Env, sshd: &Sshd) -> Pssh {
     env.run_of(Program::Pscp).hosts(sshd.hosts())
 }
 
@@ -111,7 +110,7 @@ fn names(directory: &Path) -> Vec<OsString> {
 }
 
 /// What is left of interrupted copies.
-fn temporaries(directory: &Path) -> usize {
+pub(crate) fn temporaries(directory: &Path) -> usize {
     fs::read_dir(directory).expect("a directory").count() - names(directory).len()
 }
 
@@ -223,43 +222,6 @@ fn what_cannot_be_written_is_told_and_the_rest_is_copied() {
     assert_eq!(fs::read(env.path("there/two")).expect("the other"), b"2");
     let run = pscp(&env, &sshd).arg(&one).arg("/proc/no/where").run();
     run.exits(4).check(run.stdout_text().contains("/proc"), "the path");
-}
-
-#[test]
-fn a_full_disk_is_named_and_leaves_the_old_file() {
-    if !getuid().is_root() {
-        // Only root can make a small file system.
-        return;
-    }
-    /// A file system of one megabyte.
-    struct Small(PathBuf);
-    impl Drop for Small {
-        fn drop(&mut self) {
-            let _ = Command::new("umount").arg(&self.0).status();
-        }
-    }
-    let (env, sshd) = hosts(1);
-    fs::create_dir(env.path("small")).expect("a directory");
-    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(env.path("small")).status();
-    assert!(mount.expect("mount").success());
-    let small = Small(env.path("small"));
-    fs::write(small.0.join("data"), "old\n").expect("a file");
-    let file = env.file("data", vec![1; 3 << 20]);
-    for options in [&["-O", "Compression=no"][..], &["--checksum"]] {
-        let run = pscp(&env, &sshd).args(options).arg(&file).arg(&small.0).run();
-        run.exits(4).check(run.stdout_text().contains("No space left on device"), "the reason");
-        assert_eq!(fs::read(small.0.join("data")).expect("the old file"), b"old\n");
-        assert_eq!(temporaries(&small.0), 0, "the disk is not left full");
-        run.stderr_lacks("--inplace");
-    }
-    // There is room for the new file, but not while the old one is there.
-    fs::write(small.0.join("data"), vec![2; 600 << 10]).expect("a file");
-    let file = env.file("data", vec![1; 700 << 10]);
-    let run = pscp(&env, &sshd).arg(&file).arg(&small.0).run();
-    run.exits(4).stderr_has("hint: the old file stays until the new one is complete; --inplace needs no room for both");
-    assert_eq!((fs::read(small.0.join("data")).expect("it").len(), temporaries(&small.0)), (600 << 10, 0));
-    pscp(&env, &sshd).arg("--inplace").arg(&file).arg(&small.0).run().exits(0);
-    assert_eq!(fs::read(small.0.join("data")).expect("it"), vec![1; 700 << 10]);
 }
 
 #[test]
@@ -577,45 +539,4 @@ fn files_whose_size_is_not_what_it_seems_and_servers_without_fstat_as_with_scp()
             assert_eq!(fs::read(back.join(name)).ok(), fs::read(file).ok(), "{config} {file}");
         }
     }
-}
-
-#[test]
-fn a_rename_that_is_refused_is_told_and_leaves_nothing() {
-    struct Undo(&'static str, Vec<PathBuf>);
-    impl Drop for Undo {
-        fn drop(&mut self) {
-            let mut words = self.0.split(' ');
-            let _ = Command::new(words.next().unwrap_or_default()).args(words).args(&self.1).status();
-        }
-    }
-    let (env, sshd) = hosts(1);
-    let file = env.file("data", "new\n");
-    let (there, target) = (env.path("there"), env.path("there/data"));
-    fs::create_dir(&there).expect("a directory");
-    let behind = env.file("behind", "old\n");
-    fs::write(&target, "").expect("a file");
-    // What a container has for a single file.
-    let mounted = Command::new("mount").arg("--bind").arg(&behind).arg(&target).status();
-    assert!(mounted.expect("mount").success());
-    let mount = Undo("umount", vec![target.clone()]);
-    let run = pscp(&env, &sshd).arg(&file).arg(&target).run();
-    run.exits(4).check(run.stdout_text().contains("data: the new file cannot take its place: "), "what was refused");
-    run.stderr_has("hint: --inplace writes into the file itself, and renames nothing");
-    assert_eq!((fs::read(&behind).expect("it"), temporaries(&there)), (b"old\n".to_vec(), 0));
-    pscp(&env, &sshd).arg("--inplace").arg(&file).arg(&target).run().exits(0);
-    assert_eq!(fs::read(&behind).expect("it"), b"new\n");
-    drop(mount);
-    // A directory where nobody replaces what is another's.
-    let account = Account::make().expect("only root can make an account, as this test has to");
-    let sticky = tempfile::tempdir().expect("a directory");
-    let data = sticky.path().join("data");
-    fs::set_permissions(sticky.path(), fs::Permissions::from_mode(0o1777)).expect("a mode");
-    fs::write(&data, "old\n").expect("a file");
-    fs::set_permissions(&data, fs::Permissions::from_mode(0o666)).expect("a mode");
-    let run = pscp(&env, &sshd).args(["-l", &account.name]).arg(&file).arg(sticky.path()).run();
-    run.exits(4).check(run.stdout_text().contains("data: the new file cannot take its place: Permission denied"), "it");
-    run.stderr_has("hint: --inplace writes into the file itself, and renames nothing");
-    assert_eq!((fs::read(&data).expect("it"), temporaries(sticky.path())), (b"old\n".to_vec(), 0));
-    pscp(&env, &sshd).args(["-l", &account.name, "--inplace"]).arg(&file).arg(sticky.path()).run().exits(0);
-    assert_eq!(fs::read(&data).expect("it"), b"new\n");
 }

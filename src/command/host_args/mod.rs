@@ -1,6 +1,7 @@
 //! Per-host arguments: what is put into the command for each host. Rows of a file (`--host-args`), single values
 //! (`--host-arg`), and the fields of the hosts file; all checked before the first connection.
 
+mod columns;
 mod csv;
 mod json;
 #[cfg(test)]
@@ -15,15 +16,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::template::{ValueError, Values};
-use crate::command::CommandLine;
+use crate::command::{CommandLine, shown};
 use crate::hosts::{self, HostSpec, Origin};
 use crate::system::files::unread::{BeforeStart, is_unread};
 use crate::text::message::{excerpt, reason};
 
 /// The name of the column whose value says which host a row is for.
 const HOST: &str = "host";
-/// What a column may be called, in capitals or small letters, that says which host a row is for.
-const LIKE_HOST: [&str; 9] = [HOST, "hosts", "hostname", "host_name", "name", "fqdn", "ip", "address", "node"];
 /// The names that every host has a value for.
 const BUILT_IN: [&str; 4] = [HOST, "user", "port", "index"];
 
@@ -187,7 +186,7 @@ pub(crate) fn of_texts(
     let mut problems = Vec::new();
     if let Some((path, text)) = file {
         match Rows::parse(path, text, command.is_by_name()) {
-            Ok(rows) => rows.hand_out(column, hosts, &mut arguments, &mut problems),
+            Ok(rows) => rows.hand_out(column, hosts, command, &mut arguments, &mut problems),
             Err(wrong) => problems = wrong,
         }
     }
@@ -230,6 +229,12 @@ pub fn check(arguments: &[Arguments], hosts: &[HostSpec], command: &CommandLine)
 
 fn quoted(bytes: &[u8]) -> String {
     format!("{:?}", excerpt(&String::from_utf8_lossy(bytes)))
+}
+
+/// A word for the shell: in quotes if it needs them.
+fn quoted_word(word: &str) -> String {
+    let is_plain = !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "_-.:".contains(c));
+    if is_plain { word.to_owned() } else { String::from_utf8_lossy(&shown(&[word.into()])).into_owned() }
 }
 
 /// The places of hosts in the list, by name and by whole entry.
@@ -348,6 +353,7 @@ impl Rows {
         self,
         column: Option<&str>,
         hosts: &[HostSpec],
+        command: &CommandLine,
         arguments: &mut [Arguments],
         problems: &mut Vec<String>,
     ) {
@@ -358,11 +364,13 @@ impl Rows {
         if column.is_some() {
             return problems.push(format!("{}: no row has the column {name:?} of --host-column", self.file.display()));
         }
-        if let Some(column) = self.column_with_hosts(hosts) {
+        if let Some(column) = columns::with_hosts(&self.rows, hosts, |name| command.names().any(|used| used == name)) {
             let file = self.file.display();
+            let option = quoted_word(column);
             return problems.push(format!(
                 "{file}: the column {column:?} has names of hosts of this run; if each row is for the host in it, say \
-                 --host-column {column}, or call the column \"{HOST}\"; rows in the order of the hosts have no such column"
+                 --host-column {option}, with the names as the list has them, or call the column \"{HOST}\"; rows in the order of the \
+                 hosts have no such column"
             ));
         }
         let (file, count) = (self.file.display(), self.rows.len());
@@ -386,17 +394,6 @@ impl Rows {
         for (row, of_host) in self.rows.into_iter().zip(arguments) {
             of_host.take(row, &self.file);
         }
-    }
-
-    /// The column that seems to say which hosts the rows are for: it is called so, and has hosts of this run in it.
-    fn column_with_hosts(&self, hosts: &[HostSpec]) -> Option<&str> {
-        let by_name = Directory::new(hosts);
-        self.rows.iter().find_map(|row| {
-            let Given::Named(named) = &row.given else { return None };
-            let is_like_host = |name: &str| LIKE_HOST.contains(&name.trim().to_lowercase().as_str());
-            let found = named.iter().find(|(name, value)| is_like_host(name) && by_name.places(value).is_some());
-            found.map(|(name, _)| &**name)
-        })
     }
 
     fn hand_out_by_name(

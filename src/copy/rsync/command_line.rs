@@ -62,6 +62,11 @@ impl Transfer {
             [(self.verbose, "-v"), (self.recursive, "-r"), (self.archive, "-a"), (self.compress, "-z")].into_iter();
         let mut words: Vec<OsString> = switches.filter(|(is_on, _)| *is_on).map(|(_, word)| word.into()).collect();
         words.extend(self.extra.iter().cloned());
+        if self.remote().as_bytes().contains(&b'\n') {
+            // Without this rsync sends the path in the command, with a backslash before the newline: most shells drop both, and csh
+            // takes what follows for another command.
+            words.push("-s".into());
+        }
         match &self.direction {
             Direction::Upload { sources, target } => {
                 words.extend(sources.iter().map(|source| local(Path::new(source))));
@@ -73,6 +78,14 @@ impl Transfer {
             }
         }
         words
+    }
+
+    /// The path on the hosts.
+    fn remote(&self) -> &OsStr {
+        match &self.direction {
+            Direction::Upload { target, .. } => target,
+            Direction::Download { remote, .. } => remote,
+        }
     }
 
     /// The directory here of a download.
@@ -106,13 +119,20 @@ impl Transfer {
         let host = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
         word.extend_from_slice(host.as_bytes());
         word.push(b':');
-        // HOST::PATH names a module of an rsync daemon, and older versions of rsync pass on an option.
-        if path.as_bytes().starts_with(b":") || path.as_bytes().starts_with(b"-") {
+        // HOST::PATH names a module of an rsync daemon, older versions of rsync pass on an option, and what a shell makes of a wildcard may
+        // be one.
+        if path.as_bytes().first().is_some_and(|byte| !may_begin(*byte)) {
             word.extend_from_slice(b"./");
         }
         word.extend_from_slice(path.as_bytes());
         OsString::from_vec(word)
     }
+}
+
+/// Whether a path on a host that begins so begins so for every shell, too: with a name, a directory, or what the user wants the shell to
+/// replace.
+fn may_begin(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte >= 0x80 || b"./~_$`".contains(&byte)
 }
 
 /// A path of ours that rsync takes neither for an option nor for a host.
@@ -200,6 +220,16 @@ mod tests {
         for (target, expected) in [(":mod/x", "a|web1:./:mod/x"), ("-x", "a|web1:./-x"), ("x:-", "a|web1:x:-")] {
             assert_eq!(words(&Transfer { direction: upload(&["a"], target), ..Transfer::default() }, "web1"), expected);
         }
+        for pattern in ["*", "?x", "[a-z]*", "{a,-b}", "@(*)", "\\-x", "'-x'", "=ls"] {
+            let plain = Transfer { direction: upload(&["a"], pattern), ..Transfer::default() };
+            assert_eq!(words(&plain, "web1"), format!("a|web1:./{pattern}"));
+        }
+        for path in [".*", "/*", "~/*", "~joe", "x*", "_", "$HOME/x"] {
+            let plain = Transfer { direction: upload(&["a"], path), ..Transfer::default() };
+            assert_eq!(words(&plain, "web1"), format!("a|web1:{path}"));
+        }
+        let newline = Transfer { direction: upload(&["a"], "x\ny"), ..Transfer::default() };
+        assert_eq!(words(&newline, "web1"), "-s|a|web1:x\ny");
     }
 
     #[test]

@@ -64,6 +64,9 @@ pub struct Receiving {
     total: u64,
 }
 
+/// What scp says of a file that ended before its size.
+const SHORT: &str = "Broken pipe";
+
 impl Receiving {
     /// The conversation about `download`, which puts everything into `place`.
     pub fn new(download: Arc<Download>, place: Place) -> Receiving {
@@ -456,8 +459,11 @@ impl Receiving {
     fn finish(&mut self, file: Incoming, message: Option<&[u8]>) {
         match (file.temporary, message) {
             (Some(_), Some(message)) => {
-                let (_, reason) = split_message(message);
-                self.failures.add(&file.path, &reason);
+                let (path, reason) = split_message(message);
+                let path = if path.is_empty() { file.path } else { path };
+                // What scp calls a file with fewer bytes than its size, as those of sysfs are.
+                let reason = if reason == SHORT { "it has fewer bytes than its size".to_owned() } else { reason };
+                self.failures.add(&path, &reason);
             }
             (Some(temporary), None) => {
                 let mode = local_mode(file.mode, self.download.options.preserve);

@@ -5,12 +5,13 @@
 /// its single quotes are no others, no exclamation marks and no line ends, and a backslash only before a letter.
 ///
 /// It answers in lines of `pssh:WORD`, a path and a reason, with tabs between:
-/// * `stop`: nothing can be copied;
-/// * `ready`, with `new` (into a directory that has just been made for this) or `direct`: here scp begins. It ends at an `E` without
-///   a `D`, and leaves what comes behind it on standard input to the script;
+/// * `stop`: nothing can be copied; `shut`: since the directory of the file that is there takes no new one;
+/// * `ready`, with `new` (into a directory that has just been made for this) or `direct`, and behind a blank `in` where things go into the target,
+///   or the number of bytes of the file that is there: here scp begins. It ends at an `E` without a `D`, and leaves what comes behind it
+///   on standard input to the script;
 /// * `end`: scp has ended. With `new`, lines are expected here: `drop PATH` for what has not arrived as it should, then `keep`. The end of
 ///   the input instead of `keep` means that the copy has failed, wherever the connection was cut;
-/// * `fail`: this file could not be moved into place;
+/// * `fail`: this file could not be moved into place; `held`: since the file that is there may not be replaced;
 /// * `done`.
 ///
 /// Names of functions and variables are short, since all of this is sent to every host:
@@ -21,8 +22,8 @@ pub const SCRIPT: &str = concat!(
     "exec sh -c '",
     "LC_ALL=C; export LC_ALL; d= e= h= k= m= q= r= v= w= x= y= c=0; ",
     "tell() { printf \"pssh:%s\\t%s\\t%s\\n\" \"$1\" \"$2\" \"$3\"; }; ",
-    "stop() { tell stop \"$1\" \"${2##*: }\"; exit 1; }; ",
-    "fail() { q=1; tell fail \"$1\" \"${2##*: }\"; }; ",
+    "stop() { tell ${3:-stop} \"$1\" \"${2##*: }\"; exit 1; }; ",
+    "fail() { q=1; tell ${3:-fail} \"$1\" \"${2##*: }\"; }; ",
     // The dot keeps line ends at the end of a name.
     "decode() { d=$(printf %b. \"$1\"); d=${d%.}; }; ",
     // Where the chain of links from $r ends.
@@ -45,7 +46,7 @@ pub const SCRIPT: &str = concat!(
     // bytes go to a temporary name first.
     "place() { if [ \"${2%/*}\" = \"$p\" ]; then e=$(mv -f \"$1\" \"$2\" 2>&1); ",
     "else y=${2%/*}/$z; e=$(mv -f \"$1\" \"$y\" 2>&1 && mv -f \"$y\" \"$2\" 2>&1); fi && y= || ",
-    "{ fail \"$3\" \"$e\"; case $y in \"\") ;; *) rm -rf \"$y\";; esac; y=; return 1; }; }; ",
+    "{ [ -f \"$2\" ] && fail \"$3\" \"$e\" held || fail \"$3\" \"$e\"; case $y in \"\") ;; *) rm -rf \"$y\";; esac; y=; return 1; }; }; ",
     // The file $1 takes its place at $2.
     "file() { r=$2; follow || { fail \"$3\" \"the link there leads nowhere\"; return; }; set -- \"$1\" \"$r\" \"$3\"; ",
     "if [ -d \"$2\" ]; then fail \"$3\" \"Is a directory\"; ",
@@ -75,10 +76,12 @@ pub const SCRIPT: &str = concat!(
     "else r=$t; follow || stop \"$t\" \"the link there leads nowhere\"; p=${r%/*}; decode \"$7\"; w=$d; ",
     "[ -d \"$p/\" ] || e=$(mkdir -p \"$p/\" 2>&1) || stop \"$p\" \"$e\"; ",
     "if [ -e \"$r\" ]; then case $o in *d*) stop \"$t\" \"Not a directory\";; esac; [ -f \"$r\" ] || o=i$o; fi; fi; ",
-    "case $o in *i*) tell ready direct; scp $s -t \"$t\"; tell end $?; tell done; exit 0;; esac; ",
+    // The size of what is replaced.
+    "case $x in 1) k=in;; *) k=; [ -f \"$r\" ] && k=$(ls -ldn \"$r\" 2>/dev/null | { read -r a b u g c d; printf %s \"$c\"; });; esac; ",
+    "case $o in *i*) tell ready \"direct $k\"; scp $s -t \"$t\"; tell end $?; tell done; exit 0;; esac; ",
     "w=$p/$w; trap clean 0; trap \"exit 1\" 1 2 13 15; ",
-    "e=$(mkdir -m 700 \"$w\" 2>&1) || stop \"$t\" \"$e\"; m=1; ",
-    "tell ready new; scp $s -t \"$w\"; tell end $?; k=; ",
+    "e=$(mkdir -m 700 \"$w\" 2>&1) || { case $k in in|\"\") ;; *) k=shut;; esac; stop \"$t\" \"$e\" \"${k#in}\"; }; m=1; ",
+    "tell ready \"new $k\"; scp $s -t \"$w\"; tell end $?; k=; ",
     "while IFS= read -r l; do case $l in keep) k=1; break;; \"drop \"*) decode \"${l#drop }\"; rm -f \"$w/$d\";; esac; done; ",
     "case $k in \"\") exit 1;; esac; ",
     "if [ -n \"$x\" ]; then walk \"$w\" \"$p\" \"\"; else t=$r; for f in \"$w\"/* \"$w\"/.*; do ",

@@ -9,7 +9,7 @@ use super::{
     split_tilde,
 };
 use crate::copy::sources::{Entry, Kind};
-use crate::copy::{Upload, temporary_name};
+use crate::copy::{IN_PLACE_HINT, PLACE_HINT, ROOM_HINT, Upload, temporary_name};
 use crate::events::event::Outcome;
 use crate::events::event::Progress;
 use crate::events::host_error::HostError;
@@ -21,6 +21,11 @@ const SAFE_NAME: usize = 100;
 const SAFE_PATH: usize = 1_000;
 /// What the host's own words for a full disk end in.
 const FULL: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
+
+/// What they end in where a directory takes no new file.
+const DENIED: &str = "Permission denied";
+/// What they end in where a file may not be renamed, although it may be written.
+const NOT_ALLOWED: [&str; 3] = [DENIED, "Operation not permitted", "Device or resource busy"];
 
 /// The command that [`Sending`] speaks with: one line for the host's login shell. `tag` makes its temporary names ones that
 /// nobody can foresee.
@@ -72,6 +77,10 @@ pub struct Sending {
     gated: bool,
     /// Whether scp writes into a directory that was made for this copy alone.
     private: bool,
+    /// Whether things go into the target: it is a directory.
+    is_into: bool,
+    /// The size of the file that is in place of the target.
+    existing: Option<u64>,
     /// Where the next entry is.
     next: usize,
     /// The directories that scp is in, as entries.
@@ -137,12 +146,15 @@ impl Sending {
     /// The conversation about `upload`.
     pub fn new(upload: Arc<Upload>) -> Sending {
         let fatal = impossible(upload.options, &upload.target);
+        let is_into = upload.sources.count() != 1;
         Sending {
             state: if fatal.is_some() { State::Over } else { State::Calling },
             upload,
             pending: VecDeque::new(),
             gated: false,
             private: false,
+            is_into,
+            existing: None,
             next: 0,
             open: Vec::new(),
             file: None,
@@ -164,6 +176,26 @@ impl Sending {
         &self.upload.sources.entries()[number]
     }
 
+    /// The path on the host of what is `path` among the sources.
+    fn there(&self, path: &[u8]) -> Vec<u8> {
+        let target = &self.upload.target;
+        // The first name of it is the target's.
+        let inside = path.iter().position(|byte| *byte == b'/').map_or(&b""[..], |slash| &path[slash + 1..]);
+        let inside = if self.is_into { path } else { inside };
+        let slash: &[u8] = if target.is_empty() || target.ends_with(b"/") || inside.is_empty() { b"" } else { b"/" };
+        [target, slash, inside].concat()
+    }
+
+    /// Counts what is `path` among the sources as not copied.
+    fn add_failure(&mut self, path: &[u8], reason: &str) {
+        // What is there now takes as much room as what should be: written over it needs none.
+        let is_full = FULL.contains(&reason) && self.private;
+        let size = self.upload.sources.total();
+        let hint = (is_full && self.existing.is_some_and(|existing| existing >= size)).then_some(ROOM_HINT);
+        let path = self.there(path);
+        self.failures.add_error(copy_error(&path, reason, hint));
+    }
+
     /// Ends the conversation: nothing is moved into place.
     fn give_up(&mut self, reason: &str) {
         if self.fatal.is_none() {
@@ -174,7 +206,7 @@ impl Sending {
 
     /// The same because of one entry, whose failure takes all others along.
     fn give_up_all(&mut self, path: &[u8], reason: &str) {
-        self.failures.add(path, reason);
+        self.add_failure(path, reason);
         let entries = self.upload.sources.entries().iter();
         let files = entries.filter(|entry| entry.kind != Kind::Directory).count();
         self.failures.count = self.failures.count.max(files);
@@ -293,14 +325,14 @@ impl Sending {
     /// Counts the entry `number` as failed; what has arrived of it goes.
     fn fail(&mut self, number: usize, reason: &str) {
         let path = below(&self.entry(number).path).to_vec();
-        self.failures.add(&path, reason);
+        self.add_failure(&path, reason);
         self.dropped.push(number);
     }
 
     /// Counts the entry `number` and all that is in it as failed, without sending any.
     fn skip(&mut self, number: usize, reason: &str) {
         let path = below(&self.entry(number).path).to_vec();
-        self.failures.add(&path, reason);
+        self.add_failure(&path, reason);
         self.next = number + 1;
         let inside = [&path[..], b"/"].concat();
         while self.next < self.upload.sources.entries().len() {
@@ -371,22 +403,40 @@ impl Sending {
         self.begun = true;
         match (word, self.state) {
             (b"ready", State::Calling) => {
-                self.private = path == b"new";
+                let mut words = path.split(|byte| *byte == b' ').map(|word| str::from_utf8(word).unwrap_or_default());
+                self.private = words.next() == Some("new");
+                let there = words.next().unwrap_or_default();
+                self.is_into |= there == "in";
+                self.existing = there.parse().ok();
                 self.state = State::Greeting;
+            }
+            (b"shut", State::Calling) => {
+                let reason = if reason.is_empty() { "the host does not say why it refuses it" } else { reason };
+                let hint = (reason == DENIED).then_some(IN_PLACE_HINT);
+                self.fatal = Some(copy_error(path, reason, hint));
+                self.state = State::Over;
             }
             (b"stop", State::Calling) => {
                 self.fatal = Some(match path {
                     b"" => copy_error(&self.upload.target, "neither SFTP nor scp is there", Some(INSTALL)),
                     _ if reason.is_empty() => copy_error(path, "the host does not say why it refuses it", None),
-                    _ => copy_error(path, reason, unwritable_hint(reason)),
+                    _ => copy_error(path, reason, None),
                 });
                 self.state = State::Over;
             }
             (b"end", State::Ending) if self.private => self.state = State::Deciding,
             (b"end", State::Ending) => self.state = State::Settling,
             (b"fail", State::Settling) => {
-                let path = if path.is_empty() { self.upload.target.clone() } else { path.to_vec() };
+                let path = if path.is_empty() { self.upload.target.clone() } else { self.there(path) };
                 self.failures.add(&path, if reason.is_empty() { "it cannot be moved into place" } else { reason });
+            }
+            (b"held", State::Settling) => {
+                let hint = NOT_ALLOWED.contains(&reason).then_some(PLACE_HINT);
+                let reason = match FULL.contains(&reason) {
+                    true => reason.to_owned(),
+                    false => format!("the new file cannot take its place: {reason}"),
+                };
+                self.failures.add_error(copy_error(&self.there(path), &reason, hint));
             }
             (b"done", State::Settling) => self.state = State::Done,
             _ => self.give_up("the host does not answer as it should"),
@@ -518,12 +568,6 @@ impl Sending {
         let reason = format!("the host ended the copy before all was there ({channel})");
         copy_error(&self.upload.target, &reason, None).into()
     }
-}
-
-/// What helps where the directory of the target cannot be written to.
-fn unwritable_hint(reason: &str) -> Option<&'static str> {
-    (reason == "Permission denied")
-        .then_some("files are replaced as a whole: --inplace writes into an existing one instead")
 }
 
 /// Where an entry goes below the directory of scp: what a source named `.` contains stands in it directly.

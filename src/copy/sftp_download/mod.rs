@@ -30,6 +30,8 @@ const OPEN_HERE: usize = 8;
 const WINDOW: usize = 4 << 20;
 /// Bytes of what the server's program complains about that are kept, to quote its last line.
 const QUOTED: usize = 512;
+/// Files that are named as kept here.
+const KEPT_NAMED: usize = 3;
 /// What to do about a server that is not there.
 const MISSING_HINT: &str =
     "is SFTP available there? See Subsystem of sshd_config(5), and whether sftp-server is installed";
@@ -172,6 +174,18 @@ impl Downloading {
                 .map_or(local_mode(0o777, false), |mode| local_mode(mode, self.download.options.preserve));
             let _ = self.place.finish_directory(&directory.local, Some(mode), None);
         }
+    }
+
+    /// Where what has come of files is kept, to be gone on with.
+    fn kept_hint(&self) -> Option<String> {
+        let mut kept = self.files.values().filter_map(Transfer::kept);
+        let names = kept.by_ref().take(KEPT_NAMED).collect::<Vec<_>>().join(", ");
+        let more = match kept.count() {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        let hint = || format!("what has arrived is kept here, and the same command goes on with it: {names}{more}");
+        (!names.is_empty()).then(hint)
     }
 
     /// Begins to copy what was found.
@@ -372,10 +386,10 @@ impl Downloading {
         Some(file)
     }
 
-    fn file_failed(&mut self, id: u64, failure: Failure) {
+    fn file_failed(&mut self, id: u64, mut failure: Failure) {
         let Some(file) = self.take_file(id) else { return };
         let parent = file.parent;
-        let remote = file.give_up(&failure);
+        let remote = file.give_up(&mut failure);
         match failure {
             Failure::Remote(reason) => self.failed(parent, &remote, reason, None),
             Failure::Changed(reason) => self.failed(parent, &remote, reason.to_owned(), None),
@@ -514,8 +528,8 @@ impl Dialogue for Downloading {
                 (Some(error), HostError::Lost { .. }) => HostError::from(error).into(),
                 (None, HostError::Lost { detail, .. }) => {
                     let plural = if self.copied == 1 { " was" } else { "s were" };
-                    HostError::Lost { detail: format!("{detail}; {} file{plural} copied", self.copied), hint: None }
-                        .into()
+                    let detail = format!("{detail}; {} file{plural} copied", self.copied);
+                    HostError::Lost { detail, hint: self.kept_hint() }.into()
                 }
                 (_, other) => other.into(),
             },

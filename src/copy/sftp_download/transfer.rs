@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::copy::Options;
 use crate::copy::download_root::{Below, Place, PlaceError, Temporary, local_mode};
 use crate::copy::sftp::packets::Attributes;
+use crate::copy::{Options, kept_as};
 
 /// Bytes of one READ: all servers give so many at once, and libssh2 makes packets of about this size.
 pub(super) const READ: u32 = 32 * 1024;
@@ -463,10 +463,18 @@ impl Transfer {
         Ok(true)
     }
 
-    /// It failed. What is here of it goes, unless another try can go on with it. Gives its path on the host.
-    pub(super) fn give_up(self, failure: &Failure) -> Vec<u8> {
-        if let (Sink::File(file), Failure::Changed(_)) = (self.sink, failure) {
-            file.discard();
+    /// The path here of what has come, if it is kept to be gone on with.
+    pub(super) fn kept(&self) -> Option<String> {
+        if let Sink::File(file) = &self.sink { file.kept() } else { None }
+    }
+
+    /// It failed. What is here of it goes, unless another try can go on with it, which the failure then says. Gives its path on the host.
+    pub(super) fn give_up(self, failure: &mut Failure) -> Vec<u8> {
+        let kept = self.kept();
+        match (failure, self.sink) {
+            (Failure::Changed(_), Sink::File(file)) => file.discard(),
+            (Failure::Remote(reason), _) => reason.push_str(&kept.as_deref().map_or_else(String::new, kept_as)),
+            _ => {}
         }
         self.remote
     }

@@ -13,7 +13,7 @@ use crate::copy::sftp::packets::{
     Attributes, Extension, OPEN_APPEND, OPEN_CREATE, OPEN_EXCLUSIVE, OPEN_READ, OPEN_TRUNCATE, OPEN_WRITE, Reply,
     Request, Status,
 };
-use crate::copy::temporary_name;
+use crate::copy::{random_tag, temporary_name};
 
 /// With less room than this on the file system, a refusal to make or write a file is for lack of room.
 const TIGHT: u64 = 64 * 1024;
@@ -375,14 +375,16 @@ impl File {
                 self.open(OPEN_CREATE, shared);
             }
             // Servers that cannot see to it that the file is new say no more than that. Nobody can foresee its name; where somebody can,
-            // another may have made it.
+            // another may have made it, so that it gets another name, and nothing of it is gone on with.
             (Ask::Open, Reply::Status(status))
                 if self.way == Way::Replace
                     && [Status::FAILURE, Status::UNSUPPORTED].contains(&status.code)
-                    && !shared.upload.options.resume
                     && !self.is_opened_again =>
             {
                 self.is_opened_again = true;
+                if shared.upload.options.resume {
+                    self.tag = random_tag();
+                }
                 self.reserve(shared);
                 self.open(OPEN_CREATE | OPEN_TRUNCATE, shared);
             }

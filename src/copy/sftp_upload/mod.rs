@@ -17,7 +17,7 @@ use self::files::Files;
 use self::target::{Destination, Found, Target};
 use super::sftp::client::{Client, ProtocolError};
 use super::sftp::packets::{Extension, Reply, Request};
-use crate::copy::Upload;
+use crate::copy::{Upload, kept_as};
 use crate::events::event::Outcome;
 use crate::events::event::Progress;
 use crate::events::host_error::HostError;
@@ -119,16 +119,21 @@ struct Failure {
     hint: Option<&'static str>,
     /// What was written of it and could not be removed.
     left: Option<String>,
+    /// What was written of it and is kept, to go on with.
+    kept: Option<String>,
 }
 
 impl Failure {
     fn new(path: &[u8], reason: String, hint: Option<&'static str>) -> Failure {
-        Failure { path: shown(path), reason, hint, left: None }
+        Failure { path: shown(path), reason, hint, left: None, kept: None }
     }
 
     /// The error of the host, of whose files `others` have failed besides.
     fn into_error(self, others: usize) -> HostError {
-        let Failure { path, mut reason, hint, left } = self;
+        let Failure { path, mut reason, hint, left, kept } = self;
+        if let Some(kept) = kept {
+            reason.push_str(&kept_as(&kept));
+        }
         if let Some(left) = left {
             reason.push_str(&format!("; {left} is left there"));
         }

@@ -180,10 +180,10 @@ fn no_success_is_told_that_the_script_has_not_told() {
         // The directory that was made for this does not take one of its files: what came after it was taken for records.
         (
             &[b"pssh:ready\tnew\t\n\0", b"\0", b"\x01scp: x/tree/a: Read-only file system\n"],
-            "tree/a: Read-only file system (and 2 others)",
+            "new/a: Read-only file system (and 2 others)",
         ),
         // The large one is waited for.
-        (&[b"pssh:ready\tnew\t\n\0", b"\0\0\0\x01no\n", b"\0\0\0\0\0"], "tree/b: no"),
+        (&[b"pssh:ready\tnew\t\n\0", b"\0\0\0\x01no\n", b"\0\0\0\0\0"], "new/b: no"),
         (
             &[b"pssh:ready\tnew\t\n\0", b"\0\0\0\0", b"\0\0\0\0\0\0\0", b"pssh:end\t0\t\n"],
             "new: the host ended the copy before all was there (ok (exit 0))",
@@ -196,7 +196,7 @@ fn no_success_is_told_that_the_script_has_not_told() {
                 b"pssh:end\t0\t\n",
                 b"pssh:fail\ttree/a\tno\npssh:done\t\t\n",
             ],
-            "tree/a: no",
+            "new/a: no",
         ),
     ];
     for (pieces, message) in cases {

@@ -259,7 +259,7 @@ fn odd_names_are_nothing_special() {
     write(field.here("conf/line\nends/x"), "refused");
     write(field.here("conf/zz"), "copied");
     let talk = send(&field.peer(), &field.upload(&["conf"], b"again/", TREE));
-    fails(&talk, "conf/line\nend: its name has a line end, which the SCP protocol cannot carry (and 2 others)");
+    fails(&talk, "again/conf/line\nend: its name has a line end, which the SCP protocol cannot carry (and 2 others)");
     assert_eq!(read(field.there("again/conf/zz")), "copied");
     assert_eq!(list(field.there("again")).len(), list(field.here("")).len() - 3);
 }

@@ -1,13 +1,7 @@
 //! How an upload of one file ends: it takes its place, or is given up, and what was written is removed.
 
 use super::*;
-
-/// What helps where a file may be written, but not the directory that it is in.
-const IN_PLACE_HINT: &str = "the directory takes no new file; --inplace writes into the one that is there";
-/// What helps where a file cannot be renamed: a mount point, a sticky directory, one that only takes new files.
-const PLACE_HINT: &str = "--inplace writes into the file itself, and renames nothing";
-/// What helps where there is room for the new file, but not beside the old one.
-const ROOM_HINT: &str = "the old file stays until the new one is complete; --inplace needs no room for both";
+use crate::copy::{IN_PLACE_HINT, KEPT_HINT, PLACE_HINT, ROOM_HINT};
 
 impl File {
     /// Gives up since the directory takes no new file.
@@ -17,11 +11,7 @@ impl File {
 
     /// Gives up since the server does not let the file take its place.
     pub(super) fn fail_to_place(&mut self, what: &str, status: &Status, shared: &mut Shared) {
-        let kept = match shared.upload.options.resume {
-            true => format!("; it is kept as {}", shown(&self.written)),
-            false => String::new(),
-        };
-        self.give_up(format!("{what}: {}{kept}", status.reason()), Some(PLACE_HINT), shared);
+        self.give_up(format!("{what}: {}", status.reason()), Some(PLACE_HINT), shared);
     }
 
     /// There was no room for it: only `free` bytes, besides what was written of it.
@@ -30,7 +20,11 @@ impl File {
         let fits_alone = old.is_some_and(|old| old.saturating_add(free).saturating_add(self.acknowledged) >= self.size);
         if let Some(Some(failure)) = &mut self.given_up {
             failure.reason = NO_ROOM.to_owned();
-            failure.hint = fits_alone.then_some(ROOM_HINT);
+            failure.hint = match failure.kept {
+                // What is kept takes the room that there was.
+                Some(_) => Some(KEPT_HINT),
+                None => fits_alone.then_some(ROOM_HINT),
+            };
             shared.is_full = true;
         }
     }
@@ -114,8 +108,9 @@ impl File {
         shared: &mut Shared,
     ) {
         if self.given_up.is_none() {
-            self.given_up = Some(Some(Failure::new(&self.path, reason, hint)));
             self.tidy(shared);
+            let kept = self.left();
+            self.given_up = Some(Some(Failure { kept, ..Failure::new(&self.path, reason, hint) }));
         }
     }
 
@@ -129,7 +124,7 @@ impl File {
 
     /// Closes what is open, and removes what was written unless it may be continued another time.
     pub(super) fn tidy(&mut self, shared: &mut Shared) {
-        let continues = shared.upload.options.resume && self.way == Way::Replace;
+        let continues = shared.upload.options.resume && self.way == Way::Replace && !self.is_opened_again;
         self.tidy_up(!continues, shared);
     }
 

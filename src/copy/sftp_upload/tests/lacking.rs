@@ -1,4 +1,5 @@
 use std::os::unix::fs::symlink;
+use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::copy::sftp::packets::{OPEN_CREATE, OPEN_EXCLUSIVE, Status};
@@ -98,12 +99,29 @@ fn servers_that_lack_what_others_have() {
 #[test]
 fn a_name_that_others_can_foresee_is_only_taken_where_nothing_is() {
     // --resume: another may have put a link there, and this server cannot see to it that the file is new.
-    let pair = Pair::new();
-    pair.write(b"a", noise(1_000));
-    let options = Options { resume: true, ..plain() };
-    let outcome = lacking(&pair, &[OPEN], false).talk(&mut pair.uploading(&["a"], "", options));
-    assert_eq!(failure(outcome), ("a: Operation not supported".to_owned(), 0));
-    assert!(pair.names().is_empty());
+    for says_failure in [false, true] {
+        let pair = Pair::new();
+        pair.write(b"a", noise(1_000));
+        let options = Options { resume: true, ..plain() };
+        let mut server = lacking(&pair, &[OPEN], says_failure);
+        let opened = Arc::new(Mutex::new(Vec::new()));
+        let (seen, mut tamper) = (Arc::clone(&opened), std::mem::replace(&mut server.tamper, Box::new(|_| {})));
+        server.tamper = Box::new(move |bytes| {
+            packets(bytes, |packet| {
+                if packet[4] == OPEN {
+                    let length = u32::from_be_bytes(packet[9..13].try_into().unwrap()) as usize;
+                    seen.lock().unwrap().push((packet[13..13 + length].to_vec(), flags(packet) & OPEN_EXCLUSIVE != 0));
+                }
+            });
+            tamper(bytes);
+        });
+        assert_ok(&server.talk(&mut pair.uploading(&["a"], "", options)));
+        assert!(pair.read("a") == noise(1_000));
+        assert_eq!(pair.names(), ["a"]);
+        let opened = opened.lock().unwrap();
+        let [(foreseen, true), (written, false)] = &opened[..] else { panic!("{opened:?}") };
+        assert_ne!(foreseen, written, "nobody can foresee the name that is opened whatever is there");
+    }
 }
 
 #[test]

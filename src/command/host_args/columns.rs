@@ -1,0 +1,98 @@
+//! Columns that seem to say which hosts the rows of a file are for, although nobody has said so: taken in their order, such rows
+//! would give hosts the values of others.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::{Directory, Given, HOST, Row};
+use crate::hosts::{HOST_COLUMNS, HostSpec, parse_entry};
+
+/// What a column may be called, in capitals or small letters, that is for nothing else than the hosts of the rows.
+const LIKE_HOST: [&str; 9] = [HOST, "hosts", "hostname", "host_name", "name", "fqdn", "ip", "address", "node"];
+
+/// The first column that seems to say whose the rows are: it is called so and has a host of this run, or it has all hosts of this run
+/// in another order and `is_used` says that the command does not use it. Capitals, blanks and domains make no difference; where
+/// each row has its host as the list has it, nothing is wrong.
+pub(super) fn with_hosts<'r>(rows: &'r [Row], hosts: &[HostSpec], is_used: impl Fn(&str) -> bool) -> Option<&'r str> {
+    let known = Known::new(hosts);
+    let columns = rows.iter().find_map(|row| match &row.given {
+        Given::Named(named) => Some(named),
+        Given::InOrder(_) => None,
+    })?;
+    columns.iter().map(|(name, _)| &**name).find(|column| {
+        let called = column.trim().to_lowercase();
+        let may_be_data = !HOST_COLUMNS.contains(&called.as_str()) && is_used(column);
+        let is_like_host = LIKE_HOST.contains(&called.as_str());
+        is_like_host && known.has_any(rows, column) || !may_be_data && known.are_all_in_other_order(rows, column)
+    })
+}
+
+/// The places of hosts in the list.
+struct Known<'a> {
+    exact: Directory<'a>,
+    folded: HashMap<String, Vec<usize>>,
+    count: usize,
+}
+
+impl Known<'_> {
+    fn new(hosts: &[HostSpec]) -> Known<'_> {
+        let mut folded: HashMap<String, Vec<usize>> = HashMap::with_capacity(hosts.len());
+        for (number, host) in hosts.iter().enumerate() {
+            let name = fold(&host.name);
+            let short = short(&name);
+            if short.len() < name.len() {
+                folded.entry(short.to_owned()).or_default().push(number);
+            }
+            folded.entry(name).or_default().push(number);
+        }
+        Known { exact: Directory::new(hosts), folded, count: hosts.len() }
+    }
+
+    /// The places of the hosts that the value may mean.
+    fn places(&self, value: &[u8]) -> Option<&[usize]> {
+        if let Some(places) = self.exact.places(value) {
+            return Some(places);
+        }
+        let value = str::from_utf8(value).ok()?.trim();
+        let name = fold(&parse_entry(value).map_or_else(|_| value.to_owned(), |(_, name, _)| name));
+        self.folded.get(&name).or_else(|| self.folded.get(short(&name))).map(Vec::as_slice)
+    }
+
+    /// Whether any value of a column is a host, and written as in the list or not that of its row.
+    fn has_any(&self, rows: &[Row], column: &str) -> bool {
+        rows.iter().enumerate().any(|(number, row)| {
+            let value = row.given.named(column);
+            value.is_some_and(|value| {
+                let is_elsewhere = |places: &[usize]| !places.contains(&number);
+                self.exact.places(value).is_some() || self.places(value).is_some_and(is_elsewhere)
+            })
+        })
+    }
+
+    /// Whether the values of a column are the hosts, each once, and not in their order.
+    fn are_all_in_other_order(&self, rows: &[Row], column: &str) -> bool {
+        if rows.len() != self.count {
+            return false;
+        }
+        let mut named = vec![false; self.count];
+        let mut is_in_order = true;
+        for (number, row) in rows.iter().enumerate() {
+            let Some(places) = row.given.named(column).and_then(|value| self.places(value)) else { return false };
+            is_in_order &= places.contains(&number);
+            for place in places {
+                named[*place] = true;
+            }
+        }
+        !is_in_order && named.iter().all(|named| *named)
+    }
+}
+
+/// A name as everything is written that means the same one.
+fn fold(name: &str) -> String {
+    name.trim().trim_end_matches('.').to_lowercase()
+}
+
+/// A name without its domain.
+fn short(name: &str) -> &str {
+    if name.parse::<IpAddr>().is_ok() { name } else { name.split('.').next().unwrap_or(name) }
+}
