@@ -166,9 +166,11 @@ fn a_login_shell_that_wants_all_variables_set_runs_words_with_newlines() {
     let value = format!("{}=a\nb", sshd.hosts()[0]);
     for shell in ["bash -uec", "dash -uec", "zsh -uec", "ksh -uec", "mksh -uec", "fish -c"] {
         // The inner shell has the option, and the guard of its own.
-        let run = env.pssh().hosts(sshd.hosts()).args(["--shell", shell, "--host-arg", &value, "printf [%%s] %q"]).run();
+        let run =
+            env.pssh().hosts(sshd.hosts()).args(["--shell", shell, "--host-arg", &value, "printf '[%%s]' %q"]).run();
         run.exits(0).check(run.stdout_of(&sshd.label()) == b"[a\nb]\n", shell);
     }
-    let run = env.pssh().hosts(sshd.hosts()).args(["--shell", "csh -c", "--host-arg", &value, "printf [%%s] %q"]).run();
+    let run =
+        env.pssh().hosts(sshd.hosts()).args(["--shell", "csh -c", "--host-arg", &value, "printf '[%%s]' %q"]).run();
     run.exits(5).ends(&sshd.label(), "exit 126").stderr_has("the shell here ends quoted words at newlines");
 }

@@ -346,10 +346,7 @@ fn newlines_within_our_quotes_run_no_lines_of_their_own_in_any_login_shell() {
             run.check(!ran.exists(), &format!("{shell}: no line is run by itself"));
             if shell.ends_with("csh") {
                 // By sudo or not: it was never started.
-                run.exits(5)
-                    .ends(&fleet.label(), "exit 126")
-                    .stderr_lacks("requiretty")
-                    .stderr_has(NOTHING_RUN);
+                run.exits(5).ends(&fleet.label(), "exit 126").stderr_lacks("requiretty").stderr_has(NOTHING_RUN);
             } else {
                 run.exits(0).check(run.stdout_of(&fleet.label()) == expected.as_bytes(), shell);
             }
@@ -496,7 +493,7 @@ fn a_dry_run_shows_sudo_and_needs_no_password() {
     let run = dry(&["-v", "--script"]).arg(script).args(["--host-arg", "web1=it's", "%s"]).run();
     let said = run.exits(0).stdout_text();
     // The script has newlines: before it stands what keeps csh from them.
-    let is_shown = said.starts_with("web1: $'test -z ") && said.contains(r"\nexec sudo -S -p ");
+    let is_shown = said.starts_with("web1: $'test \"") && said.contains(r"\nexec sudo -S -p ");
     run.check(is_shown && said.lines().count() == 1, "the line, in one line");
     let program = r"\'/bin/sh\' \'-e\' -c \'#";
     run.check(said.contains(r"-u \'www\' -- sh -c ") && said.contains(program), "the user and the script");
@@ -511,10 +508,11 @@ fn options_for_sudo_are_checked() {
         (&["--sudo-password-file", "x", "id"][..], "only with --sudo or --run-as"),
         (&["--run-as=-u", "id"], "does not begin with -"),
         (&["--run-as", "", "id"], "the name is empty"),
-        (&["--sudo", "--sudo-password-file", "missing", "id"], "--sudo-password-file missing: "),
     ] {
         env.pssh().args(["-H", "127.0.0.1"]).args(args).run().exits(2).stderr_has(words);
     }
+    let run = env.pssh().args(["-H", "127.0.0.1", "--sudo", "--sudo-password-file", "missing", "id"]).run();
+    run.exits(1).stderr_has("--sudo-password-file missing: ");
     let open = env.file("open", "secret");
     let run = env.pssh().args(["-H", "127.0.0.1", "--sudo", "--sudo-password-file"]).arg(open).arg("id").run();
     run.exits(2).stderr_has("too open").stderr_lacks("secret\n");

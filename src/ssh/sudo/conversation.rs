@@ -441,11 +441,15 @@ mod tests {
         let tokens = Tokens::random().expect("tokens");
         for wrapper in Sudo::wrappers(&tokens) {
             let wrapper = String::from_utf8(wrapper).expect("text");
-            let said = format!("Sorry, user joe is not allowed to execute '{wrapper}/bin/dash -c id' as root on web1.\n");
+            let said =
+                format!("Sorry, user joe is not allowed to execute '{wrapper}/bin/dash -c id' as root on web1.\n");
             for length in [1, 7, said.len()] {
                 let mut it = conversation_of(&tokens, None, Trust::Full);
-                let heard: Vec<String> =
-                    said.as_bytes().chunks(length).map(|piece| hear(&mut it, &String::from_utf8_lossy(piece))).collect();
+                let heard: Vec<String> = said
+                    .as_bytes()
+                    .chunks(length)
+                    .map(|piece| hear(&mut it, &String::from_utf8_lossy(piece)))
+                    .collect();
                 let rest = "Sorry, user joe is not allowed to execute '/bin/dash -c id' as root on web1.";
                 assert_eq!(heard.concat(), format!("{rest}\n"));
                 assert!(it.never_began(1).to_string().ends_with(&format!(": \"{rest}\"")));
