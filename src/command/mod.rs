@@ -28,6 +28,9 @@ pub enum CommandError {
     /// It is longer than any request can be.
     #[error("the command has {0} bytes; at most {LONGEST} can be sent (put a longer script into a file on the hosts)")]
     TooLong(usize),
+    /// There is nothing in it that a shell could run.
+    #[error("the command is empty: is a variable or a value in it not set?")]
+    Empty,
     /// Without a shell there is a program to name.
     #[error("the command's first word is empty; with --no-shell it names the program")]
     NoProgram,
@@ -197,6 +200,10 @@ pub fn literal(words: &[OsString], wrapping: &Wrapping) -> Result<Vec<u8>, Comma
 fn finish(words: &[Vec<u8>], wrapping: &Wrapping, has_quoted_newline: bool) -> Result<Vec<u8>, CommandError> {
     if wrapping.shell == Shell::None && words.first().is_some_and(Vec::is_empty) {
         return Err(CommandError::NoProgram);
+    }
+    let is_blank = !words.is_empty() && words.iter().all(|word| word.trim_ascii().is_empty());
+    if is_blank && !wrapping.shell.is_none() {
+        return Err(CommandError::Empty);
     }
     checked(wrapping.wrap(words, has_quoted_newline))
 }

@@ -57,6 +57,8 @@ impl BeforeStart for ScriptError {
 enum Problem {
     #[error("{}", reason(.0))]
     Read(#[from] io::Error),
+    #[error("it is empty: nothing would be run")]
+    Empty,
     #[error("it has a NUL byte (byte {0}) and is no script")]
     Nul(usize),
     #[error("more than {LONGEST} bytes are too many; put it into a file on the hosts")]
@@ -107,6 +109,9 @@ impl Script {
         }
         if text.starts_with(b"\xef\xbb\xbf") {
             return Err(Problem::ByteOrderMark);
+        }
+        if text.trim_ascii().is_empty() {
+            return Err(Problem::Empty);
         }
         let (interpreter, argument) = interpreter(&text)?;
         Ok(Script { path: path.to_owned(), text: text.into(), interpreter, argument })

@@ -405,7 +405,22 @@ fn an_empty_command_is_none() {
     for words in [&[""][..], &["  "], &["", "\n"]] {
         let run = env.pssh().args(["-H", "web1", "--"]).args(words).run();
         run.exits(2).stderr_has("the command is empty: is a variable in it not set?");
+        let run = env.pssh().args(["-H", "web1", "--shell", "sh -c", "--"]).args(words).run();
+        run.exits(2).stderr_has("the command is empty: is a variable in it not set?");
     }
+    // A value may be what is not set; it is known for each host.
+    for (args, problem) in [
+        (&["--host-arg", "web1=", "%s"][..], "web1: the command is empty: is a variable or a value in it not set?"),
+        (&["--host-arg", "web1= ", "--shell", "sh -c", "%s", ""], "web1: the command is empty: "),
+        (&["--host-arg", "web1=", "--no-shell", "%s"], "web1: the command's first word is empty"),
+        (&["--script", "/dev/null"], "--script /dev/null: it is empty: nothing would be run"),
+        (&["--script", "/dev/null", "word"], "--script /dev/null: it is empty: nothing would be run"),
+    ] {
+        for dry in [&["--dry-run"][..], &[]] {
+            env.pssh().args(["-H", "web1"]).args(dry).args(args).run().exits(2).stdout_is("").stderr_has(problem);
+        }
+    }
+    env.pssh().args(["-H", "web1", "--host-arg", "web1=", "--dry-run", "%q"]).run().exits(0).stdout_is("web1: ''\n");
     let run = env.run_of(pssh::plan::program::Program::Pnuke).args(["-H", "web1", ""]).run();
     run.exits(2).stderr_has("the pattern is empty");
     let run = env.pssh().args(["-H", "web1", "--env", "A B=1", "true"]).run();
