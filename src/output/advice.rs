@@ -237,7 +237,7 @@ impl LoginError {
         }
         Some(if self.said.iter().any(|said| said.contains(TOO_MANY_FAILURES)) {
             "fewer keys: name the right one with --identity FILE and -O IdentitiesOnly=yes".to_owned()
-        } else if self.tried.iter().any(is_secret) {
+        } else if self.told_secret && self.tried.iter().any(is_secret) {
             format!("is it the right password, and the right user ({user})?")
         } else if !self.accepted.is_empty() {
             match (password, takes_keys) {
