@@ -167,7 +167,12 @@ impl CommandLine {
 
     /// Whether it has places with names, and none without.
     pub fn is_by_name(&self) -> bool {
-        self.places == 0 && self.words.iter().any(|word| word.names().next().is_some())
+        self.places == 0 && self.names().next().is_some()
+    }
+
+    /// The names that it uses.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.words.iter().flat_map(Template::names)
     }
 
     /// Everything that is wrong with a host's values, apart from how many there are in order.

@@ -395,6 +395,11 @@ fn urls_line_ends_and_comments_of_any_kind_are_read() {
     let run = listed(b"ssh://web1/etc\n");
     run.exits(2).stderr_has("list:1:1: \"ssh://web1/etc\": expected ssh://[user@]host[:port], without a path");
     env.pssh().args(["-H", "ssh://a%4@web1", "--dry-run", "true"]).run().exits(2).stderr_has("hexadecimal");
+    env.pssh()
+        .args(["-H", "ssh://a%FF@web1", "--dry-run", "true"])
+        .run()
+        .exits(2)
+        .stderr_has("user of the URL is not UTF-8");
     env.pssh().args(["-w", "ssh://me@web1:22", "--dry-run", "true"]).run().exits(0).stdout_is("web1: true\n");
     env.pssh().args(["-J", "ssh://me@gate:22", "-H", "web1", "--explain"]).run().exits(0);
 }
