@@ -317,6 +317,20 @@ fn a_code_that_nobody_knows_leaves_the_password_its_own_method() {
 }
 
 #[test]
+fn questions_that_cannot_be_taken_are_not_said_to_be_about_the_password() {
+    let env = Env::without_key();
+    let file = secret_file(&env, "password", PASSWORD);
+    let long = "x".repeat(60_000);
+    let many = vec![("Password: ", "x"); 101];
+    for rounds in [&[&[(&*long, "x")][..]][..], &[&many]] {
+        let server = asking(&env, rounds);
+        let run = env.pssh().hosts([server.addr()]).args(["--num-retries", "1", "--password-file"]).arg(&file);
+        let run = run.arg("true").run();
+        run.exits(4).ends(RAW, "auth: ").hints(RAW, "ssh -v shows what it asks").stderr_has("keyboard-interactive");
+    }
+}
+
+#[test]
 fn other_questions_for_the_password_are_named_by_a_pattern() {
     let env = Env::without_key();
     let file = secret_file(&env, "password", PASSWORD);

@@ -224,7 +224,7 @@ pub fn asks(text: &str) -> Asks {
         words.into_iter().filter(|word| !word.is_empty()).partition(|word| has_password && is_name(word));
     // A name may be a word in two pieces as well: `re-enter`, `pass-code`.
     let whole: Vec<String> = names.iter().map(|name| name.replace(['-', '_'], "")).collect();
-    let last = |name: &&str| name.rsplit(['-', '_']).next().is_some_and(|last| is_code(last));
+    let last = |name: &&str| name.rsplit(['-', '_']).next().is_some_and(is_code);
     if words.iter().any(|word| is_code(word))
         || names.iter().filter(|name| name.contains(['-', '_']) && !name.contains(['@', '.'])).any(last)
         || !has_password
