@@ -493,6 +493,19 @@ mod tests {
         let unknown = pem.replace("DES-EDE3-CBC", "IDEA-OFB17");
         let problem = decrypted(unknown.as_bytes(), "opens it").err().expect("no such cipher");
         assert!(problem.starts_with("it is encrypted by IDEA-OFB17, which is not supported; "), "{problem}");
+        // ssh-keygen has not the old ciphers either.
+        assert!(problem.contains("openssl pkey -provider legacy"), "{problem}");
+    }
+
+    #[test]
+    fn kinds_of_keys_that_cannot_sign_have_their_names() {
+        let dsa = PKey::from_dsa(openssl::dsa::Dsa::generate(1024).expect("a key")).expect("a key");
+        let group = EcGroup::from_curve_name(Nid::SECP256K1).expect("a curve");
+        let curve = PKey::from_ec_key(EcKey::generate(&group).expect("a key")).expect("a key");
+        for (key, name) in [(dsa, "DSA keys"), (curve, "ECDSA (secp256k1 curve) keys")] {
+            let problem = parse(&key.private_key_to_pem_pkcs8().expect("a file"), || None).err().expect("of no use");
+            assert!(problem.to_string().starts_with(&format!("{name} cannot be used from a file")), "{problem}");
+        }
     }
 
     #[test]
