@@ -222,9 +222,9 @@ fn is_stray_number(opts: &Opts) -> bool {
     opts.running.stop_on_errors.is_some() && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Whether the words are the command itself: another shell or a script may do something without any.
+/// Whether the words are the text of a shell, and not the arguments of a script, or a program and its own.
 fn takes_text(opts: &Opts) -> bool {
-    opts.command.script.is_none() && opts.command.shell.is_none() && !opts.command.no_shell
+    opts.command.script.is_none() && !opts.command.no_shell
 }
 
 /// Whether there is nothing in the words that could be run.

@@ -23,6 +23,29 @@ const DEFAULT: &[u8] = b"sh";
 const BY_PIPE: &[u8] = br#"'s=$1; shift; { printf %s "$s" | "$@" 3<&0 <&4 4<&-; } 4<&0'"#;
 /// The script on standard input for any other interpreter. The script finds standard input at its end.
 const FROM_INPUT: &[u8] = br#"'cat | "$@" 3<&0 </dev/null'"#;
+/// csh and tcsh close all descriptors but the first three, and the csh of BSD misreads what it cannot seek in. They get a file, whose name
+/// is gone before they begin where /proc has another for it, and otherwise when they have ended.
+macro_rules! by_file {
+    ($script:literal, $run:literal) => {
+        concat!(
+            "'",
+            $script,
+            "f=$(mktemp) || exit 126; trap \"rm -f \\\"\\$f\\\"\" 0; trap \"exit 126\" 1 2 13 15; ",
+            "printf \"%s\\n\" \"$s\" >\"$f\" || exit 126; ",
+            "exec 5<\"$f\"; if [ -r /proc/$$/fd/5 ]; then rm -f \"$f\"; f=/proc/$$/fd/5; fi; ",
+            "d=; for a do shift; case $d$a in /dev/fd/3) d=x; a=$f;; esac; set -- \"$@\" \"$a\"; done; ",
+            $run,
+            "; exit $?'"
+        )
+        .as_bytes()
+    };
+}
+/// Those interpreters.
+const BY_FILE_ONLY: [&[u8]; 3] = [b"csh", b"bsd-csh", b"tcsh"];
+/// As [`BY_PIPE`], by a file.
+const BY_FILE: &[u8] = by_file!("s=$1; shift; ", "\"$@\"");
+/// As [`FROM_INPUT`], by a file.
+const FILE_FROM_INPUT: &[u8] = by_file!("s=$(cat); ", "\"$@\" </dev/null");
 /// Where the interpreter finds it, in both cases. Linux, macOS, OpenBSD and NetBSD have it; FreeBSD where fdescfs(5) is mounted.
 const PIPE: &[u8] = b"/dev/fd/3";
 /// The script on standard input for a shell. Programs that it runs find standard input at its end.
@@ -57,6 +80,8 @@ impl BeforeStart for ScriptError {
 enum Problem {
     #[error("{}", reason(.0))]
     Read(#[from] io::Error),
+    #[error("it is empty: nothing would be run")]
+    Empty,
     #[error("it has a NUL byte (byte {0}) and is not a script")]
     Nul(usize),
     #[error("more than {LONGEST} bytes are too many; put it into a file on the hosts")]
@@ -108,6 +133,9 @@ impl Script {
         if text.starts_with(b"\xef\xbb\xbf") {
             return Err(Problem::ByteOrderMark);
         }
+        if text.trim_ascii().is_empty() {
+            return Err(Problem::Empty);
+        }
         let (interpreter, argument) = interpreter(&text)?;
         Ok(Script { path: path.to_owned(), text: text.into(), interpreter, argument })
     }
@@ -129,7 +157,7 @@ impl Script {
             add_word(&mut line, self.name());
             line
         } else {
-            self.by_sh(BY_PIPE, Some(&self.text))
+            self.by_sh(if self.needs_file() { BY_FILE } else { BY_PIPE }, Some(&self.text))
         };
         add_arguments(&mut line, arguments);
         Some(line)
@@ -148,7 +176,7 @@ impl Script {
             add_word(&mut line, b"-");
             line
         } else {
-            self.by_sh(FROM_INPUT, None)
+            self.by_sh(if self.needs_file() { FILE_FROM_INPUT } else { FROM_INPUT }, None)
         };
         add_arguments(&mut line, arguments);
         line
@@ -196,6 +224,10 @@ impl Script {
         let option = |argument: &Vec<u8>| argument.len() > 1 && argument[0] == b'-' && argument != b"--";
         let fits = base(&self.interpreter) == b"env" || self.argument.as_ref().is_none_or(option);
         fits && SHELLS.contains(&self.program())
+    }
+
+    fn needs_file(&self) -> bool {
+        BY_FILE_ONLY.contains(&self.program())
     }
 
     fn needs_input(&self) -> bool {

@@ -130,10 +130,11 @@ impl Sudo {
         guarded(line)
     }
 
-    /// What sudo(8) tells of the command's arguments, when it refuses them, that the user knows nothing of.
-    pub fn wrapper(tokens: &Tokens) -> Vec<u8> {
+    /// What sudo(8) tells of the command, when it refuses it, that the user knows nothing of; with the path of sh where sudo has found it.
+    pub fn wrappers(tokens: &Tokens) -> Vec<Vec<u8>> {
         let script = START_SCRIPT.trim_matches('\'');
-        format!("-c {script} sh {} {} ", tokens.start[0], tokens.start[1]).into_bytes()
+        let wrapper = format!("-c {script} sh {} {} ", tokens.start[0], tokens.start[1]);
+        ["/usr/bin/sh ", "/bin/sh ", ""].map(|path| format!("{path}{wrapper}").into_bytes()).into()
     }
 
     /// `sudo [-u USER]`, as the user would write it.

@@ -174,6 +174,9 @@ impl HostError {
     }
 }
 
+/// How the reason begins why an address could not be reached from the one that BindAddress has.
+pub const FROM_ADDRESS: &str = "from BindAddress ";
+
 /// Why a proxy could not be used. One failure serves all hosts behind it.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ProxyError {

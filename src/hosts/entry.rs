@@ -34,13 +34,15 @@ fn parse_url(rest: &str) -> Result<Parts, String> {
     let Some((user, place)) = rest.rsplit_once('@') else { return parse(rest) };
     let user = user.split(';').next().unwrap_or_default();
     let user = decoded(user).ok_or("a % of a user in a URL begins two hexadecimal digits")?;
+    let user =
+        String::from_utf8(user).map_err(|_| "the user of the URL is not UTF-8 text once each %XX is its byte")?;
     check_user(&user)?;
     let (_, name, port) = parse(place)?;
     Ok((Some(user), name, port))
 }
 
-/// The text with each `%XX` replaced by the byte that it stands for.
-fn decoded(text: &str) -> Option<String> {
+/// The bytes of a text with each `%XX` replaced by the byte that it stands for.
+fn decoded(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {
@@ -54,7 +56,7 @@ fn decoded(text: &str) -> Option<String> {
         bytes.push(u8::from_str_radix(digits, 16).ok()?);
         rest = &after[2..];
     }
-    String::from_utf8(bytes).ok()
+    Some(bytes)
 }
 
 /// Takes `[user@]host[:port]` apart, or the same behind `ssh://`. IPv6 addresses may stand bare or, needed before a port, in

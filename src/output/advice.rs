@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::copy::rsync;
 use crate::events::event::{Class, Outcome, Phase};
-use crate::events::host_error::{HostError, HostKeyError, KNOWN_HOSTS_COMMAND, LoginError, ProxyError};
+use crate::events::host_error::{FROM_ADDRESS, HostError, HostKeyError, KNOWN_HOSTS_COMMAND, LoginError, ProxyError};
 use crate::plan::program::Program;
 use crate::text::message::reason;
 
@@ -110,6 +110,11 @@ impl HostError {
             HostError::Dns { origin, .. } => {
                 let place = origin.as_ref().map(|origin| format!(" ({origin})")).unwrap_or_default();
                 Some(format!("check the spelling{place}, or whether the resolver knows the name"))
+            }
+            HostError::Connect { tried }
+                if !tried.is_empty() && tried.iter().all(|(_, reason)| reason.starts_with(FROM_ADDRESS)) =>
+            {
+                Some("the host cannot be reached from that address: check BindAddress".to_owned())
             }
             HostError::Connect { tried } if tried.iter().all(|(_, reason)| *reason == no_address_here()) => Some(
                 "this machine has no address to reach it from: check BindAddress, and IPv6; after very many connections it may \
@@ -237,6 +242,8 @@ impl LoginError {
         }
         Some(if self.said.iter().any(|said| said.contains(TOO_MANY_FAILURES)) {
             "fewer keys: name the right one with --identity FILE and -O IdentitiesOnly=yes".to_owned()
+        } else if self.tried.iter().any(is_secret) && !self.told_secret {
+            "the server asked for nothing that pssh could answer; ssh -v shows what it asks".to_owned()
         } else if self.tried.iter().any(is_secret) {
             format!("is it the right password, and the right user ({user})?")
         } else if !self.accepted.is_empty() {

@@ -12,7 +12,7 @@ use super::destination::Host;
 use super::keepalive::TCP;
 use super::watch::Watch;
 use crate::events::event::Outcome;
-use crate::events::host_error::HostError;
+use crate::events::host_error::{FROM_ADDRESS, HostError};
 use crate::ssh_config::AddressFamily as Family;
 use crate::system::poll::MAX_FDS;
 use crate::text::message::reason;
@@ -69,7 +69,9 @@ pub fn connect_any(addresses: &[SocketAddr], host: &Host, watch: &Watch<'_>) -> 
                     }
                     Err(error) if is_local(error) => return Err(local(error)),
                     Err(error) => {
-                        failed.push((address, reason(&error.into())));
+                        let own = host.bind.filter(|_| is_of_own_address(error));
+                        let from = own.map(|own| format!("{FROM_ADDRESS}{}: ", own.ip())).unwrap_or_default();
+                        failed.push((address, from + &reason(&error.into())));
                         continue;
                     }
                 },
@@ -116,6 +118,12 @@ fn begin(address: SocketAddr, host: &Host) -> Result<Begun, Errno> {
         Err(Errno::INPROGRESS | Errno::INTR) => Ok(Begun::Pending(socket)),
         Err(error) => Err(error),
     }
+}
+
+/// Whether it may be our own address, as BindAddress has it, from which the host's cannot be reached: of another family, or of a network
+/// that has no way there.
+fn is_of_own_address(error: Errno) -> bool {
+    [Errno::INVAL, Errno::ADDRNOTAVAIL, Errno::AFNOSUPPORT, Errno::NODEV, Errno::NETUNREACH].contains(&error)
 }
 
 /// Whether it is we who lack something, rather than the host that cannot be reached.

@@ -101,6 +101,17 @@ fn an_address_that_cannot_be_used_here_is_no_fault_of_this_machine_s() {
         env.pssh().args(["-O", "BindAddress=192.0.2.1", "--num-retries", "1", "-H", &sshd.hosts()[0], "true"]).run();
     run.exits(4).ends("127.0.1.1", "connect: 127.0.1.1 port ");
     run.stderr_has("Cannot assign requested address").hints("127.0.1.1", "BindAddress");
+    run.stderr_has(": from BindAddress 192.0.2.1: ").stderr_lacks("is sshd running there");
+    // Of another family, or with no way there.
+    for (own, host) in
+        [("::1", "127.0.1.1"), ("127.0.0.1", "[::1]"), ("127.0.0.1", "192.0.2.1"), ("::1", "[fe80::1%lo]")]
+    {
+        let bind = format!("BindAddress={own}");
+        let run = env.pssh().args(["-O", &bind, "--num-retries", "1", "-H", &format!("{host}:22"), "true"]).run();
+        run.exits(4)
+            .stderr_has(&format!(": from BindAddress {own}: "))
+            .stderr_has("hint: the host cannot be reached from that address");
+    }
     let run = env.pssh().args(["-4", "--num-retries", "1", "-H", "[::1]:22", "true"]).run();
     run.ends("::1", "dns: ::1: it has no IPv4 address");
 }

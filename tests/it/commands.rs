@@ -54,7 +54,7 @@ fn without_a_shell_every_word_reaches_the_program_as_it_is() {
 fn another_shell_gets_the_text_as_it_is() {
     let (env, sshd) = server();
     let pssh = || env.pssh().hosts(sshd.hosts());
-    for nasty in NASTY {
+    for nasty in NASTY.into_iter().filter(|nasty| !nasty.is_empty()) {
         // The shell named here prints the text that it is to run.
         let run = pssh().args(["--shell", "printf [%s]", "--", nasty]).run();
         run.exits(0).check(run.stdout_of(&sshd.label()) == shown(&[nasty.as_bytes()]), nasty);
@@ -157,4 +157,20 @@ fn plain(text: &str) -> String {
         bytes.push(byte);
     }
     String::from_utf8(bytes).expect("text")
+}
+
+/// A user's own files may turn on what ends a shell at a variable that is not set; the guard for csh is passed by all the same.
+#[test]
+fn a_login_shell_that_wants_all_variables_set_runs_words_with_newlines() {
+    let (env, sshd) = server();
+    let value = format!("{}=a\nb", sshd.hosts()[0]);
+    for shell in ["bash -uec", "dash -uec", "zsh -uec", "ksh -uec", "mksh -uec", "fish -c"] {
+        // The inner shell has the option, and the guard of its own.
+        let run =
+            env.pssh().hosts(sshd.hosts()).args(["--shell", shell, "--host-arg", &value, "printf '[%%s]' %q"]).run();
+        run.exits(0).check(run.stdout_of(&sshd.label()) == b"[a\nb]\n", shell);
+    }
+    let run =
+        env.pssh().hosts(sshd.hosts()).args(["--shell", "csh -c", "--host-arg", &value, "printf '[%%s]' %q"]).run();
+    run.exits(5).ends(&sshd.label(), "exit 126").stderr_has("the shell here ends quoted words at newlines");
 }

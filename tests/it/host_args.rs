@@ -166,6 +166,10 @@ fn everything_wrong_is_told_before_the_first_connection() {
     run.check(sshd.connections() == 0, "nothing was connected to");
     let single = |option: &str| env.pssh().hosts(&hosts).args(["--host-arg", option, "--", "echo %q"]);
     refused(&sshd, single("web9=x"), &["--host-arg \"web9\": there is no such host in this run"]);
+    let named = |option: &str| env.pssh().hosts(&hosts).args(["--host-arg", option, "--", "echo %(role)q"]);
+    let unused = format!("{first}:rolle=x");
+    let problem = "the command does not use it as %(rolle)s; did you mean role?";
+    refused(&sshd, named(&unused), &[&format!("--host-arg \"{first}:rolle\": {problem}")]);
     refused(
         &sshd,
         single(&format!("{first}=x")),
@@ -208,7 +212,7 @@ fn a_dry_run_shows_each_hosts_own_command() {
     let lines: Vec<&str> = shown.lines().collect();
     run.check(lines.len() == 2 && lines[0] == format!("{first}: deploy '1.10' on {first}"), "the first");
     // Before what has a newline stands what keeps csh from it.
-    let begins = lines[1].starts_with(&format!("{second}: $'test -z "));
+    let begins = lines[1].starts_with(&format!("{second}: $'test \""));
     let ends = lines[1].ends_with(&format!("\\ndeploy \\'a\\nb\\' on {second}'"));
     run.check(begins && ends, "the second").check(sshd.connections() == 0, "nothing was connected to");
 }
@@ -289,4 +293,30 @@ fn rows_that_seem_to_name_their_host_are_not_taken_in_order() {
     run("name,v\na,1\nb,2\n", &["--host-column", "host"]).exits(2).stderr_has("no row has the column \"host\"");
     run("name,v\na,1\nb,2\n", &["--host-column", ""]).exits(2);
     env.pssh().hosts(sshd.hosts()).args(["--host-column", "name", "true"]).run().exits(2).stderr_has("--host-args");
+}
+
+/// A host is named as in the lists of hosts, in whatever form.
+#[test]
+fn a_single_value_is_for_a_host_in_any_form_of_its_name() {
+    let env = Env::new();
+    for (host, named) in [
+        ("ssh://me@web1:22", "ssh://me@web1:22"),
+        ("ssh://me@web1:22", "ssh://web1"),
+        ("me@web1", "ssh://me@web1/"),
+        ("web1", "ssh://web1"),
+        ("[::1]", "[::1]"),
+        ("::1", "[::1]"),
+        ("[::1]:22", "[::1]:22"),
+        ("[fe80::1%lo]:22", "[fe80::1%lo]"),
+    ] {
+        for (option, command) in [(format!("{named}=v w"), "echo %q"), (format!("{named}:x=v w"), "echo %(x)q")] {
+            let run = env.pssh().args(["-H", host, "--dry-run", "--host-arg", &option, "--", command]).run();
+            run.exits(0).check(run.stdout_text().ends_with(": echo 'v w'\n"), &option);
+        }
+    }
+    for other in ["ssh://you@web1", "web1:23", "ssh://web1:23", "you@web1", "[web2]"] {
+        let option = format!("{other}=v");
+        let run = env.pssh().args(["-H", "me@web1:22", "--dry-run", "--host-arg", &option, "--", "echo %q"]).run();
+        run.exits(2).stdout_is("");
+    }
 }

@@ -488,3 +488,123 @@ fn agents_are_listed_and_files_read_once_though_the_hosts_differ() {
     assert_eq!(count.load(Ordering::SeqCst), 2);
     assert!(fs::metadata(&pipe).expect("a pipe").permissions().mode() & 0o77 == 0);
 }
+
+/// Ten keys in the agent, and the one that the server takes is a default one: it comes first, as for ssh.
+#[test]
+fn default_keys_that_the_agent_holds_are_offered_first() {
+    let env = Env::without_key();
+    let agent = Agent::start(&env);
+    let names: Vec<String> = (0..10).map(|number| format!("key{number}")).collect();
+    let lines: Vec<String> = names.iter().map(|name| ssh_keygen(&env.path(name), &["-t", "ed25519"])).collect();
+    names.iter().for_each(|name| agent.add(&env, &env.path(name)));
+    let sshd = Sshd::start(&env, Setup { authorized: lines[7..8].to_vec(), ..Setup::default() });
+    let directory = env.path(".ssh");
+    let (public, private) = (env.path("key7.pub"), env.path("key7"));
+    // ssh goes by the name alone, and not by the kind of the key.
+    for (from, name) in [
+        (&private, "id_ed25519"),
+        (&public, "id_ed25519.pub"),
+        (&public, "id_rsa.pub"),
+        (&public, "id_ecdsa.pub"),
+        (&public, "id_ecdsa_sk.pub"),
+        (&public, "id_ed25519_sk.pub"),
+        (&public, "id_dsa.pub"),
+    ] {
+        let to = directory.join(name);
+        fs::copy(from, &to).expect("a copy");
+        for only in ["no", "yes"] {
+            let pssh = || {
+                let run = env.pssh().hosts(sshd.hosts()).variable("SSH_AUTH_SOCK", &agent.socket);
+                run.args(["-v", "-O", &format!("IdentitiesOnly={only}")])
+            };
+            let shown = directory.join(name.trim_end_matches(".pub"));
+            let run = pssh().arg("true").run();
+            run.exits(0).stderr_has(&format!("with ssh-ed25519 {} (agent)", shown.display()));
+            let explained = pssh().arg("--explain").run();
+            let text = String::from_utf8_lossy(&explained.stdout).into_owned();
+            let place = |words: &str| text.find(words);
+            let own = place(&format!("\nidentityfile ~/.ssh/{}\t", name.trim_end_matches(".pub")));
+            let is_first = own.is_some_and(|own| place("\nagentkey ").is_none_or(|other| own < other));
+            explained.check(is_first, &format!("{name}, IdentitiesOnly {only}"));
+        }
+        fs::remove_file(&to).expect("the copy");
+    }
+    let run = env.pssh().hosts(sshd.hosts()).variable("SSH_AUTH_SOCK", &agent.socket).arg("true").run();
+    run.exits(4).ends(&sshd.label(), "auth: ");
+}
+
+/// The forms of public key files that ssh takes, and what is said of those that it does not take.
+#[test]
+fn public_key_files_are_read_as_by_ssh() {
+    let env = Env::without_key();
+    let agent = Agent::start(&env);
+    let line = ssh_keygen(&env.path("key"), &["-t", "ed25519"]);
+    let other = ssh_keygen(&env.path("other"), &["-t", "ed25519"]);
+    agent.add(&env, &env.path("key"));
+    ssh_keygen(&env.path("authority"), &["-t", "ed25519"]);
+    certify(&env, "authority", &env.path("key"), &env.path("certified"), &[]);
+    let certificate = fs::read_to_string(env.path("certified-cert.pub")).expect("a certificate");
+    let rfc4716 = Command::new("ssh-keygen").args(["-e", "-f"]).arg(env.path("key.pub")).output().expect("ssh-keygen");
+    let sshd = Sshd::start(&env, Setup { authorized: vec![line.clone()], ..Setup::default() });
+    let mut words = line.split_whitespace();
+    let (kind, base64) = (words.next().expect("a kind"), words.next().expect("a key"));
+    let public = format!("{kind} {base64}");
+    for (text, problem) in [
+        (format!("{public} me\n{other}\n").into_bytes(), None),
+        ([public.as_bytes(), b" caf\xe9\n"].concat(), None),
+        (format!("{kind}\t{base64}\tme\n").into_bytes(), None),
+        (format!("{kind} \t {base64}").into_bytes(), None),
+        (format!("# of the laptop\n{public}\n").into_bytes(), None),
+        (format!("\n\n{public}\n").into_bytes(), None),
+        (format!("  {public}\n").into_bytes(), None),
+        (format!("{public} me\r\n").into_bytes(), None),
+        (format!("no key\nssh-ed25519 AAAA\n{public}\n").into_bytes(), None),
+        (rfc4716.stdout, Some("a public key in the format of RFC 4716")),
+        (format!("\u{feff}{public}\n").into_bytes(), Some("it begins with a byte order mark")),
+        (Vec::new(), Some("the file is empty")),
+        (b"\n \n".to_vec(), Some("the file is empty")),
+        (format!("{other}\n{public}\n").into_bytes(), Some("this is a public key, and no agent holds the private one")),
+        (b"PuTTY-User-Key-File-3: ssh-ed25519\n".to_vec(), Some("a key of PuTTY: puttygen")),
+        (b"what is this?\n".to_vec(), Some("no PRIVATE KEY block and no public key in it")),
+    ] {
+        let shown = String::from_utf8_lossy(&text).into_owned();
+        let path = env.file("identity", text);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("a mode");
+        let options = ["BatchMode=yes", "IdentitiesOnly=yes"];
+        let mut ssh = Command::new("ssh");
+        ssh.args(["-F", "none"]).args(options.iter().flat_map(|option| ["-o", option]));
+        ssh.arg("-o").arg(format!("UserKnownHostsFile={}", env.known_hosts().display())).arg("-i").arg(&path);
+        ssh.args(["-p", &sshd.port().to_string(), "127.0.1.1", "true"]);
+        ssh.env("SSH_AUTH_SOCK", &agent.socket).stdin(Stdio::null()).stderr(Stdio::null());
+        let by_ssh = ssh.status().expect("ssh of OpenSSH is needed for this test").success();
+        assert_eq!(by_ssh, problem.is_none(), "{shown:?}");
+        let run = env.pssh().hosts(sshd.hosts()).variable("SSH_AUTH_SOCK", &agent.socket);
+        let run = run.args(["-O", "IdentitiesOnly=yes", "--identity"]).arg(&path).arg("true").run();
+        match problem {
+            None => run.exits(0).check(true, &shown),
+            Some(problem) => run
+                .exits(2)
+                .stderr_has(&format!("pssh: {}: ", path.display()))
+                .stderr_has(problem)
+                .stderr_lacks("too open"),
+        };
+    }
+    // A private key that others can read is another matter, and so is one that begins with a byte order mark.
+    let private = fs::read(env.path("other")).expect("a key");
+    for (text, mode, problem) in [
+        (private.clone(), 0o644, "permissions 0644 are too open"),
+        ([&b"\xef\xbb\xbf"[..], &private].concat(), 0o600, "it begins with a byte order mark"),
+    ] {
+        let path = env.file("identity", text);
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("a mode");
+        env.pssh().hosts(sshd.hosts()).arg("--identity").arg(&path).arg("true").run().exits(2).stderr_has(problem);
+    }
+    // The same forms of a certificate that is named as one.
+    let config =
+        format!("IdentityFile {}\nCertificateFile {}\n", env.path("key").display(), env.path("cert").display());
+    env.file("cert", format!("# signed today\n\n\t{certificate}"));
+    let authority = vec![format!("cert-authority {}", public_line(&env.path("authority")))];
+    let certified = Sshd::start(&env, Setup { authorized: authority, ..Setup::default() });
+    let run = env.bare_pssh().arg("-F").arg(env.file("config", config)).arg("--known-hosts").arg(env.known_hosts());
+    run.hosts(certified.hosts()).args(["-v", "true"]).run().exits(0).stderr_has("ssh-ed25519-cert-v01@openssh.com");
+}

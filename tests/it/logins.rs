@@ -241,6 +241,16 @@ fn a_single_question_for_the_password_may_be_in_any_language() {
         "me@one's password: ",
         "Passwort für me@code1: ",
         "me's Kennwort auf 127.0.0.1: ",
+        "Adgangskode: ",
+        "Kodeord:",
+        "me@127.0.0.1的密码：",
+        // The server's own name, which we do not know.
+        "node-one Password:",
+        "new-york password:",
+        "pin-1 Password:",
+        "duo1 Passwort:",
+        "Passwort fuer root auf verify1:",
+        "token.example.org Password:",
     ] {
         let env = Env::without_key();
         let server = asking(&env, &[&[(question, PASSWORD)]]);
@@ -259,11 +269,64 @@ fn only_a_single_question_is_taken_for_that_of_the_password_and_only_once() {
         &[&[("Passwort: ", PASSWORD)], &[("Ziffern: ", "123456")]],
         &[&[("Bestätigungscode: ", "x")]],
         &[&[("Verification code: ", "x")]],
+        &[&[("请输入验证码：", "x")]],
+        &[&[("ワンタイムパスワード:", "x")]],
+        &[&[("Einmalpasswort:", "x")]],
+        &[&[("Mot de passe à usage unique :", "x")]],
+        &[&[("YubiKey for `u':", "x")]],
+        &[&[("SecurID:", "x")]],
+        &[&[("Response:", "x")]],
+        &[&[("One time password:", "x")]],
+        &[&[("Neues Passwort:", "x")]],
     ] {
         let server = asking(&env, rounds);
         let run = env.pssh().hosts([server.addr()]).arg("--password-file").arg(&file).arg("true").run();
         run.exits(4).ends(RAW, "auth: ").hints(RAW, "typed at a terminal");
         run.check(run.outcome(RAW).contains("and there is no terminal to ask on"), "asks");
+    }
+}
+
+/// ssh sends empty answers where nobody can be asked, and goes on to the next method.
+#[test]
+fn a_code_that_nobody_knows_leaves_the_password_its_own_method() {
+    let env = Env::without_key();
+    let code = Prompt { text: "Code: ".to_owned(), echo: false, answer: "123456".to_owned() };
+    let config =
+        Config { password: Some(PASSWORD.to_owned()), keyboard_interactive: vec![vec![code]], ..Config::default() };
+    let server = Server::start(config);
+    env.trust(&server.known_hosts());
+    let pssh = |file: &Path| {
+        let run = env.pssh().hosts([server.addr()]).args(["-v", "--password-file"]).arg(file);
+        run.args(["--num-retries", "1"])
+    };
+    let file = secret_file(&env, "password", PASSWORD);
+    pssh(&file).arg("true").run().exits(0).stderr_has("with a password");
+    assert_eq!(server.auth_attempts(), 2, "the empty answer is one");
+    let wrong = secret_file(&env, "wrong", "wr0ng");
+    let run = pssh(&wrong).arg("true").run();
+    run.exits(4).ends(RAW, "auth: ").stderr_has("hint: is it the right password");
+    run.check(
+        run.outcome(RAW).contains("keyboard-interactive: it asks \"Code:\", and there is no terminal"),
+        "says why",
+    );
+    // Where the method is turned off nothing has to be answered.
+    let before = server.auth_attempts();
+    let run = pssh(&file).args(["-O", "PreferredAuthentications=keyboard-interactive", "true"]).run();
+    run.exits(4).ends(RAW, "auth: ").stderr_has("hint: the answer has to be typed at a terminal");
+    assert_eq!(server.auth_attempts(), before);
+}
+
+#[test]
+fn questions_that_cannot_be_taken_are_not_said_to_be_about_the_password() {
+    let env = Env::without_key();
+    let file = secret_file(&env, "password", PASSWORD);
+    let long = "x".repeat(60_000);
+    let many = vec![("Password: ", "x"); 101];
+    for rounds in [&[&[(&*long, "x")][..]][..], &[&many]] {
+        let server = asking(&env, rounds);
+        let run = env.pssh().hosts([server.addr()]).args(["--num-retries", "1", "--password-file"]).arg(&file);
+        let run = run.arg("true").run();
+        run.exits(4).ends(RAW, "auth: ").hints(RAW, "ssh -v shows what it asks").stderr_has("keyboard-interactive");
     }
 }
 

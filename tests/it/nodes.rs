@@ -464,6 +464,11 @@ fn urls_line_ends_and_comments_of_any_kind_are_read() {
     let run = listed(b"ssh://web1/etc\n");
     run.exits(2).stderr_has("list:1:1: \"ssh://web1/etc\": expected ssh://[user@]host[:port], without a path");
     env.pssh().args(["-H", "ssh://a%4@web1", "--dry-run", "true"]).run().exits(2).stderr_has("hexadecimal");
+    env.pssh()
+        .args(["-H", "ssh://a%FF@web1", "--dry-run", "true"])
+        .run()
+        .exits(2)
+        .stderr_has("user of the URL is not UTF-8");
     env.pssh().args(["-w", "ssh://me@web1:22", "--dry-run", "true"]).run().exits(0).stdout_is("web1: true\n");
     env.pssh().args(["-J", "ssh://me@gate:22", "-H", "web1", "--explain"]).run().exits(0);
 }
@@ -474,7 +479,22 @@ fn an_empty_command_is_none() {
     for words in [&[""][..], &["  "], &["", "\n"]] {
         let run = env.pssh().args(["-H", "web1", "--"]).args(words).run();
         run.exits(2).stderr_has("the command is empty: is a variable in it not set?");
+        let run = env.pssh().args(["-H", "web1", "--shell", "sh -c", "--"]).args(words).run();
+        run.exits(2).stderr_has("the command is empty: is a variable in it not set?");
     }
+    // A value may be what is not set; it is known for each host.
+    for (args, problem) in [
+        (&["--host-arg", "web1=", "%s"][..], "web1: the command is empty: is a variable or a value in it not set?"),
+        (&["--host-arg", "web1= ", "--shell", "sh -c", "%s", ""], "web1: the command is empty: "),
+        (&["--host-arg", "web1=", "--no-shell", "%s"], "web1: the command's first word is empty"),
+        (&["--script", "/dev/null"], "--script /dev/null: it is empty: nothing would be run"),
+        (&["--script", "/dev/null", "word"], "--script /dev/null: it is empty: nothing would be run"),
+    ] {
+        for dry in [&["--dry-run"][..], &[]] {
+            env.pssh().args(["-H", "web1"]).args(dry).args(args).run().exits(2).stdout_is("").stderr_has(problem);
+        }
+    }
+    env.pssh().args(["-H", "web1", "--host-arg", "web1=", "--dry-run", "%q"]).run().exits(0).stdout_is("web1: ''\n");
     let run = env.run_of(pssh::plan::program::Program::Pnuke).args(["-H", "web1", ""]).run();
     run.exits(2).stderr_has("the pattern is empty");
     let run = env.pssh().args(["-H", "web1", "--env", "A B=1", "true"]).run();

@@ -78,6 +78,24 @@ fn a_script_that_is_too_long_for_a_line_comes_over_standard_input() {
     assert_eq!(fleet.sshd.connections(), 4, "nothing more was connected to");
 }
 
+/// csh closes the descriptor by which other interpreters get the script, and seeks back in it for each turn of a loop.
+#[test]
+fn scripts_of_csh_and_tcsh_run_whole() {
+    let fleet = Fleet::new(1);
+    let text = "set i = 0\nwhile ($i < 3)\n  @ i++\n  echo \"$i $1 it's\"\nend\ngoto done\necho never\ndone:\necho $#argv\ncat\n";
+    for (shell, file) in [("/bin/csh -f", "x.csh"), ("/bin/bsd-csh", "it's.csh"), ("/usr/bin/env tcsh", "x.tcsh")] {
+        let short = fleet.env.file(file, format!("#!{shell}\n{text}exit 4\n"));
+        let run = fleet.pssh().arg("-I").arg("--script").arg(&short).args(["a b", "/dev/fd/3"]).stdin("in\n").run();
+        run.exits(5).ends(&fleet.sshd.label(), "exit 4");
+        let said = "1 a b it's\n2 a b it's\n3 a b it's\n2\n";
+        run.check(run.stdout_of(&fleet.sshd.label()) == format!("{said}in\n").as_bytes(), shell);
+        let long = fleet.env.file(file, format!("#!{shell}\n{}{text}exit 4\n", padding(LINE).replace('!', "")));
+        let run = fleet.pssh().arg("--script").arg(&long).args(["a b", "/dev/fd/3"]).run();
+        run.exits(5).ends(&fleet.sshd.label(), "exit 4");
+        run.check(run.stdout_of(&fleet.sshd.label()) == said.as_bytes(), shell);
+    }
+}
+
 #[test]
 fn an_exit_status_is_the_scripts() {
     let fleet = Fleet::new(1);

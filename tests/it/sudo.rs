@@ -106,6 +106,9 @@ impl Fleet {
     }
 }
 
+/// What the guard for csh says.
+const NOTHING_RUN: &str = "pssh: the shell here ends quoted words at newlines, as csh and tcsh do: nothing was run";
+
 /// Whether a host has said one of the words that tell sudo's question and the command's beginning.
 fn says_token(run: &Run, label: &str) -> bool {
     String::from_utf8_lossy(&run.stderr_of(label)).contains("pssh-")
@@ -204,7 +207,7 @@ fn what_sudo_refuses_is_no_exit_status_of_the_command() {
             .stdout_is("")
             .ends(&fleet.label(), "auth: sudo: the command was never seen to begin (exit status 1): ");
         run.check(run.outcome(&fleet.label()).contains(words), words);
-        run.stderr_lacks("s=0").stderr_lacks("/proc/").stderr_lacks("exec \"$@\"");
+        run.stderr_lacks("s=0").stderr_lacks("/proc/").stderr_lacks("exec \"$@\"").stderr_lacks("bin/sh /");
     };
     begins(&["--run-as", "no-such-user"], "unknown user no-such-user");
     fleet.rule("ALL=(nobody) ALL", "");
@@ -342,12 +345,31 @@ fn newlines_within_our_quotes_run_no_lines_of_their_own_in_any_login_shell() {
             let run = run.run();
             run.check(!ran.exists(), &format!("{shell}: no line is run by itself"));
             if shell.ends_with("csh") {
-                let is_known_as_failed =
-                    run.status.code() == Some(5) || run.outcome(&fleet.label()).starts_with("auth: sudo");
-                run.check(is_known_as_failed, shell)
-                    .stderr_has("ends quoted words at newlines, as csh and tcsh do: nothing was run");
+                // By sudo or not: it was never started.
+                run.exits(5).ends(&fleet.label(), "exit 126").stderr_lacks("requiretty").stderr_has(NOTHING_RUN);
             } else {
                 run.exits(0).check(run.stdout_of(&fleet.label()) == expected.as_bytes(), shell);
+            }
+        }
+    }
+    // The shell that reads the value may be another than the login shell: each is guarded for itself, whatever its options are.
+    let shells = ["sh -uc", "zsh -uc", "fish -c", "csh -c", "tcsh -c", "env tcsh -c", "csh -fc", "su -s /bin/csh -c"];
+    for login in ["/bin/bash", "/bin/zsh", "/bin/tcsh"] {
+        tool("usermod", &["-s", login, &fleet.account.name].map(OsStr::new));
+        for shell in shells {
+            for sudo in [false, true] {
+                let run = if sudo { fleet.pssh().arg("--sudo") } else { fleet.asking() };
+                if shell.starts_with("su ") && !sudo {
+                    continue;
+                }
+                let run = run.args(["--shell", shell, "--host-arg", &value, "--", "printf '%%s\\n' %q"]).run();
+                let context = format!("{login}, {shell}, sudo: {sudo}");
+                run.check(!ran.exists(), &format!("{context}: no line is run by itself"));
+                if login.ends_with("csh") || shell.contains("csh") {
+                    run.exits(5).ends(&fleet.label(), "exit 126").stderr_has(NOTHING_RUN);
+                } else {
+                    run.exits(0).check(run.stdout_of(&fleet.label()) == expected.as_bytes(), &context);
+                }
             }
         }
     }
@@ -471,7 +493,7 @@ fn a_dry_run_shows_sudo_and_needs_no_password() {
     let run = dry(&["-v", "--script"]).arg(script).args(["--host-arg", "web1=it's", "%s"]).run();
     let said = run.exits(0).stdout_text();
     // The script has newlines: before it stands what keeps csh from them.
-    let is_shown = said.starts_with("web1: $'test -z ") && said.contains(r"\nexec sudo -S -p ");
+    let is_shown = said.starts_with("web1: $'test \"") && said.contains(r"\nexec sudo -S -p ");
     run.check(is_shown && said.lines().count() == 1, "the line, in one line");
     let program = r"\'/bin/sh\' \'-e\' -c \'#";
     run.check(said.contains(r"-u \'www\' -- sh -c ") && said.contains(program), "the user and the script");
@@ -486,11 +508,12 @@ fn options_for_sudo_are_checked() {
         (&["--sudo-password-file", "x", "id"][..], "only with --sudo or --run-as"),
         (&["--run-as=-u", "id"], "does not begin with -"),
         (&["--run-as", "", "id"], "the name is empty"),
-        (&["--sudo", "--sudo-password-file", "missing", "id"], "--sudo-password-file missing: "),
     ] {
         let status = if args.contains(&"missing") { 1 } else { 2 };
         env.pssh().args(["-H", "127.0.0.1"]).args(args).run().exits(status).stderr_has(words);
     }
+    let run = env.pssh().args(["-H", "127.0.0.1", "--sudo", "--sudo-password-file", "missing", "id"]).run();
+    run.exits(1).stderr_has("--sudo-password-file missing: ");
     let open = env.file("open", "secret");
     let run = env.pssh().args(["-H", "127.0.0.1", "--sudo", "--sudo-password-file"]).arg(open).arg("id").run();
     run.exits(2).stderr_has("too open").stderr_lacks("secret\n");

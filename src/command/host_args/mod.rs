@@ -20,6 +20,7 @@ use crate::command::{CommandLine, shown};
 use crate::hosts::{self, HostSpec, Origin};
 use crate::system::files::unread::{BeforeStart, is_unread};
 use crate::text::message::{excerpt, reason};
+use crate::text::suggest::did_you_mean;
 
 /// The name of the column whose value says which host a row is for.
 const HOST: &str = "host";
@@ -193,7 +194,7 @@ pub(crate) fn of_texts(
     let by_name = Directory::new(hosts);
     let mut singles: Vec<Vec<Vec<u8>>> = vec![Vec::new(); if options.is_empty() { 0 } else { hosts.len() }];
     for option in options {
-        if let Err(problem) = single(option.as_bytes(), &by_name, &mut arguments, &mut singles) {
+        if let Err(problem) = single(option.as_bytes(), &by_name, command, &mut arguments, &mut singles) {
             // Only what stands before the =: the value may be a secret.
             let target = option.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
             problems.push(format!("--host-arg {}: {problem}", quoted(target)));
@@ -238,7 +239,10 @@ fn quoted_word(word: &str) -> String {
 }
 
 /// The places of hosts in the list, by name and by whole entry.
-struct Directory<'a>(HashMap<Cow<'a, str>, Vec<usize>>);
+struct Directory<'a> {
+    hosts: &'a [HostSpec],
+    places: HashMap<Cow<'a, str>, Vec<usize>>,
+}
 
 impl<'a> Directory<'a> {
     fn new(hosts: &'a [HostSpec]) -> Directory<'a> {
@@ -249,11 +253,23 @@ impl<'a> Directory<'a> {
                 places.entry(Cow::Owned(host.to_string())).or_default().push(number);
             }
         }
-        Directory(places)
+        Directory { hosts, places }
     }
 
     fn places(&self, entry: &[u8]) -> Option<&[usize]> {
-        std::str::from_utf8(entry).ok().and_then(|entry| self.0.get(entry)).map(Vec::as_slice)
+        std::str::from_utf8(entry).ok().and_then(|entry| self.places.get(entry)).map(Vec::as_slice)
+    }
+
+    /// Those of an entry that is written in another way than it is shown, such as `ssh://me@web1` or `[::1]`.
+    fn places_of_other_form(&self, entry: &[u8]) -> Option<Vec<usize>> {
+        let (user, name, port) = hosts::parse_entry(std::str::from_utf8(entry).ok()?).ok()?;
+        let places = self.places.get(&*name)?.iter().copied();
+        let is_meant = |place: &usize| {
+            let host = &self.hosts[*place];
+            (user.is_none() || host.user == user) && (port.is_none() || host.port == port)
+        };
+        let places: Vec<usize> = places.filter(is_meant).collect();
+        (!places.is_empty()).then_some(places)
     }
 }
 
@@ -261,6 +277,7 @@ impl<'a> Directory<'a> {
 fn single(
     option: &[u8],
     hosts: &Directory<'_>,
+    command: &CommandLine,
     arguments: &mut [Arguments],
     singles: &mut [Vec<Vec<u8>>],
 ) -> Result<(), String> {
@@ -268,26 +285,34 @@ fn single(
         return Err("expected HOST=VALUE or HOST:NAME=VALUE".to_owned());
     };
     let (target, value) = (&option[..equals], &option[equals + 1..]);
-    if let Some(places) = hosts.places(target) {
-        places.iter().for_each(|place| singles[*place].push(value.to_owned()));
-        return Ok(());
-    }
-    let colon = target.iter().rposition(|byte| *byte == b':');
-    if let Some(colon) = colon
-        && let Some(places) = hosts.places(&target[..colon])
-    {
-        let name = std::str::from_utf8(&target[colon + 1..]).ok().filter(|name| !name.is_empty());
-        let name: Arc<str> = name.ok_or("the name is missing, or not UTF-8 text")?.into();
-        for place in places {
-            let of_host = &mut arguments[*place];
-            of_host.named.insert(0, (Arc::clone(&name), value.to_owned()));
-            if of_host.place == Place::Nowhere {
-                of_host.place = Place::Option;
+    let parts = target.iter().rposition(|byte| *byte == b':').map(|colon| (&target[..colon], &target[colon + 1..]));
+    let shown = |target: &[u8]| hosts.places(target).map(<[usize]>::to_vec);
+    let named = |find: &dyn Fn(&[u8]) -> Option<Vec<usize>>| {
+        let (host, name) = parts?;
+        Some((find(host)?, Some(name)))
+    };
+    let other = |target: &[u8]| hosts.places_of_other_form(target);
+    let found = shown(target).map(|places| (places, None));
+    let found = found.or_else(|| named(&shown)).or_else(|| Some((other(target)?, None))).or_else(|| named(&other));
+    match found.ok_or("there is no such host in this run")? {
+        (places, None) => places.into_iter().for_each(|place| singles[place].push(value.to_owned())),
+        (places, Some(name)) => {
+            let name = std::str::from_utf8(name).ok().filter(|name| !name.is_empty());
+            let name: Arc<str> = name.ok_or("the name is missing, or not UTF-8 text")?.into();
+            if !command.names().any(|used| used == &*name) {
+                let hint = did_you_mean(&name, command.names());
+                return Err(format!("the command does not use it as %({name})s{hint}"));
+            }
+            for place in places {
+                let of_host = &mut arguments[place];
+                of_host.named.insert(0, (Arc::clone(&name), value.to_owned()));
+                if of_host.place == Place::Nowhere {
+                    of_host.place = Place::Option;
+                }
             }
         }
-        return Ok(());
     }
-    Err("there is no such host in this run".to_owned())
+    Ok(())
 }
 
 /// How rows are written.

@@ -22,6 +22,8 @@ pub struct LoginError {
     pub tried: Vec<String>,
     /// The methods that the server would take, if it said so.
     pub offered: Vec<String>,
+    /// Whether the server was told a password, or an answer that was typed.
+    pub told_secret: bool,
     /// A question of the server that got no answer, and why.
     pub question: Option<String>,
     /// What the server said in words, and how it ended the connection.
@@ -104,7 +106,7 @@ mod tests {
         let error = LoginError { user: "u".to_owned(), accepted, offered, ..LoginError::default() };
         assert_eq!(error.to_string(), "u: ssh-ed25519 k was accepted; the server also wants password");
         assert_eq!(error.hint().as_deref(), Some("it wants more than that: -A asks for a password"));
-        let error = LoginError { tried: list(&["password"]), ..error };
+        let error = LoginError { tried: list(&["password"]), told_secret: true, ..error };
         assert_eq!(
             error.to_string(),
             "u: ssh-ed25519 k was accepted; refused after trying password; the server also wants password"

@@ -127,14 +127,13 @@ impl Directory {
         for candidate in &by_agent {
             self.tell(candidate, &allowed, &mut held, &mut told);
         }
-        if resolved.settings.identities_only.value {
-            let only_held = default(&AGENT_IDENTITIES);
-            let all = defaults.iter().chain(&only_held);
-            all.filter(|candidate| self.holder(candidate, &held).is_some())
-                .collect::<Vec<_>>()
-                .into_iter()
-                .for_each(|candidate| self.tell(candidate, &allowed, &mut held, &mut told));
-        } else if let Some(socket) = &socket {
+        let only_held = default(&AGENT_IDENTITIES);
+        let all = defaults.iter().chain(&only_held);
+        all.filter(|candidate| self.holder(candidate, &held).is_some())
+            .collect::<Vec<_>>()
+            .into_iter()
+            .for_each(|candidate| self.tell(candidate, &allowed, &mut held, &mut told));
+        if let Some(socket) = socket.as_ref().filter(|_| !resolved.settings.identities_only.value) {
             for key in held.drain(..) {
                 let kind = key_type(&key.public_key).unwrap_or("unknown type");
                 let (what, origin) = (format!("{kind} {}", key.comment), format!("agent {}", socket.display()));

@@ -24,7 +24,7 @@ use crate::text::message::reason;
 pub const DEFAULT_IDENTITIES: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
 
 /// The others that ssh(1) tries, of which only an agent can sign.
-pub const AGENT_IDENTITIES: [&str; 2] = ["id_ecdsa_sk", "id_ed25519_sk"];
+pub const AGENT_IDENTITIES: [&str; 3] = ["id_ecdsa_sk", "id_ed25519_sk", "id_dsa"];
 
 /// Something to authenticate with.
 pub struct Identity {
@@ -122,8 +122,8 @@ impl Identities {
     /// Lists the agent's keys and reads the files.
     ///
     /// The order: the certificates that ssh_config names; the files that the user named (by way of the agent, if it holds the
-    /// key); those that ssh_config names and the agent holds; the agent's other keys; the other files that ssh_config names;
-    /// the default files. Before each file comes its certificate, unless ssh_config names certificates. ssh(1) offers an
+    /// key); those that ssh_config names and the agent holds; the default ones that it holds; the agent's other keys; the other files
+    /// that ssh_config names; the other default files. Before each file comes its certificate, unless ssh_config names certificates. ssh(1) offers an
     /// agent's keys before a file named with `-i`, and with many keys in the agent the server gives up before it is that
     /// file's turn.
     ///
@@ -144,8 +144,14 @@ impl Identities {
             None => (None, Vec::new()),
         };
         sources.files.iter().try_for_each(|path| found.add_named(path, agent, &mut held))?;
+        let default = |names: &[&str]| -> Vec<PathBuf> {
+            sources.default_dir.iter().flat_map(|dir| names.iter().map(|name| dir.join(name))).collect()
+        };
+        let defaults = default(&DEFAULT_IDENTITIES);
         if let Some(agent) = agent {
             sources.configured.iter().for_each(|path| found.add_held(path, agent, &mut held));
+            let others = default(&AGENT_IDENTITIES);
+            defaults.iter().chain(&others).for_each(|path| found.add_held(path, agent, &mut held));
             if !sources.only {
                 for AgentKey { public_key, comment, is_restricted } in held.drain(..) {
                     let (agent, key) = (Arc::clone(agent), public_key.clone());
@@ -156,14 +162,6 @@ impl Identities {
         }
         for path in sources.configured {
             found.add_unnamed(path, sources.ask)?;
-        }
-        let default = |names: &[&str]| -> Vec<PathBuf> {
-            sources.default_dir.iter().flat_map(|dir| names.iter().map(|name| dir.join(name))).collect()
-        };
-        let defaults = default(&DEFAULT_IDENTITIES);
-        if let Some(agent) = agent.filter(|_| sources.only) {
-            let all = defaults.iter().chain(&default(&AGENT_IDENTITIES)).cloned().collect::<Vec<_>>();
-            all.iter().for_each(|path| found.add_held(path, agent, &mut held));
         }
         let silence = Err("no agent holds it");
         let (closed, open): (Vec<_>, Vec<_>) = defaults.iter().partition(|path| found.is_closed(path));
@@ -231,6 +229,9 @@ impl Gathering<'_> {
 
     /// Adds a file whose key the agent holds.
     fn add_held(&mut self, path: &Path, agent: &Arc<Agent>, held: &mut Vec<AgentKey>) {
+        if held.is_empty() {
+            return;
+        }
         if let Ok(loaded) = &*self.sources.keyring.file(path) {
             self.add_by_agent(path, loaded, Some(agent), held);
         }

@@ -24,6 +24,7 @@ use ssh_key::private::{EcdsaKeypair, KeypairData};
 use zeroize::Zeroizing;
 
 use super::algorithms::CERTIFICATE;
+use super::public_key::Key;
 use crate::ssh::wire::{put_mpint, put_string};
 use crate::system::files::bounded;
 use crate::system::files::unread::{BeforeStart, is_unread};
@@ -148,6 +149,9 @@ pub enum KeyError {
     /// Others than its owner can read it; ssh(1) refuses such a key too.
     #[error("permissions {0:04o} are too open; only its owner may read a private key (chmod 600)")]
     TooOpen(u32),
+    /// It is no private key, and what it is instead.
+    #[error("{0}")]
+    Other(&'static str),
     /// Only the public half is in the file.
     #[error(
         "this is a public key, and no agent holds the private one: load it (ssh-add), or name its file, usually the same without .pub"
@@ -157,7 +161,9 @@ pub enum KeyError {
     #[error("{0} keys cannot be used from a file; load the key into an agent (ssh-add)")]
     Unsupported(String),
     /// It is encrypted by a cipher that is not supported.
-    #[error("it is encrypted by {0}, which is not supported; ssh-keygen -p -f FILE encrypts it anew")]
+    #[error(
+        "it is encrypted by {0}, which is not supported; openssl pkey -provider legacy -provider default -in FILE -aes256 -out NEWFILE encrypts it anew"
+    )]
     Cipher(String),
     /// It cannot be decrypted.
     #[error("the passphrase is wrong")]
@@ -208,22 +214,35 @@ fn read(path: &Path) -> io::Result<(Zeroizing<Vec<u8>>, Option<u32>)> {
 
 fn judge(path: &Path, text: &[u8], open_mode: Option<u32>) -> Result<Loaded, KeyError> {
     match open_mode {
-        // Public keys may be open: that is not what is wrong with them.
-        _ if is_public(text) => Err(KeyError::Public),
-        Some(mode) => Err(KeyError::TooOpen(mode)),
-        None => parse(text, || Some(halves_beside(path)?.0)),
+        // What is no private key may be open: that is not what is wrong with it.
+        Some(mode) if has(text, PRIVATE) => Err(KeyError::TooOpen(mode)),
+        _ => parse(text, || Some(halves_beside(path)?.0)),
     }
 }
 
 /// The public key in a text, and the certificate if it is one. A private key of OpenSSH has its public one in the clear.
 fn public_half(text: &[u8]) -> Option<(Vec<u8>, Option<Certificate>)> {
-    if !is_public(text) {
+    let Some(blob) = public_line(text) else {
         return Some((ssh_key::PrivateKey::from_openssh(text).ok()?.public_key().to_bytes().ok()?, None));
-    }
-    if let Ok(certificate) = certificate_of(text) {
+    };
+    let key = Key::parse(&blob).ok()?;
+    if key.is_certified() {
+        let certificate = certificate_in(blob).ok()?;
         return Some((certificate.certified.clone(), Some(certificate)));
     }
-    Some((ssh_key::PublicKey::from_openssh(str::from_utf8(text).ok()?).ok()?.to_bytes().ok()?, None))
+    Some((key.blob, None))
+}
+
+/// The blob in the first line of a text that is a public key, as `sshkey_try_load_public` in OpenSSH's authfile.c finds it: lines that are
+/// none are passed over, up to a private key. The comment may be in any encoding.
+fn public_line(text: &[u8]) -> Option<Vec<u8>> {
+    let lines = text.split(|byte| *byte == b'\n').take_while(|line| !line.starts_with(b"-----BEGIN"));
+    lines.filter(|line| !line.starts_with(b"#")).find_map(|line| {
+        Key::from_line(line.trim_ascii_end()).ok()?;
+        // The bytes as they are: a certificate's signature covers them.
+        let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        STANDARD.decode(words.nth(1)?).ok()
+    })
 }
 
 /// The public key in `path.pub`, where ssh-keygen(1) puts it, or of the certificate beside it.
@@ -238,24 +257,39 @@ fn halves_beside(path: &Path) -> Option<(Vec<u8>, Option<Certificate>)> {
 
 /// Reads the text of a file; `neighbour` is the public key that may stand beside it.
 pub(crate) fn parse(text: &[u8], neighbour: impl FnOnce() -> Option<Vec<u8>>) -> Result<Loaded, KeyError> {
-    let has = |words: &str| text.windows(words.len()).any(|window| window == words.as_bytes());
-    if has("BEGIN OPENSSH PRIVATE KEY") {
+    let has = |words| has(text, words);
+    if let Some(problem) = OTHERS.iter().find_map(|(start, problem)| text.starts_with(start).then_some(*problem)) {
+        Err(KeyError::Other(problem))
+    } else if has("BEGIN OPENSSH PRIVATE KEY") {
         parse_openssh(text)
     } else if has("BEGIN ENCRYPTED PRIVATE KEY") || has("Proc-Type: 4,ENCRYPTED") {
         Ok(Loaded::Encrypted(Encrypted { public_key: neighbour(), form: Form::Pem(text.to_vec()) }))
-    } else if has("PRIVATE KEY-----") {
+    } else if has(PRIVATE) {
         let key = PKey::private_key_from_pem(text)?;
         Ok(Loaded::Key(Arc::new(KeyFile { public_key: public_blob(&key)?, key })))
-    } else if is_public(text) {
+    } else if public_line(text).is_some() {
         Err(KeyError::Public)
+    } else if text.trim_ascii().is_empty() {
+        Err(KeyError::Other("the file is empty"))
     } else {
-        Err(KeyError::Format("no PRIVATE KEY block in it".to_owned()))
+        Err(KeyError::Format("no PRIVATE KEY block and no public key in it".to_owned()))
     }
 }
 
-/// Whether a file begins as ssh-keygen(1) writes public keys.
-fn is_public(text: &[u8]) -> bool {
-    ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| text.starts_with(kind.as_bytes()))
+/// What all private keys have in their first line that are read here.
+const PRIVATE: &str = "PRIVATE KEY-----";
+
+/// How files begin that ssh reads as little as we do.
+const OTHERS: [(&[u8], &str); 5] = [
+    (b"\xef\xbb\xbf", "it begins with a byte order mark, with which no key is read: save it without one"),
+    (b"\xff\xfe", "it is UTF-16 text, which no key is read from: save it as plain text"),
+    (b"---- BEGIN SSH2 PUBLIC KEY", "a public key in the format of RFC 4716: ssh-keygen -i -f FILE converts it"),
+    (b"PuTTY-User-Key-File", "a key of PuTTY: puttygen FILE -O private-openssh -o NEWFILE converts it"),
+    (b"SSH PRIVATE KEY FILE FORMAT 1.1", "a key of SSH protocol 1, which no server takes any more"),
+];
+
+fn has(text: &[u8], words: &str) -> bool {
+    text.windows(words.len()).any(|window| window == words.as_bytes())
 }
 
 fn parse_openssh(text: &[u8]) -> Result<Loaded, KeyError> {
@@ -314,10 +348,10 @@ pub fn public_path(path: &Path) -> PathBuf {
 
 /// The certificate in the text of a file.
 pub(crate) fn certificate_of(text: &[u8]) -> Result<Certificate, String> {
-    let text = std::str::from_utf8(text).map_err(|_| "not a certificate")?;
-    // The bytes as they are, since the signature covers them.
-    let blob = text.split_ascii_whitespace().nth(1).and_then(|word| STANDARD.decode(word).ok());
-    let blob = blob.ok_or("not a certificate")?;
+    certificate_in(public_line(text).ok_or("not a certificate")?)
+}
+
+fn certificate_in(blob: Vec<u8>) -> Result<Certificate, String> {
     let unreadable = |error: ssh_key::Error| format!("not a certificate that can be read: {error}");
     let parsed = ssh_key::Certificate::from_bytes(&blob).map_err(unreadable)?;
     if parsed.cert_type() != ssh_key::certificate::CertType::User {
@@ -370,7 +404,10 @@ fn curve(key: &PKey<Private>) -> Result<(&'static str, MessageDigest), KeyError>
         Some(Nid::X9_62_PRIME256V1) => Ok(("nistp256", MessageDigest::sha256())),
         Some(Nid::SECP384R1) => Ok(("nistp384", MessageDigest::sha384())),
         Some(Nid::SECP521R1) => Ok(("nistp521", MessageDigest::sha512())),
-        _ => Err(KeyError::Unsupported("ECDSA keys on this curve".to_owned())),
+        other => {
+            let curve = other.and_then(|nid| nid.long_name().ok()).unwrap_or("unnamed");
+            Err(KeyError::Unsupported(format!("ECDSA ({curve} curve)")))
+        }
     }
 }
 
@@ -396,7 +433,11 @@ fn public_blob(key: &PKey<Private>) -> Result<Vec<u8>, KeyError> {
             put_string(&mut blob, name.as_bytes());
             put_string(&mut blob, &ec.public_key().to_bytes(ec.group(), form, &mut context)?);
         }
-        other => return Err(KeyError::Unsupported(format!("{other:?}"))),
+        Id::DSA => return Err(KeyError::Unsupported("DSA".to_owned())),
+        other => {
+            let name = Nid::from_raw(other.as_raw()).long_name().unwrap_or("such");
+            return Err(KeyError::Unsupported(name.to_owned()));
+        }
     }
     Ok(blob)
 }
@@ -464,6 +505,19 @@ mod tests {
         let unknown = pem.replace("DES-EDE3-CBC", "IDEA-OFB17");
         let problem = decrypted(unknown.as_bytes(), "opens it").err().expect("no such cipher");
         assert!(problem.starts_with("it is encrypted by IDEA-OFB17, which is not supported; "), "{problem}");
+        // ssh-keygen has not the old ciphers either.
+        assert!(problem.contains("openssl pkey -provider legacy"), "{problem}");
+    }
+
+    #[test]
+    fn kinds_of_keys_that_cannot_sign_have_their_names() {
+        let dsa = PKey::from_dsa(openssl::dsa::Dsa::generate(1024).expect("a key")).expect("a key");
+        let group = EcGroup::from_curve_name(Nid::SECP256K1).expect("a curve");
+        let curve = PKey::from_ec_key(EcKey::generate(&group).expect("a key")).expect("a key");
+        for (key, name) in [(dsa, "DSA keys"), (curve, "ECDSA (secp256k1 curve) keys")] {
+            let problem = parse(&key.private_key_to_pem_pkcs8().expect("a file"), || None).err().expect("of no use");
+            assert!(problem.to_string().starts_with(&format!("{name} cannot be used from a file")), "{problem}");
+        }
     }
 
     #[test]

@@ -110,7 +110,10 @@ impl Trial<'_, '_> {
             let before = self.offered.clone();
             let answer = match method {
                 Method::PublicKey => self.public_keys()?,
-                Method::KeyboardInteractive => self.keyboard_interactive()?,
+                Method::KeyboardInteractive => {
+                    let is_next = left.contains(&Method::Password) && self.can_try(Method::Password);
+                    self.keyboard_interactive(is_next)?
+                }
                 Method::Password => self.tell_password()?,
             };
             let is_next = match answer {
@@ -310,6 +313,7 @@ impl Trial<'_, '_> {
     fn tell_password(&mut self) -> Result<Answer, Outcome> {
         let Some(password) = self.password.take() else { return Ok(Answer::Refused) };
         self.told = Some(Method::Password);
+        self.error.told_secret = true;
         self.driver.link().show_secret();
         let user = &self.host.user;
         let step = self.driver.drive(self.watch, |session| ffi::authenticate_password(session, user, password));
@@ -329,9 +333,10 @@ impl Trial<'_, '_> {
         }
     }
 
-    fn keyboard_interactive(&mut self) -> Result<Answer, Outcome> {
+    /// Answers the server's questions. With `may_pass` the password follows by its own method, if none of them is for it.
+    fn keyboard_interactive(&mut self, may_pass: bool) -> Result<Answer, Outcome> {
         let (terminal, socket) = (&self.credentials.terminal, self.driver.socket());
-        let mut conversation = Conversation::new(self.host, self.password, terminal, self.watch, socket);
+        let mut conversation = Conversation::new(self.host, self.password, terminal, self.watch, socket, may_pass);
         self.driver.link().show_secret();
         let user = &self.host.user;
         let step = self
@@ -341,7 +346,9 @@ impl Trial<'_, '_> {
             self.password = None;
             self.told = Some(Method::KeyboardInteractive);
         }
+        self.error.told_secret |= conversation.told_any;
         let name = Method::KeyboardInteractive.name();
+        self.error.question = conversation.passed.take().map(|problem| format!("{name}: {problem}"));
         match (conversation.stop.take(), step) {
             (Some(Silence::Job(outcome)), _) => Err(of_secret(outcome)),
             (Some(Silence::NoAnswer { problem, advice }), _) => {

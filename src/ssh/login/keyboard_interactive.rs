@@ -7,6 +7,7 @@ use std::os::fd::BorrowedFd;
 
 use rustix::net::{Shutdown, shutdown};
 
+use super::question::{self, Asks};
 use crate::events::event::Outcome;
 use crate::ssh::destination::Host;
 use crate::ssh::ffi::{Answerer, Question};
@@ -37,6 +38,13 @@ pub struct Conversation<'a> {
     said: String,
     /// Whether the server has been told the password.
     pub told_password: bool,
+    /// Whether it has been told anything.
+    pub told_any: bool,
+    /// Whether the password has another way to go if a question stays without an answer: then the server gets an empty one, as from
+    /// ssh(1), which counts as a failed attempt, and the connection goes on.
+    may_pass: bool,
+    /// The question that got an empty answer for that reason, in words.
+    pub passed: Option<String>,
     /// Why there was no answer, in which case the connection has been ended: libssh2 would otherwise send an empty one,
     /// which counts as a failed attempt.
     pub stop: Option<Silence>,
@@ -64,23 +72,38 @@ impl<'a> Conversation<'a> {
         terminal: &'a Terminal,
         watch: &'a Watch<'a>,
         socket: BorrowedFd<'a>,
+        may_pass: bool,
     ) -> Self {
-        Conversation { host, password, terminal, watch, socket, said: String::new(), told_password: false, stop: None }
+        Conversation {
+            host,
+            password,
+            terminal,
+            watch,
+            socket,
+            said: String::new(),
+            told_password: false,
+            told_any: false,
+            may_pass,
+            passed: None,
+            stop: None,
+        }
     }
 
     /// Answers one question; `introduction` is what the server says before it.
     fn answer_one(&mut self, introduction: &str, question: &Question, is_alone: bool) -> Result<Secret, Silence> {
-        let text = self.without_names(&question.text);
-        let asks_password = asks_for_password(&text, question.echo);
-        let may_ask_password = asks_password || is_alone && !question.echo && may_be_password(&text);
+        // Whoever lets the answer be seen asks for no password.
+        let asked = if question.echo { Asks::Code } else { question::asks(&self.without_names(&question.text)) };
+        let asks_password = asked == Asks::Password;
+        let may_ask_password = asks_password || is_alone && asked == Asks::Unknown;
         let is_meant = self.host.credentials.password_prompt.as_ref().is_some_and(|prompt| prompt.fits(&question.text));
         if (may_ask_password || is_meant)
             && let Some(password) = self.password.take()
         {
             self.told_password = true;
+            self.told_any = true;
             return Ok(password.duplicate());
         }
-        let asks_another = asks_for_another(&text, question.echo);
+        let asks_another = matches!(asked, Asks::Password | Asks::NewPassword);
         let text = quoted(question.text.trim(), LONGEST);
         if asks_password && !self.told_password {
             let problem = format!("it asks {text}, and there is no password for it");
@@ -89,7 +112,9 @@ impl<'a> Conversation<'a> {
         let introduction = if introduction.is_empty() { String::new() } else { quoted(introduction, LONGEST) + " " };
         // The server's words stand in quotes behind the host's name: they are no question of ours, nor of another host.
         let prompt = format!("({}) {introduction}{text} ", self.host);
-        self.terminal.ask(&prompt, question.echo, self.watch.patience()).map_err(|error| {
+        let answer = self.terminal.ask(&prompt, question.echo, self.watch.patience());
+        self.told_any |= answer.is_ok();
+        answer.map_err(|error| {
             // The watch knows how to say it.
             if let (AskError::Cancelled | AskError::TooLate, Err(outcome)) = (&error, self.watch.check()) {
                 return Silence::Job(outcome);
@@ -101,6 +126,13 @@ impl<'a> Conversation<'a> {
     }
 
     fn fall_silent(&mut self, silence: Silence) -> Vec<Secret> {
+        match silence {
+            Silence::NoAnswer { problem, .. } if self.may_pass && !self.told_password => {
+                self.passed = Some(problem);
+                return Vec::new();
+            }
+            _ => {}
+        }
         self.stop = Some(silence);
         // What libssh2 goes on to send does not reach anybody.
         let _ = shutdown(self.socket, Shutdown::Both);
@@ -122,11 +154,27 @@ impl<'a> Conversation<'a> {
         let host = self.host.name.to_lowercase();
         let short = host.split('.').next().unwrap_or_default().to_owned();
         let names = [&host, &short, &self.host.user].map(|name| name.to_lowercase());
-        let is_name = |word: &str| {
-            let bare = word.trim_matches(|c: char| !c.is_alphanumeric()).trim_end_matches("'s");
-            word.contains('@') || names.iter().any(|name| !name.is_empty() && bare == *name)
+        let is_name = |word: &str| names.iter().any(|name| !name.is_empty() && word == *name);
+        let is_whole = |word: &str| {
+            is_name(
+                word.trim_matches(|c: char| !c.is_alphanumeric()).trim_end_matches("'s").trim_end_matches("\u{2019}s"),
+            )
         };
-        text.split_whitespace().filter(|word| !is_name(word)).collect::<Vec<_>>().join(" ")
+        let words: Vec<&str> = text.split_whitespace().filter(|word| !is_whole(word)).collect();
+        // Some languages have no blanks around a name.
+        let is_part = |c: char| c.is_ascii_alphanumeric() || "._@-".contains(c);
+        let mut rest = String::new();
+        let words = words.join(" ");
+        for piece in words.split_inclusive(|c| !is_part(c)) {
+            let end =
+                piece.char_indices().next_back().filter(|(_, c)| !is_part(*c)).map_or(piece.len(), |(end, _)| end);
+            let (word, separator) = piece.split_at(end);
+            if !(word.contains('@') || is_name(word.trim_matches(['.', '-']))) {
+                rest.push_str(word);
+            }
+            rest.push_str(separator);
+        }
+        rest
     }
 }
 
@@ -139,7 +187,7 @@ impl Answerer for Conversation<'_> {
             self.said.push_str(separator);
             self.said.push_str(&words);
         }
-        if questions.is_empty() {
+        if questions.is_empty() || self.passed.is_some() {
             // It is said with the question that follows. If none follows, it is in the message.
             return match self.watch.check() {
                 Ok(()) => Vec::new(),
@@ -161,93 +209,9 @@ fn introduction(name: &str, instruction: &str) -> String {
     lines.collect::<Vec<_>>().join(" | ")
 }
 
-/// Whether the password of the run is the answer: the answer is not to be seen, and the text asks for a password, as in
-/// `Password:` or `Password for root@db1:`, but for none that is used once or is to replace it, as in `One-time password:`
-/// or `New password:`.
-fn asks_for_password(text: &str, echo: bool) -> bool {
-    words_before_password(text, echo).is_some_and(|words| !has_any(&words, ONCE) && !has_any(&words, CHANGED))
-}
-
-/// Whether a question that comes after the password is about a change of it: `Current password:`, `New password:`.
-fn asks_for_another(text: &str, echo: bool) -> bool {
-    words_before_password(text, echo).is_some_and(|words| !has_any(&words, ONCE))
-}
-
-/// Whether the password may be the answer to a single question, in whatever language: nothing in it speaks of a code.
-fn may_be_password(text: &str) -> bool {
-    let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    !words.is_empty()
-        && !has_any(&words, ONCE)
-        && !has_any(&words, CHANGED)
-        && !CODES.iter().any(|code| text.contains(code))
-}
-
-/// They speak of a password that is used once.
-const ONCE: &[&str] = &["one", "onetime", "otp", "totp", "pin"];
-/// Likewise of one that is to be set.
-const CHANGED: &[&str] = &["new", "next", "retype", "repeat", "confirm"];
-/// What is in the questions for codes, in most languages.
-const CODES: &[&str] = &[
-    "code",
-    "kode",
-    "kod",
-    "codigo",
-    "c\u{f3}digo",
-    "token",
-    "verif",
-    "challenge",
-    "factor",
-    "duo",
-    "\u{43a}\u{43e}\u{434}",
-];
-
-fn has_any(words: &[&str], others: &[&str]) -> bool {
-    words.iter().any(|word| others.contains(word))
-}
-
-/// The words before `password` in a question whose answer is not to be seen.
-fn words_before_password(text: &str, echo: bool) -> Option<Vec<&str>> {
-    let place = text.rfind("password").filter(|_| !echo)?;
-    Some(text[..place].split(|c: char| !c.is_alphanumeric()).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_password_is_told_from_a_code() {
-        for text in ["password: ", "password:", "password for root@newyork:", "ldap password: "] {
-            assert!(asks_for_password(text, false), "{text}");
-            assert!(!asks_for_password(text, true), "{text}");
-        }
-        let codes = [
-            "verification code: ",
-            "one-time password (oath) for `root': ",
-            "new password: ",
-            "retype new password: ",
-            "enter otp password:",
-            "passcode or option (1-3): ",
-            "",
-        ];
-        for text in codes {
-            assert!(!asks_for_password(text, false), "{text}");
-            assert!(!may_be_password(text), "{text}");
-        }
-        for text in [
-            "passwort: ",
-            "mot de passe : ",
-            "\u{43f}\u{430}\u{440}\u{43e}\u{43b}\u{44c}: ",
-            "\u{5bc6}\u{7801}\u{ff1a}",
-            "contrase\u{f1}a:",
-        ] {
-            assert!(!asks_for_password(text, false), "{text}");
-            assert!(may_be_password(text), "{text}");
-        }
-        for text in ["best\u{e4}tigungscode:", "code de v\u{e9}rification :", "token_response:", "duo: "] {
-            assert!(!may_be_password(text), "{text}");
-        }
-    }
 
     #[test]
     fn an_instruction_comes_before_the_first_question() {

@@ -3,3 +3,4 @@
 pub(crate) mod auth;
 pub(crate) mod host_key;
 pub(crate) mod keyboard_interactive;
+pub(crate) mod question;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::password::{Answer, SudoPassword, Waiting};
 use super::stop::SudoStop;
+use crate::command::GUARD_SAYS;
 use crate::command::sudo::{Sudo, Target, Tokens};
 use crate::events::event::Stream;
 use crate::events::host_error::HostError;
@@ -26,8 +27,8 @@ const NO_PASSWORD_HINT: &str =
     "--sudo-password-file FILE has the password, or sudoers(5) lets the user in without one (NOPASSWD)";
 const REFUSED_HINT: &str =
     "is it the login user's password? A sudo that asks for another one, or for a code as well, cannot be answered";
-const NOT_BEGUN_TOLD_HINT: &str = "is it the login user's password, and may that user run a shell by sudo there?";
-const NOT_BEGUN_HINT: &str = "may that user run a shell by sudo there, and does sudo want a terminal (requiretty)?";
+const NOT_BEGUN_TOLD_HINT: &str = "is it the login user's password, and may that user run sh by sudo there?";
+const NOT_BEGUN_HINT: &str = "may that user run sh by sudo there, and does sudo want a terminal (requiretty)?";
 
 /// The conversation with the sudo of one host.
 pub struct Conversation {
@@ -35,8 +36,8 @@ pub struct Conversation {
     sudo: Sudo,
     prompt: Vec<u8>,
     start: Vec<u8>,
-    /// What is left out where sudo quotes the command that it refuses.
-    wrapper: Vec<u8>,
+    /// What is left out where sudo quotes the command that it refuses, the longest first.
+    wrappers: Vec<Vec<u8>>,
     password: Arc<SudoPassword>,
     trust: Trust,
     /// Whether our user may be asked for this host.
@@ -105,7 +106,7 @@ impl Conversation {
             sudo,
             prompt: tokens.prompt(),
             start: tokens.start(),
-            wrapper: Sudo::wrapper(tokens),
+            wrappers: Sudo::wrappers(tokens),
             password,
             trust,
             may_ask,
@@ -136,9 +137,9 @@ impl Conversation {
                     self.held[place(stream)] = rest.split_off(rest.len() - keep);
                     break;
                 }
-                Found::Wrapper(at) => {
+                Found::Wrapper { at, end } => {
                     heard.extend_from_slice(&rest[..at]);
-                    rest.drain(..at + self.wrapper.len());
+                    rest.drain(..end);
                 }
                 Found::Prompt(at) => {
                     let before = rest[..at].strip_suffix(AROUND[0]);
@@ -240,6 +241,12 @@ impl Conversation {
         self.state = State::Silenced;
     }
 
+    /// Whether it was the guard for csh that ended with `status`: sudo was never started, and the command ends as it does without sudo.
+    pub fn was_kept_by_guard(&self, status: u32) -> bool {
+        let (words, guards) = GUARD_SAYS;
+        status == guards && self.said.starts_with(words.as_bytes())
+    }
+
     /// What has become of a command that ended with `status` before it began.
     pub fn never_began(&self, status: u32) -> HostError {
         let said = String::from_utf8_lossy(&self.said);
@@ -272,13 +279,13 @@ impl Conversation {
     fn find(&self, bytes: &[u8]) -> Found {
         let password = self.password();
         // Without its first byte there is no token: most output has none.
-        let begins = [self.prompt[0], self.wrapper[0]];
-        let is_first = |byte: &u8| begins.contains(byte) || password.is_some_and(|password| *byte == password[0]);
+        let begins = |byte: u8| self.wrappers.iter().chain([&self.prompt]).any(|token| token[0] == byte);
+        let is_first = |byte: &u8| begins(*byte) || password.is_some_and(|password| *byte == password[0]);
         let mut from = 0;
         while let Some(at) = bytes[from..].iter().position(is_first).map(|at| from + at) {
             let rest = &bytes[at..];
-            if rest.starts_with(&self.wrapper) {
-                return Found::Wrapper(at);
+            if let Some(wrapper) = self.wrappers.iter().find(|wrapper| rest.starts_with(wrapper)) {
+                return Found::Wrapper { at, end: at + wrapper.len() };
             }
             if rest.starts_with(&self.prompt) {
                 return Found::Prompt(at);
@@ -305,9 +312,11 @@ impl Conversation {
     fn possible_token(&self, bytes: &[u8]) -> usize {
         let password = self.password().unwrap_or_default();
         let token = AROUND[0].len() + self.prompt.len().max(self.start.len());
-        let longest = bytes.len().min(token.max(password.len()).max(self.wrapper.len()) - 1);
-        let tokens = [&self.prompt[..], &self.start[..], &self.wrapper[..], password];
-        let is_beginning = |end: &[u8]| tokens.iter().any(|token| token.starts_with(end));
+        let wrapper = self.wrappers.iter().map(Vec::len).max().unwrap_or_default();
+        let longest = bytes.len().min(token.max(password.len()).max(wrapper) - 1);
+        let tokens = [&self.prompt[..], &self.start[..], password];
+        let tokens = || tokens.into_iter().chain(self.wrappers.iter().map(Vec::as_slice));
+        let is_beginning = |end: &[u8]| tokens().any(|token| token.starts_with(end));
         let may_be = |count: &usize| {
             let end = &bytes[bytes.len() - count..];
             let inner = end.strip_prefix(AROUND[0]);
@@ -350,7 +359,12 @@ impl Conversation {
 /// What the output has at a place.
 enum Found {
     Nothing,
-    Wrapper(usize),
+    /// What we have put before the command.
+    Wrapper {
+        at: usize,
+        /// The first byte behind it.
+        end: usize,
+    },
     Prompt(usize),
     /// What sudo was told.
     Password {
@@ -428,14 +442,21 @@ mod tests {
     #[test]
     fn what_we_put_around_the_command_is_not_quoted_to_the_user() {
         let tokens = Tokens::random().expect("tokens");
-        let wrapper = String::from_utf8(Sudo::wrapper(&tokens)).expect("text");
-        let said = format!("Sorry, user joe is not allowed to execute '/usr/bin/sh {wrapper}id' as root on web1.\n");
-        for length in [1, 7, said.len()] {
-            let mut it = conversation_of(&tokens, None, Trust::Full);
-            let heard: Vec<String> =
-                said.as_bytes().chunks(length).map(|piece| hear(&mut it, &String::from_utf8_lossy(piece))).collect();
-            assert_eq!(heard.concat(), "Sorry, user joe is not allowed to execute '/usr/bin/sh id' as root on web1.\n");
-            assert!(it.never_began(1).to_string().ends_with("execute '/usr/bin/sh id' as root on web1.\""));
+        for wrapper in Sudo::wrappers(&tokens) {
+            let wrapper = String::from_utf8(wrapper).expect("text");
+            let said =
+                format!("Sorry, user joe is not allowed to execute '{wrapper}/bin/dash -c id' as root on web1.\n");
+            for length in [1, 7, said.len()] {
+                let mut it = conversation_of(&tokens, None, Trust::Full);
+                let heard: Vec<String> = said
+                    .as_bytes()
+                    .chunks(length)
+                    .map(|piece| hear(&mut it, &String::from_utf8_lossy(piece)))
+                    .collect();
+                let rest = "Sorry, user joe is not allowed to execute '/bin/dash -c id' as root on web1.";
+                assert_eq!(heard.concat(), format!("{rest}\n"));
+                assert!(it.never_began(1).to_string().ends_with(&format!(": \"{rest}\"")));
+            }
         }
     }
 

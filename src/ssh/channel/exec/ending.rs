@@ -51,7 +51,7 @@ impl Running<'_> {
         match self.channel.exit() {
             // The server has said how it ended and that no more output comes: no need to wait for the close as well.
             Exit::Status(status) if eof || over.is_some() => Some(match &self.sudo {
-                Some(sudo) if !sudo.has_begun() => sudo.never_began(status).into(),
+                Some(sudo) if !sudo.has_begun() && !sudo.was_kept_by_guard(status) => sudo.never_began(status).into(),
                 _ => Outcome::Exited(status),
             }),
             Exit::Signal(name) if eof || over.is_some() => Some(signaled(name)),
