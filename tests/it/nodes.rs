@@ -407,8 +407,8 @@ fn no_hosts_file_is_taken_for_another_list() {
         pssh.arg("echo %(user)s@%(host)s %(x)s").run().exits(0).stdout_is(&expected);
     }
     let file = env.file("list", "web1 note=\"a, name\"\n");
-    let run = env.pssh().arg("-h").arg(file).args(["--host-arg", "web1:x=1", "--dry-run", "echo %(note)q"]).run();
-    run.exits(0).stdout_is("web1: echo 'a, name'\n");
+    let run = env.pssh().arg("-h").arg(file).args(["--host-arg", "web1:x=1", "--dry-run", "echo %(note)q %(x)s"]).run();
+    run.exits(0).stdout_is("web1: echo 'a, name' 1\n");
     let file = env.file("list", "web1 =1\n");
     let run = env.pssh().arg("-h").arg(file).args(["--dry-run", "true"]).run();
     run.exits(2).stderr_has("list:1:6: \"=\": expected key=value, and no blank before the =");
