@@ -1,17 +1,12 @@
 //! Runs a command on 1 to 10,000 hosts over SSH in parallel, and gives every host exactly one outcome.
 //!
 //! ```text
-//! argv, PSSH_*, config.toml ── cli ─► Settings ───┐
-//! COMMAND, --host-args ── command, host_args ─┐   │
-//! --host-config ─ host_config ─┐                  │
-//! -h -H -w ────── hosts ─► HostSpec ─ jobs ─► Job ┴─► queue (names looked up, list order) ─► pool (rayon)
-//!                                                       │ on one thread, per job:
-//!                                                       │   ssh/session  (socket or tunnel → handshake → host key → auth)
-//!                                                       │   ssh/exec     (one poll loop: stdin, stdout, stderr, deadline, cancel)
-//!                                                       ▼
-//!                        Event over a bounded channel ──► output (main thread, the only writer)
-//!  signals ─ Cancel ─► ends every wait                       reports; Tally ─► exit status
+//! argv, PSSH_*, config.toml ─► cli ─► hosts, command ─► plan (jobs, destinations) ─► run (queue, pool) ─► ssh (session, channel) ─► host
+//!                                        ssh_config ──────►┘                            │                  copy (sftp, scp, rsync) ◄┘
+//!              exit status ◄── cli ◄── output (the only writer of a run) ◄── events ◄───┘
 //! ```
+//!
+//! A folder imports only those below it; `docs/architecture.md` says which and what is in them. Programs begin with [`client`].
 
 pub mod cli;
 pub mod client;

@@ -198,7 +198,7 @@ impl Settings {
     /// The password database does not know the user.
     ///
     /// ```
-    /// use pssh::settings::Settings;
+    /// use pssh::plan::settings::Settings;
     ///
     /// let mut settings = Settings::for_library()?;
     /// assert_eq!(settings.pool_size, 10);

@@ -64,7 +64,7 @@ impl Engine {
     /// asked, before the first connection. `cancel` stops all of it.
     ///
     /// # Errors
-    /// As of [`Runner::new`].
+    /// As of `Runner::new`.
     pub fn new(mut settings: Settings, mut jobs: Vec<Job>, work: Work, cancel: &Cancel) -> Result<Engine, Unprepared> {
         settings.pool_size = settings.pool_size.min(jobs.len()).max(1);
         let runner = bounded::under(cancel, || Runner::new(settings.clone(), &mut jobs, work, cancel))?;

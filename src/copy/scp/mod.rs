@@ -11,7 +11,7 @@
 //!
 //! The peer is `scp -t` (it gets files) or `scp -f` (it sends them), as every scp has them. scp itself writes into the file that is
 //! to be replaced; so both run below a small script for `sh`, which knows where things go and when they may. The script's own
-//! lines begin with [`MARK`], since startup files of a login shell may have printed something before.
+//! lines begin with `MARK`, since startup files of a login shell may have printed something before.
 
 pub mod download;
 pub(crate) mod names;
