@@ -146,12 +146,11 @@ impl<'a> Watch<'a> {
             (Some(due), Some(carrier)) => {
                 // Asking it costs something, which is worth it only at the end.
                 arrived = carrier.handed_on_until();
-                if arrived < due {
-                    // It does not wake us.
-                    end = Instant::now() + CARRIER_TICK;
-                }
+                // It does not wake us.
+                end = if arrived < due { Instant::now() + CARRIER_TICK } else { arrived };
             }
-            (Some(_), None) => {}
+            // Only what has come already is taken: the time of the run may be over long before that of the job.
+            (Some(_), None) => end = arrived,
         }
         let cancel = Some(self.cancel).filter(|cancel| cancel.lapsed().is_none());
         let ready = poll_with(cancel, fds, Some(end)).map_err(|error| HostError::Local {

@@ -1,5 +1,9 @@
 //! Runs that are stopped by themselves: after a time (`--total-timeout`), or once hosts have failed (`--stop-on-errors`).
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::thread;
+
 use crate::bin::{Env, Pssh};
 use crate::embedded::refused_address;
 use crate::sshd::Fleet;
@@ -46,6 +50,28 @@ fn hosts_that_wait_for_another_attempt_are_stopped_too() {
     let run = env.pssh().hosts([host]).args(["--total-timeout", "1", "--", "true"]).run();
     // How the attempt went says more than that there is no other.
     run.exits(4).within(4).ends(&host.ip().to_string(), "connect");
+}
+
+/// However much of the time for connecting is left.
+#[test]
+fn hosts_that_are_being_connected_to_are_stopped_too() {
+    let env = Env::new();
+    // Connections wait to be accepted, or a banner is all that comes.
+    let silent = TcpListener::bind("127.0.0.2:0").expect("an address");
+    let banner = TcpListener::bind("127.0.0.3:0").expect("an address");
+    let hosts = [&silent, &banner].map(|listener| listener.local_addr().expect("a name"));
+    let held = thread::spawn(move || {
+        let (mut client, _) = banner.accept().expect("a client");
+        client.write_all(b"SSH-2.0-slow\r\n").expect("written");
+        // Until the client goes away.
+        let _ = client.read_to_end(&mut Vec::new());
+    });
+    let run = env.pssh().hosts(hosts).args(["--total-timeout", "1", "--connect-timeout", "30", "--", "true"]).run();
+    run.exits(3).within(5);
+    for host in hosts {
+        run.ends(&host.ip().to_string(), &format!("{STOPPED}, since the run has taken 1 s"));
+    }
+    held.join().expect("the client has gone");
 }
 
 #[test]
