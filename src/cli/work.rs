@@ -67,6 +67,11 @@ fn paths<'o>(opts: &'o Opts, hosts: &[HostSpec]) -> Result<(&'o [OsString], &'o 
     if first.iter().any(|path| path.is_empty()) {
         return Err(wrong("the path of what is copied is empty"));
     }
+    if last.is_empty() {
+        return Err(wrong(
+            "the path of where it is copied to is empty: is a variable in it not set? (. is the directory itself)",
+        ));
+    }
     let remote = if opts.download { first } else { std::slice::from_ref(last) };
     for path in remote {
         if let Some(rest) = names_host(&path.to_string_lossy(), hosts) {
@@ -284,6 +289,7 @@ mod tests {
         assert!(problem(Program::Pslurp, &["web1:x", "b"]).contains("without a host"));
         assert!(!problem(Program::Pscp, &["/no/file", "other:x"]).contains("without a host"));
         assert!(problem(Program::Pslurp, &["", "b"]).contains("is empty"));
+        assert!(problem(Program::Pscp, &["/dev/null", ""]).contains("where it is copied to is empty"));
         assert!(problem(Program::Pscp, &["/no/such/file", "b"]).contains("/no/such/file"));
     }
 

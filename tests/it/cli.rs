@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use pssh::plan::program::Program;
+
 use crate::bin::{Env, Pssh};
 use crate::embedded::{Behaviour, Config, Server};
 use crate::sshd::{Setup, Sshd};
@@ -226,4 +228,44 @@ fn it_needs_neither_a_home_nor_much_of_an_environment() {
         .expect("the binary can be run");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(0), "{said}");
+}
+
+#[test]
+fn an_option_behind_the_paths_is_not_taken_for_a_target() {
+    let env = Env::new();
+    let run = |program, words: &[&str]| env.run_of(program).args(["-H", "a"]).args(words).run();
+    let refused: [(Program, &[&str]); 3] = [
+        (Program::Pscp, &["a", "b", "-r"]),
+        (Program::Prsync, &["a/", "/srv/a/", "--delete"]),
+        (Program::Pslurp, &["-L", "x", "/etc/motd", "-r"]),
+    ];
+    for (program, words) in refused {
+        let problem = format!("{}: options stand before the paths", words[words.len() - 1]);
+        run(program, words).exits(2).stderr_has(&problem);
+    }
+    // What follows -- is a name, and so is a command.
+    run(Program::Prsync, &["--dry-run", "--", "a", "--delete"]).exits(0).stdout_is("a: 'rsync' 'a' 'a:./--delete'\n");
+    run(Program::Pssh, &["--dry-run", "ls", "-l"]).exits(0).stdout_is("a: ls -l\n");
+}
+
+#[test]
+fn an_empty_target_is_not_the_home_directory() {
+    let env = Env::new();
+    for program in [Program::Pscp, Program::Prsync] {
+        let run = env.run_of(program).args(["-H", "a", "/etc/hostname", ""]).run();
+        run.exits(2).stderr_has("copied to is empty: is a variable in it not set?");
+    }
+}
+
+#[test]
+fn what_is_for_a_single_jump_host_is_for_no_other_way() {
+    let env = Env::new();
+    for option in
+        [["--proxy-user", "joe"], ["--proxy-port", "99"], ["--proxy-identity", "k"], ["--proxy-password-file", "p"]]
+    {
+        for way in [["-J", "b"], ["--proxy-command", "nc %h %p"]] {
+            let run = env.pssh().args(["-H", "a"]).args(option).args(way).arg("true").run();
+            run.exits(2).stderr_has(option[0]).stderr_has("cannot be used with");
+        }
+    }
 }

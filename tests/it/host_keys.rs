@@ -222,6 +222,8 @@ fn off_leaves_known_hosts_as_it_is_where_a_key_has_changed() {
     env.trust(&lines);
     let run = env.pssh().hosts([server.addr()]).args(["-v", "--host-key-check", "off", "true"]).run();
     run.exits(0).stderr_has("has CHANGED and is NOT checked").stderr_lacks("is new");
+    let run = env.pssh().hosts([server.addr()]).args(["--host-key-check", "off", "true"]).run();
+    run.exits(0).stderr_has("127.0.0.1: the host key has CHANGED and is not checked").stderr_lacks("is new");
     assert_eq!(known_hosts(&env), lines);
 }
 

@@ -113,22 +113,22 @@ pub struct ConnectionOpts {
     pub proxy_host: Option<Hop>,
 
     /// Port of the jump host [default: 22]
-    #[arg(long = "proxy-port", value_name = "PORT", help_heading = "Connection", requires = "proxy_host",
+    #[arg(long = "proxy-port", value_name = "PORT", help_heading = "Connection", requires = "proxy_host", conflicts_with_all = ["jump", "proxy_command"],
           value_parser = clap::value_parser!(u16).range(1..))]
     pub proxy_port: Option<u16>,
 
     /// Login name on the jump host [default: yours here]
-    #[arg(long = "proxy-user", value_name = "USER", help_heading = "Connection", requires = "proxy_host",
+    #[arg(long = "proxy-user", value_name = "USER", help_heading = "Connection", requires = "proxy_host", conflicts_with_all = ["jump", "proxy_command"],
           value_parser = proxy_user, value_hint = ValueHint::Username)]
     pub proxy_user: Option<String>,
 
     /// Private key that is tried first on the jump host, and nowhere else
-    #[arg(long = "proxy-identity", value_name = "FILE", help_heading = "Connection", requires = "proxy_host",
+    #[arg(long = "proxy-identity", value_name = "FILE", help_heading = "Connection", requires = "proxy_host", conflicts_with_all = ["jump", "proxy_command"],
           value_hint = ValueHint::FilePath)]
     pub proxy_identity: Option<PathBuf>,
 
     /// Read the password for the jump host from this file; it gets no other, and nobody else gets this one
-    #[arg(long = "proxy-password-file", value_name = "FILE", help_heading = "Connection", requires = "proxy_host",
+    #[arg(long = "proxy-password-file", value_name = "FILE", help_heading = "Connection", requires = "proxy_host", conflicts_with_all = ["jump", "proxy_command"],
           value_hint = ValueHint::FilePath)]
     pub proxy_password_file: Option<PathBuf>,
 

@@ -82,7 +82,9 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    let opts = program.parse(arguments.into_iter().map(Into::into).collect());
+    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    let opts = program.parse(arguments.clone());
+    let opts = opts.and_then(|opts| check_last(opts, &arguments));
     opts.and_then(with_ssh_args).map(with_shell).map_err(|mut error| {
         // A slip is one of a whole option, not of an abbreviation.
         if let Some(ContextValue::String(name)) = error.get(ContextKind::SuggestedArg)
@@ -113,6 +115,23 @@ where
         }
         error
     })
+}
+
+/// Refuses an option behind the paths of a copy: it would be the name of the target, and the target something to copy.
+fn check_last(opts: Opts, arguments: &[OsString]) -> Result<Opts, clap::Error> {
+    let copies = matches!(opts.program, Program::Pscp | Program::Pslurp | Program::Prsync);
+    let before = arguments.len().checked_sub(opts.words.len() + 1).and_then(|place| arguments.get(place));
+    let Some(last) =
+        opts.words.last().filter(|_| copies && opts.words.len() > 1 && before.is_none_or(|word| word != "--"))
+    else {
+        return Ok(opts);
+    };
+    let text = last.display().to_string();
+    if text.len() < 2 || !text.starts_with('-') {
+        return Ok(opts);
+    }
+    let problem = format!("{text}: options stand before the paths; ./{text} is a path, and so is what follows --\n");
+    Err(clap::Error::raw(ErrorKind::ValueValidation, problem))
 }
 
 /// Understands the options of ssh itself: those of `-x` and `-X`, which for prsync are rsync's, as its `-S` has ssh's.

@@ -221,7 +221,7 @@ pub fn check(
         (Verdict::Unknown, mode @ (HostKeyCheck::AcceptNew | HostKeyCheck::Off)) => {
             match (remember_new(&offer, credentials, watch, note)?, mode) {
                 (None, _) => Ok(Trust::Full),
-                (Some(Verdict::Changed(_)), HostKeyCheck::Off) => Ok(unchecked_change(&offer, note)),
+                (Some(Verdict::Changed(_)), HostKeyCheck::Off) => Ok(unchecked_change(&offer, watch, note)),
                 // There is no file to add it to. ssh refuses the host then.
                 (Some(Verdict::Unknown), HostKeyCheck::Off) => {
                     note(&|| format!("host key {offer} is NOT checked"));
@@ -230,7 +230,7 @@ pub fn check(
                 (Some(verdict), _) => refused(verdict),
             }
         }
-        (Verdict::Changed(_), HostKeyCheck::Off) => Ok(unchecked_change(&offer, note)),
+        (Verdict::Changed(_), HostKeyCheck::Off) => Ok(unchecked_change(&offer, watch, note)),
         (verdict @ (Verdict::Unknown | Verdict::Changed(_)), _) => refused(verdict),
     }
 }
@@ -327,8 +327,11 @@ impl Offer<'_> {
 }
 
 /// Trust in a host whose key is not the known one where nothing is checked. The known key stays, as with ssh.
-fn unchecked_change(offer: &Offer<'_>, note: &mut dyn FnMut(&dyn Fn() -> String)) -> Trust {
+fn unchecked_change(offer: &Offer<'_>, watch: &mut Watch<'_>, note: &mut dyn FnMut(&dyn Fn() -> String)) -> Trust {
     note(&|| format!("host key {offer} has CHANGED and is NOT checked: no password will be sent"));
+    watch.warn(
+        "the host key has CHANGED and is not checked: somebody may be in the middle; no password is sent".to_owned(),
+    );
     Trust::NoSecrets
 }
 
