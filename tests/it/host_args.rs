@@ -288,6 +288,17 @@ fn rows_that_seem_to_name_their_host_are_not_taken_in_order() {
     run_of.exits(0).stdout_is("w1.ex.com: w1 1\nw2.ex.com: w2 2\n");
     named("w1 w2", "peer,v\nw2,1\nw1,2\n", "%(peer)s %(v)s").exits(0).stdout_is("w1: w2 1\nw2: w1 2\n");
     named("w1 w2", "server,v\nw3,1\nw3,2\n", "%(server)s %(v)s").exits(0).stdout_is("w1: w3 1\nw2: w3 2\n");
+    // Without names, the first of several values may say it too, or the first row is a header.
+    for text in ["w2,2\nw1,1\n", "host,version\nw1,1\n"] {
+        named("w1 w2", text, "%q %q")
+            .exits(2)
+            .stderr_has("rows.csv: the first values of the rows are the hosts of this run");
+    }
+    let json = env.file("rows.json", "[[\"w2\",\"2\"],[\"w1\",\"1\"]]");
+    let run_of = env.pssh().args(["-H", "w1 w2", "--dry-run", "--host-args"]).arg(json).arg("%q %q").run();
+    run_of.exits(2).stderr_has("rows.json: the first values of the rows are the hosts of this run");
+    named("w1 w2", "w1,1\nw2,2\n", "%q %q").exits(0).stdout_is("w1: 'w1' '1'\nw2: 'w2' '2'\n");
+    named("w1 w2", "w2\nw1\n", "%q").exits(0).stdout_is("w1: 'w2'\nw2: 'w1'\n");
     // Other values there are values.
     run("name,v\na,1\nb,2\n", &[]).exits(0);
     run("name,v\na,1\nb,2\n", &["--host-column", "host"]).exits(2).stderr_has("no row has the column \"host\"");

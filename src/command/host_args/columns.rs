@@ -1,19 +1,60 @@
 //! Columns that seem to say which hosts the rows of a file are for, although nobody has said so: taken in their order, such rows
 //! would give hosts the values of others.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use super::{Directory, Given, HOST, Row};
+use super::{Directory, Given, HOST, Row, quoted_word};
 use crate::hosts::{HOST_COLUMNS, HostSpec, parse_entry};
 
 /// What a column may be called, in capitals or small letters, that is for nothing else than the hosts of the rows.
 const LIKE_HOST: [&str; 9] = [HOST, "hosts", "hostname", "host_name", "name", "fqdn", "ip", "address", "node"];
 
+/// What is wrong with taking the rows in the order of the hosts, if they seem to say themselves whose they are.
+pub(super) fn wrong_order(rows: &[Row], hosts: &[HostSpec], is_used: impl Fn(&str) -> bool) -> Option<String> {
+    if let Some(column) = with_hosts(rows, hosts, is_used) {
+        let option = quoted_word(column);
+        return Some(format!(
+            "the column {column:?} has names of hosts of this run; if each row is for the host in it, say --host-column {option}, with \
+             the names as the list has them, or call the column \"{HOST}\"; rows in the order of the hosts have no such column"
+        ));
+    }
+    first_value_is_host(rows, hosts).then(|| {
+        format!(
+            "the first values of the rows are the hosts of this run, and not in the order of the list; for rows that say whose they \
+             are, begin with a line of names, such as \"{HOST},version\", and use these: %(version)q"
+        )
+    })
+}
+
+/// Whether the first of several values without names seems to say whose a row is: those of all rows are the hosts, in another order; or
+/// those of all but the first are the hosts before, so that the first row is a header.
+fn first_value_is_host(rows: &[Row], hosts: &[HostSpec]) -> bool {
+    let known = Known::new(hosts);
+    let first = |row: &Row| match &row.given {
+        Given::InOrder(values) if values.len() > 1 => {
+            Some(known.places(&values[0]).map(<[usize]>::to_vec).unwrap_or_default())
+        }
+        _ => None,
+    };
+    let Some(places) = rows.iter().map(first).collect::<Option<Vec<_>>>().filter(|rows| rows.len() == hosts.len())
+    else {
+        return false;
+    };
+    let named: HashSet<usize> = places.iter().flatten().copied().collect();
+    let is_in_order = places.iter().enumerate().all(|(number, places)| places.contains(&number));
+    let is_below_header = |(number, places): (usize, &Vec<usize>)| match number {
+        0 => places.is_empty(),
+        _ => places.contains(&(number - 1)),
+    };
+    let is_shifted = places.len() > 1 && places.iter().enumerate().all(is_below_header);
+    named.len() == hosts.len() && !is_in_order || is_shifted
+}
+
 /// The first column that seems to say whose the rows are: it is called so and has a host of this run, or it has all hosts of this run
 /// in another order and `is_used` says that the command does not use it. Capitals, blanks and domains make no difference; where
 /// each row has its host as the list has it, nothing is wrong.
-pub(super) fn with_hosts<'r>(rows: &'r [Row], hosts: &[HostSpec], is_used: impl Fn(&str) -> bool) -> Option<&'r str> {
+fn with_hosts<'r>(rows: &'r [Row], hosts: &[HostSpec], is_used: impl Fn(&str) -> bool) -> Option<&'r str> {
     let known = Known::new(hosts);
     let columns = rows.iter().find_map(|row| match &row.given {
         Given::Named(named) => Some(named),

@@ -389,14 +389,9 @@ impl Rows {
         if column.is_some() {
             return problems.push(format!("{}: no row has the column {name:?} of --host-column", self.file.display()));
         }
-        if let Some(column) = columns::with_hosts(&self.rows, hosts, |name| command.names().any(|used| used == name)) {
-            let file = self.file.display();
-            let option = quoted_word(column);
-            return problems.push(format!(
-                "{file}: the column {column:?} has names of hosts of this run; if each row is for the host in it, say \
-                 --host-column {option}, with the names as the list has them, or call the column \"{HOST}\"; rows in the order of the \
-                 hosts have no such column"
-            ));
+        let is_used = |name: &str| command.names().any(|used| used == name);
+        if let Some(problem) = columns::wrong_order(&self.rows, hosts, is_used) {
+            return problems.push(format!("{}: {problem}", self.file.display()));
         }
         let (file, count) = (self.file.display(), self.rows.len());
         // Hosts first: what it says about a host helps most.
