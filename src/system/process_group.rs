@@ -55,16 +55,31 @@ impl ProcessGroup {
     /// Ends whatever is left of the process group. Gives how the command ended, where the system says so.
     pub fn end(&mut self) -> Option<ExitStatus> {
         if self.status.is_none() {
-            // These fail if nothing is left.
-            let _ = kill_process_group(self.id(), Signal::TERM);
+            self.terminate();
             self.wait_until(Instant::now() + TERM_GRACE);
-            let _ = kill_process_group(self.id(), Signal::KILL);
-            self.status = self.child.wait().ok();
+            self.kill();
         }
         self.status
     }
 
-    fn id(&self) -> Pid {
+    /// Tells the process group to end. This fails if nothing is left of it.
+    pub fn terminate(&self) {
+        let _ = kill_process_group(self.id(), Signal::TERM);
+    }
+
+    /// Kills whatever is left of the process group, and waits for the command; until then its number stands for no other group.
+    pub fn kill(&mut self) {
+        let _ = kill_process_group(self.id(), Signal::KILL);
+        self.status = self.child.wait().ok();
+    }
+
+    /// How the command ended, once it has been waited for.
+    pub fn status(&self) -> Option<ExitStatus> {
+        self.status
+    }
+
+    /// The number of the command, which is that of its group too.
+    pub fn id(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 }

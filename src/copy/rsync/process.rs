@@ -5,9 +5,9 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -16,19 +16,18 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 use rustix::event::PollFlags;
 use rustix::io::{Errno, ioctl_fionbio, read};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{Pid, Signal};
 
 use super::is_ours;
 use crate::events::event::{Event, EventKind, Outcome, Stream};
 use crate::system::poll::poll_with;
+use crate::system::process_group::{ProcessGroup, TICK};
 use crate::system::redact::Filter;
 
 /// How long rsync may take to end after it was told to (TERM), before it is killed. It removes its temporary files.
 const TERM_GRACE: Duration = Duration::from_secs(1);
 /// How long what an rsync that has ended has left running may take to end too, and the last of what it has printed to arrive.
 const REST_GRACE: Duration = Duration::from_millis(200);
-/// How often it is looked at meanwhile.
-const TICK: Duration = Duration::from_millis(2);
 /// Bytes of stack of the thread that reads what it prints.
 const STACK: usize = 128 * 1024;
 /// Bytes of one read, as large as those of a channel.
@@ -40,13 +39,12 @@ const LAST_WORDS: usize = 1 << 20;
 
 /// A running rsync. Dropping it ends its process group and waits for it.
 pub struct Process {
-    child: Child,
+    group: ProcessGroup,
     reader: Option<thread::JoinHandle<()>>,
     /// The reader ends when this is closed.
     stop: UnixStream,
     /// What it prints is not told any more.
     muted: Arc<AtomicBool>,
-    status: Option<ExitStatus>,
 }
 
 /// Starts `program -e SHELL WORDS..`. What it prints becomes output of `job`.
@@ -66,14 +64,14 @@ pub fn start(
     }
     command.envs(variables);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // A Ctrl-C at the terminal is ours: the transfers end in order.
-    let mut child = command.process_group(0).spawn()?;
+    let mut group = ProcessGroup::spawn(&mut command)?;
+    let child = group.child();
     let streams = [
         (Stream::Stderr, child.stderr.take().map(OwnedFd::from)),
         (Stream::Stdout, child.stdout.take().map(OwnedFd::from)),
     ];
     let muted = Arc::new(AtomicBool::new(false));
-    let mut process = Process { child, reader: None, stop, muted: Arc::clone(&muted), status: None };
+    let mut process = Process { group, reader: None, stop, muted: Arc::clone(&muted) };
     for stream in streams.iter().filter_map(|(_, stream)| stream.as_ref()) {
         ioctl_fionbio(stream, true)?;
     }
@@ -85,27 +83,20 @@ pub fn start(
 }
 
 impl Process {
-    /// Whether it has ended. It stays to be waited for, so that its number stands for nobody else.
+    /// Whether it has ended.
     pub fn has_exited(&self) -> bool {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        self.status.is_some() || !matches!(waitid(WaitId::Pid(self.group()), options), Ok(None))
+        self.group.has_exited()
     }
 
     /// Waits until it has ended by itself, at the latest until `deadline`; says whether it has.
     pub fn wait_until(&self, deadline: Instant) -> bool {
-        while !self.has_exited() {
-            if Instant::now() >= deadline {
-                return false;
-            }
-            thread::sleep(TICK);
-        }
-        true
+        self.group.wait_until(deadline)
     }
 
     /// Ends whatever is left of it. How it ended counts only if it had by itself.
     pub fn finish(&mut self) -> Option<Outcome> {
         self.end();
-        let status = self.status?;
+        let status = self.group.status()?;
         Some(match (status.code(), status.signal()) {
             (Some(code), _) => Outcome::Exited(code.unsigned_abs()),
             (None, signal) => Outcome::Signaled { name: signal_name(signal.unwrap_or_default()) },
@@ -120,21 +111,20 @@ impl Process {
 
     /// Its number, which is that of its group too.
     pub fn group(&self) -> Pid {
-        Pid::from_child(&self.child)
+        self.group.id()
     }
 
     /// Ends the group. Its members are known to be gone when nobody can print any more; until the first of them has been waited
     /// for, its number stands for no other group.
     fn end(&mut self) {
-        if self.status.is_none() {
+        if self.group.status().is_none() {
             // The processes of rsync end one after the other, and the last one removes its temporary file.
             if !self.has_exited() || !self.is_silent_until(Instant::now() + REST_GRACE) {
                 let deadline = Instant::now() + TERM_GRACE;
-                let _ = kill_process_group(self.group(), Signal::TERM);
+                self.group.terminate();
                 let _ = self.wait_until(deadline) && self.is_silent_until(deadline);
             }
-            let _ = kill_process_group(self.group(), Signal::KILL);
-            self.status = self.child.wait().ok();
+            self.group.kill();
         }
         if self.reader.is_some() {
             // The end of what was printed has come, unless a process has left the group and keeps the pipes.
