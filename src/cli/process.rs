@@ -1,8 +1,8 @@
 //! The way in and out of the process.
 
-use super::notices;
 use std::process::ExitCode;
 
+use super::notices;
 use super::options;
 use super::signals;
 use super::start::{self, Ending, STDOUT};

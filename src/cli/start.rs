@@ -1,19 +1,18 @@
 //! A run from the parsed command line to the exit status. Reads as the table of contents of the program.
 
-use super::notices;
-use super::work::CopyError;
+use anyhow::{Context, anyhow};
+use clap::error::ErrorKind;
+use rustix::fs::FileType;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
-use clap::error::ErrorKind;
-use rustix::fs::FileType;
-
 use super::given::Given;
+use super::notices;
 use super::options::Opts;
 use super::user_config::UserConfig;
+use super::work::CopyError;
 use crate::cli::{given, signals, variables};
 use crate::command::input::{Input, Inputs};
 use crate::command::script::Script;

@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use super::given::Given;
 use super::options::{self, Opts};
 use crate::plan::program::Program;
-use crate::plan::settings::Environment;
-use crate::plan::settings::SshOption;
+use crate::plan::settings::{Environment, SshOption};
 
 /// Gives options what the environment says of them. Variables that are empty say nothing; a switch is off with 0, no, false and
 /// off. Gives what is to be told the user.

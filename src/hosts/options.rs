@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use super::proxy::Proxy;
-use super::proxy::Via;
+use super::proxy::{Proxy, Via};
 use crate::hosts::{self, Origin};
 use crate::system::files::trusted_file::Untrusted;
 use crate::text::duration;

@@ -1,13 +1,13 @@
 //! Hints: one is said with the first few hosts that it would help, and of all others once, when the run has ended. A thousand hosts
 //! that fail in the same way would otherwise bury what is to be read.
 
-use crate::plan::program::Program;
 use std::io::Write;
 
 use super::writer::Output;
 use crate::events::event::{Outcome, Stream};
 use crate::hosts::nodeset::fold;
 use crate::plan::job::Job;
+use crate::plan::program::Program;
 use crate::text::sanitize::sanitize;
 
 /// With how many hosts the same hint is said.

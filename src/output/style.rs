@@ -1,13 +1,13 @@
 //! What a terminal decides, once per run: colour, the status line, and whether remote control sequences are kept off it. Never what
 //! is shown.
 
-use crate::plan::program::Program;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 
 use super::formats::ci_groups::CiGroups;
 use super::formats::ci_log::CiLog;
 use crate::events::event::Stream;
+use crate::plan::program::Program;
 
 /// When something is done that suits a terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

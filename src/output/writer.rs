@@ -1,6 +1,5 @@
 //! Standard output and standard error as one writer: buffered, in order, and able to tell a reader that has gone away.
 
-use crate::plan::program::Program;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -8,6 +7,7 @@ use std::os::fd::AsFd;
 use super::formats::ci_log::{CiLog, State};
 use super::style::Style;
 use crate::events::event::Stream;
+use crate::plan::program::Program;
 use crate::system::sink::Sink;
 use crate::system::status_line;
 

@@ -1,7 +1,6 @@
 //! Completes hosts: the entry in the list, then `--host-config`, the command line, ssh_config(5) and the defaults. What hosts
 //! share is read once.
 
-use super::configured;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::num::NonZero;
@@ -11,21 +10,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::channel_requests::Node;
-use super::channel_requests::Wishes;
+use super::channel_requests::{Node, Wishes};
+use super::configured;
 use super::error::Unprepared;
 use super::known_hosts_files::KnownHostsFiles;
 use super::settings::SshOption;
 use super::settings::{AgentChoice, Settings, expand};
 use crate::hosts::HostSpec;
-use crate::hosts::options::HostKeyCheck;
-use crate::hosts::options::{AgentUse, HostOptions, Maybe};
+use crate::hosts::options::{AgentUse, HostKeyCheck, HostOptions, Maybe};
 use crate::hosts::proxy::{Hop, Proxy};
 use crate::ssh::algorithms::{self, Algorithms};
 use crate::ssh::channel::requests::Requests;
-use crate::ssh::destination::DEFAULT_PORT;
-use crate::ssh::destination::Host;
-use crate::ssh::destination::Method;
+use crate::ssh::destination::{DEFAULT_PORT, Host, Method};
 use crate::ssh::host_keys::known_hosts::KnownHosts;
 use crate::ssh::host_keys::revoked::{self, RevokedKeysError};
 use crate::ssh::keepalive::Keepalive;

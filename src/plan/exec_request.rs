@@ -1,12 +1,12 @@
 //! What a server gets for a command: a line for the login shell and, where that would be too long, the rest of it over standard
 //! input.
 
-use crate::command::LONGEST;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::job::Job;
+use crate::command::LONGEST;
 use crate::command::script::Script;
 use crate::command::sudo::{Form, Sudo};
 use crate::command::{MAX_COMMAND, guarded};

@@ -1,6 +1,5 @@
 //! The decisions that hold for a whole run. Workers see these, never the command line.
 
-use crate::hosts::options::HostKeyCheck;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
@@ -13,8 +12,8 @@ use super::retry::Policy;
 use crate::command::sudo::Sudo;
 use crate::copy::Protocol;
 use crate::hosts::Origin;
-use crate::hosts::proxy::Hop;
-use crate::hosts::proxy::Via;
+use crate::hosts::options::HostKeyCheck;
+use crate::hosts::proxy::{Hop, Via};
 use crate::ssh_config;
 use crate::system::password_source::{PromptPattern, Source};
 

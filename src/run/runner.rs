@@ -1,11 +1,8 @@
 //! The runner of jobs: what they share, and one attempt at one of them.
 
-use crate::plan::error::Unprepared;
-use crate::ssh::watch::Watch;
+use crossbeam_channel::Sender;
 use std::sync::Arc;
 use std::time::Duration;
-
-use crossbeam_channel::Sender;
 
 use crate::command;
 use crate::command::input::Inputs;
@@ -15,6 +12,7 @@ use crate::events::event::{Event, EventKind, Outcome};
 use crate::events::host_error::HostError;
 use crate::hosts::proxy::Proxy;
 use crate::plan::destinations::Directory;
+use crate::plan::error::Unprepared;
 use crate::plan::exec_request::{self, Terms};
 use crate::plan::explain::Explained;
 use crate::plan::job::Job;
@@ -29,6 +27,7 @@ use crate::ssh::proxy::chain::{Plan, Proxies, Through, Way};
 use crate::ssh::proxy::proxy_command::{News, ProxyCommand};
 use crate::ssh::session::Session;
 use crate::ssh::sudo::password::SudoPassword;
+use crate::ssh::watch::Watch;
 use crate::system::cancel::Cancel;
 use crate::system::open_files::Held;
 use crate::system::password_source::Source;

@@ -1,16 +1,15 @@
 //! The one way in which a worker waits: for file descriptors, the cancel, and one absolute deadline at once.
 
-use crate::system::poll::{CENTURY, Patience, Ready, catching_up, poll_with};
+use rustix::event::PollFlags;
 use std::cell::Cell;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::event::PollFlags;
-
 use crate::events::event::{Milestones, Outcome, Phase};
 use crate::events::host_error::HostError;
 use crate::system::cancel::Cancel;
+use crate::system::poll::{CENTURY, Patience, Ready, catching_up, poll_with};
 use crate::text::message::reason;
 
 /// A deadline that is seen so much too late was missed by us, not by the host.

@@ -32,13 +32,13 @@ mod settings;
 mod tests;
 mod values;
 
-use crate::system::files::unread::{BeforeStart, is_unread};
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 pub use self::proxy_jump::Hop;
+use crate::system::files::unread::{BeforeStart, is_unread};
 pub use algorithms::{Algorithms, Ciphers, KeyExchanges, KeyTypes, Macs, NoAlgorithm};
 pub use command::{CommandTemplate, LateTokens};
 pub use resolved::{Agent, ForwardedAgent, IdentityFile, Proxy, Resolved};

@@ -1,6 +1,5 @@
 //! What came out for one host, and how the last of its values are expanded.
 
-use crate::text::wildcard;
 use std::path::PathBuf;
 
 use super::command::CommandTemplate;
@@ -9,6 +8,7 @@ use super::proxy_jump::Hop;
 use super::settings::{Setting, Settings};
 use super::values::Files;
 use super::{ConfigError, Local, Origin};
+use crate::text::wildcard;
 
 /// Where the connection goes through.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,12 +1,13 @@
 //! The one way to wait: for descriptors, a cancel and a time at once.
 
-use crate::system::cancel::Cancel;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::system::cancel::Cancel;
 /// Bounds the wait for somebody other than the host: an agent, a person, a program.
 #[derive(Clone, Copy)]
 pub struct Patience<'a> {

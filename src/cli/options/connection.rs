@@ -1,16 +1,14 @@
 //! The options that say how hosts are reached and logged in to.
 
-use crate::hosts::proxy::Via;
+use clap::{ArgAction, Args, ValueHint};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, ValueHint};
-
 use super::ExtraOpts;
 use crate::hosts;
 use crate::hosts::options::HostKeyCheck;
-use crate::hosts::proxy::{Hop, Proxy};
+use crate::hosts::proxy::{Hop, Proxy, Via};
 use crate::system::password_source::PromptPattern;
 use crate::text::duration;
 

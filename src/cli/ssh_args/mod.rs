@@ -6,12 +6,12 @@ pub mod split;
 #[cfg(test)]
 mod tests;
 
-use crate::copy::Protocol;
-use crate::plan::settings::{SshArgs, SshOption};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
+use crate::copy::Protocol;
 use crate::hosts;
+use crate::plan::settings::{SshArgs, SshOption};
 use crate::ssh_config::is_keyword;
 use letters::{Meaning, meaning};
 

@@ -14,8 +14,7 @@ use super::records::{self, Record};
 use super::{Failures, INSTALL, LINE, NOISE, copy_error, impossible, never_began, said, split_line, split_message};
 use crate::copy::download_root::{Below, Found, Place, PlaceError, Trouble, local_mode};
 use crate::copy::{Download, MOST_DIRECTORIES, endless};
-use crate::events::event::Outcome;
-use crate::events::event::Progress;
+use crate::events::event::{Outcome, Progress};
 use crate::ssh::channel::dialogue::{Dialogue, Say};
 
 /// Directories in each other that are followed: a loop of links on the host ends here.

@@ -10,8 +10,7 @@ use super::{
 };
 use crate::copy::sources::{Entry, Kind};
 use crate::copy::{IN_PLACE_HINT, PLACE_HINT, ROOM_HINT, Upload, temporary_name};
-use crate::events::event::Outcome;
-use crate::events::event::Progress;
+use crate::events::event::{Outcome, Progress};
 use crate::events::host_error::HostError;
 use crate::ssh::channel::dialogue::{Dialogue, PIECE, Say};
 

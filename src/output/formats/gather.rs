@@ -1,12 +1,10 @@
 //! `--format gather`: what is the same on many hosts is shown once.
 
-use crate::plan::program::Program;
+use openssl::sha::Sha256;
+use similar::TextDiff;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use openssl::sha::Sha256;
-use similar::TextDiff;
 
 use super::ci_groups::Groups;
 use crate::events::event::{Class, Event, EventKind, Outcome, Stream, Tally};
@@ -17,6 +15,7 @@ use crate::output::store::{Store, Text};
 use crate::output::style::Face;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
+use crate::plan::program::Program;
 use crate::text::message::reason;
 use crate::text::sanitize::sanitize;
 

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
-use crate::events::event::Progress;
-use crate::events::event::{Agreed, Event, EventKind, Outcome, Stream, Tally};
+use crate::events::event::{Agreed, Event, EventKind, Outcome, Progress, Stream, Tally};
 use crate::events::host_error::without_port;
 use crate::output::clock::Clock;
 use crate::output::multiplexer::Report;

@@ -1,6 +1,5 @@
 //! `-q`: nothing when all is well; for cron, which mails whatever is printed.
 
-use crate::plan::program::Program;
 use std::io::Write;
 
 use crate::events::event::{Class, Event, EventKind, Stream, Tally};
@@ -9,6 +8,7 @@ use crate::output::multiplexer::Report;
 use crate::output::tail::Tail;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
+use crate::plan::program::Program;
 use crate::text::sanitize::sanitize;
 
 /// How many of the last lines of a failed host are shown.

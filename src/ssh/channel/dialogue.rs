@@ -1,12 +1,10 @@
 //! What a channel may be used for instead of showing what a command prints: a conversation with the program at its other end, such as
 //! an SFTP server, over the program's standard input and output.
 
-use crate::events::event::Progress;
 use std::os::fd::BorrowedFd;
 
+use crate::events::event::{Outcome, Progress};
 use rustix::event::PollFlags;
-
-use crate::events::event::Outcome;
 
 /// Bytes that a dialogue says at once, about: what libssh2 sends in one packet.
 pub const PIECE: usize = 32_700;

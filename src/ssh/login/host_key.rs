@@ -17,8 +17,7 @@ use crate::events::event::Outcome;
 use crate::events::host_error::{HostError, HostKeyError, KNOWN_HOSTS_COMMAND};
 use crate::hosts::options::HostKeyCheck;
 use crate::ssh::algorithms::Algorithms;
-use crate::ssh::destination::DEFAULT_PORT;
-use crate::ssh::destination::Host;
+use crate::ssh::destination::{DEFAULT_PORT, Host};
 use crate::ssh::host_keys::certificate::Certificate;
 use crate::ssh::host_keys::known_hosts::{
     Entries, Key, KnownHosts, Place, RememberError, Remembered, Verdict, fingerprint, key_type,
