@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use rustix::event::PollFlags;
@@ -15,14 +14,13 @@ use rustix::io::Errno;
 use super::hosts_file::{Basis, Found};
 use super::{HostSpec, HostsError, Origin};
 use crate::system::cancel::Cancel;
+use crate::system::child::Helper;
 use crate::system::poll::Patience;
 use crate::text::message::reason;
 use crate::text::suggest::did_you_mean;
 
 /// How long the command for a group may run: it reads a file or asks an inventory, and nobody sees what is waited for.
 const COMMAND_LIMIT: Duration = Duration::from_secs(30);
-/// How often a command that has closed its output is asked whether it has ended.
-const TICK: Duration = Duration::from_millis(5);
 /// Bytes of the longest list that a command may print: ten times what the longest run has.
 const LONGEST_OUTPUT: usize = 16 << 20;
 /// What stands for the group's name in the command.
@@ -153,9 +151,10 @@ fn output(command: &str, limit: Duration) -> Result<Vec<u8>, String> {
     // Signals end us without further ado: at this time none is handled yet.
     let cancel = Cancel::new().map_err(failed)?;
     let patience = Patience::of(&cancel, limit);
-    let child = Command::new("sh").arg("-c").arg(command).stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-    let mut child = Ended(child.map_err(failed)?);
-    let pipe = child.0.stdout.take().ok_or("it has no output")?;
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(command).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = Helper::spawn(&mut shell).map_err(failed)?;
+    let pipe = child.stdout().ok_or("it has no output")?;
     let late = |error: io::Error| match error.kind() {
         io::ErrorKind::TimedOut => format!("it has not ended after {limit:?}"),
         _ => failed(error),
@@ -175,27 +174,8 @@ fn output(command: &str, limit: Duration) -> Result<Vec<u8>, String> {
         }
     }
     drop(pipe);
-    let status = loop {
-        match child.0.try_wait().map_err(failed)? {
-            Some(status) => break status,
-            None => {
-                patience.check().map_err(late)?;
-                thread::sleep(TICK);
-            }
-        }
-    };
+    let status = child.wait(patience).map_err(late)?;
     if status.success() { Ok(text) } else { Err(format!("it ended with {status}")) }
-}
-
-/// A child that does not outlive its purpose.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        // Both do nothing if it has ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[cfg(test)]

@@ -4,13 +4,13 @@ pub(crate) mod files;
 
 pub mod askpass;
 pub mod cancel;
+pub(crate) mod child;
 pub mod descriptors;
 pub(crate) mod lock;
 pub mod open_files;
 pub mod panics;
 pub mod password_source;
 pub mod poll;
-pub(crate) mod process_group;
 pub mod quotation;
 pub mod redact;
 pub mod resolver;

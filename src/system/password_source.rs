@@ -5,9 +5,8 @@ use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use regex_lite::{Regex, RegexBuilder};
@@ -18,6 +17,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::cancel::Cancel;
+use super::child::Helper;
 use super::poll::Patience;
 use super::terminal::{AskError, Terminal};
 use crate::system::descriptors;
@@ -29,8 +29,6 @@ use crate::text::message::reason;
 const LONGEST: usize = 4096;
 /// How long a descriptor or a command may take to give a password: a password manager may ask its owner first.
 const SOURCE_LIMIT: Duration = Duration::from_secs(120);
-/// How often a command that has closed its output is looked at until it has ended.
-const TICK: Duration = Duration::from_millis(5);
 /// What -A asks. The password goes to every host that wants one, and to encrypted keys.
 const PROMPT: &str = "Password for all hosts: ";
 
@@ -281,32 +279,12 @@ fn read_command(command: &OsString, cancel: &Cancel) -> Result<Zeroizing<Vec<u8>
 /// It cannot be run, fails, prints too much, or the wait is over.
 pub(crate) fn output_of(command: &mut Command, patience: Patience<'_>) -> Result<Zeroizing<Vec<u8>>, Problem> {
     // Standard error stays the user's: that is where a password manager says what it waits for.
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-    let mut child = Ended(child);
-    let output = child.0.stdout.take().ok_or(Errno::PIPE)?;
+    let mut child = Helper::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
+    let output = child.stdout().ok_or(Errno::PIPE)?;
     let bytes = read_all(&output, patience)?;
     drop(output);
-    let status = loop {
-        match child.0.try_wait()? {
-            Some(status) => break status,
-            None => {
-                patience.check()?;
-                thread::sleep(TICK);
-            }
-        }
-    };
+    let status = child.wait(patience)?;
     if status.success() { Ok(bytes) } else { Err(Problem::Status(status)) }
-}
-
-/// A child that does not outlive its purpose.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        // Both do nothing if it has ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// Reads to the end.

@@ -20,8 +20,8 @@ use rustix::process::{Pid, Signal};
 
 use super::is_ours;
 use crate::events::event::{Event, EventKind, Outcome, Stream};
+use crate::system::child::{ProcessGroup, TICK};
 use crate::system::poll::poll_with;
-use crate::system::process_group::{ProcessGroup, TICK};
 use crate::system::redact::Filter;
 
 /// How long rsync may take to end after it was told to (TERM), before it is killed. It removes its temporary files.

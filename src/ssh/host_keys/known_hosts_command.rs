@@ -14,9 +14,9 @@ use rustix::io::{Errno, ioctl_fionbio, read};
 use crate::events::event::{Outcome, Phase};
 use crate::ssh::watch::Watch;
 use crate::ssh_config::{CommandTemplate, LateTokens};
+use crate::system::child::{ProcessGroup, TICK};
 use crate::system::files::bounded;
 use crate::system::open_files::Held;
-use crate::system::process_group::{ProcessGroup, TICK};
 use crate::system::redact::{self, Filter};
 use crate::text::message::{excerpt, reason};
 

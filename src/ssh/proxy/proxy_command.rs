@@ -16,8 +16,8 @@ use rustix::process::Signal;
 use crate::events::event::Outcome;
 use crate::events::host_error::{HostError, ProxyError};
 use crate::ssh::session::NOT_SSH_HINT;
+use crate::system::child::{ProcessGroup, TICK};
 use crate::system::lock::lock;
-use crate::system::process_group::{ProcessGroup, TICK};
 use crate::system::redact::{self, Filtered};
 use crate::text::message::reason;
 

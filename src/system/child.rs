@@ -1,19 +1,23 @@
-//! A local command in a process group of its own, which ends with what the command was started for.
+//! Local programs, which end with what they were started for.
 
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, ChildStdout, Command, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
+use super::poll::Patience;
+
 /// How long the command may take to end after SIGTERM, before SIGKILL.
 const TERM_GRACE: Duration = Duration::from_secs(1);
 /// How often it is looked at meanwhile.
 pub const TICK: Duration = Duration::from_millis(2);
+/// How often it is looked whether a helper has ended, once it prints nothing any more.
+const HELPER_TICK: Duration = Duration::from_millis(5);
 
-/// A running command. Dropping it ends its process group and waits for it.
+/// A running command in a process group of its own. Dropping it ends its process group and waits for it.
 pub struct ProcessGroup {
     child: Child,
     /// How it ended, once it has been waited for.
@@ -87,5 +91,45 @@ impl ProcessGroup {
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// A running program that stays in our process group, so that the terminal's signals reach it as well. Dropping it kills it.
+pub struct Helper(Child);
+
+impl Helper {
+    /// Starts `command`.
+    ///
+    /// # Errors
+    /// The system cannot start it.
+    pub fn spawn(command: &mut Command) -> io::Result<Helper> {
+        command.spawn().map(Helper)
+    }
+
+    /// What it prints, if that is a pipe that nobody has taken yet.
+    pub fn stdout(&mut self) -> Option<ChildStdout> {
+        self.0.stdout.take()
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    /// As of [`Patience::check`], or what the system says.
+    pub fn wait(&mut self, patience: Patience<'_>) -> io::Result<ExitStatus> {
+        loop {
+            if let Some(status) = self.0.try_wait()? {
+                return Ok(status);
+            }
+            patience.check()?;
+            thread::sleep(HELPER_TICK);
+        }
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        // Both do nothing if it has ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
