@@ -23,7 +23,6 @@
 
 mod kept;
 
-use self::kept::Kept;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
@@ -34,6 +33,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
+use self::kept::Kept;
 use crate::command::host_args::{self, Arguments, HostArgsError};
 use crate::command::input::{Hangup, Input, Inputs, Writer};
 use crate::command::sudo::{self, Sudo};

@@ -4,8 +4,6 @@
 
 use std::time::Duration;
 
-use crate::text::duration::seconds;
-
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
@@ -13,6 +11,7 @@ use super::options::Opts;
 use crate::plan::program::Program;
 use crate::plan::settings::{Environment, Settings};
 use crate::system::redact::MASK;
+use crate::text::duration::seconds;
 
 /// A line of `--explain`.
 #[derive(Clone, Debug, PartialEq, Eq)]

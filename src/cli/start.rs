@@ -1,12 +1,13 @@
 //! A run from the parsed command line to the exit status. Reads as the table of contents of the program.
 
-use anyhow::{Context, anyhow};
-use clap::error::ErrorKind;
-use rustix::fs::FileType;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use clap::error::ErrorKind;
+use rustix::fs::FileType;
 
 use super::given::Given;
 use super::notices;
@@ -29,7 +30,6 @@ use crate::run::engine::Engine;
 use crate::run::runner::Runner;
 use crate::ssh::was_closed_at_start;
 use crate::system::cancel::{Cancel, Reason};
-
 use crate::system::descriptors;
 use crate::system::files::unread::BeforeStart;
 use crate::text::message::reason;

@@ -1,11 +1,10 @@
 //! What the lines of a host start with: `--prefix`, `--align`, and a colour for each host.
 
+use super::style::Style;
 use crate::events::event::Stream;
 use crate::plan::job::Job;
-use crate::text::suggest::did_you_mean;
-
-use super::style::Style;
 use crate::text::sanitize::columns;
+use crate::text::suggest::did_you_mean;
 
 /// What lines start with unless told otherwise.
 const DEFAULT: &str = "{label}: ";

@@ -1,7 +1,8 @@
 //! How output is shown: what the command line and the environment say about it, checked before the first connection.
 
-use encoding_rs::Encoding;
 use std::path::PathBuf;
+
+use encoding_rs::Encoding;
 
 use super::formats::ci_groups::CiGroups;
 use super::formats::inline::Inline;

@@ -1,8 +1,9 @@
 //! The runner of jobs: what they share, and one attempt at one of them.
 
-use crossbeam_channel::Sender;
 use std::sync::Arc;
 use std::time::Duration;
+
+use crossbeam_channel::Sender;
 
 use crate::command;
 use crate::command::input::Inputs;

@@ -1,10 +1,11 @@
 //! The one way in which a worker waits: for file descriptors, the cancel, and one absolute deadline at once.
 
-use rustix::event::PollFlags;
 use std::cell::Cell;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
 
 use crate::events::event::{Milestones, Outcome, Phase};
 use crate::events::host_error::HostError;

@@ -7,9 +7,8 @@ use std::sync::Mutex;
 use rustix::process::getpgrp;
 use rustix::termios::tcgetpgrp;
 
-use crate::system::sink;
-
 use super::lock::lock;
+use crate::system::sink;
 
 /// Clears the line and what follows it (CR, and ED of ECMA-48). A line that has become longer than the terminal, whose window has
 /// shrunk, may go on in the next.

@@ -1,9 +1,10 @@
 //! The options that say how hosts are reached and logged in to.
 
-use clap::{ArgAction, Args, ValueHint};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use clap::{ArgAction, Args, ValueHint};
 
 use super::ExtraOpts;
 use crate::hosts;

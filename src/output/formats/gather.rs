@@ -1,10 +1,11 @@
 //! `--format gather`: what is the same on many hosts is shown once.
 
-use openssl::sha::Sha256;
-use similar::TextDiff;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use openssl::sha::Sha256;
+use similar::TextDiff;
 
 use super::ci_groups::Groups;
 use crate::events::event::{Class, Event, EventKind, Outcome, Stream, Tally};

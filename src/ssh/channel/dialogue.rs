@@ -3,8 +3,9 @@
 
 use std::os::fd::BorrowedFd;
 
-use crate::events::event::{Outcome, Progress};
 use rustix::event::PollFlags;
+
+use crate::events::event::{Outcome, Progress};
 
 /// Bytes that a dialogue says at once, about: what libssh2 sends in one packet.
 pub const PIECE: usize = 32_700;
