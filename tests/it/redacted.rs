@@ -40,6 +40,18 @@ fn formats(pssh: impl Fn() -> Pssh) -> impl Iterator<Item = Run> {
         .map(move |format| pssh().args(format).args(["--num-retries", "1", "--junit", "junit.xml", "--", "true"]).run())
 }
 
+/// Looks at the runs with this password on a server that does this at the login and lets nobody in.
+fn refused_by(at_login: Act, password: &str, check: impl Fn(&Env, &Run)) {
+    let env = Env::without_key();
+    let raw = Raw::start(Script { at_login: Some(at_login), ..Script::default() });
+    env.trust(&raw.known_hosts_line());
+    secret_file(&env, "password", password);
+    for run in formats(|| env.pssh().hosts([raw.address]).args(["--password-file", "password"])) {
+        run.exits(4);
+        check(&env, &run);
+    }
+}
+
 /// The password in a request for the method `password`.
 fn told(request: &[u8]) -> Option<Vec<u8>> {
     let method = string(b"password");
@@ -107,19 +119,14 @@ fn a_server_that_repeats_the_password_is_not_quoted() {
     ];
     for (number, at_login) in ways.into_iter().enumerate() {
         for password in [PASSWORD, ODD] {
-            let env = Env::without_key();
-            let raw = Raw::start(Script { at_login: Some(at_login), ..Script::default() });
-            env.trust(&raw.known_hosts_line());
-            secret_file(&env, "password", password);
-            for run in formats(|| env.pssh().hosts([raw.address]).args(["--password-file", "password"])) {
-                run.exits(4);
+            refused_by(at_login, password, |env, run| {
                 if run.stdout_text().contains("***") || run.stderr_text().contains("***") {
-                    is_masked(&env, &run, password);
+                    is_masked(env, run, password);
                 } else {
                     // In quotes that were cut before it.
                     run.check(number == 2, &format!("case {number}: it was repeated"));
                 }
-            }
+            });
         }
     }
 }
@@ -269,14 +276,7 @@ fn a_banner_that_is_cut_within_the_password_has_no_half_of_it() {
         refuse(wire, &[b"keyboard-", &password[..]].concat())
     };
     for (at_login, password) in [(at_login, LONG), (as_methods, "Zq7vXk2w,Jp9mBt4n")] {
-        let env = Env::without_key();
-        let raw = Raw::start(Script { at_login: Some(at_login), ..Script::default() });
-        env.trust(&raw.known_hosts_line());
-        secret_file(&env, "password", password);
-        for run in formats(|| env.pssh().hosts([raw.address]).args(["--password-file", "password"])) {
-            run.exits(4);
-            has_no_part(&env, &run, password);
-        }
+        refused_by(at_login, password, |env, run| has_no_part(env, run, password));
     }
 }
 

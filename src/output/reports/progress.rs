@@ -242,17 +242,18 @@ mod tests {
         assert!(line.chars().count() < 80 && line.contains("1:05, slowest web2 (64 s), web3"), "{line}");
     }
 
+    /// The status line once this has happened to a job, so many seconds after the start.
+    fn line_after(progress: &mut Progress, jobs: &[Job], job: usize, seconds: u64, kind: EventKind) -> String {
+        let at = progress.start + Duration::from_secs(seconds);
+        progress.event(&jobs[job], &Event { job, at, kind }, &mut Output::over(None, None, &Style::default()));
+        progress.status(at).expect("a line")
+    }
+
     #[test]
     fn what_is_copied_stands_before_the_time() {
         let jobs = crate::plan::job::make(gather(&[], &["a b c".to_owned()]).expect("hosts"));
         let mut progress = Progress::new(jobs.len());
-        let mut output = Output::over(None, None, &Style::default());
-        let start = progress.start;
-        let mut shown = |job: usize, seconds, kind| {
-            let at = start + Duration::from_secs(seconds);
-            progress.event(&jobs[job], &Event { job, at, kind }, &mut output);
-            progress.status(at).expect("a line")
-        };
+        let mut shown = |job, seconds, kind| line_after(&mut progress, &jobs, job, seconds, kind);
         let copied = |done, total| EventKind::Copied(crate::events::event::Progress { done, total });
         let line = shown(0, 1, EventKind::Started);
         assert!(line.ends_with(" 0/3 1 running, 0:01"), "{line}");
@@ -268,13 +269,7 @@ mod tests {
     fn hosts_that_wait_for_another_attempt_are_counted_apart() {
         let jobs = crate::plan::job::make(gather(&[], &["a b c".to_owned()]).expect("hosts"));
         let mut progress = Progress::new(jobs.len());
-        let mut output = Output::over(None, None, &Style::default());
-        let start = progress.start;
-        let mut shown = |job: usize, seconds, kind| {
-            let at = start + Duration::from_secs(seconds);
-            progress.event(&jobs[job], &Event { job, at, kind }, &mut output);
-            progress.status(at).expect("a line")
-        };
+        let mut shown = |job, seconds, kind| line_after(&mut progress, &jobs, job, seconds, kind);
         shown(0, 1, EventKind::Started);
         shown(1, 1, EventKind::Started);
         assert!(shown(0, 2, EventKind::Paused).ends_with(" 0/3 1 running, 1 waiting to retry, 0:02"));
