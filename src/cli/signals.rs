@@ -8,9 +8,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
-use crate::output;
 use crate::ssh::ffi::is_ignored;
 use crate::system::cancel::{Cancel, Reason};
+use crate::system::status_line;
 
 /// Lets SIGINT, SIGTERM and SIGHUP trigger `cancel`. One that the program was started with ignored stays so: nohup(1), or a
 /// background job of a shell without job control.
@@ -24,7 +24,7 @@ pub fn install(cancel: &Cancel) -> io::Result<()> {
     thread::Builder::new().name("pssh-signals".to_owned()).stack_size(128 * 1024).spawn(move || {
         for signal in signals.forever() {
             if !cancel.trigger(Reason::Signal(signal)) {
-                output::leave_terminal();
+                status_line::leave();
                 die_by(signal);
             }
         }

@@ -30,8 +30,8 @@ use crate::run::engine::Engine;
 use crate::run::runner::Runner;
 use crate::ssh::was_closed_at_start;
 use crate::system::cancel::{Cancel, Reason};
-use crate::system::descriptors;
 use crate::system::files::unread::BeforeStart;
+use crate::system::{descriptors, sink};
 use crate::text::message::reason;
 
 /// How the program is to end.
@@ -103,7 +103,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     job::check_aliases(&jobs).map_err(usage)?;
 
     let cancel = Cancel::new().context("cannot make a pipe").map_err(failure)?;
-    crate::system::sink::heed(&cancel);
+    sink::heed(&cancel);
     signals::install(&cancel).context("cannot handle signals").map_err(failure)?;
     if opts.other.dry_run || opts.other.explain {
         settings.forget_credentials();
@@ -128,7 +128,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     let lists = output::Lists { files: &opts.hosts.hosts, are_chosen: opts.hosts.are_chosen() };
     let mut report = output::reports(&looks, lists, jobs, user.as_deref()).map_err(failure)?;
     let started = engine.start(looks.held(jobs.len())).map_err(failure)?;
-    started.warnings.iter().for_each(|warning| notices::complain(opts.program, warning));
+    started.warnings.iter().for_each(|warning| notices::complain(program, warning));
     let summary = output::multiplex(
         jobs,
         &started.events,

@@ -4,9 +4,9 @@ use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::entry::{Parts, check_user, parse};
+use super::entry::{self, Parts, check_user, parse};
 use super::groups::Groups;
-use super::line::{Field, Said, split};
+use super::line::{self, Field, Said, split};
 use super::nodeset::{MOST_NAMES, Names, NamesError};
 use super::options::Place;
 use super::origin::{BadEntry, MOST_BAD_ENTRIES, Origin};
@@ -161,7 +161,7 @@ impl Found<'_> {
                 None => self.reject(text, origin, "expected [user@]host[:port] [user] [key=value]... and nothing more"),
                 Some((key, value)) => {
                     let place = Place { origin, directory, untrusted };
-                    super::line::write(key, &value, directory, &mut written);
+                    line::write(key, &value, directory, &mut written);
                     if let Err((shown, problem)) = said.take(key, &value, &place) {
                         self.reject(&shown, place.origin, &problem);
                     }
@@ -294,7 +294,7 @@ enum Expanded<'a> {
 
 impl Expanded<'_> {
     fn parse(entry: &str) -> Result<Expanded<'_>, NamesError> {
-        if super::entry::is_url(entry) {
+        if entry::is_url(entry) {
             return parse(entry).map(Expanded::One).map_err(|problem| NamesError { column: 0, problem });
         }
         let place = entry.rfind('@').map_or(0, |at| at + 1);

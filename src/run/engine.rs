@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crossbeam_channel::Receiver;
 
 use super::pool::{self, Plan};
-use super::room::Threads;
+use super::room::{self, Threads};
 use super::runner::Runner;
 use crate::events::event::Event;
 use crate::plan::error::Unprepared;
@@ -88,7 +88,7 @@ impl Engine {
     /// There is no room for a single host, or there are no threads.
     pub fn start(&self, held: Held) -> Result<Started, StartError> {
         let settings = &self.settings;
-        let need = super::room::need(self.jobs.iter().map(|job| job.proxy.as_ref()), settings.proxy_connections);
+        let need = room::need(self.jobs.iter().map(|job| job.proxy.as_ref()), settings.proxy_connections);
         let need = need.and(held).and(self.runner.held());
         let room = open_files::make_room(settings.pool_size, need);
         let mut warnings = Vec::new();

@@ -24,6 +24,7 @@ use crate::run::pool::Attempt;
 use crate::run::queue::{Route, Task};
 use crate::run::transfer::Copy;
 use crate::ssh::destination::Host;
+use crate::ssh::host_keys::known_hosts_command;
 use crate::ssh::proxy::chain::{Plan, Proxies, Through, Way};
 use crate::ssh::proxy::proxy_command::{News, ProxyCommand};
 use crate::ssh::session::Session;
@@ -158,7 +159,7 @@ impl Runner {
             Errand::Rsync(_) => Held { per_host: rsync::FILES_PER_JOB, besides: 0 },
         };
         let runs_command = self.hosts.iter().any(|host| host.credentials.known_hosts_command.is_some());
-        work.and(if runs_command { crate::ssh::host_keys::known_hosts_command::HELD } else { Held::default() })
+        work.and(if runs_command { known_hosts_command::HELD } else { Held::default() })
     }
 
     /// The threads and processes that the work of a host takes besides its worker and a proxy command.

@@ -23,7 +23,5 @@ pub(crate) mod version;
 pub(crate) mod watch;
 pub(crate) mod wire;
 
-pub use self::keys::identities::IdentityError;
 pub use self::watch::Watch;
-pub use crate::system::poll::{Patience, catching_up, poll_with};
-pub use ffi::{is_ignored, was_closed_at_start, was_inherited};
+pub use ffi::was_closed_at_start;

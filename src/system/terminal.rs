@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::password_source::{Secret, Unfit};
 use super::poll::Patience;
-use super::status_line::hold as hold_terminal;
+use super::status_line;
 use crate::system::askpass;
 use crate::system::redact;
 use crate::text::sanitize::sanitize;
@@ -129,7 +129,7 @@ impl Terminal {
         }
         let tty = tty.ok_or(AskError::NoTerminal)?;
         let _turn = self.take_turn(patience)?;
-        let _line = hold_terminal();
+        let _line = status_line::hold();
         let _quiet = Quiet::make(&tty, echo)?;
         say(&tty, &sanitize(prompt))?;
         let line = read_line(&tty, patience);

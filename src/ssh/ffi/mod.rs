@@ -33,7 +33,7 @@ use ssh2::{Error, ErrorCode, Session};
 
 use self::state::LinkState;
 
-pub use self::at_start::{is_ignored, was_closed_at_start, was_inherited};
+pub use self::at_start::{is_ignored, was_closed_at_start};
 pub use self::auth::{
     Answerer, PasswordAnswer, PublicKeyAnswer, Question, Signer, authenticate_keyboard_interactive,
     authenticate_password, authenticate_public_key, offered_methods,
