@@ -46,7 +46,7 @@ pub fn main(program: Program) -> ExitCode {
             if !is_question {
                 notices::raw_stderr(&format!("{}: ", program.name()));
             }
-            // Whoever asked may have closed the pipe already.
+            // The reader may have closed the pipe already.
             let _ = error.print();
             return ExitCode::from(if is_question { exit_status::OK } else { exit_status::USAGE });
         }

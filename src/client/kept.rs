@@ -50,7 +50,7 @@ impl Kept {
         let nothing = |state: &mut KeptState| state.bytes.is_empty() && !state.is_ended && state.problem.is_none();
         let mut state = self.changed.wait_while(lock(&self.state), nothing).unwrap_or_else(PoisonError::into_inner);
         if state.bytes.is_empty() {
-            // Said once; whoever asks again is told that this is the end.
+            // Said once; the next call says that this is the end.
             return state.problem.take().map_or(Ok(false), |problem| {
                 state.is_discarded = true;
                 Err(problem)

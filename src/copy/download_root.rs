@@ -273,7 +273,7 @@ impl Place {
         // Others have names that nobody can foresee.
         if resumed
             && let Err(taken) = RunLock::of_file(&file)
-            // Whoever can read it can lock it, and need not be a run.
+            // Any user who can read it can lock it, not only a run.
             && metadata.mode() & 0o077 == 0
         {
             return Err(refused(shown, taken.to_string()));

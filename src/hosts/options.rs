@@ -264,7 +264,7 @@ impl HostOptions {
                 add(&mut self.known_hosts, place.paths_or_none(value)?, origin);
             }
             "password-file" => {
-                // Whoever writes the list may have a host in it.
+                // The owner of the list may have a host in it.
                 place.may("have a file read here that a host is told")?;
                 put(&mut self.password_file, place.path(value)?, origin)?;
             }

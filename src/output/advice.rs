@@ -187,7 +187,7 @@ impl HostKeyError {
             HostKeyError::Unknown { file: None, .. } => {
                 Some("compare the fingerprint, and name a file with the key: --known-hosts FILE".to_owned())
             }
-            // It is no file.
+            // This is a command, not a file.
             HostKeyError::Changed { file, .. } if file.to_string_lossy().starts_with(KNOWN_HOSTS_COMMAND) => {
                 Some("if the host was really re-installed: correct what KnownHostsCommand prints for it".to_owned())
             }

@@ -218,7 +218,7 @@ fn logins(run: &Run) -> Vec<String> {
 #[test]
 fn only_identities_that_are_tried_show_in_their_order() {
     let env = Env::without_key();
-    // Whoever runs the tests may have a terminal.
+    // The tests may be run with a terminal.
     let batch = ["--explain", "--no-agent", "-O", "BatchMode=yes"];
     let explain = |args: &[&str]| env.pssh().hosts(["h"]).args(batch).args(args).run();
     let no_key = "# not tried: method publickey\t# there is no key to offer";

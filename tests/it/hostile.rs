@@ -284,7 +284,7 @@ fn megabytes_of_banners_and_chatter_before_the_login() {
 }
 
 /// libssh2 ends the process at such a packet unless something is done about it. A server can send one before its host key is checked,
-/// and whoever is between can make one of any by changing a bit of its length.
+/// and a machine in between can make one of any by changing a bit of its length.
 #[test]
 fn packets_that_are_no_whole_number_of_blocks() {
     /// A packet that says it has `length` bytes behind these words, and some bytes of another one.

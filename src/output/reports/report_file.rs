@@ -144,7 +144,7 @@ impl Replacement {
         name.push(&spot.name);
         name.push(format!(".{}.tmp", random_tag()));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        // Whoever may not read the old one cannot read the new one before it is like that.
+        // Users who may not read the old one cannot read the new one before it is like that.
         let mode = Mode::from_raw_mode(if old.is_some() { 0o600 } else { 0o666 });
         let file = File::from(rustix::fs::openat(&spot.directory, &name, flags, mode)?);
         let replacement = Replacement { spot, file, name: Some(name) };

@@ -149,7 +149,7 @@ pub enum KeyError {
     /// Others than its owner can read it; ssh(1) refuses such a key too.
     #[error("permissions {0:04o} are too open; only its owner may read a private key (chmod 600)")]
     TooOpen(u32),
-    /// It is no private key, and what it is instead.
+    /// It is not a private key, and what it is instead.
     #[error("{0}")]
     Other(&'static str),
     /// Only the public half is in the file.

@@ -91,7 +91,7 @@ impl<'a> Conversation<'a> {
 
     /// Answers one question; `introduction` is what the server says before it.
     fn answer_one(&mut self, introduction: &str, question: &Question, is_alone: bool) -> Result<Secret, Silence> {
-        // Whoever lets the answer be seen asks for no password.
+        // A question whose answer is shown is not for a password.
         let asked = if question.echo { Asks::Code } else { question::asks(&self.without_names(&question.text)) };
         let asks_password = asked == Asks::Password;
         let may_ask_password = asks_password || is_alone && asked == Asks::Unknown;

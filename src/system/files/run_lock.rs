@@ -1,6 +1,6 @@
 //! What two runs must not write at the same time: the directories of `-o` and `-e`, and the files of reports. The lock is the kernel's
 //! (flock(2)), on a file in the directory or beside the report: it ends with the process, however that ends. It is on a file of its own that
-//! only its owner can open, since whoever can open a file to read it can lock it: another user could keep every run from a directory.
+//! only its owner can open, since every user who can open a file to read it can lock it: another user could keep every run from a directory.
 //!
 //! Where a file system has no such locks, nothing is locked.
 
@@ -165,7 +165,7 @@ mod tests {
         fs::write(top.path().join(".report.pssh-lock"), "").expect("a file");
         drop(RunLock::beside(&spot()).expect("free").expect("a lock"));
         assert_eq!(fs::read_dir(top.path()).expect("a directory").count(), 0);
-        // Whoever can only read the directory locks nothing of ours.
+        // A user who can only read the directory locks nothing of ours.
         let (reader, lock) = (directory(), || RunLock::of_directory(directory()).expect("free").expect("a lock"));
         flock(&reader, FlockOperation::LockExclusive).expect("a lock");
         let held = lock();

@@ -55,7 +55,7 @@ impl Login {
         }
         self.connection = Some(Arc::clone(&connection));
         Pump::new(session, &host, connection, woken, &host.plan).run();
-        // After the session that it carries, and before whoever waits for the connection to be over.
+        // After the session that it carries, and before those who wait for the connection to be over.
         drop(command);
     }
 }
