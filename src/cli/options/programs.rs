@@ -440,8 +440,8 @@ impl Program {
 
     /// Reads its command line.
     pub(super) fn parse(self, arguments: Vec<OsString>) -> Result<Opts, clap::Error> {
-        let command = self.command();
-        let matches = command.clone().try_get_matches_from(arguments)?;
+        let mut command = self.command();
+        let matches = command.try_get_matches_from_mut(arguments)?;
         let opts = match self {
             Program::Pssh => Pssh::from_arg_matches(&matches).map(Opts::from),
             Program::Pscp => Pscp::from_arg_matches(&matches).map(Opts::from),
@@ -449,8 +449,12 @@ impl Program {
             Program::Prsync => Prsync::from_arg_matches(&matches).map(Opts::from),
             Program::Pnuke => Pnuke::from_arg_matches(&matches).map(Opts::from),
         };
-        let given = given::of_command_line(&command, &matches);
-        opts.map(|opts| Opts { given, ..opts })
+        // They are told and nothing else.
+        let given = |opts: &Opts| match opts.other.explain {
+            true => given::of_command_line(&command, &matches),
+            false => Vec::new(),
+        };
+        opts.map(|opts| Opts { given: given(&opts), ..opts })
     }
 }
 
