@@ -1,7 +1,7 @@
 //! Columns that seem to say which hosts the rows of a file are for, although nobody has said so: taken in their order, such rows
 //! would give hosts the values of others.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::{Directory, Given, HOST, Row, quoted_word};
@@ -12,14 +12,15 @@ const LIKE_HOST: [&str; 9] = [HOST, "hosts", "hostname", "host_name", "name", "f
 
 /// What is wrong with taking the rows in the order of the hosts, if they seem to say themselves whose they are.
 pub(super) fn wrong_order(rows: &[Row], hosts: &[HostSpec], is_used: impl Fn(&str) -> bool) -> Option<String> {
-    if let Some(column) = with_hosts(rows, hosts, is_used) {
+    let known = Known::new(hosts);
+    if let Some(column) = with_hosts(rows, &known, is_used) {
         let option = quoted_word(column);
         return Some(format!(
             "the column {column:?} has names of hosts of this run; if each row is for the host in it, say --host-column {option}, with \
              the names as the list has them, or call the column \"{HOST}\"; rows in the order of the hosts have no such column"
         ));
     }
-    first_value_is_host(rows, hosts).then(|| {
+    first_value_is_host(rows, &known).then(|| {
         format!(
             "the first values of the rows are the hosts of this run, and not in the order of the list; for rows that say whose they \
              are, begin with a line of names, such as \"{HOST},version\", and use these: %(version)q"
@@ -29,33 +30,29 @@ pub(super) fn wrong_order(rows: &[Row], hosts: &[HostSpec], is_used: impl Fn(&st
 
 /// Whether the first of several values without names seems to say whose a row is: those of all rows are the hosts, in another order; or
 /// those of all but the first are the hosts before, so that the first row is a header.
-fn first_value_is_host(rows: &[Row], hosts: &[HostSpec]) -> bool {
-    let known = Known::new(hosts);
-    let first = |row: &Row| match &row.given {
-        Given::InOrder(values) if values.len() > 1 => {
-            Some(known.places(&values[0]).map(<[usize]>::to_vec).unwrap_or_default())
-        }
+fn first_value_is_host(rows: &[Row], known: &Known<'_>) -> bool {
+    let is_below_header = |(number, row): (usize, &Row)| {
+        first_value(row).is_some_and(|value| match (number.checked_sub(1), known.places(value)) {
+            (None, places) => places.is_none(),
+            (Some(before), places) => places.is_some_and(|places| places.contains(&before)),
+        })
+    };
+    let is_shifted = || rows.len() > 1 && rows.len() == known.count && rows.iter().enumerate().all(is_below_header);
+    known.are_all_in_other_order(rows, first_value) || is_shifted()
+}
+
+/// The first of several values without names.
+fn first_value(row: &Row) -> Option<&[u8]> {
+    match &row.given {
+        Given::InOrder(values) if values.len() > 1 => values.first().map(Vec::as_slice),
         _ => None,
-    };
-    let Some(places) = rows.iter().map(first).collect::<Option<Vec<_>>>().filter(|rows| rows.len() == hosts.len())
-    else {
-        return false;
-    };
-    let named: HashSet<usize> = places.iter().flatten().copied().collect();
-    let is_in_order = places.iter().enumerate().all(|(number, places)| places.contains(&number));
-    let is_below_header = |(number, places): (usize, &Vec<usize>)| match number {
-        0 => places.is_empty(),
-        _ => places.contains(&(number - 1)),
-    };
-    let is_shifted = places.len() > 1 && places.iter().enumerate().all(is_below_header);
-    named.len() == hosts.len() && !is_in_order || is_shifted
+    }
 }
 
 /// The first column that seems to say whose the rows are: it is called so and has a host of this run, or it has all hosts of this run
 /// in another order and `is_used` says that the command does not use it. Capitals, blanks and domains make no difference; where
 /// each row has its host as the list has it, nothing is wrong.
-fn with_hosts<'r>(rows: &'r [Row], hosts: &[HostSpec], is_used: impl Fn(&str) -> bool) -> Option<&'r str> {
-    let known = Known::new(hosts);
+fn with_hosts<'r>(rows: &'r [Row], known: &Known<'_>, is_used: impl Fn(&str) -> bool) -> Option<&'r str> {
     let columns = rows.iter().find_map(|row| match &row.given {
         Given::Named(named) => Some(named),
         Given::InOrder(_) => None,
@@ -64,7 +61,8 @@ fn with_hosts<'r>(rows: &'r [Row], hosts: &[HostSpec], is_used: impl Fn(&str) ->
         let called = column.trim().to_lowercase();
         let may_be_data = !HOST_COLUMNS.contains(&called.as_str()) && is_used(column);
         let is_like_host = LIKE_HOST.contains(&called.as_str());
-        is_like_host && known.has_any(rows, column) || !may_be_data && known.are_all_in_other_order(rows, column)
+        is_like_host && known.has_any(rows, column)
+            || !may_be_data && known.are_all_in_other_order(rows, |row| row.given.named(column))
     })
 }
 
@@ -110,15 +108,15 @@ impl Known<'_> {
         })
     }
 
-    /// Whether the values of a column are the hosts, each once, and not in their order.
-    fn are_all_in_other_order(&self, rows: &[Row], column: &str) -> bool {
+    /// Whether these values of the rows are the hosts, each once, and not in their order.
+    fn are_all_in_other_order(&self, rows: &[Row], value: impl Fn(&Row) -> Option<&[u8]>) -> bool {
         if rows.len() != self.count {
             return false;
         }
         let mut named = vec![false; self.count];
         let mut is_in_order = true;
         for (number, row) in rows.iter().enumerate() {
-            let Some(places) = row.given.named(column).and_then(|value| self.places(value)) else { return false };
+            let Some(places) = value(row).and_then(|value| self.places(value)) else { return false };
             is_in_order &= places.contains(&number);
             for place in places {
                 named[*place] = true;
