@@ -42,7 +42,7 @@ use crate::events::event::{Event, EventKind, Outcome, Stream, Tally};
 use crate::events::host_error::HostError;
 use crate::hosts::{self, HostSpec, HostsError};
 use crate::plan::error::Unprepared;
-use crate::plan::failure_limit::Tolerance;
+use crate::plan::failure_limit::FailureLimit;
 use crate::plan::job::{self, Commands, Job};
 use crate::plan::settings::Settings;
 use crate::plan::work::Work;
@@ -191,7 +191,7 @@ pub struct Command<'a> {
     sudo: Option<Sudo>,
     host_args: Option<Vec<Arguments>>,
     has_stdin: bool,
-    stop_on_errors: Option<Tolerance>,
+    stop_on_errors: Option<FailureLimit>,
     timeout: Option<Duration>,
 }
 
@@ -235,8 +235,8 @@ impl Command<'_> {
 
     /// Stops the run once so many hosts have failed: what runs is told to stop, the others are not started. The reference
     /// client raises the error instead, and goes on on all hosts.
-    pub fn stop_on_errors(mut self, tolerance: Tolerance) -> Self {
-        self.stop_on_errors = Some(tolerance);
+    pub fn stop_on_errors(mut self, limit: FailureLimit) -> Self {
+        self.stop_on_errors = Some(limit);
         self
     }
 

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::options::{self, Opts};
-use crate::output::{Directories, Endings, Format, Looks, Style, Template, When, Wishes};
+use crate::output::{Directories, Endings, Format, OutputSettings, Style, StyleOptions, Template, When};
 use crate::plan::program::Program;
 use crate::plan::settings::{Environment, expand};
 
@@ -44,12 +44,12 @@ fn is_private_key(path: &Path) -> bool {
     read.is_ok() && start.starts_with(b"-----BEGIN ") && start.windows(KEY.len()).any(|words| words == KEY)
 }
 
-impl Looks {
+impl OutputSettings {
     /// The options, then `PSSH_PRINT`, `PSSH_INLINE`, `PSSH_OUTDIR` and `PSSH_ERRDIR`, then the defaults.
     ///
     /// # Errors
     /// An option does not fit the format, or is probably meant for another program.
-    pub fn resolve(opts: &Opts, environment: &Environment<'_>) -> Result<Looks, String> {
+    pub fn resolve(opts: &Opts, environment: &Environment<'_>) -> Result<OutputSettings, String> {
         check_slips(opts)?;
         let on = |name| environment.parsed(name, options::truthy).map(|on| on.unwrap_or(false));
         let format = match opts.show.format {
@@ -101,14 +101,14 @@ impl Looks {
         }
         // Neither programs nor cron look at it.
         let unasked = if format == Format::Json || opts.reports.quiet { When::Never } else { When::default() };
-        let wishes = Wishes {
+        let options = StyleOptions {
             color: opts.show.color.unwrap_or_default(),
             progress: opts.show.progress.unwrap_or(unasked),
             raw: opts.show.raw,
             ci: opts.streams.ci_groups,
             is_json: format == Format::Json,
         };
-        Ok(Looks {
+        Ok(OutputSettings {
             program: opts.program,
             format,
             is_quiet: opts.reports.quiet,
@@ -133,7 +133,7 @@ impl Looks {
                 append: opts.show.fileappend,
                 only_printed: matches!(opts.program, Program::Pscp | Program::Pslurp),
             },
-            style: Style::of_process(opts.program, wishes, environment.variable),
+            style: Style::of_process(opts.program, options, environment.variable),
         })
     }
 }

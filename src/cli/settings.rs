@@ -8,7 +8,7 @@ use super::options::{self, Opts};
 use crate::command::sudo::Sudo;
 use crate::hosts;
 use crate::hosts::proxy::{Hop, Proxy, Via};
-use crate::plan::retry::Policy;
+use crate::plan::retry::RetryPolicy;
 use crate::plan::settings::{AgentChoice, Environment, NODE_VARIABLES, Settings, WantedVariable, expand};
 use crate::ssh_config;
 use crate::system::password_source::Source;
@@ -129,7 +129,7 @@ impl Settings {
             ssh_options: opts.connection.option.clone(),
             ssh_args: opts.ssh_args.clone(),
             connect_timeout: opts.connection.connect_timeout,
-            retry: Policy {
+            retry: RetryPolicy {
                 attempts: opts.connection.num_retries.unwrap_or(defaults.retry.attempts),
                 delay: opts.connection.retry_delay.unwrap_or(defaults.retry.delay),
             },

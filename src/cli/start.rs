@@ -21,7 +21,7 @@ use crate::command::template::Template;
 use crate::events::exit_status;
 use crate::hosts::host_config::HostConfig;
 use crate::hosts::{self, Definitions, Groups, HostSpec, Lists};
-use crate::output::{self, Broken, Format, Looks, Summary};
+use crate::output::{self, Broken, Format, OutputSettings, Summary};
 use crate::plan::job::{self, Commands, Job};
 use crate::plan::program::Program;
 use crate::plan::settings::{Environment, Settings};
@@ -85,9 +85,9 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     let opts = &opts;
     let mut settings = Settings::resolve(opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
     settings.configured = configured;
-    let looks = Looks::resolve(opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
+    let output_settings = OutputSettings::resolve(opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
     check_words(opts)?;
-    check_streams(opts, &looks)?;
+    check_streams(opts, &output_settings)?;
     let (hosts, notes) = hosts(opts, config.groups)?;
     check_keys(opts, &hosts)?;
     let work = work(opts, &settings, &hosts)?;
@@ -126,15 +126,15 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
         notes.iter().chain(&engine.runner().notes()).for_each(|note| notices::complain(program, note));
     }
     let lists = output::Lists { files: &opts.hosts.hosts, are_chosen: opts.hosts.are_chosen() };
-    let mut report = output::reports(&looks, lists, jobs, user.as_deref()).map_err(failure)?;
-    let started = engine.start(looks.held(jobs.len())).map_err(failure)?;
+    let mut report = output::reports(&output_settings, lists, jobs, user.as_deref()).map_err(failure)?;
+    let started = engine.start(output_settings.held(jobs.len())).map_err(failure)?;
     started.warnings.iter().for_each(|warning| notices::complain(program, warning));
     let summary = output::multiplex(
         jobs,
         &started.events,
         &|outcome| started.failures.note(outcome),
         &mut *report,
-        &looks.style,
+        &output_settings.style,
         &cancel,
     );
     engine.close();
@@ -301,9 +301,9 @@ fn is_stdin(path: &Path) -> bool {
 }
 
 /// Standard input can be read for one purpose only; and neither it nor standard output may be closed where it is needed.
-fn check_streams(opts: &Opts, looks: &Looks) -> Result<(), Fatal> {
+fn check_streams(opts: &Opts, output_settings: &OutputSettings) -> Result<(), Fatal> {
     let answers = opts.other.dry_run || opts.other.explain;
-    if was_closed_at_start(STDOUT) && (answers || looks.format != Format::None) {
+    if was_closed_at_start(STDOUT) && (answers || output_settings.format != Format::None) {
         return Err(failure(anyhow!(CLOSED_STDOUT)));
     }
     let mut readers: Vec<String> = Vec::new();

@@ -187,7 +187,7 @@ fn read(path: &Path) -> Result<String, UserConfigError> {
 pub(crate) fn parse(path: &Path, text: &str) -> Result<UserConfig, Vec<BadEntry>> {
     let file = TomlFile::new(path, text);
     let document = file.parse()?;
-    let mut reader = Reader {
+    let mut reader = UserConfigReader {
         file: &file,
         groups: Definitions::default(),
         arguments: Vec::new(),
@@ -232,7 +232,7 @@ fn unknown(key: &str, known: &[&str]) -> String {
 type Key<'i> = Spanned<Cow<'i, str>>;
 
 /// What was read so far.
-struct Reader<'f> {
+struct UserConfigReader<'f> {
     file: &'f TomlFile<'f>,
     groups: Definitions,
     /// The defaults, as they would be given on the command line.
@@ -241,7 +241,7 @@ struct Reader<'f> {
     bad: Vec<BadEntry>,
 }
 
-impl Reader<'_> {
+impl UserConfigReader<'_> {
     fn command(&mut self, key: &Key<'_>, value: &Spanned<DeValue<'_>>) -> Result<(), BadEntry> {
         let DeValue::String(command) = value.get_ref() else { return Err(self.file.bad(key, "expected a command")) };
         hosts::check_command(command).map_err(|problem| self.file.bad(key, &problem))?;

@@ -47,7 +47,7 @@ pub enum Inputs {
 
 impl Inputs {
     /// What the command of a job reads, from its beginning.
-    pub fn reader(&self, job: usize) -> Option<Reader> {
+    pub fn reader(&self, job: usize) -> Option<InputReader> {
         match self {
             Inputs::Nothing => None,
             Inputs::Shared(input) => Some(input.reader()),
@@ -74,12 +74,12 @@ enum Source {
 /// Input that can be read only once.
 struct Spool {
     file: File,
-    state: Mutex<State>,
+    state: Mutex<InputState>,
     /// The host that is furthest has gone on.
     wanted: Condvar,
 }
 
-struct State {
+struct InputState {
     /// Bytes in the file.
     written: u64,
     /// How far the host that is furthest has come.
@@ -127,7 +127,7 @@ pub enum Piece {
 }
 
 /// One host's place in the input.
-pub struct Reader {
+pub struct InputReader {
     source: ReaderSource,
     position: u64,
 }
@@ -170,7 +170,7 @@ impl Input {
             let start = rustix::fs::seek(descriptor, SeekFrom::Current(0))?;
             Source::File(Arc::new(File::from(descriptor.try_clone_to_owned()?)), start)
         } else {
-            let state = State { written: 0, furthest: 0, end: None, news: None };
+            let state = InputState { written: 0, furthest: 0, end: None, news: None };
             let file = tempfile::tempfile()?;
             Source::Spool(Arc::new(Spool { file, state: Mutex::new(state), wanted: Condvar::new() }))
         };
@@ -184,22 +184,24 @@ impl Input {
     }
 
     /// The input from its beginning, for one host.
-    pub fn reader(&self) -> Reader {
+    pub fn reader(&self) -> InputReader {
         match &self.source {
-            Source::File(file, start) => Reader { source: ReaderSource::File(Arc::clone(file)), position: *start },
+            Source::File(file, start) => InputReader { source: ReaderSource::File(Arc::clone(file)), position: *start },
             Source::Spool(spool) => {
                 self.start.call_once(|| fill_in_background(Arc::clone(spool)));
-                Reader { source: ReaderSource::Spool { spool: Arc::clone(spool), known: 0 }, position: 0 }
+                InputReader { source: ReaderSource::Spool { spool: Arc::clone(spool), known: 0 }, position: 0 }
             }
-            Source::Queue(queue) => Reader { source: ReaderSource::Queue(QueueReader(Arc::clone(queue))), position: 0 },
+            Source::Queue(queue) => {
+                InputReader { source: ReaderSource::Queue(QueueReader(Arc::clone(queue))), position: 0 }
+            }
         }
     }
 }
 
-impl Reader {
+impl InputReader {
     /// A reader of `bytes`, in place of standard input.
-    pub fn of(bytes: Arc<[u8]>) -> Reader {
-        Reader { source: ReaderSource::Memory(bytes), position: 0 }
+    pub fn of(bytes: Arc<[u8]>) -> InputReader {
+        InputReader { source: ReaderSource::Memory(bytes), position: 0 }
     }
 
     /// Reads as much as there is, and fits into `buffer`.
@@ -364,7 +366,7 @@ impl Spool {
         let mut buffer = vec![0; CHUNK];
         let mut written = 0;
         loop {
-            let enough = |state: &mut State| written >= state.furthest.saturating_add(AHEAD);
+            let enough = |state: &mut InputState| written >= state.furthest.saturating_add(AHEAD);
             drop(self.wanted.wait_while(lock(&self.state), enough).unwrap_or_else(PoisonError::into_inner));
             let count = match rustix::io::read(input, &mut buffer) {
                 Ok(0) => return Ok(()),
@@ -409,17 +411,17 @@ mod tests {
     use super::*;
 
     fn spool() -> Arc<Spool> {
-        let state = State { written: 0, furthest: 0, end: None, news: None };
+        let state = InputState { written: 0, furthest: 0, end: None, news: None };
         let file = tempfile::tempfile().expect("a temporary file");
         Arc::new(Spool { file, state: Mutex::new(state), wanted: Condvar::new() })
     }
 
-    fn reader(spool: &Arc<Spool>) -> Reader {
-        Reader { source: ReaderSource::Spool { spool: Arc::clone(spool), known: 0 }, position: 0 }
+    fn reader(spool: &Arc<Spool>) -> InputReader {
+        InputReader { source: ReaderSource::Spool { spool: Arc::clone(spool), known: 0 }, position: 0 }
     }
 
     /// Reads to the end, waiting as a host would.
-    fn read_all(reader: &mut Reader) -> Result<Vec<u8>, String> {
+    fn read_all(reader: &mut InputReader) -> Result<Vec<u8>, String> {
         let mut all = Vec::new();
         let mut buffer = [0; 1000];
         loop {

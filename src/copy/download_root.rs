@@ -147,7 +147,7 @@ impl fmt::Display for Found {
 /// Everything below it is reached from one open directory to the next, never through a link. It holds the directory, up to four
 /// more, and two descriptors for every [`Temporary`].
 #[derive(Debug)]
-pub struct Place {
+pub struct DownloadRoot {
     root: Arc<OwnedFd>,
     /// Its path, for messages.
     directory: PathBuf,
@@ -155,17 +155,17 @@ pub struct Place {
     open: VecDeque<(Below, Arc<OwnedFd>)>,
 }
 
-impl Place {
+impl DownloadRoot {
     /// The place at `directory`. It is made if it is not there, and so are its parents.
     ///
     /// # Errors
     /// There is none, nor can it be made.
-    pub fn open(directory: &Path) -> Result<Place, PlaceError> {
+    pub fn open(directory: &Path) -> Result<DownloadRoot, PlaceError> {
         let failed = |error: io::Error| disk(directory.display().to_string(), &error);
         // This path is our user's: links in it are meant, unless another user has put them there.
         let found = trusted_path::directory(directory).map_err(failed)?;
         let root = rustix::fs::openat(found, ".", DIRECTORY, Mode::empty()).map_err(|error| failed(error.into()))?;
-        Ok(Place { root: Arc::new(root), directory: directory.to_owned(), open: VecDeque::new() })
+        Ok(DownloadRoot { root: Arc::new(root), directory: directory.to_owned(), open: VecDeque::new() })
     }
 
     /// The local path of what is below it, for messages.
@@ -191,7 +191,7 @@ impl Place {
     }
 
     /// Makes a directory, and says whether it is new. Its parent has to be there. Only we may look into a new one before
-    /// [`Place::finish_directory`].
+    /// [`DownloadRoot::finish_directory`].
     ///
     /// # Errors
     /// Something else is in its place, or it cannot be made.
@@ -235,7 +235,7 @@ impl Place {
     /// [`Temporary::length`] says how much that is. It stays behind if it is not put in place.
     ///
     /// # Errors
-    /// As of [`Place::create`]; or what was left behind is not a file of ours.
+    /// As of [`DownloadRoot::create`]; or what was left behind is not a file of ours.
     pub fn resume(&mut self, path: &Below, tag: &str) -> Result<Temporary, PlaceError> {
         self.temporary(path, tag, true)
     }

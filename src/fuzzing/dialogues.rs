@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Verdict;
-use crate::copy::download_root::Place;
+use crate::copy::download_root::DownloadRoot;
 use crate::copy::scp;
 use crate::copy::sftp_download::Downloading;
 use crate::copy::sftp_upload::Uploading;
@@ -84,7 +84,7 @@ fn verdict(outcome: &Outcome) -> Verdict {
 /// Plays a download into a directory of its own, beside which nothing may change.
 ///
 /// `bytes` is what the host says: it may call its own files like our temporary ones.
-fn download(options: Options, bytes: &[u8], play: impl FnOnce(Arc<Download>, Place) -> Outcome) -> Verdict {
+fn download(options: Options, bytes: &[u8], play: impl FnOnce(Arc<Download>, DownloadRoot) -> Outcome) -> Verdict {
     let field = tempfile::tempdir().expect("a directory");
     let outside = field.path().join("outside");
     std::fs::write(&outside, "kept").expect("a file");
@@ -93,7 +93,8 @@ fn download(options: Options, bytes: &[u8], play: impl FnOnce(Arc<Download>, Pla
     std::os::unix::fs::symlink("../outside", host.join("link")).expect("a link");
     std::os::unix::fs::symlink("..", host.join("up")).expect("a link");
     let remotes = vec![b"tree".to_vec(), b"*/x".to_vec(), b"link".to_vec()];
-    let outcome = play(Arc::new(Download { remotes, target: None, options }), Place::open(&host).expect("a place"));
+    let outcome =
+        play(Arc::new(Download { remotes, target: None, options }), DownloadRoot::open(&host).expect("a place"));
     assert_eq!(std::fs::read(&outside).expect("a file"), b"kept", "nothing is written through a link");
     assert_eq!(std::fs::read_dir(field.path()).expect("a directory").count(), 2, "nothing is written outside");
     let says = |word: &[u8]| bytes.windows(word.len()).any(|window| window == word);

@@ -20,7 +20,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::nodeset::Names;
-use super::options::{self, HostOptions, Place, Refused};
+use super::options::{self, HostOptions, Refused, ValuePlace};
 use super::toml_file::{self, TomlFile, in_order};
 use crate::hosts::{self, Bad, BadEntry, HostSpec, Origin};
 use crate::system::files::bounded;
@@ -92,7 +92,7 @@ impl HostConfig {
             let unread = |error| HostConfigError::Read { path: path.clone(), error };
             let Contents { bytes, untrusted } = trusted_file::read(path, bounded::TOML).map_err(unread)?;
             let text = String::from_utf8(bytes).map_err(|_| HostConfigError::Text(path.clone()))?;
-            let reader = Reader { untrusted, ..Reader::new(path, &text) };
+            let reader = HostConfigReader { untrusted, ..HostConfigReader::new(path, &text) };
             reader.read(&mut config.tables, &mut bad);
         }
         if bad.is_empty() { Ok(config) } else { Err(HostConfigError::Bad(bad)) }
@@ -102,7 +102,7 @@ impl HostConfig {
     #[cfg(any(test, fuzzing))]
     pub(crate) fn of_text(path: &Path, text: &str) -> Result<HostConfig, HostConfigError> {
         let (mut config, mut bad) = (HostConfig::default(), Vec::new());
-        Reader::new(path, text).read(&mut config.tables, &mut bad);
+        HostConfigReader::new(path, text).read(&mut config.tables, &mut bad);
         if bad.is_empty() { Ok(config) } else { Err(HostConfigError::Bad(bad)) }
     }
 
@@ -163,16 +163,16 @@ impl HostConfig {
 }
 
 /// Reads one file.
-struct Reader<'a> {
+struct HostConfigReader<'a> {
     file: TomlFile<'a>,
     directory: &'a Path,
     /// Why it may not say everything, if it may not.
     untrusted: Option<Untrusted>,
 }
 
-impl<'a> Reader<'a> {
-    fn new(path: &'a Path, text: &'a str) -> Reader<'a> {
-        Reader { file: TomlFile::new(path, text), directory: hosts::directory_of(path), untrusted: None }
+impl<'a> HostConfigReader<'a> {
+    fn new(path: &'a Path, text: &'a str) -> HostConfigReader<'a> {
+        HostConfigReader { file: TomlFile::new(path, text), directory: hosts::directory_of(path), untrusted: None }
     }
 
     fn read(&self, tables: &mut Vec<Table>, bad: &mut Vec<BadEntry>) {
@@ -225,7 +225,7 @@ impl<'a> Reader<'a> {
         };
         let mut options = HostOptions::default();
         for (key, value) in in_order(keys) {
-            let place = Place {
+            let place = ValuePlace {
                 origin: self.file.origin(key.span().start),
                 directory: self.directory,
                 untrusted: self.untrusted.as_ref(),
@@ -294,7 +294,7 @@ mod tests {
 
     fn read(text: &str) -> Result<HostConfig, Vec<String>> {
         let (mut config, mut bad) = (HostConfig::default(), Vec::new());
-        Reader::new(Path::new("d/h.toml"), text).read(&mut config.tables, &mut bad);
+        HostConfigReader::new(Path::new("d/h.toml"), text).read(&mut config.tables, &mut bad);
         if bad.is_empty() {
             Ok(config)
         } else {

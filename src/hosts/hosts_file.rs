@@ -8,7 +8,7 @@ use super::entry::{self, Parts, check_user, parse};
 use super::groups::Groups;
 use super::line::{self, Field, Said, split};
 use super::nodeset::{MOST_NAMES, Names, NamesError};
-use super::options::Place;
+use super::options::ValuePlace;
 use super::origin::{BadEntry, MOST_BAD_ENTRIES, Origin};
 use super::other_formats::OtherFormat;
 use super::{HostSpec, HostsError};
@@ -160,7 +160,7 @@ impl Found<'_> {
             match value {
                 None => self.reject(text, origin, "expected [user@]host[:port] [user] [key=value]... and nothing more"),
                 Some((key, value)) => {
-                    let place = Place { origin, directory, untrusted };
+                    let place = ValuePlace { origin, directory, untrusted };
                     line::write(key, &value, directory, &mut written);
                     if let Err((shown, problem)) = said.take(key, &value, &place) {
                         self.reject(&shown, place.origin, &problem);

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::Origin;
-use super::options::{self, HostOptions, Place, Refused, Value};
+use super::options::{self, HostOptions, Refused, Value, ValuePlace};
 
 /// What a line says about its host besides the entry.
 #[derive(Default)]
@@ -30,7 +30,7 @@ impl Said<'_> {
     ///
     /// # Errors
     /// What to show of it, and what is wrong.
-    pub fn take(&mut self, key: &str, value: &str, place: &Place<'_>) -> Result<(), (String, String)> {
+    pub fn take(&mut self, key: &str, value: &str, place: &ValuePlace<'_>) -> Result<(), (String, String)> {
         let name = match key.strip_prefix(ARGUMENT) {
             Some(name) => name,
             None => match self.options.set(key, &Value::Text(value), place) {

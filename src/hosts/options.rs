@@ -181,7 +181,7 @@ impl Value<'_> {
 }
 
 /// Where options stand.
-pub struct Place<'a> {
+pub struct ValuePlace<'a> {
     /// The key's own place.
     pub origin: Origin,
     /// What relative paths start from: the directory of the file.
@@ -190,7 +190,7 @@ pub struct Place<'a> {
     pub untrusted: Option<&'a Untrusted>,
 }
 
-impl Place<'_> {
+impl ValuePlace<'_> {
     /// Lets only a file that nobody else can write say something that runs programs here or weakens the check of host keys.
     fn may(&self, doing: &str) -> Result<(), String> {
         match self.untrusted {
@@ -251,7 +251,7 @@ impl HostOptions {
     ///
     /// # Errors
     /// The key is unknown or has been given, or the value is not what it should be.
-    pub fn set(&mut self, key: &str, value: &Value<'_>, place: &Place<'_>) -> Result<(), Refused> {
+    pub fn set(&mut self, key: &str, value: &Value<'_>, place: &ValuePlace<'_>) -> Result<(), Refused> {
         let origin = &place.origin;
         match key {
             "user" => put(&mut self.user, user(value)?, origin)?,
@@ -429,8 +429,8 @@ pub enum HostKeyCheck {
 mod tests {
     use super::*;
 
-    fn place() -> Place<'static> {
-        Place { origin: Origin::CommandLine, directory: Path::new("/etc/fleet"), untrusted: None }
+    fn place() -> ValuePlace<'static> {
+        ValuePlace { origin: Origin::CommandLine, directory: Path::new("/etc/fleet"), untrusted: None }
     }
 
     fn set(key: &str, value: &Value<'_>) -> Result<HostOptions, Refused> {

@@ -21,9 +21,9 @@ pub use self::formats::ci_log::CiLog;
 pub use self::formats::dry_run::commands;
 pub use self::multiplexer::{Summary, multiplex};
 pub use self::reports::host_files::Directories;
-pub use self::settings::{Endings, Format, Looks};
+pub use self::settings::{Endings, Format, OutputSettings};
 pub use prefix::Template;
-pub use style::{Style, When, Wishes};
+pub use style::{Style, StyleOptions, When};
 pub use transcode::encoding;
 pub use writer::Broken;
 
@@ -37,7 +37,7 @@ use self::formats::json::Json;
 use self::formats::lines::Lines;
 use self::formats::outcomes::Outcomes;
 use self::formats::quiet::Quiet;
-use self::formats::status::Heads;
+use self::formats::status::StatusLines;
 use self::multiplexer::{Report, Reports};
 use self::prefix::Prefixes;
 use self::reports::failed_to::FailedTo;
@@ -46,7 +46,7 @@ use self::reports::junit::Junit;
 use self::reports::progress::Progress;
 use self::reports::reasons::Reasons;
 use self::reports::report_file::{FileError, ReportFile};
-use self::reports::summary::{Failures, Times};
+use self::reports::summary::{FailureReport, Times};
 use self::transcode::Transcoded;
 use crate::events::event::Stream;
 use crate::plan::job::Job;
@@ -72,86 +72,86 @@ pub struct Lists<'a> {
     pub are_chosen: bool,
 }
 
-/// The reports that `looks` asks for, on `jobs` of hosts of `lists`. `user` is the login name of hosts whose entry has none, if the user said
-/// so. Reports that write files come last: whoever reads a file has seen all else.
+/// The reports that `settings` asks for, on `jobs` of hosts of `lists`. `user` is the login name of hosts whose entry has none,
+/// if the user said so. Reports that write files come last: whoever reads a file has seen all else.
 ///
 /// # Errors
 /// A file or a directory for files cannot be used.
 pub fn reports(
-    looks: &Looks,
+    settings: &OutputSettings,
     lists: Lists<'_>,
     jobs: &Arc<[Job]>,
     user: Option<&str>,
 ) -> Result<Box<dyn Report>, ReportsError> {
-    let style = &looks.style;
+    let style = &settings.style;
     let variable = |name: &str| std::env::var_os(name).is_some_and(|value| value == "true");
-    let groups = looks.ci.and_then(|system| Groups::new(system, variable));
+    let groups = settings.ci.and_then(|system| Groups::new(system, variable));
     let mut reports: Vec<Box<dyn Report>> = Vec::new();
-    if !looks.is_quiet {
+    if !settings.is_quiet {
         reports.push(Box::new(self::reports::warnings::Warnings::default()));
     }
-    let heads = match looks.endings {
-        Endings::Failures => Heads::without_lines(style),
-        Endings::Headers | Endings::Own => Heads::new(user, style),
+    let lines = match settings.endings {
+        Endings::Failures => StatusLines::without_lines(style),
+        Endings::Headers | Endings::Own => StatusLines::new(user, style),
     };
-    match looks.format {
+    match settings.format {
         Format::Lines => {
-            let prefixes = Prefixes::new(&looks.prefix, looks.is_aligned, jobs, style);
+            let prefixes = Prefixes::new(&settings.prefix, settings.is_aligned, jobs, style);
             reports.push(Box::new(Lines::new(jobs.len(), prefixes, *style)));
-            if looks.endings == Endings::Own {
+            if settings.endings == Endings::Own {
                 reports.push(Box::new(Outcomes::new(style)));
             } else {
-                reports.extend([Box::new(heads) as Box<dyn Report>, Box::new(Outcomes::without_lines(style))]);
+                reports.extend([Box::new(lines) as Box<dyn Report>, Box::new(Outcomes::without_lines(style))]);
             }
         }
         Format::Inline => {
-            let inline = Inline::new(looks.has_stderr, looks.is_sorted, heads, style);
+            let inline = Inline::new(settings.has_stderr, settings.is_sorted, lines, style);
             reports.push(Box::new(inline.in_groups(groups)));
             reports.push(Box::new(Outcomes::without_lines(style)));
         }
         Format::Status => {
-            reports.extend([Box::new(heads) as Box<dyn Report>, Box::new(Outcomes::without_lines(style))]);
-            if looks.program == Program::Prsync {
+            reports.extend([Box::new(lines) as Box<dyn Report>, Box::new(Outcomes::without_lines(style))]);
+            if settings.program == Program::Prsync {
                 reports.push(Box::new(Reasons::new(jobs.len())));
             }
         }
         Format::Json => reports.push(Box::new(Json::new(jobs))),
-        Format::None if looks.is_quiet => reports.push(Box::new(Quiet::new(jobs.len(), looks.program))),
+        Format::None if settings.is_quiet => reports.push(Box::new(Quiet::new(jobs.len(), settings.program))),
         Format::Gather | Format::None => {}
     }
-    if looks.format == Format::Gather || looks.expect_same {
+    if settings.format == Format::Gather || settings.expect_same {
         let shape = Shape {
-            is_shown: looks.format == Format::Gather,
+            is_shown: settings.format == Format::Gather,
             face: style.of(Stream::Stdout),
-            diff: looks.diff,
-            expect_same: looks.expect_same,
+            diff: settings.diff,
+            expect_same: settings.expect_same,
             ci: groups,
         };
         reports.push(Box::new(Gather::new(jobs, shape)));
     }
-    if looks.format == Format::Gather {
+    if settings.format == Format::Gather {
         reports.push(Box::new(Outcomes::without_lines(style)));
     }
-    if matches!(looks.format, Format::Lines | Format::Inline | Format::Status) {
-        reports.push(Box::new(Failures::new(jobs)));
+    if matches!(settings.format, Format::Lines | Format::Inline | Format::Status) {
+        reports.push(Box::new(FailureReport::new(jobs)));
     }
-    if looks.has_times {
+    if settings.has_times {
         reports.push(Box::new(Times::new(jobs)));
     }
-    if let Some(path) = &looks.failed_to {
+    if let Some(path) = &settings.failed_to {
         let file = ReportFile::prepare("--failed-to", path)?;
         let failed_to = FailedTo::new(file, lists.files, lists.are_chosen, jobs);
         reports.push(Box::new(failed_to.map_err(|error| FileError::new("--failed-to", path, error))?));
     }
-    if let Some(path) = &looks.junit {
+    if let Some(path) = &settings.junit {
         reports.push(Box::new(Junit::new(ReportFile::prepare("--junit", path)?, jobs)));
     }
-    if let Some(encoding) = looks.encoding {
+    if let Some(encoding) = settings.encoding {
         reports = vec![Box::new(Transcoded::new(Reports(reports), encoding, jobs.len()))];
     }
     // Files have the bytes as they came.
-    if !looks.directories.is_empty() {
-        reports.push(Box::new(Files::new(looks.directories.clone(), jobs, user)?));
+    if !settings.directories.is_empty() {
+        reports.push(Box::new(Files::new(settings.directories.clone(), jobs, user)?));
     }
     if style.has_progress {
         reports.push(Box::new(Progress::new(jobs.len())));

@@ -43,7 +43,7 @@ pub enum Endings {
 
 /// How output is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Looks {
+pub struct OutputSettings {
     /// The program whose run it is.
     pub program: Program,
     /// How what hosts print is shown.
@@ -80,7 +80,7 @@ pub struct Looks {
     pub style: Style,
 }
 
-impl Looks {
+impl OutputSettings {
     /// The descriptors that showing it takes, for `jobs` jobs.
     pub fn held(&self, jobs: usize) -> Held {
         let shown = match self.format {

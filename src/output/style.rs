@@ -95,7 +95,7 @@ pub struct Style {
 
 /// What the options say about it.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Wishes {
+pub struct StyleOptions {
     /// `--color`.
     pub color: When,
     /// `--progress`.
@@ -110,17 +110,17 @@ pub struct Wishes {
 
 impl Style {
     /// The style for the process's own standard output and error.
-    pub fn of_process(program: Program, wishes: Wishes, variable: &dyn Fn(&str) -> Option<OsString>) -> Style {
+    pub fn of_process(program: Program, options: StyleOptions, variable: &dyn Fn(&str) -> Option<OsString>) -> Style {
         let terminals = [io::stdout().is_terminal(), io::stderr().is_terminal()];
-        Style { program, ..Style::decide(wishes, variable, terminals) }
+        Style { program, ..Style::decide(options, variable, terminals) }
     }
 
     /// The option beats `NO_COLOR` (no-color.org: set and not empty), which beats `CLICOLOR_FORCE`, which beats `CLICOLOR=0`, which
     /// beats the terminal (bixense.com/clicolors). A terminal without a name (`TERM`) or a dumb one gets nothing.
-    fn decide(wishes: Wishes, variable: &dyn Fn(&str) -> Option<OsString>, terminals: [bool; 2]) -> Style {
+    fn decide(options: StyleOptions, variable: &dyn Fn(&str) -> Option<OsString>, terminals: [bool; 2]) -> Style {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let is_able = set("TERM").is_some_and(|name| name != "dumb");
-        let has_colour = |is_terminal: bool| match wishes.color {
+        let has_colour = |is_terminal: bool| match options.color {
             When::Always => true,
             When::Never => false,
             When::Auto if set("NO_COLOR").is_some() => false,
@@ -130,9 +130,9 @@ impl Style {
         let face = |is_terminal| Face {
             is_terminal,
             has_colour: has_colour(is_terminal),
-            is_guarded: is_terminal && !wishes.raw,
+            is_guarded: is_terminal && !options.raw,
         };
-        let has_progress = match wishes.progress {
+        let has_progress = match options.progress {
             When::Always => true,
             When::Never => false,
             When::Auto => {
@@ -140,7 +140,7 @@ impl Style {
             }
         };
         let is_true = |name: &str| set(name).is_some_and(|value| value == "true");
-        let log = if wishes.raw { CiLog::default() } else { CiLog::new(wishes.ci, wishes.is_json, &is_true) };
+        let log = if options.raw { CiLog::default() } else { CiLog::new(options.ci, options.is_json, &is_true) };
         Style { program: Program::default(), faces: terminals.map(face), has_progress, log }
     }
 
@@ -155,16 +155,16 @@ mod tests {
     use super::*;
 
     /// Whether standard output has colour and standard error progress.
-    fn decide(wishes: Wishes, variables: &[(&str, &str)], terminal: bool) -> (bool, bool) {
+    fn decide(options: StyleOptions, variables: &[(&str, &str)], terminal: bool) -> (bool, bool) {
         let variable =
             |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
-        let style = Style::decide(wishes, &variable, [terminal; 2]);
+        let style = Style::decide(options, &variable, [terminal; 2]);
         (style.of(Stream::Stdout).has_colour, style.has_progress)
     }
 
     #[test]
     fn the_option_beats_the_environment_beats_the_terminal() {
-        let auto = Wishes::default();
+        let auto = StyleOptions::default();
         let xterm = ("TERM", "xterm");
         assert_eq!(decide(auto, &[xterm], true), (true, true));
         assert_eq!(decide(auto, &[xterm], false), (false, false));
@@ -177,16 +177,16 @@ mod tests {
         assert_eq!(decide(auto, &[("CLICOLOR_FORCE", "0")], false), (false, false));
         assert_eq!(decide(auto, &[xterm, ("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")], true), (false, true));
         assert_eq!(decide(auto, &[xterm, ("NO_COLOR", "")], true), (true, true));
-        let always = Wishes { color: When::Always, progress: When::Always, ..Wishes::default() };
+        let always = StyleOptions { color: When::Always, progress: When::Always, ..StyleOptions::default() };
         assert_eq!(decide(always, &[("NO_COLOR", "1"), ("CI", "1")], false), (true, true));
-        let never = Wishes { color: When::Never, progress: When::Never, ..Wishes::default() };
+        let never = StyleOptions { color: When::Never, progress: When::Never, ..StyleOptions::default() };
         assert_eq!(decide(never, &[xterm, ("CLICOLOR_FORCE", "1")], true), (false, false));
     }
 
     #[test]
     fn only_a_terminal_is_guarded() {
         let variable = |_: &str| None;
-        let style = |raw| Style::decide(Wishes { raw, ..Wishes::default() }, &variable, [true, false]);
+        let style = |raw| Style::decide(StyleOptions { raw, ..StyleOptions::default() }, &variable, [true, false]);
         assert!(style(false).of(Stream::Stdout).is_guarded && !style(false).of(Stream::Stderr).is_guarded);
         assert!(!style(true).of(Stream::Stdout).is_guarded);
     }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 
-use super::formats::ci_log::{CiLog, State};
+use super::formats::ci_log::{CiLog, LogState};
 use super::style::Style;
 use crate::events::event::Stream;
 use crate::plan::program::Program;
@@ -41,7 +41,7 @@ pub struct Output {
     faults: Vec<String>,
     differ: bool,
     /// Both streams in the order in which they are written: they may lead to the same log.
-    both: State,
+    both: LogState,
 }
 
 struct Target {
@@ -52,7 +52,7 @@ struct Target {
     broken: Option<Broken>,
     /// The log of a CI system, if it is one.
     log: CiLog,
-    state: State,
+    state: LogState,
 }
 
 impl Output {
@@ -67,7 +67,7 @@ impl Output {
     pub(super) fn over(stdout: Option<File>, stderr: Option<File>, style: &Style) -> Output {
         let target = |file: Option<File>, has_status, log| {
             let sink = file.map(Sink::new);
-            let (buffer, state) = (Vec::with_capacity(FULL + FULL / 2), State::default());
+            let (buffer, state) = (Vec::with_capacity(FULL + FULL / 2), LogState::default());
             Target { has_status, sink, buffer, broken: None, log, state }
         };
         // The status line is on standard error, whatever that is; standard output matters to it as the same terminal.
@@ -80,7 +80,7 @@ impl Output {
             at_line_start: true,
             faults: Vec::new(),
             differ: false,
-            both: State::default(),
+            both: LogState::default(),
         }
     }
 
@@ -94,7 +94,7 @@ impl Output {
         self.buffer(Stream::Stdout);
         self.stdout.flush(&mut self.at_line_start, &mut self.both);
         self.stdout.write(command);
-        (self.stdout.state, self.both) = (State::after(command), State::after(command));
+        (self.stdout.state, self.both) = (LogState::after(command), LogState::after(command));
     }
 
     /// The buffer of `stream`, to append to; what the other one holds is written first.
@@ -171,7 +171,7 @@ impl Output {
 
 impl Target {
     /// Writes the buffer. A target that cannot be written is closed for good: what follows has nowhere to go.
-    fn flush(&mut self, at_line_start: &mut bool, both: &mut State) {
+    fn flush(&mut self, at_line_start: &mut bool, both: &mut LogState) {
         if self.buffer.is_empty() {
             return;
         }

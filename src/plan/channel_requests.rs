@@ -10,7 +10,7 @@ use crate::ssh::channel::requests::{Forwarding, PseudoTerminal, Requests, Variab
 use crate::ssh_config::{ForwardedAgent as ConfiguredAgent, RequestTty, Resolved};
 
 /// What this process has to ask with: our environment, our terminal, and what the command line says.
-pub struct Wishes {
+pub struct ChannelRequests {
     /// The variables that a SendEnv may pick. Names that are not text match no pattern.
     environment: Vec<(String, OsString)>,
     /// `--env`.
@@ -21,11 +21,11 @@ pub struct Wishes {
     size: (u16, u16),
 }
 
-impl Wishes {
+impl ChannelRequests {
     /// Those of this process.
-    pub fn of_process(settings: &Settings) -> Wishes {
+    pub fn of_process(settings: &Settings) -> ChannelRequests {
         let named = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value));
-        Wishes {
+        ChannelRequests {
             environment: std::env::vars_os().filter_map(named).collect(),
             wanted: settings.variables.clone(),
             no_agent: settings.agent == AgentChoice::Nobody,

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::channel_requests::{Node, Wishes};
+use super::channel_requests::{ChannelRequests, Node};
 use super::configured;
 use super::error::Unprepared;
 use super::known_hosts_files::KnownHostsFiles;
@@ -21,7 +21,7 @@ use crate::hosts::options::{AgentUse, HostKeyCheck, HostOptions, Maybe};
 use crate::hosts::proxy::{Hop, Proxy};
 use crate::ssh::algorithms::{self, Algorithms};
 use crate::ssh::channel::requests::Requests;
-use crate::ssh::destination::{DEFAULT_PORT, Host, Method};
+use crate::ssh::destination::{DEFAULT_PORT, Destination, Method};
 use crate::ssh::host_keys::known_hosts::KnownHosts;
 use crate::ssh::host_keys::revoked::{self, RevokedKeysError};
 use crate::ssh::keepalive::Keepalive;
@@ -54,9 +54,9 @@ const SSH_PER_PROCESSOR: usize = 4;
 const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(2);
 
 /// Completes hosts. Files are read once for all hosts that share them.
-pub struct Directory {
+pub struct Destinations {
     pub(crate) settings: Arc<Settings>,
-    wishes: Wishes,
+    channel_requests: ChannelRequests,
     config: Config,
     options: Vec<CommandLineOption>,
     password: Option<Arc<Secret>>,
@@ -71,13 +71,13 @@ pub struct Directory {
     passwords: Mutex<HashMap<PathBuf, Arc<Secret>>>,
     /// What hosts' lists of algorithms ask for in vain, in words.
     lacking: Mutex<BTreeSet<String>>,
-    hops: Mutex<HashMap<Hop, Arc<Host>>>,
+    hops: Mutex<HashMap<Hop, Arc<Destination>>>,
     chains: Mutex<HashMap<Arc<[Hop]>, Chain>>,
 }
 
 /// A host's place in the list, and how many there are.
 #[derive(Clone, Copy)]
-struct Place {
+struct ListPlace {
     number: usize,
     count: usize,
 }
@@ -110,7 +110,7 @@ struct IdentitySources {
     has_password: bool,
 }
 
-impl Directory {
+impl Destinations {
     /// A directory of hosts; `password` is what all of them may be told.
     ///
     /// # Errors
@@ -120,7 +120,7 @@ impl Directory {
         password: Option<Arc<Secret>>,
         terminal: Arc<Terminal>,
         cancel: &Cancel,
-    ) -> Result<Directory, Unprepared> {
+    ) -> Result<Destinations, Unprepared> {
         let config = Config::load(&configured::sources(&settings))?;
         let own = [
             (settings.ipv4_only, "AddressFamily=inet", "-4"),
@@ -138,8 +138,8 @@ impl Directory {
         let (flags, others) = (said(&settings.ssh_args.flags), said(&settings.ssh_args.options));
         let named: Vec<_> = own.chain(flags).chain(named).chain(others).collect();
         let options = config.options(&named)?;
-        Ok(Directory {
-            wishes: Wishes::of_process(&settings),
+        Ok(Destinations {
+            channel_requests: ChannelRequests::of_process(&settings),
             settings,
             config,
             options,
@@ -162,12 +162,15 @@ impl Directory {
     ///
     /// # Errors
     /// ssh_config is wrong about one, or a file that the user named for it cannot be used.
-    pub fn hosts<'a>(&self, specs: impl ExactSizeIterator<Item = &'a HostSpec>) -> Result<Vec<Host>, Unprepared> {
+    pub fn hosts<'a>(
+        &self,
+        specs: impl ExactSizeIterator<Item = &'a HostSpec>,
+    ) -> Result<Vec<Destination>, Unprepared> {
         let count = specs.len();
         let (mut hosts, mut open) = (Vec::with_capacity(count), Vec::new());
         for (number, spec) in specs.enumerate() {
             match self.with_query(spec, |query| self.config.look_up(query))? {
-                Answer::Known(resolved) => hosts.push(self.target(spec, Place { number, count }, &resolved)?),
+                Answer::Known(resolved) => hosts.push(self.target(spec, ListPlace { number, count }, &resolved)?),
                 Answer::Open(question) => open.push((number, spec, question)),
             }
         }
@@ -179,7 +182,7 @@ impl Directory {
             // Those that were cancelled are missing.
             let resolved = resolved.unwrap_or_else(|| Err(Unprepared::Setting("cancelled".to_owned())))?;
             hosts.extend(known.by_ref().take(number - hosts.len()));
-            hosts.push(self.target(spec, Place { number: *number, count }, &resolved)?);
+            hosts.push(self.target(spec, ListPlace { number: *number, count }, &resolved)?);
         }
         hosts.extend(known);
         Ok(hosts)
@@ -215,14 +218,14 @@ impl Directory {
         answers.into_iter().map(|answer| answer.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
     }
 
-    fn target(&self, spec: &HostSpec, place: Place, resolved: &Resolved) -> Result<Host, Unprepared> {
+    fn target(&self, spec: &HostSpec, place: ListPlace, resolved: &Resolved) -> Result<Destination, Unprepared> {
         let proxy = match self.proxy(spec, resolved) {
             Some(Proxy::Jump(hops)) => Some(Proxy::Jump(self.whole_chain(&hops)?.hops)),
             other => other,
         };
         let node = Node { number: place.number, count: place.count, name: &spec.name };
-        let requests = self.wishes.requests(resolved, self.agent_of(resolved, &spec.options), node);
-        Ok(Host { requests, ..self.complete(resolved, proxy, &spec.options, false)? })
+        let requests = self.channel_requests.requests(resolved, self.agent_of(resolved, &spec.options), node);
+        Ok(Destination { requests, ..self.complete(resolved, proxy, &spec.options, false)? })
     }
 
     /// How a host of the list is reached, but for what stands before its jump hosts.
@@ -298,8 +301,8 @@ impl Directory {
     /// A jump host, which like ssh's has a configuration of its own.
     ///
     /// # Errors
-    /// As of [`Directory::hosts`].
-    pub fn hop(&self, hop: &Hop) -> Result<Arc<Host>, Unprepared> {
+    /// As of [`Destinations::hosts`].
+    pub fn hop(&self, hop: &Hop) -> Result<Arc<Destination>, Unprepared> {
         if let Some(host) = lock(&self.hops).get(hop) {
             return Ok(Arc::clone(host));
         }
@@ -308,7 +311,7 @@ impl Directory {
         let proxy = configured::proxy(&resolved).filter(|proxy| matches!(proxy, Proxy::Command(_)));
         let is_named = self.settings.proxy_host.as_ref() == Some(hop);
         let host = self.complete(&resolved, proxy, HostOptions::NONE, is_named)?;
-        let host = Arc::new(Host { hop: Some(hop.clone()), ..host });
+        let host = Arc::new(Destination { hop: Some(hop.clone()), ..host });
         lock(&self.hops).insert(hop.clone(), Arc::clone(&host));
         Ok(host)
     }
@@ -337,7 +340,7 @@ impl Directory {
         proxy: Option<Proxy>,
         options: &HostOptions,
         is_named: bool,
-    ) -> Result<Host, Unprepared> {
+    ) -> Result<Destination, Unprepared> {
         let (set, settings) = (&resolved.settings, &self.settings);
         lock(&self.lacking).extend(algorithms::notes(set));
         let revoked_host_keys = match &set.revoked_host_keys {
@@ -390,7 +393,7 @@ impl Directory {
             None => otherwise,
         };
         let configured_timeout = set.connect_timeout.value.0.filter(|timeout| !timeout.is_zero());
-        Ok(Host {
+        Ok(Destination {
             name: set.host_name.value.clone(),
             port: set.port.value,
             user: set.user.value.clone(),

@@ -17,7 +17,7 @@ const FROM_INPUT: &[u8] = br#"eval "$(cat)""#;
 
 /// What a server gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct ExecRequest {
     /// The line for the login shell.
     pub line: Arc<[u8]>,
     /// What goes to its standard input instead of ours.
@@ -76,11 +76,11 @@ impl Terms<'_> {
     ///
     /// # Errors
     /// It cannot be sent.
-    pub fn command(self, command: &Arc<[u8]>) -> Result<Request, RequestError> {
+    pub fn command(self, command: &Arc<[u8]>) -> Result<ExecRequest, RequestError> {
         let what = || "the command".to_owned();
         let (fits, length) = self.fits(command, Form::Text);
         if fits {
-            return Ok(Request { line: Arc::clone(command), input: None });
+            return Ok(ExecRequest { line: Arc::clone(command), input: None });
         }
         if self.input_taken {
             return Err(RequestError::InputTaken { what: what(), length });
@@ -88,20 +88,20 @@ impl Terms<'_> {
         if command.len() > LONGEST {
             return Err(RequestError::TooLong { what: what(), length: command.len(), most: LONGEST });
         }
-        Ok(Request { line: FROM_INPUT.into(), input: Some(Arc::clone(command)) })
+        Ok(ExecRequest { line: FROM_INPUT.into(), input: Some(Arc::clone(command)) })
     }
 
     /// The request for a script with its arguments.
     ///
     /// # Errors
     /// It cannot be sent.
-    pub fn script(self, script: &Script, arguments: &[u8]) -> Result<Request, RequestError> {
+    pub fn script(self, script: &Script, arguments: &[u8]) -> Result<ExecRequest, RequestError> {
         let within = script.within(arguments);
         let (fits, length) = within.as_deref().map_or((false, 0), |line| self.fits(line, Form::Program));
         if let (true, Some(line)) = (fits, within) {
             // Below sudo it stands within its line.
             let line = if self.sudo.is_some() { line } else { guarded(line) };
-            return Ok(Request { line: line.into(), input: None });
+            return Ok(ExecRequest { line: line.into(), input: None });
         }
         match (self.input_taken, length) {
             (true, 0) => return Err(RequestError::ReadsInput(script.to_string())),
@@ -115,7 +115,7 @@ impl Terms<'_> {
             return Err(RequestError::TooLong { what, length, most: MAX_COMMAND });
         }
         let line = if self.sudo.is_some() { line } else { guarded(line) };
-        Ok(Request { line: line.into(), input: Some(script.text()) })
+        Ok(ExecRequest { line: line.into(), input: Some(script.text()) })
     }
 }
 
@@ -131,7 +131,7 @@ pub struct CompleteError {
 /// A command that was made a request of.
 struct Completed {
     _command: Arc<[u8]>,
-    request: Request,
+    request: ExecRequest,
     /// See [`Job::shown`].
     shown: Option<Arc<[u8]>>,
 }

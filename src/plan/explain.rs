@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::destinations::{CONNECT_TIMEOUT, Directory, KEEPALIVE};
+use super::destinations::{CONNECT_TIMEOUT, Destinations, KEEPALIVE};
 use super::error::Unprepared;
 use super::settings::{AgentChoice, WantedVariable};
 use crate::hosts::options::{AgentUse, Given, HostKeyCheck, HostOptions, Maybe};
@@ -26,7 +26,7 @@ pub const NOT_TRIED: &str = "# not tried:";
 /// What stands for the value of a variable: it may be a secret, and nobody should have to fear to show others what --explain says.
 const HIDDEN: &str = "***";
 
-impl Directory {
+impl Destinations {
     /// Every effective setting of a host in the keywords of `ssh -G`, each with its origin.
     ///
     /// # Errors

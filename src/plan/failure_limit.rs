@@ -7,30 +7,30 @@ use crate::system::cancel::{Cancel, Reason};
 
 /// With how many failed hosts a run is stopped.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Tolerance {
+pub enum FailureLimit {
     /// With this many, at least 1.
     Hosts(usize),
     /// With this part of all hosts, more than 0 and at most 100 per cent.
     Percent(f64),
 }
 
-impl Tolerance {
+impl FailureLimit {
     /// Reads `3` or `10%`.
     ///
     /// # Errors
     /// It is neither, or nothing could ever fail; with what is expected.
-    pub fn parse(text: &str) -> Result<Tolerance, String> {
+    pub fn parse(text: &str) -> Result<FailureLimit, String> {
         let expected = || "expected a number of hosts, such as 3, or a part of them, such as 10%".to_owned();
         if let Some(number) = text.strip_suffix('%') {
             return match number.parse::<f64>() {
-                Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(Tolerance::Percent(percent)),
+                Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(FailureLimit::Percent(percent)),
                 Ok(_) => Err("a percentage is more than 0 and at most 100".to_owned()),
                 Err(_) => Err(expected()),
             };
         }
         match text.parse::<usize>() {
             Ok(0) => Err("with 0 failed hosts nothing would be run at all; 1 stops at the first".to_owned()),
-            Ok(count) => Ok(Tolerance::Hosts(count)),
+            Ok(count) => Ok(FailureLimit::Hosts(count)),
             Err(_) => Err(expected()),
         }
     }
@@ -38,23 +38,23 @@ impl Tolerance {
     /// With how many failed hosts out of `all` the run is stopped: for a percentage the first number that reaches it.
     pub fn hosts(self, all: usize) -> usize {
         match self {
-            Tolerance::Hosts(count) => count,
-            Tolerance::Percent(percent) => ((all as f64 * percent / 100.0).ceil() as usize).max(1),
+            FailureLimit::Hosts(count) => count,
+            FailureLimit::Percent(percent) => ((all as f64 * percent / 100.0).ceil() as usize).max(1),
         }
     }
 }
 
 /// Counts the hosts that have failed, and stops the run when they are too many.
-pub struct Failures {
+pub struct FailureCount {
     count: AtomicUsize,
     limit: Option<usize>,
     cancel: Cancel,
 }
 
-impl Failures {
+impl FailureCount {
     /// Stops a run by `cancel` when `limit` hosts have failed.
-    pub fn new(limit: Option<usize>, cancel: &Cancel) -> Failures {
-        Failures { count: AtomicUsize::new(0), limit, cancel: cancel.clone() }
+    pub fn new(limit: Option<usize>, cancel: &Cancel) -> FailureCount {
+        FailureCount { count: AtomicUsize::new(0), limit, cancel: cancel.clone() }
     }
 
     /// A host has ended like this. Any end but exit status 0 is a failure; one that is our doing is not.
@@ -76,12 +76,12 @@ mod tests {
 
     #[test]
     fn numbers_and_percentages() {
-        assert_eq!(Tolerance::parse("3"), Ok(Tolerance::Hosts(3)));
-        assert_eq!(Tolerance::parse("2.5%"), Ok(Tolerance::Percent(2.5)));
+        assert_eq!(FailureLimit::parse("3"), Ok(FailureLimit::Hosts(3)));
+        assert_eq!(FailureLimit::parse("2.5%"), Ok(FailureLimit::Percent(2.5)));
         for bad in ["", "0", "-1", "x", "%", "0%", "101%", "NaN%", "inf%", "1 2"] {
-            assert!(Tolerance::parse(bad).is_err(), "{bad:?} was taken");
+            assert!(FailureLimit::parse(bad).is_err(), "{bad:?} was taken");
         }
-        let hosts = |text: &str, all| Tolerance::parse(text).expect("a tolerance").hosts(all);
+        let hosts = |text: &str, all| FailureLimit::parse(text).expect("a limit").hosts(all);
         assert_eq!((hosts("10%", 100), hosts("10%", 101), hosts("10%", 1), hosts("100%", 7)), (10, 11, 1, 7));
         assert_eq!(hosts("5", 2), 5);
     }

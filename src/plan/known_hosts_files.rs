@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::destinations::{Directory, said};
+use super::destinations::{Destinations, said};
 use super::error::Unprepared;
 use crate::hosts::options::HostOptions;
 use crate::ssh::host_keys::known_hosts::KnownHosts;
@@ -18,7 +18,7 @@ pub(crate) struct KnownHostsFiles {
     hash_names: bool,
 }
 
-impl Directory {
+impl Destinations {
     /// The known_hosts files of a host, each read once.
     pub(crate) fn known_hosts_of(
         &self,

@@ -8,7 +8,7 @@ use crate::events::host_error::{HostError, ProxyError};
 
 /// How failed attempts to reach a host are repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
+pub struct RetryPolicy {
     /// Attempts in all, at least 1. The reference client's `num_retries` counts the same way.
     pub attempts: u32,
     /// The pause before the next attempt.
@@ -34,7 +34,7 @@ const BUSY_START: u32 = 8;
 /// A pause is varied by up to this part of itself either way, so that hosts that failed together do not come back together.
 const JITTER: f64 = 0.2;
 
-impl Policy {
+impl RetryPolicy {
     /// The pause before the next attempt, after attempt number `attempt` (from 1) ended with `outcome`; `None` if that was
     /// the last. Only for attempts that ended before the command was sent.
     pub fn pause(&self, outcome: &Outcome, attempt: u32) -> Option<Duration> {
@@ -90,29 +90,29 @@ mod tests {
 
     #[test]
     fn attempts_are_counted_in_all() {
-        let policy = Policy { attempts: 3, delay: Duration::from_secs(5) };
+        let policy = RetryPolicy { attempts: 3, delay: Duration::from_secs(5) };
         let refused: Outcome = HostError::Connect { tried: Vec::new() }.into();
         for attempt in [1, 2] {
             let pause = policy.pause(&refused, attempt).expect("another attempt");
             assert!((4.0..=6.0).contains(&pause.as_secs_f64()), "{pause:?}");
         }
         assert_eq!(policy.pause(&refused, 3), None);
-        assert_eq!(Policy { attempts: 1, ..policy }.pause(&refused, 1), None);
+        assert_eq!(RetryPolicy { attempts: 1, ..policy }.pause(&refused, 1), None);
     }
 
     #[test]
     fn a_busy_server_is_asked_sooner_and_more_often() {
-        let policy = Policy { attempts: 3, delay: Duration::from_secs(8) };
+        let policy = RetryPolicy { attempts: 3, delay: Duration::from_secs(8) };
         assert!(policy.pause(&dropped(false), 1).expect("another attempt") < Duration::from_secs(2));
         assert!(policy.pause(&dropped(false), 8).is_some());
         assert_eq!(policy.pause(&dropped(false), 9), None);
         assert_eq!(policy.pause(&dropped(true), 3), None);
-        assert_eq!(Policy { attempts: 1, ..policy }.pause(&dropped(false), 1), None);
+        assert_eq!(RetryPolicy { attempts: 1, ..policy }.pause(&dropped(false), 1), None);
     }
 
     #[test]
     fn a_proxy_is_retried_as_a_host_would_be() {
-        let policy = Policy { attempts: 3, delay: Duration::from_secs(5) };
+        let policy = RetryPolicy { attempts: 3, delay: Duration::from_secs(5) };
         let proxy = |cause| Outcome::from(HostError::Proxy { hop: String::new(), cause });
         let login = |outcome| proxy(ProxyError::Login(std::sync::Arc::new(outcome)));
         assert!(policy.pause(&login(dropped(true)), 1).is_some());
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn what_is_certain_is_final() {
-        let policy = Policy { attempts: 3, delay: Duration::from_secs(5) };
+        let policy = RetryPolicy { attempts: 3, delay: Duration::from_secs(5) };
         let refused = HostError::Auth(Box::default());
         let lost = HostError::Lost { detail: String::new(), hint: None };
         let late = Outcome::TimedOut { phase: Phase::Command, limit: Duration::ZERO, missing: "" };

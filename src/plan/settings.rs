@@ -6,9 +6,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::failure_limit::Tolerance;
+use super::failure_limit::FailureLimit;
 use super::program::Program;
-use super::retry::Policy;
+use super::retry::RetryPolicy;
 use crate::command::sudo::Sudo;
 use crate::copy::Protocol;
 use crate::hosts::Origin;
@@ -70,7 +70,7 @@ pub struct Settings {
     /// How long TCP connection, banner, key exchange and authentication may take together, per host, if the user said so.
     pub connect_timeout: Option<Duration>,
     /// How failed attempts to reach a host are repeated.
-    pub retry: Policy,
+    pub retry: RetryPolicy,
     /// Whether the user said how many attempts are made: then ssh_config has no say.
     pub attempts_given: bool,
     /// How long the command may run; `None` is as long as it likes.
@@ -80,7 +80,7 @@ pub struct Settings {
     /// How long the whole run may take; `None` is as long as it likes.
     pub total_timeout: Option<Duration>,
     /// With how many failed hosts the run is stopped; `None` is never.
-    pub stop_on_errors: Option<Tolerance>,
+    pub stop_on_errors: Option<FailureLimit>,
     /// What to do with unknown host keys, if the user said so.
     pub host_key_check: Option<HostKeyCheck>,
     /// The known_hosts files that the user named, instead of the configured ones; new keys go into the first.
@@ -236,7 +236,7 @@ impl Settings {
             ssh_args: SshArgs::default(),
             home: home.map(Path::to_owned),
             connect_timeout: None,
-            retry: Policy { attempts: ATTEMPTS, delay: RETRY_DELAY },
+            retry: RetryPolicy { attempts: ATTEMPTS, delay: RETRY_DELAY },
             attempts_given: false,
             command_timeout: None,
             silence_timeout: None,

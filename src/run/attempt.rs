@@ -6,17 +6,17 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use super::runner::Runner;
-use crate::command::input::{Inputs, Reader};
+use crate::command::input::{InputReader, Inputs};
 use crate::command::sudo::{Form, Tokens};
 use crate::copy::rsync::Rsync;
 use crate::events::event::{Event, Outcome, Phase};
 use crate::events::host_error::HostError;
 use crate::plan::job::Job;
 use crate::ssh::channel::dialogue::Dialogue;
-use crate::ssh::channel::exec::{self, Command, Talk};
+use crate::ssh::channel::exec::{self, ChannelIo, Command};
 use crate::ssh::channel::requests::{Requests, Start};
-use crate::ssh::channel::stdin::Feed;
-use crate::ssh::destination::Host;
+use crate::ssh::channel::stdin::StdinSender;
+use crate::ssh::destination::Destination;
 use crate::ssh::session::Session;
 use crate::ssh::sudo::conversation::Conversation;
 use crate::ssh::watch::Watch;
@@ -26,18 +26,18 @@ use crate::ssh::watch::Watch;
 const WINDOWS: u32 = 2;
 
 /// A job on a session.
-pub struct OnSession<'a> {
+pub struct Attempt<'a> {
     /// What all jobs share.
     pub runner: &'a Runner,
     /// The job.
     pub job: &'a Job,
     /// Its host.
-    pub host: &'a Host,
+    pub host: &'a Destination,
     /// Where what happens is told.
     pub events: &'a Sender<Event>,
 }
 
-impl OnSession<'_> {
+impl Attempt<'_> {
     /// Runs the job's command, which reads `inputs`, and shows what it prints.
     ///
     /// # Errors
@@ -52,12 +52,12 @@ impl OnSession<'_> {
     ) -> Result<Outcome, Outcome> {
         let tokens = self.tokens()?;
         let line = self.line(&self.job.command, form, tokens.as_ref());
-        let input = self.job.input.clone().map(Reader::of);
-        let feed = Feed::new(input.or_else(|| inputs.reader(self.job.number)));
+        let input = self.job.input.clone().map(InputReader::of);
+        let stdin = StdinSender::new(input.or_else(|| inputs.reader(self.job.number)));
         let sudo = self.conversation(session, tokens.as_ref());
         let command = self.bounds(Start::Command(&line), &self.host.requests);
-        let talk = Talk { feed, dialogue: None, sudo };
-        Ok(exec::run(session, &command, talk, self.events, watch, note))
+        let io = ChannelIo { stdin, dialogue: None, sudo };
+        Ok(exec::run(session, &command, io, self.events, watch, note))
     }
 
     /// Holds `dialogue` with what `start` starts, as the other user if there is one. What the server is asked for before commands is
@@ -85,8 +85,8 @@ impl OnSession<'_> {
         let nothing = Requests::default();
         let mut command = self.bounds(start, &nothing);
         command.window = command.window.saturating_mul(WINDOWS);
-        let talk = Talk { feed: Feed::spoken(), dialogue: Some(dialogue), sudo };
-        Ok(exec::run(session, &command, talk, self.events, watch, note))
+        let io = ChannelIo { stdin: StdinSender::spoken(), dialogue: Some(dialogue), sudo };
+        Ok(exec::run(session, &command, io, self.events, watch, note))
     }
 
     /// Has the local rsync copy: what it runs on the host is run on the session.

@@ -11,7 +11,7 @@ use super::room::{self, Threads};
 use super::runner::Runner;
 use crate::events::event::Event;
 use crate::plan::error::Unprepared;
-use crate::plan::failure_limit::Failures;
+use crate::plan::failure_limit::FailureCount;
 use crate::plan::job::Job;
 use crate::plan::settings::Settings;
 use crate::plan::work::Work;
@@ -49,7 +49,7 @@ pub struct Started {
     /// What happens, until every job has ended.
     pub events: Receiver<Event>,
     /// How many hosts have failed, for those whose output turns out not to be kept.
-    pub failures: Arc<Failures>,
+    pub failures: Arc<FailureCount>,
     /// What the user should know about how it runs.
     pub warnings: Vec<String>,
 }
@@ -113,8 +113,8 @@ impl Engine {
         };
         let (stop, worker) = (self.cancel.clone(), Arc::clone(&self.runner));
         let work = move |job: &Job, task: &_, events: &_| worker.run(job, task, events, &stop);
-        let limit = settings.stop_on_errors.map(|tolerance| tolerance.hosts(self.jobs.len()));
-        let failures = Arc::new(Failures::new(limit, &self.cancel));
+        let limit = settings.stop_on_errors.map(|limit| limit.hosts(self.jobs.len()));
+        let failures = Arc::new(FailureCount::new(limit, &self.cancel));
         let working = pool::start(Arc::clone(&self.jobs), plan, &failures, &self.cancel, work)?;
         if let Some(threads) = working.most_threads {
             warnings.push(format!(

@@ -13,9 +13,9 @@ use super::queue::{Channels, Queue, Report, Task};
 use super::room::Threads;
 use crate::events::event::{Event, EventKind, Outcome};
 use crate::events::host_error::HostError;
-use crate::plan::failure_limit::Failures;
+use crate::plan::failure_limit::FailureCount;
 use crate::plan::job::Job;
-use crate::plan::retry::Policy;
+use crate::plan::retry::RetryPolicy;
 use crate::system::cancel::Cancel;
 use crate::system::panics;
 
@@ -26,7 +26,7 @@ const EVENTS: usize = 128;
 
 /// How one attempt at a job went.
 #[derive(Debug)]
-pub enum Attempt {
+pub enum AttemptResult {
     /// The job has ended.
     Ended(Outcome),
     /// It failed before the command was sent, so that another attempt would do no harm.
@@ -43,7 +43,7 @@ pub struct Plan {
     /// How long looking up a name may take.
     pub lookup_limit: Duration,
     /// How failed attempts are repeated.
-    pub retry: Policy,
+    pub retry: RetryPolicy,
     /// How long the run may take; `None` is as long as it likes.
     pub total_limit: Option<Duration>,
 }
@@ -67,9 +67,15 @@ pub struct Working {
 ///
 /// # Errors
 /// No thread can be started.
-pub fn start<W>(jobs: Arc<[Job]>, plan: Plan, failures: &Arc<Failures>, cancel: &Cancel, work: W) -> io::Result<Working>
+pub fn start<W>(
+    jobs: Arc<[Job]>,
+    plan: Plan,
+    failures: &Arc<FailureCount>,
+    cancel: &Cancel,
+    work: W,
+) -> io::Result<Working>
 where
-    W: Fn(&Job, &Task, &Sender<Event>) -> Attempt + Send + Sync + 'static,
+    W: Fn(&Job, &Task, &Sender<Event>) -> AttemptResult + Send + Sync + 'static,
 {
     let work = Arc::new(work);
     let (events, received) = bounded(EVENTS);
@@ -146,17 +152,17 @@ fn start_workers(size: usize, worker: impl Fn(usize) + Send + Sync + 'static) ->
     }
 }
 
-fn attempt<W>(jobs: &[Job], task: Task, events: &Sender<Event>, failures: &Failures, work: &W) -> Report
+fn attempt<W>(jobs: &[Job], task: Task, events: &Sender<Event>, failures: &FailureCount, work: &W) -> Report
 where
-    W: Fn(&Job, &Task, &Sender<Event>) -> Attempt,
+    W: Fn(&Job, &Task, &Sender<Event>) -> AttemptResult,
 {
     let send = |kind| {
         let _ = events.send(Event::now(task.job, kind));
     };
     send(if task.attempt == 1 { EventKind::Started } else { EventKind::Resumed });
     let outcome = match catch_unwind(AssertUnwindSafe(|| work(&jobs[task.job], &task, events))) {
-        Ok(Attempt::NotSent(outcome)) => return Report::Failed(task, outcome),
-        Ok(Attempt::Ended(outcome)) => outcome,
+        Ok(AttemptResult::NotSent(outcome)) => return Report::Failed(task, outcome),
+        Ok(AttemptResult::Ended(outcome)) => outcome,
         Err(panic) => panicked(panic.as_ref()),
     };
     failures.note(&outcome);
@@ -189,12 +195,12 @@ mod tests {
         crate::plan::job::make(gather(&[], &[list]).expect("hosts")).into()
     }
 
-    fn tolerant(cancel: &Cancel) -> Arc<Failures> {
-        Arc::new(Failures::new(None, cancel))
+    fn tolerant(cancel: &Cancel) -> Arc<FailureCount> {
+        Arc::new(FailureCount::new(None, cancel))
     }
 
     fn plan(size: usize, attempts: u32) -> Plan {
-        let retry = Policy { attempts, delay: Duration::from_millis(50) };
+        let retry = RetryPolicy { attempts, delay: Duration::from_millis(50) };
         let threads = Threads { per_host: 1, besides: 1 };
         Plan { size, threads, lookup_limit: Duration::from_secs(30), retry, total_limit: None }
     }
@@ -206,7 +212,7 @@ mod tests {
         cancel: &Cancel,
         work: impl Fn(usize) -> Outcome + Send + Sync + 'static,
     ) -> HashMap<usize, Class> {
-        let work = move |job: &Job, _: &Task, _: &Sender<Event>| Attempt::Ended(work(job.number));
+        let work = move |job: &Job, _: &Task, _: &Sender<Event>| AttemptResult::Ended(work(job.number));
         let events = start(jobs(count), plan(size, 1), &tolerant(cancel), cancel, work).expect("threads").events;
         let mut ended = HashMap::new();
         for event in events {
@@ -274,7 +280,7 @@ mod tests {
         let hosts = gather(&[], &["no-such-host.invalid 127.0.0.1".to_owned()]).expect("hosts");
         let cancel = Cancel::new().expect("pipe");
         let jobs: Arc<[Job]> = crate::plan::job::make(hosts).into();
-        let work = |_: &Job, _: &Task, _: &Sender<Event>| Attempt::Ended(Outcome::Exited(0));
+        let work = |_: &Job, _: &Task, _: &Sender<Event>| AttemptResult::Ended(Outcome::Exited(0));
         let events = start(jobs, plan(1, 1), &tolerant(&cancel), &cancel, work).expect("threads").events;
         let ended: HashMap<usize, Class> = events
             .iter()
@@ -299,9 +305,9 @@ mod tests {
         let work = move |job: &Job, task: &Task, _: &Sender<Event>| {
             started.lock().expect("lock").push((job.number, task.attempt));
             match (job.number, task.attempt) {
-                (0, 1 | 2) => Attempt::NotSent(refused()),
-                (1, _) => Attempt::NotSent(refused()),
-                _ => Attempt::Ended(Outcome::Exited(0)),
+                (0, 1 | 2) => AttemptResult::NotSent(refused()),
+                (1, _) => AttemptResult::NotSent(refused()),
+                _ => AttemptResult::Ended(Outcome::Exited(0)),
             }
         };
         let events = start(jobs(4), plan(1, 3), &tolerant(&cancel), &cancel, work).expect("threads").events;
@@ -321,7 +327,7 @@ mod tests {
     #[test]
     fn cancelling_ends_a_pause_with_the_outcome_of_the_last_attempt() {
         let cancel = Cancel::new().expect("pipe");
-        let plan = Plan { retry: Policy { attempts: 3, delay: Duration::from_secs(3600) }, ..plan(2, 3) };
+        let plan = Plan { retry: RetryPolicy { attempts: 3, delay: Duration::from_secs(3600) }, ..plan(2, 3) };
         let (trigger, failed) = (cancel.clone(), AtomicUsize::new(0));
         let work = move |job: &Job, _: &Task, _: &Sender<Event>| {
             while job.number == 2 && failed.load(Ordering::SeqCst) < 2 {
@@ -330,7 +336,7 @@ mod tests {
             if failed.fetch_add(1, Ordering::SeqCst) == 2 {
                 trigger.trigger(Reason::OutputClosed);
             }
-            Attempt::NotSent(refused())
+            AttemptResult::NotSent(refused())
         };
         let events = start(jobs(3), plan, &tolerant(&cancel), &cancel, work).expect("threads").events;
         let ended: Vec<(Class, u32)> = events

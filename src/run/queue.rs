@@ -11,9 +11,9 @@ use crossbeam_channel::{Receiver, Select, Sender};
 use super::pool::Plan;
 use crate::events::event::{Event, EventKind, Outcome};
 use crate::events::host_error::HostError;
-use crate::plan::failure_limit::Failures;
+use crate::plan::failure_limit::FailureCount;
 use crate::plan::job::Job;
-use crate::plan::retry::Policy;
+use crate::plan::retry::RetryPolicy;
 use crate::system::cancel::{Cancel, Reason};
 use crate::system::poll::catching_up;
 use crate::system::resolver::{self, Answer, Resolver};
@@ -61,7 +61,7 @@ const ORDER_PATIENCE: Duration = Duration::from_millis(200);
 /// What the queue and the workers tell each other.
 pub struct Channels<'a> {
     /// How many hosts have failed.
-    pub failures: &'a Failures,
+    pub failures: &'a FailureCount,
     /// Tasks, to the workers.
     pub tasks: &'a Sender<Task>,
     /// What became of them.
@@ -291,7 +291,7 @@ impl Queue {
         let job = &self.jobs[task.job];
         let attempts = job.attempts.unwrap_or(self.plan.retry.attempts);
         let delay = job.retry_delay.unwrap_or(self.plan.retry.delay);
-        match (Policy { attempts, delay }).pause(&outcome, task.attempt) {
+        match (RetryPolicy { attempts, delay }).pause(&outcome, task.attempt) {
             Some(pause) => {
                 let (job, seconds) = (task.job, pause.as_secs_f64());
                 let text = format!("attempt {} failed: {outcome}; the next one in {seconds:.1} s", task.attempt);

@@ -12,20 +12,20 @@ use crate::copy::rsync::{self, Rsync};
 use crate::events::event::{Event, EventKind, Outcome};
 use crate::events::host_error::HostError;
 use crate::hosts::proxy::Proxy;
-use crate::plan::destinations::Directory;
+use crate::plan::destinations::Destinations;
 use crate::plan::error::Unprepared;
 use crate::plan::exec_request::{self, Terms};
 use crate::plan::explain::Explained;
 use crate::plan::job::Job;
 use crate::plan::settings::Settings;
 use crate::plan::work::Work;
-use crate::run::attempt::OnSession;
-use crate::run::pool::Attempt;
+use crate::run::attempt::Attempt;
+use crate::run::pool::AttemptResult;
 use crate::run::queue::{Route, Task};
 use crate::run::transfer::Copy;
-use crate::ssh::destination::Host;
+use crate::ssh::destination::Destination;
 use crate::ssh::host_keys::known_hosts_command;
-use crate::ssh::proxy::chain::{Plan, Proxies, Through, Way};
+use crate::ssh::proxy::chain::{JumpHosts, Plan, Through, Way};
 use crate::ssh::proxy::proxy_command::{News, ProxyCommand};
 use crate::ssh::session::Session;
 use crate::ssh::sudo::password::SudoPassword;
@@ -38,16 +38,16 @@ use crate::system::terminal::Terminal;
 /// Runs jobs, and holds what they share.
 pub struct Runner {
     pub(super) settings: Arc<Settings>,
-    pub(super) directory: Arc<Directory>,
+    pub(super) destinations: Arc<Destinations>,
     /// The host of each job, by its number.
-    hosts: Vec<Host>,
-    proxies: Proxies,
-    errand: Errand,
+    hosts: Vec<Destination>,
+    jump_hosts: JumpHosts,
+    prepared: PreparedWork,
     pub(super) sudo_password: Arc<SudoPassword>,
 }
 
 /// What is done on a session.
-enum Errand {
+enum PreparedWork {
     /// The job's command is run.
     Command {
         /// What the commands read.
@@ -96,8 +96,8 @@ impl Runner {
         };
         let (password, sudo_password) = (read(&settings.password)?, read(&settings.sudo_password)?);
         let sudo_password = SudoPassword::new(sudo_password, Arc::clone(&terminal));
-        let directory = Directory::new(Arc::clone(&settings), password.map(Arc::new), terminal, cancel)?;
-        let hosts = directory.hosts(jobs.iter().map(|job| &job.spec))?;
+        let destinations = Destinations::new(Arc::clone(&settings), password.map(Arc::new), terminal, cancel)?;
+        let hosts = destinations.hosts(jobs.iter().map(|job| &job.spec))?;
         for (job, host) in jobs.iter_mut().zip(&hosts) {
             job.address.clone_from(&host.name);
             job.user.clone_from(&host.user);
@@ -107,56 +107,58 @@ impl Runner {
             job.retry_delay = host.retry_delay;
             job.is_verbose = settings.verbose || host.is_verbose;
             if let Some(Proxy::Jump(hops)) = &host.proxy {
-                hops.iter().try_for_each(|hop| directory.hop(hop).map(drop))?;
+                hops.iter().try_for_each(|hop| destinations.hop(hop).map(drop))?;
             }
         }
-        let errand = match work {
+        let prepared = match work {
             Work::Commands { commands, inputs } => {
                 commands.hand_out(jobs)?;
                 let input_taken = !matches!(inputs, Inputs::Nothing);
                 exec_request::complete(jobs, commands.script(), Terms { sudo: settings.sudo.as_ref(), input_taken })?;
                 let form = if commands.script().is_some() { Form::Program } else { Form::Text };
-                Errand::Command { inputs, form }
+                PreparedWork::Command { inputs, form }
             }
-            Work::Upload(upload) => Errand::Copy(Copy::Upload(upload)),
-            Work::Download { download, directories } => Errand::Copy(Copy::Download { download, directories }),
-            Work::Rsync(rsync) => Errand::Rsync(rsync),
+            Work::Upload(upload) => PreparedWork::Copy(Copy::Upload(upload)),
+            Work::Download { download, directories } => PreparedWork::Copy(Copy::Download { download, directories }),
+            Work::Rsync(rsync) => PreparedWork::Rsync(rsync),
         };
-        let directory = Arc::new(directory);
-        let proxies = Proxies::new(Plan {
+        let destinations = Arc::new(destinations);
+        let jump_hosts = JumpHosts::new(Plan {
             host_of: {
-                let directory = Arc::clone(&directory);
-                Box::new(move |hop| directory.hop(hop).map_err(|error| error.to_string()))
+                let destinations = Arc::clone(&destinations);
+                Box::new(move |hop| destinations.hop(hop).map_err(|error| error.to_string()))
             },
             connections: settings.proxy_connections,
             window: settings.window(),
             cancel: cancel.clone(),
         });
-        Ok(Runner { settings, directory, hosts, proxies, errand, sudo_password })
+        Ok(Runner { settings, destinations, hosts, jump_hosts, prepared, sudo_password })
     }
 
     /// The jobs with what would be sent for their commands, or with what would be copied. What is random in it is zeros here. What sudo
     /// and scripts need around them is there with `-v`: others want to see who runs what.
     pub fn as_sent(&self, jobs: &[Job]) -> Vec<Job> {
-        let sent = |job: &Job| match (&self.errand, &self.settings.sudo) {
-            (Errand::Copy(copy), _) => copy.describe(job).into_bytes().into(),
-            (Errand::Rsync(rsync), _) => command::shown(&rsync.command_line(job.number, &job.spec)).into(),
-            (Errand::Command { .. }, Some(sudo)) if !job.is_verbose => {
+        let sent = |job: &Job| match (&self.prepared, &self.settings.sudo) {
+            (PreparedWork::Copy(copy), _) => copy.describe(job).into_bytes().into(),
+            (PreparedWork::Rsync(rsync), _) => command::shown(&rsync.command_line(job.number, &job.spec)).into(),
+            (PreparedWork::Command { .. }, Some(sudo)) if !job.is_verbose => {
                 let what = job.shown.as_ref().unwrap_or(&job.command);
                 [&sudo.plain(), &b" "[..], what].concat().into()
             }
-            (Errand::Command { form, .. }, Some(sudo)) => sudo.wrap(&job.command, *form, &Tokens::sample()).into(),
-            (Errand::Command { .. }, None) => Arc::clone(&job.command),
+            (PreparedWork::Command { form, .. }, Some(sudo)) => {
+                sudo.wrap(&job.command, *form, &Tokens::sample()).into()
+            }
+            (PreparedWork::Command { .. }, None) => Arc::clone(&job.command),
         };
         jobs.iter().map(|job| Job { command: sent(job), ..job.clone() }).collect()
     }
 
     /// The descriptors that the work itself takes.
     pub fn held(&self) -> Held {
-        let work = match &self.errand {
-            Errand::Command { .. } => Held::default(),
-            Errand::Copy(copy) => copy.held(),
-            Errand::Rsync(_) => Held { per_host: rsync::FILES_PER_JOB, besides: 0 },
+        let work = match &self.prepared {
+            PreparedWork::Command { .. } => Held::default(),
+            PreparedWork::Copy(copy) => copy.held(),
+            PreparedWork::Rsync(_) => Held { per_host: rsync::FILES_PER_JOB, besides: 0 },
         };
         let runs_command = self.hosts.iter().any(|host| host.credentials.known_hosts_command.is_some());
         work.and(if runs_command { known_hosts_command::HELD } else { Held::default() })
@@ -165,7 +167,7 @@ impl Runner {
     /// The threads and processes that the work of a host takes besides its worker and a proxy command.
     pub fn programs(&self) -> usize {
         let runs_command = self.hosts.iter().any(|host| host.credentials.known_hosts_command.is_some());
-        let work = if matches!(self.errand, Errand::Rsync(_)) { rsync::THREADS_PER_JOB } else { 0 };
+        let work = if matches!(self.prepared, PreparedWork::Rsync(_)) { rsync::THREADS_PER_JOB } else { 0 };
         work + usize::from(runs_command)
     }
 
@@ -174,7 +176,7 @@ impl Runner {
     /// # Errors
     /// ssh_config is wrong about it.
     pub fn explain(&self, job: &Job) -> Result<Vec<Explained>, Unprepared> {
-        self.directory.explain(&job.spec)
+        self.destinations.explain(&job.spec)
     }
 
     /// The longest time that any host has for connecting; looking up its name may take as long.
@@ -185,16 +187,16 @@ impl Runner {
     /// Ends what jobs have shared, once all have ended.
     pub fn close(&self) {
         self.sudo_password.close();
-        self.proxies.close();
+        self.jump_hosts.close();
     }
 
     /// What of the inputs could not be used, a line each, for `-v`.
     pub fn notes(&self) -> Vec<String> {
-        self.directory.notes()
+        self.destinations.notes()
     }
 
     /// Makes one attempt at a job.
-    pub fn run(&self, job: &Job, task: &Task, events: &Sender<Event>, cancel: &Cancel) -> Attempt {
+    pub fn run(&self, job: &Job, task: &Task, events: &Sender<Event>, cancel: &Cancel) -> AttemptResult {
         let send = |kind| {
             let _ = events.send(Event::now(job.number, kind));
         };
@@ -210,24 +212,26 @@ impl Runner {
         watch.take_warnings().into_iter().for_each(|text| send(EventKind::Warning(text)));
         let mut session = match connected {
             Ok(session) => session,
-            Err(outcome) => return Attempt::NotSent(path.explain(outcome)),
+            Err(outcome) => return AttemptResult::NotSent(path.explain(outcome)),
         };
         send(EventKind::Connected);
-        let errand = OnSession { runner: self, job, host, events };
-        let outcome = match &self.errand {
-            Errand::Command { inputs, form } => errand.command(&mut session, inputs, *form, &mut watch, &mut note),
-            Errand::Copy(copy) => errand.copy(&mut session, copy, &mut watch, &mut note),
-            Errand::Rsync(rsync) => Ok(errand.rsync(&mut session, rsync, &mut watch, &mut note)),
+        let attempt = Attempt { runner: self, job, host, events };
+        let outcome = match &self.prepared {
+            PreparedWork::Command { inputs, form } => {
+                attempt.command(&mut session, inputs, *form, &mut watch, &mut note)
+            }
+            PreparedWork::Copy(copy) => attempt.copy(&mut session, copy, &mut watch, &mut note),
+            PreparedWork::Rsync(rsync) => Ok(attempt.rsync(&mut session, rsync, &mut watch, &mut note)),
         };
         session.disconnect();
         let replaced = session.replaced_key(host);
         drop(session);
         match (outcome, replaced) {
-            (Ok(_), Some(replaced)) => Attempt::Ended(replaced),
-            (Err(_), Some(replaced)) => Attempt::NotSent(replaced),
-            (Ok(outcome), None) if outcome.is_dropped() => Attempt::NotSent(path.explain(outcome)),
-            (Ok(outcome), None) => Attempt::Ended(path.explain(outcome)),
-            (Err(outcome), None) => Attempt::NotSent(outcome),
+            (Ok(_), Some(replaced)) => AttemptResult::Ended(replaced),
+            (Err(_), Some(replaced)) => AttemptResult::NotSent(replaced),
+            (Ok(outcome), None) if outcome.is_dropped() => AttemptResult::NotSent(path.explain(outcome)),
+            (Ok(outcome), None) => AttemptResult::Ended(path.explain(outcome)),
+            (Err(outcome), None) => AttemptResult::NotSent(outcome),
         }
     }
 
@@ -236,14 +240,14 @@ impl Runner {
         &self,
         job: &Job,
         task: &Task,
-        host: &Host,
+        host: &Destination,
         events: &Sender<Event>,
         watch: &mut Watch<'_>,
         note: &mut dyn FnMut(&dyn Fn() -> String),
     ) -> (Path, Result<Session, Outcome>) {
         match (&host.proxy, &task.route) {
             (Some(Proxy::Jump(hops)), _) => {
-                let jump_host = match self.proxies.reach(hops) {
+                let jump_host = match self.jump_hosts.reach(hops) {
                     Ok(jump_host) => jump_host,
                     Err(outcome) => return (Path::Direct, Err(outcome)),
                 };

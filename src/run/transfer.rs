@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::attempt::OnSession;
+use super::attempt::Attempt;
 use crate::copy::Protocol;
-use crate::copy::download_root::Place;
+use crate::copy::download_root::DownloadRoot;
 use crate::copy::scp;
 use crate::copy::sftp_download::Downloading;
 use crate::copy::sftp_upload::Uploading;
@@ -93,11 +93,11 @@ impl Copy {
 }
 
 /// The directory of the job's host.
-fn place(directories: &[PathBuf], job: &Job) -> Result<Place, Outcome> {
-    Place::open(&directories[job.number]).map_err(|error| HostError::from(error).into())
+fn place(directories: &[PathBuf], job: &Job) -> Result<DownloadRoot, Outcome> {
+    DownloadRoot::open(&directories[job.number]).map_err(|error| HostError::from(error).into())
 }
 
-impl OnSession<'_> {
+impl Attempt<'_> {
     /// Copies.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use crate::ssh::channel::requests::Requests;
 use crate::ssh_config;
 
 /// Where and how to connect.
-pub struct Host {
+pub struct Destination {
     /// The name or address to connect to (HostName).
     pub name: String,
     /// The port.
@@ -61,7 +61,7 @@ pub struct Host {
     pub hop: Option<Hop>,
 }
 
-impl fmt::Display for Host {
+impl fmt::Display for Destination {
     /// `user@host[:port]`, the port if it is not the usual one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, port) = self.shown();
@@ -69,7 +69,7 @@ impl fmt::Display for Host {
     }
 }
 
-impl Host {
+impl Destination {
     /// The name and the port, if it is not the usual one, as messages have them: those of a jump host as the user has written them.
     pub fn shown(&self) -> (&str, Option<u16>) {
         match &self.hop {

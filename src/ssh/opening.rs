@@ -1,7 +1,7 @@
 //! What a server says before anything is encrypted, which libssh2 does not pass on: the algorithms that it offers, for messages, and its
 //! signature of the key exchange, for agents.
 
-use super::wire::Reader;
+use super::wire::WireReader;
 
 /// The number of SSH_MSG_KEXINIT (RFC 4253 section 12).
 const KEXINIT: u8 = 20;
@@ -38,7 +38,7 @@ pub fn signature<'a>(opening: &'a [u8], host_key: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// The packets that follow the lines up to a server's identification: their numbers, and what follows these.
-struct Packets<'a>(Reader<'a>);
+struct Packets<'a>(WireReader<'a>);
 
 impl<'a> Packets<'a> {
     fn of(opening: &'a [u8]) -> Option<Packets<'a>> {
@@ -48,17 +48,17 @@ impl<'a> Packets<'a> {
             let line = &rest[..end];
             rest = &rest[end + 1..];
             if line.starts_with(b"SSH-") {
-                return Some(Packets(Reader(rest)));
+                return Some(Packets(WireReader(rest)));
             }
         }
     }
 }
 
 impl<'a> Iterator for Packets<'a> {
-    type Item = (u8, Reader<'a>);
+    type Item = (u8, WireReader<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut packet = Reader(self.0.string()?);
+        let mut packet = WireReader(self.0.string()?);
         let _padding = packet.byte()?;
         Some((packet.byte()?, packet))
     }

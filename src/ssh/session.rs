@@ -10,7 +10,7 @@ use rustix::event::PollFlags;
 use ssh2::{BlockDirections, DisconnectCode, Error, ErrorCode, MethodType};
 
 use super::algorithms::{self, Algorithms, Disagreement};
-use super::destination::Host;
+use super::destination::Destination;
 use super::ffi::{self, GivenUp, Link, SocketEnd};
 use super::host_keys::known_hosts::KnownHosts;
 use super::host_keys::revoked::RevokedKeys;
@@ -171,7 +171,7 @@ impl Session {
     /// # Errors
     /// The outcome of the job: how far it came and why no further.
     pub fn connect(
-        host: &Host,
+        host: &Destination,
         addresses: &[SocketAddr],
         watch: &mut Watch<'_>,
         note: &mut dyn FnMut(&dyn Fn() -> String),
@@ -190,7 +190,7 @@ impl Session {
     /// As of [`Session::connect`].
     pub fn over(
         socket: Arc<OwnedFd>,
-        host: &Host,
+        host: &Destination,
         watch: &mut Watch<'_>,
         note: &mut dyn FnMut(&dyn Fn() -> String),
     ) -> Result<Session, Outcome> {
@@ -235,7 +235,7 @@ impl Session {
         Ok(made)
     }
 
-    fn handshake(&mut self, host: &Host, known: &Known, watch: &mut Watch<'_>) -> Result<(), Outcome> {
+    fn handshake(&mut self, host: &Destination, known: &Known, watch: &mut Watch<'_>) -> Result<(), Outcome> {
         let host_keys = host_key::preference(host, known);
         self.offer(&host.algorithms, &host_keys)?;
         watch.expect(Phase::Connect, "no SSH handshake");
@@ -353,7 +353,7 @@ impl Session {
     }
 
     /// The outcome of `host`, whose session this is, if it has shown another key than the one that was checked.
-    pub fn replaced_key(&self, host: &Host) -> Option<Outcome> {
+    pub fn replaced_key(&self, host: &Destination) -> Option<Outcome> {
         let is_replaced = self.link.given_up() == Some(GivenUp::HostKey);
         is_replaced
             .then(|| HostError::from(host_key::replaced(host, self.session.host_key().map(|(key, _)| key))).into())

@@ -8,7 +8,7 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 
-use super::destination::Host;
+use super::destination::Destination;
 use super::keepalive::TCP;
 use super::watch::Watch;
 use crate::events::event::Outcome;
@@ -37,7 +37,11 @@ struct Attempt {
 ///
 /// # Errors
 /// The outcome of the job: every address failed, or the job was over before.
-pub fn connect_any(addresses: &[SocketAddr], host: &Host, watch: &Watch<'_>) -> Result<(OwnedFd, SocketAddr), Outcome> {
+pub fn connect_any(
+    addresses: &[SocketAddr],
+    host: &Destination,
+    watch: &Watch<'_>,
+) -> Result<(OwnedFd, SocketAddr), Outcome> {
     let wanted = |address: &&SocketAddr| match host.family {
         Family::Any => true,
         Family::Inet => address.is_ipv4(),
@@ -97,7 +101,7 @@ enum Begun {
     Pending(OwnedFd),
 }
 
-fn begin(address: SocketAddr, host: &Host) -> Result<Begun, Errno> {
+fn begin(address: SocketAddr, host: &Destination) -> Result<Begun, Errno> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::STREAM, flags, None)?;

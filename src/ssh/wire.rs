@@ -20,9 +20,9 @@ pub fn put_mpint(out: &mut Vec<u8>, number: &[u8]) {
 }
 
 /// Takes values off the front of a message. Every method gives `None` where the message is too short.
-pub struct Reader<'a>(pub &'a [u8]);
+pub struct WireReader<'a>(pub &'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> WireReader<'a> {
     /// A `byte`.
     pub fn byte(&mut self) -> Option<u8> {
         let (byte, rest) = self.0.split_first()?;
@@ -78,12 +78,12 @@ mod tests {
         let mut message = Vec::new();
         put_string(&mut message, b"ssh-ed25519");
         message.push(7);
-        let mut reader = Reader(&message);
+        let mut reader = WireReader(&message);
         assert_eq!(reader.string(), Some(&b"ssh-ed25519"[..]));
         assert_eq!(reader.byte(), Some(7));
         assert_eq!(reader.byte(), None);
         for length in 0..message.len() - 1 {
-            assert_eq!(Reader(&message[..length]).string(), None);
+            assert_eq!(WireReader(&message[..length]).string(), None);
         }
     }
 }

@@ -181,7 +181,7 @@ impl BeforeStart for ConfigError {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A line or an option is wrong.
-    #[error("{}: {reason}", Place(.origin, *.column))]
+    #[error("{}: {reason}", ConfigPlace(.origin, *.column))]
     Line {
         /// Which one.
         origin: Origin,
@@ -239,9 +239,9 @@ impl ConfigError {
     }
 }
 
-struct Place<'a>(&'a Origin, Option<usize>);
+struct ConfigPlace<'a>(&'a Origin, Option<usize>);
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for ConfigPlace<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
         self.1.map_or(Ok(()), |column| write!(f, ":{column}"))

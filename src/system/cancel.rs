@@ -44,11 +44,11 @@ impl fmt::Display for Reason {
 /// Asks everything that runs to stop. Clones share one state; once triggered, it stays so.
 #[derive(Clone, Debug)]
 pub struct Cancel {
-    state: Arc<State>,
+    state: Arc<CancelState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct CancelState {
     /// Why, and since when.
     reason: OnceLock<(Reason, Instant)>,
     /// Becomes readable (end of file) for good when `armed` is dropped: nobody reads it, so that any number of threads
@@ -64,7 +64,7 @@ impl Cancel {
         let (alarm, alarm_end) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let (sender, alarm_channel) = bounded(0);
         let armed = Mutex::new(Some((alarm_end, sender)));
-        Ok(Cancel { state: Arc::new(State { reason: OnceLock::new(), alarm, alarm_channel, armed }) })
+        Ok(Cancel { state: Arc::new(CancelState { reason: OnceLock::new(), alarm, alarm_channel, armed }) })
     }
 
     /// Stops the run. Only the first reason counts; returns whether this call was the first.

@@ -8,7 +8,7 @@ use pssh::client::{Client, Host, Run};
 use pssh::command::Shell;
 use pssh::command::host_args::Arguments;
 use pssh::events::event::{Class, Outcome};
-use pssh::plan::failure_limit::Tolerance;
+use pssh::plan::failure_limit::FailureLimit;
 use pssh::plan::settings::{AgentChoice, Settings};
 use pssh::system::password_source::{Secret, Source};
 
@@ -194,7 +194,7 @@ fn errors_stop_a_run_where_that_is_asked_for() {
     settings.pool_size = 1;
     let client = Client::new(fleet.sshd.hosts(), settings).expect("hosts");
     let line = "case $SSH_CONNECTION in *' 127.0.1.1 '*) exit 9;; esac";
-    let run = client.command(line).stop_on_errors(Tolerance::Hosts(1)).run().expect("it starts");
+    let run = client.command(line).stop_on_errors(FailureLimit::Hosts(1)).run().expect("it starts");
     let tally = run.join(SOON).expect("it ends");
     assert_eq!((tally.count(Class::Exit), tally.count(Class::Cancelled)), (1, 2));
     let tally = client.run_command(line).expect("it starts").join(SOON).expect("it ends");

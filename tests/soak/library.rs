@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use pssh::client::Client;
 use pssh::hosts;
-use pssh::plan::retry::Policy;
+use pssh::plan::retry::RetryPolicy;
 use pssh::plan::settings::{AgentChoice, Settings};
 use serde_json::{Value, json};
 
@@ -58,7 +58,7 @@ fn once(directory: &Path, options: &Options, run: usize, ports: Ports) -> Result
     settings.agent = AgentChoice::Nobody;
     settings.config_files = pssh::ssh_config::Files::of("", Some("none".as_ref()));
     settings.connect_timeout = Some(Duration::from_secs(60));
-    settings.retry = Policy { attempts: 2, delay: Duration::from_millis(200) };
+    settings.retry = RetryPolicy { attempts: 2, delay: Duration::from_millis(200) };
     settings.attempts_given = true;
     let begun = Instant::now();
     let client = Client::of(hosts::gather(&[list], &[])?, settings)?;

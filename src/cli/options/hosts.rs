@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueHint};
 
-use crate::plan::failure_limit::Tolerance;
+use crate::plan::failure_limit::FailureLimit;
 use crate::text::duration;
 
 /// Which hosts there are.
@@ -79,8 +79,8 @@ pub struct RunOpts {
 
     /// Stop everything once N hosts, or N% of them, have failed [default: 1 if only named]
     #[arg(long = "stop-on-errors", value_name = "N", help_heading = "Running", num_args = 0..=1, require_equals = true,
-          default_missing_value = "1", value_parser = Tolerance::parse)]
-    pub stop_on_errors: Option<Tolerance>,
+          default_missing_value = "1", value_parser = FailureLimit::parse)]
+    pub stop_on_errors: Option<FailureLimit>,
 }
 
 /// Reads a pool size.

@@ -261,7 +261,7 @@ struct Pslurp {
     #[command(flatten)]
     copy: CopyOpts,
     #[command(flatten)]
-    place: Place,
+    place: LocalDirOpt,
     #[command(flatten)]
     sudo: SudoOpts,
     #[command(flatten)]
@@ -280,7 +280,7 @@ struct Pslurp {
 
 /// Where pslurp copies to.
 #[derive(Debug, Default, Args)]
-struct Place {
+struct LocalDirOpt {
     /// Where the directories of the hosts are made [default: here]
     #[arg(short = 'L', long = "localdir", value_name = "DIR", help_heading = "Copying", value_hint = ValueHint::DirPath)]
     localdir: Option<PathBuf>,

@@ -59,7 +59,7 @@ pub struct SshArgsError {
 /// # Errors
 /// A word is no option, there is no such option, or it asks for something that is not there.
 pub fn understand(tool: Tool, follows: &'static str, words: &[Word]) -> Result<SshArgs, SshArgsError> {
-    let mut reader = Reader { tool, follows, said: SshArgs::default(), terminal: None, last: None };
+    let mut reader = SshArgsReader { tool, follows, said: SshArgs::default(), terminal: None, last: None };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let bytes = word.text.as_bytes();
@@ -102,7 +102,7 @@ fn wrong(word: &Word, problem: String) -> SshArgsError {
     SshArgsError { option: word.option, word: word.text.clone(), problem }
 }
 
-struct Reader {
+struct SshArgsReader {
     tool: Tool,
     /// What follows all options of the program.
     follows: &'static str,
@@ -118,7 +118,7 @@ struct Terminal {
     name: String,
 }
 
-impl Reader {
+impl SshArgsReader {
     fn take(&mut self, word: &Word, letter: u8, meaning: Meaning, value: &OsStr) -> Result<(), SshArgsError> {
         let shown = format!("-{}", char::from(letter));
         if let Meaning::Refused { reason, .. } = meaning {

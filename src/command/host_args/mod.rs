@@ -39,7 +39,7 @@ enum Given {
 
 /// Where values for a host come from, for messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-enum Place {
+enum ArgumentSource {
     /// Nothing was given for it.
     #[default]
     Nowhere,
@@ -53,13 +53,13 @@ enum Place {
     Entry(Origin),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ArgumentSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Nowhere => f.write_str("host arguments"),
-            Place::Option => f.write_str("--host-arg"),
-            Place::Row { file, line } => write!(f, "{}:{line}", file.display()),
-            Place::Entry(origin) => origin.fmt(f),
+            ArgumentSource::Nowhere => f.write_str("host arguments"),
+            ArgumentSource::Option => f.write_str("--host-arg"),
+            ArgumentSource::Row { file, line } => write!(f, "{}:{line}", file.display()),
+            ArgumentSource::Entry(origin) => origin.fmt(f),
         }
     }
 }
@@ -67,7 +67,7 @@ impl fmt::Display for Place {
 /// The arguments of one host.
 #[derive(Clone, Debug, Default)]
 pub struct Arguments {
-    place: Place,
+    place: ArgumentSource,
     in_order: Vec<Vec<u8>>,
     /// The first of a name counts.
     named: Vec<Named>,
@@ -203,7 +203,7 @@ pub(crate) fn of_texts(
     for (of_host, values) in arguments.iter_mut().zip(singles) {
         if !values.is_empty() {
             of_host.in_order = values;
-            of_host.place = Place::Option;
+            of_host.place = ArgumentSource::Option;
         }
     }
     if !problems.is_empty() {
@@ -306,8 +306,8 @@ fn single(
             for place in places {
                 let of_host = &mut arguments[place];
                 of_host.named.insert(0, (Arc::clone(&name), value.to_owned()));
-                if of_host.place == Place::Nowhere {
-                    of_host.place = Place::Option;
+                if of_host.place == ArgumentSource::Nowhere {
+                    of_host.place = ArgumentSource::Option;
                 }
             }
         }
@@ -506,13 +506,13 @@ impl Arguments {
     fn of_entry(fields: &[(String, String)], origin: &Origin) -> Arguments {
         let named = |(name, value): &(String, String)| (name.as_str().into(), value.clone().into_bytes());
         let named: Vec<Named> = fields.iter().map(named).collect();
-        let place = if named.is_empty() { Place::Nowhere } else { Place::Entry(origin.clone()) };
+        let place = if named.is_empty() { ArgumentSource::Nowhere } else { ArgumentSource::Entry(origin.clone()) };
         Arguments { place, named, in_order: Vec::new() }
     }
 
     /// Adds what its row has for the host; that comes before what its entry says.
     fn take(&mut self, row: Row, file: &Arc<Path>) {
-        self.place = Place::Row { file: Arc::clone(file), line: row.line };
+        self.place = ArgumentSource::Row { file: Arc::clone(file), line: row.line };
         match row.given {
             Given::InOrder(values) => self.in_order = values,
             Given::Named(mut named) => {

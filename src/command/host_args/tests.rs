@@ -140,7 +140,7 @@ fn what_a_host_entry_says_comes_last() {
     let fields =
         [("role", "db"), ("rack", "r1"), ("user", "app")].map(|(name, value)| (name.to_owned(), value.to_owned()));
     let mut arguments = Arguments::of_entry(&fields, &Origin::CommandLine);
-    assert_eq!(arguments.place, Place::Entry(Origin::CommandLine));
+    assert_eq!(arguments.place, ArgumentSource::Entry(Origin::CommandLine));
     let named = vec![("role".into(), b"web".to_vec()), ("host".into(), b"web1".to_vec())];
     arguments.take(Row { line: 7, given: Given::Named(named) }, &Path::new("a.csv").into());
     let values = ForHost { arguments: &arguments, host: "web1.example", user: "me", port: 22, index: 4 };

@@ -7,11 +7,11 @@ use tempfile::TempDir;
 use super::*;
 
 /// A directory with the place `host` in it, and something beside it that nobody may touch.
-fn place() -> (TempDir, Place) {
+fn place() -> (TempDir, DownloadRoot) {
     let directory = tempfile::tempdir().expect("directory");
     fs::create_dir(directory.path().join("outside")).expect("directory");
     fs::write(directory.path().join("outside/secret"), "untouched").expect("file");
-    let place = Place::open(&directory.path().join("hosts/host")).expect("place");
+    let place = DownloadRoot::open(&directory.path().join("hosts/host")).expect("place");
     (directory, place)
 }
 
@@ -44,7 +44,7 @@ fn tree(directory: &Path) -> Vec<(PathBuf, String)> {
     found
 }
 
-fn put(place: &mut Place, path: &str, bytes: &[u8]) -> Result<(), PlaceError> {
+fn put(place: &mut DownloadRoot, path: &str, bytes: &[u8]) -> Result<(), PlaceError> {
     let temporary = place.create(&below(path))?;
     temporary.write(0, bytes)?;
     temporary.finish(bytes.len() as u64, 0o644, None)
@@ -263,12 +263,12 @@ fn many_directories_take_few_descriptors() {
 #[test]
 fn a_place_is_a_directory() {
     let (directory, _place) = place();
-    let error = Place::open(&directory.path().join("outside/secret")).expect_err("a file");
+    let error = DownloadRoot::open(&directory.path().join("outside/secret")).expect_err("a file");
     assert_eq!(error.trouble, Trouble::Disk);
     assert!(matches!(HostError::from(error), HostError::Local { .. }));
     // The user's own path may have links.
     symlink("outside", directory.path().join("link")).expect("link");
-    let mut place = Place::open(&directory.path().join("link/host")).expect("place");
+    let mut place = DownloadRoot::open(&directory.path().join("link/host")).expect("place");
     put(&mut place, "file", b"x").expect("in place");
     assert!(directory.path().join("outside/host/file").exists());
 }
@@ -287,7 +287,7 @@ fn the_umask_is_that_of_the_process() {
 fn on_a_full_disk() {
     let directory = std::env::var_os("PSSH_TEST_FULL").expect("run by a_full_disk_is_told");
     let directory = Path::new(&directory);
-    let mut place = Place::open(directory).expect("place");
+    let mut place = DownloadRoot::open(directory).expect("place");
     put(&mut place, "file", b"old").expect("room for it");
     let temporary = place.create(&below("file")).expect("temporary");
     let error = (0..64).find_map(|piece| temporary.write(piece * 4096, &[1; 4096]).err()).expect("full");

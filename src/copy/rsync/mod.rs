@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use crossbeam_channel::Sender;
 use rustix::fs::{Access, access};
 
-use self::started::Door;
+use self::started::ShellSocket;
 use crate::events::event::{Event, Outcome};
 use crate::events::host_error::HostError;
 use crate::hosts::HostSpec;
@@ -98,13 +98,13 @@ impl Rsync {
         if let Some(directory) = self.transfer.directory(number) {
             make_directory(directory)?;
         }
-        let door = Door::open().map_err(|error| local("making a socket for rsync", &error))?;
-        let shell = self::command_line::remote_shell(&self.ourselves, door.path());
+        let socket = ShellSocket::open().map_err(|error| local("making a socket for rsync", &error))?;
+        let shell = self::command_line::remote_shell(&self.ourselves, socket.path());
         let words = self.transfer.words(number, host);
         let process =
             process::start(&self.program, &shell, words, self.transfer.variables(number, host), number, events)
                 .map_err(|error| local("starting rsync", &error))?;
-        Ok(Started::new(process, door))
+        Ok(Started::new(process, socket))
     }
 }
 

@@ -75,7 +75,7 @@ pub fn start(
     for stream in streams.iter().filter_map(|(_, stream)| stream.as_ref()) {
         ioctl_fionbio(stream, true)?;
     }
-    let reader = Reader { streams, complaints: Filter::default(), stopped, muted, job, events: events.clone() };
+    let reader = OutputReader { streams, complaints: Filter::default(), stopped, muted, job, events: events.clone() };
     let thread = thread::Builder::new().name("pssh-rsync".to_owned()).stack_size(STACK);
     // On failure the process is dropped, and so ended.
     process.reader = Some(thread.spawn(move || reader.run())?);
@@ -153,7 +153,7 @@ impl Drop for Process {
 }
 
 /// Hands on what rsync prints.
-struct Reader {
+struct OutputReader {
     streams: [(Stream, Option<OwnedFd>); 2],
     /// What it complains of, without passwords.
     complaints: Filter,
@@ -163,7 +163,7 @@ struct Reader {
     events: Sender<Event>,
 }
 
-impl Reader {
+impl OutputReader {
     fn run(mut self) {
         let mut buffer = vec![0; READ_SIZE];
         let mut left = LAST_WORDS;

@@ -28,20 +28,20 @@ const END_GRACE: Duration = Duration::from_secs(2);
 const SOCKET: &str = "s";
 
 /// A socket in a private directory, where the remote shells of one rsync are awaited. The directory goes with it.
-pub(super) struct Door {
+pub(super) struct ShellSocket {
     listener: UnixListener,
     path: PathBuf,
     /// Removed on drop.
     _directory: TempDir,
 }
 
-impl Door {
-    pub fn open() -> io::Result<Door> {
+impl ShellSocket {
+    pub fn open() -> io::Result<ShellSocket> {
         // A path that is too long is the usual reason, a directory that cannot be written another.
-        Door::open_in(&std::env::temp_dir()).or_else(|_| Door::open_in(Path::new("/tmp")))
+        ShellSocket::open_in(&std::env::temp_dir()).or_else(|_| ShellSocket::open_in(Path::new("/tmp")))
     }
 
-    fn open_in(place: &Path) -> io::Result<Door> {
+    fn open_in(place: &Path) -> io::Result<ShellSocket> {
         let private = std::fs::Permissions::from_mode(0o700);
         // rsync gets the path, and may have been told to work elsewhere.
         let place = std::path::absolute(place)?;
@@ -49,7 +49,7 @@ impl Door {
         let path = directory.path().join(SOCKET);
         let listener = UnixListener::bind(&path)?;
         listener.set_nonblocking(true)?;
-        Ok(Door { listener, path, _directory: directory })
+        Ok(ShellSocket { listener, path, _directory: directory })
     }
 
     pub fn path(&self) -> &Path {
@@ -113,12 +113,12 @@ fn descends(mut process: i32, ancestor: i32) -> bool {
 pub struct Started {
     process: Process,
     /// Until its remote shell has come.
-    door: Option<Door>,
+    socket: Option<ShellSocket>,
 }
 
 impl Started {
-    pub(super) fn new(process: Process, door: Door) -> Started {
-        Started { process, door: Some(door) }
+    pub(super) fn new(process: Process, socket: ShellSocket) -> Started {
+        Started { process, socket: Some(socket) }
     }
 
     /// Sees it to its end. `converse` runs a command on the job's session and joins it to the dialogue, until the channel is over,
@@ -177,15 +177,15 @@ impl Started {
         let mut pause = PAUSES[0];
         let mut begun: Option<Message> = None;
         loop {
-            if let (None, Some(door)) = (&begun, &self.door) {
-                let accepted = door.accept(self.process.group());
+            if let (None, Some(socket)) = (&begun, &self.socket) {
+                let accepted = socket.accept(self.process.group());
                 begun = accepted.map_err(|error| local(DOING, &error))?.map(Message::new);
             }
             if let Some(message) = begun.take() {
                 match message.read().map_err(|error| local(DOING, &error))? {
                     Received::All(call) => {
                         // rsync has one remote shell: nobody else is let in after it.
-                        self.door = None;
+                        self.socket = None;
                         return Ok(Some(call));
                     }
                     Received::Some(message) => begun = Some(message),
@@ -199,7 +199,7 @@ impl Started {
             if self.process.has_exited() {
                 return Ok(None);
             }
-            let listener = || self.door.as_ref().map(|door| door.listener.as_fd());
+            let listener = || self.socket.as_ref().map(|socket| socket.listener.as_fd());
             let awaited = begun.as_ref().map(AsFd::as_fd).or_else(listener);
             let awaited: Vec<_> = awaited.map(|awaited| (awaited, PollFlags::IN)).into_iter().collect();
             watch.wait(&awaited, Some(Instant::now() + pause))?;
@@ -241,22 +241,22 @@ mod tests {
 
     #[test]
     fn a_door_is_private_and_leaves_nothing() {
-        let door = Door::open().expect("a socket");
-        let (path, directory) = (door.path().to_owned(), door.path().parent().expect("a directory").to_owned());
+        let socket = ShellSocket::open().expect("a socket");
+        let (path, directory) = (socket.path().to_owned(), socket.path().parent().expect("a directory").to_owned());
         let mode = std::fs::metadata(&directory).expect("the directory").permissions().mode();
         assert_eq!(mode & 0o7777, 0o700);
         let (own, init) = (getpid(), Pid::INIT);
-        assert!(door.accept(own).expect("nobody").is_none());
+        assert!(socket.accept(own).expect("nobody").is_none());
         let _connection = UnixStream::connect(&path).expect("it listens");
-        assert!(door.accept(own).expect("somebody").is_some());
+        assert!(socket.accept(own).expect("somebody").is_some());
         let mut connection = UnixStream::connect(&path).expect("it listens");
         let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep");
         let sibling = Pid::from_child(&child);
-        assert!(door.accept(sibling).expect("somebody").is_none(), "a process that it has not started");
+        assert!(socket.accept(sibling).expect("somebody").is_none(), "a process that it has not started");
         assert_eq!(std::io::Read::read(&mut connection, &mut [0]).expect("the end"), 0, "it is hung up on");
         assert!(descends(sibling.as_raw_nonzero().get(), own.as_raw_nonzero().get()) && own != init);
         child.kill().and_then(|()| child.wait()).expect("our child");
-        drop(door);
+        drop(socket);
         assert!(!directory.exists());
     }
 
@@ -265,10 +265,10 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         let long = home.path().join("x".repeat(120));
         std::fs::create_dir(&long).expect("a directory");
-        assert!(Door::open_in(&long).is_err());
+        assert!(ShellSocket::open_in(&long).is_err());
         let left = std::fs::read_dir(&long).expect("the directory").count();
         assert_eq!(left, 0, "what was made for it has to go");
-        assert!(Door::open_in(home.path()).is_ok());
+        assert!(ShellSocket::open_in(home.path()).is_ok());
     }
 
     #[cfg(target_os = "linux")]

@@ -2,7 +2,7 @@
 
 mod state;
 
-use self::state::{Base, Directory, Incoming, State, Verdict};
+use self::state::{Base, Directory, DownloadState, Incoming, Verdict};
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use super::names::{Wanted, decode_name};
 pub use super::paths::command;
 use super::paths::{is_plain, normal};
 use super::records::{self, Record};
-use super::{Failures, INSTALL, LINE, NOISE, copy_error, impossible, never_began, said, split_line, split_message};
-use crate::copy::download_root::{Below, Found, Place, PlaceError, Trouble, local_mode};
+use super::{CopyFailures, INSTALL, LINE, NOISE, copy_error, impossible, never_began, said, split_line, split_message};
+use crate::copy::download_root::{Below, DownloadRoot, Found, PlaceError, Trouble, local_mode};
 use crate::copy::{Download, MOST_DIRECTORIES, endless};
 use crate::events::event::{Outcome, Progress};
 use crate::ssh::channel::dialogue::{Dialogue, Say};
@@ -31,8 +31,8 @@ const NAMES: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
 /// Takes what a [`Download`] names from the `scp -f` of [`command`], into one host's place.
 pub struct Receiving {
     download: Arc<Download>,
-    place: Place,
-    state: State,
+    place: DownloadRoot,
+    state: DownloadState,
     wanted: Vec<Wanted>,
     /// What is to be said.
     out: Vec<u8>,
@@ -58,7 +58,7 @@ pub struct Receiving {
     records: usize,
     /// Directories that were announced, whatever became of them.
     directories: u64,
-    failures: Failures,
+    failures: CopyFailures,
     done: u64,
     total: u64,
 }
@@ -68,12 +68,12 @@ const SHORT: &str = "Broken pipe";
 
 impl Receiving {
     /// The conversation about `download`, which puts everything into `place`.
-    pub fn new(download: Arc<Download>, place: Place) -> Receiving {
+    pub fn new(download: Arc<Download>, place: DownloadRoot) -> Receiving {
         let remotes: Vec<Vec<u8>> = download.remotes.iter().map(|remote| normal(remote)).collect();
         let by_script = !remotes.iter().all(|remote| is_plain(remote));
         let mut receiving = Receiving {
             place,
-            state: State::Calling { by_script },
+            state: DownloadState::Calling { by_script },
             wanted: remotes.iter().map(|remote| Wanted::new(remote)).collect(),
             // scp sends nothing before.
             out: vec![0],
@@ -90,7 +90,7 @@ impl Receiving {
             noise: Vec::new(),
             records: 0,
             directories: 0,
-            failures: Failures::default(),
+            failures: CopyFailures::default(),
             done: 0,
             total: 0,
             download,
@@ -98,7 +98,7 @@ impl Receiving {
         let options = receiving.download.options;
         if let Some(error) = receiving.download.remotes.iter().find_map(|remote| impossible(options, remote)) {
             receiving.failures.add_error(error);
-            receiving.state = State::Over;
+            receiving.state = DownloadState::Over;
         }
         receiving
     }
@@ -112,7 +112,7 @@ impl Receiving {
     }
 
     fn end(&mut self) {
-        (self.state, self.file) = (State::Over, None);
+        (self.state, self.file) = (DownloadState::Over, None);
         self.out.clear();
         self.leave_all();
     }
@@ -163,10 +163,10 @@ impl Receiving {
     /// Takes a line: a record, a message, or what comes before.
     fn read_line(&mut self) {
         let line = std::mem::take(&mut self.line);
-        if let State::Calling { by_script: true } = self.state {
+        if let DownloadState::Calling { by_script: true } = self.state {
             return match split_line(&line) {
                 Some((b"ready", count, _)) => {
-                    self.state = State::Receiving;
+                    self.state = DownloadState::Receiving;
                     let count = std::str::from_utf8(count).ok().and_then(|count| count.parse().ok());
                     self.settle_base(count.unwrap_or(usize::MAX));
                 }
@@ -180,14 +180,14 @@ impl Receiving {
         let record = match records::read(&line) {
             Ok(record) => record,
             // What a login shell's startup files print.
-            Err(_) if self.state != State::Receiving => return self.note(&line),
+            Err(_) if self.state != DownloadState::Receiving => return self.note(&line),
             Err(reason) => return self.give_up(&self.here(b""), reason),
         };
-        if self.state != State::Receiving {
-            self.state = State::Receiving;
+        if self.state != DownloadState::Receiving {
+            self.state = DownloadState::Receiving;
             self.settle_base(self.download.remotes.len());
         }
-        if self.state == State::Receiving {
+        if self.state == DownloadState::Receiving {
             self.take(record);
         }
     }
@@ -299,7 +299,7 @@ impl Receiving {
 
     /// Does without something: the peer does not send it, or we do not look at it.
     fn pass_over(&mut self, is_directory: bool, size: u64) {
-        if self.state == State::Over || self.refuse() {
+        if self.state == DownloadState::Over || self.refuse() {
             return;
         }
         if is_directory {
@@ -415,7 +415,7 @@ impl Receiving {
         {
             self.fail_here(error);
         }
-        if self.state != State::Over {
+        if self.state != DownloadState::Over {
             self.accept();
         }
     }
@@ -472,7 +472,7 @@ impl Receiving {
             }
             (None, _) => {}
         }
-        if self.state != State::Over {
+        if self.state != DownloadState::Over {
             self.accept();
         }
     }
@@ -520,7 +520,7 @@ impl Receiving {
 
 impl Dialogue for Receiving {
     fn say(&mut self, out: &mut Vec<u8>) -> Say {
-        if self.state == State::Over {
+        if self.state == DownloadState::Over {
             return Say::Over;
         }
         if self.out.is_empty() {
@@ -531,21 +531,21 @@ impl Dialogue for Receiving {
     }
 
     fn hear(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() && self.state != State::Over {
+        while !bytes.is_empty() && self.state != DownloadState::Over {
             let mut count = self.fill(bytes);
             if count == 0 {
                 count = 1;
                 self.take_byte(bytes[0]);
             }
             bytes = &bytes[count..];
-            if self.noise.len() >= NOISE && self.state != State::Receiving {
+            if self.noise.len() >= NOISE && self.state != DownloadState::Receiving {
                 self.give_up(&self.shown(), "the host prints something else than answers");
             }
         }
     }
 
     fn overhear(&mut self, bytes: &[u8]) {
-        if matches!(self.state, State::Calling { .. }) {
+        if matches!(self.state, DownloadState::Calling { .. }) {
             let room = NOISE.saturating_sub(self.noise.len() + 1);
             self.noise.extend_from_slice(&bytes[..bytes.len().min(room)]);
         }
@@ -556,7 +556,7 @@ impl Dialogue for Receiving {
     }
 
     fn has_begun(&self) -> bool {
-        !matches!(self.state, State::Calling { .. })
+        !matches!(self.state, DownloadState::Calling { .. })
     }
 
     fn progress(&self) -> Option<Progress> {
@@ -571,19 +571,19 @@ impl Dialogue for Receiving {
             return channel;
         }
         match (self.state, &channel) {
-            (State::Calling { .. }, _) => return never_began(&self.shown(), channel, &self.noise),
-            (State::Receiving, Outcome::Failed(_)) => {
+            (DownloadState::Calling { .. }, _) => return never_began(&self.shown(), channel, &self.noise),
+            (DownloadState::Receiving, Outcome::Failed(_)) => {
                 self.file = None;
                 self.leave_all();
                 return channel;
             }
-            (State::Receiving, _) => self.find_missing(),
-            (State::Over, _) => {}
+            (DownloadState::Receiving, _) => self.find_missing(),
+            (DownloadState::Over, _) => {}
         }
         self.file = None;
         match (self.failures.error(), channel) {
             (Some(error), _) => error.into(),
-            (None, Outcome::Exited(0)) if self.state == State::Receiving => Outcome::Exited(0),
+            (None, Outcome::Exited(0)) if self.state == DownloadState::Receiving => Outcome::Exited(0),
             (None, channel) => copy_error(&self.shown(), &format!("its scp has ended with {channel}"), None).into(),
         }
     }

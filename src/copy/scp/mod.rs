@@ -68,12 +68,12 @@ fn split_tilde(path: &[u8]) -> (&str, &[u8]) {
 
 /// What was not copied: why the first was not, and how many in all.
 #[derive(Debug, Default)]
-struct Failures {
+struct CopyFailures {
     first: Option<HostError>,
     count: usize,
 }
 
-impl Failures {
+impl CopyFailures {
     /// Counts one more, `path`, for `reason`.
     fn add(&mut self, path: &[u8], reason: &str) {
         self.add_error(copy_error(path, reason, None));

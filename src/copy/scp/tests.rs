@@ -53,7 +53,7 @@ struct Peer {
 
 /// How that went.
 #[derive(Debug)]
-struct Talk {
+struct ChannelIo {
     outcome: Outcome,
     /// How the program has ended, if it was not cut off.
     channel: Option<Outcome>,
@@ -100,7 +100,7 @@ impl Peer {
     }
 
     /// Has `dialogue` speak with `command`, to the end.
-    fn talk(&self, command: &[u8], dialogue: &mut dyn Dialogue) -> Talk {
+    fn talk(&self, command: &[u8], dialogue: &mut dyn Dialogue) -> ChannelIo {
         let mut child = self.start(command);
         let (mut stdin, mut stdout, mut stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         for fd in [stdin.as_ref().unwrap().as_fd(), stdout.as_ref().unwrap().as_fd(), stderr.as_ref().unwrap().as_fd()]
@@ -108,8 +108,14 @@ impl Peer {
             rustix::io::ioctl_fionbio(fd, true).unwrap();
         }
         let begin = Instant::now();
-        let mut talk =
-            Talk { outcome: Outcome::Exited(0), channel: None, trips: 0, sent: 0, heard: 0, stderr: String::new() };
+        let mut talk = ChannelIo {
+            outcome: Outcome::Exited(0),
+            channel: None,
+            trips: 0,
+            sent: 0,
+            heard: 0,
+            stderr: String::new(),
+        };
         let (mut out, mut arrived, mut last) = (Vec::new(), Vec::new(), Instant::now());
         let (mut cut, mut told) = (false, false);
         while stdout.is_some() || stderr.is_some() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::script::SCRIPT;
 use super::{
-    Failures, INSTALL, LINE, NOISE, copy_error, encode, impossible, never_began, said, split_line, split_message,
+    CopyFailures, INSTALL, LINE, NOISE, copy_error, encode, impossible, never_began, said, split_line, split_message,
     split_tilde,
 };
 use crate::copy::sources::{Entry, Kind};
@@ -69,7 +69,7 @@ pub fn command(upload: &Upload, tag: &str) -> Vec<u8> {
 /// Sends what an [`Upload`] names to the `scp -t` of [`command`].
 pub struct Sending {
     upload: Arc<Upload>,
-    state: State,
+    state: UploadState,
     /// What has not been answered yet, in the order of the answers.
     pending: VecDeque<Sent>,
     /// Whether nothing may be said before the last record is answered.
@@ -99,7 +99,7 @@ pub struct Sending {
     heard: usize,
     /// Whether the script has said anything.
     begun: bool,
-    failures: Failures,
+    failures: CopyFailures,
     /// Files that are not to be moved into place.
     dropped: Vec<usize>,
     /// Why nothing at all is copied.
@@ -109,7 +109,7 @@ pub struct Sending {
 
 /// How far the conversation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum UploadState {
     /// Nothing was heard from the script.
     Calling,
     /// The script is ready: scp has to say that it is.
@@ -147,7 +147,7 @@ impl Sending {
         let fatal = impossible(upload.options, &upload.target);
         let is_into = upload.sources.count() != 1;
         Sending {
-            state: if fatal.is_some() { State::Over } else { State::Calling },
+            state: if fatal.is_some() { UploadState::Over } else { UploadState::Calling },
             upload,
             pending: VecDeque::new(),
             gated: false,
@@ -164,7 +164,7 @@ impl Sending {
             noise: Vec::new(),
             heard: 0,
             begun: false,
-            failures: Failures::default(),
+            failures: CopyFailures::default(),
             dropped: Vec::new(),
             fatal,
             done: 0,
@@ -200,7 +200,7 @@ impl Sending {
         if self.fatal.is_none() {
             self.fatal = Some(copy_error(&self.upload.target, reason, None));
         }
-        self.state = State::Over;
+        self.state = UploadState::Over;
     }
 
     /// The same because of one entry, whose failure takes all others along.
@@ -209,7 +209,7 @@ impl Sending {
         let entries = self.upload.sources.entries().iter();
         let files = entries.filter(|entry| entry.kind != Kind::Directory).count();
         self.failures.count = self.failures.count.max(files);
-        self.state = State::Over;
+        self.state = UploadState::Over;
     }
 
     /// Says the next record, or the next piece of a file; whether there was one.
@@ -229,7 +229,7 @@ impl Sending {
         out.extend_from_slice(b"E\n");
         self.pending.push_back(Sent::End);
         if self.open.pop().is_none() {
-            self.state = State::Ending;
+            self.state = UploadState::Ending;
         }
         true
     }
@@ -317,7 +317,7 @@ impl Sending {
             out.extend_from_slice(format!("drop {path}\n").as_bytes());
         }
         out.extend_from_slice(b"keep\n");
-        self.state = State::Settling;
+        self.state = UploadState::Settling;
         false
     }
 
@@ -401,35 +401,35 @@ impl Sending {
     fn told(&mut self, word: &[u8], path: &[u8], reason: &str) {
         self.begun = true;
         match (word, self.state) {
-            (b"ready", State::Calling) => {
+            (b"ready", UploadState::Calling) => {
                 let mut words = path.split(|byte| *byte == b' ').map(|word| str::from_utf8(word).unwrap_or_default());
                 self.private = words.next() == Some("new");
                 let there = words.next().unwrap_or_default();
                 self.is_into |= there == "in";
                 self.existing = there.parse().ok();
-                self.state = State::Greeting;
+                self.state = UploadState::Greeting;
             }
-            (b"shut", State::Calling) => {
+            (b"shut", UploadState::Calling) => {
                 let reason = if reason.is_empty() { "the host does not say why it refuses it" } else { reason };
                 let hint = (reason == DENIED).then_some(IN_PLACE_HINT);
                 self.fatal = Some(copy_error(path, reason, hint));
-                self.state = State::Over;
+                self.state = UploadState::Over;
             }
-            (b"stop", State::Calling) => {
+            (b"stop", UploadState::Calling) => {
                 self.fatal = Some(match path {
                     b"" => copy_error(&self.upload.target, "neither SFTP nor scp is there", Some(INSTALL)),
                     _ if reason.is_empty() => copy_error(path, "the host does not say why it refuses it", None),
                     _ => copy_error(path, reason, None),
                 });
-                self.state = State::Over;
+                self.state = UploadState::Over;
             }
-            (b"end", State::Ending) if self.private => self.state = State::Deciding,
-            (b"end", State::Ending) => self.state = State::Settling,
-            (b"fail", State::Settling) => {
+            (b"end", UploadState::Ending) if self.private => self.state = UploadState::Deciding,
+            (b"end", UploadState::Ending) => self.state = UploadState::Settling,
+            (b"fail", UploadState::Settling) => {
                 let path = if path.is_empty() { self.upload.target.clone() } else { self.there(path) };
                 self.failures.add(&path, if reason.is_empty() { "it cannot be moved into place" } else { reason });
             }
-            (b"held", State::Settling) => {
+            (b"held", UploadState::Settling) => {
                 let hint = NOT_ALLOWED.contains(&reason).then_some(PLACE_HINT);
                 let reason = match FULL.contains(&reason) {
                     true => reason.to_owned(),
@@ -437,7 +437,7 @@ impl Sending {
                 };
                 self.failures.add_error(copy_error(&self.there(path), &reason, hint));
             }
-            (b"done", State::Settling) => self.state = State::Done,
+            (b"done", UploadState::Settling) => self.state = UploadState::Done,
             _ => self.give_up("the host does not answer as it should"),
         }
     }
@@ -447,7 +447,7 @@ impl Sending {
         let line = std::mem::take(&mut self.line);
         match split_line(&line) {
             Some((word, path, reason)) => self.told(word, path, &reason),
-            None if self.state == State::Calling && self.noise.len() < NOISE => {
+            None if self.state == UploadState::Calling && self.noise.len() < NOISE => {
                 self.noise.extend_from_slice(&line);
                 self.noise.push(b'\n');
             }
@@ -458,8 +458,8 @@ impl Sending {
 
     /// Whether scp speaks now, and not the script.
     fn hears_scp(&self) -> bool {
-        matches!(self.state, State::Greeting | State::Copying)
-            || (self.state == State::Ending && !self.pending.is_empty())
+        matches!(self.state, UploadState::Greeting | UploadState::Copying)
+            || (self.state == UploadState::Ending && !self.pending.is_empty())
     }
 }
 
@@ -468,8 +468,8 @@ impl Dialogue for Sending {
         let start = out.len();
         while out.len() - start < PIECE {
             let more = match self.state {
-                State::Copying => self.copy(out),
-                State::Deciding => self.decide(out),
+                UploadState::Copying => self.copy(out),
+                UploadState::Deciding => self.decide(out),
                 _ => false,
             };
             if !more {
@@ -478,22 +478,22 @@ impl Dialogue for Sending {
         }
         match self.state {
             _ if out.len() > start => Say::Said,
-            State::Done | State::Over => Say::Over,
+            UploadState::Done | UploadState::Over => Say::Over,
             _ => Say::Listening,
         }
     }
 
     fn hear(&mut self, bytes: &[u8]) {
-        if matches!(self.state, State::Calling) {
+        if matches!(self.state, UploadState::Calling) {
             self.heard = self.heard.saturating_add(bytes.len());
         }
         for &byte in bytes {
-            if self.state == State::Over {
+            if self.state == UploadState::Over {
                 return;
             }
             if self.hears_scp() && self.line.is_empty() && byte == 0 {
                 match self.state {
-                    State::Greeting => self.state = State::Copying,
+                    UploadState::Greeting => self.state = UploadState::Copying,
                     _ => self.answered(None),
                 }
             } else if byte != b'\n' {
@@ -506,7 +506,7 @@ impl Dialogue for Sending {
             } else {
                 let line = std::mem::take(&mut self.line);
                 match line.split_first() {
-                    Some((1, message)) if self.state == State::Copying || self.state == State::Ending => {
+                    Some((1, message)) if self.state == UploadState::Copying || self.state == UploadState::Ending => {
                         self.answered(Some(message));
                     }
                     Some((1 | 2, message)) => self.give_up(&said(message)),
@@ -518,7 +518,7 @@ impl Dialogue for Sending {
     }
 
     fn overhear(&mut self, bytes: &[u8]) {
-        if self.state == State::Calling {
+        if self.state == UploadState::Calling {
             let room = NOISE.saturating_sub(self.noise.len());
             self.noise.extend_from_slice(&bytes[..bytes.len().min(room)]);
         }
@@ -526,8 +526,8 @@ impl Dialogue for Sending {
 
     fn abort(&mut self) {
         // The end of the input has the script remove what it has made. What may take its place already does so.
-        if !matches!(self.state, State::Settling | State::Done) {
-            self.state = State::Over;
+        if !matches!(self.state, UploadState::Settling | UploadState::Done) {
+            self.state = UploadState::Over;
         }
     }
 
@@ -548,7 +548,7 @@ impl Dialogue for Sending {
 impl Sending {
     /// How the copy of what could be read here has ended.
     fn ending(&mut self, channel: Outcome) -> Outcome {
-        if self.state == State::Done {
+        if self.state == UploadState::Done {
             return self.failures.error().map_or(Outcome::Exited(0), Outcome::from);
         }
         if !matches!(channel, Outcome::Exited(_) | Outcome::Signaled { .. } | Outcome::Failed(_)) {

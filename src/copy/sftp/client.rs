@@ -6,7 +6,7 @@ use std::mem;
 
 use super::packets::{self, Expected, Extension, REPLY_VERSION, Reply, Request};
 use crate::events::host_error::HostError;
-use crate::ssh::wire::Reader;
+use crate::ssh::wire::WireReader;
 use crate::system::quotation::said;
 use crate::system::redact;
 
@@ -236,7 +236,7 @@ fn read_version(kind: u8, body: &[u8]) -> Result<Vec<Extension>, ProtocolError> 
     if kind != REPLY_VERSION {
         return Err(broken("its first packet does not tell its version"));
     }
-    let mut reader = Reader(body);
+    let mut reader = WireReader(body);
     match reader.u32() {
         Some(packets::VERSION) => {}
         Some(version) => {

@@ -65,7 +65,7 @@ const FULL: &str = "more files than can be kept in mind match; -r copies a whole
 
 /// What is to be asked for next.
 #[derive(Debug)]
-pub enum Ask {
+pub enum FindStep {
     /// See [`Request::ExpandPath`].
     ExpandPath(Vec<u8>, Tag),
     /// See [`Request::Lstat`].
@@ -80,16 +80,16 @@ pub enum Ask {
     Close(Vec<u8>, Tag),
 }
 
-impl Ask {
+impl FindStep {
     /// The request, and its tag.
     pub fn into_request<T>(self, make: impl FnOnce(&Request<'_>, Tag) -> T) -> T {
         match self {
-            Ask::ExpandPath(path, tag) => make(&Request::ExpandPath(&path), tag),
-            Ask::Lstat(path, tag) => make(&Request::Lstat(&path), tag),
-            Ask::Stat(path, tag) => make(&Request::Stat(&path), tag),
-            Ask::Opendir(path, tag) => make(&Request::Opendir(&path), tag),
-            Ask::Readdir(handle, tag) => make(&Request::Readdir(&handle), tag),
-            Ask::Close(handle, tag) => make(&Request::Close(&handle), tag),
+            FindStep::ExpandPath(path, tag) => make(&Request::ExpandPath(&path), tag),
+            FindStep::Lstat(path, tag) => make(&Request::Lstat(&path), tag),
+            FindStep::Stat(path, tag) => make(&Request::Stat(&path), tag),
+            FindStep::Opendir(path, tag) => make(&Request::Opendir(&path), tag),
+            FindStep::Readdir(handle, tag) => make(&Request::Readdir(&handle), tag),
+            FindStep::Close(handle, tag) => make(&Request::Close(&handle), tag),
         }
     }
 }
@@ -122,7 +122,7 @@ struct Listing {
 pub struct Finding {
     remotes: Vec<Remote>,
     /// What is to be asked for.
-    to_ask: VecDeque<Ask>,
+    to_ask: VecDeque<FindStep>,
     /// Requests without a reply, and the most of them. Each may have a directory open.
     asked: usize,
     most_asked: usize,
@@ -155,7 +155,7 @@ impl Finding {
             match home {
                 b"" => finding.begin(remote),
                 home if knows_homes => {
-                    finding.to_ask.push_back(Ask::ExpandPath(unescape(home), Tag::Home { remote }));
+                    finding.to_ask.push_back(FindStep::ExpandPath(unescape(home), Tag::Home { remote }));
                 }
                 // Where a session begins.
                 b"~" => finding.begin(remote),
@@ -174,7 +174,7 @@ impl Finding {
     }
 
     /// What to ask for next, if anything.
-    pub fn ask(&mut self) -> Option<Ask> {
+    pub fn ask(&mut self) -> Option<FindStep> {
         if self.asked >= self.most_asked {
             return None;
         }
@@ -226,12 +226,12 @@ impl Finding {
             // Not every server has LSTAT, or says that it has not.
             (Tag::Literal { remote, by_stat: false }, Reply::Status(status)) if status.code != Status::NO_SUCH_FILE => {
                 let path = self.literal(remote);
-                self.to_ask.push_front(Ask::Stat(path, Tag::Literal { remote, by_stat: true }));
+                self.to_ask.push_front(FindStep::Stat(path, Tag::Literal { remote, by_stat: true }));
             }
             (Tag::Exists { remote, path, by_stat: false }, Reply::Status(status))
                 if status.code != Status::NO_SUCH_FILE =>
             {
-                self.to_ask.push_front(Ask::Stat(path.clone(), Tag::Exists { remote, path, by_stat: true }));
+                self.to_ask.push_front(FindStep::Stat(path.clone(), Tag::Exists { remote, path, by_stat: true }));
             }
             (Tag::Literal { remote, .. }, Reply::Attributes(_)) => {
                 let path = self.literal(remote);
@@ -251,7 +251,7 @@ impl Finding {
                 let pattern = Pattern::new(&self.remotes[looking.remote].components[looking.component]);
                 let listing = self.next_listing;
                 self.next_listing += 1;
-                self.to_ask.push_front(Ask::Readdir(handle.clone(), Tag::Entries(listing)));
+                self.to_ask.push_front(FindStep::Readdir(handle.clone(), Tag::Entries(listing)));
                 self.listings.insert(listing, Listing { looking, pattern, handle, entries: 0 });
             }
             (Tag::Open(looking), Reply::Status(status)) if status.code == Status::FAILURE => {
@@ -262,7 +262,7 @@ impl Finding {
                     b"" => self.miss(looking.remote, &status.reason()),
                     path => {
                         let tag = Tag::Kind { remote: looking.remote, status };
-                        self.to_ask.push_front(Ask::Stat(path.to_vec(), tag));
+                        self.to_ask.push_front(FindStep::Stat(path.to_vec(), tag));
                     }
                 }
             }
@@ -282,7 +282,7 @@ impl Finding {
                         // What is behind this is not known: the rest of the list may have matched.
                         reply => self.miss(listing.looking.remote, &reason(reply)),
                     }
-                    self.to_ask.push_front(Ask::Close(listing.handle, Tag::Closed));
+                    self.to_ask.push_front(FindStep::Close(listing.handle, Tag::Closed));
                 }
             }
             (Tag::Closed, _) => {}
@@ -293,7 +293,7 @@ impl Finding {
     fn begin(&mut self, remote: usize) {
         if is_special(&self.remotes[remote].rest) {
             let path = self.literal(remote);
-            return self.to_ask.push_back(Ask::Lstat(path, Tag::Literal { remote, by_stat: false }));
+            return self.to_ask.push_back(FindStep::Lstat(path, Tag::Literal { remote, by_stat: false }));
         }
         // Whether it is there is found when it is copied.
         let path = self.literal(remote);
@@ -325,7 +325,7 @@ impl Finding {
                 let directory = if prefix.is_empty() { b".".to_vec() } else { prefix.clone() };
                 if self.charge(remote, prefix.len()) {
                     let looking = Looking { remote, prefix, component };
-                    self.to_ask.push_back(Ask::Opendir(directory, Tag::Open(looking)));
+                    self.to_ask.push_back(FindStep::Opendir(directory, Tag::Open(looking)));
                 }
                 return;
             }
@@ -338,7 +338,7 @@ impl Finding {
         // The last component was a plain one: whether there is such a file is not known yet.
         if self.charge(remote, prefix.len()) {
             let tag = Tag::Exists { remote, path: prefix.clone(), by_stat: false };
-            self.to_ask.push_back(Ask::Lstat(prefix, tag));
+            self.to_ask.push_back(FindStep::Lstat(prefix, tag));
         }
     }
 
@@ -374,9 +374,9 @@ impl Finding {
                 self.miss(remote, FULL);
             }
             self.listings.remove(&listing);
-            self.to_ask.push_front(Ask::Close(handle, Tag::Closed));
+            self.to_ask.push_front(FindStep::Close(handle, Tag::Closed));
         } else {
-            self.to_ask.push_front(Ask::Readdir(handle, Tag::Entries(listing)));
+            self.to_ask.push_front(FindStep::Readdir(handle, Tag::Entries(listing)));
         }
     }
 

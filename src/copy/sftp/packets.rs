@@ -1,7 +1,7 @@
 //! The packets of SFTP version 3 (draft-ietf-secsh-filexfer-02), and those of OpenSSH's extensions to it (its file PROTOCOL, section 4).
 //! Names are bytes: nothing says in which encoding they are.
 
-use crate::ssh::wire::{Reader, put_string};
+use crate::ssh::wire::{WireReader, put_string};
 use crate::system::quotation::said_reason;
 
 /// The version that is spoken. All servers know it, and OpenSSH's knows no other.
@@ -105,7 +105,7 @@ impl Attributes {
     }
 
     /// Takes them off the front of a packet.
-    pub fn read(reader: &mut Reader<'_>) -> Option<Attributes> {
+    pub fn read(reader: &mut WireReader<'_>) -> Option<Attributes> {
         let flags = reader.u32()?;
         let mut attributes = Attributes::default();
         if flags & HAS_SIZE != 0 {
@@ -511,7 +511,7 @@ impl Reply {
     /// # Errors
     /// What is wrong with it.
     pub(super) fn read(kind: u8, body: &[u8], expected: Expected) -> Result<Reply, &'static str> {
-        let reader = &mut Reader(body);
+        let reader = &mut WireReader(body);
         let reply = match (kind, expected) {
             (REPLY_STATUS, _) => {
                 let code = reader.u32().ok_or("a status without a code")?;
@@ -554,7 +554,7 @@ impl Reply {
     }
 }
 
-fn read_names(reader: &mut Reader<'_>) -> Option<Vec<Name>> {
+fn read_names(reader: &mut WireReader<'_>) -> Option<Vec<Name>> {
     // The count is not trusted: nothing is reserved for it.
     let mut names = Vec::new();
     for _ in 0..reader.u32()? {
@@ -572,7 +572,7 @@ fn read_links(line: &[u8]) -> Option<u64> {
     std::str::from_utf8(fields.next()?).ok()?.parse().ok()
 }
 
-fn read_space(reader: &mut Reader<'_>) -> Option<Space> {
+fn read_space(reader: &mut WireReader<'_>) -> Option<Space> {
     let mut next = || reader.u64();
     let (_block, fragment) = (next()?, next()?);
     let (_blocks, _free, available) = (next()?, next()?, next()?);
@@ -582,7 +582,7 @@ fn read_space(reader: &mut Reader<'_>) -> Option<Space> {
     Some(Space { bytes: available.saturating_mul(fragment), files })
 }
 
-fn read_limits(reader: &mut Reader<'_>) -> Option<Limits> {
+fn read_limits(reader: &mut WireReader<'_>) -> Option<Limits> {
     let mut next = || reader.u64();
     Some(Limits { packet: next()?, read: next()?, write: next()?, handles: next()? })
 }

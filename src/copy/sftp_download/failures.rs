@@ -5,14 +5,14 @@ use crate::events::host_error::HostError;
 
 /// Failures of single files.
 #[derive(Debug, Default)]
-pub(super) struct Failures {
+pub(super) struct DownloadFailures {
     first: Option<HostError>,
     /// The first of our own system, which says more about the run than one of a file.
     local: Option<HostError>,
     count: usize,
 }
 
-impl Failures {
+impl DownloadFailures {
     /// The host refused a file, or it is not as it should be. `path` is the one there.
     pub(super) fn add(&mut self, path: &[u8], reason: String, hint: Option<&str>) {
         self.count += 1;

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::directories::{Directories, Directory, Entry, TOP};
-use self::failures::Failures;
+use self::failures::DownloadFailures;
 use self::transfer::{Failure, Transfer};
-use super::download_root::{Below, Found, Place, PlaceError, Trouble, check_name, local_mode};
+use super::download_root::{Below, DownloadRoot, Found, PlaceError, Trouble, check_name, local_mode};
 use super::sftp::client::{Client, ProtocolError};
 use super::sftp::find::{self, Finding, Source};
 use super::sftp::packets::{Attributes, Extension, Name, OPEN_READ, Reply, Request, Status};
@@ -81,7 +81,7 @@ enum Stage {
 #[derive(Debug)]
 pub struct Downloading {
     download: Arc<Download>,
-    place: Place,
+    place: DownloadRoot,
     client: Client<Tag>,
     stage: Stage,
     directories: Directories,
@@ -91,7 +91,7 @@ pub struct Downloading {
     handles: usize,
     /// Requests without an answer about what something is.
     asking: usize,
-    failures: Failures,
+    failures: DownloadFailures,
     /// Files that are in their places.
     copied: usize,
     progress: Progress,
@@ -105,7 +105,7 @@ impl Downloading {
     pub const DESCRIPTORS: usize = 5 + 2 * OPEN_HERE + 2;
 
     /// A download that begins; `place` is the host's own directory.
-    pub fn new(download: Arc<Download>, place: Place) -> Downloading {
+    pub fn new(download: Arc<Download>, place: DownloadRoot) -> Downloading {
         Downloading {
             download,
             place,
@@ -116,7 +116,7 @@ impl Downloading {
             next_file: 0,
             handles: usize::MAX,
             asking: 0,
-            failures: Failures::default(),
+            failures: DownloadFailures::default(),
             copied: 0,
             progress: Progress::default(),
             error: None,

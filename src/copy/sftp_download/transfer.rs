@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::copy::download_root::{Below, Place, PlaceError, Temporary, local_mode};
+use crate::copy::download_root::{Below, DownloadRoot, PlaceError, Temporary, local_mode};
 use crate::copy::sftp::packets::Attributes;
 use crate::copy::{Options, kept_as};
 
@@ -366,7 +366,7 @@ impl Transfer {
     }
 
     /// Moves what has come to where it is kept; `may_open` is whether another file may be open here. Gives how many bytes that were.
-    pub(super) fn settle(&mut self, place: &mut Place, may_open: bool) -> Result<u64, Failure> {
+    pub(super) fn settle(&mut self, place: &mut DownloadRoot, may_open: bool) -> Result<u64, Failure> {
         if self.verifying {
             return Ok(0);
         }
@@ -394,7 +394,7 @@ impl Transfer {
     }
 
     /// Opens the file here, and puts into it what is in memory.
-    fn open(&mut self, place: &mut Place) -> Result<(), Failure> {
+    fn open(&mut self, place: &mut DownloadRoot) -> Result<(), Failure> {
         let tag = match (&self.size, self.attributes.times) {
             // Another version of the file does not go on with what is left of this one.
             (Size::Known(size), Some((_, modified))) if self.options.resume => Some(format!("{size:x}-{modified:x}")),
@@ -429,7 +429,7 @@ impl Transfer {
     }
 
     /// Puts it in its place, if all of it is there and, where that is wanted, has been compared; says whether it is in place.
-    pub(super) fn finish(&mut self, place: &mut Place) -> Result<bool, Failure> {
+    pub(super) fn finish(&mut self, place: &mut DownloadRoot) -> Result<bool, Failure> {
         let all = match self.size {
             Size::Known(size) => self.written == size,
             Size::Unknown => self.ended && self.pieces.is_empty(),

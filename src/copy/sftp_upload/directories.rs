@@ -10,7 +10,7 @@ const FILLING: u32 = 0o700;
 
 /// What was asked about the directory of an entry.
 #[derive(Debug)]
-pub enum Ask {
+pub enum DirectoryStep {
     /// To make it.
     Make,
     /// What is in its way.
@@ -23,7 +23,7 @@ pub enum Ask {
 
 /// What became of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum DirectoriesState {
     Unknown,
     /// We made it: nothing is in it that we do not know.
     Fresh,
@@ -35,7 +35,7 @@ enum State {
 #[derive(Debug)]
 pub struct Directories {
     /// One for every entry.
-    states: Vec<State>,
+    states: Vec<DirectoriesState>,
     /// How many have been begun, in the order of [`crate::copy::sources::Sources::directories`].
     begun: usize,
     /// How many have been finished, in the opposite order.
@@ -46,15 +46,15 @@ pub struct Directories {
 impl Directories {
     /// None is made yet.
     pub fn new(entries: usize) -> Directories {
-        Directories { states: vec![State::Unknown; entries], begun: 0, finished: 0, in_flight: 0 }
+        Directories { states: vec![DirectoriesState::Unknown; entries], begun: 0, finished: 0, in_flight: 0 }
     }
 
     /// Whether nothing is in the directory of an entry but what we have put there; none if it could not be made.
     pub fn is_fresh(&self, entry: usize, shared: &Shared) -> Option<bool> {
         match shared.upload.sources.parent(entry) {
             None => Some(shared.destination.is_fresh),
-            Some(parent) if self.states[parent] == State::Failed => None,
-            Some(parent) => Some(self.states[parent] == State::Fresh),
+            Some(parent) if self.states[parent] == DirectoriesState::Failed => None,
+            Some(parent) => Some(self.states[parent] == DirectoriesState::Fresh),
         }
     }
 
@@ -66,14 +66,14 @@ impl Directories {
             && self.in_flight < IN_FLIGHT
         {
             match upload.sources.parent(entry).map(|parent| self.states[parent]) {
-                Some(State::Unknown) => break,
-                Some(State::Failed) => {
-                    self.states[entry] = State::Failed;
+                Some(DirectoriesState::Unknown) => break,
+                Some(DirectoriesState::Failed) => {
+                    self.states[entry] = DirectoriesState::Failed;
                     shared.failures.skip(1);
                 }
-                None | Some(State::Fresh | State::Existing) => {
+                None | Some(DirectoriesState::Fresh | DirectoriesState::Existing) => {
                     let (path, mode) = (shared.path_of(entry), upload.sources.entries()[entry].mode | FILLING);
-                    let tag = Tag::Directory(entry, Ask::Make);
+                    let tag = Tag::Directory(entry, DirectoryStep::Make);
                     shared.client.request(&Request::Mkdir(&path, Attributes::of_mode(mode)), tag);
                     self.in_flight += 1;
                 }
@@ -98,7 +98,7 @@ impl Directories {
             depth = Some(entry.depth());
             self.finished += 1;
             let state = self.states[entry_number];
-            if !matches!(state, State::Fresh | State::Existing) {
+            if !matches!(state, DirectoriesState::Fresh | DirectoriesState::Existing) {
                 continue;
             }
             let path = shared.path_of(entry_number);
@@ -108,10 +108,12 @@ impl Directories {
                     times: Some((entry.accessed, entry.modified)),
                     ..Attributes::default()
                 };
-                shared.client.request(&Request::Setstat(&path, attributes), Tag::Directory(entry_number, Ask::Finish));
+                shared
+                    .client
+                    .request(&Request::Setstat(&path, attributes), Tag::Directory(entry_number, DirectoryStep::Finish));
                 self.in_flight += 1;
-            } else if state == State::Fresh && entry.mode & FILLING != FILLING {
-                shared.client.request(&Request::Stat(&path), Tag::Directory(entry_number, Ask::Mode));
+            } else if state == DirectoriesState::Fresh && entry.mode & FILLING != FILLING {
+                shared.client.request(&Request::Stat(&path), Tag::Directory(entry_number, DirectoryStep::Mode));
                 self.in_flight += 1;
             }
         }
@@ -119,44 +121,44 @@ impl Directories {
     }
 
     /// Takes the reply to a question about the directory of an entry.
-    pub fn take(&mut self, entry: usize, ask: Ask, reply: Reply, shared: &mut Shared) {
+    pub fn take(&mut self, entry: usize, ask: DirectoryStep, reply: Reply, shared: &mut Shared) {
         self.in_flight -= 1;
         let mut fail = |reason: String| {
             let path = shared.path_of(entry);
             shared.failures.add(Failure::new(&path, reason, None));
         };
         match (ask, reply) {
-            (Ask::Make, Reply::Status(status)) if status.code == Status::OK => {
-                self.states[entry] = State::Fresh;
+            (DirectoryStep::Make, Reply::Status(status)) if status.code == Status::OK => {
+                self.states[entry] = DirectoriesState::Fresh;
                 shared.copied += 1;
             }
-            (Ask::Make, Reply::Status(status)) => {
+            (DirectoryStep::Make, Reply::Status(status)) => {
                 let path = shared.path_of(entry);
-                shared.client.request(&Request::Stat(&path), Tag::Directory(entry, Ask::Check(status)));
+                shared.client.request(&Request::Stat(&path), Tag::Directory(entry, DirectoryStep::Check(status)));
                 self.in_flight += 1;
             }
-            (Ask::Check(_), Reply::Attributes(attributes)) if attributes.is_directory() => {
-                self.states[entry] = State::Existing;
+            (DirectoryStep::Check(_), Reply::Attributes(attributes)) if attributes.is_directory() => {
+                self.states[entry] = DirectoriesState::Existing;
                 shared.copied += 1;
             }
-            (Ask::Check(status), reply) => {
-                self.states[entry] = State::Failed;
+            (DirectoryStep::Check(status), reply) => {
+                self.states[entry] = DirectoriesState::Failed;
                 fail(match reply {
                     Reply::Attributes(_) => "Not a directory".to_owned(),
                     _ => status.reason(),
                 });
             }
-            (Ask::Mode, Reply::Attributes(attributes)) => {
+            (DirectoryStep::Mode, Reply::Attributes(attributes)) => {
                 // What its source does not allow, and we did while it was filled.
                 let added = FILLING & !shared.upload.sources.entries()[entry].mode;
                 let mode = attributes.mode.map_or(0o700, |mode| mode & 0o7777) & !added;
                 let path = shared.path_of(entry);
-                let tag = Tag::Directory(entry, Ask::Finish);
+                let tag = Tag::Directory(entry, DirectoryStep::Finish);
                 shared.client.request(&Request::Setstat(&path, Attributes::of_mode(mode)), tag);
                 self.in_flight += 1;
             }
-            (Ask::Finish, Reply::Status(status)) if status.code == Status::OK => {}
-            (Ask::Mode | Ask::Finish, Reply::Status(status)) => {
+            (DirectoryStep::Finish, Reply::Status(status)) if status.code == Status::OK => {}
+            (DirectoryStep::Mode | DirectoryStep::Finish, Reply::Status(status)) => {
                 fail(format!("its mode and times cannot be set: {}", status.reason()));
             }
             _ => fail("the server gave another answer than was asked for".to_owned()),

@@ -1,11 +1,11 @@
 //! One file that is uploaded: written under a temporary name, verified, and renamed.
 
-mod ask;
+mod step;
 
 /// How it takes its place, or is given up.
 mod ending;
 
-pub use self::ask::Ask;
+pub use self::step::FileStep;
 use super::readback::ReadBack;
 use super::rest::{FOREIGN, UNTOLD};
 use super::{Failure, Shared, Tag, VAGUE_HINT, WINDOW, join, parent_of, shown};
@@ -128,9 +128,9 @@ impl File {
             file.open(OPEN_CREATE | OPEN_EXCLUSIVE, shared);
         } else if file.way == Way::InPlace {
             // What is written goes through a link.
-            file.ask(&Request::Stat(&path), Ask::Look, shared);
+            file.ask(&Request::Stat(&path), FileStep::Look, shared);
         } else {
-            file.ask(&Request::Lstat(&path), Ask::Look, shared);
+            file.ask(&Request::Lstat(&path), FileStep::Look, shared);
         }
         file
     }
@@ -169,7 +169,7 @@ impl File {
         self.given_up.ok_or(self.stage)
     }
 
-    pub(super) fn ask(&mut self, request: &Request<'_>, ask: Ask, shared: &mut Shared) {
+    pub(super) fn ask(&mut self, request: &Request<'_>, ask: FileStep, shared: &mut Shared) {
         self.pending += 1;
         shared.client.request(request, Tag::File(self.slot, ask));
     }
@@ -188,7 +188,7 @@ impl File {
             // What the whole is compared with: ready before it is needed, so that no host has to wait for it.
             shared.upload.sources.hash_some(self.entry, self.size);
             let request = Request::Read { handle, offset, length };
-            shared.client.request(&request, Tag::File(self.slot, Ask::Read { offset, length }));
+            shared.client.request(&request, Tag::File(self.slot, FileStep::Read { offset, length }));
             self.pending += 1;
             return true;
         }
@@ -196,7 +196,7 @@ impl File {
         if self.stage != Stage::Writing || length == 0 || shared.unconfirmed + u64::from(length) > WINDOW {
             return false;
         }
-        let (tag, sources, offset) = (Tag::File(self.slot, Ask::Write(length)), &shared.upload.sources, self.sent);
+        let (tag, sources, offset) = (Tag::File(self.slot, FileStep::Write(length)), &shared.upload.sources, self.sent);
         let read = |out: &mut Vec<u8>| sources.read(self.entry, offset, length as usize, out);
         if let Err(reason) = shared.client.write(handle, offset, length, tag, read) {
             self.fail_here(reason, shared);
@@ -214,36 +214,36 @@ impl File {
     }
 
     /// Takes the reply to a question.
-    pub fn take(&mut self, ask: Ask, reply: Reply, shared: &mut Shared) {
+    pub fn take(&mut self, ask: FileStep, reply: Reply, shared: &mut Shared) {
         self.pending -= 1;
         // What is counted is counted whatever became of the file.
         match (&ask, &reply) {
-            (Ask::Write(length), _) => shared.unconfirmed -= u64::from(*length),
-            (Ask::Open, Reply::Status(_)) | (Ask::Close, _) => self.release(shared),
+            (FileStep::Write(length), _) => shared.unconfirmed -= u64::from(*length),
+            (FileStep::Open, Reply::Status(_)) | (FileStep::Close, _) => self.release(shared),
             _ => {}
         }
         match (ask, reply) {
-            (Ask::Room(needed), Reply::Space(space)) => {
+            (FileStep::Room(needed), Reply::Space(space)) => {
                 if space.bytes < needed || space.files == 0 {
                     self.was_full(space.bytes, shared);
                 }
             }
-            (Ask::Tidy, Reply::Status(status)) => self.tidied(&status),
-            (Ask::Open, Reply::Handle(handle)) => {
+            (FileStep::Tidy, Reply::Status(status)) => self.tidied(&status),
+            (FileStep::Open, Reply::Handle(handle)) => {
                 self.handle = Some(handle);
                 let is_new = self.existing.is_none() && !self.through_link;
                 self.made = self.way == Way::Replace || self.way == Way::InPlace && is_new;
                 if self.given_up.is_some() {
                     self.tidy(shared);
                 } else if let (Some(_), Some(handle)) = (self.rest, self.handle.clone()) {
-                    self.ask(&Request::Fstat(&handle), Ask::LookOpened, shared);
+                    self.ask(&Request::Fstat(&handle), FileStep::LookOpened, shared);
                 } else {
                     self.stage = Stage::Writing;
                     self.advance(shared);
                 }
             }
-            (Ask::MakeProbe, Reply::Handle(handle)) => self.look_at_probe(&handle, shared),
-            (Ask::Rename | Ask::RenameAgain, Reply::Status(status)) if status.code == Status::OK => {
+            (FileStep::MakeProbe, Reply::Handle(handle)) => self.look_at_probe(&handle, shared),
+            (FileStep::Rename | FileStep::RenameAgain, Reply::Status(status)) if status.code == Status::OK => {
                 self.made = false;
                 self.stage = Stage::Done;
                 self.given_up = None;
@@ -257,103 +257,107 @@ impl File {
     }
 
     /// Takes the reply to a question about a file that was not given up.
-    fn go_on(&mut self, ask: Ask, reply: Reply, shared: &mut Shared) {
+    fn go_on(&mut self, ask: FileStep, reply: Reply, shared: &mut Shared) {
         match (ask, reply) {
-            (Ask::Look, Reply::Attributes(attributes)) => self.consider(attributes, true, shared),
-            (Ask::LookBehind, Reply::Attributes(attributes)) => self.consider(attributes, false, shared),
-            (Ask::Look | Ask::LookBehind, Reply::Status(status)) if status.code == Status::NO_SUCH_FILE => {
+            (FileStep::Look, Reply::Attributes(attributes)) => self.consider(attributes, true, shared),
+            (FileStep::LookBehind, Reply::Attributes(attributes)) => self.consider(attributes, false, shared),
+            (FileStep::Look | FileStep::LookBehind, Reply::Status(status)) if status.code == Status::NO_SUCH_FILE => {
                 self.look_for_rest(shared);
             }
             // Some servers say so of what is missing, others have no LSTAT.
-            (Ask::Look, Reply::Status(_)) if self.way == Way::Replace => {
+            (FileStep::Look, Reply::Status(_)) if self.way == Way::Replace => {
                 let path = self.path.clone();
-                self.ask(&Request::Realpath(&path), Ask::ResolveUnseen, shared);
+                self.ask(&Request::Realpath(&path), FileStep::ResolveUnseen, shared);
             }
-            (Ask::LookBehind, Reply::Status(_)) => self.look_through(shared),
-            (Ask::ResolveUnseen, reply) => {
+            (FileStep::LookBehind, Reply::Status(_)) => self.look_through(shared),
+            (FileStep::ResolveUnseen, reply) => {
                 if let Reply::Path(path) = reply {
                     self.path = path;
                 }
                 self.look_through(shared);
             }
-            (Ask::LookThrough, Reply::Attributes(attributes)) => self.consider(attributes, false, shared),
-            (Ask::Look | Ask::LookThrough, Reply::Status(status)) if status.may_be_missing() => {
+            (FileStep::LookThrough, Reply::Attributes(attributes)) => self.consider(attributes, false, shared),
+            (FileStep::Look | FileStep::LookThrough, Reply::Status(status)) if status.may_be_missing() => {
                 self.look_for_rest(shared);
             }
-            (Ask::Resolve, Reply::Path(path)) => {
-                self.ask(&Request::Lstat(&path), Ask::LookBehind, shared);
+            (FileStep::Resolve, Reply::Path(path)) => {
+                self.ask(&Request::Lstat(&path), FileStep::LookBehind, shared);
                 self.path = path;
             }
-            (Ask::LookRest, Reply::Attributes(attributes)) => self.take_rest(attributes, shared),
+            (FileStep::LookRest, Reply::Attributes(attributes)) => self.take_rest(attributes, shared),
             // If there is one all the same, it cannot be made.
-            (Ask::LookRest, Reply::Status(_)) => self.open(OPEN_CREATE | OPEN_EXCLUSIVE, shared),
-            (Ask::LookProbe, Reply::Attributes(probe)) => self.take_probe(probe, shared),
+            (FileStep::LookRest, Reply::Status(_)) => self.open(OPEN_CREATE | OPEN_EXCLUSIVE, shared),
+            (FileStep::LookProbe, Reply::Attributes(probe)) => self.take_probe(probe, shared),
             // Where we cannot make a file, what is there cannot be known to be ours.
-            (Ask::MakeProbe | Ask::LookProbe, Reply::Status(_)) => self.clear_rest(FOREIGN, shared),
-            (Ask::OpenParent, Reply::Handle(handle)) => self.list_parent(handle, shared),
-            (Ask::OpenParent, Reply::Status(_)) => self.clear_rest(UNTOLD, shared),
-            (Ask::ListParent(handle), reply) => self.take_names(handle, reply, shared),
-            (Ask::LookOpened, Reply::Attributes(opened)) => self.take_opened(opened, shared),
-            (Ask::ClearRest, Reply::Status(status)) if [Status::OK, Status::NO_SUCH_FILE].contains(&status.code) => {
+            (FileStep::MakeProbe | FileStep::LookProbe, Reply::Status(_)) => self.clear_rest(FOREIGN, shared),
+            (FileStep::OpenParent, Reply::Handle(handle)) => self.list_parent(handle, shared),
+            (FileStep::OpenParent, Reply::Status(_)) => self.clear_rest(UNTOLD, shared),
+            (FileStep::ListParent(handle), reply) => self.take_names(handle, reply, shared),
+            (FileStep::LookOpened, Reply::Attributes(opened)) => self.take_opened(opened, shared),
+            (FileStep::ClearRest, Reply::Status(status))
+                if [Status::OK, Status::NO_SUCH_FILE].contains(&status.code) =>
+            {
                 self.open(OPEN_CREATE | OPEN_EXCLUSIVE, shared);
             }
-            (Ask::ClearRest, Reply::Status(status)) => {
+            (FileStep::ClearRest, Reply::Status(status)) => {
                 self.path = self.temporary();
                 let reason =
                     format!("it cannot be continued, since {}, nor removed: {}", self.unusable, status.reason());
                 self.fail(reason, &status, shared);
             }
-            (Ask::Write(length), Reply::Status(status)) if status.code == Status::OK => {
+            (FileStep::Write(length), Reply::Status(status)) if status.code == Status::OK => {
                 self.acknowledged += u64::from(length);
                 shared.done += u64::from(length);
                 self.advance(shared);
             }
-            (Ask::Read { offset, length }, Reply::Data(data)) => {
+            (FileStep::Read { offset, length }, Reply::Data(data)) => {
                 if let Some(readback) = &mut self.readback {
                     shared.unconfirmed -= readback.take(offset, length, data);
                 }
                 self.advance(shared);
             }
-            (Ask::Read { .. }, Reply::Status(status)) => {
+            (FileStep::Read { .. }, Reply::Status(status)) => {
                 let reason = format!("it cannot be read back: {}", status.reason());
                 self.fail_for_good(reason, shared);
             }
-            (Ask::Size | Ask::SizeByName, Reply::Attributes(attributes)) if attributes.size != Some(self.size) => {
+            (FileStep::Size | FileStep::SizeByName, Reply::Attributes(attributes))
+                if attributes.size != Some(self.size) =>
+            {
                 let size = attributes.size.map_or("an unknown number of".to_owned(), |size| size.to_string());
                 self.fail_for_good(format!("{size} bytes have arrived, of {}", self.size), shared);
             }
             (
-                Ask::Mode(_) | Ask::Preserve(_) | Ask::PreserveByName | Ask::Close,
+                FileStep::Mode(_) | FileStep::Preserve(_) | FileStep::PreserveByName | FileStep::Close,
                 Reply::Status(Status { code: Status::OK, .. }),
             )
-            | (Ask::Size | Ask::SizeByName, Reply::Attributes(_))
-            | (Ask::Wish | Ask::Tidy | Ask::EndProbe, _) => {}
+            | (FileStep::Size | FileStep::SizeByName, Reply::Attributes(_))
+            | (FileStep::Wish | FileStep::Tidy | FileStep::EndProbe, _) => {}
             // Not every server has FSTAT and FSETSTAT. What is asked for now comes after the file is closed.
-            (Ask::Size, Reply::Status(_)) => {
+            (FileStep::Size, Reply::Status(_)) => {
                 let path = self.written.clone();
-                self.ask(&Request::Stat(&path), Ask::SizeByName, shared);
+                self.ask(&Request::Stat(&path), FileStep::SizeByName, shared);
             }
-            (Ask::Mode(attributes), Reply::Status(_)) => {
+            (FileStep::Mode(attributes), Reply::Status(_)) => {
                 let path = self.written.clone();
-                self.ask(&Request::Setstat(&path, attributes), Ask::Wish, shared);
+                self.ask(&Request::Setstat(&path, attributes), FileStep::Wish, shared);
             }
-            (Ask::SizeByName, Reply::Status(status)) => {
+            (FileStep::SizeByName, Reply::Status(status)) => {
                 self.fail(format!("its size cannot be read: {}", status.reason()), &status, shared);
             }
-            (Ask::Preserve(attributes), Reply::Status(_)) => {
+            (FileStep::Preserve(attributes), Reply::Status(_)) => {
                 let path = self.written.clone();
-                self.ask(&Request::Setstat(&path, attributes), Ask::PreserveByName, shared);
+                self.ask(&Request::Setstat(&path, attributes), FileStep::PreserveByName, shared);
             }
-            (Ask::PreserveByName, Reply::Status(status)) => {
+            (FileStep::PreserveByName, Reply::Status(status)) => {
                 self.fail(format!("its mode and times cannot be set: {}", status.reason()), &status, shared);
             }
-            (Ask::Open, Reply::Status(status))
+            (FileStep::Open, Reply::Status(status))
                 if status.code == Status::PERMISSION_DENIED && self.way == Way::Replace && self.existing.is_some() =>
             {
                 self.fail_to_begin(&status, shared);
             }
             // Linux refuses to make what is another's file in a sticky directory, even where it may be written (protected_regular).
-            (Ask::Open, Reply::Status(status))
+            (FileStep::Open, Reply::Status(status))
                 if status.code == Status::PERMISSION_DENIED
                     && self.way == Way::InPlace
                     && self.existing.is_some()
@@ -363,7 +367,7 @@ impl File {
                 self.reserve(shared);
                 self.open(OPEN_TRUNCATE, shared);
             }
-            (Ask::Open, Reply::Status(status))
+            (FileStep::Open, Reply::Status(status))
                 if self.way == Way::InPlace
                     && [Status::FAILURE, Status::UNSUPPORTED].contains(&status.code)
                     && self.existing.is_none()
@@ -376,7 +380,7 @@ impl File {
             }
             // Servers that cannot see to it that the file is new say no more than that. Nobody can foresee its name; where somebody can,
             // another may have made it, so that it gets another name, and nothing of it is gone on with.
-            (Ask::Open, Reply::Status(status))
+            (FileStep::Open, Reply::Status(status))
                 if self.way == Way::Replace
                     && [Status::FAILURE, Status::UNSUPPORTED].contains(&status.code)
                     && !self.is_opened_again =>
@@ -388,30 +392,30 @@ impl File {
                 self.reserve(shared);
                 self.open(OPEN_CREATE | OPEN_TRUNCATE, shared);
             }
-            (Ask::Open, Reply::Status(status)) => self.fail_or_full(&status, TIGHT, shared),
-            (Ask::Write(_) | Ask::Close, Reply::Status(status)) => {
+            (FileStep::Open, Reply::Status(status)) => self.fail_or_full(&status, TIGHT, shared),
+            (FileStep::Write(_) | FileStep::Close, Reply::Status(status)) => {
                 let needed = (self.size - self.acknowledged).max(TIGHT);
                 self.fail_or_full(&status, needed, shared);
             }
-            (Ask::Rename, Reply::Status(status)) if self.may_clear(&status, shared) => {
+            (FileStep::Rename, Reply::Status(status)) if self.may_clear(&status, shared) => {
                 let path = self.path.clone();
-                self.ask(&Request::Remove(&path), Ask::Clear, shared);
+                self.ask(&Request::Remove(&path), FileStep::Clear, shared);
             }
-            (Ask::Clear, Reply::Status(status)) if status.code == Status::OK => {
+            (FileStep::Clear, Reply::Status(status)) if status.code == Status::OK => {
                 let (from, to) = (self.written.clone(), self.path.clone());
-                self.ask(&Request::Rename { from: &from, to: &to }, Ask::RenameAgain, shared);
+                self.ask(&Request::Rename { from: &from, to: &to }, FileStep::RenameAgain, shared);
             }
-            (Ask::RenameAgain, Reply::Status(status)) => {
+            (FileStep::RenameAgain, Reply::Status(status)) => {
                 // Both must not be lost.
                 self.made = false;
                 let reason =
                     format!("{}; the old file is gone, the new one is {}", status.reason(), shown(&self.written));
                 self.fail(reason, &status, shared);
             }
-            (Ask::Rename, Reply::Status(status)) => {
+            (FileStep::Rename, Reply::Status(status)) => {
                 self.fail_to_place("the new file cannot take its place", &status, shared)
             }
-            (Ask::Clear, Reply::Status(status)) => {
+            (FileStep::Clear, Reply::Status(status)) => {
                 self.fail_to_place("the old file cannot be removed", &status, shared)
             }
             (_, Reply::Status(status)) => self.fail(status.reason(), &status, shared),
@@ -422,7 +426,7 @@ impl File {
 
     fn look_through(&mut self, shared: &mut Shared) {
         let path = self.path.clone();
-        self.ask(&Request::Stat(&path), Ask::LookThrough, shared);
+        self.ask(&Request::Stat(&path), FileStep::LookThrough, shared);
     }
 
     /// Goes on as there is something in the place of the file.
@@ -431,7 +435,7 @@ impl File {
             self.give_up("a directory is there, where a file should go".to_owned(), None, shared);
         } else if there.is_link() && may_follow {
             let path = self.path.clone();
-            self.ask(&Request::Realpath(&path), Ask::Resolve, shared);
+            self.ask(&Request::Realpath(&path), FileStep::Resolve, shared);
         } else if there.is_link() {
             self.give_up(
                 "a symbolic link is there, and the server cannot tell where it leads".to_owned(),
@@ -453,7 +457,7 @@ impl File {
         match self.way {
             Way::Replace if shared.upload.options.resume => {
                 let temporary = self.temporary();
-                self.ask(&Request::Lstat(&temporary), Ask::LookRest, shared);
+                self.ask(&Request::Lstat(&temporary), FileStep::LookRest, shared);
             }
             Way::Replace => self.open(OPEN_CREATE | OPEN_EXCLUSIVE, shared),
             Way::InPlace | Way::Device => self.open(OPEN_CREATE | OPEN_TRUNCATE, shared),
@@ -493,7 +497,7 @@ impl File {
             None => shared.upload.sources.entries()[self.entry].mode,
         });
         let path = self.written.clone();
-        self.ask(&Request::Open { path: &path, flags, attributes }, Ask::Open, shared);
+        self.ask(&Request::Open { path: &path, flags, attributes }, FileStep::Open, shared);
     }
 
     /// Whether what has arrived is compared before it takes its place.
@@ -540,21 +544,21 @@ impl File {
             && let Some(owner) = self.existing.and_then(|existing| existing.owner)
         {
             let attributes = Attributes { owner: Some(owner), ..Attributes::default() };
-            self.ask(&Request::Fsetstat(&handle, attributes), Ask::Wish, shared);
+            self.ask(&Request::Fsetstat(&handle, attributes), FileStep::Wish, shared);
         }
         if shared.upload.options.preserve && self.way != Way::Device {
             let attributes = Attributes { mode: Some(mode), times: Some(times), ..Attributes::default() };
-            self.ask(&Request::Fsetstat(&handle, attributes), Ask::Preserve(attributes), shared);
+            self.ask(&Request::Fsetstat(&handle, attributes), FileStep::Preserve(attributes), shared);
         } else if self.way == Way::Replace
             && let Some(mode) = self.existing_mode()
         {
             // The umask may have taken something away.
             let attributes = Attributes::of_mode(mode);
-            self.ask(&Request::Fsetstat(&handle, attributes), Ask::Mode(attributes), shared);
+            self.ask(&Request::Fsetstat(&handle, attributes), FileStep::Mode(attributes), shared);
         }
         if self.way != Way::Device {
-            self.ask(&Request::Fstat(&handle), Ask::Size, shared);
+            self.ask(&Request::Fstat(&handle), FileStep::Size, shared);
         }
-        self.ask(&Request::Close(&handle), Ask::Close, shared);
+        self.ask(&Request::Close(&handle), FileStep::Close, shared);
     }
 }

@@ -1,7 +1,7 @@
 //! The files of an upload, many at once: which are under way, and how much of them.
 
 use super::directories::Directories;
-use super::file::{Ask, File, Stage};
+use super::file::{File, FileStep, Stage};
 use super::{Shared, WINDOW};
 use crate::copy::random_tag;
 use crate::copy::sftp::packets::Reply;
@@ -80,7 +80,7 @@ impl Files {
     }
 
     /// Takes the reply to a question about the file in a slot.
-    pub fn take(&mut self, slot: usize, ask: Ask, reply: Reply, shared: &mut Shared) {
+    pub fn take(&mut self, slot: usize, ask: FileStep, reply: Reply, shared: &mut Shared) {
         let was_full = shared.is_full;
         if let Some(file) = &mut self.slots[slot] {
             file.take(ask, reply, shared);

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use self::directories::Directories;
 use self::files::Files;
-use self::target::{Destination, Found, Target};
+use self::target::{Found, Target, UploadRoot};
 use super::sftp::client::{Client, ProtocolError};
 use super::sftp::packets::{Extension, Reply, Request};
 use crate::copy::{Upload, kept_as};
@@ -73,11 +73,11 @@ enum Phase {
 #[derive(Debug)]
 enum Tag {
     Limits,
-    Target(target::Ask),
+    Target(target::TargetStep),
     /// By entry.
-    Directory(usize, directories::Ask),
+    Directory(usize, directories::DirectoryStep),
     /// By slot.
-    File(usize, file::Ask),
+    File(usize, file::FileStep),
 }
 
 /// What all parts of an upload work with.
@@ -85,8 +85,8 @@ enum Tag {
 struct Shared {
     upload: Arc<Upload>,
     client: Client<Tag>,
-    destination: Destination,
-    failures: Failures,
+    destination: UploadRoot,
+    failures: UploadFailures,
     /// Entries that are in their places.
     copied: usize,
     /// Bytes that the server has confirmed.
@@ -142,12 +142,12 @@ impl Failure {
 
 /// What was not copied: the first of them, and how many.
 #[derive(Debug, Default)]
-struct Failures {
+struct UploadFailures {
     first: Option<Failure>,
     count: usize,
 }
 
-impl Failures {
+impl UploadFailures {
     fn add(&mut self, failure: Failure) {
         self.first.get_or_insert(failure);
         self.count += 1;
@@ -166,8 +166,8 @@ impl Uploading {
         let shared = Shared {
             upload,
             client: Client::new(),
-            destination: Destination::default(),
-            failures: Failures::default(),
+            destination: UploadRoot::default(),
+            failures: UploadFailures::default(),
             copied: 0,
             done: 0,
             unconfirmed: 0,

@@ -5,7 +5,7 @@
 //! Or it could be a hard link to another file of the same owner, which would be written over: it must have no other name. SFTP tells that
 //! only in the lines that it lists a directory with, and where it does not, nothing is continued.
 
-use super::file::{Ask, File, Stage};
+use super::file::{File, FileStep, Stage};
 use super::{Shared, WINDOW, parent_of};
 use crate::copy::random_tag;
 use crate::copy::sftp::packets::{Attributes, OPEN_CREATE, OPEN_EXCLUSIVE, OPEN_WRITE, Reply, Request};
@@ -43,7 +43,7 @@ impl File {
                 self.probe = self.beside(&random_tag());
                 let (path, attributes) = (self.probe.clone(), Attributes::of_mode(0o600));
                 let flags = OPEN_WRITE | OPEN_CREATE | OPEN_EXCLUSIVE;
-                self.ask(&Request::Open { path: &path, flags, attributes }, Ask::MakeProbe, shared);
+                self.ask(&Request::Open { path: &path, flags, attributes }, FileStep::MakeProbe, shared);
             }
         }
     }
@@ -51,9 +51,9 @@ impl File {
     /// Looks at the file that was made only to see whose files of ours are, and removes it.
     pub(super) fn look_at_probe(&mut self, handle: &[u8], shared: &mut Shared) {
         let path = self.probe.clone();
-        self.ask(&Request::Fstat(handle), Ask::LookProbe, shared);
-        self.ask(&Request::Close(handle), Ask::EndProbe, shared);
-        self.ask(&Request::Remove(&path), Ask::EndProbe, shared);
+        self.ask(&Request::Fstat(handle), FileStep::LookProbe, shared);
+        self.ask(&Request::Close(handle), FileStep::EndProbe, shared);
+        self.ask(&Request::Remove(&path), FileStep::EndProbe, shared);
     }
 
     /// Goes on with what an earlier attempt has left, if it belongs to the owner of `probe`: a server that tells no owners tells none of
@@ -69,11 +69,11 @@ impl File {
             parent => parent,
         };
         let parent = parent.to_vec();
-        self.ask(&Request::Opendir(&parent), Ask::OpenParent, shared);
+        self.ask(&Request::Opendir(&parent), FileStep::OpenParent, shared);
     }
 
     pub(super) fn list_parent(&mut self, handle: Vec<u8>, shared: &mut Shared) {
-        self.ask(&Request::Readdir(&handle), Ask::ListParent(handle.clone()), shared);
+        self.ask(&Request::Readdir(&handle), FileStep::ListParent(handle.clone()), shared);
     }
 
     /// Goes on with what an earlier attempt has left, if it has no other name.
@@ -91,7 +91,7 @@ impl File {
             }
             _ => None,
         };
-        self.ask(&Request::Close(&handle), Ask::EndProbe, shared);
+        self.ask(&Request::Close(&handle), FileStep::EndProbe, shared);
         match (links, self.rest.and_then(|rest| rest.size)) {
             (Some(1), Some(size)) => {
                 // A server may have written what it was sent in another order: behind a gap there is less than this.
@@ -111,7 +111,7 @@ impl File {
         self.rest = None;
         self.unusable = why;
         let temporary = self.temporary();
-        self.ask(&Request::Remove(&temporary), Ask::ClearRest, shared);
+        self.ask(&Request::Remove(&temporary), FileStep::ClearRest, shared);
     }
 
     /// Begins to write, once it is known that the file that was opened is the one that was looked at.

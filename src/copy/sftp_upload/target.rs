@@ -8,7 +8,7 @@ use crate::copy::sources::Kind;
 
 /// Where the sources go.
 #[derive(Debug, Default)]
-pub struct Destination {
+pub struct UploadRoot {
     /// A directory, or the new name of the only source.
     base: Vec<u8>,
     /// Whether it is the new name.
@@ -17,7 +17,7 @@ pub struct Destination {
     pub is_fresh: bool,
 }
 
-impl Destination {
+impl UploadRoot {
     /// The path on the host of what has `path` below the target.
     pub fn path(&self, path: &[u8]) -> Vec<u8> {
         let first = path.iter().position(|byte| *byte == b'/').unwrap_or(path.len());
@@ -33,7 +33,7 @@ impl Destination {
 
 /// What was asked about the target.
 #[derive(Debug)]
-pub enum Ask {
+pub enum TargetStep {
     /// What `~` is.
     Expand,
     /// What the target is.
@@ -57,7 +57,7 @@ pub struct Target {
     waiting: usize,
     /// Those that are missing, from the top.
     missing: VecDeque<Vec<u8>>,
-    destination: Destination,
+    destination: UploadRoot,
 }
 
 /// What finding it out came to.
@@ -65,7 +65,7 @@ pub enum Found {
     /// Nothing yet.
     Asked,
     /// The sources may go there.
-    Ready(Destination),
+    Ready(UploadRoot),
     /// They cannot go there: which path, and why.
     Failed(Vec<u8>, String),
 }
@@ -84,13 +84,13 @@ impl Target {
             has_slash: path.len() < target.len(),
             waiting: 0,
             missing: VecDeque::new(),
-            destination: Destination::default(),
+            destination: UploadRoot::default(),
         };
         if path.first() == Some(&b'~') {
             if shared.client.supports(Extension::ExpandPath) {
                 // Only that: of the rest nothing need be there.
                 let end = path.iter().position(|byte| *byte == b'/').unwrap_or(path.len());
-                shared.client.request(&Request::ExpandPath(&path[..end]), Tag::Target(Ask::Expand));
+                shared.client.request(&Request::ExpandPath(&path[..end]), Tag::Target(TargetStep::Expand));
                 return Ok(found);
             }
             // A server begins in the home directory.
@@ -111,13 +111,13 @@ impl Target {
         if self.path.is_empty() {
             self.path = b".".to_vec();
         }
-        shared.client.request(&Request::Stat(&self.path), Tag::Target(Ask::Target));
+        shared.client.request(&Request::Stat(&self.path), Tag::Target(TargetStep::Target));
     }
 
     /// Takes the reply to a question.
-    pub fn take(&mut self, ask: Ask, reply: Reply, shared: &mut Shared) -> Found {
+    pub fn take(&mut self, ask: TargetStep, reply: Reply, shared: &mut Shared) -> Found {
         match (ask, reply) {
-            (Ask::Expand, Reply::Path(home)) => {
+            (TargetStep::Expand, Reply::Path(home)) => {
                 if let Some(slash) = self.path.iter().position(|byte| *byte == b'/') {
                     self.path = join(&home, &self.path[slash + 1..]);
                 } else {
@@ -126,9 +126,9 @@ impl Target {
                 self.look(shared);
                 Found::Asked
             }
-            (Ask::Target, Reply::Attributes(attributes)) => self.take_existing(attributes, shared),
-            (Ask::Target, Reply::Status(status)) if status.may_be_missing() => self.take_missing(shared),
-            (Ask::Parent(path), reply) => {
+            (TargetStep::Target, Reply::Attributes(attributes)) => self.take_existing(attributes, shared),
+            (TargetStep::Target, Reply::Status(status)) if status.may_be_missing() => self.take_missing(shared),
+            (TargetStep::Parent(path), reply) => {
                 self.waiting -= 1;
                 match reply {
                     Reply::Status(status) if status.may_be_missing() => self.missing.push_back(path),
@@ -143,17 +143,19 @@ impl Target {
                 self.missing.make_contiguous().sort_unstable_by_key(Vec::len);
                 self.make_next(shared)
             }
-            (Ask::Make(path), Reply::Status(status)) => {
+            (TargetStep::Make(path), Reply::Status(status)) => {
                 if status.code == Status::OK {
                     self.destination.is_fresh = self.missing.is_empty();
                     return self.make_next(shared);
                 }
                 // Another may have made it meanwhile.
-                shared.client.request(&Request::Stat(&path), Tag::Target(Ask::Again(path.clone(), status)));
+                shared.client.request(&Request::Stat(&path), Tag::Target(TargetStep::Again(path.clone(), status)));
                 Found::Asked
             }
-            (Ask::Again(..), Reply::Attributes(attributes)) if may_be_directory(attributes) => self.make_next(shared),
-            (Ask::Again(path, status), _) => Found::Failed(path, status.reason()),
+            (TargetStep::Again(..), Reply::Attributes(attributes)) if may_be_directory(attributes) => {
+                self.make_next(shared)
+            }
+            (TargetStep::Again(path, status), _) => Found::Failed(path, status.reason()),
             (_, Reply::Status(status)) => Found::Failed(self.path.clone(), status.reason()),
             // The client has made sure that replies are of the type that belongs to the request.
             _ => Found::Failed(self.path.clone(), "the server gave another answer than was asked for".to_owned()),
@@ -167,7 +169,7 @@ impl Target {
         if is_file && (self.has_slash || !goes_there) {
             return Found::Failed(self.path.clone(), "Not a directory".to_owned());
         }
-        Found::Ready(Destination { base: self.path.clone(), renames: is_file, is_fresh: false })
+        Found::Ready(UploadRoot { base: self.path.clone(), renames: is_file, is_fresh: false })
     }
 
     fn take_missing(&mut self, shared: &mut Shared) -> Found {
@@ -175,7 +177,7 @@ impl Target {
         let is_tree = sources.entries().first().is_some_and(|entry| entry.kind == Kind::Directory);
         // As with cp: one directory gets the new name, also if that ends in a slash.
         let renames = sources.count() == 1 && (is_tree || !self.has_slash);
-        self.destination = Destination { base: self.path.clone(), renames, is_fresh: false };
+        self.destination = UploadRoot { base: self.path.clone(), renames, is_fresh: false };
         let needed = if renames { parent_of(&self.path) } else { &self.path[..] };
         let ends = needed.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(slash, _)| slash);
         for end in ends.chain([needed.len()]) {
@@ -183,7 +185,7 @@ impl Target {
             if path.last().is_none_or(|last| *last == b'/') || path == b"." {
                 continue;
             }
-            shared.client.request(&Request::Stat(path), Tag::Target(Ask::Parent(path.to_vec())));
+            shared.client.request(&Request::Stat(path), Tag::Target(TargetStep::Parent(path.to_vec())));
             self.waiting += 1;
         }
         if self.waiting == 0 { self.make_next(shared) } else { Found::Asked }
@@ -193,7 +195,7 @@ impl Target {
     fn make_next(&mut self, shared: &mut Shared) -> Found {
         match self.missing.pop_front() {
             Some(path) => {
-                let ask = Tag::Target(Ask::Make(path.clone()));
+                let ask = Tag::Target(TargetStep::Make(path.clone()));
                 shared.client.request(&Request::Mkdir(&path, Attributes::of_mode(0o777)), ask);
                 Found::Asked
             }

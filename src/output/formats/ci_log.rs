@@ -57,12 +57,12 @@ impl CiLog {
             return Cow::Borrowed(text);
         }
         let mut harmless = Vec::with_capacity(text.len());
-        self.append(text, &mut [&mut State::default()], &mut harmless);
+        self.append(text, &mut [&mut LogState::default()], &mut harmless);
         Cow::Owned(harmless)
     }
 
     /// Appends what follows in streams that are in these states to `harmless`.
-    pub fn append(self, bytes: &[u8], states: &mut [&mut State], harmless: &mut Vec<u8>) {
+    pub fn append(self, bytes: &[u8], states: &mut [&mut LogState], harmless: &mut Vec<u8>) {
         let mut rest = bytes;
         while let Some((byte, after)) = rest.split_first() {
             let plain = rest.iter().position(|byte| !self.is_plain(*byte)).unwrap_or(rest.len());
@@ -92,7 +92,7 @@ impl CiLog {
 }
 
 /// Appends what no state finds a command in.
-fn put(bytes: &[u8], states: &mut [&mut State], log: CiLog, harmless: &mut Vec<u8>) {
+fn put(bytes: &[u8], states: &mut [&mut LogState], log: CiLog, harmless: &mut Vec<u8>) {
     harmless.extend_from_slice(bytes);
     for byte in bytes {
         states.iter_mut().for_each(|state| state.pass(*byte, log));
@@ -101,22 +101,22 @@ fn put(bytes: &[u8], states: &mut [&mut State], log: CiLog, harmless: &mut Vec<u
 
 /// What a stream has had, as far as a command may have been begun in it. It does not matter how it is cut.
 #[derive(Clone, Debug)]
-pub struct State {
+pub struct LogState {
     github: Paths,
     gitlab: Paths,
 }
 
-impl Default for State {
-    fn default() -> State {
-        State { github: Paths::at(github::START), gitlab: Paths::at(gitlab::START) }
+impl Default for LogState {
+    fn default() -> LogState {
+        LogState { github: Paths::at(github::START), gitlab: Paths::at(gitlab::START) }
     }
 }
 
-impl State {
+impl LogState {
     /// The state after something of ours that is not looked at.
-    pub fn after(ours: &[u8]) -> State {
+    pub fn after(ours: &[u8]) -> LogState {
         let github = if ours.ends_with(b"\n") { github::START } else { github::OTHER };
-        State { github: Paths::at(github), ..State::default() }
+        LogState { github: Paths::at(github), ..LogState::default() }
     }
 
     /// Whether there is neither a beginning of a command nor of a control sequence.
@@ -230,7 +230,7 @@ mod tests {
     fn written(log: CiLog, text: &str) -> String {
         let whole = String::from_utf8(log.harmless(text.as_bytes()).into_owned()).expect("text");
         for cut in 0..=text.len() {
-            let (mut state, mut harmless) = (State::default(), Vec::new());
+            let (mut state, mut harmless) = (LogState::default(), Vec::new());
             for piece in [&text.as_bytes()[..cut], &text.as_bytes()[cut..]] {
                 log.append(piece, &mut [&mut state], &mut harmless);
             }
@@ -283,7 +283,7 @@ mod tests {
     }
 
     /// A text without what a reader of a log may take out of it.
-    type Reader = fn(&str) -> String;
+    type LineReader = fn(&str) -> String;
 
     /// What has no width, and what does not belong to a line.
     fn without_widthless(text: &str) -> String {
@@ -336,7 +336,7 @@ mod tests {
         rest[end].is_ascii_alphabetic().then_some(end + 1)
     }
 
-    const READERS: [Reader; 6] = [
+    const READERS: [LineReader; 6] = [
         |text| text.to_owned(),
         without_widthless,
         |text| without(text, control),
@@ -391,7 +391,7 @@ mod tests {
             name in prop::sample::select(&["GITHUB_ACTIONS", "GITLAB_CI"][..]),
         ) {
             let log = CiLog::new(None, false, &|variable| variable == name);
-            let (mut state, mut shown, mut chunk) = (State::default(), Vec::new(), Vec::new());
+            let (mut state, mut shown, mut chunk) = (LogState::default(), Vec::new(), Vec::new());
             for (piece, is_end) in &pieces {
                 chunk.extend_from_slice(piece);
                 if *is_end {
@@ -475,7 +475,7 @@ mod tests {
     #[test]
     fn two_streams_may_end_up_in_one_log() {
         let log = log("GITHUB_ACTIONS", false);
-        let (mut stdout, mut stderr, mut both) = (State::default(), State::default(), State::default());
+        let (mut stdout, mut stderr, mut both) = (LogState::default(), LogState::default(), LogState::default());
         let mut shown = Vec::new();
         log.append(b"x ##", &mut [&mut stdout, &mut both], &mut shown);
         log.append(b"[error] ##", &mut [&mut stderr, &mut both], &mut shown);

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use super::ci_groups::Groups;
-use super::status::Heads;
+use super::status::StatusLines;
 use crate::events::event::{Event, EventKind, Outcome, Stream, Tally};
 use crate::events::host_error::HostError;
 use crate::output::control_sequences::Guard;
@@ -42,7 +42,7 @@ pub struct Inline {
     in_memory: usize,
     has_stderr: bool,
     face: Face,
-    heads: Heads,
+    lines: StatusLines,
     /// What each host has printed is a group in the log of a CI system.
     ci: Option<Groups>,
     /// In the order of the list: the first host that was not shown, and the heads of those that have ended after it.
@@ -60,14 +60,14 @@ struct Head {
 }
 
 impl Inline {
-    /// Each host below its line of `heads`; with standard error if it `has_stderr`; in the order of the list if it `is_sorted`.
-    pub fn new(has_stderr: bool, is_sorted: bool, heads: Heads, style: &Style) -> Inline {
+    /// Each host below its line of `lines`; with standard error if it `has_stderr`; in the order of the list if it `is_sorted`.
+    pub fn new(has_stderr: bool, is_sorted: bool, lines: StatusLines, style: &Style) -> Inline {
         Inline {
             kept: BTreeMap::new(),
             in_memory: 0,
             has_stderr,
             face: style.of(Stream::Stdout),
-            heads,
+            lines,
             ci: None,
             waiting: is_sorted.then(Default::default),
         }
@@ -107,11 +107,11 @@ impl Inline {
             Some(ci) if has_printed => Some(ci.begin(&head.label, output)),
             _ => None,
         };
-        let is_exact = !self.heads.has_lines() && group.is_none() && !self.face.is_terminal;
+        let is_exact = !self.lines.has_lines() && group.is_none() && !self.face.is_terminal;
         self.in_memory -= kept.streams.iter().map(Spill::in_memory).sum::<usize>();
         for (place, spill) in kept.streams.iter_mut().enumerate().filter(|(_, spill)| !spill.is_empty()) {
             if place == Stream::Stderr as usize {
-                output.buffer(Stream::Stdout).extend_from_slice(self.heads.stderr_label().as_bytes());
+                output.buffer(Stream::Stdout).extend_from_slice(self.lines.stderr_label().as_bytes());
             }
             let mut put = |bytes: &[u8]| match (&self.ci, &mut group) {
                 (Some(ci), Some(group)) => ci.show(group, bytes, output.buffer(Stream::Stdout)),
@@ -155,15 +155,15 @@ impl Report for Inline {
         match &event.kind {
             EventKind::Output { stream, bytes } => self.keep(job.number, *stream, bytes),
             EventKind::Finished { outcome, attempts } => {
-                let line = self.heads.head(job, outcome, *attempts);
-                let tail = self.heads.tail(job, outcome, *attempts);
+                let line = self.lines.head(job, outcome, *attempts);
+                let tail = self.lines.tail(job, outcome, *attempts);
                 let head = Head { line, tail, label: job.label.clone() };
-                let Some((_, heads)) = &mut self.waiting else {
+                let Some((_, lines)) = &mut self.waiting else {
                     return self.show(job.number, &head, output);
                 };
-                heads.insert(job.number, head);
-                while let Some((next, heads)) = &mut self.waiting
-                    && let Some(head) = heads.remove(next)
+                lines.insert(job.number, head);
+                while let Some((next, lines)) = &mut self.waiting
+                    && let Some(head) = lines.remove(next)
                 {
                     let job = *next;
                     *next += 1;
@@ -191,7 +191,7 @@ impl Report for Inline {
     }
 
     fn finish(&mut self, _: &Tally, output: &mut Output) {
-        self.heads.rest(output);
+        self.lines.rest(output);
     }
 }
 
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn memory_has_an_end_and_the_order_none() {
         let jobs = crate::plan::job::make(gather(&[], &["a b c d".to_owned()]).expect("hosts"));
-        let mut inline = Inline::new(true, true, Heads::new(None, &Style::default()), &Style::default());
+        let mut inline = Inline::new(true, true, StatusLines::new(None, &Style::default()), &Style::default());
         let mut output = Output::over(None, None, &Style::default());
         let piece = vec![b'x'; 512 << 10];
         let mut tell = |inline: &mut Inline, job: usize, kind| {

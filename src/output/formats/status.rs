@@ -59,7 +59,7 @@ const SIGNALS: [(&str, u8); 31] = [
 
 /// Writes pssh's lines.
 #[derive(Debug)]
-pub struct Heads {
+pub struct StatusLines {
     /// Whether there are lines; without them failures are told on standard error.
     has_lines: bool,
     /// The login name that lines leave out.
@@ -72,10 +72,10 @@ pub struct Heads {
     hints: Hints,
 }
 
-impl Heads {
+impl StatusLines {
     /// Lines for the hosts of a run. `user` is the login name of hosts whose entry has none, if the user said so.
-    pub fn new(user: Option<&str>, style: &Style) -> Heads {
-        Heads {
+    pub fn new(user: Option<&str>, style: &Style) -> StatusLines {
+        StatusLines {
             has_lines: true,
             user: user.map(str::to_owned),
             count: 0,
@@ -87,8 +87,8 @@ impl Heads {
     }
 
     /// No lines (`--no-headers`): of hosts that failed, standard error tells it.
-    pub fn without_lines(style: &Style) -> Heads {
-        Heads { has_lines: false, ..Heads::new(None, style) }
+    pub fn without_lines(style: &Style) -> StatusLines {
+        StatusLines { has_lines: false, ..StatusLines::new(None, style) }
     }
 
     /// Whether there are lines.
@@ -166,7 +166,7 @@ fn reason(outcome: &Outcome, attempts: u32) -> String {
     }
 }
 
-impl Report for Heads {
+impl Report for StatusLines {
     fn event(&mut self, job: &Job, event: &Event, output: &mut Output) {
         if let EventKind::Finished { outcome, attempts } = &event.kind {
             let head = self.head(job, outcome, *attempts);
@@ -194,11 +194,11 @@ mod tests {
     use crate::system::cancel;
 
     /// The line of one host for `outcome`, without number and time.
-    fn line(heads: &mut Heads, host: &str, outcome: Outcome, attempts: u32) -> String {
+    fn line(lines: &mut StatusLines, host: &str, outcome: Outcome, attempts: u32) -> String {
         let job = &crate::plan::job::make(gather(&[], &[host.to_owned()]).expect("a host"))[0];
-        let line = heads.head(job, &outcome, attempts);
+        let line = lines.head(job, &outcome, attempts);
         let (number, rest) = line.split_once(' ').expect("a number");
-        assert_eq!(number, format!("[{}]", heads.count));
+        assert_eq!(number, format!("[{}]", lines.count));
         let (time, rest) = rest.split_once(' ').expect("a time");
         let form: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
         assert_eq!(form, "00:00:00");
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn hosts_are_called_as_pssh_calls_them() {
-        let mut heads = Heads::new(Some("root"), &Style::default());
+        let mut lines = StatusLines::new(Some("root"), &Style::default());
         for (host, name) in [
             ("web1", "web1"),
             ("root@web1", "web1"),
@@ -219,11 +219,11 @@ mod tests {
             ("::1", "[::1]"),
             ("root@[fe80::1]:22", "[fe80::1]:22"),
         ] {
-            assert_eq!(line(&mut heads, host, Outcome::Exited(0), 2), format!("[SUCCESS] {name}"));
+            assert_eq!(line(&mut lines, host, Outcome::Exited(0), 2), format!("[SUCCESS] {name}"));
         }
-        assert_eq!(heads.count, 5);
-        let mut heads = Heads::new(None, &Style::default());
-        assert_eq!(line(&mut heads, "root@web1", Outcome::Exited(0), 1), "[SUCCESS] root@web1");
+        assert_eq!(lines.count, 5);
+        let mut lines = StatusLines::new(None, &Style::default());
+        assert_eq!(line(&mut lines, "root@web1", Outcome::Exited(0), 1), "[SUCCESS] root@web1");
     }
 
     #[test]
@@ -255,7 +255,7 @@ mod tests {
             ),
             (cannot.into(), "local: writing its output: no\\u{1b}[2J\\nroom (attempt 2)"),
         ] {
-            let line = line(&mut Heads::new(None, &Style::default()), "web1", outcome, 2);
+            let line = line(&mut StatusLines::new(None, &Style::default()), "web1", outcome, 2);
             assert_eq!(line, format!("[FAILURE] web1 {reason}"));
         }
     }
@@ -264,17 +264,18 @@ mod tests {
     fn standard_error_has_the_hint_or_without_lines_the_failure() {
         let job = &crate::plan::job::make(gather(&[], &["me@web1:22".to_owned()]).expect("a host"))[0];
         let late = || timeout(Phase::Silence, "no output");
-        let tail = |heads: &mut Heads, outcome: &Outcome| String::from_utf8(heads.tail(job, outcome, 1)).expect("text");
+        let tail =
+            |lines: &mut StatusLines, outcome: &Outcome| String::from_utf8(lines.tail(job, outcome, 1)).expect("text");
         let hint = "the command was told to stop; a longer --channel-timeout lets it be silent for longer\n";
-        let mut heads = Heads::new(None, &Style::default());
-        assert_eq!(tail(&mut heads, &Outcome::Exited(0)), "");
-        assert_eq!(tail(&mut heads, &Outcome::Exited(3)), "");
-        assert_eq!(tail(&mut heads, &late()), format!("pssh: web1: hint: {hint}"));
-        let mut heads = Heads::without_lines(&Style::default());
-        assert_eq!(tail(&mut heads, &Outcome::Exited(0)), "");
-        assert_eq!(tail(&mut heads, &Outcome::Exited(3)), "pssh: web1: exit 3\n");
+        let mut lines = StatusLines::new(None, &Style::default());
+        assert_eq!(tail(&mut lines, &Outcome::Exited(0)), "");
+        assert_eq!(tail(&mut lines, &Outcome::Exited(3)), "");
+        assert_eq!(tail(&mut lines, &late()), format!("pssh: web1: hint: {hint}"));
+        let mut lines = StatusLines::without_lines(&Style::default());
+        assert_eq!(tail(&mut lines, &Outcome::Exited(0)), "");
+        assert_eq!(tail(&mut lines, &Outcome::Exited(3)), "pssh: web1: exit 3\n");
         let text = format!("pssh: web1: timeout silence: no output within 1.5 s\n  hint: {hint}");
-        assert_eq!(tail(&mut heads, &late()), text);
-        assert_eq!((heads.head(job, &late(), 1), heads.stderr_label()), (String::new(), String::new()));
+        assert_eq!(tail(&mut lines, &late()), text);
+        assert_eq!((lines.head(job, &late(), 1), lines.stderr_label()), (String::new(), String::new()));
     }
 }

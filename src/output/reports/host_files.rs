@@ -67,11 +67,11 @@ pub struct Files {
     /// By the number of the job.
     names: Vec<String>,
     /// By the number of the job: its open files, or why there are none.
-    open: Vec<[State; 2]>,
+    open: Vec<[HostFileState; 2]>,
 }
 
 #[derive(Default)]
-enum State {
+enum HostFileState {
     /// Nothing was written yet. No descriptor is held for it: a host that is tried again may wait for long.
     #[default]
     Idle,
@@ -115,10 +115,10 @@ impl Files {
     /// Sees to it that there is a file, without what an earlier run has left in it.
     fn create(&mut self, job: usize, stream: Stream) {
         let Some(directory) = &self.places[stream as usize] else { return };
-        if matches!(self.open[job][stream as usize], State::Idle)
+        if matches!(self.open[job][stream as usize], HostFileState::Idle)
             && let Err(error) = open(directory, &self.names[job], !self.directories.append)
         {
-            self.open[job][stream as usize] = State::Failed(self.path(job, stream), error);
+            self.open[job][stream as usize] = HostFileState::Failed(self.path(job, stream), error);
         }
     }
 
@@ -126,18 +126,18 @@ impl Files {
         let Some(directory) = &self.places[stream as usize] else { return };
         let state = &mut self.open[job][stream as usize];
         let written = match state {
-            State::Failed(..) => Ok(()),
-            State::Open(sink) => sink.write_all(bytes),
-            State::Idle => open(directory, &self.names[job], false).and_then(|file| {
+            HostFileState::Failed(..) => Ok(()),
+            HostFileState::Open(sink) => sink.write_all(bytes),
+            HostFileState::Idle => open(directory, &self.names[job], false).and_then(|file| {
                 let mut sink = Sink::new(file);
                 let written = sink.write_all(bytes);
-                *state = State::Open(sink);
+                *state = HostFileState::Open(sink);
                 written
             }),
         };
         if let Err(error) = written {
             // What comes after a gap would look as if it followed on what is before it.
-            self.open[job][stream as usize] = State::Failed(self.path(job, stream), error);
+            self.open[job][stream as usize] = HostFileState::Failed(self.path(job, stream), error);
         }
     }
 
@@ -150,12 +150,12 @@ impl Files {
     /// Closes a file; says what went wrong with it. Network file systems may tell only now that there was no room.
     fn close(&mut self, job: usize, stream: Stream) -> Option<(PathBuf, io::Error)> {
         match std::mem::take(&mut self.open[job][stream as usize]) {
-            State::Idle => None,
-            State::Open(sink) => {
+            HostFileState::Idle => None,
+            HostFileState::Open(sink) => {
                 let error = nix::unistd::close(OwnedFd::from(sink.into_file())).err()?;
                 Some((self.path(job, stream), error.into()))
             }
-            State::Failed(path, error) => Some((path, error)),
+            HostFileState::Failed(path, error) => Some((path, error)),
         }
     }
 }

@@ -26,15 +26,15 @@ const LONGEST_LABEL: usize = 48;
 
 /// The hosts that failed, folded, by reason: `  38 hosts: auth: deploy: refused after ...: web[01-38]`. On standard error, if
 /// they are more than [`FEW`].
-pub struct Failures {
+pub struct FailureReport {
     jobs: Arc<[Job]>,
     by_reason: HashMap<(Class, String), Vec<usize>>,
 }
 
-impl Failures {
+impl FailureReport {
     /// A report on `jobs`.
-    pub fn new(jobs: &Arc<[Job]>) -> Failures {
-        Failures { jobs: Arc::clone(jobs), by_reason: HashMap::new() }
+    pub fn new(jobs: &Arc<[Job]>) -> FailureReport {
+        FailureReport { jobs: Arc::clone(jobs), by_reason: HashMap::new() }
     }
 
     fn add(&mut self, job: &Job, outcome: &Outcome) {
@@ -44,7 +44,7 @@ impl Failures {
     }
 }
 
-impl Report for Failures {
+impl Report for FailureReport {
     fn event(&mut self, job: &Job, event: &Event, _: &mut Output) {
         if let EventKind::Finished { outcome, .. } = &event.kind {
             self.add(job, outcome);

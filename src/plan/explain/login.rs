@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{Lines, NOT_TRIED, either, paths};
 use crate::hosts::HostSpec;
 use crate::plan::configured::methods;
-use crate::plan::destinations::Directory;
+use crate::plan::destinations::Destinations;
 use crate::plan::error::Unprepared;
 use crate::ssh::destination::Method;
 use crate::ssh::host_keys::known_hosts::key_type;
@@ -33,7 +33,7 @@ struct Told {
     untried: Vec<(&'static str, String, Origin)>,
 }
 
-impl Directory {
+impl Destinations {
     /// Says what of the configured identities is tried, and which methods.
     pub(super) fn explain_login(
         &self,

@@ -12,7 +12,7 @@ use rustix::event::PollFlags;
 use self::output::Drained;
 use super::agent_forward::ForwardedAgent;
 use super::dialogue::Dialogue;
-use super::stdin::{Broken, Feed};
+use super::stdin::{Broken, StdinSender};
 use super::stop::Stopping;
 use crate::events::event::{Event, EventKind, Outcome, Phase, Stream};
 use crate::events::host_error::HostError;
@@ -72,9 +72,9 @@ pub struct Command<'a> {
 }
 
 /// Who speaks with a command.
-pub struct Talk<'a> {
+pub struct ChannelIo<'a> {
     /// What it reads.
-    pub feed: Feed,
+    pub stdin: StdinSender,
     /// Who hears its standard output instead of our user. Its input is what this says.
     pub dialogue: Option<&'a mut dyn Dialogue>,
     /// The sudo that it has to get past, which is spoken with first.
@@ -87,12 +87,12 @@ pub struct Talk<'a> {
 pub fn run(
     session: &mut Session,
     command: &Command<'_>,
-    talk: Talk<'_>,
+    io: ChannelIo<'_>,
     events: &Sender<Event>,
     watch: &mut Watch<'_>,
     note: &mut dyn FnMut(&dyn Fn() -> String),
 ) -> Outcome {
-    let Talk { mut feed, dialogue, sudo } = talk;
+    let ChannelIo { mut stdin, dialogue, sudo } = io;
     watch.expect(Phase::Open, "no session channel");
     let channel = match session.driver().drive(watch, |ssh| Channel::open(ssh, command.window)) {
         Ok(channel) => channel,
@@ -128,13 +128,13 @@ pub fn run(
         let _ = events.send(Event::now(command.job, EventKind::Warning(text)));
     }
     if sudo.is_some() {
-        feed.hold();
+        stdin.hold();
     }
     Running {
         session,
         channel,
         command,
-        feed,
+        stdin,
         // Inside of an Option, no other lifetime is found by itself.
         dialogue: dialogue.map(|dialogue| dialogue as &mut dyn Dialogue),
         answer_by: (watch.deadline(), watch.limit()),
@@ -178,7 +178,7 @@ struct Running<'a> {
     session: &'a mut Session,
     channel: Channel,
     command: &'a Command<'a>,
-    feed: Feed,
+    stdin: StdinSender,
     /// Whom the program speaks with instead of our user.
     dialogue: Option<&'a mut dyn Dialogue>,
     /// When the program must have answered at last, and how long it had.
@@ -298,13 +298,13 @@ impl Running<'_> {
         }
         match step {
             Step::Listen => {}
-            Step::Tell(password) => self.feed.answer(&password),
+            Step::Tell(password) => self.stdin.answer(&password),
             Step::Begin(way) => {
                 let has_terminal = self.command.requests.terminal.is_some();
                 self.sudo_stop = way.map(|way| if has_terminal { way.with_terminal() } else { way });
                 self.hand_on_sudos_rest();
                 self.sudo = None;
-                self.feed.release();
+                self.stdin.release();
             }
             Step::End(error) => self.stop(error.into()),
         }
@@ -334,10 +334,10 @@ impl Running<'_> {
         if self.unsent() > UNSENT {
             return false;
         }
-        let before = self.feed.bytes();
+        let before = self.stdin.bytes();
         let sent =
-            self.feed.send(&self.channel, self.dialogue.as_deref_mut().map(|dialogue| dialogue as &mut dyn Dialogue));
-        if self.dialogue.is_some() && self.feed.bytes() > before {
+            self.stdin.send(&self.channel, self.dialogue.as_deref_mut().map(|dialogue| dialogue as &mut dyn Dialogue));
+        if self.dialogue.is_some() && self.stdin.bytes() > before {
             // A program that only takes is not silent.
             self.last_output = Instant::now();
         }
@@ -356,7 +356,7 @@ impl Running<'_> {
 
     /// Whether input can be sent now.
     fn takes_input(&self) -> bool {
-        self.stopping.is_none() && self.feed.has_more() && self.unsent() == 0 && self.channel.write_window() > 0
+        self.stopping.is_none() && self.stdin.has_more() && self.unsent() == 0 && self.channel.write_window() > 0
     }
 
     /// Hands the socket what it would not take before.
@@ -500,7 +500,7 @@ impl Running<'_> {
         if let Some(sudo) = &mut self.sudo {
             sudo.give_up();
         }
-        self.feed.give_up();
+        self.stdin.give_up();
     }
 
     /// Whether the cancel is news. Once it has begun to stop the job, it would only make this spin.
@@ -517,7 +517,7 @@ impl Running<'_> {
     /// When a program that has not answered yet has had its time.
     fn answer_due(&self) -> Option<Instant> {
         let dialogue = self.dialogue.as_ref()?;
-        (!dialogue.has_begun() && !self.feed.is_over()).then_some(self.answer_by.0)
+        (!dialogue.has_begun() && !self.stdin.is_over()).then_some(self.answer_by.0)
     }
 
     /// When there is something to do even if nothing comes.
@@ -551,12 +551,12 @@ impl Running<'_> {
         if self.unsent() > 0 {
             flags |= PollFlags::OUT;
         }
-        let blind = self.channel.queued() > 0 || self.feed.is_blocked();
+        let blind = self.channel.queued() > 0 || self.stdin.is_blocked();
         let pause = blind.then(|| Instant::now() + BLIND_PAUSE);
         let until = [self.next_due(), pause].into_iter().flatten().min();
         let cancel = self.waits_for_cancel().then_some(self.cancel);
         let socket = [(self.session.socket(), flags)];
-        let input = self.feed.awaits().map(|input| (input, PollFlags::IN));
+        let input = self.stdin.awaits().map(|input| (input, PollFlags::IN));
         let answer = self.sudo.as_ref().and_then(Conversation::awaits).map(|answer| (answer, PollFlags::IN));
         let spoken = self.dialogue.iter().flat_map(|dialogue| dialogue.awaits()).flatten();
         let mut fds: Vec<_> = socket.into_iter().chain(input).chain(answer).chain(spoken).collect();

@@ -170,10 +170,10 @@ impl Requests {
         if socket.is_some() && made.agent.is_none() {
             note(&|| "the agent is NOT forwarded: its connections cannot be bound to the session".to_owned());
         }
-        let agent = made.agent.as_ref().map(|_| Request::Agent);
-        let terminal = self.terminal.iter().map(Request::Terminal);
+        let agent = made.agent.as_ref().map(|_| ChannelRequest::Agent);
+        let terminal = self.terminal.iter().map(ChannelRequest::Terminal);
         let all: Vec<_> =
-            agent.into_iter().chain(terminal).chain(self.variables.iter().map(Request::Variable)).collect();
+            agent.into_iter().chain(terminal).chain(self.variables.iter().map(ChannelRequest::Variable)).collect();
         let mut asked = Vec::new();
         for request in all {
             let wants_reply = request.wants_reply(is_verbose);
@@ -255,27 +255,27 @@ impl Start<'_> {
 }
 
 /// A request that the server may refuse.
-enum Request<'a> {
+enum ChannelRequest<'a> {
     Agent,
     Terminal(&'a PseudoTerminal),
     Variable(&'a Variable),
 }
 
-impl Request<'_> {
+impl ChannelRequest<'_> {
     /// The names of RFC 4254 section 6, and that of OpenSSH's PROTOCOL.agent.
     fn kind(&self) -> &'static str {
         match self {
-            Request::Agent => "auth-agent-req@openssh.com",
-            Request::Terminal(_) => "pty-req",
-            Request::Variable(_) => "env",
+            ChannelRequest::Agent => "auth-agent-req@openssh.com",
+            ChannelRequest::Terminal(_) => "pty-req",
+            ChannelRequest::Variable(_) => "env",
         }
     }
 
     /// Whether the server is to say that it refuses. Not asking for it is what ssh(1) does about variables.
     fn wants_reply(&self, is_verbose: bool) -> bool {
         match self {
-            Request::Agent | Request::Terminal(_) => true,
-            Request::Variable(variable) => variable.is_named || is_verbose,
+            ChannelRequest::Agent | ChannelRequest::Terminal(_) => true,
+            ChannelRequest::Variable(variable) => variable.is_named || is_verbose,
         }
     }
 
@@ -283,8 +283,8 @@ impl Request<'_> {
     fn details(&self) -> Vec<u8> {
         let mut details = Vec::new();
         match self {
-            Request::Agent => {}
-            Request::Terminal(PseudoTerminal { term, size: (columns, rows) }) => {
+            ChannelRequest::Agent => {}
+            ChannelRequest::Terminal(PseudoTerminal { term, size: (columns, rows) }) => {
                 put_string(&mut details, term.as_bytes());
                 // Pixels are not known.
                 for number in [u32::from(*columns), u32::from(*rows), 0, 0] {
@@ -292,7 +292,7 @@ impl Request<'_> {
                 }
                 put_string(&mut details, NO_MODES);
             }
-            Request::Variable(Variable { name, value, .. }) => {
+            ChannelRequest::Variable(Variable { name, value, .. }) => {
                 put_string(&mut details, name.as_bytes());
                 put_string(&mut details, value.as_bytes());
             }
@@ -303,8 +303,8 @@ impl Request<'_> {
     /// Tells that nothing has come of it.
     fn fail(&self, why: &str, made: &mut Made, note: &mut dyn FnMut(&dyn Fn() -> String)) {
         match self {
-            Request::Variable(variable) if variable.is_named => made.missing.push(format!("{self}: {why}")),
-            Request::Agent => {
+            ChannelRequest::Variable(variable) if variable.is_named => made.missing.push(format!("{self}: {why}")),
+            ChannelRequest::Agent => {
                 made.agent = None;
                 note(&|| format!("{self}: {why}"));
             }
@@ -313,13 +313,15 @@ impl Request<'_> {
     }
 }
 
-impl fmt::Display for Request<'_> {
+impl fmt::Display for ChannelRequest<'_> {
     /// What is missing if it is refused. Never a value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Request::Agent => write!(f, "the server does not take the agent"),
-            Request::Terminal(_) => write!(f, "the server gives the command no terminal"),
-            Request::Variable(Variable { name, .. }) => write!(f, "the server does not set {name} (see its AcceptEnv)"),
+            ChannelRequest::Agent => write!(f, "the server does not take the agent"),
+            ChannelRequest::Terminal(_) => write!(f, "the server gives the command no terminal"),
+            ChannelRequest::Variable(Variable { name, .. }) => {
+                write!(f, "the server does not set {name} (see its AcceptEnv)")
+            }
         }
     }
 }
@@ -386,8 +388,8 @@ impl Answers {
 
     /// The answers to the requests before that for the command, as far as it can be told which is which: a server answers all of a kind
     /// or none.
-    fn of(&self, asked: &[Request<'_>]) -> Vec<Option<bool>> {
-        let is_variable = |request: &&Request<'_>| matches!(request, Request::Variable(_));
+    fn of(&self, asked: &[ChannelRequest<'_>]) -> Vec<Option<bool>> {
+        let is_variable = |request: &&ChannelRequest<'_>| matches!(request, ChannelRequest::Variable(_));
         let others = asked.iter().filter(|request| !is_variable(request)).count();
         let told = match self.given.len() {
             heard if heard > asked.len() => asked.len(),

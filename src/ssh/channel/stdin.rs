@@ -6,7 +6,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::dialogue::{Dialogue, Say};
-use crate::command::input::{Piece, Reader};
+use crate::command::input::{InputReader, Piece};
 use crate::ssh::ffi::{self, Channel};
 use crate::system::password_source::Secret;
 
@@ -16,8 +16,8 @@ const PIECE: usize = 32_700;
 const BURST: usize = 8;
 
 /// The input of one command.
-pub struct Feed {
-    state: State,
+pub struct StdinSender {
+    state: SenderState,
     /// Whether the input has to wait: something else is reading.
     held: bool,
     /// What that is told.
@@ -36,9 +36,9 @@ pub struct Feed {
     bytes: u64,
 }
 
-enum State {
+enum SenderState {
     /// There may be more.
-    Open(Reader),
+    Open(InputReader),
     /// A dialogue is held, which may have more to say.
     Spoken,
     /// The end is to be told once the piece has gone.
@@ -50,21 +50,21 @@ enum State {
 /// Why the rest of the input cannot be sent, in words.
 pub struct Broken(pub String);
 
-impl Feed {
+impl StdinSender {
     /// The input of `reader`, or none, which is its end at once.
-    pub fn new(reader: Option<Reader>) -> Feed {
-        let state = reader.map_or(State::Ending, State::Open);
-        Feed::of(state)
+    pub fn new(reader: Option<InputReader>) -> StdinSender {
+        let state = reader.map_or(SenderState::Ending, SenderState::Open);
+        StdinSender::of(state)
     }
 
     /// What a dialogue says.
-    pub fn spoken() -> Feed {
-        Feed::of(State::Spoken)
+    pub fn spoken() -> StdinSender {
+        StdinSender::of(SenderState::Spoken)
     }
 
-    fn of(state: State) -> Feed {
+    fn of(state: SenderState) -> StdinSender {
         let answer = Zeroizing::default();
-        Feed {
+        StdinSender {
             state,
             held: false,
             answer,
@@ -77,7 +77,7 @@ impl Feed {
         }
     }
 
-    /// Sends no input, and not its end either, before [`Feed::release`].
+    /// Sends no input, and not its end either, before [`StdinSender::release`].
     pub fn hold(&mut self) {
         self.held = true;
     }
@@ -99,7 +99,7 @@ impl Feed {
     /// Sends nothing more.
     pub fn stop(&mut self) {
         self.release();
-        self.state = State::Ended;
+        self.state = SenderState::Ended;
         (self.piece, self.blocked, self.later) = (Vec::new(), false, None);
     }
 
@@ -109,7 +109,7 @@ impl Feed {
         let was_held = self.held;
         self.stop();
         if was_held {
-            self.state = State::Ending;
+            self.state = SenderState::Ending;
         }
     }
 
@@ -122,10 +122,10 @@ impl Feed {
     pub fn has_more(&self) -> bool {
         match self.state {
             _ if self.held => self.sent < self.answer.len() && !self.blocked,
-            State::Open(_) => self.later.is_none() && !self.blocked,
-            State::Spoken => (self.sent < self.piece.len() || !self.listening) && !self.blocked,
-            State::Ending => self.sent < self.piece.len() && !self.blocked,
-            State::Ended => false,
+            SenderState::Open(_) => self.later.is_none() && !self.blocked,
+            SenderState::Spoken => (self.sent < self.piece.len() || !self.listening) && !self.blocked,
+            SenderState::Ending => self.sent < self.piece.len() && !self.blocked,
+            SenderState::Ended => false,
         }
     }
 
@@ -136,7 +136,7 @@ impl Feed {
 
     /// Whether nothing more will be sent.
     pub fn is_over(&self) -> bool {
-        matches!(self.state, State::Ending | State::Ended)
+        matches!(self.state, SenderState::Ending | SenderState::Ended)
     }
 
     /// Whether libssh2 has to be asked again, with nothing to wait for.
@@ -194,20 +194,20 @@ impl Feed {
     /// Gets the next piece; an empty one is the end. Says whether there is anything to do.
     fn next_piece(&mut self, dialogue: Option<&mut (dyn Dialogue + '_)>) -> Result<bool, Broken> {
         let reader = match (&mut self.state, dialogue) {
-            (State::Spoken, Some(dialogue)) => {
+            (SenderState::Spoken, Some(dialogue)) => {
                 (self.sent, self.listening) = (0, false);
                 self.piece.clear();
                 match dialogue.say(&mut self.piece) {
                     // An empty piece would be the end.
                     Say::Said => self.listening = self.piece.is_empty(),
                     Say::Listening => self.listening = true,
-                    Say::Over => self.state = State::Ending,
+                    Say::Over => self.state = SenderState::Ending,
                 }
                 return Ok(!self.listening || !self.piece.is_empty());
             }
-            (State::Open(reader), _) => reader,
-            (State::Ending, _) => return Ok(true),
-            (State::Spoken | State::Ended, _) => return Ok(false),
+            (SenderState::Open(reader), _) => reader,
+            (SenderState::Ending, _) => return Ok(true),
+            (SenderState::Spoken | SenderState::Ended, _) => return Ok(false),
         };
         self.piece.resize(PIECE, 0);
         let read = reader.read(&mut self.piece);
@@ -220,7 +220,7 @@ impl Feed {
                 self.later = Some(wait);
                 return Ok(false);
             }
-            Ok(Piece::End) => self.state = State::Ending,
+            Ok(Piece::End) => self.state = SenderState::Ending,
             Err(problem) => {
                 self.stop();
                 return Err(Broken(problem));

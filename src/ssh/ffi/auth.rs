@@ -10,7 +10,7 @@ use ssh2::{Error, Session};
 use super::state::LinkState;
 use super::words;
 use super::{last_error, libssh2_userauth_publickey};
-use crate::ssh::wire::Reader;
+use crate::ssh::wire::WireReader;
 use crate::system::password_source::Secret;
 
 /// Signs with a private key that is not libssh2's: one decrypted by us, or held by an agent.
@@ -318,7 +318,7 @@ extern "C" fn answer(
 /// The algorithm name within the data to be signed (RFC 4252 section 7): string session id, byte 50, string user, string
 /// service, string "publickey", boolean, string algorithm, string key.
 fn signed_algorithm(data: &[u8]) -> Option<&str> {
-    let mut reader = Reader(data);
+    let mut reader = WireReader(data);
     let _session_id = reader.string()?;
     let _request = reader.byte()?;
     let (_user, _service, _method) = (reader.string()?, reader.string()?, reader.string()?);

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use crate::ssh::wire::Reader;
+use crate::ssh::wire::WireReader;
 
 /// SSH_MSG_EXT_INFO (RFC 8308 section 2.3).
 const EXT_INFO: u8 = 7;
@@ -34,7 +34,7 @@ pub(super) struct Login {
 impl Login {
     /// Looks at the beginning of a packet; anything else is passed over.
     pub(super) fn see(&self, packet: &[u8]) {
-        let mut reader = Reader(packet);
+        let mut reader = WireReader(packet);
         match reader.byte() {
             Some(USERAUTH_FAILURE) => put(&self.refusal, refusal(reader)),
             Some(USERAUTH_REQUEST) => put(&self.algorithm, algorithm(reader)),
@@ -70,19 +70,19 @@ fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-fn refusal(mut packet: Reader<'_>) -> Option<Refusal> {
+fn refusal(mut packet: WireReader<'_>) -> Option<Refusal> {
     let methods = text(packet.string()?)?.split(',').filter(|method| !method.is_empty()).map(str::to_owned).collect();
     Some(Refusal { methods, is_partial: packet.byte()? != 0 })
 }
 
-fn algorithm(mut packet: Reader<'_>) -> Option<String> {
+fn algorithm(mut packet: WireReader<'_>) -> Option<String> {
     let (_user, _service, method) = (packet.string()?, packet.string()?, packet.string()?);
     let _is_signed = packet.byte()?;
     (method == b"publickey").then_some(())?;
     text(packet.string()?).map(str::to_owned)
 }
 
-fn taken(mut packet: Reader<'_>) -> Option<String> {
+fn taken(mut packet: WireReader<'_>) -> Option<String> {
     for _ in 0..packet.u32()?.min(MOST_EXTENSIONS) {
         let (name, value) = (packet.string()?, packet.string()?);
         if name == b"server-sig-algs" {

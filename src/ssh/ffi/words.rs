@@ -12,7 +12,7 @@ use libssh2_sys as raw;
 
 use super::state::LinkState;
 use super::{CALLBACK_DEBUG, CALLBACK_DISCONNECT, GenericCallback, libssh2_session_callback_set2, take_packet};
-use crate::ssh::wire::Reader;
+use crate::ssh::wire::WireReader;
 use crate::system::quotation::said;
 use crate::system::redact;
 
@@ -158,7 +158,7 @@ pub(super) unsafe fn hear_banners(session: *mut raw::LIBSSH2_SESSION, words: &Wo
             }
         }
         while let Some(payload) = take_packet(session, USERAUTH_BANNER, &[]) {
-            let mut packet = Reader(&payload);
+            let mut packet = WireReader(&payload);
             let _kind = packet.byte();
             if let Some(text) = packet.string() {
                 words.keep_banner(text);

@@ -21,7 +21,7 @@ use openssl::sha::sha256;
 use openssl::sign::Verifier;
 
 use super::known_hosts::{Key, fingerprint};
-use crate::ssh::wire::Reader;
+use crate::ssh::wire::WireReader;
 use crate::ssh_config;
 use crate::system::quotation::{said_bytes, said_names};
 
@@ -113,7 +113,7 @@ impl Certificate {
         if !key.is_certified() {
             return Err("it is a plain key");
         }
-        let mut reader = Reader(rest);
+        let mut reader = WireReader(rest);
         let serial = reader.u64().ok_or(SHORT)?;
         let kind = reader.u32().ok_or(SHORT)?;
         let id = text(reader.string())?.to_vec();
@@ -131,7 +131,7 @@ impl Certificate {
             return Err("it is neither for users nor for hosts");
         }
         let mut names = Vec::new();
-        let mut reader = Reader(principals);
+        let mut reader = WireReader(principals);
         while !reader.0.is_empty() {
             if names.len() == MOST_PRINCIPALS {
                 return Err("it has more than 256 principals");
@@ -144,7 +144,7 @@ impl Certificate {
         if authority.is_certified() {
             return Err("its authority's key is a certificate");
         }
-        let algorithm = text(Reader(signature).string())?;
+        let algorithm = text(WireReader(signature).string())?;
         let signed_with = String::from_utf8_lossy(algorithm).into_owned();
         match verify(&authority, signature, signed) {
             Some(Signed::Rightly | Signed::Unsupported) => {}
@@ -228,7 +228,7 @@ fn text(string: Option<&[u8]>) -> Result<&[u8], &'static str> {
 
 /// The names of options, each of which has a value.
 fn options(section: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
-    let mut reader = Reader(section);
+    let mut reader = WireReader(section);
     let mut names = Vec::new();
     while !reader.0.is_empty() {
         let (name, value) = (reader.string(), reader.string());
@@ -260,10 +260,10 @@ pub const ALGORITHMS: [&str; 8] = [
 
 /// Checks a signature (RFC 4253 section 6.6) by `key` over `data`. Nothing if it is malformed.
 fn verify(key: &Key, signature: &[u8], data: &[u8]) -> Option<Signed> {
-    let mut reader = Reader(signature);
+    let mut reader = WireReader(signature);
     let algorithm = std::str::from_utf8(reader.string()?).ok()?;
     let value = reader.string()?;
-    let mut public = Reader(&key.blob);
+    let mut public = WireReader(&key.blob);
     let kind = std::str::from_utf8(public.string()?).ok()?;
     match (kind, algorithm) {
         ("ssh-rsa", "rsa-sha2-256" | "rsa-sha2-512") => {}
@@ -300,7 +300,7 @@ fn verify(key: &Key, signature: &[u8], data: &[u8]) -> Option<Signed> {
 
 /// The application of a device's key, the last string of its blob.
 fn application(blob: &[u8]) -> Option<&[u8]> {
-    let mut reader = Reader(blob);
+    let mut reader = WireReader(blob);
     let mut last = None;
     while !reader.0.is_empty() {
         last = Some(reader.string()?);
@@ -314,7 +314,12 @@ fn ed25519(point: &[u8], signature: &[u8], data: &[u8]) -> Result<bool, ErrorSta
 }
 
 /// RFC 8332 section 3.
-fn rsa(public: &mut Reader<'_>, algorithm: &str, signature: &[u8], data: &[u8]) -> Option<Result<bool, ErrorStack>> {
+fn rsa(
+    public: &mut WireReader<'_>,
+    algorithm: &str,
+    signature: &[u8],
+    data: &[u8],
+) -> Option<Result<bool, ErrorStack>> {
     let (exponent, modulus) = (public.string()?, public.string()?);
     let digest = if algorithm == "rsa-sha2-512" { MessageDigest::sha512() } else { MessageDigest::sha256() };
     let verify = || {
@@ -329,7 +334,7 @@ fn rsa(public: &mut Reader<'_>, algorithm: &str, signature: &[u8], data: &[u8]) 
 }
 
 /// RFC 5656 section 3.1.2.
-fn ecdsa(public: &mut Reader<'_>, signature: &[u8], data: &[u8]) -> Option<Result<bool, ErrorStack>> {
+fn ecdsa(public: &mut WireReader<'_>, signature: &[u8], data: &[u8]) -> Option<Result<bool, ErrorStack>> {
     let (curve, point) = (public.string()?, public.string()?);
     let (curve, digest) = match curve {
         b"nistp256" => (Nid::X9_62_PRIME256V1, MessageDigest::sha256()),
@@ -337,7 +342,7 @@ fn ecdsa(public: &mut Reader<'_>, signature: &[u8], data: &[u8]) -> Option<Resul
         b"nistp521" => (Nid::SECP521R1, MessageDigest::sha512()),
         _ => return None,
     };
-    let mut numbers = Reader(signature);
+    let mut numbers = WireReader(signature);
     let (r, s) = (numbers.string()?, numbers.string()?);
     let is_negative = |number: &[u8]| number.first().is_some_and(|byte| byte & 0x80 != 0);
     if !numbers.0.is_empty() || is_negative(r) || is_negative(s) {

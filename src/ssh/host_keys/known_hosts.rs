@@ -35,19 +35,19 @@ use crate::text::message::reason;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// The key is the host's.
-    Known(Place),
+    Known(KeyLine),
     /// No key is known for the host.
     Unknown,
     /// Other keys are known for the host, of whatever type, and this isn't one of them. In file order, never empty;
     /// OpenSSH's message names the last.
-    Changed(Vec<Place>),
+    Changed(Vec<KeyLine>),
     /// The key is marked `@revoked`, whatever other lines say.
-    Revoked(Place),
+    Revoked(KeyLine),
 }
 
 /// The line that led to a verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct KeyLine {
     /// The file, as it was given to [`KnownHosts::load`].
     pub file: Arc<Path>,
     /// Counted from 1; 0 for a key that was accepted in this run but could not be written.
@@ -56,7 +56,7 @@ pub struct Place {
     pub key_type: &'static str,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for KeyLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file.display(), self.line)
     }
@@ -87,7 +87,7 @@ impl fmt::Display for Note {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remembered {
     /// The key was added.
-    Added(Place),
+    Added(KeyLine),
     /// Something about the host was known by then, through another job or process; this is the verdict now.
     Already(Verdict),
 }
@@ -266,7 +266,7 @@ impl KnownHosts {
             Err(err) if err.kind() == io::ErrorKind::InvalidInput => {}
             synced => synced.map_err(failed)?,
         }
-        Ok(Remembered::Added(Place { file: file.clone(), line, key_type: key.kind.plain }))
+        Ok(Remembered::Added(KeyLine { file: file.clone(), line, key_type: key.kind.plain }))
     }
 }
 

@@ -15,7 +15,7 @@ use openssl::sha::Sha1;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 
-use super::known_hosts::{Note, Place};
+use super::known_hosts::{KeyLine, Note};
 use crate::ssh::keys::public_key::{Key, Kind};
 use crate::system::files::bounded;
 use crate::system::files::trusted_path;
@@ -61,8 +61,8 @@ impl Line {
         !blob.is_empty() && self.blob() == blob
     }
 
-    pub(crate) fn place(&self) -> Place {
-        Place { file: self.file.clone(), line: self.number, key_type: self.kind.plain }
+    pub(crate) fn place(&self) -> KeyLine {
+        KeyLine { file: self.file.clone(), line: self.number, key_type: self.kind.plain }
     }
 }
 

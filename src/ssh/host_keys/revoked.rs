@@ -12,7 +12,7 @@ use openssl::sha::{sha1, sha256};
 
 use super::certificate::Certificate;
 use super::known_hosts::{Key, TOO_SHORT};
-use crate::ssh::wire::Reader;
+use crate::ssh::wire::WireReader;
 use crate::system::files::bounded;
 use crate::system::files::unread::{BeforeStart, is_unread};
 use crate::system::lock::lock;
@@ -161,7 +161,7 @@ const SHORT: &str = "it is cut short";
 impl List {
     /// Reads what follows the magic number.
     fn parse(bytes: &[u8]) -> Result<List, &'static str> {
-        let mut reader = Reader(bytes);
+        let mut reader = WireReader(bytes);
         if reader.u32().ok_or(SHORT)? != VERSION {
             return Err("it is of an unknown version");
         }
@@ -201,7 +201,7 @@ impl List {
 
 impl OfAuthority {
     fn parse(section: &[u8]) -> Result<OfAuthority, &'static str> {
-        let mut reader = Reader(section);
+        let mut reader = WireReader(section);
         let (authority, _reserved) = (reader.string().ok_or(SHORT)?, reader.string().ok_or(SHORT)?);
         let mut of = OfAuthority::default();
         if !authority.is_empty() {
@@ -209,7 +209,7 @@ impl OfAuthority {
         }
         while !reader.0.is_empty() {
             let (kind, section) = (reader.byte().ok_or(SHORT)?, reader.string().ok_or(SHORT)?);
-            let mut numbers = Reader(section);
+            let mut numbers = WireReader(section);
             match kind {
                 0x20 => {
                     while !numbers.0.is_empty() {
@@ -272,7 +272,7 @@ impl OfAuthority {
 
 /// The strings that a section consists of, each of `length` if there is one.
 fn strings(section: &[u8], length: Option<usize>) -> Result<Vec<Vec<u8>>, &'static str> {
-    let mut reader = Reader(section);
+    let mut reader = WireReader(section);
     let mut found = Vec::new();
     while !reader.0.is_empty() {
         let string = reader.string().ok_or(SHORT)?;

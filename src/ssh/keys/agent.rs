@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use super::session_binding::{Binding, Purpose};
-use crate::ssh::wire::{Reader, put_string};
+use crate::ssh::wire::{WireReader, put_string};
 use crate::system::poll::{Patience, poll_with};
 
 /// The answer to what the agent has done without having anything to say.
@@ -247,7 +247,7 @@ fn late<T>(result: io::Result<T>) -> io::Result<T> {
 
 /// The keys in an answer.
 pub(crate) fn parse_identities(answer: &[u8]) -> Option<Vec<AgentKey>> {
-    let mut reader = Reader(answer);
+    let mut reader = WireReader(answer);
     if reader.byte()? != IDENTITIES_ANSWER {
         return None;
     }
@@ -264,11 +264,11 @@ pub(crate) fn parse_identities(answer: &[u8]) -> Option<Vec<AgentKey>> {
 
 /// The signature in an answer.
 pub(crate) fn parse_signature(answer: &[u8]) -> Option<Vec<u8>> {
-    let mut reader = Reader(answer);
+    let mut reader = WireReader(answer);
     if reader.byte()? != SIGN_RESPONSE {
         return None;
     }
-    let mut signature = Reader(reader.string()?);
+    let mut signature = WireReader(reader.string()?);
     let algorithm = signature.string()?;
     if algorithm.starts_with(b"sk-") { Some(signature.0.to_vec()) } else { Some(signature.string()?.to_vec()) }
 }

@@ -12,7 +12,7 @@ use openssl::sign::Signer;
 
 use super::algorithms::CERTIFICATE;
 use crate::ssh::opening;
-use crate::ssh::wire::{Reader, put_string};
+use crate::ssh::wire::{WireReader, put_string};
 
 const EXTENSION: u8 = 27;
 const SESSION_BIND: &[u8] = b"session-bind@openssh.com";
@@ -86,7 +86,7 @@ impl Binding {
 
     /// A login as `user` by the key of this blob and algorithm.
     pub fn login(&self, user: &str, public_key: &[u8], algorithm: &str) -> Option<HostBoundLogin> {
-        let mut session = Reader(&self.session);
+        let mut session = WireReader(&self.session);
         let (host_key, identifier) = (session.string()?, session.string()?);
         let mut data = Vec::new();
         put_string(&mut data, identifier);

@@ -10,7 +10,7 @@ use super::host_key::Trust;
 use super::keyboard_interactive::{self, Conversation, Silence};
 use crate::events::event::{Outcome, Phase};
 use crate::events::host_error::{HostError, LoginError};
-use crate::ssh::destination::{Host, Method};
+use crate::ssh::destination::{Destination, Method};
 use crate::ssh::ffi::{self, Goodbye, OwnRequest, PasswordAnswer, PublicKeyAnswer, Refusal};
 use crate::ssh::keys::agent::{AgentKey, Bound};
 use crate::ssh::keys::keyring::ENCRYPTED;
@@ -26,7 +26,7 @@ use crate::system::password_source::Secret;
 /// The outcome of the job: authentication failed, or the job was over before.
 pub fn authenticate(
     driver: &mut Driver<'_>,
-    host: &Host,
+    host: &Destination,
     trust: Trust,
     binding: Option<&Binding>,
     watch: &Watch<'_>,
@@ -60,7 +60,7 @@ pub fn authenticate(
 /// What was tried on one host so far.
 struct Trial<'a, 'd> {
     driver: &'a mut Driver<'d>,
-    host: &'a Host,
+    host: &'a Destination,
     credentials: &'a Credentials,
     binding: Option<&'a Binding>,
     watch: &'a Watch<'a>,

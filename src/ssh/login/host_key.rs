@@ -17,16 +17,16 @@ use crate::events::event::Outcome;
 use crate::events::host_error::{HostError, HostKeyError, KNOWN_HOSTS_COMMAND};
 use crate::hosts::options::HostKeyCheck;
 use crate::ssh::algorithms::Algorithms;
-use crate::ssh::destination::{DEFAULT_PORT, Host};
+use crate::ssh::destination::{DEFAULT_PORT, Destination};
 use crate::ssh::host_keys::certificate::Certificate;
 use crate::ssh::host_keys::known_hosts::{
-    Entries, Key, KnownHosts, Place, RememberError, Remembered, Verdict, fingerprint, key_type,
+    Entries, Key, KeyLine, KnownHosts, RememberError, Remembered, Verdict, fingerprint, key_type,
 };
 use crate::ssh::host_keys::known_hosts_command::{self, Failure};
 use crate::ssh::keys::algorithms::CERTIFICATE;
 use crate::ssh::session::Credentials;
 use crate::ssh::watch::Watch;
-use crate::ssh::wire::Reader;
+use crate::ssh::wire::WireReader;
 use crate::ssh_config::LateTokens;
 
 /// How far a host is trusted after the check of its key.
@@ -51,7 +51,11 @@ impl Known {
     ///
     /// # Errors
     /// The outcome of the job: the command fails, or the job is over.
-    pub fn of(host: &Host, watch: &mut Watch<'_>, note: &mut dyn FnMut(&dyn Fn() -> String)) -> Result<Known, Outcome> {
+    pub fn of(
+        host: &Destination,
+        watch: &mut Watch<'_>,
+        note: &mut dyn FnMut(&dyn Fn() -> String),
+    ) -> Result<Known, Outcome> {
         let (name, port) = (&host.key_name.0, host.key_name.1);
         let files = host.credentials.known_hosts.lookup(name, port);
         let mut for_order = None;
@@ -68,7 +72,7 @@ impl Known {
 }
 
 /// The algorithms to ask a host for. Certificates are among them only where one may change the verdict.
-pub fn preference(host: &Host, known: &Known) -> Vec<&'static str> {
+pub fn preference(host: &Destination, known: &Known) -> Vec<&'static str> {
     let entries = known.for_order.as_ref().unwrap_or(&known.files);
     // What the command has to say of a key is known only when there is one.
     let may_decide = entries.has_authorities()
@@ -80,7 +84,7 @@ pub fn preference(host: &Host, known: &Known) -> Vec<&'static str> {
 
 /// Runs KnownHostsCommand; gives the lines that it prints, none where there is no command.
 fn ask_command(
-    host: &Host,
+    host: &Destination,
     about: &LateTokens<'_>,
     watch: &mut Watch<'_>,
     note: &mut dyn FnMut(&dyn Fn() -> String),
@@ -127,7 +131,7 @@ fn ordered(algorithms: &Algorithms, known: &Entries, with_certificates: bool) ->
 /// # Errors
 /// The outcome of the job: the key is not accepted.
 pub fn check(
-    host: &Host,
+    host: &Destination,
     known: Known,
     blob: &[u8],
     socket: BorrowedFd<'_>,
@@ -235,7 +239,7 @@ pub fn check(
 }
 
 /// The error where a host has shown `key` in a key re-exchange, which is not the one that was checked.
-pub fn replaced(host: &Host, key: Option<&[u8]>) -> HostKeyError {
+pub fn replaced(host: &Destination, key: Option<&[u8]>) -> HostKeyError {
     let name = known_hosts_name(&host.key_name.0, host.key_name.1);
     let offered = key.and_then(|blob| Key::parse(blob).ok());
     let offered = offered.map_or_else(
@@ -254,7 +258,7 @@ enum Doubt {
 }
 
 /// The line of the authority that makes a certificate's host known.
-fn judge_certificate(offer: &Offer<'_>, known: &Entries, certificate: &Certificate) -> Result<Place, Doubt> {
+fn judge_certificate(offer: &Offer<'_>, known: &Entries, certificate: &Certificate) -> Result<KeyLine, Doubt> {
     let authority = &certificate.authority;
     match known.check_authority(&authority.blob, &offer.key.blob) {
         Verdict::Known(place) => {
@@ -271,7 +275,7 @@ fn judge_certificate(offer: &Offer<'_>, known: &Entries, certificate: &Certifica
             certificate.authority_name()
         ))),
         Verdict::Changed(places) => {
-            let places: Vec<String> = places.iter().map(Place::to_string).collect();
+            let places: Vec<String> = places.iter().map(KeyLine::to_string).collect();
             let (signer, places) = (certificate.authority_name(), places.join(", "));
             Err(Doubt::Invalid(format!("it is signed by {signer}, which is not the authority of {places}")))
         }
@@ -280,7 +284,7 @@ fn judge_certificate(offer: &Offer<'_>, known: &Entries, certificate: &Certifica
 
 /// A host key that a server has presented.
 struct Offer<'a> {
-    host: &'a Host,
+    host: &'a Destination,
     /// As it is looked up.
     name: String,
     key: &'a Key,
@@ -297,7 +301,7 @@ impl Offer<'_> {
     /// Why the key is not accepted.
     fn refused(&self, verdict: Verdict) -> HostKeyError {
         let (name, offered) = (self.name.clone(), self.to_string());
-        let position = |place: &Place| -> (PathBuf, u64) { (place.file.to_path_buf(), place.line) };
+        let position = |place: &KeyLine| -> (PathBuf, u64) { (place.file.to_path_buf(), place.line) };
         match verdict {
             Verdict::Revoked(place) => {
                 let (file, line) = position(&place);
@@ -305,7 +309,7 @@ impl Offer<'_> {
             }
             Verdict::Changed(places) => {
                 // OpenSSH names the last. Where one is of the same type, that one says more.
-                let is_same = |place: &&Place| place.key_type == self.key.plain_type();
+                let is_same = |place: &&KeyLine| place.key_type == self.key.plain_type();
                 let same = places.iter().rfind(is_same);
                 let (file, line) = same.or(places.last()).map(position).unwrap_or_default();
                 let known = match (same, places.last()) {
@@ -315,7 +319,7 @@ impl Offer<'_> {
                 HostKeyError::Changed { name, offered, file, line, known }
             }
             Verdict::Unknown | Verdict::Known(_) => {
-                let Host { name: address, port, key_name, proxy, credentials, .. } = self.host;
+                let Destination { name: address, port, key_name, proxy, credentials, .. } = self.host;
                 let is_own_name = key_name.0.eq_ignore_ascii_case(address) && key_name.1 == *port;
                 let scan = (proxy.is_none() && is_own_name).then(|| (address.clone(), *port));
                 let file = credentials.known_hosts.user_file().map(Path::to_owned);
@@ -378,7 +382,7 @@ fn is_loopback(socket: BorrowedFd<'_>) -> bool {
 
 /// The size of a plain RSA key (RFC 4253 section 6.6); nothing for other keys.
 fn rsa_bits(key: &[u8]) -> Option<u32> {
-    let mut reader = Reader(key);
+    let mut reader = WireReader(key);
     if reader.string()? != b"ssh-rsa" {
         return None;
     }

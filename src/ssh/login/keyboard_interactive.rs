@@ -9,7 +9,7 @@ use rustix::net::{Shutdown, shutdown};
 
 use super::question::{self, Asks};
 use crate::events::event::Outcome;
-use crate::ssh::destination::Host;
+use crate::ssh::destination::Destination;
 use crate::ssh::ffi::{Answerer, Question};
 use crate::ssh::watch::Watch;
 use crate::system::password_source::Secret;
@@ -28,7 +28,7 @@ pub const CHANGE: &str = "log in once with ssh and change the password";
 
 /// The conversation with one host.
 pub struct Conversation<'a> {
-    host: &'a Host,
+    host: &'a Destination,
     /// The password, until the server has been told it.
     password: Option<&'a Secret>,
     terminal: &'a Terminal,
@@ -67,7 +67,7 @@ pub enum Silence {
 impl<'a> Conversation<'a> {
     /// A conversation that has not begun.
     pub fn new(
-        host: &'a Host,
+        host: &'a Destination,
         password: Option<&'a Secret>,
         terminal: &'a Terminal,
         watch: &'a Watch<'a>,

@@ -13,7 +13,7 @@ use super::jump_host::{Connection, JumpHost};
 use crate::events::event::Outcome;
 use crate::events::host_error::{HostError, ProxyError};
 use crate::hosts::proxy::Hop;
-use crate::ssh::destination::Host;
+use crate::ssh::destination::Destination;
 use crate::system::cancel::Cancel;
 use crate::system::lock::lock;
 
@@ -21,7 +21,7 @@ use crate::system::lock::lock;
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Gives the host that a hop names, or what is wrong with it.
-pub type HostOf = Box<dyn Fn(&Hop) -> Result<Arc<Host>, String> + Send + Sync>;
+pub type HostOf = Box<dyn Fn(&Hop) -> Result<Arc<Destination>, String> + Send + Sync>;
 
 /// What all connections to jump hosts need to know.
 pub struct Plan {
@@ -36,15 +36,15 @@ pub struct Plan {
 }
 
 /// All jump hosts of a run.
-pub struct Proxies {
+pub struct JumpHosts {
     plan: Arc<Plan>,
     hosts: Mutex<HashMap<Vec<Hop>, Arc<JumpHost>>>,
 }
 
-impl Proxies {
+impl JumpHosts {
     /// None yet.
-    pub fn new(plan: Plan) -> Proxies {
-        Proxies { plan: Arc::new(plan), hosts: Mutex::default() }
+    pub fn new(plan: Plan) -> JumpHosts {
+        JumpHosts { plan: Arc::new(plan), hosts: Mutex::default() }
     }
 
     /// The last host of a chain of `hops`. Chains that begin alike share those connections.
@@ -82,7 +82,7 @@ impl Proxies {
     }
 }
 
-impl Drop for Proxies {
+impl Drop for JumpHosts {
     fn drop(&mut self) {
         self.close();
     }
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
     use crate::cli::options;
     use crate::hosts::{HostSpec, Origin};
-    use crate::plan::destinations::Directory;
+    use crate::plan::destinations::Destinations;
     use crate::plan::settings::{Environment, Settings};
     use crate::ssh::embedded::{Config, Event, Key, KeyKind, Server};
     use crate::ssh::watch::Watch;
@@ -176,8 +176,8 @@ mod tests {
         /// What is connected to in its place, and whether that passes anything on.
         address: SocketAddr,
         frozen: Arc<AtomicBool>,
-        proxies: Proxies,
-        directory: Arc<Directory>,
+        jump_hosts: JumpHosts,
+        destinations: Arc<Destinations>,
         cancel: Cancel,
         _dir: TempDir,
     }
@@ -213,18 +213,18 @@ mod tests {
             let environment = Environment { variable: &|_| None, login: Some("me".to_owned()), home: None };
             let settings = Settings::resolve(&opts, &environment).expect("good settings");
             let terminal = Terminal::new().expect("a pipe");
-            let directory = Directory::new(Arc::new(settings), None, Arc::new(terminal), &cancel);
-            let directory = Arc::new(directory.unwrap_or_else(|error| panic!("{error}")));
-            let proxies = Proxies::new(Plan {
+            let destinations = Destinations::new(Arc::new(settings), None, Arc::new(terminal), &cancel);
+            let destinations = Arc::new(destinations.unwrap_or_else(|error| panic!("{error}")));
+            let jump_hosts = JumpHosts::new(Plan {
                 host_of: {
-                    let directory = Arc::clone(&directory);
-                    Box::new(move |hop| directory.hop(hop).map_err(|error| error.to_string()))
+                    let destinations = Arc::clone(&destinations);
+                    Box::new(move |hop| destinations.hop(hop).map_err(|error| error.to_string()))
                 },
                 connections: 1,
                 window: 256 << 10,
                 cancel: cancel.clone(),
             });
-            Bastion { server, address, frozen, proxies, directory, cancel, _dir: dir }
+            Bastion { server, address, frozen, jump_hosts, destinations, cancel, _dir: dir }
         }
 
         /// A blocking socket to `target` through the jump host.
@@ -233,10 +233,10 @@ mod tests {
             let hop = Hop { user: None, name: address.ip().to_string(), port: Some(address.port()) };
             let name = target.ip().to_string();
             let spec = HostSpec::new((None, name, Some(target.port())), Origin::CommandLine);
-            let hosts = self.directory.hosts([&spec].into_iter()).unwrap_or_else(|error| panic!("{error}"));
+            let hosts = self.destinations.hosts([&spec].into_iter()).unwrap_or_else(|error| panic!("{error}"));
             let host = &hosts[0];
             let mut watch = Watch::new(&self.cancel, Duration::from_secs(10));
-            let jump_host = self.proxies.reach(&[hop]).unwrap_or_else(|outcome| panic!("{outcome}"));
+            let jump_host = self.jump_hosts.reach(&[hop]).unwrap_or_else(|outcome| panic!("{outcome}"));
             let way = jump_host.connect(host, 1, &mut watch);
             let stream = UnixStream::from(way.unwrap_or_else(|outcome| panic!("{outcome}")).socket);
             stream.set_nonblocking(false).expect("a socket");
@@ -365,7 +365,7 @@ mod tests {
         for _ in 0..50 {
             assert_eq!(read_all(bastion.connect(source(1000))), patterned(1000));
         }
-        bastion.proxies.close();
+        bastion.jump_hosts.close();
         assert!(bastion.server.wait_until(Duration::from_secs(5), |server| server.open_connections() == 0));
         let goodbye = |server: &Server| server.logged().iter().any(|record| record.event == Event::Disconnect);
         assert!(bastion.server.wait_until(Duration::from_secs(5), goodbye), "it says goodbye");

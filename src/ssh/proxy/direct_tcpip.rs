@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
 use super::chain::Plan;
-use super::jump_host::{Connection, Failed, JumpHost, Request};
+use super::jump_host::{Connection, Failed, ForwardRequest, JumpHost};
 use crate::events::host_error::ProxyError;
 use crate::ssh::channel::relay::{self, Dead, Line, READ_SIZE, UNSENT};
 use crate::ssh::ffi::{self, Channel, OPEN_REFUSED, OPEN_TIMEOUT};
@@ -38,7 +38,7 @@ const TICK: Duration = Duration::from_millis(100);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The thread's state.
-pub struct Pump<'a> {
+pub struct DirectTcpip<'a> {
     session: Session,
     host: &'a Arc<JumpHost>,
     connection: Arc<Connection>,
@@ -54,12 +54,12 @@ pub struct Pump<'a> {
 
 /// A channel that is being opened.
 struct Opening {
-    request: Request,
+    request: ForwardRequest,
     message: Vec<u8>,
     since: Instant,
 }
 
-impl<'a> Pump<'a> {
+impl<'a> DirectTcpip<'a> {
     /// A pump on an authenticated session. Something to read from `wake` makes it look for requests.
     pub fn new(
         session: Session,
@@ -69,7 +69,7 @@ impl<'a> Pump<'a> {
         plan: &Plan,
     ) -> Self {
         ffi::set_open_limit(session.ssh(), i32::MAX);
-        Pump {
+        DirectTcpip {
             session,
             host,
             connection,
@@ -261,7 +261,7 @@ impl<'a> Pump<'a> {
     }
 
     /// Gives one end of a pair of sockets to the session that asked, and joins the other to `channel`.
-    fn join(&mut self, channel: Channel, request: Request) {
+    fn join(&mut self, channel: Channel, request: ForwardRequest) {
         let (socket, answer) = match pair() {
             Ok((ours, theirs)) => (Some(ours), Ok((theirs, Arc::clone(&self.connection)))),
             Err(error) => (None, Err(Failed::Local(reason(&error)))),

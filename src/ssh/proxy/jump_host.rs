@@ -1,6 +1,6 @@
 //! One jump host: its connections, and the queue of those who want to get through.
 //!
-//! There is one connection at first. Whoever wants to get through puts a [`Request`] into the queue; the connections, each
+//! There is one connection at first. Whoever wants to get through puts a [`ForwardRequest`] into the queue; the connections, each
 //! with a thread of its own (see `pump`), take them from there. More connections are made only while requests wait, since
 //! libssh2 opens channels one at a time. A failed login is the failure of everybody who waits for it, and for a short time
 //! of everybody who comes after.
@@ -26,7 +26,7 @@ use crate::events::event::{Outcome, Phase};
 use crate::events::host_error::{HostError, ProxyError};
 use crate::hosts::proxy::Proxy;
 use crate::hosts::write_entry;
-use crate::ssh::destination::Host;
+use crate::ssh::destination::Destination;
 use crate::ssh::keepalive::Keepalive;
 use crate::ssh::session::Session;
 use crate::ssh::watch::{CARRIER_TICK, Carrier, Watch};
@@ -55,20 +55,20 @@ const MOST_NOTES: usize = 1000;
 
 /// A host that connects to others for us.
 pub struct JumpHost {
-    host: Arc<Host>,
+    host: Arc<Destination>,
     /// Through which it is reached, if not directly.
     before: Option<Arc<JumpHost>>,
     plan: Arc<Plan>,
-    state: Mutex<State>,
+    state: Mutex<JumpHostState>,
     /// A connection has ended, or could not be made.
     left: Condvar,
     closed: AtomicBool,
 }
 
 #[derive(Default)]
-struct State {
+struct JumpHostState {
     /// In the order in which they are served.
-    waiting: VecDeque<Request>,
+    waiting: VecDeque<ForwardRequest>,
     live: Vec<Slot>,
     /// Logins under way.
     connecting: usize,
@@ -109,7 +109,7 @@ enum Underlay {
 }
 
 /// Somebody wants a connection to a host.
-pub struct Request {
+pub struct ForwardRequest {
     /// Its name, which the jump host looks up.
     pub name: String,
     /// Its port.
@@ -131,7 +131,7 @@ pub enum Failed {
     Local(String),
 }
 
-impl Request {
+impl ForwardRequest {
     /// Answers it. Whoever asked may be gone.
     pub fn answer(self, answer: Answer) {
         let _ = self.answer.send(answer);
@@ -145,13 +145,13 @@ impl Request {
 
 impl JumpHost {
     /// The jump host `host`, reached through the one `before`, without a connection yet.
-    pub fn new(host: Arc<Host>, before: Option<Arc<JumpHost>>, plan: &Arc<Plan>) -> JumpHost {
+    pub fn new(host: Arc<Destination>, before: Option<Arc<JumpHost>>, plan: &Arc<Plan>) -> JumpHost {
         let (state, left) = (Mutex::default(), Condvar::new());
         JumpHost { host, before, plan: Arc::clone(plan), state, left, closed: AtomicBool::new(false) }
     }
 
     /// The host itself.
-    pub fn host(&self) -> &Host {
+    pub fn host(&self) -> &Destination {
         &self.host
     }
 
@@ -165,7 +165,12 @@ impl JumpHost {
     ///
     /// # Errors
     /// The outcome of the job: the login failed, this host could not connect, or the job was over before.
-    pub fn connect(self: &Arc<Self>, target: &Host, attempt: u32, watch: &mut Watch<'_>) -> Result<Way, Outcome> {
+    pub fn connect(
+        self: &Arc<Self>,
+        target: &Destination,
+        attempt: u32,
+        watch: &mut Watch<'_>,
+    ) -> Result<Way, Outcome> {
         watch.expect(Phase::Connect, "no connection through the proxy");
         watch.check()?;
         let (answer, answered) = bounded(1);
@@ -175,7 +180,7 @@ impl JumpHost {
             if let Some(error) = state.remembered(attempt) {
                 return Err(self.failed(target, Failed::Proxy(error)));
             }
-            state.waiting.push_back(Request {
+            state.waiting.push_back(ForwardRequest {
                 name: target.name.clone(),
                 port: target.port,
                 slice: SLICE,
@@ -255,7 +260,7 @@ impl JumpHost {
     }
 
     /// The outcome of a host that could not be reached through this one.
-    fn failed(&self, target: &Host, failed: Failed) -> Outcome {
+    fn failed(&self, target: &Destination, failed: Failed) -> Outcome {
         let hop = self.to_string();
         match failed {
             Failed::Unreachable(reason) => {
@@ -301,9 +306,9 @@ impl JumpHost {
     }
 
     /// The next request, for `connection` to serve.
-    pub fn next(self: &Arc<Self>, connection: &Connection) -> Option<Request> {
+    pub fn next(self: &Arc<Self>, connection: &Connection) -> Option<ForwardRequest> {
         let mut state = lock(&self.state);
-        state.waiting.retain(Request::is_wanted);
+        state.waiting.retain(ForwardRequest::is_wanted);
         let request = state.waiting.pop_front();
         if let Some(slot) = state.slot(connection) {
             slot.opening = request.as_ref().map(|_| Instant::now());
@@ -337,35 +342,35 @@ impl JumpHost {
     }
 
     /// Whether an open for `request` of that age must let others go first: they wait, and no connection is free or to be had.
-    pub fn must_give_way(self: &Arc<Self>, request: &Request, age: Duration) -> bool {
+    pub fn must_give_way(self: &Arc<Self>, request: &ForwardRequest, age: Duration) -> bool {
         let mut state = lock(&self.state);
         self.grow(&mut state);
         age >= request.slice
-            && state.waiting.iter().any(Request::is_wanted)
+            && state.waiting.iter().any(ForwardRequest::is_wanted)
             && state.connecting == 0
             && state.live.iter().all(|slot| slot.opening.is_some())
             && !self.can_grow(&state)
     }
 
     /// Takes back a request whose connection has ended.
-    pub fn again(&self, request: Request) {
+    pub fn again(&self, request: ForwardRequest) {
         lock(&self.state).waiting.push_front(request);
     }
 
     /// Takes back a request that gives way to the others.
-    pub fn again_later(&self, mut request: Request) {
+    pub fn again_later(&self, mut request: ForwardRequest) {
         request.slice = request.slice.saturating_mul(2);
         lock(&self.state).waiting.push_back(request);
     }
 
-    fn can_grow(&self, state: &State) -> bool {
+    fn can_grow(&self, state: &JumpHostState) -> bool {
         state.live.len() + state.connecting < self.plan.connections
             && state.growth.is_none_or(|growth| growth <= Instant::now() + PATIENCE)
     }
 
     /// Makes more connections where those that there are do not suffice: as many as can be logged in before the others
     /// have served everybody, or one more if all others are stuck.
-    fn grow(self: &Arc<Self>, state: &mut State) {
+    fn grow(self: &Arc<Self>, state: &mut JumpHostState) {
         let now = Instant::now();
         let all = state.live.len() + state.connecting;
         if state.waiting.is_empty()
@@ -393,7 +398,7 @@ impl JumpHost {
     // Connections come and go.
 
     /// Starts a thread that logs in, which may take `time` from when it really runs, and then serves requests.
-    fn begin(self: &Arc<Self>, state: &mut State, time: Duration) {
+    fn begin(self: &Arc<Self>, state: &mut JumpHostState, time: Duration) {
         state.connecting += 1;
         let host = Arc::clone(self);
         let begun = thread::Builder::new()
@@ -449,7 +454,7 @@ impl JumpHost {
         }
     }
 
-    fn login_failed(&self, state: &mut State, outcome: Outcome) {
+    fn login_failed(&self, state: &mut JumpHostState, outcome: Outcome) {
         state.connecting -= 1;
         self.left.notify_all();
         if !state.live.is_empty() || state.connecting > 0 {
@@ -506,7 +511,7 @@ impl fmt::Display for JumpHost {
     }
 }
 
-impl State {
+impl JumpHostState {
     /// The failure that answers for an attempt of that number, without another login.
     fn remembered(&self, attempt: u32) -> Option<ProxyError> {
         let failure = self.failure.as_ref().filter(|_| self.live.is_empty() && self.connecting == 0)?;

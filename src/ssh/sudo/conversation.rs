@@ -42,7 +42,7 @@ pub struct Conversation {
     trust: Trust,
     /// Whether our user may be asked for this host.
     may_ask: bool,
-    state: State,
+    state: ConversationState,
     /// What sudo was told.
     told: Option<Arc<Secret>>,
     /// Where signals for the command go, once that has begun.
@@ -60,7 +60,7 @@ pub struct Conversation {
     said: Vec<u8>,
 }
 
-enum State {
+enum ConversationState {
     /// sudo has not asked.
     Silent,
     /// It has asked, and nobody has looked yet who has the password.
@@ -110,7 +110,7 @@ impl Conversation {
             password,
             trust,
             may_ask,
-            state: State::Silent,
+            state: ConversationState::Silent,
             told: None,
             target: None,
             held: [Vec::new(), Vec::new()],
@@ -146,11 +146,16 @@ impl Conversation {
                     heard.extend_from_slice(before.unwrap_or(&rest[..at]));
                     self.after_prompt = Some((stream, if before.is_some() { AROUND[1] } else { b"" }));
                     rest.drain(..at + self.prompt.len());
-                    self.state = match std::mem::replace(&mut self.state, State::Refused) {
-                        State::Silent => State::Asked,
+                    self.state = match std::mem::replace(&mut self.state, ConversationState::Refused) {
+                        ConversationState::Silent => ConversationState::Asked,
                         // Two questions in one breath, or an answer that was none.
-                        State::Asked | State::Waiting(_) | State::Told | State::Refused => State::Refused,
-                        other @ (State::Silenced | State::Beginning | State::Begun) => other,
+                        ConversationState::Asked
+                        | ConversationState::Waiting(_)
+                        | ConversationState::Told
+                        | ConversationState::Refused => ConversationState::Refused,
+                        other @ (ConversationState::Silenced
+                        | ConversationState::Beginning
+                        | ConversationState::Begun) => other,
                     };
                 }
                 Found::Password { at, end } => {
@@ -162,8 +167,8 @@ impl Conversation {
                     heard.extend_from_slice(&rest[..at]);
                     self.target = Target::parse(&rest[(at + self.start.len()).min(end)..end]);
                     rest.drain(..end);
-                    if !matches!(self.state, State::Silenced) {
-                        self.state = State::Beginning;
+                    if !matches!(self.state, ConversationState::Silenced) {
+                        self.state = ConversationState::Beginning;
                     }
                 }
                 Found::Start { at, end: None } => {
@@ -197,23 +202,26 @@ impl Conversation {
     /// What is to be done now.
     pub fn next(&mut self) -> Step {
         match &self.state {
-            State::Silent | State::Told | State::Begun | State::Silenced => return Step::Listen,
-            State::Asked if self.trust == Trust::NoSecrets => {
+            ConversationState::Silent
+            | ConversationState::Told
+            | ConversationState::Begun
+            | ConversationState::Silenced => return Step::Listen,
+            ConversationState::Asked if self.trust == Trust::NoSecrets => {
                 return self.end("it asks for a password, and the host's key is not the known one", None);
             }
-            State::Asked => match self.password.get(self.may_ask) {
+            ConversationState::Asked => match self.password.get(self.may_ask) {
                 Answer::Known(password) => return self.tell(password),
                 Answer::Nobody(why) => return self.nobody(&why),
-                Answer::Later(waiting) => self.state = State::Waiting(waiting),
+                Answer::Later(waiting) => self.state = ConversationState::Waiting(waiting),
             },
-            State::Waiting(waiting) => match waiting.answer() {
+            ConversationState::Waiting(waiting) => match waiting.answer() {
                 Some(Ok(password)) => return self.tell(password),
                 Some(Err(why)) => return self.nobody(&why),
                 None => {}
             },
-            State::Refused => return self.end("the password was refused", Some(REFUSED_HINT)),
-            State::Beginning => {
-                self.state = State::Begun;
+            ConversationState::Refused => return self.end("the password was refused", Some(REFUSED_HINT)),
+            ConversationState::Beginning => {
+                self.state = ConversationState::Begun;
                 let (sudo, password) = (self.sudo.clone(), self.told.take());
                 return Step::Begin(self.target.map(|target| SudoStop::new(sudo, target, password)));
             }
@@ -222,7 +230,7 @@ impl Conversation {
     }
 
     fn tell(&mut self, password: Arc<Secret>) -> Step {
-        self.state = State::Told;
+        self.state = ConversationState::Told;
         self.told = Some(Arc::clone(&password));
         Step::Tell(password)
     }
@@ -238,7 +246,7 @@ impl Conversation {
 
     /// Says nothing more, since the command is being stopped.
     pub fn give_up(&mut self) {
-        self.state = State::Silenced;
+        self.state = ConversationState::Silenced;
     }
 
     /// Whether it was the guard for csh that ended with `status`: sudo was never started, and the command ends as it does without sudo.
@@ -261,14 +269,14 @@ impl Conversation {
     /// What to wait for while our user is being asked.
     pub fn awaits(&self) -> Option<BorrowedFd<'_>> {
         match &self.state {
-            State::Waiting(waiting) => Some(waiting.as_fd()),
+            ConversationState::Waiting(waiting) => Some(waiting.as_fd()),
             _ => None,
         }
     }
 
     /// Whether the command has begun.
     pub fn has_begun(&self) -> bool {
-        matches!(self.state, State::Beginning | State::Begun)
+        matches!(self.state, ConversationState::Beginning | ConversationState::Begun)
     }
 
     /// The password that sudo was told, which it may repeat before the command begins; one that is too short is part of its words.

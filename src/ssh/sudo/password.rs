@@ -21,12 +21,12 @@ const STACK: usize = 256 << 10;
 /// Where sessions get the password.
 pub struct SudoPassword {
     terminal: Arc<Terminal>,
-    state: Mutex<State>,
+    state: Mutex<PasswordState>,
     /// The threads that have asked: more than one only if everybody who waited for an answer has gone.
     askers: Mutex<Vec<JoinHandle<()>>>,
 }
 
-enum State {
+enum PasswordState {
     Known(Arc<Secret>),
     Unasked,
     Asking(Question),
@@ -63,28 +63,28 @@ pub struct Waiting {
 impl SudoPassword {
     /// The password, or nobody has been asked for it yet.
     pub fn new(password: Option<Secret>, terminal: Arc<Terminal>) -> Arc<SudoPassword> {
-        let state = password.map_or(State::Unasked, |password| State::Known(Arc::new(password)));
+        let state = password.map_or(PasswordState::Unasked, |password| PasswordState::Known(Arc::new(password)));
         Arc::new(SudoPassword { terminal, state: Mutex::new(state), askers: Mutex::default() })
     }
 
     /// The password; asks for it if nobody has yet, and somebody may be asked. Does not wait.
     pub fn get(self: &Arc<Self>, may_ask: bool) -> Answer {
         let mut state = lock(&self.state);
-        if matches!(*state, State::Unasked) && !may_ask {
+        if matches!(*state, PasswordState::Unasked) && !may_ask {
             let why = if self.terminal.is_there() { AskError::Mute } else { AskError::NoTerminal };
             return Answer::Nobody(why.to_string());
         }
-        if matches!(*state, State::Unasked) {
-            *state = self.ask().map_or_else(State::Nobody, State::Asking);
+        if matches!(*state, PasswordState::Unasked) {
+            *state = self.ask().map_or_else(PasswordState::Nobody, PasswordState::Asking);
         }
         match &mut *state {
-            State::Known(password) => Answer::Known(Arc::clone(password)),
-            State::Asking(question) => {
+            PasswordState::Known(password) => Answer::Known(Arc::clone(password)),
+            PasswordState::Asking(question) => {
                 question.waiting += 1;
                 Answer::Later(Waiting { of: Arc::clone(self), answered: Arc::clone(&question.answered) })
             }
-            State::Nobody(why) => Answer::Nobody(why.clone()),
-            State::Unasked => Answer::Nobody(AskError::NoTerminal.to_string()),
+            PasswordState::Nobody(why) => Answer::Nobody(why.clone()),
+            PasswordState::Unasked => Answer::Nobody(AskError::NoTerminal.to_string()),
         }
     }
 
@@ -112,20 +112,20 @@ impl SudoPassword {
     /// Takes the answer to a question, unless that has been withdrawn meanwhile.
     fn answer(&self, of: &Arc<OwnedFd>, answer: Result<Secret, AskError>) {
         let mut state = lock(&self.state);
-        if !matches!(&*state, State::Asking(question) if Arc::ptr_eq(&question.answered, of)) {
+        if !matches!(&*state, PasswordState::Asking(question) if Arc::ptr_eq(&question.answered, of)) {
             return;
         }
         // Whoever waits is woken by this, since it ends the question.
         *state = match answer {
-            Ok(password) if password.expose().is_empty() => State::Nobody(AskError::Nothing.to_string()),
-            Ok(password) => State::Known(Arc::new(password)),
-            Err(error) => State::Nobody(error.to_string()),
+            Ok(password) if password.expose().is_empty() => PasswordState::Nobody(AskError::Nothing.to_string()),
+            Ok(password) => PasswordState::Known(Arc::new(password)),
+            Err(error) => PasswordState::Nobody(error.to_string()),
         };
     }
 
     /// Withdraws a question that is still there, and sees to it that the terminal is as it was.
     pub fn close(&self) {
-        if let State::Asking(question) = &*lock(&self.state) {
+        if let PasswordState::Asking(question) = &*lock(&self.state) {
             withdraw(question);
         }
         let askers = std::mem::take(&mut *lock(&self.askers));
@@ -150,9 +150,9 @@ impl Waiting {
     /// The answer, once there is one.
     pub fn answer(&self) -> Option<Result<Arc<Secret>, String>> {
         match &*lock(&self.of.state) {
-            State::Known(password) => Some(Ok(Arc::clone(password))),
-            State::Nobody(why) => Some(Err(why.clone())),
-            State::Asking(_) | State::Unasked => None,
+            PasswordState::Known(password) => Some(Ok(Arc::clone(password))),
+            PasswordState::Nobody(why) => Some(Err(why.clone())),
+            PasswordState::Asking(_) | PasswordState::Unasked => None,
         }
     }
 }
@@ -160,11 +160,11 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         let mut state = lock(&self.of.state);
-        if let State::Asking(question) = &mut *state {
+        if let PasswordState::Asking(question) = &mut *state {
             question.waiting -= 1;
             if question.waiting == 0 {
                 withdraw(question);
-                *state = State::Unasked;
+                *state = PasswordState::Unasked;
             }
         }
     }

@@ -10,7 +10,7 @@ use pssh::client::Client;
 use pssh::command::host_args::Arguments;
 use pssh::events::event::Class;
 use pssh::hosts;
-use pssh::plan::retry::Policy;
+use pssh::plan::retry::RetryPolicy;
 use pssh::plan::settings::{AgentChoice, Settings};
 
 use super::cells::Phase;
@@ -57,7 +57,7 @@ fn a_client_in_a_process_of_its_own() {
     settings.agent = AgentChoice::Nobody;
     settings.config_files = pssh::ssh_config::Files::of("", Some(file("config").as_os_str()));
     settings.connect_timeout = Some(CONNECT);
-    settings.retry = Policy { attempts: 1, delay: Duration::ZERO };
+    settings.retry = RetryPolicy { attempts: 1, delay: Duration::ZERO };
     settings.attempts_given = true;
     settings.pool_size = 200;
     let command = fs::read(file("command")).expect("the command");

@@ -77,14 +77,14 @@ impl Signs {
 }
 
 /// All proxies of a test. Dropping it closes their connections.
-pub(super) struct Proxies {
+pub(super) struct JumpHosts {
     runtime: Runtime,
 }
 
-impl Proxies {
-    pub(super) fn new() -> Proxies {
+impl JumpHosts {
+    pub(super) fn new() -> JumpHosts {
         let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("fault-proxy").enable_all().build();
-        Proxies { runtime: runtime.expect("threads for the proxies") }
+        JumpHosts { runtime: runtime.expect("threads for the proxies") }
     }
 
     /// A proxy on address `at` before `target`, with the same fault for every connection.

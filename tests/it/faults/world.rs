@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::cells::{ALIVE, COMMAND, CONNECT, Cell, Fault, HOP_ALIVE, Made, Phase, all};
 use super::names::{DOMAIN, Names};
 use super::packets::BEGUN;
-use super::proxy::{Point, Proxies, Signs, Strike, waits};
+use super::proxy::{JumpHosts, Point, Signs, Strike, waits};
 use crate::bin::{Env, Pssh, Run};
 use crate::embedded::{Behaviour, ChannelOpenFailure, Config, Key, KeyKind, Server, Step, refused_address};
 use crate::sshd::{Setup, Sshd, sftp_server};
@@ -59,7 +59,7 @@ pub(super) struct World {
     copied_to: Vec<Sshd>,
     names: Option<Names>,
     // Kept for their listeners.
-    proxies: Proxies,
+    proxies: JumpHosts,
     servers: Vec<Server>,
 }
 
@@ -86,7 +86,7 @@ impl World {
             sshd,
             copied_to: Vec::new(),
             names,
-            proxies: Proxies::new(),
+            proxies: JumpHosts::new(),
             servers: Vec::new(),
         };
         for cell in all() {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::copy::download_root::{Below, Temporary};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum DownloadState {
     /// Nothing was heard that scp or the script says; whether the script is there.
     Calling { by_script: bool },
     /// Records.

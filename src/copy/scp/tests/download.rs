@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 use crate::copy::Download;
-use crate::copy::download_root::Place;
+use crate::copy::download_root::DownloadRoot;
 use crate::copy::scp::download::{Receiving, command};
 use crate::plan::program::Program;
 
@@ -16,13 +16,13 @@ fn download(remotes: &[&[u8]], target: Option<&str>, options: Options) -> Arc<Do
     Arc::new(Download { remotes, target: target.map(|target| target.as_bytes().to_vec()), options })
 }
 
-fn receive(field: &Field, peer: &Peer, download: &Arc<Download>) -> Talk {
-    let place = Place::open(&field.here("")).unwrap();
+fn receive(field: &Field, peer: &Peer, download: &Arc<Download>) -> ChannelIo {
+    let place = DownloadRoot::open(&field.here("")).unwrap();
     peer.talk(&command(download), &mut Receiving::new(download.clone(), place))
 }
 
 #[track_caller]
-fn receive_well(field: &Field, remotes: &[&str], target: Option<&str>, options: Options) -> Talk {
+fn receive_well(field: &Field, remotes: &[&str], target: Option<&str>, options: Options) -> ChannelIo {
     let remotes: Vec<&[u8]> = remotes.iter().map(|remote| remote.as_bytes()).collect();
     let talk = receive(field, &field.peer(), &download(&remotes, target, options));
     assert!(matches!(talk.outcome, Outcome::Exited(0)), "{remotes:?}: {talk:?}");
@@ -30,7 +30,7 @@ fn receive_well(field: &Field, remotes: &[&str], target: Option<&str>, options: 
 }
 
 #[track_caller]
-fn fails(talk: &Talk, message: &str) {
+fn fails(talk: &ChannelIo, message: &str) {
     let Outcome::Failed(error) = &talk.outcome else { panic!("{talk:?}") };
     assert_eq!(error.to_string(), message);
 }
@@ -278,7 +278,7 @@ fn a_host_without_scp_is_told_from_one_that_fails() {
     write(field.there("bin/ls"), "");
     let outcome = |command: &[u8], shell: &'static str| {
         let download = download(&[b"motd"], None, PLAIN);
-        let place = Place::open(&field.here("")).unwrap();
+        let place = DownloadRoot::open(&field.here("")).unwrap();
         let peer = Peer { shell: vec!["env", "-i", shell], ..field.peer() };
         let mut receiving = Receiving::new(download, place);
         let talk = peer.talk(command, &mut receiving);
@@ -298,7 +298,7 @@ fn a_host_without_scp_is_told_from_one_that_fails() {
         b"PATH=/nowhere; ".to_vec(),
         String::from_utf8(command(&download)).unwrap().replace("exec sh", "exec /bin/sh").into_bytes(),
     ];
-    let mut receiving = Receiving::new(download, Place::open(&field.here("")).unwrap());
+    let mut receiving = Receiving::new(download, DownloadRoot::open(&field.here("")).unwrap());
     fails(&field.peer().talk(&script.concat(), &mut receiving), "mo*: neither SFTP nor scp is there");
 }
 
@@ -309,7 +309,7 @@ fn what_startup_files_print_is_passed_over() {
         write(field.there("motd"), "hello");
         let download = download(&[remote.as_bytes()], None, PLAIN);
         let command = [&b"echo Debian GNU/Linux; echo Caution; "[..], &command(&download)].concat();
-        let mut receiving = Receiving::new(download, Place::open(&field.here("")).unwrap());
+        let mut receiving = Receiving::new(download, DownloadRoot::open(&field.here("")).unwrap());
         let talk = field.peer().talk(&command, &mut receiving);
         assert!(matches!(talk.outcome, Outcome::Exited(0)), "{talk:?}");
         assert_eq!(read(field.here("motd")), "hello");
@@ -320,7 +320,8 @@ fn what_startup_files_print_is_passed_over() {
 fn what_this_protocol_cannot_do_is_told_before_anything_is_said() {
     let field = Field::new();
     for options in [Options { checksum: true, ..PLAIN }, Options { resume: true, ..PLAIN }] {
-        let mut receiving = Receiving::new(download(&[b"motd"], None, options), Place::open(&field.here("")).unwrap());
+        let mut receiving =
+            Receiving::new(download(&[b"motd"], None, options), DownloadRoot::open(&field.here("")).unwrap());
         assert_eq!(receiving.say(&mut Vec::new()), Say::Over);
         let Outcome::Failed(error) = receiving.conclude(Outcome::Exited(1)) else { panic!("no error") };
         assert!(error.to_string().contains("the host has no SFTP") && error.hint(Program::Pscp).is_some(), "{error}");
@@ -341,7 +342,7 @@ fn on_a_full_disk() {
     write(field.there("3"), vec![3; 1000]);
     write(here.join("2"), "old");
     let download = download(&[b"1", b"2", b"3"], None, PLAIN);
-    let place = Place::open(&here).unwrap();
+    let place = DownloadRoot::open(&here).unwrap();
     let talk = field.peer().talk(&command(&download), &mut Receiving::new(download, place));
     let Outcome::Failed(error) = &talk.outcome else { panic!("{talk:?}") };
     assert!(error.to_string().contains("No space left on device"), "{error}");

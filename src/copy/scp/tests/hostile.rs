@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::copy::Download;
-use crate::copy::download_root::Place;
+use crate::copy::download_root::DownloadRoot;
 use crate::copy::scp::download::Receiving;
 use crate::copy::scp::upload::Sending;
 
@@ -45,7 +45,10 @@ fn nothing_outside_has_changed(field: &Field) {
 fn receiving(field: &Field, remotes: &[&str], recursive: bool) -> Receiving {
     let remotes = remotes.iter().map(|remote| remote.as_bytes().to_vec()).collect();
     let options = Options { recursive, preserve: true, ..Options::default() };
-    Receiving::new(Arc::new(Download { remotes, target: None, options }), Place::open(&field.here("host")).unwrap())
+    Receiving::new(
+        Arc::new(Download { remotes, target: None, options }),
+        DownloadRoot::open(&field.here("host")).unwrap(),
+    )
 }
 
 #[test]

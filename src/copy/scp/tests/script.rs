@@ -61,7 +61,7 @@ fn poor(field: &Field, missing: &[&str]) -> PathBuf {
     bin
 }
 
-fn upload(field: &Field, shell: &[&'static str], path: &Path, options: Options, target: &str) -> Talk {
+fn upload(field: &Field, shell: &[&'static str], path: &Path, options: Options, target: &str) -> ChannelIo {
     let upload = field.upload(&["conf"], target.as_bytes(), options);
     let command =
         [format!("PATH={}; export PATH; ", path.display()).into_bytes(), command(&upload, &random_tag())].concat();

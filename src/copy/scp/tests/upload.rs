@@ -10,12 +10,12 @@ use crate::plan::program::Program;
 const PLAIN: Options = Options { recursive: false, preserve: false, checksum: false, resume: false, inplace: false };
 const TREE: Options = Options { recursive: true, ..PLAIN };
 
-fn send(peer: &Peer, upload: &Arc<Upload>) -> Talk {
+fn send(peer: &Peer, upload: &Arc<Upload>) -> ChannelIo {
     peer.talk(&command(upload, &random_tag()), &mut Sending::new(upload.clone()))
 }
 
 #[track_caller]
-fn send_well(field: &Field, sources: &[&str], target: &str, options: Options) -> Talk {
+fn send_well(field: &Field, sources: &[&str], target: &str, options: Options) -> ChannelIo {
     let talk = send(&field.peer(), &field.upload(sources, target.as_bytes(), options));
     assert!(matches!(talk.outcome, Outcome::Exited(0)), "{target}: {talk:?}");
     assert_eq!(talk.stderr, "", "{target}");
@@ -117,7 +117,7 @@ fn a_tree_is_merged_into_the_one_that_is_there() {
 }
 
 #[track_caller]
-fn fails(talk: &Talk, message: &str) {
+fn fails(talk: &ChannelIo, message: &str) {
     let Outcome::Failed(error) = &talk.outcome else { panic!("{talk:?}") };
     assert_eq!(error.to_string(), message);
     assert_eq!(error.class(), crate::events::event::Class::Copy);

@@ -3,7 +3,7 @@ use std::collections::{HashMap, VecDeque};
 use proptest::prelude::*;
 
 use super::*;
-use crate::ssh::wire::{Reader, put_string};
+use crate::ssh::wire::{WireReader, put_string};
 
 pub(super) const DIRECTORY: u32 = 0o040_755;
 pub(super) const FILE: u32 = 0o100_644;
@@ -31,9 +31,9 @@ const REALPATH: u8 = 16;
 const STAT: u8 = 17;
 
 pub(super) fn asked(said: &[u8]) -> Vec<Asked> {
-    let (mut all, mut rest) = (Vec::new(), Reader(said));
+    let (mut all, mut rest) = (Vec::new(), WireReader(said));
     while let Some(packet) = rest.string() {
-        let mut reader = Reader(packet);
+        let mut reader = WireReader(packet);
         let (kind, id) = (reader.byte().expect("kind"), reader.u32().expect("id"));
         let text = reader.string().unwrap_or_default().to_vec();
         let (offset, length) = if kind == READ { (reader.u64(), reader.u32()) } else { (None, None) };

@@ -166,7 +166,7 @@ impl Sides {
     fn downloading(&self, remotes: &[&str], target: Option<&str>, options: Options) -> Downloading {
         let remotes = remotes.iter().map(|remote| remote.as_bytes().to_vec()).collect();
         let target = target.map(|target| target.as_bytes().to_vec());
-        let place = Place::open(&self.local("")).expect("place");
+        let place = DownloadRoot::open(&self.local("")).expect("place");
         Downloading::new(Arc::new(Download { remotes, target, options }), place)
     }
 

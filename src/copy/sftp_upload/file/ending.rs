@@ -53,9 +53,9 @@ impl File {
         self.stage = Stage::Renaming;
         let (from, to) = (self.written.clone(), self.path.clone());
         if shared.client.supports(Extension::PosixRename) {
-            self.ask(&Request::PosixRename { from: &from, to: &to }, Ask::Rename, shared);
+            self.ask(&Request::PosixRename { from: &from, to: &to }, FileStep::Rename, shared);
         } else {
-            self.ask(&Request::Rename { from: &from, to: &to }, Ask::Rename, shared);
+            self.ask(&Request::Rename { from: &from, to: &to }, FileStep::Rename, shared);
         }
     }
 
@@ -71,7 +71,7 @@ impl File {
             // Asked before anything is removed.
             let directory = parent_of(&self.written);
             let directory = if directory.is_empty() { b"." } else { directory }.to_vec();
-            self.ask(&Request::Statvfs(&directory), Ask::Room(needed), shared);
+            self.ask(&Request::Statvfs(&directory), FileStep::Room(needed), shared);
         }
         self.fail(status.reason(), status, shared);
     }
@@ -133,12 +133,12 @@ impl File {
             shared.unconfirmed -= readback.outstanding();
         }
         if let Some(handle) = self.handle.take() {
-            self.ask(&Request::Close(&handle), Ask::Close, shared);
+            self.ask(&Request::Close(&handle), FileStep::Close, shared);
         }
         if self.made && removes {
             self.made = false;
             let path = self.written.clone();
-            self.ask(&Request::Remove(&path), Ask::Tidy, shared);
+            self.ask(&Request::Remove(&path), FileStep::Tidy, shared);
         }
     }
 }

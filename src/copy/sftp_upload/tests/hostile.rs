@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::copy::sftp::packets::Status;
-use crate::ssh::wire::{Reader, put_string};
+use crate::ssh::wire::{WireReader, put_string};
 
 /// Requests that may wait for a reply at once: a window of the smallest WRITEs, and what all files and directories may ask for.
 const MOST_PENDING: usize = 6_000;
@@ -94,7 +94,7 @@ impl Liar {
     }
 
     fn reply(&mut self, packet: &[u8]) -> Vec<u8> {
-        let (kind, mut body) = (packet[0], Reader(&packet[1..]));
+        let (kind, mut body) = (packet[0], WireReader(&packet[1..]));
         let mut out = vec![0; 4];
         if kind == 1 {
             out.extend([2, 0, 0, 0, 3]);

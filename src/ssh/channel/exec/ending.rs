@@ -63,7 +63,7 @@ impl Running<'_> {
     /// The outcome of a dialogue that is done, although its program does not close the channel: it may have left something behind
     /// that holds it.
     pub(super) fn after_done(&mut self) -> Option<Outcome> {
-        if !self.feed.is_over() || !self.dialogue.as_ref().is_some_and(|dialogue| dialogue.is_done()) {
+        if !self.stdin.is_over() || !self.dialogue.as_ref().is_some_and(|dialogue| dialogue.is_done()) {
             return None;
         }
         let since = *self.done.get_or_insert_with(Instant::now);

@@ -96,7 +96,7 @@ impl Running<'_> {
                 if count == self.buffer.len() {
                     self.buffer.resize(READ_SIZE, 0);
                 }
-                if self.dialogue.is_some() && self.feed.is_over() {
+                if self.dialogue.is_some() && self.stdin.is_over() {
                     self.last_words += count;
                     if self.last_words > LAST_WORDS {
                         return Drained::Failed("the remote program keeps sending data".to_owned());

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Connection, HEAD_START, JumpHost, Slot, Underlay};
 use crate::events::host_error::HostError;
-use crate::ssh::proxy::direct_tcpip::Pump;
+use crate::ssh::proxy::direct_tcpip::DirectTcpip;
 use crate::ssh::watch::Watch;
 use crate::system::lock::lock;
 use crate::text::message::reason;
@@ -54,7 +54,7 @@ impl Login {
             state.live.push(Slot { connection: Arc::clone(&connection), opening: None, opened: 0 });
         }
         self.connection = Some(Arc::clone(&connection));
-        Pump::new(session, &host, connection, woken, &host.plan).run();
+        DirectTcpip::new(session, &host, connection, woken, &host.plan).run();
         // After the session that it carries, and before those who wait for the connection to be over.
         drop(command);
     }

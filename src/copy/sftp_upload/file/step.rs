@@ -4,7 +4,7 @@ use crate::copy::sftp::packets::Attributes;
 
 /// What was asked about a file.
 #[derive(Debug)]
-pub enum Ask {
+pub enum FileStep {
     /// What is there already.
     Look,
     /// Where the link leads that is there.
