@@ -43,7 +43,7 @@ use crate::events::host_error::HostError;
 use crate::hosts::{self, HostSpec, HostsError};
 use crate::plan::error::Unprepared;
 use crate::plan::failure_limit::FailureLimit;
-use crate::plan::job::{self, Commands, Job};
+use crate::plan::job::{Commands, Job};
 use crate::plan::settings::Settings;
 use crate::plan::work::Work;
 use crate::run::engine::{Engine, StartError};
@@ -263,9 +263,8 @@ impl Command<'_> {
                 Commands::Each(line, arguments)
             }
         };
-        let jobs = job::make(self.client.hosts.clone());
         let (writers, inputs): (Vec<_>, Vec<_>) = match self.has_stdin {
-            true => jobs.iter().map(|_| Input::written()).unzip(),
+            true => self.client.hosts.iter().map(|_| Input::written()).unzip(),
             false => (Vec::new(), Vec::new()),
         };
         let hangups: Vec<Hangup> = writers.iter().map(Writer::hangup).collect();
@@ -278,7 +277,7 @@ impl Command<'_> {
             ..self.client.settings.clone()
         };
         let cancel = Cancel::new()?;
-        let engine = Engine::new(settings, jobs, Work::Commands { commands, inputs }, &cancel)?;
+        let engine = Engine::new(settings, self.client.hosts.clone(), Work::Commands { commands, inputs }, &cancel)?;
         let started = engine.start(Held::default())?;
         let mut writers = writers.into_iter();
         let hosts = engine.jobs().iter().map(|job| Host::new(job, writers.next())).collect::<Arc<[Host]>>();
@@ -481,7 +480,7 @@ impl Host {
 
     /// The command, as its shell gets it.
     pub fn command(&self) -> &[u8] {
-        &self.inner.job.command
+        &self.inner.job.request.line
     }
 
     /// The lines of the command's standard output, from the first that was not read: those that are there, then those that

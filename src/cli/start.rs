@@ -99,8 +99,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
             &format!("-p {size} is how many hosts run at once; a port stands after its host: -H web1:{size}"),
         );
     });
-    let jobs = job::make(hosts);
-    job::check_aliases(&jobs).map_err(usage)?;
+    job::check_aliases(&hosts).map_err(usage)?;
 
     let cancel = Cancel::new().context("cannot make a pipe").map_err(failure)?;
     sink::heed(&cancel);
@@ -110,7 +109,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     }
     let given = if opts.other.explain { given::lines(opts, &settings, &environment) } else { Vec::new() };
     let (verbose, user) = (settings.verbose, settings.user.clone());
-    let engine = match (Engine::new(settings, jobs, work, &cancel), cancel.reason()) {
+    let engine = match (Engine::new(settings, hosts, work, &cancel), cancel.reason()) {
         // Ctrl-C at a question.
         (Err(_), Some(Reason::Signal(signal))) => return Ok(Ending::Signal(signal)),
         (engine, _) => engine.map_err(refusal)?,
@@ -120,7 +119,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
         return explain(engine.runner(), jobs, &given);
     }
     if opts.other.dry_run {
-        return answer(&output::commands(&engine.runner().as_sent(jobs)));
+        return answer(&output::commands(jobs, |job| engine.runner().as_sent(job)));
     }
     if verbose {
         notes.iter().chain(&engine.runner().notes()).for_each(|note| notices::complain(program, note));

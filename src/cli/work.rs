@@ -13,7 +13,7 @@ use crate::command::host_args;
 use crate::command::{self, CommandLine, Shell, Wrapping};
 use crate::copy::rsync::{Direction, Rsync, RsyncError, Transfer};
 use crate::copy::sources::{Sources, SourcesError};
-use crate::copy::{Download, Options, Protocol, Upload};
+use crate::copy::{Copy, Download, Options, Protocol, Upload};
 use crate::hosts::HostSpec;
 use crate::hosts::file_names;
 use crate::plan::job::{Commands, CommandsError};
@@ -175,7 +175,11 @@ impl Work {
         if !opts.download {
             let paths: Vec<PathBuf> = sources.iter().map(PathBuf::from).collect();
             let sources = Arc::new(Sources::find(&paths, options.recursive)?);
-            return Ok(Work::Upload(Arc::new(Upload { sources, target: target.as_bytes().to_vec(), options })));
+            return Ok(Work::Copy(Copy::Upload(Arc::new(Upload {
+                sources,
+                target: target.as_bytes().to_vec(),
+                options,
+            }))));
         }
         if options.inplace {
             return Err(wrong(
@@ -193,7 +197,7 @@ impl Work {
             (opts.localdir.as_deref().unwrap_or(Path::new("")), Some(below))
         };
         let directories = directories(base, hosts)?;
-        Ok(Work::Download { download: Arc::new(Download { remotes, target, options }), directories })
+        Ok(Work::Copy(Copy::Download { download: Arc::new(Download { remotes, target, options }), directories }))
     }
 
     /// What prsync(1) is asked for. `user` is the login name of hosts that have none.
@@ -243,7 +247,6 @@ mod tests {
     use super::*;
     use crate::cli::options;
     use crate::hosts::gather;
-    use crate::plan::job::{Job, make};
 
     fn copy(program: Program, words: &[&str]) -> Result<Work, String> {
         let opts = options::parse(program, [&[program.name()], words].concat()).expect("a good command line");
@@ -253,7 +256,7 @@ mod tests {
 
     fn download(program: Program, words: &[&str]) -> (Vec<String>, Option<String>, Vec<PathBuf>) {
         match copy(program, words) {
-            Ok(Work::Download { download, directories }) => {
+            Ok(Work::Copy(Copy::Download { download, directories })) => {
                 let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
                 (download.remotes.iter().map(text).collect(), download.target.as_ref().map(text), directories)
             }
@@ -294,26 +297,26 @@ mod tests {
     }
 
     /// The commands of three hosts, by the command line.
-    fn commands(args: &[&str]) -> Result<Vec<Job>, String> {
+    fn commands(args: &[&str]) -> Result<Vec<Arc<[u8]>>, String> {
         let hosts = gather(&[], &["web1 root@web2:2222 web3".to_owned()]).expect("good hosts");
         let opts = crate::cli::options::parse(crate::plan::program::Program::Pssh, [&["pssh"], args].concat())
             .expect("a good command line");
         let commands = Commands::gather(&opts, &hosts).map_err(|error| error.to_string())?;
-        let mut jobs = make(hosts);
-        commands.hand_out(&mut jobs).map_err(|error| error.to_string())?;
-        Ok(jobs)
+        let known =
+            hosts.iter().map(|host| (host, host.user.as_deref().unwrap_or_default(), host.port.unwrap_or_default()));
+        commands.lines(known).map_err(|error| error.to_string())
     }
 
     #[test]
     fn hosts_with_the_same_command_share_it() {
         let all = commands(&["date", "+%s", "100%%"]).expect("a command");
-        assert!(all.iter().all(|job| &*job.command == b"date +%s 100%%"));
-        assert!(Arc::ptr_eq(&all[0].command, &all[2].command));
+        assert!(all.iter().all(|line| **line == *b"date +%s 100%%"));
+        assert!(Arc::ptr_eq(&all[0], &all[2]));
         let args = ["--host-arg", "web1=a", "--host-arg", "root@web2:2222=b", "--host-arg", "web3=a", "echo", "%s %%"];
         let some = commands(&args).expect("commands");
-        let sent: Vec<_> = some.iter().map(|job| String::from_utf8_lossy(&job.command).into_owned()).collect();
+        let sent: Vec<_> = some.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
         assert_eq!(sent, ["echo a %", "echo b %", "echo a %"]);
-        assert!(Arc::ptr_eq(&some[0].command, &some[2].command));
+        assert!(Arc::ptr_eq(&some[0], &some[2]));
     }
 
     #[test]

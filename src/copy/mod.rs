@@ -10,9 +10,17 @@ pub mod sftp_upload;
 pub mod sources;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use sources::Sources;
+use self::download_root::DownloadRoot;
+use self::sftp_download::Downloading;
+use self::sftp_upload::Uploading;
+use self::sources::Sources;
+use crate::events::event::Outcome;
+use crate::events::host_error::HostError;
+use crate::ssh::channel::dialogue::Dialogue;
+use crate::system::open_files::Held;
 
 /// What helps where a file may be written, but not the directory that it is in.
 const IN_PLACE_HINT: &str = "the directory takes no new file; --inplace writes into the one that is there";
@@ -67,6 +75,83 @@ pub struct Download {
     pub target: Option<Vec<u8>>,
     /// How.
     pub options: Options,
+}
+
+/// What is copied, and which way.
+pub enum Copy {
+    /// To the hosts.
+    Upload(Arc<Upload>),
+    /// From the hosts.
+    Download {
+        /// What of each.
+        download: Arc<Download>,
+        /// Into which directory, by the number of the host.
+        directories: Vec<PathBuf>,
+    },
+}
+
+impl Copy {
+    /// What would be done for the host with this number, in words.
+    pub fn describe(&self, number: usize) -> String {
+        match self {
+            Copy::Upload(upload) => {
+                let (files, bytes) = (upload.sources.entries().len(), upload.sources.total());
+                let target = String::from_utf8_lossy(&upload.target);
+                let plural = if files == 1 { "" } else { "s" };
+                let target = if target.is_empty() { "~" } else { &target };
+                let skipped = upload.sources.skipped().map(|skipped| format!("; not {skipped}")).unwrap_or_default();
+                format!("copy {files} file{plural}, {bytes} bytes, to {target}{skipped}")
+            }
+            Copy::Download { download, directories } => {
+                let remotes: Vec<_> = download.remotes.iter().map(|path| String::from_utf8_lossy(path)).collect();
+                let name = download.target.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+                format!("copy {} to {}", remotes.join(" "), directories[number].join(&*name).display())
+            }
+        }
+    }
+
+    /// The descriptors that it takes of ours.
+    pub fn held(&self) -> Held {
+        match self {
+            Copy::Upload(_) => Held { per_host: 0, besides: Sources::DESCRIPTORS },
+            Copy::Download { .. } => Held { per_host: Downloading::DESCRIPTORS as u64, besides: 0 },
+        }
+    }
+
+    /// What is spoken with an SFTP server.
+    ///
+    /// # Errors
+    /// The outcome, if the host's directory cannot be used.
+    pub fn over_sftp(&self, number: usize) -> Result<Box<dyn Dialogue>, Outcome> {
+        Ok(match self {
+            Copy::Upload(upload) => Box::new(Uploading::new(Arc::clone(upload))),
+            Copy::Download { download, directories } => {
+                Box::new(Downloading::new(Arc::clone(download), root(directories, number)?))
+            }
+        })
+    }
+
+    /// What is spoken with scp, and how that is started.
+    ///
+    /// # Errors
+    /// As of [`Copy::over_sftp`].
+    pub fn over_scp(&self, number: usize) -> Result<(Vec<u8>, Box<dyn Dialogue>), Outcome> {
+        Ok(match self {
+            Copy::Upload(upload) => {
+                let line = scp::upload::command(upload, &random_tag());
+                (line, Box::new(scp::upload::Sending::new(Arc::clone(upload))))
+            }
+            Copy::Download { download, directories } => {
+                let line = scp::download::command(download);
+                (line, Box::new(scp::download::Receiving::new(Arc::clone(download), root(directories, number)?)))
+            }
+        })
+    }
+}
+
+/// The directory of a host.
+fn root(directories: &[PathBuf], number: usize) -> Result<DownloadRoot, Outcome> {
+    DownloadRoot::open(&directories[number]).map_err(|error| HostError::from(error).into())
 }
 
 /// Directories that one host may send, before its tree is taken for one that never ends: where each has two more, even a few levels are

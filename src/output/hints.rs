@@ -77,11 +77,10 @@ mod tests {
 
     use super::*;
     use crate::events::host_error::{HostError, HostKeyError};
-    use crate::hosts::gather;
 
     #[test]
     fn a_hint_is_said_with_a_few_hosts_and_kinds_are_told_apart() {
-        let jobs = crate::plan::job::make(gather(&[], &["a b c d e f".to_owned()]).expect("hosts"));
+        let jobs = crate::plan::job::of_list("a b c d e f");
         let unknown = |name: &str| -> Outcome {
             let (scan, file) = (Some((name.to_owned(), 22)), Some(PathBuf::from("known_hosts")));
             HostKeyError::Unknown { name: name.to_owned(), scan, file, offered: "x".to_owned() }.into_outcome()

@@ -151,11 +151,9 @@ fn coloured(text: &str, label: &str) -> Box<[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hosts::gather;
 
     fn prefixes(template: &str, is_aligned: bool) -> Vec<String> {
-        let hosts = gather(&[], &["web1 root@database:2222 é".to_owned()]).expect("hosts");
-        let jobs = crate::plan::job::make(hosts);
+        let jobs = crate::plan::job::of_list("web1 root@database:2222 é");
         let template = Template::parse(template).expect("a template");
         let prefixes = Prefixes::new(&template, is_aligned, &jobs, &Style::default());
         let text = |job| String::from_utf8_lossy(prefixes.of(job, Stream::Stdout)).into_owned();

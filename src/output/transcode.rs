@@ -104,7 +104,6 @@ impl<R: Report> Report for Transcoded<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hosts::gather;
     use crate::output::style::Style;
 
     /// Keeps what it is told.
@@ -121,8 +120,7 @@ mod tests {
     }
 
     fn decoded(name: &str, pieces: &[&[u8]]) -> String {
-        let hosts = gather(&[], &["a".to_owned()]).expect("a host");
-        let job = &crate::plan::job::make(hosts)[0];
+        let job = &crate::plan::job::of_list("a")[0];
         let mut report = Transcoded::new(Kept(Vec::new()), encoding(name).expect("an encoding"), 1);
         let mut output = Output::over(None, None, &Style::default());
         for piece in pieces {

@@ -30,7 +30,7 @@ use crate::ssh::keys::identities::{Identities, Sources};
 use crate::ssh::keys::keyring::Keyring;
 use crate::ssh::session::Credentials;
 use crate::ssh_config::{
-    self, Answer, CommandLineOption, Config, ConfigError, LogLevel, Query, Question, Resolved, StrictHostKeyChecking,
+    self, Answer, CommandLineOption, Config, ConfigError, Query, Question, Resolved, StrictHostKeyChecking,
 };
 use crate::system::cancel::Cancel;
 use crate::system::files::unread::BeforeStart;
@@ -162,13 +162,10 @@ impl Destinations {
     ///
     /// # Errors
     /// ssh_config is wrong about one, or a file that the user named for it cannot be used.
-    pub fn hosts<'a>(
-        &self,
-        specs: impl ExactSizeIterator<Item = &'a HostSpec>,
-    ) -> Result<Vec<Destination>, Unprepared> {
+    pub fn hosts(&self, specs: &[HostSpec]) -> Result<Vec<Destination>, Unprepared> {
         let count = specs.len();
         let (mut hosts, mut open) = (Vec::with_capacity(count), Vec::new());
-        for (number, spec) in specs.enumerate() {
+        for (number, spec) in specs.iter().enumerate() {
             match self.with_query(spec, |query| self.config.look_up(query))? {
                 Answer::Known(resolved) => hosts.push(self.target(spec, ListPlace { number, count }, &resolved)?),
                 Answer::Open(question) => open.push((number, spec, question)),
@@ -409,10 +406,7 @@ impl Destinations {
             saves_memory: settings.saves_memory(),
             attempts: said(&options.num_retries).copied().or(attempts),
             retry_delay: said(&options.retry_delay).copied(),
-            is_verbose: matches!(
-                set.log_level.value,
-                LogLevel::Verbose | LogLevel::Debug1 | LogLevel::Debug2 | LogLevel::Debug3
-            ),
+            is_verbose: settings.verbose || set.log_level.value.is_verbose(),
             command_timeout: limit(&options.timeout, settings.command_timeout),
             silence_timeout: limit(&options.channel_timeout, settings.silence_timeout),
             algorithms: Algorithms::of(set).map_err(Unprepared::Setting)?,

@@ -5,23 +5,25 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use super::job::Job;
 use crate::command::LONGEST;
 use crate::command::script::Script;
 use crate::command::sudo::{Form, Sudo};
 use crate::command::{MAX_COMMAND, guarded};
+use crate::hosts::HostSpec;
 
 /// Runs a command that comes over standard input, by the same shell as any other. The command's own programs find standard input
 /// at its end, as they do where nothing is sent. The POSIX shells, zsh and fish know it; csh has nothing like it.
 const FROM_INPUT: &[u8] = br#"eval "$(cat)""#;
 
-/// What a server gets.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a server gets. Hosts with the same request share it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExecRequest {
     /// The line for the login shell.
     pub line: Arc<[u8]>,
-    /// What goes to its standard input instead of ours.
+    /// What its standard input gets instead of ours: the rest of a command that is too long for a line.
     pub input: Option<Arc<[u8]>>,
+    /// The script and its arguments that the line runs, in few words.
+    pub shown: Option<Arc<[u8]>>,
 }
 
 /// Why a command cannot be sent.
@@ -80,7 +82,7 @@ impl Terms<'_> {
         let what = || "the command".to_owned();
         let (fits, length) = self.fits(command, Form::Text);
         if fits {
-            return Ok(ExecRequest { line: Arc::clone(command), input: None });
+            return Ok(ExecRequest { line: Arc::clone(command), ..ExecRequest::default() });
         }
         if self.input_taken {
             return Err(RequestError::InputTaken { what: what(), length });
@@ -88,7 +90,7 @@ impl Terms<'_> {
         if command.len() > LONGEST {
             return Err(RequestError::TooLong { what: what(), length: command.len(), most: LONGEST });
         }
-        Ok(ExecRequest { line: FROM_INPUT.into(), input: Some(Arc::clone(command)) })
+        Ok(ExecRequest { line: FROM_INPUT.into(), input: Some(Arc::clone(command)), shown: None })
     }
 
     /// The request for a script with its arguments.
@@ -96,12 +98,13 @@ impl Terms<'_> {
     /// # Errors
     /// It cannot be sent.
     pub fn script(self, script: &Script, arguments: &[u8]) -> Result<ExecRequest, RequestError> {
+        let shown = Some(script.shown(arguments).into());
         let within = script.within(arguments);
         let (fits, length) = within.as_deref().map_or((false, 0), |line| self.fits(line, Form::Program));
         if let (true, Some(line)) = (fits, within) {
             // Below sudo it stands within its line.
             let line = if self.sudo.is_some() { line } else { guarded(line) };
-            return Ok(ExecRequest { line: line.into(), input: None });
+            return Ok(ExecRequest { line: line.into(), input: None, shown });
         }
         match (self.input_taken, length) {
             (true, 0) => return Err(RequestError::ReadsInput(script.to_string())),
@@ -115,7 +118,7 @@ impl Terms<'_> {
             return Err(RequestError::TooLong { what, length, most: MAX_COMMAND });
         }
         let line = if self.sudo.is_some() { line } else { guarded(line) };
-        Ok(ExecRequest { line: line.into(), input: Some(script.text()) })
+        Ok(ExecRequest { line: line.into(), input: Some(script.text()), shown })
     }
 }
 
@@ -128,40 +131,35 @@ pub struct CompleteError {
     error: RequestError,
 }
 
-/// A command that was made a request of.
-struct Completed {
-    _command: Arc<[u8]>,
-    request: ExecRequest,
-    /// See [`Job::shown`].
-    shown: Option<Arc<[u8]>>,
-}
-
-/// Makes requests of the jobs' commands, or of the arguments of `script`. One copy serves all jobs that have the same.
+/// The request of each of `hosts`, of its line in `lines`, which are the arguments of `script` if there is one. Hosts that share a
+/// line share the request.
 ///
 /// # Errors
 /// A command cannot be sent.
-pub fn complete(jobs: &mut [Job], script: Option<&Script>, terms: Terms<'_>) -> Result<(), CompleteError> {
-    // Jobs with the same command share it. It is kept, so that its address means no other.
-    let mut known: HashMap<*const u8, Completed> = HashMap::new();
-    for job in jobs {
+pub fn requests(
+    hosts: &[HostSpec],
+    lines: &[Arc<[u8]>],
+    script: Option<&Script>,
+    terms: Terms<'_>,
+) -> Result<Vec<ExecRequest>, CompleteError> {
+    let mut known: HashMap<*const u8, ExecRequest> = HashMap::new();
+    let mut requests = Vec::with_capacity(lines.len());
+    for (host, line) in hosts.iter().zip(lines) {
         let is_first = known.is_empty();
-        let completed = match known.entry(job.command.as_ptr()) {
+        let request = match known.entry(line.as_ptr()) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
                 let request = match script {
-                    Some(script) => terms.script(script, &job.command),
-                    None => terms.command(&job.command),
+                    Some(script) => terms.script(script, line),
+                    None => terms.command(line),
                 };
-                let host = || (!is_first).then(|| job.spec.to_string());
-                let request = request.map_err(|error| CompleteError { host: host(), error })?;
-                let shown = script.map(|script| script.shown(&job.command).into());
-                entry.insert(Completed { _command: Arc::clone(&job.command), request, shown })
+                let host = || (!is_first).then(|| host.to_string());
+                entry.insert(request.map_err(|error| CompleteError { host: host(), error })?)
             }
         };
-        job.shown.clone_from(&completed.shown);
-        (job.command, job.input) = (Arc::clone(&completed.request.line), completed.request.input.clone());
+        requests.push(request.clone());
     }
-    Ok(())
+    Ok(requests)
 }
 
 #[cfg(test)]

@@ -1,15 +1,19 @@
-//! From hosts and a command line to jobs: what is run where, under which label, checked for all hosts before the first
-//! connection.
+//! From hosts and a command line to jobs: what is run where, and under which label. A job is made once, with all that is known of
+//! its host before the first connection.
 
 use std::collections::{HashMap, HashSet};
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::exec_request::ExecRequest;
 use crate::command::host_args::{Arguments, ForHost, HostArgsError};
 use crate::command::script::Script;
+use crate::command::sudo::Form;
 use crate::command::{CommandError, CommandLine};
 use crate::hosts::proxy::Proxy;
 use crate::hosts::{HostSpec, Origin};
+use crate::ssh::destination::Destination;
 use crate::system::files::unread::BeforeStart;
 
 /// One command on one host.
@@ -36,12 +40,57 @@ pub struct Job {
     pub is_verbose: bool,
     /// How the host is reached, if not directly. Its name is looked up there then, not here.
     pub proxy: Option<Proxy>,
-    /// The command as the remote shell gets it. One copy serves all jobs with the same.
-    pub command: Arc<[u8]>,
-    /// The script and its arguments that the command runs, in few words.
-    pub shown: Option<Arc<[u8]>>,
-    /// What its standard input gets instead of ours: the rest of a command that is too long for a line.
-    pub input: Option<Arc<[u8]>>,
+    /// What the server gets for its command; empty where files are copied.
+    pub request: ExecRequest,
+}
+
+impl Job {
+    /// The job of the host that `spec` names and `host` describes.
+    fn new(number: usize, spec: HostSpec, label: String, host: &Destination, request: ExecRequest) -> Job {
+        Job {
+            number,
+            spec,
+            label,
+            address: host.name.clone(),
+            user: host.user.clone(),
+            port: host.port,
+            attempts: host.attempts,
+            retry_delay: host.retry_delay,
+            is_verbose: host.is_verbose,
+            proxy: host.proxy.clone(),
+            request,
+        }
+    }
+}
+
+/// One job for each of `specs`, in the order of the list, whose destination is in `hosts` and whose command in `requests`; there
+/// are none where files are copied.
+pub fn make(specs: Vec<HostSpec>, hosts: &[Destination], requests: Vec<ExecRequest>) -> Vec<Job> {
+    let labels = labels(&specs);
+    let requests = requests.into_iter().chain(iter::repeat(ExecRequest::default()));
+    let jobs = specs.into_iter().zip(labels).zip(hosts).zip(requests).enumerate();
+    jobs.map(|(number, (((spec, label), host), request))| Job::new(number, spec, label, host, request)).collect()
+}
+
+/// The jobs of a list of hosts that have no settings.
+#[cfg(test)]
+pub fn of_list(list: &str) -> Arc<[Job]> {
+    let specs = crate::hosts::gather(&[], &[list.to_owned()]).expect("good hosts");
+    let labels = labels(&specs);
+    let jobs = specs.into_iter().zip(labels).enumerate().map(|(number, (spec, label))| Job {
+        number,
+        label,
+        address: spec.name.clone(),
+        user: spec.user.clone().unwrap_or_default(),
+        port: spec.port.unwrap_or_default(),
+        attempts: None,
+        retry_delay: None,
+        is_verbose: false,
+        proxy: None,
+        request: ExecRequest::default(),
+        spec,
+    });
+    jobs.collect()
 }
 
 /// What is wrong with the commands of a run.
@@ -72,7 +121,7 @@ pub enum Commands {
 }
 
 impl Commands {
-    /// The script, if it is one: what jobs are given then is its arguments, until [`request::complete`](super::exec_request::complete).
+    /// The script, if it is one: the lines of the hosts are its arguments then.
     pub fn script(&self) -> Option<&Script> {
         match self {
             Commands::Script(script, _) => Some(script),
@@ -80,63 +129,38 @@ impl Commands {
         }
     }
 
-    /// Gives each job its command, once login name and port are known. Jobs with the same command share it.
+    /// What the command is below sudo.
+    pub fn form(&self) -> Form {
+        if self.script().is_some() { Form::Program } else { Form::Text }
+    }
+
+    /// The line of each host, with its login name and port. Hosts with the same line share it.
     ///
     /// # Errors
     /// The command cannot be sent to a host.
-    pub fn hand_out(&self, jobs: &mut [Job]) -> Result<(), HostArgsError> {
+    pub fn lines<'a>(
+        &self,
+        hosts: impl ExactSizeIterator<Item = (&'a HostSpec, &'a str, u16)>,
+    ) -> Result<Vec<Arc<[u8]>>, HostArgsError> {
         let (line, arguments) = match self {
-            Commands::All(command) => {
-                jobs.iter_mut().for_each(|job| job.command = Arc::clone(command));
-                return Ok(());
-            }
+            Commands::All(command) => return Ok(vec![Arc::clone(command); hosts.len()]),
             Commands::Each(line, arguments) => (line, arguments),
-            Commands::Script(_, arguments) => return arguments.hand_out(jobs),
+            Commands::Script(_, arguments) => return arguments.lines(hosts),
         };
         let mut known: HashSet<Arc<[u8]>> = HashSet::new();
-        let mut problems = Vec::new();
-        for job in jobs {
-            let arguments = &arguments[job.number];
-            let (user, port, index) = (&job.user, job.port, job.number);
-            let values = ForHost { arguments, host: &job.spec.name, user, port, index };
-            match line.for_host(&values) {
+        let (mut lines, mut problems) = (Vec::with_capacity(hosts.len()), Vec::new());
+        for (index, ((spec, user, port), arguments)) in hosts.zip(arguments).enumerate() {
+            match line.for_host(&ForHost { arguments, host: &spec.name, user, port, index }) {
                 Ok(bytes) => {
-                    job.command = known.get(&*bytes).map_or_else(|| bytes.into(), Arc::clone);
-                    known.insert(Arc::clone(&job.command));
+                    let line = known.get(&*bytes).map_or_else(|| bytes.into(), Arc::clone);
+                    known.insert(Arc::clone(&line));
+                    lines.push(line);
                 }
-                Err(error) => problems.push(format!("{}: {error}", job.spec)),
+                Err(error) => problems.push(format!("{spec}: {error}")),
             }
         }
-        if problems.is_empty() { Ok(()) } else { Err(HostArgsError::Bad(problems)) }
+        if problems.is_empty() { Ok(lines) } else { Err(HostArgsError::Bad(problems)) }
     }
-}
-
-/// One job for each host, in the order of the list; without a command yet.
-pub fn make(hosts: Vec<HostSpec>) -> Vec<Job> {
-    let labels = labels(&hosts);
-    let command: Arc<[u8]> = Arc::from([]);
-    let numbered = hosts.into_iter().zip(labels).enumerate();
-    numbered
-        .map(|(number, (spec, label))| {
-            let (address, command) = (spec.name.clone(), Arc::clone(&command));
-            let (user, port) = (spec.user.clone().unwrap_or_default(), spec.port.unwrap_or_default());
-            Job {
-                number,
-                spec,
-                label,
-                address,
-                user,
-                port,
-                attempts: None,
-                retry_delay: None,
-                is_verbose: false,
-                proxy: None,
-                command,
-                shown: None,
-                input: None,
-            }
-        })
-        .collect()
 }
 
 /// An alias by which two hosts would have the same label.
@@ -153,9 +177,9 @@ pub struct SharedAlias {
 ///
 /// # Errors
 /// Two entries that are not the same have the same label, by an alias.
-pub fn check_aliases(jobs: &[Job]) -> Result<(), SharedAlias> {
-    let mut first_of_label: HashMap<&str, &HostSpec> = HashMap::new();
-    for Job { spec, label, .. } in jobs {
+pub fn check_aliases(specs: &[HostSpec]) -> Result<(), SharedAlias> {
+    let mut first_of_label: HashMap<String, &HostSpec> = HashMap::new();
+    for (spec, label) in specs.iter().zip(labels(specs)) {
         let first = *first_of_label.entry(label).or_insert(spec);
         let same = (&first.name, &first.user, first.port) == (&spec.name, &spec.user, spec.port);
         let alias = spec.options.alias.as_ref().or(first.options.alias.as_ref());

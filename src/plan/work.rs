@@ -1,12 +1,9 @@
 //! What is done on each host once it is connected: a command is run, or files are copied.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
 use super::job::Commands;
 use crate::command::input::Inputs;
+use crate::copy::Copy;
 use crate::copy::rsync::Rsync;
-use crate::copy::{Download, Upload};
 
 /// What is done.
 pub enum Work {
@@ -17,15 +14,8 @@ pub enum Work {
         /// What they read.
         inputs: Inputs,
     },
-    /// Files of ours are copied to all hosts.
-    Upload(Arc<Upload>),
-    /// Files of the hosts are copied here.
-    Download {
-        /// Which, and how.
-        download: Arc<Download>,
-        /// The directory of each host, by the number of its job.
-        directories: Vec<PathBuf>,
-    },
-    /// rsync copies.
+    /// Files are copied on the session.
+    Copy(Copy),
+    /// rsync copies them.
     Rsync(Rsync),
 }

@@ -51,8 +51,8 @@ impl Attempt<'_> {
         note: &mut dyn FnMut(&dyn Fn() -> String),
     ) -> Result<Outcome, Outcome> {
         let tokens = self.tokens()?;
-        let line = self.line(&self.job.command, form, tokens.as_ref());
-        let input = self.job.input.clone().map(InputReader::of);
+        let line = self.line(&self.job.request.line, form, tokens.as_ref());
+        let input = self.job.request.input.clone().map(InputReader::of);
         let stdin = StdinSender::new(input.or_else(|| inputs.reader(self.job.number)));
         let sudo = self.conversation(session, tokens.as_ref());
         let command = self.bounds(Start::Command(&line), &self.host.requests);

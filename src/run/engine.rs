@@ -10,6 +10,7 @@ use super::pool::{self, Plan};
 use super::room::{self, Threads};
 use super::runner::Runner;
 use crate::events::event::Event;
+use crate::hosts::HostSpec;
 use crate::plan::error::Unprepared;
 use crate::plan::failure_limit::FailureCount;
 use crate::plan::job::Job;
@@ -60,14 +61,19 @@ fn hosts(count: usize) -> String {
 }
 
 impl Engine {
-    /// Completes the hosts of `jobs`, and gives each its work: whatever can be wrong is found, and whatever a user has to be asked for all hosts is
-    /// asked, before the first connection. `cancel` stops all of it.
+    /// Makes the jobs of `specs`: whatever can be wrong is found, and whatever a user has to be asked for all hosts is asked, before
+    /// the first connection. `cancel` stops all of it.
     ///
     /// # Errors
     /// As of `Runner::new`.
-    pub fn new(mut settings: Settings, mut jobs: Vec<Job>, work: Work, cancel: &Cancel) -> Result<Engine, Unprepared> {
-        settings.pool_size = settings.pool_size.min(jobs.len()).max(1);
-        let runner = bounded::under(cancel, || Runner::new(settings.clone(), &mut jobs, work, cancel))?;
+    pub fn new(
+        mut settings: Settings,
+        specs: Vec<HostSpec>,
+        work: Work,
+        cancel: &Cancel,
+    ) -> Result<Engine, Unprepared> {
+        settings.pool_size = settings.pool_size.min(specs.len()).max(1);
+        let (runner, jobs) = bounded::under(cancel, || Runner::new(settings.clone(), specs, work, cancel))?;
         let runner = Arc::new(runner);
         Ok(Engine { runner, jobs: jobs.into(), settings, cancel: cancel.clone() })
     }

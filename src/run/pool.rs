@@ -187,12 +187,11 @@ mod tests {
 
     use super::*;
     use crate::events::event::Class;
-    use crate::hosts::gather;
     use crate::system::cancel::Reason;
 
     fn jobs(count: usize) -> Arc<[Job]> {
         let list = (0..count).map(|n| format!("10.0.{}.{}", n / 250, n % 250)).collect::<Vec<_>>().join(" ");
-        crate::plan::job::make(gather(&[], &[list]).expect("hosts")).into()
+        crate::plan::job::of_list(&list)
     }
 
     fn tolerant(cancel: &Cancel) -> Arc<FailureCount> {
@@ -277,9 +276,8 @@ mod tests {
 
     #[test]
     fn names_that_do_not_resolve_hold_nobody_up() {
-        let hosts = gather(&[], &["no-such-host.invalid 127.0.0.1".to_owned()]).expect("hosts");
         let cancel = Cancel::new().expect("pipe");
-        let jobs: Arc<[Job]> = crate::plan::job::make(hosts).into();
+        let jobs: Arc<[Job]> = crate::plan::job::of_list("no-such-host.invalid 127.0.0.1");
         let work = |_: &Job, _: &Task, _: &Sender<Event>| AttemptResult::Ended(Outcome::Exited(0));
         let events = start(jobs, plan(1, 1), &tolerant(&cancel), &cancel, work).expect("threads").events;
         let ended: HashMap<usize, Class> = events

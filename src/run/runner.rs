@@ -7,22 +7,22 @@ use crossbeam_channel::Sender;
 
 use crate::command;
 use crate::command::input::Inputs;
-use crate::command::sudo::{Form, Tokens};
-use crate::copy::rsync::{self, Rsync};
+use crate::command::sudo::Tokens;
+use crate::copy::rsync;
 use crate::events::event::{Event, EventKind, Outcome};
 use crate::events::host_error::HostError;
+use crate::hosts::HostSpec;
 use crate::hosts::proxy::Proxy;
 use crate::plan::destinations::Destinations;
 use crate::plan::error::Unprepared;
 use crate::plan::exec_request::{self, Terms};
 use crate::plan::explain::Explained;
-use crate::plan::job::Job;
+use crate::plan::job::{self, Job};
 use crate::plan::settings::Settings;
 use crate::plan::work::Work;
 use crate::run::attempt::Attempt;
 use crate::run::pool::AttemptResult;
 use crate::run::queue::{Route, Task};
-use crate::run::transfer::Copy;
 use crate::ssh::destination::Destination;
 use crate::ssh::host_keys::known_hosts_command;
 use crate::ssh::proxy::chain::{JumpHosts, Plan, Through, Way};
@@ -42,23 +42,8 @@ pub struct Runner {
     /// The host of each job, by its number.
     hosts: Vec<Destination>,
     jump_hosts: JumpHosts,
-    prepared: PreparedWork,
+    work: Work,
     pub(super) sudo_password: Arc<SudoPassword>,
-}
-
-/// What is done on a session.
-enum PreparedWork {
-    /// The job's command is run.
-    Command {
-        /// What the commands read.
-        inputs: Inputs,
-        /// What they are, below sudo.
-        form: Form,
-    },
-    /// Files are copied.
-    Copy(Copy),
-    /// rsync copies them.
-    Rsync(Rsync),
 }
 
 /// What a session's connection goes through, and lives no longer than: dropped after the session.
@@ -80,14 +65,18 @@ impl Path {
 }
 
 impl Runner {
-    /// Gets the password, reads ssh_config, known_hosts and the keys, and completes every job's host: whatever can be wrong
-    /// is found, and whatever a user has to be asked for all hosts is asked, before the first connection. Gives each job its
-    /// work.
+    /// Gets the password, reads ssh_config, known_hosts and the keys, and makes the jobs of `specs`: whatever can be wrong is
+    /// found, and whatever a user has to be asked for all hosts is asked, before the first connection.
     ///
     /// # Errors
     /// There is no password where one is wanted, ssh_config is wrong, a private key that the user named cannot be used, or a
     /// command cannot be sent.
-    pub fn new(settings: Settings, jobs: &mut [Job], work: Work, cancel: &Cancel) -> Result<Runner, Unprepared> {
+    pub fn new(
+        settings: Settings,
+        specs: Vec<HostSpec>,
+        work: Work,
+        cancel: &Cancel,
+    ) -> Result<(Runner, Vec<Job>), Unprepared> {
         let settings = Arc::new(settings);
         let terminal = Arc::new(if settings.may_ask { Terminal::new()? } else { Terminal::mute()? });
         let read = |source: &Option<Source>| {
@@ -97,31 +86,23 @@ impl Runner {
         let (password, sudo_password) = (read(&settings.password)?, read(&settings.sudo_password)?);
         let sudo_password = SudoPassword::new(sudo_password, Arc::clone(&terminal));
         let destinations = Destinations::new(Arc::clone(&settings), password.map(Arc::new), terminal, cancel)?;
-        let hosts = destinations.hosts(jobs.iter().map(|job| &job.spec))?;
-        for (job, host) in jobs.iter_mut().zip(&hosts) {
-            job.address.clone_from(&host.name);
-            job.user.clone_from(&host.user);
-            job.port = host.port;
-            job.proxy.clone_from(&host.proxy);
-            job.attempts = host.attempts;
-            job.retry_delay = host.retry_delay;
-            job.is_verbose = settings.verbose || host.is_verbose;
+        let hosts = destinations.hosts(&specs)?;
+        for host in &hosts {
             if let Some(Proxy::Jump(hops)) = &host.proxy {
                 hops.iter().try_for_each(|hop| destinations.hop(hop).map(drop))?;
             }
         }
-        let prepared = match work {
+        let requests = match &work {
             Work::Commands { commands, inputs } => {
-                commands.hand_out(jobs)?;
+                let known = specs.iter().zip(&hosts).map(|(spec, host)| (spec, &*host.user, host.port));
+                let lines = commands.lines(known)?;
                 let input_taken = !matches!(inputs, Inputs::Nothing);
-                exec_request::complete(jobs, commands.script(), Terms { sudo: settings.sudo.as_ref(), input_taken })?;
-                let form = if commands.script().is_some() { Form::Program } else { Form::Text };
-                PreparedWork::Command { inputs, form }
+                let terms = Terms { sudo: settings.sudo.as_ref(), input_taken };
+                exec_request::requests(&specs, &lines, commands.script(), terms)?
             }
-            Work::Upload(upload) => PreparedWork::Copy(Copy::Upload(upload)),
-            Work::Download { download, directories } => PreparedWork::Copy(Copy::Download { download, directories }),
-            Work::Rsync(rsync) => PreparedWork::Rsync(rsync),
+            Work::Copy(_) | Work::Rsync(_) => Vec::new(),
         };
+        let jobs = job::make(specs, &hosts, requests);
         let destinations = Arc::new(destinations);
         let jump_hosts = JumpHosts::new(Plan {
             host_of: {
@@ -132,33 +113,32 @@ impl Runner {
             window: settings.window(),
             cancel: cancel.clone(),
         });
-        Ok(Runner { settings, destinations, hosts, jump_hosts, prepared, sudo_password })
+        Ok((Runner { settings, destinations, hosts, jump_hosts, work, sudo_password }, jobs))
     }
 
-    /// The jobs with what would be sent for their commands, or with what would be copied. What is random in it is zeros here. What sudo
-    /// and scripts need around them is there with `-v`: others want to see who runs what.
-    pub fn as_sent(&self, jobs: &[Job]) -> Vec<Job> {
-        let sent = |job: &Job| match (&self.prepared, &self.settings.sudo) {
-            (PreparedWork::Copy(copy), _) => copy.describe(job).into_bytes().into(),
-            (PreparedWork::Rsync(rsync), _) => command::shown(&rsync.command_line(job.number, &job.spec)).into(),
-            (PreparedWork::Command { .. }, Some(sudo)) if !job.is_verbose => {
-                let what = job.shown.as_ref().unwrap_or(&job.command);
+    /// What would be sent for the command of `job`, or what would be copied. What is random in it is zeros here. What sudo and
+    /// scripts need around them is there with `-v`: others want to see who runs what.
+    pub fn as_sent(&self, job: &Job) -> Arc<[u8]> {
+        match (&self.work, &self.settings.sudo) {
+            (Work::Copy(copy), _) => copy.describe(job.number).into_bytes().into(),
+            (Work::Rsync(rsync), _) => command::shown(&rsync.command_line(job.number, &job.spec)).into(),
+            (Work::Commands { .. }, Some(sudo)) if !job.is_verbose => {
+                let what = job.request.shown.as_ref().unwrap_or(&job.request.line);
                 [&sudo.plain(), &b" "[..], what].concat().into()
             }
-            (PreparedWork::Command { form, .. }, Some(sudo)) => {
-                sudo.wrap(&job.command, *form, &Tokens::sample()).into()
+            (Work::Commands { commands, .. }, Some(sudo)) => {
+                sudo.wrap(&job.request.line, commands.form(), &Tokens::sample()).into()
             }
-            (PreparedWork::Command { .. }, None) => Arc::clone(&job.command),
-        };
-        jobs.iter().map(|job| Job { command: sent(job), ..job.clone() }).collect()
+            (Work::Commands { .. }, None) => Arc::clone(&job.request.line),
+        }
     }
 
     /// The descriptors that the work itself takes.
     pub fn held(&self) -> Held {
-        let work = match &self.prepared {
-            PreparedWork::Command { .. } => Held::default(),
-            PreparedWork::Copy(copy) => copy.held(),
-            PreparedWork::Rsync(_) => Held { per_host: rsync::FILES_PER_JOB, besides: 0 },
+        let work = match &self.work {
+            Work::Commands { .. } => Held::default(),
+            Work::Copy(copy) => copy.held(),
+            Work::Rsync(_) => Held { per_host: rsync::FILES_PER_JOB, besides: 0 },
         };
         let runs_command = self.hosts.iter().any(|host| host.credentials.known_hosts_command.is_some());
         work.and(if runs_command { known_hosts_command::HELD } else { Held::default() })
@@ -167,7 +147,7 @@ impl Runner {
     /// The threads and processes that the work of a host takes besides its worker and a proxy command.
     pub fn programs(&self) -> usize {
         let runs_command = self.hosts.iter().any(|host| host.credentials.known_hosts_command.is_some());
-        let work = if matches!(self.prepared, PreparedWork::Rsync(_)) { rsync::THREADS_PER_JOB } else { 0 };
+        let work = if matches!(self.work, Work::Rsync(_)) { rsync::THREADS_PER_JOB } else { 0 };
         work + usize::from(runs_command)
     }
 
@@ -216,12 +196,12 @@ impl Runner {
         };
         send(EventKind::Connected);
         let attempt = Attempt { runner: self, job, host, events };
-        let outcome = match &self.prepared {
-            PreparedWork::Command { inputs, form } => {
-                attempt.command(&mut session, inputs, *form, &mut watch, &mut note)
+        let outcome = match &self.work {
+            Work::Commands { commands, inputs } => {
+                attempt.command(&mut session, inputs, commands.form(), &mut watch, &mut note)
             }
-            PreparedWork::Copy(copy) => attempt.copy(&mut session, copy, &mut watch, &mut note),
-            PreparedWork::Rsync(rsync) => Ok(attempt.rsync(&mut session, rsync, &mut watch, &mut note)),
+            Work::Copy(copy) => attempt.copy(&mut session, copy, &mut watch, &mut note),
+            Work::Rsync(rsync) => Ok(attempt.rsync(&mut session, rsync, &mut watch, &mut note)),
         };
         session.disconnect();
         let replaced = session.replaced_key(host);

@@ -393,3 +393,10 @@ choice! {
         Debug3 = "DEBUG3";
     }
 }
+
+impl LogLevel {
+    /// Whether more than usual is said.
+    pub fn is_verbose(self) -> bool {
+        matches!(self, LogLevel::Verbose | LogLevel::Debug1 | LogLevel::Debug2 | LogLevel::Debug3)
+    }
+}

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, bounded};
 use pssh::copy::rsync::{Direction, Rsync, Transfer};
 use pssh::events::event::{Event, EventKind, Outcome, Phase, Stream};
-use pssh::plan::job::{self, Job};
+use pssh::hosts::HostSpec;
 use pssh::ssh::Watch;
 use pssh::system::cancel::Cancel;
 use rustix::process::{Pid, Signal, kill_process};
@@ -151,7 +151,7 @@ impl Place {
         let mut watch = Watch::new(&self.cancel, self.limit);
         watch.expect(Phase::Transfer, "not finished");
         let begun = Instant::now();
-        let started = rsync.start(0, &job().spec, &events).expect("rsync");
+        let started = rsync.start(0, &host(), &events).expect("rsync");
         drop(events);
         let private = Mutex::new(None);
         let mut calls = Vec::new();
@@ -243,9 +243,9 @@ fn noise(length: usize) -> Vec<u8> {
     bytes
 }
 
-fn job() -> Job {
-    let hosts = pssh::hosts::gather(&[], &["joe@web1:2222".to_owned()]).expect("a host");
-    job::make(hosts).swap_remove(0)
+fn host() -> HostSpec {
+    let mut hosts = pssh::hosts::gather(&[], &["joe@web1:2222".to_owned()]).expect("a host");
+    hosts.swap_remove(0)
 }
 
 fn printed(events: &Receiver<Event>) -> [String; 2] {

@@ -1,6 +1,7 @@
 //! What `--dry-run` shows: each host with its command, exactly as it would be sent.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use crate::plan::job::Job;
 use crate::text::sanitize::{is_harmful, sanitize};
@@ -8,14 +9,14 @@ use crate::text::sanitize::{is_harmful, sanitize};
 /// What marks a command that is shown with escapes.
 const ESCAPED: &str = "$'";
 
-/// A line for each job, in the order of the list: `label: command`.
-pub fn commands(jobs: &[Job]) -> String {
+/// A line for each job, in the order of the list: `label: command`, with the command that `as_sent` says.
+pub fn commands(jobs: &[Job], as_sent: impl Fn(&Job) -> Arc<[u8]>) -> String {
     let mut text = String::new();
     for job in jobs {
         text.push_str(&sanitize(&job.label));
         text.push_str(": ");
-        show(&job.command, &mut text);
-        if let Some(input) = &job.input {
+        show(&as_sent(job), &mut text);
+        if let Some(input) = &job.request.input {
             let _ = write!(text, "  # and {} bytes over standard input", input.len());
         }
         text.push('\n');

@@ -198,11 +198,10 @@ impl Report for Inline {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hosts::gather;
 
     #[test]
     fn memory_has_an_end_and_the_order_none() {
-        let jobs = crate::plan::job::make(gather(&[], &["a b c d".to_owned()]).expect("hosts"));
+        let jobs = crate::plan::job::of_list("a b c d");
         let mut inline = Inline::new(true, true, StatusLines::new(None, &Style::default()), &Style::default());
         let mut output = Output::over(None, None, &Style::default());
         let piece = vec![b'x'; 512 << 10];

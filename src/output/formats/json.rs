@@ -383,8 +383,7 @@ mod tests {
 
     /// What a stream of pieces becomes: its texts, with the bytes of `base64` as numbers.
     fn written(pieces: &[&[u8]]) -> Vec<String> {
-        let hosts = crate::hosts::gather(&[], &["a".to_owned()]).expect("a host");
-        let jobs: Arc<[Job]> = crate::plan::job::make(hosts).into();
+        let jobs: Arc<[Job]> = crate::plan::job::of_list("a");
         let (mut json, mut output) = (Json::new(&jobs), Output::over(None, None, &crate::output::Style::default()));
         for piece in pieces {
             let kind = EventKind::Output { stream: Stream::Stdout, bytes: piece.to_vec() };
@@ -428,8 +427,7 @@ mod tests {
 
     #[test]
     fn how_far_a_copy_is_is_told_once_a_second() {
-        let hosts = crate::hosts::gather(&[], &["a b".to_owned()]).expect("hosts");
-        let jobs: Arc<[Job]> = crate::plan::job::make(hosts).into();
+        let jobs: Arc<[Job]> = crate::plan::job::of_list("a b");
         let (mut json, mut output) = (Json::new(&jobs), Output::over(None, None, &crate::output::Style::default()));
         let start = Instant::now();
         for (job, milliseconds, done) in

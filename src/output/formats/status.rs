@@ -190,12 +190,11 @@ mod tests {
 
     use super::*;
     use crate::events::host_error::HostError;
-    use crate::hosts::gather;
     use crate::system::cancel;
 
     /// The line of one host for `outcome`, without number and time.
     fn line(lines: &mut StatusLines, host: &str, outcome: Outcome, attempts: u32) -> String {
-        let job = &crate::plan::job::make(gather(&[], &[host.to_owned()]).expect("a host"))[0];
+        let job = &crate::plan::job::of_list(host)[0];
         let line = lines.head(job, &outcome, attempts);
         let (number, rest) = line.split_once(' ').expect("a number");
         assert_eq!(number, format!("[{}]", lines.count));
@@ -262,7 +261,7 @@ mod tests {
 
     #[test]
     fn standard_error_has_the_hint_or_without_lines_the_failure() {
-        let job = &crate::plan::job::make(gather(&[], &["me@web1:22".to_owned()]).expect("a host"))[0];
+        let job = &crate::plan::job::of_list("me@web1:22")[0];
         let late = || timeout(Phase::Silence, "no output");
         let tail =
             |lines: &mut StatusLines, outcome: &Outcome| String::from_utf8(lines.tail(job, outcome, 1)).expect("text");

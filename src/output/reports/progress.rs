@@ -211,13 +211,12 @@ impl TermLike for Paper {
 mod tests {
     use super::*;
     use crate::events::event::Outcome;
-    use crate::hosts::gather;
     use crate::output::style::Style;
 
     #[test]
     fn hosts_are_counted_and_the_slowest_named() {
         let list = (1..=6).map(|number| format!("web{number}")).collect::<Vec<_>>().join(" ");
-        let jobs = crate::plan::job::make(gather(&[], &[list]).expect("hosts"));
+        let jobs = crate::plan::job::of_list(&list);
         let mut progress = Progress::new(jobs.len());
         let mut output = Output::over(None, None, &Style::default());
         let start = progress.start;
@@ -251,7 +250,7 @@ mod tests {
 
     #[test]
     fn what_is_copied_stands_before_the_time() {
-        let jobs = crate::plan::job::make(gather(&[], &["a b c".to_owned()]).expect("hosts"));
+        let jobs = crate::plan::job::of_list("a b c");
         let mut progress = Progress::new(jobs.len());
         let mut shown = |job, seconds, kind| line_after(&mut progress, &jobs, job, seconds, kind);
         let copied = |done, total| EventKind::Copied(crate::events::event::Progress { done, total });
@@ -267,7 +266,7 @@ mod tests {
 
     #[test]
     fn hosts_that_wait_for_another_attempt_are_counted_apart() {
-        let jobs = crate::plan::job::make(gather(&[], &["a b c".to_owned()]).expect("hosts"));
+        let jobs = crate::plan::job::of_list("a b c");
         let mut progress = Progress::new(jobs.len());
         let mut shown = |job, seconds, kind| line_after(&mut progress, &jobs, job, seconds, kind);
         shown(0, 1, EventKind::Started);
@@ -284,7 +283,7 @@ mod tests {
     #[test]
     fn what_has_no_room_is_left_out_as_a_whole() {
         let list = ["a-host-with-a-long-name.example.com", "\u{6771}\u{4eac}", "c"].join(" ");
-        let jobs = crate::plan::job::make(gather(&[], &[list]).expect("hosts"));
+        let jobs = crate::plan::job::of_list(&list);
         let mut progress = Progress::new(jobs.len());
         let mut output = Output::over(None, None, &Style::default());
         let (start, mut whole) = (progress.start, String::new());
