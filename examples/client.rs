@@ -10,9 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use pssh::client::Client;
-use pssh::events::exit_status;
-use pssh::plan::settings::Settings;
+use pssh::{Client, Settings, exit_status};
 
 fn main() -> Result<ExitCode> {
     let mut arguments = std::env::args().skip(1);

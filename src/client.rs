@@ -1,8 +1,8 @@
 //! The same from Rust: a client for many hosts, in the shape of the Python `ParallelSSHClient`, without its traps.
 //!
 //! ```no_run
-//! use pssh::client::Client;
-//! use pssh::plan::settings::Settings;
+//! use pssh::Client;
+//! use pssh::Settings;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = Client::new(["web1", "root@web2:2222"], Settings::for_library()?)?;
@@ -99,8 +99,8 @@ impl Client {
     /// An entry is not a host; or there is none.
     ///
     /// ```
-    /// use pssh::client::Client;
-    /// use pssh::plan::settings::Settings;
+    /// use pssh::Client;
+    /// use pssh::Settings;
     ///
     /// let settings = Settings::for_library()?;
     /// assert!(Client::new(["web1 web2", "root@[::1]:2222"], settings.clone()).is_ok());
@@ -137,7 +137,7 @@ impl Client {
     /// It cannot be started on any host.
     ///
     /// ```no_run
-    /// # use pssh::{client::Client, plan::settings::Settings};
+    /// # use pssh::{Client, Settings};
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let client = Client::new(["web1", "web2"], Settings::for_library()?)?;
     /// let run = client.run_command("systemctl is-active nginx")?;
@@ -168,7 +168,7 @@ impl Client {
 /// A command in the making.
 ///
 /// ```no_run
-/// # use pssh::{client::Client, plan::settings::Settings};
+/// # use pssh::{Client, Settings};
 /// # use std::io::Write;
 /// # use std::time::Duration;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -201,7 +201,7 @@ impl Command<'_> {
     /// `%(name)q` and `%(name)s` by name, and `%%` for a percent sign. Without it a `%` is just that.
     ///
     /// ```no_run
-    /// # use pssh::{client::Client, command::host_args::Arguments, plan::settings::Settings};
+    /// # use pssh::{Arguments, Client, Settings};
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let client = Client::new(["web1", "web2"], Settings::for_library()?)?;
     /// let versions = ["1.2", "1.3 (beta)"].map(|version| Arguments::in_order([version]));

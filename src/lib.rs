@@ -1,26 +1,68 @@
 //! Runs a command on 1 to 10,000 hosts over SSH in parallel, and gives every host exactly one outcome.
 //!
+//! ```no_run
+//! use pssh::{Client, Settings};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::new(["web1", "root@web2:2222"], Settings::for_library()?)?;
+//! let run = client.run_command("uptime")?;
+//! for host in &run {
+//!     for line in host.stdout() {
+//!         println!("{}: {}", host.label(), String::from_utf8_lossy(&line?));
+//!     }
+//! }
+//! println!("{}", run.join(None)?);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Client`] has a list of hosts and the [`Settings`] that reach them. It starts a [`Command`] on all of them, which is a [`Run`]
+//! of [`Host`]s, each with its output and, in the end, its [`Outcome`].
+//!
+//! # Inside
+//!
 //! ```text
 //! argv, PSSH_*, config.toml ─► cli ─► hosts, command ─► plan (jobs, destinations) ─► run (queue, pool) ─► ssh (session, channel) ─► host
 //!                                        ssh_config ──────►┘                            │                  copy (sftp, scp, rsync) ◄┘
 //!              exit status ◄── cli ◄── output (the only writer of a run) ◄── events ◄───┘
 //! ```
 //!
-//! A folder imports only those below it; `docs/architecture.md` says which and what is in them. Programs begin with [`client`].
+//! A folder imports only those below it; `docs/architecture.md` says which and what is in them.
 
-pub mod cli;
-pub mod client;
-pub mod command;
-pub mod copy;
-pub mod events;
+mod cli;
+mod client;
+mod command;
+mod copy;
+mod events;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod hosts;
-pub mod output;
-pub mod plan;
-pub mod run;
-pub mod ssh;
-pub mod ssh_config;
-pub mod system;
-pub mod text;
+mod hosts;
+#[doc(hidden)]
+pub mod internal;
+mod output;
+mod plan;
+mod run;
+mod ssh;
+mod ssh_config;
+mod system;
+mod text;
+
+pub use crate::client::{Client, ClientError, Command, Host, JoinTimeout, Lines, Run};
+pub use crate::command::host_args::{Arguments, HostArgsError};
+pub use crate::command::input::Writer;
+pub use crate::command::sudo::Sudo;
+pub use crate::command::{CommandError, Shell};
+pub use crate::events::event::{Class, Outcome, Phase, Tally};
+pub use crate::events::exit_status;
+pub use crate::events::host_error::{HostError, HostKeyError, LoginError, ProxyError};
+pub use crate::hosts::options::{HostKeyCheck, HostOptions};
+pub use crate::hosts::proxy::{Hop, Proxy, Via};
+pub use crate::hosts::{HostSpec, HostsError, Origin, gather};
+pub use crate::plan::error::Unprepared;
+pub use crate::plan::failure_limit::FailureLimit;
+pub use crate::plan::retry::RetryPolicy;
+pub use crate::plan::settings::{AgentChoice, Settings, WantedVariable};
+pub use crate::run::engine::StartError;
+pub use crate::ssh_config::Files as ConfigFiles;
+pub use crate::system::password_source::{Secret, Source};

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use pssh::plan::program::Program;
+use pssh::internal::Program;
 
 fn main() -> ExitCode {
-    pssh::cli::process::main(Program::Pscp)
+    pssh::internal::main(Program::Pscp)
 }

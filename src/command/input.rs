@@ -278,7 +278,7 @@ impl Queue {
 
 /// Writes the input of one command. Dropping it is the end of the input.
 ///
-/// A write waits while the command has [`QUEUE`] bytes to read still; it fails with [`io::ErrorKind::BrokenPipe`] once the
+/// A write waits while the command has `QUEUE` bytes to read still; it fails with [`io::ErrorKind::BrokenPipe`] once the
 /// command has ended.
 pub struct Writer(Arc<Queue>);
 

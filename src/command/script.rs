@@ -164,7 +164,7 @@ impl Script {
     }
 
     /// The command line for a script that comes over standard input.
-    pub fn from_input(&self, arguments: &[u8]) -> Vec<u8> {
+    pub fn over_input(&self, arguments: &[u8]) -> Vec<u8> {
         let mut line = if self.is_for_shell() {
             let mut line = self.interpreter();
             line.extend_from_slice(b" -c ");
@@ -305,7 +305,7 @@ mod tests {
         for login in ["sh", "bash", "dash"] {
             let line = script.within(&arguments).expect("a line");
             assert_eq!(run(login, &line, b"input\n"), within, "{login}: {text}");
-            assert_eq!(run(login, &script.from_input(&arguments), &script.text()), from_input, "{login}: {text}");
+            assert_eq!(run(login, &script.over_input(&arguments), &script.text()), from_input, "{login}: {text}");
         }
     }
 
@@ -332,14 +332,14 @@ mod tests {
     fn an_interpreter_may_need_standard_input() {
         let script = script("#!/usr/bin/env node\nconsole.log(1)\n");
         assert_eq!(script.within(&[]), None);
-        assert_eq!(script.from_input(&words(&["a b"])), b"'/usr/bin/env' 'node' '-'  'a b'");
+        assert_eq!(script.over_input(&words(&["a b"])), b"'/usr/bin/env' 'node' '-'  'a b'");
     }
 
     #[test]
     fn the_exit_status_is_the_scripts() {
         for first in ["", "#!/usr/bin/perl\n"] {
             let script = script(&format!("{first}exit 7;\n"));
-            for line in [script.within(&[]).expect("a line"), script.from_input(&[])] {
+            for line in [script.within(&[]).expect("a line"), script.over_input(&[])] {
                 let mut command = Command::new("sh");
                 command.arg("-c").arg(OsStr::from_bytes(&line)).stdin(Stdio::piped());
                 let mut child = command.spawn().expect("a shell");
@@ -370,7 +370,7 @@ mod tests {
             prop_assert_eq!(run("sh", &line, b""), format!("#!/bin/cat\n{text}"));
             let quoted = String::from_utf8(words(&[&text])).expect("text");
             let echo = script(&format!("printf '%s|' \"$1\"{quoted}"));
-            for line in [echo.within(&arguments).expect("a line"), echo.from_input(&arguments)] {
+            for line in [echo.within(&arguments).expect("a line"), echo.over_input(&arguments)] {
                 prop_assert_eq!(run("dash", &line, &echo.text()), format!("{argument}|{text}|"));
             }
         }

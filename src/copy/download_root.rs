@@ -425,11 +425,6 @@ impl Temporary {
         self.length
     }
 
-    /// The local path that it shall have, for messages.
-    pub fn shown(&self) -> &str {
-        &self.shown
-    }
-
     /// The path that it has, if it stays behind to be resumed.
     pub fn kept(&self) -> Option<String> {
         let directory = self.shown.rfind('/').map_or("", |slash| &self.shown[..=slash]);

@@ -63,7 +63,7 @@ impl Found<'_> {
                     }
                     chosen.add_pattern(pattern, 0);
                 }
-                Item::Hosts(_) | Item::Group(_) => named = self.named(term.text, &origin),
+                Item::Hosts | Item::Group => named = self.named(term.text, &origin),
             }
             if matches!(term.operator, Operator::Without | Operator::Common) {
                 named.iter().for_each(|host| chosen.add(host, 0));
@@ -123,7 +123,7 @@ impl Found<'_> {
                         }
                         filter.choice.add_pattern(pattern, item);
                     }
-                    Item::Hosts(_) | Item::Group(_) => {
+                    Item::Hosts | Item::Group => {
                         let hosts = self.named(term.text, &origin);
                         names += hosts.len() as u64;
                         if names > MOST_NAMES {

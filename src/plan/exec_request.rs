@@ -111,7 +111,7 @@ impl Terms<'_> {
             (true, _) => return Err(RequestError::InputTaken { what: script.to_string(), length }),
             (false, _) => {}
         }
-        let line = script.from_input(arguments);
+        let line = script.over_input(arguments);
         let (fits, length) = self.fits(&line, Form::Program);
         if !fits {
             let what = format!("the command line of {script}, with its arguments,");

@@ -33,7 +33,7 @@ pub enum AgentChoice {
 pub struct WantedVariable {
     /// Its name.
     pub name: String,
-    /// Its value; `None` for one of [`NODE_VARIABLES`] without a value, which differs from host to host.
+    /// Its value; `None` for one of `NODE_VARIABLES` without a value, which differs from host to host.
     pub value: Option<OsString>,
 }
 
@@ -197,7 +197,7 @@ impl Settings {
     /// The password database does not know the user.
     ///
     /// ```
-    /// use pssh::plan::settings::Settings;
+    /// use pssh::Settings;
     ///
     /// let mut settings = Settings::for_library()?;
     /// assert_eq!(settings.pool_size, 10);

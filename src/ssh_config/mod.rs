@@ -39,13 +39,14 @@ use std::sync::{Arc, OnceLock};
 
 pub use self::proxy_jump::Hop;
 use crate::system::files::unread::{BeforeStart, is_unread};
-pub use algorithms::{Algorithms, Ciphers, KeyExchanges, KeyTypes, Macs, NoAlgorithm};
+pub use algorithms::{Algorithms, KeyTypes, NoAlgorithm};
+#[cfg(test)]
+pub use algorithms::{Ciphers, KeyExchanges, Macs};
 pub use command::{CommandTemplate, LateTokens};
 pub use resolved::{Agent, ForwardedAgent, IdentityFile, Proxy, Resolved};
 pub use settings::{Setting, Settings};
 pub use values::{
-    AddressFamily, CanonicalizeHostname, CommandLine, Compression, Files as FileList, LogLevel, PubkeyAuthentication,
-    RequestTty, Socket, StrictHostKeyChecking, Timeout,
+    AddressFamily, Compression, Files as FileList, PubkeyAuthentication, RequestTty, StrictHostKeyChecking,
 };
 
 use fallback::Baseline;

@@ -94,7 +94,7 @@ impl Ready {
     }
 }
 
-/// Waits for `fds`, the cancel and `end` together, each where there is one. Descriptors beyond [`MAX_FDS`] are not waited for.
+/// Waits for `fds`, the cancel and `end` together, each where there is one. Descriptors beyond `MAX_FDS` are not waited for.
 pub fn poll_with(
     cancel: Option<&Cancel>,
     fds: &[(BorrowedFd<'_>, PollFlags)],

@@ -5,7 +5,7 @@ use std::io::copy;
 use std::net::{Ipv6Addr, Shutdown, SocketAddr, SocketAddrV6, TcpListener, TcpStream};
 use std::thread;
 
-use pssh::plan::program::Program;
+use pssh::internal::Program;
 
 use crate::bin::Env;
 use crate::sshd::{Setup, Sshd};

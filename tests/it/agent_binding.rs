@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use pssh::plan::program::Program;
+use pssh::internal::Program;
 
 use crate::auth::Agent;
 use crate::bin::{Env, Pssh, Run, all_hold, path_of, ssh_keygen};

@@ -4,7 +4,7 @@
 use std::io;
 use std::process::{Command, Stdio};
 
-use pssh::ssh::algorithms::Kind;
+use pssh::internal::Kind;
 use serde_json::Value;
 
 use crate::bin::{Env, Run};

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use pssh::plan::program::Program;
+use pssh::internal::Program;
 use serde_json::Value;
 
 use crate::bin::{Env, Run};

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use pssh::plan::program::Program;
+use pssh::internal::Program;
 
 use crate::bin::{Env, Pssh};
 use crate::embedded::{Behaviour, Config, Server};

@@ -4,13 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pssh::client::{Client, Host, Run};
-use pssh::command::Shell;
-use pssh::command::host_args::Arguments;
-use pssh::events::event::{Class, Outcome};
-use pssh::plan::failure_limit::FailureLimit;
-use pssh::plan::settings::{AgentChoice, Settings};
-use pssh::system::password_source::{Secret, Source};
+use pssh::{AgentChoice, Arguments, Class, Client, FailureLimit, Host, Outcome, Run, Secret, Settings, Shell, Source};
 
 use crate::bin::{Env, ssh_keygen};
 use crate::embedded::refused_address;
@@ -31,7 +25,7 @@ impl Fleet {
         let mut settings = Settings::for_library().expect("settings");
         settings.known_hosts = vec![env.known_hosts()];
         settings.agent = AgentChoice::Nobody;
-        settings.config_files = pssh::ssh_config::Files::of("", Some("none".as_ref()));
+        settings.config_files = pssh::internal::Files::of("", Some("none".as_ref()));
         settings
     }
 

@@ -14,10 +14,10 @@ use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 use proptest::sample::select;
-use pssh::cli::ssh_args::{Tool, Word, understand};
-use pssh::plan::settings::SshOption;
-use pssh::ssh::algorithms::{Kind, offered};
-use pssh::ssh_config::{Config, ConfigError, Files, Local, Origin, Query, Resolved, Sources};
+use pssh::internal::{
+    Config, ConfigError, ConfigOrigin as Origin, Files, Kind, Local, Query, Resolved, Sources, SshOption, Tool, Word,
+    offered, understand,
+};
 use tempfile::TempDir;
 
 type Said = BTreeMap<String, Vec<String>>;

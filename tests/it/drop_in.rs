@@ -27,8 +27,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use pssh::cli::ssh_args::split::shell_words;
-use pssh::plan::program::Program;
+use pssh::internal::{Program, shell_words};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::unistd::{User, getuid};
-use pssh::plan::program::Program;
+use pssh::internal::Program;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 

@@ -1,6 +1,6 @@
 //! A run as JSON Lines: every line as the schema says, every byte where it belongs.
 
-use pssh::plan::program::Program;
+use pssh::internal::Program;
 use serde_json::Value;
 
 use crate::bin::{Env, Run};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use clap::Arg;
-use pssh::plan::program::Program;
+use pssh::internal::Program;
 
 use crate::auth::Agent;
 use crate::bin::{Env, Run, ssh_keygen};

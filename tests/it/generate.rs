@@ -4,8 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use pssh::cli::generate::Artefact;
-use pssh::plan::program::Program;
+use pssh::internal::{Artefact, Program};
 
 use crate::bin::Env;
 

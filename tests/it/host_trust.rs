@@ -12,7 +12,7 @@ use rustix::process::{Signal, getuid};
 
 use crate::bin::{Env, path_of, public_line, ssh_keygen, tool};
 use crate::sshd::{Setup, Sshd, current_user, marked};
-use pssh::plan::program::Program;
+use pssh::internal::Program;
 
 /// The number of a user who owns nothing (nobody).
 const NOBODY: u32 = 65534;

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::thread;
 use std::time::Duration;
 
-use pssh::plan::program::Program;
+use pssh::internal::Program;
 
 use crate::auth::Agent;
 use crate::bin::{Env, Run};

@@ -11,7 +11,7 @@ use std::slice;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use pssh::ssh::host_keys::known_hosts::{KnownHosts, Remembered, Verdict, fingerprint, key_type};
+use pssh::internal::{KnownHosts, Remembered, Verdict, fingerprint, key_type};
 use tempfile::TempDir;
 
 use crate::bin::all_hold;

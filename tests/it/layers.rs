@@ -15,7 +15,7 @@ const LAYERS: [&[&str]; 10] = [
     &["plan"],
     &["run", "output"],
     &["cli", "client"],
-    &["bin", "fuzzing", "lib", "main"],
+    &["bin", "fuzzing", "internal", "lib", "main"],
 ];
 /// What is above and yet not to be imported: the library's client prints nothing.
 const NEVER: [(&str, &str); 1] = [("client", "output")];

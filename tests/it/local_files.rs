@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::unistd::getuid;
-use pssh::plan::program::Program;
+use pssh::internal::Program;
 use rustix::fs::{CWD, FileType, mknodat};
 use rustix::process::Signal;
 

@@ -495,7 +495,7 @@ fn an_empty_command_is_none() {
         }
     }
     env.pssh().args(["-H", "web1", "--host-arg", "web1=", "--dry-run", "%q"]).run().exits(0).stdout_is("web1: ''\n");
-    let run = env.run_of(pssh::plan::program::Program::Pnuke).args(["-H", "web1", ""]).run();
+    let run = env.run_of(pssh::internal::Program::Pnuke).args(["-H", "web1", ""]).run();
     run.exits(2).stderr_has("the pattern is empty");
     let run = env.pssh().args(["-H", "web1", "--env", "A B=1", "true"]).run();
     run.exits(2).stderr_has("--env \"A B\": the name of a variable has no blanks");

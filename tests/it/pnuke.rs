@@ -2,7 +2,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-use pssh::plan::program::Program;
+use pssh::internal::Program;
 
 use crate::sshd::hosts;
 

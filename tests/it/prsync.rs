@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use pssh::plan::program::Program;
+use pssh::internal::Program;
 
 use crate::bin::Env;
 use crate::sshd::{Setup, Sshd, hosts};

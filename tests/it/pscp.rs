@@ -11,7 +11,7 @@ use std::process::Command;
 use std::thread;
 
 use nix::unistd::getuid;
-use pssh::plan::program::Program;
+use pssh::internal::Program;
 use rustix::process::Signal;
 
 use crate::bin::{Env, Pssh};

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use pssh::plan::program::Program;
+use pssh::internal::Program;
 
 use crate::bin::{Env, Pssh};
 use crate::pscp::{NO_SFTP, contents, cut_after, odd_tree};

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 
-use pssh::plan::program::Program;
+use pssh::internal::Program;
 
 use crate::bin::{Env, Pssh, Run};
 use crate::passwords::{PASSWORD, secret_file};

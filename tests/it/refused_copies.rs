@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::unistd::getuid;
-use pssh::plan::program::Program;
+use pssh::internal::Program;
 
 use crate::bin::Env;
 use crate::passwords::Account;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use pssh::plan::program::Program;
+use pssh::internal::Program;
 
 use crate::auth::Agent;
 use crate::bin::{Env, Pssh, Run};

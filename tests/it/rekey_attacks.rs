@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use pssh::plan::program::Program;
+use pssh::internal::Program;
 use rustix::process::Signal;
 
 use crate::bin::{Env, Run};

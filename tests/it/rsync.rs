@@ -13,11 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
-use pssh::copy::rsync::{Direction, Rsync, Transfer};
-use pssh::events::event::{Event, EventKind, Outcome, Phase, Stream};
-use pssh::hosts::HostSpec;
-use pssh::ssh::Watch;
-use pssh::system::cancel::Cancel;
+use pssh::internal::{Cancel, Direction, Event, EventKind, Rsync, Stream, Transfer, Watch};
+use pssh::{HostSpec, Outcome, Phase};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -244,7 +241,7 @@ fn noise(length: usize) -> Vec<u8> {
 }
 
 fn host() -> HostSpec {
-    let mut hosts = pssh::hosts::gather(&[], &["joe@web1:2222".to_owned()]).expect("a host");
+    let mut hosts = pssh::gather(&[], &["joe@web1:2222".to_owned()]).expect("a host");
     hosts.swap_remove(0)
 }
 
@@ -341,7 +338,7 @@ fn no_rsync_there() {
     let run = place.run();
     run.exits(127);
     assert!(run.calls[0].complaints.contains("/no/such/rsync"), "{}", run.all());
-    assert_eq!(pssh::copy::rsync::meaning(127), Some("there is no rsync on the host"));
+    assert_eq!(pssh::internal::meaning_of_rsync(127), Some("there is no rsync on the host"));
     place.is_tidy(&run);
 }
 

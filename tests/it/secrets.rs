@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine};
-use pssh::plan::program::Program;
+use pssh::internal::Program;
 use rustix::process::{Signal, getuid};
 
 use crate::bin::{Env, Pssh, Run, Running, ssh_keygen, tool};

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use pssh::plan::program::Program;
+use pssh::internal::Program;
 
 use crate::bin::path_of;
 use crate::soak::{self, Options};

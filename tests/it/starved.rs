@@ -60,7 +60,7 @@ fn a_limit_on_threads_makes_the_pool_smaller_and_is_said_once() {
     let own = Command::new("chown").args(["-R", &LONELY.to_string()]).arg(env.path("")).status().expect("chown");
     assert!(own.success());
     let bin = env.path("pssh-of-all");
-    fs::copy(crate::bin::path_of(pssh::plan::program::Program::Pssh), &bin).expect("a copy that everybody can reach");
+    fs::copy(crate::bin::path_of(pssh::internal::Program::Pssh), &bin).expect("a copy that everybody can reach");
     let port = server.port();
     let run = |limit: u32, args: &[&str]| {
         let user = format!("--reuid={LONELY} --regid={LONELY} --clear-groups");

@@ -5,7 +5,7 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
-use pssh::plan::program::Program;
+use pssh::internal::Program;
 use rustix::process::Signal;
 
 use crate::bin::{Env, Pssh, Running};

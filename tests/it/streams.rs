@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 
 use nix::unistd::getuid;
-use pssh::plan::program::Program;
+use pssh::internal::Program;
 
 use crate::auth::Agent;
 use crate::bin::Env;

@@ -11,10 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pssh::client::Client;
-use pssh::plan::program::Program;
-use pssh::plan::settings::{AgentChoice, Settings};
-use pssh::system::password_source::{Secret, Source};
+use pssh::internal::Program;
+use pssh::{AgentChoice, Client, Secret, Settings, Source};
 use rustix::process::Signal;
 
 use crate::bin::{Env, Pssh, Run, tool};
@@ -527,7 +525,7 @@ fn the_librarys_client_runs_commands_as_another_user() {
     settings.known_hosts = vec![fleet.env.known_hosts()];
     settings.identities = vec![fleet.env.ssh_dir().join("id_ed25519")];
     settings.agent = AgentChoice::Nobody;
-    settings.config_files = pssh::ssh_config::Files::of("", Some("none".as_ref()));
+    settings.config_files = pssh::internal::Files::of("", Some("none".as_ref()));
     settings.sudo_password = Some(Source::Given(Arc::new(Secret::new(PASSWORD.as_bytes()))));
     let client = Client::new(fleet.sshd.hosts(), settings).expect("hosts");
     for (user, name) in [(None, "root"), (Some("nobody"), "nobody")] {

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use nix::unistd::getuid;
-use pssh::plan::program::Program;
+use pssh::internal::Program;
 
 use crate::bin::Env;
 use crate::sshd::{Setup, Sshd};

@@ -7,10 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use pssh::client::Client;
-use pssh::hosts;
-use pssh::plan::retry::RetryPolicy;
-use pssh::plan::settings::{AgentChoice, Settings};
+use pssh::{AgentChoice, Client, RetryPolicy, Settings};
 use serde_json::{Value, json};
 
 use super::plan::{Options, Plan, Ports};
@@ -56,12 +53,12 @@ fn once(directory: &Path, options: &Options, run: usize, ports: Ports) -> Result
     settings.identities = vec![directory.join("key")];
     settings.known_hosts = vec![directory.join("known_hosts")];
     settings.agent = AgentChoice::Nobody;
-    settings.config_files = pssh::ssh_config::Files::of("", Some("none".as_ref()));
+    settings.config_files = pssh::internal::Files::of("", Some("none".as_ref()));
     settings.connect_timeout = Some(Duration::from_secs(60));
     settings.retry = RetryPolicy { attempts: 2, delay: Duration::from_millis(200) };
     settings.attempts_given = true;
     let begun = Instant::now();
-    let client = Client::of(hosts::gather(&[list], &[])?, settings)?;
+    let client = Client::of(pssh::gather(&[list], &[])?, settings)?;
     let run = client.run_command("uptime")?;
     run.join(None)?;
     let seconds = begun.elapsed().as_secs_f64();

@@ -11,8 +11,7 @@ mod output;
 mod programs;
 mod reports;
 
-pub use self::connection::{ConnectionOpts, proxy_connections};
-pub use crate::hosts::proxy::Via;
+pub use self::connection::ConnectionOpts;
 pub use command::{CommandOpts, SudoOpts};
 pub use copy::{CopyOpts, RsyncOpts};
 pub use extra::ExtraOpts;

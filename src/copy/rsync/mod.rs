@@ -14,7 +14,6 @@ mod remote_shell;
 mod started;
 
 pub use self::command_line::{Direction, Transfer};
-pub use call::Pipes;
 pub use remote_shell::{NO_CONNECTION, as_remote_shell};
 pub use started::Started;
 

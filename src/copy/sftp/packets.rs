@@ -24,7 +24,6 @@ const OPENDIR: u8 = 11;
 const READDIR: u8 = 12;
 const REMOVE: u8 = 13;
 const MKDIR: u8 = 14;
-const RMDIR: u8 = 15;
 const REALPATH: u8 = 16;
 const STAT: u8 = 17;
 const RENAME: u8 = 18;
@@ -196,8 +195,6 @@ pub enum Request<'a> {
     Remove(&'a [u8]),
     /// Makes a directory: a status.
     Mkdir(&'a [u8], Attributes),
-    /// Removes an empty directory: a status.
-    Rmdir(&'a [u8]),
     /// The absolute path without links: [`Reply::Path`].
     Realpath(&'a [u8]),
     /// Renames; a target that exists is an error: a status.
@@ -214,8 +211,6 @@ pub enum Request<'a> {
         /// To.
         to: &'a [u8],
     },
-    /// Makes sure that an open file is on the disk: a status.
-    Fsync(&'a [u8]),
     /// Asks about the file system that a path is on: [`Reply::Space`].
     Statvfs(&'a [u8]),
     /// The same as `Realpath`, but `~` and `~user` are home directories: [`Reply::Path`].
@@ -253,10 +248,8 @@ impl Request<'_> {
             | Request::Fsetstat(..)
             | Request::Remove(_)
             | Request::Mkdir(..)
-            | Request::Rmdir(_)
             | Request::Rename { .. }
-            | Request::PosixRename { .. }
-            | Request::Fsync(_) => Expected::Status,
+            | Request::PosixRename { .. } => Expected::Status,
         }
     }
 
@@ -283,14 +276,12 @@ impl Request<'_> {
             Request::Opendir(path) => packet(out, OPENDIR, id, |out| put_string(out, path)),
             Request::Readdir(handle) => packet(out, READDIR, id, |out| put_string(out, handle)),
             Request::Remove(path) => packet(out, REMOVE, id, |out| put_string(out, path)),
-            Request::Rmdir(path) => packet(out, RMDIR, id, |out| put_string(out, path)),
             Request::Realpath(path) => packet(out, REALPATH, id, |out| put_string(out, path)),
             Request::Rename { from, to } => packet(out, RENAME, id, |out| {
                 put_string(out, from);
                 put_string(out, to);
             }),
             Request::PosixRename { from, to } => put_extended(out, id, Extension::PosixRename, &[from, to]),
-            Request::Fsync(handle) => put_extended(out, id, Extension::Fsync, &[handle]),
             Request::Statvfs(path) => put_extended(out, id, Extension::Statvfs, &[path]),
             Request::ExpandPath(path) => put_extended(out, id, Extension::ExpandPath, &[path]),
             Request::Limits => put_extended(out, id, Extension::Limits, &[]),
@@ -369,8 +360,6 @@ fn packet(out: &mut Vec<u8>, kind: u8, id: u32, body: impl FnOnce(&mut Vec<u8>))
 pub enum Extension {
     /// [`Request::PosixRename`].
     PosixRename,
-    /// [`Request::Fsync`].
-    Fsync,
     /// [`Request::Statvfs`].
     Statvfs,
     /// [`Request::ExpandPath`].
@@ -380,13 +369,12 @@ pub enum Extension {
 }
 
 impl Extension {
-    pub(super) const ALL: [Extension; 5] =
-        [Extension::PosixRename, Extension::Fsync, Extension::Statvfs, Extension::ExpandPath, Extension::Limits];
+    pub(super) const ALL: [Extension; 4] =
+        [Extension::PosixRename, Extension::Statvfs, Extension::ExpandPath, Extension::Limits];
 
     pub(super) fn name(self) -> &'static [u8] {
         match self {
             Extension::PosixRename => b"posix-rename@openssh.com",
-            Extension::Fsync => b"fsync@openssh.com",
             Extension::Statvfs => b"statvfs@openssh.com",
             Extension::ExpandPath => b"expand-path@openssh.com",
             Extension::Limits => b"limits@openssh.com",

@@ -28,11 +28,11 @@ pub enum Operator {
 
 /// What an item stands for.
 #[derive(Debug)]
-pub enum Item<'a> {
+pub enum Item {
     /// `[user@]host[:port]` with or without ranges.
-    Hosts(&'a str),
+    Hosts,
     /// A group, without the `@`.
-    Group(&'a str),
+    Group,
     /// Names that match.
     Pattern(Pattern),
 }
@@ -43,7 +43,7 @@ pub struct Term<'a> {
     /// What it does; [`Operator::And`] for the first one.
     pub operator: Operator,
     /// What it stands for.
-    pub item: Item<'a>,
+    pub item: Item,
     /// As it is written.
     pub text: &'a str,
     /// Where it stands, in characters of the list from 0.
@@ -161,10 +161,10 @@ impl Operator {
     }
 }
 
-impl<'a> Item<'a> {
-    fn parse(text: &'a str) -> Result<Item<'a>, NamesError> {
-        if let Some(group) = text.strip_prefix('@') {
-            return Ok(Item::Group(group));
+impl Item {
+    fn parse(text: &str) -> Result<Item, NamesError> {
+        if text.starts_with('@') {
+            return Ok(Item::Group);
         }
         if let Some(regex) = text.strip_prefix('/').and_then(|text| text.strip_suffix('/')) {
             let wrong = |problem: String| NamesError { column: 0, problem };
@@ -182,7 +182,7 @@ impl<'a> Item<'a> {
             return Ok(Item::Pattern(Pattern::Regex(regex)));
         }
         if !text.contains(['*', '?']) {
-            return Ok(Item::Hosts(text));
+            return Ok(Item::Hosts);
         }
         if let Some(at) = text.find(['@', ':']) {
             let problem = "a pattern is compared with the names of hosts alone, without user and port".to_owned();
@@ -222,8 +222,8 @@ mod tests {
         let terms = parse(text).unwrap_or_else(|error| panic!("{text}: {error:?}"));
         let show = |term: &Term<'_>| {
             let kind = match term.item {
-                Item::Hosts(_) => "hosts",
-                Item::Group(_) => "group",
+                Item::Hosts => "hosts",
+                Item::Group => "group",
                 Item::Pattern(_) => "pattern",
             };
             format!("{}:{:?} {kind} {}", term.column, term.operator, term.text)

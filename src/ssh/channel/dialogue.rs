@@ -14,7 +14,7 @@ pub const PIECE: usize = 32_700;
 /// deadline, the cancel and the keepalive of `ssh/exec` are the only ones. What it says goes to the program's standard
 /// input; the program's standard error is output like any other.
 pub trait Dialogue {
-    /// Appends to `out` what is to be sent next, not much more than [`PIECE`] bytes. Called again and again while the connection
+    /// Appends to `out` what is to be sent next, not much more than `PIECE` bytes. Called again and again while the connection
     /// takes more, and after everything that was heard.
     fn say(&mut self, out: &mut Vec<u8>) -> Say;
 

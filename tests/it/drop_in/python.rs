@@ -6,8 +6,7 @@ use std::process::Command;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
-use pssh::cli::ssh_args::split::shell_words;
-use pssh::plan::program::Program;
+use pssh::internal::{Program, shell_words};
 
 use super::debians;
 

@@ -6,12 +6,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pssh::client::Client;
-use pssh::command::host_args::Arguments;
-use pssh::events::event::Class;
-use pssh::hosts;
-use pssh::plan::retry::RetryPolicy;
-use pssh::plan::settings::{AgentChoice, Settings};
+use pssh::{AgentChoice, Arguments, Class, Client, RetryPolicy, Settings};
 
 use super::cells::Phase;
 use super::world::{Host, WELL, World};
@@ -55,14 +50,14 @@ fn a_client_in_a_process_of_its_own() {
     settings.known_hosts = vec![file(".ssh/known_hosts")];
     settings.identities = vec![file(".ssh/id_ed25519")];
     settings.agent = AgentChoice::Nobody;
-    settings.config_files = pssh::ssh_config::Files::of("", Some(file("config").as_os_str()));
+    settings.config_files = pssh::internal::Files::of("", Some(file("config").as_os_str()));
     settings.connect_timeout = Some(CONNECT);
     settings.retry = RetryPolicy { attempts: 1, delay: Duration::ZERO };
     settings.attempts_given = true;
     settings.pool_size = 200;
     let command = fs::read(file("command")).expect("the command");
-    let hosts = hosts::gather(&[file("library.hosts")], &[]).expect("hosts");
-    let cells = |host: &hosts::HostSpec| Arguments::named(host.arguments.iter().cloned());
+    let hosts = pssh::gather(&[file("library.hosts")], &[]).expect("hosts");
+    let cells = |host: &pssh::HostSpec| Arguments::named(host.arguments.iter().cloned());
     let before = held();
     for round in 0..2 {
         let client = Client::of(hosts.clone(), settings.clone()).expect("hosts");

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::unistd::getuid;
-use pssh::plan::program::Program;
+use pssh::internal::Program;
 use serde_json::Value;
 
 use super::cells::{ALIVE, COMMAND, CONNECT, Cell, Fault, HOP_ALIVE, Made, Phase, all};

@@ -6,11 +6,8 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use pssh::events::event::Outcome;
-use pssh::events::host_error::HostError;
-use pssh::ssh::channel::dialogue::{Dialogue, Say};
-use pssh::system::cancel::Cancel;
-use pssh::system::poll::poll_with;
+use pssh::internal::{Cancel, Dialogue, Say, poll_with};
+use pssh::{HostError, Outcome};
 use rustix::event::PollFlags;
 use rustix::io::{Errno, ioctl_fionbio, read, write};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -84,7 +81,7 @@ impl Behaviour {
             }
             let past = |limit: Option<u64>| limit.is_some_and(|limit| *bytes >= limit);
             if past(self.cancels_after) {
-                cancel.trigger(pssh::system::cancel::Reason::Program);
+                cancel.trigger(pssh::internal::Reason::Program);
             }
             if cancel.is_triggered() {
                 dialogue.abort();
