@@ -424,7 +424,7 @@ _pnuke() {
                     return 0
                     ;;
                 --generate)
-                    COMPREPLY=($(compgen -W "man bash zsh fish" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "man config-man bash zsh fish" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)

@@ -416,7 +416,7 @@ _pscp() {
                     return 0
                     ;;
                 --generate)
-                    COMPREPLY=($(compgen -W "man bash zsh fish" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "man config-man bash zsh fish" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)

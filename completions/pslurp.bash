@@ -430,7 +430,7 @@ _pslurp() {
                     return 0
                     ;;
                 --generate)
-                    COMPREPLY=($(compgen -W "man bash zsh fish" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "man config-man bash zsh fish" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)

@@ -502,7 +502,7 @@ _pssh() {
                     return 0
                     ;;
                 --generate)
-                    COMPREPLY=($(compgen -W "man bash zsh fish" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "man config-man bash zsh fish" -- "${cur}"))
                     return 0
                     ;;
                 *)

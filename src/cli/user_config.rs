@@ -38,7 +38,7 @@ use crate::text::suggest::did_you_mean;
 const TABLES: [&str; 3] = ["group-command", "groups", "defaults"];
 
 /// The options that may have a default: those that say how runs are made. The others say what one run is about.
-const DEFAULTS: [&str; 14] = [
+pub(super) const DEFAULTS: [&str; 14] = [
     "par",
     "user",
     "timeout",

@@ -16,7 +16,7 @@ fn of_repository(path: &str) -> std::path::PathBuf {
 fn what_is_in_the_repository_is_what_the_programs_generate() {
     let env = Env::new();
     for program in Program::ALL {
-        for (word, artefact) in ["man", "bash", "zsh", "fish"].into_iter().zip(Artefact::ALL) {
+        for (word, artefact) in ["man", "config-man", "bash", "zsh", "fish"].into_iter().zip(Artefact::ALL) {
             let run = env.bare(program).args(["--generate", word]).run();
             run.exits(0);
             let (name, path) = (program.name(), artefact.path(program));
@@ -25,7 +25,7 @@ fn what_is_in_the_repository_is_what_the_programs_generate() {
         }
     }
     let run = env.pssh().args(["--generate", "poem"]).run();
-    run.exits(2).stderr_has("[possible values: man, bash, zsh, fish]");
+    run.exits(2).stderr_has("[possible values: man, config-man, bash, zsh, fish]");
     assert_eq!(Artefact::Man.path(Program::Pslurp), "man/pslurp.1");
 }
 
@@ -53,4 +53,35 @@ fn bash_completes_options_and_hosts() {
     assert_eq!(completed("--dry", ""), "--dry-run");
     assert_eq!(completed("we", "-H"), "from_known_hosts");
     assert_eq!(completed("s", "--host-key-check"), "strict");
+}
+
+#[test]
+fn the_page_of_the_configuration_file_has_every_key_and_good_examples() {
+    let page = fs::read_to_string(of_repository("docs/config.md")).expect("the page");
+    let manual = fs::read_to_string(of_repository("man/pssh-config.5")).expect("the manual page").replace('\\', "");
+    let env = Env::new();
+    fs::create_dir_all(env.path(".config/pssh")).expect("a directory");
+    env.file(".config/pssh/config.toml", "[defaults]\nno-such-key = 1\n");
+    let run = env.bare(Program::Pssh).args(["-H", "x", "--dry-run", "true"]).run();
+    run.exits(2).stderr_has("no-such-key");
+    let told = run.stderr_text();
+    let keys = told.split("expected ").nth(1).expect("the keys").trim().split(", ");
+    let mut count = 0;
+    for key in keys {
+        assert!(page.contains(&format!("| `{key}` |")), "{key} is missing in docs/config.md");
+        assert!(manual.contains(&format!("fB{key}fR = ")), "{key} is missing in the manual page");
+        count += 1;
+    }
+    assert!(count > 10, "{told}");
+    let examples: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(examples.len() >= 3);
+    for example in &examples {
+        env.file(".config/pssh/config.toml", example);
+        env.bare(Program::Pssh).args(["-H", "x", "--dry-run", "true"]).run().exits(0);
+    }
+    // As the page says of the first one.
+    env.file(".config/pssh/config.toml", examples[0]);
+    let run = env.bare(Program::Pssh).args(["-w", "@all", "--dry-run", "true"]).run();
+    run.exits(0);
+    assert_eq!(run.stdout_text().lines().count(), 22);
 }

@@ -112,7 +112,7 @@ const OPTIONS_OF_RSYNC: &[&str] = &[
 ];
 
 const FILES: &[&str] = &[
-    "$XDG_CONFIG_HOME/pssh/config.toml, ~/.config/pssh/config.toml\tgroups of hosts, and defaults for options",
+    "$XDG_CONFIG_HOME/pssh/config.toml, ~/.config/pssh/config.toml\tgroups of hosts and defaults for options, see pssh-config(5)",
     "~/.ssh/config, /etc/ssh/ssh_config\tsettings of hosts, see ssh_config(5)",
     "~/.ssh/known_hosts, /etc/ssh/ssh_known_hosts\thost keys, see sshd(8)",
     "~/.ssh/id_ed25519, ~/.ssh/id_ecdsa, ~/.ssh/id_rsa\tkeys, each with its certificate in FILE-cert.pub",

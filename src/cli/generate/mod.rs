@@ -1,6 +1,7 @@
 //! The manual page and the completions, made from the definitions of the command line (`--generate`), so that they never say
 //! anything else than the program does. The ones in `man` and `completions` are compared with these by a test.
 
+mod config_manual;
 mod manual;
 
 use std::io;
@@ -18,14 +19,17 @@ use crate::plan::program::Program;
 pub enum Artefact {
     /// The manual page.
     Man,
+    /// The manual page of the configuration file, the same for all programs.
+    ConfigMan,
     /// Completions for a shell.
     Completions(Shell),
 }
 
 impl Artefact {
     /// All of them.
-    pub const ALL: [Artefact; 4] = [
+    pub const ALL: [Artefact; 5] = [
         Artefact::Man,
+        Artefact::ConfigMan,
         Artefact::Completions(Shell::Bash),
         Artefact::Completions(Shell::Zsh),
         Artefact::Completions(Shell::Fish),
@@ -36,6 +40,7 @@ impl Artefact {
         let name = program.name();
         match self {
             Artefact::Man => format!("man/{name}.1"),
+            Artefact::ConfigMan => "man/pssh-config.5".to_owned(),
             Artefact::Completions(Shell::Bash) => format!("completions/{name}.bash"),
             Artefact::Completions(Shell::Zsh) => format!("completions/_{name}"),
             Artefact::Completions(_) => format!("completions/{name}.fish"),
@@ -51,6 +56,7 @@ impl Artefact {
         let mut text = Vec::new();
         match self {
             Artefact::Man => render_manual(program, command, &mut text)?,
+            Artefact::ConfigMan => config_manual::render(&mut text)?,
             Artefact::Completions(shell) => {
                 clap_complete::generate(shell, &mut command, program.name(), &mut text);
                 if shell == Shell::Bash {
@@ -70,6 +76,7 @@ impl ValueEnum for Artefact {
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(PossibleValue::new(match self {
             Artefact::Man => "man",
+            Artefact::ConfigMan => "config-man",
             Artefact::Completions(Shell::Bash) => "bash",
             Artefact::Completions(Shell::Zsh) => "zsh",
             Artefact::Completions(_) => "fish",
@@ -135,7 +142,7 @@ fn render_manual(program: Program, command: Command, text: &mut Vec<u8>) -> io::
         Program::Pnuke => &[("pkill", "(1), ")],
         Program::Pssh => &[],
     };
-    let ssh = [("ssh", "(1), "), ("ssh_config", "(5), "), ("sshd", "(8)")];
+    let ssh = [("ssh", "(1), "), ("pssh-config", "(5), "), ("ssh_config", "(5), "), ("sshd", "(8)")];
     let mut roff = Roff::default();
     roff.control("SH", ["SEE ALSO"]);
     roff.text(

@@ -1,0 +1,143 @@
+//! The manual page of the user's configuration file, pssh-config(5).
+
+use std::io;
+
+use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
+
+use crate::cli::user_config::DEFAULTS;
+
+/// What each key of `[defaults]` takes, and what it sets.
+pub const KEYS: [(&str, &str, &str); DEFAULTS.len()] = [
+    ("par", "number", "Run at most this many hosts at once (-p)."),
+    ("user", "string", "The login name for hosts that have none (-l). ssh_config(5) is asked after it."),
+    ("timeout", "time", "Time limit for the command or the copy of each host (-t). 0 means no limit."),
+    ("channel-timeout", "time", "Time limit for silence: stop a command that prints nothing for so long."),
+    ("total-timeout", "time", "Time limit for the whole run."),
+    ("connect-timeout", "time", "Time limit for connecting and logging in, for each attempt."),
+    ("num-retries", "number", "Connection attempts, including the first."),
+    ("retry-delay", "time", "Pause between two attempts."),
+    ("host-key-check", "string", "What to do with host keys: \"strict\", \"accept-new\" or \"off\"."),
+    ("proxy-connections", "number", "Connections to each jump host, which its hosts share."),
+    ("encoding", "string", "The character encoding of what hosts print, such as \"latin1\"; it is shown as UTF-8."),
+    ("format", "string", "How output is shown: \"lines\", \"inline\", \"status\", \"gather\", \"json\" or \"none\"."),
+    ("forward-agent", "true or false", "Forward the SSH agent. --no-agent turns it off for one run."),
+    ("pty", "true or false", "Give commands a terminal."),
+];
+
+const EXAMPLE: &str = r#"group-command = "cat /etc/hosts.d/%g"
+
+[groups]
+web = "web[01-20]"
+db = ["root@db1:2222", "db[2-3]"]
+all = "@web,@db!web07"
+
+[defaults]
+par = 32
+connect-timeout = "30s"
+host-key-check = "accept-new"
+"#;
+
+/// Writes the page.
+///
+/// # Errors
+/// As of `text`.
+pub fn render(text: &mut impl io::Write) -> io::Result<()> {
+    let mut roff = Roff::default();
+    roff.control("TH", ["PSSH-CONFIG", "5", "", "pssh", "File Formats"]);
+    roff.control("SH", ["NAME"]);
+    roff.text([roman("pssh-config - configuration file of pssh, pscp, pslurp, prsync and pnuke")]);
+    roff.control("SH", ["SYNOPSIS"]);
+    roff.text([italic("$XDG_CONFIG_HOME/pssh/config.toml"), roman(" or "), italic("~/.config/pssh/config.toml")]);
+    roff.control("SH", ["DESCRIPTION"]);
+    paragraph(
+        &mut roff,
+        "The file names groups of hosts and sets defaults for options. It is read by every program of the suite, and \
+        may be missing. It is written in TOML.",
+    );
+    paragraph(
+        &mut roff,
+        "The command line and the PSSH_* variables override the file, and the file overrides ssh_config(5). --explain \
+        shows which of them a setting comes from.",
+    );
+    paragraph(
+        &mut roff,
+        "The file can name commands that run on this machine and can turn off the check of host keys. It must \
+        therefore belong to the user or to root, and nobody else may be able to write to it (chmod go-w); otherwise the program ends with exit \
+         status 2. Mistakes in it are reported all at once, each as FILE:LINE:COLUMN, before anything is \
+        connected to. The file may have up to 4 MiB.",
+    );
+    roff.control("SH", ["GROUPS"]);
+    term(
+        &mut roff,
+        [bold("[groups]")],
+        "Each key is the name of a group, and its value a list of hosts in the grammar of -w, or an array \
+        of such lists: host names with ranges, [user@]host[:port], other groups, and the operators of -w. A group is used as @NAME in -H, \
+        -w, --only, --exclude and hosts files. Names have letters, digits, _, . and -, and do not start with . or -.",
+    );
+    term(
+        &mut roff,
+        [bold("group-command"), roman(" = "), italic("string")],
+        "A shell command that prints a hosts file with the hosts of a group that is not in [groups]. %g is the name of the group, %% a \
+         percent sign. It runs once for each such group, for up to 30 s. If it fails, nothing is connected to.",
+    );
+    roff.control("SH", ["DEFAULTS"]);
+    paragraph(
+        &mut roff,
+        "Keys of [defaults] are long options without their dashes. A time is a number of seconds, or a string such as \
+        \"90s\" or \"1m30s\".",
+    );
+    for (key, kind, sentence) in KEYS {
+        term(&mut roff, [bold(key), roman(" = "), italic(kind)], sentence);
+    }
+    roff.control("SH", ["EXAMPLES"]);
+    roff.control("nf", []);
+    for line in EXAMPLE.lines() {
+        roff.text([roman(line)]);
+    }
+    roff.control("fi", []);
+    roff.control("SH", ["EXIT STATUS"]);
+    paragraph(
+        &mut roff,
+        "A file that is wrong ends every program with exit status 2, and one that cannot be read with 1.",
+    );
+    roff.control("SH", ["SEE ALSO"]);
+    let pages = [
+        ("pssh", "(1), "),
+        ("pscp", "(1), "),
+        ("pslurp", "(1), "),
+        ("prsync", "(1), "),
+        ("pnuke", "(1), "),
+        ("ssh_config", "(5)"),
+    ];
+    roff.text(pages.into_iter().flat_map(|(name, section)| [bold(name), roman(section)]).collect::<Vec<_>>());
+    roff.to_writer(text)
+}
+
+fn paragraph(roff: &mut Roff, text: &str) {
+    roff.control("PP", []);
+    roff.text([roman(text)]);
+}
+
+fn term<const N: usize>(roff: &mut Roff, title: [Inline; N], text: &str) {
+    roff.control("TP", []);
+    roff.text(title);
+    roff.text([roman(text)]);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::cli::user_config;
+
+    #[test]
+    fn every_key_is_explained_in_the_order_of_the_file() {
+        assert_eq!(KEYS.map(|(key, ..)| key), DEFAULTS);
+    }
+
+    #[test]
+    fn the_example_is_a_good_file() {
+        assert!(user_config::parse(Path::new("config.toml"), EXAMPLE).is_ok());
+    }
+}
