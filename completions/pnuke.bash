@@ -23,7 +23,7 @@ _pnuke() {
 
     case "${cmd}" in
         pnuke)
-            opts="-h -H -w -g -l -p -F -O -x -X -4 -6 -C -A -J -o -e -q -v -V -t --hosts --host --nodes --only --exclude --host-glob --user --host-config --pool-size --par --total-timeout --stop-on-errors --sudo-password-file --config-file --ssh-option --option --extra-args --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --no-agent --compression --askpass --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --outdir --errdir --fileappend --progress --colour --color --raw --json --quiet --times --failed-to --junit --max-status --verbose --explain --generate --help --version --timeout --channel-timeout --format --no-headers --dry-run --sudo --run-as"
+            opts="-h -H -w -g -l -p -F -O -x -X -4 -6 -C -A -J -o -e -q -v -V -t --hosts --host --nodes --only --exclude --host-glob --user --host-config --pool-size --par --total-timeout --stop-on-errors --sudo-password-file --config-file --ssh-option --option --extra-args --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --no-agent --compression --askpass --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --outdir --errdir --fileappend --progress --colour --color --raw --json --quiet --times --failed-to --junit --ci-summary --max-status --verbose --explain --generate --help --version --timeout --channel-timeout --format --no-headers --dry-run --sudo --run-as"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -409,6 +409,21 @@ _pnuke() {
                     return 0
                     ;;
                 --junit)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --ci-summary)
                     local oldifs
                     if [ -n "${IFS+x}" ]; then
                         oldifs="$IFS"

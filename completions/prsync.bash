@@ -23,7 +23,7 @@ _prsync() {
 
     case "${cmd}" in
         prsync)
-            opts="-h -H -w -g -l -p -r -a -z -S -d -F -O -4 -6 -C -A -J -o -e -i -q -v -V -t -x -X --hosts --host --nodes --only --exclude --host-glob --user --host-config --pool-size --par --total-timeout --stop-on-errors --recursive --archive --compress --ssh-args --download --config-file --ssh-option --option --connect-timeout --num-retries --retry-delay --identity --agent --no-agent --compression --askpass --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --outdir --errdir --fileappend --progress --colour --color --raw --inline --json --quiet --times --failed-to --junit --max-status --verbose --explain --generate --help --version --timeout --channel-timeout --format --no-headers --dry-run --extra-args --extra-arg"
+            opts="-h -H -w -g -l -p -r -a -z -S -d -F -O -4 -6 -C -A -J -o -e -i -q -v -V -t -x -X --hosts --host --nodes --only --exclude --host-glob --user --host-config --pool-size --par --total-timeout --stop-on-errors --recursive --archive --compress --ssh-args --download --config-file --ssh-option --option --connect-timeout --num-retries --retry-delay --identity --agent --no-agent --compression --askpass --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --outdir --errdir --fileappend --progress --colour --color --raw --inline --json --quiet --times --failed-to --junit --ci-summary --max-status --verbose --explain --generate --help --version --timeout --channel-timeout --format --no-headers --dry-run --extra-args --extra-arg"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -386,6 +386,21 @@ _prsync() {
                     return 0
                     ;;
                 --junit)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --ci-summary)
                     local oldifs
                     if [ -n "${IFS+x}" ]; then
                         oldifs="$IFS"

@@ -45,6 +45,7 @@ always\t'Wherever output goes'
 never\t'Nowhere'"
 complete -c pslurp -l failed-to -d 'Write the hosts that failed to this hosts file; over a file of -h, its comments stay' -r -F
 complete -c pslurp -l junit -d 'Write a report for CI systems to this file: JUnit\'s XML, a test case for each host' -r -F
+complete -c pslurp -l ci-summary -d 'Append a summary in Markdown to FILE [without =FILE: $GITHUB_STEP_SUMMARY]' -r -F
 complete -c pslurp -l generate -d 'Print the manual page or the completions for a shell' -r -f -a "man\t''
 config-man\t''
 bash\t''

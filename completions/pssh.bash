@@ -23,7 +23,7 @@ _pssh() {
 
     case "${cmd}" in
         pssh)
-            opts="-h -H -w -g -l -p -t -I -F -O -x -X -4 -6 -C -A -J -o -e -P -i -q -v -V --hosts --host --nodes --only --exclude --host-glob --user --host-config --pool-size --par --timeout --channel-timeout --total-timeout --stop-on-errors --send-input --script --host-args --host-column --host-arg --shell --no-shell --forward-agent --tty --pty --env --sudo --run-as --sudo-password-file --config-file --ssh-option --option --extra-args --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --no-agent --compression --askpass --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --format --outdir --errdir --fileappend --progress --colour --color --raw --no-headers --print --inline --inline-stdout --sort --prefix --no-prefix --align --encoding --diff --expect-same --ci-groups --json --quiet --times --failed-to --junit --max-status --verbose --dry-run --explain --generate --help --version"
+            opts="-h -H -w -g -l -p -t -I -F -O -x -X -4 -6 -C -A -J -o -e -P -i -q -v -V --hosts --host --nodes --only --exclude --host-glob --user --host-config --pool-size --par --timeout --channel-timeout --total-timeout --stop-on-errors --send-input --script --host-args --host-column --host-arg --shell --no-shell --forward-agent --tty --pty --env --sudo --run-as --sudo-password-file --config-file --ssh-option --option --extra-args --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --no-agent --compression --askpass --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --format --outdir --errdir --fileappend --progress --colour --color --raw --no-headers --print --inline --inline-stdout --sort --prefix --no-prefix --align --encoding --diff --expect-same --ci-groups --json --quiet --times --failed-to --junit --ci-summary --max-status --verbose --dry-run --explain --generate --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -487,6 +487,21 @@ _pssh() {
                     return 0
                     ;;
                 --junit)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --ci-summary)
                     local oldifs
                     if [ -n "${IFS+x}" ]; then
                         oldifs="$IFS"

@@ -65,6 +65,7 @@ github\t'GitHub Actions, and what understands its commands (Gitea, Forgejo)'
 gitlab\t'GitLab CI'"
 complete -c pssh -l failed-to -d 'Write the hosts that failed to this hosts file; over a file of -h, its comments stay' -r -F
 complete -c pssh -l junit -d 'Write a report for CI systems to this file: JUnit\'s XML, a test case for each host' -r -F
+complete -c pssh -l ci-summary -d 'Append a summary in Markdown to FILE [without =FILE: $GITHUB_STEP_SUMMARY]' -r -F
 complete -c pssh -l generate -d 'Print the manual page or the completions for a shell' -r -f -a "man\t''
 config-man\t''
 bash\t''

@@ -44,6 +44,18 @@ fn is_private_key(path: &Path) -> bool {
     read.is_ok() && start.starts_with(b"-----BEGIN ") && start.windows(KEY.len()).any(|words| words == KEY)
 }
 
+/// The file of `--ci-summary`: without a name, the one that GitHub's runner gives each step.
+fn ci_summary(opts: &Opts, environment: &Environment<'_>) -> Result<Option<PathBuf>, String> {
+    match &opts.reports.ci_summary {
+        Some(Some(path)) => Ok(Some(path.clone())),
+        Some(None) => match (environment.variable)("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) {
+            Some(path) => Ok(Some(path.into())),
+            None => Err("--ci-summary: GITHUB_STEP_SUMMARY is not set; name a file: --ci-summary=FILE".to_owned()),
+        },
+        None => Ok(None),
+    }
+}
+
 impl OutputSettings {
     /// The options, then `PSSH_PRINT`, `PSSH_INLINE`, `PSSH_OUTDIR` and `PSSH_ERRDIR`, then the defaults.
     ///
@@ -118,6 +130,7 @@ impl OutputSettings {
             ci: opts.streams.ci_groups,
             encoding: opts.streams.encoding,
             junit: opts.reports.junit.clone(),
+            ci_summary: ci_summary(opts, environment)?,
             failed_to: opts.reports.failed_to.clone(),
             endings,
             has_stderr: opts.streams.inline || !opts.streams.inline_stdout,

@@ -40,6 +40,7 @@ use self::formats::quiet::Quiet;
 use self::formats::status::StatusLines;
 use self::multiplexer::{Report, Reports};
 use self::prefix::Prefixes;
+use self::reports::ci_summary::CiSummary;
 use self::reports::failed_to::FailedTo;
 use self::reports::host_files::{DirectoryError, Files};
 use self::reports::junit::Junit;
@@ -145,6 +146,10 @@ pub fn reports(
     }
     if let Some(path) = &settings.junit {
         reports.push(Box::new(Junit::new(ReportFile::prepare("--junit", path)?, jobs)));
+    }
+    if let Some(path) = &settings.ci_summary {
+        let file = ReportFile::prepare_to_append("--ci-summary", path)?;
+        reports.push(Box::new(CiSummary::new(file, jobs)));
     }
     if let Some(encoding) = settings.encoding {
         reports = vec![Box::new(Transcoded::new(Reports(reports), encoding, jobs.len()))];

@@ -72,6 +72,8 @@ pub struct OutputSettings {
     pub encoding: Option<&'static Encoding>,
     /// The file for a JUnit report.
     pub junit: Option<PathBuf>,
+    /// The file that a summary for a CI system is added to.
+    pub ci_summary: Option<PathBuf>,
     /// The file for a list of the hosts that have failed.
     pub failed_to: Option<PathBuf>,
     /// Files besides.

@@ -42,6 +42,7 @@ const EXEMPT: [(&str, &[&str]); 4] = [
             "times",
             "failed-to",
             "junit",
+            "ci-summary",
             "max-status",
             "verbose",
         ],

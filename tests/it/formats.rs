@@ -420,7 +420,8 @@ fn each_host_is_a_group_in_the_log_of_a_ci_system() {
     let token = text.lines().find_map(|line| line.strip_prefix("::stop-commands::")).unwrap_or_default();
     run.check(token.len() >= 32, "a token that nobody guesses");
     run.exits(5).stdout_with_times_is(&format!(
-        "{}::group::127.0.1.1\n::stop-commands::{token}\n: :error::x\nStderr: y\n::{token}::\n::endgroup::\n{}",
+        "{}::group::127.0.1.1\n::stop-commands::{token}\n: :error::x\nStderr: y\n::{token}::\n::endgroup::\n\
+         {}::error title=127.0.1.2::exit 3\n",
         well(1, &sshd.hosts()[0]),
         failed(2, &sshd.hosts()[1], "Exited with error code 3"),
     ));

@@ -522,14 +522,14 @@ fn options_that_do_not_go_together_are_refused() {
 #[test]
 fn a_host_gives_a_ci_system_no_commands() {
     let (env, sshd) = one_sshd();
-    let line = "printf '::error::x\\n::endgroup::\\n\\033[0Ksection_end:1:pssh_1_1\\r\\033[0Kx'; exit 3";
+    let line = "printf '::error::x\\n::endgroup::\\n\\033[0Ksection_end:1:pssh_1_1\\r\\033[0Kx'";
     let pssh = || env.pssh().hosts(sshd.hosts());
     let run = pssh().args(["--ci-groups", "github", "--", line]).run();
-    run.exits(5);
+    run.exits(0);
     let text = String::from_utf8_lossy(&run.stdout).into_owned();
     let lines: Vec<&str> = text.lines().collect();
     let token = lines[1].strip_prefix("::stop-commands::").unwrap_or_default().to_owned();
-    run.check(lines[0] == format!("::group::{}: exit 3", sshd.label()) && token.len() == 32, "a group and a token");
+    run.check(lines[0] == format!("::group::{}: exit 0", sshd.label()) && token.len() == 32, "a group and a token");
     let end = [format!("::{token}::"), "::endgroup::".to_owned()];
     run.check(
         lines[lines.len() - 2..] == end && text.matches(&token).count() == 2,
@@ -539,11 +539,58 @@ fn a_host_gives_a_ci_system_no_commands() {
 
     let run = pssh().args(["--ci-groups", "auto", "--", line]).variable("GITLAB_CI", "true").run();
     let text = String::from_utf8_lossy(&run.stdout).into_owned();
-    run.exits(5).check(text.starts_with("\u{1b}[0Ksection_start:"), "a section");
+    run.exits(0).check(text.starts_with("\u{1b}[0Ksection_start:"), "a section");
     let markers = text.matches("\r\u{1b}[0K").count();
     run.check(markers == 2 && text.contains("section_end :1:pssh_1_1\n"), "only ours are markers");
     let run = pssh().args(["--ci-groups", "auto", "--", line]).run();
     run.check(run.stdout.starts_with(b"---------------\n"), "outside of CI there are no groups");
+}
+
+#[test]
+fn what_failed_is_an_error_of_the_job_and_is_not_folded() {
+    let (env, sshd) = one_sshd();
+    let pssh = || env.pssh().hosts(sshd.hosts());
+    for format in ["inline", "gather"] {
+        let pssh = || pssh().args(["--format", format, "--ci-groups", "github"]);
+        let run = pssh().args(["--", "echo 100%; exit 3"]).run();
+        let text = run.stdout_text();
+        run.exits(5).check(!text.contains("::group::") && text.contains("100%\n"), "it is not folded");
+        run.check(text.ends_with(&format!("::error title={}::exit 3\n", sshd.label())), "an error");
+        // A name of ours and words of a host are neither an end of a property nor of the command.
+        let list = env.file("named", format!("{} alias=a%0A::b,c\n", sshd.hosts()[0]));
+        let run = env.pssh().arg("-h").arg(&list).args(["--format", format, "--ci-groups", "github", "exit 4"]).run();
+        run.exits(5).check(run.stdout_text().contains("::error title=a%250A%3A%3Ab%2Cc::exit 4\n"), "it is escaped");
+    }
+}
+
+#[test]
+fn the_summary_of_a_ci_job_names_what_failed() {
+    let fleet = Fleet::new();
+    let path = fleet.env.file("summary.md", "before\n");
+    let run = fleet.pssh().arg(format!("--ci-summary={}", path.display())).args(["do", "%(do)s"]).run();
+    run.exits(3);
+    let text = fleet.mask(&fs::read(&path).expect("the summary"));
+    run.check(text.starts_with("before\n### pssh: 4 of 16 hosts ok in "), "it is added to what is there");
+    run.check(text.contains("| 2 | <code>exit 3</code> | <code>web&#91;05-06&#93;</code> |\n"), &text);
+    let details =
+        "<details><summary><code>web05</code>: <code>exit 3</code></summary>\n\n<pre>no such thing\nnowhere\n</pre>";
+    run.check(text.contains(details), &text);
+    run.check(text.matches("<details>").count() == 12, "every host that failed");
+    run.check(!text.contains('\u{1b}') && text.contains("&#92;u&#123;1b&#125;"), "control characters are shown");
+
+    // Without a name it is the file of the step.
+    let (env, sshd) = one_sshd();
+    let pssh = || env.pssh().hosts(sshd.hosts()).arg("--ci-summary");
+    let step = env.path("step");
+    pssh().arg("true").variable("GITHUB_STEP_SUMMARY", &step).run().exits(0);
+    let text = fs::read_to_string(&step).expect("the summary");
+    assert!(text.starts_with("### pssh: 1 of 1 hosts ok in ") && text.lines().count() == 2, "{text}");
+    pssh().arg("true").run().exits(2).stderr_has("GITHUB_STEP_SUMMARY is not set; name a file: --ci-summary=FILE");
+    let refused = |file: &str| env.pssh().hosts(["127.0.0.1:1"]).arg(format!("--ci-summary={file}")).arg("true").run();
+    refused("/tmp").exits(1).stderr_has("--ci-summary /tmp: cannot write: Is a directory");
+    refused("/no/such/x").exits(1).stderr_has("--ci-summary /no/such/x: cannot write: No such file");
+    let run = refused("/dev/full");
+    run.exits(1).stderr_has("pssh: --ci-summary /dev/full: cannot write: No space left on device\n");
 }
 
 #[test]

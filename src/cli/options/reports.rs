@@ -27,6 +27,11 @@ pub struct ReportOpts {
     #[arg(long = "junit", help_heading = "Output", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub junit: Option<PathBuf>,
 
+    /// Append a summary in Markdown to FILE [without =FILE: $GITHUB_STEP_SUMMARY]
+    #[arg(long = "ci-summary", help_heading = "Output", value_name = "FILE", value_hint = ValueHint::FilePath, num_args = 0..=1,
+          require_equals = true)]
+    pub ci_summary: Option<Option<PathBuf>>,
+
     /// Exit with the largest exit status of all hosts; a host without one counts as 255
     #[arg(long = "max-status", help_heading = "Output")]
     pub max_status: bool,

@@ -1,5 +1,5 @@
 //! Foldable groups in the logs of CI systems, around what a host has printed; and what a host prints can neither end its
-//! group nor give the system commands.
+//! group nor give the system commands. Hosts that failed are not folded, and GitHub gets an error of each.
 
 use std::time::Instant;
 
@@ -60,9 +60,11 @@ impl CiGroups {
 /// Bytes of the token that ends what GitHub is told not to look at. Nobody guesses that many.
 const TOKEN: usize = 16;
 
-/// A group that has been begun.
+/// The output of hosts, which has been begun.
 #[derive(Debug)]
 pub struct Group {
+    /// Whether it is folded.
+    is_folded: bool,
     /// What ends what GitHub is told not to look at.
     token: String,
     name: String,
@@ -79,9 +81,8 @@ impl Groups {
         Some(Groups { system, clock: Clock::now(), number: 0 })
     }
 
-    /// Begins a group on standard output.
-    pub fn begin(&mut self, title: &str, output: &mut Output) -> Group {
-        let title = sanitize(title);
+    /// Begins a group on standard output. It is folded below its title if its hosts are well.
+    pub fn begin(&mut self, title: &str, is_ok: bool, output: &mut Output) -> Group {
         self.number += 1;
         let mut random = [0; TOKEN];
         // OpenSSL has no randomness only where it could not have made a connection either.
@@ -89,23 +90,43 @@ impl Groups {
             Ok(()) => random.iter().map(|byte| format!("{byte:02x}")).collect(),
             Err(_) => String::new(),
         };
-        let name = format!("pssh_{}_{}", std::process::id(), self.number);
-        let (title, before, after) = match self.system {
-            // The runner reads %XX in a title. Between stop-commands and its token it reads nothing (docs.github.com, "Workflow
-            // commands", stopping and starting).
-            System::Github => {
-                (title.replace('%', "%25"), "::group::".to_owned(), format!("\n::stop-commands::{token}\n"))
-            }
+        let group = Group {
+            is_folded: is_ok,
+            token,
+            name: format!("pssh_{}_{}", std::process::id(), self.number),
+            is_after_return: false,
+        };
+        if group.is_folded {
+            self.fold(&group, title, output);
+        }
+        if self.system == System::Github {
+            // Until the token the runner reads nothing (docs.github.com, "Workflow commands", stopping and starting).
+            output.command(format!("::stop-commands::{}\n", group.token).as_bytes());
+        }
+        group
+    }
+
+    fn fold(&self, group: &Group, title: &str, output: &mut Output) {
+        let title = sanitize(title);
+        let (title, before) = match self.system {
+            // The runner reads %XX in a title.
+            System::Github => (title.replace('%', "%25"), "::group::".to_owned()),
             System::Gitlab => {
-                let at = self.clock.unix(Instant::now());
-                let marker = format!("\x1b[0Ksection_start:{at}:{name}[collapsed=true]\r\x1b[0K");
-                (title.into_owned(), marker, "\n".to_owned())
+                let (at, name) = (self.clock.unix(Instant::now()), &group.name);
+                (title.into_owned(), format!("\x1b[0Ksection_start:{at}:{name}[collapsed=true]\r\x1b[0K"))
             }
         };
         output.command(before.as_bytes());
         output.buffer(Stream::Stdout).extend_from_slice(title.as_bytes());
-        output.command(after.as_bytes());
-        Group { token, name, is_after_return: false }
+        output.command(b"\n");
+    }
+
+    /// Tells GitHub, in a line that its page shows at the top, that a host failed.
+    pub fn failed(&self, host: &str, outcome: &str, output: &mut Output) {
+        if self.system == System::Github {
+            let title = escape(host).replace(':', "%3A").replace(',', "%2C");
+            output.command(format!("::error title={title}::{}\n", escape(outcome)).as_bytes());
+        }
     }
 
     /// Writes what belongs to the group, made harmless.
@@ -129,14 +150,21 @@ impl Groups {
     /// Ends the group, after a whole line.
     pub fn end(&self, group: &Group, output: &mut Output) {
         let marker = match self.system {
-            System::Github => format!("::{}::\n::endgroup::\n", group.token),
-            System::Gitlab => {
+            System::Github if group.is_folded => format!("::{}::\n::endgroup::\n", group.token),
+            System::Github => format!("::{}::\n", group.token),
+            System::Gitlab if group.is_folded => {
                 let at = self.clock.unix(Instant::now());
                 format!("\x1b[0Ksection_end:{at}:{}\r\x1b[0K\n", group.name)
             }
+            System::Gitlab => return,
         };
         output.command(marker.as_bytes());
     }
+}
+
+/// A text in a command of GitHub's.
+fn escape(text: &str) -> String {
+    sanitize(text).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
 #[cfg(test)]
@@ -165,7 +193,7 @@ mod tests {
         let mut told = Vec::new();
         for _ in 0..2 {
             let text = written(|output| {
-                let mut group = groups.begin("web1: 100%\n::x ##[y]", output);
+                let mut group = groups.begin("web1: 100%\n::x ##[y]", true, output);
                 groups.show(&mut group, b"::error::x\n", output.buffer(Stream::Stdout));
                 groups.show(&mut group, b"::stop-commands::y\n", output.buffer(Stream::Stdout));
                 groups.end(&group, output);
@@ -191,7 +219,7 @@ mod tests {
     fn gitlab_finds_no_marker_in_what_a_host_prints() {
         let mut groups = Groups::new(CiGroups::Auto, |name| name == "GITLAB_CI").expect("groups");
         let mut output = Output::over(None, None, &Style::default());
-        let (mut group, mut buffer) = (groups.begin("web1", &mut output), Vec::new());
+        let (mut group, mut buffer) = (groups.begin("web1", true, &mut output), Vec::new());
         for byte in b"\x1b[0Ksection_end:1:pssh_1_1\r\x1b[0Kx\r\n1%\r2%\r\r\n\r" {
             groups.show(&mut group, &[*byte], &mut buffer);
         }

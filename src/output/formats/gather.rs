@@ -159,7 +159,7 @@ impl Gather {
         let count = if group.jobs.len() > 1 { format!(" ({})", group.jobs.len()) } else { String::new() };
         let heading = format!("{names}{count}: {}", sanitize(&group.outcome));
         let mut ci = self.shape.ci.take();
-        let mut opened = ci.as_mut().map(|ci| ci.begin(&heading, output));
+        let mut opened = ci.as_mut().map(|ci| ci.begin(&heading, group.class == Class::Ok, output));
         let mut guard = Guard::new(self.shape.face.is_guarded);
         let mut put = |bytes: &[u8]| match (&ci, &mut opened) {
             (Some(ci), Some(opened)) => ci.show(opened, bytes, output.buffer(Stream::Stdout)),
@@ -182,6 +182,9 @@ impl Gather {
         guard.finish(&mut put);
         if let (Some(ci), Some(opened)) = (&ci, &opened) {
             ci.end(opened, output);
+            for job in group.jobs.iter().filter(|_| group.class != Class::Ok) {
+                ci.failed(&self.jobs[*job].label, &group.outcome, output);
+            }
         }
         self.shape.ci = ci;
         if let Some(problem) = group.printed.iter().find_map(|printed| printed.cut.as_deref()) {

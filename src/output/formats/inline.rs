@@ -10,7 +10,7 @@ use std::io;
 
 use super::ci_groups::Groups;
 use super::status::StatusLines;
-use crate::events::event::{Event, EventKind, Outcome, Stream, Tally};
+use crate::events::event::{Class, Event, EventKind, Outcome, Stream, Tally};
 use crate::events::host_error::HostError;
 use crate::output::control_sequences::Guard;
 use crate::output::multiplexer::Report;
@@ -57,6 +57,8 @@ struct Head {
     tail: Vec<u8>,
     /// What it is called.
     label: String,
+    /// Its outcome, if it failed.
+    failure: Option<String>,
 }
 
 impl Inline {
@@ -104,7 +106,7 @@ impl Inline {
         let mut kept = self.kept.remove(&job).unwrap_or_default();
         let has_printed = kept.streams.iter().any(|spill| !spill.is_empty());
         let mut group = match &mut self.ci {
-            Some(ci) if has_printed => Some(ci.begin(&head.label, output)),
+            Some(ci) if has_printed => Some(ci.begin(&head.label, head.failure.is_none(), output)),
             _ => None,
         };
         let is_exact = !self.lines.has_lines() && group.is_none() && !self.face.is_terminal;
@@ -123,6 +125,9 @@ impl Inline {
         }
         if let (Some(ci), Some(group)) = (&self.ci, &group) {
             ci.end(group, output);
+        }
+        if let (Some(ci), Some(failure)) = (&self.ci, &head.failure) {
+            ci.failed(&head.label, failure, output);
         }
         if !head.tail.is_empty() {
             output.buffer(Stream::Stderr).extend_from_slice(&head.tail);
@@ -157,7 +162,8 @@ impl Report for Inline {
             EventKind::Finished { outcome, attempts } => {
                 let line = self.lines.head(job, outcome, *attempts);
                 let tail = self.lines.tail(job, outcome, *attempts);
-                let head = Head { line, tail, label: job.label.clone() };
+                let failure = (outcome.class() != Class::Ok).then(|| outcome.to_string());
+                let head = Head { line, tail, label: job.label.clone(), failure };
                 let Some((_, lines)) = &mut self.waiting else {
                     return self.show(job.number, &head, output);
                 };

@@ -4,14 +4,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::last_lines::LastLines;
 use super::report_file::ReportFile;
 use super::timeline::Timeline;
 use crate::events::event::{Class, Event, EventKind, Outcome, Tally};
 use crate::output::clock::Clock;
-use crate::output::formats::quiet::SHOWN_LINES;
 use crate::output::multiplexer::Report;
-use crate::output::store::{Store, Text};
-use crate::output::tail::Tail;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
 use crate::text::message::reason;
@@ -28,17 +26,14 @@ pub struct Junit {
     clock: Clock,
     jobs: Arc<[Job]>,
     cases: Vec<Case>,
-    store: Store,
+    lines: LastLines,
 }
 
 #[derive(Default)]
 struct Case {
     timeline: Timeline,
-    tail: Tail,
     /// What went wrong.
     problem: Option<(Class, String)>,
-    /// The last lines.
-    lines: Text,
 }
 
 impl Junit {
@@ -46,24 +41,16 @@ impl Junit {
     pub fn new(file: ReportFile, jobs: &Arc<[Job]>) -> Junit {
         let mut cases = Vec::new();
         cases.resize_with(jobs.len(), Case::default);
-        Junit { file, clock: Clock::now(), jobs: Arc::clone(jobs), cases, store: Store::default() }
+        Junit { file, clock: Clock::now(), jobs: Arc::clone(jobs), cases, lines: LastLines::new(jobs.len()) }
     }
 
     fn end(&mut self, job: &Job, outcome: &Outcome, output: &mut Output) {
-        let case = &mut self.cases[job.number];
-        let (lines, dropped) = std::mem::take(&mut case.tail).finish(SHOWN_LINES);
-        if outcome.class() == Class::Ok {
-            return;
-        }
-        let hint = outcome.hint(output.program).map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-        case.problem = Some((outcome.class(), format!("{outcome}{hint}")));
-        let mut kept = if dropped > 0 { format!("... ({dropped} lines before)\n").into_bytes() } else { Vec::new() };
-        for line in lines {
-            kept.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(&line));
-            kept.push(b'\n');
-        }
-        if let Err(error) = self.store.append(&mut case.lines, &kept) {
+        if let Err(error) = self.lines.end(job, outcome) {
             output.fault(format!("--junit: the last lines of {} could not be kept: {}", job.label, reason(&error)));
+        }
+        if outcome.class() != Class::Ok {
+            let hint = outcome.hint(output.program).map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+            self.cases[job.number].problem = Some((outcome.class(), format!("{outcome}{hint}")));
         }
     }
 
@@ -83,11 +70,10 @@ impl Junit {
         xml.push_str("\">");
         escape(problem, xml);
         let _ = writeln!(xml, "</{element}>");
-        if !case.lines.is_empty() {
-            let mut lines = Vec::new();
-            self.store.read(&case.lines, |piece| lines.extend_from_slice(piece))?;
+        let lines = self.lines.of(job)?;
+        if !lines.is_empty() {
             xml.push_str("      <system-out>");
-            escape(&String::from_utf8_lossy(&lines), xml);
+            escape(&lines, xml);
             xml.push_str("</system-out>\n");
         }
         xml.push_str("    </testcase>\n");
@@ -97,19 +83,10 @@ impl Junit {
 
 impl Report for Junit {
     fn event(&mut self, job: &Job, event: &Event, output: &mut Output) {
-        let case = &mut self.cases[job.number];
-        case.timeline.event(event);
-        match &event.kind {
-            EventKind::Output { stream, bytes } => case.tail.add(*stream, bytes, SHOWN_LINES),
-            EventKind::Finished { outcome, .. } => self.end(job, outcome, output),
-            EventKind::Started
-            | EventKind::Attempted(_)
-            | EventKind::Connected
-            | EventKind::Note(_)
-            | EventKind::Warning(_)
-            | EventKind::Paused
-            | EventKind::Resumed
-            | EventKind::Copied(_) => {}
+        self.cases[job.number].timeline.event(event);
+        self.lines.event(job, event);
+        if let EventKind::Finished { outcome, .. } = &event.kind {
+            self.end(job, outcome, output);
         }
     }
 

@@ -1,9 +1,11 @@
 //! What a run leaves beside its output: files, summaries, progress.
 
+pub(crate) mod ci_summary;
 pub(crate) mod copy_rate;
 pub(crate) mod failed_to;
 pub(crate) mod host_files;
 pub(crate) mod junit;
+pub(crate) mod last_lines;
 pub(crate) mod progress;
 pub(crate) mod reasons;
 pub(crate) mod report_file;

@@ -74,6 +74,17 @@ impl ReportFile {
         Ok(file)
     }
 
+    /// The same for a file that the report is added to the end of, such as one that other programs write to as well.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn prepare_to_append(option: &'static str, path: &Path) -> Result<ReportFile, FileError> {
+        let flags = SPECIAL | OFlags::CREATE;
+        let file = trusted_path::open(CWD, path, flags, Mode::from_raw_mode(0o666));
+        let file = file.map_err(|error| FileError::new(option, path, error))?;
+        Ok(ReportFile { option, path: path.to_owned(), special: Some(file), _lock: None })
+    }
+
     /// Its path, as it was given.
     pub fn path(&self) -> &Path {
         &self.path
