@@ -73,6 +73,7 @@ zsh\t''
 fish\t''"
 complete -c pssh -s I -l send-input -d 'Send standard input to every command; without it, standard input is not read'
 complete -c pssh -l no-shell -d 'Run the command as if without a shell: its words reach the program as they are, and nothing in them is expanded'
+complete -c pssh -l ping -d 'Connect and log in, and run nothing; takes no command'
 complete -c pssh -l forward-agent -d 'Let the commands use your agent: whoever is root on a host can log in as you meanwhile'
 complete -c pssh -l pty -l tty -d 'Give the commands a terminal; what they write to stderr comes with stdout then'
 complete -c pssh -l sudo -d 'Run the command by sudo; its password is asked for on the terminal once, when a host first wants it'

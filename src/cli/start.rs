@@ -233,6 +233,8 @@ fn is_blank(words: &[OsString]) -> bool {
 /// Refuses a command line on which the last thing is missing: what is to be done.
 fn check_words(opts: &Opts) -> Result<(), Fatal> {
     let problem = match (opts.program, opts.words.len()) {
+        (Program::Pssh, 1..) if opts.command.ping => "--ping takes no command: it only logs in",
+        (Program::Pssh, 0) if opts.command.ping => return Ok(()),
         (Program::Pssh, 1..) if takes_text(opts) && is_blank(&opts.words) => {
             "the command is empty: is a variable in it not set?"
         }
@@ -261,6 +263,9 @@ fn work(opts: &Opts, settings: &Settings, hosts: &[HostSpec]) -> Result<Work, Fa
             CopyError::Usage(_) => usage(error),
             CopyError::Sources(_) | CopyError::Directory { .. } | CopyError::Rsync(_) => failure(error),
         });
+    }
+    if opts.command.ping {
+        return Ok(Work::Ping);
     }
     let script = opts.command.script.as_deref().map(Script::read).transpose().map_err(refusal)?;
     let commands = match opts.program {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::host_error::HostError;
@@ -24,7 +25,8 @@ impl Event {
     /// An event of `job` that happens now. What others say in it has no password of ours.
     pub fn now(job: usize, mut kind: EventKind) -> Self {
         match &mut kind {
-            EventKind::Note(text) | EventKind::Warning(text) => redact::redact_quotations(text),
+            EventKind::Note(text) | EventKind::Warning(Notice::Missing(text)) => redact::redact_quotations(text),
+            EventKind::Warning(Notice::KeyAdded { .. }) => {}
             EventKind::Finished { outcome, .. } => outcome.redact(),
             EventKind::Started
             | EventKind::Attempted(_)
@@ -62,8 +64,8 @@ pub enum EventKind {
     Copied(Progress),
     /// Something worth telling at `-v`. May quote the remote side: whoever prints it makes it harmless first.
     Note(String),
-    /// Something of what the user has asked for is missing, although the command runs. May quote the remote side, too.
-    Warning(String),
+    /// Something that the user should know although the host is reached.
+    Warning(Notice),
     /// The job is over. The last event of every job, exactly once.
     Finished {
         /// How it ended.
@@ -71,6 +73,46 @@ pub enum EventKind {
         /// How many attempts were made, 0 if it never started.
         attempts: u32,
     },
+}
+
+/// What the user should know about a host that is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Something that the user asked for was not done. May quote the remote side.
+    Missing(String),
+    /// The host key was not known, and is now.
+    KeyAdded {
+        /// The known_hosts file that has it.
+        file: PathBuf,
+        /// Whether keys are checked at all: not with `--host-key-check off`.
+        is_checked: bool,
+        /// The jump host whose key it is; otherwise it is that of the host itself.
+        jump_host: Option<String>,
+    },
+}
+
+impl Notice {
+    /// The same as `jump_host` has it, by which a host is reached.
+    pub fn of_jump_host(self, jump_host: &str) -> Notice {
+        match self {
+            Notice::Missing(text) => Notice::Missing(format!("proxy {jump_host}: {text}")),
+            Notice::KeyAdded { file, is_checked, .. } => {
+                Notice::KeyAdded { file, is_checked, jump_host: Some(jump_host.to_owned()) }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Notice::Missing(text) => f.write_str(text),
+            Notice::KeyAdded { file, is_checked, .. } => {
+                let unchecked = if *is_checked { "" } else { " without a check" };
+                write!(f, "new host key added to {}{unchecked}", file.display())
+            }
+        }
+    }
 }
 
 /// How far an attempt to connect has come, and when.
@@ -176,6 +218,13 @@ impl fmt::Display for Phase {
 pub enum Outcome {
     /// An exit status was received (RFC 4254 section 6.10). Only status 0 is success.
     Exited(u32),
+    /// The host was connected to and logged in on, and nothing was to be run there. Both times are from the beginning.
+    Reached {
+        /// When there was a connection.
+        connected: Duration,
+        /// When the login was done.
+        logged_in: Duration,
+    },
     /// An exit-signal was received: the command died by a signal.
     Signaled {
         /// The signal's name without `SIG`, as the server sent it.
@@ -276,14 +325,14 @@ impl Outcome {
             Outcome::Signaled { name } => redact::redact(name),
             Outcome::Unstopped(outcome) => outcome.redact(),
             Outcome::Failed(error) => error.redact(),
-            Outcome::Exited(_) | Outcome::TimedOut { .. } | Outcome::Cancelled { .. } => {}
+            Outcome::Exited(_) | Outcome::Reached { .. } | Outcome::TimedOut { .. } | Outcome::Cancelled { .. } => {}
         }
     }
 
     /// The class of this outcome.
     pub fn class(&self) -> Class {
         match self {
-            Outcome::Exited(0) => Class::Ok,
+            Outcome::Exited(0) | Outcome::Reached { .. } => Class::Ok,
             Outcome::Exited(_) => Class::Exit,
             Outcome::Signaled { .. } => Class::Signal,
             Outcome::TimedOut { .. } => Class::Timeout,
@@ -296,6 +345,7 @@ impl Outcome {
     /// The outcome in words that are the same for all hosts that ended in the same way, as far as there are such words.
     pub fn brief(&self) -> String {
         match self {
+            Outcome::Reached { .. } => Class::Ok.word().to_owned(),
             Outcome::Unstopped(outcome) => outcome.brief(),
             Outcome::Failed(error) => format!("{}: {}", error.class().word(), error.brief()),
             outcome => outcome.to_string(),
@@ -338,6 +388,10 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Outcome::Exited(0) => f.write_str("ok (exit 0)"),
+            Outcome::Reached { connected, logged_in } => {
+                let (connected, logged_in) = (connected.as_secs_f64(), logged_in.as_secs_f64());
+                write!(f, "ok (connected after {connected:.3} s, logged in after {logged_in:.3} s)")
+            }
             Outcome::Exited(status) => write!(f, "exit {status}"),
             Outcome::Signaled { name } => write!(f, "signal {name}"),
             Outcome::TimedOut { phase, limit, missing } => {

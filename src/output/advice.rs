@@ -151,10 +151,11 @@ impl HostKeyError {
     fn shared_hint(&self) -> Option<String> {
         match self {
             HostKeyError::Unknown { scan: Some((_, port)), file: Some(file), .. } if file != Path::new("/dev/null") => {
+                let file = file.display();
                 Some(format!(
-                    "compare the fingerprints, then for each HOST: ssh-keyscan {}HOST >> '{}' (or --host-key-check accept-new)",
+                    "pssh --ping --host-key-check accept-new with the same hosts adds all their keys to '{file}'; to compare the \
+                     fingerprints first: ssh-keyscan {}HOST... > keys; ssh-keygen -lf keys; cat keys >> '{file}'",
                     port_option(*port),
-                    file.display()
                 ))
             }
             HostKeyError::Changed { file, .. } if !file.to_string_lossy().starts_with(KNOWN_HOSTS_COMMAND) => {

@@ -14,6 +14,8 @@ pub enum Work {
         /// What they read.
         inputs: Inputs,
     },
+    /// Nothing: the host is connected to and logged in on.
+    Ping,
     /// Files are copied on the session.
     Copy(Copy),
     /// rsync copies them.

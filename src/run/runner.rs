@@ -1,7 +1,7 @@
 //! The runner of jobs: what they share, and one attempt at one of them.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
@@ -9,7 +9,7 @@ use crate::command;
 use crate::command::input::Inputs;
 use crate::command::sudo::Tokens;
 use crate::copy::rsync;
-use crate::events::event::{Event, EventKind, Outcome};
+use crate::events::event::{Event, EventKind, Milestones, Outcome};
 use crate::events::host_error::HostError;
 use crate::hosts::HostSpec;
 use crate::hosts::proxy::Proxy;
@@ -100,7 +100,7 @@ impl Runner {
                 let terms = Terms { sudo: settings.sudo.as_ref(), input_taken };
                 exec_request::requests(&specs, &lines, commands.script(), terms)?
             }
-            Work::Copy(_) | Work::Rsync(_) => Vec::new(),
+            Work::Ping | Work::Copy(_) | Work::Rsync(_) => Vec::new(),
         };
         let jobs = job::make(specs, &hosts, requests);
         let destinations = Arc::new(destinations);
@@ -120,6 +120,7 @@ impl Runner {
     /// scripts need around them is there with `-v`: others want to see who runs what.
     pub fn as_sent(&self, job: &Job) -> Arc<[u8]> {
         match (&self.work, &self.settings.sudo) {
+            (Work::Ping, _) => Arc::from(*b"(log in, run nothing)"),
             (Work::Copy(copy), _) => copy.describe(job.number).into_bytes().into(),
             (Work::Rsync(rsync), _) => command::shown(&rsync.command_line(job.number, &job.spec)).into(),
             (Work::Commands { .. }, Some(sudo)) if !job.is_verbose => {
@@ -136,7 +137,7 @@ impl Runner {
     /// The descriptors that the work itself takes.
     pub fn held(&self) -> Held {
         let work = match &self.work {
-            Work::Commands { .. } => Held::default(),
+            Work::Commands { .. } | Work::Ping => Held::default(),
             Work::Copy(copy) => copy.held(),
             Work::Rsync(_) => Held { per_host: rsync::FILES_PER_JOB, besides: 0 },
         };
@@ -189,7 +190,8 @@ impl Runner {
         let mut watch = Watch::new(cancel, host.connect_timeout);
         let (mut path, connected) = self.connect(job, task, host, events, &mut watch, &mut note);
         send(EventKind::Attempted(Box::new(*watch.milestones())));
-        watch.take_warnings().into_iter().for_each(|text| send(EventKind::Warning(text)));
+        watch.take_notices().into_iter().for_each(|notice| send(EventKind::Warning(notice)));
+        let milestones = *watch.milestones();
         let mut session = match connected {
             Ok(session) => session,
             Err(outcome) => return AttemptResult::NotSent(path.explain(outcome)),
@@ -200,6 +202,7 @@ impl Runner {
             Work::Commands { commands, inputs } => {
                 attempt.command(&mut session, inputs, commands.form(), &mut watch, &mut note)
             }
+            Work::Ping => Ok(reached(&milestones)),
             Work::Copy(copy) => attempt.copy(&mut session, copy, &mut watch, &mut note),
             Work::Rsync(rsync) => Ok(attempt.rsync(&mut session, rsync, &mut watch, &mut note)),
         };
@@ -233,7 +236,7 @@ impl Runner {
                 };
                 let way = jump_host.connect(host, task.attempt, watch);
                 jump_host.take_notes().iter().for_each(|text| note(&|| text.clone()));
-                jump_host.take_warnings().into_iter().for_each(|text| watch.warn(text));
+                jump_host.take_notices().into_iter().for_each(|notice| watch.tell(notice));
                 match way {
                     Ok(Way { socket, through }) => {
                         note(&|| format!("connected through {jump_host}"));
@@ -268,4 +271,11 @@ impl Runner {
             }
         }
     }
+}
+
+/// The outcome of a host that is only logged in on.
+fn reached(milestones: &Milestones) -> Outcome {
+    let since = |at: Instant| at.saturating_duration_since(milestones.begun);
+    let logged_in = since(Instant::now());
+    Outcome::Reached { connected: milestones.reached.map_or(logged_in, since), logged_in }
 }

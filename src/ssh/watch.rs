@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
-use crate::events::event::{Milestones, Outcome, Phase};
+use crate::events::event::{Milestones, Notice, Outcome, Phase};
 use crate::events::host_error::HostError;
 use crate::system::cancel::Cancel;
 use crate::system::poll::{CENTURY, Patience, Ready, catching_up, poll_with};
@@ -45,7 +45,7 @@ pub struct Watch<'a> {
     late: Cell<Option<Instant>>,
     /// The rest of the time was left after a stop although nothing had come. It is not left again before something comes.
     is_granted: Cell<bool>,
-    warnings: Vec<String>,
+    notices: Vec<Notice>,
 }
 
 impl<'a> Watch<'a> {
@@ -64,7 +64,7 @@ impl<'a> Watch<'a> {
             begun: Cell::new(now),
             late: Cell::new(None),
             is_granted: Cell::new(false),
-            warnings: Vec::new(),
+            notices: Vec::new(),
         }
     }
 
@@ -115,12 +115,17 @@ impl<'a> Watch<'a> {
 
     /// Notes something that the user has asked for and that was not done, although the host is reached.
     pub fn warn(&mut self, text: String) {
-        self.warnings.push(text);
+        self.tell(Notice::Missing(text));
+    }
+
+    /// Notes what the user should know.
+    pub fn tell(&mut self, notice: Notice) {
+        self.notices.push(notice);
     }
 
     /// What was noted since the last call of this.
-    pub fn take_warnings(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.warnings)
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
     }
 
     /// Names what is being waited for from now on, for the outcome should the deadline pass.

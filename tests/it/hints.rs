@@ -12,7 +12,10 @@ fn a_hint_for_several_hosts_is_true_of_all_of_them() {
     let sshd = Sshd::start(&env, Setup { hosts: 6, trusted: false, ..Setup::default() });
     let known = env.known_hosts().display().to_string();
     let port = sshd.port();
-    let shared = format!("compare the fingerprints, then for each HOST: ssh-keyscan -p {port} HOST >> '{known}'");
+    let shared = format!(
+        "pssh --ping --host-key-check accept-new with the same hosts adds all their keys to '{known}'; to compare the fingerprints \
+         first: ssh-keyscan -p {port} HOST... > keys; ssh-keygen -lf keys; cat keys >> '{known}'"
+    );
     let run = env.pssh().hosts(sshd.hosts()).arg("true").run();
     run.exits(4);
     for label in sshd.labels() {

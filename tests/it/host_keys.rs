@@ -156,10 +156,7 @@ fn off_adds_keys_that_are_new_as_ssh_does() {
         let (ours, theirs) = (env.path("ours"), env.file("theirs", ""));
         let pssh = || env.pssh().hosts(sshd.hosts()).args(["-p", "1", "-O", option, "--known-hosts"]).arg(&ours);
         let run = pssh().args(["--host-key-check", "off", "true"]).run();
-        run.exits(0).stderr_has(&format!(
-            "127.0.1.1, 127.0.1.2: the host key is new: added to {} without a check\n",
-            ours.display()
-        ));
+        run.exits(0).stderr_has(&format!("pssh: 2 new host keys added to {} without a check\n", ours.display()));
         for address in addresses {
             let ssh = std::process::Command::new("ssh")
                 .args(["-F", "none", "-p", &port, "-oStrictHostKeyChecking=no", "-oBatchMode=yes", "-o", option])
@@ -186,7 +183,7 @@ fn off_adds_keys_that_are_new_as_ssh_does() {
         // They are known from now on, and nothing is said of them again.
         pssh().args(["--host-key-check", "strict", "true"]).run().exits(0);
         let run = pssh().args(["-O", "StrictHostKeyChecking=no", "true"]).run();
-        run.exits(0).stderr_lacks("is new");
+        run.exits(0).stderr_lacks("new host key");
         assert_eq!(text(&ours).lines().count(), 2);
     }
 }
@@ -197,9 +194,15 @@ fn off_says_what_was_added_also_for_a_jump_host() {
     let sshd = Sshd::start(&env, Setup { hosts: 2, trusted: false, ..Setup::default() });
     let hosts = sshd.hosts();
     let run = env.pssh().hosts(&hosts[1..]).args(["--host-key-check", "off", "-J", &hosts[0], "true"]).run();
-    run.exits(0).stderr_has("127.0.1.2: the host key is new: added to ");
-    run.stderr_has(&format!("proxy {}: the host key is new: added to ", hosts[0]));
+    let known = env.known_hosts();
+    run.exits(0).stderr_has(&format!("pssh: 2 new host keys added to {} without a check\n", known.display()));
     assert_eq!(known_hosts(&env).lines().count(), 2);
+    fs::write(&known, "").expect("known_hosts");
+    let json =
+        env.pssh().hosts(&hosts[1..]).args(["--host-key-check", "accept-new", "-J", &hosts[0], "--json", "true"]).run();
+    let told =
+        format!("\"warning\":\"new host key added to {}; new host key added to {}\"", known.display(), known.display());
+    json.exits(0).check(json.stdout_text().contains(&told), &told);
     // /dev/null is not written about, and no file is no reason against a host.
     let other = Env::new();
     let sshd = Sshd::start(&other, Setup { trusted: false, ..Setup::default() });

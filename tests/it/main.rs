@@ -117,6 +117,7 @@ mod outcomes;
 /// Passwords, what servers ask, and several factors.
 mod passwords;
 /// Killing processes.
+mod ping;
 mod pnuke;
 /// Jump hosts and proxy commands.
 mod proxies;

@@ -62,6 +62,11 @@ pub struct CommandOpts {
     #[arg(long = "no-shell", help_heading = "Command")]
     pub no_shell: bool,
 
+    /// Connect and log in, and run nothing; takes no command
+    #[arg(long = "ping", help_heading = "Command", conflicts_with_all = ["script", "shell", "no_shell", "send_input", "host_args",
+          "host_arg", "env", "pty"])]
+    pub ping: bool,
+
     /// Let the commands use your agent: whoever is root on a host can log in as you meanwhile
     #[arg(long = "forward-agent", help_heading = "Command", conflicts_with = "no_agent")]
     pub forward_agent: bool,

@@ -168,7 +168,7 @@ impl Json {
         let both = |of: fn(&Agreed) -> [&'static str; 2]| agreed.as_ref().map(|agreed| Agreed::word(of(agreed)));
         let error = match outcome {
             Outcome::Failed(error) => Some(error.to_string()),
-            Outcome::Exited(_) | Outcome::Signaled { .. } => None,
+            Outcome::Exited(_) | Outcome::Reached { .. } | Outcome::Signaled { .. } => None,
             outcome => Some(outcome.to_string()),
         };
         let phases = timeline.phases(self.clock.start);
@@ -215,12 +215,12 @@ impl Report for Json {
             EventKind::Output { stream, bytes } => self.output(job, *stream, event.at, bytes, output),
             EventKind::Finished { outcome, attempts } => self.end(job, event, outcome, *attempts, output),
             EventKind::Copied(progress) => self.progress(job, event.at, *progress, output),
-            EventKind::Warning(text) => {
+            EventKind::Warning(notice) => {
                 let all = self.warnings.entry(job.number).or_default();
                 if !all.is_empty() {
                     all.push_str("; ");
                 }
-                all.push_str(text);
+                all.push_str(&notice.to_string());
             }
             EventKind::Attempted(_)
             | EventKind::Paused

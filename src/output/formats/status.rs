@@ -161,6 +161,7 @@ fn reason(outcome: &Outcome, attempts: u32) -> String {
             let word = if *started { "Interrupted" } else { "Cancelled" };
             format!("{word}{}", why.map(|why| why.to_string()).unwrap_or_default())
         }
+        Outcome::Reached { .. } => outcome.to_string(),
         Outcome::Unstopped(outcome) => reason(outcome, attempts),
         Outcome::Failed(_) => format!("{outcome}{tried}"),
     }

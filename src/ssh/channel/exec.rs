@@ -14,7 +14,7 @@ use super::agent_forward::ForwardedAgent;
 use super::dialogue::Dialogue;
 use super::stdin::{Broken, StdinSender};
 use super::stop::Stopping;
-use crate::events::event::{Event, EventKind, Outcome, Phase, Stream};
+use crate::events::event::{Event, EventKind, Notice, Outcome, Phase, Stream};
 use crate::events::host_error::HostError;
 use crate::ssh::channel::requests::{Requests, Start, Unanswered};
 use crate::ssh::ffi::{self, Channel};
@@ -125,7 +125,7 @@ pub fn run(
         }
     };
     for text in made.missing {
-        let _ = events.send(Event::now(command.job, EventKind::Warning(text)));
+        let _ = events.send(Event::now(command.job, EventKind::Warning(Notice::Missing(text))));
     }
     if sudo.is_some() {
         stdin.hold();

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use rustix::net::getpeername;
 
-use crate::events::event::Outcome;
+use crate::events::event::{Notice, Outcome};
 use crate::events::host_error::{HostError, HostKeyError, KNOWN_HOSTS_COMMAND};
 use crate::hosts::options::HostKeyCheck;
 use crate::ssh::algorithms::Algorithms;
@@ -351,8 +351,8 @@ fn remember_new(
         Ok(Remembered::Added(place)) => {
             note(&|| format!("host key {offer} is new, added to {place}"));
             // Nothing was added to /dev/null, which is named so often for that.
-            if is_off && place.file.is_file() {
-                watch.warn(format!("the host key is new: added to {} without a check", place.file.display()));
+            if place.file.is_file() {
+                watch.tell(Notice::KeyAdded { file: place.file.to_path_buf(), is_checked: !is_off, jump_host: None });
             }
         }
         Ok(Remembered::Already(Verdict::Known(place))) => note(&|| format!("host key {offer} is known from {place}")),

@@ -22,7 +22,7 @@ use crossbeam_channel::{Receiver, Select, Sender, bounded};
 pub use self::connection::Connection;
 use super::chain::{Plan, Through, Way, failed_hop};
 use super::proxy_command::ProxyCommand;
-use crate::events::event::{Outcome, Phase};
+use crate::events::event::{Notice, Outcome, Phase};
 use crate::events::host_error::{HostError, ProxyError};
 use crate::hosts::proxy::Proxy;
 use crate::hosts::write_entry;
@@ -81,7 +81,7 @@ struct JumpHostState {
     growth: Option<Instant>,
     log: Vec<String>,
     /// What was to be done and was not, although the host is reached.
-    warnings: Vec<String>,
+    notices: Vec<Notice>,
 }
 
 /// A connection as the others see it.
@@ -278,11 +278,11 @@ impl JumpHost {
         notes
     }
 
-    /// What was to be done on this host and those before it, and was not; once.
-    pub fn take_warnings(&self) -> Vec<String> {
-        let mut warnings = self.before.as_ref().map_or_else(Vec::new, |before| before.take_warnings());
-        warnings.append(&mut lock(&self.state).warnings);
-        warnings
+    /// What the user should know about this host and those before it; once.
+    pub fn take_notices(&self) -> Vec<Notice> {
+        let mut notices = self.before.as_ref().map_or_else(Vec::new, |before| before.take_notices());
+        notices.append(&mut lock(&self.state).notices);
+        notices
     }
 
     fn note(&self, text: &str) {

@@ -47,7 +47,8 @@ impl Login {
         let connection = Arc::new(Connection::new(before, wake));
         {
             let mut state = lock(&host.state);
-            state.warnings.extend(watch.take_warnings().iter().map(|text| format!("proxy {host}: {text}")));
+            let name = host.to_string();
+            state.notices.extend(watch.take_notices().into_iter().map(|notice| notice.of_jump_host(&name)));
             state.connecting -= 1;
             state.failure = None;
             state.login = begun.elapsed();
