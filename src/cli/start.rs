@@ -14,13 +14,13 @@ use super::notices;
 use super::options::Opts;
 use super::user_config::UserConfig;
 use super::work::CopyError;
-use crate::cli::{given, signals, variables};
+use crate::cli::{advice, given, signals, variables};
 use crate::command::input::{Input, Inputs};
 use crate::command::script::Script;
 use crate::command::template::Template;
 use crate::events::exit_status;
 use crate::hosts::host_config::HostConfig;
-use crate::hosts::{self, Definitions, Groups, HostSpec, Lists};
+use crate::hosts::{self, Definitions, Groups, HostSpec, ListNames, Lists};
 use crate::output::{self, Broken, Format, OutputSettings, Summary};
 use crate::plan::job::{self, Commands, Job};
 use crate::plan::program::Program;
@@ -54,7 +54,7 @@ pub struct Fatal {
 
 /// The input is wrong; nothing was connected to.
 fn usage(error: impl Into<anyhow::Error>) -> Fatal {
-    Fatal { status: exit_status::USAGE, error: error.into() }
+    Fatal { status: exit_status::USAGE, error: advice::advised(error) }
 }
 
 /// Something is wrong before the first connection: the input, or a file of it that cannot be read, whichever option names it.
@@ -64,7 +64,7 @@ fn refusal(error: impl BeforeStart) -> Fatal {
 
 /// Our side failed.
 fn failure(error: impl Into<anyhow::Error>) -> Fatal {
-    Fatal { status: exit_status::FAILURE, error: error.into() }
+    Fatal { status: exit_status::FAILURE, error: advice::advised(error) }
 }
 
 /// Runs what the command line asks for.
@@ -263,7 +263,7 @@ fn work(opts: &Opts, settings: &Settings, hosts: &[HostSpec]) -> Result<Work, Fa
             CopyError::Sources(_) | CopyError::Directory { .. } | CopyError::Rsync(_) => failure(error),
         });
     }
-    let script = opts.command.script.as_deref().map(Script::read).transpose().map_err(refusal)?;
+    let script = opts.command.script.as_deref().map(|path| Script::read("--script", path)).transpose().map_err(refusal)?;
     let commands = match opts.program {
         Program::Pnuke => Commands::nuke(&opts.words),
         _ => Commands::gather(opts, hosts),
@@ -352,6 +352,7 @@ fn hosts(opts: &Opts, groups: Definitions) -> Result<(Vec<HostSpec>, Vec<String>
         nodes: &opts.hosts.nodes,
         only: &opts.hosts.only,
         exclude: &opts.hosts.exclude,
+        names: ListNames { glob: "--host-glob", strings: "-H", nodes: "-w", only: "--only", exclude: "--exclude" },
     };
     let (mut hosts, warnings) = lists.read(&mut Groups::new(groups)).map_err(refusal)?;
     warnings.iter().for_each(|warning| notices::complain(opts.program, warning));

@@ -145,7 +145,19 @@ impl Sources {
     /// # Errors
     /// Paths that name nothing that can be read, sources that would overwrite each other, and that nothing is left to be copied.
     pub fn find(paths: &[PathBuf], recursive: bool) -> Result<Sources, SourcesError> {
-        let mut walk = Walk { recursive, ..Walk::default() };
+        Sources::find_naming(paths, recursive, None)
+    }
+
+    /// The same for a user who asks with `option` for what is `recursive`.
+    ///
+    /// # Errors
+    /// As of [`Sources::find`].
+    pub fn find_naming(
+        paths: &[PathBuf],
+        recursive: bool,
+        option: Option<&'static str>,
+    ) -> Result<Sources, SourcesError> {
+        let mut walk = Walk { recursive, option, ..Walk::default() };
         for (source, path) in paths.iter().enumerate() {
             walk.source = source;
             walk.take(path, name_of(path));
@@ -384,6 +396,8 @@ fn name_of(path: &Path) -> &OsStr {
 #[derive(Default)]
 struct Walk {
     recursive: bool,
+    /// What asks for that.
+    option: Option<&'static str>,
     source: usize,
     entries: Vec<Entry>,
     stamps: Vec<Stamp>,
@@ -494,7 +508,8 @@ impl Walk {
 
     fn enter_directory(&mut self, local: &Path, metadata: &Metadata) -> Result<(), Refusal> {
         if !self.recursive {
-            return Err(Refusal::Kind("is a directory (-r copies directories)".to_owned()));
+            let advice = self.option.map(|option| format!(" ({option} copies directories)"));
+            return Err(Refusal::Kind(format!("is a directory{}", advice.unwrap_or_default())));
         }
         let (device, inode) = (metadata.dev(), metadata.ino());
         if self.ancestors.iter().any(|ancestor| (ancestor.0, ancestor.1) == (device, inode)) {

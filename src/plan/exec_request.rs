@@ -29,7 +29,7 @@ pub struct ExecRequest {
 pub enum RequestError {
     /// It would need standard input, which the user's own input takes.
     #[error(
-        "{what} has {length} bytes: what does not fit into {MAX_COMMAND} is sent over standard input, which -I takes"
+        "{what} has {length} bytes: what does not fit into {MAX_COMMAND} is sent over standard input, which is taken"
     )]
     InputTaken {
         /// The command or the script.
@@ -38,7 +38,7 @@ pub enum RequestError {
         length: usize,
     },
     /// The script's interpreter reads it from standard input.
-    #[error("{0} is run from standard input, as its interpreter cannot read it otherwise, and -I takes that")]
+    #[error("{0} is run from standard input, as its interpreter cannot read it otherwise, and that is taken")]
     ReadsInput(String),
     /// It is too long in any case.
     #[error("{what} has {length} bytes; at most {most} can be sent (put it into a file on the hosts)")]
@@ -57,7 +57,7 @@ pub enum RequestError {
 pub struct Terms<'a> {
     /// How commands become another user's.
     pub sudo: Option<&'a Sudo>,
-    /// Whether our standard input goes to the commands (`--send-input`).
+    /// Whether our standard input goes to the commands.
     pub input_taken: bool,
 }
 
@@ -124,8 +124,9 @@ impl Terms<'_> {
 #[error("{}{error}", host.as_ref().map(|host| format!("{host}: ")).unwrap_or_default())]
 pub struct CompleteError {
     /// The host, where they differ.
-    host: Option<String>,
-    error: RequestError,
+    pub host: Option<String>,
+    /// Why.
+    pub error: RequestError,
 }
 
 /// A command that was made a request of.

@@ -147,7 +147,7 @@ impl Lines {
                 "port" if spec.port.is_none() => {
                     options.port.as_ref().map_or_else(String::new, |given| given.origin.to_string())
                 }
-                _ if spec.origin == hosts::Origin::CommandLine => continue,
+                _ if matches!(spec.origin, hosts::Origin::Text(_)) => continue,
                 _ => spec.origin.to_string(),
             };
             *origin = ssh_config::Origin::Option(own.into());

@@ -104,10 +104,10 @@ impl Commands {
                     job.command = known.get(&*bytes).map_or_else(|| bytes.into(), Arc::clone);
                     known.insert(Arc::clone(&job.command));
                 }
-                Err(error) => problems.push(format!("{}: {error}", job.spec)),
+                Err(error) => problems.push((job.spec.to_string(), error)),
             }
         }
-        if problems.is_empty() { Ok(()) } else { Err(HostArgsError::Bad(problems)) }
+        if problems.is_empty() { Ok(()) } else { Err(HostArgsError::Commands(problems)) }
     }
 }
 

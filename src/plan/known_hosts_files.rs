@@ -50,11 +50,8 @@ impl Destinations {
                 let origin = self.origin_of_known_hosts(&refused.file, set, options);
                 let origin = origin.map(|origin| format!("{origin}: ")).unwrap_or_default();
                 // ssh passes over it, and over the keys that it revokes.
-                let hint = match refused.file.is_dir() {
-                    true => "name a file with --known-hosts",
-                    false => "make the file readable, or name others with --known-hosts",
-                };
-                Err(Unprepared::Setting(format!("{origin}known_hosts file {refused}; {hint}")))
+                let is_directory = refused.file.is_dir();
+                Err(Unprepared::KnownHosts { text: format!("{origin}known_hosts file {refused}"), is_directory })
             }
             None => Ok(Arc::clone(known)),
         }

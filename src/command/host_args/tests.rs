@@ -11,7 +11,8 @@ fn filled(name: &str, text: &[u8], options: &[&str], command: &str) -> Result<Ve
     let line = CommandLine::with_places(&[command.into()], Wrapping::default()).map_err(|error| error.to_string())?;
     let options: Vec<OsString> = options.iter().map(OsString::from).collect();
     let file = (!name.is_empty()).then_some(path.as_path());
-    let arguments = gather(file, None, &options, &hosts, &line)
+    let names = ArgumentNames { single: "--host-arg", column: "--host-column" };
+    let arguments = gather(file, None, &options, &hosts, &line, names)
         .map_err(|error| error.to_string().replace(&path.display().to_string(), "FILE"))?;
     let fill = |(index, (host, arguments)): (usize, (&HostSpec, &Arguments))| {
         let values = ForHost { arguments, host: &host.name, user: "me", port: 22, index };
@@ -139,8 +140,8 @@ fn files_that_are_wrong() {
 fn what_a_host_entry_says_comes_last() {
     let fields =
         [("role", "db"), ("rack", "r1"), ("user", "app")].map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let mut arguments = Arguments::of_entry(&fields, &Origin::CommandLine);
-    assert_eq!(arguments.place, ArgumentSource::Entry(Origin::CommandLine));
+    let mut arguments = Arguments::of_entry(&fields, &Origin::Text("hosts"));
+    assert_eq!(arguments.place, ArgumentSource::Entry(Origin::Text("hosts")));
     let named = vec![("role".into(), b"web".to_vec()), ("host".into(), b"web1".to_vec())];
     arguments.take(Row { line: 7, given: Given::Named(named) }, &Path::new("a.csv").into());
     let values = ForHost { arguments: &arguments, host: "web1.example", user: "me", port: 22, index: 4 };

@@ -232,7 +232,7 @@ mod tests {
             let address = self.address;
             let hop = Hop { user: None, name: address.ip().to_string(), port: Some(address.port()) };
             let name = target.ip().to_string();
-            let spec = HostSpec::new((None, name, Some(target.port())), Origin::CommandLine);
+            let spec = HostSpec::new((None, name, Some(target.port())), Origin::Text("hosts"));
             let hosts = self.destinations.hosts([&spec].into_iter()).unwrap_or_else(|error| panic!("{error}"));
             let host = &hosts[0];
             let mut watch = Watch::new(&self.cancel, Duration::from_secs(10));
