@@ -37,10 +37,12 @@ pub fn advised(error: impl Into<anyhow::Error>) -> anyhow::Error {
 
 fn hosts(error: &HostsError) -> Option<String> {
     match error {
-        HostsError::Read { path, error: reason } if reason.kind() == ErrorKind::NotFound => Some(match starts(path, b"-") {
-            true => format!("{error}; help is --help"),
-            false => format!("{error}; hosts themselves are named with -H"),
-        }),
+        HostsError::Read { path, error: reason } if reason.kind() == ErrorKind::NotFound => {
+            Some(match starts(path, b"-") {
+                true => format!("{error}; help is --help"),
+                false => format!("{error}; hosts themselves are named with -H"),
+            })
+        }
         _ => None,
     }
 }
@@ -68,9 +70,7 @@ fn in_words(problem: &Problem) -> String {
                     let name = format.name();
                     (problem.replacen(name, &format!("{name}, which is given with -F"), 1), "takes the names of it")
                 }
-                OtherFormat::Table(_) => {
-                    (problem.to_string(), "takes its hosts, and --host-args its other columns")
-                }
+                OtherFormat::Table(_) => (problem.to_string(), "takes its hosts, and --host-args its other columns"),
             };
             let separator = if *format == OtherFormat::Yaml { "" } else { ";" };
             format!("{problem}{separator} {recipe} | pssh -h - ... {takes}")

@@ -83,16 +83,15 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     let told = variables::fill(&mut opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
     told.iter().for_each(|text| notices::complain(program, text));
     let opts = &opts;
-    let mut settings = Settings::resolve(opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
-    settings.configured = configured;
+    let settings = Settings::resolve(opts, &environment, &configured);
+    let mut settings = settings.map_err(|problem| usage(anyhow!(problem)))?;
     let output_settings = OutputSettings::resolve(opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
     check_words(opts)?;
     check_streams(opts, &output_settings)?;
     let (hosts, notes) = hosts(opts, config.groups)?;
     check_keys(opts, &hosts)?;
     let work = work(opts, &settings, &hosts)?;
-    let port_like =
-        opts.running.par.filter(|size| !settings.configured.contains_key("--par") && is_port(*size, &hosts));
+    let port_like = opts.running.par.filter(|size| !configured.contains_key("--par") && is_port(*size, &hosts));
     port_like.iter().for_each(|size| {
         notices::complain(
             program,
@@ -108,7 +107,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     if opts.other.dry_run || opts.other.explain {
         settings.forget_credentials();
     }
-    let given = if opts.other.explain { given::lines(opts, &settings, &environment) } else { Vec::new() };
+    let given = if opts.other.explain { given::lines(opts, &settings, &configured, &environment) } else { Vec::new() };
     let (verbose, user) = (settings.verbose, settings.user.clone());
     let engine = match (Engine::new(settings, jobs, work, &cancel), cancel.reason()) {
         // Ctrl-C at a question.
@@ -263,7 +262,8 @@ fn work(opts: &Opts, settings: &Settings, hosts: &[HostSpec]) -> Result<Work, Fa
             CopyError::Sources(_) | CopyError::Directory { .. } | CopyError::Rsync(_) => failure(error),
         });
     }
-    let script = opts.command.script.as_deref().map(|path| Script::read("--script", path)).transpose().map_err(refusal)?;
+    let script =
+        opts.command.script.as_deref().map(|path| Script::read("--script", path)).transpose().map_err(refusal)?;
     let commands = match opts.program {
         Program::Pnuke => Commands::nuke(&opts.words),
         _ => Commands::gather(opts, hosts),

@@ -354,7 +354,8 @@ mod tests {
 
     #[test]
     fn what_is_no_script_is_refused() {
-        let problem = |text: &[u8]| Script::of("script", Path::new("x"), text.to_vec()).expect_err("no script").to_string();
+        let problem =
+            |text: &[u8]| Script::of("script", Path::new("x"), text.to_vec()).expect_err("no script").to_string();
         assert!(problem(b"#!/bin/sh\na\0b").contains("byte 11"));
         assert!(problem(b"#!/bin/sh\r\nid\r\n").contains("carriage return"));
         assert!(problem(b"\xef\xbb\xbf#!/bin/sh\n").contains("byte order mark"));

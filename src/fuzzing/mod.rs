@@ -226,7 +226,8 @@ pub fn host_args(text: &[u8]) -> Verdict {
     };
     let given = Some((Path::new(file), text)).filter(|_| options.is_empty());
     let names = host_args::ArgumentNames::default();
-    let arguments = host_args::of_texts(given, None, &options, &hosts, &command, names).map_err(|error| error.to_string())?;
+    let arguments =
+        host_args::of_texts(given, None, &options, &hosts, &command, names).map_err(|error| error.to_string())?;
     assert_eq!(arguments.len(), hosts.len(), "arguments for every host");
     Ok(())
 }

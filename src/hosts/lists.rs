@@ -98,7 +98,8 @@ mod tests {
     use crate::hosts::Definitions;
 
     fn groups(text: &[(&str, &str)]) -> Groups {
-        let list = |(name, list): &(&str, &str)| ((*name).to_owned(), vec![((*list).to_owned(), Origin::Text("hosts"))]);
+        let list =
+            |(name, list): &(&str, &str)| ((*name).to_owned(), vec![((*list).to_owned(), Origin::Text("hosts"))]);
         Groups::new(Definitions { groups: text.iter().map(list).collect(), ..Definitions::default() })
     }
 

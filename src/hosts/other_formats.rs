@@ -170,7 +170,8 @@ impl OtherFormat {
 
     /// What is wrong with `file`, of which the line `number`, counted from 0, is the first that cannot be one of a hosts file.
     pub(super) fn problem(self, file: &Path, number: usize) -> Problem {
-        let text = format!("this looks like {}, not like a hosts file with [user@]host[:port] on each line", self.name());
+        let text =
+            format!("this looks like {}, not like a hosts file with [user@]host[:port] on each line", self.name());
         Problem::with(text, Advice::Convert { format: self, recipe: self.recipe(file, number) })
     }
 

@@ -363,8 +363,11 @@ mod tests {
     fn a_secret_does_not_show() {
         let secret = Secret::new(b"hunter2");
         assert_eq!(format!("{secret:?} {:?}", Some(&secret)), "*** Some(***)");
-        let error =
-            SecretError { from: None, name: Source::Command("echo hunter2".into()).to_string(), problem: Problem::Empty };
+        let error = SecretError {
+            from: None,
+            name: Source::Command("echo hunter2".into()).to_string(),
+            problem: Problem::Empty,
+        };
         assert!(!error.to_string().contains("hunter2"));
     }
 }

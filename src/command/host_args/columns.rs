@@ -11,7 +11,12 @@ use crate::hosts::{HOST_COLUMNS, HostSpec, parse_entry};
 const LIKE_HOST: [&str; 9] = [HOST, "hosts", "hostname", "host_name", "name", "fqdn", "ip", "address", "node"];
 
 /// What is wrong with taking the rows in the order of the hosts, if they seem to say themselves whose they are; `option` says which column does.
-pub(super) fn wrong_order(rows: &[Row], hosts: &[HostSpec], option: &str, is_used: impl Fn(&str) -> bool) -> Option<String> {
+pub(super) fn wrong_order(
+    rows: &[Row],
+    hosts: &[HostSpec],
+    option: &str,
+    is_used: impl Fn(&str) -> bool,
+) -> Option<String> {
     let known = Known::new(hosts);
     if let Some(column) = with_hosts(rows, &known, is_used) {
         let word = quoted_word(column);

@@ -209,7 +209,8 @@ pub(crate) fn of_texts(
     let by_name = Directory::new(hosts);
     let mut singles: Vec<Vec<Vec<u8>>> = vec![Vec::new(); if options.is_empty() { 0 } else { hosts.len() }];
     for option in options {
-        if let Err(problem) = single((names.single, option.as_bytes()), &by_name, command, &mut arguments, &mut singles) {
+        if let Err(problem) = single((names.single, option.as_bytes()), &by_name, command, &mut arguments, &mut singles)
+        {
             // Only what stands before the =: the value may be a secret.
             let target = option.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
             problems.push(format!("{} {}: {problem}", names.single, quoted(target)));
@@ -402,7 +403,8 @@ impl Rows {
             return self.hand_out_by_name(name, hosts, arguments, problems);
         }
         if column.is_some() {
-            return problems.push(format!("{}: no row has the column {name:?} of {column_option}", self.file.display()));
+            return problems
+                .push(format!("{}: no row has the column {name:?} of {column_option}", self.file.display()));
         }
         let is_used = |name: &str| command.names().any(|used| used == name);
         if let Some(problem) = columns::wrong_order(&self.rows, hosts, column_option, is_used) {

@@ -55,7 +55,7 @@ fn rows_that_name_their_hosts() {
     let text = "[{\"host\":\"web1\",\"v\":1},{\"host\":\"root@web2:2222\",\"v\":2},{\"host\":\"web2\",\"v\":0},\n{\"host\":\"::1\",\"v\":3}]";
     fills("a.json", text, &[], "%(v)s", ["1", "2", "3"]);
     let problem = filled("a.csv", b"host,v\nweb1,1\nweb1,2\nweb2,3\n", &[], "%(v)s").expect_err("two and none");
-    assert_eq!(problem, "FILE:3: a second row for \"web1\", after line 2\nFILE: no row has ::1 as its \"host\" (-H)");
+    assert_eq!(problem, "FILE:3: a second row for \"web1\", after line 2\nFILE: no row has ::1 as its \"host\" (hosts)");
     let problem = filled("rows", b"{\"host\":\"web1\"}\n{\"v\":1}", &[], "%(v)s").expect_err("no host");
     assert!(problem.starts_with("FILE:2: the row has no \"host\", which others have"), "{problem}");
 }
@@ -92,8 +92,8 @@ fn too_few_and_too_many_and_unknown_are_all_named() {
         let problem = filled(name, text.as_bytes(), &[], command).expect_err("wrong");
         problem.lines().map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(wrong("a.csv", "a\nb\n", "%s"), ["FILE: 2 rows for 3 hosts; the first without one is ::1 (-H)"]);
-    assert_eq!(wrong("a.csv", "", "%s"), ["FILE: 0 rows for 3 hosts; the first without one is web1 (-H)"]);
+    assert_eq!(wrong("a.csv", "a\nb\n", "%s"), ["FILE: 2 rows for 3 hosts; the first without one is ::1 (hosts)"]);
+    assert_eq!(wrong("a.csv", "", "%s"), ["FILE: 0 rows for 3 hosts; the first without one is web1 (hosts)"]);
     assert_eq!(
         wrong("a.csv", "a,b\nc,d\ne\n", "%s"),
         [

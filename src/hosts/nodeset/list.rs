@@ -112,9 +112,7 @@ pub fn parse(text: &str) -> Result<Vec<Term<'_>>, NamesError> {
 fn missing(rest: &str, operator: Option<(Operator, char)>) -> Problem {
     match (operator, rest.chars().next()) {
         (None, None) => format!("the list is empty; expected {EXPECTED}").into(),
-        (None, Some('!')) => {
-            Problem::with("there are no hosts before the ! to leave some out", Advice::LeaveOutOfRun)
-        }
+        (None, Some('!')) => Problem::with("there are no hosts before the ! to leave some out", Advice::LeaveOutOfRun),
         (None, Some('^')) => Problem::with("there are no hosts before the ^", Advice::NameFile),
         (None, Some(next)) => format!("expected {EXPECTED} before the {next}").into(),
         (Some((_, operator)), _) => format!("expected {EXPECTED} after the {operator}").into(),
@@ -191,7 +189,10 @@ impl<'a> Item<'a> {
         }
         let names = Names::parse(text)?;
         if names.count() > MOST_PATTERNS {
-            return Err(NamesError { column: 0, problem: format!("that is more than {MOST_PATTERNS} patterns").into() });
+            return Err(NamesError {
+                column: 0,
+                problem: format!("that is more than {MOST_PATTERNS} patterns").into(),
+            });
         }
         Ok(Item::Pattern(Pattern::Wildcards(names.iter().collect())))
     }

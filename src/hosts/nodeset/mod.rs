@@ -57,7 +57,8 @@ impl Names {
     /// A bracket has no partner, something between brackets is no list of numbers, ranges and words, or there would be more
     /// than [`MOST_NAMES`] names.
     pub fn parse(text: &str) -> Result<Names, NamesError> {
-        let wrong = |at: usize, problem: String| NamesError { column: text[..at].chars().count(), problem: problem.into() };
+        let wrong =
+            |at: usize, problem: String| NamesError { column: text[..at].chars().count(), problem: problem.into() };
         let (mut parts, mut count) = (Vec::new(), 1_u64);
         let mut at = 0;
         while at < text.len() {

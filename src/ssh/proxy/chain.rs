@@ -211,7 +211,7 @@ mod tests {
             let opts = options::parse(crate::plan::program::Program::Pssh, words.collect::<Vec<_>>())
                 .expect("a good command line");
             let environment = Environment { variable: &|_| None, login: Some("me".to_owned()), home: None };
-            let settings = Settings::resolve(&opts, &environment).expect("good settings");
+            let settings = Settings::resolve(&opts, &environment, &HashMap::new()).expect("good settings");
             let terminal = Terminal::new().expect("a pipe");
             let destinations = Destinations::new(Arc::new(settings), None, Arc::new(terminal), &cancel);
             let destinations = Arc::new(destinations.unwrap_or_else(|error| panic!("{error}")));
