@@ -55,7 +55,10 @@ fn rows_that_name_their_hosts() {
     let text = "[{\"host\":\"web1\",\"v\":1},{\"host\":\"root@web2:2222\",\"v\":2},{\"host\":\"web2\",\"v\":0},\n{\"host\":\"::1\",\"v\":3}]";
     fills("a.json", text, &[], "%(v)s", ["1", "2", "3"]);
     let problem = filled("a.csv", b"host,v\nweb1,1\nweb1,2\nweb2,3\n", &[], "%(v)s").expect_err("two and none");
-    assert_eq!(problem, "FILE:3: a second row for \"web1\", after line 2\nFILE: no row has ::1 as its \"host\" (hosts)");
+    assert_eq!(
+        problem,
+        "FILE:3: a second row for \"web1\", after line 2\nFILE: no row has ::1 as its \"host\" (hosts)"
+    );
     let problem = filled("rows", b"{\"host\":\"web1\"}\n{\"v\":1}", &[], "%(v)s").expect_err("no host");
     assert!(problem.starts_with("FILE:2: the row has no \"host\", which others have"), "{problem}");
 }
