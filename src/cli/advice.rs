@@ -53,7 +53,7 @@ fn starts(path: &Path, with: &[u8]) -> bool {
 
 /// What is wrong with an entry of a list of hosts.
 fn in_words(problem: &Problem) -> String {
-    match &problem.advice {
+    match problem.advice.as_deref() {
         None => problem.to_string(),
         Some(Advice::ListWithCommas) => format!("{problem}; -w takes a list with commas"),
         Some(Advice::ChooseByPattern) => format!("{problem}; --only and --exclude take patterns"),
@@ -162,4 +162,84 @@ fn password(error: &SecretError) -> Option<String> {
         false => "",
     };
     Some(format!("{option}: {}{advice}", error.problem()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::command::{CommandLine, Shell, Wrapping};
+    use crate::hosts::{Groups, Lists};
+
+    fn words(nodes: &str) -> String {
+        let nodes = [nodes.to_owned()];
+        let lists = Lists { nodes: &nodes, ..Lists::default() };
+        let error = lists.read(&mut Groups::default()).expect_err("no list");
+        let told = advised(error).to_string();
+        told.split_once(": ").expect("a place").1.to_owned()
+    }
+
+    #[test]
+    fn lists_that_are_wrong_name_the_option_that_is_meant() {
+        for (nodes, text) in [
+            (
+                "!a",
+                "\"!a\": there are no hosts before the ! to leave some out; --exclude leaves hosts out of the whole run",
+            ),
+            ("^hosts", "\"^hosts\": there are no hosts before the ^; a file with hosts is named with -h"),
+            ("w*", "\"w*\": a pattern names no hosts, it chooses among them: --only, --exclude, ! and & take it"),
+            ("a,b:x", "\"b:x\": the port \"x\" is not a number from 1 to 65535"),
+        ] {
+            assert_eq!(words(nodes), text);
+        }
+    }
+
+    #[test]
+    fn lists_of_other_programs_name_what_takes_them() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("list");
+        let told = |text: &str| {
+            std::fs::write(&path, text).expect("a file");
+            let files = [path.clone()];
+            let lists = Lists { files: &files, ..Lists::default() };
+            let told = advised(lists.read(&mut Groups::default()).expect_err("no hosts file")).to_string();
+            let told = told.replace(&path.display().to_string(), "FILE");
+            told.split_once(": this looks like ").expect(&told).1.to_owned()
+        };
+        const NOT: &str = "not like a hosts file with [user@]host[:port] on each line;";
+        assert_eq!(
+            told("---\nall:\n"),
+            format!(
+                "YAML, {NOT} of an inventory of Ansible ansible all -i FILE --list-hosts | tail -n +2 | pssh -h - ... takes the hosts"
+            )
+        );
+        assert_eq!(
+            told("[\"a\"]"),
+            format!("JSON, {NOT} jq -r '.[]' FILE | pssh -h - ... takes the strings of a list")
+        );
+        assert_eq!(
+            told("host,version\na,1\n"),
+            format!(
+                "a table with a header, {NOT} tail -n +2 FILE | cut -d, -f1 | pssh -h - ... takes its hosts, and --host-args its \
+                 other columns"
+            )
+        );
+        let config = told("Host a\n  HostName b\n");
+        assert!(config.starts_with(&format!("an ssh_config file, which is given with -F, {NOT} awk ")), "{config}");
+        assert!(config.ends_with(" FILE | pssh -h - ... takes the names of it"), "{config}");
+    }
+
+    #[test]
+    fn commands_that_cannot_be_sent_name_the_options_that_are_meant() {
+        let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        let none = || Wrapping { shell: Shell::None };
+        let quoted = CommandLine::with_places(&words(&["echo", "%q"]), none()).map(|_| ()).expect_err("no shell");
+        let told = advised(CommandsError::All(quoted)).to_string();
+        assert!(told.starts_with("%q has no use with --no-shell or --script, where every value"), "{told}");
+        let empty = crate::command::literal(&words(&["", "x"]), &none()).expect_err("no program");
+        let text = "the command's first word is empty; with --no-shell it names the program";
+        let host = HostArgsError::Commands(vec![("web1".to_owned(), empty)]);
+        assert_eq!(advised(CommandsError::Arguments(host)).to_string(), format!("web1: {text}"));
+    }
 }

@@ -88,7 +88,7 @@ impl Found<'_> {
         if let Some((number, line, format)) = OtherFormat::of(lines(text).map(|(line, _)| line)) {
             // What follows the = may be a secret.
             let shown = line.split('=').next().unwrap_or_default();
-            return self.reject(shown, place(number + 1, 1), format.problem(path, number));
+            return self.refuse(shown, place(number + 1, 1), format.problem(path, number));
         }
         for (number, (line, _)) in lines(text).enumerate() {
             let at = |column| place(number + 1, column);
@@ -228,11 +228,11 @@ impl Found<'_> {
                 for name in names.iter() {
                     match parse(&format!("{prefix}{name}")) {
                         Ok(parts) => self.hosts.push(HostSpec::new(parts, origin.clone())),
-                        Err(problem) => return self.reject(entry, origin, problem.of(&excerpt(&name))),
+                        Err(problem) => return self.refuse(entry, origin, problem.of(&excerpt(&name))),
                     }
                 }
             }
-            Err(NamesError { column, problem }) => self.reject(entry, origin.after(column), problem),
+            Err(NamesError { column, problem }) => self.refuse(entry, origin.after(column), problem),
         }
     }
 
@@ -250,8 +250,13 @@ impl Found<'_> {
         self.reject(entry, origin.clone(), &format!("with these there are more than {MOST_NAMES} hosts"));
     }
 
-    pub(super) fn reject(&mut self, text: &str, origin: Origin, problem: impl Into<Problem>) {
-        self.bad.push(BadEntry { origin, text: text.to_owned(), problem: problem.into() });
+    pub(super) fn reject(&mut self, text: &str, origin: Origin, problem: &str) {
+        self.refuse(text, origin, problem.into());
+    }
+
+    /// The same where more is known than the words.
+    pub(super) fn refuse(&mut self, text: &str, origin: Origin, problem: Problem) {
+        self.bad.push(BadEntry { origin, text: text.to_owned(), problem });
     }
 }
 

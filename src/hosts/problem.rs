@@ -10,8 +10,8 @@ use super::other_formats::OtherFormat;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     text: String,
-    /// What would help, where that is known.
-    pub advice: Option<Advice>,
+    /// What would help, where that is known. Boxed, as most entries that are bad have none.
+    pub advice: Option<Box<Advice>>,
 }
 
 /// What would help.
@@ -39,7 +39,7 @@ pub enum Advice {
 impl Problem {
     /// One against which something helps.
     pub fn with(text: impl Into<String>, advice: Advice) -> Problem {
-        Problem { text: text.into(), advice: Some(advice) }
+        Problem { text: text.into(), advice: Some(Box::new(advice)) }
     }
 
     /// The same about what `prefix` names.
@@ -71,12 +71,6 @@ impl From<String> for Problem {
 
 impl From<&str> for Problem {
     fn from(text: &str) -> Problem {
-        text.to_owned().into()
-    }
-}
-
-impl From<&String> for Problem {
-    fn from(text: &String) -> Problem {
         text.to_owned().into()
     }
 }

@@ -34,7 +34,7 @@ impl Found<'_> {
     fn terms<'t>(&mut self, text: &'t str, place: &Origin) -> Vec<Term<'t>> {
         list::parse(text).unwrap_or_else(|error| {
             let text = &excerpt(text, error.column);
-            self.reject(text, place.after(error.column), error.problem);
+            self.refuse(text, place.after(error.column), error.problem);
             Vec::new()
         })
     }
@@ -60,7 +60,7 @@ impl Found<'_> {
                     if matches!(term.operator, Operator::And | Operator::Either) {
                         let problem =
                             Problem::with("a pattern names no hosts, it chooses among them", Advice::PatternChooses);
-                        self.reject(term.text, origin.clone(), problem);
+                        self.refuse(term.text, origin.clone(), problem);
                     }
                     chosen.add_pattern(pattern, 0);
                 }

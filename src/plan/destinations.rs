@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
 
 use super::channel_requests::{ChannelRequests, Node};
 use super::configured;
@@ -25,7 +24,6 @@ use crate::ssh::channel::requests::Requests;
 use crate::ssh::destination::{DEFAULT_PORT, Destination, Method};
 use crate::ssh::host_keys::known_hosts::KnownHosts;
 use crate::ssh::host_keys::revoked::{self, RevokedKeysError};
-use crate::ssh::keepalive::Keepalive;
 use crate::ssh::keys::algorithms::PubkeyAlgorithms;
 use crate::ssh::keys::identities::{Identities, Sources};
 use crate::ssh::keys::keyring::Keyring;
@@ -37,20 +35,11 @@ use crate::system::lock::lock;
 use crate::system::password_source::{Secret, Source};
 use crate::system::terminal::Terminal;
 
-/// How long connecting may take unless told otherwise: the reference client's default.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
-/// A host that has vanished in mid-command is found out within two minutes. ssh(1) asks for no sign of life by default, and
-/// waits as long as TCP does: for ever, if nothing is to be sent.
-pub const KEEPALIVE: Keepalive =
-    Keepalive { interval: Duration::from_secs(30), count: 3, is_configured: false, tcp: true };
-
 /// The most jump hosts in a row: more are a loop in ssh_config rather than a network.
 const LONGEST_CHAIN: usize = 16;
 /// How many processes of ssh are run at once for each processor, where only ssh can tell what its configuration says: some of
 /// them wait for what they run themselves.
 const SSH_PER_PROCESSOR: usize = 4;
-/// libssh2 does not ask twice within two seconds.
-const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(2);
 
 /// Completes hosts. Files are read once for all hosts that share them.
 pub struct Destinations {
@@ -366,16 +355,6 @@ impl Destinations {
             password_prompt: settings.password_prompt.clone(),
             terminal: Arc::clone(if set.batch_mode.value { &self.mute } else { &self.terminal }),
         });
-        let keepalive = Keepalive {
-            interval: match configured::value(&set.server_alive_interval) {
-                Some(interval) if !interval.is_zero() => (*interval).max(SHORTEST_KEEPALIVE),
-                Some(never) => *never,
-                None => KEEPALIVE.interval,
-            },
-            count: configured::value(&set.server_alive_count_max).copied().unwrap_or(KEEPALIVE.count),
-            is_configured: configured::value(&set.server_alive_interval).is_some(),
-            tcp: set.tcp_keep_alive.value,
-        };
         Ok(Destination {
             name: set.host_name.value.clone(),
             port: set.port.value,
@@ -384,7 +363,7 @@ impl Destinations {
             methods: configured::methods(resolved),
             credentials,
             connect_timeout: said.connect_timeout().value,
-            keepalive,
+            keepalive: said.keepalive(),
             rsa_bits: set.required_rsa_size.value,
             trusts_loopback: set.no_host_authentication_for_localhost.value && set.host_key_alias.value.is_none(),
             family: set.address_family.value,
@@ -466,12 +445,9 @@ impl Destinations {
         if !settings.logs_in {
             return Ok(Arc::default());
         }
-        let files = &resolved.identity_files;
-        let is_default = files.iter().all(|file| file.origin == ssh_config::Origin::Default);
         let agent = self.agent_of(resolved, options);
-        let named = Precedence::new(settings, options, resolved).identities();
-        let named = named.map(|files| self.expand_all(files)).unwrap_or_default();
-        let defaults = named.is_empty() && is_default;
+        let said = Precedence::new(settings, options, resolved);
+        let named = said.identities().map(|files| self.expand_all(files)).unwrap_or_default();
         let paths = |files: &[ssh_config::Setting<ssh_config::IdentityFile>]| -> Vec<PathBuf> {
             files.iter().filter_map(|file| file.value.path.clone()).collect()
         };
@@ -489,8 +465,8 @@ impl Destinations {
         let key = IdentitySources {
             agent,
             named: first.chain(named).collect(),
-            configured: if is_default { Vec::new() } else { paths(files) },
-            defaults,
+            configured: paths(said.configured_identities()),
+            defaults: said.tries_default_identities(),
             certificates: paths(&resolved.certificate_files),
             only: resolved.settings.identities_only.value,
             algorithms: list.as_ref().map(|list| list.spec().to_owned()),

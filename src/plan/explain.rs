@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::destinations::{CONNECT_TIMEOUT, Destinations, KEEPALIVE};
+use super::destinations::Destinations;
 use super::error::Unprepared;
 use super::precedence::{self, Agent, Precedence, SaidBy};
 use super::settings::{Settings, WantedVariable};
@@ -38,10 +38,12 @@ impl Destinations {
         let mut lines = Lines(resolved.explain());
         lines.name_entry(spec, settings);
         // Where nobody says anything, our defaults are not all ssh's.
-        lines.default("connecttimeout", CONNECT_TIMEOUT.as_secs().to_string());
-        lines.default("connectionattempts", settings.retry.attempts.to_string());
-        lines.default("serveraliveinterval", KEEPALIVE.interval.as_secs().to_string());
-        lines.default("stricthostkeychecking", "true".to_owned());
+        let said = Precedence::new(settings, options, &resolved);
+        let (timeout, attempts, check) = (said.connect_timeout(), said.attempts(), said.host_key_check());
+        lines.default("connecttimeout", timeout.value.as_secs().to_string());
+        lines.default("connectionattempts", attempts.value.to_string());
+        lines.default("serveraliveinterval", said.keepalive().interval.as_secs().to_string());
+        lines.default("stricthostkeychecking", word(check.value).to_owned());
         lines.hide_values();
         for WantedVariable { name, value } in settings.variables.iter().rev() {
             let text = value.as_ref().map(|_| format!("{name}={HIDDEN}"));
@@ -49,23 +51,14 @@ impl Destinations {
             lines.0.insert(1, (keyword, value, ssh_config::Origin::Option(Arc::clone(&settings.names.variables))));
         }
 
-        let said = Precedence::new(settings, options, &resolved);
-        let timeout = said.connect_timeout();
         if let Some(origin) = timeout.by.origin() {
             lines.say(&["connecttimeout"], vec![seconds(&timeout.value)], origin);
         }
-        let attempts = said.attempts();
         if let Some(origin) = attempts.by.origin() {
             lines.say(&["connectionattempts"], vec![attempts.value.to_string()], origin);
         }
-        let check = said.host_key_check();
         if let Some(origin) = check.by.origin() {
-            let word = match check.value {
-                HostKeyCheck::Strict => "true",
-                HostKeyCheck::AcceptNew => "accept-new",
-                HostKeyCheck::Off => "false",
-            };
-            lines.say(&["stricthostkeychecking"], vec![word.to_owned()], origin);
+            lines.say(&["stricthostkeychecking"], vec![word(check.value).to_owned()], origin);
         }
         lines.name_algorithms(&resolved)?;
         let known_hosts = said.known_hosts();
@@ -201,6 +194,15 @@ impl Lines {
                 self.0.push((key, value, ssh_config::Origin::Option(origin.to_string().into())));
             }
         }
+    }
+}
+
+/// As `ssh -G` has it.
+fn word(check: HostKeyCheck) -> &'static str {
+    match check {
+        HostKeyCheck::Strict => "true",
+        HostKeyCheck::AcceptNew => "accept-new",
+        HostKeyCheck::Off => "false",
     }
 }
 

@@ -6,12 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::configured;
-use super::destinations::CONNECT_TIMEOUT;
 use super::settings::{AgentChoice, Settings};
 use crate::hosts::options::{AgentUse, Given, HostKeyCheck, HostOptions, Maybe};
 use crate::hosts::proxy::{Proxy, Via};
 use crate::hosts::{self, HostSpec};
+use crate::ssh::keepalive::Keepalive;
 use crate::ssh_config::{self, Resolved, StrictHostKeyChecking};
+
+/// How long connecting may take unless told otherwise: the reference client's default.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
+/// A host that has vanished in mid-command is found out within two minutes. ssh(1) asks for no sign of life by default, and
+/// waits as long as TCP does: for ever, if nothing is to be sent.
+const KEEPALIVE: Keepalive = Keepalive { interval: Duration::from_secs(30), count: 3, is_configured: false, tcp: true };
+/// libssh2 does not ask twice within two seconds.
+const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(2);
 
 /// Who says a setting.
 #[derive(Clone, Copy, Debug)]
@@ -181,6 +189,22 @@ impl<'a> Precedence<'a> {
         Chosen::new(check, SaidBy::Config)
     }
 
+    /// How a connection is kept, and found to be dead.
+    pub(crate) fn keepalive(&self) -> Keepalive {
+        let set = &self.resolved.settings;
+        let interval = configured::value(&set.server_alive_interval);
+        Keepalive {
+            interval: match interval {
+                Some(interval) if !interval.is_zero() => (*interval).max(SHORTEST_KEEPALIVE),
+                Some(never) => *never,
+                None => KEEPALIVE.interval,
+            },
+            count: configured::value(&set.server_alive_count_max).copied().unwrap_or(KEEPALIVE.count),
+            is_configured: interval.is_some(),
+            tcp: set.tcp_keep_alive.value,
+        }
+    }
+
     /// The known_hosts files, if they are not those of ssh_config.
     pub(crate) fn known_hosts(&self) -> Option<Chosen<'a, &'a [PathBuf]>> {
         files(&self.options.known_hosts, &self.settings.known_hosts, &self.settings.names.known_hosts)
@@ -189,6 +213,18 @@ impl<'a> Precedence<'a> {
     /// The private keys, if they are not those of ssh_config.
     pub(crate) fn identities(&self) -> Option<Chosen<'a, &'a [PathBuf]>> {
         files(&self.options.identities, &self.settings.identities, &self.settings.names.identities)
+    }
+
+    /// The private keys of ssh_config; none where it has only its default ones.
+    pub(crate) fn configured_identities(&self) -> &'a [ssh_config::Setting<ssh_config::IdentityFile>] {
+        let files = &self.resolved.identity_files;
+        let is_default = files.iter().all(|file| file.origin == ssh_config::Origin::Default);
+        if is_default { &[] } else { files }
+    }
+
+    /// Whether the default private keys are tried: nobody has named any.
+    pub(crate) fn tries_default_identities(&self) -> bool {
+        self.identities().is_none_or(|files| files.value.is_empty()) && self.configured_identities().is_empty()
     }
 
     /// The agent, if it is not the one of ssh_config, or the usual one.

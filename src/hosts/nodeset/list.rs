@@ -277,6 +277,14 @@ mod tests {
     }
 
     #[test]
+    fn slips_that_are_known_are_told_apart() {
+        for (text, advice) in [("!a", Some(Advice::LeaveOutOfRun)), ("^a", Some(Advice::NameFile)), (",a", None)] {
+            let error = parse(text).map(|_| ()).expect_err(text);
+            assert_eq!(error.problem.advice.as_deref(), advice.as_ref(), "{text}");
+        }
+    }
+
+    #[test]
     fn patterns_match_names() {
         let matches = |pattern: &str, name: &str| match &parse(pattern).expect("a pattern")[0].item {
             Item::Pattern(pattern) => pattern.matches(name),

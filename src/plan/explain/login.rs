@@ -68,7 +68,7 @@ impl Destinations {
             let why: &str = match method {
                 Method::PublicKey => "there is no key to offer",
                 Method::KeyboardInteractive => "there is no password, and no terminal to ask on",
-                Method::Password => &*no_password,
+                Method::Password => &no_password,
             };
             lines.0.push((NOT_TRIED, format!("method {}", method.name()), Origin::Option(why.into())));
         }
@@ -98,8 +98,8 @@ impl Destinations {
         let list = resolved.settings.pubkey_accepted_algorithms.value.as_ref();
         let allowed = PubkeyAlgorithms::of(list).map_err(|error| Unprepared::Setting(error.to_string()))?;
 
-        let chosen = Precedence::new(settings, options, resolved).identities();
-        let named: Vec<Candidate> = match chosen.and_then(|files| Some((files.value, files.by.origin()?))) {
+        let said = Precedence::new(settings, options, resolved);
+        let named: Vec<Candidate> = match said.identities().and_then(|files| Some((files.value, files.by.origin()?))) {
             Some((files, origin)) => {
                 let written = paths(files);
                 let all = files.iter().zip(written);
@@ -111,12 +111,8 @@ impl Destinations {
             }
             None => Vec::new(),
         };
-        let is_default = resolved.identity_files.iter().all(|file| file.origin == Origin::Default);
-        let configured: Vec<Candidate> = match is_default {
-            true => Vec::new(),
-            false => resolved.identity_files.iter().filter_map(configured).collect(),
-        };
-        let directory = settings.default_identities.as_deref().filter(|_| named.is_empty() && is_default);
+        let configured: Vec<Candidate> = said.configured_identities().iter().filter_map(configured).collect();
+        let directory = settings.default_identities.as_deref().filter(|_| said.tries_default_identities());
         let default = |names: &[&str]| -> Vec<Candidate> {
             directory.iter().flat_map(|directory| names.iter().map(|name| default(directory, name))).collect()
         };
