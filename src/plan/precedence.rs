@@ -260,3 +260,77 @@ impl<'a> Precedence<'a> {
         said(&self.options.password_file, all, &self.settings.names.proxy_password_file)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::destinations::Destinations;
+    use super::super::retry::RetryPolicy;
+    use super::super::settings::Environment;
+    use super::*;
+    use crate::system::cancel::Cancel;
+    use crate::system::terminal::Terminal;
+
+    /// What connects, and what is explained, of a host of which its entry, its user for all hosts and ssh_config speak or not: timeout,
+    /// attempts and host key check, the latter with where they are said.
+    fn told(entry: bool, all: bool, config: bool) -> ([String; 3], [String; 3]) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("config");
+        let text = "ConnectTimeout 7\nConnectionAttempts 7\nStrictHostKeyChecking accept-new\n";
+        std::fs::write(&path, if config { text } else { "" }).expect("a file");
+        let environment = Environment { variable: &|_| None, login: None, home: None };
+        let defaults = Settings::defaults(&environment, "me".to_owned());
+        let settings = Settings {
+            config_files: ssh_config::Files::Only(path),
+            logs_in: false,
+            connect_timeout: all.then_some(Duration::from_secs(8)),
+            retry: RetryPolicy { attempts: if all { 8 } else { 3 }, ..defaults.retry },
+            attempts_given: all,
+            host_key_check: all.then_some(HostKeyCheck::Strict),
+            ..defaults
+        };
+        let line = if entry { "h connect-timeout=9s num-retries=9 host-key-check=off\n" } else { "h\n" };
+        let hosts = hosts::of_text(Path::new("list"), line.as_bytes()).expect("a host");
+        let (terminal, cancel) = (Terminal::new().expect("a pipe"), Cancel::new().expect("a pipe"));
+        let destinations =
+            Destinations::new(Arc::new(settings), None, Arc::new(terminal), &cancel).expect("good settings");
+        let destination = destinations.hosts(hosts.iter()).expect("a host").remove(0);
+        let check = match destination.credentials.host_key_check {
+            HostKeyCheck::Strict => "true",
+            HostKeyCheck::AcceptNew => "accept-new",
+            HostKeyCheck::Off => "false",
+        };
+        let attempts = destination.attempts.expect("a number").to_string();
+        let connects = [destination.connect_timeout.as_secs().to_string(), attempts, check.to_owned()];
+        let lines = destinations.explain(&hosts[0]).expect("lines");
+        let explained = ["connecttimeout", "connectionattempts", "stricthostkeychecking"].map(|keyword| {
+            let (_, value, origin) = lines.iter().find(|line| line.0 == keyword).expect(keyword);
+            let file = dir.path().display().to_string();
+            format!("{value} {}", origin.to_string().replace(&file, ""))
+        });
+        (connects, explained)
+    }
+
+    #[test]
+    fn what_connects_is_what_is_explained_and_the_nearest_counts() {
+        for said in 0..8 {
+            let (entry, all, config) = (said & 1 > 0, said & 2 > 0, said & 4 > 0);
+            let (connects, explained) = told(entry, all, config);
+            let (number, check, origins) = if entry {
+                ("9", "false", ["list:1:3", "list:1:22", "list:1:36"])
+            } else if all {
+                ("8", "true", ["setting connect_timeout", "setting retry", "setting host_key_check"])
+            } else if config {
+                ("7", "accept-new", ["/config:1", "/config:2", "/config:3"])
+            } else {
+                assert_eq!(connects, ["120", "3", "true"]);
+                assert_eq!(explained, ["120 default", "3 default", "true default"]);
+                continue;
+            };
+            assert_eq!(connects, [number, number, check], "{said:03b}");
+            let values = [number, number, check];
+            let expected: Vec<String> =
+                values.iter().zip(origins).map(|(value, origin)| format!("{value} {origin}")).collect();
+            assert_eq!(explained.to_vec(), expected, "{said:03b}");
+        }
+    }
+}
