@@ -8,6 +8,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 
 use super::options::Opts;
+use super::settings::Configured;
 use crate::plan::program::Program;
 use crate::plan::settings::{Environment, Settings};
 use crate::system::redact::MASK;
@@ -84,10 +85,10 @@ fn without_value(text: &str) -> String {
 }
 
 /// The lines for all hosts.
-pub fn lines(opts: &Opts, settings: &Settings, environment: &Environment<'_>) -> Vec<Given> {
+pub fn lines(opts: &Opts, settings: &Settings, configured: &Configured, environment: &Environment<'_>) -> Vec<Given> {
     let given = |name: &str| opts.given.iter().find(|given| given.name == name);
     let is_set = |variable: &str| (environment.variable)(variable).is_some_and(|value| !value.is_empty());
-    let origin = |name: &str, variable: &str| match settings.configured.get(&format!("--{name}")) {
+    let origin = |name: &str, variable: &str| match configured.get(&format!("--{name}")) {
         _ if given(name).is_some() => format!("--{name}"),
         Some(place) => place.to_string(),
         None if is_set(variable) => variable.to_owned(),

@@ -1,5 +1,6 @@
 //! The five programs, from the command line to the exit status.
 
+pub mod advice;
 pub mod generate;
 pub mod given;
 pub mod notices;

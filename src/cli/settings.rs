@@ -1,15 +1,19 @@
 //! Settings from the command line and the environment. What is not said there is as [`Settings::defaults`] has it.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::options::{self, Opts};
 use crate::command::sudo::Sudo;
-use crate::hosts;
 use crate::hosts::proxy::{Hop, Proxy, Via};
+use crate::hosts::{self, Origin};
 use crate::plan::retry::RetryPolicy;
-use crate::plan::settings::{AgentChoice, Environment, NODE_VARIABLES, Settings, WantedVariable, expand};
+use crate::plan::settings::{
+    AgentChoice, Environment, NODE_VARIABLES, SettingNames, Settings, SshOption, WantedVariable, expand,
+};
 use crate::ssh_config;
 use crate::system::password_source::Source;
 use crate::text::duration;
@@ -81,21 +85,59 @@ fn password_source(opts: &Opts, environment: &Environment<'_>, home: Option<&Pat
     })
 }
 
+/// The options whose values are from the user's config.toml, as `--name`, and where they stand there.
+pub type Configured = HashMap<String, Origin>;
+
+/// What messages call the settings: the option, or the place in config.toml that it has its value from.
+fn names(opts: &Opts, user_origin: &str, configured: &Configured) -> SettingNames {
+    let place = |option: &str| configured.get(option).map(|place| place.to_string().into());
+    let named = |option: &str| place(option).unwrap_or_else(|| Arc::from(option));
+    let user = if user_origin == USER { place("--user") } else { None };
+    SettingNames {
+        user: user.unwrap_or_else(|| user_origin.into()),
+        connect_timeout: named("--connect-timeout"),
+        num_retries: named("--num-retries"),
+        command_timeout: named("--timeout"),
+        silence_timeout: named("--channel-timeout"),
+        host_key_check: named("--host-key-check"),
+        known_hosts: named("--known-hosts"),
+        identities: named("--identity"),
+        agent: named(if opts.connection.no_agent { "--no-agent" } else { "--agent" }),
+        ipv4_only: named("-4"),
+        ipv6_only: named("-6"),
+        compress: named("-C"),
+        forward_agent: named("--forward-agent"),
+        pty: named("--pty"),
+        variables: named("--env"),
+        proxy: named("--jump or --proxy-command"),
+        proxy_password_file: named("--proxy-password-file"),
+        ask_password: named("-A"),
+    }
+}
+
+/// An option of `-O`.
+fn ssh_option(text: &String) -> SshOption {
+    SshOption { text: text.clone(), name: format!("-O {text}") }
+}
+
+/// The option for the login name.
+const USER: &str = "-l";
+
 impl Settings {
     /// Makes the settings of the command line, then the `PSSH_*` environment, then the defaults.
     ///
     /// # Errors
     /// A value is not what it should be; the message names where it came from.
-    pub fn resolve(opts: &Opts, environment: &Environment<'_>) -> Result<Settings, String> {
+    pub fn resolve(opts: &Opts, environment: &Environment<'_>, configured: &Configured) -> Result<Settings, String> {
         let home = environment.home.as_deref();
         let user = match &opts.hosts.user {
-            Some(user) => Some(("-l", user.clone())),
+            Some(user) => Some((USER, user.clone())),
             None => environment.text("PSSH_USER")?.map(|user| ("PSSH_USER", user)),
         };
         if let Some((origin, user)) = &user {
             hosts::check_login(user).map_err(|problem| format!("{origin} {user:?}: {problem}"))?;
         }
-        let (user_origin, user) = user.map_or(("-l", None), |(origin, user)| (origin, Some(user)));
+        let (user_origin, user) = user.map_or((USER, None), |(origin, user)| (origin, Some(user)));
         let login = environment.login.clone().or_else(|| user.clone());
         let login = login.ok_or("the password database has no name for you; say who to log in as with -l")?;
         let pool_size = opts
@@ -124,9 +166,8 @@ impl Settings {
             proxy_identity: opts.connection.proxy_identity.as_deref().map(|path| expand(path, home)),
             proxy_connections: opts.connection.proxy_connections.unwrap_or(defaults.proxy_connections),
             user,
-            user_origin,
             config_files: ssh_config::Files::of(&config_home, config),
-            ssh_options: opts.connection.option.clone(),
+            ssh_options: opts.connection.option.iter().map(ssh_option).collect(),
             ssh_args: opts.ssh_args.clone(),
             connect_timeout: opts.connection.connect_timeout,
             retry: RetryPolicy {
@@ -156,6 +197,7 @@ impl Settings {
             sudo: sudo(opts)?,
             sudo_password: opts.sudo.sudo_password_file.as_deref().map(|path| Source::SudoFile(expand(path, home))),
             verbose: opts.other.verbose > 0,
+            names: names(opts, user_origin, configured),
             ..defaults
         })
     }
@@ -175,7 +217,7 @@ mod tests {
             |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
         let environment =
             Environment { variable: &variable, login: Some("me".to_owned()), home: Some("/home/me".into()) };
-        Settings::resolve(&opts, &environment)
+        Settings::resolve(&opts, &environment, &Configured::new())
     }
 
     #[test]

@@ -14,13 +14,13 @@ use super::notices;
 use super::options::Opts;
 use super::user_config::UserConfig;
 use super::work::CopyError;
-use crate::cli::{given, signals, variables};
+use crate::cli::{advice, given, signals, variables};
 use crate::command::input::{Input, Inputs};
 use crate::command::script::Script;
 use crate::command::template::Template;
 use crate::events::exit_status;
 use crate::hosts::host_config::HostConfig;
-use crate::hosts::{self, Definitions, Groups, HostSpec, Lists};
+use crate::hosts::{self, Definitions, Groups, HostSpec, ListNames, Lists};
 use crate::output::{self, Broken, Format, OutputSettings, Summary};
 use crate::plan::job::{self, Commands, Job};
 use crate::plan::program::Program;
@@ -54,7 +54,7 @@ pub struct Fatal {
 
 /// The input is wrong; nothing was connected to.
 fn usage(error: impl Into<anyhow::Error>) -> Fatal {
-    Fatal { status: exit_status::USAGE, error: error.into() }
+    Fatal { status: exit_status::USAGE, error: advice::advised(error) }
 }
 
 /// Something is wrong before the first connection: the input, or a file of it that cannot be read, whichever option names it.
@@ -64,7 +64,7 @@ fn refusal(error: impl BeforeStart) -> Fatal {
 
 /// Our side failed.
 fn failure(error: impl Into<anyhow::Error>) -> Fatal {
-    Fatal { status: exit_status::FAILURE, error: error.into() }
+    Fatal { status: exit_status::FAILURE, error: advice::advised(error) }
 }
 
 /// Runs what the command line asks for.
@@ -83,16 +83,15 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     let told = variables::fill(&mut opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
     told.iter().for_each(|text| notices::complain(program, text));
     let opts = &opts;
-    let mut settings = Settings::resolve(opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
-    settings.configured = configured;
+    let settings = Settings::resolve(opts, &environment, &configured);
+    let mut settings = settings.map_err(|problem| usage(anyhow!(problem)))?;
     let output_settings = OutputSettings::resolve(opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
     check_words(opts)?;
     check_streams(opts, &output_settings)?;
     let (hosts, notes) = hosts(opts, config.groups)?;
     check_keys(opts, &hosts)?;
     let work = work(opts, &settings, &hosts)?;
-    let port_like =
-        opts.running.par.filter(|size| !settings.configured.contains_key("--par") && is_port(*size, &hosts));
+    let port_like = opts.running.par.filter(|size| !configured.contains_key("--par") && is_port(*size, &hosts));
     port_like.iter().for_each(|size| {
         notices::complain(
             program,
@@ -107,7 +106,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     if opts.other.dry_run || opts.other.explain {
         settings.forget_credentials();
     }
-    let given = if opts.other.explain { given::lines(opts, &settings, &environment) } else { Vec::new() };
+    let given = if opts.other.explain { given::lines(opts, &settings, &configured, &environment) } else { Vec::new() };
     let (verbose, user) = (settings.verbose, settings.user.clone());
     let engine = match (Engine::new(settings, hosts, work, &cancel), cancel.reason()) {
         // Ctrl-C at a question.
@@ -267,7 +266,8 @@ fn work(opts: &Opts, settings: &Settings, hosts: &[HostSpec]) -> Result<Work, Fa
     if opts.command.ping {
         return Ok(Work::Ping);
     }
-    let script = opts.command.script.as_deref().map(Script::read).transpose().map_err(refusal)?;
+    let script =
+        opts.command.script.as_deref().map(|path| Script::read("--script", path)).transpose().map_err(refusal)?;
     let commands = match opts.program {
         Program::Pnuke => Commands::nuke(&opts.words),
         _ => Commands::gather(opts, hosts),
@@ -356,6 +356,7 @@ fn hosts(opts: &Opts, groups: Definitions) -> Result<(Vec<HostSpec>, Vec<String>
         nodes: &opts.hosts.nodes,
         only: &opts.hosts.only,
         exclude: &opts.hosts.exclude,
+        names: ListNames { glob: "--host-glob", strings: "-H", nodes: "-w", only: "--only", exclude: "--exclude" },
     };
     let (mut hosts, warnings) = lists.read(&mut Groups::new(groups)).map_err(refusal)?;
     warnings.iter().for_each(|warning| notices::complain(opts.program, warning));

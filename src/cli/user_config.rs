@@ -213,9 +213,11 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<UserConfig, Vec<BadEntry>
             Ok(UserConfig { groups: reader.groups, defaults, places: reader.places })
         }
         // Each argument was good alone, and no two of them exclude each other.
-        Err(error) if reader.bad.is_empty() => {
-            Err(vec![BadEntry { origin: file.origin(0), text: "defaults".to_owned(), problem: error.to_string() }])
-        }
+        Err(error) if reader.bad.is_empty() => Err(vec![BadEntry {
+            origin: file.origin(0),
+            text: "defaults".to_owned(),
+            problem: error.to_string().into(),
+        }]),
         _ => Err(reader.bad),
     }
 }
@@ -290,7 +292,7 @@ impl UserConfigReader<'_> {
                     self.arguments.extend(argument);
                     self.places.push((name.to_owned(), origin));
                 }
-                Err(problem) => self.bad.push(BadEntry { origin, text: name.to_owned(), problem }),
+                Err(problem) => self.bad.push(BadEntry { origin, text: name.to_owned(), problem: problem.into() }),
             }
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustix::fs::CWD;
 
 use super::options::Opts;
-use crate::command::host_args;
+use crate::command::host_args::{self, ArgumentNames};
 use crate::command::{self, CommandLine, Shell, Wrapping};
 use crate::copy::rsync::{Direction, Rsync, RsyncError, Transfer};
 use crate::copy::sources::{Sources, SourcesError};
@@ -139,7 +139,8 @@ impl Commands {
             return Ok(Commands::All(command::literal(words, &wrapping)?.into()));
         }
         let line = CommandLine::with_places(words, wrapping)?;
-        let arguments = host_args::gather(file, opts.command.host_column.as_deref(), singles, hosts, &line)?;
+        let names = ArgumentNames { single: "--host-arg", column: "--host-column" };
+        let arguments = host_args::gather(file, opts.command.host_column.as_deref(), singles, hosts, &line, names)?;
         Ok(Commands::Each(line, arguments))
     }
 
@@ -174,7 +175,7 @@ impl Work {
         }
         if !opts.download {
             let paths: Vec<PathBuf> = sources.iter().map(PathBuf::from).collect();
-            let sources = Arc::new(Sources::find(&paths, options.recursive)?);
+            let sources = Arc::new(Sources::find(&paths, options.recursive, Some("-r"))?);
             return Ok(Work::Copy(Copy::Upload(Arc::new(Upload {
                 sources,
                 target: target.as_bytes().to_vec(),

@@ -32,16 +32,13 @@ pub enum CommandError {
     #[error("the command is empty: is a variable or a value in it not set?")]
     Empty,
     /// Without a shell there is a program to name.
-    #[error("the command's first word is empty; with --no-shell it names the program")]
+    #[error("the command's first word is empty")]
     NoProgram,
     /// A place for a value is not understood.
     #[error(transparent)]
     Template(#[from] TemplateError),
     /// A value would be quoted for a shell that is not there.
-    #[error(
-        "%q has no use with --no-shell or --script, where every value reaches the program as it is: write %s; what is a shell's text \
-         takes it as an argument: --no-shell -- sh -c 'echo \"$1\"' sh %s"
-    )]
+    #[error("%q has no use without a shell, where every value reaches the program as it is: write %s")]
     QuotedWithoutShell,
     /// A value's quotes would end those around it.
     #[error(
@@ -382,7 +379,7 @@ mod tests {
         assert_eq!(filled(&[b"echo %q"], shell(Shell::Named(b"sh -c".to_vec()))), r"sh -c 'echo '\''a'\'\\\'\''b'\'");
         assert_eq!(filled(&[b"echo", b"x%sy"], shell(Shell::None)), r"'echo' 'xa'\''by'");
         let refused = CommandLine::with_places(&words(&[b"echo", b"%(v)q"]), shell(Shell::None));
-        assert_eq!(refused.expect_err("no shell").to_string().get(..24), Some("%q has no use with --no-"));
+        assert_eq!(refused.expect_err("no shell").to_string().get(..26), Some("%q has no use without a sh"));
     }
 
     #[test]

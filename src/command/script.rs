@@ -1,4 +1,4 @@
-//! Local scripts that are run on the hosts and leave no file there (`--script`).
+//! Local scripts that are run on the hosts and leave no file there.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -54,6 +54,8 @@ const EVAL_INPUT: &[u8] = br#"'eval "$(cat)"'"#;
 /// A script, as it was read.
 #[derive(Clone, Debug)]
 pub struct Script {
+    /// What messages call it, before its path.
+    name: &'static str,
     path: PathBuf,
     text: Arc<[u8]>,
     interpreter: Vec<u8>,
@@ -63,8 +65,9 @@ pub struct Script {
 
 /// Why a script cannot be run.
 #[derive(Debug, thiserror::Error)]
-#[error("--script {}: {problem}", .path.display())]
+#[error("{name} {}: {problem}", .path.display())]
 pub struct ScriptError {
+    name: &'static str,
     path: PathBuf,
     problem: Problem,
 }
@@ -96,25 +99,25 @@ enum Problem {
 
 impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "--script {}", self.path.display())
+        write!(f, "{} {}", self.name, self.path.display())
     }
 }
 
 impl Script {
     /// The script by its path, and its arguments, which are quoted already.
     pub fn shown(&self, arguments: &[u8]) -> Vec<u8> {
-        let mut line = b"--script".to_vec();
+        let mut line = self.name.as_bytes().to_vec();
         add_word(&mut line, self.path.as_os_str().as_bytes());
         add_arguments(&mut line, arguments);
         line
     }
 
-    /// Reads a script; `-` is standard input.
+    /// Reads a script, which messages call `name` and its path; `-` is standard input.
     ///
     /// # Errors
     /// It cannot be read or run.
-    pub fn read(path: &Path) -> Result<Script, ScriptError> {
-        let failed = |problem| ScriptError { path: path.to_owned(), problem };
+    pub fn read(name: &'static str, path: &Path) -> Result<Script, ScriptError> {
+        let failed = |problem| ScriptError { name, path: path.to_owned(), problem };
         let text = if path == Path::new("-") {
             read_all(io::stdin().lock())
         } else {
@@ -123,10 +126,10 @@ impl Script {
                 _ => error.into(),
             })
         };
-        Script::of(path, text.map_err(failed)?).map_err(failed)
+        Script::of(name, path, text.map_err(failed)?).map_err(failed)
     }
 
-    fn of(path: &Path, text: Vec<u8>) -> Result<Script, Problem> {
+    fn of(name: &'static str, path: &Path, text: Vec<u8>) -> Result<Script, Problem> {
         if let Some(place) = text.iter().position(|byte| *byte == 0) {
             return Err(Problem::Nul(place));
         }
@@ -137,7 +140,7 @@ impl Script {
             return Err(Problem::Empty);
         }
         let (interpreter, argument) = interpreter(&text)?;
-        Ok(Script { path: path.to_owned(), text: text.into(), interpreter, argument })
+        Ok(Script { name, path: path.to_owned(), text: text.into(), interpreter, argument })
     }
 
     /// The script itself.
@@ -280,7 +283,7 @@ mod tests {
     use super::*;
 
     fn script(text: &str) -> Script {
-        Script::of(Path::new("/some where/it's.sh"), text.as_bytes().to_vec()).expect("a script")
+        Script::of("script", Path::new("/some where/it's.sh"), text.as_bytes().to_vec()).expect("a script")
     }
 
     fn words(words: &[&str]) -> Vec<u8> {
@@ -351,7 +354,8 @@ mod tests {
 
     #[test]
     fn what_is_no_script_is_refused() {
-        let problem = |text: &[u8]| Script::of(Path::new("x"), text.to_vec()).expect_err("no script").to_string();
+        let problem =
+            |text: &[u8]| Script::of("script", Path::new("x"), text.to_vec()).expect_err("no script").to_string();
         assert!(problem(b"#!/bin/sh\na\0b").contains("byte 11"));
         assert!(problem(b"#!/bin/sh\r\nid\r\n").contains("carriage return"));
         assert!(problem(b"\xef\xbb\xbf#!/bin/sh\n").contains("byte order mark"));

@@ -22,16 +22,6 @@ use crate::events::host_error::HostError;
 use crate::ssh::channel::dialogue::Dialogue;
 use crate::system::open_files::Held;
 
-/// What helps where a file may be written, but not the directory that it is in.
-const IN_PLACE_HINT: &str = "the directory takes no new file; --inplace writes into the one that is there";
-/// What helps where a file cannot be renamed: a mount point, a sticky directory, one that only takes new files.
-const PLACE_HINT: &str = "--inplace writes into the file itself, and renames nothing";
-/// What helps where there is room for the new file, but not beside the old one.
-const ROOM_HINT: &str = "the old file stays until the new one is complete; --inplace needs no room for both";
-
-/// What helps where there is no room, and what has arrived is kept.
-const KEPT_HINT: &str = "--resume goes on with what is kept once there is room; remove it to have its room back";
-
 /// The end of a reason why something was not copied, of which `path` is kept to be gone on with.
 fn kept_as(path: &str) -> String {
     format!("; what has arrived is kept as {path}")

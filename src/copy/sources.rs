@@ -139,13 +139,15 @@ impl Sources {
     /// Finds what `paths` name, with `recursive` also directories and all that is in them. Symbolic links are followed, as scp
     /// does. Every file is opened once: what could not be read is known before the first connection.
     ///
+    /// `option` is what a user asks with for what is `recursive`.
+    ///
     /// As with scp, the rest is copied where a directory contains what cannot be, and where a path names a special file, or a directory
     /// without `recursive`: see [`Sources::with_skipped`].
     ///
     /// # Errors
     /// Paths that name nothing that can be read, sources that would overwrite each other, and that nothing is left to be copied.
-    pub fn find(paths: &[PathBuf], recursive: bool) -> Result<Sources, SourcesError> {
-        let mut walk = Walk { recursive, ..Walk::default() };
+    pub fn find(paths: &[PathBuf], recursive: bool, option: Option<&'static str>) -> Result<Sources, SourcesError> {
+        let mut walk = Walk { recursive, option, ..Walk::default() };
         for (source, path) in paths.iter().enumerate() {
             walk.source = source;
             walk.take(path, name_of(path));
@@ -384,6 +386,8 @@ fn name_of(path: &Path) -> &OsStr {
 #[derive(Default)]
 struct Walk {
     recursive: bool,
+    /// What asks for that.
+    option: Option<&'static str>,
     source: usize,
     entries: Vec<Entry>,
     stamps: Vec<Stamp>,
@@ -494,7 +498,8 @@ impl Walk {
 
     fn enter_directory(&mut self, local: &Path, metadata: &Metadata) -> Result<(), Refusal> {
         if !self.recursive {
-            return Err(Refusal::Kind("is a directory (-r copies directories)".to_owned()));
+            let advice = self.option.map(|option| format!(" ({option} copies directories)"));
+            return Err(Refusal::Kind(format!("is a directory{}", advice.unwrap_or_default())));
         }
         let (device, inode) = (metadata.dev(), metadata.ino());
         if self.ancestors.iter().any(|ancestor| (ancestor.0, ancestor.1) == (device, inode)) {

@@ -1,4 +1,4 @@
-//! What can go wrong for one host: the facts, the sentence, and the hint that names what would help.
+//! What can go wrong for one host: the facts, the sentence, and what would help, as data.
 
 mod login;
 
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::{Class, Outcome};
+use super::remedy::Remedy;
 use crate::system::redact;
 
 pub use self::login::LoginError;
@@ -64,7 +65,7 @@ pub enum HostError {
         /// Why not.
         detail: String,
         /// What would help, where that is known.
-        hint: Option<&'static str>,
+        hint: Option<Remedy>,
     },
     /// The SSH protocol failed before the command was running.
     #[error("{doing}: {detail}")]
@@ -74,7 +75,7 @@ pub enum HostError {
         /// What libssh2 or the server said.
         detail: String,
         /// What would help, where that is known.
-        hint: Option<String>,
+        hint: Option<Remedy>,
     },
     /// The server dropped the connection before authentication had ended.
     #[error("{doing}: {detail}")]
@@ -92,7 +93,7 @@ pub enum HostError {
         /// How it ended.
         detail: String,
         /// What would help, where more is known than for any command or copy.
-        hint: Option<String>,
+        hint: Option<Remedy>,
     },
     /// Files could not be copied, since the host refuses it or has no room.
     #[error("{path}: {reason}{}", Others(*.others))]
@@ -104,7 +105,7 @@ pub enum HostError {
         /// How many more were not copied.
         others: usize,
         /// What would help, where that is known.
-        hint: Option<String>,
+        hint: Option<Remedy>,
     },
     /// Our side failed.
     #[error("{doing}: {detail}")]
@@ -114,7 +115,7 @@ pub enum HostError {
         /// What the system said.
         detail: String,
         /// What would help, where that is known.
-        hint: Option<String>,
+        hint: Option<Remedy>,
     },
 }
 
@@ -146,10 +147,10 @@ impl HostError {
             HostError::Dropped { detail, .. } | HostError::Lost { detail, .. } => redact::redact_quotations(detail),
             HostError::Ssh { detail, hint, .. } | HostError::Local { detail, hint, .. } => {
                 redact::redact_quotations(detail);
-                hint.iter_mut().for_each(redact::redact_quotations);
+                hint.iter_mut().for_each(Remedy::redact);
             }
-            HostError::Copy { path, reason, hint, .. } => {
-                [path, reason].into_iter().chain(hint).for_each(redact::redact);
+            HostError::Copy { path, reason, .. } => {
+                [path, reason].into_iter().for_each(redact::redact);
             }
         }
     }

@@ -129,7 +129,7 @@ pub fn uploads(bytes: &[u8]) -> Verdict {
     std::fs::create_dir_all(field.path().join("tree/d")).expect("a directory");
     std::fs::write(field.path().join("tree/a"), "a").expect("a file");
     std::fs::write(field.path().join("tree/d/b"), vec![b'b'; 40_000]).expect("a file");
-    let sources = Sources::find(&[field.path().join("tree")], true).map_err(|error| error.to_string())?;
+    let sources = Sources::find(&[field.path().join("tree")], true, None).map_err(|error| error.to_string())?;
     let upload = Arc::new(Upload { sources: Arc::new(sources), target: b"to".to_vec(), options });
     let aborts = first >> 5 & 1 == 1;
     let outcome = if first >> 6 & 1 == 1 {

@@ -97,7 +97,7 @@ pub fn nodes(text: &[u8]) -> Verdict {
             let _ = nodeset::fold(made.iter().map(String::as_str));
         }
     }
-    let group = |name: &str, list: &str| (name.to_owned(), vec![(list.to_owned(), Origin::CommandLine)]);
+    let group = |name: &str, list: &str| (name.to_owned(), vec![(list.to_owned(), Origin::Text("hosts"))]);
     let groups = [group("a", "n[1-3],@b"), group("b", "x!@a"), group("c", "m[01-12]")].into_iter().collect();
     let groups = Definitions { groups, ..Definitions::default() };
     let lists = Lists { nodes: list(0), strings: list(1), only: list(2), exclude: list(3), ..Lists::default() };
@@ -115,7 +115,7 @@ pub fn words(text: &[u8]) -> Verdict {
         let _ = Shell::named(OsStr::from_bytes(line));
         let Ok(line) = std::str::from_utf8(line) else { continue };
         if let Ok(parts) = hosts::parse_entry(line) {
-            let written = HostSpec::new(parts.clone(), Origin::CommandLine).to_string();
+            let written = HostSpec::new(parts.clone(), Origin::Text("hosts")).to_string();
             assert_eq!(hosts::parse_entry(&written).as_ref(), Ok(&parts), "{written:?}");
         }
         let _ = (Proxy::jump(line), duration::parse(line), hosts::parse_port(line));
@@ -225,7 +225,9 @@ pub fn host_args(text: &[u8]) -> Verdict {
         _ => Vec::new(),
     };
     let given = Some((Path::new(file), text)).filter(|_| options.is_empty());
-    let arguments = host_args::of_texts(given, None, &options, &hosts, &command).map_err(|error| error.to_string())?;
+    let names = host_args::ArgumentNames::default();
+    let arguments =
+        host_args::of_texts(given, None, &options, &hosts, &command, names).map_err(|error| error.to_string())?;
     assert_eq!(arguments.len(), hosts.len(), "arguments for every host");
     Ok(())
 }

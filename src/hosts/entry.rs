@@ -2,17 +2,18 @@
 
 use std::net::Ipv6Addr;
 
+use super::problem::{Advice, Problem};
 use crate::text::message::excerpt;
 
 /// User, name and port of an entry.
 pub type Parts = (Option<String>, String, Option<u16>);
 
-/// Takes one `[user@]host[:port]` apart that stands elsewhere than in the lists of hosts, such as in `--jump`.
+/// Takes one `[user@]host[:port]` apart that stands elsewhere than in the lists of hosts, such as a jump host.
 ///
 /// # Errors
 /// What is wrong with it, and what was expected.
 pub fn parse_entry(entry: &str) -> Result<Parts, String> {
-    parse(entry)
+    Ok(parse(entry)?)
 }
 
 /// Whether it is `ssh://[user@]host[:port]`, as for ssh(1), or the same with `sftp://`.
@@ -26,10 +27,10 @@ fn url(entry: &str) -> Option<&str> {
 }
 
 /// Takes `[user[;parameter=value]@]host[:port][/]` apart, which follows the scheme of a URL; in the user `%40` is an @.
-fn parse_url(rest: &str) -> Result<Parts, String> {
+fn parse_url(rest: &str) -> Result<Parts, Problem> {
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if rest.contains('/') {
-        return Err("expected ssh://[user@]host[:port], without a path".to_owned());
+        return Err("expected ssh://[user@]host[:port], without a path".into());
     }
     let Some((user, place)) = rest.rsplit_once('@') else { return parse(rest) };
     let user = user.split(';').next().unwrap_or_default();
@@ -61,7 +62,7 @@ fn decoded(text: &str) -> Option<Vec<u8>> {
 
 /// Takes `[user@]host[:port]` apart, or the same behind `ssh://`. IPv6 addresses may stand bare or, needed before a port, in
 /// brackets.
-pub(super) fn parse(entry: &str) -> Result<Parts, String> {
+pub(super) fn parse(entry: &str) -> Result<Parts, Problem> {
     if let Some(rest) = url(entry) {
         return parse_url(rest);
     }
@@ -135,22 +136,22 @@ const MAX_NAME: usize = 1025 - 1;
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn check_name(name: &str) -> Result<(), String> {
+pub fn check_name(name: &str) -> Result<(), Problem> {
     if name.is_empty() {
-        return Err("the host name is missing".to_owned());
+        return Err("the host name is missing".into());
     }
     if name.starts_with('-') {
-        return Err("a host name cannot start with -".to_owned());
+        return Err("a host name cannot start with -".into());
     }
     if name.len() > MAX_NAME {
-        return Err(format!("a host name cannot be longer than {MAX_NAME} bytes"));
+        return Err(format!("a host name cannot be longer than {MAX_NAME} bytes").into());
     }
     match name.chars().find(|c| c.is_control() || c.is_whitespace() || "'`\"$\\;&<>|(){},/[]*?#\u{feff}".contains(*c)) {
-        Some(',') => Err("hosts are separated by blanks, not commas; -w takes a list with commas".to_owned()),
+        Some(',') => Err(Problem::with("hosts are separated by blanks, not commas", Advice::ListWithCommas)),
         Some(bad @ ('*' | '?')) => {
-            Err(format!("a host name cannot contain {bad:?}; --only and --exclude take patterns"))
+            Err(Problem::with(format!("a host name cannot contain {bad:?}"), Advice::ChooseByPattern))
         }
-        Some(bad) => Err(format!("a host name cannot contain {bad:?}")),
+        Some(bad) => Err(format!("a host name cannot contain {bad:?}").into()),
         None => Ok(()),
     }
 }

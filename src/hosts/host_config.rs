@@ -36,7 +36,7 @@ const HOST: &str = "host";
 #[derive(Debug, thiserror::Error)]
 pub enum HostConfigError {
     /// It cannot be read.
-    #[error("--host-config {}: {}", .path.display(), reason(.error))]
+    #[error("{}: {}", .path.display(), reason(.error))]
     Read {
         /// The file.
         path: PathBuf,
@@ -44,7 +44,7 @@ pub enum HostConfigError {
         error: io::Error,
     },
     /// It is not text.
-    #[error("--host-config {}: not UTF-8 text", .0.display())]
+    #[error("{}: not UTF-8 text", .0.display())]
     Text(PathBuf),
     /// Something in it is wrong; all of it, so that it can be mended at once.
     #[error("{}", Bad(.0))]
@@ -249,7 +249,7 @@ impl<'a> HostConfigReader<'a> {
                     }
                     (Err(Refused::Wrong(problem)), _) => problem,
                 };
-            bad.push(BadEntry { origin: value_origin, text: key.get_ref().to_string(), problem });
+            bad.push(BadEntry { origin: value_origin, text: key.get_ref().to_string(), problem: problem.into() });
         }
         if let Some(names) = names {
             let written = name.get_ref().to_string();
@@ -285,7 +285,8 @@ fn check_names(text: &str) -> Result<Names, String> {
         );
     }
     // Wildcards are no part of a name.
-    hosts::check_name(&one.replace(['*', '?'], "x")).map(|()| names)
+    hosts::check_name(&one.replace(['*', '?'], "x"))?;
+    Ok(names)
 }
 
 #[cfg(test)]

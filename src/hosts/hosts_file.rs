@@ -11,6 +11,7 @@ use super::nodeset::{MOST_NAMES, Names, NamesError};
 use super::options::ValuePlace;
 use super::origin::{BadEntry, MOST_BAD_ENTRIES, Origin};
 use super::other_formats::OtherFormat;
+use super::problem::Problem;
 use super::{HostSpec, HostsError};
 use crate::system::files::bounded;
 use crate::system::files::trusted_file::{self, Contents, Untrusted};
@@ -87,7 +88,7 @@ impl Found<'_> {
         if let Some((number, line, format)) = OtherFormat::of(lines(text).map(|(line, _)| line)) {
             // What follows the = may be a secret.
             let shown = line.split('=').next().unwrap_or_default();
-            return self.reject(shown, place(number + 1, 1), &format.advice(path, number));
+            return self.refuse(shown, place(number + 1, 1), format.problem(path, number));
         }
         for (number, (line, _)) in lines(text).enumerate() {
             let at = |column| place(number + 1, column);
@@ -96,7 +97,7 @@ impl Found<'_> {
             let start = || String::from_utf8_lossy(&key[..key.len().min(LINE_SHOWN)]).into_owned();
             if line.len() > LONGEST_LINE {
                 let problem = format!("the line has more than {LONGEST_LINE} bytes; expected one host on each");
-                self.bad.push(BadEntry { origin: at(1), text: start(), problem });
+                self.bad.push(BadEntry { origin: at(1), text: start(), problem: problem.into() });
             } else {
                 match std::str::from_utf8(line) {
                     Ok(line) => self.add_line(line, basis, at),
@@ -106,7 +107,7 @@ impl Found<'_> {
                     Err(error) => {
                         let before = String::from_utf8_lossy(&line[..error.valid_up_to()]);
                         let origin = at(before.chars().count() + 1);
-                        self.bad.push(BadEntry { origin, text: start(), problem: not_utf8(text).to_owned() });
+                        self.bad.push(BadEntry { origin, text: start(), problem: not_utf8(text).into() });
                     }
                 }
             }
@@ -227,11 +228,11 @@ impl Found<'_> {
                 for name in names.iter() {
                     match parse(&format!("{prefix}{name}")) {
                         Ok(parts) => self.hosts.push(HostSpec::new(parts, origin.clone())),
-                        Err(problem) => return self.reject(entry, origin, &format!("{}: {problem}", excerpt(&name))),
+                        Err(problem) => return self.refuse(entry, origin, problem.of(&excerpt(&name))),
                     }
                 }
             }
-            Err(NamesError { column, problem }) => self.reject(entry, origin.after(column), &problem),
+            Err(NamesError { column, problem }) => self.refuse(entry, origin.after(column), problem),
         }
     }
 
@@ -250,7 +251,12 @@ impl Found<'_> {
     }
 
     pub(super) fn reject(&mut self, text: &str, origin: Origin, problem: &str) {
-        self.bad.push(BadEntry { origin, text: text.to_owned(), problem: problem.to_owned() });
+        self.refuse(text, origin, problem.into());
+    }
+
+    /// The same where more is known than the words.
+    pub(super) fn refuse(&mut self, text: &str, origin: Origin, problem: Problem) {
+        self.bad.push(BadEntry { origin, text: text.to_owned(), problem });
     }
 }
 

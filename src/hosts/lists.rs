@@ -12,26 +12,49 @@ use crate::text::fnmatch::fnmatch;
 pub struct Lists<'a> {
     /// Hosts files.
     pub files: &'a [PathBuf],
-    /// If there is one: the pattern that the names of hosts in files must have (`--host-glob`).
+    /// If there is one: the pattern that the names of hosts in files must have.
     pub glob: Option<&'a str>,
-    /// `-H` strings.
+    /// Strings with hosts between blanks.
     pub strings: &'a [String],
-    /// `-w` lists.
+    /// Lists with ranges, groups and operators.
     pub nodes: &'a [String],
     /// If there are any: the lists of which a host must be in one.
     pub only: &'a [String],
     /// The lists in which no host may be.
     pub exclude: &'a [String],
+    /// What messages call them.
+    pub names: ListNames,
+}
+
+/// What messages call the lists of a run: the names by which whoever gave them knows them.
+#[derive(Clone, Copy, Debug)]
+pub struct ListNames {
+    /// See [`Lists::glob`].
+    pub glob: &'static str,
+    /// See [`Lists::strings`].
+    pub strings: &'static str,
+    /// See [`Lists::nodes`].
+    pub nodes: &'static str,
+    /// See [`Lists::only`].
+    pub only: &'static str,
+    /// See [`Lists::exclude`].
+    pub exclude: &'static str,
+}
+
+impl Default for ListNames {
+    fn default() -> Self {
+        ListNames { glob: "the glob", strings: "hosts", nodes: "nodes", only: "only", exclude: "exclude" }
+    }
 }
 
 impl Lists<'_> {
     /// Reads all hosts of a run: first the files in the order given, then the strings, as pssh does. Duplicates are kept.
-    /// Then come the hosts of the `-w` lists that are not there yet. Also gives what has to be told about them.
+    /// Then come the hosts of the other lists that are not there yet. Also gives what has to be told about them.
     ///
     /// # Errors
     /// A file cannot be read, any entry is not a host, the command for a group fails, or no host is left.
     pub fn read(&self, groups: &mut Groups) -> Result<(Vec<HostSpec>, Vec<String>), HostsError> {
-        let mut found = Found::new(groups);
+        let (names, mut found) = (self.names, Found::new(groups));
         for path in self.files {
             let contents = read(path).map_err(|error| HostsError::Read { path: path.clone(), error })?;
             let basis = Basis { untrusted: contents.untrusted.as_ref(), ..Basis::of(path) };
@@ -42,11 +65,11 @@ impl Lists<'_> {
             found.hosts.retain(|host| fnmatch(&host.name, pattern));
         }
         for entry in self.strings.iter().flat_map(|string| string.split_whitespace()) {
-            found.add(entry, Origin::CommandLine);
+            found.add(entry, Origin::Text(names.strings));
         }
-        found.add_lists(self.nodes.iter().map(|list| (list.as_str(), Origin::List { option: "-w", column: 1 })));
-        let mut only = found.filter("--only", self.only);
-        let mut exclude = found.filter("--exclude", self.exclude);
+        found.add_lists(self.nodes.iter().map(|list| (list.as_str(), Origin::List { name: names.nodes, column: 1 })));
+        let mut only = found.filter(names.only, self.only);
+        let mut exclude = found.filter(names.exclude, self.exclude);
         let Found { mut hosts, bad, failed, .. } = found;
         match failed {
             Some(error) => return Err(error),
@@ -60,9 +83,9 @@ impl Lists<'_> {
             is_meant && !is_excluded
         });
         if hosts.is_empty() && all > 0 {
-            return Err(HostsError::NoneLeft("--only and --exclude leave", all));
+            return Err(HostsError::NoneLeft(format!("{} and {} leave", names.only, names.exclude), all));
         } else if hosts.is_empty() && in_files > 0 {
-            return Err(HostsError::NoneLeft("--host-glob leaves", in_files));
+            return Err(HostsError::NoneLeft(format!("{} leaves", names.glob), in_files));
         }
         let warnings = [&only, &exclude].into_iter().flatten().flat_map(Filter::warnings).collect();
         Ok((hosts, warnings))
@@ -75,7 +98,8 @@ mod tests {
     use crate::hosts::Definitions;
 
     fn groups(text: &[(&str, &str)]) -> Groups {
-        let list = |(name, list): &(&str, &str)| ((*name).to_owned(), vec![((*list).to_owned(), Origin::CommandLine)]);
+        let list =
+            |(name, list): &(&str, &str)| ((*name).to_owned(), vec![((*list).to_owned(), Origin::Text("hosts"))]);
         Groups::new(Definitions { groups: text.iter().map(list).collect(), ..Definitions::default() })
     }
 
@@ -110,7 +134,7 @@ mod tests {
         assert_eq!(read("web[!2]", &strings).expect("hosts"), "root@web1:22 web3 db7");
         assert_eq!(read("::*", &[]).expect("hosts"), "[::1]:22");
         assert_eq!(read("x*", &strings).expect("hosts"), "db7");
-        assert_eq!(read("x*", &[]), Err("the list of hosts is empty: --host-glob leaves none of 5".to_owned()));
+        assert_eq!(read("x*", &[]), Err("the list of hosts is empty: the glob leaves none of 5".to_owned()));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The hosts of a run, as the user wrote them: `-H` strings, hosts files in pssh's grammar with options and arguments for
-//! each host, and `-w` lists; ranges and groups in all of them; checked before anything connects.
+//! The hosts of a run, as the user wrote them: strings, hosts files in pssh's grammar with options and arguments for
+//! each host, and lists; ranges and groups in all of them; checked before anything connects.
 
 mod entry;
 pub mod file_names;
@@ -12,14 +12,14 @@ pub mod nodeset;
 pub mod options;
 mod origin;
 mod other_formats;
+mod problem;
 pub mod proxy;
 pub(crate) mod selection;
 pub mod toml_file;
 
 use std::collections::HashSet;
 use std::fmt;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use self::options::HostOptions;
@@ -32,9 +32,10 @@ pub use groups::{Definitions, Groups, check_command, check_group};
 pub(crate) use hosts_file::of_text;
 pub use hosts_file::{directory_of, lines, read};
 use line::ARGUMENT;
-pub use lists::Lists;
+pub use lists::{ListNames, Lists};
 pub use origin::{Bad, BadEntry, Origin};
-pub use other_formats::HOST_COLUMNS;
+pub use other_formats::{HOST_COLUMNS, OtherFormat};
+pub use problem::{Advice, Problem};
 
 /// One host as the user wrote it: `[user@]host[:port]`, and what else is said about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub struct HostSpec {
     pub port: Option<u16>,
     /// Where the entry stands.
     pub origin: Origin,
-    /// What is said about this host alone: in its line, and then by `--host-config`. One copy serves all of which the same
+    /// What is said about this host alone: in its line, and then in a TOML file. One copy serves all of which the same
     /// is said.
     pub options: Arc<HostOptions>,
     /// What its line says besides, for the command: name and value, in the order of the line.
@@ -143,7 +144,7 @@ pub fn write_entry(f: &mut fmt::Formatter<'_>, user: Option<&str>, name: &str, p
 #[derive(Debug, thiserror::Error)]
 pub enum HostsError {
     /// A hosts file cannot be read.
-    #[error("{}: cannot read the hosts file: {}{}", .path.display(), reason(.error), no_file(.path, .error))]
+    #[error("{}: cannot read the hosts file: {}", .path.display(), reason(.error))]
     Read {
         /// The file.
         path: PathBuf,
@@ -155,7 +156,7 @@ pub enum HostsError {
     Group(String),
     /// There were hosts, but what chooses among them leaves none. Says what does, and how many there were.
     #[error("the list of hosts is empty: {0} none of {1}")]
-    NoneLeft(&'static str, usize),
+    NoneLeft(String, usize),
     /// Entries that are not hosts; all of them, so that they can be mended at once.
     #[error("{}", Bad(.0))]
     Bad(Vec<BadEntry>),
@@ -168,15 +169,6 @@ impl BeforeStart for HostsError {
             HostsError::Group(_) => true,
             HostsError::NoneLeft(..) | HostsError::Bad(_) => false,
         }
-    }
-}
-
-/// What somebody may have meant by a hosts file that is not there.
-fn no_file(path: &Path, error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::NotFound if path.as_os_str().as_bytes().starts_with(b"-") => "; help is --help",
-        std::io::ErrorKind::NotFound => "; hosts themselves are named with -H",
-        _ => "",
     }
 }
 
@@ -204,7 +196,7 @@ pub fn check_keys(hosts: &[HostSpec], used: &HashSet<String>) -> Result<(), Host
                 "not an option, and the command does not use it as %({name})s{hint}; if other commands do, write \
                  {ARGUMENT}{name}=..."
             );
-            bad.push(BadEntry { origin: origin.clone(), text: name.clone(), problem });
+            bad.push(BadEntry { origin: origin.clone(), text: name.clone(), problem: problem.into() });
         }
     }
     if bad.is_empty() { Ok(()) } else { Err(HostsError::Bad(bad)) }
@@ -225,7 +217,7 @@ mod tests {
         #[test]
         fn what_is_printed_parses_back(entry in "\\PC{0,24}") {
             if let Ok(parts) = parse(&entry) {
-                let spec = HostSpec::new(parts, Origin::CommandLine);
+                let spec = HostSpec::new(parts, Origin::Text("hosts"));
                 let again = parse(&spec.to_string()).expect("printed form parses");
                 proptest::prop_assert_eq!((spec.user, spec.name, spec.port), again);
             }

@@ -430,7 +430,7 @@ mod tests {
     use super::*;
 
     fn place() -> ValuePlace<'static> {
-        ValuePlace { origin: Origin::CommandLine, directory: Path::new("/etc/fleet"), untrusted: None }
+        ValuePlace { origin: Origin::Text("hosts"), directory: Path::new("/etc/fleet"), untrusted: None }
     }
 
     fn set(key: &str, value: &Value<'_>) -> Result<HostOptions, Refused> {

@@ -4,17 +4,18 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::problem::Problem;
 use crate::text::message::excerpt;
 
 /// Where a host entry stands, for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// In a `-H` string.
-    CommandLine,
-    /// In a list of an option.
+    /// In a string, as messages call it.
+    Text(&'static str),
+    /// In a list.
     List {
-        /// The option: `-w`, `--only` or `--exclude`.
-        option: &'static str,
+        /// As messages call the list.
+        name: &'static str,
         /// Column in characters, from 1.
         column: usize,
     },
@@ -30,7 +31,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// The place some characters further in the same line. What stands where in a `-H` string is not told.
+    /// The place some characters further in the same line. What stands where in a string is not told.
     pub(super) fn after(&self, characters: usize) -> Origin {
         let mut place = self.clone();
         if let Origin::File { column, .. } | Origin::List { column, .. } = &mut place {
@@ -43,8 +44,8 @@ impl Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Origin::CommandLine => f.write_str("-H"),
-            Origin::List { option, column } => write!(f, "{option}:{column}"),
+            Origin::Text(name) => f.write_str(name),
+            Origin::List { name, column } => write!(f, "{name}:{column}"),
             Origin::File { file, line, column } => write!(f, "{}:{line}:{column}", file.display()),
         }
     }
@@ -58,7 +59,7 @@ pub struct BadEntry {
     /// The entry.
     pub text: String,
     /// What is wrong with it, and what was expected.
-    pub problem: String,
+    pub problem: Problem,
 }
 
 /// At most this many bad entries are listed: the first ones tell what kind of file it is.

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use super::line::{Field, split};
+use super::problem::{Advice, Problem};
 
 /// What a text is, if it is no hosts file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,46 +168,42 @@ impl OtherFormat {
         None
     }
 
-    /// What it looks like, and what makes a hosts file of it: of `file`, from the line `number` on, counted from 0.
-    pub fn advice(self, file: &Path, number: usize) -> String {
+    /// What is wrong with `file`, of which the line `number`, counted from 0, is the first that cannot be one of a hosts file.
+    pub(super) fn problem(self, file: &Path, number: usize) -> Problem {
+        let text =
+            format!("this looks like {}, not like a hosts file with [user@]host[:port] on each line", self.name());
+        Problem::with(text, Advice::Convert { format: self, recipe: self.recipe(file, number) })
+    }
+
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            OtherFormat::AnsibleInventory => "an inventory of Ansible",
+            OtherFormat::Yaml => "YAML",
+            OtherFormat::Json => "JSON",
+            OtherFormat::KnownHosts => "a known_hosts file",
+            OtherFormat::SshConfig => "an ssh_config file",
+            OtherFormat::Table(_) => "a table with a header",
+        }
+    }
+
+    /// What makes a hosts file of it: a line for a shell that prints the hosts of `file`, from the line `number` on.
+    fn recipe(self, file: &Path, number: usize) -> String {
         let is_file = file.as_os_str() != "-" && !file.starts_with("/dev") && !file.starts_with("/proc");
         let name = if is_file { word(&file.to_string_lossy()) } else { "FILE".to_owned() };
-        let (what, but, recipe, takes) = match self {
-            OtherFormat::AnsibleInventory => (
-                "an inventory of Ansible",
-                "",
-                format!("ansible all -i {name} --list-hosts | tail -n +2"),
-                "takes its hosts",
-            ),
-            OtherFormat::Yaml => (
-                "YAML",
-                "of an inventory of Ansible ",
-                format!("ansible all -i {name} --list-hosts | tail -n +2"),
-                "takes the hosts",
-            ),
-            OtherFormat::Json => ("JSON", "", format!("jq -r '.[]' {name}"), "takes the strings of a list"),
-            OtherFormat::KnownHosts => (
-                "a known_hosts file",
-                "",
-                format!("awk '!/^[#|@]/ {{ split($1, name, \",\"); print name[1] }}' {name}"),
-                "takes the names that are not hashed",
-            ),
-            OtherFormat::SshConfig => (
-                "an ssh_config file, which is given with -F",
-                "",
-                format!(
-                    "awk '{{ gsub(/[=\"]/, \" \") }} tolower($1) == \"host\" && !/[*?!]/ {{ for (i = 2; i <= NF; i++) print $i }}' {name}"
-                ),
-                "takes the names of it",
-            ),
-            OtherFormat::Table(table) => {
-                let recipe = table.recipe(&name, number);
-                ("a table with a header", "", recipe, "takes its hosts, and --host-args its other columns")
+        match self {
+            OtherFormat::AnsibleInventory | OtherFormat::Yaml => {
+                format!("ansible all -i {name} --list-hosts | tail -n +2")
             }
-        };
-        format!(
-            "this looks like {what}, not like a hosts file with [user@]host[:port] on each line; {but}{recipe} | pssh -h - ... {takes}"
-        )
+            OtherFormat::Json => format!("jq -r '.[]' {name}"),
+            OtherFormat::KnownHosts => {
+                format!("awk '!/^[#|@]/ {{ split($1, name, \",\"); print name[1] }}' {name}")
+            }
+            OtherFormat::SshConfig => format!(
+                "awk '{{ gsub(/[=\"]/, \" \") }} tolower($1) == \"host\" && !/[*?!]/ {{ for (i = 2; i <= NF; i++) print $i }}' {name}"
+            ),
+            OtherFormat::Table(table) => table.recipe(&name, number),
+        }
     }
 }
 

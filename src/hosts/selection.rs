@@ -1,15 +1,16 @@
-//! Hosts by `-w`, and which of all hosts `--only` and `--exclude` leave: the lists of [`super::nodeset::list`] made into hosts.
+//! Hosts by lists, and which of all hosts the lists that choose leave: the lists of [`super::nodeset::list`] made into hosts.
 
 use std::collections::{HashMap, HashSet};
 
 use super::hosts_file::Found;
 use super::nodeset::MOST_NAMES;
 use super::nodeset::list::{self, Item, Operator, Pattern, Term};
+use super::problem::{Advice, Problem};
 use super::{HostSpec, Origin, Parts};
 
 /// How many hosts all operators of a list but the comma may look at: ten thousand hosts, a thousand times.
 const MOST_STEPS: usize = 10_000_000;
-/// The most patterns of `--only` or `--exclude`: each is compared with every host.
+/// The most patterns of the lists that choose: each is compared with every host.
 const MOST_PATTERNS: usize = 10_000;
 /// Characters of a list that a message shows.
 const SHOWN: usize = 60;
@@ -33,7 +34,7 @@ impl Found<'_> {
     fn terms<'t>(&mut self, text: &'t str, place: &Origin) -> Vec<Term<'t>> {
         list::parse(text).unwrap_or_else(|error| {
             let text = &excerpt(text, error.column);
-            self.reject(text, place.after(error.column), &error.problem);
+            self.refuse(text, place.after(error.column), error.problem);
             Vec::new()
         })
     }
@@ -58,8 +59,8 @@ impl Found<'_> {
                 Item::Pattern(pattern) => {
                     if matches!(term.operator, Operator::And | Operator::Either) {
                         let problem =
-                            "a pattern names no hosts, it chooses among them: --only, --exclude, ! and & take it";
-                        self.reject(term.text, origin.clone(), problem);
+                            Problem::with("a pattern names no hosts, it chooses among them", Advice::PatternChooses);
+                        self.refuse(term.text, origin.clone(), problem);
                     }
                     chosen.add_pattern(pattern, 0);
                 }
@@ -100,16 +101,16 @@ impl Found<'_> {
         std::mem::replace(&mut self.hosts, before)
     }
 
-    /// Reads the lists of `--only` or `--exclude`; nothing if there are none.
-    pub(super) fn filter(&mut self, option: &'static str, lists: &[String]) -> Option<Filter> {
+    /// Reads lists that choose, which messages call `name`; nothing if there are none.
+    pub(super) fn filter(&mut self, name: &'static str, lists: &[String]) -> Option<Filter> {
         let mut filter = Filter { choice: Choice::default(), items: Vec::new() };
         let (mut names, mut patterns) = (0, 0);
         for list in lists {
-            let place = Origin::List { option, column: 1 };
+            let place = Origin::List { name, column: 1 };
             for term in self.terms(list, &place) {
                 let origin = place.after(term.column);
                 if term.operator != Operator::And {
-                    let problem = format!("{option} takes items separated by commas, and none of ! & ^");
+                    let problem = format!("{name} takes items separated by commas, and none of ! & ^");
                     self.reject(term.text, origin.clone(), &problem);
                 }
                 let item = filter.items.len();

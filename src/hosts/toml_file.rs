@@ -45,14 +45,14 @@ impl<'a> TomlFile<'a> {
             // A line may have a secret after the =.
             let shown = self.text[line..].lines().next().unwrap_or_default();
             let shown = shown.split('=').next().unwrap_or_default().trim_end().to_owned();
-            BadEntry { origin: self.origin(start), text: shown, problem: error.message().replace('\n', "; ") }
+            BadEntry { origin: self.origin(start), text: shown, problem: error.message().replace('\n', "; ").into() }
         });
         Err(bad.collect())
     }
 
     /// What is wrong with a key.
     pub fn bad(&self, key: &Spanned<Cow<'_, str>>, problem: &str) -> BadEntry {
-        BadEntry { origin: self.origin(key.span().start), text: key.get_ref().to_string(), problem: problem.to_owned() }
+        BadEntry { origin: self.origin(key.span().start), text: key.get_ref().to_string(), problem: problem.into() }
     }
 
     /// The place of a byte of the text.

@@ -5,7 +5,9 @@ use std::path::Path;
 use crate::copy::rsync;
 use crate::events::event::{Class, Outcome, Phase};
 use crate::events::host_error::{FROM_ADDRESS, HostError, HostKeyError, KNOWN_HOSTS_COMMAND, LoginError, ProxyError};
+use crate::events::remedy::Remedy;
 use crate::plan::program::Program;
+use crate::ssh::algorithms::OLD_SERVERS;
 use crate::text::message::reason;
 
 /// What a copy has come to that was interrupted.
@@ -130,19 +132,115 @@ impl HostError {
             HostError::Proxy { cause, .. } => cause.hint(program),
             HostError::HostKey(error) => error.hint(),
             HostError::Auth(error) => error.hint(),
-            HostError::Sudo { hint, .. } => hint.map(str::to_owned),
-            HostError::Dropped { banner_seen: false, .. } => Some(
+                        HostError::Dropped { banner_seen: false, .. } => Some(
                 "is it an SSH server? A busy one (MaxStartups) does this too: fewer hosts at once (-p) may help"
                     .to_owned(),
             ),
             HostError::Dropped { banner_seen: true, .. } => None,
-            HostError::Ssh { hint, .. } | HostError::Copy { hint, .. } | HostError::Local { hint, .. } => hint.clone(),
-            HostError::Lost { hint: Some(hint), .. } => Some(hint.clone()),
+            HostError::Sudo { hint, .. }
+            | HostError::Ssh { hint, .. }
+            | HostError::Copy { hint, .. }
+            | HostError::Local { hint, .. } => hint.as_ref().map(Remedy::hint),
+            HostError::Lost { hint: Some(hint), .. } => Some(hint.hint()),
             HostError::Lost { hint: None, .. } => Some(match program {
                 Program::Pscp | Program::Pslurp => INCOMPLETE.to_owned(),
                 _ => "the command may still be running there, or may have ended".to_owned(),
             }),
         }
+    }
+}
+
+impl Remedy {
+    /// Its sentence.
+    fn hint(&self) -> String {
+        let text = match self {
+            Remedy::SudoPasswordNeeded => {
+                "--sudo-password-file FILE has the password, or sudoers(5) lets the user in without one (NOPASSWD)"
+            }
+            Remedy::SudoPasswordRefused => {
+                "is it the login user's password? A sudo that asks for another one, or for a code as well, cannot be answered"
+            }
+            Remedy::SudoNotBegun { was_told: true } => {
+                "is it the login user's password, and may that user run sh by sudo there?"
+            }
+            Remedy::SudoNotBegun { was_told: false } => {
+                "may that user run sh by sudo there, and does sudo want a terminal (requiretty)?"
+            }
+            Remedy::NewerServer => "version 1 is broken and not supported; the host needs a newer SSH server",
+            Remedy::IsItSsh => "is it an SSH server?",
+            Remedy::LongerHostKey => "RequiredRSASize of ssh_config sets the least; the host should get a better key",
+            Remedy::AllowAlgorithm { keyword, name } => {
+                return format!("-O {keyword}=+{name} offers it to this server");
+            }
+            Remedy::LackingAlgorithm { reason, is_sha1: true } => return format!("{reason}: {OLD_SERVERS}"),
+            Remedy::LackingAlgorithm { reason, is_sha1: false } => reason,
+            Remedy::NothingOffered => "the server offers nothing",
+            Remedy::SilentShell => {
+                "a login shell that prints something, such as from ~/.bashrc, disturbs SFTP: it should print nothing when it \
+                 is not interactive"
+            }
+            Remedy::IsSftpThere => {
+                "is SFTP available there? See Subsystem of sshd_config(5), and whether sftp-server is installed"
+            }
+            Remedy::InstallSftp => {
+                "install an SFTP server on the host (openssh-sftp-server), or copy without that option"
+            }
+            Remedy::InstallSftpOrScp => {
+                "install an SFTP server on the host (openssh-sftp-server), or scp (openssh-client)"
+            }
+            Remedy::IsThereAShell => "does the account have a shell, and not a fixed command?",
+            Remedy::InPlaceForNoNewFile => {
+                "the directory takes no new file; --inplace writes into the one that is there"
+            }
+            Remedy::InPlaceForNoRename => "--inplace writes into the file itself, and renames nothing",
+            Remedy::InPlaceForRoom => {
+                "the old file stays until the new one is complete; --inplace needs no room for both"
+            }
+            Remedy::ResumeAfterRoom => {
+                "--resume goes on with what is kept once there is room; remove it to have its room back"
+            }
+            Remedy::NoReasonGiven => {
+                "this is all that it says about a full disk, a quota, a read-only file system, and much else"
+            }
+            Remedy::CopyDirectories => "-r copies directories",
+            Remedy::CopyWholeDirectory => "-r copies a whole directory",
+            Remedy::KeptHere(names) => {
+                return format!("what has arrived is kept here, and the same command goes on with it: {names}");
+            }
+            Remedy::KeptThere(names) => {
+                return format!("what has arrived is kept there, and the same command goes on with it: {names}");
+            }
+            Remedy::LeftThere { names, is_in_place } => {
+                let what = if *is_in_place { "half-written" } else { "unfinished" };
+                return format!("left there, {what}, to be removed: {names} (--resume goes on with what it has left)");
+            }
+            Remedy::MoreOpenFiles => "fewer hosts at once (-p), or more open files (ulimit -n)",
+            Remedy::MoreThreads => {
+                "more threads and processes (ulimit -u, pids.max of the cgroup), or fewer hosts at once (-p)"
+            }
+            Remedy::InputIncomplete => "the command was told to stop, since it has not got all of its input",
+            Remedy::MakeRoom { directory, command } => {
+                return format!("make room in {}; the command itself: {command}", directory.display());
+            }
+            Remedy::OutputIncomplete { command } => {
+                return format!("not all of its output is there; the command itself: {command}");
+            }
+            Remedy::Report => "please report this, with the command line",
+            Remedy::PasswordNeeded => "-A asks for a password, --password-file reads one",
+            Remedy::AnswerNeeded => "the answer has to be typed at a terminal, or into the program of SSH_ASKPASS",
+            Remedy::ChangePassword => "log in once with ssh and change the password",
+            Remedy::AllowKeys => {
+                "public keys are turned off by PubkeyAuthentication or PreferredAuthentications; --explain shows where"
+            }
+            Remedy::AllowKeyAlgorithms => {
+                "PubkeyAcceptedAlgorithms allows none of the keys; --explain shows where it is set"
+            }
+            // It is said with the key why nobody has opened it, and with which ssh-add an agent takes it.
+            Remedy::PassphraseNeeded => {
+                "an agent that holds the key, or its passphrase in --password-file FILE, needs no terminal"
+            }
+        };
+        text.to_owned()
     }
 }
 
@@ -235,8 +333,8 @@ impl LoginError {
         let user = self.jump.as_ref().map_or_else(|| "-l".to_owned(), |jump| format!("-J USER@{jump}"));
         let takes_keys = self.offered.is_empty() || self.offered.iter().any(|method| method == "publickey");
         let is_rsa = |tried: &String| tried.starts_with("ssh-rsa");
-        if let Some(advice) = self.advice {
-            return Some(advice.to_owned());
+        if let Some(advice) = &self.advice {
+            return Some(advice.hint());
         }
         if self.is_explained {
             return None;
@@ -276,7 +374,7 @@ impl Program {
         let meaning = match (self, status) {
             (Program::Prsync, 0) => None,
             (Program::Prsync, _) => {
-                let words = rsync::hint(status).or_else(|| rsync::meaning(status)).unwrap_or("rsync failed");
+                let words = rsync_hint(status).or_else(|| rsync::meaning(status)).unwrap_or("rsync failed");
                 return Some(format!("{words}; {SEE}"));
             }
             // pkill(1), EXIT STATUS.
@@ -286,5 +384,43 @@ impl Program {
             _ => None,
         };
         meaning.map(str::to_owned)
+    }
+}
+
+/// One line on what would help against an exit status of rsync, where something would.
+fn rsync_hint(status: u32) -> Option<&'static str> {
+    Some(match status {
+        2 => "is the shell of that user silent when it is not a terminal? A .bashrc that prints something does this",
+        12 => "a full disk on the host, or a killed rsync there, does this",
+        23 => "some files could not be transferred, and rsync has named them",
+        126 | 127 => "install rsync on the host; if it is there, but not on PATH: -X --rsync-path=/where/it/is/rsync",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_a_failure_is_in_its_sentence() {
+        let sentence = |remedy: Remedy| HostError::Ssh { doing: "", detail: String::new(), hint: Some(remedy) };
+        for (remedy, text) in [
+            (
+                Remedy::AllowAlgorithm { keyword: "Ciphers", name: "aes256-cbc" },
+                "-O Ciphers=+aes256-cbc offers it to this server",
+            ),
+            (Remedy::LackingAlgorithm { reason: "no x", is_sha1: false }, "no x"),
+            (
+                Remedy::LackingAlgorithm { reason: "no x", is_sha1: true },
+                "no x: \"Old servers\" in README says how to build pssh with SHA-1",
+            ),
+            (
+                Remedy::LeftThere { names: "a, b".to_owned(), is_in_place: true },
+                "left there, half-written, to be removed: a, b (--resume goes on with what it has left)",
+            ),
+        ] {
+            assert_eq!(sentence(remedy).hint(Program::Pscp).as_deref(), Some(text));
+        }
     }
 }

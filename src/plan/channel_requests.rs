@@ -13,9 +13,9 @@ use crate::ssh_config::{ForwardedAgent as ConfiguredAgent, RequestTty, Resolved}
 pub struct ChannelRequests {
     /// The variables that a SendEnv may pick. Names that are not text match no pattern.
     environment: Vec<(String, OsString)>,
-    /// `--env`.
+    /// [`Settings::variables`].
     wanted: Vec<WantedVariable>,
-    /// Whether no agent is to be asked for anything (`--no-agent`).
+    /// Whether no agent is to be asked for anything.
     no_agent: bool,
     term: OsString,
     size: (u16, u16),

@@ -8,50 +8,38 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
 
 use super::channel_requests::{ChannelRequests, Node};
 use super::configured;
 use super::error::Unprepared;
 use super::known_hosts_files::KnownHostsFiles;
+use super::precedence::{self, Agent, Chosen, Precedence, SaidBy};
 use super::settings::SshOption;
-use super::settings::{AgentChoice, Settings, expand};
+use super::settings::{Settings, expand};
 use crate::hosts::HostSpec;
-use crate::hosts::options::{AgentUse, HostKeyCheck, HostOptions, Maybe};
+use crate::hosts::options::HostOptions;
 use crate::hosts::proxy::{Hop, Proxy};
 use crate::ssh::algorithms::{self, Algorithms};
 use crate::ssh::channel::requests::Requests;
 use crate::ssh::destination::{DEFAULT_PORT, Destination, Method};
 use crate::ssh::host_keys::known_hosts::KnownHosts;
 use crate::ssh::host_keys::revoked::{self, RevokedKeysError};
-use crate::ssh::keepalive::Keepalive;
 use crate::ssh::keys::algorithms::PubkeyAlgorithms;
 use crate::ssh::keys::identities::{Identities, Sources};
 use crate::ssh::keys::keyring::Keyring;
 use crate::ssh::session::Credentials;
-use crate::ssh_config::{
-    self, Answer, CommandLineOption, Config, ConfigError, Query, Question, Resolved, StrictHostKeyChecking,
-};
+use crate::ssh_config::{self, Answer, CommandLineOption, Config, ConfigError, Query, Question, Resolved};
 use crate::system::cancel::Cancel;
 use crate::system::files::unread::BeforeStart;
 use crate::system::lock::lock;
 use crate::system::password_source::{Secret, Source};
 use crate::system::terminal::Terminal;
 
-/// How long connecting may take unless told otherwise: the reference client's default.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
-/// A host that has vanished in mid-command is found out within two minutes. ssh(1) asks for no sign of life by default, and
-/// waits as long as TCP does: for ever, if nothing is to be sent.
-pub const KEEPALIVE: Keepalive =
-    Keepalive { interval: Duration::from_secs(30), count: 3, is_configured: false, tcp: true };
-
 /// The most jump hosts in a row: more are a loop in ssh_config rather than a network.
 const LONGEST_CHAIN: usize = 16;
 /// How many processes of ssh are run at once for each processor, where only ssh can tell what its configuration says: some of
 /// them wait for what they run themselves.
 const SSH_PER_PROCESSOR: usize = 4;
-/// libssh2 does not ask twice within two seconds.
-const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(2);
 
 /// Completes hosts. Files are read once for all hosts that share them.
 pub struct Destinations {
@@ -122,19 +110,20 @@ impl Destinations {
         cancel: &Cancel,
     ) -> Result<Destinations, Unprepared> {
         let config = Config::load(&configured::sources(&settings))?;
+        let names = &settings.names;
         let own = [
-            (settings.ipv4_only, "AddressFamily=inet", "-4"),
-            (settings.ipv6_only, "AddressFamily=inet6", "-6"),
-            (settings.compress, "Compression=yes", "-C"),
-            (settings.forward_agent, "ForwardAgent=yes", "--forward-agent"),
-            (settings.pty, "RequestTTY=force", "--pty"),
+            (settings.ipv4_only, "AddressFamily=inet", &names.ipv4_only),
+            (settings.ipv6_only, "AddressFamily=inet6", &names.ipv6_only),
+            (settings.compress, "Compression=yes", &names.compress),
+            (settings.forward_agent, "ForwardAgent=yes", &names.forward_agent),
+            (settings.pty, "RequestTTY=force", &names.pty),
         ];
         let own = own.into_iter().filter(|(given, ..)| *given);
-        let own = own.map(|(_, option, name)| (option.to_owned(), name.to_owned()));
-        let named = settings.ssh_options.iter().map(|text| (text.clone(), format!("-O {text}")));
+        let own = own.map(|(_, option, name)| (option.to_owned(), name.to_string()));
         let said = |options: &[SshOption]| -> Vec<(String, String)> {
             options.iter().map(|option| (option.text.clone(), option.name.clone())).collect()
         };
+        let named = said(&settings.ssh_options);
         let (flags, others) = (said(&settings.ssh_args.flags), said(&settings.ssh_args.options));
         let named: Vec<_> = own.chain(flags).chain(named).chain(others).collect();
         let options = config.options(&named)?;
@@ -227,10 +216,7 @@ impl Destinations {
 
     /// How a host of the list is reached, but for what stands before its jump hosts.
     pub(crate) fn proxy(&self, spec: &HostSpec, resolved: &Resolved) -> Option<Proxy> {
-        match said(&spec.options.proxy).or(self.settings.proxy.as_ref()) {
-            Some(via) => via.0.clone(),
-            None => configured::proxy(resolved),
-        }
+        Precedence::new(&self.settings, &spec.options, resolved).proxy().value
     }
 
     /// What ssh_config and its options say about a host of the list.
@@ -244,8 +230,8 @@ impl Destinations {
         spec: &HostSpec,
         ask: impl FnOnce(&Query<'_>) -> Result<T, ConfigError>,
     ) -> Result<T, Unprepared> {
-        let user = spec.user.as_ref().or(said(&spec.options.user)).or(self.settings.user.as_ref()).cloned();
-        let port = spec.port.or(said(&spec.options.port).copied());
+        let user = precedence::user(spec, &self.settings).map(|user| user.value.clone());
+        let port = precedence::port(spec).map(|port| port.value);
         let mut query = Query { host: &spec.name, user, port, options: &self.options };
         let Some(address) = &spec.options.address else { return Ok(ask(&query)?) };
         // The first of two values counts.
@@ -354,17 +340,11 @@ impl Destinations {
             Some(alias) => (alias.clone(), DEFAULT_PORT),
             None => (set.host_name.value.clone(), set.port.value),
         };
-        let password = self.password_of(options, is_named)?;
+        let said = Precedence::new(settings, options, resolved);
+        let password = self.password_of(said.password_file(is_named))?;
         let credentials = Arc::new(Credentials {
             known_hosts: self.known_hosts_of(resolved, options)?,
-            host_key_check: said(&options.host_key_check).copied().or(settings.host_key_check).unwrap_or(
-                match set.strict_host_key_checking.value {
-                    StrictHostKeyChecking::AcceptNew => HostKeyCheck::AcceptNew,
-                    StrictHostKeyChecking::No => HostKeyCheck::Off,
-                    // There is nobody to ask while many hosts connect at once.
-                    StrictHostKeyChecking::Yes | StrictHostKeyChecking::Ask => HostKeyCheck::Strict,
-                },
-            ),
+            host_key_check: said.host_key_check().value,
             known_hosts_command: resolved.known_hosts_command.clone(),
             revoked_host_keys,
             identities: self.identities_of(resolved, options, is_named, password.is_some())?,
@@ -372,24 +352,6 @@ impl Destinations {
             password_prompt: settings.password_prompt.clone(),
             terminal: Arc::clone(if set.batch_mode.value { &self.mute } else { &self.terminal }),
         });
-        let keepalive = Keepalive {
-            interval: match configured::value(&set.server_alive_interval) {
-                Some(interval) if !interval.is_zero() => (*interval).max(SHORTEST_KEEPALIVE),
-                Some(never) => *never,
-                None => KEEPALIVE.interval,
-            },
-            count: configured::value(&set.server_alive_count_max).copied().unwrap_or(KEEPALIVE.count),
-            is_configured: configured::value(&set.server_alive_interval).is_some(),
-            tcp: set.tcp_keep_alive.value,
-        };
-        let connect_timeout = said(&options.connect_timeout).copied().or(settings.connect_timeout);
-        let attempts = configured::value(&set.connection_attempts).copied().filter(|_| !settings.attempts_given);
-        // Zero is no limit.
-        let limit = |given: &Maybe<Duration>, otherwise: Option<Duration>| match said(given) {
-            Some(limit) => Some(*limit).filter(|limit| !limit.is_zero()),
-            None => otherwise,
-        };
-        let configured_timeout = set.connect_timeout.value.0.filter(|timeout| !timeout.is_zero());
         Ok(Destination {
             name: set.host_name.value.clone(),
             port: set.port.value,
@@ -397,18 +359,18 @@ impl Destinations {
             key_name,
             methods: configured::methods(resolved),
             credentials,
-            connect_timeout: connect_timeout.or(configured_timeout).unwrap_or(CONNECT_TIMEOUT),
-            keepalive,
+            connect_timeout: said.connect_timeout().value,
+            keepalive: said.keepalive(),
             rsa_bits: set.required_rsa_size.value,
             trusts_loopback: set.no_host_authentication_for_localhost.value && set.host_key_alias.value.is_none(),
             family: set.address_family.value,
             bind: configured::bind_address(resolved)?,
             saves_memory: settings.saves_memory(),
-            attempts: said(&options.num_retries).copied().or(attempts),
-            retry_delay: said(&options.retry_delay).copied(),
+            attempts: Some(said.attempts().value),
+            retry_delay: said.retry_delay().map(|delay| delay.value),
             is_verbose: settings.verbose || set.log_level.value.is_verbose(),
-            command_timeout: limit(&options.timeout, settings.command_timeout),
-            silence_timeout: limit(&options.channel_timeout, settings.silence_timeout),
+            command_timeout: said.command_timeout().value,
+            silence_timeout: said.silence_timeout().value,
             algorithms: Algorithms::of(set).map_err(Unprepared::Setting)?,
             proxy,
             requests: Requests::default(),
@@ -421,17 +383,25 @@ impl Destinations {
         expand(path, self.settings.home.as_deref())
     }
 
+    /// Paths that somebody has named. Those of all hosts have been expanded.
+    pub(crate) fn expand_all(&self, files: Chosen<'_, &[PathBuf]>) -> Vec<PathBuf> {
+        match files.is_own() {
+            true => files.value.iter().map(|path| self.expand(path)).collect(),
+            false => files.value.to_vec(),
+        }
+    }
+
     /// The password for one host: its own, which nobody else is told, or else that of the run.
-    fn password_of(&self, options: &HostOptions, is_named: bool) -> Result<Option<Arc<Secret>>, Unprepared> {
+    fn password_of(&self, own: Option<Chosen<'_, &PathBuf>>) -> Result<Option<Arc<Secret>>, Unprepared> {
         if !self.settings.logs_in {
             return Ok(None);
         }
-        let own = match (&options.password_file, &self.settings.proxy_password_file) {
-            (Some(given), _) => Some((self.expand(&given.value), format!("{}: password-file", given.origin))),
-            (None, Some(path)) if is_named => Some((path.clone(), "--proxy-password-file".to_owned())),
-            _ => None,
+        let Some(own) = own else { return Ok(self.password.clone()) };
+        let (path, name) = match own.by {
+            SaidBy::Entry(origin) => (self.expand(own.value), format!("{origin}: password-file")),
+            SaidBy::All(name) => (own.value.clone(), name.to_string()),
+            SaidBy::Config | SaidBy::Default => (own.value.clone(), String::new()),
         };
-        let Some((path, name)) = own else { return Ok(self.password.clone()) };
         if let Some(password) = lock(&self.passwords).get(&path) {
             return Ok(Some(Arc::clone(password)));
         }
@@ -448,17 +418,13 @@ impl Destinations {
 
     /// The agent that is asked for keys.
     pub(crate) fn agent_of(&self, resolved: &Resolved, options: &HostOptions) -> Option<PathBuf> {
-        let choice = match said(&options.agent) {
-            None => self.settings.agent.clone(),
-            Some(AgentUse::Socket(socket)) => AgentChoice::Named(self.expand(socket)),
-            Some(AgentUse::Nobody) => AgentChoice::Nobody,
-            Some(AgentUse::Usual) => AgentChoice::Usual(self.settings.usual_agent.clone()),
-        };
-        match (choice, &resolved.agent) {
-            (AgentChoice::Named(socket), _) => Some(socket),
-            (AgentChoice::Nobody, _) | (_, ssh_config::Agent::None) => None,
-            (AgentChoice::Usual(socket), ssh_config::Agent::Environment) => socket,
-            (AgentChoice::Usual(_), ssh_config::Agent::Socket(socket)) => Some(socket.clone()),
+        let chosen = Precedence::new(&self.settings, options, resolved).agent();
+        match (chosen.value, &resolved.agent) {
+            (Agent::Named(socket), _) if chosen.is_own() => Some(self.expand(socket)),
+            (Agent::Named(socket), _) => Some(socket.to_owned()),
+            (Agent::Nobody, _) | (_, ssh_config::Agent::None) => None,
+            (Agent::Usual(socket), ssh_config::Agent::Environment) => socket.map(Path::to_owned),
+            (Agent::Usual(_), ssh_config::Agent::Socket(socket)) => Some(socket.clone()),
         }
     }
 
@@ -473,14 +439,9 @@ impl Destinations {
         if !settings.logs_in {
             return Ok(Arc::default());
         }
-        let files = &resolved.identity_files;
-        let is_default = files.iter().all(|file| file.origin == ssh_config::Origin::Default);
         let agent = self.agent_of(resolved, options);
-        let named: Vec<PathBuf> = match said(&options.identities) {
-            Some(files) => files.iter().map(|path| self.expand(path)).collect(),
-            None => settings.identities.clone(),
-        };
-        let defaults = named.is_empty() && is_default;
+        let said = Precedence::new(settings, options, resolved);
+        let named = said.identities().map(|files| self.expand_all(files)).unwrap_or_default();
         let paths = |files: &[ssh_config::Setting<ssh_config::IdentityFile>]| -> Vec<PathBuf> {
             files.iter().filter_map(|file| file.value.path.clone()).collect()
         };
@@ -498,8 +459,8 @@ impl Destinations {
         let key = IdentitySources {
             agent,
             named: first.chain(named).collect(),
-            configured: if is_default { Vec::new() } else { paths(files) },
-            defaults,
+            configured: paths(said.configured_identities()),
+            defaults: said.tries_default_identities(),
             certificates: paths(&resolved.certificate_files),
             only: resolved.settings.identities_only.value,
             algorithms: list.as_ref().map(|list| list.spec().to_owned()),
@@ -535,9 +496,4 @@ impl Destinations {
         lock(&self.identities).insert(key, Arc::clone(&identities));
         Ok(identities)
     }
-}
-
-/// What an option says, if it is given.
-pub(crate) fn said<T>(given: &Maybe<T>) -> Option<&T> {
-    given.as_ref().map(|given| &given.value)
 }

@@ -25,6 +25,14 @@ pub enum Unprepared {
         /// Whether it cannot even be read.
         is_unread: bool,
     },
+    /// A known_hosts file cannot be read; with its place.
+    #[error("{text}")]
+    KnownHosts {
+        /// What is wrong, and where.
+        text: String,
+        /// Whether it is a directory.
+        is_directory: bool,
+    },
     /// The password cannot be had.
     #[error(transparent)]
     Password(#[from] SecretError),
@@ -50,7 +58,7 @@ impl BeforeStart for Unprepared {
             Unprepared::Password(error) => error.is_unread(),
             Unprepared::Identity(error) => error.is_unread(),
             Unprepared::Command(error) => error.is_unread(),
-            Unprepared::Setting(_) | Unprepared::Length(_) => false,
+            Unprepared::Setting(_) | Unprepared::KnownHosts { .. } | Unprepared::Length(_) => false,
             Unprepared::System(_) => true,
         }
     }

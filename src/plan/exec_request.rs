@@ -31,7 +31,7 @@ pub struct ExecRequest {
 pub enum RequestError {
     /// It would need standard input, which the user's own input takes.
     #[error(
-        "{what} has {length} bytes: what does not fit into {MAX_COMMAND} is sent over standard input, which -I takes"
+        "{what} has {length} bytes: what does not fit into {MAX_COMMAND} is sent over standard input, which is taken"
     )]
     InputTaken {
         /// The command or the script.
@@ -40,7 +40,7 @@ pub enum RequestError {
         length: usize,
     },
     /// The script's interpreter reads it from standard input.
-    #[error("{0} is run from standard input, as its interpreter cannot read it otherwise, and -I takes that")]
+    #[error("{0} is run from standard input, as its interpreter cannot read it otherwise, and that is taken")]
     ReadsInput(String),
     /// It is too long in any case.
     #[error("{what} has {length} bytes; at most {most} can be sent (put it into a file on the hosts)")]
@@ -59,7 +59,7 @@ pub enum RequestError {
 pub struct Terms<'a> {
     /// How commands become another user's.
     pub sudo: Option<&'a Sudo>,
-    /// Whether our standard input goes to the commands (`--send-input`).
+    /// Whether our standard input goes to the commands.
     pub input_taken: bool,
 }
 
@@ -127,8 +127,9 @@ impl Terms<'_> {
 #[error("{}{error}", host.as_ref().map(|host| format!("{host}: ")).unwrap_or_default())]
 pub struct CompleteError {
     /// The host, where they differ.
-    host: Option<String>,
-    error: RequestError,
+    pub host: Option<String>,
+    /// Why.
+    pub error: RequestError,
 }
 
 /// The request of each of `hosts`, of its line in `lines`, which are the arguments of `script` if there is one. Hosts that share a

@@ -2,14 +2,15 @@
 
 mod login;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::destinations::{CONNECT_TIMEOUT, Destinations, KEEPALIVE};
+use super::destinations::Destinations;
 use super::error::Unprepared;
-use super::settings::{AgentChoice, WantedVariable};
-use crate::hosts::options::{AgentUse, Given, HostKeyCheck, HostOptions, Maybe};
+use super::precedence::{self, Agent, Precedence, SaidBy};
+use super::settings::{Settings, WantedVariable};
+use crate::hosts::options::{Given, HostKeyCheck, HostOptions};
 use crate::hosts::proxy::Proxy;
 use crate::hosts::{self, HostSpec};
 use crate::ssh::algorithms::{Algorithms, Kind};
@@ -35,61 +36,48 @@ impl Destinations {
         let resolved = self.resolve(spec)?;
         let (settings, options) = (&self.settings, &*spec.options);
         let mut lines = Lines(resolved.explain());
-        lines.name_entry(spec, settings.user_origin);
+        lines.name_entry(spec, settings);
         // Where nobody says anything, our defaults are not all ssh's.
-        lines.default("connecttimeout", CONNECT_TIMEOUT.as_secs().to_string());
-        lines.default("connectionattempts", settings.retry.attempts.to_string());
-        lines.default("serveraliveinterval", KEEPALIVE.interval.as_secs().to_string());
-        lines.default("stricthostkeychecking", "true".to_owned());
+        let said = Precedence::new(settings, options, &resolved);
+        let (timeout, attempts, check) = (said.connect_timeout(), said.attempts(), said.host_key_check());
+        lines.default("connecttimeout", timeout.value.as_secs().to_string());
+        lines.default("connectionattempts", attempts.value.to_string());
+        lines.default("serveraliveinterval", said.keepalive().interval.as_secs().to_string());
+        lines.default("stricthostkeychecking", word(check.value).to_owned());
         lines.hide_values();
         for WantedVariable { name, value } in settings.variables.iter().rev() {
             let text = value.as_ref().map(|_| format!("{name}={HIDDEN}"));
             let (keyword, value) = text.map_or(("sendenv", name.clone()), |text| ("setenv", text));
-            lines.0.insert(1, (keyword, value, ssh_config::Origin::Option("--env".into())));
+            lines.0.insert(1, (keyword, value, ssh_config::Origin::Option(Arc::clone(&settings.names.variables))));
         }
 
-        if let Some((timeout, origin)) =
-            either(&options.connect_timeout, &settings.connect_timeout, "--connect-timeout")
-        {
-            lines.say(&["connecttimeout"], vec![seconds(timeout)], origin);
+        if let Some(origin) = timeout.by.origin() {
+            lines.say(&["connecttimeout"], vec![seconds(&timeout.value)], origin);
         }
-        let attempts = settings.attempts_given.then_some(settings.retry.attempts);
-        if let Some((attempts, origin)) = either(&options.num_retries, &attempts, "--num-retries") {
-            lines.say(&["connectionattempts"], vec![attempts.to_string()], origin);
+        if let Some(origin) = attempts.by.origin() {
+            lines.say(&["connectionattempts"], vec![attempts.value.to_string()], origin);
         }
-        if let Some((check, origin)) = either(&options.host_key_check, &settings.host_key_check, "--host-key-check") {
-            let word = match check {
-                HostKeyCheck::Strict => "true",
-                HostKeyCheck::AcceptNew => "accept-new",
-                HostKeyCheck::Off => "false",
-            };
-            lines.say(&["stricthostkeychecking"], vec![word.to_owned()], origin);
+        if let Some(origin) = check.by.origin() {
+            lines.say(&["stricthostkeychecking"], vec![word(check.value).to_owned()], origin);
         }
-        let some = |files: &Vec<PathBuf>| Some(files.clone()).filter(|files| !files.is_empty());
         lines.name_algorithms(&resolved)?;
-        if let Some((files, origin)) = either(&options.known_hosts, &some(&settings.known_hosts), "--known-hosts") {
+        let known_hosts = said.known_hosts();
+        if let Some((files, origin)) = known_hosts.and_then(|files| Some((files.value, files.by.origin()?))) {
             let files = vec![paths(files).join(" ")];
             lines.say(&["userknownhostsfile", "globalknownhostsfile"], files, origin);
         }
-        let agent = match &settings.agent {
-            AgentChoice::Nobody => Some((AgentUse::Nobody, "--no-agent")),
-            AgentChoice::Named(socket) => Some((AgentUse::Socket(socket.clone()), "--agent")),
-            AgentChoice::Usual(_) => None,
-        };
-        let option = agent.as_ref().map_or("", |(_, option)| option);
-        match either(&options.agent, &agent.as_ref().map(|(agent, _)| agent.clone()), option) {
-            Some((AgentUse::Nobody, origin)) => lines.say(&["identityagent"], vec!["none".to_owned()], origin),
-            Some((AgentUse::Socket(socket), origin)) => {
+        let agent = said.agent();
+        match (agent.value, agent.by.origin()) {
+            (Agent::Nobody, Some(origin)) => lines.say(&["identityagent"], vec!["none".to_owned()], origin),
+            (Agent::Named(socket), Some(origin)) => {
                 lines.say(&["identityagent"], vec![socket.display().to_string()], origin);
             }
-            Some((AgentUse::Usual, _)) | None => {}
+            _ => {}
         }
         self.explain_login(spec, &resolved, &mut lines)?;
-        let option = "--jump or --proxy-command";
-        let said = either(&options.proxy, &settings.proxy, option).map(|(_, origin)| origin);
-        self.explain_proxy(self.proxy(spec, &resolved), said, &resolved.proxy.origin, &mut lines)?;
+        let proxy = said.proxy();
+        self.explain_proxy(proxy.value, proxy.by.origin(), &resolved.proxy.origin, &mut lines)?;
         lines.say_own(options);
-        lines.name_configured(&settings.configured);
         Ok(lines.0)
     }
 
@@ -135,22 +123,18 @@ struct Lines(Vec<Explained>);
 
 impl Lines {
     /// Says instead of `host entry` where that is, or that it is something else.
-    fn name_entry(&mut self, spec: &HostSpec, user_origin: &str) {
-        let options = &*spec.options;
+    fn name_entry(&mut self, spec: &HostSpec, settings: &Settings) {
         for (keyword, _, origin) in &mut self.0 {
-            let own = match *keyword {
+            let by = match *keyword {
                 _ if *origin != ssh_config::Origin::HostEntry => continue,
-                "user" if spec.user.is_none() => match &options.user {
-                    Some(given) => given.origin.to_string(),
-                    None => user_origin.to_owned(),
-                },
-                "port" if spec.port.is_none() => {
-                    options.port.as_ref().map_or_else(String::new, |given| given.origin.to_string())
-                }
-                _ if spec.origin == hosts::Origin::CommandLine => continue,
-                _ => spec.origin.to_string(),
+                "user" => precedence::user(spec, settings).map(|user| user.by),
+                "port" => precedence::port(spec).map(|port| port.by),
+                _ => Some(SaidBy::Entry(&spec.origin)),
             };
-            *origin = ssh_config::Origin::Option(own.into());
+            if matches!(by, Some(SaidBy::Entry(hosts::Origin::Text(_)))) {
+                continue;
+            }
+            *origin = by.and_then(SaidBy::origin).unwrap_or(ssh_config::Origin::HostEntry);
         }
     }
 
@@ -159,17 +143,6 @@ impl Lines {
         for (_, value, _) in self.0.iter_mut().filter(|line| line.0 == "setenv") {
             if let Some(end) = value.find('=') {
                 value.replace_range(end + 1.., HIDDEN);
-            }
-        }
-    }
-
-    /// Says instead of an option where the user's config.toml has its value.
-    fn name_configured(&mut self, configured: &HashMap<String, hosts::Origin>) {
-        for (_, _, origin) in &mut self.0 {
-            let ssh_config::Origin::Option(option) = origin else { continue };
-            let option = if &**option == "-l" { "--user" } else { option };
-            if let Some(place) = configured.get(option) {
-                *origin = ssh_config::Origin::Option(place.to_string().into());
             }
         }
     }
@@ -224,12 +197,12 @@ impl Lines {
     }
 }
 
-/// What is said of the host, or else by an option of the command line.
-fn either<'a, T>(own: &'a Maybe<T>, all: &'a Option<T>, option: &str) -> Option<(&'a T, ssh_config::Origin)> {
-    match (own, all) {
-        (Some(given), _) => Some((&given.value, ssh_config::Origin::Option(given.origin.to_string().into()))),
-        (None, Some(value)) => Some((value, ssh_config::Origin::Option(option.into()))),
-        (None, None) => None,
+/// As `ssh -G` has it.
+fn word(check: HostKeyCheck) -> &'static str {
+    match check {
+        HostKeyCheck::Strict => "true",
+        HostKeyCheck::AcceptNew => "accept-new",
+        HostKeyCheck::Off => "false",
     }
 }
 

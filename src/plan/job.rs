@@ -156,10 +156,10 @@ impl Commands {
                     known.insert(Arc::clone(&line));
                     lines.push(line);
                 }
-                Err(error) => problems.push(format!("{spec}: {error}")),
+                Err(error) => problems.push((spec.to_string(), error)),
             }
         }
-        if problems.is_empty() { Ok(lines) } else { Err(HostArgsError::Bad(problems)) }
+        if problems.is_empty() { Ok(lines) } else { Err(HostArgsError::Commands(problems)) }
     }
 }
 

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::destinations::{Destinations, said};
+use super::destinations::Destinations;
 use super::error::Unprepared;
+use super::precedence::Precedence;
 use crate::hosts::options::HostOptions;
 use crate::ssh::host_keys::known_hosts::KnownHosts;
 use crate::ssh_config::{self, Resolved};
@@ -27,10 +28,8 @@ impl Destinations {
     ) -> Result<Arc<KnownHosts>, Unprepared> {
         let set = &resolved.settings;
         let paths = |files: &ssh_config::FileList| files.0.iter().map(PathBuf::from).collect();
-        let named: Vec<PathBuf> = match said(&options.known_hosts) {
-            Some(files) => files.iter().map(|path| self.expand(path)).collect(),
-            None => self.settings.known_hosts.clone(),
-        };
+        let chosen = Precedence::new(&self.settings, options, resolved).known_hosts();
+        let named = chosen.map(|files| self.expand_all(files)).unwrap_or_default();
         let files = if named.is_empty() {
             KnownHostsFiles {
                 user: paths(&set.user_known_hosts_file.value),
@@ -47,29 +46,21 @@ impl Destinations {
         let known = known.entry(files.clone()).or_insert_with(load);
         match known.refused() {
             Some(refused) => {
-                let origin = self.origin_of_known_hosts(&refused.file, set, options);
+                let origin =
+                    chosen.and_then(|files| files.by.origin()).or_else(|| origin_in_config(&refused.file, set));
                 let origin = origin.map(|origin| format!("{origin}: ")).unwrap_or_default();
                 // ssh passes over it, and over the keys that it revokes.
-                let hint = match refused.file.is_dir() {
-                    true => "name a file with --known-hosts",
-                    false => "make the file readable, or name others with --known-hosts",
-                };
-                Err(Unprepared::Setting(format!("{origin}known_hosts file {refused}; {hint}")))
+                let is_directory = refused.file.is_dir();
+                Err(Unprepared::KnownHosts { text: format!("{origin}known_hosts file {refused}"), is_directory })
             }
             None => Ok(Arc::clone(known)),
         }
     }
+}
 
-    /// Where a known_hosts file is named, unless it is a default one.
-    fn origin_of_known_hosts(&self, file: &Path, set: &ssh_config::Settings, options: &HostOptions) -> Option<String> {
-        const OPTION: &str = "--known-hosts";
-        if let Some(given) = &options.known_hosts {
-            return Some(given.origin.to_string());
-        } else if !self.settings.known_hosts.is_empty() {
-            return Some(self.settings.configured.get(OPTION).map_or_else(|| OPTION.to_owned(), ToString::to_string));
-        }
-        let is_user = set.user_known_hosts_file.value.0.iter().any(|name| Path::new(name) == file);
-        let setting = if is_user { &set.user_known_hosts_file } else { &set.global_known_hosts_file };
-        (setting.origin != ssh_config::Origin::Default).then(|| setting.origin.to_string())
-    }
+/// Where ssh_config names a known_hosts file, unless it is a default one.
+fn origin_in_config(file: &Path, set: &ssh_config::Settings) -> Option<ssh_config::Origin> {
+    let is_user = set.user_known_hosts_file.value.0.iter().any(|name| Path::new(name) == file);
+    let setting = if is_user { &set.user_known_hosts_file } else { &set.global_known_hosts_file };
+    (setting.origin != ssh_config::Origin::Default).then(|| setting.origin.clone())
 }

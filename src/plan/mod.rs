@@ -9,6 +9,7 @@ pub(crate) mod explain;
 pub mod failure_limit;
 pub mod job;
 mod known_hosts_files;
+pub(crate) mod precedence;
 pub mod program;
 pub mod retry;
 pub mod settings;

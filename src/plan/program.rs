@@ -22,10 +22,6 @@ impl Program {
     /// All of them.
     pub const ALL: [Program; 5] = [Program::Pssh, Program::Pscp, Program::Pslurp, Program::Prsync, Program::Pnuke];
 
-    /// What a copy has come to that was interrupted.
-    pub const INCOMPLETE: &str =
-        "what had not arrived completely is not in place; --resume keeps it, and goes on with it";
-
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {

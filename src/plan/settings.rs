@@ -1,9 +1,9 @@
 //! The decisions that hold for a whole run. Workers see these, never the command line.
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::failure_limit::FailureLimit;
@@ -11,7 +11,6 @@ use super::program::Program;
 use super::retry::RetryPolicy;
 use crate::command::sudo::Sudo;
 use crate::copy::Protocol;
-use crate::hosts::Origin;
 use crate::hosts::options::HostKeyCheck;
 use crate::hosts::proxy::{Hop, Via};
 use crate::ssh_config;
@@ -28,7 +27,7 @@ pub enum AgentChoice {
     Usual(Option<PathBuf>),
 }
 
-/// A variable for the commands (`--env`). Its value may be a secret.
+/// A variable for the commands. Its value may be a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WantedVariable {
     /// Its name.
@@ -55,8 +54,6 @@ pub struct Settings {
     pub pool_size: usize,
     /// The login name for hosts whose entry has none, if the user said so; before what ssh_config says.
     pub user: Option<String>,
-    /// Where the user said so: `-l` or `PSSH_USER`.
-    pub user_origin: &'static str,
     /// The user's own name, the login name where nobody says another.
     pub login: String,
     /// The user's home directory.
@@ -64,7 +61,7 @@ pub struct Settings {
     /// The files of ssh_config(5).
     pub config_files: ssh_config::Files,
     /// Options in its format, which come before the files.
-    pub ssh_options: Vec<String>,
+    pub ssh_options: Vec<SshOption>,
     /// What ssh's own options say.
     pub ssh_args: SshArgs,
     /// How long TCP connection, banner, key exchange and authentication may take together, per host, if the user said so.
@@ -131,8 +128,75 @@ pub struct Settings {
     pub sudo_password: Option<Source>,
     /// Whether jobs tell what they do.
     pub verbose: bool,
-    /// The options whose values are from the user's config.toml, as `--name`, and where they stand there.
-    pub configured: HashMap<String, Origin>,
+    /// What messages call the settings.
+    pub names: SettingNames,
+}
+
+/// What messages and `--explain` call settings that hold for all hosts: the names by which whoever gave them knows them.
+#[derive(Clone, Debug)]
+pub struct SettingNames {
+    /// See [`Settings::user`].
+    pub user: Arc<str>,
+    /// See [`Settings::connect_timeout`].
+    pub connect_timeout: Arc<str>,
+    /// The attempts of [`Settings::retry`].
+    pub num_retries: Arc<str>,
+    /// See [`Settings::command_timeout`].
+    pub command_timeout: Arc<str>,
+    /// See [`Settings::silence_timeout`].
+    pub silence_timeout: Arc<str>,
+    /// See [`Settings::host_key_check`].
+    pub host_key_check: Arc<str>,
+    /// See [`Settings::known_hosts`].
+    pub known_hosts: Arc<str>,
+    /// See [`Settings::identities`].
+    pub identities: Arc<str>,
+    /// See [`Settings::agent`].
+    pub agent: Arc<str>,
+    /// See [`Settings::ipv4_only`].
+    pub ipv4_only: Arc<str>,
+    /// See [`Settings::ipv6_only`].
+    pub ipv6_only: Arc<str>,
+    /// See [`Settings::compress`].
+    pub compress: Arc<str>,
+    /// See [`Settings::forward_agent`].
+    pub forward_agent: Arc<str>,
+    /// See [`Settings::pty`].
+    pub pty: Arc<str>,
+    /// See [`Settings::variables`].
+    pub variables: Arc<str>,
+    /// See [`Settings::proxy`].
+    pub proxy: Arc<str>,
+    /// See [`Settings::proxy_password_file`].
+    pub proxy_password_file: Arc<str>,
+    /// What has a password asked for: [`Source::Ask`].
+    pub ask_password: Arc<str>,
+}
+
+impl Default for SettingNames {
+    /// Those of the fields of [`Settings`].
+    fn default() -> Self {
+        SettingNames {
+            user: "setting user".into(),
+            connect_timeout: "setting connect_timeout".into(),
+            num_retries: "setting retry".into(),
+            command_timeout: "setting command_timeout".into(),
+            silence_timeout: "setting silence_timeout".into(),
+            host_key_check: "setting host_key_check".into(),
+            known_hosts: "setting known_hosts".into(),
+            identities: "setting identities".into(),
+            agent: "setting agent".into(),
+            ipv4_only: "setting ipv4_only".into(),
+            ipv6_only: "setting ipv6_only".into(),
+            compress: "setting compress".into(),
+            forward_agent: "setting forward_agent".into(),
+            pty: "setting pty".into(),
+            variables: "setting variables".into(),
+            proxy: "setting proxy".into(),
+            proxy_password_file: "setting proxy_password_file".into(),
+            ask_password: "Source::Ask".into(),
+        }
+    }
 }
 
 /// How many hosts run at once unless told otherwise: the reference client's default.
@@ -229,7 +293,6 @@ impl Settings {
             proxy_identity: None,
             proxy_connections: PROXY_CONNECTIONS,
             user: None,
-            user_origin: "-l",
             login,
             config_files: ssh_config::Files::of(&config_home, None),
             ssh_options: Vec::new(),
@@ -262,7 +325,7 @@ impl Settings {
             sudo: None,
             sudo_password: None,
             verbose: false,
-            configured: HashMap::new(),
+            names: SettingNames::default(),
         }
     }
 
@@ -303,6 +366,13 @@ pub struct SshOption {
     pub text: String,
     /// Such as `-x -p 2222`.
     pub name: String,
+}
+
+impl From<&str> for SshOption {
+    /// One of a program that uses the library.
+    fn from(text: &str) -> SshOption {
+        SshOption { text: text.to_owned(), name: format!("ssh option {text}") }
+    }
 }
 
 /// What ssh's options say.

@@ -13,6 +13,7 @@ use super::queue::{Channels, Queue, Report, Task};
 use super::room::Threads;
 use crate::events::event::{Event, EventKind, Outcome};
 use crate::events::host_error::HostError;
+use crate::events::remedy::Remedy;
 use crate::plan::failure_limit::FailureCount;
 use crate::plan::job::Job;
 use crate::plan::retry::RetryPolicy;
@@ -171,12 +172,8 @@ where
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Outcome {
-    HostError::Local {
-        doing: "a fault in pssh itself",
-        detail: panics::words(panic),
-        hint: Some("please report this, with the command line".to_owned()),
-    }
-    .into()
+    HostError::Local { doing: "a fault in pssh itself", detail: panics::words(panic), hint: Some(Remedy::Report) }
+        .into()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use ssh2::MethodType;
 use super::host_keys::certificate;
 use super::keys::algorithms::{ALL_ALGORITHMS, DEFAULT_ALGORITHMS};
 use crate::events::event::Agreed;
+use crate::events::remedy::Remedy;
 use crate::ssh_config::{self, NoAlgorithm};
 use crate::system::quotation::said_names;
 
@@ -243,7 +244,8 @@ fn reasons(names: &[&str]) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-const OLD_SERVERS: &str = "\"Old servers\" in README says how to build pssh with SHA-1";
+/// What would help where SHA-1 is what is lacking.
+pub const OLD_SERVERS: &str = "\"Old servers\" in README says how to build pssh with SHA-1";
 
 /// Why this build lacks an algorithm that OpenSSH has.
 fn reason(name: &str) -> &'static str {
@@ -308,7 +310,7 @@ pub struct Disagreement {
     /// What both sides offer.
     pub detail: String,
     /// What would help.
-    pub hint: String,
+    pub hint: Remedy,
 }
 
 /// Characters of a server's list in a message: what servers offer is not more, and a hostile one has to end somewhere.
@@ -342,11 +344,13 @@ pub fn disagreement(algorithms: &Algorithms, host_keys: &[&'static str], opening
         said_names(theirs, LONGEST_LIST),
         said_names(ours(kind), LONGEST_LIST)
     );
-    let named = theirs.iter().find(|name| kind.supported().contains(name));
-    let hint = match (named, theirs.iter().find(|name| is_sha1(name))) {
-        (Some(name), _) => format!("-O {}=+{name} offers it to this server", kind.keyword()),
-        (None, Some(name)) => format!("{}: {OLD_SERVERS}", reason(name)),
-        (None, None) => theirs.first().map_or("the server offers nothing", |name| reason(name)).to_owned(),
+    let supported = |name: &&str| kind.supported().iter().find(|supported| *supported == name).copied();
+    let hint = match (theirs.iter().find_map(supported), theirs.iter().find(|name| is_sha1(name))) {
+        (Some(name), _) => Remedy::AllowAlgorithm { keyword: kind.keyword(), name },
+        (None, Some(name)) => Remedy::LackingAlgorithm { reason: reason(name), is_sha1: true },
+        (None, None) => theirs
+            .first()
+            .map_or(Remedy::NothingOffered, |name| Remedy::LackingAlgorithm { reason: reason(name), is_sha1: false }),
     };
     Some(Disagreement { detail, hint })
 }

@@ -23,6 +23,7 @@ use super::version;
 use super::watch::Watch;
 use crate::events::event::{Outcome, Phase};
 use crate::events::host_error::HostError;
+use crate::events::remedy::Remedy;
 use crate::hosts::options::HostKeyCheck;
 use crate::ssh_config::CommandTemplate;
 use crate::system::password_source::{PromptPattern, Secret};
@@ -33,8 +34,6 @@ use crate::system::terminal::Terminal;
 /// libssh2.h: LIBSSH2_ERROR_SOCKET_DISCONNECT, also for a server that says SSH_MSG_DISCONNECT.
 pub const SOCKET_DISCONNECT: ErrorCode = ErrorCode::Session(-13);
 /// What sshd says instead of its banner when it has too many connections to take another: MaxStartups and, since OpenSSH
-/// What is said where something else than SSH has come.
-pub const NOT_SSH_HINT: &str = "is it an SSH server?";
 /// 9.8, PerSourcePenalties of sshd_config(5).
 const BUSY_WORDS: [&str; 2] = ["Exceeded MaxStartups", "Not allowed at this time"];
 /// Lines of a server's banners that are told.
@@ -259,7 +258,7 @@ impl Session {
             Err(Stop::Job(outcome)) => Err(self.name_silence(outcome)),
             Err(Stop::Ssh(error)) if error.code() == ffi::TOO_MUCH => {
                 let detail = error.message().to_owned();
-                Err(HostError::Ssh { doing: "handshake", detail, hint: Some(NOT_SSH_HINT.to_owned()) }.into())
+                Err(HostError::Ssh { doing: "handshake", detail, hint: Some(Remedy::IsItSsh) }.into())
             }
             Err(Stop::Ssh(error)) => {
                 let disagreement = || {
@@ -457,7 +456,7 @@ fn handshake_failed(
     /// libssh2.h: LIBSSH2_ERROR_KEX_FAILURE, no algorithm in common or a broken exchange.
     const KEX_FAILURE: ErrorCode = ErrorCode::Session(-5);
     const DOING: &str = "handshake";
-    let is_no_server = |detail| HostError::Ssh { doing: DOING, detail, hint: Some(NOT_SSH_HINT.to_owned()) };
+    let is_no_server = |detail| HostError::Ssh { doing: DOING, detail, hint: Some(Remedy::IsItSsh) };
     if banner(session).is_none() {
         // What came instead of a banner is no SSH; nothing at all, or a part of a line, is a connection that has ended.
         let is_banner = |line: &str| line.starts_with("SSH-") || "SSH-".starts_with(line);

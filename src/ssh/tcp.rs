@@ -13,6 +13,7 @@ use super::keepalive::TCP;
 use super::watch::Watch;
 use crate::events::event::Outcome;
 use crate::events::host_error::{FROM_ADDRESS, HostError};
+use crate::events::remedy::Remedy;
 use crate::ssh_config::AddressFamily as Family;
 use crate::system::poll::MAX_FDS;
 use crate::text::message::reason;
@@ -136,9 +137,6 @@ fn is_local(error: Errno) -> bool {
 }
 
 fn local(error: Errno) -> Outcome {
-    let hint = match error {
-        Errno::MFILE | Errno::NFILE => Some("fewer hosts at once (-p), or more open files (ulimit -n)".to_owned()),
-        _ => None,
-    };
+    let hint = matches!(error, Errno::MFILE | Errno::NFILE).then_some(Remedy::MoreOpenFiles);
     HostError::Local { doing: "making a socket", detail: reason(&error.into()), hint }.into()
 }

@@ -7,6 +7,7 @@ use rustix::net::{RecvFlags, recv};
 
 use super::ffi::Link;
 use crate::events::host_error::HostError;
+use crate::events::remedy::Remedy;
 use crate::system::quotation::said;
 
 /// Bytes at the beginning of what a server sends that are looked at.
@@ -44,7 +45,7 @@ pub fn check(identification: &str) -> Result<(), HostError> {
         return Ok(());
     }
     let detail = format!("the server says {}, which is not version 2 of the SSH protocol", said(identification));
-    let hint = Some("version 1 is broken and not supported; the host needs a newer SSH server".to_owned());
+    let hint = Some(Remedy::NewerServer);
     Err(HostError::Ssh { doing: "handshake", detail, hint })
 }
 

@@ -174,7 +174,11 @@ impl fmt::Display for Note {
 
 impl BeforeStart for ConfigError {
     fn is_unread(&self) -> bool {
-        matches!(self, ConfigError::File { is_unread: true, .. })
+        match self {
+            ConfigError::File { is_unread, .. } => *is_unread,
+            ConfigError::Unreadable { error, .. } => is_unread(error),
+            _ => false,
+        }
     }
 }
 
@@ -200,6 +204,14 @@ pub enum ConfigError {
         reason: String,
         /// Whether it cannot be read.
         is_unread: bool,
+    },
+    /// The only file ([`Files::Only`]) can't be read.
+    #[error("{}: cannot read the file: {}", .path.display(), crate::text::message::reason(.error))]
+    Unreadable {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
     },
     /// Only ssh can tell what the line means, and it doesn't.
     #[error("{origin}: {construct} can only be evaluated by ssh: {reason}")]
@@ -310,11 +322,7 @@ impl Config {
         let mut loader = Loader::new(&sources.local);
         let mut files = Vec::new();
         let rules = |user, guarded| Rules { user, guarded, depth: 0 };
-        let unreadable = |path: &Path, error| ConfigError::File {
-            path: path.into(),
-            reason: format!("cannot read the file of -F: {}", crate::text::message::reason(&error)),
-            is_unread: is_unread(&error),
-        };
+        let unreadable = |path: &Path, error| ConfigError::Unreadable { path: path.into(), error };
         match &sources.files {
             Files::Usual { user, system } => {
                 for (path, rules) in [(user, rules(true, true)), (system, rules(false, false))] {

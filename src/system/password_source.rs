@@ -29,7 +29,7 @@ use crate::text::message::reason;
 const LONGEST: usize = 4096;
 /// How long a descriptor or a command may take to give a password: a password manager may ask its owner first.
 const SOURCE_LIMIT: Duration = Duration::from_secs(120);
-/// What -A asks. The password goes to every host that wants one, and to encrypted keys.
+/// What [`Source::Ask`] asks. The password goes to every host that wants one, and to encrypted keys.
 const PROMPT: &str = "Password for all hosts: ";
 
 /// Keeps the memory of this process to itself, from now on: it holds keys and passwords. A crash leaves no core dump, neither in a
@@ -101,7 +101,7 @@ pub struct Unfit {
     place: usize,
 }
 
-/// Which questions of servers the password answers, besides those that are known to ask for it (`--password-prompt`).
+/// Which questions of servers the password answers, besides those that are known to ask for it.
 #[derive(Clone, Debug)]
 pub struct PromptPattern(Regex);
 
@@ -142,14 +142,14 @@ pub enum Source {
 }
 
 impl fmt::Display for Source {
-    /// As on the command line. What a command line says is no secret: everybody can see it.
+    /// What messages call it, unless whoever gives it has another name for it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Source::Ask => f.write_str("-A"),
-            Source::File(path) => write!(f, "--password-file {}", path.display()),
-            Source::SudoFile(path) => write!(f, "--sudo-password-file {}", path.display()),
-            Source::Descriptor(number) => write!(f, "--password-fd {number}"),
-            Source::Command(_) => f.write_str("--password-command"),
+            Source::Ask => f.write_str("the terminal"),
+            Source::File(path) => write!(f, "password file {}", path.display()),
+            Source::SudoFile(path) => write!(f, "password file {} for sudo", path.display()),
+            Source::Descriptor(number) => write!(f, "file descriptor {number}"),
+            Source::Command(_) => f.write_str("the password command"),
             Source::Given(_) => f.write_str("the password"),
         }
     }
@@ -157,10 +157,24 @@ impl fmt::Display for Source {
 
 /// Why there is no password.
 #[derive(Debug, thiserror::Error)]
-#[error("{source_name}: {problem}")]
+#[error("{name}: {problem}")]
 pub struct SecretError {
-    source_name: String,
+    /// Where it was to come from, unless somebody has given that a name.
+    pub from: Option<Source>,
+    name: String,
     problem: Problem,
+}
+
+impl SecretError {
+    /// What is wrong, without the name of the source.
+    pub fn problem(&self) -> String {
+        self.problem.to_string()
+    }
+
+    /// Whether there is no terminal to ask on.
+    pub fn lacks_terminal(&self) -> bool {
+        matches!(self.problem, Problem::NoTerminal)
+    }
 }
 
 impl BeforeStart for SecretError {
@@ -172,7 +186,7 @@ impl BeforeStart for SecretError {
 /// What is wrong with a source.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Problem {
-    #[error("there is no terminal to ask on; use --password-file, --password-fd or --password-command instead")]
+    #[error("there is no terminal to ask on")]
     NoTerminal,
     #[error("{0}")]
     Ask(AskError),
@@ -204,7 +218,8 @@ impl Source {
     /// # Errors
     /// There is none, or it may be known to others.
     pub fn read(&self, terminal: &Terminal, cancel: &Cancel) -> Result<Secret, SecretError> {
-        self.read_as(self.to_string(), terminal, cancel)
+        let named = |error| SecretError { from: Some(self.clone()), ..error };
+        self.read_as(self.to_string(), terminal, cancel).map_err(named)
     }
 
     /// Gets the password; messages call the source `name`.
@@ -223,7 +238,7 @@ impl Source {
         if let Ok(secret) = &found {
             redact::remember(secret);
         }
-        found.map_err(|problem| SecretError { source_name: name, problem })
+        found.map_err(|problem| SecretError { from: None, name, problem })
     }
 }
 
@@ -348,8 +363,11 @@ mod tests {
     fn a_secret_does_not_show() {
         let secret = Secret::new(b"hunter2");
         assert_eq!(format!("{secret:?} {:?}", Some(&secret)), "*** Some(***)");
-        let error =
-            SecretError { source_name: Source::Command("echo hunter2".into()).to_string(), problem: Problem::Empty };
+        let error = SecretError {
+            from: None,
+            name: Source::Command("echo hunter2".into()).to_string(),
+            problem: Problem::Empty,
+        };
         assert!(!error.to_string().contains("hunter2"));
     }
 }

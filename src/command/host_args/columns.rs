@@ -10,13 +10,18 @@ use crate::hosts::{HOST_COLUMNS, HostSpec, parse_entry};
 /// What a column may be called, in capitals or small letters, that is for nothing else than the hosts of the rows.
 const LIKE_HOST: [&str; 9] = [HOST, "hosts", "hostname", "host_name", "name", "fqdn", "ip", "address", "node"];
 
-/// What is wrong with taking the rows in the order of the hosts, if they seem to say themselves whose they are.
-pub(super) fn wrong_order(rows: &[Row], hosts: &[HostSpec], is_used: impl Fn(&str) -> bool) -> Option<String> {
+/// What is wrong with taking the rows in the order of the hosts, if they seem to say themselves whose they are; `option` says which column does.
+pub(super) fn wrong_order(
+    rows: &[Row],
+    hosts: &[HostSpec],
+    option: &str,
+    is_used: impl Fn(&str) -> bool,
+) -> Option<String> {
     let known = Known::new(hosts);
     if let Some(column) = with_hosts(rows, &known, is_used) {
-        let option = quoted_word(column);
+        let word = quoted_word(column);
         return Some(format!(
-            "the column {column:?} has names of hosts of this run; if each row is for the host in it, say --host-column {option}, with \
+            "the column {column:?} has names of hosts of this run; if each row is for the host in it, say {option} {word}, with \
              the names as the list has them, or call the column \"{HOST}\"; rows in the order of the hosts have no such column"
         ));
     }

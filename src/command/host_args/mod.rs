@@ -1,5 +1,4 @@
-//! Per-host arguments: what is put into the command for each host. Rows of a file (`--host-args`), single values
-//! (`--host-arg`), and the fields of the hosts file; all checked before the first connection.
+//! Per-host arguments: what is put into the command for each host. Rows of a file, single values, and the fields of the hosts file; all checked before the first connection.
 
 mod columns;
 mod csv;
@@ -16,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::template::{ValueError, Values};
-use crate::command::{CommandLine, shown};
+use crate::command::{CommandError, CommandLine, shown};
 use crate::hosts::{self, HostSpec, Origin};
 use crate::system::files::unread::{BeforeStart, is_unread};
 use crate::text::message::{excerpt, reason};
@@ -43,8 +42,8 @@ enum ArgumentSource {
     /// Nothing was given for it.
     #[default]
     Nowhere,
-    /// `--host-arg`.
-    Option,
+    /// A single value, as messages call it.
+    Single(&'static str),
     Row {
         file: Arc<Path>,
         line: usize,
@@ -57,7 +56,7 @@ impl fmt::Display for ArgumentSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ArgumentSource::Nowhere => f.write_str("host arguments"),
-            ArgumentSource::Option => f.write_str("--host-arg"),
+            ArgumentSource::Single(name) => f.write_str(name),
             ArgumentSource::Row { file, line } => write!(f, "{}:{line}", file.display()),
             ArgumentSource::Entry(origin) => origin.fmt(f),
         }
@@ -77,7 +76,7 @@ pub struct Arguments {
 #[derive(Debug, thiserror::Error)]
 pub enum HostArgsError {
     /// The file cannot be read.
-    #[error("{}: cannot read the host arguments: {}{}", .path.display(), reason(.error), slip(.path))]
+    #[error("{}: cannot read the host arguments: {}", .path.display(), reason(.error))]
     Read {
         /// The file.
         path: PathBuf,
@@ -87,6 +86,9 @@ pub enum HostArgsError {
     /// Rows and values that are not as they have to be; all of them, so that they can be mended at once.
     #[error("{}", Problems(.0))]
     Bad(Vec<String>),
+    /// Commands that cannot be sent, once they are filled in, each with its host.
+    #[error("{}", Problems(&.0.iter().map(|(host, error)| format!("{host}: {error}")).collect::<Vec<_>>()))]
+    Commands(Vec<(String, CommandError)>),
 }
 
 impl BeforeStart for HostArgsError {
@@ -95,15 +97,26 @@ impl BeforeStart for HostArgsError {
     }
 }
 
-/// A tip for a value where a file is expected.
-fn slip(path: &Path) -> &'static str {
-    if path.as_os_str().as_bytes().contains(&b'=') { " (a value for one host is given with --host-arg)" } else { "" }
+/// What messages call arguments: the names by which whoever gives them knows them.
+#[derive(Clone, Copy, Debug)]
+pub struct ArgumentNames {
+    /// A single value of a host.
+    pub single: &'static str,
+    /// What says which column has the hosts.
+    pub column: &'static str,
+}
+
+impl Default for ArgumentNames {
+    fn default() -> Self {
+        ArgumentNames { single: "host argument", column: "the host column" }
+    }
 }
 
 /// At most this many problems are listed: the first ones tell what kind of mistake it is.
 const PROBLEMS_SHOWN: usize = 10;
 
-struct Problems<'a>(&'a [String]);
+/// Problems in a message.
+pub struct Problems<'a>(pub &'a [String]);
 
 impl fmt::Display for Problems<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -156,7 +169,7 @@ pub fn are_used(hosts: &[HostSpec], words: &[OsString]) -> bool {
 }
 
 /// Gives each host its arguments and checks that they are what `command` needs: those of the rows of `file`, those of
-/// `options` (`HOST=VALUE`, `HOST:NAME=VALUE`), those of the hosts file. Of two with the same name, the later `--host-arg`
+/// `options` (`HOST=VALUE`, `HOST:NAME=VALUE`), those of the hosts file. Of two with the same name, the later option
 /// beats the earlier, which beats the row, which beats the hosts file.
 ///
 /// # Errors
@@ -167,11 +180,12 @@ pub fn gather(
     options: &[OsString],
     hosts: &[HostSpec],
     command: &CommandLine,
+    names: ArgumentNames,
 ) -> Result<Vec<Arguments>, HostArgsError> {
     // Whoever may write it: values go into commands for the hosts, and change nothing here.
     let read = |path: &Path| hosts::read(path).map_err(|error| HostArgsError::Read { path: path.to_owned(), error });
     let text = file.map(|path| read(path).map(|contents| (path, contents.bytes))).transpose()?;
-    of_texts(text.as_ref().map(|(path, text)| (*path, &**text)), column, options, hosts, command)
+    of_texts(text.as_ref().map(|(path, text)| (*path, &**text)), column, options, hosts, command, names)
 }
 
 /// The same, of a file that has been read.
@@ -181,29 +195,31 @@ pub(crate) fn of_texts(
     options: &[OsString],
     hosts: &[HostSpec],
     command: &CommandLine,
+    names: ArgumentNames,
 ) -> Result<Vec<Arguments>, HostArgsError> {
     let of_entry = |host: &HostSpec| Arguments::of_entry(named_arguments(host), &host.origin);
     let mut arguments: Vec<Arguments> = hosts.iter().map(of_entry).collect();
     let mut problems = Vec::new();
     if let Some((path, text)) = file {
         match Rows::parse(path, text, command.is_by_name()) {
-            Ok(rows) => rows.hand_out(column, hosts, command, &mut arguments, &mut problems),
+            Ok(rows) => rows.hand_out((column, names.column), hosts, command, &mut arguments, &mut problems),
             Err(wrong) => problems = wrong,
         }
     }
     let by_name = Directory::new(hosts);
     let mut singles: Vec<Vec<Vec<u8>>> = vec![Vec::new(); if options.is_empty() { 0 } else { hosts.len() }];
     for option in options {
-        if let Err(problem) = single(option.as_bytes(), &by_name, command, &mut arguments, &mut singles) {
+        if let Err(problem) = single((names.single, option.as_bytes()), &by_name, command, &mut arguments, &mut singles)
+        {
             // Only what stands before the =: the value may be a secret.
             let target = option.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
-            problems.push(format!("--host-arg {}: {problem}", quoted(target)));
+            problems.push(format!("{} {}: {problem}", names.single, quoted(target)));
         }
     }
     for (of_host, values) in arguments.iter_mut().zip(singles) {
         if !values.is_empty() {
             of_host.in_order = values;
-            of_host.place = ArgumentSource::Option;
+            of_host.place = ArgumentSource::Single(names.single);
         }
     }
     if !problems.is_empty() {
@@ -273,9 +289,9 @@ impl<'a> Directory<'a> {
     }
 }
 
-/// Reads a `--host-arg`. What stands before the first `=` is a host of the run, or one followed by `:` and a name.
+/// Reads a single value, which messages call `source`. What stands before the first `=` is a host of the run, or one followed by `:` and a name.
 fn single(
-    option: &[u8],
+    (source, option): (&'static str, &[u8]),
     hosts: &Directory<'_>,
     command: &CommandLine,
     arguments: &mut [Arguments],
@@ -307,7 +323,7 @@ fn single(
                 let of_host = &mut arguments[place];
                 of_host.named.insert(0, (Arc::clone(&name), value.to_owned()));
                 if of_host.place == ArgumentSource::Nowhere {
-                    of_host.place = ArgumentSource::Option;
+                    of_host.place = ArgumentSource::Single(source);
                 }
             }
         }
@@ -376,7 +392,7 @@ impl Rows {
     /// Gives each host its row: the one that names it, if rows name hosts, else the one in the same place.
     fn hand_out(
         self,
-        column: Option<&str>,
+        (column, column_option): (Option<&str>, &str),
         hosts: &[HostSpec],
         command: &CommandLine,
         arguments: &mut [Arguments],
@@ -387,10 +403,11 @@ impl Rows {
             return self.hand_out_by_name(name, hosts, arguments, problems);
         }
         if column.is_some() {
-            return problems.push(format!("{}: no row has the column {name:?} of --host-column", self.file.display()));
+            return problems
+                .push(format!("{}: no row has the column {name:?} of {column_option}", self.file.display()));
         }
         let is_used = |name: &str| command.names().any(|used| used == name);
-        if let Some(problem) = columns::wrong_order(&self.rows, hosts, is_used) {
+        if let Some(problem) = columns::wrong_order(&self.rows, hosts, column_option, is_used) {
             return problems.push(format!("{}: {problem}", self.file.display()));
         }
         let (file, count) = (self.file.display(), self.rows.len());

@@ -11,7 +11,8 @@ fn filled(name: &str, text: &[u8], options: &[&str], command: &str) -> Result<Ve
     let line = CommandLine::with_places(&[command.into()], Wrapping::default()).map_err(|error| error.to_string())?;
     let options: Vec<OsString> = options.iter().map(OsString::from).collect();
     let file = (!name.is_empty()).then_some(path.as_path());
-    let arguments = gather(file, None, &options, &hosts, &line)
+    let names = ArgumentNames { single: "--host-arg", column: "--host-column" };
+    let arguments = gather(file, None, &options, &hosts, &line, names)
         .map_err(|error| error.to_string().replace(&path.display().to_string(), "FILE"))?;
     let fill = |(index, (host, arguments)): (usize, (&HostSpec, &Arguments))| {
         let values = ForHost { arguments, host: &host.name, user: "me", port: 22, index };
@@ -54,7 +55,10 @@ fn rows_that_name_their_hosts() {
     let text = "[{\"host\":\"web1\",\"v\":1},{\"host\":\"root@web2:2222\",\"v\":2},{\"host\":\"web2\",\"v\":0},\n{\"host\":\"::1\",\"v\":3}]";
     fills("a.json", text, &[], "%(v)s", ["1", "2", "3"]);
     let problem = filled("a.csv", b"host,v\nweb1,1\nweb1,2\nweb2,3\n", &[], "%(v)s").expect_err("two and none");
-    assert_eq!(problem, "FILE:3: a second row for \"web1\", after line 2\nFILE: no row has ::1 as its \"host\" (-H)");
+    assert_eq!(
+        problem,
+        "FILE:3: a second row for \"web1\", after line 2\nFILE: no row has ::1 as its \"host\" (hosts)"
+    );
     let problem = filled("rows", b"{\"host\":\"web1\"}\n{\"v\":1}", &[], "%(v)s").expect_err("no host");
     assert!(problem.starts_with("FILE:2: the row has no \"host\", which others have"), "{problem}");
 }
@@ -91,8 +95,8 @@ fn too_few_and_too_many_and_unknown_are_all_named() {
         let problem = filled(name, text.as_bytes(), &[], command).expect_err("wrong");
         problem.lines().map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(wrong("a.csv", "a\nb\n", "%s"), ["FILE: 2 rows for 3 hosts; the first without one is ::1 (-H)"]);
-    assert_eq!(wrong("a.csv", "", "%s"), ["FILE: 0 rows for 3 hosts; the first without one is web1 (-H)"]);
+    assert_eq!(wrong("a.csv", "a\nb\n", "%s"), ["FILE: 2 rows for 3 hosts; the first without one is ::1 (hosts)"]);
+    assert_eq!(wrong("a.csv", "", "%s"), ["FILE: 0 rows for 3 hosts; the first without one is web1 (hosts)"]);
     assert_eq!(
         wrong("a.csv", "a,b\nc,d\ne\n", "%s"),
         [
@@ -139,8 +143,8 @@ fn files_that_are_wrong() {
 fn what_a_host_entry_says_comes_last() {
     let fields =
         [("role", "db"), ("rack", "r1"), ("user", "app")].map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let mut arguments = Arguments::of_entry(&fields, &Origin::CommandLine);
-    assert_eq!(arguments.place, ArgumentSource::Entry(Origin::CommandLine));
+    let mut arguments = Arguments::of_entry(&fields, &Origin::Text("hosts"));
+    assert_eq!(arguments.place, ArgumentSource::Entry(Origin::Text("hosts")));
     let named = vec![("role".into(), b"web".to_vec()), ("host".into(), b"web1".to_vec())];
     arguments.take(Row { line: 7, given: Given::Named(named) }, &Path::new("a.csv").into());
     let values = ForHost { arguments: &arguments, host: "web1.example", user: "me", port: 22, index: 4 };

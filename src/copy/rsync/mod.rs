@@ -163,17 +163,6 @@ pub fn meaning(status: u32) -> Option<&'static str> {
     })
 }
 
-/// One line on what would help against an exit status of rsync, where something would.
-pub fn hint(status: u32) -> Option<&'static str> {
-    Some(match status {
-        2 => "is the shell of that user silent when it is not a terminal? A .bashrc that prints something does this",
-        12 => "a full disk on the host, or a killed rsync there, does this",
-        23 => "some files could not be transferred, and rsync has named them",
-        126 | 127 => "install rsync on the host; if it is there, but not on PATH: -X --rsync-path=/where/it/is/rsync",
-        _ => return None,
-    })
-}
-
 /// Whether the environment variable is our own: it may be secret, or mean something else to a copy of ours.
 fn is_ours(name: &std::ffi::OsStr) -> bool {
     name.as_bytes().starts_with(b"PSSH_")

@@ -11,10 +11,11 @@ use super::names::{Wanted, decode_name};
 pub use super::paths::command;
 use super::paths::{is_plain, normal};
 use super::records::{self, Record};
-use super::{CopyFailures, INSTALL, LINE, NOISE, copy_error, impossible, never_began, said, split_line, split_message};
+use super::{CopyFailures, LINE, NOISE, copy_error, impossible, never_began, said, split_line, split_message};
 use crate::copy::download_root::{Below, DownloadRoot, Found, PlaceError, Trouble, local_mode};
 use crate::copy::{Download, MOST_DIRECTORIES, endless};
 use crate::events::event::{Outcome, Progress};
+use crate::events::remedy::Remedy;
 use crate::ssh::channel::dialogue::{Dialogue, Say};
 
 /// Directories in each other that are followed: a loop of links on the host ends here.
@@ -171,7 +172,11 @@ impl Receiving {
                     self.settle_base(count.unwrap_or(usize::MAX));
                 }
                 Some((b"stop", ..)) => {
-                    self.failures.add_error(copy_error(&self.shown(), "neither SFTP nor scp is there", Some(INSTALL)));
+                    self.failures.add_error(copy_error(
+                        &self.shown(),
+                        "neither SFTP nor scp is there",
+                        Some(Remedy::InstallSftpOrScp),
+                    ));
                     self.end();
                 }
                 _ => self.note(&line),

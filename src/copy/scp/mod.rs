@@ -26,6 +26,7 @@ mod tests;
 use crate::copy::Options;
 use crate::events::event::Outcome;
 use crate::events::host_error::HostError;
+use crate::events::remedy::Remedy;
 use crate::system::quotation::{said_bytes, said_reason};
 use crate::system::redact;
 
@@ -35,8 +36,6 @@ const MARK: &[u8] = b"pssh:";
 const LINE: usize = 8 * 1024;
 /// Bytes of what does not belong to the conversation that are listened to before its beginning, and kept of standard error.
 const NOISE: usize = 64 * 1024;
-/// What helps where there is nothing to copy with.
-const INSTALL: &str = "install an SFTP server on the host (openssh-sftp-server), or scp (openssh-client)";
 
 /// `bytes` as an argument that every login shell passes on unchanged; `printf %b` makes the bytes of it again.
 ///
@@ -99,14 +98,14 @@ impl CopyFailures {
 }
 
 /// The error that nothing, or only some of it, was copied.
-fn copy_error(path: &[u8], reason: &str, hint: Option<&str>) -> HostError {
+fn copy_error(path: &[u8], reason: &str, hint: Option<Remedy>) -> HostError {
     let path = String::from_utf8_lossy(path).into_owned();
-    HostError::Copy { path, reason: reason.to_owned(), others: 0, hint: hint.map(str::to_owned) }
+    HostError::Copy { path, reason: reason.to_owned(), others: 0, hint }
 }
 
 /// Why this protocol cannot do what is asked for, if so.
 fn impossible(options: Options, path: &[u8]) -> Option<HostError> {
-    let hint = Some("install an SFTP server on the host (openssh-sftp-server), or copy without that option");
+    let hint = Some(Remedy::InstallSftp);
     if options.checksum {
         Some(copy_error(path, "the host has no SFTP, and checksums need it", hint))
     } else if options.resume {
@@ -161,10 +160,12 @@ fn never_began(path: &[u8], channel: Outcome, printed: &[u8]) -> Outcome {
     };
     let quoted = first_line(printed).map(|line| format!(": {line}")).unwrap_or_default();
     let error = match status {
-        126 | 127 => copy_error(path, &format!("neither SFTP nor scp is there{quoted}"), Some(INSTALL)),
+        126 | 127 => {
+            copy_error(path, &format!("neither SFTP nor scp is there{quoted}"), Some(Remedy::InstallSftpOrScp))
+        }
         _ => {
-            let hint = "does the account have a shell, and not a fixed command?";
-            copy_error(path, &format!("neither SFTP nor scp answers (exit {status}){quoted}"), Some(hint))
+            let reason = format!("neither SFTP nor scp answers (exit {status}){quoted}");
+            copy_error(path, &reason, Some(Remedy::IsThereAShell))
         }
     };
     error.into()

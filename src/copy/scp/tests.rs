@@ -252,7 +252,7 @@ impl Field {
     /// What is to be uploaded from here to `target`.
     fn upload(&self, sources: &[&str], target: &[u8], options: Options) -> Arc<Upload> {
         let paths: Vec<PathBuf> = sources.iter().map(|path| self.dir.path().join("here").join(path)).collect();
-        let sources = Arc::new(Sources::find(&paths, options.recursive).unwrap());
+        let sources = Arc::new(Sources::find(&paths, options.recursive, None).unwrap());
         Arc::new(Upload { sources, target: target.to_vec(), options })
     }
 }

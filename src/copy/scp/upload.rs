@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use super::script::SCRIPT;
 use super::{
-    CopyFailures, INSTALL, LINE, NOISE, copy_error, encode, impossible, never_began, said, split_line, split_message,
+    CopyFailures, LINE, NOISE, copy_error, encode, impossible, never_began, said, split_line, split_message,
     split_tilde,
 };
 use crate::copy::sources::{Entry, Kind};
-use crate::copy::{IN_PLACE_HINT, PLACE_HINT, ROOM_HINT, Upload, temporary_name};
+use crate::copy::{Upload, temporary_name};
 use crate::events::event::{Outcome, Progress};
 use crate::events::host_error::HostError;
+use crate::events::remedy::Remedy;
 use crate::ssh::channel::dialogue::{Dialogue, PIECE, Say};
 
 /// The longest name that is sent without waiting whether the host takes it. Some file systems take little more.
@@ -190,7 +191,8 @@ impl Sending {
         // What is there now takes as much room as what should be: written over it needs none.
         let is_full = FULL.contains(&reason) && self.private;
         let size = self.upload.sources.total();
-        let hint = (is_full && self.existing.is_some_and(|existing| existing >= size)).then_some(ROOM_HINT);
+        let hint =
+            (is_full && self.existing.is_some_and(|existing| existing >= size)).then_some(Remedy::InPlaceForRoom);
         let path = self.there(path);
         self.failures.add_error(copy_error(&path, reason, hint));
     }
@@ -411,13 +413,15 @@ impl Sending {
             }
             (b"shut", UploadState::Calling) => {
                 let reason = if reason.is_empty() { "the host does not say why it refuses it" } else { reason };
-                let hint = (reason == DENIED).then_some(IN_PLACE_HINT);
+                let hint = (reason == DENIED).then_some(Remedy::InPlaceForNoNewFile);
                 self.fatal = Some(copy_error(path, reason, hint));
                 self.state = UploadState::Over;
             }
             (b"stop", UploadState::Calling) => {
                 self.fatal = Some(match path {
-                    b"" => copy_error(&self.upload.target, "neither SFTP nor scp is there", Some(INSTALL)),
+                    b"" => {
+                        copy_error(&self.upload.target, "neither SFTP nor scp is there", Some(Remedy::InstallSftpOrScp))
+                    }
                     _ if reason.is_empty() => copy_error(path, "the host does not say why it refuses it", None),
                     _ => copy_error(path, reason, None),
                 });
@@ -430,7 +434,7 @@ impl Sending {
                 self.failures.add(&path, if reason.is_empty() { "it cannot be moved into place" } else { reason });
             }
             (b"held", UploadState::Settling) => {
-                let hint = NOT_ALLOWED.contains(&reason).then_some(PLACE_HINT);
+                let hint = NOT_ALLOWED.contains(&reason).then_some(Remedy::InPlaceForNoRename);
                 let reason = match FULL.contains(&reason) {
                     true => reason.to_owned(),
                     false => format!("the new file cannot take its place: {reason}"),

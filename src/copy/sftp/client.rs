@@ -6,6 +6,7 @@ use std::mem;
 
 use super::packets::{self, Expected, Extension, REPLY_VERSION, Reply, Request};
 use crate::events::host_error::HostError;
+use crate::events::remedy::Remedy;
 use crate::ssh::wire::WireReader;
 use crate::system::quotation::said;
 use crate::system::redact;
@@ -14,9 +15,6 @@ use crate::system::redact;
 const MAX_PACKET: usize = 256 * 1024 + 1024;
 /// Bytes of a text that came instead of a packet which are quoted.
 const QUOTED: usize = 80;
-/// What to do about such a text.
-const TEXT_HINT: &str = "a login shell that prints something, such as from ~/.bashrc, disturbs SFTP: it should print nothing when \
-                         it is not interactive";
 
 /// The server does not speak SFTP as it should. Nothing that it says is of any worth any more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,12 +23,12 @@ pub struct ProtocolError {
     /// What it did. May quote the server.
     pub detail: String,
     /// What would help, where that is known.
-    pub hint: Option<&'static str>,
+    pub hint: Option<Remedy>,
 }
 
 impl From<ProtocolError> for HostError {
     fn from(error: ProtocolError) -> HostError {
-        HostError::Ssh { doing: "SFTP", detail: error.detail, hint: error.hint.map(str::to_owned) }
+        HostError::Ssh { doing: "SFTP", detail: error.detail, hint: error.hint }
     }
 }
 
@@ -210,7 +208,7 @@ impl<T> Client<T> {
         let text = redact::beginning(text, QUOTED);
         let text = String::from_utf8_lossy(&text);
         let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-        ProtocolError { detail: format!("the host sent text instead: {}", said(line)), hint: Some(TEXT_HINT) }
+        ProtocolError { detail: format!("the host sent text instead: {}", said(line)), hint: Some(Remedy::SilentShell) }
     }
 
     fn new_id(&mut self) -> u32 {
@@ -350,7 +348,7 @@ mod tests {
         client.hear(b"come to db1!\r\nToday is a good day.\n");
         let error = client.next_reply().unwrap_err();
         assert_eq!(error.detail, "the host sent text instead: \"Welcome to db1!\"");
-        assert_eq!(error.hint, Some(TEXT_HINT));
+        assert_eq!(error.hint, Some(Remedy::SilentShell));
         assert!(matches!(HostError::from(error), HostError::Ssh { doing: "SFTP", hint: Some(_), .. }));
     }
 

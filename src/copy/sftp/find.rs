@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::glob::{Pattern, is_special, unescape};
 use super::packets::{Reply, Request, Status};
+use crate::events::remedy::Remedy;
 
 /// Requests of ours that wait for a reply at once.
 const ASKED: usize = 32;
@@ -31,6 +32,8 @@ pub struct Missing {
     pub path: Vec<u8>,
     /// Why.
     pub reason: String,
+    /// What would help, where that is known.
+    pub hint: Option<Remedy>,
 }
 
 /// Tells replies apart.
@@ -59,9 +62,6 @@ pub struct Looking {
     prefix: Vec<u8>,
     component: usize,
 }
-
-/// What is told where more matches than there is room for.
-const FULL: &str = "more files than can be kept in mind match; -r copies a whole directory";
 
 /// What is to be asked for next.
 #[derive(Debug)]
@@ -195,7 +195,7 @@ impl Finding {
             if remote.found.is_empty() {
                 if self.missing.iter().all(|missing| missing.path != remote.given) {
                     let reason = remote.problem.unwrap_or_else(|| "No such file or directory".to_owned());
-                    self.missing.push(Missing { path: remote.given, reason });
+                    self.missing.push(Missing { path: remote.given, reason, hint: None });
                 }
                 continue;
             }
@@ -371,7 +371,7 @@ impl Finding {
                 self.miss(remote, "the host's list of a directory does not end");
             } else {
                 // The last one still had room; what comes after it has none.
-                self.miss(remote, FULL);
+                self.miss_rest(remote);
             }
             self.listings.remove(&listing);
             self.to_ask.push_front(FindStep::Close(handle, Tag::Closed));
@@ -389,7 +389,7 @@ impl Finding {
     /// Counts a path of so many bytes; says whether there is room for it.
     fn charge(&mut self, remote: usize, bytes: usize) -> bool {
         if self.memory > MEMORY {
-            self.miss(remote, FULL);
+            self.miss_rest(remote);
             return false;
         }
         self.memory += bytes + PER_PATH;
@@ -398,9 +398,19 @@ impl Finding {
 
     /// Not all that a path means will be found.
     fn miss(&mut self, remote: usize, reason: &str) {
+        self.add_missing(remote, reason, None);
+    }
+
+    /// More matches than there is room for.
+    fn miss_rest(&mut self, remote: usize) {
+        let reason = "more files than can be kept in mind match";
+        self.add_missing(remote, reason, Some(Remedy::CopyWholeDirectory));
+    }
+
+    fn add_missing(&mut self, remote: usize, reason: &str, hint: Option<Remedy>) {
         let path = &self.remotes[remote].given;
         if self.missing.iter().all(|missing| missing.path != *path) {
-            self.missing.push(Missing { path: path.clone(), reason: reason.to_owned() });
+            self.missing.push(Missing { path: path.clone(), reason: reason.to_owned(), hint });
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::copy::download_root::{PlaceError, Trouble};
 use crate::events::host_error::HostError;
+use crate::events::remedy::Remedy;
 
 /// Failures of single files.
 #[derive(Debug, Default)]
@@ -14,13 +15,13 @@ pub(super) struct DownloadFailures {
 
 impl DownloadFailures {
     /// The host refused a file, or it is not as it should be. `path` is the one there.
-    pub(super) fn add(&mut self, path: &[u8], reason: String, hint: Option<&str>) {
+    pub(super) fn add(&mut self, path: &[u8], reason: String, hint: Option<Remedy>) {
         self.count += 1;
         self.first.get_or_insert_with(|| HostError::Copy {
             path: String::from_utf8_lossy(path).into_owned(),
             reason,
             others: 0,
-            hint: hint.map(str::to_owned),
+            hint,
         });
     }
 

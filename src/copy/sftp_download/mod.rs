@@ -18,6 +18,7 @@ use super::sftp::packets::{Attributes, Extension, Name, OPEN_READ, Reply, Reques
 use crate::copy::Download;
 use crate::events::event::{Outcome, Progress};
 use crate::events::host_error::HostError;
+use crate::events::remedy::Remedy;
 use crate::ssh::channel::dialogue::{Dialogue, PIECE, Say};
 use crate::system::quotation::said;
 
@@ -31,11 +32,6 @@ const WINDOW: usize = 4 << 20;
 const QUOTED: usize = 512;
 /// Files that are named as kept here.
 const KEPT_NAMED: usize = 3;
-/// What to do about a server that is not there.
-const MISSING_HINT: &str =
-    "is SFTP available there? See Subsystem of sshd_config(5), and whether sftp-server is installed";
-/// What to do about a directory.
-const RECURSIVE_HINT: &str = "-r copies directories";
 
 /// What a request was for.
 #[derive(Debug)]
@@ -145,7 +141,7 @@ impl Downloading {
             {
                 let (sources, missing) = finding.into_found();
                 for missing in missing {
-                    self.failures.add(&missing.path, missing.reason, None);
+                    self.failures.add(&missing.path, missing.reason, missing.hint);
                 }
                 self.begin(sources);
             }
@@ -176,15 +172,14 @@ impl Downloading {
     }
 
     /// Where what has come of files is kept, to be gone on with.
-    fn kept_hint(&self) -> Option<String> {
+    fn kept_hint(&self) -> Option<Remedy> {
         let mut kept = self.files.values().filter_map(Transfer::kept);
         let names = kept.by_ref().take(KEPT_NAMED).collect::<Vec<_>>().join(", ");
         let more = match kept.count() {
             0 => String::new(),
             more => format!(", and {more} more"),
         };
-        let hint = || format!("what has arrived is kept here, and the same command goes on with it: {names}{more}");
-        (!names.is_empty()).then(hint)
+        (!names.is_empty()).then(|| Remedy::KeptHere(names + &more))
     }
 
     /// Begins to copy what was found.
@@ -400,7 +395,7 @@ impl Downloading {
     }
 
     /// Something in a directory does not come along.
-    fn failed(&mut self, parent: u64, remote: &[u8], reason: String, hint: Option<&str>) {
+    fn failed(&mut self, parent: u64, remote: &[u8], reason: String, hint: Option<Remedy>) {
         self.failures.add(remote, reason, hint);
         self.child_over(parent);
     }
@@ -435,7 +430,7 @@ impl Downloading {
         let how = complaint.map_or_else(|| how.to_owned(), |complaint| format!("{how}: {}", said(complaint)));
         if !self.client.is_ready() {
             let reason = format!("the server ended before it had begun ({how})");
-            return HostError::Copy { path: "SFTP".to_owned(), reason, others: 0, hint: Some(MISSING_HINT.to_owned()) };
+            return HostError::Copy { path: "SFTP".to_owned(), reason, others: 0, hint: Some(Remedy::IsSftpThere) };
         }
         // Nobody knows how many more there would have been.
         let left = self.files.values().next().map(|file| &file.remote).or(self.download.remotes.first());

@@ -92,7 +92,7 @@ impl Downloading {
         let remote = self.directories.remote(parent, &entry);
         if attributes.is_directory() {
             if !self.download.options.recursive {
-                return self.failed(parent, &remote, "it is a directory".to_owned(), Some(RECURSIVE_HINT));
+                return self.failed(parent, &remote, "it is a directory".to_owned(), Some(Remedy::CopyDirectories));
             }
             // It may be one that it is in itself.
             self.asking += 1;

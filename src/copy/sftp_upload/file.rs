@@ -8,12 +8,13 @@ mod ending;
 pub use self::step::FileStep;
 use super::readback::ReadBack;
 use super::rest::{FOREIGN, UNTOLD};
-use super::{Failure, Shared, Tag, VAGUE_HINT, WINDOW, join, parent_of, shown};
+use super::{Failure, Shared, Tag, WINDOW, join, parent_of, shown};
 use crate::copy::sftp::packets::{
     Attributes, Extension, OPEN_APPEND, OPEN_CREATE, OPEN_EXCLUSIVE, OPEN_READ, OPEN_TRUNCATE, OPEN_WRITE, Reply,
     Request, Status,
 };
 use crate::copy::{random_tag, temporary_name};
+use crate::events::remedy::Remedy;
 
 /// With less room than this on the file system, a refusal to make or write a file is for lack of room.
 const TIGHT: u64 = 64 * 1024;

@@ -20,6 +20,7 @@ use super::sftp::packets::{Extension, Reply, Request};
 use crate::copy::{Upload, kept_as};
 use crate::events::event::{Outcome, Progress};
 use crate::events::host_error::HostError;
+use crate::events::remedy::Remedy;
 use crate::ssh::channel::dialogue::{Dialogue, Say};
 use crate::system::quotation::said;
 
@@ -35,8 +36,6 @@ const ENOUGH: usize = 8 * 1024;
 const QUOTED: usize = 200;
 /// Files that are named as left there.
 const LEFT_NAMED: usize = 3;
-/// What is said about a failure of which the server does not tell the reason.
-const VAGUE_HINT: &str = "this is all that it says about a full disk, a quota, a read-only file system, and much else";
 
 /// An upload to one host, as a dialogue with its SFTP server.
 #[derive(Debug)]
@@ -115,7 +114,7 @@ impl Shared {
 struct Failure {
     path: String,
     reason: String,
-    hint: Option<&'static str>,
+    hint: Option<Remedy>,
     /// What was written of it and could not be removed.
     left: Option<String>,
     /// What was written of it and is kept, to go on with.
@@ -123,7 +122,7 @@ struct Failure {
 }
 
 impl Failure {
-    fn new(path: &[u8], reason: String, hint: Option<&'static str>) -> Failure {
+    fn new(path: &[u8], reason: String, hint: Option<Remedy>) -> Failure {
         Failure { path: shown(path), reason, hint, left: None, kept: None }
     }
 
@@ -136,7 +135,7 @@ impl Failure {
         if let Some(left) = left {
             reason.push_str(&format!("; {left} is left there"));
         }
-        HostError::Copy { path, reason, others, hint: hint.map(str::to_owned) }
+        HostError::Copy { path, reason, others, hint }
     }
 }
 
@@ -265,9 +264,8 @@ impl Uploading {
         let complaint = complaint.lines().map(str::trim).rfind(|line| !line.is_empty());
         let how = complaint.map_or_else(|| how.to_owned(), |complaint| format!("{how}: {}", said(complaint)));
         if !shared.client.is_ready() {
-            let hint = "is SFTP available there? See Subsystem of sshd_config(5), and whether sftp-server is installed";
             let reason = format!("the server ended before it had begun ({how})");
-            return HostError::Copy { path: "SFTP".to_owned(), reason, others: 0, hint: Some(hint.to_owned()) };
+            return HostError::Copy { path: "SFTP".to_owned(), reason, others: 0, hint: Some(Remedy::IsSftpThere) };
         }
         let entries = shared.upload.sources.entries();
         let left = entries.len().saturating_sub(shared.copied + shared.failures.count);
@@ -291,7 +289,7 @@ impl Uploading {
     }
 
     /// What is left there of a copy whose connection was lost: nobody could be told to remove it.
-    fn left_hint(&self) -> Option<String> {
+    fn left_hint(&self) -> Option<Remedy> {
         let mut left = self.files.left();
         let mut names: Vec<String> = left.by_ref().take(LEFT_NAMED).collect();
         let more = left.count();
@@ -302,10 +300,10 @@ impl Uploading {
             names.push(format!("and {more} more"));
         }
         let names = names.join(", ");
-        let what = if self.shared.upload.options.inplace { "half-written" } else { "unfinished" };
-        Some(match self.shared.upload.options.resume {
-            true => format!("what has arrived is kept there, and the same command goes on with it: {names}"),
-            false => format!("left there, {what}, to be removed: {names} (--resume goes on with what it has left)"),
+        let options = self.shared.upload.options;
+        Some(match options.resume {
+            true => Remedy::KeptThere(names),
+            false => Remedy::LeftThere { names, is_in_place: options.inplace },
         })
     }
 

@@ -48,7 +48,7 @@ impl Pair {
 
     fn uploading(&self, names: &[&str], target: &str, options: Options) -> Uploading {
         let paths: Vec<PathBuf> = names.iter().map(|name| self.here.join(name)).collect();
-        let sources = Arc::new(Sources::find(&paths, options.recursive).unwrap());
+        let sources = Arc::new(Sources::find(&paths, options.recursive, None).unwrap());
         Uploading::new(Arc::new(Upload { sources, target: target.as_bytes().to_vec(), options }))
     }
 

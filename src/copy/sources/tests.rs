@@ -8,7 +8,7 @@ use super::*;
 
 fn find(directory: &Path, names: &[&str], recursive: bool) -> Result<Sources, SourcesError> {
     let paths: Vec<PathBuf> = names.iter().map(|name| directory.join(name)).collect();
-    Sources::find(&paths, recursive)
+    Sources::find(&paths, recursive, None)
 }
 
 fn paths(sources: &Sources) -> Vec<String> {
@@ -81,7 +81,7 @@ fn what_the_user_names_must_be_there_and_of_the_rest_what_can_be_is_copied() {
     assert_eq!((error.lines().count(), error.lines().last()), (6, Some("and 4 more")));
     // Nothing is left.
     let error = find(top, &["loop"], false).unwrap_err().to_string();
-    assert!(error.ends_with("loop: is a directory (-r copies directories)"), "{error}");
+    assert!(error.ends_with("loop: is a directory"), "{error}");
     let error = find(top, &["fifo"], false).unwrap_err().to_string();
     assert!(error.ends_with("fifo: not a regular file"), "{error}");
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::events::remedy::Remedy;
 use crate::system::quotation::said_names;
 use crate::system::redact;
 
@@ -37,7 +38,7 @@ pub struct LoginError {
     /// The host as the user has written it, if it is a jump host: what is for the hosts of the list is not for it.
     pub jump: Option<String>,
     /// What would help, where that is known better than by what was tried.
-    pub advice: Option<&'static str>,
+    pub advice: Option<Remedy>,
 }
 
 impl fmt::Display for LoginError {

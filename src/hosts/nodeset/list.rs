@@ -1,4 +1,4 @@
-//! The grammar of `-w`, `--only` and `--exclude`: items between operators, as of ClusterShell's nodeset.
+//! The grammar of lists of hosts: items between operators, as of ClusterShell's nodeset.
 //!
 //! ```text
 //! list  = item { operator item }          read from left to right; no operator binds more tightly than another
@@ -10,6 +10,7 @@
 use regex_lite::{Regex, RegexBuilder};
 
 use super::{Names, NamesError};
+use crate::hosts::problem::{Advice, Problem};
 use crate::text::message::excerpt;
 use crate::text::wildcard::matches_pattern;
 
@@ -76,19 +77,19 @@ const EXPECTED: &str = "a host, a range such as web[1-9], an @group or a pattern
 /// # Errors
 /// An item is missing, or is a pattern that cannot be read.
 pub fn parse(text: &str) -> Result<Vec<Term<'_>>, NamesError> {
-    let wrong = |at: usize, problem: String| NamesError { column: text[..at].chars().count(), problem };
+    let wrong = |at: usize, problem: Problem| NamesError { column: text[..at].chars().count(), problem };
     let mut terms = Vec::new();
     let (mut operator, mut at) = (None, 0);
     let (mut counted, mut column) = (0, 0);
     loop {
         at += text[at..].len() - text[at..].trim_start().len();
-        let length = item_length(&text[at..]).map_err(|problem| wrong(at, problem))?;
+        let length = item_length(&text[at..]).map_err(|problem| wrong(at, problem.into()))?;
         let item = text[at..at + length].trim_end();
         if item.is_empty() {
             return Err(wrong(at, missing(&text[at..], operator)));
         }
         if let Some(blank) = item.find(char::is_whitespace).filter(|_| !item.starts_with('/')) {
-            return Err(wrong(at + blank, "hosts are separated by commas here, not blanks".to_owned()));
+            return Err(wrong(at + blank, "hosts are separated by commas here, not blanks".into()));
         }
         column += text[counted..at].chars().count();
         counted = at;
@@ -108,15 +109,13 @@ pub fn parse(text: &str) -> Result<Vec<Term<'_>>, NamesError> {
 }
 
 /// Says what is missing between an operator, if there is one, and the rest of the list.
-fn missing(rest: &str, operator: Option<(Operator, char)>) -> String {
+fn missing(rest: &str, operator: Option<(Operator, char)>) -> Problem {
     match (operator, rest.chars().next()) {
-        (None, None) => format!("the list is empty; expected {EXPECTED}"),
-        (None, Some('!')) => {
-            "there are no hosts before the ! to leave some out; --exclude leaves hosts out of the whole run".to_owned()
-        }
-        (None, Some('^')) => "there are no hosts before the ^; a file with hosts is named with -h".to_owned(),
-        (None, Some(next)) => format!("expected {EXPECTED} before the {next}"),
-        (Some((_, operator)), _) => format!("expected {EXPECTED} after the {operator}"),
+        (None, None) => format!("the list is empty; expected {EXPECTED}").into(),
+        (None, Some('!')) => Problem::with("there are no hosts before the ! to leave some out", Advice::LeaveOutOfRun),
+        (None, Some('^')) => Problem::with("there are no hosts before the ^", Advice::NameFile),
+        (None, Some(next)) => format!("expected {EXPECTED} before the {next}").into(),
+        (Some((_, operator)), _) => format!("expected {EXPECTED} after the {operator}").into(),
     }
 }
 
@@ -167,7 +166,7 @@ impl Item {
             return Ok(Item::Group);
         }
         if let Some(regex) = text.strip_prefix('/').and_then(|text| text.strip_suffix('/')) {
-            let wrong = |problem: String| NamesError { column: 0, problem };
+            let wrong = |problem: String| NamesError { column: 0, problem: problem.into() };
             if regex.is_empty() {
                 return Err(wrong("the regular expression is empty: it is found in every name".to_owned()));
             }
@@ -185,12 +184,15 @@ impl Item {
             return Ok(Item::Hosts);
         }
         if let Some(at) = text.find(['@', ':']) {
-            let problem = "a pattern is compared with the names of hosts alone, without user and port".to_owned();
+            let problem = "a pattern is compared with the names of hosts alone, without user and port".into();
             return Err(NamesError { column: text[..at].chars().count(), problem });
         }
         let names = Names::parse(text)?;
         if names.count() > MOST_PATTERNS {
-            return Err(NamesError { column: 0, problem: format!("that is more than {MOST_PATTERNS} patterns") });
+            return Err(NamesError {
+                column: 0,
+                problem: format!("that is more than {MOST_PATTERNS} patterns").into(),
+            });
         }
         Ok(Item::Pattern(Pattern::Wildcards(names.iter().collect())))
     }
@@ -256,8 +258,8 @@ mod tests {
             (",a", 0, "before the ,"),
             ("é,,b", 2, "after the ,"),
             ("a!&b", 2, "after the !"),
-            ("!a", 0, "--exclude"),
-            ("^hosts", 0, "named with -h"),
+            ("!a", 0, "before the ! to leave some out"),
+            ("^hosts", 0, "before the ^"),
             ("a b", 1, "separated by commas here"),
             ("a, b c", 4, "separated by commas here"),
             ("/x", 0, "has no / after it"),
@@ -271,6 +273,14 @@ mod tests {
         ] {
             let error = parse(text).map(|_| ()).expect_err(text);
             assert!(error.column == column && error.problem.contains(words), "{text}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn slips_that_are_known_are_told_apart() {
+        for (text, advice) in [("!a", Some(Advice::LeaveOutOfRun)), ("^a", Some(Advice::NameFile)), (",a", None)] {
+            let error = parse(text).map(|_| ()).expect_err(text);
+            assert_eq!(error.problem.advice.as_deref(), advice.as_ref(), "{text}");
         }
     }
 

@@ -9,6 +9,7 @@ pub mod list;
 
 pub use fold::fold;
 
+use super::problem::Problem;
 use crate::text::message::excerpt;
 
 /// The most names that one text may stand for: ten times as many as a run has hosts.
@@ -46,7 +47,7 @@ pub struct NamesError {
     /// Where, in characters of the text from 0.
     pub column: usize,
     /// What, and what was expected.
-    pub problem: String,
+    pub problem: Problem,
 }
 
 impl Names {
@@ -56,7 +57,8 @@ impl Names {
     /// A bracket has no partner, something between brackets is no list of numbers, ranges and words, or there would be more
     /// than [`MOST_NAMES`] names.
     pub fn parse(text: &str) -> Result<Names, NamesError> {
-        let wrong = |at: usize, problem: String| NamesError { column: text[..at].chars().count(), problem };
+        let wrong =
+            |at: usize, problem: String| NamesError { column: text[..at].chars().count(), problem: problem.into() };
         let (mut parts, mut count) = (Vec::new(), 1_u64);
         let mut at = 0;
         while at < text.len() {

@@ -12,6 +12,7 @@ use super::ci_groups::Groups;
 use super::status::StatusLines;
 use crate::events::event::{Class, Event, EventKind, Outcome, Stream, Tally};
 use crate::events::host_error::HostError;
+use crate::events::remedy::Remedy;
 use crate::output::control_sequences::Guard;
 use crate::output::multiplexer::Report;
 use crate::output::style::{Face, Style};
@@ -192,7 +193,7 @@ impl Report for Inline {
         Some(HostError::Local {
             doing: "keeping its output in a temporary file",
             detail: reason(&error),
-            hint: Some(format!("make room in {}; the command itself: {outcome}", std::env::temp_dir().display())),
+            hint: Some(Remedy::MakeRoom { directory: std::env::temp_dir(), command: outcome.to_string() }),
         })
     }
 

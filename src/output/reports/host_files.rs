@@ -13,6 +13,7 @@ use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat};
 
 use crate::events::event::{Event, EventKind, Outcome, Stream, Tally};
 use crate::events::host_error::HostError;
+use crate::events::remedy::Remedy;
 use crate::hosts::file_names;
 use crate::output::multiplexer::Report;
 use crate::output::writer::Output;
@@ -194,7 +195,7 @@ impl Report for Files {
         Some(HostError::Local {
             doing: "writing its output",
             detail: format!("{}: {}", path.display(), reason(&error)),
-            hint: Some(format!("not all of its output is there; the command itself: {outcome}")),
+            hint: Some(Remedy::OutputIncomplete { command: outcome.to_string() }),
         })
     }
 

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Lines, NOT_TRIED, either, paths};
+use super::{Lines, NOT_TRIED, paths};
 use crate::hosts::HostSpec;
 use crate::plan::configured::methods;
 use crate::plan::destinations::Destinations;
 use crate::plan::error::Unprepared;
+use crate::plan::precedence::Precedence;
 use crate::ssh::destination::Method;
 use crate::ssh::host_keys::known_hosts::key_type;
 use crate::ssh::keys::agent::AgentKey;
@@ -49,7 +50,8 @@ impl Destinations {
         lines.0.splice(place..place, told.tried.into_iter().chain(told.untried));
 
         let (settings, set) = (&self.settings, &resolved.settings);
-        let has_password = settings.password.is_some() || spec.options.password_file.is_some();
+        let own_password = Precedence::new(settings, &spec.options, resolved).password_file(false);
+        let has_password = settings.password.is_some() || own_password.is_some();
         let may_ask = !set.batch_mode.value && self.can_ask();
         let is_tried = |method: &Method| match method {
             Method::PublicKey => can_offer,
@@ -61,11 +63,12 @@ impl Destinations {
         let tried = if tried.is_empty() { "none".to_owned() } else { names(&tried) };
         let why = "what the settings and the keys, passwords and terminal at hand leave";
         lines.0.push(("methods", tried, Origin::Option(why.into())));
+        let no_password = format!("there is no password; {} asks for one", settings.names.ask_password);
         for method in untried {
-            let why = match method {
+            let why: &str = match method {
                 Method::PublicKey => "there is no key to offer",
                 Method::KeyboardInteractive => "there is no password, and no terminal to ask on",
-                Method::Password => "there is no password; -A asks for one",
+                Method::Password => &no_password,
             };
             lines.0.push((NOT_TRIED, format!("method {}", method.name()), Origin::Option(why.into())));
         }
@@ -95,8 +98,8 @@ impl Destinations {
         let list = resolved.settings.pubkey_accepted_algorithms.value.as_ref();
         let allowed = PubkeyAlgorithms::of(list).map_err(|error| Unprepared::Setting(error.to_string()))?;
 
-        let some = Some(settings.identities.clone()).filter(|files| !files.is_empty());
-        let named: Vec<Candidate> = match either(&options.identities, &some, "--identity") {
+        let said = Precedence::new(settings, options, resolved);
+        let named: Vec<Candidate> = match said.identities().and_then(|files| Some((files.value, files.by.origin()?))) {
             Some((files, origin)) => {
                 let written = paths(files);
                 let all = files.iter().zip(written);
@@ -108,12 +111,8 @@ impl Destinations {
             }
             None => Vec::new(),
         };
-        let is_default = resolved.identity_files.iter().all(|file| file.origin == Origin::Default);
-        let configured: Vec<Candidate> = match is_default {
-            true => Vec::new(),
-            false => resolved.identity_files.iter().filter_map(configured).collect(),
-        };
-        let directory = settings.default_identities.as_deref().filter(|_| named.is_empty() && is_default);
+        let configured: Vec<Candidate> = said.configured_identities().iter().filter_map(configured).collect();
+        let directory = settings.default_identities.as_deref().filter(|_| said.tries_default_identities());
         let default = |names: &[&str]| -> Vec<Candidate> {
             directory.iter().flat_map(|directory| names.iter().map(|name| default(directory, name))).collect()
         };

@@ -53,16 +53,17 @@ fn the_first_list_without_anything_in_common_is_named() {
     );
     let nothing = said([KEX, "", "", "", "", ""]).expect("nothing in common");
     assert!(nothing.detail.starts_with("no matching host key type found: the server offers nothing; "), "{nothing:?}");
-    assert_eq!(nothing.hint, "the server offers nothing");
+    assert_eq!(nothing.hint, Remedy::NothingOffered);
 }
 
 #[test]
 fn a_hint_says_what_would_help() {
     let hint = |kex| said([kex, "", "", "", "", ""]).expect("nothing in common").hint;
-    assert_eq!(hint("sntrup761x25519-sha512"), "this build has no sntrup761");
-    assert_eq!(hint("x@example.com"), "this build does not have it");
+    let lacking = |reason, is_sha1| Remedy::LackingAlgorithm { reason, is_sha1 };
+    assert_eq!(hint("sntrup761x25519-sha512"), lacking("this build has no sntrup761", false));
+    assert_eq!(hint("x@example.com"), lacking("this build does not have it", false));
     let cbc = said([KEX, KEY, "3des-cbc,aes256-cbc", "aes128-ctr", "", ""]).expect("nothing in common").hint;
-    assert_eq!(cbc, "-O Ciphers=+aes256-cbc offers it to this server");
+    assert_eq!(cbc, Remedy::AllowAlgorithm { keyword: "Ciphers", name: "aes256-cbc" });
 }
 
 #[test]

@@ -16,6 +16,7 @@ use super::stdin::{Broken, StdinSender};
 use super::stop::Stopping;
 use crate::events::event::{Event, EventKind, Notice, Outcome, Phase, Stream};
 use crate::events::host_error::HostError;
+use crate::events::remedy::Remedy;
 use crate::ssh::channel::requests::{Requests, Start, Unanswered};
 use crate::ssh::ffi::{self, Channel};
 use crate::ssh::keepalive::{Keepalive, Pulse};
@@ -347,7 +348,7 @@ impl Running<'_> {
                 more && self.unsent() == 0
             }
             Err(Broken(detail)) => {
-                let hint = Some("the command was told to stop, since it has not got all of its input".to_owned());
+                let hint = Some(Remedy::InputIncomplete);
                 self.stop(HostError::Local { doing: "reading standard input", detail, hint }.into());
                 false
             }

@@ -7,9 +7,10 @@
 use ssh2::{Error, MethodType};
 
 use super::host_key::Trust;
-use super::keyboard_interactive::{self, Conversation, Silence};
+use super::keyboard_interactive::{Conversation, Silence};
 use crate::events::event::{Outcome, Phase};
 use crate::events::host_error::{HostError, LoginError};
+use crate::events::remedy::Remedy;
 use crate::ssh::destination::{Destination, Method};
 use crate::ssh::ffi::{self, Goodbye, OwnRequest, PasswordAnswer, PublicKeyAnswer, Refusal};
 use crate::ssh::keys::agent::{AgentKey, Bound};
@@ -322,7 +323,7 @@ impl Trial<'_, '_> {
             Ok(PasswordAnswer::Refused) => Ok(self.judged(name.to_owned())),
             Ok(PasswordAnswer::Expired) => {
                 self.error.details.push("the password has expired".to_owned());
-                self.error.advice = Some(keyboard_interactive::CHANGE);
+                self.error.advice = Some(Remedy::ChangePassword);
                 Ok(self.judged(name.to_owned()))
             }
             Err(stop) => {
@@ -415,16 +416,14 @@ impl Trial<'_, '_> {
     }
 
     /// What would help where keys are there and none may be offered.
-    fn why_no_key(&self) -> Option<&'static str> {
+    fn why_no_key(&self) -> Option<Remedy> {
         if !self.host.methods.contains(&Method::PublicKey) {
-            Some(
-                "public keys are turned off by PubkeyAuthentication or PreferredAuthentications; --explain shows where",
-            )
+            Some(Remedy::AllowKeys)
         } else if self.credentials.identities.are_disallowed() {
-            Some("PubkeyAcceptedAlgorithms allows none of the keys; --explain shows where it is set")
+            Some(Remedy::AllowKeyAlgorithms)
         } else if self.credentials.identities.unusable().iter().any(|why| why.contains(ENCRYPTED)) {
             // It is said with the key why nobody has opened it, and with which ssh-add an agent takes it.
-            Some("an agent that holds the key, or its passphrase in --password-file FILE, needs no terminal")
+            Some(Remedy::PassphraseNeeded)
         } else {
             None
         }

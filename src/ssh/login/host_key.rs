@@ -15,6 +15,7 @@ use rustix::net::getpeername;
 
 use crate::events::event::{Notice, Outcome};
 use crate::events::host_error::{HostError, HostKeyError, KNOWN_HOSTS_COMMAND};
+use crate::events::remedy::Remedy;
 use crate::hosts::options::HostKeyCheck;
 use crate::ssh::algorithms::Algorithms;
 use crate::ssh::destination::{DEFAULT_PORT, Destination};
@@ -150,7 +151,7 @@ pub fn check(
     let certificate = certificate.map_err(|problem| HostError::from(malformed(problem)))?;
     if let Some(bits) = rsa_bits(&key.blob).filter(|bits| *bits < host.rsa_bits) {
         let detail = format!("the host's RSA key has {bits} bits; at least {} are required", host.rsa_bits);
-        let hint = Some("RequiredRSASize of ssh_config sets the least; the host should get a better key".to_owned());
+        let hint = Some(Remedy::LongerHostKey);
         return Err(HostError::Ssh { doing: "host key", detail, hint }.into());
     }
     let offer = Offer { host, name, key: &key };

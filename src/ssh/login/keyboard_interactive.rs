@@ -9,6 +9,7 @@ use rustix::net::{Shutdown, shutdown};
 
 use super::question::{self, Asks};
 use crate::events::event::Outcome;
+use crate::events::remedy::Remedy;
 use crate::ssh::destination::Destination;
 use crate::ssh::ffi::{Answerer, Question};
 use crate::ssh::watch::Watch;
@@ -18,13 +19,6 @@ use crate::system::terminal::{AskError, Terminal};
 
 /// Characters of a question, and of what is said before it, that are shown.
 const LONGEST: usize = 200;
-
-/// What helps where there is no password.
-const PASSWORD: &str = "-A asks for a password, --password-file reads one";
-/// What helps where something else is to be typed, such as a code.
-const TYPE: &str = "the answer has to be typed at a terminal, or into the program of SSH_ASKPASS";
-/// What helps where the password has to be changed.
-pub const CHANGE: &str = "log in once with ssh and change the password";
 
 /// The conversation with one host.
 pub struct Conversation<'a> {
@@ -60,7 +54,7 @@ pub enum Silence {
         /// In words, what is asked, and why there is no answer.
         problem: String,
         /// What would help.
-        advice: &'static str,
+        advice: Remedy,
     },
 }
 
@@ -107,7 +101,7 @@ impl<'a> Conversation<'a> {
         let text = quoted(question.text.trim(), LONGEST);
         if asks_password && !self.told_password {
             let problem = format!("it asks {text}, and there is no password for it");
-            return Err(Silence::NoAnswer { problem, advice: PASSWORD });
+            return Err(Silence::NoAnswer { problem, advice: Remedy::PasswordNeeded });
         }
         let introduction = if introduction.is_empty() { String::new() } else { quoted(introduction, LONGEST) + " " };
         // The server's words stand in quotes behind the host's name: they are no question of ours, nor of another host.
@@ -120,7 +114,7 @@ impl<'a> Conversation<'a> {
                 return Silence::Job(outcome);
             }
             // Once the password was told, the next one is another: it has to be changed.
-            let advice = if self.told_password && asks_another { CHANGE } else { TYPE };
+            let advice = if self.told_password && asks_another { Remedy::ChangePassword } else { Remedy::AnswerNeeded };
             Silence::NoAnswer { problem: format!("it asks {text}, and {error}"), advice }
         })
     }

@@ -211,7 +211,7 @@ mod tests {
             let opts = options::parse(crate::plan::program::Program::Pssh, words.collect::<Vec<_>>())
                 .expect("a good command line");
             let environment = Environment { variable: &|_| None, login: Some("me".to_owned()), home: None };
-            let settings = Settings::resolve(&opts, &environment).expect("good settings");
+            let settings = Settings::resolve(&opts, &environment, &HashMap::new()).expect("good settings");
             let terminal = Terminal::new().expect("a pipe");
             let destinations = Destinations::new(Arc::new(settings), None, Arc::new(terminal), &cancel);
             let destinations = Arc::new(destinations.unwrap_or_else(|error| panic!("{error}")));
@@ -232,7 +232,7 @@ mod tests {
             let address = self.address;
             let hop = Hop { user: None, name: address.ip().to_string(), port: Some(address.port()) };
             let name = target.ip().to_string();
-            let spec = HostSpec::new((None, name, Some(target.port())), Origin::CommandLine);
+            let spec = HostSpec::new((None, name, Some(target.port())), Origin::Text("hosts"));
             let hosts = self.destinations.hosts(std::slice::from_ref(&spec)).unwrap_or_else(|error| panic!("{error}"));
             let host = &hosts[0];
             let mut watch = Watch::new(&self.cancel, Duration::from_secs(10));

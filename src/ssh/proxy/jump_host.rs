@@ -24,6 +24,7 @@ use super::chain::{Plan, Through, Way, failed_hop};
 use super::proxy_command::ProxyCommand;
 use crate::events::event::{Notice, Outcome, Phase};
 use crate::events::host_error::{HostError, ProxyError};
+use crate::events::remedy::Remedy;
 use crate::hosts::proxy::Proxy;
 use crate::hosts::write_entry;
 use crate::ssh::destination::Destination;
@@ -406,10 +407,7 @@ impl JumpHost {
             .stack_size(STACK)
             .spawn(move || Login { host, connection: None, settled: false }.run(time));
         if let Err(error) = begun {
-            let hint = Some(
-                "more threads and processes (ulimit -u, pids.max of the cgroup), or fewer hosts at once (-p)"
-                    .to_owned(),
-            );
+            let hint = Some(Remedy::MoreThreads);
             let outcome = HostError::Local { doing: "starting a thread", detail: reason(&error), hint };
             self.login_failed(state, outcome.into());
         }

@@ -15,7 +15,7 @@ use rustix::process::Signal;
 
 use crate::events::event::Outcome;
 use crate::events::host_error::{HostError, ProxyError};
-use crate::ssh::session::NOT_SSH_HINT;
+use crate::events::remedy::Remedy;
 use crate::system::child::{ProcessGroup, TICK};
 use crate::system::lock::lock;
 use crate::system::redact::{self, Filtered};
@@ -119,7 +119,7 @@ impl ProxyCommand {
             );
         }
         let detail = match *error {
-            HostError::Ssh { hint: Some(ref hint), ref detail, .. } if hint == NOT_SSH_HINT => {
+            HostError::Ssh { hint: Some(Remedy::IsItSsh), ref detail, .. } => {
                 return failed(self, format!("what it writes is not SSH: {detail}"));
             }
             HostError::Dropped { banner_seen, ref detail, .. } => (!banner_seen).then(|| detail.clone()),

@@ -9,6 +9,7 @@ use crate::command::GUARD_SAYS;
 use crate::command::sudo::{Sudo, Target, Tokens};
 use crate::events::event::Stream;
 use crate::events::host_error::HostError;
+use crate::events::remedy::Remedy;
 use crate::ssh::login::host_key::Trust;
 use crate::system::password_source::Secret;
 use crate::system::quotation;
@@ -22,13 +23,6 @@ const CONSEQUENCE: &[u8] = b"sudo: error initializing audit plugin";
 const AROUND: [&[u8]; 2] = [b"[sudo: ", b"] Password: "];
 /// Bytes of the line that sudo says last that are kept.
 const SAID: usize = 8 << 10;
-/// What would help where sudo asks and nobody answers.
-const NO_PASSWORD_HINT: &str =
-    "--sudo-password-file FILE has the password, or sudoers(5) lets the user in without one (NOPASSWD)";
-const REFUSED_HINT: &str =
-    "is it the login user's password? A sudo that asks for another one, or for a code as well, cannot be answered";
-const NOT_BEGUN_TOLD_HINT: &str = "is it the login user's password, and may that user run sh by sudo there?";
-const NOT_BEGUN_HINT: &str = "may that user run sh by sudo there, and does sudo want a terminal (requiretty)?";
 
 /// The conversation with the sudo of one host.
 pub struct Conversation {
@@ -219,7 +213,9 @@ impl Conversation {
                 Some(Err(why)) => return self.nobody(&why),
                 None => {}
             },
-            ConversationState::Refused => return self.end("the password was refused", Some(REFUSED_HINT)),
+            ConversationState::Refused => {
+                return self.end("the password was refused", Some(Remedy::SudoPasswordRefused));
+            }
             ConversationState::Beginning => {
                 self.state = ConversationState::Begun;
                 let (sudo, password) = (self.sudo.clone(), self.told.take());
@@ -236,10 +232,10 @@ impl Conversation {
     }
 
     fn nobody(&mut self, why: &str) -> Step {
-        self.end(&format!("it asks for a password, and {why}"), Some(NO_PASSWORD_HINT))
+        self.end(&format!("it asks for a password, and {why}"), Some(Remedy::SudoPasswordNeeded))
     }
 
-    fn end(&mut self, detail: &str, hint: Option<&'static str>) -> Step {
+    fn end(&mut self, detail: &str, hint: Option<Remedy>) -> Step {
         self.give_up();
         Step::End(HostError::Sudo { detail: detail.to_owned(), hint })
     }
@@ -262,8 +258,7 @@ impl Conversation {
         let said = if said.is_empty() { String::new() } else { format!(": {}", quotation::said(said)) };
         let task = self.task;
         let detail = format!("{task} was never seen to begin (exit status {status}){said}");
-        let hint = if self.told.is_some() { NOT_BEGUN_TOLD_HINT } else { NOT_BEGUN_HINT };
-        HostError::Sudo { detail, hint: Some(hint) }
+        HostError::Sudo { detail, hint: Some(Remedy::SudoNotBegun { was_told: self.told.is_some() }) }
     }
 
     /// What to wait for while our user is being asked.

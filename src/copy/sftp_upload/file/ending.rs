@@ -1,17 +1,16 @@
 //! How an upload of one file ends: it takes its place, or is given up, and what was written is removed.
 
 use super::*;
-use crate::copy::{IN_PLACE_HINT, KEPT_HINT, PLACE_HINT, ROOM_HINT};
 
 impl File {
     /// Gives up since the directory takes no new file.
     pub(super) fn fail_to_begin(&mut self, status: &Status, shared: &mut Shared) {
-        self.give_up(status.reason(), Some(IN_PLACE_HINT), shared);
+        self.give_up(status.reason(), Some(Remedy::InPlaceForNoNewFile), shared);
     }
 
     /// Gives up since the server does not let the file take its place.
     pub(super) fn fail_to_place(&mut self, what: &str, status: &Status, shared: &mut Shared) {
-        self.give_up(format!("{what}: {}", status.reason()), Some(PLACE_HINT), shared);
+        self.give_up(format!("{what}: {}", status.reason()), Some(Remedy::InPlaceForNoRename), shared);
     }
 
     /// There was no room for it: only `free` bytes, besides what was written of it.
@@ -22,8 +21,8 @@ impl File {
             failure.reason = NO_ROOM.to_owned();
             failure.hint = match failure.kept {
                 // What is kept takes the room that there was.
-                Some(_) => Some(KEPT_HINT),
-                None => fits_alone.then_some(ROOM_HINT),
+                Some(_) => Some(Remedy::ResumeAfterRoom),
+                None => fits_alone.then_some(Remedy::InPlaceForRoom),
             };
             shared.is_full = true;
         }
@@ -82,7 +81,7 @@ impl File {
     }
 
     pub(in crate::copy::sftp_upload) fn fail(&mut self, reason: String, status: &Status, shared: &mut Shared) {
-        let hint = (status.code == Status::FAILURE).then_some(VAGUE_HINT);
+        let hint = (status.code == Status::FAILURE).then_some(Remedy::NoReasonGiven);
         self.give_up(reason, hint, shared);
     }
 
@@ -101,12 +100,7 @@ impl File {
         self.give_up(reason, None, shared);
     }
 
-    pub(in crate::copy::sftp_upload) fn give_up(
-        &mut self,
-        reason: String,
-        hint: Option<&'static str>,
-        shared: &mut Shared,
-    ) {
+    pub(in crate::copy::sftp_upload) fn give_up(&mut self, reason: String, hint: Option<Remedy>, shared: &mut Shared) {
         if self.given_up.is_none() {
             self.tidy(shared);
             let kept = self.left();

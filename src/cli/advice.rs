@@ -1,0 +1,245 @@
+//! What would help against an error before the first connection: the errors say the fact, and here it gets the options that help,
+//! which nothing below knows.
+
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use anyhow::anyhow;
+
+use crate::command::host_args::{HostArgsError, Problems};
+use crate::command::{CommandError, MAX_COMMAND};
+use crate::hosts::host_config::HostConfigError;
+use crate::hosts::{Advice, HostsError, OtherFormat, Problem};
+use crate::plan::error::Unprepared;
+use crate::plan::exec_request::{CompleteError, RequestError};
+use crate::plan::job::CommandsError;
+use crate::ssh_config::ConfigError;
+use crate::system::password_source::{SecretError, Source};
+use crate::text::message::reason;
+
+/// The error, with what would help if that is known.
+pub fn advised(error: impl Into<anyhow::Error>) -> anyhow::Error {
+    let mut error = error.into();
+    if let Some(HostsError::Bad(bad)) = error.downcast_mut::<HostsError>() {
+        for entry in bad {
+            entry.problem = in_words(&entry.problem).into();
+        }
+        return error;
+    }
+    let text = None
+        .or_else(|| error.downcast_ref().and_then(hosts))
+        .or_else(|| error.downcast_ref().and_then(host_config))
+        .or_else(|| error.downcast_ref().and_then(commands))
+        .or_else(|| error.downcast_ref().and_then(unprepared));
+    text.map_or(error, |text| anyhow!(text))
+}
+
+fn hosts(error: &HostsError) -> Option<String> {
+    match error {
+        HostsError::Read { path, error: reason } if reason.kind() == ErrorKind::NotFound => {
+            Some(match starts(path, b"-") {
+                true => format!("{error}; help is --help"),
+                false => format!("{error}; hosts themselves are named with -H"),
+            })
+        }
+        _ => None,
+    }
+}
+
+fn starts(path: &Path, with: &[u8]) -> bool {
+    path.as_os_str().as_bytes().starts_with(with)
+}
+
+/// What is wrong with an entry of a list of hosts.
+fn in_words(problem: &Problem) -> String {
+    match problem.advice.as_deref() {
+        None => problem.to_string(),
+        Some(Advice::ListWithCommas) => format!("{problem}; -w takes a list with commas"),
+        Some(Advice::ChooseByPattern) => format!("{problem}; --only and --exclude take patterns"),
+        Some(Advice::PatternChooses) => format!("{problem}: --only, --exclude, ! and & take it"),
+        Some(Advice::LeaveOutOfRun) => format!("{problem}; --exclude leaves hosts out of the whole run"),
+        Some(Advice::NameFile) => format!("{problem}; a file with hosts is named with -h"),
+        Some(Advice::Convert { format, recipe }) => {
+            let (problem, takes) = match format {
+                OtherFormat::AnsibleInventory => (problem.to_string(), "takes its hosts"),
+                OtherFormat::Yaml => (format!("{problem}; of an inventory of Ansible"), "takes the hosts"),
+                OtherFormat::Json => (problem.to_string(), "takes the strings of a list"),
+                OtherFormat::KnownHosts => (problem.to_string(), "takes the names that are not hashed"),
+                OtherFormat::SshConfig => {
+                    let name = format.name();
+                    (problem.replacen(name, &format!("{name}, which is given with -F"), 1), "takes the names of it")
+                }
+                OtherFormat::Table(_) => (problem.to_string(), "takes its hosts, and --host-args its other columns"),
+            };
+            let separator = if *format == OtherFormat::Yaml { "" } else { ";" };
+            format!("{problem}{separator} {recipe} | pssh -h - ... {takes}")
+        }
+    }
+}
+
+fn host_config(error: &HostConfigError) -> Option<String> {
+    match error {
+        HostConfigError::Read { .. } | HostConfigError::Text(_) => Some(format!("--host-config {error}")),
+        HostConfigError::Bad(_) => None,
+    }
+}
+
+fn commands(error: &CommandsError) -> Option<String> {
+    match error {
+        CommandsError::All(error) => command(error),
+        CommandsError::Arguments(error) => arguments(error),
+    }
+}
+
+fn command(error: &CommandError) -> Option<String> {
+    match error {
+        CommandError::NoProgram => Some(format!("{error}; with --no-shell it names the program")),
+        CommandError::QuotedWithoutShell => Some(
+            "%q has no use with --no-shell or --script, where every value reaches the program as it is: write %s; what is a \
+             shell's text takes it as an argument: --no-shell -- sh -c 'echo \"$1\"' sh %s"
+                .to_owned(),
+        ),
+        _ => None,
+    }
+}
+
+fn arguments(error: &HostArgsError) -> Option<String> {
+    match error {
+        HostArgsError::Read { path, .. } if path.as_os_str().as_bytes().contains(&b'=') => {
+            Some(format!("{error} (a value for one host is given with --host-arg)"))
+        }
+        HostArgsError::Commands(errors) => {
+            let text = |(host, error): &(String, CommandError)| {
+                format!("{host}: {}", command(error).unwrap_or_else(|| error.to_string()))
+            };
+            Some(Problems(&errors.iter().map(text).collect::<Vec<_>>()).to_string())
+        }
+        HostArgsError::Read { .. } | HostArgsError::Bad(_) => None,
+    }
+}
+
+fn unprepared(error: &Unprepared) -> Option<String> {
+    match error {
+        Unprepared::Config(ConfigError::Unreadable { path, error }) => {
+            Some(format!("{}: cannot read the file of -F: {}", path.display(), reason(error)))
+        }
+        Unprepared::KnownHosts { is_directory: true, .. } => Some(format!("{error}; name a file with --known-hosts")),
+        Unprepared::KnownHosts { is_directory: false, .. } => {
+            Some(format!("{error}; make the file readable, or name others with --known-hosts"))
+        }
+        Unprepared::Password(error) => password(error),
+        Unprepared::Command(error) => arguments(error),
+        Unprepared::Length(CompleteError { host, error }) => {
+            let text = match error {
+                RequestError::InputTaken { what, length } => format!(
+                    "{what} has {length} bytes: what does not fit into {MAX_COMMAND} is sent over standard input, which -I takes"
+                ),
+                RequestError::ReadsInput(what) => format!(
+                    "{what} is run from standard input, as its interpreter cannot read it otherwise, and -I takes that"
+                ),
+                RequestError::TooLong { .. } => return None,
+            };
+            Some(host.as_ref().map_or_else(|| text.clone(), |host| format!("{host}: {text}")))
+        }
+        _ => None,
+    }
+}
+
+/// A password that cannot be had, with the option that says where it comes from. What a command line says is no secret: everybody can
+/// see it.
+fn password(error: &SecretError) -> Option<String> {
+    let option = match error.from.as_ref()? {
+        Source::Ask => "-A".to_owned(),
+        Source::File(path) => format!("--password-file {}", path.display()),
+        Source::SudoFile(path) => format!("--sudo-password-file {}", path.display()),
+        Source::Descriptor(number) => format!("--password-fd {number}"),
+        Source::Command(_) => "--password-command".to_owned(),
+        Source::Given(_) => return None,
+    };
+    let advice = match error.lacks_terminal() {
+        true => "; use --password-file, --password-fd or --password-command instead",
+        false => "",
+    };
+    Some(format!("{option}: {}{advice}", error.problem()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::command::{CommandLine, Shell, Wrapping};
+    use crate::hosts::{Groups, Lists};
+
+    fn words(nodes: &str) -> String {
+        let nodes = [nodes.to_owned()];
+        let lists = Lists { nodes: &nodes, ..Lists::default() };
+        let error = lists.read(&mut Groups::default()).expect_err("no list");
+        let told = advised(error).to_string();
+        told.split_once(": ").expect("a place").1.to_owned()
+    }
+
+    #[test]
+    fn lists_that_are_wrong_name_the_option_that_is_meant() {
+        for (nodes, text) in [
+            (
+                "!a",
+                "\"!a\": there are no hosts before the ! to leave some out; --exclude leaves hosts out of the whole run",
+            ),
+            ("^hosts", "\"^hosts\": there are no hosts before the ^; a file with hosts is named with -h"),
+            ("w*", "\"w*\": a pattern names no hosts, it chooses among them: --only, --exclude, ! and & take it"),
+            ("a,b:x", "\"b:x\": the port \"x\" is not a number from 1 to 65535"),
+        ] {
+            assert_eq!(words(nodes), text);
+        }
+    }
+
+    #[test]
+    fn lists_of_other_programs_name_what_takes_them() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("list");
+        let told = |text: &str| {
+            std::fs::write(&path, text).expect("a file");
+            let files = [path.clone()];
+            let lists = Lists { files: &files, ..Lists::default() };
+            let told = advised(lists.read(&mut Groups::default()).expect_err("no hosts file")).to_string();
+            let told = told.replace(&path.display().to_string(), "FILE");
+            told.split_once(": this looks like ").expect(&told).1.to_owned()
+        };
+        const NOT: &str = "not like a hosts file with [user@]host[:port] on each line;";
+        assert_eq!(
+            told("---\nall:\n"),
+            format!(
+                "YAML, {NOT} of an inventory of Ansible ansible all -i FILE --list-hosts | tail -n +2 | pssh -h - ... takes the hosts"
+            )
+        );
+        assert_eq!(
+            told("[\"a\"]"),
+            format!("JSON, {NOT} jq -r '.[]' FILE | pssh -h - ... takes the strings of a list")
+        );
+        assert_eq!(
+            told("host,version\na,1\n"),
+            format!(
+                "a table with a header, {NOT} tail -n +2 FILE | cut -d, -f1 | pssh -h - ... takes its hosts, and --host-args its \
+                 other columns"
+            )
+        );
+        let config = told("Host a\n  HostName b\n");
+        assert!(config.starts_with(&format!("an ssh_config file, which is given with -F, {NOT} awk ")), "{config}");
+        assert!(config.ends_with(" FILE | pssh -h - ... takes the names of it"), "{config}");
+    }
+
+    #[test]
+    fn commands_that_cannot_be_sent_name_the_options_that_are_meant() {
+        let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        let none = || Wrapping { shell: Shell::None };
+        let quoted = CommandLine::with_places(&words(&["echo", "%q"]), none()).map(|_| ()).expect_err("no shell");
+        let told = advised(CommandsError::All(quoted)).to_string();
+        assert!(told.starts_with("%q has no use with --no-shell or --script, where every value"), "{told}");
+        let empty = crate::command::literal(&words(&["", "x"]), &none()).expect_err("no program");
+        let text = "the command's first word is empty; with --no-shell it names the program";
+        let host = HostArgsError::Commands(vec![("web1".to_owned(), empty)]);
+        assert_eq!(advised(CommandsError::Arguments(host)).to_string(), format!("web1: {text}"));
+    }
+}
