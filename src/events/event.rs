@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::host_error::HostError;
+use super::host_error::{HostError, HostKeyError};
 use crate::system::cancel::{Cancel, Reason};
 use crate::system::redact;
 
@@ -201,6 +201,12 @@ pub enum Outcome {
     Unstopped(Box<Outcome>),
     /// It did not get as far as running the command, or the connection was lost on the way.
     Failed(Box<HostError>),
+}
+
+impl From<HostKeyError> for Outcome {
+    fn from(error: HostKeyError) -> Outcome {
+        HostError::from(error).into()
+    }
 }
 
 impl From<HostError> for Outcome {

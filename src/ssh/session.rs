@@ -355,8 +355,7 @@ impl Session {
     /// The outcome of `host`, whose session this is, if it has shown another key than the one that was checked.
     pub fn replaced_key(&self, host: &Destination) -> Option<Outcome> {
         let is_replaced = self.link.given_up() == Some(GivenUp::HostKey);
-        is_replaced
-            .then(|| HostError::from(host_key::replaced(host, self.session.host_key().map(|(key, _)| key))).into())
+        is_replaced.then(|| host_key::replaced(host, self.session.host_key().map(|(key, _)| key)).into())
     }
 
     /// The driver of this session.
