@@ -87,14 +87,7 @@ impl Report for Lines {
                 self.complete(job, Stream::Stderr, output);
                 self.pending[job.number] = Default::default();
             }
-            EventKind::Started
-            | EventKind::Attempted(_)
-            | EventKind::Connected
-            | EventKind::Note(_)
-            | EventKind::Warning(_)
-            | EventKind::Paused
-            | EventKind::Resumed
-            | EventKind::Copied(_) => {}
+            _ => {}
         }
     }
 

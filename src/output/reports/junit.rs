@@ -102,14 +102,7 @@ impl Report for Junit {
         match &event.kind {
             EventKind::Output { stream, bytes } => case.tail.add(*stream, bytes, SHOWN_LINES),
             EventKind::Finished { outcome, .. } => self.end(job, outcome, output),
-            EventKind::Started
-            | EventKind::Attempted(_)
-            | EventKind::Connected
-            | EventKind::Note(_)
-            | EventKind::Warning(_)
-            | EventKind::Paused
-            | EventKind::Resumed
-            | EventKind::Copied(_) => {}
+            _ => {}
         }
     }
 
