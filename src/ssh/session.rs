@@ -20,7 +20,7 @@ use super::login::auth;
 use super::login::host_key::{self, Known, Trust};
 use super::tcp;
 use super::version;
-use super::watch::Watch;
+use super::watch::{Notes, Watch};
 use crate::events::event::{Outcome, Phase};
 use crate::events::host_error::HostError;
 use crate::hosts::options::HostKeyCheck;
@@ -174,7 +174,7 @@ impl Session {
         host: &Destination,
         addresses: &[SocketAddr],
         watch: &mut Watch<'_>,
-        note: &mut dyn FnMut(&dyn Fn() -> String),
+        note: &mut Notes<'_>,
     ) -> Result<Session, Outcome> {
         watch.expect(Phase::Connect, "no TCP connection");
         watch.milestones().address = addresses.first().map(|address| tcp::at_port(*address, host.port));
@@ -192,7 +192,7 @@ impl Session {
         socket: Arc<OwnedFd>,
         host: &Destination,
         watch: &mut Watch<'_>,
-        note: &mut dyn FnMut(&dyn Fn() -> String),
+        note: &mut Notes<'_>,
     ) -> Result<Session, Outcome> {
         watch.milestones().reached = Some(Instant::now());
         let mut session = ssh2::Session::new().map_err(|error| HostError::Local {
@@ -298,7 +298,7 @@ impl Session {
     }
 
     /// Tells what the server has said to those who log in.
-    fn note_banners(&self, note: &mut dyn FnMut(&dyn Fn() -> String)) {
+    fn note_banners(&self, note: &mut Notes<'_>) {
         let (before, after) = self.link.banners();
         let lines =
             before.iter().chain(&after).flat_map(|banner| banner.lines()).filter(|line| !line.trim().is_empty());
@@ -350,6 +350,21 @@ impl Session {
     /// What is known of the session's socket.
     pub fn link(&self) -> &Link {
         &self.link
+    }
+
+    /// Hands the socket what it would not take before.
+    pub fn flush(&self) {
+        self.link.flush(self.socket());
+    }
+
+    /// Bytes that the socket has not taken yet.
+    pub fn unsent(&self) -> usize {
+        self.link.unsent_bytes()
+    }
+
+    /// How many bytes have been taken off the socket so far, for whichever channel.
+    pub fn received(&self) -> u64 {
+        self.link.received_bytes()
     }
 
     /// The outcome of `host`, whose session this is, if it has shown another key than the one that was checked.

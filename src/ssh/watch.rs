@@ -18,6 +18,9 @@ const STOPPED: Duration = Duration::from_millis(500);
 /// How soon to look again whether a [`Carrier`] has handed everything on.
 pub const CARRIER_TICK: Duration = Duration::from_millis(2);
 
+/// Takes what is worth knowing of one job, in words that are made only where somebody wants them.
+pub type Notes<'n> = dyn FnMut(&dyn Fn() -> String) + 'n;
+
 /// Hands on to a socket of ours what has come for it: a connection to a jump host.
 pub trait Carrier: Send + Sync {
     /// Until when all that had come for us is handed on. Asking makes the carrier find out anew, which takes it a moment.

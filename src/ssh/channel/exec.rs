@@ -26,7 +26,7 @@ use crate::ssh::keepalive::{Keepalive, Pulse};
 use crate::ssh::session::{Session, Stop, dropped};
 use crate::ssh::sudo::conversation::{Conversation, Step};
 use crate::ssh::sudo::stop::SudoStop;
-use crate::ssh::watch::Watch;
+use crate::ssh::watch::{Notes, Watch};
 use crate::system::cancel::Cancel;
 use crate::system::poll::poll_with;
 
@@ -85,7 +85,7 @@ pub fn run(
     io: ChannelIo<'_>,
     events: &Sender<Event>,
     watch: &mut Watch<'_>,
-    note: &mut dyn FnMut(&dyn Fn() -> String),
+    note: &mut Notes<'_>,
 ) -> Outcome {
     let (channel, made) = match start(session, command, watch, note) {
         Ok(started) => started,
@@ -126,7 +126,7 @@ fn start(
     session: &mut Session,
     command: &Command<'_>,
     watch: &mut Watch<'_>,
-    note: &mut dyn FnMut(&dyn Fn() -> String),
+    note: &mut Notes<'_>,
 ) -> Result<(Channel, Made), Outcome> {
     watch.expect(Phase::Open, "no session channel");
     let opened = session.driver().drive(watch, |ssh| Channel::open(ssh, command.window));
@@ -217,7 +217,7 @@ impl Running<'_> {
             if self.advance() {
                 return self.finish(None);
             }
-            self.flush();
+            self.session.flush();
             if !self.deliver() {
                 continue;
             }
@@ -225,7 +225,7 @@ impl Running<'_> {
             let more = self.send_input();
             let was_dead = self.session.is_dead();
             let drained = self.drain();
-            let received = self.received();
+            let received = self.session.received();
             let relayed = self.relay();
             self.tell_progress();
             if drained == Drained::Some {
@@ -245,7 +245,7 @@ impl Running<'_> {
             self.late.note_all_read(self.spoken.as_ref().is_none_or(|spoken| spoken.dialogue.hears()));
             // Looking for output may have brought word that the server takes more input, and looking for the end something
             // for the agent: nothing would wake us for it.
-            if !more && !self.takes_input() && self.received() == received {
+            if !more && !self.takes_input() && self.session.received() == received {
                 self.wait();
             }
         }
@@ -331,7 +331,7 @@ impl Running<'_> {
             Step::Tell(password) => self.stdin.answer(&password),
             Step::Begin(way) => {
                 let has_terminal = self.command.requests.terminal.is_some();
-                self.sudo_stop = way.map(|way| if has_terminal { way.with_terminal() } else { way });
+                self.sudo_stop = way.map(|way| way.with_terminal(has_terminal));
                 self.hand_on_sudos_rest();
                 self.sudo = None;
                 self.stdin.release();
@@ -342,8 +342,8 @@ impl Running<'_> {
 
     /// Sends what the socket and the server take of the command's input; says whether they may take more at once.
     fn send_input(&mut self) -> bool {
-        self.flush();
-        if self.unsent() > UNSENT {
+        self.session.flush();
+        if self.session.unsent() > UNSENT {
             return false;
         }
         let before = self.stdin.bytes();
@@ -355,8 +355,8 @@ impl Running<'_> {
         }
         match sent {
             Ok(more) => {
-                self.flush();
-                more && self.unsent() == 0
+                self.session.flush();
+                more && self.session.unsent() == 0
             }
             Err(Broken(detail)) => {
                 let hint = Some("the command was told to stop, since it has not got all of its input".to_owned());
@@ -370,18 +370,8 @@ impl Running<'_> {
     fn takes_input(&self) -> bool {
         !matches!(self.state, State::Stopping(_))
             && self.stdin.has_more()
-            && self.unsent() == 0
+            && self.session.unsent() == 0
             && self.channel.write_window() > 0
-    }
-
-    /// Hands the socket what it would not take before.
-    fn flush(&self) {
-        self.session.link().flush(self.session.socket());
-    }
-
-    /// Bytes that the socket has not taken yet.
-    fn unsent(&self) -> usize {
-        self.session.link().unsent_bytes()
     }
 
     /// Moves what the command and our agent have to say to each other; says whether there may be more.
@@ -397,15 +387,10 @@ impl Running<'_> {
         more
     }
 
-    /// How many bytes have been taken off the socket so far, for whichever channel.
-    fn received(&self) -> u64 {
-        self.session.link().received_bytes()
-    }
-
     /// Waits until the socket has something, or the next thing is due.
     fn wait(&mut self) {
         let mut flags = self.session.directions() | PollFlags::IN;
-        if self.unsent() > 0 {
+        if self.session.unsent() > 0 {
             flags |= PollFlags::OUT;
         }
         let blind = self.channel.queued() > 0 || self.stdin.is_blocked();
@@ -418,7 +403,7 @@ impl Running<'_> {
         let spoken = self.spoken.iter().flat_map(|spoken| spoken.dialogue.awaits()).flatten();
         let mut fds: Vec<_> = socket.into_iter().chain(input).chain(answer).chain(spoken).collect();
         let (first, mut lines) = (fds.len(), Vec::new());
-        for (line, socket, flags) in self.agent.iter().flat_map(|agent| agent.awaits(self.unsent())) {
+        for (line, socket, flags) in self.agent.iter().flat_map(|agent| agent.awaits(self.session.unsent())) {
             fds.push((socket, flags));
             lines.push(line);
         }

@@ -24,7 +24,7 @@ use crate::ssh::host_keys::known_hosts::{
 };
 use crate::ssh::host_keys::known_hosts_command::{self, Failure};
 use crate::ssh::keys::algorithms::CERTIFICATE;
-use crate::ssh::watch::Watch;
+use crate::ssh::watch::{Notes, Watch};
 use crate::ssh::wire::WireReader;
 use crate::ssh_config::LateTokens;
 
@@ -50,11 +50,7 @@ impl Known {
     ///
     /// # Errors
     /// The outcome of the job: the command fails, or the job is over.
-    pub fn of(
-        host: &Destination,
-        watch: &mut Watch<'_>,
-        note: &mut dyn FnMut(&dyn Fn() -> String),
-    ) -> Result<Known, Outcome> {
+    pub fn of(host: &Destination, watch: &mut Watch<'_>, note: &mut Notes<'_>) -> Result<Known, Outcome> {
         let (name, port) = (&host.key_name.0, host.key_name.1);
         let files = host.credentials.known_hosts.lookup(name, port);
         let mut for_order = None;
@@ -86,7 +82,7 @@ fn ask_command(
     host: &Destination,
     about: &LateTokens<'_>,
     watch: &mut Watch<'_>,
-    note: &mut dyn FnMut(&dyn Fn() -> String),
+    note: &mut Notes<'_>,
 ) -> Result<KnownHosts, Outcome> {
     let source = PathBuf::from(format!("{KNOWN_HOSTS_COMMAND}{}", about.invocation));
     let Some(command) = &host.credentials.known_hosts_command else { return Ok(KnownHosts::of_text(&source, b"")) };
@@ -135,7 +131,7 @@ pub fn check(
     blob: &[u8],
     socket: BorrowedFd<'_>,
     watch: &mut Watch<'_>,
-    note: &mut dyn FnMut(&dyn Fn() -> String),
+    note: &mut Notes<'_>,
 ) -> Result<Trust, Outcome> {
     let name = known_hosts_name(&host.key_name.0, host.key_name.1);
     let (key, certificate) = parse(blob, &name)?;
@@ -280,7 +276,7 @@ impl Offer<'_> {
         files: Entries,
         blob: &[u8],
         watch: &mut Watch<'_>,
-        note: &mut dyn FnMut(&dyn Fn() -> String),
+        note: &mut Notes<'_>,
     ) -> Result<Entries, Outcome> {
         if self.host.credentials.known_hosts_command.is_none() {
             return Ok(files);
@@ -301,7 +297,7 @@ impl Offer<'_> {
         &self,
         verdict: Verdict,
         watch: &mut Watch<'_>,
-        note: &mut dyn FnMut(&dyn Fn() -> String),
+        note: &mut Notes<'_>,
     ) -> Result<Result<Trust, Verdict>, HostError> {
         let mode = self.host.credentials.host_key_check;
         let verdict = match (verdict, mode) {
@@ -359,7 +355,7 @@ impl Offer<'_> {
 }
 
 /// Trust in a host whose key is not the known one where nothing is checked. The known key stays, as with ssh.
-fn unchecked_change(offer: &Offer<'_>, watch: &mut Watch<'_>, note: &mut dyn FnMut(&dyn Fn() -> String)) -> Trust {
+fn unchecked_change(offer: &Offer<'_>, watch: &mut Watch<'_>, note: &mut Notes<'_>) -> Trust {
     note(&|| format!("host key {offer} has CHANGED and is NOT checked: no password will be sent"));
     watch.warn(
         "the host key has CHANGED and is not checked: somebody may be in the middle; no password is sent".to_owned(),
@@ -369,11 +365,7 @@ fn unchecked_change(offer: &Offer<'_>, watch: &mut Watch<'_>, note: &mut dyn FnM
 
 /// Adds the key of a host of which nothing is known (accept-new and, as with ssh, off, which says at the end what it has added).
 /// What another job has added meanwhile decides: gives the verdict if that is against the key, `Unknown` if there is no file.
-fn remember_new(
-    offer: &Offer<'_>,
-    watch: &mut Watch<'_>,
-    note: &mut dyn FnMut(&dyn Fn() -> String),
-) -> Result<Option<Verdict>, HostError> {
+fn remember_new(offer: &Offer<'_>, watch: &mut Watch<'_>, note: &mut Notes<'_>) -> Result<Option<Verdict>, HostError> {
     let credentials = &offer.host.credentials;
     let is_off = credentials.host_key_check == HostKeyCheck::Off;
     match credentials.known_hosts.remember(&offer.host.key_name.0, offer.host.key_name.1, &offer.key.blob) {

@@ -92,7 +92,7 @@ impl Running<'_> {
             }
         }
         self.hand_on_rest();
-        self.flush();
+        self.session.flush();
         outcome
     }
 

@@ -45,7 +45,7 @@ impl Lateness {
             self.late = None;
             return false;
         }
-        let received = session.link().received_bytes();
+        let received = session.received();
         let late = self.late.get_or_insert_with(|| {
             let there = rustix::io::ioctl_fionread(session.socket()).unwrap_or_default();
             let most = received.saturating_add(there).saturating_add(u64::from(self.window));

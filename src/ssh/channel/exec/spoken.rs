@@ -34,7 +34,7 @@ pub(super) struct Spoken<'a> {
 }
 
 impl<'a> Spoken<'a> {
-    /// One that has not begun, and has the rest of the `watch` to.
+    /// One that has not begun; the program has the rest of the time of `watch` to answer.
     pub(super) fn new(dialogue: &'a mut dyn Dialogue, watch: &Watch<'_>) -> Spoken<'a> {
         Spoken {
             dialogue,

@@ -1,11 +1,11 @@
 //! The thread of one connection to a jump host: the login, then the channels.
 
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Connection, HEAD_START, JumpHost, Slot, Underlay};
+use super::{HEAD_START, JumpHost, Slot, Underlay};
 use crate::events::host_error::HostError;
+use crate::ssh::proxy::connection::{Connection, pair};
 use crate::ssh::proxy::direct_tcpip::DirectTcpip;
 use crate::ssh::watch::Watch;
 use crate::system::lock::lock;
@@ -25,7 +25,7 @@ impl Login {
         let limit = host.host.connect_timeout;
         let time = time.saturating_sub(HEAD_START.min(limit / 20));
         let mut watch = Watch::within(&host.plan.cancel, time, limit);
-        let made = host.log_in(&mut watch).and_then(|session| match wakers() {
+        let made = host.log_in(&mut watch).and_then(|session| match pair() {
             Ok((wake, woken)) => Ok((session, wake, woken)),
             Err(error) => {
                 let detail = reason(&error);
@@ -75,12 +75,4 @@ impl Drop for Login {
             }
         }
     }
-}
-
-/// Two connected sockets that do not block.
-fn wakers() -> std::io::Result<(UnixStream, UnixStream)> {
-    let (wake, woken) = UnixStream::pair()?;
-    wake.set_nonblocking(true)?;
-    woken.set_nonblocking(true)?;
-    Ok((wake, woken))
 }
