@@ -3,6 +3,7 @@
 mod login;
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use super::event::{Class, Outcome};
 use crate::system::redact;
+use crate::text::message::reason;
 
 pub use self::login::LoginError;
 
@@ -119,6 +121,11 @@ pub enum HostError {
 }
 
 impl HostError {
+    /// Something here that the system has refused.
+    pub fn local(doing: &'static str, error: &io::Error) -> HostError {
+        HostError::Local { doing, detail: reason(error), hint: None }
+    }
+
     /// The class of the outcome that this error makes.
     pub fn class(&self) -> Class {
         match self {

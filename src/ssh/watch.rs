@@ -11,7 +11,6 @@ use crate::events::event::{Milestones, Outcome, Phase};
 use crate::events::host_error::HostError;
 use crate::system::cancel::Cancel;
 use crate::system::poll::{CENTURY, Patience, Ready, catching_up, poll_with};
-use crate::text::message::reason;
 
 /// A deadline that is seen so much too late was missed by us, not by the host.
 const STOPPED: Duration = Duration::from_millis(500);
@@ -156,11 +155,8 @@ impl<'a> Watch<'a> {
             (Some(_), None) => end = arrived,
         }
         let cancel = Some(self.cancel).filter(|cancel| cancel.lapsed().is_none());
-        let ready = poll_with(cancel, fds, Some(end)).map_err(|error| HostError::Local {
-            doing: "waiting for the network",
-            detail: reason(&error),
-            hint: None,
-        })?;
+        let ready = poll_with(cancel, fds, Some(end));
+        let ready = ready.map_err(|error| HostError::local("waiting for the network", &error))?;
         if self.cancel.is_triggered() && self.cancel.lapsed().is_none() {
             return Err(Outcome::cancelled(self.cancel, true));
         }

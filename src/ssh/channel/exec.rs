@@ -12,7 +12,6 @@ use crossbeam_channel::Sender;
 use rustix::event::PollFlags;
 
 use self::late::Lateness;
-use self::output::Drained;
 use self::spoken::Spoken;
 use super::agent_forward::ForwardedAgent;
 use super::dialogue::Dialogue;
@@ -209,6 +208,17 @@ enum State {
     Parting { reason: Outcome, since: Instant },
     /// The command is told to stop, in one way after the other.
     Stopping(Stopping),
+}
+
+/// What one round over both streams came to.
+#[derive(PartialEq, Eq)]
+enum Drained {
+    /// Something was read; there may be more.
+    Some,
+    /// Both streams have nothing now.
+    Nothing,
+    /// The transport failed.
+    Failed(String),
 }
 
 impl Running<'_> {

@@ -1,7 +1,9 @@
 //! The end of a command: when nothing more can come, what that means, and what is still handed on.
 
-use super::output::Drained;
-use super::{Running, STARTING, STREAMS, State, not_started};
+use std::time::Instant;
+
+use super::spoken::AFTER_DONE;
+use super::{Drained, Running, STARTING, STREAMS, State, not_started};
 use crate::events::event::{Event, EventKind, Outcome};
 use crate::events::host_error::HostError;
 use crate::ssh::channel::requests;
@@ -12,7 +14,7 @@ use crate::system::quotation::said_names;
 /// Characters of a signal's name that are kept: those of RFC 4254 have at most 4, with `@DOMAIN` a name may be longer.
 const LONGEST_SIGNAL: usize = 40;
 
-pub(super) fn signaled(name: String) -> Outcome {
+fn signaled(name: String) -> Outcome {
     Outcome::Signaled { name: said_names(&[name], LONGEST_SIGNAL) }
 }
 
@@ -65,6 +67,18 @@ impl Running<'_> {
             Exit::Signal(name) if eof || over.is_some() => Some(signaled(name)),
             Exit::Unknown => over.map(|detail| HostError::Lost { detail, hint: None }.into()),
             Exit::Status(_) | Exit::Signal(_) => None,
+        }
+    }
+
+    /// The outcome of a dialogue that is done, although its program does not close the channel: it may have left something behind
+    /// that holds it.
+    pub(super) fn after_done(&mut self) -> Option<Outcome> {
+        let spoken = self.spoken.as_mut().filter(|spoken| self.stdin.is_over() && spoken.dialogue.is_done())?;
+        let since = *spoken.done.get_or_insert_with(Instant::now);
+        match self.channel.exit() {
+            Exit::Status(status) => Some(Outcome::Exited(status)),
+            Exit::Signal(name) => Some(signaled(name)),
+            Exit::Unknown => (since.elapsed() >= AFTER_DONE).then_some(Outcome::Exited(0)),
         }
     }
 

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use crossbeam_channel::{Select, TrySendError};
 
-use super::{Running, STREAMS};
+use super::spoken::Spoken;
+use super::{Drained, Running, STREAMS};
 use crate::events::event::{Event, EventKind, Stream};
 use crate::ssh::ffi;
 use crate::ssh::session::SOCKET_DISCONNECT;
@@ -14,17 +15,6 @@ use crate::ssh::sudo::conversation::Conversation;
 const READ_SIZE: usize = 32 * 1024;
 /// Reads of one stream in a row before the other has its turn.
 const READ_BURST: usize = 8;
-
-/// What one round over both streams came to.
-#[derive(PartialEq, Eq)]
-pub(super) enum Drained {
-    /// Something was read; there may be more.
-    Some,
-    /// Both streams have nothing now.
-    Nothing,
-    /// The transport failed.
-    Failed(String),
-}
 
 impl Running<'_> {
     /// Reads both streams until neither has anything, or the events are full. Data of other streams is dropped.
@@ -120,6 +110,13 @@ impl Running<'_> {
             None => (stream, bytes),
         };
         (!bytes.is_empty()).then(|| Event::now(self.command.job, EventKind::Output { stream, bytes }))
+    }
+
+    /// Tells how far the dialogue is. Where nobody has the time to hear it, it is not told.
+    pub(super) fn tell_progress(&mut self) {
+        if let Some(progress) = self.spoken.as_mut().and_then(Spoken::progress) {
+            let _ = self.events.try_send(Event::now(self.command.job, EventKind::Copied(progress)));
+        }
     }
 
     /// Hands on what was kept back in case sudo was about to ask, or a password about to be repeated.

@@ -2,11 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::Running;
-use super::ending::signaled;
-use crate::events::event::{Event, EventKind, Outcome, Stream};
+use crate::events::event::{Progress, Stream};
 use crate::ssh::channel::dialogue::Dialogue;
-use crate::ssh::ffi::Exit;
 use crate::ssh::watch::Watch;
 use crate::system::redact::Filter;
 
@@ -80,29 +77,14 @@ impl<'a> Spoken<'a> {
         self.last_words += count;
         self.last_words <= LAST_WORDS
     }
-}
 
-impl Running<'_> {
-    /// Tells now and then how far the dialogue is. Where nobody has the time to hear it, it is not told.
-    pub(super) fn tell_progress(&mut self) {
-        if let Some(spoken) = &mut self.spoken
-            && spoken.told_progress.elapsed() >= PROGRESS
-            && let Some(progress) = spoken.dialogue.progress()
-        {
-            spoken.told_progress = Instant::now();
-            let _ = self.events.try_send(Event::now(self.command.job, EventKind::Copied(progress)));
+    /// How far the dialogue is, now and then.
+    pub(super) fn progress(&mut self) -> Option<Progress> {
+        if self.told_progress.elapsed() < PROGRESS {
+            return None;
         }
-    }
-
-    /// The outcome of a dialogue that is done, although its program does not close the channel: it may have left something behind
-    /// that holds it.
-    pub(super) fn after_done(&mut self) -> Option<Outcome> {
-        let spoken = self.spoken.as_mut().filter(|spoken| self.stdin.is_over() && spoken.dialogue.is_done())?;
-        let since = *spoken.done.get_or_insert_with(Instant::now);
-        match self.channel.exit() {
-            Exit::Status(status) => Some(Outcome::Exited(status)),
-            Exit::Signal(name) => Some(signaled(name)),
-            Exit::Unknown => (since.elapsed() >= AFTER_DONE).then_some(Outcome::Exited(0)),
-        }
+        let progress = self.dialogue.progress()?;
+        self.told_progress = Instant::now();
+        Some(progress)
     }
 }

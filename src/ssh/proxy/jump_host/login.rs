@@ -9,7 +9,6 @@ use crate::ssh::proxy::connection::{Connection, pair};
 use crate::ssh::proxy::direct_tcpip::DirectTcpip;
 use crate::ssh::watch::Watch;
 use crate::system::lock::lock;
-use crate::text::message::reason;
 
 /// The thread of one connection. Whatever ends it, also a panic, it is accounted for.
 pub(super) struct Login {
@@ -27,10 +26,7 @@ impl Login {
         let mut watch = Watch::within(&host.plan.cancel, time, limit);
         let made = host.log_in(&mut watch).and_then(|session| match pair() {
             Ok((wake, woken)) => Ok((session, wake, woken)),
-            Err(error) => {
-                let detail = reason(&error);
-                Err(HostError::Local { doing: "making a pair of sockets", detail, hint: None }.into())
-            }
+            Err(error) => Err(HostError::local("making a pair of sockets", &error).into()),
         });
         let ((session, carrier), wake, woken) = match made {
             Ok(made) => made,
