@@ -2,6 +2,7 @@
 
 pub mod blocks;
 pub mod download_root;
+mod failures;
 pub mod rsync;
 pub mod scp;
 pub mod sftp;
@@ -25,6 +26,19 @@ use crate::system::open_files::Held;
 /// The end of a reason why something was not copied, of which `path` is kept to be gone on with.
 fn kept_as(path: &str) -> String {
     format!("; what has arrived is kept as {path}")
+}
+
+/// Files of a copy that was cut short that are named.
+const NAMED: usize = 3;
+
+/// The first of these files, and how many more there are; nothing without any.
+fn some_of(mut files: impl Iterator<Item = String>) -> Option<String> {
+    let mut names: Vec<String> = files.by_ref().take(NAMED).collect();
+    let more = files.count();
+    if more > 0 {
+        names.push(format!("and {more} more"));
+    }
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 /// Bytes that the name of a file may have on every usual file system.

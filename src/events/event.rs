@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::host_error::HostError;
+use super::host_error::{HostError, HostKeyError};
 use crate::system::cancel::{Cancel, Reason};
 use crate::system::redact;
 
@@ -250,6 +250,12 @@ pub enum Outcome {
     Unstopped(Box<Outcome>),
     /// It did not get as far as running the command, or the connection was lost on the way.
     Failed(Box<HostError>),
+}
+
+impl From<HostKeyError> for Outcome {
+    fn from(error: HostKeyError) -> Outcome {
+        HostError::from(error).into()
+    }
 }
 
 impl From<HostError> for Outcome {

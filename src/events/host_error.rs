@@ -3,6 +3,7 @@
 mod login;
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use super::event::{Class, Outcome};
 use super::remedy::Remedy;
 use crate::system::redact;
+use crate::text::message::reason;
 
 pub use self::login::LoginError;
 
@@ -120,6 +122,11 @@ pub enum HostError {
 }
 
 impl HostError {
+    /// Something here that the system has refused.
+    pub fn local(doing: &'static str, error: &io::Error) -> HostError {
+        HostError::Local { doing, detail: reason(error), hint: None }
+    }
+
     /// The class of the outcome that this error makes.
     pub fn class(&self) -> Class {
         match self {

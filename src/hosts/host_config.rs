@@ -182,25 +182,29 @@ impl<'a> HostConfigReader<'a> {
         };
         let (mut names, mut patterns) = (0, 0);
         for (key, value) in in_order(&document) {
-            let mut reject = |problem: &str| bad.push(self.file.bad(key, problem));
-            match (key.get_ref().as_ref(), value.get_ref()) {
-                (HOST, DeValue::Table(hosts)) => {
-                    for (name, table) in in_order(hosts) {
-                        let before = tables.len();
-                        self.host(name, table.get_ref(), tables, bad);
-                        for (more, wild) in tables[before..].iter().map(Table::size) {
-                            (names, patterns) = (names + more, patterns + wild);
-                        }
-                        if names > MOST_OF_FILE || patterns > MOST_PATTERNS_OF_FILE {
-                            let problem = format!(
-                                "with it there are more than {MOST_OF_FILE} names or {MOST_PATTERNS_OF_FILE} patterns in the file"
-                            );
-                            return bad.push(self.file.bad(name, &problem));
-                        }
-                    }
+            let hosts = match (key.get_ref().as_ref(), value.get_ref()) {
+                (HOST, DeValue::Table(hosts)) => hosts,
+                (HOST, _) => {
+                    bad.push(self.file.bad(key, "expected tables, such as [host.\"web1\"]"));
+                    continue;
                 }
-                (HOST, _) => reject("expected tables, such as [host.\"web1\"]"),
-                _ => reject("expected tables of hosts alone, such as [host.\"web1\"]"),
+                _ => {
+                    bad.push(self.file.bad(key, "expected tables of hosts alone, such as [host.\"web1\"]"));
+                    continue;
+                }
+            };
+            for (name, table) in in_order(hosts) {
+                let before = tables.len();
+                self.host(name, table.get_ref(), tables, bad);
+                for (more, wild) in tables[before..].iter().map(Table::size) {
+                    (names, patterns) = (names + more, patterns + wild);
+                }
+                if names > MOST_OF_FILE || patterns > MOST_PATTERNS_OF_FILE {
+                    let problem = format!(
+                        "with it there are more than {MOST_OF_FILE} names or {MOST_PATTERNS_OF_FILE} patterns in the file"
+                    );
+                    return bad.push(self.file.bad(name, &problem));
+                }
             }
         }
     }
@@ -230,26 +234,20 @@ impl<'a> HostConfigReader<'a> {
                 directory: self.directory,
                 untrusted: self.untrusted.as_ref(),
             };
-            let value_origin = self.file.origin(value.span().start);
-            let problem =
-                match (options.set(key.get_ref(), &toml_file::value(value.get_ref()), &place), value.get_ref()) {
-                    (Ok(()), _) => continue,
-                    (Err(Refused::Unknown(_)), DeValue::Table(_)) => {
-                        let problem = format!(
-                            "a name with a dot in it needs quotes: [host.\"{}.{}\"]",
-                            name.get_ref(),
-                            key.get_ref()
-                        );
-                        bad.push(self.file.bad(name, &problem));
-                        continue;
-                    }
-                    (Err(Refused::Unknown(_)), _) => {
-                        bad.push(self.file.bad(key, &options::unknown_key(key.get_ref())));
-                        continue;
-                    }
-                    (Err(Refused::Wrong(problem)), _) => problem,
-                };
-            bad.push(BadEntry { origin: value_origin, text: key.get_ref().to_string(), problem: problem.into() });
+            let is_set = options.set(key.get_ref(), &toml_file::value(value.get_ref()), &place);
+            bad.push(match (is_set, value.get_ref()) {
+                (Ok(()), _) => continue,
+                (Err(Refused::Unknown(_)), DeValue::Table(_)) => {
+                    let (host, key) = (name.get_ref(), key.get_ref());
+                    self.file.bad(name, &format!("a name with a dot in it needs quotes: [host.\"{host}.{key}\"]"))
+                }
+                (Err(Refused::Unknown(_)), _) => self.file.bad(key, &options::unknown_key(key.get_ref())),
+                (Err(Refused::Wrong(problem)), _) => BadEntry {
+                    origin: self.file.origin(value.span().start),
+                    text: key.get_ref().to_string(),
+                    problem: problem.into(),
+                },
+            });
         }
         if let Some(names) = names {
             let written = name.get_ref().to_string();

@@ -151,7 +151,7 @@ impl Found<'_> {
                 Ok(()) if user.starts_with('=') => {
                     self.reject("=", at(column(user)), "expected key=value, and no blank before the =");
                 }
-                Ok(()) => said.user = Some((user.to_owned(), user, column(user))),
+                Ok(()) => said.user = Some((user.to_owned(), user, at(column(user)))),
                 Err(problem) => self.reject(user, at(column(user)), problem),
             }
         }
@@ -169,10 +169,17 @@ impl Found<'_> {
                 }
             }
         }
+        self.complete(before, said, &written);
+        if self.bad.len() > complaints {
+            self.hosts.truncate(before);
+        }
+    }
+
+    /// Adds what a line has `said` of its hosts, which are those from `before` on. As it was `written`, it can be said again.
+    fn complete(&mut self, before: usize, said: Said<'_>, written: &str) {
         // What the keys say of user and port belongs to the entry.
         let Said { user, mut options, arguments, loose, .. } = said;
         let option = options.user.take().map(|given| (given.value, "user", given.origin));
-        let user = user.map(|(name, field, place)| (name, field, at(place)));
         let port = options.port.take();
         let added = self.hosts.get_mut(before..).unwrap_or_default();
         let has_user = added.iter().any(|spec| spec.user.is_some());
@@ -200,9 +207,6 @@ impl Found<'_> {
             if let Some(given) = port.filter(|_| has_port) {
                 self.reject("port", given.origin, "the port is given twice, after the colon and as a key");
             }
-        }
-        if self.bad.len() > complaints {
-            self.hosts.truncate(before);
         }
     }
 

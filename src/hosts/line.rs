@@ -10,8 +10,8 @@ use super::options::{self, HostOptions, Refused, Value, ValuePlace};
 /// What a line says about its host besides the entry.
 #[derive(Default)]
 pub struct Said<'a> {
-    /// The second field, if it is a user: its name, the field, and its column.
-    pub user: Option<(String, &'a str, usize)>,
+    /// The second field, if it is a user: its name, the field, and where it stands.
+    pub user: Option<(String, &'a str, Origin)>,
     /// The keys that are options.
     pub options: HostOptions,
     /// The others, in their order.

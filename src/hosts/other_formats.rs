@@ -254,8 +254,13 @@ impl Evidence {
         if is_keyword && !matches!(&fields[..], [_, Field { value: Some(_), .. }, ..]) {
             return sure(OtherFormat::SshConfig);
         }
-        let Some(plain) = plain else { return Evidence::None };
-        match &fields[..] {
+        plain.map_or(Evidence::None, |plain| Evidence::of_keyword(plain, &fields))
+    }
+
+    /// Whether a line that begins with a plain keyword is one of ssh_config, and not a host of that name.
+    fn of_keyword(plain: usize, fields: &[Field<'_>]) -> Evidence {
+        let sure = |format| Evidence::Sure(format);
+        match fields {
             [Field { text, .. }, ..] if text.contains('=') => sure(OtherFormat::SshConfig),
             [_, Field { value: Some(_), .. }, ..] | [] | [_] => Evidence::None,
             // What no user is called, or no line of a hosts file has.

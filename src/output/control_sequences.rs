@@ -1,8 +1,8 @@
 //! Remote bytes on a terminal: all control sequences but colour are made visible, so that a host can neither move the cursor, nor
 //! change what others have printed, nor make the terminal answer. Pipes and files never see any of this.
 
-use super::formats::lines::LONGEST_LINE;
-
+/// Bytes of the longest line that is kept whole. Every host may have one of them pending in each stream.
+pub const LONGEST_LINE: usize = 512 << 10;
 /// Bytes of the longest colour sequence that is passed on: 256 colours and true colour for foreground and background need 40.
 const LONGEST_COLOUR: usize = 64;
 /// Ends whatever colours a line has used.

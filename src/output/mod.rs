@@ -84,13 +84,44 @@ pub fn reports(
     jobs: &Arc<[Job]>,
     user: Option<&str>,
 ) -> Result<Box<dyn Report>, ReportsError> {
-    let style = &settings.style;
-    let variable = |name: &str| std::env::var_os(name).is_some_and(|value| value == "true");
-    let groups = settings.ci.and_then(|system| Groups::new(system, variable));
     let mut reports: Vec<Box<dyn Report>> = Vec::new();
     if !settings.is_quiet {
         reports.push(Box::new(self::reports::warnings::Warnings::default()));
     }
+    add_format(&mut reports, settings, jobs, user);
+    if settings.has_times {
+        reports.push(Box::new(Times::new(jobs)));
+    }
+    if let Some(path) = &settings.failed_to {
+        let file = ReportFile::prepare("--failed-to", path)?;
+        let failed_to = FailedTo::new(file, lists.files, lists.are_chosen, jobs);
+        reports.push(Box::new(failed_to.map_err(|error| FileError::new("--failed-to", path, error))?));
+    }
+    if let Some(path) = &settings.junit {
+        reports.push(Box::new(Junit::new(ReportFile::prepare("--junit", path)?, jobs)));
+    }
+    if let Some(path) = &settings.ci_summary {
+        let file = ReportFile::prepare_to_append("--ci-summary", path)?;
+        reports.push(Box::new(CiSummary::new(file, jobs)));
+    }
+    if let Some(encoding) = settings.encoding {
+        reports = vec![Box::new(Transcoded::new(Reports(reports), encoding, jobs.len()))];
+    }
+    // Files have the bytes as they came.
+    if !settings.directories.is_empty() {
+        reports.push(Box::new(Files::new(settings.directories.clone(), jobs, user)?));
+    }
+    if settings.style.has_progress {
+        reports.push(Box::new(Progress::new(jobs.len())));
+    }
+    Ok(Box::new(Reports(reports)))
+}
+
+/// Adds the reports that make up the format.
+fn add_format(reports: &mut Vec<Box<dyn Report>>, settings: &OutputSettings, jobs: &Arc<[Job]>, user: Option<&str>) {
+    let style = &settings.style;
+    let variable = |name: &str| std::env::var_os(name).is_some_and(|value| value == "true");
+    let groups = settings.ci.and_then(|system| Groups::new(system, variable));
     let lines = match settings.endings {
         Endings::Failures => StatusLines::without_lines(style),
         Endings::Headers | Endings::Own => StatusLines::new(user, style),
@@ -136,30 +167,4 @@ pub fn reports(
     if matches!(settings.format, Format::Lines | Format::Inline | Format::Status) {
         reports.push(Box::new(FailureReport::new(jobs)));
     }
-    if settings.has_times {
-        reports.push(Box::new(Times::new(jobs)));
-    }
-    if let Some(path) = &settings.failed_to {
-        let file = ReportFile::prepare("--failed-to", path)?;
-        let failed_to = FailedTo::new(file, lists.files, lists.are_chosen, jobs);
-        reports.push(Box::new(failed_to.map_err(|error| FileError::new("--failed-to", path, error))?));
-    }
-    if let Some(path) = &settings.junit {
-        reports.push(Box::new(Junit::new(ReportFile::prepare("--junit", path)?, jobs)));
-    }
-    if let Some(path) = &settings.ci_summary {
-        let file = ReportFile::prepare_to_append("--ci-summary", path)?;
-        reports.push(Box::new(CiSummary::new(file, jobs)));
-    }
-    if let Some(encoding) = settings.encoding {
-        reports = vec![Box::new(Transcoded::new(Reports(reports), encoding, jobs.len()))];
-    }
-    // Files have the bytes as they came.
-    if !settings.directories.is_empty() {
-        reports.push(Box::new(Files::new(settings.directories.clone(), jobs, user)?));
-    }
-    if style.has_progress {
-        reports.push(Box::new(Progress::new(jobs.len())));
-    }
-    Ok(Box::new(Reports(reports)))
 }

@@ -90,78 +90,107 @@ pub fn multiplex(
     style: &Style,
     cancel: &Cancel,
 ) -> Summary {
-    let mut output = Output::standard(style);
-    report.begin(&mut output);
-    let mut ended = vec![false; jobs.len()];
-    let mut tally = Tally::default();
-    let mut broken = None;
-    let mut next_status = style.has_progress.then(Instant::now);
-    let mut take = |mut event: Event, report: &mut dyn Report, output: &mut Output, tally: &mut Tally| {
-        let job = &jobs[event.job];
-        if let EventKind::Finished { outcome, .. } = &mut event.kind {
-            if std::mem::replace(&mut ended[event.job], true) {
-                return;
-            }
-            if let Some(error) = report.verdict(job, outcome) {
-                let was_well = outcome.class() == Class::Ok;
-                *outcome = error.into();
-                // What failed anyway is counted already.
-                if was_well {
-                    failed(outcome);
-                }
-            }
-            tally.add_outcome(outcome);
-        }
-        report.event(job, &event, output);
+    let mut shown = Multiplexer {
+        jobs,
+        failed,
+        report,
+        output: Output::standard(style),
+        ended: vec![false; jobs.len()],
+        tally: Tally::default(),
+        broken: None,
+        next_status: style.has_progress.then(Instant::now),
     };
+    shown.report.begin(&mut shown.output);
     loop {
+        let now = match shown.receive(events, cancel) {
+            Ok(event) => {
+                let at = event.at;
+                shown.take(event);
+                at
+            }
+            Err(RecvTimeoutError::Timeout) => Instant::now(),
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+        if shown.next_status.is_some_and(|at| at <= now) {
+            shown.next_status = Some(now + REDRAW);
+            shown.output.set_status(shown.report.status(now));
+        }
+    }
+    shown.finish()
+}
+
+/// The reports, and what they were told so far.
+struct Multiplexer<'a> {
+    jobs: &'a [Job],
+    failed: &'a dyn Fn(&Outcome),
+    report: &'a mut dyn Report,
+    output: Output,
+    /// Which jobs have ended.
+    ended: Vec<bool>,
+    tally: Tally,
+    broken: Option<Broken>,
+    /// When the status line is made anew, if there is one.
+    next_status: Option<Instant>,
+}
+
+impl Multiplexer<'_> {
+    /// The next event, or that it is time for the status line. An output that is broken ends the run.
+    fn receive(&mut self, events: &Receiver<Event>, cancel: &Cancel) -> Result<Event, RecvTimeoutError> {
         let waiting = events.try_recv();
         if waiting.is_err() {
             // Before it waits, everything is on its way to the reader.
-            output.flush();
+            self.output.flush();
         }
-        if let Some(news) = output.take_broken() {
+        if let Some(news) = self.output.take_broken() {
             cancel.trigger(match news {
                 Broken::Closed => Reason::OutputClosed,
                 Broken::Failed(_) => Reason::OutputFailed,
             });
             if matches!(news, Broken::Closed) {
-                output.close();
-                next_status = None;
+                self.output.close();
+                self.next_status = None;
             }
-            broken = Some(news);
+            self.broken = Some(news);
         }
-        let received = match (waiting, next_status) {
+        match (waiting, self.next_status) {
             (Ok(event), _) => Ok(event),
             (Err(_), None) => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
             (Err(_), Some(at)) => events.recv_deadline(at),
-        };
-        let now = match &received {
-            Ok(event) => event.at,
-            Err(_) if next_status.is_some() => Instant::now(),
-            Err(_) => break,
-        };
-        match received {
-            Ok(event) => take(event, report, &mut output, &mut tally),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break,
-        }
-        if next_status.is_some_and(|at| at <= now) {
-            next_status = Some(now + REDRAW);
-            output.set_status(report.status(now));
         }
     }
-    output.set_status(None);
-    // A worker that vanished must not take its host along.
-    for job in jobs {
-        let doing = "a fault in pssh itself";
-        let detail = "the job ended without an outcome".to_owned();
-        let outcome = Outcome::from(HostError::Local { doing, detail, hint: None });
-        let event = Event::now(job.number, EventKind::Finished { outcome, attempts: 1 });
-        take(event, report, &mut output, &mut tally);
+
+    /// Tells the reports of an event. Each job ends once.
+    fn take(&mut self, mut event: Event) {
+        let job = &self.jobs[event.job];
+        if let EventKind::Finished { outcome, .. } = &mut event.kind {
+            if std::mem::replace(&mut self.ended[event.job], true) {
+                return;
+            }
+            if let Some(error) = self.report.verdict(job, outcome) {
+                let was_well = outcome.class() == Class::Ok;
+                *outcome = error.into();
+                // What failed anyway is counted already.
+                if was_well {
+                    (self.failed)(outcome);
+                }
+            }
+            self.tally.add_outcome(outcome);
+        }
+        self.report.event(job, &event, &mut self.output);
     }
-    report.finish(&tally, &mut output);
-    output.flush();
-    let (faults, differ) = output.verdict();
-    Summary { tally, broken: broken.or_else(|| output.take_broken()), faults, differ }
+
+    fn finish(mut self) -> Summary {
+        self.output.set_status(None);
+        // A worker that vanished must not take its host along.
+        for job in self.jobs {
+            let doing = "a fault in pssh itself";
+            let detail = "the job ended without an outcome".to_owned();
+            let outcome = Outcome::from(HostError::Local { doing, detail, hint: None });
+            self.take(Event::now(job.number, EventKind::Finished { outcome, attempts: 1 }));
+        }
+        self.report.finish(&self.tally, &mut self.output);
+        self.output.flush();
+        let (faults, differ) = self.output.verdict();
+        Summary { tally: self.tally, broken: self.broken.or_else(|| self.output.take_broken()), faults, differ }
+    }
 }

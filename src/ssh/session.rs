@@ -20,7 +20,7 @@ use super::login::auth;
 use super::login::host_key::{self, Known, Trust};
 use super::tcp;
 use super::version;
-use super::watch::Watch;
+use super::watch::{Notes, Watch};
 use crate::events::event::{Outcome, Phase};
 use crate::events::host_error::HostError;
 use crate::events::remedy::Remedy;
@@ -173,7 +173,7 @@ impl Session {
         host: &Destination,
         addresses: &[SocketAddr],
         watch: &mut Watch<'_>,
-        note: &mut dyn FnMut(&dyn Fn() -> String),
+        note: &mut Notes<'_>,
     ) -> Result<Session, Outcome> {
         watch.expect(Phase::Connect, "no TCP connection");
         watch.milestones().address = addresses.first().map(|address| tcp::at_port(*address, host.port));
@@ -191,7 +191,7 @@ impl Session {
         socket: Arc<OwnedFd>,
         host: &Destination,
         watch: &mut Watch<'_>,
-        note: &mut dyn FnMut(&dyn Fn() -> String),
+        note: &mut Notes<'_>,
     ) -> Result<Session, Outcome> {
         watch.milestones().reached = Some(Instant::now());
         let mut session = ssh2::Session::new().map_err(|error| HostError::Local {
@@ -297,7 +297,7 @@ impl Session {
     }
 
     /// Tells what the server has said to those who log in.
-    fn note_banners(&self, note: &mut dyn FnMut(&dyn Fn() -> String)) {
+    fn note_banners(&self, note: &mut Notes<'_>) {
         let (before, after) = self.link.banners();
         let lines =
             before.iter().chain(&after).flat_map(|banner| banner.lines()).filter(|line| !line.trim().is_empty());
@@ -351,11 +351,25 @@ impl Session {
         &self.link
     }
 
+    /// Hands the socket what it would not take before.
+    pub fn flush(&self) {
+        self.link.flush(self.socket());
+    }
+
+    /// Bytes that the socket has not taken yet.
+    pub fn unsent(&self) -> usize {
+        self.link.unsent_bytes()
+    }
+
+    /// How many bytes have been taken off the socket so far, for whichever channel.
+    pub fn received(&self) -> u64 {
+        self.link.received_bytes()
+    }
+
     /// The outcome of `host`, whose session this is, if it has shown another key than the one that was checked.
     pub fn replaced_key(&self, host: &Destination) -> Option<Outcome> {
         let is_replaced = self.link.given_up() == Some(GivenUp::HostKey);
-        is_replaced
-            .then(|| HostError::from(host_key::replaced(host, self.session.host_key().map(|(key, _)| key))).into())
+        is_replaced.then(|| host_key::replaced(host, self.session.host_key().map(|(key, _)| key)).into())
     }
 
     /// The driver of this session.

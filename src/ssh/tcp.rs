@@ -43,20 +43,14 @@ pub fn connect_any(
     host: &Destination,
     watch: &Watch<'_>,
 ) -> Result<(OwnedFd, SocketAddr), Outcome> {
-    let wanted = |address: &&SocketAddr| match host.family {
-        Family::Any => true,
-        Family::Inet => address.is_ipv4(),
-        Family::Inet6 => address.is_ipv6(),
+    let (wanted, family): (fn(&SocketAddr) -> bool, _) = match host.family {
+        Family::Any => (|_| true, "usable"),
+        Family::Inet => (SocketAddr::is_ipv4, "IPv4"),
+        Family::Inet6 => (SocketAddr::is_ipv6, "IPv6"),
     };
-    let usable: Vec<&SocketAddr> = addresses.iter().filter(wanted).take(MAX_FDS).collect();
-    if usable.is_empty()
-        && let Some(wanted) = match host.family {
-            Family::Any => None,
-            Family::Inet => Some("IPv4"),
-            Family::Inet6 => Some("IPv6"),
-        }
-    {
-        let reason = format!("it has no {wanted} address");
+    let usable: Vec<&SocketAddr> = addresses.iter().filter(|address| wanted(address)).take(MAX_FDS).collect();
+    if usable.is_empty() && host.family != Family::Any {
+        let reason = format!("it has no {family} address");
         return Err(HostError::Dns { name: host.name.clone(), reason, origin: None }.into());
     }
     let mut waiting = usable.into_iter().map(|address| at_port(*address, host.port));
@@ -65,23 +59,22 @@ pub fn connect_any(
     let mut next_at = Instant::now();
     loop {
         if pending.is_empty() || Instant::now() >= next_at {
-            match waiting.next() {
-                Some(address) => match begin(address, host) {
-                    Ok(Begun::Connected(socket)) => return Ok((socket, address)),
-                    Ok(Begun::Pending(socket)) => {
-                        pending.push(Attempt { address, socket });
-                        next_at = Instant::now() + NEXT_ADDRESS_AFTER;
-                    }
-                    Err(error) if is_local(error) => return Err(local(error)),
-                    Err(error) => {
-                        let own = host.bind.filter(|_| is_of_own_address(error));
-                        let from = own.map(|own| format!("{FROM_ADDRESS}{}: ", own.ip())).unwrap_or_default();
-                        failed.push((address, from + &reason(&error.into())));
-                        continue;
-                    }
-                },
+            let next = waiting.next().map(|address| (address, begin(address, host)));
+            match next {
                 None if pending.is_empty() => return Err(HostError::Connect { tried: failed }.into()),
                 None => {}
+                Some((address, Ok(Begun::Connected(socket)))) => return Ok((socket, address)),
+                Some((address, Ok(Begun::Pending(socket)))) => {
+                    pending.push(Attempt { address, socket });
+                    next_at = Instant::now() + NEXT_ADDRESS_AFTER;
+                }
+                Some((_, Err(error))) if is_local(error) => return Err(local(error)),
+                Some((address, Err(error))) => {
+                    let own = host.bind.filter(|_| is_of_own_address(error));
+                    let from = own.map(|own| format!("{FROM_ADDRESS}{}: ", own.ip())).unwrap_or_default();
+                    failed.push((address, from + &reason(&error.into())));
+                    continue;
+                }
             }
         }
         let fds: Vec<_> = pending.iter().map(|attempt| (attempt.socket.as_fd(), PollFlags::OUT)).collect();

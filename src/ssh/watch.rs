@@ -11,12 +11,14 @@ use crate::events::event::{Milestones, Notice, Outcome, Phase};
 use crate::events::host_error::HostError;
 use crate::system::cancel::Cancel;
 use crate::system::poll::{CENTURY, Patience, Ready, catching_up, poll_with};
-use crate::text::message::reason;
 
 /// A deadline that is seen so much too late was missed by us, not by the host.
 const STOPPED: Duration = Duration::from_millis(500);
 /// How soon to look again whether a [`Carrier`] has handed everything on.
 pub const CARRIER_TICK: Duration = Duration::from_millis(2);
+
+/// Takes what is worth knowing of one job, in words that are made only where somebody wants them.
+pub type Notes<'n> = dyn FnMut(&dyn Fn() -> String) + 'n;
 
 /// Hands on to a socket of ours what has come for it: a connection to a jump host.
 pub trait Carrier: Send + Sync {
@@ -158,11 +160,8 @@ impl<'a> Watch<'a> {
             (Some(_), None) => end = arrived,
         }
         let cancel = Some(self.cancel).filter(|cancel| cancel.lapsed().is_none());
-        let ready = poll_with(cancel, fds, Some(end)).map_err(|error| HostError::Local {
-            doing: "waiting for the network",
-            detail: reason(&error),
-            hint: None,
-        })?;
+        let ready = poll_with(cancel, fds, Some(end));
+        let ready = ready.map_err(|error| HostError::local("waiting for the network", &error))?;
         if self.cancel.is_triggered() && self.cancel.lapsed().is_none() {
             return Err(Outcome::cancelled(self.cancel, true));
         }

@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::text::wildcard::matches_with;
+
 /// The most files that a pattern may mean, or directories on the way to them.
 const MOST_FOUND: usize = 10_000;
 
@@ -129,24 +131,7 @@ pub(super) fn is_match(name: &[u8], pattern: &[u8]) -> Result<bool, &'static str
     parse(pattern).map(|pattern| matches(name, &pattern))
 }
 
-/// Whether a pattern stands for a name; in time that grows with the length of both, however many stars it has.
+/// Whether a pattern stands for a name.
 fn matches(name: &[u8], pattern: &[Token]) -> bool {
-    let (mut at, mut next) = (0, 0);
-    // Where to go on after the last star: it takes one byte more each time that what follows it doesn't fit.
-    let mut retry = None;
-    while at < name.len() {
-        match pattern.get(next) {
-            Some(Token::Any) => {
-                retry = Some((at, next + 1));
-                next += 1;
-            }
-            Some(token) if token.takes(name[at]) => (at, next) = (at + 1, next + 1),
-            _ => {
-                let Some((start, after_star)) = retry else { return false };
-                retry = Some((start + 1, after_star));
-                (at, next) = (start + 1, after_star);
-            }
-        }
-    }
-    pattern[next..].iter().all(|token| matches!(token, Token::Any))
+    matches_with(name, pattern, |token| matches!(token, Token::Any), |token, byte| token.takes(*byte))
 }

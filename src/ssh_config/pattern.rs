@@ -1,6 +1,6 @@
 //! Wildcard patterns and lists of them (match.c).
 
-use crate::text::wildcard::matches;
+use crate::text::wildcard::matches_any;
 
 /// A list with an item of this length or more matches nothing from there on (the buffer of `match_pattern_list`).
 const ITEM_LIMIT: usize = 1023;
@@ -61,12 +61,5 @@ impl PatternList {
 }
 
 fn decide(items: &[Item], text: &[u8]) -> bool {
-    let mut found = false;
-    for item in items.iter().filter(|item| matches(text, &item.pattern)) {
-        if item.negated {
-            return false;
-        }
-        found = true;
-    }
-    found
+    matches_any(text, items.iter().map(|item| (item.negated, &*item.pattern)))
 }

@@ -280,12 +280,11 @@ impl<'a> Pass<'a> {
             Action::Certificate(text) => add(&mut self.certificates, Item { text, user, origin })?,
             Action::SendEnv(names) => {
                 for text in names {
-                    match text.strip_prefix('-') {
-                        Some(out) => {
-                            self.send_env.retain(|sent| !wildcard::matches(sent.text.as_bytes(), out.as_bytes()))
-                        }
-                        None => self.send_env.push(Item { text, user, origin }),
-                    }
+                    let Some(out) = text.strip_prefix('-') else {
+                        self.send_env.push(Item { text, user, origin });
+                        continue;
+                    };
+                    self.send_env.retain(|sent| !wildcard::matches(sent.text.as_bytes(), out.as_bytes()));
                 }
             }
             Action::SetEnv(variables) if self.set_env.is_empty() => {

@@ -1,35 +1,13 @@
 //! Shell patterns as Python's `fnmatch` takes them, which is what pssh's `--host-glob` does: `*`, `?`, `[a-z]` and `[!a-z]`.
 //! There is no way to quote but a class, `[*]`.
 
+use super::wildcard::matches_with;
+
 /// Whether `name` as a whole is one that the pattern stands for.
 pub fn fnmatch(name: &str, pattern: &str) -> bool {
     let name: Vec<char> = name.chars().collect();
     let pieces = pieces(&pattern.chars().collect::<Vec<_>>());
-    let (mut at, mut piece) = (0, 0);
-    // Where to try again after the last `*`: it takes one more character then.
-    let mut again = None;
-    while at < name.len() || piece < pieces.len() {
-        match pieces.get(piece) {
-            Some(Piece::Any) => {
-                again = Some((at, piece));
-                piece += 1;
-                continue;
-            }
-            Some(one) if name.get(at).is_some_and(|c| one.has(*c)) => {
-                (at, piece) = (at + 1, piece + 1);
-                continue;
-            }
-            _ => {}
-        }
-        match again {
-            Some((start, star)) if start < name.len() => {
-                again = Some((start + 1, star));
-                (at, piece) = (start + 1, star + 1);
-            }
-            _ => return false,
-        }
-    }
-    true
+    matches_with(&name, &pieces, |piece| matches!(piece, Piece::Any), |piece, c| piece.has(*c))
 }
 
 enum Piece {

@@ -1,17 +1,23 @@
-//! The patterns of ssh_config(5): `*` and `?`.
+//! Patterns with stars: those of ssh_config(5), with `*` and `?`, and the one way to match any.
 
-/// Whether `*` and `?` in `pattern` can stand for parts of `text`, byte by byte.
-pub(crate) fn matches(text: &[u8], pattern: &[u8]) -> bool {
+/// Whether `pattern` as a whole stands for `text`, in time that grows with the length of both, however many stars it has. A star
+/// (`is_star`) stands for any part, anything else for what it `takes`.
+pub(crate) fn matches_with<T, P>(
+    text: &[T],
+    pattern: &[P],
+    is_star: impl Fn(&P) -> bool,
+    takes: impl Fn(&P, &T) -> bool,
+) -> bool {
     let (mut at, mut next) = (0, 0);
-    // Where to go on after the last `*`: it takes one byte more each time that what follows it doesn't fit.
+    // Where to go on after the last star: it takes one more each time that what follows it doesn't fit.
     let mut retry = None;
     while at < text.len() {
         match pattern.get(next) {
-            Some(b'*') => {
+            Some(star) if is_star(star) => {
                 retry = Some((at, next + 1));
                 next += 1;
             }
-            Some(&byte) if byte == b'?' || byte == text[at] => (at, next) = (at + 1, next + 1),
+            Some(one) if takes(one, &text[at]) => (at, next) = (at + 1, next + 1),
             _ => {
                 let Some((start, after_star)) = retry else { return false };
                 retry = Some((start + 1, after_star));
@@ -19,7 +25,24 @@ pub(crate) fn matches(text: &[u8], pattern: &[u8]) -> bool {
             }
         }
     }
-    pattern[next..].iter().all(|&byte| byte == b'*')
+    pattern[next..].iter().all(is_star)
+}
+
+/// Whether `*` and `?` in `pattern` can stand for parts of `text`, byte by byte.
+pub(crate) fn matches(text: &[u8], pattern: &[u8]) -> bool {
+    matches_with(text, pattern, |one| *one == b'*', |one, byte| *one == b'?' || one == byte)
+}
+
+/// Whether one of `patterns` matches and none of those that are negated, which have a true before them.
+pub(crate) fn matches_any<'p>(text: &[u8], patterns: impl IntoIterator<Item = (bool, &'p [u8])>) -> bool {
+    let mut found = false;
+    for (is_negated, _) in patterns.into_iter().filter(|(_, pattern)| matches(text, pattern)) {
+        if is_negated {
+            return false;
+        }
+        found = true;
+    }
+    found
 }
 
 /// Whether a name is one that the pattern of a Host line stands for: `*` is any text, `?` any character.

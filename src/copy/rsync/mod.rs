@@ -18,7 +18,6 @@ pub use remote_shell::{NO_CONNECTION, as_remote_shell};
 pub use started::Started;
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crossbeam_channel::Sender;
@@ -97,12 +96,12 @@ impl Rsync {
         if let Some(directory) = self.transfer.directory(number) {
             make_directory(directory)?;
         }
-        let socket = ShellSocket::open().map_err(|error| local("making a socket for rsync", &error))?;
+        let socket = ShellSocket::open().map_err(|error| HostError::local("making a socket for rsync", &error))?;
         let shell = self::command_line::remote_shell(&self.ourselves, socket.path());
         let words = self.transfer.words(number, host);
         let process =
             process::start(&self.program, &shell, words, self.transfer.variables(number, host), number, events)
-                .map_err(|error| local("starting rsync", &error))?;
+                .map_err(|error| HostError::local("starting rsync", &error))?;
         Ok(Started::new(process, socket))
     }
 }
@@ -114,10 +113,6 @@ fn make_directory(directory: &Path) -> Result<(), Outcome> {
         let detail = format!("{}: {}", directory.display(), reason(&error));
         HostError::Local { doing: "making the directory of the host", detail, hint: None }.into()
     })
-}
-
-fn local(doing: &'static str, error: &std::io::Error) -> Outcome {
-    HostError::Local { doing, detail: reason(error), hint: None }.into()
 }
 
 /// The first program called `name` in the directories of `path`.
@@ -163,11 +158,6 @@ pub fn meaning(status: u32) -> Option<&'static str> {
     })
 }
 
-/// Whether the environment variable is our own: it may be secret, or mean something else to a copy of ours.
-fn is_ours(name: &std::ffi::OsStr) -> bool {
-    name.as_bytes().starts_with(b"PSSH_")
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -190,12 +180,5 @@ mod tests {
         assert_eq!(find_on(&path, "rsync"), Some(place("two").join("rsync")));
         assert_eq!(find_on(place("one").as_os_str(), "rsync"), None);
         assert_eq!(find_on(std::ffi::OsStr::new(""), "no such program"), None);
-    }
-
-    #[test]
-    fn what_is_ours_in_the_environment() {
-        assert!(is_ours("PSSH_USER".as_ref()));
-        assert!(!is_ours("RSYNC_PASSWORD".as_ref()));
-        assert!(!is_ours("PSSH".as_ref()));
     }
 }

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -18,7 +19,6 @@ use rustix::event::PollFlags;
 use rustix::io::{Errno, ioctl_fionbio, read};
 use rustix::process::{Pid, Signal};
 
-use super::is_ours;
 use crate::events::event::{Event, EventKind, Outcome, Stream};
 use crate::system::child::{ProcessGroup, TICK};
 use crate::system::poll::poll_with;
@@ -251,4 +251,21 @@ fn signal_name(number: i32) -> String {
     ];
     let known = NAMES.iter().find(|(signal, _)| signal.as_raw() == number);
     known.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
+}
+
+/// Whether the environment variable is our own: it may be secret, or mean something else to a copy of ours.
+fn is_ours(name: &std::ffi::OsStr) -> bool {
+    name.as_bytes().starts_with(b"PSSH_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_ours;
+
+    #[test]
+    fn what_is_ours_in_the_environment() {
+        assert!(is_ours("PSSH_USER".as_ref()));
+        assert!(!is_ours("RSYNC_PASSWORD".as_ref()));
+        assert!(!is_ours("PSSH".as_ref()));
+    }
 }

@@ -12,10 +12,10 @@ use rustix::process::{Pid, Uid, geteuid};
 use tempfile::TempDir;
 
 use super::call::{Call, Message, Received};
-use super::local;
 use super::process::Process;
 use super::remote_shell::NO_CONNECTION;
 use crate::events::event::Outcome;
+use crate::events::host_error::HostError;
 use crate::ssh::Watch;
 use crate::ssh::channel::dialogue::Dialogue;
 
@@ -164,7 +164,9 @@ impl Started {
             (Some(Outcome::Exited(status @ (126 | 127))), Some(Outcome::Exited(12))) => Outcome::Exited(status),
             (Some(killed @ Outcome::Signaled { .. }), Some(Outcome::Exited(1..))) => killed,
             (_, Some(own)) => own,
-            (_, None) => local("waiting for rsync", &io::Error::other("the system does not say how it ended")),
+            (_, None) => {
+                HostError::local("waiting for rsync", &io::Error::other("the system does not say how it ended")).into()
+            }
         }
     }
 
@@ -179,10 +181,10 @@ impl Started {
         loop {
             if let (None, Some(socket)) = (&begun, &self.socket) {
                 let accepted = socket.accept(self.process.group());
-                begun = accepted.map_err(|error| local(DOING, &error))?.map(Message::new);
+                begun = accepted.map_err(|error| HostError::local(DOING, &error))?.map(Message::new);
             }
             if let Some(message) = begun.take() {
-                match message.read().map_err(|error| local(DOING, &error))? {
+                match message.read().map_err(|error| HostError::local(DOING, &error))? {
                     Received::All(call) => {
                         // rsync has one remote shell: nobody else is let in after it.
                         self.socket = None;

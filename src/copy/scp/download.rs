@@ -11,8 +11,9 @@ use super::names::{Wanted, decode_name};
 pub use super::paths::command;
 use super::paths::{is_plain, normal};
 use super::records::{self, Record};
-use super::{CopyFailures, LINE, NOISE, copy_error, impossible, never_began, said, split_line, split_message};
+use super::{LINE, NOISE, impossible, never_began, said, split_line, split_message};
 use crate::copy::download_root::{Below, DownloadRoot, Found, PlaceError, Trouble, local_mode};
+use crate::copy::failures::{CopyFailures, copy_error};
 use crate::copy::{Download, MOST_DIRECTORIES, endless};
 use crate::events::event::{Outcome, Progress};
 use crate::events::remedy::Remedy;
@@ -107,8 +108,7 @@ impl Receiving {
     /// Ends the conversation.
     fn give_up(&mut self, path: &[u8], reason: &str) {
         // Of all that has failed, this is what matters.
-        self.failures.first = None;
-        self.failures.add(path, reason);
+        self.failures.put_first(copy_error(path, reason, None));
         self.end();
     }
 
@@ -172,11 +172,7 @@ impl Receiving {
                     self.settle_base(count.unwrap_or(usize::MAX));
                 }
                 Some((b"stop", ..)) => {
-                    self.failures.add_error(copy_error(
-                        &self.shown(),
-                        "neither SFTP nor scp is there",
-                        Some(Remedy::InstallSftpOrScp),
-                    ));
+                    self.failures.add(&self.shown(), "neither SFTP nor scp is there", Some(Remedy::InstallSftpOrScp));
                     self.end();
                 }
                 _ => self.note(&line),
@@ -271,8 +267,8 @@ impl Receiving {
                     wanted.seen = true;
                 }
                 match fatal || path.is_empty() {
-                    true => self.failures.add(&self.shown(), &said(text)),
-                    false => self.failures.add(&path, &reason),
+                    true => self.failures.add(&self.shown(), said(text), None),
+                    false => self.failures.add(&path, reason, None),
                 }
             }
             Record::Times { modified, accessed } => {
@@ -280,26 +276,26 @@ impl Receiving {
                 self.accept();
             }
             Record::End => self.close(),
-            Record::Entry { is_directory, mode, size, name } => {
-                let name = decode_name(name);
-                self.records += 1;
-                let times = self.times.take().filter(|_| self.download.options.preserve);
-                if self.records > 1 {
-                    self.ahead = AHEAD;
-                }
-                match (self.judge(&name, is_directory), is_directory) {
-                    (Verdict::Hostile(reason), _) => self.give_up(&self.here(&name), &reason),
-                    (Verdict::Take(path), true) => self.enter(path, mode, times),
-                    (Verdict::Take(path), false) => self.begin(path, mode, size, times),
-                    (verdict, _) => {
-                        if let Verdict::Fail(reason) = verdict {
-                            self.failures.add(&self.here(&name), &reason);
-                        }
-                        self.pass_over(is_directory, size);
-                    }
-                }
-            }
+            Record::Entry { is_directory, mode, size, name } => self.announced(is_directory, mode, size, name),
         }
+    }
+
+    /// A file or directory comes next.
+    fn announced(&mut self, is_directory: bool, mode: u32, size: u64, name: &[u8]) {
+        let name = decode_name(name);
+        self.records += 1;
+        let times = self.times.take().filter(|_| self.download.options.preserve);
+        if self.records > 1 {
+            self.ahead = AHEAD;
+        }
+        match self.judge(&name, is_directory) {
+            Verdict::Hostile(reason) => return self.give_up(&self.here(&name), &reason),
+            Verdict::Take(path) if is_directory => return self.enter(path, mode, times),
+            Verdict::Take(path) => return self.begin(path, mode, size, times),
+            Verdict::Fail(reason) => self.failures.add(&self.here(&name), reason, None),
+            Verdict::Pass => {}
+        }
+        self.pass_over(is_directory, size);
     }
 
     /// Does without something: the peer does not send it, or we do not look at it.
@@ -467,7 +463,7 @@ impl Receiving {
                 let path = if path.is_empty() { file.path } else { path };
                 // What scp calls a file with fewer bytes than its size, as those of sysfs are.
                 let reason = if reason == SHORT { "it has fewer bytes than its size".to_owned() } else { reason };
-                self.failures.add(&path, &reason);
+                self.failures.add(&path, reason, None);
             }
             (Some(temporary), None) => {
                 let mode = local_mode(file.mode, self.download.options.preserve);
@@ -509,14 +505,14 @@ impl Receiving {
     fn find_missing(&mut self) {
         if let Some(file) = &self.file {
             let path = if file.path.is_empty() { self.shown() } else { file.path.clone() };
-            self.failures.add(&path, "the host ended the copy in the middle of it");
+            self.failures.add(&path, "the host ended the copy in the middle of it", None);
         } else if !self.open.is_empty() || !self.line.is_empty() {
-            self.failures.add(&self.here(b""), "the host ended the copy in the middle of it");
+            self.failures.add(&self.here(b""), "the host ended the copy in the middle of it", None);
         }
-        if self.failures.is_empty() {
+        if self.failures.count() == 0 {
             for (wanted, remote) in self.wanted.iter().zip(&self.download.remotes) {
                 if !wanted.seen {
-                    self.failures.add(remote, "the host has not sent it");
+                    self.failures.add(remote, "the host has not sent it", None);
                 }
             }
         }
@@ -586,10 +582,10 @@ impl Dialogue for Receiving {
             (DownloadState::Over, _) => {}
         }
         self.file = None;
-        match (self.failures.error(), channel) {
+        match (self.failures.take(), channel) {
             (Some(error), _) => error.into(),
             (None, Outcome::Exited(0)) if self.state == DownloadState::Receiving => Outcome::Exited(0),
-            (None, channel) => copy_error(&self.shown(), &format!("its scp has ended with {channel}"), None).into(),
+            (None, channel) => copy_error(&self.shown(), format!("its scp has ended with {channel}"), None).into(),
         }
     }
 }

@@ -24,6 +24,7 @@ pub mod upload;
 mod tests;
 
 use crate::copy::Options;
+use crate::copy::failures::copy_error;
 use crate::events::event::Outcome;
 use crate::events::host_error::HostError;
 use crate::events::remedy::Remedy;
@@ -63,44 +64,6 @@ fn split_tilde(path: &[u8]) -> (&str, &[u8]) {
         }
         _ => ("", path),
     }
-}
-
-/// What was not copied: why the first was not, and how many in all.
-#[derive(Debug, Default)]
-struct CopyFailures {
-    first: Option<HostError>,
-    count: usize,
-}
-
-impl CopyFailures {
-    /// Counts one more, `path`, for `reason`.
-    fn add(&mut self, path: &[u8], reason: &str) {
-        self.add_error(copy_error(path, reason, None));
-    }
-
-    fn add_error(&mut self, error: HostError) {
-        self.count += 1;
-        self.first.get_or_insert(error);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// The error, if there is any failure.
-    fn error(&mut self) -> Option<HostError> {
-        let mut error = self.first.take()?;
-        if let HostError::Copy { others, .. } = &mut error {
-            *others = self.count.saturating_sub(1);
-        }
-        Some(error)
-    }
-}
-
-/// The error that nothing, or only some of it, was copied.
-fn copy_error(path: &[u8], reason: &str, hint: Option<Remedy>) -> HostError {
-    let path = String::from_utf8_lossy(path).into_owned();
-    HostError::Copy { path, reason: reason.to_owned(), others: 0, hint }
 }
 
 /// Why this protocol cannot do what is asked for, if so.
@@ -160,12 +123,10 @@ fn never_began(path: &[u8], channel: Outcome, printed: &[u8]) -> Outcome {
     };
     let quoted = first_line(printed).map(|line| format!(": {line}")).unwrap_or_default();
     let error = match status {
-        126 | 127 => {
-            copy_error(path, &format!("neither SFTP nor scp is there{quoted}"), Some(Remedy::InstallSftpOrScp))
-        }
+        126 | 127 => copy_error(path, format!("neither SFTP nor scp is there{quoted}"), Some(Remedy::InstallSftpOrScp)),
         _ => {
             let reason = format!("neither SFTP nor scp answers (exit {status}){quoted}");
-            copy_error(path, &reason, Some(Remedy::IsThereAShell))
+            copy_error(path, reason, Some(Remedy::IsThereAShell))
         }
     };
     error.into()

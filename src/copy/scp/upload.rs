@@ -4,10 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::script::SCRIPT;
-use super::{
-    CopyFailures, LINE, NOISE, copy_error, encode, impossible, never_began, said, split_line, split_message,
-    split_tilde,
-};
+use super::{LINE, NOISE, encode, impossible, never_began, said, split_line, split_message, split_tilde};
+use crate::copy::failures::{CopyFailures, copy_error};
 use crate::copy::sources::{Entry, Kind};
 use crate::copy::{Upload, temporary_name};
 use crate::events::event::{Outcome, Progress};
@@ -194,7 +192,7 @@ impl Sending {
         let hint =
             (is_full && self.existing.is_some_and(|existing| existing >= size)).then_some(Remedy::InPlaceForRoom);
         let path = self.there(path);
-        self.failures.add_error(copy_error(&path, reason, hint));
+        self.failures.add(&path, reason, hint);
     }
 
     /// Ends the conversation: nothing is moved into place.
@@ -210,7 +208,7 @@ impl Sending {
         self.add_failure(path, reason);
         let entries = self.upload.sources.entries().iter();
         let files = entries.filter(|entry| entry.kind != Kind::Directory).count();
-        self.failures.count = self.failures.count.max(files);
+        self.failures.skip(files.saturating_sub(self.failures.count()));
         self.state = UploadState::Over;
     }
 
@@ -341,13 +339,13 @@ impl Sending {
                 break;
             }
             self.next += 1;
-            self.failures.count += 1;
+            self.failures.skip(1);
         }
     }
 
     /// Sends nothing more of what is left: there is no room for it.
     fn skip_rest(&mut self) {
-        self.failures.count += self.upload.sources.entries().len() - self.next;
+        self.failures.skip(self.upload.sources.entries().len() - self.next);
         self.next = self.upload.sources.entries().len();
     }
 
@@ -359,7 +357,7 @@ impl Sending {
             && (path.ends_with(b": set times") || path.ends_with(b": set mode"))
             && !matches!(self.pending.front(), Some(Sent::Data(_)))
         {
-            return self.failures.add(&path, &reason);
+            return self.failures.add(&path, reason, None);
         }
         let Some(sent) = self.pending.pop_front() else {
             return self.give_up(&match message {
@@ -431,7 +429,8 @@ impl Sending {
             (b"end", UploadState::Ending) => self.state = UploadState::Settling,
             (b"fail", UploadState::Settling) => {
                 let path = if path.is_empty() { self.upload.target.clone() } else { self.there(path) };
-                self.failures.add(&path, if reason.is_empty() { "it cannot be moved into place" } else { reason });
+                let reason = if reason.is_empty() { "it cannot be moved into place" } else { reason };
+                self.failures.add(&path, reason, None);
             }
             (b"held", UploadState::Settling) => {
                 let hint = NOT_ALLOWED.contains(&reason).then_some(Remedy::InPlaceForNoRename);
@@ -439,7 +438,7 @@ impl Sending {
                     true => reason.to_owned(),
                     false => format!("the new file cannot take its place: {reason}"),
                 };
-                self.failures.add_error(copy_error(&self.there(path), &reason, hint));
+                self.failures.add(&self.there(path), reason, hint);
             }
             (b"done", UploadState::Settling) => self.state = UploadState::Done,
             _ => self.give_up("the host does not answer as it should"),
@@ -553,13 +552,13 @@ impl Sending {
     /// How the copy of what could be read here has ended.
     fn ending(&mut self, channel: Outcome) -> Outcome {
         if self.state == UploadState::Done {
-            return self.failures.error().map_or(Outcome::Exited(0), Outcome::from);
+            return self.failures.take().map_or(Outcome::Exited(0), Outcome::from);
         }
         if !matches!(channel, Outcome::Exited(_) | Outcome::Signaled { .. } | Outcome::Failed(_)) {
             // Ended from outside.
             return channel;
         }
-        if let Some(error) = self.fatal.take().or_else(|| self.failures.error()) {
+        if let Some(error) = self.fatal.take().or_else(|| self.failures.take()) {
             return error.into();
         }
         if !self.begun {
@@ -569,7 +568,7 @@ impl Sending {
             return channel;
         }
         let reason = format!("the host ended the copy before all was there ({channel})");
-        copy_error(&self.upload.target, &reason, None).into()
+        copy_error(&self.upload.target, reason, None).into()
     }
 }
 

@@ -118,7 +118,7 @@ struct Listing {
 }
 
 /// The search. Its requests are carried by somebody else.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Finding {
     remotes: Vec<Remote>,
     /// What is to be asked for.
@@ -135,16 +135,7 @@ pub struct Finding {
 impl Finding {
     /// A search for what `remotes` mean. `knows_homes` is whether the server has the extension that expands `~`.
     pub fn new(remotes: &[Vec<u8>], knows_homes: bool) -> Finding {
-        let mut finding = Finding {
-            remotes: Vec::new(),
-            to_ask: VecDeque::new(),
-            asked: 0,
-            most_asked: ASKED,
-            listings: HashMap::new(),
-            next_listing: 0,
-            memory: 0,
-            missing: Vec::new(),
-        };
+        let mut finding = Finding { most_asked: ASKED, ..Finding::default() };
         for (remote, given) in remotes.iter().enumerate() {
             let (home, rest) = match given.strip_prefix(b"~") {
                 Some(_) => given.split_at(given.iter().position(|byte| *byte == b'/').unwrap_or(given.len())),
@@ -214,48 +205,68 @@ impl Finding {
     /// Takes a reply to a request of [`Finding::ask`].
     pub fn hear(&mut self, tag: Tag, reply: Reply) {
         self.asked = self.asked.saturating_sub(1);
-        match (tag, reply) {
-            (Tag::Home { remote }, Reply::Path(mut home)) => {
-                if home.last() != Some(&b'/') && !self.remotes[remote].rest.is_empty() {
-                    home.push(b'/');
+        match tag {
+            Tag::Home { remote } => match reply {
+                Reply::Path(home) => self.at_home(remote, home),
+                reply => self.problem(remote, reply.reason()),
+            },
+            Tag::Literal { remote, by_stat } => match reply {
+                Reply::Status(status) if !by_stat && has_no_lstat(&status) => {
+                    let path = self.literal(remote);
+                    self.to_ask.push_front(FindStep::Stat(path, Tag::Literal { remote, by_stat: true }));
                 }
-                self.remotes[remote].home = home;
-                self.begin(remote);
+                Reply::Attributes(_) => self.found(remote, self.literal(remote)),
+                _ => self.begin_pattern(remote),
+            },
+            Tag::Exists { remote, path, by_stat } => match reply {
+                Reply::Status(status) if !by_stat && has_no_lstat(&status) => {
+                    self.to_ask.push_front(FindStep::Stat(path.clone(), Tag::Exists { remote, path, by_stat: true }));
+                }
+                reply => {
+                    self.release(path.len());
+                    match reply {
+                        Reply::Attributes(_) => self.found(remote, path),
+                        reply => self.not_there(remote, &reply),
+                    }
+                }
+            },
+            Tag::Open(looking) => {
+                self.release(looking.prefix.len());
+                self.opened(looking, reply);
             }
-            (Tag::Home { remote }, reply) => self.problem(remote, reason(&reply)),
-            // Not every server has LSTAT, or says that it has not.
-            (Tag::Literal { remote, by_stat: false }, Reply::Status(status)) if status.code != Status::NO_SUCH_FILE => {
-                let path = self.literal(remote);
-                self.to_ask.push_front(FindStep::Stat(path, Tag::Literal { remote, by_stat: true }));
-            }
-            (Tag::Exists { remote, path, by_stat: false }, Reply::Status(status))
-                if status.code != Status::NO_SUCH_FILE =>
-            {
-                self.to_ask.push_front(FindStep::Stat(path.clone(), Tag::Exists { remote, path, by_stat: true }));
-            }
-            (Tag::Literal { remote, .. }, Reply::Attributes(_)) => {
-                let path = self.literal(remote);
-                self.found(remote, path);
-            }
-            (Tag::Literal { remote, .. }, _) => self.begin_pattern(remote),
-            (Tag::Exists { remote, path, .. }, Reply::Attributes(_)) => {
-                self.memory = self.memory.saturating_sub(path.len() + PER_PATH);
-                self.found(remote, path);
-            }
-            (Tag::Exists { remote, path, .. }, reply) => {
-                self.memory = self.memory.saturating_sub(path.len() + PER_PATH);
-                self.not_there(remote, &reply);
-            }
-            (Tag::Open(looking), Reply::Handle(handle)) => {
-                self.memory = self.memory.saturating_sub(looking.prefix.len() + PER_PATH);
+            Tag::Kind { remote, status } => match reply {
+                Reply::Attributes(attributes) if attributes.mode.is_some() && !attributes.is_directory() => {}
+                Reply::Status(Status { code: Status::NO_SUCH_FILE, .. }) => {}
+                _ => self.miss(remote, &status.reason()),
+            },
+            Tag::Entries(listing) => match reply {
+                Reply::Names(names) => self.compare(listing, names),
+                reply => self.listed(listing, &reply),
+            },
+            Tag::Closed => {}
+        }
+    }
+
+    /// It is known where the home directory is that a path begins with.
+    fn at_home(&mut self, remote: usize, mut home: Vec<u8>) {
+        if home.last() != Some(&b'/') && !self.remotes[remote].rest.is_empty() {
+            home.push(b'/');
+        }
+        self.remotes[remote].home = home;
+        self.begin(remote);
+    }
+
+    /// A directory is open to be looked into, or cannot be.
+    fn opened(&mut self, looking: Looking, reply: Reply) {
+        match reply {
+            Reply::Handle(handle) => {
                 let pattern = Pattern::new(&self.remotes[looking.remote].components[looking.component]);
                 let listing = self.next_listing;
                 self.next_listing += 1;
                 self.to_ask.push_front(FindStep::Readdir(handle.clone(), Tag::Entries(listing)));
                 self.listings.insert(listing, Listing { looking, pattern, handle, entries: 0 });
             }
-            (Tag::Open(looking), Reply::Status(status)) if status.code == Status::FAILURE => {
-                self.memory = self.memory.saturating_sub(looking.prefix.len() + PER_PATH);
+            Reply::Status(status) if status.code == Status::FAILURE => {
                 // Many servers say so of what is no directory, which is nothing to tell; and of all that goes wrong.
                 let end = looking.prefix.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
                 match &looking.prefix[..end] {
@@ -266,27 +277,18 @@ impl Finding {
                     }
                 }
             }
-            (Tag::Kind { .. }, Reply::Attributes(attributes))
-                if attributes.mode.is_some() && !attributes.is_directory() => {}
-            (Tag::Kind { .. }, Reply::Status(Status { code: Status::NO_SUCH_FILE, .. })) => {}
-            (Tag::Kind { remote, status }, _) => self.miss(remote, &status.reason()),
-            (Tag::Open(looking), reply) => {
-                self.memory = self.memory.saturating_sub(looking.prefix.len() + PER_PATH);
-                self.not_there(looking.remote, &reply);
-            }
-            (Tag::Entries(listing), Reply::Names(names)) => self.compare(listing, names),
-            (Tag::Entries(listing), reply) => {
-                if let Some(listing) = self.listings.remove(&listing) {
-                    match &reply {
-                        Reply::Status(Status { code: Status::EOF, .. }) => {}
-                        // What is behind this is not known: the rest of the list may have matched.
-                        reply => self.miss(listing.looking.remote, &reason(reply)),
-                    }
-                    self.to_ask.push_front(FindStep::Close(listing.handle, Tag::Closed));
-                }
-            }
-            (Tag::Closed, _) => {}
+            reply => self.not_there(looking.remote, &reply),
         }
+    }
+
+    /// No more entries of a directory come.
+    fn listed(&mut self, listing: u64, reply: &Reply) {
+        let Some(listing) = self.listings.remove(&listing) else { return };
+        if !matches!(reply, Reply::Status(Status { code: Status::EOF, .. })) {
+            // What is behind this is not known: the rest of the list may have matched.
+            self.miss(listing.looking.remote, &reply.reason());
+        }
+        self.to_ask.push_front(FindStep::Close(listing.handle, Tag::Closed));
     }
 
     /// Begins with a path of which the home directory is known.
@@ -396,6 +398,11 @@ impl Finding {
         true
     }
 
+    /// Counts a path of so many bytes no more.
+    fn release(&mut self, bytes: usize) {
+        self.memory = self.memory.saturating_sub(bytes + PER_PATH);
+    }
+
     /// Not all that a path means will be found.
     fn miss(&mut self, remote: usize, reason: &str) {
         self.add_missing(remote, reason, None);
@@ -420,8 +427,8 @@ impl Finding {
     fn not_there(&mut self, remote: usize, reply: &Reply) {
         match reply {
             Reply::Status(Status { code: Status::NO_SUCH_FILE, .. }) => {}
-            Reply::Status(Status { code: Status::PERMISSION_DENIED, .. }) => self.problem(remote, reason(reply)),
-            reply => self.miss(remote, &reason(reply)),
+            Reply::Status(Status { code: Status::PERMISSION_DENIED, .. }) => self.problem(remote, reply.reason()),
+            reply => self.miss(remote, &reply.reason()),
         }
     }
 
@@ -430,11 +437,9 @@ impl Finding {
     }
 }
 
-fn reason(reply: &Reply) -> String {
-    match reply {
-        Reply::Status(status) => status.reason(),
-        _ => "the host answered something else".to_owned(),
-    }
+/// Whether a refusal may be for want of LSTAT: not every server has it, or says that it has not.
+fn has_no_lstat(status: &Status) -> bool {
+    status.code != Status::NO_SUCH_FILE
 }
 
 /// The last component of a path, if it is the name of an entry of a directory.

@@ -1,38 +1,29 @@
 //! Wildcards in remote paths, as shells have them: `*`, `?`, `[a-z]`, `[!x]`, `[[:digit:]]`, and a backslash before what is
 //! meant as it is.
 
+use crate::text::wildcard::matches_with;
+
 /// A name, or a component of a pattern, one character after the other. Bytes that are no UTF-8 count as one character each.
 struct Characters<'a>(&'a [u8]);
 
 /// Numbers of bytes that are no UTF-8: beyond all characters.
 const BYTES: u32 = 0x11_0000;
 
-impl Characters<'_> {
-    /// The first character and how many bytes it takes.
-    fn peek(&self) -> Option<(u32, usize)> {
-        let first = *self.0.first()?;
-        let length = match first {
-            0..=0x7f => return Some((u32::from(first), 1)),
-            0xc2..=0xdf => 2,
-            0xe0..=0xef => 3,
-            0xf0..=0xf4 => 4,
-            _ => return Some((BYTES + u32::from(first), 1)),
-        };
-        let character = self.0.get(..length).and_then(|bytes| std::str::from_utf8(bytes).ok());
-        match character.and_then(|character| character.chars().next()) {
-            Some(character) => Some((u32::from(character), length)),
-            None => Some((BYTES + u32::from(first), 1)),
-        }
-    }
-}
-
 impl Iterator for Characters<'_> {
     type Item = u32;
 
     fn next(&mut self) -> Option<u32> {
-        let (character, length) = self.peek()?;
-        self.0 = &self.0[length..];
-        Some(character)
+        let first = *self.0.first()?;
+        let length = match first {
+            0xc2..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xf4 => 4,
+            _ => 1,
+        };
+        let bytes = self.0.get(..length).unwrap_or_default();
+        let character = std::str::from_utf8(bytes).ok().and_then(|text| text.chars().next());
+        self.0 = &self.0[character.map_or(1, char::len_utf8)..];
+        Some(character.map_or(BYTES + u32::from(first), u32::from))
     }
 }
 
@@ -61,6 +52,16 @@ impl Member {
         match self {
             Member::Range(first, last) => (*first..=*last).contains(&character),
             Member::Named(is) => char::from_u32(character).is_some_and(is),
+        }
+    }
+}
+
+impl Token {
+    fn takes(&self, character: u32) -> bool {
+        match self {
+            Token::One(wanted) => *wanted == character,
+            Token::Any | Token::Run => true,
+            Token::Class { negated, members } => members.iter().any(|member| member.contains(character)) != *negated,
         }
     }
 }
@@ -104,36 +105,8 @@ impl Pattern {
         if name.first() == Some(&b'.') && !wants_dot {
             return false;
         }
-        let (mut at, mut rest) = (0, Characters(name));
-        // The last `*`, and what of the name comes after what it has taken so far: more, each time that the rest does not match.
-        let mut run: Option<(usize, &[u8])> = None;
-        loop {
-            let here = rest.0;
-            let matched = match (self.0.get(at), rest.next()) {
-                (Some(Token::Run), _) => {
-                    rest.0 = here;
-                    run = Some((at, here));
-                    true
-                }
-                (None, None) => return true,
-                (Some(Token::One(wanted)), Some(character)) => *wanted == character,
-                (Some(Token::Any), Some(_)) => true,
-                (Some(Token::Class { negated, members }), Some(character)) => {
-                    members.iter().any(|member| member.contains(character)) != *negated
-                }
-                (None, Some(_)) => false,
-                // The name is too short, whatever a `*` takes.
-                (Some(_), None) => return false,
-            };
-            if matched {
-                at += 1;
-                continue;
-            }
-            let Some((star, after)) = run else { return false };
-            let Some((_, length)) = Characters(after).peek() else { return false };
-            run = Some((star, &after[length..]));
-            (at, rest) = (star + 1, Characters(&after[length..]));
-        }
+        let name: Vec<u32> = Characters(name).collect();
+        matches_with(&name, &self.0, |token| matches!(token, Token::Run), |token, character| token.takes(*character))
     }
 }
 

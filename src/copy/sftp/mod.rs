@@ -5,5 +5,6 @@ pub mod client;
 pub(crate) mod find;
 pub mod glob;
 pub mod packets;
+pub(crate) mod server;
 #[cfg(test)]
 pub mod testing;

@@ -494,6 +494,14 @@ pub enum Reply {
 }
 
 impl Reply {
+    /// Why something else was not done, in words.
+    pub fn reason(&self) -> String {
+        match self {
+            Reply::Status(status) => status.reason(),
+            _ => "the host answered something else".to_owned(),
+        }
+    }
+
     /// Reads the reply of type `kind` to a request for `expected`, what follows its id.
     ///
     /// # Errors

@@ -44,7 +44,7 @@ pub(super) struct Entry {
 }
 
 /// One directory.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Directory {
     pub(super) parent: Option<u64>,
     /// Its path on the host.
@@ -87,7 +87,7 @@ impl Directory {
 }
 
 /// All directories that are not over yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Directories {
     all: BTreeMap<u64, Directory>,
     next: u64,
@@ -109,37 +109,8 @@ pub(super) struct Directories {
 impl Directories {
     /// With the one that stands for the command line: `local` is what it goes into.
     pub(super) fn new(local: Below) -> Directories {
-        let top = Directory {
-            parent: None,
-            remote: Vec::new(),
-            real: Vec::new(),
-            local,
-            depth: 0,
-            attributes: Attributes::default(),
-            is_own: false,
-            made: None,
-            handle: None,
-            asked: 0,
-            ended: true,
-            listed: true,
-            seen: HashSet::new(),
-            entries: 0,
-            files: VecDeque::new(),
-            directories: VecDeque::new(),
-            pending: 0,
-        };
-        Directories {
-            all: BTreeMap::from([(TOP, top)]),
-            next: TOP + 1,
-            with_files: BTreeSet::new(),
-            with_directories: BTreeSet::new(),
-            unlisted: BTreeSet::new(),
-            listing: 0,
-            waiting: 0,
-            names: 0,
-            hashing: RandomState::new(),
-            most_open: OPEN,
-        }
+        let top = Directory { local, ended: true, listed: true, ..Directory::default() };
+        Directories { all: BTreeMap::from([(TOP, top)]), next: TOP + 1, most_open: OPEN, ..Directories::default() }
     }
 
     /// Lets no more directories be open at once than a server takes of `handles`, half of which are for files.
@@ -226,14 +197,12 @@ impl Directories {
     /// The next that is no directory, as far as that is known, of the newest directory: those that are nearly over come first.
     pub(super) fn next_file(&mut self) -> Option<(u64, Entry)> {
         let id = *self.with_files.last()?;
-        let directory = self.all.get_mut(&id)?;
-        let entry = directory.files.pop_front()?;
-        directory.pending += 1;
-        self.waiting -= usize::from(id != TOP);
-        if directory.files.is_empty() {
+        let files = &mut self.all.get_mut(&id)?.files;
+        let entry = files.pop_front()?;
+        if files.is_empty() {
             self.with_files.remove(&id);
         }
-        Some((id, entry))
+        self.begun(id, entry)
     }
 
     /// The next directory to open, if there is one that may be; `idle` is whether nothing else is being done.
@@ -246,13 +215,17 @@ impl Directories {
             return None;
         }
         let id = *self.with_directories.last()?;
-        let directory = self.all.get_mut(&id)?;
-        let entry = directory.directories.pop_front()?;
-        directory.pending += 1;
-        self.waiting -= usize::from(id != TOP);
-        if directory.directories.is_empty() {
+        let directories = &mut self.all.get_mut(&id)?.directories;
+        let entry = directories.pop_front()?;
+        if directories.is_empty() {
             self.with_directories.remove(&id);
         }
+        self.begun(id, entry)
+    }
+
+    fn begun(&mut self, id: u64, entry: Entry) -> Option<(u64, Entry)> {
+        self.all.get_mut(&id)?.pending += 1;
+        self.waiting -= usize::from(id != TOP);
         Some((id, entry))
     }
 
@@ -282,16 +255,8 @@ impl Directories {
             depth: above.depth + 1,
             attributes: entry.attributes,
             is_own: entry.name.is_some(),
-            made: None,
-            handle: None,
             asked: 1,
-            ended: false,
-            listed: false,
-            seen: HashSet::new(),
-            entries: 0,
-            files: VecDeque::new(),
-            directories: VecDeque::new(),
-            pending: 0,
+            ..Directory::default()
         };
         let id = self.next;
         self.next += 1;

@@ -1,7 +1,6 @@
 //! Files and directories of a host, fetched over SFTP: many at once, so that the way to the host and back does not count.
 
 mod directories;
-mod failures;
 pub(crate) mod replies;
 mod transfer;
 
@@ -9,18 +8,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::directories::{Directories, Directory, Entry, TOP};
-use self::failures::DownloadFailures;
 use self::transfer::{Failure, Transfer};
 use super::download_root::{Below, DownloadRoot, Found, PlaceError, Trouble, check_name, local_mode};
 use super::sftp::client::{Client, ProtocolError};
 use super::sftp::find::{self, Finding, Source};
 use super::sftp::packets::{Attributes, Extension, Name, OPEN_READ, Reply, Request, Status};
-use crate::copy::Download;
+use super::sftp::server::{Broken, Complaint, never_began};
+use crate::copy::failures::CopyFailures;
+use crate::copy::{Download, some_of};
 use crate::events::event::{Outcome, Progress};
 use crate::events::host_error::HostError;
 use crate::events::remedy::Remedy;
 use crate::ssh::channel::dialogue::{Dialogue, PIECE, Say};
-use crate::system::quotation::said;
 
 /// Files that are on their way at once.
 const FILES: usize = 64;
@@ -30,8 +29,6 @@ const OPEN_HERE: usize = 8;
 const WINDOW: usize = 4 << 20;
 /// Bytes of what the server's program complains about that are kept, to quote its last line.
 const QUOTED: usize = 512;
-/// Files that are named as kept here.
-const KEPT_NAMED: usize = 3;
 
 /// What a request was for.
 #[derive(Debug)]
@@ -87,13 +84,12 @@ pub struct Downloading {
     handles: usize,
     /// Requests without an answer about what something is.
     asking: usize,
-    failures: DownloadFailures,
+    failures: CopyFailures,
     /// Files that are in their places.
     copied: usize,
     progress: Progress,
     error: Option<ProtocolError>,
-    /// The end of what the server's program has said on standard error.
-    complaint: Vec<u8>,
+    complaint: Complaint,
 }
 
 impl Downloading {
@@ -112,11 +108,11 @@ impl Downloading {
             next_file: 0,
             handles: usize::MAX,
             asking: 0,
-            failures: DownloadFailures::default(),
+            failures: CopyFailures::default(),
             copied: 0,
             progress: Progress::default(),
             error: None,
-            complaint: Vec::new(),
+            complaint: Complaint::new(QUOTED),
         }
     }
 
@@ -163,23 +159,13 @@ impl Downloading {
         // mode cannot be set is no news now.
         for directory in unfinished.deepest_first().filter(|directory| directory.is_own && directory.made == Some(true))
         {
-            let mode = directory
-                .attributes
-                .mode
-                .map_or(local_mode(0o777, false), |mode| local_mode(mode, self.download.options.preserve));
-            let _ = self.place.finish_directory(&directory.local, Some(mode), None);
+            let _ = self.place.finish_directory(&directory.local, self.mode_of(&directory, true), None);
         }
     }
 
     /// Where what has come of files is kept, to be gone on with.
     fn kept_hint(&self) -> Option<Remedy> {
-        let mut kept = self.files.values().filter_map(Transfer::kept);
-        let names = kept.by_ref().take(KEPT_NAMED).collect::<Vec<_>>().join(", ");
-        let more = match kept.count() {
-            0 => String::new(),
-            more => format!(", and {more} more"),
-        };
-        (!names.is_empty()).then(|| Remedy::KeptHere(names + &more))
+        some_of(self.files.values().filter_map(Transfer::kept)).map(Remedy::KeptHere)
     }
 
     /// Begins to copy what was found.
@@ -303,23 +289,23 @@ impl Downloading {
 
     /// Begins to open a directory.
     fn open_directory(&mut self, parent: u64, entry: Entry) {
-        let remote = self.directories.remote(parent, &entry);
-        let local = match self.local(parent, &entry) {
-            Ok(local) => local,
-            Err(reason) => return self.failed(parent, &remote, reason.to_owned(), None),
-        };
+        let Some((remote, local)) = self.paths(parent, &entry) else { return };
         match self.directories.open(parent, entry, local) {
             Ok(id) => self.client.request(&Request::Opendir(&remote), Tag::OpenDirectory(id)),
             Err(reason) => self.failed(parent, &remote, reason, None),
         }
     }
 
-    /// Where an entry goes.
-    fn local(&self, parent: u64, entry: &Entry) -> Result<Below, &'static str> {
-        let parent = self.directories.get(parent).map(|parent| &parent.local).ok_or("its directory is gone")?;
-        match &entry.name {
-            Some(name) => parent.join(name),
-            None => Ok(parent.clone()),
+    /// Where an entry is, and where it goes; nothing if it cannot go anywhere.
+    fn paths(&mut self, parent: u64, entry: &Entry) -> Option<(Vec<u8>, Below)> {
+        let remote = self.directories.remote(parent, entry);
+        let above = self.directories.get(parent).map(|parent| &parent.local).ok_or("its directory is gone");
+        match above.and_then(|above| entry.name.as_ref().map_or_else(|| Ok(above.clone()), |name| above.join(name))) {
+            Ok(local) => Some((remote, local)),
+            Err(reason) => {
+                self.failed(parent, &remote, reason.to_owned(), None);
+                None
+            }
         }
     }
 
@@ -334,11 +320,7 @@ impl Downloading {
     }
 
     fn open_file(&mut self, parent: u64, entry: Entry) {
-        let remote = self.directories.remote(parent, &entry);
-        let local = match self.local(parent, &entry) {
-            Ok(local) => local,
-            Err(reason) => return self.failed(parent, &remote, reason.to_owned(), None),
-        };
+        let Some((remote, local)) = self.paths(parent, &entry) else { return };
         let id = self.next_file;
         self.next_file += 1;
         let open = Request::Open { path: &remote, flags: OPEN_READ, attributes: Attributes::default() };
@@ -425,12 +407,9 @@ impl Downloading {
 
     /// What a server that ended too early has left undone.
     fn ended_early(&mut self, how: &str) -> HostError {
-        let complaint = String::from_utf8_lossy(&self.complaint);
-        let complaint = complaint.lines().map(str::trim).rfind(|line| !line.is_empty());
-        let how = complaint.map_or_else(|| how.to_owned(), |complaint| format!("{how}: {}", said(complaint)));
+        let how = self.complaint.beside(how);
         if !self.client.is_ready() {
-            let reason = format!("the server ended before it had begun ({how})");
-            return HostError::Copy { path: "SFTP".to_owned(), reason, others: 0, hint: Some(Remedy::IsSftpThere) };
+            return never_began(&how);
         }
         // Nobody knows how many more there would have been.
         let left = self.files.values().next().map(|file| &file.remote).or(self.download.remotes.first());
@@ -447,15 +426,17 @@ impl Downloading {
         if !is_new && !preserve {
             return;
         }
-        let mode = match directory.attributes.mode {
-            Some(mode) => Some(local_mode(mode, preserve)),
-            None if is_new => Some(local_mode(0o777, false)),
-            None => None,
-        };
         let times = directory.attributes.times.filter(|_| preserve);
-        if let Err(error) = self.place.finish_directory(&directory.local, mode, times) {
+        let finished = self.place.finish_directory(&directory.local, self.mode_of(directory, is_new), times);
+        if let Err(error) = finished {
             self.failed_here(error);
         }
+    }
+
+    /// The mode that a directory gets, if its own is not to stay.
+    fn mode_of(&self, directory: &Directory, is_new: bool) -> Option<u32> {
+        let told = directory.attributes.mode.map(|mode| local_mode(mode, self.download.options.preserve));
+        told.or(is_new.then(|| local_mode(0o777, false)))
     }
 }
 
@@ -486,9 +467,7 @@ impl Dialogue for Downloading {
     }
 
     fn overhear(&mut self, bytes: &[u8]) {
-        self.complaint.extend_from_slice(&bytes[bytes.len().saturating_sub(QUOTED)..]);
-        let surplus = self.complaint.len().saturating_sub(QUOTED);
-        self.complaint.drain(..surplus);
+        self.complaint.overhear(bytes);
     }
 
     fn abort(&mut self) {
@@ -514,20 +493,14 @@ impl Dialogue for Downloading {
             // Everything is in place, whatever the server says at last.
             return self.failures.take().map_or(Outcome::Exited(0), Outcome::from);
         }
-        let outcome = match (self.error.take(), channel) {
-            (Some(error), Outcome::Exited(_) | Outcome::Signaled { .. }) => HostError::from(error).into(),
-            (None, Outcome::Exited(status)) => self.ended_early(&format!("exit status {status}")).into(),
-            (None, Outcome::Signaled { name }) => self.ended_early(&format!("signal {name}")).into(),
-            (error, Outcome::Failed(failure)) => match (error, *failure) {
-                (Some(error), HostError::Lost { .. }) => HostError::from(error).into(),
-                (None, HostError::Lost { detail, .. }) => {
-                    let plural = if self.copied == 1 { " was" } else { "s were" };
-                    let detail = format!("{detail}; {} file{plural} copied", self.copied);
-                    HostError::Lost { detail, hint: self.kept_hint() }.into()
-                }
-                (_, other) => other.into(),
-            },
-            (_, other) => other,
+        let outcome = match Broken::of(self.error.take(), channel) {
+            Broken::Early(how) => self.ended_early(&how).into(),
+            Broken::Lost(detail) => {
+                let plural = if self.copied == 1 { " was" } else { "s were" };
+                let detail = format!("{detail}; {} file{plural} copied", self.copied);
+                HostError::Lost { detail, hint: self.kept_hint() }.into()
+            }
+            Broken::Otherwise(outcome) => outcome,
         };
         self.end(Stage::Stopped);
         outcome

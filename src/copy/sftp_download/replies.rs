@@ -9,18 +9,7 @@ impl Downloading {
     /// Takes the reply to one request.
     pub(super) fn take(&mut self, tag: Tag, reply: Reply) {
         match tag {
-            Tag::Limits => {
-                if let Reply::Limits(limits) = reply
-                    && limits.handles > 0
-                {
-                    self.handles = usize::try_from(limits.handles).unwrap_or(usize::MAX);
-                    self.directories.limit(self.handles);
-                    if let Stage::Finding(finding) = &mut self.stage {
-                        finding.limit(self.handles);
-                    }
-                }
-                return;
-            }
+            Tag::Limits => return self.limit(&reply),
             Tag::Find(tag) => {
                 if let Stage::Finding(finding) = &mut self.stage {
                     finding.hear(tag, reply);
@@ -39,51 +28,53 @@ impl Downloading {
             (Tag::Real(parent, entry), Reply::Path(real)) => self.located(parent, *entry, real),
             (Tag::Stat(parent, entry) | Tag::Real(parent, entry), reply) => {
                 let remote = self.directories.remote(parent, &entry);
-                self.failed(parent, &remote, reason(&reply), None);
+                self.failed(parent, &remote, reply.reason(), None);
             }
             (Tag::OpenDirectory(id), Reply::Handle(handle)) => self.opened_directory(id, handle),
-            (Tag::OpenDirectory(id), reply) => self.directory_failed(id, reason(&reply)),
+            (Tag::OpenDirectory(id), reply) => self.directory_failed(id, reply.reason()),
             (Tag::List(id), reply) => self.listed(id, reply),
-            (Tag::Open(id), Reply::Handle(handle)) => {
-                let Some(file) = self.files.get_mut(&id) else { return };
-                let length = file.opened(handle);
-                let handle = file.handle().unwrap_or_default();
-                self.client.request(&Request::Fstat(handle), Tag::Size(id));
-                let tag = Tag::Read { file: id, offset: 0, length };
-                self.client.request(&Request::Read { handle, offset: 0, length }, tag);
-            }
-            (Tag::Size(id), Reply::Attributes(attributes)) => self.sized(id, attributes),
-            (Tag::Size(id), Reply::Status(_)) => {
-                // Not every server has FSTAT.
-                let Some(file) = self.files.get(&id) else { return };
-                self.sized(id, file.attributes());
-            }
+            (Tag::Open(id), Reply::Handle(handle)) => self.opened_file(id, handle),
+            (Tag::Size(id), Reply::Attributes(attributes)) => self.sized(id, Some(attributes)),
+            // Not every server has FSTAT.
+            (Tag::Size(id), Reply::Status(_)) => self.sized(id, None),
             (Tag::SizeAgain(id), reply) => {
                 let attributes = if let Reply::Attributes(attributes) = reply { Some(attributes) } else { None };
-                let Some(file) = self.files.get_mut(&id) else { return };
-                match file.sized_again(attributes) {
-                    Ok(()) => self.settle(id),
-                    Err(failure) => self.file_failed(id, failure),
-                }
+                self.went_on(id, |file, _| file.sized_again(attributes));
             }
-            (Tag::Open(id) | Tag::Size(id), reply) => self.file_failed(id, Failure::Remote(reason(&reply))),
-            (Tag::Read { file: id, offset, length }, reply) => {
-                let data = match reply {
-                    Reply::Data(data) => Some(data),
-                    Reply::Status(Status { code: Status::EOF, .. }) => None,
-                    reply => return self.file_failed(id, Failure::Remote(reason(&reply))),
-                };
-                let Some(file) = self.files.get_mut(&id) else { return };
-                match file.heard(offset, length, data) {
-                    Ok(()) => {
-                        self.ask_again(id);
-                        self.settle(id);
-                    }
-                    Err(failure) => self.file_failed(id, failure),
-                }
+            (Tag::Read { file, offset, length }, Reply::Data(data)) => {
+                self.went_on(file, |file, _| file.heard(offset, length, Some(data)));
+            }
+            (Tag::Read { file, offset, length }, Reply::Status(Status { code: Status::EOF, .. })) => {
+                self.went_on(file, |file, _| file.heard(offset, length, None));
+            }
+            (Tag::Open(id) | Tag::Size(id) | Tag::Read { file: id, .. }, reply) => {
+                self.file_failed(id, Failure::Remote(reply.reason()));
             }
             (Tag::Close | Tag::Find(_) | Tag::Limits, _) => {}
         }
+    }
+
+    /// The server has said how much it takes at once.
+    fn limit(&mut self, reply: &Reply) {
+        if let Reply::Limits(limits) = reply
+            && limits.handles > 0
+        {
+            self.handles = usize::try_from(limits.handles).unwrap_or(usize::MAX);
+            self.directories.limit(self.handles);
+            if let Stage::Finding(finding) = &mut self.stage {
+                finding.limit(self.handles);
+            }
+        }
+    }
+
+    /// Asks what an open file is, and for its beginning.
+    fn opened_file(&mut self, id: u64, handle: Vec<u8>) {
+        let Some(file) = self.files.get_mut(&id) else { return };
+        let length = file.opened(handle);
+        let handle = file.handle().unwrap_or_default();
+        self.client.request(&Request::Fstat(handle), Tag::Size(id));
+        let tag = Tag::Read { file: id, offset: 0, length };
+        self.client.request(&Request::Read { handle, offset: 0, length }, tag);
     }
 
     /// It is known what something is that was asked for, or that a link leads to.
@@ -147,7 +138,7 @@ impl Downloading {
                 }
             }
             Reply::Status(Status { code: Status::EOF, .. }) => self.directories.ended(id),
-            reply => self.directory_failed(id, reason(&reply)),
+            reply => self.directory_failed(id, reply.reason()),
         }
         self.close_directory(id);
     }
@@ -201,39 +192,29 @@ impl Downloading {
         self.over(id);
     }
 
-    /// The server has said how large an open file is.
-    fn sized(&mut self, id: u64, attributes: Attributes) {
-        let Some(file) = self.files.get_mut(&id) else { return };
-        match file.sized(attributes) {
-            Ok(size) => {
-                let size = size.unwrap_or(0);
-                self.progress.total = self.progress.total.saturating_sub(file.counted).saturating_add(size);
-                file.counted = size;
-                self.ask_again(id);
-                self.settle(id);
-            }
-            Err(failure) => self.file_failed(id, failure),
-        }
+    /// The server has said what an open file is, or does not say it.
+    fn sized(&mut self, id: u64, attributes: Option<Attributes>) {
+        self.went_on(id, |file, progress| {
+            let size = file.sized(attributes.unwrap_or_else(|| file.attributes()))?.unwrap_or(0);
+            progress.total = progress.total.saturating_sub(file.counted).saturating_add(size);
+            file.counted = size;
+            Ok(())
+        });
     }
 
-    /// Asks once more how large a file is that has ended before its size.
-    fn ask_again(&mut self, id: u64) {
-        if let Some(file) = self.files.get_mut(&id)
-            && file.asks_again()
-        {
+    /// Takes a step of a file and what follows from it: a file that has ended before its size is asked for that once more.
+    fn went_on(&mut self, id: u64, step: impl FnOnce(&mut Transfer, &mut Progress) -> Result<(), Failure>) {
+        let Some(file) = self.files.get_mut(&id) else { return };
+        if let Err(failure) = step(file, &mut self.progress) {
+            return self.file_failed(id, failure);
+        }
+        if file.asks_again() {
             self.client.request(&Request::Fstat(file.handle().unwrap_or_default()), Tag::SizeAgain(id));
         }
+        self.settle(id);
     }
 
     fn count(&mut self, attributes: &Attributes) {
         self.progress.total = self.progress.total.saturating_add(attributes.size.unwrap_or(0));
-    }
-}
-
-/// Why a request was refused, in words.
-fn reason(reply: &Reply) -> String {
-    match reply {
-        Reply::Status(status) => status.reason(),
-        _ => "the host answered something else".to_owned(),
     }
 }

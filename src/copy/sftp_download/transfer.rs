@@ -38,9 +38,10 @@ impl From<PlaceError> for Failure {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Size {
     /// The server has not said it yet.
+    #[default]
     Untold,
     Known(u64),
     /// It says none, as for files of /proc: all up to the end.
@@ -48,8 +49,9 @@ enum Size {
 }
 
 /// Whether a file ended before its size, and what is done about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Early {
+    #[default]
     No,
     /// The other READs are waited for.
     Seen,
@@ -58,16 +60,17 @@ enum Early {
     Asked,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Sink {
     /// There is no decision yet, or no room for another open file.
+    #[default]
     Undecided,
     Memory(Vec<u8>),
     File(Temporary),
 }
 
 /// The file.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Transfer {
     /// The directory that it is in, by number.
     pub(super) parent: u64,
@@ -111,28 +114,7 @@ impl Transfer {
         counted: u64,
         options: Options,
     ) -> Transfer {
-        Transfer {
-            parent,
-            remote,
-            counted,
-            local,
-            options,
-            handle: None,
-            attributes,
-            size: Size::Untold,
-            begun: false,
-            ended: false,
-            early: Early::No,
-            asked_to: 0,
-            asked: 0,
-            asked_bytes: 0,
-            again: VecDeque::new(),
-            pieces: BTreeMap::new(),
-            pieces_bytes: 0,
-            written: 0,
-            sink: Sink::Undecided,
-            verifying: false,
-        }
+        Transfer { parent, remote, counted, local, options, attributes, ..Transfer::default() }
     }
 
     /// Bytes of memory that it takes now, or will when all answers come.

@@ -1,25 +1,13 @@
 //! The directories of the trees that are uploaded: made first, the upper ones before what is in them, and finished last.
 
-use super::{Failure, Shared, Tag};
+use super::shared::{Shared, Tag};
+use super::step::DirectoryStep;
 use crate::copy::sftp::packets::{Attributes, Reply, Request, Status};
 
 /// Requests about directories that wait for a reply at once.
 const IN_FLIGHT: usize = 256;
 /// What we need to be allowed to do in a directory while it is filled.
 const FILLING: u32 = 0o700;
-
-/// What was asked about the directory of an entry.
-#[derive(Debug)]
-pub enum DirectoryStep {
-    /// To make it.
-    Make,
-    /// What is in its way.
-    Check(Status),
-    /// Its mode, as the umask there has made it.
-    Mode,
-    /// To set its mode and times.
-    Finish,
-}
 
 /// What became of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +113,7 @@ impl Directories {
         self.in_flight -= 1;
         let mut fail = |reason: String| {
             let path = shared.path_of(entry);
-            shared.failures.add(Failure::new(&path, reason, None));
+            shared.failures.add(&path, reason, None);
         };
         match (ask, reply) {
             (DirectoryStep::Make, Reply::Status(status)) if status.code == Status::OK => {

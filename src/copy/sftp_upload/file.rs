@@ -1,30 +1,27 @@
 //! One file that is uploaded: written under a temporary name, verified, and renamed.
 
-mod step;
-
-/// How it takes its place, or is given up.
 mod ending;
+mod look;
 
-pub use self::step::FileStep;
+use std::cell::Cell;
+
 use super::readback::ReadBack;
-use super::rest::{FOREIGN, UNTOLD};
-use super::{Failure, Shared, Tag, WINDOW, join, parent_of, shown};
+use super::shared::{Failure, Shared, Tag, WINDOW, join, parent_of};
+use super::step::FileStep;
 use crate::copy::sftp::packets::{
-    Attributes, Extension, OPEN_APPEND, OPEN_CREATE, OPEN_EXCLUSIVE, OPEN_READ, OPEN_TRUNCATE, OPEN_WRITE, Reply,
-    Request, Status,
+    Attributes, OPEN_CREATE, OPEN_EXCLUSIVE, OPEN_READ, OPEN_TRUNCATE, OPEN_WRITE, Reply, Request, Status,
 };
 use crate::copy::{random_tag, temporary_name};
 use crate::events::remedy::Remedy;
 
 /// With less room than this on the file system, a refusal to make or write a file is for lack of room.
 const TIGHT: u64 = 64 * 1024;
-/// What is said about that.
-const NO_ROOM: &str = "No space left on device";
 
 /// How far a file has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// It is found out what is there, and then opened.
+    #[default]
     Opening,
     /// Bytes are sent.
     Writing,
@@ -39,9 +36,10 @@ pub enum Stage {
 }
 
 /// How a file gets into its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Way {
     /// Under a temporary name, then renamed.
+    #[default]
     Replace,
     /// Written where it is.
     InPlace,
@@ -50,7 +48,7 @@ enum Way {
 }
 
 /// One file that is under way.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct File {
     slot: usize,
     entry: usize,
@@ -81,7 +79,7 @@ pub struct File {
     pub(super) resumed: bool,
     pub(super) acknowledged: u64,
     /// Requests without a reply.
-    pending: usize,
+    pending: Cell<usize>,
     readback: Option<ReadBack>,
     /// It will not be copied; why, unless that is known elsewhere.
     given_up: Option<Option<Failure>>,
@@ -100,38 +98,20 @@ impl File {
             slot,
             entry,
             size,
-            stage: Stage::Opening,
             way: if shared.upload.options.inplace { Way::InPlace } else { Way::Replace },
             path: shared.path_of(entry),
             tag,
-            rest: None,
-            unusable: "",
-            listed: 0,
-            probe: Vec::new(),
-            written: Vec::new(),
-            existing: None,
-            handle: None,
-            made: false,
-            sent: 0,
-            resumed: false,
-            acknowledged: 0,
-            pending: 0,
-            readback: None,
-            given_up: None,
-            reserved: false,
-            through_link: false,
-            is_opened_again: false,
+            ..File::default()
         };
         // From the beginning, so that as many as are found out about may also be opened.
         file.reserve(shared);
-        let path = file.path.clone();
         if is_fresh {
             file.open(OPEN_CREATE | OPEN_EXCLUSIVE, shared);
         } else if file.way == Way::InPlace {
             // What is written goes through a link.
-            file.ask(&Request::Stat(&path), FileStep::Look, shared);
+            file.ask(&Request::Stat(&file.path), FileStep::Look, shared);
         } else {
-            file.ask(&Request::Lstat(&path), FileStep::Look, shared);
+            file.ask(&Request::Lstat(&file.path), FileStep::Look, shared);
         }
         file
     }
@@ -162,7 +142,7 @@ impl File {
 
     /// Whether nothing is to come of it any more.
     pub fn is_over(&self) -> bool {
-        self.pending == 0 && (self.given_up.is_some() || self.stage == Stage::Done)
+        self.pending.get() == 0 && (self.given_up.is_some() || self.stage == Stage::Done)
     }
 
     /// Why it was not copied, if that is not known elsewhere; how far it came, if it was not given up.
@@ -170,9 +150,13 @@ impl File {
         self.given_up.ok_or(self.stage)
     }
 
-    pub(super) fn ask(&mut self, request: &Request<'_>, ask: FileStep, shared: &mut Shared) {
-        self.pending += 1;
+    pub(super) fn ask(&self, request: &Request<'_>, ask: FileStep, shared: &mut Shared) {
+        self.count_asked();
         shared.client.request(request, Tag::File(self.slot, ask));
+    }
+
+    fn count_asked(&self) {
+        self.pending.set(self.pending.get() + 1);
     }
 
     /// Sends a piece, or asks for one to be read back; says whether there was one for which there is room.
@@ -188,9 +172,7 @@ impl File {
             shared.unconfirmed += new;
             // What the whole is compared with: ready before it is needed, so that no host has to wait for it.
             shared.upload.sources.hash_some(self.entry, self.size);
-            let request = Request::Read { handle, offset, length };
-            shared.client.request(&request, Tag::File(self.slot, FileStep::Read { offset, length }));
-            self.pending += 1;
+            self.ask(&Request::Read { handle, offset, length }, FileStep::Read { offset, length }, shared);
             return true;
         }
         let length = (self.size - self.sent).min(u64::from(shared.write_length)) as u32;
@@ -203,7 +185,7 @@ impl File {
             self.fail_here(reason, shared);
             return true;
         }
-        self.pending += 1;
+        self.count_asked();
         self.sent += u64::from(length);
         shared.unconfirmed += u64::from(length);
         if shared.upload.options.checksum {
@@ -216,7 +198,7 @@ impl File {
 
     /// Takes the reply to a question.
     pub fn take(&mut self, ask: FileStep, reply: Reply, shared: &mut Shared) {
-        self.pending -= 1;
+        self.pending.set(self.pending.get() - 1);
         // What is counted is counted whatever became of the file.
         match (&ask, &reply) {
             (FileStep::Write(length), _) => shared.unconfirmed -= u64::from(*length),
@@ -236,8 +218,8 @@ impl File {
                 self.made = self.way == Way::Replace || self.way == Way::InPlace && is_new;
                 if self.given_up.is_some() {
                     self.tidy(shared);
-                } else if let (Some(_), Some(handle)) = (self.rest, self.handle.clone()) {
-                    self.ask(&Request::Fstat(&handle), FileStep::LookOpened, shared);
+                } else if let (Some(_), Some(handle)) = (self.rest, &self.handle) {
+                    self.ask(&Request::Fstat(handle), FileStep::LookOpened, shared);
                 } else {
                     self.stage = Stage::Writing;
                     self.advance(shared);
@@ -252,217 +234,81 @@ impl File {
             _ if self.given_up.is_some() => {}
             (ask, reply) => self.go_on(ask, reply, shared),
         }
-        if self.pending == 0 && self.stage == Stage::Closing && self.given_up.is_none() {
+        if self.pending.get() == 0 && self.stage == Stage::Closing && self.given_up.is_none() {
             self.take_place(shared);
         }
     }
 
     /// Takes the reply to a question about a file that was not given up.
     fn go_on(&mut self, ask: FileStep, reply: Reply, shared: &mut Shared) {
+        use FileStep::*;
         match (ask, reply) {
-            (FileStep::Look, Reply::Attributes(attributes)) => self.consider(attributes, true, shared),
-            (FileStep::LookBehind, Reply::Attributes(attributes)) => self.consider(attributes, false, shared),
-            (FileStep::Look | FileStep::LookBehind, Reply::Status(status)) if status.code == Status::NO_SUCH_FILE => {
-                self.look_for_rest(shared);
+            (ask @ (Look | LookBehind | LookThrough | Resolve | ResolveUnseen), reply) => {
+                self.looked(ask, reply, shared);
             }
-            // Some servers say so of what is missing, others have no LSTAT.
-            (FileStep::Look, Reply::Status(_)) if self.way == Way::Replace => {
-                let path = self.path.clone();
-                self.ask(&Request::Realpath(&path), FileStep::ResolveUnseen, shared);
+            (ask @ (LookRest | MakeProbe | LookProbe | OpenParent | ListParent(_) | ClearRest | LookOpened), reply) => {
+                self.looked_at_rest(ask, reply, shared)
             }
-            (FileStep::LookBehind, Reply::Status(_)) => self.look_through(shared),
-            (FileStep::ResolveUnseen, reply) => {
-                if let Reply::Path(path) = reply {
-                    self.path = path;
-                }
-                self.look_through(shared);
-            }
-            (FileStep::LookThrough, Reply::Attributes(attributes)) => self.consider(attributes, false, shared),
-            (FileStep::Look | FileStep::LookThrough, Reply::Status(status)) if status.may_be_missing() => {
-                self.look_for_rest(shared);
-            }
-            (FileStep::Resolve, Reply::Path(path)) => {
-                self.ask(&Request::Lstat(&path), FileStep::LookBehind, shared);
-                self.path = path;
-            }
-            (FileStep::LookRest, Reply::Attributes(attributes)) => self.take_rest(attributes, shared),
-            // If there is one all the same, it cannot be made.
-            (FileStep::LookRest, Reply::Status(_)) => self.open(OPEN_CREATE | OPEN_EXCLUSIVE, shared),
-            (FileStep::LookProbe, Reply::Attributes(probe)) => self.take_probe(probe, shared),
-            // Where we cannot make a file, what is there cannot be known to be ours.
-            (FileStep::MakeProbe | FileStep::LookProbe, Reply::Status(_)) => self.clear_rest(FOREIGN, shared),
-            (FileStep::OpenParent, Reply::Handle(handle)) => self.list_parent(handle, shared),
-            (FileStep::OpenParent, Reply::Status(_)) => self.clear_rest(UNTOLD, shared),
-            (FileStep::ListParent(handle), reply) => self.take_names(handle, reply, shared),
-            (FileStep::LookOpened, Reply::Attributes(opened)) => self.take_opened(opened, shared),
-            (FileStep::ClearRest, Reply::Status(status))
-                if [Status::OK, Status::NO_SUCH_FILE].contains(&status.code) =>
-            {
-                self.open(OPEN_CREATE | OPEN_EXCLUSIVE, shared);
-            }
-            (FileStep::ClearRest, Reply::Status(status)) => {
-                self.path = self.temporary();
-                let reason =
-                    format!("it cannot be continued, since {}, nor removed: {}", self.unusable, status.reason());
-                self.fail(reason, &status, shared);
-            }
-            (FileStep::Write(length), Reply::Status(status)) if status.code == Status::OK => {
+            (Open, Reply::Status(status)) => self.open_otherwise(&status, shared),
+            (Write(length), Reply::Status(status)) if status.code == Status::OK => {
                 self.acknowledged += u64::from(length);
                 shared.done += u64::from(length);
                 self.advance(shared);
             }
-            (FileStep::Read { offset, length }, Reply::Data(data)) => {
+            (Write(_), Reply::Status(status)) => self.fail_or_full(&status, self.missing().max(TIGHT), shared),
+            (Read { offset, length }, Reply::Data(data)) => {
                 if let Some(readback) = &mut self.readback {
                     shared.unconfirmed -= readback.take(offset, length, data);
                 }
                 self.advance(shared);
             }
-            (FileStep::Read { .. }, Reply::Status(status)) => {
-                let reason = format!("it cannot be read back: {}", status.reason());
-                self.fail_for_good(reason, shared);
+            (Read { .. }, Reply::Status(status)) => {
+                self.fail_for_good(format!("it cannot be read back: {}", status.reason()), shared);
             }
-            (FileStep::Size | FileStep::SizeByName, Reply::Attributes(attributes))
-                if attributes.size != Some(self.size) =>
-            {
-                let size = attributes.size.map_or("an unknown number of".to_owned(), |size| size.to_string());
-                self.fail_for_good(format!("{size} bytes have arrived, of {}", self.size), shared);
+            (ask @ (Size | SizeByName | Mode(_) | Preserve(_) | PreserveByName | Close), reply) => {
+                self.closed(ask, reply, shared);
             }
-            (
-                FileStep::Mode(_) | FileStep::Preserve(_) | FileStep::PreserveByName | FileStep::Close,
-                Reply::Status(Status { code: Status::OK, .. }),
-            )
-            | (FileStep::Size | FileStep::SizeByName, Reply::Attributes(_))
-            | (FileStep::Wish | FileStep::Tidy | FileStep::EndProbe, _) => {}
-            // Not every server has FSTAT and FSETSTAT. What is asked for now comes after the file is closed.
-            (FileStep::Size, Reply::Status(_)) => {
-                let path = self.written.clone();
-                self.ask(&Request::Stat(&path), FileStep::SizeByName, shared);
-            }
-            (FileStep::Mode(attributes), Reply::Status(_)) => {
-                let path = self.written.clone();
-                self.ask(&Request::Setstat(&path, attributes), FileStep::Wish, shared);
-            }
-            (FileStep::SizeByName, Reply::Status(status)) => {
-                self.fail(format!("its size cannot be read: {}", status.reason()), &status, shared);
-            }
-            (FileStep::Preserve(attributes), Reply::Status(_)) => {
-                let path = self.written.clone();
-                self.ask(&Request::Setstat(&path, attributes), FileStep::PreserveByName, shared);
-            }
-            (FileStep::PreserveByName, Reply::Status(status)) => {
-                self.fail(format!("its mode and times cannot be set: {}", status.reason()), &status, shared);
-            }
-            (FileStep::Open, Reply::Status(status))
-                if status.code == Status::PERMISSION_DENIED && self.way == Way::Replace && self.existing.is_some() =>
-            {
-                self.fail_to_begin(&status, shared);
-            }
+            (ask @ (Rename | Clear | RenameAgain), Reply::Status(status)) => self.not_placed(ask, &status, shared),
+            (Wish | Tidy | EndProbe, _) => {}
+            (_, reply) => self.refused(&reply, shared),
+        }
+    }
+
+    /// Opens what is written in another way, if the server may refuse only the usual one.
+    fn open_otherwise(&mut self, status: &Status, shared: &mut Shared) {
+        let is_denied = status.code == Status::PERMISSION_DENIED;
+        let is_vague = [Status::FAILURE, Status::UNSUPPORTED].contains(&status.code);
+        let is_there = self.existing.is_some();
+        let flags = match self.way {
+            Way::Replace if is_denied && is_there => return self.fail_to_begin(status, shared),
             // Linux refuses to make what is another's file in a sticky directory, even where it may be written (protected_regular).
-            (FileStep::Open, Reply::Status(status))
-                if status.code == Status::PERMISSION_DENIED
-                    && self.way == Way::InPlace
-                    && self.existing.is_some()
-                    && !self.is_opened_again =>
-            {
+            Way::InPlace if is_denied && is_there && !self.is_opened_again => {
                 self.is_opened_again = true;
-                self.reserve(shared);
-                self.open(OPEN_TRUNCATE, shared);
+                OPEN_TRUNCATE
             }
-            (FileStep::Open, Reply::Status(status))
-                if self.way == Way::InPlace
-                    && [Status::FAILURE, Status::UNSUPPORTED].contains(&status.code)
-                    && self.existing.is_none()
-                    && !self.through_link =>
-            {
-                // A link that leads nowhere is written through, and what it makes is its own.
+            // A link that leads nowhere is written through, and what it makes is its own.
+            Way::InPlace if is_vague && !is_there && !self.through_link => {
                 self.through_link = true;
-                self.reserve(shared);
-                self.open(OPEN_CREATE, shared);
+                OPEN_CREATE
             }
             // Servers that cannot see to it that the file is new say no more than that. Nobody can foresee its name; where somebody can,
             // another may have made it, so that it gets another name, and nothing of it is gone on with.
-            (FileStep::Open, Reply::Status(status))
-                if self.way == Way::Replace
-                    && [Status::FAILURE, Status::UNSUPPORTED].contains(&status.code)
-                    && !self.is_opened_again =>
-            {
+            Way::Replace if is_vague && !self.is_opened_again => {
                 self.is_opened_again = true;
                 if shared.upload.options.resume {
                     self.tag = random_tag();
                 }
-                self.reserve(shared);
-                self.open(OPEN_CREATE | OPEN_TRUNCATE, shared);
+                OPEN_CREATE | OPEN_TRUNCATE
             }
-            (FileStep::Open, Reply::Status(status)) => self.fail_or_full(&status, TIGHT, shared),
-            (FileStep::Write(_) | FileStep::Close, Reply::Status(status)) => {
-                let needed = (self.size - self.acknowledged).max(TIGHT);
-                self.fail_or_full(&status, needed, shared);
-            }
-            (FileStep::Rename, Reply::Status(status)) if self.may_clear(&status, shared) => {
-                let path = self.path.clone();
-                self.ask(&Request::Remove(&path), FileStep::Clear, shared);
-            }
-            (FileStep::Clear, Reply::Status(status)) if status.code == Status::OK => {
-                let (from, to) = (self.written.clone(), self.path.clone());
-                self.ask(&Request::Rename { from: &from, to: &to }, FileStep::RenameAgain, shared);
-            }
-            (FileStep::RenameAgain, Reply::Status(status)) => {
-                // Both must not be lost.
-                self.made = false;
-                let reason =
-                    format!("{}; the old file is gone, the new one is {}", status.reason(), shown(&self.written));
-                self.fail(reason, &status, shared);
-            }
-            (FileStep::Rename, Reply::Status(status)) => {
-                self.fail_to_place("the new file cannot take its place", &status, shared)
-            }
-            (FileStep::Clear, Reply::Status(status)) => {
-                self.fail_to_place("the old file cannot be removed", &status, shared)
-            }
-            (_, Reply::Status(status)) => self.fail(status.reason(), &status, shared),
-            // The client has made sure that replies are of the type that belongs to the request.
-            _ => self.give_up("the server gave another answer than was asked for".to_owned(), None, shared),
-        }
+            _ => return self.fail_or_full(status, TIGHT, shared),
+        };
+        self.reserve(shared);
+        self.open(flags, shared);
     }
 
-    fn look_through(&mut self, shared: &mut Shared) {
-        let path = self.path.clone();
-        self.ask(&Request::Stat(&path), FileStep::LookThrough, shared);
-    }
-
-    /// Goes on as there is something in the place of the file.
-    fn consider(&mut self, there: Attributes, may_follow: bool, shared: &mut Shared) {
-        if there.is_directory() {
-            self.give_up("a directory is there, where a file should go".to_owned(), None, shared);
-        } else if there.is_link() && may_follow {
-            let path = self.path.clone();
-            self.ask(&Request::Realpath(&path), FileStep::Resolve, shared);
-        } else if there.is_link() {
-            self.give_up(
-                "a symbolic link is there, and the server cannot tell where it leads".to_owned(),
-                None,
-                shared,
-            );
-        } else if there.is_file() || there.mode.is_none() {
-            self.existing = Some(there);
-            self.look_for_rest(shared);
-        } else {
-            self.way = Way::Device;
-            // Most have no offsets, and the server would try to go to one.
-            self.open(if there.is_block_device() { 0 } else { OPEN_APPEND }, shared);
-        }
-    }
-
-    /// Looks for what an earlier attempt has left behind, if that is to be continued.
-    fn look_for_rest(&mut self, shared: &mut Shared) {
-        match self.way {
-            Way::Replace if shared.upload.options.resume => {
-                let temporary = self.temporary();
-                self.ask(&Request::Lstat(&temporary), FileStep::LookRest, shared);
-            }
-            Way::Replace => self.open(OPEN_CREATE | OPEN_EXCLUSIVE, shared),
-            Way::InPlace | Way::Device => self.open(OPEN_CREATE | OPEN_TRUNCATE, shared),
-        }
+    /// Bytes that the server has not confirmed.
+    fn missing(&self) -> u64 {
+        self.size - self.acknowledged
     }
 
     pub(super) fn temporary(&self) -> Vec<u8> {
@@ -497,8 +343,7 @@ impl File {
             Some(mode) => mode,
             None => shared.upload.sources.entries()[self.entry].mode,
         });
-        let path = self.written.clone();
-        self.ask(&Request::Open { path: &path, flags, attributes }, FileStep::Open, shared);
+        self.ask(&Request::Open { path: &self.written, flags, attributes }, FileStep::Open, shared);
     }
 
     /// Whether what has arrived is compared before it takes its place.
@@ -531,35 +376,5 @@ impl File {
                 Ok(_) => self.fail_for_good("what has arrived is not what was sent (SHA-256)".to_owned(), shared),
             }
         }
-    }
-
-    /// Asks for everything that is left to do before it may be renamed. The server does it in this order.
-    fn close(&mut self, shared: &mut Shared) {
-        let Some(handle) = self.handle.take() else {
-            return;
-        };
-        self.stage = Stage::Closing;
-        let entry = &shared.upload.sources.entries()[self.entry];
-        let (mode, times) = (entry.mode, (entry.accessed, entry.modified));
-        if self.way == Way::Replace
-            && let Some(owner) = self.existing.and_then(|existing| existing.owner)
-        {
-            let attributes = Attributes { owner: Some(owner), ..Attributes::default() };
-            self.ask(&Request::Fsetstat(&handle, attributes), FileStep::Wish, shared);
-        }
-        if shared.upload.options.preserve && self.way != Way::Device {
-            let attributes = Attributes { mode: Some(mode), times: Some(times), ..Attributes::default() };
-            self.ask(&Request::Fsetstat(&handle, attributes), FileStep::Preserve(attributes), shared);
-        } else if self.way == Way::Replace
-            && let Some(mode) = self.existing_mode()
-        {
-            // The umask may have taken something away.
-            let attributes = Attributes::of_mode(mode);
-            self.ask(&Request::Fsetstat(&handle, attributes), FileStep::Mode(attributes), shared);
-        }
-        if self.way != Way::Device {
-            self.ask(&Request::Fstat(&handle), FileStep::Size, shared);
-        }
-        self.ask(&Request::Close(&handle), FileStep::Close, shared);
     }
 }

@@ -1,8 +1,9 @@
 //! The files of an upload, many at once: which are under way, and how much of them.
 
 use super::directories::Directories;
-use super::file::{File, FileStep, Stage};
-use super::{Shared, WINDOW};
+use super::file::{File, Stage};
+use super::shared::{Shared, WINDOW};
+use super::step::FileStep;
 use crate::copy::random_tag;
 use crate::copy::sftp::packets::Reply;
 use crate::copy::sources::Kind;
@@ -133,7 +134,7 @@ impl Files {
         file.release(shared);
         self.active -= 1;
         match file.into_failure() {
-            Ok(Some(failure)) => shared.failures.add(failure),
+            Ok(Some(failure)) => shared.failures.add_error(failure.into()),
             Ok(None) => {}
             Err(Stage::Done) => shared.copied += 1,
             Err(_) => debug_assert!(false, "a file is over that was neither copied nor given up"),

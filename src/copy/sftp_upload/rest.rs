@@ -5,10 +5,11 @@
 //! Or it could be a hard link to another file of the same owner, which would be written over: it must have no other name. SFTP tells that
 //! only in the lines that it lists a directory with, and where it does not, nothing is continued.
 
-use super::file::{File, FileStep, Stage};
-use super::{Shared, WINDOW, parent_of};
+use super::file::{File, Stage};
+use super::shared::{Shared, WINDOW, parent_of};
+use super::step::FileStep;
 use crate::copy::random_tag;
-use crate::copy::sftp::packets::{Attributes, OPEN_CREATE, OPEN_EXCLUSIVE, OPEN_WRITE, Reply, Request};
+use crate::copy::sftp::packets::{Attributes, OPEN_CREATE, OPEN_EXCLUSIVE, OPEN_WRITE, Reply, Request, Status};
 
 /// Names that are looked through for it, at most.
 const NAMES: usize = 100_000;
@@ -16,14 +17,40 @@ const NAMES: usize = 100_000;
 /// Why what an earlier attempt has left is not continued.
 const CLOSED: &str = "its mode keeps its owner from it";
 const WRITABLE: &str = "others may write it";
-pub(super) const FOREIGN: &str = "it belongs to another user";
+const FOREIGN: &str = "it belongs to another user";
 const LONGER: &str = "it has more bytes than the file";
 const SHORT: &str = "nothing of it can be relied on";
 const LINKED: &str = "it is a hard link to another file";
-pub(super) const UNTOLD: &str = "the server does not tell whether it is a hard link to another file";
+const UNTOLD: &str = "the server does not tell whether it is a hard link to another file";
 
 impl File {
-    pub(super) fn take_rest(&mut self, rest: Attributes, shared: &mut Shared) {
+    /// Takes the answer to a question about it.
+    pub(super) fn looked_at_rest(&mut self, ask: FileStep, reply: Reply, shared: &mut Shared) {
+        match (ask, reply) {
+            (FileStep::LookRest, Reply::Attributes(attributes)) => self.take_rest(attributes, shared),
+            // If there is one all the same, it cannot be made.
+            (FileStep::LookRest, Reply::Status(_)) => self.open(OPEN_CREATE | OPEN_EXCLUSIVE, shared),
+            (FileStep::LookProbe, Reply::Attributes(probe)) => self.take_probe(probe, shared),
+            // Where we cannot make a file, what is there cannot be known to be ours.
+            (FileStep::MakeProbe | FileStep::LookProbe, Reply::Status(_)) => self.clear_rest(FOREIGN, shared),
+            (FileStep::OpenParent, Reply::Handle(handle)) => self.list_parent(handle, shared),
+            (FileStep::OpenParent, Reply::Status(_)) => self.clear_rest(UNTOLD, shared),
+            (FileStep::ListParent(handle), reply) => self.take_names(handle, reply, shared),
+            (FileStep::LookOpened, Reply::Attributes(opened)) => self.take_opened(opened, shared),
+            (FileStep::ClearRest, Reply::Status(Status { code: Status::OK | Status::NO_SUCH_FILE, .. })) => {
+                self.open(OPEN_CREATE | OPEN_EXCLUSIVE, shared);
+            }
+            (FileStep::ClearRest, Reply::Status(status)) => {
+                self.path = self.temporary();
+                let reason =
+                    format!("it cannot be continued, since {}, nor removed: {}", self.unusable, status.reason());
+                self.fail(reason, &status, shared);
+            }
+            (_, reply) => self.refused(&reply, shared),
+        }
+    }
+
+    fn take_rest(&mut self, rest: Attributes, shared: &mut Shared) {
         if !rest.is_file() {
             self.path = self.temporary();
             self.give_up("it is not a regular file, and cannot be continued".to_owned(), None, shared);
@@ -41,24 +68,23 @@ impl File {
             _ => {
                 self.rest = Some(rest);
                 self.probe = self.beside(&random_tag());
-                let (path, attributes) = (self.probe.clone(), Attributes::of_mode(0o600));
+                let attributes = Attributes::of_mode(0o600);
                 let flags = OPEN_WRITE | OPEN_CREATE | OPEN_EXCLUSIVE;
-                self.ask(&Request::Open { path: &path, flags, attributes }, FileStep::MakeProbe, shared);
+                self.ask(&Request::Open { path: &self.probe, flags, attributes }, FileStep::MakeProbe, shared);
             }
         }
     }
 
     /// Looks at the file that was made only to see whose files of ours are, and removes it.
-    pub(super) fn look_at_probe(&mut self, handle: &[u8], shared: &mut Shared) {
-        let path = self.probe.clone();
+    pub(super) fn look_at_probe(&self, handle: &[u8], shared: &mut Shared) {
         self.ask(&Request::Fstat(handle), FileStep::LookProbe, shared);
         self.ask(&Request::Close(handle), FileStep::EndProbe, shared);
-        self.ask(&Request::Remove(&path), FileStep::EndProbe, shared);
+        self.ask(&Request::Remove(&self.probe), FileStep::EndProbe, shared);
     }
 
     /// Goes on with what an earlier attempt has left, if it belongs to the owner of `probe`: a server that tells no owners tells none of
     /// either.
-    pub(super) fn take_probe(&mut self, probe: Attributes, shared: &mut Shared) {
+    fn take_probe(&mut self, probe: Attributes, shared: &mut Shared) {
         let user = |attributes: Attributes| attributes.owner.map(|(user, _)| user);
         let Some(rest) = self.rest else { return };
         if user(rest) != user(probe) {
@@ -68,16 +94,15 @@ impl File {
             b"" => b".",
             parent => parent,
         };
-        let parent = parent.to_vec();
-        self.ask(&Request::Opendir(&parent), FileStep::OpenParent, shared);
+        self.ask(&Request::Opendir(parent), FileStep::OpenParent, shared);
     }
 
-    pub(super) fn list_parent(&mut self, handle: Vec<u8>, shared: &mut Shared) {
+    fn list_parent(&self, handle: Vec<u8>, shared: &mut Shared) {
         self.ask(&Request::Readdir(&handle), FileStep::ListParent(handle.clone()), shared);
     }
 
     /// Goes on with what an earlier attempt has left, if it has no other name.
-    pub(super) fn take_names(&mut self, handle: Vec<u8>, reply: Reply, shared: &mut Shared) {
+    fn take_names(&mut self, handle: Vec<u8>, reply: Reply, shared: &mut Shared) {
         let path = self.temporary();
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         let links = match reply {
@@ -107,15 +132,14 @@ impl File {
     }
 
     /// Removes what cannot be continued, to begin anew.
-    pub(super) fn clear_rest(&mut self, why: &'static str, shared: &mut Shared) {
+    fn clear_rest(&mut self, why: &'static str, shared: &mut Shared) {
         self.rest = None;
         self.unusable = why;
-        let temporary = self.temporary();
-        self.ask(&Request::Remove(&temporary), FileStep::ClearRest, shared);
+        self.ask(&Request::Remove(&self.temporary()), FileStep::ClearRest, shared);
     }
 
     /// Begins to write, once it is known that the file that was opened is the one that was looked at.
-    pub(super) fn take_opened(&mut self, opened: Attributes, shared: &mut Shared) {
+    fn take_opened(&mut self, opened: Attributes, shared: &mut Shared) {
         let identity = |attributes: Attributes| (attributes.owner, attributes.mode, attributes.size);
         if self.rest.take().is_some_and(|rest| identity(rest) != identity(opened)) {
             self.made = false;

@@ -2,49 +2,10 @@
 
 use std::collections::VecDeque;
 
-use super::{Shared, Tag, join, parent_of, shown};
+use super::shared::{Shared, Tag, UploadRoot, join, parent_of, shown};
+use super::step::TargetStep;
 use crate::copy::sftp::packets::{Attributes, Extension, Reply, Request, Status};
 use crate::copy::sources::Kind;
-
-/// Where the sources go.
-#[derive(Debug, Default)]
-pub struct UploadRoot {
-    /// A directory, or the new name of the only source.
-    base: Vec<u8>,
-    /// Whether it is the new name.
-    renames: bool,
-    /// Whether we have made what the sources go into, so that nothing is in it.
-    pub is_fresh: bool,
-}
-
-impl UploadRoot {
-    /// The path on the host of what has `path` below the target.
-    pub fn path(&self, path: &[u8]) -> Vec<u8> {
-        let first = path.iter().position(|byte| *byte == b'/').unwrap_or(path.len());
-        let (first, rest) = (&path[..first], path.get(first + 1..));
-        // What the command line called `.` has no name of its own.
-        let source = if self.renames || first == b"." { self.base.clone() } else { join(&self.base, first) };
-        match rest {
-            Some(rest) => join(&source, rest),
-            None => source,
-        }
-    }
-}
-
-/// What was asked about the target.
-#[derive(Debug)]
-pub enum TargetStep {
-    /// What `~` is.
-    Expand,
-    /// What the target is.
-    Target,
-    /// What a directory is that the target is in.
-    Parent(Vec<u8>),
-    /// To make a directory.
-    Make(Vec<u8>),
-    /// What is in the way of a directory.
-    Again(Vec<u8>, Status),
-}
 
 /// Finding out where the sources go, and making what is missing above them.
 #[derive(Debug)]

@@ -17,6 +17,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::shared::WINDOW;
 use super::*;
 use crate::copy::Options;
 use crate::copy::sftp::testing::Server;

@@ -105,7 +105,7 @@ fn what_the_system_makes_has_the_size_that_it_is_read_with() {
     // stat(2) says 0 bytes of the one, and a page of the other.
     for path in ["/proc/version", "/sys/devices/system/cpu/online"] {
         let content = fs::read(path).unwrap();
-        let sources = Sources::find(&[path.into()], false).unwrap();
+        let sources = Sources::find(&[path.into()], false, None).unwrap();
         assert_eq!(
             (sources.entries()[0].kind, sources.total()),
             (Kind::File { size: content.len() as u64 }, content.len() as u64)

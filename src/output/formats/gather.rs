@@ -269,14 +269,7 @@ impl Report for Gather {
         match &event.kind {
             EventKind::Output { stream, bytes } => self.output(job, *stream, bytes),
             EventKind::Finished { outcome, .. } => self.outcome(job, outcome, output.program),
-            EventKind::Started
-            | EventKind::Attempted(_)
-            | EventKind::Connected
-            | EventKind::Note(_)
-            | EventKind::Warning(_)
-            | EventKind::Paused
-            | EventKind::Resumed
-            | EventKind::Copied(_) => {}
+            _ => {}
         }
     }
 

@@ -177,14 +177,7 @@ impl Report for Inline {
                     self.show(job, &head, output);
                 }
             }
-            EventKind::Started
-            | EventKind::Attempted(_)
-            | EventKind::Connected
-            | EventKind::Note(_)
-            | EventKind::Warning(_)
-            | EventKind::Paused
-            | EventKind::Resumed
-            | EventKind::Copied(_) => {}
+            _ => {}
         }
     }
 

@@ -5,15 +5,13 @@
 //! * A line that grows beyond [`LONGEST_LINE`] is cut: what follows starts a new prefixed line.
 
 use crate::events::event::{Event, EventKind, Stream, Tally};
-use crate::output::control_sequences;
+use crate::output::control_sequences::{self, LONGEST_LINE};
 use crate::output::multiplexer::Report;
 use crate::output::prefix::Prefixes;
 use crate::output::style::Style;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
 
-/// Bytes of the longest line that is kept whole. Every host may have one of them pending in each stream.
-pub const LONGEST_LINE: usize = 512 << 10;
 /// Bytes that the pending lines of all hosts may have together before the one that grows is cut early.
 const PENDING_BUDGET: usize = 16 << 20;
 
@@ -87,14 +85,7 @@ impl Report for Lines {
                 self.complete(job, Stream::Stderr, output);
                 self.pending[job.number] = Default::default();
             }
-            EventKind::Started
-            | EventKind::Attempted(_)
-            | EventKind::Connected
-            | EventKind::Note(_)
-            | EventKind::Warning(_)
-            | EventKind::Paused
-            | EventKind::Resumed
-            | EventKind::Copied(_) => {}
+            _ => {}
         }
     }
 

@@ -54,14 +54,7 @@ impl Report for Quiet {
                     let _ = writeln!(buffer, "{label}: {}", harmless(&line));
                 }
             }
-            EventKind::Started
-            | EventKind::Attempted(_)
-            | EventKind::Connected
-            | EventKind::Note(_)
-            | EventKind::Warning(_)
-            | EventKind::Paused
-            | EventKind::Resumed
-            | EventKind::Copied(_) => {}
+            _ => {}
         }
     }
 

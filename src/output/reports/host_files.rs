@@ -177,15 +177,7 @@ impl Report for Files {
                 self.create(job.number, Stream::Stderr);
             }
             EventKind::Output { stream, bytes } => self.write(job.number, *stream, bytes),
-            EventKind::Started
-            | EventKind::Connected
-            | EventKind::Attempted(_)
-            | EventKind::Note(_)
-            | EventKind::Warning(_)
-            | EventKind::Paused
-            | EventKind::Resumed
-            | EventKind::Copied(_)
-            | EventKind::Finished { .. } => {}
+            _ => {}
         }
     }
 

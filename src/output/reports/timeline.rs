@@ -61,11 +61,7 @@ impl Timeline {
             EventKind::Connected => self.connected = Some(event.at),
             EventKind::Output { .. } => self.first_output = self.first_output.or(Some(event.at)),
             EventKind::Finished { .. } => self.ended = Some(event.at),
-            EventKind::Note(_)
-            | EventKind::Warning(_)
-            | EventKind::Paused
-            | EventKind::Resumed
-            | EventKind::Copied(_) => {}
+            _ => {}
         }
     }
 

@@ -20,7 +20,7 @@ use crate::ssh::ffi::{self, Channel, Exit, REQUEST_DENIED, TOO_LONG};
 use crate::ssh::keys::agent;
 use crate::ssh::login::host_key::Trust;
 use crate::ssh::session::{Session, Stop};
-use crate::ssh::watch::Watch;
+use crate::ssh::watch::{Notes, Watch};
 use crate::ssh::wire::put_string;
 use crate::text::message::reason;
 
@@ -158,7 +158,7 @@ impl Requests {
         program: Start<'_>,
         watch: &Watch<'_>,
         is_verbose: bool,
-        note: &mut dyn FnMut(&dyn Fn() -> String),
+        note: &mut Notes<'_>,
     ) -> Result<Made, Stop> {
         self.notes.iter().for_each(|text| note(&|| (*text).to_owned()));
         let socket = self.offered_agent(session, note);
@@ -210,7 +210,7 @@ impl Requests {
     }
 
     /// The agent that the server is offered, by its socket.
-    fn offered_agent(&self, session: &Session, note: &mut dyn FnMut(&dyn Fn() -> String)) -> Option<&PathBuf> {
+    fn offered_agent(&self, session: &Session, note: &mut Notes<'_>) -> Option<&PathBuf> {
         let socket = match &self.agent {
             Forwarding::Off => return None,
             Forwarding::NoAgent => {
@@ -301,7 +301,7 @@ impl ChannelRequest<'_> {
     }
 
     /// Tells that nothing has come of it.
-    fn fail(&self, why: &str, made: &mut Made, note: &mut dyn FnMut(&dyn Fn() -> String)) {
+    fn fail(&self, why: &str, made: &mut Made, note: &mut Notes<'_>) {
         match self {
             ChannelRequest::Variable(variable) if variable.is_named => made.missing.push(format!("{self}: {why}")),
             ChannelRequest::Agent => {

@@ -16,6 +16,7 @@ const PIECE: usize = 32_700;
 const BURST: usize = 8;
 
 /// The input of one command.
+#[derive(Default)]
 pub struct StdinSender {
     state: SenderState,
     /// Whether the input has to wait: something else is reading.
@@ -36,6 +37,7 @@ pub struct StdinSender {
     bytes: u64,
 }
 
+#[derive(Default)]
 enum SenderState {
     /// There may be more.
     Open(InputReader),
@@ -44,6 +46,7 @@ enum SenderState {
     /// The end is to be told once the piece has gone.
     Ending,
     /// Nothing more is sent.
+    #[default]
     Ended,
 }
 
@@ -63,18 +66,7 @@ impl StdinSender {
     }
 
     fn of(state: SenderState) -> StdinSender {
-        let answer = Zeroizing::default();
-        StdinSender {
-            state,
-            held: false,
-            answer,
-            piece: Vec::new(),
-            sent: 0,
-            blocked: false,
-            later: None,
-            listening: false,
-            bytes: 0,
-        }
+        StdinSender { state, ..StdinSender::default() }
     }
 
     /// Sends no input, and not its end either, before [`StdinSender::release`].

@@ -8,6 +8,9 @@
 
 use std::time::{Duration, Instant};
 
+use ssh2::Error;
+
+use super::requests::NO_MODES;
 use crate::events::event::Outcome;
 use crate::ssh::ffi::{self, Channel};
 use crate::ssh::session::Session;
@@ -19,7 +22,7 @@ const REQUEST_GRACE: Duration = Duration::from_millis(300);
 const TERM_GRACE: Duration = Duration::from_secs(2);
 /// How long the server may take to report the end of a killed command before the channel is closed anyway.
 const KILL_GRACE: Duration = Duration::from_secs(1);
-/// The receive window of the second channel, in bytes: nothing is printed there.
+/// The receive window of the second channel, in bytes: next to nothing is printed there.
 const WINDOW: u32 = 4096;
 /// The second channel's command, in which `SIGNAL` stands for TERM or KILL. It runs by any login shell, be it csh or fish:
 /// between its single quotes are no others, no backslashes, no exclamation marks and no line ends.
@@ -87,8 +90,20 @@ enum Stage {
 struct Second {
     signal: &'static str,
     channel: Option<Channel>,
-    /// Nothing more is to be done for it: its command runs, or cannot.
-    settled: bool,
+    next: SecondStep,
+}
+
+/// What is to be done next with it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SecondStep {
+    Open,
+    Terminal,
+    Start,
+    /// sudo is told the password.
+    Answer,
+    End,
+    /// Nothing more: its command runs, or cannot.
+    Settled,
 }
 
 impl Stopping {
@@ -128,31 +143,22 @@ impl Stopping {
             self.request = blocked.then_some(name);
         }
         if let Some(second) = &mut self.second
-            && !second.settled
-            && !second.step(session)
+            && !second.go_on(session, self.sudo.as_ref())
         {
             // There is no other way.
             self.request = Some(second.signal);
-        }
-        if let Some(sudo) = &mut self.sudo
-            && let Some(signal) = sudo.step(session)
-        {
-            self.request = Some(signal);
         }
         self.stage == Stage::Over
     }
 
     /// Has the second channel send `signal`.
     fn reach(&mut self, signal: &'static str) {
-        if let Some(sudo) = &mut self.sudo {
-            return sudo.send(signal);
-        }
         match &mut self.second {
             _ if self.reach == Reach::No => {}
             // libssh2 opens one channel at a time: what is being opened serves as well.
-            Some(second) if second.channel.is_none() && !second.settled => second.signal = signal,
-            // The first is closed before, where a server allows only two.
-            second => *second = Some(Second { signal, channel: None, settled: false }),
+            Some(second) if second.next == SecondStep::Open => second.signal = signal,
+            // The one before is closed first, where a server allows only two.
+            second => *second = Some(Second { signal, channel: None, next: SecondStep::Open }),
         }
     }
 
@@ -163,9 +169,7 @@ impl Stopping {
 
     /// Whether [`Stopping::step`] is to be called again soon, with nothing to wait for.
     pub fn is_pending(&self) -> bool {
-        self.request.is_some()
-            || self.second.as_ref().is_some_and(|second| !second.settled)
-            || self.sudo.as_ref().is_some_and(SudoStop::is_pending)
+        self.request.is_some() || self.second.as_ref().is_some_and(|second| second.next != SecondStep::Settled)
     }
 
     /// The outcome of the job: the reason for which the command was stopped, and whether it has really `ended`.
@@ -175,18 +179,58 @@ impl Stopping {
 }
 
 impl Second {
-    /// Opens the channel and starts its command; false if the server does not allow it.
-    fn step(&mut self, session: &Session) -> bool {
-        let result = match &self.channel {
-            None => Channel::open(session.ssh(), WINDOW).map(|channel| self.channel = Some(channel)),
-            Some(channel) => {
-                let script = SCRIPT.replace("SIGNAL", self.signal);
-                channel.exec(script.as_bytes()).map(|()| self.settled = true)
+    /// Goes on with it, without waiting, by `sudo` if that runs the command; false if the server does not allow it.
+    fn go_on(&mut self, session: &Session, sudo: Option<&SudoStop>) -> bool {
+        while self.next != SecondStep::Settled {
+            match self.step(session, sudo) {
+                // It has to wait.
+                Ok(next) if next == self.next => return true,
+                Ok(next) => self.next = next,
+                Err(error) if ffi::would_block(&error) => return true,
+                Err(_) => {
+                    self.next = SecondStep::Settled;
+                    return false;
+                }
             }
+        }
+        true
+    }
+
+    /// Does what is next; gives what comes after it.
+    fn step(&mut self, session: &Session, sudo: Option<&SudoStop>) -> Result<SecondStep, Error> {
+        let answer = || sudo.and_then(SudoStop::answer);
+        let Some(channel) = &self.channel else {
+            self.channel = Some(Channel::open(session.ssh(), WINDOW)?);
+            let has_terminal = sudo.is_some_and(|sudo| sudo.has_terminal);
+            return Ok(if has_terminal { SecondStep::Terminal } else { SecondStep::Start });
         };
-        let failed = result.is_err_and(|error| !ffi::would_block(&error));
-        self.settled |= failed;
-        !failed
+        match (self.next, sudo) {
+            (SecondStep::Terminal, _) => {
+                channel.request_pty(b"dumb", NO_MODES, (80, 24))?;
+                Ok(SecondStep::Start)
+            }
+            (SecondStep::Start, None) => {
+                channel.exec(SCRIPT.replace("SIGNAL", self.signal).as_bytes())?;
+                Ok(SecondStep::Settled)
+            }
+            (SecondStep::Start, Some(sudo)) => {
+                channel.exec(&sudo.signal_line(self.signal))?;
+                Ok(if answer().is_some() { SecondStep::Answer } else { SecondStep::End })
+            }
+            (SecondStep::Answer, _) => {
+                let line = answer().unwrap_or_default();
+                // The server opens the window when the command runs.
+                if channel.write_window() < line.len() {
+                    return Ok(SecondStep::Answer);
+                }
+                channel.write(&line)?;
+                Ok(SecondStep::End)
+            }
+            _ => {
+                channel.send_eof()?;
+                Ok(SecondStep::Settled)
+            }
+        }
     }
 }
 

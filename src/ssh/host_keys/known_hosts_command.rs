@@ -12,7 +12,7 @@ use rustix::event::PollFlags;
 use rustix::io::{Errno, ioctl_fionbio, read};
 
 use crate::events::event::{Outcome, Phase};
-use crate::ssh::watch::Watch;
+use crate::ssh::watch::{Notes, Watch};
 use crate::ssh_config::{CommandTemplate, LateTokens};
 use crate::system::child::{ProcessGroup, TICK};
 use crate::system::files::bounded;
@@ -63,7 +63,7 @@ pub fn run(
     template: &CommandTemplate,
     late: &LateTokens<'_>,
     watch: &mut Watch<'_>,
-    note: &mut dyn FnMut(&dyn Fn() -> String),
+    note: &mut Notes<'_>,
 ) -> Result<Vec<u8>, Failure> {
     watch.expect(Phase::KnownHostsCommand, "KnownHostsCommand has not ended");
     let mut command = Command::new(template.program());

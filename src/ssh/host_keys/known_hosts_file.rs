@@ -19,6 +19,7 @@ use super::known_hosts::{KeyLine, Note};
 use crate::ssh::keys::public_key::{Key, Kind};
 use crate::system::files::bounded;
 use crate::system::files::trusted_path;
+use crate::text::wildcard::matches_any;
 
 /// A line with a name of this length or more matches no host in OpenSSH (the buffer of `match_pattern_list`).
 const NAME_LIMIT: usize = 1023;
@@ -284,40 +285,8 @@ impl Salted {
 
 /// Whether one of the comma-separated patterns matches, and none of the negated ones.
 fn matches_list(name: &[u8], list: &[u8]) -> bool {
-    let mut matched = false;
-    for pattern in list.split(|byte| *byte == b',') {
-        match pattern.strip_prefix(b"!") {
-            Some(negated) if matches(name, negated) => return false,
-            Some(_) => {}
-            None => matched |= matches(name, pattern),
-        }
-    }
-    matched
-}
-
-/// Matches one pattern, in which `*` stands for any text and `?` for any byte.
-fn matches(name: &[u8], pattern: &[u8]) -> bool {
-    let (mut n, mut p) = (0, 0);
-    // After the last star: where the pattern goes on, and how much of the name the star has taken.
-    let mut star = None;
-    while n < name.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p + 1, n));
-                p += 1;
-            }
-            Some(&byte) if byte == b'?' || byte == name[n] => {
-                n += 1;
-                p += 1;
-            }
-            _ => {
-                let Some((after, taken)) = star else { return false };
-                star = Some((after, taken + 1));
-                (p, n) = (after, taken + 1);
-            }
-        }
-    }
-    pattern[p..].iter().all(|byte| *byte == b'*')
+    let items = list.split(|byte| *byte == b',');
+    matches_any(name, items.map(|item| item.strip_prefix(b"!").map_or((false, item), |pattern| (true, pattern))))
 }
 
 fn skip_blanks(text: &[u8]) -> &[u8] {

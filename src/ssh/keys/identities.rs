@@ -366,30 +366,30 @@ impl Gathering<'_> {
         self.list.iter().any(|identity| self.sources.algorithms.take_any(&identity.public_key))
     }
 
+    /// The identity of the certificate at `path`, which takes the place of one that an agent has for it.
+    fn certified(&mut self, path: &Path) -> Result<Identity, String> {
+        let read = self.sources.keyring.certificate(path);
+        let certificate = read.as_ref().as_ref()?.as_ref().ok_or("there is no such file")?;
+        let own = self.list.iter().position(|identity| identity.public_key == certificate.blob);
+        let own = own.map(|place| self.list.remove(place).signer);
+        let of_key = || self.list.iter().find(|identity| identity.signer.is_of(&certificate.certified));
+        let signer = own.or_else(|| of_key().map(|identity| identity.signer.clone()));
+        Ok(Identity {
+            public_key: certificate.blob.clone(),
+            name: path.display().to_string(),
+            signer: signer.ok_or("there is no private key for this certificate")?,
+            algorithms: Arc::clone(&self.sources.algorithms),
+        })
+    }
+
     /// Puts the named certificates first, and leaves out what may not be offered.
     fn finish(mut self) -> Identities {
         let mut first = Vec::new();
         for path in self.sources.certificates {
-            let read = self.sources.keyring.certificate(path);
-            let problem = match &*read {
-                Ok(Some(certificate)) => {
-                    let own = self.list.iter().position(|identity| identity.public_key == certificate.blob);
-                    let own = own.map(|place| self.list.remove(place).signer);
-                    let of_key = || self.list.iter().find(|identity| identity.signer.is_of(&certificate.certified));
-                    match own.or_else(|| of_key().map(|identity| identity.signer.clone())) {
-                        Some(signer) => {
-                            let algorithms = Arc::clone(&self.sources.algorithms);
-                            let (public_key, name) = (certificate.blob.clone(), path.display().to_string());
-                            first.push(Identity { public_key, name, signer, algorithms });
-                            continue;
-                        }
-                        None => "there is no private key for this certificate",
-                    }
-                }
-                Ok(None) => "there is no such file",
-                Err(problem) => problem,
-            };
-            self.unusable.push(format!("{}: {problem}", path.display()));
+            match self.certified(path) {
+                Ok(identity) => first.push(identity),
+                Err(problem) => self.unusable.push(format!("{}: {problem}", path.display())),
+            }
         }
         first.append(&mut self.list);
         let (list, refused): (Vec<_>, Vec<_>) =

@@ -14,10 +14,11 @@ use crate::events::remedy::Remedy;
 use crate::ssh::destination::{Destination, Method};
 use crate::ssh::ffi::{self, Goodbye, OwnRequest, PasswordAnswer, PublicKeyAnswer, Refusal};
 use crate::ssh::keys::agent::{AgentKey, Bound};
+use crate::ssh::keys::identities::{Identity, Signing};
 use crate::ssh::keys::keyring::ENCRYPTED;
 use crate::ssh::keys::session_binding::Binding;
 use crate::ssh::session::{Credentials, Driver, Stop, dropped};
-use crate::ssh::watch::Watch;
+use crate::ssh::watch::{Notes, Watch};
 use crate::system::password_source::Secret;
 
 /// Authenticates on the session of `driver`, to which `binding` binds agents; gives what was accepted, in words. What is worth knowing
@@ -31,7 +32,7 @@ pub fn authenticate(
     trust: Trust,
     binding: Option<&Binding>,
     watch: &Watch<'_>,
-    note: &mut dyn FnMut(&dyn Fn() -> String),
+    note: &mut Notes<'_>,
 ) -> Result<String, Outcome> {
     let credentials = &*host.credentials;
     let details = credentials.identities.unusable().to_vec();
@@ -65,7 +66,7 @@ struct Trial<'a, 'd> {
     credentials: &'a Credentials,
     binding: Option<&'a Binding>,
     watch: &'a Watch<'a>,
-    note: &'a mut dyn FnMut(&dyn Fn() -> String),
+    note: &'a mut Notes<'a>,
     /// Whether it was told that the agent does not bind its connections.
     warned: bool,
     /// The password, while the server may be told it: another time would only bring the account nearer to being locked.
@@ -218,58 +219,72 @@ impl Trial<'_, '_> {
                 }
                 continue;
             };
-            if let Some(names) = identity.signature_preference() {
-                let chosen = self.driver.session().method_pref(MethodType::SignAlgo, &names);
-                chosen.map_err(|error| self.stopped(Stop::Ssh(error)))?;
-                self.showed_rsa = true;
-            }
-            let user = &self.host.user;
-            let step = self.driver.drive(self.watch, |session| ffi::authenticate_public_key(session, user, &signing));
-            if signing.was_unbound() {
-                self.warn_unbound();
-            }
-            let is_again = self.keys.contains(&number);
-            self.keys.push(number);
-            let shown = identity.describe_offered(self.driver.link().offered_algorithm().as_deref());
-            match step {
-                Ok(PublicKeyAnswer::Accepted) => return Ok(Answer::Accepted(identity.describe())),
-                Ok(PublicKeyAnswer::Refused) => {
-                    self.judged(shown);
-                    if is_again {
-                        self.error.tried.pop();
-                    }
-                }
-                Ok(PublicKeyAnswer::Unsettled) => {
-                    // It may have been the first of several factors.
-                    let answer = self.judged(shown);
-                    if matches!(answer, Answer::Unclear)
-                        && let Answer::Accepted(how) = self.ask_offered()?
-                    {
-                        return Ok(Answer::Accepted(how));
-                    }
-                    if !self.is_offered(Method::PublicKey) {
-                        return Ok(Answer::NextFactor);
-                    }
-                }
-                Ok(PublicKeyAnswer::NotSigned(reason)) => {
-                    self.watch.check()?;
-                    if let Some(request) = signing.host_bound_request(user) {
-                        self.error.tried.push(shown);
-                        if self.is_let_in_by(&request)? {
-                            return Ok(Answer::Accepted(identity.describe()));
-                        }
-                        if !self.is_offered(Method::PublicKey) {
-                            return Ok(Answer::NextFactor);
-                        }
-                        continue;
-                    }
-                    self.error.details.push(format!("{} could not sign: {reason}", identity.describe()));
-                }
-                Err(Stop::Ssh(error)) => return Err(self.ended(&error, Some(shown))),
-                Err(stop) => return Err(self.stopped(stop)),
+            if let Some(answer) = self.offer_key(number, identity, &signing)? {
+                return Ok(answer);
             }
         }
         Ok(Answer::Unclear)
+    }
+
+    /// Offers one key. Gives nothing if the next is to be offered.
+    fn offer_key(
+        &mut self,
+        number: usize,
+        identity: &Identity,
+        signing: &Signing<'_>,
+    ) -> Result<Option<Answer>, Outcome> {
+        if let Some(names) = identity.signature_preference() {
+            let chosen = self.driver.session().method_pref(MethodType::SignAlgo, &names);
+            chosen.map_err(|error| self.stopped(Stop::Ssh(error)))?;
+            self.showed_rsa = true;
+        }
+        let user = &self.host.user;
+        let step = self.driver.drive(self.watch, |session| ffi::authenticate_public_key(session, user, signing));
+        if signing.was_unbound() {
+            self.warn_unbound();
+        }
+        let is_again = self.keys.contains(&number);
+        self.keys.push(number);
+        let shown = identity.describe_offered(self.driver.link().offered_algorithm().as_deref());
+        match step {
+            Ok(PublicKeyAnswer::Accepted) => Ok(Some(Answer::Accepted(identity.describe()))),
+            Ok(PublicKeyAnswer::Refused) => {
+                self.judged(shown);
+                if is_again {
+                    self.error.tried.pop();
+                }
+                Ok(None)
+            }
+            Ok(PublicKeyAnswer::Unsettled) => {
+                // It may have been the first of several factors.
+                let answer = self.judged(shown);
+                if matches!(answer, Answer::Unclear)
+                    && let Answer::Accepted(how) = self.ask_offered()?
+                {
+                    return Ok(Some(Answer::Accepted(how)));
+                }
+                Ok(self.needs_no_key())
+            }
+            Ok(PublicKeyAnswer::NotSigned(reason)) => {
+                self.watch.check()?;
+                let Some(request) = signing.host_bound_request(user) else {
+                    self.error.details.push(format!("{} could not sign: {reason}", identity.describe()));
+                    return Ok(None);
+                };
+                self.error.tried.push(shown);
+                if self.is_let_in_by(&request)? {
+                    return Ok(Some(Answer::Accepted(identity.describe())));
+                }
+                Ok(self.needs_no_key())
+            }
+            Err(Stop::Ssh(error)) => Err(self.ended(&error, Some(shown))),
+            Err(stop) => Err(self.stopped(stop)),
+        }
+    }
+
+    /// That another method has to follow, if the server takes no more keys.
+    fn needs_no_key(&self) -> Option<Answer> {
+        (!self.is_offered(Method::PublicKey)).then_some(Answer::NextFactor)
     }
 
     /// Makes a request to log in that libssh2 does not know; says whether the server lets us in.

@@ -25,8 +25,7 @@ use crate::ssh::host_keys::known_hosts::{
 };
 use crate::ssh::host_keys::known_hosts_command::{self, Failure};
 use crate::ssh::keys::algorithms::CERTIFICATE;
-use crate::ssh::session::Credentials;
-use crate::ssh::watch::Watch;
+use crate::ssh::watch::{Notes, Watch};
 use crate::ssh::wire::WireReader;
 use crate::ssh_config::LateTokens;
 
@@ -52,11 +51,7 @@ impl Known {
     ///
     /// # Errors
     /// The outcome of the job: the command fails, or the job is over.
-    pub fn of(
-        host: &Destination,
-        watch: &mut Watch<'_>,
-        note: &mut dyn FnMut(&dyn Fn() -> String),
-    ) -> Result<Known, Outcome> {
+    pub fn of(host: &Destination, watch: &mut Watch<'_>, note: &mut Notes<'_>) -> Result<Known, Outcome> {
         let (name, port) = (&host.key_name.0, host.key_name.1);
         let files = host.credentials.known_hosts.lookup(name, port);
         let mut for_order = None;
@@ -88,13 +83,13 @@ fn ask_command(
     host: &Destination,
     about: &LateTokens<'_>,
     watch: &mut Watch<'_>,
-    note: &mut dyn FnMut(&dyn Fn() -> String),
+    note: &mut Notes<'_>,
 ) -> Result<KnownHosts, Outcome> {
     let source = PathBuf::from(format!("{KNOWN_HOSTS_COMMAND}{}", about.invocation));
     let Some(command) = &host.credentials.known_hosts_command else { return Ok(KnownHosts::of_text(&source, b"")) };
     let failed = |problem, has_started| {
         let name = known_hosts_name(&host.key_name.0, host.key_name.1);
-        HostError::from(HostKeyError::Command { name, program: command.program().into(), problem, has_started }).into()
+        HostKeyError::Command { name, program: command.program().into(), problem, has_started }.into()
     };
     let text = known_hosts_command::run(command, about, watch, note).map_err(|failure| match failure {
         Failure::Job(outcome) => outcome,
@@ -137,29 +132,13 @@ pub fn check(
     blob: &[u8],
     socket: BorrowedFd<'_>,
     watch: &mut Watch<'_>,
-    note: &mut dyn FnMut(&dyn Fn() -> String),
+    note: &mut Notes<'_>,
 ) -> Result<Trust, Outcome> {
-    let credentials = &*host.credentials;
     let name = known_hosts_name(&host.key_name.0, host.key_name.1);
-    let malformed = |problem: &str| {
-        let kind = key_type(blob).unwrap_or("of unknown type").to_owned();
-        HostKeyError::Malformed { name: name.clone(), kind, problem: problem.to_owned() }
-    };
-    // A broken certificate is refused, as by ssh, whatever known_hosts says about the key in it.
-    let key = Key::parse(blob).map_err(|problem| HostError::from(malformed(problem)))?;
-    let certificate = key.is_certified().then(|| Certificate::parse(blob)).transpose();
-    let certificate = certificate.map_err(|problem| HostError::from(malformed(problem)))?;
-    if let Some(bits) = rsa_bits(&key.blob).filter(|bits| *bits < host.rsa_bits) {
-        let detail = format!("the host's RSA key has {bits} bits; at least {} are required", host.rsa_bits);
-        let hint = Some(Remedy::LongerHostKey);
-        return Err(HostError::Ssh { doing: "host key", detail, hint }.into());
-    }
+    let (key, certificate) = parse(blob, &name)?;
     let offer = Offer { host, name, key: &key };
-    let lists = credentials.revoked_host_keys.as_deref();
-    if let Some(by) = lists.and_then(|keys| keys.revoking(&key, certificate.as_ref())) {
-        let offered = certificate.map_or_else(|| offer.to_string(), |certificate| certificate.to_string());
-        return Err(HostError::from(HostKeyError::Listed { name: offer.name, offered, by }).into());
-    }
+    offer.check_size()?;
+    offer.check_lists(certificate.as_ref())?;
     // It comes before known_hosts and after RevokedHostKeys, as in ssh.
     if host.trusts_loopback && is_loopback(socket) {
         note(&|| {
@@ -167,22 +146,7 @@ pub fn check(
         });
         return Ok(Trust::Full);
     }
-    let known = match &credentials.known_hosts_command {
-        None => known.files,
-        Some(_) => {
-            let kind = key_type(blob).unwrap_or_default().to_owned();
-            let (key, fingerprint) = (BASE64_STANDARD.encode(blob), fingerprint(&offer.key.blob));
-            let about = LateTokens {
-                invocation: "HOSTNAME",
-                name: &offer.name,
-                key_type: &kind,
-                fingerprint: &fingerprint,
-                key: &key,
-            };
-            let said = ask_command(host, &about, watch, note)?;
-            known.files.and(said.lookup(&host.key_name.0, host.key_name.1))
-        }
-    };
+    let known = offer.known(known.files, blob, watch, note)?;
     let mut invalid = None;
     if let Some(certificate) = certificate {
         match judge_certificate(&offer, &known, &certificate) {
@@ -190,53 +154,33 @@ pub fn check(
                 note(&|| format!("host key {certificate} is of an authority known from {place}"));
                 return Ok(Trust::Full);
             }
-            Err(Doubt::Refused(error)) => return Err(HostError::from(error).into()),
+            Err(Doubt::Refused(error)) => return Err(error.into()),
             Err(Doubt::Invalid(problem)) => {
                 note(&|| format!("host key {certificate} does not count: {problem}"));
+                offer.check_plain_type(&problem)?;
                 invalid = Some(problem);
             }
         }
-        // What is left is the plain key, which has to be an allowed one in turn.
-        let kind = key.plain_type();
-        let is_allowed = |algorithm: &&str| *algorithm == kind || kind == "ssh-rsa" && algorithm.starts_with("rsa-");
-        if !host.algorithms.host_keys.iter().any(|name| !name.ends_with(CERTIFICATE) && is_allowed(name)) {
-            let detail = format!("{offer} is not allowed by HostKeyAlgorithms");
-            let detail =
-                invalid.map_or_else(|| detail.clone(), |problem| format!("{detail}; its certificate: {problem}"));
-            return Err(HostError::Ssh { doing: "host key", detail, hint: None }.into());
-        }
     }
-    let verdict = known.check(&key.blob);
-    let refused = |verdict| {
-        let error = offer.refused(verdict);
-        let error = match &invalid {
-            None => error,
-            Some(problem) => HostKeyError::Certificate { plain: Box::new(error), problem: problem.clone() },
-        };
-        Err(HostError::from(error).into())
+    offer.decide(known.check(&key.blob), watch, note)?.map_err(|verdict| {
+        let plain = offer.refused(verdict);
+        match invalid {
+            None => plain.into(),
+            Some(problem) => HostKeyError::Certificate { plain: Box::new(plain), problem }.into(),
+        }
+    })
+}
+
+/// The key in what the host `name` has shown, and the certificate that it is in. A broken certificate is refused, as by ssh, whatever
+/// known_hosts says about the key in it.
+fn parse(blob: &[u8], name: &str) -> Result<(Key, Option<Certificate>), HostKeyError> {
+    let malformed = |problem: &str| {
+        let kind = key_type(blob).unwrap_or("of unknown type").to_owned();
+        HostKeyError::Malformed { name: name.to_owned(), kind, problem: problem.to_owned() }
     };
-    match (verdict, credentials.host_key_check) {
-        (Verdict::Known(place), _) => {
-            note(&|| format!("host key {offer} is known from {place}"));
-            Ok(Trust::Full)
-        }
-        // Nothing goes on with a key that somebody took the trouble to revoke.
-        (verdict @ Verdict::Revoked(_), _) => refused(verdict),
-        (Verdict::Unknown, mode @ (HostKeyCheck::AcceptNew | HostKeyCheck::Off)) => {
-            match (remember_new(&offer, credentials, watch, note)?, mode) {
-                (None, _) => Ok(Trust::Full),
-                (Some(Verdict::Changed(_)), HostKeyCheck::Off) => Ok(unchecked_change(&offer, watch, note)),
-                // There is no file to add it to. ssh refuses the host then.
-                (Some(Verdict::Unknown), HostKeyCheck::Off) => {
-                    note(&|| format!("host key {offer} is NOT checked"));
-                    Ok(Trust::Full)
-                }
-                (Some(verdict), _) => refused(verdict),
-            }
-        }
-        (Verdict::Changed(_), HostKeyCheck::Off) => Ok(unchecked_change(&offer, watch, note)),
-        (verdict @ (Verdict::Unknown | Verdict::Changed(_)), _) => refused(verdict),
-    }
+    let key = Key::parse(blob).map_err(malformed)?;
+    let certificate = key.is_certified().then(|| Certificate::parse(blob)).transpose();
+    Ok((key, certificate.map_err(malformed)?))
 }
 
 /// The error where a host has shown `key` in a key re-exchange, which is not the one that was checked.
@@ -299,6 +243,87 @@ impl fmt::Display for Offer<'_> {
 }
 
 impl Offer<'_> {
+    /// Refuses an RSA key that is too short.
+    fn check_size(&self) -> Result<(), HostError> {
+        let least = self.host.rsa_bits;
+        let Some(bits) = rsa_bits(&self.key.blob).filter(|bits| *bits < least) else { return Ok(()) };
+        let detail = format!("the host's RSA key has {bits} bits; at least {least} are required");
+        let hint = Some(Remedy::LongerHostKey);
+        Err(HostError::Ssh { doing: "host key", detail, hint })
+    }
+
+    /// Refuses what a list of RevokedHostKeys names.
+    fn check_lists(&self, certificate: Option<&Certificate>) -> Result<(), HostKeyError> {
+        let lists = self.host.credentials.revoked_host_keys.as_deref();
+        let Some(by) = lists.and_then(|keys| keys.revoking(self.key, certificate)) else { return Ok(()) };
+        let offered = certificate.map_or_else(|| self.to_string(), Certificate::to_string);
+        Err(HostKeyError::Listed { name: self.name.clone(), offered, by })
+    }
+
+    /// Refuses the plain key of a certificate that does not count for this `problem`, unless it is an allowed one in turn.
+    fn check_plain_type(&self, problem: &str) -> Result<(), HostError> {
+        let kind = self.key.plain_type();
+        let is_allowed = |algorithm: &&str| *algorithm == kind || kind == "ssh-rsa" && algorithm.starts_with("rsa-");
+        if self.host.algorithms.host_keys.iter().any(|name| !name.ends_with(CERTIFICATE) && is_allowed(name)) {
+            return Ok(());
+        }
+        let detail = format!("{self} is not allowed by HostKeyAlgorithms; its certificate: {problem}");
+        Err(HostError::Ssh { doing: "host key", detail, hint: None })
+    }
+
+    /// What the files say, and KnownHostsCommand about this key.
+    fn known(
+        &self,
+        files: Entries,
+        blob: &[u8],
+        watch: &mut Watch<'_>,
+        note: &mut Notes<'_>,
+    ) -> Result<Entries, Outcome> {
+        if self.host.credentials.known_hosts_command.is_none() {
+            return Ok(files);
+        }
+        let about = LateTokens {
+            invocation: "HOSTNAME",
+            name: &self.name,
+            key_type: key_type(blob).unwrap_or_default(),
+            fingerprint: &fingerprint(&self.key.blob),
+            key: &BASE64_STANDARD.encode(blob),
+        };
+        let said = ask_command(self.host, &about, watch, note)?;
+        Ok(files.and(said.lookup(&self.host.key_name.0, self.host.key_name.1)))
+    }
+
+    /// What the verdict on the plain key means where it is checked as this host's is; gives the verdict for which it is refused.
+    fn decide(
+        &self,
+        verdict: Verdict,
+        watch: &mut Watch<'_>,
+        note: &mut Notes<'_>,
+    ) -> Result<Result<Trust, Verdict>, HostError> {
+        let mode = self.host.credentials.host_key_check;
+        let verdict = match (verdict, mode) {
+            (Verdict::Known(place), _) => {
+                note(&|| format!("host key {self} is known from {place}"));
+                return Ok(Ok(Trust::Full));
+            }
+            (Verdict::Unknown, HostKeyCheck::AcceptNew | HostKeyCheck::Off) => match remember_new(self, watch, note)? {
+                None => return Ok(Ok(Trust::Full)),
+                Some(verdict) => verdict,
+            },
+            (verdict, _) => verdict,
+        };
+        Ok(match (verdict, mode) {
+            (Verdict::Changed(_), HostKeyCheck::Off) => Ok(unchecked_change(self, watch, note)),
+            // There is no file to add it to. ssh refuses the host then.
+            (Verdict::Unknown, HostKeyCheck::Off) => {
+                note(&|| format!("host key {self} is NOT checked"));
+                Ok(Trust::Full)
+            }
+            // Nothing goes on with a key that somebody took the trouble to revoke.
+            (verdict, _) => Err(verdict),
+        })
+    }
+
     /// Why the key is not accepted.
     fn refused(&self, verdict: Verdict) -> HostKeyError {
         let (name, offered) = (self.name.clone(), self.to_string());
@@ -331,7 +356,7 @@ impl Offer<'_> {
 }
 
 /// Trust in a host whose key is not the known one where nothing is checked. The known key stays, as with ssh.
-fn unchecked_change(offer: &Offer<'_>, watch: &mut Watch<'_>, note: &mut dyn FnMut(&dyn Fn() -> String)) -> Trust {
+fn unchecked_change(offer: &Offer<'_>, watch: &mut Watch<'_>, note: &mut Notes<'_>) -> Trust {
     note(&|| format!("host key {offer} has CHANGED and is NOT checked: no password will be sent"));
     watch.warn(
         "the host key has CHANGED and is not checked: somebody may be in the middle; no password is sent".to_owned(),
@@ -341,12 +366,8 @@ fn unchecked_change(offer: &Offer<'_>, watch: &mut Watch<'_>, note: &mut dyn FnM
 
 /// Adds the key of a host of which nothing is known (accept-new and, as with ssh, off, which says at the end what it has added).
 /// What another job has added meanwhile decides: gives the verdict if that is against the key, `Unknown` if there is no file.
-fn remember_new(
-    offer: &Offer<'_>,
-    credentials: &Credentials,
-    watch: &mut Watch<'_>,
-    note: &mut dyn FnMut(&dyn Fn() -> String),
-) -> Result<Option<Verdict>, HostError> {
+fn remember_new(offer: &Offer<'_>, watch: &mut Watch<'_>, note: &mut Notes<'_>) -> Result<Option<Verdict>, HostError> {
+    let credentials = &offer.host.credentials;
     let is_off = credentials.host_key_check == HostKeyCheck::Off;
     match credentials.known_hosts.remember(&offer.host.key_name.0, offer.host.key_name.1, &offer.key.blob) {
         Ok(Remembered::Added(place)) => {

@@ -5,35 +5,18 @@
 //! thread joins to a channel, and do not know the difference.
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::jump_host::{Connection, JumpHost};
+use super::connection::Plan;
+use super::jump_host::JumpHost;
 use crate::events::event::Outcome;
-use crate::events::host_error::{HostError, ProxyError};
+use crate::events::host_error::HostError;
 use crate::hosts::proxy::Hop;
-use crate::ssh::destination::Destination;
-use crate::system::cancel::Cancel;
 use crate::system::lock::lock;
 
 /// How long connections may take to say goodbye at the end of the run.
 const GOODBYE: Duration = Duration::from_secs(1);
-
-/// Gives the host that a hop names, or what is wrong with it.
-pub type HostOf = Box<dyn Fn(&Hop) -> Result<Arc<Destination>, String> + Send + Sync>;
-
-/// What all connections to jump hosts need to know.
-pub struct Plan {
-    /// Knows the jump hosts, or says what is wrong about one.
-    pub host_of: HostOf,
-    /// How many connections there may be to one jump host.
-    pub connections: usize,
-    /// Bytes that may be on the way to us on each channel.
-    pub window: u32,
-    /// Ends logins.
-    pub cancel: Cancel,
-}
 
 /// All jump hosts of a run.
 pub struct JumpHosts {
@@ -88,66 +71,6 @@ impl Drop for JumpHosts {
     }
 }
 
-/// A way through a jump host: a socket whose other end is the host behind.
-pub struct Way {
-    /// Our end; it does not block.
-    pub socket: OwnedFd,
-    /// What it goes through.
-    pub through: Through,
-}
-
-/// The connection that a way goes through.
-pub struct Through {
-    /// The connection, which may end meanwhile.
-    pub connection: Arc<Connection>,
-    /// The jump host's name for messages.
-    pub hop: String,
-}
-
-impl Through {
-    /// What became of a session over this way, seen in the light of what became of the way: a host whose jump host is gone
-    /// did not fail by itself.
-    pub fn explain(&self, outcome: Outcome) -> Outcome {
-        if !self.connection.is_dead() {
-            return outcome;
-        }
-        let (hop, goodbye) = (self.hop.clone(), self.connection.goodbye());
-        // An end without a word of the host is none of its answers to a key.
-        let is_cut = |error: &HostError| match error {
-            HostError::Dropped { .. } => true,
-            HostError::Auth(error) => error.is_cut,
-            _ => false,
-        };
-        match outcome {
-            Outcome::Failed(error) => match (*error, self.connection.cause()) {
-                // What was done last was done through a host that is not the one that was checked.
-                (error, Some(cause)) if is_cut(&error) || matches!(error, HostError::Lost { .. }) => {
-                    failed_hop(hop, cause).into()
-                }
-                (error, None) if is_cut(&error) => HostError::Proxy { hop, cause: ProxyError::Ended(goodbye) }.into(),
-                (HostError::Lost { detail, .. }, None) => {
-                    let words = goodbye.map(|words| format!(": {words}")).unwrap_or_default();
-                    let detail = format!("{detail}; the connection to the proxy {hop} has ended{words}");
-                    HostError::Lost { detail, hint: None }.into()
-                }
-                (error, _) => error.into(),
-            },
-            outcome => outcome,
-        }
-    }
-}
-
-/// The error of a host behind `hop`, which could not be used for this `cause`: of the hop before it, if that is what failed.
-pub fn failed_hop(hop: String, cause: ProxyError) -> HostError {
-    if let ProxyError::Login(outcome) = &cause
-        && let Outcome::Failed(error) = &**outcome
-        && let HostError::Proxy { hop, cause } = &**error
-    {
-        return HostError::Proxy { hop: hop.clone(), cause: cause.clone() };
-    }
-    HostError::Proxy { hop, cause }
-}
-
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;
@@ -166,6 +89,7 @@ mod tests {
     use crate::plan::settings::{Environment, Settings};
     use crate::ssh::embedded::{Config, Event, Key, KeyKind, Server};
     use crate::ssh::watch::Watch;
+    use crate::system::cancel::Cancel;
     use crate::system::terminal::Terminal;
 
     const MIB: usize = 1 << 20;

@@ -8,7 +8,6 @@
 //! * libssh2 opens one channel at a time. An open that takes long while others wait gives way to them, and is begun anew
 //!   later: of a hundred hosts there are always some that do not answer.
 
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,8 +16,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-use super::chain::Plan;
-use super::jump_host::{Connection, Failed, ForwardRequest, JumpHost};
+use super::connection::{Connection, Plan, pair};
+use super::jump_host::{Failed, ForwardRequest, JumpHost};
 use crate::events::host_error::ProxyError;
 use crate::ssh::channel::relay::{self, Dead, Line, READ_SIZE, UNSENT};
 use crate::ssh::ffi::{self, Channel, OPEN_REFUSED, OPEN_TIMEOUT};
@@ -107,7 +106,7 @@ impl<'a> DirectTcpip<'a> {
         match ended {
             Ok(()) => {
                 self.session.disconnect();
-                self.flush();
+                self.session.flush();
             }
             Err(Dead) => self.say_last_words(),
         }
@@ -118,7 +117,7 @@ impl<'a> DirectTcpip<'a> {
 
     /// Does what can be done without waiting; says whether there may be more.
     fn round(&mut self) -> Result<bool, Dead> {
-        self.flush();
+        self.session.flush();
         if std::mem::take(&mut self.readable) {
             self.receive()?;
         }
@@ -127,13 +126,13 @@ impl<'a> DirectTcpip<'a> {
             self.note_death();
         }
         self.feel_pulse()?;
-        let received = self.received();
+        let received = self.session.received();
         let opened = self.open()?;
         let moved = self.relay()?;
-        self.flush();
+        self.session.flush();
         // What came on the way may be for a line that has had its turn, or wait within libssh2, which stops when it has what
         // it was asked for, such as the answer to an open: nothing would wake us for it.
-        self.readable = opened || self.received() != received;
+        self.readable = opened || self.session.received() != received;
         if self.session.link().is_full() && !moved && !self.lines.iter().any(Line::is_behind) {
             self.session.link().give_up_memory();
         }
@@ -165,18 +164,6 @@ impl<'a> DirectTcpip<'a> {
             self.connection.has_handed_on(arrived);
         }
         self.readable
-    }
-
-    fn flush(&self) {
-        self.session.link().flush(self.session.socket());
-    }
-
-    fn received(&self) -> u64 {
-        self.session.link().received_bytes()
-    }
-
-    fn unsent(&self) -> usize {
-        self.session.link().unsent_bytes()
     }
 
     /// Takes what has arrived off the socket, to the last byte. An open under way does the same.
@@ -263,7 +250,7 @@ impl<'a> DirectTcpip<'a> {
     /// Gives one end of a pair of sockets to the session that asked, and joins the other to `channel`.
     fn join(&mut self, channel: Channel, request: ForwardRequest) {
         let (socket, answer) = match pair() {
-            Ok((ours, theirs)) => (Some(ours), Ok((theirs, Arc::clone(&self.connection)))),
+            Ok((ours, theirs)) => (Some(ours.into()), Ok((theirs.into(), Arc::clone(&self.connection)))),
             Err(error) => (None, Err(Failed::Local(reason(&error)))),
         };
         self.lines.push(Line::new(channel, socket));
@@ -299,7 +286,7 @@ impl<'a> DirectTcpip<'a> {
 
     /// Waits until there is something to do.
     fn wait(&mut self) -> Result<(), Dead> {
-        let unsent = self.unsent();
+        let unsent = self.session.unsent();
         // When idle, only the end is of interest.
         let mut flags = if self.is_idle() || self.session.link().is_full() { PEER_CLOSED } else { PollFlags::IN };
         flags.set(PollFlags::OUT, unsent > 0);
@@ -354,14 +341,6 @@ fn refusal(message: &str) -> Failed {
         "resource shortage" => Failed::Proxy(ProxyError::Full(words)),
         _ => Failed::Unreachable(words),
     }
-}
-
-/// A pair of connected sockets, neither of which blocks.
-fn pair() -> std::io::Result<(OwnedFd, OwnedFd)> {
-    let (ours, theirs) = UnixStream::pair()?;
-    ours.set_nonblocking(true)?;
-    theirs.set_nonblocking(true)?;
-    Ok((ours.into(), theirs.into()))
 }
 
 /// What poll(2) says when the peer has closed its end.

@@ -5,7 +5,6 @@
 //! libssh2 opens channels one at a time. A failed login is the failure of everybody who waits for it, and for a short time
 //! of everybody who comes after.
 
-mod connection;
 mod login;
 
 use self::login::Login;
@@ -19,8 +18,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, bounded};
 
-pub use self::connection::Connection;
-use super::chain::{Plan, Through, Way, failed_hop};
+use super::connection::{Connection, Plan, Through, Way, failed_hop};
 use super::proxy_command::ProxyCommand;
 use crate::events::event::{Notice, Outcome, Phase};
 use crate::events::host_error::{HostError, ProxyError};

@@ -140,17 +140,7 @@ impl Conversation {
                     heard.extend_from_slice(before.unwrap_or(&rest[..at]));
                     self.after_prompt = Some((stream, if before.is_some() { AROUND[1] } else { b"" }));
                     rest.drain(..at + self.prompt.len());
-                    self.state = match std::mem::replace(&mut self.state, ConversationState::Refused) {
-                        ConversationState::Silent => ConversationState::Asked,
-                        // Two questions in one breath, or an answer that was none.
-                        ConversationState::Asked
-                        | ConversationState::Waiting(_)
-                        | ConversationState::Told
-                        | ConversationState::Refused => ConversationState::Refused,
-                        other @ (ConversationState::Silenced
-                        | ConversationState::Beginning
-                        | ConversationState::Begun) => other,
-                    };
+                    self.take_question();
                 }
                 Found::Password { at, end } => {
                     heard.extend_from_slice(&rest[..at]);
@@ -176,6 +166,17 @@ impl Conversation {
             self.note(&heard);
         }
         heard
+    }
+
+    /// Takes note that sudo asks for the password.
+    fn take_question(&mut self) {
+        use ConversationState::{Asked, Beginning, Begun, Refused, Silenced, Silent, Told, Waiting};
+        match self.state {
+            Silent => self.state = Asked,
+            // Two questions in one breath, or an answer that was none.
+            Asked | Waiting(_) | Told | Refused => self.state = Refused,
+            Silenced | Beginning | Begun => {}
+        }
     }
 
     /// What was held back of a stream that has come to its end.

@@ -1,15 +1,87 @@
 //! How an upload of one file ends: it takes its place, or is given up, and what was written is removed.
 
 use super::*;
+use crate::copy::sftp::packets::Extension;
+use crate::copy::sftp_upload::shared::shown;
+
+/// What is said about a refusal for lack of room.
+const NO_ROOM: &str = "No space left on device";
 
 impl File {
+    /// Asks for everything that is left to do before it may be renamed. The server does it in this order.
+    pub(super) fn close(&mut self, shared: &mut Shared) {
+        let Some(handle) = self.handle.take() else {
+            return;
+        };
+        self.stage = Stage::Closing;
+        let entry = &shared.upload.sources.entries()[self.entry];
+        let (mode, times) = (entry.mode, (entry.accessed, entry.modified));
+        if self.way == Way::Replace
+            && let Some(owner) = self.existing.and_then(|existing| existing.owner)
+        {
+            let attributes = Attributes { owner: Some(owner), ..Attributes::default() };
+            self.ask(&Request::Fsetstat(&handle, attributes), FileStep::Wish, shared);
+        }
+        if shared.upload.options.preserve && self.way != Way::Device {
+            let attributes = Attributes { mode: Some(mode), times: Some(times), ..Attributes::default() };
+            self.ask(&Request::Fsetstat(&handle, attributes), FileStep::Preserve(attributes), shared);
+        } else if self.way == Way::Replace
+            && let Some(mode) = self.existing_mode()
+        {
+            // The umask may have taken something away.
+            let attributes = Attributes::of_mode(mode);
+            self.ask(&Request::Fsetstat(&handle, attributes), FileStep::Mode(attributes), shared);
+        }
+        if self.way != Way::Device {
+            self.ask(&Request::Fstat(&handle), FileStep::Size, shared);
+        }
+        self.ask(&Request::Close(&handle), FileStep::Close, shared);
+    }
+
+    /// Takes what became of something that was asked for with the close.
+    pub(super) fn closed(&mut self, ask: FileStep, reply: Reply, shared: &mut Shared) {
+        use FileStep::{Close, Mode, Preserve, PreserveByName, Size, SizeByName, Wish};
+        match (ask, reply) {
+            (Size | SizeByName, Reply::Attributes(attributes)) if attributes.size == Some(self.size) => {}
+            (Size | SizeByName, Reply::Attributes(attributes)) => {
+                let size = attributes.size.map_or("an unknown number of".to_owned(), |size| size.to_string());
+                self.fail_for_good(format!("{size} bytes have arrived, of {}", self.size), shared);
+            }
+            (Mode(_) | Preserve(_) | PreserveByName | Close, Reply::Status(Status { code: Status::OK, .. })) => {}
+            // Not every server has FSTAT and FSETSTAT. What is asked for now comes after the file is closed.
+            (Size, Reply::Status(_)) => self.ask(&Request::Stat(&self.written), SizeByName, shared),
+            (Mode(attributes), Reply::Status(_)) => {
+                self.ask(&Request::Setstat(&self.written, attributes), Wish, shared);
+            }
+            (Preserve(attributes), Reply::Status(_)) => {
+                self.ask(&Request::Setstat(&self.written, attributes), PreserveByName, shared);
+            }
+            (SizeByName, Reply::Status(status)) => {
+                self.fail(format!("its size cannot be read: {}", status.reason()), &status, shared);
+            }
+            (PreserveByName, Reply::Status(status)) => {
+                self.fail(format!("its mode and times cannot be set: {}", status.reason()), &status, shared);
+            }
+            (Close, Reply::Status(status)) => self.fail_or_full(&status, self.missing().max(TIGHT), shared),
+            (_, reply) => self.refused(&reply, shared),
+        }
+    }
+
+    /// Gives up since the server does not do what is needed.
+    pub(in crate::copy::sftp_upload) fn refused(&mut self, reply: &Reply, shared: &mut Shared) {
+        match reply {
+            Reply::Status(status) => self.fail(status.reason(), status, shared),
+            // The client has made sure that replies are of the type that belongs to the request.
+            _ => self.give_up("the server gave another answer than was asked for".to_owned(), None, shared),
+        }
+    }
     /// Gives up since the directory takes no new file.
     pub(super) fn fail_to_begin(&mut self, status: &Status, shared: &mut Shared) {
         self.give_up(status.reason(), Some(Remedy::InPlaceForNoNewFile), shared);
     }
 
     /// Gives up since the server does not let the file take its place.
-    pub(super) fn fail_to_place(&mut self, what: &str, status: &Status, shared: &mut Shared) {
+    fn fail_to_place(&mut self, what: &str, status: &Status, shared: &mut Shared) {
         self.give_up(format!("{what}: {}", status.reason()), Some(Remedy::InPlaceForNoRename), shared);
     }
 
@@ -50,16 +122,38 @@ impl File {
             return;
         }
         self.stage = Stage::Renaming;
-        let (from, to) = (self.written.clone(), self.path.clone());
+        let (from, to) = (&self.written, &self.path);
         if shared.client.supports(Extension::PosixRename) {
-            self.ask(&Request::PosixRename { from: &from, to: &to }, FileStep::Rename, shared);
+            self.ask(&Request::PosixRename { from, to }, FileStep::Rename, shared);
         } else {
-            self.ask(&Request::Rename { from: &from, to: &to }, FileStep::Rename, shared);
+            self.ask(&Request::Rename { from, to }, FileStep::Rename, shared);
+        }
+    }
+
+    /// Takes the answer that it is not in its place yet: refused, or the old file is out of the way.
+    pub(super) fn not_placed(&mut self, ask: FileStep, status: &Status, shared: &mut Shared) {
+        match ask {
+            FileStep::Rename if self.may_clear(status, shared) => {
+                self.ask(&Request::Remove(&self.path), FileStep::Clear, shared);
+            }
+            FileStep::Rename => self.fail_to_place("the new file cannot take its place", status, shared),
+            FileStep::Clear if status.code == Status::OK => {
+                let rename = Request::Rename { from: &self.written, to: &self.path };
+                self.ask(&rename, FileStep::RenameAgain, shared);
+            }
+            FileStep::Clear => self.fail_to_place("the old file cannot be removed", status, shared),
+            _ => {
+                // Both must not be lost.
+                self.made = false;
+                let reason =
+                    format!("{}; the old file is gone, the new one is {}", status.reason(), shown(&self.written));
+                self.fail(reason, status, shared);
+            }
         }
     }
 
     /// Whether the file that is replaced may be what keeps the server from renaming.
-    pub(super) fn may_clear(&self, status: &Status, shared: &Shared) -> bool {
+    fn may_clear(&self, status: &Status, shared: &Shared) -> bool {
         let is_vague = ![Status::PERMISSION_DENIED, Status::NO_SUCH_FILE, Status::UNSUPPORTED].contains(&status.code);
         self.existing.is_some() && is_vague && !shared.client.supports(Extension::PosixRename)
     }
@@ -131,8 +225,7 @@ impl File {
         }
         if self.made && removes {
             self.made = false;
-            let path = self.written.clone();
-            self.ask(&Request::Remove(&path), FileStep::Tidy, shared);
+            self.ask(&Request::Remove(&self.written), FileStep::Tidy, shared);
         }
     }
 }

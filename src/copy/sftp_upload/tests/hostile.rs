@@ -268,8 +268,8 @@ proptest! {
                 }
             }
         }
-        let is_done = matches!(uploading.phase, Phase::Done) && uploading.shared.failures.count == 0;
-        let has_failed = uploading.shared.failures.count;
+        let is_done = matches!(uploading.phase, Phase::Done) && uploading.shared.failures.count() == 0;
+        let has_failed = uploading.shared.failures.count();
         match uploading.conclude(Outcome::Exited(0)) {
             Outcome::Exited(0) => {
                 prop_assert!(is_done);

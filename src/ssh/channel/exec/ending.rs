@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::output::Drained;
-use super::{AFTER_DONE, Running, STARTING, STREAMS, not_started};
+use super::spoken::AFTER_DONE;
+use super::{Drained, Running, STARTING, STREAMS, State, not_started};
 use crate::events::event::{Event, EventKind, Outcome};
 use crate::events::host_error::HostError;
 use crate::ssh::channel::requests;
@@ -16,6 +16,16 @@ const LONGEST_SIGNAL: usize = 40;
 
 fn signaled(name: String) -> Outcome {
     Outcome::Signaled { name: said_names(&[name], LONGEST_SIGNAL) }
+}
+
+/// Whether a command with this outcome runs no more.
+fn has_ended(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Exited(_) | Outcome::Signaled { .. } => true,
+        // It has ended without having begun.
+        Outcome::Failed(error) => matches!(**error, HostError::Sudo { .. }),
+        _ => false,
+    }
 }
 
 impl Running<'_> {
@@ -40,7 +50,7 @@ impl Running<'_> {
             _ => None,
         };
         if let Drained::Failed(message) = drained
-            && self.dialogue.is_none()
+            && self.spoken.is_none()
             && let left @ 1.. = self.channel.queued()
         {
             // libssh2 gives nothing out any more once it has met what it cannot read, or the server's goodbye, be it in the same
@@ -63,10 +73,8 @@ impl Running<'_> {
     /// The outcome of a dialogue that is done, although its program does not close the channel: it may have left something behind
     /// that holds it.
     pub(super) fn after_done(&mut self) -> Option<Outcome> {
-        if !self.stdin.is_over() || !self.dialogue.as_ref().is_some_and(|dialogue| dialogue.is_done()) {
-            return None;
-        }
-        let since = *self.done.get_or_insert_with(Instant::now);
+        let spoken = self.spoken.as_mut().filter(|spoken| self.stdin.is_over() && spoken.dialogue.is_done())?;
+        let since = *spoken.done.get_or_insert_with(Instant::now);
         match self.channel.exit() {
             Exit::Status(status) => Some(Outcome::Exited(status)),
             Exit::Signal(name) => Some(signaled(name)),
@@ -74,33 +82,21 @@ impl Running<'_> {
         }
     }
 
-    /// Hands on what was received, ends the channel, and gives the outcome. `outcome` is how the command ended, if it did;
-    /// one that we stopped did not end by itself, whatever it says.
-    pub(super) fn finish(mut self, outcome: Option<Outcome>) -> Outcome {
-        let stopping = match (self.stopping.take(), outcome) {
-            (None, outcome) => {
-                let parting = self.parting.take().map(|(outcome, _)| outcome);
-                let outcome = parting.or(outcome);
-                self.hand_on_rest();
-                let _ = self.channel.close();
-                self.flush();
-                return outcome.unwrap_or_else(|| Outcome::cancelled(self.cancel, true));
+    /// Ends the channel, hands on what was received, and gives the outcome. `ended` is how the command ended, if it did; one that
+    /// we stopped did not end by itself, whatever it says.
+    pub(super) fn finish(mut self, ended: Option<Outcome>) -> Outcome {
+        let mut left = 0;
+        let outcome = match std::mem::replace(&mut self.state, State::Running) {
+            State::Stopping(stopping) => {
+                // What libssh2 holds was received and belongs to the user; what else may come does not end by itself.
+                // A dialogue has nobody to hand it on to.
+                left = if self.spoken.is_some() { 0 } else { self.channel.queued() };
+                stopping.outcome(ended.is_some_and(|outcome| has_ended(&outcome)))
             }
-            (Some(stopping), outcome) => {
-                let ended = match outcome {
-                    Some(Outcome::Exited(_) | Outcome::Signaled { .. }) => true,
-                    // It has ended without having begun.
-                    Some(Outcome::Failed(error)) => matches!(*error, HostError::Sudo { .. }),
-                    _ => false,
-                };
-                stopping.outcome(ended)
-            }
+            State::Parting { reason, .. } => reason,
+            State::Running | State::Asking(_) => ended.unwrap_or_else(|| Outcome::cancelled(self.cancel, true)),
         };
-        // What libssh2 holds was received and belongs to the user; what else may come does not end by itself.
-        // A dialogue has nobody to hand it on to.
-        let mut left = if self.dialogue.is_some() { 0 } else { self.channel.queued() };
         let _ = self.channel.close();
-        self.deadline = None;
         loop {
             if let Some(event) = self.undelivered.take() {
                 let _ = self.events.send(event);
@@ -110,8 +106,8 @@ impl Running<'_> {
             }
         }
         self.hand_on_rest();
-        self.flush();
-        stopping
+        self.session.flush();
+        outcome
     }
 
     /// Reads each stream at most once, as long as `left` lasts.

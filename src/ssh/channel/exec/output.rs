@@ -4,28 +4,17 @@ use std::time::Instant;
 
 use crossbeam_channel::{Select, TrySendError};
 
-use super::{Running, STREAMS};
+use super::spoken::Spoken;
+use super::{Drained, Running, STREAMS};
 use crate::events::event::{Event, EventKind, Stream};
 use crate::ssh::ffi;
 use crate::ssh::session::SOCKET_DISCONNECT;
+use crate::ssh::sudo::conversation::Conversation;
 
 /// Bytes of one read: the largest packet that we accept.
 const READ_SIZE: usize = 32 * 1024;
 /// Reads of one stream in a row before the other has its turn.
 const READ_BURST: usize = 8;
-/// Bytes that a program may still say after its dialogue is over; a hostile one would go on for ever.
-const LAST_WORDS: usize = 1 << 20;
-
-/// What one round over both streams came to.
-#[derive(PartialEq, Eq)]
-pub(super) enum Drained {
-    /// Something was read; there may be more.
-    Some,
-    /// Both streams have nothing now.
-    Nothing,
-    /// The transport failed.
-    Failed(String),
-}
 
 impl Running<'_> {
     /// Reads both streams until neither has anything, or the events are full. Data of other streams is dropped.
@@ -67,15 +56,15 @@ impl Running<'_> {
 
     /// Reads one piece of one stream; it is undelivered then.
     pub(super) fn read(&mut self, stream: Stream, id: i32) -> Drained {
-        let is_heard = stream == Stream::Stdout && self.dialogue.is_some();
-        if is_heard && self.dialogue.as_ref().is_some_and(|dialogue| !dialogue.hears()) {
+        let spoken = self.spoken.as_mut().filter(|_| stream == Stream::Stdout);
+        if spoken.as_ref().is_some_and(|spoken| !spoken.dialogue.hears()) {
             return Drained::Nothing;
         }
         let read = self.session.link().read(self.session.socket(), &self.channel, id, &mut self.buffer);
         if let Ok(count @ 1..) = read {
             self.last_output = Instant::now();
-            match (&mut self.sudo, &mut self.dialogue) {
-                (None, Some(dialogue)) if is_heard => dialogue.hear(&self.buffer[..count]),
+            match (&mut self.sudo, spoken) {
+                (None, Some(spoken)) => spoken.dialogue.hear(&self.buffer[..count]),
                 (sudo, _) => {
                     let mut bytes = self.buffer[..count].to_vec();
                     if let Some(sudo) = sudo {
@@ -96,11 +85,10 @@ impl Running<'_> {
                 if count == self.buffer.len() {
                     self.buffer.resize(READ_SIZE, 0);
                 }
-                if self.dialogue.is_some() && self.stdin.is_over() {
-                    self.last_words += count;
-                    if self.last_words > LAST_WORDS {
-                        return Drained::Failed("the remote program keeps sending data".to_owned());
-                    }
+                if let Some(spoken) = self.spoken.as_mut().filter(|_| self.stdin.is_over())
+                    && !spoken.may_say(count)
+                {
+                    return Drained::Failed("the remote program keeps sending data".to_owned());
                 }
                 Drained::Some
             }
@@ -116,31 +104,40 @@ impl Running<'_> {
     }
 
     /// Gives what the program has printed to whom it is for: the event, if that is our user.
-    pub(super) fn hand_on(&mut self, stream: Stream, bytes: Vec<u8>) -> Option<Event> {
-        match (&mut self.dialogue, stream) {
-            _ if bytes.is_empty() => return None,
-            (Some(dialogue), Stream::Stdout) => {
-                dialogue.hear(&bytes);
-                return None;
-            }
-            (Some(_), Stream::Stderr) => {
-                let bytes = self.complaints.pass(bytes);
-                return self.overhear(bytes);
-            }
-            (None, _) => {}
-        }
-        Some(Event::now(self.command.job, EventKind::Output { stream, bytes }))
+    fn hand_on(&mut self, stream: Stream, bytes: Vec<u8>) -> Option<Event> {
+        let (stream, bytes) = match &mut self.spoken {
+            Some(spoken) => (Stream::Stderr, spoken.hear(stream, bytes)),
+            None => (stream, bytes),
+        };
+        (!bytes.is_empty()).then(|| Event::now(self.command.job, EventKind::Output { stream, bytes }))
     }
 
-    /// Gives what the program that the dialogue is held with has said beside it to both who want it.
-    pub(super) fn overhear(&mut self, bytes: Vec<u8>) -> Option<Event> {
-        if bytes.is_empty() {
-            return None;
+    /// Tells how far the dialogue is. Where nobody has the time to hear it, it is not told.
+    pub(super) fn tell_progress(&mut self) {
+        if let Some(progress) = self.spoken.as_mut().and_then(Spoken::progress) {
+            let _ = self.events.try_send(Event::now(self.command.job, EventKind::Copied(progress)));
         }
-        if let Some(dialogue) = &mut self.dialogue {
-            dialogue.overhear(&bytes);
+    }
+
+    /// Hands on what was kept back in case sudo was about to ask, or a password about to be repeated.
+    pub(super) fn hand_on_rest(&mut self) {
+        self.hand_on_sudos_rest();
+        if let Some(spoken) = &mut self.spoken {
+            let bytes = spoken.rest();
+            if !bytes.is_empty() {
+                let output = EventKind::Output { stream: Stream::Stderr, bytes };
+                let _ = self.events.send(Event::now(self.command.job, output));
+            }
         }
-        Some(Event::now(self.command.job, EventKind::Output { stream: Stream::Stderr, bytes }))
+    }
+
+    /// Hands on what was kept back in case sudo was about to ask.
+    pub(super) fn hand_on_sudos_rest(&mut self) {
+        while let Some((stream, bytes)) = self.sudo.as_mut().and_then(Conversation::rest) {
+            if let Some(event) = self.hand_on(stream, bytes) {
+                let _ = self.events.send(event);
+            }
+        }
     }
 
     /// Hands the undelivered event on, waiting for room no longer than the next thing to do allows; says whether none is
@@ -166,17 +163,14 @@ impl Running<'_> {
         match ready {
             Some(operation) if operation.index() == room => {
                 let _ = operation.send(self.events, event);
-                true
+                return true;
             }
             Some(operation) => {
                 let _ = operation.recv(self.cancel.channel());
-                self.undelivered = Some(event);
-                false
             }
-            None => {
-                self.undelivered = Some(event);
-                false
-            }
+            None => {}
         }
+        self.undelivered = Some(event);
+        false
     }
 }

@@ -1,15 +1,14 @@
 //! The thread of one connection to a jump host: the login, then the channels.
 
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Connection, HEAD_START, JumpHost, Slot, Underlay};
+use super::{HEAD_START, JumpHost, Slot, Underlay};
 use crate::events::host_error::HostError;
+use crate::ssh::proxy::connection::{Connection, pair};
 use crate::ssh::proxy::direct_tcpip::DirectTcpip;
 use crate::ssh::watch::Watch;
 use crate::system::lock::lock;
-use crate::text::message::reason;
 
 /// The thread of one connection. Whatever ends it, also a panic, it is accounted for.
 pub(super) struct Login {
@@ -25,12 +24,9 @@ impl Login {
         let limit = host.host.connect_timeout;
         let time = time.saturating_sub(HEAD_START.min(limit / 20));
         let mut watch = Watch::within(&host.plan.cancel, time, limit);
-        let made = host.log_in(&mut watch).and_then(|session| match wakers() {
+        let made = host.log_in(&mut watch).and_then(|session| match pair() {
             Ok((wake, woken)) => Ok((session, wake, woken)),
-            Err(error) => {
-                let detail = reason(&error);
-                Err(HostError::Local { doing: "making a pair of sockets", detail, hint: None }.into())
-            }
+            Err(error) => Err(HostError::local("making a pair of sockets", &error).into()),
         });
         let ((session, carrier), wake, woken) = match made {
             Ok(made) => made,
@@ -76,12 +72,4 @@ impl Drop for Login {
             }
         }
     }
-}
-
-/// Two connected sockets that do not block.
-fn wakers() -> std::io::Result<(UnixStream, UnixStream)> {
-    let (wake, woken) = UnixStream::pair()?;
-    wake.set_nonblocking(true)?;
-    woken.set_nonblocking(true)?;
-    Ok((wake, woken))
 }

@@ -1,6 +1,34 @@
-//! What can be asked about a file that is uploaded.
+//! What the host can be asked in an upload.
 
-use crate::copy::sftp::packets::Attributes;
+use crate::copy::sftp::packets::{Attributes, Status};
+
+/// What was asked about the target.
+#[derive(Debug)]
+pub enum TargetStep {
+    /// What `~` is.
+    Expand,
+    /// What the target is.
+    Target,
+    /// What a directory is that the target is in.
+    Parent(Vec<u8>),
+    /// To make a directory.
+    Make(Vec<u8>),
+    /// What is in the way of a directory.
+    Again(Vec<u8>, Status),
+}
+
+/// What was asked about the directory of an entry.
+#[derive(Debug)]
+pub enum DirectoryStep {
+    /// To make it.
+    Make,
+    /// What is in its way.
+    Check(Status),
+    /// Its mode, as the umask there has made it.
+    Mode,
+    /// To set its mode and times.
+    Finish,
+}
 
 /// What was asked about a file.
 #[derive(Debug)]

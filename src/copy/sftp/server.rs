@@ -1,0 +1,72 @@
+//! How the server's program ends, and what that means for a copy.
+
+use super::client::ProtocolError;
+use crate::events::event::Outcome;
+use crate::events::host_error::HostError;
+use crate::events::remedy::Remedy;
+use crate::system::quotation::said;
+
+/// What the server's program says on its standard error: the end of it.
+#[derive(Debug)]
+pub struct Complaint {
+    most: usize,
+    end: Vec<u8>,
+}
+
+impl Complaint {
+    /// One of which at most so many bytes are kept.
+    pub fn new(most: usize) -> Complaint {
+        Complaint { most, end: Vec::new() }
+    }
+
+    /// Takes more of it.
+    pub fn overhear(&mut self, bytes: &[u8]) {
+        self.end.extend_from_slice(&bytes[bytes.len().saturating_sub(self.most)..]);
+        let surplus = self.end.len().saturating_sub(self.most);
+        self.end.drain(..surplus);
+    }
+
+    /// How the program ended, with its last line.
+    pub fn beside(&self, how: &str) -> String {
+        let text = String::from_utf8_lossy(&self.end);
+        let last = text.lines().map(str::trim).rfind(|line| !line.is_empty());
+        last.map_or_else(|| how.to_owned(), |line| format!("{how}: {}", said(line)))
+    }
+}
+
+/// How a dialogue with a server ended that is not over.
+pub enum Broken {
+    /// The server's program has ended too early: how.
+    Early(String),
+    /// The connection was lost, with this detail.
+    Lost(String),
+    /// In another way, for which the copy is not asked.
+    Otherwise(Outcome),
+}
+
+impl Broken {
+    /// How it ended, given how its `channel` did and whether the server has broken the protocol.
+    pub fn of(error: Option<ProtocolError>, channel: Outcome) -> Broken {
+        match (error, channel) {
+            (Some(error), Outcome::Exited(_) | Outcome::Signaled { .. }) => Broken::error(error),
+            (None, Outcome::Exited(status)) => Broken::Early(format!("exit status {status}")),
+            (None, Outcome::Signaled { name }) => Broken::Early(format!("signal {name}")),
+            (error, Outcome::Failed(failure)) => match (error, *failure) {
+                (Some(error), HostError::Lost { .. }) => Broken::error(error),
+                (None, HostError::Lost { detail, .. }) => Broken::Lost(detail),
+                (_, other) => Broken::Otherwise(other.into()),
+            },
+            (_, other) => Broken::Otherwise(other),
+        }
+    }
+
+    fn error(error: ProtocolError) -> Broken {
+        Broken::Otherwise(HostError::from(error).into())
+    }
+}
+
+/// The error where the server's program has ended before it told its version.
+pub fn never_began(how: &str) -> HostError {
+    let reason = format!("the server ended before it had begun ({how})");
+    HostError::Copy { path: "SFTP".to_owned(), reason, others: 0, hint: Some(Remedy::IsSftpThere) }
+}
