@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustix::fs::CWD;
 
 use super::options::Opts;
+use super::skipped::skipped;
 use crate::command::host_args;
 use crate::command::{self, CommandLine, Shell, Wrapping};
 use crate::copy::rsync::{Direction, Rsync, RsyncError, Transfer};
@@ -209,6 +210,9 @@ impl Work {
             return Err(CopyError::Usage(format!(
                 "{path}: there is no such file (an option of rsync stands behind -X, before the paths: -X {path})"
             )));
+        }
+        if let Some(problem) = skipped(opts, sources).filter(|_| !opts.download) {
+            return Err(CopyError::Usage(problem));
         }
         let remote = if opts.download { sources.first() } else { Some(target) };
         let is_apart = |path: &&OsString| path.as_bytes().starts_with(b"~") && path.as_bytes().contains(&b'\n');

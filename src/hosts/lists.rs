@@ -1,10 +1,11 @@
 //! All lists of hosts that a run is given, made into one.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use super::hosts_file::{Basis, Found};
 use super::selection::Filter;
-use super::{Groups, HostSpec, HostsError, Origin, read};
+use super::{Groups, HostSpec, HostsError, Likeness, Origin, check_group, likeness, read};
 use crate::text::fnmatch::fnmatch;
 
 /// Where the hosts of a run come from, and which of them are meant.
@@ -33,7 +34,7 @@ impl Lists<'_> {
     pub fn read(&self, groups: &mut Groups) -> Result<(Vec<HostSpec>, Vec<String>), HostsError> {
         let mut found = Found::new(groups);
         for path in self.files {
-            let contents = read(path).map_err(|error| HostsError::Read { path: path.clone(), error })?;
+            let contents = read(path).map_err(|error| unread(path, error))?;
             let basis = Basis { untrusted: contents.untrusted.as_ref(), ..Basis::of(path) };
             found.add_file(path, basis, &contents.bytes);
         }
@@ -45,6 +46,7 @@ impl Lists<'_> {
             found.add(entry, Origin::CommandLine);
         }
         found.add_lists(self.nodes.iter().map(|list| (list.as_str(), Origin::List { option: "-w", column: 1 })));
+        let users = found.doubtful_users();
         let mut only = found.filter("--only", self.only);
         let mut exclude = found.filter("--exclude", self.exclude);
         let Found { mut hosts, bad, failed, .. } = found;
@@ -60,12 +62,38 @@ impl Lists<'_> {
             is_meant && !is_excluded
         });
         if hosts.is_empty() && all > 0 {
-            return Err(HostsError::NoneLeft("--only and --exclude leave", all));
+            return Err(HostsError::NoneLeft { by: "--only and --exclude leave", count: all, group: None });
         } else if hosts.is_empty() && in_files > 0 {
-            return Err(HostsError::NoneLeft("--host-glob leaves", in_files));
+            return Err(HostsError::NoneLeft { by: "--host-glob leaves", count: in_files, group: self.group() });
         }
-        let warnings = [&only, &exclude].into_iter().flatten().flat_map(Filter::warnings).collect();
+        let mut warnings = users;
+        let unused = [&only, &exclude].into_iter().flatten().flat_map(Filter::warnings);
+        warnings.extend(unused);
+        if let Some(glob) = self.glob.filter(|_| self.files.is_empty()) {
+            let group =
+                self.group().map_or_else(String::new, |group| format!(", and a group is named with -w @{group}"));
+            warnings.push(format!(
+                "-g {glob} has no effect: it chooses among the hosts of files (-h); --only chooses among all hosts{group}"
+            ));
+        }
         Ok((hosts, warnings))
+    }
+}
+
+/// Why a hosts file cannot be read.
+fn unread(path: &Path, error: io::Error) -> HostsError {
+    match path.to_str() {
+        Some(text) if error.kind() == io::ErrorKind::NotFound && likeness(text) == Likeness::Hosts => {
+            HostsError::NotAFile(text.to_owned())
+        }
+        _ => HostsError::Read { path: path.to_owned(), error },
+    }
+}
+
+impl Lists<'_> {
+    /// The glob, if it looks more like the name of a group, as for pdsh and clush.
+    fn group(&self) -> Option<String> {
+        self.glob.filter(|glob| check_group(glob).is_ok()).map(str::to_owned)
     }
 }
 

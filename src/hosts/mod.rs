@@ -6,6 +6,7 @@ pub mod file_names;
 mod groups;
 pub mod host_config;
 mod hosts_file;
+mod likeness;
 mod line;
 mod lists;
 pub mod nodeset;
@@ -31,6 +32,7 @@ pub use groups::{Definitions, Groups, check_command, check_group};
 #[cfg(any(test, fuzzing))]
 pub(crate) use hosts_file::of_text;
 pub use hosts_file::{directory_of, lines, read};
+pub use likeness::{Likeness, likeness};
 use line::ARGUMENT;
 pub use lists::Lists;
 pub use origin::{Bad, BadEntry, Origin};
@@ -153,9 +155,19 @@ pub enum HostsError {
     /// The command for a group has failed. Says which, and why.
     #[error("{0}")]
     Group(String),
-    /// There were hosts, but what chooses among them leaves none. Says what does, and how many there were.
-    #[error("the list of hosts is empty: {0} none of {1}")]
-    NoneLeft(&'static str, usize),
+    /// There is no such file, and its name looks like hosts.
+    #[error("-h {0}: there is no such file; hosts are named with {option} {0}", option = option_for(.0))]
+    NotAFile(String),
+    /// There were hosts, but what chooses among them leaves none.
+    #[error("the list of hosts is empty: {by} none of {count}{}", of_group(.group.as_deref()))]
+    NoneLeft {
+        /// What does.
+        by: &'static str,
+        /// How many there were.
+        count: usize,
+        /// The group that was probably meant.
+        group: Option<String>,
+    },
     /// Entries that are not hosts; all of them, so that they can be mended at once.
     #[error("{}", Bad(.0))]
     Bad(Vec<BadEntry>),
@@ -166,7 +178,7 @@ impl BeforeStart for HostsError {
         match self {
             HostsError::Read { error, .. } => is_unread(error),
             HostsError::Group(_) => true,
-            HostsError::NoneLeft(..) | HostsError::Bad(_) => false,
+            HostsError::NotAFile(_) | HostsError::NoneLeft { .. } | HostsError::Bad(_) => false,
         }
     }
 }
@@ -175,9 +187,21 @@ impl BeforeStart for HostsError {
 fn no_file(path: &Path, error: &std::io::Error) -> &'static str {
     match error.kind() {
         std::io::ErrorKind::NotFound if path.as_os_str().as_bytes().starts_with(b"-") => "; help is --help",
+        std::io::ErrorKind::NotFound if path.as_os_str().as_bytes().starts_with(b"^") => {
+            "; -h takes the name of the file without a ^"
+        }
         std::io::ErrorKind::NotFound => "; hosts themselves are named with -H",
         _ => "",
     }
+}
+
+/// The option that takes these hosts as they are written.
+pub fn option_for(hosts: &str) -> &'static str {
+    if parse_entry(hosts).is_ok() { "-H" } else { "-w" }
+}
+
+fn of_group(group: Option<&str>) -> String {
+    group.map_or_else(String::new, |group| format!("; a group is named with -w @{group}"))
 }
 
 /// Reads the hosts of files and strings, for which no groups are defined.

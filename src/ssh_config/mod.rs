@@ -22,6 +22,7 @@ mod fallback;
 mod files;
 mod keywords;
 mod line;
+mod names;
 mod parse;
 mod pattern;
 pub(crate) mod proxy_jump;
@@ -41,7 +42,9 @@ pub use self::proxy_jump::Hop;
 use crate::system::files::unread::{BeforeStart, is_unread};
 pub use algorithms::{Algorithms, Ciphers, KeyExchanges, KeyTypes, Macs, NoAlgorithm};
 pub use command::{CommandTemplate, LateTokens};
+pub use names::host_names;
 pub use resolved::{Agent, ForwardedAgent, IdentityFile, Proxy, Resolved};
+use rustix::io::Errno;
 pub use settings::{Setting, Settings};
 pub use values::{
     AddressFamily, CanonicalizeHostname, CommandLine, Compression, Files as FileList, LogLevel, PubkeyAuthentication,
@@ -328,6 +331,8 @@ impl Config {
                     }
                 }
             }
+            // One that is included or there by itself has no lines, as for ssh; this one was named.
+            Files::Only(path) if path.is_dir() => return Err(unreadable(path, Errno::ISDIR.into())),
             Files::Only(path) => {
                 let file = loader.file(path, rules(true, false)).map_err(|error| unreadable(path, error))?;
                 files.push((file?, true));

@@ -23,6 +23,8 @@ mod sshd;
 
 /// Hints for several hosts, and for jump hosts.
 mod hints;
+/// Options and words of other tools.
+mod slips;
 /// Files that cannot be read.
 mod unreadable;
 /// What servers say: banners and goodbyes.

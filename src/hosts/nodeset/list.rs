@@ -87,6 +87,9 @@ pub fn parse(text: &str) -> Result<Vec<Term<'_>>, NamesError> {
         if item.is_empty() {
             return Err(wrong(at, missing(&text[at..], operator)));
         }
+        if item == "-" {
+            return Err(wrong(at, "not a host; -h - reads hosts from standard input".to_owned()));
+        }
         if let Some(blank) = item.find(char::is_whitespace).filter(|_| !item.starts_with('/')) {
             return Err(wrong(at + blank, "hosts are separated by commas here, not blanks".to_owned()));
         }
@@ -114,7 +117,11 @@ fn missing(rest: &str, operator: Option<(Operator, char)>) -> String {
         (None, Some('!')) => {
             "there are no hosts before the ! to leave some out; --exclude leaves hosts out of the whole run".to_owned()
         }
-        (None, Some('^')) => "there are no hosts before the ^; a file with hosts is named with -h".to_owned(),
+        (None, Some('^')) => {
+            let file = rest[1..].split([',', ' ']).next().filter(|file| !file.is_empty()).unwrap_or("FILE");
+            format!("there are no hosts before the ^; the hosts of a file are -h {}", excerpt(file))
+        }
+        (Some(_), Some('^')) => "a ^ follows hosts; the hosts of a file are -h FILE".to_owned(),
         (None, Some(next)) => format!("expected {EXPECTED} before the {next}"),
         (Some((_, operator)), _) => format!("expected {EXPECTED} after the {operator}"),
     }
