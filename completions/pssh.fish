@@ -70,6 +70,7 @@ bash\t''
 zsh\t''
 fish\t''"
 complete -c pssh -s I -l send-input -d 'Send standard input to every command; without it, standard input is not read'
+complete -c pssh -l template -d 'Fill in what is known of every host, without other values: %(host)q, %(user)q, %(port)s and %(index)s in the command'
 complete -c pssh -l no-shell -d 'Run the command as if without a shell: its words reach the program as they are, and nothing in them is expanded'
 complete -c pssh -l forward-agent -d 'Let the commands use your agent: whoever is root on a host can log in as you meanwhile'
 complete -c pssh -l pty -l tty -d 'Give the commands a terminal; what they write to stderr comes with stdout then'

@@ -122,8 +122,8 @@ fn below(path: &Path) -> Result<Vec<u8>, &'static str> {
 }
 
 impl Commands {
-    /// Reads the command and the per-host arguments, and checks them for all hosts. Without arguments nothing is filled in: a
-    /// `%` is a percent sign.
+    /// Reads the command and the per-host arguments, and checks them for all hosts. Without arguments and `--template`
+    /// nothing is filled in: a `%` is a percent sign.
     ///
     /// # Errors
     /// The command cannot be sent, or arguments are wrong.
@@ -136,10 +136,14 @@ impl Commands {
         };
         let (words, wrapping) = (&opts.words, Wrapping { shell });
         let (file, singles) = (opts.command.host_args.as_deref(), &opts.command.host_arg);
-        if file.is_none() && singles.is_empty() && !host_args::are_used(hosts, words) {
+        let has_values = file.is_some() || !singles.is_empty() || host_args::are_used(hosts, words);
+        if !has_values && !opts.command.template {
             return Ok(Commands::All(command::literal(words, &wrapping)?.into()));
         }
         let line = CommandLine::with_places(words, wrapping)?;
+        if !has_values {
+            host_args::check_built_in(&line)?;
+        }
         let arguments = host_args::gather(file, opts.command.host_column.as_deref(), singles, hosts, &line)?;
         Ok(Commands::Each(line, arguments))
     }
