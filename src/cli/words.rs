@@ -9,7 +9,7 @@ use rustix::fs::Access;
 use super::known_names::{NamingFiles, shown};
 use super::options::Opts;
 use crate::command::as_typed;
-use crate::hosts::{HostSpec, Likeness, likeness, option_for};
+use crate::hosts::{HostSpec, Likeness, differ_in_digits, likeness, option_for};
 use crate::plan::program::Program;
 use crate::plan::settings::Environment;
 
@@ -35,16 +35,22 @@ pub fn no_hosts(opts: &Opts, environment: &Environment<'_>) -> String {
     }
 }
 
-/// `pssh web1 uptime` with its host behind an option.
+/// `pssh web1 uptime` with its hosts behind an option.
 fn command_line(opts: &Opts, environment: &Environment<'_>) -> Option<Vec<OsString>> {
-    let (first, rest) = opts.words.split_first()?;
-    let text = first.to_str().filter(|_| !opts.are_marked)?;
-    match likeness(text) {
+    let words: Vec<&str> = opts.words.iter().map_while(|word| word.to_str()).filter(|_| !opts.are_marked).collect();
+    match likeness(words.first()?) {
         Likeness::Hosts => {}
-        Likeness::Name if !rest.is_empty() && !is_program(text, environment) => {}
+        Likeness::Name if words.len() > 1 && !is_program(words[0], environment) => {}
         Likeness::Name | Likeness::Other => return None,
     }
-    let mut line: Vec<OsString> = vec![opts.program.name().into(), option_for(text).into(), first.clone()];
+    let is_next = |pair: &&[&str]| likeness(pair[1]) == Likeness::Hosts || differ_in_digits(pair[0], pair[1]);
+    let count = 1 + words.windows(2).take_while(is_next).count();
+    let (hosts, rest) = (&words[..count], &opts.words[count..]);
+    let mut line = beginning(opts);
+    line.extend(match hosts.iter().find(|host| option_for(host) == "-w") {
+        Some(_) => ["-w".into(), hosts.join(",").into()],
+        None => ["-H".into(), hosts.join(" ").into()],
+    });
     line.extend_from_slice(rest);
     if rest.is_empty() {
         line.push(if opts.program == Program::Pnuke { "PATTERN".into() } else { "COMMAND".into() });
@@ -52,11 +58,19 @@ fn command_line(opts: &Opts, environment: &Environment<'_>) -> Option<Vec<OsStri
     Some(line)
 }
 
+/// The program and its options as they were given, unless there may be secrets among them.
+fn beginning(opts: &Opts) -> Vec<OsString> {
+    const WITH_SECRETS: [&[u8]; 3] = [b"--host-arg", b"--env", b"--password"];
+    let has_secrets = opts.before.iter().any(|word| WITH_SECRETS.iter().any(|name| word.as_bytes().starts_with(name)));
+    let options = opts.before.iter().filter(|word| !has_secrets && *word != "--").cloned();
+    std::iter::once(opts.program.name().into()).chain(options).collect()
+}
+
 /// `pscp f web1:/tmp` with its host behind an option.
 fn copy(opts: &Opts) -> Option<Vec<OsString>> {
     let (last, first) = opts.words.split_last()?;
     let remote: Vec<Option<(&str, &str)>> = first.iter().map(|word| remote_path(word.to_str()?)).collect();
-    let mut line: Vec<OsString> = vec![opts.program.name().into()];
+    let mut line = beginning(opts);
     if let Some((host, path)) = last.to_str().and_then(remote_path) {
         if remote.iter().any(Option::is_some) || first.is_empty() || opts.program == Program::Pslurp {
             return None;
@@ -107,17 +121,26 @@ pub fn check_command(opts: &Opts, hosts: &[HostSpec], environment: &Environment<
             "the command begins with {word:?}, which looks like hosts: -w {typed} runs on them, -- {typed} runs it as a command"
         )),
         Likeness::Name if !is_program(word, environment) => {
-            let home = environment.home.as_deref();
-            let is_listed = hosts.iter().any(|host| host.name == word);
-            let place = if is_listed { None } else { NamingFiles::of(home).find(word) };
-            let place = place.map(|file| format!("in {}", shown(&file, home)));
-            let place = place.or_else(|| is_listed.then(|| "of this run".to_owned()));
-            Ok(place.map(|place| {
-                format!("{typed} is run as a command, and is also a host {place}: -w {typed} runs on it, -- {typed} says that it is a command")
+            let what = known_as_host(word, hosts, environment);
+            Ok(what.map(|what| {
+                format!("{typed} is run as a command, and {what}: -w {typed} runs on it, -- {typed} says that it is a command")
             }))
         }
         Likeness::Name | Likeness::Other => Ok(None),
     }
+}
+
+/// Why a word is probably a host.
+fn known_as_host(word: &str, hosts: &[HostSpec], environment: &Environment<'_>) -> Option<String> {
+    if hosts.iter().any(|host| host.name == word) {
+        return Some("is also a host of this run".to_owned());
+    }
+    if let Some(host) = hosts.iter().find(|host| differ_in_digits(&host.name, word)) {
+        return Some(format!("looks like another host beside {}", host.name));
+    }
+    let home = environment.home.as_deref();
+    let file = NamingFiles::of(home).find(word)?;
+    Some(format!("is also a host in {}", shown(&file, home)))
 }
 
 /// Whether this machine has a program of this name: the hosts have it, too, then.

@@ -12,7 +12,7 @@ use super::nodeset::{MOST_NAMES, Names, NamesError};
 use super::options::ValuePlace;
 use super::origin::{BadEntry, MOST_BAD_ENTRIES, Origin};
 use super::other_formats::OtherFormat;
-use super::{HostSpec, HostsError, Likeness, likeness};
+use super::{HostSpec, HostsError, Likeness, differ_in_digits, likeness};
 use crate::system::files::bounded;
 use crate::system::files::trusted_file::{self, Contents, Untrusted};
 use crate::text::message::excerpt;
@@ -311,13 +311,6 @@ impl Found<'_> {
     pub(super) fn reject(&mut self, text: &str, origin: Origin, problem: &str) {
         self.bad.push(BadEntry { origin, text: text.to_owned(), problem: problem.to_owned() });
     }
-}
-
-/// Whether two names are the same but for their digits, such as web1 and web12.
-fn differ_in_digits(one: &str, other: &str) -> bool {
-    let letters = |name: &str| -> String { name.chars().filter(|c| !c.is_ascii_digit()).collect() };
-    let has_digit = |name: &str| name.contains(|c: char| c.is_ascii_digit());
-    one != other && has_digit(one) && has_digit(other) && letters(one) == letters(other)
 }
 
 /// The lines of the text of a hosts file, each with what ends it: LF, CRLF, CR, or nothing at the end of the text.

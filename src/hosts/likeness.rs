@@ -30,6 +30,16 @@ pub fn likeness(word: &str) -> Likeness {
     }
 }
 
+/// Whether two names are the same but for their digits, such as web1 and web12.
+pub fn differ_in_digits(one: &str, other: &str) -> bool {
+    let has_digit = |name: &str| name.contains(|c: char| c.is_ascii_digit());
+    one != other && has_digit(one) && has_digit(other) && letters(one).eq(letters(other))
+}
+
+fn letters(name: &str) -> impl Iterator<Item = u8> + '_ {
+    name.bytes().filter(|byte| !byte.is_ascii_digit())
+}
+
 fn is_of_name(c: char) -> bool {
     c.is_alphanumeric() || "-_.".contains(c)
 }

@@ -69,7 +69,7 @@ impl Lists<'_> {
         let mut warnings = users;
         let unused = [&only, &exclude].into_iter().flatten().flat_map(Filter::warnings);
         warnings.extend(unused);
-        if let Some(glob) = self.glob.filter(|_| self.files.is_empty()) {
+        if let Some(glob) = self.glob.filter(|_| self.files.is_empty() && !hosts.is_empty()) {
             let group =
                 self.group().map_or_else(String::new, |group| format!(", and a group is named with -w @{group}"));
             warnings.push(format!(

@@ -85,7 +85,7 @@ fn a_list_without_hosts_is_no_success() {
     refused(&server, env.pssh().args(["-H", " ", "true"]), &["pssh: the list of hosts is empty\n"]);
     refused(&server, env.pssh().args(["-h", "-", "true"]), &["pssh: the list of hosts is empty: nothing in -\n"]);
     refused(&server, env.pssh().arg("true"), &["pssh: there are no hosts: name them with -H"]);
-    refused(&server, env.pssh().args(["root@web1", "uptime"]), &["did you mean: pssh -H root@web1"]);
+    refused(&server, env.pssh().args(["root@web1", "uptime"]), &["did you mean: pssh -F none -H root@web1 uptime"]);
 }
 
 #[test]

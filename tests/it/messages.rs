@@ -64,9 +64,9 @@ fn hosts_where_they_do_not_belong() {
         ),
         (&["-w", "web1 web2", "x"], "pssh: -w:5: \"web1 web2\": hosts are separated by commas here, not blanks\n"),
         (&["uptime"], "pssh: there are no hosts: name them with -H 'HOST HOST', -w LIST or -h FILE\n"),
-        (&["web1", "uptime"], "pssh: there are no hosts; did you mean: pssh -H web1 uptime\n"),
-        (&["user@web1", "uptime"], "pssh: there are no hosts; did you mean: pssh -H user@web1 uptime\n"),
-        (&["user@web1"], "pssh: there are no hosts; did you mean: pssh -H user@web1 COMMAND\n"),
+        (&["web1", "uptime"], "pssh: there are no hosts; did you mean: pssh -F none -H web1 uptime\n"),
+        (&["user@web1", "uptime"], "pssh: there are no hosts; did you mean: pssh -F none -H user@web1 uptime\n"),
+        (&["user@web1"], "pssh: there are no hosts; did you mean: pssh -F none -H user@web1 COMMAND\n"),
         (&["-H", "web1"], "pssh: there is no command to run (--help shows how)\n"),
         (&["-H", "web1:ssh", "x"], "pssh: -H: \"web1:ssh\": the port \"ssh\" is not a number from 1 to 65535\n"),
     ] {

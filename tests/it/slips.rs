@@ -99,6 +99,11 @@ fn hosts_without_an_option() {
         ("pssh web1,web2 uptime", "pssh -w web1,web2 uptime"),
         ("pssh web[1-3] uptime", "pssh -w 'web[1-3]' uptime"),
         ("pssh @web uptime", "pssh -w @web uptime"),
+        ("pssh web1 web2 root@db ls", "pssh -H 'web1 web2 root@db' ls"),
+        ("pssh web1 web[2-3] uptime", "pssh -w 'web1,web[2-3]' uptime"),
+        ("pssh -l root -p 5 web1 uptime", "pssh -l root -p 5 -H web1 uptime"),
+        ("pssh --host-arg web1=secret web1 uptime", "pssh -H web1 uptime"),
+        ("prsync -a d web1:/tmp", "prsync -a -H web1 d /tmp"),
         ("pssh web[1-3]", "pssh -w 'web[1-3]' COMMAND"),
         ("pnuke web1 java", "pnuke -H web1 java"),
         ("pscp f web1:/tmp/", "pscp -H web1 f /tmp/"),
@@ -112,7 +117,7 @@ fn hosts_without_an_option() {
     ] {
         let (program, words) = line.split_once(' ').expect("words");
         let program = ALL.iter().find(|other| other.name() == program).expect("a program");
-        let run = env.run_of(*program).args(words.split(' ')).run();
+        let run = env.bare(*program).args(words.split(' ')).run();
         run.exits(2);
         assert_eq!(run.stderr_text(), format!("{}: there are no hosts; did you mean: {meant}\n", program.name()));
     }
@@ -162,13 +167,15 @@ fn a_first_word_that_is_known_as_a_host_is_told() {
     let run = |words: &[&str]| env.pssh().hosts([server.addr()]).args(words).run();
     let told = |run: Run, word: &str, place: &str| {
         run.exits(0).stderr_has(&format!(
-            "pssh: {word} is run as a command, and is also a host {place}: -w {word} runs on it, -- {word} says that it is a \
+            "pssh: {word} is run as a command, and {place}: -w {word} runs on it, -- {word} says that it is a \
              command\n"
         ));
     };
-    told(run(&["web2", "uptime"]), "web2", "in ~/.ssh/config");
-    told(run(&["web4", "uptime"]), "web4", "in ~/.ssh/known_hosts");
-    told(env.pssh().args(["-H", "web8 web9", "--dry-run", "web9", "uptime"]).run(), "web9", "of this run");
+    told(run(&["web2", "uptime"]), "web2", "is also a host in ~/.ssh/config");
+    told(run(&["web4", "uptime"]), "web4", "is also a host in ~/.ssh/known_hosts");
+    let dry = |word: &str| env.pssh().args(["-H", "web8 web9", "--dry-run", word, "uptime"]).run();
+    told(dry("web9"), "web9", "is also a host of this run");
+    told(dry("web10"), "web10", "looks like another host beside web8");
     // Unknown, a pattern, hashed, said to be a command, and a program of this machine.
     for words in [&["web1", "uptime"][..], &["db1"], &["web5"], &["--", "web2"], &["sh"]] {
         run(words).exits(0).stderr_lacks("is run as a command");

@@ -72,6 +72,8 @@ pub struct Opts {
     pub given: Vec<Given>,
     /// What stands behind the options: the command, the paths or the pattern.
     pub words: Vec<OsString>,
+    /// What stands before the words, as it was given.
+    pub before: Vec<OsString>,
     /// Whether a `--` before the words says that they are no options and no hosts.
     pub are_marked: bool,
 }
@@ -88,8 +90,8 @@ where
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     let opts = program.parse(arguments.clone());
     let opts = opts.map(|opts| {
-        let before = arguments.len().checked_sub(opts.words.len() + 1).and_then(|place| arguments.get(place));
-        Opts { are_marked: before.is_some_and(|word| word == "--"), ..opts }
+        let before = arguments.get(1..arguments.len() - opts.words.len()).unwrap_or_default().to_vec();
+        Opts { are_marked: before.last().is_some_and(|word| word == "--"), before, ..opts }
     });
     let opts = opts.and_then(check_last);
     opts.and_then(with_ssh_args).map(with_shell).map_err(|mut error| {

@@ -264,7 +264,7 @@ mod tests {
             ("é,,b", 2, "after the ,"),
             ("a!&b", 2, "after the !"),
             ("!a", 0, "--exclude"),
-            ("^hosts", 0, "named with -h"),
+            ("^hosts", 0, "are -h hosts"),
             ("a b", 1, "separated by commas here"),
             ("a, b c", 4, "separated by commas here"),
             ("/x", 0, "has no / after it"),
