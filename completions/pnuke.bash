@@ -1,479 +1,147 @@
-_pnuke() {
-    local i cur prev opts cmd
-    COMPREPLY=()
-    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-        cur="$2"
-    else
-        cur="${COMP_WORDS[COMP_CWORD]}"
-    fi
-    prev="$3"
-    cmd=""
-    opts=""
+# Completions of pnuke for bash, made by pnuke --generate bash.
 
-    for i in "${COMP_WORDS[@]:0:COMP_CWORD}"
-    do
-        case "${cmd},${i}" in
-            ",$1")
-                cmd="pnuke"
-                ;;
-            *)
-                ;;
+# Takes the lines of a text that begin with what is typed. Readline replaces only what follows the last of its word breaks, such as @.
+_pnuke_words() {
+    local word
+    while IFS= read -r word; do
+        if [[ $word && $word == "$value"* ]]; then
+            COMPREPLY+=("$typed${word#"$value"}")
+        fi
+    done <<<"$1"
+}
+
+_pnuke_files() {
+    if [[ $1 == -d ]]; then
+        _pnuke_words "$(compgen -d -- "$value")"
+    else
+        _pnuke_words "$(compgen -f -- "$value")"
+    fi
+    compopt -o filenames 2>/dev/null
+}
+
+# Takes the hosts and groups that pnuke knows; $2 has what may stand between two of them.
+_pnuke_hosts() {
+    local before=$value item name
+    while [[ $before && $2 != *"${before:${#before}-1}"* ]]; do
+        before=${before:0:${#before}-1}
+    done
+    if [[ -z $2 ]]; then
+        before=
+    fi
+    item=${value#"$before"}
+    # The user stays.
+    if [[ $item == ?*@* ]]; then
+        before+=${item%@*}@
+    fi
+    local names=
+    while IFS= read -r name; do
+        if [[ $name != @* || $before != *@ ]]; then
+            names+=$before$name$'\n'
+        fi
+    done < <(command "$1" --generate hosts 2>/dev/null)
+    _pnuke_words "$names"
+}
+
+_pnuke() {
+    local typed=$2 line=$COMP_LINE word option= end= value i j
+    local words=()
+    COMPREPLY=()
+    # Bash takes words apart at = : and @ as well.
+    for ((i = 0; i <= COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        if ((i > 0)) && [[ $line && $line != [[:space:]]* ]]; then
+            words[${#words[@]} - 1]+=$word
+        else
+            words+=("$word")
+        fi
+        line=${line#"${line%%[![:space:]]*}"}
+        line=${line#"$word"}
+    done
+    for ((i = 1; i < ${#words[@]} - 1; i++)); do
+        word=${words[i]}
+        if [[ $option ]]; then
+            option=
+            continue
+        fi
+        case $word in
+        --)
+            end=1
+            # The next word is the first one.
+            ((i == ${#words[@]} - 2)) && end=
+            break
+            ;;
+        --*)
+            if [[ " --hosts --host --nodes --only --exclude --host-glob --user --host-config --par --pool-size --total-timeout --sudo-password-file --config-file --option --ssh-option --extra-args --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --outdir --errdir --progress --color --colour --failed-to --junit --generate --timeout --channel-timeout --format --run-as " == *" $word "* ]]; then
+                option=$word
+            fi
+            ;;
+        -?*)
+            for ((j = 1; j < ${#word}; j++)); do
+                if [[ hHwglpFOxXJoet == *"${word:j:1}"* ]]; then
+                    ((j == ${#word} - 1)) && option=-${word:j:1}
+                    break
+                fi
+            done
+            ;;
+        *)
+            end=1
+            break
+            ;;
         esac
     done
-
-    case "${cmd}" in
-        pnuke)
-            opts="-h -H -w -g -l -p -F -O -x -X -4 -6 -C -A -J -o -e -q -v -V -t --hosts --host --nodes --only --exclude --host-glob --user --host-config --pool-size --par --total-timeout --stop-on-errors --sudo-password-file --config-file --ssh-option --option --extra-args --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --no-agent --compression --askpass --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --outdir --errdir --fileappend --progress --colour --color --raw --json --quiet --times --failed-to --junit --ci-summary --max-status --verbose --explain --generate --help --version --timeout --channel-timeout --format --no-headers --dry-run --sudo --run-as"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --hosts)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                -h)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --host)
-                    if declare -F _known_hosts_real >/dev/null; then _known_hosts_real -a -- "${cur}"; else COMPREPLY=($(compgen -A hostname -- "${cur}")); fi
-                    return 0
-                    ;;
-                -H)
-                    if declare -F _known_hosts_real >/dev/null; then _known_hosts_real -a -- "${cur}"; else COMPREPLY=($(compgen -A hostname -- "${cur}")); fi
-                    return 0
-                    ;;
-                --nodes)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -w)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --only)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --exclude)
-                    if declare -F _known_hosts_real >/dev/null; then _known_hosts_real -a -- "${cur}"; else COMPREPLY=($(compgen -A hostname -- "${cur}")); fi
-                    return 0
-                    ;;
-                --host-glob)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -g)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --user)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -l)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --host-config)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --par)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --pool-size)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -p)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --total-timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --stop-on-errors)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --sudo-password-file)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --config-file)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                -F)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --option)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --ssh-option)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -O)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --extra-args)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -x)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --extra-arg)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -X)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --connect-timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --num-retries)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --retry-delay)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --identity)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --agent)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --password-file)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --password-fd)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --password-command)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --password-prompt)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --host-key-check)
-                    COMPREPLY=($(compgen -W "strict accept-new off" -- "${cur}"))
-                    return 0
-                    ;;
-                --known-hosts)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --jump)
-                    if declare -F _known_hosts_real >/dev/null; then _known_hosts_real -a -- "${cur}"; else COMPREPLY=($(compgen -A hostname -- "${cur}")); fi
-                    return 0
-                    ;;
-                -J)
-                    if declare -F _known_hosts_real >/dev/null; then _known_hosts_real -a -- "${cur}"; else COMPREPLY=($(compgen -A hostname -- "${cur}")); fi
-                    return 0
-                    ;;
-                --proxy-host)
-                    if declare -F _known_hosts_real >/dev/null; then _known_hosts_real -a -- "${cur}"; else COMPREPLY=($(compgen -A hostname -- "${cur}")); fi
-                    return 0
-                    ;;
-                --proxy-port)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --proxy-user)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --proxy-identity)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --proxy-password-file)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --proxy-connections)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --proxy-command)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --outdir)
-                    COMPREPLY=()
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o plusdirs
-                    fi
-                    return 0
-                    ;;
-                -o)
-                    COMPREPLY=()
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o plusdirs
-                    fi
-                    return 0
-                    ;;
-                --errdir)
-                    COMPREPLY=()
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o plusdirs
-                    fi
-                    return 0
-                    ;;
-                -e)
-                    COMPREPLY=()
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o plusdirs
-                    fi
-                    return 0
-                    ;;
-                --progress)
-                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
-                    return 0
-                    ;;
-                --color)
-                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
-                    return 0
-                    ;;
-                --colour)
-                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
-                    return 0
-                    ;;
-                --failed-to)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --junit)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --ci-summary)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --generate)
-                    COMPREPLY=($(compgen -W "man config-man bash zsh fish" -- "${cur}"))
-                    return 0
-                    ;;
-                --timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -t)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --channel-timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --format)
-                    COMPREPLY=($(compgen -W "lines inline status gather json none" -- "${cur}"))
-                    return 0
-                    ;;
-                --run-as)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
+    value=${words[${#words[@]} - 1]}
+    if [[ -z $option && -z $end && $word != -- ]]; then
+        case $value in
+        --*=*)
+            option=${value%%=*}
+            value=${value#*=}
+            [[ $typed == = ]] && typed=
             ;;
+        -[hHwglpFOxXJoet]?*)
+            option=${value:0:2}
+            value=${value:2}
+            ;;
+        -*)
+            _pnuke_words "$(compgen -W '-h --hosts -H --host -w --nodes --only --exclude -g --host-glob -l --user --host-config -p --par --pool-size --total-timeout --stop-on-errors --sudo-password-file -F --config-file -O --option --ssh-option -x --extra-args -X --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --no-agent -4 -6 -C --compression -A --askpass --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts -J --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command -o --outdir -e --errdir --fileappend --progress --color --colour --raw --json -q --quiet --times --failed-to --junit --ci-summary --max-status -v --verbose --explain --generate --help -V --version -t --timeout --channel-timeout --format --no-headers --dry-run --sudo --run-as' -- "$value")"
+            return
+            ;;
+        esac
+    fi
+    value=${value#[\"\']}
+    case $option in
+    '') : ;;
+        -h | --hosts) _pnuke_files ;;
+        -H | --host) _pnuke_hosts "$1" ' ' ;;
+        -w | --nodes) _pnuke_hosts "$1" ',!&^' ;;
+        --only) _pnuke_hosts "$1" ',!&^' ;;
+        --exclude) _pnuke_hosts "$1" ',!&^' ;;
+        -l | --user) _pnuke_words "$(compgen -u -- "$value")" ;;
+        --host-config) _pnuke_files ;;
+        --sudo-password-file) _pnuke_files ;;
+        -F | --config-file) _pnuke_files ;;
+        --identity) _pnuke_files ;;
+        --agent) _pnuke_files ;;
+        --password-file) _pnuke_files ;;
+        --password-command) _pnuke_words "$(compgen -c -- "$value")" ;;
+        --host-key-check) _pnuke_words $'strict\naccept-new\noff' ;;
+        --known-hosts) _pnuke_files ;;
+        -J | --jump) _pnuke_hosts "$1" ',' ;;
+        --proxy-host) _pnuke_hosts "$1" '' ;;
+        --proxy-user) _pnuke_words "$(compgen -u -- "$value")" ;;
+        --proxy-identity) _pnuke_files ;;
+        --proxy-password-file) _pnuke_files ;;
+        --proxy-command) _pnuke_words "$(compgen -c -- "$value")" ;;
+        -o | --outdir) _pnuke_files -d ;;
+        -e | --errdir) _pnuke_files -d ;;
+        --progress) _pnuke_words $'auto\nalways\nnever' ;;
+        --color | --colour) _pnuke_words $'auto\nalways\nnever' ;;
+        --failed-to) _pnuke_files ;;
+        --junit) _pnuke_files ;;
+        --ci-summary) _pnuke_files ;;
+        --generate) _pnuke_words $'man\nconfig-man\nbash\nzsh\nfish' ;;
+        --format) _pnuke_words $'lines\ninline\nstatus\ngather\njson\nnone' ;;
+        --run-as) _pnuke_words "$(compgen -u -- "$value")" ;;
     esac
 }
 
-if [[ "${BASH_VERSINFO[0]}" -eq 4 && "${BASH_VERSINFO[1]}" -ge 4 || "${BASH_VERSINFO[0]}" -gt 4 ]]; then
-    complete -F _pnuke -o nosort -o bashdefault -o default pnuke
-else
-    complete -F _pnuke -o bashdefault -o default pnuke
-fi
+complete -F _pnuke pnuke

@@ -1,86 +1,115 @@
-complete -c pslurp -s h -l hosts -d 'File with hosts, one `[user@]host[:port] [user] [key=value]...` a line; - is standard input; may be repeated' -r -F
-complete -c pslurp -s H -l host -d 'Hosts, separated by blanks: `[user@]host[:port]`, web[1-9] or @group; may be repeated' -r -f -a "(__fish_print_hostnames)"
-complete -c pslurp -s w -l nodes -d 'Hosts, separated by commas: ranges, web[1-9], and @groups; ! takes away, & leaves what is in both; may be repeated' -r -f -a "(__fish_print_hostnames)"
-complete -c pslurp -l only -d 'Of all hosts take these: names, ranges, @groups, patterns, \'web*\', and regular expressions, \'/^db/\'; may be repeated' -r -f -a "(__fish_print_hostnames)"
-complete -c pslurp -l exclude -d 'Leave these hosts out, in the format of --only; may be repeated' -r -f -a "(__fish_print_hostnames)"
-complete -c pslurp -s g -l host-glob -d 'Of the hosts in files take those whose names fit this pattern, such as \'web[0-9]*\'; --only is for all hosts' -r
-complete -c pslurp -s l -l user -d 'Login name where the host\'s entry has none' -r -f -a "(__fish_complete_users)"
-complete -c pslurp -l host-config -d 'TOML file with a table for each host, `[host."web1"]`, range, `web[1-9]`, or pattern, `*.example.com`; may be repeated' -r -F
-complete -c pslurp -s p -l par -l pool-size -d 'How many hosts run at once [default: 10]' -r
-complete -c pslurp -l total-timeout -d 'Stop everything after this time; 0 is never [default: never]' -r
-complete -c pslurp -l stop-on-errors -d 'Stop everything once N hosts, or N% of them, have failed [default: 1 if only named]' -r
-complete -c pslurp -s L -l localdir -d 'Where the directories of the hosts are made [default: here]' -r -f -a "(__fish_complete_directories)"
-complete -c pslurp -l sudo-password-file -d 'Read sudo\'s password from a file that nobody else can read' -r -F
-complete -c pslurp -s F -l config-file -d 'Read this file instead of ~/.ssh/config and /etc/ssh/ssh_config; none is none' -r -F
-complete -c pslurp -s O -l option -l ssh-option -d 'Option in the format of ssh_config, such as Compression=yes; may be repeated' -r
-complete -c pslurp -s X -l extra-arg -d 'One word of such options, as it is; may be repeated' -r
-complete -c pslurp -l connect-timeout -d 'Time limit of each attempt to connect and log in [default: 120]' -r
-complete -c pslurp -l num-retries -d 'Attempts to reach a host, including the first; three times as many if it is busy; no command is sent twice [default: 3]' -r
-complete -c pslurp -l retry-delay -d 'Pause between two attempts, give or take a fifth [default: 5]' -r
-complete -c pslurp -l identity -d 'Private key to authenticate with, instead of the default ones; may be repeated' -r -F
-complete -c pslurp -l agent -d 'Ask this agent for keys instead of $SSH_AUTH_SOCK' -r -F
-complete -c pslurp -l password-file -d 'Read the password from a file that nobody else can read' -r -F
-complete -c pslurp -l password-fd -d 'Read the password from an open file descriptor, such as 3 with 3<FILE' -r
-complete -c pslurp -l password-command -d 'Take the password from the output of a shell command, such as a password manager\'s' -r -f -a "(__fish_complete_command)"
-complete -c pslurp -l password-prompt -d 'Also answer a server\'s questions that match this regular expression with the password' -r
-complete -c pslurp -l host-key-check -d 'What to do with host keys that are not known [default: strict]' -r -f -a "strict\t'Refuse unknown and changed keys'
-accept-new\t'Add the key of a host that is not known yet; refuse changed ones'
-off\t'Take any key: whoever is in the middle can read and change everything'"
-complete -c pslurp -l known-hosts -d 'Look for host keys in this file only, or in `none`; may be repeated' -r -F
-complete -c pslurp -s J -l jump -d 'Reach the hosts through these jump hosts, the first first; none is none' -r -f -a "(__fish_print_hostnames)"
-complete -c pslurp -l proxy-host -d 'Reach the hosts through this jump host' -r -f -a "(__fish_print_hostnames)"
-complete -c pslurp -l proxy-port -d 'Port of the jump host [default: 22]' -r
-complete -c pslurp -l proxy-user -d 'Login name on the jump host [default: yours here]' -r -f -a "(__fish_complete_users)"
-complete -c pslurp -l proxy-identity -d 'Private key that is tried first on the jump host, and nowhere else' -r -F
-complete -c pslurp -l proxy-password-file -d 'Read the password for the jump host from this file; it gets no other, and nobody else gets this one' -r -F
-complete -c pslurp -l proxy-connections -d 'Connections to a jump host, at most, while hosts wait for theirs [default: 8]' -r
-complete -c pslurp -l proxy-command -d 'Talk to each host by this local command; %h, %p and %r are its name, port and user; none is none' -r -f -a "(__fish_complete_command)"
-complete -c pslurp -s o -l outdir -d 'Write standard output into a file for each host in this directory, besides' -r -f -a "(__fish_complete_directories)"
-complete -c pslurp -s e -l errdir -d 'Write standard error into a file for each host in this directory, besides' -r -f -a "(__fish_complete_directories)"
-complete -c pslurp -l progress -d 'Show how far the run is on standard error [default: on a terminal]' -r -f -a "auto\t'On a terminal that can do it'
-always\t'Wherever output goes'
-never\t'Nowhere'"
-complete -c pslurp -l color -l colour -d 'Colour what is ours [default: on a terminal]; NO_COLOR and CLICOLOR_FORCE are known' -r -f -a "auto\t'On a terminal that can do it'
-always\t'Wherever output goes'
-never\t'Nowhere'"
-complete -c pslurp -l failed-to -d 'Write the hosts that failed to this hosts file; over a file of -h, its comments stay' -r -F
-complete -c pslurp -l junit -d 'Write a report for CI systems to this file: JUnit\'s XML, a test case for each host' -r -F
-complete -c pslurp -l ci-summary -d 'Append a summary in Markdown to FILE [without =FILE: $GITHUB_STEP_SUMMARY]' -r -F
-complete -c pslurp -l generate -d 'Print the manual page or the completions for a shell' -r -f -a "man\t''
-config-man\t''
-bash\t''
-zsh\t''
-fish\t''"
-complete -c pslurp -s t -l timeout -d 'Stop copying if it takes longer: 90, 1m30s; 0 is never [default: never]' -r
-complete -c pslurp -l channel-timeout -d 'Stop copying if nothing happens for this time; 0 is never [default: never]' -r
-complete -c pslurp -l format -d 'How it is shown how the hosts ended [default: status]' -r -f -a "lines\t'Lines as they come, with their host in front'
-inline\t'The output of each host in one piece when it ends'
-status\t'pssh\'s line for each host that has ended, and no output'
-gather\t'One block for all hosts with the same output'
-json\t'A JSON object a line for all that happens'
-none\t'Nothing: only the exit status'"
-complete -c pslurp -s x -l extra-args -d 'Options of scp in its own letters, such as \'-P 2222 -p\', with quotes as in a shell; may be repeated' -r
-complete -c pslurp -l run-as -d 'Read and write files there as this user, by sudo' -r -f -a "(__fish_complete_users)"
-complete -c pslurp -s r -l recursive -d 'Copy directories with all that is in them; links are followed'
-complete -c pslurp -l preserve -d 'Give copies the exact modes and times of what they are copies of'
-complete -c pslurp -l checksum -d 'Compare SHA-256 sums before a copy is put in place; it is read once more over the network'
-complete -c pslurp -l resume -d 'Keep what has arrived of interrupted files, and continue it later if only its owner can write it'
-complete -c pslurp -l inplace -d 'Write into files themselves instead of replacing them; an interrupted copy leaves half a file'
-complete -c pslurp -l no-agent -d 'Ask no agent for keys'
-complete -c pslurp -s 4 -d 'Connect to IPv4 addresses only'
-complete -c pslurp -s 6 -d 'Connect to IPv6 addresses only'
-complete -c pslurp -s C -l compression -d 'Compress what is sent and received'
-complete -c pslurp -s A -l askpass -d 'Ask once for a password; it also opens encrypted keys'
-complete -c pslurp -l fileappend -d 'Add to the files of hosts instead of replacing them'
-complete -c pslurp -l raw -d 'Pass on what hosts print unchanged: to a terminal control sequences, to the log of a CI system its commands'
-complete -c pslurp -l json -d 'The same as --format json'
-complete -c pslurp -s q -l quiet -d 'Show nothing of hosts that are well; of the others the outcome, a hint and the last lines, on stderr'
-complete -c pslurp -l times -d 'Tell at the end how long the parts took, and which hosts took longest'
-complete -c pslurp -l max-status -d 'Exit with the largest exit status of all hosts; a host without one counts as 255'
-complete -c pslurp -s v -l verbose -d 'Tell what is done for each host'
-complete -c pslurp -l explain -d 'Show for each host every setting but the values of variables, and where it comes from; connect to nothing'
-complete -c pslurp -l help -d 'Show this help'
-complete -c pslurp -s V -l version -d 'Show the version'
-complete -c pslurp -l no-headers -d 'Leave out the lines that say how each host ended'
-complete -c pslurp -l dry-run -d 'Show what would be done on each host, connect to nothing'
-complete -c pslurp -l sudo -d 'Read and write files there by sudo; its password is asked for on the terminal once, when a host first wants it'
+# Completions of pslurp for fish, made by pslurp --generate fish.
+
+# Whether no word of the command, and no --, stands before the cursor.
+function __pslurp_at_options
+    set -l value no
+    for word in (commandline -opc)[2..-1]
+        if test $value = yes
+            set value no
+            continue
+        end
+        switch $word
+            case --
+                return 1
+            case '--*=*'
+            case '--*'
+                contains -- $word --hosts --host --nodes --only --exclude --host-glob --user --host-config --par --pool-size --total-timeout --localdir --sudo-password-file --config-file --option --ssh-option --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --outdir --errdir --progress --color --colour --failed-to --junit --generate --timeout --channel-timeout --format --extra-args --run-as; and set value yes
+            case '-?*'
+                string match -qr -- '^-[^hHwglpLFOXJoetx]*[hHwglpLFOXJoetx]$' $word; and set value yes
+            case '*'
+                return 1
+        end
+    end
+    return 0
+end
+
+# The hosts and groups that pslurp knows, behind what is typed already; $argv[1] has what may stand between two of them.
+function __pslurp_hosts
+    set -l typed (commandline -ct | string replace -r -- '^--[^=]*=' '' | string replace -r -- '^-[hHwglpLFOXJoetx]' '' | string trim -l -c '"\'')
+    set -l before
+    if test -n "$argv[1]"
+        set before (string match -r -- "^.*[$argv[1]]" "$typed")
+    end
+    set -l item (string sub -s (math (string length -- "$before") + 1) -- "$typed")
+    # The user stays.
+    set -l user (string match -r -- '^[^@]+@' "$item")
+    set -l program (commandline -opc)[1]
+    for name in (command $program --generate hosts 2>/dev/null)
+        if test -z "$user"; or not string match -q -- '@*' $name
+            echo "$before$user$name"
+        end
+    end
+end
+
+complete -c pslurp -n __pslurp_at_options -s h -l hosts -d 'File with hosts, one `[user@]host[:port] [user] [key=value]...` a line' -r -F
+complete -c pslurp -n __pslurp_at_options -s H -l host -d 'Hosts, separated by blanks: `[user@]host[:port]`, web[1-9] or @group' -x -a "(__pslurp_hosts ' ')"
+complete -c pslurp -n __pslurp_at_options -s w -l nodes -d 'Hosts, separated by commas: ranges, web[1-9], and @groups' -x -a "(__pslurp_hosts ',!&^')"
+complete -c pslurp -n __pslurp_at_options -l only -d 'Of all hosts take these: names, ranges, @groups, patterns, \'web*\', and regular expressions, \'/^db/\'' -x -a "(__pslurp_hosts ',!&^')"
+complete -c pslurp -n __pslurp_at_options -l exclude -d 'Leave these hosts out, in the format of --only' -x -a "(__pslurp_hosts ',!&^')"
+complete -c pslurp -n __pslurp_at_options -s g -l host-glob -d 'Of the hosts in files take those whose names fit this pattern, such as \'web[0-9]*\'' -x
+complete -c pslurp -n __pslurp_at_options -s l -l user -d 'Login name where the host\'s entry has none' -x -a '(__fish_complete_users)'
+complete -c pslurp -n __pslurp_at_options -l host-config -d 'TOML file with a table for each host, `[host."web1"]`, range, `web[1-9]`, or pattern, `*.example.com`' -r -F
+complete -c pslurp -n __pslurp_at_options -s p -l par -l pool-size -d 'How many hosts run at once [default: 10]' -x
+complete -c pslurp -n __pslurp_at_options -l total-timeout -d 'Stop everything after this time' -x
+complete -c pslurp -n __pslurp_at_options -l stop-on-errors -d 'Stop everything once N hosts, or N% of them, have failed [default: 1 if only named]'
+complete -c pslurp -n __pslurp_at_options -s r -l recursive -d 'Copy directories with all that is in them'
+complete -c pslurp -n __pslurp_at_options -l preserve -d 'Give copies the exact modes and times of what they are copies of'
+complete -c pslurp -n __pslurp_at_options -l checksum -d 'Compare SHA-256 sums before a copy is put in place'
+complete -c pslurp -n __pslurp_at_options -l resume -d 'Keep what has arrived of interrupted files, and continue it later if only its owner can write it'
+complete -c pslurp -n __pslurp_at_options -l inplace -d 'Write into files themselves instead of replacing them'
+complete -c pslurp -n __pslurp_at_options -s L -l localdir -d 'Where the directories of the hosts are made [default: here]' -x -a '(__fish_complete_directories)'
+complete -c pslurp -n __pslurp_at_options -l sudo-password-file -d 'Read sudo\'s password from a file that nobody else can read' -r -F
+complete -c pslurp -n __pslurp_at_options -s F -l config-file -d 'Read this file instead of ~/.ssh/config and /etc/ssh/ssh_config' -r -F
+complete -c pslurp -n __pslurp_at_options -s O -l option -l ssh-option -d 'Option in the format of ssh_config, such as Compression=yes' -x
+complete -c pslurp -n __pslurp_at_options -s X -l extra-arg -d 'One word of such options, as it is' -x
+complete -c pslurp -n __pslurp_at_options -l connect-timeout -d 'Time limit of each attempt to connect and log in [default: 120]' -x
+complete -c pslurp -n __pslurp_at_options -l num-retries -d 'Attempts to reach a host, including the first' -x
+complete -c pslurp -n __pslurp_at_options -l retry-delay -d 'Pause between two attempts, give or take a fifth [default: 5]' -x
+complete -c pslurp -n __pslurp_at_options -l identity -d 'Private key to authenticate with, instead of the default ones' -r -F
+complete -c pslurp -n __pslurp_at_options -l agent -d 'Ask this agent for keys instead of $SSH_AUTH_SOCK' -r -F
+complete -c pslurp -n __pslurp_at_options -l no-agent -d 'Ask no agent for keys'
+complete -c pslurp -n __pslurp_at_options -s 4 -d 'Connect to IPv4 addresses only'
+complete -c pslurp -n __pslurp_at_options -s 6 -d 'Connect to IPv6 addresses only'
+complete -c pslurp -n __pslurp_at_options -s C -l compression -d 'Compress what is sent and received'
+complete -c pslurp -n __pslurp_at_options -s A -l askpass -d 'Ask once for a password'
+complete -c pslurp -n __pslurp_at_options -l password-file -d 'Read the password from a file that nobody else can read' -r -F
+complete -c pslurp -n __pslurp_at_options -l password-fd -d 'Read the password from an open file descriptor, such as 3 with 3<FILE' -x
+complete -c pslurp -n __pslurp_at_options -l password-command -d 'Take the password from the output of a shell command, such as a password manager\'s' -x -a '(__fish_complete_command)'
+complete -c pslurp -n __pslurp_at_options -l password-prompt -d 'Also answer a server\'s questions that match this regular expression with the password' -x
+complete -c pslurp -n __pslurp_at_options -l host-key-check -d 'What to do with host keys that are not known [default: strict]' -x -a 'strict accept-new off'
+complete -c pslurp -n __pslurp_at_options -l known-hosts -d 'Look for host keys in this file only, or in `none`' -r -F
+complete -c pslurp -n __pslurp_at_options -s J -l jump -d 'Reach the hosts through these jump hosts, the first first' -x -a "(__pslurp_hosts ',')"
+complete -c pslurp -n __pslurp_at_options -l proxy-host -d 'Reach the hosts through this jump host' -x -a "(__pslurp_hosts '')"
+complete -c pslurp -n __pslurp_at_options -l proxy-port -d 'Port of the jump host [default: 22]' -x
+complete -c pslurp -n __pslurp_at_options -l proxy-user -d 'Login name on the jump host [default: yours here]' -x -a '(__fish_complete_users)'
+complete -c pslurp -n __pslurp_at_options -l proxy-identity -d 'Private key that is tried first on the jump host, and nowhere else' -r -F
+complete -c pslurp -n __pslurp_at_options -l proxy-password-file -d 'Read the password for the jump host from this file' -r -F
+complete -c pslurp -n __pslurp_at_options -l proxy-connections -d 'Connections to a jump host, at most, while hosts wait for theirs [default: 8]' -x
+complete -c pslurp -n __pslurp_at_options -l proxy-command -d 'Talk to each host by this local command' -x -a '(__fish_complete_command)'
+complete -c pslurp -n __pslurp_at_options -s o -l outdir -d 'Write standard output into a file for each host in this directory, besides' -x -a '(__fish_complete_directories)'
+complete -c pslurp -n __pslurp_at_options -s e -l errdir -d 'Write standard error into a file for each host in this directory, besides' -x -a '(__fish_complete_directories)'
+complete -c pslurp -n __pslurp_at_options -l fileappend -d 'Add to the files of hosts instead of replacing them'
+complete -c pslurp -n __pslurp_at_options -l progress -d 'Show how far the run is on standard error [default: on a terminal]' -x -a 'auto always never'
+complete -c pslurp -n __pslurp_at_options -l color -l colour -d 'Colour what is ours [default: on a terminal]' -x -a 'auto always never'
+complete -c pslurp -n __pslurp_at_options -l raw -d 'Pass on what hosts print unchanged: to a terminal control sequences, to the log of a CI system its commands'
+complete -c pslurp -n __pslurp_at_options -l json -d 'The same as --format json'
+complete -c pslurp -n __pslurp_at_options -s q -l quiet -d 'Show nothing of hosts that are well'
+complete -c pslurp -n __pslurp_at_options -l times -d 'Tell at the end how long the parts took, and which hosts took longest'
+complete -c pslurp -n __pslurp_at_options -l failed-to -d 'Write the hosts that failed to this hosts file' -r -F
+complete -c pslurp -n __pslurp_at_options -l junit -d 'Write a report for CI systems to this file: JUnit\'s XML, a test case for each host' -r -F
+complete -c pslurp -n __pslurp_at_options -l ci-summary -d 'Append a summary in Markdown to FILE [without =FILE: $GITHUB_STEP_SUMMARY]'
+complete -c pslurp -n __pslurp_at_options -l max-status -d 'Exit with the largest exit status of all hosts'
+complete -c pslurp -n __pslurp_at_options -s v -l verbose -d 'Tell what is done for each host'
+complete -c pslurp -n __pslurp_at_options -l explain -d 'Show for each host every setting but the values of variables, and where it comes from'
+complete -c pslurp -n __pslurp_at_options -l generate -d 'Print the manual page or the completions for a shell' -x -a 'man config-man bash zsh fish'
+complete -c pslurp -n __pslurp_at_options -l help -d 'Show this help'
+complete -c pslurp -n __pslurp_at_options -s V -l version -d 'Show the version'
+complete -c pslurp -n __pslurp_at_options -s t -l timeout -d 'Stop copying if it takes longer: 90, 1m30s' -x
+complete -c pslurp -n __pslurp_at_options -l channel-timeout -d 'Stop copying if nothing happens for this time' -x
+complete -c pslurp -n __pslurp_at_options -l format -d 'How it is shown how the hosts ended [default: status]' -x -a 'lines inline status gather json none'
+complete -c pslurp -n __pslurp_at_options -l no-headers -d 'Leave out the lines that say how each host ended'
+complete -c pslurp -n __pslurp_at_options -l dry-run -d 'Show what would be done on each host, connect to nothing'
+complete -c pslurp -n __pslurp_at_options -s x -l extra-args -d 'Options of scp in its own letters, such as \'-P 2222 -p\', with quotes as in a shell' -x
+complete -c pslurp -n __pslurp_at_options -l sudo -d 'Read and write files there by sudo'
+complete -c pslurp -n __pslurp_at_options -l run-as -d 'Read and write files there as this user, by sudo' -x -a '(__fish_complete_users)'
+complete -c pslurp -f

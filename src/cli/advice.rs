@@ -10,7 +10,7 @@ use anyhow::anyhow;
 use crate::command::host_args::{HostArgsError, Problems};
 use crate::command::{CommandError, MAX_COMMAND};
 use crate::hosts::host_config::HostConfigError;
-use crate::hosts::{Advice, HostsError, OtherFormat, Problem};
+use crate::hosts::{Advice, HostsError, OtherFormat, Problem, check_group, parse_entry};
 use crate::plan::error::Unprepared;
 use crate::plan::exec_request::{CompleteError, RequestError};
 use crate::plan::job::CommandsError;
@@ -38,13 +38,30 @@ pub fn advised(error: impl Into<anyhow::Error>) -> anyhow::Error {
 fn hosts(error: &HostsError) -> Option<String> {
     match error {
         HostsError::Read { path, error: reason } if reason.kind() == ErrorKind::NotFound => {
-            Some(match starts(path, b"-") {
-                true => format!("{error}; help is --help"),
-                false => format!("{error}; hosts themselves are named with -H"),
+            Some(if starts(path, b"-") {
+                format!("{error}; help is --help")
+            } else if starts(path, b"^") {
+                format!("{error}; -h takes the name of the file without a ^")
+            } else {
+                format!("{error}; hosts themselves are named with -H")
             })
+        }
+        HostsError::NotAFile(hosts) => Some(format!("-h {error}; hosts are named with {} {hosts}", option_for(hosts))),
+        HostsError::NoneLeft { glob: Some(glob), .. } if is_like_group(glob) => {
+            Some(format!("{error}; a group is named with -w @{glob}"))
         }
         _ => None,
     }
+}
+
+/// The option that takes these hosts as they are written.
+pub fn option_for(hosts: &str) -> &'static str {
+    if parse_entry(hosts).is_ok() { "-H" } else { "-w" }
+}
+
+/// Whether the pattern of -g looks more like the name of a group, as for pdsh and clush.
+pub fn is_like_group(glob: &str) -> bool {
+    check_group(glob).is_ok()
 }
 
 fn starts(path: &Path, with: &[u8]) -> bool {
@@ -59,7 +76,8 @@ fn in_words(problem: &Problem) -> String {
         Some(Advice::ChooseByPattern) => format!("{problem}; --only and --exclude take patterns"),
         Some(Advice::PatternChooses) => format!("{problem}: --only, --exclude, ! and & take it"),
         Some(Advice::LeaveOutOfRun) => format!("{problem}; --exclude leaves hosts out of the whole run"),
-        Some(Advice::NameFile) => format!("{problem}; a file with hosts is named with -h"),
+        Some(Advice::StandardInput) => format!("{problem}; -h - reads hosts from standard input"),
+        Some(Advice::NameFile(file)) => format!("{problem}; the hosts of a file are -h {file}"),
         Some(Advice::Convert { format, recipe }) => {
             let (problem, takes) = match format {
                 OtherFormat::AnsibleInventory => (problem.to_string(), "takes its hosts"),
@@ -187,7 +205,7 @@ mod tests {
                 "!a",
                 "\"!a\": there are no hosts before the ! to leave some out; --exclude leaves hosts out of the whole run",
             ),
-            ("^hosts", "\"^hosts\": there are no hosts before the ^; a file with hosts is named with -h"),
+            ("^hosts", "\"^hosts\": there are no hosts before the ^; the hosts of a file are -h hosts"),
             ("w*", "\"w*\": a pattern names no hosts, it chooses among them: --only, --exclude, ! and & take it"),
             ("a,b:x", "\"b:x\": the port \"x\" is not a number from 1 to 65535"),
         ] {

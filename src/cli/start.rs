@@ -14,7 +14,7 @@ use super::notices;
 use super::options::Opts;
 use super::user_config::UserConfig;
 use super::work::CopyError;
-use crate::cli::{advice, given, signals, variables};
+use crate::cli::{advice, given, signals, variables, words};
 use crate::command::input::{Input, Inputs};
 use crate::command::script::Script;
 use crate::command::template::Template;
@@ -86,9 +86,11 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     let settings = Settings::resolve(opts, &environment, &configured);
     let mut settings = settings.map_err(|problem| usage(anyhow!(problem)))?;
     let output_settings = OutputSettings::resolve(opts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
-    check_words(opts)?;
+    check_words(opts, &environment)?;
     check_streams(opts, &output_settings)?;
-    let (hosts, notes) = hosts(opts, config.groups)?;
+    let (hosts, notes) = hosts(opts, config.groups, &environment)?;
+    let may_be_host = words::check_command(opts, &hosts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
+    may_be_host.iter().for_each(|text| notices::complain(program, text));
     check_keys(opts, &hosts)?;
     let work = work(opts, &settings, &hosts)?;
     let port_like = opts.running.par.filter(|size| !configured.contains_key("--par") && is_port(*size, &hosts));
@@ -230,7 +232,11 @@ fn is_blank(words: &[OsString]) -> bool {
 }
 
 /// Refuses a command line on which the last thing is missing: what is to be done.
-fn check_words(opts: &Opts) -> Result<(), Fatal> {
+fn check_words(opts: &Opts, environment: &Environment<'_>) -> Result<(), Fatal> {
+    // `pnuke web1 java` has no pattern too many, but no -H.
+    if opts.program == Program::Pnuke && opts.words.len() > 1 && words::names_no_hosts(opts) && !opts.other.explain {
+        return Err(usage(anyhow!(words::no_hosts(opts, environment))));
+    }
     let problem = match (opts.program, opts.words.len()) {
         (Program::Pssh, 1..) if opts.command.ping => "--ping takes no command: it only logs in",
         (Program::Pssh, 0) if opts.command.ping => return Ok(()),
@@ -348,7 +354,11 @@ fn check_keys(opts: &Opts, hosts: &[HostSpec]) -> Result<(), Fatal> {
 }
 
 /// The hosts of the run with what is said about each of them, or what is wrong with that; and what is worth telling with `-v`.
-fn hosts(opts: &Opts, groups: Definitions) -> Result<(Vec<HostSpec>, Vec<String>), Fatal> {
+fn hosts(
+    opts: &Opts,
+    groups: Definitions,
+    environment: &Environment<'_>,
+) -> Result<(Vec<HostSpec>, Vec<String>), Fatal> {
     let lists = Lists {
         files: &opts.hosts.hosts,
         glob: opts.hosts.host_glob.as_deref(),
@@ -358,25 +368,22 @@ fn hosts(opts: &Opts, groups: Definitions) -> Result<(Vec<HostSpec>, Vec<String>
         exclude: &opts.hosts.exclude,
         names: ListNames { glob: "--host-glob", strings: "-H", nodes: "-w", only: "--only", exclude: "--exclude" },
     };
-    let (mut hosts, warnings) = lists.read(&mut Groups::new(groups)).map_err(refusal)?;
+    let (mut hosts, mut warnings) = lists.read(&mut Groups::new(groups)).map_err(refusal)?;
+    if !hosts.is_empty() {
+        warnings.extend(words::idle_glob(opts));
+    }
     warnings.iter().for_each(|warning| notices::complain(opts.program, warning));
     let config = HostConfig::load(&opts.hosts.host_config).map_err(refusal)?;
     if !hosts.is_empty() {
         let notes = config.apply(&mut hosts);
         return Ok((hosts, notes));
     }
-    if !opts.hosts.hosts.is_empty() || !opts.hosts.host.is_empty() || !opts.hosts.nodes.is_empty() {
-        let files: Vec<String> = opts.hosts.hosts.iter().map(|file| file.display().to_string()).collect();
-        let place = if files.is_empty() { String::new() } else { format!(": nothing in {}", files.join(", ")) };
-        return Err(usage(anyhow!("the list of hosts is empty{place}")));
+    if words::names_no_hosts(opts) {
+        return Err(usage(anyhow!(words::no_hosts(opts, environment))));
     }
-    let first = opts.words.first().and_then(|word| word.to_str()).unwrap_or_default();
-    let problem = if first.contains('@') {
-        anyhow!("there are no hosts; did you mean: pssh -H {first} ...?")
-    } else {
-        anyhow!("there are no hosts: name them with -H 'HOST HOST', -w LIST or -h FILE")
-    };
-    Err(usage(problem))
+    let files: Vec<String> = opts.hosts.hosts.iter().map(|file| file.display().to_string()).collect();
+    let place = if files.is_empty() { String::new() } else { format!(": nothing in {}", files.join(", ")) };
+    Err(usage(anyhow!("the list of hosts is empty{place}")))
 }
 
 /// Whether a pool size is more likely ssh's `-p`, a port: no port is given, and no list as short as this one needs so many. The

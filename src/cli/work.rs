@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustix::fs::CWD;
 
 use super::options::Opts;
+use super::skipped::skipped;
 use crate::command::host_args::{self, ArgumentNames};
 use crate::command::{self, CommandLine, Shell, Wrapping};
 use crate::copy::rsync::{Direction, Rsync, RsyncError, Transfer};
@@ -121,8 +122,8 @@ fn below(path: &Path) -> Result<Vec<u8>, &'static str> {
 }
 
 impl Commands {
-    /// Reads the command and the per-host arguments, and checks them for all hosts. Without arguments nothing is filled in: a
-    /// `%` is a percent sign.
+    /// Reads the command and the per-host arguments, and checks them for all hosts. Without arguments and `--template`
+    /// nothing is filled in: a `%` is a percent sign.
     ///
     /// # Errors
     /// The command cannot be sent, or arguments are wrong.
@@ -135,10 +136,14 @@ impl Commands {
         };
         let (words, wrapping) = (&opts.words, Wrapping { shell });
         let (file, singles) = (opts.command.host_args.as_deref(), &opts.command.host_arg);
-        if file.is_none() && singles.is_empty() && !host_args::are_used(hosts, words) {
+        let has_values = file.is_some() || !singles.is_empty() || host_args::are_used(hosts, words);
+        if !has_values && !opts.command.template {
             return Ok(Commands::All(command::literal(words, &wrapping)?.into()));
         }
         let line = CommandLine::with_places(words, wrapping)?;
+        if !has_values {
+            host_args::check_built_in(&line)?;
+        }
         let names = ArgumentNames { single: "--host-arg", column: "--host-column" };
         let arguments = host_args::gather(file, opts.command.host_column.as_deref(), singles, hosts, &line, names)?;
         Ok(Commands::Each(line, arguments))
@@ -214,6 +219,9 @@ impl Work {
             return Err(CopyError::Usage(format!(
                 "{path}: there is no such file (an option of rsync stands behind -X, before the paths: -X {path})"
             )));
+        }
+        if let Some(problem) = skipped(opts, sources).filter(|_| !opts.download) {
+            return Err(CopyError::Usage(problem));
         }
         let remote = if opts.download { sources.first() } else { Some(target) };
         let is_apart = |path: &&OsString| path.as_bytes().starts_with(b"~") && path.as_bytes().contains(&b'\n');

@@ -280,6 +280,17 @@ pub fn shown(words: &[OsString]) -> Vec<u8> {
     quote_all(&words.iter().map(|word| word.as_bytes().to_owned()).collect::<Vec<_>>())
 }
 
+/// The same with quotes only where a shell needs them.
+pub fn as_typed(words: &[OsString]) -> String {
+    let is_plain =
+        |word: &str| !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "_-.:/@=,+".contains(c));
+    let typed = |word: &OsString| match word.to_str() {
+        Some(text) if is_plain(text) => text.to_owned(),
+        _ => String::from_utf8_lossy(&shown(std::slice::from_ref(word))).into_owned(),
+    };
+    words.iter().map(typed).collect::<Vec<_>>().join(" ")
+}
+
 fn quote_all(words: &[Vec<u8>]) -> Vec<u8> {
     let mut line = Vec::new();
     for (place, word) in words.iter().enumerate() {

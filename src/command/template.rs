@@ -44,8 +44,8 @@ enum Form {
 /// A `%` that is not understood.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{text:?} in the command {problem}; with host arguments there are %s, %q, %d, each also with a name as in %(name)q, and %% \
-     for a percent sign"
+    "{text:?} in the command {problem}; places for values are %s, %q, %d, each also with a name as in %(name)q, and %% is a \
+     percent sign"
 )]
 pub struct TemplateError {
     text: String,

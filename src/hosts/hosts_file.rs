@@ -1,6 +1,7 @@
 //! Reads hosts files, and lists of hosts in strings: lines to hosts, or to what is bad about them.
 
 use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,10 +13,13 @@ use super::options::ValuePlace;
 use super::origin::{BadEntry, MOST_BAD_ENTRIES, Origin};
 use super::other_formats::OtherFormat;
 use super::problem::Problem;
-use super::{HostSpec, HostsError};
+use super::{HostSpec, HostsError, Likeness, differ_in_digits, likeness};
 use crate::system::files::bounded;
 use crate::system::files::trusted_file::{self, Contents, Untrusted};
 use crate::text::message::excerpt;
+
+/// What a line has.
+const LINE: &str = "[user@]host[:port] [user] [key=value]...";
 
 /// Bytes of a line that cannot be read which are kept for the message.
 const LINE_SHOWN: usize = 1000;
@@ -47,6 +51,18 @@ pub fn read(path: &Path) -> std::io::Result<Contents> {
     trusted_file::read(path, bounded::LIST)
 }
 
+/// A user behind a host, in the second field of a line.
+struct SecondField {
+    origin: Origin,
+    /// The host before it.
+    host: String,
+    /// Whether the two differ in their digits alone, as web1 and web2 do.
+    is_alike: bool,
+}
+
+/// How many users that may be hosts are told.
+const DOUBTFUL_USERS: usize = 3;
+
 /// What the lines of a file are read in the light of.
 #[derive(Clone, Copy)]
 pub(super) struct Basis<'a> {
@@ -70,13 +86,15 @@ pub(super) struct Found<'g> {
     pub(super) failed: Option<HostsError>,
     /// Whether there are too many hosts: the rest of a file is not read then.
     pub(super) is_full: bool,
+    /// The second fields of lines, which are users, each where it stands first.
+    users: HashMap<String, SecondField>,
     pub(super) groups: &'g mut Groups,
 }
 
 impl Found<'_> {
     /// Nothing yet.
     pub(super) fn new(groups: &mut Groups) -> Found<'_> {
-        Found { hosts: Vec::new(), bad: Vec::new(), failed: None, is_full: false, groups }
+        Found { hosts: Vec::new(), bad: Vec::new(), failed: None, is_full: false, users: HashMap::new(), groups }
     }
 
     /// Adds the hosts of a text in the format of hosts files.
@@ -151,6 +169,11 @@ impl Found<'_> {
                 Ok(()) if user.starts_with('=') => {
                     self.reject("=", at(column(user)), "expected key=value, and no blank before the =");
                 }
+                // A user may be called user@domain.
+                Ok(()) if !user.contains('@') && likeness(user) == Likeness::Hosts => {
+                    let problem = format!("not a user: expected {LINE}, one host per line");
+                    self.reject(user, at(column(user)), &problem);
+                }
                 Ok(()) => said.user = Some((user.to_owned(), user, at(column(user)))),
                 Err(problem) => self.reject(user, at(column(user)), problem),
             }
@@ -159,7 +182,7 @@ impl Found<'_> {
         for Field { text, value } in fields {
             let origin = at(column(text));
             match value {
-                None => self.reject(text, origin, "expected [user@]host[:port] [user] [key=value]... and nothing more"),
+                None => self.reject(text, origin, &format!("expected {LINE}, one host per line")),
                 Some((key, value)) => {
                     let place = ValuePlace { origin, directory, untrusted };
                     line::write(key, &value, directory, &mut written);
@@ -181,6 +204,9 @@ impl Found<'_> {
         let Said { user, mut options, arguments, loose, .. } = said;
         let option = options.user.take().map(|given| (given.value, "user", given.origin));
         let port = options.port.take();
+        if let Some((name, _, origin)) = &user {
+            self.note_user(name, before, origin);
+        }
         let added = self.hosts.get_mut(before..).unwrap_or_default();
         let has_user = added.iter().any(|spec| spec.user.is_some());
         let has_port = added.iter().any(|spec| spec.port.is_some());
@@ -208,6 +234,39 @@ impl Found<'_> {
                 self.reject("port", given.origin, "the port is given twice, after the colon and as a key");
             }
         }
+    }
+
+    /// Keeps the user of the hosts from `first` on, which may be meant for a host.
+    fn note_user(&mut self, name: &str, first: usize, origin: &Origin) {
+        if self.users.contains_key(name) {
+            return;
+        }
+        let Some(host) = self.hosts.get(first).map(|host| host.name.clone()) else { return };
+        let is_alike = differ_in_digits(&host, name);
+        self.users.insert(name.to_owned(), SecondField { origin: origin.clone(), host, is_alike });
+    }
+
+    /// What to tell about users that are probably meant for hosts: `web1 web2`. To pssh they are users, so they stay such.
+    pub(super) fn doubtful_users(&self) -> Vec<String> {
+        if self.users.is_empty() {
+            return Vec::new();
+        }
+        let listed: HashSet<&str> = self.hosts.iter().map(|host| host.name.as_str()).collect();
+        let mut doubtful: Vec<(&String, &SecondField, &str)> = Vec::new();
+        for (name, field) in &self.users {
+            let place = name.rsplit('@').next().unwrap_or(name);
+            if place != field.host && listed.contains(place) {
+                doubtful.push((name, field, "is also a host of the list"));
+            } else if field.is_alike {
+                doubtful.push((name, field, "looks like another host"));
+            }
+        }
+        doubtful.sort_by_key(|(_, field, _)| field.origin.place());
+        let told = doubtful.iter().take(DOUBTFUL_USERS).map(|(name, SecondField { origin, host, .. }, why)| {
+            format!("{origin}: {name:?} is the user on {host} here, and {why}; a line has one host: host[:port] [user]")
+        });
+        let more = doubtful.len().saturating_sub(DOUBTFUL_USERS);
+        told.chain((more > 0).then(|| format!("... and {more} more users like these"))).collect()
     }
 
     /// Adds the hosts of `[user@]host[:port]`, which may have ranges in it, or of an `@group`.
@@ -315,6 +374,15 @@ impl Expanded<'_> {
         let names = Names::parse(names);
         let names = names.map_err(|error| NamesError { column: error.column + prefix.chars().count(), ..error })?;
         Ok(Expanded::Many(prefix, names))
+    }
+}
+
+/// Whether it is `[user@]host[:port]`, with or without ranges.
+pub(super) fn is_entry(text: &str) -> bool {
+    match Expanded::parse(text) {
+        Ok(Expanded::One(_)) => true,
+        Ok(Expanded::Many(prefix, names)) => names.iter().take(1).all(|name| parse(&format!("{prefix}{name}")).is_ok()),
+        Err(_) => false,
     }
 }
 

@@ -1,10 +1,11 @@
 //! All lists of hosts that a run is given, made into one.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use super::hosts_file::{Basis, Found};
 use super::selection::Filter;
-use super::{Groups, HostSpec, HostsError, Origin, read};
+use super::{Groups, HostSpec, HostsError, Likeness, Origin, likeness, read};
 use crate::text::fnmatch::fnmatch;
 
 /// Where the hosts of a run come from, and which of them are meant.
@@ -56,7 +57,7 @@ impl Lists<'_> {
     pub fn read(&self, groups: &mut Groups) -> Result<(Vec<HostSpec>, Vec<String>), HostsError> {
         let (names, mut found) = (self.names, Found::new(groups));
         for path in self.files {
-            let contents = read(path).map_err(|error| HostsError::Read { path: path.clone(), error })?;
+            let contents = read(path).map_err(|error| unread(path, error))?;
             let basis = Basis { untrusted: contents.untrusted.as_ref(), ..Basis::of(path) };
             found.add_file(path, basis, &contents.bytes);
         }
@@ -68,6 +69,7 @@ impl Lists<'_> {
             found.add(entry, Origin::Text(names.strings));
         }
         found.add_lists(self.nodes.iter().map(|list| (list.as_str(), Origin::List { name: names.nodes, column: 1 })));
+        let users = found.doubtful_users();
         let mut only = found.filter(names.only, self.only);
         let mut exclude = found.filter(names.exclude, self.exclude);
         let Found { mut hosts, bad, failed, .. } = found;
@@ -83,12 +85,26 @@ impl Lists<'_> {
             is_meant && !is_excluded
         });
         if hosts.is_empty() && all > 0 {
-            return Err(HostsError::NoneLeft(format!("{} and {} leave", names.only, names.exclude), all));
+            let by = format!("{} and {} leave", names.only, names.exclude);
+            return Err(HostsError::NoneLeft { by, count: all, glob: None });
         } else if hosts.is_empty() && in_files > 0 {
-            return Err(HostsError::NoneLeft(format!("{} leaves", names.glob), in_files));
+            let by = format!("{} leaves", names.glob);
+            return Err(HostsError::NoneLeft { by, count: in_files, glob: self.glob.map(str::to_owned) });
         }
-        let warnings = [&only, &exclude].into_iter().flatten().flat_map(Filter::warnings).collect();
+        let mut warnings = users;
+        let unused = [&only, &exclude].into_iter().flatten().flat_map(Filter::warnings);
+        warnings.extend(unused);
         Ok((hosts, warnings))
+    }
+}
+
+/// Why a hosts file cannot be read.
+fn unread(path: &Path, error: io::Error) -> HostsError {
+    match path.to_str() {
+        Some(text) if error.kind() == io::ErrorKind::NotFound && likeness(text) == Likeness::Hosts => {
+            HostsError::NotAFile(text.to_owned())
+        }
+        _ => HostsError::Read { path: path.to_owned(), error },
     }
 }
 

@@ -6,6 +6,7 @@ pub mod file_names;
 mod groups;
 pub mod host_config;
 mod hosts_file;
+mod likeness;
 mod line;
 mod lists;
 pub mod nodeset;
@@ -31,6 +32,7 @@ pub use groups::{Definitions, Groups, check_command, check_group};
 #[cfg(any(test, fuzzing))]
 pub(crate) use hosts_file::of_text;
 pub use hosts_file::{directory_of, lines, read};
+pub use likeness::{Likeness, differ_in_digits, likeness};
 use line::ARGUMENT;
 pub use lists::{ListNames, Lists};
 pub use origin::{Bad, BadEntry, Origin};
@@ -154,9 +156,19 @@ pub enum HostsError {
     /// The command for a group has failed. Says which, and why.
     #[error("{0}")]
     Group(String),
-    /// There were hosts, but what chooses among them leaves none. Says what does, and how many there were.
-    #[error("the list of hosts is empty: {0} none of {1}")]
-    NoneLeft(String, usize),
+    /// There is no such file, and its name looks like hosts.
+    #[error("{0}: there is no such file")]
+    NotAFile(String),
+    /// There were hosts, but what chooses among them leaves none.
+    #[error("the list of hosts is empty: {by} none of {count}")]
+    NoneLeft {
+        /// What does.
+        by: String,
+        /// How many there were.
+        count: usize,
+        /// The pattern for hosts of files, if that does.
+        glob: Option<String>,
+    },
     /// Entries that are not hosts; all of them, so that they can be mended at once.
     #[error("{}", Bad(.0))]
     Bad(Vec<BadEntry>),
@@ -167,7 +179,7 @@ impl BeforeStart for HostsError {
         match self {
             HostsError::Read { error, .. } => is_unread(error),
             HostsError::Group(_) => true,
-            HostsError::NoneLeft(..) | HostsError::Bad(_) => false,
+            HostsError::NotAFile(_) | HostsError::NoneLeft { .. } | HostsError::Bad(_) => false,
         }
     }
 }

@@ -31,6 +31,15 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// Line and column, to sort places of one file.
+    pub(super) fn place(&self) -> (usize, usize) {
+        match self {
+            Origin::Text(_) => (0, 0),
+            Origin::List { column, .. } => (0, *column),
+            Origin::File { line, column, .. } => (*line, *column),
+        }
+    }
+
     /// The place some characters further in the same line. What stands where in a string is not told.
     pub(super) fn after(&self, characters: usize) -> Origin {
         let mut place = self.clone();

@@ -25,8 +25,10 @@ pub enum Advice {
     PatternChooses,
     /// The list begins by leaving hosts out, as if of the whole run.
     LeaveOutOfRun,
-    /// The list begins as for other programs one does that is the name of a file.
-    NameFile,
+    /// The item stands for standard input elsewhere.
+    StandardInput,
+    /// The list has what names this file for other programs.
+    NameFile(String),
     /// The file is a list of another program, of which this makes a hosts file.
     Convert {
         /// What it looks like.

@@ -1,8 +1,12 @@
 //! What ssh_config says of a host, as destinations have it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fs, io};
+
+use rustix::fs::Access;
+use rustix::io::Errno;
 
 use super::error::Unprepared;
 use super::settings::Settings;
@@ -11,6 +15,7 @@ use crate::hosts::proxy::{Hop, Proxy};
 use crate::ssh::destination::Method;
 use crate::ssh_config::{self, PubkeyAuthentication, Resolved};
 use crate::system::resolver;
+use crate::text::message::reason;
 
 /// A value that somebody has given.
 pub(super) fn value<T>(setting: &ssh_config::Setting<T>) -> Option<&T> {
@@ -59,6 +64,42 @@ pub(super) fn proxy(resolved: &Resolved) -> Option<Proxy> {
         ssh_config::Proxy::Command(command) => Some(Proxy::literal_command(command)),
         ssh_config::Proxy::Jump(hops) => Some(Proxy::Jump(hops.iter().map(hop).collect())),
     }
+}
+
+/// Checks that the files are there that `-O` names as IdentityFile and CertificateFile. Those of a configuration file may be missing, as
+/// for ssh: it is often the same on many machines. So may those of `-x`, as for pssh and ssh.
+///
+/// # Errors
+/// One of them cannot be read.
+pub(super) fn check_key_files(resolved: &Resolved) -> Result<(), Unprepared> {
+    let keys = resolved.identity_files.iter().map(|file| ("IdentityFile", file));
+    let certificates = resolved.certificate_files.iter().map(|file| ("CertificateFile", file));
+    for (keyword, ssh_config::Setting { value, origin }) in keys.chain(certificates) {
+        let ssh_config::Origin::Option(option) = origin else { continue };
+        if !option.starts_with("-O ") && &**option != "PSSH_OPTIONS" {
+            continue;
+        }
+        let Some(path) = &value.path else { continue };
+        let Err(error) = readable(path) else { continue };
+        // An agent signs for a key whose public half is there.
+        let mut public = path.clone().into_os_string();
+        public.push(".pub");
+        if keyword == "IdentityFile" && readable(Path::new(&public)).is_ok() {
+            continue;
+        }
+        let text = format!("{option}: {keyword} {}: {}", path.display(), reason(&error));
+        return Err(Unprepared::File { text, is_unread: true });
+    }
+    Ok(())
+}
+
+/// Checks that a file can be read, without reading it.
+fn readable(path: &Path) -> io::Result<()> {
+    let about = fs::metadata(path)?;
+    if about.is_dir() {
+        return Err(Errno::ISDIR.into());
+    }
+    rustix::fs::access(path, Access::READ_OK).map_err(io::Error::from)
 }
 
 /// Where ssh_config comes from, and what it needs to know of this machine.

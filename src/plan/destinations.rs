@@ -470,6 +470,7 @@ impl Destinations {
         if let Some(identities) = lock(&self.identities).get(&key) {
             return Ok(Arc::clone(identities));
         }
+        configured::check_key_files(resolved)?;
         let sources = Sources {
             agent: key.agent.as_deref(),
             files: &key.named,

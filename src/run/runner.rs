@@ -85,8 +85,9 @@ impl Runner {
             source.map(|source| source.read(&terminal, cancel)).transpose()
         };
         let (password, sudo_password) = (read(&settings.password)?, read(&settings.sudo_password)?);
-        let sudo_password = SudoPassword::new(sudo_password, Arc::clone(&terminal));
-        let destinations = Destinations::new(Arc::clone(&settings), password.map(Arc::new), terminal, cancel)?;
+        let password = password.map(Arc::new);
+        let sudo_password = SudoPassword::new(sudo_password, password.clone(), Arc::clone(&terminal));
+        let destinations = Destinations::new(Arc::clone(&settings), password, terminal, cancel)?;
         let hosts = destinations.hosts(&specs)?;
         for host in &hosts {
             if let Some(Proxy::Jump(hops)) = &host.proxy {

@@ -22,6 +22,7 @@ mod fallback;
 mod files;
 mod keywords;
 mod line;
+mod names;
 mod parse;
 mod pattern;
 pub(crate) mod proxy_jump;
@@ -43,7 +44,9 @@ pub use algorithms::{Algorithms, KeyTypes, NoAlgorithm};
 #[cfg(test)]
 pub use algorithms::{Ciphers, KeyExchanges, Macs};
 pub use command::{CommandTemplate, LateTokens};
+pub use names::host_names;
 pub use resolved::{Agent, ForwardedAgent, IdentityFile, Proxy, Resolved};
+use rustix::io::Errno;
 pub use settings::{Setting, Settings};
 pub use values::{
     AddressFamily, Compression, Files as FileList, PubkeyAuthentication, RequestTty, StrictHostKeyChecking,
@@ -337,6 +340,8 @@ impl Config {
                     }
                 }
             }
+            // One that is included or there by itself has no lines, as for ssh; this one was named.
+            Files::Only(path) if path.is_dir() => return Err(unreadable(path, Errno::ISDIR.into())),
             Files::Only(path) => {
                 let file = loader.file(path, rules(true, false)).map_err(|error| unreadable(path, error))?;
                 files.push((file?, true));

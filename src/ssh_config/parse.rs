@@ -256,7 +256,7 @@ impl Loader<'_> {
     }
 
     /// An absolute path. Relative ones are in `~/.ssh` or `/etc/ssh`; `~` is what glob(3) takes it for: `$HOME` comes first.
-    fn anchored(&self, path: &str, rules: Rules) -> Result<String, &'static str> {
+    pub(super) fn anchored(&self, path: &str, rules: Rules) -> Result<String, &'static str> {
         if path.starts_with('~') && !rules.user {
             return Err("a file of the system can't include one of ~");
         }

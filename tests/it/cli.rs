@@ -9,7 +9,7 @@ use crate::embedded::{Behaviour, Config, Server};
 use crate::sshd::{Setup, Sshd};
 
 /// A home and a server that answers every command with nothing and exit status 0.
-fn answering() -> (Env, Server) {
+pub(crate) fn answering() -> (Env, Server) {
     let env = Env::new();
     let server = Server::start(Config {
         authorised: env.public_lines(),
@@ -22,7 +22,7 @@ fn answering() -> (Env, Server) {
 
 /// Fails unless it is refused as bad usage with all of these words, and `server` has not seen anybody.
 #[track_caller]
-fn refused(server: &Server, pssh: Pssh, words: &[&str]) {
+pub(crate) fn refused(server: &Server, pssh: Pssh, words: &[&str]) {
     let run = pssh.run();
     run.exits(2).stdout_is("");
     for words in words {
@@ -85,7 +85,7 @@ fn a_list_without_hosts_is_no_success() {
     refused(&server, env.pssh().args(["-H", " ", "true"]), &["pssh: the list of hosts is empty\n"]);
     refused(&server, env.pssh().args(["-h", "-", "true"]), &["pssh: the list of hosts is empty: nothing in -\n"]);
     refused(&server, env.pssh().arg("true"), &["pssh: there are no hosts: name them with -H"]);
-    refused(&server, env.pssh().args(["root@web1", "uptime"]), &["did you mean: pssh -H root@web1"]);
+    refused(&server, env.pssh().args(["root@web1", "uptime"]), &["did you mean: pssh -F none -H root@web1 uptime"]);
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use pssh::internal::{Artefact, Program};
 
@@ -36,23 +35,6 @@ fn the_manual_tells_of_every_option_and_outcome() {
     for words in ["--host-config", "--run-as", "EXIT STATUS", "OUTCOMES", "hostkey", "PSSH_PAR", "EXAMPLES"] {
         assert!(page.contains(words), "{words} is missing");
     }
-}
-
-#[test]
-fn bash_completes_options_and_hosts() {
-    let completed = |word: &str, before: &str| {
-        let script = format!(
-            "source {}; _known_hosts_real() {{ COMPREPLY=(from_known_hosts); }}; \
-             COMP_WORDS=(pssh {before} {word}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _pssh pssh {word} {before}; \
-             echo \"${{COMPREPLY[*]}}\"",
-            of_repository("completions/pssh.bash").display()
-        );
-        let output = Command::new("bash").args(["-c", &script]).output().expect("bash");
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    };
-    assert_eq!(completed("--dry", ""), "--dry-run");
-    assert_eq!(completed("we", "-H"), "from_known_hosts");
-    assert_eq!(completed("s", "--host-key-check"), "strict");
 }
 
 #[test]

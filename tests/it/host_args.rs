@@ -162,7 +162,7 @@ fn everything_wrong_is_told_before_the_first_connection() {
     refused(&sshd, syntax, &[&format!("{file}:2:3: it is not JSON: expected value")]);
     let (other, _) = pssh("good.csv", "a\nb\nc\n", "date +%F %q");
     let run = other.run();
-    run.exits(2).stderr_has("\"%F\" in the command is not supported; with host arguments there are %s, %q, %d");
+    run.exits(2).stderr_has("\"%F\" in the command is not supported; places for values are %s, %q, %d");
     run.check(sshd.connections() == 0, "nothing was connected to");
     let single = |option: &str| env.pssh().hosts(&hosts).args(["--host-arg", option, "--", "echo %q"]);
     refused(&sshd, single("web9=x"), &["--host-arg \"web9\": there is no such host in this run"]);
@@ -330,4 +330,95 @@ fn a_single_value_is_for_a_host_in_any_form_of_its_name() {
         let run = env.pssh().args(["-H", "me@web1:22", "--dry-run", "--host-arg", &option, "--", "echo %q"]).run();
         run.exits(2).stdout_is("");
     }
+}
+
+/// Fails unless it is refused as bad usage with these words, and nobody has connected.
+#[track_caller]
+fn names(sshd: &Sshd, pssh: Pssh, words: &[&str]) {
+    let run = pssh.run();
+    run.exits(2).stdout_is("");
+    for words in words {
+        run.stderr_has(words);
+    }
+    run.check(sshd.connections() == 0, "nothing was connected to");
+}
+
+#[test]
+fn a_template_needs_no_other_values() {
+    let (env, sshd) = hosts(2);
+    let labels = sshd.labels();
+    let pssh = |words: &[&str]| env.pssh().hosts(sshd.hosts()).args(words);
+    let port = sshd.hosts()[0].rsplit_once(':').expect("a port").1.to_owned();
+    let command = "echo %(host)q %(port)s %(index)d '%%(x)' $(test %(user)q = \"$(id -un)\" && echo ok)";
+    let run = pssh(&["--template", "--", command]).run();
+    let host = |place: usize| labels[place].split(':').next().expect("a name").to_owned();
+    let expected = [0, 1].map(|place| format!("{} {port} {place} %(x) ok", host(place)));
+    said(&run, &sshd, &expected.each_ref().map(String::as_str));
+    // The same with others; and without it a percent sign is one.
+    let first = format!("{}:v=a", sshd.hosts()[0]);
+    let second = format!("{}:v=b", sshd.hosts()[1]);
+    let run = pssh(&["--template", "--host-arg", &first, "--host-arg", &second, "--", "echo %(v)q%(index)s"]).run();
+    said(&run, &sshd, &["a0", "b1"]);
+    said(&pssh(&["echo", "'%(host)q'"]).run(), &sshd, &["%(host)q", "%(host)q"]);
+    let script = env.file("script", "echo \"$@\"\n");
+    let run = pssh(&["--template", "--script", script.to_str().expect("text"), "%(host)s", "a b"]).run();
+    said(&run, &sshd, &[&format!("{} a b", host(0)), &format!("{} a b", host(1))]);
+}
+
+#[test]
+fn a_template_with_places_that_nothing_fills_is_refused() {
+    let (env, sshd) = hosts(2);
+    let known = "there are %(host)s, %(user)s, %(port)s, %(index)s, and --host-arg HOST:";
+    for (word, words) in [
+        ("%(name)q", format!("pssh: --template: there is no value named \"name\"; {known}name=VALUE gives others\n")),
+        ("%(hots)q", format!("there is no value named \"hots\"; did you mean host?; {known}")),
+        (
+            "%q",
+            "pssh: --template: %s, %q and %d need a name here: %(host)s, %(user)s, %(port)s, %(index)s; %% is a percent sign\n".to_owned(),
+        ),
+        ("%h", "\"%h\" in the command is not supported; places for values are %s, %q, %d".to_owned()),
+        ("100%", "\"%\" in the command stands for nothing".to_owned()),
+        ("'%(host)q'", "%q stands inside quotes".to_owned()),
+        ("%(host)d", "is not a whole number, as %d needs it".to_owned()),
+    ] {
+        let run = env.pssh().hosts(sshd.hosts()).args(["--template", "--", "echo", word]);
+        names(&sshd, run, &[&words]);
+    }
+    let run = env.pssh().hosts(sshd.hosts()).args(["--template=x", "--", "true"]);
+    names(&sshd, run, &["unexpected value 'x' for '--template'"]);
+}
+
+#[test]
+fn a_table_with_other_separators_is_told() {
+    let (env, sshd) = hosts(1);
+    let hosts = sshd.hosts();
+    let pssh = |name: &str, text: &str, command: &str| {
+        let file = env.file(name, text);
+        let run = env.pssh().hosts(&hosts).arg("--host-args").arg(&file).args(["--", command]);
+        (run, file.display().to_string())
+    };
+    let row = |separator: &str| format!("host{separator}v\n{}{separator}3\n", hosts[0]);
+    let (run, file) = pssh("v.csv", &row(";"), "echo %(v)q");
+    let advice = format!(
+        "pssh: {file}: the fields seem to be separated by \";\", and \"host;v\" is one field; expected commas: tr ';' ',' <{file} makes that\n"
+    );
+    names(&sshd, run, &[&advice, "there is no value named \"v\"; there are host;v, host,"]);
+    let (run, _) = pssh("t.csv", &row("\t"), "echo %(v)q");
+    names(&sshd, run, &["the fields seem to be separated by tabs", "expected commas: give it the ending .tsv\n"]);
+    let (run, _) = pssh("t.tsv", &row(","), "echo %(v)q");
+    names(
+        &sshd,
+        run,
+        &[
+            "separated by commas, and \"host,v\" is one field; expected tabs, as in all files with the ending .tsv: give it",
+        ],
+    );
+    let (run, _) = pssh("two.csv", "a;b\n", "echo %q %q");
+    names(&sshd, run, &["separated by \";\"", "expected 2 values in order (%s, %q, %d) and found 1"]);
+    // What would work does.
+    let (run, _) = pssh("t.tsv", &row("\t"), "echo %(v)q");
+    said(&run.run(), &sshd, &["3"]);
+    // One value with a semicolon is one.
+    let (run, _) = pssh("one.csv", "a;b\n", "echo %q");
+    said(&run.run(), &sshd, &["a;b"]);
 }

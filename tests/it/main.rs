@@ -21,8 +21,12 @@ mod soak;
 /// Running sshd: keys, addresses, users, what it left behind.
 mod sshd;
 
+/// Completions in bash, zsh and fish.
+mod completions;
 /// Hints for several hosts, and for jump hosts.
 mod hints;
+/// Options and words of other tools.
+mod slips;
 /// Files that cannot be read.
 mod unreadable;
 /// What servers say: banners and goodbyes.

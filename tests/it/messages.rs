@@ -63,9 +63,10 @@ fn hosts_where_they_do_not_belong() {
             "pssh: -H: \"web1,web2\": hosts are separated by blanks, not commas; -w takes a list with commas\n",
         ),
         (&["-w", "web1 web2", "x"], "pssh: -w:5: \"web1 web2\": hosts are separated by commas here, not blanks\n"),
-        (&["web1", "uptime"], "pssh: there are no hosts: name them with -H 'HOST HOST', -w LIST or -h FILE\n"),
-        (&["user@web1", "uptime"], "pssh: there are no hosts; did you mean: pssh -H user@web1 ...?\n"),
-        (&["user@web1"], "pssh: there are no hosts; did you mean: pssh -H user@web1 ...?\n"),
+        (&["uptime"], "pssh: there are no hosts: name them with -H 'HOST HOST', -w LIST or -h FILE\n"),
+        (&["web1", "uptime"], "pssh: there are no hosts; did you mean: pssh -F none -H web1 uptime\n"),
+        (&["user@web1", "uptime"], "pssh: there are no hosts; did you mean: pssh -F none -H user@web1 uptime\n"),
+        (&["user@web1"], "pssh: there are no hosts; did you mean: pssh -F none -H user@web1 COMMAND\n"),
         (&["-H", "web1"], "pssh: there is no command to run (--help shows how)\n"),
         (&["-H", "web1:ssh", "x"], "pssh: -H: \"web1:ssh\": the port \"ssh\" is not a number from 1 to 65535\n"),
     ] {
@@ -164,7 +165,8 @@ fn options_of_ssh_that_there_are_not() {
         (
             "-X",
             "sudo",
-            "-X \"sudo\": not an ssh option; hosts are named by -H and -h, and what follows all options is the command",
+            "-X \"sudo\": not an ssh option; to exclude hosts use --exclude; hosts are named by -H and -h, and what follows all \
+             options is the command",
         ),
         ("-X", "-z", "-X \"-z\": ssh has no option -z"),
         ("-x", "-p", "-x \"-p\": -p needs a value"),

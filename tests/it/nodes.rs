@@ -181,7 +181,7 @@ fn slips_in_lists_are_told_with_their_place() {
         ),
         (["-w", "a b"], "pssh: -w:2: \"a b\": hosts are separated by commas here, not blanks\n"),
         (["-w", "a,b:0"], "pssh: -w:3: \"b:0\": the port \"0\" is not a number from 1 to 65535\n"),
-        (["-w", "^hosts"], "a file with hosts is named with -h\n"),
+        (["-w", "^hosts"], "the hosts of a file are -h hosts\n"),
         (["-w", "!a"], "--exclude leaves hosts out of the whole run\n"),
         (["-w", "a,web*"], "pssh: -w:3: \"web*\": a pattern names no hosts, it chooses among them: --only"),
         (["-w", "/x/"], "pssh: -w:1: \"/x/\": a pattern names no hosts"),

@@ -212,3 +212,44 @@ fn an_option_of_rsync_among_the_paths_is_told_where_it_stands() {
         .stderr_has("--delete: there is no such file (an option of rsync stands behind -X, before the paths: -X");
     assert_eq!(sshd.connections(), 0);
 }
+
+#[test]
+fn what_rsync_would_skip_is_no_success() {
+    let (env, sshd) = hosts(1);
+    let tree = tree(&env);
+    std::os::unix::fs::symlink("a", tree.join("link")).expect("a link");
+    let link = tree.join("link");
+    let prsync = |words: &[&str], source: &Path| {
+        let run = env.run_of(Program::Prsync).hosts(sshd.hosts()).args(words).arg(source).arg(env.path("there"));
+        run.run()
+    };
+    for (words, source, problem) in [
+        (
+            &[][..],
+            &tree,
+            "rsync skips a directory without -r or -a: -r copies all that is in it, -a also links, modes and times\n",
+        ),
+        (&["-z", "-X", "--delete"], &tree, "rsync skips a directory without -r or -a: "),
+        (&["-r"], &link, "rsync skips a symbolic link without -a: -a copies the link, -X -L what it points to\n"),
+    ] {
+        prsync(words, source).exits(2).stderr_has(&format!("prsync: {}: {problem}", source.display()));
+    }
+    assert_eq!(sshd.connections(), 0);
+    assert!(!env.path("there").exists());
+    // What lets rsync copy them, wherever it stands.
+    for (words, source, copied) in [
+        (&["-r"][..], &tree, "there/tree/a"),
+        (&["-x", "-rz"], &tree, "there/tree/a"),
+        (&["-X", "--archive"], &tree, "there/tree/link"),
+        (&["-a"], &link, "there"),
+        (&["-X", "-L"], &link, "there"),
+    ] {
+        prsync(words, source).exits(0);
+        let copy = env.path(copied);
+        assert!(copy.symlink_metadata().is_ok(), "{words:?}: {}", copy.display());
+        let _ = fs::remove_dir_all(env.path("there")).or_else(|_| fs::remove_file(env.path("there")));
+    }
+    let variable = env.run_of(Program::Prsync).hosts(sshd.hosts()).variable("PSSH_RECURSIVE", "1");
+    variable.arg(&tree).arg(env.path("there")).run().exits(0);
+    assert!(env.path("there/tree/a").exists());
+}

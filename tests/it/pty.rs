@@ -75,6 +75,12 @@ impl Pty {
         run.shell(&format!("setsid --ctty sh -c '{job}' sh \"$@\" <{path} >{path} 2>{path}; exit $?"))
     }
 
+    /// A shell there instead of the run, with the run's home and environment.
+    pub(crate) fn show_shell(&self, run: Pssh, shell: &str) -> Pssh {
+        let path = self.path.display();
+        run.shell(&format!("setsid --ctty {shell} <{path} >{path} 2>{path}; exit $?"))
+    }
+
     /// Everything that the terminal has shown.
     pub(crate) fn shown(&self) -> String {
         String::from_utf8_lossy(&self.bytes()).into_owned()

@@ -277,6 +277,30 @@ fn the_password_is_asked_for_once() {
 }
 
 #[test]
+fn an_empty_answer_is_the_password_of_the_login() {
+    let Some(fleet) = Fleet::new(2) else { return };
+    let pty = Pty::new();
+    let running = pty.control(fleet.asking().args(["-A", "--sudo", "--", "id -un"])).start();
+    pty.wait_for("Password for all hosts: ", 1);
+    pty.type_in(&format!("{PASSWORD}\n"));
+    pty.wait_for("Password for sudo on all hosts (Enter: same as for login): ", 1);
+    assert!(!pty.echoes());
+    pty.type_in("\n");
+    let run = running.finish();
+    run.exits(0).stderr_has("2 hosts: 2 ok").stderr_lacks(PASSWORD);
+    run.check(run.stdout_of(&fleet.label()) == b"root\n", "by sudo");
+    assert!(pty.echoes() && !pty.shown().contains(PASSWORD), "{:?}", pty.shown());
+    // Another one is another one, whichever is right.
+    let pty = Pty::new();
+    let running = pty.control(fleet.asking().args(["-A", "--sudo", "--", "id -un"])).start();
+    pty.wait_for("Password for all hosts: ", 1);
+    pty.type_in("wrong\n");
+    pty.wait_for("Password for sudo on all hosts (Enter: same as for login): ", 1);
+    pty.type_in(&format!("{PASSWORD}\n"));
+    running.finish().exits(0).stderr_has("2 hosts: 2 ok");
+}
+
+#[test]
 fn a_question_ends_with_those_who_wait_for_the_answer() {
     let Some(fleet) = Fleet::new(2) else { return };
     let pty = Pty::new();

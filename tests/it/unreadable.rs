@@ -6,15 +6,18 @@ use std::os::unix::fs::PermissionsExt;
 use nix::unistd::getuid;
 use pssh::internal::Program;
 
+use crate::auth::Agent;
 use crate::bin::Env;
 use crate::sshd::{Setup, Sshd};
 
 /// What names a file, FILE: options, and the words of a command that goes with them.
-const NAMED: [(&[&str], &str); 15] = [
+const NAMED: [(&[&str], &str); 17] = [
     (&["-h", "FILE"], "true"),
     (&["--host-config", "FILE"], "true"),
     (&["-F", "FILE"], "true"),
     (&["-O", "RevokedHostKeys=FILE"], "true"),
+    (&["-O", "IdentityFile=FILE"], "true"),
+    (&["-O", "CertificateFile=FILE"], "true"),
     (&["-x", "-F FILE"], "true"),
     (&["--script", "FILE"], "x"),
     (&["--host-args", "FILE"], "echo %q"),
@@ -67,10 +70,6 @@ fn a_file_that_cannot_be_read_is_status_1_whichever_option_names_it() {
         let list = |key: &str| env.file(key, format!("{host} {key}={}\n", file.display())).display().to_string();
         let lists = [("IDENTITY", list("identity")), ("PASSWORD", list("password-file"))];
         for (options, words) in NAMED {
-            // To ssh, a directory is a file without lines.
-            if why == "Is a directory" && options.iter().any(|option| option.contains("-F")) {
-                continue;
-            }
             let options = options.iter().map(|option| {
                 let option = option.replace("FILE", &file.display().to_string());
                 lists.iter().fold(option, |option, (name, list)| if option == *name { list.clone() } else { option })
@@ -108,4 +107,30 @@ fn no_option_that_names_a_file_is_forgotten() {
         let is_other = OTHERS.iter().any(|(name, _)| *name == long);
         assert!(!names_file || is_named || is_other, "--{long} names a file, and is not in this table");
     }
+}
+
+#[test]
+fn a_key_of_an_option_may_be_held_by_an_agent() {
+    let env = Env::new();
+    let sshd = Sshd::start(&env, Setup::default());
+    let run = |option: &str| env.pssh().hosts(sshd.hosts()).args(["-O", option, "true"]).run();
+    // The name and where it stands.
+    let run_of_variable =
+        env.pssh().hosts(sshd.hosts()).variable("PSSH_OPTIONS", "IdentityFile=~/none").arg("true").run();
+    let missing = format!("{}: No such file or directory\n", env.path("none").display());
+    run("IdentityFile=~/none").exits(1).stderr_has(&format!("pssh: -O IdentityFile=~/none: IdentityFile {missing}"));
+    run("CertificateFile=%d/none")
+        .exits(1)
+        .stderr_has(&format!("-O CertificateFile=%d/none: CertificateFile {missing}"));
+    run_of_variable.exits(1).stderr_has(&format!("pssh: PSSH_OPTIONS: IdentityFile {missing}"));
+    assert_eq!(sshd.connections(), 0);
+    // The agent has the private half of a key whose public one is there. A configuration file may name what is not there.
+    env.file("half.pub", format!("{}\n", env.public_lines()[0]));
+    let agent = Agent::start(&env);
+    agent.add(&env, &env.ssh_dir().join("id_ed25519"));
+    let half = env.pssh().hosts(sshd.hosts()).args(["-O", "IdentityFile=~/half", "-O", "IdentitiesOnly=yes", "true"]);
+    half.variable("SSH_AUTH_SOCK", &agent.socket).run().exits(0);
+    run("IdentityFile=none").stderr_lacks("No such file");
+    fs::write(env.ssh_dir().join("config"), "IdentityFile ~/none\nIdentityFile ~/.ssh/id_ed25519\n").expect("a file");
+    env.pssh().hosts(sshd.hosts()).arg("true").run().exits(0);
 }

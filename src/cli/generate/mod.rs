@@ -1,18 +1,25 @@
 //! The manual page and the completions, made from the definitions of the command line (`--generate`), so that they never say
 //! anything else than the program does. The ones in `man` and `completions` are compared with these by a test.
 
+mod completions;
 mod config_manual;
 mod manual;
 
+use std::collections::BTreeSet;
 use std::io;
+use std::path::PathBuf;
 
 use clap::builder::PossibleValue;
 use clap::{Command, ValueEnum};
-use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
+pub use self::completions::Shell;
+use super::known_names::NamingFiles;
+use super::user_config::UserConfig;
+use crate::hosts::parse_entry;
 use crate::plan::program::Program;
+use crate::plan::settings::Environment;
 
 /// What can be generated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,10 +30,12 @@ pub enum Artefact {
     ConfigMan,
     /// Completions for a shell.
     Completions(Shell),
+    /// The hosts and groups that completions offer, a line each.
+    Hosts,
 }
 
 impl Artefact {
-    /// All of them.
+    /// Those that are in the repository.
     pub const ALL: [Artefact; 5] = [
         Artefact::Man,
         Artefact::ConfigMan,
@@ -43,7 +52,8 @@ impl Artefact {
             Artefact::ConfigMan => "man/pssh-config.5".to_owned(),
             Artefact::Completions(Shell::Bash) => format!("completions/{name}.bash"),
             Artefact::Completions(Shell::Zsh) => format!("completions/_{name}"),
-            Artefact::Completions(_) => format!("completions/{name}.fish"),
+            Artefact::Completions(Shell::Fish) => format!("completions/{name}.fish"),
+            Artefact::Hosts => String::new(),
         }
     }
 
@@ -52,17 +62,12 @@ impl Artefact {
     /// # Errors
     /// Never in practice: it is written to memory.
     pub fn generate(self, program: Program) -> io::Result<Vec<u8>> {
-        let mut command = program.command();
         let mut text = Vec::new();
         match self {
-            Artefact::Man => render_manual(program, command, &mut text)?,
+            Artefact::Man => render_manual(program, program.command(), &mut text)?,
             Artefact::ConfigMan => config_manual::render(&mut text)?,
-            Artefact::Completions(shell) => {
-                clap_complete::generate(shell, &mut command, program.name(), &mut text);
-                if shell == Shell::Bash {
-                    text = complete_hosts_in_bash(&text);
-                }
-            }
+            Artefact::Completions(shell) => text = completions::generate(shell, program).into_bytes(),
+            Artefact::Hosts => text = hosts().into_bytes(),
         }
         Ok(text)
     }
@@ -70,44 +75,43 @@ impl Artefact {
 
 impl ValueEnum for Artefact {
     fn value_variants<'a>() -> &'a [Self] {
-        &Artefact::ALL
+        const ALL: [Artefact; 6] = {
+            let [man, config, bash, zsh, fish] = Artefact::ALL;
+            [man, config, bash, zsh, fish, Artefact::Hosts]
+        };
+        &ALL
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(match self {
+        let value = PossibleValue::new(match self {
             Artefact::Man => "man",
             Artefact::ConfigMan => "config-man",
             Artefact::Completions(Shell::Bash) => "bash",
             Artefact::Completions(Shell::Zsh) => "zsh",
-            Artefact::Completions(_) => "fish",
-        }))
+            Artefact::Completions(Shell::Fish) => "fish",
+            Artefact::Hosts => "hosts",
+        });
+        // For the completions alone.
+        Some(value.hide(*self == Artefact::Hosts))
     }
 }
 
-/// The options whose values are hosts.
-const HOST_OPTIONS: [&str; 6] = ["--host", "-H", "--jump", "-J", "--proxy-host", "--exclude"];
-
-/// clap_complete's bash completions know files alone. Host names come from bash-completion, which knows ssh's, where it is
-/// there, else from bash's own list.
-fn complete_hosts_in_bash(text: &[u8]) -> Vec<u8> {
-    let hosts = "if declare -F _known_hosts_real >/dev/null; then _known_hosts_real -a -- \"${cur}\"; else \
-                 COMPREPLY=($(compgen -A hostname -- \"${cur}\")); fi";
-    let mut lines = Vec::new();
-    let mut takes_hosts = false;
-    for line in String::from_utf8_lossy(text).lines() {
-        let option = line.trim().strip_suffix(')');
-        if let Some(option) = option.filter(|option| option.starts_with('-')) {
-            takes_hosts = HOST_OPTIONS.contains(&option);
-        }
-        let is_reply = line.trim_start().starts_with("COMPREPLY=($(compgen");
-        if takes_hosts && is_reply {
-            let indent = &line[..line.len() - line.trim_start().len()];
-            lines.push(format!("{indent}{hosts}"));
-        } else {
-            lines.push(line.to_owned());
-        }
-    }
-    (lines.join("\n") + "\n").into_bytes()
+/// The groups of config.toml, and the hosts that ssh_config and known_hosts files name, each once. No name server and no program is
+/// asked: people wait for a completion. What cannot be read is left out.
+fn hosts() -> String {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    let environment = match &home {
+        // The password database may be a server.
+        Some(_) => Environment { variable: &|name| std::env::var_os(name), login: None, home },
+        None => Environment::of_process(),
+    };
+    let groups = UserConfig::load(&environment).map(|config| config.groups.groups).unwrap_or_default();
+    let names = groups.into_keys().map(|group| format!("@{group}"));
+    let names = NamingFiles::of(environment.home.as_deref()).names().into_iter().chain(names);
+    // It stands on a command line as it is then: nothing that a shell acts on.
+    let is_shown = |name: &String| name.starts_with('@') || parse_entry(name).is_ok();
+    let unique: BTreeSet<String> = names.filter(is_shown).collect();
+    unique.into_iter().map(|name| name + "\n").collect()
 }
 
 fn render_manual(program: Program, command: Command, text: &mut Vec<u8>) -> io::Result<()> {

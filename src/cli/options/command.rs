@@ -52,6 +52,10 @@ pub struct CommandOpts {
     #[arg(long = "host-arg", value_name = "HOST=VALUE", help_heading = "Command", action = ArgAction::Append)]
     pub host_arg: Vec<OsString>,
 
+    /// Fill in what is known of every host, without other values: %(host)q, %(user)q, %(port)s and %(index)s in the command
+    #[arg(long = "template", help_heading = "Command")]
+    pub template: bool,
+
     /// Run the command by this shell instead of the login shell, such as 'bash -c'
     #[arg(long = "shell", value_name = "SHELL", help_heading = "Command", conflicts_with = "no_shell",
           value_parser = OsStringValueParser::new().try_map(|text| Shell::named(&text)),

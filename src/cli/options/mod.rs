@@ -10,6 +10,7 @@ mod other;
 mod output;
 mod programs;
 mod reports;
+mod slips;
 
 pub use self::connection::ConnectionOpts;
 pub use command::{CommandOpts, SudoOpts};
@@ -70,6 +71,10 @@ pub struct Opts {
     pub given: Vec<Given>,
     /// What stands behind the options: the command, the paths or the pattern.
     pub words: Vec<OsString>,
+    /// What stands before the words, as it was given.
+    pub before: Vec<OsString>,
+    /// Whether a `--` before the words says that they are no options and no hosts.
+    pub are_marked: bool,
 }
 
 /// Reads the command line of `program`, its name first.
@@ -83,7 +88,11 @@ where
 {
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     let opts = program.parse(arguments.clone());
-    let opts = opts.and_then(|opts| check_last(opts, &arguments));
+    let opts = opts.map(|opts| {
+        let before = arguments.get(1..arguments.len() - opts.words.len()).unwrap_or_default().to_vec();
+        Opts { are_marked: before.last().is_some_and(|word| word == "--"), before, ..opts }
+    });
+    let opts = opts.and_then(check_last);
     opts.and_then(with_ssh_args).map(with_shell).map_err(|mut error| {
         // A slip is one of a whole option, not of an abbreviation.
         if let Some(ContextValue::String(name)) = error.get(ContextKind::SuggestedArg)
@@ -102,14 +111,17 @@ where
             error.remove(ContextKind::SuggestedArg);
         }
         let is_similar = error.get(ContextKind::SuggestedArg).is_some();
-        if let Some(tip) = tip(error.kind(), &argument, &value).or_else(|| {
-            let is_rsyncs = program == Program::Prsync && error.kind() == ErrorKind::UnknownArgument && !is_similar;
-            is_rsyncs.then(|| format!("an option of rsync stands behind -X: -X {argument}"))
-        }) {
+        let unknown = error.kind() == ErrorKind::UnknownArgument;
+        let elsewhere = || slips::advice(program, argument.split([' ', '=']).next()?, &arguments);
+        let tip = if unknown { elsewhere() } else { tip(error.kind(), &argument, &value).map(str::to_owned) };
+        let of_rsync = (program == Program::Prsync && unknown && !is_similar)
+            .then(|| format!("an option of rsync stands behind -X: -X {argument}"));
+        let tips: Vec<String> = tip.into_iter().chain(of_rsync).collect();
+        if !tips.is_empty() {
             if error.kind() == ErrorKind::UnknownArgument {
                 error.remove(ContextKind::SuggestedArg);
             }
-            let tip = StyledStr::from(tip);
+            let tip = StyledStr::from(tips.join("; "));
             error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
         }
         error
@@ -117,12 +129,9 @@ where
 }
 
 /// Refuses an option behind the paths of a copy: it would be the name of the target, and the target something to copy.
-fn check_last(opts: Opts, arguments: &[OsString]) -> Result<Opts, clap::Error> {
+fn check_last(opts: Opts) -> Result<Opts, clap::Error> {
     let copies = matches!(opts.program, Program::Pscp | Program::Pslurp | Program::Prsync);
-    let before = arguments.len().checked_sub(opts.words.len() + 1).and_then(|place| arguments.get(place));
-    let Some(last) =
-        opts.words.last().filter(|_| copies && opts.words.len() > 1 && before.is_none_or(|word| word != "--"))
-    else {
+    let Some(last) = opts.words.last().filter(|_| copies && opts.words.len() > 1 && !opts.are_marked) else {
         return Ok(opts);
     };
     let text = last.display().to_string();
@@ -164,10 +173,10 @@ fn with_shell(mut opts: Opts) -> Opts {
     opts
 }
 
-/// What helps somebody who takes an option for that of ssh or of pssh 2.3, or an option for another one.
-fn tip(kind: ErrorKind, argument: &str, value: &str) -> Option<String> {
+/// What helps somebody who takes an option that there is for that of ssh or of pssh 2.3, or for another one.
+fn tip(kind: ErrorKind, argument: &str, value: &str) -> Option<&'static str> {
     let option = argument.split(' ').next().unwrap_or_default();
-    let tip = match (kind, option) {
+    match (kind, option) {
         (ErrorKind::InvalidValue, "--hosts") => Some("-h takes a hosts file; help is --help"),
         (ErrorKind::InvalidValue | ErrorKind::ValueValidation, "--timeout") => {
             Some("-t takes a time, such as 90 or 1m30s; for a terminal pssh has --pty")
@@ -178,13 +187,11 @@ fn tip(kind: ErrorKind, argument: &str, value: &str) -> Option<String> {
         (ErrorKind::InvalidValue, "--host-key-check") if ["yes", "ask", "no"].contains(&value) => {
             Some("ssh's yes and ask are strict here, and its no is off")
         }
-        (ErrorKind::UnknownArgument, "-i") => Some("a private key is named with --identity KEY"),
-        (ErrorKind::UnknownArgument, "--password") => {
-            Some("anybody can read a command line; -A asks for the password, --password-file FILE reads it")
+        (ErrorKind::InvalidValue, "--outdir") => {
+            Some("-o takes a directory for output; an option of ssh is -O KEYWORD=VALUE")
         }
         _ => None,
-    };
-    tip.map(str::to_owned)
+    }
 }
 
 /// Reads a variable that turns something on: set, but not to 0, no, false or off.

@@ -114,12 +114,12 @@ const HELP_PNUKE: &str = help!(
 );
 
 const AFTER_PSSH: &str = "\
-Values for each host (--host-args, --host-arg):
+Values for each host (--host-args, --host-arg, --template):
   %q  %(name)q  the next value, or the one named so, quoted: one word for the shell, whatever is in it. No quotes round it
   %s  %(name)s  the same as it is: the shell acts on what it finds there
   %d  %(name)d  the same as it is, if it is a whole number
   %%            a percent sign
-  %(host)s, %(user)s, %(port)s and %(index)s are known for all hosts, the index from 0.
+  %(host)s, %(user)s, %(port)s and %(index)s are known for all hosts, the index from 0; --template is enough for these.
   Without these options, % is an ordinary character.
   FILE has a row for each host: CSV, TSV (by its name), a JSON array or JSON Lines of values, arrays or objects.
   The first line of CSV is a header if the command takes all values by name, and data otherwise.

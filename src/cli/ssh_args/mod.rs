@@ -98,6 +98,18 @@ pub fn understand(tool: Tool, follows: &'static str, words: &[Word]) -> Result<S
     Ok(reader.finish())
 }
 
+/// What somebody is told who gives a letter of `tool` as one of our own options; `None` if the tool has no such letter.
+pub fn advice(tool: Tool, letter: u8) -> Option<String> {
+    let (name, shown) = (tool.name(), char::from(letter));
+    let meaning = meaning(tool, letter)?;
+    Some(match meaning {
+        Meaning::Refused { reason, .. } | Meaning::OnlyNone(reason) => reason.to_owned(),
+        Meaning::Nothing | Meaning::NothingOf => format!("{name}'s -{shown} changes nothing here"),
+        _ if meaning.takes_value() => format!("an option of {name} stands behind -x: -x '-{shown} VALUE'"),
+        _ => format!("an option of {name} stands behind -x: -x -{shown}"),
+    })
+}
+
 fn wrong(word: &Word, problem: String) -> SshArgsError {
     SshArgsError { option: word.option, word: word.text.clone(), problem }
 }
@@ -201,7 +213,8 @@ impl SshArgsReader {
                 format!("not an {tool} option; did you mean -O {option}={value}?")
             }
             _ => format!(
-                "not an {tool} option; hosts are named by -H and -h, and what follows all options is the {}",
+                "not an {tool} option; to exclude hosts use --exclude; hosts are named by -H and -h, and what follows all options \
+                 is the {}",
                 self.follows
             ),
         };

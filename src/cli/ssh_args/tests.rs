@@ -138,7 +138,11 @@ fn what_is_not_there_is_refused_by_name() {
         (Tool::Ssh, "-Cp", "-x \"-Cp\": -p needs a value"),
         (Tool::Ssh, "-J a -J b", "-J is given twice"),
         (Tool::Ssh, "-o StrictHostKeyChecking no", "did you mean -O StrictHostKeyChecking=no?"),
-        (Tool::Ssh, "sudo", "-x \"sudo\": not an ssh option; hosts are named by -H and -h, and what follows"),
+        (
+            Tool::Ssh,
+            "sudo",
+            "-x \"sudo\": not an ssh option; to exclude hosts use --exclude; hosts are named by -H and -h, and",
+        ),
         (Tool::Ssh, "-p 22 -", "-x \"-\": not an ssh option"),
         (Tool::Ssh, "-- -p 22", "-x \"-p\": not an ssh option"),
         (Tool::Ssh, "''", "-x \"\": not an ssh option"),

@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::{Directory, Given, HOST, Row, quoted_word};
+use super::{Directory, Given, HOST, Row};
+use crate::command::as_typed;
 use crate::hosts::{HOST_COLUMNS, HostSpec, parse_entry};
 
 /// What a column may be called, in capitals or small letters, that is for nothing else than the hosts of the rows.
@@ -19,7 +20,7 @@ pub(super) fn wrong_order(
 ) -> Option<String> {
     let known = Known::new(hosts);
     if let Some(column) = with_hosts(rows, &known, is_used) {
-        let word = quoted_word(column);
+        let word = as_typed(&[column.into()]);
         return Some(format!(
             "the column {column:?} has names of hosts of this run; if each row is for the host in it, say {option} {word}, with \
              the names as the list has them, or call the column \"{HOST}\"; rows in the order of the hosts have no such column"

@@ -1,8 +1,10 @@
 //! Per-host arguments: what is put into the command for each host. Rows of a file, single values, and the fields of the hosts file; all checked before the first connection.
 
+mod built_in;
 mod columns;
 mod csv;
 mod json;
+mod separators;
 #[cfg(test)]
 mod tests;
 
@@ -14,17 +16,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::template::{ValueError, Values};
-use crate::command::{CommandError, CommandLine, shown};
+use super::template::ValueError;
+use crate::command::{CommandError, CommandLine};
 use crate::hosts::{self, HostSpec, Origin};
 use crate::system::files::unread::{BeforeStart, is_unread};
 use crate::text::message::{excerpt, reason};
 use crate::text::suggest::did_you_mean;
 
-/// The name of the column whose value says which host a row is for.
-const HOST: &str = "host";
-/// The names that every host has a value for.
-const BUILT_IN: [&str; 4] = [HOST, "user", "port", "index"];
+use built_in::{BUILT_IN, HOST};
+pub use built_in::{ForHost, check_built_in};
 
 /// A value and its name.
 type Named = (Arc<str>, Vec<u8>);
@@ -148,6 +148,8 @@ struct Rows {
     rows: Vec<Row>,
     /// Whether it could have a header that was taken for data.
     headless: bool,
+    /// What to tell if anything is wrong with them.
+    advice: Option<String>,
 }
 
 #[derive(Debug)]
@@ -200,9 +202,13 @@ pub(crate) fn of_texts(
     let of_entry = |host: &HostSpec| Arguments::of_entry(named_arguments(host), &host.origin);
     let mut arguments: Vec<Arguments> = hosts.iter().map(of_entry).collect();
     let mut problems = Vec::new();
+    let mut advice = None;
     if let Some((path, text)) = file {
         match Rows::parse(path, text, command.is_by_name()) {
-            Ok(rows) => rows.hand_out((column, names.column), hosts, command, &mut arguments, &mut problems),
+            Ok(mut rows) => {
+                advice = rows.advice.take();
+                rows.hand_out((column, names.column), hosts, command, &mut arguments, &mut problems);
+            }
             Err(wrong) => problems = wrong,
         }
     }
@@ -222,10 +228,13 @@ pub(crate) fn of_texts(
             of_host.place = ArgumentSource::Single(names.single);
         }
     }
-    if !problems.is_empty() {
-        return Err(HostArgsError::Bad(problems));
-    }
-    check(&arguments, hosts, command).map(|()| arguments)
+    let checked =
+        if problems.is_empty() { check(&arguments, hosts, command) } else { Err(HostArgsError::Bad(problems)) };
+    checked.map(|()| arguments).map_err(|error| match error {
+        // What is wrong with all rows comes first.
+        HostArgsError::Bad(problems) => HostArgsError::Bad(advice.into_iter().chain(problems).collect()),
+        error => error,
+    })
 }
 
 /// Checks that `arguments`, in the order of the list, are what `command` needs on each host.
@@ -246,12 +255,6 @@ pub fn check(arguments: &[Arguments], hosts: &[HostSpec], command: &CommandLine)
 
 fn quoted(bytes: &[u8]) -> String {
     format!("{:?}", excerpt(&String::from_utf8_lossy(bytes)))
-}
-
-/// A word for the shell: in quotes if it needs them.
-fn quoted_word(word: &str) -> String {
-    let is_plain = !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "_-.:".contains(c));
-    if is_plain { word.to_owned() } else { String::from_utf8_lossy(&shown(&[word.into()])).into_owned() }
 }
 
 /// The places of hosts in the list, by name and by whole entry.
@@ -363,16 +366,19 @@ impl Rows {
         // A byte order mark is no part of the first value.
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
         let at = |place: &dyn fmt::Display, problem: &str| format!("{}:{place}: {problem}", file.display());
+        let mut advice = None;
         let (rows, mut problems, headless) = match Format::of(path, text) {
             Format::Separated(delimiter) => match csv::records(text, delimiter) {
                 Err((offset, problem)) => (Vec::new(), vec![at(&place(text, offset), problem)], false),
-                Ok(records) if by_name => {
-                    let (rows, problems) = under_header(records);
-                    (rows, problems.iter().map(|(line, problem)| at(line, problem)).collect(), false)
-                }
                 Ok(records) => {
+                    advice = separators::advice(path, &records, delimiter);
                     let row = |record: csv::Record| Row { line: record.line, given: Given::InOrder(record.fields) };
-                    (records.into_iter().map(row).collect(), Vec::new(), true)
+                    if by_name {
+                        let (rows, problems) = under_header(records);
+                        (rows, problems.iter().map(|(line, problem)| at(line, problem)).collect(), false)
+                    } else {
+                        (records.into_iter().map(row).collect(), Vec::new(), true)
+                    }
                 }
             },
             format => {
@@ -386,7 +392,7 @@ impl Rows {
                 problems.push(at(&row.line, "a value contains a NUL byte, which no command can have"));
             }
         }
-        if problems.is_empty() { Ok(Rows { file, rows, headless }) } else { Err(problems) }
+        if problems.is_empty() { Ok(Rows { file, rows, headless, advice }) } else { Err(problems) }
     }
 
     /// Gives each host its row: the one that names it, if rows name hosts, else the one in the same place.
@@ -575,38 +581,5 @@ fn miscounted(given: usize, needed: usize, arguments: &Arguments) -> String {
         }
         (given, 0) => format!("there is {} in order, and the command uses none (%s, %q, %d)", values(given)),
         (given, needed) => format!("expected {} in order (%s, %q, %d) and found {given}", values(needed)),
-    }
-}
-
-/// The values for one host: its arguments, and what is known of every host.
-pub struct ForHost<'a> {
-    /// Its arguments.
-    pub arguments: &'a Arguments,
-    /// Its name in the list.
-    pub host: &'a str,
-    /// The login name.
-    pub user: &'a str,
-    /// The port.
-    pub port: u16,
-    /// Its place in the list, from 0, as PSSH_NODENUM of pssh.
-    pub index: usize,
-}
-
-impl Values for ForHost<'_> {
-    fn place(&self, place: usize) -> Option<&[u8]> {
-        self.arguments.in_order.get(place).map(Vec::as_slice)
-    }
-
-    fn named(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        if let Some((_, value)) = self.arguments.named.iter().find(|(known, _)| **known == *name) {
-            return Some(Cow::Borrowed(value));
-        }
-        match name {
-            HOST => Some(Cow::Borrowed(self.host.as_bytes())),
-            "user" => Some(Cow::Borrowed(self.user.as_bytes())),
-            "port" => Some(Cow::Owned(self.port.to_string().into_bytes())),
-            "index" => Some(Cow::Owned(self.index.to_string().into_bytes())),
-            _ => None,
-        }
     }
 }

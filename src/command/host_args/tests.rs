@@ -1,5 +1,6 @@
 use super::*;
 use crate::command::Wrapping;
+use crate::command::template::Values;
 use crate::hosts::gather as hosts;
 
 /// What three hosts get of the rows in `text` for a command, or what is wrong.

@@ -88,6 +88,9 @@ pub fn parse(text: &str) -> Result<Vec<Term<'_>>, NamesError> {
         if item.is_empty() {
             return Err(wrong(at, missing(&text[at..], operator)));
         }
+        if item == "-" {
+            return Err(wrong(at, Problem::with("not a host", Advice::StandardInput)));
+        }
         if let Some(blank) = item.find(char::is_whitespace).filter(|_| !item.starts_with('/')) {
             return Err(wrong(at + blank, "hosts are separated by commas here, not blanks".into()));
         }
@@ -113,7 +116,11 @@ fn missing(rest: &str, operator: Option<(Operator, char)>) -> Problem {
     match (operator, rest.chars().next()) {
         (None, None) => format!("the list is empty; expected {EXPECTED}").into(),
         (None, Some('!')) => Problem::with("there are no hosts before the ! to leave some out", Advice::LeaveOutOfRun),
-        (None, Some('^')) => Problem::with("there are no hosts before the ^", Advice::NameFile),
+        (None, Some('^')) => {
+            let file = rest[1..].split([',', ' ']).next().filter(|file| !file.is_empty()).unwrap_or("FILE");
+            Problem::with("there are no hosts before the ^", Advice::NameFile(excerpt(file).into_owned()))
+        }
+        (Some(_), Some('^')) => Problem::with("a ^ follows hosts", Advice::NameFile("FILE".to_owned())),
         (None, Some(next)) => format!("expected {EXPECTED} before the {next}").into(),
         (Some((_, operator)), _) => format!("expected {EXPECTED} after the {operator}").into(),
     }
@@ -278,7 +285,9 @@ mod tests {
 
     #[test]
     fn slips_that_are_known_are_told_apart() {
-        for (text, advice) in [("!a", Some(Advice::LeaveOutOfRun)), ("^a", Some(Advice::NameFile)), (",a", None)] {
+        for (text, advice) in
+            [("!a", Some(Advice::LeaveOutOfRun)), ("^a", Some(Advice::NameFile("a".to_owned()))), (",a", None)]
+        {
             let error = parse(text).map(|_| ()).expect_err(text);
             assert_eq!(error.problem.advice.as_deref(), advice.as_ref(), "{text}");
         }

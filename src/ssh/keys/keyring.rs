@@ -172,6 +172,9 @@ impl Keyring {
     }
 }
 
+/// What is asked after a wrong answer; the line above it names the key.
+const AGAIN: &str = "Wrong passphrase. Try again: ";
+
 fn ask_for(
     path: &Path,
     key: &Encrypted,
@@ -182,8 +185,8 @@ fn ask_for(
 ) -> Result<KeyFile, Locked> {
     let prompt = format!("Passphrase for key {}: ", path.display());
     for attempt in 0..PASSPHRASE_TRIES {
-        let wrong = if attempt == 0 { "" } else { "Wrong passphrase. " };
-        let passphrase = terminal.ask(&format!("{wrong}{prompt}"), false, Patience::endless(cancel));
+        let question = if attempt == 0 { &prompt } else { AGAIN };
+        let passphrase = terminal.ask(question, false, Patience::endless(cancel));
         let passphrase = passphrase.map_err(|error| match error {
             AskError::NoTerminal => unasked(&error),
             AskError::Cancelled => Locked::Cancelled,

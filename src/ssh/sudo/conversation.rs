@@ -410,7 +410,7 @@ mod tests {
             "the command",
             Sudo { user: None },
             tokens,
-            SudoPassword::new(password, terminal),
+            SudoPassword::new(password, None, terminal),
             trust,
             true,
         )

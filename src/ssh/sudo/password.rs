@@ -15,11 +15,15 @@ use crate::text::message::reason;
 
 /// What is asked on the terminal.
 const PROMPT: &str = "Password for sudo on all hosts: ";
+/// The same where there is a password for the login.
+const PROMPT_OR_SAME: &str = "Password for sudo on all hosts (Enter: same as for login): ";
 /// Bytes of stack of the thread that asks.
 const STACK: usize = 256 << 10;
 
 /// Where sessions get the password.
 pub struct SudoPassword {
+    /// The password for the login of all hosts. An empty answer means the same.
+    login: Option<Arc<Secret>>,
     terminal: Arc<Terminal>,
     state: Mutex<PasswordState>,
     /// The threads that have asked: more than one only if everybody who waited for an answer has gone.
@@ -61,10 +65,10 @@ pub struct Waiting {
 }
 
 impl SudoPassword {
-    /// The password, or nobody has been asked for it yet.
-    pub fn new(password: Option<Secret>, terminal: Arc<Terminal>) -> Arc<SudoPassword> {
+    /// The password, or nobody has been asked for it yet; `login` is the one for the login of all hosts.
+    pub fn new(password: Option<Secret>, login: Option<Arc<Secret>>, terminal: Arc<Terminal>) -> Arc<SudoPassword> {
         let state = password.map_or(PasswordState::Unasked, |password| PasswordState::Known(Arc::new(password)));
-        Arc::new(SudoPassword { terminal, state: Mutex::new(state), askers: Mutex::default() })
+        Arc::new(SudoPassword { login, terminal, state: Mutex::new(state), askers: Mutex::default() })
     }
 
     /// The password; asks for it if nobody has yet, and somebody may be asked. Does not wait.
@@ -100,7 +104,8 @@ impl SudoPassword {
         let (asking, of) = (Arc::clone(self), Arc::clone(&answered));
         let withdrawn = withdraw.clone();
         let work = move || {
-            let answer = asking.terminal.ask(PROMPT, false, Patience::endless(&withdrawn));
+            let question = if asking.login.is_some() { PROMPT_OR_SAME } else { PROMPT };
+            let answer = asking.terminal.ask(question, false, Patience::endless(&withdrawn));
             asking.answer(&of, answer);
         };
         let asker = thread::Builder::new().name("pssh-sudo".to_owned()).stack_size(STACK).spawn(work);
@@ -117,7 +122,10 @@ impl SudoPassword {
         }
         // Whoever waits is woken by this, since it ends the question.
         *state = match answer {
-            Ok(password) if password.expose().is_empty() => PasswordState::Nobody(AskError::Nothing.to_string()),
+            Ok(password) if password.expose().is_empty() => match &self.login {
+                Some(login) => PasswordState::Known(Arc::clone(login)),
+                None => PasswordState::Nobody(AskError::Nothing.to_string()),
+            },
             Ok(password) => PasswordState::Known(Arc::new(password)),
             Err(error) => PasswordState::Nobody(error.to_string()),
         };

@@ -1,0 +1,298 @@
+//! Completions for bash, zsh and fish, made from the definitions of the command line. All three know the same of an option's value; names
+//! of hosts come from the program itself (`--generate hosts`).
+
+use std::fmt::Write as _;
+
+use clap::{Arg, ArgAction, Command, ValueHint};
+
+use crate::plan::program::Program;
+
+/// A shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shell {
+    /// bash(1), from 3.2 on.
+    Bash,
+    /// zsh(1).
+    Zsh,
+    /// fish(1).
+    Fish,
+}
+
+/// What an option's value is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Value {
+    /// Nothing that could be completed.
+    Other,
+    /// Names of hosts, several of them with one of these characters between two.
+    Hosts(&'static str),
+    File,
+    Directory,
+    User,
+    Command,
+    /// One of these words.
+    Words(Vec<String>),
+}
+
+/// An option.
+struct Opt {
+    letter: Option<char>,
+    /// The long name, then its aliases; without dashes.
+    longs: Vec<String>,
+    help: String,
+    /// Nothing for a switch.
+    value: Option<Value>,
+    value_name: String,
+    /// Whether the value stands behind a = or not at all.
+    is_attached: bool,
+    is_repeated: bool,
+    /// The options that exclude it, as they are written.
+    excluded_by: Vec<String>,
+}
+
+/// What the words behind the options are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Words {
+    /// A command and its arguments.
+    Command,
+    Files,
+    /// Nothing that is here.
+    Other,
+}
+
+impl Words {
+    fn of(program: Program) -> Words {
+        match program {
+            Program::Pssh => Words::Command,
+            Program::Pscp | Program::Prsync => Words::Files,
+            Program::Pslurp | Program::Pnuke => Words::Other,
+        }
+    }
+}
+
+/// The characters between two hosts of an option's value.
+fn separators(long: &str) -> Option<&'static str> {
+    Some(match long {
+        "host" => " ",
+        "nodes" | "only" | "exclude" => ",!&^",
+        "jump" => ",",
+        "proxy-host" => "",
+        _ => return None,
+    })
+}
+
+impl Opt {
+    fn of(command: &Command, arg: &Arg) -> Opt {
+        let longs = arg.get_long_and_visible_aliases().unwrap_or_default();
+        let words: Vec<String> = arg
+            .get_possible_values()
+            .iter()
+            .filter(|value| !value.is_hide_set())
+            .map(|value| value.get_name().to_owned())
+            .collect();
+        let value = || match arg.get_value_hint() {
+            _ if arg.get_long().and_then(separators).is_some() => {
+                Value::Hosts(arg.get_long().and_then(separators).unwrap_or_default())
+            }
+            _ if !words.is_empty() => Value::Words(words),
+            ValueHint::FilePath | ValueHint::AnyPath => Value::File,
+            ValueHint::DirPath => Value::Directory,
+            ValueHint::Username => Value::User,
+            ValueHint::CommandName | ValueHint::CommandString | ValueHint::CommandWithArguments => Value::Command,
+            _ => Value::Other,
+        };
+        let names = arg.get_value_names().unwrap_or_default();
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        Opt {
+            letter: arg.get_short(),
+            longs: longs.into_iter().map(str::to_owned).collect(),
+            // What is behind the first clause is for the manual page.
+            help: help.split(';').next().unwrap_or_default().trim().to_owned(),
+            value: arg.get_action().takes_values().then(value),
+            value_name: names.first().map(ToString::to_string).unwrap_or_default(),
+            is_attached: arg.is_require_equals_set(),
+            is_repeated: matches!(arg.get_action(), ArgAction::Append | ArgAction::Count),
+            excluded_by: command.get_arg_conflicts_with(arg).into_iter().flat_map(spellings).collect(),
+        }
+    }
+
+    /// All its names, with dashes.
+    fn names(&self) -> impl Iterator<Item = String> + '_ {
+        let letter = self.letter.iter().map(|letter| format!("-{letter}"));
+        letter.chain(self.longs.iter().map(|long| format!("--{long}")))
+    }
+
+    /// Whether the next word is its value.
+    fn takes_word(&self) -> bool {
+        self.value.is_some() && !self.is_attached
+    }
+}
+
+fn spellings(arg: &Arg) -> Vec<String> {
+    let letter = arg.get_short().map(|letter| format!("-{letter}"));
+    letter.into_iter().chain(arg.get_long().map(|long| format!("--{long}"))).collect()
+}
+
+/// Makes `program`'s completions for a shell.
+pub fn generate(shell: Shell, program: Program) -> String {
+    let mut command = program.command();
+    command.build();
+    let options = command.get_arguments().filter(|arg| !arg.is_positional() && !arg.is_hide_set());
+    let options: Vec<Opt> = options.map(|arg| Opt::of(&command, arg)).collect();
+    match shell {
+        Shell::Bash => bash(program, &options),
+        Shell::Zsh => zsh(program, &options),
+        Shell::Fish => fish(program, &options),
+    }
+}
+
+/// The letters of the options whose values follow.
+fn letters_with_value(options: &[Opt]) -> String {
+    options.iter().filter(|option| option.takes_word()).filter_map(|option| option.letter).collect()
+}
+
+/// The long options whose values follow.
+fn longs_with_value(options: &[Opt]) -> Vec<String> {
+    let longs = options.iter().filter(|option| option.takes_word()).flat_map(|option| &option.longs);
+    longs.map(|long| format!("--{long}")).collect()
+}
+
+const BASH: &str = include_str!("completion.bash");
+
+fn bash(program: Program, options: &[Opt]) -> String {
+    let mut values = String::new();
+    for option in options {
+        let action = match &option.value {
+            None | Some(Value::Other) => continue,
+            Some(Value::Hosts(separators)) => format!("_{{{{NAME}}}}_hosts \"$1\" '{separators}'"),
+            Some(Value::File) => "_{{NAME}}_files".to_owned(),
+            Some(Value::Directory) => "_{{NAME}}_files -d".to_owned(),
+            Some(Value::User) => "_{{NAME}}_words \"$(compgen -u -- \"$value\")\"".to_owned(),
+            Some(Value::Command) => "_{{NAME}}_words \"$(compgen -c -- \"$value\")\"".to_owned(),
+            Some(Value::Words(words)) => format!("_{{{{NAME}}}}_words $'{}'", words.join("\\n")),
+        };
+        let names: Vec<String> = option.names().collect();
+        let _ = writeln!(values, "        {}) {action} ;;", names.join(" | "));
+    }
+    let words = match Words::of(program) {
+        Words::Command => {
+            "if [[ $end ]]; then _{{NAME}}_files; else _{{NAME}}_words \"$(compgen -c -- \"$value\")\"; fi"
+        }
+        Words::Files => "_{{NAME}}_files",
+        Words::Other => ":",
+    };
+    let names: Vec<String> = options.iter().flat_map(Opt::names).collect();
+    BASH.replace("{{OPTIONS}}", &names.join(" "))
+        .replace("{{LETTERS}}", &letters_with_value(options))
+        .replace("{{LONGS}}", &longs_with_value(options).join(" "))
+        .replace("        {{VALUES}}\n", &values)
+        .replace("{{WORDS}}", words)
+        .replace("{{NAME}}", program.name())
+}
+
+const ZSH: &str = include_str!("completion.zsh");
+
+fn zsh(program: Program, options: &[Opt]) -> String {
+    let mut specs = String::new();
+    for option in options {
+        let excluded: Vec<String> = if option.is_repeated {
+            option.excluded_by.clone()
+        } else {
+            option.names().chain(option.excluded_by.iter().cloned()).collect()
+        };
+        let before = if option.is_repeated { "*".to_owned() } else { format!("({})", excluded.join(" ")) };
+        let before =
+            if option.is_repeated && !excluded.is_empty() { format!("({})*", excluded.join(" ")) } else { before };
+        let action = match &option.value {
+            None => String::new(),
+            Some(value) => {
+                let action = match value {
+                    Value::Other => " ".to_owned(),
+                    Value::Hosts(separators) => format!("_{}_hosts \"{separators}\"", program.name()),
+                    Value::File => "_files".to_owned(),
+                    Value::Directory => "_path_files -/".to_owned(),
+                    Value::User => "_users".to_owned(),
+                    Value::Command => "_command_names -e".to_owned(),
+                    Value::Words(words) => format!("({})", words.join(" ")),
+                };
+                let optional = if option.is_attached { "::" } else { ":" };
+                format!("{optional}{}:{action}", option.value_name)
+            }
+        };
+        let help = escaped(&option.help, "\\[]:", "'\\''");
+        for name in option.names() {
+            let sign = match (option.value.is_some(), name.starts_with("--")) {
+                (false, _) => "",
+                (true, true) if option.is_attached => "=-",
+                (true, true) => "=",
+                (true, false) => "+",
+            };
+            let action = action.replace('\'', "'\\''");
+            let _ = writeln!(specs, "        '{before}{name}{sign}[{help}]{action}' \\");
+        }
+    }
+    let words = match Words::of(program) {
+        Words::Command => "'1:command:_command_names -e' \\\n        '*::argument:_normal'",
+        Words::Files => "'*:path:_files'",
+        Words::Other => "'*: : '",
+    };
+    ZSH.replace("        {{SPECS}}\n", &specs).replace("{{WORDS}}", words).replace("{{NAME}}", program.name())
+}
+
+const FISH: &str = include_str!("completion.fish");
+
+fn fish(program: Program, options: &[Opt]) -> String {
+    let name = program.name();
+    let mut text = FISH
+        .replace("{{LETTERS}}", &letters_with_value(options))
+        .replace("{{LONGS}}", &longs_with_value(options).join(" "))
+        .replace("{{NAME}}", name);
+    let condition = format!("-n __{name}_at_options");
+    for option in options {
+        let mut line = format!("complete -c {name} {condition}");
+        option.letter.iter().for_each(|letter| line.push_str(&format!(" -s {letter}")));
+        option.longs.iter().for_each(|long| line.push_str(&format!(" -l {long}")));
+        let _ = write!(line, " -d '{}'", escaped(&option.help, "\\'", "\\'"));
+        match &option.value {
+            None => {}
+            // What is behind a = alone is no next word.
+            Some(_) if option.is_attached => {}
+            Some(Value::Other) => line.push_str(" -x"),
+            Some(Value::Hosts(separators)) => {
+                let _ = write!(line, " -x -a \"(__{name}_hosts '{separators}')\"");
+            }
+            Some(Value::File) => line.push_str(" -r -F"),
+            Some(Value::Directory) => line.push_str(" -x -a '(__fish_complete_directories)'"),
+            Some(Value::User) => line.push_str(" -x -a '(__fish_complete_users)'"),
+            Some(Value::Command) => line.push_str(" -x -a '(__fish_complete_command)'"),
+            Some(Value::Words(words)) => {
+                let _ = write!(line, " -x -a '{}'", words.join(" "));
+            }
+        }
+        text.push_str(&line);
+        text.push('\n');
+    }
+    match Words::of(program) {
+        Words::Command => {
+            let _ = writeln!(text, "complete -c {name} {condition} -f -a '(__fish_complete_command)'");
+            let _ = writeln!(text, "complete -c {name} -n 'not __{name}_at_options' -F");
+        }
+        Words::Files => {}
+        Words::Other => {
+            let _ = writeln!(text, "complete -c {name} -f");
+        }
+    }
+    text
+}
+
+/// A text with a backslash before each of these characters, and an apostrophe as a shell has it within apostrophes.
+fn escaped(text: &str, special: &str, apostrophe: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\'' => escaped.push_str(apostrophe),
+            c if special.contains(c) => escaped.extend(['\\', c]),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}

@@ -1,0 +1,173 @@
+//! Options of other tools, and what does the same here.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::cli::ssh_args::{self, Tool};
+use crate::plan::program::Program;
+
+/// What the word behind an option has to look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Value {
+    /// Anything, or there is none.
+    Any,
+    /// A number or a time.
+    Number,
+    /// An IP address.
+    Address,
+    /// What ssh forwards: `[address:]port[:host:port]`.
+    Forwarding,
+    /// A list of ciphers or MACs.
+    Algorithms,
+    /// A path.
+    Path,
+}
+
+impl Value {
+    fn fits(self, value: &str) -> bool {
+        match self {
+            Value::Any => true,
+            Value::Number => value.starts_with(|c: char| c.is_ascii_digit()) && !value.contains([':', '.', '/']),
+            Value::Address => value.parse::<std::net::IpAddr>().is_ok(),
+            Value::Forwarding => {
+                let ports = value.split(':').filter(|part| part.parse::<u16>().is_ok()).count();
+                ports > 0 && value.split(':').count() <= 4 || value.starts_with('/') && value.contains(':')
+            }
+            Value::Algorithms => {
+                value.split(',').all(|name| name.contains(['-', '@'])) && value.contains(|c: char| c.is_ascii_digit())
+            }
+            Value::Path => value.contains('/'),
+        }
+    }
+}
+
+/// An option of another tool. Of several for one name the first counts whose value fits.
+struct Slip {
+    /// How it is called there.
+    names: &'static [&'static str],
+    value: Value,
+    /// The programs that give this answer.
+    programs: &'static [Program],
+    /// What does the same here; VALUE stands for the word behind the option.
+    tip: &'static str,
+}
+
+const ALL: &[Program] = &Program::ALL;
+const PSSH: &[Program] = &[Program::Pssh];
+const COMMANDS: &[Program] = &[Program::Pssh, Program::Pnuke];
+const COPIES: &[Program] = &[Program::Pscp, Program::Pslurp];
+const FILES: &[Program] = &[Program::Pscp, Program::Pslurp, Program::Prsync];
+const BUT_RSYNC: &[Program] = &[Program::Pssh, Program::Pnuke, Program::Pscp, Program::Pslurp];
+
+const fn slip(names: &'static [&'static str], value: Value, programs: &'static [Program], tip: &'static str) -> Slip {
+    Slip { names, value, programs, tip }
+}
+
+const FORWARDING: &str = "no ports are forwarded here; ssh itself does that, one host at a time";
+
+/// Those of pdsh, clush and ansible, and those of ssh and scp that mean something else there. All other options of ssh and scp are
+/// known to [`ssh_args`].
+const SLIPS: &[Slip] = &[
+    slip(&["-f", "--fanout", "--forks", "--jobs"], Value::Number, ALL, "-p VALUE runs VALUE hosts at once"),
+    slip(&["-b"], Value::Address, BUT_RSYNC, "-O BindAddress=VALUE connects from that address"),
+    slip(&["-b", "-B", "--dshbak", "--regroup"], Value::Any, COMMANDS, "--format gather shows equal output once"),
+    slip(&["-b"], Value::Any, FILES, "--format gather shows hosts that ended alike in one piece"),
+    slip(&["-u", "--command_timeout"], Value::Number, ALL, "-t VALUE stops what takes longer than VALUE seconds"),
+    slip(&["-u"], Value::Any, ALL, "-t TIME stops what takes longer"),
+    slip(&["--connect_timeout"], Value::Any, ALL, "--connect-timeout VALUE limits each attempt to connect"),
+    slip(&["-S"], Value::Path, COMMANDS, "no connection is shared with ssh (ControlMaster)"),
+    slip(&["-S"], Value::Any, COMMANDS, "--max-status exits with the largest exit status of all hosts"),
+    slip(
+        &["-S"],
+        Value::Any,
+        COPIES,
+        "the exit status tells whether a host failed; --max-status exits with the largest",
+    ),
+    slip(&["--maxrc"], Value::Any, ALL, "--max-status exits with the largest exit status of all hosts"),
+    slip(&["-L", "-R", "-D", "-W"], Value::Forwarding, ALL, FORWARDING),
+    slip(&["-L"], Value::Any, PSSH, "-i --sort shows output in the order of the hosts"),
+    slip(&["-L", "--localdir"], Value::Any, &[Program::Pscp], "pscp --download takes DIR as its last word"),
+    slip(&["-R"], Value::Any, BUT_RSYNC, "all hosts are reached over SSH; there are no other transports"),
+    slip(
+        &["-a", "--all"],
+        Value::Any,
+        COMMANDS,
+        "-h FILE runs on all hosts of a file, -w @all on the group all of config.toml",
+    ),
+    slip(
+        &["-a"],
+        Value::Any,
+        COPIES,
+        "-r --preserve copies directories with modes and times; all hosts of a file are -h FILE, the group all is -w @all",
+    ),
+    slip(
+        &["--all"],
+        Value::Any,
+        FILES,
+        "-h FILE copies to all hosts of a file, -w @all to the group all of config.toml",
+    ),
+    slip(&["-n", "--nostdin"], Value::Any, PSSH, "standard input is read only with -I"),
+    slip(&["-n", "--nostdin"], Value::Any, &[Program::Pnuke], "standard input is not read"),
+    slip(&["-n", "--nostdin"], Value::Any, FILES, "standard input is not read; --dry-run shows what would be done"),
+    slip(&["-N"], Value::Any, PSSH, "--no-prefix shows output without host names; a login alone is the command true"),
+    slip(&["-N"], Value::Any, ALL, "--no-headers leaves out the lines that say how hosts ended"),
+    slip(&["--nolabel"], Value::Any, PSSH, "--no-prefix shows output without host names"),
+    slip(&["-m"], Value::Algorithms, BUT_RSYNC, "-O MACs=VALUE chooses MACs"),
+    slip(&["-m", "--mode"], Value::Any, COMMANDS, "--sudo runs the command as root, --run-as USER as another user"),
+    slip(&["-m", "--mode", "--become"], Value::Any, COPIES, "--sudo reads and writes files as root"),
+    slip(&["--become"], Value::Any, COMMANDS, "--sudo runs the command as root, --run-as USER as another user"),
+    slip(&["-c"], Value::Algorithms, BUT_RSYNC, "-O Ciphers=VALUE chooses ciphers"),
+    slip(&["-c", "--copy"], Value::Any, COMMANDS, "pscp copies files to hosts"),
+    slip(&["--rcopy"], Value::Any, ALL, "pslurp copies files from hosts, each into a directory of its own"),
+    slip(&["-d", "--debug"], Value::Any, BUT_RSYNC, "-v tells what is done for each host"),
+    slip(&["-k"], Value::Any, COMMANDS, "--stop-on-errors stops the run once a host has failed"),
+    slip(&["-r"], Value::Any, COMMANDS, "pscp -r copies directories; --format gather shows equal output once"),
+    slip(&["-P", "--port", "--ssh-port"], Value::Any, ALL, "a port stands after its host: -H web1:2222"),
+    slip(&["-z"], Value::Any, BUT_RSYNC, "-C compresses what is sent and received"),
+    slip(&["-i", "--private-key", "--identity-file"], Value::Any, ALL, "a private key is named with --identity KEY"),
+    slip(&["--group"], Value::Any, ALL, "-w @VALUE names the hosts of a group"),
+    slip(&["--hostfile", "--machinefile", "--inventory"], Value::Any, ALL, "-h VALUE reads the hosts of a file"),
+    slip(&["--limit"], Value::Any, ALL, "--only VALUE leaves only some of the hosts"),
+    slip(&["--dest"], Value::Any, FILES, "the last word says where files are copied to"),
+    slip(
+        &["--password"],
+        Value::Any,
+        ALL,
+        "anybody can read a command line; -A asks for the password, --password-file FILE reads it",
+    ),
+];
+
+/// What does here what `option`, which there is not, does elsewhere. The command line tells what stands behind it.
+pub(super) fn advice(program: Program, option: &str, arguments: &[OsString]) -> Option<String> {
+    let value = value_of(option, arguments).unwrap_or_default();
+    let is_it =
+        |slip: &&Slip| slip.names.contains(&option) && slip.programs.contains(&program) && slip.value.fits(&value);
+    let tip = SLIPS.iter().find(is_it).map(|slip| {
+        let shown = if value.is_empty() { "VALUE" } else { &value };
+        slip.tip.replace("VALUE", shown)
+    });
+    let letter = option.strip_prefix('-').filter(|letter| letter.len() == 1).map(|letter| letter.as_bytes()[0]);
+    let of_ssh = || match program {
+        Program::Pssh | Program::Pnuke => ssh_args::advice(Tool::Ssh, letter?),
+        Program::Pscp | Program::Pslurp => ssh_args::advice(Tool::Scp, letter?),
+        Program::Prsync => None,
+    };
+    tip.or_else(of_ssh)
+}
+
+/// The word that belongs to an option: the rest of its own, or the next one.
+fn value_of(option: &str, arguments: &[OsString]) -> Option<String> {
+    let is_long = option.starts_with("--");
+    let mut words = arguments.iter().skip(1);
+    while let Some(word) = words.next() {
+        let Some(rest) = word.as_bytes().strip_prefix(option.as_bytes()) else { continue };
+        let value = match rest {
+            [] => words.next()?.as_bytes(),
+            [b'=', value @ ..] => value,
+            _ if is_long => continue,
+            value => value,
+        };
+        return String::from_utf8(value.to_vec()).ok();
+    }
+    None
+}
