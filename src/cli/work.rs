@@ -10,7 +10,7 @@ use rustix::fs::CWD;
 
 use super::options::Opts;
 use super::skipped::skipped;
-use crate::command::host_args::{self, ArgumentNames};
+use crate::command::host_args::{self, ArgumentNames, HostArgsError, Unfilled};
 use crate::command::{self, CommandLine, Shell, Wrapping};
 use crate::copy::rsync::{Direction, Rsync, RsyncError, Transfer};
 use crate::copy::sources::{Sources, SourcesError};
@@ -21,7 +21,8 @@ use crate::plan::job::{Commands, CommandsError};
 use crate::plan::program::Program;
 use crate::plan::work::Work;
 use crate::system::files::trusted_path;
-use crate::text::message::reason;
+use crate::text::message::{excerpt, reason};
+use crate::text::suggest::did_you_mean;
 
 /// Why nothing can be copied.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +122,23 @@ fn below(path: &Path) -> Result<Vec<u8>, &'static str> {
     if text[start..].is_empty() { Err("not a file name") } else { Ok(text[start..].to_vec()) }
 }
 
+/// Checks the command of --template where no other values are given.
+fn check_template(line: &CommandLine) -> Result<(), HostArgsError> {
+    let known = host_args::BUILT_IN.map(|name| format!("%({name})s")).join(", ");
+    let told = |unfilled: Unfilled| match unfilled {
+        Unfilled::Nameless => format!("--template: %s, %q and %d need a name here: {known}; %% is a percent sign"),
+        Unfilled::Unknown(name) => {
+            let tip = did_you_mean(&name, host_args::BUILT_IN);
+            let name = excerpt(&name);
+            format!(
+                "--template: there is no value named {name:?}{tip}; there are {known}, and --host-arg HOST:{name}=VALUE gives others"
+            )
+        }
+    };
+    let problems: Vec<String> = host_args::unfilled(line).into_iter().map(told).collect();
+    if problems.is_empty() { Ok(()) } else { Err(HostArgsError::Bad(problems)) }
+}
+
 impl Commands {
     /// Reads the command and the per-host arguments, and checks them for all hosts. Without arguments and `--template`
     /// nothing is filled in: a `%` is a percent sign.
@@ -142,7 +160,7 @@ impl Commands {
         }
         let line = CommandLine::with_places(words, wrapping)?;
         if !has_values {
-            host_args::check_built_in(&line)?;
+            check_template(&line)?;
         }
         let names = ArgumentNames { single: "--host-arg", column: "--host-column" };
         let arguments = host_args::gather(file, opts.command.host_column.as_deref(), singles, hosts, &line, names)?;

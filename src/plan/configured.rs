@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::error::Unprepared;
 use super::settings::Settings;
+use super::settings::SshOption;
 use crate::hosts;
 use crate::hosts::proxy::{Hop, Proxy};
 use crate::ssh::destination::Method;
@@ -66,17 +67,17 @@ pub(super) fn proxy(resolved: &Resolved) -> Option<Proxy> {
     }
 }
 
-/// Checks that the files are there that `-O` names as IdentityFile and CertificateFile. Those of a configuration file may be missing, as
-/// for ssh: it is often the same on many machines. So may those of `-x`, as for pssh and ssh.
+/// Checks that the files are there that `options` name as IdentityFile and CertificateFile. Those of a configuration file may be missing,
+/// as for ssh: it is often the same on many machines. So may those of ssh's own options, as for pssh and ssh.
 ///
 /// # Errors
 /// One of them cannot be read.
-pub(super) fn check_key_files(resolved: &Resolved) -> Result<(), Unprepared> {
+pub(super) fn check_key_files(resolved: &Resolved, options: &[SshOption]) -> Result<(), Unprepared> {
     let keys = resolved.identity_files.iter().map(|file| ("IdentityFile", file));
     let certificates = resolved.certificate_files.iter().map(|file| ("CertificateFile", file));
     for (keyword, ssh_config::Setting { value, origin }) in keys.chain(certificates) {
         let ssh_config::Origin::Option(option) = origin else { continue };
-        if !option.starts_with("-O ") && &**option != "PSSH_OPTIONS" {
+        if options.iter().all(|given| *given.name != **option) {
             continue;
         }
         let Some(path) = &value.path else { continue };

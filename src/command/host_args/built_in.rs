@@ -2,35 +2,29 @@
 
 use std::borrow::Cow;
 
-use super::{Arguments, HostArgsError};
+use super::Arguments;
 use crate::command::CommandLine;
 use crate::command::template::Values;
-use crate::text::message::excerpt;
-use crate::text::suggest::did_you_mean;
 
 /// The name of the column whose value says which host a row is for.
 pub(super) const HOST: &str = "host";
 /// The names that every host has a value for.
-pub(super) const BUILT_IN: [&str; 4] = [HOST, "user", "port", "index"];
+pub const BUILT_IN: [&str; 4] = [HOST, "user", "port", "index"];
 
-/// Checks a command that is given no other values (`--template`).
-///
-/// # Errors
-/// It has a place without a name, or one for another value.
-pub fn check_built_in(command: &CommandLine) -> Result<(), HostArgsError> {
-    let known = BUILT_IN.map(|name| format!("%({name})s")).join(", ");
-    let mut problems = Vec::new();
-    if command.places() > 0 {
-        problems.push(format!("--template: %s, %q and %d need a name here: {known}; %% is a percent sign"));
-    }
-    for name in command.names().filter(|name| !BUILT_IN.contains(name)) {
-        let tip = did_you_mean(name, BUILT_IN);
-        let name = excerpt(name);
-        problems.push(format!(
-            "--template: there is no value named {name:?}{tip}; there are {known}, and --host-arg HOST:{name}=VALUE gives others"
-        ));
-    }
-    if problems.is_empty() { Ok(()) } else { Err(HostArgsError::Bad(problems)) }
+/// A place of a command that nothing fills, where no other values are given.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Unfilled {
+    /// It has no name.
+    Nameless,
+    /// It is for another value.
+    Unknown(String),
+}
+
+/// The places of a command that nothing fills if it is given no other values.
+pub fn unfilled(command: &CommandLine) -> Vec<Unfilled> {
+    let nameless = (command.places() > 0).then_some(Unfilled::Nameless);
+    let unknown = command.names().filter(|name| !BUILT_IN.contains(name));
+    nameless.into_iter().chain(unknown.map(|name| Unfilled::Unknown(name.to_owned()))).collect()
 }
 
 /// The values for one host: its arguments, and what is known of every host.

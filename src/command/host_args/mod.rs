@@ -23,8 +23,8 @@ use crate::system::files::unread::{BeforeStart, is_unread};
 use crate::text::message::{excerpt, reason};
 use crate::text::suggest::did_you_mean;
 
-use built_in::{BUILT_IN, HOST};
-pub use built_in::{ForHost, check_built_in};
+use built_in::HOST;
+pub use built_in::{BUILT_IN, ForHost, Unfilled, unfilled};
 
 /// A value and its name.
 type Named = (Arc<str>, Vec<u8>);
