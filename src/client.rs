@@ -410,7 +410,7 @@ impl Shared {
                 | EventKind::Connected
                 | EventKind::Note(_)
                 | EventKind::Warning(_)
-                | EventKind::Paused
+                | EventKind::Paused { .. }
                 | EventKind::Resumed
                 | EventKind::Copied(_) => {}
             }

@@ -3,3 +3,4 @@
 pub mod event;
 pub mod exit_status;
 pub mod host_error;
+pub mod interruption;

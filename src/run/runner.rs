@@ -9,8 +9,9 @@ use crate::command;
 use crate::command::input::Inputs;
 use crate::command::sudo::{Form, Tokens};
 use crate::copy::rsync::{self, Rsync};
-use crate::events::event::{Event, EventKind, Outcome};
+use crate::events::event::{Event, EventKind, HostStage, Outcome};
 use crate::events::host_error::HostError;
+use crate::events::interruption::Stages;
 use crate::hosts::proxy::Proxy;
 use crate::plan::destinations::Destinations;
 use crate::plan::error::Unprepared;
@@ -44,6 +45,8 @@ pub struct Runner {
     jump_hosts: JumpHosts,
     prepared: PreparedWork,
     pub(super) sudo_password: Arc<SudoPassword>,
+    /// How far each host is.
+    stages: Stages,
 }
 
 /// What is done on a session.
@@ -132,7 +135,8 @@ impl Runner {
             window: settings.window(),
             cancel: cancel.clone(),
         });
-        Ok(Runner { settings, destinations, hosts, jump_hosts, prepared, sudo_password })
+        let stages = Stages::new(hosts.len());
+        Ok(Runner { settings, destinations, hosts, jump_hosts, prepared, sudo_password, stages })
     }
 
     /// The jobs with what would be sent for their commands, or with what would be copied. What is random in it is zeros here. What sudo
@@ -195,8 +199,23 @@ impl Runner {
         self.destinations.notes()
     }
 
+    /// How far each host is, by the number of its job.
+    pub fn stages(&self) -> &Stages {
+        &self.stages
+    }
+
     /// Makes one attempt at a job.
     pub fn run(&self, job: &Job, task: &Task, events: &Sender<Event>, cancel: &Cancel) -> AttemptResult {
+        self.stages.set(job.number, HostStage::Connecting);
+        let result = self.attempt(job, task, events, cancel);
+        match &result {
+            AttemptResult::Ended(outcome) => self.stages.end(job.number, matches!(outcome, Outcome::Unstopped(_))),
+            AttemptResult::NotSent(_) => self.stages.set(job.number, HostStage::Waiting),
+        }
+        result
+    }
+
+    fn attempt(&self, job: &Job, task: &Task, events: &Sender<Event>, cancel: &Cancel) -> AttemptResult {
         let send = |kind| {
             let _ = events.send(Event::now(job.number, kind));
         };
@@ -214,6 +233,7 @@ impl Runner {
             Ok(session) => session,
             Err(outcome) => return AttemptResult::NotSent(path.explain(outcome)),
         };
+        self.stages.set(job.number, HostStage::Running);
         send(EventKind::Connected);
         let attempt = Attempt { runner: self, job, host, events };
         let outcome = match &self.prepared {

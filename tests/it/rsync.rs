@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
 use pssh::copy::rsync::{Direction, Rsync, Transfer};
-use pssh::events::event::{Event, EventKind, Outcome, Phase, Stream};
+use pssh::events::event::{Event, EventKind, HostStage, Outcome, Phase, Stream};
 use pssh::plan::job::{self, Job};
 use pssh::ssh::Watch;
 use pssh::system::cancel::Cancel;
@@ -389,7 +389,7 @@ fn cancelled_in_the_middle() {
         let place = if down { place.downloads("large", "here") } else { place.uploads(&["large"], "copy") };
         place.file("large", noise(16 << 20));
         let run = place.run();
-        assert!(matches!(run.outcome, Outcome::Cancelled { started: true, .. }), "{}", run.all());
+        assert!(matches!(run.outcome, Outcome::Cancelled { stage: HostStage::Running, .. }), "{}", run.all());
         assert_eq!(run.printed[1], "", "that it was told to stop is no news");
         assert!(run.private.is_some(), "the directory of the socket was not seen");
         place.is_tidy(&run);

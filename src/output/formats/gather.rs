@@ -271,7 +271,7 @@ impl Report for Gather {
             | EventKind::Connected
             | EventKind::Note(_)
             | EventKind::Warning(_)
-            | EventKind::Paused
+            | EventKind::Paused { .. }
             | EventKind::Resumed
             | EventKind::Copied(_) => {}
         }

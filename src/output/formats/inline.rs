@@ -175,7 +175,7 @@ impl Report for Inline {
             | EventKind::Connected
             | EventKind::Note(_)
             | EventKind::Warning(_)
-            | EventKind::Paused
+            | EventKind::Paused { .. }
             | EventKind::Resumed
             | EventKind::Copied(_) => {}
         }

@@ -92,7 +92,7 @@ impl Report for Lines {
             | EventKind::Connected
             | EventKind::Note(_)
             | EventKind::Warning(_)
-            | EventKind::Paused
+            | EventKind::Paused { .. }
             | EventKind::Resumed
             | EventKind::Copied(_) => {}
         }

@@ -181,7 +181,7 @@ impl Report for Files {
             | EventKind::Attempted(_)
             | EventKind::Note(_)
             | EventKind::Warning(_)
-            | EventKind::Paused
+            | EventKind::Paused { .. }
             | EventKind::Resumed
             | EventKind::Copied(_)
             | EventKind::Finished { .. } => {}

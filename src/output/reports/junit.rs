@@ -58,7 +58,7 @@ impl Junit {
         let hint = outcome.hint(output.program).map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
         case.problem = Some((outcome.class(), format!("{outcome}{hint}")));
         let mut kept = if dropped > 0 { format!("... ({dropped} lines before)\n").into_bytes() } else { Vec::new() };
-        for line in lines {
+        for (_, line) in lines {
             kept.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(&line));
             kept.push(b'\n');
         }
@@ -107,7 +107,7 @@ impl Report for Junit {
             | EventKind::Connected
             | EventKind::Note(_)
             | EventKind::Warning(_)
-            | EventKind::Paused
+            | EventKind::Paused { .. }
             | EventKind::Resumed
             | EventKind::Copied(_) => {}
         }

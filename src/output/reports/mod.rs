@@ -1,12 +1,14 @@
 //! What a run leaves beside its output: files, summaries, progress.
 
 pub(crate) mod copy_rate;
+pub(crate) mod copy_total;
 pub(crate) mod failed_to;
 pub(crate) mod host_files;
 pub(crate) mod junit;
 pub(crate) mod progress;
 pub(crate) mod reasons;
 pub(crate) mod report_file;
+pub(crate) mod retries;
 pub(crate) mod summary;
 pub(crate) mod timeline;
 pub(crate) mod warnings;

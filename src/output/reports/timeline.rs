@@ -63,7 +63,7 @@ impl Timeline {
             EventKind::Finished { .. } => self.ended = Some(event.at),
             EventKind::Note(_)
             | EventKind::Warning(_)
-            | EventKind::Paused
+            | EventKind::Paused { .. }
             | EventKind::Resumed
             | EventKind::Copied(_) => {}
         }

@@ -14,7 +14,7 @@ use super::agent_forward::ForwardedAgent;
 use super::dialogue::Dialogue;
 use super::stdin::{Broken, StdinSender};
 use super::stop::Stopping;
-use crate::events::event::{Event, EventKind, Outcome, Phase, Stream};
+use crate::events::event::{Event, EventKind, HostStage, Outcome, Phase, Stream};
 use crate::events::host_error::HostError;
 use crate::ssh::channel::requests::{Requests, Start, Unanswered};
 use crate::ssh::ffi::{self, Channel};
@@ -401,7 +401,7 @@ impl Running<'_> {
             return;
         }
         if self.cancel.is_triggered() && self.cancel.lapsed().is_none() {
-            return self.stop(Outcome::cancelled(self.cancel, true));
+            return self.stop(Outcome::cancelled(self.cancel, HostStage::Running));
         }
         if let Some((due, outcome)) = self.over() {
             if self.has_come(due) {
@@ -419,7 +419,7 @@ impl Running<'_> {
     /// The limit of time that is over, if one is: since when, and the outcome.
     fn over(&self) -> Option<(Instant, Outcome)> {
         if let Some(lapsed) = self.cancel.lapsed() {
-            return Some((lapsed, Outcome::cancelled(self.cancel, true)));
+            return Some((lapsed, Outcome::cancelled(self.cancel, HostStage::Running)));
         }
         if self.asked.is_some() {
             return None;

@@ -22,7 +22,7 @@ use crossbeam_channel::{Receiver, Select, Sender, bounded};
 pub use self::connection::Connection;
 use super::chain::{Plan, Through, Way, failed_hop};
 use super::proxy_command::ProxyCommand;
-use crate::events::event::{Outcome, Phase};
+use crate::events::event::{HostStage, Outcome, Phase};
 use crate::events::host_error::{HostError, ProxyError};
 use crate::hosts::proxy::Proxy;
 use crate::hosts::write_entry;
@@ -32,7 +32,7 @@ use crate::ssh::session::Session;
 use crate::ssh::watch::{CARRIER_TICK, Carrier, Watch};
 use crate::system::lock::lock;
 use crate::system::poll::catching_up;
-use crate::system::resolver;
+use crate::system::resolver::{self, LookupError};
 use crate::text::message::reason;
 
 /// Bytes of stack of a thread that serves a connection, as of a worker.
@@ -218,7 +218,7 @@ impl JumpHost {
                 }
                 Ok(operation) => {
                     let _ = operation.recv(watch.cancel().channel());
-                    return Err(Outcome::cancelled(watch.cancel(), true));
+                    return Err(Outcome::cancelled(watch.cancel(), HostStage::Connecting));
                 }
                 Err(_) => {
                     if let Some(answer) = self.await_late_answer(answered, watch) {
@@ -441,8 +441,12 @@ impl JumpHost {
         let Some(before) = &self.before else {
             let addresses = resolver::lookup_within(&host.name, watch.deadline(), watch.cancel());
             watch.check()?;
-            let addresses =
-                addresses.map_err(|reason| HostError::Dns { name: host.name.clone(), reason, origin: None })?;
+            let addresses = addresses.map_err(|LookupError { reason, is_final }| HostError::Dns {
+                name: host.name.clone(),
+                reason,
+                is_final,
+                origin: None,
+            })?;
             return Session::connect(host, &addresses, watch, &mut note).map(|session| (session, Underlay::Network));
         };
         let attempt = 1 + lock(&self.state).failure.as_ref().map_or(0, |failure| failure.count);

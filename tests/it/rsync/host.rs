@@ -6,7 +6,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use pssh::events::event::Outcome;
+use pssh::events::event::{HostStage, Outcome};
 use pssh::events::host_error::HostError;
 use pssh::ssh::channel::dialogue::{Dialogue, Say};
 use pssh::system::cancel::Cancel;
@@ -89,7 +89,7 @@ impl Behaviour {
             if cancel.is_triggered() {
                 dialogue.abort();
                 assert_eq!(dialogue.say(&mut unsent), Say::Over);
-                return Outcome::cancelled(cancel, true);
+                return Outcome::cancelled(cancel, HostStage::Running);
             }
             if past(self.lost_after) {
                 return HostError::Lost { detail: "cut by the test".to_owned(), hint: None }.into();

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::output::Drained;
 use super::{AFTER_DONE, Running, STARTING, STREAMS, not_started};
-use crate::events::event::{Event, EventKind, Outcome};
+use crate::events::event::{Event, EventKind, HostStage, Outcome};
 use crate::events::host_error::HostError;
 use crate::ssh::channel::requests;
 use crate::ssh::ffi::{self, Exit};
@@ -84,7 +84,7 @@ impl Running<'_> {
                 self.hand_on_rest();
                 let _ = self.channel.close();
                 self.flush();
-                return outcome.unwrap_or_else(|| Outcome::cancelled(self.cancel, true));
+                return outcome.unwrap_or_else(|| Outcome::cancelled(self.cancel, HostStage::Running));
             }
             (Some(stopping), outcome) => {
                 let ended = match outcome {
