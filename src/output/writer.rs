@@ -13,8 +13,9 @@ use crate::system::status_line;
 
 /// Bytes that are gathered before they are written although more is coming: a pipe's capacity on Linux.
 const FULL: usize = 64 * 1024;
-/// Lines that are more than any screen has: beyond them nothing is counted.
+/// Lines and bytes that are more than any screen has: beyond them nothing is counted.
 const MANY_LINES: usize = 1000;
+const MANY_BYTES: usize = 1 << 20;
 
 /// What has become of standard output.
 #[derive(Debug)]
@@ -212,7 +213,7 @@ impl Target {
             *at_line_start = self.buffer.ends_with(b"\n");
         }
         let mut bytes = std::mem::take(&mut self.buffer);
-        if self.lines < MANY_LINES {
+        if self.lines < MANY_LINES && self.bytes < MANY_BYTES {
             self.lines += bytes.iter().filter(|byte| **byte == b'\n').count();
             self.bytes += bytes.len();
         }
