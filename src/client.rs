@@ -409,7 +409,7 @@ impl Shared {
                 | EventKind::Connected
                 | EventKind::Note(_)
                 | EventKind::Warning(_)
-                | EventKind::Paused
+                | EventKind::Paused { .. }
                 | EventKind::Resumed
                 | EventKind::Copied(_) => {}
             }

@@ -7,7 +7,6 @@ pub use crate::cli::ssh_args::{Tool, Word, understand};
 pub use crate::copy::rsync::{Direction, Rsync, Transfer, meaning as meaning_of_rsync};
 pub use crate::events::event::{Event, EventKind, Stream};
 pub use crate::plan::program::Program;
-pub use crate::plan::settings::SshOption;
 pub use crate::ssh::Watch;
 pub use crate::ssh::algorithms::{Kind, offered};
 pub use crate::ssh::channel::dialogue::{Dialogue, Say};

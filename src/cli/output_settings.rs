@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::options::{self, Opts};
-use crate::output::{Directories, Endings, Format, OutputSettings, Style, StyleOptions, Template, When};
+use crate::output::{CopySettings, Directories, Endings, Format, OutputSettings, Style, StyleOptions, Template, When};
 use crate::plan::program::Program;
 use crate::plan::settings::{Environment, expand};
 
@@ -141,6 +141,13 @@ impl OutputSettings {
                 None => Template::default(),
             },
             is_aligned: opts.streams.align,
+            copies: match opts.program {
+                Program::Pssh | Program::Pnuke => None,
+                Program::Pscp | Program::Pslurp | Program::Prsync => Some(CopySettings {
+                    is_download: opts.download || opts.program == Program::Pslurp,
+                    keeps: opts.copy.resume,
+                }),
+            },
             directories: Directories {
                 of,
                 append: opts.show.fileappend,

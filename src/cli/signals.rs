@@ -1,29 +1,77 @@
-//! Signals: the first one stops the run in good order, the second one ends the program at once.
+//! Signals: the first one stops the run in good order, the second one ends the program at once. Both are told.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
+use super::notices;
+use crate::events::interruption::{Effect, Interruption, Stages, Teller};
+use crate::output::{self, CiLog};
+use crate::plan::job::Job;
+use crate::plan::program::Program;
 use crate::ssh::ffi::is_ignored;
 use crate::system::cancel::{Cancel, Reason};
 use crate::system::status_line;
 
-/// Lets SIGINT, SIGTERM and SIGHUP trigger `cancel`. One that the program was started with ignored stays so: nohup(1), or a
-/// background job of a shell without job control.
+/// Bytes of stack of the thread that has the signals.
+const STACK: usize = 256 * 1024;
+
+/// The run that signals stop, once there is one, and who tells the user of it.
+#[derive(Clone, Debug)]
+pub struct Interruptible {
+    program: Program,
+    run: Arc<OnceLock<(Stages, Arc<[Job]>)>>,
+}
+
+impl Interruptible {
+    /// Nothing yet: signals end what goes on before a run without a word.
+    pub fn new(program: Program) -> Interruptible {
+        Interruptible { program, run: Arc::default() }
+    }
+
+    /// From now on there is a run of these jobs.
+    pub fn begin(&self, stages: &Stages, jobs: &Arc<[Job]>) {
+        let _ = self.run.set((stages.clone(), Arc::clone(jobs)));
+    }
+
+    /// Has the output tell the user what `signal` does, unless no host is connected to.
+    fn tell(&self, teller: &Teller, signal: i32, is_first: bool) -> Option<Arc<Interruption>> {
+        let (stages, _) = self.run.get()?;
+        let hosts = stages.count_started();
+        let effect = if is_first { Effect::Stop } else { Effect::Abandon { may_run: stages.may_run() } };
+        (hosts > 0).then(|| teller.tell(signal, hosts, effect))
+    }
+
+    /// Sees to it that it is told: where the output is held up, from here.
+    fn ensure(&self, teller: &Teller, interruption: &Interruption) {
+        if let Some((_, jobs)) = self.run.get().filter(|_| teller.is_untold(interruption)) {
+            status_line::leave();
+            let line = output::sentence(interruption, jobs, self.program);
+            notices::raw_stderr(&String::from_utf8_lossy(&CiLog::of_process().harmless(line.as_bytes())));
+        }
+    }
+}
+
+/// Lets SIGINT, SIGTERM and SIGHUP trigger `cancel`, and tells the user what that does. One that the program was started with ignored
+/// stays so: nohup(1), or a background job of a shell without job control.
 ///
 /// # Errors
 /// The handlers or their thread cannot be set up.
-pub fn install(cancel: &Cancel) -> io::Result<()> {
+pub fn install(cancel: &Cancel, run: &Interruptible, teller: Teller) -> io::Result<()> {
     let wanted: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)).collect();
     let mut signals = Signals::new(wanted)?;
-    let cancel = cancel.clone();
-    thread::Builder::new().name("pssh-signals".to_owned()).stack_size(128 * 1024).spawn(move || {
+    let (cancel, run) = (cancel.clone(), run.clone());
+    thread::Builder::new().name("pssh-signals".to_owned()).stack_size(STACK).spawn(move || {
         for signal in signals.forever() {
-            if !cancel.trigger(Reason::Signal(signal)) {
+            // Before it stops any of them, so that it is told first.
+            let interruption = run.tell(&teller, signal, !cancel.is_triggered());
+            let is_first = cancel.trigger(Reason::Signal(signal));
+            interruption.iter().for_each(|interruption| run.ensure(&teller, interruption));
+            if !is_first {
                 status_line::leave();
                 die_by(signal);
             }

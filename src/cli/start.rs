@@ -14,11 +14,12 @@ use super::notices;
 use super::options::Opts;
 use super::user_config::UserConfig;
 use super::work::CopyError;
-use crate::cli::{advice, given, signals, variables, words};
+use crate::cli::signals::{self, Interruptible};
+use crate::cli::{advice, given, variables, words};
 use crate::command::input::{Input, Inputs};
 use crate::command::script::Script;
 use crate::command::template::Template;
-use crate::events::exit_status;
+use crate::events::{exit_status, interruption};
 use crate::hosts::host_config::HostConfig;
 use crate::hosts::{self, Definitions, Groups, HostSpec, ListNames, Lists};
 use crate::output::{self, Broken, Format, OutputSettings, Summary};
@@ -104,7 +105,8 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
 
     let cancel = Cancel::new().context("cannot make a pipe").map_err(failure)?;
     sink::heed(&cancel);
-    signals::install(&cancel).context("cannot handle signals").map_err(failure)?;
+    let (interruptible, (teller, listener)) = (Interruptible::new(program), interruption::interruptions());
+    signals::install(&cancel, &interruptible, teller).context("cannot handle signals").map_err(failure)?;
     if opts.other.dry_run || opts.other.explain {
         settings.forget_credentials();
     }
@@ -127,11 +129,13 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     }
     let lists = output::Lists { files: &opts.hosts.hosts, are_chosen: opts.hosts.are_chosen() };
     let mut report = output::reports(&output_settings, lists, jobs, user.as_deref()).map_err(failure)?;
+    interruptible.begin(engine.runner().stages(), jobs);
     let started = engine.start(output_settings.held(jobs.len())).map_err(failure)?;
     started.warnings.iter().for_each(|warning| notices::complain(program, warning));
     let summary = output::multiplex(
         jobs,
         &started.events,
+        &listener,
         &|outcome| started.failures.note(outcome),
         &mut *report,
         &output_settings.style,

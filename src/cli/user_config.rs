@@ -38,7 +38,7 @@ use crate::text::suggest::did_you_mean;
 const TABLES: [&str; 3] = ["group-command", "groups", "defaults"];
 
 /// The options that may have a default: those that say how runs are made. The others say what one run is about.
-pub(super) const DEFAULTS: [&str; 14] = [
+pub(super) const DEFAULTS: [&str; 15] = [
     "par",
     "user",
     "timeout",
@@ -52,10 +52,11 @@ pub(super) const DEFAULTS: [&str; 14] = [
     "encoding",
     "format",
     "forward-agent",
+    "no-headers",
     "pty",
 ];
 /// Those of them that take no value.
-const FLAGS: [&str; 2] = ["forward-agent", "pty"];
+const FLAGS: [&str; 3] = ["forward-agent", "no-headers", "pty"];
 
 /// Why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -147,6 +148,7 @@ impl UserConfig {
             streams encoding "encoding",
         }
         opts.show.usual_format = defaults.show.format;
+        opts.show.no_headers |= defaults.show.no_headers;
         // An agent that is not asked is not handed on either.
         if !opts.command.forward_agent && defaults.command.forward_agent && !opts.connection.no_agent {
             opts.command.forward_agent = true;

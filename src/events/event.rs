@@ -27,12 +27,12 @@ impl Event {
         match &mut kind {
             EventKind::Note(text) | EventKind::Warning(Notice::Missing(text)) => redact::redact_quotations(text),
             EventKind::Warning(Notice::KeyAdded { .. }) => {}
+            EventKind::Paused { reason, .. } => redact::redact_quotations(reason),
             EventKind::Finished { outcome, .. } => outcome.redact(),
             EventKind::Started
             | EventKind::Attempted(_)
             | EventKind::Connected
             | EventKind::Output { .. }
-            | EventKind::Paused
             | EventKind::Resumed
             | EventKind::Copied(_) => {}
         }
@@ -48,7 +48,12 @@ pub enum EventKind {
     /// An attempt to connect has ended, well or not.
     Attempted(Box<Milestones>),
     /// An attempt has failed, and the job waits for the next one.
-    Paused,
+    Paused {
+        /// Why it failed, in words that are the same for all hosts that fail so.
+        reason: String,
+        /// When the next attempt begins.
+        until: Instant,
+    },
     /// The next attempt begins.
     Resumed,
     /// The session is authenticated; the command is about to be sent.
@@ -213,6 +218,28 @@ impl fmt::Display for Phase {
     }
 }
 
+/// How far a host has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostStage {
+    /// No connection to it was begun.
+    Waiting,
+    /// It is being connected to, or it waits for the next attempt.
+    Connecting,
+    /// It is logged in to: the command may have been sent.
+    Running,
+}
+
+impl From<Phase> for HostStage {
+    fn from(phase: Phase) -> HostStage {
+        match phase {
+            Phase::Connect | Phase::KnownHostsCommand | Phase::Open | Phase::Auth | Phase::Secret => {
+                HostStage::Connecting
+            }
+            Phase::Command | Phase::Silence | Phase::Transfer => HostStage::Running,
+        }
+    }
+}
+
 /// How a job ended. Every host of the list ends in exactly one of these.
 #[derive(Debug)]
 pub enum Outcome {
@@ -241,8 +268,8 @@ pub enum Outcome {
     },
     /// Stopped by us before it could end by itself.
     Cancelled {
-        /// Whether a connection had been begun; false if the job was still queued.
-        started: bool,
+        /// How far it had come.
+        stage: HostStage,
         /// Why the run was stopped.
         why: Option<Reason>,
     },
@@ -321,8 +348,8 @@ impl Class {
 
 impl Outcome {
     /// The outcome of a job that `cancel` has stopped.
-    pub fn cancelled(cancel: &Cancel, started: bool) -> Outcome {
-        Outcome::Cancelled { started, why: cancel.reason() }
+    pub fn cancelled(cancel: &Cancel, stage: HostStage) -> Outcome {
+        Outcome::Cancelled { stage, why: cancel.reason() }
     }
 
     /// Replaces passwords of ours in what others have said.
@@ -352,9 +379,17 @@ impl Outcome {
     pub fn brief(&self) -> String {
         match self {
             Outcome::Reached { .. } => Class::Ok.word().to_owned(),
-            Outcome::Unstopped(outcome) => outcome.brief(),
+            Outcome::Unstopped(outcome) => format!("{}, and may still be running", outcome.brief()),
             Outcome::Failed(error) => format!("{}: {}", error.class().word(), error.brief()),
             outcome => outcome.to_string(),
+        }
+    }
+
+    /// Why it failed, in the words of [`Outcome::brief`] without that of the class: `Connection refused`.
+    pub fn reason(&self) -> String {
+        match self {
+            Outcome::Failed(error) => error.brief(),
+            outcome => outcome.brief(),
         }
     }
 
@@ -403,8 +438,12 @@ impl fmt::Display for Outcome {
             Outcome::TimedOut { phase, limit, missing } => {
                 write!(f, "timeout {phase}: {missing} within {} s", limit.as_secs_f64())
             }
-            Outcome::Cancelled { started, why } => {
-                f.write_str(if *started { "cancelled: stopped while running" } else { "cancelled: never started" })?;
+            Outcome::Cancelled { stage, why } => {
+                f.write_str(match stage {
+                    HostStage::Waiting => "cancelled: never started",
+                    HostStage::Connecting => "cancelled: stopped while connecting",
+                    HostStage::Running => "cancelled: stopped while running",
+                })?;
                 why.map_or(Ok(()), |why| why.fmt(f))
             }
             Outcome::Unstopped(outcome) => outcome.fmt(f),

@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn the_largest_status_counts_those_that_have_none() {
-        use crate::events::event::Outcome;
+        use crate::events::event::{HostStage, Outcome};
         let status = |outcomes: &[Outcome]| {
             let mut tally = Tally::default();
             outcomes.iter().for_each(|outcome| tally.add_outcome(outcome));
@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(status(&[Exited(0), Exited(0)]), 0);
         assert_eq!(status(&[Exited(3), Exited(7), Exited(0)]), 7);
         assert_eq!(status(&[Exited(256)]), 255);
-        assert_eq!(status(&[Exited(0), Cancelled { started: false, why: None }]), 255);
+        assert_eq!(status(&[Exited(0), Cancelled { stage: HostStage::Waiting, why: None }]), 255);
         assert_eq!(status(&[Exited(0), Outcome::Signaled { name: "KILL".to_owned() }]), 255);
     }
 }

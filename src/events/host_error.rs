@@ -28,6 +28,8 @@ pub enum HostError {
         name: String,
         /// What the resolver said.
         reason: String,
+        /// Whether that was an answer, and not only the want of one: the name does not exist.
+        is_final: bool,
         /// Where the name stands, if that is known: `hosts.txt:12:1`.
         origin: Option<String>,
     },

@@ -19,7 +19,8 @@ mod writer;
 pub use self::formats::ci_groups::CiGroups;
 pub use self::formats::ci_log::CiLog;
 pub use self::formats::dry_run::commands;
-pub use self::multiplexer::{Summary, multiplex};
+pub use self::multiplexer::{Summary, multiplex, sentence};
+pub use self::reports::copy_total::CopySettings;
 pub use self::reports::host_files::Directories;
 pub use self::settings::{Endings, Format, OutputSettings};
 pub use prefix::Template;
@@ -41,6 +42,7 @@ use self::formats::status::StatusLines;
 use self::multiplexer::{Report, Reports};
 use self::prefix::Prefixes;
 use self::reports::ci_summary::CiSummary;
+use self::reports::copy_total::CopyTotal;
 use self::reports::failed_to::FailedTo;
 use self::reports::host_files::{DirectoryError, Files};
 use self::reports::junit::Junit;
@@ -123,7 +125,7 @@ fn add_format(reports: &mut Vec<Box<dyn Report>>, settings: &OutputSettings, job
     let variable = |name: &str| std::env::var_os(name).is_some_and(|value| value == "true");
     let groups = settings.ci.and_then(|system| Groups::new(system, variable));
     let lines = match settings.endings {
-        Endings::Failures => StatusLines::without_lines(style),
+        Endings::Failures => StatusLines::without_lines(jobs.len(), style),
         Endings::Headers | Endings::Own => StatusLines::new(user, style),
     };
     match settings.format {
@@ -131,24 +133,25 @@ fn add_format(reports: &mut Vec<Box<dyn Report>>, settings: &OutputSettings, job
             let prefixes = Prefixes::new(&settings.prefix, settings.is_aligned, jobs, style);
             reports.push(Box::new(Lines::new(jobs.len(), prefixes, *style)));
             if settings.endings == Endings::Own {
-                reports.push(Box::new(Outcomes::new(style)));
+                reports.push(Box::new(Outcomes::new(jobs.len(), style)));
             } else {
-                reports.extend([Box::new(lines) as Box<dyn Report>, Box::new(Outcomes::without_lines(style))]);
+                reports
+                    .extend([Box::new(lines) as Box<dyn Report>, Box::new(Outcomes::without_lines(jobs.len(), style))]);
             }
         }
         Format::Inline => {
             let inline = Inline::new(settings.has_stderr, settings.is_sorted, lines, style);
             reports.push(Box::new(inline.in_groups(groups)));
-            reports.push(Box::new(Outcomes::without_lines(style)));
+            reports.push(Box::new(Outcomes::without_lines(jobs.len(), style)));
         }
         Format::Status => {
-            reports.extend([Box::new(lines) as Box<dyn Report>, Box::new(Outcomes::without_lines(style))]);
+            reports.extend([Box::new(lines) as Box<dyn Report>, Box::new(Outcomes::without_lines(jobs.len(), style))]);
             if settings.program == Program::Prsync {
                 reports.push(Box::new(Reasons::new(jobs.len())));
             }
         }
         Format::Json => reports.push(Box::new(Json::new(jobs))),
-        Format::None if settings.is_quiet => reports.push(Box::new(Quiet::new(jobs.len(), settings.program))),
+        Format::None if settings.is_quiet => reports.push(Box::new(Quiet::new(jobs.len(), style))),
         Format::Gather | Format::None => {}
     }
     if settings.format == Format::Gather || settings.expect_same {
@@ -162,9 +165,13 @@ fn add_format(reports: &mut Vec<Box<dyn Report>>, settings: &OutputSettings, job
         reports.push(Box::new(Gather::new(jobs, shape)));
     }
     if settings.format == Format::Gather {
-        reports.push(Box::new(Outcomes::without_lines(style)));
+        reports.push(Box::new(Outcomes::without_lines(jobs.len(), style)));
     }
-    if matches!(settings.format, Format::Lines | Format::Inline | Format::Status) {
+    let tells_failures = matches!(settings.format, Format::Lines | Format::Inline | Format::Status | Format::Gather);
+    if tells_failures || settings.format == Format::None && settings.is_quiet {
         reports.push(Box::new(FailureReport::new(jobs)));
+    }
+    if let Some(copies) = settings.copies.filter(|_| tells_failures) {
+        reports.push(Box::new(CopyTotal::new(copies, jobs.len(), style.of(Stream::Stderr).is_terminal)));
     }
 }

@@ -1,18 +1,26 @@
 //! The multiplexer: the one receiver of all events and the only writer.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, select};
 
 use super::style::Style;
 use super::writer::{Broken, Output};
 use crate::events::event::{Class, Event, EventKind, Outcome, Tally};
 use crate::events::host_error::HostError;
+use crate::events::interruption::{Interruption, Listener};
+use crate::hosts::nodeset::fold;
 use crate::plan::job::Job;
+use crate::plan::program::Program;
 use crate::system::cancel::{Cancel, Reason};
+use crate::system::status_line;
+use crate::text::sanitize::sanitize;
 
 /// How often the status line is made anew: fast enough to look alive, and no load on a slow link.
 const REDRAW: Duration = Duration::from_millis(100);
+/// Longer than any run.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// A way to show a run. Reports append to the output's buffers; when they are written is not theirs to decide.
 pub trait Report {
@@ -32,6 +40,10 @@ pub trait Report {
     fn status(&mut self, now: Instant) -> Option<String> {
         let _ = now;
         None
+    }
+    /// A signal stops the run, and the user has been told.
+    fn interrupted(&mut self, interruption: &Interruption, output: &mut Output) {
+        let _ = (interruption, output);
     }
 }
 
@@ -60,6 +72,10 @@ impl Report for Reports {
     fn status(&mut self, now: Instant) -> Option<String> {
         self.0.iter_mut().find_map(|report| report.status(now))
     }
+
+    fn interrupted(&mut self, interruption: &Interruption, output: &mut Output) {
+        self.0.iter_mut().for_each(|report| report.interrupted(interruption, output));
+    }
 }
 
 /// How a run ended.
@@ -81,10 +97,11 @@ pub struct Summary {
 /// reader has gone away, nothing more is said either: in `pssh ... | head -1` nobody wants to know. Reports that write elsewhere
 /// go on.
 ///
-/// `failed` is told of hosts that were well and whose output turns out not to be kept.
+/// `failed` is told of hosts that were well and whose output turns out not to be kept. What `listener` hears of signals is told at once.
 pub fn multiplex(
     jobs: &[Job],
     events: &Receiver<Event>,
+    listener: &Listener,
     failed: &dyn Fn(&Outcome),
     report: &mut dyn Report,
     style: &Style,
@@ -102,7 +119,7 @@ pub fn multiplex(
     };
     shown.report.begin(&mut shown.output);
     loop {
-        let now = match shown.receive(events, cancel) {
+        let now = match shown.receive(events, listener, cancel) {
             Ok(event) => {
                 let at = event.at;
                 shown.take(event);
@@ -134,8 +151,13 @@ struct Multiplexer<'a> {
 }
 
 impl Multiplexer<'_> {
-    /// The next event, or that it is time for the status line. An output that is broken ends the run.
-    fn receive(&mut self, events: &Receiver<Event>, cancel: &Cancel) -> Result<Event, RecvTimeoutError> {
+    /// The next event, or that it is time for the status line. A signal is told at once, and an output that is broken ends the run.
+    fn receive(
+        &mut self,
+        events: &Receiver<Event>,
+        listener: &Listener,
+        cancel: &Cancel,
+    ) -> Result<Event, RecvTimeoutError> {
         let waiting = events.try_recv();
         if waiting.is_err() {
             // Before it waits, everything is on its way to the reader.
@@ -152,11 +174,27 @@ impl Multiplexer<'_> {
             }
             self.broken = Some(news);
         }
-        match (waiting, self.next_status) {
-            (Ok(event), _) => Ok(event),
-            (Err(_), None) => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            (Err(_), Some(at)) => events.recv_deadline(at),
+        let interruptions = &listener.interruptions;
+        let mut interruption = interruptions.try_recv().ok();
+        let received = match waiting {
+            Ok(event) => Ok(event),
+            Err(_) if interruption.is_some() => Err(RecvTimeoutError::Timeout),
+            Err(_) => {
+                let left = self.next_status.map_or(NEVER, |at| at.saturating_duration_since(Instant::now()));
+                select! {
+                    recv(events) -> event => event.map_err(|_| RecvTimeoutError::Disconnected),
+                    recv(interruptions) -> heard => {
+                        interruption = heard.ok();
+                        Err(RecvTimeoutError::Timeout)
+                    }
+                    default(left) => Err(RecvTimeoutError::Timeout),
+                }
+            }
+        };
+        if let Some(interruption) = interruption {
+            tell(&interruption, listener, self.jobs, self.report, &mut self.output);
         }
+        received
     }
 
     /// Tells the reports of an event. Each job ends once.
@@ -193,4 +231,31 @@ impl Multiplexer<'_> {
         let (faults, differ) = self.output.verdict();
         Summary { tally: self.tally, broken: self.broken.or_else(|| self.output.take_broken()), faults, differ }
     }
+}
+
+/// Tells the user that a signal stops the run, unless that was done already since this has come too late.
+fn tell(
+    interruption: &Arc<Interruption>,
+    listener: &Listener,
+    jobs: &[Job],
+    report: &mut dyn Report,
+    output: &mut Output,
+) {
+    // Where a reader holds this up, somebody else tells it.
+    output.flush();
+    status_line::await_question();
+    if !interruption.claim() {
+        return;
+    }
+    let line = sentence(interruption, jobs, output.program);
+    output.announce(&line);
+    listener.done();
+    report.interrupted(interruption, output);
+    output.flush();
+}
+
+/// What the user is told of an interruption: a line with its newline.
+pub fn sentence(interruption: &Interruption, jobs: &[Job], program: Program) -> String {
+    let names = |numbers: &[usize]| fold(numbers.iter().map(|number| jobs[*number].label.as_str()));
+    format!("{}: {}\n", program.name(), sanitize(&interruption.text(program.task(), names)))
 }

@@ -13,6 +13,8 @@ const DEFAULT: &str = "{label}: ";
 const COLOURS: [u8; 10] = [32, 33, 34, 35, 36, 92, 93, 94, 95, 96];
 /// Back to the terminal's own foreground.
 const DEFAULT_COLOUR: &[u8] = b"\x1b[39m";
+/// What tells a line of standard error from one of standard output on a terminal, where both come together.
+pub const STDERR_MARK: &str = "! ";
 
 /// What stands for something of a host in a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +111,8 @@ pub struct Prefixes {
     plain: Vec<Box<[u8]>>,
     /// The same in the colours of the hosts; empty if no stream has colour.
     coloured: Vec<Box<[u8]>>,
+    /// Those of standard error where it is a terminal, else empty.
+    marked: Vec<Box<[u8]>>,
 }
 
 impl Prefixes {
@@ -129,12 +133,22 @@ impl Prefixes {
         } else {
             Vec::new()
         };
-        let plain = texts.into_iter().map(|text| text.into_bytes().into()).collect();
-        Prefixes { has_colour, plain, coloured }
+        let plain: Vec<Box<[u8]>> = texts.into_iter().map(|text| text.into_bytes().into()).collect();
+        let stderr = style.of(Stream::Stderr);
+        let mut marked = Vec::new();
+        if stderr.is_terminal && !template.0.is_empty() {
+            let mark = stderr.paint(false, STDERR_MARK);
+            let unmarked = if stderr.has_colour { &coloured } else { &plain };
+            marked.extend(unmarked.iter().map(|prefix| [prefix, mark.as_bytes()].concat().into()));
+        }
+        Prefixes { has_colour, plain, coloured, marked }
     }
 
     /// What lines of `job` in `stream` start with.
     pub fn of(&self, job: &Job, stream: Stream) -> &[u8] {
+        if let Some(marked) = self.marked.get(job.number).filter(|_| stream == Stream::Stderr) {
+            return marked;
+        }
         let coloured = self.coloured.get(job.number).filter(|_| self.has_colour[stream as usize]);
         coloured.unwrap_or(&self.plain[job.number])
     }

@@ -7,6 +7,7 @@ use encoding_rs::Encoding;
 use super::formats::ci_groups::CiGroups;
 use super::formats::inline::Inline;
 use super::prefix::Template;
+use super::reports::copy_total::CopySettings;
 use super::reports::host_files::Directories;
 use super::style::Style;
 use crate::plan::program::Program;
@@ -76,6 +77,8 @@ pub struct OutputSettings {
     pub ci_summary: Option<PathBuf>,
     /// The file for a list of the hosts that have failed.
     pub failed_to: Option<PathBuf>,
+    /// What is told of copies, where files are copied.
+    pub copies: Option<CopySettings>,
     /// Files besides.
     pub directories: Directories,
     /// What the terminal decides.

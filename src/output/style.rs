@@ -36,6 +36,9 @@ pub struct Face {
 const GREEN: &str = "\x1b[32m";
 /// The colour of failure, and of what is gone.
 const RED: &str = "\x1b[31m";
+/// Less than the usual intensity, and that again.
+const DIM: &str = "\x1b[2m";
+const NORMAL: &str = "\x1b[22m";
 /// The usual colour again.
 const PLAIN: &str = "\x1b[39m";
 
@@ -70,6 +73,15 @@ impl Face {
             (false, _) => ("", ""),
             (true, true) => (GREEN, PLAIN),
             (true, false) => (RED, PLAIN),
+        }
+    }
+
+    /// The line of ours about a host, harmless already: in the colour of failure, or dim where all is well and others should be
+    /// seen first.
+    pub fn outcome(self, is_well: bool, text: &str) -> String {
+        match is_well && self.has_colour {
+            true => format!("{DIM}{text}{NORMAL}"),
+            false => self.paint(is_well, text),
         }
     }
 

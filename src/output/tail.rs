@@ -10,7 +10,7 @@ const LINE: usize = 1024;
 /// The last lines of a job, of both streams in the order in which they ended.
 #[derive(Clone, Debug, Default)]
 pub struct Tail {
-    lines: VecDeque<Vec<u8>>,
+    lines: VecDeque<(Stream, Vec<u8>)>,
     /// The unfinished lines: stdout, stderr.
     pending: [Vec<u8>; 2],
     /// Lines that were there before those that are kept.
@@ -26,13 +26,13 @@ impl Tail {
             pending.extend_from_slice(&text[..text.len().min(LINE - pending.len())]);
             if text.len() < line.len() {
                 let whole = std::mem::take(pending);
-                self.push(whole, most);
+                self.push(stream, whole, most);
             }
         }
     }
 
-    fn push(&mut self, line: Vec<u8>, most: usize) {
-        self.lines.push_back(line);
+    fn push(&mut self, stream: Stream, line: Vec<u8>, most: usize) {
+        self.lines.push_back((stream, line));
         if self.lines.len() > most {
             self.lines.pop_front();
             self.dropped += 1;
@@ -40,10 +40,10 @@ impl Tail {
     }
 
     /// The lines, when there will be no more, and how many were before them.
-    pub fn finish(mut self, most: usize) -> (Vec<Vec<u8>>, u64) {
-        for pending in std::mem::take(&mut self.pending) {
+    pub fn finish(mut self, most: usize) -> (Vec<(Stream, Vec<u8>)>, u64) {
+        for (stream, pending) in [Stream::Stdout, Stream::Stderr].into_iter().zip(std::mem::take(&mut self.pending)) {
             if !pending.is_empty() {
-                self.push(pending, most);
+                self.push(stream, pending, most);
             }
         }
         (self.lines.into(), self.dropped)
@@ -61,10 +61,10 @@ mod tests {
         tail.add(Stream::Stderr, b"E\n", 3);
         tail.add(Stream::Stdout, b"3\n\n4", 3);
         let (lines, dropped) = tail.finish(3);
-        assert_eq!(lines, [&b"33"[..], b"", b"4"]);
+        assert_eq!(lines, [&b"33"[..], b"", b"4"].map(|line| (Stream::Stdout, line.to_vec())));
         assert_eq!(dropped, 3);
         let mut long = Tail::default();
         (0..3000).for_each(|_| long.add(Stream::Stderr, b"xy", 2));
-        assert_eq!(long.finish(2).0, [b"xy".repeat(LINE / 2)]);
+        assert_eq!(long.finish(2).0, [(Stream::Stderr, b"xy".repeat(LINE / 2))]);
     }
 }

@@ -8,6 +8,7 @@ use super::multiplexer::Report;
 use super::writer::Output;
 use crate::events::event::{Event, EventKind, Outcome, Stream, Tally};
 use crate::events::host_error::HostError;
+use crate::events::interruption::Interruption;
 use crate::plan::job::Job;
 
 /// Reads the name of an encoding: a label of the Encoding Standard, such as `latin1`, `windows-1251`, `sjis` or `utf-16le`,
@@ -98,6 +99,10 @@ impl<R: Report> Report for Transcoded<R> {
 
     fn status(&mut self, now: Instant) -> Option<String> {
         self.report.status(now)
+    }
+
+    fn interrupted(&mut self, interruption: &Interruption, output: &mut Output) {
+        self.report.interrupted(interruption, output);
     }
 }
 

@@ -13,6 +13,9 @@ use crate::system::status_line;
 
 /// Bytes that are gathered before they are written although more is coming: a pipe's capacity on Linux.
 const FULL: usize = 64 * 1024;
+/// Lines and bytes that are more than any screen has: beyond them nothing is counted.
+const MANY_LINES: usize = 1000;
+const MANY_BYTES: usize = 1 << 20;
 
 /// What has become of standard output.
 #[derive(Debug)]
@@ -53,6 +56,10 @@ struct Target {
     /// The log of a CI system, if it is one.
     log: CiLog,
     state: LogState,
+    is_terminal: bool,
+    /// Lines and bytes that were written, as far as they matter to [`Output::fills_screen`].
+    lines: usize,
+    bytes: usize,
 }
 
 impl Output {
@@ -65,17 +72,18 @@ impl Output {
 
     /// Any two files as standard output and error.
     pub(super) fn over(stdout: Option<File>, stderr: Option<File>, style: &Style) -> Output {
-        let target = |file: Option<File>, has_status, log| {
+        let target = |file: Option<File>, has_status, log, stream| {
             let sink = file.map(Sink::new);
             let (buffer, state) = (Vec::with_capacity(FULL + FULL / 2), LogState::default());
-            Target { has_status, sink, buffer, broken: None, log, state }
+            let is_terminal = style.of(stream).is_terminal;
+            Target { has_status, sink, buffer, broken: None, log, state, is_terminal, lines: 0, bytes: 0 }
         };
         // The status line is on standard error, whatever that is; standard output matters to it as the same terminal.
         let has_status = style.has_progress;
         Output {
             program: style.program,
-            stdout: target(stdout, has_status && style.of(Stream::Stdout).is_terminal, style.log),
-            stderr: target(stderr, has_status, style.log.of_text()),
+            stdout: target(stdout, has_status && style.of(Stream::Stdout).is_terminal, style.log, Stream::Stdout),
+            stderr: target(stderr, has_status, style.log.of_text(), Stream::Stderr),
             status: None,
             at_line_start: true,
             faults: Vec::new(),
@@ -108,6 +116,29 @@ impl Output {
             target.flush(&mut self.at_line_start, &mut self.both);
         }
         &mut target.buffer
+    }
+
+    /// Whether more was written than a screen shows at once: that of the terminal, or one of the usual size. What does not go to the
+    /// terminal does not count where there is one.
+    pub fn fills_screen(&mut self) -> bool {
+        self.write();
+        let (columns, rows) = status_line::screen();
+        let has_terminal = self.stderr.is_terminal;
+        let shown = [&self.stdout, &self.stderr].into_iter().filter(|target| target.is_terminal || !has_terminal);
+        shown.map(|target| target.lines.max(target.bytes / columns)).sum::<usize>() >= rows
+    }
+
+    /// Writes a line of ours at once, on a line of its own: on a terminal also where Ctrl-C has just been shown.
+    pub(super) fn announce(&mut self, line: &str) {
+        self.write();
+        let start = match (self.stderr.is_terminal, self.at_line_start) {
+            (true, true) => "\r",
+            (true, false) => "\n",
+            (false, _) => "",
+        };
+        self.stderr.buffer.extend_from_slice(start.as_bytes());
+        self.stderr.buffer.extend_from_slice(line.as_bytes());
+        self.flush();
     }
 
     /// Something of ours has failed that is no host's fault: the program is to say so at its end, and to fail.
@@ -177,9 +208,15 @@ impl Target {
         }
         if self.has_status {
             status_line::clear();
+        }
+        if self.has_status || self.is_terminal {
             *at_line_start = self.buffer.ends_with(b"\n");
         }
         let mut bytes = std::mem::take(&mut self.buffer);
+        if self.lines < MANY_LINES && self.bytes < MANY_BYTES {
+            self.lines += bytes.iter().filter(|byte| **byte == b'\n').count();
+            self.bytes += bytes.len();
+        }
         if self.log.is_there() {
             let mut harmless = Vec::with_capacity(bytes.len() + bytes.len() / 16);
             self.log.append(&bytes, &mut [&mut self.state, both], &mut harmless);

@@ -58,6 +58,7 @@ fn kind(outcome: &Outcome) -> Kind {
             Kind::Transient
         }
         Outcome::Failed(error) => match &**error {
+            HostError::Dns { is_final: true, .. } => Kind::Final,
             HostError::Dns { .. } | HostError::Connect { .. } | HostError::Behind { .. } => Kind::Transient,
             HostError::Proxy { cause, .. } => match cause {
                 ProxyError::Login(outcome) => kind(outcome),
@@ -83,6 +84,7 @@ fn random() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::event::HostStage;
 
     fn dropped(banner_seen: bool) -> Outcome {
         HostError::Dropped { doing: "handshake", detail: String::new(), banner_seen }.into()
@@ -129,9 +131,13 @@ mod tests {
         let refused = HostError::Auth(Box::default());
         let lost = HostError::Lost { detail: String::new(), hint: None };
         let late = Outcome::TimedOut { phase: Phase::Command, limit: Duration::ZERO, missing: "" };
-        for outcome in
-            [refused.into(), lost.into(), late, Outcome::Exited(1), Outcome::Cancelled { started: true, why: None }]
-        {
+        for outcome in [
+            refused.into(),
+            lost.into(),
+            late,
+            Outcome::Exited(1),
+            Outcome::Cancelled { stage: HostStage::Running, why: None },
+        ] {
             assert_eq!(policy.pause(&outcome, 1), None, "{outcome}");
         }
     }

@@ -109,6 +109,7 @@ impl Attempt<'_> {
         started.run(&whole, |command, dialogue| {
             note(&|| format!("rsync runs {} there", String::from_utf8_lossy(command)));
             let outcome = self.converse(session, Start::Command(command), &mut *dialogue, watch, note);
+            self.tell_end(&*dialogue);
             dialogue.conclude(outcome.unwrap_or_else(|outcome| outcome))
         })
     }

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, Sender};
 
 use super::pool::Plan;
-use crate::events::event::{Event, EventKind, Outcome};
+use crate::events::event::{Event, EventKind, HostStage, Outcome};
 use crate::events::host_error::HostError;
 use crate::plan::failure_limit::FailureCount;
 use crate::plan::job::Job;
 use crate::plan::retry::RetryPolicy;
 use crate::system::cancel::{Cancel, Reason};
 use crate::system::poll::catching_up;
-use crate::system::resolver::{self, Answer, Resolver};
+use crate::system::resolver::{self, Answer, LookupError, Resolver};
 
 /// A job that can start: its number and where to connect.
 #[derive(Debug)]
@@ -234,7 +234,7 @@ impl Queue {
             Ok(addresses) => {
                 self.ready.insert(answer.job, Task { job: answer.job, attempt, route: Route::Direct(addresses) });
             }
-            Err(reason) => self.unresolved(answer.job, attempt, reason, channels),
+            Err(error) => self.unresolved(answer.job, attempt, error, channels),
         }
     }
 
@@ -261,18 +261,19 @@ impl Queue {
         for (job, attempt) in late.map(|(job, (_, attempt))| (*job, *attempt)).collect::<Vec<_>>() {
             self.asked.remove(&job);
             let reason = format!("no answer from the resolver within {} s", limit.as_secs_f64());
-            self.unresolved(job, attempt, reason, channels);
+            self.unresolved(job, attempt, LookupError::unanswered(reason), channels);
         }
         self.late = None;
     }
 
-    fn unresolved(&mut self, job: usize, attempt: u32, reason: String, channels: &Channels<'_>) {
+    fn unresolved(&mut self, job: usize, attempt: u32, error: LookupError, channels: &Channels<'_>) {
         let Job { address, spec, .. } = &self.jobs[job];
         // ssh_config makes names of its own (HostName), and lower case of others.
         let of_config = if address.eq_ignore_ascii_case(&spec.name) { "" } else { ", with HostName in ssh_config" };
         let (name, origin) = (address.clone(), Some(format!("{}{of_config}", spec.origin)));
         let task = Task { job, attempt, route: Route::Unresolved };
-        self.failed(task, HostError::Dns { name, reason, origin }.into(), channels);
+        let LookupError { reason, is_final } = error;
+        self.failed(task, HostError::Dns { name, reason, is_final, origin }.into(), channels);
     }
 
     fn take_report(&mut self, report: Report, channels: &Channels<'_>) {
@@ -296,9 +297,10 @@ impl Queue {
                 let (job, seconds) = (task.job, pause.as_secs_f64());
                 let text = format!("attempt {} failed: {outcome}; the next one in {seconds:.1} s", task.attempt);
                 let _ = channels.events.send(Event::now(job, EventKind::Note(text)));
-                let _ = channels.events.send(Event::now(job, EventKind::Paused));
+                let until = Instant::now() + pause;
+                let _ = channels.events.send(Event::now(job, EventKind::Paused { reason: outcome.reason(), until }));
                 let task = Task { attempt: task.attempt + 1, ..task };
-                self.paused.insert((Instant::now() + pause, job), (task, outcome));
+                self.paused.insert((until, job), (task, outcome));
             }
             None => channels.finish(task.job, outcome, task.attempt),
         }
@@ -317,7 +319,8 @@ impl Queue {
         self.next = self.jobs.len();
         waiting.sort_unstable();
         for (job, attempt) in waiting {
-            channels.finish(job, Outcome::cancelled(cancel, attempt > 1), attempt - 1);
+            let stage = if attempt > 1 { HostStage::Connecting } else { HostStage::Waiting };
+            channels.finish(job, Outcome::cancelled(cancel, stage), attempt - 1);
         }
     }
 }

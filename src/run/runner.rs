@@ -9,8 +9,9 @@ use crate::command;
 use crate::command::input::Inputs;
 use crate::command::sudo::Tokens;
 use crate::copy::rsync;
-use crate::events::event::{Event, EventKind, Milestones, Outcome};
+use crate::events::event::{Event, EventKind, HostStage, Milestones, Outcome};
 use crate::events::host_error::HostError;
+use crate::events::interruption::Stages;
 use crate::hosts::HostSpec;
 use crate::hosts::proxy::Proxy;
 use crate::plan::destinations::Destinations;
@@ -45,6 +46,8 @@ pub struct Runner {
     jump_hosts: JumpHosts,
     work: Work,
     pub(super) sudo_password: Arc<SudoPassword>,
+    /// How far each host is.
+    stages: Stages,
 }
 
 /// What a session's connection goes through, and lives no longer than: dropped after the session.
@@ -115,7 +118,8 @@ impl Runner {
             window: settings.window(),
             cancel: cancel.clone(),
         });
-        Ok((Runner { settings, destinations, hosts, jump_hosts, work, sudo_password }, jobs))
+        let stages = Stages::new(hosts.len());
+        Ok((Runner { settings, destinations, hosts, jump_hosts, work, sudo_password, stages }, jobs))
     }
 
     /// What would be sent for the command of `job`, or what would be copied. What is random in it is zeros here. What sudo and
@@ -178,8 +182,23 @@ impl Runner {
         self.destinations.notes()
     }
 
+    /// How far each host is, by the number of its job.
+    pub fn stages(&self) -> &Stages {
+        &self.stages
+    }
+
     /// Makes one attempt at a job.
     pub fn run(&self, job: &Job, task: &Task, events: &Sender<Event>, cancel: &Cancel) -> AttemptResult {
+        self.stages.set(job.number, HostStage::Connecting);
+        let result = self.attempt(job, task, events, cancel);
+        match &result {
+            AttemptResult::Ended(outcome) => self.stages.end(job.number, matches!(outcome, Outcome::Unstopped(_))),
+            AttemptResult::NotSent(_) => self.stages.set(job.number, HostStage::Waiting),
+        }
+        result
+    }
+
+    fn attempt(&self, job: &Job, task: &Task, events: &Sender<Event>, cancel: &Cancel) -> AttemptResult {
         let send = |kind| {
             let _ = events.send(Event::now(job.number, kind));
         };
@@ -198,6 +217,7 @@ impl Runner {
             Ok(session) => session,
             Err(outcome) => return AttemptResult::NotSent(path.explain(outcome)),
         };
+        self.stages.set(job.number, HostStage::Running);
         send(EventKind::Connected);
         let attempt = Attempt { runner: self, job, host, events };
         let outcome = match &self.work {

@@ -54,7 +54,7 @@ impl Attempt<'_> {
     }
 
     /// How far it has come at last.
-    fn tell_end(&self, dialogue: &dyn Dialogue) {
+    pub(super) fn tell_end(&self, dialogue: &dyn Dialogue) {
         if let Some(progress) = dialogue.progress() {
             let _ = self.events.send(Event::now(self.job.number, EventKind::Copied(progress)));
         }

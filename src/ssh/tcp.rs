@@ -51,7 +51,8 @@ pub fn connect_any(
     let usable: Vec<&SocketAddr> = addresses.iter().filter(|address| wanted(address)).take(MAX_FDS).collect();
     if usable.is_empty() && host.family != Family::Any {
         let reason = format!("it has no {family} address");
-        return Err(HostError::Dns { name: host.name.clone(), reason, origin: None }.into());
+        // The resolver also leaves out the addresses of a family about which nobody has answered.
+        return Err(HostError::Dns { name: host.name.clone(), reason, is_final: false, origin: None }.into());
     }
     let mut waiting = usable.into_iter().map(|address| at_port(*address, host.port));
     let mut pending: Vec<Attempt> = Vec::new();

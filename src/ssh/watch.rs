@@ -163,7 +163,7 @@ impl<'a> Watch<'a> {
         let ready = poll_with(cancel, fds, Some(end));
         let ready = ready.map_err(|error| HostError::local("waiting for the network", &error))?;
         if self.cancel.is_triggered() && self.cancel.lapsed().is_none() {
-            return Err(Outcome::cancelled(self.cancel, true));
+            return Err(Outcome::cancelled(self.cancel, self.phase.into()));
         }
         let now = Instant::now();
         let Some(due) = self.due(now) else {
@@ -222,7 +222,7 @@ impl<'a> Watch<'a> {
     /// Fails with the outcome of the job if it must end now. After a stop it need not, see [`Watch::wait`].
     pub fn check(&self) -> Result<(), Outcome> {
         if self.cancel.is_triggered() {
-            return Err(Outcome::cancelled(self.cancel, true));
+            return Err(Outcome::cancelled(self.cancel, self.phase.into()));
         }
         if Instant::now() >= self.deadline() && !self.leave_rest(false) {
             return Err(Outcome::TimedOut { phase: self.phase, limit: self.limit, missing: self.missing });

@@ -22,8 +22,39 @@ pub struct Answer {
     pub job: usize,
     /// The addresses in the order in which they should be tried, never empty. Their ports mean nothing; a link-local one has its
     /// zone.
-    pub addresses: Result<Vec<SocketAddr>, String>,
+    pub addresses: Result<Vec<SocketAddr>, LookupError>,
 }
+
+/// Why a name has no address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct LookupError {
+    /// What the resolver said.
+    pub reason: String,
+    /// Whether it was a name server's answer: the name does not exist, or has no address. Otherwise there was no answer (EAI_AGAIN).
+    pub is_final: bool,
+}
+
+impl LookupError {
+    /// Nobody has answered.
+    pub fn unanswered(reason: impl Into<String>) -> LookupError {
+        LookupError { reason: reason.into(), is_final: false }
+    }
+
+    fn answered(reason: impl Into<String>) -> LookupError {
+        LookupError { reason: reason.into(), is_final: true }
+    }
+}
+
+/// The words of gai_strerror(3) for EAI_NONAME and EAI_NODATA: glibc's, musl's, and those of the BSDs and macOS. std gives no number.
+const NO_SUCH_NAME: [&str; 6] = [
+    "Name or service not known",
+    "No address associated with hostname",
+    "Name does not resolve",
+    "Name has no usable address",
+    "nodename nor servname provided, or not known",
+    "Name does not resolve to any address",
+];
 
 /// A few threads that look names up, started as they are needed. They end when the resolver is dropped and their last
 /// lookup is over, which nobody waits for.
@@ -60,7 +91,7 @@ impl Resolver {
             match thread::Builder::new().name("pssh-resolve".to_owned()).stack_size(STACK).spawn(work) {
                 Ok(_) => self.threads += 1,
                 Err(error) if self.threads == 0 => {
-                    let addresses = Err(format!("no thread to look it up: {error}"));
+                    let addresses = Err(LookupError::unanswered(format!("no thread to look it up: {error}")));
                     let _ = self.answer.send(Answer { job, addresses });
                     return;
                 }
@@ -80,7 +111,7 @@ impl Resolver {
 ///
 /// # Errors
 /// Why there is no address.
-pub fn lookup_within(name: &str, until: Instant, cancel: &Cancel) -> Result<Vec<SocketAddr>, String> {
+pub fn lookup_within(name: &str, until: Instant, cancel: &Cancel) -> Result<Vec<SocketAddr>, LookupError> {
     if let Some(address) = literal(name) {
         return Ok(vec![address]);
     }
@@ -93,16 +124,16 @@ pub fn lookup_within(name: &str, until: Instant, cancel: &Cancel) -> Result<Vec<
     match select.select_deadline(until) {
         Ok(operation) if operation.index() == answered => match operation.recv(&answers) {
             Ok(answer) => answer.addresses,
-            Err(_) => Err("the lookup ended without an answer".to_owned()),
+            Err(_) => Err(LookupError::unanswered("the lookup ended without an answer")),
         },
         Ok(operation) => {
             let _ = operation.recv(cancel.channel());
-            Err("cancelled".to_owned())
+            Err(LookupError::unanswered("cancelled"))
         }
         // Whoever was stopped sees late that time is over, and the thread that has the answer may be as late.
         Err(_) => match answers.recv_timeout(catching_up(until, Instant::now())) {
             Ok(answer) => answer.addresses,
-            Err(_) => Err("no answer from the resolver in time".to_owned()),
+            Err(_) => Err(LookupError::unanswered("no answer from the resolver in time")),
         },
     }
 }
@@ -128,11 +159,12 @@ pub fn interface(number: u32) -> Option<String> {
 ///
 /// # Errors
 /// Why there is no address.
-pub fn lookup(name: &str) -> Result<Vec<SocketAddr>, String> {
+pub fn lookup(name: &str) -> Result<Vec<SocketAddr>, LookupError> {
     let found = (name, 0).to_socket_addrs().map_err(|error| {
         let text = error.to_string();
         // std's own words before the resolver's.
-        text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_owned()
+        let reason = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
+        LookupError { reason: reason.to_owned(), is_final: NO_SUCH_NAME.contains(&reason) }
     })?;
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for address in found {
@@ -140,5 +172,18 @@ pub fn lookup(name: &str) -> Result<Vec<SocketAddr>, String> {
             addresses.push(address);
         }
     }
-    if addresses.is_empty() { Err("the name has no address".to_owned()) } else { Ok(addresses) }
+    if addresses.is_empty() { Err(LookupError::answered("the name has no address")) } else { Ok(addresses) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_cannot_exist_is_a_final_answer_of_this_system() {
+        // No name server is asked for a name with an empty label.
+        let error = lookup("no..such.name").expect_err("no name");
+        assert!(error.is_final, "{error}");
+        assert!(!LookupError::unanswered("Temporary failure in name resolution").is_final);
+    }
 }

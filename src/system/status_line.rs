@@ -3,9 +3,11 @@
 
 use std::io::IsTerminal;
 use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::getpgrp;
-use rustix::termios::tcgetpgrp;
+use rustix::termios::{LocalModes, tcgetattr, tcgetpgrp};
 
 use super::lock::lock;
 use crate::system::sink;
@@ -15,8 +17,12 @@ use crate::system::sink;
 const CLEAR: &[u8] = b"\r\x1b[J";
 /// Where the cursor stays: at the beginning. It is what a terminal keeps in its place when it breaks longer lines anew.
 const RETURN: &[u8] = b"\r";
-/// The columns of a terminal that does not know, and of what is none.
+/// The columns and rows of a terminal that does not know, and of what is none.
 const COLUMNS: u16 = 80;
+const ROWS: u16 = 24;
+
+/// How long a question may take to end that is not wanted any more.
+const PARTING: Duration = Duration::from_millis(100);
 
 /// What the terminal shows.
 struct Line {
@@ -29,10 +35,10 @@ struct Line {
 static LINE: Mutex<Line> = Mutex::new(Line { is_shown: false, held: 0 });
 
 /// Shows `text`, which is harmless and fits into a line, in place of what was shown. The cursor must be at the beginning of a line
-/// or behind a status line. Not while somebody is asked, nor while the terminal is another's.
+/// or behind a status line. Not while somebody is asked, nor while another program has the terminal.
 pub(crate) fn show(text: &str) {
     let mut line = lock(&LINE);
-    if line.held > 0 || !is_in_foreground() {
+    if line.held > 0 || !is_ours() {
         return;
     }
     let start = if line.is_shown { CLEAR } else { b"" };
@@ -47,8 +53,8 @@ pub(crate) fn clear() {
 
 impl Line {
     fn clear(&mut self) {
-        // A run that was sent to the background has left it behind for good.
-        if std::mem::take(&mut self.is_shown) && is_in_foreground() {
+        // A run that was sent to the background, or has a pager in front of it, has left it behind for good.
+        if std::mem::take(&mut self.is_shown) && is_ours() {
             put(CLEAR);
         }
     }
@@ -76,6 +82,14 @@ impl Drop for Hold {
     }
 }
 
+/// Waits a moment for a question to the user to end, which the run's end ends: what is said meanwhile would stand behind it.
+pub(crate) fn await_question() {
+    let until = Instant::now() + PARTING;
+    while lock(&LINE).held > 0 && Instant::now() < until {
+        thread::sleep(PARTING / 20);
+    }
+}
+
 /// Takes the status line away before the program ends at once; does without where it is being written just now, since that may
 /// never end: the user may have stopped the terminal.
 pub fn leave() {
@@ -88,15 +102,30 @@ pub fn leave() {
 
 /// How many columns a status line may have: one less than the terminal has, so that the cursor stays in it.
 pub(crate) fn width() -> u16 {
-    let stderr = std::io::stderr();
-    let known = if stderr.is_terminal() { rustix::termios::tcgetwinsize(&stderr).ok() } else { None };
-    known.map(|size| size.ws_col).filter(|columns| *columns > 1).unwrap_or(COLUMNS) - 1
+    size().map(|size| size.ws_col).filter(|columns| *columns > 1).unwrap_or(COLUMNS) - 1
 }
 
-/// Whether standard error is ours alone: not a terminal whose user has us in the background and types something else there.
-fn is_in_foreground() -> bool {
-    // What is no terminal has no foreground.
-    tcgetpgrp(std::io::stderr()).is_ok_and(|group| group == getpgrp()) || !std::io::stderr().is_terminal()
+/// The columns and rows of the terminal.
+pub(crate) fn screen() -> (usize, usize) {
+    let known = size().filter(|size| size.ws_col > 0 && size.ws_row > 0);
+    known.map_or((COLUMNS.into(), ROWS.into()), |size| (size.ws_col.into(), size.ws_row.into()))
+}
+
+fn size() -> Option<rustix::termios::Winsize> {
+    let stderr = std::io::stderr();
+    if stderr.is_terminal() { rustix::termios::tcgetwinsize(&stderr).ok() } else { None }
+}
+
+/// Whether standard error is ours alone: not a terminal whose user has us in the background and types something else there, nor one
+/// that a pager has which shows our output. Such programs read keys one by one; what we draw would overwrite their screen.
+fn is_ours() -> bool {
+    let stderr = std::io::stderr();
+    if !stderr.is_terminal() {
+        // It has no foreground.
+        return true;
+    }
+    let reads_lines = || tcgetattr(&stderr).is_ok_and(|modes| modes.local_modes.contains(LocalModes::ICANON));
+    tcgetpgrp(&stderr).is_ok_and(|group| group == getpgrp()) && reads_lines()
 }
 
 /// With standard error closed there is nobody to tell.

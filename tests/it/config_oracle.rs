@@ -14,9 +14,10 @@ use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 use proptest::sample::select;
+use pssh::SshOption;
 use pssh::internal::{
-    Config, ConfigError, ConfigOrigin as Origin, Files, Kind, Local, Query, Resolved, Sources, SshOption, Tool, Word,
-    offered, understand,
+    Config, ConfigError, ConfigOrigin as Origin, Files, Kind, Local, Query, Resolved, Sources, Tool, Word, offered,
+    understand,
 };
 use tempfile::TempDir;
 

@@ -139,17 +139,21 @@ fn the_status_line_has_whole_words_and_counts_hosts_that_wait() {
         let pty = Pty::new();
         pty.resize(columns, rows);
         let running = start(&pty);
-        let waits = |text: &str| last(text).contains("0/4 3 running, 1 waiting to retry, 0:0");
+        let waits = |text: &str| last(text).contains("0/4 3 running, 1 retrying: Connection refused, next in ");
         pty.wait_for_screen(columns, rows, waits);
         // Which of them comes first is chance, and whether its name has room.
         let slowest = [long, "\u{6771}\u{4eac}", "c"].map(|label| format!("{label} (3 s)"));
+        let retrying = "127.0.0.51 (3 s, retrying)";
         let seen = |text: &str| {
-            let (line, named) = (last(text), slowest.iter().filter(|name| text.contains(*name)).count());
-            line.contains("1 waiting to retry, 0:03") && if columns == 80 { named < 3 } else { named == 3 }
+            let line = last(text);
+            let named = slowest.iter().map(String::as_str).chain([retrying]).filter(|name| line.contains(name)).count();
+            line.contains(", 0:03") && if columns == 80 { named < 3 } else { named == 3 }
         };
         let text = pty.wait_for_screen(columns, rows, seen);
         let line = last(&text);
-        let is_whole = line.ends_with("0:03") || slowest.iter().any(|name| line.ends_with(name.as_str()));
+        let is_whole = line.ends_with("0:03")
+            || line.ends_with(retrying)
+            || slowest.iter().any(|name| line.ends_with(name.as_str()));
         assert!(line.width() < usize::from(columns) && is_whole, "{text}");
         running.finish().exits(4);
         let text = pty.screen(columns, rows).contents();

@@ -101,6 +101,8 @@ mod hostile;
 mod identities;
 /// Standard input for all hosts.
 mod input;
+/// Ctrl-C, and what the user is told of it.
+mod interrupted;
 /// The verdicts on host keys, compared with ssh's own.
 mod known_hosts;
 /// Which folder of the library imports which.
@@ -131,6 +133,8 @@ mod prsync;
 mod pscp;
 /// Copies from hosts.
 mod pslurp;
+/// The end of a run: what has failed.
+mod recap;
 /// What others repeat of a password.
 mod redacted;
 /// Copies that the host or the disk refuses.
@@ -177,3 +181,5 @@ mod sudo;
 mod terminals;
 /// The file known_hosts, while others write it and when we are killed.
 mod trust;
+/// What is waited for: other attempts, names, copies.
+mod waiting;

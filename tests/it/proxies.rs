@@ -460,7 +460,10 @@ fn stopping_a_run_stops_what_runs_behind_a_bastion() {
     run.signal(Signal::INT);
     let run = run.finish();
     run.dies_by(Signal::INT).within(25);
-    all_end(&run, 20, "cancelled");
+    run.stderr_has(
+        "pssh: 20 hosts: 20 cancelled\n  10 cancelled: stopped while connecting: 127.0.1.[1-10]\n  \
+         10 cancelled: never started: 127.0.1.[11-20]\n",
+    );
 }
 
 /// The name of a variable that all processes of a run have.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::{LocalModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
 use crate::bin::Pssh;
 
@@ -60,6 +60,12 @@ impl Pty {
     pub(crate) fn show(&self, run: Pssh) -> Pssh {
         let path = self.path.display();
         run.shell(&format!("setsid --ctty \"$@\" <{path} >{path} 2>{path}; exit $?"))
+    }
+
+    /// The same, started by another program that is on the terminal too.
+    pub(crate) fn show_by(&self, run: Pssh, program: &str) -> Pssh {
+        let path = self.path.display();
+        run.shell(&format!("setsid --ctty {program} \"$@\" <{path} >{path} 2>{path}; exit $?"))
     }
 
     /// The same, with its standard error alone there.
@@ -140,6 +146,13 @@ impl Pty {
     pub(crate) fn resize(&self, columns: u16, rows: u16) {
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&self.line, size).expect("its size");
+    }
+
+    /// Has it hand on what is typed key by key, as a pager does, or line by line.
+    pub(crate) fn read_keys(&self, by_key: bool) {
+        let mut modes = tcgetattr(&self.line).expect("its modes");
+        modes.local_modes.set(LocalModes::ICANON, !by_key);
+        tcsetattr(&self.line, OptionalActions::Now, &modes).expect("other modes");
     }
 
     /// Whether what is typed is shown.

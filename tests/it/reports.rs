@@ -167,6 +167,18 @@ unknown: dns: nowhere.invalid: REASON
 const TALLY: &str = "\
 pssh: 16 hosts: 4 ok, 2 exit, 1 signal, 1 timeout, 1 dns, 2 connect, 1 proxy, 1 hostkey, 1 auth, 1 ssh, 1 lost
 ";
+/// Those that have failed, by reason.
+const RECAP: &str = "  2 exit 3: web[05-06]
+  2 connect: Connection refused: gone[1-2]
+  1 signal KILL: db1
+  1 timeout command: not finished within 1 s, and may still be running: db2
+  1 lost: the channel was closed without an exit status: db3
+  1 hostkey: not in known_hosts: new
+  1 ssh: starting the command: the server refuses to run it: appliance
+  1 auth: nobody: refused after trying ssh-ed25519 HOME/.ssh/id_ed25519; the server offers publickey: closed
+  1 proxy: 127.0.0.51:REFUSED: connect: 127.0.0.51 port REFUSED: Connection refused: behind
+  1 dns: REASON: unknown
+";
 /// What --diff shows in the blocks of those that have run, after their headings.
 const DIFFERENCES: [(&str, &str); 5] = [
     ("web04", "@@ -1,4 +1,5 @@\n one\n-two\n+2\n three\n+four\n stderr: careful\n"),
@@ -188,7 +200,7 @@ fn the_same_output_and_outcome_is_shown_once() {
     let run = fleet.run(&["--format", "gather"]);
     run.exits(3);
     same(&fleet.mask(&run.stdout), GATHERED, &run);
-    same(&fleet.mask(&run.stderr), TALLY, &run);
+    same(&fleet.mask(&run.stderr), &format!("{TALLY}{RECAP}"), &run);
 }
 
 #[test]
@@ -256,7 +268,8 @@ fn quiet_speaks_of_failures_only() {
     let run = fleet.run(&["-q"]);
     run.exits(3).stdout_is("");
     let said = fleet.mask(&run.stderr);
-    let said = said.strip_suffix(TALLY).unwrap_or_else(|| panic!("the tally comes last\n{}", run.context()));
+    let ending = format!("{TALLY}{RECAP}");
+    let said = said.strip_suffix(&ending).unwrap_or_else(|| panic!("the recap comes last\n{}", run.context()));
     assert_eq!(sorted(said), sorted(QUIET), "{}", run.context());
 
     let list = fleet.env.file("well", format!("127.0.0.1:{}\nme@127.0.0.1:{0}\n", fleet.server.port()));
@@ -283,23 +296,12 @@ pub(crate) fn one_sshd() -> (Env, Sshd) {
 #[test]
 fn many_failures_are_told_by_reason() {
     let fleet = Fleet::new();
-    let run = fleet.run(&[]);
-    run.exits(3);
-    let said = fleet.mask(&run.stderr);
-    let expected = format!(
-        "{TALLY}  2 hosts: exit 3: web[05-06]
-  2 hosts: connect: Connection refused: gone[1-2]
-  1 host: signal KILL: db1
-  1 host: timeout command: not finished within 1 s: db2
-  1 host: lost: the channel was closed without an exit status: db3
-  1 host: hostkey: not in known_hosts: new
-  1 host: ssh: starting the command: the server refuses to run it: appliance
-  1 host: auth: nobody: refused after trying ssh-ed25519 HOME/.ssh/id_ed25519; the server offers publickey: closed
-  1 host: proxy: 127.0.0.51:REFUSED: connect: 127.0.0.51 port REFUSED: Connection refused: behind
-  1 host: dns: REASON: unknown
-"
-    );
-    run.check(said.ends_with(&expected), &format!("the reasons at the end\n--- masked:\n{said}"));
+    for args in [&[][..], &["-i"], &["--format=status"], &["--format=status", "--no-headers"]] {
+        let run = fleet.run(args);
+        run.exits(3);
+        let said = fleet.mask(&run.stderr);
+        run.check(said.ends_with(&format!("{TALLY}{RECAP}")), &format!("the reasons at the end\n--- masked:\n{said}"));
+    }
 }
 
 #[test]

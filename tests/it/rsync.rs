@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
 use pssh::internal::{Cancel, Direction, Event, EventKind, Rsync, Stream, Transfer, Watch};
-use pssh::{HostSpec, Outcome, Phase};
+use pssh::{HostSpec, HostStage, Outcome, Phase};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -386,7 +386,7 @@ fn cancelled_in_the_middle() {
         let place = if down { place.downloads("large", "here") } else { place.uploads(&["large"], "copy") };
         place.file("large", noise(16 << 20));
         let run = place.run();
-        assert!(matches!(run.outcome, Outcome::Cancelled { started: true, .. }), "{}", run.all());
+        assert!(matches!(run.outcome, Outcome::Cancelled { stage: HostStage::Running, .. }), "{}", run.all());
         assert_eq!(run.printed[1], "", "that it was told to stop is no news");
         assert!(run.private.is_some(), "the directory of the socket was not seen");
         place.is_tidy(&run);

@@ -77,6 +77,12 @@ impl Schema {
                     }
                     true
                 }
+                "items" => {
+                    for (place, value) in value.as_array().into_iter().flatten().enumerate() {
+                        self.problem(wanted, value, &format!("{at}/{place}"))?;
+                    }
+                    true
+                }
                 "additionalProperties" => {
                     for (name, value) in value.as_object().into_iter().flatten() {
                         if schema.get("properties").and_then(|named| named.get(name)).is_none() {

@@ -47,7 +47,7 @@ fn each_host_has_a_colour_and_what_it_colours_ends_with_its_line() {
     let line = r"printf '\033[1;31mred\nplain\n'; sleep 0.3; echo err >&2";
     lab.pty.show(lab.pssh(&["--progress=never", "-p1"], line)).run().exits(0);
     let screen = lab.pty.screen(COLUMNS, ROWS);
-    let rows = "127.0.1.1: red\n127.0.1.1: plain\n127.0.1.1: err\npssh: 127.0.1.1: ok (exit 0)\n";
+    let rows = "127.0.1.1: red\n127.0.1.1: plain\n127.0.1.1: ! err\npssh: 127.0.1.1: ok (exit 0)\n";
     let text = screen.contents();
     assert!(text.starts_with(rows), "{text}");
     let colour = |row: u16, column: u16| screen.cell(row, column).expect("a cell").fgcolor();
@@ -57,7 +57,8 @@ fn each_host_has_a_colour_and_what_it_colours_ends_with_its_line() {
     assert_ne!(colour(4, 0), label, "another host has another colour");
     let red = screen.cell(0, 12).expect("a cell");
     assert!(red.bold() && red.fgcolor() == vt100::Color::Idx(1));
-    assert_eq!(colour(3, 18), vt100::Color::Idx(2), "green is well");
+    assert!(screen.cell(3, 18).expect("a cell").dim(), "what is well is dim");
+    assert_eq!([colour(2, 0), colour(2, 11)], [label, vt100::Color::Idx(1)], "standard error has a mark");
 }
 
 #[test]
@@ -89,7 +90,7 @@ fn hosts_cannot_steer_the_terminal() {
     let shown = "127.0.1.1: ^[[2J^[[Hgone ^[]0;t^G M-^[2J M-^[1A\n127.0.1.1: 10%^M20%\n127.0.1.1:      x^?\n";
     let screen = lab.screen();
     assert!(screen.contains(shown), "{screen}\n{:?}", lab.pty.shown());
-    assert!(screen.contains("127.0.1.1: ^[[3Ax"), "standard error is guarded too: {screen}");
+    assert!(screen.contains("127.0.1.1: ! ^[[3Ax"), "standard error is guarded too: {screen}");
     assert!(!lab.pty.shown().contains('\x1b'), "{:?}", lab.pty.shown());
     // In one piece.
     let inline = Lab::new(1);

@@ -21,6 +21,7 @@ pub const KEYS: [(&str, &str, &str); DEFAULTS.len()] = [
     ("encoding", "string", "The character encoding of what hosts print, such as \"latin1\"; it is shown as UTF-8."),
     ("format", "string", "How output is shown: \"lines\", \"inline\", \"status\", \"gather\", \"json\" or \"none\"."),
     ("forward-agent", "true or false", "Forward the SSH agent. --no-agent turns it off for one run."),
+    ("no-headers", "true or false", "Leave out the line for each host of -i, -P and \"status\"."),
     ("pty", "true or false", "Give commands a terminal."),
 ];
 

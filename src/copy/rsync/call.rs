@@ -12,7 +12,7 @@ use rustix::io::{Errno, ioctl_fionbio, read, write};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, recv, recvmsg, send};
 
 use crate::command::MAX_COMMAND;
-use crate::events::event::Outcome;
+use crate::events::event::{Outcome, Progress};
 use crate::ssh::channel::dialogue::{Dialogue, PIECE, Say};
 use crate::system::lock::lock;
 
@@ -37,6 +37,7 @@ impl Call {
             listening: false,
             over: false,
             abandoned: Cell::new(false),
+            moved: 0,
         }
     }
 
@@ -231,6 +232,8 @@ pub struct Pipes {
     over: bool,
     /// It was noticed that rsync is gone.
     abandoned: Cell<bool>,
+    /// Bytes that went through, both ways.
+    moved: u64,
 }
 
 impl Pipes {
@@ -254,6 +257,7 @@ impl Dialogue for Pipes {
             }
         };
         out.truncate(length + count.unwrap_or(0));
+        self.moved += count.unwrap_or(0) as u64;
         self.listening = count == Err(Errno::AGAIN);
         match count {
             Ok(1..) => Say::Said,
@@ -267,6 +271,7 @@ impl Dialogue for Pipes {
     }
 
     fn hear(&mut self, bytes: &[u8]) {
+        self.moved += bytes.len() as u64;
         self.ends.push(bytes);
         self.ends.flush();
     }
@@ -303,6 +308,11 @@ impl Dialogue for Pipes {
         self.over = true;
         self.listening = false;
         lock(&self.ends.rest).silence();
+    }
+
+    /// How much of rsync's protocol has gone through; how much will is not known.
+    fn progress(&self) -> Option<Progress> {
+        Some(Progress { done: self.moved, total: 0 })
     }
 
     /// The channel's own: what it is worth is known once the local rsync has ended as well.

@@ -9,6 +9,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 
 use crate::events::event::{Agreed, Event, EventKind, Outcome, Progress, Stream, Tally};
 use crate::events::host_error::without_port;
+use crate::events::interruption::{Effect, Interruption};
 use crate::output::clock::Clock;
 use crate::output::multiplexer::Report;
 use crate::output::reports::timeline::Timeline;
@@ -223,11 +224,32 @@ impl Report for Json {
                 all.push_str(&notice.to_string());
             }
             EventKind::Attempted(_)
-            | EventKind::Paused
+            | EventKind::Paused { .. }
             | EventKind::Resumed
             | EventKind::Connected
             | EventKind::Note(_) => {}
         }
+    }
+
+    fn interrupted(&mut self, interruption: &Interruption, output: &mut Output) {
+        let event = match interruption.effect {
+            Effect::Stop => "stopping",
+            Effect::Abandon { .. } => "abandoned",
+        };
+        let mut object = Object::new(output, event)
+            .time("time", &self.clock, Some(Instant::now()))
+            .text("signal", interruption.signal_name())
+            .number("hosts", interruption.hosts);
+        if let Effect::Abandon { may_run } = &interruption.effect {
+            object = object.array("may_still_run");
+            for number in may_run {
+                let job = &self.jobs[*number];
+                let element = object.element().number("index", *number);
+                object = element.text("host", &job.spec.name).text("label", &job.label).end_object();
+            }
+            object = object.end_array();
+        }
+        object.end();
     }
 
     fn finish(&mut self, tally: &Tally, output: &mut Output) {
@@ -343,6 +365,29 @@ impl<'a> Object<'a> {
         self.name(name);
         self.buffer.push(b'{');
         self.is_first = true;
+        self
+    }
+
+    /// Begins an array of objects within it.
+    fn array(mut self, name: &str) -> Self {
+        self.name(name);
+        self.buffer.push(b'[');
+        self.is_first = true;
+        self
+    }
+
+    /// Begins the next object of an array.
+    fn element(mut self) -> Self {
+        if !std::mem::replace(&mut self.is_first, true) {
+            self.buffer.push(b',');
+        }
+        self.buffer.push(b'{');
+        self
+    }
+
+    fn end_array(mut self) -> Self {
+        self.buffer.push(b']');
+        self.is_first = false;
         self
     }
 

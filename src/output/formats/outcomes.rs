@@ -10,6 +10,7 @@ use std::time::Instant;
 use crate::events::event::{Class, Event, EventKind, Outcome, Stream, Tally};
 use crate::output::hints::Hints;
 use crate::output::multiplexer::Report;
+use crate::output::reports::summary::is_for_recap;
 use crate::output::style::{Face, Style};
 use crate::output::writer::Output;
 use crate::plan::job::Job;
@@ -20,27 +21,29 @@ pub struct Outcomes {
     /// Whether each host has its line; without that another report shows them.
     has_lines: bool,
     start: Instant,
+    /// How many hosts the run has.
+    hosts: usize,
     face: Face,
     hints: Hints,
 }
 
 impl Outcomes {
     /// Lines, the notes of jobs that are to tell what they do, and the tally.
-    pub fn new(style: &Style) -> Outcomes {
+    pub fn new(hosts: usize, style: &Style) -> Outcomes {
         let hints = Hints::new(style.program);
-        Outcomes { has_lines: true, start: Instant::now(), face: style.of(Stream::Stderr), hints }
+        Outcomes { has_lines: true, start: Instant::now(), hosts, face: style.of(Stream::Stderr), hints }
     }
 
     /// Notes and tally alone, beside a report that shows the outcomes itself.
-    pub fn without_lines(style: &Style) -> Outcomes {
-        Outcomes { has_lines: false, ..Outcomes::new(style) }
+    pub fn without_lines(hosts: usize, style: &Style) -> Outcomes {
+        Outcomes { has_lines: false, ..Outcomes::new(hosts, style) }
     }
 }
 
 impl Report for Outcomes {
     fn event(&mut self, job: &Job, event: &Event, output: &mut Output) {
         match &event.kind {
-            EventKind::Finished { outcome, attempts } if self.has_lines => {
+            EventKind::Finished { outcome, attempts } if self.has_lines && !is_for_recap(outcome, self.hosts) => {
                 write_outcome(job, outcome, *attempts, self.face, &mut self.hints, output.buffer(Stream::Stderr));
             }
             EventKind::Note(note) if job.is_verbose => {
@@ -65,7 +68,7 @@ pub fn write_outcome(job: &Job, outcome: &Outcome, attempts: u32, face: Face, hi
     let text = format!("{outcome}{tried}");
     let line = format!("{}: {}: {}", hints.program.name(), sanitize(&job.label), sanitize(&text));
     // Writing to memory never fails.
-    let _ = writeln!(buffer, "{}", face.paint(outcome.class() == Class::Ok, &line));
+    let _ = writeln!(buffer, "{}", face.outcome(outcome.class() == Class::Ok, &line));
     if let Some(hint) = hints.due(job, outcome) {
         let _ = writeln!(buffer, "  hint: {}", sanitize(&hint));
     }

@@ -5,10 +5,12 @@ use std::io::Write;
 use crate::events::event::{Class, Event, EventKind, Stream, Tally};
 use crate::output::hints::Hints;
 use crate::output::multiplexer::Report;
+use crate::output::prefix::STDERR_MARK;
+use crate::output::reports::summary::is_for_recap;
+use crate::output::style::Style;
 use crate::output::tail::Tail;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
-use crate::plan::program::Program;
 use crate::text::sanitize::sanitize;
 
 /// How many of the last lines of a failed host are shown.
@@ -20,12 +22,16 @@ pub const SHOWN_LINES: usize = 15;
 pub struct Quiet {
     tails: Vec<Tail>,
     hints: Hints,
+    /// What stands before lines of standard error.
+    stderr_mark: String,
 }
 
 impl Quiet {
     /// A report for `jobs` jobs.
-    pub fn new(jobs: usize, program: Program) -> Quiet {
-        Quiet { tails: vec![Tail::default(); jobs], hints: Hints::new(program) }
+    pub fn new(jobs: usize, style: &Style) -> Quiet {
+        let face = style.of(Stream::Stderr);
+        let stderr_mark = if face.is_terminal { face.paint(false, STDERR_MARK) } else { String::new() };
+        Quiet { tails: vec![Tail::default(); jobs], hints: Hints::new(style.program), stderr_mark }
     }
 }
 
@@ -35,7 +41,7 @@ impl Report for Quiet {
             EventKind::Output { stream, bytes } => self.tails[job.number].add(*stream, bytes, SHOWN_LINES),
             EventKind::Finished { outcome, attempts } => {
                 let (lines, dropped) = std::mem::take(&mut self.tails[job.number]).finish(SHOWN_LINES);
-                if outcome.class() == Class::Ok {
+                if outcome.class() == Class::Ok || is_for_recap(outcome, self.tails.len()) {
                     return;
                 }
                 let name = output.program.name();
@@ -50,8 +56,9 @@ impl Report for Quiet {
                 if dropped > 0 {
                     let _ = writeln!(buffer, "{label}: ... ({dropped} lines before)");
                 }
-                for line in lines {
-                    let _ = writeln!(buffer, "{label}: {}", harmless(&line));
+                for (stream, line) in lines {
+                    let mark = if stream == Stream::Stderr { &*self.stderr_mark } else { "" };
+                    let _ = writeln!(buffer, "{label}: {mark}{}", harmless(&line));
                 }
             }
             _ => {}

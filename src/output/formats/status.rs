@@ -12,11 +12,12 @@
 use std::io::Write;
 
 use super::outcomes::write_outcome;
-use crate::events::event::{Class, Event, EventKind, Outcome, Phase, Stream, Tally};
+use crate::events::event::{Class, Event, EventKind, HostStage, Outcome, Phase, Stream, Tally};
 use crate::hosts::file_names::pretty;
 use crate::output::clock::WallClock;
 use crate::output::hints::Hints;
 use crate::output::multiplexer::Report;
+use crate::output::reports::summary::is_for_recap;
 use crate::output::style::{Colour, Face, Style};
 use crate::output::writer::Output;
 use crate::plan::job::Job;
@@ -64,6 +65,8 @@ pub struct StatusLines {
     has_lines: bool,
     /// The login name that lines leave out.
     user: Option<String>,
+    /// How many hosts the run has, where there are no lines.
+    hosts: usize,
     /// How many hosts have ended.
     count: usize,
     clock: WallClock,
@@ -78,6 +81,7 @@ impl StatusLines {
         StatusLines {
             has_lines: true,
             user: user.map(str::to_owned),
+            hosts: 0,
             count: 0,
             clock: WallClock::of_process(),
             stdout: style.of(Stream::Stdout),
@@ -87,8 +91,8 @@ impl StatusLines {
     }
 
     /// No lines (`--no-headers`): of hosts that failed, standard error tells it.
-    pub fn without_lines(style: &Style) -> StatusLines {
-        StatusLines { has_lines: false, ..StatusLines::new(None, style) }
+    pub fn without_lines(hosts: usize, style: &Style) -> StatusLines {
+        StatusLines { has_lines: false, hosts, ..StatusLines::new(None, style) }
     }
 
     /// Whether there are lines.
@@ -120,7 +124,7 @@ impl StatusLines {
     pub fn tail(&mut self, job: &Job, outcome: &Outcome, attempts: u32) -> Vec<u8> {
         let mut text = Vec::new();
         if !self.has_lines {
-            if outcome.class() != Class::Ok {
+            if outcome.class() != Class::Ok && !is_for_recap(outcome, self.hosts) {
                 write_outcome(job, outcome, attempts, self.stderr, &mut self.hints, &mut text);
             }
         } else if let Some(hint) = self.hints.due(job, outcome) {
@@ -157,8 +161,8 @@ fn reason(outcome: &Outcome, attempts: u32) -> String {
         Outcome::TimedOut { limit, missing, .. } => {
             format!("Timed out, {missing} within {} s{tried}", limit.as_secs_f64())
         }
-        Outcome::Cancelled { started, why } => {
-            let word = if *started { "Interrupted" } else { "Cancelled" };
+        Outcome::Cancelled { stage, why } => {
+            let word = if *stage == HostStage::Waiting { "Cancelled" } else { "Interrupted" };
             format!("{word}{}", why.map(|why| why.to_string()).unwrap_or_default())
         }
         Outcome::Reached { .. } => outcome.to_string(),
@@ -229,7 +233,7 @@ mod tests {
     #[test]
     fn reasons_that_pssh_has_are_in_its_words() {
         let signal = |name: &str| Outcome::Signaled { name: name.to_owned() };
-        let cancelled = |started, why| Outcome::Cancelled { started, why };
+        let cancelled = |stage, why| Outcome::Cancelled { stage, why };
         let unstopped = Outcome::Unstopped(Box::new(timeout(Phase::Command, "not finished")));
         let cannot =
             HostError::Local { doing: "writing its output", detail: "no\u{1b}[2J\nroom".to_owned(), hint: None };
@@ -243,14 +247,17 @@ mod tests {
             (timeout(Phase::Command, "not finished"), "Timed out"),
             (timeout(Phase::Transfer, "not finished"), "Timed out"),
             (unstopped, "Timed out"),
-            (cancelled(true, Some(cancel::Reason::Signal(2))), "Interrupted"),
-            (cancelled(false, Some(cancel::Reason::Signal(15))), "Cancelled"),
-            (cancelled(false, None), "Cancelled"),
+            (cancelled(HostStage::Running, Some(cancel::Reason::Signal(2))), "Interrupted"),
+            (cancelled(HostStage::Waiting, Some(cancel::Reason::Signal(15))), "Cancelled"),
+            (cancelled(HostStage::Waiting, None), "Cancelled"),
             // pssh does not know these.
             (timeout(Phase::Connect, "no SSH banner"), "Timed out, no SSH banner within 1.5 s (attempt 2)"),
-            (cancelled(false, Some(cancel::Reason::TooManyFailed(1))), "Cancelled, since a host has failed"),
             (
-                cancelled(true, Some(cancel::Reason::TooLong(Duration::from_secs(9)))),
+                cancelled(HostStage::Waiting, Some(cancel::Reason::TooManyFailed(1))),
+                "Cancelled, since a host has failed",
+            ),
+            (
+                cancelled(HostStage::Running, Some(cancel::Reason::TooLong(Duration::from_secs(9)))),
                 "Interrupted, since the run has taken 9 s",
             ),
             (cannot.into(), "local: writing its output: no\\u{1b}[2J\\nroom (attempt 2)"),
@@ -271,7 +278,7 @@ mod tests {
         assert_eq!(tail(&mut lines, &Outcome::Exited(0)), "");
         assert_eq!(tail(&mut lines, &Outcome::Exited(3)), "");
         assert_eq!(tail(&mut lines, &late()), format!("pssh: web1: hint: {hint}"));
-        let mut lines = StatusLines::without_lines(&Style::default());
+        let mut lines = StatusLines::without_lines(1, &Style::default());
         assert_eq!(tail(&mut lines, &Outcome::Exited(0)), "");
         assert_eq!(tail(&mut lines, &Outcome::Exited(3)), "pssh: web1: exit 3\n");
         let text = format!("pssh: web1: timeout silence: no output within 1.5 s\n  hint: {hint}");

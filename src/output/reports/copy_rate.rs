@@ -7,6 +7,8 @@ use crate::events::event::Progress;
 
 /// The time whose rate is told: long enough not to jump about, short enough to show when it gets slow.
 const WINDOW: Duration = Duration::from_secs(4);
+/// Seconds that are too many to be foreseen.
+const LONGEST_LEFT: f64 = 86_400.0;
 /// A rate over less than this would be chance.
 const LEAST: Duration = Duration::from_millis(900);
 
@@ -49,11 +51,27 @@ impl Copied {
         }
     }
 
+    /// Whether any host copies anything.
+    pub fn is_any(&self) -> bool {
+        self.is_any
+    }
+
+    /// How much of its own a host has copied, if that is known.
+    pub fn percent(&self, job: usize) -> Option<u8> {
+        let Progress { done, total } = self.shares[job].progress.filter(|progress| progress.total > 0)?;
+        Some((done.min(total) as f64 / total as f64 * 100.0) as u8)
+    }
+
+    /// What a host has copied, and what it has to, if it has told.
+    pub fn of(&self, job: usize) -> Option<Progress> {
+        self.shares[job].progress
+    }
+
     /// What is done, and what there is; 0 where that is not known.
     ///
     /// What hosts have to copy that have told nothing yet is taken to be what the others have, if that is the same for all of them, as
     /// it is when files go to many hosts. What a host has not copied when it ends is not copied any more.
-    fn sum(&self) -> Progress {
+    pub fn sum(&self) -> Progress {
         let mut sum = Progress::default();
         let (mut silent, mut common) = (0, None);
         for share in &self.shares {
@@ -74,7 +92,7 @@ impl Copied {
         sum
     }
 
-    /// In words, `1.2 GB of 4.0 GB, 118 MB/s`; nothing where nothing is copied.
+    /// In words, `1.2 GB of 4.0 GB, 118 MB/s, 0:24 left`; nothing where nothing is copied.
     pub fn text(&mut self, now: Instant) -> Option<String> {
         if !self.is_any {
             return None;
@@ -93,13 +111,24 @@ impl Copied {
         if let Some((time, before)) = since.filter(|(time, _)| *time >= LEAST) {
             let rate = sum.done.saturating_sub(before) as f64 / time.as_secs_f64();
             text.push_str(&format!(", {}/s", bytes(rate as u64)));
+            let left = sum.total.saturating_sub(sum.done) as f64 / rate;
+            // One that would be told in days tells nothing.
+            if left > 0.0 && left < LONGEST_LEFT {
+                text.push_str(&format!(", {} left", clock(left.ceil() as u64)));
+            }
         }
         Some(text)
     }
 }
 
+/// Seconds as on a clock: `0:24`, `1:02:03`.
+pub fn clock(seconds: u64) -> String {
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+}
+
 /// A number of bytes in units of 1000: `999 B`, `1.2 kB`, `99.9 MB`, `118 MB`.
-fn bytes(count: u64) -> String {
+pub fn bytes(count: u64) -> String {
     if count < 1000 {
         return format!("{count} B");
     }
@@ -186,11 +215,11 @@ mod tests {
         assert_eq!(after(0, None), None);
         assert_eq!(after(100, Some(0)).as_deref(), Some("0 B of 400 MB"));
         assert_eq!(after(600, Some(5_000_000)).as_deref(), Some("5.0 MB of 400 MB"));
-        assert_eq!(after(1_100, Some(10_000_000)).as_deref(), Some("10.0 MB of 400 MB, 10.0 MB/s"));
+        assert_eq!(after(1_100, Some(10_000_000)).as_deref(), Some("10.0 MB of 400 MB, 10.0 MB/s, 0:39 left"));
         for second in 2..=10 {
             after(100 + second * 1000, Some(10_000_000 + (second - 1) * 20_000_000));
         }
-        assert_eq!(after(10_100, Some(190_000_000)).as_deref(), Some("190 MB of 400 MB, 20.0 MB/s"));
+        assert_eq!(after(10_100, Some(190_000_000)).as_deref(), Some("190 MB of 400 MB, 20.0 MB/s, 0:11 left"));
         // It stands still, and then it is done.
         for second in 11..=16 {
             after(100 + second * 1000, None);

@@ -41,7 +41,7 @@ impl LastLines {
             return Ok(());
         }
         let mut text = if dropped > 0 { format!("... ({dropped} lines before)\n").into_bytes() } else { Vec::new() };
-        for line in lines {
+        for (_, line) in lines {
             text.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(&line));
             text.push(b'\n');
         }

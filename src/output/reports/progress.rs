@@ -1,6 +1,6 @@
 //! `--progress`: how far the run is, on the status line.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use super::copy_rate::Copied;
+use super::retries::Retries;
 use crate::events::event::{Class, Event, EventKind, Tally};
+use crate::events::interruption::Interruption;
 use crate::output::multiplexer::Report;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
@@ -36,17 +38,35 @@ fn style(has_bar: bool) -> ProgressStyle {
     style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
 }
 
+/// What a host does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doing {
+    /// Nothing yet, or nothing more.
+    Nothing,
+    /// It is being connected to.
+    Connecting,
+    /// It runs its command, or copies.
+    Running,
+    /// It waits for another attempt.
+    Retrying,
+}
+
 /// Counts the hosts.
 pub struct Progress {
     bar: ProgressBar,
     drawn: Arc<Mutex<String>>,
     start: Instant,
-    /// The hosts that run, by the time when they started, with their labels.
-    running: BTreeMap<(Instant, usize), String>,
-    /// When each job started, by its number.
-    started: Vec<Option<Instant>>,
+    /// What each host does, by the number of the job, and how many do so.
+    doing: Vec<Doing>,
+    counts: [usize; 4],
+    /// The hosts that have begun and not ended, by the time since when, with their labels.
+    begun: BTreeMap<(Instant, usize), String>,
+    /// Since when, by the number of the job.
+    since: Vec<Option<Instant>>,
     /// Those that wait for another attempt.
-    paused: BTreeSet<usize>,
+    retries: Retries,
+    /// Whether a signal has told all that run to stop.
+    is_stopping: bool,
     ended: u64,
     failed: u64,
     copied: Copied,
@@ -59,97 +79,147 @@ impl Progress {
         let target = ProgressDrawTarget::term_like(Box::new(Paper(Arc::clone(&drawn))));
         let bar = ProgressBar::with_draw_target(Some(jobs as u64), target);
         bar.set_style(style(true));
-        let (start, started) = (Instant::now(), vec![None; jobs]);
+        let mut counts = [0; 4];
+        counts[Doing::Nothing as usize] = jobs;
         let copied = Copied::new(jobs);
         Progress {
             bar,
             drawn,
-            start,
-            running: BTreeMap::new(),
-            started,
-            paused: BTreeSet::new(),
+            start: Instant::now(),
+            doing: vec![Doing::Nothing; jobs],
+            counts,
+            begun: BTreeMap::new(),
+            since: vec![None; jobs],
+            retries: Retries::default(),
+            is_stopping: false,
             ended: 0,
             failed: 0,
             copied,
         }
     }
 
-    /// What stands behind the bar, in `width` columns: `12 running, 2 waiting to retry, 3 failed, 1:05, slowest web1 (12 s), web2 (9 s)`;
-    /// before the time, where files are copied, `1.2 GB of 4.0 GB, 118 MB/s`. What has no room is left out as a whole.
+    /// What stands behind the bar, in `width` columns: `2 connecting, 10 running, 2 retrying: Connection refused, next in 4 s, 3 failed,
+    /// 1:05, slowest web1 (12 s), web2 (9 s, connecting)`; before the time, where files are copied, `1.2 GB of 4.0 GB, 118 MB/s, 0:24 left`.
+    /// What has no room is left out as a whole: first the names, then why and when hosts are tried again.
     fn text(&mut self, now: Instant, width: usize) -> String {
-        let mut parts = vec![format!("{} running", self.running.len())];
-        if !self.paused.is_empty() {
-            parts.push(format!("{} waiting to retry", self.paused.len()));
-        }
-        if self.failed > 0 {
-            parts.push(format!("{} failed", self.failed));
-        }
-        parts.extend(self.copied.text(now));
-        let seconds = now.saturating_duration_since(self.start).as_secs();
-        parts.push(format!("{}:{:02}", seconds / 60, seconds % 60));
-        let slow = self.running.iter().take(NAMED).filter_map(|((since, _), label)| {
-            let time = now.saturating_duration_since(*since);
-            (time >= SLOW).then(|| format!("{} ({} s)", sanitize(label), time.as_secs()))
-        });
-        let slow = slow.enumerate().map(|(place, text)| if place == 0 { format!("slowest {text}") } else { text });
-        parts.extend(slow);
-        let mut text = String::new();
-        for part in parts {
-            let comma = if text.is_empty() { "" } else { ", " };
-            if columns(&text) + comma.len() + columns(&part) > width {
-                break;
+        let mut counts = Vec::new();
+        let [connecting, running] = [Doing::Connecting, Doing::Running].map(|doing| self.counts[doing as usize]);
+        if self.is_stopping {
+            counts.push(format!("{} stopping", connecting + running));
+        } else {
+            if connecting > 0 {
+                counts.push(format!("{connecting} connecting"));
             }
-            text.push_str(comma);
-            text.push_str(&part);
+            if running > 0 || connecting + self.counts[Doing::Retrying as usize] == 0 {
+                counts.push(format!("{running} running"));
+            }
         }
-        text
+        let mut others = Vec::new();
+        if self.failed > 0 {
+            others.push(format!("{} failed", self.failed));
+        }
+        others.extend(self.copied.text(now));
+        let seconds = now.saturating_duration_since(self.start).as_secs();
+        others.push(format!("{}:{:02}", seconds / 60, seconds % 60));
+        let taken: usize = counts.iter().chain(&others).map(|part| columns(part) + ", ".len()).sum();
+        counts.extend(self.retries.text(now, width.saturating_sub(taken)));
+        fitting(counts.into_iter().chain(others).chain(self.slowest(now)), width)
     }
 
-    /// It does not run any more.
-    fn stop(&mut self, job: usize) {
-        if let Some(since) = self.started[job] {
-            self.running.remove(&(since, job));
+    /// The hosts that hold up the run, `slowest web1 (12 s)`: those that take longest, or have copied least.
+    fn slowest(&self, now: Instant) -> Vec<String> {
+        let slow = self.begun.iter().map(|((since, job), label)| (now.saturating_duration_since(*since), *job, label));
+        let slow = slow.take_while(|(time, ..)| *time >= SLOW);
+        let mut named: Vec<String> = Vec::new();
+        if self.copied.is_any() {
+            let mut shares: Vec<(u8, &String)> =
+                slow.clone().filter_map(|(_, job, label)| Some((self.copied.percent(job)?, label))).collect();
+            shares.sort_by_key(|(percent, _)| *percent);
+            named
+                .extend(shares.iter().take(NAMED).map(|(percent, label)| format!("{} ({percent} %)", sanitize(label))));
+        }
+        if named.is_empty() {
+            named.extend(slow.take(NAMED).map(|(time, job, label)| {
+                let doing = match self.doing[job] {
+                    Doing::Connecting if !self.is_stopping => ", connecting",
+                    Doing::Retrying => ", retrying",
+                    _ => "",
+                };
+                format!("{} ({} s{doing})", sanitize(label), time.as_secs())
+            }));
+        }
+        if let Some(first) = named.first_mut() {
+            first.insert_str(0, "slowest ");
+        }
+        named
+    }
+
+    /// What a host does from now on.
+    fn set(&mut self, job: &Job, doing: Doing, at: Instant) {
+        let before = std::mem::replace(&mut self.doing[job.number], doing);
+        self.counts[before as usize] -= 1;
+        self.counts[doing as usize] += 1;
+        if before == Doing::Retrying {
+            self.retries.end(job.number);
+        }
+        if doing == Doing::Nothing {
+            if let Some(since) = self.since[job.number] {
+                self.begun.remove(&(since, job.number));
+            }
+        } else if self.since[job.number].is_none() {
+            self.since[job.number] = Some(at);
+            self.begun.insert((at, job.number), job.label.clone());
         }
     }
+}
+
+/// As many of `parts`, with commas between them, as have room in `width` columns.
+fn fitting(parts: impl Iterator<Item = String>, width: usize) -> String {
+    let mut text = String::new();
+    for part in parts {
+        let comma = if text.is_empty() { "" } else { ", " };
+        if columns(&text) + comma.len() + columns(&part) > width {
+            break;
+        }
+        text.push_str(comma);
+        text.push_str(&part);
+    }
+    text
 }
 
 impl Report for Progress {
     fn event(&mut self, job: &Job, event: &Event, _: &mut Output) {
         match &event.kind {
-            EventKind::Started | EventKind::Resumed => {
-                let since = *self.started[job.number].get_or_insert(event.at);
-                self.running.insert((since, job.number), job.label.clone());
-                self.paused.remove(&job.number);
-            }
-            EventKind::Paused => {
-                self.stop(job.number);
-                self.paused.insert(job.number);
+            EventKind::Started | EventKind::Resumed => self.set(job, Doing::Connecting, event.at),
+            EventKind::Connected => self.set(job, Doing::Running, event.at),
+            EventKind::Paused { reason, until } => {
+                self.set(job, Doing::Retrying, event.at);
+                self.retries.begin(job.number, reason, *until);
             }
             EventKind::Finished { outcome, .. } => {
-                self.stop(job.number);
-                self.paused.remove(&job.number);
+                self.set(job, Doing::Nothing, event.at);
                 let is_well = outcome.class() == Class::Ok;
                 self.copied.end(job.number, is_well);
                 self.ended += 1;
                 self.failed += u64::from(!is_well);
             }
             EventKind::Copied(progress) => self.copied.note(job.number, *progress),
-            EventKind::Attempted(_)
-            | EventKind::Connected
-            | EventKind::Output { .. }
-            | EventKind::Note(_)
-            | EventKind::Warning(_) => {}
+            EventKind::Attempted(_) | EventKind::Output { .. } | EventKind::Note(_) | EventKind::Warning(_) => {}
         }
     }
 
     fn finish(&mut self, _: &Tally, _: &mut Output) {}
+
+    fn interrupted(&mut self, _: &Interruption, _: &mut Output) {
+        self.is_stopping = true;
+    }
 
     fn status(&mut self, now: Instant) -> Option<String> {
         if now.saturating_duration_since(self.start) < QUIET {
             return None;
         }
         let width = usize::from(status_line::width());
-        let counts = format!(" {}/{} ", self.ended, self.started.len()).len();
+        let counts = format!(" {}/{} ", self.ended, self.doing.len()).len();
         let bar = if width < NARROW { 0 } else { BAR };
         self.bar.set_style(style(bar > 0));
         let text = self.text(now, width.saturating_sub(bar + counts));
@@ -228,6 +298,10 @@ mod tests {
         for job in 0..5 {
             tell(&mut progress, job, 100 * job as u64, EventKind::Started);
         }
+        assert!(progress.status(after(600)).is_some_and(|line| line.ends_with(" 0/6 5 connecting, 0:00")));
+        for job in 0..5 {
+            tell(&mut progress, job, 600, EventKind::Connected);
+        }
         let shown = |progress: &mut Progress, milliseconds| progress.status(after(milliseconds)).expect("a line");
         assert_eq!(shown(&mut progress, 600), format!("[{:12}] 0/6 5 running, 0:00", ""));
         let finished = |status| EventKind::Finished { outcome: Outcome::Exited(status), attempts: 1 };
@@ -254,30 +328,45 @@ mod tests {
         let mut progress = Progress::new(jobs.len());
         let mut shown = |job, seconds, kind| line_after(&mut progress, &jobs, job, seconds, kind);
         let copied = |done, total| EventKind::Copied(crate::events::event::Progress { done, total });
-        let line = shown(0, 1, EventKind::Started);
+        shown(0, 1, EventKind::Started);
+        let line = shown(0, 1, EventKind::Connected);
         assert!(line.ends_with(" 0/3 1 running, 0:01"), "{line}");
         let line = shown(0, 2, copied(0, 1_500_000_000));
         assert!(line.ends_with(" 1 running, 0 B of 4.5 GB, 0:02"), "{line}");
         let line = shown(0, 3, copied(118_000_000, 1_500_000_000));
-        assert!(line.ends_with(" 1 running, 118 MB of 4.5 GB, 118 MB/s, 0:03"), "{line}");
+        assert!(line.ends_with(" 1 running, 118 MB of 4.5 GB, 118 MB/s, 0:38 left, 0:03"), "{line}");
         let line = shown(0, 6, EventKind::Finished { outcome: Outcome::Exited(1), attempts: 1 });
-        assert!(line.ends_with(" 1/3 0 running, 1 failed, 118 MB of 3.1 GB, 29.5 MB/s, 0:06"), "{line}");
+        assert!(line.ends_with(" 1/3 0 running, 1 failed, 118 MB of 3.1 GB, 29.5 MB/s, 1:42 left"), "{line}");
     }
 
     #[test]
     fn hosts_that_wait_for_another_attempt_are_counted_apart() {
         let jobs = crate::plan::job::of_list("a b c");
         let mut progress = Progress::new(jobs.len());
+        let start = progress.start;
         let mut shown = |job, seconds, kind| line_after(&mut progress, &jobs, job, seconds, kind);
         shown(0, 1, EventKind::Started);
         shown(1, 1, EventKind::Started);
-        assert!(shown(0, 2, EventKind::Paused).ends_with(" 0/3 1 running, 1 waiting to retry, 0:02"));
+        let paused = || EventKind::Paused { reason: "No route".to_owned(), until: start + Duration::from_secs(6) };
+        let line = shown(0, 2, paused());
+        assert!(line.ends_with(" 0/3 1 connecting, 1 retrying: No route, next in 4 s, 0:02"), "{line}");
         // Its name was not found, so that it has never started.
-        assert!(shown(2, 2, EventKind::Paused).ends_with(" 0/3 1 running, 2 waiting to retry, 0:02"));
-        assert!(shown(2, 3, EventKind::Resumed).ends_with(" 0/3 2 running, 1 waiting to retry, 0:03"));
+        let line = shown(2, 2, paused());
+        assert!(line.ends_with(" 0/3 1 connecting, 2 retrying: No route, next in 4 s, 0:02"), "{line}");
+        assert!(shown(1, 3, EventKind::Connected).ends_with(" 0/3 1 running, 2 retrying: No route, next in 3 s, 0:03"));
+        let line = shown(2, 3, EventKind::Resumed);
+        assert!(
+            line.ends_with(" 0/3 1 connecting, 1 running, 1 retrying: No route, 0:03"),
+            "cut between words: {line}"
+        );
         let ended = || EventKind::Finished { outcome: Outcome::Exited(1), attempts: 3 };
-        assert!(shown(0, 3, ended()).ends_with(" 1/3 2 running, 1 failed, 0:03"));
+        let line = shown(0, 3, ended());
+        assert!(line.ends_with(" 1/3 1 connecting, 1 running, 1 failed, 0:03"), "{line}");
         assert!(shown(2, 3, ended()).ends_with(" 2/3 1 running, 2 failed, 0:03"));
+        // The longest wait is named, whatever the host waits for.
+        shown(1, 9, EventKind::Paused { reason: "No route".to_owned(), until: start });
+        let text = progress.text(start + Duration::from_secs(9), 100);
+        assert_eq!(text, "1 retrying: No route, 2 failed, 0:09, slowest b (8 s, retrying)");
     }
 
     #[test]
@@ -288,8 +377,9 @@ mod tests {
         let mut output = Output::over(None, None, &Style::default());
         let (start, mut whole) = (progress.start, String::new());
         for job in &*jobs {
-            let event = Event { job: job.number, at: start, kind: EventKind::Started };
-            progress.event(job, &event, &mut output);
+            for kind in [EventKind::Started, EventKind::Connected] {
+                progress.event(job, &Event { job: job.number, at: start, kind }, &mut output);
+            }
         }
         let at = start + Duration::from_secs(9);
         for width in 0..200 {

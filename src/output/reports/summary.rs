@@ -13,8 +13,8 @@ use crate::output::writer::Output;
 use crate::plan::job::Job;
 use crate::text::sanitize::{columns, filling, sanitize};
 
-/// So many failures are easily seen one by one; beyond that they are told by reason too.
-const FEW: usize = 4;
+/// In runs of more hosts than these a failure is easily overlooked, and many would bury what else there is to see.
+const FEW_HOSTS: usize = 10;
 /// How many reasons are told at most, the most frequent ones.
 const REASONS: usize = 20;
 /// How many of the slowest hosts are named.
@@ -24,8 +24,14 @@ const TITLE: usize = 15;
 /// Columns of the longest label that the others are aligned with: the numbers behind it fit into a line of 80.
 const LONGEST_LABEL: usize = 48;
 
-/// The hosts that failed, folded, by reason: `  38 hosts: auth: deploy: refused after ...: web[01-38]`. On standard error, if
-/// they are more than [`FEW`].
+/// Whether the end of a host in a run of `hosts` is told by the recap alone, and not by a line of its own: thousands that are stopped
+/// would say the same. One that may still run its command has its line.
+pub fn is_for_recap(outcome: &Outcome, hosts: usize) -> bool {
+    hosts > FEW_HOSTS && matches!(outcome, Outcome::Cancelled { .. })
+}
+
+/// The recap: the hosts that failed, folded, by reason, the most frequent one first: `  38 auth: deploy: refused after ...: web[01-38]`.
+/// On standard error, if the run had more than [`FEW_HOSTS`] or more output than a screen shows.
 pub struct FailureReport {
     jobs: Arc<[Job]>,
     by_reason: HashMap<(Class, String), Vec<usize>>,
@@ -53,26 +59,24 @@ impl Report for FailureReport {
 
     fn finish(&mut self, _: &Tally, output: &mut Output) {
         let mut reasons: Vec<((Class, String), Vec<usize>)> = self.by_reason.drain().collect();
-        if reasons.iter().map(|(_, jobs)| jobs.len()).sum::<usize>() <= FEW {
+        let is_long = self.jobs.len() > FEW_HOSTS || self.jobs.len() > 1 && output.fills_screen();
+        if reasons.is_empty() || !is_long {
             return;
         }
         reasons.iter_mut().for_each(|(_, jobs)| jobs.sort_unstable());
         reasons.sort_by_key(|(_, jobs)| (std::cmp::Reverse(jobs.len()), jobs[0]));
+        let width = reasons[0].1.len().to_string().len();
         let buffer = output.buffer(Stream::Stderr);
         for ((_, reason), jobs) in reasons.iter().take(REASONS) {
             let names = fold(jobs.iter().map(|number| self.jobs[*number].label.as_str()));
-            let _ = writeln!(buffer, "  {}: {}: {}", hosts(jobs.len()), sanitize(reason), sanitize(&names));
+            let _ = writeln!(buffer, "  {:>width$} {}: {}", jobs.len(), sanitize(reason), sanitize(&names));
         }
         let more = reasons.iter().skip(REASONS);
         let (count, others) = more.fold((0, 0), |(count, others), (_, jobs)| (count + jobs.len(), others + 1));
         if others > 0 {
-            let _ = writeln!(buffer, "  {}: {others} more reasons", hosts(count));
+            let _ = writeln!(buffer, "  {count} for {others} other reasons");
         }
     }
-}
-
-fn hosts(count: usize) -> String {
-    format!("{count} host{}", if count == 1 { "" } else { "s" })
 }
 
 /// `--times`: a table of how long the parts took, and the slowest hosts, on standard error.

@@ -17,7 +17,7 @@ use super::agent_forward::ForwardedAgent;
 use super::dialogue::Dialogue;
 use super::stdin::{Broken, StdinSender};
 use super::stop::Stopping;
-use crate::events::event::{Event, EventKind, Notice, Outcome, Phase, Stream};
+use crate::events::event::{Event, EventKind, HostStage, Notice, Outcome, Phase, Stream};
 use crate::events::host_error::HostError;
 use crate::events::remedy::Remedy;
 use crate::ssh::channel::requests::{Made, Requests, Start, Unanswered};
@@ -284,7 +284,7 @@ impl Running<'_> {
     /// Stops the job where it is cancelled, a limit of time is over, or nobody here needs it any more.
     fn stop_if_over(&mut self) {
         if self.cancel.is_triggered() && self.cancel.lapsed().is_none() {
-            return self.stop(Outcome::cancelled(self.cancel, true));
+            return self.stop(Outcome::cancelled(self.cancel, HostStage::Running));
         }
         if let Some((due, reason)) = self.over() {
             if self.late.has_come(due, self.session) {

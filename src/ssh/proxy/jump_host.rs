@@ -20,7 +20,7 @@ use crossbeam_channel::{Receiver, Select, Sender, bounded};
 
 use super::connection::{Connection, Plan, Through, Way, failed_hop};
 use super::proxy_command::ProxyCommand;
-use crate::events::event::{Notice, Outcome, Phase};
+use crate::events::event::{HostStage, Notice, Outcome, Phase};
 use crate::events::host_error::{HostError, ProxyError};
 use crate::events::remedy::Remedy;
 use crate::hosts::proxy::Proxy;
@@ -31,7 +31,7 @@ use crate::ssh::session::Session;
 use crate::ssh::watch::{CARRIER_TICK, Carrier, Watch};
 use crate::system::lock::lock;
 use crate::system::poll::catching_up;
-use crate::system::resolver;
+use crate::system::resolver::{self, LookupError};
 use crate::text::message::reason;
 
 /// Bytes of stack of a thread that serves a connection, as of a worker.
@@ -217,7 +217,7 @@ impl JumpHost {
                 }
                 Ok(operation) => {
                     let _ = operation.recv(watch.cancel().channel());
-                    return Err(Outcome::cancelled(watch.cancel(), true));
+                    return Err(Outcome::cancelled(watch.cancel(), HostStage::Connecting));
                 }
                 Err(_) => {
                     if let Some(answer) = self.await_late_answer(answered, watch) {
@@ -437,8 +437,12 @@ impl JumpHost {
         let Some(before) = &self.before else {
             let addresses = resolver::lookup_within(&host.name, watch.deadline(), watch.cancel());
             watch.check()?;
-            let addresses =
-                addresses.map_err(|reason| HostError::Dns { name: host.name.clone(), reason, origin: None })?;
+            let addresses = addresses.map_err(|LookupError { reason, is_final }| HostError::Dns {
+                name: host.name.clone(),
+                reason,
+                is_final,
+                origin: None,
+            })?;
             return Session::connect(host, &addresses, watch, &mut note).map(|session| (session, Underlay::Network));
         };
         let attempt = 1 + lock(&self.state).failure.as_ref().map_or(0, |failure| failure.count);

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use pssh::internal::{Cancel, Dialogue, Say, poll_with};
-use pssh::{HostError, Outcome};
+use pssh::{HostError, HostStage, Outcome};
 use rustix::event::PollFlags;
 use rustix::io::{Errno, ioctl_fionbio, read, write};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -86,7 +86,7 @@ impl Behaviour {
             if cancel.is_triggered() {
                 dialogue.abort();
                 assert_eq!(dialogue.say(&mut unsent), Say::Over);
-                return Outcome::cancelled(cancel, true);
+                return Outcome::cancelled(cancel, HostStage::Running);
             }
             if past(self.lost_after) {
                 return HostError::Lost { detail: "cut by the test".to_owned(), hint: None }.into();

@@ -7,6 +7,7 @@ use crate::copy::Download;
 use crate::copy::download_root::DownloadRoot;
 use crate::copy::scp::download::Receiving;
 use crate::copy::scp::upload::Sending;
+use crate::events::event::HostStage;
 
 /// Speaks with a peer that says `pieces`, one after the other, and then ends with `status`. Gives the outcome and how much was said.
 fn play<B: AsRef<[u8]>>(dialogue: &mut dyn Dialogue, pieces: &[B], status: u32) -> (Outcome, usize) {
@@ -288,7 +289,7 @@ fn what_has_come_can_be_looked_into_when_it_is_ended_from_outside() {
     let mode = |path: &str| std::fs::metadata(field.here(path)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("host/a"), mode("host/a/b")), (0o700, 0o700), "while they are being filled");
     receiving.abort();
-    let cancelled = Outcome::Cancelled { started: true, why: None };
+    let cancelled = Outcome::Cancelled { stage: HostStage::Running, why: None };
     assert!(matches!(receiving.conclude(cancelled), Outcome::Cancelled { .. }));
     assert_eq!((mode("host/a"), mode("host/a/b")), (0o755, 0o750));
     assert_eq!(list(field.here("host")), ["a/", "a/b/", "kept", "link", "up"]);

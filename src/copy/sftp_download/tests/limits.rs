@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::hostile::{Asked, DIRECTORY, FILE, OPENDIR, Played, READ, READDIR, asked, data, play_on, status};
 use super::*;
+use crate::events::event::HostStage;
 
 /// The server of the system, with room for so many open files, of which it needs five for itself.
 fn server_with(files: usize, directory: &Path) -> Server {
@@ -88,7 +89,7 @@ fn directories_that_were_being_filled_can_be_looked_into_afterwards() {
     let mode = |path: &str| fs::metadata(sides.local(path)).expect("a directory").permissions().mode() & 0o777;
     assert_eq!((mode("tree/a"), mode("tree/a/b")), (0o700, 0o700), "while they are being filled");
     downloading.abort();
-    let cancelled = Outcome::Cancelled { started: true, why: None };
+    let cancelled = Outcome::Cancelled { stage: HostStage::Running, why: None };
     assert!(matches!(downloading.conclude(cancelled), Outcome::Cancelled { .. }));
     let umask = 0o777 & !local_mode(0o777, false);
     assert_eq!((mode("tree/a"), mode("tree/a/b")), (0o755 & !umask, 0o750 & !umask));

@@ -4,6 +4,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use proptest::prelude::*;
 
 use super::*;
+use crate::events::event::HostStage;
 
 const D: &str = "directory";
 
@@ -564,7 +565,7 @@ fn being_stopped_leaves_nothing_behind() {
     assert_eq!(sides.arrived().len(), 2, "a temporary file");
     downloading.abort();
     assert_eq!(said(&mut downloading), (Vec::new(), Say::Over));
-    let cancelled = Outcome::Cancelled { started: true, why: None };
+    let cancelled = Outcome::Cancelled { stage: HostStage::Running, why: None };
     assert!(matches!(downloading.conclude(cancelled), Outcome::Cancelled { .. }));
     assert_eq!(sides.arrived(), files(&[("tree", D)]));
 }

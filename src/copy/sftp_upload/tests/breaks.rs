@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::copy::sftp::testing::{lost, program};
+use crate::events::event::HostStage;
 use crate::plan::program::Program;
 use crate::system::cancel::Reason;
 
@@ -296,7 +297,7 @@ fn an_upload_that_is_stopped_leaves_nothing_behind() {
         }
         assert_eq!(uploading.shared.open, 0);
         // Why it was stopped is what is told.
-        let cancelled = || Outcome::Cancelled { started: true, why: Some(Reason::Program) };
+        let cancelled = || Outcome::Cancelled { stage: HostStage::Running, why: Some(Reason::Program) };
         assert!(matches!(uploading.conclude(cancelled()), Outcome::Cancelled { .. }));
     }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::spoken::AFTER_DONE;
 use super::{Drained, Running, STARTING, STREAMS, State, not_started};
-use crate::events::event::{Event, EventKind, Outcome};
+use crate::events::event::{Event, EventKind, HostStage, Outcome};
 use crate::events::host_error::HostError;
 use crate::ssh::channel::requests;
 use crate::ssh::ffi::{self, Exit};
@@ -94,7 +94,9 @@ impl Running<'_> {
                 stopping.outcome(ended.is_some_and(|outcome| has_ended(&outcome)))
             }
             State::Parting { reason, .. } => reason,
-            State::Running | State::Asking(_) => ended.unwrap_or_else(|| Outcome::cancelled(self.cancel, true)),
+            State::Running | State::Asking(_) => {
+                ended.unwrap_or_else(|| Outcome::cancelled(self.cancel, HostStage::Running))
+            }
         };
         let _ = self.channel.close();
         loop {

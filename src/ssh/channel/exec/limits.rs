@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::spoken::AFTER_DONE;
 use super::{BLIND_PAUSE, Running, State};
-use crate::events::event::{Outcome, Phase};
+use crate::events::event::{HostStage, Outcome, Phase};
 use crate::ssh::channel::agent_forward::ForwardedAgent;
 use crate::ssh::watch::CARRIER_TICK;
 
@@ -41,7 +41,7 @@ impl Running<'_> {
     /// The limit of time that is over, if one is: since when, and the outcome.
     pub(super) fn over(&self) -> Option<(Instant, Outcome)> {
         if let Some(lapsed) = self.cancel.lapsed() {
-            return Some((lapsed, Outcome::cancelled(self.cancel, true)));
+            return Some((lapsed, Outcome::cancelled(self.cancel, HostStage::Running)));
         }
         if !matches!(self.state, State::Running) {
             return None;
