@@ -1,5 +1,5 @@
-//! Which of the things that are said about a host counts: its entry in the list and `--host-config`'s like, then what is said of all
-//! hosts, then ssh_config(5), then our defaults. Destinations take the values, and `explain` says where they come from.
+//! Which of the things that are said about a host counts: what its entry or its table in a TOML file says, then what is said of all hosts,
+//! then ssh_config(5), then our defaults. Destinations take the values, and `explain` says where they come from.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
