@@ -19,6 +19,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use fleet::{Fleet, HOSTS, build_pssh, script};
@@ -74,6 +75,19 @@ const GATHER: Scene = Scene {
     status: 0,
 };
 
+/// A film: one host is down, which is tried again, another fails, and the end names both.
+const DEPLOY: Scene = Scene {
+    file: "run.svg",
+    title: "A run of pssh on twelve hosts: one is down and is tried again, one fails, and the end names both",
+    line: "pssh -w 'web[01-12]' -p 6 --num-retries 3 --retry-delay 2 ./deploy",
+    moment: None,
+    status: 4,
+};
+/// The host of it that is down: its place and its name.
+const DEPLOY_DOWN: (usize, &str) = (3, "web04");
+/// How long the end of a film is shown.
+const REST: Duration = Duration::from_secs(6);
+
 /// What all hosts but one have in their `nginx.conf`.
 const CONFIGURATION: &str = "\
 worker_processes  auto;
@@ -121,7 +135,22 @@ fn run() -> Result<()> {
     let webs = (1..=12).map(|number| (format!("web{number:02}"), configuration(number)));
     let fleet = Fleet::start("nginx.conf", webs)?;
     configure(&fleet, &fleet.up().collect::<Vec<_>>())?;
-    take(&GATHER, &fleet)
+    take(&GATHER, &fleet)?;
+    let webs = (1..=12).filter(|number| *number != DEPLOY_DOWN.0 + 1);
+    let fleet = Fleet::start("deploy", webs.map(|number| (format!("web{number:02}"), script(&deploy(number)))))?;
+    let mut hosts: Vec<(&str, SocketAddr)> = fleet.up().collect();
+    hosts.insert(DEPLOY_DOWN.0, (DEPLOY_DOWN.1, fleet.down()));
+    configure(&fleet, &hosts)?;
+    take(&DEPLOY, &fleet)
+}
+
+/// What the script `deploy` of a host does.
+fn deploy(number: usize) -> String {
+    let pause = format!("sleep 1.{:02}", 8 * number);
+    match number {
+        7 => format!("{pause}; echo 'migration 41: column exists' >&2; exit 1"),
+        _ => format!("{pause}; echo 'version 2.4.1 is live'"),
+    }
 }
 
 /// The text of `nginx.conf` on a host.
@@ -178,8 +207,11 @@ fn take(scene: &Scene, fleet: &Fleet, pssh: &Path, stop: &AtomicBool) -> Result<
         bail!("a path of this machine is on the screen:\n{text}");
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(scene.file);
-    fs::write(&path, svg::picture(&shown.screen, scene.title))
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    let picture = match scene.file == DEPLOY.file {
+        true => svg::film(&shown.frames, REST, scene.title),
+        false => svg::picture(&shown.screen, scene.title),
+    };
+    fs::write(&path, picture).with_context(|| format!("cannot write {}", path.display()))?;
     println!("docs/{}: {}", scene.file, scene.line);
     Ok(())
 }

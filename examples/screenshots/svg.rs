@@ -1,6 +1,7 @@
 //! A picture of a terminal's screen, as SVG that stands by itself: no scripts, no styles or fonts from elsewhere.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use vt100::{Cell, Color, Screen};
 
@@ -75,6 +76,7 @@ impl Look {
 }
 
 /// Neighbours on a row that look the same.
+#[derive(PartialEq)]
 struct Run {
     column: u16,
     columns: u16,
@@ -84,14 +86,72 @@ struct Run {
 
 /// The picture of all rows down to the last one with text.
 pub(crate) fn picture(screen: &Screen, title: &str) -> String {
+    let lines = rows(screen);
+    let mut svg = beginning(screen, lines.len(), title);
+    for (number, line) in lines.iter().enumerate() {
+        draw(number, line, &mut svg);
+    }
+    svg + "</g>\n</svg>\n"
+}
+
+/// A film of screens, each of which is shown from its time on, and the last one for `rest` before it begins again. Where nothing moves,
+/// the last one is seen.
+pub(crate) fn film(frames: &[(Duration, Screen)], rest: Duration, title: &str) -> String {
+    let Some((end, last)) = frames.last() else { return String::new() };
+    let all: Vec<Vec<Vec<Run>>> = frames.iter().map(|(_, screen)| rows(screen)).collect();
+    let count = all.iter().map(Vec::len).max().unwrap_or_default();
+    let whole = (*end + rest).as_secs_f64();
+    let mut svg = beginning(last, count, title);
+    for row in 0..count {
+        let line = |frame: usize| all[frame].get(row).map_or(&[][..], Vec::as_slice);
+        let mut begin = 0;
+        while begin < frames.len() {
+            let next = (begin..frames.len()).find(|frame| line(*frame) != line(begin)).unwrap_or(frames.len());
+            if !line(begin).is_empty() {
+                let share = |frame: usize| frames.get(frame).map_or(1.0, |(at, _)| at.as_secs_f64() / whole);
+                interval([share(begin), share(next)], whole, &mut svg);
+                draw(row, line(begin), &mut svg);
+                svg.push_str("</g>\n");
+            }
+            begin = next;
+        }
+    }
+    svg + "</g>\n</svg>\n"
+}
+
+/// Begins a group that is seen in this part of the film only.
+fn interval([begin, end]: [f64; 2], whole: f64, svg: &mut String) {
+    let (values, times) = match (begin <= 0.0, end >= 1.0) {
+        (true, true) => return svg.push_str("<g>\n"),
+        (true, false) => ("inline;none", format!("0;{end:.4}")),
+        (false, true) => ("none;inline", format!("0;{begin:.4}")),
+        (false, false) => ("none;inline;none", format!("0;{begin:.4};{end:.4}")),
+    };
+    let still = if end >= 1.0 { "inline" } else { "none" };
+    // Writing to memory never fails.
+    let _ = writeln!(
+        svg,
+        "<g display=\"{still}\"><animate attributeName=\"display\" values=\"{values}\" keyTimes=\"{times}\" dur=\"{whole:.1}s\" \
+         calcMode=\"discrete\" repeatCount=\"indefinite\"/>"
+    );
+}
+
+/// The rows down to the last one with text.
+fn rows(screen: &Screen) -> Vec<Vec<Run>> {
     let (rows, columns) = screen.size();
     let mut lines: Vec<Vec<Run>> = (0..rows.get()).map(|row| runs(screen, row, columns.get())).collect();
     while lines.last().is_some_and(Vec::is_empty) {
         lines.pop();
     }
-    let (width, height) = (along(columns.get()) + MARGIN, 2.0 * MARGIN + LINE * lines.len() as f64);
+    lines
+}
+
+/// The frame of a picture of so many rows.
+fn beginning(screen: &Screen, rows: usize, title: &str) -> String {
+    let (_, columns) = screen.size();
+    let (width, height) = (along(columns.get()) + MARGIN, 2.0 * MARGIN + LINE * rows as f64);
     let title = escaped(title);
-    let mut svg = format!(
+    format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
          role=\"img\" aria-labelledby=\"title\">\n\
          <title id=\"title\">{title}</title>\n\
@@ -99,26 +159,25 @@ pub(crate) fn picture(screen: &Screen, title: &str) -> String {
          <g font-family=\"{FONTS}\" font-size=\"{FONT_SIZE}\" fill=\"{FOREGROUND}\" xml:space=\"preserve\">\n",
         width - 1.0,
         height - 1.0,
-    );
-    for (number, line) in lines.iter().enumerate() {
-        let top = MARGIN + LINE * number as f64;
-        for run in line {
-            let (x, length) = (along(run.column), round(COLUMN * f64::from(run.columns)));
-            if let Some(behind) = &run.look.behind {
-                let _ = writeln!(
-                    svg,
-                    "<rect x=\"{x}\" y=\"{top}\" width=\"{length}\" height=\"{LINE}\" fill=\"{behind}\"/>"
-                );
-            }
-            // The length keeps the columns of a font that is wider or narrower.
-            let (y, look, text) = (top + BASELINE, run.look.attributes(), escaped(&run.text));
-            let _ = writeln!(
-                svg,
-                "<text x=\"{x}\" y=\"{y}\" textLength=\"{length}\" lengthAdjust=\"spacingAndGlyphs\"{look}>{text}</text>"
-            );
+    )
+}
+
+/// Draws a row.
+fn draw(number: usize, line: &[Run], svg: &mut String) {
+    let top = MARGIN + LINE * number as f64;
+    for run in line {
+        let (x, length) = (along(run.column), round(COLUMN * f64::from(run.columns)));
+        if let Some(behind) = &run.look.behind {
+            let _ =
+                writeln!(svg, "<rect x=\"{x}\" y=\"{top}\" width=\"{length}\" height=\"{LINE}\" fill=\"{behind}\"/>");
         }
+        // The length keeps the columns of a font that is wider or narrower.
+        let (y, look, text) = (top + BASELINE, run.look.attributes(), escaped(&run.text));
+        let _ = writeln!(
+            svg,
+            "<text x=\"{x}\" y=\"{y}\" textLength=\"{length}\" lengthAdjust=\"spacingAndGlyphs\"{look}>{text}</text>"
+        );
     }
-    svg + "</g>\n</svg>\n"
 }
 
 /// The text of a row; a gap of two blanks or more parts it, and what only blanks follow ends it.
@@ -215,6 +274,29 @@ mod tests {
                 text("32.8", "68", "8.4", ">x"),
             ]
         );
+    }
+
+    #[test]
+    fn a_film_shows_each_row_while_it_is_there() {
+        let size = |count| NonZero::new(count).expect("a size");
+        let mut terminal = vt100::Parser::new(size(5), size(20), 0);
+        let mut frames = Vec::new();
+        for (seconds, bytes) in [(0, &b"$ x\r\n"[..]), (2, b"1/2"), (6, b"\rok!")] {
+            terminal.process(bytes);
+            frames.push((Duration::from_secs(seconds), terminal.screen().clone()));
+        }
+        let svg = film(&frames, Duration::from_secs(2), "title");
+        let groups: Vec<&str> = svg.lines().filter(|line| line.starts_with("<g") && !line.contains("font")).collect();
+        let animated = |still: &str, values: &str, times: &str| {
+            format!(
+                "<g display=\"{still}\"><animate attributeName=\"display\" values=\"{values}\" keyTimes=\"{times}\" dur=\"8.0s\" \
+                 calcMode=\"discrete\" repeatCount=\"indefinite\"/>"
+            )
+        };
+        let [seen, last] =
+            [animated("none", "none;inline;none", "0;0.2500;0.7500"), animated("inline", "none;inline", "0;0.7500")];
+        assert_eq!(groups, ["<g>", &seen, &last]);
+        assert_eq!(svg.matches("<text").count(), 3);
     }
 
     #[test]

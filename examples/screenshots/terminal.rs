@@ -24,11 +24,15 @@ const ROWS: u16 = 50;
 const LIMIT: Duration = Duration::from_secs(30);
 /// How often the screen is looked at.
 const TICK: Duration = Duration::from_millis(5);
+/// How often a frame is kept.
+const FRAME: Duration = Duration::from_millis(100);
 
 /// What a run left.
 pub(crate) struct Shown {
     /// The screen at its end, or at the moment that was waited for.
     pub(crate) screen: Screen,
+    /// What the screen showed and from when on, counted from the start of the program.
+    pub(crate) frames: Vec<(Duration, Screen)>,
     pub(crate) status: ExitStatus,
 }
 
@@ -71,12 +75,18 @@ pub(crate) fn run(command: &Command, before: &str, moment: Option<&str>, stop: &
     });
     let now = || parser.lock().unwrap_or_else(PoisonError::into_inner).screen().clone();
 
-    let deadline = Instant::now() + LIMIT;
+    let begin = Instant::now();
+    let deadline = begin + LIMIT;
     let mut kept = None;
+    let mut frames = vec![(Duration::ZERO, now())];
     let status = loop {
         let status = child.0.try_wait().context("cannot wait for the program")?;
         if let Some(moment) = moment.filter(|_| kept.is_none()) {
             kept = Some(now()).filter(|screen| screen.contents().contains(moment));
+        }
+        let at = begin.elapsed();
+        if frames.last().is_some_and(|(last, _)| at >= *last + FRAME) {
+            frames.push((at, now()));
         }
         match status {
             Some(status) => break status,
@@ -89,6 +99,7 @@ pub(crate) fn run(command: &Command, before: &str, moment: Option<&str>, stop: &
     if reader.join().is_err() {
         bail!("the terminal emulator failed");
     }
+    frames.push((begin.elapsed(), now()));
     let screen = match (kept, moment) {
         (Some(screen), _) => screen,
         (None, None) => now(),
@@ -97,7 +108,7 @@ pub(crate) fn run(command: &Command, before: &str, moment: Option<&str>, stop: &
     if screen.scrollback_len() > 0 {
         bail!("more than {ROWS} rows:\n{}", screen.contents());
     }
-    Ok(Shown { screen, status })
+    Ok(Shown { screen, frames, status })
 }
 
 /// Starts a program with `line` as its controlling terminal.

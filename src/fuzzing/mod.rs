@@ -225,7 +225,7 @@ pub fn host_args(text: &[u8]) -> Verdict {
         _ => Vec::new(),
     };
     let given = Some((Path::new(file), text)).filter(|_| options.is_empty());
-    let names = host_args::ArgumentNames::default();
+    let names = host_args::ArgumentNames { single: "--host-arg", column: "--host-column" };
     let arguments =
         host_args::of_texts(given, None, &options, &hosts, &command, names).map_err(|error| error.to_string())?;
     assert_eq!(arguments.len(), hosts.len(), "arguments for every host");

@@ -106,12 +106,6 @@ pub struct ArgumentNames {
     pub column: &'static str,
 }
 
-impl Default for ArgumentNames {
-    fn default() -> Self {
-        ArgumentNames { single: "host argument", column: "the host column" }
-    }
-}
-
 /// At most this many problems are listed: the first ones tell what kind of mistake it is.
 const PROBLEMS_SHOWN: usize = 10;
 
