@@ -179,7 +179,7 @@ fn copies_go_on() {
         ] {
             fs::create_dir_all(&there).expect("a directory");
             let copy = there.join("file");
-            let options = [options, &["--channel-timeout", "1", "-O", "ServerAliveInterval=1"]].concat();
+            let options = [options, &["--channel-timeout", "2", "-O", "ServerAliveInterval=1"]].concat();
             let running = world.run_of(program, way).args(options).arg(&file).arg(&copy).start();
             let size = || {
                 let entries = fs::read_dir(&there).expect("a directory").flatten();
@@ -188,7 +188,7 @@ fn copies_go_on() {
             while size() < 1_000_000 {
                 thread::sleep(Duration::from_millis(1));
             }
-            stop(&running, Duration::from_secs(4));
+            stop(&running, Duration::from_secs(5));
             let run = running.finish();
             run.exits(0);
             run.check(fs::read(&copy).is_ok_and(|copy| copy == bytes), &format!("{way:?}: the copy is whole"));
