@@ -311,7 +311,7 @@ fn host_keys_are_judged_for_each_host_as_is_said_of_it() {
     );
     let hosts = servers.each_ref().map(|server| server.addr().to_string());
     let run = run(&env, &config, &hosts.each_ref().map(String::as_str), &["true"]);
-    run.exits(4).stderr_has("pssh: 127.0.0.2: ok (exit 0)").stderr_has("127.0.0.2: new host key added to ");
+    run.exits(4).stderr_has("pssh: 127.0.0.2: ok (exit 0)").stderr_has("pssh: new host key of 127.0.0.2 added to ");
     run.ends("127.0.0.3", "ok").ends("127.0.0.4", "hostkey: ");
 }
 

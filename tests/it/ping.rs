@@ -60,7 +60,7 @@ fn the_keys_of_new_hosts_are_taken_in_by_one_command() {
     // One alone is named; cron hears nothing.
     fs::write(&known, "").expect("known_hosts");
     let one = |args: &[&str]| env.pssh().hosts(&sshd.hosts()[..1]).args(args).run();
-    let told = format!("pssh: 127.0.1.1: new host key added to {}\n", known.display());
+    let told = format!("pssh: new host key of 127.0.1.1 added to {}\n", known.display());
     one(&["--host-key-check", "accept-new", "true"]).exits(0).stderr_has(&told);
     fs::write(&known, "").expect("known_hosts");
     let quiet = one(&["-q", "--host-key-check", "accept-new", "true"]);

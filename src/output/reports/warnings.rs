@@ -70,7 +70,7 @@ impl Report for Warnings {
         for ((file, is_checked), hosts) in std::mem::take(&mut self.keys) {
             let unchecked = if is_checked { "" } else { " without a check" };
             let keys = match hosts.count() {
-                1 => format!("{}: new host key", hosts.named[0]),
+                1 => format!("new host key of {}", hosts.named[0]),
                 count => format!("{count} new host keys"),
             };
             say(&format!("{keys} added to {}{unchecked}", file.display()));
