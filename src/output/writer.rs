@@ -3,6 +3,9 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FileType, fstat};
 
 use super::formats::ci_log::{CiLog, LogState};
 use super::style::Style;
@@ -16,6 +19,9 @@ const FULL: usize = 64 * 1024;
 /// Lines and bytes that are more than any screen has: beyond them nothing is counted.
 const MANY_LINES: usize = 1000;
 const MANY_BYTES: usize = 1 << 20;
+
+/// How long a program that reads our output may take to show it.
+const ECHO: Duration = Duration::from_secs(1);
 
 /// What has become of standard output.
 #[derive(Debug)]
@@ -50,6 +56,10 @@ pub struct Output {
 struct Target {
     /// Whether a status line is in the way.
     has_status: bool,
+    /// Whether it is a pipe whose reader may show what it reads on the terminal of the status line (`| tee log`).
+    is_echoed: bool,
+    /// When something was last written to it, if it is.
+    echoed: Option<Instant>,
     sink: Option<Sink>,
     buffer: Vec<u8>,
     broken: Option<Broken>,
@@ -76,13 +86,18 @@ impl Output {
             let sink = file.map(Sink::new);
             let (buffer, state) = (Vec::with_capacity(FULL + FULL / 2), LogState::default());
             let is_terminal = style.of(stream).is_terminal;
-            Target { has_status, sink, buffer, broken: None, log, state, is_terminal, lines: 0, bytes: 0 }
+            let (lines, bytes, echoed) = (0, 0, None);
+            let is_echoed = has_status && stream == Stream::Stdout && !is_terminal;
+            Target { has_status, is_echoed, echoed, sink, buffer, broken: None, log, state, is_terminal, lines, bytes }
         };
-        // The status line is on standard error, whatever that is; standard output matters to it as the same terminal.
+        // The status line is on standard error, whatever that is; standard output matters to it as the same terminal, or as a pipe to
+        // a program that may write there.
         let has_status = style.has_progress;
+        let is_near = style.of(Stream::Stdout).is_terminal
+            || style.of(Stream::Stderr).is_terminal && stdout.as_ref().is_some_and(is_pipe);
         Output {
             program: style.program,
-            stdout: target(stdout, has_status && style.of(Stream::Stdout).is_terminal, style.log, Stream::Stdout),
+            stdout: target(stdout, has_status && is_near, style.log, Stream::Stdout),
             stderr: target(stderr, has_status, style.log.of_text(), Stream::Stderr),
             status: None,
             at_line_start: true,
@@ -159,9 +174,17 @@ impl Output {
     /// Writes everything that is buffered, and the status line below it.
     pub fn flush(&mut self) {
         self.write();
-        if let Some(status) = self.status.as_ref().filter(|_| self.at_line_start && !status_line::is_shown()) {
+        if self.may_show()
+            && !status_line::is_shown()
+            && let Some(status) = &self.status
+        {
             status_line::show(status);
         }
+    }
+
+    /// Whether there is room for a status line. A program that reads our output may not have shown all of it yet.
+    fn may_show(&self) -> bool {
+        self.at_line_start && self.stdout.echoed.is_none_or(|at| at.elapsed() >= ECHO)
     }
 
     /// Replaces the status line; `None` is none.
@@ -169,7 +192,7 @@ impl Output {
         self.write();
         match &status {
             None => status_line::clear(),
-            Some(text) if self.at_line_start && (self.status != status || !status_line::is_shown()) => {
+            Some(text) if self.may_show() && (self.status != status || !status_line::is_shown()) => {
                 status_line::show(text);
             }
             Some(_) => {}
@@ -209,6 +232,9 @@ impl Target {
         if self.has_status {
             status_line::clear();
         }
+        if self.is_echoed {
+            self.echoed = Some(Instant::now());
+        }
         if self.has_status || self.is_terminal {
             *at_line_start = self.buffer.ends_with(b"\n");
         }
@@ -239,4 +265,9 @@ impl Target {
             });
         }
     }
+}
+
+/// Whether a file is a pipe or a socket, so that another program reads it.
+fn is_pipe(file: &File) -> bool {
+    fstat(file).is_ok_and(|about| matches!(FileType::from_raw_mode(about.st_mode), FileType::Fifo | FileType::Socket))
 }

@@ -171,6 +171,22 @@ fn a_pager_is_not_drawn_over() {
 }
 
 #[test]
+fn what_a_program_in_between_shows_is_not_drawn_over() {
+    let (env, sshd) = lab(1);
+    let pty = Pty::new();
+    pty.resize(80, 24);
+    // As with `| tee log`: what was just printed may be shown on the terminal a moment later.
+    let line = "i=0; while [ $i -lt 20 ]; do echo x; sleep 0.1; i=$((i + 1)); done; sleep 4";
+    let pssh = env.pssh().hosts(sshd.hosts()).args(["--color=never", line]).variable("TERM", "xterm");
+    let running = pty.show_errors(pssh).start();
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert_eq!(pty.shown(), "", "nothing is drawn between lines");
+    pty.wait_for("0/1 1 running", 1);
+    running.finish().exits(0);
+    assert_eq!(pty.screen(80, 24).contents(), "pssh: 127.0.1.1: ok (exit 0)");
+}
+
+#[test]
 fn no_headers_may_stand_in_the_file() {
     let (env, sshd) = lab(1);
     std::fs::create_dir_all(env.path(".config/pssh")).expect("a directory");

@@ -207,7 +207,7 @@ fn there_is_no_status_line_where_nobody_watches() {
     lab.pssh(&[], "sleep 1.2").run().exits(0).stderr_lacks("running");
     lab.pssh(&["--progress=always"], "sleep 1.2").run().exits(0).stderr_has("0/1 1 running");
     // Output elsewhere is not disturbed by a status line on the terminal.
-    let run = lab.pssh(&[], "echo a; sleep 1; echo b");
+    let run = lab.pssh(&[], "echo a; sleep 2.5; echo b");
     let run = lab.pty.show_errors(run).run();
     run.exits(0).stdout_is("127.0.1.1: a\n127.0.1.1: b\n");
     assert!(lab.pty.shown().contains("0/1 1 running"));
