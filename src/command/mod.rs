@@ -6,10 +6,10 @@
 
 pub mod host_args;
 pub mod input;
+pub(crate) mod quote_scanner;
 pub mod script;
 pub mod sudo;
 pub mod template;
-pub(crate) mod template_quotes;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 

@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-pub use super::template_quotes::Scanner;
+pub use super::quote_scanner::Scanner;
 
 use crate::command::quote;
 use crate::text::message::excerpt;

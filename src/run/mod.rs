@@ -1,9 +1,10 @@
 //! Carries the plan out: queue, threads, attempts.
 
-pub(crate) mod attempt;
 pub mod engine;
 pub mod pool;
 pub mod queue;
+mod retries;
 mod room;
 pub(crate) mod runner;
+pub(crate) mod session_work;
 pub(crate) mod transfer;

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, Sender};
 
 use super::pool::Plan;
+use super::retries::Retries;
 use crate::events::event::{Event, EventKind, HostStage, Outcome};
 use crate::events::host_error::HostError;
 use crate::plan::failure_limit::FailureCount;
 use crate::plan::job::Job;
-use crate::plan::retry::RetryPolicy;
 use crate::system::cancel::{Cancel, Reason};
 use crate::system::poll::catching_up;
 use crate::system::resolver::{self, Answer, LookupError, Resolver};
@@ -78,8 +78,7 @@ pub struct Queue {
     /// The name is being looked up: since when, for which attempt.
     asked: BTreeMap<usize, (Instant, u32)>,
     ready: BTreeMap<usize, Task>,
-    /// Failed, and to be tried again at that time; with the outcome that stands if it never is.
-    paused: BTreeMap<(Instant, usize), (Task, Outcome)>,
+    retries: Retries,
     /// How many tasks the workers have.
     handed_out: usize,
     resolver: Resolver,
@@ -98,7 +97,7 @@ impl Queue {
             next: 0,
             asked: BTreeMap::new(),
             ready: BTreeMap::new(),
-            paused: BTreeMap::new(),
+            retries: Retries::default(),
             handed_out: 0,
             resolver: Resolver::default(),
             plan,
@@ -114,16 +113,7 @@ impl Queue {
         let never = crossbeam_channel::never();
         loop {
             let now = Instant::now();
-            if let (Some(limit), Some(deadline)) = (self.plan.total_limit, self.deadline)
-                && now >= deadline
-            {
-                cancel.trigger(Reason::TooLong(limit));
-            }
-            let cancelled = cancel.is_triggered();
-            if cancelled {
-                self.deadline = None;
-                self.cancel_waiting(channels, cancel);
-            }
+            let cancelled = self.heed_cancel(now, channels, cancel);
             // What has come counts, however late it is looked at.
             answers.try_iter().for_each(|answer| self.take_answer(answer, channels));
             self.give_up_late_lookups(now, channels);
@@ -145,22 +135,22 @@ impl Queue {
                 Some(due) => select.select_deadline(due).ok(),
                 None => Some(select.select()),
             };
-            match operation {
-                None => {}
-                Some(operation) if operation.index() == alarm => {
+            let Some(operation) = operation else { continue };
+            match operation.index() {
+                index if index == alarm => {
                     let _ = operation.recv(cancel.channel());
                 }
-                Some(operation) if operation.index() == answered => {
+                index if index == answered => {
                     if let Ok(answer) = operation.recv(&answers) {
                         self.take_answer(answer, channels);
                     }
                 }
-                Some(operation) if operation.index() == reported => match operation.recv(channels.reports) {
+                index if index == reported => match operation.recv(channels.reports) {
                     Ok(report) => self.take_report(report, channels),
                     // All workers are gone, so nothing can be run any more. The multiplexer accounts for what is open.
                     Err(_) => return,
                 },
-                Some(operation) => {
+                _ => {
                     let task = taken.and_then(|(_, job)| self.ready.remove(&job));
                     if let Some(task) = task
                         && operation.send(channels.tasks, task).is_ok()
@@ -174,8 +164,23 @@ impl Queue {
         }
     }
 
+    /// Ends what waits once the run is stopped or has taken too long. Says whether it is.
+    fn heed_cancel(&mut self, now: Instant, channels: &Channels<'_>, cancel: &Cancel) -> bool {
+        if let (Some(limit), Some(deadline)) = (self.plan.total_limit, self.deadline)
+            && now >= deadline
+        {
+            cancel.trigger(Reason::TooLong(limit));
+        }
+        let is_cancelled = cancel.is_triggered();
+        if is_cancelled {
+            self.deadline = None;
+            self.cancel_waiting(channels, cancel);
+        }
+        is_cancelled
+    }
+
     fn is_done(&self) -> bool {
-        let waiting = self.asked.len() + self.ready.len() + self.paused.len() + self.handed_out;
+        let waiting = self.asked.len() + self.ready.len() + self.retries.len() + self.handed_out;
         waiting == 0 && self.next == self.jobs.len()
     }
 
@@ -203,8 +208,7 @@ impl Queue {
 
     /// Makes those jobs ready whose pause is over.
     fn end_pauses(&mut self, now: Instant) {
-        while let Some(entry) = self.paused.first_entry().filter(|entry| entry.key().0 <= now) {
-            let (task, _) = entry.remove();
+        while let Some(task) = self.retries.take_due(now) {
             if task.route == Route::Unresolved {
                 self.locate(task.job, task.attempt);
             } else {
@@ -223,8 +227,7 @@ impl Queue {
     fn next_due(&self, now: Instant) -> Option<Instant> {
         let turn = self.ready.keys().next().and_then(|first| self.turn_of(*first)).filter(|turn| *turn > now);
         let late = self.lookup_ends();
-        let paused = self.paused.keys().next().map(|(due, _)| *due);
-        turn.into_iter().chain(late).chain(paused).chain(self.deadline).min()
+        turn.into_iter().chain(late).chain(self.retries.next_due()).chain(self.deadline).min()
     }
 
     fn take_answer(&mut self, answer: Answer, channels: &Channels<'_>) {
@@ -287,31 +290,14 @@ impl Queue {
         }
     }
 
-    /// An attempt failed before the command was sent: the job pauses, or that is how it ends.
+    /// An attempt failed before the command was sent.
     fn failed(&mut self, task: Task, outcome: Outcome, channels: &Channels<'_>) {
-        let job = &self.jobs[task.job];
-        let attempts = job.attempts.unwrap_or(self.plan.retry.attempts);
-        let delay = job.retry_delay.unwrap_or(self.plan.retry.delay);
-        match (RetryPolicy { attempts, delay }).pause(&outcome, task.attempt) {
-            Some(pause) => {
-                let (job, seconds) = (task.job, pause.as_secs_f64());
-                let text = format!("attempt {} failed: {outcome}; the next one in {seconds:.1} s", task.attempt);
-                let _ = channels.events.send(Event::now(job, EventKind::Note(text)));
-                let until = Instant::now() + pause;
-                let _ = channels.events.send(Event::now(job, EventKind::Paused { reason: outcome.reason(), until }));
-                let task = Task { attempt: task.attempt + 1, ..task };
-                self.paused.insert((until, job), (task, outcome));
-            }
-            None => channels.finish(task.job, outcome, task.attempt),
-        }
+        self.retries.retry(&self.jobs[task.job], task, outcome, self.plan.retry, channels);
     }
 
     /// Ends every job that no worker has.
     fn cancel_waiting(&mut self, channels: &Channels<'_>, cancel: &Cancel) {
-        // How the last attempt went says more than that there is no other.
-        for (task, outcome) in std::mem::take(&mut self.paused).into_values() {
-            channels.finish(task.job, outcome, task.attempt - 1);
-        }
+        self.retries.cancel(channels);
         let asked = std::mem::take(&mut self.asked).into_iter().map(|(job, (_, attempt))| (job, attempt));
         let ready = std::mem::take(&mut self.ready).into_iter().map(|(job, task)| (job, task.attempt));
         let unseen = (self.next..self.jobs.len()).map(|job| (job, 1));
@@ -326,7 +312,7 @@ impl Queue {
 }
 
 impl Channels<'_> {
-    fn finish(&self, job: usize, outcome: Outcome, attempts: u32) {
+    pub(super) fn finish(&self, job: usize, outcome: Outcome, attempts: u32) {
         self.failures.note(&outcome);
         let _ = self.events.send(Event::now(job, EventKind::Finished { outcome, attempts }));
     }

@@ -21,9 +21,9 @@ use crate::plan::explain::Explained;
 use crate::plan::job::{self, Job};
 use crate::plan::settings::Settings;
 use crate::plan::work::Work;
-use crate::run::attempt::Attempt;
 use crate::run::pool::AttemptResult;
 use crate::run::queue::{Route, Task};
+use crate::run::session_work::SessionWork;
 use crate::ssh::destination::Destination;
 use crate::ssh::host_keys::known_hosts_command;
 use crate::ssh::proxy::chain::JumpHosts;
@@ -219,14 +219,14 @@ impl Runner {
         };
         self.stages.set(job.number, HostStage::Running);
         send(EventKind::Connected);
-        let attempt = Attempt { runner: self, job, host, events };
+        let work = SessionWork { runner: self, job, host, events };
         let outcome = match &self.work {
             Work::Commands { commands, inputs } => {
-                attempt.command(&mut session, inputs, commands.form(), &mut watch, &mut note)
+                work.command(&mut session, inputs, commands.form(), &mut watch, &mut note)
             }
             Work::Ping => Ok(reached(&milestones)),
-            Work::Copy(copy) => attempt.copy(&mut session, copy, &mut watch, &mut note),
-            Work::Rsync(rsync) => Ok(attempt.rsync(&mut session, rsync, &mut watch, &mut note)),
+            Work::Copy(copy) => work.copy(&mut session, copy, &mut watch, &mut note),
+            Work::Rsync(rsync) => Ok(work.rsync(&mut session, rsync, &mut watch, &mut note)),
         };
         session.disconnect();
         let replaced = session.replaced_key(host);

@@ -1,6 +1,6 @@
 //! Copies on a session: over SFTP, and where the host has no SFTP server, by scp, unless the user wants one of them (`-x -O`, `-x -s`).
 
-use super::attempt::Attempt;
+use super::session_work::SessionWork;
 use crate::copy::{Copy, Protocol};
 use crate::events::event::{Event, EventKind, Outcome};
 use crate::events::host_error::HostError;
@@ -15,7 +15,7 @@ const SUBSYSTEM: &str = "sftp";
 const SFTP_SERVER: &[u8] = b"sh -c 'for p in /usr/lib/openssh /usr/libexec/openssh /usr/lib/ssh /usr/libexec/ssh /usr/libexec /usr/lib \
                              /usr/local/libexec; do [ -x $p/sftp-server ] && exec $p/sftp-server; done; exec sftp-server'";
 
-impl Attempt<'_> {
+impl SessionWork<'_> {
     /// Copies.
     ///
     /// # Errors

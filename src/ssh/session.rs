@@ -13,11 +13,11 @@ use super::algorithms::{self, Algorithms, Disagreement};
 use super::destination::Destination;
 use super::ffi::{self, GivenUp, Link, SocketEnd};
 use super::host_keys::known_hosts::KnownHosts;
-use super::host_keys::revoked::RevokedKeys;
+use super::host_keys::revoked_keys::RevokedKeys;
 use super::keys::identities::Identities;
 use super::keys::session_binding::Binding;
 use super::login::auth;
-use super::login::host_key::{self, Known, Trust};
+use super::login::host_key_check::{self, Known, Trust};
 use super::tcp;
 use super::version;
 use super::watch::{Notes, Watch};
@@ -217,7 +217,7 @@ impl Session {
             let detail = "the server sent no host key".to_owned();
             return Err(HostError::Ssh { doing: "key exchange", detail, hint: None }.into());
         };
-        let trust = host_key::check(host, known, key, made.socket(), watch, note)?;
+        let trust = host_key_check::check(host, known, key, made.socket(), watch, note)?;
         let identifier = made.link.session_identifier();
         let binding = identifier
             .and_then(|identifier| made.link.with_opening(|opening| Binding::of_session(key, &identifier, opening)));
@@ -235,7 +235,7 @@ impl Session {
     }
 
     fn handshake(&mut self, host: &Destination, known: &Known, watch: &mut Watch<'_>) -> Result<(), Outcome> {
-        let host_keys = host_key::preference(host, known);
+        let host_keys = host_key_check::preference(host, known);
         self.offer(&host.algorithms, &host_keys)?;
         watch.expect(Phase::Connect, "no SSH handshake");
         let (socket, mut refused) = (Arc::clone(&self.socket), None);
@@ -369,7 +369,7 @@ impl Session {
     /// The outcome of `host`, whose session this is, if it has shown another key than the one that was checked.
     pub fn replaced_key(&self, host: &Destination) -> Option<Outcome> {
         let is_replaced = self.link.given_up() == Some(GivenUp::HostKey);
-        is_replaced.then(|| host_key::replaced(host, self.session.host_key().map(|(key, _)| key)).into())
+        is_replaced.then(|| host_key_check::replaced(host, self.session.host_key().map(|(key, _)| key)).into())
     }
 
     /// The driver of this session.

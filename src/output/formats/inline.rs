@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use super::ci_groups::Groups;
-use super::status::StatusLines;
+use super::pssh_status::StatusLines;
 use crate::events::event::{Class, Event, EventKind, Outcome, Stream, Tally};
 use crate::events::host_error::HostError;
 use crate::events::remedy::Remedy;

@@ -9,5 +9,5 @@ pub(crate) mod inline;
 pub(crate) mod json;
 pub(crate) mod lines;
 pub(crate) mod outcomes;
+pub(crate) mod pssh_status;
 pub(crate) mod quiet;
-pub(crate) mod status;

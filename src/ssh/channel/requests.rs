@@ -18,7 +18,7 @@ use ssh2::Error;
 use crate::ssh::channel::agent_forward::ForwardedAgent;
 use crate::ssh::ffi::{self, Channel, Exit, REQUEST_DENIED, TOO_LONG};
 use crate::ssh::keys::agent;
-use crate::ssh::login::host_key::Trust;
+use crate::ssh::login::host_key_check::Trust;
 use crate::ssh::session::{Session, Stop};
 use crate::ssh::watch::{Notes, Watch};
 use crate::ssh::wire::put_string;

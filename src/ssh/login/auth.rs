@@ -6,7 +6,7 @@
 
 use ssh2::{Error, MethodType};
 
-use super::host_key::Trust;
+use super::host_key_check::Trust;
 use super::keyboard_interactive::{Conversation, Silence};
 use crate::events::event::{Outcome, Phase};
 use crate::events::host_error::{HostError, LoginError};

@@ -10,7 +10,7 @@ use crate::command::sudo::{Sudo, Target, Tokens};
 use crate::events::event::Stream;
 use crate::events::host_error::HostError;
 use crate::events::remedy::Remedy;
-use crate::ssh::login::host_key::Trust;
+use crate::ssh::login::host_key_check::Trust;
 use crate::system::password_source::Secret;
 use crate::system::quotation;
 use crate::system::redact::{Filter, MASK, SHORTEST};

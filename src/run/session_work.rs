@@ -26,7 +26,7 @@ use crate::ssh::watch::Watch;
 const WINDOWS: u32 = 2;
 
 /// A job on a session.
-pub struct Attempt<'a> {
+pub struct SessionWork<'a> {
     /// What all jobs share.
     pub runner: &'a Runner,
     /// The job.
@@ -37,7 +37,7 @@ pub struct Attempt<'a> {
     pub events: &'a Sender<Event>,
 }
 
-impl Attempt<'_> {
+impl SessionWork<'_> {
     /// Runs the job's command, which reads `inputs`, and shows what it prints.
     ///
     /// # Errors
