@@ -62,6 +62,7 @@ impl Kinds {
     fn add_long(&mut self, name: &[u8]) {
         match name {
             b"recursive" | b"dirs" | b"old-dirs" | b"old-d" => self.directories = true,
+            b"no-recursive" | b"no-r" => self.directories = false,
             b"archive" => self.add_letter(b'a'),
             b"links" | b"copy-unsafe-links" => self.links = true,
             b"copy-links" => self.targets = true,

@@ -1,6 +1,6 @@
 //! A run from the parsed command line to the exit status. Reads as the table of contents of the program.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -225,6 +225,11 @@ fn is_stray_number(opts: &Opts) -> bool {
     opts.running.stop_on_errors.is_some() && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// Whether a word is nothing but digits.
+fn is_number(word: &OsStr) -> bool {
+    !word.is_empty() && word.as_bytes().iter().all(u8::is_ascii_digit)
+}
+
 /// Whether the words are the text of a shell, and not the arguments of a script, or a program and its own.
 fn takes_text(opts: &Opts) -> bool {
     opts.command.script.is_none() && !opts.command.no_shell
@@ -250,6 +255,12 @@ fn check_words(opts: &Opts, environment: &Environment<'_>) -> Result<(), Fatal> 
         (Program::Pssh, 0) if opts.command.script.is_none() => "there is no command to run",
         (Program::Pssh, _) if is_stray_number(opts) => {
             "the number of --stop-on-errors stands behind =: --stop-on-errors=3"
+        }
+        (Program::Pssh, _) if takes_text(opts) && !opts.are_marked && is_number(&opts.words[0]) => {
+            return Err(usage(anyhow!(
+                "the command begins with the number {0}: does the option before it take no value? -- {0} runs it as a command",
+                opts.words[0].display()
+            )));
         }
         (Program::Pnuke, 1) if is_blank(&opts.words) => "the pattern is empty: is a variable in it not set?",
         (Program::Pnuke, 0) => "there is no pattern of what is to be killed",

@@ -84,8 +84,8 @@ fn paths<'o>(opts: &'o Opts, hosts: &[HostSpec]) -> Result<(&'o [OsString], &'o 
     Ok((first, last))
 }
 
-/// The path behind `[user@]host:`, as scp(1) would be given it, if the host is one of the list: taken for a path, it would make a
-/// directory of that name on every host.
+/// The path behind `[user@]host:`, as scp(1) would be given it, if the host is one of the list, or the path is absolute or begins with
+/// `~`: taken for a path, it would make a directory of that name on every host. `C:/` is a path.
 fn names_host<'p>(path: &'p str, hosts: &[HostSpec]) -> Option<&'p str> {
     let end = match path.find("]:") {
         Some(bracket) => bracket + 1,
@@ -93,7 +93,8 @@ fn names_host<'p>(path: &'p str, hosts: &[HostSpec]) -> Option<&'p str> {
     };
     let (place, rest) = (&path[..end], &path[end + 1..]);
     let name = place.rsplit('@').next().unwrap_or_default().trim_matches(['[', ']']);
-    hosts.iter().any(|host| host.name == name).then_some(rest)
+    let is_path = name.len() > 1 && !place.contains('/') && rest.starts_with(['/', '~']);
+    (is_path || hosts.iter().any(|host| host.name == name)).then_some(rest)
 }
 
 /// The directory of each host in `base`.
@@ -317,7 +318,10 @@ mod tests {
         assert!(problem(Program::Pscp, &["/dev/null", "web1:/tmp"]).ends_with("without a host: /tmp"));
         assert!(problem(Program::Pscp, &["/dev/null", "root@web2:x"]).contains("without a host"));
         assert!(problem(Program::Pslurp, &["web1:x", "b"]).contains("without a host"));
+        assert!(problem(Program::Pscp, &["/dev/null", "other:/tmp"]).ends_with("without a host: /tmp"));
         assert!(!problem(Program::Pscp, &["/no/file", "other:x"]).contains("without a host"));
+        assert!(!problem(Program::Pscp, &["/no/file", "C:/x"]).contains("without a host"));
+        assert!(!problem(Program::Pscp, &["/no/file", "./other:/x"]).contains("without a host"));
         assert!(problem(Program::Pslurp, &["", "b"]).contains("is empty"));
         assert!(problem(Program::Pscp, &["/dev/null", ""]).contains("where it is copied to is empty"));
         assert!(problem(Program::Pscp, &["/no/such/file", "b"]).contains("/no/such/file"));

@@ -13,7 +13,7 @@ use super::options::ValuePlace;
 use super::origin::{BadEntry, MOST_BAD_ENTRIES, Origin};
 use super::other_formats::OtherFormat;
 use super::problem::Problem;
-use super::{HostSpec, HostsError, Likeness, differ_in_digits, likeness};
+use super::{HostSpec, HostsError, Likeness, differ_in_digits, likeness, share_a_domain};
 use crate::system::files::bounded;
 use crate::system::files::trusted_file::{self, Contents, Untrusted};
 use crate::text::message::excerpt;
@@ -242,7 +242,7 @@ impl Found<'_> {
             return;
         }
         let Some(host) = self.hosts.get(first).map(|host| host.name.clone()) else { return };
-        let is_alike = differ_in_digits(&host, name);
+        let is_alike = differ_in_digits(&host, name) || share_a_domain(&host, name);
         self.users.insert(name.to_owned(), SecondField { origin: origin.clone(), host, is_alike });
     }
 

@@ -17,6 +17,9 @@ pub enum Likeness {
 
 /// How a word looks: `web[1-3]`, `web1,web2`, `root@web1`, `web1:22`, `10.0.0.1` and `@web` like hosts, `web1` like a name.
 pub fn likeness(word: &str) -> Likeness {
+    if is_assignment(word) {
+        return Likeness::Other;
+    }
     let Ok((user, name, port)) = parse_entry(word) else {
         return if is_list(word) { Likeness::Hosts } else { Likeness::Other };
     };
@@ -28,6 +31,24 @@ pub fn likeness(word: &str) -> Likeness {
     } else {
         Likeness::Other
     }
+}
+
+/// Whether a shell takes it for `NAME=value`, such as `http_proxy=proxy:3128` before a command.
+fn is_assignment(word: &str) -> bool {
+    let is_of_variable = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    word.split_once('=').is_some_and(|(name, _)| {
+        !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(is_of_variable)
+    })
+}
+
+/// Whether two names are in the same domain, such as web1.example.com and db1.example.com.
+pub fn share_a_domain(one: &str, other: &str) -> bool {
+    let domain = domain_of(one);
+    one != other && domain.as_ref().is_some_and(|domain| domain.contains('.')) && domain == domain_of(other)
+}
+
+fn domain_of(name: &str) -> Option<String> {
+    name.split_once('.').map(|(_, domain)| domain.to_ascii_lowercase())
 }
 
 /// Whether two names are the same but for their digits, such as web1 and web12.

@@ -32,7 +32,7 @@ pub use groups::{Definitions, Groups, check_command, check_group};
 #[cfg(any(test, fuzzing))]
 pub(crate) use hosts_file::of_text;
 pub use hosts_file::{directory_of, lines, read};
-pub use likeness::{Likeness, differ_in_digits, likeness};
+pub use likeness::{Likeness, differ_in_digits, likeness, share_a_domain};
 use line::ARGUMENT;
 pub use lists::{ListNames, Lists};
 pub use origin::{Bad, BadEntry, Origin};

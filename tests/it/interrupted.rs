@@ -147,6 +147,38 @@ fn a_reader_that_sleeps_keeps_nobody_from_being_told() {
 }
 
 #[test]
+fn nothing_is_started_after_the_first_signal() {
+    // Hosts that have logged in wait to tell it while the reader of the output sleeps.
+    let env = Env::new();
+    let config =
+        Config { authorised: env.public_lines(), behaviour: Behaviour::Lines { bytes: 1 << 30 }, ..Config::default() };
+    let server = Server::start(config);
+    env.trust(&server.known_hosts());
+    let hosts: Vec<String> = (1..=20).map(|number| format!("127.0.5.{number}:{}", server.port())).collect();
+    for host in &hosts {
+        env.trust(&server.known_hosts().replacen(
+            &server.addr().ip().to_string(),
+            host.split(':').next().expect("a name"),
+            1,
+        ));
+    }
+    let mut running = env.pssh().hosts(&hosts).args(["-p", "20", "--", "x"]).hold_stdout().start();
+    let stdout = running.take_stdout();
+    std::thread::sleep(Duration::from_secs(3));
+    let at = std::time::Instant::now();
+    running.signal(Signal::INT);
+    let run = running.finish();
+    drop(stdout);
+    run.dies_by(Signal::INT);
+    let is_exec = |event: &crate::embedded::Event| matches!(event, crate::embedded::Event::Exec { .. });
+    let log = server.logged();
+    let late =
+        log.iter().filter(|record| is_exec(&record.event) && record.at > at + Duration::from_millis(300)).count();
+    let all = log.iter().filter(|record| is_exec(&record.event)).count();
+    run.check(late == 0 && all > 0, &format!("{late} of {all} commands were started after the signal"));
+}
+
+#[test]
 fn nothing_is_said_where_nothing_is_stopped() {
     let env = Env::new();
     let refused = crate::embedded::refused_address([127, 0, 0, 1].into()).expect("a free port");

@@ -33,7 +33,15 @@ fn it_takes_no_command() {
     let env = Env::new();
     let pssh = || env.pssh().hosts(["127.0.0.1:1"]).arg("--ping");
     pssh().arg("uptime").run().exits(2).stderr_has("--ping takes no command: it only logs in");
-    for other in [&["--script", "/dev/null"][..], &["-I"], &["--host-arg", "a=b"], &["--env", "A=b"], &["--pty"]] {
+    for other in [
+        &["--script", "/dev/null"][..],
+        &["-I"],
+        &["--host-arg", "a=b"],
+        &["--env", "A=b"],
+        &["--pty"],
+        &["--sudo"],
+        &["--template"],
+    ] {
         pssh().args(other).run().exits(2).stderr_has("cannot be used with");
     }
     let run = pssh().arg("--dry-run").run();

@@ -572,7 +572,7 @@ fn the_summary_of_a_ci_job_names_what_failed() {
     let run = fleet.pssh().arg(format!("--ci-summary={}", path.display())).args(["do", "%(do)s"]).run();
     run.exits(3);
     let text = fleet.mask(&fs::read(&path).expect("the summary"));
-    run.check(text.starts_with("before\n### pssh: 4 of 16 hosts ok in "), "it is added to what is there");
+    run.check(text.starts_with("before\n\n### pssh: 4 of 16 hosts ok in "), "it is added to what is there");
     run.check(text.contains("| 2 | <code>exit 3</code> | <code>web&#91;05-06&#93;</code> |\n"), &text);
     let details =
         "<details><summary><code>web05</code>: <code>exit 3</code></summary>\n\n<pre>no such thing\nnowhere\n</pre>";
@@ -586,7 +586,7 @@ fn the_summary_of_a_ci_job_names_what_failed() {
     let step = env.path("step");
     pssh().arg("true").variable("GITHUB_STEP_SUMMARY", &step).run().exits(0);
     let text = fs::read_to_string(&step).expect("the summary");
-    assert!(text.starts_with("### pssh: 1 of 1 hosts ok in ") && text.lines().count() == 2, "{text}");
+    assert!(text.starts_with("\n### pssh: 1 of 1 hosts ok in ") && text.lines().count() == 3, "{text}");
     pssh().arg("true").run().exits(2).stderr_has("GITHUB_STEP_SUMMARY is not set; name a file: --ci-summary=FILE");
     let refused = |file: &str| env.pssh().hosts(["127.0.0.1:1"]).arg(format!("--ci-summary={file}")).arg("true").run();
     refused("/tmp").exits(1).stderr_has("--ci-summary /tmp: cannot write: Is a directory");

@@ -263,3 +263,36 @@ fn a_second_host_on_a_line() {
         dry(text).exits(0).stderr_lacks("a line has one host");
     }
 }
+
+#[test]
+fn a_number_is_no_command() {
+    let env = Env::new();
+    let pssh = |words: &[&str]| env.pssh().hosts(["127.0.0.1:1"]).args(["--dry-run"]).args(words).run();
+    // `--max` is short for --max-status, which takes no value.
+    for words in [&["--max", "5", "id"][..], &["-P", "22", "id"]] {
+        pssh(words).exits(2).stderr_has("the command begins with the number ");
+    }
+    for words in [&["--", "5", "id"][..], &["5x"], &["2to3", "a.py"], &["echo", "5"]] {
+        pssh(words).exits(0);
+    }
+}
+
+#[test]
+fn an_assignment_before_a_command_is_no_host() {
+    let env = Env::new();
+    for line in
+        ["http_proxy=proxy:3128 env", "DISPLAY=localhost:10 x", "MAILTO=me@example.org ./run", "x=1:2", "a=b,c d"]
+    {
+        let run = env.pssh().hosts(["127.0.0.1:1"]).arg("--dry-run").args(line.split(' ')).run();
+        run.exits(0).stdout_is(&format!("127.0.0.1: {line}\n"));
+    }
+}
+
+#[test]
+fn a_second_name_of_the_same_domain_is_told() {
+    let env = Env::new();
+    let list = env.file("list", "web1.example.com db1.example.com\nweb2.example.com ops\n");
+    let run = env.pssh().arg("-h").arg(&list).args(["--dry-run", "true"]).run();
+    run.exits(0).stderr_has("\"db1.example.com\" is the user on web1.example.com here, and looks like another host");
+    run.stderr_lacks("\"ops\"");
+}

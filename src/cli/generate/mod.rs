@@ -20,6 +20,7 @@ use super::user_config::UserConfig;
 use crate::hosts::parse_entry;
 use crate::plan::program::Program;
 use crate::plan::settings::Environment;
+use crate::text::sanitize::is_harmful;
 
 /// What can be generated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +110,7 @@ fn hosts() -> String {
     let names = groups.into_keys().map(|group| format!("@{group}"));
     let names = NamingFiles::of(environment.home.as_deref()).names().into_iter().chain(names);
     // It stands on a command line as it is then: nothing that a shell acts on.
-    let is_shown = |name: &String| name.starts_with('@') || parse_entry(name).is_ok();
+    let is_shown = |name: &String| !name.contains(is_harmful) && (name.starts_with('@') || parse_entry(name).is_ok());
     let unique: BTreeSet<String> = names.filter(is_shown).collect();
     unique.into_iter().map(|name| name + "\n").collect()
 }

@@ -68,7 +68,8 @@ pub struct CommandOpts {
 
     /// Connect and log in, and run nothing; takes no command
     #[arg(long = "ping", help_heading = "Command", conflicts_with_all = ["script", "shell", "no_shell", "send_input", "host_args",
-          "host_arg", "env", "pty"])]
+          "host_arg", "env", "pty",
+          "template", "forward_agent", "sudo", "run_as", "sudo_password_file"])]
     pub ping: bool,
 
     /// Let the commands use your agent: whoever is root on a host can log in as you meanwhile

@@ -129,7 +129,7 @@ impl Report for CiSummary {
         let (ok, all) = (tally.total() - self.problems.len(), self.jobs.len());
         let program = output.program.name();
         let took = std::time::Duration::from_millis(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-        let mut text = format!("### {program}: {ok} of {all} hosts ok in {} s\n", seconds(&took));
+        let mut text = format!("\n### {program}: {ok} of {all} hosts ok in {} s\n", seconds(&took));
         if !self.problems.is_empty() {
             self.table(&mut text);
             self.details(&mut text, output);

@@ -129,8 +129,14 @@ fn start(
     note: &mut Notes<'_>,
 ) -> Result<(Channel, Made), Outcome> {
     watch.expect(Phase::Open, "no session channel");
+    command.requests.tell_notes(note);
     let opened = session.driver().drive(watch, |ssh| Channel::open(ssh, command.window));
     let channel = opened.map_err(|stop| not_started(session, stop, "opening a channel"))?;
+    // The output may have held this up for long. Once the run is stopped, nothing is started any more.
+    if watch.cancel().is_triggered() {
+        let _ = channel.close();
+        return Err(Outcome::cancelled(watch.cancel(), HostStage::Connecting));
+    }
     // From here on the command may be running: whatever happens is no longer "could not connect".
     watch.expect(Phase::Open, "no answer to the exec request");
     let stop = match command.requests.make(session, &channel, command.start, watch, command.is_verbose, note) {
@@ -151,6 +157,10 @@ fn start(
             // It may have been started all the same. Nothing of this waits.
             let _ = channel.signal("TERM");
             let _ = channel.close();
+            let outcome = match outcome {
+                Outcome::Cancelled { why, .. } => Outcome::Cancelled { stage: HostStage::Running, why },
+                outcome => outcome,
+            };
             return Err(Outcome::Unstopped(Box::new(outcome)));
         }
         stop => {

@@ -146,6 +146,11 @@ struct Answers {
 }
 
 impl Requests {
+    /// Tells what of the settings has no effect.
+    pub fn tell_notes(&self, note: &mut Notes<'_>) {
+        self.notes.iter().for_each(|text| note(&|| (*text).to_owned()));
+    }
+
     /// Makes the requests on `channel`, and then has the server start `program`. What the server does not do goes to `note`, which
     /// is listened to only if `is_verbose`.
     ///
@@ -160,7 +165,6 @@ impl Requests {
         is_verbose: bool,
         note: &mut Notes<'_>,
     ) -> Result<Made, Stop> {
-        self.notes.iter().for_each(|text| note(&|| (*text).to_owned()));
         let socket = self.offered_agent(session, note);
         let mut made = Made {
             agent: socket.and_then(|socket| ForwardedAgent::admit(socket.clone(), session.binding(), session.link())),
