@@ -240,15 +240,15 @@ fn found(phase: Phase, fault: Fault) -> Result<Found, &'static str> {
     let connecting = Made::Proxy(Strike { at: Point::Connecting, fault });
     let (itself, late, alive) = (By::Itself, By::ConnectTimeout, By::Keepalive);
     let found: Found = match (phase, fault) {
-        (P::Resolve, F::Vanish) => return Err("as stall: nobody is connected to a name server"),
+        (P::Resolve, F::Vanish) => return Err("same as stall: UDP has no connection to a name server"),
         (P::Resolve, F::Delay | F::Flood) => (Made::Name, &["ok"], itself),
         (P::Resolve, F::Stall | F::Garbage) => (Made::Name, &["dns"], late),
         (P::Resolve, _) => (Made::Name, &["dns"], itself),
 
         (P::Connect, F::Garbage | F::Truncate | F::Flood) => {
-            return Err("nothing is said before there is a connection; see banner");
+            return Err("no data flows before the connection is established; see banner");
         }
-        (P::Connect, F::Vanish) => return Err("as stall: there was no peer yet"),
+        (P::Connect, F::Vanish) => return Err("same as stall: there is no peer yet"),
         (P::Connect, F::Refuse) => (Made::Nobody, &["connect"], itself),
         (P::Connect, F::Stall) => (connecting, &["timeout connect"], late),
         (P::Connect, F::Delay) => (connecting, &["ok"], itself),
@@ -278,7 +278,7 @@ fn found(phase: Phase, fault: Fault) -> Result<Found, &'static str> {
         (P::ExitStatus, F::Refuse) => (Made::NoStatus, &["lost"], itself),
         (P::Output | P::ExitStatus | P::Sftp, F::Stall | F::Vanish) => (proxy, &["lost"], alive),
         (P::Output | P::ExitStatus | P::Sftp, F::Delay) => (proxy, &["ok"], itself),
-        (P::Close, F::Refuse) => return Err("there is nothing to refuse: it is the server that closes"),
+        (P::Close, F::Refuse) => return Err("there is nothing to refuse: the server closes"),
         // The exit status and the end of the output were received: how the command ended is known.
         (P::Close, _) => (proxy, &["ok"], itself),
         (P::Sftp, F::Refuse) => (Made::ReadOnly, &["copy"], itself),
@@ -302,44 +302,44 @@ pub(super) fn all() -> Vec<Cell> {
 /// How a fault is made, in words for the table.
 pub(super) fn how(cell: &Cell) -> &'static str {
     match (cell.made, cell.phase, cell.fault) {
-        (Made::Name, _, Fault::Refuse) => "the name server says that there is no such name",
-        (Made::Name, _, Fault::Stall) => "the name server does not answer",
-        (Made::Name, _, Fault::Reset) => "the name server wants TCP, and resets it",
-        (Made::Name, _, Fault::Garbage) => "the name server answers with noise",
-        (Made::Name, _, Fault::Truncate) => "the answer of the name server ends in the middle of an address",
-        (Made::Name, _, Fault::Delay) => "the name server answers a second later",
-        (Made::Name, _, Fault::Close) => "the name server wants TCP, and closes it",
-        (Made::Name, _, _) => "a thousand answers to other questions come first",
-        (Made::Nobody, ..) => "nobody listens",
+        (Made::Name, _, Fault::Refuse) => "the name server replies that the name does not exist",
+        (Made::Name, _, Fault::Stall) => "the name server does not reply",
+        (Made::Name, _, Fault::Reset) => "the name server requests TCP, and resets the connection",
+        (Made::Name, _, Fault::Garbage) => "the name server replies with garbage",
+        (Made::Name, _, Fault::Truncate) => "the name server's reply ends in the middle of an address",
+        (Made::Name, _, Fault::Delay) => "the name server replies a second later",
+        (Made::Name, _, Fault::Close) => "the name server requests TCP, and closes the connection",
+        (Made::Name, _, _) => "a thousand replies to other queries come first",
+        (Made::Nobody, ..) => "nothing listens on the port",
         (Made::OtherKey, ..) => "known_hosts has another key",
-        (Made::OtherUser, ..) => "there is no such user",
+        (Made::OtherUser, ..) => "the user does not exist",
         (Made::NoChannel, ..) => "the server does not open the channel",
         (Made::NoCommand, ..) => "the server does not run the command",
-        (Made::Channels, ..) => "channels to our agent without an end instead of the answer",
-        (Made::ClosedOutput, ..) => "the server closes the channel in mid-output",
+        (Made::Channels, ..) => "endless agent channels instead of the reply",
+        (Made::ClosedOutput, ..) => "the server closes the channel in the middle of the output",
         (Made::NoStatus, ..) => "the server closes the channel without an exit status",
-        (Made::Endless, ..) => "the command never stops to print",
-        (Made::ReadOnly, ..) => "the SFTP server takes nothing",
+        (Made::Endless, ..) => "the command never stops printing",
+        (Made::ReadOnly, ..) => "the SFTP server is read-only",
         (Made::NoForwarding, ..) => "the jump host does not forward",
-        (Made::Proxy(_), Phase::Connect, Fault::Stall) => "no packet is answered",
+        (Made::Proxy(_), Phase::Connect, Fault::Stall) => "no packet gets a reply",
         (Made::Proxy(_), Phase::Connect, Fault::Delay) => "the first packet is lost",
-        (Made::Proxy(_), Phase::Connect, Fault::Reset) => "accepted and reset at once",
-        (Made::Proxy(_), Phase::Connect, _) => "accepted and closed at once",
-        (Made::Proxy(_), Phase::Banner, Fault::Refuse) => "`Exceeded MaxStartups` and the end",
-        (Made::Proxy(_), Phase::Banner, Fault::Flood) => "other lines without an end, as fast as they are taken",
+        (Made::Proxy(_), Phase::Connect, Fault::Reset) => "accepted, then reset at once",
+        (Made::Proxy(_), Phase::Connect, _) => "accepted, then closed at once",
+        (Made::Proxy(_), Phase::Banner, Fault::Refuse) => "`Exceeded MaxStartups`, then the connection ends",
+        (Made::Proxy(_), Phase::Banner, Fault::Flood) => "endless other lines, as fast as pssh reads them",
         (Made::Proxy(_), Phase::KeyExchange, Fault::Refuse) => "SSH_MSG_DISCONNECT instead of the server's proposal",
         (Made::Proxy(_), Phase::KeyExchange | Phase::HostKey, Fault::Flood) => {
-            "SSH_MSG_IGNORE without an end, as fast as it is taken"
+            "endless SSH_MSG_IGNORE, as fast as pssh reads it"
         }
-        (Made::Proxy(_), Phase::HostKey, Fault::Garbage) => "a bit of the signature is turned over",
+        (Made::Proxy(_), Phase::HostKey, Fault::Garbage) => "one bit of the signature is flipped",
         (Made::Proxy(_), _, Fault::Refuse) => "refused",
-        (Made::Proxy(_), _, Fault::Stall) => "nothing more comes; TCP still acknowledges",
+        (Made::Proxy(_), _, Fault::Stall) => "no more data; TCP still acknowledges",
         (Made::Proxy(_), _, Fault::Reset) => "TCP reset",
-        (Made::Proxy(_), _, Fault::Garbage) => "noise instead of the packet, then nothing more",
-        (Made::Proxy(_), _, Fault::Truncate) => "half of the packet, then the end of TCP",
-        (Made::Proxy(_), _, Fault::Delay) => "the packet comes a second later",
-        (Made::Proxy(_), _, Fault::Close) => "the end of TCP instead of the packet",
-        (Made::Proxy(_), _, Fault::Flood) => "packets that cannot be decrypted, without an end",
-        (Made::Proxy(_), _, Fault::Vanish) => "the peer is gone: no data, no acknowledgement, no end",
+        (Made::Proxy(_), _, Fault::Garbage) => "garbage instead of the packet, then no more data",
+        (Made::Proxy(_), _, Fault::Truncate) => "half of the packet, then the connection closes",
+        (Made::Proxy(_), _, Fault::Delay) => "the packet arrives a second later",
+        (Made::Proxy(_), _, Fault::Close) => "the connection closes instead of the packet",
+        (Made::Proxy(_), _, Fault::Flood) => "endless packets that cannot be decrypted",
+        (Made::Proxy(_), _, Fault::Vanish) => "the peer vanishes: no data, no acknowledgement, no close",
     }
 }

@@ -42,16 +42,15 @@ fn without_measures(text: &str) -> String {
 
 fn text(found: Option<&BTreeMap<String, End>>) -> String {
     let mut text = format!(
-        "# What becomes of hosts when things go wrong\n\n\
-         Made by `tests/it/faults.rs`, which does all of this to the real binary, each fault to a host of its own beside healthy\n\
-         ones, and compares: the outcome, by when it comes, what was printed, that each host of the list has exactly one\n\
-         outcome, the exit status, that the healthy hosts are `ok`, and that nothing is left running here. `PSSH_WRITE_FAULTS=1`\n\
-         writes this file anew.\n\n\
-         The limits there: {CONNECT} s for connecting (`--connect-timeout`), {} s without a sign of life (ServerAliveInterval {},\n\
-         ServerAliveCountMax {}), {COMMAND} s for a command that never ends (`-t`), one attempt (`--num-retries 1`). pssh's own are\n\
+        "# Faults and outcomes\n\n\
+         `tests/it/faults.rs` generates this page. It causes each fault with the real binary, on a separate host next to healthy ones,\n\
+         and checks the outcome, its time limit, the output, that each host of the list has exactly one outcome, the exit status,\n\
+         that the healthy hosts are `ok`, and that no local process is left. `PSSH_WRITE_FAULTS=1` rewrites the page.\n\n\
+         The limits in these tests: {CONNECT} s for connecting (`--connect-timeout`), {} s without a sign of life (ServerAliveInterval {},\n\
+         ServerAliveCountMax {}), {COMMAND} s for a command that never ends (`-t`), one attempt (`--num-retries 1`). The defaults are\n\
          120 s, 120 s, none, and three.\n\n\
-         pssh exits with 0 where all hosts are `ok`, 3 if one is `timeout`, else 4. From the exec request on, whatever is not `ok`\n\
-         says that the command may still be running, or may have ended; unless the server has refused it, or it was seen to stop.\n\n",
+         pssh exits with 0 if all hosts are `ok`, with 3 if one is `timeout`, else with 4. From the exec request on, every outcome except\n\
+         `ok` says that the command may still be running or may have ended, unless the server refused it or pssh saw it stop.\n\n",
         ALIVE.0 * (ALIVE.1 + 1),
         ALIVE.0,
         ALIVE.1,
@@ -59,7 +58,7 @@ fn text(found: Option<&BTreeMap<String, End>>) -> String {
     grid(&mut text);
     let _ = write!(
         text,
-        "\n## How each is made, and how long it took\n\n| phase | fault | what happens | outcome | ended by | measured |\n\
+        "\n## How each fault is caused, and the time until the outcome\n\n| phase | fault | what happens | outcome | ended by | measured |\n\
          | --- | --- | --- | --- | --- | ---: |\n"
     );
     for cell in all() {
@@ -74,7 +73,7 @@ fn text(found: Option<&BTreeMap<String, End>>) -> String {
             cell.by.words()
         );
     }
-    text += "\nWhat there is none of:\n\n";
+    text += "\nCombinations that do not exist:\n\n";
     for phase in Phase::ALL {
         for fault in Fault::ALL {
             if let Err(why) = cell(phase, fault) {
