@@ -27,7 +27,7 @@ pub struct Given {
 
 /// The headings of the help below which options change what happens to a host. Those of the other headings choose the hosts, or what
 /// is shown of them.
-const HEADINGS: [&str; 4] = ["Running", "Command", "Connection", "Copying"];
+const HEADINGS: [&str; 6] = ["Running", "Command", "Connection", "Passwords", "Jump hosts", "Copying"];
 
 /// The options that show as a keyword of ssh_config(5).
 const KEYWORDS: [&str; 18] = [

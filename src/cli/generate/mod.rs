@@ -115,6 +115,11 @@ fn hosts() -> String {
 }
 
 fn render_manual(program: Program, command: Command, text: &mut Vec<u8>) -> io::Result<()> {
+    // What --help shows and what only the manual has are one paragraph here.
+    let command = command.mut_args(|arg| match arg.get_long_help().map(ToString::to_string) {
+        Some(help) => arg.long_help(help.replace("\n\n", ". ")),
+        None => arg,
+    });
     let man = Man::new(command).title(program.name().to_uppercase()).manual("User Commands");
     man.render_title(text)?;
     man.render_name_section(text)?;

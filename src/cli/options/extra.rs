@@ -31,10 +31,22 @@ impl Args for ExtraOpts {
                 .help_heading("Connection")
         };
         command
-            .arg(option(ARGS).short('x').value_name("ARGS").help(
-                "Options of ssh itself in its own letters, such as '-p 2222 -tt', with quotes as in a shell; may be repeated",
-            ))
-            .arg(option(ARG).short('X').value_name("ARG").help("One word of such options, as it is; may be repeated"))
+            .arg(
+                option(ARGS)
+                    .short('x')
+                    .value_name("ARGS")
+                    .help("Set ssh's own options, such as '-p 2222 -tt'")
+                    .long_help(
+                        "Set ssh's own options, such as '-p 2222 -tt'\n\nQuotes work as in a shell. May be repeated.",
+                    ),
+            )
+            .arg(
+                option(ARG)
+                    .short('X')
+                    .value_name("ARG")
+                    .help("Add one word to ssh's options, as it is")
+                    .long_help("Add one word to ssh's options, as it is\n\nMay be repeated."),
+            )
     }
 
     fn augment_args_for_update(command: Command) -> Command {
