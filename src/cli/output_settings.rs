@@ -90,7 +90,7 @@ impl OutputSettings {
             let all = ["lines", "inline", "status", "gather", "json", "none"];
             let names: Vec<&str> = formats.iter().map(|format| all[*format as usize]).collect();
             match is_given && !formats.contains(&format) {
-                true => Err(format!("{option} is for --format {}, not {}", names.join(" and "), all[format as usize])),
+                true => Err(format!("{option} needs --format {}, not {}", names.join(" or "), all[format as usize])),
                 false => Ok(()),
             }
         };
@@ -109,7 +109,7 @@ impl OutputSettings {
         };
         let of = [directory(&opts.show.outdir, "PSSH_OUTDIR"), directory(&opts.show.errdir, "PSSH_ERRDIR")];
         if opts.show.fileappend && of.iter().all(Option::is_none) {
-            return Err("--fileappend is for the files of --outdir and --errdir, and there is neither".to_owned());
+            return Err("--fileappend needs --outdir or --errdir".to_owned());
         }
         // Neither programs nor cron look at it.
         let unasked = if format == Format::Json || opts.reports.quiet { When::Never } else { When::default() };

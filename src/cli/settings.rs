@@ -25,10 +25,10 @@ fn variables(given: &[OsString], environment: &Environment<'_>) -> Result<Vec<Wa
         let bytes = text.as_bytes();
         let end = bytes.iter().position(|byte| *byte == b'=');
         let name = std::str::from_utf8(&bytes[..end.unwrap_or(bytes.len())]).ok().filter(|name| !name.is_empty());
-        let Some(name) = name else { return Err(format!("--env {text:?}: NAME=VALUE or NAME is needed")) };
+        let Some(name) = name else { return Err(format!("--env {text:?}: expected NAME=VALUE or NAME")) };
         if name.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return Err(format!(
-                "--env {name:?}: the name of a variable has no blanks; each variable has an --env of its own"
+                "--env {name:?}: the name of a variable cannot have blanks; give each variable its own --env"
             ));
         }
         let value = match end {
@@ -36,7 +36,7 @@ fn variables(given: &[OsString], environment: &Environment<'_>) -> Result<Vec<Wa
             None if NODE_VARIABLES.contains(&name) => None,
             None => match (environment.variable)(name) {
                 Some(value) => Some(value),
-                None => return Err(format!("--env {name}: it is not set here; NAME=VALUE gives it a value")),
+                None => return Err(format!("--env {name}: not set in the local environment; use NAME=VALUE")),
             },
         };
         variables.retain(|other| other.name != name);
@@ -67,7 +67,7 @@ fn proxy_host(opts: &Opts) -> Option<Hop> {
 fn sudo(opts: &Opts) -> Result<Option<Sudo>, String> {
     let wanted = opts.sudo.sudo || opts.sudo.run_as.is_some();
     if !wanted && opts.sudo.sudo_password_file.is_some() {
-        return Err("--sudo-password-file is of use only with --sudo or --run-as USER".to_owned());
+        return Err("--sudo-password-file needs --sudo or --run-as USER".to_owned());
     }
     Ok(wanted.then(|| Sudo { user: opts.sudo.run_as.clone() }))
 }
@@ -139,7 +139,7 @@ impl Settings {
         }
         let (user_origin, user) = user.map_or((USER, None), |(origin, user)| (origin, Some(user)));
         let login = environment.login.clone().or_else(|| user.clone());
-        let login = login.ok_or("the password database has no name for you; say who to log in as with -l")?;
+        let login = login.ok_or("the password database has no name for you; set the login name with -l")?;
         let pool_size = opts
             .running
             .par

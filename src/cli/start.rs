@@ -98,7 +98,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     port_like.iter().for_each(|size| {
         notices::complain(
             program,
-            &format!("-p {size} is how many hosts run at once; a port stands after its host: -H web1:{size}"),
+            &format!("-p {size} runs {size} hosts at once; put a port after its host: -H web1:{size}"),
         );
     });
     job::check_aliases(&hosts).map_err(usage)?;
@@ -248,12 +248,10 @@ fn check_words(opts: &Opts, environment: &Environment<'_>) -> Result<(), Fatal> 
             "the command is empty: is a variable in it not set?"
         }
         (Program::Pssh, 0) if opts.command.script.is_none() => "there is no command to run",
-        (Program::Pssh, _) if is_stray_number(opts) => {
-            "the number of --stop-on-errors stands behind =: --stop-on-errors=3"
-        }
+        (Program::Pssh, _) if is_stray_number(opts) => "the number of --stop-on-errors follows =: --stop-on-errors=3",
         (Program::Pnuke, 1) if is_blank(&opts.words) => "the pattern is empty: is a variable in it not set?",
-        (Program::Pnuke, 0) => "there is no pattern of what is to be killed",
-        (Program::Pnuke, 2..) => "there is more than one pattern; several words are one pattern in quotes",
+        (Program::Pnuke, 0) => "PATTERN is missing",
+        (Program::Pnuke, 2..) => "there is more than one pattern; quote a pattern of several words",
         _ => return Ok(()),
     };
     if opts.other.explain { Ok(()) } else { Err(usage(anyhow!("{problem} (--help shows how)"))) }
@@ -298,8 +296,7 @@ fn work(opts: &Opts, settings: &Settings, hosts: &[HostSpec]) -> Result<Work, Fa
 /// The number of standard output.
 pub const STDOUT: u8 = 1;
 /// What is said where standard output was closed when the program was started.
-pub const CLOSED_STDOUT: &str =
-    "standard output is closed, so that all output would be lost; if it may be: > /dev/null";
+pub const CLOSED_STDOUT: &str = "standard output is closed, so all output would be lost; to discard it use > /dev/null";
 
 /// Whether a file is our standard input: by its name, or as the same pipe.
 fn is_stdin(path: &Path) -> bool {
@@ -386,7 +383,7 @@ fn hosts(
         return Err(usage(anyhow!(words::no_hosts(opts, environment))));
     }
     let files: Vec<String> = opts.hosts.hosts.iter().map(|file| file.display().to_string()).collect();
-    let place = if files.is_empty() { String::new() } else { format!(": nothing in {}", files.join(", ")) };
+    let place = if files.is_empty() { String::new() } else { format!(": no hosts in {}", files.join(", ")) };
     Err(usage(anyhow!("the list of hosts is empty{place}")))
 }
 

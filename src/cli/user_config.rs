@@ -267,7 +267,7 @@ impl UserConfigReader<'_> {
                 match value.get_ref() {
                     DeValue::String(list) => lists.push((list.to_string(), self.inside(value))),
                     _ => {
-                        let problem = "expected a list as of -w, such as \"web[1-9],db1\", or several such in brackets";
+                        let problem = "expected a list in the format of -w, such as \"web[1-9],db1\", or several such in brackets";
                         self.bad.push(self.file.bad(key, problem));
                     }
                 }
@@ -321,7 +321,7 @@ fn wrong_value(error: &clap::Error) -> String {
     match (error.source(), error.get(ContextKind::ValidValue)) {
         (Some(problem), _) => problem.to_string(),
         (None, Some(ContextValue::Strings(good))) => format!("expected one of {}", good.join(", ")),
-        _ => "the value is missing, or none that the option takes".to_owned(),
+        _ => "the value is missing or invalid".to_owned(),
     }
 }
 
@@ -381,12 +381,12 @@ mod tests {
             ("[default]", "c.toml:1:2: \"default\": there is no such key; did you mean defaults?"),
             ("hosts = 1", "c.toml:1:1: \"hosts\": there is no such key; expected group-command, groups, defaults"),
             ("groups = 1", "c.toml:1:1: \"groups\": expected a table, [groups]"),
-            ("[groups]\nweb = ['a', 1]", "c.toml:2:1: \"web\": expected a list as of -w"),
+            ("[groups]\nweb = ['a', 1]", "c.toml:2:1: \"web\": expected a list in the format of -w"),
             ("[groups]\n'a b' = 'a'", "c.toml:2:1: \"a b\": the name of a group has letters"),
             ("[groups]\n'../x' = 'a'", "c.toml:2:1: \"../x\": the name of a group starts with"),
             ("group-command = 'cat hosts'", "c.toml:1:1: \"group-command\": expected a command with %g"),
             ("group-command = ['cat']", "c.toml:1:1: \"group-command\": expected a command"),
-            ("[defaults]\npar = 0", "c.toml:2:7: \"par\": at least one host has to run at once"),
+            ("[defaults]\npar = 0", "c.toml:2:7: \"par\": at least one host must run at a time"),
             ("[defaults]\ntimeout = 'x'", "c.toml:2:11: \"timeout\": \"x\" is not a time"),
             ("[defaults]\nnum_retries = 1", "c.toml:2:1: \"num_retries\": there is no such key; did you mean num-"),
             (

@@ -20,7 +20,7 @@ pub fn fill(opts: &mut Opts, environment: &Environment<'_>) -> Result<Vec<&'stat
     if let Some(file) = path("PSSH_HOSTS") {
         // As for pssh, before the files of -h.
         opts.hosts.hosts.insert(0, file);
-        told.push("PSSH_HOSTS is deprecated; an alias does the same: alias pssh_abc='pssh -h /path/to/hosts_abc'");
+        told.push("PSSH_HOSTS is deprecated; use an alias instead: alias pssh_abc='pssh -h /path/to/hosts_abc'");
     }
     // One option, before those of -O; what comes from flags of ssh is before either.
     if let Some(text) = environment.parsed("PSSH_OPTIONS", |text| Ok(text.to_owned()))? {

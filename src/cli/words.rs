@@ -22,7 +22,7 @@ pub fn names_no_hosts(opts: &Opts) -> bool {
 /// What to say of -g where no hosts of files are there to choose among.
 pub fn idle_glob(opts: &Opts) -> Option<String> {
     let glob = opts.hosts.host_glob.as_ref().filter(|_| opts.hosts.hosts.is_empty())?;
-    let group = if is_like_group(glob) { format!(", and a group is named with -w @{glob}") } else { String::new() };
+    let group = if is_like_group(glob) { format!(", and for a group use -w @{glob}") } else { String::new() };
     Some(format!(
         "-g {glob} has no effect: it chooses among the hosts of files (-h); --only chooses among all hosts{group}"
     ))
@@ -32,7 +32,7 @@ pub fn idle_glob(opts: &Opts) -> Option<String> {
 pub fn no_hosts(opts: &Opts, environment: &Environment<'_>) -> String {
     if let Some(glob) = &opts.hosts.host_glob {
         return format!(
-            "there are no hosts: -g {glob} chooses among the hosts of files (-h FILE); a group is named with -w @{glob}"
+            "there are no hosts: -g {glob} chooses among the hosts of files (-h FILE); for a group use -w @{glob}"
         );
     }
     let meant = match opts.program {
@@ -133,7 +133,7 @@ pub fn check_command(opts: &Opts, hosts: &[HostSpec], environment: &Environment<
         Likeness::Name if !is_program(word, environment) => {
             let what = known_as_host(word, hosts, environment);
             Ok(what.map(|what| {
-                format!("{typed} is run as a command, and {what}: -w {typed} runs on it, -- {typed} says that it is a command")
+                format!("{typed} runs as a command, but {what}: to run on it use -w {typed}, to run the command use -- {typed}")
             }))
         }
         Likeness::Name | Likeness::Other => Ok(None),
@@ -146,7 +146,7 @@ fn known_as_host(word: &str, hosts: &[HostSpec], environment: &Environment<'_>) 
         return Some("is also a host of this run".to_owned());
     }
     if let Some(host) = hosts.iter().find(|host| differ_in_digits(&host.name, word)) {
-        return Some(format!("looks like another host beside {}", host.name));
+        return Some(format!("looks like a host next to {}", host.name));
     }
     let home = environment.home.as_deref();
     let file = NamingFiles::of(home).find(word)?;

@@ -54,7 +54,7 @@ fn wrong(problem: &str) -> CopyError {
 /// All paths but the last, and the last.
 fn paths<'o>(opts: &'o Opts, hosts: &[HostSpec]) -> Result<(&'o [OsString], &'o OsString), CopyError> {
     let Some((last, first)) = opts.words.split_last() else {
-        return Err(wrong("there is nothing to copy: no path is given"));
+        return Err(wrong("nothing to copy: no path is given"));
     };
     if first.is_empty() {
         return Err(wrong(match (opts.program, opts.download) {
@@ -67,18 +67,16 @@ fn paths<'o>(opts: &'o Opts, hosts: &[HostSpec]) -> Result<(&'o [OsString], &'o 
         return Err(wrong("a path contains a NUL byte"));
     }
     if first.iter().any(|path| path.is_empty()) {
-        return Err(wrong("the path of what is copied is empty"));
+        return Err(wrong("a source path is empty"));
     }
     if last.is_empty() {
-        return Err(wrong(
-            "the path of where it is copied to is empty: is a variable in it not set? (. is the directory itself)",
-        ));
+        return Err(wrong("the target path is empty: is a variable in it not set? (use . for the directory itself)"));
     }
     let remote = if opts.download { first } else { std::slice::from_ref(last) };
     for path in remote {
         if let Some(rest) = names_host(&path.to_string_lossy(), hosts) {
             let path = path.display();
-            return Err(CopyError::Usage(format!("{path}: a path on the hosts stands without a host: {rest}")));
+            return Err(CopyError::Usage(format!("{path}: give a remote path without its host: {rest}")));
         }
     }
     Ok((first, last))
@@ -115,7 +113,7 @@ fn directories(base: &Path, hosts: &[HostSpec]) -> Result<Vec<PathBuf>, CopyErro
 /// A name below the directory of each host. As for pssh, a slash at the beginning means nothing.
 fn below(path: &Path) -> Result<Vec<u8>, &'static str> {
     if path.components().any(|part| part == Component::ParentDir) {
-        return Err("it leads out of the directory of each host, so that they would overwrite each other's files");
+        return Err("leads out of each host's directory, so hosts would overwrite each other's files");
     }
     let text = path.as_os_str().as_bytes();
     let start = text.iter().position(|byte| *byte != b'/').unwrap_or(text.len());
@@ -126,12 +124,14 @@ fn below(path: &Path) -> Result<Vec<u8>, &'static str> {
 fn check_template(line: &CommandLine) -> Result<(), HostArgsError> {
     let known = host_args::BUILT_IN.map(|name| format!("%({name})s")).join(", ");
     let told = |unfilled: Unfilled| match unfilled {
-        Unfilled::Nameless => format!("--template: %s, %q and %d need a name here: {known}; %% is a percent sign"),
+        Unfilled::Nameless => {
+            format!("--template: %s, %q and %d need a name here: {known}; write %% for a percent sign")
+        }
         Unfilled::Unknown(name) => {
             let tip = did_you_mean(&name, host_args::BUILT_IN);
             let name = excerpt(&name);
             format!(
-                "--template: there is no value named {name:?}{tip}; there are {known}, and --host-arg HOST:{name}=VALUE gives others"
+                "--template: no value is named {name:?}{tip}; there are {known}, and --host-arg HOST:{name}=VALUE sets others"
             )
         }
     };
@@ -194,7 +194,7 @@ impl Work {
         let (sources, target) = paths(opts, hosts)?;
         let needs_sftp = if options.checksum { "--checksum" } else { "--resume" };
         if opts.ssh_args.protocol == Some(Protocol::Scp) && (options.checksum || options.resume) {
-            return Err(wrong(&format!("-O of scp chooses its old protocol, which cannot do {needs_sftp}")));
+            return Err(wrong(&format!("scp's -O selects its old protocol, which does not support {needs_sftp}")));
         }
         if !opts.download {
             let paths: Vec<PathBuf> = sources.iter().map(PathBuf::from).collect();
@@ -207,7 +207,7 @@ impl Work {
         }
         if options.inplace {
             return Err(wrong(
-                "--inplace is for files on the hosts; files here are replaced once all of them has arrived",
+                "--inplace works only for files on the hosts; a local file is replaced once its copy is complete",
             ));
         }
         let remotes = sources.iter().map(|path| path.as_bytes().to_vec()).collect();
@@ -215,7 +215,7 @@ impl Work {
         let (base, target) = if opts.program == Program::Pscp {
             (last, None)
         } else if sources.len() > 1 {
-            return Err(wrong("there are too many paths: one on the hosts and one below each host's directory"));
+            return Err(wrong("too many paths: give one remote path and one below each host's directory"));
         } else {
             let below = below(last).map_err(|problem| CopyError::Usage(format!("{}: {problem}", last.display())))?;
             (opts.localdir.as_deref().unwrap_or(Path::new("")), Some(below))
@@ -235,7 +235,7 @@ impl Work {
         if let Some(path) = sources.iter().filter(is_lost).find(|path| Path::new(path).symlink_metadata().is_err()) {
             let path = path.display();
             return Err(CopyError::Usage(format!(
-                "{path}: there is no such file (an option of rsync stands behind -X, before the paths: -X {path})"
+                "{path}: no such file (for an option of rsync use -X before the paths: -X {path})"
             )));
         }
         if let Some(problem) = skipped(opts, sources).filter(|_| !opts.download) {
@@ -245,7 +245,7 @@ impl Work {
         let is_apart = |path: &&OsString| path.as_bytes().starts_with(b"~") && path.as_bytes().contains(&b'\n');
         if let Some(path) = remote.filter(is_apart) {
             return Err(CopyError::Usage(format!(
-                "{path:?}: rsync hands a path with a newline to no shell, which alone knows what ~ is; leave out ~/, or give the whole path"
+                "{path:?}: rsync does not pass a path with a newline to a shell, so ~ is not expanded; leave out ~/, or give the whole path"
             )));
         }
         let direction = if !opts.download {
@@ -253,7 +253,7 @@ impl Work {
         } else if let [remote] = sources {
             Direction::Download { remote: remote.clone(), directories: directories(Path::new(target), hosts)? }
         } else {
-            return Err(wrong("there are too many paths: --download takes one on the hosts and a directory here"));
+            return Err(wrong("too many paths: --download takes one remote path and a local directory"));
         };
         let transfer = Transfer {
             verbose: opts.other.verbose > 0,
@@ -314,12 +314,12 @@ mod tests {
         assert!(problem(Program::Pslurp, &["a", "/"]).contains("not a file name"));
         assert!(problem(Program::Pslurp, &["--inplace", "a", "b"]).contains("on the hosts"));
         assert!(problem(Program::Pscp, &["-x-O", "--checksum", "/dev/null", "b"]).contains("--checksum"));
-        assert!(problem(Program::Pscp, &["/dev/null", "web1:/tmp"]).ends_with("without a host: /tmp"));
-        assert!(problem(Program::Pscp, &["/dev/null", "root@web2:x"]).contains("without a host"));
-        assert!(problem(Program::Pslurp, &["web1:x", "b"]).contains("without a host"));
-        assert!(!problem(Program::Pscp, &["/no/file", "other:x"]).contains("without a host"));
+        assert!(problem(Program::Pscp, &["/dev/null", "web1:/tmp"]).ends_with("without its host: /tmp"));
+        assert!(problem(Program::Pscp, &["/dev/null", "root@web2:x"]).contains("without its host"));
+        assert!(problem(Program::Pslurp, &["web1:x", "b"]).contains("without its host"));
+        assert!(!problem(Program::Pscp, &["/no/file", "other:x"]).contains("without its host"));
         assert!(problem(Program::Pslurp, &["", "b"]).contains("is empty"));
-        assert!(problem(Program::Pscp, &["/dev/null", ""]).contains("where it is copied to is empty"));
+        assert!(problem(Program::Pscp, &["/dev/null", ""]).contains("the target path is empty"));
         assert!(problem(Program::Pscp, &["/no/such/file", "b"]).contains("/no/such/file"));
     }
 

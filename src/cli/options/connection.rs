@@ -190,13 +190,13 @@ pub fn proxy_connections(text: &str) -> Result<usize, String> {
     match text.trim().parse::<usize>() {
         Ok(0) => Err("at least one connection is needed".to_owned()),
         Ok(count) => Ok(count),
-        Err(_) => Err("a whole number is needed, such as 8".to_owned()),
+        Err(_) => Err("expected a whole number, such as 8".to_owned()),
     }
 }
 
 fn positive(text: &str) -> Result<Duration, String> {
     match duration::parse(text)? {
-        Duration::ZERO => Err("it cannot be 0: a host that never answers would never be reported".to_owned()),
+        Duration::ZERO => Err("cannot be 0: a host that never answers would never be reported".to_owned()),
         time => Ok(time),
     }
 }

@@ -110,8 +110,8 @@ pub struct RunOpts {
 /// It is not a number, or 0.
 pub fn pool_size(text: &str) -> Result<usize, String> {
     match text.trim().parse::<usize>() {
-        Ok(0) => Err("at least one host has to run at once".to_owned()),
+        Ok(0) => Err("at least one host must run at a time".to_owned()),
         Ok(size) => Ok(size),
-        Err(_) => Err("a whole number is needed, such as 32".to_owned()),
+        Err(_) => Err("expected a whole number, such as 32".to_owned()),
     }
 }

@@ -115,7 +115,7 @@ where
         let elsewhere = || slips::advice(program, argument.split([' ', '=']).next()?, &arguments);
         let tip = if unknown { elsewhere() } else { tip(error.kind(), &argument, &value).map(str::to_owned) };
         let of_rsync = (program == Program::Prsync && unknown && !is_similar)
-            .then(|| format!("an option of rsync stands behind -X: -X {argument}"));
+            .then(|| format!("for an option of rsync use -X: -X {argument}"));
         let tips: Vec<String> = tip.into_iter().chain(of_rsync).collect();
         if !tips.is_empty() {
             if error.kind() == ErrorKind::UnknownArgument {
@@ -138,7 +138,8 @@ fn check_last(opts: Opts) -> Result<Opts, clap::Error> {
     if text.len() < 2 || !text.starts_with('-') {
         return Ok(opts);
     }
-    let problem = format!("{text}: options stand before the paths; ./{text} is a path, and so is what follows --\n");
+    let problem =
+        format!("{text}: options come before the paths; for a path use ./{text} or put -- before the paths\n");
     Err(clap::Error::raw(ErrorKind::ValueValidation, problem))
 }
 
@@ -177,18 +178,18 @@ fn with_shell(mut opts: Opts) -> Opts {
 fn tip(kind: ErrorKind, argument: &str, value: &str) -> Option<&'static str> {
     let option = argument.split(' ').next().unwrap_or_default();
     match (kind, option) {
-        (ErrorKind::InvalidValue, "--hosts") => Some("-h takes a hosts file; help is --help"),
+        (ErrorKind::InvalidValue, "--hosts") => Some("-h takes a hosts file; for help use --help"),
         (ErrorKind::InvalidValue | ErrorKind::ValueValidation, "--timeout") => {
-            Some("-t takes a time, such as 90 or 1m30s; for a terminal pssh has --pty")
+            Some("-t takes a time, such as 90 or 1m30s; for a terminal use pssh --pty")
         }
         (ErrorKind::ValueValidation, "--par") => {
-            Some("-p takes the number of hosts at once; a port stands after its host: -H web1:2222")
+            Some("-p takes the number of hosts at once; put the port after its host: -H web1:2222")
         }
         (ErrorKind::InvalidValue, "--host-key-check") if ["yes", "ask", "no"].contains(&value) => {
-            Some("ssh's yes and ask are strict here, and its no is off")
+            Some("for ssh's yes and ask use strict, for its no use off")
         }
         (ErrorKind::InvalidValue, "--outdir") => {
-            Some("-o takes a directory for output; an option of ssh is -O KEYWORD=VALUE")
+            Some("-o takes a directory for output; for an ssh option use -O KEYWORD=VALUE")
         }
         _ => None,
     }

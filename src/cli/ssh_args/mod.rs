@@ -104,9 +104,9 @@ pub fn advice(tool: Tool, letter: u8) -> Option<String> {
     let meaning = meaning(tool, letter)?;
     Some(match meaning {
         Meaning::Refused { reason, .. } | Meaning::OnlyNone(reason) => reason.to_owned(),
-        Meaning::Nothing | Meaning::NothingOf => format!("{name}'s -{shown} changes nothing here"),
-        _ if meaning.takes_value() => format!("an option of {name} stands behind -x: -x '-{shown} VALUE'"),
-        _ => format!("an option of {name} stands behind -x: -x -{shown}"),
+        Meaning::Nothing | Meaning::NothingOf => format!("{name}'s -{shown} has no effect here"),
+        _ if meaning.takes_value() => format!("for an option of {name} use -x: -x '-{shown} VALUE'"),
+        _ => format!("for an option of {name} use -x: -x -{shown}"),
     })
 }
 
@@ -172,7 +172,7 @@ impl SshArgsReader {
                 said.options.push(SshOption { text: value.to_owned(), name });
             }
             Meaning::Jump if said.options.iter().any(|it| it.text.starts_with("ProxyJump=")) => {
-                return Err(wrong(word, "-J is given twice; several jump hosts are separated by commas".to_owned()));
+                return Err(wrong(word, "-J is given twice; separate jump hosts with commas".to_owned()));
             }
             Meaning::Jump => said.options.push(SshOption { text: format!("ProxyJump={value}"), name }),
             Meaning::Verbose => {
@@ -213,8 +213,8 @@ impl SshArgsReader {
                 format!("not an {tool} option; did you mean -O {option}={value}?")
             }
             _ => format!(
-                "not an {tool} option; to exclude hosts use --exclude; hosts are named by -H and -h, and what follows all options \
-                 is the {}",
+                "not an {tool} option; to exclude hosts use --exclude; name hosts with -H and -h, and put the {} \
+                 after all options",
                 self.follows
             ),
         };
@@ -235,7 +235,7 @@ impl SshArgsReader {
 fn own_option(letter: u8, value: &OsStr) -> Option<String> {
     let value = value.to_str().filter(|_| letter == b'O')?;
     let keyword = value.split(['=', ' ']).next().filter(|keyword| is_keyword(keyword))?;
-    let problem = format!("-O is an option of its own here, not one of ssh's: -O {keyword}=...");
+    let problem = format!("use -O directly, not as an option of ssh: -O {keyword}=...");
     Some(problem)
 }
 

@@ -78,4 +78,4 @@ pub fn rsync_words(text: &OsStr) -> Result<Vec<OsString>, &'static str> {
 }
 
 const UNCLOSED: &str = "a quote is not closed";
-const UNESCAPED: &str = "nothing follows the backslash at its end";
+const UNESCAPED: &str = "the text ends with a backslash";
