@@ -132,6 +132,7 @@ const EXAMPLES_PSSH: &[&str] = &[
 const EXAMPLES_PSCP: &[&str] = &[
     "pscp -h hosts.txt motd /etc/motd\ta file to the hosts of a file",
     "pscp -h hosts.txt -r site /srv/www\ta directory, to /srv/www/site, or to /srv/www if that does not exist",
+    "pscp -H 'web1 web2' a.conf b.conf /etc/app/\ttwo files into a directory, which is created if it is missing",
     "pscp -h hosts.txt --sudo sshd_config /etc/ssh/\tas root",
     "pscp -h hosts.txt --resume --checksum image.iso /srv/\tcontinues an interrupted run, and compares checksums",
     "pscp -H web1 --download /var/log/app.log logs\tfrom web1, to logs/web1/app.log",
@@ -197,7 +198,7 @@ const SYNCING: &[&str] = &[
      and passwords work as in pssh(1). The output of rsync is the host's output.",
 ];
 
-/// The sections of a program's page.
+/// Returns the sections of a program's page.
 pub fn sections(program: Program) -> Vec<Section> {
     let (about, examples): (Option<Section>, &[&str]) = match program {
         Program::Pssh => (Some(("VALUES FOR EACH HOST", VALUES.to_vec())), EXAMPLES_PSSH),

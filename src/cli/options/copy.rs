@@ -1,10 +1,10 @@
-//! The options that say how files are copied.
+//! Options of copies.
 
 use std::ffi::OsString;
 
 use clap::{ArgAction, Args};
 
-/// How files are copied.
+/// Options of copies.
 #[derive(Debug, Default, Args)]
 pub struct CopyOpts {
     /// Copy directories and all that is in them
@@ -25,7 +25,7 @@ pub struct CopyOpts {
 
     /// Keep partial files, and continue them later
     ///
-    /// A file is continued only if nobody but its owner can write to it.
+    /// A file is continued only if its owner alone can write to it.
     #[arg(long = "resume", help_heading = "Copying", conflicts_with = "inplace")]
     pub resume: bool,
 
@@ -36,7 +36,7 @@ pub struct CopyOpts {
     pub inplace: bool,
 }
 
-/// What rsync is told.
+/// Options of rsync.
 #[derive(Debug, Default, Args)]
 pub struct RsyncOpts {
     /// Copy directories and all that is in them (rsync -r)

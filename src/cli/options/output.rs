@@ -1,4 +1,4 @@
-//! The options that say what is printed, and where.
+//! Options of output.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use encoding_rs::Encoding;
 
 use crate::output::{self, CiGroups, Format, Template, When};
 
-/// What is printed, and where.
+/// Output options of all programs.
 #[derive(Debug, Default, Args)]
 pub struct ShowOpts {
     /// Show output in this format [default: lines]
@@ -50,12 +50,12 @@ pub struct ShowOpts {
     #[arg(long = "no-headers", help_heading = "Output")]
     pub no_headers: bool,
 
-    /// The format where nobody says one: the user's, by config.toml.
+    /// The default format of config.toml.
     #[arg(skip)]
     pub usual_format: Option<Format>,
 }
 
-/// How what hosts print is shown.
+/// Options for the output of commands.
 #[derive(Debug, Default, Args)]
 pub struct StreamOpts {
     /// Show lines as they come, and a status line per host
@@ -104,7 +104,7 @@ pub struct StreamOpts {
 
     /// Show how hosts differ from the largest group
     ///
-    /// It is for --format gather, which it implies.
+    /// Implies --format gather.
     #[arg(long = "diff", help_heading = "Output", conflicts_with_all = ["json", "quiet"])]
     pub diff: bool,
 
