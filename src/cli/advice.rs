@@ -1,5 +1,5 @@
-//! What would help against an error before the first connection: the errors say the fact, and here it gets the options that help,
-//! which nothing below knows.
+//! Advice for errors before the first connection. The errors state facts; this module adds the options that help, since the layers below
+//! know no options.
 
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
@@ -18,7 +18,7 @@ use crate::ssh_config::ConfigError;
 use crate::system::password_source::{SecretError, Source};
 use crate::text::message::reason;
 
-/// The error, with what would help if that is known.
+/// Adds advice to the error, if there is any.
 pub fn advised(error: impl Into<anyhow::Error>) -> anyhow::Error {
     let mut error = error.into();
     if let Some(HostsError::Bad(bad)) = error.downcast_mut::<HostsError>() {
@@ -54,12 +54,12 @@ fn hosts(error: &HostsError) -> Option<String> {
     }
 }
 
-/// The option that takes these hosts as they are written.
+/// Returns the option that takes these hosts as they are written.
 pub fn option_for(hosts: &str) -> &'static str {
     if parse_entry(hosts).is_ok() { "-H" } else { "-w" }
 }
 
-/// Whether the pattern of -g looks more like the name of a group, as for pdsh and clush.
+/// Returns whether the pattern of -g looks like the name of a group, as in pdsh and clush.
 pub fn is_like_group(glob: &str) -> bool {
     check_group(glob).is_ok()
 }
@@ -68,7 +68,7 @@ fn starts(path: &Path, with: &[u8]) -> bool {
     path.as_os_str().as_bytes().starts_with(with)
 }
 
-/// What is wrong with an entry of a list of hosts.
+/// Describes a bad entry of a list of hosts, with advice.
 fn in_words(problem: &Problem) -> String {
     match problem.advice.as_deref() {
         None => problem.to_string(),
@@ -167,8 +167,7 @@ fn unprepared(error: &Unprepared) -> Option<String> {
     }
 }
 
-/// A password that cannot be had, with the option that says where it comes from. What a command line says is no secret: everybody can
-/// see it.
+/// Describes a password that cannot be read, with the option of its source. A command line is not secret: all users can see it.
 fn password(error: &SecretError) -> Option<String> {
     let option = match error.from.as_ref()? {
         Source::Ask => "-A".to_owned(),

@@ -1,4 +1,4 @@
-//! What the command line asks for: commands or copies.
+//! The work that the command line asks for: commands or copies.
 
 use std::ffi::OsString;
 use std::io;
@@ -24,19 +24,19 @@ use crate::system::files::trusted_path;
 use crate::text::message::{excerpt, reason};
 use crate::text::suggest::did_you_mean;
 
-/// Why nothing can be copied.
+/// The reason why nothing can be copied.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
-    /// The command line does not say what, or where to.
+    /// The paths of the command line are wrong.
     #[error("{0}")]
     Usage(String),
-    /// Files of ours cannot be read.
+    /// Local files cannot be read.
     #[error(transparent)]
     Sources(#[from] SourcesError),
     /// A directory of a host cannot be used.
     #[error("{}: cannot be written to: {}", .path.display(), reason(.error))]
     Directory {
-        /// Which.
+        /// The directory.
         path: PathBuf,
         /// Why.
         error: io::Error,
@@ -46,12 +46,12 @@ pub enum CopyError {
     Rsync(#[from] RsyncError),
 }
 
-/// What is wrong with the paths of a command line.
+/// Makes the error for wrong paths of a command line.
 fn wrong(problem: &str) -> CopyError {
     CopyError::Usage(format!("{problem} (--help shows how)"))
 }
 
-/// All paths but the last, and the last.
+/// Returns all paths but the last, and the last.
 fn paths<'o>(opts: &'o Opts, hosts: &[HostSpec]) -> Result<(&'o [OsString], &'o OsString), CopyError> {
     let Some((last, first)) = opts.words.split_last() else {
         return Err(wrong("nothing to copy: no path is given"));
@@ -82,8 +82,8 @@ fn paths<'o>(opts: &'o Opts, hosts: &[HostSpec]) -> Result<(&'o [OsString], &'o 
     Ok((first, last))
 }
 
-/// The path behind `[user@]host:`, as scp(1) would be given it, if the host is one of the list: taken for a path, it would make a
-/// directory of that name on every host.
+/// Returns the path of `[user@]host:path` if the host is in the list. Used as a path, it would create a directory of that name on every
+/// host.
 fn names_host<'p>(path: &'p str, hosts: &[HostSpec]) -> Option<&'p str> {
     let end = match path.find("]:") {
         Some(bracket) => bracket + 1,
@@ -94,10 +94,10 @@ fn names_host<'p>(path: &'p str, hosts: &[HostSpec]) -> Option<&'p str> {
     hosts.iter().any(|host| host.name == name).then_some(rest)
 }
 
-/// The directory of each host in `base`.
+/// Returns the directory of each host in `base`.
 ///
 /// # Errors
-/// One of them would be reached through a link of another user.
+/// The path of a directory has a link of another user.
 fn directories(base: &Path, hosts: &[HostSpec]) -> Result<Vec<PathBuf>, CopyError> {
     let names = file_names::directories(hosts.iter());
     let directory = |name: &String| {
@@ -110,7 +110,7 @@ fn directories(base: &Path, hosts: &[HostSpec]) -> Result<Vec<PathBuf>, CopyErro
     names.iter().map(directory).collect()
 }
 
-/// A name below the directory of each host. As for pssh, a slash at the beginning means nothing.
+/// Returns the name below the directory of each host. Leading slashes are ignored, as in pssh.
 fn below(path: &Path) -> Result<Vec<u8>, &'static str> {
     if path.components().any(|part| part == Component::ParentDir) {
         return Err("leads out of each host's directory, so hosts would overwrite each other's files");
@@ -120,7 +120,7 @@ fn below(path: &Path) -> Result<Vec<u8>, &'static str> {
     if text[start..].is_empty() { Err("not a file name") } else { Ok(text[start..].to_vec()) }
 }
 
-/// Checks the command of --template where no other values are given.
+/// Checks the command of --template without other values.
 fn check_template(line: &CommandLine) -> Result<(), HostArgsError> {
     let known = host_args::BUILT_IN.map(|name| format!("%({name})s")).join(", ");
     let told = |unfilled: Unfilled| match unfilled {
@@ -140,8 +140,8 @@ fn check_template(line: &CommandLine) -> Result<(), HostArgsError> {
 }
 
 impl Commands {
-    /// Reads the command and the per-host arguments, and checks them for all hosts. Without arguments and `--template`
-    /// nothing is filled in: a `%` is a percent sign.
+    /// Reads the command and the per-host arguments, and checks them for all hosts. Without arguments and `--template`, `%` is an
+    /// ordinary character.
     ///
     /// # Errors
     /// The command cannot be sent, or arguments are wrong.
@@ -167,10 +167,10 @@ impl Commands {
         Ok(Commands::Each(line, arguments))
     }
 
-    /// What kills the processes that `words` describes: `pkill -9`, which the login shell gives them as they are, as in pssh 2.3.6.
+    /// Makes the `pkill -9` command. The login shell gets the words as they are, as in pssh 2.3.6.
     ///
     /// # Errors
-    /// It cannot be sent.
+    /// The command cannot be sent.
     pub fn nuke(words: &[OsString]) -> Result<Commands, CommandsError> {
         let words: Vec<OsString> =
             ["pkill", "-9"].into_iter().map(OsString::from).chain(words.iter().cloned()).collect();
@@ -179,10 +179,10 @@ impl Commands {
 }
 
 impl Work {
-    /// What pscp(1) and pslurp(1) are asked for.
+    /// Makes the work of pscp(1) and pslurp(1).
     ///
     /// # Errors
-    /// Paths are missing, too many or none, or a file of ours cannot be read.
+    /// The paths are wrong, or a local file cannot be read.
     pub fn copy(opts: &Opts, hosts: &[HostSpec]) -> Result<Work, CopyError> {
         let options = Options {
             recursive: opts.copy.recursive,
@@ -224,13 +224,13 @@ impl Work {
         Ok(Work::Copy(Copy::Download { download: Arc::new(Download { remotes, target, options }), directories }))
     }
 
-    /// What prsync(1) is asked for. `user` is the login name of hosts that have none.
+    /// Makes the work of prsync(1). `user` is the login name of hosts without one.
     ///
     /// # Errors
-    /// Paths are missing or too many, or there is no rsync.
+    /// The paths are wrong, or rsync is not installed.
     pub fn rsync(opts: &Opts, hosts: &[HostSpec], user: Option<&str>) -> Result<Work, CopyError> {
         let (sources, target) = paths(opts, hosts)?;
-        // Before pssh knew better, rsync took these for its options: whoever is used to that gets told.
+        // pssh passed these to rsync, which took them as options.
         let is_lost = |path: &&OsString| path.as_bytes().starts_with(b"-") && !opts.download;
         if let Some(path) = sources.iter().filter(is_lost).find(|path| Path::new(path).symlink_metadata().is_err()) {
             let path = path.display();

@@ -6,7 +6,7 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use crate::cli::user_config::DEFAULTS;
 
-/// What each key of `[defaults]` takes, and what it sets.
+/// The keys of `[defaults]`, their types and their meanings.
 pub const KEYS: [(&str, &str, &str); DEFAULTS.len()] = [
     ("par", "number", "Run at most this many hosts at once (-p)."),
     ("user", "string", "The login name for hosts without a user of their own (-l). It overrides ssh_config(5)."),

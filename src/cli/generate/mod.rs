@@ -1,5 +1,5 @@
-//! The manual page and the completions, made from the definitions of the command line (`--generate`), so that they never say
-//! anything else than the program does. The ones in `man` and `completions` are compared with these by a test.
+//! The manual pages and the completions, generated from the definitions of the command line (`--generate`), so that they always match the
+//! program. A test compares the files in `man` and `completions` with them.
 
 mod completions;
 mod config_manual;
@@ -21,7 +21,7 @@ use crate::hosts::parse_entry;
 use crate::plan::program::Program;
 use crate::plan::settings::Environment;
 
-/// What can be generated.
+/// A file that can be generated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Artefact {
     /// The manual page.
@@ -30,12 +30,12 @@ pub enum Artefact {
     ConfigMan,
     /// Completions for a shell.
     Completions(Shell),
-    /// The hosts and groups that completions offer, a line each.
+    /// The hosts and groups for completions, one per line.
     Hosts,
 }
 
 impl Artefact {
-    /// Those that are in the repository.
+    /// The artefacts in the repository.
     pub const ALL: [Artefact; 5] = [
         Artefact::Man,
         Artefact::ConfigMan,
@@ -44,7 +44,7 @@ impl Artefact {
         Artefact::Completions(Shell::Fish),
     ];
 
-    /// The place of `program`'s in the repository.
+    /// Returns the path in the repository for `program`.
     pub fn path(self, program: Program) -> String {
         let name = program.name();
         match self {
@@ -57,10 +57,10 @@ impl Artefact {
         }
     }
 
-    /// Makes `program`'s.
+    /// Generates it for `program`.
     ///
     /// # Errors
-    /// Never in practice: it is written to memory.
+    /// Never in practice: the text is written to memory.
     pub fn generate(self, program: Program) -> io::Result<Vec<u8>> {
         let mut text = Vec::new();
         match self {
@@ -91,13 +91,13 @@ impl ValueEnum for Artefact {
             Artefact::Completions(Shell::Fish) => "fish",
             Artefact::Hosts => "hosts",
         });
-        // For the completions alone.
+        // Only completions use it.
         Some(value.hide(*self == Artefact::Hosts))
     }
 }
 
-/// The groups of config.toml, and the hosts that ssh_config and known_hosts files name, each once. No name server and no program is
-/// asked: people wait for a completion. What cannot be read is left out.
+/// Returns the groups of config.toml and the hosts in ssh_config and known_hosts files, each once. It asks no name server and no program,
+/// since users wait for a completion. Unreadable files are skipped.
 fn hosts() -> String {
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
     let environment = match &home {
@@ -108,7 +108,7 @@ fn hosts() -> String {
     let groups = UserConfig::load(&environment).map(|config| config.groups.groups).unwrap_or_default();
     let names = groups.into_keys().map(|group| format!("@{group}"));
     let names = NamingFiles::of(environment.home.as_deref()).names().into_iter().chain(names);
-    // It stands on a command line as it is then: nothing that a shell acts on.
+    // The name is inserted into a command line: it has no characters that a shell interprets.
     let is_shown = |name: &String| name.starts_with('@') || parse_entry(name).is_ok();
     let unique: BTreeSet<String> = names.filter(is_shown).collect();
     unique.into_iter().map(|name| name + "\n").collect()

@@ -1,4 +1,4 @@
-//! The options that say what is run on the hosts.
+//! Options of the command.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use clap::{ArgAction, Args, ValueHint};
 use crate::command::Shell;
 use crate::command::sudo;
 
-/// As whom it is run.
+/// Options of sudo.
 #[derive(Debug, Default, Args)]
 pub struct SudoOpts {
     /// Run the command with sudo
@@ -28,7 +28,7 @@ pub struct SudoOpts {
     pub sudo_password_file: Option<PathBuf>,
 }
 
-/// The command, and what it gets.
+/// Options of the command.
 #[derive(Debug, Default, Args)]
 pub struct CommandOpts {
     /// Send standard input to every command

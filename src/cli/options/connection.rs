@@ -1,4 +1,4 @@
-//! The options that say how hosts are reached and logged in to.
+//! Options of connections and logins.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::hosts::proxy::{Hop, Proxy, Via};
 use crate::system::password_source::PromptPattern;
 use crate::text::duration;
 
-/// How hosts are reached and logged in to.
+/// Options of connections and logins.
 #[derive(Debug, Default, Args)]
 pub struct ConnectionOpts {
     /// Use this ssh_config file instead, or `none`

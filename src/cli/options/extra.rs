@@ -1,4 +1,4 @@
-//! pssh's `-x` and `-X`: words for the program that it starts, in the order in which they are given.
+//! pssh's `-x` and `-X`: arguments for ssh, scp or rsync, in the order of the command line.
 
 use std::ffi::{OsStr, OsString};
 use std::mem;
@@ -16,7 +16,7 @@ pub struct ExtraOpts {
     pub words: Vec<Word>,
 }
 
-/// The ids of the two, which are also their long names.
+/// The ids, which are also the long names.
 const ARGS: &str = "extra-args";
 const ARG: &str = "extra-arg";
 
@@ -76,7 +76,7 @@ impl FromArgMatches for ExtraOpts {
     }
 }
 
-/// The words of a value of `option`.
+/// Splits a value of `option` into words.
 fn split(option: &'static str, value: &OsStr) -> Result<Vec<Word>, clap::Error> {
     let words = shell_words(value).map_err(|problem| {
         clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{option} {value:?}: {problem}\n"))

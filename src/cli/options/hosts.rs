@@ -1,4 +1,4 @@
-//! The options that choose the hosts, and how they are run.
+//! Options of the hosts and limits of the run.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, ValueHint};
 use crate::plan::failure_limit::FailureLimit;
 use crate::text::duration;
 
-/// Which hosts there are.
+/// Options of the hosts.
 #[derive(Debug, Default, Args)]
 pub struct HostOpts {
     /// Read hosts from FILE; - reads standard input
@@ -66,13 +66,13 @@ pub struct HostOpts {
 }
 
 impl HostOpts {
-    /// Whether only some of the hosts of files may be run on.
+    /// Returns whether the options select only some hosts of the lists.
     pub fn are_chosen(&self) -> bool {
         self.host_glob.is_some() || !self.only.is_empty() || !self.exclude.is_empty()
     }
 }
 
-/// How many hosts run at once, and for how long.
+/// Limits of the run.
 #[derive(Debug, Default, Args)]
 pub struct RunOpts {
     /// Run at most N hosts at once [default: 10]

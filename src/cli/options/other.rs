@@ -1,10 +1,10 @@
-//! The options that are about the program itself.
+//! Options of the program itself.
 
 use clap::{ArgAction, Args};
 
 use crate::cli::generate::Artefact;
 
-/// What is told, and what is done instead of a run.
+/// Options that replace a run, and `-v`.
 #[derive(Debug, Default, Args)]
 pub struct OtherOpts {
     /// Print what is done for each host

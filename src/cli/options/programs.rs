@@ -1,4 +1,4 @@
-//! The command line of each program: which groups of options it has, and the texts of its help.
+//! The command line of each program: its groups of options, and the texts of its help.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -236,7 +236,7 @@ struct Pscp {
     words: Vec<OsString>,
 }
 
-/// Which way pscp copies.
+/// The direction of pscp.
 #[derive(Debug, Default, Args)]
 struct Direction {
     /// Copy from the hosts, each into DIR/HOST
@@ -278,7 +278,7 @@ struct Pslurp {
     words: Vec<OsString>,
 }
 
-/// Where pslurp copies to.
+/// The local directory of pslurp.
 #[derive(Debug, Default, Args)]
 struct LocalDirOpt {
     /// Create the directories of the hosts in DIR [default: .]
@@ -320,7 +320,7 @@ struct Prsync {
     words: Vec<OsString>,
 }
 
-/// Which way prsync copies.
+/// The direction of prsync.
 #[derive(Debug, Default, Args)]
 struct RsyncDirection {
     /// Copy from the hosts, each into DIR/HOST
@@ -328,7 +328,7 @@ struct RsyncDirection {
     download: bool,
 }
 
-/// What prsync shows of what rsync prints.
+/// The output of rsync.
 #[derive(Debug, Default, Args)]
 struct Inline {
     /// Show rsync's output for each host when it ends
@@ -370,7 +370,7 @@ struct Pnuke {
 }
 
 impl Program {
-    /// What is shown when nothing was asked for.
+    /// Returns the help for a command line without arguments.
     pub fn short_help(self) -> &'static str {
         match self {
             Program::Pssh => SHORT_PSSH,
@@ -381,7 +381,7 @@ impl Program {
         }
     }
 
-    /// The definition of its command line.
+    /// Returns the definition of its command line.
     pub fn command(self) -> clap::Command {
         let command = match self {
             Program::Pssh => Pssh::command(),
@@ -457,7 +457,7 @@ impl Program {
             Program::Prsync => Prsync::from_arg_matches(&matches).map(Opts::from),
             Program::Pnuke => Pnuke::from_arg_matches(&matches).map(Opts::from),
         };
-        // They are told and nothing else.
+        // Only --explain needs them.
         let given = |opts: &Opts| match opts.other.explain {
             true => given::of_command_line(&command, &matches),
             false => Vec::new(),

@@ -1,10 +1,10 @@
-//! The options that say how a run is shown.
+//! Options of reports.
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-/// How a run is shown, and what else is made of it.
+/// Options of reports.
 #[derive(Debug, Default, Args)]
 pub struct ReportOpts {
     /// The same as --format json

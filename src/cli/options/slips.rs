@@ -1,4 +1,4 @@
-//! Options of other tools, and what does the same here.
+//! Options of other tools, and their equivalents here.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -6,16 +6,16 @@ use std::os::unix::ffi::OsStrExt;
 use crate::cli::ssh_args::{self, Tool};
 use crate::plan::program::Program;
 
-/// What the word behind an option has to look like.
+/// The form of the value of an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Value {
-    /// Anything, or there is none.
+    /// Any value, or none.
     Any,
     /// A number or a time.
     Number,
     /// An IP address.
     Address,
-    /// What ssh forwards: `[address:]port[:host:port]`.
+    /// A forwarding of ssh: `[address:]port[:host:port]`.
     Forwarding,
     /// A list of ciphers or MACs.
     Algorithms,
@@ -41,14 +41,14 @@ impl Value {
     }
 }
 
-/// An option of another tool. Of several for one name the first counts whose value fits.
+/// An option of another tool. The first entry with a matching value counts.
 struct Slip {
-    /// How it is called there.
+    /// Its names there.
     names: &'static [&'static str],
     value: Value,
-    /// The programs that give this answer.
+    /// The programs with this tip.
     programs: &'static [Program],
-    /// What does the same here; VALUE stands for the word behind the option.
+    /// The equivalent here. VALUE is replaced by the value of the option.
     tip: &'static str,
 }
 
@@ -65,8 +65,8 @@ const fn slip(names: &'static [&'static str], value: Value, programs: &'static [
 
 const FORWARDING: &str = "port forwarding is not supported; use ssh, one host at a time";
 
-/// Those of pdsh, clush and ansible, and those of ssh and scp that mean something else there. All other options of ssh and scp are
-/// known to [`ssh_args`].
+/// Options of pdsh, clush and ansible, and options of ssh and scp with another meaning there. [`ssh_args`] knows all others of ssh and
+/// scp.
 const SLIPS: &[Slip] = &[
     slip(&["-f", "--fanout", "--forks", "--jobs"], Value::Number, ALL, "-p VALUE runs VALUE hosts at once"),
     slip(&["-b"], Value::Address, BUT_RSYNC, "-O BindAddress=VALUE connects from that address"),
@@ -137,7 +137,7 @@ const SLIPS: &[Slip] = &[
     ),
 ];
 
-/// What does here what `option`, which there is not, does elsewhere. The command line tells what stands behind it.
+/// Returns the tip for an unknown `option`. Its value comes from the command line.
 pub(super) fn advice(program: Program, option: &str, arguments: &[OsString]) -> Option<String> {
     let value = value_of(option, arguments).unwrap_or_default();
     let is_it =
@@ -155,7 +155,7 @@ pub(super) fn advice(program: Program, option: &str, arguments: &[OsString]) -> 
     tip.or_else(of_ssh)
 }
 
-/// The word that belongs to an option: the rest of its own, or the next one.
+/// Returns the value of an option: the rest of its word, or the next word.
 fn value_of(option: &str, arguments: &[OsString]) -> Option<String> {
     let is_long = option.starts_with("--");
     let mut words = arguments.iter().skip(1);

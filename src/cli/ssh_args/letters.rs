@@ -1,23 +1,23 @@
-//! The letters of ssh(1) and scp(1), and what each of them is here.
+//! The letters of ssh(1) and scp(1), and their meanings here.
 
 use super::{Protocol, Tool};
 
-/// What a letter is here.
+/// The meaning of a letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
-    /// It changes nothing here.
+    /// A switch without effect.
     Nothing,
-    /// Nor does this one, which has a value.
+    /// An option with a value and without effect.
     NothingOf,
-    /// An option; of several for a keyword the last counts, and beats `-o`.
+    /// A switch; the last one for a keyword counts, and overrides `-o`.
     Flag(&'static str),
-    /// The same with a value.
+    /// Like `Flag`, with a value.
     Last(&'static str),
-    /// A keyword for a value; the first counts, among those of `-o` too.
+    /// A keyword with a value; the first one counts, including those of `-o`.
     First(&'static str),
     /// `-l`.
     User,
-    /// Nobody is asked for anything.
+    /// scp's `-B`: no prompts.
     Batch,
     /// scp's port.
     Port,
@@ -29,7 +29,7 @@ pub(super) enum Meaning {
     Jump,
     /// `-v`.
     Verbose,
-    /// `-t`; twice is more.
+    /// `-t`; twice forces a terminal.
     Terminal,
     /// `-T`.
     NoTerminal,
@@ -39,13 +39,13 @@ pub(super) enum Meaning {
     Preserve,
     /// scp's `-O` and `-s`.
     Protocol(Protocol),
-    /// Only the value `none` is what is done here anyway; the reason.
+    /// Only the value `none` is accepted; the reason.
     OnlyNone(&'static str),
-    /// It is not there.
+    /// The option is not supported.
     Refused {
         /// Whether a value follows.
         takes_value: bool,
-        /// Why, and what to do instead.
+        /// The reason, and what to use instead.
         reason: &'static str,
     },
 }
@@ -75,7 +75,7 @@ const NO_MASTER: &str = "connections are not shared with ssh (ControlMaster); ea
 const NO_QUESTION: &str = "no ssh runs here; --explain shows the settings of each host";
 const FIRST_PROTOCOL: &str = "SSH protocol 1 is obsolete";
 
-/// What a letter is to a tool; `None` if it has no such option.
+/// Returns the meaning of a letter for a tool; `None` if it has no such option.
 ///
 /// The letters are those of OpenSSH 9.2 and later.
 pub(super) fn meaning(tool: Tool, letter: u8) -> Option<Meaning> {
@@ -85,7 +85,7 @@ pub(super) fn meaning(tool: Tool, letter: u8) -> Option<Meaning> {
     })
 }
 
-/// The letters that scp hands on to ssh.
+/// Returns the meaning of letters that scp passes to ssh.
 fn both(letter: u8) -> Option<Meaning> {
     use Meaning::*;
     Some(match letter {
@@ -117,7 +117,7 @@ fn of_ssh(letter: u8) -> Option<Meaning> {
         b'p' => First("Port"),
         b't' => Terminal,
         b'T' => NoTerminal,
-        // Standard input is not read unless -I says so; there is no GSSAPI and no X11 that could be switched off.
+        // Standard input is read only with -I, and there is no GSSAPI and no X11 to turn off.
         b'n' | b'k' | b'x' => Nothing,
         b'D' | b'L' | b'R' | b'W' | b'w' => no_value(NO_FORWARDING),
         b'g' => no(NO_FORWARDING),
