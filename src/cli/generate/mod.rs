@@ -145,7 +145,7 @@ fn render_manual(program: Program, command: Command, text: &mut Vec<u8>) -> io::
         roff.to_writer(text)?;
     }
     let others = Program::ALL.into_iter().filter(|other| *other != program).map(|other| (other.name(), "(1), "));
-    let besides: &[(&str, &str)] = match program {
+    let tools: &[(&str, &str)] = match program {
         Program::Pscp | Program::Pslurp => &[("scp", "(1), ")],
         Program::Prsync => &[("rsync", "(1), ")],
         Program::Pnuke => &[("pkill", "(1), ")],
@@ -156,7 +156,7 @@ fn render_manual(program: Program, command: Command, text: &mut Vec<u8>) -> io::
     roff.control("SH", ["SEE ALSO"]);
     roff.text(
         others
-            .chain(besides.iter().copied())
+            .chain(tools.iter().copied())
             .chain(ssh)
             .flat_map(|(name, section)| [bold(name), roman(section)])
             .collect::<Vec<_>>(),
