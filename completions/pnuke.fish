@@ -13,7 +13,7 @@ function __pnuke_at_options
                 return 1
             case '--*=*'
             case '--*'
-                contains -- $word --hosts --host --nodes --only --exclude --host-glob --user --host-config --par --pool-size --total-timeout --sudo-password-file --config-file --option --ssh-option --extra-args --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --outdir --errdir --progress --color --colour --failed-to --junit --generate --timeout --channel-timeout --format --run-as; and set value yes
+                contains -- $word --hosts --host --nodes --only --exclude --host-glob --user --host-config --par --pool-size --total-timeout --config-file --option --ssh-option --extra-args --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --sudo-password-file --outdir --errdir --progress --color --colour --failed-to --junit --generate --timeout --channel-timeout --format --run-as; and set value yes
             case '-?*'
                 string match -qr -- '^-[^hHwglpFOxXJoet]*[hHwglpFOxXJoet]$' $word; and set value yes
             case '*'
@@ -41,69 +41,69 @@ function __pnuke_hosts
     end
 end
 
-complete -c pnuke -n __pnuke_at_options -s h -l hosts -d 'File with hosts, one `[user@]host[:port] [user] [key=value]...` a line' -r -F
-complete -c pnuke -n __pnuke_at_options -s H -l host -d 'Hosts, separated by blanks: `[user@]host[:port]`, web[1-9] or @group' -x -a "(__pnuke_hosts ' ')"
-complete -c pnuke -n __pnuke_at_options -s w -l nodes -d 'Hosts, separated by commas: ranges, web[1-9], and @groups' -x -a "(__pnuke_hosts ',!&^')"
-complete -c pnuke -n __pnuke_at_options -l only -d 'Of all hosts take these: names, ranges, @groups, patterns, \'web*\', and regular expressions, \'/^db/\'' -x -a "(__pnuke_hosts ',!&^')"
-complete -c pnuke -n __pnuke_at_options -l exclude -d 'Leave these hosts out, in the format of --only' -x -a "(__pnuke_hosts ',!&^')"
-complete -c pnuke -n __pnuke_at_options -s g -l host-glob -d 'Of the hosts in files take those whose names fit this pattern, such as \'web[0-9]*\'' -x
-complete -c pnuke -n __pnuke_at_options -s l -l user -d 'Login name where the host\'s entry has none' -x -a '(__fish_complete_users)'
-complete -c pnuke -n __pnuke_at_options -l host-config -d 'TOML file with a table for each host, `[host."web1"]`, range, `web[1-9]`, or pattern, `*.example.com`' -r -F
-complete -c pnuke -n __pnuke_at_options -s p -l par -l pool-size -d 'How many hosts run at once [default: 10]' -x
-complete -c pnuke -n __pnuke_at_options -l total-timeout -d 'Stop everything after this time' -x
-complete -c pnuke -n __pnuke_at_options -l stop-on-errors -d 'Stop everything once N hosts, or N% of them, have failed [default: 1 if only named]'
-complete -c pnuke -n __pnuke_at_options -l sudo-password-file -d 'Read sudo\'s password from a file that nobody else can read' -r -F
-complete -c pnuke -n __pnuke_at_options -s F -l config-file -d 'Read this file instead of ~/.ssh/config and /etc/ssh/ssh_config' -r -F
-complete -c pnuke -n __pnuke_at_options -s O -l option -l ssh-option -d 'Option in the format of ssh_config, such as Compression=yes' -x
-complete -c pnuke -n __pnuke_at_options -s x -l extra-args -d 'Options of ssh itself in its own letters, such as \'-p 2222 -tt\', with quotes as in a shell' -x
-complete -c pnuke -n __pnuke_at_options -s X -l extra-arg -d 'One word of such options, as it is' -x
-complete -c pnuke -n __pnuke_at_options -l connect-timeout -d 'Time limit of each attempt to connect and log in [default: 120]' -x
-complete -c pnuke -n __pnuke_at_options -l num-retries -d 'Attempts to reach a host, including the first' -x
-complete -c pnuke -n __pnuke_at_options -l retry-delay -d 'Pause between two attempts, give or take a fifth [default: 5]' -x
-complete -c pnuke -n __pnuke_at_options -l identity -d 'Private key to authenticate with, instead of the default ones' -r -F
-complete -c pnuke -n __pnuke_at_options -l agent -d 'Ask this agent for keys instead of $SSH_AUTH_SOCK' -r -F
-complete -c pnuke -n __pnuke_at_options -l no-agent -d 'Ask no agent for keys'
+complete -c pnuke -n __pnuke_at_options -s h -l hosts -d 'Read hosts from FILE' -r -F
+complete -c pnuke -n __pnuke_at_options -s H -l host -d 'Add hosts, separated by blanks: \'web1 root@web2\'' -x -a "(__pnuke_hosts ' ')"
+complete -c pnuke -n __pnuke_at_options -s w -l nodes -d 'Add hosts, separated by commas: \'web[1-9],@db\'' -x -a "(__pnuke_hosts ',!&^')"
+complete -c pnuke -n __pnuke_at_options -l only -d 'Run only on these hosts: names, \'web*\', \'/^db/\'' -x -a "(__pnuke_hosts ',!&^')"
+complete -c pnuke -n __pnuke_at_options -l exclude -d 'Leave out these hosts, in the format of --only' -x -a "(__pnuke_hosts ',!&^')"
+complete -c pnuke -n __pnuke_at_options -s g -l host-glob -d 'Of the hosts in files, run only on those that match' -x
+complete -c pnuke -n __pnuke_at_options -s l -l user -d 'Log in as USER on hosts without a user of their own' -x -a '(__fish_complete_users)'
+complete -c pnuke -n __pnuke_at_options -l host-config -d 'Read settings of hosts from this TOML file' -r -F
+complete -c pnuke -n __pnuke_at_options -s p -l par -l pool-size -d 'Run at most N hosts at once [default: 10]' -x
+complete -c pnuke -n __pnuke_at_options -l total-timeout -d 'Stop the whole run after TIME [default: none]' -x
+complete -c pnuke -n __pnuke_at_options -l stop-on-errors -d 'Stop the run once N hosts, or N%, have failed [without =N: 1]'
+complete -c pnuke -n __pnuke_at_options -s F -l config-file -d 'Use this ssh_config file instead, or `none`' -r -F
+complete -c pnuke -n __pnuke_at_options -s O -l option -l ssh-option -d 'Set an ssh_config option, such as Compression=yes' -x
+complete -c pnuke -n __pnuke_at_options -s x -l extra-args -d 'Set ssh\'s own options, such as \'-p 2222 -tt\'' -x
+complete -c pnuke -n __pnuke_at_options -s X -l extra-arg -d 'Add one word to ssh\'s options, as it is' -x
+complete -c pnuke -n __pnuke_at_options -l connect-timeout -d 'Give up connecting after TIME [default: 120]' -x
+complete -c pnuke -n __pnuke_at_options -l num-retries -d 'Try to connect at most N times [default: 3]' -x
+complete -c pnuke -n __pnuke_at_options -l retry-delay -d 'Wait TIME between two attempts [default: 5]' -x
+complete -c pnuke -n __pnuke_at_options -l identity -d 'Log in with this key instead of the default ones' -r -F
+complete -c pnuke -n __pnuke_at_options -l agent -d 'Use this agent instead of $SSH_AUTH_SOCK' -r -F
+complete -c pnuke -n __pnuke_at_options -l no-agent -d 'Do not use an agent'
 complete -c pnuke -n __pnuke_at_options -s 4 -d 'Connect to IPv4 addresses only'
 complete -c pnuke -n __pnuke_at_options -s 6 -d 'Connect to IPv6 addresses only'
-complete -c pnuke -n __pnuke_at_options -s C -l compression -d 'Compress what is sent and received'
+complete -c pnuke -n __pnuke_at_options -s C -l compression -d 'Compress the connection'
 complete -c pnuke -n __pnuke_at_options -s A -l askpass -d 'Ask once for a password'
-complete -c pnuke -n __pnuke_at_options -l password-file -d 'Read the password from a file that nobody else can read' -r -F
-complete -c pnuke -n __pnuke_at_options -l password-fd -d 'Read the password from an open file descriptor, such as 3 with 3<FILE' -x
-complete -c pnuke -n __pnuke_at_options -l password-command -d 'Take the password from the output of a shell command, such as a password manager\'s' -x -a '(__fish_complete_command)'
-complete -c pnuke -n __pnuke_at_options -l password-prompt -d 'Also answer a server\'s questions that match this regular expression with the password' -x
-complete -c pnuke -n __pnuke_at_options -l host-key-check -d 'What to do with host keys that are not known [default: strict]' -x -a 'strict accept-new off'
-complete -c pnuke -n __pnuke_at_options -l known-hosts -d 'Look for host keys in this file only, or in `none`' -r -F
-complete -c pnuke -n __pnuke_at_options -s J -l jump -d 'Reach the hosts through these jump hosts, the first first' -x -a "(__pnuke_hosts ',')"
-complete -c pnuke -n __pnuke_at_options -l proxy-host -d 'Reach the hosts through this jump host' -x -a "(__pnuke_hosts '')"
-complete -c pnuke -n __pnuke_at_options -l proxy-port -d 'Port of the jump host [default: 22]' -x
-complete -c pnuke -n __pnuke_at_options -l proxy-user -d 'Login name on the jump host [default: yours here]' -x -a '(__fish_complete_users)'
-complete -c pnuke -n __pnuke_at_options -l proxy-identity -d 'Private key that is tried first on the jump host, and nowhere else' -r -F
-complete -c pnuke -n __pnuke_at_options -l proxy-password-file -d 'Read the password for the jump host from this file' -r -F
-complete -c pnuke -n __pnuke_at_options -l proxy-connections -d 'Connections to a jump host, at most, while hosts wait for theirs [default: 8]' -x
-complete -c pnuke -n __pnuke_at_options -l proxy-command -d 'Talk to each host by this local command' -x -a '(__fish_complete_command)'
-complete -c pnuke -n __pnuke_at_options -s o -l outdir -d 'Write standard output into a file for each host in this directory, besides' -x -a '(__fish_complete_directories)'
-complete -c pnuke -n __pnuke_at_options -s e -l errdir -d 'Write standard error into a file for each host in this directory, besides' -x -a '(__fish_complete_directories)'
-complete -c pnuke -n __pnuke_at_options -l fileappend -d 'Add to the files of hosts instead of replacing them'
-complete -c pnuke -n __pnuke_at_options -l progress -d 'Show how far the run is on standard error [default: on a terminal]' -x -a 'auto always never'
-complete -c pnuke -n __pnuke_at_options -l color -l colour -d 'Colour what is ours [default: on a terminal]' -x -a 'auto always never'
-complete -c pnuke -n __pnuke_at_options -l raw -d 'Pass on what hosts print unchanged: to a terminal control sequences, to the log of a CI system its commands'
+complete -c pnuke -n __pnuke_at_options -l password-file -d 'Read the password from a file that others cannot read' -r -F
+complete -c pnuke -n __pnuke_at_options -l password-fd -d 'Read the password from a file descriptor, such as 3 with 3<FILE' -x
+complete -c pnuke -n __pnuke_at_options -l password-command -d 'Read the password from the output of a shell command' -x -a '(__fish_complete_command)'
+complete -c pnuke -n __pnuke_at_options -l password-prompt -d 'Also send the password to prompts that match REGEX' -x
+complete -c pnuke -n __pnuke_at_options -l host-key-check -d 'Check host keys this way [default: strict]' -x -a 'strict accept-new off'
+complete -c pnuke -n __pnuke_at_options -l known-hosts -d 'Read host keys from this file only, or `none`' -r -F
+complete -c pnuke -n __pnuke_at_options -s J -l jump -d 'Connect through these jump hosts, or `none`' -x -a "(__pnuke_hosts ',')"
+complete -c pnuke -n __pnuke_at_options -l proxy-host -d 'Connect through this jump host' -x -a "(__pnuke_hosts '')"
+complete -c pnuke -n __pnuke_at_options -l proxy-port -d 'Use this port of the jump host [default: 22]' -x
+complete -c pnuke -n __pnuke_at_options -l proxy-user -d 'Log in to the jump host as USER [default: yours]' -x -a '(__fish_complete_users)'
+complete -c pnuke -n __pnuke_at_options -l proxy-identity -d 'Try this key first, on the jump host only' -r -F
+complete -c pnuke -n __pnuke_at_options -l proxy-password-file -d 'Read the jump host\'s password from this file' -r -F
+complete -c pnuke -n __pnuke_at_options -l proxy-connections -d 'Open up to N jump host connections [default: 8]' -x
+complete -c pnuke -n __pnuke_at_options -l proxy-command -d 'Connect through this local command, or `none`' -x -a '(__fish_complete_command)'
+complete -c pnuke -n __pnuke_at_options -l sudo-password-file -d 'Read sudo\'s password from a file that others cannot read' -r -F
+complete -c pnuke -n __pnuke_at_options -s o -l outdir -d 'Also save each host\'s stdout as DIR/HOST' -x -a '(__fish_complete_directories)'
+complete -c pnuke -n __pnuke_at_options -s e -l errdir -d 'Also save each host\'s stderr as DIR/HOST' -x -a '(__fish_complete_directories)'
+complete -c pnuke -n __pnuke_at_options -l fileappend -d 'Append to files in DIR instead of replacing them'
+complete -c pnuke -n __pnuke_at_options -l progress -d 'Show progress on stderr [default: on a terminal]' -x -a 'auto always never'
+complete -c pnuke -n __pnuke_at_options -l color -l colour -d 'Colour output [default: on a terminal]' -x -a 'auto always never'
+complete -c pnuke -n __pnuke_at_options -l raw -d 'Pass on control sequences and CI commands of hosts'
 complete -c pnuke -n __pnuke_at_options -l json -d 'The same as --format json'
-complete -c pnuke -n __pnuke_at_options -s q -l quiet -d 'Show nothing of hosts that are well'
-complete -c pnuke -n __pnuke_at_options -l times -d 'Tell at the end how long the parts took, and which hosts took longest'
+complete -c pnuke -n __pnuke_at_options -s q -l quiet -d 'Print only failures, on stderr'
+complete -c pnuke -n __pnuke_at_options -l times -d 'Print a timing summary'
 complete -c pnuke -n __pnuke_at_options -l failed-to -d 'Write the hosts that failed to this hosts file' -r -F
-complete -c pnuke -n __pnuke_at_options -l junit -d 'Write a report for CI systems to this file: JUnit\'s XML, a test case for each host' -r -F
-complete -c pnuke -n __pnuke_at_options -l ci-summary -d 'Append a summary in Markdown to FILE [without =FILE: $GITHUB_STEP_SUMMARY]'
+complete -c pnuke -n __pnuke_at_options -l junit -d 'Write a JUnit XML report, a test case per host' -r -F
+complete -c pnuke -n __pnuke_at_options -l ci-summary -d 'Append a Markdown summary to FILE [without =FILE: $GITHUB_STEP_SUMMARY]'
 complete -c pnuke -n __pnuke_at_options -l max-status -d 'Exit with the largest exit status of all hosts'
-complete -c pnuke -n __pnuke_at_options -s v -l verbose -d 'Tell what is done for each host'
-complete -c pnuke -n __pnuke_at_options -l explain -d 'Show for each host every setting but the values of variables, and where it comes from'
-complete -c pnuke -n __pnuke_at_options -l generate -d 'Print the manual page or the completions for a shell' -x -a 'man config-man bash zsh fish'
-complete -c pnuke -n __pnuke_at_options -l help -d 'Show this help'
-complete -c pnuke -n __pnuke_at_options -s V -l version -d 'Show the version'
-complete -c pnuke -n __pnuke_at_options -s t -l timeout -d 'Stop pkill if it takes longer: 90, 1m30s' -x
-complete -c pnuke -n __pnuke_at_options -l channel-timeout -d 'Stop pkill if nothing happens for this time' -x
-complete -c pnuke -n __pnuke_at_options -l format -d 'How it is shown how the hosts ended [default: status]' -x -a 'lines inline status gather json none'
-complete -c pnuke -n __pnuke_at_options -l no-headers -d 'Leave out the lines that say how each host ended'
-complete -c pnuke -n __pnuke_at_options -l dry-run -d 'Show what would be done on each host, connect to nothing'
-complete -c pnuke -n __pnuke_at_options -l sudo -d 'Run pkill by sudo'
-complete -c pnuke -n __pnuke_at_options -l run-as -d 'Run pkill as this user, by sudo' -x -a '(__fish_complete_users)'
+complete -c pnuke -n __pnuke_at_options -s v -l verbose -d 'Print what is done for each host'
+complete -c pnuke -n __pnuke_at_options -l explain -d 'Print the settings of each host and their origins'
+complete -c pnuke -n __pnuke_at_options -l generate -d 'Print the manual page or shell completions' -x -a 'man config-man bash zsh fish'
+complete -c pnuke -n __pnuke_at_options -l help -d 'Print this help'
+complete -c pnuke -n __pnuke_at_options -s V -l version -d 'Print the version'
+complete -c pnuke -n __pnuke_at_options -s t -l timeout -d 'Stop pkill after TIME, such as 90 or 1m30s [default: no limit]' -x
+complete -c pnuke -n __pnuke_at_options -l channel-timeout -d 'Stop pkill if silent for TIME [default: none]' -x
+complete -c pnuke -n __pnuke_at_options -l format -d 'Show how hosts ended in this format [default: status]' -x -a 'lines inline status gather json none'
+complete -c pnuke -n __pnuke_at_options -l no-headers -d 'Leave out the status line of each host'
+complete -c pnuke -n __pnuke_at_options -l dry-run -d 'Print what would be done without connecting'
+complete -c pnuke -n __pnuke_at_options -l sudo -d 'Run pkill with sudo'
+complete -c pnuke -n __pnuke_at_options -l run-as -d 'Run pkill as USER with sudo' -x -a '(__fish_complete_users)'
 complete -c pnuke -f

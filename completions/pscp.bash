@@ -71,13 +71,13 @@ _pscp() {
             break
             ;;
         --*)
-            if [[ " --hosts --host --nodes --only --exclude --host-glob --user --host-config --par --pool-size --total-timeout --sudo-password-file --config-file --option --ssh-option --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --outdir --errdir --progress --color --colour --failed-to --junit --generate --timeout --channel-timeout --format --extra-args --run-as " == *" $word "* ]]; then
+            if [[ " --hosts --host --nodes --only --exclude --host-glob --user --host-config --par --pool-size --total-timeout --config-file --option --ssh-option --connect-timeout --num-retries --retry-delay --identity --agent --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --sudo-password-file --outdir --errdir --progress --color --colour --failed-to --junit --generate --timeout --channel-timeout --format --extra-args --extra-arg --run-as " == *" $word "* ]]; then
                 option=$word
             fi
             ;;
         -?*)
             for ((j = 1; j < ${#word}; j++)); do
-                if [[ hHwglpFOXJoetx == *"${word:j:1}"* ]]; then
+                if [[ hHwglpFOJoetxX == *"${word:j:1}"* ]]; then
                     ((j == ${#word} - 1)) && option=-${word:j:1}
                     break
                 fi
@@ -97,12 +97,12 @@ _pscp() {
             value=${value#*=}
             [[ $typed == = ]] && typed=
             ;;
-        -[hHwglpFOXJoetx]?*)
+        -[hHwglpFOJoetxX]?*)
             option=${value:0:2}
             value=${value:2}
             ;;
         -*)
-            _pscp_words "$(compgen -W '-h --hosts -H --host -w --nodes --only --exclude -g --host-glob -l --user --host-config -p --par --pool-size --total-timeout --stop-on-errors -r --recursive --preserve --checksum --resume --inplace --download --sudo-password-file -F --config-file -O --option --ssh-option -X --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --no-agent -4 -6 -C --compression -A --askpass --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts -J --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command -o --outdir -e --errdir --fileappend --progress --color --colour --raw --json -q --quiet --times --failed-to --junit --ci-summary --max-status -v --verbose --explain --generate --help -V --version -t --timeout --channel-timeout --format --no-headers --dry-run -x --extra-args --sudo --run-as' -- "$value")"
+            _pscp_words "$(compgen -W '-h --hosts -H --host -w --nodes --only --exclude -g --host-glob -l --user --host-config -p --par --pool-size --total-timeout --stop-on-errors -r --recursive --preserve --checksum --resume --inplace --download -F --config-file -O --option --ssh-option --connect-timeout --num-retries --retry-delay --identity --agent --no-agent -4 -6 -C --compression -A --askpass --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts -J --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --sudo-password-file -o --outdir -e --errdir --fileappend --progress --color --colour --raw --json -q --quiet --times --failed-to --junit --ci-summary --max-status -v --verbose --explain --generate --help -V --version -t --timeout --channel-timeout --format --no-headers --dry-run -x --extra-args -X --extra-arg --sudo --run-as' -- "$value")"
             return
             ;;
         esac
@@ -117,7 +117,6 @@ _pscp() {
         --exclude) _pscp_hosts "$1" ',!&^' ;;
         -l | --user) _pscp_words "$(compgen -u -- "$value")" ;;
         --host-config) _pscp_files ;;
-        --sudo-password-file) _pscp_files ;;
         -F | --config-file) _pscp_files ;;
         --identity) _pscp_files ;;
         --agent) _pscp_files ;;
@@ -131,6 +130,7 @@ _pscp() {
         --proxy-identity) _pscp_files ;;
         --proxy-password-file) _pscp_files ;;
         --proxy-command) _pscp_words "$(compgen -c -- "$value")" ;;
+        --sudo-password-file) _pscp_files ;;
         -o | --outdir) _pscp_files -d ;;
         -e | --errdir) _pscp_files -d ;;
         --progress) _pscp_words $'auto\nalways\nnever' ;;

@@ -1,4 +1,4 @@
-//! The library at work: a command on some hosts, each of which is told its number on standard input.
+//! An example of the library: runs a command on some hosts, and sends each its number on standard input.
 //!
 //! ```text
 //! cargo run --example client -- 'web1 root@web2:2222' 'read number; echo "I am $number"; uptime'

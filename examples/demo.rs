@@ -7,7 +7,7 @@
 //! cargo run --release --example demo -- --hold         keeps them up, for command lines of your own
 //! ```
 //!
-//! The commands are really run, by `sh` as the user who started the demo; the servers let nobody in but the holder of a key
+//! The commands are really run, by `sh` as the user who started the demo; the servers accept only the holder of a key
 //! that was made for this run.
 #![expect(
     clippy::print_stdout,
@@ -175,9 +175,9 @@ fn hold(mut signals: Signals) {
     let enter = sender.clone();
     thread::spawn(move || {
         let read = io::stdin().lock().read_line(&mut String::new());
-        // Without a terminal, for example in the background, the end of input is no wish of the user.
+        // Without a terminal, for example in the background, the end of input does not mean that the user wants to stop.
         if io::stdin().is_terminal() || read.is_ok_and(|length| length > 0) {
-            // Nobody listens any more if a signal came first.
+            // The receiver is gone if a signal came first.
             let _ = enter.send(());
         }
     });

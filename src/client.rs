@@ -1,4 +1,4 @@
-//! The same from Rust: a client for many hosts, in the shape of the Python `ParallelSSHClient`, without its traps.
+//! The Rust API: a client for many hosts, shaped like the Python `ParallelSSHClient`, without its traps.
 //!
 //! ```no_run
 //! use pssh::Client;
@@ -17,9 +17,9 @@
 //! # }
 //! ```
 //!
-//! The hosts run on threads of their own, and what they print is kept until it is read, in memory or beyond 1 MiB per host
-//! and stream in an unnamed temporary file. So nothing here depends on the order in which things are read: a run ends
-//! whether its output is read or not, and the output can be read when it has ended.
+//! Each host runs on its own thread. Its output is kept until it is read: in memory, and beyond 1 MiB per host and stream in an
+//! unnamed temporary file. So the order of reading does not matter: a run ends whether or not its output is read, and the output
+//! can be read afterwards.
 
 mod kept;
 
@@ -52,20 +52,20 @@ use crate::system::lock::lock;
 use crate::system::open_files::Held;
 use crate::text::message::reason;
 
-/// Bytes of a line after which it is given although its end has not come.
+/// A longer line is returned in pieces, in bytes.
 const LONGEST_LINE: usize = 512 << 10;
 
-/// Hosts, and how they are reached.
+/// A list of hosts and the settings to reach them.
 #[derive(Clone)]
 pub struct Client {
     hosts: Vec<HostSpec>,
     settings: Settings,
 }
 
-/// Why a command could not be started on any host. Nothing was connected to.
+/// The reason why a command was not started on any host. No host was connected to.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// An entry is not a host.
+    /// An entry of the list is not a host.
     #[error(transparent)]
     Hosts(#[from] HostsError),
     /// There are no hosts.
@@ -74,29 +74,29 @@ pub enum ClientError {
     /// The command cannot be sent.
     #[error(transparent)]
     Command(#[from] CommandError),
-    /// sudo cannot be told this user's name.
+    /// The name is not a valid user name for sudo.
     #[error("{0:?}: {1}")]
     User(String, &'static str),
-    /// The per-host arguments are not what the command needs.
+    /// The per-host arguments do not fit the command.
     #[error(transparent)]
     Arguments(#[from] HostArgsError),
-    /// What is needed to connect is not there: ssh_config, a key, a password.
+    /// Something needed to connect is missing or wrong: ssh_config, a key, a password.
     #[error(transparent)]
     Unprepared(#[from] Unprepared),
-    /// The system is out of something.
+    /// The system lacks resources for the run.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The system is out of something else.
+    /// A system call failed.
     #[error("{}", reason(.0))]
     System(#[from] io::Error),
 }
 
 impl Client {
-    /// A client for these hosts, each `[user@]host[:port]` or a range, `web[1-9]`, or several of them separated by blanks. A
-    /// host may be there more than once: each entry is a host of its own in every run. Nothing is connected to.
+    /// Makes a client for these hosts. Each string is `[user@]host[:port]`, a range, `web[1-9]`, or several of them separated by
+    /// blanks. A host may be listed more than once; each entry runs separately. It connects to no host yet.
     ///
     /// # Errors
-    /// An entry is not a host; or there is none.
+    /// An entry is not a host, or the list is empty.
     ///
     /// ```
     /// use pssh::Client;
@@ -104,7 +104,7 @@ impl Client {
     ///
     /// let settings = Settings::for_library()?;
     /// assert!(Client::new(["web1 web2", "root@[::1]:2222"], settings.clone()).is_ok());
-    /// let error = Client::new(["web1,web2"], settings).err().expect("that is no host");
+    /// let error = Client::new(["web1,web2"], settings).err().expect("not a host");
     /// assert!(error.to_string().contains("separated by blanks"));
     /// # Ok::<(), String>(())
     /// ```
@@ -117,24 +117,24 @@ impl Client {
         Client::of(hosts::gather(&[], &strings)?, settings)
     }
 
-    /// A client for hosts that were read elsewhere, such as by [`hosts::gather`] from files.
+    /// Makes a client for hosts that were read elsewhere, for example by [`hosts::gather`] from files.
     ///
     /// # Errors
-    /// There are no hosts.
+    /// The list is empty.
     pub fn of(hosts: Vec<HostSpec>, settings: Settings) -> Result<Client, ClientError> {
         if hosts.is_empty() { Err(ClientError::NoHosts) } else { Ok(Client { hosts, settings }) }
     }
 
-    /// The hosts, in the order of the list.
+    /// Returns the hosts, in the order of the list.
     pub fn hosts(&self) -> &[HostSpec] {
         &self.hosts
     }
 
-    /// Starts `command` on all hosts, at most [`Settings::pool_size`] at once, and returns without waiting for any of them.
+    /// Starts `command` on all hosts, at most [`Settings::pool_size`] at once, and returns without waiting for them.
     /// Each host's login shell runs it, as with ssh(1); its standard input is empty.
     ///
     /// # Errors
-    /// It cannot be started on any host.
+    /// The command cannot be started on any host.
     ///
     /// ```no_run
     /// # use pssh::{Client, Settings};
@@ -150,7 +150,7 @@ impl Client {
         self.command(command).run()
     }
 
-    /// A command with more to say about it than [`Client::run_command`] has room for.
+    /// Makes a command with more options than [`Client::run_command`] has.
     pub fn command(&self, command: impl Into<Vec<u8>>) -> Command<'_> {
         Command {
             client: self,
@@ -165,7 +165,7 @@ impl Client {
     }
 }
 
-/// A command in the making.
+/// A command and its options, before it runs.
 ///
 /// ```no_run
 /// # use pssh::{Client, Settings};
@@ -196,9 +196,9 @@ pub struct Command<'a> {
 }
 
 impl Command<'_> {
-    /// Fills in each host's own values, one [`Arguments`] for each host in the order of the list. With it, the command has
-    /// places for them: `%q` for a value that is to be one word whatever is in it, `%s` for one that the shell acts on,
-    /// `%(name)q` and `%(name)s` by name, and `%%` for a percent sign. Without it a `%` is just that.
+    /// Fills in values for each host: one [`Arguments`] per host, in the order of the list. They replace `%q` in the command, quoted as
+    /// one word for the shell, `%s`, which the shell interprets, and `%(name)q` and `%(name)s` by name; `%%` is a percent sign. Without
+    /// values, `%` is an ordinary character.
     ///
     /// ```no_run
     /// # use pssh::{Arguments, Client, Settings};
@@ -214,42 +214,42 @@ impl Command<'_> {
         self
     }
 
-    /// What reads the command, if not the login shell.
+    /// Sets the shell that runs the command instead of the login shell.
     pub fn shell(mut self, shell: Shell) -> Self {
         self.shell = shell;
         self
     }
 
-    /// Runs it by sudo, as `user`, or as sudo's default (root). sudo's password is [`Settings::sudo_password`].
+    /// Runs the command with sudo as `user`, or as sudo's default (root). The password is [`Settings::sudo_password`].
     pub fn sudo(mut self, user: Option<&str>) -> Self {
         self.sudo = Some(Sudo { user: user.map(str::to_owned) });
         self
     }
 
-    /// Lets the program write the standard input of each host's command ([`Host::stdin`]). The input ends when its writer
-    /// is dropped; until then a command that reads it waits.
+    /// Lets the program write to the standard input of each host's command ([`Host::stdin`]). The input ends when its writer is
+    /// dropped; until then, a command that reads it waits.
     pub fn with_stdin(mut self) -> Self {
         self.has_stdin = true;
         self
     }
 
-    /// Stops the run once so many hosts have failed: what runs is told to stop, the others are not started. The reference
-    /// client raises the error instead, and goes on on all hosts.
+    /// Stops the run once this many hosts have failed: running commands are stopped, and other hosts are not started. The
+    /// reference client raises the error instead, and continues on all hosts.
     pub fn stop_on_errors(mut self, limit: FailureLimit) -> Self {
         self.stop_on_errors = Some(limit);
         self
     }
 
-    /// How long the command may run on each host before it is told to stop.
+    /// Limits the time that the command may run on each host.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Starts it, as [`Client::run_command`] does.
+    /// Starts the command like [`Client::run_command`].
     ///
     /// # Errors
-    /// It cannot be started on any host.
+    /// The command cannot be started on any host.
     pub fn run(self) -> Result<Run, ClientError> {
         if let Some(user) = self.sudo.as_ref().and_then(|sudo| sudo.user.as_deref()) {
             sudo::check_user(user).map_err(|problem| ClientError::User(user.to_owned(), problem))?;
@@ -291,52 +291,52 @@ impl Command<'_> {
     }
 }
 
-/// A command that runs on all hosts, or has run.
+/// A command that is running or has run on all hosts.
 ///
-/// Its hosts are in the order of the list. Dropping it stops what still runs, and waits for the seconds that this takes: no
-/// command stays behind that nobody looks after.
+/// Its hosts are in the order of the list. Dropping the run stops all commands that still run, and waits until they have stopped,
+/// which takes a few seconds.
 #[must_use = "dropping it stops the command"]
 pub struct Run {
     shared: Arc<Shared>,
     cancel: Cancel,
 }
 
-/// What the run and the thread that keeps its output share.
+/// State shared by the run and the thread that keeps its output.
 struct Shared {
     hosts: Arc<[Host]>,
-    /// How many hosts have not ended.
+    /// Number of hosts that have not ended.
     open: Mutex<usize>,
     changed: Condvar,
 }
 
-/// Hosts had not ended by the time until which they were waited for. They go on.
+/// The time limit of [`Run::join`] passed before all hosts ended. The hosts continue.
 #[derive(Debug, thiserror::Error)]
 #[error("{} of {} hosts have not finished within {} s", .unfinished.len(), .unfinished.len() + .finished.len(), .limit.as_secs_f64())]
 pub struct JoinTimeout {
-    /// How long they were waited for.
+    /// The time limit.
     pub limit: Duration,
-    /// The places of the hosts that have ended.
+    /// The indexes of the hosts that have ended.
     pub finished: Vec<usize>,
-    /// The places of those that have not.
+    /// The indexes of the hosts that have not.
     pub unfinished: Vec<usize>,
 }
 
 impl Run {
-    /// The hosts, in the order of the list.
+    /// Returns the hosts, in the order of the list.
     pub fn hosts(&self) -> &[Host] {
         &self.shared.hosts
     }
 
-    /// Whether all hosts have ended. Their output may not have been read.
+    /// Returns whether all hosts have ended, even if their output has not been read.
     pub fn finished(&self) -> bool {
         *lock(&self.shared.open) == 0
     }
 
-    /// Waits until all hosts have ended, or for `timeout`; says how many ended how. Whether output was read, and how much
-    /// there is of it, does not matter; what was not read can be read after it.
+    /// Waits at most `timeout` until all hosts have ended, and returns the number of hosts per outcome. Output need not be read before;
+    /// it can be read afterwards.
     ///
     /// # Errors
-    /// The time has passed.
+    /// The time limit passed.
     pub fn join(&self, timeout: Option<Duration>) -> Result<Tally, JoinTimeout> {
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut open = lock(&self.shared.open);
@@ -359,22 +359,21 @@ impl Run {
         Ok(tally)
     }
 
-    /// As [`Run::join`], and forgets all output that was not read, as it comes (the reference client's `consume_output`).
+    /// Discards all output that was not read, and then waits like [`Run::join`] (the reference client's `consume_output`).
     ///
     /// # Errors
-    /// As of [`Run::join`].
+    /// See [`Run::join`].
     pub fn join_discarding_output(&self, timeout: Option<Duration>) -> Result<Tally, JoinTimeout> {
         self.hosts().iter().for_each(Host::discard_output);
         self.join(timeout)
     }
 
-    /// Stops the run: commands that run are told to stop, TERM and after two seconds KILL, hosts that have not started do
-    /// not. Returns at once.
+    /// Stops the run and returns at once: running commands get TERM and after two seconds KILL, and other hosts are not started.
     pub fn cancel(&self) {
         self.cancel.trigger(Reason::Program);
     }
 
-    /// The first host, in the order of the list, that has ended in something else than an exit status.
+    /// Returns the first host, in the order of the list, that ended without an exit status or signal.
     pub fn first_exception(&self) -> Option<(&Host, &Outcome)> {
         self.hosts().iter().find_map(|host| host.exception().map(|outcome| (host, outcome)))
     }
@@ -398,7 +397,7 @@ impl Drop for Run {
 }
 
 impl Shared {
-    /// Keeps what the hosts print, until all of them have ended.
+    /// Keeps the output of the hosts until all of them have ended.
     fn keep(&self, events: &Receiver<Event>, hangups: &[Hangup]) {
         for Event { job, kind, .. } in events {
             match kind {
@@ -414,7 +413,7 @@ impl Shared {
                 | EventKind::Copied(_) => {}
             }
         }
-        // A worker that vanished must not take its host along.
+        // Every host gets an outcome, even if its worker panicked.
         for job in 0..self.hosts.len() {
             let detail = "the job ended without an outcome".to_owned();
             self.end(job, HostError::Local { doing: "a fault in pssh itself", detail, hint: None }.into(), hangups);
@@ -435,7 +434,7 @@ impl Shared {
     }
 }
 
-/// One host of a run. Clones are the same host.
+/// One host of a run. Clones refer to the same host.
 #[derive(Clone)]
 pub struct Host {
     inner: Arc<Inner>,
@@ -443,7 +442,7 @@ pub struct Host {
 
 struct Inner {
     job: Job,
-    /// What it has printed: stdout, stderr.
+    /// stdout and stderr.
     streams: [Kept; 2],
     stdin: Mutex<Option<Writer>>,
     outcome: OnceLock<Outcome>,
@@ -463,33 +462,33 @@ impl Host {
         }
     }
 
-    /// Its place in the list, from 0.
+    /// Returns the host's index in the list, from 0.
     pub fn number(&self) -> usize {
         self.inner.job.number
     }
 
-    /// The host as it was given.
+    /// Returns the host as it was given.
     pub fn spec(&self) -> &HostSpec {
         &self.inner.job.spec
     }
 
-    /// Its name in a report: the host, or all of its entry where another one has the same host.
+    /// Returns the host's name in reports: the host name, or the whole entry if several entries have the same host.
     pub fn label(&self) -> &str {
         &self.inner.job.label
     }
 
-    /// The command, as its shell gets it.
+    /// Returns the command as its shell gets it.
     pub fn command(&self) -> &[u8] {
         &self.inner.job.request.line
     }
 
-    /// The lines of the command's standard output, from the first that was not read: those that are there, then those that
-    /// come, until the end. Without their newlines; bytes are as they came.
+    /// Returns the lines of the command's standard output that have not been read, and waits for new ones until the output ends. Lines
+    /// have no newline; their bytes are unchanged.
     pub fn stdout(&self) -> Lines {
         self.lines(Stream::Stdout)
     }
 
-    /// The same of its standard error.
+    /// Returns the lines of the command's standard error, like [`Host::stdout`].
     pub fn stderr(&self) -> Lines {
         self.lines(Stream::Stderr)
     }
@@ -498,22 +497,22 @@ impl Host {
         Lines { host: self.clone(), stream, rest: Vec::new(), is_ended: false }
     }
 
-    /// The command's standard input, once, if the run was made with it ([`Command::with_stdin`]).
+    /// Returns the writer of the command's standard input, once, if the command has one ([`Command::with_stdin`]).
     pub fn stdin(&self) -> Option<Writer> {
         lock(&self.inner.stdin).take()
     }
 
-    /// Whether it has ended.
+    /// Returns whether the host has ended.
     pub fn is_finished(&self) -> bool {
         self.outcome().is_some()
     }
 
-    /// How it ended, if it has.
+    /// Returns the outcome, if the host has ended.
     pub fn outcome(&self) -> Option<&Outcome> {
         self.inner.outcome.get()
     }
 
-    /// The exit status of its command, if one was received. A command that died by a signal has none.
+    /// Returns the exit status of the command, if one was received. A command that was killed by a signal has none.
     pub fn exit_code(&self) -> Option<u32> {
         match self.outcome()? {
             Outcome::Exited(status) => Some(*status),
@@ -521,22 +520,21 @@ impl Host {
         }
     }
 
-    /// How it ended, if that is neither by an exit status nor by a signal to its command: it was not reached, took too long,
-    /// was stopped, or its connection was lost.
+    /// Returns the outcome, unless the command ended with an exit status or a signal: the host was not reached, took too long or was
+    /// stopped, or its connection was lost.
     pub fn exception(&self) -> Option<&Outcome> {
         self.outcome().filter(|outcome| !matches!(outcome, Outcome::Exited(_) | Outcome::Signaled { .. }))
     }
 
-    /// Forgets its output that was not read, and what it prints from now on.
+    /// Discards all output that was not read, and all further output.
     pub fn discard_output(&self) {
         self.inner.streams.iter().for_each(Kept::discard);
     }
 }
 
-/// The lines of a host's output. Waits for the next one where the command runs.
+/// An iterator over the lines of a host's output. It waits for the next line while the command runs.
 ///
-/// A line of more than 512 KiB comes in pieces. An error is one of the temporary file in which output waits; it ends the
-/// lines.
+/// A line of more than 512 KiB comes in pieces. An error comes from the temporary file that keeps the output, and ends the iterator.
 pub struct Lines {
     host: Host,
     stream: Stream,
@@ -548,7 +546,7 @@ impl Iterator for Lines {
     type Item = io::Result<Vec<u8>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // What has been looked at without finding a newline.
+        // Bytes already searched for a newline.
         let mut seen = 0;
         loop {
             if let Some(end) = self.rest[seen..].iter().position(|byte| *byte == b'\n').map(|place| seen + place) {

@@ -1,4 +1,4 @@
-//! What the programs and the tests of this package use besides the library. None of it is promised to stay.
+//! Items for the programs and the tests of this package only. They may change at any time.
 
 pub use crate::cli::generate::Artefact;
 pub use crate::cli::process::main;

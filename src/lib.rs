@@ -16,8 +16,8 @@
 //! # }
 //! ```
 //!
-//! A [`Client`] has a list of hosts and the [`Settings`] that reach them. It starts a [`Command`] on all of them, which is a [`Run`]
-//! of [`Host`]s, each with its output and, in the end, its [`Outcome`].
+//! A [`Client`] has a list of hosts and the [`Settings`] to reach them. It runs a [`Command`] on all of them: a [`Run`] has a [`Host`]
+//! for each, with its output and finally its [`Outcome`].
 //!
 //! # Inside
 //!
@@ -27,7 +27,7 @@
 //!              exit status ◄── cli ◄── output (the only writer of a run) ◄── events ◄───┘
 //! ```
 //!
-//! A folder imports only those below it; `docs/architecture.md` says which and what is in them.
+//! A folder imports only the folders below it; see `docs/architecture.md`.
 
 mod cli;
 mod client;

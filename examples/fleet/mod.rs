@@ -1,7 +1,7 @@
 //! Throw-away SSH hosts for the examples: servers in this process, on loopback and with keys of this run, and one host that is
 //! down. And the binary that is run on them.
 //!
-//! Commands are really run, by `sh` as the user who started the example; the servers let nobody in but the holder of a key that was
+//! Commands are really run, by `sh` as the user who started the example; the servers accept only the holder of a key that was
 //! made for this run.
 
 #![allow(dead_code, reason = "compiled into several examples, none of which uses the whole of it")]
@@ -103,7 +103,7 @@ pub(crate) fn script(lines: &str) -> String {
     format!("#!/bin/sh\n{lines}\n")
 }
 
-/// The home directory of a host: all that tells it from the others, besides its environment.
+/// The home directory of a host, which alone distinguishes it from the others, apart from its environment.
 fn home(directory: &Path, name: &str, file: &str, text: &str) -> Result<PathBuf> {
     let home = directory.join(name);
     let file = home.join(file);
@@ -133,9 +133,9 @@ fn loopback(number: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(127, 0, 0, number))
 }
 
-/// An address where nobody listens.
+/// An address without a listener.
 fn closed(ip: IpAddr) -> io::Result<SocketAddr> {
-    // Whoever listens there, or on all addresses, is in the way of this one.
+    // A listener there, or on all addresses, would prevent this.
     let usual = TcpListener::bind((ip, CLOSED_PORT)).and_then(|listener| listener.local_addr());
     usual.or_else(|_| embedded::refused_address(ip))
 }

@@ -25,7 +25,7 @@ use anyhow::{Context, Result, bail};
 use fleet::{Fleet, HOSTS, build_pssh, script};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-/// Where the host that is down stands in the list.
+/// The index of the host that is down.
 const DOWN: (usize, &str) = (3, "web4");
 
 /// A picture to be taken.
@@ -88,7 +88,7 @@ const DEPLOY_DOWN: (usize, &str) = (3, "web04");
 /// How long the end of a film is shown.
 const REST: Duration = Duration::from_secs(6);
 
-/// What all hosts but one have in their `nginx.conf`.
+/// The `nginx.conf` of all hosts but one.
 const CONFIGURATION: &str = "\
 worker_processes  auto;
 events {

@@ -1,4 +1,4 @@
-//! A picture of a terminal's screen, as SVG that stands by itself: no scripts, no styles or fonts from elsewhere.
+//! A picture of a terminal's screen as self-contained SVG: no scripts, and no external styles or fonts.
 
 use std::fmt::Write;
 use std::time::Duration;

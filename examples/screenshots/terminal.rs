@@ -1,4 +1,4 @@
-//! A terminal that a program is run on, and what it shows.
+//! Runs a program on a terminal, and keeps its screen.
 
 use std::fs::File;
 use std::io::Read;
@@ -22,12 +22,12 @@ const COLUMNS: u16 = 88;
 const ROWS: u16 = 50;
 /// How long a run may take.
 const LIMIT: Duration = Duration::from_secs(30);
-/// How often the screen is looked at.
+/// How often the screen is checked.
 const TICK: Duration = Duration::from_millis(5);
 /// How often a frame is kept.
 const FRAME: Duration = Duration::from_millis(100);
 
-/// What a run left.
+/// The result of a run.
 pub(crate) struct Shown {
     /// The screen at its end, or at the moment that was waited for.
     pub(crate) screen: Screen,
@@ -67,7 +67,7 @@ pub(crate) fn run(command: &Command, before: &str, moment: Option<&str>, stop: &
         let (mut screen, parser) = (File::from(screen), Arc::clone(&parser));
         move || {
             let mut buffer = [0; 4096];
-            // Its end, or an error, when nobody has the other side any more.
+            // Ends, or fails, once the other side is closed.
             while let Ok(count @ 1..) = screen.read(&mut buffer) {
                 parser.lock().unwrap_or_else(PoisonError::into_inner).process(&buffer[..count]);
             }

@@ -1,5 +1,5 @@
-//! What would help against an error before the first connection: the errors say the fact, and here it gets the options that help,
-//! which nothing below knows.
+//! Advice for errors before the first connection. The errors state facts; this module adds the options that help, since the layers below
+//! know no options.
 
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
@@ -18,7 +18,7 @@ use crate::ssh_config::ConfigError;
 use crate::system::password_source::{SecretError, Source};
 use crate::text::message::reason;
 
-/// The error, with what would help if that is known.
+/// Adds advice to the error, if there is any.
 pub fn advised(error: impl Into<anyhow::Error>) -> anyhow::Error {
     let mut error = error.into();
     if let Some(HostsError::Bad(bad)) = error.downcast_mut::<HostsError>() {
@@ -39,27 +39,27 @@ fn hosts(error: &HostsError) -> Option<String> {
     match error {
         HostsError::Read { path, error: reason } if reason.kind() == ErrorKind::NotFound => {
             Some(if starts(path, b"-") {
-                format!("{error}; help is --help")
+                format!("{error}; for help use --help")
             } else if starts(path, b"^") {
-                format!("{error}; -h takes the name of the file without a ^")
+                format!("{error}; -h takes the file name without ^")
             } else {
-                format!("{error}; hosts themselves are named with -H")
+                format!("{error}; to name hosts use -H")
             })
         }
-        HostsError::NotAFile(hosts) => Some(format!("-h {error}; hosts are named with {} {hosts}", option_for(hosts))),
+        HostsError::NotAFile(hosts) => Some(format!("-h {error}; to name hosts use {} {hosts}", option_for(hosts))),
         HostsError::NoneLeft { glob: Some(glob), .. } if is_like_group(glob) => {
-            Some(format!("{error}; a group is named with -w @{glob}"))
+            Some(format!("{error}; for a group use -w @{glob}"))
         }
         _ => None,
     }
 }
 
-/// The option that takes these hosts as they are written.
+/// Returns the option that takes these hosts as they are written.
 pub fn option_for(hosts: &str) -> &'static str {
     if parse_entry(hosts).is_ok() { "-H" } else { "-w" }
 }
 
-/// Whether the pattern of -g looks more like the name of a group, as for pdsh and clush.
+/// Returns whether the pattern of -g looks like the name of a group, as in pdsh and clush.
 pub fn is_like_group(glob: &str) -> bool {
     check_group(glob).is_ok()
 }
@@ -68,30 +68,33 @@ fn starts(path: &Path, with: &[u8]) -> bool {
     path.as_os_str().as_bytes().starts_with(with)
 }
 
-/// What is wrong with an entry of a list of hosts.
+/// Describes a bad entry of a list of hosts, with advice.
 fn in_words(problem: &Problem) -> String {
     match problem.advice.as_deref() {
         None => problem.to_string(),
         Some(Advice::ListWithCommas) => format!("{problem}; -w takes a list with commas"),
         Some(Advice::ChooseByPattern) => format!("{problem}; --only and --exclude take patterns"),
-        Some(Advice::PatternChooses) => format!("{problem}: --only, --exclude, ! and & take it"),
+        Some(Advice::PatternChooses) => format!("{problem}; use it with --only, --exclude, ! or &"),
         Some(Advice::LeaveOutOfRun) => format!("{problem}; --exclude leaves hosts out of the whole run"),
         Some(Advice::StandardInput) => format!("{problem}; -h - reads hosts from standard input"),
-        Some(Advice::NameFile(file)) => format!("{problem}; the hosts of a file are -h {file}"),
+        Some(Advice::NameFile(file)) => format!("{problem}; for the hosts of a file use -h {file}"),
         Some(Advice::Convert { format, recipe }) => {
-            let (problem, takes) = match format {
-                OtherFormat::AnsibleInventory => (problem.to_string(), "takes its hosts"),
-                OtherFormat::Yaml => (format!("{problem}; of an inventory of Ansible"), "takes the hosts"),
-                OtherFormat::Json => (problem.to_string(), "takes the strings of a list"),
-                OtherFormat::KnownHosts => (problem.to_string(), "takes the names that are not hashed"),
+            let problem = match format {
                 OtherFormat::SshConfig => {
                     let name = format.name();
-                    (problem.replacen(name, &format!("{name}, which is given with -F"), 1), "takes the names of it")
+                    problem.to_string().replacen(name, &format!("{name}, which -F takes"), 1)
                 }
-                OtherFormat::Table(_) => (problem.to_string(), "takes its hosts, and --host-args its other columns"),
+                _ => problem.to_string(),
             };
-            let separator = if *format == OtherFormat::Yaml { "" } else { ";" };
-            format!("{problem}{separator} {recipe} | pssh -h - ... {takes}")
+            let what = match format {
+                OtherFormat::AnsibleInventory => "its hosts",
+                OtherFormat::Yaml => "the hosts of an Ansible inventory",
+                OtherFormat::Json => "the strings of a list",
+                OtherFormat::KnownHosts => "the names that are not hashed",
+                OtherFormat::SshConfig => "its names",
+                OtherFormat::Table(_) => "its hosts (--host-args takes the other columns)",
+            };
+            format!("{problem}; for {what} use {recipe} | pssh -h - ...")
         }
     }
 }
@@ -114,8 +117,8 @@ fn command(error: &CommandError) -> Option<String> {
     match error {
         CommandError::NoProgram => Some(format!("{error}; with --no-shell it names the program")),
         CommandError::QuotedWithoutShell => Some(
-            "%q has no use with --no-shell or --script, where every value reaches the program as it is: write %s; what is a \
-             shell's text takes it as an argument: --no-shell -- sh -c 'echo \"$1\"' sh %s"
+            "%q does not work with --no-shell and --script, which pass every value as it is: use %s; in shell text, use an \
+             argument: --no-shell -- sh -c 'echo \"$1\"' sh %s"
                 .to_owned(),
         ),
         _ => None,
@@ -125,7 +128,7 @@ fn command(error: &CommandError) -> Option<String> {
 fn arguments(error: &HostArgsError) -> Option<String> {
     match error {
         HostArgsError::Read { path, .. } if path.as_os_str().as_bytes().contains(&b'=') => {
-            Some(format!("{error} (a value for one host is given with --host-arg)"))
+            Some(format!("{error} (for a value for one host use --host-arg)"))
         }
         HostArgsError::Commands(errors) => {
             let text = |(host, error): &(String, CommandError)| {
@@ -151,10 +154,10 @@ fn unprepared(error: &Unprepared) -> Option<String> {
         Unprepared::Length(CompleteError { host, error }) => {
             let text = match error {
                 RequestError::InputTaken { what, length } => format!(
-                    "{what} has {length} bytes: what does not fit into {MAX_COMMAND} is sent over standard input, which -I takes"
+                    "{what} has {length} bytes: beyond {MAX_COMMAND} bytes it is sent over standard input, which -I also uses"
                 ),
                 RequestError::ReadsInput(what) => format!(
-                    "{what} is run from standard input, as its interpreter cannot read it otherwise, and -I takes that"
+                    "{what} runs from standard input, since its interpreter cannot read it otherwise, but -I uses that"
                 ),
                 RequestError::TooLong { .. } => return None,
             };
@@ -164,8 +167,7 @@ fn unprepared(error: &Unprepared) -> Option<String> {
     }
 }
 
-/// A password that cannot be had, with the option that says where it comes from. What a command line says is no secret: everybody can
-/// see it.
+/// Describes a password that cannot be read, with the option of its source. A command line is not secret: all users can see it.
 fn password(error: &SecretError) -> Option<String> {
     let option = match error.from.as_ref()? {
         Source::Ask => "-A".to_owned(),
@@ -205,8 +207,8 @@ mod tests {
                 "!a",
                 "\"!a\": there are no hosts before the ! to leave some out; --exclude leaves hosts out of the whole run",
             ),
-            ("^hosts", "\"^hosts\": there are no hosts before the ^; the hosts of a file are -h hosts"),
-            ("w*", "\"w*\": a pattern names no hosts, it chooses among them: --only, --exclude, ! and & take it"),
+            ("^hosts", "\"^hosts\": there are no hosts before the ^; for the hosts of a file use -h hosts"),
+            ("w*", "\"w*\": a pattern names no hosts, it chooses among them; use it with --only, --exclude, ! or &"),
             ("a,b:x", "\"b:x\": the port \"x\" is not a number from 1 to 65535"),
         ] {
             assert_eq!(words(nodes), text);
@@ -229,23 +231,26 @@ mod tests {
         assert_eq!(
             told("---\nall:\n"),
             format!(
-                "YAML, {NOT} of an inventory of Ansible ansible all -i FILE --list-hosts | tail -n +2 | pssh -h - ... takes the hosts"
+                "YAML, {NOT} for the hosts of an Ansible inventory use ansible all -i FILE --list-hosts | tail -n +2 | pssh -h - ..."
             )
         );
         assert_eq!(
             told("[\"a\"]"),
-            format!("JSON, {NOT} jq -r '.[]' FILE | pssh -h - ... takes the strings of a list")
+            format!("JSON, {NOT} for the strings of a list use jq -r '.[]' FILE | pssh -h - ...")
         );
         assert_eq!(
             told("host,version\na,1\n"),
             format!(
-                "a table with a header, {NOT} tail -n +2 FILE | cut -d, -f1 | pssh -h - ... takes its hosts, and --host-args its \
-                 other columns"
+                "a table with a header, {NOT} for its hosts (--host-args takes the other columns) use \
+                 tail -n +2 FILE | cut -d, -f1 | pssh -h - ..."
             )
         );
         let config = told("Host a\n  HostName b\n");
-        assert!(config.starts_with(&format!("an ssh_config file, which is given with -F, {NOT} awk ")), "{config}");
-        assert!(config.ends_with(" FILE | pssh -h - ... takes the names of it"), "{config}");
+        assert!(
+            config.starts_with(&format!("an ssh_config file, which -F takes, {NOT} for its names use awk ")),
+            "{config}"
+        );
+        assert!(config.ends_with(" FILE | pssh -h - ..."), "{config}");
     }
 
     #[test]
@@ -254,7 +259,7 @@ mod tests {
         let none = || Wrapping { shell: Shell::None };
         let quoted = CommandLine::with_places(&words(&["echo", "%q"]), none()).map(|_| ()).expect_err("no shell");
         let told = advised(CommandsError::All(quoted)).to_string();
-        assert!(told.starts_with("%q has no use with --no-shell or --script, where every value"), "{told}");
+        assert!(told.starts_with("%q does not work with --no-shell and --script, which pass every value"), "{told}");
         let empty = crate::command::literal(&words(&["", "x"]), &none()).expect_err("no program");
         let text = "the command's first word is empty; with --no-shell it names the program";
         let host = HostArgsError::Commands(vec![("web1".to_owned(), empty)]);

@@ -1,6 +1,6 @@
-//! What the user has said for all hosts and ssh_config(5) has no keyword for, with its origin: for `--explain`.
+//! Settings of all hosts without a keyword in ssh_config(5), with their origins, for `--explain`.
 //!
-//! The options are those of clap's own list, so that a new one shows without a word about it here.
+//! The options come from clap's list, so a new option appears without a change here.
 
 use std::time::Duration;
 
@@ -21,15 +21,14 @@ pub struct Given {
     pub name: String,
     /// Its value; `yes` of a switch.
     pub value: String,
-    /// Where that comes from.
+    /// Where the value comes from.
     pub origin: String,
 }
 
-/// The headings of the help below which options change what happens to a host. Those of the other headings choose the hosts, or what
-/// is shown of them.
-const HEADINGS: [&str; 4] = ["Running", "Command", "Connection", "Copying"];
+/// The headings of options that change what happens to a host. Options below other headings select hosts or output.
+const HEADINGS: [&str; 6] = ["Running", "Command", "Connection", "Passwords", "Jump hosts", "Copying"];
 
-/// The options that show as a keyword of ssh_config(5).
+/// Options that appear as a keyword of ssh_config(5).
 const KEYWORDS: [&str; 18] = [
     "option",
     "ssh-args",
@@ -50,16 +49,16 @@ const KEYWORDS: [&str; 18] = [
     "pty",
     "env",
 ];
-/// Those that do so but for prsync, whose are rsync's.
+/// Options of ssh, except in prsync, where they are rsync's.
 const SSH_WORDS: [&str; 2] = ["extra-args", "extra-arg"];
-/// Those that have a default, or one line for several of them.
+/// Options that have a default, or share a line.
 const OWN_LINES: [&str; 8] =
     ["par", "timeout", "channel-timeout", "total-timeout", "retry-delay", "proxy-connections", "sudo", "run-as"];
 
-/// Each of these takes the place of the others.
+/// Sources of the password, of which a host has one.
 pub const PASSWORDS: [&str; 4] = ["askpass", "password-file", "password-fd", "password-command"];
 
-/// The options that a command line has.
+/// Returns the options of a command line.
 pub fn of_command_line(command: &clap::Command, matches: &ArgMatches) -> Vec<Given> {
     let mut given = Vec::new();
     for arg in command.get_arguments() {
@@ -79,12 +78,12 @@ pub fn of_command_line(command: &clap::Command, matches: &ArgMatches) -> Vec<Giv
     given
 }
 
-/// `HOST:NAME=VALUE`, whose value may be a secret.
+/// Masks the value of `HOST:NAME=VALUE`, which may be a secret.
 fn without_value(text: &str) -> String {
     text.split_once('=').map_or_else(|| text.to_owned(), |(name, _)| format!("{name}={MASK}"))
 }
 
-/// The lines for all hosts.
+/// Returns the lines for all hosts.
 pub fn lines(opts: &Opts, settings: &Settings, configured: &Configured, environment: &Environment<'_>) -> Vec<Given> {
     let given = |name: &str| opts.given.iter().find(|given| given.name == name);
     let is_set = |variable: &str| (environment.variable)(variable).is_some_and(|value| !value.is_empty());

@@ -1,5 +1,5 @@
-//! The hosts that this machine knows by name: those of ssh_config and of known_hosts files. For completion, and for advice where a word
-//! may be a host. Nothing here is an error: what cannot be read names no hosts.
+//! Host names in ssh_config and known_hosts files, for completion and for advice on words that may be hosts. Unreadable files are
+//! skipped.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -13,12 +13,12 @@ pub struct NamingFiles {
 }
 
 impl NamingFiles {
-    /// Those of the user with this home directory, and the system's.
+    /// The files of the user with this home directory, and of the system.
     pub fn of(home: Option<&Path>) -> NamingFiles {
         NamingFiles { home: home.map(Path::to_owned).unwrap_or_default() }
     }
 
-    /// All names, those of ssh_config first.
+    /// Returns all names, those of ssh_config first.
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.of_ssh_config().into_iter().flat_map(|(_, names)| names).collect();
         for file in self.known_hosts() {
@@ -28,7 +28,7 @@ impl NamingFiles {
         names
     }
 
-    /// The first file that names a host so.
+    /// Finds the first file with this name.
     pub fn find(&self, name: &str) -> Option<PathBuf> {
         let mut of_config = self.of_ssh_config().into_iter();
         let in_config = of_config.find(|(_, names)| names.iter().any(|known| known == name));
@@ -38,7 +38,7 @@ impl NamingFiles {
         })
     }
 
-    /// The user's ssh_config and the system's, and the names in each and what it includes.
+    /// Returns the ssh_config of the user and of the system, with the names in each and in its included files.
     fn of_ssh_config(&self) -> [(PathBuf, Vec<String>); 2] {
         let home = self.home.to_string_lossy();
         [(self.home.join(".ssh/config"), true), (PathBuf::from("/etc/ssh/ssh_config"), false)].map(|(file, is_user)| {
@@ -59,20 +59,20 @@ fn read(file: &Path) -> Vec<u8> {
     hosts::read(file).map(|contents| contents.bytes).unwrap_or_default()
 }
 
-/// The names in the text of a known_hosts file as they are written, without hashed ones, patterns and those of lines with a marker.
+/// Returns the names in a known_hosts file as written, without hashed names, patterns and lines with a marker.
 fn of_keys(text: &str) -> impl Iterator<Item = &str> {
     let fields = text.lines().filter_map(|line| line.split_ascii_whitespace().next());
     let names = fields.filter(|field| !field.starts_with(['#', '@', '|'])).flat_map(|field| field.split(','));
     names.filter(|name| !name.is_empty() && !name.contains(['*', '?', '!']))
 }
 
-/// A name of a known_hosts file as lists of hosts have it: without brackets that it does not need.
+/// Converts a name of a known_hosts file to the format of host lists, without needless brackets.
 fn entry(name: &str) -> Option<String> {
     let (_, name, port) = hosts::parse_entry(name).ok()?;
     Some(hosts::HostSpec::new((None, name, port), hosts::Origin::Text("known_hosts")).to_string())
 }
 
-/// A path as users write it.
+/// Abbreviates the home directory in a path as `~`.
 pub fn shown<'p>(path: &'p Path, home: Option<&Path>) -> Cow<'p, str> {
     match home.and_then(|home| path.strip_prefix(home).ok()) {
         Some(rest) => Cow::Owned(format!("~/{}", rest.display())),

@@ -1,4 +1,4 @@
-//! What the program itself says, apart from a run.
+//! Messages of the program itself, outside of a run.
 
 use crate::output::CiLog;
 use crate::plan::program::Program;
@@ -6,8 +6,7 @@ use crate::system::redact::redact_quotations;
 use crate::system::sink;
 use crate::text::sanitize::sanitize;
 
-/// Tells the user something that is about the run as a whole, before it starts or after it has ended. May have several
-/// lines.
+/// Prints a message about the whole run, before it starts or after it has ended. It may have several lines.
 pub fn complain(program: Program, text: &str) {
     let log = CiLog::of_process();
     let mut text = text.to_owned();
@@ -18,19 +17,19 @@ pub fn complain(program: Program, text: &str) {
     }
 }
 
-/// Writes our own text to standard error as it is.
+/// Writes text to standard error as it is.
 pub fn raw_stderr(text: &str) {
-    // With standard error closed there is nobody to tell.
+    // A closed standard error has no reader.
     let _ = sink::write_to(std::io::stderr(), text.as_bytes());
 }
 
-/// A line of our own, harmless but for its tabs, with its newline.
+/// Makes a line harmless for a terminal, except its tabs, and adds the newline.
 pub fn sanitize_line(line: &str) -> String {
     let cells: Vec<_> = line.split('\t').map(sanitize).collect();
     cells.join("\t") + "\n"
 }
 
-/// Writes our own text to standard output as it is.
+/// Writes text to standard output as it is.
 ///
 /// # Errors
 /// It cannot be written.

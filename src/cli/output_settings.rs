@@ -1,4 +1,4 @@
-//! How output is shown: what the command line and the environment say about it, checked before the first connection.
+//! Output settings from the command line and the environment, checked before the first connection.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::output::{CopySettings, Directories, Endings, Format, OutputSettings, 
 use crate::plan::program::Program;
 use crate::plan::settings::{Environment, expand};
 
-/// What somebody writes who knows ssh's options better than pssh's: both mean something here, but not that.
+/// Refuses values of `-o` and `-i` that are meant for ssh's options of the same name.
 fn check_slips(opts: &Opts) -> Result<(), String> {
     let outdir = opts.show.outdir.as_deref().filter(|path| !path.exists()).and_then(Path::to_str);
     let is_option = |text: &&str| {
@@ -30,7 +30,7 @@ fn check_slips(opts: &Opts) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether the file begins like a private key: `-----BEGIN OPENSSH PRIVATE KEY-----`.
+/// Returns whether the file begins like a private key: `-----BEGIN OPENSSH PRIVATE KEY-----`.
 fn is_private_key(path: &Path) -> bool {
     // Bytes of the longest first line of a key in PEM.
     const FIRST_LINE: u64 = 64;
@@ -44,7 +44,7 @@ fn is_private_key(path: &Path) -> bool {
     read.is_ok() && start.starts_with(b"-----BEGIN ") && start.windows(KEY.len()).any(|words| words == KEY)
 }
 
-/// The file of `--ci-summary`: without a name, the one that GitHub's runner gives each step.
+/// Returns the file of `--ci-summary`: without a name, the file that GitHub's runner sets for each step.
 fn ci_summary(opts: &Opts, environment: &Environment<'_>) -> Result<Option<PathBuf>, String> {
     match &opts.reports.ci_summary {
         Some(Some(path)) => Ok(Some(path.clone())),
@@ -57,7 +57,7 @@ fn ci_summary(opts: &Opts, environment: &Environment<'_>) -> Result<Option<PathB
 }
 
 impl OutputSettings {
-    /// The options, then `PSSH_PRINT`, `PSSH_INLINE`, `PSSH_OUTDIR` and `PSSH_ERRDIR`, then the defaults.
+    /// Resolves the options, then `PSSH_PRINT`, `PSSH_INLINE`, `PSSH_OUTDIR` and `PSSH_ERRDIR`, then the defaults.
     ///
     /// # Errors
     /// An option does not fit the format, or is probably meant for another program.
@@ -67,7 +67,7 @@ impl OutputSettings {
         let format = match opts.show.format {
             Some(format) => format,
             None if opts.reports.json => Format::Json,
-            // What is said of failures is a report of its own.
+            // Failures have their own report.
             None if opts.reports.quiet => Format::None,
             None if opts.streams.diff => Format::Gather,
             None if opts.streams.print => Format::Lines,
@@ -78,7 +78,7 @@ impl OutputSettings {
             None if opts.program != Program::Pssh => Format::Status,
             None => opts.show.usual_format.unwrap_or_default(),
         };
-        // Whoever asks for pssh's own ways of showing gets them; lines without being asked for are ours.
+        // pssh's status lines come only with pssh's options; the default format has its own lines.
         let endings = match format {
             _ if opts.show.no_headers => Endings::Failures,
             Format::Inline | Format::Status => Endings::Headers,
@@ -90,7 +90,7 @@ impl OutputSettings {
             let all = ["lines", "inline", "status", "gather", "json", "none"];
             let names: Vec<&str> = formats.iter().map(|format| all[*format as usize]).collect();
             match is_given && !formats.contains(&format) {
-                true => Err(format!("{option} is for --format {}, not {}", names.join(" and "), all[format as usize])),
+                true => Err(format!("{option} needs --format {}, not {}", names.join(" or "), all[format as usize])),
                 false => Ok(()),
             }
         };
@@ -109,9 +109,9 @@ impl OutputSettings {
         };
         let of = [directory(&opts.show.outdir, "PSSH_OUTDIR"), directory(&opts.show.errdir, "PSSH_ERRDIR")];
         if opts.show.fileappend && of.iter().all(Option::is_none) {
-            return Err("--fileappend is for the files of --outdir and --errdir, and there is neither".to_owned());
+            return Err("--fileappend needs --outdir or --errdir".to_owned());
         }
-        // Neither programs nor cron look at it.
+        // Programs and cron do not show progress.
         let unasked = if format == Format::Json || opts.reports.quiet { When::Never } else { When::default() };
         let options = StyleOptions {
             color: opts.show.color.unwrap_or_default(),

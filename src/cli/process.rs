@@ -1,4 +1,4 @@
-//! The way in and out of the process.
+//! Entry and exit of the process.
 
 use std::process::ExitCode;
 
@@ -14,7 +14,7 @@ use crate::system::panics::Told;
 use crate::system::{panics, password_source, redact};
 use crate::text::message::reason;
 
-/// The whole process, from the command line to the exit status.
+/// Runs the process, from the command line to the exit status.
 pub fn main(program: Program) -> ExitCode {
     if let Some(status) = rsync::as_remote_shell(std::env::args_os()) {
         return ExitCode::from(status.unwrap_or_else(|problem| {
@@ -55,7 +55,7 @@ pub fn main(program: Program) -> ExitCode {
     if let Err(fatal) = &ending {
         notices::complain(program, &format!("{:#}", fatal.error));
     }
-    // Nobody has a password any more: they are zeroed.
+    // All passwords are zeroed by now.
     redact::forget();
     match ending {
         Ok(Ending::Status(status)) => ExitCode::from(status),

@@ -1,4 +1,4 @@
-//! Settings from the command line and the environment. What is not said there is as [`Settings::defaults`] has it.
+//! Settings from the command line and the environment; the rest comes from [`Settings::defaults`].
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -18,17 +18,17 @@ use crate::ssh_config;
 use crate::system::password_source::Source;
 use crate::text::duration;
 
-/// The variables of `--env`. Of two with one name the last counts.
+/// Reads the variables of `--env`. The last one of a name counts.
 fn variables(given: &[OsString], environment: &Environment<'_>) -> Result<Vec<WantedVariable>, String> {
     let mut variables: Vec<WantedVariable> = Vec::new();
     for text in given {
         let bytes = text.as_bytes();
         let end = bytes.iter().position(|byte| *byte == b'=');
         let name = std::str::from_utf8(&bytes[..end.unwrap_or(bytes.len())]).ok().filter(|name| !name.is_empty());
-        let Some(name) = name else { return Err(format!("--env {text:?}: NAME=VALUE or NAME is needed")) };
+        let Some(name) = name else { return Err(format!("--env {text:?}: expected NAME=VALUE or NAME")) };
         if name.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return Err(format!(
-                "--env {name:?}: the name of a variable has no blanks; each variable has an --env of its own"
+                "--env {name:?}: the name of a variable cannot have blanks; give each variable its own --env"
             ));
         }
         let value = match end {
@@ -36,7 +36,7 @@ fn variables(given: &[OsString], environment: &Environment<'_>) -> Result<Vec<Wa
             None if NODE_VARIABLES.contains(&name) => None,
             None => match (environment.variable)(name) {
                 Some(value) => Some(value),
-                None => return Err(format!("--env {name}: it is not set here; NAME=VALUE gives it a value")),
+                None => return Err(format!("--env {name}: not set in the local environment; use NAME=VALUE")),
             },
         };
         variables.retain(|other| other.name != name);
@@ -45,7 +45,7 @@ fn variables(given: &[OsString], environment: &Environment<'_>) -> Result<Vec<Wa
     Ok(variables)
 }
 
-/// How the command line says that hosts are reached.
+/// Reads the jump hosts or the proxy command.
 fn proxy(opts: &Opts) -> Option<Via> {
     if let Some(via) = opts.connection.jump.as_ref().or(opts.connection.proxy_command.as_ref()) {
         return Some(via.clone());
@@ -53,7 +53,7 @@ fn proxy(opts: &Opts) -> Option<Via> {
     Some(Via(Some(Proxy::Jump([proxy_host(opts)?].into()))))
 }
 
-/// The jump host of the options for a single one.
+/// Reads the jump host of `--proxy-host` and its options.
 fn proxy_host(opts: &Opts) -> Option<Hop> {
     let hop = opts.connection.proxy_host.as_ref()?;
     Some(Hop {
@@ -63,16 +63,16 @@ fn proxy_host(opts: &Opts) -> Option<Hop> {
     })
 }
 
-/// How the command line says that commands become another user's.
+/// Reads the options of sudo.
 fn sudo(opts: &Opts) -> Result<Option<Sudo>, String> {
     let wanted = opts.sudo.sudo || opts.sudo.run_as.is_some();
     if !wanted && opts.sudo.sudo_password_file.is_some() {
-        return Err("--sudo-password-file is of use only with --sudo or --run-as USER".to_owned());
+        return Err("--sudo-password-file needs --sudo or --run-as USER".to_owned());
     }
     Ok(wanted.then(|| Sudo { user: opts.sudo.run_as.clone() }))
 }
 
-/// Where the password comes from: the options exclude each other, and each of them overrides the environment.
+/// Returns the source of the password. The options exclude each other and override the environment.
 fn password_source(opts: &Opts, environment: &Environment<'_>, home: Option<&Path>) -> Result<Option<Source>, String> {
     Ok(match (&opts.connection.password_file, opts.connection.password_fd, &opts.connection.password_command) {
         (Some(path), _, _) => Some(Source::File(expand(path, home))),
@@ -85,10 +85,10 @@ fn password_source(opts: &Opts, environment: &Environment<'_>, home: Option<&Pat
     })
 }
 
-/// The options whose values are from the user's config.toml, as `--name`, and where they stand there.
+/// Options set by the user's config.toml, as `--name`, with their places in the file.
 pub type Configured = HashMap<String, Origin>;
 
-/// What messages call the settings: the option, or the place in config.toml that it has its value from.
+/// Returns the names of settings in messages: the option, or its place in config.toml.
 fn names(opts: &Opts, user_origin: &str, configured: &Configured) -> SettingNames {
     let place = |option: &str| configured.get(option).map(|place| place.to_string().into());
     let named = |option: &str| place(option).unwrap_or_else(|| Arc::from(option));
@@ -115,7 +115,7 @@ fn names(opts: &Opts, user_origin: &str, configured: &Configured) -> SettingName
     }
 }
 
-/// An option of `-O`.
+/// Makes an option of `-O`.
 fn ssh_option(text: &String) -> SshOption {
     SshOption { text: text.clone(), name: format!("-O {text}") }
 }
@@ -127,7 +127,7 @@ impl Settings {
     /// Makes the settings of the command line, then the `PSSH_*` environment, then the defaults.
     ///
     /// # Errors
-    /// A value is not what it should be; the message names where it came from.
+    /// A value is wrong; the message names its origin.
     pub fn resolve(opts: &Opts, environment: &Environment<'_>, configured: &Configured) -> Result<Settings, String> {
         let home = environment.home.as_deref();
         let user = match &opts.hosts.user {
@@ -139,7 +139,7 @@ impl Settings {
         }
         let (user_origin, user) = user.map_or((USER, None), |(origin, user)| (origin, Some(user)));
         let login = environment.login.clone().or_else(|| user.clone());
-        let login = login.ok_or("the password database has no name for you; say who to log in as with -l")?;
+        let login = login.ok_or("the password database has no name for you; set the login name with -l")?;
         let pool_size = opts
             .running
             .par

@@ -1,4 +1,4 @@
-//! Signals: the first one stops the run in good order, the second one ends the program at once. Both are told.
+//! Signals: the first one stops the run in order, the second one ends the program at once. Both are announced.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -17,10 +17,10 @@ use crate::ssh::ffi::is_ignored;
 use crate::system::cancel::{Cancel, Reason};
 use crate::system::status_line;
 
-/// Bytes of stack of the thread that has the signals.
+/// Stack size of the signal thread, in bytes.
 const STACK: usize = 256 * 1024;
 
-/// The run that signals stop, once there is one, and who tells the user of it.
+/// The run that signals stop, once it has begun.
 #[derive(Clone, Debug)]
 pub struct Interruptible {
     program: Program,
@@ -28,17 +28,17 @@ pub struct Interruptible {
 }
 
 impl Interruptible {
-    /// Nothing yet: signals end what goes on before a run without a word.
+    /// No run yet: signals before a run are not announced.
     pub fn new(program: Program) -> Interruptible {
         Interruptible { program, run: Arc::default() }
     }
 
-    /// From now on there is a run of these jobs.
+    /// Sets the run of these jobs.
     pub fn begin(&self, stages: &Stages, jobs: &Arc<[Job]>) {
         let _ = self.run.set((stages.clone(), Arc::clone(jobs)));
     }
 
-    /// Has the output tell the user what `signal` does, unless no host is connected to.
+    /// Has the output announce what `signal` does, unless no host has started.
     fn tell(&self, teller: &Teller, signal: i32, is_first: bool) -> Option<Arc<Interruption>> {
         let (stages, _) = self.run.get()?;
         let hosts = stages.count_started();
@@ -46,7 +46,7 @@ impl Interruptible {
         (hosts > 0).then(|| teller.tell(signal, hosts, effect))
     }
 
-    /// Sees to it that it is told: where the output is held up, from here.
+    /// Announces the signal here if the output is blocked.
     fn ensure(&self, teller: &Teller, interruption: &Interruption) {
         if let Some((_, jobs)) = self.run.get().filter(|_| teller.is_untold(interruption)) {
             status_line::leave();
@@ -56,8 +56,8 @@ impl Interruptible {
     }
 }
 
-/// Lets SIGINT, SIGTERM and SIGHUP trigger `cancel`, and tells the user what that does. One that the program was started with ignored
-/// stays so: nohup(1), or a background job of a shell without job control.
+/// Lets SIGINT, SIGTERM and SIGHUP trigger `cancel`, and announces the effect. A signal that was ignored at the start stays ignored:
+/// nohup(1), or a background job of a shell without job control.
 ///
 /// # Errors
 /// The handlers or their thread cannot be set up.
@@ -67,7 +67,7 @@ pub fn install(cancel: &Cancel, run: &Interruptible, teller: Teller) -> io::Resu
     let (cancel, run) = (cancel.clone(), run.clone());
     thread::Builder::new().name("pssh-signals".to_owned()).stack_size(STACK).spawn(move || {
         for signal in signals.forever() {
-            // Before it stops any of them, so that it is told first.
+            // Announced before any host stops.
             let interruption = run.tell(&teller, signal, !cancel.is_triggered());
             let is_first = cancel.trigger(Reason::Signal(signal));
             interruption.iter().for_each(|interruption| run.ensure(&teller, interruption));
@@ -83,19 +83,19 @@ pub fn install(cancel: &Cancel, run: &Interruptible, teller: Teller) -> io::Resu
 /// Lets a write beyond the limit on the size of files (`ulimit -f`) fail instead of ending the program by SIGXFSZ: it is an error
 /// of that file's host alone.
 ///
-/// A handler, and not `SIG_IGN`, which programs that we start would inherit.
+/// This is a handler, not `SIG_IGN`, which child processes would inherit.
 ///
 /// # Errors
 /// The handler cannot be set up.
 pub fn outlive_large_files() -> io::Result<()> {
     if !is_ignored(SIGXFSZ) {
-        // What the write says is enough: nobody asks the flag.
+        // The failed write reports it; the flag is not read.
         signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     }
     Ok(())
 }
 
-/// Ends the program by `signal`, as if it had never been caught: the shell that started us sees what happened.
+/// Ends the program by `signal`, as if it had not been caught, so that the parent shell sees it.
 pub fn die_by(signal: i32) {
     // It fails only for signals that do not exist.
     let _ = emulate_default_handler(signal);

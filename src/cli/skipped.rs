@@ -1,5 +1,5 @@
-//! What rsync skips with exit status 0, so that a copy of nothing would be a success: directories, links and devices that no option
-//! lets it copy.
+//! Sources that rsync skips with exit status 0, which would make a copy of nothing a success: directories, links and devices without the
+//! option that copies them.
 
 use std::ffi::OsString;
 use std::fs;
@@ -8,21 +8,21 @@ use std::path::Path;
 
 use super::options::Opts;
 
-/// What rsync is told to copy besides regular files.
+/// The kinds of files that rsync copies, in addition to regular files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Kinds {
     directories: bool,
     links: bool,
-    /// What links point to instead of them.
+    /// The targets of links.
     targets: bool,
-    /// The same for links to directories alone.
+    /// The targets of links to directories.
     linked_directories: bool,
     devices: bool,
-    /// Names from a list, which says what is copied.
+    /// Files named in a list (`--files-from`).
     listed: bool,
 }
 
-/// The letters of rsync(1) that take a value: what follows is no letter.
+/// The letters of rsync(1) that take a value.
 const WITH_VALUE: &[u8] = b"eBTMf@";
 
 impl Kinds {
@@ -74,7 +74,7 @@ impl Kinds {
     }
 }
 
-/// What is wrong with the first of `sources` that rsync would skip.
+/// Describes the first of `sources` that rsync would skip.
 pub fn skipped(opts: &Opts, sources: &[OsString]) -> Option<String> {
     let kinds = Kinds::of(opts);
     if kinds.listed {
@@ -87,7 +87,7 @@ pub fn skipped(opts: &Opts, sources: &[OsString]) -> Option<String> {
     })
 }
 
-/// Why rsync skips a file, and what copies it. One that is not there is rsync's to tell.
+/// Returns why rsync skips a file, and the option that copies it. rsync itself reports missing files.
 fn reason(path: &Path, kinds: Kinds) -> Option<(&'static str, &'static str)> {
     let mut kind = fs::symlink_metadata(path).ok()?.file_type();
     let target = || fs::metadata(path).ok().map(|about| about.file_type());

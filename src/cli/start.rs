@@ -1,4 +1,4 @@
-//! A run from the parsed command line to the exit status. Reads as the table of contents of the program.
+//! A run from the parsed command line to the exit status: the table of contents of the program.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -35,7 +35,7 @@ use crate::system::files::unread::BeforeStart;
 use crate::system::{descriptors, sink};
 use crate::text::message::reason;
 
-/// How the program is to end.
+/// How the program ends.
 #[derive(Debug)]
 pub enum Ending {
     /// With this exit status.
@@ -44,26 +44,26 @@ pub enum Ending {
     Signal(i32),
 }
 
-/// Why a run could not be made, or not be brought to its end; with the exit status for it.
+/// The error that prevented or ended a run, with its exit status.
 #[derive(Debug)]
 pub struct Fatal {
-    /// The exit status: usage or our own failure.
+    /// The exit status.
     pub status: u8,
-    /// What to tell the user.
+    /// The message for the user.
     pub error: anyhow::Error,
 }
 
-/// The input is wrong; nothing was connected to.
+/// Makes the error for wrong input, before any connection.
 fn usage(error: impl Into<anyhow::Error>) -> Fatal {
     Fatal { status: exit_status::USAGE, error: advice::advised(error) }
 }
 
-/// Something is wrong before the first connection: the input, or a file of it that cannot be read, whichever option names it.
+/// Makes the error before the first connection: for wrong input, or for a file that cannot be read.
 fn refusal(error: impl BeforeStart) -> Fatal {
     if error.is_unread() { failure(error) } else { usage(error) }
 }
 
-/// Our side failed.
+/// Makes the error for a failure of the program itself.
 fn failure(error: impl Into<anyhow::Error>) -> Fatal {
     Fatal { status: exit_status::FAILURE, error: advice::advised(error) }
 }
@@ -71,7 +71,7 @@ fn failure(error: impl Into<anyhow::Error>) -> Fatal {
 /// Runs what the command line asks for.
 ///
 /// # Errors
-/// Whatever is wrong before the first connection, or with our own output after it.
+/// The input is wrong, the run cannot start, or the output cannot be written.
 pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     let program = opts.program;
     if let Some(artefact) = opts.other.generate {
@@ -98,7 +98,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     port_like.iter().for_each(|size| {
         notices::complain(
             program,
-            &format!("-p {size} is how many hosts run at once; a port stands after its host: -H web1:{size}"),
+            &format!("-p {size} runs {size} hosts at once; put a port after its host: -H web1:{size}"),
         );
     });
     job::check_aliases(&hosts).map_err(usage)?;
@@ -113,7 +113,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     let given = if opts.other.explain { given::lines(opts, &settings, &configured, &environment) } else { Vec::new() };
     let (verbose, user) = (settings.verbose, settings.user.clone());
     let engine = match (Engine::new(settings, hosts, work, &cancel), cancel.reason()) {
-        // Ctrl-C at a question.
+        // Ctrl-C at a prompt.
         (Err(_), Some(Reason::Signal(signal))) => return Ok(Ending::Signal(signal)),
         (engine, _) => engine.map_err(refusal)?,
     };
@@ -146,7 +146,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     let status = status(opts, &summary);
 
     match (summary.broken, cancel.reason()) {
-        // Whoever ended the run knows why the rest of it was not written.
+        // After a signal, unwritten output is expected.
         (Some(Broken::Failed(error)), Some(Reason::Signal(signal))) if error.kind() == io::ErrorKind::TimedOut => {
             notices::complain(program, &format!("cannot write to standard output: {}", reason(&error)));
             Ok(Ending::Signal(signal))
@@ -154,15 +154,14 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
         (Some(Broken::Failed(error)), _) => {
             Err(failure(anyhow!("cannot write to standard output: {}", reason(&error))))
         }
-        // As any filter of a pipeline whose reader has seen enough.
+        // Like any filter whose reader has closed the pipe.
         (Some(Broken::Closed), _) => Ok(Ending::Signal(signal_hook::consts::SIGPIPE)),
         (None, Some(Reason::Signal(signal))) => Ok(Ending::Signal(signal)),
         (None, _) => Ok(Ending::Status(status)),
     }
 }
 
-/// The exit status of a run that was not ended by a signal. Hosts that differ where they should not count as a command that
-/// failed.
+/// Returns the exit status of a run that no signal ended. With `--expect-same`, hosts that differ count as a failed command.
 fn status(opts: &Opts, summary: &Summary) -> u8 {
     if !summary.faults.is_empty() {
         return exit_status::FAILURE;
@@ -179,7 +178,7 @@ fn status(opts: &Opts, summary: &Summary) -> u8 {
     }
 }
 
-/// Prints where every setting of every host comes from: a block per host, `keyword value`, a tab, and the origin.
+/// Prints the origin of every setting of every host: a block per host, `keyword value`, a tab, and the origin.
 fn explain(runner: &Runner, jobs: &[Job], given: &[Given]) -> Result<Ending, Fatal> {
     let mut text = String::new();
     let line =
@@ -191,7 +190,7 @@ fn explain(runner: &Runner, jobs: &[Job], given: &[Given]) -> Result<Ending, Fat
             text.push_str(&line(keyword, value, &origin.to_string()));
         }
         let is_own = |given: &&Given| match given.name.as_str() {
-            // A host's own password file takes the place of all of these.
+            // A host's own password file overrides these.
             name if given::PASSWORDS.contains(&name) => !is_said("password-file"),
             "proxy-connections" => is_said("proxyjump"),
             name => !is_said(name),
@@ -204,7 +203,7 @@ fn explain(runner: &Runner, jobs: &[Job], given: &[Given]) -> Result<Ending, Fat
     answer(&text)
 }
 
-/// Prints what was asked for instead of a run.
+/// Prints the text that was asked for instead of a run.
 fn answer(text: &str) -> Result<Ending, Fatal> {
     if was_closed_at_start(STDOUT) {
         return Err(failure(anyhow!(CLOSED_STDOUT)));
@@ -218,31 +217,31 @@ fn answer(text: &str) -> Result<Ending, Fatal> {
     }
 }
 
-/// Whether the command is what `--stop-on-errors` should have had behind its `=`: `--stop-on-errors 3`.
+/// Returns whether the command is the missing value of `--stop-on-errors`: `--stop-on-errors 3`.
 fn is_stray_number(opts: &Opts) -> bool {
     let word = opts.words.first().and_then(|word| word.to_str()).unwrap_or_default();
     let digits = word.strip_suffix('%').unwrap_or(word);
     opts.running.stop_on_errors.is_some() && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Whether a word is nothing but digits.
+/// Returns whether a word is nothing but digits.
 fn is_number(word: &OsStr) -> bool {
     !word.is_empty() && word.as_bytes().iter().all(u8::is_ascii_digit)
 }
 
-/// Whether the words are the text of a shell, and not the arguments of a script, or a program and its own.
+/// Returns whether the words are shell text, not the arguments of a script or of `--no-shell`.
 fn takes_text(opts: &Opts) -> bool {
     opts.command.script.is_none() && !opts.command.no_shell
 }
 
-/// Whether there is nothing in the words that could be run.
+/// Returns whether all words are blank.
 fn is_blank(words: &[OsString]) -> bool {
     words.iter().all(|word| word.as_bytes().trim_ascii().is_empty())
 }
 
-/// Refuses a command line on which the last thing is missing: what is to be done.
+/// Refuses a command line without a command or pattern.
 fn check_words(opts: &Opts, environment: &Environment<'_>) -> Result<(), Fatal> {
-    // `pnuke web1 java` has no pattern too many, but no -H.
+    // `pnuke web1 java` lacks -H; it does not have two patterns.
     if opts.program == Program::Pnuke && opts.words.len() > 1 && words::names_no_hosts(opts) && !opts.other.explain {
         return Err(usage(anyhow!(words::no_hosts(opts, environment))));
     }
@@ -253,9 +252,7 @@ fn check_words(opts: &Opts, environment: &Environment<'_>) -> Result<(), Fatal> 
             "the command is empty: is a variable in it not set?"
         }
         (Program::Pssh, 0) if opts.command.script.is_none() => "there is no command to run",
-        (Program::Pssh, _) if is_stray_number(opts) => {
-            "the number of --stop-on-errors stands behind =: --stop-on-errors=3"
-        }
+        (Program::Pssh, _) if is_stray_number(opts) => "the number of --stop-on-errors follows =: --stop-on-errors=3",
         (Program::Pssh, _) if takes_text(opts) && !opts.are_marked && is_number(&opts.words[0]) => {
             return Err(usage(anyhow!(
                 "the command begins with the number {0}: does the option before it take no value? -- {0} runs it as a command",
@@ -263,14 +260,14 @@ fn check_words(opts: &Opts, environment: &Environment<'_>) -> Result<(), Fatal> 
             )));
         }
         (Program::Pnuke, 1) if is_blank(&opts.words) => "the pattern is empty: is a variable in it not set?",
-        (Program::Pnuke, 0) => "there is no pattern of what is to be killed",
-        (Program::Pnuke, 2..) => "there is more than one pattern; several words are one pattern in quotes",
+        (Program::Pnuke, 0) => "PATTERN is missing",
+        (Program::Pnuke, 2..) => "there is more than one pattern; quote a pattern of several words",
         _ => return Ok(()),
     };
     if opts.other.explain { Ok(()) } else { Err(usage(anyhow!("{problem} (--help shows how)"))) }
 }
 
-/// What is to be done on the hosts.
+/// Returns the work for the hosts.
 fn work(opts: &Opts, settings: &Settings, hosts: &[HostSpec]) -> Result<Work, Fatal> {
     let copy = match opts.program {
         _ if opts.other.explain => None,
@@ -306,13 +303,12 @@ fn work(opts: &Opts, settings: &Settings, hosts: &[HostSpec]) -> Result<Work, Fa
     Ok(Work::Commands { commands, inputs })
 }
 
-/// The number of standard output.
+/// The file descriptor of standard output.
 pub const STDOUT: u8 = 1;
-/// What is said where standard output was closed when the program was started.
-pub const CLOSED_STDOUT: &str =
-    "standard output is closed, so that all output would be lost; if it may be: > /dev/null";
+/// The message if standard output was closed at the start.
+pub const CLOSED_STDOUT: &str = "standard output is closed, so all output would be lost; to discard it use > /dev/null";
 
-/// Whether a file is our standard input: by its name, or as the same pipe.
+/// Returns whether a file is standard input, by its name or as the same pipe.
 fn is_stdin(path: &Path) -> bool {
     if path == Path::new("-") || descriptors::number(path) == Some(0) {
         return true;
@@ -320,12 +316,12 @@ fn is_stdin(path: &Path) -> bool {
     let (Ok(file), Ok(stdin)) = (rustix::fs::stat(path), rustix::fs::fstat(rustix::stdio::stdin())) else {
         return false;
     };
-    // What is read from a file again is all of it.
+    // A regular file can be read twice.
     let is_pipe = matches!(FileType::from_raw_mode(file.st_mode), FileType::Fifo | FileType::Socket);
     is_pipe && (file.st_dev, file.st_ino) == (stdin.st_dev, stdin.st_ino)
 }
 
-/// Standard input can be read for one purpose only; and neither it nor standard output may be closed where it is needed.
+/// Checks that at most one option reads standard input, and that no needed stream is closed.
 fn check_streams(opts: &Opts, output_settings: &OutputSettings) -> Result<(), Fatal> {
     let answers = opts.other.dry_run || opts.other.explain;
     if was_closed_at_start(STDOUT) && (answers || output_settings.format != Format::None) {
@@ -357,18 +353,18 @@ fn check_streams(opts: &Opts, output_settings: &OutputSettings) -> Result<(), Fa
     }
 }
 
-/// Refuses a `key=value` of a host that neither is an option nor has a place in the command.
+/// Refuses a `key=value` of a host that is neither an option nor used in the command.
 fn check_keys(opts: &Opts, hosts: &[HostSpec]) -> Result<(), Fatal> {
     if opts.other.explain {
         return Ok(());
     }
-    // What is wrong with the words themselves is told where they are read.
+    // Errors in the words themselves are reported later, where they are read.
     let templates = opts.words.iter().filter_map(|word| Template::parse(word.as_bytes(), &mut 0).ok());
     let names = templates.flat_map(|template| template.names().map(str::to_owned).collect::<Vec<_>>());
     hosts::check_keys(hosts, &names.collect()).map_err(usage)
 }
 
-/// The hosts of the run with what is said about each of them, or what is wrong with that; and what is worth telling with `-v`.
+/// Reads the hosts of the run and their settings, and returns them with notes for `-v`.
 fn hosts(
     opts: &Opts,
     groups: Definitions,
@@ -397,20 +393,20 @@ fn hosts(
         return Err(usage(anyhow!(words::no_hosts(opts, environment))));
     }
     let files: Vec<String> = opts.hosts.hosts.iter().map(|file| file.display().to_string()).collect();
-    let place = if files.is_empty() { String::new() } else { format!(": nothing in {}", files.join(", ")) };
+    let place = if files.is_empty() { String::new() } else { format!(": no hosts in {}", files.join(", ")) };
     Err(usage(anyhow!("the list of hosts is empty{place}")))
 }
 
-/// Whether a pool size is more likely ssh's `-p`, a port: no port is given, and no list as short as this one needs so many. The
-/// hosts would be connected to at another port, without a word.
+/// Returns whether a pool size is more likely ssh's `-p`, a port: no host has a port, and the list is much shorter than the pool.
+/// Otherwise the hosts would silently be connected to at another port.
 fn is_port(size: usize, hosts: &[HostSpec]) -> bool {
-    // Ports above those of the system (RFC 6335 section 6), as other sshds have.
+    // Ports above the system ports (RFC 6335 section 6), where other sshds listen.
     const PORTS: std::ops::RangeInclusive<usize> = 1024..=65535;
     const TIMES: usize = 20;
     PORTS.contains(&size) && hosts.len().saturating_mul(TIMES) < size && hosts.iter().all(|host| host.port.is_none())
 }
 
-/// Whether a refused command line was only a question, such as `--help`.
+/// Returns whether the command line asks for the help or the version.
 pub fn is_question(error: &clap::Error) -> bool {
     matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)
 }

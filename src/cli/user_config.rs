@@ -1,4 +1,4 @@
-//! The user's own file, `$XDG_CONFIG_HOME/pssh/config.toml`: groups of hosts, and what options are when nobody gives them.
+//! The user's configuration file, `$XDG_CONFIG_HOME/pssh/config.toml`: groups of hosts, and defaults of options.
 //!
 //! ```toml
 //! group-command = "cat /etc/hosts.d/%g"
@@ -10,7 +10,7 @@
 //! connect-timeout = "30s"
 //! ```
 //!
-//! The command line and `PSSH_*` come before it, ssh_config(5) after it.
+//! The command line and `PSSH_*` override it, and it overrides ssh_config(5).
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -34,10 +34,10 @@ use crate::system::files::unread::{BeforeStart, is_unread};
 use crate::text::message::reason;
 use crate::text::suggest::did_you_mean;
 
-/// What may stand in the file.
+/// The top-level keys of the file.
 const TABLES: [&str; 3] = ["group-command", "groups", "defaults"];
 
-/// The options that may have a default: those that say how runs are made. The others say what one run is about.
+/// The options that may have a default: they say how to run. All others say what one run is about.
 pub(super) const DEFAULTS: [&str; 15] = [
     "par",
     "user",
@@ -55,13 +55,13 @@ pub(super) const DEFAULTS: [&str; 15] = [
     "no-headers",
     "pty",
 ];
-/// Those of them that take no value.
+/// The options without a value.
 const FLAGS: [&str; 3] = ["forward-agent", "no-headers", "pty"];
 
-/// Why the file cannot be used.
+/// The reason why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum UserConfigError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("{}: {}", .path.display(), reason(.error))]
     Read {
         /// The file.
@@ -69,7 +69,7 @@ pub enum UserConfigError {
         /// Why not.
         error: io::Error,
     },
-    /// It should not be read, or is not text.
+    /// The file is not trusted, or is not text.
     #[error("{}: {problem}", .path.display())]
     Unfit {
         /// The file.
@@ -77,7 +77,7 @@ pub enum UserConfigError {
         /// Why not.
         problem: String,
     },
-    /// Something in it is wrong; all of it, so that it can be mended at once.
+    /// All mistakes in the file.
     #[error("{}", Bad(.0))]
     Bad(Vec<BadEntry>),
 }
@@ -88,22 +88,22 @@ impl BeforeStart for UserConfigError {
     }
 }
 
-/// What the file says.
+/// The contents of the file.
 #[derive(Debug)]
 pub struct UserConfig {
     /// The groups of hosts.
     pub groups: Definitions,
-    /// A command line with the defaults alone.
+    /// The defaults, as a command line.
     defaults: Opts,
-    /// Where each of them stands.
+    /// The place of each default in the file.
     places: Vec<(String, Origin)>,
 }
 
 impl UserConfig {
-    /// Reads the file, if there is one.
+    /// Reads the file, if it exists.
     ///
     /// # Errors
-    /// It cannot be read, others may write into it, or something in it is wrong.
+    /// The file cannot be read, others can write to it, or it has mistakes.
     pub fn load(environment: &Environment<'_>) -> Result<UserConfig, UserConfigError> {
         let path = path(environment);
         let text = match &path {
@@ -116,8 +116,7 @@ impl UserConfig {
         Ok(config)
     }
 
-    /// Gives options their defaults that neither the command line nor a variable has given. Tells which, as `--name`, and
-    /// where their values stand.
+    /// Sets options that neither the command line nor a variable sets. Returns their names, as `--name`, and places in the file.
     pub fn fill(&self, opts: &mut Opts, environment: &Environment<'_>) -> HashMap<String, Origin> {
         let is_set = |name: &str| (environment.variable)(name).is_some_and(|value| !value.is_empty());
         let defaults = &self.defaults;
@@ -149,7 +148,7 @@ impl UserConfig {
         }
         opts.show.usual_format = defaults.show.format;
         opts.show.no_headers |= defaults.show.no_headers;
-        // An agent that is not asked is not handed on either.
+        // --no-agent also turns off forwarding.
         if !opts.command.forward_agent && defaults.command.forward_agent && !opts.connection.no_agent {
             opts.command.forward_agent = true;
             tell("forward-agent");
@@ -162,20 +161,20 @@ impl UserConfig {
     }
 }
 
-/// Where the file is, by the XDG Base Directory Specification: a path in the variable that is not absolute does not count.
+/// Returns the path of the file. A relative path in the variable is ignored, see the XDG Base Directory Specification.
 fn path(environment: &Environment<'_>) -> Option<PathBuf> {
     let directory = (environment.variable)("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let directory = directory.or_else(|| Some(environment.home.as_ref()?.join(".config")));
     directory.map(|directory| directory.join("pssh/config.toml"))
 }
 
-/// The text of the file; none if there is no file.
+/// Reads the text of the file; it is empty if the file does not exist.
 fn read(path: &Path) -> Result<String, UserConfigError> {
     let unread = |error| UserConfigError::Read { path: path.to_owned(), error };
     let unfit = |problem| UserConfigError::Unfit { path: path.to_owned(), problem };
     let missing = |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
     let file = match trusted_file::open(path) {
-        // It has commands in it, and can turn the check of host keys off.
+        // The file can name commands and turn off host key checking.
         Ok((_, Some(untrusted))) => return Err(unfit(untrusted.to_string())),
         Ok((file, None)) => file,
         Err(error) if missing(&error) => return Ok(String::new()),
@@ -235,11 +234,11 @@ fn unknown(key: &str, known: &[&str]) -> String {
 
 type Key<'i> = Spanned<Cow<'i, str>>;
 
-/// What was read so far.
+/// The state of reading the file.
 struct UserConfigReader<'f> {
     file: &'f TomlFile<'f>,
     groups: Definitions,
-    /// The defaults, as they would be given on the command line.
+    /// The defaults, as arguments of a command line.
     arguments: Vec<String>,
     places: Vec<(String, Origin)>,
     bad: Vec<BadEntry>,
@@ -267,7 +266,7 @@ impl UserConfigReader<'_> {
                 match value.get_ref() {
                     DeValue::String(list) => lists.push((list.to_string(), self.inside(value))),
                     _ => {
-                        let problem = "expected a list as of -w, such as \"web[1-9],db1\", or several such in brackets";
+                        let problem = "expected a list in the format of -w, such as \"web[1-9],db1\", or several such in brackets";
                         self.bad.push(self.file.bad(key, problem));
                     }
                 }
@@ -276,7 +275,7 @@ impl UserConfigReader<'_> {
         }
     }
 
-    /// Where a string begins, after its quote.
+    /// Returns the place of a string, after its quote.
     fn inside(&self, value: &Spanned<DeValue<'_>>) -> Origin {
         self.file.origin(value.span().start + 1)
     }
@@ -300,7 +299,7 @@ impl UserConfigReader<'_> {
     }
 }
 
-/// An option as it would be given on the command line, checked in the same way; none for one that is off.
+/// Converts a key to an argument of a command line and checks it; `None` if it is false.
 fn argument(key: &str, value: &Value<'_>) -> Result<Option<String>, String> {
     let argument = match value {
         Value::Flag(flag) if FLAGS.contains(&key) => return Ok(flag.then(|| format!("--{key}"))),
@@ -316,12 +315,12 @@ fn argument(key: &str, value: &Value<'_>) -> Result<Option<String>, String> {
     }
 }
 
-/// What clap does not like about a value, without what it says about command lines.
+/// Returns clap's complaint about a value, without its text about command lines.
 fn wrong_value(error: &clap::Error) -> String {
     match (error.source(), error.get(ContextKind::ValidValue)) {
         (Some(problem), _) => problem.to_string(),
         (None, Some(ContextValue::Strings(good))) => format!("expected one of {}", good.join(", ")),
-        _ => "the value is missing, or none that the option takes".to_owned(),
+        _ => "the value is missing or invalid".to_owned(),
     }
 }
 
@@ -381,12 +380,12 @@ mod tests {
             ("[default]", "c.toml:1:2: \"default\": there is no such key; did you mean defaults?"),
             ("hosts = 1", "c.toml:1:1: \"hosts\": there is no such key; expected group-command, groups, defaults"),
             ("groups = 1", "c.toml:1:1: \"groups\": expected a table, [groups]"),
-            ("[groups]\nweb = ['a', 1]", "c.toml:2:1: \"web\": expected a list as of -w"),
+            ("[groups]\nweb = ['a', 1]", "c.toml:2:1: \"web\": expected a list in the format of -w"),
             ("[groups]\n'a b' = 'a'", "c.toml:2:1: \"a b\": the name of a group has letters"),
             ("[groups]\n'../x' = 'a'", "c.toml:2:1: \"../x\": the name of a group starts with"),
             ("group-command = 'cat hosts'", "c.toml:1:1: \"group-command\": expected a command with %g"),
             ("group-command = ['cat']", "c.toml:1:1: \"group-command\": expected a command"),
-            ("[defaults]\npar = 0", "c.toml:2:7: \"par\": at least one host has to run at once"),
+            ("[defaults]\npar = 0", "c.toml:2:7: \"par\": at least one host must run at a time"),
             ("[defaults]\ntimeout = 'x'", "c.toml:2:11: \"timeout\": \"x\" is not a time"),
             ("[defaults]\nnum_retries = 1", "c.toml:2:1: \"num_retries\": there is no such key; did you mean num-"),
             (

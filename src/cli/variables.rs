@@ -1,5 +1,4 @@
-//! pssh's environment variables that are options and lists of hosts (`PSSH_HOSTS`, ...). Those that are single settings are read
-//! where the settings are made.
+//! pssh's environment variables for options and lists of hosts (`PSSH_HOSTS`, ...). `settings` reads those for single settings.
 
 use std::path::PathBuf;
 
@@ -8,21 +7,20 @@ use super::options::{self, Opts};
 use crate::plan::program::Program;
 use crate::plan::settings::{Environment, SshOption};
 
-/// Gives options what the environment says of them. Variables that are empty say nothing; a switch is off with 0, no, false and
-/// off. Gives what is to be told the user.
+/// Sets options from the environment. Empty variables are ignored; 0, no, false and off turn a switch off. Returns messages for the user.
 ///
 /// # Errors
-/// A variable is no text.
+/// A variable is not UTF-8 text.
 pub fn fill(opts: &mut Opts, environment: &Environment<'_>) -> Result<Vec<&'static str>, String> {
     let path = |name: &str| (environment.variable)(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let is_on = |name: &str| environment.parsed(name, options::truthy).map(|on| on.unwrap_or(false));
     let mut told = Vec::new();
     if let Some(file) = path("PSSH_HOSTS") {
-        // As for pssh, before the files of -h.
+        // Before the files of -h, as in pssh.
         opts.hosts.hosts.insert(0, file);
-        told.push("PSSH_HOSTS is deprecated; an alias does the same: alias pssh_abc='pssh -h /path/to/hosts_abc'");
+        told.push("PSSH_HOSTS is deprecated; use an alias instead: alias pssh_abc='pssh -h /path/to/hosts_abc'");
     }
-    // One option, before those of -O; what comes from flags of ssh is before either.
+    // One option: after the flags of ssh and before those of -O.
     if let Some(text) = environment.parsed("PSSH_OPTIONS", |text| Ok(text.to_owned()))? {
         opts.ssh_args.flags.push(SshOption { text, name: "PSSH_OPTIONS".to_owned() });
     }

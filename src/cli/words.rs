@@ -1,4 +1,4 @@
-//! Words of the command line that look like hosts where none belong: what their writer probably wants.
+//! Words of the command line that look like misplaced hosts, and the command line that was probably meant.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -14,25 +14,25 @@ use crate::hosts::{HostSpec, Likeness, differ_in_digits, likeness};
 use crate::plan::program::Program;
 use crate::plan::settings::Environment;
 
-/// Whether no option names hosts.
+/// Returns whether no option names hosts.
 pub fn names_no_hosts(opts: &Opts) -> bool {
     opts.hosts.hosts.is_empty() && opts.hosts.host.is_empty() && opts.hosts.nodes.is_empty()
 }
 
-/// What to say of -g where no hosts of files are there to choose among.
+/// Returns the message for -g without hosts files.
 pub fn idle_glob(opts: &Opts) -> Option<String> {
     let glob = opts.hosts.host_glob.as_ref().filter(|_| opts.hosts.hosts.is_empty())?;
-    let group = if is_like_group(glob) { format!(", and a group is named with -w @{glob}") } else { String::new() };
+    let group = if is_like_group(glob) { format!(", and for a group use -w @{glob}") } else { String::new() };
     Some(format!(
         "-g {glob} has no effect: it chooses among the hosts of files (-h); --only chooses among all hosts{group}"
     ))
 }
 
-/// What to say where no option names hosts.
+/// Returns the message if no option names hosts.
 pub fn no_hosts(opts: &Opts, environment: &Environment<'_>) -> String {
     if let Some(glob) = &opts.hosts.host_glob {
         return format!(
-            "there are no hosts: -g {glob} chooses among the hosts of files (-h FILE); a group is named with -w @{glob}"
+            "there are no hosts: -g {glob} chooses among the hosts of files (-h FILE); for a group use -w @{glob}"
         );
     }
     let meant = match opts.program {
@@ -45,7 +45,7 @@ pub fn no_hosts(opts: &Opts, environment: &Environment<'_>) -> String {
     }
 }
 
-/// `pssh web1 uptime` with its hosts behind an option.
+/// Rewrites `pssh web1 uptime` with an option for the hosts.
 fn command_line(opts: &Opts, environment: &Environment<'_>) -> Option<Vec<OsString>> {
     let words: Vec<&str> = opts.words.iter().map_while(|word| word.to_str()).filter(|_| !opts.are_marked).collect();
     match likeness(words.first()?) {
@@ -68,7 +68,7 @@ fn command_line(opts: &Opts, environment: &Environment<'_>) -> Option<Vec<OsStri
     Some(line)
 }
 
-/// The program and its options as they were given, unless there may be secrets among them.
+/// Returns the program and its options as given, without options if they may have secrets.
 fn beginning(opts: &Opts) -> Vec<OsString> {
     const WITH_SECRETS: [&[u8]; 3] = [b"--host-arg", b"--env", b"--password"];
     let has_secrets = opts.before.iter().any(|word| WITH_SECRETS.iter().any(|name| word.as_bytes().starts_with(name)));
@@ -76,7 +76,7 @@ fn beginning(opts: &Opts) -> Vec<OsString> {
     std::iter::once(opts.program.name().into()).chain(options).collect()
 }
 
-/// `pscp f web1:/tmp` with its host behind an option.
+/// Rewrites `pscp f web1:/tmp` with an option for the host.
 fn copy(opts: &Opts) -> Option<Vec<OsString>> {
     let (last, first) = opts.words.split_last()?;
     let remote: Vec<Option<(&str, &str)>> = first.iter().map(|word| remote_path(word.to_str()?)).collect();
@@ -107,7 +107,7 @@ fn copy(opts: &Opts) -> Option<Vec<OsString>> {
     Some(line)
 }
 
-/// Host and path of `[user@]host:path`, as scp(1) takes it.
+/// Splits `[user@]host:path`, like scp(1).
 fn remote_path(word: &str) -> Option<(&str, &str)> {
     let end = match word.find("]:") {
         Some(bracket) => bracket + 1,
@@ -118,10 +118,10 @@ fn remote_path(word: &str) -> Option<(&str, &str)> {
     is_host.then_some((host, if path.is_empty() { "." } else { path }))
 }
 
-/// Looks at the first word of a command that hosts are there for. What to tell the user, if it may be a host.
+/// Checks the first word of a command, and returns a message if it may be a host.
 ///
 /// # Errors
-/// It can be nothing but hosts: it would be run as a command, and the hosts would be left out in silence.
+/// The word can only be a list of hosts, which would run as a command while those hosts are silently left out.
 pub fn check_command(opts: &Opts, hosts: &[HostSpec], environment: &Environment<'_>) -> Result<Option<String>, String> {
     let is_command = opts.program == Program::Pssh && opts.command.script.is_none() && !opts.are_marked;
     let Some(word) = opts.words.first().and_then(|word| word.to_str()).filter(|_| is_command) else { return Ok(None) };
@@ -133,27 +133,27 @@ pub fn check_command(opts: &Opts, hosts: &[HostSpec], environment: &Environment<
         Likeness::Name if !is_program(word, environment) => {
             let what = known_as_host(word, hosts, environment);
             Ok(what.map(|what| {
-                format!("{typed} is run as a command, and {what}: -w {typed} runs on it, -- {typed} says that it is a command")
+                format!("{typed} runs as a command, but {what}: to run on it use -w {typed}, to run the command use -- {typed}")
             }))
         }
         Likeness::Name | Likeness::Other => Ok(None),
     }
 }
 
-/// Why a word is probably a host.
+/// Returns the reason why a word is probably a host.
 fn known_as_host(word: &str, hosts: &[HostSpec], environment: &Environment<'_>) -> Option<String> {
     if hosts.iter().any(|host| host.name == word) {
         return Some("is also a host of this run".to_owned());
     }
     if let Some(host) = hosts.iter().find(|host| differ_in_digits(&host.name, word)) {
-        return Some(format!("looks like another host beside {}", host.name));
+        return Some(format!("looks like a host next to {}", host.name));
     }
     let home = environment.home.as_deref();
     let file = NamingFiles::of(home).find(word)?;
     Some(format!("is also a host in {}", shown(&file, home)))
 }
 
-/// Whether this machine has a program of this name: the hosts have it, too, then.
+/// Returns whether this machine has a program of this name, so that the hosts probably have it, too.
 fn is_program(name: &str, environment: &Environment<'_>) -> bool {
     let path = (environment.variable)("PATH").unwrap_or_default();
     let mut directories = path.as_bytes().split(|byte| *byte == b':').filter(|directory| !directory.is_empty());

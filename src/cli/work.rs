@@ -1,4 +1,4 @@
-//! What the command line asks for: commands or copies.
+//! The work that the command line asks for: commands or copies.
 
 use std::ffi::OsString;
 use std::io;
@@ -24,19 +24,19 @@ use crate::system::files::trusted_path;
 use crate::text::message::{excerpt, reason};
 use crate::text::suggest::did_you_mean;
 
-/// Why nothing can be copied.
+/// The reason why nothing can be copied.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
-    /// The command line does not say what, or where to.
+    /// The paths of the command line are wrong.
     #[error("{0}")]
     Usage(String),
-    /// Files of ours cannot be read.
+    /// Local files cannot be read.
     #[error(transparent)]
     Sources(#[from] SourcesError),
     /// A directory of a host cannot be used.
     #[error("{}: cannot be written to: {}", .path.display(), reason(.error))]
     Directory {
-        /// Which.
+        /// The directory.
         path: PathBuf,
         /// Why.
         error: io::Error,
@@ -46,15 +46,15 @@ pub enum CopyError {
     Rsync(#[from] RsyncError),
 }
 
-/// What is wrong with the paths of a command line.
+/// Makes the error for wrong paths of a command line.
 fn wrong(problem: &str) -> CopyError {
     CopyError::Usage(format!("{problem} (--help shows how)"))
 }
 
-/// All paths but the last, and the last.
+/// Returns all paths but the last, and the last.
 fn paths<'o>(opts: &'o Opts, hosts: &[HostSpec]) -> Result<(&'o [OsString], &'o OsString), CopyError> {
     let Some((last, first)) = opts.words.split_last() else {
-        return Err(wrong("there is nothing to copy: no path is given"));
+        return Err(wrong("nothing to copy: no path is given"));
     };
     if first.is_empty() {
         return Err(wrong(match (opts.program, opts.download) {
@@ -67,25 +67,23 @@ fn paths<'o>(opts: &'o Opts, hosts: &[HostSpec]) -> Result<(&'o [OsString], &'o 
         return Err(wrong("a path contains a NUL byte"));
     }
     if first.iter().any(|path| path.is_empty()) {
-        return Err(wrong("the path of what is copied is empty"));
+        return Err(wrong("a source path is empty"));
     }
     if last.is_empty() {
-        return Err(wrong(
-            "the path of where it is copied to is empty: is a variable in it not set? (. is the directory itself)",
-        ));
+        return Err(wrong("the target path is empty: is a variable in it not set? (use . for the directory itself)"));
     }
     let remote = if opts.download { first } else { std::slice::from_ref(last) };
     for path in remote {
         if let Some(rest) = names_host(&path.to_string_lossy(), hosts) {
             let path = path.display();
-            return Err(CopyError::Usage(format!("{path}: a path on the hosts stands without a host: {rest}")));
+            return Err(CopyError::Usage(format!("{path}: give a remote path without its host: {rest}")));
         }
     }
     Ok((first, last))
 }
 
-/// The path behind `[user@]host:`, as scp(1) would be given it, if the host is one of the list, or the path is absolute or begins with
-/// `~`: taken for a path, it would make a directory of that name on every host. `C:/` is a path.
+/// Returns the path of `[user@]host:path` if the host is in the list, or if the path is absolute or begins with `~`. Used as a path, it
+/// would create a directory of that name on every host. `C:/` is a path.
 fn names_host<'p>(path: &'p str, hosts: &[HostSpec]) -> Option<&'p str> {
     let end = match path.find("]:") {
         Some(bracket) => bracket + 1,
@@ -97,10 +95,10 @@ fn names_host<'p>(path: &'p str, hosts: &[HostSpec]) -> Option<&'p str> {
     (is_path || hosts.iter().any(|host| host.name == name)).then_some(rest)
 }
 
-/// The directory of each host in `base`.
+/// Returns the directory of each host in `base`.
 ///
 /// # Errors
-/// One of them would be reached through a link of another user.
+/// The path of a directory has a link of another user.
 fn directories(base: &Path, hosts: &[HostSpec]) -> Result<Vec<PathBuf>, CopyError> {
     let names = file_names::directories(hosts.iter());
     let directory = |name: &String| {
@@ -113,26 +111,28 @@ fn directories(base: &Path, hosts: &[HostSpec]) -> Result<Vec<PathBuf>, CopyErro
     names.iter().map(directory).collect()
 }
 
-/// A name below the directory of each host. As for pssh, a slash at the beginning means nothing.
+/// Returns the name below the directory of each host. Leading slashes are ignored, as in pssh.
 fn below(path: &Path) -> Result<Vec<u8>, &'static str> {
     if path.components().any(|part| part == Component::ParentDir) {
-        return Err("it leads out of the directory of each host, so that they would overwrite each other's files");
+        return Err("leads out of each host's directory, so hosts would overwrite each other's files");
     }
     let text = path.as_os_str().as_bytes();
     let start = text.iter().position(|byte| *byte != b'/').unwrap_or(text.len());
     if text[start..].is_empty() { Err("not a file name") } else { Ok(text[start..].to_vec()) }
 }
 
-/// Checks the command of --template where no other values are given.
+/// Checks the command of --template without other values.
 fn check_template(line: &CommandLine) -> Result<(), HostArgsError> {
     let known = host_args::BUILT_IN.map(|name| format!("%({name})s")).join(", ");
     let told = |unfilled: Unfilled| match unfilled {
-        Unfilled::Nameless => format!("--template: %s, %q and %d need a name here: {known}; %% is a percent sign"),
+        Unfilled::Nameless => {
+            format!("--template: %s, %q and %d need a name here: {known}; write %% for a percent sign")
+        }
         Unfilled::Unknown(name) => {
             let tip = did_you_mean(&name, host_args::BUILT_IN);
             let name = excerpt(&name);
             format!(
-                "--template: there is no value named {name:?}{tip}; there are {known}, and --host-arg HOST:{name}=VALUE gives others"
+                "--template: no value is named {name:?}{tip}; there are {known}, and --host-arg HOST:{name}=VALUE sets others"
             )
         }
     };
@@ -141,8 +141,8 @@ fn check_template(line: &CommandLine) -> Result<(), HostArgsError> {
 }
 
 impl Commands {
-    /// Reads the command and the per-host arguments, and checks them for all hosts. Without arguments and `--template`
-    /// nothing is filled in: a `%` is a percent sign.
+    /// Reads the command and the per-host arguments, and checks them for all hosts. Without arguments and `--template`, `%` is an
+    /// ordinary character.
     ///
     /// # Errors
     /// The command cannot be sent, or arguments are wrong.
@@ -168,10 +168,10 @@ impl Commands {
         Ok(Commands::Each(line, arguments))
     }
 
-    /// What kills the processes that `words` describes: `pkill -9`, which the login shell gives them as they are, as in pssh 2.3.6.
+    /// Makes the `pkill -9` command. The login shell gets the words as they are, as in pssh 2.3.6.
     ///
     /// # Errors
-    /// It cannot be sent.
+    /// The command cannot be sent.
     pub fn nuke(words: &[OsString]) -> Result<Commands, CommandsError> {
         let words: Vec<OsString> =
             ["pkill", "-9"].into_iter().map(OsString::from).chain(words.iter().cloned()).collect();
@@ -180,10 +180,10 @@ impl Commands {
 }
 
 impl Work {
-    /// What pscp(1) and pslurp(1) are asked for.
+    /// Makes the work of pscp(1) and pslurp(1).
     ///
     /// # Errors
-    /// Paths are missing, too many or none, or a file of ours cannot be read.
+    /// The paths are wrong, or a local file cannot be read.
     pub fn copy(opts: &Opts, hosts: &[HostSpec]) -> Result<Work, CopyError> {
         let options = Options {
             recursive: opts.copy.recursive,
@@ -195,7 +195,7 @@ impl Work {
         let (sources, target) = paths(opts, hosts)?;
         let needs_sftp = if options.checksum { "--checksum" } else { "--resume" };
         if opts.ssh_args.protocol == Some(Protocol::Scp) && (options.checksum || options.resume) {
-            return Err(wrong(&format!("-O of scp chooses its old protocol, which cannot do {needs_sftp}")));
+            return Err(wrong(&format!("scp's -O selects its old protocol, which does not support {needs_sftp}")));
         }
         if !opts.download {
             let paths: Vec<PathBuf> = sources.iter().map(PathBuf::from).collect();
@@ -208,7 +208,7 @@ impl Work {
         }
         if options.inplace {
             return Err(wrong(
-                "--inplace is for files on the hosts; files here are replaced once all of them has arrived",
+                "--inplace works only for files on the hosts; a local file is replaced once its copy is complete",
             ));
         }
         let remotes = sources.iter().map(|path| path.as_bytes().to_vec()).collect();
@@ -216,7 +216,7 @@ impl Work {
         let (base, target) = if opts.program == Program::Pscp {
             (last, None)
         } else if sources.len() > 1 {
-            return Err(wrong("there are too many paths: one on the hosts and one below each host's directory"));
+            return Err(wrong("too many paths: give one remote path and one below each host's directory"));
         } else {
             let below = below(last).map_err(|problem| CopyError::Usage(format!("{}: {problem}", last.display())))?;
             (opts.localdir.as_deref().unwrap_or(Path::new("")), Some(below))
@@ -225,18 +225,18 @@ impl Work {
         Ok(Work::Copy(Copy::Download { download: Arc::new(Download { remotes, target, options }), directories }))
     }
 
-    /// What prsync(1) is asked for. `user` is the login name of hosts that have none.
+    /// Makes the work of prsync(1). `user` is the login name of hosts without one.
     ///
     /// # Errors
-    /// Paths are missing or too many, or there is no rsync.
+    /// The paths are wrong, or rsync is not installed.
     pub fn rsync(opts: &Opts, hosts: &[HostSpec], user: Option<&str>) -> Result<Work, CopyError> {
         let (sources, target) = paths(opts, hosts)?;
-        // Before pssh knew better, rsync took these for its options: whoever is used to that gets told.
+        // pssh passed these to rsync, which took them as options.
         let is_lost = |path: &&OsString| path.as_bytes().starts_with(b"-") && !opts.download;
         if let Some(path) = sources.iter().filter(is_lost).find(|path| Path::new(path).symlink_metadata().is_err()) {
             let path = path.display();
             return Err(CopyError::Usage(format!(
-                "{path}: there is no such file (an option of rsync stands behind -X, before the paths: -X {path})"
+                "{path}: no such file (for an option of rsync use -X before the paths: -X {path})"
             )));
         }
         if let Some(problem) = skipped(opts, sources).filter(|_| !opts.download) {
@@ -246,7 +246,7 @@ impl Work {
         let is_apart = |path: &&OsString| path.as_bytes().starts_with(b"~") && path.as_bytes().contains(&b'\n');
         if let Some(path) = remote.filter(is_apart) {
             return Err(CopyError::Usage(format!(
-                "{path:?}: rsync hands a path with a newline to no shell, which alone knows what ~ is; leave out ~/, or give the whole path"
+                "{path:?}: rsync does not pass a path with a newline to a shell, so ~ is not expanded; leave out ~/, or give the whole path"
             )));
         }
         let direction = if !opts.download {
@@ -254,7 +254,7 @@ impl Work {
         } else if let [remote] = sources {
             Direction::Download { remote: remote.clone(), directories: directories(Path::new(target), hosts)? }
         } else {
-            return Err(wrong("there are too many paths: --download takes one on the hosts and a directory here"));
+            return Err(wrong("too many paths: --download takes one remote path and a local directory"));
         };
         let transfer = Transfer {
             verbose: opts.other.verbose > 0,
@@ -315,15 +315,15 @@ mod tests {
         assert!(problem(Program::Pslurp, &["a", "/"]).contains("not a file name"));
         assert!(problem(Program::Pslurp, &["--inplace", "a", "b"]).contains("on the hosts"));
         assert!(problem(Program::Pscp, &["-x-O", "--checksum", "/dev/null", "b"]).contains("--checksum"));
-        assert!(problem(Program::Pscp, &["/dev/null", "web1:/tmp"]).ends_with("without a host: /tmp"));
-        assert!(problem(Program::Pscp, &["/dev/null", "root@web2:x"]).contains("without a host"));
-        assert!(problem(Program::Pslurp, &["web1:x", "b"]).contains("without a host"));
-        assert!(problem(Program::Pscp, &["/dev/null", "other:/tmp"]).ends_with("without a host: /tmp"));
-        assert!(!problem(Program::Pscp, &["/no/file", "other:x"]).contains("without a host"));
-        assert!(!problem(Program::Pscp, &["/no/file", "C:/x"]).contains("without a host"));
-        assert!(!problem(Program::Pscp, &["/no/file", "./other:/x"]).contains("without a host"));
+        assert!(problem(Program::Pscp, &["/dev/null", "web1:/tmp"]).ends_with("without its host: /tmp"));
+        assert!(problem(Program::Pscp, &["/dev/null", "root@web2:x"]).contains("without its host"));
+        assert!(problem(Program::Pslurp, &["web1:x", "b"]).contains("without its host"));
+        assert!(problem(Program::Pscp, &["/dev/null", "other:/tmp"]).ends_with("without its host: /tmp"));
+        assert!(!problem(Program::Pscp, &["/no/file", "other:x"]).contains("without its host"));
+        assert!(!problem(Program::Pscp, &["/no/file", "C:/x"]).contains("without its host"));
+        assert!(!problem(Program::Pscp, &["/no/file", "./other:/x"]).contains("without its host"));
         assert!(problem(Program::Pslurp, &["", "b"]).contains("is empty"));
-        assert!(problem(Program::Pscp, &["/dev/null", ""]).contains("where it is copied to is empty"));
+        assert!(problem(Program::Pscp, &["/dev/null", ""]).contains("the target path is empty"));
         assert!(problem(Program::Pscp, &["/no/such/file", "b"]).contains("/no/such/file"));
     }
 

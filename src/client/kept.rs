@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use crate::system::files::spill::Spill;
 use crate::system::lock::lock;
 
-/// Bytes that are taken out of a host's output at once.
+/// Bytes read at once.
 pub(super) const PIECE: usize = 64 << 10;
 
 /// One stream of a host's output.
@@ -21,7 +21,7 @@ pub(super) struct KeptState {
     pub(super) bytes: Spill,
     pub(super) is_ended: bool,
     pub(super) is_discarded: bool,
-    /// Why there is no more of it although there was.
+    /// The error that ended the stream early.
     pub(super) problem: Option<io::Error>,
 }
 
@@ -45,12 +45,12 @@ impl Kept {
         state.bytes.clear();
     }
 
-    /// Appends the next piece to `buffer`, waiting for it; says whether there was one, or it is the end.
+    /// Waits for the next piece and appends it to `buffer`. Returns false at the end.
     pub(super) fn read(&self, buffer: &mut Vec<u8>) -> io::Result<bool> {
         let nothing = |state: &mut KeptState| state.bytes.is_empty() && !state.is_ended && state.problem.is_none();
         let mut state = self.changed.wait_while(lock(&self.state), nothing).unwrap_or_else(PoisonError::into_inner);
         if state.bytes.is_empty() {
-            // Said once; the next call says that this is the end.
+            // Reported once; the next call returns the end.
             return state.problem.take().map_or(Ok(false), |problem| {
                 state.is_discarded = true;
                 Err(problem)

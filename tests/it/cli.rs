@@ -81,9 +81,9 @@ fn bad_hosts_on_the_command_line() {
 fn a_list_without_hosts_is_no_success() {
     let (env, server) = answering();
     let empty = env.file("empty", "# nobody\n\n");
-    refused(&server, env.pssh().arg("-h").arg(&empty).arg("true"), &["pssh: the list of hosts is empty: nothing in "]);
+    refused(&server, env.pssh().arg("-h").arg(&empty).arg("true"), &["pssh: the list of hosts is empty: no hosts in "]);
     refused(&server, env.pssh().args(["-H", " ", "true"]), &["pssh: the list of hosts is empty\n"]);
-    refused(&server, env.pssh().args(["-h", "-", "true"]), &["pssh: the list of hosts is empty: nothing in -\n"]);
+    refused(&server, env.pssh().args(["-h", "-", "true"]), &["pssh: the list of hosts is empty: no hosts in -\n"]);
     refused(&server, env.pssh().arg("true"), &["pssh: there are no hosts: name them with -H"]);
     refused(&server, env.pssh().args(["root@web1", "uptime"]), &["did you mean: pssh -F none -H root@web1 uptime"]);
 }
@@ -136,7 +136,7 @@ fn values_that_are_not_what_they_should_be() {
     let (env, server) = answering();
     let pssh = || env.pssh().hosts([server.addr()]);
     refused(&server, pssh().args(["-p", "0", "true"]), &["at least one host"]);
-    refused(&server, pssh().args(["-p", "many", "true"]), &["a whole number"]);
+    refused(&server, pssh().args(["-p", "many", "true"]), &["expected a whole number"]);
     refused(&server, pssh().args(["-t", "soon", "true"]), &["1m30s"]);
     refused(&server, pssh().args(["--connect-timeout", "0", "true"]), &["cannot be 0"]);
     refused(&server, pssh().args(["-l-x", "true"]), &["-l \"-x\": a user name cannot start with -"]);
@@ -240,7 +240,7 @@ fn an_option_behind_the_paths_is_not_taken_for_a_target() {
         (Program::Pslurp, &["-L", "x", "/etc/motd", "-r"]),
     ];
     for (program, words) in refused {
-        let problem = format!("{}: options stand before the paths", words[words.len() - 1]);
+        let problem = format!("{}: options come before the paths", words[words.len() - 1]);
         run(program, words).exits(2).stderr_has(&problem);
     }
     // What follows -- is a name, and so is a command.
@@ -253,7 +253,7 @@ fn an_empty_target_is_not_the_home_directory() {
     let env = Env::new();
     for program in [Program::Pscp, Program::Prsync] {
         let run = env.run_of(program).args(["-H", "a", "/etc/hostname", ""]).run();
-        run.exits(2).stderr_has("copied to is empty: is a variable in it not set?");
+        run.exits(2).stderr_has("the target path is empty: is a variable in it not set?");
     }
 }
 

@@ -77,7 +77,7 @@ fn shells_that_cannot_be() {
     }
     let run = pssh().args(["-I", "--no-shell", &"!".repeat(17_001)]).run();
     run.exits(2).stderr_has(
-        "the command has 34002 bytes: what does not fit into 34000 is sent over standard input, which -I takes",
+        "the command has 34002 bytes: beyond 34000 bytes it is sent over standard input, which -I also uses",
     );
     assert_eq!(sshd.connections(), 0);
 }

@@ -66,8 +66,8 @@ fn lines_start_as_the_template_says() {
     }
     let wrong = lines(&["--prefix", "{hots}"]);
     wrong.exits(2).stderr_has("{hots} is not known; did you mean host?");
-    lines(&["-i", "--align"]).exits(2).stderr_has("--align is for --format lines, not inline");
-    lines(&["--sort"]).exits(2).stderr_has("--sort is for --format inline, not lines");
+    lines(&["-i", "--align"]).exits(2).stderr_has("--align needs --format lines, not inline");
+    lines(&["--sort"]).exits(2).stderr_has("--sort needs --format inline, not lines");
     assert_eq!(sshd.connections(), 8, "what is wrong connects to nothing");
 }
 
@@ -317,7 +317,7 @@ fn each_host_has_its_files() {
     assert_eq!(read(out.join(&hosts[1])), b"2\nagain\n");
     assert_eq!(read(err.join(&hosts[1])), b"e\n", "nothing is written where nothing was asked for");
     let alone = env.pssh().hosts(sshd.hosts()).args(["--fileappend", "true"]).run();
-    alone.exits(2).stderr_has("--fileappend is for the files of --outdir and --errdir");
+    alone.exits(2).stderr_has("--fileappend needs --outdir or --errdir");
 }
 
 #[test]

@@ -67,3 +67,40 @@ fn the_page_of_the_configuration_file_has_every_key_and_good_examples() {
     run.exits(0);
     assert_eq!(run.stdout_text().lines().count(), 22);
 }
+
+#[test]
+fn the_help_of_every_program_fits_three_screens() {
+    const SCREENS: usize = 3;
+    let env = Env::new();
+    for program in Program::ALL {
+        let run = env.bare(program).variable("COLUMNS", "80").arg("--help").run();
+        run.exits(0);
+        let (name, help) = (program.name(), run.stdout_text());
+        assert!(help.contains("--connect-timeout <TIME>  Give up connecting"), "{name} --help:\n{help}");
+        let count = help.lines().count();
+        assert!(count <= SCREENS * 50, "{name} --help has {count} lines:\n{help}");
+        if let Some(wide) = help.lines().find(|line| line.chars().count() > 80) {
+            panic!("{name} --help has a line of {} columns: {wide}", wide.chars().count());
+        }
+    }
+}
+
+/// What `--help` leaves out for its length.
+#[test]
+fn the_manual_has_what_the_help_has_no_room_for() {
+    for program in Program::ALL {
+        let name = program.name();
+        let page = fs::read_to_string(of_repository(&format!("man/{name}.1"))).expect("the manual page");
+        let page = page.replace('\\', "");
+        for words in ["May be repeated.", "0 means no limit.", "[user@]host[:port] [user] [key=value]", "%h, %p and %r"]
+        {
+            assert!(page.contains(words), "{words} is missing in {name}(1)");
+        }
+    }
+    let page = fs::read_to_string(of_repository("man/pssh.1")).expect("the manual page").replace('\\', "");
+    for words in
+        ["VALUES FOR EACH HOST", "JSON Lines of values", "AcceptEnv", "put no quotes around it", "Without them, % is"]
+    {
+        assert!(page.contains(words), "{words} is missing");
+    }
+}

@@ -110,7 +110,7 @@ fn values_pass_through_every_way_to_run_a_command() {
         run.exits(0).check(run.stdout_of(&label) == expected, what);
     }
     let run = pssh().args(["--no-shell", "echo", "%q"]).run();
-    run.exits(2).stderr_has("%q has no use with --no-shell");
+    run.exits(2).stderr_has("%q does not work with --no-shell");
 }
 
 /// Fails unless it is refused as bad usage with exactly these lines, and nobody has connected.
@@ -183,7 +183,7 @@ fn everything_wrong_is_told_before_the_first_connection() {
     let run = env.pssh().hosts(&hosts).args(["--host-args", "missing.csv", "--", "echo %q"]).run();
     run.exits(1).stderr_has("pssh: missing.csv: cannot read the host arguments: No such file or directory\n");
     let run = env.pssh().hosts(&hosts).args(["--host-args", "web1=x", "--", "echo %q"]).run();
-    run.exits(1).stderr_has("(a value for one host is given with --host-arg)");
+    run.exits(1).stderr_has("(for a value for one host use --host-arg)");
     let long = format!("{}={}", sshd.labels()[1], "x".repeat(34_000));
     let run = env
         .pssh()
@@ -191,7 +191,7 @@ fn everything_wrong_is_told_before_the_first_connection() {
         .args(["--host-arg", &format!("{}=a", sshd.labels()[0]), "--host-arg", &long])
         .args(["--host-arg", &format!("{}=c", sshd.labels()[2]), "-I", "--", "echo %s"])
         .run();
-    run.exits(2).stderr_has(&format!("pssh: {second}: the command has 34005 bytes: what does not fit into 34000"));
+    run.exits(2).stderr_has(&format!("pssh: {second}: the command has 34005 bytes: beyond 34000 bytes"));
     run.check(sshd.connections() == 0, "nothing was connected to");
 }
 
@@ -370,11 +370,11 @@ fn a_template_with_places_that_nothing_fills_is_refused() {
     let (env, sshd) = hosts(2);
     let known = "there are %(host)s, %(user)s, %(port)s, %(index)s, and --host-arg HOST:";
     for (word, words) in [
-        ("%(name)q", format!("pssh: --template: there is no value named \"name\"; {known}name=VALUE gives others\n")),
-        ("%(hots)q", format!("there is no value named \"hots\"; did you mean host?; {known}")),
+        ("%(name)q", format!("pssh: --template: no value is named \"name\"; {known}name=VALUE sets others\n")),
+        ("%(hots)q", format!("no value is named \"hots\"; did you mean host?; {known}")),
         (
             "%q",
-            "pssh: --template: %s, %q and %d need a name here: %(host)s, %(user)s, %(port)s, %(index)s; %% is a percent sign\n".to_owned(),
+            "pssh: --template: %s, %q and %d need a name here: %(host)s, %(user)s, %(port)s, %(index)s; write %% for a percent sign\n".to_owned(),
         ),
         ("%h", "\"%h\" in the command is not supported; places for values are %s, %q, %d".to_owned()),
         ("100%", "\"%\" in the command stands for nothing".to_owned()),

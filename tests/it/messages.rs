@@ -81,24 +81,24 @@ fn letters_of_ssh_that_take_a_value_here() {
         (
             &["-h"][..],
             "pssh: error: a value is required for '--hosts <FILE>' but none was supplied\n\n  \
-             tip: -h takes a hosts file; help is --help\n\nFor more information, try '--help'.\n",
+             tip: -h takes a hosts file; for help use --help\n\nFor more information, try '--help'.\n",
         ),
         (
             &["-t", "-H", "a", "x"],
             "pssh: error: a value is required for '--timeout <TIME>' but none was supplied\n\n  \
-             tip: -t takes a time, such as 90 or 1m30s; for a terminal pssh has --pty\n\n\
+             tip: -t takes a time, such as 90 or 1m30s; for a terminal use pssh --pty\n\n\
              For more information, try '--help'.\n",
         ),
         (
             &["-t", "web1", "top"],
             "pssh: error: invalid value 'web1' for '--timeout <TIME>': \"web1\" is not a time; expected seconds (90, 0.5) or units \
-             (1m30s, 2h)\n\n  tip: -t takes a time, such as 90 or 1m30s; for a terminal pssh has --pty\n\n\
+             (1m30s, 2h)\n\n  tip: -t takes a time, such as 90 or 1m30s; for a terminal use pssh --pty\n\n\
              For more information, try '--help'.\n",
         ),
         (
             &["-p", "web1", "x"],
-            "pssh: error: invalid value 'web1' for '--par <N>': a whole number is needed, such as 32\n\n  \
-             tip: -p takes the number of hosts at once; a port stands after its host: -H web1:2222\n\n\
+            "pssh: error: invalid value 'web1' for '--par <N>': expected a whole number, such as 32\n\n  \
+             tip: -p takes the number of hosts at once; put the port after its host: -H web1:2222\n\n\
              For more information, try '--help'.\n",
         ),
         (
@@ -125,7 +125,7 @@ fn letters_of_ssh_that_take_a_value_here() {
 fn options_that_there_are_not() {
     let env = lab();
     for (option, tip) in [
-        ("--password", "anybody can read a command line; -A asks for the password, --password-file FILE reads it"),
+        ("--password", "all users can see a command line; -A asks for the password, --password-file FILE reads it"),
         ("--timeuot", "a similar argument exists: '--timeout'"),
         ("--identty", "a similar argument exists: '--identity'"),
         ("--host-key-chek", "a similar argument exists: '--host-key-check'"),
@@ -146,16 +146,12 @@ fn options_that_there_are_not() {
 fn options_of_ssh_that_there_are_not() {
     let env = lab();
     for (option, words, text) in [
-        (
-            "-x",
-            "-L 80:a:80",
-            "-x \"-L\": ssh's -L: no ports are forwarded here; ssh itself does that, one host at a time",
-        ),
-        ("-x", "-Cf", "-x \"-Cf\": ssh's -f: a run stays in the foreground; the shell's & puts it into the background"),
+        ("-x", "-L 80:a:80", "-x \"-L\": ssh's -L: port forwarding is not supported; use ssh, one host at a time"),
+        ("-x", "-Cf", "-x \"-Cf\": ssh's -f: a run stays in the foreground; for the background use the shell's &"),
         (
             "-x",
             "-O StrictHostKeyChecking=no",
-            "-x \"-O\": -O is an option of its own here, not one of ssh's: -O StrictHostKeyChecking=...",
+            "-x \"-O\": use -O directly, not as an option of ssh: -O StrictHostKeyChecking=...",
         ),
         (
             "-x",
@@ -165,8 +161,8 @@ fn options_of_ssh_that_there_are_not() {
         (
             "-X",
             "sudo",
-            "-X \"sudo\": not an ssh option; to exclude hosts use --exclude; hosts are named by -H and -h, and what follows all \
-             options is the command",
+            "-X \"sudo\": not an ssh option; to exclude hosts use --exclude; name hosts with -H and -h, and put \
+             the command after all options",
         ),
         ("-X", "-z", "-X \"-z\": ssh has no option -z"),
         ("-x", "-p", "-x \"-p\": -p needs a value"),
@@ -187,7 +183,7 @@ fn values_that_there_are_not() {
              [possible values: strict, accept-new, off]\n{tip}\nFor more information, try '--help'.\n"
         )
     };
-    let of_ssh = "\n  tip: ssh's yes and ask are strict here, and its no is off\n";
+    let of_ssh = "\n  tip: for ssh's yes and ask use strict, for its no use off\n";
     for value in ["yes", "ask", "no"] {
         refused(&env, &["--host-key-check", value, "-H", "a", "x"], &modes(value, of_ssh));
     }
@@ -236,7 +232,7 @@ fn a_line_of_ssh_config_that_only_ssh_understands() {
 #[test]
 fn a_port_as_the_number_of_hosts() {
     let env = lab();
-    let note = "pssh: -p 2222 is how many hosts run at once; a port stands after its host: -H web1:2222\n";
+    let note = "pssh: -p 2222 runs 2222 hosts at once; put a port after its host: -H web1:2222\n";
     let pssh = |args: &[&str]| env.pssh().args(args).args(["--dry-run", "x"]);
     says(&env, pssh(&["-p", "2222", "-H", "web1 web2"]), 0, &[], note);
     for args in [
@@ -291,11 +287,15 @@ fn hosts_files_that_are_none() {
         (
             1,
             &["-h", "web1"],
-            "pssh: web1: cannot read the hosts file: No such file or directory; hosts themselves are named with -H\n",
+            "pssh: web1: cannot read the hosts file: No such file or directory; to name hosts use -H\n",
         ),
-        (1, &["-h", "--help"], "pssh: --help: cannot read the hosts file: No such file or directory; help is --help\n"),
-        (2, &["-h", "empty"], "pssh: the list of hosts is empty: nothing in empty\n"),
-        (2, &["-h", "empty", "-h", "-"], "pssh: the list of hosts is empty: nothing in empty, -\n"),
+        (
+            1,
+            &["-h", "--help"],
+            "pssh: --help: cannot read the hosts file: No such file or directory; for help use --help\n",
+        ),
+        (2, &["-h", "empty"], "pssh: the list of hosts is empty: no hosts in empty\n"),
+        (2, &["-h", "empty", "-h", "-"], "pssh: the list of hosts is empty: no hosts in empty, -\n"),
         (2, &["-H", " "], "pssh: the list of hosts is empty\n"),
     ] {
         says(&env, pssh(args), code, &[], text);

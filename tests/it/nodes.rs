@@ -181,9 +181,12 @@ fn slips_in_lists_are_told_with_their_place() {
         ),
         (["-w", "a b"], "pssh: -w:2: \"a b\": hosts are separated by commas here, not blanks\n"),
         (["-w", "a,b:0"], "pssh: -w:3: \"b:0\": the port \"0\" is not a number from 1 to 65535\n"),
-        (["-w", "^hosts"], "the hosts of a file are -h hosts\n"),
+        (["-w", "^hosts"], "for the hosts of a file use -h hosts\n"),
         (["-w", "!a"], "--exclude leaves hosts out of the whole run\n"),
-        (["-w", "a,web*"], "pssh: -w:3: \"web*\": a pattern names no hosts, it chooses among them: --only"),
+        (
+            ["-w", "a,web*"],
+            "pssh: -w:3: \"web*\": a pattern names no hosts, it chooses among them; use it with --only, --exclude, ! or &\n",
+        ),
         (["-w", "/x/"], "pssh: -w:1: \"/x/\": a pattern names no hosts"),
         (["-w", "a!/(/"], "pssh: -w:3: \"a!/(/\": the regular expression cannot be read: "),
         (["-w", "n[1-1000000000000]"], "pssh: -w:1: \"n[1-1000000000000]\": that is more than 100000 names\n"),
@@ -322,7 +325,7 @@ fn options_have_defaults_in_the_file() {
         &env,
         &["-H", "a"],
         &[
-            &format!("pssh: {config}:2:7: \"par\": at least one host has to run at once\n"),
+            &format!("pssh: {config}:2:7: \"par\": at least one host must run at a time\n"),
             &format!("{config}:3:1: \"num_retries\": there is no such key; did you mean num-retries?\n"),
             &format!("{config}:4:2: \"group\": there is no such key; did you mean groups?\n"),
         ],
@@ -431,8 +434,8 @@ fn what_is_said_to_make_a_hosts_file_of_a_list_does_so() {
         let run = env.pssh().arg("-h").arg(&file).arg("true").run();
         run.exits(2).stderr_has(format);
         let words = run.stderr_text();
-        let recipe = words.split_once("on each line; ").and_then(|(_, advice)| advice.split_once(" | pssh -h - "));
-        let (recipe, _) = recipe.expect("a recipe");
+        let advice = words.split_once("on each line; for ").and_then(|(_, advice)| advice.split_once(" use "));
+        let recipe = advice.and_then(|(_, recipe)| recipe.strip_suffix(" | pssh -h - ...\n")).expect("a recipe");
         let made = Command::new("sh").args(["-c", recipe]).output().expect("sh");
         let hosts = String::from_utf8_lossy(&made.stdout).replace("[web2]:22", "web2");
         run.check(hosts == "web1\nweb2\n", &format!("{recipe} prints the hosts, not {hosts:?}"));
@@ -498,5 +501,5 @@ fn an_empty_command_is_none() {
     let run = env.run_of(pssh::internal::Program::Pnuke).args(["-H", "web1", ""]).run();
     run.exits(2).stderr_has("the pattern is empty");
     let run = env.pssh().args(["-H", "web1", "--env", "A B=1", "true"]).run();
-    run.exits(2).stderr_has("--env \"A B\": the name of a variable has no blanks");
+    run.exits(2).stderr_has("--env \"A B\": the name of a variable cannot have blanks");
 }

@@ -56,7 +56,7 @@ fn nothing_to_kill_is_told_from_a_pattern_that_is_none() {
 #[test]
 fn one_pattern_is_needed_and_no_more() {
     let (env, sshd) = hosts(1);
-    env.run_of(Program::Pnuke).hosts(sshd.hosts()).run().exits(2).stderr_has("pnuke: there is no pattern");
+    env.run_of(Program::Pnuke).hosts(sshd.hosts()).run().exits(2).stderr_has("pnuke: PATTERN is missing");
     let run = env.run_of(Program::Pnuke).hosts(sshd.hosts()).args(["a", "b"]).run();
     run.exits(2).stderr_has("more than one pattern");
     assert_eq!(sshd.connections(), 0);

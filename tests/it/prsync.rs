@@ -200,7 +200,7 @@ fn paths_on_the_hosts_are_paths_whatever_a_shell_makes_of_them() {
     assert_eq!(read(env.path("lines").join(&sshd.hosts()[0]).join("sub\nx\n--log-file=log")), "new");
     let before = sshd.connections();
     let run = prsync().args(["--", "f", "~/a\nb"]).run();
-    run.exits(2).stderr_has("\"~/a\\nb\": rsync hands a path with a newline to no shell, which alone knows what ~ is");
+    run.exits(2).stderr_has("\"~/a\\nb\": rsync does not pass a path with a newline to a shell, so ~ is not expanded");
     assert_eq!(sshd.connections(), before);
 }
 
@@ -208,8 +208,7 @@ fn paths_on_the_hosts_are_paths_whatever_a_shell_makes_of_them() {
 fn an_option_of_rsync_among_the_paths_is_told_where_it_stands() {
     let (env, sshd) = hosts(1);
     let run = env.run_of(Program::Prsync).hosts(sshd.hosts()).args(["a", "--delete", "/tmp/x"]).run();
-    run.exits(2)
-        .stderr_has("--delete: there is no such file (an option of rsync stands behind -X, before the paths: -X");
+    run.exits(2).stderr_has("--delete: no such file (for an option of rsync use -X before the paths: -X");
     assert_eq!(sshd.connections(), 0);
 }
 

@@ -83,7 +83,7 @@ fn what_is_missing_forbidden_or_a_directory_is_told() {
     run.exits(5).check(run.stdout_text().contains("/no/such/file: No such file"), "the path and the reason");
     let run = pslurp(&env, &sshd).args(["/etc", "x"]).run();
     run.exits(5).check(run.stdout_text().contains("/etc"), "no directory without -r");
-    pslurp(&env, &sshd).args(["a", "../x"]).run().exits(2).stderr_has("leads out of the directory of each host");
+    pslurp(&env, &sshd).args(["a", "../x"]).run().exits(2).stderr_has("leads out of each host's directory");
     pslurp(&env, &sshd).args(["a"]).run().exits(2).stderr_has("LOCAL is missing: give REMOTE LOCAL");
     pslurp(&env, &sshd).args(["a", "b", "c"]).run().exits(2).stderr_has("too many paths");
 }

@@ -508,8 +508,8 @@ fn hosts_that_should_be_the_same_and_are_not_are_a_failure() {
 fn options_that_do_not_go_together_are_refused() {
     let env = Env::new();
     for (options, complaint) in [
-        (&["--format", "lines", "--diff"][..], "--diff is for --format gather, not lines"),
-        (&["--format", "json", "--ci-groups", "auto"], "--ci-groups is for --format gather and inline, not json"),
+        (&["--format", "lines", "--diff"][..], "--diff needs --format gather, not lines"),
+        (&["--format", "json", "--ci-groups", "auto"], "--ci-groups needs --format gather or inline, not json"),
         (&["--json", "--diff"], "cannot be used with"),
         (&["-q", "--json"], "cannot be used with"),
         (&["--format", "xml"], "[possible values: lines, inline, status, gather, json, none]"),

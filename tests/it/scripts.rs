@@ -73,7 +73,7 @@ fn a_script_that_is_too_long_for_a_line_comes_over_standard_input() {
     fleet.says(fleet.pssh().arg("--script").arg(&perl).arg("x y"), "x y\n");
     for script in [&shell, &perl] {
         let run = fleet.pssh().arg("-I").arg("--script").arg(script).run();
-        run.exits(2).stderr_has("is sent over standard input, which -I takes").stderr_has("--script ");
+        run.exits(2).stderr_has("is sent over standard input, which -I also uses").stderr_has("--script ");
     }
     assert_eq!(fleet.sshd.connections(), 4, "nothing more was connected to");
 }
@@ -142,7 +142,7 @@ fn a_command_of_any_length_is_run() {
     let by_login_shell = said == b"1000000\nbash\n" || said == b"1000000\nsh\n";
     many.check(by_login_shell, "all of it, by the login shell, whose input is at its end");
     let run = fleet.pssh().args(["-I", "--"]).arg(format!("echo {}", words(LINE + 1))).run();
-    run.exits(2).stderr_has("the command has 34001 bytes: what does not fit into 34000 is sent over standard input");
+    run.exits(2).stderr_has("the command has 34001 bytes: beyond 34000 bytes it is sent over standard input");
 }
 
 #[test]

@@ -217,7 +217,7 @@ fn closed_standard_output_is_nobody_elses() {
 #[test]
 fn output_that_would_be_lost_is_refused_before_anything_connects() {
     let fleet = Fleet::new(2);
-    let closed = "pssh: standard output is closed, so that all output would be lost; if it may be: > /dev/null\n";
+    let closed = "pssh: standard output is closed, so all output would be lost; to discard it use > /dev/null\n";
     for args in [
         &["--", "echo out"][..],
         &["-i", "--", "echo out"],

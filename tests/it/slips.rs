@@ -20,24 +20,24 @@ fn options_of_other_tools_are_answered_with_those_here() {
         (ALL, "-f 5", "-p 5 runs 5 hosts at once"),
         (ALL, "-f5", "-p 5 runs 5 hosts at once"),
         (ALL, "--fanout=5", "-p 5 runs 5 hosts at once"),
-        (COMMANDS, "-f", "the shell's & puts it into the background"),
+        (COMMANDS, "-f", "for the background use the shell's &"),
         (COMMANDS, "-b", "--format gather shows equal output once"),
         (FILES, "-b", "--format gather"),
         (COMMANDS, "-b 192.0.2.1", "-O BindAddress=192.0.2.1 connects from that address"),
         (COMMANDS, "-B", "--format gather"),
-        (COPIES, "-B", "an option of scp stands behind -x: -x -B"),
-        (ALL, "-u 10", "-t 10 stops what takes longer than 10 seconds"),
+        (COPIES, "-B", "for an option of scp use -x: -x -B"),
+        (ALL, "-u 10", "-t 10 sets a time limit of 10 seconds"),
         (COMMANDS, "-S", "--max-status exits with the largest exit status"),
         (COPIES, "-S", "--max-status"),
         (COMMANDS, "-S /run/master", "ControlMaster"),
         (PSSH, "-L", "-i --sort shows output in the order of the hosts"),
-        (&[Program::Pscp], "-L logs", "pscp --download takes DIR as its last word"),
-        (COMMANDS, "-L 8080:web1:80", "no ports are forwarded here"),
-        (&[Program::Prsync], "-L 8080:web1:80", "no ports are forwarded here"),
-        (ALL, "-R 8080:web1:80", "no ports are forwarded here"),
-        (ALL, "-D 1080", "no ports are forwarded here"),
-        (ALL, "-W web1:22", "no ports are forwarded here"),
-        (COMMANDS, "-R exec", "all hosts are reached over SSH"),
+        (&[Program::Pscp], "-L logs", "pscp --download takes DIR as its last argument"),
+        (COMMANDS, "-L 8080:web1:80", "port forwarding is not supported"),
+        (&[Program::Prsync], "-L 8080:web1:80", "port forwarding is not supported"),
+        (ALL, "-R 8080:web1:80", "port forwarding is not supported"),
+        (ALL, "-D 1080", "port forwarding is not supported"),
+        (ALL, "-W web1:22", "port forwarding is not supported"),
+        (COMMANDS, "-R exec", "SSH is the only transport"),
         (COMMANDS, "-a", "-w @all"),
         (COPIES, "-a", "-r --preserve"),
         (PSSH, "-n", "standard input is read only with -I"),
@@ -53,16 +53,16 @@ fn options_of_other_tools_are_answered_with_those_here() {
         (PSSH, "-r", "pscp -r"),
         (COMMANDS, "-E log", "2>FILE"),
         (COMMANDS, "-M", "ControlMaster"),
-        (COMMANDS, "-T", "an option of ssh stands behind -x: -x -T"),
-        (COPIES, "-P 2222", "a port stands after its host: -H web1:2222"),
-        (ALL, "--port=2222", "a port stands after its host: -H web1:2222"),
+        (COMMANDS, "-T", "for an option of ssh use -x: -x -T"),
+        (COPIES, "-P 2222", "put the port after its host: -H web1:2222"),
+        (ALL, "--port=2222", "put the port after its host: -H web1:2222"),
         (COPIES, "-i key", "--identity KEY"),
-        (ALL, "--group web", "-w @web names the hosts of a group"),
-        (ALL, "--hostfile web.txt", "-h web.txt reads the hosts of a file"),
+        (ALL, "--group web", "-w @web selects the hosts of a group"),
+        (ALL, "--hostfile web.txt", "-h web.txt reads hosts from a file"),
         (ALL, "--limit web1", "--only web1"),
         (COMMANDS, "--become", "--sudo"),
-        (&[Program::Prsync], "-q --progress-bar", "an option of rsync stands behind -X: -X --progress-bar"),
-        (ALL, "-o -p", "an option of ssh is -O KEYWORD=VALUE"),
+        (&[Program::Prsync], "-q --progress-bar", "for an option of rsync use -X: -X --progress-bar"),
+        (ALL, "-o -p", "for an ssh option use -O KEYWORD=VALUE"),
         (COMMANDS, "-x web2", "to exclude hosts use --exclude"),
         (COMMANDS, "-X web2", "to exclude hosts use --exclude"),
     ];
@@ -167,18 +167,18 @@ fn a_first_word_that_is_known_as_a_host_is_told() {
     let run = |words: &[&str]| env.pssh().hosts([server.addr()]).args(words).run();
     let told = |run: Run, word: &str, place: &str| {
         run.exits(0).stderr_has(&format!(
-            "pssh: {word} is run as a command, and {place}: -w {word} runs on it, -- {word} says that it is a \
-             command\n"
+            "pssh: {word} runs as a command, but {place}: to run on it use -w {word}, to run the \
+             command use -- {word}\n"
         ));
     };
     told(run(&["web2", "uptime"]), "web2", "is also a host in ~/.ssh/config");
     told(run(&["web4", "uptime"]), "web4", "is also a host in ~/.ssh/known_hosts");
     let dry = |word: &str| env.pssh().args(["-H", "web8 web9", "--dry-run", word, "uptime"]).run();
     told(dry("web9"), "web9", "is also a host of this run");
-    told(dry("web10"), "web10", "looks like another host beside web8");
+    told(dry("web10"), "web10", "looks like a host next to web8");
     // Unknown, a pattern, hashed, said to be a command, and a program of this machine.
     for words in [&["web1", "uptime"][..], &["db1"], &["web5"], &["--", "web2"], &["sh"]] {
-        run(words).exits(0).stderr_lacks("is run as a command");
+        run(words).exits(0).stderr_lacks("runs as a command");
     }
 }
 
@@ -188,20 +188,18 @@ fn a_glob_is_no_group() {
     refused(
         &server,
         env.pssh().args(["-g", "web", "uptime"]),
-        &[
-            "pssh: there are no hosts: -g web chooses among the hosts of files (-h FILE); a group is named with -w @web\n",
-        ],
+        &["pssh: there are no hosts: -g web chooses among the hosts of files (-h FILE); for a group use -w @web\n"],
     );
     let file = env.file("hosts", "web1\nweb2\n");
     refused(
         &server,
         env.pssh().arg("-h").arg(&file).args(["-g", "web", "uptime"]),
-        &["pssh: the list of hosts is empty: --host-glob leaves none of 2; a group is named with -w @web\n"],
+        &["pssh: the list of hosts is empty: --host-glob leaves none of 2; for a group use -w @web\n"],
     );
     let run = env.pssh().hosts([server.addr()]).args(["-g", "web", "uptime"]).run();
     run.exits(0).stderr_has(
-        "pssh: -g web has no effect: it chooses among the hosts of files (-h); --only chooses among all hosts, and a group is \
-         named with -w @web\n",
+        "pssh: -g web has no effect: it chooses among the hosts of files (-h); --only chooses among all hosts, and for a \
+         group use -w @web\n",
     );
 }
 
@@ -209,18 +207,18 @@ fn a_glob_is_no_group() {
 fn hosts_where_a_file_belongs_and_files_where_hosts_belong() {
     let (env, server) = answering();
     for (args, words) in [
-        (&["--hosts=a,b", "x"][..], "pssh: -h a,b: there is no such file; hosts are named with -w a,b\n"),
-        (&["-h", "web[1-3]", "x"], "pssh: -h web[1-3]: there is no such file; hosts are named with -w web[1-3]\n"),
-        (&["-h", "me@web1", "x"], "pssh: -h me@web1: there is no such file; hosts are named with -H me@web1\n"),
-        (&["-w", "^web.txt", "x"], "there are no hosts before the ^; the hosts of a file are -h web.txt\n"),
-        (&["-w", "web1,^web.txt", "x"], "a ^ follows hosts; the hosts of a file are -h FILE\n"),
+        (&["--hosts=a,b", "x"][..], "pssh: -h a,b: there is no such file; to name hosts use -w a,b\n"),
+        (&["-h", "web[1-3]", "x"], "pssh: -h web[1-3]: there is no such file; to name hosts use -w web[1-3]\n"),
+        (&["-h", "me@web1", "x"], "pssh: -h me@web1: there is no such file; to name hosts use -H me@web1\n"),
+        (&["-w", "^web.txt", "x"], "there are no hosts before the ^; for the hosts of a file use -h web.txt\n"),
+        (&["-w", "web1,^web.txt", "x"], "a ^ follows hosts; for the hosts of a file use -h FILE\n"),
         (&["-w", "-", "x"], "pssh: -w:1: \"-\": not a host; -h - reads hosts from standard input\n"),
         (&["-H", "a,b", "x"], "-w takes a list with commas\n"),
     ] {
         refused(&server, env.pssh().args(args), &[words]);
     }
     let run = env.pssh().args(["-h", "^web.txt", "x"]).run();
-    run.exits(1).stderr_has("No such file or directory; -h takes the name of the file without a ^\n");
+    run.exits(1).stderr_has("No such file or directory; -h takes the file name without ^\n");
 }
 
 #[test]

@@ -527,7 +527,7 @@ fn a_dry_run_shows_sudo_and_needs_no_password() {
 fn options_for_sudo_are_checked() {
     let env = Env::new();
     for (args, words) in [
-        (&["--sudo-password-file", "x", "id"][..], "only with --sudo or --run-as"),
+        (&["--sudo-password-file", "x", "id"][..], "--sudo-password-file needs --sudo or --run-as USER"),
         (&["--run-as=-u", "id"], "does not begin with -"),
         (&["--run-as", "", "id"], "the name is empty"),
     ] {

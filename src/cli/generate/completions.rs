@@ -1,5 +1,5 @@
-//! Completions for bash, zsh and fish, made from the definitions of the command line. All three know the same of an option's value; names
-//! of hosts come from the program itself (`--generate hosts`).
+//! Completions for bash, zsh and fish, generated from the definitions of the command line. All three complete the same values; names of
+//! hosts come from the program itself (`--generate hosts`).
 
 use std::fmt::Write as _;
 
@@ -18,12 +18,12 @@ pub enum Shell {
     Fish,
 }
 
-/// What an option's value is.
+/// The kind of an option's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Value {
-    /// Nothing that could be completed.
+    /// Not completed.
     Other,
-    /// Names of hosts, several of them with one of these characters between two.
+    /// Names of hosts, separated by one of these characters.
     Hosts(&'static str),
     File,
     Directory,
@@ -39,23 +39,23 @@ struct Opt {
     /// The long name, then its aliases; without dashes.
     longs: Vec<String>,
     help: String,
-    /// Nothing for a switch.
+    /// `None` for a switch.
     value: Option<Value>,
     value_name: String,
-    /// Whether the value stands behind a = or not at all.
+    /// Whether the value is optional and follows `=`.
     is_attached: bool,
     is_repeated: bool,
-    /// The options that exclude it, as they are written.
+    /// The options that exclude it, with dashes.
     excluded_by: Vec<String>,
 }
 
-/// What the words behind the options are.
+/// The kind of the words after the options.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Words {
     /// A command and its arguments.
     Command,
     Files,
-    /// Nothing that is here.
+    /// Not completed.
     Other,
 }
 
@@ -69,7 +69,7 @@ impl Words {
     }
 }
 
-/// The characters between two hosts of an option's value.
+/// Returns the separators between hosts in an option's value.
 fn separators(long: &str) -> Option<&'static str> {
     Some(match long {
         "host" => " ",
@@ -105,7 +105,7 @@ impl Opt {
         Opt {
             letter: arg.get_short(),
             longs: longs.into_iter().map(str::to_owned).collect(),
-            // What is behind the first clause is for the manual page.
+            // Completions show the first clause only.
             help: help.split(';').next().unwrap_or_default().trim().to_owned(),
             value: arg.get_action().takes_values().then(value),
             value_name: names.first().map(ToString::to_string).unwrap_or_default(),
@@ -115,13 +115,13 @@ impl Opt {
         }
     }
 
-    /// All its names, with dashes.
+    /// Returns all its names, with dashes.
     fn names(&self) -> impl Iterator<Item = String> + '_ {
         let letter = self.letter.iter().map(|letter| format!("-{letter}"));
         letter.chain(self.longs.iter().map(|long| format!("--{long}")))
     }
 
-    /// Whether the next word is its value.
+    /// Returns whether the next word is its value.
     fn takes_word(&self) -> bool {
         self.value.is_some() && !self.is_attached
     }
@@ -132,7 +132,7 @@ fn spellings(arg: &Arg) -> Vec<String> {
     letter.into_iter().chain(arg.get_long().map(|long| format!("--{long}"))).collect()
 }
 
-/// Makes `program`'s completions for a shell.
+/// Generates the completions of `program` for a shell.
 pub fn generate(shell: Shell, program: Program) -> String {
     let mut command = program.command();
     command.build();
@@ -145,12 +145,12 @@ pub fn generate(shell: Shell, program: Program) -> String {
     }
 }
 
-/// The letters of the options whose values follow.
+/// Returns the letters of options with a value.
 fn letters_with_value(options: &[Opt]) -> String {
     options.iter().filter(|option| option.takes_word()).filter_map(|option| option.letter).collect()
 }
 
-/// The long options whose values follow.
+/// Returns the long options with a value.
 fn longs_with_value(options: &[Opt]) -> Vec<String> {
     let longs = options.iter().filter(|option| option.takes_word()).flat_map(|option| &option.longs);
     longs.map(|long| format!("--{long}")).collect()
@@ -254,7 +254,7 @@ fn fish(program: Program, options: &[Opt]) -> String {
         let _ = write!(line, " -d '{}'", escaped(&option.help, "\\'", "\\'"));
         match &option.value {
             None => {}
-            // What is behind a = alone is no next word.
+            // The value follows `=`, never as the next word.
             Some(_) if option.is_attached => {}
             Some(Value::Other) => line.push_str(" -x"),
             Some(Value::Hosts(separators)) => {
@@ -284,7 +284,7 @@ fn fish(program: Program, options: &[Opt]) -> String {
     text
 }
 
-/// A text with a backslash before each of these characters, and an apostrophe as a shell has it within apostrophes.
+/// Escapes these characters with a backslash, and replaces apostrophes.
 fn escaped(text: &str, special: &str, apostrophe: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

@@ -6,22 +6,22 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use crate::cli::user_config::DEFAULTS;
 
-/// What each key of `[defaults]` takes, and what it sets.
+/// The keys of `[defaults]`, their types and their meanings.
 pub const KEYS: [(&str, &str, &str); DEFAULTS.len()] = [
     ("par", "number", "Run at most this many hosts at once (-p)."),
-    ("user", "string", "The login name for hosts that have none (-l). ssh_config(5) is asked after it."),
-    ("timeout", "time", "Time limit for the command or the copy of each host (-t). 0 means no limit."),
-    ("channel-timeout", "time", "Time limit for silence: stop a command that prints nothing for so long."),
+    ("user", "string", "The login name for hosts without a user of their own (-l). It overrides ssh_config(5)."),
+    ("timeout", "time", "Time limit for the command or the copy on each host (-t). 0 means no limit."),
+    ("channel-timeout", "time", "Stop a command that prints nothing for this time."),
     ("total-timeout", "time", "Time limit for the whole run."),
-    ("connect-timeout", "time", "Time limit for connecting and logging in, for each attempt."),
+    ("connect-timeout", "time", "Time limit for each attempt to connect and log in."),
     ("num-retries", "number", "Connection attempts, including the first."),
     ("retry-delay", "time", "Pause between two attempts."),
-    ("host-key-check", "string", "What to do with host keys: \"strict\", \"accept-new\" or \"off\"."),
-    ("proxy-connections", "number", "Connections to each jump host, which its hosts share."),
-    ("encoding", "string", "The character encoding of what hosts print, such as \"latin1\"; it is shown as UTF-8."),
+    ("host-key-check", "string", "How to check host keys: \"strict\", \"accept-new\" or \"off\"."),
+    ("proxy-connections", "number", "Open up to this many connections to each jump host."),
+    ("encoding", "string", "The encoding of the hosts' output, such as \"latin1\"; it is shown as UTF-8."),
     ("format", "string", "How output is shown: \"lines\", \"inline\", \"status\", \"gather\", \"json\" or \"none\"."),
     ("forward-agent", "true or false", "Forward the SSH agent. --no-agent turns it off for one run."),
-    ("no-headers", "true or false", "Leave out the line for each host of -i, -P and \"status\"."),
+    ("no-headers", "true or false", "Leave out the status line of each host with -i, -P and \"status\"."),
     ("pty", "true or false", "Give commands a terminal."),
 ];
 
@@ -41,7 +41,7 @@ host-key-check = "accept-new"
 /// Writes the page.
 ///
 /// # Errors
-/// As of `text`.
+/// `text` cannot be written to.
 pub fn render(text: &mut impl io::Write) -> io::Result<()> {
     let mut roff = Roff::default();
     roff.control("TH", ["PSSH-CONFIG", "5", "", "pssh", "File Formats"]);
@@ -52,39 +52,39 @@ pub fn render(text: &mut impl io::Write) -> io::Result<()> {
     roff.control("SH", ["DESCRIPTION"]);
     paragraph(
         &mut roff,
-        "The file names groups of hosts and sets defaults for options. It is read by every program of the suite, and \
-        may be missing. It is written in TOML.",
+        "The file defines groups of hosts and sets defaults for options. Every program of the suite reads it, if it \
+        exists. It is written in TOML.",
     );
     paragraph(
         &mut roff,
         "The command line and the PSSH_* variables override the file, and the file overrides ssh_config(5). --explain \
-        shows which of them a setting comes from.",
+        shows where each setting comes from.",
     );
     paragraph(
         &mut roff,
-        "The file can name commands that run on this machine and can turn off the check of host keys. It must \
-        therefore belong to the user or to root, and nobody else may be able to write to it (chmod go-w); otherwise the program ends with exit \
-         status 2. Mistakes in it are reported all at once, each as FILE:LINE:COLUMN, before anything is \
-        connected to. The file may have up to 4 MiB.",
+        "The file can name commands that run on this machine and can turn off host key checking. It must \
+        therefore belong to the user or to root, and others must not be able to write to it (chmod go-w); otherwise the program ends with \
+        exit status 2. The program reports all mistakes in it, each as FILE:LINE:COLUMN, before the first connection. The file can have \
+        up to 4 MiB.",
     );
     roff.control("SH", ["GROUPS"]);
     term(
         &mut roff,
         [bold("[groups]")],
-        "Each key is the name of a group, and its value a list of hosts in the grammar of -w, or an array \
+        "Each key is the name of a group, and its value is a list of hosts in the format of -w, or an array \
         of such lists: host names with ranges, [user@]host[:port], other groups, and the operators of -w. A group is used as @NAME in -H, \
-        -w, --only, --exclude and hosts files. Names have letters, digits, _, . and -, and do not start with . or -.",
+        -w, --only, --exclude and hosts files. Names consist of letters, digits, _, . and -, and do not start with . or -.",
     );
     term(
         &mut roff,
         [bold("group-command"), roman(" = "), italic("string")],
-        "A shell command that prints a hosts file with the hosts of a group that is not in [groups]. %g is the name of the group, %% a \
-         percent sign. It runs once for each such group, for up to 30 s. If it fails, nothing is connected to.",
+        "A shell command that prints the hosts of a group that is not in [groups], as a hosts file. %g is the name of the group, and %% a \
+         percent sign. It runs once for each such group, for up to 30 s. If it fails, the program ends before the first connection.",
     );
     roff.control("SH", ["DEFAULTS"]);
     paragraph(
         &mut roff,
-        "Keys of [defaults] are long options without their dashes. A time is a number of seconds, or a string such as \
+        "Keys of [defaults] are long options without dashes. A time is a number of seconds, or a string such as \
         \"90s\" or \"1m30s\".",
     );
     for (key, kind, sentence) in KEYS {
@@ -97,10 +97,7 @@ pub fn render(text: &mut impl io::Write) -> io::Result<()> {
     }
     roff.control("fi", []);
     roff.control("SH", ["EXIT STATUS"]);
-    paragraph(
-        &mut roff,
-        "A file that is wrong ends every program with exit status 2, and one that cannot be read with 1.",
-    );
+    paragraph(&mut roff, "If the file has mistakes, every program exits with status 2; if it cannot be read, with 1.");
     roff.control("SH", ["SEE ALSO"]);
     let pages = [
         ("pssh", "(1), "),

@@ -1,5 +1,5 @@
-//! The manual page and the completions, made from the definitions of the command line (`--generate`), so that they never say
-//! anything else than the program does. The ones in `man` and `completions` are compared with these by a test.
+//! The manual pages and the completions, generated from the definitions of the command line (`--generate`), so that they always match the
+//! program. A test compares the files in `man` and `completions` with them.
 
 mod completions;
 mod config_manual;
@@ -22,7 +22,7 @@ use crate::plan::program::Program;
 use crate::plan::settings::Environment;
 use crate::text::sanitize::is_harmful;
 
-/// What can be generated.
+/// A file that can be generated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Artefact {
     /// The manual page.
@@ -31,12 +31,12 @@ pub enum Artefact {
     ConfigMan,
     /// Completions for a shell.
     Completions(Shell),
-    /// The hosts and groups that completions offer, a line each.
+    /// The hosts and groups for completions, one per line.
     Hosts,
 }
 
 impl Artefact {
-    /// Those that are in the repository.
+    /// The artefacts in the repository.
     pub const ALL: [Artefact; 5] = [
         Artefact::Man,
         Artefact::ConfigMan,
@@ -45,7 +45,7 @@ impl Artefact {
         Artefact::Completions(Shell::Fish),
     ];
 
-    /// The place of `program`'s in the repository.
+    /// Returns the path in the repository for `program`.
     pub fn path(self, program: Program) -> String {
         let name = program.name();
         match self {
@@ -58,10 +58,10 @@ impl Artefact {
         }
     }
 
-    /// Makes `program`'s.
+    /// Generates it for `program`.
     ///
     /// # Errors
-    /// Never in practice: it is written to memory.
+    /// Never in practice: the text is written to memory.
     pub fn generate(self, program: Program) -> io::Result<Vec<u8>> {
         let mut text = Vec::new();
         match self {
@@ -92,13 +92,13 @@ impl ValueEnum for Artefact {
             Artefact::Completions(Shell::Fish) => "fish",
             Artefact::Hosts => "hosts",
         });
-        // For the completions alone.
+        // Only completions use it.
         Some(value.hide(*self == Artefact::Hosts))
     }
 }
 
-/// The groups of config.toml, and the hosts that ssh_config and known_hosts files name, each once. No name server and no program is
-/// asked: people wait for a completion. What cannot be read is left out.
+/// Returns the groups of config.toml and the hosts in ssh_config and known_hosts files, each once. It asks no name server and no program,
+/// since users wait for a completion. Unreadable files are skipped.
 fn hosts() -> String {
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
     let environment = match &home {
@@ -109,13 +109,18 @@ fn hosts() -> String {
     let groups = UserConfig::load(&environment).map(|config| config.groups.groups).unwrap_or_default();
     let names = groups.into_keys().map(|group| format!("@{group}"));
     let names = NamingFiles::of(environment.home.as_deref()).names().into_iter().chain(names);
-    // It stands on a command line as it is then: nothing that a shell acts on.
+    // The name is inserted into a command line: it has no characters that a shell interprets, and none that disguise it.
     let is_shown = |name: &String| !name.contains(is_harmful) && (name.starts_with('@') || parse_entry(name).is_ok());
     let unique: BTreeSet<String> = names.filter(is_shown).collect();
     unique.into_iter().map(|name| name + "\n").collect()
 }
 
 fn render_manual(program: Program, command: Command, text: &mut Vec<u8>) -> io::Result<()> {
+    // What --help shows and what only the manual has are one paragraph here.
+    let command = command.mut_args(|arg| match arg.get_long_help().map(ToString::to_string) {
+        Some(help) => arg.long_help(help.replace("\n\n", ". ")),
+        None => arg,
+    });
     let man = Man::new(command).title(program.name().to_uppercase()).manual("User Commands");
     man.render_title(text)?;
     man.render_name_section(text)?;
@@ -141,7 +146,7 @@ fn render_manual(program: Program, command: Command, text: &mut Vec<u8>) -> io::
         roff.to_writer(text)?;
     }
     let others = Program::ALL.into_iter().filter(|other| *other != program).map(|other| (other.name(), "(1), "));
-    let besides: &[(&str, &str)] = match program {
+    let tools: &[(&str, &str)] = match program {
         Program::Pscp | Program::Pslurp => &[("scp", "(1), ")],
         Program::Prsync => &[("rsync", "(1), ")],
         Program::Pnuke => &[("pkill", "(1), ")],
@@ -152,7 +157,7 @@ fn render_manual(program: Program, command: Command, text: &mut Vec<u8>) -> io::
     roff.control("SH", ["SEE ALSO"]);
     roff.text(
         others
-            .chain(besides.iter().copied())
+            .chain(tools.iter().copied())
             .chain(ssh)
             .flat_map(|(name, section)| [bold(name), roman(section)])
             .collect::<Vec<_>>(),

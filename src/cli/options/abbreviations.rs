@@ -1,5 +1,5 @@
-//! The abbreviations of pssh's long options. Python's optparse takes any beginning of an option that no other has; here there are
-//! more options, so that those beginnings are kept as names that the help does not show.
+//! Abbreviations of pssh's long options. Python's optparse accepts any unique prefix; there are more options here, so the prefixes that
+//! were unique there are hidden aliases.
 
 use clap::Command;
 
@@ -25,7 +25,7 @@ const COMMON: [&str; 16] = [
     "version",
 ];
 
-/// Those that only one program has.
+/// Returns the long options of one program only.
 fn own(program: Program) -> &'static [&'static str] {
     match program {
         Program::Pssh => &["inline", "inline-stdout", "send-input", "print", "no-headers"],
@@ -36,7 +36,7 @@ fn own(program: Program) -> &'static [&'static str] {
     }
 }
 
-/// Gives the options of `command` the beginnings that pssh's `program` takes for them.
+/// Adds the abbreviations of pssh's `program` to the options of `command`.
 pub fn add(command: Command, program: Program) -> Command {
     let all: Vec<&'static str> = COMMON.iter().chain(own(program)).copied().collect();
     let names: Vec<String> = command
@@ -45,7 +45,7 @@ pub fn add(command: Command, program: Program) -> Command {
         .map(str::to_owned)
         .collect();
     command.mut_args(|arg| {
-        // pssh's manual page calls it so, other than the program.
+        // pssh's manual page calls it so; the program does not.
         let arg = if arg.get_long() == Some("option") { arg.alias("options") } else { arg };
         let Some(name) = all.iter().copied().find(|name| arg.get_long() == Some(*name)) else { return arg };
         let beginnings = (1..name.len()).map(|end| &name[..end]);
@@ -55,7 +55,7 @@ pub fn add(command: Command, program: Program) -> Command {
     })
 }
 
-/// The name in the help of the option that is called `name`, with its dashes.
+/// Returns the full option for the abbreviation `name`, with dashes.
 pub fn full(command: &Command, name: &str) -> Option<String> {
     let name = name.strip_prefix("--")?;
     let is_it = |arg: &&clap::Arg| arg.get_aliases().is_some_and(|aliases| aliases.contains(&name));

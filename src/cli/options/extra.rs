@@ -1,4 +1,4 @@
-//! pssh's `-x` and `-X`: words for the program that it starts, in the order in which they are given.
+//! pssh's `-x` and `-X`: arguments for ssh, scp or rsync, in the order of the command line.
 
 use std::ffi::{OsStr, OsString};
 use std::mem;
@@ -16,7 +16,7 @@ pub struct ExtraOpts {
     pub words: Vec<Word>,
 }
 
-/// The ids of the two, which are also their long names.
+/// The ids, which are also the long names.
 const ARGS: &str = "extra-args";
 const ARG: &str = "extra-arg";
 
@@ -31,10 +31,22 @@ impl Args for ExtraOpts {
                 .help_heading("Connection")
         };
         command
-            .arg(option(ARGS).short('x').value_name("ARGS").help(
-                "Options of ssh itself in its own letters, such as '-p 2222 -tt', with quotes as in a shell; may be repeated",
-            ))
-            .arg(option(ARG).short('X').value_name("ARG").help("One word of such options, as it is; may be repeated"))
+            .arg(
+                option(ARGS)
+                    .short('x')
+                    .value_name("ARGS")
+                    .help("Set ssh's own options, such as '-p 2222 -tt'")
+                    .long_help(
+                        "Set ssh's own options, such as '-p 2222 -tt'\n\nQuotes work as in a shell. May be repeated.",
+                    ),
+            )
+            .arg(
+                option(ARG)
+                    .short('X')
+                    .value_name("ARG")
+                    .help("Add one word to ssh's options, as it is")
+                    .long_help("Add one word to ssh's options, as it is\n\nMay be repeated."),
+            )
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -64,7 +76,7 @@ impl FromArgMatches for ExtraOpts {
     }
 }
 
-/// The words of a value of `option`.
+/// Splits a value of `option` into words.
 fn split(option: &'static str, value: &OsStr) -> Result<Vec<Word>, clap::Error> {
     let words = shell_words(value).map_err(|problem| {
         clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{option} {value:?}: {problem}\n"))

@@ -1,4 +1,4 @@
-//! The options that choose the hosts, and how they are run.
+//! Options of the hosts and limits of the run.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,76 +8,97 @@ use clap::{ArgAction, Args, ValueHint};
 use crate::plan::failure_limit::FailureLimit;
 use crate::text::duration;
 
-/// Which hosts there are.
+/// Options of the hosts.
 #[derive(Debug, Default, Args)]
 pub struct HostOpts {
-    /// File with hosts, one `[user@]host[:port] [user] [key=value]...` a line; - is standard input; may be repeated
+    /// Read hosts from FILE; - reads standard input
+    ///
+    /// Each line has one `[user@]host[:port] [user] [key=value]...`. May be repeated.
     #[arg(short = 'h', long = "hosts", value_name = "FILE", help_heading = "Hosts", action = ArgAction::Append,
           allow_hyphen_values = true, value_hint = ValueHint::FilePath)]
     pub hosts: Vec<PathBuf>,
 
-    /// Hosts, separated by blanks: `[user@]host[:port]`, web[1-9] or @group; may be repeated
+    /// Add hosts, separated by blanks: 'web1 root@web2'
+    ///
+    /// Each is `[user@]host[:port]`, a range, web[1-9], or a @group. May be repeated.
     #[arg(short = 'H', long = "host", value_name = "HOSTS", help_heading = "Hosts", action = ArgAction::Append,
           value_hint = ValueHint::Hostname)]
     pub host: Vec<String>,
 
-    /// Hosts, separated by commas: ranges, web[1-9], and @groups; ! takes away, & leaves what is in both; may be repeated
+    /// Add hosts, separated by commas: 'web[1-9],@db'
+    ///
+    /// LIST has names, ranges and @groups; `!` removes hosts, and `&` keeps only those that are in both. May be repeated.
     #[arg(short = 'w', long = "nodes", value_name = "LIST", help_heading = "Hosts", action = ArgAction::Append,
           value_hint = ValueHint::Hostname)]
     pub nodes: Vec<String>,
 
-    /// Of all hosts take these: names, ranges, @groups, patterns, 'web*', and regular expressions, '/^db/'; may be repeated
+    /// Run only on these hosts: names, 'web*', '/^db/'
+    ///
+    /// LIST has names, ranges, @groups, patterns, 'web*', and regular expressions, '/^db/'. May be repeated.
     #[arg(long = "only", value_name = "LIST", help_heading = "Hosts", action = ArgAction::Append,
           value_hint = ValueHint::Hostname)]
     pub only: Vec<String>,
 
-    /// Leave these hosts out, in the format of --only; may be repeated
+    /// Leave out these hosts, in the format of --only
+    ///
+    /// May be repeated.
     #[arg(long = "exclude", value_name = "LIST", help_heading = "Hosts", action = ArgAction::Append,
           value_hint = ValueHint::Hostname)]
     pub exclude: Vec<String>,
 
-    /// Of the hosts in files take those whose names fit this pattern, such as 'web[0-9]*'; --only is for all hosts
+    /// Of the hosts in files, run only on those that match
+    ///
+    /// GLOB is a pattern such as 'web[0-9]*'. --only chooses among all hosts.
     #[arg(short = 'g', long = "host-glob", value_name = "GLOB", help_heading = "Hosts", allow_hyphen_values = true)]
     pub host_glob: Option<String>,
 
-    /// Login name where the host's entry has none
+    /// Log in as USER on hosts without a user of their own
     #[arg(short = 'l', long = "user", value_name = "USER", help_heading = "Hosts", value_hint = ValueHint::Username)]
     pub user: Option<String>,
 
-    /// TOML file with a table for each host, `[host."web1"]`, range, `web[1-9]`, or pattern, `*.example.com`; may be repeated
+    /// Read settings of hosts from this TOML file
+    ///
+    /// The file has a table for each host, `[host."web1"]`, range, `web[1-9]`, or pattern, `*.example.com`. May be
+    /// repeated.
     #[arg(long = "host-config", value_name = "FILE", help_heading = "Hosts", action = ArgAction::Append,
           value_hint = ValueHint::FilePath)]
     pub host_config: Vec<PathBuf>,
 }
 
 impl HostOpts {
-    /// Whether only some of the hosts of files may be run on.
+    /// Returns whether the options select only some hosts of the lists.
     pub fn are_chosen(&self) -> bool {
         self.host_glob.is_some() || !self.only.is_empty() || !self.exclude.is_empty()
     }
 }
 
-/// How many hosts run at once, and for how long.
+/// Limits of the run.
 #[derive(Debug, Default, Args)]
 pub struct RunOpts {
-    /// How many hosts run at once [default: 10]
+    /// Run at most N hosts at once [default: 10]
     #[arg(short = 'p', long = "par", visible_alias = "pool-size", value_name = "N", help_heading = "Running",
           value_parser = pool_size)]
     pub par: Option<usize>,
 
-    /// Stop a command that takes longer: 90, 1m30s; 0 is never [default: never]
+    /// Stop a command after TIME, such as 90 or 1m30s [default: no limit]
+    ///
+    /// 0 means no limit.
     #[arg(short = 't', long = "timeout", value_name = "TIME", help_heading = "Running", value_parser = duration::parse)]
     pub timeout: Option<Duration>,
 
-    /// Stop a command that prints nothing for this time; 0 is never [default: never]
+    /// Stop a command silent for TIME [default: none]
+    ///
+    /// It stops a command that prints nothing for this time. 0 means no limit.
     #[arg(long = "channel-timeout", value_name = "TIME", help_heading = "Running", value_parser = duration::parse)]
     pub channel_timeout: Option<Duration>,
 
-    /// Stop everything after this time; 0 is never [default: never]
+    /// Stop the whole run after TIME [default: none]
+    ///
+    /// 0 means no limit.
     #[arg(long = "total-timeout", value_name = "TIME", help_heading = "Running", value_parser = duration::parse)]
     pub total_timeout: Option<Duration>,
 
-    /// Stop everything once N hosts, or N% of them, have failed [default: 1 if only named]
+    /// Stop the run once N hosts, or N%, have failed [without =N: 1]
     #[arg(long = "stop-on-errors", value_name = "N", help_heading = "Running", num_args = 0..=1, require_equals = true,
           default_missing_value = "1", value_parser = FailureLimit::parse)]
     pub stop_on_errors: Option<FailureLimit>,
@@ -89,8 +110,8 @@ pub struct RunOpts {
 /// It is not a number, or 0.
 pub fn pool_size(text: &str) -> Result<usize, String> {
     match text.trim().parse::<usize>() {
-        Ok(0) => Err("at least one host has to run at once".to_owned()),
+        Ok(0) => Err("at least one host must run at a time".to_owned()),
         Ok(size) => Ok(size),
-        Err(_) => Err("a whole number is needed, such as 32".to_owned()),
+        Err(_) => Err("expected a whole number, such as 32".to_owned()),
     }
 }

@@ -1,4 +1,5 @@
-//! The command lines of the five programs: pssh's letters with pssh's meaning, long names for all else. Definitions and texts only.
+//! The command lines of the five programs: pssh's letters with pssh's meaning, and long names for all other options. Definitions and
+//! texts only.
 
 mod abbreviations;
 mod command;
@@ -34,53 +35,53 @@ use crate::plan::program::Program;
 use crate::plan::settings::SshArgs;
 use crate::text::suggest::suggest;
 
-/// What a command line says. What a program has no options for is as if nobody had given them.
+/// A parsed command line. Options that a program lacks have their defaults.
 #[derive(Debug, Default)]
 pub struct Opts {
-    /// Which program it is.
+    /// The program.
     pub program: Program,
-    /// Which hosts there are.
+    /// The hosts.
     pub hosts: HostOpts,
-    /// How many run at once, and for how long.
+    /// Limits of the run.
     pub running: RunOpts,
-    /// As whom.
+    /// Options of sudo.
     pub sudo: SudoOpts,
-    /// What the command gets.
+    /// Options of the command.
     pub command: CommandOpts,
-    /// What is copied, and how.
+    /// Options of copies.
     pub copy: CopyOpts,
     /// Whether files are copied from the hosts instead of to them.
     pub download: bool,
-    /// Where what is copied from the hosts goes.
+    /// The local directory of pslurp.
     pub localdir: Option<PathBuf>,
-    /// What rsync is told.
+    /// Options of rsync.
     pub rsync: RsyncOpts,
-    /// How hosts are reached and logged in to.
+    /// Options of connections and logins.
     pub connection: ConnectionOpts,
-    /// What ssh's own options say.
+    /// ssh's own options.
     pub ssh_args: SshArgs,
-    /// What is printed, and where.
+    /// Output options of all programs.
     pub show: ShowOpts,
-    /// How what hosts print is shown.
+    /// Options for the output of commands.
     pub streams: StreamOpts,
-    /// How the run is shown, and what else is made of it.
+    /// Options of reports.
     pub reports: ReportOpts,
-    /// What is about the program itself.
+    /// Options of the program itself.
     pub other: OtherOpts,
     /// The options that change what happens to a host, as `--explain` shows them.
     pub given: Vec<Given>,
-    /// What stands behind the options: the command, the paths or the pattern.
+    /// The words after the options: the command, the paths or the pattern.
     pub words: Vec<OsString>,
-    /// What stands before the words, as it was given.
+    /// The arguments before the words, as given.
     pub before: Vec<OsString>,
-    /// Whether a `--` before the words says that they are no options and no hosts.
+    /// Whether `--` before the words marks them as neither options nor hosts.
     pub are_marked: bool,
 }
 
 /// Reads the command line of `program`, its name first.
 ///
 /// # Errors
-/// It is wrong, or asks for help or the version; with a tip that fits, where there is one.
+/// The command line is wrong, or asks for the help or the version. The error has a tip, if there is one.
 pub fn parse<I, T>(program: Program, arguments: I) -> Result<Opts, clap::Error>
 where
     I: IntoIterator<Item = T>,
@@ -94,7 +95,7 @@ where
     });
     let opts = opts.and_then(check_last);
     opts.and_then(with_ssh_args).map(with_shell).map_err(|mut error| {
-        // A slip is one of a whole option, not of an abbreviation.
+        // Suggests whole options, not abbreviations.
         if let Some(ContextValue::String(name)) = error.get(ContextKind::SuggestedArg)
             && let Some(full) = abbreviations::full(&program.command(), name)
         {
@@ -104,7 +105,7 @@ where
         error.remove(ContextKind::Suggested);
         let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
         let value = error.get(ContextKind::InvalidValue).map(ToString::to_string).unwrap_or_default();
-        // clap calls options similar that have little more than their length in common.
+        // clap's suggestions can differ too much.
         if let Some(ContextValue::String(name)) = error.get(ContextKind::SuggestedArg)
             && suggest(argument.trim_start_matches('-'), [name.trim_start_matches('-')]).is_none()
         {
@@ -115,7 +116,7 @@ where
         let elsewhere = || slips::advice(program, argument.split([' ', '=']).next()?, &arguments);
         let tip = if unknown { elsewhere() } else { tip(error.kind(), &argument, &value).map(str::to_owned) };
         let of_rsync = (program == Program::Prsync && unknown && !is_similar)
-            .then(|| format!("an option of rsync stands behind -X: -X {argument}"));
+            .then(|| format!("for an option of rsync use -X: -X {argument}"));
         let tips: Vec<String> = tip.into_iter().chain(of_rsync).collect();
         if !tips.is_empty() {
             if error.kind() == ErrorKind::UnknownArgument {
@@ -128,7 +129,7 @@ where
     })
 }
 
-/// Refuses an option behind the paths of a copy: it would be the name of the target, and the target something to copy.
+/// Refuses an option after the paths of a copy: it would become the target, and the target a source.
 fn check_last(opts: Opts) -> Result<Opts, clap::Error> {
     let copies = matches!(opts.program, Program::Pscp | Program::Pslurp | Program::Prsync);
     let Some(last) = opts.words.last().filter(|_| copies && opts.words.len() > 1 && !opts.are_marked) else {
@@ -138,11 +139,12 @@ fn check_last(opts: Opts) -> Result<Opts, clap::Error> {
     if text.len() < 2 || !text.starts_with('-') {
         return Ok(opts);
     }
-    let problem = format!("{text}: options stand before the paths; ./{text} is a path, and so is what follows --\n");
+    let problem =
+        format!("{text}: options come before the paths; for a path use ./{text} or put -- before the paths\n");
     Err(clap::Error::raw(ErrorKind::ValueValidation, problem))
 }
 
-/// Understands the options of ssh itself: those of `-x` and `-X`, which for prsync are rsync's, as its `-S` has ssh's.
+/// Reads ssh's own options from `-x` and `-X`, or for prsync from `-S`.
 fn with_ssh_args(mut opts: Opts) -> Result<Opts, clap::Error> {
     let wrong = |problem: String| clap::Error::raw(ErrorKind::ValueValidation, problem + "\n");
     let extra = &opts.connection.extra.words;
@@ -163,8 +165,7 @@ fn with_ssh_args(mut opts: Opts) -> Result<Opts, clap::Error> {
     Ok(opts)
 }
 
-/// Without a command, `-I` is for the login shell, which takes commands from it: as with pssh and ssh. That shell runs another one of
-/// its kind in its place.
+/// Without a command, `-I` sends commands to the login shell, as in pssh and ssh. That shell replaces itself with another login shell.
 fn with_shell(mut opts: Opts) -> Opts {
     let CommandOpts { send_input, script, no_shell, .. } = &opts.command;
     if opts.program == Program::Pssh && opts.words.is_empty() && *send_input && script.is_none() && !no_shell {
@@ -173,31 +174,31 @@ fn with_shell(mut opts: Opts) -> Opts {
     opts
 }
 
-/// What helps somebody who takes an option that there is for that of ssh or of pssh 2.3, or for another one.
+/// Returns a tip for an option that was confused with one of ssh, pssh 2.3 or another tool.
 fn tip(kind: ErrorKind, argument: &str, value: &str) -> Option<&'static str> {
     let option = argument.split(' ').next().unwrap_or_default();
     match (kind, option) {
-        (ErrorKind::InvalidValue, "--hosts") => Some("-h takes a hosts file; help is --help"),
+        (ErrorKind::InvalidValue, "--hosts") => Some("-h takes a hosts file; for help use --help"),
         (ErrorKind::InvalidValue | ErrorKind::ValueValidation, "--timeout") => {
-            Some("-t takes a time, such as 90 or 1m30s; for a terminal pssh has --pty")
+            Some("-t takes a time, such as 90 or 1m30s; for a terminal use pssh --pty")
         }
         (ErrorKind::ValueValidation, "--par") => {
-            Some("-p takes the number of hosts at once; a port stands after its host: -H web1:2222")
+            Some("-p takes the number of hosts at once; put the port after its host: -H web1:2222")
         }
         (ErrorKind::InvalidValue, "--host-key-check") if ["yes", "ask", "no"].contains(&value) => {
-            Some("ssh's yes and ask are strict here, and its no is off")
+            Some("for ssh's yes and ask use strict, for its no use off")
         }
         (ErrorKind::InvalidValue, "--outdir") => {
-            Some("-o takes a directory for output; an option of ssh is -O KEYWORD=VALUE")
+            Some("-o takes a directory for output; for an ssh option use -O KEYWORD=VALUE")
         }
         _ => None,
     }
 }
 
-/// Reads a variable that turns something on: set, but not to 0, no, false or off.
+/// Reads a variable of a switch: on, unless it is 0, no, false or off.
 ///
 /// # Errors
-/// Never; any other text is a yes.
+/// Never.
 pub fn truthy(text: &str) -> Result<bool, String> {
     Ok(!["0", "no", "false", "off"].iter().any(|no| text.trim().eq_ignore_ascii_case(no)))
 }
@@ -215,7 +216,7 @@ mod tests {
     #[test]
     fn slips_get_a_tip_that_fits() {
         let complaint = |words: &[&str]| parse(Program::Pssh, words).expect_err("a slip").to_string();
-        assert!(complaint(&["pssh", "-h"]).contains("help is --help"));
+        assert!(complaint(&["pssh", "-h"]).contains("for help use --help"));
         let bogus = complaint(&["pssh", "--host-key-chek", "off", "x"]);
         assert!(bogus.contains("'--host-key-check'") && !bogus.contains("-- --"), "{bogus}");
         let short = complaint(&["pssh", "--usr", "me", "x"]);

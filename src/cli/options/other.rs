@@ -1,33 +1,37 @@
-//! The options that are about the program itself.
+//! Options of the program itself.
 
 use clap::{ArgAction, Args};
 
 use crate::cli::generate::Artefact;
 
-/// What is told, and what is done instead of a run.
+/// Options that replace a run, and `-v`.
 #[derive(Debug, Default, Args)]
 pub struct OtherOpts {
-    /// Tell what is done for each host
+    /// Print what is done for each host
     #[arg(short = 'v', long = "verbose", help_heading = "Output", action = ArgAction::Count)]
     pub verbose: u8,
 
-    /// Show the command of each host as it would be sent, connect to nothing and ask for no password
+    /// Print the commands without connecting
+    ///
+    /// The command of each host is shown as it would be sent. No password is asked for.
     #[arg(long = "dry-run", help_heading = "Other", conflicts_with = "explain")]
     pub dry_run: bool,
 
-    /// Show for each host every setting but the values of variables, and where it comes from; connect to nothing
+    /// Print the settings of each host and their origins
+    ///
+    /// Nothing is connected to. Values of variables are not shown.
     #[arg(long = "explain", help_heading = "Other")]
     pub explain: bool,
 
-    /// Print the manual page or the completions for a shell
+    /// Print the manual page or shell completions
     #[arg(long = "generate", value_name = "WHAT", help_heading = "Other", value_enum)]
     pub generate: Option<Artefact>,
 
-    /// Show this help
+    /// Print this help
     #[arg(long = "help", help_heading = "Other", action = ArgAction::HelpShort)]
     pub help: Option<bool>,
 
-    /// Show the version
+    /// Print the version
     #[arg(short = 'V', long = "version", help_heading = "Other", action = ArgAction::Version)]
     pub version: Option<bool>,
 }

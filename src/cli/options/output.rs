@@ -1,4 +1,4 @@
-//! The options that say what is printed, and where.
+//! Options of output.
 
 use std::path::PathBuf;
 
@@ -7,70 +7,83 @@ use encoding_rs::Encoding;
 
 use crate::output::{self, CiGroups, Format, Template, When};
 
-/// What is printed, and where.
+/// Output options of all programs.
 #[derive(Debug, Default, Args)]
 pub struct ShowOpts {
-    /// How output is shown [default: lines]
+    /// Show output in this format [default: lines]
     #[arg(long = "format", value_name = "FORMAT", help_heading = "Output", value_enum)]
     pub format: Option<Format>,
 
-    /// Write standard output into a file for each host in this directory, besides
+    /// Also save each host's stdout as DIR/HOST
     #[arg(short = 'o', long = "outdir", value_name = "DIR", help_heading = "Output", value_hint = ValueHint::DirPath)]
     pub outdir: Option<PathBuf>,
 
-    /// Write standard error into a file for each host in this directory, besides
+    /// Also save each host's stderr as DIR/HOST
     #[arg(short = 'e', long = "errdir", value_name = "DIR", help_heading = "Output", value_hint = ValueHint::DirPath)]
     pub errdir: Option<PathBuf>,
 
-    /// Add to the files of hosts instead of replacing them
+    /// Append to files in DIR instead of replacing them
+    ///
+    /// The files are those of --outdir and --errdir.
     #[arg(long = "fileappend", help_heading = "Output")]
     pub fileappend: bool,
 
-    /// Show how far the run is on standard error [default: on a terminal]
+    /// Show progress on stderr [default: on a terminal]
     #[arg(long = "progress", value_name = "WHEN", help_heading = "Output", value_enum)]
     pub progress: Option<When>,
 
-    /// Colour what is ours [default: on a terminal]; NO_COLOR and CLICOLOR_FORCE are known
+    /// Colour output [default: on a terminal]
+    ///
+    /// It colours the program's own text. NO_COLOR and CLICOLOR_FORCE change the default.
     #[arg(long = "color", visible_alias = "colour", value_name = "WHEN", help_heading = "Output", value_enum)]
     pub color: Option<When>,
 
-    /// Pass on what hosts print unchanged: to a terminal control sequences, to the log of a CI system its commands
+    /// Pass on control sequences and CI commands of hosts
+    ///
+    /// What hosts print is shown unchanged: control sequences on a terminal, and commands in the log of a CI system.
     #[arg(long = "raw", help_heading = "Output")]
     pub raw: bool,
 
-    /// Leave out the lines that say how each host has ended, and with -i the word before standard error; only failures are
-    /// told, on standard error
+    /// Leave out the status line of each host
+    ///
+    /// It also leaves out the word before standard error with -i. Failures are still reported, on standard error.
     #[arg(long = "no-headers", help_heading = "Output")]
     pub no_headers: bool,
 
-    /// The format where nobody says one: the user's, by config.toml.
+    /// The default format of config.toml.
     #[arg(skip)]
     pub usual_format: Option<Format>,
 }
 
-/// How what hosts print is shown.
+/// Options for the output of commands.
 #[derive(Debug, Default, Args)]
 pub struct StreamOpts {
-    /// Show lines as they come, as --format lines does, and pssh's line for each host that has ended on standard output
+    /// Show lines as they come, and a status line per host
+    ///
+    /// It shows lines like --format lines, and status lines on standard output.
     #[arg(short = 'P', long = "print", help_heading = "Output", overrides_with_all = ["format", "inline", "inline_stdout"],
           conflicts_with_all = ["json", "quiet"])]
     pub print: bool,
 
-    /// Show the output of each host in one piece when it ends, below pssh's line; the same as --format inline
+    /// Show the output of each host when it ends
+    ///
+    /// A status line comes first. The same as --format inline.
     #[arg(short = 'i', long = "inline", help_heading = "Output", overrides_with_all = ["format", "print"],
           conflicts_with_all = ["json", "quiet"])]
     pub inline: bool,
 
-    /// The same without standard error
+    /// Like --inline, without standard error
     #[arg(long = "inline-stdout", help_heading = "Output", overrides_with_all = ["format", "print"],
           conflicts_with_all = ["json", "quiet"])]
     pub inline_stdout: bool,
 
-    /// Show hosts in the order of the list, with --format inline
+    /// With --format inline: show hosts in list order
     #[arg(long = "sort", help_heading = "Output")]
     pub sort: bool,
 
-    /// What lines start with: text with {label}, {host}, {user}, {port} and {index} [default: '{label}: ']
+    /// Start lines with TEMPLATE [default: '{label}: ']
+    ///
+    /// TEMPLATE is text with {label}, {host}, {user}, {port} and {index}.
     #[arg(long = "prefix", value_name = "TEMPLATE", help_heading = "Output", value_parser = Template::parse,
           conflicts_with = "no_prefix", allow_hyphen_values = true)]
     pub prefix: Option<Template>,
@@ -79,23 +92,29 @@ pub struct StreamOpts {
     #[arg(long = "no-prefix", help_heading = "Output")]
     pub no_prefix: bool,
 
-    /// Pad prefixes, so that what follows them is aligned
+    /// Pad prefixes to align the output
     #[arg(long = "align", help_heading = "Output")]
     pub align: bool,
 
-    /// Show output that is in this encoding as UTF-8, such as latin1 or sjis [default: bytes as they come]
+    /// Convert output from this encoding, such as latin1
+    ///
+    /// It is shown as UTF-8. Without this option, bytes are shown as they come.
     #[arg(long = "encoding", value_name = "NAME", help_heading = "Output", value_parser = output::encoding)]
     pub encoding: Option<&'static Encoding>,
 
-    /// With --format gather: show how the others differ from the largest group of hosts
+    /// Show how hosts differ from the largest group
+    ///
+    /// Implies --format gather.
     #[arg(long = "diff", help_heading = "Output", conflicts_with_all = ["json", "quiet"])]
     pub diff: bool,
 
-    /// Fail, with exit status 5, if not all hosts have the same output and outcome
+    /// Exit with 5 unless all outputs and outcomes match
     #[arg(long = "expect-same", help_heading = "Output")]
     pub expect_same: bool,
 
-    /// With --format gather or inline: fold what hosts print in the log of a CI system
+    /// Fold the output of hosts in the log of a CI system
+    ///
+    /// It works with --format gather and inline.
     #[arg(long = "ci-groups", help_heading = "Output", value_name = "SYSTEM", value_enum, conflicts_with_all = ["json", "quiet"])]
     pub ci_groups: Option<CiGroups>,
 }

@@ -1,4 +1,4 @@
-//! The command line of each program: which groups of options it has, and the texts of its help.
+//! The command line of each program: its groups of options, and the texts of its help.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use super::{
 use crate::cli::given;
 use crate::plan::program::Program;
 
-/// The order of the help: what somebody in a hurry looks for comes first.
+/// The order of the help: usage and examples first.
 macro_rules! help {
     ($examples:literal) => {
         concat!("{about}\n\n{usage-heading} {usage}\n\nExamples:\n", $examples, "\n{all-args}{after-help}")
@@ -74,98 +74,96 @@ Usage: pnuke [OPTIONS] PATTERN
 ";
 
 const HELP_PSSH: &str = help!(
-    "  pssh -H 'web1 root@web2:2222' uptime              two hosts
-  pssh -h hosts.txt -p 32 -t 1m df -h /             the hosts of a file, 32 at once, a minute for each command
-  pssh -h hosts.txt 'cd /srv && ls | wc -l'         one shell line, quoted once for our shell
-  pssh -h hosts.txt --host-args v.csv 'deploy %q'   each host with its own value, quoted
-  pssh -h hosts.txt -I 'cat > /etc/motd' < motd     standard input, to every host
-  pssh -J bastion -h hosts.txt --sudo id            as root, behind a jump host
+    "  pssh -H 'web1 root@web2:2222' uptime             two hosts
+  pssh -h hosts.txt -p 32 -t 1m df -h /            32 at once, 1 minute each
+  pssh -h hosts.txt 'cd /srv && ls | wc -l'        one shell line
+  pssh -h hosts.txt --host-args v.csv 'deploy %q'  a value for each host
+  pssh -h hosts.txt -I 'cat > /etc/motd' < motd    standard input to every host
+  pssh -J bastion -h hosts.txt --sudo id           as root, behind a jump host
 "
 );
 
 const HELP_PSCP: &str = help!(
-    "  pscp -h hosts.txt motd /etc/motd                  a file to the hosts of a file
-  pscp -h hosts.txt -r site /srv/www                a directory: /srv/www/site, or /srv/www if that is not there yet
-  pscp -H 'web1 web2' a.conf b.conf /etc/app/       two files into a directory, which is made if it is missing
-  pscp -h hosts.txt --sudo sshd_config /etc/ssh/    as root
-  pscp -H web1 --download /var/log/app.log logs     from web1, to logs/web1/app.log
+    "  pscp -h hosts.txt motd /etc/motd                 a file to the hosts of a file
+  pscp -h hosts.txt -r site /srv/www               a directory
+  pscp -H 'web1 web2' a.conf b.conf /etc/app/      two files into a directory
+  pscp -h hosts.txt --sudo sshd_config /etc/ssh/   as root
+  pscp -H web1 --download /var/log/app.log logs    to logs/web1/app.log
 "
 );
 
 const HELP_PSLURP: &str = help!(
     "  pslurp -h hosts.txt -L logs /var/log/app.log app.log   to logs/HOST/app.log
-  pslurp -h hosts.txt -r -L etc /etc/nginx nginx         directories, to etc/HOST/nginx
-  pslurp -H 'web1 web2' '/var/log/*.gz' old              all that the hosts have, to web1/old/ and web2/old/
+  pslurp -h hosts.txt -r -L etc /etc/nginx nginx         to etc/HOST/nginx
+  pslurp -H 'web1 web2' '/var/log/*.gz' old              to web1/old/, web2/old/
 "
 );
 
 const HELP_PRSYNC: &str = help!(
-    "  prsync -h hosts.txt -a site/ /srv/www             a directory, only what has changed
-  prsync -h hosts.txt -r -z -X --delete d /srv      with an option for rsync
-  prsync -H web1 -r --download /var/log/app logs    from web1, to logs/web1
+    "  prsync -h hosts.txt -a site/ /srv/www          a directory, only changes
+  prsync -h hosts.txt -r -z -X --delete d /srv   with an option of rsync
+  prsync -H web1 -r --download /var/log/app logs from web1, to logs/web1
 "
 );
 
 const HELP_PNUKE: &str = help!(
-    "  pnuke -h hosts.txt java                           kills all processes whose name has java in it
-  pnuke -h hosts.txt -- '-u app java'               those of one user: the pattern is what pkill(1) takes
-  pnuke -h hosts.txt --sudo -- '-f daemon.py'       as root, whole command lines
+    "  pnuke -h hosts.txt java                   all processes with java in the name
+  pnuke -h hosts.txt -- '-u app java'       those of one user
+  pnuke -h hosts.txt --sudo -- '-f app.py'  as root, matching command lines
 "
 );
 
+// Lines of at most 80 columns.
 const AFTER_PSSH: &str = "\
-Values for each host (--host-args, --host-arg, --template):
-  %q  %(name)q  the next value, or the one named so, quoted: one word for the shell, whatever is in it. No quotes round it
-  %s  %(name)s  the same as it is: the shell acts on what it finds there
-  %d  %(name)d  the same as it is, if it is a whole number
+Values for each host (--host-args, --host-arg, --template; see pssh(1)):
+  %q  %(name)q  the next value, or the named one, quoted as one shell word
+  %s  %(name)s  the same, unquoted: the shell interprets it
+  %d  %(name)d  the same, if it is a whole number
   %%            a percent sign
-  %(host)s, %(user)s, %(port)s and %(index)s are known for all hosts, the index from 0; --template is enough for these.
-  Without these options, % is an ordinary character.
-  FILE has a row for each host: CSV, TSV (by its name), a JSON array or JSON Lines of values, arrays or objects.
-  The first line of CSV is a header if the command takes all values by name, and data otherwise.
-  If rows have a \"host\" (--host-column names another), it says whose row it is; else they stand in the order of the hosts.
 
 Exit status:
-  0  every host: exit status 0       3  some host: signal, timeout or cancelled
-  1  our own failure                 4  some host: not reached, or lost
-  2  usage; nothing was connected to 5  some host: another exit status
+  0  all hosts: exit status 0        3  a host: signal, timeout or cancelled
+  1  pssh itself failed              4  a host: not reached, or lost
+  2  usage error; nothing connected  5  a host: another exit status
   3 beats 4, which beats 5.";
 
-// Lines of at most 78 columns; a paragraph is one line, which is broken where the terminal ends.
 const AFTER_PSCP: &str = "\
-Nothing half-written is ever in place: each file is written beside its target under another name, its size is compared, and then it \
-is renamed.
+Each file is written beside its target under a temporary name, its size is
+compared, and then it is renamed.
 
 Exit status:
-  0  every host: all files           3  some host: timeout or cancelled
-  1  our own failure                 4  some host: not reached, lost, or not
-  2  usage; nothing was connected to    all files";
+  0  all hosts: all files            3  a host: timeout or cancelled
+  1  pscp itself failed              4  a host: not reached, lost, or not all
+  2  usage error; nothing connected     files
+  3 beats 4.";
 
 const AFTER_PSLURP: &str = "\
-What a host has goes into a directory of its own, HOST, or HOST:PORT where a port was given; nothing that a host says leads out of it. \
-Each file is written under another name, its size is compared, and then it is renamed.
+Each host has its own directory: HOST, or HOST:PORT if a port was given. A name
+that leads out of it is refused. Each file is written under a temporary name,
+its size is compared, and then it is renamed.
 
 Exit status:
-  0  every host: all files           3  some host: timeout or cancelled
-  1  our own failure                 4  some host: not reached, or lost
-  2  usage; nothing was connected to 5  some host: not all files
+  0  all hosts: all files            3  a host: timeout or cancelled
+  1  pslurp itself failed            4  a host: not reached, or lost
+  2  usage error; nothing connected  5  a host: not all files
   3 beats 4, which beats 5.";
 
 const AFTER_PRSYNC: &str = "\
-rsync(1) is needed here and on the hosts; ssh is not.
+rsync(1) must be installed here and on the hosts; ssh need not be.
 
 Exit status:
-  0  every host: rsync was content   3  some host: signal, timeout, cancelled
-  1  our own failure                 4  some host: not reached, lost, or rsync
-  2  usage; nothing was connected to    failed";
+  0  all hosts: rsync succeeded      3  a host: signal, timeout or cancelled
+  1  prsync itself failed            4  a host: not reached, lost, or rsync
+  2  usage error; nothing connected     failed
+  3 beats 4.";
 
 const AFTER_PNUKE: &str = "\
-The pattern is given to 'pkill -9' by the login shell as it is.
+The login shell runs 'pkill -9 PATTERN', with the pattern as it is.
 
 Exit status:
-  0  every host: processes killed    3  some host: signal, timeout, cancelled
-  1  our own failure                 4  some host: not reached, or lost
-  2  usage; nothing was connected to 5  some host: no match, or pkill failed
+  0  all hosts: processes killed     3  a host: signal, timeout or cancelled
+  1  pnuke itself failed             4  a host: not reached, or lost
+  2  usage error; nothing connected  5  a host: no match, or pkill failed
   3 beats 4, which beats 5.";
 
 /// pssh(1).
@@ -185,9 +183,9 @@ struct Pssh {
     #[command(flatten)]
     command: CommandOpts,
     #[command(flatten)]
-    sudo: SudoOpts,
-    #[command(flatten)]
     connection: ConnectionOpts,
+    #[command(flatten)]
+    sudo: SudoOpts,
     #[command(flatten)]
     show: ShowOpts,
     #[command(flatten)]
@@ -197,7 +195,9 @@ struct Pssh {
     #[command(flatten)]
     other: OtherOpts,
 
-    /// The command; its words are joined by blanks and run by the login shell of each host. Options end at its first word
+    /// Run this command; options end at its first word
+    ///
+    /// The words are joined by blanks, and the login shell of each host runs them.
     #[arg(value_name = "COMMAND", trailing_var_arg = true, value_hint = ValueHint::CommandName)]
     words: Vec<OsString>,
 }
@@ -221,9 +221,9 @@ struct Pscp {
     #[command(flatten)]
     direction: Direction,
     #[command(flatten)]
-    sudo: SudoOpts,
-    #[command(flatten)]
     connection: ConnectionOpts,
+    #[command(flatten)]
+    sudo: SudoOpts,
     #[command(flatten)]
     show: ShowOpts,
     #[command(flatten)]
@@ -231,12 +231,12 @@ struct Pscp {
     #[command(flatten)]
     other: OtherOpts,
 
-    /// What is copied, and where to. Options end at the first of them
+    /// Copy the first paths to the last; options end here
     #[arg(value_name = "PATH", trailing_var_arg = true, value_hint = ValueHint::AnyPath)]
     words: Vec<OsString>,
 }
 
-/// Which way pscp copies.
+/// The direction of pscp.
 #[derive(Debug, Default, Args)]
 struct Direction {
     /// Copy from the hosts, each into DIR/HOST
@@ -263,9 +263,9 @@ struct Pslurp {
     #[command(flatten)]
     place: LocalDirOpt,
     #[command(flatten)]
-    sudo: SudoOpts,
-    #[command(flatten)]
     connection: ConnectionOpts,
+    #[command(flatten)]
+    sudo: SudoOpts,
     #[command(flatten)]
     show: ShowOpts,
     #[command(flatten)]
@@ -273,15 +273,15 @@ struct Pslurp {
     #[command(flatten)]
     other: OtherOpts,
 
-    /// What is copied, and its name in the directory of each host. Options end at the first of them
+    /// Copy REMOTE to LOCAL in each host's directory; options end here
     #[arg(value_name = "PATH", trailing_var_arg = true, value_hint = ValueHint::AnyPath)]
     words: Vec<OsString>,
 }
 
-/// Where pslurp copies to.
+/// The local directory of pslurp.
 #[derive(Debug, Default, Args)]
 struct LocalDirOpt {
-    /// Where the directories of the hosts are made [default: here]
+    /// Create the directories of the hosts in DIR [default: .]
     #[arg(short = 'L', long = "localdir", value_name = "DIR", help_heading = "Copying", value_hint = ValueHint::DirPath)]
     localdir: Option<PathBuf>,
 }
@@ -315,12 +315,12 @@ struct Prsync {
     #[command(flatten)]
     other: OtherOpts,
 
-    /// What is copied, and where to. Options end at the first of them
+    /// Copy the first paths to the last; options end here
     #[arg(value_name = "PATH", trailing_var_arg = true, value_hint = ValueHint::AnyPath)]
     words: Vec<OsString>,
 }
 
-/// Which way prsync copies.
+/// The direction of prsync.
 #[derive(Debug, Default, Args)]
 struct RsyncDirection {
     /// Copy from the hosts, each into DIR/HOST
@@ -328,10 +328,12 @@ struct RsyncDirection {
     download: bool,
 }
 
-/// What prsync shows of what rsync prints.
+/// The output of rsync.
 #[derive(Debug, Default, Args)]
 struct Inline {
-    /// Show what rsync has printed for each host in one piece when it ends; the same as --format inline
+    /// Show rsync's output for each host when it ends
+    ///
+    /// It is shown in one piece. The same as --format inline.
     #[arg(short = 'i', long = "inline", help_heading = "Output", overrides_with = "format",
           conflicts_with_all = ["json", "quiet"])]
     inline: bool,
@@ -352,9 +354,9 @@ struct Pnuke {
     #[command(flatten)]
     running: RunOpts,
     #[command(flatten)]
-    sudo: SudoOpts,
-    #[command(flatten)]
     connection: ConnectionOpts,
+    #[command(flatten)]
+    sudo: SudoOpts,
     #[command(flatten)]
     show: ShowOpts,
     #[command(flatten)]
@@ -362,13 +364,13 @@ struct Pnuke {
     #[command(flatten)]
     other: OtherOpts,
 
-    /// What pkill(1) looks for. Options end here
+    /// Kill processes that match, see pkill(1); options end here
     #[arg(value_name = "PATTERN", trailing_var_arg = true)]
     words: Vec<OsString>,
 }
 
 impl Program {
-    /// What is shown when nothing was asked for.
+    /// Returns the help for a command line without arguments.
     pub fn short_help(self) -> &'static str {
         match self {
             Program::Pssh => SHORT_PSSH,
@@ -379,7 +381,7 @@ impl Program {
         }
     }
 
-    /// The definition of its command line.
+    /// Returns the definition of its command line.
     pub fn command(self) -> clap::Command {
         let command = match self {
             Program::Pssh => Pssh::command(),
@@ -402,40 +404,46 @@ impl Program {
             .max_term_width(110)
     }
 
-    /// Says what the options mean that are about commands in pssh(1).
+    /// Replaces the texts of options that are about commands in pssh(1).
     fn reword(self, command: clap::Command) -> clap::Command {
-        let (what, does) = match self {
-            Program::Pnuke => ("pkill", "Run pkill"),
-            _ => ("copying", "Read and write files there"),
+        let copying = match self {
+            Program::Pnuke => "pkill",
+            _ => "copying",
         };
-        let limit = format!("Stop {what} if it takes longer: 90, 1m30s; 0 is never [default: never]");
-        let silence = format!("Stop {what} if nothing happens for this time; 0 is never [default: never]");
-        let command = command
-            .mut_arg("timeout", |arg| arg.help(limit))
-            .mut_arg("channel_timeout", |arg| arg.help(silence))
-            .mut_arg("format", |arg| arg.help("How it is shown how the hosts ended [default: status]"))
-            .mut_arg("no_headers", |arg| match self {
-                Program::Prsync => arg,
-                _ => arg.help("Leave out the lines that say how each host ended"),
-            })
-            .mut_arg("dry_run", |arg| arg.help("Show what would be done on each host, connect to nothing"));
+        let limit = format!("Stop {copying} after TIME, such as 90 or 1m30s [default: no limit]");
+        let silence = format!("Stop {copying} if silent for TIME [default: none]");
+        let (silent, no_limit) = ("It stops if nothing happens for this time. 0 means no limit.", "0 means no limit.");
+        let command = says(command, "timeout", &limit, no_limit);
+        let command = says(command, "channel_timeout", &silence, silent);
+        let command = says(command, "format", "Show how hosts ended in this format [default: status]", "");
+        let command = match self {
+            Program::Prsync => command,
+            _ => says(command, "no_headers", "Leave out the status line of each host", ""),
+        };
+        let command = says(command, "dry_run", "Print what would be done without connecting", "");
         if self == Program::Prsync {
-            return command
-                .mut_arg("extra-args", |arg| {
-                    arg.help("Options of rsync, such as '--delete --exclude .git', with quotes as in a shell; may be repeated")
-                })
-                .mut_arg("extra-arg", |arg| arg.help("One option of rsync, as it is; may be repeated"));
+            let options = "Set rsync's own options, such as '--delete -v'";
+            let command = says(command, "extra-args", options, "Quotes work as in a shell. May be repeated.");
+            return says(command, "extra-arg", "Set one option of rsync, as it is", "May be repeated.");
         }
         let command = match self {
             Program::Pnuke => command,
-            _ => command.mut_arg("extra-args", |arg| {
-                arg.help("Options of scp in its own letters, such as '-P 2222 -p', with quotes as in a shell; may be repeated")
-            }),
+            _ => {
+                let options = "Set scp's own options, such as '-P 2222 -p'";
+                let command = says(command, "extra-args", options, "Quotes work as in a shell. May be repeated.");
+                says(command, "extra-arg", "Add one word to scp's options, as it is", "May be repeated.")
+            }
         };
-        let asked = "its password is asked for on the terminal once, when a host first wants it";
-        command
-            .mut_arg("sudo", |arg| arg.help(format!("{does} by sudo; {asked}")))
-            .mut_arg("run_as", |arg| arg.help(format!("{does} as this user, by sudo")))
+        let does = match self {
+            Program::Pnuke => "Run pkill",
+            _ => "Read and write files on hosts",
+        };
+        let asked = "The password is asked for on the terminal once, when a host first wants it.";
+        let command = says(command, "sudo", &format!("{does} with sudo"), asked);
+        let command = says(command, "run_as", &format!("{does} as USER with sudo"), "");
+        ["sudo", "run_as"]
+            .into_iter()
+            .fold(command, |command, id| command.mut_arg(id, |arg| arg.help_heading("Running")))
     }
 
     /// Reads its command line.
@@ -449,13 +457,19 @@ impl Program {
             Program::Prsync => Prsync::from_arg_matches(&matches).map(Opts::from),
             Program::Pnuke => Pnuke::from_arg_matches(&matches).map(Opts::from),
         };
-        // They are told and nothing else.
+        // Only --explain needs them.
         let given = |opts: &Opts| match opts.other.explain {
             true => given::of_command_line(&command, &matches),
             false => Vec::new(),
         };
         opts.map(|opts| Opts { given: given(&opts), ..opts })
     }
+}
+
+/// Sets the text of an option in `--help`, and the text that the manual page has behind it.
+fn says(command: clap::Command, id: &str, help: &str, more: &str) -> clap::Command {
+    let (help, manual) = (help.to_owned(), [help, more].join("\n\n").trim_end().to_owned());
+    command.mut_arg(id, |arg| arg.help(help).long_help(manual))
 }
 
 impl From<Pssh> for Opts {

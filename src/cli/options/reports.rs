@@ -1,38 +1,46 @@
-//! The options that say how a run is shown.
+//! Options of reports.
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-/// How a run is shown, and what else is made of it.
+/// Options of reports.
 #[derive(Debug, Default, Args)]
 pub struct ReportOpts {
     /// The same as --format json
     #[arg(long = "json", help_heading = "Output", conflicts_with = "format")]
     pub json: bool,
 
-    /// Show nothing of hosts that are well; of the others the outcome, a hint and the last lines, on stderr
+    /// Print only failures, on stderr
+    ///
+    /// For each failure: the outcome, a hint and the last lines.
     #[arg(short = 'q', long = "quiet", help_heading = "Output", conflicts_with_all = ["format", "json"])]
     pub quiet: bool,
 
-    /// Tell at the end how long the parts took, and which hosts took longest
+    /// Print a timing summary
+    ///
+    /// It comes at the end: how long the parts took, and which hosts took longest.
     #[arg(long = "times", help_heading = "Output")]
     pub times: bool,
 
-    /// Write the hosts that failed to this hosts file; over a file of -h, its comments stay
+    /// Write the hosts that failed to this hosts file
+    ///
+    /// If FILE is also a file of -h, its comments stay.
     #[arg(long = "failed-to", help_heading = "Output", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub failed_to: Option<PathBuf>,
 
-    /// Write a report for CI systems to this file: JUnit's XML, a test case for each host
+    /// Write a JUnit XML report, a test case per host
     #[arg(long = "junit", help_heading = "Output", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub junit: Option<PathBuf>,
 
-    /// Append a summary in Markdown to FILE [without =FILE: $GITHUB_STEP_SUMMARY]
+    /// Append a Markdown summary to FILE [without =FILE: $GITHUB_STEP_SUMMARY]
     #[arg(long = "ci-summary", help_heading = "Output", value_name = "FILE", value_hint = ValueHint::FilePath, num_args = 0..=1,
           require_equals = true)]
     pub ci_summary: Option<Option<PathBuf>>,
 
-    /// Exit with the largest exit status of all hosts; a host without one counts as 255
+    /// Exit with the largest exit status of all hosts
+    ///
+    /// A host without one counts as 255.
     #[arg(long = "max-status", help_heading = "Output")]
     pub max_status: bool,
 }

@@ -1,4 +1,4 @@
-//! Options of other tools, and what does the same here.
+//! Options of other tools, and their equivalents here.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -6,16 +6,16 @@ use std::os::unix::ffi::OsStrExt;
 use crate::cli::ssh_args::{self, Tool};
 use crate::plan::program::Program;
 
-/// What the word behind an option has to look like.
+/// The form of the value of an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Value {
-    /// Anything, or there is none.
+    /// Any value, or none.
     Any,
     /// A number or a time.
     Number,
     /// An IP address.
     Address,
-    /// What ssh forwards: `[address:]port[:host:port]`.
+    /// A forwarding of ssh: `[address:]port[:host:port]`.
     Forwarding,
     /// A list of ciphers or MACs.
     Algorithms,
@@ -41,14 +41,14 @@ impl Value {
     }
 }
 
-/// An option of another tool. Of several for one name the first counts whose value fits.
+/// An option of another tool. The first entry with a matching value counts.
 struct Slip {
-    /// How it is called there.
+    /// Its names there.
     names: &'static [&'static str],
     value: Value,
-    /// The programs that give this answer.
+    /// The programs with this tip.
     programs: &'static [Program],
-    /// What does the same here; VALUE stands for the word behind the option.
+    /// The equivalent here. VALUE is replaced by the value of the option.
     tip: &'static str,
 }
 
@@ -63,19 +63,19 @@ const fn slip(names: &'static [&'static str], value: Value, programs: &'static [
     Slip { names, value, programs, tip }
 }
 
-const FORWARDING: &str = "no ports are forwarded here; ssh itself does that, one host at a time";
+const FORWARDING: &str = "port forwarding is not supported; use ssh, one host at a time";
 
-/// Those of pdsh, clush and ansible, and those of ssh and scp that mean something else there. All other options of ssh and scp are
-/// known to [`ssh_args`].
+/// Options of pdsh, clush and ansible, and options of ssh and scp with another meaning there. [`ssh_args`] knows all others of ssh and
+/// scp.
 const SLIPS: &[Slip] = &[
     slip(&["-f", "--fanout", "--forks", "--jobs"], Value::Number, ALL, "-p VALUE runs VALUE hosts at once"),
     slip(&["-b"], Value::Address, BUT_RSYNC, "-O BindAddress=VALUE connects from that address"),
     slip(&["-b", "-B", "--dshbak", "--regroup"], Value::Any, COMMANDS, "--format gather shows equal output once"),
-    slip(&["-b"], Value::Any, FILES, "--format gather shows hosts that ended alike in one piece"),
-    slip(&["-u", "--command_timeout"], Value::Number, ALL, "-t VALUE stops what takes longer than VALUE seconds"),
-    slip(&["-u"], Value::Any, ALL, "-t TIME stops what takes longer"),
+    slip(&["-b"], Value::Any, FILES, "--format gather shows hosts with the same outcome together"),
+    slip(&["-u", "--command_timeout"], Value::Number, ALL, "-t VALUE sets a time limit of VALUE seconds"),
+    slip(&["-u"], Value::Any, ALL, "-t TIME sets a time limit"),
     slip(&["--connect_timeout"], Value::Any, ALL, "--connect-timeout VALUE limits each attempt to connect"),
-    slip(&["-S"], Value::Path, COMMANDS, "no connection is shared with ssh (ControlMaster)"),
+    slip(&["-S"], Value::Path, COMMANDS, "connections are not shared with ssh (ControlMaster)"),
     slip(&["-S"], Value::Any, COMMANDS, "--max-status exits with the largest exit status of all hosts"),
     slip(
         &["-S"],
@@ -86,8 +86,8 @@ const SLIPS: &[Slip] = &[
     slip(&["--maxrc"], Value::Any, ALL, "--max-status exits with the largest exit status of all hosts"),
     slip(&["-L", "-R", "-D", "-W"], Value::Forwarding, ALL, FORWARDING),
     slip(&["-L"], Value::Any, PSSH, "-i --sort shows output in the order of the hosts"),
-    slip(&["-L", "--localdir"], Value::Any, &[Program::Pscp], "pscp --download takes DIR as its last word"),
-    slip(&["-R"], Value::Any, BUT_RSYNC, "all hosts are reached over SSH; there are no other transports"),
+    slip(&["-L", "--localdir"], Value::Any, &[Program::Pscp], "pscp --download takes DIR as its last argument"),
+    slip(&["-R"], Value::Any, BUT_RSYNC, "SSH is the only transport"),
     slip(
         &["-a", "--all"],
         Value::Any,
@@ -98,7 +98,7 @@ const SLIPS: &[Slip] = &[
         &["-a"],
         Value::Any,
         COPIES,
-        "-r --preserve copies directories with modes and times; all hosts of a file are -h FILE, the group all is -w @all",
+        "-r --preserve copies directories with modes and times; for all hosts of a file use -h FILE, for the group all -w @all",
     ),
     slip(
         &["--all"],
@@ -109,8 +109,8 @@ const SLIPS: &[Slip] = &[
     slip(&["-n", "--nostdin"], Value::Any, PSSH, "standard input is read only with -I"),
     slip(&["-n", "--nostdin"], Value::Any, &[Program::Pnuke], "standard input is not read"),
     slip(&["-n", "--nostdin"], Value::Any, FILES, "standard input is not read; --dry-run shows what would be done"),
-    slip(&["-N"], Value::Any, PSSH, "--no-prefix shows output without host names; a login alone is the command true"),
-    slip(&["-N"], Value::Any, ALL, "--no-headers leaves out the lines that say how hosts ended"),
+    slip(&["-N"], Value::Any, PSSH, "--no-prefix shows output without host names; --ping only logs in"),
+    slip(&["-N"], Value::Any, ALL, "--no-headers leaves out the status line of each host"),
     slip(&["--nolabel"], Value::Any, PSSH, "--no-prefix shows output without host names"),
     slip(&["-m"], Value::Algorithms, BUT_RSYNC, "-O MACs=VALUE chooses MACs"),
     slip(&["-m", "--mode"], Value::Any, COMMANDS, "--sudo runs the command as root, --run-as USER as another user"),
@@ -119,25 +119,25 @@ const SLIPS: &[Slip] = &[
     slip(&["-c"], Value::Algorithms, BUT_RSYNC, "-O Ciphers=VALUE chooses ciphers"),
     slip(&["-c", "--copy"], Value::Any, COMMANDS, "pscp copies files to hosts"),
     slip(&["--rcopy"], Value::Any, ALL, "pslurp copies files from hosts, each into a directory of its own"),
-    slip(&["-d", "--debug"], Value::Any, BUT_RSYNC, "-v tells what is done for each host"),
+    slip(&["-d", "--debug"], Value::Any, BUT_RSYNC, "-v prints what is done for each host"),
     slip(&["-k"], Value::Any, COMMANDS, "--stop-on-errors stops the run once a host has failed"),
     slip(&["-r"], Value::Any, COMMANDS, "pscp -r copies directories; --format gather shows equal output once"),
-    slip(&["-P", "--port", "--ssh-port"], Value::Any, ALL, "a port stands after its host: -H web1:2222"),
+    slip(&["-P", "--port", "--ssh-port"], Value::Any, ALL, "put the port after its host: -H web1:2222"),
     slip(&["-z"], Value::Any, BUT_RSYNC, "-C compresses what is sent and received"),
-    slip(&["-i", "--private-key", "--identity-file"], Value::Any, ALL, "a private key is named with --identity KEY"),
-    slip(&["--group"], Value::Any, ALL, "-w @VALUE names the hosts of a group"),
-    slip(&["--hostfile", "--machinefile", "--inventory"], Value::Any, ALL, "-h VALUE reads the hosts of a file"),
-    slip(&["--limit"], Value::Any, ALL, "--only VALUE leaves only some of the hosts"),
-    slip(&["--dest"], Value::Any, FILES, "the last word says where files are copied to"),
+    slip(&["-i", "--private-key", "--identity-file"], Value::Any, ALL, "for a private key use --identity KEY"),
+    slip(&["--group"], Value::Any, ALL, "-w @VALUE selects the hosts of a group"),
+    slip(&["--hostfile", "--machinefile", "--inventory"], Value::Any, ALL, "-h VALUE reads hosts from a file"),
+    slip(&["--limit"], Value::Any, ALL, "--only VALUE selects some of the hosts"),
+    slip(&["--dest"], Value::Any, FILES, "the last argument is the target"),
     slip(
         &["--password"],
         Value::Any,
         ALL,
-        "anybody can read a command line; -A asks for the password, --password-file FILE reads it",
+        "all users can see a command line; -A asks for the password, --password-file FILE reads it",
     ),
 ];
 
-/// What does here what `option`, which there is not, does elsewhere. The command line tells what stands behind it.
+/// Returns the tip for an unknown `option`. Its value comes from the command line.
 pub(super) fn advice(program: Program, option: &str, arguments: &[OsString]) -> Option<String> {
     let value = value_of(option, arguments).unwrap_or_default();
     let is_it =
@@ -155,7 +155,7 @@ pub(super) fn advice(program: Program, option: &str, arguments: &[OsString]) -> 
     tip.or_else(of_ssh)
 }
 
-/// The word that belongs to an option: the rest of its own, or the next one.
+/// Returns the value of an option: the rest of its word, or the next word.
 fn value_of(option: &str, arguments: &[OsString]) -> Option<String> {
     let is_long = option.starts_with("--");
     let mut words = arguments.iter().skip(1);

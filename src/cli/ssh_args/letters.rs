@@ -1,23 +1,23 @@
-//! The letters of ssh(1) and scp(1), and what each of them is here.
+//! The letters of ssh(1) and scp(1), and their meanings here.
 
 use super::{Protocol, Tool};
 
-/// What a letter is here.
+/// The meaning of a letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
-    /// It changes nothing here.
+    /// A switch without effect.
     Nothing,
-    /// Nor does this one, which has a value.
+    /// An option with a value and without effect.
     NothingOf,
-    /// An option; of several for a keyword the last counts, and beats `-o`.
+    /// A switch; the last one for a keyword counts, and overrides `-o`.
     Flag(&'static str),
-    /// The same with a value.
+    /// Like `Flag`, with a value.
     Last(&'static str),
-    /// A keyword for a value; the first counts, among those of `-o` too.
+    /// A keyword with a value; the first one counts, including those of `-o`.
     First(&'static str),
     /// `-l`.
     User,
-    /// Nobody is asked for anything.
+    /// scp's `-B`: no prompts.
     Batch,
     /// scp's port.
     Port,
@@ -29,7 +29,7 @@ pub(super) enum Meaning {
     Jump,
     /// `-v`.
     Verbose,
-    /// `-t`; twice is more.
+    /// `-t`; twice forces a terminal.
     Terminal,
     /// `-T`.
     NoTerminal,
@@ -39,13 +39,13 @@ pub(super) enum Meaning {
     Preserve,
     /// scp's `-O` and `-s`.
     Protocol(Protocol),
-    /// Only the value `none` is what is done here anyway; the reason.
+    /// Only the value `none` is accepted; the reason.
     OnlyNone(&'static str),
-    /// It is not there.
+    /// The option is not supported.
     Refused {
         /// Whether a value follows.
         takes_value: bool,
-        /// Why, and what to do instead.
+        /// The reason, and what to use instead.
         reason: &'static str,
     },
 }
@@ -69,13 +69,13 @@ const fn no_value(reason: &'static str) -> Meaning {
     Meaning::Refused { takes_value: true, reason }
 }
 
-const NO_FORWARDING: &str = "no ports are forwarded here; ssh itself does that, one host at a time";
-const NO_X11: &str = "X11 is not forwarded here; ssh itself does that, one host at a time";
-const NO_MASTER: &str = "no connection is shared with ssh (ControlMaster); each host gets one of its own";
-const NO_QUESTION: &str = "there is no ssh here that could answer; --explain shows what holds for each host";
-const FIRST_PROTOCOL: &str = "protocol 1 is known to nobody any more";
+const NO_FORWARDING: &str = "port forwarding is not supported; use ssh, one host at a time";
+const NO_X11: &str = "X11 forwarding is not supported; use ssh, one host at a time";
+const NO_MASTER: &str = "connections are not shared with ssh (ControlMaster); each host has its own";
+const NO_QUESTION: &str = "no ssh runs here; --explain shows the settings of each host";
+const FIRST_PROTOCOL: &str = "SSH protocol 1 is obsolete";
 
-/// What a letter is to a tool; `None` if it has no such option.
+/// Returns the meaning of a letter for a tool; `None` if it has no such option.
 ///
 /// The letters are those of OpenSSH 9.2 and later.
 pub(super) fn meaning(tool: Tool, letter: u8) -> Option<Meaning> {
@@ -85,7 +85,7 @@ pub(super) fn meaning(tool: Tool, letter: u8) -> Option<Meaning> {
     })
 }
 
-/// The letters that scp hands on to ssh.
+/// Returns the meaning of letters that scp passes to ssh.
 fn both(letter: u8) -> Option<Meaning> {
     use Meaning::*;
     Some(match letter {
@@ -117,7 +117,7 @@ fn of_ssh(letter: u8) -> Option<Meaning> {
         b'p' => First("Port"),
         b't' => Terminal,
         b'T' => NoTerminal,
-        // Standard input is not read unless -I says so; there is no GSSAPI and no X11 that could be switched off.
+        // Standard input is read only with -I, and there is no GSSAPI and no X11 to turn off.
         b'n' | b'k' | b'x' => Nothing,
         b'D' | b'L' | b'R' | b'W' | b'w' => no_value(NO_FORWARDING),
         b'g' => no(NO_FORWARDING),
@@ -125,20 +125,18 @@ fn of_ssh(letter: u8) -> Option<Meaning> {
         b'M' => no(NO_MASTER),
         b'O' => no_value(NO_MASTER),
         b'S' => OnlyNone(NO_MASTER),
-        b'E' => no_value("what there is to say goes to standard error: 2>FILE"),
+        b'E' => no_value("messages go to standard error: use 2>FILE"),
         b'G' => no(NO_QUESTION),
         b'Q' => no_value(NO_QUESTION),
-        b'V' => no("there is no ssh here; --version tells which program this is"),
-        b'I' => no_value("keys on a token come from an agent here: ssh-add -s LIBRARY"),
-        b'K' => no("there is no GSSAPI here, but keys, certificates and passwords"),
-        b'N' => no("there is always a command here; true only connects"),
-        b'P' => {
-            no("it is nothing to one version of ssh and a tag to another; a port is -p, and tags are not known here")
-        }
-        b'e' => OnlyNone("nothing is typed at hosts here, so that there is no escape character"),
-        b'f' => no("a run stays in the foreground; the shell's & puts it into the background"),
-        b's' => no("commands are run here, not subsystems"),
-        b'y' => no("what there is to say goes to standard error; logger takes it to the system's log"),
+        b'V' => no("no ssh runs here; --version prints the version of this program"),
+        b'I' => no_value("for keys on a token use an agent: ssh-add -s LIBRARY"),
+        b'K' => no("GSSAPI is not supported; use keys, certificates or passwords"),
+        b'N' => no("every login here runs a command; pssh --ping only logs in"),
+        b'P' => no("its meaning depends on the version of ssh; for a port use -p; tags are not supported"),
+        b'e' => OnlyNone("escape characters are not supported"),
+        b'f' => no("a run stays in the foreground; for the background use the shell's &"),
+        b's' => no("subsystems are not supported; give a command"),
+        b'y' => no("messages go to standard error; logger sends them to the system log"),
         _ => return None,
     })
 }
@@ -155,11 +153,11 @@ fn of_scp(letter: u8) -> Option<Meaning> {
         // Copies between two hosts; names that a server sends are always checked; sizes of SFTP's requests.
         b'3' | b'R' | b'T' => Nothing,
         b'X' => NothingOf,
-        b'D' => no_value("copies are made over the connection, not by a local sftp-server"),
+        b'D' => no_value("copies go over the connection, not through a local sftp-server"),
         b'M' => no_value(NO_MASTER),
-        b'S' => no_value("no program makes the connections here; --proxy-command names one that carries them"),
-        b'l' => no_value("copies are not slowed down here; -p says how many hosts are copied to at once"),
-        b'd' | b'f' | b't' => no("it is between scp and its other end"),
+        b'S' => no_value("no other program makes the connections; for a tunnel use --proxy-command"),
+        b'l' => no_value("bandwidth limits are not supported; -p limits the number of hosts at once"),
+        b'd' | b'f' | b't' => no("it is internal to scp"),
         _ => return None,
     })
 }

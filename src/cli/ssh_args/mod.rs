@@ -1,5 +1,5 @@
-//! ssh's own options (`-x`, `-X`, and `-S` of prsync). There is no ssh here that could take them: they are understood, as
-//! options in the format of ssh_config(5), or refused by name with the reason. None is passed over in silence.
+//! ssh's own options (`-x`, `-X`, and `-S` of prsync). No ssh runs, so they are translated to options of ssh_config(5), or refused by name
+//! with the reason. None is silently ignored.
 
 mod letters;
 pub mod split;
@@ -15,7 +15,7 @@ use crate::plan::settings::{SshArgs, SshOption};
 use crate::ssh_config::is_keyword;
 use letters::{Meaning, meaning};
 
-/// Whose options they are: the letters of the two differ.
+/// The tool of the options; the letters of the two differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tool {
     /// ssh(1), for commands.
@@ -33,7 +33,7 @@ impl Tool {
     }
 }
 
-/// A word for ssh, and the option of ours that it comes from, for messages.
+/// A word for ssh, and the option that it comes from, for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word {
     /// The word.
@@ -42,22 +42,22 @@ pub struct Word {
     pub option: &'static str,
 }
 
-/// Why an option for ssh cannot be taken.
+/// The reason why an option of ssh is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{option} {word:?}: {problem}")]
 pub struct SshArgsError {
-    /// The option of ours.
+    /// `-x`, `-X` or `-S`.
     pub option: &'static str,
-    /// The word that is wrong.
+    /// The wrong word.
     pub word: OsString,
-    /// What is wrong with it, and what to do instead.
+    /// The problem, and what to use instead.
     pub problem: String,
 }
 
-/// What the words say to `tool`, in the order of the command line. Messages call what `follows` all options so.
+/// Reads the words for `tool`, in the order of the command line. `follows` names the words after all options in messages.
 ///
 /// # Errors
-/// A word is no option, there is no such option, or it asks for something that is not there.
+/// A word is not an option, or the option is unknown or not supported.
 pub fn understand(tool: Tool, follows: &'static str, words: &[Word]) -> Result<SshArgs, SshArgsError> {
     let mut reader = SshArgsReader { tool, follows, said: SshArgs::default(), terminal: None, last: None };
     let mut words = words.iter();
@@ -72,7 +72,7 @@ pub fn understand(tool: Tool, follows: &'static str, words: &[Word]) -> Result<S
         if bytes.len() < 2 || bytes[0] != b'-' {
             return Err(reader.no_option(word));
         }
-        // As getopt(3): letters in one word, of which the first with a value takes the rest of it, or else the next word.
+        // Like getopt(3): letters in one word, of which the first with a value takes the rest of it, or else the next word.
         let mut letters = bytes[1..].iter().enumerate();
         while let Some((place, letter)) = letters.next() {
             let Some(meaning) = meaning(tool, *letter) else { return Err(reader.unknown(word, *letter)) };
@@ -85,7 +85,7 @@ pub fn understand(tool: Tool, follows: &'static str, words: &[Word]) -> Result<S
                 [] => words.next().map(|word| word.text.as_os_str()),
                 rest => Some(OsStr::from_bytes(rest)),
             };
-            // What is not there anyway needs no value.
+            // A refused option needs no value.
             let value = match (value, meaning) {
                 (Some(value), _) => value,
                 (None, Meaning::Refused { .. }) => OsStr::new(""),
@@ -98,15 +98,15 @@ pub fn understand(tool: Tool, follows: &'static str, words: &[Word]) -> Result<S
     Ok(reader.finish())
 }
 
-/// What somebody is told who gives a letter of `tool` as one of our own options; `None` if the tool has no such letter.
+/// Returns the tip for a letter of `tool` that was given directly; `None` if the tool has no such letter.
 pub fn advice(tool: Tool, letter: u8) -> Option<String> {
     let (name, shown) = (tool.name(), char::from(letter));
     let meaning = meaning(tool, letter)?;
     Some(match meaning {
         Meaning::Refused { reason, .. } | Meaning::OnlyNone(reason) => reason.to_owned(),
-        Meaning::Nothing | Meaning::NothingOf => format!("{name}'s -{shown} changes nothing here"),
-        _ if meaning.takes_value() => format!("an option of {name} stands behind -x: -x '-{shown} VALUE'"),
-        _ => format!("an option of {name} stands behind -x: -x -{shown}"),
+        Meaning::Nothing | Meaning::NothingOf => format!("{name}'s -{shown} has no effect here"),
+        _ if meaning.takes_value() => format!("for an option of {name} use -x: -x '-{shown} VALUE'"),
+        _ => format!("for an option of {name} use -x: -x -{shown}"),
     })
 }
 
@@ -116,15 +116,15 @@ fn wrong(word: &Word, problem: String) -> SshArgsError {
 
 struct SshArgsReader {
     tool: Tool,
-    /// What follows all options of the program.
+    /// The name of the words after all options.
     follows: &'static str,
     said: SshArgs,
     terminal: Option<Terminal>,
-    /// The last option of `-o`: what follows may be the rest of it.
+    /// The last option of `-o`; the next word may belong to it.
     last: Option<String>,
 }
 
-/// What `-t` and `-T` come to, with the words of the last one.
+/// The result of `-t` and `-T`, with the words of the last one.
 struct Terminal {
     value: &'static str,
     name: String,
@@ -162,7 +162,7 @@ impl SshArgsReader {
             }
             Meaning::First(keyword) => said.options.push(SshOption { text: with_value(keyword, value), name }),
             Meaning::Batch => said.options.push(SshOption { text: "BatchMode=yes".to_owned(), name }),
-            // Of several the last one counts for scp, which hands one on to ssh.
+            // The last one counts for scp.
             Meaning::Port => {
                 said.options.retain(|option| !option.name.starts_with(&format!("{} -P ", word.option)));
                 said.options.push(SshOption { text: with_value("Port", value), name });
@@ -172,7 +172,7 @@ impl SshArgsReader {
                 said.options.push(SshOption { text: value.to_owned(), name });
             }
             Meaning::Jump if said.options.iter().any(|it| it.text.starts_with("ProxyJump=")) => {
-                return Err(wrong(word, "-J is given twice; several jump hosts are separated by commas".to_owned()));
+                return Err(wrong(word, "-J is given twice; separate jump hosts with commas".to_owned()));
             }
             Meaning::Jump => said.options.push(SshOption { text: format!("ProxyJump={value}"), name }),
             Meaning::Verbose => {
@@ -203,7 +203,7 @@ impl SshArgsReader {
         said
     }
 
-    /// A word that is a host or the command to ssh, and a file to scp.
+    /// Refuses a word that ssh takes as a host or the command, and scp as a file.
     fn no_option(&self, word: &Word) -> SshArgsError {
         let tool = self.tool.name();
         let problem = match &self.last {
@@ -213,8 +213,8 @@ impl SshArgsReader {
                 format!("not an {tool} option; did you mean -O {option}={value}?")
             }
             _ => format!(
-                "not an {tool} option; to exclude hosts use --exclude; hosts are named by -H and -h, and what follows all options \
-                 is the {}",
+                "not an {tool} option; to exclude hosts use --exclude; name hosts with -H and -h, and put the {} \
+                 after all options",
                 self.follows
             ),
         };
@@ -231,22 +231,22 @@ impl SshArgsReader {
     }
 }
 
-/// pssh's own `-O` in the words for ssh, as its manual page had it once: there ssh takes it for a command to its master.
+/// Describes pssh's own `-O` among the words for ssh, as its manual page once showed it; ssh takes it as a command to its master.
 fn own_option(letter: u8, value: &OsStr) -> Option<String> {
     let value = value.to_str().filter(|_| letter == b'O')?;
     let keyword = value.split(['=', ' ']).next().filter(|keyword| is_keyword(keyword))?;
-    let problem = format!("-O is an option of its own here, not one of ssh's: -O {keyword}=...");
+    let problem = format!("use -O directly, not as an option of ssh: -O {keyword}=...");
     Some(problem)
 }
 
-/// Adds an option in the place of an earlier one for the same keyword.
+/// Adds an option and removes earlier ones for the same keyword.
 fn put(options: &mut Vec<SshOption>, option: SshOption) {
     let keyword = |option: &SshOption| option.text.split('=').next().map(str::to_owned);
     options.retain(|other| keyword(other) != keyword(&option));
     options.push(option);
 }
 
-/// `Keyword=value`, quoted so that all of the value is one word.
+/// Makes `Keyword=value`, with the value quoted as one word.
 fn with_value(keyword: &str, value: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "@%+-_./:,~^*".contains(c);
     if !value.is_empty() && value.chars().all(is_plain) {

@@ -1,16 +1,16 @@
-//! Text to words, in the two ways of pssh's programs.
+//! Splits text into words, in the two ways of pssh's programs.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-/// Takes a text apart as Python's `shlex.split` does, which is pssh's way: unlike for a shell, `#` begins no comment, a
-/// backslash in double quotes stands for itself but before `"` and `\`, and one before a newline does not take it away.
+/// Splits a text like Python's `shlex.split`, as pssh does. Unlike in a shell, `#` starts no comment, a backslash in double quotes is
+/// literal except before `"` and `\`, and a backslash before a newline does not remove it.
 ///
 /// # Errors
 /// A quote is not closed, or a backslash is the last character.
 pub fn shell_words(text: &OsStr) -> Result<Vec<OsString>, &'static str> {
     let mut words = Vec::new();
-    // Nothing between words: quotes begin a word even if nothing is in them.
+    // None between words: empty quotes are a word.
     let mut word: Option<Vec<u8>> = None;
     let mut bytes = text.as_bytes().iter().copied();
     while let Some(byte) = bytes.next() {
@@ -46,8 +46,8 @@ pub fn shell_words(text: &OsStr) -> Result<Vec<OsString>, &'static str> {
     Ok(words.into_iter().map(OsString::from_vec).collect())
 }
 
-/// Takes a text apart as rsync does its `-e`, to which prsync adds `--ssh-args`: at blanks that are not in quotes; in quotes the
-/// same quote twice stands for one, and a backslash is a character like any other.
+/// Splits a text like rsync's `-e`, to which prsync adds `--ssh-args`: at blanks outside of quotes. Within quotes, a doubled quote is one
+/// quote, and a backslash is an ordinary character.
 ///
 /// # Errors
 /// A quote is not closed.
@@ -78,4 +78,4 @@ pub fn rsync_words(text: &OsStr) -> Result<Vec<OsString>, &'static str> {
 }
 
 const UNCLOSED: &str = "a quote is not closed";
-const UNESCAPED: &str = "nothing follows the backslash at its end";
+const UNESCAPED: &str = "the text ends with a backslash";
