@@ -380,7 +380,7 @@ impl Spool {
                 Err(error) => return Err(reason(&error.into())),
             };
             let stored = self.file.write_all_at(&buffer[..count], written);
-            stored.map_err(|error| format!("it cannot be kept in a temporary file: {}", reason(&error)))?;
+            stored.map_err(|error| format!("it cannot be stored in a temporary file: {}", reason(&error)))?;
             written += count as u64;
             let mut state = lock(&self.state);
             state.written = written;

@@ -38,12 +38,12 @@ pub enum CommandError {
     #[error(transparent)]
     Template(#[from] TemplateError),
     /// A value would be quoted for a shell that is not there.
-    #[error("%q has no use without a shell, where every value reaches the program as it is: write %s")]
+    #[error("%q quotes for a shell, but no shell runs this command: write %s")]
     QuotedWithoutShell,
     /// A value's quotes would end those around it.
     #[error(
-        "%q stands inside quotes, where its own would end them; put it outside, as in 'before '%q' after'; what is inside a \
-         shell's text takes it as an argument: sh -c 'echo \"$1\"' sh %q"
+        "%q inside quotes would end them; put it outside, as in 'before '%q' after'; pass it to an inner shell as an \
+         argument: sh -c 'echo \"$1\"' sh %q"
     )]
     QuotedInside,
     /// A value is missing, or not what it should be.

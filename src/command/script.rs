@@ -89,11 +89,11 @@ enum Problem {
     Nul(usize),
     #[error("more than {LONGEST} bytes are too many; put it into a file on the hosts")]
     TooLong,
-    #[error("line 1: the interpreter's line ends in a carriage return; a script has Unix line ends")]
+    #[error("line 1: the #! line ends with a carriage return; scripts need Unix line endings")]
     CarriageReturn,
-    #[error("line 1: it begins with a byte order mark, which hides the interpreter's line")]
+    #[error("line 1: it begins with a byte order mark, which hides the #! line")]
     ByteOrderMark,
-    #[error("line 1: #! and no interpreter")]
+    #[error("line 1: #! without an interpreter")]
     NoInterpreter,
 }
 

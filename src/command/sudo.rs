@@ -189,16 +189,16 @@ impl Sudo {
 pub fn check_user(name: &str) -> Result<(), &'static str> {
     let number = name.strip_prefix('#');
     if number.is_some_and(|number| number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit())) {
-        return Err("a user's number is # and digits, such as #1000");
+        return Err("expected digits after the #, such as #1000");
     }
     if name.is_empty() {
         return Err("the name is empty");
     }
     if name.starts_with('-') {
-        return Err("a user's name does not begin with -");
+        return Err("a user name cannot begin with -");
     }
     if name.contains(|letter: char| letter.is_control() || letter.is_whitespace()) {
-        return Err("a user's name has no blanks or control characters");
+        return Err("a user name cannot contain blanks or control characters");
     }
     Ok(())
 }

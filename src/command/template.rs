@@ -44,8 +44,8 @@ enum Form {
 /// A `%` that is not understood.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{text:?} in the command {problem}; places for values are %s, %q, %d, each also with a name as in %(name)q, and %% is a \
-     percent sign"
+    "{text:?} in the command {problem}; placeholders are %s, %q and %d, also with a name as in %(name)q; write %% for a \
+     literal %"
 )]
 pub struct TemplateError {
     text: String,
@@ -56,13 +56,13 @@ pub struct TemplateError {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ValueError {
     /// There are not enough values in order.
-    #[error("there is no value for place {0}")]
+    #[error("no value for placeholder {0}")]
     Place(usize),
     /// There is no such name.
     #[error("there is no value named {0:?}")]
     Name(String),
     /// It is not a number.
-    #[error("{0:?} is not a whole number, as %d needs it")]
+    #[error("{0:?} is not a whole number, which %d requires")]
     Integer(String),
 }
 
@@ -212,7 +212,7 @@ fn conversion(text: &[u8]) -> Result<(Option<String>, Form, &[u8]), TemplateErro
         Some(b's') => Form::Plain,
         Some(b'q') => Form::Quoted,
         Some(b'd' | b'i') => Form::Integer,
-        None => return Err(fail(at, "stands for nothing")),
+        None => return Err(fail(at, "is incomplete")),
         Some(_) => {
             // Flags, width, precision and length of Python's conversions, to show the whole of it.
             let more = text[at..].iter().take_while(|byte| b"#0123456789-+ .*hlL".contains(byte)).count();
@@ -320,8 +320,8 @@ mod tests {
             ("%(a)%", "%(a)% is not supported"),
             ("%ü", "%ü is not supported"),
             ("50% ", "%  is not supported"),
-            ("50%", "% stands for nothing"),
-            ("%(a)", "%(a) stands for nothing"),
+            ("50%", "% is incomplete"),
+            ("%(a)", "%(a) is incomplete"),
             ("%(a b", "%(a b lacks a )"),
         ] {
             assert_eq!(text_of(text.as_bytes()).trim_end(), expected, "{text}");
@@ -347,9 +347,9 @@ mod tests {
         assert_eq!(
             wrong,
             [
-                "\"3.7\" is not a whole number, as %d needs it",
+                "\"3.7\" is not a whole number, which %d requires",
                 "there is no value named \"b\"",
-                "there is no value for place 2"
+                "no value for placeholder 2"
             ]
         );
         for (value, good) in [("5", true), ("-5", true), ("+07", true), ("", false), ("-", false), ("1e3", false)] {

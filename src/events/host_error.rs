@@ -310,7 +310,7 @@ pub enum HostKeyError {
         problem: String,
     },
     /// The certificate does not count, nor is the plain key accepted.
-    #[error("{plain}; its certificate does not count: {problem}")]
+    #[error("{plain}; its certificate is not accepted: {problem}")]
     Certificate {
         /// Why the plain key is not accepted.
         plain: Box<HostKeyError>,
@@ -346,9 +346,11 @@ impl HostKeyError {
             HostKeyError::Changed { .. } => "the key has CHANGED".to_owned(),
             HostKeyError::Revoked { .. } | HostKeyError::Listed { .. } => "the key is REVOKED".to_owned(),
             HostKeyError::Command { problem, .. } => format!("KnownHostsCommand failed: {problem}"),
-            HostKeyError::Replaced { .. } => "another key was shown in a key re-exchange".to_owned(),
+            HostKeyError::Replaced { .. } => "it shows another key in a key re-exchange".to_owned(),
             HostKeyError::Malformed { .. } => "the key is malformed".to_owned(),
-            HostKeyError::Certificate { plain, .. } => format!("{}, nor does its certificate count", plain.brief()),
+            HostKeyError::Certificate { plain, .. } => {
+                format!("{}, and its certificate is not accepted", plain.brief())
+            }
         }
     }
 }

@@ -34,9 +34,8 @@ fn parse_url(rest: &str) -> Result<Parts, Problem> {
     }
     let Some((user, place)) = rest.rsplit_once('@') else { return parse(rest) };
     let user = user.split(';').next().unwrap_or_default();
-    let user = decoded(user).ok_or("a % of a user in a URL begins two hexadecimal digits")?;
-    let user =
-        String::from_utf8(user).map_err(|_| "the user of the URL is not UTF-8 text once each %XX is its byte")?;
+    let user = decoded(user).ok_or("expected two hexadecimal digits after the % in the user of the URL")?;
+    let user = String::from_utf8(user).map_err(|_| "the user of the URL, decoded, is not UTF-8 text")?;
     check_user(&user)?;
     let (_, name, port) = parse(place)?;
     Ok((Some(user), name, port))
@@ -98,7 +97,7 @@ fn split_port(place: &str) -> Result<(&str, Option<&str>), String> {
         Some((name, port)) if !port.contains(':') => Ok((name, Some(port))),
         Some(_) if is_ipv6(place) => Ok((place, None)),
         Some(_) => Err(match port_behind_zone(place) {
-            Some((address, port)) => format!("a port needs brackets round the IPv6 address: [{address}]:{port}"),
+            Some((address, port)) => format!("a port needs brackets around the IPv6 address: [{address}]:{port}"),
             None => "more than one colon, but not an IPv6 address; with a port write [address]:port".to_owned(),
         }),
     }
@@ -163,9 +162,9 @@ pub(super) fn check_user(user: &str) -> Result<(), &'static str> {
     } else if user.starts_with(['-', '@']) {
         Err("a user name cannot start with - or @")
     } else if user.len() > MAX_NAME {
-        Err("a user name cannot be as long as that")
+        Err("the user name is too long")
     } else if user.ends_with('\\') || user.chars().any(|c| c.is_control() || "'`\";&<>|(){}\u{feff}".contains(c)) {
-        Err("the user name contains a character that cannot be in one")
+        Err("the user name contains an invalid character")
     } else {
         Ok(())
     }

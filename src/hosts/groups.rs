@@ -66,7 +66,7 @@ pub fn check_group(name: &str) -> Result<(), String> {
         Err("the name of a group starts with a letter, a digit or _".to_owned())
     } else {
         match name.chars().find(|c| !good(*c)) {
-            Some(bad) => Err(format!("the name of a group has letters, digits, _ . and - in it, no {bad:?}")),
+            Some(bad) => Err(format!("the name of a group has letters, digits, _ . and - only, not {bad:?}")),
             None => Ok(()),
         }
     }
@@ -94,7 +94,7 @@ impl Found<'_> {
         }
         if let Some(first) = self.groups.open.iter().position(|open| open == name) {
             let chain = self.groups.open[first..].iter().map(|open| format!("@{open} has ")).collect::<String>();
-            self.reject(&format!("@{name}"), origin.clone(), &format!("the group is part of itself: {chain}@{name}"));
+            self.reject(&format!("@{name}"), origin.clone(), &format!("the group contains itself: {chain}@{name}"));
             return None;
         }
         self.groups.open.push(name.to_owned());
@@ -133,7 +133,7 @@ impl Found<'_> {
             let known = did_you_mean(name, definitions.groups.keys().map(String::as_str));
             let file = definitions.file.as_deref();
             let place = file.map_or_else(String::new, |file| format!(" in [groups] of {}", file.display()));
-            let problem = format!("there is no such group{place}{known}; for a host, the user before the @ is missing");
+            let problem = format!("no such group{place}{known}; for a host, the user before the @ is missing");
             self.reject(&format!("@{name}"), origin.clone(), &problem);
         }
     }
@@ -156,7 +156,7 @@ fn output(command: &str, limit: Duration) -> Result<Vec<u8>, String> {
     let mut child = Helper::spawn(&mut shell).map_err(failed)?;
     let pipe = child.stdout().ok_or("it has no output")?;
     let late = |error: io::Error| match error.kind() {
-        io::ErrorKind::TimedOut => format!("it has not ended after {limit:?}"),
+        io::ErrorKind::TimedOut => format!("it did not end within {limit:?}"),
         _ => failed(error),
     };
     let mut text = Vec::new();
@@ -187,7 +187,7 @@ mod tests {
         let output = |command: &str| output(command, Duration::from_millis(300));
         assert_eq!(output("echo a; echo b"), Ok(b"a\nb\n".to_vec()));
         assert_eq!(output("echo a; exit 3"), Err("it ended with exit status: 3".to_owned()));
-        let late = Err("it has not ended after 300ms".to_owned());
+        let late = Err("it did not end within 300ms".to_owned());
         assert_eq!(output("exec sleep 60"), late);
         assert_eq!(output("exec sleep 60 >&-"), late);
         let endless = super::output("exec yes", COMMAND_LIMIT);

@@ -131,7 +131,7 @@ impl HostConfig {
                 }
             }
             if !is_used {
-                notes.push(format!("{}: host {:?}: there is no such host in the list", table.origin, table.written));
+                notes.push(format!("{}: host {:?} is not in the list", table.origin, table.written));
             }
         }
         // Hosts of which the same tables speak share one copy.
@@ -200,9 +200,8 @@ impl<'a> HostConfigReader<'a> {
                     (names, patterns) = (names + more, patterns + wild);
                 }
                 if names > MOST_OF_FILE || patterns > MOST_PATTERNS_OF_FILE {
-                    let problem = format!(
-                        "with it there are more than {MOST_OF_FILE} names or {MOST_PATTERNS_OF_FILE} patterns in the file"
-                    );
+                    let problem =
+                        format!("more than {MOST_OF_FILE} names or {MOST_PATTERNS_OF_FILE} patterns in the file");
                     return bad.push(self.file.bad(name, &problem));
                 }
             }
@@ -272,15 +271,13 @@ fn check_names(text: &str) -> Result<Names, String> {
     let names = Names::parse(text).map_err(|error| error.problem)?;
     let one = names.iter().next().unwrap_or_default();
     if text.contains(['*', '?']) && names.count() > MOST_PATTERNS {
-        return Err(format!("that is more than {MOST_PATTERNS} patterns"));
+        return Err(format!("more than {MOST_PATTERNS} patterns"));
     }
     if text.contains('@') {
-        return Err("expected the name of a host alone; a table is for whatever user".to_owned());
+        return Err("expected a host name alone; a table applies to all users of a host".to_owned());
     }
     if text.contains(':') && !hosts::is_ipv6(&one) {
-        return Err(
-            "expected the name of a host alone, without a port and without brackets round an address".to_owned()
-        );
+        return Err("expected a host name alone, without a port and without brackets around an address".to_owned());
     }
     // Wildcards are no part of a name.
     hosts::check_name(&one.replace(['*', '?'], "x"))?;
@@ -340,7 +337,7 @@ mod tests {
         let (hosts, notes) = applied("[host.'n[1-9]']\nuser='a'\n[host.'*']\nport=7\n[host.x]", "n1 n2 n9 m");
         assert!(Arc::ptr_eq(&hosts[0].options, &hosts[2].options));
         assert!(hosts[3].options.user.is_none());
-        assert_eq!(notes, ["d/h.toml:5:7: host \"x\": there is no such host in the list"]);
+        assert_eq!(notes, ["d/h.toml:5:7: host \"x\" is not in the list"]);
     }
 
     #[test]
@@ -359,10 +356,10 @@ mod tests {
                 "[host.a.example.com]\nuser='x'",
                 "d/h.toml:1:7: \"a\": a name with a dot in it needs quotes: [host.\"a.example\"]",
             ),
-            ("[host.'a:22']", "d/h.toml:1:7: \"a:22\": expected the name of a host alone, without a port"),
-            ("[host.'r@a']", "d/h.toml:1:7: \"r@a\": expected the name of a host alone"),
-            ("[host.'n[1-999999999999]']", "d/h.toml:1:7: \"n[1-999999999999]\": that is more than 100000 names"),
-            ("[host.'n[1-9999]*']", "d/h.toml:1:7: \"n[1-9999]*\": that is more than 1000 patterns"),
+            ("[host.'a:22']", "d/h.toml:1:7: \"a:22\": expected a host name alone, without a port"),
+            ("[host.'r@a']", "d/h.toml:1:7: \"r@a\": expected a host name alone"),
+            ("[host.'n[1-999999999999]']", "d/h.toml:1:7: \"n[1-999999999999]\": more than 100000 names"),
+            ("[host.'n[1-9999]*']", "d/h.toml:1:7: \"n[1-9999]*\": more than 1000 patterns"),
             ("[host.'a b']", "d/h.toml:1:7: \"a b\": a host name cannot contain ' '"),
             ("[hosts.a]", "d/h.toml:1:2: \"hosts\": expected tables of hosts alone"),
             ("host = 1", "d/h.toml:1:1: \"host\": expected tables"),

@@ -167,7 +167,7 @@ impl Found<'_> {
         if let Some(Field { text: user, .. }) = fields.next_if(|field| field.value.is_none()) {
             match check_user(user) {
                 Ok(()) if user.starts_with('=') => {
-                    self.reject("=", at(column(user)), "expected key=value, and no blank before the =");
+                    self.reject("=", at(column(user)), "expected key=value, without a blank before the =");
                 }
                 // A user may be called user@domain.
                 Ok(()) if !user.contains('@') && likeness(user) == Likeness::Hosts => {
@@ -263,7 +263,9 @@ impl Found<'_> {
         }
         doubtful.sort_by_key(|(_, field, _)| field.origin.place());
         let told = doubtful.iter().take(DOUBTFUL_USERS).map(|(name, SecondField { origin, host, .. }, why)| {
-            format!("{origin}: {name:?} is the user on {host} here, and {why}; a line has one host: host[:port] [user]")
+            format!(
+                "{origin}: {name:?} is read as the user on {host}, but {why}; a line has one host: host[:port] [user]"
+            )
         });
         let more = doubtful.len().saturating_sub(DOUBTFUL_USERS);
         told.chain((more > 0).then(|| format!("... and {more} more users like these"))).collect()
@@ -310,7 +312,7 @@ impl Found<'_> {
 
     pub(super) fn too_many(&mut self, entry: &str, origin: &Origin) {
         self.is_full = true;
-        self.reject(entry, origin.clone(), &format!("with these there are more than {MOST_NAMES} hosts"));
+        self.reject(entry, origin.clone(), &format!("more than {MOST_NAMES} hosts"));
     }
 
     pub(super) fn reject(&mut self, text: &str, origin: Origin, problem: &str) {
@@ -348,7 +350,7 @@ fn only_comments_are_unreadable(line: &[u8]) -> bool {
 /// What is said of a line that is not UTF-8, given the whole text.
 fn not_utf8(text: &[u8]) -> &'static str {
     match text {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "not UTF-8 text, but UTF-16: iconv -f UTF-16 -t UTF-8 makes it that",
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "not UTF-8 text, but UTF-16: convert it with iconv -f UTF-16 -t UTF-8",
         _ => "not UTF-8 text",
     }
 }

@@ -41,7 +41,7 @@ impl Said<'_> {
                 }
                 Err(Refused::Unknown(Some(known))) => {
                     let problem =
-                        format!("did you mean {known}? An argument for the command of this name is {ARGUMENT}{key}");
+                        format!("did you mean {known}? For an argument of the command, write {ARGUMENT}{key}");
                     return Err((key.to_owned(), problem));
                 }
                 Err(Refused::Unknown(None)) => {
@@ -98,7 +98,7 @@ pub fn split(line: &str) -> Result<Vec<Field<'_>>, (&str, &'static str)> {
             _ => {
                 let plain = &rest[key.len() + 1..end];
                 if plain.contains('#') {
-                    return Err((&rest[..end], "a value with a # needs quotes, and a comment a blank before it"));
+                    return Err((&rest[..end], "quote a value that contains #, or put a blank before a comment"));
                 }
                 (Cow::Borrowed(plain), plain.len())
             }
@@ -246,13 +246,13 @@ mod tests {
         assert_eq!(names, ["web1", "me@web2", "web4", "web5"]);
         assert_eq!(hosts[2].arguments[..], [("a".to_owned(), "#".to_owned())]);
         let (_, bad) = file("web1 url=http://x/#part");
-        assert!(bad[0].starts_with("d/h:1:6: \"url\": a value with a # needs quotes"), "{bad:?}");
+        assert!(bad[0].starts_with("d/h:1:6: \"url\": quote a value that contains #"), "{bad:?}");
     }
 
     #[test]
     fn every_slip_in_a_line_has_its_place() {
         for (line, expected) in [
-            ("a prot=22", "d/h:1:3: \"prot\": did you mean port? An argument for the command of this name is arg.prot"),
+            ("a prot=22", "d/h:1:3: \"prot\": did you mean port? For an argument of the command, write arg.prot"),
             ("a Port=22", "d/h:1:3: \"Port\": did you mean port?"),
             ("a port=x", "d/h:1:3: \"port=x\": the port \"x\" is not a number"),
             ("a b c=1 d", "d/h:1:9: \"d\": expected [user@]host[:port] [user] [key=value]..."),

@@ -265,7 +265,7 @@ impl HostOptions {
             }
             "password-file" => {
                 // The owner of the list may have a host in it.
-                place.may("have a file read here that a host is told")?;
+                place.may("choose a local file to send to a host")?;
                 put(&mut self.password_file, place.path(value)?, origin)?;
             }
             "proxy" => put_via(&mut self.proxy, Proxy::jump(value.text("jump hosts, or \"none\"")?)?, origin)?,
@@ -300,8 +300,8 @@ impl HostOptions {
                 put_agent(&mut self.agent, agent, origin)?;
             }
             _ if is_password(key) => {
-                let problem = "a password does not stand in a file that others may read; name a file that only its owner \
-                               can read: password-file";
+                let problem = "passwords are not allowed here, where others may read them; use password-file with a file \
+                               that only its owner can read";
                 return Err(problem.to_owned().into());
             }
             _ => return Err(Refused::Unknown(crate::text::suggest::suggest(key, KEYS))),
@@ -318,7 +318,7 @@ pub fn unknown_key(key: &str) -> String {
         None => did_you_mean(key, KEYS),
     };
     if hint.is_empty() {
-        format!("there is no such key; there are {}", KEYS.join(", "))
+        format!("there is no such key; expected {}", KEYS.join(", "))
     } else {
         format!("there is no such key{hint}")
     }
@@ -370,10 +370,10 @@ fn address(value: &Value<'_>) -> Result<String, String> {
     let text = value.text("a host name or address")?;
     let filled = text.replace("%%", "").replace("%h", "h");
     if filled.contains('%') {
-        return Err(format!("{text:?}: only %h, the name in the list, and %% are known"));
+        return Err(format!("{text:?}: expected only %h (the name in the list) and %%"));
     }
     if text.contains(':') && !hosts::is_ipv6(&text.replace("%%", "%")) {
-        return Err(format!("{text:?}: expected a host name or address alone; there is a key port"));
+        return Err(format!("{text:?}: expected a host name or address alone; set the port with the key port"));
     }
     hosts::check_name(if filled.is_empty() { text } else { &filled })?;
     Ok(text.to_owned())
@@ -385,7 +385,7 @@ fn alias(value: &Value<'_>) -> Result<String, String> {
     let bad = |c: char| c.is_control() || c == '/';
     if text.trim().is_empty() || text.trim() != text || text.starts_with(['-', '.']) || text.contains(bad) {
         return Err(format!(
-            "{text:?} is not a label: blanks at its ends, -, . at its beginning and / are not possible"
+            "{text:?} is not a label: it cannot begin or end with a blank, begin with - or ., or contain /"
         ));
     }
     Ok(text.to_owned())

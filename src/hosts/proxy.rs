@@ -89,7 +89,7 @@ enum Piece {
 impl Template {
     fn parse(text: &str) -> Result<Template, String> {
         if text.trim().is_empty() {
-            return Err("the command is empty; none switches it off".to_owned());
+            return Err("the command is empty; none disables it".to_owned());
         }
         if text.contains('\0') {
             return Err("the command contains a NUL byte".to_owned());
@@ -106,8 +106,8 @@ impl Template {
                 ('%', Some('h' | 'n')) => Piece::Host,
                 ('%', Some('p')) => Piece::Port,
                 ('%', Some('r')) => Piece::User,
-                ('%', Some(other)) => return Err(format!("%{other} is not known; %h, %p, %r and %% are")),
-                ('%', None) => return Err("a % at the end stands for nothing; write %% for one".to_owned()),
+                ('%', Some(other)) => return Err(format!("unknown %{other}; expected %h, %p, %r or %%")),
+                ('%', None) => return Err("incomplete % at the end; write %% for a literal %".to_owned()),
                 (c, _) => {
                     plain.push(c);
                     continue;

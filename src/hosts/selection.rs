@@ -48,7 +48,7 @@ impl Found<'_> {
             if term.operator != Operator::And {
                 steps += set.hosts.len();
                 if steps > MOST_STEPS {
-                    let problem = "by then the ! & ^ of the list have too many hosts to look at";
+                    let problem = "too many hosts up to here for ! & ^ to compare";
                     self.reject(term.text, origin, problem);
                     return set.hosts;
                 }
@@ -110,7 +110,7 @@ impl Found<'_> {
             for term in self.terms(list, &place) {
                 let origin = place.after(term.column);
                 if term.operator != Operator::And {
-                    let problem = format!("{name} takes items separated by commas, and none of ! & ^");
+                    let problem = format!("{name} takes items separated by commas, without ! & ^");
                     self.reject(term.text, origin.clone(), &problem);
                 }
                 let item = filter.items.len();
@@ -118,7 +118,7 @@ impl Found<'_> {
                     Item::Pattern(pattern) => {
                         patterns += pattern.count();
                         if patterns > MOST_PATTERNS {
-                            let problem = format!("with it there are more than {MOST_PATTERNS} patterns");
+                            let problem = format!("more than {MOST_PATTERNS} patterns");
                             self.reject(term.text, origin, &problem);
                             return None;
                         }

@@ -73,10 +73,11 @@ impl Template {
                 continue;
             }
             let named = after.split_once('}').filter(|_| brace == "{");
-            let (name, after) = named.ok_or_else(|| format!("a {brace} stands alone; {brace}{brace} is a brace"))?;
+            let (name, after) =
+                named.ok_or_else(|| format!("unmatched {brace}; write {brace}{brace} for a literal one"))?;
             let field = FIELDS.iter().find(|(known, _)| *known == name).map(|(_, field)| *field).ok_or_else(|| {
                 let known = FIELDS.map(|(known, _)| known);
-                format!("{{{name}}} is not known{}; there are {{{}}}", did_you_mean(name, known), known.join("}, {"))
+                format!("unknown field {{{name}}}{}; expected {{{}}}", did_you_mean(name, known), known.join("}, {"))
             })?;
             if !plain.is_empty() {
                 parts.push(Part::Text(std::mem::take(&mut plain)));
@@ -186,9 +187,9 @@ mod tests {
     fn slips_in_templates_are_told() {
         for (bad, why) in [
             ("{hots}", "did you mean host?"),
-            ("{}", "{} is not known; there are {label}, {host}, {user}, {port}, {index}"),
-            ("{label", "a { stands alone"),
-            ("a}", "a } stands alone; }} is a brace"),
+            ("{}", "unknown field {}; expected {label}, {host}, {user}, {port}, {index}"),
+            ("{label", "unmatched {"),
+            ("a}", "unmatched }; write }} for a literal one"),
         ] {
             let problem = Template::parse(bad).expect_err(bad);
             assert!(problem.contains(why), "{problem}");

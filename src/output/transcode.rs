@@ -23,9 +23,11 @@ pub fn encoding(name: &str) -> Result<&'static Encoding, String> {
         bare.strip_prefix("cp").map(|page| if page == "932" { "sjis".to_owned() } else { format!("windows-{page}") });
     let utf16 = bare.to_ascii_lowercase().strip_prefix("utf16").map(|order| format!("utf-16{order}"));
     let names = [Some(name.to_owned()), Some(name.replace('_', "-")), Some(bare), page, utf16];
-    names.into_iter().flatten().find_map(|name| Encoding::for_label_no_replacement(name.as_bytes())).ok_or_else(|| {
-        "no encoding has this name; try latin1, windows-1251, sjis, gb18030, utf-16le or utf-8".to_owned()
-    })
+    names
+        .into_iter()
+        .flatten()
+        .find_map(|name| Encoding::for_label_no_replacement(name.as_bytes()))
+        .ok_or_else(|| "unknown encoding; try latin1, windows-1251, sjis, gb18030, utf-16le or utf-8".to_owned())
 }
 
 /// A report whose hosts print in another encoding. What is wrong in it becomes a replacement character (U+FFFD), and nothing

@@ -45,7 +45,7 @@ impl ChannelRequests {
                 Some(PseudoTerminal { term, size: self.size })
             }
             RequestTty::Yes => {
-                notes.push("no terminal is asked for, since the command's input is none (RequestTTY force does)");
+                notes.push("no pty is requested, because stdin of the command is not a terminal (RequestTTY force requests one)");
                 None
             }
             RequestTty::Auto | RequestTty::No => None,

@@ -31,7 +31,7 @@ pub(super) fn bind_address(resolved: &Resolved) -> Result<Option<SocketAddr>, Un
         return Ok(Some(address));
     }
     if !hosts::is_ipv6(text) {
-        return Err(Unprepared::Setting(format!("{origin}: BindAddress {text}: an IP address is needed")));
+        return Err(Unprepared::Setting(format!("{origin}: BindAddress {text}: expected an IP address")));
     }
     // It has a zone, the name or number of an interface.
     let address = resolver::lookup(text)

@@ -253,7 +253,7 @@ impl Destinations {
             return Ok(chain.clone());
         }
         if hops.len() > LONGEST_CHAIN {
-            let problem = format!("{} jump hosts in a row are more than {LONGEST_CHAIN}", hops.len());
+            let problem = format!("{} jump hosts, but at most {LONGEST_CHAIN} are allowed", hops.len());
             return Err(Unprepared::Setting(problem));
         }
         let mut chain = Chain { hops: Arc::clone(hops), origins: Vec::new() };
@@ -263,7 +263,7 @@ impl Destinations {
             let origin = resolved.proxy.origin;
             chain.hops = [&*before, &*chain.hops].concat().into();
             if chain.hops.len() > LONGEST_CHAIN {
-                let problem = format!("{origin}: more than {LONGEST_CHAIN} jump hosts in a row");
+                let problem = format!("{origin}: more than {LONGEST_CHAIN} jump hosts");
                 return Err(Unprepared::Setting(problem));
             }
             chain.origins.push(origin);
@@ -453,7 +453,7 @@ impl Destinations {
             Some(format!("BatchMode lets nothing be asked ({})", batch.origin))
         } else {
             let is_useless = !configured::methods(resolved).contains(&Method::PublicKey);
-            is_useless.then(|| "no key is to be tried".to_owned())
+            is_useless.then(|| "public keys are not tried".to_owned())
         };
         let first = settings.proxy_identity.iter().filter(|_| is_named).cloned();
         let key = IdentitySources {

@@ -31,7 +31,7 @@ pub struct ExecRequest {
 pub enum RequestError {
     /// It would need standard input, which the user's own input takes.
     #[error(
-        "{what} has {length} bytes: what does not fit into {MAX_COMMAND} is sent over standard input, which is taken"
+        "{what} has {length} bytes: what does not fit into {MAX_COMMAND} is sent over standard input, which is in use"
     )]
     InputTaken {
         /// The command or the script.
@@ -40,7 +40,7 @@ pub enum RequestError {
         length: usize,
     },
     /// The script's interpreter reads it from standard input.
-    #[error("{0} is run from standard input, as its interpreter cannot read it otherwise, and that is taken")]
+    #[error("the interpreter of {0} can only read it from standard input, which is in use")]
     ReadsInput(String),
     /// It is too long in any case.
     #[error("{what} has {length} bytes; at most {most} can be sent (put it into a file on the hosts)")]

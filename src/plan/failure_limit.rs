@@ -20,16 +20,16 @@ impl FailureLimit {
     /// # Errors
     /// It is neither, or nothing could ever fail; with what is expected.
     pub fn parse(text: &str) -> Result<FailureLimit, String> {
-        let expected = || "expected a number of hosts, such as 3, or a part of them, such as 10%".to_owned();
+        let expected = || "expected a number of hosts, such as 3, or a percentage, such as 10%".to_owned();
         if let Some(number) = text.strip_suffix('%') {
             return match number.parse::<f64>() {
                 Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(FailureLimit::Percent(percent)),
-                Ok(_) => Err("a percentage is more than 0 and at most 100".to_owned()),
+                Ok(_) => Err("expected a percentage above 0 and at most 100".to_owned()),
                 Err(_) => Err(expected()),
             };
         }
         match text.parse::<usize>() {
-            Ok(0) => Err("with 0 failed hosts nothing would be run at all; 1 stops at the first".to_owned()),
+            Ok(0) => Err("0 would stop the run before it starts; 1 stops it at the first failure".to_owned()),
             Ok(count) => Ok(FailureLimit::Hosts(count)),
             Err(_) => Err(expected()),
         }

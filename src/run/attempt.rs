@@ -122,7 +122,7 @@ impl Attempt<'_> {
     /// The words of a conversation with sudo, if there is to be one.
     fn tokens(&self) -> Result<Option<Tokens>, Outcome> {
         self.runner.settings.sudo.as_ref().map(|_| Tokens::random()).transpose().map_err(|error| {
-            HostError::Local { doing: "making random numbers", detail: error.to_string(), hint: None }.into()
+            HostError::Local { doing: "generating random numbers", detail: error.to_string(), hint: None }.into()
         })
     }
 

@@ -42,7 +42,7 @@ impl Attempt<'_> {
                 return Ok(outcome);
             }
             drop(dialogue);
-            note(&|| format!("there is no SFTP server ({outcome}); trying scp"));
+            note(&|| format!("no SFTP server ({outcome}); trying scp"));
         }
         let (line, mut dialogue) = copy.over_scp(self.job.number)?;
         // sudo runs a program, and `exec` is the shell's.

@@ -22,14 +22,14 @@ pub(super) fn wrong_order(
     if let Some(column) = with_hosts(rows, &known, is_used) {
         let word = as_typed(&[column.into()]);
         return Some(format!(
-            "the column {column:?} has names of hosts of this run; if each row is for the host in it, say {option} {word}, with \
-             the names as the list has them, or call the column \"{HOST}\"; rows in the order of the hosts have no such column"
+            "the column {column:?} has names of hosts of this run; to match rows by it, use {option} {word} with names as in the \
+             list, or call the column \"{HOST}\"; to match rows by their order, remove the column"
         ));
     }
     first_value_is_host(rows, &known).then(|| {
         format!(
-            "the first values of the rows are the hosts of this run, and not in the order of the list; for rows that say whose they \
-             are, begin with a line of names, such as \"{HOST},version\", and use these: %(version)q"
+            "the first values of the rows are hosts of this run, but not in the order of the list; to match rows by host, add a \
+             header such as \"{HOST},version\", and use its names: %(version)q"
         )
     })
 }

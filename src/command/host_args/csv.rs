@@ -46,7 +46,7 @@ pub fn records(text: &[u8], delimiter: u8) -> Result<Vec<Record>, Wrong> {
                 rest = match (end, after) {
                     (Some(after), _) => after,
                     (None, [] | b"\r") => &[],
-                    (None, _) => return Err((at(after), "there is text behind the closing quote of a field")),
+                    (None, _) => return Err((at(after), "text after the closing quote of a field")),
                 };
                 break;
             };
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(wrong("a\nb,\"c\nd\n"), (4, "the quote that opens a field is never closed"));
         assert_eq!(wrong("a\n\"b\nc\"d\n").0, 7);
         assert_eq!(wrong(&",\n".repeat(MOST_VALUES)), (MOST_VALUES, TOO_MANY));
-        assert_eq!(wrong("\"a\" ,b").1, "there is text behind the closing quote of a field");
+        assert_eq!(wrong("\"a\" ,b").1, "text after the closing quote of a field");
     }
 
     proptest::proptest! {

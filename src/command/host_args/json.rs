@@ -41,12 +41,12 @@ pub fn rows(text: &[u8], lines: bool) -> (Vec<Row>, Vec<Wrong>) {
 /// The value of each row, with its line.
 fn values(text: &[u8], lines: bool) -> Result<Vec<(usize, &RawValue)>, Wrong> {
     let text = std::str::from_utf8(text)
-        .map_err(|error| (place(text, error.valid_up_to()), "it is not UTF-8 text, as JSON has to be".to_owned()))?;
+        .map_err(|error| (place(text, error.valid_up_to()), "not UTF-8 text, which JSON requires".to_owned()))?;
     let syntax = |error: serde_json::Error| {
         let said = error.to_string();
         // serde_json ends its messages with the place.
         let said = said.split(" at line ").next().unwrap_or_default();
-        (format!("{}:{}", error.line(), error.column()), format!("it is not JSON: {said}"))
+        (format!("{}:{}", error.line(), error.column()), format!("not JSON: {said}"))
     };
     let stream = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     let mut values: Vec<&RawValue> = Vec::new();
@@ -146,7 +146,7 @@ impl<'de> Visitor<'de> for Fields {
                 return Err(serde::de::Error::custom(TOO_MANY));
             }
             if !known.insert(name.clone()) {
-                return Err(serde::de::Error::custom(format_args!("{name:?} is there twice")));
+                return Err(serde::de::Error::custom(format_args!("{name:?} appears twice")));
             }
             fields.push((name, value));
         }
@@ -229,9 +229,9 @@ mod tests {
         assert_eq!(one("[\n null]"), "2:2: null is not a value; write \"\" for an empty one");
         assert_eq!(one("[\"a\",\n[[1]]]"), "2:2: an array or object cannot be a value");
         assert_eq!(one("{\"a\":{}}"), "1:6: \"a\": an array or object cannot be a value");
-        assert_eq!(one("{\"a\":1,\n\"a\":2}"), "1:1: \"a\" is there twice");
-        assert!(one("[\"a\",\n b]").starts_with("2:2: it is not JSON: expected value"), "{}", one("[\"a\",\n b]"));
-        assert!(one("[\"a\"").starts_with("1:4: it is not JSON: EOF"));
+        assert_eq!(one("{\"a\":1,\n\"a\":2}"), "1:1: \"a\" appears twice");
+        assert!(one("[\"a\",\n b]").starts_with("2:2: not JSON: expected value"), "{}", one("[\"a\",\n b]"));
+        assert!(one("[\"a\"").starts_with("1:4: not JSON: EOF"));
         assert_eq!(one("[\"\\ud800\"]"), "1:2: the string is not Unicode text");
         assert_eq!(rows(b"[\n\"\xff\"]", false).1[0].0, "2:2");
         assert_eq!(wrong("[null,\n1,\nnull]").count(), 2);

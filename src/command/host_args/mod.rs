@@ -131,7 +131,7 @@ impl fmt::Display for Problems<'_> {
 /// The most values that a file may have: each costs memory, even an empty one.
 const MOST_VALUES: usize = 2_000_000;
 /// What is said where there are more.
-const TOO_MANY: &str = "with this one there are more than 2,000,000 values";
+const TOO_MANY: &str = "more than 2,000,000 values";
 
 /// Line and column of a byte of the text, both from 1 and the column in characters.
 fn place(text: &[u8], offset: usize) -> String {
@@ -248,7 +248,7 @@ pub fn check(arguments: &[Arguments], hosts: &[HostSpec], command: &CommandLine)
             of_host.check(number, host, command, &mut problems);
         }
     } else {
-        problems.push(format!("there are arguments for {} hosts, and {} hosts", arguments.len(), hosts.len()));
+        problems.push(format!("arguments for {} hosts, but {} hosts in the run", arguments.len(), hosts.len()));
     }
     if problems.is_empty() { Ok(()) } else { Err(HostArgsError::Bad(problems)) }
 }
@@ -313,7 +313,7 @@ fn single(
     let other = |target: &[u8]| hosts.places_of_other_form(target);
     let found = shown(target).map(|places| (places, None));
     let found = found.or_else(|| named(&shown)).or_else(|| Some((other(target)?, None))).or_else(|| named(&other));
-    match found.ok_or("there is no such host in this run")? {
+    match found.ok_or("no such host in this run")? {
         (places, None) => places.into_iter().for_each(|place| singles[place].push(value.to_owned())),
         (places, Some(name)) => {
             let name = std::str::from_utf8(name).ok().filter(|name| !name.is_empty());
@@ -389,7 +389,7 @@ impl Rows {
         };
         for row in &rows {
             if row.given.values().any(|value| value.contains(&0)) {
-                problems.push(at(&row.line, "a value contains a NUL byte, which no command can have"));
+                problems.push(at(&row.line, "a value contains a NUL byte, which a command cannot contain"));
             }
         }
         if problems.is_empty() { Ok(Rows { file, rows, headless, advice }) } else { Err(problems) }
@@ -567,19 +567,20 @@ impl Arguments {
         names.extend(BUILT_IN);
         let mut seen = std::collections::HashSet::new();
         names.retain(|name| seen.insert(*name));
-        format!("; there are {} (and %% is a percent sign)", excerpt(&names.join(", ")))
+        format!("; known names: {} (write %% for a literal %)", excerpt(&names.join(", ")))
     }
 }
 
 fn miscounted(given: usize, needed: usize, arguments: &Arguments) -> String {
-    let values = |count| if count == 1 { "1 value".to_owned() } else { format!("{count} values") };
+    let values =
+        |count| if count == 1 { "1 positional value".to_owned() } else { format!("{count} positional values") };
     let has_names = !arguments.named.is_empty();
     match (given, needed) {
         (0, needed) if has_names => {
             let needed = values(needed);
-            format!("the command takes {needed} in order (%s, %q, %d), and there are only named ones (as in %(name)q)")
+            format!("the command needs {needed} (%s, %q, %d), but only named ones are given (use %(name)q)")
         }
-        (given, 0) => format!("there is {} in order, and the command uses none (%s, %q, %d)", values(given)),
-        (given, needed) => format!("expected {} in order (%s, %q, %d) and found {given}", values(needed)),
+        (given, 0) => format!("found {}, but the command uses none (%s, %q, %d)", values(given)),
+        (given, needed) => format!("expected {}, found {given} (write %% for a literal %)", values(needed)),
     }
 }

@@ -28,13 +28,13 @@ pub(super) fn advice(path: &Path, records: &[Record], delimiter: u8) -> Option<S
     let is_free = !records.iter().any(|record| record.fields.iter().any(|field| field.contains(&delimiter)));
     let way = match separator {
         b'\t' | b',' if is_file => format!("give it the ending {name}"),
-        _ if is_free && is_file => format!("tr '{}' '{}' <{file} makes that", escaped(separator), escaped(delimiter)),
-        _ if is_free => format!("tr '{}' '{}' makes that", escaped(separator), escaped(delimiter)),
+        _ if is_free && is_file => format!("tr '{}' '{}' <{file} converts it", escaped(separator), escaped(delimiter)),
+        _ if is_free => format!("tr '{}' '{}' converts it", escaped(separator), escaped(delimiter)),
         _ => "export it again with these".to_owned(),
     };
     let row = excerpt(&String::from_utf8_lossy(first)).into_owned();
     Some(format!(
-        "{}: the fields seem to be separated by {shown}, and {row:?} is one field; expected {expected}: {way}",
+        "{}: the fields seem to be separated by {shown}, so {row:?} is a single field; expected {expected}: {way}",
         path.display()
     ))
 }
@@ -59,13 +59,13 @@ mod tests {
         let advised = |name, text, delimiter| advice_on(name, text, delimiter).expect("advice");
         assert_eq!(
             advised("v w.csv", "host;v\nweb1;3\n", b','),
-            "v w.csv: the fields seem to be separated by \";\", and \"host;v\" is one field; expected commas: tr ';' ',' <'v w.csv' makes that"
+            "v w.csv: the fields seem to be separated by \";\", so \"host;v\" is a single field; expected commas: tr ';' ',' <'v w.csv' converts it"
         );
         assert!(
             advised("v.csv", "host\tv\nweb1\t3\n", b',')
-                .ends_with("is one field; expected commas: give it the ending .tsv")
+                .ends_with("is a single field; expected commas: give it the ending .tsv")
         );
-        assert!(advised("-", "a\tb\n", b',').ends_with("expected commas: tr '\\t' ',' makes that"));
+        assert!(advised("-", "a\tb\n", b',').ends_with("expected commas: tr '\\t' ',' converts it"));
         assert!(advised("v.tsv", "a,b\nc,d\n", b'\t').ends_with("give it the ending .csv"));
         assert!(advised("v.csv", "a|\"b\"\nc|d\n", b',').contains("separated by \"|\", and"));
         assert!(advised("v.csv", "\"a;x,y\"\n\"b;z\"\n", b',').ends_with("export it again with these"));

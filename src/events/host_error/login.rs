@@ -106,7 +106,7 @@ mod tests {
         let (accepted, offered) = (list(&["ssh-ed25519 k"]), list(&["password"]));
         let error = LoginError { user: "u".to_owned(), accepted, offered, ..LoginError::default() };
         assert_eq!(error.to_string(), "u: ssh-ed25519 k was accepted; the server also wants password");
-        assert_eq!(error.hint().as_deref(), Some("it wants more than that: -A asks for a password"));
+        assert_eq!(error.hint().as_deref(), Some("the server requires more: -A asks for a password"));
         let error = LoginError { tried: list(&["password"]), told_secret: true, ..error };
         assert_eq!(
             error.to_string(),

@@ -135,7 +135,7 @@ fn item_length(text: &str) -> Result<usize, String> {
             escaped = c == '\\' && !escaped;
             ends
         });
-        let end = 1 + end.ok_or("the / has no / after it, where the regular expression ends")? + 1;
+        let end = 1 + end.ok_or("the regular expression has no closing /")? + 1;
         let blanks = text[end..].len() - text[end..].trim_start().len();
         let rest = &text[end + blanks..];
         if !rest.is_empty() && !rest.starts_with(|c| Operator::of(c).is_some()) {
@@ -175,7 +175,7 @@ impl Item {
         if let Some(regex) = text.strip_prefix('/').and_then(|text| text.strip_suffix('/')) {
             let wrong = |problem: String| NamesError { column: 0, problem: problem.into() };
             if regex.is_empty() {
-                return Err(wrong("the regular expression is empty: it is found in every name".to_owned()));
+                return Err(wrong("the regular expression is empty and would match every name".to_owned()));
             }
             if regex.len() > LONGEST_REGEX || regex.matches('(').count() > MOST_GROUPS {
                 let problem =
@@ -184,22 +184,19 @@ impl Item {
             }
             // A \/ is a / for regular expressions too.
             let regex = RegexBuilder::new(regex).size_limit(LARGEST_REGEX).build();
-            let regex = regex.map_err(|error| wrong(format!("the regular expression cannot be read: {error}")))?;
+            let regex = regex.map_err(|error| wrong(format!("invalid regular expression: {error}")))?;
             return Ok(Item::Pattern(Pattern::Regex(regex)));
         }
         if !text.contains(['*', '?']) {
             return Ok(Item::Hosts);
         }
         if let Some(at) = text.find(['@', ':']) {
-            let problem = "a pattern is compared with the names of hosts alone, without user and port".into();
+            let problem = "a pattern matches host names only, without user and port".into();
             return Err(NamesError { column: text[..at].chars().count(), problem });
         }
         let names = Names::parse(text)?;
         if names.count() > MOST_PATTERNS {
-            return Err(NamesError {
-                column: 0,
-                problem: format!("that is more than {MOST_PATTERNS} patterns").into(),
-            });
+            return Err(NamesError { column: 0, problem: format!("more than {MOST_PATTERNS} patterns").into() });
         }
         Ok(Item::Pattern(Pattern::Wildcards(names.iter().collect())))
     }
@@ -273,7 +270,7 @@ mod tests {
             ("a,/x\\/", 2, "has no / after it"),
             ("/x/y", 0, "after the regular expression, not \"y\""),
             ("a,//", 2, "is empty"),
-            ("/(/", 0, "cannot be read"),
+            ("/(/", 0, "invalid regular expression"),
             ("a,root@w*", 6, "names of hosts alone"),
             ("a,é*[1", 4, "no ] after"),
             ("w[1-1001]*", 0, "more than 1000 patterns"),

@@ -69,9 +69,9 @@ impl Names {
                 at += plain;
                 continue;
             }
-            let inside = rest.strip_prefix('[').ok_or_else(|| wrong(at, "the ] has no [ before it".to_owned()))?;
+            let inside = rest.strip_prefix('[').ok_or_else(|| wrong(at, "unmatched ]".to_owned()))?;
             let end = inside.find(['[', ']']).filter(|end| inside[*end..].starts_with(']'));
-            let inside = &inside[..end.ok_or_else(|| wrong(at, "the [ has no ] after it".to_owned()))?];
+            let inside = &inside[..end.ok_or_else(|| wrong(at, "unmatched [".to_owned()))?];
             at += 1;
             let (mut items, mut words) = (Vec::new(), 0_u64);
             for item in inside.split(',') {
@@ -85,7 +85,7 @@ impl Names {
             parts.push(Part::Choice(items, words));
         }
         if count > MOST_NAMES {
-            return Err(wrong(0, format!("that is more than {MOST_NAMES} names")));
+            return Err(wrong(0, format!("more than {MOST_NAMES} names")));
         }
         Ok(Names { parts, count })
     }
@@ -151,13 +151,13 @@ impl Item {
             // As ClusterShell has it: zeros in front say how many digits all have, so that both ends must have as many.
             let width = if has_zeros(from) { from.len() } else { 0 };
             if (has_zeros(from) || has_zeros(to)) && from.len() != to.len() {
-                return Err(format!("{} and {} have not the same number of digits", excerpt(from), excerpt(to)));
+                return Err(format!("{} and {} do not have the same number of digits", excerpt(from), excerpt(to)));
             }
             if first > last {
                 return Err(format!("{} comes after {}", excerpt(from), excerpt(to)));
             }
             if step == 0 {
-                return Err("a step of 0 leads nowhere".to_owned());
+                return Err("the step cannot be 0".to_owned());
             }
             return Ok(Item::Numbers { first, last, step, width });
         }

@@ -188,7 +188,7 @@ impl Gather {
         }
         self.shape.ci = ci;
         if let Some(problem) = group.printed.iter().find_map(|printed| printed.cut.as_deref()) {
-            output.fault(format!("{names}: the output could not be kept to its end: {problem}"));
+            output.fault(format!("{names}: part of the output could not be stored: {problem}"));
         }
     }
 

@@ -97,8 +97,8 @@ impl FailedTo {
         let own = Own::find(file.path(), lists)?;
         if is_chosen && own.as_ref().is_some_and(Own::has_many_in_a_line) {
             return Err(io::Error::other(
-                "it is a hosts file of this run with groups or ranges, and the hosts of these that --only, --exclude and \
-                 --host-glob leave out would be lost: name another file",
+                "this hosts file of the run has groups or ranges; rewriting it would lose the hosts that --only, \
+                 --exclude and --host-glob leave out: name another file",
             ));
         }
         // A host of which nothing was heard has not done it.
@@ -171,7 +171,7 @@ impl Report for FailedTo {
             Err(error) => {
                 // What was added to it must not be lost.
                 let path = self.file.path().display();
-                return output.fault(format!("--failed-to {path}: cannot be read again: {}", reason(&error)));
+                return output.fault(format!("--failed-to {path}: cannot read it again: {}", reason(&error)));
             }
         };
         let (text, has_hosts) = self.text(&now);

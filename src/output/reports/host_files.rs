@@ -92,9 +92,9 @@ impl Files {
         for ((option, path), place) in ["--outdir", "--errdir"].iter().zip(&directories.of).zip(&mut places) {
             let Some(path) = path else { continue };
             let wrong = |doing, error| DirectoryError { option, path: path.clone(), doing, error };
-            let directory = trusted_path::directory(path).map_err(|error| wrong("cannot be made", error))?;
+            let directory = trusted_path::directory(path).map_err(|error| wrong("cannot be created", error))?;
             let access = accessat(&directory, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);
-            access.map_err(|error| wrong("no files can be made in it", error.into()))?;
+            access.map_err(|error| wrong("files cannot be created in it", error.into()))?;
             // Both may be the same.
             let identity = rustix::fs::fstat(&directory).map(|about| (about.st_dev, about.st_ino)).ok();
             // A file of that name is a host's.

@@ -61,13 +61,13 @@ impl Destinations {
         let (tried, untried): (Vec<Method>, Vec<Method>) = methods(resolved).into_iter().partition(is_tried);
         let names = |methods: &[Method]| methods.iter().map(|method| method.name()).collect::<Vec<_>>().join(",");
         let tried = if tried.is_empty() { "none".to_owned() } else { names(&tried) };
-        let why = "what the settings and the keys, passwords and terminal at hand leave";
+        let why = "what the settings, keys, passwords and terminal allow";
         lines.0.push(("methods", tried, Origin::Option(why.into())));
-        let no_password = format!("there is no password; {} asks for one", settings.names.ask_password);
+        let no_password = format!("no password; {} asks for one", settings.names.ask_password);
         for method in untried {
             let why: &str = match method {
-                Method::PublicKey => "there is no key to offer",
-                Method::KeyboardInteractive => "there is no password, and no terminal to ask on",
+                Method::PublicKey => "no key to offer",
+                Method::KeyboardInteractive => "no password, and no terminal to ask on",
                 Method::Password => &no_password,
             };
             lines.0.push((NOT_TRIED, format!("method {}", method.name()), Origin::Option(why.into())));
