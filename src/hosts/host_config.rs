@@ -1,4 +1,4 @@
-//! `--host-config`: what is said about hosts in a TOML file, in a table for each name, range of names or pattern.
+//! `--host-config`: options of hosts in a TOML file, in a table for each name, range of names or pattern.
 //!
 //! ```toml
 //! [host."web[1-3]"]
@@ -6,8 +6,8 @@
 //! connect-timeout = "30s"
 //! ```
 //!
-//! Names are compared with the names in the list of hosts, as the user wrote them. Where several tables are about a host,
-//! each key counts from the first of them that has it, as in ssh_config(5); what the host's own entry says comes before
+//! Names are compared with the names in the list of hosts, as the user wrote them. If several tables match a host,
+//! the first one that has a key wins, as in ssh_config(5); the host's own entry beats
 //! all of them.
 
 use std::borrow::Cow;
@@ -46,7 +46,7 @@ pub enum HostConfigError {
     /// It is not text.
     #[error("{}: not UTF-8 text", .0.display())]
     Text(PathBuf),
-    /// Something in it is wrong; all of it, so that it can be mended at once.
+    /// All problems in it, so that they can be fixed at once.
     #[error("{}", Bad(.0))]
     Bad(Vec<BadEntry>),
 }
@@ -57,16 +57,16 @@ impl BeforeStart for HostConfigError {
     }
 }
 
-/// The tables of all files, in the order in which they count.
+/// The tables of all files, in order of precedence.
 #[derive(Debug, Default)]
 pub struct HostConfig {
     tables: Vec<Table>,
 }
 
-/// What is said about the hosts of one name.
+/// The options for the hosts of one name.
 #[derive(Debug)]
 struct Table {
-    /// As it is written.
+    /// As written.
     written: String,
     names: Names,
     options: Arc<HostOptions>,
@@ -74,7 +74,7 @@ struct Table {
 }
 
 impl Table {
-    /// How many names it stands for, and how many of them are patterns.
+    /// How many names it has, and how many of them are patterns.
     fn size(&self) -> (u64, u64) {
         let count = self.names.count();
         (count, if self.written.contains(['*', '?']) { count } else { 0 })
@@ -98,7 +98,7 @@ impl HostConfig {
         if bad.is_empty() { Ok(config) } else { Err(HostConfigError::Bad(bad)) }
     }
 
-    /// Reads the text of one file.
+    /// Parses the text of one file.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn of_text(path: &Path, text: &str) -> Result<HostConfig, HostConfigError> {
         let (mut config, mut bad) = (HostConfig::default(), Vec::new());
@@ -106,7 +106,7 @@ impl HostConfig {
         if bad.is_empty() { Ok(config) } else { Err(HostConfigError::Bad(bad)) }
     }
 
-    /// Adds to each host what the tables say about it. Gives what is worth telling with `-v`: the tables that are about none
+    /// Adds the options of the tables to each host. Returns notes for `-v`: the tables that match none
     /// of the hosts.
     pub fn apply(&self, hosts: &mut [HostSpec]) -> Vec<String> {
         let mut of_name: HashMap<&str, Vec<usize>> = HashMap::new();
@@ -134,7 +134,7 @@ impl HostConfig {
                 notes.push(format!("{}: host {:?} is not in the list", table.origin, table.written));
             }
         }
-        // Hosts of which the same tables speak share one copy.
+        // Hosts with the same tables share one copy.
         let of_name: HashMap<String, Vec<usize>> = of_name
             .into_iter()
             .filter(|(_, found)| !found.is_empty())
@@ -166,7 +166,7 @@ impl HostConfig {
 struct HostConfigReader<'a> {
     file: TomlFile<'a>,
     directory: &'a Path,
-    /// Why it may not say everything, if it may not.
+    /// Why some keys are not allowed in it, if they are not.
     untrusted: Option<Untrusted>,
 }
 
@@ -260,13 +260,13 @@ impl<'a> HostConfigReader<'a> {
     }
 }
 
-/// The most patterns that a table may stand for: each is compared with every host of the list.
+/// The most patterns of a table: each is compared with every host of the list.
 const MOST_PATTERNS: u64 = 1000;
-/// The most names that all tables of a file may stand for, and the most patterns: it takes its time to look for each.
+/// The most names and patterns of all tables of a file, since looking up each takes time.
 const MOST_OF_FILE: u64 = 2_000_000;
 const MOST_PATTERNS_OF_FILE: u64 = 10_000;
 
-/// The names that a table is about.
+/// Returns the names of a table.
 fn check_names(text: &str) -> Result<Names, String> {
     let names = Names::parse(text).map_err(|error| error.problem)?;
     let one = names.iter().next().unwrap_or_default();
@@ -279,7 +279,7 @@ fn check_names(text: &str) -> Result<Names, String> {
     if text.contains(':') && !hosts::is_ipv6(&one) {
         return Err("expected a host name alone, without a port and without brackets around an address".to_owned());
     }
-    // Wildcards are no part of a name.
+    // Wildcards are not part of a name.
     hosts::check_name(&one.replace(['*', '?'], "x"))?;
     Ok(names)
 }

@@ -1,4 +1,4 @@
-//! What would help: one line for each way in which a host can fail, in the words of the program that the user has called.
+//! Hints: one line for each kind of failure, in the words of the program that runs.
 
 use std::path::Path;
 
@@ -10,24 +10,24 @@ use crate::plan::program::Program;
 use crate::ssh::algorithms::OLD_SERVERS;
 use crate::text::message::reason;
 
-/// What a copy has come to that was interrupted.
+/// The state of an interrupted copy.
 const INCOMPLETE: &str = "no incomplete file is in place; --resume keeps what has arrived and continues from there";
 
-/// What the system says where there is no address to connect from: no IPv6, a BindAddress of another machine, no free port.
+/// Returns the system's message when no local address fits: no IPv6, a BindAddress of another machine, no free port.
 fn no_address_here() -> String {
     reason(&rustix::io::Errno::ADDRNOTAVAIL.into())
 }
 
-/// The option of ssh-keyscan(1) for a port, with a blank behind it.
+/// Returns the port option of ssh-keyscan(1), followed by a blank.
 fn port_option(port: u16) -> String {
     if port == 22 { String::new() } else { format!("-p {port} ") }
 }
 
-/// What OpenSSH says after MaxAuthTries attempts.
+/// OpenSSH's message after MaxAuthTries attempts.
 const TOO_MANY_FAILURES: &str = "Too many authentication failures";
 
 impl Outcome {
-    /// What is the same for hints that differ only in what is their host's own.
+    /// Returns the part that hints share when they differ only in details of the host.
     pub fn hint_kind(&self, program: Program) -> Option<String> {
         match self {
             Outcome::Failed(error) => error.hint_kind(program),
@@ -35,7 +35,7 @@ impl Outcome {
         }
     }
 
-    /// The hint for several hosts of one kind.
+    /// Returns the hint for several hosts of one kind.
     pub fn shared_hint(&self, program: Program) -> Option<String> {
         match self {
             Outcome::Failed(error) => error.shared_hint(program),
@@ -43,7 +43,7 @@ impl Outcome {
         }
     }
 
-    /// One line on what would help, for failures where something would.
+    /// Returns a one-line hint, if one is known.
     pub fn hint(&self, program: Program) -> Option<String> {
         match self {
             Outcome::Failed(error) => error.hint(program),
@@ -87,7 +87,7 @@ impl Outcome {
 }
 
 impl HostError {
-    /// What is the same for hints that differ only in what is their host's own: its name, and where it stands.
+    /// Returns the part that hints share when they differ only in the host's name and place.
     pub fn hint_kind(&self, program: Program) -> Option<String> {
         match self {
             HostError::Dns { .. } => Some(Class::Dns.word().to_owned()),
@@ -97,7 +97,7 @@ impl HostError {
         }
     }
 
-    /// The hint for several hosts of one kind: nothing in it is true of only one of them.
+    /// Returns the hint for several hosts of one kind, without details of a single host.
     pub fn shared_hint(&self, program: Program) -> Option<String> {
         match self {
             HostError::Dns { .. } => Some("check the spelling, or whether the resolver knows the names".to_owned()),
@@ -106,7 +106,7 @@ impl HostError {
         }
     }
 
-    /// One line on what would help.
+    /// Returns a one-line hint, if one is known.
     pub fn hint(&self, program: Program) -> Option<String> {
         match self {
             HostError::Dns { origin, .. } => {
@@ -151,7 +151,7 @@ impl HostError {
 }
 
 impl Remedy {
-    /// Its sentence.
+    /// Returns the sentence.
     fn hint(&self) -> String {
         let text = match self {
             Remedy::SudoPasswordNeeded => {
@@ -232,7 +232,7 @@ impl Remedy {
             Remedy::AllowKeyAlgorithms => {
                 "PubkeyAcceptedAlgorithms allows none of the keys; --explain shows where it is set"
             }
-            // It is said with the key why nobody has opened it, and with which ssh-add an agent takes it.
+            // The message about the key gives the reason and the ssh-add command.
             Remedy::PassphraseNeeded => {
                 "without a terminal, use an agent that holds the key, or --password-file FILE with its passphrase"
             }
@@ -242,7 +242,7 @@ impl Remedy {
 }
 
 impl HostKeyError {
-    /// The hint for several hosts, with HOST for their names.
+    /// Returns the hint for several hosts, with HOST in place of their names.
     fn shared_hint(&self) -> Option<String> {
         match self {
             HostKeyError::Unknown { scan: Some((_, port)), file: Some(file), .. } if file != Path::new("/dev/null") => {
@@ -265,7 +265,7 @@ impl HostKeyError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            // What is written there is gone.
+            // Keys written there are lost.
             HostKeyError::Unknown { file: Some(file), .. } if file == Path::new("/dev/null") => {
                 Some("compare the fingerprint, and name a file with the key: --known-hosts FILE".to_owned())
             }
@@ -291,7 +291,7 @@ impl HostKeyError {
                 "if the host was really re-installed: ssh-keygen -R '{name}' -f '{}', then accept the new key",
                 file.display()
             )),
-            // Nothing should make it easy to go on with a key that somebody took the trouble to revoke.
+            // No hint: a revoked key must not be easy to accept.
             HostKeyError::Revoked { .. } | HostKeyError::Listed { .. } => None,
             HostKeyError::Command { has_started: false, .. } => {
                 Some("is that the right path? --explain shows where it is configured".to_owned())
@@ -323,7 +323,7 @@ impl ProxyError {
 }
 
 impl LoginError {
-    /// One line on what would help.
+    /// Returns a one-line hint, if one is known.
     pub fn hint(&self) -> Option<String> {
         let is_secret = |method: &String| ["password", "keyboard-interactive"].contains(&method.as_str());
         let password = if self.offered.iter().any(is_secret) { "; -A asks for a password" } else { "" };
@@ -365,7 +365,7 @@ impl LoginError {
 }
 
 impl Program {
-    /// What an exit status of what it runs on the hosts means, where that is known.
+    /// Returns the meaning of an exit status of the program that it runs on the hosts, if known.
     fn meaning(self, status: u32) -> Option<String> {
         const SEE: &str = "-i shows all output of rsync, -e DIR saves it";
         let meaning = match (self, status) {
@@ -384,7 +384,7 @@ impl Program {
     }
 }
 
-/// One line on what would help against an exit status of rsync, where something would.
+/// Returns a hint for an exit status of rsync, if one is known.
 fn rsync_hint(status: u32) -> Option<&'static str> {
     Some(match status {
         2 => "does that user's .bashrc print something in non-interactive shells? That breaks rsync",

@@ -1,16 +1,16 @@
-//! How many hosts may fail before the run is stopped (`--stop-on-errors`).
+//! How many failures stop the run (`--stop-on-errors`).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::events::event::{Class, Outcome};
 use crate::system::cancel::{Cancel, Reason};
 
-/// With how many failed hosts a run is stopped.
+/// The number of failed hosts that stops a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FailureLimit {
-    /// With this many, at least 1.
+    /// This many, at least 1.
     Hosts(usize),
-    /// With this part of all hosts, more than 0 and at most 100 per cent.
+    /// This percentage of all hosts, above 0 and at most 100.
     Percent(f64),
 }
 
@@ -18,7 +18,7 @@ impl FailureLimit {
     /// Reads `3` or `10%`.
     ///
     /// # Errors
-    /// It is neither, or nothing could ever fail; with what is expected.
+    /// Neither, or 0 hosts; with the expected form.
     pub fn parse(text: &str) -> Result<FailureLimit, String> {
         let expected = || "expected a number of hosts, such as 3, or a percentage, such as 10%".to_owned();
         if let Some(number) = text.strip_suffix('%') {
@@ -35,7 +35,7 @@ impl FailureLimit {
         }
     }
 
-    /// With how many failed hosts out of `all` the run is stopped: for a percentage the first number that reaches it.
+    /// Returns the number of failed hosts out of `all` that stops the run: for a percentage the first number that reaches it.
     pub fn hosts(self, all: usize) -> usize {
         match self {
             FailureLimit::Hosts(count) => count,
@@ -44,7 +44,7 @@ impl FailureLimit {
     }
 }
 
-/// Counts the hosts that have failed, and stops the run when they are too many.
+/// Counts failed hosts, and stops the run when there are too many.
 pub struct FailureCount {
     count: AtomicUsize,
     limit: Option<usize>,
@@ -57,7 +57,7 @@ impl FailureCount {
         FailureCount { count: AtomicUsize::new(0), limit, cancel: cancel.clone() }
     }
 
-    /// A host has ended like this. Any end but exit status 0 is a failure; one that is our doing is not.
+    /// Counts the outcome of a host. Anything but exit status 0 is a failure, except a cancel.
     pub fn note(&self, outcome: &Outcome) {
         let Some(limit) = self.limit else { return };
         if matches!(outcome.class(), Class::Ok | Class::Cancelled) {

@@ -1,4 +1,4 @@
-//! Carries the plan out: queue, threads, attempts.
+//! Executes the plan: queue, threads, attempts.
 
 pub(crate) mod attempt;
 pub mod engine;

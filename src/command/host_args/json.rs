@@ -1,5 +1,5 @@
 //! Rows of per-host arguments in JSON: one array of rows, or one row after the other (JSON Lines). Numbers keep the text that
-//! they have there: 1.10 stays 1.10.
+//! they have in the file: 1.10 stays 1.10.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -9,16 +9,16 @@ use serde_json::value::RawValue;
 
 use super::{Given, MOST_VALUES, TOO_MANY, place};
 
-/// With as many values that are wrong, the rest is not looked at.
+/// Stops after this many bad values.
 const MOST_WRONG: usize = 100;
 
 /// A row, and the line where it begins, from 1.
 pub type Row = (usize, Given);
 
-/// What is wrong: the place, `line` or `line:column`, and the problem.
+/// The place, `line` or `line:column`, and the problem.
 pub type Wrong = (String, String);
 
-/// Reads all rows. `lines` says that every value at the top is a row; otherwise a single array is an array of rows.
+/// Reads all rows. With `lines` every value at the top is a row; otherwise a single array is an array of rows.
 pub fn rows(text: &[u8], lines: bool) -> (Vec<Row>, Vec<Wrong>) {
     let (mut rows, mut wrong) = (Vec::new(), Vec::new());
     match values(text, lines) {
@@ -38,7 +38,7 @@ pub fn rows(text: &[u8], lines: bool) -> (Vec<Row>, Vec<Wrong>) {
     (rows, wrong)
 }
 
-/// The value of each row, with its line.
+/// Returns the value of each row, with its line.
 fn values(text: &[u8], lines: bool) -> Result<Vec<(usize, &RawValue)>, Wrong> {
     let text = std::str::from_utf8(text)
         .map_err(|error| (place(text, error.valid_up_to()), "not UTF-8 text, which JSON requires".to_owned()))?;
@@ -64,7 +64,7 @@ fn values(text: &[u8], lines: bool) -> Result<Vec<(usize, &RawValue)>, Wrong> {
         let start = |error: serde_json::Error| (place(text.as_bytes(), offset(text.as_bytes(), only)), plain(&error));
         values = array(only).map_err(start)?;
     }
-    // In one go through the text: the values stand in order.
+    // In one pass, since the values are in order.
     let (mut line, mut at) = (1, 0);
     let mut line_of_value = |value: &RawValue| {
         let offset = offset(text.as_bytes(), value);
@@ -75,22 +75,22 @@ fn values(text: &[u8], lines: bool) -> Result<Vec<(usize, &RawValue)>, Wrong> {
     Ok(values.into_iter().map(|value| (line_of_value(value), value)).collect())
 }
 
-/// The number of the line that follows `before`.
+/// Returns the number of the line after `before`.
 fn line_of(before: &[u8]) -> usize {
     before.iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
-/// Where a value stands in the text that it is a part of.
+/// Returns the place of a value in its text.
 fn offset(text: &[u8], value: &RawValue) -> usize {
     (value.get().as_ptr() as usize).saturating_sub(text.as_ptr() as usize).min(text.len())
 }
 
-/// What serde_json says, without the place with which it ends.
+/// Returns serde_json's message without the place at its end.
 fn plain(error: &serde_json::Error) -> String {
     error.to_string().split(" at line ").next().unwrap_or_default().to_owned()
 }
 
-/// The values of a row; or the value that is none, and why.
+/// Returns the values of a row, or the invalid value and its problem.
 fn row(value: &RawValue) -> Result<Given, (&RawValue, String)> {
     let wrong = |error: serde_json::Error| (value, plain(&error));
     match value.get().as_bytes().first() {
@@ -112,13 +112,13 @@ fn row(value: &RawValue) -> Result<Given, (&RawValue, String)> {
     }
 }
 
-/// The bytes that stand for a string, a number or a truth value in a command.
+/// Returns the bytes of a string, a number or a boolean for a command.
 fn scalar(value: &RawValue) -> Result<Vec<u8>, (&RawValue, String)> {
     let text = value.get();
     let wrong = |problem: &str| (value, problem.to_owned());
     match text.as_bytes().first() {
         Some(b'"') => {
-            // It may be a secret, and is not repeated.
+            // It may be a secret, so it is not shown.
             let string: String = serde_json::from_str(text).map_err(|_| wrong("the string is not Unicode text"))?;
             Ok(string.into_bytes())
         }
@@ -128,7 +128,7 @@ fn scalar(value: &RawValue) -> Result<Vec<u8>, (&RawValue, String)> {
     }
 }
 
-/// The fields of an object in their order; a name that stands twice is a mistake.
+/// The fields of an object in order; a duplicate name is an error.
 struct Fields;
 
 impl<'de> Visitor<'de> for Fields {
@@ -154,12 +154,12 @@ impl<'de> Visitor<'de> for Fields {
     }
 }
 
-/// The values of an array.
+/// Returns the values of an array.
 fn array(value: &RawValue) -> Result<Vec<&RawValue>, serde_json::Error> {
     serde_json::Deserializer::from_str(value.get()).deserialize_seq(Values)
 }
 
-/// The values of an array, unless there are too many.
+/// Returns the values of an array, unless there are too many.
 struct Values;
 
 impl<'de> Visitor<'de> for Values {

@@ -1,4 +1,4 @@
-//! Tables whose fields are separated by something else than expected: as CSV, each row of them is a single field.
+//! Tables with another separator than expected: as CSV, each row of them is a single field.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use super::csv::Record;
 use crate::command::as_typed;
 use crate::text::message::excerpt;
 
-/// What may separate fields, besides what a format has.
+/// Other possible separators.
 const OTHERS: [(u8, &str); 4] = [(b';', "\";\""), (b'\t', "tabs"), (b'|', "\"|\""), (b',', "commas")];
 
-/// What to tell about rows of a single field each, if the same character seems to separate fields in all of them.
+/// Returns advice for rows of a single field each, if the same character seems to separate fields in all of them.
 pub(super) fn advice(path: &Path, records: &[Record], delimiter: u8) -> Option<String> {
     let first = records.first()?.fields.first()?;
     let count = |field: &[u8], separator: u8| field.iter().filter(|byte| **byte == separator).count();
@@ -39,7 +39,7 @@ pub(super) fn advice(path: &Path, records: &[Record], delimiter: u8) -> Option<S
     ))
 }
 
-/// A character as tr(1) takes it.
+/// Returns a character in the syntax of tr(1).
 fn escaped(separator: u8) -> String {
     char::from(separator).escape_default().to_string()
 }

@@ -3,7 +3,7 @@ use crate::command::Wrapping;
 use crate::command::template::Values;
 use crate::hosts::gather as hosts;
 
-/// What three hosts get of the rows in `text` for a command, or what is wrong.
+/// Returns the commands of three hosts with the rows in `text`, or the problems.
 fn filled(name: &str, text: &[u8], options: &[&str], command: &str) -> Result<Vec<String>, String> {
     let hosts = hosts(&[], &["web1 root@web2:2222 ::1".to_owned()]).expect("good hosts");
     let dir = tempfile::tempdir().expect("a directory");
@@ -72,7 +72,7 @@ fn single_values() {
     // One host of a file's rows.
     fills("a.csv", "1\n2\n3\n", &["web2=x"], "%s", ["1", "x", "3"]);
     fills("a.csv", "v\n1\n2\n3\n", &["::1:v=x"], "%(v)s", ["1", "2", "x"]);
-    // What is known of all hosts, unless a host has its own.
+    // Built-in values, unless a host has its own.
     fills(
         "",
         "",

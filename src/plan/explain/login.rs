@@ -1,4 +1,4 @@
-//! What will be tried to log in to a host: the identities in their order, and the methods.
+//! The login to a host: identities in order, and methods.
 
 use std::path::{Path, PathBuf};
 
@@ -19,15 +19,15 @@ use crate::text::message::reason;
 
 /// A private key file that may be tried.
 struct Candidate {
-    /// As it is written.
+    /// As written.
     written: String,
     path: PathBuf,
     origin: Origin,
-    /// Whether the user has it from nobody but us: that it is not there is no news.
+    /// Whether it is only a default: then a missing file is not reported.
     is_default: bool,
 }
 
-/// What there is to be said of identities, in the order in which they are tried.
+/// Lines about identities, in the order in which they are tried.
 #[derive(Default)]
 struct Told {
     tried: Vec<(&'static str, String, Origin)>,
@@ -35,7 +35,7 @@ struct Told {
 }
 
 impl Destinations {
-    /// Says what of the configured identities is tried, and which methods.
+    /// Adds which configured identities and methods are tried.
     pub(super) fn explain_login(
         &self,
         spec: &HostSpec,
@@ -151,7 +151,7 @@ impl Destinations {
         Ok(told)
     }
 
-    /// The place among the agent's keys of that of a file.
+    /// Returns the index of a file's key among the agent's keys.
     fn holder(&self, candidate: &Candidate, held: &[AgentKey]) -> Option<usize> {
         let loaded = self.keyring.file(&candidate.path);
         let Ok(loaded) = &*loaded else { return None };
@@ -163,7 +163,7 @@ impl Destinations {
         of(loaded.public_key()).or_else(|| of(certificate))
     }
 
-    /// Says of a file whether it is tried.
+    /// Adds whether a file is tried.
     fn tell(&self, candidate: &Candidate, allowed: &PubkeyAlgorithms, held: &mut Vec<AgentKey>, told: &mut Told) {
         let Candidate { written, origin, .. } = candidate;
         let loaded = self.keyring.file(&candidate.path);
