@@ -390,7 +390,7 @@ mod tests {
         assert_eq!(filled(&[b"echo %q"], shell(Shell::Named(b"sh -c".to_vec()))), r"sh -c 'echo '\''a'\'\\\'\''b'\'");
         assert_eq!(filled(&[b"echo", b"x%sy"], shell(Shell::None)), r"'echo' 'xa'\''by'");
         let refused = CommandLine::with_places(&words(&[b"echo", b"%(v)q"]), shell(Shell::None));
-        assert_eq!(refused.expect_err("no shell").to_string().get(..26), Some("%q has no use without a sh"));
+        assert_eq!(refused.expect_err("no shell").to_string().get(..26), Some("%q quotes for a shell, but"));
     }
 
     #[test]

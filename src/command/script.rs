@@ -359,7 +359,7 @@ mod tests {
         assert!(problem(b"#!/bin/sh\na\0b").contains("byte 11"));
         assert!(problem(b"#!/bin/sh\r\nid\r\n").contains("carriage return"));
         assert!(problem(b"\xef\xbb\xbf#!/bin/sh\n").contains("byte order mark"));
-        assert!(problem(b"#! \n").contains("no interpreter"));
+        assert!(problem(b"#! \n").contains("without an interpreter"));
     }
 
     proptest! {

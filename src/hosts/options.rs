@@ -265,7 +265,7 @@ impl HostOptions {
             }
             "password-file" => {
                 // The owner of the list may have listed a host of theirs.
-                place.may("choose a local file to send to a host")?;
+                place.may("choose a password file")?;
                 put(&mut self.password_file, place.path(value)?, origin)?;
             }
             "proxy" => put_via(&mut self.proxy, Proxy::jump(value.text("jump hosts, or \"none\"")?)?, origin)?,
@@ -419,9 +419,9 @@ pub enum HostKeyCheck {
     /// Refuse unknown and changed keys.
     #[default]
     Strict,
-    /// Add the key of a host that is not known yet; refuse changed ones.
+    /// Add unknown keys; refuse changed ones.
     AcceptNew,
-    /// Take any key: whoever is in the middle can read and change everything.
+    /// Accept any key: a man in the middle can read and change everything.
     Off,
 }
 
@@ -528,6 +528,6 @@ mod tests {
         assert_eq!(value(options.identities).len(), 2);
         let unknown = unknown_key("private_key");
         assert!(unknown.ends_with("did you mean identity?"), "{unknown}");
-        assert!(unknown_key("colour").contains("there are user, port"));
+        assert!(unknown_key("colour").contains("expected user, port"));
     }
 }

@@ -16,18 +16,18 @@ use crate::system::open_files::Held;
 /// The output formats.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// Lines as they come, with their host in front
+    /// Lines as they arrive, prefixed with their host
     #[default]
     Lines,
     /// The output of each host in one piece when it ends
     Inline,
-    /// pssh's line for each host that has ended, and no output
+    /// One line for each finished host, and no output
     Status,
     /// One block for all hosts with the same output
     Gather,
-    /// A JSON object a line for all that happens
+    /// One JSON object a line for each event
     Json,
-    /// Nothing: only the exit status
+    /// Nothing but the exit status
     None,
 }
 

@@ -12,12 +12,12 @@ use crate::plan::program::Program;
 /// When to use a feature of terminals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum When {
-    /// On a terminal that can do it.
+    /// On a terminal that supports it.
     #[default]
     Auto,
-    /// Wherever output goes.
+    /// On any output.
     Always,
-    /// Nowhere.
+    /// On no output.
     Never,
 }
 

@@ -161,7 +161,7 @@ impl Lines {
         Ok(())
     }
 
-    /// Adds the defaults.
+    /// Sets the default of a keyword that is not set elsewhere.
     fn default(&mut self, keyword: &str, value: String) {
         let unsaid = |line: &&mut Explained| line.0 == keyword && line.2 == ssh_config::Origin::Default;
         if let Some(line) = self.0.iter_mut().find(unsaid) {

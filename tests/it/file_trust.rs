@@ -54,11 +54,11 @@ fn config_toml_of_others_is_refused() {
 
 /// What a hosts file or a `--host-config` file may not say where others can write it: the key, its value, and what it would do.
 const WEAK: [(&str, &str, &str); 5] = [
-    ("proxy-command", "touch planted", "run a local command"),
+    ("proxy-command", "touch planted", "run a command here"),
     ("host-key-check", "off", "weaken the check of host keys"),
     ("host-key-check", "accept-new", "weaken the check of host keys"),
     ("known-hosts", "planted", "choose the known host keys"),
-    ("password-file", "secret", "choose a local file to send to a host"),
+    ("password-file", "secret", "choose a password file"),
 ];
 
 #[test]

@@ -241,7 +241,7 @@ fn fields_of_the_hosts_file_are_filled_in_where_the_command_names_them() {
     let run = env.pssh().arg("-h").arg(&list).args(["--", "echo %(rolle)q"]).run();
     run.exits(2).stderr_has("\"role\": not an option").stderr_has("did you mean rolle?");
     let run = env.pssh().arg("-h").arg(&marked).args(["--", "echo %(rolle)q"]).run();
-    run.exits(2).stderr_has("marked:1:1: ").stderr_has("there are role, unit, host, user, port, index");
+    run.exits(2).stderr_has("marked:1:1: ").stderr_has("known names: role, unit, host, user, port, index");
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn rows_that_seem_to_name_their_host_are_not_taken_in_order() {
         let refused = run(&format!("{column},v\n{two} ,2\n {one},1\n"), &[]);
         refused.exits(2).stderr_has(&format!("rows.csv: the column \"{column}\" has names of hosts of this run"));
         let word = if column.contains(' ') { format!("'{column}'") } else { column.to_owned() };
-        refused.stderr_has(&format!("--host-column {word},"));
+        refused.stderr_has(&format!("use --host-column {word} with"));
         run(&format!("{column},v\n{one},1\n{two},2\n"), &[]).exits(0);
     }
     // So are names that differ in capitals, blanks and domains.
@@ -378,7 +378,7 @@ fn a_template_with_places_that_nothing_fills_is_refused() {
         ),
         ("%h", "\"%h\" in the command is not supported; placeholders are %s, %q and %d".to_owned()),
         ("100%", "\"%\" in the command is incomplete".to_owned()),
-        ("'%(host)q'", "%q stands inside quotes".to_owned()),
+        ("'%(host)q'", "%q inside quotes would end them".to_owned()),
         ("%(host)d", "is not a whole number, which %d requires".to_owned()),
     ] {
         let run = env.pssh().hosts(sshd.hosts()).args(["--template", "--", "echo", word]);
@@ -410,7 +410,7 @@ fn a_table_with_other_separators_is_told() {
         &sshd,
         run,
         &[
-            "separated by commas, and \"host,v\" is one field; expected tabs, as in all files with the ending .tsv: give it",
+            "separated by commas, so \"host,v\" is a single field; expected tabs, as in all files with the ending .tsv: give it",
         ],
     );
     let (run, _) = pssh("two.csv", "a;b\n", "echo %q %q");

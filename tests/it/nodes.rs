@@ -191,7 +191,7 @@ fn slips_in_lists_are_told_with_their_place() {
         (["-H", "n[1-60000] m[1-60000]"], "pssh: -H: \"m[1-60000]\": more than 100000 hosts\n"),
         (["-H", "web*"], "pssh: -H: \"web*\": a host name cannot contain '*'; --only and --exclude take patterns\n"),
         (["-H", "a,b"], "hosts are separated by blanks, not commas; -w takes a list with commas\n"),
-        (["--only", "a!b"], "pssh: --only:3: \"b\": --only takes items separated by commas, and none of ! & ^\n"),
+        (["--only", "a!b"], "pssh: --only:3: \"b\": --only takes items separated by commas, without ! & ^\n"),
         (["--exclude", "a,"], "pssh: --exclude:3: \"a,\": expected a host"),
         (["--exclude", "u@w*"], "pssh: --exclude:2: \"u@w*\": a pattern matches host names only"),
     ] {

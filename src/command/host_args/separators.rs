@@ -67,7 +67,7 @@ mod tests {
         );
         assert!(advised("-", "a\tb\n", b',').ends_with("expected commas: tr '\\t' ',' converts it"));
         assert!(advised("v.tsv", "a,b\nc,d\n", b'\t').ends_with("give it the ending .csv"));
-        assert!(advised("v.csv", "a|\"b\"\nc|d\n", b',').contains("separated by \"|\", and"));
+        assert!(advised("v.csv", "a|\"b\"\nc|d\n", b',').contains("separated by \"|\", so"));
         assert!(advised("v.csv", "\"a;x,y\"\n\"b;z\"\n", b',').ends_with("export it again with these"));
         for text in ["a\nb\n", "a;b\nc\n", "a,b;c\nd,e;f\n", "", "a;b\nc;d;e\n"] {
             assert_eq!(advice_on("v.csv", text, b','), None, "{text:?}");

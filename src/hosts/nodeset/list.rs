@@ -266,13 +266,13 @@ mod tests {
             ("^hosts", 0, "before the ^"),
             ("a b", 1, "separated by commas here"),
             ("a, b c", 4, "separated by commas here"),
-            ("/x", 0, "has no / after it"),
-            ("a,/x\\/", 2, "has no / after it"),
+            ("/x", 0, "has no closing /"),
+            ("a,/x\\/", 2, "has no closing /"),
             ("/x/y", 0, "after the regular expression, not \"y\""),
             ("a,//", 2, "is empty"),
             ("/(/", 0, "invalid regular expression"),
-            ("a,root@w*", 6, "names of hosts alone"),
-            ("a,é*[1", 4, "no ] after"),
+            ("a,root@w*", 6, "host names only"),
+            ("a,é*[1", 4, "unmatched ["),
             ("w[1-1001]*", 0, "more than 1000 patterns"),
         ] {
             let error = parse(text).map(|_| ()).expect_err(text);

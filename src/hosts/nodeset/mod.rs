@@ -228,9 +228,9 @@ mod tests {
     #[test]
     fn slips_are_told_and_nothing_huge_is_made() {
         for (text, column, words) in [
-            ("web[1-3", 3, "no ] after"),
-            ("web1-3]", 6, "no [ before"),
-            ("w[1[2]]", 1, "no ] after"),
+            ("web[1-3", 3, "unmatched ["),
+            ("web1-3]", 6, "unmatched ]"),
+            ("w[1[2]]", 1, "unmatched ["),
             ("é[]", 2, "is not a number"),
             ("w[1,,2]", 4, "is not a number"),
             ("w[1, 2]", 4, "is not a number"),
@@ -239,7 +239,7 @@ mod tests {
             ("w[001-01]", 2, "number of digits"),
             ("w[01-100]", 2, "number of digits"),
             ("w[00-3]", 2, "number of digits"),
-            ("w[1-9/0]", 2, "leads nowhere"),
+            ("w[1-9/0]", 2, "step cannot be 0"),
             ("w[1-9/]", 2, "is not a number"),
             ("w[a-c]", 2, "is not a number"),
             ("w[-3]", 2, "is not a number"),

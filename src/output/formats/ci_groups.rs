@@ -13,9 +13,9 @@ use crate::text::sanitize::sanitize;
 /// Which CI system's groups to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum CiGroups {
-    /// Those of the system that the run is in, if it is one of these
+    /// Those of the system that the run is in
     Auto,
-    /// GitHub Actions, and what understands its commands (Gitea, Forgejo)
+    /// GitHub Actions and compatible systems (Gitea, Forgejo)
     Github,
     /// GitLab CI
     Gitlab,

@@ -273,7 +273,7 @@ mod tests {
         let late = || timeout(Phase::Silence, "no output");
         let tail =
             |lines: &mut StatusLines, outcome: &Outcome| String::from_utf8(lines.tail(job, outcome, 1)).expect("text");
-        let hint = "the command was told to stop; a longer --channel-timeout allows longer silences\n";
+        let hint = "the command was asked to stop; a longer --channel-timeout allows longer silences\n";
         let mut lines = StatusLines::new(None, &Style::default());
         assert_eq!(tail(&mut lines, &Outcome::Exited(0)), "");
         assert_eq!(tail(&mut lines, &Outcome::Exited(3)), "");
