@@ -1,10 +1,10 @@
-//! What commands read: our standard input for all hosts (`--send-input`), or what a program writes for each
+//! Input of commands: local standard input for all hosts (`--send-input`), or what a program writes for each
 //! ([`Writer`]).
 //!
-//! Standard input is read once, and given to each host at its own pace.
-//! A file is read by each host for itself. Anything else is spooled to an unnamed temporary file, so that a slow host holds
-//! up neither the fast ones nor memory. The spool is never far ahead of the fastest host: endless input to commands that do
-//! not read it fills no disk.
+//! Standard input is read once, and passed to each host at its own pace.
+//! Each host reads a regular file by itself. Anything else is spooled to an unnamed temporary file, so that a slow host blocks
+//! neither the fast ones nor takes memory. The spool is never far ahead of the fastest host: endless input to commands that do
+//! not read it does not fill the disk.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -24,29 +24,29 @@ use crate::system::lock::lock;
 use crate::system::poll::poll_with;
 use crate::text::message::reason;
 
-/// Bytes that are read at once.
+/// Bytes to read at once.
 const CHUNK: usize = 128 << 10;
-/// Bytes that the spool may be ahead of the host that is furthest.
+/// Bytes that the spool may be ahead of the fastest host.
 const AHEAD: u64 = 8 << 20;
-/// Bytes that may wait in the input of one command before its writer has to.
+/// Bytes that may wait in the input of one command before its writer blocks.
 pub const QUEUE: usize = 1 << 20;
 /// Bytes of stack of the thread that reads.
 const STACK: usize = 256 << 10;
 
-/// What the commands of a run read.
+/// The input of a run's commands.
 #[derive(Default)]
 pub enum Inputs {
-    /// Nothing: their input is at its end at once.
+    /// No input: it ends at once.
     #[default]
     Nothing,
-    /// All of them the same.
+    /// The same input for all.
     Shared(Input),
-    /// Each its own, by the job's number.
+    /// Separate inputs, by the job's number.
     Each(Vec<Input>),
 }
 
 impl Inputs {
-    /// What the command of a job reads, from its beginning.
+    /// Returns the input of a job's command, from its beginning.
     pub fn reader(&self, job: usize) -> Option<InputReader> {
         match self {
             Inputs::Nothing => None,
@@ -59,12 +59,12 @@ impl Inputs {
 /// Input for commands.
 pub struct Input {
     source: Source,
-    /// Starts the thread that fills the spool, once somebody reads.
+    /// Starts the thread that fills the spool, at the first read.
     start: Once,
 }
 
 enum Source {
-    /// A regular file, and where in it our input begins.
+    /// A regular file, and the offset where the input begins.
     File(Arc<File>, u64),
     Spool(Arc<Spool>),
     /// Only for one reader.
@@ -75,23 +75,23 @@ enum Source {
 struct Spool {
     file: File,
     state: Mutex<InputState>,
-    /// The host that is furthest has gone on.
+    /// The fastest host has advanced.
     wanted: Condvar,
 }
 
 struct InputState {
     /// Bytes in the file.
     written: u64,
-    /// How far the host that is furthest has come.
+    /// The position of the fastest host.
     furthest: u64,
-    /// Nothing more comes: the input has ended, or why it cannot be read on.
+    /// The end: the input has ended, or why it cannot be read further.
     end: Option<Result<(), String>>,
-    /// What readers wait for that have had everything.
+    /// Wakes readers that have read everything.
     news: Option<News>,
 }
 
-/// A pipe whose one end is closed when there is more. So any number of readers waits for one descriptor, and none of them
-/// has to empty it.
+/// A pipe whose one end is closed when there is more, so that any number of readers can wait for one descriptor, and none of them
+/// must empty it.
 struct News {
     wait: Arc<OwnedFd>,
     _alarm: OwnedFd,
@@ -101,7 +101,7 @@ struct News {
 #[derive(Default)]
 struct Queue {
     state: Mutex<QueueState>,
-    /// There is room, or nobody reads any more.
+    /// There is space, or the reader has gone.
     room: Condvar,
 }
 
@@ -110,17 +110,17 @@ struct QueueState {
     bytes: VecDeque<u8>,
     /// Nothing more is written.
     is_ended: bool,
-    /// Nobody reads any more.
+    /// The reader has gone.
     is_gone: bool,
     news: Option<News>,
 }
 
-/// What a reader has got.
+/// The result of a read.
 #[derive(Debug)]
 pub enum Piece {
-    /// So many bytes.
+    /// That many bytes.
     Bytes(usize),
-    /// Nothing now. There is more, or the end, once this can be read from; nobody may do so, only wait for it.
+    /// Nothing now. There is more, or the end, once this descriptor is readable; only wait for it, do not read from it.
     Later(Arc<OwnedFd>),
     /// The input has ended.
     End,
@@ -137,13 +137,13 @@ enum ReaderSource {
     Memory(Arc<[u8]>),
     Spool {
         spool: Arc<Spool>,
-        /// Bytes that are known to be in the spool.
+        /// Bytes known to be in the spool.
         known: u64,
     },
     Queue(QueueReader),
 }
 
-/// The reading end; without it nothing can be written any more.
+/// The reading end; dropping it ends the writing.
 struct QueueReader(Arc<Queue>);
 
 impl Drop for QueueReader {
@@ -153,10 +153,10 @@ impl Drop for QueueReader {
 }
 
 impl Input {
-    /// Our standard input. Nothing is read yet.
+    /// Opens local standard input without reading.
     ///
     /// # Errors
-    /// It is not open for reading, or there is no temporary file for what it brings.
+    /// It is not open for reading, or the temporary file cannot be created.
     pub fn stdin() -> io::Result<Input> {
         Input::of(rustix::stdio::stdin())
     }
@@ -177,13 +177,13 @@ impl Input {
         Ok(Input { source, start: Once::new() })
     }
 
-    /// Input that is written as the command runs. It is for one command only.
+    /// Creates input that is written while the command runs, for one command only.
     pub fn written() -> (Writer, Input) {
         let queue = Arc::new(Queue::default());
         (Writer(Arc::clone(&queue)), Input { source: Source::Queue(queue), start: Once::new() })
     }
 
-    /// The input from its beginning, for one host.
+    /// Returns the input from its beginning, for one host.
     pub fn reader(&self) -> InputReader {
         match &self.source {
             Source::File(file, start) => InputReader { source: ReaderSource::File(Arc::clone(file)), position: *start },
@@ -199,15 +199,15 @@ impl Input {
 }
 
 impl InputReader {
-    /// A reader of `bytes`, in place of standard input.
+    /// Creates a reader of `bytes`, in place of standard input.
     pub fn of(bytes: Arc<[u8]>) -> InputReader {
         InputReader { source: ReaderSource::Memory(bytes), position: 0 }
     }
 
-    /// Reads as much as there is, and fits into `buffer`.
+    /// Reads as much as is available and fits into `buffer`.
     ///
     /// # Errors
-    /// Why the input cannot be read, in words: what follows is not there, which is not the same as the end.
+    /// Why the input cannot be read, in words. This is not the end of the input: the rest is missing.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<Piece, String> {
         let (file, most) = match &mut self.source {
             ReaderSource::File(file) => (&**file, buffer.len()),
@@ -245,7 +245,7 @@ impl InputReader {
 }
 
 impl News {
-    /// What to wait for.
+    /// Returns the descriptor to wait for.
     fn wait(news: &mut Option<News>) -> Result<Arc<OwnedFd>, String> {
         if let Some(news) = news {
             return Ok(Arc::clone(&news.wait));
@@ -276,9 +276,9 @@ impl Queue {
     }
 }
 
-/// Writes the input of one command. Dropping it is the end of the input.
+/// Writes the input of one command. Dropping it ends the input.
 ///
-/// A write waits while the command has `QUEUE` bytes to read still; it fails with [`io::ErrorKind::BrokenPipe`] once the
+/// A write blocks while `QUEUE` bytes wait for the command; it fails with [`io::ErrorKind::BrokenPipe`] once the
 /// command has ended.
 pub struct Writer(Arc<Queue>);
 
@@ -289,17 +289,17 @@ impl fmt::Debug for Writer {
 }
 
 impl Writer {
-    /// What makes every write fail from then on.
+    /// Returns a handle that makes all later writes fail.
     pub fn hangup(&self) -> Hangup {
         Hangup(Arc::clone(&self.0))
     }
 }
 
-/// Says that the command has ended, or will never be run, so that nobody waits for it to read.
+/// Marks a command as ended or never run, so that writers do not wait for it.
 pub struct Hangup(Arc<Queue>);
 
 impl Hangup {
-    /// Says it.
+    /// Marks it.
     pub fn hang_up(&self) {
         self.0.hang_up();
     }
@@ -318,7 +318,7 @@ impl Write for Writer {
         Ok(count)
     }
 
-    /// Does nothing: what is written is on its way.
+    /// Does nothing: writes are not buffered.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -332,18 +332,18 @@ impl Drop for Writer {
     }
 }
 
-/// What there is beyond a place in the spool.
+/// The state of the spool beyond a position.
 enum Look {
-    /// Bytes up to there.
+    /// Bytes up to this position.
     More(u64),
-    /// Nothing yet.
+    /// Creates an empty value.
     Later(Arc<OwnedFd>),
-    /// Nothing ever.
+    /// Nothing more.
     End,
 }
 
 impl Spool {
-    /// What there is beyond `position`, where a host has come to.
+    /// Returns the state beyond `position`, which a host has reached.
     fn look(&self, position: u64) -> Result<Look, String> {
         let mut state = lock(&self.state);
         if position > state.furthest {
@@ -372,7 +372,7 @@ impl Spool {
                 Ok(0) => return Ok(()),
                 Ok(count) => count,
                 Err(Errno::INTR) => continue,
-                // Whoever gave it to us has made it non-blocking.
+                // The parent process has made it non-blocking.
                 Err(Errno::AGAIN) => {
                     poll_with(None, &[(input, PollFlags::IN)], None).map_err(|error| reason(&error))?;
                     continue;
@@ -380,7 +380,7 @@ impl Spool {
                 Err(error) => return Err(reason(&error.into())),
             };
             let stored = self.file.write_all_at(&buffer[..count], written);
-            stored.map_err(|error| format!("it cannot be kept in a temporary file: {}", reason(&error)))?;
+            stored.map_err(|error| format!("it cannot be stored in a temporary file: {}", reason(&error)))?;
             written += count as u64;
             let mut state = lock(&self.state);
             state.written = written;
@@ -420,7 +420,7 @@ mod tests {
         InputReader { source: ReaderSource::Spool { spool: Arc::clone(spool), known: 0 }, position: 0 }
     }
 
-    /// Reads to the end, waiting as a host would.
+    /// Reads to the end, waiting like a host.
     fn read_all(reader: &mut InputReader) -> Result<Vec<u8>, String> {
         let mut all = Vec::new();
         let mut buffer = [0; 1000];
@@ -456,7 +456,7 @@ mod tests {
             assert!(host.join().expect("a reader").expect("all of it") == sent);
         }
         filling.join().expect("the filler");
-        // One that comes when all is over gets everything too.
+        // A late reader gets everything too.
         assert!(read_all(&mut reader(&spool)).expect("all of it") == sent);
     }
 
@@ -469,7 +469,7 @@ mod tests {
         thread::spawn(move || filler.end(filler.fill(input.as_fd())));
         let block = vec![b'x'; CHUNK];
         let (mut taken, mut idle) = (0, 0);
-        // The pipe takes no more once the spool has what it may have.
+        // The pipe blocks once the spool is full.
         while idle < 20 {
             match rustix::io::write(&writer, &block) {
                 Ok(count) => (taken, idle) = (taken + count as u64, 0),

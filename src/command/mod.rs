@@ -1,7 +1,7 @@
-//! From the words on our command line to the bytes that a host is sent: how they are quoted and wrapped, for all hosts alike or
+//! From the words of the command line to the bytes sent to a host: quoting and wrapping, the same for all hosts or
 //! with each host's own values.
 //!
-//! The order is fixed: places in the words are filled in first, then the words are quoted, then wrapped, and the length is
+//! The order is fixed: placeholders are filled in first, then the words are quoted, then wrapped, and the length is
 //! checked at the end.
 
 pub mod host_args;
@@ -16,37 +16,37 @@ use std::os::unix::ffi::OsStrExt;
 use self::template::{Scanner, Template, TemplateError, ValueError, Values};
 
 /// The longest command that can be sent in one line. libssh2 puts the request into one packet of at most 35,000 bytes (RFC 4253 section
-/// 6.1), less what surrounds the command in it.
+/// 6.1), less its other fields.
 pub const MAX_COMMAND: usize = 34_000;
 
-/// What is wrong with a command.
+/// Why a command is invalid.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
-    /// It contains a NUL byte, which no shell can take.
+    /// It contains a NUL byte, which no shell accepts.
     #[error("the command contains a NUL byte")]
     Nul,
     /// It is longer than any request can be.
     #[error("the command has {0} bytes; at most {LONGEST} can be sent (put a longer script into a file on the hosts)")]
     TooLong(usize),
-    /// There is nothing in it that a shell could run.
+    /// It has nothing that a shell could run.
     #[error("the command is empty: is a variable or a value in it not set?")]
     Empty,
-    /// Without a shell there is a program to name.
+    /// Without a shell, the first word must be a program.
     #[error("the command's first word is empty")]
     NoProgram,
-    /// A place for a value is not understood.
+    /// An invalid placeholder.
     #[error(transparent)]
     Template(#[from] TemplateError),
-    /// A value would be quoted for a shell that is not there.
-    #[error("%q has no use without a shell, where every value reaches the program as it is: write %s")]
+    /// A value would be quoted, but no shell runs the command.
+    #[error("%q quotes for a shell, but no shell runs this command: write %s")]
     QuotedWithoutShell,
     /// A value's quotes would end those around it.
     #[error(
-        "%q stands inside quotes, where its own would end them; put it outside, as in 'before '%q' after'; what is inside a \
-         shell's text takes it as an argument: sh -c 'echo \"$1\"' sh %q"
+        "%q inside quotes would end them; put it outside, as in 'before '%q' after'; pass it to an inner shell as an \
+         argument: sh -c 'echo \"$1\"' sh %q"
     )]
     QuotedInside,
-    /// A value is missing, or not what it should be.
+    /// A value is missing or invalid.
     #[error(transparent)]
     Value(#[from] ValueError),
 }
@@ -54,15 +54,15 @@ pub enum CommandError {
 /// What reads the command on the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Shell {
-    /// The user's login shell: the words are joined by one blank each, as ssh and pssh do.
+    /// The user's login shell: the words are joined by blanks, as in ssh and pssh.
     #[default]
     Login,
-    /// Another one, in its own syntax, such as `bash -c`: it gets the words, so joined, as one argument.
+    /// Another shell and its options, such as `bash -c`: it gets the joined words as one argument.
     Named(Vec<u8>),
-    /// None: each word is an argument of the program that the first one names. The login shell still starts it, but finds
+    /// No shell: each word is an argument of the program that the first one names. The login shell still starts it, but has
     /// nothing in it to expand or split.
     None,
-    /// A script's interpreter: the words are the script's arguments, and it gets them as they are.
+    /// A script's interpreter: the words are the script's arguments, unchanged.
     Script,
 }
 
@@ -72,10 +72,10 @@ impl Shell {
         matches!(self, Shell::None | Shell::Script)
     }
 
-    /// Reads what `--shell` names.
+    /// Parses the value of `--shell`.
     ///
     /// # Errors
-    /// It cannot be the start of a command line, or is a shell that would take the command for a file.
+    /// It cannot start a command line, or is a shell that would read the command as a file name.
     pub fn named(text: &OsStr) -> Result<Shell, String> {
         let bytes = text.as_bytes().trim_ascii();
         if bytes.is_empty() {
@@ -93,10 +93,10 @@ impl Shell {
     }
 }
 
-/// Shells that take their first argument for a script's file.
+/// Shells that read their first argument as a script's file name.
 const SHELLS: [&str; 10] = ["sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "fish", "csh", "tcsh"];
 
-/// How the words of a command become the text that the login shell is given, layer by layer, the innermost first.
+/// How the words of a command become the text for the login shell, layer by layer, the innermost first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wrapping {
     /// What reads the command.
@@ -104,7 +104,7 @@ pub struct Wrapping {
 }
 
 impl Wrapping {
-    /// The text for the login shell. Each shell that reads a newline within our quotes needs its own guard: the login shell may be
+    /// Returns the text for the login shell. Each shell that reads a newline within quotes needs its own guard: the login shell may be
     /// bash where `--shell` names csh, or the other way round.
     fn wrap(&self, words: &[Vec<u8>], has_quoted_newline: bool) -> Vec<u8> {
         let text = || {
@@ -125,20 +125,20 @@ impl Wrapping {
     }
 }
 
-/// A command with places for each host's values.
+/// A command with placeholders for each host's values.
 #[derive(Clone, Debug)]
 pub struct CommandLine {
     words: Vec<Template>,
-    /// How many values it takes in order.
+    /// The number of its positional values.
     places: usize,
     wrapping: Wrapping,
 }
 
 impl CommandLine {
-    /// Takes the words for templates with places for each host's values.
+    /// Parses the words as templates with placeholders for each host's values.
     ///
     /// # Errors
-    /// A place is not understood.
+    /// An invalid placeholder.
     pub fn with_places(words: &[OsString], wrapping: Wrapping) -> Result<CommandLine, CommandError> {
         let mut places = 0;
         let words: Result<Vec<_>, _> = words.iter().map(|word| Template::parse(word.as_bytes(), &mut places)).collect();
@@ -151,34 +151,34 @@ impl CommandLine {
             if !word.is_safe(&mut scanner) {
                 return Err(CommandError::QuotedInside);
             }
-            // What joins the words.
+            // The blank between words.
             scanner.read(b" ");
         }
         Ok(CommandLine { words, places, wrapping })
     }
 
-    /// How many values it takes in order.
+    /// Returns the number of its positional values.
     pub fn places(&self) -> usize {
         self.places
     }
 
-    /// Whether it has places with names, and none without.
+    /// Whether it has only named placeholders, and at least one.
     pub fn is_by_name(&self) -> bool {
         self.places == 0 && self.names().next().is_some()
     }
 
-    /// The names that it uses.
+    /// Returns the names that it uses.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.words.iter().flat_map(Template::names)
     }
 
-    /// Everything that is wrong with a host's values, apart from how many there are in order.
+    /// Returns all problems of a host's values, except the number of positional ones.
     pub fn check(&self, values: &dyn Values) -> Vec<ValueError> {
         let wrong = self.words.iter().flat_map(|word| word.check(values));
         wrong.filter(|error| !matches!(error, ValueError::Place(_))).collect()
     }
 
-    /// The bytes to send to the host with these values.
+    /// Returns the bytes to send to the host with these values.
     ///
     /// # Errors
     /// It cannot be sent.
@@ -189,7 +189,7 @@ impl CommandLine {
     }
 }
 
-/// The bytes to send to all hosts: the words as they are, a `%` is a percent sign.
+/// Returns the bytes to send to all hosts: the literal words, without placeholders.
 ///
 /// # Errors
 /// It cannot be sent.
@@ -210,10 +210,10 @@ fn finish(words: &[Vec<u8>], wrapping: &Wrapping, has_quoted_newline: bool) -> R
     checked(wrapping.wrap(words, has_quoted_newline))
 }
 
-/// Bytes that can be sent.
+/// Checks that bytes can be sent.
 ///
 /// # Errors
-/// They cannot.
+/// They cannot be sent.
 pub fn checked(bytes: Vec<u8>) -> Result<Vec<u8>, CommandError> {
     if bytes.contains(&0) {
         return Err(CommandError::Nul);
@@ -224,10 +224,10 @@ pub fn checked(bytes: Vec<u8>) -> Result<Vec<u8>, CommandError> {
     Ok(bytes)
 }
 
-/// The line before one that has newlines within quotes of ours. csh and tcsh end a quoted word at its newline and would run the rest of it
-/// line by line: they end here instead. Inside double quotes they take the backslash off an exclamation mark, and leave both of two
-/// backslashes; all other shells do neither. Each test alone misses a tcsh with `histchars` or `backslash_quote`. No variable is asked
-/// for: one that is not set ends a shell with `set -u`.
+/// The line before one with newlines within quotes. csh and tcsh end a quoted word at its newline and would run the rest of it
+/// line by line: they end here instead. Inside double quotes they remove the backslash before an exclamation mark, and keep both of two
+/// backslashes; all other shells do neither. Each test alone misses a tcsh with `histchars` or `backslash_quote`. It reads no
+/// variable: an unset one ends a shell with `set -u`.
 const GUARD: &str = concat!(
     r#"test "\!" != \! && test "\\" = \\ || exec sh -c 'echo ""#,
     "pssh: the shell here ends quoted words at newlines, as csh and tcsh do: nothing was run ",
@@ -235,18 +235,18 @@ const GUARD: &str = concat!(
     "\n"
 );
 
-/// How the guard's words begin, and the exit status with them.
+/// The start of the guard's message, and its exit status.
 pub const GUARD_SAYS: (&str, u32) = ("pssh: the shell here ends quoted words at newlines", 126);
 
-/// A line for the login shell in which all newlines are within quotes of ours, with what keeps csh and tcsh from running parts of it.
+/// Prefixes a line, whose newlines are all within quotes, with a guard that keeps csh and tcsh from running parts of it.
 pub fn guarded(line: Vec<u8>) -> Vec<u8> {
     if line.contains(&b'\n') { [GUARD.as_bytes(), &line].concat() } else { line }
 }
 
 /// Appends `word` to `line` so that a shell reads it as one word of exactly these bytes.
 ///
-/// All stands in single quotes, but for what is special there in some shell: `'` in all, `\` in fish, `!` in csh and tcsh. These
-/// stand outside, each behind a backslash, where all shells agree. What cannot be helped: csh and tcsh take no newline inside
+/// Everything is in single quotes, except what is special there in some shell: `'` in all, `\` in fish, `!` in csh and tcsh. These
+/// are outside, each after a backslash, where all shells agree. Not solvable: csh and tcsh accept no newline inside
 /// of a word; see [`guarded`]. Words that need no quotes get them too: unquoted they could be an alias, a keyword or an assignment.
 pub fn quote(word: &[u8], line: &mut Vec<u8>) {
     if word.is_empty() {
@@ -275,12 +275,12 @@ pub fn add_word(line: &mut Vec<u8>, word: &[u8]) {
     quote(word, line);
 }
 
-/// Words of a command line as a shell would be given them, to show them.
+/// Formats the words of a command line as typed in a shell, for display.
 pub fn shown(words: &[OsString]) -> Vec<u8> {
     quote_all(&words.iter().map(|word| word.as_bytes().to_owned()).collect::<Vec<_>>())
 }
 
-/// The same with quotes only where a shell needs them.
+/// The same with quotes only where needed.
 pub fn as_typed(words: &[OsString]) -> String {
     let is_plain =
         |word: &str| !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "_-.:/@=,+".contains(c));
@@ -302,7 +302,7 @@ fn quote_all(words: &[Vec<u8>]) -> Vec<u8> {
     line
 }
 
-/// Bytes of the longest command or script: beyond any that somebody has written. Shells that were measured take a second and up
+/// Bytes of the longest command or script: longer than any real one. Measured shells take a second and up
 /// to 280 MB for one of this length.
 pub const LONGEST: usize = 16 << 20;
 
@@ -358,7 +358,7 @@ mod tests {
         assert_eq!(sent(&[b"", b"a"], shell(Shell::None)), Err(CommandError::NoProgram));
         assert_eq!(sent(&[b"", b"a"], shell(Shell::Script)).as_deref(), Ok(&b"'' 'a'"[..]));
         assert_eq!(sent(&[], shell(Shell::Script)).as_deref(), Ok(&b""[..]));
-        // What wrapping adds counts.
+        // Wrappers count.
         assert!(matches!(sent(&[&vec![b'x'; LONGEST - 10]], bash()), Ok(all) if all.len() == LONGEST));
         assert_eq!(sent(&[&vec![b'x'; LONGEST - 9]], bash()), Err(CommandError::TooLong(LONGEST + 1)));
     }
@@ -390,7 +390,7 @@ mod tests {
         assert_eq!(filled(&[b"echo %q"], shell(Shell::Named(b"sh -c".to_vec()))), r"sh -c 'echo '\''a'\'\\\'\''b'\'");
         assert_eq!(filled(&[b"echo", b"x%sy"], shell(Shell::None)), r"'echo' 'xa'\''by'");
         let refused = CommandLine::with_places(&words(&[b"echo", b"%(v)q"]), shell(Shell::None));
-        assert_eq!(refused.expect_err("no shell").to_string().get(..26), Some("%q has no use without a sh"));
+        assert_eq!(refused.expect_err("no shell").to_string().get(..26), Some("%q quotes for a shell, but"));
     }
 
     #[test]
@@ -414,7 +414,7 @@ mod tests {
         }
     }
 
-    /// A shell that evaluates one text after the other and tells what came out: thousands of cases with one process.
+    /// A shell that evaluates one text after the other and prints the results: thousands of cases with one process.
     struct Evaluator {
         child: Child,
         texts: ChildStdin,
@@ -459,14 +459,14 @@ done"#;
         }
     }
 
-    /// The POSIX shells of this machine; sh is on all.
+    /// Returns the POSIX shells of this machine; sh is on all.
     fn evaluators() -> RefCell<Vec<Evaluator>> {
         let found: Vec<_> = ["sh", "bash", "dash"].into_iter().filter_map(Evaluator::start).collect();
         assert!(!found.is_empty(), "no sh on this machine");
         RefCell::new(found)
     }
 
-    /// Rather more of what shells act on than chance would bring.
+    /// Texts with more shell syntax than random ones.
     fn nasty() -> impl Strategy<Value = Vec<u8>> {
         let byte = prop_oneof![
             prop::sample::select(&b"'\"\\!$`*?[]{}()<>|&;#~=%^ \t\n\r-x"[..]).boxed(),
@@ -513,7 +513,7 @@ done"#;
 
     #[test]
     fn any_text_reaches_another_shell_as_it_is() {
-        // A function stands for the shell: starting thousands of real ones would take minutes.
+        // A function replaces the shell: starting thousands of real ones would take minutes.
         const DEFINED: &[u8] = b"shell() { [ $# = 2 ] && [ \"$1\" = -c ] && printf '%s' \"$2\"; }; shell -c";
         let evaluators = evaluators();
         let runs = ProptestConfig::with_cases(3000);

@@ -1,16 +1,16 @@
-//! Whether a place in a shell's text stands where a quoted value stays one word: outside of the text's own quotes. Inside of them
-//! the value's quotes would end them, and the shell would act on what the value has.
+//! Checks that a placeholder in shell text is where a quoted value stays one word: outside of the text's own quotes. Inside of them
+//! the value's quotes would end them, and the shell would interpret the value.
 
-/// Reads a shell's text byte by byte, as POSIX has it (Shell Command Language, 2.2 and 2.6.3).
+/// Scans shell text byte by byte, following POSIX (Shell Command Language, 2.2 and 2.6.3).
 ///
-/// It knows what commands on a command line are made of. With a here-document (2.7.4) it gives up and objects to nothing.
+/// It knows the syntax of commands on a command line. At a here-document (2.7.4) it gives up and accepts everything.
 #[derive(Debug, Default)]
 pub struct Scanner {
-    /// What is open, the innermost last. Empty is the text itself.
+    /// The open quotes, the innermost last. Empty outside of quotes.
     open: Vec<Open>,
-    /// Whether a backslash came just before.
+    /// Whether the last byte was a backslash.
     escaped: bool,
-    /// Whether a comment goes on until the end of the line.
+    /// Whether a comment runs until the end of the line.
     comment: bool,
     previous: Option<u8>,
     lost: bool,
@@ -31,12 +31,12 @@ enum Open {
 }
 
 impl Scanner {
-    /// Reads on.
+    /// Scans more text.
     pub fn read(&mut self, text: &[u8]) {
         text.iter().for_each(|byte| self.step(*byte));
     }
 
-    /// Passes over a value.
+    /// Skips a value.
     pub fn pass(&mut self) {
         self.escaped = false;
         self.previous = Some(b'x');
@@ -55,7 +55,7 @@ impl Scanner {
     fn step(&mut self, byte: u8) {
         let previous = self.previous.replace(byte);
         if std::mem::take(&mut self.escaped) {
-            // The byte itself, whatever it is; nothing begins with it.
+            // A literal byte, which begins nothing.
             self.previous = Some(b'x');
             return;
         }
@@ -91,7 +91,7 @@ impl Scanner {
 mod tests {
     use super::Scanner;
 
-    /// Whether a value may stand in place of each `@`.
+    /// Whether a value may replace each `@`.
     fn safe(text: &str) -> Vec<bool> {
         let mut scanner = Scanner::default();
         let mut found = Vec::new();

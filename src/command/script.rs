@@ -1,4 +1,4 @@
-//! Local scripts that are run on the hosts and leave no file there.
+//! Local scripts, run on the hosts without leaving a file there.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -12,19 +12,19 @@ use crate::system::files::bounded;
 use crate::system::files::unread::{BeforeStart, is_unread};
 use crate::text::message::reason;
 
-/// Shells that take a script as one word behind `-c`, with its name and its arguments behind that.
+/// Shells that accept a script as one word after `-c`, followed by its name and its arguments.
 const SHELLS: [&[u8]; 9] = [b"sh", b"bash", b"dash", b"ash", b"ksh", b"ksh93", b"mksh", b"rbash", b"zsh"];
-/// Interpreters that look for a file by the name that `/dev/fd/3` links to, which a pipe has not. They read standard input.
+/// Interpreters that open the file that `/dev/fd/3` links to, which a pipe lacks. They read standard input.
 const STANDARD_INPUT: [&[u8]; 2] = [b"node", b"nodejs"];
-/// What runs a script that does not say.
+/// The interpreter of a script without a #! line.
 const DEFAULT: &[u8] = b"sh";
-/// The script in line for any other interpreter: it comes through a pipe, which leaves standard input to the script. Arguments:
+/// The script within the line for any other interpreter: it comes through a pipe, which leaves standard input to the script. Arguments:
 /// the script, the interpreter, its arguments.
 const BY_PIPE: &[u8] = br#"'s=$1; shift; { printf %s "$s" | "$@" 3<&0 <&4 4<&-; } 4<&0'"#;
 /// The script on standard input for any other interpreter. The script finds standard input at its end.
 const FROM_INPUT: &[u8] = br#"'cat | "$@" 3<&0 </dev/null'"#;
-/// csh and tcsh close all descriptors but the first three, and the csh of BSD misreads what it cannot seek in. They get a file, whose name
-/// is gone before they begin where /proc has another for it, and otherwise when they have ended.
+/// csh and tcsh close all descriptors except the first three, and BSD's csh misreads unseekable files. They get a file, whose name
+/// is removed before they begin if /proc has another one for it, and otherwise after they end.
 macro_rules! by_file {
     ($script:literal, $run:literal) => {
         concat!(
@@ -42,24 +42,24 @@ macro_rules! by_file {
 }
 /// Those interpreters.
 const BY_FILE_ONLY: [&[u8]; 3] = [b"csh", b"bsd-csh", b"tcsh"];
-/// As [`BY_PIPE`], by a file.
+/// Like [`BY_PIPE`], with a file.
 const BY_FILE: &[u8] = by_file!("s=$1; shift; ", "\"$@\"");
-/// As [`FROM_INPUT`], by a file.
+/// Like [`FROM_INPUT`], with a file.
 const FILE_FROM_INPUT: &[u8] = by_file!("s=$(cat); ", "\"$@\" </dev/null");
-/// Where the interpreter finds it, in both cases. Linux, macOS, OpenBSD and NetBSD have it; FreeBSD where fdescfs(5) is mounted.
+/// Its path for the interpreter, in both cases. Linux, macOS, OpenBSD and NetBSD have it; FreeBSD if fdescfs(5) is mounted.
 const PIPE: &[u8] = b"/dev/fd/3";
 /// The script on standard input for a shell. Programs that it runs find standard input at its end.
 const EVAL_INPUT: &[u8] = br#"'eval "$(cat)"'"#;
 
-/// A script, as it was read.
+/// A script.
 #[derive(Clone, Debug)]
 pub struct Script {
-    /// What messages call it, before its path.
+    /// Its name in messages, before its path.
     name: &'static str,
     path: PathBuf,
     text: Arc<[u8]>,
     interpreter: Vec<u8>,
-    /// What stands behind it in the first line: one argument, whatever it contains (execve(2)).
+    /// The rest of the first line: one argument, whatever it contains (execve(2)).
     argument: Option<Vec<u8>>,
 }
 
@@ -78,7 +78,7 @@ impl BeforeStart for ScriptError {
     }
 }
 
-/// What is wrong with a script.
+/// The problem of a script.
 #[derive(Debug, thiserror::Error)]
 enum Problem {
     #[error("{}", reason(.0))]
@@ -89,11 +89,11 @@ enum Problem {
     Nul(usize),
     #[error("more than {LONGEST} bytes are too many; put it into a file on the hosts")]
     TooLong,
-    #[error("line 1: the interpreter's line ends in a carriage return; a script has Unix line ends")]
+    #[error("line 1: the #! line ends with a carriage return; scripts need Unix line endings")]
     CarriageReturn,
-    #[error("line 1: it begins with a byte order mark, which hides the interpreter's line")]
+    #[error("line 1: it begins with a byte order mark, which hides the #! line")]
     ByteOrderMark,
-    #[error("line 1: #! and no interpreter")]
+    #[error("line 1: #! without an interpreter")]
     NoInterpreter,
 }
 
@@ -104,7 +104,7 @@ impl fmt::Display for Script {
 }
 
 impl Script {
-    /// The script by its path, and its arguments, which are quoted already.
+    /// Returns the path of the script and its arguments, which are quoted already.
     pub fn shown(&self, arguments: &[u8]) -> Vec<u8> {
         let mut line = self.name.as_bytes().to_vec();
         add_word(&mut line, self.path.as_os_str().as_bytes());
@@ -143,12 +143,12 @@ impl Script {
         Ok(Script { name, path: path.to_owned(), text: text.into(), interpreter, argument })
     }
 
-    /// The script itself.
+    /// Returns the script itself.
     pub fn text(&self) -> Arc<[u8]> {
         Arc::clone(&self.text)
     }
 
-    /// The command line with the script within it and `arguments`, already quoted, which leaves standard input to it, unless its interpreter needs that.
+    /// Returns the command line that contains the script and its quoted `arguments`; `None` if its interpreter needs standard input.
     pub fn within(&self, arguments: &[u8]) -> Option<Vec<u8>> {
         if self.text.len() > LONGEST || self.needs_input() {
             return None;
@@ -166,7 +166,7 @@ impl Script {
         Some(line)
     }
 
-    /// The command line for a script that comes over standard input.
+    /// Returns the command line for a script that comes over standard input.
     pub fn over_input(&self, arguments: &[u8]) -> Vec<u8> {
         let mut line = if self.is_for_shell() {
             let mut line = self.interpreter();
@@ -185,7 +185,7 @@ impl Script {
         line
     }
 
-    /// `sh -c FORM NAME [TEXT] INTERPRETER [ARGUMENT] /dev/fd/3`.
+    /// Returns `sh -c FORM NAME [TEXT] INTERPRETER [ARGUMENT] /dev/fd/3`.
     fn by_sh(&self, form: &[u8], text: Option<&[u8]>) -> Vec<u8> {
         let mut line = b"sh -c ".to_vec();
         line.extend_from_slice(form);
@@ -208,13 +208,13 @@ impl Script {
         line
     }
 
-    /// What the script is called in its own messages.
+    /// Returns the name of the script in its own messages.
     fn name(&self) -> &[u8] {
         let name = self.path.file_name().map_or(&b"script"[..], OsStrExt::as_bytes);
         if name == b"-" { b"script" } else { name }
     }
 
-    /// The program that reads the script: that of the interpreter's line, or what env(1) starts there.
+    /// Returns the program that reads the script: that of the #! line, or the one that env(1) starts.
     fn program(&self) -> &[u8] {
         match &self.argument {
             Some(argument) if base(&self.interpreter) == b"env" => base(argument),
@@ -223,7 +223,7 @@ impl Script {
     }
 
     fn is_for_shell(&self) -> bool {
-        // An argument goes before the -c: it has to be an option.
+        // An argument goes before the -c, so it must be an option.
         let option = |argument: &Vec<u8>| argument.len() > 1 && argument[0] == b'-' && argument != b"--";
         let fits = base(&self.interpreter) == b"env" || self.argument.as_ref().is_none_or(option);
         fits && SHELLS.contains(&self.program())
@@ -249,7 +249,7 @@ fn base(path: &[u8]) -> &[u8] {
     path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
 }
 
-/// The interpreter of the first line, and its argument, as execve(2) takes them apart.
+/// Returns the interpreter of the first line, and its argument, as execve(2) splits them.
 fn interpreter(text: &[u8]) -> Result<(Vec<u8>, Option<Vec<u8>>), Problem> {
     let Some(line) = text.strip_prefix(b"#!") else { return Ok((DEFAULT.to_owned(), None)) };
     let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
@@ -292,17 +292,17 @@ mod tests {
         line
     }
 
-    /// What `login` prints for `line`, with `input` on its standard input.
+    /// Returns the output of `login` for `line`, with `input` on its standard input.
     fn run(login: &str, line: &[u8], input: &[u8]) -> String {
         let mut command = Command::new(login);
         command.arg("-c").arg(OsStr::from_bytes(line)).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("a shell");
-        // The script may not read it.
+        // The script may not read its input.
         let _ = child.stdin.take().expect("a pipe").write_all(input);
         String::from_utf8(child.wait_with_output().expect("its output").stdout).expect("text")
     }
 
-    /// Runs a script both ways, with its own input on standard input where that is free.
+    /// Runs a script both ways, with its own input on standard input if that is free.
     fn both(text: &str, arguments: &[&str], within: &str, from_input: &str) {
         let (script, arguments) = (script(text), words(arguments));
         for login in ["sh", "bash", "dash"] {
@@ -359,7 +359,7 @@ mod tests {
         assert!(problem(b"#!/bin/sh\na\0b").contains("byte 11"));
         assert!(problem(b"#!/bin/sh\r\nid\r\n").contains("carriage return"));
         assert!(problem(b"\xef\xbb\xbf#!/bin/sh\n").contains("byte order mark"));
-        assert!(problem(b"#! \n").contains("no interpreter"));
+        assert!(problem(b"#! \n").contains("without an interpreter"));
     }
 
     proptest! {

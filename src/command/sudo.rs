@@ -1,83 +1,83 @@
-//! Commands as another user: the line that runs a command by sudo(8) and says when it begins.
+//! Commands as another user: the line that runs a command with sudo(8) and reports when it begins.
 //!
 //! ```text
 //! exec sudo -S -p PROMPT [-u USER] -- sh -c 'print START and the process number; exec "$@"' sh ... "$SHELL" -c COMMAND
 //! ```
 //!
-//! The prompt and the word of the start are random, and other for every job, so that nothing which the host prints can be taken for
-//! them. Neither stands in the line as it is printed: a login shell that shows what it runs (`set -x`) asks for no password. The `exec` keeps a shell from standing between sudo and the server, which would
-//! turn the signal that a command dies by into an exit status.
+//! The prompt and the start token are random and differ for every job, so that no output of the host can be mistaken for
+//! them. Neither appears literally in the line: a login shell that shows what it runs (`set -x`) does not trigger a password. The `exec` avoids a shell between sudo and the server, which would
+//! turn the signal that kills a command into an exit status.
 
 use openssl::error::ErrorStack;
 use openssl::rand::rand_bytes;
 
 use crate::command::{add_word, guarded};
 
-/// What runs as the other user before the command: says that it begins, with its process number and its session, and becomes it.
-/// The session is 0 if it is not the command's alone. It is where sudo has made a terminal (`use_pty`), and where the server makes
-/// one for each command, as sshd(8) does: then its leader is sudo. The name of a process, which may contain anything, ends at
-/// the last bracket of its line. A server that does not say which shell is the user's gets sh.
+/// Runs as the other user before the command: prints the start token with its process number and its session, then execs the command.
+/// The session is 0 if it is shared. It is the command's own if sudo has created a pty (`use_pty`), or if the server creates
+/// one for each command, like sshd(8): then its leader is sudo. The name of a process, which may contain anything, ends at
+/// the last bracket of its line. Without SHELL in the environment the command runs in sh.
 const START_SCRIPT: &str = concat!(
     "'s=0; [ -r /proc/$$/stat ] && read -r x </proc/$$/stat && x=${x##*) } && x=${x#* * * } && ",
     "case ${x%% *} in $$|$PPID) s=${x%% *};; esac; ",
     "printf \"%s%s %s;\" \"$1\" \"$2\" \"$$ $s\" >&2; unset s x; shift 2; ",
     "[ -n \"$1\" ] || { shift; set -- sh \"$@\"; }; exec \"$@\"'"
 );
-/// Sends SIGNAL to PROCESS and to all processes of SESSION. It goes on also when we have gone, as soon as the first of them has
+/// Sends SIGNAL to PROCESS and to all processes of SESSION. It continues after pssh has gone, once the first of them has
 /// ended.
 const SIGNAL_SCRIPT: &str = concat!(
     "'trap \"\" HUP TERM; exec </dev/null >/dev/null 2>&1; k=PROCESS; [ SESSION = 0 ] || for d in /proc/[0-9]*; do ",
     "read -r x <$d/stat || continue; set -- ${x##*) }; [ $4 = SESSION ] && k=\"$k ${d#/proc/}\"; done; ",
     "kill -s SIGNAL $k'"
 );
-/// What each token begins with: whatever goes wrong, it is clear whose it is.
+/// The start of each token, which shows its origin if it ever leaks.
 const MARK: &str = "pssh-";
 
-/// To run commands by sudo.
+/// Settings for commands with sudo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sudo {
-    /// The user, by name or as `#` and a number; sudo's default (root) if there is none.
+    /// The user, by name or as `#` and a number; sudo's default (root) if `None`.
     pub user: Option<String>,
 }
 
-/// What a command is, below sudo.
+/// The form of a command for sudo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// Text for the shell of the user who logs in, as without sudo: the other user's may well be nologin(8).
+    /// Text for the login user's shell, as without sudo: the other user's may be nologin(8).
     Text,
     /// A program and its arguments, already quoted for the login shell. No other shell is needed.
     Program,
 }
 
-/// Where signals for a command go.
+/// The target of signals for a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// The process that it began as.
+    /// Its first process.
     pub process: u32,
-    /// The session of that process, if it is the command's alone; otherwise 0.
+    /// The session of that process, if only the command has it; otherwise 0.
     pub session: u32,
 }
 
 impl Target {
-    /// What stands behind the word of the start: ` PROCESS SESSION;`. Nothing if it is something else.
+    /// Parses the text after the start token: ` PROCESS SESSION;`. `None` if it is something else.
     pub fn parse(tail: &[u8]) -> Option<Target> {
         let numbers = std::str::from_utf8(tail).ok()?.strip_prefix(' ')?.strip_suffix(';')?;
         let (process, session) = numbers.split_once(' ')?;
         let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?;
         let (process, session) = (number(process)?, number(session)?);
-        // 0 and 1 are nobody's command.
+        // 0 and 1 are never a command.
         (process > 1 && session != 1).then_some(Target { process, session })
     }
 }
 
-/// The words that tell sudo's question and the beginning of the command from everything else.
+/// The tokens that mark sudo's prompt and the start of the command.
 pub struct Tokens {
     prompt: [String; 2],
     start: [String; 2],
 }
 
 impl Tokens {
-    /// New ones, which nobody can foresee.
+    /// Creates random tokens.
     ///
     /// # Errors
     /// The system has no random numbers.
@@ -87,7 +87,7 @@ impl Tokens {
         Ok(Tokens::of(bytes))
     }
 
-    /// As long as any, to show what is sent.
+    /// Returns fixed tokens of the same length, to show what is sent.
     pub fn sample() -> Tokens {
         Tokens::of([0; 32])
     }
@@ -99,19 +99,19 @@ impl Tokens {
         Tokens { prompt: two(0), start: two(2) }
     }
 
-    /// The question as sudo prints it.
+    /// Returns the prompt as sudo prints it.
     pub fn prompt(&self) -> Vec<u8> {
         self.prompt.join("%").into_bytes()
     }
 
-    /// What is printed when the command begins. [`Target`] stands behind it.
+    /// Returns the text that is printed when the command begins. [`Target`] follows it.
     pub fn start(&self) -> Vec<u8> {
         self.start.concat().into_bytes()
     }
 }
 
 impl Sudo {
-    /// The line for the login shell that runs `command` by sudo. `command` is what the login shell would get without it.
+    /// Returns the line for the login shell that runs `command` with sudo. `command` is the line without sudo.
     pub fn wrap(&self, command: &[u8], form: Form, tokens: &Tokens) -> Vec<u8> {
         let mut line = self.opening(tokens, START_SCRIPT.as_bytes());
         for word in &tokens.start {
@@ -130,14 +130,14 @@ impl Sudo {
         guarded(line)
     }
 
-    /// What sudo(8) tells of the command, when it refuses it, that the user knows nothing of; with the path of sh where sudo has found it.
+    /// Returns the wrapper in sudo(8)'s message about a refused command, which the user does not know; with the path of sh that sudo found.
     pub fn wrappers(tokens: &Tokens) -> Vec<Vec<u8>> {
         let script = START_SCRIPT.trim_matches('\'');
         let wrapper = format!("-c {script} sh {} {} ", tokens.start[0], tokens.start[1]);
         ["/usr/bin/sh ", "/bin/sh ", ""].map(|path| format!("{path}{wrapper}").into_bytes()).into()
     }
 
-    /// `sudo [-u USER]`, as the user would write it.
+    /// Returns `sudo [-u USER]`, as the user would write it.
     pub fn plain(&self) -> Vec<u8> {
         let mut line = b"sudo".to_vec();
         if let Some(user) = &self.user {
@@ -147,13 +147,13 @@ impl Sudo {
         line
     }
 
-    /// Bytes of that line. They are the same for all tokens.
+    /// Returns the bytes of that line, the same for all tokens.
     pub fn length(&self, command: &[u8], form: Form) -> usize {
         self.wrap(command, form, &Tokens::sample()).len()
     }
 
-    /// The line that sends `signal` to a command and what it has started. It reads nothing but sudo's password, and sudo asks
-    /// without a word.
+    /// Returns the line that sends `signal` to a command and its children. It reads only sudo's password, and sudo asks
+    /// without a prompt.
     pub fn signal_line(&self, target: Target, signal: &str) -> Vec<u8> {
         let script = SIGNAL_SCRIPT.replace("PROCESS", &target.process.to_string());
         let script = script.replace("SESSION", &target.session.to_string()).replace("SIGNAL", signal);
@@ -162,10 +162,10 @@ impl Sudo {
         line
     }
 
-    /// `sudo ... -- sh -c SCRIPT sh`.
+    /// Returns `sudo ... -- sh -c SCRIPT sh`.
     fn opening(&self, tokens: &Tokens, script: &[u8]) -> Vec<u8> {
         let mut line = b"exec sudo -S -p".to_vec();
-        // sudo prints one % for two (sudo(8), -p).
+        // sudo prints %% as % (sudo(8), -p).
         add_word(&mut line, tokens.prompt.join("%%").as_bytes());
         self.finish(&mut line, script);
         line
@@ -182,23 +182,23 @@ impl Sudo {
     }
 }
 
-/// Checks the name of a user to run commands as.
+/// Checks the name of the user to run commands as.
 ///
 /// # Errors
-/// It cannot be one.
+/// Not a user name.
 pub fn check_user(name: &str) -> Result<(), &'static str> {
     let number = name.strip_prefix('#');
     if number.is_some_and(|number| number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit())) {
-        return Err("a user's number is # and digits, such as #1000");
+        return Err("expected digits after the #, such as #1000");
     }
     if name.is_empty() {
         return Err("the name is empty");
     }
     if name.starts_with('-') {
-        return Err("a user's name does not begin with -");
+        return Err("a user name cannot begin with -");
     }
     if name.contains(|letter: char| letter.is_control() || letter.is_whitespace()) {
-        return Err("a user's name has no blanks or control characters");
+        return Err("a user name cannot contain blanks or control characters");
     }
     Ok(())
 }
@@ -218,11 +218,11 @@ mod tests {
 
     use super::*;
 
-    /// A directory with a sudo that asks nothing and changes nobody.
+    /// Creates a directory with a fake sudo that asks nothing and changes no user.
     fn stand_in() -> TempDir {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join("sudo");
-        // The command gets a parent, as from sudo.
+        // The command gets a parent, as with sudo.
         let text = "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done; shift; \"$@\"; exit $?\n";
         std::fs::write(&path, text).expect("a file");
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("a mode");
@@ -236,7 +236,7 @@ mod tests {
         command
     }
 
-    /// Runs a wrapped command by `login`, and gives what it has printed.
+    /// Runs a wrapped command with `login`, and returns its output.
     fn run(login: &str, command: &[u8], form: Form) -> Option<(Vec<u8>, Vec<u8>, Tokens)> {
         let dir = stand_in();
         let tokens = Tokens::random().expect("random numbers");
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn signals_reach_what_the_command_has_started() {
-        // It begins in a session of its own, as a server makes one, and leaves a child behind.
+        // It begins in its own session, like a server's, and leaves a child behind.
         for (login, command) in [("sh", "sleep 60 & sleep 60"), ("bash", "set -m; sleep 60 & wait")] {
             let dir = stand_in();
             let tokens = Tokens::random().expect("random numbers");
@@ -307,7 +307,7 @@ mod tests {
             thread::sleep(Duration::from_millis(100));
             let line = sudo.signal_line(target, "TERM");
             with_stand_in("sh", &dir).arg("-c").arg(OsStr::from_bytes(&line)).status().expect("sh");
-            // The end of the stream comes once nobody is left.
+            // The stream ends once no process is left.
             stderr.read_to_end(&mut said).expect("its end");
             assert!(!child.wait().expect("its end").success());
         }

@@ -1,8 +1,8 @@
-//! Words of a command with places for per-host values, in the notation of Python's `%` operator (printf-style String
-//! Formatting in its library reference), as the reference client's `host_args` has it. Parsed once, filled in per host.
+//! Words of a command with placeholders for per-host values, in the notation of Python's `%` operator (printf-style String
+//! Formatting in its library reference), like the reference client's `host_args`. Parsed once, filled in per host.
 //!
-//! Of Python's conversions `%s`, `%d` and `%i` exist, and `%%` for a percent sign; `%q` is ours: the value as one word of a
-//! shell. Each may have a name, as in `%(name)q`. All others are errors, so that no command is sent that means something else
+//! Of Python's conversions `%s`, `%d` and `%i` exist, and `%%` for a percent sign; `%q` is an addition: the value as one word of a
+//! shell. Each may have a name, as in `%(name)q`. All others are errors, so that no command has another meaning
 //! than in Python.
 
 use std::borrow::Cow;
@@ -12,7 +12,7 @@ pub use super::quote_scanner::Scanner;
 use crate::command::quote;
 use crate::text::message::excerpt;
 
-/// A word of the command with places for values.
+/// A word of the command with placeholders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(Vec<Piece>);
 
@@ -22,63 +22,63 @@ enum Piece {
     Value(Source, Form),
 }
 
-/// Which value.
+/// The reference to a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Source {
-    /// The one in this place of those given in order, from 0.
+    /// The positional value with this index, from 0.
     Place(usize),
     Name(String),
 }
 
-/// How a value is put in.
+/// The form of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// `%s`: as it is.
+    /// `%s`: unchanged.
     Plain,
     /// `%q`: quoted for a shell.
     Quoted,
-    /// `%d`, `%i`: as it is, if it is a whole number.
+    /// `%d`, `%i`: unchanged, if it is a whole number.
     Integer,
 }
 
-/// A `%` that is not understood.
+/// An invalid `%`.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{text:?} in the command {problem}; places for values are %s, %q, %d, each also with a name as in %(name)q, and %% is a \
-     percent sign"
+    "{text:?} in the command {problem}; placeholders are %s, %q and %d, also with a name as in %(name)q; write %% for a \
+     literal %"
 )]
 pub struct TemplateError {
     text: String,
     problem: &'static str,
 }
 
-/// A value that a place in the command needs and does not get.
+/// Why a placeholder cannot be filled.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ValueError {
-    /// There are not enough values in order.
-    #[error("there is no value for place {0}")]
+    /// Not enough positional values.
+    #[error("no value for placeholder {0}")]
     Place(usize),
-    /// There is no such name.
+    /// No value with this name.
     #[error("there is no value named {0:?}")]
     Name(String),
     /// It is not a number.
-    #[error("{0:?} is not a whole number, as %d needs it")]
+    #[error("{0:?} is not a whole number, which %d requires")]
     Integer(String),
 }
 
 /// The values for one host.
 pub trait Values {
-    /// The value in this place of those given in order, from 0.
+    /// Returns the positional value with this index, from 0.
     fn place(&self, place: usize) -> Option<&[u8]>;
-    /// The value of this name.
+    /// Returns the value with this name.
     fn named(&self, name: &str) -> Option<Cow<'_, [u8]>>;
 }
 
 impl Template {
-    /// Reads a word. `place` is that of the next value in order: it goes on from one word to the next.
+    /// Parses a word. `place` is the index of the next positional value, which continues from one word to the next.
     ///
     /// # Errors
-    /// A `%` is not understood.
+    /// An invalid `%`.
     pub fn parse(text: &[u8], place: &mut usize) -> Result<Template, TemplateError> {
         let mut pieces = Vec::new();
         let mut plain = Vec::new();
@@ -112,7 +112,7 @@ impl Template {
         Ok(Template(pieces))
     }
 
-    /// The names that it uses.
+    /// Returns the names that it uses.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|piece| match piece {
             Piece::Value(Source::Name(name), _) => Some(name.as_str()),
@@ -120,7 +120,7 @@ impl Template {
         })
     }
 
-    /// Whether a value is quoted for a shell in it.
+    /// Whether it quotes a value for a shell.
     pub fn quotes(&self) -> bool {
         self.0.iter().any(|piece| matches!(piece, Piece::Value(_, Form::Quoted)))
     }
@@ -134,7 +134,7 @@ impl Template {
         })
     }
 
-    /// Whether all values that are quoted for a shell in it stay single words there. `scanner` goes on from one word to the next.
+    /// Whether all its values quoted for a shell stay single words. `scanner` continues from one word to the next.
     pub fn is_safe(&self, scanner: &mut Scanner) -> bool {
         let mut safe = true;
         for piece in &self.0 {
@@ -149,16 +149,16 @@ impl Template {
         safe
     }
 
-    /// Everything that is wrong with the values for it.
+    /// Returns all problems of the values for it.
     pub fn check(&self, values: &dyn Values) -> Vec<ValueError> {
         let wrong = |piece: &Piece| piece.fill(values, &mut Vec::new()).err();
         self.0.iter().filter_map(wrong).collect()
     }
 
-    /// The word with the values in their places.
+    /// Returns the word with its values filled in.
     ///
     /// # Errors
-    /// A value is missing, or not what it should be.
+    /// A value is missing or invalid.
     pub fn fill(&self, values: &dyn Values) -> Result<Vec<u8>, ValueError> {
         let mut word = Vec::new();
         self.0.iter().try_for_each(|piece| piece.fill(values, &mut word))?;
@@ -194,7 +194,7 @@ fn is_integer(value: &[u8]) -> bool {
     !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
 }
 
-/// Takes the conversion apart that `text` starts with: its name, its form, and what follows.
+/// Parses the conversion at the start of `text`: its name, its form, and the rest.
 fn conversion(text: &[u8]) -> Result<(Option<String>, Form, &[u8]), TemplateError> {
     let fail = |length: usize, problem| {
         let text = String::from_utf8_lossy(&text[..length.min(text.len())]).into_owned();
@@ -212,12 +212,12 @@ fn conversion(text: &[u8]) -> Result<(Option<String>, Form, &[u8]), TemplateErro
         Some(b's') => Form::Plain,
         Some(b'q') => Form::Quoted,
         Some(b'd' | b'i') => Form::Integer,
-        None => return Err(fail(at, "stands for nothing")),
+        None => return Err(fail(at, "is incomplete")),
         Some(_) => {
-            // Flags, width, precision and length of Python's conversions, to show the whole of it.
+            // Flags, width, precision and length of Python's conversions, to show all of it.
             let more = text[at..].iter().take_while(|byte| b"#0123456789-+ .*hlL".contains(byte)).count();
             let end = at + more;
-            // One character, which may have several bytes.
+            // One character, which may be several bytes.
             let tail = text.get(end + 1..).unwrap_or_default();
             let last = if text.get(end).is_some_and(|byte| *byte >= 0xc0) {
                 tail.iter().take_while(|byte| (0x80..0xc0).contains(*byte)).count()
@@ -230,7 +230,7 @@ fn conversion(text: &[u8]) -> Result<(Option<String>, Form, &[u8]), TemplateErro
     Ok((name, form, &text[at + 1..]))
 }
 
-/// The place of the `)` that belongs to the `(` at the start; a name may have pairs of its own, as in Python.
+/// Returns the index of the `)` that closes the `(` at the start; a name may contain pairs, as in Python.
 fn closing(text: &[u8]) -> Option<usize> {
     let mut depth = 0_usize;
     text.iter().position(|byte| {
@@ -264,7 +264,7 @@ mod tests {
         template.fill(given).map_err(|error| error.to_string())
     }
 
-    /// The right column is what Python 3.11 makes of `left % values`.
+    /// The right column is Python 3.11's result of `left % values`.
     #[test]
     fn what_python_makes_of_it() {
         let in_order = Given(&["a", "b c", "3"], &[]);
@@ -320,8 +320,8 @@ mod tests {
             ("%(a)%", "%(a)% is not supported"),
             ("%ü", "%ü is not supported"),
             ("50% ", "%  is not supported"),
-            ("50%", "% stands for nothing"),
-            ("%(a)", "%(a) stands for nothing"),
+            ("50%", "% is incomplete"),
+            ("%(a)", "%(a) is incomplete"),
             ("%(a b", "%(a b lacks a )"),
         ] {
             assert_eq!(text_of(text.as_bytes()).trim_end(), expected, "{text}");
@@ -347,9 +347,9 @@ mod tests {
         assert_eq!(
             wrong,
             [
-                "\"3.7\" is not a whole number, as %d needs it",
+                "\"3.7\" is not a whole number, which %d requires",
                 "there is no value named \"b\"",
-                "there is no value for place 2"
+                "no value for placeholder 2"
             ]
         );
         for (value, good) in [("5", true), ("-5", true), ("+07", true), ("", false), ("-", false), ("1e3", false)] {

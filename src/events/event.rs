@@ -1,4 +1,4 @@
-//! The language between the workers and the output: what happened to which job, and how it ended.
+//! Events from the workers to the output: what happened to which job, and how it ended.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,7 +22,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event of `job` that happens now. What others say in it has no password of ours.
+    /// Creates an event of `job` that happens now, with passwords redacted in text from others.
     pub fn now(job: usize, mut kind: EventKind) -> Self {
         match &mut kind {
             EventKind::Note(text) | EventKind::Warning(Notice::Missing(text)) => redact::redact_quotations(text),
@@ -49,7 +49,7 @@ pub enum EventKind {
     Attempted(Box<Milestones>),
     /// An attempt has failed, and the job waits for the next one.
     Paused {
-        /// Why it failed, in words that are the same for all hosts that fail so.
+        /// Why it failed, in words that are the same for all such hosts.
         reason: String,
         /// When the next attempt begins.
         until: Instant,
@@ -67,9 +67,9 @@ pub enum EventKind {
     },
     /// How far a copy has come; now and then.
     Copied(Progress),
-    /// Something worth telling at `-v`. May quote the remote side: whoever prints it makes it harmless first.
+    /// A note for `-v`. May quote the remote side: sanitize it before printing.
     Note(String),
-    /// Something that the user should know although the host is reached.
+    /// A warning although the host was reached.
     Warning(Notice),
     /// The job is over. The last event of every job, exactly once.
     Finished {
@@ -80,7 +80,7 @@ pub enum EventKind {
     },
 }
 
-/// What the user should know about a host that is reached.
+/// A warning about a host that was reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// Something that the user asked for was not done. May quote the remote side.
@@ -89,7 +89,7 @@ pub enum Notice {
     KeyAdded {
         /// The known_hosts file that has it.
         file: PathBuf,
-        /// Whether keys are checked at all: not with `--host-key-check off`.
+        /// Whether keys are checked: not with `--host-key-check off`.
         is_checked: bool,
         /// The jump host whose key it is; otherwise it is that of the host itself.
         jump_host: Option<String>,
@@ -97,7 +97,7 @@ pub enum Notice {
 }
 
 impl Notice {
-    /// The same as `jump_host` has it, by which a host is reached.
+    /// Attributes the notice to `jump_host`, through which a host is reached.
     pub fn of_jump_host(self, jump_host: &str) -> Notice {
         match self {
             Notice::Missing(text) => Notice::Missing(format!("proxy {jump_host}: {text}")),
@@ -135,7 +135,7 @@ pub struct Milestones {
     pub secured: Option<Instant>,
 }
 
-/// The algorithms that a key exchange has agreed on. Of two, the first is for what goes to the host, the second for what comes from
+/// The algorithms that a key exchange agreed on. Of two, the first is for data to the host, the second for data from
 /// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreed {
@@ -152,7 +152,7 @@ pub struct Agreed {
 }
 
 impl Agreed {
-    /// What is for both directions, as one word: once if it is the same, else both with a comma.
+    /// Joins the names of both directions: one if they are the same, else both with a comma.
     pub fn word(names: [&'static str; 2]) -> Cow<'static, str> {
         if names[0] == names[1] { names[0].into() } else { names.join(",").into() }
     }
@@ -170,7 +170,7 @@ impl fmt::Display for Agreed {
 }
 
 impl Milestones {
-    /// An attempt that begins now.
+    /// Starts an attempt now.
     pub fn now() -> Milestones {
         Milestones { begun: Instant::now(), address: None, reached: None, agreed: None, secured: None }
     }
@@ -196,7 +196,7 @@ pub enum Phase {
     Open,
     /// User authentication.
     Auth,
-    /// The same, once a password was told or a question asked: neither is repeated.
+    /// The same, once a password was sent or a question asked: neither is repeated.
     Secret,
     /// The command itself.
     Command,
@@ -245,7 +245,7 @@ impl From<Phase> for HostStage {
 pub enum Outcome {
     /// An exit status was received (RFC 4254 section 6.10). Only status 0 is success.
     Exited(u32),
-    /// The host was connected to and logged in on, and nothing was to be run there. Both times are from the beginning.
+    /// The login succeeded, and nothing was to run. Both times count from the beginning.
     Reached {
         /// When there was a connection.
         connected: Duration,
@@ -266,14 +266,14 @@ pub enum Outcome {
         /// What had not happened by then, such as "no SSH banner".
         missing: &'static str,
     },
-    /// Stopped by us before it could end by itself.
+    /// Stopped by pssh before it ended by itself.
     Cancelled {
         /// How far it had come.
         stage: HostStage,
         /// Why the run was stopped.
         why: Option<Reason>,
     },
-    /// The same as the inner outcome, after which the command was told to stop; but nothing was heard of its end.
+    /// The inner outcome, after which the command was asked to stop, but did not confirm its end.
     Unstopped(Box<Outcome>),
     /// It did not get as far as running the command, or the connection was lost on the way.
     Failed(Box<HostError>),
@@ -302,13 +302,13 @@ pub enum Class {
     Signal,
     /// A deadline passed.
     Timeout,
-    /// Stopped by us.
+    /// Stopped by pssh.
     Cancelled,
     /// The name could not be resolved.
     Dns,
     /// No TCP connection.
     Connect,
-    /// What stands between us and the host could not be used.
+    /// The proxy could not be used.
     Proxy,
     /// The host key is unknown, changed or revoked.
     HostKey,
@@ -320,12 +320,12 @@ pub enum Class {
     Lost,
     /// Files could not be copied.
     Copy,
-    /// Our side failed.
+    /// pssh itself failed.
     Local,
 }
 
 impl Class {
-    /// The word of the outcome, the same in text and JSON.
+    /// Returns the word of the outcome, the same in text and JSON.
     pub fn word(self) -> &'static str {
         match self {
             Class::Ok => "ok",
@@ -347,12 +347,12 @@ impl Class {
 }
 
 impl Outcome {
-    /// The outcome of a job that `cancel` has stopped.
+    /// Returns the outcome of a job that `cancel` stopped.
     pub fn cancelled(cancel: &Cancel, stage: HostStage) -> Outcome {
         Outcome::Cancelled { stage, why: cancel.reason() }
     }
 
-    /// Replaces passwords of ours in what others have said.
+    /// Redacts passwords in text from others.
     pub fn redact(&mut self) {
         match self {
             Outcome::Signaled { name } => redact::redact(name),
@@ -362,7 +362,7 @@ impl Outcome {
         }
     }
 
-    /// The class of this outcome.
+    /// Returns the class of this outcome.
     pub fn class(&self) -> Class {
         match self {
             Outcome::Exited(0) | Outcome::Reached { .. } => Class::Ok,
@@ -375,7 +375,7 @@ impl Outcome {
         }
     }
 
-    /// The outcome in words that are the same for all hosts that ended in the same way, as far as there are such words.
+    /// Returns the outcome in words that are the same, where possible, for all hosts that ended in the same way.
     pub fn brief(&self) -> String {
         match self {
             Outcome::Reached { .. } => Class::Ok.word().to_owned(),
@@ -385,7 +385,7 @@ impl Outcome {
         }
     }
 
-    /// Why it failed, in the words of [`Outcome::brief`] without that of the class: `Connection refused`.
+    /// Returns the reason of a failure: [`Outcome::brief`] without the class, such as `Connection refused`.
     pub fn reason(&self) -> String {
         match self {
             Outcome::Failed(error) => error.brief(),
@@ -393,12 +393,12 @@ impl Outcome {
         }
     }
 
-    /// Whether the connection was dropped before anything was asked for that could have an effect.
+    /// Whether the connection was dropped before any request that could have an effect.
     pub(crate) fn is_dropped(&self) -> bool {
         matches!(self, Outcome::Failed(error) if matches!(**error, HostError::Dropped { .. }))
     }
 
-    /// The exit status of the command, if one was received.
+    /// Returns the exit status of the command, if one was received.
     pub fn exit_status(&self) -> Option<u32> {
         match self {
             Outcome::Exited(status) => Some(*status),
@@ -406,7 +406,7 @@ impl Outcome {
         }
     }
 
-    /// The signal that the command died by, without `SIG`.
+    /// Returns the signal that killed the command, without `SIG`.
     pub fn signal(&self) -> Option<&str> {
         match self {
             Outcome::Signaled { name } => Some(name),
@@ -414,7 +414,7 @@ impl Outcome {
         }
     }
 
-    /// The part of the job whose deadline passed.
+    /// Returns the part of the job whose deadline passed.
     pub fn phase(&self) -> Option<Phase> {
         match self {
             Outcome::TimedOut { phase, .. } => Some(*phase),
@@ -425,7 +425,7 @@ impl Outcome {
 }
 
 impl fmt::Display for Outcome {
-    /// The outcome in words, starting with the word of its class.
+    /// Writes the outcome in words, starting with the word of its class.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Outcome::Exited(0) => f.write_str("ok (exit 0)"),
@@ -474,29 +474,29 @@ impl Tally {
         }
     }
 
-    /// The largest exit status that was received, if any was.
+    /// Returns the largest exit status received, if any.
     pub fn largest_status(&self) -> Option<u32> {
         self.largest
     }
 
-    /// How many jobs ended in `class`.
+    /// Returns how many jobs ended in `class`.
     pub fn count(&self, class: Class) -> usize {
         self.counts.get(&class).copied().unwrap_or(0)
     }
 
-    /// How many jobs were counted in all.
+    /// Returns the number of all jobs.
     pub fn total(&self) -> usize {
         self.counts.values().sum()
     }
 
-    /// The classes that occurred, with their counts, in the order of [`Class`].
+    /// Returns the classes that occurred, with their counts, in the order of [`Class`].
     pub fn iter(&self) -> impl Iterator<Item = (Class, usize)> + '_ {
         self.counts.iter().map(|(class, count)| (*class, *count))
     }
 }
 
 impl fmt::Display for Tally {
-    /// `6 hosts: 4 ok, 1 exit, 1 connect`.
+    /// Writes `6 hosts: 4 ok, 1 exit, 1 connect`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total = self.total();
         write!(f, "{total} host{}:", if total == 1 { "" } else { "s" })?;
@@ -510,8 +510,8 @@ impl fmt::Display for Tally {
 /// How much of a copy is done, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// So many have arrived.
+    /// Bytes that have arrived.
     pub done: u64,
-    /// So many are to, as far as that is known.
+    /// Bytes to copy, as far as known.
     pub total: u64,
 }

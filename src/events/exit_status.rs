@@ -1,10 +1,10 @@
-//! From the tally of a run to the exit status of the program, as pssh has it.
+//! From the tally of a run to the exit status of the program, as in pssh.
 
 use super::event::{Class, Tally};
 
 /// All hosts ended with exit status 0.
 pub const OK: u8 = 0;
-/// Our own failure: a file that cannot be read, standard output that cannot be written.
+/// pssh itself failed: a file that cannot be read, standard output that cannot be written.
 pub const FAILURE: u8 = 1;
 /// The command line, a hosts file or another input is wrong; nothing was connected to.
 pub const USAGE: u8 = 2;
@@ -15,7 +15,7 @@ pub const SSH: u8 = 4;
 /// A command ended with a non-zero exit status, or files could not be copied.
 pub const COMMAND: u8 = 5;
 
-/// The exit status that stands for one class of outcome.
+/// Returns the exit status of a class of outcomes.
 pub fn of_class(class: Class) -> u8 {
     match class {
         Class::Ok => OK,
@@ -26,14 +26,14 @@ pub fn of_class(class: Class) -> u8 {
     }
 }
 
-/// The exit status of a run: the gravest of its outcomes. Our own failure beats 3, which beats 4, which beats 5 (pssh 2.3.6).
+/// Returns the exit status of a run: that of the gravest outcome. 1 beats 3, which beats 4, which beats 5 (pssh 2.3.6).
 pub fn of_tally(tally: &Tally) -> u8 {
     // The statuses happen to be ordered by gravity, but for 0.
     tally.iter().map(|(class, _)| of_class(class)).filter(|status| *status != OK).min().unwrap_or(OK)
 }
 
-/// With `--max-status`: the largest exit status of all hosts. A host that has none counts as what ssh(1) would have exited
-/// with, as for clush and pdsh, and so does a status that is none to us.
+/// Returns the largest exit status of all hosts, for `--max-status`. A host without one counts as what ssh(1) would have exited
+/// with, as with clush and pdsh, and so does a status above 255.
 pub fn largest(tally: &Tally) -> u8 {
     /// ssh(1), "EXIT STATUS".
     const NO_STATUS: u8 = 255;

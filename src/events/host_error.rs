@@ -1,4 +1,4 @@
-//! What can go wrong for one host: the facts, the sentence, and what would help, as data.
+//! Errors of one host: the facts, the message, and the remedy, as data.
 
 mod login;
 
@@ -28,47 +28,47 @@ pub enum HostError {
         name: String,
         /// What the resolver said.
         reason: String,
-        /// Whether that was an answer, and not only the want of one: the name does not exist.
+        /// Whether the resolver answered that the name does not exist.
         is_final: bool,
-        /// Where the name stands, if that is known: `hosts.txt:12:1`.
+        /// The place of the name, if known: `hosts.txt:12:1`.
         origin: Option<String>,
     },
-    /// None of the addresses could be connected to.
+    /// No address accepted the connection.
     #[error("{}", Attempts(.tried))]
     Connect {
-        /// Every address that was tried, with what the system said.
+        /// Every address tried, with the system's error.
         tried: Vec<(SocketAddr, String)>,
     },
-    /// The proxy is well, but could not connect to the host.
+    /// The proxy works, but could not connect to the host.
     #[error("{target}: {reason} (seen from {hop})")]
     Behind {
-        /// The proxy that was to connect to it.
+        /// The proxy.
         hop: String,
         /// Name and port of the host.
         target: String,
         /// What the proxy said.
         reason: String,
     },
-    /// What stands between us and the host could not be used.
+    /// The proxy could not be used.
     #[error("{hop}: {cause}")]
     Proxy {
         /// The jump host, or the command.
         hop: String,
-        /// What is wrong with it.
+        /// What is wrong.
         cause: ProxyError,
     },
     /// The host key was not accepted; nothing secret was sent.
     #[error(transparent)]
     HostKey(#[from] HostKeyError),
-    /// The server refused every way to authenticate that we have.
+    /// The server refused every authentication method that pssh has.
     #[error("{0}")]
     Auth(Box<LoginError>),
-    /// sudo did not let the command begin.
+    /// sudo did not start the command.
     #[error("sudo: {detail}")]
     Sudo {
         /// Why not.
         detail: String,
-        /// What would help, where that is known.
+        /// The remedy, if known.
         hint: Option<Remedy>,
     },
     /// The SSH protocol failed before the command was running.
@@ -78,7 +78,7 @@ pub enum HostError {
         doing: &'static str,
         /// What libssh2 or the server said.
         detail: String,
-        /// What would help, where that is known.
+        /// The remedy, if known.
         hint: Option<Remedy>,
     },
     /// The server dropped the connection before authentication had ended.
@@ -88,7 +88,7 @@ pub enum HostError {
         doing: &'static str,
         /// What libssh2 said.
         detail: String,
-        /// Whether it had at least sent its banner.
+        /// Whether it had sent its banner.
         banner_seen: bool,
     },
     /// The connection or channel ended without an exit status: the command may or may not have run to its end.
@@ -96,40 +96,40 @@ pub enum HostError {
     Lost {
         /// How it ended.
         detail: String,
-        /// What would help, where more is known than for any command or copy.
+        /// The remedy, if there is one specific to this case.
         hint: Option<Remedy>,
     },
-    /// Files could not be copied, since the host refuses it or has no room.
+    /// Files could not be copied, since the host refuses them or has no space.
     #[error("{path}: {reason}{}", Others(*.others))]
     Copy {
-        /// The first of them, there or here.
+        /// The first of them, remote or local.
         path: String,
         /// What the host said.
         reason: String,
         /// How many more were not copied.
         others: usize,
-        /// What would help, where that is known.
+        /// The remedy, if known.
         hint: Option<Remedy>,
     },
-    /// Our side failed.
+    /// pssh itself failed.
     #[error("{doing}: {detail}")]
     Local {
         /// What was being done.
         doing: &'static str,
         /// What the system said.
         detail: String,
-        /// What would help, where that is known.
+        /// The remedy, if known.
         hint: Option<Remedy>,
     },
 }
 
 impl HostError {
-    /// Something here that the system has refused.
+    /// Creates an error for a refusal of the local system.
     pub fn local(doing: &'static str, error: &io::Error) -> HostError {
         HostError::Local { doing, detail: reason(error), hint: None }
     }
 
-    /// The class of the outcome that this error makes.
+    /// Returns the class of this error's outcome.
     pub fn class(&self) -> Class {
         match self {
             HostError::Dns { .. } => Class::Dns,
@@ -144,7 +144,7 @@ impl HostError {
         }
     }
 
-    /// Replaces passwords of ours in what others have said: servers, their programs, and programs here.
+    /// Redacts passwords in text from servers, their programs, and local programs.
     pub fn redact(&mut self) {
         match self {
             HostError::Dns { .. } | HostError::Connect { .. } => {}
@@ -164,7 +164,7 @@ impl HostError {
         }
     }
 
-    /// The message without what is the host's own: its name, its addresses, its key.
+    /// Returns the message without the host's name, addresses and key.
     pub fn brief(&self) -> String {
         match self {
             HostError::Dns { reason, .. } => reason.clone(),
@@ -184,25 +184,25 @@ impl HostError {
     }
 }
 
-/// How the reason begins why an address could not be reached from the one that BindAddress has.
+/// The start of the reason if an address cannot be reached from BindAddress.
 pub const FROM_ADDRESS: &str = "from BindAddress ";
 
-/// Why a proxy could not be used. One failure serves all hosts behind it.
+/// Why a proxy could not be used. All hosts behind it share one failure.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ProxyError {
-    /// It could not be logged in to: how that ended, in the words that a host itself would get.
+    /// The login failed: its outcome, in the words for a host.
     #[error("{0}")]
     Login(Arc<Outcome>),
-    /// Nobody knows yet how the login will end, and the host's time is over.
+    /// The login has not finished, and the host's time is over.
     #[error("not logged in within {} s", .0.as_secs_f64())]
     Late(Duration),
-    /// It does not connect to hosts, or not to this one.
+    /// It refuses to connect to hosts, or to this one.
     #[error("it refuses to forward connections: {0}")]
     Forbidden(String),
-    /// It has no room for another connection.
+    /// It cannot take another connection.
     #[error("it cannot forward another connection: {0}")]
     Full(String),
-    /// The connection to it ended before that to the host was made; in its own words, if it has said any.
+    /// The connection to it ended before it connected to the host; with its own message, if any.
     #[error("the connection to it ended{}", .0.as_ref().map(|words| format!(": {words}")).unwrap_or_default())]
     Ended(Option<String>),
     /// The command ended before there was a session.
@@ -220,7 +220,7 @@ impl ProxyError {
         }
     }
 
-    /// How the login to a jump host has ended, for all hosts behind it.
+    /// Creates the error of a failed login to a jump host, for all hosts behind it.
     pub fn login(outcome: impl Into<Outcome>) -> ProxyError {
         let mut outcome = outcome.into();
         outcome.redact();
@@ -236,14 +236,14 @@ pub enum HostKeyError {
     Unknown {
         /// The name that was looked up: `host`, or `[host]:port` for a port other than 22.
         name: String,
-        /// What to ask for its key, unless only a proxy can, or the key is known under another name.
+        /// Host and port for ssh-keyscan, unless only a proxy reaches it, or the key has another name.
         scan: Option<(String, u16)>,
         /// The file for the key.
         file: Option<PathBuf>,
         /// Type and fingerprint of the key that the host offers, as ssh prints them.
         offered: String,
     },
-    /// The host offers another key than the known one: somebody may be in the middle.
+    /// The host offers another key than the known one, which may be a man-in-the-middle attack.
     #[error("the key of {name} has CHANGED: it offers {offered}, but {}:{line} has {known}", .file.display())]
     Changed {
         /// The name that was looked up.
@@ -269,7 +269,7 @@ pub enum HostKeyError {
         /// The line that revokes it, from 1.
         line: u64,
     },
-    /// The host has shown another key in a key re-exchange than the one that was checked.
+    /// The host showed another key in a key re-exchange than the checked one.
     #[error("{name} shows another key in a key re-exchange, {offered}, than the one that was checked")]
     Replaced {
         /// The name that was looked up.
@@ -287,7 +287,7 @@ pub enum HostKeyError {
         /// The file, and what in it.
         by: String,
     },
-    /// KnownHostsCommand has failed, so that it is not known what it would say about the key.
+    /// KnownHostsCommand failed, so the key cannot be checked.
     #[error("the key of {name} cannot be checked: KnownHostsCommand {}: {problem}", .program.display())]
     Command {
         /// The name that was looked up.
@@ -299,18 +299,18 @@ pub enum HostKeyError {
         /// Whether it has started.
         has_started: bool,
     },
-    /// The offered key or certificate is none.
+    /// The offered key or certificate is malformed.
     #[error("the host key of {name} ({kind}) is malformed: {problem}")]
     Malformed {
         /// The name that was looked up.
         name: String,
-        /// The type that it says it is of.
+        /// The type that it claims.
         kind: String,
-        /// What is wrong with it.
+        /// What is wrong.
         problem: String,
     },
-    /// The certificate does not count, nor is the plain key accepted.
-    #[error("{plain}; its certificate does not count: {problem}")]
+    /// Neither the certificate nor the plain key is accepted.
+    #[error("{plain}; its certificate is not accepted: {problem}")]
     Certificate {
         /// Why the plain key is not accepted.
         plain: Box<HostKeyError>,
@@ -319,7 +319,7 @@ pub enum HostKeyError {
     },
 }
 
-/// How the name begins that stands for the output of KnownHostsCommand in place of a file. What the command was run for follows.
+/// The start of the name for the output of KnownHostsCommand, in place of a file name. What the command was run for follows.
 pub const KNOWN_HOSTS_COMMAND: &str = "KnownHostsCommand-";
 
 impl HostKeyError {
@@ -331,7 +331,7 @@ impl HostKeyError {
                 redact::redact(problem);
                 plain.redact();
             }
-            // Names of ours, types of keys, and fingerprints.
+            // Only names from the user, key types and fingerprints.
             HostKeyError::Unknown { .. }
             | HostKeyError::Changed { .. }
             | HostKeyError::Revoked { .. }
@@ -346,9 +346,11 @@ impl HostKeyError {
             HostKeyError::Changed { .. } => "the key has CHANGED".to_owned(),
             HostKeyError::Revoked { .. } | HostKeyError::Listed { .. } => "the key is REVOKED".to_owned(),
             HostKeyError::Command { problem, .. } => format!("KnownHostsCommand failed: {problem}"),
-            HostKeyError::Replaced { .. } => "another key was shown in a key re-exchange".to_owned(),
+            HostKeyError::Replaced { .. } => "it shows another key in a key re-exchange".to_owned(),
             HostKeyError::Malformed { .. } => "the key is malformed".to_owned(),
-            HostKeyError::Certificate { plain, .. } => format!("{}, nor does its certificate count", plain.brief()),
+            HostKeyError::Certificate { plain, .. } => {
+                format!("{}, and its certificate is not accepted", plain.brief())
+            }
         }
     }
 }
@@ -365,7 +367,7 @@ impl fmt::Display for Others {
     }
 }
 
-/// An address without its port; one that only one link knows has its zone.
+/// Returns an address without its port; a link-local one with its zone.
 pub fn without_port(address: &SocketAddr) -> String {
     match address {
         SocketAddr::V6(address) if address.scope_id() != 0 => format!("{}%{}", address.ip(), address.scope_id()),

@@ -1,5 +1,5 @@
-//! A signal that stops a run: how far the hosts have come, and what the user is told. Whoever is told of it hears it once, from the
-//! output or, where that is held up by a reader, from the thread that has the signal.
+//! A signal that stops a run: the stage of each host, and the message to the user, which appears once: from the
+//! output or, if a reader blocks that, from the signal thread.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -10,64 +10,64 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::event::HostStage;
 
-/// How long the output may take to say it.
+/// How long the output may take to print it.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// How far each host of a run is now. Every change costs one store.
+/// The stage of each host of a run. Every change costs one store.
 #[derive(Clone, Debug)]
 pub struct Stages(Arc<[AtomicU8]>);
 
-/// The host has ended; the command may run on all the same.
+/// The host has ended, though its command may still run.
 const ENDED: u8 = 3;
 const UNSTOPPED: u8 = 4;
 
 impl Stages {
-    /// Of so many hosts, which all wait.
+    /// Creates the stages of that many hosts, all waiting.
     pub fn new(hosts: usize) -> Stages {
         Stages((0..hosts).map(|_| AtomicU8::new(HostStage::Waiting as u8)).collect())
     }
 
-    /// A host is there now.
+    /// Sets the stage of a host.
     pub fn set(&self, job: usize, stage: HostStage) {
         self.0[job].store(stage as u8, Ordering::SeqCst);
     }
 
-    /// A host has ended. Its command may still run if it is `unstopped`.
+    /// Marks a host as ended. If `unstopped`, its command may still run.
     pub fn end(&self, job: usize, unstopped: bool) {
         self.0[job].store(if unstopped { UNSTOPPED } else { ENDED }, Ordering::SeqCst);
     }
 
-    /// How many hosts are connected to or run something.
+    /// Returns how many hosts are connecting or running.
     pub fn count_started(&self) -> usize {
         let started = [HostStage::Connecting as u8, HostStage::Running as u8];
         self.0.iter().filter(|stage| started.contains(&stage.load(Ordering::SeqCst))).count()
     }
 
-    /// The numbers of the jobs whose command may be running.
+    /// Returns the numbers of the jobs whose command may be running.
     pub fn may_run(&self) -> Vec<usize> {
         let running = [HostStage::Running as u8, UNSTOPPED];
         (0..self.0.len()).filter(|job| running.contains(&self.0[*job].load(Ordering::SeqCst))).collect()
     }
 }
 
-/// What a signal does to a run.
+/// The effect of a signal on a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// The first one: all that runs is told to stop, and waited for.
+    /// The first one: running hosts are asked to stop, and waited for.
     Stop,
-    /// The second one: nobody is waited for. The commands of these jobs may still run.
+    /// The second one: no host is waited for. The commands of these jobs may still run.
     Abandon {
         /// Their numbers.
         may_run: Vec<usize>,
     },
 }
 
-/// A signal that stops a run, to be told to the user.
+/// A signal that stops a run, for the user.
 #[derive(Debug)]
 pub struct Interruption {
     /// Its number.
     pub signal: i32,
-    /// How many hosts are connected to or run something.
+    /// Returns how many hosts are connecting or running.
     pub hosts: usize,
     /// What it does.
     pub effect: Effect,
@@ -75,12 +75,12 @@ pub struct Interruption {
 }
 
 impl Interruption {
-    /// Whether the caller is to tell it: nobody else has, and nobody else will.
+    /// Claims the message: only the first caller gets true and prints it.
     pub fn claim(&self) -> bool {
         !self.is_told.swap(true, Ordering::SeqCst)
     }
 
-    /// The signal without `SIG`.
+    /// Returns the signal's name without `SIG`.
     pub fn signal_name(&self) -> &'static str {
         match signal_hook::low_level::signal_name(self.signal) {
             Some(name) => name.strip_prefix("SIG").unwrap_or(name),
@@ -88,7 +88,7 @@ impl Interruption {
         }
     }
 
-    /// The sentence for the user; `names` folds the labels of the jobs with these numbers, `task` is what hosts do.
+    /// Returns the message; `names` folds the labels of the jobs with these numbers, `task` is what hosts do.
     pub fn text(&self, task: &str, names: impl Fn(&[usize]) -> String) -> String {
         let Interruption { hosts, .. } = *self;
         let (plural, them) = if hosts == 1 { ("", "it") } else { ("s", "them") };
@@ -113,22 +113,22 @@ impl Interruption {
     }
 }
 
-/// Where interruptions are told: by whoever has the signal.
+/// The sending end of interruptions, at the signal thread.
 #[derive(Debug)]
 pub struct Teller {
     interruptions: Sender<Arc<Interruption>>,
     told: Receiver<()>,
 }
 
-/// Where they are heard: by the output.
+/// The receiving end, at the output.
 #[derive(Debug)]
 pub struct Listener {
-    /// They come here.
+    /// The channel.
     pub interruptions: Receiver<Arc<Interruption>>,
     told: Sender<()>,
 }
 
-/// A way from the signals to the output.
+/// Creates the channel from the signal thread to the output.
 pub fn interruptions() -> (Teller, Listener) {
     let (interruptions, heard) = bounded(2);
     let (tell, told) = bounded(2);
@@ -136,23 +136,23 @@ pub fn interruptions() -> (Teller, Listener) {
 }
 
 impl Teller {
-    /// Has the output tell that `signal` has this effect on `hosts` hosts, before what it hears of from now on.
+    /// Sends the output the message that `signal` has this effect on `hosts` hosts, ahead of later events.
     pub fn tell(&self, signal: i32, hosts: usize, effect: Effect) -> Arc<Interruption> {
-        // What was told too late for the last one.
+        // Late confirmations of the previous one.
         self.told.try_iter().for_each(drop);
         let interruption = Arc::new(Interruption { signal, hosts, effect, is_told: AtomicBool::new(false) });
         let _ = self.interruptions.try_send(Arc::clone(&interruption));
         interruption
     }
 
-    /// Waits until it is told. Gives whether the output has not done so soon, so that the caller is to tell it.
+    /// Waits for the output to print it. Returns true if the output is too slow and the caller must print it.
     pub fn is_untold(&self, interruption: &Interruption) -> bool {
         if self.told.recv_timeout(PATIENCE).is_ok() {
             return false;
         }
         let is_untold = interruption.claim();
         if !is_untold {
-            // It is being told just now.
+            // The output is printing it now.
             let _ = self.told.recv_timeout(PATIENCE);
         }
         is_untold
@@ -160,7 +160,7 @@ impl Teller {
 }
 
 impl Listener {
-    /// It was told.
+    /// Confirms that it was printed.
     pub fn done(&self) {
         let _ = self.told.try_send(());
     }

@@ -1,25 +1,25 @@
-//! What would help against a failure, as data: its sentence, in the words of the program that the user has called, is made where it
-//! is shown. The library's users get the situation, and know no options.
+//! The remedy for a failure, as data: its message, in the words of the program that runs, is composed where it
+//! the content. The library's users get the situation, without options.
 
 use std::path::PathBuf;
 
 use crate::system::redact;
 
-/// What would help, where more is known about a failure than its class tells.
+/// The remedy for a failure, if more is known than its class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Remedy {
-    /// sudo asks for a password, and there is none.
+    /// sudo asks for a password, but none is given.
     SudoPasswordNeeded,
     /// sudo refused the password.
     SudoPasswordRefused,
     /// sudo ended before the command began.
     SudoNotBegun {
-        /// Whether it had been told a password.
+        /// Whether it got a password.
         was_told: bool,
     },
     /// The server speaks version 1 of the protocol, or one that does not exist.
     NewerServer,
-    /// What answers may not be an SSH server.
+    /// The peer may not be an SSH server.
     IsItSsh,
     /// The host's RSA key is shorter than RequiredRSASize.
     LongerHostKey,
@@ -32,14 +32,14 @@ pub enum Remedy {
     },
     /// The server offers only algorithms that this build does not have.
     LackingAlgorithm {
-        /// Why it does not have them.
+        /// Why it lacks them.
         reason: &'static str,
-        /// Whether it would have them if it was built with SHA-1.
+        /// Whether a build with SHA-1 would have them.
         is_sha1: bool,
     },
-    /// The server offers no algorithm at all.
+    /// The server offers no algorithm.
     NothingOffered,
-    /// A login shell prints something, which disturbs SFTP.
+    /// The login shell prints something, which breaks SFTP.
     SilentShell,
     /// The SFTP server ended before it had begun.
     IsSftpThere,
@@ -47,69 +47,69 @@ pub enum Remedy {
     InstallSftp,
     /// The host has neither SFTP nor scp.
     InstallSftpOrScp,
-    /// Neither SFTP nor scp answers: the account may be made for something else.
+    /// Neither SFTP nor scp answers: the account may have a forced command.
     IsThereAShell,
-    /// The directory takes no new file; the old one could be written into.
+    /// The directory accepts no new file; the old one could be overwritten in place.
     InPlaceForNoNewFile,
-    /// A file cannot be renamed; the old one could be written into.
+    /// A file cannot be renamed; the old one could be overwritten in place.
     InPlaceForNoRename,
-    /// There is room for the new file, but not beside the old one.
+    /// There is space for the new file, but not beside the old one.
     InPlaceForRoom,
-    /// There is no room, and what has arrived is kept.
+    /// The disk is full, and the partial file is kept.
     ResumeAfterRoom,
     /// The host gives no reason.
     NoReasonGiven,
-    /// It is a directory, and only files were asked for.
+    /// It is a directory, but the copy is not recursive.
     CopyDirectories,
-    /// More files match than can be kept in mind, which a directory as a whole need not be.
+    /// More files match than fit in memory; copying the whole directory avoids that.
     CopyWholeDirectory,
-    /// What has arrived of a download is kept here, and the same copy goes on with it.
+    /// The partial files of a download are kept here, and the same copy continues them.
     KeptHere(String),
-    /// What has arrived of an upload is kept there, and the same copy goes on with it.
+    /// The partial files of an upload are kept there, and the same copy continues them.
     KeptThere(String),
-    /// What has arrived of an upload is left there, as nobody could be told to remove it.
+    /// Partial files of an upload are left there, since the host could not be asked to remove them.
     LeftThere {
         /// Their names.
         names: String,
-        /// Whether they were written into, so that they are half of the new and half of the old.
+        /// Whether they were overwritten in place, so that they mix new and old content.
         is_in_place: bool,
     },
-    /// Too few files may be open.
+    /// The limit of open files is too low.
     MoreOpenFiles,
-    /// Too few threads or processes may run.
+    /// The limit of threads or processes is too low.
     MoreThreads,
-    /// The command was told to stop, as its input could not be read.
+    /// The command was asked to stop because its input could not be read.
     InputIncomplete,
-    /// There is no room for what the host prints.
+    /// No space for the host's output.
     MakeRoom {
-        /// Where it is kept.
+        /// Where it is stored.
         directory: PathBuf,
-        /// How the command itself has ended.
+        /// How the command itself ended.
         command: String,
     },
-    /// What the host prints could not be written.
+    /// The host's output could not be written.
     OutputIncomplete {
-        /// How the command itself has ended.
+        /// How the command itself ended.
         command: String,
     },
-    /// A fault of ours.
+    /// A bug in pssh.
     Report,
-    /// The server asks for a password, and there is none.
+    /// The server asks for a password, but none is given.
     PasswordNeeded,
-    /// The server asks what only a person can answer, such as a code.
+    /// The server asks a question that only the user can answer, such as a code.
     AnswerNeeded,
-    /// The password has to be changed.
+    /// The password must be changed.
     ChangePassword,
-    /// Keys are turned off.
+    /// Public keys are turned off.
     AllowKeys,
-    /// No key is of an accepted algorithm.
+    /// No key has an accepted algorithm.
     AllowKeyAlgorithms,
-    /// Every key has a passphrase that nobody has told.
+    /// Every key is encrypted, and no passphrase is known.
     PassphraseNeeded,
 }
 
 impl Remedy {
-    /// Replaces passwords of ours in what others have said.
+    /// Redacts passwords in text from others.
     pub fn redact(&mut self) {
         if let Remedy::MakeRoom { command, .. } | Remedy::OutputIncomplete { command } = self {
             redact::redact_quotations(command);

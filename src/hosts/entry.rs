@@ -1,4 +1,4 @@
-//! One entry of a list, `[user@]host[:port]`: what it has in it, and what no host or user is called.
+//! Entries of a list, `[user@]host[:port]`: parsing, and invalid names of hosts and users.
 
 use std::net::Ipv6Addr;
 
@@ -8,7 +8,7 @@ use crate::text::message::excerpt;
 /// User, name and port of an entry.
 pub type Parts = (Option<String>, String, Option<u16>);
 
-/// Takes one `[user@]host[:port]` apart that stands elsewhere than in the lists of hosts, such as a jump host.
+/// Parses a `[user@]host[:port]` from outside of host lists, such as a jump host.
 ///
 /// # Errors
 /// What is wrong with it, and what was expected.
@@ -16,7 +16,7 @@ pub fn parse_entry(entry: &str) -> Result<Parts, String> {
     Ok(parse(entry)?)
 }
 
-/// Whether it is `ssh://[user@]host[:port]`, as for ssh(1), or the same with `sftp://`.
+/// Whether it is `ssh://[user@]host[:port]`, as in ssh(1), or the same with `sftp://`.
 pub(super) fn is_url(entry: &str) -> bool {
     url(entry).is_some()
 }
@@ -26,7 +26,7 @@ fn url(entry: &str) -> Option<&str> {
     ["ssh", "sftp"].iter().any(|known| scheme.eq_ignore_ascii_case(known)).then_some(rest)
 }
 
-/// Takes `[user[;parameter=value]@]host[:port][/]` apart, which follows the scheme of a URL; in the user `%40` is an @.
+/// Parses `[user[;parameter=value]@]host[:port][/]`, which follows the scheme of a URL; in the user `%40` is an @.
 fn parse_url(rest: &str) -> Result<Parts, Problem> {
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if rest.contains('/') {
@@ -34,15 +34,14 @@ fn parse_url(rest: &str) -> Result<Parts, Problem> {
     }
     let Some((user, place)) = rest.rsplit_once('@') else { return parse(rest) };
     let user = user.split(';').next().unwrap_or_default();
-    let user = decoded(user).ok_or("a % of a user in a URL begins two hexadecimal digits")?;
-    let user =
-        String::from_utf8(user).map_err(|_| "the user of the URL is not UTF-8 text once each %XX is its byte")?;
+    let user = decoded(user).ok_or("expected two hexadecimal digits after the % in the user of the URL")?;
+    let user = String::from_utf8(user).map_err(|_| "the user of the URL, decoded, is not UTF-8 text")?;
     check_user(&user)?;
     let (_, name, port) = parse(place)?;
     Ok((Some(user), name, port))
 }
 
-/// The bytes of a text with each `%XX` replaced by the byte that it stands for.
+/// Decodes each `%XX` of a text.
 fn decoded(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -60,7 +59,7 @@ fn decoded(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Takes `[user@]host[:port]` apart, or the same behind `ssh://`. IPv6 addresses may stand bare or, needed before a port, in
+/// Parses `[user@]host[:port]`, or the same after `ssh://`. IPv6 addresses may be bare or, needed before a port, in
 /// brackets.
 pub(super) fn parse(entry: &str) -> Result<Parts, Problem> {
     if let Some(rest) = url(entry) {
@@ -98,7 +97,7 @@ fn split_port(place: &str) -> Result<(&str, Option<&str>), String> {
         Some((name, port)) if !port.contains(':') => Ok((name, Some(port))),
         Some(_) if is_ipv6(place) => Ok((place, None)),
         Some(_) => Err(match port_behind_zone(place) {
-            Some((address, port)) => format!("a port needs brackets round the IPv6 address: [{address}]:{port}"),
+            Some((address, port)) => format!("a port needs brackets around the IPv6 address: [{address}]:{port}"),
             None => "more than one colon, but not an IPv6 address; with a port write [address]:port".to_owned(),
         }),
     }
@@ -106,12 +105,12 @@ fn split_port(place: &str) -> Result<(&str, Option<&str>), String> {
 
 /// Whether it is an IPv6 address, with or without a zone.
 pub fn is_ipv6(name: &str) -> bool {
-    // A zone such as %eth0 is the resolver's business, but no interface has a colon in its name.
+    // The resolver checks a zone such as %eth0, but no interface has a colon in its name.
     let (address, zone) = name.split_once('%').unwrap_or((name, ""));
     address.parse::<Ipv6Addr>().is_ok() && !zone.contains(':')
 }
 
-/// The address with its zone, and the port that seems to be behind it.
+/// Returns the address with its zone, and the port that seems to follow it.
 fn port_behind_zone(place: &str) -> Option<(&str, &str)> {
     let (address, port) = place.rsplit_once(':')?;
     (address.contains('%') && is_ipv6(address)).then_some((address, port))
@@ -120,7 +119,7 @@ fn port_behind_zone(place: &str) -> Option<(&str, &str)> {
 /// Reads a port.
 ///
 /// # Errors
-/// It is none.
+/// Not a port.
 pub fn parse_port(port: &str) -> Result<u16, String> {
     let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     match port.parse::<u16>() {
@@ -129,10 +128,10 @@ pub fn parse_port(port: &str) -> Result<u16, String> {
     }
 }
 
-/// Bytes of the longest name of a host, NI_MAXHOST of netdb.h less its terminating NUL; no user's name is longer either.
+/// Bytes of the longest host name, NI_MAXHOST of netdb.h less its terminating NUL; also the limit of user names.
 const MAX_NAME: usize = 1025 - 1;
 
-/// What ssh(1) refuses in a host name too: an option, control characters, and what a shell would take for its own.
+/// Checks a host name, like ssh(1): no options, control characters, or shell syntax.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -156,22 +155,22 @@ pub fn check_name(name: &str) -> Result<(), Problem> {
     }
 }
 
-/// What ssh(1) refuses in a user name given on the command line.
+/// Checks a user name, like ssh(1) on its command line.
 pub(super) fn check_user(user: &str) -> Result<(), &'static str> {
     if user.is_empty() {
         Err("the user before the @ is missing")
     } else if user.starts_with(['-', '@']) {
         Err("a user name cannot start with - or @")
     } else if user.len() > MAX_NAME {
-        Err("a user name cannot be as long as that")
+        Err("the user name is too long")
     } else if user.ends_with('\\') || user.chars().any(|c| c.is_control() || "'`\";&<>|(){}\u{feff}".contains(c)) {
-        Err("the user name contains a character that cannot be in one")
+        Err("the user name contains an invalid character")
     } else {
         Ok(())
     }
 }
 
-/// Checks a user name that comes from elsewhere than a host entry, such as `-l`.
+/// Checks a user name from outside of host entries, such as `-l`.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -237,7 +236,7 @@ mod tests {
             "$(x)",
             "web[1-3]",
             "web*",
-            // A byte order mark, as between files that were put together.
+            // A byte order mark, as between concatenated files.
             "\u{feff}web1",
             "\u{feff}me@web1",
             // In a hosts file it begins a comment.

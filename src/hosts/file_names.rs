@@ -1,20 +1,20 @@
-//! Names of files and directories for hosts. No two hosts have the same, and none leads out of its directory.
+//! Names of files and directories for hosts. They are unique and cannot leave their directory.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::hosts::HostSpec;
 
-/// A name for each host's file: `[user@]host[:port]`, without the user if it is `user`, that of `-l`.
+/// Returns a file name for each host: `[user@]host[:port]`, without the user if it is `user`, that of `-l`.
 pub fn of_hosts<'a>(hosts: impl Iterator<Item = &'a HostSpec>, user: Option<&str>) -> Vec<String> {
     unique(hosts.map(|host| safe(&pretty(host, user))).collect())
 }
 
-/// A name for each host's directory: `host[:port]`.
+/// Returns a directory name for each host: `host[:port]`.
 pub fn directories<'a>(hosts: impl Iterator<Item = &'a HostSpec>) -> Vec<String> {
     unique(hosts.map(|host| safe(&pretty(host, host.user.as_deref()))).collect())
 }
 
-/// No name twice. A host that has its name from the list keeps it before one that gets a number.
+/// Makes names unique. A host whose name is in the list keeps it; others get a number.
 fn unique(names: Vec<String>) -> Vec<String> {
     let mut taken: HashSet<String> = HashSet::new();
     let is_first: Vec<bool> = names.iter().map(|name| taken.insert(name.clone())).collect();
@@ -35,7 +35,7 @@ fn unique(names: Vec<String>) -> Vec<String> {
     names.into_iter().zip(is_first).map(&mut unique).collect()
 }
 
-/// `[user@]host[:port]` as pssh has it.
+/// Formats `[user@]host[:port]` as pssh does.
 pub fn pretty(host: &HostSpec, user: Option<&str>) -> String {
     let mut text = String::new();
     if let Some(own) = host.user.as_deref().filter(|own| Some(*own) != user) {
@@ -52,7 +52,7 @@ pub fn pretty(host: &HostSpec, user: Option<&str>) -> String {
     text
 }
 
-/// A name that stays in its directory, whatever host lists may contain.
+/// Returns a name that cannot leave its directory, whatever host lists contain.
 fn safe(name: &str) -> String {
     let name: String = name.chars().map(|c| if c == '/' || c.is_control() { '_' } else { c }).collect();
     if name.is_empty() || name.chars().all(|c| c == '.') { name.replace('.', "_") + "_" } else { name }

@@ -1,4 +1,4 @@
-//! Groups of hosts, `@web`: what the user's config.toml has for the name, or what its command prints for it.
+//! Groups of hosts, `@web`: from the user's config.toml, or from the output of its command.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -19,21 +19,21 @@ use crate::system::poll::Patience;
 use crate::text::message::reason;
 use crate::text::suggest::did_you_mean;
 
-/// How long the command for a group may run: it reads a file or asks an inventory, and nobody sees what is waited for.
+/// Time limit for the command of a group, which reads a file or asks an inventory while nothing is shown.
 const COMMAND_LIMIT: Duration = Duration::from_secs(30);
-/// Bytes of the longest list that a command may print: ten times what the longest run has.
+/// Bytes of the longest list that a command may print: ten times the longest run.
 const LONGEST_OUTPUT: usize = 16 << 20;
-/// What stands for the group's name in the command.
+/// The placeholder for the group's name in the command.
 const NAME: &str = "%g";
 
-/// What the user's config.toml says about groups.
+/// The groups in the user's config.toml.
 #[derive(Clone, Debug, Default)]
 pub struct Definitions {
-    /// The file, whether it exists or not; `None` if there can be none.
+    /// The file, which may not exist; `None` if its path is unknown.
     pub file: Option<PathBuf>,
-    /// The lists of each group, in the grammar of `-w`, and where they stand.
+    /// The lists of each group, in the grammar of `-w`, with their places.
     pub groups: BTreeMap<String, Vec<(String, Origin)>>,
-    /// The command that prints the hosts of other groups, and where it stands.
+    /// The command that prints the hosts of other groups, with its place.
     pub command: Option<(String, Origin)>,
 }
 
@@ -41,20 +41,20 @@ pub struct Definitions {
 #[derive(Debug, Default)]
 pub struct Groups {
     definitions: Definitions,
-    /// `None` for one that was complained about.
+    /// `None` for one with a reported problem.
     known: HashMap<String, Option<Arc<[HostSpec]>>>,
-    /// The groups that are being looked up, each for the one before it.
+    /// The groups being looked up, each for the one before it.
     open: Vec<String>,
 }
 
 impl Groups {
-    /// None is looked up yet.
+    /// Creates groups without looking any up.
     pub fn new(definitions: Definitions) -> Groups {
         Groups { definitions, ..Groups::default() }
     }
 }
 
-/// What a group may be called: its name becomes part of a command, and of file names there.
+/// Checks the name of a group, which becomes part of a command and of file names.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -66,23 +66,23 @@ pub fn check_group(name: &str) -> Result<(), String> {
         Err("the name of a group starts with a letter, a digit or _".to_owned())
     } else {
         match name.chars().find(|c| !good(*c)) {
-            Some(bad) => Err(format!("the name of a group has letters, digits, _ . and - in it, no {bad:?}")),
+            Some(bad) => Err(format!("the name of a group has letters, digits, _ . and - only, not {bad:?}")),
             None => Ok(()),
         }
     }
 }
 
-/// What a command has in it; the rest of it is the shell's business.
+/// Checks a group command, apart from shell syntax.
 ///
 /// # Errors
-/// The name of the group has no place in it.
+/// It lacks the placeholder for the name.
 pub fn check_command(command: &str) -> Result<(), String> {
     let names = |command: &str| command.replace("%%", "").contains(NAME);
     if names(command) { Ok(()) } else { Err(format!("expected a command with {NAME} where the group's name belongs")) }
 }
 
 impl Found<'_> {
-    /// The hosts of a group; nothing if there is a complaint about it. `origin` is where it is named.
+    /// Returns the hosts of a group; empty if there is a problem with it. `origin` is where it is named.
     pub(super) fn group(&mut self, name: &str, origin: &Origin) -> Option<Arc<[HostSpec]>> {
         if let Some(known) = self.groups.known.get(name) {
             return known.clone();
@@ -94,7 +94,7 @@ impl Found<'_> {
         }
         if let Some(first) = self.groups.open.iter().position(|open| open == name) {
             let chain = self.groups.open[first..].iter().map(|open| format!("@{open} has ")).collect::<String>();
-            self.reject(&format!("@{name}"), origin.clone(), &format!("the group is part of itself: {chain}@{name}"));
+            self.reject(&format!("@{name}"), origin.clone(), &format!("the group contains itself: {chain}@{name}"));
             return None;
         }
         self.groups.open.push(name.to_owned());
@@ -120,7 +120,7 @@ impl Found<'_> {
                     let before = self.hosts.len();
                     let basis = Basis::of(&directory);
                     self.add_file(Path::new(&format!("group-command for @{name}")), basis, &text);
-                    // A program says all that it knows of a host, whatever this command needs.
+                    // A program prints all that it knows of a host, whatever this command needs.
                     self.hosts[before..].iter_mut().for_each(|host| host.loose = Arc::default());
                 }
                 Err(problem) => {
@@ -133,22 +133,22 @@ impl Found<'_> {
             let known = did_you_mean(name, definitions.groups.keys().map(String::as_str));
             let file = definitions.file.as_deref();
             let place = file.map_or_else(String::new, |file| format!(" in [groups] of {}", file.display()));
-            let problem = format!("there is no such group{place}{known}; for a host, the user before the @ is missing");
+            let problem = format!("no such group{place}{known}; for a host, the user before the @ is missing");
             self.reject(&format!("@{name}"), origin.clone(), &problem);
         }
     }
 }
 
-/// The command for a group. The name needs no quotes: [`check_group`] lets nothing through that a shell acts on.
+/// Returns the command for a group. The name needs no quotes: [`check_group`] rejects shell syntax.
 fn fill_in(command: &str, name: &str) -> String {
     let parts: Vec<String> = command.split("%%").map(|part| part.replace(NAME, name)).collect();
     parts.join("%")
 }
 
-/// What a command prints within `limit`. Its standard error is ours: there it says what is wrong.
+/// Returns the output of a command within `limit`. It inherits standard error for its messages.
 fn output(command: &str, limit: Duration) -> Result<Vec<u8>, String> {
     let failed = |error: io::Error| reason(&error);
-    // Signals end us without further ado: at this time none is handled yet.
+    // Signals end the process: no handler is installed yet.
     let cancel = Cancel::new().map_err(failed)?;
     let patience = Patience::of(&cancel, limit);
     let mut shell = Command::new("sh");
@@ -156,7 +156,7 @@ fn output(command: &str, limit: Duration) -> Result<Vec<u8>, String> {
     let mut child = Helper::spawn(&mut shell).map_err(failed)?;
     let pipe = child.stdout().ok_or("it has no output")?;
     let late = |error: io::Error| match error.kind() {
-        io::ErrorKind::TimedOut => format!("it has not ended after {limit:?}"),
+        io::ErrorKind::TimedOut => format!("it did not end within {limit:?}"),
         _ => failed(error),
     };
     let mut text = Vec::new();
@@ -187,7 +187,7 @@ mod tests {
         let output = |command: &str| output(command, Duration::from_millis(300));
         assert_eq!(output("echo a; echo b"), Ok(b"a\nb\n".to_vec()));
         assert_eq!(output("echo a; exit 3"), Err("it ended with exit status: 3".to_owned()));
-        let late = Err("it has not ended after 300ms".to_owned());
+        let late = Err("it did not end within 300ms".to_owned());
         assert_eq!(output("exec sleep 60"), late);
         assert_eq!(output("exec sleep 60 >&-"), late);
         let endless = super::output("exec yes", COMMAND_LIMIT);

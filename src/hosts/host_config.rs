@@ -1,4 +1,4 @@
-//! `--host-config`: what is said about hosts in a TOML file, in a table for each name, range of names or pattern.
+//! `--host-config`: options of hosts in a TOML file, in a table for each name, range of names or pattern.
 //!
 //! ```toml
 //! [host."web[1-3]"]
@@ -6,8 +6,8 @@
 //! connect-timeout = "30s"
 //! ```
 //!
-//! Names are compared with the names in the list of hosts, as the user wrote them. Where several tables are about a host,
-//! each key counts from the first of them that has it, as in ssh_config(5); what the host's own entry says comes before
+//! Names are compared with the names in the list of hosts, as the user wrote them. If several tables match a host,
+//! the first one that has a key wins, as in ssh_config(5); the host's own entry beats
 //! all of them.
 
 use std::borrow::Cow;
@@ -46,7 +46,7 @@ pub enum HostConfigError {
     /// It is not text.
     #[error("{}: not UTF-8 text", .0.display())]
     Text(PathBuf),
-    /// Something in it is wrong; all of it, so that it can be mended at once.
+    /// All problems in it, so that they can be fixed at once.
     #[error("{}", Bad(.0))]
     Bad(Vec<BadEntry>),
 }
@@ -57,16 +57,16 @@ impl BeforeStart for HostConfigError {
     }
 }
 
-/// The tables of all files, in the order in which they count.
+/// The tables of all files, in order of precedence.
 #[derive(Debug, Default)]
 pub struct HostConfig {
     tables: Vec<Table>,
 }
 
-/// What is said about the hosts of one name.
+/// The options for the hosts of one name.
 #[derive(Debug)]
 struct Table {
-    /// As it is written.
+    /// As written.
     written: String,
     names: Names,
     options: Arc<HostOptions>,
@@ -74,7 +74,7 @@ struct Table {
 }
 
 impl Table {
-    /// How many names it stands for, and how many of them are patterns.
+    /// How many names it has, and how many of them are patterns.
     fn size(&self) -> (u64, u64) {
         let count = self.names.count();
         (count, if self.written.contains(['*', '?']) { count } else { 0 })
@@ -98,7 +98,7 @@ impl HostConfig {
         if bad.is_empty() { Ok(config) } else { Err(HostConfigError::Bad(bad)) }
     }
 
-    /// Reads the text of one file.
+    /// Parses the text of one file.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn of_text(path: &Path, text: &str) -> Result<HostConfig, HostConfigError> {
         let (mut config, mut bad) = (HostConfig::default(), Vec::new());
@@ -106,7 +106,7 @@ impl HostConfig {
         if bad.is_empty() { Ok(config) } else { Err(HostConfigError::Bad(bad)) }
     }
 
-    /// Adds to each host what the tables say about it. Gives what is worth telling with `-v`: the tables that are about none
+    /// Adds the options of the tables to each host. Returns notes for `-v`: the tables that match none
     /// of the hosts.
     pub fn apply(&self, hosts: &mut [HostSpec]) -> Vec<String> {
         let mut of_name: HashMap<&str, Vec<usize>> = HashMap::new();
@@ -131,10 +131,10 @@ impl HostConfig {
                 }
             }
             if !is_used {
-                notes.push(format!("{}: host {:?}: there is no such host in the list", table.origin, table.written));
+                notes.push(format!("{}: host {:?} is not in the list", table.origin, table.written));
             }
         }
-        // Hosts of which the same tables speak share one copy.
+        // Hosts with the same tables share one copy.
         let of_name: HashMap<String, Vec<usize>> = of_name
             .into_iter()
             .filter(|(_, found)| !found.is_empty())
@@ -166,7 +166,7 @@ impl HostConfig {
 struct HostConfigReader<'a> {
     file: TomlFile<'a>,
     directory: &'a Path,
-    /// Why it may not say everything, if it may not.
+    /// Why some keys are not allowed in it, if they are not.
     untrusted: Option<Untrusted>,
 }
 
@@ -200,9 +200,8 @@ impl<'a> HostConfigReader<'a> {
                     (names, patterns) = (names + more, patterns + wild);
                 }
                 if names > MOST_OF_FILE || patterns > MOST_PATTERNS_OF_FILE {
-                    let problem = format!(
-                        "with it there are more than {MOST_OF_FILE} names or {MOST_PATTERNS_OF_FILE} patterns in the file"
-                    );
+                    let problem =
+                        format!("more than {MOST_OF_FILE} names or {MOST_PATTERNS_OF_FILE} patterns in the file");
                     return bad.push(self.file.bad(name, &problem));
                 }
             }
@@ -261,28 +260,26 @@ impl<'a> HostConfigReader<'a> {
     }
 }
 
-/// The most patterns that a table may stand for: each is compared with every host of the list.
+/// The most patterns of a table: each is compared with every host of the list.
 const MOST_PATTERNS: u64 = 1000;
-/// The most names that all tables of a file may stand for, and the most patterns: it takes its time to look for each.
+/// The most names and patterns of all tables of a file, since looking up each takes time.
 const MOST_OF_FILE: u64 = 2_000_000;
 const MOST_PATTERNS_OF_FILE: u64 = 10_000;
 
-/// The names that a table is about.
+/// Returns the names of a table.
 fn check_names(text: &str) -> Result<Names, String> {
     let names = Names::parse(text).map_err(|error| error.problem)?;
     let one = names.iter().next().unwrap_or_default();
     if text.contains(['*', '?']) && names.count() > MOST_PATTERNS {
-        return Err(format!("that is more than {MOST_PATTERNS} patterns"));
+        return Err(format!("more than {MOST_PATTERNS} patterns"));
     }
     if text.contains('@') {
-        return Err("expected the name of a host alone; a table is for whatever user".to_owned());
+        return Err("expected a host name alone; a table applies to all users of a host".to_owned());
     }
     if text.contains(':') && !hosts::is_ipv6(&one) {
-        return Err(
-            "expected the name of a host alone, without a port and without brackets round an address".to_owned()
-        );
+        return Err("expected a host name alone, without a port and without brackets around an address".to_owned());
     }
-    // Wildcards are no part of a name.
+    // Wildcards are not part of a name.
     hosts::check_name(&one.replace(['*', '?'], "x"))?;
     Ok(names)
 }
@@ -340,7 +337,7 @@ mod tests {
         let (hosts, notes) = applied("[host.'n[1-9]']\nuser='a'\n[host.'*']\nport=7\n[host.x]", "n1 n2 n9 m");
         assert!(Arc::ptr_eq(&hosts[0].options, &hosts[2].options));
         assert!(hosts[3].options.user.is_none());
-        assert_eq!(notes, ["d/h.toml:5:7: host \"x\": there is no such host in the list"]);
+        assert_eq!(notes, ["d/h.toml:5:7: host \"x\" is not in the list"]);
     }
 
     #[test]
@@ -359,10 +356,10 @@ mod tests {
                 "[host.a.example.com]\nuser='x'",
                 "d/h.toml:1:7: \"a\": a name with a dot in it needs quotes: [host.\"a.example\"]",
             ),
-            ("[host.'a:22']", "d/h.toml:1:7: \"a:22\": expected the name of a host alone, without a port"),
-            ("[host.'r@a']", "d/h.toml:1:7: \"r@a\": expected the name of a host alone"),
-            ("[host.'n[1-999999999999]']", "d/h.toml:1:7: \"n[1-999999999999]\": that is more than 100000 names"),
-            ("[host.'n[1-9999]*']", "d/h.toml:1:7: \"n[1-9999]*\": that is more than 1000 patterns"),
+            ("[host.'a:22']", "d/h.toml:1:7: \"a:22\": expected a host name alone, without a port"),
+            ("[host.'r@a']", "d/h.toml:1:7: \"r@a\": expected a host name alone"),
+            ("[host.'n[1-999999999999]']", "d/h.toml:1:7: \"n[1-999999999999]\": more than 100000 names"),
+            ("[host.'n[1-9999]*']", "d/h.toml:1:7: \"n[1-9999]*\": more than 1000 patterns"),
             ("[host.'a b']", "d/h.toml:1:7: \"a b\": a host name cannot contain ' '"),
             ("[hosts.a]", "d/h.toml:1:2: \"hosts\": expected tables of hosts alone"),
             ("host = 1", "d/h.toml:1:1: \"host\": expected tables"),

@@ -1,4 +1,4 @@
-//! Reads hosts files, and lists of hosts in strings: lines to hosts, or to what is bad about them.
+//! Reads hosts files, and lists of hosts in strings: lines to hosts or problems.
 
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
@@ -18,16 +18,16 @@ use crate::system::files::bounded;
 use crate::system::files::trusted_file::{self, Contents, Untrusted};
 use crate::text::message::excerpt;
 
-/// What a line has.
+/// The grammar of a line.
 const LINE: &str = "[user@]host[:port] [user] [key=value]...";
 
-/// Bytes of a line that cannot be read which are kept for the message.
+/// Bytes of an unreadable line to keep for the message.
 const LINE_SHOWN: usize = 1000;
 
 /// Bytes of the longest line of a hosts file: a host with some arguments has a hundred.
 const LONGEST_LINE: usize = 64 << 10;
 
-/// The hosts of the text of a hosts file, for which no groups are defined.
+/// Returns the hosts of the text of a hosts file, without groups.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn of_text(path: &Path, text: &[u8]) -> Result<Vec<HostSpec>, HostsError> {
     let mut groups = Groups::default();
@@ -36,44 +36,44 @@ pub(crate) fn of_text(path: &Path, text: &[u8]) -> Result<Vec<HostSpec>, HostsEr
     if found.bad.is_empty() { Ok(found.hosts) } else { Err(HostsError::Bad(found.bad)) }
 }
 
-/// What relative paths in a file start from: its directory. For standard input and other pipes, such as `<(COMMAND)`, that is
+/// Returns the base of relative paths in a file: its directory. For standard input and other pipes, such as `<(COMMAND)`, it is
 /// the working directory.
 pub fn directory_of(file: &Path) -> &Path {
     let is_pipe = file == Path::new("-") || file.starts_with("/dev") || file.starts_with("/proc");
     file.parent().filter(|_| !is_pipe).unwrap_or(Path::new(""))
 }
 
-/// Reads a file whole; `-` is standard input.
+/// Reads a whole file; `-` is standard input.
 ///
 /// # Errors
-/// What the system says, or that there is more of it than of any list.
+/// The system's error, or that it is longer than any list.
 pub fn read(path: &Path) -> std::io::Result<Contents> {
     trusted_file::read(path, bounded::LIST)
 }
 
-/// A user behind a host, in the second field of a line.
+/// A user after a host, in the second field of a line.
 struct SecondField {
     origin: Origin,
     /// The host before it.
     host: String,
-    /// Whether the two differ in their digits alone, as web1 and web2 do.
+    /// Whether the two differ only in their digits, like web1 and web2.
     is_alike: bool,
 }
 
-/// How many users that may be hosts are told.
+/// How many users that may be hosts to report.
 const DOUBTFUL_USERS: usize = 3;
 
-/// What the lines of a file are read in the light of.
+/// The context for the lines of a file.
 #[derive(Clone, Copy)]
 pub(super) struct Basis<'a> {
-    /// What relative paths start from.
+    /// The base of relative paths.
     pub(super) directory: &'a Path,
-    /// Why the file may not say everything, if it may not.
+    /// Why some keys are not allowed in the file, if they are not.
     pub(super) untrusted: Option<&'a Untrusted>,
 }
 
 impl Basis<'_> {
-    /// That of a trusted file.
+    /// Creates the context of a trusted file.
     pub(super) fn of(path: &Path) -> Basis<'_> {
         Basis { directory: directory_of(path), untrusted: None }
     }
@@ -82,17 +82,17 @@ impl Basis<'_> {
 pub(super) struct Found<'g> {
     pub(super) hosts: Vec<HostSpec>,
     pub(super) bad: Vec<BadEntry>,
-    /// What makes the rest useless.
+    /// An error that makes the rest useless.
     pub(super) failed: Option<HostsError>,
-    /// Whether there are too many hosts: the rest of a file is not read then.
+    /// Whether there are too many hosts, which ends the reading.
     pub(super) is_full: bool,
-    /// The second fields of lines, which are users, each where it stands first.
+    /// The second fields of lines, which are users, each at its first place.
     users: HashMap<String, SecondField>,
     pub(super) groups: &'g mut Groups,
 }
 
 impl Found<'_> {
-    /// Nothing yet.
+    /// Creates an empty value.
     pub(super) fn new(groups: &mut Groups) -> Found<'_> {
         Found { hosts: Vec::new(), bad: Vec::new(), failed: None, is_full: false, users: HashMap::new(), groups }
     }
@@ -100,17 +100,17 @@ impl Found<'_> {
     /// Adds the hosts of a text in the format of hosts files.
     pub(super) fn add_file(&mut self, path: &Path, basis: Basis<'_>, text: &[u8]) {
         let file: Arc<Path> = Arc::from(path);
-        // A byte order mark is no part of the first host's name.
+        // A byte order mark is not part of the first host's name.
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
         let place = |line, column| Origin::File { file: Arc::clone(&file), line, column };
         if let Some((number, line, format)) = OtherFormat::of(lines(text).map(|(line, _)| line)) {
-            // What follows the = may be a secret.
+            // The value may be a secret.
             let shown = line.split('=').next().unwrap_or_default();
             return self.refuse(shown, place(number + 1, 1), format.problem(path, number));
         }
         for (number, (line, _)) in lines(text).enumerate() {
             let at = |column| place(number + 1, column);
-            // What follows the = may be a secret.
+            // The value may be a secret.
             let key = line.split(|byte| *byte == b'=').next().unwrap_or_default();
             let start = || String::from_utf8_lossy(&key[..key.len().min(LINE_SHOWN)]).into_owned();
             if line.len() > LONGEST_LINE {
@@ -135,10 +135,10 @@ impl Found<'_> {
         }
     }
 
-    /// A line of a hosts file: `[user@]host[:port] [user] [key=value]...`, with a comment from `#` on.
+    /// Adds a line of a hosts file: `[user@]host[:port] [user] [key=value]...`, with a comment from `#` on.
     fn add_line(&mut self, line: &str, basis: Basis<'_>, at: impl Fn(usize) -> Origin) {
         let Basis { directory, untrusted } = basis;
-        // The fields are asked for in their order, so that a line is counted once.
+        // Fields are parsed in order, so that a line counts once.
         let counted = Cell::new((0, 0));
         let column = |field: &str| {
             let (mut at, mut characters) = counted.get();
@@ -153,7 +153,7 @@ impl Found<'_> {
         let fields = match split(line) {
             Ok(fields) => fields,
             Err((field, problem)) => {
-                // What follows the = may be a secret.
+                // The value may be a secret.
                 let shown = field.split_once('=').map_or(field, |(key, _)| key);
                 return self.reject(shown, at(column(field)), problem);
             }
@@ -167,9 +167,9 @@ impl Found<'_> {
         if let Some(Field { text: user, .. }) = fields.next_if(|field| field.value.is_none()) {
             match check_user(user) {
                 Ok(()) if user.starts_with('=') => {
-                    self.reject("=", at(column(user)), "expected key=value, and no blank before the =");
+                    self.reject("=", at(column(user)), "expected key=value, without a blank before the =");
                 }
-                // A user may be called user@domain.
+                // A user name may be user@domain.
                 Ok(()) if !user.contains('@') && likeness(user) == Likeness::Hosts => {
                     let problem = format!("not a user: expected {LINE}, one host per line");
                     self.reject(user, at(column(user)), &problem);
@@ -198,9 +198,9 @@ impl Found<'_> {
         }
     }
 
-    /// Adds what a line has `said` of its hosts, which are those from `before` on. As it was `written`, it can be said again.
+    /// Adds the options `said` in a line to its hosts, which start at `before`. `written` keeps them for other files.
     fn complete(&mut self, before: usize, said: Said<'_>, written: &str) {
-        // What the keys say of user and port belongs to the entry.
+        // The keys user and port belong to the entry.
         let Said { user, mut options, arguments, loose, .. } = said;
         let option = options.user.take().map(|given| (given.value, "user", given.origin));
         let port = options.port.take();
@@ -236,7 +236,7 @@ impl Found<'_> {
         }
     }
 
-    /// Keeps the user of the hosts from `first` on, which may be meant for a host.
+    /// Records the user of the hosts from `first` on, in case it was meant as a host.
     fn note_user(&mut self, name: &str, first: usize, origin: &Origin) {
         if self.users.contains_key(name) {
             return;
@@ -246,7 +246,7 @@ impl Found<'_> {
         self.users.insert(name.to_owned(), SecondField { origin: origin.clone(), host, is_alike });
     }
 
-    /// What to tell about users that are probably meant for hosts: `web1 web2`. To pssh they are users, so they stay such.
+    /// Returns warnings about users that were probably meant as hosts: `web1 web2`. pssh reads them as users, so they stay users.
     pub(super) fn doubtful_users(&self) -> Vec<String> {
         if self.users.is_empty() {
             return Vec::new();
@@ -263,13 +263,15 @@ impl Found<'_> {
         }
         doubtful.sort_by_key(|(_, field, _)| field.origin.place());
         let told = doubtful.iter().take(DOUBTFUL_USERS).map(|(name, SecondField { origin, host, .. }, why)| {
-            format!("{origin}: {name:?} is the user on {host} here, and {why}; a line has one host: host[:port] [user]")
+            format!(
+                "{origin}: {name:?} is read as the user on {host}, but {why}; a line has one host: host[:port] [user]"
+            )
         });
         let more = doubtful.len().saturating_sub(DOUBTFUL_USERS);
         told.chain((more > 0).then(|| format!("... and {more} more users like these"))).collect()
     }
 
-    /// Adds the hosts of `[user@]host[:port]`, which may have ranges in it, or of an `@group`.
+    /// Adds the hosts of `[user@]host[:port]`, which may contain ranges, or of an `@group`.
     pub(super) fn add(&mut self, entry: &str, origin: Origin) {
         if let Some(group) = entry.strip_prefix('@') {
             let Some(hosts) = self.group(group, &origin) else { return };
@@ -299,7 +301,7 @@ impl Found<'_> {
         }
     }
 
-    /// Whether so many more hosts are not too many.
+    /// Whether that many more hosts fit.
     fn has_room(&mut self, more: u64, entry: &str, origin: &Origin) -> bool {
         let fits = (self.hosts.len() as u64).saturating_add(more) <= MOST_NAMES;
         if !fits {
@@ -310,20 +312,20 @@ impl Found<'_> {
 
     pub(super) fn too_many(&mut self, entry: &str, origin: &Origin) {
         self.is_full = true;
-        self.reject(entry, origin.clone(), &format!("with these there are more than {MOST_NAMES} hosts"));
+        self.reject(entry, origin.clone(), &format!("more than {MOST_NAMES} hosts"));
     }
 
     pub(super) fn reject(&mut self, text: &str, origin: Origin, problem: &str) {
         self.refuse(text, origin, problem.into());
     }
 
-    /// The same where more is known than the words.
+    /// The same with advice.
     pub(super) fn refuse(&mut self, text: &str, origin: Origin, problem: Problem) {
         self.bad.push(BadEntry { origin, text: text.to_owned(), problem });
     }
 }
 
-/// The lines of the text of a hosts file, each with what ends it: LF, CRLF, CR, or nothing at the end of the text.
+/// Splits the text of a hosts file into lines, each with its ending: LF, CRLF, CR, or nothing at the end of the text.
 pub fn lines(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -339,25 +341,25 @@ pub fn lines(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// Whether what is not UTF-8 in a line is in its comment, which nobody reads.
+/// Whether a line is invalid UTF-8 only in its comment, which is ignored.
 fn only_comments_are_unreadable(line: &[u8]) -> bool {
     let line = String::from_utf8_lossy(line);
     split(&line).is_ok_and(|fields| fields.iter().all(|field| !field.text.contains('\u{fffd}')))
 }
 
-/// What is said of a line that is not UTF-8, given the whole text.
+/// Returns the problem of a line that is not UTF-8, given the whole text.
 fn not_utf8(text: &[u8]) -> &'static str {
     match text {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "not UTF-8 text, but UTF-16: iconv -f UTF-16 -t UTF-8 makes it that",
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "not UTF-8 text, but UTF-16: convert it with iconv -f UTF-16 -t UTF-8",
         _ => "not UTF-8 text",
     }
 }
 
 /// The hosts of an entry.
 enum Expanded<'a> {
-    /// A single one.
+    /// A single host.
     One(Parts),
-    /// What stands before all names, and the names.
+    /// The prefix of all names, and the names.
     Many(&'a str, Names),
 }
 
@@ -386,7 +388,7 @@ pub(super) fn is_entry(text: &str) -> bool {
     }
 }
 
-/// Whether the brackets are those of `[address]` or `[address]:port`. A name may stand in them too, but `[1-3]` is a range.
+/// Whether the brackets are those of `[address]` or `[address]:port`. They may hold a name too, but `[1-3]` is a range.
 fn has_address(place: &str) -> bool {
     let Some((inside, rest)) = place.strip_prefix('[').and_then(|place| place.split_once(']')) else { return false };
     let is_name = || !inside.contains(',') && inside.contains(char::is_alphabetic);

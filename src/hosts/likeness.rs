@@ -1,21 +1,21 @@
-//! Words that look like hosts where something else is expected.
+//! Words that look like hosts in other places.
 
 use super::hosts_file::is_entry;
 use super::nodeset::list::{self, Item, Term};
 use super::{check_group, is_ipv6, parse_entry};
 
-/// How a word looks.
+/// What a word looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Likeness {
-    /// It can be nothing but hosts: a list, a range, a group, an address, or a name with a user or a port.
+    /// It can only be hosts: a list, a range, a group, an address, or a name with a user or a port.
     Hosts,
-    /// It may be the name of a host, and of much else.
+    /// It may be the name of a host, or something else.
     Name,
-    /// No host is called so.
+    /// Not a host name.
     Other,
 }
 
-/// How a word looks: `web[1-3]`, `web1,web2`, `root@web1`, `web1:22`, `10.0.0.1` and `@web` like hosts, `web1` like a name.
+/// Classifies a word: `web[1-3]`, `web1,web2`, `root@web1`, `web1:22`, `10.0.0.1` and `@web` like hosts, `web1` like a name.
 pub fn likeness(word: &str) -> Likeness {
     if is_assignment(word) {
         return Likeness::Other;
@@ -51,7 +51,7 @@ fn domain_of(name: &str) -> Option<String> {
     name.split_once('.').map(|(_, domain)| domain.to_ascii_lowercase())
 }
 
-/// Whether two names are the same but for their digits, such as web1 and web12.
+/// Whether two names differ only in their digits, such as web1 and web12.
 pub fn differ_in_digits(one: &str, other: &str) -> bool {
     let has_digit = |name: &str| name.contains(|c: char| c.is_ascii_digit());
     one != other && has_digit(one) && has_digit(other) && letters(one).eq(letters(other))
@@ -65,7 +65,7 @@ fn is_of_name(c: char) -> bool {
     c.is_alphanumeric() || "-_.".contains(c)
 }
 
-/// Whether it is a list as of `-w`, of more than a name.
+/// Whether it is a list like those of `-w`, with more than a name.
 fn is_list(word: &str) -> bool {
     // `[` is a command, and a range follows a name.
     if !word.contains([',', '[', '@']) || word.starts_with('[') || word.contains('=') {

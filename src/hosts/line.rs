@@ -7,29 +7,29 @@ use std::path::Path;
 use super::Origin;
 use super::options::{self, HostOptions, Refused, Value, ValuePlace};
 
-/// What a line says about its host besides the entry.
+/// The fields of a line after the entry.
 #[derive(Default)]
 pub struct Said<'a> {
-    /// The second field, if it is a user: its name, the field, and where it stands.
+    /// The second field, if it is a user: its name, the field, and its place.
     pub user: Option<(String, &'a str, Origin)>,
     /// The keys that are options.
     pub options: HostOptions,
     /// The others, in their order.
     pub arguments: Vec<(String, String)>,
-    /// Those of them that do not say that they are arguments, by `arg.`, and where they stand: one that no command uses is a slip.
+    /// Those of them without `arg.`, with their places: one that the command does not use is a mistake.
     pub loose: Vec<(String, Origin)>,
     /// The names of the arguments.
     names: HashSet<String>,
 }
 
-/// Before a key that is an argument for the command, whatever it looks like.
+/// Marks a key as an argument for the command.
 pub const ARGUMENT: &str = "arg.";
 
 impl Said<'_> {
-    /// Takes `key=value`: an option, or else an argument for the command.
+    /// Adds `key=value`: an option, or else an argument for the command.
     ///
     /// # Errors
-    /// What to show of it, and what is wrong.
+    /// The part to show, and what is wrong.
     pub fn take(&mut self, key: &str, value: &str, place: &ValuePlace<'_>) -> Result<(), (String, String)> {
         let name = match key.strip_prefix(ARGUMENT) {
             Some(name) => name,
@@ -41,7 +41,7 @@ impl Said<'_> {
                 }
                 Err(Refused::Unknown(Some(known))) => {
                     let problem =
-                        format!("did you mean {known}? An argument for the command of this name is {ARGUMENT}{key}");
+                        format!("did you mean {known}? For an argument of the command, write {ARGUMENT}{key}");
                     return Err((key.to_owned(), problem));
                 }
                 Err(Refused::Unknown(None)) => {
@@ -63,16 +63,16 @@ impl Said<'_> {
 
 /// A field of a line.
 pub struct Field<'a> {
-    /// All of it, as it is written.
+    /// The whole field as written.
     pub text: &'a str,
-    /// Key and value, if it has the form `key=value`; without the quotes round the value.
+    /// Key and value, if it has the form `key=value`; without the quotes around the value.
     pub value: Option<(&'a str, Cow<'a, str>)>,
 }
 
-/// Takes a line apart at its blanks, up to a `#` that begins a comment. As for pssh, that may be anywhere in the entry and
+/// Splits a line at its blanks, up to a `#` that begins a comment. As in pssh, that may be anywhere in the entry and
 /// the user; a value is not cut short by one.
 ///
-/// A value may stand in quotes: in single ones everything is as it is written, in double ones `\"` and `\\` stand for the
+/// A value may be quoted: in single quotes everything is literal, in double ones `\"` and `\\` stand for the
 /// character after the backslash.
 ///
 /// # Errors
@@ -98,7 +98,7 @@ pub fn split(line: &str) -> Result<Vec<Field<'_>>, (&str, &'static str)> {
             _ => {
                 let plain = &rest[key.len() + 1..end];
                 if plain.contains('#') {
-                    return Err((&rest[..end], "a value with a # needs quotes, and a comment a blank before it"));
+                    return Err((&rest[..end], "quote a value that contains #, or put a blank before a comment"));
                 }
                 (Cow::Borrowed(plain), plain.len())
             }
@@ -112,7 +112,7 @@ pub fn split(line: &str) -> Result<Vec<Field<'_>>, (&str, &'static str)> {
     }
 }
 
-/// The keys that are in the entry once the line is read.
+/// The keys that move into the entry.
 const OF_THE_ENTRY: [&str; 2] = ["user", "port"];
 
 /// Adds `key=value` to `text`, so that it means the same in a hosts file elsewhere: paths do not start from the directory of
@@ -131,7 +131,7 @@ pub fn write(key: &str, value: &str, directory: &Path, text: &mut String) {
     }
 }
 
-/// Adds `key=value` to `text` as it is.
+/// Adds `key=value` to `text` unchanged.
 pub fn put(key: &str, value: &str, text: &mut String) {
     if !text.is_empty() {
         text.push(' ');
@@ -151,14 +151,14 @@ pub fn put(key: &str, value: &str, text: &mut String) {
     text.push('"');
 }
 
-/// The key of `key=value`.
+/// Returns the key of `key=value`.
 fn key_of(field: &str) -> Option<&str> {
     let key = field.split_once('=')?.0;
     let good = |c: char| c.is_alphanumeric() || "_.-".contains(c);
     (key.starts_with(|c: char| c.is_alphabetic() || c == '_') && key.chars().all(good)).then_some(key)
 }
 
-/// The value in quotes that `text` begins with, and how much of the text it takes; nothing if the quotes are not closed.
+/// Returns the quoted value that `text` begins with, and its length in the text; `None` if the quotes are not closed.
 fn unquote(text: &str, quote: char) -> Option<(Cow<'_, str>, usize)> {
     let mut value = String::new();
     let mut chars = text.char_indices().skip(1).peekable();
@@ -182,7 +182,7 @@ mod tests {
     use crate::hosts::hosts_file::{Basis, Found};
     use crate::hosts::{Bad, Groups, HostSpec};
 
-    /// The hosts of a text, and what is wrong with it, a line each.
+    /// Returns the hosts of a text, and its problems, a line each.
     fn file(text: &str) -> (Vec<HostSpec>, Vec<String>) {
         let mut groups = Groups::default();
         let mut found = Found::new(&mut groups);
@@ -246,13 +246,13 @@ mod tests {
         assert_eq!(names, ["web1", "me@web2", "web4", "web5"]);
         assert_eq!(hosts[2].arguments[..], [("a".to_owned(), "#".to_owned())]);
         let (_, bad) = file("web1 url=http://x/#part");
-        assert!(bad[0].starts_with("d/h:1:6: \"url\": a value with a # needs quotes"), "{bad:?}");
+        assert!(bad[0].starts_with("d/h:1:6: \"url\": quote a value that contains #"), "{bad:?}");
     }
 
     #[test]
     fn every_slip_in_a_line_has_its_place() {
         for (line, expected) in [
-            ("a prot=22", "d/h:1:3: \"prot\": did you mean port? An argument for the command of this name is arg.prot"),
+            ("a prot=22", "d/h:1:3: \"prot\": did you mean port? For an argument of the command, write arg.prot"),
             ("a Port=22", "d/h:1:3: \"Port\": did you mean port?"),
             ("a port=x", "d/h:1:3: \"port=x\": the port \"x\" is not a number"),
             ("a b c=1 d", "d/h:1:9: \"d\": expected [user@]host[:port] [user] [key=value]..."),

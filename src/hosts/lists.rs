@@ -1,4 +1,4 @@
-//! All lists of hosts that a run is given, made into one.
+//! Merges all host lists of a run.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,26 +8,26 @@ use super::selection::Filter;
 use super::{Groups, HostSpec, HostsError, Likeness, Origin, likeness, read};
 use crate::text::fnmatch::fnmatch;
 
-/// Where the hosts of a run come from, and which of them are meant.
+/// The sources of a run's hosts, and the filters on them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Lists<'a> {
     /// Hosts files.
     pub files: &'a [PathBuf],
-    /// If there is one: the pattern that the names of hosts in files must have.
+    /// The pattern that the names of hosts in files must match, if any.
     pub glob: Option<&'a str>,
     /// Strings with hosts between blanks.
     pub strings: &'a [String],
     /// Lists with ranges, groups and operators.
     pub nodes: &'a [String],
-    /// If there are any: the lists of which a host must be in one.
+    /// Lists of which a host must be in one, if any.
     pub only: &'a [String],
     /// The lists in which no host may be.
     pub exclude: &'a [String],
-    /// What messages call them.
+    /// Their names in messages.
     pub names: ListNames,
 }
 
-/// What messages call the lists of a run: the names by which whoever gave them knows them.
+/// The names of the lists in messages, as the caller knows them.
 #[derive(Clone, Copy, Debug)]
 pub struct ListNames {
     /// See [`Lists::glob`].
@@ -50,7 +50,7 @@ impl Default for ListNames {
 
 impl Lists<'_> {
     /// Reads all hosts of a run: first the files in the order given, then the strings, as pssh does. Duplicates are kept.
-    /// Then come the hosts of the other lists that are not there yet. Also gives what has to be told about them.
+    /// Then come the hosts of the other lists that are not there yet. Also returns warnings about them.
     ///
     /// # Errors
     /// A file cannot be read, any entry is not a host, the command for a group fails, or no host is left.

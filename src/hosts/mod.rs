@@ -50,19 +50,19 @@ pub struct HostSpec {
     pub port: Option<u16>,
     /// Where the entry stands.
     pub origin: Origin,
-    /// What is said about this host alone: in its line, and then in a TOML file. One copy serves all of which the same
-    /// is said.
+    /// The host's own options: from its line, then from a TOML file. Hosts with the same options share
+    /// one copy.
     pub options: Arc<HostOptions>,
-    /// What its line says besides, for the command: name and value, in the order of the line.
+    /// Arguments for the command in its line: name and value, in order.
     pub arguments: Arc<[(String, String)]>,
-    /// The names among these that nothing marks as arguments, and where they stand.
+    /// The names among these without `arg.`, with their places.
     loose: Arc<[(String, Origin)]>,
-    /// All `key=value` of its line that are not in the entry, written so that they mean the same in a file anywhere.
+    /// All `key=value` of its line that are not in the entry, written so that they mean the same in any file.
     written: Arc<str>,
 }
 
 impl HostSpec {
-    /// A host of which nothing else is said.
+    /// Creates a host without options.
     pub fn new((user, name, port): Parts, origin: Origin) -> HostSpec {
         HostSpec {
             user,
@@ -76,9 +76,9 @@ impl HostSpec {
         }
     }
 
-    /// The host as a line of a hosts file that says the same of it as the list did.
+    /// Formats the host as a line of a hosts file with the same meaning.
     pub fn line(&self) -> String {
-        // A user's name may have what would end the entry.
+        // A user name may contain characters that would end the entry.
         let ends_entry = |c: char| c.is_whitespace() || c == '#';
         let mut line = match &self.user {
             Some(user) if user.contains(ends_entry) => {
@@ -95,7 +95,7 @@ impl HostSpec {
         line
     }
 
-    /// Adds what is said about it elsewhere than where it comes from; the latter counts.
+    /// Adds options from elsewhere; its own win.
     fn say(
         &mut self,
         options: &Arc<HostOptions>,
@@ -130,7 +130,7 @@ impl fmt::Display for HostSpec {
     }
 }
 
-/// Writes `[user@]host[:port]`, with brackets round an IPv6 address that is followed by a port.
+/// Writes `[user@]host[:port]`, with brackets around an IPv6 address before a port.
 pub fn write_entry(f: &mut fmt::Formatter<'_>, user: Option<&str>, name: &str, port: Option<u16>) -> fmt::Result {
     if let Some(user) = user {
         write!(f, "{user}@")?;
@@ -153,23 +153,23 @@ pub enum HostsError {
         /// What the system said.
         error: std::io::Error,
     },
-    /// The command for a group has failed. Says which, and why.
+    /// The command for a group failed: which one, and why.
     #[error("{0}")]
     Group(String),
-    /// There is no such file, and its name looks like hosts.
+    /// The file does not exist, and its name looks like hosts.
     #[error("{0}: there is no such file")]
     NotAFile(String),
-    /// There were hosts, but what chooses among them leaves none.
+    /// There were hosts, but the filters leave none.
     #[error("the list of hosts is empty: {by} none of {count}")]
     NoneLeft {
-        /// What does.
+        /// The filter.
         by: String,
         /// How many there were.
         count: usize,
-        /// The pattern for hosts of files, if that does.
+        /// The pattern for hosts of files, if that is the filter.
         glob: Option<String>,
     },
-    /// Entries that are not hosts; all of them, so that they can be mended at once.
+    /// All invalid entries, so that they can be fixed at once.
     #[error("{}", Bad(.0))]
     Bad(Vec<BadEntry>),
 }
@@ -184,7 +184,7 @@ impl BeforeStart for HostsError {
     }
 }
 
-/// Reads the hosts of files and strings, for which no groups are defined.
+/// Reads the hosts of files and strings, without groups.
 ///
 /// # Errors
 /// A file cannot be read, or any entry is not a host.
@@ -193,11 +193,11 @@ pub fn gather(files: &[PathBuf], strings: &[String]) -> Result<Vec<HostSpec>, Ho
     lists.read(&mut Groups::default()).map(|(hosts, _)| hosts)
 }
 
-/// Checks the `key=value` of hosts that are no options: a place of the command has to use each, of which `used` are the names,
-/// or `arg.` has to stand before it. Otherwise it may be a slip of an option that would then not be there.
+/// Checks the `key=value` of hosts that are not options: the command must use each (`used` has its names),
+/// or `arg.` must precede it. Otherwise it may be a misspelled option.
 ///
 /// # Errors
-/// The keys, each where it stands first.
+/// The keys, each at its first place.
 pub fn check_keys(hosts: &[HostSpec], used: &HashSet<String>) -> Result<(), HostsError> {
     let mut seen = HashSet::new();
     let mut bad = Vec::new();

@@ -1,4 +1,4 @@
-//! What can be said about one host alone, in a hosts file or in a `--host-config` file: one table of keys and one parser for
+//! Options of a single host, in a hosts file or in a `--host-config` file: one table of keys and one parser for
 //! both.
 
 use std::path::{Path, PathBuf};
@@ -11,45 +11,45 @@ use crate::system::files::trusted_file::Untrusted;
 use crate::text::duration;
 use crate::text::suggest::did_you_mean;
 
-/// A value, and where it stands.
+/// A value with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Given<T> {
     /// The value.
     pub value: T,
-    /// Where it stands.
+    /// Its place.
     pub origin: Origin,
 }
 
-/// A value that need not be given. Boxed: of the many options a host has few, and there may be ten thousand hosts.
+/// An optional value. Boxed: a host has few of the many options, and there may be ten thousand hosts.
 pub type Maybe<T> = Option<Box<Given<T>>>;
 
-/// Which agent a host's keys come from.
+/// The agent of a host's keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AgentUse {
     /// The one at this socket.
     Socket(PathBuf),
     /// None.
     Nobody,
-    /// The usual one, whatever is said elsewhere.
+    /// The default one, whatever is set elsewhere.
     Usual,
 }
 
 macro_rules! options {
     ($($(#[$doc:meta])* $field:ident: $type:ty,)*) => {
-        /// What is said about one host. All of it is optional.
+        /// The settings of one host. All of it is optional.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub struct HostOptions { $($(#[$doc])* pub $field: Maybe<$type>,)* }
 
         impl HostOptions {
-            /// Nothing at all.
+            /// Creates empty options.
             pub const NONE: &HostOptions = &HostOptions { $($field: None,)* };
 
-            /// Takes from `others` what is not said here.
+            /// Adds options from `others` that are not set here.
             pub fn fill(&mut self, others: &HostOptions) {
                 $(if self.$field.is_none() { self.$field.clone_from(&others.$field); })*
             }
 
-            /// Whether nothing is said.
+            /// Whether no option is set.
             pub fn is_empty(&self) -> bool {
                 true $(&& self.$field.is_none())*
             }
@@ -62,7 +62,7 @@ options! {
     user: String,
     /// The port.
     port: u16,
-    /// What is connected to in place of the name, with `%h` for the name: HostName of ssh_config(5).
+    /// The address to connect to instead of the name, with `%h` for the name: HostName of ssh_config(5).
     address: String,
     /// The label of the host in the report.
     alias: String,
@@ -70,15 +70,15 @@ options! {
     identities: Vec<PathBuf>,
     /// The file with the password to log in with.
     password_file: PathBuf,
-    /// How the host is reached.
+    /// The proxy.
     proxy: Via,
-    /// How long connecting may take.
+    /// Returns the connect timeout.
     connect_timeout: Duration,
-    /// How long the command may run; zero is as long as it likes.
+    /// Time limit for the command; zero disables it.
     timeout: Duration,
-    /// How long the command may be silent; zero is as long as it likes.
+    /// How long the command may be silent; zero disables the limit.
     channel_timeout: Duration,
-    /// How often the host is tried, in all.
+    /// Connection attempts, including the first.
     num_retries: u32,
     /// The pause between two attempts.
     retry_delay: Duration,
@@ -86,11 +86,11 @@ options! {
     host_key_check: HostKeyCheck,
     /// The known_hosts files.
     known_hosts: Vec<PathBuf>,
-    /// Which agent is asked for keys.
+    /// The agent that holds the keys.
     agent: AgentUse,
 }
 
-/// The keys, as they are written.
+/// The keys, as written.
 pub const KEYS: [&str; 17] = [
     "user",
     "port",
@@ -111,7 +111,7 @@ pub const KEYS: [&str; 17] = [
     "no-agent",
 ];
 
-/// What other programs call these.
+/// Names of these in other programs.
 const OTHER_NAMES: [(&str, &str); 14] = [
     ("hostname", "address"),
     ("host", "address"),
@@ -129,13 +129,13 @@ const OTHER_NAMES: [(&str, &str); 14] = [
     ("read-timeout", "channel-timeout"),
 ];
 
-/// A secret does not stand in a file that many read: no keys, but known so that they are never taken for something else.
+/// Not keys, since secrets do not belong in a shared file, but known so that they are not read as something else.
 const PASSWORDS: [&str; 3] = ["password", "passwd", "passphrase"];
 
-/// A value as it is written.
+/// A value as written.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value<'a> {
-    /// A string; in a hosts file everything is one.
+    /// A string; in a hosts file every value is one.
     Text(&'a str),
     /// A number, in decimal digits.
     Number(String),
@@ -143,12 +143,12 @@ pub enum Value<'a> {
     Flag(bool),
     /// Several values.
     List(Vec<Value<'a>>),
-    /// Something that no key takes, in words.
+    /// A type that no key accepts, in words.
     Other(&'static str),
 }
 
 impl Value<'_> {
-    /// The value in words, for messages about its type.
+    /// Returns the value in words, for messages about its type.
     fn describe(&self) -> String {
         match self {
             Value::Text(text) => format!("the string {text:?}"),
@@ -166,7 +166,7 @@ impl Value<'_> {
         }
     }
 
-    /// A string or a number, as text.
+    /// Returns a string or a number as text.
     fn digits(&self, expected: &str) -> Result<&str, String> {
         match self {
             Value::Number(number) => Ok(number),
@@ -180,18 +180,18 @@ impl Value<'_> {
     }
 }
 
-/// Where options stand.
+/// The place of options.
 pub struct ValuePlace<'a> {
     /// The key's own place.
     pub origin: Origin,
-    /// What relative paths start from: the directory of the file.
+    /// The base of relative paths: the directory of the file.
     pub directory: &'a Path,
-    /// Why the file may not run programs here or weaken the check of host keys, if it may not.
+    /// Why the file may not run local programs or weaken host key checking, if it may not.
     pub untrusted: Option<&'a Untrusted>,
 }
 
 impl ValuePlace<'_> {
-    /// Lets only a file that nobody else can write say something that runs programs here or weakens the check of host keys.
+    /// Refuses options that run local programs or weaken host key checking, unless only the user can write the file.
     fn may(&self, doing: &str) -> Result<(), String> {
         match self.untrusted {
             Some(untrusted) => Err(format!("the file may not {doing}: {untrusted}")),
@@ -199,7 +199,7 @@ impl ValuePlace<'_> {
         }
     }
 
-    /// A path as it is meant; a `~` is left for whoever knows the home directory.
+    /// Returns a path relative to the file; leaves a `~` to code that knows the home directory.
     fn path(&self, value: &Value<'_>) -> Result<PathBuf, String> {
         let text = value.text("the name of a file")?;
         if text.is_empty() || text.contains('\0') {
@@ -208,7 +208,7 @@ impl ValuePlace<'_> {
         Ok(if text.starts_with('~') { text.into() } else { self.directory.join(text) })
     }
 
-    /// The same, or `none`, which stays as it is.
+    /// The same, or `none` unchanged.
     fn paths_or_none(&self, value: &Value<'_>) -> Result<Vec<PathBuf>, String> {
         match value.text("") {
             Ok(text) if text == "none" => Ok(vec![text.into()]),
@@ -225,10 +225,10 @@ impl ValuePlace<'_> {
     }
 }
 
-/// Why an option was not taken.
+/// Why an option was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// There is no such key. With the key that it may be a slip of.
+    /// Unknown key. With the key that was probably meant.
     Unknown(Option<&'static str>),
     /// What is wrong with it.
     Wrong(String),
@@ -241,16 +241,16 @@ impl From<String> for Refused {
 }
 
 impl HostOptions {
-    /// Nothing at all, in one copy for all hosts of which nothing is said.
+    /// Returns empty options, in one copy for all hosts without options.
     pub fn nothing() -> Arc<HostOptions> {
         static NOTHING: LazyLock<Arc<HostOptions>> = LazyLock::new(Arc::default);
         Arc::clone(&NOTHING)
     }
 
-    /// Takes one option.
+    /// Sets one option.
     ///
     /// # Errors
-    /// The key is unknown or has been given, or the value is not what it should be.
+    /// The key is unknown or a duplicate, or the value is invalid.
     pub fn set(&mut self, key: &str, value: &Value<'_>, place: &ValuePlace<'_>) -> Result<(), Refused> {
         let origin = &place.origin;
         match key {
@@ -264,8 +264,8 @@ impl HostOptions {
                 add(&mut self.known_hosts, place.paths_or_none(value)?, origin);
             }
             "password-file" => {
-                // The owner of the list may have a host in it.
-                place.may("have a file read here that a host is told")?;
+                // The owner of the list may have listed a host of theirs.
+                place.may("choose a password file")?;
                 put(&mut self.password_file, place.path(value)?, origin)?;
             }
             "proxy" => put_via(&mut self.proxy, Proxy::jump(value.text("jump hosts, or \"none\"")?)?, origin)?,
@@ -300,8 +300,8 @@ impl HostOptions {
                 put_agent(&mut self.agent, agent, origin)?;
             }
             _ if is_password(key) => {
-                let problem = "a password does not stand in a file that others may read; name a file that only its owner \
-                               can read: password-file";
+                let problem = "passwords are not allowed here, where others may read them; use password-file with a file \
+                               that only its owner can read";
                 return Err(problem.to_owned().into());
             }
             _ => return Err(Refused::Unknown(crate::text::suggest::suggest(key, KEYS))),
@@ -310,7 +310,7 @@ impl HostOptions {
     }
 }
 
-/// What is said of a key that does not exist.
+/// Returns the problem of an unknown key.
 pub fn unknown_key(key: &str) -> String {
     let word = key.to_lowercase().replace('_', "-");
     let hint = match OTHER_NAMES.iter().find(|(other, _)| *other == word) {
@@ -318,18 +318,18 @@ pub fn unknown_key(key: &str) -> String {
         None => did_you_mean(key, KEYS),
     };
     if hint.is_empty() {
-        format!("there is no such key; there are {}", KEYS.join(", "))
+        format!("there is no such key; expected {}", KEYS.join(", "))
     } else {
         format!("there is no such key{hint}")
     }
 }
 
-/// Whether a value in a hosts file is a path that starts from the directory of the file.
+/// Whether a value in a hosts file is a path relative to the directory of the file.
 pub fn is_path(key: &str, value: &str) -> bool {
     ["identity", "known-hosts", "password-file", "agent"].contains(&key) && !value.starts_with('~')
 }
 
-/// Whether the key is meant to be followed by a password, with a slip perhaps; its value must not be shown then.
+/// Whether the key, perhaps misspelled, is meant for a password, whose value must not be shown.
 pub fn is_password(key: &str) -> bool {
     let key = key.to_lowercase();
     PASSWORDS.iter().any(|known| strsim::osa_distance(&key, known) <= 1)
@@ -365,27 +365,27 @@ fn user(value: &Value<'_>) -> Result<String, String> {
     Ok(name.to_owned())
 }
 
-/// An address in the form of HostName: `%h` is the name in the list, `%%` a percent sign.
+/// Parses an address in the form of HostName: `%h` is the name in the list, `%%` a percent sign.
 fn address(value: &Value<'_>) -> Result<String, String> {
     let text = value.text("a host name or address")?;
     let filled = text.replace("%%", "").replace("%h", "h");
     if filled.contains('%') {
-        return Err(format!("{text:?}: only %h, the name in the list, and %% are known"));
+        return Err(format!("{text:?}: expected only %h (the name in the list) and %%"));
     }
     if text.contains(':') && !hosts::is_ipv6(&text.replace("%%", "%")) {
-        return Err(format!("{text:?}: expected a host name or address alone; there is a key port"));
+        return Err(format!("{text:?}: expected a host name or address alone; set the port with the key port"));
     }
     hosts::check_name(if filled.is_empty() { text } else { &filled })?;
     Ok(text.to_owned())
 }
 
-/// A label stands at the beginning of lines, and in the names of files.
+/// Parses a label, which begins lines and appears in file names.
 fn alias(value: &Value<'_>) -> Result<String, String> {
     let text = value.text("a label")?;
     let bad = |c: char| c.is_control() || c == '/';
     if text.trim().is_empty() || text.trim() != text || text.starts_with(['-', '.']) || text.contains(bad) {
         return Err(format!(
-            "{text:?} is not a label: blanks at its ends, -, . at its beginning and / are not possible"
+            "{text:?} is not a label: it cannot begin or end with a blank, begin with - or ., or contain /"
         ));
     }
     Ok(text.to_owned())
@@ -413,15 +413,15 @@ fn flag(value: &Value<'_>) -> Result<bool, String> {
     }
 }
 
-/// What to do with a host key that known_hosts does not have. A revoked key is refused in every case.
+/// What to do with a host key that is not in known_hosts. A revoked key is always refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum HostKeyCheck {
     /// Refuse unknown and changed keys.
     #[default]
     Strict,
-    /// Add the key of a host that is not known yet; refuse changed ones.
+    /// Add unknown keys; refuse changed ones.
     AcceptNew,
-    /// Take any key: whoever is in the middle can read and change everything.
+    /// Accept any key: a man in the middle can read and change everything.
     Off,
 }
 
@@ -528,6 +528,6 @@ mod tests {
         assert_eq!(value(options.identities).len(), 2);
         let unknown = unknown_key("private_key");
         assert!(unknown.ends_with("did you mean identity?"), "{unknown}");
-        assert!(unknown_key("colour").contains("there are user, port"));
+        assert!(unknown_key("colour").contains("expected user, port"));
     }
 }

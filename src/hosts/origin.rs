@@ -1,4 +1,4 @@
-//! Where an entry stands, and entries that are bad.
+//! Places of entries, and invalid entries.
 
 use std::fmt;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::problem::Problem;
 use crate::text::message::excerpt;
 
-/// Where a host entry stands, for messages.
+/// The place of a host entry, for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// In a string, as messages call it.
@@ -31,7 +31,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Line and column, to sort places of one file.
+    /// Returns line and column, to sort places of one file.
     pub(super) fn place(&self) -> (usize, usize) {
         match self {
             Origin::Text(_) => (0, 0),
@@ -40,7 +40,7 @@ impl Origin {
         }
     }
 
-    /// The place some characters further in the same line. What stands where in a string is not told.
+    /// Returns the place some characters further in the same line. Places in strings have no column.
     pub(super) fn after(&self, characters: usize) -> Origin {
         let mut place = self.clone();
         if let Origin::File { column, .. } | Origin::List { column, .. } = &mut place {
@@ -63,7 +63,7 @@ impl fmt::Display for Origin {
 /// An entry that is not a host.
 #[derive(Debug)]
 pub struct BadEntry {
-    /// Where it stands.
+    /// Its place.
     pub origin: Origin,
     /// The entry.
     pub text: String,
@@ -71,10 +71,10 @@ pub struct BadEntry {
     pub problem: Problem,
 }
 
-/// At most this many bad entries are listed: the first ones tell what kind of file it is.
+/// The most bad entries to list: the first ones show what kind of file it is.
 const BAD_ENTRIES_SHOWN: usize = 10;
 
-/// No more bad entries than this are looked for: with as many it is another kind of file, and each costs memory.
+/// Stops after this many bad entries: it is another kind of file, and each costs memory.
 pub(super) const MOST_BAD_ENTRIES: usize = 1000;
 
 /// Bad entries in a message.

@@ -1,8 +1,8 @@
-//! Lists of hosts that other programs keep, which look like a hosts file here and there: what gives them away, and how a hosts
-//! file is made of them.
+//! Host lists of other programs that partly look like a hosts file: how to recognize them, and how to make a hosts
+//! file of them.
 //!
-//! A line that is a line of a hosts file is never taken for anything else because of one odd word: users and arguments may be called
-//! anything, and comments may say anything. Where a line cannot be read as a host anyway, a guess costs nothing.
+//! A valid line of a hosts file is never taken for anything else because of one odd word: users and arguments may have any
+//! name, and comments any text. If a line is not a host anyway, a guess costs nothing.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -10,12 +10,12 @@ use std::path::Path;
 use super::line::{Field, split};
 use super::problem::{Advice, Problem};
 
-/// What a text is, if it is no hosts file.
+/// The format of a text that is not a hosts file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OtherFormat {
     /// Ansible's `[group]` lines and `ansible_...` variables.
     AnsibleInventory,
-    /// Mappings and list items of YAML, such as an inventory of Ansible.
+    /// Mappings and list items of YAML, such as an Ansible inventory.
     Yaml,
     /// JSON, such as an inventory or the state of Terraform.
     Json,
@@ -27,18 +27,18 @@ pub enum OtherFormat {
     Table(Table),
 }
 
-/// How a table is written.
+/// The form of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Table {
-    /// What stands between two columns; a blank for any blanks.
+    /// The separator of columns; a blank for any blanks.
     delimiter: char,
-    /// Whether the names of the columns stand in quotes.
+    /// Whether the names of the columns are quoted.
     is_quoted: bool,
     /// The column with the hosts, from 1.
     column: usize,
 }
 
-/// Keywords of ssh_config(5) that nobody calls a host.
+/// Keywords of ssh_config(5) that are unlikely host names.
 const KEYWORDS: [&str; 40] = [
     "addkeystoagent",
     "addressfamily",
@@ -81,10 +81,10 @@ const KEYWORDS: [&str; 40] = [
     "userknownhostsfile",
     "visualhostkey",
 ];
-/// Keywords that are words of the language: a host may be called so, and have a user. The first two begin blocks.
+/// Keywords that are English words: a host may have this name, and a user. The first two begin blocks.
 const PLAIN_KEYWORDS: [&str; 9] =
     ["host", "match", "ciphers", "compression", "hostname", "include", "macs", "port", "user"];
-/// What a column may be called, in small letters, that says which hosts the rows are for.
+/// Names of columns with hosts, in lower case.
 pub const HOST_COLUMNS: [&str; 21] = [
     "host",
     "hosts",
@@ -108,33 +108,33 @@ pub const HOST_COLUMNS: [&str; 21] = [
     "inventory_hostname",
     "ansible_host",
 ];
-/// Those of them that nobody calls a host.
+/// Those of them that are unlikely host names.
 const ONLY_COLUMNS: [&str; 6] = ["hostname", "host_name", "fqdn", "ip_address", "inventory_hostname", "ansible_host"];
-/// What a column with ports may be called.
+/// Names of columns with ports.
 const PORT_COLUMNS: [&str; 3] = ["port", "ssh_port", "ssh-port"];
 
-/// What one line says about its text.
+/// The evidence of one line about its text.
 enum Evidence {
     None,
     /// It is of this format.
     Sure(OtherFormat),
     /// It may be a line of ssh_config with this keyword, and a host.
     Keyword(usize),
-    /// It may name the columns of a table: those that follow have to look so.
+    /// It may name the columns of a table, if the next lines look so.
     Header(Table, Column),
 }
 
-/// What the second column of a table would have in it.
+/// The content of a table's second column.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Column {
-    /// There is no second column.
+    /// No second column.
     Missing,
     Addresses,
     Ports,
 }
 
 impl OtherFormat {
-    /// The first line of `text` that cannot be one of a hosts file, counted from 0, and what the text is then.
+    /// Returns the first line of `text` that cannot be one of a hosts file, from 0, and the format of the text.
     pub fn of<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Option<(usize, &'a str, OtherFormat)> {
         let mut is_first = true;
         let mut header: Option<(usize, &str, Table, Column)> = None;
@@ -155,7 +155,7 @@ impl OtherFormat {
                 Evidence::Sure(format) => return Some((number, line, format)),
                 Evidence::Header(table, column) => header = Some((number, line, table, column)),
                 Evidence::Keyword(new) => match keyword {
-                    // Two different ones, of which one begins a block.
+                    // Two different keywords, of which one begins a block.
                     Some((number, line, old)) if new != old && new.min(old) < 2 => {
                         return Some((number, line, OtherFormat::SshConfig));
                     }
@@ -168,14 +168,14 @@ impl OtherFormat {
         None
     }
 
-    /// What is wrong with `file`, of which the line `number`, counted from 0, is the first that cannot be one of a hosts file.
+    /// Returns the problem of `file`, whose line `number`, from 0, is the first that cannot be one of a hosts file.
     pub(super) fn problem(self, file: &Path, number: usize) -> Problem {
         let text =
             format!("this looks like {}, not like a hosts file with [user@]host[:port] on each line", self.name());
         Problem::with(text, Advice::Convert { format: self, recipe: self.recipe(file, number) })
     }
 
-    /// What it is called.
+    /// Its label.
     pub fn name(self) -> &'static str {
         match self {
             OtherFormat::AnsibleInventory => "an inventory of Ansible",
@@ -187,7 +187,7 @@ impl OtherFormat {
         }
     }
 
-    /// What makes a hosts file of it: a line for a shell that prints the hosts of `file`, from the line `number` on.
+    /// Returns a shell command that prints the hosts of `file` from the line `number` on.
     fn recipe(self, file: &Path, number: usize) -> String {
         let is_file = file.as_os_str() != "-" && !file.starts_with("/dev") && !file.starts_with("/proc");
         let name = if is_file { word(&file.to_string_lossy()) } else { "FILE".to_owned() };
@@ -232,7 +232,7 @@ impl Evidence {
         if second.is_some_and(is_key_type) && third.is_some_and(is_key) {
             return sure(OtherFormat::KnownHosts);
         }
-        // What follows needs the fields of the line, without its comment. Most lines are but a host.
+        // The rest needs the fields of the line, without its comment. Most lines are just a host.
         let may_be_header = is_first && (second.is_some() || first.contains([',', ';', '"']) || is_column(first));
         let keyword = first.split('=').next().unwrap_or_default();
         let is_keyword = (second.is_some() || first.contains('=')) && is_in(keyword, &KEYWORDS);
@@ -257,13 +257,13 @@ impl Evidence {
         plain.map_or(Evidence::None, |plain| Evidence::of_keyword(plain, &fields))
     }
 
-    /// Whether a line that begins with a plain keyword is one of ssh_config, and not a host of that name.
+    /// Whether a line that begins with an English keyword is one of ssh_config, not a host of that name.
     fn of_keyword(plain: usize, fields: &[Field<'_>]) -> Evidence {
         let sure = |format| Evidence::Sure(format);
         match fields {
             [Field { text, .. }, ..] if text.contains('=') => sure(OtherFormat::SshConfig),
             [_, Field { value: Some(_), .. }, ..] | [] | [_] => Evidence::None,
-            // What no user is called, or no line of a hosts file has.
+            // Not a user name, or not a line of a hosts file.
             [_, Field { text, .. }, ..] if text.contains(['*', '?', '/', '~', '=', '"']) => {
                 sure(OtherFormat::SshConfig)
             }
@@ -276,7 +276,7 @@ impl Evidence {
         }
     }
 
-    /// Whether the first line of a text names the columns of a table. Without `fields` the line cannot be taken apart.
+    /// Whether the first line of a text names the columns of a table. Without `fields` the line cannot be parsed.
     fn of_table(line: &str, fields: &[Field<'_>]) -> Evidence {
         if fields.iter().any(|field| field.value.is_some()) {
             return Evidence::None;
@@ -286,7 +286,7 @@ impl Evidence {
             .map_or(line.len(), |field| field.text.as_ptr() as usize - line.as_ptr() as usize + field.text.len());
         let line = &line[..end];
         let first = fields.first().map_or(line, |field| field.text);
-        // A comma is no part of a host's name, but of a range. A user may have one.
+        // A comma is not part of a host name, but of a range. A user name may contain one.
         let has_commas = first.split(['[', ']']).step_by(2).any(|part| part.contains(',')) || fields.len() > 2;
         let delimiter = match line {
             line if line.contains(';') => ';',
@@ -308,7 +308,7 @@ impl Evidence {
         // A line of ssh_config: Host web1 web2.
         let is_block = is_blank && is_in(names[0], &PLAIN_KEYWORDS[..2]) && !names[1..].iter().any(is_known);
         match names[..] {
-            // No line of a hosts file anyway.
+            // Not a line of a hosts file anyway.
             [_, _, ..] if !is_block && (!is_a_host || fields.len() > 2) => Evidence::Sure(OtherFormat::Table(table)),
             [_] if is_quoted => Evidence::Sure(OtherFormat::Table(table)),
             [name] if is_in(name, &ONLY_COLUMNS) => Evidence::Header(table, Column::Missing),
@@ -323,7 +323,7 @@ impl Evidence {
 }
 
 impl Column {
-    /// Whether a row could have what this column has, so that its second word is no user.
+    /// Whether a row could have this column's content, so that its second word is not a user.
     fn has(self, row: &str) -> bool {
         let second = row.split_ascii_whitespace().nth(1);
         match self {
@@ -335,7 +335,7 @@ impl Column {
 }
 
 impl Table {
-    /// The command that prints the hosts of the table in `file`, whose header is the line `number`, counted from 0.
+    /// Returns the command that prints the hosts of the table in `file`, whose header is the line `number`, from 0.
     fn recipe(self, file: &str, number: usize) -> String {
         let (column, first) = (self.column, number + 2);
         let cut = match self.delimiter {
@@ -349,9 +349,9 @@ impl Table {
     }
 }
 
-/// `text` as one word of a shell, in quotes where they are needed.
+/// Returns `text` as one shell word, quoted if needed.
 fn word(text: &str) -> String {
-    // No option of the program that it is given to.
+    // Not an option of the program that gets it.
     let text = if text.starts_with('-') { format!("./{text}") } else { text.to_owned() };
     let is_plain = |c: char| c.is_alphanumeric() || "_-./+:,@%".contains(c);
     match text.chars().all(is_plain) {
@@ -368,7 +368,7 @@ fn is_column(name: &str) -> bool {
     is_in(name, &HOST_COLUMNS)
 }
 
-/// Whether it is the line of a section: a name with a letter in brackets, and perhaps `:children` or `:vars`. `[1-3]` is a range,
+/// Whether it is a section line: a name with a letter in brackets, and perhaps `:children` or `:vars`. `[1-3]` is a range,
 /// `[::1]` an address.
 fn is_section(line: &str) -> bool {
     let line = line.find(" #").map_or(line, |comment| line[..comment].trim_end());

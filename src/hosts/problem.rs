@@ -1,50 +1,50 @@
-//! What is wrong with an entry, and what would help as data: whoever shows it makes the sentence, in the words of the program that
-//! the user has called.
+//! The problem of an entry, and advice as data: the code that shows it writes the sentence, in the words of the program that
+//! runs.
 
 use std::fmt;
 use std::ops::Deref;
 
 use super::other_formats::OtherFormat;
 
-/// What is wrong with an entry, and what was expected.
+/// The problem of an entry, and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     text: String,
-    /// What would help, where that is known. Boxed, as most entries that are bad have none.
+    /// Advice, if known. Boxed, since most bad entries have none.
     pub advice: Option<Box<Advice>>,
 }
 
-/// What would help.
+/// Advice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Advice {
-    /// The entry is a list with commas, which has a place of its own.
+    /// The entry is a list with commas, which another option takes.
     ListWithCommas,
-    /// The entry has wildcards, which choose among hosts and name none.
+    /// The entry has wildcards, which choose among hosts but do not name any.
     ChooseByPattern,
-    /// The item is a pattern where hosts have to be named.
+    /// The item is a pattern where host names are required.
     PatternChooses,
-    /// The list begins by leaving hosts out, as if of the whole run.
+    /// The list begins by excluding hosts, as if from the whole run.
     LeaveOutOfRun,
-    /// The item stands for standard input elsewhere.
+    /// The item means standard input elsewhere.
     StandardInput,
-    /// The list has what names this file for other programs.
+    /// The item names this file in other programs.
     NameFile(String),
-    /// The file is a list of another program, of which this makes a hosts file.
+    /// The file is a list of another program, which this command converts to a hosts file.
     Convert {
-        /// What it looks like.
+        /// Its format.
         format: OtherFormat,
-        /// The line for a shell that prints the hosts.
+        /// The shell command that prints the hosts.
         recipe: String,
     },
 }
 
 impl Problem {
-    /// One against which something helps.
+    /// Creates a problem with advice.
     pub fn with(text: impl Into<String>, advice: Advice) -> Problem {
         Problem { text: text.into(), advice: Some(Box::new(advice)) }
     }
 
-    /// The same about what `prefix` names.
+    /// Prefixes the problem.
     #[must_use]
     pub fn of(self, prefix: &str) -> Problem {
         Problem { text: format!("{prefix}: {}", self.text), ..self }

@@ -1,4 +1,4 @@
-//! What stands between us and a host: jump hosts, or a command that makes the connection. Texts to values only; checked
+//! Proxies: jump hosts, or a command that makes the connection. Parsing only; checked
 //! before anything connects.
 
 use std::fmt;
@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use crate::hosts;
 
-/// How a host is reached that is not connected to directly.
+/// A proxy to a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proxy {
     /// Through these hosts, each reached through the one before; never empty.
     Jump(Arc<[Hop]>),
-    /// By standard input and output of this command.
+    /// Over standard input and output of this command.
     Command(Arc<Template>),
 }
 
@@ -26,11 +26,11 @@ pub struct Hop {
     pub port: Option<u16>,
 }
 
-/// What switches proxies off, in ssh_config(5) and here.
+/// Disables proxies, in ssh_config(5) and here.
 const NONE: &str = "none";
 
 impl Proxy {
-    /// Reads `[user@]host[:port][,...]`. Nothing for `none`.
+    /// Parses `[user@]host[:port][,...]`. `None` for `none`.
     ///
     /// # Errors
     /// A hop is not a host; the message says which and what was expected.
@@ -42,11 +42,11 @@ impl Proxy {
         hops.map(|hops| Some(Proxy::Jump(hops)))
     }
 
-    /// Reads a command in which `%h`, `%p` and `%r` stand for host, port and user, and `%%` for a percent sign. Nothing for
+    /// Parses a command in which `%h`, `%p` and `%r` stand for host, port and user, and `%%` for a percent sign. `None` for
     /// `none`.
     ///
     /// # Errors
-    /// It is empty, or has another `%`.
+    /// Empty, or another `%`.
     pub fn command(text: &str) -> Result<Option<Proxy>, String> {
         if text.trim().eq_ignore_ascii_case(NONE) {
             return Ok(None);
@@ -56,14 +56,14 @@ impl Proxy {
 }
 
 impl Proxy {
-    /// A command in which everything is expanded already.
+    /// Creates a command without placeholders.
     pub fn literal_command(text: &str) -> Proxy {
         Proxy::Command(Arc::new(Template(vec![Piece::Text(text.to_owned())])))
     }
 }
 
 impl Hop {
-    /// Reads `[user@]host[:port]`, also with `ssh://` before it, as ssh takes it.
+    /// Parses `[user@]host[:port]`, also after `ssh://`, like ssh.
     fn parse(entry: &str) -> Result<Hop, String> {
         if entry.is_empty() {
             return Err("expected [user@]host[:port][,...], or none".to_owned());
@@ -74,7 +74,7 @@ impl Hop {
     }
 }
 
-/// A command for the local shell with places for host, port and user.
+/// A command for the local shell with placeholders for host, port and user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(Vec<Piece>);
 
@@ -89,7 +89,7 @@ enum Piece {
 impl Template {
     fn parse(text: &str) -> Result<Template, String> {
         if text.trim().is_empty() {
-            return Err("the command is empty; none switches it off".to_owned());
+            return Err("the command is empty; none disables it".to_owned());
         }
         if text.contains('\0') {
             return Err("the command contains a NUL byte".to_owned());
@@ -106,8 +106,8 @@ impl Template {
                 ('%', Some('h' | 'n')) => Piece::Host,
                 ('%', Some('p')) => Piece::Port,
                 ('%', Some('r')) => Piece::User,
-                ('%', Some(other)) => return Err(format!("%{other} is not known; %h, %p, %r and %% are")),
-                ('%', None) => return Err("a % at the end stands for nothing; write %% for one".to_owned()),
+                ('%', Some(other)) => return Err(format!("unknown %{other}; expected %h, %p, %r or %%")),
+                ('%', None) => return Err("incomplete % at the end; write %% for a literal %".to_owned()),
                 (c, _) => {
                     plain.push(c);
                     continue;
@@ -124,7 +124,7 @@ impl Template {
         Ok(Template(pieces))
     }
 
-    /// The command for one host. Names have been checked: none can bring anything to the shell that it would act on.
+    /// Returns the command for one host. Names are checked: none contains shell syntax.
     pub fn fill(&self, host: &str, port: u16, user: &str) -> String {
         let mut command = String::new();
         for piece in &self.0 {
@@ -140,7 +140,7 @@ impl Template {
 }
 
 impl fmt::Display for Proxy {
-    /// As ssh_config(5) writes it.
+    /// Writes it as in ssh_config(5).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Proxy::Jump(hops) => {
@@ -163,7 +163,7 @@ impl fmt::Display for Hop {
     }
 }
 
-/// What `--jump` or `--proxy-command` says: a proxy, or that there is none.
+/// The value of `--jump` or `--proxy-command`: a proxy, or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Via(pub Option<Proxy>);
 

@@ -1,4 +1,4 @@
-//! Hosts by lists, and which of all hosts the lists that choose leave: the lists of [`super::nodeset::list`] made into hosts.
+//! Evaluates the lists of [`super::nodeset::list`]: to hosts, or as filters on hosts.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,16 +8,16 @@ use super::nodeset::list::{self, Item, Operator, Pattern, Term};
 use super::problem::{Advice, Problem};
 use super::{HostSpec, Origin, Parts};
 
-/// How many hosts all operators of a list but the comma may look at: ten thousand hosts, a thousand times.
+/// How many hosts all operators of a list except the comma may compare: ten thousand hosts, a thousand times.
 const MOST_STEPS: usize = 10_000_000;
-/// The most patterns of the lists that choose: each is compared with every host.
+/// The most patterns of filter lists: each is compared with every host.
 const MOST_PATTERNS: usize = 10_000;
-/// Characters of a list that a message shows.
+/// Characters of a list to show in a message.
 const SHOWN: usize = 60;
 
 impl Found<'_> {
-    /// Adds the hosts of lists that are not there yet, each list with the place where it begins. What is named is a set, as
-    /// for pdsh and clush: `a,a` is one host.
+    /// Adds the hosts of lists that are not there yet, each list with the place where it begins. The result is a set, as
+    /// in pdsh and clush: `a,a` is one host.
     pub(super) fn add_lists<'t>(&mut self, lists: impl IntoIterator<Item = (&'t str, Origin)>) {
         let mut all = Set::of(std::mem::take(&mut self.hosts));
         for (text, place) in lists {
@@ -30,7 +30,7 @@ impl Found<'_> {
         self.hosts = all.hosts;
     }
 
-    /// Reads a list. Complains about what is wrong with it.
+    /// Parses a list and reports its problems.
     fn terms<'t>(&mut self, text: &'t str, place: &Origin) -> Vec<Term<'t>> {
         list::parse(text).unwrap_or_else(|error| {
             let text = &excerpt(text, error.column);
@@ -39,7 +39,7 @@ impl Found<'_> {
         })
     }
 
-    /// The hosts of a list from left to right.
+    /// Evaluates a list from left to right.
     fn evaluate(&mut self, text: &str, place: &Origin) -> Vec<HostSpec> {
         let mut set = Set::default();
         let mut steps = 0;
@@ -48,7 +48,7 @@ impl Found<'_> {
             if term.operator != Operator::And {
                 steps += set.hosts.len();
                 if steps > MOST_STEPS {
-                    let problem = "by then the ! & ^ of the list have too many hosts to look at";
+                    let problem = "too many hosts up to here for ! & ^ to compare";
                     self.reject(term.text, origin, problem);
                     return set.hosts;
                 }
@@ -74,7 +74,7 @@ impl Found<'_> {
                 Operator::Without => set.retain(|host| !chosen.has(host)),
                 Operator::Common => set.retain(|host| chosen.has(host)),
                 Operator::Either => {
-                    // As for a union, the same name with another user or port is another host.
+                    // As in a union, the same name with another user or port is another host.
                     let keys: HashSet<Parts> = named.iter().map(key).collect();
                     named.retain(|host| !set.there.contains(&key(host)));
                     set.retain(|host| !keys.contains(&key(host)));
@@ -87,21 +87,21 @@ impl Found<'_> {
         set.hosts
     }
 
-    /// Adds hosts to a set, unless that makes too many.
+    /// Adds hosts to a set, unless there are too many.
     fn add_to(&mut self, set: &mut Set, more: Vec<HostSpec>, text: &str, origin: &Origin) {
         if !set.add(more) {
             self.too_many(&excerpt(text, 0), origin);
         }
     }
 
-    /// The hosts of one item that is no pattern.
+    /// Returns the hosts of one item that is not a pattern.
     fn named(&mut self, item: &str, origin: &Origin) -> Vec<HostSpec> {
         let before = std::mem::take(&mut self.hosts);
         self.add(item, origin.clone());
         std::mem::replace(&mut self.hosts, before)
     }
 
-    /// Reads lists that choose, which messages call `name`; nothing if there are none.
+    /// Parses filter lists, which messages call `name`; `None` if there are none.
     pub(super) fn filter(&mut self, name: &'static str, lists: &[String]) -> Option<Filter> {
         let mut filter = Filter { choice: Choice::default(), items: Vec::new() };
         let (mut names, mut patterns) = (0, 0);
@@ -110,7 +110,7 @@ impl Found<'_> {
             for term in self.terms(list, &place) {
                 let origin = place.after(term.column);
                 if term.operator != Operator::And {
-                    let problem = format!("{name} takes items separated by commas, and none of ! & ^");
+                    let problem = format!("{name} takes items separated by commas, without ! & ^");
                     self.reject(term.text, origin.clone(), &problem);
                 }
                 let item = filter.items.len();
@@ -118,7 +118,7 @@ impl Found<'_> {
                     Item::Pattern(pattern) => {
                         patterns += pattern.count();
                         if patterns > MOST_PATTERNS {
-                            let problem = format!("with it there are more than {MOST_PATTERNS} patterns");
+                            let problem = format!("more than {MOST_PATTERNS} patterns");
                             self.reject(term.text, origin, &problem);
                             return None;
                         }
@@ -141,13 +141,13 @@ impl Found<'_> {
     }
 }
 
-/// A list as it is shown: from a column on, if it is long.
+/// Returns the part of a list to show: from a column on, if it is long.
 fn excerpt(text: &str, column: usize) -> String {
     let from = if text.chars().count() <= SHOWN { 0 } else { column };
     text.chars().skip(from).take(SHOWN).collect()
 }
 
-/// Hosts in the order in which they are named first. The same name with another user or port is another host.
+/// Hosts in the order of their first mention. The same name with another user or port is another host.
 #[derive(Default)]
 struct Set {
     hosts: Vec<HostSpec>,
@@ -155,12 +155,12 @@ struct Set {
 }
 
 impl Set {
-    /// All of these, though one may be there more than once.
+    /// Creates a set of these, which may contain duplicates.
     fn of(hosts: Vec<HostSpec>) -> Set {
         Set { there: hosts.iter().map(key).collect(), hosts }
     }
 
-    /// Adds those that are not there yet. False if they are too many.
+    /// Adds those that are not there yet. Returns false if there are too many.
     fn add(&mut self, more: Vec<HostSpec>) -> bool {
         let there = &mut self.there;
         self.hosts.extend(more.into_iter().filter(|host| there.insert(key(host))));
@@ -181,14 +181,14 @@ fn key(host: &HostSpec) -> Parts {
     (host.user.clone(), host.name.clone(), host.port)
 }
 
-/// Hosts that are meant by some items, numbered by whoever adds them.
+/// Hosts that items match, with the caller's item numbers.
 #[derive(Default)]
 struct Choice {
     by_name: HashMap<String, Vec<Named>>,
     patterns: Vec<(Pattern, usize)>,
 }
 
-/// What an item says besides the name of a host.
+/// User and port of an item.
 struct Named {
     user: Option<String>,
     port: Option<u16>,
@@ -205,7 +205,7 @@ impl Choice {
         self.patterns.push((pattern, item));
     }
 
-    /// The items that mean a host: by its name, and by user and port if they have any.
+    /// Returns the items that match a host: by its name, and by user and port if they have any.
     fn items<'a>(&'a self, host: &'a HostSpec) -> impl Iterator<Item = usize> + 'a {
         let says = |named: &&Named| {
             (named.user.is_none() || named.user == host.user) && (named.port.is_none() || named.port == host.port)
@@ -226,7 +226,7 @@ pub(super) struct Filter {
     items: Vec<Used>,
 }
 
-/// An item, and whether it means any of the hosts.
+/// An item, and whether it matched any host.
 struct Used {
     text: String,
     origin: Origin,
@@ -234,7 +234,7 @@ struct Used {
 }
 
 impl Filter {
-    /// Whether a host is meant.
+    /// Whether a host matches.
     pub(super) fn has(&mut self, host: &HostSpec) -> bool {
         let mut found = false;
         for item in self.choice.items(host) {
@@ -244,7 +244,7 @@ impl Filter {
         found
     }
 
-    /// What is to be told about items that mean none of the hosts: a host that was to be left out may run.
+    /// Returns warnings about items that match no host: a host that should be excluded may run.
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> + '_ {
         let unused = self.items.iter().filter(|item| !item.is_used);
         unused.map(|item| format!("{}: {:?} matches no host", item.origin, item.text))

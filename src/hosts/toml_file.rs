@@ -1,4 +1,4 @@
-//! TOML files of which every slip is told with its place.
+//! TOML files with the place of every mistake.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -10,7 +10,7 @@ use toml::de::{DeInteger, DeTable, DeValue};
 use super::options::Value;
 use crate::hosts::{BadEntry, Origin};
 
-/// No more errors than this are told: the parser finds one for every other byte of what is no TOML at all.
+/// The most errors to report: the parser finds one in every other byte of a file that is not TOML.
 const MOST_ERRORS: usize = 100;
 
 /// The text of a file.
@@ -22,7 +22,7 @@ pub struct TomlFile<'a> {
 }
 
 impl<'a> TomlFile<'a> {
-    /// `text` is what the file at `path` has in it.
+    /// Creates a file at `path` with `text`.
     pub fn new(path: &Path, text: &'a str) -> TomlFile<'a> {
         let newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
         let lines = std::iter::once(0).chain(newlines).collect();
@@ -32,17 +32,17 @@ impl<'a> TomlFile<'a> {
     /// Reads the text.
     ///
     /// # Errors
-    /// All that is no TOML.
+    /// All syntax errors.
     pub fn parse(&self) -> Result<DeTable<'a>, Vec<BadEntry>> {
         let (document, errors) = DeTable::parse_recoverable(self.text);
         if errors.is_empty() {
             return Ok(document.into_inner());
         }
-        // What such a file says otherwise may be something else than what is meant.
+        // The rest of such a file may not mean what was intended.
         let bad = errors.iter().take(MOST_ERRORS).map(|error| {
             let start = error.span().map_or(0, |span| span.start);
             let line = self.text[..start].rfind('\n').map_or(0, |newline| newline + 1);
-            // A line may have a secret after the =.
+            // The value in a line may be a secret.
             let shown = self.text[line..].lines().next().unwrap_or_default();
             let shown = shown.split('=').next().unwrap_or_default().trim_end().to_owned();
             BadEntry { origin: self.origin(start), text: shown, problem: error.message().replace('\n', "; ").into() }
@@ -50,12 +50,12 @@ impl<'a> TomlFile<'a> {
         Err(bad.collect())
     }
 
-    /// What is wrong with a key.
+    /// Returns the problem of a key.
     pub fn bad(&self, key: &Spanned<Cow<'_, str>>, problem: &str) -> BadEntry {
         BadEntry { origin: self.origin(key.span().start), text: key.get_ref().to_string(), problem: problem.into() }
     }
 
-    /// The place of a byte of the text.
+    /// Returns the place of a byte of the text.
     pub fn origin(&self, byte: usize) -> Origin {
         let line = self.lines.partition_point(|start| *start <= byte);
         let before = self.text.get(self.lines[line - 1]..byte).unwrap_or_default();
@@ -63,7 +63,7 @@ impl<'a> TomlFile<'a> {
     }
 }
 
-/// A value as the options of hosts take it.
+/// Converts a value for host options.
 pub fn value<'v>(written: &'v DeValue<'_>) -> Value<'v> {
     match written {
         DeValue::String(text) => Value::Text(text),
@@ -76,17 +76,17 @@ pub fn value<'v>(written: &'v DeValue<'_>) -> Value<'v> {
     }
 }
 
-/// A key and its value, both with their place.
+/// A key and its value, both with their places.
 pub type Entry<'t, 'i> = (&'t Spanned<Cow<'i, str>>, &'t Spanned<DeValue<'i>>);
 
-/// The entries of a table in the order of the file.
+/// Returns the entries of a table in the order of the file.
 pub fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {
     let mut entries: Vec<Entry<'t, 'i>> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
     entries
 }
 
-/// A whole number in the digits that everybody reads; too large a one as it is written.
+/// Returns a whole number in decimal digits; one that is too large as written.
 fn decimal(number: &DeInteger<'_>) -> String {
     let value = i128::from_str_radix(number.as_str(), number.radix());
     value.map_or_else(|_| number.to_string(), |value| value.to_string())

@@ -1,4 +1,4 @@
-//! What would help: one line for each way in which a host can fail, in the words of the program that the user has called.
+//! Hints: one line for each kind of failure, in the words of the program that runs.
 
 use std::path::Path;
 
@@ -10,24 +10,24 @@ use crate::plan::program::Program;
 use crate::ssh::algorithms::OLD_SERVERS;
 use crate::text::message::reason;
 
-/// What a copy has come to that was interrupted.
-const INCOMPLETE: &str = "what had not arrived completely is not in place; --resume keeps it, and goes on with it";
+/// The state of an interrupted copy.
+const INCOMPLETE: &str = "no incomplete file is in place; --resume keeps what has arrived and continues from there";
 
-/// What the system says where there is no address to connect from: no IPv6, a BindAddress of another machine, no free port.
+/// Returns the system's message when no local address fits: no IPv6, a BindAddress of another machine, no free port.
 fn no_address_here() -> String {
     reason(&rustix::io::Errno::ADDRNOTAVAIL.into())
 }
 
-/// The option of ssh-keyscan(1) for a port, with a blank behind it.
+/// Returns the port option of ssh-keyscan(1), followed by a blank.
 fn port_option(port: u16) -> String {
     if port == 22 { String::new() } else { format!("-p {port} ") }
 }
 
-/// What OpenSSH says after MaxAuthTries attempts.
+/// OpenSSH's message after MaxAuthTries attempts.
 const TOO_MANY_FAILURES: &str = "Too many authentication failures";
 
 impl Outcome {
-    /// What is the same for hints that differ only in what is their host's own.
+    /// Returns the part that hints share when they differ only in details of the host.
     pub fn hint_kind(&self, program: Program) -> Option<String> {
         match self {
             Outcome::Failed(error) => error.hint_kind(program),
@@ -35,7 +35,7 @@ impl Outcome {
         }
     }
 
-    /// The hint for several hosts of one kind.
+    /// Returns the hint for several hosts of one kind.
     pub fn shared_hint(&self, program: Program) -> Option<String> {
         match self {
             Outcome::Failed(error) => error.shared_hint(program),
@@ -43,24 +43,24 @@ impl Outcome {
         }
     }
 
-    /// One line on what would help, for failures where something would.
+    /// Returns a one-line hint, if one is known.
     pub fn hint(&self, program: Program) -> Option<String> {
         match self {
             Outcome::Failed(error) => error.hint(program),
             Outcome::Exited(status) => program.meaning(*status),
             Outcome::Unstopped(_) => {
                 let task = program.task();
-                Some(format!("{task} was told to stop, and has not: it may still be running there"))
+                Some(format!("{task} was asked to stop, but it may still be running there"))
             }
             Outcome::TimedOut { phase: Phase::Connect, .. } => Some(
-                "is it up, and not behind a firewall? A slow host or link may need a longer --connect-timeout"
+                "is the host up, and does a firewall block the port? A slow host or link may need a longer --connect-timeout"
                     .to_owned(),
             ),
             Outcome::TimedOut { phase: Phase::KnownHostsCommand, .. } => Some(
                 "KnownHostsCommand runs within --connect-timeout; --explain shows where it is configured".to_owned(),
             ),
             Outcome::TimedOut { phase: Phase::Open, .. } => Some(
-                "the login has worked, but the host is slow or overloaded; it may need a longer --connect-timeout"
+                "the login succeeded, but the host is slow or overloaded; try a longer --connect-timeout"
                     .to_owned(),
             ),
             Outcome::TimedOut { phase: Phase::Auth | Phase::Secret, .. } => {
@@ -68,18 +68,18 @@ impl Outcome {
             }
             Outcome::TimedOut { phase: Phase::Command, .. } => {
                 let task = program.task();
-                Some(format!("{task} was told to stop; -t 0 lets it take as long as it needs"))
+                Some(format!("{task} was asked to stop; -t 0 removes the time limit"))
             }
             Outcome::TimedOut { phase: Phase::Transfer, .. } => Some(match program {
-                Program::Prsync => "rsync was told to stop; -t 0 lets it take as long as it needs".to_owned(),
-                _ => format!("{}; -t 0 lets it take as long as it needs", INCOMPLETE),
+                Program::Prsync => "rsync was asked to stop; -t 0 removes the time limit".to_owned(),
+                _ => format!("{}; -t 0 removes the time limit", INCOMPLETE),
             }),
             Outcome::TimedOut { phase: Phase::Silence, .. } => {
                 let what = match program {
                     Program::Pscp | Program::Pslurp => INCOMPLETE.to_owned(),
-                    program => format!("{} was told to stop", program.task()),
+                    program => format!("{} was asked to stop", program.task()),
                 };
-                Some(format!("{what}; a longer --channel-timeout lets it be silent for longer"))
+                Some(format!("{what}; a longer --channel-timeout allows longer silences"))
             }
             _ => None,
         }
@@ -87,7 +87,7 @@ impl Outcome {
 }
 
 impl HostError {
-    /// What is the same for hints that differ only in what is their host's own: its name, and where it stands.
+    /// Returns the part that hints share when they differ only in the host's name and place.
     pub fn hint_kind(&self, program: Program) -> Option<String> {
         match self {
             HostError::Dns { .. } => Some(Class::Dns.word().to_owned()),
@@ -97,7 +97,7 @@ impl HostError {
         }
     }
 
-    /// The hint for several hosts of one kind: nothing in it is true of only one of them.
+    /// Returns the hint for several hosts of one kind, without details of a single host.
     pub fn shared_hint(&self, program: Program) -> Option<String> {
         match self {
             HostError::Dns { .. } => Some("check the spelling, or whether the resolver knows the names".to_owned()),
@@ -106,7 +106,7 @@ impl HostError {
         }
     }
 
-    /// One line on what would help.
+    /// Returns a one-line hint, if one is known.
     pub fn hint(&self, program: Program) -> Option<String> {
         match self {
             HostError::Dns { origin, .. } => {
@@ -119,20 +119,20 @@ impl HostError {
                 Some("the host cannot be reached from that address: check BindAddress".to_owned())
             }
             HostError::Connect { tried } if tried.iter().all(|(_, reason)| *reason == no_address_here()) => Some(
-                "this machine has no address to reach it from: check BindAddress, and IPv6; after very many connections it may \
-                 have no free port for a minute"
+                "this machine has no address to reach it from: check BindAddress and IPv6; after very many connections, all \
+                 local ports may be in use for a minute"
                     .to_owned(),
             ),
             HostError::Connect { .. } => {
                 Some("is sshd running there, on that port, and not behind a firewall?".to_owned())
             }
             HostError::Behind { hop, .. } => {
-                Some(format!("{hop} looks the name up and connects: can it reach the host, and is sshd running there?"))
+                Some(format!("{hop} resolves the name and connects: can it reach the host, and is sshd running there?"))
             }
             HostError::Proxy { cause, .. } => cause.hint(program),
             HostError::HostKey(error) => error.hint(),
             HostError::Auth(error) => error.hint(),
-                        HostError::Dropped { banner_seen: false, .. } => Some(
+            HostError::Dropped { banner_seen: false, .. } => Some(
                 "is it an SSH server? A busy one (MaxStartups) does this too: fewer hosts at once (-p) may help"
                     .to_owned(),
             ),
@@ -151,24 +151,24 @@ impl HostError {
 }
 
 impl Remedy {
-    /// Its sentence.
+    /// Returns the sentence.
     fn hint(&self) -> String {
         let text = match self {
             Remedy::SudoPasswordNeeded => {
-                "--sudo-password-file FILE has the password, or sudoers(5) lets the user in without one (NOPASSWD)"
+                "give the password with --sudo-password-file FILE, or allow sudo without one (NOPASSWD in sudoers(5))"
             }
             Remedy::SudoPasswordRefused => {
-                "is it the login user's password? A sudo that asks for another one, or for a code as well, cannot be answered"
+                "is it the login user's password? pssh cannot answer a sudo that asks for another password or for a code"
             }
             Remedy::SudoNotBegun { was_told: true } => {
-                "is it the login user's password, and may that user run sh by sudo there?"
+                "is it the login user's password, and may that user run sh with sudo there?"
             }
             Remedy::SudoNotBegun { was_told: false } => {
-                "may that user run sh by sudo there, and does sudo want a terminal (requiretty)?"
+                "may that user run sh with sudo there, and does sudo require a terminal (requiretty)?"
             }
             Remedy::NewerServer => "version 1 is broken and not supported; the host needs a newer SSH server",
             Remedy::IsItSsh => "is it an SSH server?",
-            Remedy::LongerHostKey => "RequiredRSASize of ssh_config sets the least; the host should get a better key",
+            Remedy::LongerHostKey => "RequiredRSASize in ssh_config sets the minimum; give the host a longer key",
             Remedy::AllowAlgorithm { keyword, name } => {
                 return format!("-O {keyword}=+{name} offers it to this server");
             }
@@ -176,11 +176,10 @@ impl Remedy {
             Remedy::LackingAlgorithm { reason, is_sha1: false } => reason,
             Remedy::NothingOffered => "the server offers nothing",
             Remedy::SilentShell => {
-                "a login shell that prints something, such as from ~/.bashrc, disturbs SFTP: it should print nothing when it \
-                 is not interactive"
+                "output of a login shell, for example from ~/.bashrc, breaks SFTP: print nothing in non-interactive shells"
             }
             Remedy::IsSftpThere => {
-                "is SFTP available there? See Subsystem of sshd_config(5), and whether sftp-server is installed"
+                "is SFTP available there? Check Subsystem in sshd_config(5), and that sftp-server is installed"
             }
             Remedy::InstallSftp => {
                 "install an SFTP server on the host (openssh-sftp-server), or copy without that option"
@@ -188,46 +187,44 @@ impl Remedy {
             Remedy::InstallSftpOrScp => {
                 "install an SFTP server on the host (openssh-sftp-server), or scp (openssh-client)"
             }
-            Remedy::IsThereAShell => "does the account have a shell, and not a fixed command?",
-            Remedy::InPlaceForNoNewFile => {
-                "the directory takes no new file; --inplace writes into the one that is there"
-            }
-            Remedy::InPlaceForNoRename => "--inplace writes into the file itself, and renames nothing",
+            Remedy::IsThereAShell => "does the account have a shell, not a forced command?",
+            Remedy::InPlaceForNoNewFile => "the directory accepts no new file; --inplace writes into the existing one",
+            Remedy::InPlaceForNoRename => "--inplace writes into the file itself, without a rename",
             Remedy::InPlaceForRoom => {
-                "the old file stays until the new one is complete; --inplace needs no room for both"
+                "the old file stays until the new one is complete; --inplace does not need space for both"
             }
             Remedy::ResumeAfterRoom => {
-                "--resume goes on with what is kept once there is room; remove it to have its room back"
+                "--resume continues the kept file once there is space; delete it to free its space"
             }
             Remedy::NoReasonGiven => {
-                "this is all that it says about a full disk, a quota, a read-only file system, and much else"
+                "the server says only this for a full disk, a quota, a read-only file system, and more"
             }
             Remedy::CopyDirectories => "-r copies directories",
             Remedy::CopyWholeDirectory => "-r copies a whole directory",
             Remedy::KeptHere(names) => {
-                return format!("what has arrived is kept here, and the same command goes on with it: {names}");
+                return format!("partial files are kept here, and the same command continues them: {names}");
             }
             Remedy::KeptThere(names) => {
-                return format!("what has arrived is kept there, and the same command goes on with it: {names}");
+                return format!("partial files are kept there, and the same command continues them: {names}");
             }
             Remedy::LeftThere { names, is_in_place } => {
                 let what = if *is_in_place { "half-written" } else { "unfinished" };
-                return format!("left there, {what}, to be removed: {names} (--resume goes on with what it has left)");
+                return format!("left there, {what}: remove {names} (--resume continues the files that it leaves)");
             }
-            Remedy::MoreOpenFiles => "fewer hosts at once (-p), or more open files (ulimit -n)",
+            Remedy::MoreOpenFiles => "run fewer hosts at once (-p), or raise the limit of open files (ulimit -n)",
             Remedy::MoreThreads => {
-                "more threads and processes (ulimit -u, pids.max of the cgroup), or fewer hosts at once (-p)"
+                "raise the limit of threads and processes (ulimit -u, pids.max of the cgroup), or run fewer hosts at once (-p)"
             }
-            Remedy::InputIncomplete => "the command was told to stop, since it has not got all of its input",
+            Remedy::InputIncomplete => "the command was asked to stop because it did not get all of its input",
             Remedy::MakeRoom { directory, command } => {
-                return format!("make room in {}; the command itself: {command}", directory.display());
+                return format!("free some space in {}; the command itself: {command}", directory.display());
             }
             Remedy::OutputIncomplete { command } => {
-                return format!("not all of its output is there; the command itself: {command}");
+                return format!("its output is incomplete; the command itself: {command}");
             }
             Remedy::Report => "please report this, with the command line",
             Remedy::PasswordNeeded => "-A asks for a password, --password-file reads one",
-            Remedy::AnswerNeeded => "the answer has to be typed at a terminal, or into the program of SSH_ASKPASS",
+            Remedy::AnswerNeeded => "answer at a terminal, or with the SSH_ASKPASS program",
             Remedy::ChangePassword => "log in once with ssh and change the password",
             Remedy::AllowKeys => {
                 "public keys are turned off by PubkeyAuthentication or PreferredAuthentications; --explain shows where"
@@ -235,9 +232,9 @@ impl Remedy {
             Remedy::AllowKeyAlgorithms => {
                 "PubkeyAcceptedAlgorithms allows none of the keys; --explain shows where it is set"
             }
-            // It is said with the key why nobody has opened it, and with which ssh-add an agent takes it.
+            // The message about the key gives the reason and the ssh-add command.
             Remedy::PassphraseNeeded => {
-                "an agent that holds the key, or its passphrase in --password-file FILE, needs no terminal"
+                "without a terminal, use an agent that holds the key, or --password-file FILE with its passphrase"
             }
         };
         text.to_owned()
@@ -245,7 +242,7 @@ impl Remedy {
 }
 
 impl HostKeyError {
-    /// The hint for several hosts, with HOST for their names.
+    /// Returns the hint for several hosts, with HOST in place of their names.
     fn shared_hint(&self) -> Option<String> {
         match self {
             HostKeyError::Unknown { scan: Some((_, port)), file: Some(file), .. } if file != Path::new("/dev/null") => {
@@ -268,7 +265,7 @@ impl HostKeyError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            // What is written there is gone.
+            // Keys written there are lost.
             HostKeyError::Unknown { file: Some(file), .. } if file == Path::new("/dev/null") => {
                 Some("compare the fingerprint, and name a file with the key: --known-hosts FILE".to_owned())
             }
@@ -294,7 +291,7 @@ impl HostKeyError {
                 "if the host was really re-installed: ssh-keygen -R '{name}' -f '{}', then accept the new key",
                 file.display()
             )),
-            // Nothing should make it easy to go on with a key that somebody took the trouble to revoke.
+            // No hint: a revoked key must not be easy to accept.
             HostKeyError::Revoked { .. } | HostKeyError::Listed { .. } => None,
             HostKeyError::Command { has_started: false, .. } => {
                 Some("is that the right path? --explain shows where it is configured".to_owned())
@@ -304,7 +301,7 @@ impl HostKeyError {
             }
             HostKeyError::Replaced { .. } | HostKeyError::Malformed { .. } => None,
             HostKeyError::Certificate { .. } => Some(
-                "the host needs a new certificate (ssh-keygen -s AUTHORITY -h -I ID -n NAME), or its authority a line @cert-authority in known_hosts"
+                "sign a new host certificate (ssh-keygen -s AUTHORITY -h -I ID -n NAME), or add an @cert-authority line for its authority to known_hosts"
                     .to_owned(),
             ),
         }
@@ -326,7 +323,7 @@ impl ProxyError {
 }
 
 impl LoginError {
-    /// One line on what would help.
+    /// Returns a one-line hint, if one is known.
     pub fn hint(&self) -> Option<String> {
         let is_secret = |method: &String| ["password", "keyboard-interactive"].contains(&method.as_str());
         let password = if self.offered.iter().any(is_secret) { "; -A asks for a password" } else { "" };
@@ -340,24 +337,24 @@ impl LoginError {
             return None;
         }
         Some(if self.said.iter().any(|said| said.contains(TOO_MANY_FAILURES)) {
-            "fewer keys: name the right one with --identity FILE and -O IdentitiesOnly=yes".to_owned()
+            "offer only the right key: --identity FILE -O IdentitiesOnly=yes".to_owned()
         } else if self.tried.iter().any(is_secret) && !self.told_secret {
             "the server asked for nothing that pssh could answer; ssh -v shows what it asks".to_owned()
         } else if self.tried.iter().any(is_secret) {
             format!("is it the right password, and the right user ({user})?")
         } else if !self.accepted.is_empty() {
             match (password, takes_keys) {
-                ("", true) => "it wants another key as well: name it with --identity FILE".to_owned(),
-                ("", false) => "pssh has nothing that the server wants as well".to_owned(),
-                _ => "it wants more than that: -A asks for a password".to_owned(),
+                ("", true) => "the server also requires another key: name it with --identity FILE".to_owned(),
+                ("", false) => "pssh supports none of the methods that the server also requires".to_owned(),
+                _ => "the server requires more: -A asks for a password".to_owned(),
             }
         } else if !takes_keys {
-            format!("the server takes no public keys for this user{password}")
+            format!("the server accepts no public keys for this user{password}")
         } else if self.tried.is_empty() {
             format!("no key to offer: name one with --identity FILE, or load one with ssh-add{password}")
         } else if self.tried.iter().all(is_rsa) {
             format!(
-                "is the key in that user's authorized_keys, and does the server take RSA signatures with SHA-2? Name another with --identity FILE, the user with {user}{password}"
+                "is the key in that user's authorized_keys, and does the server accept RSA signatures with SHA-2? Name another with --identity FILE, the user with {user}{password}"
             )
         } else {
             format!(
@@ -368,9 +365,9 @@ impl LoginError {
 }
 
 impl Program {
-    /// What an exit status of what it runs on the hosts means, where that is known.
+    /// Returns the meaning of an exit status of the program that it runs on the hosts, if known.
     fn meaning(self, status: u32) -> Option<String> {
-        const SEE: &str = "-i shows all that rsync has said, -e DIR keeps it";
+        const SEE: &str = "-i shows all output of rsync, -e DIR saves it";
         let meaning = match (self, status) {
             (Program::Prsync, 0) => None,
             (Program::Prsync, _) => {
@@ -378,22 +375,22 @@ impl Program {
                 return Some(format!("{words}; {SEE}"));
             }
             // pkill(1), EXIT STATUS.
-            (Program::Pnuke, 1) => Some("no process has matched"),
+            (Program::Pnuke, 1) => Some("no process matched"),
             (Program::Pnuke, 2) => Some("pkill does not understand the pattern"),
-            (Program::Pnuke, 127) => Some("there is no pkill on the host (procps has it)"),
+            (Program::Pnuke, 127) => Some("pkill is not installed on the host (package procps)"),
             _ => None,
         };
         meaning.map(str::to_owned)
     }
 }
 
-/// One line on what would help against an exit status of rsync, where something would.
+/// Returns a hint for an exit status of rsync, if one is known.
 fn rsync_hint(status: u32) -> Option<&'static str> {
     Some(match status {
-        2 => "is the shell of that user silent when it is not a terminal? A .bashrc that prints something does this",
-        12 => "a full disk on the host, or a killed rsync there, does this",
-        23 => "some files could not be transferred, and rsync has named them",
-        126 | 127 => "install rsync on the host; if it is there, but not on PATH: -X --rsync-path=/where/it/is/rsync",
+        2 => "does that user's .bashrc print something in non-interactive shells? That breaks rsync",
+        12 => "a full disk on the host, or a killed rsync there, can cause this",
+        23 => "some files were not transferred; rsync names them",
+        126 | 127 => "install rsync on the host; if it is not on PATH: -X --rsync-path=/path/to/rsync",
         _ => return None,
     })
 }
@@ -417,7 +414,7 @@ mod tests {
             ),
             (
                 Remedy::LeftThere { names: "a, b".to_owned(), is_in_place: true },
-                "left there, half-written, to be removed: a, b (--resume goes on with what it has left)",
+                "left there, half-written: remove a, b (--resume continues the files that it leaves)",
             ),
         ] {
             assert_eq!(sentence(remedy).hint(Program::Pscp).as_deref(), Some(text));

@@ -1,4 +1,4 @@
-//! Times for programs: RFC 3339, in UTC. They come from one steady clock, so that they never run backwards within a run.
+//! Times for programs: RFC 3339, in UTC. They come from a monotonic clock, so that they never run backwards within a run.
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -7,7 +7,7 @@ use tz::{TimeZone, TimeZoneSettings};
 
 use crate::system::files::bounded;
 
-/// What a moment of the steady clock is by the calendar.
+/// Maps the monotonic clock to the calendar.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     /// When the run began.
@@ -17,13 +17,13 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock for a run that begins now.
+    /// Starts a clock for a run.
     pub fn now() -> Clock {
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Clock { start: Instant::now(), epoch }
     }
 
-    /// Seconds since 1970.
+    /// Returns the seconds since 1970.
     pub fn unix(&self, at: Instant) -> u64 {
         self.since_epoch(at).as_secs()
     }
@@ -35,7 +35,7 @@ impl Clock {
         }
     }
 
-    /// `2026-11-23T16:20:46.123456Z`.
+    /// Formats a time: `2026-11-23T16:20:46.123456Z`.
     pub fn rfc3339(&self, at: Instant) -> String {
         let since = self.since_epoch(at);
         let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
@@ -46,18 +46,18 @@ impl Clock {
     }
 }
 
-/// The clock on the wall: the time of day in the user's time zone.
+/// The time of day in the user's time zone.
 #[derive(Clone, Debug)]
 pub struct WallClock(TimeZone);
 
 impl WallClock {
-    /// In the zone that `TZ` names, else in that of the machine (tzset(3)); in UTC where that cannot be known, as libc has it.
+    /// Uses the zone that `TZ` names, else the machine's (tzset(3)); UTC if neither can be read, like libc.
     pub fn of_process() -> WallClock {
         WallClock::of_zone(std::env::var("TZ").ok().as_deref())
     }
 
     fn of_zone(name: Option<&str>) -> WallClock {
-        // Its own reader would wait for a FIFO for ever, and read a device without an end.
+        // The crate's reader would wait for a FIFO forever, and read a device without end.
         let zones = TimeZoneSettings::new(TimeZoneSettings::DEFAULT_DIRECTORIES, |path| {
             Ok(bounded::read_regular(Path::new(path), bounded::TIME_ZONE)?)
         });
@@ -69,7 +69,7 @@ impl WallClock {
         WallClock(zone.unwrap_or_else(|_| TimeZone::utc()))
     }
 
-    /// The time now: `16:32:33`.
+    /// Returns the time now: `16:32:33`.
     pub fn now(&self) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.time(i64::try_from(now.as_secs()).unwrap_or_default())
@@ -82,7 +82,7 @@ impl WallClock {
     }
 }
 
-/// The date that is so many days after 1970-01-01, in the Gregorian calendar.
+/// Returns the date that many days after 1970-01-01, in the Gregorian calendar.
 fn date(mut days: u64) -> (u64, u64, u64) {
     let is_leap = |year: u64| (year.is_multiple_of(4) && !year.is_multiple_of(100)) || year.is_multiple_of(400);
     let mut year = 1970;

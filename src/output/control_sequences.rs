@@ -1,14 +1,14 @@
 //! Remote bytes on a terminal: all control sequences but colour are made visible, so that a host can neither move the cursor, nor
 //! change what others have printed, nor make the terminal answer. Pipes and files never see any of this.
 
-/// Bytes of the longest line that is kept whole. Every host may have one of them pending in each stream.
+/// Bytes of the longest unbroken line. Every host may have one pending in each stream.
 pub const LONGEST_LINE: usize = 512 << 10;
 /// Bytes of the longest colour sequence that is passed on: 256 colours and true colour for foreground and background need 40.
 const LONGEST_COLOUR: usize = 64;
-/// Ends whatever colours a line has used.
+/// Resets all colours.
 const RESET: &[u8] = b"\x1b[0m";
 
-/// What keeps control sequences off a terminal in a text that comes in pieces, cut anywhere.
+/// Escapes control sequences in a text that comes in pieces, cut anywhere.
 #[derive(Debug, Default)]
 pub struct Guard {
     is_on: bool,
@@ -18,12 +18,12 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// One that does nothing unless it `is_on`.
+    /// Creates a guard that passes text unchanged unless it `is_on`.
     pub fn new(is_on: bool) -> Guard {
         Guard { is_on, ..Guard::default() }
     }
 
-    /// Puts what is harmless of all lines that have ended. A line that grows too long is cut.
+    /// Appends all finished lines, escaped. Cuts a line that grows too long.
     pub fn pass(&mut self, bytes: &[u8], put: &mut dyn FnMut(&[u8])) {
         if !self.is_on {
             return put(bytes);
@@ -34,7 +34,7 @@ impl Guard {
         self.put(end, put);
     }
 
-    /// Puts what is left, when there will be no more.
+    /// Appends the rest at the end of the text.
     pub fn finish(&mut self, put: &mut dyn FnMut(&[u8])) {
         self.put(self.open.len(), put);
     }
@@ -54,9 +54,9 @@ impl Guard {
 /// * `ESC [ ... m` (SGR of ECMA-48) is passed on, and undone at the end of its line.
 /// * Tabs, and carriage returns before a newline, are passed on. A lone carriage return is `^M`: what follows would otherwise cover
 ///   the label of its host.
-/// * Other control characters are in the notation of cat -v: `^[` for ESC, `^?` for DEL, `M-^[` for the C1 control CSI, be it a
-///   character (U+009B) or a byte of its own that is not UTF-8.
-/// * Other bytes that are not UTF-8 are passed on: the terminal's encoding is not ours to know.
+/// * Other control characters are in the notation of cat -v: `^[` for ESC, `^?` for DEL, `M-^[` for the C1 control CSI, as a
+///   character (U+009B) or as a single byte that is not UTF-8.
+/// * Other bytes that are not UTF-8 are passed on: the terminal's encoding is unknown.
 pub fn append(lines: &[u8], buffer: &mut Vec<u8>) {
     for line in lines.split_inclusive(|byte| *byte == b'\n') {
         let text = line.strip_suffix(b"\n").unwrap_or(line);
@@ -70,7 +70,7 @@ pub fn append(lines: &[u8], buffer: &mut Vec<u8>) {
     }
 }
 
-/// Appends part of a line; says whether it has changed a colour.
+/// Appends part of a line; returns whether it changed a colour.
 fn append_text(text: &[u8], buffer: &mut Vec<u8>) -> bool {
     let mut is_coloured = false;
     for chunk in text.utf8_chunks() {
@@ -100,7 +100,7 @@ fn append_text(text: &[u8], buffer: &mut Vec<u8>) -> bool {
     is_coloured
 }
 
-/// The length of the colour sequence that `bytes` begin with, 0 if they do not.
+/// Returns the length of the colour sequence at the start of `bytes`, or 0.
 fn colour(bytes: &[u8]) -> usize {
     let Some(parameters) = bytes.strip_prefix(b"\x1b[") else { return 0 };
     let end = parameters.iter().take(LONGEST_COLOUR).position(|byte| !matches!(byte, b'0'..=b'9' | b';' | b':'));
@@ -179,7 +179,7 @@ mod tests {
         let mut buffer = Vec::new();
         append(b"caf\xe9 \xc2\xff\n", &mut buffer);
         assert_eq!(buffer, b"caf\xe9 \xc2\xff\n");
-        // A character that is cut in two never becomes a control.
+        // A character cut in two never becomes a control character.
         buffer.clear();
         append(b"\xc2", &mut buffer);
         append(b"\x9b1A", &mut buffer);

@@ -1,5 +1,5 @@
-//! Hints: one is said with the first few hosts that it would help, and of all others once, when the run has ended. A thousand hosts
-//! that fail in the same way would otherwise bury what is to be read.
+//! Hints: each is printed with the first few hosts that it applies to, and once at the end for all others. A thousand hosts that
+//! fail in the same way would otherwise hide the rest.
 
 use std::io::Write;
 
@@ -10,13 +10,13 @@ use crate::plan::job::Job;
 use crate::plan::program::Program;
 use crate::text::sanitize::sanitize;
 
-/// With how many hosts the same hint is said.
+/// Hosts that the same hint is printed with.
 const SHOWN: usize = 3;
 
 /// The hints of a run.
 #[derive(Debug)]
 pub struct Hints {
-    /// The program that they are for.
+    /// The program that runs.
     pub(super) program: Program,
     known: Vec<Hint>,
 }
@@ -24,7 +24,7 @@ pub struct Hints {
 #[derive(Debug)]
 struct Hint {
     kind: String,
-    /// As it is for several hosts.
+    /// The text for several hosts.
     shared: String,
     shown: usize,
     /// The labels of the others.
@@ -32,12 +32,12 @@ struct Hint {
 }
 
 impl Hints {
-    /// None yet, for a run of `program`.
+    /// Creates an empty list for a run of `program`.
     pub fn new(program: Program) -> Hints {
         Hints { program, known: Vec::new() }
     }
 
-    /// The hint for a host that has ended with `outcome`, if it is to be said with it.
+    /// Returns the hint to print with a host that ended with `outcome`, if any.
     pub fn due(&mut self, job: &Job, outcome: &Outcome) -> Option<String> {
         let (text, kind) = (outcome.hint(self.program)?, outcome.hint_kind(self.program)?);
         let Some(hint) = self.known.iter_mut().find(|hint| hint.kind == kind) else {
@@ -53,7 +53,7 @@ impl Hints {
         None
     }
 
-    /// Says, at the end of the run, which other hosts the hints are about.
+    /// Prints, at the end of the run, the hints with the hosts that they also apply to.
     pub fn rest(&mut self, output: &mut Output) {
         for Hint { shared, more, .. } in self.known.drain(..).filter(|hint| !hint.more.is_empty()) {
             let names = fold(more.iter().map(String::as_str));

@@ -1,4 +1,4 @@
-//! All that is printed: one writer on the main thread, and the reports that turn events into text.
+//! All output: one writer on the main thread, and the reports that turn events into text.
 
 pub(crate) mod formats;
 pub(crate) mod reports;
@@ -55,7 +55,7 @@ use crate::events::event::Stream;
 use crate::plan::job::Job;
 use crate::plan::program::Program;
 
-/// Why there are no reports.
+/// Why the reports cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportsError {
     /// A directory for the files of hosts cannot be used.
@@ -66,20 +66,20 @@ pub enum ReportsError {
     File(#[from] FileError),
 }
 
-/// The lists that the hosts of a run are from.
+/// The host lists of a run.
 #[derive(Clone, Copy)]
 pub struct Lists<'a> {
     /// Their files.
     pub files: &'a [PathBuf],
-    /// Whether hosts of them were left out.
+    /// Whether some of their hosts were excluded.
     pub are_chosen: bool,
 }
 
-/// The reports that `settings` asks for, on `jobs` of hosts of `lists`. `user` is the login name of hosts whose entry has none,
-/// if the user said so. Reports that write files come last: whoever reads a file has seen all else.
+/// Creates the reports that `settings` asks for, on `jobs` from `lists`. `user` is the login name of hosts whose entry has none,
+/// if the user gave one. Reports that write files come last, after everything else is printed.
 ///
 /// # Errors
-/// A file or a directory for files cannot be used.
+/// A file or directory cannot be used.
 pub fn reports(
     settings: &OutputSettings,
     lists: Lists<'_>,
@@ -109,7 +109,7 @@ pub fn reports(
     if let Some(encoding) = settings.encoding {
         reports = vec![Box::new(Transcoded::new(Reports(reports), encoding, jobs.len()))];
     }
-    // Files have the bytes as they came.
+    // Files get the bytes unchanged.
     if !settings.directories.is_empty() {
         reports.push(Box::new(Files::new(settings.directories.clone(), jobs, user)?));
     }

@@ -17,12 +17,12 @@ use crate::system::cancel::{Cancel, Reason};
 use crate::system::status_line;
 use crate::text::sanitize::sanitize;
 
-/// How often the status line is made anew: fast enough to look alive, and no load on a slow link.
+/// How often the status line is redrawn: fast enough to look alive, without load on a slow link.
 const REDRAW: Duration = Duration::from_millis(100);
 /// Longer than any run.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// A way to show a run. Reports append to the output's buffers; when they are written is not theirs to decide.
+/// A way to show a run. Reports append to the output's buffers but do not decide when they are written.
 pub trait Report {
     /// The run begins.
     fn begin(&mut self, _output: &mut Output) {}
@@ -30,13 +30,13 @@ pub trait Report {
     fn event(&mut self, job: &Job, event: &Event, output: &mut Output);
     /// All jobs have ended.
     fn finish(&mut self, tally: &Tally, output: &mut Output);
-    /// `job` is about to end with `outcome`. An error of ours on its behalf, such as a full disk, becomes its outcome instead: for
+    /// `job` is about to end with `outcome`. A local error, such as a full disk, replaces the outcome: for
     /// all reports, the tally and the exit status.
     fn verdict(&mut self, job: &Job, outcome: &Outcome) -> Option<HostError> {
         let _ = (job, outcome);
         None
     }
-    /// What the status line is to say now.
+    /// Returns the text of the status line.
     fn status(&mut self, now: Instant) -> Option<String> {
         let _ = now;
         None
@@ -47,7 +47,7 @@ pub trait Report {
     }
 }
 
-/// Several reports over the same run, each told of everything, in this order.
+/// Several reports on the same run, called in this order.
 pub struct Reports(pub Vec<Box<dyn Report>>);
 
 impl Report for Reports {
@@ -64,7 +64,7 @@ impl Report for Reports {
     }
 
     fn verdict(&mut self, job: &Job, outcome: &Outcome) -> Option<HostError> {
-        // All are asked, so that each has closed what it has open.
+        // Calls all, so that each closes its files.
         let verdicts = self.0.iter_mut().filter_map(|report| report.verdict(job, outcome));
         verdicts.reduce(|first, _| first)
     }
@@ -85,19 +85,19 @@ pub struct Summary {
     pub tally: Tally,
     /// Why standard output could not be written to the end.
     pub broken: Option<Broken>,
-    /// What else of ours has failed, such as a file that could not be written.
+    /// Local failures, such as a file that could not be written.
     pub faults: Vec<String>,
-    /// Whether hosts differ that were expected to be the same.
+    /// Whether hosts differ that should be the same.
     pub differ: bool,
 }
 
-/// Passes all events of a run to `report` until every sender is gone. Every one of `jobs` is counted exactly once.
+/// Passes all events of a run to `report` until every sender is gone. Counts each of `jobs` exactly once.
 ///
-/// If standard output breaks, the run is cancelled, and goes on being received to its end so that no worker hangs. If its
-/// reader has gone away, nothing more is said either: in `pssh ... | head -1` nobody wants to know. Reports that write elsewhere
-/// go on.
+/// If standard output breaks, cancels the run and receives its events to the end, so that no worker hangs. If its
+/// reader has gone, as in `pssh ... | head -1`, standard error stays silent too. Reports that write elsewhere
+/// continue.
 ///
-/// `failed` is told of hosts that were well and whose output turns out not to be kept. What `listener` hears of signals is told at once.
+/// `failed` gets hosts that succeeded but whose output was not stored. Signals from `listener` are reported at once.
 pub fn multiplex(
     jobs: &[Job],
     events: &Receiver<Event>,
@@ -136,7 +136,7 @@ pub fn multiplex(
     shown.finish()
 }
 
-/// The reports, and what they were told so far.
+/// The reports, and what they received so far.
 struct Multiplexer<'a> {
     jobs: &'a [Job],
     failed: &'a dyn Fn(&Outcome),
@@ -146,12 +146,12 @@ struct Multiplexer<'a> {
     ended: Vec<bool>,
     tally: Tally,
     broken: Option<Broken>,
-    /// When the status line is made anew, if there is one.
+    /// When the status line is redrawn, if there is one.
     next_status: Option<Instant>,
 }
 
 impl Multiplexer<'_> {
-    /// The next event, or that it is time for the status line. A signal is told at once, and an output that is broken ends the run.
+    /// Returns the next event, or that the status line is due. Reports a signal at once; a broken output ends the run.
     fn receive(
         &mut self,
         events: &Receiver<Event>,
@@ -160,7 +160,7 @@ impl Multiplexer<'_> {
     ) -> Result<Event, RecvTimeoutError> {
         let waiting = events.try_recv();
         if waiting.is_err() {
-            // Before it waits, everything is on its way to the reader.
+            // Flush before waiting.
             self.output.flush();
         }
         if let Some(news) = self.output.take_broken() {
@@ -197,7 +197,7 @@ impl Multiplexer<'_> {
         received
     }
 
-    /// Tells the reports of an event. Each job ends once.
+    /// Passes an event to the reports. Each job ends once.
     fn take(&mut self, mut event: Event) {
         let job = &self.jobs[event.job];
         if let EventKind::Finished { outcome, .. } = &mut event.kind {
@@ -207,7 +207,7 @@ impl Multiplexer<'_> {
             if let Some(error) = self.report.verdict(job, outcome) {
                 let was_well = outcome.class() == Class::Ok;
                 *outcome = error.into();
-                // What failed anyway is counted already.
+                // Failures are counted already.
                 if was_well {
                     (self.failed)(outcome);
                 }
@@ -219,7 +219,7 @@ impl Multiplexer<'_> {
 
     fn finish(mut self) -> Summary {
         self.output.set_status(None);
-        // A worker that vanished must not take its host along.
+        // A host whose worker vanished still gets an outcome.
         for job in self.jobs {
             let doing = "a fault in pssh itself";
             let detail = "the job ended without an outcome".to_owned();
@@ -233,7 +233,7 @@ impl Multiplexer<'_> {
     }
 }
 
-/// Tells the user that a signal stops the run, unless that was done already since this has come too late.
+/// Tells the user that a signal stops the run, unless another thread did so already.
 fn tell(
     interruption: &Arc<Interruption>,
     listener: &Listener,
@@ -241,7 +241,7 @@ fn tell(
     report: &mut dyn Report,
     output: &mut Output,
 ) {
-    // Where a reader holds this up, somebody else tells it.
+    // If a reader blocks this, the signal thread prints it.
     output.flush();
     status_line::await_question();
     if !interruption.claim() {
@@ -254,7 +254,7 @@ fn tell(
     output.flush();
 }
 
-/// What the user is told of an interruption: a line with its newline.
+/// Returns the line about an interruption, with its newline.
 pub fn sentence(interruption: &Interruption, jobs: &[Job], program: Program) -> String {
     let names = |numbers: &[usize]| fold(numbers.iter().map(|number| jobs[*number].label.as_str()));
     format!("{}: {}\n", program.name(), sanitize(&interruption.text(program.task(), names)))

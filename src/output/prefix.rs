@@ -1,4 +1,4 @@
-//! What the lines of a host start with: `--prefix`, `--align`, and a colour for each host.
+//! Prefixes of output lines: `--prefix`, `--align`, and a colour for each host.
 
 use super::style::Style;
 use crate::events::event::Stream;
@@ -6,17 +6,17 @@ use crate::plan::job::Job;
 use crate::text::sanitize::columns;
 use crate::text::suggest::did_you_mean;
 
-/// What lines start with unless told otherwise.
+/// The default prefix.
 const DEFAULT: &str = "{label}: ";
 /// The foreground colours of hosts (SGR parameters): no reds, which are for failures, and no black, white or grey, which are
 /// invisible on one terminal or the other.
 const COLOURS: [u8; 10] = [32, 33, 34, 35, 36, 92, 93, 94, 95, 96];
-/// Back to the terminal's own foreground.
+/// Resets the foreground colour.
 const DEFAULT_COLOUR: &[u8] = b"\x1b[39m";
-/// What tells a line of standard error from one of standard output on a terminal, where both come together.
+/// Marks a line of standard error on a terminal, where both streams come together.
 pub const STDERR_MARK: &str = "! ";
 
-/// What stands for something of a host in a template.
+/// A field of a host in a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Field {
     Label,
@@ -40,7 +40,7 @@ enum Part {
     Field(Field),
 }
 
-/// A prefix with places: `{label}`, `{host}`, `{user}`, `{port}` and `{index}`, which counts from 0; `{{` and `}}` are braces.
+/// A prefix template: `{label}`, `{host}`, `{user}`, `{port}` and `{index}`, which counts from 0; `{{` and `}}` are braces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(Vec<Part>);
 
@@ -51,7 +51,7 @@ impl Default for Template {
 }
 
 impl Template {
-    /// One that is empty.
+    /// Creates an empty prefix.
     pub fn none() -> Template {
         Template(Vec::new())
     }
@@ -59,7 +59,7 @@ impl Template {
     /// Reads a template.
     ///
     /// # Errors
-    /// A name is not known, or a brace stands alone.
+    /// Unknown field, or unmatched brace.
     pub fn parse(text: &str) -> Result<Template, String> {
         let mut parts = Vec::new();
         let mut plain = String::new();
@@ -73,10 +73,11 @@ impl Template {
                 continue;
             }
             let named = after.split_once('}').filter(|_| brace == "{");
-            let (name, after) = named.ok_or_else(|| format!("a {brace} stands alone; {brace}{brace} is a brace"))?;
+            let (name, after) =
+                named.ok_or_else(|| format!("unmatched {brace}; write {brace}{brace} for a literal one"))?;
             let field = FIELDS.iter().find(|(known, _)| *known == name).map(|(_, field)| *field).ok_or_else(|| {
                 let known = FIELDS.map(|(known, _)| known);
-                format!("{{{name}}} is not known{}; there are {{{}}}", did_you_mean(name, known), known.join("}, {"))
+                format!("unknown field {{{name}}}{}; expected {{{}}}", did_you_mean(name, known), known.join("}, {"))
             })?;
             if !plain.is_empty() {
                 parts.push(Part::Text(std::mem::take(&mut plain)));
@@ -104,19 +105,19 @@ impl Template {
     }
 }
 
-/// The prefix of every job, made once.
+/// The prefixes of all jobs, computed once.
 pub struct Prefixes {
-    /// By stream, whether the coloured ones are for it.
+    /// By stream, whether it gets the coloured prefixes.
     has_colour: [bool; 2],
     plain: Vec<Box<[u8]>>,
-    /// The same in the colours of the hosts; empty if no stream has colour.
+    /// The same in colour; empty if no stream has colour.
     coloured: Vec<Box<[u8]>>,
-    /// Those of standard error where it is a terminal, else empty.
+    /// The prefixes of standard error on a terminal, else empty.
     marked: Vec<Box<[u8]>>,
 }
 
 impl Prefixes {
-    /// The prefixes of `jobs`; if they are `aligned`, the shorter ones end in blanks.
+    /// Computes the prefixes of `jobs`; `aligned` pads them with blanks.
     pub fn new(template: &Template, is_aligned: bool, jobs: &[Job], style: &Style) -> Prefixes {
         let mut texts: Vec<String> = jobs.iter().map(|job| template.of(job)).collect();
         if is_aligned {
@@ -144,7 +145,7 @@ impl Prefixes {
         Prefixes { has_colour, plain, coloured, marked }
     }
 
-    /// What lines of `job` in `stream` start with.
+    /// Returns the prefix for lines of `job` in `stream`.
     pub fn of(&self, job: &Job, stream: Stream) -> &[u8] {
         if let Some(marked) = self.marked.get(job.number).filter(|_| stream == Stream::Stderr) {
             return marked;
@@ -154,7 +155,7 @@ impl Prefixes {
     }
 }
 
-/// The colour depends on the label alone, so that a host has it in every run.
+/// Picks a colour by the label alone, so that a host keeps it in every run.
 fn coloured(text: &str, label: &str) -> Box<[u8]> {
     // FNV-1a.
     let hash = label.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
@@ -186,9 +187,9 @@ mod tests {
     fn slips_in_templates_are_told() {
         for (bad, why) in [
             ("{hots}", "did you mean host?"),
-            ("{}", "{} is not known; there are {label}, {host}, {user}, {port}, {index}"),
-            ("{label", "a { stands alone"),
-            ("a}", "a } stands alone; }} is a brace"),
+            ("{}", "unknown field {}; expected {label}, {host}, {user}, {port}, {index}"),
+            ("{label", "unmatched {"),
+            ("a}", "unmatched }; write }} for a literal one"),
         ] {
             let problem = Template::parse(bad).expect_err(bad);
             assert!(problem.contains(why), "{problem}");

@@ -1,4 +1,4 @@
-//! How output is shown: what the command line and the environment say about it, checked before the first connection.
+//! Output settings from the command line and the environment, checked before the first connection.
 
 use std::path::PathBuf;
 
@@ -13,80 +13,80 @@ use super::style::Style;
 use crate::plan::program::Program;
 use crate::system::open_files::Held;
 
-/// The formats of what hosts print.
+/// The output formats.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// Lines as they come, with their host in front
+    /// Lines as they arrive, prefixed with their host
     #[default]
     Lines,
     /// The output of each host in one piece when it ends
     Inline,
-    /// pssh's line for each host that has ended, and no output
+    /// One line for each finished host, and no output
     Status,
     /// One block for all hosts with the same output
     Gather,
-    /// A JSON object a line for all that happens
+    /// One JSON object a line for each event
     Json,
-    /// Nothing: only the exit status
+    /// Nothing but the exit status
     None,
 }
 
-/// How it is told that a host has ended, by the formats that show hosts one by one.
+/// How formats that show hosts one by one report the end of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endings {
-    /// By our line on standard error: `pssh: web1: exit 3`.
+    /// A line on standard error: `pssh: web1: exit 3`.
     Own,
-    /// By pssh's line on standard output: `[1] 16:32:33 [FAILURE] web1 Exited with error code 3`.
+    /// A line on standard output: `[1] 16:32:33 [FAILURE] web1 Exited with error code 3`.
     Headers,
-    /// Not at all if it is well, else by our line (`--no-headers`).
+    /// Only failures, on standard error (`--no-headers`).
     Failures,
 }
 
-/// How output is shown.
+/// Output settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputSettings {
-    /// The program whose run it is.
+    /// The program that runs.
     pub program: Program,
-    /// How what hosts print is shown.
+    /// The format.
     pub format: Format,
-    /// How it is told that a host has ended. Never [`Endings::Own`] for `inline` and `status`.
+    /// How the end of a host is reported. Never [`Endings::Own`] for `inline` and `status`.
     pub endings: Endings,
     /// Whether `inline` shows standard error too.
     pub has_stderr: bool,
-    /// Whether hosts are shown in the order of the list.
+    /// Whether hosts appear in list order.
     pub is_sorted: bool,
-    /// What `lines` start with.
+    /// The prefix of `lines`.
     pub prefix: Template,
-    /// Whether what follows the prefixes is aligned.
+    /// Whether text after the prefixes is aligned.
     pub is_aligned: bool,
-    /// Whether only failures are told.
+    /// Whether only failures are reported.
     pub is_quiet: bool,
-    /// Whether it is told how long hosts have taken.
+    /// Whether a timing summary is printed.
     pub has_times: bool,
     /// Whether `gather` shows how outputs differ from the most common one.
     pub diff: bool,
-    /// Whether it is a failure if hosts differ.
+    /// Whether differences between hosts are a failure.
     pub expect_same: bool,
     /// The CI system in whose log hosts are folded.
     pub ci: Option<CiGroups>,
-    /// The encoding of what hosts print, if it is not UTF-8.
+    /// The encoding of the hosts' output, if it is not UTF-8.
     pub encoding: Option<&'static Encoding>,
     /// The file for a JUnit report.
     pub junit: Option<PathBuf>,
-    /// The file that a summary for a CI system is added to.
+    /// The file that the CI summary is appended to.
     pub ci_summary: Option<PathBuf>,
-    /// The file for a list of the hosts that have failed.
+    /// The file for the list of failed hosts.
     pub failed_to: Option<PathBuf>,
-    /// What is told of copies, where files are copied.
+    /// The direction of copies, where files are copied.
     pub copies: Option<CopySettings>,
-    /// Files besides.
+    /// Output files per host.
     pub directories: Directories,
-    /// What the terminal decides.
+    /// What depends on the terminal.
     pub style: Style,
 }
 
 impl OutputSettings {
-    /// The descriptors that showing it takes, for `jobs` jobs.
+    /// Returns the file descriptors that output needs for `jobs` jobs.
     pub fn held(&self, jobs: usize) -> Held {
         let shown = match self.format {
             Format::Inline => Inline::held(self.is_sorted, jobs),

@@ -1,13 +1,13 @@
-//! What hosts have printed, kept until it is shown: in memory as long as it is little, beyond that in one unnamed temporary
+//! Output of hosts, stored until it is shown: small texts in memory, the rest in one unnamed temporary
 //! file for all hosts.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// Bytes of one text that are kept in memory.
+/// Bytes of one text to keep in memory.
 const MEMORY_EACH: usize = 1 << 20;
-/// Bytes of all texts that are kept in memory. What comes then goes to the file.
+/// Bytes of all texts to keep in memory. Beyond that, data goes to the file.
 const MEMORY: usize = 16 << 20;
 /// Bytes of a block of the file, and of a read. A block that is not full takes room in the file's length, not on the disk.
 const BLOCK: usize = 64 << 10;
@@ -18,16 +18,16 @@ pub struct Store {
     /// Bytes in memory, of all texts.
     memory: usize,
     file: Option<File>,
-    /// Blocks of the file that were given back.
+    /// Free blocks of the file.
     free: Vec<u32>,
     blocks: u32,
 }
 
-/// A text in a [`Store`]. Whoever drops it without [`Store::forget`] wastes its room.
+/// A text in a [`Store`]. Dropping it without [`Store::forget`] wastes its space.
 #[derive(Debug, Default)]
 pub struct Text {
     memory: Vec<u8>,
-    /// All of it, if it is in the file; `memory` is empty then.
+    /// Its blocks, if it is in the file; `memory` is empty then.
     blocks: Vec<u32>,
     length: u64,
 }
@@ -38,17 +38,17 @@ impl Text {
         self.length
     }
 
-    /// Whether there is nothing in it.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
 }
 
 impl Store {
-    /// Adds to the end of a text.
+    /// Appends to a text.
     ///
     /// # Errors
-    /// There is no temporary file, or no room in it; some of `bytes` may be in the text then, and what was there before is.
+    /// The temporary file cannot be created or is full; some of `bytes` may be in the text then, and earlier bytes are.
     pub fn append(&mut self, text: &mut Text, bytes: &[u8]) -> io::Result<()> {
         let fits = text.memory.len() + bytes.len() <= MEMORY_EACH && self.memory + bytes.len() <= MEMORY;
         if text.blocks.is_empty() && fits {
@@ -75,7 +75,7 @@ impl Store {
         };
         while !bytes.is_empty() {
             let used = (text.length % BLOCK as u64) as usize;
-            // After a failed write the block is there already.
+            // After a failed write the block exists already.
             if text.blocks.len() as u64 * BLOCK as u64 == text.length {
                 text.blocks.push(self.free.pop().unwrap_or_else(|| {
                     self.blocks += 1;
@@ -91,7 +91,7 @@ impl Store {
         Ok(())
     }
 
-    /// Gives all of a text to `sink`, piece by piece.
+    /// Passes a text to `sink`, piece by piece.
     ///
     /// # Errors
     /// The temporary file cannot be read.
@@ -108,7 +108,7 @@ impl Store {
         Ok(())
     }
 
-    /// Gives the room of a text back.
+    /// Frees the space of a text.
     pub fn forget(&mut self, text: Text) {
         self.memory -= text.memory.len();
         self.free.extend(text.blocks);

@@ -1,5 +1,5 @@
-//! What a terminal decides, once per run: colour, the status line, and whether remote control sequences are kept off it. Never what
-//! is shown.
+//! What depends on the terminal, once per run: colour, the status line, and whether remote control sequences are escaped. Never
+//! the content.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
@@ -9,37 +9,37 @@ use super::formats::ci_log::CiLog;
 use crate::events::event::Stream;
 use crate::plan::program::Program;
 
-/// When something is done that suits a terminal.
+/// When to use a feature of terminals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum When {
-    /// On a terminal that can do it.
+    /// On a terminal that supports it.
     #[default]
     Auto,
-    /// Wherever output goes.
+    /// On any output.
     Always,
-    /// Nowhere.
+    /// On no output.
     Never,
 }
 
-/// How one of our two streams is written.
+/// How one of the two local streams is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Face {
     /// Whether it is a terminal.
     pub is_terminal: bool,
-    /// Whether it gets colours of ours.
+    /// Whether pssh colours its own text in it.
     pub has_colour: bool,
     /// Whether remote control sequences are made visible in it.
     pub is_guarded: bool,
 }
 
-/// The colour of success, and of what has come (SGR).
+/// The colour of success and of added lines (SGR).
 const GREEN: &str = "\x1b[32m";
-/// The colour of failure, and of what is gone.
+/// The colour of failure and of removed lines.
 const RED: &str = "\x1b[31m";
-/// Less than the usual intensity, and that again.
+/// Dim, and normal intensity again.
 const DIM: &str = "\x1b[2m";
 const NORMAL: &str = "\x1b[22m";
-/// The usual colour again.
+/// The default colour again.
 const PLAIN: &str = "\x1b[39m";
 
 /// The colours of pssh's own lines.
@@ -54,7 +54,7 @@ pub enum Colour {
 }
 
 impl Face {
-    /// `text` as pssh colours it, on the usual background, where there are colours. The same bytes as pssh writes.
+    /// Returns `text` as pssh colours it, on the default background, where colours are on. The same bytes as pssh writes.
     pub fn tint(self, colour: Colour, text: &str) -> String {
         if !self.has_colour {
             return text.to_owned();
@@ -62,12 +62,12 @@ impl Face {
         format!("\x1b[{}m\x1b[49m{text}\x1b[39m\x1b[49m", colour as u8)
     }
 
-    /// `text` in bold, where there are colours.
+    /// Returns `text` in bold, where colours are on.
     pub fn bold(self, text: &str) -> String {
         if self.has_colour { format!("\x1b[1m{text}\x1b[22m") } else { text.to_owned() }
     }
 
-    /// What stands before and behind something in the colour of what is good or of what is not, where there are colours.
+    /// Returns the sequences before and after text in the colour of success or failure, where colours are on.
     pub fn paints(self, is_good: bool) -> (&'static str, &'static str) {
         match (self.has_colour, is_good) {
             (false, _) => ("", ""),
@@ -76,7 +76,7 @@ impl Face {
         }
     }
 
-    /// The line of ours about a host, harmless already: in the colour of failure, or dim where all is well and others should be
+    /// Returns a line about a host, already sanitized: in the colour of failure, or dim for success where failures should be
     /// seen first.
     pub fn outcome(self, is_well: bool, text: &str) -> String {
         match is_well && self.has_colour {
@@ -85,34 +85,34 @@ impl Face {
         }
     }
 
-    /// `text`, harmless already, in the colour of what is good or of what is not, where there are colours.
+    /// Returns `text`, already sanitized, in the colour of success or failure, where colours are on.
     pub fn paint(self, is_good: bool, text: &str) -> String {
         let (begin, end) = self.paints(is_good);
         format!("{begin}{text}{end}")
     }
 }
 
-/// How both are written.
+/// How both streams are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {
-    /// The program whose name our lines begin with.
+    /// The program whose name pssh's own lines begin with.
     pub program: Program,
     /// Standard output and standard error, by the number of the [`Stream`].
     pub(super) faces: [Face; 2],
     /// Whether a status line is shown on standard error.
     pub has_progress: bool,
-    /// The log of a CI system that both are in.
+    /// The log of the CI system that both go to.
     pub log: CiLog,
 }
 
-/// What the options say about it.
+/// The options for it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StyleOptions {
     /// `--color`.
     pub color: When,
     /// `--progress`.
     pub progress: When,
-    /// `--raw`: nothing is kept off a terminal, nor out of the log of a CI system.
+    /// `--raw`: control sequences reach the terminal, and commands the log of a CI system.
     pub raw: bool,
     /// `--ci-groups`.
     pub ci: Option<CiGroups>,
@@ -121,14 +121,14 @@ pub struct StyleOptions {
 }
 
 impl Style {
-    /// The style for the process's own standard output and error.
+    /// Determines the style of the process's standard output and error.
     pub fn of_process(program: Program, options: StyleOptions, variable: &dyn Fn(&str) -> Option<OsString>) -> Style {
         let terminals = [io::stdout().is_terminal(), io::stderr().is_terminal()];
         Style { program, ..Style::decide(options, variable, terminals) }
     }
 
     /// The option beats `NO_COLOR` (no-color.org: set and not empty), which beats `CLICOLOR_FORCE`, which beats `CLICOLOR=0`, which
-    /// beats the terminal (bixense.com/clicolors). A terminal without a name (`TERM`) or a dumb one gets nothing.
+    /// beats the terminal (bixense.com/clicolors). A terminal without a name (`TERM`) or a dumb one gets no colour.
     fn decide(options: StyleOptions, variable: &dyn Fn(&str) -> Option<OsString>, terminals: [bool; 2]) -> Style {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let is_able = set("TERM").is_some_and(|name| name != "dumb");
@@ -156,7 +156,7 @@ impl Style {
         Style { program: Program::default(), faces: terminals.map(face), has_progress, log }
     }
 
-    /// How one of the two streams is written.
+    /// Returns how one of the two streams is written.
     pub fn of(&self, stream: Stream) -> Face {
         self.faces[stream as usize]
     }

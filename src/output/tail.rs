@@ -1,4 +1,4 @@
-//! The last lines of a job, for reports that only speak of failures.
+//! The last lines of a job, for reports that show only failures.
 
 use std::collections::VecDeque;
 
@@ -13,12 +13,12 @@ pub struct Tail {
     lines: VecDeque<(Stream, Vec<u8>)>,
     /// The unfinished lines: stdout, stderr.
     pending: [Vec<u8>; 2],
-    /// Lines that were there before those that are kept.
+    /// Lines dropped before the kept ones.
     dropped: u64,
 }
 
 impl Tail {
-    /// Takes output in, and keeps the last `most` lines.
+    /// Adds output and keeps the last `most` lines.
     pub fn add(&mut self, stream: Stream, bytes: &[u8], most: usize) {
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             let pending = &mut self.pending[stream as usize];
@@ -39,7 +39,7 @@ impl Tail {
         }
     }
 
-    /// The lines, when there will be no more, and how many were before them.
+    /// Returns the lines, at the end of the output, and how many were dropped before them.
     pub fn finish(mut self, most: usize) -> (Vec<(Stream, Vec<u8>)>, u64) {
         for (stream, pending) in [Stream::Stdout, Stream::Stderr].into_iter().zip(std::mem::take(&mut self.pending)) {
             if !pending.is_empty() {

@@ -1,4 +1,4 @@
-//! `--encoding`: what hosts print in another encoding, as UTF-8.
+//! `--encoding`: converts the hosts' output to UTF-8.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use crate::plan::job::Job;
 /// also with the hyphens or underscores that Python puts into it.
 ///
 /// # Errors
-/// No encoding has this name.
+/// Unknown encoding.
 pub fn encoding(name: &str) -> Result<&'static Encoding, String> {
     let bare: String = name.chars().filter(|c| !matches!(c, '-' | '_')).collect();
     // Python's code pages: cp1252 is a label, cp1251 too, cp932 is Shift_JIS.
@@ -23,12 +23,14 @@ pub fn encoding(name: &str) -> Result<&'static Encoding, String> {
         bare.strip_prefix("cp").map(|page| if page == "932" { "sjis".to_owned() } else { format!("windows-{page}") });
     let utf16 = bare.to_ascii_lowercase().strip_prefix("utf16").map(|order| format!("utf-16{order}"));
     let names = [Some(name.to_owned()), Some(name.replace('_', "-")), Some(bare), page, utf16];
-    names.into_iter().flatten().find_map(|name| Encoding::for_label_no_replacement(name.as_bytes())).ok_or_else(|| {
-        "no encoding has this name; try latin1, windows-1251, sjis, gb18030, utf-16le or utf-8".to_owned()
-    })
+    names
+        .into_iter()
+        .flatten()
+        .find_map(|name| Encoding::for_label_no_replacement(name.as_bytes()))
+        .ok_or_else(|| "unknown encoding; try latin1, windows-1251, sjis, gb18030, utf-16le or utf-8".to_owned())
 }
 
-/// A report whose hosts print in another encoding. What is wrong in it becomes a replacement character (U+FFFD), and nothing
+/// A report whose hosts print in another encoding. Invalid bytes become a replacement character (U+FFFD), and nothing
 /// after it is lost.
 pub struct Transcoded<R> {
     report: R,
@@ -38,7 +40,7 @@ pub struct Transcoded<R> {
 }
 
 impl<R: Report> Transcoded<R> {
-    /// `report`, with the output of `jobs` jobs decoded from `encoding`.
+    /// Wraps `report`, decoding the output of `jobs` jobs from `encoding`.
     pub fn new(report: R, encoding: &'static Encoding, jobs: usize) -> Self {
         let mut decoders = Vec::new();
         decoders.resize_with(jobs, Default::default);
@@ -75,7 +77,7 @@ impl<R: Report> Report for Transcoded<R> {
                 }
             }
             EventKind::Finished { .. } => {
-                // A character that was begun and not ended.
+                // An incomplete character.
                 for stream in [Stream::Stderr, Stream::Stdout] {
                     let bytes = self.decode(job, stream, &[], true);
                     if !bytes.is_empty() {
@@ -111,7 +113,7 @@ mod tests {
     use super::*;
     use crate::output::style::Style;
 
-    /// Keeps what it is told.
+    /// Records what it receives.
     struct Kept(Vec<u8>);
 
     impl Report for Kept {

@@ -14,19 +14,19 @@ use crate::plan::program::Program;
 use crate::system::sink::Sink;
 use crate::system::status_line;
 
-/// Bytes that are gathered before they are written although more is coming: a pipe's capacity on Linux.
+/// Bytes to buffer before writing while more is coming: a pipe's capacity on Linux.
 const FULL: usize = 64 * 1024;
-/// Lines and bytes that are more than any screen has: beyond them nothing is counted.
+/// More lines and bytes than any screen has: counting stops there.
 const MANY_LINES: usize = 1000;
 const MANY_BYTES: usize = 1 << 20;
 
 /// How long a program that reads our output may take to show it.
 const ECHO: Duration = Duration::from_secs(1);
 
-/// What has become of standard output.
+/// The state of broken standard output.
 #[derive(Debug)]
 pub enum Broken {
-    /// Its reader has gone away.
+    /// Its reader has gone.
     Closed,
     /// It cannot be written, for example because the disk is full.
     Failed(io::Error),
@@ -37,15 +37,15 @@ pub enum Broken {
 /// Only one of the two buffers holds something at a time, so that on a terminal, or in a file that takes both, everything
 /// appears in the order in which it was written.
 ///
-/// On a terminal with a status line, that is taken away before anything else is written, and comes back when everything is.
+/// On a terminal, the status line is erased before anything else is written, and redrawn afterwards.
 pub struct Output {
-    /// The program whose name our lines begin with.
+    /// The program whose name pssh's own lines begin with.
     pub(super) program: Program,
     stdout: Target,
     stderr: Target,
-    /// The status line, if there is to be one.
+    /// The status line, if it is enabled.
     status: Option<String>,
-    /// Whether what was written to the terminal ends in a newline, so that a status line covers nothing.
+    /// Whether the terminal's text ends in a newline, so that a status line covers nothing.
     at_line_start: bool,
     faults: Vec<String>,
     differ: bool,
@@ -54,7 +54,7 @@ pub struct Output {
 }
 
 struct Target {
-    /// Whether a status line is in the way.
+    /// Whether a status line is shown.
     has_status: bool,
     /// Whether it is a pipe whose reader may show what it reads on the terminal of the status line (`| tee log`).
     is_echoed: bool,
@@ -63,24 +63,24 @@ struct Target {
     sink: Option<Sink>,
     buffer: Vec<u8>,
     broken: Option<Broken>,
-    /// The log of a CI system, if it is one.
+    /// The log of the CI system, if there is one.
     log: CiLog,
     state: LogState,
     is_terminal: bool,
-    /// Lines and bytes that were written, as far as they matter to [`Output::fills_screen`].
+    /// Lines and bytes written, counted as far as [`Output::fills_screen`] needs.
     lines: usize,
     bytes: usize,
 }
 
 impl Output {
-    /// The program's own standard output and error. One that is closed takes everything and keeps nothing.
+    /// Opens the program's own standard output and error. A closed one discards everything.
     pub fn standard(style: &Style) -> Output {
         let file = |fd: io::Result<std::os::fd::OwnedFd>| fd.ok().map(File::from);
         let stdout = file(io::stdout().as_fd().try_clone_to_owned());
         Output::over(stdout, file(io::stderr().as_fd().try_clone_to_owned()), style)
     }
 
-    /// Any two files as standard output and error.
+    /// Uses any two files as standard output and error.
     pub(super) fn over(stdout: Option<File>, stderr: Option<File>, style: &Style) -> Output {
         let target = |file: Option<File>, has_status, log, stream| {
             let sink = file.map(Sink::new);
@@ -107,12 +107,12 @@ impl Output {
         }
     }
 
-    /// The log of a CI system that text on standard error or output is in.
+    /// Returns the log of the CI system that standard error or output goes to.
     pub(super) fn log(&self) -> CiLog {
         self.stderr.log
     }
 
-    /// Writes a command of ours to the CI system on standard output, which anything else never is.
+    /// Writes a command for the CI system to standard output. All other text is escaped.
     pub(super) fn command(&mut self, command: &[u8]) {
         self.buffer(Stream::Stdout);
         self.stdout.flush(&mut self.at_line_start, &mut self.both);
@@ -120,7 +120,7 @@ impl Output {
         (self.stdout.state, self.both) = (LogState::after(command), LogState::after(command));
     }
 
-    /// The buffer of `stream`, to append to; what the other one holds is written first.
+    /// Returns the buffer of `stream`, to append to; writes the other one first.
     pub fn buffer(&mut self, stream: Stream) -> &mut Vec<u8> {
         let (target, other) = match stream {
             Stream::Stdout => (&mut self.stdout, &mut self.stderr),
@@ -133,8 +133,8 @@ impl Output {
         &mut target.buffer
     }
 
-    /// Whether more was written than a screen shows at once: that of the terminal, or one of the usual size. What does not go to the
-    /// terminal does not count where there is one.
+    /// Whether the output exceeds a screen: that of the terminal, or one of the default size. Output that does not go to the
+    /// terminal does not count if there is one.
     pub fn fills_screen(&mut self) -> bool {
         self.write();
         let (columns, rows) = status_line::screen();
@@ -143,7 +143,7 @@ impl Output {
         shown.map(|target| target.lines.max(target.bytes / columns)).sum::<usize>() >= rows
     }
 
-    /// Writes a line of ours at once, on a line of its own: on a terminal also where Ctrl-C has just been shown.
+    /// Writes a line at once, on a new line of the terminal even after an echoed ^C.
     pub(super) fn announce(&mut self, line: &str) {
         self.write();
         let start = match (self.stderr.is_terminal, self.at_line_start) {
@@ -156,22 +156,22 @@ impl Output {
         self.flush();
     }
 
-    /// Something of ours has failed that is no host's fault: the program is to say so at its end, and to fail.
+    /// Records a local failure, which the program reports at its end with its exit status.
     pub fn fault(&mut self, problem: String) {
         self.faults.push(problem);
     }
 
-    /// The hosts were expected to be the same, and are not.
+    /// Records that hosts differ that should be the same.
     pub fn differ(&mut self) {
         self.differ = true;
     }
 
-    /// What has failed of ours, and whether the hosts differ where they were expected not to.
+    /// Returns the local failures, and whether hosts differ that should be the same.
     pub fn verdict(&mut self) -> (Vec<String>, bool) {
         (std::mem::take(&mut self.faults), self.differ)
     }
 
-    /// Writes everything that is buffered, and the status line below it.
+    /// Writes all buffered text, and the status line below it.
     pub fn flush(&mut self) {
         self.write();
         if self.may_show()
@@ -187,7 +187,7 @@ impl Output {
         self.at_line_start && self.stdout.echoed.is_none_or(|at| at.elapsed() >= ECHO)
     }
 
-    /// Replaces the status line; `None` is none.
+    /// Replaces the status line; `None` removes it.
     pub fn set_status(&mut self, status: Option<String>) {
         self.write();
         match &status {
@@ -205,26 +205,26 @@ impl Output {
         self.stderr.flush(&mut self.at_line_start, &mut self.both);
     }
 
-    /// Goes on without a reader: what follows is kept nowhere.
+    /// Discards all further output, since the reader has gone.
     pub fn close(&mut self) {
         self.stdout.sink = None;
         self.stderr.sink = None;
     }
 
-    /// Gives standard output up, as what should be written there cannot be had.
+    /// Gives up standard output because its content is lost.
     pub fn fail(&mut self, error: io::Error) {
         self.stdout.sink = None;
         self.stdout.broken.get_or_insert(Broken::Failed(error));
     }
 
-    /// What has become of standard output, once it is broken; tells it once.
+    /// Returns why standard output is broken, once.
     pub fn take_broken(&mut self) -> Option<Broken> {
         self.stdout.broken.take()
     }
 }
 
 impl Target {
-    /// Writes the buffer. A target that cannot be written is closed for good: what follows has nowhere to go.
+    /// Writes the buffer. After a failed write, discards all further output.
     fn flush(&mut self, at_line_start: &mut bool, both: &mut LogState) {
         if self.buffer.is_empty() {
             return;

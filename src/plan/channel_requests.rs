@@ -1,4 +1,4 @@
-//! What commands are to have besides their words: an agent, a terminal, variables; from our environment, our terminal, and what the user says.
+//! Channel requests before a command: agent forwarding, pty, variables; from the environment, the local terminal, and the user's options.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,20 +9,20 @@ use super::settings::{AgentChoice, NODE_VARIABLES, Settings, WantedVariable};
 use crate::ssh::channel::requests::{Forwarding, PseudoTerminal, Requests, Variable};
 use crate::ssh_config::{ForwardedAgent as ConfiguredAgent, RequestTty, Resolved};
 
-/// What this process has to ask with: our environment, our terminal, and what the command line says.
+/// The sources of requests: the environment, the local terminal, and the command line.
 pub struct ChannelRequests {
-    /// The variables that a SendEnv may pick. Names that are not text match no pattern.
+    /// The variables that SendEnv may select. Names that are not text match no pattern.
     environment: Vec<(String, OsString)>,
     /// [`Settings::variables`].
     wanted: Vec<WantedVariable>,
-    /// Whether no agent is to be asked for anything.
+    /// Whether no agent is used.
     no_agent: bool,
     term: OsString,
     size: (u16, u16),
 }
 
 impl ChannelRequests {
-    /// Those of this process.
+    /// Reads those of this process.
     pub fn of_process(settings: &Settings) -> ChannelRequests {
         let named = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value));
         ChannelRequests {
@@ -34,7 +34,7 @@ impl ChannelRequests {
         }
     }
 
-    /// What is asked of the host that is `node` of the list. `agent` is the one that is asked for keys.
+    /// Returns the requests for the host that is `node` of the list. `agent` is the one that holds its keys.
     pub fn requests(&self, resolved: &Resolved, agent: Option<PathBuf>, node: Node<'_>) -> Requests {
         let mut notes = Vec::new();
         let variables = self.variables(resolved, node);
@@ -45,7 +45,7 @@ impl ChannelRequests {
                 Some(PseudoTerminal { term, size: self.size })
             }
             RequestTty::Yes => {
-                notes.push("no terminal is asked for, since the command's input is none (RequestTTY force does)");
+                notes.push("no pty is requested, because stdin of the command is not a terminal (RequestTTY force requests one)");
                 None
             }
             RequestTty::Auto | RequestTty::No => None,
@@ -60,7 +60,7 @@ impl ChannelRequests {
         Requests { agent, terminal, variables, notes }
     }
 
-    /// Those that SendEnv picks, then those of SetEnv, then those of the command line. Of two with one name the last counts.
+    /// Returns those that SendEnv selects, then SetEnv, then the command line. The last one of a name wins.
     fn variables(&self, resolved: &Resolved, node: Node<'_>) -> Vec<Variable> {
         let of_node = |name: &str| {
             let place = NODE_VARIABLES.iter().position(|known| *known == name)?;
@@ -92,16 +92,16 @@ impl ChannelRequests {
     }
 }
 
-/// Columns and rows of our terminal, wherever we have one.
+/// Returns columns and rows of the local terminal, on whichever descriptor.
 fn window_size() -> (u16, u16) {
-    /// What a terminal has whose size nobody knows.
+    /// The size without a local terminal.
     const USUAL: (u16, u16) = (80, 24);
     let sizes = [tcgetwinsize(std::io::stdout()), tcgetwinsize(std::io::stderr()), tcgetwinsize(std::io::stdin())];
     let known = sizes.into_iter().flatten().find(|size| size.ws_col > 0 && size.ws_row > 0);
     known.map_or(USUAL, |size| (size.ws_col, size.ws_row))
 }
 
-/// Which of the hosts of the list one is.
+/// The place of a host in the list.
 #[derive(Clone, Copy)]
 pub struct Node<'a> {
     /// Its number, from 0.

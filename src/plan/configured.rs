@@ -1,4 +1,4 @@
-//! What ssh_config says of a host, as destinations have it.
+//! Values of ssh_config for a host, as destinations use them.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,12 +18,12 @@ use crate::ssh_config::{self, PubkeyAuthentication, Resolved};
 use crate::system::resolver;
 use crate::text::message::reason;
 
-/// A value that somebody has given.
+/// Returns a value that was set explicitly.
 pub(super) fn value<T>(setting: &ssh_config::Setting<T>) -> Option<&T> {
     (setting.origin != ssh_config::Origin::Default).then_some(&setting.value)
 }
 
-/// The address to connect from.
+/// Returns the address to connect from.
 pub(super) fn bind_address(resolved: &Resolved) -> Result<Option<SocketAddr>, Unprepared> {
     let ssh_config::Setting { value, origin } = &resolved.settings.bind_address;
     let Some(text) = value else { return Ok(None) };
@@ -31,15 +31,15 @@ pub(super) fn bind_address(resolved: &Resolved) -> Result<Option<SocketAddr>, Un
         return Ok(Some(address));
     }
     if !hosts::is_ipv6(text) {
-        return Err(Unprepared::Setting(format!("{origin}: BindAddress {text}: an IP address is needed")));
+        return Err(Unprepared::Setting(format!("{origin}: BindAddress {text}: expected an IP address")));
     }
-    // It has a zone, the name or number of an interface.
+    // A zone: the name or number of an interface.
     let address = resolver::lookup(text)
         .map_err(|reason| Unprepared::Setting(format!("{origin}: BindAddress {text}: {reason}")))?;
     Ok(address.first().copied())
 }
 
-/// The methods that the configuration leaves, in its order.
+/// Returns the methods that the configuration allows, in its order.
 pub(super) fn methods(resolved: &Resolved) -> Vec<Method> {
     let set = &resolved.settings;
     let allowed = |method: &Method| match method {
@@ -57,7 +57,7 @@ pub(super) fn methods(resolved: &Resolved) -> Vec<Method> {
     preferred.into_iter().filter(allowed).collect()
 }
 
-/// The proxy that ssh_config has for a host.
+/// Returns the proxy of a host in ssh_config.
 pub(super) fn proxy(resolved: &Resolved) -> Option<Proxy> {
     let hop = |hop: &ssh_config::Hop| Hop { user: hop.user.clone(), name: hop.host.clone(), port: hop.port };
     match &resolved.proxy.value {
@@ -67,8 +67,8 @@ pub(super) fn proxy(resolved: &Resolved) -> Option<Proxy> {
     }
 }
 
-/// Checks that the files are there that `options` name as IdentityFile and CertificateFile. Those of a configuration file may be missing,
-/// as for ssh: it is often the same on many machines. So may those of ssh's own options, as for pssh and ssh.
+/// Checks that the files exist that `options` name as IdentityFile and CertificateFile. Those of a configuration file may be missing,
+/// as with ssh, since one file often serves many machines. So may those of ssh's own options, as with pssh and ssh.
 ///
 /// # Errors
 /// One of them cannot be read.
@@ -82,7 +82,7 @@ pub(super) fn check_key_files(resolved: &Resolved, options: &[SshOption]) -> Res
         }
         let Some(path) = &value.path else { continue };
         let Err(error) = readable(path) else { continue };
-        // An agent signs for a key whose public half is there.
+        // An agent may hold the key if its public half exists.
         let mut public = path.clone().into_os_string();
         public.push(".pub");
         if keyword == "IdentityFile" && readable(Path::new(&public)).is_ok() {
@@ -103,7 +103,7 @@ fn readable(path: &Path) -> io::Result<()> {
     rustix::fs::access(path, Access::READ_OK).map_err(io::Error::from)
 }
 
-/// Where ssh_config comes from, and what it needs to know of this machine.
+/// Returns the ssh_config files, and the facts about this machine that they need.
 pub(super) fn sources(settings: &Settings) -> ssh_config::Sources {
     let home_of = |name: &str| {
         let user = nix::unistd::User::from_name(name).ok().flatten()?;

@@ -1,4 +1,4 @@
-//! Completes hosts: the entry in the list, then `--host-config`, the command line, ssh_config(5) and the defaults. What hosts
+//! Resolves hosts: the entry in the list, then `--host-config`, the command line, ssh_config(5) and the defaults. What hosts
 //! share is read once.
 
 use std::collections::{BTreeSet, HashMap};
@@ -35,13 +35,13 @@ use crate::system::lock::lock;
 use crate::system::password_source::{Secret, Source};
 use crate::system::terminal::Terminal;
 
-/// The most jump hosts in a row: more are a loop in ssh_config rather than a network.
+/// The most jump hosts in a chain: more are probably a loop in ssh_config.
 const LONGEST_CHAIN: usize = 16;
-/// How many processes of ssh are run at once for each processor, where only ssh can tell what its configuration says: some of
-/// them wait for what they run themselves.
+/// How many ssh processes run at once for each processor, if only ssh can read its configuration: some of
+/// them wait for their own child processes.
 const SSH_PER_PROCESSOR: usize = 4;
 
-/// Completes hosts. Files are read once for all hosts that share them.
+/// Resolves hosts. Reads files once for all hosts that share them.
 pub struct Destinations {
     pub(crate) settings: Arc<Settings>,
     channel_requests: ChannelRequests,
@@ -57,7 +57,7 @@ pub struct Destinations {
     pub(crate) keyring: Keyring,
     revoked: revoked_keys::Files,
     passwords: Mutex<HashMap<PathBuf, Arc<Secret>>>,
-    /// What hosts' lists of algorithms ask for in vain, in words.
+    /// Messages about algorithms in hosts' lists that this build lacks.
     lacking: Mutex<BTreeSet<String>>,
     hops: Mutex<HashMap<Hop, Arc<Destination>>>,
     chains: Mutex<HashMap<Arc<[Hop]>, Chain>>,
@@ -70,12 +70,12 @@ struct ListPlace {
     count: usize,
 }
 
-/// A chain of jump hosts with those before it through which ssh_config reaches its first one.
+/// A chain of jump hosts, including those through which ssh_config reaches its first one.
 #[derive(Clone)]
 pub struct Chain {
     /// All of them, the nearest first.
     pub hops: Arc<[Hop]>,
-    /// Where those stand that were put before it.
+    /// The origins of those that were put before it.
     pub origins: Vec<ssh_config::Origin>,
 }
 
@@ -90,16 +90,16 @@ struct IdentitySources {
     defaults: bool,
     certificates: Vec<PathBuf>,
     only: bool,
-    /// PubkeyAcceptedAlgorithms as it is written.
+    /// PubkeyAcceptedAlgorithms as written.
     algorithms: Option<String>,
-    /// Why no passphrase is asked for, if none is.
+    /// Why passphrases are not asked for, if they are not.
     silent: Option<String>,
-    /// Whether the host may be told a password.
+    /// Whether the host may get a password.
     has_password: bool,
 }
 
 impl Destinations {
-    /// A directory of hosts; `password` is what all of them may be told.
+    /// Creates a directory of hosts; all of them may get `password`.
     ///
     /// # Errors
     /// ssh_config or an option for it is wrong.
@@ -147,7 +147,7 @@ impl Destinations {
         })
     }
 
-    /// The hosts of the list, in its order.
+    /// Resolves the hosts of the list, in its order.
     ///
     /// # Errors
     /// ssh_config is wrong about one, or a file that the user named for it cannot be used.
@@ -174,7 +174,7 @@ impl Destinations {
         Ok(hosts)
     }
 
-    /// What ssh says about hosts, a few at a time: each of these is a process.
+    /// Asks ssh about hosts, a few at a time: each query is a process.
     fn ask_ssh(&self, open: &[(usize, &HostSpec, Question)]) -> Vec<Option<Result<Resolved, Unprepared>>> {
         let answers: Vec<Mutex<Option<_>>> = open.iter().map(|_| Mutex::default()).collect();
         let ask = |place: usize| {
@@ -184,7 +184,7 @@ impl Destinations {
                 *lock(&answers[place]) = Some(answer);
             }
         };
-        // The first alone: it finds out what the others need too.
+        // The first one alone, since its results serve the others.
         if !open.is_empty() {
             ask(0);
         }
@@ -214,12 +214,12 @@ impl Destinations {
         Ok(Destination { requests, ..self.complete(resolved, proxy, &spec.options, false)? })
     }
 
-    /// How a host of the list is reached, but for what stands before its jump hosts.
+    /// Returns the route to a host of the list, without the hosts before its jump hosts.
     pub(crate) fn proxy(&self, spec: &HostSpec, resolved: &Resolved) -> Option<Proxy> {
         Precedence::new(&self.settings, &spec.options, resolved).proxy().value
     }
 
-    /// What ssh_config and its options say about a host of the list.
+    /// Returns the ssh_config settings and options of a host of the list.
     pub(crate) fn resolve(&self, spec: &HostSpec) -> Result<Resolved, Unprepared> {
         self.with_query(spec, |query| self.config.resolve(query))
     }
@@ -234,26 +234,26 @@ impl Destinations {
         let port = precedence::port(spec).map(|port| port.value);
         let mut query = Query { host: &spec.name, user, port, options: &self.options };
         let Some(address) = &spec.options.address else { return Ok(ask(&query)?) };
-        // The first of two values counts.
+        // The first of two values wins.
         let name = (format!("HostName={}", address.value), format!("{}: address", address.origin));
         let options = [self.config.options(&[name])?, self.options.clone()].concat();
         query.options = &options;
         Ok(ask(&query)?)
     }
 
-    /// What ssh_config says about a jump host: as with ssh, without the options of the command line.
+    /// Returns the ssh_config settings of a jump host: as with ssh, without the options of the command line.
     fn resolve_hop(&self, hop: &Hop) -> Result<Resolved, ConfigError> {
         self.config.resolve(&Query { host: &hop.name, user: hop.user.clone(), port: hop.port, options: &[] })
     }
 
-    /// A chain of jump hosts with those before it through which ssh_config reaches its first one. The ProxyJump of the others
-    /// does not count, as for ssh.
+    /// Returns a chain of jump hosts, including those through which ssh_config reaches its first one. Ignores the ProxyJump
+    /// of the others, as ssh does.
     pub(crate) fn whole_chain(&self, hops: &Arc<[Hop]>) -> Result<Chain, Unprepared> {
         if let Some(chain) = lock(&self.chains).get(hops) {
             return Ok(chain.clone());
         }
         if hops.len() > LONGEST_CHAIN {
-            let problem = format!("{} jump hosts in a row are more than {LONGEST_CHAIN}", hops.len());
+            let problem = format!("{} jump hosts, but at most {LONGEST_CHAIN} are allowed", hops.len());
             return Err(Unprepared::Setting(problem));
         }
         let mut chain = Chain { hops: Arc::clone(hops), origins: Vec::new() };
@@ -263,7 +263,7 @@ impl Destinations {
             let origin = resolved.proxy.origin;
             chain.hops = [&*before, &*chain.hops].concat().into();
             if chain.hops.len() > LONGEST_CHAIN {
-                let problem = format!("{origin}: more than {LONGEST_CHAIN} jump hosts in a row");
+                let problem = format!("{origin}: more than {LONGEST_CHAIN} jump hosts");
                 return Err(Unprepared::Setting(problem));
             }
             chain.origins.push(origin);
@@ -272,7 +272,7 @@ impl Destinations {
         Ok(chain)
     }
 
-    /// The ProxyCommand of a jump host that is the first of its chain, and where it stands.
+    /// Returns the ProxyCommand of the first jump host of a chain, and its origin.
     pub(crate) fn own_command(&self, hop: &Hop) -> Result<Option<(String, ssh_config::Origin)>, Unprepared> {
         let proxy = self.resolve_hop(hop)?.proxy;
         Ok(match proxy.value {
@@ -281,16 +281,16 @@ impl Destinations {
         })
     }
 
-    /// A jump host, which like ssh's has a configuration of its own.
+    /// Resolves a jump host, which has its own configuration, as with ssh.
     ///
     /// # Errors
-    /// As of [`Destinations::hosts`].
+    /// See [`Destinations::hosts`].
     pub fn hop(&self, hop: &Hop) -> Result<Arc<Destination>, Unprepared> {
         if let Some(host) = lock(&self.hops).get(hop) {
             return Ok(Arc::clone(host));
         }
         let resolved = self.resolve_hop(hop)?;
-        // What it has of ProxyJump is in the chain.
+        // Its ProxyJump is already in the chain.
         let proxy = configured::proxy(&resolved).filter(|proxy| matches!(proxy, Proxy::Command(_)));
         let is_named = self.settings.proxy_host.as_ref() == Some(hop);
         let host = self.complete(&resolved, proxy, HostOptions::NONE, is_named)?;
@@ -299,7 +299,7 @@ impl Destinations {
         Ok(host)
     }
 
-    /// What of the inputs could not be used, a line each, for `-v`.
+    /// Returns the inputs that could not be used, a line each, for `-v`.
     pub fn notes(&self) -> Vec<String> {
         let of_options = self.options.iter().filter_map(CommandLineOption::note);
         let mut notes: Vec<String> =
@@ -316,7 +316,7 @@ impl Destinations {
         notes
     }
 
-    /// A host of which `options` are said, or the jump host that `is_named` by options of its own.
+    /// Resolves a host with `options`, or the jump host that `is_named` with its own options.
     fn complete(
         &self,
         resolved: &Resolved,
@@ -378,12 +378,12 @@ impl Destinations {
         })
     }
 
-    /// A path of an option, with the home directory for its `~`.
+    /// Expands the `~` of a path in an option.
     pub(crate) fn expand(&self, path: &Path) -> PathBuf {
         expand(path, self.settings.home.as_deref())
     }
 
-    /// Paths that somebody has named. Those of all hosts have been expanded.
+    /// Expands explicitly named paths. Those for all hosts are expanded already.
     pub(crate) fn expand_all(&self, files: Chosen<'_, &[PathBuf]>) -> Vec<PathBuf> {
         match files.is_own() {
             true => files.value.iter().map(|path| self.expand(path)).collect(),
@@ -391,7 +391,7 @@ impl Destinations {
         }
     }
 
-    /// The password for one host: its own, which nobody else is told, or else that of the run.
+    /// Returns the password for one host: its own, which no other host gets, or that of the run.
     fn password_of(&self, own: Option<Chosen<'_, &PathBuf>>) -> Result<Option<Arc<Secret>>, Unprepared> {
         if !self.settings.logs_in {
             return Ok(None);
@@ -411,12 +411,12 @@ impl Destinations {
         Ok(Some(password))
     }
 
-    /// Whether somebody can be asked for what servers want to know.
+    /// Whether the user can answer questions of servers.
     pub(crate) fn can_ask(&self) -> bool {
         self.terminal.is_there()
     }
 
-    /// The agent that is asked for keys.
+    /// Returns the agent that holds the keys.
     pub(crate) fn agent_of(&self, resolved: &Resolved, options: &HostOptions) -> Option<PathBuf> {
         let chosen = Precedence::new(&self.settings, options, resolved).agent();
         match (chosen.value, &resolved.agent) {
@@ -453,7 +453,7 @@ impl Destinations {
             Some(format!("BatchMode lets nothing be asked ({})", batch.origin))
         } else {
             let is_useless = !configured::methods(resolved).contains(&Method::PublicKey);
-            is_useless.then(|| "no key is to be tried".to_owned())
+            is_useless.then(|| "public keys are not tried".to_owned())
         };
         let first = settings.proxy_identity.iter().filter(|_| is_named).cloned();
         let key = IdentitySources {
@@ -480,7 +480,7 @@ impl Destinations {
             only: key.only,
             algorithms: Arc::new(algorithms),
             keyring: &self.keyring,
-            // A host's own password is for this host: to try it on every key would take the time of a login for each.
+            // Not a host's own password: trying it on every key costs the time of a login for each.
             password: self.password.as_deref(),
             has_password: key.has_password,
             ask: key.silent.as_deref().map_or(Ok(&*self.terminal), Err),

@@ -1,4 +1,4 @@
-//! Why nothing can be connected to.
+//! Why a run cannot start.
 
 use crate::command::host_args::HostArgsError;
 use crate::plan::exec_request::CompleteError;
@@ -8,13 +8,13 @@ use crate::system::files::unread::BeforeStart;
 use crate::system::password_source::SecretError;
 use crate::text::message::reason;
 
-/// Why nothing can be connected to.
+/// Why a run cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum Unprepared {
     /// ssh_config or an option for it is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Something that ssh_config says cannot be done.
+    /// A setting of ssh_config is not possible.
     #[error("{0}")]
     Setting(String),
     /// A file that the user named for a host cannot be used; with its place.
@@ -22,7 +22,7 @@ pub enum Unprepared {
     File {
         /// What is wrong, and where.
         text: String,
-        /// Whether it cannot even be read.
+        /// Whether it cannot be read.
         is_unread: bool,
     },
     /// A known_hosts file cannot be read; with its place.
@@ -33,7 +33,7 @@ pub enum Unprepared {
         /// Whether it is a directory.
         is_directory: bool,
     },
-    /// The password cannot be had.
+    /// The password cannot be read.
     #[error(transparent)]
     Password(#[from] SecretError),
     /// A private key that the user named cannot be used.
@@ -45,7 +45,7 @@ pub enum Unprepared {
     /// The same, because of its length.
     #[error(transparent)]
     Length(#[from] CompleteError),
-    /// The system is out of something.
+    /// The system is out of a resource.
     #[error("cannot make a pipe: {}", reason(.0))]
     System(#[from] std::io::Error),
 }

@@ -1,4 +1,4 @@
-//! What a server gets for a command: a line for the login shell and, where that would be too long, the rest of it over standard
+//! The exec request of a command: a line for the login shell and, if that is too long, the rest of it over standard
 //! input.
 
 use std::collections::HashMap;
@@ -11,38 +11,38 @@ use crate::command::sudo::{Form, Sudo};
 use crate::command::{MAX_COMMAND, guarded};
 use crate::hosts::HostSpec;
 
-/// Runs a command that comes over standard input, by the same shell as any other. The command's own programs find standard input
-/// at its end, as they do where nothing is sent. The POSIX shells, zsh and fish know it; csh has nothing like it.
+/// Runs a command from standard input, with the same shell as any other. The command's programs find standard input
+/// at its end, as they do without input. The POSIX shells, zsh and fish support it; csh does not.
 const FROM_INPUT: &[u8] = br#"eval "$(cat)""#;
 
-/// What a server gets. Hosts with the same request share it.
+/// An exec request. Hosts with the same request share it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExecRequest {
     /// The line for the login shell.
     pub line: Arc<[u8]>,
-    /// What its standard input gets instead of ours: the rest of a command that is too long for a line.
+    /// Sent over its standard input in place of the user's: the rest of a command that is too long for a line.
     pub input: Option<Arc<[u8]>>,
-    /// The script and its arguments that the line runs, in few words.
+    /// The script and its arguments, for display.
     pub shown: Option<Arc<[u8]>>,
 }
 
 /// Why a command cannot be sent.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    /// It would need standard input, which the user's own input takes.
+    /// It would need standard input, which the user's input occupies.
     #[error(
-        "{what} has {length} bytes: what does not fit into {MAX_COMMAND} is sent over standard input, which is taken"
+        "{what} has {length} bytes: what does not fit into {MAX_COMMAND} is sent over standard input, which is in use"
     )]
     InputTaken {
         /// The command or the script.
         what: String,
-        /// Its bytes, with what surrounds it.
+        /// Its bytes, with its wrappers.
         length: usize,
     },
     /// The script's interpreter reads it from standard input.
-    #[error("{0} is run from standard input, as its interpreter cannot read it otherwise, and that is taken")]
+    #[error("the interpreter of {0} can only read it from standard input, which is in use")]
     ReadsInput(String),
-    /// It is too long in any case.
+    /// It is too long for any request.
     #[error("{what} has {length} bytes; at most {most} can be sent (put it into a file on the hosts)")]
     TooLong {
         /// The command, the script or its arguments.
@@ -54,17 +54,17 @@ pub enum RequestError {
     },
 }
 
-/// What the requests of a run have in common.
+/// Settings that all requests of a run share.
 #[derive(Clone, Copy)]
 pub struct Terms<'a> {
-    /// How commands become another user's.
+    /// How commands run as another user.
     pub sudo: Option<&'a Sudo>,
-    /// Whether our standard input goes to the commands.
+    /// Whether local standard input goes to the commands.
     pub input_taken: bool,
 }
 
 impl Terms<'_> {
-    /// Whether `line` can be sent, and its length with all that surrounds it.
+    /// Returns whether `line` can be sent, and its length with all wrappers.
     fn fits(self, line: &[u8], form: Form) -> (bool, usize) {
         let length = match (self.sudo, form) {
             (Some(sudo), _) => sudo.length(line, form),
@@ -74,7 +74,7 @@ impl Terms<'_> {
         (length <= MAX_COMMAND, length)
     }
 
-    /// The request for a command that the login shell runs.
+    /// Returns the request for a command that the login shell runs.
     ///
     /// # Errors
     /// It cannot be sent.
@@ -93,7 +93,7 @@ impl Terms<'_> {
         Ok(ExecRequest { line: FROM_INPUT.into(), input: Some(Arc::clone(command)), shown: None })
     }
 
-    /// The request for a script with its arguments.
+    /// Returns the request for a script with its arguments.
     ///
     /// # Errors
     /// It cannot be sent.
@@ -102,7 +102,7 @@ impl Terms<'_> {
         let within = script.within(arguments);
         let (fits, length) = within.as_deref().map_or((false, 0), |line| self.fits(line, Form::Program));
         if let (true, Some(line)) = (fits, within) {
-            // Below sudo it stands within its line.
+            // With sudo it is part of sudo's line.
             let line = if self.sudo.is_some() { line } else { guarded(line) };
             return Ok(ExecRequest { line: line.into(), input: None, shown });
         }
@@ -126,13 +126,13 @@ impl Terms<'_> {
 #[derive(Debug, thiserror::Error)]
 #[error("{}{error}", host.as_ref().map(|host| format!("{host}: ")).unwrap_or_default())]
 pub struct CompleteError {
-    /// The host, where they differ.
+    /// The host, if hosts differ.
     pub host: Option<String>,
     /// Why.
     pub error: RequestError,
 }
 
-/// The request of each of `hosts`, of its line in `lines`, which are the arguments of `script` if there is one. Hosts that share a
+/// Returns the request of each of `hosts`, from its line in `lines`, which are the arguments of `script` if there is one. Hosts that share a
 /// line share the request.
 ///
 /// # Errors
@@ -192,7 +192,7 @@ mod tests {
         let terms = Terms { sudo: Some(&sudo), ..PLAIN };
         assert!(terms.command(&bytes(MAX_COMMAND)).expect("otherwise").input.is_some());
         assert!(terms.command(&bytes(MAX_COMMAND - 500)).expect("in line").input.is_none());
-        // Quoted, it has four times as many.
+        // Quoting makes it four times as long.
         let quotes: Arc<[u8]> = vec![b'\''; MAX_COMMAND / 2 + 1].into();
         assert!(terms.command(&quotes).expect("otherwise").input.is_some());
     }

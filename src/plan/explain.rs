@@ -1,4 +1,4 @@
-//! `--explain`: every effective setting of a host, and where it comes from.
+//! `--explain`: every effective setting of a host, with its origin.
 
 mod login;
 
@@ -17,18 +17,18 @@ use crate::ssh::algorithms::{Algorithms, Kind};
 use crate::ssh_config;
 use crate::text::duration::seconds;
 
-/// A keyword of `ssh -G`, or a key of `--host-config` where ssh has none; its value, and where that comes from. [`NOT_TRIED`] for
-/// something that will not be tried; why not is where its origin would be.
+/// A keyword of `ssh -G`, or a key of `--host-config` if ssh has none; its value and origin. [`NOT_TRIED`] for
+/// something that will not be tried, with the reason in place of the origin.
 pub type Explained = (&'static str, String, ssh_config::Origin);
 
-/// The keyword of what will not be tried. Like a comment of ssh_config(5), so that nothing takes it for a setting.
+/// The keyword for what will not be tried. Looks like a comment of ssh_config(5), so that it is not read as a setting.
 pub const NOT_TRIED: &str = "# not tried:";
 
-/// What stands for the value of a variable: it may be a secret, and nobody should have to fear to show others what --explain says.
+/// Replaces the value of a variable, which may be a secret, so that the output of --explain is safe to share.
 const HIDDEN: &str = "***";
 
 impl Destinations {
-    /// Every effective setting of a host in the keywords of `ssh -G`, each with its origin.
+    /// Returns every effective setting of a host in the keywords of `ssh -G`, each with its origin.
     ///
     /// # Errors
     /// ssh_config is wrong about it.
@@ -37,7 +37,7 @@ impl Destinations {
         let (settings, options) = (&self.settings, &*spec.options);
         let mut lines = Lines(resolved.explain());
         lines.name_entry(spec, settings);
-        // Where nobody says anything, our defaults are not all ssh's.
+        // Some defaults differ from ssh's.
         let said = Precedence::new(settings, options, &resolved);
         let (timeout, attempts, check) = (said.connect_timeout(), said.attempts(), said.host_key_check());
         lines.default("connecttimeout", timeout.value.as_secs().to_string());
@@ -81,7 +81,7 @@ impl Destinations {
         Ok(lines.0)
     }
 
-    /// How the host is reached: the whole chain, with what ssh_config puts before it.
+    /// Adds the route to the host: the whole chain, including the hosts that ssh_config puts before it.
     fn explain_proxy(
         &self,
         proxy: Option<Proxy>,
@@ -100,7 +100,7 @@ impl Destinations {
                 }
                 let first = chain.hops.first().cloned();
                 lines.say(&["proxyjump", "proxycommand"], vec![Proxy::Jump(chain.hops).to_string()], origin);
-                // A command of the first one's own, as ssh_config has it.
+                // The first one's own command in ssh_config.
                 if let Some(first) = first
                     && let Some((command, origin)) = self.own_command(&first)?
                 {
@@ -122,7 +122,7 @@ impl Destinations {
 struct Lines(Vec<Explained>);
 
 impl Lines {
-    /// Says instead of `host entry` where that is, or that it is something else.
+    /// Replaces `host entry` by its place, or by what it really is.
     fn name_entry(&mut self, spec: &HostSpec, settings: &Settings) {
         for (keyword, _, origin) in &mut self.0 {
             let by = match *keyword {
@@ -138,7 +138,7 @@ impl Lines {
         }
     }
 
-    /// Keeps the values of SetEnv to ourselves.
+    /// Hides the values of SetEnv.
     fn hide_values(&mut self) {
         for (_, value, _) in self.0.iter_mut().filter(|line| line.0 == "setenv") {
             if let Some(end) = value.find('=') {
@@ -147,7 +147,7 @@ impl Lines {
         }
     }
 
-    /// The algorithms that are offered, for their lists as they are written.
+    /// Replaces lists as written by the algorithms that are offered.
     fn name_algorithms(&mut self, resolved: &ssh_config::Resolved) -> Result<(), Unprepared> {
         let algorithms = Algorithms::of(&resolved.settings).map_err(Unprepared::Setting)?;
         for kind in Kind::ALL {
@@ -161,7 +161,7 @@ impl Lines {
         Ok(())
     }
 
-    /// What counts where nobody says anything.
+    /// Sets the default of a keyword that is not set elsewhere.
     fn default(&mut self, keyword: &str, value: String) {
         let unsaid = |line: &&mut Explained| line.0 == keyword && line.2 == ssh_config::Origin::Default;
         if let Some(line) = self.0.iter_mut().find(unsaid) {
@@ -169,7 +169,7 @@ impl Lines {
         }
     }
 
-    /// Puts `values` of the first of `keywords` in place of what there is of all of them.
+    /// Replaces all lines of `keywords` by `values` of the first one.
     fn say(&mut self, keywords: &[&'static str], values: Vec<String>, origin: ssh_config::Origin) {
         self.0.retain(|(keyword, ..)| !keywords.contains(keyword));
         for value in values.into_iter().rev() {
@@ -177,7 +177,7 @@ impl Lines {
         }
     }
 
-    /// What ssh has no keyword for.
+    /// Adds the settings without a keyword of ssh.
     fn say_own(&mut self, options: &HostOptions) {
         let own = [
             ("alias", options.alias.as_ref().map(|given| (given.value.clone(), &given.origin))),
@@ -197,7 +197,7 @@ impl Lines {
     }
 }
 
-/// As `ssh -G` has it.
+/// Formats a value as `ssh -G` does.
 fn word(check: HostKeyCheck) -> &'static str {
     match check {
         HostKeyCheck::Strict => "true",

@@ -1,16 +1,16 @@
-//! How many hosts may fail before the run is stopped (`--stop-on-errors`).
+//! How many failures stop the run (`--stop-on-errors`).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::events::event::{Class, Outcome};
 use crate::system::cancel::{Cancel, Reason};
 
-/// With how many failed hosts a run is stopped.
+/// The number of failed hosts that stops a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FailureLimit {
-    /// With this many, at least 1.
+    /// This many, at least 1.
     Hosts(usize),
-    /// With this part of all hosts, more than 0 and at most 100 per cent.
+    /// This percentage of all hosts, above 0 and at most 100.
     Percent(f64),
 }
 
@@ -18,24 +18,24 @@ impl FailureLimit {
     /// Reads `3` or `10%`.
     ///
     /// # Errors
-    /// It is neither, or nothing could ever fail; with what is expected.
+    /// Neither, or 0 hosts; with the expected form.
     pub fn parse(text: &str) -> Result<FailureLimit, String> {
-        let expected = || "expected a number of hosts, such as 3, or a part of them, such as 10%".to_owned();
+        let expected = || "expected a number of hosts, such as 3, or a percentage, such as 10%".to_owned();
         if let Some(number) = text.strip_suffix('%') {
             return match number.parse::<f64>() {
                 Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(FailureLimit::Percent(percent)),
-                Ok(_) => Err("a percentage is more than 0 and at most 100".to_owned()),
+                Ok(_) => Err("expected a percentage above 0 and at most 100".to_owned()),
                 Err(_) => Err(expected()),
             };
         }
         match text.parse::<usize>() {
-            Ok(0) => Err("with 0 failed hosts nothing would be run at all; 1 stops at the first".to_owned()),
+            Ok(0) => Err("0 would stop the run before it starts; 1 stops it at the first failure".to_owned()),
             Ok(count) => Ok(FailureLimit::Hosts(count)),
             Err(_) => Err(expected()),
         }
     }
 
-    /// With how many failed hosts out of `all` the run is stopped: for a percentage the first number that reaches it.
+    /// Returns the number of failed hosts out of `all` that stops the run: for a percentage the first number that reaches it.
     pub fn hosts(self, all: usize) -> usize {
         match self {
             FailureLimit::Hosts(count) => count,
@@ -44,7 +44,7 @@ impl FailureLimit {
     }
 }
 
-/// Counts the hosts that have failed, and stops the run when they are too many.
+/// Counts failed hosts, and stops the run when there are too many.
 pub struct FailureCount {
     count: AtomicUsize,
     limit: Option<usize>,
@@ -57,7 +57,7 @@ impl FailureCount {
         FailureCount { count: AtomicUsize::new(0), limit, cancel: cancel.clone() }
     }
 
-    /// A host has ended like this. Any end but exit status 0 is a failure; one that is our doing is not.
+    /// Counts the outcome of a host. Anything but exit status 0 is a failure, except a cancel.
     pub fn note(&self, outcome: &Outcome) {
         let Some(limit) = self.limit else { return };
         if matches!(outcome.class(), Class::Ok | Class::Cancelled) {

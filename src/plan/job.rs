@@ -1,4 +1,4 @@
-//! From hosts and a command line to jobs: what is run where, and under which label. A job is made once, with all that is known of
+//! From hosts and a command line to jobs: what runs where, and under which label. A job is created once, with all that is known of
 //! its host before the first connection.
 
 use std::collections::{HashMap, HashSet};
@@ -23,29 +23,29 @@ pub struct Job {
     pub number: usize,
     /// The host as the user wrote it.
     pub spec: HostSpec,
-    /// What output lines of this job start with: its alias, or else the host's name, or the whole entry where another entry has
+    /// The label of this job: its alias, or else the host's name, or the whole entry if another entry has
     /// the same name with another user or port.
     pub label: String,
-    /// What is looked up and connected to: the host's name, or what ssh_config has in its place (HostName).
+    /// The name to look up and connect to: the host's name, or HostName of ssh_config.
     pub address: String,
     /// The login name, once it is known.
     pub user: String,
     /// The port, once it is known.
     pub port: u16,
-    /// How often the host is tried, in all, where that is not as for all.
+    /// Connection attempts, if they differ from those of all hosts.
     pub attempts: Option<u32>,
-    /// The pause between two attempts, likewise.
+    /// The pause between two attempts, if it differs from that of all hosts.
     pub retry_delay: Option<Duration>,
-    /// Whether it is to tell what it does (`-v`, or LogLevel of ssh_config(5)).
+    /// Whether it is verbose (`-v`, or LogLevel of ssh_config(5)).
     pub is_verbose: bool,
-    /// How the host is reached, if not directly. Its name is looked up there then, not here.
+    /// The proxy, if any, which then resolves the host's name.
     pub proxy: Option<Proxy>,
-    /// What the server gets for its command; empty where files are copied.
+    /// The exec request; empty if files are copied.
     pub request: ExecRequest,
 }
 
 impl Job {
-    /// The job of the host that `spec` names and `host` describes.
+    /// Creates the job of the host that `spec` names and `host` describes.
     fn new(number: usize, spec: HostSpec, label: String, host: &Destination, request: ExecRequest) -> Job {
         Job {
             number,
@@ -63,8 +63,8 @@ impl Job {
     }
 }
 
-/// One job for each of `specs`, in the order of the list, whose destination is in `hosts` and whose command in `requests`; there
-/// are none where files are copied.
+/// Creates a job for each of `specs`, in list order, with its destination in `hosts` and its command in `requests`; there
+/// are no commands if files are copied.
 pub fn make(specs: Vec<HostSpec>, hosts: &[Destination], requests: Vec<ExecRequest>) -> Vec<Job> {
     let labels = labels(&specs);
     let requests = requests.into_iter().chain(iter::repeat(ExecRequest::default()));
@@ -72,7 +72,7 @@ pub fn make(specs: Vec<HostSpec>, hosts: &[Destination], requests: Vec<ExecReque
     jobs.map(|(number, (((spec, label), host), request))| Job::new(number, spec, label, host, request)).collect()
 }
 
-/// The jobs of a list of hosts that have no settings.
+/// Creates the jobs of a list of hosts without settings.
 #[cfg(test)]
 pub fn of_list(list: &str) -> Arc<[Job]> {
     let specs = crate::hosts::gather(&[], &[list.to_owned()]).expect("good hosts");
@@ -93,7 +93,7 @@ pub fn of_list(list: &str) -> Arc<[Job]> {
     jobs.collect()
 }
 
-/// What is wrong with the commands of a run.
+/// Why the commands of a run cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandsError {
     /// The command is wrong for all hosts.
@@ -110,18 +110,18 @@ impl BeforeStart for CommandsError {
     }
 }
 
-/// The command of every host: one for all, or one with places and the arguments for them.
+/// The command of every host: one for all, or a template with arguments.
 pub enum Commands {
     /// The same for all hosts.
     All(Arc<[u8]>),
-    /// With places for the arguments of each host, which stand in the order of the list.
+    /// A template with the arguments of each host, in list order.
     Each(CommandLine, Vec<Arguments>),
     /// A script, with its arguments.
     Script(Script, Box<Commands>),
 }
 
 impl Commands {
-    /// The script, if it is one: the lines of the hosts are its arguments then.
+    /// Returns the script, if there is one: the lines of the hosts are its arguments then.
     pub fn script(&self) -> Option<&Script> {
         match self {
             Commands::Script(script, _) => Some(script),
@@ -129,12 +129,12 @@ impl Commands {
         }
     }
 
-    /// What the command is below sudo.
+    /// Returns the form of the command for sudo.
     pub fn form(&self) -> Form {
         if self.script().is_some() { Form::Program } else { Form::Text }
     }
 
-    /// The line of each host, with its login name and port. Hosts with the same line share it.
+    /// Returns the line of each host, with its login name and port filled in. Hosts with the same line share it.
     ///
     /// # Errors
     /// The command cannot be sent to a host.
@@ -163,7 +163,7 @@ impl Commands {
     }
 }
 
-/// An alias by which two hosts would have the same label.
+/// An alias that gives two hosts the same label.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{origin}: the alias {alias:?} of {host} is the label of {other} too")]
 pub struct SharedAlias {
@@ -173,10 +173,10 @@ pub struct SharedAlias {
     other: String,
 }
 
-/// Sees to it that a report with aliases tells the hosts apart.
+/// Checks that aliases keep the labels of hosts distinct.
 ///
 /// # Errors
-/// Two entries that are not the same have the same label, by an alias.
+/// An alias gives two different entries the same label.
 pub fn check_aliases(specs: &[HostSpec]) -> Result<(), SharedAlias> {
     let mut first_of_label: HashMap<String, &HostSpec> = HashMap::new();
     for (spec, label) in specs.iter().zip(labels(specs)) {

@@ -1,4 +1,4 @@
-//! Which known_hosts files count for a host: those of an option, of its entry, or of ssh_config.
+//! The known_hosts files of a host: those of an option, of its entry, or of ssh_config.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::ssh::host_keys::known_hosts::KnownHosts;
 use crate::ssh_config::{self, Resolved};
 use crate::system::lock::lock;
 
-/// The files of a host, as [`KnownHosts`] takes them.
+/// The files of a host, as [`KnownHosts`] expects them.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct KnownHostsFiles {
     user: Vec<PathBuf>,
@@ -20,7 +20,7 @@ pub(crate) struct KnownHostsFiles {
 }
 
 impl Destinations {
-    /// The known_hosts files of a host, each read once.
+    /// Reads the known_hosts files of a host, each once.
     pub(crate) fn known_hosts_of(
         &self,
         resolved: &Resolved,
@@ -37,7 +37,7 @@ impl Destinations {
                 hash_names: set.hash_known_hosts.value,
             }
         } else {
-            // `none` is what it is for ssh: no file, whatever is there of that name.
+            // `none` means no file, as with ssh, even if a file has this name.
             let user = if named == [Path::new("none")] { Vec::new() } else { named };
             KnownHostsFiles { user, global: Vec::new(), hash_names: set.hash_known_hosts.value }
         };
@@ -49,7 +49,7 @@ impl Destinations {
                 let origin =
                     chosen.and_then(|files| files.by.origin()).or_else(|| origin_in_config(&refused.file, set));
                 let origin = origin.map(|origin| format!("{origin}: ")).unwrap_or_default();
-                // ssh passes over it, and over the keys that it revokes.
+                // ssh skips it, with the keys that it revokes.
                 let is_directory = refused.file.is_dir();
                 Err(Unprepared::KnownHosts { text: format!("{origin}known_hosts file {refused}"), is_directory })
             }
@@ -58,7 +58,7 @@ impl Destinations {
     }
 }
 
-/// Where ssh_config names a known_hosts file, unless it is a default one.
+/// Returns where ssh_config names a known_hosts file, unless it is a default one.
 fn origin_in_config(file: &Path, set: &ssh_config::Settings) -> Option<ssh_config::Origin> {
     let is_user = set.user_known_hosts_file.value.0.iter().any(|name| Path::new(name) == file);
     let setting = if is_user { &set.user_known_hosts_file } else { &set.global_known_hosts_file };

@@ -1,4 +1,4 @@
-//! What is decided before the first connection: settings, jobs, destinations.
+//! Decisions before the first connection: settings, jobs, destinations.
 
 pub(crate) mod channel_requests;
 pub(crate) mod configured;

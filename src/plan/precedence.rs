@@ -1,5 +1,5 @@
-//! Which of the things that are said about a host counts: what its entry or its table in a TOML file says, then what is said of all hosts,
-//! then ssh_config(5), then our defaults. Destinations take the values, and `explain` says where they come from.
+//! The precedence of settings of a host: its entry or its table in a TOML file, then options for all hosts,
+//! then ssh_config(5), then the defaults. Destinations use the values; `explain` prints their origins.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,29 +13,29 @@ use crate::hosts::{self, HostSpec};
 use crate::ssh::keepalive::Keepalive;
 use crate::ssh_config::{self, Resolved, StrictHostKeyChecking};
 
-/// How long connecting may take unless told otherwise: the reference client's default.
+/// The default connect timeout: the reference client's.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
-/// A host that has vanished in mid-command is found out within two minutes. ssh(1) asks for no sign of life by default, and
-/// waits as long as TCP does: for ever, if nothing is to be sent.
+/// Detects within two minutes that a host vanished during a command. ssh(1) sends no keepalives by default, and
+/// waits as long as TCP does: forever, if it has nothing to send.
 const KEEPALIVE: Keepalive = Keepalive { interval: Duration::from_secs(30), count: 3, is_configured: false, tcp: true };
-/// libssh2 does not ask twice within two seconds.
+/// libssh2 does not send two keepalives within two seconds.
 const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(2);
 
-/// Who says a setting.
+/// The source of a setting.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum SaidBy<'a> {
-    /// What is said of the host alone, at this place.
+    /// The host's own setting, at this place.
     Entry(&'a hosts::Origin),
-    /// What is said of all hosts, by this name.
+    /// An option for all hosts, by this name.
     All(&'a Arc<str>),
     /// ssh_config(5).
     Config,
-    /// Nobody.
+    /// The default.
     Default,
 }
 
 impl SaidBy<'_> {
-    /// Where it is said, unless that is ssh_config, which tells its own places, or nowhere.
+    /// Returns the place, except for ssh_config, which has its own places, and defaults.
     pub(crate) fn origin(self) -> Option<ssh_config::Origin> {
         match self {
             SaidBy::Entry(origin) => Some(ssh_config::Origin::Option(origin.to_string().into())),
@@ -45,12 +45,12 @@ impl SaidBy<'_> {
     }
 }
 
-/// A setting that counts.
+/// An effective setting.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Chosen<'a, T> {
     /// Its value.
     pub(crate) value: T,
-    /// Who says it.
+    /// Its source.
     pub(crate) by: SaidBy<'a>,
 }
 
@@ -59,13 +59,13 @@ impl<'a, T> Chosen<'a, T> {
         Chosen { value, by }
     }
 
-    /// Whether it is said of the host alone.
+    /// Whether it is the host's own.
     pub(crate) fn is_own(&self) -> bool {
         matches!(self.by, SaidBy::Entry(_))
     }
 }
 
-/// What a host says itself, or else what is said of all hosts by `name`.
+/// Returns a host's own setting, or else the one for all hosts by `name`.
 fn said<'a, T>(own: &'a Maybe<T>, all: Option<&'a T>, name: &'a Arc<str>) -> Option<Chosen<'a, &'a T>> {
     match (own, all) {
         (Some(given), _) => Some(Chosen::new(&given.value, SaidBy::Entry(&given.origin))),
@@ -74,7 +74,7 @@ fn said<'a, T>(own: &'a Maybe<T>, all: Option<&'a T>, name: &'a Arc<str>) -> Opt
     }
 }
 
-/// Files that somebody has named, as they are written.
+/// Returns explicitly named files, as written.
 fn files<'a>(
     own: &'a Maybe<Vec<PathBuf>>,
     all: &'a Vec<PathBuf>,
@@ -84,7 +84,7 @@ fn files<'a>(
     Some(Chosen::new(files.value, files.by))
 }
 
-/// A limit, of which zero is none.
+/// Returns a limit; zero disables it.
 fn limit<'a>(own: &'a Maybe<Duration>, all: Option<Duration>, name: &'a Arc<str>) -> Chosen<'a, Option<Duration>> {
     match own.as_deref() {
         Some(Given { value, origin }) => {
@@ -94,7 +94,7 @@ fn limit<'a>(own: &'a Maybe<Duration>, all: Option<Duration>, name: &'a Arc<str>
     }
 }
 
-/// The login name and the port of an entry, which ssh_config is asked with.
+/// Returns the login name and the port of an entry, for the lookup in ssh_config.
 pub(crate) fn user<'a>(spec: &'a HostSpec, settings: &'a Settings) -> Option<Chosen<'a, &'a String>> {
     match &spec.user {
         Some(user) => Some(Chosen::new(user, SaidBy::Entry(&spec.origin))),
@@ -108,18 +108,18 @@ pub(crate) fn port(spec: &HostSpec) -> Option<Chosen<'_, u16>> {
     own.or_else(|| spec.options.port.as_deref().map(|given| Chosen::new(given.value, SaidBy::Entry(&given.origin))))
 }
 
-/// Which agent is asked for keys.
+/// The agent that holds the keys.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Agent<'a> {
     /// None.
     Nobody,
     /// The one with this socket.
     Named(&'a Path),
-    /// The one that ssh_config has, else this one.
+    /// The one in ssh_config, else this one.
     Usual(Option<&'a Path>),
 }
 
-/// What is said about one host.
+/// The settings of one host.
 #[derive(Clone, Copy)]
 pub(crate) struct Precedence<'a> {
     settings: &'a Settings,
@@ -128,12 +128,12 @@ pub(crate) struct Precedence<'a> {
 }
 
 impl<'a> Precedence<'a> {
-    /// A host of which `options` are said, and `resolved` by ssh_config.
+    /// Creates the settings of a host from its `options` and `resolved` of ssh_config.
     pub(crate) fn new(settings: &'a Settings, options: &'a HostOptions, resolved: &'a Resolved) -> Self {
         Precedence { settings, options, resolved }
     }
 
-    /// How long connecting may take.
+    /// Returns the connect timeout.
     pub(crate) fn connect_timeout(&self) -> Chosen<'a, Duration> {
         let all = self.settings.connect_timeout.as_ref();
         if let Some(chosen) = said(&self.options.connect_timeout, all, &self.settings.names.connect_timeout) {
@@ -145,7 +145,7 @@ impl<'a> Precedence<'a> {
         }
     }
 
-    /// How often the host is tried.
+    /// Returns the number of attempts.
     pub(crate) fn attempts(&self) -> Chosen<'a, u32> {
         let usual = &self.settings.retry.attempts;
         let all = self.settings.attempts_given.then_some(usual);
@@ -158,23 +158,23 @@ impl<'a> Precedence<'a> {
         }
     }
 
-    /// The pause between two attempts, if it is not that of all hosts.
+    /// Returns the pause between two attempts, if it differs from that of all hosts.
     pub(crate) fn retry_delay(&self) -> Option<Chosen<'a, Duration>> {
         let given = self.options.retry_delay.as_deref()?;
         Some(Chosen::new(given.value, SaidBy::Entry(&given.origin)))
     }
 
-    /// How long the command may run.
+    /// Returns the time limit of the command.
     pub(crate) fn command_timeout(&self) -> Chosen<'a, Option<Duration>> {
         limit(&self.options.timeout, self.settings.command_timeout, &self.settings.names.command_timeout)
     }
 
-    /// How long the command may be silent.
+    /// Returns how long the command may be silent.
     pub(crate) fn silence_timeout(&self) -> Chosen<'a, Option<Duration>> {
         limit(&self.options.channel_timeout, self.settings.silence_timeout, &self.settings.names.silence_timeout)
     }
 
-    /// What is done with an unknown host key.
+    /// Returns the host key check.
     pub(crate) fn host_key_check(&self) -> Chosen<'a, HostKeyCheck> {
         let all = self.settings.host_key_check.as_ref();
         if let Some(chosen) = said(&self.options.host_key_check, all, &self.settings.names.host_key_check) {
@@ -183,13 +183,13 @@ impl<'a> Precedence<'a> {
         let check = match self.resolved.settings.strict_host_key_checking.value {
             StrictHostKeyChecking::AcceptNew => HostKeyCheck::AcceptNew,
             StrictHostKeyChecking::No => HostKeyCheck::Off,
-            // There is nobody to ask while many hosts connect at once.
+            // The user cannot be asked while many hosts connect at once.
             StrictHostKeyChecking::Yes | StrictHostKeyChecking::Ask => HostKeyCheck::Strict,
         };
         Chosen::new(check, SaidBy::Config)
     }
 
-    /// How a connection is kept, and found to be dead.
+    /// Returns the keepalive settings.
     pub(crate) fn keepalive(&self) -> Keepalive {
         let set = &self.resolved.settings;
         let interval = configured::value(&set.server_alive_interval);
@@ -205,29 +205,29 @@ impl<'a> Precedence<'a> {
         }
     }
 
-    /// The known_hosts files, if they are not those of ssh_config.
+    /// Returns the known_hosts files, if they are not those of ssh_config.
     pub(crate) fn known_hosts(&self) -> Option<Chosen<'a, &'a [PathBuf]>> {
         files(&self.options.known_hosts, &self.settings.known_hosts, &self.settings.names.known_hosts)
     }
 
-    /// The private keys, if they are not those of ssh_config.
+    /// Returns the private keys, if they are not those of ssh_config.
     pub(crate) fn identities(&self) -> Option<Chosen<'a, &'a [PathBuf]>> {
         files(&self.options.identities, &self.settings.identities, &self.settings.names.identities)
     }
 
-    /// The private keys of ssh_config; none where it has only its default ones.
+    /// Returns the private keys of ssh_config; none if it has only its default ones.
     pub(crate) fn configured_identities(&self) -> &'a [ssh_config::Setting<ssh_config::IdentityFile>] {
         let files = &self.resolved.identity_files;
         let is_default = files.iter().all(|file| file.origin == ssh_config::Origin::Default);
         if is_default { &[] } else { files }
     }
 
-    /// Whether the default private keys are tried: nobody has named any.
+    /// Whether the default private keys are tried: only if no key is named.
     pub(crate) fn tries_default_identities(&self) -> bool {
         self.identities().is_none_or(|files| files.value.is_empty()) && self.configured_identities().is_empty()
     }
 
-    /// The agent, if it is not the one of ssh_config, or the usual one.
+    /// Returns the agent, if it is not the one of ssh_config, or the default one.
     pub(crate) fn agent(&self) -> Chosen<'a, Agent<'a>> {
         if let Some(Given { value, origin }) = self.options.agent.as_deref() {
             let agent = match value {
@@ -245,7 +245,7 @@ impl<'a> Precedence<'a> {
         }
     }
 
-    /// The way to the host, but for what stands before its jump hosts.
+    /// Returns the route to the host, without the hosts before its jump hosts.
     pub(crate) fn proxy(&self) -> Chosen<'a, Option<Proxy>> {
         let all: Option<&Via> = self.settings.proxy.as_ref();
         match said(&self.options.proxy, all, &self.settings.names.proxy) {
@@ -254,7 +254,7 @@ impl<'a> Precedence<'a> {
         }
     }
 
-    /// The file with a password that only this host is told; `is_named` is the jump host that has options of its own.
+    /// Returns the file with this host's own password; `is_named` is the jump host with its own options.
     pub(crate) fn password_file(&self, is_named: bool) -> Option<Chosen<'a, &'a PathBuf>> {
         let all = self.settings.proxy_password_file.as_ref().filter(|_| is_named);
         said(&self.options.password_file, all, &self.settings.names.proxy_password_file)
@@ -270,8 +270,8 @@ mod tests {
     use crate::system::cancel::Cancel;
     use crate::system::terminal::Terminal;
 
-    /// What connects, and what is explained, of a host of which its entry, its user for all hosts and ssh_config speak or not: timeout,
-    /// attempts and host key check, the latter with where they are said.
+    /// Returns what connects, and what is explained, for combinations of entry, options for all hosts and ssh_config: timeout,
+    /// attempts and host key check, the latter with their origins.
     fn told(entry: bool, all: bool, config: bool) -> ([String; 3], [String; 3]) {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("config");

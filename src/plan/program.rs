@@ -1,4 +1,4 @@
-//! The five programs of the suite, and what is the same for all of them: the way in and out of the process.
+//! The five programs of the suite, and what they share.
 
 use crate::events::exit_status;
 
@@ -12,7 +12,7 @@ pub enum Program {
     Pscp,
     /// Copies files from hosts.
     Pslurp,
-    /// Has rsync copy files.
+    /// Copies files with rsync.
     Prsync,
     /// Kills processes.
     Pnuke,
@@ -22,7 +22,7 @@ impl Program {
     /// All of them.
     pub const ALL: [Program; 5] = [Program::Pssh, Program::Pscp, Program::Pslurp, Program::Prsync, Program::Pnuke];
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(self) -> &'static str {
         match self {
             Program::Pssh => "pssh",
@@ -33,7 +33,7 @@ impl Program {
         }
     }
 
-    /// What it does on a host, as the subject of a sentence.
+    /// Returns what it does on a host, as the subject of a sentence.
     pub fn task(self) -> &'static str {
         match self {
             Program::Pssh | Program::Pnuke => "the command",
@@ -42,8 +42,8 @@ impl Program {
         }
     }
 
-    /// The exit status for hosts on which a command has failed or files could not be copied: pscp and prsync of pssh 2.3.6 make no
-    /// difference to a host that was not reached.
+    /// Returns the exit status for failed commands and copies: pscp and prsync of pssh 2.3.6 do not
+    /// distinguish them from an unreachable host.
     pub fn failed(self) -> u8 {
         match self {
             Program::Pssh | Program::Pslurp | Program::Pnuke => exit_status::COMMAND,

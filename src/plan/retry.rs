@@ -1,4 +1,4 @@
-//! Which failures are worth another attempt, and after which pause. Nothing is retried once the command may have been sent.
+//! Which failures are retried, and after which pause. Nothing is retried once the command may have been sent.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::events::event::{Outcome, Phase};
 use crate::events::host_error::{HostError, ProxyError};
 
-/// How failed attempts to reach a host are repeated.
+/// How failed connection attempts are retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// Attempts in all, at least 1. The reference client's `num_retries` counts the same way.
@@ -15,27 +15,27 @@ pub struct RetryPolicy {
     pub delay: Duration,
 }
 
-/// How a job's attempt failed, as far as repeating it is concerned.
+/// The kind of a failure, for retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// Another attempt may go better.
+    /// Another attempt may succeed.
     Transient,
-    /// The server took the connection and dropped it before its banner: it is busy (MaxStartups of sshd_config(5)). It is
-    /// asked more often, and sooner, since it is there.
+    /// The server accepted the connection and dropped it before its banner: it is busy (MaxStartups of sshd_config(5)). It is
+    /// retried more often, and sooner, since it is up.
     Busy,
-    /// Another attempt would go the same way, or might run the command a second time.
+    /// Another attempt would fail the same way, or might run the command twice.
     Final,
 }
 
-/// A busy server is asked this many times as often as another.
+/// Factor for the attempts at a busy server.
 const BUSY_FACTOR: u32 = 3;
-/// The first pause before a busy server is asked again is the usual one divided by this; it doubles from there.
+/// Divides the first pause for a busy server, which doubles from there.
 const BUSY_START: u32 = 8;
-/// A pause is varied by up to this part of itself either way, so that hosts that failed together do not come back together.
+/// Varies a pause by up to this fraction either way, so that hosts that failed together do not retry together.
 const JITTER: f64 = 0.2;
 
 impl RetryPolicy {
-    /// The pause before the next attempt, after attempt number `attempt` (from 1) ended with `outcome`; `None` if that was
+    /// Returns the pause before the next attempt, after attempt number `attempt` (from 1) ended with `outcome`; `None` if that was
     /// the last. Only for attempts that ended before the command was sent.
     pub fn pause(&self, outcome: &Outcome, attempt: u32) -> Option<Duration> {
         let (attempts, pause) = match kind(outcome) {
@@ -75,7 +75,7 @@ fn kind(outcome: &Outcome) -> Kind {
     }
 }
 
-/// A number from -1 to 1, as random as hash maps need it.
+/// Returns a number from -1 to 1, as random as hash maps need.
 fn random() -> f64 {
     let bits = RandomState::new().hash_one(0) >> 11;
     bits as f64 / (1_u64 << 52) as f64 - 1.0

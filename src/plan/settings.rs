@@ -1,4 +1,4 @@
-//! The decisions that hold for a whole run. Workers see these, never the command line.
+//! Settings of a whole run. Workers see these, never the command line.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -16,21 +16,21 @@ use crate::hosts::proxy::{Hop, Via};
 use crate::ssh_config;
 use crate::system::password_source::{PromptPattern, Source};
 
-/// Which agent is asked for keys.
+/// The agent that holds the keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AgentChoice {
     /// None.
     Nobody,
     /// The one that the user named.
     Named(PathBuf),
-    /// The one that ssh_config has, else that of `SSH_AUTH_SOCK`, if there is one.
+    /// The one in ssh_config, else that of `SSH_AUTH_SOCK`, if set.
     Usual(Option<PathBuf>),
 }
 
 /// A variable for the commands. Its value may be a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WantedVariable {
-    /// Its name.
+    /// Returns its name.
     pub name: String,
     /// Its value; `None` for one of `NODE_VARIABLES` without a value, which differs from host to host.
     pub value: Option<OsString>,
@@ -42,19 +42,19 @@ impl fmt::Debug for WantedVariable {
     }
 }
 
-/// pssh's variables that tell each host which it is: its number in the list from 0, how many there are, and its name there.
+/// pssh's variables for each host: its number in the list from 0, the number of hosts, and its name in the list.
 pub const NODE_VARIABLES: [&str; 3] = ["PSSH_NODENUM", "PSSH_NUMNODES", "PSSH_HOST"];
 
-/// Run-wide decisions, made from the command line, the environment and defaults.
+/// Run-wide settings, from the command line, the environment and defaults.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The program whose run it is.
+    /// The program that runs.
     pub program: Program,
     /// How many hosts run at once, at most.
     pub pool_size: usize,
-    /// The login name for hosts whose entry has none, if the user said so; before what ssh_config says.
+    /// The login name for hosts whose entry has none, if given; beats ssh_config.
     pub user: Option<String>,
-    /// The user's own name, the login name where nobody says another.
+    /// The local user's name, the default login name.
     pub login: String,
     /// The user's home directory.
     pub home: Option<PathBuf>,
@@ -62,77 +62,77 @@ pub struct Settings {
     pub config_files: ssh_config::Files,
     /// Options in its format, which come before the files.
     pub ssh_options: Vec<SshOption>,
-    /// What ssh's own options say.
+    /// Values of ssh's own options.
     pub ssh_args: SshArgs,
-    /// How long TCP connection, banner, key exchange and authentication may take together, per host, if the user said so.
+    /// Time limit for TCP connection, banner, key exchange and authentication together, per host, if given.
     pub connect_timeout: Option<Duration>,
-    /// How failed attempts to reach a host are repeated.
+    /// How failed connection attempts are retried.
     pub retry: RetryPolicy,
-    /// Whether the user said how many attempts are made: then ssh_config has no say.
+    /// Whether the user set the number of attempts, which then beats ssh_config.
     pub attempts_given: bool,
-    /// How long the command may run; `None` is as long as it likes.
+    /// Time limit for the command; `None` disables it.
     pub command_timeout: Option<Duration>,
-    /// How long the command's output may be silent; `None` is as long as it likes.
+    /// How long the command may be silent; `None` disables the limit.
     pub silence_timeout: Option<Duration>,
-    /// How long the whole run may take; `None` is as long as it likes.
+    /// Time limit for the whole run; `None` disables it.
     pub total_timeout: Option<Duration>,
-    /// With how many failed hosts the run is stopped; `None` is never.
+    /// The number of failed hosts that stops the run; `None` disables it.
     pub stop_on_errors: Option<FailureLimit>,
-    /// What to do with unknown host keys, if the user said so.
+    /// What to do with unknown host keys, if given.
     pub host_key_check: Option<HostKeyCheck>,
     /// The known_hosts files that the user named, instead of the configured ones; new keys go into the first.
     pub known_hosts: Vec<PathBuf>,
     /// Private key files that the user named.
     pub identities: Vec<PathBuf>,
-    /// Where the default identities are looked for when none is named, usually `~/.ssh`.
+    /// The directory of the default identities, usually `~/.ssh`.
     pub default_identities: Option<PathBuf>,
-    /// Whether there is anything to log in for: not if nothing is connected to.
+    /// Whether the run logs in to hosts.
     pub logs_in: bool,
-    /// The agent that is asked for keys.
+    /// Returns the agent that holds the keys.
     pub agent: AgentChoice,
-    /// The usual agent, for hosts that are to ask it whatever `agent` says.
+    /// The default agent, for hosts that use it whatever `agent` says.
     pub usual_agent: Option<PathBuf>,
-    /// Whether only IPv4 addresses are connected to.
+    /// Whether to use only IPv4 addresses.
     pub ipv4_only: bool,
-    /// Whether only IPv6 addresses are connected to.
+    /// Whether to use only IPv6 addresses.
     pub ipv6_only: bool,
-    /// Whether what is sent and received is compressed, if the user said so.
+    /// Whether to compress, if given.
     pub compress: bool,
-    /// Whether the user wants that agent forwarded.
+    /// Whether to forward the agent, if given.
     pub forward_agent: bool,
-    /// Whether the user wants commands to have a terminal.
+    /// Whether commands get a pty, if given.
     pub pty: bool,
-    /// The variables that the user wants commands to have, no name twice.
+    /// The variables for commands, without duplicates.
     pub variables: Vec<WantedVariable>,
-    /// How hosts are reached, if the user said so.
+    /// The proxy, if given.
     pub proxy: Option<Via>,
-    /// The jump host that the user named alone, for which the following are.
+    /// The jump host with its own options, which follow.
     pub proxy_host: Option<Hop>,
-    /// A private key for this jump host alone.
+    /// A private key for this jump host only.
     pub proxy_identity: Option<PathBuf>,
-    /// The file with the password for this jump host alone, which gets no other then.
+    /// The file with the password for this jump host, which then gets no other.
     pub proxy_password_file: Option<PathBuf>,
     /// How many connections there may be to one jump host.
     pub proxy_connections: usize,
-    /// Where the password comes from, if there is to be one.
+    /// The source of the password, if one is used.
     pub password: Option<Source>,
-    /// Which questions it answers, besides those that are known to ask for it.
+    /// Extra questions that it answers, beyond the known ones.
     pub password_prompt: Option<PromptPattern>,
-    /// Whether somebody may be asked on the terminal, for passwords, passphrases and what servers want to know.
+    /// Whether the user may be asked on the terminal, for passwords, passphrases and questions of servers.
     pub may_ask: bool,
-    /// Whether our standard input goes to every command.
+    /// Whether local standard input goes to every command.
     pub send_input: bool,
-    /// How commands become another user's, if they are to.
+    /// How commands run as another user, if they do.
     pub sudo: Option<Sudo>,
-    /// Where sudo's password comes from, if not from the user when a host wants it.
+    /// The source of sudo's password; without it the user is asked when a host needs it.
     pub sudo_password: Option<Source>,
-    /// Whether jobs tell what they do.
+    /// Whether jobs are verbose.
     pub verbose: bool,
-    /// What messages call the settings.
+    /// The names of the settings in messages.
     pub names: SettingNames,
 }
 
-/// What messages and `--explain` call settings that hold for all hosts: the names by which whoever gave them knows them.
+/// The names of settings for all hosts in messages and `--explain`, as the caller knows them.
 #[derive(Clone, Debug)]
 pub struct SettingNames {
     /// See [`Settings::user`].
@@ -169,12 +169,12 @@ pub struct SettingNames {
     pub proxy: Arc<str>,
     /// See [`Settings::proxy_password_file`].
     pub proxy_password_file: Arc<str>,
-    /// What has a password asked for: [`Source::Ask`].
+    /// What makes pssh ask for a password: [`Source::Ask`].
     pub ask_password: Arc<str>,
 }
 
 impl Default for SettingNames {
-    /// Those of the fields of [`Settings`].
+    /// Uses the names of the fields of [`Settings`].
     fn default() -> Self {
         SettingNames {
             user: "setting user".into(),
@@ -199,17 +199,17 @@ impl Default for SettingNames {
     }
 }
 
-/// How many hosts run at once unless told otherwise: the reference client's default.
+/// The default number of hosts that run at once: the reference client's.
 const POOL_SIZE: usize = 10;
-/// How often a host is tried unless told otherwise: the reference client's `num_retries`, which counts attempts.
+/// The default number of attempts: the reference client's `num_retries`, which counts attempts.
 const ATTEMPTS: u32 = 3;
-/// How many connections to a jump host there may be unless told otherwise: with 8, a hundred hosts behind a link with a
+/// The default limit of connections to a jump host: with 8, a hundred hosts behind a link with a
 /// round trip of 100 ms are open after 1.3 s instead of 10 s, and sshd's MaxStartups (10) is not reached.
 const PROXY_CONNECTIONS: usize = 8;
-/// The pause between two attempts unless told otherwise: the reference client's default.
+/// The default pause between two attempts: the reference client's.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// What the settings need to know of the world, so that making them is a pure function.
+/// The process environment of the settings, passed in so that creating them is a pure function.
 pub struct Environment<'a> {
     /// The environment variables.
     pub variable: &'a dyn Fn(&str) -> Option<OsString>,
@@ -220,7 +220,7 @@ pub struct Environment<'a> {
 }
 
 impl Environment<'static> {
-    /// The process's own. The home directory is $HOME, else the password database's.
+    /// Reads the process's own. The home directory is $HOME, else the password database's.
     pub fn of_process() -> Self {
         let entry = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten();
         let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
@@ -233,7 +233,7 @@ impl Environment<'static> {
 }
 
 impl Environment<'_> {
-    /// A variable that is set and not empty, as text.
+    /// Returns a variable that is set and not empty, as text.
     pub(crate) fn text(&self, name: &str) -> Result<Option<String>, String> {
         match (self.variable)(name).filter(|value| !value.is_empty()) {
             None => Ok(None),
@@ -241,7 +241,7 @@ impl Environment<'_> {
         }
     }
 
-    /// The agent of SSH_AUTH_SOCK.
+    /// Returns the agent of SSH_AUTH_SOCK.
     pub(crate) fn usual_agent(&self) -> Option<PathBuf> {
         (self.variable)("SSH_AUTH_SOCK").filter(|path| !path.is_empty()).map(PathBuf::from)
     }
@@ -253,12 +253,12 @@ impl Environment<'_> {
 }
 
 impl Settings {
-    /// The settings of a program that uses the library: the defaults, for the user whom the process belongs to. The
-    /// environment counts for the agent alone (`SSH_AUTH_SOCK`), not for what is ours (`PSSH_*`). Nobody is asked for
-    /// anything: a password is given as [`Source::Given`]. Change what you like.
+    /// Returns the settings for a program that uses the library: the defaults, for the user of the process. The
+    /// environment counts only for the agent (`SSH_AUTH_SOCK`), not for `PSSH_*`. The user is never asked for
+    /// anything: give a password as [`Source::Given`]. Change what you like.
     ///
     /// # Errors
-    /// The password database does not know the user.
+    /// The user is not in the password database.
     ///
     /// ```
     /// use pssh::Settings;
@@ -280,7 +280,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// What holds where nobody has said anything, for the user with this login name.
+    /// Returns the defaults for the user with this login name.
     pub fn defaults(environment: &Environment<'_>, login: String) -> Settings {
         let home = environment.home.as_deref();
         let config_home = home.map(|home| home.to_string_lossy()).unwrap_or_default();
@@ -329,15 +329,15 @@ impl Settings {
         }
     }
 
-    /// Needs nothing to log in with any more, for runs that connect to nothing: no password is read or asked for, no key.
+    /// Drops everything for logging in, for runs that do not connect: reads and asks for no password or key.
     pub fn forget_credentials(&mut self) {
         self.logs_in = false;
     }
 
-    /// Bytes that each host may send ahead of what we have read: its channel's receive window.
+    /// Returns the bytes that each host may send ahead: its channel's receive window.
     ///
-    /// libssh2's own 2 MiB keep a 100 ms path as busy as OpenSSH does. All windows together are what a stalled reader of our
-    /// output can make us hold, so they share a budget in large pools.
+    /// libssh2's own 2 MiB keep a 100 ms path as busy as OpenSSH does. All windows together are what a stalled reader of pssh's
+    /// output can make pssh hold, so they share a budget in large pools.
     pub fn window(&self) -> u32 {
         const BUDGET: usize = 64 << 20;
         const LARGEST: usize = 2 << 20;
@@ -345,7 +345,7 @@ impl Settings {
         (BUDGET / self.pool_size.max(1)).clamp(SMALLEST, LARGEST) as u32
     }
 
-    /// Whether so many hosts run at once that what each of them keeps in memory counts more than 50 us of processor time.
+    /// Whether so many hosts run at once that memory per host matters more than 50 us of processor time.
     pub fn saves_memory(&self) -> bool {
         /// Their sessions take 10 MB as libssh2 makes them.
         const FEW: usize = 128;
@@ -353,13 +353,13 @@ impl Settings {
     }
 }
 
-/// Expands a leading `~`, for where no shell has done it: `--identity=~/key`. Other users' homes stay as they are.
+/// Expands a leading `~` that no shell has expanded: `--identity=~/key`. Leaves other users' homes.
 pub fn expand(path: &Path, home: Option<&Path>) -> PathBuf {
     let home = || home.and_then(Path::to_str);
     path.to_str().map_or_else(|| path.to_owned(), |path| shellexpand::tilde_with_context(path, home).as_ref().into())
 }
 
-/// An option in the format of ssh_config(5), and the words in which the user knows it, for messages.
+/// An option in the format of ssh_config(5), and its name for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SshOption {
     /// `Keyword=value`.
@@ -369,24 +369,24 @@ pub struct SshOption {
 }
 
 impl From<&str> for SshOption {
-    /// One of a program that uses the library.
+    /// Creates an option for a program that uses the library.
     fn from(text: &str) -> SshOption {
         SshOption { text: text.to_owned(), name: format!("ssh option {text}") }
     }
 }
 
-/// What ssh's options say.
+/// Values of ssh's options.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SshArgs {
-    /// What ssh takes from its flags whatever `-o` says, before or behind them: these come before the options of `-O`.
+    /// Flags of ssh that beat `-o` in any order: these come before the options of `-O`.
     pub flags: Vec<SshOption>,
-    /// The others, which come behind the options of `-O`; of two for a keyword the first one counts.
+    /// The others, which come after the options of `-O`; the first one of a keyword wins.
     pub options: Vec<SshOption>,
     /// Another ssh_config (`-F`).
     pub config_file: Option<OsString>,
-    /// Directories with all that is in them (scp's `-r`).
+    /// Copy directories recursively (scp's `-r`).
     pub recursive: bool,
-    /// Times and modes (scp's `-p`).
+    /// Preserve times and modes (scp's `-p`).
     pub preserve: bool,
     /// The protocol for copies (scp's `-O` and `-s`).
     pub protocol: Option<Protocol>,

@@ -1,23 +1,23 @@
-//! What is done on each host once it is connected: a command is run, or files are copied.
+//! The work on each host once it is connected: run a command, or copy files.
 
 use super::job::Commands;
 use crate::command::input::Inputs;
 use crate::copy::Copy;
 use crate::copy::rsync::Rsync;
 
-/// What is done.
+/// The work of a run.
 pub enum Work {
-    /// Commands are run.
+    /// Run commands.
     Commands {
         /// Each host's.
         commands: Commands,
-        /// What they read.
+        /// Their input.
         inputs: Inputs,
     },
-    /// Nothing: the host is connected to and logged in on.
+    /// Log in and run nothing.
     Ping,
-    /// Files are copied on the session.
+    /// Copy files on the session.
     Copy(Copy),
-    /// rsync copies them.
+    /// Copy files with rsync.
     Rsync(Rsync),
 }

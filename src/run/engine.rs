@@ -1,5 +1,5 @@
 //! The machinery between jobs and events, the same for the command line and for [`Client`](crate::client::Client): hosts are
-//! completed, room is made for them, workers run them.
+//! resolved, resources are reserved, workers run them.
 
 use std::io;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::system::files::bounded;
 use crate::system::open_files::{self, Held};
 use crate::system::redact;
 
-/// Jobs that can be run.
+/// Jobs that are ready to run.
 pub struct Engine {
     runner: Arc<Runner>,
     jobs: Arc<[Job]>,
@@ -37,35 +37,35 @@ pub enum StartError {
     Files {
         /// How many files may be open.
         allowed: u64,
-        /// How many have to be, for one host.
+        /// How many one host needs.
         needed: u64,
     },
-    /// The system gives us no threads.
+    /// The system refuses to start threads.
     #[error("cannot start the threads: {}", crate::text::message::reason(.0))]
     Threads(#[from] io::Error),
 }
 
-/// A run under way.
+/// A running run.
 pub struct Started {
-    /// What happens, until every job has ended.
+    /// Events, until every job has ended.
     pub events: Receiver<Event>,
-    /// How many hosts have failed, for those whose output turns out not to be kept.
+    /// The failure count, for hosts whose output could not be stored.
     pub failures: Arc<FailureCount>,
-    /// What the user should know about how it runs.
+    /// Notes for the user.
     pub warnings: Vec<String>,
 }
 
-/// So many hosts, in words.
+/// Returns a number of hosts in words.
 fn hosts(count: usize) -> String {
     format!("{count} host{}", if count == 1 { "" } else { "s" })
 }
 
 impl Engine {
-    /// Makes the jobs of `specs`: whatever can be wrong is found, and whatever a user has to be asked for all hosts is asked, before
+    /// Creates the jobs of `specs`: checks everything and asks the user everything that applies to all hosts before
     /// the first connection. `cancel` stops all of it.
     ///
     /// # Errors
-    /// As of `Runner::new`.
+    /// See `Runner::new`.
     pub fn new(
         mut settings: Settings,
         specs: Vec<HostSpec>,
@@ -78,20 +78,20 @@ impl Engine {
         Ok(Engine { runner, jobs: jobs.into(), settings, cancel: cancel.clone() })
     }
 
-    /// The jobs, in the order of the list.
+    /// Returns the jobs, in list order.
     pub fn jobs(&self) -> &Arc<[Job]> {
         &self.jobs
     }
 
-    /// What knows the hosts.
+    /// Returns the runner.
     pub fn runner(&self) -> &Runner {
         &self.runner
     }
 
-    /// Starts all jobs. What is done with their output holds descriptors too.
+    /// Starts all jobs. Their output holds file descriptors too.
     ///
     /// # Errors
-    /// There is no room for a single host, or there are no threads.
+    /// Not enough file descriptors for a single host, or no threads.
     pub fn start(&self, held: Held) -> Result<Started, StartError> {
         let settings = &self.settings;
         let need = room::need(self.jobs.iter().map(|job| job.proxy.as_ref()), settings.proxy_connections);
@@ -132,7 +132,7 @@ impl Engine {
         Ok(Started { events: working.events, failures, warnings })
     }
 
-    /// Ends what the jobs have shared, once all have ended.
+    /// Closes what the jobs share, after all have ended.
     pub fn close(&self) {
         self.runner.close();
         redact::forget();

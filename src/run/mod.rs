@@ -1,4 +1,4 @@
-//! Carries the plan out: queue, threads, attempts.
+//! Executes the plan: queue, threads, attempts.
 
 pub mod engine;
 pub mod pool;

@@ -20,50 +20,50 @@ use crate::plan::retry::RetryPolicy;
 use crate::system::cancel::Cancel;
 use crate::system::panics;
 
-/// Bytes of stack of a worker. 16 KiB are really touched; the rest is only address space.
+/// Stack bytes of a worker. It touches 16 KiB; the rest is only address space.
 const STACK: usize = 512 * 1024;
 /// How many events may wait for the output. Each holds at most one read of 32 KiB, so that they all stay under 4 MiB.
 const EVENTS: usize = 128;
 
-/// How one attempt at a job went.
+/// The result of one attempt at a job.
 #[derive(Debug)]
 pub enum AttemptResult {
     /// The job has ended.
     Ended(Outcome),
-    /// It failed before the command was sent, so that another attempt would do no harm.
+    /// It failed before the command was sent, so another attempt is safe.
     NotSent(Outcome),
 }
 
-/// How the jobs of a run are run.
+/// Settings of the pool.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     /// How many run at once, at most.
     pub size: usize,
-    /// The threads that they need, for a system that does not give us all.
+    /// The threads that they need, in case the system refuses some.
     pub threads: Threads,
-    /// How long looking up a name may take.
+    /// Time limit for looking up a name.
     pub lookup_limit: Duration,
     /// How failed attempts are repeated.
     pub retry: RetryPolicy,
-    /// How long the run may take; `None` is as long as it likes.
+    /// Time limit for the run; `None` disables it.
     pub total_limit: Option<Duration>,
 }
 
-/// A run under way.
+/// A running run.
 #[derive(Debug)]
 pub struct Working {
     /// Where the events of all jobs arrive. The channel is closed when every job has ended.
     pub events: Receiver<Event>,
     /// How many workers there are.
     pub workers: usize,
-    /// How many the system would have let us start, if those are fewer than were asked for. Not all of them are workers then: names are
-    /// looked up and proxies are served by other threads.
+    /// How many threads the system allowed, if fewer than requested. Not all of them are workers then: other threads
+    /// look up names and serve proxies.
     pub most_threads: Option<usize>,
 }
 
 /// Starts all `jobs` in the order of the list.
 ///
-/// `work` makes one attempt at one job; what it sends before is passed through. A panic in it is that job's outcome. Hosts that
+/// `work` makes one attempt at one job; its events are passed through. A panic in it becomes that job's outcome. Hosts that
 /// fail are counted in `failures`.
 ///
 /// # Errors
@@ -83,7 +83,7 @@ where
     let (report, reports) = unbounded();
     let (mut size, mut most_threads) = (plan.size.min(jobs.len()).max(1), None);
     let tasks = loop {
-        // Nothing is handed out before a worker is free for it: a cancelled run finds every other job still in the queue.
+        // A job leaves the queue only for a free worker, so a cancelled run finds all others still there.
         let (tasks, taken) = bounded::<Task>(0);
         let (worker_jobs, worker_events, worker_cancel) = (Arc::clone(&jobs), events.clone(), cancel.clone());
         let (worker_failures, worker_report, work) = (Arc::clone(failures), report.clone(), Arc::clone(&work));
@@ -122,14 +122,14 @@ where
     Ok(Working { events: received, workers: size, most_threads })
 }
 
-/// Not all workers could be started.
+/// Some workers could not be started.
 struct TooFew {
-    /// Those that have been.
+    /// Those that were.
     started: Vec<thread::JoinHandle<()>>,
     error: io::Error,
 }
 
-/// Starts `size` threads that do `worker`.
+/// Starts `size` threads that run `worker`.
 fn start_workers(size: usize, worker: impl Fn(usize) + Send + Sync + 'static) -> Result<(), TooFew> {
     let mut started = Vec::new();
     // One rayon thread per worker, each busy with its loop until the end. rayon's own scheduling would start the hosts out of
@@ -201,7 +201,7 @@ mod tests {
         Plan { size, threads, lookup_limit: Duration::from_secs(30), retry, total_limit: None }
     }
 
-    /// Runs `count` jobs and gives the class of each; fails if one ends twice or never.
+    /// Runs `count` jobs and returns the class of each; fails if one ends twice or never.
     fn classes(
         count: usize,
         size: usize,
@@ -261,7 +261,7 @@ mod tests {
             if job == 10 {
                 trigger.trigger(Reason::OutputClosed);
             }
-            // However slow the thread of that job is.
+            // Even if the thread of that job is slow.
             while job > 10 && !trigger.is_triggered() {
                 std::thread::sleep(Duration::from_millis(1));
             }

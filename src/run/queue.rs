@@ -1,5 +1,5 @@
-//! What is to be run next: jobs wait here, without a slot of the pool, until their host's name is looked up or the pause
-//! before another attempt is over, and are handed out in the order of the list.
+//! The queue: jobs wait here, without a slot of the pool, until their host's name is looked up or the pause
+//! before another attempt is over, and are handed out in list order.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -34,16 +34,16 @@ pub struct Task {
 pub enum Route {
     /// To one of these addresses, whose ports mean nothing; never empty.
     Direct(Vec<SocketAddr>),
-    /// Through a proxy, which looks the name up.
+    /// Through a proxy, which resolves the name.
     Proxied,
     /// Not known: the name could not be looked up. No worker gets this.
     Unresolved,
 }
 
-/// What a worker did with a task.
+/// The result of a task.
 #[derive(Debug)]
 pub enum Report {
-    /// The job has ended, and the worker has said how.
+    /// The job has ended, and the worker has reported how.
     Ended,
     /// The attempt failed before the command was sent.
     Failed(Task, Outcome),
@@ -51,26 +51,26 @@ pub enum Report {
     Unwanted(Task),
 }
 
-/// How many jobs are looked up ahead of the one that is handed out next: enough to keep any pool busy, without asking a
+/// How many jobs to look up ahead of the next one: enough to keep any pool busy, without asking a
 /// name server for ten thousand names at once.
 const LOOK_AHEAD: usize = 256;
-/// How long later hosts wait for an earlier one's name, so that hosts start in the order of the list as long as the name
-/// server answers as it should.
+/// How long later hosts wait for an earlier one's name, so that hosts start in list order as long as the name
+/// server answers in time.
 const ORDER_PATIENCE: Duration = Duration::from_millis(200);
 
-/// What the queue and the workers tell each other.
+/// The channels between queue and workers.
 pub struct Channels<'a> {
     /// How many hosts have failed.
     pub failures: &'a FailureCount,
     /// Tasks, to the workers.
     pub tasks: &'a Sender<Task>,
-    /// What became of them.
+    /// Their results.
     pub reports: &'a Receiver<Report>,
-    /// What happens, to the output.
+    /// Events, to the output.
     pub events: &'a Sender<Event>,
 }
 
-/// Jobs that wait.
+/// Waiting jobs.
 pub struct Queue {
     jobs: Arc<[Job]>,
     /// The first job that has not been admitted yet.
@@ -83,14 +83,14 @@ pub struct Queue {
     handed_out: usize,
     resolver: Resolver,
     plan: Plan,
-    /// When the whole run is to end.
+    /// The deadline of the whole run.
     deadline: Option<Instant>,
-    /// When it was seen that a lookup has had its time.
+    /// When a lookup was seen to be over its limit.
     late: Option<Instant>,
 }
 
 impl Queue {
-    /// A queue of all `jobs`, handed out by `plan`, whose time begins now.
+    /// Creates a queue of all `jobs`, handed out by `plan`, whose time begins now.
     pub fn new(jobs: Arc<[Job]>, plan: Plan) -> Queue {
         Queue {
             jobs,
@@ -106,7 +106,7 @@ impl Queue {
         }
     }
 
-    /// Hands every job out, as fast as tasks are taken, or says how it ended without being started. Returns when every job
+    /// Hands out every job as fast as workers take tasks, or reports how it ended without a start. Returns when every job
     /// has ended.
     pub fn run(mut self, channels: &Channels<'_>, cancel: &Cancel) {
         let answers = self.resolver.answers();
@@ -114,7 +114,7 @@ impl Queue {
         loop {
             let now = Instant::now();
             let cancelled = self.heed_cancel(now, channels, cancel);
-            // What has come counts, however late it is looked at.
+            // Results that have arrived count, even if they are read late.
             answers.try_iter().for_each(|answer| self.take_answer(answer, channels));
             self.give_up_late_lookups(now, channels);
             self.end_pauses(now);
@@ -126,7 +126,7 @@ impl Queue {
             let first = first.filter(|first| self.turn_of(*first).is_none_or(|turn| turn <= now));
 
             let mut select = Select::new();
-            // Once it is known, the cancel would only make this spin.
+            // After a cancel, its channel stays readable and would make this spin.
             let alarm = select.recv(if cancelled { &never } else { cancel.channel() });
             let answered = select.recv(&answers);
             let reported = select.recv(channels.reports);
@@ -184,7 +184,7 @@ impl Queue {
         waiting == 0 && self.next == self.jobs.len()
     }
 
-    /// Takes in jobs from the list while few enough are waiting.
+    /// Admits jobs from the list while few enough are waiting.
     fn admit(&mut self) {
         while self.next < self.jobs.len() && self.asked.len() + self.ready.len() < LOOK_AHEAD {
             let job = self.next;
@@ -193,7 +193,7 @@ impl Queue {
         }
     }
 
-    /// Makes a job ready, by way of the resolver if its host is a name.
+    /// Makes a job ready, after a lookup if its host is a name.
     fn locate(&mut self, job: usize, attempt: u32) {
         let name = &self.jobs[job].address;
         if self.jobs[job].proxy.is_some() {
@@ -217,12 +217,12 @@ impl Queue {
         }
     }
 
-    /// When `job` may be handed out: at once if no earlier job is being looked up, else when those have had their chance.
+    /// Returns when `job` may be handed out: at once if no earlier job is being looked up, else when those had their time.
     fn turn_of(&self, job: usize) -> Option<Instant> {
         self.asked.range(..job).map(|(_, (asked, _))| *asked + ORDER_PATIENCE).max()
     }
 
-    /// When there is something to do even if nothing happens: a job's turn comes, a pause ends, a lookup or the run takes too
+    /// Returns the next timer: a job's turn comes, a pause ends, a lookup or the run takes too
     /// long.
     fn next_due(&self, now: Instant) -> Option<Instant> {
         let turn = self.ready.keys().next().and_then(|first| self.turn_of(*first)).filter(|turn| *turn > now);
@@ -241,13 +241,13 @@ impl Queue {
         }
     }
 
-    /// When the first lookup that is under way has had its time.
+    /// Returns when the first running lookup reaches its limit.
     fn lookup_due(&self) -> Option<Instant> {
         let asked = self.asked.values().map(|(asked, _)| *asked).min();
         asked.and_then(|asked| asked.checked_add(self.plan.lookup_limit))
     }
 
-    /// The same as it is seen: later, if it was seen too late, as after a stop. The threads that have the answers may be as late.
+    /// The same, but later if it was seen too late, for example after SIGSTOP, since the answers may be late too.
     fn lookup_ends(&self) -> Option<Instant> {
         let due = self.lookup_due()?;
         Some(self.late.map_or(due, |seen| seen + catching_up(due, seen)))
@@ -271,7 +271,7 @@ impl Queue {
 
     fn unresolved(&mut self, job: usize, attempt: u32, error: LookupError, channels: &Channels<'_>) {
         let Job { address, spec, .. } = &self.jobs[job];
-        // ssh_config makes names of its own (HostName), and lower case of others.
+        // ssh_config replaces names (HostName) and lowers their case.
         let of_config = if address.eq_ignore_ascii_case(&spec.name) { "" } else { ", with HostName in ssh_config" };
         let (name, origin) = (address.clone(), Some(format!("{}{of_config}", spec.origin)));
         let task = Task { job, attempt, route: Route::Unresolved };
@@ -290,7 +290,7 @@ impl Queue {
         }
     }
 
-    /// An attempt failed before the command was sent.
+    /// Handles an attempt that failed before the command was sent: the job is retried or ends.
     fn failed(&mut self, task: Task, outcome: Outcome, channels: &Channels<'_>) {
         self.retries.retry(&self.jobs[task.job], task, outcome, self.plan.retry, channels);
     }

@@ -1,4 +1,4 @@
-//! How many descriptors and threads the hosts of a run need.
+//! File descriptors and threads that the hosts of a run need.
 
 use std::collections::HashSet;
 
@@ -11,13 +11,13 @@ const FILES_DIRECT: u64 = 2;
 /// The same behind a jump host, where the connection is a pair of sockets.
 const FILES_JUMP: u64 = 3;
 
-/// The same where a command makes the connection: besides its end of the connection, while it starts, its standard error.
+/// The same with a proxy command: also its standard error while it starts.
 const FILES_COMMAND: u64 = 4;
 
 /// Descriptors of one connection to a jump host: a pair of sockets, and a pair to wake the thread that serves it.
 const FILES_PER_CONNECTION: u64 = 4;
 
-/// What hosts with these proxies need, with up to `connections` connections to each jump host.
+/// Returns the needs of hosts with these proxies, with up to `connections` connections to each jump host.
 pub(super) fn need<'a>(proxies: impl Iterator<Item = Option<&'a Proxy>>, connections: usize) -> Need {
     let mut per_host = FILES_DIRECT;
     let mut chains: HashSet<&[Hop]> = HashSet::new();
@@ -36,20 +36,20 @@ pub(super) fn need<'a>(proxies: impl Iterator<Item = Option<&'a Proxy>>, connect
     Need::new(per_host, connections.saturating_mul(FILES_PER_CONNECTION))
 }
 
-/// Threads of a proxy command, which the system counts among ours: its process, and what listens to it.
+/// Threads of a proxy command, as the system counts them: its process, and the thread that reads from it.
 const THREADS_COMMAND: usize = 2;
 
-/// Threads that a run needs, and processes: the system counts both together.
+/// Threads and processes that a run needs: the system counts both together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Threads {
-    /// For each host that runs: its worker, its programs here and what listens to them.
+    /// For each running host: its worker, its local programs and their readers.
     pub per_host: usize,
     /// For all together: the queue, a lookup, and one for each jump host.
     pub besides: usize,
 }
 
 impl Threads {
-    /// What hosts with these proxies need. `programs` is what the programs here take that each host has besides a proxy command.
+    /// Returns the needs of hosts with these proxies. `programs` counts the local programs of each host, without its proxy command.
     pub fn of<'a>(proxies: impl Iterator<Item = Option<&'a Proxy>>, programs: usize) -> Threads {
         let (mut commands, mut chains) = (0, HashSet::<&[Hop]>::new());
         for proxy in proxies.flatten() {
@@ -61,8 +61,8 @@ impl Threads {
         Threads { per_host: 1 + programs + commands, besides: 2 + chains.len() }
     }
 
-    /// How many hosts can run at once where so many threads can be started in all: one at least, which fails in words if these are too
-    /// few for that. Some are left for what comes and goes, such as more connections to a jump host.
+    /// Returns how many hosts can run at once with that many threads: at least one, which fails with a message if these are too
+    /// few. Leaves some for short-lived needs, such as more connections to a jump host.
     pub fn hosts(self, threads: usize) -> usize {
         (threads / 2).min(threads.saturating_sub(self.besides) / self.per_host).max(1)
     }

@@ -1,4 +1,4 @@
-//! The runner of jobs: what they share, and one attempt at one of them.
+//! The runner: the shared state of jobs, and one attempt at a job.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ use crate::system::open_files::Held;
 use crate::system::password_source::Source;
 use crate::system::terminal::Terminal;
 
-/// Runs jobs, and holds what they share.
+/// Runs jobs, and holds their shared state.
 pub struct Runner {
     pub(super) settings: Arc<Settings>,
     pub(super) destinations: Arc<Destinations>,
@@ -50,7 +50,7 @@ pub struct Runner {
     stages: Stages,
 }
 
-/// What a session's connection goes through, and lives no longer than: dropped after the session.
+/// The path of a session's connection: dropped after the session.
 enum Path {
     Direct,
     Through(Through),
@@ -58,7 +58,7 @@ enum Path {
 }
 
 impl Path {
-    /// A failure in the light of what became of the path.
+    /// Refines a failure by the state of the path.
     fn explain(&mut self, outcome: Outcome) -> Outcome {
         match self {
             Path::Direct => outcome,
@@ -69,11 +69,11 @@ impl Path {
 }
 
 impl Runner {
-    /// Gets the password, reads ssh_config, known_hosts and the keys, and makes the jobs of `specs`: whatever can be wrong is
-    /// found, and whatever a user has to be asked for all hosts is asked, before the first connection.
+    /// Gets the password, reads ssh_config, known_hosts and the keys, and creates the jobs of `specs`: checks everything
+    /// and asks the user everything that applies to all hosts before the first connection.
     ///
     /// # Errors
-    /// There is no password where one is wanted, ssh_config is wrong, a private key that the user named cannot be used, or a
+    /// A required password is missing, ssh_config is wrong, a private key that the user named cannot be used, or a
     /// command cannot be sent.
     pub fn new(
         settings: Settings,
@@ -122,8 +122,8 @@ impl Runner {
         Ok((Runner { settings, destinations, hosts, jump_hosts, work, sudo_password, stages }, jobs))
     }
 
-    /// What would be sent for the command of `job`, or what would be copied. What is random in it is zeros here. What sudo and
-    /// scripts need around them is there with `-v`: others want to see who runs what.
+    /// Returns what would be sent for the command of `job`, or copied, with zeros for random parts. The wrappers of sudo and
+    /// scripts are included with `-v` only.
     pub fn as_sent(&self, job: &Job) -> Arc<[u8]> {
         match (&self.work, &self.settings.sudo) {
             (Work::Ping, _) => Arc::from(*b"(log in, run nothing)"),
@@ -140,7 +140,7 @@ impl Runner {
         }
     }
 
-    /// The descriptors that the work itself takes.
+    /// Returns the file descriptors that the work itself needs.
     pub fn held(&self) -> Held {
         let work = match &self.work {
             Work::Commands { .. } | Work::Ping => Held::default(),
@@ -151,14 +151,14 @@ impl Runner {
         work.and(if runs_command { known_hosts_command::HELD } else { Held::default() })
     }
 
-    /// The threads and processes that the work of a host takes besides its worker and a proxy command.
+    /// Returns the threads and processes that the work of a host needs, without its worker and a proxy command.
     pub fn programs(&self) -> usize {
         let runs_command = self.hosts.iter().any(|host| host.credentials.known_hosts_command.is_some());
         let work = if matches!(self.work, Work::Rsync(_)) { rsync::THREADS_PER_JOB } else { 0 };
         work + usize::from(runs_command)
     }
 
-    /// Every effective setting of a job's host in the keywords of `ssh -G`, each with its origin.
+    /// Returns every effective setting of a job's host in the keywords of `ssh -G`, each with its origin.
     ///
     /// # Errors
     /// ssh_config is wrong about it.
@@ -166,23 +166,23 @@ impl Runner {
         self.destinations.explain(&job.spec)
     }
 
-    /// The longest time that any host has for connecting; looking up its name may take as long.
+    /// Returns the longest connect timeout of any host; looking up its name may take as long.
     pub fn longest_connect(&self) -> Duration {
         self.hosts.iter().map(|host| host.connect_timeout).max().unwrap_or_default()
     }
 
-    /// Ends what jobs have shared, once all have ended.
+    /// Closes what jobs share, after all have ended.
     pub fn close(&self) {
         self.sudo_password.close();
         self.jump_hosts.close();
     }
 
-    /// What of the inputs could not be used, a line each, for `-v`.
+    /// Returns the inputs that could not be used, a line each, for `-v`.
     pub fn notes(&self) -> Vec<String> {
         self.destinations.notes()
     }
 
-    /// How far each host is, by the number of its job.
+    /// Returns how far each host is, by the number of its job.
     pub fn stages(&self) -> &Stages {
         &self.stages
     }
@@ -240,7 +240,7 @@ impl Runner {
         }
     }
 
-    /// An authenticated session with `host`, by whatever path, and that path, also where there is no session.
+    /// Opens an authenticated session with `host`; also returns its path, even without a session.
     fn connect(
         &self,
         job: &Job,
@@ -295,7 +295,7 @@ impl Runner {
     }
 }
 
-/// The outcome of a host that is only logged in on.
+/// Returns the outcome of a host with login only.
 fn reached(milestones: &Milestones) -> Outcome {
     let since = |at: Instant| at.saturating_duration_since(milestones.begun);
     let logged_in = since(Instant::now());

@@ -1,4 +1,4 @@
-//! A job on its authenticated session: its command, or the program that files are copied with.
+//! A job on its authenticated session: its command, or the program that copies its files.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ use crate::ssh::session::Session;
 use crate::ssh::sudo::conversation::Conversation;
 use crate::ssh::watch::Watch;
 
-/// How many times the window of a command a dialogue has: what it hears is taken at once, where a command's output may have to wait
-/// for ours. With 4 MiB a round trip of 40 ms is not what bounds a copy below 100 MB/s.
+/// A dialogue's window as a multiple of a command's: its data is read at once, while a command's output may wait
+/// for local output. With 4 MiB, a round trip of 40 ms does not limit a copy below 100 MB/s.
 const WINDOWS: u32 = 2;
 
 /// A job on a session.
@@ -33,12 +33,12 @@ pub struct SessionWork<'a> {
     pub job: &'a Job,
     /// Its host.
     pub host: &'a Destination,
-    /// Where what happens is told.
+    /// Where events go.
     pub events: &'a Sender<Event>,
 }
 
 impl SessionWork<'_> {
-    /// Runs the job's command, which reads `inputs`, and shows what it prints.
+    /// Runs the job's command, which reads `inputs`, and passes its output on.
     ///
     /// # Errors
     /// The outcome, if nothing was sent.
@@ -60,8 +60,8 @@ impl SessionWork<'_> {
         Ok(exec::run(session, &command, io, self.events, watch, note))
     }
 
-    /// Holds `dialogue` with what `start` starts, as the other user if there is one. What the server is asked for before commands is
-    /// not asked for here. How it ended is for the dialogue to say.
+    /// Runs `dialogue` with the program of `start`, as the other user if there is one. Makes no channel requests for commands;
+    /// the dialogue reports how it ended.
     ///
     /// # Errors
     /// The outcome, if nothing was sent.
@@ -89,7 +89,7 @@ impl SessionWork<'_> {
         Ok(exec::run(session, &command, io, self.events, watch, note))
     }
 
-    /// Has the local rsync copy: what it runs on the host is run on the session.
+    /// Copies with the local rsync, whose remote command runs on the session.
     pub fn rsync(
         &self,
         session: &mut Session,
@@ -114,19 +114,19 @@ impl SessionWork<'_> {
         })
     }
 
-    /// Whether it is done as another user, by sudo.
+    /// Whether it runs as another user, with sudo.
     pub fn is_other_user(&self) -> bool {
         self.runner.settings.sudo.is_some()
     }
 
-    /// The words of a conversation with sudo, if there is to be one.
+    /// Returns the tokens of a conversation with sudo, if sudo is used.
     fn tokens(&self) -> Result<Option<Tokens>, Outcome> {
         self.runner.settings.sudo.as_ref().map(|_| Tokens::random()).transpose().map_err(|error| {
-            HostError::Local { doing: "making random numbers", detail: error.to_string(), hint: None }.into()
+            HostError::Local { doing: "generating random numbers", detail: error.to_string(), hint: None }.into()
         })
     }
 
-    /// What the login shell is given to run `command`.
+    /// Returns the line for the login shell that runs `command`.
     fn line<'c>(&self, command: &'c [u8], form: Form, tokens: Option<&Tokens>) -> Cow<'c, [u8]> {
         match (&self.runner.settings.sudo, tokens) {
             (Some(sudo), Some(tokens)) => sudo.wrap(command, form, tokens).into(),

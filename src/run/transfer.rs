@@ -1,4 +1,4 @@
-//! Copies on a session: over SFTP, and where the host has no SFTP server, by scp, unless the user wants one of them (`-x -O`, `-x -s`).
+//! Copies on a session: over SFTP, or with scp if the host has no SFTP server, unless the user chose one (`-x -O`, `-x -s`).
 
 use super::session_work::SessionWork;
 use crate::copy::{Copy, Protocol};
@@ -11,7 +11,7 @@ use crate::ssh::watch::Watch;
 
 /// The name of the subsystem (draft-ietf-secsh-filexfer-02 section 2).
 const SUBSYSTEM: &str = "sftp";
-/// An SFTP server as another user's program: no server has a subsystem for that. It is where the distributions have it, or on PATH.
+/// Runs an SFTP server as another user, for which there is no subsystem. Looks where distributions install it, and on PATH.
 const SFTP_SERVER: &[u8] = b"sh -c 'for p in /usr/lib/openssh /usr/libexec/openssh /usr/lib/ssh /usr/libexec/ssh /usr/libexec /usr/lib \
                              /usr/local/libexec; do [ -x $p/sftp-server ] && exec $p/sftp-server; done; exec sftp-server'";
 
@@ -42,7 +42,7 @@ impl SessionWork<'_> {
                 return Ok(outcome);
             }
             drop(dialogue);
-            note(&|| format!("there is no SFTP server ({outcome}); trying scp"));
+            note(&|| format!("no SFTP server ({outcome}); trying scp"));
         }
         let (line, mut dialogue) = copy.over_scp(self.job.number)?;
         // sudo runs a program, and `exec` is the shell's.
@@ -53,7 +53,7 @@ impl SessionWork<'_> {
         Ok(outcome)
     }
 
-    /// How far it has come at last.
+    /// Returns the final progress.
     pub(super) fn tell_end(&self, dialogue: &dyn Dialogue) {
         if let Some(progress) = dialogue.progress() {
             let _ = self.events.send(Event::now(self.job.number, EventKind::Copied(progress)));
@@ -61,7 +61,7 @@ impl SessionWork<'_> {
     }
 }
 
-/// Whether a channel on which nobody has answered had no program: the subsystem is refused, or what was started has ended at once.
+/// Whether a silent channel had no program: the subsystem was refused, or the program ended at once.
 fn has_no_program(channel: &Outcome) -> bool {
     match channel {
         Outcome::Exited(_) | Outcome::Signaled { .. } => true,

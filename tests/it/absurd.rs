@@ -57,15 +57,15 @@ fn ranges_of_more_hosts_than_there_are() {
     let nested = "[0-9]".repeat(10_000);
     let long = "x".repeat(10_000);
     for (range, column, words) in [
-        ("n[1-1000000000000]", 1, "that is more than 100000 names"),
-        ("n[1-1000000][1-1000000][1-1000000][1-1000000]", 1, "that is more than 100000 names"),
+        ("n[1-1000000000000]", 1, "more than 100000 names"),
+        ("n[1-1000000][1-1000000][1-1000000][1-1000000]", 1, "more than 100000 names"),
         ("n[1-99999999999999999999]", 3, "99999999999999999999 is too large"),
-        ("n[0-18446744073709551615]", 1, "that is more than 100000 names"),
-        ("n[1-9/0]", 3, "a step of 0 leads nowhere"),
-        ("n[[1-2]]", 2, "the [ has no ] after it"),
+        ("n[0-18446744073709551615]", 1, "more than 100000 names"),
+        ("n[1-9/0]", 3, "the step cannot be 0"),
+        ("n[[1-2]]", 2, "unmatched ["),
         ("n[9-1]", 3, "9 comes after 1"),
         (&padding, 1, "a host name cannot be longer than 1024 bytes"),
-        (&nested, 1, "that is more than 100000 names"),
+        (&nested, 1, "more than 100000 names"),
         (&long, 1, "a host name cannot be longer than 1024 bytes"),
     ] {
         let file = lab.env.file("ranges", format!("good\n{range}\n"));
@@ -79,7 +79,7 @@ fn ranges_of_more_hosts_than_there_are() {
     }
     // Lists that would take for ever to work out.
     let list = |item: &str, times: usize| format!("n[1-100000]{}", item.repeat(times));
-    lab.refused(lab.pssh().args(["-w", &list("!a", 40_000), "true"]), "too many hosts to look at");
+    lab.refused(lab.pssh().args(["-w", &list("!a", 40_000), "true"]), "too many hosts up to here for ! & ^");
     let patterns = "*a*,".repeat(30_000) + "x";
     lab.refused(lab.pssh().args(["--only", &patterns, "true"]), "more than 10000 patterns");
     let groups = format!("/{}/", "(a*)*".repeat(20_000));
@@ -196,7 +196,7 @@ fn configurations_that_include_themselves() {
 fn chains_of_a_thousand_jump_hosts() {
     let lab = Lab::new();
     let hops: Vec<String> = (1..=1000).map(|number| format!("h{number}")).collect();
-    let words = "1000 jump hosts in a row are more than 16";
+    let words = "1000 jump hosts, but at most 16 are allowed";
     lab.refused(lab.pssh().args(["-J", &hops.join(","), "true"]), words);
     let config = lab.env.file("jumps", format!("Host *\nProxyJump {}\n", hops.join(",")));
     let pssh = || lab.env.bare_pssh().hosts([lab.server.addr()]).shell(LIMITED).limit(SOON);
@@ -207,7 +207,7 @@ fn chains_of_a_thousand_jump_hosts() {
         let _ = write!(text, "Host h{number}\nProxyJump h{}\n", number % 1000 + 1);
     }
     let config = lab.env.file("circle", text);
-    lab.refused(pssh().arg("-F").arg(&config).arg("true"), ": more than 16 jump hosts in a row");
+    lab.refused(pssh().arg("-F").arg(&config).arg("true"), ": more than 16 jump hosts");
 }
 
 #[test]
@@ -216,15 +216,11 @@ fn values_nested_a_million_deep_and_wide() {
     let million = 1_000_000;
     let open = "[".repeat(million);
     for (name, text, words) in [
-        ("open.json", open.clone(), "open.json:1:1000000: it is not JSON"),
+        ("open.json", open.clone(), "open.json:1:1000000: not JSON"),
         ("deep.json", open.clone() + &"]".repeat(million), "deep.json:1:3: an array or object cannot be a value"),
-        ("object.json", "{\"a\":".repeat(million), "object.json:1:5000000: it is not JSON"),
-        (
-            "wide.json",
-            format!("[{}1]", "1,".repeat(5 * million)),
-            "wide.json:1:1: with this one there are more than 2,000,000",
-        ),
-        ("wide.csv", ",\n".repeat(5 * million), "wide.csv:1000001:1: with this one there are more than 2,000,000"),
+        ("object.json", "{\"a\":".repeat(million), "object.json:1:5000000: not JSON"),
+        ("wide.json", format!("[{}1]", "1,".repeat(5 * million)), "wide.json:1:1: more than 2,000,000"),
+        ("wide.csv", ",\n".repeat(5 * million), "wide.csv:1000001:1: more than 2,000,000"),
         ("null.jsonl", "null\n".repeat(million), "null.jsonl:1:1: null is not a value"),
     ] {
         let file = lab.env.file(name, text);
@@ -237,7 +233,7 @@ fn values_nested_a_million_deep_and_wide() {
         (
             "names.toml",
             (1..1000).map(|number| format!("[host.\"n[{number}-99999]\"]\n")).collect(),
-            "names.toml:21:7: \"n[21-99999]\": with it there are more than 2000000 names or 10000 patterns",
+            "names.toml:21:7: \"n[21-99999]\": more than 2000000 names or 10000 patterns",
         ),
     ] {
         let file = lab.env.file(name, text);
@@ -252,7 +248,11 @@ fn files_of_another_kind() {
     let utf16_without_mark: Vec<u8> = "web1\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let many: Vec<u8> = "-x\n".repeat(5_000_000).into_bytes();
     for (name, bytes, words) in [
-        ("utf16", utf16, "utf16:1:1: \"\u{fffd}\u{fffd}w\\0e\\0b\\01\\0\": not UTF-8 text, but UTF-16: iconv"),
+        (
+            "utf16",
+            utf16,
+            "utf16:1:1: \"\u{fffd}\u{fffd}w\\0e\\0b\\01\\0\": not UTF-8 text, but UTF-16: convert it with iconv",
+        ),
         ("utf16le", utf16_without_mark, "utf16le:1:1: \"w\\0e\\0b\\01\\0\": a host name cannot contain '\\0'"),
         ("nul", b"web1\nweb\x002\n".to_vec(), "nul:2:1: \"web\\02\": a host name cannot contain '\\0'"),
         ("latin", b"web1\n  caf\xe9 x\n".to_vec(), "latin:2:6: "),
@@ -272,7 +272,7 @@ fn files_of_another_kind() {
         (
             "hosts",
             (0..=100_000).map(|n| format!("n{n}\n")).collect::<String>().into_bytes(),
-            "hosts:100001:1: \"n100000\": with these there are more than 100000 hosts",
+            "hosts:100001:1: \"n100000\": more than 100000 hosts",
         ),
     ] {
         let file = lab.env.file(name, bytes);

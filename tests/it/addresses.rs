@@ -73,7 +73,7 @@ fn a_link_local_address_is_a_host_everywhere() {
         let numbered = format!("[{address}%{number}]:{port}");
         env.pssh().args(["-H", &numbered, "echo it"]).run().exits(0).ends(&format!("{address}%{number}"), "ok");
         let run = env.pssh().args(["-H", &format!("{name}:{port}"), "echo it"]).run();
-        run.exits(2).stderr_has(&format!("a port needs brackets round the IPv6 address: {place}"));
+        run.exits(2).stderr_has(&format!("a port needs brackets around the IPv6 address: {place}"));
         env.pssh().arg("-h").arg(&list).arg("echo it").run().exits(0).ends(&name, "ok");
         env.pssh().args(["-J", &place, "-H", &sshd.hosts()[0], "echo it"]).run().exits(0);
         let own = format!("BindAddress={name}");

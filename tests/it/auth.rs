@@ -216,7 +216,7 @@ fn a_server_that_takes_no_keys() {
         Setup { config: "PubkeyAuthentication no\nPasswordAuthentication yes\n", ..Setup::default() },
     );
     let run = env.pssh().hosts(sshd.hosts()).arg("true").run();
-    run.exits(4).ends(&sshd.label(), "auth: ").hints(&sshd.label(), "takes no public keys");
+    run.exits(4).ends(&sshd.label(), "auth: ").hints(&sshd.label(), "accepts no public keys");
     run.check(run.outcome(&sshd.label()).contains("the server offers password"), "says what it takes");
 }
 

@@ -222,9 +222,9 @@ fn only_identities_that_are_tried_show_in_their_order() {
     // The tests may be run with a terminal.
     let batch = ["--explain", "--no-agent", "-O", "BatchMode=yes"];
     let explain = |args: &[&str]| env.pssh().hosts(["h"]).args(batch).args(args).run();
-    let no_key = "# not tried: method publickey\t# there is no key to offer";
-    let no_password = "# not tried: method password\t# there is no password; -A asks for one";
-    let nobody = "# not tried: method keyboard-interactive\t# there is no password, and no terminal to ask on";
+    let no_key = "# not tried: method publickey\t# no key to offer";
+    let no_password = "# not tried: method password\t# no password; -A asks for one";
+    let nobody = "# not tried: method keyboard-interactive\t# no password, and no terminal to ask on";
     assert_eq!(logins(&explain(&[])), ["methods none", no_key, nobody, no_password]);
     for (name, kind) in [("id_rsa", "rsa"), ("id_ed25519", "ed25519"), ("own", "ecdsa")] {
         ssh_keygen(&env.ssh_dir().join(name), &["-q", "-t", kind, "-N", ""]);
@@ -279,7 +279,7 @@ fn the_agent_s_keys_stand_where_they_are_tried() {
         [
             "# not tried: identityagent /nonexistent/agent\t# No such file or directory",
             "methods keyboard-interactive,password",
-            "# not tried: method publickey\t# there is no key to offer"
+            "# not tried: method publickey\t# no key to offer"
         ]
     );
 }

@@ -58,7 +58,7 @@ const WEAK: [(&str, &str, &str); 5] = [
     ("host-key-check", "off", "weaken the check of host keys"),
     ("host-key-check", "accept-new", "weaken the check of host keys"),
     ("known-hosts", "planted", "choose the known host keys"),
-    ("password-file", "secret", "have a file read here that a host is told"),
+    ("password-file", "secret", "choose a password file"),
 ];
 
 #[test]

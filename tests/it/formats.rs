@@ -65,7 +65,7 @@ fn lines_start_as_the_template_says() {
         run.check(run.stderr_text() == format!("{label}: b\n"), "nothing else");
     }
     let wrong = lines(&["--prefix", "{hots}"]);
-    wrong.exits(2).stderr_has("{hots} is not known; did you mean host?");
+    wrong.exits(2).stderr_has("unknown field {hots}; did you mean host?");
     lines(&["-i", "--align"]).exits(2).stderr_has("--align needs --format lines, not inline");
     lines(&["--sort"]).exits(2).stderr_has("--sort needs --format inline, not lines");
     assert_eq!(sshd.connections(), 8, "what is wrong connects to nothing");
@@ -128,7 +128,7 @@ fn output_that_cannot_be_kept_is_the_failure_of_its_host_alone() {
     let run = pssh.arg(format!("{NUMBER}[ $n = 2 ] || seq 400000; echo end; exit 3")).run();
     run.exits(1).stderr_has("pssh: 2 hosts: 1 exit, 1 local\n");
     let text = without_times(&String::from_utf8_lossy(&run.stdout));
-    let hint = format!("make room in {}; the command itself: exit 3", missing.display());
+    let hint = format!("free some space in {}; the command itself: exit 3", missing.display());
     run.stderr_has(&format!("pssh: 127.0.1.1: hint: {hint}\n"));
     let reason = "local: keeping its output in a temporary file: No such file or directory";
     let is_first = |number: usize| {
@@ -221,8 +221,8 @@ fn reasons_are_pssh_s_where_it_has_them_and_hints_are_on_standard_error() {
     let (hints, rest) =
         text.split_once("pssh: 6 hosts: 1 ok, 1 exit, 1 signal, 2 timeout, 1 connect\n").unwrap_or_default();
     let expected = "\
-        pssh: 127.0.1.3: hint: the command was told to stop; -t 0 lets it take as long as it needs\n\
-        pssh: 127.0.1.4: hint: the command was told to stop; a longer --channel-timeout lets it be silent for longer\n\
+        pssh: 127.0.1.3: hint: the command was asked to stop; -t 0 removes the time limit\n\
+        pssh: 127.0.1.4: hint: the command was asked to stop; a longer --channel-timeout allows longer silences\n\
         pssh: 127.0.0.1: hint: is sshd running there, on that port, and not behind a firewall?\n";
     run.check(hints == expected, "whose hints they are");
     run.check(rest.is_empty(), "six hosts are seen one by one");
@@ -363,7 +363,7 @@ fn files_that_cannot_be_written_are_failures_of_their_hosts_alone() {
     let file = |place: usize| format!("d/{}", hosts[place]);
     run.ends("127.0.1.1", &format!("local: writing its output: {}: Is a directory", file(0)));
     run.ends("127.0.1.2", &format!("local: writing its output: {}: No space left on device", file(1)));
-    run.hints("127.0.1.2", "not all of its output is there; the command itself: exit 3");
+    run.hints("127.0.1.2", "its output is incomplete; the command itself: exit 3");
     run.ends("127.0.1.3", &format!("local: writing its output: {}: No such device", file(2)));
     run.ends("127.0.1.4", "exit 3");
     run.stderr_has("pssh: 4 hosts: 1 exit, 3 local\n");
@@ -376,7 +376,7 @@ fn a_directory_that_cannot_be_used_is_told_before_anything_runs() {
     let (env, sshd) = hosts(1);
     let file: PathBuf = env.file("plain", "x");
     let run = run(&env, &sshd, &["-e", "plain/d"], "true");
-    run.exits(1).stderr_has("pssh: --errdir plain/d: cannot be made: Not a directory\n");
+    run.exits(1).stderr_has("pssh: --errdir plain/d: cannot be created: Not a directory\n");
     assert_eq!((sshd.connections(), read(file)), (0, b"x".to_vec()));
 }
 

@@ -143,8 +143,8 @@ fn everything_wrong_is_told_before_the_first_connection() {
         &sshd,
         values,
         &[
-            &format!("{file}:2: {second}: expected 1 value in order (%s, %q, %d) and found 2"),
-            &format!("{file}:3: {third}: expected 1 value in order (%s, %q, %d) and found 3"),
+            &format!("{file}:2: {second}: expected 1 positional value, found 2 (write %% for a literal %)"),
+            &format!("{file}:3: {third}: expected 1 positional value, found 3 (write %% for a literal %)"),
         ],
     );
     let (unknown, file) = pssh("unknown.json", "[{\"a\":1},\n{\"b\":1},\n{\"a\":\"x\"}]", "echo %(a)d");
@@ -153,19 +153,19 @@ fn everything_wrong_is_told_before_the_first_connection() {
         unknown,
         &[
             &format!(
-                "{file}:2: {second}: there is no value named \"a\"; there are b, host, user, port, index (and %% is a percent sign)"
+                "{file}:2: {second}: there is no value named \"a\"; known names: b, host, user, port, index (write %% for a literal %)"
             ),
-            &format!("{file}:3: {third}: \"x\" is not a whole number, as %d needs it"),
+            &format!("{file}:3: {third}: \"x\" is not a whole number, which %d requires"),
         ],
     );
     let (syntax, file) = pssh("syntax.json", "[1,\n2,,3]", "echo %q");
-    refused(&sshd, syntax, &[&format!("{file}:2:3: it is not JSON: expected value")]);
+    refused(&sshd, syntax, &[&format!("{file}:2:3: not JSON: expected value")]);
     let (other, _) = pssh("good.csv", "a\nb\nc\n", "date +%F %q");
     let run = other.run();
-    run.exits(2).stderr_has("\"%F\" in the command is not supported; places for values are %s, %q, %d");
+    run.exits(2).stderr_has("\"%F\" in the command is not supported; placeholders are %s, %q and %d");
     run.check(sshd.connections() == 0, "nothing was connected to");
     let single = |option: &str| env.pssh().hosts(&hosts).args(["--host-arg", option, "--", "echo %q"]);
-    refused(&sshd, single("web9=x"), &["--host-arg \"web9\": there is no such host in this run"]);
+    refused(&sshd, single("web9=x"), &["--host-arg \"web9\": no such host in this run"]);
     let named = |option: &str| env.pssh().hosts(&hosts).args(["--host-arg", option, "--", "echo %(role)q"]);
     let unused = format!("{first}:rolle=x");
     let problem = "the command does not use it as %(rolle)s; did you mean role?";
@@ -174,8 +174,8 @@ fn everything_wrong_is_told_before_the_first_connection() {
         &sshd,
         single(&format!("{first}=x")),
         &[
-            &format!("host arguments: {second}: expected 1 value in order (%s, %q, %d) and found 0"),
-            &format!("host arguments: {third}: expected 1 value in order (%s, %q, %d) and found 0"),
+            &format!("host arguments: {second}: expected 1 positional value, found 0 (write %% for a literal %)"),
+            &format!("host arguments: {third}: expected 1 positional value, found 0 (write %% for a literal %)"),
         ],
     );
     let both = env.pssh().args(["-h", "-", "--host-args", "-", "true"]);
@@ -241,7 +241,7 @@ fn fields_of_the_hosts_file_are_filled_in_where_the_command_names_them() {
     let run = env.pssh().arg("-h").arg(&list).args(["--", "echo %(rolle)q"]).run();
     run.exits(2).stderr_has("\"role\": not an option").stderr_has("did you mean rolle?");
     let run = env.pssh().arg("-h").arg(&marked).args(["--", "echo %(rolle)q"]).run();
-    run.exits(2).stderr_has("marked:1:1: ").stderr_has("there are role, unit, host, user, port, index");
+    run.exits(2).stderr_has("marked:1:1: ").stderr_has("known names: role, unit, host, user, port, index");
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn rows_that_seem_to_name_their_host_are_not_taken_in_order() {
         let refused = run(&format!("{column},v\n{two} ,2\n {one},1\n"), &[]);
         refused.exits(2).stderr_has(&format!("rows.csv: the column \"{column}\" has names of hosts of this run"));
         let word = if column.contains(' ') { format!("'{column}'") } else { column.to_owned() };
-        refused.stderr_has(&format!("--host-column {word},"));
+        refused.stderr_has(&format!("use --host-column {word} with"));
         run(&format!("{column},v\n{one},1\n{two},2\n"), &[]).exits(0);
     }
     // So are names that differ in capitals, blanks and domains.
@@ -292,11 +292,11 @@ fn rows_that_seem_to_name_their_host_are_not_taken_in_order() {
     for text in ["w2,2\nw1,1\n", "host,version\nw1,1\n"] {
         named("w1 w2", text, "%q %q")
             .exits(2)
-            .stderr_has("rows.csv: the first values of the rows are the hosts of this run");
+            .stderr_has("rows.csv: the first values of the rows are hosts of this run");
     }
     let json = env.file("rows.json", "[[\"w2\",\"2\"],[\"w1\",\"1\"]]");
     let run_of = env.pssh().args(["-H", "w1 w2", "--dry-run", "--host-args"]).arg(json).arg("%q %q").run();
-    run_of.exits(2).stderr_has("rows.json: the first values of the rows are the hosts of this run");
+    run_of.exits(2).stderr_has("rows.json: the first values of the rows are hosts of this run");
     named("w1 w2", "w1,1\nw2,2\n", "%q %q").exits(0).stdout_is("w1: 'w1' '1'\nw2: 'w2' '2'\n");
     named("w1 w2", "w2\nw1\n", "%q").exits(0).stdout_is("w1: 'w2'\nw2: 'w1'\n");
     // Other values there are values.
@@ -376,10 +376,10 @@ fn a_template_with_places_that_nothing_fills_is_refused() {
             "%q",
             "pssh: --template: %s, %q and %d need a name here: %(host)s, %(user)s, %(port)s, %(index)s; write %% for a percent sign\n".to_owned(),
         ),
-        ("%h", "\"%h\" in the command is not supported; places for values are %s, %q, %d".to_owned()),
-        ("100%", "\"%\" in the command stands for nothing".to_owned()),
-        ("'%(host)q'", "%q stands inside quotes".to_owned()),
-        ("%(host)d", "is not a whole number, as %d needs it".to_owned()),
+        ("%h", "\"%h\" in the command is not supported; placeholders are %s, %q and %d".to_owned()),
+        ("100%", "\"%\" in the command is incomplete".to_owned()),
+        ("'%(host)q'", "%q inside quotes would end them".to_owned()),
+        ("%(host)d", "is not a whole number, which %d requires".to_owned()),
     ] {
         let run = env.pssh().hosts(sshd.hosts()).args(["--template", "--", "echo", word]);
         names(&sshd, run, &[&words]);
@@ -400,9 +400,9 @@ fn a_table_with_other_separators_is_told() {
     let row = |separator: &str| format!("host{separator}v\n{}{separator}3\n", hosts[0]);
     let (run, file) = pssh("v.csv", &row(";"), "echo %(v)q");
     let advice = format!(
-        "pssh: {file}: the fields seem to be separated by \";\", and \"host;v\" is one field; expected commas: tr ';' ',' <{file} makes that\n"
+        "pssh: {file}: the fields seem to be separated by \";\", so \"host;v\" is a single field; expected commas: tr ';' ',' <{file} converts it\n"
     );
-    names(&sshd, run, &[&advice, "there is no value named \"v\"; there are host;v, host,"]);
+    names(&sshd, run, &[&advice, "there is no value named \"v\"; known names: host;v, host,"]);
     let (run, _) = pssh("t.csv", &row("\t"), "echo %(v)q");
     names(&sshd, run, &["the fields seem to be separated by tabs", "expected commas: give it the ending .tsv\n"]);
     let (run, _) = pssh("t.tsv", &row(","), "echo %(v)q");
@@ -410,11 +410,11 @@ fn a_table_with_other_separators_is_told() {
         &sshd,
         run,
         &[
-            "separated by commas, and \"host,v\" is one field; expected tabs, as in all files with the ending .tsv: give it",
+            "separated by commas, so \"host,v\" is a single field; expected tabs, as in all files with the ending .tsv: give it",
         ],
     );
     let (run, _) = pssh("two.csv", "a;b\n", "echo %q %q");
-    names(&sshd, run, &["separated by \";\"", "expected 2 values in order (%s, %q, %d) and found 1"]);
+    names(&sshd, run, &["separated by \";\"", "expected 2 positional values, found 1 (write %% for a literal %)"]);
     // What would work does.
     let (run, _) = pssh("t.tsv", &row("\t"), "echo %(v)q");
     said(&run.run(), &sshd, &["3"]);

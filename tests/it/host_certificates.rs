@@ -120,11 +120,11 @@ fn one_authority_for_jump_hosts_and_hosts() {
     run.exits(4).stderr_has("pssh: 3 hosts: 2 ok, 1 hostkey");
     run.stderr_has("is not in known_hosts; it offers ecdsa-sha2-nistp256 SHA256:");
     run.stderr_has(
-        "its certificate does not count: it is not valid for this name, but for 127.0.1.1, 127.0.1.2, 127.0.1.3",
+        "its certificate is not accepted: it is not valid for this name, but for 127.0.1.1, 127.0.1.2, 127.0.1.3",
     );
     // A jump host whose certificate does not count lets nobody through.
     let run = env.pssh().hosts(&hosts[..3]).args(["-J", &hosts[3], "echo", "in"]).run();
-    run.exits(4).stderr_has("its certificate does not count").stdout_is("");
+    run.exits(4).stderr_has("its certificate is not accepted").stdout_is("");
     let run = env.pssh().hosts(&hosts[..3]).args(["-O", "CASignatureAlgorithms=rsa-sha2-512", "true"]).run();
     run.exits(4).stderr_has("it is signed with ssh-ed25519, which CASignatureAlgorithms does not allow");
 }

@@ -117,10 +117,10 @@ fn slips_are_refused_all_at_once_before_anything_connects() {
     for told in [
         ":2:1: \"prot\": there is no such key; did you mean port?",
         ":3:8: \"port\": the port \"x\" is not a number",
-        ":4:12: \"password\": a password does not stand in a file",
+        ":4:12: \"password\": passwords are not allowed here",
         "password-file",
         ":5:2: \"hots\": expected tables of hosts",
-        ":6:7: \"n[1-\": the [ has no ] after it",
+        ":6:7: \"n[1-\": unmatched [",
     ] {
         refused.stderr_has(told);
     }
@@ -144,7 +144,7 @@ fn slips_are_refused_all_at_once_before_anything_connects() {
     run.exits(2).stderr_has("too open").stderr_lacks("hunter2");
     let hosts = env.file("hosts", "a prot=22\nb password=hunter2\nc timeout=soon x=1\nd x=\"1\n");
     let run = env.pssh().arg("-h").arg(hosts).arg("true").run();
-    run.exits(2).stderr_has(":1:3: \"prot\": did you mean port? An argument for the command of this name is arg.prot");
+    run.exits(2).stderr_has(":1:3: \"prot\": did you mean port? For an argument of the command, write arg.prot");
     run.stderr_has(":2:3: ").stderr_has(":3:3: \"timeout=soon\"").stderr_has(":4:3: ").stderr_lacks("hunter2");
     assert_eq!(server.connections(), 0);
 }
@@ -158,7 +158,7 @@ fn a_table_that_is_about_nobody_is_noted() {
     quiet.exits(0).stderr_lacks("web[1-3]");
     run(&env, config, &[&sshd.hosts()[0]], &["-v", "true"])
         .exits(0)
-        .stderr_has("hosts.toml:1:7: host \"web[1-3]\": there is no such host in the list");
+        .stderr_has("hosts.toml:1:7: host \"web[1-3]\" is not in the list");
 }
 
 #[test]

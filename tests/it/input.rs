@@ -161,8 +161,8 @@ fn input_that_cannot_be_kept_is_no_end_of_input() {
     let run = fleet.pssh("cat >/dev/null; echo took it for all").shell(script).limit(SOON).run();
     run.exits(1);
     let label = fleet.sshd.label();
-    run.ends(&label, "local: reading standard input: it cannot be kept in a temporary file: ");
-    run.hints(&label, "has not got all of its input");
+    run.ends(&label, "local: reading standard input: it cannot be stored in a temporary file: ");
+    run.hints(&label, "did not get all of its input");
     run.check(run.stdout_of(&label).is_empty(), "the command was not told that this was all");
 }
 

@@ -132,7 +132,7 @@ fn a_code_is_typed_at_a_terminal() {
     let file = secret_file(&env, "password", PASSWORD);
     let run = env.pssh().hosts([server.addr()]).args(["-l", "me", "--password-file"]).arg(&file).arg("true").run();
     run.exits(4).ends(RAW, "auth: me: the server offers keyboard-interactive; keyboard-interactive: it asks \"Verif");
-    run.hints(RAW, "typed at a terminal, or into the program of SSH_ASKPASS");
+    run.hints(RAW, "answer at a terminal, or with the SSH_ASKPASS program");
     run.check(!run.hint(RAW).is_some_and(|hint| hint.contains("-A")), "the password is there");
 }
 
@@ -312,7 +312,7 @@ fn a_code_that_nobody_knows_leaves_the_password_its_own_method() {
     // Where the method is turned off nothing has to be answered.
     let before = server.auth_attempts();
     let run = pssh(&file).args(["-O", "PreferredAuthentications=keyboard-interactive", "true"]).run();
-    run.exits(4).ends(RAW, "auth: ").stderr_has("hint: the answer has to be typed at a terminal");
+    run.exits(4).ends(RAW, "auth: ").stderr_has("hint: answer at a terminal");
     assert_eq!(server.auth_attempts(), before);
 }
 

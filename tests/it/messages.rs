@@ -304,7 +304,7 @@ fn hosts_files_that_are_none() {
     let run = pssh(&["-h", "crlf", "--dry-run"]).run();
     run.exits(0).stdout_is("web1: x\nweb2: x\n").check(run.stderr.is_empty(), "line ends of Windows are fine");
     env.file("bad", "web1\nweb2 prot=22\nweb3;reboot\n");
-    let text = "pssh: bad:2:6: \"prot\": did you mean port? An argument for the command of this name is arg.prot\n\
+    let text = "pssh: bad:2:6: \"prot\": did you mean port? For an argument of the command, write arg.prot\n\
                 pssh: bad:3:1: \"web3;reboot\": a host name cannot contain ';'\n";
     says(&env, pssh(&["-h", "bad"]), 2, &[], text);
 }
@@ -358,7 +358,7 @@ fn an_address_that_does_not_answer() {
     let env = Env::new();
     let listener = full_listener();
     let text = "pssh: 127.0.0.1: timeout connect: no TCP connection within 1 s\n  \
-                hint: is it up, and not behind a firewall? A slow host or link may need a longer --connect-timeout\n";
+                hint: is the host up, and does a firewall block the port? A slow host or link may need a longer --connect-timeout\n";
     says(&env, once(&env).hosts([listener.address]).args(["--connect-timeout", "1", "x"]), 3, &[], text);
 }
 
@@ -442,6 +442,6 @@ fn no_way_to_log_in_is_left() {
     let text = "pssh: 127.0.1.1: auth: root: no identity to offer; the server offers publickey; \
                 {HOME}/.ssh/id_ed25519: the key is encrypted, and there is no terminal to ask on; load it into an agent \
                 first (ssh-add {HOME}/.ssh/id_ed25519)\n  \
-                hint: an agent that holds the key, or its passphrase in --password-file FILE, needs no terminal\n";
+                hint: without a terminal, use an agent that holds the key, or --password-file FILE with its passphrase\n";
     says(&env, pssh().arg("x"), 4, &[], text);
 }

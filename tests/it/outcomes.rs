@@ -435,7 +435,7 @@ fn authentication_that_is_never_answered() {
 #[test]
 fn a_channel_that_is_never_opened() {
     let run = strikes(&Ward::with_fault(Fault::StallChannelOpen), "timeout connect: no session channel within 2 s");
-    run.hints(SICK, "the login has worked");
+    run.hints(SICK, "the login succeeded");
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn what_matches_is_killed_and_the_rest_lives() {
 fn nothing_to_kill_is_told_from_a_pattern_that_is_none() {
     let (env, sshd) = hosts(1);
     let run = env.run_of(Program::Pnuke).hosts(sshd.hosts()).arg("no-such-process-at-all").run();
-    run.exits(5).stderr_has("hint: no process has matched");
+    run.exits(5).stderr_has("hint: no process matched");
     run.check(run.stdout_text().ends_with(" Exited with error code 1\n"), "pssh's words");
     let run = env.run_of(Program::Pnuke).hosts(sshd.hosts()).args(["--", "--no-such-option x"]).run();
     run.exits(5).stderr_has("hint: pkill does not understand the pattern");

@@ -517,7 +517,7 @@ fn a_command_that_fails_is_quoted() {
     silent.exits(3).ends("web1", "timeout connect: no SSH banner within 2 s").within(10);
     assert_eq!(marked("fails"), Vec::<String>::new(), "nothing is left of the commands");
     let nothing = env.pssh().hosts(["web1"]).args(["--proxy-command", "nc %h %x", "echo up"]).run();
-    nothing.exits(2).stderr_has("%x is not known");
+    nothing.exits(2).stderr_has("unknown %x");
 }
 
 #[test]

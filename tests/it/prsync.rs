@@ -62,7 +62,7 @@ fn what_rsync_says_is_the_hosts_output() {
     run.exits(0).check(run.stdout_text().contains("tree/sub/b c 'd'\n"), "the list of -v, by -i");
     let run =
         env.run_of(Program::Prsync).hosts(sshd.hosts()).args(["-o", "o", "-e", "e"]).args(["no-such-file", "x"]).run();
-    run.exits(4).stderr_has("and rsync has named them; -i shows all that rsync has said");
+    run.exits(4).stderr_has("rsync names them; -i shows all output of rsync");
     let reason = "127.0.1.1: rsync: [sender] link_stat \"";
     run.stderr_has(reason).stderr_has("no-such-file\" failed: No such file or directory (2)\n");
     run.stderr_lacks("rsync error: ");

@@ -243,7 +243,7 @@ fn a_connection_that_is_cut_leaves_the_old_file_and_resume_goes_on() {
     assert_eq!(fs::read(there.join("data")).expect("the old file"), b"old\n");
     let left = fs::read_dir(&there).expect("a directory").map(|entry| entry.expect("an entry").path());
     let left = left.map(|path| path.display().to_string()).find(|path| path.contains("/.data.pssh-")).expect("a rest");
-    cut.stderr_has(&format!("hint: left there, unfinished, to be removed: {left} (--resume "));
+    cut.stderr_has(&format!("hint: left there, unfinished: remove {left} (--resume "));
     let cut = run(&["--resume"], 12_000_000);
     cut.exits(4);
     assert_eq!(fs::read(there.join("data")).expect("the old file"), b"old\n");
@@ -325,7 +325,7 @@ fn a_copy_that_is_stopped_leaves_nothing_behind() {
     sshd.wait_for_processes("sftp-server", 0);
     let run = pscp(&env, &sshd).args(["--channel-timeout", "1"]).arg(&file).arg(&fifo).run();
     run.exits(3).check(run.stdout_text().contains(" Timed out, nothing was heard within 1 s"), "what was awaited");
-    run.stderr_lacks("the command").stderr_has("a longer --channel-timeout lets it be silent for longer");
+    run.stderr_lacks("the command").stderr_has("a longer --channel-timeout allows longer silences");
 }
 
 #[test]

@@ -47,12 +47,12 @@ fn a_full_disk_is_named_and_leaves_the_old_file() {
     fs::write(small.0.join("data"), vec![2; 600 << 10]).expect("a file");
     let file = env.file("data", vec![1; 700 << 10]);
     let run = pscp(&env, &sshd).arg(&file).arg(&small.0).run();
-    let hint = "hint: the old file stays until the new one is complete; --inplace needs no room for both";
+    let hint = "hint: the old file stays until the new one is complete; --inplace does not need space for both";
     run.exits(4).stderr_has(hint);
     assert_eq!((fs::read(&data).expect("it").len(), temporaries(&small.0)), (600 << 10, 0));
     // What is kept to go on with is named, since it fills the disk.
     let run = pscp(&env, &sshd).arg("--resume").arg(&file).arg(&small.0).run();
-    run.exits(4).stderr_lacks("--inplace").stderr_has("hint: --resume goes on with what is kept once there is room");
+    run.exits(4).stderr_lacks("--inplace").stderr_has("hint: --resume continues the kept file once there is space");
     let said = run.stdout_text();
     let (_, kept) = said.split_once("No space left on device; what has arrived is kept as ").expect("its name");
     let kept = kept.lines().next().expect("a path");
@@ -89,7 +89,7 @@ fn what_a_lost_download_keeps_to_go_on_with_is_named() {
     let (_, cut) = run(12_000, &[]);
     cut.exits(4).stderr_lacks("kept");
     let (host, cut) = run(12_000, &["--resume"]);
-    let hint = "hint: what has arrived is kept here, and the same command goes on with it: ";
+    let hint = "hint: partial files are kept here, and the same command continues them: ";
     cut.exits(4).stderr_has(hint).check(cut.stdout_text().contains(" lost: "), "the outcome");
     let said = cut.stderr_text();
     let kept = said.split_once(hint).and_then(|(_, rest)| rest.lines().next()).expect("a path");
@@ -140,7 +140,7 @@ fn renames_are_refused(config: &'static str) {
     let run = pscp(&env, &sshd).arg(&file).arg(&target).run();
     let refused = |target: &Path| format!("{}: the new file cannot take its place: ", target.display());
     run.exits(4).check(run.stdout_text().contains(&refused(&target)), "what was refused");
-    run.stderr_has("hint: --inplace writes into the file itself, and renames nothing");
+    run.stderr_has("hint: --inplace writes into the file itself, without a rename");
     assert_eq!((fs::read(&behind).expect("it"), temporaries(&there)), (b"old\n".to_vec(), 0));
     pscp(&env, &sshd).arg("--inplace").arg(&file).arg(&target).run().exits(0);
     assert_eq!(fs::read(&behind).expect("it"), b"new\n");
@@ -154,14 +154,14 @@ fn renames_are_refused(config: &'static str) {
     fs::set_permissions(&data, fs::Permissions::from_mode(0o666)).expect("a mode");
     let run = pscp(&env, &sshd).args(["-l", &account.name]).arg(&file).arg(sticky.path()).run();
     run.exits(4).check(run.stdout_text().contains(&refused(&data)), "what was refused");
-    run.stderr_has("hint: --inplace writes into the file itself, and renames nothing");
+    run.stderr_has("hint: --inplace writes into the file itself, without a rename");
     assert_eq!((fs::read(&data).expect("it"), temporaries(sticky.path())), (b"old\n".to_vec(), 0));
     pscp(&env, &sshd).args(["-l", &account.name, "--inplace"]).arg(&file).arg(sticky.path()).run().exits(0);
     assert_eq!(fs::read(&data).expect("it"), b"new\n");
     // A directory that takes no new file: --inplace helps for the file alone.
     fs::set_permissions(sticky.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
     let run = pscp(&env, &sshd).args(["-l", &account.name]).arg(&file).arg(&data).run();
-    run.exits(4).stderr_has("hint: the directory takes no new file; --inplace writes into the one that is there");
+    run.exits(4).stderr_has("hint: the directory accepts no new file; --inplace writes into the existing one");
     fs::remove_file(&data).expect("a file");
     for target in [sticky.path(), &data] {
         let run = pscp(&env, &sshd).args(["-l", &account.name]).arg(&file).arg(target).run();

@@ -141,7 +141,7 @@ db1: signal KILL
 half
 ---------------
 db2: timeout command: not finished within 1 s
-  hint: the command was told to stop, and has not: it may still be running there
+  hint: the command was asked to stop, but it may still be running there
 ---------------
 waiting
 ---------------
@@ -242,7 +242,7 @@ web06: nowhere
 pssh: db1: signal KILL
 db1: half
 pssh: db2: timeout command: not finished within 1 s
-  hint: the command was told to stop, and has not: it may still be running there
+  hint: the command was asked to stop, but it may still be running there
 db2: waiting
 pssh: db3: lost: the channel was closed without an exit status
   hint: the command may still be running there, or may have ended
@@ -621,7 +621,7 @@ fn output_that_cannot_be_kept_is_a_failure_and_the_rest_is_shown() {
     let run = pssh.variable("TMPDIR", "/no-such-directory").run();
     let label = sshd.label();
     run.exits(1)
-        .stderr_has(&format!("pssh: {label}: the output could not be kept to its end: No such file or directory"));
+        .stderr_has(&format!("pssh: {label}: part of the output could not be stored: No such file or directory"));
     let heading = format!("---------------\n{label}: exit 0\n---------------\nfirst\n\0\0");
     run.check(run.stdout.starts_with(heading.as_bytes()) && run.stdout.len() > 500_000, "what was kept");
     run.check(

@@ -158,7 +158,7 @@ fn a_terminal_only_where_it_is_asked_for() {
         says(&run, &sshd.label(), "none\n");
         run.check(run.stderr_of(&sshd.label()) == b"err\n", "stderr");
     }
-    run(&["-v", "-O", "RequestTTY=yes"]).stderr_has("no terminal is asked for");
+    run(&["-v", "-O", "RequestTTY=yes"]).stderr_has("no pty is requested");
 }
 
 #[test]

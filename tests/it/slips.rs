@@ -250,9 +250,9 @@ fn a_second_host_on_a_line() {
     let told = |text: &str, words: &str| {
         dry(text).exits(0).stderr_has(words).stderr_has("; a line has one host: host[:port] [user]\n");
     };
-    told("web1 web2\nweb3", "hosts.txt:1:6: \"web2\" is the user on web1 here, and looks like another host");
-    told("db mail\nmail\n", "hosts.txt:1:4: \"mail\" is the user on db here, and is also a host of the list");
-    told("db me@mail\nmail\n", "\"me@mail\" is the user on db here, and is also a host of the list");
+    told("web1 web2\nweb3", "hosts.txt:1:6: \"web2\" is read as the user on web1, but looks like another host");
+    told("db mail\nmail\n", "hosts.txt:1:4: \"mail\" is read as the user on db, but is also a host of the list");
+    told("db me@mail\nmail\n", "\"me@mail\" is read as the user on db, but is also a host of the list");
     let many: String = (0..9).map(|n| format!("web{n} web{n}1\n")).collect();
     dry(&many).exits(0).stderr_has("pssh: ... and 6 more users like these\n");
     for text in

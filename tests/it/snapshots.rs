@@ -48,7 +48,7 @@ waiting
 ";
 /// The same: standard error, up to the tally.
 const HINTS: &str = "\
-pssh: db2: hint: the command was told to stop, and has not: it may still be running there
+pssh: db2: hint: the command was asked to stop, but it may still be running there
 pssh: db3: hint: the command may still be running there, or may have ended
 pssh: gone1: hint: is sshd running there, on that port, and not behind a firewall?
 pssh: gone2: hint: is sshd running there, on that port, and not behind a firewall?
@@ -85,7 +85,7 @@ pssh: closed: auth: nobody: refused after trying ssh-ed25519 HOME/.ssh/id_ed2551
   hint: is the key in that user's authorized_keys? Name another with --identity FILE, the user with -l
 pssh: db1: signal KILL
 pssh: db2: timeout command: not finished within 1 s
-  hint: the command was told to stop, and has not: it may still be running there
+  hint: the command was asked to stop, but it may still be running there
 pssh: db3: lost: the channel was closed without an exit status
   hint: the command may still be running there, or may have ended
 pssh: gone1: connect: 127.0.0.51 port REFUSED: Connection refused

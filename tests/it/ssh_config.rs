@@ -107,7 +107,7 @@ fn the_jump_host_of_a_jump_host_is_gone_through_first() {
     run.exits(0).stdout_is("inner: in\n");
     assert_eq!(sshd.connections(), 3);
     let run = env.pssh().hosts(["round"]).args(["echo", "in"]).run();
-    run.exits(2).stderr_has("jump hosts in a row");
+    run.exits(2).stderr_has("more than 16 jump hosts");
     assert_eq!(sshd.connections(), 3);
 }
 

@@ -98,7 +98,7 @@ fn a_limit_on_threads_makes_the_pool_smaller_and_is_said_once() {
     let none = run(4, &["-J", &one, "--num-retries", "1"]);
     none.exits(4).check(none.outcomes().len() == 20, "every host has its outcome");
     none.ends("127.0.9.1", "proxy: 127.0.10.1").stderr_has("starting a thread: Resource temporarily unavailable\n");
-    none.hints("127.0.9.1", "more threads and processes (ulimit -u, pids.max of the cgroup)");
+    none.hints("127.0.9.1", "the limit of threads and processes (ulimit -u, pids.max of the cgroup)");
     // With none at all there is no run.
     let before = server.connections();
     run(2, &[]).exits(1).stderr_has("Resource temporarily unavailable");

@@ -68,9 +68,9 @@ fn a_timeout_leaves_nothing_on_twenty_hosts() {
             run.ends(&label, "timeout command: not finished within 2 s");
             run.check(run.stdout_of(&label) == b"begun\n", "its output so far");
         }
-        run.stderr_has("hint: the command was told to stop").stderr_lacks("may still be running");
+        run.stderr_has("hint: the command was asked to stop").stderr_lacks("may still be running");
         // The same hint is said with the first three of them, and once for the others.
-        run.stderr_has("pssh: hint for 17 more hosts: the command was told to stop");
+        run.stderr_has("pssh: hint for 17 more hosts: the command was asked to stop");
     }
 }
 

@@ -528,7 +528,7 @@ fn options_for_sudo_are_checked() {
     let env = Env::new();
     for (args, words) in [
         (&["--sudo-password-file", "x", "id"][..], "--sudo-password-file needs --sudo or --run-as USER"),
-        (&["--run-as=-u", "id"], "does not begin with -"),
+        (&["--run-as=-u", "id"], "a user name cannot begin with -"),
         (&["--run-as", "", "id"], "the name is empty"),
     ] {
         let status = if args.contains(&"missing") { 1 } else { 2 };

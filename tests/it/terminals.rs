@@ -144,9 +144,9 @@ fn a_hint_says_whose_it_is_and_stands_below_its_host_s_block() {
     let lab = Lab::new(1);
     let args = ["--color=never", "--progress=never", "-i", "-t1"];
     lab.pty.show(lab.pssh(&args, "printf x; exec sleep 977")).run().exits(3);
-    let screen = lab.pty.wait_for_screen(COLUMNS, ROWS, |text| text.contains("lets it take as long as it needs"));
+    let screen = lab.pty.wait_for_screen(COLUMNS, ROWS, |text| text.contains("-t 0 removes the time limit"));
     let (_, end) = screen.split_once(" [FAILURE] ").expect("a line");
-    let hint = "pssh: 127.0.1.1: hint: the command was told to stop; -t 0 lets it take as long as it needs";
+    let hint = "pssh: 127.0.1.1: hint: the command was asked to stop; -t 0 removes the time limit";
     assert_eq!(end.trim_end(), format!("{} Timed out\nx\n{hint}", lab.sshd.hosts()[0]), "{screen}");
 }
 

@@ -1,4 +1,4 @@
-//! The values that are known of every host, whatever else is given for it: `%(host)q`, `%(user)q`, `%(port)s`, `%(index)s`.
+//! Built-in values of every host: `%(host)q`, `%(user)q`, `%(port)s`, `%(index)s`.
 
 use std::borrow::Cow;
 
@@ -6,28 +6,28 @@ use super::Arguments;
 use crate::command::CommandLine;
 use crate::command::template::Values;
 
-/// The name of the column whose value says which host a row is for.
+/// The name of the column with the host of a row.
 pub(super) const HOST: &str = "host";
-/// The names that every host has a value for.
+/// The names of the built-in values.
 pub const BUILT_IN: [&str; 4] = [HOST, "user", "port", "index"];
 
-/// A place of a command that nothing fills, where no other values are given.
+/// A placeholder without a built-in value.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Unfilled {
     /// It has no name.
     Nameless,
-    /// It is for another value.
+    /// It names another value.
     Unknown(String),
 }
 
-/// The places of a command that nothing fills if it is given no other values.
+/// Returns the placeholders of a command without built-in values.
 pub fn unfilled(command: &CommandLine) -> Vec<Unfilled> {
     let nameless = (command.places() > 0).then_some(Unfilled::Nameless);
     let unknown = command.names().filter(|name| !BUILT_IN.contains(name));
     nameless.into_iter().chain(unknown.map(|name| Unfilled::Unknown(name.to_owned()))).collect()
 }
 
-/// The values for one host: its arguments, and what is known of every host.
+/// The values for one host: its arguments, and the built-in ones.
 pub struct ForHost<'a> {
     /// Its arguments.
     pub arguments: &'a Arguments,
@@ -37,7 +37,7 @@ pub struct ForHost<'a> {
     pub user: &'a str,
     /// The port.
     pub port: u16,
-    /// Its place in the list, from 0, as PSSH_NODENUM of pssh.
+    /// Its place in the list, from 0, like PSSH_NODENUM of pssh.
     pub index: usize,
 }
 

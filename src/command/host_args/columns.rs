@@ -1,4 +1,4 @@
-//! Columns that seem to say which hosts the rows of a file are for, although nobody has said so: taken in their order, such rows
+//! Columns that seem to name the hosts of rows without being declared so: matched by order, such rows
 //! would give hosts the values of others.
 
 use std::collections::HashMap;
@@ -8,10 +8,10 @@ use super::{Directory, Given, HOST, Row};
 use crate::command::as_typed;
 use crate::hosts::{HOST_COLUMNS, HostSpec, parse_entry};
 
-/// What a column may be called, in capitals or small letters, that is for nothing else than the hosts of the rows.
+/// Names of columns, in any case, that can only mean the hosts of the rows.
 const LIKE_HOST: [&str; 9] = [HOST, "hosts", "hostname", "host_name", "name", "fqdn", "ip", "address", "node"];
 
-/// What is wrong with taking the rows in the order of the hosts, if they seem to say themselves whose they are; `option` says which column does.
+/// Returns why rows must not be matched by order, if they seem to name their hosts; `option` declares the column.
 pub(super) fn wrong_order(
     rows: &[Row],
     hosts: &[HostSpec],
@@ -22,19 +22,19 @@ pub(super) fn wrong_order(
     if let Some(column) = with_hosts(rows, &known, is_used) {
         let word = as_typed(&[column.into()]);
         return Some(format!(
-            "the column {column:?} has names of hosts of this run; if each row is for the host in it, say {option} {word}, with \
-             the names as the list has them, or call the column \"{HOST}\"; rows in the order of the hosts have no such column"
+            "the column {column:?} has names of hosts of this run; to match rows by it, use {option} {word} with names as in the \
+             list, or call the column \"{HOST}\"; to match rows by their order, remove the column"
         ));
     }
     first_value_is_host(rows, &known).then(|| {
         format!(
-            "the first values of the rows are the hosts of this run, and not in the order of the list; for rows that say whose they \
-             are, begin with a line of names, such as \"{HOST},version\", and use these: %(version)q"
+            "the first values of the rows are hosts of this run, but not in the order of the list; to match rows by host, add a \
+             header such as \"{HOST},version\", and use its names: %(version)q"
         )
     })
 }
 
-/// Whether the first of several values without names seems to say whose a row is: those of all rows are the hosts, in another order; or
+/// Whether the first of several positional values seems to name the host of a row: those of all rows are the hosts, in another order; or
 /// those of all but the first are the hosts before, so that the first row is a header.
 fn first_value_is_host(rows: &[Row], known: &Known<'_>) -> bool {
     let is_below_header = |(number, row): (usize, &Row)| {
@@ -47,7 +47,7 @@ fn first_value_is_host(rows: &[Row], known: &Known<'_>) -> bool {
     known.are_all_in_other_order(rows, first_value) || is_shifted()
 }
 
-/// The first of several values without names.
+/// Returns the first of several positional values.
 fn first_value(row: &Row) -> Option<&[u8]> {
     match &row.given {
         Given::InOrder(values) if values.len() > 1 => values.first().map(Vec::as_slice),
@@ -55,7 +55,7 @@ fn first_value(row: &Row) -> Option<&[u8]> {
     }
 }
 
-/// The first column that seems to say whose the rows are: it is called so and has a host of this run, or it has all hosts of this run
+/// Returns the first column that seems to name the hosts of rows: its name says so and it has a host of this run, or it has all hosts of this run
 /// in another order and `is_used` says that the command does not use it. Capitals, blanks and domains make no difference; where
 /// each row has its host as the list has it, nothing is wrong.
 fn with_hosts<'r>(rows: &'r [Row], known: &Known<'_>, is_used: impl Fn(&str) -> bool) -> Option<&'r str> {
@@ -93,7 +93,7 @@ impl Known<'_> {
         Known { exact: Directory::new(hosts), folded, count: hosts.len() }
     }
 
-    /// The places of the hosts that the value may mean.
+    /// Returns the places of the hosts that the value may mean.
     fn places(&self, value: &[u8]) -> Option<&[usize]> {
         if let Some(places) = self.exact.places(value) {
             return Some(places);
@@ -132,12 +132,12 @@ impl Known<'_> {
     }
 }
 
-/// A name as everything is written that means the same one.
+/// Normalizes a name.
 fn fold(name: &str) -> String {
     name.trim().trim_end_matches('.').to_lowercase()
 }
 
-/// A name without its domain.
+/// Returns a name without its domain.
 fn short(name: &str) -> &str {
     if name.parse::<IpAddr>().is_ok() { name } else { name.split('.').next().unwrap_or(name) }
 }

@@ -1,5 +1,5 @@
-//! CSV as RFC 4180 has it, of any bytes. Strict where a mistake would silently become a part of a value: an opened quote that is
-//! never closed, or text behind a closing one. (The csv crate takes both.)
+//! CSV as in RFC 4180, of any bytes. Strict where a mistake would silently become part of a value: an opened quote that is
+//! never closed, or text after a closing one. (The csv crate accepts both.)
 
 use super::{MOST_VALUES, TOO_MANY};
 
@@ -12,13 +12,13 @@ pub struct Record {
     pub fields: Vec<Vec<u8>>,
 }
 
-/// What is wrong, and where, in bytes from 0.
+/// The problem, and its offset in bytes from 0.
 pub type Wrong = (usize, &'static str);
 
-/// Takes `text` apart. Lines end in LF or CR LF; empty ones are passed over.
+/// Splits `text`. Lines end in LF or CR LF; empty ones are skipped.
 ///
 /// # Errors
-/// A quoted field is not one; what follows it cannot be read.
+/// An invalid quoted field; the text after it cannot be read.
 pub fn records(text: &[u8], delimiter: u8) -> Result<Vec<Record>, Wrong> {
     let mut records = Vec::new();
     let mut rest = text;
@@ -46,7 +46,7 @@ pub fn records(text: &[u8], delimiter: u8) -> Result<Vec<Record>, Wrong> {
                 rest = match (end, after) {
                     (Some(after), _) => after,
                     (None, [] | b"\r") => &[],
-                    (None, _) => return Err((at(after), "there is text behind the closing quote of a field")),
+                    (None, _) => return Err((at(after), "text after the closing quote of a field")),
                 };
                 break;
             };
@@ -58,7 +58,7 @@ pub fn records(text: &[u8], delimiter: u8) -> Result<Vec<Record>, Wrong> {
     Ok(records)
 }
 
-/// A field without quotes, and what follows it.
+/// Returns a field without quotes, and the rest.
 fn plain_field(text: &[u8], delimiter: u8) -> (Vec<u8>, &[u8]) {
     let end = text.iter().position(|byte| *byte == delimiter || *byte == b'\n').unwrap_or(text.len());
     // The CR before an LF belongs to the end of the line, as does one at the very end.
@@ -69,7 +69,7 @@ fn plain_field(text: &[u8], delimiter: u8) -> (Vec<u8>, &[u8]) {
     (text[..end].to_owned(), &text[end..])
 }
 
-/// A field whose opening quote has been read, and what follows it. Two quotes stand for one.
+/// Returns a field whose opening quote was read, and the rest. Two quotes mean one.
 fn quoted_field<'a>(text: &'a [u8], line: &mut usize) -> Result<(Vec<u8>, &'a [u8]), &'static str> {
     let mut field = Vec::new();
     let mut rest = text;
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(wrong("a\nb,\"c\nd\n"), (4, "the quote that opens a field is never closed"));
         assert_eq!(wrong("a\n\"b\nc\"d\n").0, 7);
         assert_eq!(wrong(&",\n".repeat(MOST_VALUES)), (MOST_VALUES, TOO_MANY));
-        assert_eq!(wrong("\"a\" ,b").1, "there is text behind the closing quote of a field");
+        assert_eq!(wrong("\"a\" ,b").1, "text after the closing quote of a field");
     }
 
     proptest::proptest! {

@@ -1,5 +1,5 @@
 //! Rows of per-host arguments in JSON: one array of rows, or one row after the other (JSON Lines). Numbers keep the text that
-//! they have there: 1.10 stays 1.10.
+//! they have in the file: 1.10 stays 1.10.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -9,16 +9,16 @@ use serde_json::value::RawValue;
 
 use super::{Given, MOST_VALUES, TOO_MANY, place};
 
-/// With as many values that are wrong, the rest is not looked at.
+/// Stops after this many bad values.
 const MOST_WRONG: usize = 100;
 
 /// A row, and the line where it begins, from 1.
 pub type Row = (usize, Given);
 
-/// What is wrong: the place, `line` or `line:column`, and the problem.
+/// The place, `line` or `line:column`, and the problem.
 pub type Wrong = (String, String);
 
-/// Reads all rows. `lines` says that every value at the top is a row; otherwise a single array is an array of rows.
+/// Reads all rows. With `lines` every value at the top is a row; otherwise a single array is an array of rows.
 pub fn rows(text: &[u8], lines: bool) -> (Vec<Row>, Vec<Wrong>) {
     let (mut rows, mut wrong) = (Vec::new(), Vec::new());
     match values(text, lines) {
@@ -38,15 +38,15 @@ pub fn rows(text: &[u8], lines: bool) -> (Vec<Row>, Vec<Wrong>) {
     (rows, wrong)
 }
 
-/// The value of each row, with its line.
+/// Returns the value of each row, with its line.
 fn values(text: &[u8], lines: bool) -> Result<Vec<(usize, &RawValue)>, Wrong> {
     let text = std::str::from_utf8(text)
-        .map_err(|error| (place(text, error.valid_up_to()), "it is not UTF-8 text, as JSON has to be".to_owned()))?;
+        .map_err(|error| (place(text, error.valid_up_to()), "not UTF-8 text, which JSON requires".to_owned()))?;
     let syntax = |error: serde_json::Error| {
         let said = error.to_string();
         // serde_json ends its messages with the place.
         let said = said.split(" at line ").next().unwrap_or_default();
-        (format!("{}:{}", error.line(), error.column()), format!("it is not JSON: {said}"))
+        (format!("{}:{}", error.line(), error.column()), format!("not JSON: {said}"))
     };
     let stream = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     let mut values: Vec<&RawValue> = Vec::new();
@@ -64,7 +64,7 @@ fn values(text: &[u8], lines: bool) -> Result<Vec<(usize, &RawValue)>, Wrong> {
         let start = |error: serde_json::Error| (place(text.as_bytes(), offset(text.as_bytes(), only)), plain(&error));
         values = array(only).map_err(start)?;
     }
-    // In one go through the text: the values stand in order.
+    // In one pass, since the values are in order.
     let (mut line, mut at) = (1, 0);
     let mut line_of_value = |value: &RawValue| {
         let offset = offset(text.as_bytes(), value);
@@ -75,22 +75,22 @@ fn values(text: &[u8], lines: bool) -> Result<Vec<(usize, &RawValue)>, Wrong> {
     Ok(values.into_iter().map(|value| (line_of_value(value), value)).collect())
 }
 
-/// The number of the line that follows `before`.
+/// Returns the number of the line after `before`.
 fn line_of(before: &[u8]) -> usize {
     before.iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
-/// Where a value stands in the text that it is a part of.
+/// Returns the place of a value in its text.
 fn offset(text: &[u8], value: &RawValue) -> usize {
     (value.get().as_ptr() as usize).saturating_sub(text.as_ptr() as usize).min(text.len())
 }
 
-/// What serde_json says, without the place with which it ends.
+/// Returns serde_json's message without the place at its end.
 fn plain(error: &serde_json::Error) -> String {
     error.to_string().split(" at line ").next().unwrap_or_default().to_owned()
 }
 
-/// The values of a row; or the value that is none, and why.
+/// Returns the values of a row, or the invalid value and its problem.
 fn row(value: &RawValue) -> Result<Given, (&RawValue, String)> {
     let wrong = |error: serde_json::Error| (value, plain(&error));
     match value.get().as_bytes().first() {
@@ -112,13 +112,13 @@ fn row(value: &RawValue) -> Result<Given, (&RawValue, String)> {
     }
 }
 
-/// The bytes that stand for a string, a number or a truth value in a command.
+/// Returns the bytes of a string, a number or a boolean for a command.
 fn scalar(value: &RawValue) -> Result<Vec<u8>, (&RawValue, String)> {
     let text = value.get();
     let wrong = |problem: &str| (value, problem.to_owned());
     match text.as_bytes().first() {
         Some(b'"') => {
-            // It may be a secret, and is not repeated.
+            // It may be a secret, so it is not shown.
             let string: String = serde_json::from_str(text).map_err(|_| wrong("the string is not Unicode text"))?;
             Ok(string.into_bytes())
         }
@@ -128,7 +128,7 @@ fn scalar(value: &RawValue) -> Result<Vec<u8>, (&RawValue, String)> {
     }
 }
 
-/// The fields of an object in their order; a name that stands twice is a mistake.
+/// The fields of an object in order; a duplicate name is an error.
 struct Fields;
 
 impl<'de> Visitor<'de> for Fields {
@@ -146,7 +146,7 @@ impl<'de> Visitor<'de> for Fields {
                 return Err(serde::de::Error::custom(TOO_MANY));
             }
             if !known.insert(name.clone()) {
-                return Err(serde::de::Error::custom(format_args!("{name:?} is there twice")));
+                return Err(serde::de::Error::custom(format_args!("{name:?} appears twice")));
             }
             fields.push((name, value));
         }
@@ -154,12 +154,12 @@ impl<'de> Visitor<'de> for Fields {
     }
 }
 
-/// The values of an array.
+/// Returns the values of an array.
 fn array(value: &RawValue) -> Result<Vec<&RawValue>, serde_json::Error> {
     serde_json::Deserializer::from_str(value.get()).deserialize_seq(Values)
 }
 
-/// The values of an array, unless there are too many.
+/// Returns the values of an array, unless there are too many.
 struct Values;
 
 impl<'de> Visitor<'de> for Values {
@@ -229,9 +229,9 @@ mod tests {
         assert_eq!(one("[\n null]"), "2:2: null is not a value; write \"\" for an empty one");
         assert_eq!(one("[\"a\",\n[[1]]]"), "2:2: an array or object cannot be a value");
         assert_eq!(one("{\"a\":{}}"), "1:6: \"a\": an array or object cannot be a value");
-        assert_eq!(one("{\"a\":1,\n\"a\":2}"), "1:1: \"a\" is there twice");
-        assert!(one("[\"a\",\n b]").starts_with("2:2: it is not JSON: expected value"), "{}", one("[\"a\",\n b]"));
-        assert!(one("[\"a\"").starts_with("1:4: it is not JSON: EOF"));
+        assert_eq!(one("{\"a\":1,\n\"a\":2}"), "1:1: \"a\" appears twice");
+        assert!(one("[\"a\",\n b]").starts_with("2:2: not JSON: expected value"), "{}", one("[\"a\",\n b]"));
+        assert!(one("[\"a\"").starts_with("1:4: not JSON: EOF"));
         assert_eq!(one("[\"\\ud800\"]"), "1:2: the string is not Unicode text");
         assert_eq!(rows(b"[\n\"\xff\"]", false).1[0].0, "2:2");
         assert_eq!(wrong("[null,\n1,\nnull]").count(), 2);

@@ -1,4 +1,4 @@
-//! Per-host arguments: what is put into the command for each host. Rows of a file, single values, and the fields of the hosts file; all checked before the first connection.
+//! Per-host arguments: values for the command's placeholders. Rows of a file, single values, and the fields of the hosts file; all checked before the first connection.
 
 mod built_in;
 mod columns;
@@ -36,13 +36,13 @@ enum Given {
     Named(Vec<Named>),
 }
 
-/// Where values for a host come from, for messages.
+/// The source of a host's values, for messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum ArgumentSource {
-    /// Nothing was given for it.
+    /// No values.
     #[default]
     Nowhere,
-    /// A single value, as messages call it.
+    /// A single value, by its name in messages.
     Single(&'static str),
     Row {
         file: Arc<Path>,
@@ -68,11 +68,11 @@ impl fmt::Display for ArgumentSource {
 pub struct Arguments {
     place: ArgumentSource,
     in_order: Vec<Vec<u8>>,
-    /// The first of a name counts.
+    /// The first one of a name wins.
     named: Vec<Named>,
 }
 
-/// What is wrong with the arguments.
+/// Why the arguments are refused.
 #[derive(Debug, thiserror::Error)]
 pub enum HostArgsError {
     /// The file cannot be read.
@@ -83,10 +83,10 @@ pub enum HostArgsError {
         /// What the system said.
         error: std::io::Error,
     },
-    /// Rows and values that are not as they have to be; all of them, so that they can be mended at once.
+    /// All invalid rows and values, so that they can be fixed at once.
     #[error("{}", Problems(.0))]
     Bad(Vec<String>),
-    /// Commands that cannot be sent, once they are filled in, each with its host.
+    /// Filled-in commands that cannot be sent, each with its host.
     #[error("{}", Problems(&.0.iter().map(|(host, error)| format!("{host}: {error}")).collect::<Vec<_>>()))]
     Commands(Vec<(String, CommandError)>),
 }
@@ -97,16 +97,16 @@ impl BeforeStart for HostArgsError {
     }
 }
 
-/// What messages call arguments: the names by which whoever gives them knows them.
+/// The names of arguments in messages, as the caller knows them.
 #[derive(Clone, Copy, Debug)]
 pub struct ArgumentNames {
     /// A single value of a host.
     pub single: &'static str,
-    /// What says which column has the hosts.
+    /// The option that names the column with the hosts.
     pub column: &'static str,
 }
 
-/// At most this many problems are listed: the first ones tell what kind of mistake it is.
+/// The most problems to list: the first ones show what kind of mistake it is.
 const PROBLEMS_SHOWN: usize = 10;
 
 /// Problems in a message.
@@ -122,12 +122,12 @@ impl fmt::Display for Problems<'_> {
     }
 }
 
-/// The most values that a file may have: each costs memory, even an empty one.
+/// The most values of a file: each costs memory, even an empty one.
 const MOST_VALUES: usize = 2_000_000;
-/// What is said where there are more.
-const TOO_MANY: &str = "with this one there are more than 2,000,000 values";
+/// The problem if there are more.
+const TOO_MANY: &str = "more than 2,000,000 values";
 
-/// Line and column of a byte of the text, both from 1 and the column in characters.
+/// Returns line and column of a byte of the text, both from 1 and the column in characters.
 fn place(text: &[u8], offset: usize) -> String {
     let before = &text[..offset];
     let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
@@ -140,9 +140,9 @@ fn place(text: &[u8], offset: usize) -> String {
 struct Rows {
     file: Arc<Path>,
     rows: Vec<Row>,
-    /// Whether it could have a header that was taken for data.
+    /// Whether its first line may be a header that was read as data.
     headless: bool,
-    /// What to tell if anything is wrong with them.
+    /// Advice if anything is wrong with them.
     advice: Option<String>,
 }
 
@@ -152,24 +152,24 @@ struct Row {
     given: Given,
 }
 
-/// The fields of the host's entry in the hosts file that are no settings.
+/// Returns the fields of the host's entry in the hosts file that are not settings.
 pub fn named_arguments(host: &HostSpec) -> &[(String, String)] {
     &host.arguments
 }
 
-/// Whether the fields of the hosts file make the command one with places: a host has some, and the command uses a name. So a
-/// `date +%s` stays what it is, whatever the hosts file knows about the hosts.
+/// Whether the fields of the hosts file make the command a template: a host has some, and the command uses a name. So a
+/// `date +%s` stays literal, whatever fields the hosts file has.
 pub fn are_used(hosts: &[HostSpec], words: &[OsString]) -> bool {
     let uses_name = |word: &OsString| word.as_bytes().windows(2).any(|pair| pair == b"%(");
     words.iter().any(uses_name) && hosts.iter().any(|host| !named_arguments(host).is_empty())
 }
 
-/// Gives each host its arguments and checks that they are what `command` needs: those of the rows of `file`, those of
+/// Collects the arguments of each host and checks that they are what `command` needs: those of the rows of `file`, those of
 /// `options` (`HOST=VALUE`, `HOST:NAME=VALUE`), those of the hosts file. Of two with the same name, the later option
 /// beats the earlier, which beats the row, which beats the hosts file.
 ///
 /// # Errors
-/// The file cannot be read, or anything in it or about it is wrong.
+/// The file cannot be read, or has problems.
 pub fn gather(
     file: Option<&Path>,
     column: Option<&str>,
@@ -178,7 +178,7 @@ pub fn gather(
     command: &CommandLine,
     names: ArgumentNames,
 ) -> Result<Vec<Arguments>, HostArgsError> {
-    // Whoever may write it: values go into commands for the hosts, and change nothing here.
+    // Anyone may be able to write it: values go into commands for the hosts, and change nothing locally.
     let read = |path: &Path| hosts::read(path).map_err(|error| HostArgsError::Read { path: path.to_owned(), error });
     let text = file.map(|path| read(path).map(|contents| (path, contents.bytes))).transpose()?;
     of_texts(text.as_ref().map(|(path, text)| (*path, &**text)), column, options, hosts, command, names)
@@ -211,7 +211,7 @@ pub(crate) fn of_texts(
     for option in options {
         if let Err(problem) = single((names.single, option.as_bytes()), &by_name, command, &mut arguments, &mut singles)
         {
-            // Only what stands before the =: the value may be a secret.
+            // Only the part before the =, since the value may be a secret.
             let target = option.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
             problems.push(format!("{} {}: {problem}", names.single, quoted(target)));
         }
@@ -225,16 +225,16 @@ pub(crate) fn of_texts(
     let checked =
         if problems.is_empty() { check(&arguments, hosts, command) } else { Err(HostArgsError::Bad(problems)) };
     checked.map(|()| arguments).map_err(|error| match error {
-        // What is wrong with all rows comes first.
+        // Advice about all rows comes first.
         HostArgsError::Bad(problems) => HostArgsError::Bad(advice.into_iter().chain(problems).collect()),
         error => error,
     })
 }
 
-/// Checks that `arguments`, in the order of the list, are what `command` needs on each host.
+/// Checks that `arguments`, in list order, are what `command` needs on each host.
 ///
 /// # Errors
-/// There are too few or too many rows or values, a name is not there, or a value is not a number where one is needed.
+/// Too few or too many rows or values, an unknown name, or a value that must be a number.
 pub fn check(arguments: &[Arguments], hosts: &[HostSpec], command: &CommandLine) -> Result<(), HostArgsError> {
     let mut problems = Vec::new();
     if arguments.len() == hosts.len() {
@@ -242,7 +242,7 @@ pub fn check(arguments: &[Arguments], hosts: &[HostSpec], command: &CommandLine)
             of_host.check(number, host, command, &mut problems);
         }
     } else {
-        problems.push(format!("there are arguments for {} hosts, and {} hosts", arguments.len(), hosts.len()));
+        problems.push(format!("arguments for {} hosts, but {} hosts in the run", arguments.len(), hosts.len()));
     }
     if problems.is_empty() { Ok(()) } else { Err(HostArgsError::Bad(problems)) }
 }
@@ -273,7 +273,7 @@ impl<'a> Directory<'a> {
         std::str::from_utf8(entry).ok().and_then(|entry| self.places.get(entry)).map(Vec::as_slice)
     }
 
-    /// Those of an entry that is written in another way than it is shown, such as `ssh://me@web1` or `[::1]`.
+    /// Returns those of an entry in another form than shown, such as `ssh://me@web1` or `[::1]`.
     fn places_of_other_form(&self, entry: &[u8]) -> Option<Vec<usize>> {
         let (user, name, port) = hosts::parse_entry(std::str::from_utf8(entry).ok()?).ok()?;
         let places = self.places.get(&*name)?.iter().copied();
@@ -286,7 +286,7 @@ impl<'a> Directory<'a> {
     }
 }
 
-/// Reads a single value, which messages call `source`. What stands before the first `=` is a host of the run, or one followed by `:` and a name.
+/// Parses a single value, which messages call `source`. Before the first `=` is a host of the run, or one followed by `:` and a name.
 fn single(
     (source, option): (&'static str, &[u8]),
     hosts: &Directory<'_>,
@@ -307,7 +307,7 @@ fn single(
     let other = |target: &[u8]| hosts.places_of_other_form(target);
     let found = shown(target).map(|places| (places, None));
     let found = found.or_else(|| named(&shown)).or_else(|| Some((other(target)?, None))).or_else(|| named(&other));
-    match found.ok_or("there is no such host in this run")? {
+    match found.ok_or("no such host in this run")? {
         (places, None) => places.into_iter().for_each(|place| singles[place].push(value.to_owned())),
         (places, Some(name)) => {
             let name = std::str::from_utf8(name).ok().filter(|name| !name.is_empty());
@@ -328,7 +328,7 @@ fn single(
     Ok(())
 }
 
-/// How rows are written.
+/// The format of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
     Separated(u8),
@@ -337,7 +337,7 @@ enum Format {
 }
 
 impl Format {
-    /// By the name of the file, else by how it begins.
+    /// Detects the format by the name of the file, else by its first byte.
     fn of(path: &Path, text: &[u8]) -> Format {
         let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
         match extension.as_bytes() {
@@ -354,10 +354,10 @@ impl Format {
 }
 
 impl Rows {
-    /// Reads a file. Of CSV the first line is a header if the values are used `by_name`, and data otherwise.
+    /// Parses a file. The first line of CSV is a header if values are used `by_name`, and data otherwise.
     fn parse(path: &Path, text: &[u8], by_name: bool) -> Result<Rows, Vec<String>> {
         let file: Arc<Path> = path.into();
-        // A byte order mark is no part of the first value.
+        // A byte order mark is not part of the first value.
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
         let at = |place: &dyn fmt::Display, problem: &str| format!("{}:{place}: {problem}", file.display());
         let mut advice = None;
@@ -383,13 +383,13 @@ impl Rows {
         };
         for row in &rows {
             if row.given.values().any(|value| value.contains(&0)) {
-                problems.push(at(&row.line, "a value contains a NUL byte, which no command can have"));
+                problems.push(at(&row.line, "a value contains a NUL byte, which a command cannot contain"));
             }
         }
         if problems.is_empty() { Ok(Rows { file, rows, headless, advice }) } else { Err(problems) }
     }
 
-    /// Gives each host its row: the one that names it, if rows name hosts, else the one in the same place.
+    /// Assigns each host its row: the one that names it, if rows name hosts, else the one in the same place.
     fn hand_out(
         self,
         (column, column_option): (Option<&str>, &str),
@@ -411,7 +411,7 @@ impl Rows {
             return problems.push(format!("{}: {problem}", self.file.display()));
         }
         let (file, count) = (self.file.display(), self.rows.len());
-        // Hosts first: what it says about a host helps most.
+        // Hosts first: a message about a host helps most.
         if let Some(host) = hosts.get(count) {
             let rows = if count == 1 { "1 row" } else { &*format!("{count} rows") };
             let many = hosts.len();
@@ -462,7 +462,7 @@ impl Rows {
     }
 }
 
-/// Rows whose fields are named by the first one.
+/// Returns rows whose fields are named by the first one.
 fn under_header(records: Vec<csv::Record>) -> (Vec<Row>, Vec<(usize, String)>) {
     let mut records = records.into_iter();
     let Some(header) = records.next() else {
@@ -498,7 +498,7 @@ impl Given {
         }
     }
 
-    /// The value of a column.
+    /// Returns the value of a column.
     fn named(&self, column: &str) -> Option<&[u8]> {
         match self {
             Given::InOrder(_) => None,
@@ -508,18 +508,18 @@ impl Given {
 }
 
 impl Arguments {
-    /// Values for the places of a command that have no name, such as `%q`, in order.
+    /// Creates values for positional placeholders, such as `%q`, in order.
     pub fn in_order<V: Into<Vec<u8>>>(values: impl IntoIterator<Item = V>) -> Arguments {
         Arguments { in_order: values.into_iter().map(Into::into).collect(), ..Arguments::default() }
     }
 
-    /// Values for the places that have one, such as `%(name)q`.
+    /// Creates values for named placeholders, such as `%(name)q`.
     pub fn named<N: Into<Arc<str>>, V: Into<Vec<u8>>>(values: impl IntoIterator<Item = (N, V)>) -> Arguments {
         let named = values.into_iter().map(|(name, value)| (name.into(), value.into()));
         Arguments { named: named.collect(), ..Arguments::default() }
     }
 
-    /// What the host's own entry says.
+    /// Creates the arguments of the host's own entry.
     fn of_entry(fields: &[(String, String)], origin: &Origin) -> Arguments {
         let named = |(name, value): &(String, String)| (name.as_str().into(), value.clone().into_bytes());
         let named: Vec<Named> = fields.iter().map(named).collect();
@@ -527,13 +527,13 @@ impl Arguments {
         Arguments { place, named, in_order: Vec::new() }
     }
 
-    /// Adds what its row has for the host; that comes before what its entry says.
+    /// Adds the values of its row, which beat those of its entry.
     fn take(&mut self, row: Row, file: &Arc<Path>) {
         self.place = ArgumentSource::Row { file: Arc::clone(file), line: row.line };
         match row.given {
             Given::InOrder(values) => self.in_order = values,
             Given::Named(mut named) => {
-                // It says whose row it is; the host's name stays what the list has.
+                // It only matches the row; the host's name stays that of the list.
                 named.retain(|(name, _)| &**name != HOST);
                 named.append(&mut self.named);
                 self.named = named;
@@ -541,13 +541,13 @@ impl Arguments {
         }
     }
 
-    /// Adds what is wrong with them for a host that has no login name and port yet.
+    /// Adds their problems, for a host without login name and port yet.
     fn check(&self, number: usize, host: &HostSpec, command: &CommandLine, problems: &mut Vec<String>) {
         let (given, needed) = (self.in_order.len(), command.places());
         if given != needed {
             problems.push(format!("{}: {host}: {}", self.place, miscounted(given, needed, self)));
         }
-        // A number: good in any place.
+        // A number is valid for any placeholder.
         let values = ForHost { arguments: self, host: &host.name, user: "0", port: 0, index: number };
         for error in command.check(&values) {
             let hint = if let ValueError::Name(_) = error { self.known() } else { String::new() };
@@ -555,25 +555,26 @@ impl Arguments {
         }
     }
 
-    /// The names that there are, for a message about one that there is not.
+    /// Returns the known names, for a message about an unknown one.
     fn known(&self) -> String {
         let mut names: Vec<&str> = self.named.iter().map(|(name, _)| &**name).filter(|name| !name.is_empty()).collect();
         names.extend(BUILT_IN);
         let mut seen = std::collections::HashSet::new();
         names.retain(|name| seen.insert(*name));
-        format!("; there are {} (and %% is a percent sign)", excerpt(&names.join(", ")))
+        format!("; known names: {} (write %% for a literal %)", excerpt(&names.join(", ")))
     }
 }
 
 fn miscounted(given: usize, needed: usize, arguments: &Arguments) -> String {
-    let values = |count| if count == 1 { "1 value".to_owned() } else { format!("{count} values") };
+    let values =
+        |count| if count == 1 { "1 positional value".to_owned() } else { format!("{count} positional values") };
     let has_names = !arguments.named.is_empty();
     match (given, needed) {
         (0, needed) if has_names => {
             let needed = values(needed);
-            format!("the command takes {needed} in order (%s, %q, %d), and there are only named ones (as in %(name)q)")
+            format!("the command needs {needed} (%s, %q, %d), but only named ones are given (use %(name)q)")
         }
-        (given, 0) => format!("there is {} in order, and the command uses none (%s, %q, %d)", values(given)),
-        (given, needed) => format!("expected {} in order (%s, %q, %d) and found {given}", values(needed)),
+        (given, 0) => format!("found {}, but the command uses none (%s, %q, %d)", values(given)),
+        (given, needed) => format!("expected {}, found {given} (write %% for a literal %)", values(needed)),
     }
 }

@@ -3,7 +3,7 @@ use crate::command::Wrapping;
 use crate::command::template::Values;
 use crate::hosts::gather as hosts;
 
-/// What three hosts get of the rows in `text` for a command, or what is wrong.
+/// Returns the commands of three hosts with the rows in `text`, or the problems.
 fn filled(name: &str, text: &[u8], options: &[&str], command: &str) -> Result<Vec<String>, String> {
     let hosts = hosts(&[], &["web1 root@web2:2222 ::1".to_owned()]).expect("good hosts");
     let dir = tempfile::tempdir().expect("a directory");
@@ -72,7 +72,7 @@ fn single_values() {
     // One host of a file's rows.
     fills("a.csv", "1\n2\n3\n", &["web2=x"], "%s", ["1", "x", "3"]);
     fills("a.csv", "v\n1\n2\n3\n", &["::1:v=x"], "%(v)s", ["1", "2", "x"]);
-    // What is known of all hosts, unless a host has its own.
+    // Built-in values, unless a host has its own.
     fills(
         "",
         "",
@@ -82,8 +82,8 @@ fn single_values() {
     );
     for (option, problem) in [
         ("web1", "--host-arg \"web1\": expected HOST=VALUE or HOST:NAME=VALUE"),
-        ("web9=x", "--host-arg \"web9\": there is no such host in this run"),
-        ("web9:v=x", "--host-arg \"web9:v\": there is no such host in this run"),
+        ("web9=x", "--host-arg \"web9\": no such host in this run"),
+        ("web9:v=x", "--host-arg \"web9:v\": no such host in this run"),
         ("web1:=x", "--host-arg \"web1:\": the name is missing, or not UTF-8 text"),
     ] {
         assert_eq!(filled("", b"", &[option], "x").expect_err("bad"), problem);
@@ -101,41 +101,44 @@ fn too_few_and_too_many_and_unknown_are_all_named() {
     assert_eq!(
         wrong("a.csv", "a,b\nc,d\ne\n", "%s"),
         [
-            "FILE:1: web1: expected 1 value in order (%s, %q, %d) and found 2",
-            "FILE:2: root@web2:2222: expected 1 value in order (%s, %q, %d) and found 2",
+            "FILE:1: web1: expected 1 positional value, found 2 (write %% for a literal %)",
+            "FILE:2: root@web2:2222: expected 1 positional value, found 2 (write %% for a literal %)",
         ]
     );
     assert_eq!(
         wrong("a.csv", "a\nb\nc\n", "uptime")[2],
-        "FILE:3: ::1: there is 1 value in order, and the command uses none (%s, %q, %d)"
+        "FILE:3: ::1: found 1 positional value, but the command uses none (%s, %q, %d)"
     );
     assert_eq!(
         wrong("a.json", "[{\"a\":1},{\"b\":1},{\"a\":1}]", "%(a)s %(c)s"),
         [
-            "FILE:1: web1: there is no value named \"c\"; there are a, host, user, port, index (and %% is a percent sign)",
-            "FILE:1: root@web2:2222: there is no value named \"a\"; there are b, host, user, port, index (and %% is a percent sign)",
-            "FILE:1: root@web2:2222: there is no value named \"c\"; there are b, host, user, port, index (and %% is a percent sign)",
-            "FILE:1: ::1: there is no value named \"c\"; there are a, host, user, port, index (and %% is a percent sign)",
+            "FILE:1: web1: there is no value named \"c\"; known names: a, host, user, port, index (write %% for a literal %)",
+            "FILE:1: root@web2:2222: there is no value named \"a\"; known names: b, host, user, port, index (write %% for a literal %)",
+            "FILE:1: root@web2:2222: there is no value named \"c\"; known names: b, host, user, port, index (write %% for a literal %)",
+            "FILE:1: ::1: there is no value named \"c\"; known names: a, host, user, port, index (write %% for a literal %)",
         ]
     );
     assert_eq!(
         wrong("a.csv", "1\nx\n3\n", "%d"),
-        ["FILE:2: root@web2:2222: \"x\" is not a whole number, as %d needs it"]
+        ["FILE:2: root@web2:2222: \"x\" is not a whole number, which %d requires"]
     );
-    assert!(wrong("a.json", "[{},{},{}]", "%s")[0].starts_with("FILE:1: web1: expected 1 value in order"));
+    assert!(wrong("a.json", "[{},{},{}]", "%s")[0].starts_with("FILE:1: web1: expected 1 positional value"));
     let problem = filled("", b"", &["web1=a"], "%s").expect_err("others have none");
-    assert!(problem.starts_with("host arguments: root@web2:2222: expected 1 value in order"), "{problem}");
+    assert!(problem.starts_with("host arguments: root@web2:2222: expected 1 positional value"), "{problem}");
 }
 
 #[test]
 fn files_that_are_wrong() {
     let wrong = |name: &str, text: &[u8], command: &str| filled(name, text, &[], command).expect_err("wrong");
     assert_eq!(wrong("a.csv", b"a\n\"b\nc\n", "%s"), "FILE:2:1: the quote that opens a field is never closed");
-    assert_eq!(wrong("a.csv", b"a\nb\0\nc\n", "%s"), "FILE:2: a value contains a NUL byte, which no command can have");
+    assert_eq!(
+        wrong("a.csv", b"a\nb\0\nc\n", "%s"),
+        "FILE:2: a value contains a NUL byte, which a command cannot contain"
+    );
     assert_eq!(wrong("a.csv", b"a,a\n1,2\n", "%(a)s"), "FILE:1: two columns have the name \"a\"");
     assert_eq!(wrong("a.csv", b"a,b\n1\n", "%(a)s"), "FILE:2: expected 2 fields, as the header has, and found 1");
     assert_eq!(wrong("a.csv", b"", "%(a)s"), "FILE:1: the header with the names of the columns is missing");
-    assert!(wrong("a.json", b"{", "%s").starts_with("FILE:1:1: it is not JSON: EOF while parsing"));
+    assert!(wrong("a.json", b"{", "%s").starts_with("FILE:1:1: not JSON: EOF while parsing"));
     let many = "null\n".repeat(50);
     assert!(wrong("a.jsonl", many.as_bytes(), "%s").ends_with("\n... and 40 more like these"));
 }

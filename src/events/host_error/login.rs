@@ -1,4 +1,4 @@
-//! A login that the server has refused: what was tried, what the server has said, and what would help.
+//! A login that the server refused: what was tried, the server's messages, and the remedy.
 
 use std::fmt;
 
@@ -12,32 +12,32 @@ const METHODS: [&str; 6] = ["publickey", "password", "keyboard-interactive", "ho
 /// Characters of a server's list of methods in a message.
 const LONGEST_LIST: usize = 200;
 
-/// How a server has refused every way to log in that we have.
+/// A login in which the server refused every method.
 #[derive(Clone, Debug, Default)]
 pub struct LoginError {
     /// The user on the remote host.
     pub user: String,
-    /// What was accepted, as one of several factors; as in `tried`.
+    /// Accepted factors of several, named as in `tried`.
     pub accepted: Vec<String>,
     /// The identities that were offered, as messages call them, and the other methods that were tried, by name.
     pub tried: Vec<String>,
-    /// The methods that the server would take, if it said so.
+    /// The methods that the server offers, if it said so.
     pub offered: Vec<String>,
-    /// Whether the server was told a password, or an answer that was typed.
+    /// Whether the server got a password, or a typed answer.
     pub told_secret: bool,
     /// A question of the server that got no answer, and why.
     pub question: Option<String>,
-    /// What the server said in words, and how it ended the connection.
+    /// The server's messages, and how it ended the connection.
     pub said: Vec<String>,
-    /// Whether what it said is the reason: its answer to a key or password that it knows.
+    /// Whether its messages explain the refusal: its answer to a key or password that it knows.
     pub is_explained: bool,
-    /// Whether the connection ended without a word of the server: that may have another cause.
+    /// Whether the connection ended without a message, which may have another cause.
     pub is_cut: bool,
-    /// What else is known, such as keys that could not be used.
+    /// Other details, such as keys that could not be used.
     pub details: Vec<String>,
-    /// The host as the user has written it, if it is a jump host: what is for the hosts of the list is not for it.
+    /// The host as the user wrote it, if it is a jump host, for which options of the list's hosts do not apply.
     pub jump: Option<String>,
-    /// What would help, where that is known better than by what was tried.
+    /// The remedy, if known better than from `tried`.
     pub advice: Option<Remedy>,
 }
 
@@ -63,7 +63,7 @@ impl fmt::Display for LoginError {
     }
 }
 
-/// What was tried, with its number where several look the same: keys of an agent with one comment.
+/// Counts entries that look the same, such as keys of an agent with one comment.
 fn counted(tried: &[String]) -> Vec<String> {
     let mut counts: Vec<(&String, usize)> = Vec::new();
     for what in tried {
@@ -77,10 +77,10 @@ fn counted(tried: &[String]) -> Vec<String> {
 }
 
 impl LoginError {
-    /// Replaces passwords of ours in what the server has said.
+    /// Redacts passwords in text from the server.
     pub fn redact(&mut self) {
         self.details.iter_mut().chain(&mut self.question).for_each(redact::redact_quotations);
-        // The names of the protocol's own methods tell nothing, whatever the password is.
+        // The protocol's own method names are never secret.
         let methods = self.offered.iter_mut().filter(|method| !METHODS.contains(&method.as_str()));
         methods.chain(&mut self.said).for_each(redact::redact);
     }
@@ -106,7 +106,7 @@ mod tests {
         let (accepted, offered) = (list(&["ssh-ed25519 k"]), list(&["password"]));
         let error = LoginError { user: "u".to_owned(), accepted, offered, ..LoginError::default() };
         assert_eq!(error.to_string(), "u: ssh-ed25519 k was accepted; the server also wants password");
-        assert_eq!(error.hint().as_deref(), Some("it wants more than that: -A asks for a password"));
+        assert_eq!(error.hint().as_deref(), Some("the server requires more: -A asks for a password"));
         let error = LoginError { tried: list(&["password"]), told_secret: true, ..error };
         assert_eq!(
             error.to_string(),

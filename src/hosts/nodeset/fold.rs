@@ -1,22 +1,22 @@
-//! Many names as one text, the way back from [`super::Names`]: `web[01-20,22]`, as ClusterShell's `nodeset --fold` has it.
+//! Folds many names into one text, the reverse of [`super::Names`]: `web[01-20,22]`, like ClusterShell's `nodeset --fold`.
 //!
-//! Names that differ in their numbers alone make one group. With one number in each name, the numbers are a sorted list of
-//! ranges. With more, names are joined into blocks, such as `r[1-2]n[1-8]`, as long as a block stands for exactly its names.
+//! Names that differ only in their numbers form one group. With one number in each name, the numbers are a sorted list of
+//! ranges. With more, names are joined into blocks, such as `r[1-2]n[1-8]`, as long as a block means exactly its names.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
-/// Folds names. Each stands once in the result, the groups in the order of their letters and joined by commas: text that
+/// Folds names. Each appears once in the result, the groups in alphabetical order and joined by commas: text that
 /// parses back to the same names.
 ///
-/// Numbers with zeros in front are others than those without, and sort by their length first, as for nodeset. Names that
-/// have brackets or commas in them stay as they are.
+/// Numbers with leading zeros differ from those without, and sort by their length first, as in nodeset. Names that
+/// contain brackets or commas stay unchanged.
 ///
-/// Blocks are sorted by how many names they have, and then by number; where nodeset has a choice of blocks that are no grid
-/// together, ours may be others.
+/// Blocks are sorted by their number of names, and then by number; where nodeset can choose among blocks that do not form a grid
+/// together, the choice here may differ.
 pub fn fold<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    // What stands between the numbers, and the numbers of each name.
+    // The texts between the numbers, and the numbers of each name.
     let mut groups: BTreeMap<Vec<&'a str>, HashSet<Vec<Number>>> = BTreeMap::new();
     for name in names {
         let (texts, numbers) = take_apart(name);
@@ -42,12 +42,12 @@ struct Number {
 }
 
 impl Number {
-    /// Whether it has zeros in front.
+    /// Whether it has leading zeros.
     fn is_padded(self) -> bool {
         self.digits > 1 && self.value.checked_ilog10().map_or(1, |log| log as usize + 1) < self.digits
     }
 
-    /// Whether `next` goes on the range from `first` to here.
+    /// Whether `next` continues the range from `first` to here.
     fn goes_on(self, next: Number, first: Number) -> bool {
         let same_form = if first.is_padded() { next.digits == first.digits } else { !next.is_padded() };
         same_form && self.value.checked_add(1) == Some(next.value)
@@ -69,13 +69,13 @@ fn take_apart(name: &str) -> (Vec<&str>, Vec<Number>) {
         return (vec![name], Vec::new());
     }
     let (mut texts, mut numbers) = (Vec::new(), Vec::new());
-    // Where the text at hand starts, and how far the name is read.
+    // The start of the current text, and the position in the name.
     let (mut start, mut at) = (0, 0);
     while let Some(found) = name[at..].find(|c: char| c.is_ascii_digit()) {
         let first = at + found;
         let rest = &name[first..];
         at = first + rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        // What is too large for a number is text.
+        // A number that is too large is text.
         if let Ok(value) = name[first..at].parse() {
             numbers.push(Number { digits: at - first, value });
             texts.push(&name[start..first]);
@@ -86,7 +86,7 @@ fn take_apart(name: &str) -> (Vec<&str>, Vec<Number>) {
     (texts, numbers)
 }
 
-/// Names that differ in their numbers alone, and are all that can be made of the numbers at each place.
+/// Names that differ only in their numbers: all combinations of the numbers at each place.
 #[derive(Clone, Debug)]
 struct Block {
     /// The numbers at each place of the names, sorted and without duplicates.
@@ -98,14 +98,14 @@ impl Block {
         self.axes.iter().map(Vec::len).product()
     }
 
-    /// The only axis on which the other block has other numbers.
+    /// Returns the only axis on which the other block has other numbers.
     fn only_difference(&self, other: &Block) -> Option<usize> {
         let mut differences = (0..self.axes.len()).filter(|axis| self.axes[*axis] != other.axes[*axis]);
         let axis = differences.next()?;
         differences.next().is_none().then_some(axis)
     }
 
-    /// Takes in what the other block, with no name in common, has on an axis.
+    /// Merges another block, with no name in common, along an axis.
     fn take_in(&mut self, axis: usize, other: Block) {
         let Some(more) = other.axes.into_iter().nth(axis) else { return };
         let numbers = &mut self.axes[axis];
@@ -116,7 +116,7 @@ impl Block {
         }
     }
 
-    /// The largest blocks first, of these the ones with the most numbers at their first place, and then by number.
+    /// Orders blocks: the largest first, then those with the most numbers at their first place, then by number.
     fn order(&self, other: &Block) -> Ordering {
         let axes = self.axes.iter().zip(&other.axes).map(|(mine, others)| {
             let by_length = others.len().cmp(&mine.len());
@@ -157,7 +157,7 @@ fn write_ranges(numbers: &[Number], folded: &mut String) {
     }
 }
 
-/// The blocks that have these numbers in their names, and no others.
+/// Returns blocks with exactly these numbers in their names.
 fn blocks(names: HashSet<Vec<Number>>) -> Vec<Block> {
     let axes = names.iter().next().map_or(0, Vec::len);
     if axes == 1 {
@@ -193,7 +193,7 @@ fn join_neighbours(blocks: Vec<Block>) -> Vec<Block> {
     joined
 }
 
-/// Joins all blocks that differ on one axis alone, wherever they stand, on the last axis that has any.
+/// Joins all blocks that differ only on one axis, in any position, on the last axis that has any.
 fn join_along_axes(blocks: Vec<Block>) -> Vec<Block> {
     let before = blocks.len();
     let axes = blocks.first().map_or(0, |block| block.axes.len());
@@ -230,7 +230,7 @@ mod tests {
     use super::*;
     use crate::hosts::nodeset::Names;
 
-    /// The names of a folded text.
+    /// Returns the names of a folded text.
     fn expand(folded: &str) -> Vec<String> {
         let mut depth = 0;
         let is_end = |c: char| {
@@ -241,7 +241,7 @@ mod tests {
         texts.iter().flat_map(|text| Names::parse(text).expect("a text").iter().collect::<Vec<_>>()).collect()
     }
 
-    /// What `nodeset --fold` of ClusterShell 1.9.1 prints.
+    /// The output of `nodeset --fold` of ClusterShell 1.9.1.
     #[test]
     fn folds_as_nodeset_does() {
         for (names, folded) in [

@@ -1,4 +1,4 @@
-//! The grammar of lists of hosts: items between operators, as of ClusterShell's nodeset.
+//! The grammar of host lists: items between operators, like ClusterShell's nodeset.
 //!
 //! ```text
 //! list  = item { operator item }          read from left to right; no operator binds more tightly than another
@@ -14,20 +14,20 @@ use crate::hosts::problem::{Advice, Problem};
 use crate::text::message::excerpt;
 use crate::text::wildcard::matches_pattern;
 
-/// What an item does to the hosts before it.
+/// The effect of an item on the hosts before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operator {
     /// `,` adds its hosts.
     And,
-    /// `!` takes its hosts away.
+    /// `!` removes its hosts.
     Without,
-    /// `&` leaves its hosts alone.
+    /// `&` keeps only its hosts.
     Common,
-    /// `^` adds those of its hosts that are not there, and takes the others away.
+    /// `^` adds those of its hosts that are not there, and removes the others.
     Either,
 }
 
-/// What an item stands for.
+/// The content of an item.
 #[derive(Debug)]
 pub enum Item {
     /// `[user@]host[:port]` with or without ranges.
@@ -41,41 +41,41 @@ pub enum Item {
 /// An item of a list.
 #[derive(Debug)]
 pub struct Term<'a> {
-    /// What it does; [`Operator::And`] for the first one.
+    /// Its operator; [`Operator::And`] for the first one.
     pub operator: Operator,
-    /// What it stands for.
+    /// Its content.
     pub item: Item,
-    /// As it is written.
+    /// As written.
     pub text: &'a str,
-    /// Where it stands, in characters of the list from 0.
+    /// Its position, in characters of the list from 0.
     pub column: usize,
 }
 
-/// Which names are meant.
+/// A pattern for names.
 #[derive(Debug)]
 pub enum Pattern {
-    /// Names that one of these stands for: `*` is any text, `?` any character.
+    /// Names that match one of these: `*` is any text, `?` any character.
     Wildcards(Vec<String>),
-    /// Names in which it is found.
+    /// Names that contain a match.
     Regex(Regex),
 }
 
-/// The most texts with wildcards that a range may stand for: each is compared with every host.
+/// The most texts with wildcards that a range may expand to: each is compared with every host.
 const MOST_PATTERNS: u64 = 1000;
 
-/// Bytes of the longest regular expression, and of what may be made of it: matching takes memory for each of its groups at
+/// Bytes of the longest regular expression, and of its compiled form: matching takes memory for each of its groups at
 /// each of its states.
 const LONGEST_REGEX: usize = 2000;
 const LARGEST_REGEX: usize = 64 << 10;
 const MOST_GROUPS: usize = 100;
 
-/// What is expected where an item is not there.
+/// What is expected if an item is missing.
 const EXPECTED: &str = "a host, a range such as web[1-9], an @group or a pattern";
 
-/// Takes a list apart.
+/// Parses a list.
 ///
 /// # Errors
-/// An item is missing, or is a pattern that cannot be read.
+/// A missing item, or an invalid pattern.
 pub fn parse(text: &str) -> Result<Vec<Term<'_>>, NamesError> {
     let wrong = |at: usize, problem: Problem| NamesError { column: text[..at].chars().count(), problem };
     let mut terms = Vec::new();
@@ -111,7 +111,7 @@ pub fn parse(text: &str) -> Result<Vec<Term<'_>>, NamesError> {
     }
 }
 
-/// Says what is missing between an operator, if there is one, and the rest of the list.
+/// Returns what is missing between an operator, if there is one, and the rest of the list.
 fn missing(rest: &str, operator: Option<(Operator, char)>) -> Problem {
     match (operator, rest.chars().next()) {
         (None, None) => format!("the list is empty; expected {EXPECTED}").into(),
@@ -126,7 +126,7 @@ fn missing(rest: &str, operator: Option<(Operator, char)>) -> Problem {
     }
 }
 
-/// How much of the text the item takes that it begins with, up to the next operator.
+/// Returns the length of the first item, up to the next operator.
 fn item_length(text: &str) -> Result<usize, String> {
     if let Some(regex) = text.strip_prefix('/') {
         let mut escaped = false;
@@ -135,7 +135,7 @@ fn item_length(text: &str) -> Result<usize, String> {
             escaped = c == '\\' && !escaped;
             ends
         });
-        let end = 1 + end.ok_or("the / has no / after it, where the regular expression ends")? + 1;
+        let end = 1 + end.ok_or("the regular expression has no closing /")? + 1;
         let blanks = text[end..].len() - text[end..].trim_start().len();
         let rest = &text[end + blanks..];
         if !rest.is_empty() && !rest.starts_with(|c| Operator::of(c).is_some()) {
@@ -175,38 +175,35 @@ impl Item {
         if let Some(regex) = text.strip_prefix('/').and_then(|text| text.strip_suffix('/')) {
             let wrong = |problem: String| NamesError { column: 0, problem: problem.into() };
             if regex.is_empty() {
-                return Err(wrong("the regular expression is empty: it is found in every name".to_owned()));
+                return Err(wrong("the regular expression is empty and would match every name".to_owned()));
             }
             if regex.len() > LONGEST_REGEX || regex.matches('(').count() > MOST_GROUPS {
                 let problem =
                     format!("the regular expression has more than {LONGEST_REGEX} bytes or {MOST_GROUPS} parentheses");
                 return Err(wrong(problem));
             }
-            // A \/ is a / for regular expressions too.
+            // Regular expressions read \/ as / too.
             let regex = RegexBuilder::new(regex).size_limit(LARGEST_REGEX).build();
-            let regex = regex.map_err(|error| wrong(format!("the regular expression cannot be read: {error}")))?;
+            let regex = regex.map_err(|error| wrong(format!("invalid regular expression: {error}")))?;
             return Ok(Item::Pattern(Pattern::Regex(regex)));
         }
         if !text.contains(['*', '?']) {
             return Ok(Item::Hosts);
         }
         if let Some(at) = text.find(['@', ':']) {
-            let problem = "a pattern is compared with the names of hosts alone, without user and port".into();
+            let problem = "a pattern matches host names only, without user and port".into();
             return Err(NamesError { column: text[..at].chars().count(), problem });
         }
         let names = Names::parse(text)?;
         if names.count() > MOST_PATTERNS {
-            return Err(NamesError {
-                column: 0,
-                problem: format!("that is more than {MOST_PATTERNS} patterns").into(),
-            });
+            return Err(NamesError { column: 0, problem: format!("more than {MOST_PATTERNS} patterns").into() });
         }
         Ok(Item::Pattern(Pattern::Wildcards(names.iter().collect())))
     }
 }
 
 impl Pattern {
-    /// How many texts with wildcards or regular expressions it is.
+    /// Returns its number of texts with wildcards or regular expressions.
     pub fn count(&self) -> usize {
         match self {
             Pattern::Wildcards(patterns) => patterns.len(),
@@ -214,7 +211,7 @@ impl Pattern {
         }
     }
 
-    /// Whether a host of this name is meant.
+    /// Whether a host of this name matches.
     pub fn matches(&self, name: &str) -> bool {
         match self {
             Pattern::Wildcards(patterns) => patterns.iter().any(|pattern| matches_pattern(name, pattern)),
@@ -269,13 +266,13 @@ mod tests {
             ("^hosts", 0, "before the ^"),
             ("a b", 1, "separated by commas here"),
             ("a, b c", 4, "separated by commas here"),
-            ("/x", 0, "has no / after it"),
-            ("a,/x\\/", 2, "has no / after it"),
+            ("/x", 0, "has no closing /"),
+            ("a,/x\\/", 2, "has no closing /"),
             ("/x/y", 0, "after the regular expression, not \"y\""),
             ("a,//", 2, "is empty"),
-            ("/(/", 0, "cannot be read"),
-            ("a,root@w*", 6, "names of hosts alone"),
-            ("a,é*[1", 4, "no ] after"),
+            ("/(/", 0, "invalid regular expression"),
+            ("a,root@w*", 6, "host names only"),
+            ("a,é*[1", 4, "unmatched ["),
             ("w[1-1001]*", 0, "more than 1000 patterns"),
         ] {
             let error = parse(text).map(|_| ()).expect_err(text);

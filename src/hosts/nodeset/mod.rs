@@ -1,7 +1,7 @@
-//! Names of many hosts in one: `web[01-20,30]-[a,b]`. Numbers mean what they mean to ClusterShell's nodeset (1.10); words
-//! between brackets are ours, and the names stay in the order in which they are written.
+//! Many host names in one text: `web[01-20,30]-[a,b]`. Numbers are as in ClusterShell's nodeset (1.10); words
+//! between brackets are an extension, and names stay in the order in which they are written.
 //!
-//! A text is parsed once into [`Names`], which counts its names without making them: a slip such as `n[1-999999999999]` is
+//! A text is parsed once into [`Names`], which counts its names without creating them: a mistake such as `n[1-999999999999]` is
 //! an error, not an allocation.
 
 mod fold;
@@ -12,10 +12,10 @@ pub use fold::fold;
 use super::problem::Problem;
 use crate::text::message::excerpt;
 
-/// The most names that one text may stand for: ten times as many as a run has hosts.
+/// The most names of one text: ten times as many as a run has hosts.
 pub const MOST_NAMES: u64 = 100_000;
 
-/// A text that stands for one name or more.
+/// A text for one or more names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
     parts: Vec<Part>,
@@ -25,13 +25,13 @@ pub struct Names {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
     Text(String),
-    /// What stands between brackets, each with the number of the words before it, and how many words all stand for.
+    /// The items between brackets, each with the number of words before it, and the number of all words.
     Choice(Vec<(u64, Item)>, u64),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Item {
-    /// `first-last/step`, with zeros before up to `width` digits.
+    /// `first-last/step`, with leading zeros up to `width` digits.
     Numbers {
         first: u64,
         last: u64,
@@ -41,20 +41,20 @@ enum Item {
     Word(String),
 }
 
-/// What is wrong with a text.
+/// A syntax error in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamesError {
-    /// Where, in characters of the text from 0.
+    /// The position, in characters of the text from 0.
     pub column: usize,
-    /// What, and what was expected.
+    /// The problem, and what was expected.
     pub problem: Problem,
 }
 
 impl Names {
-    /// Reads a text. What stands outside of brackets is taken as it is.
+    /// Parses a text. Text outside of brackets is literal.
     ///
     /// # Errors
-    /// A bracket has no partner, something between brackets is no list of numbers, ranges and words, or there would be more
+    /// An unmatched bracket, something between brackets that is not a list of numbers, ranges and words, or more
     /// than [`MOST_NAMES`] names.
     pub fn parse(text: &str) -> Result<Names, NamesError> {
         let wrong =
@@ -69,9 +69,9 @@ impl Names {
                 at += plain;
                 continue;
             }
-            let inside = rest.strip_prefix('[').ok_or_else(|| wrong(at, "the ] has no [ before it".to_owned()))?;
+            let inside = rest.strip_prefix('[').ok_or_else(|| wrong(at, "unmatched ]".to_owned()))?;
             let end = inside.find(['[', ']']).filter(|end| inside[*end..].starts_with(']'));
-            let inside = &inside[..end.ok_or_else(|| wrong(at, "the [ has no ] after it".to_owned()))?];
+            let inside = &inside[..end.ok_or_else(|| wrong(at, "unmatched [".to_owned()))?];
             at += 1;
             let (mut items, mut words) = (Vec::new(), 0_u64);
             for item in inside.split(',') {
@@ -85,24 +85,24 @@ impl Names {
             parts.push(Part::Choice(items, words));
         }
         if count > MOST_NAMES {
-            return Err(wrong(0, format!("that is more than {MOST_NAMES} names")));
+            return Err(wrong(0, format!("more than {MOST_NAMES} names")));
         }
         Ok(Names { parts, count })
     }
 
-    /// How many names there are; a name may be among them more than once.
+    /// Returns the number of names, including duplicates.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// The names, those that differ in the last bracket next to each other.
+    /// Returns the names; those that differ in the last bracket are next to each other.
     pub fn iter(&self) -> impl Iterator<Item = String> + '_ {
         (0..self.count).map(|number| self.nth(number))
     }
 
     fn nth(&self, number: u64) -> String {
         let mut name = String::new();
-        // How many names there are for each choice in the bracket at hand.
+        // The number of names for each choice in the current bracket.
         let mut each = self.count;
         for part in &self.parts {
             match part {
@@ -148,16 +148,16 @@ impl Item {
         let (from, to) = range.split_once('-').unwrap_or((range, range));
         if is_number(from) && is_number(to) {
             let (first, last) = (number(from)?, number(to)?);
-            // As ClusterShell has it: zeros in front say how many digits all have, so that both ends must have as many.
+            // As in ClusterShell: leading zeros set the number of digits, so both ends must have the same.
             let width = if has_zeros(from) { from.len() } else { 0 };
             if (has_zeros(from) || has_zeros(to)) && from.len() != to.len() {
-                return Err(format!("{} and {} have not the same number of digits", excerpt(from), excerpt(to)));
+                return Err(format!("{} and {} do not have the same number of digits", excerpt(from), excerpt(to)));
             }
             if first > last {
                 return Err(format!("{} comes after {}", excerpt(from), excerpt(to)));
             }
             if step == 0 {
-                return Err("a step of 0 leads nowhere".to_owned());
+                return Err("the step cannot be 0".to_owned());
             }
             return Ok(Item::Numbers { first, last, step, width });
         }
@@ -228,9 +228,9 @@ mod tests {
     #[test]
     fn slips_are_told_and_nothing_huge_is_made() {
         for (text, column, words) in [
-            ("web[1-3", 3, "no ] after"),
-            ("web1-3]", 6, "no [ before"),
-            ("w[1[2]]", 1, "no ] after"),
+            ("web[1-3", 3, "unmatched ["),
+            ("web1-3]", 6, "unmatched ]"),
+            ("w[1[2]]", 1, "unmatched ["),
             ("é[]", 2, "is not a number"),
             ("w[1,,2]", 4, "is not a number"),
             ("w[1, 2]", 4, "is not a number"),
@@ -239,7 +239,7 @@ mod tests {
             ("w[001-01]", 2, "number of digits"),
             ("w[01-100]", 2, "number of digits"),
             ("w[00-3]", 2, "number of digits"),
-            ("w[1-9/0]", 2, "leads nowhere"),
+            ("w[1-9/0]", 2, "step cannot be 0"),
             ("w[1-9/]", 2, "is not a number"),
             ("w[a-c]", 2, "is not a number"),
             ("w[-3]", 2, "is not a number"),

@@ -1,5 +1,5 @@
-//! Foldable groups in the logs of CI systems, around what a host has printed; and what a host prints can neither end its
-//! group nor give the system commands. Hosts that failed are not folded, and GitHub gets an error of each.
+//! Foldable groups in the logs of CI systems, around the output of a host. Output of hosts can neither end its
+//! group nor give the system commands. Hosts that failed are not folded, and GitHub gets an error for each.
 
 use std::time::Instant;
 
@@ -10,12 +10,12 @@ use crate::output::clock::Clock;
 use crate::output::writer::Output;
 use crate::text::sanitize::sanitize;
 
-/// Whose groups.
+/// Which CI system's groups to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum CiGroups {
-    /// Those of the system that the run is in, if it is one of these
+    /// Those of the system that the run is in
     Auto,
-    /// GitHub Actions, and what understands its commands (Gitea, Forgejo)
+    /// GitHub Actions and compatible systems (Gitea, Forgejo)
     Github,
     /// GitLab CI
     Gitlab,
@@ -29,7 +29,7 @@ pub struct Groups {
     number: usize,
 }
 
-/// A CI system whose log we know.
+/// A supported CI system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum System {
     Github,
@@ -37,7 +37,7 @@ pub(crate) enum System {
 }
 
 impl System {
-    /// The environment variable that is `true` in its jobs.
+    /// Returns the environment variable that is `true` in its jobs.
     pub(crate) fn variable(self) -> &'static str {
         match self {
             System::Github => "GITHUB_ACTIONS",
@@ -47,7 +47,7 @@ impl System {
 }
 
 impl CiGroups {
-    /// The system that is named.
+    /// Returns the named system.
     pub(crate) fn system(self) -> Option<System> {
         match self {
             CiGroups::Auto => None,
@@ -57,15 +57,15 @@ impl CiGroups {
     }
 }
 
-/// Bytes of the token that ends what GitHub is told not to look at. Nobody guesses that many.
+/// Bytes of the random token that makes GitHub resume commands. Too long to guess.
 const TOKEN: usize = 16;
 
-/// The output of hosts, which has been begun.
+/// A group that has begun.
 #[derive(Debug)]
 pub struct Group {
     /// Whether it is folded.
     is_folded: bool,
-    /// What ends what GitHub is told not to look at.
+    /// The token that makes GitHub resume commands.
     token: String,
     name: String,
     /// The last byte was a carriage return that is not written yet.
@@ -73,7 +73,7 @@ pub struct Group {
 }
 
 impl Groups {
-    /// What `wanted` means here: nothing for `auto` outside of the systems. `variable` says whether an environment variable is
+    /// Resolves `wanted`: `auto` means none outside of CI systems. `variable` says whether an environment variable is
     /// set to true.
     pub fn new(wanted: CiGroups, variable: impl Fn(&str) -> bool) -> Option<Groups> {
         let found = || [System::Github, System::Gitlab].into_iter().find(|system| variable(system.variable()));
@@ -81,11 +81,11 @@ impl Groups {
         Some(Groups { system, clock: Clock::now(), number: 0 })
     }
 
-    /// Begins a group on standard output. It is folded below its title if its hosts are well.
+    /// Begins a group on standard output, folded below its title if its hosts succeeded.
     pub fn begin(&mut self, title: &str, is_ok: bool, output: &mut Output) -> Group {
         self.number += 1;
         let mut random = [0; TOKEN];
-        // OpenSSL has no randomness only where it could not have made a connection either.
+        // If OpenSSL had no randomness, no connection would have worked either.
         let token = match openssl::rand::rand_bytes(&mut random) {
             Ok(()) => random.iter().map(|byte| format!("{byte:02x}")).collect(),
             Err(_) => String::new(),
@@ -121,7 +121,7 @@ impl Groups {
         output.command(b"\n");
     }
 
-    /// Tells GitHub, in a line that its page shows at the top, that a host failed.
+    /// Reports a failed host in a line that GitHub shows at the top of its page.
     pub fn failed(&self, host: &str, outcome: &str, output: &mut Output) {
         if self.system == System::Github {
             let title = escape(host).replace(':', "%3A").replace(',', "%2C");
@@ -129,7 +129,7 @@ impl Groups {
         }
     }
 
-    /// Writes what belongs to the group, made harmless.
+    /// Writes text of the group, sanitized.
     pub fn show(&self, group: &mut Group, bytes: &[u8], buffer: &mut Vec<u8>) {
         if self.system == System::Github {
             return buffer.extend_from_slice(bytes);
@@ -162,7 +162,7 @@ impl Groups {
     }
 }
 
-/// A text in a command of GitHub's.
+/// Escapes text for a GitHub command.
 fn escape(text: &str) -> String {
     sanitize(text).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
@@ -175,7 +175,7 @@ mod tests {
     use crate::output::formats::ci_log::CiLog;
     use crate::output::style::Style;
 
-    /// What `write` has written on standard output, which is in the log.
+    /// Returns what `write` wrote to standard output, which goes to the log.
     fn written(write: impl FnOnce(&mut Output)) -> String {
         let mut file = tempfile::tempfile().expect("a file");
         let style = Style { log: CiLog::new(Some(CiGroups::Github), false, &|_| false), ..Style::default() };

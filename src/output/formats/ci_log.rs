@@ -1,25 +1,25 @@
-//! The log of a CI system: what hosts say in it is no command of the system.
+//! The log of a CI system: keeps hosts' text from being read as commands.
 //!
 //! The runners of these systems look for commands in all that a job prints. A command could hide a secret of its choice from the log,
-//! set an output of the job, or fake an error or a folded section. It makes no difference where a host's words stand: as a line of
-//! their own, behind a prefix, in an error text or in a note. So they are changed in one place, where everything is written:
+//! set an output of the job, or fake an error or a folded section. Hosts' text can appear as a line of
+//! its own, after a prefix, in an error or in a note. So it is escaped in one place, where everything is written:
 //!
 //! * `##[NAME]` anywhere in a line (GitHub's old form, in which its log also marks errors and groups) becomes `## [NAME]`.
 //! * `::NAME ...::` at the start of a line (GitHub's new form) becomes `: :NAME ...::`. Within a line, where no runner looks for it
 //!   today, it becomes `:: NAME ...::`, unless it follows a letter or digit, as in `fe80::a` and `std::vec`.
 //! * `section_start:` and `section_end:` (GitLab) get a blank before the colon.
 //!
-//! In JSON the same characters are written as `\u` escapes instead: its values stay what they are.
+//! In JSON the same characters are written as `\u` escapes instead, which keeps its values.
 //!
-//! Characters without a width, control characters and control sequences do not count, wherever they stand (`ci_paths`). The blank is
-//! there however a reader takes them out.
+//! Characters without a width, control characters and control sequences do not count (`ci_paths`). The blank is
+//! there whichever of them a reader removes.
 
 use std::borrow::Cow;
 
 use super::ci_groups::{CiGroups, System};
 use super::ci_paths::{Paths, Places};
 
-/// Whether our output is in the log of a CI system, and of which.
+/// The CI log that standard output or error goes to, if any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CiLog {
     is_github: bool,
@@ -29,14 +29,14 @@ pub struct CiLog {
 }
 
 impl CiLog {
-    /// The log that the run is in by the environment, or as `wanted` by the user. `variable` says whether an environment variable is
+    /// Returns the log named by the environment, or `wanted` by the user. `variable` says whether an environment variable is
     /// set to true.
     pub fn new(wanted: Option<CiGroups>, is_json: bool, variable: &dyn Fn(&str) -> bool) -> CiLog {
         let is_in = |system: System| variable(system.variable()) || wanted.and_then(CiGroups::system) == Some(system);
         CiLog { is_github: is_in(System::Github), is_gitlab: is_in(System::Gitlab), is_json }
     }
 
-    /// The log by the environment of the process alone, for text.
+    /// Returns the log named by the environment, for text.
     pub fn of_process() -> CiLog {
         CiLog::new(None, false, &|name| std::env::var_os(name).is_some_and(|value| value == "true"))
     }
@@ -51,7 +51,7 @@ impl CiLog {
         self.is_github || self.is_gitlab
     }
 
-    /// A whole text without commands.
+    /// Returns a whole text without commands.
     pub fn harmless(self, text: &[u8]) -> Cow<'_, [u8]> {
         if !self.is_there() {
             return Cow::Borrowed(text);
@@ -85,13 +85,13 @@ impl CiLog {
         }
     }
 
-    /// Whether a byte within text begins no command, nor goes on with one.
+    /// Whether a byte within text neither begins nor continues a command.
     fn is_plain(self, byte: u8) -> bool {
         matches!(byte, b'!'..=b'~') && !matches!(byte, b'#' | b':') && !(self.is_gitlab && byte == b's')
     }
 }
 
-/// Appends what no state finds a command in.
+/// Appends text, changed so that no state finds a command in it.
 fn put(bytes: &[u8], states: &mut [&mut LogState], log: CiLog, harmless: &mut Vec<u8>) {
     harmless.extend_from_slice(bytes);
     for byte in bytes {
@@ -99,7 +99,7 @@ fn put(bytes: &[u8], states: &mut [&mut LogState], log: CiLog, harmless: &mut Ve
     }
 }
 
-/// What a stream has had, as far as a command may have been begun in it. It does not matter how it is cut.
+/// The state of a stream: which commands may have begun in it. Cuts in the stream do not matter.
 #[derive(Clone, Debug)]
 pub struct LogState {
     github: Paths,
@@ -113,13 +113,13 @@ impl Default for LogState {
 }
 
 impl LogState {
-    /// The state after something of ours that is not looked at.
+    /// Returns the state after text that is not scanned.
     pub fn after(ours: &[u8]) -> LogState {
         let github = if ours.ends_with(b"\n") { github::START } else { github::OTHER };
         LogState { github: Paths::at(github), ..LogState::default() }
     }
 
-    /// Whether there is neither a beginning of a command nor of a control sequence.
+    /// Whether neither a command nor a control sequence has begun.
     fn is_plain(&self, log: CiLog) -> bool {
         let is_within = |paths: Paths| [github::WORD, github::OTHER].into_iter().any(|place| paths == Paths::at(place));
         (!log.is_github || is_within(self.github)) && (!log.is_gitlab || self.gitlab == Paths::at(gitlab::START))
@@ -171,7 +171,7 @@ mod github {
         places & dangerous != 0
     }
 
-    /// The places after a printable ASCII character.
+    /// Returns the places after a printable ASCII character.
     pub fn advance(places: Places, byte: u8, is_json: bool) -> Places {
         let from = |before: Places, after: Places| if places & before == 0 { 0 } else { after };
         match byte {
@@ -204,7 +204,7 @@ mod gitlab {
         byte == b':' && WORDS.iter().any(|(word, first)| places >> first >> word.len() & 1 == 1)
     }
 
-    /// The places after a printable ASCII character.
+    /// Returns the places after a printable ASCII character.
     pub fn advance(places: Places, byte: u8) -> Places {
         let goes_on = |word: &[u8], first: u32| {
             let matching = word.iter().enumerate().filter(|(_, letter)| **letter == byte);
@@ -226,7 +226,7 @@ mod tests {
         CiLog::new(None, is_json, &move |variable| variable == name)
     }
 
-    /// What is written of `text`, which has to be the same however it is cut.
+    /// Returns what is written of `text`, and checks that it is the same however it is cut.
     fn written(log: CiLog, text: &str) -> String {
         let whole = String::from_utf8(log.harmless(text.as_bytes()).into_owned()).expect("text");
         for cut in 0..=text.len() {
@@ -282,15 +282,15 @@ mod tests {
         }
     }
 
-    /// A text without what a reader of a log may take out of it.
+    /// Returns a text without what a reader of a log may remove.
     type LineReader = fn(&str) -> String;
 
-    /// What has no width, and what does not belong to a line.
+    /// Removes characters without width, and those that do not belong to a line.
     fn without_widthless(text: &str) -> String {
         text.chars().filter(|c| !is_harmful(*c) && *c != char::REPLACEMENT_CHARACTER).collect()
     }
 
-    /// Without what begins with ESC, or with a control character of 8 bits, and has the length that `length` finds in what follows.
+    /// Removes sequences that begin with ESC, or with an 8-bit control character; `length` finds their length.
     fn without(text: &str, length: impl Fn(char, &[char]) -> Option<usize>) -> String {
         let chars: Vec<char> = text.chars().collect();
         let (mut kept, mut at) = (String::new(), 0);
@@ -311,7 +311,7 @@ mod tests {
         without_widthless(&kept)
     }
 
-    /// How long `ESC [ ...` is after these two: parameters, with control characters among them, and a final character.
+    /// Returns the length of `ESC [ ...` after these two: parameters, with control characters among them, and a final character.
     fn control(introducer: char, rest: &[char]) -> Option<usize> {
         let is_inner = |c: &char| matches!(c, ' '..='?') || (c.is_control() && *c != '\x1b');
         let end = rest.iter().position(|c| !is_inner(c)).filter(|_| introducer == '[')?;
@@ -345,7 +345,7 @@ mod tests {
         |text| without(text, |_, _| Some(0)),
     ];
 
-    /// Pieces of commands, and what may stand between them.
+    /// Pieces of commands, and of text between them.
     const PIECES: [&[u8]; 33] = [
         b"#",
         b"#",
@@ -437,7 +437,7 @@ mod tests {
         ] {
             assert_eq!(written(log("GITLAB_CI", false), text), expected);
         }
-        // A coloured prompt is none.
+        // A coloured prompt is not a command.
         let prompt = "\x1b[1m#\x1b[0m \x1b[1;32m##\x1b[0m [x] \u{e9}: a::b\n";
         assert_eq!(written(log("GITHUB_ACTIONS", false), "\x1b[1m#\x1b[0m a::b [x]\n"), "\x1b[1m#\x1b[0m a::b [x]\n");
         assert_eq!(written(log("GITLAB_CI", false), prompt), prompt);

@@ -1,8 +1,8 @@
 //! The ways to read a stream in which a CI system may find a command.
 //!
 //! A reader of a log drops what has no width before it compares, or while it compares: .NET, in which GitHub's runner is written,
-//! ignores control characters and format characters; viewers take control sequences out. Which it is, nobody knows for all readers,
-//! so all ways are followed at once, as sets of places: how far a text has come in a command, for each state of a control sequence
+//! ignores control characters and format characters; viewers remove control sequences. Since readers differ,
+//! all ways are followed at once, as sets of places: how far a text has come in a command, for each state of a control sequence
 //! that the reader may think it is in.
 
 /// A set of places in a text: a bit for each.
@@ -24,12 +24,12 @@ pub struct Paths {
 }
 
 impl Paths {
-    /// One way, which reads text.
+    /// Creates a single way, which reads text.
     pub fn at(text: Places) -> Paths {
         Paths { text, escape: 0, control: 0, string: 0, designation: 0 }
     }
 
-    /// The places of the ways that read what follows as text.
+    /// Returns the places of the ways that read the next byte as text.
     pub fn text(&self) -> Places {
         self.text
     }

@@ -1,4 +1,4 @@
-//! What `--dry-run` shows: each host with its command, exactly as it would be sent.
+//! `--dry-run`: each host with its command, exactly as it would be sent.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 use crate::plan::job::Job;
 use crate::text::sanitize::{is_harmful, sanitize};
 
-/// What marks a command that is shown with escapes.
+/// Begins a command that is shown with escapes.
 const ESCAPED: &str = "$'";
 
-/// A line for each job, in the order of the list: `label: command`, with the command that `as_sent` says.
+/// Returns a line for each job, in list order: `label: command`, with the command from `as_sent`.
 pub fn commands(jobs: &[Job], as_sent: impl Fn(&Job) -> Arc<[u8]>) -> String {
     let mut text = String::new();
     for job in jobs {
@@ -24,7 +24,7 @@ pub fn commands(jobs: &[Job], as_sent: impl Fn(&Job) -> Arc<[u8]>) -> String {
     text
 }
 
-/// Appends a command as it is, if it is one line of text; else in the form `$'...'`, which bash, zsh and POSIX.1-2024 read as
+/// Appends a command unchanged if it is one line of text; else in the form `$'...'`, which bash, zsh and POSIX.1-2024 read as
 /// exactly its bytes. A command that starts like that form is shown in it too, so that no two commands look the same.
 fn show(command: &[u8], text: &mut String) {
     if let Ok(plain) = std::str::from_utf8(command)
@@ -51,7 +51,7 @@ fn show(command: &[u8], text: &mut String) {
     text.push('\'');
 }
 
-/// Three octal digits each: a digit that follows can be no part of them.
+/// Three octal digits each, so that a digit after them is not read as part of them.
 fn escape(bytes: &[u8], text: &mut String) {
     for byte in bytes {
         let _ = write!(text, "\\{byte:03o}");

@@ -1,4 +1,4 @@
-//! `--format gather`: what is the same on many hosts is shown once.
+//! `--format gather`: shows the same output of many hosts once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,19 +20,19 @@ use crate::plan::program::Program;
 use crate::text::message::reason;
 use crate::text::sanitize::sanitize;
 
-/// What stands above and below the heading of a block: as clush and dshbak have it.
+/// The rule above and below the heading of a block, as in clush and dshbak.
 const RULE: &str = "---------------";
-/// What stands before each line of standard error in a block.
+/// The prefix of each line of standard error in a block.
 const STDERR: &[u8] = b"stderr: ";
-/// Bytes of the longest output that is compared line by line.
+/// Bytes of the longest output to compare line by line.
 const LONGEST_DIFF: u64 = 1 << 20;
-/// How long all comparing may take. After that, what differs is shown as a whole rather than line by line.
+/// Time limit for all comparisons. After that, differences are shown as a whole rather than line by line.
 const DIFF_TIME: Duration = Duration::from_secs(10);
 
-/// How the blocks are shown.
+/// Settings for the blocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Shape {
-    /// Whether they are shown at all. Else they are only counted.
+    /// Whether they are shown; otherwise they are only counted.
     pub is_shown: bool,
     /// How standard output is written.
     pub face: Face,
@@ -56,57 +56,57 @@ pub struct Shape {
 /// ```
 ///
 /// * A block without output has no rule below its heading: that of the next block follows.
-/// * The number of hosts stands there if it is more than one. After a failure a line `  hint: ` may follow within the
+/// * The heading has the number of hosts if it is more than one. After a failure a line `  hint: ` may follow within the
 ///   heading.
-/// * Groups of hosts that ended well come first, and larger ones before smaller ones; those of the same size stand in the
+/// * Groups of hosts that succeeded come first, and larger ones before smaller ones; those of the same size are in the
 ///   order of the list of hosts.
 /// * How the two streams were mixed in time differs from host to host, so standard error comes after standard output. A
-///   last line without newline is completed.
-/// * Failures are the same if they are so but for the host's own name, addresses and key.
-/// * Our own lines, such as how many hosts ended how, are on standard error.
+///   last line without a newline gets one.
+/// * Failures are the same if they differ only in the host's name, addresses and key.
+/// * pssh's own lines, such as the tally, go to standard error.
 pub struct Gather {
     shape: Shape,
     jobs: Arc<[Job]>,
     store: Store,
-    /// What the jobs that run have printed: stdout, stderr.
+    /// The output of running jobs: stdout, stderr.
     printed: Vec<Option<Box<[Printed; 2]>>>,
     groups: Vec<Group>,
     by_content: HashMap<[u8; 32], usize>,
 }
 
-/// What was printed on a stream so far.
+/// The output on a stream so far.
 #[derive(Default)]
 struct Printed {
     hash: Sha256,
     text: Text,
-    /// Why it is not kept to its end.
+    /// Why part of it could not be stored.
     cut: Option<String>,
 }
 
-/// Hosts of which the same is to be said.
+/// Hosts with the same output and outcome.
 struct Group {
     /// Numbers of the jobs, in the order in which they ended.
     jobs: Vec<usize>,
     class: Class,
-    /// The outcome in words that fit all of them.
+    /// The outcome, in words that apply to all of them.
     outcome: String,
     hint: Option<String>,
     printed: [Printed; 2],
 }
 
 impl Group {
-    /// Whether the command has printed something, or has ended.
+    /// Whether the command printed something or ended.
     fn has_run(&self) -> bool {
         let has_ended = matches!(self.class, Class::Ok | Class::Exit | Class::Signal);
         has_ended || self.printed.iter().any(|printed| !printed.text.is_empty())
     }
 }
 
-/// What is compared with: the names of its hosts, and what they have printed, unless that is too long.
+/// The base of comparisons: the names of its hosts, and their output unless that is too long.
 type Base = (String, Option<Vec<u8>>);
 
 impl Gather {
-    /// A report on `jobs`.
+    /// Creates a report on `jobs`.
     pub fn new(jobs: &Arc<[Job]>, shape: Shape) -> Gather {
         let mut printed = Vec::new();
         printed.resize_with(jobs.len(), || None);
@@ -146,7 +146,7 @@ impl Gather {
         }
         group.hint = outcome.shared_hint(program);
         for (kept, printed) in group.printed.iter_mut().zip(printed) {
-            // Whoever of them is whole speaks for all.
+            // A complete output represents them all.
             let (better, worse) =
                 if kept.cut.is_some() { (printed, std::mem::take(kept)) } else { (std::mem::take(kept), printed) };
             *kept = better;
@@ -188,7 +188,7 @@ impl Gather {
         }
         self.shape.ci = ci;
         if let Some(problem) = group.printed.iter().find_map(|printed| printed.cut.as_deref()) {
-            output.fault(format!("{names}: the output could not be kept to its end: {problem}"));
+            output.fault(format!("{names}: part of the output could not be stored: {problem}"));
         }
     }
 
@@ -197,7 +197,7 @@ impl Gather {
         sanitize(&fold(labels)).into_owned()
     }
 
-    /// What a group has printed, in whole lines.
+    /// Returns the output of a group, in whole lines.
     fn body(&self, group: &Group, show: &mut dyn FnMut(&[u8])) {
         for (place, printed) in group.printed.iter().enumerate() {
             let mark = if place == Stream::Stderr as usize { STDERR } else { b"" };
@@ -225,7 +225,7 @@ impl Gather {
         }
     }
 
-    /// What a group has printed, unless that is too long to be compared.
+    /// Returns the output of a group, unless it is too long to compare.
     fn whole_body(&self, group: &Group) -> Option<Vec<u8>> {
         let length: u64 = group.printed.iter().map(|printed| printed.text.len()).sum();
         let mut body = Vec::new();
@@ -235,7 +235,7 @@ impl Gather {
         })
     }
 
-    /// How what a group has printed differs from what the base has.
+    /// Returns how the output of a group differs from that of the base.
     fn difference(&self, group: &Group, names: &str, base: &Base, until: Instant, show: &mut dyn FnMut(&[u8])) {
         let (base, base_body) = base;
         let (Some(base_body), Some(body)) = (base_body, self.whole_body(group)) else {

@@ -1,9 +1,9 @@
-//! `-i`: the output of each host in one piece when it ends, as pssh has it: its line with its outcome, all of its standard output
+//! `-i`: the output of each host in one piece when it ends, as in pssh: its line with its outcome, all of its standard output
 //! byte for byte, then `Stderr: ` and all of its standard error. All of it goes to standard output; a hint follows on standard
 //! error.
 //!
-//! Unlike pssh, what ends without a newline gets one, so that `Stderr: ` and the next host start a line. Not with `--no-headers`,
-//! where a pipe or file has nothing of ours, not a byte.
+//! Unlike pssh, output without a newline at its end gets one, so that `Stderr: ` and the next host start a line. Not with
+//! `--no-headers`, where a pipe or file gets nothing but the hosts' output.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -25,45 +25,45 @@ use crate::text::message::reason;
 /// Bytes that are read back at once.
 const PIECE: usize = 64 << 10;
 
-/// Bytes that the output of all hosts may take in memory together. Beyond that, also what is less than [`spill::MEMORY`] goes to a file.
+/// Bytes of memory for the output of all hosts. Beyond that, even less than [`spill::MEMORY`] goes to a file.
 const BUDGET: usize = 64 << 20;
 
-/// What is kept of a host until it is shown.
+/// The stored output of a host.
 #[derive(Default)]
 struct Kept {
     streams: [Spill; 2],
-    /// Why not all of its output could be kept.
+    /// Why part of its output could not be stored.
     error: Option<io::Error>,
 }
 
 /// Each host's output when it ends.
 pub struct Inline {
-    /// By number, for hosts that have printed something and not been shown.
+    /// By number, for hosts with output that are not shown yet.
     kept: BTreeMap<usize, Kept>,
     in_memory: usize,
     has_stderr: bool,
     face: Face,
     lines: StatusLines,
-    /// What each host has printed is a group in the log of a CI system.
+    /// Writes the output of each host as a group in the log of a CI system.
     ci: Option<Groups>,
-    /// In the order of the list: the first host that was not shown, and the heads of those that have ended after it.
+    /// In list order: the first host that is not shown yet, and the heads of later ones that have ended.
     waiting: Option<(usize, BTreeMap<usize, Head>)>,
 }
 
-/// What stands before and after a host's output.
+/// The text around a host's output.
 struct Head {
     /// Its line, on standard output.
     line: String,
-    /// What else is said of it, on standard error.
+    /// Its lines on standard error.
     tail: Vec<u8>,
-    /// What it is called.
+    /// Its label.
     label: String,
     /// Its outcome, if it failed.
     failure: Option<String>,
 }
 
 impl Inline {
-    /// Each host below its line of `lines`; with standard error if it `has_stderr`; in the order of the list if it `is_sorted`.
+    /// Shows each host below its line of `lines`; with standard error if it `has_stderr`; in list order if it `is_sorted`.
     pub fn new(has_stderr: bool, is_sorted: bool, lines: StatusLines, style: &Style) -> Inline {
         Inline {
             kept: BTreeMap::new(),
@@ -76,12 +76,12 @@ impl Inline {
         }
     }
 
-    /// With each host's output as a group of `ci`, if there is one. The line with its outcome stays outside.
+    /// Puts each host's output into a group of `ci`, if there is one. The line with its outcome stays outside.
     pub fn in_groups(self, ci: Option<Groups>) -> Inline {
         Inline { ci, ..self }
     }
 
-    /// The descriptors that it takes: a temporary file for each stream, of hosts that run, and of all that wait for others.
+    /// Returns the file descriptors that it needs: a temporary file for each stream of running hosts and of those that wait for others.
     pub fn held(is_sorted: bool, jobs: usize) -> Held {
         Held { per_host: 2, besides: if is_sorted { 2 * jobs as u64 } else { 0 } }
     }
@@ -91,7 +91,7 @@ impl Inline {
             return;
         }
         let kept = self.kept.entry(job).or_default();
-        // What comes after a gap would look as if it followed on what is before it.
+        // Output after a gap would look as if it followed directly.
         if kept.error.is_none() {
             let spill = &mut kept.streams[stream as usize];
             let limit = if self.in_memory + bytes.len() <= BUDGET { spill::MEMORY } else { 0 };
@@ -101,7 +101,7 @@ impl Inline {
         }
     }
 
-    /// Shows a host: its line, its output, and what else is said of it.
+    /// Shows a host: its line, its output, and its other lines.
     fn show(&mut self, job: usize, head: &Head, output: &mut Output) {
         output.buffer(Stream::Stdout).extend_from_slice(head.line.as_bytes());
         let mut kept = self.kept.remove(&job).unwrap_or_default();
@@ -136,7 +136,7 @@ impl Inline {
     }
 }
 
-/// Puts all of `spill`, made harmless if it `is_guarded`; and a newline if it ends without, unless it `is_exact`.
+/// Appends all of `spill`, escaped if it `is_guarded`, and a missing newline at its end unless it `is_exact`.
 fn copy(spill: &mut Spill, is_guarded: bool, is_exact: bool, put: &mut dyn FnMut(&[u8])) -> io::Result<()> {
     let mut piece = vec![0; PIECE];
     let mut guard = Guard::new(is_guarded);

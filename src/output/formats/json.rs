@@ -17,33 +17,33 @@ use crate::output::writer::Output;
 use crate::plan::job::Job;
 use crate::text::sanitize::is_harmful;
 
-/// Version of the format. It grows when a reader of an older version would misread what is written.
+/// Version of the format. It grows when a reader of an older version would misread the output.
 pub const VERSION: u32 = 1;
 
 /// Events as JSON, an object a line: `run_start`, then for each host `start` (if it was started), any number of `output` and
 /// `progress` (if files are copied, at most one a second) and one `end`, mixed with those of other hosts, and at last `run_end`. `schema/pssh-events.schema.json` describes every
 /// field.
 ///
-/// The format is only ever added to: fields and events may come, none goes or changes its meaning. Readers pass over what
-/// they do not know. Every field of an event is always there, null where there is nothing to say, but for `text` and
-/// `base64`, of which there is one.
+/// The format only grows: fields and events may be added; none is removed or changes its meaning. Readers ignore what
+/// they do not know. Every field of an event is always present, null if it has no value, except for `text` and
+/// `base64`: exactly one of them is present.
 ///
-/// What hosts print is `text` where it is UTF-8, cut between characters, and `base64` otherwise. All `text` and decoded
+/// Output of hosts is `text` where it is UTF-8, cut between characters, and `base64` otherwise. All `text` and decoded
 /// `base64` of a stream in their order are exactly its bytes.
 pub struct Json {
     clock: Clock,
     timelines: Vec<Timeline>,
-    /// What the last output of each job ended with: the beginning of a character. stdout, stderr.
+    /// The incomplete character at the end of each job's last output: stdout, stderr.
     begun: Vec<[Begun; 2]>,
-    /// When each job last said how far its copy is.
+    /// When each job last reported the progress of its copy.
     told: Vec<Option<Instant>>,
-    /// What hosts have refused that the user has asked for, by the number of the job. Few have anything.
+    /// Requests that hosts refused, by the number of the job. Few have any.
     warnings: HashMap<usize, String>,
     jobs: Arc<[Job]>,
     has_begun: bool,
 }
 
-/// How often a host says how far its copy is, at most.
+/// Least time between two progress events of a host.
 const PROGRESS: Duration = Duration::from_secs(1);
 
 /// The beginning of a character in UTF-8: up to three bytes.
@@ -63,7 +63,7 @@ impl Begun {
     }
 }
 
-/// How many bytes at the end are the beginning of a character.
+/// Returns how many bytes at the end are an incomplete character.
 fn begun_at_end(bytes: &[u8]) -> usize {
     let most = bytes.len().min(3);
     for length in 1..=most {
@@ -79,7 +79,7 @@ fn begun_at_end(bytes: &[u8]) -> usize {
 }
 
 impl Json {
-    /// A report on `jobs`.
+    /// Creates a report on `jobs`.
     pub fn new(jobs: &Arc<[Job]>) -> Json {
         Json {
             clock: Clock::now(),
@@ -266,7 +266,7 @@ impl Report for Json {
     }
 }
 
-/// Whose event it is.
+/// The host of an event.
 fn host<'a>(object: Object<'a>, job: &Job) -> Object<'a> {
     object
         .number("index", job.number)
@@ -276,7 +276,7 @@ fn host<'a>(object: Object<'a>, job: &Job) -> Object<'a> {
         .number("port", job.port)
 }
 
-/// An object in the making, on a line of its own.
+/// Builds an object on one line.
 struct Object<'a> {
     buffer: &'a mut Vec<u8>,
     is_first: bool,
@@ -304,7 +304,7 @@ impl<'a> Object<'a> {
         // Writing to memory does not fail.
         let _ = serde_json::to_writer(&mut *self.buffer, text);
         if text.bytes().any(|byte| byte >= 0x7f) && text.contains(is_harmful) {
-            // Somebody may look at it in a terminal: what JSON has no need to escape is escaped all the same.
+            // It may be read on a terminal, so control characters that JSON allows are escaped too.
             let written = self.buffer.split_off(start);
             for c in String::from_utf8_lossy(&written).chars() {
                 if !is_harmful(c) {
@@ -346,7 +346,7 @@ impl<'a> Object<'a> {
         self.maybe_text(name, at.map(|at| clock.rfc3339(at)).as_deref())
     }
 
-    /// With microseconds.
+    /// Adds seconds with microseconds.
     fn seconds(self, name: &str, time: Option<Duration>) -> Self {
         match time {
             Some(time) => self.plain(name, format_args!("{:.6}", time.as_secs_f64())),
@@ -426,7 +426,7 @@ mod tests {
         }
     }
 
-    /// What a stream of pieces becomes: its texts, with the bytes of `base64` as numbers.
+    /// Returns what a stream of pieces becomes: its texts, with the bytes of `base64` as numbers.
     fn written(pieces: &[&[u8]]) -> Vec<String> {
         let jobs: Arc<[Job]> = crate::plan::job::of_list("a");
         let (mut json, mut output) = (Json::new(&jobs), Output::over(None, None, &crate::output::Style::default()));

@@ -1,7 +1,7 @@
 //! The default, and `-P`: output as it comes, in whole lines that start with their host's label.
 //!
 //! * Remote stdout goes to standard output, remote stderr to standard error, as `LABEL: TEXT`. A last line without newline
-//!   is completed. Bytes are passed on as they are, whatever their encoding.
+//!   gets one. Bytes are passed on unchanged, whatever their encoding.
 //! * A line that grows beyond [`LONGEST_LINE`] is cut: what follows starts a new prefixed line.
 
 use crate::events::event::{Event, EventKind, Stream, Tally};
@@ -12,7 +12,7 @@ use crate::output::style::Style;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
 
-/// Bytes that the pending lines of all hosts may have together before the one that grows is cut early.
+/// Bytes for the pending lines of all hosts; beyond that, a growing line is cut early.
 const PENDING_BUDGET: usize = 16 << 20;
 
 /// Output as it comes, line by line.
@@ -25,7 +25,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// A report for `jobs` jobs.
+    /// Creates a report for `jobs` jobs.
     pub fn new(jobs: usize, prefixes: Prefixes, style: Style) -> Lines {
         let mut pending = Vec::new();
         pending.resize_with(jobs, Default::default);

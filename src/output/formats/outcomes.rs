@@ -1,8 +1,8 @@
-//! How each host ended, on standard error: with the output, whatever the format of that.
+//! The outcome of each host, on standard error, for every output format.
 //!
-//! Our own lines start with `pssh: `: one per host with its outcome, then, for a failure, one `hint: ` line where something would
-//! help (with the first few hosts that the same would help); at the end, for more than one host, how many ended how. With `-v`
-//! also what was done for each host.
+//! pssh's own lines start with `pssh: `: one per host with its outcome, then, for a failure, one `hint: ` line if one is
+//! known (with the first few hosts that it applies to); at the end, for more than one host, the tally. With `-v`
+//! also the notes of each host.
 
 use std::io::Write;
 use std::time::Instant;
@@ -18,7 +18,7 @@ use crate::text::sanitize::sanitize;
 
 /// The outcome of every host as soon as it ends, and the tally.
 pub struct Outcomes {
-    /// Whether each host has its line; without that another report shows them.
+    /// Whether each host has a line here; otherwise another report shows them.
     has_lines: bool,
     start: Instant,
     /// How many hosts the run has.
@@ -28,13 +28,13 @@ pub struct Outcomes {
 }
 
 impl Outcomes {
-    /// Lines, the notes of jobs that are to tell what they do, and the tally.
+    /// Shows lines, the notes of verbose jobs, and the tally.
     pub fn new(hosts: usize, style: &Style) -> Outcomes {
         let hints = Hints::new(style.program);
         Outcomes { has_lines: true, start: Instant::now(), hosts, face: style.of(Stream::Stderr), hints }
     }
 
-    /// Notes and tally alone, beside a report that shows the outcomes itself.
+    /// Shows notes and tally only, for use with a report that shows the outcomes itself.
     pub fn without_lines(hosts: usize, style: &Style) -> Outcomes {
         Outcomes { has_lines: false, ..Outcomes::new(hosts, style) }
     }
@@ -62,7 +62,7 @@ impl Report for Outcomes {
     }
 }
 
-/// Appends the line of a host that has ended, and its hint if it has one that is due.
+/// Appends the line of a host that ended, and its hint if one is due.
 pub fn write_outcome(job: &Job, outcome: &Outcome, attempts: u32, face: Face, hints: &mut Hints, buffer: &mut Vec<u8>) {
     let tried = if attempts > 1 { format!(" (attempt {attempts})") } else { String::new() };
     let text = format!("{outcome}{tried}");

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The number counts hosts as they end, from 1; the time is local; the host is `[user@]host[:port]`, the user only if it is not that
-//! of `-l`. Outcomes that pssh has are in its words, byte for byte: scripts look for them. The others are in ours. What is of use
-//! beyond that is said on standard error.
+//! of `-l`. Outcomes that pssh has are in its words, byte for byte, since scripts look for them. Other details
+//! go to standard error.
 
 use std::io::Write;
 
@@ -61,11 +61,11 @@ const SIGNALS: [(&str, u8); 31] = [
 /// Writes pssh's lines.
 #[derive(Debug)]
 pub struct StatusLines {
-    /// Whether there are lines; without them failures are told on standard error.
+    /// Whether there are lines; without them failures are reported on standard error.
     has_lines: bool,
     /// The login name that lines leave out.
     user: Option<String>,
-    /// How many hosts the run has, where there are no lines.
+    /// How many hosts the run has, if there are no lines.
     hosts: usize,
     /// How many hosts have ended.
     count: usize,
@@ -76,7 +76,7 @@ pub struct StatusLines {
 }
 
 impl StatusLines {
-    /// Lines for the hosts of a run. `user` is the login name of hosts whose entry has none, if the user said so.
+    /// Creates lines for the hosts of a run. `user` is the login name of hosts whose entry has none, if the user gave one.
     pub fn new(user: Option<&str>, style: &Style) -> StatusLines {
         StatusLines {
             has_lines: true,
@@ -90,7 +90,7 @@ impl StatusLines {
         }
     }
 
-    /// No lines (`--no-headers`): of hosts that failed, standard error tells it.
+    /// Creates a report without lines (`--no-headers`): failures go to standard error.
     pub fn without_lines(hosts: usize, style: &Style) -> StatusLines {
         StatusLines { has_lines: false, hosts, ..StatusLines::new(None, style) }
     }
@@ -100,7 +100,7 @@ impl StatusLines {
         self.has_lines
     }
 
-    /// The line of a host that ends now, for standard output, with its newline; empty without lines.
+    /// Returns the line of a host that ends now, for standard output, with its newline; empty without lines.
     pub fn head(&mut self, job: &Job, outcome: &Outcome, attempts: u32) -> String {
         if !self.has_lines {
             return String::new();
@@ -120,7 +120,7 @@ impl StatusLines {
         format!("{number} {time} {failure} {host} {reason}\n")
     }
 
-    /// What else there is to say of a host that has ended, for standard error.
+    /// Returns the other details of a host that ended, for standard error.
     pub fn tail(&mut self, job: &Job, outcome: &Outcome, attempts: u32) -> Vec<u8> {
         let mut text = Vec::new();
         if !self.has_lines {
@@ -128,25 +128,25 @@ impl StatusLines {
                 write_outcome(job, outcome, attempts, self.stderr, &mut self.hints, &mut text);
             }
         } else if let Some(hint) = self.hints.due(job, outcome) {
-            // The reason stands above, on a terminal: once is enough. Writing to memory never fails.
+            // On a terminal the reason is already shown above. Writing to memory never fails.
             let _ =
                 writeln!(text, "{}: {}: hint: {}", self.hints.program.name(), sanitize(&job.label), sanitize(&hint));
         }
         text
     }
 
-    /// The hints that are for more hosts than they were said with.
+    /// Prints the hints that apply to more hosts.
     pub fn rest(&mut self, output: &mut Output) {
         self.hints.rest(output);
     }
 
-    /// `Stderr: `, or nothing without lines.
+    /// Returns `Stderr: `, or nothing without lines.
     pub fn stderr_label(&self) -> String {
         if self.has_lines { self.stdout.tint(Colour::Red, "Stderr: ") } else { String::new() }
     }
 }
 
-/// Why a host failed.
+/// Returns why a host failed.
 fn reason(outcome: &Outcome, attempts: u32) -> String {
     let tried = if attempts > 1 { format!(" (attempt {attempts})") } else { String::new() };
     match outcome {
@@ -178,7 +178,7 @@ impl Report for StatusLines {
             output.buffer(Stream::Stdout).extend_from_slice(head.as_bytes());
             let tail = self.tail(job, outcome, *attempts);
             if !tail.is_empty() {
-                // What standard output has is written before.
+                // Standard output is written first.
                 output.buffer(Stream::Stderr).extend_from_slice(&tail);
             }
         }
@@ -197,7 +197,7 @@ mod tests {
     use crate::events::host_error::HostError;
     use crate::system::cancel;
 
-    /// The line of one host for `outcome`, without number and time.
+    /// Returns the line of one host for `outcome`, without number and time.
     fn line(lines: &mut StatusLines, host: &str, outcome: Outcome, attempts: u32) -> String {
         let job = &crate::plan::job::of_list(host)[0];
         let line = lines.head(job, &outcome, attempts);
@@ -273,7 +273,7 @@ mod tests {
         let late = || timeout(Phase::Silence, "no output");
         let tail =
             |lines: &mut StatusLines, outcome: &Outcome| String::from_utf8(lines.tail(job, outcome, 1)).expect("text");
-        let hint = "the command was told to stop; a longer --channel-timeout lets it be silent for longer\n";
+        let hint = "the command was asked to stop; a longer --channel-timeout allows longer silences\n";
         let mut lines = StatusLines::new(None, &Style::default());
         assert_eq!(tail(&mut lines, &Outcome::Exited(0)), "");
         assert_eq!(tail(&mut lines, &Outcome::Exited(3)), "");

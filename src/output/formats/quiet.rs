@@ -1,4 +1,4 @@
-//! `-q`: nothing when all is well; for cron, which mails whatever is printed.
+//! `-q`: prints nothing if all hosts succeed; for cron, which mails all output.
 
 use std::io::Write;
 
@@ -13,21 +13,21 @@ use crate::output::writer::Output;
 use crate::plan::job::Job;
 use crate::text::sanitize::sanitize;
 
-/// How many of the last lines of a failed host are shown.
+/// Last lines to show of a failed host.
 pub const SHOWN_LINES: usize = 15;
 
 /// Prints only failures, on standard error, when they happen: the outcome, a hint where there is one, and the last
-/// [`SHOWN_LINES`] lines of the host, of both streams, each with its label and made harmless. After a run with failures the
-/// number of hosts that ended in each way.
+/// [`SHOWN_LINES`] lines of the host, of both streams, each with its label and sanitized. After a run with failures the
+/// tally.
 pub struct Quiet {
     tails: Vec<Tail>,
     hints: Hints,
-    /// What stands before lines of standard error.
+    /// The prefix for lines of standard error.
     stderr_mark: String,
 }
 
 impl Quiet {
-    /// A report for `jobs` jobs.
+    /// Creates a report for `jobs` jobs.
     pub fn new(jobs: usize, style: &Style) -> Quiet {
         let face = style.of(Stream::Stderr);
         let stderr_mark = if face.is_terminal { face.paint(false, STDERR_MARK) } else { String::new() };
@@ -74,7 +74,7 @@ impl Report for Quiet {
     }
 }
 
-/// A line of a host as text that does nothing to a terminal; tabs stay, and so does the end of a line of DOS.
+/// Returns a line of a host without control sequences; keeps tabs, and a carriage return at its end.
 pub fn harmless(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
     let cells: Vec<_> = text.split('\t').map(sanitize).collect();

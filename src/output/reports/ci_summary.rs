@@ -1,7 +1,7 @@
 //! `--ci-summary`: the run in Markdown, for the summary page of a CI job.
 //!
-//! What hosts and errors say is text of others. It is written as HTML with character references, in elements that Markdown does not
-//! look into, so that it is neither markup nor a link, nor the end of its own element.
+//! Text of hosts and errors is untrusted. It is written as HTML with character references, in elements that Markdown does not
+//! parse, so that it cannot become markup or a link, or end its element.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -20,9 +20,9 @@ use crate::text::duration::seconds;
 use crate::text::message::reason;
 use crate::text::sanitize::sanitize;
 
-/// How many hosts have their last lines in it.
+/// How many hosts are shown with their last lines.
 const DETAILED: usize = 50;
-/// Bytes after which no more hosts are described: GitHub takes 1 MiB from all steps of a job.
+/// Bytes after which no more hosts are described: GitHub accepts 1 MiB from all steps of a job.
 const MOST: usize = 512 << 10;
 
 /// Hosts that failed for the same reason, by the number of their jobs.
@@ -44,7 +44,7 @@ pub struct CiSummary {
 }
 
 impl CiSummary {
-    /// A summary of `jobs`, which is added to `file`.
+    /// Creates a summary of `jobs`, to append to `file`.
     pub fn new(file: ReportFile, jobs: &Arc<[Job]>) -> CiSummary {
         CiSummary {
             file,
@@ -67,7 +67,7 @@ impl CiSummary {
         }
     }
 
-    /// The reasons, the most frequent first.
+    /// Returns the reasons, the most frequent first.
     fn reasons(&self) -> Vec<Reason> {
         let each = self.reasons.iter().map(|((class, brief), jobs)| {
             let mut jobs = jobs.clone();
@@ -83,7 +83,7 @@ impl CiSummary {
         text.push_str("\n| hosts | outcome | names |\n| ---: | --- | --- |\n");
         for Reason { class, brief, jobs } in self.reasons() {
             let names = fold(jobs.iter().map(|job| self.jobs[*job].label.as_str()));
-            // The words of the outcome begin with its class, but for some.
+            // Most outcomes begin with their class.
             let brief = if brief.starts_with(class.word()) { brief } else { format!("{}: {brief}", class.word()) };
             let _ = writeln!(text, "| {} | {} | {} |", jobs.len(), code(&brief), code(&names));
         }
@@ -139,14 +139,14 @@ impl Report for CiSummary {
     }
 }
 
-/// Text as code, in one line.
+/// Writes text as code, in one line.
 fn code(text: &str) -> String {
     let mut code = "<code>".to_owned();
     escape(&sanitize(text), &mut code);
     code + "</code>"
 }
 
-/// Writes text so that neither HTML nor Markdown finds anything in it: all that is not a letter, a digit or harmless is a character
+/// Writes text without HTML or Markdown syntax: everything but letters, digits and harmless characters is a character
 /// reference.
 fn escape(text: &str, html: &mut String) {
     for c in text.chars() {

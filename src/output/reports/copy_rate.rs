@@ -1,48 +1,48 @@
-//! How much all hosts together have copied, how much there is, and how fast it goes.
+//! The total progress and rate of a copy.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::events::event::Progress;
 
-/// The time whose rate is told: long enough not to jump about, short enough to show when it gets slow.
+/// The window of the rate: long enough to be stable, short enough to show a slowdown.
 const WINDOW: Duration = Duration::from_secs(4);
-/// Seconds that are too many to be foreseen.
+/// An estimate above this many seconds is not shown.
 const LONGEST_LEFT: f64 = 86_400.0;
-/// A rate over less than this would be chance.
+/// A rate over less time would be random.
 const LEAST: Duration = Duration::from_millis(900);
 
-/// What one host has copied.
+/// The copy progress of one host.
 #[derive(Clone, Copy, Debug, Default)]
 struct Share {
     progress: Option<Progress>,
     has_ended: bool,
 }
 
-/// What all hosts have copied.
+/// The copy progress of all hosts.
 #[derive(Debug)]
 pub struct Copied {
     /// By the number of the job.
     shares: Vec<Share>,
     /// Whether any host copies anything.
     is_any: bool,
-    /// The bytes that were done at some times in the window, the oldest first.
+    /// Samples of the bytes done within the window, the oldest first.
     samples: VecDeque<(Instant, u64)>,
 }
 
 impl Copied {
-    /// Nothing yet, by `jobs` jobs.
+    /// Creates empty counts for `jobs` jobs.
     pub fn new(jobs: usize) -> Copied {
         Copied { shares: vec![Share::default(); jobs], is_any: false, samples: VecDeque::new() }
     }
 
-    /// A host has come so far.
+    /// Records the progress of a host.
     pub fn note(&mut self, job: usize, progress: Progress) {
         self.is_any = true;
         self.shares[job].progress = Some(progress);
     }
 
-    /// A host has ended: it copies no more. One that is well has copied all, whatever it told last.
+    /// Records the end of a host. A successful one has copied everything, whatever it reported last.
     pub fn end(&mut self, job: usize, is_well: bool) {
         let share = &mut self.shares[job];
         share.has_ended = true;
@@ -56,21 +56,21 @@ impl Copied {
         self.is_any
     }
 
-    /// How much of its own a host has copied, if that is known.
+    /// Returns which part of its copy a host has done, if known.
     pub fn percent(&self, job: usize) -> Option<u8> {
         let Progress { done, total } = self.shares[job].progress.filter(|progress| progress.total > 0)?;
         Some((done.min(total) as f64 / total as f64 * 100.0) as u8)
     }
 
-    /// What a host has copied, and what it has to, if it has told.
+    /// Returns what a host has copied and has to copy, if it reported that.
     pub fn of(&self, job: usize) -> Option<Progress> {
         self.shares[job].progress
     }
 
-    /// What is done, and what there is; 0 where that is not known.
+    /// Returns the bytes done and the total; 0 if unknown.
     ///
-    /// What hosts have to copy that have told nothing yet is taken to be what the others have, if that is the same for all of them, as
-    /// it is when files go to many hosts. What a host has not copied when it ends is not copied any more.
+    /// Hosts that have not reported yet are assumed to have the same total as the others, if that is the same for all of them, as
+    /// when files go to many hosts. What a host has not copied when it ends no longer counts.
     pub fn sum(&self) -> Progress {
         let mut sum = Progress::default();
         let (mut silent, mut common) = (0, None);
@@ -92,7 +92,7 @@ impl Copied {
         sum
     }
 
-    /// In words, `1.2 GB of 4.0 GB, 118 MB/s, 0:24 left`; nothing where nothing is copied.
+    /// Returns `1.2 GB of 4.0 GB, 118 MB/s, 0:24 left`; nothing if nothing is copied.
     pub fn text(&mut self, now: Instant) -> Option<String> {
         if !self.is_any {
             return None;
@@ -112,7 +112,7 @@ impl Copied {
             let rate = sum.done.saturating_sub(before) as f64 / time.as_secs_f64();
             text.push_str(&format!(", {}/s", bytes(rate as u64)));
             let left = sum.total.saturating_sub(sum.done) as f64 / rate;
-            // One that would be told in days tells nothing.
+            // An estimate in days is useless.
             if left > 0.0 && left < LONGEST_LEFT {
                 text.push_str(&format!(", {} left", clock(left.ceil() as u64)));
             }
@@ -121,13 +121,13 @@ impl Copied {
     }
 }
 
-/// Seconds as on a clock: `0:24`, `1:02:03`.
+/// Formats seconds: `0:24`, `1:02:03`.
 pub fn clock(seconds: u64) -> String {
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }
 
-/// A number of bytes in units of 1000: `999 B`, `1.2 kB`, `99.9 MB`, `118 MB`.
+/// Formats a number of bytes in units of 1000: `999 B`, `1.2 kB`, `99.9 MB`, `118 MB`.
 pub fn bytes(count: u64) -> String {
     if count < 1000 {
         return format!("{count} B");
@@ -179,7 +179,7 @@ mod tests {
         copied.note(0, progress(100, 1000));
         copied.note(1, progress(0, 1000));
         assert_eq!(copied.sum(), progress(100, 4000));
-        // One that is not reached copies nothing, one that fails no more.
+        // An unreachable host copies nothing, a failed one no more.
         copied.end(2, false);
         copied.end(0, false);
         assert_eq!(copied.sum(), progress(100, 2100));
@@ -195,7 +195,7 @@ mod tests {
         copied.note(0, progress(100, 1000));
         copied.note(1, progress(5, 20));
         assert_eq!(copied.sum(), progress(105, 1020));
-        // Of one that does not know how much there is, what it has done.
+        // A host with an unknown total counts with what it has done.
         copied.note(1, progress(50, 0));
         assert_eq!(copied.sum(), progress(150, 1050));
         copied.note(0, progress(u64::MAX, u64::MAX));
@@ -220,7 +220,7 @@ mod tests {
             after(100 + second * 1000, Some(10_000_000 + (second - 1) * 20_000_000));
         }
         assert_eq!(after(10_100, Some(190_000_000)).as_deref(), Some("190 MB of 400 MB, 20.0 MB/s, 0:11 left"));
-        // It stands still, and then it is done.
+        // It stalls, then ends.
         for second in 11..=16 {
             after(100 + second * 1000, None);
         }

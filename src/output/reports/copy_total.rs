@@ -1,4 +1,4 @@
-//! What has come of a run that copies files: how much, in what time, and what is kept of the rest.
+//! The result of a run that copies files: how much, in what time, and what `--resume` kept.
 
 use std::io::Write;
 use std::time::Instant;
@@ -9,33 +9,33 @@ use crate::output::multiplexer::Report;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
 
-/// Seconds below which a time is told with a decimal, and not as on a clock.
+/// Seconds below which a time has a decimal.
 const SHORT: f64 = 60.0;
 
-/// Which way files are copied, and what becomes of those that have not arrived completely.
+/// The direction of a copy, and whether incomplete files are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CopySettings {
     /// From the hosts.
     pub is_download: bool,
-    /// What has arrived of a file is kept (`--resume`).
+    /// Incomplete files are kept (`--resume`).
     pub keeps: bool,
 }
 
-/// Says at the end, on standard error, how much was copied: `pscp: transferred 4.0 GB to 3 hosts in 34.2 s (118 MB/s)`. For a single host only
-/// on a terminal, as what is said of all hosts.
+/// Prints at the end, on standard error, how much was copied: `pscp: transferred 4.0 GB to 3 hosts in 34.2 s (118 MB/s)`. For a single host, only
+/// on a terminal, like the tally.
 pub struct CopyTotal {
     settings: CopySettings,
     copied: Copied,
     start: Instant,
     hosts: usize,
     well: usize,
-    /// What hosts that have failed have of their copies, what they should have, and how many hosts have anything.
+    /// What failed hosts have of their copies, what they should have, and how many hosts have anything.
     kept: (u64, u64, usize),
     is_terminal: bool,
 }
 
 impl CopyTotal {
-    /// For a run of `hosts` hosts that begins now, with its standard error on a terminal or not.
+    /// Creates a report for a run of `hosts` hosts that begins now, with its standard error on a terminal or not.
     pub fn new(settings: CopySettings, hosts: usize, is_terminal: bool) -> CopyTotal {
         CopyTotal {
             settings,
@@ -48,7 +48,7 @@ impl CopyTotal {
         }
     }
 
-    /// The lines, after a run that ends now.
+    /// Returns the lines, after a run that ends now.
     fn lines(&self, now: Instant) -> Vec<String> {
         let mut lines = Vec::new();
         let done = self.copied.sum().done;
@@ -58,7 +58,7 @@ impl CopyTotal {
             let direction = if self.settings.is_download { "from" } else { "to" };
             let of = if self.well < self.hosts { format!("{} of ", self.well) } else { String::new() };
             let plural = if self.hosts == 1 { "" } else { "s" };
-            // What was there already is not told from the rest.
+            // Bytes that an earlier run copied are included.
             let rate = if self.settings.keeps || seconds <= 0.0 {
                 String::new()
             } else {
@@ -117,7 +117,7 @@ mod tests {
     use crate::events::event::{HostStage, Outcome, Progress};
     use crate::output::style::Style;
 
-    /// The lines after a run on three hosts, of which each has copied so much of 1 MB before it has ended so.
+    /// Returns the lines after a run on three hosts, each with its part of 1 MB copied and its outcome.
     fn lines(settings: CopySettings, ends: [(u64, Outcome); 3], seconds: u64) -> Vec<String> {
         let jobs = crate::plan::job::of_list("a b c");
         let mut total = CopyTotal::new(settings, jobs.len(), false);

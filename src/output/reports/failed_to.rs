@@ -19,8 +19,8 @@ use crate::text::sanitize::sanitize;
 
 /// The hosts that failed as a hosts file, each as it was given, in the order of the list.
 ///
-/// Written over a hosts file of the run, it keeps that file's comments and blank lines, and the lines of hosts that had no part in the run:
-/// also those that were added to it meanwhile.
+/// If it replaces a hosts file of the run, it keeps that file's comments and blank lines, and the lines of hosts outside the run:
+/// also lines added to it meanwhile.
 pub struct FailedTo {
     file: ReportFile,
     jobs: Arc<[Job]>,
@@ -28,7 +28,7 @@ pub struct FailedTo {
     own: Option<Own>,
 }
 
-/// The hosts file that is written over.
+/// The hosts file that is replaced.
 struct Own {
     /// Its names on the command line.
     names: Vec<PathBuf>,
@@ -36,7 +36,7 @@ struct Own {
 }
 
 impl Own {
-    /// The file at `path`, if it is one of `lists`.
+    /// Returns the file at `path` if it is one of `lists`.
     fn find(path: &Path, lists: &[PathBuf]) -> io::Result<Option<Own>> {
         let about = |path: &Path| {
             let found = if path == Path::new("-") { fs::metadata("/dev/stdin") } else { fs::metadata(path) };
@@ -50,7 +50,7 @@ impl Own {
         Ok(Some(Own { names, text: bounded::read(path, bounded::LIST)? }))
     }
 
-    /// Whether a line of it stands for several hosts.
+    /// Whether one of its lines names several hosts.
     fn has_many_in_a_line(&self) -> bool {
         hosts::lines(&self.text).any(|(line, _)| {
             let entry = line.trim_ascii().split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
@@ -59,7 +59,7 @@ impl Own {
         })
     }
 
-    /// What the file has now; what it had if it is gone.
+    /// Returns the file's text now, or its old text if it is gone.
     fn text_now(&self, path: &Path) -> io::Result<Vec<u8>> {
         match fs::metadata(path) {
             Ok(about) if about.is_file() => bounded::read(path, bounded::LIST),
@@ -68,7 +68,7 @@ impl Own {
         }
     }
 
-    /// The numbers that lines of `now` had when the hosts were read, by their text: somebody may have edited the file since.
+    /// Returns the numbers that lines of `now` had when the hosts were read, matched by text, since the file may have been edited.
     fn numbers<'a>(&self, now: &'a [u8]) -> Vec<(Option<usize>, &'a [u8], &'a [u8])> {
         let mut before: HashMap<&[u8], VecDeque<usize>> = HashMap::new();
         for (number, (line, _)) in (1..).zip(hosts::lines(&self.text)) {
@@ -79,7 +79,7 @@ impl Own {
         lines.map(|(line, end)| (number(line), line, end)).collect()
     }
 
-    /// The line of the file that a host is from.
+    /// Returns the line of the file that a host is from.
     fn line_of(&self, origin: &Origin) -> Option<usize> {
         match origin {
             Origin::File { file, line, .. } if self.names.iter().any(|name| **name == **file) => Some(*line),
@@ -89,23 +89,23 @@ impl Own {
 }
 
 impl FailedTo {
-    /// A report on `jobs`, whose hosts files are `lists`; `is_chosen` if only some of the hosts in these are run on.
+    /// Creates a report on `jobs` from the hosts files `lists`; `is_chosen` if the run has only some of their hosts.
     ///
     /// # Errors
-    /// The hosts file that is to be written over cannot be read, or hosts would be lost that are not run on.
+    /// The hosts file to replace cannot be read, or hosts outside the run would be lost.
     pub fn new(file: ReportFile, lists: &[PathBuf], is_chosen: bool, jobs: &Arc<[Job]>) -> io::Result<FailedTo> {
         let own = Own::find(file.path(), lists)?;
         if is_chosen && own.as_ref().is_some_and(Own::has_many_in_a_line) {
             return Err(io::Error::other(
-                "it is a hosts file of this run with groups or ranges, and the hosts of these that --only, --exclude and \
-                 --host-glob leave out would be lost: name another file",
+                "this hosts file of the run has groups or ranges; rewriting it would lose the hosts that --only, \
+                 --exclude and --host-glob leave out: name another file",
             ));
         }
-        // A host of which nothing was heard has not done it.
+        // A host without an outcome counts as failed.
         Ok(FailedTo { file, jobs: Arc::clone(jobs), failed: vec![true; jobs.len()], own })
     }
 
-    /// The new text of the file, and whether it has any host. `now` is what the hosts file has that is written over.
+    /// Returns the new text of the file, and whether it has any host. `now` is the text of the hosts file to replace.
     fn text(&self, now: &[u8]) -> (Vec<u8>, bool) {
         let (mut text, mut has_hosts) = (Vec::new(), false);
         let mut put = |text: &mut Vec<u8>, line: &[u8], is_host: bool| {
@@ -122,7 +122,7 @@ impl FailedTo {
         }
         let line_of = |job: &Job| (job.spec.line() + "\n").into_bytes();
         let has_failed = |job: &&Job| self.failed[job.number];
-        // Where the first of each host is from: one that several lists have is told once, one that a list has twice, twice.
+        // The origin of each host: a host in several lists appears once, a host twice in one list appears twice.
         let mut told: HashMap<String, Option<Arc<Path>>> = HashMap::new();
         let mut is_first = |job: &Job| {
             let source = match &job.spec.origin {
@@ -140,9 +140,9 @@ impl FailedTo {
                 }
                 match (jobs, line.trim_ascii().first()) {
                     (None, None | Some(b'#')) => put(&mut text, &whole, false),
-                    // The hosts of a group are told one by one below.
+                    // The hosts of a group are listed one by one below.
                     (None, Some(b'@')) if number.is_some() => {}
-                    // It had no part in the run, by --only and the like.
+                    // Excluded from the run, for example by --only.
                     (None, Some(_)) => put(&mut text, &whole, true),
                     (Some(jobs), _) if jobs.iter().all(has_failed) => put(&mut text, &whole, true),
                     (Some(jobs), _) => {
@@ -169,9 +169,9 @@ impl Report for FailedTo {
         let now = match self.own.as_ref().map(|own| own.text_now(self.file.path())).transpose() {
             Ok(now) => now.unwrap_or_default(),
             Err(error) => {
-                // What was added to it must not be lost.
+                // Keep lines added meanwhile.
                 let path = self.file.path().display();
-                return output.fault(format!("--failed-to {path}: cannot be read again: {}", reason(&error)));
+                return output.fault(format!("--failed-to {path}: cannot read it again: {}", reason(&error)));
             }
         };
         let (text, has_hosts) = self.text(&now);

@@ -1,8 +1,8 @@
 //! `-o` and `-e`: a file for each host, with the bytes that it printed, exactly as they came and when they came.
 //!
 //! Names are pssh's: `[user@]host[:port]`, IPv6 addresses in brackets, the user only if it is not that of `-l`; hosts that are listed
-//! again get `.1`, `.2` and so on, in the order of the list. Unlike pssh, a host that has printed nothing has an empty file, instead
-//! of what an earlier run has left there. A host that was not reached has none; an older one of it stays.
+//! again get `.1`, `.2` and so on, in list order. Unlike pssh, a host without output gets an empty file instead
+//! of an old one from an earlier run. A host that was not reached gets none; its old file stays.
 
 use std::fs::File;
 use std::io;
@@ -29,9 +29,9 @@ use crate::text::message::reason;
 pub struct Directories {
     /// `--outdir` and `--errdir`, by the number of the [`Stream`].
     pub of: [Option<PathBuf>; 2],
-    /// `--fileappend`: files keep what they have.
+    /// `--fileappend`: append to existing files.
     pub append: bool,
-    /// Whether hosts that print nothing have none: copies print nothing.
+    /// Whether hosts without output get no file: copies print nothing.
     pub only_printed: bool,
 }
 
@@ -41,14 +41,14 @@ impl Directories {
         self.of.iter().all(Option::is_none)
     }
 
-    /// The descriptors that the directories, their locks and the files of running hosts take.
+    /// Returns the file descriptors for the directories, their locks and the files of running hosts.
     pub fn held(&self) -> Held {
         let count = self.of.iter().flatten().count() as u64;
         Held { per_host: count, besides: 3 * count }
     }
 }
 
-/// A directory for files of hosts that cannot be used.
+/// Why a directory for files of hosts cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{option} {}: {doing}: {}", .path.display(), reason(.error))]
 pub struct DirectoryError {
@@ -67,13 +67,13 @@ pub struct Files {
     _locks: Vec<RunLock>,
     /// By the number of the job.
     names: Vec<String>,
-    /// By the number of the job: its open files, or why there are none.
+    /// By the number of the job: its open files, or why they cannot be written.
     open: Vec<[HostFileState; 2]>,
 }
 
 #[derive(Default)]
 enum HostFileState {
-    /// Nothing was written yet. No descriptor is held for it: a host that is tried again may wait for long.
+    /// Nothing was written yet. Holds no descriptor, since a host may wait long for a retry.
     #[default]
     Idle,
     Open(Sink),
@@ -82,22 +82,22 @@ enum HostFileState {
 }
 
 impl Files {
-    /// Makes the directories. `user` is the login name that file names leave out.
+    /// Creates the directories. `user` is the login name that file names leave out.
     ///
     /// # Errors
-    /// A directory cannot be made, files cannot be made in it, or another run uses it.
+    /// A directory or files in it cannot be created, or another run uses it.
     pub fn new(directories: Directories, jobs: &[Job], user: Option<&str>) -> Result<Files, DirectoryError> {
         let names = file_names::of_hosts(jobs.iter().map(|job| &job.spec), user);
         let (mut places, mut locks, mut locked) = ([None, None], Vec::new(), Vec::new());
         for ((option, path), place) in ["--outdir", "--errdir"].iter().zip(&directories.of).zip(&mut places) {
             let Some(path) = path else { continue };
             let wrong = |doing, error| DirectoryError { option, path: path.clone(), doing, error };
-            let directory = trusted_path::directory(path).map_err(|error| wrong("cannot be made", error))?;
+            let directory = trusted_path::directory(path).map_err(|error| wrong("cannot be created", error))?;
             let access = accessat(&directory, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS);
-            access.map_err(|error| wrong("no files can be made in it", error.into()))?;
+            access.map_err(|error| wrong("files cannot be created in it", error.into()))?;
             // Both may be the same.
             let identity = rustix::fs::fstat(&directory).map(|about| (about.st_dev, about.st_ino)).ok();
-            // A file of that name is a host's.
+            // A host may have this file name.
             if !locked.contains(&identity) && !names.iter().any(|name| name == DIRECTORY_LOCK) {
                 locked.push(identity);
                 locks.extend(RunLock::of_directory(&directory).map_err(|taken| wrong("cannot be used", taken.into()))?);
@@ -113,7 +113,7 @@ impl Files {
         Ok(Files { directories, places, _locks: locks, names, open })
     }
 
-    /// Sees to it that there is a file, without what an earlier run has left in it.
+    /// Creates the file, or truncates that of an earlier run.
     fn create(&mut self, job: usize, stream: Stream) {
         let Some(directory) = &self.places[stream as usize] else { return };
         if matches!(self.open[job][stream as usize], HostFileState::Idle)
@@ -137,18 +137,18 @@ impl Files {
             }),
         };
         if let Err(error) = written {
-            // What comes after a gap would look as if it followed on what is before it.
+            // Output after a gap would look as if it followed directly.
             self.open[job][stream as usize] = HostFileState::Failed(self.path(job, stream), error);
         }
     }
 
-    /// The path of a file, for messages.
+    /// Returns the path of a file, for messages.
     fn path(&self, job: usize, stream: Stream) -> PathBuf {
         let directory = self.directories.of[stream as usize].as_deref();
         directory.unwrap_or(Path::new("")).join(&self.names[job])
     }
 
-    /// Closes a file; says what went wrong with it. Network file systems may tell only now that there was no room.
+    /// Closes a file and returns its error. Network file systems may report a full disk only now.
     fn close(&mut self, job: usize, stream: Stream) -> Option<(PathBuf, io::Error)> {
         match std::mem::take(&mut self.open[job][stream as usize]) {
             HostFileState::Idle => None,
@@ -161,7 +161,7 @@ impl Files {
     }
 }
 
-/// Opens a file to add to it: with both streams in one directory, two of us have the same file. A FIFO without a reader is an error
+/// Opens a file to append to it, since both streams may share a directory and file. A FIFO without a reader is an error
 /// instead of a wait.
 fn open(directory: &OwnedFd, name: &str, is_emptied: bool) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY;

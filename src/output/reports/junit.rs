@@ -18,8 +18,8 @@ use crate::text::sanitize::is_harmful;
 /// JUnit's XML: a test suite with a test case for each host, in the order of the list; named by its label, with the seconds
 /// from its start to its end.
 ///
-/// A command that did not end well is a `failure`, all else that is not ok an `error`; `type` is the word of the outcome, the
-/// text says it with a hint, and `system-out` has the last lines of both streams. What XML has no place for, such as control
+/// A failed command is a `failure`, any other failure an `error`; `type` is the word of the outcome, the
+/// text has its message and hint, and `system-out` the last lines of both streams. What XML cannot represent, such as control
 /// characters, is written as `\u{1b}`.
 pub struct Junit {
     file: ReportFile,
@@ -32,12 +32,12 @@ pub struct Junit {
 #[derive(Default)]
 struct Case {
     timeline: Timeline,
-    /// What went wrong.
+    /// The failure.
     problem: Option<(Class, String)>,
 }
 
 impl Junit {
-    /// A report on `jobs`.
+    /// Creates a report on `jobs`.
     pub fn new(file: ReportFile, jobs: &Arc<[Job]>) -> Junit {
         let mut cases = Vec::new();
         cases.resize_with(jobs.len(), Case::default);
@@ -115,7 +115,7 @@ impl Report for Junit {
     }
 }
 
-/// What a test that ended so is to JUnit: a failure is what the test itself found, an error is all else.
+/// Returns the JUnit element of an outcome: a failure if the test itself failed, an error otherwise.
 fn element(class: Class) -> &'static str {
     match class {
         Class::Ok | Class::Exit | Class::Signal | Class::Copy => "failure",

@@ -1,4 +1,4 @@
-//! The last lines of the hosts that failed, for reports that are written at the end of the run.
+//! The last lines of failed hosts, for reports at the end of the run.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use crate::output::store::{Store, Text};
 use crate::output::tail::Tail;
 use crate::plan::job::Job;
 
-/// The last [`SHOWN_LINES`] of each host, kept from its end on if it failed.
+/// The last [`SHOWN_LINES`] of each host, kept after its end if it failed.
 pub struct LastLines {
     tails: Vec<Tail>,
     kept: Vec<Text>,
@@ -16,7 +16,7 @@ pub struct LastLines {
 }
 
 impl LastLines {
-    /// For so many jobs.
+    /// Creates an empty store for `jobs` jobs.
     pub fn new(jobs: usize) -> LastLines {
         let (mut tails, mut kept) = (Vec::new(), Vec::new());
         tails.resize_with(jobs, Tail::default);
@@ -24,7 +24,7 @@ impl LastLines {
         LastLines { tails, kept, store: Store::default() }
     }
 
-    /// Takes in what a host prints.
+    /// Adds output of a host.
     pub fn event(&mut self, job: &Job, event: &Event) {
         if let EventKind::Output { stream, bytes } = &event.kind {
             self.tails[job.number].add(*stream, bytes, SHOWN_LINES);
@@ -34,7 +34,7 @@ impl LastLines {
     /// Keeps the lines of a host that has ended with `outcome`.
     ///
     /// # Errors
-    /// There is no room for them.
+    /// They cannot be stored.
     pub fn end(&mut self, job: &Job, outcome: &Outcome) -> io::Result<()> {
         let (lines, dropped) = std::mem::take(&mut self.tails[job.number]).finish(SHOWN_LINES);
         if outcome.class() == Class::Ok {
@@ -48,7 +48,7 @@ impl LastLines {
         self.store.append(&mut self.kept[job.number], &text)
     }
 
-    /// The lines of a host that has ended; empty if it printed nothing.
+    /// Returns the lines of a host that ended; empty if it printed nothing.
     ///
     /// # Errors
     /// They cannot be read back.

@@ -1,4 +1,4 @@
-//! What a run leaves beside its output: files, summaries, progress.
+//! Other reports: files, summaries, progress.
 
 pub(crate) mod ci_summary;
 pub(crate) mod copy_rate;

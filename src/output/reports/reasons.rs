@@ -1,4 +1,4 @@
-//! Why a program of ours has failed, in its own words: where its output is not shown, as that of prsync's rsync without `-i`.
+//! Shows the error output of a local program whose output is otherwise hidden, such as prsync's rsync without `-i`.
 
 use std::io::Write;
 
@@ -9,18 +9,18 @@ use crate::output::writer::Output;
 use crate::plan::job::Job;
 use crate::text::sanitize::sanitize;
 
-/// Lines that are shown of each host: the reason stands in the first of them.
+/// Lines to show of each host: the first ones have the reason.
 const SHOWN: usize = 5;
-/// Bytes of a line that are shown.
+/// Bytes of a line to show.
 const LINE: usize = 1024;
-/// What the line of rsync begins with that only says that it has failed.
+/// The start of rsync's line that only says that it failed.
 const SUMMARY: &[u8] = b"rsync error: ";
 
 /// The first lines of a host's standard error.
 #[derive(Clone, Debug, Default)]
 struct Said {
     lines: Vec<Vec<u8>>,
-    /// The line that has not ended.
+    /// The incomplete line.
     open: Vec<u8>,
     /// Lines that are not shown.
     more: usize,
@@ -46,7 +46,7 @@ impl Said {
         }
     }
 
-    /// All of it, with what only says that something has failed left out where more is known.
+    /// Returns the lines, without the summary line if there are others.
     fn finish(mut self) -> (Vec<Vec<u8>>, usize) {
         self.end_line();
         if self.lines.len() > 1 {
@@ -56,11 +56,11 @@ impl Said {
     }
 }
 
-/// Prints, on standard error, what a host that has failed has said there.
+/// Prints, on standard error, the error output of failed hosts.
 pub struct Reasons(Vec<Said>);
 
 impl Reasons {
-    /// A report for `jobs` jobs.
+    /// Creates a report for `jobs` jobs.
     pub fn new(jobs: usize) -> Reasons {
         Reasons(vec![Said::default(); jobs])
     }

@@ -16,15 +16,15 @@ use crate::system::files::trusted_path::{self, Spot};
 use crate::system::sink::Sink;
 use crate::text::message::reason;
 
-/// How what is not a regular file is opened: a FIFO that no process reads is an error instead of a wait.
+/// Flags for anything but a regular file: a FIFO without a reader is an error instead of a wait.
 const SPECIAL: OFlags = OFlags::WRONLY.union(OFlags::APPEND).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
-/// A file that a report will be written to. Until then, whatever stands there stays.
+/// A file for a report. Existing content stays until the report is written.
 #[derive(Debug)]
 pub struct ReportFile {
     option: &'static str,
     path: PathBuf,
-    /// What cannot be replaced is open from the beginning: a reader of a FIFO waits for the first that opens it.
+    /// A file that cannot be replaced is open from the beginning, since a reader of a FIFO waits for its first writer.
     special: Option<File>,
     /// Held until it is written.
     _lock: Option<RunLock>,
@@ -32,13 +32,13 @@ pub struct ReportFile {
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    /// Replaced by a new file: with the owner, group and permissions of the one that is there, if there is one.
+    /// Replaced by a new file, with the owner, group and permissions of the old one, if any.
     Plain(Option<Stat>),
-    /// It cannot be replaced, such as `/dev/stderr`; written as it is.
+    /// Written in place, since it cannot be replaced, such as `/dev/stderr`.
     Special,
 }
 
-/// A report's file cannot be made.
+/// Why the file of a report cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[error("{option} {}: cannot write: {}", .path.display(), reason(.error))]
 pub struct FileError {
@@ -48,14 +48,14 @@ pub struct FileError {
 }
 
 impl FileError {
-    /// The file that `option` names cannot be used.
+    /// Creates an error about the file that `option` names.
     pub fn new(option: &'static str, path: &Path, error: io::Error) -> FileError {
         FileError { option, path: path.to_owned(), error }
     }
 }
 
 impl ReportFile {
-    /// Makes sure that the file can be written, before the run; `option` is what names it on the command line.
+    /// Checks before the run that the file can be written; `option` names it on the command line.
     ///
     /// # Errors
     /// It cannot be, or another run is about to write it.
@@ -65,7 +65,7 @@ impl ReportFile {
         let (spot, kind) = file.find().map_err(failed)?;
         match kind {
             Kind::Plain(old) => {
-                // Of two runs that replace it, the report of one would be lost.
+                // Two runs that replace it would lose one report.
                 file._lock = RunLock::beside(&spot).map_err(|taken| failed(taken.into()))?;
                 Replacement::begin(spot, old).map(drop).map_err(failed)?;
             }
@@ -74,7 +74,7 @@ impl ReportFile {
         Ok(file)
     }
 
-    /// The same for a file that the report is added to the end of, such as one that other programs write to as well.
+    /// The same for a file to append to, which other programs may write to as well.
     ///
     /// # Errors
     /// It cannot be written.
@@ -85,7 +85,7 @@ impl ReportFile {
         Ok(ReportFile { option, path: path.to_owned(), special: Some(file), _lock: None })
     }
 
-    /// Its path, as it was given.
+    /// Returns its path, as given.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -94,7 +94,7 @@ impl ReportFile {
         trusted_path::open(CWD, &self.path, SPECIAL, Mode::empty())
     }
 
-    /// Where it is written, and how. Links stay, and what they lead to is replaced.
+    /// Decides where and how it is written. Symbolic links stay; their target is replaced.
     fn find(&self) -> io::Result<(Spot, Kind)> {
         let spot = trusted_path::spot(CWD, &self.path)?;
         if spot.is_magic() {
@@ -112,7 +112,7 @@ impl ReportFile {
         Ok((spot, kind))
     }
 
-    /// Writes the file: at any moment there is either what was there before, or all of `contents`. If that fails, the run has
+    /// Writes the file atomically: a reader sees either the old content or all of `contents`. If that fails, the run has
     /// failed.
     pub fn write(&self, contents: &[u8], output: &mut Output) {
         let write_special = |file: File| {
@@ -132,7 +132,7 @@ impl ReportFile {
     }
 }
 
-/// Whether a file is what our standard output or error is, such as `/dev/stderr`.
+/// Whether a file is the process's standard output or error, such as `/dev/stderr`.
 fn is_our_output(file: &File) -> io::Result<bool> {
     let about = rustix::fs::fstat(file)?;
     let same = |other: rustix::io::Result<Stat>| {
@@ -141,7 +141,7 @@ fn is_our_output(file: &File) -> io::Result<bool> {
     Ok(same(rustix::fs::fstat(rustix::stdio::stdout())) || same(rustix::fs::fstat(rustix::stdio::stderr())))
 }
 
-/// A new file that takes the place of another. It goes away if it does not.
+/// A new file that replaces another. Dropping it removes it.
 struct Replacement {
     spot: Spot,
     file: File,
@@ -155,7 +155,7 @@ impl Replacement {
         name.push(&spot.name);
         name.push(format!(".{}.tmp", random_tag()));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        // Users who may not read the old one cannot read the new one before it is like that.
+        // Users who may not read the old file must not read the new one before its mode is set.
         let mode = Mode::from_raw_mode(if old.is_some() { 0o600 } else { 0o666 });
         let file = File::from(rustix::fs::openat(&spot.directory, &name, flags, mode)?);
         let replacement = Replacement { spot, file, name: Some(name) };
@@ -165,12 +165,12 @@ impl Replacement {
         Ok(replacement)
     }
 
-    /// Gives it owner, group and permissions of `old`, as far as we may: only root can give files away, and others only groups of theirs.
+    /// Gives it owner, group and permissions of `old` where allowed: only root can change the owner, others only to their own groups.
     fn be_like(&self, old: &Stat) -> io::Result<()> {
         let new = rustix::fs::fstat(&self.file)?;
         let is_given = |user, group| rustix::fs::fchown(&self.file, user, group).is_ok();
         let has_group = old.st_gid == new.st_gid || is_given(None, Some(Gid::from_raw(old.st_gid)));
-        // What a group may do is not for another group. A file system without permissions refuses this.
+        // Another group must not get the old group's permissions. A file system without permissions refuses this.
         let mode = old.st_mode & if has_group { 0o777 } else { 0o707 };
         let _ = rustix::fs::fchmod(&self.file, Mode::from_raw_mode(mode));
         if old.st_uid != new.st_uid {

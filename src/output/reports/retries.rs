@@ -8,7 +8,7 @@ use crate::text::sanitize::{columns, sanitize};
 /// Hosts that wait for another attempt.
 #[derive(Debug, Default)]
 pub struct Retries {
-    /// When each job is tried again, and the place of its reason; by its number.
+    /// When each job is retried, and the index of its reason; by its number.
     waiting: HashMap<usize, (Instant, usize)>,
     /// The same times in their order.
     due: BTreeSet<(Instant, usize)>,
@@ -17,7 +17,7 @@ pub struct Retries {
 }
 
 impl Retries {
-    /// A job waits until then, since an attempt has failed for this reason.
+    /// Records that a job waits until then, and why its attempt failed.
     pub fn begin(&mut self, job: usize, reason: &str, until: Instant) {
         self.end(job);
         let place = self.reasons.iter().position(|(known, _)| known == reason).unwrap_or_else(|| {
@@ -29,7 +29,7 @@ impl Retries {
         self.due.insert((until, job));
     }
 
-    /// A job does not wait any more, if it did.
+    /// Records that a job no longer waits.
     pub fn end(&mut self, job: usize) {
         if let Some((until, place)) = self.waiting.remove(&job) {
             self.due.remove(&(until, job));
@@ -37,14 +37,14 @@ impl Retries {
         }
     }
 
-    /// `2 retrying: Connection refused, next in 4 s`; nothing if nobody waits. What has no room in `width` columns is left out.
+    /// Returns `2 retrying: Connection refused, next in 4 s`; nothing if no host waits. Drops parts that do not fit in `width` columns.
     pub fn text(&self, now: Instant, width: usize) -> Option<String> {
         let count = self.waiting.len();
         let (next, _) = self.due.first()?;
         let (reason, most) = self.reasons.iter().rev().max_by_key(|(_, count)| *count)?;
         let others = if *most < count { " and others" } else { "" };
         let why = format!(": {}{others}", sanitize(reason));
-        // One that is due waits for others to end.
+        // A retry that is due waits for a free worker.
         let left = next.saturating_duration_since(now).as_secs_f64().ceil();
         let when = if left > 0.0 { format!(", next in {left} s") } else { String::new() };
         let forms = [(&why, &when), (&why, &String::new()), (&String::new(), &when)]

@@ -1,4 +1,4 @@
-//! `--progress`: how far the run is, on the status line.
+//! `--progress`: the status line.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,11 +18,11 @@ use crate::system::lock::lock;
 use crate::system::status_line;
 use crate::text::sanitize::{columns, sanitize};
 
-/// How long a run is shown without: most are over by then.
+/// Delay before the status line appears: most runs are over by then.
 const QUIET: Duration = Duration::from_millis(500);
-/// How long a host may take before it is named.
+/// How long a host may take before the line names it.
 const SLOW: Duration = Duration::from_secs(3);
-/// How many of the slowest hosts are named.
+/// How many of the slowest hosts to name.
 const NAMED: usize = 3;
 /// The line: a bar of 12 columns, and a text that fits into the rest.
 const TEMPLATE: &str = "[{bar:12}] {pos}/{len} {wide_msg}";
@@ -38,7 +38,7 @@ fn style(has_bar: bool) -> ProgressStyle {
     style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
 }
 
-/// What a host does.
+/// The activity of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Doing {
     /// Nothing yet, or nothing more.
@@ -61,11 +61,11 @@ pub struct Progress {
     counts: [usize; 4],
     /// The hosts that have begun and not ended, by the time since when, with their labels.
     begun: BTreeMap<(Instant, usize), String>,
-    /// Since when, by the number of the job.
+    /// Start times, by the number of the job.
     since: Vec<Option<Instant>>,
     /// Those that wait for another attempt.
     retries: Retries,
-    /// Whether a signal has told all that run to stop.
+    /// Whether a signal is stopping the run.
     is_stopping: bool,
     ended: u64,
     failed: u64,
@@ -73,7 +73,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// The progress of `jobs` jobs.
+    /// Creates the progress of `jobs` jobs.
     pub fn new(jobs: usize) -> Progress {
         let drawn = Arc::new(Mutex::new(String::new()));
         let target = ProgressDrawTarget::term_like(Box::new(Paper(Arc::clone(&drawn))));
@@ -98,9 +98,9 @@ impl Progress {
         }
     }
 
-    /// What stands behind the bar, in `width` columns: `2 connecting, 10 running, 2 retrying: Connection refused, next in 4 s, 3 failed,
+    /// Returns the text after the bar, in `width` columns: `2 connecting, 10 running, 2 retrying: Connection refused, next in 4 s, 3 failed,
     /// 1:05, slowest web1 (12 s), web2 (9 s, connecting)`; before the time, where files are copied, `1.2 GB of 4.0 GB, 118 MB/s, 0:24 left`.
-    /// What has no room is left out as a whole: first the names, then why and when hosts are tried again.
+    /// Drops whole parts that do not fit: first the names, then the reason and time of retries.
     fn text(&mut self, now: Instant, width: usize) -> String {
         let mut counts = Vec::new();
         let [connecting, running] = [Doing::Connecting, Doing::Running].map(|doing| self.counts[doing as usize]);
@@ -126,7 +126,7 @@ impl Progress {
         fitting(counts.into_iter().chain(others).chain(self.slowest(now)), width)
     }
 
-    /// The hosts that hold up the run, `slowest web1 (12 s)`: those that take longest, or have copied least.
+    /// Returns the slowest hosts, `slowest web1 (12 s)`: those that take longest, or have copied least.
     fn slowest(&self, now: Instant) -> Vec<String> {
         let slow = self.begun.iter().map(|((since, job), label)| (now.saturating_duration_since(*since), *job, label));
         let slow = slow.take_while(|(time, ..)| *time >= SLOW);
@@ -154,7 +154,7 @@ impl Progress {
         named
     }
 
-    /// What a host does from now on.
+    /// Records what a host does from now on.
     fn set(&mut self, job: &Job, doing: Doing, at: Instant) {
         let before = std::mem::replace(&mut self.doing[job.number], doing);
         self.counts[before as usize] -= 1;
@@ -173,7 +173,7 @@ impl Progress {
     }
 }
 
-/// As many of `parts`, with commas between them, as have room in `width` columns.
+/// Joins as many of `parts` with commas as fit in `width` columns.
 fn fitting(parts: impl Iterator<Item = String>, width: usize) -> String {
     let mut text = String::new();
     for part in parts {
@@ -232,7 +232,7 @@ impl Report for Progress {
     }
 }
 
-/// What indicatif draws on, instead of on the terminal itself: only [`Output`] knows when that is free.
+/// The target that indicatif draws on instead of the terminal: only [`Output`] knows when that is free.
 #[derive(Debug)]
 struct Paper(Arc<Mutex<String>>);
 
@@ -315,7 +315,7 @@ mod tests {
         assert!(line.chars().count() < 80 && line.contains("1:05, slowest web2 (64 s), web3"), "{line}");
     }
 
-    /// The status line once this has happened to a job, so many seconds after the start.
+    /// Returns the status line after this event, that many seconds after the start.
     fn line_after(progress: &mut Progress, jobs: &[Job], job: usize, seconds: u64, kind: EventKind) -> String {
         let at = progress.start + Duration::from_secs(seconds);
         progress.event(&jobs[job], &Event { job, at, kind }, &mut Output::over(None, None, &Style::default()));
@@ -363,7 +363,7 @@ mod tests {
         let line = shown(0, 3, ended());
         assert!(line.ends_with(" 1/3 1 connecting, 1 running, 1 failed, 0:03"), "{line}");
         assert!(shown(2, 3, ended()).ends_with(" 2/3 1 running, 2 failed, 0:03"));
-        // The longest wait is named, whatever the host waits for.
+        // The longest wait is named, whatever its reason.
         shown(1, 9, EventKind::Paused { reason: "No route".to_owned(), until: start });
         let text = progress.text(start + Duration::from_secs(9), 100);
         assert_eq!(text, "1 retrying: No route, 2 failed, 0:09, slowest b (8 s, retrying)");

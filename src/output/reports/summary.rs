@@ -1,4 +1,4 @@
-//! What is said at the end of a run: failures by reason, and how long things took.
+//! The end of a run: failures by reason, and timings.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -13,19 +13,19 @@ use crate::output::writer::Output;
 use crate::plan::job::Job;
 use crate::text::sanitize::{columns, filling, sanitize};
 
-/// In runs of more hosts than these a failure is easily overlooked, and many would bury what else there is to see.
+/// In runs of more hosts, single failures are easily overlooked and many failures hide the rest.
 const FEW_HOSTS: usize = 10;
-/// How many reasons are told at most, the most frequent ones.
+/// The most reasons to print, the most frequent ones.
 const REASONS: usize = 20;
-/// How many of the slowest hosts are named.
+/// How many of the slowest hosts to name.
 const SLOWEST: usize = 5;
-/// Columns of what stands before the numbers: `prsync: seconds`.
+/// Columns of the title: `prsync: seconds`.
 const TITLE: usize = 15;
-/// Columns of the longest label that the others are aligned with: the numbers behind it fit into a line of 80.
+/// Columns of the longest aligned label: the numbers after it fit in a line of 80.
 const LONGEST_LABEL: usize = 48;
 
-/// Whether the end of a host in a run of `hosts` is told by the recap alone, and not by a line of its own: thousands that are stopped
-/// would say the same. One that may still run its command has its line.
+/// Whether only the recap reports the end of a host in a run of `hosts`: thousands of stopped hosts
+/// would print the same line. A host that may still run its command gets its line.
 pub fn is_for_recap(outcome: &Outcome, hosts: usize) -> bool {
     hosts > FEW_HOSTS && matches!(outcome, Outcome::Cancelled { .. })
 }
@@ -38,7 +38,7 @@ pub struct FailureReport {
 }
 
 impl FailureReport {
-    /// A report on `jobs`.
+    /// Creates a report on `jobs`.
     pub fn new(jobs: &Arc<[Job]>) -> FailureReport {
         FailureReport { jobs: Arc::clone(jobs), by_reason: HashMap::new() }
     }
@@ -87,7 +87,7 @@ pub struct Times {
 }
 
 impl Times {
-    /// A report on `jobs`, in a run that begins now.
+    /// Creates a report on `jobs`, in a run that begins now.
     pub fn new(jobs: &Arc<[Job]>) -> Times {
         let timelines = vec![Timeline::default(); jobs.len()];
         Times { start: Instant::now(), jobs: Arc::clone(jobs), timelines }
@@ -112,7 +112,7 @@ impl Report for Times {
         let total = ("total", all.iter().filter_map(|phases| phases.total).collect::<Vec<Duration>>());
         for (name, mut times) in rows.chain([total]) {
             times.sort_unstable();
-            // Nobody needs to read that nothing was repeated.
+            // No line if nothing was retried.
             let Some(max) = times.last().filter(|max| name != "retries" || max.as_secs_f64() >= 0.01) else { continue };
             let [p50, p95, max] = [percentile(&times, 50), percentile(&times, 95), *max].map(|time| time.as_secs_f64());
             let _ =
@@ -125,7 +125,7 @@ impl Report for Times {
         let label = |number: usize| format!("  {}", sanitize(&self.jobs[number].label));
         let title = format!("{}: slowest", name);
         let labels = slowest.iter().map(|(number, _)| columns(&label(*number)));
-        // A longer one moves its own line alone.
+        // A longer label shifts only its own line.
         let width = labels.filter(|width| *width <= LONGEST_LABEL).max().unwrap_or(0).max(TITLE);
         if !slowest.is_empty() {
             let _ = writeln!(buffer, "{title}{}{:>10}{:>10} part", filling(&title, width), "total", "longest");
@@ -140,7 +140,7 @@ impl Report for Times {
     }
 }
 
-/// The least of sorted times that is not below so many hundredths of them.
+/// Returns a percentile of sorted times.
 fn percentile(times: &[Duration], percent: usize) -> Duration {
     times[(times.len() * percent).div_ceil(100).max(1) - 1]
 }

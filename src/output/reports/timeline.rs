@@ -1,17 +1,17 @@
-//! When what happened to each job, and how long its parts took.
+//! Times of each job's events, and the durations of its phases.
 
 use std::time::{Duration, Instant};
 
 use crate::events::event::{Event, EventKind, Milestones};
 
-/// When what happened to a job so far.
+/// Times of a job's events so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Timeline {
     /// A worker took it.
     pub started: Option<Instant>,
     /// The last attempt to connect, and when that ended.
     pub attempt: Option<(Milestones, Instant)>,
-    /// It was authenticated.
+    /// Authentication succeeded.
     pub connected: Option<Instant>,
     /// The command printed something.
     pub first_output: Option<Instant>,
@@ -19,7 +19,7 @@ pub struct Timeline {
     pub ended: Option<Instant>,
 }
 
-/// How long the parts of a job took; nothing for those that it did not come to. A part that failed counts up to there.
+/// Durations of a job's phases; `None` for those that it did not reach. A failed phase counts up to the failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Phases {
     /// From the beginning of the run until a worker took the job.
@@ -39,7 +39,7 @@ pub struct Phases {
 }
 
 impl Phases {
-    /// The parts, each with its name, in their order; without the total.
+    /// Returns the phases with their names, in order, without the total.
     pub fn parts(&self) -> [(&'static str, Option<Duration>); 6] {
         [
             ("waiting", self.waiting),
@@ -53,7 +53,7 @@ impl Phases {
 }
 
 impl Timeline {
-    /// Takes note of an event of the job.
+    /// Records an event of the job.
     pub fn event(&mut self, event: &Event) {
         match &event.kind {
             EventKind::Started => self.started = Some(event.at),
@@ -65,7 +65,7 @@ impl Timeline {
         }
     }
 
-    /// How long the parts took, in a run that began at `start`.
+    /// Returns the durations, in a run that began at `start`.
     pub fn phases(&self, start: Instant) -> Phases {
         let between = |from: Instant, to: Instant| Some(to.saturating_duration_since(from));
         let Some(started) = self.started else { return Phases::default() };

@@ -1,4 +1,4 @@
-//! What the user should know although the commands ran: what some hosts did not do, and which host keys are new. Told at the end, each
+//! Warnings although the commands ran: requests that hosts did not fulfil, and new host keys. Printed at the end, each
 //! once, with its hosts.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use crate::output::writer::Output;
 use crate::plan::job::Job;
 use crate::text::sanitize::sanitize;
 
-/// Hosts that are named; there may be thousands.
+/// Hosts to name; there may be thousands.
 const NAMED: usize = 3;
 
 /// Collects warnings, and prints them on standard error.
@@ -22,7 +22,7 @@ pub struct Warnings {
     keys: BTreeMap<(PathBuf, bool), Hosts>,
 }
 
-/// To whom a warning applies.
+/// The hosts of a warning.
 #[derive(Default)]
 struct Hosts {
     named: Vec<String>,

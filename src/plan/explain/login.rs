@@ -1,4 +1,4 @@
-//! What will be tried to log in to a host: the identities in their order, and the methods.
+//! The login to a host: identities in order, and methods.
 
 use std::path::{Path, PathBuf};
 
@@ -19,15 +19,15 @@ use crate::text::message::reason;
 
 /// A private key file that may be tried.
 struct Candidate {
-    /// As it is written.
+    /// As written.
     written: String,
     path: PathBuf,
     origin: Origin,
-    /// Whether the user has it from nobody but us: that it is not there is no news.
+    /// Whether it is only a default: then a missing file is not reported.
     is_default: bool,
 }
 
-/// What there is to be said of identities, in the order in which they are tried.
+/// Lines about identities, in the order in which they are tried.
 #[derive(Default)]
 struct Told {
     tried: Vec<(&'static str, String, Origin)>,
@@ -35,7 +35,7 @@ struct Told {
 }
 
 impl Destinations {
-    /// Says what of the configured identities is tried, and which methods.
+    /// Adds which configured identities and methods are tried.
     pub(super) fn explain_login(
         &self,
         spec: &HostSpec,
@@ -61,13 +61,13 @@ impl Destinations {
         let (tried, untried): (Vec<Method>, Vec<Method>) = methods(resolved).into_iter().partition(is_tried);
         let names = |methods: &[Method]| methods.iter().map(|method| method.name()).collect::<Vec<_>>().join(",");
         let tried = if tried.is_empty() { "none".to_owned() } else { names(&tried) };
-        let why = "what the settings and the keys, passwords and terminal at hand leave";
+        let why = "what the settings, keys, passwords and terminal allow";
         lines.0.push(("methods", tried, Origin::Option(why.into())));
-        let no_password = format!("there is no password; {} asks for one", settings.names.ask_password);
+        let no_password = format!("no password; {} asks for one", settings.names.ask_password);
         for method in untried {
             let why: &str = match method {
-                Method::PublicKey => "there is no key to offer",
-                Method::KeyboardInteractive => "there is no password, and no terminal to ask on",
+                Method::PublicKey => "no key to offer",
+                Method::KeyboardInteractive => "no password, and no terminal to ask on",
                 Method::Password => &no_password,
             };
             lines.0.push((NOT_TRIED, format!("method {}", method.name()), Origin::Option(why.into())));
@@ -151,7 +151,7 @@ impl Destinations {
         Ok(told)
     }
 
-    /// The place among the agent's keys of that of a file.
+    /// Returns the index of a file's key among the agent's keys.
     fn holder(&self, candidate: &Candidate, held: &[AgentKey]) -> Option<usize> {
         let loaded = self.keyring.file(&candidate.path);
         let Ok(loaded) = &*loaded else { return None };
@@ -163,7 +163,7 @@ impl Destinations {
         of(loaded.public_key()).or_else(|| of(certificate))
     }
 
-    /// Says of a file whether it is tried.
+    /// Adds whether a file is tried.
     fn tell(&self, candidate: &Candidate, allowed: &PubkeyAlgorithms, held: &mut Vec<AgentKey>, told: &mut Told) {
         let Candidate { written, origin, .. } = candidate;
         let loaded = self.keyring.file(&candidate.path);
