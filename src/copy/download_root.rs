@@ -76,9 +76,9 @@ impl Below {
 pub fn check_name(name: &[u8]) -> Result<(), &'static str> {
     match name {
         b"" => Err("an empty name"),
-        b"." | b".." => Err("not a name of a file"),
-        _ if name.contains(&b'/') => Err("a name with a slash in it"),
-        _ if name.contains(&0) => Err("a name with a zero byte in it"),
+        b"." | b".." => Err("not a file name"),
+        _ if name.contains(&b'/') => Err("a name with a slash"),
+        _ if name.contains(&0) => Err("a name with a zero byte"),
         _ if name.len() > NAME_MAX => Err("File name too long"),
         _ => Ok(()),
     }
@@ -112,7 +112,7 @@ impl From<PlaceError> for HostError {
         match error.trouble {
             Trouble::Refused => HostError::Copy { path: error.path, reason: error.reason, others: 0, hint: None },
             Trouble::Disk | Trouble::Full => {
-                HostError::Local { doing: "writing what was copied", detail: error.to_string(), hint: None }
+                HostError::Local { doing: "writing the copied data", detail: error.to_string(), hint: None }
             }
         }
     }
@@ -355,12 +355,12 @@ enum Walk {
     Failed(PlaceError),
 }
 
-const NOT_OURS: &str = "what an earlier copy should have left there is not a file that only we may write";
+const NOT_OURS: &str = "the partial file of an earlier copy is not a file that only you can write";
 
 fn in_the_way(found: Option<Found>) -> String {
     match found {
-        Some(found) => format!("{found} is in its place"),
-        None => "something else was in its place".to_owned(),
+        Some(found) => format!("{found} exists there"),
+        None => "something else was there".to_owned(),
     }
 }
 
@@ -479,9 +479,7 @@ impl Temporary {
         self.put(mode, times).map_err(|error| match error {
             Put::Failed(error) => self.failed(disk(self.shown.clone(), &error.into())),
             Put::Refused(reason) => self.failed(refused(self.shown.clone(), reason)),
-            Put::Replaced => {
-                refused(self.shown.clone(), "another file has taken the place of the temporary one".to_owned())
-            }
+            Put::Replaced => refused(self.shown.clone(), "another file replaced the temporary file".to_owned()),
         })
     }
 

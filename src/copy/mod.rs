@@ -25,7 +25,7 @@ use crate::system::open_files::Held;
 
 /// The end of a reason why something was not copied, of which `path` is kept to be gone on with.
 fn kept_as(path: &str) -> String {
-    format!("; what has arrived is kept as {path}")
+    format!("; the received part is kept as {path}")
 }
 
 /// Files of a copy that was cut short that are named.
@@ -164,7 +164,7 @@ pub const MOST_DIRECTORIES: u64 = if cfg!(test) { 1 << 13 } else { 1 << 20 };
 
 /// What is said of a tree with more.
 pub fn endless() -> String {
-    format!("more than {MOST_DIRECTORIES} directories: is it a tree without an end?")
+    format!("more than {MOST_DIRECTORIES} directories: an endless tree?")
 }
 
 /// The name under which `name` is written until all of it has arrived, in the same directory: `.NAME.pssh-TAG`. Long names are

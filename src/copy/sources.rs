@@ -36,7 +36,7 @@ const PAGE: u64 = 64 * 1024;
 const MADE: usize = 16 << 20;
 const ALL_MADE: usize = 64 << 20;
 /// What is wrong with a file that is not the one that was found.
-const CHANGED: &str = "it was changed while it was copied";
+const CHANGED: &str = "it changed while it was copied";
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -261,8 +261,7 @@ impl Sources {
     pub fn read(&self, entry: usize, offset: u64, length: usize, out: &mut Vec<u8>) -> Result<(), String> {
         let before = out.len();
         let size = self.stamps[entry].size;
-        let end =
-            offset.checked_add(length as u64).filter(|end| *end <= size).ok_or("there are not so many bytes in it")?;
+        let end = offset.checked_add(length as u64).filter(|end| *end <= size).ok_or("it has fewer bytes")?;
         if let Some(made) = self.made.get(&entry) {
             out.extend_from_slice(&made[offset as usize..end as usize]);
             return Ok(());
@@ -490,7 +489,7 @@ impl Walk {
             return Ok(None);
         }
         if made.len() > most {
-            return Err(Refusal::Unread(format!("its size is given as {size} bytes, but it has more than {most}")));
+            return Err(Refusal::Unread(format!("its reported size is {size} bytes, but it has more than {most}")));
         }
         self.all_made += made.len();
         Ok(Some(made))
@@ -506,7 +505,7 @@ impl Walk {
             return Err(Refusal::Kind("a link makes this directory contain itself".to_owned()));
         }
         if self.ancestors.len() >= DEPTH {
-            return Err(Refusal::TooMuch(format!("more than {DEPTH} directories, one in the other")));
+            return Err(Refusal::TooMuch(format!("more than {DEPTH} nested directories")));
         }
         let list = fs::read_dir(local)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>();
         let mut names: Vec<_> = list?;

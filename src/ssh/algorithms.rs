@@ -259,8 +259,10 @@ fn reason(name: &str) -> &'static str {
         _ if name.starts_with("hmac-md5") => "this build has no MD5",
         _ if name.starts_with("ssh-dss") => "this build has no DSA",
         _ if name.starts_with("3des") => "this build has no 3DES",
-        _ if name.starts_with("sk-") || name.starts_with("webauthn-") => "pssh does not verify keys of security keys",
-        _ => "this build does not have it",
+        _ if name.starts_with("sk-") || name.starts_with("webauthn-") => {
+            "pssh does not verify signatures of security keys"
+        }
+        _ => "this build lacks it",
     }
 }
 

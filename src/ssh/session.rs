@@ -195,7 +195,7 @@ impl Session {
     ) -> Result<Session, Outcome> {
         watch.milestones().reached = Some(Instant::now());
         let mut session = ssh2::Session::new().map_err(|error| HostError::Local {
-            doing: "making an SSH session",
+            doing: "creating an SSH session",
             detail: error.message().to_owned(),
             hint: None,
         })?;
@@ -250,7 +250,7 @@ impl Session {
                 step.and_then(|step| banner(session).map_or(Ok(()), |words| version::check(&words)).map(|()| step));
             checked.unwrap_or_else(|error| {
                 refused = Some(error);
-                Err(Error::new(SOCKET_DISCONNECT, "another version of the protocol"))
+                Err(Error::new(SOCKET_DISCONNECT, "another protocol version"))
             })
         });
         match refused.map_or(done, |error| Err(Stop::Job(error.into()))) {
@@ -496,7 +496,7 @@ fn handshake_failed(
                 let detail = format!("{end} before its SSH banner");
                 HostError::Dropped { doing: DOING, detail, banner_seen: false }
             }
-            (None, None) => is_no_server("the server sends something else than an SSH banner".to_owned()),
+            (None, None) => is_no_server("the server sends something other than an SSH banner".to_owned()),
         };
     }
     if error.code() == KEX_FAILURE

@@ -132,5 +132,5 @@ fn is_local(error: Errno) -> bool {
 
 fn local(error: Errno) -> Outcome {
     let hint = matches!(error, Errno::MFILE | Errno::NFILE).then_some(Remedy::MoreOpenFiles);
-    HostError::Local { doing: "making a socket", detail: reason(&error.into()), hint }.into()
+    HostError::Local { doing: "creating a socket", detail: reason(&error.into()), hint }.into()
 }

@@ -34,7 +34,7 @@ pub(super) fn ask(
 ) -> Result<Vec<Action>, ConfigError> {
     let failed = |reason| ConfigError::Ssh { origin: origin.clone(), construct, reason };
     if query.host.contains('@') || query.host.contains("://") {
-        return Err(failed(format!("{:?} is more than a name to it", query.host)));
+        return Err(failed(format!("{:?} is more than a host name to ssh", query.host)));
     }
     let baseline = match config.baseline.get() {
         Some(baseline) => baseline,
@@ -53,7 +53,7 @@ pub(super) fn ask(
         }
         values.iter().try_for_each(|value| check(keyword, value)).map_err(failed)?;
         let read = keywords::read_shown(keyword, values, &config.sources.local);
-        actions.extend(read.map_err(|wrong| failed(format!("it says {keyword} {values:?}: {}", wrong.reason)))?);
+        actions.extend(read.map_err(|wrong| failed(format!("it prints {keyword} {values:?}: {}", wrong.reason)))?);
     }
     Ok(actions)
 }
@@ -68,7 +68,7 @@ fn check(keyword: &str, value: &str) -> Result<(), String> {
         _ => false,
     };
     if bad {
-        return Err(format!("it says {keyword} {value}, which may be one name or several"));
+        return Err(format!("it prints {keyword} {value}, which may be one name or several"));
     }
     Ok(())
 }
@@ -121,7 +121,7 @@ fn run(mut command: Command) -> Result<Baseline, String> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn().map_err(|error| {
         let reason = crate::text::message::reason(&error);
-        format!("{} can't be run: {reason}; install it, or do without the line", program.display())
+        format!("{} can't be run: {reason}; install it, or remove the line", program.display())
     })?;
     let (output, complaint) = (gather(child.stdout.take()), gather(child.stderr.take()));
     let deadline = Instant::now() + PATIENCE;

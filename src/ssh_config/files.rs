@@ -23,7 +23,7 @@ pub(super) fn glob(pattern: &str) -> Result<Vec<PathBuf>, &'static str> {
             None => found.iter().flat_map(|dir| entries(dir, &part)).take(MOST_FOUND + 1).collect(),
         };
         if found.len() > MOST_FOUND {
-            return Err("the pattern means more than 10000 files");
+            return Err("the pattern matches more than 10000 files");
         }
     }
     // glob(3) finds links to nowhere too.

@@ -161,7 +161,7 @@ pub(super) fn read(statement: &Statement<'_>, local: &Local) -> Result<Reading, 
         .map_err(|wrong| Wrong { reason: format!("{}: {}", statement.keyword, wrong.reason), ..wrong })?;
     match (words.left() > 0).then(|| words.next()).flatten() {
         None => Ok(reading),
-        Some(word) => Err(words.wrong(format!("{}: {word:?} is too much", statement.keyword))),
+        Some(word) => Err(words.wrong(format!("{}: {word:?} is an extra argument", statement.keyword))),
     }
 }
 
@@ -200,7 +200,7 @@ fn arguments(keyword: &str, words: &mut Words<'_>) -> Result<Reading, Wrong> {
         "proxyjump" => vec![Action::Jump(jump(words)?)],
         "identityfile" => vec![Action::Identity(words.required()?)],
         "certificatefile" => vec![Action::Certificate(words.required()?)],
-        "sendenv" => vec![Action::SendEnv(variables(words, "not the name of a variable", |name| !name.contains('='))?)],
+        "sendenv" => vec![Action::SendEnv(variables(words, "not a variable name", |name| !name.contains('='))?)],
         "setenv" => vec![Action::SetEnv(variables(words, "not NAME=value", |variable| variable.contains('='))?)],
         "refuseconnection" => vec![Action::Refuse(words.required()?)],
         _ => match Assignment::read(keyword, words) {
@@ -256,11 +256,11 @@ fn jump(words: &mut Words<'_>) -> Result<Route, Wrong> {
     let list = text.split('#').next().unwrap_or_default().trim_end();
     if list.contains(char::is_whitespace) {
         // OpenSSH 9 drops what follows the blank, 10 takes it for a part of the name.
-        return Err(words.wrong(format!("there is a blank in {list:?}")));
+        return Err(words.wrong(format!("{list:?} contains a blank")));
     }
     let last = proxy_jump::hops(list).map_err(|reason| words.wrong(reason))?.pop();
     let before = list.rsplit_once(',').map(|(before, _)| before.to_owned());
-    last.map(|last| Route::Hops { before, last }).ok_or_else(|| words.wrong("there is no hop".to_owned()))
+    last.map(|last| Route::Hops { before, last }).ok_or_else(|| words.wrong("it names no jump host".to_owned()))
 }
 
 fn variables(words: &mut Words<'_>, bad: &str, good: fn(&str) -> bool) -> Result<Vec<String>, Wrong> {

@@ -235,7 +235,7 @@ pub enum ConfigError {
         what: &'static str,
     },
     /// The host is its own jump host.
-    #[error("{origin}: {host} is to be reached through itself")]
+    #[error("{origin}: {host} is its own jump host")]
     Loop {
         /// The ProxyJump.
         origin: Origin,

@@ -140,7 +140,7 @@ impl Loader<'_> {
         let unusable = |reason| Ok(Err(ConfigError::File { path: path.to_owned(), reason, is_unread: false }));
         self.files += 1;
         if self.files > MOST_FILES {
-            return unusable(format!("with it, Include means more than {MOST_FILES} files"));
+            return unusable(format!("with this line, Include matches more than {MOST_FILES} files"));
         }
         let text = match bounded::read_rest(&file, bounded::SSH_CONFIG) {
             // To ssh, a directory is a file without lines.
@@ -154,7 +154,7 @@ impl Loader<'_> {
         self.bytes += text.len() as u64;
         if self.bytes > bounded::SSH_CONFIG {
             let most = bounded::SSH_CONFIG >> 20;
-            return unusable(format!("with it, the files that Include means have more than {most} MiB"));
+            return unusable(format!("with this line, the included files have more than {most} MiB"));
         }
         Ok(self.parse(&text, &path.into(), rules))
     }
@@ -179,7 +179,7 @@ impl Loader<'_> {
         let statement = match line::sort(&text.words).map_err(at)? {
             Sort::Blank => return Ok(()),
             Sort::Unclosed => {
-                self.note(origin, "a quote isn't closed: ssh passes over this line".to_owned());
+                self.note(origin, "a quote isn't closed: ssh ignores this line".to_owned());
                 return Ok(());
             }
             Sort::Statement(statement) => statement,
@@ -258,7 +258,7 @@ impl Loader<'_> {
     /// An absolute path. Relative ones are in `~/.ssh` or `/etc/ssh`; `~` is what glob(3) takes it for: `$HOME` comes first.
     pub(super) fn anchored(&self, path: &str, rules: Rules) -> Result<String, &'static str> {
         if path.starts_with('~') && !rules.user {
-            return Err("a file of the system can't include one of ~");
+            return Err("a system-wide file can't include a path in ~");
         }
         let path = match rules.user {
             _ if path.starts_with(['/', '~']) => path.to_owned(),
@@ -311,7 +311,7 @@ impl Loader<'_> {
                         test(&name, &argument).ok_or_else(|| wrong(format!("{name:?} is not a criterion")))?
                     }
                     None if ambiguous => break,
-                    None => return Err(wrong(format!("{name} lacks its argument"))),
+                    None => return Err(wrong(format!("{name} needs an argument"))),
                 },
             };
             self.wants_final |= name == "final";

@@ -198,10 +198,14 @@ impl Value for Files {
         let mut names = Vec::new();
         while let Some(name) = words.next() {
             if name.is_empty() {
-                return Err(words.wrong("the name of a file is empty".to_owned()));
+                return Err(words.wrong("a file name is empty".to_owned()));
             } else if name.eq_ignore_ascii_case("none") {
                 let alone = names.is_empty() && words.left() == 0;
-                return if alone { Ok(Some(Files(names))) } else { Err(words.wrong("none must be alone".to_owned())) };
+                return if alone {
+                    Ok(Some(Files(names)))
+                } else {
+                    Err(words.wrong("none must be the only value".to_owned()))
+                };
             }
             names.push(name);
         }

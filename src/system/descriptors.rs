@@ -14,7 +14,7 @@ const MOST_NAMES: usize = 7;
 /// # Errors
 /// It was not.
 pub fn check(number: u32) -> io::Result<()> {
-    if was_inherited(number) { Ok(()) } else { Err(io::Error::other("no such descriptor is open")) }
+    if was_inherited(number) { Ok(()) } else { Err(io::Error::other("this descriptor is not open")) }
 }
 
 /// The same for a path that names a descriptor, such as `/dev/fd/3`, or something in the directory that it is. All other paths are well.

@@ -92,7 +92,7 @@ impl fmt::Debug for Secret {
 /// A byte that no password can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the password has a {} as byte {place}, which cannot be sent; one line end, LF or CR LF, may follow it",
+    "the password has a {} as byte {place}, which cannot be sent; one line break, LF or CR LF, may follow it",
     match .byte { b'\r' => "carriage return (CR)", 0 => "NUL", _ => "line feed (LF)" }
 )]
 pub struct Unfit {
@@ -196,11 +196,11 @@ pub(crate) enum Problem {
     TooOpen(u32),
     #[error("the password is empty")]
     Empty,
-    #[error("there is more than one line")]
+    #[error("it has more than one line")]
     Lines,
     #[error("{0}")]
     Unfit(#[from] Unfit),
-    #[error("more than {LONGEST} bytes are too long for a password")]
+    #[error("it has more than {LONGEST} bytes")]
     TooLong,
     #[error("the command ended with {0}")]
     Status(ExitStatus),

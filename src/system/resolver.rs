@@ -91,7 +91,8 @@ impl Resolver {
             match thread::Builder::new().name("pssh-resolve".to_owned()).stack_size(STACK).spawn(work) {
                 Ok(_) => self.threads += 1,
                 Err(error) if self.threads == 0 => {
-                    let addresses = Err(LookupError::unanswered(format!("no thread to look it up: {error}")));
+                    let addresses =
+                        Err(LookupError::unanswered(format!("cannot start a thread to look it up: {error}")));
                     let _ = self.answer.send(Answer { job, addresses });
                     return;
                 }

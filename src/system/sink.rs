@@ -113,7 +113,7 @@ fn wait(file: &File, cancel: Option<&Cancel>, grace: Duration) -> io::Result<()>
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         match poll(&mut fds, timeout.as_ref()) {
-            Ok(0) => return Err(io::Error::new(io::ErrorKind::TimedOut, "its reader takes nothing")),
+            Ok(0) => return Err(io::Error::new(io::ErrorKind::TimedOut, "its reader does not read")),
             Ok(_) if !fds[0].revents().is_empty() => return Ok(()),
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),

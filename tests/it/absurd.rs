@@ -89,7 +89,7 @@ fn ranges_of_more_hosts_than_there_are() {
 #[test]
 fn files_that_never_end() {
     let lab = Lab::new();
-    let list = "it has more than 64 MiB, which no such file needs";
+    let list = "it has more than 64 MiB, the limit for such a file";
     let (toml, config) = ("it has more than 4 MiB", "it has more than 16 MiB");
     for (args, words) in [
         (&["-h", "/dev/zero", "true"][..], format!("pssh: /dev/zero: cannot read the hosts file: {list}")),
@@ -138,7 +138,7 @@ fn the_users_own_files_may_be_endless_too() {
         fs::remove_file(&path).expect("a link");
         // As large, but with a good owner and mode.
         File::create(&path).and_then(|file| file.set_len(1 << 40)).expect("a sparse file");
-        lab.refused(pssh(), " MiB, which no such file needs");
+        lab.refused(pssh(), " MiB, the limit for such a file");
         fs::remove_file(&path).expect("a file");
         if let Some(saved) = saved {
             fs::write(path, saved).expect("a file");
@@ -183,7 +183,7 @@ fn configurations_that_include_themselves() {
     let large = lab.env.file("twice", twice);
     lab.refused(
         config(&large.display().to_string()),
-        "large: with it, the files that Include means have more than 16 MiB",
+        "large: with this line, the included files have more than 16 MiB",
     );
     // A pattern that once took 2^n steps for a name of n characters.
     lab.env.file(&format!("{}.conf", "a".repeat(200)), "Port 22\n");

@@ -205,13 +205,13 @@ fn what_cannot_be_forwarded_is_only_noted() {
     let refusing = Sshd::start(&home.env, Setup { config: "AllowAgentForwarding no", ..Setup::default() });
     let run = home.pssh().hosts(refusing.hosts()).args(["-v", "--forward-agent", WHICH]).run();
     has_none(&run, &refusing.label());
-    run.stderr_has("the server does not take the agent: it refuses");
+    run.stderr_has("the server does not accept the agent: it refuses");
 
     let sshd = Sshd::start(&home.env, Setup::default());
     let label = sshd.label();
     let run = home.env.pssh().hosts(sshd.hosts()).args(["-v", "--forward-agent", WHICH]).run();
     has_none(&run, &label);
-    run.stderr_has("the agent is not forwarded: there is none");
+    run.stderr_has("the agent is not forwarded: no agent is available");
     let run = home.env.pssh().hosts(sshd.hosts()).args(["-v", "-O", "ForwardAgent=/nowhere/agent", WHICH]).run();
     has_none(&run, &label);
     run.stderr_has("the agent is not forwarded: /nowhere/agent: No such file or directory");

@@ -188,10 +188,10 @@ fn a_certificate_that_does_not_fit_is_passed_over() {
     fs::write(&certificate, "nonsense\n").expect("a file");
     passes("not a certificate");
     fs::copy(env.path("key.pub"), &certificate).expect("a file");
-    passes("not a certificate that can be read");
+    passes("not a readable certificate");
     authority.certify(&other, &[]);
     fs::copy(env.path("other-cert.pub"), &certificate).expect("a file");
-    passes("a certificate of another key");
+    passes("a certificate for another key");
     authority.certify(&path, &["-h"]);
     passes("a certificate of a host");
     // One that is over, or whose authority the server does not know, is offered and refused; then it is the key's turn.

@@ -93,7 +93,7 @@ fn questions_without_end_of_a_host_that_reads_no_answers() {
         let socket = format!("--agent={}", agent.socket.display());
         let run = beside_a_good_one(command(act), &["--forward-agent", &socket]);
         run.exits(4).within(60);
-        run.ends(BAD, "lost: the connection was given up: the host keeps asking for answers and does not read them");
+        run.ends(BAD, "lost: pssh ended the connection: the host keeps asking for answers and does not read them");
         let came = run.stdout_counts.get(BAD).is_some_and(|count| (count.lines, count.bytes) == (1, 6));
         run.check(came, "what came before is there");
     }
@@ -222,7 +222,7 @@ fn megabytes_before_the_identification_string() {
     }
     let much = "ssh: handshake: the host sent more than 1 MiB before the login";
     // A NUL byte cannot be in a line of it.
-    let other = "ssh: handshake: the server sends something else than an SSH banner";
+    let other = "ssh: handshake: the server sends something other than an SSH banner";
     for (first, outcome) in [(lines as fn(&mut TcpStream) -> _, much), (line, much), (nuls, other)] {
         let run = beside_a_good_one(Script { first: Some(first), ..Script::default() }, &[]);
         run.exits(4).ends(BAD, outcome).within(30);
@@ -316,11 +316,11 @@ fn packets_that_are_no_whole_number_of_blocks() {
     let at_open = Script { at_open: Some(before), ..Script::default() };
     // Up to there everything is right, with the other code too.
     let run = beside_a_good_one(at_open.clone(), &[]);
-    run.check(run.outcome(BAD).contains("a packet was changed on its way here: "), "it says what was wrong");
+    run.check(run.outcome(BAD).contains("a packet was changed in transit: "), "it says what was wrong");
     let run = beside_a_good_one(command(in_command), &[]);
-    run.check(run.outcome(BAD).contains("a packet was changed on its way here: "), "while a command runs, too");
+    run.check(run.outcome(BAD).contains("a packet was changed in transit: "), "while a command runs, too");
     let run = beside_a_good_one(Script { encrypts_then_macs: true, ..at_open }, &[]);
-    run.check(run.outcome(BAD).contains("a packet was changed on its way here: "), "it says what was wrong");
+    run.check(run.outcome(BAD).contains("a packet was changed in transit: "), "it says what was wrong");
 }
 
 /// A message number that nobody has given a meaning (RFC 4250 section 4.1.3 leaves it to local extensions).
@@ -372,7 +372,7 @@ fn chatter_without_end_while_the_command_runs() {
         // Whichever comes first, where what nobody asked for is a question.
         let outcome = run.outcome(BAD);
         let is_told = outcome.ends_with(what) || what == unread && outcome.ends_with(unasked);
-        run.check(is_told && outcome.starts_with("lost: the connection was given up: the host keeps "), what);
+        run.check(is_told && outcome.starts_with("lost: pssh ended the connection: the host keeps "), what);
     }
 }
 
@@ -389,7 +389,7 @@ fn unknown_messages_that_are_large_only_when_inflated() {
     const UNKNOWN_LOW: u8 = 127;
     let run = beside_a_good_one(Script { compresses: true, ..command(act) }, &["-C"]);
     run.exits(4).within(30);
-    run.ends(BAD, "lost: the connection was given up: the host keeps sending data that was not asked for");
+    run.ends(BAD, "lost: pssh ended the connection: the host keeps sending unrequested data");
     let came = run.stdout_counts.get(BAD).is_some_and(|count| (count.lines, count.bytes) == (1, 6));
     run.check(came, "what came before is there");
 }
@@ -404,7 +404,7 @@ fn answers_that_nobody_waits_for_cost_little_time() {
     let run = beside_a_good_one(command(act), &[]);
     run.exits(4).within(30);
     run.check(run.cpu < Duration::from_secs(1), "it costs under a second of CPU time");
-    run.ends(BAD, "lost: the connection was given up: the host keeps sending data that was not asked for");
+    run.ends(BAD, "lost: pssh ended the connection: the host keeps sending unrequested data");
 }
 
 #[test]

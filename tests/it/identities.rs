@@ -209,8 +209,8 @@ fn what_cannot_be_used_of_certificate_files_is_said() {
     let path = |name: &str| env.path(name).display().to_string();
     for (name, words) in [
         ("nowhere", "there is no such file"),
-        ("key.pub", "not a certificate that can be read"),
-        ("host-cert.pub", "a certificate of a host, not of a user"),
+        ("key.pub", "not a readable certificate"),
+        ("host-cert.pub", "a host certificate, not a user certificate"),
         ("other-cert.pub", "there is no private key for this certificate"),
     ] {
         let config = env.file("config", format!("IdentityFile {}\nCertificateFile {}\n", path("key"), path(name)));
@@ -565,7 +565,7 @@ fn public_key_files_are_read_as_by_ssh() {
         (Vec::new(), Some("the file is empty")),
         (b"\n \n".to_vec(), Some("the file is empty")),
         (format!("{other}\n{public}\n").into_bytes(), Some("this is a public key, and no agent holds the private one")),
-        (b"PuTTY-User-Key-File-3: ssh-ed25519\n".to_vec(), Some("a key of PuTTY: puttygen")),
+        (b"PuTTY-User-Key-File-3: ssh-ed25519\n".to_vec(), Some("a PuTTY key: puttygen")),
         (b"what is this?\n".to_vec(), Some("no PRIVATE KEY block and no public key in it")),
     ] {
         let shown = String::from_utf8_lossy(&text).into_owned();

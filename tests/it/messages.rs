@@ -229,7 +229,7 @@ fn a_line_of_ssh_config_that_only_ssh_understands() {
         .expect("a file");
     let pssh = env.pssh().variable("PATH", env.path("")).args(["-H", "127.0.0.1:1", "x"]);
     let text = "pssh: {HOME}/.ssh/config:3: Match exec can only be evaluated by ssh: ssh can't be run: No such file or \
-                directory; install it, or do without the line\n";
+                directory; install it, or remove the line\n";
     says(&env, pssh, 2, &[], text);
 }
 

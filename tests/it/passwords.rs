@@ -125,12 +125,12 @@ fn descriptors_that_were_not_passed_are_not_open() {
             (pssh().args(["--password-file", &path]), format!("--password-file {path}")),
         ] {
             let run = run.arg("true").run();
-            run.exits(1).stderr_has(&format!("{option}: no such descriptor is open\n"));
+            run.exits(1).stderr_has(&format!("{option}: this descriptor is not open\n"));
         }
         let run = pssh().args(["--known-hosts", &path, "true"]).run();
-        run.exits(2).stderr_has("no such descriptor is open");
+        run.exits(2).stderr_has("this descriptor is not open");
         let run = pssh().args(["--junit", &path, "true"]).run();
-        run.exits(1).stderr_has("no such descriptor is open");
+        run.exits(1).stderr_has("this descriptor is not open");
         assert!(begun.elapsed() < Duration::from_secs(20), "it does not wait");
     }
     // That rests on this: nothing of ours outlives exec(2).

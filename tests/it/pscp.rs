@@ -324,7 +324,7 @@ fn a_copy_that_is_stopped_leaves_nothing_behind() {
     run.stderr_lacks("the command");
     sshd.wait_for_processes("sftp-server", 0);
     let run = pscp(&env, &sshd).args(["--channel-timeout", "1"]).arg(&file).arg(&fifo).run();
-    run.exits(3).check(run.stdout_text().contains(" Timed out, nothing was heard within 1 s"), "what was awaited");
+    run.exits(3).check(run.stdout_text().contains(" Timed out, no data from the host within 1 s"), "what was awaited");
     run.stderr_lacks("the command").stderr_has("a longer --channel-timeout lets it be silent for longer");
 }
 
@@ -417,7 +417,7 @@ fn servers_that_say_nothing_or_never_stop_are_left() {
     for program in [Program::Pscp, Program::Pslurp] {
         let mute = run("while :; do sleep 1; done", program);
         mute.exits(3)
-            .check(mute.stdout_text().contains("no answer from the program there within 3 s"), "what was missing");
+            .check(mute.stdout_text().contains("no answer from the remote program within 3 s"), "what was missing");
         let babbling = run("yes", program);
         babbling.exits(4).check(babbling.stdout_text().contains(" ssh: SFTP: "), "that it is no SFTP");
     }

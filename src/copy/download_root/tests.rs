@@ -198,12 +198,12 @@ fn nothing_is_followed_or_replaced_that_is_no_file() {
         place.find(&below("link/secret")).map(drop),
     ] {
         let error = result.expect_err("a link");
-        assert_eq!((error.reason.as_str(), error.trouble), ("a symbolic link is in its place", Trouble::Refused));
+        assert_eq!((error.reason.as_str(), error.trouble), ("a symbolic link exists there", Trouble::Refused));
         assert!(error.path.ends_with("hosts/host/link"), "{}", error.path);
     }
     for (name, what) in [("directory", "a directory"), ("fifo", "a device, FIFO or socket")] {
         let error = put(&mut place, name, b"new").expect_err(what);
-        assert_eq!(error.reason, format!("{what} is in its place"));
+        assert_eq!(error.reason, format!("{what} exists there"));
         assert_eq!(error.trouble, Trouble::Refused);
     }
     for name in ["file", "fifo", "secret"] {
@@ -230,13 +230,13 @@ fn what_takes_the_place_meanwhile_is_kept() {
     let temporary = place.create(&below("file")).expect("temporary");
     fs::create_dir(host.join("file")).expect("directory");
     let error = temporary.finish(0, 0o644, None).expect_err("a directory");
-    assert_eq!(error.reason, "a directory is in its place");
+    assert_eq!(error.reason, "a directory exists there");
 
     // A host that knows the temporary name sends a file that is called like it.
     let temporary = place.resume(&below("other"), "t").expect("temporary");
     put(&mut place, ".other.pssh-t", b"another").expect("in place");
     let error = temporary.finish(0, 0o644, None).expect_err("another file");
-    assert_eq!(error.reason, "another file has taken the place of the temporary one");
+    assert_eq!(error.reason, "another file replaced the temporary file");
     assert!(!host.join("other").exists());
 }
 

@@ -111,7 +111,7 @@ impl Message {
         };
         let length = u32::from_be_bytes(*head) as usize;
         if length > MAX_COMMAND {
-            let problem = format!("its command for the host has {length} bytes; at most {MAX_COMMAND} can be sent");
+            let problem = format!("its remote command has {length} bytes; the limit is {MAX_COMMAND}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         }
         Ok((HEAD + length).saturating_sub(self.bytes.len()))

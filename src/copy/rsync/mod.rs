@@ -55,12 +55,12 @@ pub struct Rsync {
 pub enum RsyncError {
     /// It is not on PATH.
     #[error(
-        "rsync is not installed here, or not on PATH; it comes with: apt install rsync, dnf install rsync, apk add rsync, or \
+        "rsync is not installed here, or not on PATH; install it with: apt install rsync, dnf install rsync, apk add rsync, or \
          brew install rsync"
     )]
     Missing,
     /// We do not know who we are.
-    #[error("cannot find this program's own file, which rsync has to start: {}", reason(.0))]
+    #[error("cannot find the program file of pssh, which rsync must start: {}", reason(.0))]
     Ourselves(#[source] std::io::Error),
 }
 
@@ -96,7 +96,7 @@ impl Rsync {
         if let Some(directory) = self.transfer.directory(number) {
             make_directory(directory)?;
         }
-        let socket = ShellSocket::open().map_err(|error| HostError::local("making a socket for rsync", &error))?;
+        let socket = ShellSocket::open().map_err(|error| HostError::local("creating a socket for rsync", &error))?;
         let shell = self::command_line::remote_shell(&self.ourselves, socket.path());
         let words = self.transfer.words(number, host);
         let process =
@@ -111,7 +111,7 @@ impl Rsync {
 fn make_directory(directory: &Path) -> Result<(), Outcome> {
     trusted_path::directory(directory).map(drop).map_err(|error| {
         let detail = format!("{}: {}", directory.display(), reason(&error));
-        HostError::Local { doing: "making the directory of the host", detail, hint: None }.into()
+        HostError::Local { doing: "creating the host's directory", detail, hint: None }.into()
     })
 }
 
@@ -128,31 +128,31 @@ fn find_on(path: &std::ffi::OsStr, name: &str) -> Option<PathBuf> {
 /// What an exit status of rsync means (rsync(1), "EXIT VALUES"), in words that follow the status.
 pub fn meaning(status: u32) -> Option<&'static str> {
     Some(match status {
-        1 => "rsync was used wrongly",
-        2 => "the rsyncs on both sides do not understand each other",
-        3 => "files or directories that rsync was told of cannot be used",
-        4 => "one of the rsyncs cannot do what was asked for",
+        1 => "rsync found a syntax or usage error",
+        2 => "the local and the remote rsync have incompatible protocols",
+        3 => "rsync cannot use the given files or directories",
+        4 => "one of the rsyncs does not support the requested action",
         5 => "the rsync server refused",
         6 => "rsync cannot write its log",
         10 => "the connection failed",
         11 => "a file could not be read or written",
-        12 => "the rsync on the host ended too soon, or something else answered",
-        13 => "rsync could not tell what it had to",
-        14 => "processes could not be started, or not talk to each other",
+        12 => "the remote rsync ended too soon, or something else answered",
+        13 => "rsync could not print its messages",
+        14 => "rsync could not start its processes or communicate with them",
         15 => "a process of rsync crashed",
         16 => "a process of rsync was killed",
-        19 | 20 => "rsync was told to stop",
-        21 => "rsync lost track of a process of its own",
+        19 | 20 => "a signal stopped rsync",
+        21 => "rsync lost track of a child process",
         22 => "out of memory",
         23 => "some files could not be transferred",
         24 => "some files vanished before they were transferred",
-        25 => "rsync would have deleted more than --max-delete allows, and stopped",
-        30 => "nothing was sent or received for as long as --timeout allows",
+        25 => "the --max-delete limit stopped the deletions",
+        30 => "no data within rsync's --timeout",
         35 => "the rsync server did not answer in time",
         124 => "the command on the host failed",
         125 => "the command on the host was killed",
         126 => "the command on the host cannot be run",
-        127 => "there is no rsync on the host",
+        127 => "rsync was not found on the host",
         255 => "the remote shell failed",
         _ => return None,
     })

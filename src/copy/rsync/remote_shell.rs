@@ -41,7 +41,7 @@ pub fn as_remote_shell(arguments: impl IntoIterator<Item = OsString>) -> Option<
         Ok(status) => Ok(status),
         // The run has ended, and says why.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(NO_CONNECTION),
-        Err(error) => Err(refused(&format!("cannot hand over to the run: {}", reason(&error)))),
+        Err(error) => Err(refused(&format!("cannot reach the run: {}", reason(&error)))),
     })
 }
 

@@ -164,9 +164,7 @@ impl Started {
             (Some(Outcome::Exited(status @ (126 | 127))), Some(Outcome::Exited(12))) => Outcome::Exited(status),
             (Some(killed @ Outcome::Signaled { .. }), Some(Outcome::Exited(1..))) => killed,
             (_, Some(own)) => own,
-            (_, None) => {
-                HostError::local("waiting for rsync", &io::Error::other("the system does not say how it ended")).into()
-            }
+            (_, None) => HostError::local("waiting for rsync", &io::Error::other("its exit status is unknown")).into(),
         }
     }
 
@@ -175,7 +173,7 @@ impl Started {
     /// # Errors
     /// The outcome of the job: it must end now, or what the remote shell wants cannot be done.
     fn next_call(&mut self, watch: &Watch<'_>) -> Result<Option<Call>, Outcome> {
-        const DOING: &str = "taking over from rsync";
+        const DOING: &str = "accepting rsync's connection";
         let mut pause = PAUSES[0];
         let mut begun: Option<Message> = None;
         loop {

@@ -172,7 +172,11 @@ impl Receiving {
                     self.settle_base(count.unwrap_or(usize::MAX));
                 }
                 Some((b"stop", ..)) => {
-                    self.failures.add(&self.shown(), "neither SFTP nor scp is there", Some(Remedy::InstallSftpOrScp));
+                    self.failures.add(
+                        &self.shown(),
+                        "the host has neither SFTP nor scp",
+                        Some(Remedy::InstallSftpOrScp),
+                    );
                     self.end();
                 }
                 _ => self.note(&line),
@@ -319,7 +323,7 @@ impl Receiving {
     /// What to do with what is called `name`.
     fn judge(&mut self, name: &[u8], is_directory: bool) -> Verdict {
         if is_directory && !self.download.options.recursive {
-            return Verdict::Hostile("the host sends a directory, without being asked for any".to_owned());
+            return Verdict::Hostile("the host sends a directory that was not requested".to_owned());
         }
         self.directories += u64::from(is_directory);
         if self.directories > MOST_DIRECTORIES {
@@ -330,7 +334,7 @@ impl Receiving {
         let (names, path) = match self.open.last_mut() {
             // What is in a directory that is thrown away is as well.
             Some(Directory { path: None, .. }) if depth >= DEEPEST => {
-                return Verdict::Hostile("too many directories in each other".to_owned());
+                return Verdict::Hostile("directories are nested too deep".to_owned());
             }
             Some(Directory { path: None, .. }) => return Verdict::Pass,
             Some(Directory { path: Some(path), names, .. }) => (names, path.join(name)),
@@ -343,9 +347,9 @@ impl Receiving {
             // A file system may have longer names than ours.
             Err(reason) if name.len() > 255 && !name.contains(&b'/') => Verdict::Fail(reason.to_owned()),
             Err(reason) => Verdict::Hostile(format!("the host sends {reason}")),
-            Ok(_) if names.contains(&hash) => Verdict::Fail("the host sends a second one of this name".to_owned()),
+            Ok(_) if names.contains(&hash) => Verdict::Fail("the host sends this name twice".to_owned()),
             Ok(_) if is_directory && depth >= DEPTH => {
-                Verdict::Fail("too many directories in each other: does a link lead back?".to_owned())
+                Verdict::Fail("directories are nested too deep: does a link lead back?".to_owned())
             }
             Ok(path) => {
                 if remembered < NAMES {
@@ -365,7 +369,7 @@ impl Receiving {
             if matches!(name, b"." | b"..") && self.wanted.iter().any(Wanted::is_dotted) {
                 return Err(Verdict::Pass);
             }
-            return Err(Verdict::Hostile("the host sends this, which was not asked for".to_owned()));
+            return Err(Verdict::Hostile("the host sends this, which was not requested".to_owned()));
         };
         self.wanted[wanted].seen = true;
         let is_contents = self.wanted[wanted].is_contents();
@@ -406,7 +410,7 @@ impl Receiving {
     /// Leaves a directory.
     fn close(&mut self) {
         let Some(directory) = self.open.pop() else {
-            return self.give_up(&self.shown(), "the host ends a directory that it has not begun");
+            return self.give_up(&self.shown(), "the host ends a directory that it did not start");
         };
         let preserve = self.download.options.preserve;
         // The place itself is our user's.
@@ -488,13 +492,13 @@ impl Receiving {
         } else if byte != b'\n' {
             self.line.push(byte);
             if self.line.len() > LINE {
-                self.give_up(&self.here(b""), "the host sends a line without an end");
+                self.give_up(&self.here(b""), "the host sends an endless line");
             }
         } else if after_file {
             let line = std::mem::take(&mut self.line);
             match (line.split_first(), self.file.take()) {
                 (Some((1 | 2, message)), Some(file)) => self.finish(file, Some(message)),
-                _ => self.give_up(&self.here(b""), "the host sends more than the file has"),
+                _ => self.give_up(&self.here(b""), "the host sends more than the file's size"),
             }
         } else {
             self.read_line();
@@ -505,14 +509,14 @@ impl Receiving {
     fn find_missing(&mut self) {
         if let Some(file) = &self.file {
             let path = if file.path.is_empty() { self.shown() } else { file.path.clone() };
-            self.failures.add(&path, "the host ended the copy in the middle of it", None);
+            self.failures.add(&path, "the host ended the copy in the middle of this", None);
         } else if !self.open.is_empty() || !self.line.is_empty() {
-            self.failures.add(&self.here(b""), "the host ended the copy in the middle of it", None);
+            self.failures.add(&self.here(b""), "the host ended the copy in the middle of this", None);
         }
         if self.failures.count() == 0 {
             for (wanted, remote) in self.wanted.iter().zip(&self.download.remotes) {
                 if !wanted.seen {
-                    self.failures.add(remote, "the host has not sent it", None);
+                    self.failures.add(remote, "the host did not send it", None);
                 }
             }
         }
@@ -540,7 +544,7 @@ impl Dialogue for Receiving {
             }
             bytes = &bytes[count..];
             if self.noise.len() >= NOISE && self.state != DownloadState::Receiving {
-                self.give_up(&self.shown(), "the host prints something else than answers");
+                self.give_up(&self.shown(), "the host prints something other than answers");
             }
         }
     }
@@ -585,7 +589,7 @@ impl Dialogue for Receiving {
         match (self.failures.take(), channel) {
             (Some(error), _) => error.into(),
             (None, Outcome::Exited(0)) if self.state == DownloadState::Receiving => Outcome::Exited(0),
-            (None, channel) => copy_error(&self.shown(), format!("its scp has ended with {channel}"), None).into(),
+            (None, channel) => copy_error(&self.shown(), format!("its scp ended with {channel}"), None).into(),
         }
     }
 }

@@ -74,7 +74,7 @@ fn impossible(options: Options, path: &[u8]) -> Option<HostError> {
     } else if options.resume {
         Some(copy_error(path, "the host has no SFTP, and a copy can be resumed only with it", hint))
     } else if path.contains(&0) {
-        Some(copy_error(path, "no path can have a zero byte", None))
+        Some(copy_error(path, "a path cannot contain a zero byte", None))
     } else {
         None
     }
@@ -123,7 +123,9 @@ fn never_began(path: &[u8], channel: Outcome, printed: &[u8]) -> Outcome {
     };
     let quoted = first_line(printed).map(|line| format!(": {line}")).unwrap_or_default();
     let error = match status {
-        126 | 127 => copy_error(path, format!("neither SFTP nor scp is there{quoted}"), Some(Remedy::InstallSftpOrScp)),
+        126 | 127 => {
+            copy_error(path, format!("the host has neither SFTP nor scp{quoted}"), Some(Remedy::InstallSftpOrScp))
+        }
         _ => {
             let reason = format!("neither SFTP nor scp answers (exit {status}){quoted}");
             copy_error(path, reason, Some(Remedy::IsThereAShell))

@@ -40,7 +40,7 @@ pub fn read(line: &[u8]) -> Result<Record<'_>, &'static str> {
     let Some((kind, rest)) = line.split_first() else { return Err("the host sends an empty record") };
     match kind {
         1 | 2 => Ok(Record::Message { fatal: *kind == 2, text: rest }),
-        b'T' => read_times(rest).ok_or("the host sends times that are none"),
+        b'T' => read_times(rest).ok_or("the host sends invalid times"),
         b'E' if rest.is_empty() => Ok(Record::End),
         b'C' | b'D' => read_entry(*kind == b'D', rest),
         _ => Err("the host does not speak scp's protocol"),
@@ -64,11 +64,11 @@ fn read_entry(is_directory: bool, text: &[u8]) -> Result<Record<'_>, &'static st
     let octal =
         mode.filter(|mode| matches!(mode.len(), 1..=6) && mode.iter().all(|digit| matches!(digit, b'0'..=b'7')));
     let Some(mode) = octal.map(|mode| mode.iter().fold(0, |value, digit| value * 8 + u32::from(digit - b'0'))) else {
-        return Err("the host sends a mode that is not valid");
+        return Err("the host sends an invalid mode");
     };
     // What no file system can have would only make sums overflow.
     let Some(size) = size.and_then(number).filter(|size| *size <= i64::MAX as u64) else {
-        return Err("the host sends a size that is not valid");
+        return Err("the host sends an invalid size");
     };
     let Some(name) = name else { return Err("the host sends a file without a name") };
     Ok(Record::Entry { is_directory, mode: mode & 0o7777, size, name })

@@ -253,7 +253,7 @@ impl Sending {
         }
         let name = &path[slash.map_or(0, |slash| slash + 1)..];
         if name.contains(&b'\n') {
-            return self.skip(number, "its name has a line end, which the SCP protocol cannot carry");
+            return self.skip(number, "its name has a line break, which the SCP protocol cannot send");
         }
         let (letter, size) = match entry.kind {
             Kind::Directory => ('D', 0),
@@ -362,7 +362,7 @@ impl Sending {
         let Some(sent) = self.pending.pop_front() else {
             return self.give_up(&match message {
                 Some(_) => reason,
-                None => "the host answers more often than it was asked".to_owned(),
+                None => "the host sends more answers than requests".to_owned(),
             });
         };
         let was_gate = self.pending.is_empty() && std::mem::take(&mut self.gated);
@@ -410,17 +410,19 @@ impl Sending {
                 self.state = UploadState::Greeting;
             }
             (b"shut", UploadState::Calling) => {
-                let reason = if reason.is_empty() { "the host does not say why it refuses it" } else { reason };
+                let reason = if reason.is_empty() { "the host refuses it without a reason" } else { reason };
                 let hint = (reason == DENIED).then_some(Remedy::InPlaceForNoNewFile);
                 self.fatal = Some(copy_error(path, reason, hint));
                 self.state = UploadState::Over;
             }
             (b"stop", UploadState::Calling) => {
                 self.fatal = Some(match path {
-                    b"" => {
-                        copy_error(&self.upload.target, "neither SFTP nor scp is there", Some(Remedy::InstallSftpOrScp))
-                    }
-                    _ if reason.is_empty() => copy_error(path, "the host does not say why it refuses it", None),
+                    b"" => copy_error(
+                        &self.upload.target,
+                        "the host has neither SFTP nor scp",
+                        Some(Remedy::InstallSftpOrScp),
+                    ),
+                    _ if reason.is_empty() => copy_error(path, "the host refuses it without a reason", None),
                     _ => copy_error(path, reason, None),
                 });
                 self.state = UploadState::Over;
@@ -441,7 +443,7 @@ impl Sending {
                 self.failures.add(&self.there(path), reason, hint);
             }
             (b"done", UploadState::Settling) => self.state = UploadState::Done,
-            _ => self.give_up("the host does not answer as it should"),
+            _ => self.give_up("the host sends an unexpected answer"),
         }
     }
 
@@ -502,7 +504,7 @@ impl Dialogue for Sending {
             } else if byte != b'\n' {
                 self.line.push(byte);
                 if self.line.len() > LINE || self.heard > NOISE {
-                    self.give_up("the host prints something else than answers");
+                    self.give_up("the host prints something other than answers");
                 }
             } else if !self.hears_scp() {
                 self.read_line();
@@ -513,7 +515,7 @@ impl Dialogue for Sending {
                         self.answered(Some(message));
                     }
                     Some((1 | 2, message)) => self.give_up(&said(message)),
-                    _ if split_line(&line).is_some() => self.give_up("its scp has ended too early"),
+                    _ if split_line(&line).is_some() => self.give_up("its scp ended too early"),
                     _ => self.give_up(&said(&line)),
                 }
             }
@@ -567,7 +569,7 @@ impl Sending {
         if matches!(channel, Outcome::Failed(_)) {
             return channel;
         }
-        let reason = format!("the host ended the copy before all was there ({channel})");
+        let reason = format!("the host ended the copy too early ({channel})");
         copy_error(&self.upload.target, reason, None).into()
     }
 }

@@ -193,7 +193,7 @@ impl<T> Client<T> {
                 return Err(broken("a packet without an id"));
             };
             let Some((expected, tag)) = self.pending.remove(&u32::from_be_bytes(*id)) else {
-                return Err(broken("a reply that nothing was asked for"));
+                return Err(broken("a reply without a request"));
             };
             return Ok(Some((tag, Reply::read(*kind, body, expected).map_err(broken)?)));
         }
@@ -228,7 +228,7 @@ fn broken(what: &str) -> ProtocolError {
 /// Reads the first packet of a server: which of the known extensions it has.
 fn read_version(kind: u8, body: &[u8]) -> Result<Vec<Extension>, ProtocolError> {
     if kind != REPLY_VERSION {
-        return Err(broken("its first packet does not tell its version"));
+        return Err(broken("its first packet has no version"));
     }
     let mut reader = WireReader(body);
     match reader.u32() {
@@ -237,12 +237,12 @@ fn read_version(kind: u8, body: &[u8]) -> Result<Vec<Extension>, ProtocolError> 
             let detail = format!("the server speaks version {version}, not {}", packets::VERSION);
             return Err(ProtocolError { detail, hint: None });
         }
-        None => return Err(broken("its first packet does not tell its version")),
+        None => return Err(broken("its first packet has no version")),
     }
     let mut extensions = Vec::new();
     while !reader.0.is_empty() {
         let (Some(name), Some(version)) = (reader.string(), reader.string()) else {
-            return Err(broken("an extension that is shorter than it says"));
+            return Err(broken("a truncated extension"));
         };
         let known = Extension::ALL.into_iter().find(|known| known.name() == name && known.version() == version);
         extensions.extend(known.filter(|known| !extensions.contains(known)));
@@ -325,9 +325,9 @@ mod tests {
         for (packet, what) in [
             (packet(2, &[0, 0, 0, 2]), "speaks version 2"),
             (packet(2, &[0, 0, 0, 6]), "speaks version 6"),
-            (packet(2, &[0, 0]), "does not tell its version"),
-            (packet(101, &[0; 12]), "does not tell its version"),
-            (packet(2, &[0, 0, 0, 3, 0, 0, 0, 9, b'x']), "an extension that is shorter"),
+            (packet(2, &[0, 0]), "has no version"),
+            (packet(101, &[0; 12]), "has no version"),
+            (packet(2, &[0, 0, 0, 3, 0, 0, 0, 9, b'x']), "a truncated extension"),
             (vec![0, 0, 0, 0], "an empty packet"),
         ] {
             let mut client = Client::<()>::new();
@@ -403,19 +403,19 @@ mod tests {
     fn wrong_replies_are_errors() {
         let read = Request::Read { handle: b"h", offset: 0, length: 3 };
         for (request, kind, body, what) in [
-            (read, 103, string(b"abcd"), "more data than were asked for"),
-            (read, 103, string(b""), "data without a byte"),
-            (read, 102, string(b"h"), "a type that does not belong"),
-            (read, 101, vec![0, 0, 0, 0], "not what was asked for"),
+            (read, 103, string(b"abcd"), "more data than requested"),
+            (read, 103, string(b""), "empty data"),
+            (read, 102, string(b"h"), "a reply of the wrong type"),
+            (read, 101, vec![0, 0, 0, 0], "success without the requested data"),
             (read, 101, vec![0, 0], "a status without a code"),
             (Request::Opendir(b"/"), 102, string(&[b'h'; 257]), "a handle that is too long"),
-            (Request::Opendir(b"/"), 102, vec![0, 0, 0, 9, b'h'], "shorter than it says"),
-            (Request::Readdir(b"h"), 104, vec![0xff; 4], "shorter than it says"),
+            (Request::Opendir(b"/"), 102, vec![0, 0, 0, 9, b'h'], "a truncated reply"),
+            (Request::Readdir(b"h"), 104, vec![0xff; 4], "a truncated reply"),
             (Request::Realpath(b"."), 104, vec![0; 4], "not exactly one path"),
             (Request::Realpath(b"."), 104, named(&[b'x'; 8193]), "a path that is too long"),
-            (Request::Lstat(b"/"), 105, vec![0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff], "shorter than it says"),
-            (Request::Close(b"h"), 102, string(b"h"), "a type that does not belong"),
-            (Request::Limits, 201, vec![0; 31], "shorter than it says"),
+            (Request::Lstat(b"/"), 105, vec![0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff], "a truncated reply"),
+            (Request::Close(b"h"), 102, string(b"h"), "a reply of the wrong type"),
+            (Request::Limits, 201, vec![0; 31], "a truncated reply"),
         ] {
             let error = answer(&request, kind, &body).unwrap_err();
             assert!(error.detail.contains(what), "{error}");

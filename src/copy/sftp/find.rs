@@ -151,7 +151,7 @@ impl Finding {
                 // Where a session begins.
                 b"~" => finding.begin(remote),
                 _ => {
-                    let reason = "the host cannot tell where this home directory is".to_owned();
+                    let reason = "the host does not report this home directory".to_owned();
                     finding.remotes[remote].problem = Some(reason);
                 }
             }
@@ -370,7 +370,7 @@ impl Finding {
         let is_full = self.memory > MEMORY;
         if endless || is_full {
             if endless {
-                self.miss(remote, "the host's list of a directory does not end");
+                self.miss(remote, "the host sends an endless list of a directory");
             } else {
                 // The last one still had room; what comes after it has none.
                 self.miss_rest(remote);
@@ -410,7 +410,7 @@ impl Finding {
 
     /// More matches than there is room for.
     fn miss_rest(&mut self, remote: usize) {
-        let reason = "more files than can be kept in mind match";
+        let reason = "too many files match";
         self.add_missing(remote, reason, Some(Remedy::CopyWholeDirectory));
     }
 

@@ -498,7 +498,7 @@ impl Reply {
     pub fn reason(&self) -> String {
         match self {
             Reply::Status(status) => status.reason(),
-            _ => "the host answered something else".to_owned(),
+            _ => "the host sent an unexpected answer".to_owned(),
         }
     }
 
@@ -514,7 +514,7 @@ impl Reply {
                 // Servers of older versions send no message.
                 let message = reader.string().unwrap_or_default().to_vec();
                 if code == Status::OK && expected != Expected::Status {
-                    return Err("it says that all is well, but not what was asked for");
+                    return Err("success without the requested data");
                 }
                 return Ok(Reply::Status(Status { code, message }));
             }
@@ -526,8 +526,8 @@ impl Reply {
                 handle.map(|handle| Reply::Handle(handle.to_vec()))
             }
             (REPLY_DATA, Expected::Data(length)) => match reader.string() {
-                Some(b"") => return Err("data without a byte"),
-                Some(data) if data.len() > length as usize => return Err("more data than were asked for"),
+                Some(b"") => return Err("empty data"),
+                Some(data) if data.len() > length as usize => return Err("more data than requested"),
                 data => data.map(|data| Reply::Data(data.to_vec())),
             },
             (REPLY_NAME, Expected::Names) => read_names(reader).map(Reply::Names),
@@ -544,9 +544,9 @@ impl Reply {
             (REPLY_ATTRS, Expected::Attributes) => Attributes::read(reader).map(Reply::Attributes),
             (REPLY_EXTENDED, Expected::Space) => read_space(reader).map(Reply::Space),
             (REPLY_EXTENDED, Expected::Limits) => read_limits(reader).map(Reply::Limits),
-            _ => return Err("a reply of a type that does not belong to the request"),
+            _ => return Err("a reply of the wrong type"),
         };
-        reply.ok_or("a reply that is shorter than it says")
+        reply.ok_or("a truncated reply")
     }
 }
 

@@ -67,6 +67,6 @@ impl Broken {
 
 /// The error where the server's program has ended before it told its version.
 pub fn never_began(how: &str) -> HostError {
-    let reason = format!("the server ended before it had begun ({how})");
+    let reason = format!("the server ended before it answered ({how})");
     HostError::Copy { path: "SFTP".to_owned(), reason, others: 0, hint: Some(Remedy::IsSftpThere) }
 }

@@ -174,7 +174,7 @@ impl Directories {
         let hash = self.hashing.hash_one(name);
         let Some(directory) = self.all.get_mut(&owner) else { return Ok(false) };
         if self.names >= NAMES || self.waiting >= MOST_WAITING {
-            return Err("more files in it than can be kept in mind".to_owned());
+            return Err("too many files in it".to_owned());
         }
         let is_new = directory.seen.insert(hash);
         self.names += usize::from(is_new);
@@ -237,7 +237,7 @@ impl Directories {
         let remote = self.remote(parent, &entry);
         let above = self.all.get(&parent).ok_or("its directory is gone")?;
         if above.depth == DEPTH {
-            return Err(format!("more than {DEPTH} directories, one in the other"));
+            return Err(format!("more than {DEPTH} nested directories"));
         }
         if self.next > MOST_DIRECTORIES {
             return Err(endless());
@@ -245,7 +245,7 @@ impl Directories {
         let name = entry.name.as_deref().unwrap_or_default();
         let real = entry.real.unwrap_or_else(|| Directory::below(&above.real, name));
         if self.is_within(parent, &real) {
-            return Err("it is one of the directories that it is in".to_owned());
+            return Err("it is one of its own parent directories".to_owned());
         }
         let directory = Directory {
             parent: Some(parent),

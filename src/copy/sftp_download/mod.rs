@@ -186,7 +186,7 @@ impl Downloading {
             if let Some(name) = &name
                 && !matches!(self.directories.admit(TOP, name), Ok(true))
             {
-                let reason = "something with the same name is copied already".to_owned();
+                let reason = "something with the same name was already copied".to_owned();
                 self.failures.add(&path, reason, None);
                 continue;
             }

@@ -128,7 +128,7 @@ impl Downloading {
             // It has failed, and this is the answer to the second of two questions.
             _ if is_listed => {}
             Reply::Names(names) if !self.directories.count(id, names.len()) => {
-                self.directory_failed(id, "the host's list of it does not end".to_owned());
+                self.directory_failed(id, "the host sends an endless list of it".to_owned());
             }
             Reply::Names(names) => {
                 for name in names {
@@ -163,7 +163,7 @@ impl Downloading {
                     return true;
                 }
                 Ok(true) => SPECIAL.to_owned(),
-                Ok(false) => "refused: something with the same name is copied already".to_owned(),
+                Ok(false) => "refused: something with the same name was already copied".to_owned(),
                 Err(reason) => {
                     self.directory_failed(id, reason);
                     return false;

@@ -18,8 +18,8 @@ const USUAL_MODE: u32 = 0o666;
 /// The largest file that may end before its size and be whole all the same: those of sysfs are said to have a page.
 const PAGE: u64 = 64 * 1024;
 
-const SHORTER: &str = "it got shorter while it was read";
-pub(super) const DIFFERENT: &str = "what was written here is not what the host has, now that it was read again";
+const SHORTER: &str = "it shrank while it was read";
+pub(super) const DIFFERENT: &str = "the local copy differs from the file on the host (read a second time)";
 
 /// Why a file does not come along.
 #[derive(Debug)]

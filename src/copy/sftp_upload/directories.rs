@@ -149,7 +149,7 @@ impl Directories {
             (DirectoryStep::Mode | DirectoryStep::Finish, Reply::Status(status)) => {
                 fail(format!("its mode and times cannot be set: {}", status.reason()));
             }
-            _ => fail("the server gave another answer than was asked for".to_owned()),
+            _ => fail("the server sent an unexpected answer".to_owned()),
         }
     }
 }

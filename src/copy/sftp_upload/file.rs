@@ -373,7 +373,9 @@ impl File {
             match shared.upload.sources.checksum(self.entry) {
                 Err(reason) => self.fail_here(reason, shared),
                 Ok(checksum) if checksum == readback.finish() => self.close(shared),
-                Ok(_) => self.fail_for_good("what has arrived is not what was sent (SHA-256)".to_owned(), shared),
+                Ok(_) => {
+                    self.fail_for_good("the received file differs from the local one (SHA-256)".to_owned(), shared)
+                }
             }
         }
     }

@@ -15,11 +15,11 @@ use crate::copy::sftp::packets::{Attributes, OPEN_CREATE, OPEN_EXCLUSIVE, OPEN_W
 const NAMES: usize = 100_000;
 
 /// Why what an earlier attempt has left is not continued.
-const CLOSED: &str = "its mode keeps its owner from it";
-const WRITABLE: &str = "others may write it";
+const CLOSED: &str = "its mode denies its owner access";
+const WRITABLE: &str = "others can write it";
 const FOREIGN: &str = "it belongs to another user";
 const LONGER: &str = "it has more bytes than the file";
-const SHORT: &str = "nothing of it can be relied on";
+const SHORT: &str = "no part of it is reliable";
 const LINKED: &str = "it is a hard link to another file";
 const UNTOLD: &str = "the server does not tell whether it is a hard link to another file";
 

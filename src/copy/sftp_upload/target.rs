@@ -59,7 +59,7 @@ impl Target {
                 b"~" => Vec::new(),
                 [b'~', b'/', rest @ ..] => rest.iter().copied().skip_while(|byte| *byte == b'/').collect(),
                 _ => {
-                    let reason = "the server cannot tell where other users' home directories are".to_owned();
+                    let reason = "the server does not report other users' home directories".to_owned();
                     return Err((target.to_vec(), reason));
                 }
             };
@@ -119,7 +119,7 @@ impl Target {
             (TargetStep::Again(path, status), _) => Found::Failed(path, status.reason()),
             (_, Reply::Status(status)) => Found::Failed(self.path.clone(), status.reason()),
             // The client has made sure that replies are of the type that belongs to the request.
-            _ => Found::Failed(self.path.clone(), "the server gave another answer than was asked for".to_owned()),
+            _ => Found::Failed(self.path.clone(), "the server sent an unexpected answer".to_owned()),
         }
     }
 

@@ -271,5 +271,5 @@ fn trees_without_an_end_are_refused() {
     let deep: PathBuf = std::iter::once("deep").chain(std::iter::repeat_n("d", 300)).collect();
     fs::create_dir_all(top.join(deep)).unwrap();
     let error = find(top, &["deep"], true).unwrap_err().to_string();
-    assert!(error.ends_with("/d: more than 256 directories, one in the other"), "{error}");
+    assert!(error.ends_with("/d: more than 256 nested directories"), "{error}");
 }

@@ -139,13 +139,13 @@ fn start(
     };
     let detail = match stop {
         Stop::Ssh(_) if session.is_dead() => {
-            session.end(&format!("the connection ended while {} was being started", command.task))
+            session.end(&format!("the connection ended while starting {}", command.task))
         }
         // What came instead of an answer says nothing: the command may have been started.
         Stop::Ssh(error) if !ffi::is_answer(&error) => {
             let _ = channel.close();
             let why = session.link().explain(&error);
-            format!("the connection failed while {} was being started: {why}", command.task)
+            format!("the connection failed while starting {}: {why}", command.task)
         }
         Stop::Job(outcome) => {
             // It may have been started all the same. Nothing of this waits.
@@ -295,8 +295,8 @@ impl Running<'_> {
         self.late.forget();
         let is_abandoned = self.spoken.as_ref().is_some_and(|spoken| spoken.dialogue.is_abandoned());
         if is_abandoned && matches!(self.state, State::Running) {
-            let detail = "nobody takes what it says any more".to_owned();
-            self.begin_to_stop(HostError::Local { doing: "speaking with the host", detail, hint: None }.into());
+            let detail = "the local reader has gone".to_owned();
+            self.begin_to_stop(HostError::Local { doing: "exchanging data with the host", detail, hint: None }.into());
         }
     }
 

@@ -214,7 +214,7 @@ impl Requests {
         let socket = match &self.agent {
             Forwarding::Off => return None,
             Forwarding::NoAgent => {
-                note(&|| "the agent is not forwarded: there is none".to_owned());
+                note(&|| "the agent is not forwarded: no agent is available".to_owned());
                 return None;
             }
             Forwarding::Agent(socket) => socket,
@@ -317,7 +317,7 @@ impl fmt::Display for ChannelRequest<'_> {
     /// What is missing if it is refused. Never a value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ChannelRequest::Agent => write!(f, "the server does not take the agent"),
+            ChannelRequest::Agent => write!(f, "the server does not accept the agent"),
             ChannelRequest::Terminal(_) => write!(f, "the server gives the command no terminal"),
             ChannelRequest::Variable(Variable { name, .. }) => {
                 write!(f, "the server does not set {name} (see its AcceptEnv)")

@@ -84,7 +84,7 @@ pub fn authenticate_public_key(session: &Session, user: &str, signer: &dyn Signe
         }
         // Of the server's algorithms for RSA keys none is among libssh2's, which has no SHA-1; nothing was sent.
         raw::LIBSSH2_ERROR_METHOD_NONE => {
-            Ok(PublicKeyAnswer::NotSigned("the server takes no signature algorithm that we have for it".to_owned()))
+            Ok(PublicKeyAnswer::NotSigned("the server accepts no signature algorithm that pssh has for it".to_owned()))
         }
         value => Err(last_error(session, value as isize)),
     }
@@ -110,7 +110,7 @@ unsafe extern "C" fn sign(
     // A panic must not unwind into C.
     let signed = catch_unwind(AssertUnwindSafe(|| match signed_algorithm(data) {
         Some(algorithm) => call.signer.sign(algorithm, data),
-        None => Err("libssh2 asked for a signature of something unexpected".to_owned()),
+        None => Err("libssh2 requested a signature of unexpected data".to_owned()),
     }));
     let bytes = match signed {
         Ok(Ok(bytes)) => bytes,

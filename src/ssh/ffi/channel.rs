@@ -239,7 +239,7 @@ impl Channel {
         });
         match value {
             // libssh2 leaves the message of another error then.
-            raw::LIBSSH2_ERROR_INVAL => Err(Error::new(TOO_LONG, "it does not fit into a packet")),
+            raw::LIBSSH2_ERROR_INVAL => Err(Error::new(TOO_LONG, "it does not fit into one packet")),
             value => check(&self.session, value as isize).map(drop),
         }
     }

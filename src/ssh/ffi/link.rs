@@ -392,14 +392,14 @@ const NO_WORDS: [&str; 3] = ["Unexpected error", "ssh2_transport_read() bailed o
 pub fn damage(error: &Error) -> Option<&'static str> {
     match error.code() {
         ErrorCode::Session(raw::LIBSSH2_ERROR_INVALID_MAC) => {
-            Some("a packet was changed on its way here: its message authentication code is incorrect")
+            Some("a packet was changed in transit: its message authentication code is incorrect")
         }
         ErrorCode::Session(raw::LIBSSH2_ERROR_DECRYPT) => {
-            Some("a packet was changed on its way here: it cannot be decrypted")
+            Some("a packet was changed in transit: it cannot be decrypted")
         }
         // The code has other meanings too, with words of their own.
         ErrorCode::Session(raw::LIBSSH2_ERROR_OUT_OF_BOUNDARY) if NO_WORDS.contains(&error.message()) => {
-            Some("a packet was changed on its way here: it has an impossible length")
+            Some("a packet was changed in transit: it has an impossible length")
         }
         _ => None,
     }

@@ -70,11 +70,9 @@ impl GivenUp {
     pub fn error(self) -> Error {
         match self {
             GivenUp::EarlyFlood => Error::new(TOO_MUCH, "the host sent more than 1 MiB before the login"),
-            GivenUp::Flood | GivenUp::Memory => {
-                Error::new(TOO_MUCH, "the host keeps sending data that was not asked for")
-            }
+            GivenUp::Flood | GivenUp::Memory => Error::new(TOO_MUCH, "the host keeps sending unrequested data"),
             GivenUp::Unread => Error::new(TOO_MUCH, "the host keeps asking for answers and does not read them"),
-            GivenUp::HostKey => Error::new(EXCHANGE_FAILED, "the host shows another host key in a key re-exchange"),
+            GivenUp::HostKey => Error::new(EXCHANGE_FAILED, "the host key changed in a key re-exchange"),
             GivenUp::Exchange => Error::new(EXCHANGE_FAILED, "the key re-exchange failed"),
         }
     }

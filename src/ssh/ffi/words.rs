@@ -243,14 +243,14 @@ fn names_forced_command(message: &[u8]) -> bool {
 
 /// What libssh2 says of a failure, and what that means to a user: it names its own functions and steps.
 const MEANINGS: [(&str, &str); 16] = [
-    ("Invalid MAC received", "a packet from the server has a wrong MAC: it was damaged or changed on its way"),
-    ("Failed to calculate MAC", "a packet from the server has a wrong MAC: it was damaged or changed on its way"),
-    ("Unable to verify host key signature", "the server has not proved that it has the private half of its host key"),
+    ("Invalid MAC received", "a packet from the server has a wrong MAC: it was damaged or changed in transit"),
+    ("Failed to calculate MAC", "a packet from the server has a wrong MAC: it was damaged or changed in transit"),
+    ("Unable to verify host key signature", "the server did not prove that it has the private host key"),
     ("Unable to exchange encryption keys", "the server's part of the key exchange is not valid"),
     ("Unrecoverable error exchanging keys", "the server's part of the key exchange is not valid"),
     (
         "KEXINIT was not the first packet",
-        "the server sends something else before the strict key exchange that it announces",
+        "the server sends other packets before the strict key exchange that it announces",
     ),
     ("strict KEX violation", "the server breaks the strict key exchange that it announces"),
     ("Unable to ask for ssh-userauth service", "the request to log in cannot be sent"),

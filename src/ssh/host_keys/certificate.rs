@@ -58,7 +58,7 @@ pub struct Certificate {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
     /// It is one of a user.
-    #[error("it is not for hosts")]
+    #[error("it is not a host certificate")]
     Kind,
     /// It is too early.
     #[error("it is not valid before {0}")]
@@ -67,10 +67,10 @@ pub enum Invalid {
     #[error("it expired on {0}")]
     Expired(Date),
     /// It is for other hosts.
-    #[error("it is not valid for this name, but for {0}")]
+    #[error("it is not valid for this name, only for {0}")]
     Name(String),
     /// It restricts something that nobody knows.
-    #[error("it has critical options, of which none is known: {0}")]
+    #[error("it has unknown critical options: {0}")]
     Critical(String),
     /// CASignatureAlgorithms does not have its signature's.
     #[error("it is signed with {0}, which CASignatureAlgorithms does not allow")]
@@ -108,7 +108,7 @@ impl Certificate {
     /// # Errors
     /// What is wrong with it. OpenSSH ends the connection then, whatever known_hosts says about the key in it.
     pub fn parse(blob: &[u8]) -> Result<Certificate, &'static str> {
-        const SHORT: &str = "it is cut short";
+        const SHORT: &str = "it is truncated";
         let (key, rest) = Key::take(blob)?;
         if !key.is_certified() {
             return Err("it is a plain key");
@@ -125,10 +125,10 @@ impl Certificate {
         let signed = &blob[..blob.len() - reader.0.len()];
         let signature = reader.string().ok_or(SHORT)?;
         if !reader.0.is_empty() {
-            return Err("there are bytes after it");
+            return Err("extra bytes follow it");
         }
         if !matches!(kind, USER | HOST) {
-            return Err("it is neither for users nor for hosts");
+            return Err("its type is neither user nor host");
         }
         let mut names = Vec::new();
         let mut reader = WireReader(principals);
@@ -140,9 +140,9 @@ impl Certificate {
         }
         let critical = options(critical)?;
         options(extensions)?;
-        let authority = Key::parse(authority).map_err(|_| "its authority's key is malformed")?;
+        let authority = Key::parse(authority).map_err(|_| "its CA key is malformed")?;
         if authority.is_certified() {
-            return Err("its authority's key is a certificate");
+            return Err("its CA key is a certificate");
         }
         let algorithm = text(WireReader(signature).string())?;
         let signed_with = String::from_utf8_lossy(algorithm).into_owned();
@@ -220,8 +220,8 @@ pub fn algorithms(configured: Option<&ssh_config::Algorithms<ssh_config::KeyType
 /// A string without a NUL in it.
 fn text(string: Option<&[u8]>) -> Result<&[u8], &'static str> {
     match string {
-        None => Err("it is cut short"),
-        Some(string) if string.contains(&0) => Err("there is a NUL in one of its texts"),
+        None => Err("it is truncated"),
+        Some(string) if string.contains(&0) => Err("one of its strings contains NUL"),
         Some(string) => Ok(string),
     }
 }
@@ -232,7 +232,7 @@ fn options(section: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
     let mut names = Vec::new();
     while !reader.0.is_empty() {
         let (name, value) = (reader.string(), reader.string());
-        names.push(name.filter(|_| value.is_some()).ok_or("its options are cut short")?.to_vec());
+        names.push(name.filter(|_| value.is_some()).ok_or("its options are truncated")?.to_vec());
     }
     Ok(names)
 }
@@ -525,9 +525,9 @@ mod tests {
         let bad = |terms: &Terms, words: &str| {
             assert_eq!(Certificate::parse(&certificate(terms, &authority)).expect_err(words), words);
         };
-        bad(&Terms { kind: 3, ..terms() }, "it is neither for users nor for hosts");
-        bad(&Terms { id: b"a\0b", ..terms() }, "there is a NUL in one of its texts");
-        bad(&Terms { principals: vec![b"web1\0.evil"], ..terms() }, "there is a NUL in one of its texts");
+        bad(&Terms { kind: 3, ..terms() }, "its type is neither user nor host");
+        bad(&Terms { id: b"a\0b", ..terms() }, "one of its strings contains NUL");
+        bad(&Terms { principals: vec![b"web1\0.evil"], ..terms() }, "one of its strings contains NUL");
         bad(&Terms { principals: vec![b"x"; 257], ..terms() }, "it has more than 256 principals");
         assert!(
             Certificate::parse(&certificate(&Terms { principals: vec![b"x"; 256], ..terms() }, &authority)).is_ok()
@@ -536,7 +536,7 @@ mod tests {
         // An authority that is itself certified.
         let chained = (certificate(&terms(), &authority), Box::new(|_: &[u8]| Vec::new()) as Box<_>);
         let error = Certificate::parse(&certificate(&terms(), &chained)).expect_err("a chain");
-        assert_eq!(error, "its authority's key is a certificate");
+        assert_eq!(error, "its CA key is a certificate");
     }
 
     #[test]

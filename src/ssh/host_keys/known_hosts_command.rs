@@ -82,7 +82,7 @@ pub fn run(
             pipe.drain()?;
         }
         if output.is_full {
-            return Err(Failure::Command(format!("it has printed more than {} MiB", bounded::LIST >> 20)));
+            return Err(Failure::Command(format!("it printed more than {} MiB", bounded::LIST >> 20)));
         }
     }
     while !group.has_exited() {

@@ -126,12 +126,12 @@ impl RevokedKeys {
         match &self.contents {
             Contents::Text(lines) => {
                 let own = lines.get(&key.blob).map(|line| format!("{path}:{line}"));
-                let of_authority = || Some(format!("{path}:{} (its authority)", lines.get(authority?)?));
+                let of_authority = || Some(format!("{path}:{} (its CA)", lines.get(authority?)?));
                 own.or_else(of_authority)
             }
             Contents::List(list) => {
                 let how = list.key(&key.blob).or_else(|| list.certificate(certificate?));
-                let how = how.or_else(|| list.key(authority?).map(|_| "the key of its authority"));
+                let how = how.or_else(|| list.key(authority?).map(|_| "its CA key"));
                 how.map(|how| format!("{path} ({how})"))
             }
         }
@@ -156,14 +156,14 @@ fn lines(text: &[u8]) -> Result<HashMap<Vec<u8>, usize>, RevokedKeysError> {
     Ok(keys)
 }
 
-const SHORT: &str = "it is cut short";
+const SHORT: &str = "it is truncated";
 
 impl List {
     /// Reads what follows the magic number.
     fn parse(bytes: &[u8]) -> Result<List, &'static str> {
         let mut reader = WireReader(bytes);
         if reader.u32().ok_or(SHORT)? != VERSION {
-            return Err("it is of an unknown version");
+            return Err("its version is unknown");
         }
         let _version_date_flags = (reader.u64(), reader.u64(), reader.u64().ok_or(SHORT)?);
         let (_reserved, _comment) = (reader.string().ok_or(SHORT)?, reader.string().ok_or(SHORT)?);
@@ -176,7 +176,7 @@ impl List {
                 3 => list.sha1.extend(strings(section, Some(20))?),
                 4 => return Err("it is signed, which is not supported"),
                 5 => list.sha256.extend(strings(section, Some(32))?),
-                _ => return Err("it has a section of an unknown type"),
+                _ => return Err("it has a section of unknown type"),
             }
         }
         Ok(list)
@@ -205,7 +205,7 @@ impl OfAuthority {
         let (authority, _reserved) = (reader.string().ok_or(SHORT)?, reader.string().ok_or(SHORT)?);
         let mut of = OfAuthority::default();
         if !authority.is_empty() {
-            of.authority = Some(Key::parse(authority).map_err(|_| "the key of an authority is malformed")?.blob);
+            of.authority = Some(Key::parse(authority).map_err(|_| "a CA key is malformed")?.blob);
         }
         while !reader.0.is_empty() {
             let (kind, section) = (reader.byte().ok_or(SHORT)?, reader.string().ok_or(SHORT)?);
@@ -223,10 +223,10 @@ impl OfAuthority {
                     of.ids.extend(strings(section, None)?);
                     numbers.0 = &[];
                 }
-                _ => return Err("it has certificates revoked in an unknown way"),
+                _ => return Err("it revokes certificates in an unknown way"),
             }
             if !numbers.0.is_empty() {
-                return Err("there are bytes after serial numbers");
+                return Err("extra bytes follow the serial numbers");
             }
         }
         Ok(of)
@@ -234,7 +234,7 @@ impl OfAuthority {
 
     fn add(&mut self, first: u64, last: u64) -> Result<(), &'static str> {
         if first == 0 || first > last {
-            return Err("a range of serial numbers is wrong");
+            return Err("a range of serial numbers is invalid");
         }
         self.serials.push((first, last));
         Ok(())
@@ -251,7 +251,7 @@ impl OfAuthority {
         }
         for (place, byte) in (0..).zip(bitmap[start..].iter().rev()) {
             for bit in (0..8).filter(|bit| byte & (1 << bit) != 0) {
-                let serial = offset.checked_add(8 * place + bit).ok_or("a bitmap goes beyond all serial numbers")?;
+                let serial = offset.checked_add(8 * place + bit).ok_or("a bitmap exceeds the serial numbers")?;
                 self.add(serial, serial)?;
             }
         }
@@ -277,7 +277,7 @@ fn strings(section: &[u8], length: Option<usize>) -> Result<Vec<Vec<u8>>, &'stat
     while !reader.0.is_empty() {
         let string = reader.string().ok_or(SHORT)?;
         if length.is_some_and(|length| string.len() != length) {
-            return Err("a hash is of the wrong length");
+            return Err("a hash has the wrong length");
         }
         found.push(string.to_vec());
     }

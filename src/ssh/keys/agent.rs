@@ -125,7 +125,7 @@ impl Agent {
         request.extend_from_slice(&flags.to_be_bytes());
         let (connection, is_bound) = self.open(binding, patience)?;
         let answer = connection.ask(&request)?;
-        let answer = parse_signature(&answer).ok_or_else(|| io::Error::other("the agent refused to sign with it"))?;
+        let answer = parse_signature(&answer).ok_or_else(|| io::Error::other("the agent refused to sign"))?;
         Ok(Bound { answer, is_bound })
     }
 
@@ -166,7 +166,7 @@ impl<'a> Connection<'a> {
 
     fn list(&self) -> io::Result<Vec<AgentKey>> {
         let answer = self.ask(&[REQUEST_IDENTITIES])?;
-        parse_identities(&answer).ok_or_else(|| io::Error::other("the agent's list of keys cannot be understood"))
+        parse_identities(&answer).ok_or_else(|| io::Error::other("the agent's list of keys is malformed"))
     }
 
     /// Sends one request and reads its answer.
@@ -187,7 +187,7 @@ impl<'a> Connection<'a> {
         self.receive(&mut length)?;
         let length = u32::from_be_bytes(length) as usize;
         if length == 0 || length > MAX_ANSWER {
-            return Err(io::Error::other(format!("the agent's answer of {length} bytes cannot be right")));
+            return Err(io::Error::other(format!("the agent's answer has an invalid length ({length} bytes)")));
         }
         let mut answer = vec![0; length];
         self.receive(&mut answer)?;

@@ -335,7 +335,7 @@ impl Gathering<'_> {
                     self.add(certificate.blob.clone(), beside.display().to_string(), signer.clone());
                     None
                 }
-                Ok(Some(_)) => Some("a certificate of another key"),
+                Ok(Some(_)) => Some("a certificate for another key"),
                 Err(problem) => Some(problem.as_str()),
             };
             self.unusable.extend(problem.map(|problem| format!("{}: {problem}", beside.display())));

@@ -162,14 +162,14 @@ pub enum KeyError {
     Unsupported(String),
     /// It is encrypted by a cipher that is not supported.
     #[error(
-        "it is encrypted by {0}, which is not supported; openssl pkey -provider legacy -provider default -in FILE -aes256 -out NEWFILE encrypts it anew"
+        "its cipher, {0}, is not supported; openssl pkey -provider legacy -provider default -in FILE -aes256 -out NEWFILE encrypts it again"
     )]
     Cipher(String),
     /// It cannot be decrypted.
     #[error("the passphrase is wrong")]
     Passphrase,
     /// The contents are not a private key.
-    #[error("not a private key that can be read: {0}")]
+    #[error("not a readable private key: {0}")]
     Format(String),
 }
 
@@ -281,11 +281,11 @@ const PRIVATE: &str = "PRIVATE KEY-----";
 
 /// How files begin that ssh reads as little as we do.
 const OTHERS: [(&[u8], &str); 5] = [
-    (b"\xef\xbb\xbf", "it begins with a byte order mark, with which no key is read: save it without one"),
-    (b"\xff\xfe", "it is UTF-16 text, which no key is read from: save it as plain text"),
+    (b"\xef\xbb\xbf", "it starts with a byte order mark: save it without one"),
+    (b"\xff\xfe", "it is UTF-16 text: save it as plain text"),
     (b"---- BEGIN SSH2 PUBLIC KEY", "a public key in the format of RFC 4716: ssh-keygen -i -f FILE converts it"),
-    (b"PuTTY-User-Key-File", "a key of PuTTY: puttygen FILE -O private-openssh -o NEWFILE converts it"),
-    (b"SSH PRIVATE KEY FILE FORMAT 1.1", "a key of SSH protocol 1, which no server takes any more"),
+    (b"PuTTY-User-Key-File", "a PuTTY key: puttygen FILE -O private-openssh -o NEWFILE converts it"),
+    (b"SSH PRIVATE KEY FILE FORMAT 1.1", "an SSH protocol 1 key, which servers no longer accept"),
 ];
 
 fn has(text: &[u8], words: &str) -> bool {
@@ -352,10 +352,10 @@ pub(crate) fn certificate_of(text: &[u8]) -> Result<Certificate, String> {
 }
 
 fn certificate_in(blob: Vec<u8>) -> Result<Certificate, String> {
-    let unreadable = |error: ssh_key::Error| format!("not a certificate that can be read: {error}");
+    let unreadable = |error: ssh_key::Error| format!("not a readable certificate: {error}");
     let parsed = ssh_key::Certificate::from_bytes(&blob).map_err(unreadable)?;
     if parsed.cert_type() != ssh_key::certificate::CertType::User {
-        return Err("a certificate of a host, not of a user".to_owned());
+        return Err("a host certificate, not a user certificate".to_owned());
     }
     let certified = ssh_key::PublicKey::from(parsed.public_key().clone()).to_bytes().map_err(unreadable)?;
     Ok(Certificate { blob, certified })
@@ -459,7 +459,7 @@ impl KeyFile {
                 let digest = match algorithm.strip_suffix(CERTIFICATE).unwrap_or(algorithm) {
                     "rsa-sha2-512" => MessageDigest::sha512(),
                     "rsa-sha2-256" => MessageDigest::sha256(),
-                    other => return Err(KeyError::Unsupported(format!("{other} (SHA-1) signatures by RSA"))),
+                    other => return Err(KeyError::Unsupported(format!("{other} (RSA with SHA-1)"))),
                 };
                 Ok(OpenSslSigner::new(digest, &self.key)?.sign_oneshot_to_vec(data)?)
             }

@@ -154,7 +154,7 @@ impl Key {
     pub(crate) fn from_text(kind: &'static Kind, base64: &[u8]) -> Result<Key, &'static str> {
         let key = Key::parse(&STANDARD.decode(base64).map_err(|_| "key is not base64")?)?;
         let same = key.kind.plain == kind.plain && key.kind.certificate == kind.certificate;
-        if same { Ok(key) } else { Err("key is of another type than the one named") }
+        if same { Ok(key) } else { Err("key type differs from the named one") }
     }
 
     /// `keytype base64`, as in known_hosts.
@@ -176,8 +176,8 @@ pub fn fingerprint(blob: &[u8]) -> String {
 
 /// Takes an SSH string (four bytes of length, then that many bytes) off the front of `rest`.
 fn string<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], &'static str> {
-    let (length, body) = rest.split_first_chunk().ok_or("key is cut short")?;
-    let (value, after) = body.split_at_checked(u32::from_be_bytes(*length) as usize).ok_or("key is cut short")?;
+    let (length, body) = rest.split_first_chunk().ok_or("key is truncated")?;
+    let (value, after) = body.split_at_checked(u32::from_be_bytes(*length) as usize).ok_or("key is truncated")?;
     *rest = after;
     Ok(value)
 }
@@ -211,7 +211,7 @@ fn curve_point(rest: &mut &[u8], blob: &mut Vec<u8>, curve: &str, nid: Nid) -> R
     let point = string(rest)?;
     let on_curve = || EcPoint::from_bytes(&*EcGroup::from_curve_name(nid)?, point, &mut *BigNumContext::new()?);
     if point.first() != Some(&4) || on_curve().is_err() {
-        return Err("not a point of the curve");
+        return Err("not a point on the curve");
     }
     put(blob, curve.as_bytes());
     put(blob, point);

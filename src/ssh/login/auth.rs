@@ -451,8 +451,8 @@ fn lacking_rsa(taken: &str) -> Option<String> {
     let has = |name| names.contains(&name);
     match &names[..] {
         _ if has("rsa-sha2-256") && has("rsa-sha2-512") => None,
-        [] => Some("the server says that it takes no RSA signatures".to_owned()),
-        names => Some(format!("of RSA signatures the server says that it takes {}", names.join(", "))),
+        [] => Some("the server accepts no RSA signatures".to_owned()),
+        names => Some(format!("of RSA signatures the server accepts only {}", names.join(", "))),
     }
 }
 

@@ -151,12 +151,12 @@ pub fn check(
     if let Some(certificate) = certificate {
         match judge_certificate(&offer, &known, &certificate) {
             Ok(place) => {
-                note(&|| format!("host key {certificate} is of an authority known from {place}"));
+                note(&|| format!("host key {certificate} is signed by a CA known from {place}"));
                 return Ok(Trust::Full);
             }
             Err(Doubt::Refused(error)) => return Err(error.into()),
             Err(Doubt::Invalid(problem)) => {
-                note(&|| format!("host key {certificate} does not count: {problem}"));
+                note(&|| format!("host key {certificate} is ignored: {problem}"));
                 offer.check_plain_type(&problem)?;
                 invalid = Some(problem);
             }
@@ -188,7 +188,7 @@ pub fn replaced(host: &Destination, key: Option<&[u8]>) -> HostKeyError {
     let name = known_hosts_name(&host.key_name.0, host.key_name.1);
     let offered = key.and_then(|blob| Key::parse(blob).ok());
     let offered = offered.map_or_else(
-        || "a key that cannot be read".to_owned(),
+        || "an unreadable key".to_owned(),
         |key| format!("{} {}", key.plain_type(), fingerprint(&key.blob)),
     );
     HostKeyError::Replaced { name, offered }
@@ -211,7 +211,7 @@ fn judge_certificate(offer: &Offer<'_>, known: &Entries, certificate: &Certifica
             let name = offer.host.key_name.0.to_ascii_lowercase();
             match certificate.check(&name, &offer.host.algorithms.authorities) {
                 Ok(()) => Ok(place),
-                Err(invalid) => Err(Doubt::Invalid(format!("{invalid} (its authority is that of {place})"))),
+                Err(invalid) => Err(Doubt::Invalid(format!("{invalid} (its CA is known from {place})"))),
             }
         }
         Verdict::Revoked(place) => Err(Doubt::Refused(offer.refused(Verdict::Revoked(place)))),
@@ -359,7 +359,8 @@ impl Offer<'_> {
 fn unchecked_change(offer: &Offer<'_>, watch: &mut Watch<'_>, note: &mut Notes<'_>) -> Trust {
     note(&|| format!("host key {offer} has CHANGED and is NOT checked: no password will be sent"));
     watch.warn(
-        "the host key has CHANGED and is not checked: somebody may be in the middle; no password is sent".to_owned(),
+        "the host key has CHANGED and is not checked: this may be a man-in-the-middle attack; no password is sent"
+            .to_owned(),
     );
     Trust::NoSecrets
 }

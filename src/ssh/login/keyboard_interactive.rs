@@ -100,7 +100,7 @@ impl<'a> Conversation<'a> {
         let asks_another = matches!(asked, Asks::Password | Asks::NewPassword);
         let text = quoted(question.text.trim(), LONGEST);
         if asks_password && !self.told_password {
-            let problem = format!("it asks {text}, and there is no password for it");
+            let problem = format!("it asks {text}, and no password answers it");
             return Err(Silence::NoAnswer { problem, advice: Remedy::PasswordNeeded });
         }
         let introduction = if introduction.is_empty() { String::new() } else { quoted(introduction, LONGEST) + " " };

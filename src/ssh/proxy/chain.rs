@@ -35,7 +35,7 @@ impl JumpHosts {
     /// # Errors
     /// The outcome of the job: ssh_config is wrong about a hop.
     pub fn reach(&self, hops: &[Hop]) -> Result<Arc<JumpHost>, Outcome> {
-        let failed = |detail: String| HostError::Local { doing: "looking for the jump host", detail, hint: None };
+        let failed = |detail: String| HostError::Local { doing: "resolving the jump host", detail, hint: None };
         let mut known = lock(&self.hosts);
         let mut last = None;
         for length in 1..=hops.len() {

@@ -166,7 +166,7 @@ impl Through {
                 (error, None) if is_cut(&error) => HostError::Proxy { hop, cause: ProxyError::Ended(goodbye) }.into(),
                 (HostError::Lost { detail, .. }, None) => {
                     let words = goodbye.map(|words| format!(": {words}")).unwrap_or_default();
-                    let detail = format!("{detail}; the connection to the proxy {hop} has ended{words}");
+                    let detail = format!("{detail}; the connection to the proxy {hop} ended{words}");
                     HostError::Lost { detail, hint: None }.into()
                 }
                 (error, _) => error.into(),

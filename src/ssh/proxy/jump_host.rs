@@ -266,7 +266,7 @@ impl JumpHost {
                 HostError::Behind { hop, target: format!("{} port {}", target.name, target.port), reason }.into()
             }
             Failed::Proxy(cause) => failed_hop(hop, cause).into(),
-            Failed::Local(detail) => HostError::Local { doing: "making a pair of sockets", detail, hint: None }.into(),
+            Failed::Local(detail) => HostError::Local { doing: "creating a socket pair", detail, hint: None }.into(),
         }
     }
 

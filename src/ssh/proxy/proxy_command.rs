@@ -113,14 +113,11 @@ impl ProxyCommand {
         };
         if lock(&self.said).has_flooded {
             let said = shown(&lock(&self.said).last_line);
-            return failed(
-                self,
-                format!("it writes to standard error without an end, and makes no connection: {said}"),
-            );
+            return failed(self, format!("it keeps writing to standard error and does not connect: {said}"));
         }
         let detail = match *error {
             HostError::Ssh { hint: Some(Remedy::IsItSsh), ref detail, .. } => {
-                return failed(self, format!("what it writes is not SSH: {detail}"));
+                return failed(self, format!("its output is not SSH: {detail}"));
             }
             HostError::Dropped { banner_seen, ref detail, .. } => (!banner_seen).then(|| detail.clone()),
             _ => return Outcome::Failed(error),
@@ -131,8 +128,8 @@ impl ProxyCommand {
         let how = match (self.end().map(|status| (status.code(), status.signal())), detail) {
             (Some((Some(code), _)), _) => format!("the command exited with {code}"),
             // It was hung up on in the middle of what it wrote.
-            (Some((_, Some(PIPE))), Some(_)) => "what it writes is not SSH".to_owned(),
-            (Some((_, Some(signal))), _) => format!("the command died by signal {signal}"),
+            (Some((_, Some(PIPE))), Some(_)) => "its output is not SSH".to_owned(),
+            (Some((_, Some(signal))), _) => format!("the command was killed by signal {signal}"),
             _ => "the command ended".to_owned(),
         };
         let said = lock(&self.said).last_line.clone();
@@ -182,7 +179,7 @@ fn listen(stderr: ChildStderr, said: &Mutex<Said>) {
             continue;
         }
         if let Some(tell) = said.news.as_ref().filter(|_| before <= TOLD) {
-            let more = if said.bytes > TOLD { " ... (what else it says is not told)" } else { "" };
+            let more = if said.bytes > TOLD { " ... (further output is not shown)" } else { "" };
             tell(&format!("proxy command: {}{more}", redact::redacted(&text)));
         }
         said.last_line = text;

@@ -202,7 +202,7 @@ impl Conversation {
             | ConversationState::Begun
             | ConversationState::Silenced => return Step::Listen,
             ConversationState::Asked if self.trust == Trust::NoSecrets => {
-                return self.end("it asks for a password, and the host's key is not the known one", None);
+                return self.end("it asks for a password, but the host key has changed", None);
             }
             ConversationState::Asked => match self.password.get(self.may_ask) {
                 Answer::Known(password) => return self.tell(password),
@@ -258,7 +258,7 @@ impl Conversation {
         let said = said.trim().trim_start_matches("sudo: ");
         let said = if said.is_empty() { String::new() } else { format!(": {}", quotation::said(said)) };
         let task = self.task;
-        let detail = format!("{task} was never seen to begin (exit status {status}){said}");
+        let detail = format!("ended before {task} started (exit status {status}){said}");
         HostError::Sudo { detail, hint: Some(Remedy::SudoNotBegun { was_told: self.told.is_some() }) }
     }
 
@@ -507,7 +507,7 @@ mod tests {
         hear(&mut it, &start[..9]);
         assert_eq!(
             it.never_began(1).to_string(),
-            "sudo: the command was never seen to begin (exit status 1): \"no tty present\""
+            "sudo: ended before the command started (exit status 1): \"no tty present\""
         );
         assert_eq!(it.rest(), Some((Stream::Stderr, start.as_bytes()[..9].to_vec())));
         assert_eq!(it.rest(), None);

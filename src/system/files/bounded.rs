@@ -180,7 +180,7 @@ fn read_into(mut bytes: Vec<u8>, file: impl Read, most: u64) -> io::Result<Vec<u
 }
 
 fn too_large(most: u64) -> io::Error {
-    let problem = format!("it has more than {} MiB, which no such file needs", most >> 20);
+    let problem = format!("it has more than {} MiB, the limit for such a file", most >> 20);
     io::Error::new(ErrorKind::FileTooLarge, problem)
 }
 
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(read_from(&vec![7; two as usize][..], two).expect("just so much").len() as u64, two);
         let error = read_from(io::repeat(0), two).expect_err("endless");
         assert_eq!(error.kind(), ErrorKind::FileTooLarge);
-        assert_eq!(crate::text::message::reason(&error), "it has more than 2 MiB, which no such file needs");
+        assert_eq!(crate::text::message::reason(&error), "it has more than 2 MiB, the limit for such a file");
         assert_eq!(read(Path::new("/dev/zero"), two).expect_err("endless").kind(), ErrorKind::FileTooLarge);
         let mut key = tempfile::NamedTempFile::new().expect("a file");
         io::Write::write_all(&mut key, &[7; 5000]).expect("a key");

@@ -173,10 +173,10 @@ fn one_failure_does_not_stop_the_others() {
     std::fs::create_dir(field.here("c")).unwrap();
     let blocked = receive(&field, &field.peer(), &download(&[b"c", b"d", b"b", b"d/1"], None, TREE));
     let shown = field.here("").display().to_string();
-    fails(&blocked, &format!("{shown}/c: a directory is in its place (and another one)").replace("//", "/"));
+    fails(&blocked, &format!("{shown}/c: a directory exists there (and another one)").replace("//", "/"));
     assert_eq!(list(field.here("")), ["1", "a", "b", "c/", "d"]);
     let twice = receive(&field, &field.peer(), &download(&[b"d/1", b"a", b"./a"], Some("twice"), PLAIN));
-    fails(&twice, "a: the host sends a second one of this name");
+    fails(&twice, "a: the host sends this name twice");
     assert_eq!(list(field.here("twice")), ["1", "a"]);
 }
 
@@ -287,7 +287,10 @@ fn a_host_without_scp_is_told_from_one_that_fails() {
         (error.to_string(), error.hint(Program::Pscp).unwrap_or_default())
     };
     let (message, hint) = outcome(b"PATH=/nowhere; scp -f motd", "/bin/sh");
-    assert!(message.starts_with("motd: neither SFTP nor scp is there: ") && message.contains("not found"), "{message}");
+    assert!(
+        message.starts_with("motd: the host has neither SFTP nor scp: ") && message.contains("not found"),
+        "{message}"
+    );
     assert!(hint.contains("openssh-sftp-server"), "{hint}");
     let (message, hint) = outcome(b"echo This account is not available; exit 1", "/bin/sh");
     assert_eq!(message, "motd: neither SFTP nor scp answers (exit 1): \"This account is not available\"");
@@ -299,7 +302,7 @@ fn a_host_without_scp_is_told_from_one_that_fails() {
         String::from_utf8(command(&download)).unwrap().replace("exec sh", "exec /bin/sh").into_bytes(),
     ];
     let mut receiving = Receiving::new(download, DownloadRoot::open(&field.here("")).unwrap());
-    fails(&field.peer().talk(&script.concat(), &mut receiving), "mo*: neither SFTP nor scp is there");
+    fails(&field.peer().talk(&script.concat(), &mut receiving), "mo*: the host has neither SFTP nor scp");
 }
 
 #[test]

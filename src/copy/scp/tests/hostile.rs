@@ -56,42 +56,42 @@ fn receiving(field: &Field, remotes: &[&str], recursive: bool) -> Receiving {
 fn what_was_not_asked_for_is_refused() {
     let cases: [(&str, bool, &[u8], &str); 36] = [
         // What is asked for, whether with directories, what comes, and what is said about it.
-        ("a", true, b"C0644 1 b\nx\0", "b: the host sends this, which was not asked for"),
-        ("a", true, b"C0644 1 ../a\nx\0", "../a: the host sends this, which was not asked for"),
-        ("a", true, b"C0644 1 /etc/passwd\nx\0", "/etc/passwd: the host sends this, which was not asked for"),
-        ("a", true, b"C0644 1 .\nx\0", ".: the host sends this, which was not asked for"),
-        ("a", true, b"C0644 1 ..\nx\0", "..: the host sends this, which was not asked for"),
-        ("a", true, b"C0644 1 \nx\0", "a: the host sends this, which was not asked for"),
-        ("~", true, b"D0755 0 a\n", "a: the host sends this, which was not asked for"),
+        ("a", true, b"C0644 1 b\nx\0", "b: the host sends this, which was not requested"),
+        ("a", true, b"C0644 1 ../a\nx\0", "../a: the host sends this, which was not requested"),
+        ("a", true, b"C0644 1 /etc/passwd\nx\0", "/etc/passwd: the host sends this, which was not requested"),
+        ("a", true, b"C0644 1 .\nx\0", ".: the host sends this, which was not requested"),
+        ("a", true, b"C0644 1 ..\nx\0", "..: the host sends this, which was not requested"),
+        ("a", true, b"C0644 1 \nx\0", "a: the host sends this, which was not requested"),
+        ("~", true, b"D0755 0 a\n", "a: the host sends this, which was not requested"),
         ("~", true, b"C0644 1 .\nx\0", ".: the host sends a file instead of a directory"),
         ("/", true, b"C0644 1 \nx\0", "/: the host sends a file instead of a directory"),
         ("..", true, b"D0755 0 ..\nC0644 1 ..\nx\0", "..: the host sends not a name of a file"),
         ("a", true, b"D0755 0 a\nC0644 1 ..\nx\0", "a/..: the host sends not a name of a file"),
         ("a", true, b"D0755 0 a\nD0755 0 .\n", "a/.: the host sends not a name of a file"),
-        ("a", true, b"D0755 0 a\nC0644 1 b/c\nx\0", "a/b/c: the host sends a name with a slash in it"),
-        ("a", true, b"D0755 0 a\nC0644 1 /c\nx\0", "a//c: the host sends a name with a slash in it"),
-        ("a", true, b"D0755 0 a\nC0644 1 \\^J\\057x\nx\0", "a/\n/x: the host sends a name with a slash in it"),
-        ("a", true, b"D0755 0 a\nC0644 1 x\0y\nx\0", "a/x\0y: the host sends a name with a zero byte in it"),
+        ("a", true, b"D0755 0 a\nC0644 1 b/c\nx\0", "a/b/c: the host sends a name with a slash"),
+        ("a", true, b"D0755 0 a\nC0644 1 /c\nx\0", "a//c: the host sends a name with a slash"),
+        ("a", true, b"D0755 0 a\nC0644 1 \\^J\\057x\nx\0", "a/\n/x: the host sends a name with a slash"),
+        ("a", true, b"D0755 0 a\nC0644 1 x\0y\nx\0", "a/x\0y: the host sends a name with a zero byte"),
         ("a", true, b"D0755 0 a\nC0644 1 \nx\0", "a: the host sends an empty name"),
-        ("a", false, b"D0755 0 a\nE\n", "a: the host sends a directory, without being asked for any"),
-        ("a", true, b"E\n", "a: the host ends a directory that it has not begun"),
-        ("a", true, b"D0755 0 a\nE\nE\n", "a: the host ends a directory that it has not begun"),
-        ("a", true, b"D0755 0 a\n", "a: the host ended the copy in the middle of it"),
-        ("a", true, b"C0644 5 a\nabc", "a: the host ended the copy in the middle of it"),
-        ("a", true, b"C0644 5 a\nabcde", "a: the host ended the copy in the middle of it"),
-        ("a", true, b"C0644 5 a\nabcdef\0\n", "a: the host sends more than the file has"),
+        ("a", false, b"D0755 0 a\nE\n", "a: the host sends a directory that was not requested"),
+        ("a", true, b"E\n", "a: the host ends a directory that it did not start"),
+        ("a", true, b"D0755 0 a\nE\nE\n", "a: the host ends a directory that it did not start"),
+        ("a", true, b"D0755 0 a\n", "a: the host ended the copy in the middle of this"),
+        ("a", true, b"C0644 5 a\nabc", "a: the host ended the copy in the middle of this"),
+        ("a", true, b"C0644 5 a\nabcde", "a: the host ended the copy in the middle of this"),
+        ("a", true, b"C0644 5 a\nabcdef\0\n", "a: the host sends more than the file's size"),
         ("a", true, b"C0644 1 a\nx\x01scp: a: Input/output error\n", "a: Input/output error"),
-        ("a", true, b"C0644 1 a\nx\0C0644 1 a\n", "a: the host sends a second one of this name"),
-        ("a", true, b"D0755 0 a\nE\nC0644 1 a\n", "a: the host sends a second one of this name"),
-        ("a", true, b"D0755 0 a\nC0644 1 b\nx\0D0755 0 b\nE\nE\n", "a/b: the host sends a second one of this name"),
+        ("a", true, b"C0644 1 a\nx\0C0644 1 a\n", "a: the host sends this name twice"),
+        ("a", true, b"D0755 0 a\nE\nC0644 1 a\n", "a: the host sends this name twice"),
+        ("a", true, b"D0755 0 a\nC0644 1 b\nx\0D0755 0 b\nE\nE\n", "a/b: the host sends this name twice"),
         ("a", true, b"T1 0 1 0\nC0644 1 a\nx\0X\n", "a: the host does not speak scp's protocol"),
-        ("a", true, b"T1 0 1 0\nC0644 -1 a\n", "a: the host sends a size that is not valid"),
-        ("a", true, b"T1 0 1 0\nC0644 9223372036854775808 a\n", "a: the host sends a size that is not valid"),
-        ("a", true, b"T1 0 1 0\nC0644 9223372036854775807 a\nx", "a: the host ended the copy in the middle of it"),
-        ("a", true, b"T1 0 1 0\nC0999 1 a\n", "a: the host sends a mode that is not valid"),
+        ("a", true, b"T1 0 1 0\nC0644 -1 a\n", "a: the host sends an invalid size"),
+        ("a", true, b"T1 0 1 0\nC0644 9223372036854775808 a\n", "a: the host sends an invalid size"),
+        ("a", true, b"T1 0 1 0\nC0644 9223372036854775807 a\nx", "a: the host ended the copy in the middle of this"),
+        ("a", true, b"T1 0 1 0\nC0999 1 a\n", "a: the host sends an invalid mode"),
         ("a", true, b"", "a: neither SFTP nor scp answers (exit 0)"),
         ("a", true, b"\x02scp: protocol error: x\n", "a: its scp says: \"protocol error: x\""),
-        ("a", true, b"T1 0 1 0\n", "a: the host has not sent it"),
+        ("a", true, b"T1 0 1 0\n", "a: the host did not send it"),
     ];
     for (remote, recursive, bytes, message) in cases {
         let field = field();
@@ -125,11 +125,11 @@ fn links_in_the_directory_are_not_followed() {
     assert!(matches!(outcome, Outcome::Exited(0)), "{outcome:?}");
     assert_eq!(read(field.here("host/link")), "new");
     let (outcome, _) = play(&mut receiving(&field, &["up"], true), &[b"D0755 0 up\n"], 0);
-    assert!(outcome.to_string().contains("a symbolic link is in its place"), "{outcome}");
+    assert!(outcome.to_string().contains("a symbolic link exists there"), "{outcome}");
     // A peer that does not mind what it is told.
     let heedless = b"D0755 0 up\nC0644 3 outside\nnew\0E\n";
     let (outcome, _) = play(&mut receiving(&field, &["up"], true), &[heedless], 0);
-    assert!(outcome.to_string().contains("outside: the host sends this, which was not asked for"), "{outcome}");
+    assert!(outcome.to_string().contains("outside: the host sends this, which was not requested"), "{outcome}");
     nothing_outside_has_changed(&field);
 }
 
@@ -142,17 +142,17 @@ fn lines_and_directories_without_end_are_bounded() {
     assert!(outcome.to_string().contains("something else than answers"), "{outcome}");
     let deep = [&b"D0755 0 a\n"[..], &b"D0755 0 b\n".repeat(100)[..], &b"E\n".repeat(101)[..]].concat();
     let (outcome, _) = play(&mut receiving(&field, &["a"], true), &[deep], 0);
-    assert!(outcome.to_string().contains("too many directories in each other: does a link lead back?"), "{outcome}");
+    assert!(outcome.to_string().contains("directories are nested too deep: does a link lead back?"), "{outcome}");
     std::fs::remove_dir_all(field.here("host/a")).unwrap();
     let deeper = [&b"D0755 0 a\n"[..], &b"D0755 0 b\n".repeat(100_000)[..]].concat();
     let (outcome, said) = play(&mut receiving(&field, &["a"], true), &[deeper], 0);
-    assert!(outcome.to_string().contains("too many directories in each other"), "{outcome}");
+    assert!(outcome.to_string().contains("directories are nested too deep"), "{outcome}");
     assert!(said < 10_000, "{said}");
     std::fs::remove_dir_all(field.here("host/a")).unwrap();
     // Side by side, each with its end.
     let broad: Vec<u8> = (0..20_000).flat_map(|number| format!("D0755 0 {number}\nE\n").into_bytes()).collect();
     let (outcome, _) = play(&mut receiving(&field, &["a"], true), &[[&b"D0755 0 a\n"[..], &broad].concat()], 0);
-    assert!(outcome.to_string().contains("more than 8192 directories: is it a tree without an end?"), "{outcome}");
+    assert!(outcome.to_string().contains("more than 8192 directories: an endless tree?"), "{outcome}");
     assert_eq!(std::fs::read_dir(field.here("host/a")).unwrap().count(), 8191);
     nothing_outside_has_changed(&field);
     let field = self::field();
@@ -174,13 +174,13 @@ fn no_success_is_told_that_the_script_has_not_told() {
     let cases: [(&[&[u8]], &str); 13] = [
         (&[], "new: neither SFTP nor scp answers (exit 0)"),
         (&[b"hello\n"], "new: neither SFTP nor scp answers (exit 0): \"hello\""),
-        (&[b"pssh:done\t\t\n"], "new: the host does not answer as it should"),
+        (&[b"pssh:done\t\t\n"], "new: the host sends an unexpected answer"),
         (&[b"pssh:ready\n"], "new: neither SFTP nor scp answers (exit 0): \"pssh:ready\""),
         (&[b"pssh:stop\tx\tPermission denied\n"], "x: Permission denied"),
-        (&[b"pssh:ready\tnew\t\n\0"], "new: the host ended the copy before all was there (ok (exit 0))"),
-        (&[b"pssh:ready\tnew\t\n", &[0; 100]], "new: the host answers more often than it was asked"),
+        (&[b"pssh:ready\tnew\t\n\0"], "new: the host ended the copy too early (ok (exit 0))"),
+        (&[b"pssh:ready\tnew\t\n", &[0; 100]], "new: the host sends more answers than requests"),
         (&[b"pssh:ready\tnew\t\nscp: not found\n"], "new: its scp says: \"not found\""),
-        (&[b"pssh:ready\tnew\t\n\0", b"pssh:done\t\t\n"], "new: its scp has ended too early"),
+        (&[b"pssh:ready\tnew\t\n\0", b"pssh:done\t\t\n"], "new: its scp ended too early"),
         // The directory that was made for this does not take one of its files: what came after it was taken for records.
         (
             &[b"pssh:ready\tnew\t\n\0", b"\0", b"\x01scp: x/tree/a: Read-only file system\n"],
@@ -190,7 +190,7 @@ fn no_success_is_told_that_the_script_has_not_told() {
         (&[b"pssh:ready\tnew\t\n\0", b"\0\0\0\x01no\n", b"\0\0\0\0\0"], "new/b: no"),
         (
             &[b"pssh:ready\tnew\t\n\0", b"\0\0\0\0", b"\0\0\0\0\0\0\0", b"pssh:end\t0\t\n"],
-            "new: the host ended the copy before all was there (ok (exit 0))",
+            "new: the host ended the copy too early (ok (exit 0))",
         ),
         (
             &[

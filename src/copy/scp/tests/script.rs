@@ -129,7 +129,7 @@ fn a_host_without_scp_is_told_so() {
     let bin = poor(&field, &["scp"]);
     let talk = upload(&field, &["/bin/sh"], &bin, Options { recursive: true, ..Options::default() }, "x/y");
     let Outcome::Failed(error) = &talk.outcome else { panic!("{talk:?}") };
-    assert_eq!(error.to_string(), "x/y: neither SFTP nor scp is there");
+    assert_eq!(error.to_string(), "x/y: the host has neither SFTP nor scp");
     assert!(error.hint(Program::Pscp).is_some());
     assert_eq!(list(field.there("")), [""; 0]);
 }

@@ -259,7 +259,7 @@ fn odd_names_are_nothing_special() {
     write(field.here("conf/line\nends/x"), "refused");
     write(field.here("conf/zz"), "copied");
     let talk = send(&field.peer(), &field.upload(&["conf"], b"again/", TREE));
-    fails(&talk, "again/conf/line\nend: its name has a line end, which the SCP protocol cannot carry (and 2 others)");
+    fails(&talk, "again/conf/line\nend: its name has a line break, which the SCP protocol cannot send (and 2 others)");
     assert_eq!(read(field.there("again/conf/zz")), "copied");
     assert_eq!(list(field.there("again")).len(), list(field.here("")).len() - 3);
 }
@@ -368,7 +368,7 @@ fn a_file_that_changes_here_does_not_stop_the_rest() {
     let upload = field.upload(&["tree"], b"", TREE);
     write(field.here("tree/b"), "changed meanwhile");
     let talk = send(&field.peer(), &upload);
-    fails(&talk, "tree/b: it was changed while it was copied");
+    fails(&talk, "tree/b: it changed while it was copied");
     assert_eq!(list(field.there("")), ["tree/", "tree/a", "tree/c"]);
     // In the middle of it, when its size is announced already.
     write(field.here("tree/b"), vec![1; 300_000]);
@@ -376,7 +376,7 @@ fn a_file_that_changes_here_does_not_stop_the_rest() {
     let upload = field.upload(&["tree"], b"", TREE);
     let mut sending = Changing { inner: Sending::new(upload.clone()), path: field.here("tree/b"), said: 0 };
     let talk = field.peer().talk(&command(&upload, "tag"), &mut sending);
-    fails(&talk, "tree/b: it was changed while it was copied");
+    fails(&talk, "tree/b: it changed while it was copied");
     assert_eq!(list(field.there("")), ["tree/", "tree/a", "tree/b", "tree/c"]);
     assert_eq!(read(field.there("tree/b")), "old");
 }

@@ -213,7 +213,7 @@ fn names_that_lead_elsewhere_are_refused_and_told() {
         let entries: Vec<(&[u8], u32)> = bad.iter().map(|name| (*name, mode)).chain([(&b"good"[..], FILE)]).collect();
         let mut played = Played::with_entries(&entries);
         let outcome = outcome(&sides, |asked| played.answer(asked));
-        assert_eq!(outcome, "tree/../x: refused: a name with a slash in it (and 6 others)");
+        assert_eq!(outcome, "tree/../x: refused: a name with a slash (and 6 others)");
         assert_eq!(sides.arrived(), files(&[("tree", "directory"), ("tree/good", "good")]));
         assert_eq!(tree(sides.directory.path()).len(), 4, "nothing is outside");
     }
@@ -231,7 +231,7 @@ fn a_name_that_comes_twice_is_refused() {
             played.directories.insert(b"tree".to_vec(), lists);
             played.lists.clear();
             let outcome = outcome(&sides, |asked| played.answer(asked));
-            assert_eq!(outcome, "tree/x: refused: something with the same name is copied already");
+            assert_eq!(outcome, "tree/x: refused: something with the same name was already copied");
             assert_eq!(sides.local("tree/x").is_dir(), first == DIRECTORY);
         }
     }
@@ -253,13 +253,13 @@ fn what_breaks_the_protocol_ends_it() {
             .to_owned()
     };
     let longer = break_it(|asked, honest| if asked.kind == READ { data(asked.id, &[0; 40_000]) } else { honest });
-    assert_eq!(longer, "more data than were asked for");
+    assert_eq!(longer, "more data than requested");
     let twice = break_it(|asked, honest| if asked.kind == READ { [honest.clone(), honest].concat() } else { honest });
-    assert_eq!(twice, "a reply that nothing was asked for");
+    assert_eq!(twice, "a reply without a request");
     let closed = break_it(|asked, honest| if asked.kind == CLOSE { data(asked.id, b"late") } else { honest });
-    assert_eq!(closed, "a reply of a type that does not belong to the request");
+    assert_eq!(closed, "a reply of the wrong type");
     let fine = break_it(|asked, honest| if asked.kind == OPEN { status(asked.id, 0) } else { honest });
-    assert_eq!(fine, "it says that all is well, but not what was asked for");
+    assert_eq!(fine, "success without the requested data");
     for (kind, what) in
         [(STAT, "names"), (OPENDIR, "attributes"), (READDIR, "a handle"), (FSTAT, "data"), (REALPATH, "data")]
     {
@@ -272,7 +272,7 @@ fn what_breaks_the_protocol_ends_it() {
         let sides = Sides::new();
         let mut played = Played::with_entries(&[(b"a", FILE)]);
         let outcome = outcome(&sides, |asked| if asked.kind == kind { wrong(asked) } else { played.answer(asked) });
-        assert!(outcome.ends_with("a reply of a type that does not belong to the request"), "{kind}: {outcome}");
+        assert!(outcome.ends_with("a reply of the wrong type"), "{kind}: {outcome}");
     }
 }
 
@@ -309,12 +309,12 @@ fn lists_that_do_not_end() {
         READDIR => names(asked.id, []),
         _ => played.answer(asked),
     });
-    assert_eq!(nothing, "tree: the host's list of it does not end");
+    assert_eq!(nothing, "tree: the host sends an endless list of it");
 
     // The same name, names that are none, and ever new ones of what is not copied; only so many of them are remembered.
     let mut next = 0_u32;
     for (make, expected) in [
-        ((|_| b".".to_vec()) as fn(u32) -> Vec<u8>, "tree: the host's list of it does not end"),
+        ((|_| b".".to_vec()) as fn(u32) -> Vec<u8>, "tree: the host sends an endless list of it"),
         (|_| Vec::new(), "tree/: refused: an empty name (and 65536 others)"),
         (|_| b"x".to_vec(), "tree/x: not a regular file (and 65536 others)"),
         (
@@ -372,7 +372,7 @@ fn trees_that_do_not_end() {
         _ => status(asked.id, 3),
     };
     let deep = outcome(&sides, |asked| endless(&mut lists, asked, &[(b"d", DIRECTORY)], 1));
-    assert!(deep.ends_with("/d: more than 64 directories, one in the other"), "{deep}");
+    assert!(deep.ends_with("/d: more than 64 nested directories"), "{deep}");
 
     // Two in each: 64 levels have no end either, but there is a limit on directories.
     let (sides, mut lists) = (Sides::new(), Lists::new());
@@ -380,7 +380,7 @@ fn trees_that_do_not_end() {
         play(&sides, 100_000, |asked| endless(&mut lists, asked, &[(b"1", DIRECTORY), (b"2", DIRECTORY)], 1));
     assert!(over);
     let outcome = failure(downloading.conclude(Outcome::Exited(0)));
-    assert!(outcome.contains("more than 64 directories, one in the other (and "), "{outcome}");
+    assert!(outcome.contains("more than 64 nested directories (and "), "{outcome}");
     assert!(sides.arrived().len() <= 8192, "{}", sides.arrived().len());
 
     // Broad as well: as long as it lasts, it takes no more memory for that.
@@ -414,11 +414,11 @@ fn trees_that_do_not_end() {
 #[test]
 fn sizes_that_are_lies() {
     for (size, content, expected, arrived) in [
-        (u64::MAX, 100, "tree/a: it got shorter while it was read", None),
-        (1 << 40, 100_000, "tree/a: it got shorter while it was read", None),
+        (u64::MAX, 100, "tree/a: it shrank while it was read", None),
+        (1 << 40, 100_000, "tree/a: it shrank while it was read", None),
         // As one of sysfs: it is asked for twice, and stays the same.
         (101, 100, "Exited(0)", Some(100)),
-        (65_537, 100, "tree/a: it got shorter while it was read", None),
+        (65_537, 100, "tree/a: it shrank while it was read", None),
         (99, 100, "Exited(0)", Some(99)),
         (0, 100, "Exited(0)", Some(100)),
         (0, 1_000_000, "Exited(0)", Some(1_000_000)),
@@ -451,7 +451,7 @@ fn a_small_file_that_is_cut_while_it_is_read_is_not_whole() {
         _ => played.answer(asked),
     });
     assert!(over);
-    assert_eq!(failure(downloading.conclude(Outcome::Exited(0))), "tree/a: it got shorter while it was read");
+    assert_eq!(failure(downloading.conclude(Outcome::Exited(0))), "tree/a: it shrank while it was read");
     assert_eq!(sides.arrived().len(), 1);
 }
 
@@ -492,7 +492,7 @@ fn text_instead_of_a_server_and_a_server_that_ends() {
     let _ = said(&mut downloading);
     downloading.overhear(b"sh: sftp-server: not found\n");
     let error = failure(downloading.conclude(Outcome::Exited(127)));
-    let expected = "SFTP: the server ended before it had begun (exit status 127: \"sh: sftp-server: not found\")";
+    let expected = "SFTP: the server ended before it answered (exit status 127: \"sh: sftp-server: not found\")";
     assert_eq!(error, expected);
     assert!(!downloading.has_begun());
 
@@ -534,7 +534,7 @@ fn patterns_among_bad_names() {
         assert!(!bytes.is_empty());
     }
     let error = failure(downloading.conclude(Outcome::Exited(0)));
-    assert_eq!(error, "endless/*: the host's list of a directory does not end");
+    assert_eq!(error, "endless/*: the host sends an endless list of a directory");
     assert_eq!(sides.arrived(), files(&[("good", "good")]));
 }
 

@@ -29,7 +29,7 @@ fn a_server_with_few_handles_is_not_asked_for_more() {
         let outcome = failure(downloading.conclude(Outcome::Exited(0)));
         let expected = if remotes[0].ends_with("f*") || remotes[0].ends_with('e') {
             // Copies of the same name, of which the first one counts.
-            outcome.contains("something with the same name is copied already")
+            outcome.contains("something with the same name was already copied")
         } else {
             outcome == "Exited(0)"
         };

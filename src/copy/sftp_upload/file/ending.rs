@@ -45,7 +45,7 @@ impl File {
             (Size | SizeByName, Reply::Attributes(attributes)) if attributes.size == Some(self.size) => {}
             (Size | SizeByName, Reply::Attributes(attributes)) => {
                 let size = attributes.size.map_or("an unknown number of".to_owned(), |size| size.to_string());
-                self.fail_for_good(format!("{size} bytes have arrived, of {}", self.size), shared);
+                self.fail_for_good(format!("{size} bytes arrived, of {}", self.size), shared);
             }
             (Mode(_) | Preserve(_) | PreserveByName | Close, Reply::Status(Status { code: Status::OK, .. })) => {}
             // Not every server has FSTAT and FSETSTAT. What is asked for now comes after the file is closed.
@@ -72,7 +72,7 @@ impl File {
         match reply {
             Reply::Status(status) => self.fail(status.reason(), status, shared),
             // The client has made sure that replies are of the type that belongs to the request.
-            _ => self.give_up("the server gave another answer than was asked for".to_owned(), None, shared),
+            _ => self.give_up("the server sent an unexpected answer".to_owned(), None, shared),
         }
     }
     /// Gives up since the directory takes no new file.

@@ -40,12 +40,12 @@ impl File {
     /// Goes on as there is something in the place of the file.
     fn consider(&mut self, there: Attributes, may_follow: bool, shared: &mut Shared) {
         if there.is_directory() {
-            self.give_up("a directory is there, where a file should go".to_owned(), None, shared);
+            self.give_up("a directory exists where the file should go".to_owned(), None, shared);
         } else if there.is_link() && may_follow {
             self.ask(&Request::Realpath(&self.path), FileStep::Resolve, shared);
         } else if there.is_link() {
             self.give_up(
-                "a symbolic link is there, and the server cannot tell where it leads".to_owned(),
+                "a symbolic link exists there, and the server does not tell where it leads".to_owned(),
                 None,
                 shared,
             );

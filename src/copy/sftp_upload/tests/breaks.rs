@@ -271,7 +271,7 @@ fn what_was_damaged_on_its_way_does_not_take_its_place() {
         });
         let options = Options { checksum: true, resume, ..plain() };
         let (told, others) = failure(server.talk(&mut pair.uploading(&["f"], "", options)));
-        assert_eq!((told.as_str(), others), ("f: what has arrived is not what was sent (SHA-256)", 0));
+        assert_eq!((told.as_str(), others), ("f: the received file differs from the local one (SHA-256)", 0));
         // Nothing is left that could be continued.
         assert_eq!((pair.names(), pair.read("f")), (vec!["f".to_owned()], b"old".to_vec()));
     }
@@ -318,7 +318,7 @@ fn a_file_that_changes_here_is_an_error_for_that_file() {
         true
     });
     let (told, others) = failure(outcome);
-    assert_eq!((told, others), (format!("{}: it was changed while it was copied", large.display()), 0));
+    assert_eq!((told, others), (format!("{}: it changed while it was copied", large.display()), 0));
     assert_eq!((pair.read("large"), pair.read("other")), (b"old".to_vec(), b"other".to_vec()));
     assert_eq!(pair.names(), ["large", "other"]);
 }
@@ -347,7 +347,7 @@ fn a_full_disk_is_told_and_ends_the_copy() {
     for resume in [false, true] {
         let mut uploading = pair.uploading(&["t"], "", Options { resume, ..recursive() });
         let (told, others) = failure(full_server(&pair, true).talk(&mut uploading));
-        let (told, kept) = told.split_once("; what has arrived is kept as t/.003.pssh-").unwrap_or((&told, ""));
+        let (told, kept) = told.split_once("; the received part is kept as t/.003.pssh-").unwrap_or((&told, ""));
         assert_eq!((told, kept.is_empty()), ("t/003: No space left on device", !resume));
         // What had been sent in full takes its place, the rest is not tried.
         let (temporary, copied): (Vec<_>, Vec<_>) =
@@ -453,7 +453,7 @@ fn a_server_that_ends_too_early_says_what_is_missing() {
     match uploading.conclude(Outcome::Exited(127)) {
         Outcome::Failed(error) => {
             let expected =
-                "SFTP: the server ended before it had begun (exit status 127: \"sh: sftp-server: not found\")";
+                "SFTP: the server ended before it answered (exit status 127: \"sh: sftp-server: not found\")";
             assert_eq!(error.to_string(), expected);
             assert!(error.hint(Program::Pscp).is_some());
         }

@@ -38,7 +38,7 @@ fn files_that_fail_before_they_are_opened_are_not_counted_for_ever() {
     }
     let mut uploading = pair.uploading(&["t"], "", recursive());
     let (told, others) = failure(pair.server().talk(&mut uploading));
-    assert!(told.ends_with("a directory is there, where a file should go"), "{told}");
+    assert!(told.ends_with("a directory exists where the file should go"), "{told}");
     assert_eq!((others, uploading.shared.open), (389, 0));
     for number in 390..400 {
         assert_eq!(pair.read(&format!("t/f{number}")), b"x");

@@ -98,7 +98,7 @@ fn tilde_is_the_home_directory() {
     assert_ok(&upload("~"));
     assert_eq!(pair.names(), ["a", "three", "two", "x"]);
     let (told, _) = failure(upload("~root/x"));
-    assert_eq!(told, "~root/x: the server cannot tell where other users' home directories are");
+    assert_eq!(told, "~root/x: the server does not report other users' home directories");
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn what_is_in_the_way_is_told_and_the_rest_is_copied() {
     assert_eq!(names(&pair.there.join("t")), ["a", "b", "c", "z"]);
     fs::remove_file(pair.there.join("t/c")).unwrap();
     let (told, others) = failure(pair.upload(&["t"], "", recursive()));
-    assert_eq!((told.as_str(), others), ("t/b: a directory is there, where a file should go", 0));
+    assert_eq!((told.as_str(), others), ("t/b: a directory exists where the file should go", 0));
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl Running<'_> {
         let over = match drained {
             Drained::Failed(message) => Some(message.clone()),
             _ if let Some(why) = self.session.link().given_up() => {
-                Some(format!("the connection was given up: {}", why.error().message()))
+                Some(format!("pssh ended the connection: {}", why.error().message()))
             }
             _ if self.session.is_dead() => Some(self.session.end("the connection ended without an exit status")),
             _ if closed => Some("the channel was closed without an exit status".to_owned()),

@@ -25,9 +25,9 @@ impl Running<'_> {
     fn limits(&self) -> [Option<Limit>; 3] {
         let answer = self.spoken.as_ref().filter(|spoken| !spoken.dialogue.has_begun() && !self.stdin.is_over());
         let answer = answer
-            .map(|spoken| (spoken.answer_by, Phase::Open, spoken.answer_within, "no answer from the program there"));
+            .map(|spoken| (spoken.answer_by, Phase::Open, spoken.answer_within, "no answer from the remote program"));
         let (phase, silent) = match self.spoken {
-            Some(_) => (Phase::Transfer, "nothing was heard"),
+            Some(_) => (Phase::Transfer, "no data from the host"),
             None => (Phase::Command, "no output"),
         };
         let whole = self.deadline.map(|due| (due, phase, self.command.timeout.unwrap_or_default(), "not finished"));

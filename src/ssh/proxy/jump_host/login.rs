@@ -26,7 +26,7 @@ impl Login {
         let mut watch = Watch::within(&host.plan.cancel, time, limit);
         let made = host.log_in(&mut watch).and_then(|session| match pair() {
             Ok((wake, woken)) => Ok((session, wake, woken)),
-            Err(error) => Err(HostError::local("making a pair of sockets", &error).into()),
+            Err(error) => Err(HostError::local("creating a socket pair", &error).into()),
         });
         let ((session, carrier), wake, woken) = match made {
             Ok(made) => made,
