@@ -76,7 +76,7 @@ impl Below {
 pub fn check_name(name: &[u8]) -> Result<(), &'static str> {
     match name {
         b"" => Err("an empty name"),
-        b"." | b".." => Err("not a file name"),
+        b"." | b".." => Err("an invalid file name"),
         _ if name.contains(&b'/') => Err("a name with a slash"),
         _ if name.contains(&0) => Err("a name with a zero byte"),
         _ if name.len() > NAME_MAX => Err("File name too long"),

@@ -108,7 +108,7 @@ fn files_that_never_end() {
     let fed = |args: &[&str]| lab.pssh().args(args).shell(&endless);
     lab.refused(fed(&["-h", "-", "true"]), &format!("pssh: -: cannot read the hosts file: {list}"));
     lab.refused(fed(&["--host-args", "-", "echo %q"]), &format!("pssh: -: cannot read the host arguments: {list}"));
-    lab.refused(fed(&["--password-fd", "0", "true"]), "more than 4096 bytes are too long for a password");
+    lab.refused(fed(&["--password-fd", "0", "true"]), "it has more than 4096 bytes");
     // A file of a terabyte, with a line of a gigabyte in it.
     let sparse = lab.env.file("sparse", "web1\n");
     let grow = |length: u64| File::options().write(true).open(&sparse).and_then(|file| file.set_len(length));
@@ -176,7 +176,7 @@ fn configurations_that_include_themselves() {
         lab.env.file(&format!("bomb{level}"), line.repeat(10));
     }
     lab.env.file("bomb15", "Port 22\n");
-    lab.refused(config(&path("bomb1")), "bomb15: with it, Include means more than 10000 files");
+    lab.refused(config(&path("bomb1")), "bomb15: with this line, Include matches more than 10000 files");
     // Few files, but many bytes.
     let last = lab.env.file("large", "# a comment\n".repeat(500_000));
     let twice = format!("Include {}\n", last.display()).repeat(20);

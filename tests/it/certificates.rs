@@ -193,7 +193,7 @@ fn a_certificate_that_does_not_fit_is_passed_over() {
     fs::copy(env.path("other-cert.pub"), &certificate).expect("a file");
     passes("a certificate for another key");
     authority.certify(&path, &["-h"]);
-    passes("a certificate of a host");
+    passes("a host certificate, not a user certificate");
     // One that is over, or whose authority the server does not know, is offered and refused; then it is the key's turn.
     authority.certify(&path, &["-V", "20200101:20200102"]);
     env.pssh().hosts(sshd.hosts()).arg("--identity").arg(&path).arg("true").run().exits(0);

@@ -78,7 +78,7 @@ pub(crate) static CASES: &[Case] = &[
     Case { known: "@cert-authority *.ex.org {ed}\n", ..case("the host's own key as authority") },
     Case { known: "@cert-authority *.ex.org {ed}\n", certify: "-s ed -h -n web1.ex.org", ..case("certified by itself") },
     // What the certificate says.
-    Case { certify: "-s ca -h -n web2.ex.org,web3", says: "it is not valid for this name, only for web2.ex.org, web3 (its CA is known from", ..case("wrong principal") },
+    Case { certify: "-s ca -h -n web2.ex.org,web3", says: "it is not valid for this name, only for web2.ex.org, web3 (its CA is in", ..case("wrong principal") },
     Case { certify: "-s ca -h -n web2.ex.org,web1.ex.org", ..case("second principal") },
     Case { certify: "-s ca -h", ours: "authority known:1 as for ssh up to OpenSSH 10.2", ..case("no principals") },
     Case { certify: "-s ca -h -n *.ex.org", ours: "refused: as by ssh up to OpenSSH 10.2", ..case("wildcard in principals") },

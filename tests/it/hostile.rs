@@ -357,7 +357,7 @@ fn chatter_without_end_while_the_command_runs() {
         wire.about(CHANNEL_EOF, channel)?;
         chat(wire, &[vec![UNKNOWN], vec![b'x'; 30_000]].concat())
     }
-    let unasked = "sending data that was not asked for";
+    let unasked = "sending unrequested data";
     let unread = "asking for answers and does not read them";
     for (act, what) in [
         (ignored as fn(&mut Wire, u32) -> _, unasked),

@@ -561,7 +561,7 @@ fn public_key_files_are_read_as_by_ssh() {
         (format!("{public} me\r\n").into_bytes(), None),
         (format!("no key\nssh-ed25519 AAAA\n{public}\n").into_bytes(), None),
         (rfc4716.stdout, Some("a public key in the format of RFC 4716")),
-        (format!("\u{feff}{public}\n").into_bytes(), Some("it begins with a byte order mark")),
+        (format!("\u{feff}{public}\n").into_bytes(), Some("it starts with a byte order mark")),
         (Vec::new(), Some("the file is empty")),
         (b"\n \n".to_vec(), Some("the file is empty")),
         (format!("{other}\n{public}\n").into_bytes(), Some("this is a public key, and no agent holds the private one")),

@@ -468,7 +468,7 @@ mod tests {
         let (mut shell, message) = connection();
         shell.write_all(&u32::MAX.to_be_bytes()).expect("a socket");
         let problem = message.read().err().expect("it is too long").to_string();
-        assert!(problem.starts_with("its command for the host has 4294967295 bytes"), "{problem}");
+        assert!(problem.starts_with("its remote command has 4294967295 bytes; the limit is 34000"), "{problem}");
 
         let (mut shell, message) = connection();
         shell.write_all(&[0, 0]).expect("a socket");

@@ -427,13 +427,13 @@ mod tests {
         let status = packet(101, &[0, 0, 0, 1, 0, 0, 0, 0]);
         let mut client = ready();
         client.hear(&status);
-        assert!(client.next_reply().unwrap_err().detail.contains("nothing was asked for"));
+        assert!(client.next_reply().unwrap_err().detail.contains("a reply without a request"));
 
         let mut client = ready();
         client.request(&Request::Remove(b"x"), 1);
         client.hear(&[&status[..], &status].concat());
         assert!(matches!(client.next_reply(), Ok(Some(_))));
-        assert!(client.next_reply().unwrap_err().detail.contains("nothing was asked for"));
+        assert!(client.next_reply().unwrap_err().detail.contains("a reply without a request"));
 
         let mut client = ready();
         client.hear(&(MAX_PACKET as u32 + 1).to_be_bytes());

@@ -211,7 +211,7 @@ fn judge_certificate(offer: &Offer<'_>, known: &Entries, certificate: &Certifica
             let name = offer.host.key_name.0.to_ascii_lowercase();
             match certificate.check(&name, &offer.host.algorithms.authorities) {
                 Ok(()) => Ok(place),
-                Err(invalid) => Err(Doubt::Invalid(format!("{invalid} (its CA is known from {place})"))),
+                Err(invalid) => Err(Doubt::Invalid(format!("{invalid} (its CA is in {place})"))),
             }
         }
         Verdict::Revoked(place) => Err(Doubt::Refused(offer.refused(Verdict::Revoked(place)))),

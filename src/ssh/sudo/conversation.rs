@@ -496,7 +496,7 @@ mod tests {
     fn a_host_that_is_not_trusted_is_told_nothing() {
         let (mut it, prompt, _) = conversation(Some("pw"), Trust::NoSecrets);
         hear(&mut it, &prompt);
-        assert!(words(it.next()).contains("the host's key is not the known one"));
+        assert!(words(it.next()).contains("it asks for a password, but the host key has changed"));
         assert_eq!(words(it.next()), "listen");
     }
 

@@ -65,9 +65,9 @@ fn what_was_not_asked_for_is_refused() {
         ("~", true, b"D0755 0 a\n", "a: the host sends this, which was not requested"),
         ("~", true, b"C0644 1 .\nx\0", ".: the host sends a file instead of a directory"),
         ("/", true, b"C0644 1 \nx\0", "/: the host sends a file instead of a directory"),
-        ("..", true, b"D0755 0 ..\nC0644 1 ..\nx\0", "..: the host sends not a name of a file"),
-        ("a", true, b"D0755 0 a\nC0644 1 ..\nx\0", "a/..: the host sends not a name of a file"),
-        ("a", true, b"D0755 0 a\nD0755 0 .\n", "a/.: the host sends not a name of a file"),
+        ("..", true, b"D0755 0 ..\nC0644 1 ..\nx\0", "..: the host sends an invalid file name"),
+        ("a", true, b"D0755 0 a\nC0644 1 ..\nx\0", "a/..: the host sends an invalid file name"),
+        ("a", true, b"D0755 0 a\nD0755 0 .\n", "a/.: the host sends an invalid file name"),
         ("a", true, b"D0755 0 a\nC0644 1 b/c\nx\0", "a/b/c: the host sends a name with a slash"),
         ("a", true, b"D0755 0 a\nC0644 1 /c\nx\0", "a//c: the host sends a name with a slash"),
         ("a", true, b"D0755 0 a\nC0644 1 \\^J\\057x\nx\0", "a/\n/x: the host sends a name with a slash"),
@@ -114,7 +114,7 @@ fn what_was_asked_for_twice_or_by_wildcards_is_taken_once() {
     assert!(matches!(outcome, Outcome::Exited(0)), "{outcome:?}");
     assert_eq!(list(field.here("host")), [".y", "kept", "link", "up", "x.log"]);
     let (outcome, _) = play(&mut receiving(&field, &["*.log"], true), &[ready, &b"C0644 1 x.txt\n1\0"[..]], 0);
-    assert!(outcome.to_string().contains("not asked for"), "{outcome}");
+    assert!(outcome.to_string().contains("x.txt: the host sends this, which was not requested"), "{outcome}");
     nothing_outside_has_changed(&field);
 }
 
@@ -137,9 +137,9 @@ fn links_in_the_directory_are_not_followed() {
 fn lines_and_directories_without_end_are_bounded() {
     let field = field();
     let (outcome, _) = play(&mut receiving(&field, &["a"], true), &[vec![b'x'; 100_000]], 0);
-    assert!(outcome.to_string().contains("a line without an end"), "{outcome}");
+    assert!(outcome.to_string().contains("the host sends an endless line"), "{outcome}");
     let (outcome, _) = play(&mut receiving(&field, &["a"], true), &[b"hello\n".repeat(100_000)], 0);
-    assert!(outcome.to_string().contains("something else than answers"), "{outcome}");
+    assert!(outcome.to_string().contains("something other than answers"), "{outcome}");
     let deep = [&b"D0755 0 a\n"[..], &b"D0755 0 b\n".repeat(100)[..], &b"E\n".repeat(101)[..]].concat();
     let (outcome, _) = play(&mut receiving(&field, &["a"], true), &[deep], 0);
     assert!(outcome.to_string().contains("directories are nested too deep: does a link lead back?"), "{outcome}");

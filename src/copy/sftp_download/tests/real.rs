@@ -24,7 +24,7 @@ fn one_file_under_its_own_name_or_another() {
     let expected = [&expected[..], &[("motd", "Welcome"), ("new", "Welcome")]].concat();
     assert_eq!(sides.arrived(), files(&expected));
     let error = failure(sides.copy(&["etc/motd"], Some("../x"), Options::default()));
-    assert_eq!(error, "../x: not a name of a file");
+    assert_eq!(error, "../x: an invalid file name");
     assert_eq!(sides.arrived(), files(&expected));
 }
 
