@@ -147,7 +147,14 @@ fn others_must_not_have_written_the_file() {
 #[test]
 fn the_system_includes_nothing_of_the_user() {
     let place = Place::new(&[("system", "Include ~/x\n")]);
-    assert!(place.usual().err().expect("an error").to_string().contains("system:1:9: include: a system-wide file can't include a path in ~"));
+    assert!(
+        place
+            .usual()
+            .err()
+            .expect("an error")
+            .to_string()
+            .contains("system:1:9: include: a system-wide file can't include a path in ~")
+    );
 }
 
 #[test]
@@ -409,7 +416,7 @@ fn bytes_that_are_no_text() {
             .ends_with("user:1:9: text that isn't UTF-8 outside of a comment")
     );
     assert!(load(b"User a\0b\n").is_err());
-    // What is wrong in the blocks of other hosts is theirs.
+    // Errors in the blocks of other hosts do not matter.
     assert_eq!(load(b"Host y\n User caf\xe9\nHost x\n User a\n").expect("another host's"), "a");
     assert_eq!(load(b"Host caf\xe9 !\xe9\n User b\nHost *\n User a\n").expect("a name that nobody has"), "a");
     for wrong in
@@ -440,7 +447,7 @@ proptest! {
     }
 }
 
-/// Keywords with anything behind them.
+/// Keywords with any arguments.
 fn lines() -> impl Strategy<Value = Vec<u8>> {
     let keyword = proptest::sample::select(
         &[

@@ -1,4 +1,5 @@
-//! Input that nobody means: endless files, ranges of a million million hosts, files that include one another, files of another kind.
+//! Absurd input: endless files, ranges of a million million hosts, files that include one another, files of another
+//! kind.
 //! Each is refused before anything connects, in little time and memory, with the place and what is wrong.
 
 use std::fmt::Write as _;

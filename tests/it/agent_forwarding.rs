@@ -217,7 +217,7 @@ fn what_cannot_be_forwarded_is_only_noted() {
     run.stderr_has("the agent is not forwarded: /nowhere/agent: No such file or directory");
     let run = home.pssh().hosts(sshd.hosts()).args(["-v", "-O", "ForwardAgent=$NOT_SET", WHICH]).run();
     has_none(&run, &label);
-    // Nobody is to be asked for anything.
+    // No question may be asked.
     for forward in ["yes", &home.agent.socket.display().to_string()] {
         let option = format!("ForwardAgent={forward}");
         let run = home.pssh().hosts(sshd.hosts()).args(["-v", "--no-agent", "-O", &option, WHICH]).run();

@@ -246,7 +246,7 @@ fn a_passphrase_is_asked_for_once() {
 fn a_passphrase_is_asked_for_once_though_the_hosts_differ_in_their_keys() {
     let env = Env::without_key();
     let (paths, sshd) = encrypted(&env);
-    // Each host has another key of its own besides, so that none is offered the same.
+    // Each host has another key of its own in addition, so that all are offered different ones.
     let block = |host: &String| {
         let address = host.split(':').next().expect("an address");
         format!("Host {address}\n IdentityFile {}\n", env.path(&format!("none-{address}")).display())

@@ -122,7 +122,7 @@ fn one_authority_for_jump_hosts_and_hosts() {
     run.stderr_has(
         "its certificate does not count: it is not valid for this name, only for 127.0.1.1, 127.0.1.2, 127.0.1.3",
     );
-    // A jump host whose certificate does not count lets nobody through.
+    // A jump host with an invalid certificate lets no host through.
     let run = env.pssh().hosts(&hosts[..3]).args(["-J", &hosts[3], "echo", "in"]).run();
     run.exits(4).stderr_has("its certificate does not count").stdout_is("");
     let run = env.pssh().hosts(&hosts[..3]).args(["-O", "CASignatureAlgorithms=rsa-sha2-512", "true"]).run();
@@ -214,7 +214,7 @@ impl Lab {
             keygen(&env.path(""), &args, name);
             keys.insert(format!("{name}_cert"), public(&env.path(&format!("{name}-cert.pub"))));
         }
-        // Of 768 bits, which nobody makes any more.
+        // Of 768 bits, which is obsolete.
         let rsa768 = "AAAAB3NzaC1yc2EAAAADAQABAAAAYQ".to_owned() + &"E".repeat(127) + "E";
         keys.insert("rsa768".to_owned(), format!("ssh-rsa {rsa768}"));
         Lab { env, keys, sshd: sshd::program() }

@@ -29,7 +29,7 @@ const FLOOD: usize = 256 << 20;
 /// Of packets that are many times as expensive to a debug build as output.
 const SMALL_FLOOD: usize = 64 << 20;
 
-/// Runs a command on a hostile host and on a good one; the good one has to be well, and memory bounded.
+/// Runs a command on a hostile host and on a good one; the good one must succeed, and memory stay bounded.
 #[track_caller]
 pub(crate) fn beside_a_good_one(script: Script, options: &[&str]) -> Run {
     let env = Env::new();
@@ -178,7 +178,7 @@ fn a_server_of_another_version_of_the_protocol_is_told_nothing() {
             run.check(!heard.contains("curve25519"), "no key exchange");
         }
     }
-    // One in pieces may find more, and is refused all the same.
+    // One in pieces may find more, and is refused as well.
     let (run, _) = identified(&["SSH-", "1.5-", "x\r\n"]);
     run.exits(4).within(8).ends("127.0.0.1", "ssh: handshake: the server says \"SSH-1.5-x\", which is not version 2");
     // Neither is one that is not UTF-8, nor one without an end: its words are cut.
@@ -323,7 +323,7 @@ fn packets_that_are_no_whole_number_of_blocks() {
     run.check(run.outcome(BAD).contains("a packet was changed in transit: "), "it says what was wrong");
 }
 
-/// A message number that nobody has given a meaning (RFC 4250 section 4.1.3 leaves it to local extensions).
+/// A message number without a meaning (RFC 4250 section 4.1.3 leaves it to local extensions).
 const UNKNOWN: u8 = 200;
 
 /// Sends a packet until it is [`SMALL_FLOOD`] bytes, or the client has had enough.
@@ -437,7 +437,7 @@ fn more_output_than_the_window_allows() {
         // What is beyond the window is not taken.
         (beyond as fn(&mut Wire, u32) -> _, "ok (exit 0)", 1..=SMALL_FLOOD),
         (huge, "ok (exit 0)", 100..=100),
-        // Nobody reads a third stream: what is in it is dropped.
+        // A third stream has no reader: its data is dropped.
         (odd_stream, "ok (exit 0)", 0..=0),
         (tiny, "ok (exit 0)", 200_000..=200_000),
         (empty, "ok (exit 0)", 0..=0),

@@ -371,7 +371,7 @@ fn no_passphrase_is_asked_for_that_is_not_needed() {
     // Only to be explained.
     let run = lab.pssh(&config).arg("--explain");
     type_in(&Pty::new(), run, &[]).exits(0);
-    // A named key has to be usable, or the user is told at once.
+    // A named key must be usable, or the user learns it at once.
     let run = lab.pssh("BatchMode yes\n").arg("--identity").arg(lab.path("key")).arg("true");
     type_in(&Pty::new(), run, &[]).exits(2).stderr_has("BatchMode lets nothing be asked (");
 }
@@ -490,7 +490,7 @@ fn agents_are_listed_and_files_read_once_though_the_hosts_differ() {
     assert!(fs::metadata(&pipe).expect("a pipe").permissions().mode() & 0o77 == 0);
 }
 
-/// Ten keys in the agent, and the one that the server takes is a default one: it comes first, as for ssh.
+/// Ten keys in the agent, and the server accepts a default one: that comes first, as in ssh.
 #[test]
 fn default_keys_that_the_agent_holds_are_offered_first() {
     let env = Env::without_key();

@@ -422,7 +422,7 @@ fn a_hundred_hosts_over_a_slow_link() {
     all_ok(&run, 100);
     run.within(6).check((2..=8).contains(&bastion.connections()), "more connections are made while hosts wait");
 
-    // Few hosts are no reason for more connections.
+    // Few hosts do not justify more connections.
     let before = bastion.connections();
     let run = env.pssh().hosts(hosts_of(&fleet, 5)).args(options).run();
     all_ok(&run, 5);

@@ -302,7 +302,7 @@ fn a_copy_that_is_stopped_leaves_nothing_behind() {
     let (env, sshd) = hosts(1);
     let there = env.path("there");
     fs::create_dir(&there).expect("a directory");
-    // Nobody reads from it: the server waits in the middle of its open.
+    // It has no reader: the server waits in the middle of its open.
     let fifo = env.path("slow");
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600), 0)
         .expect("a FIFO");
@@ -467,7 +467,7 @@ fn what_cannot_be_copied_is_skipped_and_named_as_by_scp() {
             "",
         );
         assert_eq!(names(&env.path("dir")), ["one"]);
-        // What is not there is told before anything connects.
+        // A missing file is reported before anything connects.
         let before = sshd.connections();
         for missing in ["missing", "tree/dangling"] {
             let run = pscp(&env, &sshd).args(["one", missing, "dir"]).shell(&there(&env)).run();

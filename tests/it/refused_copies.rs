@@ -1,4 +1,4 @@
-//! Copies that the host or the disk refuses: what is told, what helps, and what is left.
+//! Copies that the host or the disk refuses: the report, the hint, and what remains.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -146,7 +146,7 @@ fn renames_are_refused(config: &'static str) {
     pscp(&env, &sshd).arg("--inplace").arg(&file).arg(&target).run().exits(0);
     assert_eq!(fs::read(&behind).expect("it"), b"new\n");
     drop(mount);
-    // A directory where nobody replaces what is another's.
+    // A directory where users cannot replace each other's files.
     let account = Account::make().expect("only root can make an account, as this test has to");
     let sticky = tempfile::tempdir().expect("a directory");
     let data = sticky.path().join("data");

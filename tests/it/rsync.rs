@@ -125,7 +125,7 @@ impl Place {
         Rsync::new(program, self.ourselves(), self.transfer.clone())
     }
 
-    /// pssh under a name that has to be quoted.
+    /// pssh under a name that needs quoting.
     fn ourselves(&self) -> PathBuf {
         let link = self.path("it's \"ps sh\"");
         if !link.is_symlink() {
@@ -420,7 +420,7 @@ fn a_local_rsync_that_is_killed() {
             thread::sleep(Duration::from_millis(20));
             let has_begun =
                 place.path("here").exists() && fs::read_dir(place.path("here")).into_iter().flatten().count() > 0;
-            // The first of them that names the remote shell is the one that we have started.
+            // The first of them that names the remote shell is the one that we started.
             let local =
                 place.processes().into_iter().find(|(_, line)| line.contains(" -e ") && !line.contains("--server"));
             if let Some((id, _)) = local.filter(|_| has_begun) {
@@ -471,7 +471,7 @@ fn the_remote_shell_has_the_exit_status_of_the_command() {
 
 #[test]
 fn only_the_rsync_of_the_job_is_served_and_once() {
-    // A second remote shell finds nobody.
+    // A second remote shell finds no listener.
     let place = Place::new();
     let run = place.run_fake(&format!("{CALL}; call 'exit 0'; call 'echo second'; echo $?; exit 4"));
     run.exits(4).says("cannot reach the run");

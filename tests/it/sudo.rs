@@ -85,7 +85,7 @@ impl Fleet {
         self.sshd.label()
     }
 
-    /// The processes that have `words` in their command lines, whoever runs them.
+    /// Returns the processes of any user that have `words` in their command lines.
     fn processes(words: &str) -> Vec<String> {
         let entries = fs::read_dir("/proc").expect("/proc").flatten();
         let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
@@ -256,7 +256,7 @@ fn without_a_password_and_a_terminal_sudo_is_not_kept_waiting() {
 fn the_password_is_asked_for_once() {
     let Some(fleet) = Fleet::new(4) else { return };
     let pty = Pty::new();
-    // The time of the command does not run while somebody is asked.
+    // The time limit of the command pauses while the user is asked.
     let run = fleet.asking().args(["-p", "3", "-t", "2", "--channel-timeout", "2", "--sudo", "--", "id -un; sleep 1"]);
     let running = pty.control(run).start();
     pty.wait_for("Password for sudo on all hosts: ", 1);

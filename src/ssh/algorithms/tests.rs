@@ -14,7 +14,8 @@ fn algorithms() -> Algorithms {
     }
 }
 
-/// What is said to a server that offers these: key exchanges, host key types, then ciphers and MACs in each direction.
+/// Returns the message for a server that offers these: key exchanges, host key types, then ciphers and MACs in each
+/// direction.
 fn said(lists: [&str; 6]) -> Option<Disagreement> {
     let mut payload = vec![0, 20];
     payload.extend([7; 16]);
@@ -33,7 +34,7 @@ const KEY: &str = "ssh-ed25519";
 #[test]
 fn a_common_offer_is_no_disagreement() {
     assert_eq!(said([KEX, KEY, "aes128-ctr", "aes128-ctr", "hmac-sha2-256", "hmac-sha2-256"]), None);
-    // No MAC is needed with these ciphers.
+    // These ciphers need no MAC.
     let (chacha, gcm) = ("chacha20-poly1305@openssh.com", "aes256-gcm@openssh.com");
     assert_eq!(said([KEX, KEY, chacha, gcm, "umac-64@openssh.com", ""]), None);
 }

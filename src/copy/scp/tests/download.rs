@@ -164,11 +164,11 @@ fn one_failure_does_not_stop_the_others() {
     let missing = receive(&field, &field.peer(), &download(&[b"a", b"nothing", b"no*", b"b"], None, PLAIN));
     fails(&missing, "nothing: No such file or directory (and another one)");
     assert_eq!(list(field.here("")), ["a", "b"]);
-    // The home of a user is the shell's to find.
+    // The shell must find the home of a user.
     let home =
         receive(&field, &field.peer(), &download(&[b"~root/no-such-file-here"], None, PLAIN)).outcome.to_string();
     assert!(home.ends_with("/no-such-file-here: No such file or directory") && !home.contains('~'), "{home}");
-    // A file is in the way of a directory, and the reverse; more comes after each.
+    // A file blocks a directory, and the reverse; more comes after each.
     write(field.here("d"), "in the way");
     std::fs::create_dir(field.here("c")).unwrap();
     let blocked = receive(&field, &field.peer(), &download(&[b"c", b"d", b"b", b"d/1"], None, TREE));
@@ -197,7 +197,7 @@ fn many_small_files_cost_few_round_trips() {
     assert_eq!(std::fs::read(field.here("large")).unwrap(), vec![7; 4 << 20]);
 }
 
-/// What the shell makes of `path`, one name a line.
+/// Returns the shell's expansion of `path`, one name a line.
 fn expand(shell: &[&'static str], field: &Field, path: &[u8]) -> Vec<String> {
     let script = [&b"printf '%s\\n' "[..], path].concat();
     let mut run = Command::new(shell[0]);
@@ -217,7 +217,7 @@ fn wildcards_are_those_of_the_shell_and_nothing_else_is_expanded() {
         ["a", "b", "c", "ab", ".h", "-d", "a b", "*", "[a]", "x$HOME", "x`y`", "s!", "{a,b}", "e\\f", "a-c", "d1/motd"];
     names.iter().for_each(|name| write(field.there(name), name));
     let cases: [(&str, &[&str]); 19] = [
-        // What is asked for, and what comes.
+        // The request, and what comes.
         ("?", &["*", "a", "b", "c"]),
         ("a*", &["a", "a b", "a-c", "ab"]),
         (".h*", &[".h"]),
@@ -226,7 +226,7 @@ fn wildcards_are_those_of_the_shell_and_nothing_else_is_expanded() {
         ("[!a]", &["*", "b", "c"]),
         ("*[ -]*", &["-d", "a b", "a-c"]),
         ("a[ ]b", &["a b"]),
-        // There is one of this name.
+        // A file with this name exists.
         ("*", &["*"]),
         ("[a]", &["[a]"]),
         ("\\[a\\]*", &["[a]"]),
@@ -295,7 +295,7 @@ fn a_host_without_scp_is_told_from_one_that_fails() {
     let (message, hint) = outcome(b"echo This account is not available; exit 1", "/bin/sh");
     assert_eq!(message, "motd: neither SFTP nor scp answers (exit 1): \"This account is not available\"");
     assert!(hint.contains("shell"), "{hint}");
-    // The script finds out before it says that it is ready.
+    // The script finds out before it reports that it is ready.
     let download = download(&[b"mo*"], None, PLAIN);
     let script = [
         b"PATH=/nowhere; ".to_vec(),

@@ -10,7 +10,7 @@ use crate::ssh::proxy::direct_tcpip::DirectTcpip;
 use crate::ssh::watch::Watch;
 use crate::system::lock::lock;
 
-/// The thread of one connection. Whatever ends it, also a panic, it is accounted for.
+/// The thread of one connection. Its end is recorded whatever the cause, even a panic.
 pub(super) struct Login {
     pub(super) host: Arc<JumpHost>,
     pub(super) connection: Option<Arc<Connection>>,
@@ -52,7 +52,7 @@ impl Login {
         }
         self.connection = Some(Arc::clone(&connection));
         DirectTcpip::new(session, &host, connection, woken, &host.plan).run();
-        // After the session that it carries, and before those who wait for the connection to be over.
+        // After the session that it carries, and before the threads that wait for the end of the connection.
         drop(command);
     }
 }
