@@ -159,7 +159,7 @@ fn lines_and_directories_without_end_are_bounded() {
     let field = self::field();
     // A file of this size is not created before its data comes.
     let (outcome, _) = play(&mut receiving(&field, &["a"], true), &[b"C0644 9223372036854775807 a\nx"], 0);
-    assert!(outcome.to_string().contains("in the middle of it"), "{outcome}");
+    assert!(outcome.to_string().contains("a: the host ended the copy in the middle of this"), "{outcome}");
 }
 
 /// Two files and a directory to send.
