@@ -1,24 +1,23 @@
-//! Blocks of local files, each read once and shared by all hosts that are sent it, within a budget of memory.
+//! Blocks of local files, each read once and shared by all hosts that receive it, within a memory budget.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
 use crate::system::lock::lock;
 
-/// Bytes of a block: many packets' worth, so that a disk is asked seldom.
+/// Bytes of a block: many packets, so that the disk is read rarely.
 pub const BLOCK: usize = 256 * 1024;
-/// Bytes that all blocks of a run may take. Hosts that are sent the same file at about the same pace share far less.
+/// Bytes that all blocks of a run may take. Hosts that receive the same file at about the same pace share far less.
 pub const BUDGET: usize = 64 * 1024 * 1024;
-/// Bytes that a block takes besides its content, about; for many small files.
+/// Approximate overhead of a block in bytes; it matters for many small files.
 const OVERHEAD: usize = 256;
 
-/// Which block: a file, and the number of the block in it.
+/// Key of a block: a file, and the number of the block in it.
 type Key = (usize, u64);
-/// A block, once it was read. Whoever needs it meanwhile waits.
+/// A block once it is read. Other hosts that need it meanwhile wait.
 type Slot = OnceLock<Result<Box<[u8]>, String>>;
 
-/// The blocks that are in memory. Those that were not used for the longest time make room for others, and are read again when they
-/// are needed again.
+/// The blocks in memory. The least recently used ones make room for others, and are read again when needed.
 #[derive(Debug)]
 pub struct Blocks {
     budget: usize,
@@ -28,7 +27,7 @@ pub struct Blocks {
 #[derive(Debug, Default)]
 struct Held {
     slots: HashMap<Key, Entry>,
-    /// The same by when they were used last.
+    /// The same, by last use.
     order: BTreeMap<u64, Key>,
     clock: u64,
     bytes: usize,
@@ -42,16 +41,16 @@ struct Entry {
 }
 
 impl Blocks {
-    /// None yet. `budget` is how many bytes they may take together.
+    /// Creates an empty cache; its blocks may take `budget` bytes together.
     pub fn new(budget: usize) -> Blocks {
         Blocks { budget, held: Mutex::default() }
     }
 
-    /// Has `take` look at block `number` of `file`, of `length` bytes, which `read` reads unless it is there. No lock is held during
-    /// either, but those who need the same block wait for `read`.
+    /// Calls `take` with block `number` of `file`, of `length` bytes. `read` reads the block if it is not in memory. No
+    /// lock is held during either, but other threads that need the same block wait for `read`.
     ///
     /// # Errors
-    /// Those of `read`; the next who needs the block tries again.
+    /// Those of `read`; the next thread that needs the block tries again.
     pub fn with(
         &self,
         (file, number): (usize, u64),
@@ -97,7 +96,7 @@ impl Held {
     }
 
     fn forget(&mut self, key: Key, slot: &Arc<Slot>) {
-        // Another may have forgotten it already, and a third begun anew.
+        // Another thread may have removed it already, and a third started again.
         if self.slots.get(&key).is_some_and(|entry| Arc::ptr_eq(&entry.slot, slot))
             && let Some(entry) = self.slots.remove(&key)
         {
@@ -107,7 +106,7 @@ impl Held {
     }
 }
 
-/// Lets only so many threads in at once.
+/// Limits how many threads enter at once.
 #[derive(Debug)]
 pub struct Gate {
     free: Mutex<usize>,
@@ -115,12 +114,12 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A gate for `count` threads.
+    /// Creates a gate for `count` threads.
     pub fn new(count: usize) -> Gate {
         Gate { free: Mutex::new(count), left: Condvar::new() }
     }
 
-    /// Waits until there is room; it is taken until the pass is dropped.
+    /// Waits until there is room; the place is taken until the pass is dropped.
     pub fn enter(&self) -> Pass<'_> {
         let mut free = lock(&self.free);
         while *free == 0 {
@@ -131,7 +130,7 @@ impl Gate {
     }
 }
 
-/// The right to be behind a gate.
+/// A place behind a gate.
 #[derive(Debug)]
 pub struct Pass<'a>(&'a Gate);
 
@@ -184,7 +183,7 @@ mod tests {
             assert!(lock(&blocks.held).bytes <= blocks.budget);
         }
         assert_eq!(reads.load(Ordering::Relaxed), 4);
-        // 1 was used the longest time ago.
+        // 1 is the least recently used.
         get(&blocks, (0, 0), 1_000, &reads);
         get(&blocks, (0, 2), 1_000, &reads);
         assert_eq!(reads.load(Ordering::Relaxed), 4);

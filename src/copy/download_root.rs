@@ -1,4 +1,4 @@
-//! The only way in which what a host sends reaches our disk: below one directory, whatever the host says.
+//! The only way from what a host sends to the local disk: below one directory, whatever the host says.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -20,27 +20,27 @@ use crate::system::files::run_lock::RunLock;
 use crate::system::files::trusted_path;
 use crate::text::message::reason;
 
-/// Bytes that a name may have.
+/// Longest file name in bytes.
 const NAME_MAX: usize = 255;
-/// Directories that are kept open besides the place's own, so that not every file costs a walk.
+/// Directories kept open in addition to the root, so that not every file costs a walk.
 const OPEN_DIRECTORIES: usize = 4;
 /// How a directory is opened: never through a link.
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// A path below a place. Every component of it is a plain name, so that it cannot lead out of it.
+/// A path below a root. Every component is a plain name, so that it cannot lead out of the root.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Below(Vec<u8>);
 
 impl Below {
-    /// The place itself.
+    /// Returns the root itself.
     pub fn place() -> Below {
         Below::default()
     }
 
-    /// What is called `name` in this directory.
+    /// Returns the path of `name` in this directory.
     ///
     /// # Errors
-    /// It is not a file name: why, in words.
+    /// `name` is not a file name; the reason in words.
     pub fn join(&self, name: &[u8]) -> Result<Below, &'static str> {
         check_name(name)?;
         let mut path = Vec::with_capacity(self.0.len() + 1 + name.len());
@@ -52,7 +52,7 @@ impl Below {
         Ok(Below(path))
     }
 
-    /// What this directory and the name in it are; nothing for the place itself.
+    /// Returns the directory and the name in it; `None` for the root.
     pub fn split(&self) -> Option<(Below, &[u8])> {
         if self.0.is_empty() {
             return None;
@@ -63,47 +63,47 @@ impl Below {
         })
     }
 
-    /// Its bytes; none for the place itself.
+    /// Returns its bytes; empty for the root.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// Whether `name` is one that a file can have, and no way to elsewhere.
+/// Checks that `name` is a file name that cannot lead elsewhere.
 ///
 /// # Errors
-/// Why it is none, in words.
+/// The reason in words.
 pub fn check_name(name: &[u8]) -> Result<(), &'static str> {
     match name {
         b"" => Err("an empty name"),
-        b"." | b".." => Err("not a name of a file"),
-        _ if name.contains(&b'/') => Err("a name with a slash in it"),
-        _ if name.contains(&0) => Err("a name with a zero byte in it"),
+        b"." | b".." => Err("an invalid file name"),
+        _ if name.contains(&b'/') => Err("a name with a slash"),
+        _ if name.contains(&0) => Err("a name with a zero byte"),
         _ if name.len() > NAME_MAX => Err("File name too long"),
         _ => Ok(()),
     }
 }
 
-/// Why something could not be put in its place.
+/// A failure to put something in its place.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {reason}")]
 pub struct PlaceError {
     /// The local path.
     pub path: String,
-    /// What is wrong with it, or what the system said.
+    /// What is wrong with it, or the system's error.
     pub reason: String,
-    /// What it means for the rest.
+    /// The consequence for the rest of the copy.
     pub trouble: Trouble,
 }
 
-/// What a failure means for the rest of a copy.
+/// The consequence of a failure for the rest of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// Something else is in this place already, or what was sent is not what it should be.
+    /// Something else exists there already, or the data is not what it should be.
     Refused,
-    /// Our system failed.
+    /// The local system failed.
     Disk,
-    /// Our disk is full: nothing more need be tried.
+    /// The local disk is full: trying more files is useless.
     Full,
 }
 
@@ -112,13 +112,13 @@ impl From<PlaceError> for HostError {
         match error.trouble {
             Trouble::Refused => HostError::Copy { path: error.path, reason: error.reason, others: 0, hint: None },
             Trouble::Disk | Trouble::Full => {
-                HostError::Local { doing: "writing what was copied", detail: error.to_string(), hint: None }
+                HostError::Local { doing: "writing the copied data", detail: error.to_string(), hint: None }
             }
         }
     }
 }
 
-/// What is somewhere in a place. A link is a link, wherever it leads to.
+/// What exists at a path. A link is a link, wherever it leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
     /// A directory.
@@ -144,31 +144,31 @@ impl fmt::Display for Found {
 
 /// The directory of one host.
 ///
-/// Everything below it is reached from one open directory to the next, never through a link. It holds the directory, up to four
-/// more, and two descriptors for every [`Temporary`].
+/// It reaches everything below it from one open directory to the next, never through a link. It holds the directory, up
+/// to four more, and two descriptors per [`Temporary`].
 #[derive(Debug)]
 pub struct DownloadRoot {
     root: Arc<OwnedFd>,
     /// Its path, for messages.
     directory: PathBuf,
-    /// Directories that were used last, the latest at the end.
+    /// Recently used directories, the latest at the end.
     open: VecDeque<(Below, Arc<OwnedFd>)>,
 }
 
 impl DownloadRoot {
-    /// The place at `directory`. It is made if it is not there, and so are its parents.
+    /// Opens the root at `directory`, and creates it and its parents if they are missing.
     ///
     /// # Errors
-    /// There is none, nor can it be made.
+    /// It does not exist and cannot be created.
     pub fn open(directory: &Path) -> Result<DownloadRoot, PlaceError> {
         let failed = |error: io::Error| disk(directory.display().to_string(), &error);
-        // This path is our user's: links in it are meant, unless another user has put them there.
+        // This path is the user's: its links are intended, unless another user created them.
         let found = trusted_path::directory(directory).map_err(failed)?;
         let root = rustix::fs::openat(found, ".", DIRECTORY, Mode::empty()).map_err(|error| failed(error.into()))?;
         Ok(DownloadRoot { root: Arc::new(root), directory: directory.to_owned(), open: VecDeque::new() })
     }
 
-    /// The local path of what is below it, for messages.
+    /// Returns the local path of `path`, for messages.
     pub fn shown(&self, path: &Below) -> String {
         if path.0.is_empty() {
             return self.directory.display().to_string();
@@ -176,10 +176,10 @@ impl DownloadRoot {
         self.directory.join(OsStr::from_bytes(&path.0)).display().to_string()
     }
 
-    /// What is at `path`, if anything.
+    /// Returns what exists at `path`, if anything.
     ///
     /// # Errors
-    /// The system does not tell, or something other than a directory is on the way.
+    /// The system does not tell, or a parent is not a directory.
     pub fn find(&mut self, path: &Below) -> Result<Option<Found>, PlaceError> {
         let Some((parent, name)) = path.split() else { return Ok(Some(Found::Directory)) };
         let directory = match self.directory(&parent) {
@@ -190,11 +190,11 @@ impl DownloadRoot {
         found(&directory, name).map_err(|error| self.failed(path, error))
     }
 
-    /// Makes a directory, and says whether it is new. Its parent has to be there. Only we may look into a new one before
+    /// Creates a directory and returns whether it is new. Its parent must exist. A new one is closed to others until
     /// [`DownloadRoot::finish_directory`].
     ///
     /// # Errors
-    /// Something else is in its place, or it cannot be made.
+    /// Something else exists there, or it cannot be created.
     pub fn make_directory(&mut self, path: &Below) -> Result<bool, PlaceError> {
         let Some((parent, name)) = path.split() else { return Ok(false) };
         let directory = self.walk(&parent)?;
@@ -208,11 +208,11 @@ impl DownloadRoot {
         }
     }
 
-    /// Gives a directory that has been filled its mode (within 0o777, as it is) and its times of access and modification
-    /// (seconds since 1970).
+    /// Sets the mode (within 0o777, as given) and the access and modification times (seconds since 1970) of a directory
+    /// whose contents are complete.
     ///
     /// # Errors
-    /// It is not there any more, or the system refuses.
+    /// It is gone, or the system refuses.
     pub fn finish_directory(
         &mut self,
         path: &Below,
@@ -223,19 +223,19 @@ impl DownloadRoot {
         settle(&directory, mode, times).map_err(|error| self.failed(path, error))
     }
 
-    /// Begins a file that will be at `path`, under a name that nobody can foresee.
+    /// Starts a file for `path` under an unpredictable temporary name.
     ///
     /// # Errors
-    /// Something that is no file is in its place, or it cannot be made.
+    /// Something other than a file exists there, or it cannot be created.
     pub fn create(&mut self, path: &Below) -> Result<Temporary, PlaceError> {
         self.temporary(path, &random_tag(), false)
     }
 
-    /// Begins a file that will be at `path`, or goes on with what an earlier copy with the same tag has left behind:
-    /// [`Temporary::length`] says how much that is. It stays behind if it is not put in place.
+    /// Starts a file for `path`, or continues the partial file of an earlier copy with the same tag:
+    /// [`Temporary::length`] is its size. It is kept if it does not reach its place.
     ///
     /// # Errors
-    /// As of [`DownloadRoot::create`]; or what was left behind is not a file of ours.
+    /// See [`DownloadRoot::create`]; or the partial file is not ours.
     pub fn resume(&mut self, path: &Below, tag: &str) -> Result<Temporary, PlaceError> {
         self.temporary(path, tag, true)
     }
@@ -254,7 +254,7 @@ impl DownloadRoot {
             Ok(path) => self.shown(&path),
             Err(reason) => return Err(refused(self.shown(path), reason.to_owned())),
         };
-        // Whoever might stand there instead: no FIFO makes us wait, no link is followed.
+        // Another user's file may exist under that name: no FIFO makes us wait, no link is followed.
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let flags = if resumed { flags } else { flags | OFlags::EXCL };
         let file = match rustix::fs::openat(&*directory, &*temporary, flags, Mode::RUSR | Mode::WUSR) {
@@ -265,15 +265,15 @@ impl DownloadRoot {
             Err(error) => return Err(disk(shown, &error.into())),
         };
         let metadata = file.metadata().map_err(|error| disk(shown.clone(), &error))?;
-        // We make them for ourselves alone: what others may write need not be what an earlier copy has left.
+        // We create them for our user only: a file that others can write may not be from an earlier copy.
         let ours = metadata.is_file() && metadata.nlink() == 1 && metadata.mode() & 0o022 == 0;
         if resumed && !(ours && metadata.uid() == rustix::process::geteuid().as_raw()) {
             return Err(refused(shown, NOT_OURS.to_owned()));
         }
-        // Others have names that nobody can foresee.
+        // Others have unpredictable names.
         if resumed
             && let Err(taken) = RunLock::of_file(&file)
-            // Any user who can read it can lock it, not only a run.
+            // Any user who can read it can lock it, not only a run of pssh.
             && metadata.mode() & 0o077 == 0
         {
             return Err(refused(shown, taken.to_string()));
@@ -308,7 +308,7 @@ impl DownloadRoot {
             self.open.push_back(known);
             return Ok(directory);
         }
-        // From the nearest parent that is open.
+        // Start at the nearest open parent.
         let (mut directory, mut walked) = (self.root.clone(), 0);
         for (open, descriptor) in &self.open {
             let length = open.0.len();
@@ -348,19 +348,19 @@ impl DownloadRoot {
     }
 }
 
-/// Why no directory could be opened.
+/// The reason why a directory could not be opened.
 enum Walk {
-    /// It, or one on the way, is not there.
+    /// It, or a parent, does not exist.
     Missing,
     Failed(PlaceError),
 }
 
-const NOT_OURS: &str = "what an earlier copy should have left there is not a file that only we may write";
+const NOT_OURS: &str = "the partial file of an earlier copy is not a file that only you can write";
 
 fn in_the_way(found: Option<Found>) -> String {
     match found {
-        Some(found) => format!("{found} is in its place"),
-        None => "something else was in its place".to_owned(),
+        Some(found) => format!("{found} exists there"),
+        None => "something else was there".to_owned(),
     }
 }
 
@@ -373,7 +373,7 @@ fn disk(path: String, error: &io::Error) -> PlaceError {
     PlaceError { path, reason: reason(error), trouble: if full { Trouble::Full } else { Trouble::Disk } }
 }
 
-/// What is called `name` in a directory.
+/// Returns what exists as `name` in a directory.
 fn found(directory: impl AsFd, name: &[u8]) -> Result<Option<Found>, Errno> {
     match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(match FileType::from_raw_mode(stat.st_mode) {
@@ -390,7 +390,7 @@ fn found(directory: impl AsFd, name: &[u8]) -> Result<Option<Found>, Errno> {
 /// Sets mode, then times.
 fn settle(file: impl AsFd, mode: Option<u32>, times: Option<(u32, u32)>) -> Result<(), Errno> {
     if let Some(mode) = mode {
-        // Nothing beyond: setuid and the like do not travel.
+        // Nothing beyond that: setuid and the like are not copied.
         rustix::fs::fchmod(&file, Mode::from_bits_truncate(mode & 0o777))?;
     }
     if let Some((accessed, modified)) = times {
@@ -400,9 +400,9 @@ fn settle(file: impl AsFd, mode: Option<u32>, times: Option<(u32, u32)>) -> Resu
     Ok(())
 }
 
-/// A file that is on its way to its place, under a temporary name beside it.
+/// A file under a temporary name in the directory where it will end.
 ///
-/// Dropped before it is in place, it is removed, unless it is there to be resumed.
+/// Dropping it before it is in place removes it, unless it is kept for resuming.
 #[derive(Debug)]
 pub struct Temporary {
     directory: Arc<OwnedFd>,
@@ -410,28 +410,28 @@ pub struct Temporary {
     /// Device and inode.
     identity: (u64, u64),
     length: u64,
-    /// The name that it has.
+    /// Its current name.
     temporary: Vec<u8>,
-    /// The name that it shall have.
+    /// Its final name.
     name: Vec<u8>,
-    /// The path that it shall have, for messages.
+    /// Its final path, for messages.
     shown: String,
     keep: bool,
 }
 
 impl Temporary {
-    /// Bytes that were there when it was opened.
+    /// Bytes that existed when it was opened.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// The path that it has, if it stays behind to be resumed.
+    /// Returns its current path if it is kept for resuming.
     pub fn kept(&self) -> Option<String> {
         let directory = self.shown.rfind('/').map_or("", |slash| &self.shown[..=slash]);
         self.keep.then(|| format!("{directory}{}", String::from_utf8_lossy(&self.temporary)))
     }
 
-    /// Why it failed, and where it is now.
+    /// Turns an error into one that says where the file is now.
     fn failed(&self, mut error: PlaceError) -> PlaceError {
         if let Some(kept) = self.kept() {
             error.reason.push_str(&kept_as(&kept));
@@ -447,7 +447,7 @@ impl Temporary {
         self.file.write_all_at(bytes, offset).map_err(|error| self.failed(disk(self.shown.clone(), &error)))
     }
 
-    /// Its first `length` bytes are kept, and nothing after them.
+    /// Keeps its first `length` bytes and cuts off the rest.
     ///
     /// # Errors
     /// The system refuses.
@@ -455,40 +455,38 @@ impl Temporary {
         self.file.set_len(length).map_err(|error| self.failed(disk(self.shown.clone(), &error)))
     }
 
-    /// Fills `buffer` with what was written from `offset` on.
+    /// Fills `buffer` with the bytes written from `offset` on.
     ///
     /// # Errors
-    /// There is not as much, or the system refuses.
+    /// There are fewer bytes, or the system refuses.
     pub fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), PlaceError> {
         self.file.read_exact_at(buffer, offset).map_err(|error| self.failed(disk(self.shown.clone(), &error)))
     }
 
-    /// Puts it in its place, if it has `size` bytes: at once, so that there is either what was there before, or all of it. Its mode
-    /// is `mode` within 0o777, as it is; its times of access and modification are in seconds since 1970.
+    /// Puts it in its place if it has `size` bytes. This is atomic: the old contents or all of the new. Its mode is
+    /// `mode` within 0o777, as given; access and modification times are in seconds since 1970.
     ///
     /// # Errors
-    /// It has not the right size, something that is no file has got in its place, or the system refuses.
+    /// Its size is wrong, something other than a file exists there, or the system refuses.
     pub fn finish(mut self, size: u64, mode: u32, times: Option<(u32, u32)>) -> Result<(), PlaceError> {
         let metadata = self.file.metadata().map_err(|error| disk(self.shown.clone(), &error))?;
         if metadata.len() != size {
             let reason = format!("{} bytes were written, not {size}", metadata.len());
-            // Whatever it is, it is nothing to go on with.
+            // Whatever it contains, resuming from it is wrong.
             self.keep = false;
             return Err(refused(self.shown.clone(), reason));
         }
         self.put(mode, times).map_err(|error| match error {
             Put::Failed(error) => self.failed(disk(self.shown.clone(), &error.into())),
             Put::Refused(reason) => self.failed(refused(self.shown.clone(), reason)),
-            Put::Replaced => {
-                refused(self.shown.clone(), "another file has taken the place of the temporary one".to_owned())
-            }
+            Put::Replaced => refused(self.shown.clone(), "another file replaced the temporary file".to_owned()),
         })
     }
 
     fn put(&mut self, mode: u32, times: Option<(u32, u32)>) -> Result<(), Put> {
         let mut mode = mode;
         match found(&self.directory, &self.name)? {
-            // What is replaced keeps its mode, unless that of the other side is wanted, which comes with its times.
+            // A replaced file keeps its mode, unless the remote mode is preserved, which comes with its times.
             Some(Found::File) if times.is_none() => {
                 let stat = rustix::fs::statat(&*self.directory, &*self.name, AtFlags::SYMLINK_NOFOLLOW)?;
                 mode = stat.st_mode & 0o777;
@@ -497,7 +495,7 @@ impl Temporary {
             other => return Err(Put::Refused(in_the_way(other))),
         }
         settle(&self.file, Some(mode), times)?;
-        // The name may be known to the host, and a file that it sent be called like that.
+        // The host may know the name, and have sent a file with that name.
         let stat = rustix::fs::statat(&*self.directory, &*self.temporary, AtFlags::SYMLINK_NOFOLLOW)?;
         #[allow(clippy::unnecessary_cast, reason = "their types differ between systems")]
         if (stat.st_dev as u64, stat.st_ino as u64) != self.identity {
@@ -509,7 +507,7 @@ impl Temporary {
         Ok(())
     }
 
-    /// Removes it when it is dropped, even if it could be resumed.
+    /// Removes it on drop, even if it could be resumed.
     pub fn discard(mut self) {
         self.keep = false;
     }
@@ -523,11 +521,11 @@ impl Drop for Temporary {
     }
 }
 
-/// Why a finished file is not in its place.
+/// The reason why a finished file is not in its place.
 enum Put {
     Failed(Errno),
     Refused(String),
-    /// Its temporary name is that of another file.
+    /// Another file has its temporary name.
     Replaced,
 }
 
@@ -537,23 +535,23 @@ impl From<Errno> for Put {
     }
 }
 
-/// The mode that something gets here which has `mode` on the host: that without setuid and the like, and without what our user's
-/// umask takes from new files, unless it is to be preserved.
+/// Returns the local mode for a remote `mode`: without setuid and the like, and without the bits of the user's umask
+/// unless the mode is preserved.
 pub fn local_mode(mode: u32, preserve: bool) -> u32 {
     mode & 0o777 & if preserve { !0 } else { !umask() }
 }
 
-/// The bits of a mode that our user's umask takes from new files.
+/// Returns the mode bits that the user's umask clears.
 fn umask() -> u32 {
     static UMASK: OnceLock<u32> = OnceLock::new();
     *UMASK.get_or_init(|| {
-        // Asking the system for it means to change it, for all threads. Linux has another way.
+        // Asking the system for the umask means changing it for all threads. Linux has another way.
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let told = status.lines().find_map(|line| line.strip_prefix("Umask:"));
         if let Some(umask) = told.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok()) {
             return umask & 0o777;
         }
-        // What another thread makes in between is stricter than it would be, never the reverse.
+        // A file that another thread creates meanwhile gets a stricter mode, never a looser one.
         let umask = rustix::process::umask(Mode::RWXG | Mode::RWXO);
         rustix::process::umask(umask);
         #[allow(clippy::useless_conversion, reason = "its type differs between systems")]

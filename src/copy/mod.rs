@@ -1,4 +1,5 @@
-//! Copies of files and directories between here and the hosts: what both directions and both protocols (SFTP and SCP) share.
+//! Copies of files and directories between this machine and the hosts: what both directions and both protocols (SFTP
+//! and SCP) share.
 
 pub mod blocks;
 pub mod download_root;
@@ -23,15 +24,15 @@ use crate::events::host_error::HostError;
 use crate::ssh::channel::dialogue::Dialogue;
 use crate::system::open_files::Held;
 
-/// The end of a reason why something was not copied, of which `path` is kept to be gone on with.
+/// Returns the end of a reason that names the partial file at `path`, kept for resuming.
 fn kept_as(path: &str) -> String {
-    format!("; what has arrived is kept as {path}")
+    format!("; the received part is kept as {path}")
 }
 
-/// Files of a copy that was cut short that are named.
+/// Files that are named when a copy was cut short.
 const NAMED: usize = 3;
 
-/// The first of these files, and how many more there are; nothing without any.
+/// Returns the first of these files and how many more there are; `None` without any.
 fn some_of(mut files: impl Iterator<Item = String>) -> Option<String> {
     let mut names: Vec<String> = files.by_ref().take(NAMED).collect();
     let more = files.count();
@@ -41,47 +42,47 @@ fn some_of(mut files: impl Iterator<Item = String>) -> Option<String> {
     (!names.is_empty()).then(|| names.join(", "))
 }
 
-/// Bytes that the name of a file may have on every usual file system.
+/// Longest file name in bytes on every common file system.
 const NAME_MAX: usize = 255;
 
-/// What a copy takes along, and how.
+/// The options of a copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Directories are copied with all that is in them.
+    /// Copy directories with all their contents.
     pub recursive: bool,
-    /// Modes and times are those of the source, instead of what the umask and the clock say.
+    /// Keep the modes and times of the source.
     pub preserve: bool,
-    /// What has arrived is read back and compared by SHA-256 before it takes its place.
+    /// Read the copied data back and compare its SHA-256 before the file replaces the old one.
     pub checksum: bool,
-    /// What a copy that failed has left behind is continued; a failed copy leaves it behind.
+    /// Continue the partial files of a failed copy; keep the partial files of this one if it fails.
     pub resume: bool,
-    /// An existing file is written into, instead of being replaced when all has arrived.
+    /// Write into an existing file instead of replacing it once all data has arrived.
     pub inplace: bool,
 }
 
-/// What all hosts get.
+/// An upload: what all hosts get.
 #[derive(Debug)]
 pub struct Upload {
     /// The files and directories.
     pub sources: Arc<Sources>,
-    /// Where they go on the host, by the rules of scp; empty is the home directory.
+    /// The target on the host, by the rules of scp; empty is the home directory.
     pub target: Vec<u8>,
-    /// How.
+    /// The options.
     pub options: Options,
 }
 
-/// What is fetched from every host.
+/// A download: what is fetched from every host.
 #[derive(Debug)]
 pub struct Download {
-    /// The paths on the host; they may have wildcards, and begin with `~`.
+    /// The paths on the host; they may contain wildcards and start with `~`.
     pub remotes: Vec<Vec<u8>>,
-    /// The name below the host's own directory, or nothing for that directory itself.
+    /// The name below the host's own directory; `None` for that directory itself.
     pub target: Option<Vec<u8>>,
-    /// How.
+    /// The options.
     pub options: Options,
 }
 
-/// What is copied, and which way.
+/// The files of a copy and its direction.
 pub enum Copy {
     /// To the hosts.
     Upload(Arc<Upload>),
@@ -89,13 +90,13 @@ pub enum Copy {
     Download {
         /// What of each.
         download: Arc<Download>,
-        /// Into which directory, by the number of the host.
+        /// The target directory of each host, by its number.
         directories: Vec<PathBuf>,
     },
 }
 
 impl Copy {
-    /// What would be done for the host with this number, in words.
+    /// Describes in words what a copy would do for the host with this number.
     pub fn describe(&self, number: usize) -> String {
         match self {
             Copy::Upload(upload) => {
@@ -114,7 +115,7 @@ impl Copy {
         }
     }
 
-    /// The descriptors that it takes of ours.
+    /// Returns how many local descriptors it takes.
     pub fn held(&self) -> Held {
         match self {
             Copy::Upload(_) => Held { per_host: 0, besides: Sources::DESCRIPTORS },
@@ -122,10 +123,10 @@ impl Copy {
         }
     }
 
-    /// What is spoken with an SFTP server.
+    /// Returns the dialogue with an SFTP server.
     ///
     /// # Errors
-    /// The outcome, if the host's directory cannot be used.
+    /// The outcome if the host's directory cannot be used.
     pub fn over_sftp(&self, number: usize) -> Result<Box<dyn Dialogue>, Outcome> {
         Ok(match self {
             Copy::Upload(upload) => Box::new(Uploading::new(Arc::clone(upload))),
@@ -135,10 +136,10 @@ impl Copy {
         })
     }
 
-    /// What is spoken with scp, and how that is started.
+    /// Returns the dialogue with scp, and the command that starts it.
     ///
     /// # Errors
-    /// As of [`Copy::over_sftp`].
+    /// See [`Copy::over_sftp`].
     pub fn over_scp(&self, number: usize) -> Result<(Vec<u8>, Box<dyn Dialogue>), Outcome> {
         Ok(match self {
             Copy::Upload(upload) => {
@@ -153,28 +154,28 @@ impl Copy {
     }
 }
 
-/// The directory of a host.
+/// Returns the directory of a host.
 fn root(directories: &[PathBuf], number: usize) -> Result<DownloadRoot, Outcome> {
     DownloadRoot::open(&directories[number]).map_err(|error| HostError::from(error).into())
 }
 
-/// Directories that one host may send, before its tree is taken for one that never ends: where each has two more, even a few levels are
-/// as good as endless.
+/// Most directories that one host may send; a larger tree counts as endless: where each directory has two more, even a
+/// few levels are as good as endless.
 pub const MOST_DIRECTORIES: u64 = if cfg!(test) { 1 << 13 } else { 1 << 20 };
 
-/// What is said of a tree with more.
+/// Returns the message for a larger tree.
 pub fn endless() -> String {
-    format!("more than {MOST_DIRECTORIES} directories: is it a tree without an end?")
+    format!("more than {MOST_DIRECTORIES} directories: an endless tree?")
 }
 
-/// The name under which `name` is written until all of it has arrived, in the same directory: `.NAME.pssh-TAG`. Long names are
-/// cut, so that the result is still a valid one.
+/// Returns the name for `name` in the same directory until all of it has arrived: `.NAME.pssh-TAG`. Long names are cut
+/// so that the result stays valid.
 pub fn temporary_name(name: &[u8], tag: &str) -> Vec<u8> {
     let room = NAME_MAX.saturating_sub(".".len() + ".pssh-".len() + tag.len());
-    // Long names that differ only at their ends must not become one.
+    // Long names that differ only at their ends must stay different.
     let sum = if name.len() > room { format!("~{:08x}", fold(name)) } else { String::new() };
     let mut kept = name.len().min(room.saturating_sub(sum.len()));
-    // Some file systems take nothing but UTF-8: no character is cut in two.
+    // Some file systems accept only UTF-8: cut between characters.
     while kept < name.len() && kept > 0 && name[kept] & 0xc0 == 0x80 {
         kept -= 1;
     }
@@ -187,12 +188,12 @@ pub fn temporary_name(name: &[u8], tag: &str) -> Vec<u8> {
     temporary
 }
 
-/// A name as one number, the same in every run (FNV-1a).
+/// Hashes a name to the same number in every run (FNV-1a).
 fn fold(name: &[u8]) -> u32 {
     name.iter().fold(0x811c_9dc5, |sum, byte| (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
-/// Eight letters and digits that nobody can foresee, for a temporary name.
+/// Returns eight unpredictable letters and digits for a temporary name.
 pub fn random_tag() -> String {
     const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     // The keys of std's hash maps come from the system's random numbers.
@@ -200,7 +201,7 @@ pub fn random_tag() -> String {
     (0..8).map(|digit| char::from(DIGITS[(random >> (5 * digit)) as usize & 31])).collect()
 }
 
-/// How files are to be copied, if the user has said so to scp.
+/// The protocol, if the user chose one with scp's options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// scp's own (`-O`).

@@ -1,4 +1,4 @@
-//! The local files and directories that are copied to the hosts: found and checked before the first connection is made.
+//! The local files and directories of an upload: found and checked before the first connection.
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsStr;
@@ -20,32 +20,32 @@ use crate::text::message::reason;
 
 /// How many problems an error names; the rest is counted.
 const NAMED: usize = 5;
-/// Files that are kept open, and as many may be being read besides.
+/// Files kept open; as many more may be being read.
 const OPEN_FILES: usize = 16;
-/// Bytes that [`Sources::hash_some`] goes through at once: milliseconds.
+/// Bytes that [`Sources::hash_some`] hashes at once: milliseconds.
 const HASHED_AT_ONCE: u64 = 1024 * 1024;
 /// Levels of directories that are followed.
 const DEPTH: usize = 256;
-/// Files and directories that are copied at most: links can make a small tree endless.
+/// Most files and directories of a copy: links can make a small tree endless.
 const ENTRIES: usize = if cfg!(test) { 1 << 14 } else { 1 << 21 };
-/// Bytes of their paths at most.
+/// Most bytes of their paths.
 const PATHS: usize = 1 << 29;
-/// The largest file of which the system may give another size than it has: those of sysfs are said to have a page.
+/// The largest file whose size may be wrong: files of sysfs report a page.
 const PAGE: u64 = 64 * 1024;
-/// Bytes of a file whose contents the system makes as they are read, and of all of those.
+/// Most bytes of a file whose contents are generated on reading, and of all of those.
 const MADE: usize = 16 << 20;
 const ALL_MADE: usize = 64 << 20;
-/// What is wrong with a file that is not the one that was found.
-const CHANGED: &str = "it was changed while it was copied";
+/// The error for a file that is not the one that was found.
+const CHANGED: &str = "it changed while it was copied";
 
-/// What an entry is.
+/// The type of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A directory.
     Directory,
     /// A regular file.
     File {
-        /// Its bytes.
+        /// Its size in bytes.
         size: u64,
     },
 }
@@ -53,32 +53,32 @@ pub enum Kind {
 /// One file or directory to copy.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Where it goes below the target, `/` between components. The first is the name of its source on the command line: the last
-    /// component as it was written, or `.` where that names no entry of a directory (`.`, `..`, `/`): its contents go into
-    /// the target itself, then.
+    /// Its path below the target, `/` between components. The first is the name of its source on the command line: the
+    /// last component as written, or `.` if that names no entry of a directory (`.`, `..`, `/`): then its contents go
+    /// into the target itself.
     pub path: Vec<u8>,
-    /// Where it is here.
+    /// Its local path.
     pub local: PathBuf,
-    /// Its permission bits, within 0o777: setuid and the like do not travel.
+    /// Its permission bits, within 0o777: setuid and the like are not copied.
     pub mode: u32,
-    /// When it was last read, in seconds since 1970.
+    /// Access time, in seconds since 1970.
     pub accessed: u32,
-    /// When it was last written, in seconds since 1970.
+    /// Modification time, in seconds since 1970.
     pub modified: u32,
-    /// What it is.
+    /// Its type.
     pub kind: Kind,
-    /// Which source of the command line it belongs to, from 0.
+    /// The number of its source on the command line, from 0.
     pub source: usize,
 }
 
 impl Entry {
-    /// How many directories of the same source it is in.
+    /// Returns its depth below its source.
     pub fn depth(&self) -> usize {
         self.path.iter().filter(|byte| **byte == b'/').count()
     }
 }
 
-/// By what a file is known to be the one that was found, unchanged.
+/// Identifies a file as the one that was found, unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     device: u64,
@@ -98,7 +98,7 @@ impl Stamp {
     }
 }
 
-/// The SHA-256 of a file, as far as it was computed.
+/// The SHA-256 of a file so far.
 #[derive(Default)]
 struct Checksum {
     hashed: u64,
@@ -112,40 +112,40 @@ impl fmt::Debug for Checksum {
     }
 }
 
-/// Everything that is copied to every host.
+/// The files and directories copied to every host.
 #[derive(Debug)]
 pub struct Sources {
     entries: Vec<Entry>,
-    /// One for every entry, like all of the following.
+    /// One per entry, like all of the following.
     stamps: Vec<Stamp>,
     parents: Vec<Option<usize>>,
     checksums: Vec<Mutex<Checksum>>,
     /// The entries that are directories, by depth.
     directories: Vec<usize>,
-    /// The contents of files whose size is not what the system says: those of procfs and sysfs, by entry.
+    /// The contents of files with a wrong size, those of procfs and sysfs, by entry.
     made: HashMap<usize, Vec<u8>>,
     /// What was found and is not copied.
     skipped: Vec<Problem>,
     count: usize,
     total: u64,
     blocks: Blocks,
-    /// Open files, the one that was used last at the end.
+    /// Open files, the most recently used at the end.
     files: Mutex<VecDeque<(usize, Arc<File>)>>,
-    /// So many threads read from the disk at once.
+    /// Limits how many threads read from the disk at once.
     gate: Gate,
 }
 
 impl Sources {
-    /// Finds what `paths` name, with `recursive` also directories and all that is in them. Symbolic links are followed, as scp
-    /// does. Every file is opened once: what could not be read is known before the first connection.
+    /// Finds `paths`, with `recursive` also directories and all their contents. Symbolic links are followed, as in scp.
+    /// Every file is opened once: unreadable files are known before the first connection.
     ///
-    /// `option` is what a user asks with for what is `recursive`.
+    /// `option` is the option for `recursive`.
     ///
-    /// As with scp, the rest is copied where a directory contains what cannot be, and where a path names a special file, or a directory
-    /// without `recursive`: see [`Sources::with_skipped`].
+    /// As in scp, the rest is copied if part of a directory cannot be, and if a path names a special file, or a
+    /// directory without `recursive`: see [`Sources::with_skipped`].
     ///
     /// # Errors
-    /// Paths that name nothing that can be read, sources that would overwrite each other, and that nothing is left to be copied.
+    /// Paths that name nothing readable, sources that would overwrite each other, or nothing left to copy.
     pub fn find(paths: &[PathBuf], recursive: bool, option: Option<&'static str>) -> Result<Sources, SourcesError> {
         let mut walk = Walk { recursive, option, ..Walk::default() };
         for (source, path) in paths.iter().enumerate() {
@@ -184,33 +184,35 @@ impl Sources {
         })
     }
 
-    /// What is copied: parents before what is in them, otherwise by name, the sources as they stand on the command line.
+    /// Returns the entries: parents before their contents, otherwise by name, the sources in the order of the command
+    /// line.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// The entry of the directory that an entry is in; none for a source itself.
+    /// Returns the entry of an entry's parent directory; `None` for a source itself.
     pub fn parent(&self, entry: usize) -> Option<usize> {
         self.parents[entry]
     }
 
-    /// The entries that are directories, the deepest last.
+    /// Returns the entries that are directories, the deepest last.
     pub fn directories(&self) -> &[usize] {
         &self.directories
     }
 
-    /// A word that another version of a file would not have: made from its size and the time when it was last written.
+    /// Returns a tag that another version of a file would not have: made from its size and modification time.
     pub fn version(&self, entry: usize) -> String {
         let Stamp { size, modified: (seconds, nanoseconds), .. } = self.stamps[entry];
         format!("{size:x}-{seconds:x}.{nanoseconds:x}")
     }
 
-    /// How many sources the command line named.
+    /// Returns how many sources the command line named.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// `outcome` of a host that has got all that could be read here, or less: what was skipped was not copied to it either.
+    /// Adjusts the `outcome` of a host that got all readable sources, or less: skipped ones were not copied to it
+    /// either.
     pub fn with_skipped(&self, outcome: Outcome) -> Outcome {
         let Some(Problem { path, reason }) = self.skipped.first() else { return outcome };
         match outcome {
@@ -235,7 +237,7 @@ impl Sources {
         }
     }
 
-    /// What was found and is not copied, in words.
+    /// Describes what was found and is not copied.
     pub fn skipped(&self) -> Option<String> {
         let mut named: Vec<String> = self.skipped.iter().take(NAMED).map(Problem::to_string).collect();
         match self.skipped.len().saturating_sub(NAMED) {
@@ -245,24 +247,23 @@ impl Sources {
         (!named.is_empty()).then(|| named.join("; "))
     }
 
-    /// Descriptors that all hosts together take of ours at most, to read the files.
+    /// Returns the most descriptors that all hosts together use to read the files.
     pub const DESCRIPTORS: u64 = 2 * OPEN_FILES as u64;
 
-    /// The bytes of all files.
+    /// Returns the total size of all files.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// Appends exactly `length` bytes of a file, from `offset` on. What several hosts need is read from the disk once, as long as memory
-    /// for that lasts.
+    /// Appends exactly `length` bytes of a file, from `offset` on. Data that several hosts need is read from the disk
+    /// once, as long as memory for that suffices.
     ///
     /// # Errors
-    /// The file cannot be read, or is not the one that was found any more. Nothing is appended then.
+    /// The file cannot be read, or has changed since it was found. Nothing is appended then.
     pub fn read(&self, entry: usize, offset: u64, length: usize, out: &mut Vec<u8>) -> Result<(), String> {
         let before = out.len();
         let size = self.stamps[entry].size;
-        let end =
-            offset.checked_add(length as u64).filter(|end| *end <= size).ok_or("there are not so many bytes in it")?;
+        let end = offset.checked_add(length as u64).filter(|end| *end <= size).ok_or("it has fewer bytes")?;
         if let Some(made) = self.made.get(&entry) {
             out.extend_from_slice(&made[offset as usize..end as usize]);
             return Ok(());
@@ -286,10 +287,10 @@ impl Sources {
         Ok(())
     }
 
-    /// The SHA-256 of a file. It is computed once for all hosts; who needs it meanwhile waits.
+    /// Returns the SHA-256 of a file. It is computed once for all hosts; other threads that need it meanwhile wait.
     ///
     /// # Errors
-    /// As of [`Sources::read`].
+    /// See [`Sources::read`].
     pub fn checksum(&self, entry: usize) -> Result<[u8; 32], String> {
         let mut checksum = lock(&self.checksums[entry]);
         self.hash_up_to(entry, self.stamps[entry].size, &mut checksum)?;
@@ -297,12 +298,12 @@ impl Sources {
         Ok(*sum.get_or_insert_with(|| sha.take().unwrap_or_default().finish()))
     }
 
-    /// Gets on with the SHA-256 of a file, so that nobody has to wait for long when it is needed: by the bytes before `end` that are
-    /// missing, but not by many.
+    /// Continues the SHA-256 of a file, so that no host waits long when it is needed: with a limited number of the
+    /// missing bytes before `end`.
     pub fn hash_some(&self, entry: usize, end: u64) {
         let mut checksum = lock(&self.checksums[entry]);
         let end = end.min(checksum.hashed + HASHED_AT_ONCE).min(self.stamps[entry].size);
-        // Whoever needs the whole meets the same error.
+        // The thread that needs the whole meets the same error.
         let _ = self.hash_up_to(entry, end, &mut checksum);
     }
 
@@ -324,12 +325,12 @@ impl Sources {
         let file = self.open(entry)?;
         let mut block = vec![0; length];
         file.read_exact_at(&mut block, offset).map_err(|error| cut_short(&error))?;
-        // What was read counts only if the file did not change meanwhile.
+        // The data counts only if the file did not change meanwhile.
         self.check(entry, &file)?;
         Ok(block)
     }
 
-    /// An entry as an open file. Those of which more is to be read are kept open, but never many.
+    /// Opens an entry. Files with more to read are kept open, but only a few.
     fn open(&self, entry: usize) -> Result<Arc<File>, String> {
         let kept = {
             let mut files = lock(&self.files);
@@ -365,14 +366,14 @@ fn cut_short(error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::UnexpectedEof { CHANGED.to_owned() } else { reason(error) }
 }
 
-/// Opens a file that should be a regular one. One that has become a FIFO meanwhile does not make us wait.
+/// Opens a regular file. One that was replaced by a FIFO meanwhile does not make us wait.
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path)
 }
 
-/// The name that a source gets on the host.
+/// Returns the name of a source on the host.
 fn name_of(path: &Path) -> &OsStr {
-    // Path::components() would drop a `.` at the end: the bytes tell more.
+    // Path::components() would drop a `.` at the end: use the bytes.
     let bytes = path.as_os_str().as_bytes();
     let end = bytes.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
     let start = bytes[..end].iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
@@ -386,7 +387,7 @@ fn name_of(path: &Path) -> &OsStr {
 #[derive(Default)]
 struct Walk {
     recursive: bool,
-    /// What asks for that.
+    /// The option for that.
     option: Option<&'static str>,
     source: usize,
     entries: Vec<Entry>,
@@ -395,30 +396,30 @@ struct Walk {
     problems: Vec<Problem>,
     skipped: Vec<Problem>,
     made: HashMap<usize, Vec<u8>>,
-    /// Bytes that those have.
+    /// The size of those.
     all_made: usize,
-    /// The directories that the walk is in: device, inode, and their entry.
+    /// The parents of the current place: device, inode, and their entry.
     ancestors: Vec<(u64, u64, usize)>,
-    /// Where the walk is below the target.
+    /// The current place below the target.
     path: Vec<u8>,
     /// Bytes of the paths of all entries.
     bytes: usize,
-    /// Nothing more is looked at: there is too much.
+    /// Stop: there are too many.
     is_full: bool,
 }
 
 /// Why something is not copied.
 enum Refusal {
-    /// It is there, but of a kind that is not copied.
+    /// It exists, but its type is not copied.
     Kind(String),
     /// It is missing, or cannot be read.
     Unread(String),
-    /// It has no end, as far as we have looked.
+    /// It seems endless.
     TooMuch(String),
 }
 
 impl Walk {
-    /// Takes what is at `local`, and all that is in it, as `name`.
+    /// Adds the file or tree at `local` as `name`.
     fn take(&mut self, local: &Path, name: &OsStr) {
         if self.is_full {
             return;
@@ -467,16 +468,16 @@ impl Walk {
         Ok(())
     }
 
-    /// The contents of a file that has more or fewer bytes than its size says.
+    /// Returns the contents of a file with a wrong size.
     fn read_made(&mut self, mut file: File, metadata: &Metadata) -> Result<Option<Vec<u8>>, Refusal> {
         let size = metadata.len();
-        // One that takes no space may be made of nothing but holes, and has as many bytes then.
+        // One without blocks may consist of holes; then its size is right.
         if size > PAGE || size > 0 && metadata.blocks() > 0 {
             return Ok(None);
         }
         let mut made = Vec::new();
         let most = MADE.min(ALL_MADE - self.all_made);
-        // In whole pages: some give no other part of themselves.
+        // In whole pages: some files return data only at page borders.
         let mut page = vec![0; PAGE as usize];
         while made.len() <= most {
             match file.read(&mut page) {
@@ -490,7 +491,7 @@ impl Walk {
             return Ok(None);
         }
         if made.len() > most {
-            return Err(Refusal::Unread(format!("its size is given as {size} bytes, but it has more than {most}")));
+            return Err(Refusal::Unread(format!("its reported size is {size} bytes, but it has more than {most}")));
         }
         self.all_made += made.len();
         Ok(Some(made))
@@ -506,7 +507,7 @@ impl Walk {
             return Err(Refusal::Kind("a link makes this directory contain itself".to_owned()));
         }
         if self.ancestors.len() >= DEPTH {
-            return Err(Refusal::TooMuch(format!("more than {DEPTH} directories, one in the other")));
+            return Err(Refusal::TooMuch(format!("more than {DEPTH} nested directories")));
         }
         let list = fs::read_dir(local)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>();
         let mut names: Vec<_> = list?;
@@ -537,14 +538,14 @@ impl Walk {
         self.stamps.push(Stamp { size, ..Stamp::of(metadata) });
     }
 
-    /// Two sources with the same name: one would overwrite the other.
+    /// Finds two sources with the same name: one would overwrite the other.
     fn find_collisions(&mut self, paths: &[PathBuf]) {
         if paths.len() < 2 {
             return;
         }
         let mut owners: HashMap<&[u8], usize> = HashMap::new();
         for entry in &self.entries {
-            // What a source named `.` contains stands beside the other sources.
+            // The contents of a source named `.` are next to the other sources.
             let path = entry.path.strip_prefix(b"./").unwrap_or(&entry.path);
             if path == b"." || path.contains(&b'/') {
                 continue;
@@ -564,7 +565,7 @@ impl From<io::Error> for Refusal {
     }
 }
 
-/// One thing that cannot be copied.
+/// Something that cannot be copied.
 #[derive(Clone, Debug)]
 struct Problem {
     path: PathBuf,

@@ -1,4 +1,4 @@
-//! Whole copies with a peer that says anything: the state machines between what is read and what is written here.
+//! Whole copies with a peer that sends anything: the state machines between the parser and the local disk.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use crate::copy::{Download, Options, Upload};
 use crate::events::event::Outcome;
 use crate::ssh::channel::dialogue::{Dialogue, Say};
 
-/// Bytes that a copy of a few small files may say, whatever it hears: more is a loop.
+/// Most bytes that a copy of a few small files may send, whatever it receives: more is a loop.
 const MOST_SAID: usize = 4 << 20;
 
-/// What a byte says of how to copy.
+/// Copy options from a byte.
 fn options(byte: u8) -> Options {
     let bit = |place: u8| byte >> place & 1 == 1;
     Options { recursive: !bit(0), preserve: bit(1), checksum: bit(2), resume: bit(3), inplace: bit(4) }
 }
 
-/// The packets of a server, and what is none at the end.
+/// Splits the packets of a server, with the invalid rest at the end.
 fn packets(mut bytes: &[u8]) -> Vec<&[u8]> {
     let mut packets = Vec::new();
     while !bytes.is_empty() {
@@ -34,7 +34,7 @@ fn packets(mut bytes: &[u8]) -> Vec<&[u8]> {
     packets
 }
 
-/// Lets a peer say this, piece by piece, and then end.
+/// Feeds a dialogue this data, piece by piece, and then the end.
 fn play(dialogue: &mut dyn Dialogue, pieces: &[&[u8]], aborts: bool) -> Outcome {
     let (mut said, mut out) = (0, Vec::new());
     let mut talk = |dialogue: &mut dyn Dialogue| loop {
@@ -62,7 +62,7 @@ fn play(dialogue: &mut dyn Dialogue, pieces: &[&[u8]], aborts: bool) -> Outcome 
     dialogue.conclude(Outcome::Exited(0))
 }
 
-/// The names in a directory, and in those in it.
+/// Lists the names in a directory and in its subdirectories.
 fn names(directory: &Path) -> Vec<String> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
@@ -81,9 +81,9 @@ fn verdict(outcome: &Outcome) -> Verdict {
     }
 }
 
-/// Plays a download into a directory of its own, beside which nothing may change.
+/// Runs a download into a directory of its own; nothing next to it may change.
 ///
-/// `bytes` is what the host says: it may call its own files like our temporary ones.
+/// `bytes` is the host's data: it may name its own files like our temporary ones.
 fn download(options: Options, bytes: &[u8], play: impl FnOnce(Arc<Download>, DownloadRoot) -> Outcome) -> Verdict {
     let field = tempfile::tempdir().expect("a directory");
     let outside = field.path().join("outside");
@@ -103,7 +103,7 @@ fn download(options: Options, bytes: &[u8], play: impl FnOnce(Arc<Download>, Dow
     verdict(&outcome)
 }
 
-/// A download over SFTP. The first byte says how, the others are the server's.
+/// A download over SFTP. The first byte sets the options, the others are the server's.
 pub fn sftp_download(bytes: &[u8]) -> Verdict {
     let (first, bytes) = bytes.split_first().unwrap_or((&0, b""));
     download(options(*first), bytes, |download, place| {
@@ -112,7 +112,7 @@ pub fn sftp_download(bytes: &[u8]) -> Verdict {
     })
 }
 
-/// A download by scp. The first byte says how, the second how much is heard at once.
+/// A download by scp. The first byte sets the options, the second how much is received at once.
 pub fn scp_download(bytes: &[u8]) -> Verdict {
     let [first, size, bytes @ ..] = bytes else { return Ok(()) };
     download(options(*first), bytes, |download, place| {
@@ -121,7 +121,7 @@ pub fn scp_download(bytes: &[u8]) -> Verdict {
     })
 }
 
-/// Uploads, by SFTP or by scp. The first byte says how.
+/// Uploads, by SFTP or by scp. The first byte sets the options.
 pub fn uploads(bytes: &[u8]) -> Verdict {
     let (first, bytes) = bytes.split_first().unwrap_or((&0, b""));
     let options = options(*first & !1);

@@ -1,8 +1,8 @@
-//! One function for each reader of what others have written: the user's files and words, and what hosts send. cargo-fuzz calls them
+//! One function for each parser of foreign data: the user's files and words, and the hosts' data. cargo-fuzz calls them
 //! (`fuzz/`), and so do the unit tests here, with the same seeds. They are not part of the library.
 //!
-//! None may panic, take long or allocate much, whatever it is given; beyond that they check what has to hold of every answer. An
-//! `Err` is the message of the refusal.
+//! None may panic, take long or allocate much on any input; in addition they check properties of every result. An `Err`
+//! is the message of the refusal.
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
@@ -37,13 +37,13 @@ mod tests;
 
 pub use dialogues::{scp_download, sftp_download, uploads};
 
-/// What a reader makes of its input: nothing, or the message of its refusal.
+/// The result of a reader: nothing, or the message of its refusal.
 pub type Verdict = Result<(), String>;
 
 /// A reader.
 pub type Target = fn(&[u8]) -> Verdict;
 
-/// All readers, by the names that they have in `fuzz/`.
+/// All readers, by their names in `fuzz/`.
 pub const TARGETS: [(&str, Target); 19] = [
     ("hosts_file", hosts_file),
     ("nodes", nodes),
@@ -66,10 +66,10 @@ pub const TARGETS: [(&str, Target); 19] = [
     ("uploads", uploads),
 ];
 
-/// The most names that are made of a range here: making them takes time, and nothing else.
+/// Most names expanded from a range here: expanding takes only time.
 const NAMES: usize = 2000;
 
-/// A hosts file. What it says of its hosts, it says again when they are written (`--failed-to`).
+/// A hosts file. Writing its hosts (`--failed-to`) and reading them again gives the same.
 pub fn hosts_file(text: &[u8]) -> Verdict {
     let file = Path::new("/d/hosts");
     let hosts = hosts::of_text(file, text).map_err(|error| error.to_string())?;
@@ -84,7 +84,7 @@ pub fn hosts_file(text: &[u8]) -> Verdict {
     Ok(())
 }
 
-/// Lists of hosts, a line each: of `-w`, `--only`, `--exclude`, and the names in them.
+/// Lists of hosts, one per line: of `-w`, `--only`, `--exclude`, and the names in them.
 pub fn nodes(text: &[u8]) -> Verdict {
     let Ok(text) = std::str::from_utf8(text) else { return Ok(()) };
     let lists: Vec<String> = text.split('\n').map(str::to_owned).collect();
@@ -108,7 +108,7 @@ pub fn nodes(text: &[u8]) -> Verdict {
     Ok(())
 }
 
-/// Short texts of the command line, a line each: hosts, jump hosts, proxy commands, times, shell words.
+/// Short texts of the command line, one per line: hosts, jump hosts, proxy commands, times, shell words.
 pub fn words(text: &[u8]) -> Verdict {
     for line in text.split(|byte| *byte == b'\n') {
         let _ = (split::shell_words(OsStr::from_bytes(line)), split::rsync_words(OsStr::from_bytes(line)));
@@ -126,7 +126,7 @@ pub fn words(text: &[u8]) -> Verdict {
     Ok(())
 }
 
-/// A machine of nobody.
+/// A fake local machine.
 fn local() -> Local {
     Local {
         user: "me".to_owned(),
@@ -143,7 +143,7 @@ fn includes(text: &[u8]) -> bool {
     text.windows(b"include".len()).any(|word| word.eq_ignore_ascii_case(b"include"))
 }
 
-/// An ssh_config, and what it says of some hosts.
+/// An ssh_config, and its settings for some hosts.
 pub fn ssh_config(text: &[u8]) -> Verdict {
     if includes(text) {
         return Ok(());
@@ -156,7 +156,7 @@ pub fn ssh_config(text: &[u8]) -> Verdict {
     Ok(())
 }
 
-/// Options for ssh, a line each: those of `-O`, and lines of words as `-x` takes them; what comes of them is for a host.
+/// Options for ssh, one per line: those of `-O`, and lines of words as in `-x`; the result is applied to a host.
 pub fn ssh_options(text: &[u8]) -> Verdict {
     let config = Config::of_text(b"", Path::new("config"), local()).map_err(|error| error.to_string())?;
     let mut refusal = Ok(());
@@ -184,7 +184,7 @@ pub fn ssh_options(text: &[u8]) -> Verdict {
     refusal
 }
 
-/// A pattern, and then lines that it may stand for: of Include, of `--host-glob`, of a path on hosts.
+/// A pattern, and then lines to match: of Include, of `--host-glob`, of a path on hosts.
 pub fn include_pattern(text: &[u8]) -> Verdict {
     let mut lines = text.split(|byte| *byte == b'\n');
     let pattern = lines.next().unwrap_or_default();
@@ -198,7 +198,7 @@ pub fn include_pattern(text: &[u8]) -> Verdict {
     Ok(())
 }
 
-/// A known_hosts file, and what it says of some hosts.
+/// A known_hosts file, and its lines about some hosts.
 pub fn known_hosts(text: &[u8]) -> Verdict {
     const KEY: &[u8] = b"\0\0\0\x0bssh-ed25519\0\0\0 01234567890123456789012345678901";
     let known = KnownHosts::of_text(Path::new("known_hosts"), text);
@@ -206,14 +206,14 @@ pub fn known_hosts(text: &[u8]) -> Verdict {
         let entries = known.lookup(host, port);
         let _ = (entries.check(KEY), entries.key_types());
     }
-    // A line that cannot be used is passed over, and told.
+    // An unusable line is skipped and reported.
     match known.notes().first() {
         Some(note) => Err(note.to_string()),
         None => Ok(()),
     }
 }
 
-/// Values for hosts. The first byte says in which format, and how the command uses them.
+/// Values for hosts. The first byte selects the format, and how the command uses them.
 pub fn host_args(text: &[u8]) -> Verdict {
     let (kind, text) = text.split_first().unwrap_or((&b'0', b""));
     let file = ["rows.csv", "rows.tsv", "rows.json", "rows.jsonl", "rows"][usize::from(kind >> 1) % 5];
@@ -253,7 +253,7 @@ pub fn host_config(text: &[u8]) -> Verdict {
     Ok(())
 }
 
-/// The values for the places of a command.
+/// Placeholder values of a command.
 struct Given;
 
 impl Values for Given {
@@ -266,7 +266,7 @@ impl Values for Given {
     }
 }
 
-/// A command with places, a word on each line; the first line is the shell, if it is one.
+/// A command with placeholders, a word on each line; the first line is the shell, if it is one.
 pub fn template(text: &[u8]) -> Verdict {
     let mut lines = text.split(|byte| *byte == b'\n');
     let shell = Shell::named(OsStr::from_bytes(lines.next().unwrap_or_default())).unwrap_or_default();
@@ -283,13 +283,13 @@ pub fn keys(text: &[u8]) -> Verdict {
     ssh::fuzzing::private_key(text)
 }
 
-/// The key or certificate of a host, and what an agent answers.
+/// The key or certificate of a host, and an agent's answers.
 pub fn host_key(blob: &[u8]) -> Verdict {
     ssh::fuzzing::agent_answer(blob);
     ssh::fuzzing::host_key(blob)
 }
 
-/// What an SFTP server says to requests of every kind. The first byte is how much is heard at once.
+/// An SFTP server's replies to requests of every kind. The first byte is how much is received at once.
 pub fn sftp_replies(bytes: &[u8]) -> Verdict {
     let (size, bytes) = bytes.split_first().unwrap_or((&1, b""));
     let mut client = Client::new();
@@ -315,7 +315,7 @@ pub fn sftp_replies(bytes: &[u8]) -> Verdict {
     Ok(())
 }
 
-/// What scp says, a record on each line.
+/// scp's output, a record on each line.
 pub fn scp_records(bytes: &[u8]) -> Verdict {
     let mut refusal = Ok(());
     for line in bytes.split(|byte| *byte == b'\n') {
@@ -328,7 +328,7 @@ pub fn scp_records(bytes: &[u8]) -> Verdict {
     refusal
 }
 
-/// What a host prints, on a terminal: colours get through, and nothing else that a terminal acts on.
+/// A host's output on a terminal: only colours pass, and no other control sequences.
 pub fn terminal(bytes: &[u8]) -> Verdict {
     let mut shown = Vec::new();
     control_sequences::append(bytes, &mut shown);

@@ -12,7 +12,7 @@ use super::*;
 
 /// How often each reader is tried in each of the three ways, unless the variable says otherwise.
 const CASES: u32 = 300;
-/// Longer than any reader takes, even in a debug build on a busy machine, but for one that hangs.
+/// Longer than any reader takes, even in a debug build on a busy machine, unless it hangs.
 const LONGEST: Duration = Duration::from_secs(20);
 
 /// The seeds of a reader.
@@ -29,7 +29,7 @@ fn seeds(name: &str) -> Vec<(String, Vec<u8>)> {
     seeds
 }
 
-/// How a message begins: places in a file of this name, or one of these words. `None` where there is no file.
+/// The allowed starts of a message: places in a file of this name, or one of these words. `None` without a file.
 fn places(name: &str) -> Option<(&'static str, bool, &'static [&'static str])> {
     // The name, whether there is always a column, and what else a line may begin with.
     Some(match name {
@@ -38,7 +38,7 @@ fn places(name: &str) -> Option<(&'static str, bool, &'static [&'static str])> {
         "host_config" => ("hosts.toml", true, &["... and "]),
         "ssh_config" => ("config", true, &[]),
         "known_hosts" => ("known_hosts", false, &[]),
-        // A row that is missing has no line.
+        // A missing row has no line.
         "host_args" => (
             "rows",
             false,
@@ -79,7 +79,7 @@ fn names_place(name: &str, message: &str) -> bool {
     })
 }
 
-/// What a reader is tried with, shown as text.
+/// Formats a reader's input as text.
 #[derive(Clone)]
 struct Input(Vec<u8>);
 
@@ -89,7 +89,7 @@ impl std::fmt::Debug for Input {
     }
 }
 
-/// Lets a reader read, and judges what it says and how long it takes.
+/// Runs a reader, and checks its result and its time.
 fn try_one(name: &str, read: Target, input: &[u8]) -> Result<(), TestCaseError> {
     let begun = Instant::now();
     let verdict = catch_unwind(AssertUnwindSafe(|| read(input)));
@@ -98,17 +98,17 @@ fn try_one(name: &str, read: Target, input: &[u8]) -> Result<(), TestCaseError> 
     prop_assert!(took < LONGEST, "it took {took:?}");
     if let Err(message) = verdict {
         prop_assert!(names_place(name, &message), "the place is missing: {message}");
-        // Words of the command line may come back whole.
+        // Words of the command line may be quoted whole.
         let most = if places(name).is_some() { 16 << 10 } else { (16 << 10) + 8 * input.len() };
         prop_assert!(message.len() < most, "a message of {} bytes", message.len());
     }
     Ok(())
 }
 
-/// A change of a text: what is taken out at a place, and what is put there.
+/// A change of a text: a removed part, and what replaces it.
 type Edit = (prop::sample::Index, usize, Vec<u8>);
 
-/// What somebody who wants to do harm would put in.
+/// Typical hostile insertions.
 fn nasty() -> impl Strategy<Value = Vec<u8>> {
     let words: &[&[u8]] = &[
         b"",
@@ -160,7 +160,7 @@ fn nasty() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// A text with the edits made, one after the other.
+/// Returns a text with the edits applied, one after the other.
 fn edited(mut text: Vec<u8>, edits: &[Edit]) -> Vec<u8> {
     for (at, length, with) in edits {
         let at = at.index(text.len() + 1);
@@ -170,7 +170,7 @@ fn edited(mut text: Vec<u8>, edits: &[Edit]) -> Vec<u8> {
     text
 }
 
-/// The words of the seeds, and what stands between them.
+/// Returns the words of the seeds, and the text between them.
 fn words_of(seeds: &[(String, Vec<u8>)]) -> Vec<Vec<u8>> {
     let mut words = BTreeSet::new();
     for (_, seed) in seeds {
@@ -203,7 +203,7 @@ fn attack(name: &str) {
     let word = prop_oneof![4 => prop::sample::select(words_of(&seeds)), 1 => nasty()];
     let from_words = prop::collection::vec(word, 0..24).prop_map(|words| Input(words.concat()));
     let from_bytes = prop::collection::vec(any::<u8>(), 0..200).prop_map(Input);
-    // The same cases each time, so that whoever changes something else is not surprised; others where more are asked for.
+    // The same cases each time, so that unrelated changes do not fail; more cases use other seeds.
     let runner = || match asked {
         Some(_) => TestRunner::new(config.clone()),
         None => TestRunner::new_with_rng(config.clone(), TestRng::deterministic_rng(RngAlgorithm::ChaCha)),

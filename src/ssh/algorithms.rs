@@ -1,5 +1,5 @@
-//! The algorithms that are offered to a host in the key exchange: OpenSSH's lists in OpenSSH's order, cut to what this build of
-//! libssh2 has, and what ssh_config(5) makes of them. Also what both sides agreed on, and why they could not.
+//! The algorithms offered to a host in the key exchange: OpenSSH's lists in OpenSSH's order, limited to what this build
+//! of libssh2 has and adjusted by ssh_config(5). Also the agreed algorithms, and why an agreement failed.
 //!
 //! As with ssh(1), CBC ciphers and algorithms with SHA-1 are only offered where the configuration names them. hmac-sha1, which
 //! OpenSSH 9.2 still offers, is among them.
@@ -15,19 +15,19 @@ use crate::events::remedy::Remedy;
 use crate::ssh_config::{self, NoAlgorithm};
 use crate::system::quotation::said_names;
 
-/// Names of algorithms, the preferred ones first.
+/// Algorithm names, in order of preference.
 pub type Names = Arc<[&'static str]>;
 
-/// What is agreed on in a key exchange.
+/// A kind of algorithm that the key exchange agrees on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// How the keys are exchanged.
+    /// Key exchange methods.
     KeyExchange,
-    /// What the host signs with.
+    /// Host key algorithms.
     HostKey,
-    /// How packets are encrypted.
+    /// Ciphers.
     Cipher,
-    /// How packets are authenticated, where the cipher does not do it.
+    /// Message authentication codes, for ciphers without their own.
     Mac,
 }
 
@@ -45,7 +45,7 @@ impl Kind {
         }
     }
 
-    /// The same as `ssh -G` spells it.
+    /// Returns the keyword as `ssh -G` spells it.
     pub fn explained(self) -> &'static str {
         match self {
             Kind::KeyExchange => "kexalgorithms",
@@ -55,7 +55,7 @@ impl Kind {
         }
     }
 
-    /// As ssh(1) calls one of them.
+    /// Returns ssh(1)'s term for one of them.
     fn noun(self) -> &'static str {
         match self {
             Kind::KeyExchange => "key exchange method",
@@ -65,7 +65,7 @@ impl Kind {
         }
     }
 
-    /// OpenSSH's default ones, in its order (myproposal.h).
+    /// Returns OpenSSH's defaults, in its order (myproposal.h).
     fn defaults(self) -> &'static [&'static str] {
         match self {
             // The first is OpenSSH 10's; 9.2 has no algorithm with ML-KEM.
@@ -106,19 +106,19 @@ impl Kind {
         }
     }
 
-    /// Those that this build has.
+    /// Returns those that this build has.
     pub fn supported(self) -> &'static [&'static str] {
         &SUPPORTED[self as usize]
     }
 
-    /// The default ones that this build has.
+    /// Returns the defaults that this build has.
     fn offered(self) -> Names {
         Arc::clone(&OFFERED[self as usize])
     }
 }
 
 static SUPPORTED: LazyLock<[Vec<&'static str>; 4]> = LazyLock::new(|| {
-    // Without memory for a session there will be none to offer anything on.
+    // Without memory for a session there is none to offer them in.
     let session = ssh2::Session::new().ok();
     let of = |method| session.as_ref().and_then(|session| session.supported_algs(method).ok()).unwrap_or_default();
     let host_keys = of(MethodType::HostKey);
@@ -137,10 +137,10 @@ static OFFERED: LazyLock<[Names; 4]> = LazyLock::new(|| {
     })
 });
 
-/// The algorithms of one kind for a host with this list in its configuration, the preferred ones first.
+/// Selects the algorithms of one kind for a host with this list in its configuration, in order of preference.
 ///
 /// # Errors
-/// The list leaves none.
+/// The list selects none.
 pub fn offered<N>(kind: Kind, configured: Option<&ssh_config::Algorithms<N>>) -> Result<Names, NoAlgorithm> {
     let defaults = kind.offered();
     match configured {
@@ -149,13 +149,13 @@ pub fn offered<N>(kind: Kind, configured: Option<&ssh_config::Algorithms<N>>) ->
     }
 }
 
-/// What a host is offered in the key exchange.
+/// The algorithms offered to a host in the key exchange.
 pub struct Algorithms {
     /// KexAlgorithms.
     pub key_exchanges: Names,
-    /// HostKeyAlgorithms: those that are allowed.
+    /// HostKeyAlgorithms: the allowed ones.
     pub host_keys: Names,
-    /// Whether HostKeyAlgorithms gives their order, whatever is known of the host.
+    /// Whether HostKeyAlgorithms fixes their order, whatever is known of the host.
     pub orders_host_keys: bool,
     /// Ciphers.
     pub ciphers: Names,
@@ -168,15 +168,15 @@ pub struct Algorithms {
 }
 
 impl Algorithms {
-    /// Those of a host with these settings.
+    /// Selects those for a host with these settings.
     ///
     /// # Errors
-    /// A list leaves nothing to choose from; in words, with its place.
+    /// A list selects none; in words, with its place.
     pub fn of(set: &ssh_config::Settings) -> Result<Algorithms, String> {
         Ok(Algorithms {
             key_exchanges: chosen(Kind::KeyExchange, &set.kex_algorithms)?,
             host_keys: chosen(Kind::HostKey, &set.host_key_algorithms)?,
-            // As for ssh, + and - leave the order to us, and all else is one.
+            // As in ssh, + and - leave the order to pssh; every other list fixes it.
             orders_host_keys: (set.host_key_algorithms.value.as_ref())
                 .is_some_and(|list| !list.spec().starts_with(['+', '-'])),
             ciphers: chosen(Kind::Cipher, &set.ciphers)?,
@@ -186,7 +186,7 @@ impl Algorithms {
         })
     }
 
-    /// Those of a kind.
+    /// Returns those of a kind.
     pub fn names(&self, kind: Kind) -> &[&'static str] {
         match kind {
             Kind::KeyExchange => &self.key_exchanges,
@@ -208,7 +208,7 @@ fn chosen<N>(kind: Kind, setting: &ssh_config::Setting<Option<ssh_config::Algori
     })
 }
 
-/// What a configuration asks for and this build does not have: a line for each of its lists.
+/// Lists what a configuration requests and this build lacks: a line for each of its lists.
 pub fn notes(set: &ssh_config::Settings) -> Vec<String> {
     fn note<N>(
         keyword: &str,
@@ -229,7 +229,7 @@ pub fn notes(set: &ssh_config::Settings) -> Vec<String> {
     notes.into_iter().flatten().collect()
 }
 
-/// Names with the reasons why there is no such algorithm here, if there are any names.
+/// Formats names with the reasons why this build lacks them; `None` without names.
 fn reasons(names: &[&str]) -> Option<String> {
     let mut by_reason: Vec<(&str, Vec<&str>)> = Vec::new();
     for name in names {
@@ -244,10 +244,10 @@ fn reasons(names: &[&str]) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// What would help where SHA-1 is what is lacking.
+/// The remedy for missing SHA-1.
 pub const OLD_SERVERS: &str = "\"Old servers\" in README says how to build pssh with SHA-1";
 
-/// Why this build lacks an algorithm that OpenSSH has.
+/// Returns why this build lacks an algorithm that OpenSSH has.
 fn reason(name: &str) -> &'static str {
     match name {
         _ if name.starts_with("diffie-hellman-") && is_sha1(name) => "this build has no SHA-1 key exchanges",
@@ -259,8 +259,10 @@ fn reason(name: &str) -> &'static str {
         _ if name.starts_with("hmac-md5") => "this build has no MD5",
         _ if name.starts_with("ssh-dss") => "this build has no DSA",
         _ if name.starts_with("3des") => "this build has no 3DES",
-        _ if name.starts_with("sk-") || name.starts_with("webauthn-") => "pssh does not verify keys of security keys",
-        _ => "this build does not have it",
+        _ if name.starts_with("sk-") || name.starts_with("webauthn-") => {
+            "pssh does not verify signatures of security keys"
+        }
+        _ => "this build lacks it",
     }
 }
 
@@ -268,9 +270,9 @@ fn is_sha1(name: &str) -> bool {
     name.contains("-sha1") || name.starts_with("ssh-rsa")
 }
 
-/// What `session` has agreed on.
+/// Returns what `session` agreed on.
 pub fn agreed(session: &ssh2::Session) -> Option<Agreed> {
-    // libssh2's names of them are for ever, but not in the signature of `methods`.
+    // libssh2's names are static, but not in the signature of `methods`.
     let method = |kind: Kind, method| -> Option<&'static str> {
         let name = session.methods(method)?;
         kind.supported().iter().find(|supported| **supported == name).copied()
@@ -291,38 +293,38 @@ pub fn agreed(session: &ssh2::Session) -> Option<Agreed> {
     })
 }
 
-/// The compression that begins after the login; before it, libssh2 must not inflate what anybody may have sent.
+/// The compression that starts after the login; before it, libssh2 must not inflate data from an unauthenticated peer.
 const DELAYED: &str = "zlib@openssh.com";
 const UNCOMPRESSED: &str = "none";
-/// What is offered where the configuration wants compression.
+/// The offer if the configuration enables compression.
 pub const COMPRESSION: &str = "zlib@openssh.com,none";
-/// The MAC of a cipher that has its own, as ssh(1) calls it.
+/// ssh(1)'s name for the MAC of a cipher that authenticates.
 const IMPLICIT: &str = "<implicit>";
 
-/// Whether a cipher authenticates what it encrypts.
+/// Whether a cipher authenticates.
 fn is_aead(cipher: &str) -> bool {
     cipher.starts_with("chacha20-poly1305@") || cipher.contains("-gcm@")
 }
 
-/// Why there is nothing to agree on.
+/// A failed agreement.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Disagreement {
-    /// What both sides offer.
+    /// Both offers, in words.
     pub detail: String,
-    /// What would help.
+    /// The remedy.
     pub hint: Remedy,
 }
 
-/// Characters of a server's list in a message: what servers offer is not more, and a hostile one has to end somewhere.
+/// Most characters of a server's list in a message: real lists fit, and a hostile one is cut.
 const LONGEST_LIST: usize = 300;
 
-/// Finds out why a host that is offered `algorithms`, with `host_keys` in place of its own, has nothing in common with a server that
-/// has sent `opening` at the beginning: `None` if it has, or if that can't be known.
+/// Finds out why a host that is offered `algorithms`, with `host_keys` instead of its own, has nothing in common with a
+/// server that started with `opening`; `None` if it has, or if that is unknown.
 pub fn disagreement(algorithms: &Algorithms, host_keys: &[&'static str], opening: &[u8]) -> Option<Disagreement> {
     let theirs = super::opening::proposal(opening)?;
     let ours = |kind| if kind == Kind::HostKey { host_keys } else { algorithms.names(kind) };
     let common = |kind: Kind, theirs: &[&str]| ours(kind).iter().find(|name| theirs.contains(name)).copied();
-    // As in the message; to the server and from it.
+    // As in the message: to the server, and from it.
     let lists = [
         (Kind::KeyExchange, &theirs[0]),
         (Kind::HostKey, &theirs[1]),

@@ -23,46 +23,47 @@ pub struct Destination {
     pub user: String,
     /// The name and port under which the host's key is known (HostKeyAlias, which has no port of its own).
     pub key_name: (String, u16),
-    /// The methods of authentication that are tried, in this order.
+    /// The authentication methods, in order of preference.
     pub methods: Vec<Method>,
-    /// What its key is checked with, and what there is to log in with.
+    /// What checks its key, and what logs in.
     pub credentials: Arc<Credentials>,
     /// How long TCP connection, banner, key exchange and authentication may take together.
     pub connect_timeout: Duration,
-    /// How it is found out that the host has vanished.
+    /// How to detect that the host has vanished.
     pub keepalive: Keepalive,
-    /// The fewest bits that an RSA host key may have (RequiredRSASize).
+    /// The minimum size in bits of an RSA host key (RequiredRSASize).
     pub rsa_bits: u32,
-    /// Whether its key is not checked if it is this machine (NoHostAuthenticationForLocalhost, without a HostKeyAlias).
+    /// Whether to skip the host key check if the host is this machine (NoHostAuthenticationForLocalhost, without a
+    /// HostKeyAlias).
     pub trusts_loopback: bool,
-    /// Which addresses of the name are connected to.
+    /// The allowed address families.
     pub family: ssh_config::AddressFamily,
-    /// The address to connect from.
+    /// The local address to connect from.
     pub bind: Option<SocketAddr>,
-    /// How often the host is tried, in all, if that is said of it (ConnectionAttempts).
+    /// How often to try the host in total, if set for it (ConnectionAttempts).
     pub attempts: Option<u32>,
-    /// The pause between two attempts, if that is said of it.
+    /// The pause between two attempts, if set for it.
     pub retry_delay: Option<Duration>,
-    /// Whether what is done for it is to be told (LogLevel VERBOSE and beyond).
+    /// Whether to report every step (LogLevel VERBOSE and beyond).
     pub is_verbose: bool,
-    /// How long the command may run; `None` is as long as it likes.
+    /// Time limit of the command; `None` for no limit.
     pub command_timeout: Option<Duration>,
-    /// How long the command's output may be silent; `None` is as long as it likes.
+    /// Longest silence of the command's output; `None` for no limit.
     pub silence_timeout: Option<Duration>,
-    /// What it is offered in the key exchange.
+    /// The algorithms offered in the key exchange.
     pub algorithms: Algorithms,
-    /// How the host is reached, if not directly. Of a jump host, this counts where no other is before it.
+    /// The proxy, if any. For a jump host, this applies only to the first one.
     pub proxy: Option<Proxy>,
-    /// Whether its session is to be as small as it can be ([`Settings::saves_memory`](crate::plan::settings::Settings::saves_memory)).
+    /// Whether its session saves memory ([`Settings::saves_memory`](crate::plan::settings::Settings::saves_memory)).
     pub saves_memory: bool,
-    /// What is asked of it before a command. A jump host is asked nothing.
+    /// The channel requests before a command. A jump host gets none.
     pub requests: Requests,
-    /// As the user has written it, of a jump host.
+    /// The jump host as the user wrote it.
     pub hop: Option<Hop>,
 }
 
 impl fmt::Display for Destination {
-    /// `user@host[:port]`, the port if it is not the usual one.
+    /// Formats `user@host[:port]`, with the port if it is not the default.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, port) = self.shown();
         write_entry(f, Some(&self.user), name, port)
@@ -70,7 +71,7 @@ impl fmt::Display for Destination {
 }
 
 impl Destination {
-    /// The name and the port, if it is not the usual one, as messages have them: those of a jump host as the user has written them.
+    /// Formats name and port, if it is not the default, for messages; a jump host as the user wrote it.
     pub fn shown(&self) -> (&str, Option<u16>) {
         match &self.hop {
             Some(hop) => (&hop.name, hop.port.filter(|port| *port != DEFAULT_PORT)),
@@ -78,13 +79,13 @@ impl Destination {
         }
     }
 
-    /// The port, if it is not the usual one.
+    /// Returns the port if it is not the default.
     pub fn unusual_port(&self) -> Option<u16> {
         (self.port != DEFAULT_PORT).then_some(self.port)
     }
 }
 
-/// A way to authenticate (RFC 4252 section 5).
+/// An authentication method (RFC 4252 section 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
     /// A key or certificate (RFC 4252 section 7).
@@ -96,10 +97,10 @@ pub enum Method {
 }
 
 impl Method {
-    /// The methods in the order in which they are tried: ssh(1)'s (ssh_config(5), PreferredAuthentications).
+    /// The methods in ssh(1)'s order (ssh_config(5), PreferredAuthentications).
     pub const PREFERRED: [Method; 3] = [Method::PublicKey, Method::KeyboardInteractive, Method::Password];
 
-    /// Its name in the protocol.
+    /// Returns its name in the protocol.
     pub fn name(self) -> &'static str {
         match self {
             Method::PublicKey => "publickey",
@@ -109,5 +110,5 @@ impl Method {
     }
 }
 
-/// The port of SSH (RFC 4253 section 4.1).
+/// The default SSH port (RFC 4253 section 4.1).
 pub(crate) const DEFAULT_PORT: u16 = 22;

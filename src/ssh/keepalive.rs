@@ -1,11 +1,12 @@
-//! Finding out a peer that has vanished. Silence alone is no sign of it: a command may say nothing for hours, and many appliances
-//! answer no keepalive at all.
+//! Detects a peer that has vanished. Silence alone does not prove it: a command may print nothing for hours, and many
+//! appliances answer no keepalive.
 //!
-//! * ServerAliveInterval of ssh_config(5), where it is set, counts as for ssh(1): so many questions without an answer end the session.
-//! * By default a question is asked after a few seconds of silence. A peer that answers it is asked again as long as it is silent, and has
-//!   vanished once it stops answering. A peer that does not answer is not asked again, and not judged by that.
-//! * TCP itself asks an idle peer (TCPKeepAlive, with the times of [`TCP`]). What is on its way to a peer keeps TCP from asking, so
-//!   after a long silence the age of the last acknowledgement decides. A host behind a jump host has no TCP connection with us.
+//! * ServerAliveInterval of ssh_config(5), if set, works as in ssh(1): this many unanswered keepalives end the session.
+//! * By default a keepalive is sent after a few seconds of silence. A peer that answers gets more while it is silent,
+//!   and has vanished once it stops answering. A peer that does not answer gets no more, and is not judged by that.
+//! * TCP itself probes an idle peer (TCPKeepAlive, with the times of [`TCP`]). Unacknowledged data stops these probes,
+//!   so after a long silence the age of the last acknowledgement decides. A host behind a jump host has no TCP connection
+//!   with us.
 
 use std::time::{Duration, Instant};
 
@@ -15,71 +16,71 @@ use crate::events::event::Outcome;
 use crate::events::host_error::HostError;
 use crate::system::poll::catching_up;
 
-/// How a peer that has vanished is found out.
+/// How to detect a peer that has vanished.
 #[derive(Clone, Copy, Debug)]
 pub struct Keepalive {
-    /// After this time without anything from the peer it is asked for a sign of life; zero is never.
+    /// The silence before a keepalive; zero disables it.
     pub interval: Duration,
-    /// How many questions in a row may stay without an answer.
+    /// Most unanswered keepalives in a row.
     pub count: u32,
-    /// Whether the user has set the interval, so that questions count against a peer that has never answered one.
+    /// Whether the user set the interval, so that keepalives count against a peer that has never answered one.
     pub is_configured: bool,
-    /// Whether TCP is asked, too (TCPKeepAlive).
+    /// Whether TCP probes, too (TCPKeepAlive).
     pub tcp: bool,
 }
 
-/// The times of TCP's own questions (tcp(7)): a vanished peer is found out two minutes after it was last heard of.
+/// The times of TCP's probes (tcp(7)): a vanished peer is detected two minutes after its last packet.
 pub struct TcpTimes {
-    /// How long a connection is idle before the first.
+    /// Idle time before the first.
     pub idle: Duration,
-    /// The time between two.
+    /// The interval.
     pub interval: Duration,
-    /// How many stay without an answer before the connection has ended.
+    /// Unanswered probes before the connection has ended.
     pub count: u32,
 }
 
 /// See [`TcpTimes`].
 pub const TCP: TcpTimes = TcpTimes { idle: Duration::from_secs(60), interval: Duration::from_secs(15), count: 4 };
-/// How long no packet of TCP may have come from a peer, if it is asked as [`TCP`] says.
+/// The silence of TCP that proves a vanished peer, with the probes of [`TCP`].
 const VANISHED: Duration = Duration::from_secs(120);
-/// How soon TCP is looked at again after that.
+/// The interval of checking TCP after that.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
-/// After this silence a peer is asked the first time, to learn whether it answers.
+/// The silence before the first keepalive, which shows whether the peer answers.
 const FIRST: Duration = Duration::from_secs(5);
 
-/// The questions so far.
+/// The keepalives of a session.
 pub struct Pulse {
     keepalive: Keepalive,
-    /// When the peer was last heard, or somebody came to depend on it.
+    /// When the peer was last heard, or a job started to depend on it.
     since: Instant,
-    /// How many questions were due since then.
+    /// How many keepalives were due since then.
     asked: u32,
-    /// When the last of them was.
+    /// When the last of them was due.
     asked_at: Option<Instant>,
-    /// Since when it looks as if the peer has vanished, as long as something that has come may still be on the way to us.
+    /// Since when the peer seems to have vanished, while received data may still be on its way to us.
     doubt: Option<Instant>,
-    /// How often TCP was looked at since then.
+    /// How often TCP was checked since then.
     looked: u32,
-    /// Whether a question was ever asked.
+    /// Whether a keepalive was ever sent.
     has_asked: bool,
     /// Whether one was ever answered.
     answers: bool,
 }
 
-/// What is to be done now.
+/// The next action.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Nothing,
-    /// Ask the peer for a sign of life.
+    /// Send a keepalive.
     Ask,
-    /// Look when TCP last heard of the peer.
+    /// Check when TCP last heard the peer.
     Look,
-    /// The peer has vanished, and was silent for so long.
+    /// The peer has vanished, after this silence.
     Vanished(Duration),
 }
 
 impl Pulse {
-    /// No question yet.
+    /// Starts without a keepalive.
     pub fn new(keepalive: Keepalive) -> Pulse {
         Pulse {
             keepalive,
@@ -93,7 +94,7 @@ impl Pulse {
         }
     }
 
-    /// Nobody has depended on the peer until now.
+    /// Restarts the silence: until now no job depended on the peer.
     pub fn rest(&mut self) {
         self.hear(Instant::now());
     }
@@ -103,11 +104,11 @@ impl Pulse {
         (self.asked_at, self.doubt) = (None, None);
     }
 
-    /// How long the peer of `session` has been silent, if it has vanished; asks it for a sign of life where it is time to. Call it when
-    /// all that has come is read, as far as the `carrier`, if there is one, has handed it on.
+    /// Returns how long the peer of `session` has been silent, if it has vanished; sends a keepalive when it is time
+    /// to. Call it when all received data is read, as far as the `carrier`, if there is one, has passed it on.
     pub fn vanished(&mut self, session: &Session, carrier: Option<&dyn Carrier>) -> Option<Duration> {
         let heard = session.last_heard();
-        // libssh2 keeps the answers for ever if nobody takes them.
+        // libssh2 would keep the answers forever.
         if heard > self.since && self.has_asked && session.link().take_answers() {
             self.answers = true;
         }
@@ -116,7 +117,7 @@ impl Pulse {
             Step::Vanished(silent) => self.has_no_doubt(carrier).then_some(silent),
             Step::Look => session.tcp_silence().filter(|silent| *silent >= VANISHED),
             Step::Ask => {
-                // A peer that takes no more data need not be asked: what is on its way to it asks already.
+                // A peer that accepts no more data needs no keepalive: the data in flight serves as one.
                 if session.takes_data() {
                     session.ask_alive();
                     self.has_asked = true;
@@ -126,8 +127,8 @@ impl Pulse {
         }
     }
 
-    /// Whether nothing that has come can still be on its way to us. The first look says no: whoever was stopped may have read last
-    /// before that.
+    /// Whether no received data can still be on its way to us. The first check says no: a process that was stopped may
+    /// have read last before that.
     fn has_no_doubt(&mut self, carrier: Option<&dyn Carrier>) -> bool {
         let now = Instant::now();
         let Some(since) = self.doubt else {
@@ -138,14 +139,14 @@ impl Pulse {
         now > since && arrived_until(carrier) > since || now.duration_since(since) >= catching_up(due, since)
     }
 
-    /// The same as the outcome of a job.
+    /// Returns the outcome of a job with this peer.
     pub fn check(&mut self, session: &Session, carrier: Option<&dyn Carrier>) -> Option<Outcome> {
         let silent = self.vanished(session, carrier)?;
         let detail = format!("no sign of life from the host for {} s", silent.as_secs());
         Some(HostError::Lost { detail, hint: None }.into())
     }
 
-    /// When there is something to do next, unless the peer says something before.
+    /// Returns the next due time if the peer stays silent.
     pub fn due(&self, session: &Session) -> Option<Instant> {
         let heard = session.last_heard();
         if heard > self.since {
@@ -193,32 +194,33 @@ impl Pulse {
         Step::Ask
     }
 
-    /// Whether questions without an answer count against the peer. As for ssh: after `count` of them, the next one would be too many.
+    /// Whether unanswered keepalives count against the peer. As in ssh: after `count` of them, the next one would be
+    /// too many.
     fn counts(&self) -> bool {
         let Keepalive { interval, is_configured, .. } = self.keepalive;
         (is_configured || self.answers) && !interval.is_zero()
     }
 
-    /// What the next interval counts from. Each question has an interval to be answered in, also if it was asked late: a stop of ours
-    /// is no silence of the peer.
+    /// Returns the start of the next interval. Each keepalive has an interval for its answer, even if it was sent late:
+    /// a pause of ours is not silence of the peer.
     fn base(&self) -> Instant {
         self.asked_at.unwrap_or(self.since)
     }
 
-    /// When the next question is due where they count, or the peer has vanished.
+    /// Returns when the next keepalive is due if they count, or the peer has vanished.
     fn next_interval(&self) -> Option<Instant> {
         self.base().checked_add(self.keepalive.interval)
     }
 
-    /// When a peer is asked of which it is not known whether it answers.
+    /// Returns when to send a keepalive to a peer that may not answer.
     fn first_due(&self) -> Option<Instant> {
         let Keepalive { interval, is_configured, .. } = self.keepalive;
-        // A peer that took no data could not be asked before.
+        // A peer that accepted no data could not be sent one before.
         let is_unknown = !interval.is_zero() && !is_configured && !self.answers && !self.has_asked;
         is_unknown.then(|| self.since + FIRST + LOOK_AGAIN.saturating_mul(self.asked))
     }
 
-    /// The silence after which TCP is looked at, if it was so many times before.
+    /// Returns the silence before checking TCP, after this many checks.
     fn look_after(&self, looked: u32) -> Option<Duration> {
         self.keepalive.tcp.then(|| VANISHED + LOOK_AGAIN.saturating_mul(looked))
     }
@@ -231,7 +233,7 @@ mod tests {
     const DEFAULT: Keepalive =
         Keepalive { interval: Duration::from_secs(30), count: 3, is_configured: false, tcp: true };
 
-    /// What is done in so many seconds in which the peer says nothing, and when, in seconds.
+    /// Lists the actions in this many seconds of silence, with their times in seconds.
     fn silence(pulse: &mut Pulse, seconds: u64) -> Vec<(u64, Step)> {
         let start = pulse.since;
         let mut steps = Vec::new();

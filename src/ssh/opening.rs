@@ -1,19 +1,19 @@
-//! What a server says before anything is encrypted, which libssh2 does not pass on: the algorithms that it offers, for messages, and its
+//! The unencrypted start of a server's data, which libssh2 does not pass on: its algorithms, for messages, and its
 //! signature of the key exchange, for agents.
 
 use super::wire::WireReader;
 
 /// The number of SSH_MSG_KEXINIT (RFC 4253 section 12).
 const KEXINIT: u8 = 20;
-/// How many lists of names are in it.
+/// How many name lists it contains.
 const LISTS: usize = 10;
-/// The number of SSH_MSG_NEWKEYS: what follows is encrypted.
+/// The number of SSH_MSG_NEWKEYS: encrypted data follows.
 const NEWKEYS: u8 = 21;
 /// The numbers of SSH_MSG_KEXDH_REPLY and SSH_MSG_KEX_ECDH_REPLY (RFC 5656 section 7.1), and of SSH_MSG_KEX_DH_GEX_REPLY (RFC 4419
 /// section 5).
 const REPLIES: [u8; 2] = [31, 33];
 
-/// The lists of names of a server's SSH_MSG_KEXINIT (RFC 4253 section 7.1) in what it has sent first.
+/// Returns the name lists of a server's SSH_MSG_KEXINIT (RFC 4253 section 7.1) in its first data.
 pub fn proposal(opening: &[u8]) -> Option<[Vec<&str>; LISTS]> {
     let mut packets = Packets::of(opening)?;
     let (_, mut reader) = packets.find(|(kind, _)| *kind == KEXINIT)?;
@@ -27,8 +27,8 @@ pub fn proposal(opening: &[u8]) -> Option<[Vec<&str>; LISTS]> {
     Some(lists)
 }
 
-/// The server's signature of the key exchange in what it has sent first, made with `host_key` (RFC 4253 section 8). libssh2 has verified
-/// the one that it took; whether this is that one is up to whoever relies on it.
+/// Returns the server's signature of the key exchange in its first data, made with `host_key` (RFC 4253 section 8).
+/// libssh2 has verified the one it read; the caller must check that this is the same.
 pub fn signature<'a>(opening: &'a [u8], host_key: &[u8]) -> Option<&'a [u8]> {
     let replies = Packets::of(opening)?.take_while(|(kind, _)| *kind != NEWKEYS);
     replies.filter(|(kind, _)| REPLIES.contains(kind)).find_map(|(_, mut reply)| {
@@ -37,7 +37,7 @@ pub fn signature<'a>(opening: &'a [u8], host_key: &[u8]) -> Option<&'a [u8]> {
     })
 }
 
-/// The packets that follow the lines up to a server's identification: their numbers, and what follows these.
+/// Returns the packets after a server's identification: their numbers and contents.
 struct Packets<'a>(WireReader<'a>);
 
 impl<'a> Packets<'a> {
@@ -64,8 +64,8 @@ impl<'a> Iterator for Packets<'a> {
     }
 }
 
-/// Whether a name among the key exchanges is no method of one, but says what else the server can (RFC 8308 section 2.1 and strict key
-/// exchange of OpenSSH's PROTOCOL).
+/// Whether a name in the list of key exchange methods announces an extension instead (RFC 8308 section 2.1 and strict
+/// key exchange of OpenSSH's PROTOCOL).
 fn is_marker(name: &str) -> bool {
     name.starts_with("ext-info-") || name.starts_with("kex-strict-")
 }
@@ -112,7 +112,7 @@ mod tests {
         let after = |packets: &[Vec<u8>]| [b"SSH-2.0-x\r\n".to_vec(), packets.concat()].concat();
         let good = reply(31, &[b"key", b"value", b"signature"]);
         assert_eq!(signature(&after(std::slice::from_ref(&good)), b"key"), Some(&b"signature"[..]));
-        // A group exchange: its group has the number of other methods' replies.
+        // In a group exchange, the group has the number of other methods' replies.
         let exchange = after(&[reply(31, &[b"prime", b"generator"]), reply(33, &[b"key", b"value", b"of gex"])]);
         assert_eq!(signature(&exchange, b"key"), Some(&b"of gex"[..]));
         let others = [

@@ -33,17 +33,17 @@ use crate::system::terminal::Terminal;
 
 /// libssh2.h: LIBSSH2_ERROR_SOCKET_DISCONNECT, also for a server that says SSH_MSG_DISCONNECT.
 pub const SOCKET_DISCONNECT: ErrorCode = ErrorCode::Session(-13);
-/// What sshd says instead of its banner when it has too many connections to take another: MaxStartups and, since OpenSSH
+/// sshd's line instead of its banner when it has too many connections to accept another: MaxStartups and, since OpenSSH
 /// 9.8, PerSourcePenalties of sshd_config(5).
 const BUSY_WORDS: [&str; 2] = ["Exceeded MaxStartups", "Not allowed at this time"];
-/// Lines of a server's banners that are told.
+/// Lines of a server's banners that are reported.
 const MOST_BANNER_LINES: usize = 40;
-/// How soon to look again when libssh2 wants to wait but does not say for which direction.
+/// How soon to try again when libssh2 would block but does not say for which direction.
 const UNDIRECTED_PAUSE: Duration = Duration::from_millis(10);
 
-/// Why a call of libssh2 was not brought to its end.
+/// Why a call of libssh2 was interrupted.
 pub enum Stop {
-    /// The job is over: cancelled or out of time.
+    /// The job has ended: cancelled or out of time.
     Job(Outcome),
     /// libssh2 failed.
     Ssh(Error),
@@ -55,17 +55,17 @@ pub struct Driver<'a> {
     socket: BorrowedFd<'a>,
     link: &'a Link,
     in_bits: bool,
-    /// How often a step is repeated although nothing has come.
+    /// How often a step is repeated although nothing was received.
     pause: Option<Duration>,
 }
 
 impl<'a> Driver<'a> {
-    /// Has no more read than the answer that is awaited, and maybe the beginning of what follows: see [`Link::read`].
+    /// Reads no more than the awaited answer, and perhaps the start of what follows: see [`Link::read`].
     pub fn in_bits(self) -> Driver<'a> {
         Driver { in_bits: true, ..self }
     }
 
-    /// Repeats a step so often although nothing has come.
+    /// Repeats a step this often although nothing was received.
     pub fn waking_every(self, pause: Duration) -> Driver<'a> {
         Driver { pause: Some(pause), ..self }
     }
@@ -75,7 +75,7 @@ impl<'a> Driver<'a> {
         self.session
     }
 
-    /// What is known of its socket.
+    /// Returns the state of its socket.
     pub fn link(&self) -> &'a Link {
         self.link
     }
@@ -85,10 +85,10 @@ impl<'a> Driver<'a> {
         self.socket
     }
 
-    /// Calls `step` until it does not want to wait any more.
+    /// Calls `step` until it no longer would block.
     ///
     /// # Errors
-    /// libssh2 failed, or the job is over.
+    /// libssh2 failed, or the job has ended.
     pub fn drive<T>(
         &mut self,
         watch: &Watch<'_>,
@@ -101,14 +101,14 @@ impl<'a> Driver<'a> {
             match done {
                 Err(error) if ffi::would_block(&error) => {
                     if self.link.is_full() {
-                        // Nothing is given out here that would make room.
+                        // No data is returned here that would make room.
                         self.link.give_up_memory();
                     }
                     if let Some(why) = self.link.given_up() {
                         return Err(Stop::Ssh(why.error()));
                     }
                     if self.link.is_dead() {
-                        // It looks to libssh2 as if it had to wait.
+                        // To libssh2 it looks like waiting.
                         return Err(Stop::Ssh(Error::new(SOCKET_DISCONNECT, "the connection ended")));
                     }
                     let mut flags = directions(self.session);
@@ -124,7 +124,7 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// What the socket has to be ready for before libssh2 can go on.
+/// Returns what libssh2 waits for on the socket.
 fn directions(session: &ssh2::Session) -> PollFlags {
     match session.block_directions() {
         BlockDirections::None => PollFlags::empty(),
@@ -134,23 +134,23 @@ fn directions(session: &ssh2::Session) -> PollFlags {
     }
 }
 
-/// What all sessions of a run share: read or listed once, before the first connection.
+/// State that all sessions of a run share: read or listed once, before the first connection.
 pub struct Credentials {
     /// The known host keys.
     pub known_hosts: Arc<KnownHosts>,
-    /// What else is asked for them (KnownHostsCommand).
+    /// The command for further ones (KnownHostsCommand).
     pub known_hosts_command: Option<CommandTemplate>,
-    /// What to do with a key that is not among them.
+    /// What to do with an unknown key.
     pub host_key_check: HostKeyCheck,
-    /// The host keys that are not accepted even if they are (RevokedHostKeys).
+    /// Host keys that are refused even if known (RevokedHostKeys).
     pub revoked_host_keys: Option<Arc<RevokedKeys>>,
     /// The keys to authenticate with.
     pub identities: Arc<Identities>,
     /// The password to authenticate with.
     pub password: Option<Arc<Secret>>,
-    /// Which questions it answers, besides those that are known to ask for it.
+    /// Questions that it answers in addition to those known to ask for it.
     pub password_prompt: Option<PromptPattern>,
-    /// Where a host's own questions are asked.
+    /// The terminal for a host's own questions.
     pub terminal: Arc<Terminal>,
 }
 
@@ -165,7 +165,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects to `host` at one of `addresses` and authenticates. What is worth knowing goes to `note`.
+    /// Connects to `host` at one of `addresses` and authenticates. Notes for `-v` go to `note`.
     ///
     /// # Errors
     /// The outcome of the job: how far it came and why no further.
@@ -186,7 +186,7 @@ impl Session {
     /// Makes a session of a connected, non-blocking stream socket: the end of a TCP connection or of a tunnel.
     ///
     /// # Errors
-    /// As of [`Session::connect`].
+    /// See [`Session::connect`].
     pub fn over(
         socket: Arc<OwnedFd>,
         host: &Destination,
@@ -195,7 +195,7 @@ impl Session {
     ) -> Result<Session, Outcome> {
         watch.milestones().reached = Some(Instant::now());
         let mut session = ssh2::Session::new().map_err(|error| HostError::Local {
-            doing: "making an SSH session",
+            doing: "creating an SSH session",
             detail: error.message().to_owned(),
             hint: None,
         })?;
@@ -245,12 +245,12 @@ impl Session {
             let is_new = banner(session).is_none();
             let arrived = if is_new { version::check_arrived(socket.as_fd(), link) } else { Ok(()) };
             let step = arrived.map(|()| session.handshake());
-            // One that came in pieces has gone past the look at what has arrived.
+            // A change in pieces has evaded the check of arrived data.
             let checked =
                 step.and_then(|step| banner(session).map_or(Ok(()), |words| version::check(&words)).map(|()| step));
             checked.unwrap_or_else(|error| {
                 refused = Some(error);
-                Err(Error::new(SOCKET_DISCONNECT, "another version of the protocol"))
+                Err(Error::new(SOCKET_DISCONNECT, "another protocol version"))
             })
         });
         match refused.map_or(done, |error| Err(Stop::Job(error.into()))) {
@@ -269,7 +269,7 @@ impl Session {
         }
     }
 
-    /// Offers what the host is to choose from in the key exchange.
+    /// Sets the algorithms offered to the host in the key exchange.
     fn offer(&self, algorithms: &Algorithms, host_keys: &[&str]) -> Result<(), Outcome> {
         let Algorithms { key_exchanges, ciphers, macs, compression, .. } = algorithms;
         let [key_exchanges, host_keys, ciphers, macs] =
@@ -283,7 +283,7 @@ impl Session {
             (MethodType::MacSc, &macs),
         ];
         if *compression {
-            // libssh2's own list begins with zlib, which inflates whatever comes before the login.
+            // libssh2's own list starts with zlib, which inflates data from before the login.
             self.session.set_compress(true);
             offered.extend([MethodType::CompCs, MethodType::CompSc].map(|method| (method, algorithms::COMPRESSION)));
         }
@@ -296,7 +296,7 @@ impl Session {
         Ok(())
     }
 
-    /// Tells what the server has said to those who log in.
+    /// Reports the server's banners.
     fn note_banners(&self, note: &mut Notes<'_>) {
         let (before, after) = self.link.banners();
         let lines =
@@ -306,12 +306,12 @@ impl Session {
         }
     }
 
-    /// How the connection has ended: in the words of the server, if it has said anything, or else these.
+    /// Describes the end of the connection: by the server's message, if there is one, or else by these words.
     pub fn end(&self, otherwise: &str) -> String {
         self.link.goodbye().map_or_else(|| otherwise.to_owned(), |goodbye| goodbye.to_string())
     }
 
-    /// Tells a server that never said a word from one that stopped in the middle of the handshake.
+    /// Distinguishes a server that never sent a banner from one that stopped during the handshake.
     fn name_silence(&self, outcome: Outcome) -> Outcome {
         match outcome {
             Outcome::TimedOut { phase, limit, .. } if banner(&self.session).is_none() => {
@@ -321,58 +321,58 @@ impl Session {
         }
     }
 
-    /// libssh2's session.
+    /// Returns libssh2's session.
     pub fn ssh(&self) -> &ssh2::Session {
         &self.session
     }
 
-    /// How far the host is trusted.
+    /// Returns how far the host is trusted.
     pub fn trust(&self) -> Trust {
         self.trust
     }
 
-    /// What binds a connection to an agent to it, if its server lets that be known.
+    /// Returns the binding for agent connections, if its server's data allows one.
     pub fn binding(&self) -> Option<&Binding> {
         self.binding.as_ref()
     }
 
-    /// The server's identification (RFC 4253 section 4.2).
+    /// Returns the server's identification (RFC 4253 section 4.2).
     pub fn banner(&self) -> Option<Cow<'_, str>> {
         banner(&self.session)
     }
 
-    /// Whether the server has said that the user's key runs one fixed command, whatever is asked for.
+    /// Whether the server reported a forced command for the user's key.
     pub fn has_forced_command(&self) -> bool {
         self.link.has_forced_command()
     }
 
-    /// What is known of the session's socket.
+    /// Returns the state of the session's socket.
     pub fn link(&self) -> &Link {
         &self.link
     }
 
-    /// Hands the socket what it would not take before.
+    /// Sends data that the socket did not accept before.
     pub fn flush(&self) {
         self.link.flush(self.socket());
     }
 
-    /// Bytes that the socket has not taken yet.
+    /// Returns the bytes that the socket has not accepted yet.
     pub fn unsent(&self) -> usize {
         self.link.unsent_bytes()
     }
 
-    /// How many bytes have been taken off the socket so far, for whichever channel.
+    /// Returns how many bytes were read from the socket, for any channel.
     pub fn received(&self) -> u64 {
         self.link.received_bytes()
     }
 
-    /// The outcome of `host`, whose session this is, if it has shown another key than the one that was checked.
+    /// Returns the outcome of `host`, whose session this is, if it has shown another key than the checked one.
     pub fn replaced_key(&self, host: &Destination) -> Option<Outcome> {
         let is_replaced = self.link.given_up() == Some(GivenUp::HostKey);
         is_replaced.then(|| host_key_check::replaced(host, self.session.host_key().map(|(key, _)| key)).into())
     }
 
-    /// The driver of this session.
+    /// Returns the driver of this session.
     pub fn driver(&mut self) -> Driver<'_> {
         Driver {
             session: &mut self.session,
@@ -383,12 +383,12 @@ impl Session {
         }
     }
 
-    /// The socket, to wait for.
+    /// Returns the socket to wait for.
     pub fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
-    /// What the socket has to be ready for before libssh2 can go on.
+    /// Returns what libssh2 waits for on the socket.
     pub fn directions(&self) -> PollFlags {
         directions(&self.session)
     }
@@ -398,17 +398,17 @@ impl Session {
         self.link.is_dead()
     }
 
-    /// When the peer last sent anything.
+    /// Returns when the peer last sent anything.
     pub fn last_heard(&self) -> Instant {
         self.link.last_heard()
     }
 
-    /// How long ago TCP last heard of the peer, if there is a TCP connection with it.
+    /// Returns how long ago TCP last heard the peer, if there is a TCP connection with it.
     pub fn tcp_silence(&self) -> Option<Duration> {
         ffi::tcp_silence(self.socket())
     }
 
-    /// Whether the socket takes data at this moment, and nothing of libssh2's is waiting to go first.
+    /// Whether the socket accepts data now, and no data of libssh2 waits to go first.
     pub fn takes_data(&self) -> bool {
         let at_once = Some(Instant::now());
         !self.directions().contains(PollFlags::OUT)
@@ -416,8 +416,8 @@ impl Session {
             && poll_with(None, &[(self.socket(), PollFlags::OUT)], at_once).is_ok_and(|ready| ready.has(0))
     }
 
-    /// Asks the peer for a sign of life. Call it only when the socket takes data: libssh2 does not keep the request if it has
-    /// to wait.
+    /// Sends a keepalive. Call it only when the socket accepts data: libssh2 does not keep the request if it would
+    /// block.
     pub fn ask_alive(&self) {
         // libssh2 keeps a clock of its own in whole seconds; one second at a time lets ours decide.
         self.session.set_keepalive(true, 1);
@@ -426,7 +426,7 @@ impl Session {
         }
     }
 
-    /// Says goodbye, without waiting for anything: for the server's log, where otherwise a broken connection would stand.
+    /// Disconnects without waiting, so that the server does not log a broken connection.
     pub fn disconnect(&self) {
         if self.link.given_up() == Some(GivenUp::HostKey) {
             // Nothing may be sent any more, and libssh2 would forget the exchange that its last packet waits for.
@@ -439,20 +439,20 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // First the socket: with it open, libssh2 would want to tell the peer about every channel, would not wait for it
-        // (the session does not block), and would leak the session.
+        // First the socket: if it is open, libssh2 would try to close every channel, would not wait for it (the session
+        // does not block), and would leak the session.
         let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
     }
 }
 
-/// The server's identification (RFC 4253 section 4.2). libssh2 keeps lines that come before it in the same place. It
-/// need not be UTF-8.
+/// Returns the server's identification (RFC 4253 section 4.2). libssh2 keeps lines before it in the same place. It may
+/// not be UTF-8.
 fn banner(session: &ssh2::Session) -> Option<Cow<'_, str>> {
     session.banner_bytes().map(String::from_utf8_lossy).filter(|banner| banner.starts_with("SSH-"))
 }
 
-/// The first line with anything in it of what a server has said, and whether it is whole; libssh2 keeps only the last. What has a NUL
-/// byte is no line.
+/// Returns the first non-empty line of a server, and whether it is complete; libssh2 keeps only the last. Data with a
+/// NUL byte is not a line.
 fn first_line(opening: &[u8]) -> Option<(String, bool)> {
     let line = opening.split_inclusive(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty())?;
     if line.contains(&0) {
@@ -472,7 +472,7 @@ fn handshake_failed(
     const DOING: &str = "handshake";
     let is_no_server = |detail| HostError::Ssh { doing: DOING, detail, hint: Some(Remedy::IsItSsh) };
     if banner(session).is_none() {
-        // What came instead of a banner is no SSH; nothing at all, or a part of a line, is a connection that has ended.
+        // Data that is not a banner is not SSH; no data, or a part of a line, means that the connection has ended.
         let is_banner = |line: &str| line.starts_with("SSH-") || "SSH-".starts_with(line);
         let first = link.with_opening(first_line).filter(|(line, _)| !is_banner(line));
         return match (first, link.socket_end()) {
@@ -496,7 +496,7 @@ fn handshake_failed(
                 let detail = format!("{end} before its SSH banner");
                 HostError::Dropped { doing: DOING, detail, banner_seen: false }
             }
-            (None, None) => is_no_server("the server sends something else than an SSH banner".to_owned()),
+            (None, None) => is_no_server("the server sends something other than an SSH banner".to_owned()),
         };
     }
     if error.code() == KEX_FAILURE
@@ -507,13 +507,13 @@ fn handshake_failed(
     dropped("key exchange", error, true, link)
 }
 
-/// A failure of the transport before authentication had ended: a dropped connection if the connection has ended, whatever libssh2 says,
-/// which only knows what it was waiting for.
+/// Returns the error for a transport failure before the end of authentication: a dropped connection if the connection
+/// has ended, whatever libssh2 reports, which only knows what it was waiting for.
 pub fn dropped(doing: &'static str, error: &Error, banner_seen: bool, link: &Link) -> HostError {
-    /// libssh2.h: SOCKET_NONE, BANNER_RECV, KEY_EXCHANGE_FAILURE, SOCKET_DISCONNECT: what a goodbye may come as.
+    /// libssh2.h: SOCKET_NONE, BANNER_RECV, KEY_EXCHANGE_FAILURE, SOCKET_DISCONNECT: the codes of a disconnect.
     const GOODBYES: [i32; 4] = [-1, -2, -8, -13];
     let detail = match link.explain(error) {
-        // What libssh2 was waiting for is nothing that a user knows.
+        // What libssh2 was waiting for means nothing to a user.
         waiting if waiting.starts_with("Waiting for") => "the server ended the connection".to_owned(),
         detail => detail,
     };

@@ -18,11 +18,11 @@ use crate::ssh_config::AddressFamily as Family;
 use crate::system::poll::MAX_FDS;
 use crate::text::message::reason;
 
-/// How long an address may stay silent before the next one is tried beside it (RFC 8305 section 5 calls it the Connection
-/// Attempt Delay). Longer than the 250 ms there: a second connection counts against the server's MaxStartups.
+/// How long an address may stay silent before the next one is tried in parallel (the Connection Attempt Delay of RFC
+/// 8305 section 5). Longer than the 250 ms there: a second connection counts against the server's MaxStartups.
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_secs(1);
 
-/// The address with another port; the zone stays.
+/// Returns the address with another port; the zone stays.
 pub fn at_port(mut address: SocketAddr, port: u16) -> SocketAddr {
     address.set_port(port);
     address
@@ -33,11 +33,11 @@ struct Attempt {
     socket: OwnedFd,
 }
 
-/// Connects to the first of `addresses` that answers. An address that refuses is followed by the next at once, one that
-/// stays silent by the next after a second, without being given up.
+/// Connects to the first of `addresses` that answers. After a refusal the next is tried at once, after a second of
+/// silence in parallel.
 ///
 /// # Errors
-/// The outcome of the job: every address failed, or the job was over before.
+/// The outcome of the job: every address failed, or the job ended first.
 pub fn connect_any(
     addresses: &[SocketAddr],
     host: &Destination,
@@ -51,7 +51,7 @@ pub fn connect_any(
     let usable: Vec<&SocketAddr> = addresses.iter().filter(|address| wanted(address)).take(MAX_FDS).collect();
     if usable.is_empty() && host.family != Family::Any {
         let reason = format!("it has no {family} address");
-        // The resolver also leaves out the addresses of a family about which nobody has answered.
+        // The resolver also leaves out the addresses of a family whose lookup failed.
         return Err(HostError::Dns { name: host.name.clone(), reason, is_final: false, origin: None }.into());
     }
     let mut waiting = usable.into_iter().map(|address| at_port(*address, host.port));
@@ -100,11 +100,12 @@ fn begin(address: SocketAddr, host: &Destination) -> Result<Begun, Errno> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::STREAM, flags, None)?;
-    // Without it each small packet of the login waits for the acknowledgement of the one before: 180 ms over a 100 ms path.
+    // Without it each small packet of the login waits for the acknowledgement of the one before: 180 ms over a 100 ms
+    // path.
     sockopt::set_tcp_nodelay(&socket, true)?;
     sockopt::set_socket_keepalive(&socket, host.keepalive.tcp)?;
     if host.keepalive.tcp {
-        // The system's own times are hours. Where it does not take these, they stay.
+        // The system's defaults are hours. Where it refuses these, its defaults stay.
         let _ = sockopt::set_tcp_keepidle(&socket, TCP.idle);
         let _ = sockopt::set_tcp_keepintvl(&socket, TCP.interval);
         let _ = sockopt::set_tcp_keepcnt(&socket, TCP.count);
@@ -119,18 +120,18 @@ fn begin(address: SocketAddr, host: &Destination) -> Result<Begun, Errno> {
     }
 }
 
-/// Whether it may be our own address, as BindAddress has it, from which the host's cannot be reached: of another family, or of a network
-/// that has no way there.
+/// Whether the local address, set by BindAddress, may be the reason: of another family, or of a network without a route
+/// to the host.
 fn is_of_own_address(error: Errno) -> bool {
     [Errno::INVAL, Errno::ADDRNOTAVAIL, Errno::AFNOSUPPORT, Errno::NODEV, Errno::NETUNREACH].contains(&error)
 }
 
-/// Whether it is we who lack something, rather than the host that cannot be reached.
+/// Whether a local limit is the reason, rather than an unreachable host.
 fn is_local(error: Errno) -> bool {
     [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].contains(&error)
 }
 
 fn local(error: Errno) -> Outcome {
     let hint = matches!(error, Errno::MFILE | Errno::NFILE).then_some(Remedy::MoreOpenFiles);
-    HostError::Local { doing: "making a socket", detail: reason(&error.into()), hint }.into()
+    HostError::Local { doing: "creating a socket", detail: reason(&error.into()), hint }.into()
 }

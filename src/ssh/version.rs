@@ -1,4 +1,4 @@
-//! The version of the protocol that a server says it speaks, looked at before libssh2 does: it takes any.
+//! The check of the server's protocol version before libssh2 reads it: libssh2 accepts any.
 
 use std::os::fd::BorrowedFd;
 
@@ -10,10 +10,10 @@ use crate::events::host_error::HostError;
 use crate::events::remedy::Remedy;
 use crate::system::quotation::said;
 
-/// Bytes at the beginning of what a server sends that are looked at.
+/// Bytes read of a server's first data.
 const LOOKED_AT: usize = 4096;
 
-/// Refuses a server whose identification has come, and is of a protocol that is not ours. What has come stays in the socket.
+/// Refuses a server whose identification has arrived and names another protocol version. The data stays in the socket.
 ///
 /// # Errors
 /// The server speaks another version of the protocol.
@@ -36,7 +36,7 @@ pub fn check_arrived(socket: BorrowedFd<'_>, link: &Link) -> Result<(), HostErro
     }
 }
 
-/// Refuses a server whose identification is of a protocol that is not ours.
+/// Refuses a server whose identification names another protocol version.
 ///
 /// # Errors
 /// The server speaks another version of the protocol.
@@ -49,7 +49,7 @@ pub fn check(identification: &str) -> Result<(), HostError> {
     Err(HostError::Ssh { doing: "handshake", detail, hint })
 }
 
-/// As `kex_exchange_identification` in kex.c: 1.99 is a server that speaks both (RFC 4253 section 5.1).
+/// As `kex_exchange_identification` in kex.c: 1.99 means a server that supports both (RFC 4253 section 5.1).
 fn speaks_version_2(identification: &str) -> bool {
     let version = identification.strip_prefix("SSH-").and_then(|rest| rest.split_once('-'));
     match version.and_then(|(version, _)| version.split_once('.')) {

@@ -1,4 +1,4 @@
-//! The one way in which a worker waits: for file descriptors, the cancel, and one absolute deadline at once.
+//! Waiting in a worker: for file descriptors, the cancel, and one absolute deadline at once.
 
 use std::cell::Cell;
 use std::os::fd::BorrowedFd;
@@ -12,26 +12,27 @@ use crate::events::host_error::HostError;
 use crate::system::cancel::Cancel;
 use crate::system::poll::{CENTURY, Patience, Ready, catching_up, poll_with};
 
-/// A deadline that is seen so much too late was missed by us, not by the host.
+/// A deadline noticed this much too late was missed by us, not by the host.
 const STOPPED: Duration = Duration::from_millis(500);
-/// How soon to look again whether a [`Carrier`] has handed everything on.
+/// How soon to check again whether a [`Carrier`] has passed everything on.
 pub const CARRIER_TICK: Duration = Duration::from_millis(2);
 
-/// Takes what is worth knowing of one job, in words that are made only where somebody wants them.
+/// The receiver of a job's notes; the text is made only if it is wanted.
 pub type Notes<'n> = dyn FnMut(&dyn Fn() -> String) + 'n;
 
-/// Hands on to a socket of ours what has come for it: a connection to a jump host.
+/// Passes received data on to a socket of ours: a connection to a jump host.
 pub trait Carrier: Send + Sync {
-    /// Until when all that had come for us is handed on. Asking makes the carrier find out anew, which takes it a moment.
+    /// Returns until when all received data is passed on. Asking makes the carrier find out anew, which takes it a
+    /// moment.
     fn handed_on_until(&self) -> Instant;
 }
 
-/// Until when all that has come for us is in our sockets, if there is a `carrier` on the way.
+/// Returns until when all received data is in our sockets, if there is a `carrier` on the way.
 pub fn arrived_until(carrier: Option<&dyn Carrier>) -> Instant {
     carrier.map_or_else(Instant::now, Carrier::handed_on_until)
 }
 
-/// What bounds every wait of one job: the cancel and a deadline, with what to say when the deadline has passed.
+/// The limits of every wait of one job: the cancel and a deadline, with the outcome when the deadline has passed.
 pub struct Watch<'a> {
     cancel: &'a Cancel,
     deadline: Cell<Instant>,
@@ -39,24 +40,25 @@ pub struct Watch<'a> {
     phase: Phase,
     missing: &'static str,
     milestones: Milestones,
-    /// What hands on to us what the host sends.
+    /// The carrier on the way to the host.
     carrier: Option<Arc<dyn Carrier>>,
-    /// When the last wait has begun that began in time.
+    /// The start of the last wait that began in time.
     begun: Cell<Instant>,
-    /// When it was first seen that the time is over.
+    /// When the end of the time was first noticed.
     late: Cell<Option<Instant>>,
-    /// The rest of the time was left after a stop although nothing had come. It is not left again before something comes.
+    /// The rest of the time was granted after a stop although nothing had arrived. It is not granted again before
+    /// something arrives.
     is_granted: Cell<bool>,
     notices: Vec<Notice>,
 }
 
 impl<'a> Watch<'a> {
-    /// A watch that ends `limit` from now.
+    /// Creates a watch that ends `limit` from now.
     pub fn new(cancel: &'a Cancel, limit: Duration) -> Self {
         let now = Instant::now();
         Watch {
             cancel,
-            // A limit beyond what the clock can count is as good as none.
+            // A limit beyond the clock's range equals no limit.
             deadline: Cell::new(now + limit.min(CENTURY)),
             limit,
             phase: Phase::Connect,
@@ -70,77 +72,77 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// A watch that only the cancel ends.
+    /// Creates a watch that only the cancel ends.
     pub fn endless(cancel: &'a Cancel) -> Self {
         Watch::new(cancel, CENTURY)
     }
 
-    /// A watch that ends `time` from now, for a part of something that may take `limit`.
+    /// Creates a watch that ends `time` from now, for a part of something that may take `limit`.
     pub fn within(cancel: &'a Cancel, time: Duration, limit: Duration) -> Self {
         Watch { limit, ..Watch::new(cancel, time) }
     }
 
-    /// The limit that was set.
+    /// Returns the limit that was set.
     pub fn limit(&self) -> Duration {
         self.limit
     }
 
-    /// The cancel that ends every wait.
+    /// Returns the cancel that ends every wait.
     pub fn cancel(&self) -> &'a Cancel {
         self.cancel
     }
 
-    /// Notes what hands on to us what the host sends.
+    /// Sets the carrier on the way to the host.
     pub fn carried_by(&mut self, carrier: Arc<dyn Carrier>) {
         self.carrier = Some(carrier);
     }
 
-    /// What hands on to us what the host sends, if anything does.
+    /// Returns the carrier on the way to the host, if any.
     pub fn carrier(&self) -> Option<&Arc<dyn Carrier>> {
         self.carrier.as_ref()
     }
 
-    /// The same bounds for a wait for somebody other than the host.
+    /// Returns the same limits for a wait for something other than the host.
     pub fn patience(&self) -> Patience<'a> {
         Patience { cancel: self.cancel, until: self.deadline.get() }
     }
 
-    /// The time at which every wait ends.
+    /// Returns the time at which every wait ends.
     pub fn deadline(&self) -> Instant {
         self.deadline.get()
     }
 
-    /// How far connecting has come, for the report.
+    /// Notes how far connecting has come, for the report.
     pub fn milestones(&mut self) -> &mut Milestones {
         &mut self.milestones
     }
 
-    /// Notes something that the user has asked for and that was not done, although the host is reached.
+    /// Notes a request of the user that failed, although the host is reached.
     pub fn warn(&mut self, text: String) {
         self.tell(Notice::Missing(text));
     }
 
-    /// Notes what the user should know.
+    /// Notes a notice for the user.
     pub fn tell(&mut self, notice: Notice) {
         self.notices.push(notice);
     }
 
-    /// What was noted since the last call of this.
+    /// Returns the notices since the last call.
     pub fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
     }
 
-    /// Names what is being waited for from now on, for the outcome should the deadline pass.
+    /// Names what is being waited for from now on, for the outcome if the deadline passes.
     pub fn expect(&mut self, phase: Phase, missing: &'static str) {
         self.phase = phase;
         self.missing = missing;
     }
 
-    /// Waits until one of `fds` is ready, at the latest until `until`; gives those that are, none at `until`.
+    /// Waits until one of `fds` is ready, at most until `until`; returns the ready ones, none at `until`.
     ///
-    /// A deadline is held to have passed only by a wait that began after it and found nothing: what has come is read before, however
-    /// late it is seen that the time is over. If it is seen so late that we were stopped (Ctrl-Z and fg), what was left of the time is left
-    /// once more, and the wait may give nothing.
+    /// A deadline counts as passed only in a wait that started after it and found nothing: received data is read first,
+    /// however late the end of the time is noticed. If it is noticed so late that the process was stopped (Ctrl-Z and
+    /// fg), the remaining time is granted once more, and the wait may return nothing.
     ///
     /// # Errors
     /// The outcome of the job if the run was cancelled, the deadline has passed, or the system cannot wait.
@@ -151,12 +153,12 @@ impl<'a> Watch<'a> {
         match (due, &self.carrier) {
             (None, _) => self.begun.set(arrived),
             (Some(due), Some(carrier)) => {
-                // Asking it costs something, which is worth it only at the end.
+                // Asking it has a cost, which is worth it only at the end.
                 arrived = carrier.handed_on_until();
                 // It does not wake us.
                 end = if arrived < due { Instant::now() + CARRIER_TICK } else { arrived };
             }
-            // Only what has come already is taken: the time of the run may be over long before that of the job.
+            // Only data that has arrived already is taken: the time of the run may end long before that of the job.
             (Some(_), None) => end = arrived,
         }
         let cancel = Some(self.cancel).filter(|cancel| cancel.lapsed().is_none());
@@ -181,13 +183,13 @@ impl<'a> Watch<'a> {
         Ok(ready)
     }
 
-    /// What was awaited has come, and may have come in time: if that was seen far too late, since we were stopped meanwhile, what was
-    /// left of the time when the wait began is left for the rest.
+    /// Handles awaited data that may have arrived in time: if it was noticed far too late, since the process was
+    /// stopped meanwhile, the time that was left at the start of the wait is granted for the rest.
     pub fn go_on(&self) -> bool {
         self.leave_rest(true)
     }
 
-    /// A wait begins that is not one of [`Watch::wait`].
+    /// Notes the start of a wait outside of [`Watch::wait`].
     pub fn begin(&self) {
         let now = Instant::now();
         if self.due(now).is_none() {
@@ -195,10 +197,11 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Whether the time is not over after all, since we were stopped: what was left of it when the last wait began in time is left then.
+    /// Whether the time is not over after all, since the process was stopped: then the time left at the last start of a
+    /// wait in time is granted.
     ///
-    /// Without anything that `has_come` it is so once: what we wait for may be the work of another thread of ours, which was stopped as well,
-    /// or the answer to what we had not sent yet, be it that a jump host's thread had it.
+    /// Without received data (`has_come`) this happens once: we may wait for another thread of ours, which was stopped
+    /// as well, or for the answer to data that was not sent yet, perhaps by a jump host's thread.
     fn leave_rest(&self, has_come: bool) -> bool {
         let now = Instant::now();
         let left = self.deadline().saturating_duration_since(self.begun.get());
@@ -213,13 +216,13 @@ impl<'a> Watch<'a> {
         true
     }
 
-    /// When the time was over, if it is by `now`: that of the job or that of the whole run.
+    /// Returns when the time ended, if it has by `now`: that of the job or that of the whole run.
     fn due(&self, now: Instant) -> Option<Instant> {
         let own = Some(self.deadline()).filter(|deadline| now >= *deadline);
         own.into_iter().chain(self.cancel.lapsed()).min()
     }
 
-    /// Fails with the outcome of the job if it must end now. After a stop it need not, see [`Watch::wait`].
+    /// Fails with the outcome of the job if it must end now. After a stop it may go on, see [`Watch::wait`].
     pub fn check(&self) -> Result<(), Outcome> {
         if self.cancel.is_triggered() {
             return Err(Outcome::cancelled(self.cancel, self.phase.into()));

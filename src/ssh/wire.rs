@@ -1,4 +1,4 @@
-//! The data types of RFC 4251 section 5 that keys, signatures and agent messages are made of.
+//! The data types of RFC 4251 section 5 in keys, signatures and agent messages.
 
 /// Appends a `string`: its length as 32 bits, then its bytes.
 pub fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -19,7 +19,7 @@ pub fn put_mpint(out: &mut Vec<u8>, number: &[u8]) {
     out.extend_from_slice(number);
 }
 
-/// Takes values off the front of a message. Every method gives `None` where the message is too short.
+/// Reads values off the front of a message. Every method returns `None` if the message is too short.
 pub struct WireReader<'a>(pub &'a [u8]);
 
 impl<'a> WireReader<'a> {

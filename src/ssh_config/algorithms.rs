@@ -1,4 +1,4 @@
-//! Lists of algorithms: which names there are, and what `+`, `-`, `^` and wildcards make of a list of defaults.
+//! Algorithm lists: their known names, and how `+`, `-`, `^` and wildcards change the defaults.
 
 use std::marker::PhantomData;
 
@@ -6,26 +6,26 @@ use super::line::{Words, Wrong};
 use super::pattern::PatternList;
 use super::values::Value;
 
-/// A list as it is written: names, or names to be added to (`+`), removed from (`-`) or put before (`^`) the defaults.
+/// A list as written: names, or names to be added to (`+`), removed from (`-`) or put before (`^`) the defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Algorithms<N> {
     spec: String,
     names: PhantomData<N>,
 }
 
-/// Why a list leaves nothing to choose from.
+/// Why a list selects nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("none of {0:?} can be used")]
 pub struct NoAlgorithm(String);
 
 impl<N> Algorithms<N> {
-    /// The list as it is written.
+    /// The list as written.
     pub fn spec(&self) -> &str {
         &self.spec
     }
 
-    /// The algorithms to offer, in order, given those that are offered by default and all that could be
-    /// (`kex_assemble_names` in kex.c).
+    /// Returns the algorithms to offer, in order, given the defaults and all supported ones (`kex_assemble_names` in
+    /// kex.c).
     ///
     /// # Errors
     /// Nothing is left.
@@ -56,7 +56,7 @@ impl<N> Algorithms<N> {
         if offered.is_empty() { Err(NoAlgorithm(self.spec.clone())) } else { Ok(offered) }
     }
 
-    /// The names or patterns that the list asks for and that nothing in `all` stands for.
+    /// Returns the requested names or patterns that match nothing in `all`.
     pub fn lacking(&self, all: &[&str]) -> Vec<&str> {
         let asked = match self.spec.as_bytes().first() {
             Some(b'-') => return Vec::new(),
@@ -82,12 +82,12 @@ impl<N> Algorithms<N> {
     }
 }
 
-/// What a list is of.
+/// A kind of algorithm list.
 pub(super) trait Names {
-    /// As messages call one of them.
+    /// The term for one of them in messages.
     const WHAT: &'static str;
     const KNOWN: &'static [&'static str];
-    /// Whether the configuration may have patterns of names.
+    /// Whether the configuration may contain patterns.
     const WILDCARDS: bool;
 }
 

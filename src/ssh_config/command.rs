@@ -12,10 +12,10 @@ pub struct CommandTemplate {
     arguments: Vec<Vec<Part>>,
 }
 
-/// The tokens that only KnownHostsCommand has: what is asked, and about which key.
+/// The tokens of KnownHostsCommand only: the purpose of a call, and the key.
 #[derive(Debug, Clone, Copy)]
 pub struct LateTokens<'a> {
-    /// `%I`: why the command is run.
+    /// `%I`: the purpose of the call.
     pub invocation: &'a str,
     /// `%H`: the name to look up.
     pub name: &'a str,
@@ -60,7 +60,7 @@ impl CommandTemplate {
         &self.program
     }
 
-    /// The arguments of the program.
+    /// Returns the arguments of the program.
     pub fn arguments(&self, late: &LateTokens<'_>) -> Vec<String> {
         let text = |part: &Part| match part {
             Part::Text(text) => text.clone(),

@@ -9,14 +9,14 @@ use super::Local;
 use super::values::AddressFamily;
 use crate::system::resolver;
 
-/// What the tokens stand for.
+/// The values of the tokens.
 pub(super) struct Tokens<'a> {
     pub(super) local: &'a Local,
-    /// `%n`: as it was typed.
+    /// `%n`: as typed.
     pub(super) name: &'a str,
-    /// `%h`: where the connection goes.
+    /// `%h`: the host to connect to.
     pub(super) host: &'a str,
-    /// `%k`: under which its key is known.
+    /// `%k`: the name of its key.
     pub(super) key_alias: &'a str,
     /// `%p`.
     pub(super) port: u16,
@@ -25,18 +25,18 @@ pub(super) struct Tokens<'a> {
 }
 
 impl Tokens<'_> {
-    /// `~`, tokens and variables, as in names of files.
+    /// Expands `~`, tokens and variables, as in file names.
     pub(super) fn path(&self, text: &str) -> Result<String, String> {
         replace(&home(text, self.local)?, Some(&|token| self.any(token)), Some(self.local))
     }
 
-    /// Tokens alone, those that ProxyCommand and ProxyJump have.
+    /// Expands only the tokens of ProxyCommand and ProxyJump.
     pub(super) fn proxy(&self, text: &str) -> Result<String, String> {
         let token = |token| if "hknpr".contains(token) { self.any(token) } else { None };
         replace(text, Some(&token), None)
     }
 
-    /// Tokens and variables, and the `late` tokens, whose values are not known yet.
+    /// Expands tokens and variables, except the `late` tokens, whose values are not known yet.
     pub(super) fn with_late(&self, text: &str, late: &[char]) -> Result<Vec<Part>, String> {
         let token = |token| match late.contains(&token) {
             true => Some(Part::Late(token)),
@@ -73,12 +73,12 @@ impl Tokens<'_> {
     }
 }
 
-/// HostName has only `%h`: the name as it was typed.
+/// HostName has only `%h`: the name as typed.
 pub(super) fn host_name(text: &str, name: &str) -> Result<String, String> {
     replace(text, Some(&|token| (token == 'h').then(|| name.to_owned())), None)
 }
 
-/// `${NAME}` alone.
+/// Expands only `${NAME}`.
 pub(super) fn variables(text: &str, local: &Local) -> Result<String, String> {
     replace(text, None, Some(local))
 }
@@ -142,7 +142,7 @@ pub(super) fn home(text: &str, local: &Local) -> Result<String, String> {
     Ok(format!("{home}{slash}{}", path.trim_start_matches('/')))
 }
 
-/// The host to connect to: a name in lower case, an address in its usual form (`main` in ssh.c).
+/// Returns the host to connect to: a name in lower case, an address in its canonical form (`main` in ssh.c).
 pub(super) fn canonical_host(host: &str, family: AddressFamily) -> String {
     let address = address(host, family);
     match address {
@@ -157,7 +157,7 @@ fn looks_like_address(host: &str) -> bool {
     host.contains(['%', ':']) || host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
-/// The address as getnameinfo(3) prints it, if `host` is one for getaddrinfo(3).
+/// Returns the address as getnameinfo(3) prints it, if `host` is one for getaddrinfo(3).
 fn address(host: &str, family: AddressFamily) -> Option<String> {
     let (text, zone) = host.find('%').map_or((host, ""), |at| host.split_at(at));
     if let Ok(address) = text.parse::<Ipv6Addr>() {

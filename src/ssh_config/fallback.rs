@@ -1,4 +1,4 @@
-//! `ssh -G`, for what only ssh can tell.
+//! `ssh -G`, for what only ssh can evaluate.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -17,15 +17,15 @@ use super::{Config, ConfigError, Files, Origin, Query};
 /// How long ssh may take: it runs commands and looks names up.
 const PATIENCE: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_millis(2);
-/// How long its last words may take once it has ended.
+/// How long its last output may take after its exit.
 const GRACE: Duration = Duration::from_secs(1);
-/// What it always says without a terminal.
+/// Its usual message without a terminal.
 const NOISE: &str = "Pseudo-terminal will not be allocated";
 
 /// The values of each keyword that ssh prints.
 pub(super) type Baseline = BTreeMap<String, Vec<String>>;
 
-/// What ssh says about a host, but for what it says without any configuration.
+/// Returns ssh's settings for a host, except those that it has without any configuration.
 pub(super) fn ask(
     config: &Config,
     query: &Query<'_>,
@@ -34,7 +34,7 @@ pub(super) fn ask(
 ) -> Result<Vec<Action>, ConfigError> {
     let failed = |reason| ConfigError::Ssh { origin: origin.clone(), construct, reason };
     if query.host.contains('@') || query.host.contains("://") {
-        return Err(failed(format!("{:?} is more than a name to it", query.host)));
+        return Err(failed(format!("{:?} is more than a host name to ssh", query.host)));
     }
     let baseline = match config.baseline.get() {
         Some(baseline) => baseline,
@@ -53,12 +53,12 @@ pub(super) fn ask(
         }
         values.iter().try_for_each(|value| check(keyword, value)).map_err(failed)?;
         let read = keywords::read_shown(keyword, values, &config.sources.local);
-        actions.extend(read.map_err(|wrong| failed(format!("it says {keyword} {values:?}: {}", wrong.reason)))?);
+        actions.extend(read.map_err(|wrong| failed(format!("it prints {keyword} {values:?}: {}", wrong.reason)))?);
     }
     Ok(actions)
 }
 
-/// ssh prints several names of files on a line, without quotes.
+/// ssh prints several file names on a line, without quotes.
 fn check(keyword: &str, value: &str) -> Result<(), String> {
     let bad = match keyword {
         "userknownhostsfile" | "globalknownhostsfile" => {
@@ -68,7 +68,7 @@ fn check(keyword: &str, value: &str) -> Result<(), String> {
         _ => false,
     };
     if bad {
-        return Err(format!("it says {keyword} {value}, which may be one name or several"));
+        return Err(format!("it prints {keyword} {value}, which may be one name or several"));
     }
     Ok(())
 }
@@ -94,7 +94,7 @@ fn command(config: &Config, query: &Query<'_>) -> Result<Command, String> {
             command.args(["-F", "none"]);
         }
         Files::Only(path) => {
-            // A pipe has been read by now.
+            // A pipe was consumed already.
             if !path.is_file() {
                 return Err(format!("{} can't be read again", path.display()));
             }
@@ -114,14 +114,14 @@ fn command(config: &Config, query: &Query<'_>) -> Result<Command, String> {
     Ok(command)
 }
 
-/// What ssh prints, by keyword.
+/// Returns ssh's output, by keyword.
 fn run(mut command: Command) -> Result<Baseline, String> {
     let program = command.get_program().to_owned();
-    // A group of its own, so that what it starts can be ended with it.
+    // A process group of its own, so that all its processes can be ended.
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn().map_err(|error| {
         let reason = crate::text::message::reason(&error);
-        format!("{} can't be run: {reason}; install it, or do without the line", program.display())
+        format!("{} can't be run: {reason}; install it, or remove the line", program.display())
     })?;
     let (output, complaint) = (gather(child.stdout.take()), gather(child.stderr.take()));
     let deadline = Instant::now() + PATIENCE;

@@ -1,4 +1,4 @@
-//! The files of a configuration: which ones an Include means.
+//! The files that an Include matches.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use crate::text::wildcard::matches_with;
 
-/// The most files that a pattern may mean, or directories on the way to them.
+/// The most files that a pattern may match, or directories on the way to them.
 const MOST_FOUND: usize = 10_000;
 
-/// The files that match a pattern of glob(3), in order. Directories that can't be read have no files, as there.
+/// Returns the files that match a pattern of glob(3), in order. Unreadable directories have no files, as there.
 ///
 /// # Errors
-/// The pattern has something that isn't implemented.
+/// The pattern uses an unsupported feature.
 pub(super) fn glob(pattern: &str) -> Result<Vec<PathBuf>, &'static str> {
     let mut found = vec![PathBuf::from(if pattern.starts_with('/') { "/" } else { "" })];
     for part in pattern.split('/').filter(|part| !part.is_empty()) {
@@ -23,10 +23,10 @@ pub(super) fn glob(pattern: &str) -> Result<Vec<PathBuf>, &'static str> {
             None => found.iter().flat_map(|dir| entries(dir, &part)).take(MOST_FOUND + 1).collect(),
         };
         if found.len() > MOST_FOUND {
-            return Err("the pattern means more than 10000 files");
+            return Err("the pattern matches more than 10000 files");
         }
     }
-    // glob(3) finds links to nowhere too.
+    // glob(3) finds dangling links too.
     found.retain(|path| fs::symlink_metadata(path).is_ok());
     found.sort_by(|one, other| one.as_os_str().cmp(other.as_os_str()));
     Ok(found)
@@ -125,13 +125,13 @@ fn literal(pattern: &[Token]) -> Option<Vec<u8>> {
     pattern.iter().map(|token| if let Token::Byte(byte) = token { Some(*byte) } else { None }).collect()
 }
 
-/// Whether a component of a pattern stands for a name.
+/// Whether a component of a pattern matches a name.
 #[cfg(any(test, fuzzing))]
 pub(super) fn is_match(name: &[u8], pattern: &[u8]) -> Result<bool, &'static str> {
     parse(pattern).map(|pattern| matches(name, &pattern))
 }
 
-/// Whether a pattern stands for a name.
+/// Whether a pattern matches a name.
 fn matches(name: &[u8], pattern: &[Token]) -> bool {
     matches_with(name, pattern, |token| matches!(token, Token::Any), |token, byte| token.takes(*byte))
 }

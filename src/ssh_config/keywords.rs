@@ -1,4 +1,4 @@
-//! The keywords of ssh_config(5): what each line does here, if anything.
+//! The keywords of ssh_config(5): the effect of each line in pssh.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::proxy_jump::{self, Hop};
 use super::settings::Assignment;
 use super::values::{self, Files, Socket, Value};
 
-/// What a line does where it applies.
+/// The effect of a line where it applies.
 #[derive(Debug, Clone)]
 pub(super) enum Action {
     /// Sets a value that isn't set yet.
@@ -21,29 +21,29 @@ pub(super) enum Action {
     Identity(String),
     /// Adds a certificate.
     Certificate(String),
-    /// Adds names of variables, and removes those behind a `-`.
+    /// Adds names of variables, and removes those after a `-`.
     SendEnv(Vec<String>),
     /// Sets the variables to send, `NAME=value`, if none are set.
     SetEnv(Vec<String>),
     /// Refuses to connect (OpenSSH 10).
     Refuse(String),
-    /// Isn't known to ssh: an error unless IgnoreUnknown says otherwise, applied or not.
+    /// Unknown to ssh: an error unless IgnoreUnknown covers it, applied or not.
     Unknown(String),
 }
 
-/// A ProxyJump as it is written.
+/// A ProxyJump as written.
 #[derive(Debug, Clone)]
 pub(super) enum Route {
     /// `none`: it leaves room for a ProxyCommand.
     Direct,
     Hops {
-        /// All but the last, as ssh hands them on.
+        /// All but the last, as ssh passes them on.
         before: Option<String>,
         last: Hop,
     },
 }
 
-/// What came of a line.
+/// A parsed line.
 #[derive(Debug, Clone)]
 pub(super) struct Reading {
     pub(super) actions: Vec<Action>,
@@ -51,7 +51,7 @@ pub(super) struct Reading {
     pub(super) note: Option<String>,
 }
 
-/// How the arguments of a keyword without effect are checked.
+/// How to check the arguments of a keyword without effect.
 #[derive(Clone, Copy)]
 enum Form {
     Flag,
@@ -91,7 +91,7 @@ const WITHOUT_EFFECT: &[(&str, Form)] = {
     ]
 };
 
-/// Of these, those that need no mention: they count when ssh is asked, or have been silent for long in ssh too.
+/// Of these, those that need no note: ssh evaluates them if asked, or has ignored them silently for long.
 const STEERING: &[&str] = &[
     "canonicaldomains",
     "canonicalizefallbacklocal",
@@ -101,7 +101,7 @@ const STEERING: &[&str] = &[
     "tag",
 ];
 
-/// With more than one value, or another than a value: read one by one.
+/// Keywords with more than one value, or another form of value: parsed one by one.
 const SPECIAL: [&str; 8] = [
     "forwardagent",
     "proxycommand",
@@ -113,7 +113,7 @@ const SPECIAL: [&str; 8] = [
     "refuseconnection",
 ];
 
-/// The keywords that a misspelt one may be meant to be.
+/// Returns the keywords that a misspelt one may mean.
 pub(super) fn all() -> impl Iterator<Item = &'static str> {
     let without_effect = WITHOUT_EFFECT.iter().map(|(keyword, _)| *keyword);
     Assignment::KEYWORDS.iter().copied().chain(SPECIAL).chain(["host", "match", "include"]).chain(without_effect)
@@ -138,7 +138,7 @@ const DEPRECATED: &[&str] = &[
     "usersh",
 ];
 
-/// The keyword that ssh takes a keyword for.
+/// Returns the keyword of which another is an alias.
 fn proper(keyword: &str) -> &str {
     match keyword {
         "challengeresponseauthentication" | "skeyauthentication" | "tisauthentication" => {
@@ -154,18 +154,18 @@ fn proper(keyword: &str) -> &str {
     }
 }
 
-/// Reads a line that isn't Host, Match or Include.
+/// Parses a line that isn't Host, Match or Include.
 pub(super) fn read(statement: &Statement<'_>, local: &Local) -> Result<Reading, Wrong> {
     let mut words = Words::new(statement, local)?;
     let reading = arguments(proper(&statement.keyword), &mut words)
         .map_err(|wrong| Wrong { reason: format!("{}: {}", statement.keyword, wrong.reason), ..wrong })?;
     match (words.left() > 0).then(|| words.next()).flatten() {
         None => Ok(reading),
-        Some(word) => Err(words.wrong(format!("{}: {word:?} is too much", statement.keyword))),
+        Some(word) => Err(words.wrong(format!("{}: {word:?} is an extra argument", statement.keyword))),
     }
 }
 
-/// What `ssh -G` says of a keyword, a value for each line; nothing if that has no effect here.
+/// Parses the output of `ssh -G` for a keyword, a value for each line; `None` if that has no effect here.
 pub(super) fn read_shown(keyword: &str, values: &[String], local: &Local) -> Result<Vec<Action>, Wrong> {
     let mut actions = Vec::new();
     let files = |names: &str| Files(names.split(' ').filter(|_| names != "none").map(str::to_owned).collect());
@@ -200,7 +200,7 @@ fn arguments(keyword: &str, words: &mut Words<'_>) -> Result<Reading, Wrong> {
         "proxyjump" => vec![Action::Jump(jump(words)?)],
         "identityfile" => vec![Action::Identity(words.required()?)],
         "certificatefile" => vec![Action::Certificate(words.required()?)],
-        "sendenv" => vec![Action::SendEnv(variables(words, "not the name of a variable", |name| !name.contains('='))?)],
+        "sendenv" => vec![Action::SendEnv(variables(words, "not a variable name", |name| !name.contains('='))?)],
         "setenv" => vec![Action::SetEnv(variables(words, "not NAME=value", |variable| variable.contains('='))?)],
         "refuseconnection" => vec![Action::Refuse(words.required()?)],
         _ => match Assignment::read(keyword, words) {
@@ -237,7 +237,8 @@ fn check(form: Form, words: &mut Words<'_>) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// ssh keeps two values: whether, and which. Each goes by its own first line, which `ForwardAgent /path` is for both.
+/// ssh keeps two values: whether, and which. Each comes from its own first line, which `ForwardAgent /path` is for
+/// both.
 fn forward_agent(words: &mut Words<'_>) -> Result<Vec<Action>, Wrong> {
     let word = words.required()?;
     if let Some(flag) = values::flag(&word) {
@@ -256,11 +257,11 @@ fn jump(words: &mut Words<'_>) -> Result<Route, Wrong> {
     let list = text.split('#').next().unwrap_or_default().trim_end();
     if list.contains(char::is_whitespace) {
         // OpenSSH 9 drops what follows the blank, 10 takes it for a part of the name.
-        return Err(words.wrong(format!("there is a blank in {list:?}")));
+        return Err(words.wrong(format!("{list:?} contains a blank")));
     }
     let last = proxy_jump::hops(list).map_err(|reason| words.wrong(reason))?.pop();
     let before = list.rsplit_once(',').map(|(before, _)| before.to_owned());
-    last.map(|last| Route::Hops { before, last }).ok_or_else(|| words.wrong("there is no hop".to_owned()))
+    last.map(|last| Route::Hops { before, last }).ok_or_else(|| words.wrong("it names no jump host".to_owned()))
 }
 
 fn variables(words: &mut Words<'_>, bad: &str, good: fn(&str) -> bool) -> Result<Vec<String>, Wrong> {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::{Local, keywords, resolve};
 
-/// What ssh takes for white space between a keyword and its arguments.
+/// White space between a keyword and its arguments, as in ssh.
 const BLANKS: [char; 4] = [' ', '\t', '\r', '\n'];
 
 /// What is wrong with a line, and where.
@@ -15,7 +15,7 @@ pub(super) struct Wrong {
     pub(super) reason: String,
 }
 
-/// Takes tokens off a line at blanks, one `=` and double quotes (`strdelim` in misc.c).
+/// Splits a line into tokens at blanks, one `=` and double quotes (`strdelim` in misc.c).
 pub(super) struct Scanner<'a> {
     rest: Option<&'a str>,
 }
@@ -25,7 +25,7 @@ impl<'a> Scanner<'a> {
         Scanner { rest: Some(text) }
     }
 
-    /// The next token; `None` at the end, and where a quote isn't closed.
+    /// Returns the next token; `None` at the end, and where a quote isn't closed.
     pub(super) fn token(&mut self) -> Option<Cow<'a, str>> {
         let text = self.rest.take()?;
         let Some(end) = text.find([' ', '\t', '\r', '\n', '"', '=']) else { return Some(text.into()) };
@@ -43,7 +43,7 @@ impl<'a> Scanner<'a> {
         Some(token.into())
     }
 
-    /// What is left, if anything.
+    /// Returns the rest, if any.
     pub(super) fn rest(&self) -> Option<&'a str> {
         self.rest.filter(|rest| !rest.is_empty())
     }
@@ -54,23 +54,23 @@ impl<'a> Scanner<'a> {
 pub(super) struct Statement<'a> {
     /// In lower case.
     pub(super) keyword: String,
-    /// All after the keyword and its `=`.
+    /// Everything after the keyword and its `=`.
     pub(super) rest: &'a str,
     /// Where `rest` starts.
     pub(super) column: usize,
 }
 
-/// What a line is.
+/// The kind of a line.
 #[derive(Debug)]
 pub(super) enum Sort<'a> {
     /// Empty, or a comment.
     Blank,
-    /// A quote before the end of the keyword isn't closed: ssh passes over the line in silence.
+    /// A quote before the end of the keyword isn't closed: ssh skips the line silently.
     Unclosed,
     Statement(Statement<'a>),
 }
 
-/// Takes a line apart as `process_config_line_depth` in readconf.c does.
+/// Splits a line as `process_config_line_depth` in readconf.c does.
 pub(super) fn sort(line: &str) -> Result<Sort<'_>, Wrong> {
     let line = without_trailing_blanks(line);
     let mut scanner = Scanner::new(line);
@@ -102,14 +102,14 @@ fn without_trailing_blanks(line: &str) -> &str {
     &line[..first + kept]
 }
 
-/// Whether a `#` where a word would start ends a text.
+/// Whether a `#` at the start of a word ends the text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Comments {
     Skipped,
     None,
 }
 
-/// Splits at blanks, with quotes of both kinds and backslashes (`argv_split` in misc.c). With the place where each word
+/// Splits at blanks, with quotes of both kinds and backslashes (`argv_split` in misc.c). Returns also where each word
 /// starts; `None` if a quote isn't closed.
 pub(super) fn split(text: &str, comments: Comments) -> Option<Vec<(usize, String)>> {
     let mut words = Vec::new();
@@ -144,15 +144,15 @@ fn word(chars: &mut std::iter::Peekable<std::str::CharIndices<'_>>) -> Option<St
     quote.is_none().then_some(word)
 }
 
-/// The arguments of a keyword, as its reader takes them.
+/// The arguments of a keyword.
 pub(super) struct Words<'a> {
     words: std::vec::IntoIter<(usize, String)>,
     left: usize,
     rest: &'a str,
-    /// Where the word taken last starts, in bytes from 0.
+    /// The start of the last word, in bytes from 0.
     column: usize,
     pub(super) local: &'a Local,
-    /// Whether ssh itself says so: it may know more names of algorithms.
+    /// Whether the words are ssh's own output: it may know more names of algorithms.
     pub(super) shown: bool,
 }
 
@@ -166,33 +166,33 @@ impl<'a> Words<'a> {
         Ok(Words { left, words: words.into_iter(), rest: statement.rest, column, local, shown: false })
     }
 
-    /// One word, as `ssh -G` prints it.
+    /// Returns one word, as `ssh -G` prints it.
     pub(super) fn shown(word: &'a str, local: &'a Local) -> Words<'a> {
         Words { words: vec![(0, word.to_owned())].into_iter(), left: 1, rest: word, column: 0, local, shown: true }
     }
 
-    /// All that follows the keyword, unsplit and with comments, for commands; nothing is left then.
+    /// Returns everything after the keyword, unsplit and with comments, for commands; then nothing is left.
     pub(super) fn rest(&mut self) -> &'a str {
         self.left = 0;
         self.rest.trim_start_matches([' ', '\t', '\r', '\n', '='])
     }
 
-    /// A word that must be there and not be empty.
+    /// Returns a required, non-empty word.
     pub(super) fn required(&mut self) -> Result<String, Wrong> {
         self.next().filter(|word| !word.is_empty()).ok_or_else(|| self.wrong("its argument is missing".to_owned()))
     }
 
-    /// How many words have not been taken.
+    /// Returns how many words are left.
     pub(super) fn left(&self) -> usize {
         self.left
     }
 
-    /// An error at the word taken last.
+    /// Returns an error at the last word.
     pub(super) fn wrong(&self, reason: String) -> Wrong {
         Wrong { column: self.column, reason }
     }
 
-    /// The error for a `word` that isn't `expected`.
+    /// Returns the error for a `word` that isn't `expected`.
     pub(super) fn unexpected(&self, word: &str, expected: &str) -> Wrong {
         self.wrong(format!("{word:?} is not {expected}"))
     }

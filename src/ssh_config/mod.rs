@@ -1,14 +1,15 @@
-//! ssh_config(5): what the user's and the system's configuration say about a host, as OpenSSH's client understands it.
+//! ssh_config(5): the user's and the system's settings for a host, as OpenSSH's client interprets them.
 //!
 //! Files are read once, by [`Config::load`]; [`Config::resolve`] then answers for any number of hosts without touching a
 //! file. The semantics are those of readconf.c, misc.c and `main` in ssh.c of OpenSSH 9.2: command line first, then the
 //! user's file, then the system's; of two values for a keyword the first wins, but IdentityFile, CertificateFile and SendEnv
 //! add up; a `Match final` makes ssh go through all of it twice.
 //!
-//! A condition is evaluated exactly or not at all. What only ssh can tell (`Match exec`, CanonicalizeHostname, ...), or what
-//! its versions do differently, is left to `ssh -G` for the hosts that it matters for; without an ssh that is an error.
+//! A condition is evaluated exactly or not at all. What only ssh can evaluate (`Match exec`, CanonicalizeHostname,
+//! ...), or what its versions do differently, goes to `ssh -G` for the hosts that it affects; without an ssh that is an
+//! error.
 //!
-//! What differs from OpenSSH 9.2, on purpose:
+//! Intended differences from OpenSSH 9.2:
 //! - Names of hosts and users that a shell could misunderstand are refused, as since 9.6.
 //! - Keywords that came later are known. Those without effect are checked for the form of their arguments alone.
 //! - `ProxyJump none` leaves room for a ProxyCommand, as since 10.3; a blank in a ProxyJump is an error.
@@ -58,10 +59,10 @@ use line::{Sort, Wrong};
 use parse::{File, Loader, Rules};
 use pattern::PatternList;
 
-/// Looks something up by its name.
+/// A lookup by name.
 pub type Lookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
-/// What the configuration needs to know of this machine and its user.
+/// Facts about this machine and its user.
 #[derive(Clone)]
 pub struct Local {
     /// The user's name in the password database.
@@ -70,7 +71,7 @@ pub struct Local {
     pub uid: u32,
     /// The home directory in the password database. ssh heeds `HOME` for Include only.
     pub home: String,
-    /// What gethostname(2) says.
+    /// The result of gethostname(2).
     pub host_name: String,
     /// The environment.
     pub variable: Lookup,
@@ -95,7 +96,7 @@ pub enum Files {
 }
 
 impl Files {
-    /// Those that ssh reads, given the user's home directory and the argument of `-F`, if there is one.
+    /// Returns the files that ssh reads, given the user's home directory and the argument of `-F`, if there is one.
     pub fn of(home: &str, argument: Option<&OsStr>) -> Files {
         match argument {
             Some(none) if none.eq_ignore_ascii_case("none") => Files::None,
@@ -105,18 +106,18 @@ impl Files {
     }
 }
 
-/// Where the configuration comes from.
+/// The sources of the configuration.
 #[derive(Clone)]
 pub struct Sources {
     /// The files.
     pub files: Files,
     /// This machine and its user.
     pub local: Local,
-    /// The program to ask for what only ssh can tell, usually `ssh`.
+    /// The program for what only ssh can evaluate, usually `ssh`.
     pub ssh: PathBuf,
 }
 
-/// Whether a name is one that a component of an Include's pattern stands for; an error if it is no pattern.
+/// Whether a name matches a component of an Include's pattern; an error if it is not a pattern.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn include_matches(name: &[u8], pattern: &[u8]) -> Result<bool, &'static str> {
     files::is_match(name, pattern)
@@ -127,10 +128,10 @@ pub fn is_keyword(word: &str) -> bool {
     keywords::all().any(|keyword| keyword.eq_ignore_ascii_case(word))
 }
 
-/// Where a value comes from, or where something is wrong.
+/// The origin of a value or an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// Nothing was said.
+    /// A default.
     Default,
     /// The entry of the host in the list.
     HostEntry,
@@ -143,7 +144,7 @@ pub enum Origin {
         /// Counted from 1; 0 is the file as a whole.
         line: u32,
     },
-    /// `ssh -G`, and what it was needed for.
+    /// `ssh -G`, and why it was needed.
     Ssh(Arc<str>),
 }
 
@@ -160,12 +161,12 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Something worth mentioning with `-v`.
+/// A note for `-v`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
-    /// Where.
+    /// Its place.
     pub origin: Origin,
-    /// What.
+    /// Its text.
     pub text: String,
 }
 
@@ -185,7 +186,7 @@ impl BeforeStart for ConfigError {
     }
 }
 
-/// Why a configuration, or what it says about a host, can't be used.
+/// Why a configuration, or its settings for a host, can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A line or an option is wrong.
@@ -216,17 +217,17 @@ pub enum ConfigError {
         /// Why.
         error: std::io::Error,
     },
-    /// Only ssh can tell what the line means, and it doesn't.
+    /// Only ssh can evaluate the line, and it doesn't.
     #[error("{origin}: {construct} can only be evaluated by ssh: {reason}")]
     Ssh {
         /// The line.
         origin: Origin,
-        /// What is on it.
+        /// The construct on it.
         construct: &'static str,
-        /// Why ssh didn't.
+        /// The reason.
         reason: String,
     },
-    /// A name that a shell, or ssh itself, could misunderstand.
+    /// A name that a shell, or ssh itself, could misinterpret.
     #[error("{name:?} can't be the name of a {what}")]
     Name {
         /// The name.
@@ -235,7 +236,7 @@ pub enum ConfigError {
         what: &'static str,
     },
     /// The host is its own jump host.
-    #[error("{origin}: {host} is to be reached through itself")]
+    #[error("{origin}: {host} is its own jump host")]
     Loop {
         /// The ProxyJump.
         origin: Origin,
@@ -264,7 +265,7 @@ impl fmt::Display for ConfigPlace<'_> {
     }
 }
 
-/// An option of the command line, `Keyword=value` as after `ssh -o`, read.
+/// A parsed option of the command line, `Keyword=value` as after `ssh -o`.
 #[derive(Debug, Clone)]
 pub struct CommandLineOption {
     text: String,
@@ -282,7 +283,7 @@ impl CommandLineOption {
 /// A host to resolve.
 #[derive(Debug, Clone, Default)]
 pub struct Query<'a> {
-    /// The host as it was typed.
+    /// The host as typed.
     pub host: &'a str,
     /// The login name that comes with the host, before all options.
     pub user: Option<String>,
@@ -292,7 +293,7 @@ pub struct Query<'a> {
     pub options: &'a [CommandLineOption],
 }
 
-/// What can be said about a host without asking ssh.
+/// The settings for a host that are known without asking ssh.
 pub enum Answer {
     /// All of it.
     Known(Box<Resolved>),
@@ -300,7 +301,7 @@ pub enum Answer {
     Open(Question),
 }
 
-/// What ssh has to be asked for.
+/// What to ask ssh for.
 pub struct Question {
     origin: Origin,
     construct: &'static str,
@@ -312,12 +313,12 @@ pub struct Config {
     files: Vec<(File, bool)>,
     notes: Vec<Note>,
     wants_final: bool,
-    /// What `ssh -G` says without any configuration.
+    /// The output of `ssh -G` without any configuration.
     baseline: OnceLock<Baseline>,
 }
 
 impl Config {
-    /// Reads the files, and all that they include.
+    /// Reads the files and everything that they include.
     ///
     /// # Errors
     /// A line is wrong, whichever host it is for; a file could have been written by others; the file of `-F` can't be read.
@@ -332,7 +333,7 @@ impl Config {
                     match loader.file(path, rules) {
                         Ok(file) => files.push((file?, rules.user)),
                         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                        // ssh says nothing at all.
+                        // ssh reports nothing either.
                         Err(error) => loader.notes.push(Note {
                             origin: Origin::Line { file: path.as_path().into(), line: 0 },
                             text: format!("passed over: {}", crate::text::message::reason(&error)),
@@ -340,7 +341,7 @@ impl Config {
                     }
                 }
             }
-            // One that is included or there by itself has no lines, as for ssh; this one was named.
+            // An included or default file then has no lines, as in ssh; but this one was named.
             Files::Only(path) if path.is_dir() => return Err(unreadable(path, Errno::ISDIR.into())),
             Files::Only(path) => {
                 let file = loader.file(path, rules(true, false)).map_err(|error| unreadable(path, error))?;
@@ -352,7 +353,7 @@ impl Config {
         Ok(Config { sources: sources.clone(), files, notes, wants_final, baseline: OnceLock::new() })
     }
 
-    /// Reads the text of a user's file, which must include no other.
+    /// Parses the text of a user's file, which must include no other.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn of_text(text: &[u8], path: &Path, local: Local) -> Result<Config, ConfigError> {
         let mut loader = Loader::new(&local);
@@ -362,12 +363,12 @@ impl Config {
         Ok(Config { sources, files: vec![(file, true)], notes, wants_final, baseline: OnceLock::new() })
     }
 
-    /// What is worth mentioning with `-v`: lines without effect.
+    /// Returns the notes for `-v`: lines without effect.
     pub fn notes(&self) -> &[Note] {
         &self.notes
     }
 
-    /// Reads options of the command line, each with the words in which messages are to name it.
+    /// Parses options of the command line, each with the words that name it in messages.
     ///
     /// # Errors
     /// An option is wrong.
@@ -404,7 +405,7 @@ impl Config {
         }
     }
 
-    /// What the configuration says about a host, if only ssh can tell by asking it.
+    /// Returns the settings for a host, with `ssh -G` if only ssh can tell.
     ///
     /// # Errors
     /// A keyword is unknown, tokens can't be expanded, or only ssh could tell and doesn't.
@@ -415,7 +416,7 @@ impl Config {
         }
     }
 
-    /// The same without asking ssh, which takes its time.
+    /// The same without asking ssh, which is slow.
     ///
     /// # Errors
     /// A keyword is unknown, or tokens can't be expanded.
@@ -423,10 +424,10 @@ impl Config {
         resolve::resolve(self, query)
     }
 
-    /// What ssh says about a host. May be called from several threads at once.
+    /// Returns ssh's settings for a host. May be called from several threads at once.
     ///
     /// # Errors
-    /// It doesn't say, or not in a way that can be understood.
+    /// It doesn't answer, or not in a known form.
     pub fn ask_ssh(&self, query: &Query<'_>, question: &Question) -> Result<Resolved, ConfigError> {
         resolve::ask(self, query, question)
     }

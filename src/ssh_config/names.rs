@@ -1,4 +1,5 @@
-//! The hosts that a configuration names, for completion and for advice. Nothing here is an error: what cannot be read names no hosts.
+//! The hosts that a configuration names, for completion and for advice. Nothing here is an error: an unreadable file
+//! names no hosts.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,11 +11,11 @@ use crate::system::files::bounded;
 
 /// OpenSSH's READCONF_MAX_DEPTH.
 const MAX_DEPTH: usize = 16;
-/// The most files that are looked at: people wait for a completion.
+/// The most files that are read: users wait for a completion.
 const MOST_FILES: usize = 200;
 
-/// The names of all Host lines of a file and what it includes, in their order, without patterns. `is_user` tells the user's file from
-/// the system's, `home` is the user's home directory.
+/// Returns the names of all Host lines of a file and its includes, in order, without patterns. `is_user` distinguishes
+/// the user's file from the system's, `home` is the user's home directory.
 pub fn host_names(file: &Path, is_user: bool, home: &str) -> Vec<String> {
     let local = Local {
         user: String::new(),
@@ -32,7 +33,7 @@ pub fn host_names(file: &Path, is_user: bool, home: &str) -> Vec<String> {
 struct HostNames<'a> {
     local: &'a Local,
     found: Vec<String>,
-    /// How many files were looked at.
+    /// How many files were read.
     files: usize,
 }
 
@@ -63,7 +64,7 @@ impl HostNames<'_> {
     }
 }
 
-/// Whether a word of a Host line is a name, and not a pattern.
+/// Whether a word of a Host line is a name and not a pattern.
 fn is_name(word: &str) -> bool {
     !word.is_empty() && !word.contains(['*', '?', '!', '\u{fffd}'])
 }

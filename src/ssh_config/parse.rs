@@ -1,4 +1,4 @@
-//! Files to blocks of lines, with all they include.
+//! Parses files to blocks of lines, with all includes.
 
 use std::borrow::Cow;
 use std::io;
@@ -19,7 +19,7 @@ const MAX_DEPTH: usize = 16;
 /// The most files of one configuration.
 const MOST_FILES: usize = 10_000;
 
-/// A file: what precedes its first Host or Match, then a block for each of them.
+/// A file: the part before its first Host or Match, then a block for each of them.
 #[derive(Debug, Default)]
 pub(super) struct File {
     pub(super) blocks: Vec<Block>,
@@ -30,7 +30,7 @@ pub(super) struct File {
 pub(super) struct Block {
     pub(super) condition: Condition,
     pub(super) lines: Vec<Line>,
-    /// Whether some of the lines count even where the condition doesn't hold: unknown keywords.
+    /// Whether some of the lines count even if the condition doesn't hold: unknown keywords.
     pub(super) always: bool,
     pub(super) origin: Origin,
 }
@@ -45,17 +45,17 @@ pub(super) struct Line {
 pub(super) enum LineAction {
     Plain(Action),
     Include(Vec<File>),
-    /// Only ssh knows what the line does.
+    /// Only ssh knows the effect of the line.
     Foreign(&'static str),
-    /// There are bytes in its values that are not UTF-8: an error where it applies.
+    /// Its values contain bytes that are not UTF-8: an error where it applies.
     NotText {
-        /// Where the first of them stands, counted in bytes from 0.
+        /// The first of them, in bytes from 0.
         column: usize,
     },
 }
 
 impl File {
-    /// Adds what a line does to the last block.
+    /// Adds the effect of a line to the last block.
     fn add(&mut self, action: LineAction, origin: &Origin) {
         let Some(block) = self.blocks.last_mut() else { return };
         block.always |= match &action {
@@ -70,7 +70,7 @@ impl File {
 /// When a block applies.
 #[derive(Debug)]
 pub(super) enum Condition {
-    /// As the line applies that includes the file.
+    /// When the including line applies.
     Inherited,
     Host(HostPatterns),
     /// All of them.
@@ -92,24 +92,24 @@ pub(super) enum Test {
     OriginalHost(PatternList),
     User(PatternList),
     LocalUser(PatternList),
-    /// Only ssh can tell; this is what it is called.
+    /// Only ssh can tell; this is its name.
     Foreign(&'static str),
-    /// Even `ssh -G` can't tell, as it doesn't know of the command.
+    /// Even `ssh -G` can't tell, as it doesn't know the command.
     Unknowable(&'static str),
 }
 
-/// Which rules hold for a file.
+/// The rules for a file.
 #[derive(Clone, Copy)]
 pub(super) struct Rules {
-    /// Whether it is the user's: what it includes is then looked for in `~/.ssh`.
+    /// Whether it is the user's: its includes are then relative to `~/.ssh`.
     pub(super) user: bool,
     /// Whether owner and mode matter.
     pub(super) guarded: bool,
-    /// How many files it is included by.
+    /// Its depth of inclusion.
     pub(super) depth: usize,
 }
 
-/// Reads files, and gathers what isn't about a single one.
+/// Reads files, and collects what concerns all of them.
 pub(super) struct Loader<'a> {
     pub(super) local: &'a Local,
     pub(super) notes: Vec<Note>,
@@ -140,7 +140,7 @@ impl Loader<'_> {
         let unusable = |reason| Ok(Err(ConfigError::File { path: path.to_owned(), reason, is_unread: false }));
         self.files += 1;
         if self.files > MOST_FILES {
-            return unusable(format!("with it, Include means more than {MOST_FILES} files"));
+            return unusable(format!("with this line, Include matches more than {MOST_FILES} files"));
         }
         let text = match bounded::read_rest(&file, bounded::SSH_CONFIG) {
             // To ssh, a directory is a file without lines.
@@ -154,12 +154,12 @@ impl Loader<'_> {
         self.bytes += text.len() as u64;
         if self.bytes > bounded::SSH_CONFIG {
             let most = bounded::SSH_CONFIG >> 20;
-            return unusable(format!("with it, the files that Include means have more than {most} MiB"));
+            return unusable(format!("with this line, the included files have more than {most} MiB"));
         }
         Ok(self.parse(&text, &path.into(), rules))
     }
 
-    /// Reads the text of a file.
+    /// Parses the text of a file.
     pub(super) fn parse(&mut self, text: &[u8], path: &Arc<Path>, rules: Rules) -> Result<File, ConfigError> {
         let start = Origin::Line { file: path.clone(), line: 0 };
         let mut file = File { blocks: vec![Block::new(Condition::Inherited, start)] };
@@ -179,14 +179,14 @@ impl Loader<'_> {
         let statement = match line::sort(&text.words).map_err(at)? {
             Sort::Blank => return Ok(()),
             Sort::Unclosed => {
-                self.note(origin, "a quote isn't closed: ssh passes over this line".to_owned());
+                self.note(origin, "a quote isn't closed: ssh ignores this line".to_owned());
                 return Ok(());
             }
             Sort::Statement(statement) => statement,
         };
         let condition = match statement.keyword.as_str() {
             "match" | "include" if text.bad.is_some() => return Err(at(not_text(text.bad.unwrap_or_default()))),
-            // No name that can be given here fits a pattern with such bytes.
+            // No valid host name matches patterns with such bytes.
             "host" => Condition::Host(host(&statement, self.local).map_err(at)?),
             "match" => Condition::Match(self.criteria(&statement).map_err(at)?),
             keyword if keywords::all().any(|known| known == keyword) && text.bad.is_some() => {
@@ -224,7 +224,7 @@ impl Loader<'_> {
         self.notes.push(Note { origin: origin.clone(), text });
     }
 
-    /// Reads the files that an Include means, here and now.
+    /// Reads the files of an Include, here and now.
     fn include(
         &mut self,
         statement: &Statement<'_>,
@@ -255,10 +255,11 @@ impl Loader<'_> {
         Ok(actions)
     }
 
-    /// An absolute path. Relative ones are in `~/.ssh` or `/etc/ssh`; `~` is what glob(3) takes it for: `$HOME` comes first.
+    /// Returns an absolute path. Relative ones are in `~/.ssh` or `/etc/ssh`; `~` is as in glob(3): `$HOME` comes
+    /// first.
     pub(super) fn anchored(&self, path: &str, rules: Rules) -> Result<String, &'static str> {
         if path.starts_with('~') && !rules.user {
-            return Err("a file of the system can't include one of ~");
+            return Err("a system-wide file can't include a path in ~");
         }
         let path = match rules.user {
             _ if path.starts_with(['/', '~']) => path.to_owned(),
@@ -311,7 +312,7 @@ impl Loader<'_> {
                         test(&name, &argument).ok_or_else(|| wrong(format!("{name:?} is not a criterion")))?
                     }
                     None if ambiguous => break,
-                    None => return Err(wrong(format!("{name} lacks its argument"))),
+                    None => return Err(wrong(format!("{name} needs an argument"))),
                 },
             };
             self.wants_final |= name == "final";
@@ -329,7 +330,7 @@ impl Loader<'_> {
     }
 }
 
-/// The argument of a criterion.
+/// Returns the argument of a criterion.
 fn argument(scanner: &mut Scanner<'_>) -> Option<String> {
     let argument = scanner.token().filter(|argument| !argument.is_empty() && !argument.starts_with('#'));
     argument.map(|argument| argument.into_owned())
@@ -339,8 +340,8 @@ fn some(criteria: Vec<Criterion>) -> Result<Vec<Criterion>, String> {
     if criteria.is_empty() { Err("it has no criterion".to_owned()) } else { Ok(criteria) }
 }
 
-/// The part of a Match line that all versions of ssh take apart alike, and whether there is more: up to OpenSSH 9 a
-/// backslash and a single quote are characters like others, since 10 they are as in other lines.
+/// Returns the part of a Match line that all versions of ssh parse alike, and whether there is more: up to OpenSSH 9 a
+/// backslash and a single quote are ordinary characters, since 10 they are special as in other lines.
 fn unambiguous(text: &str) -> (&str, bool) {
     let mut quoted = false;
     for (at, char) in text.char_indices() {
@@ -387,15 +388,15 @@ fn host(statement: &Statement<'_>, local: &Local) -> Result<HostPatterns, Wrong>
     Ok(HostPatterns::new(words.into_iter()))
 }
 
-/// The text of a line.
+/// Decodes the text of a line.
 struct Text<'a> {
     /// With a replacement character for each byte that is not UTF-8.
     words: Cow<'a, str>,
-    /// Where the first of those stands, counted in bytes from 0.
+    /// The first of those, in bytes from 0.
     bad: Option<usize>,
 }
 
-/// C ends a line at a zero byte; here that is an error rather than a guess.
+/// C ends a line at a NUL byte; here that is an error rather than a guess.
 fn text(line: &[u8]) -> Result<Text<'_>, Wrong> {
     if let Some(column) = line.iter().position(|byte| *byte == 0) {
         return Err(Wrong { column, reason: "a zero byte outside of a comment".to_owned() });
@@ -404,12 +405,12 @@ fn text(line: &[u8]) -> Result<Text<'_>, Wrong> {
     Ok(Text { words: String::from_utf8_lossy(line), bad })
 }
 
-/// What is wrong with a line that has something else than text at this column.
+/// Returns the error for a line with invalid text at this column.
 pub(super) fn not_text(column: usize) -> Wrong {
     Wrong { column, reason: "text that isn't UTF-8 outside of a comment".to_owned() }
 }
 
-/// A path as a pattern that matches nothing else.
+/// Returns a pattern that matches only this path.
 fn escaped(path: &str) -> String {
     let mut pattern = String::with_capacity(path.len());
     for char in path.chars() {

@@ -12,7 +12,7 @@ struct Item {
     pattern: Box<[u8]>,
 }
 
-/// The patterns of a Host line, in the case they are written in.
+/// The patterns of a Host line, in their original case.
 #[derive(Debug)]
 pub(super) struct HostPatterns(Vec<Item>);
 
@@ -35,14 +35,14 @@ impl HostPatterns {
 #[derive(Debug, Clone)]
 pub(super) struct PatternList {
     items: Vec<Item>,
-    /// An item is too long for ssh: it says no at that point.
+    /// An item is too long for ssh: it answers no at that point.
     cut: bool,
 }
 
 impl PatternList {
     pub(super) fn new(list: &str, lower_case: bool) -> PatternList {
         let mut items = Vec::new();
-        // A comma at the very end is not followed by an empty item.
+        // A comma at the very end adds no empty item.
         for item in list.strip_suffix(',').unwrap_or(list).split(',').take_while(|_| !list.is_empty()) {
             let (negated, pattern) = item.strip_prefix('!').map_or((false, item), |pattern| (true, pattern));
             if pattern.len() >= ITEM_LIMIT {

@@ -4,18 +4,18 @@ use std::fmt;
 
 use super::values;
 
-/// A host to go through.
+/// A jump host in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hop {
-    /// The login name there, if the list says so.
+    /// The login name, if the list has one.
     pub user: Option<String>,
     /// The host: a name for ssh_config, or an address without brackets.
     pub host: String,
-    /// The port, if the list says so.
+    /// The port, if the list has one.
     pub port: Option<u16>,
 }
 
-/// As `ssh -G` prints it.
+/// Formats it as `ssh -G` does.
 impl fmt::Display for Hop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(user) = &self.user {
@@ -28,7 +28,7 @@ impl fmt::Display for Hop {
     }
 }
 
-/// The hops of a list, the nearest first.
+/// Returns the hops of a list, the nearest first.
 pub(super) fn hops(list: &str) -> Result<Vec<Hop>, String> {
     let good =
         |text| hop(text).ok_or_else(|| format!("{text:?} is not [user@]host[:port] or ssh://[user@]host[:port]"));
@@ -44,7 +44,7 @@ fn hop(text: &str) -> Option<Hop> {
                 None => (None, uri),
             };
             let user = user.map(|user| decoded(user.split(';').next().unwrap_or_default()));
-            // There may be a slash at the end, but no path.
+            // A slash at the end is allowed, but no path.
             let (host, port) = host_and_port(place.strip_suffix('/').unwrap_or(place))?;
             let user = user.map_or(Some(None), |user| user.filter(|user| !user.is_empty()).map(Some))?;
             Some(Hop { user, host: domain(&host)?, port })
@@ -61,7 +61,7 @@ fn hop(text: &str) -> Option<Hop> {
     }
 }
 
-/// `host`, `host:port`, `[host]` or `[host]:port`, without a slash.
+/// Parses `host`, `host:port`, `[host]` or `[host]:port`, without a slash.
 fn host_and_port(text: &str) -> Option<(String, Option<u16>)> {
     let end = if text.starts_with('[') { text.find(']')? + 1 } else { text.find([':', '/']).unwrap_or(text.len()) };
     let (host, after) = text.split_at(end);
@@ -82,7 +82,7 @@ fn domain(name: &str) -> Option<String> {
     valid.then(|| name.strip_suffix('.').unwrap_or(name).to_owned())
 }
 
-/// A user's name in a URI: `+` is a blank, `%2B` a plus.
+/// Decodes a user's name in a URI: `+` is a blank, `%2B` a plus.
 fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();

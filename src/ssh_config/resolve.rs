@@ -1,4 +1,4 @@
-//! What the lines say about one host.
+//! Applies the lines to one host.
 
 use super::expand::{self, Tokens};
 use super::keywords::{Action, Route};
@@ -15,7 +15,7 @@ use crate::text::wildcard;
 /// OpenSSH's SSH_MAX_IDENTITY_FILES and SSH_MAX_CERTIFICATE_FILES.
 const MOST_IDENTITIES: usize = 100;
 
-/// The identities that ssh tries where none is configured, in its order.
+/// The default identities of ssh, in its order.
 const DEFAULT_IDENTITIES: [&str; 7] = [
     "~/.ssh/id_rsa",
     "~/.ssh/id_ecdsa",
@@ -87,38 +87,38 @@ fn natively(config: &Config, query: &Query<'_>) -> Result<Resolved, Stop> {
     pass.finish(false)
 }
 
-/// The characters that no name of a host has but a shell heeds (`ssh_valid_hostname` in readconf.c since OpenSSH 9.6).
+/// Characters special to a shell that host names never contain (`ssh_valid_hostname` in readconf.c since OpenSSH 9.6).
 fn good_host(name: &str) -> bool {
     let bad = |char: char| char.is_ascii_whitespace() || char.is_ascii_control() || "'`\"$\\;&<>|(){},".contains(char);
     !name.is_empty() && !name.starts_with('-') && !name.contains(bad)
 }
 
-/// `ssh_valid_ruser`, likewise.
+/// The same for login names (`ssh_valid_ruser`).
 fn good_user(name: &str) -> bool {
     let bad = |char: char| char.is_ascii_control() || "'`\";&<>|(){}".contains(char);
     !name.starts_with('-') && !name.contains(bad) && !name.contains(" -") && !name.ends_with('\\')
 }
 
-/// The error for a keyword that ssh doesn't know.
+/// Returns the error for a keyword unknown to ssh.
 pub(super) fn unknown(keyword: &str, origin: &Origin) -> ConfigError {
     ConfigError::about(origin, no_keyword(keyword))
 }
 
-/// The same in words.
+/// Returns its text.
 pub(super) fn no_keyword(keyword: &str) -> String {
     let hint = did_you_mean(keyword, keywords::all());
     format!("{keyword:?} is not a keyword of ssh_config(5){hint}")
 }
 
-/// A word of a list that adds up.
+/// An item of an additive list.
 struct Item<'a> {
     text: &'a str,
-    /// Whether it is from the user's configuration: equal ones of the user and of the system are two.
+    /// Whether it is from the user's configuration: equal ones of the user and of the system count twice.
     user: bool,
     origin: &'a Origin,
 }
 
-/// The state of going through the lines for a host.
+/// The state of applying the lines to a host.
 struct Pass<'a> {
     local: &'a Local,
     name: &'a str,
@@ -163,7 +163,7 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// Goes through a file: `active` holds up to its first condition; in a file that is included where nothing applies,
+    /// Applies a file: `active` holds up to its first condition; in a file that is included where nothing applies,
     /// conditions `never` hold.
     fn file(&mut self, file: &'a File, mut active: bool, never: bool) -> Result<(), Stop> {
         for block in &file.blocks {
@@ -194,7 +194,7 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// Whether a Match block applies. It is none of our business if it would change nothing.
+    /// Whether a Match block applies. It is not evaluated if it would change nothing.
     fn criteria(&self, criteria: &[Criterion], block: &Block) -> Result<bool, Stop> {
         let mut undecided = None;
         for criterion in criteria {
@@ -310,13 +310,13 @@ impl<'a> Pass<'a> {
         matches!(self.jump, Some((Route::Hops { .. }, _)))
     }
 
-    /// The host to connect to.
+    /// Returns the host to connect to.
     fn host(&self) -> String {
         let family = self.chosen.address_family.map_or(AddressFamily::Any, |(family, _)| *family);
         expand::canonical_host(self.host_name.as_deref().unwrap_or(self.name), family)
     }
 
-    /// Fills in what nothing was said about, and expands what ssh expands; `expanded` is what `ssh -G` has expanded already.
+    /// Sets the defaults, and expands what ssh expands; `expanded` is what `ssh -G` has expanded already.
     fn finish(self, expanded: bool) -> Result<Resolved, Stop> {
         let mut settings = self.chosen.settle();
         settings.host_name.value = self.second.clone().unwrap_or_else(|| self.host());
@@ -374,7 +374,7 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// The hops of a ProxyJump. What precedes the last of them ssh hands on as it is, only with its tokens expanded.
+/// Returns the hops of a ProxyJump. ssh passes on all but the last unchanged, with only the tokens expanded.
 fn hops(before: Option<&str>, last: &Hop, origin: &Origin, tokens: &Tokens<'_>) -> Result<Setting<Proxy>, ConfigError> {
     let user = last.user.as_deref().unwrap_or(tokens.user);
     if last.host == tokens.host && last.port.unwrap_or(22) == tokens.port && user == tokens.user {
@@ -406,7 +406,7 @@ fn has_tokens(text: &str) -> bool {
     text.contains('%') || text.contains("${")
 }
 
-/// The name in `NAME=value`.
+/// Returns the name in `NAME=value`.
 fn variable(text: &str) -> &str {
     text.split('=').next().unwrap_or_default()
 }

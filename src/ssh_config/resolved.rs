@@ -1,4 +1,4 @@
-//! What came out for one host, and how the last of its values are expanded.
+//! The settings of one host, and the expansion of their last values.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use super::values::Files;
 use super::{ConfigError, Local, Origin};
 use crate::text::wildcard;
 
-/// Where the connection goes through.
+/// The proxy of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proxy {
     /// Nothing.
@@ -25,42 +25,42 @@ pub enum Proxy {
 /// A file of IdentityFile or CertificateFile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentityFile {
-    /// As it is written.
+    /// The path as written.
     pub written: String,
-    /// With all expanded; `None` where it says `none`.
+    /// The expanded path; `None` for `none`.
     pub path: Option<PathBuf>,
 }
 
-/// The agent to ask for keys.
+/// The agent with the keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Agent {
     /// That of `SSH_AUTH_SOCK`.
     Environment,
-    /// None.
+    /// No agent.
     None,
-    /// The one at a socket.
+    /// The agent at a socket.
     Socket(PathBuf),
 }
 
-/// The agent that the remote side may ask.
+/// The agent to forward.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ForwardedAgent {
-    /// None.
+    /// No agent.
     None,
-    /// The one that [`Resolved::agent`] is.
+    /// The agent of [`Resolved::agent`].
     Own,
-    /// The one at a socket.
+    /// The agent at a socket.
     Socket(PathBuf),
 }
 
-/// What the configuration says about a host.
+/// The settings of a host.
 #[derive(Debug, Clone)]
 pub struct Resolved {
-    /// The host as it was typed.
+    /// The host as typed.
     pub name: String,
-    /// All that has one value, with what ssh expands expanded.
+    /// All settings with one value, expanded as ssh does.
     pub settings: Settings,
-    /// Where the connection goes through.
+    /// The proxy.
     pub proxy: Setting<Proxy>,
     /// Private keys, the default ones if none is configured.
     pub identity_files: Vec<Setting<IdentityFile>>,
@@ -72,9 +72,9 @@ pub struct Resolved {
     pub set_env: Vec<Setting<String>>,
     /// The command that prints lines of known_hosts: KnownHostsCommand.
     pub known_hosts_command: Option<CommandTemplate>,
-    /// The agent to ask for keys: IdentityAgent.
+    /// The agent with the keys: IdentityAgent.
     pub agent: Agent,
-    /// The agent that the remote side may ask: ForwardAgent.
+    /// The agent to forward: ForwardAgent.
     pub forwarded_agent: ForwardedAgent,
 }
 
@@ -84,8 +84,8 @@ impl Resolved {
         self.send_env.iter().any(|pattern| wildcard::matches(name.as_bytes(), pattern.value.as_bytes()))
     }
 
-    /// Every effective value: the keyword and the value as `ssh -G` prints them (lists of algorithms as they are written),
-    /// and where it comes from.
+    /// Returns every effective value: the keyword and the value as `ssh -G` prints them (algorithm lists as written),
+    /// and the origin.
     pub fn explain(&self) -> Vec<(&'static str, String, Origin)> {
         let typed = ("host", self.name.clone(), Origin::HostEntry);
         let mut lines: Vec<_> = std::iter::once(typed).chain(self.settings.explain()).collect();
@@ -118,12 +118,12 @@ impl Resolved {
 }
 
 impl Settings {
-    /// Expands what ssh expands, but for what `ssh -G` has `expanded` already.
+    /// Expands what ssh expands, except what `ssh -G` has `expanded` already.
     pub(super) fn expand(&mut self, tokens: &Tokens<'_>, expanded: bool) -> Result<(), ConfigError> {
         let home = |text: &str| expand::home(text, tokens.local);
         let path = |text: &str| if expanded { Ok(text.to_owned()) } else { tokens.path(text) };
         if !expanded || self.user_known_hosts_file.origin == Origin::Default {
-            // What tokens and variables stand for may start with a ~ itself.
+            // The values of tokens and variables may start with a ~ themselves.
             replace_all(&mut self.user_known_hosts_file, &|text| home(&tokens.path(text)?))?;
         }
         replace_all(&mut self.global_known_hosts_file, &home)?;
@@ -140,7 +140,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Refuses what `main` in ssh.c refuses, and what isn't possible here.
+    /// Refuses what `main` in ssh.c refuses, and what pssh does not support.
     pub(super) fn check(&mut self, proxy: &Proxy) -> Result<(), ConfigError> {
         // ssh never passes descriptors from hop to hop.
         self.proxy_use_fdpass.value &= !matches!(proxy, Proxy::Jump(_));
@@ -154,7 +154,7 @@ impl Settings {
         Ok(())
     }
 
-    /// KnownHostsCommand, with what can be expanded for all uses.
+    /// Returns KnownHostsCommand, with everything expanded that is the same for all uses.
     pub(super) fn known_hosts_command(&self, tokens: &Tokens<'_>) -> Result<Option<CommandTemplate>, ConfigError> {
         let Setting { value, origin } = &self.known_hosts_command;
         let command = value.as_ref().filter(|command| !command.is_none());
@@ -162,7 +162,7 @@ impl Settings {
         template.map_err(|reason| ConfigError::about(origin, reason))
     }
 
-    /// IdentityAgent as `main` in ssh.c takes it.
+    /// Interprets IdentityAgent as `main` in ssh.c does.
     pub(super) fn agent(&self, local: &Local) -> Agent {
         match self.identity_agent.value.as_ref().map(|socket| socket.0.as_str()) {
             None | Some("SSH_AUTH_SOCK") => Agent::Environment,
@@ -174,7 +174,7 @@ impl Settings {
         }
     }
 
-    /// ForwardAgent, likewise.
+    /// Interprets ForwardAgent as `main` in ssh.c does.
     pub(super) fn forwarded_agent(&self, local: &Local) -> ForwardedAgent {
         let socket = self.forward_agent_socket.value.as_ref().map(|socket| socket.0.as_str());
         let at = |socket: &str| ForwardedAgent::Socket(socket.into());

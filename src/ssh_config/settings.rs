@@ -1,4 +1,4 @@
-//! The keywords with one value: their types and defaults, once for reading, choosing and explaining.
+//! The keywords with one value: their types and defaults, defined once for parsing, precedence and --explain.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use super::values::{
     Socket, StrictHostKeyChecking, Timeout, Value,
 };
 
-/// A value and where it comes from.
+/// A value and its origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting<T> {
     /// The value.
     pub value: T,
-    /// Where it comes from.
+    /// The origin.
     pub origin: Origin,
 }
 
@@ -40,7 +40,7 @@ macro_rules! settings {
             /// The keywords, in lower case.
             pub(super) const KEYWORDS: &[&str] = &[$($keyword,)*];
 
-            /// Takes the arguments of `keyword`; `None` if it isn't one of them.
+            /// Parses the arguments of `keyword`; `None` if it isn't one of them.
             pub(super) fn read(keyword: &str, words: &mut Words<'_>) -> Option<Result<Option<Assignment>, Wrong>> {
                 match keyword {
                     $($keyword => Some(<$type>::read(words).map(|value| value.map(Assignment::$field))),)*
@@ -54,7 +54,7 @@ macro_rules! settings {
         pub(super) struct Chosen<'a> { $(pub(super) $field: Option<(&'a $type, &'a Origin)>,)* }
 
         impl<'a> Chosen<'a> {
-            /// Takes a value, unless there is one.
+            /// Sets a value, unless there is one.
             pub(super) fn offer(&mut self, assignment: &'a Assignment, origin: &'a Origin) {
                 match assignment {
                     $(Assignment::$field(value) => { self.$field.get_or_insert((value, origin)); })*
@@ -66,7 +66,7 @@ macro_rules! settings {
                 match assignment { $(Assignment::$field(_) => self.$field.is_some(),)* }
             }
 
-            /// The values as they are written, and the defaults.
+            /// Returns the values as written, and the defaults.
             pub(super) fn settle(&self) -> Settings {
                 Settings {
                     $($field: match self.$field {
@@ -78,7 +78,7 @@ macro_rules! settings {
         }
 
         impl Settings {
-            /// Keyword, value and origin as `ssh -G` spells them.
+            /// Returns keyword, value and origin as `ssh -G` spells them.
             pub(super) fn explain(&self) -> Vec<(&'static str, String, Origin)> {
                 let lines = [$(($keyword, self.$field.value.show(), &self.$field.origin),)*];
                 lines.into_iter().filter_map(|(keyword, value, origin)| Some((keyword, value?, origin.clone()))).collect()
@@ -94,49 +94,49 @@ const GLOBAL_KNOWN_HOSTS: [&str; 2] = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh
 settings! {
     /// The login name on the remote side.
     user: String = "user", String::new();
-    /// Where to connect to: a name in lower case, or an address.
+    /// The host to connect to: a name in lower case, or an address.
     host_name: String = "hostname", String::new();
     /// The port.
     port: u16 = "port", 22;
-    /// Which addresses to connect to.
+    /// The allowed address families.
     address_family: AddressFamily = "addressfamily", AddressFamily::Any;
-    /// Whether nothing may be asked.
+    /// Whether questions are forbidden.
     batch_mode: bool = "batchmode", false;
     /// Whether names are completed; never in effect without `ssh -G`.
     canonicalize_hostname: CanonicalizeHostname = "canonicalizehostname", CanonicalizeHostname::No;
-    /// Whether to compress.
+    /// Compression.
     compression: Compression = "compression", Compression::No;
-    /// Whether names are hashed when they are added to known_hosts.
+    /// Whether to hash names added to known_hosts.
     hash_known_hosts: bool = "hashknownhosts", false;
-    /// Whether of the agent's keys only those may be used that are configured too.
+    /// Whether only those of the agent's keys are used that are configured too.
     identities_only: bool = "identitiesonly", false;
     /// Whether to try keyboard-interactive.
     kbd_interactive_authentication: bool = "kbdinteractiveauthentication", true;
-    /// Whether the keys of this machine's own servers are taken as they are.
+    /// Whether to skip the host key check for this machine's own servers.
     no_host_authentication_for_localhost: bool = "nohostauthenticationforlocalhost", false;
     /// Whether to try passwords.
     password_authentication: bool = "passwordauthentication", true;
     /// Whether to try keys.
     pubkey_authentication: PubkeyAuthentication = "pubkeyauthentication", PubkeyAuthentication::Yes;
-    /// Whether to ask for a terminal.
+    /// Whether to request a terminal.
     request_tty: RequestTty = "requesttty", RequestTty::Auto;
     /// What to do with unknown host keys.
     strict_host_key_checking: StrictHostKeyChecking = "stricthostkeychecking", StrictHostKeyChecking::Ask;
-    /// Whether the system is to look after the connection.
+    /// Whether TCP checks the connection.
     tcp_keep_alive: bool = "tcpkeepalive", true;
-    /// How often to try to connect.
+    /// Connection attempts.
     connection_attempts: u32 = "connectionattempts", 1;
-    /// How often to ask for a password.
+    /// Password attempts.
     number_of_password_prompts: u32 = "numberofpasswordprompts", 3;
-    /// How many of the server's answers may stay out.
+    /// Unanswered keepalives before the connection ends.
     server_alive_count_max: u32 = "serveralivecountmax", 3;
-    /// How long to hear nothing before asking whether the server is alive; zero is for ever.
+    /// The silence before a keepalive; zero disables it.
     server_alive_interval: Duration = "serveraliveinterval", Duration::ZERO;
-    /// The fewest bits an RSA key may have.
+    /// The minimum size of an RSA key.
     required_rsa_size: u32 = "requiredrsasize", 1024;
-    /// The address to connect from.
+    /// The local address to connect from.
     bind_address: Option<String> = "bindaddress", None;
-    /// The interface to connect from.
+    /// The local interface to connect from.
     bind_interface: Option<String> = "bindinterface", None;
     /// Ciphers.
     ciphers: Option<Algorithms<Ciphers>> = "ciphers", None;
@@ -144,7 +144,8 @@ settings! {
     host_key_algorithms: Option<Algorithms<KeyTypes>> = "hostkeyalgorithms", None;
     /// The name under which the host's key is known, in lower case.
     host_key_alias: Option<String> = "hostkeyalias", None;
-    /// The agent's socket, `none`, `SSH_AUTH_SOCK` or `$NAME`; [`Resolved::agent`](super::Resolved::agent) understands it.
+    /// The agent's socket, `none`, `SSH_AUTH_SOCK` or `$NAME`; [`Resolved::agent`](super::Resolved::agent) interprets
+    /// it.
     identity_agent: Option<Socket> = "identityagent", None;
     /// Keywords that may be unknown.
     ignore_unknown: Option<String> = "ignoreunknown", None;
@@ -152,14 +153,14 @@ settings! {
     kex_algorithms: Option<Algorithms<KeyExchanges>> = "kexalgorithms", None;
     /// Signatures that certificate authorities may use.
     ca_signature_algorithms: Option<Algorithms<KeyTypes>> = "casignaturealgorithms", None;
-    /// A command that prints lines of known_hosts; [`Resolved::known_hosts_command`](super::Resolved::known_hosts_command) has
-    /// its words.
+    /// A command that prints lines of known_hosts;
+    /// [`Resolved::known_hosts_command`](super::Resolved::known_hosts_command) has its words.
     known_hosts_command: Option<CommandLine> = "knownhostscommand", None;
-    /// How much ssh says.
+    /// ssh's verbosity.
     log_level: LogLevel = "loglevel", LogLevel::Info;
     /// Message authentication codes.
     macs: Option<Algorithms<Macs>> = "macs", None;
-    /// The order of methods, with commas.
+    /// The order of the methods, with commas.
     preferred_authentications: Option<String> = "preferredauthentications", None;
     /// Key types and signatures to authenticate with.
     pubkey_accepted_algorithms: Option<Algorithms<KeyTypes>> = "pubkeyacceptedalgorithms", None;
@@ -169,12 +170,12 @@ settings! {
     global_known_hosts_file: Files = "globalknownhostsfile", Files::of(&GLOBAL_KNOWN_HOSTS);
     /// Known hosts of the user.
     user_known_hosts_file: Files = "userknownhostsfile", Files::of(&USER_KNOWN_HOSTS);
-    /// Whether the agent is forwarded; [`Resolved::forwarded_agent`](super::Resolved::forwarded_agent) says which.
+    /// Whether to forward the agent; [`Resolved::forwarded_agent`](super::Resolved::forwarded_agent) returns which.
     forward_agent: bool = "forwardagent", false;
-    /// The agent to forward, where ForwardAgent names one. (No line has a keyword in upper case: it has no keyword of its own.)
+    /// The agent to forward, if ForwardAgent names one. (It has no keyword of its own: no line has one in upper case.)
     forward_agent_socket: Option<Socket> = "ForwardAgent", None;
-    /// How long connecting may take.
+    /// Time limit for connecting.
     connect_timeout: Timeout = "connecttimeout", Timeout(None);
-    /// Whether a ProxyCommand hands over a connected socket.
+    /// Whether a ProxyCommand passes a connected socket.
     proxy_use_fdpass: bool = "proxyusefdpass", false;
 }

@@ -147,7 +147,14 @@ fn others_must_not_have_written_the_file() {
 #[test]
 fn the_system_includes_nothing_of_the_user() {
     let place = Place::new(&[("system", "Include ~/x\n")]);
-    assert!(place.usual().err().expect("an error").to_string().contains("system:1:9: include: a file of the system"));
+    assert!(
+        place
+            .usual()
+            .err()
+            .expect("an error")
+            .to_string()
+            .contains("system:1:9: include: a system-wide file can't include a path in ~")
+    );
 }
 
 #[test]
@@ -206,17 +213,17 @@ fn patterns_of_hosts() {
 #[test]
 fn errors_name_file_line_and_column() {
     assert_eq!(error("\n  Port 7x\n"), "user:2:8: port: \"7x\" is not a port (1-65535, or a service's name)");
-    assert_eq!(error("User a b"), "user:1:8: user: \"b\" is too much");
+    assert_eq!(error("User a b"), "user:1:8: user: \"b\" is an extra argument");
     assert_eq!(error("User"), "user:1:5: user: its argument is missing");
     assert_eq!(error("User 'a"), "user:1:6: user: a quote isn't closed");
     assert_eq!(error("Host x\nFrob 1"), "user:2: \"frob\" is not a keyword of ssh_config(5)");
     assert_eq!(error("Match frob x\n"), "user:1:7: match: \"frob\" is not a criterion");
     assert_eq!(error("HostName %z\n"), "user:1: %z is not a token here");
     assert_eq!(error("IdentityFile ${NOPE}\n"), "user:1: the variable \"NOPE\" is not set");
-    assert_eq!(error("ProxyJump web1\n"), "user:1: web1 is to be reached through itself");
+    assert_eq!(error("ProxyJump web1\n"), "user:1: web1 is its own jump host");
     assert_eq!(error("RefuseConnection \"not today\"\n"), "user:1: connection refused: not today");
     assert_eq!(error("ProxyUseFdpass yes\nProxyCommand x\n"), "user:1: ProxyUseFdpass is not supported");
-    assert_eq!(error("ProxyJump a, b\n"), "user:1:11: proxyjump: there is a blank in \"a, b\"");
+    assert_eq!(error("ProxyJump a, b\n"), "user:1:11: proxyjump: \"a, b\" contains a blank");
     assert_eq!(error("Compression true\n"), "user:1:13: compression: \"true\" is not yes or no");
     let options = config("").options(&[("Port=x".to_owned(), "-O Port=x".to_owned())]);
     assert!(options.expect_err("no port").to_string().starts_with("-O Port=x: port: \"x\" is not a port"));
@@ -224,8 +231,7 @@ fn errors_name_file_line_and_column() {
 
 #[test]
 fn what_only_ssh_can_tell_is_an_error_without_it() {
-    let reason = "can only be evaluated by ssh: /nonexistent/ssh can't be run: No such file or directory; install it, or do \
-                  without the line";
+    let reason = "can only be evaluated by ssh: /nonexistent/ssh can't be run: No such file or directory; install it, or remove the line";
     let failed =
         |text: &str| load(text).and_then(|config| config.resolve(&query("web1"))).expect_err("no ssh").to_string();
     for (text, place) in [
@@ -310,7 +316,7 @@ fn notes_name_what_has_no_effect() {
             "user:1: forwardx11 has no effect here",
             "user:3: controlmaster has no effect here",
             "user:4: cipher is deprecated and has no effect",
-            "user:6: a quote isn't closed: ssh passes over this line",
+            "user:6: a quote isn't closed: ssh ignores this line",
             "user:8: channeltimeout has no effect here",
         ]
     );
@@ -410,7 +416,7 @@ fn bytes_that_are_no_text() {
             .ends_with("user:1:9: text that isn't UTF-8 outside of a comment")
     );
     assert!(load(b"User a\0b\n").is_err());
-    // What is wrong in the blocks of other hosts is theirs.
+    // Errors in the blocks of other hosts do not matter.
     assert_eq!(load(b"Host y\n User caf\xe9\nHost x\n User a\n").expect("another host's"), "a");
     assert_eq!(load(b"Host caf\xe9 !\xe9\n User b\nHost *\n User a\n").expect("a name that nobody has"), "a");
     for wrong in
@@ -441,7 +447,7 @@ proptest! {
     }
 }
 
-/// Keywords with anything behind them.
+/// Keywords with any arguments.
 fn lines() -> impl Strategy<Value = Vec<u8>> {
     let keyword = proptest::sample::select(
         &[

@@ -1,4 +1,4 @@
-//! The types of values: how each is read from the arguments of its keyword, and how `ssh -G` prints it.
+//! The types of values: how each is parsed from the arguments of its keyword, and how `ssh -G` prints it.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,10 +10,10 @@ use super::line::{Words, Wrong};
 
 /// A value of a keyword.
 pub(super) trait Value: Sized {
-    /// Takes the arguments; `None` if they set nothing, as `ConnectTimeout none`.
+    /// Parses the arguments; `None` if they set nothing, like `ConnectTimeout none`.
     fn read(words: &mut Words<'_>) -> Result<Option<Self>, Wrong>;
 
-    /// As `ssh -G` prints it; `None` if it prints nothing.
+    /// Formats it as `ssh -G` does; `None` if that prints nothing.
     fn show(&self) -> Option<String>;
 }
 
@@ -27,7 +27,7 @@ impl<T: Value> Value for Option<T> {
     }
 }
 
-/// A word as it is written.
+/// A word as written.
 impl Value for String {
     fn read(words: &mut Words<'_>) -> Result<Option<String>, Wrong> {
         words.required().map(Some)
@@ -160,7 +160,7 @@ fn time(text: &str) -> Option<Duration> {
     (!text.is_empty()).then_some(Duration::from_secs(seconds))
 }
 
-/// How long connecting may take; `ssh -G` has a word for "no limit".
+/// Time limit for connecting; `ssh -G` has a word for "no limit".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeout(
     /// Zero, like `None`, leaves it to the system.
@@ -177,10 +177,10 @@ impl Value for Timeout {
     }
 }
 
-/// Names of files; empty where the keyword says `none`.
+/// File names; empty if the keyword has `none`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Files(
-    /// In the order they are written.
+    /// In the order as written.
     pub Vec<String>,
 );
 
@@ -198,10 +198,14 @@ impl Value for Files {
         let mut names = Vec::new();
         while let Some(name) = words.next() {
             if name.is_empty() {
-                return Err(words.wrong("the name of a file is empty".to_owned()));
+                return Err(words.wrong("a file name is empty".to_owned()));
             } else if name.eq_ignore_ascii_case("none") {
                 let alone = names.is_empty() && words.left() == 0;
-                return if alone { Ok(Some(Files(names))) } else { Err(words.wrong("none must be alone".to_owned())) };
+                return if alone {
+                    Ok(Some(Files(names)))
+                } else {
+                    Err(words.wrong("none must be the only value".to_owned()))
+                };
             }
             names.push(name);
         }
@@ -216,8 +220,8 @@ impl Value for Files {
     }
 }
 
-/// A socket's path, or `$NAME`, or a word of its own such as `none`. ssh wants variables in it to exist wherever the line
-/// is, even for other hosts.
+/// A socket's path, or `$NAME`, or a keyword such as `none`. ssh requires its variables to exist wherever the line is,
+/// even for other hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Socket(
     /// As written; with tokens, `${NAME}` and `~` expanded once it is resolved.
@@ -248,7 +252,7 @@ impl Socket {
     }
 }
 
-/// All that follows a keyword, or `none`.
+/// Everything after a keyword, or `none`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandLine(
     /// As written.
@@ -271,7 +275,7 @@ impl Value for CommandLine {
     }
 }
 
-/// An enumeration by its words; the first of each is what `ssh -G` prints.
+/// An enumeration by its words; `ssh -G` prints the first of each.
 macro_rules! choice {
     ($(#[$about:meta])* $name:ident, $expected:literal, {
         $($(#[$doc:meta])* $variant:ident = $shown:literal $(| $other:literal)*;)*
@@ -297,11 +301,11 @@ macro_rules! choice {
 }
 
 choice! {
-    /// What to do with the key of a host that known_hosts doesn't have.
+    /// What to do with a host key that is not in known_hosts.
     StrictHostKeyChecking, "yes, no, ask, accept-new or off", {
         /// Refuse it, and changed ones.
         Yes = "true" | "yes";
-        /// Add it, and go on with a changed one.
+        /// Add it, and continue with a changed one.
         No = "false" | "no" | "off";
         /// Ask the user.
         Ask = "ask";
@@ -311,17 +315,17 @@ choice! {
 }
 
 choice! {
-    /// Whether to compress; alone among such keywords it doesn't take `true` and `false`.
+    /// Compression; unlike other such keywords it doesn't accept `true` and `false`.
     Compression, "yes or no", {
         /// With zlib, once authenticated.
         Yes = "yes";
-        /// Nothing.
+        /// Off.
         No = "no";
     }
 }
 
 choice! {
-    /// Which addresses to connect to.
+    /// The allowed address families.
     AddressFamily, "any, inet or inet6", {
         /// IPv4 and IPv6.
         Any = "any";
@@ -333,23 +337,23 @@ choice! {
 }
 
 choice! {
-    /// Whether keys are offered.
+    /// Public key authentication.
     PubkeyAuthentication, "yes, no, unbound or host-bound", {
-        /// They are, bound to the host key where the server knows how.
+        /// On, bound to the host key if the server supports that.
         Yes = "true" | "yes";
-        /// They are not.
+        /// Off.
         No = "false" | "no";
-        /// They are, without the extension that binds them to a host.
+        /// On, without the extension that binds it to a host.
         Unbound = "unbound";
-        /// They are, with that extension.
+        /// On, with that extension.
         HostBound = "host-bound";
     }
 }
 
 choice! {
-    /// Whether to ask for a terminal on the remote side.
+    /// Whether to request a remote terminal.
     RequestTty, "yes, no, force or auto", {
-        /// If there is one on this side.
+        /// If there is a local one.
         Yes = "true" | "yes";
         /// Never.
         No = "false" | "no";
@@ -363,27 +367,27 @@ choice! {
 choice! {
     /// Whether names are completed by looking them up.
     CanonicalizeHostname, "yes, no or always", {
-        /// They are used as they are.
+        /// No.
         No = "false" | "no";
-        /// They are, for direct connections.
+        /// Yes, for direct connections.
         Yes = "true" | "yes";
-        /// They are, for connections through a proxy too.
+        /// Yes, even for connections through a proxy.
         Always = "always";
     }
 }
 
 choice! {
-    /// How much ssh says.
+    /// ssh's verbosity.
     LogLevel, "QUIET, FATAL, ERROR, INFO, VERBOSE or DEBUG1 to DEBUG3", {
-        /// Nothing.
+        /// Quiet.
         Quiet = "QUIET" | "silent";
-        /// What ends it.
+        /// Fatal errors.
         Fatal = "FATAL";
-        /// What goes wrong.
+        /// Errors.
         Error = "ERROR";
-        /// As usual.
+        /// The default.
         Info = "INFO";
-        /// More.
+        /// Verbose.
         Verbose = "VERBOSE";
         /// `ssh -v`.
         Debug1 = "DEBUG" | "DEBUG1";
@@ -395,7 +399,7 @@ choice! {
 }
 
 impl LogLevel {
-    /// Whether more than usual is said.
+    /// Whether it is more than the default.
     pub fn is_verbose(self) -> bool {
         matches!(self, LogLevel::Verbose | LogLevel::Debug1 | LogLevel::Debug2 | LogLevel::Debug3)
     }

@@ -1,4 +1,4 @@
-//! The program that asks in place of a terminal, when and as ssh(1) runs it: `SSH_ASKPASS` and `SSH_ASKPASS_REQUIRE`.
+//! The program that asks instead of a terminal, when and how ssh(1) runs it: `SSH_ASKPASS` and `SSH_ASKPASS_REQUIRE`.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -9,10 +9,10 @@ use super::password_source::{self, Secret};
 use super::poll::Patience;
 use crate::system::redact;
 
-/// The one that is run where none is named, as for ssh of Debian.
+/// The default program, as for Debian's ssh.
 const USUAL: &str = "/usr/bin/ssh-askpass";
 
-/// The program to ask with, if it is to be asked with one.
+/// Returns the program to ask with, if any.
 pub fn program(has_terminal: bool) -> Option<OsString> {
     let named = env::var_os("SSH_ASKPASS").filter(|program| !program.is_empty());
     let program = named.or_else(|| Path::new(USUAL).exists().then(|| USUAL.into()))?;
@@ -34,10 +34,10 @@ fn is_wanted(required: &OsStr, has_display: bool, has_terminal: bool) -> bool {
     }
 }
 
-/// Runs `program` with the question; gives the first line that it prints.
+/// Runs `program` with the question; returns the first line of its output.
 ///
 /// # Errors
-/// In words, why there is no answer.
+/// The reason in words.
 pub fn ask(program: &OsStr, prompt: &str, patience: Patience<'_>) -> Result<Secret, String> {
     let output = password_source::output_of(Command::new(program).arg(prompt), patience)
         .map_err(|problem| problem.to_string())?;

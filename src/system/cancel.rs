@@ -1,4 +1,4 @@
-//! One way to stop a run: a flag, a file descriptor and a channel that every wait of every thread listens to.
+//! The cancel of a run: a flag, a file descriptor and a channel that every wait of every thread listens to.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -15,22 +15,23 @@ use super::lock::lock;
 /// Why a run was stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// A signal with this number asked for it; the program ends by the same signal when all is reported.
+    /// A signal with this number; the program ends by the same signal after the report.
     Signal(i32),
-    /// Whoever read our standard output has gone away (`| head -1`).
+    /// The reader of standard output is gone (`| head -1`).
     OutputClosed,
     /// Standard output cannot be written, for example because the disk is full.
     OutputFailed,
-    /// The program that made the run has stopped it.
+    /// The program that started the run stopped it.
     Program,
-    /// The run has taken this long, which is all that it may take.
+    /// The run has reached this time limit.
     TooLong(Duration),
-    /// This many hosts have failed, which is as many as may.
+    /// This many hosts have failed, which is the limit.
     TooManyFailed(usize),
 }
 
 impl fmt::Display for Reason {
-    /// The end of a sentence about a host that was stopped: `, since a host has failed`. Nothing where whoever did it knows.
+    /// Returns the end of a sentence about a host that was stopped: `, since a host has failed`. Empty if the user
+    /// knows the reason.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reason::TooLong(limit) => write!(f, ", since the run has taken {} s", limit.as_secs_f64()),
@@ -41,7 +42,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Asks everything that runs to stop. Clones share one state; once triggered, it stays so.
+/// Stops everything that runs. Clones share one state; once triggered, it stays so.
 #[derive(Clone, Debug)]
 pub struct Cancel {
     state: Arc<CancelState>,
@@ -49,9 +50,9 @@ pub struct Cancel {
 
 #[derive(Debug)]
 struct CancelState {
-    /// Why, and since when.
+    /// The reason and the time.
     reason: OnceLock<(Reason, Instant)>,
-    /// Becomes readable (end of file) for good when `armed` is dropped: nobody reads it, so that any number of threads
+    /// Becomes readable (end of file) for good when `armed` is dropped: it is never read, so that any number of threads
     /// can poll it.
     alarm: OwnedFd,
     alarm_channel: Receiver<Infallible>,
@@ -59,7 +60,7 @@ struct CancelState {
 }
 
 impl Cancel {
-    /// A new one, not triggered. Fails if no pipe can be made.
+    /// Creates one, not triggered. Fails if no pipe can be created.
     pub fn new() -> io::Result<Self> {
         let (alarm, alarm_end) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let (sender, alarm_channel) = bounded(0);
@@ -74,13 +75,13 @@ impl Cancel {
         first
     }
 
-    /// Why the run was stopped, if it was.
+    /// Returns why the run was stopped, if it was.
     pub fn reason(&self) -> Option<Reason> {
         self.state.reason.get().map(|(reason, _)| *reason)
     }
 
-    /// Since when the time of the run is over, if that is why it was stopped. Nobody has asked for that at this very moment, so what has
-    /// come by then is read before.
+    /// Returns since when the time of the run is over, if that is why it was stopped. No user asked for it at that very
+    /// moment, so data received by then is read first.
     pub fn lapsed(&self) -> Option<Instant> {
         match self.state.reason.get() {
             Some((Reason::TooLong(_), since)) => Some(*since),
@@ -93,12 +94,12 @@ impl Cancel {
         self.reason().is_some()
     }
 
-    /// Readable from the moment of triggering on; never read from it.
+    /// Becomes readable when triggered; never read from it.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.state.alarm.as_fd()
     }
 
-    /// Disconnected from the moment of triggering on; never carries a message.
+    /// Disconnected when triggered; never carries a message.
     pub fn channel(&self) -> &Receiver<Infallible> {
         &self.state.alarm_channel
     }

@@ -1,4 +1,4 @@
-//! Local programs, which end with what they were started for.
+//! Local child processes, which end with their owners.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -12,15 +12,15 @@ use super::poll::Patience;
 
 /// How long the command may take to end after SIGTERM, before SIGKILL.
 const TERM_GRACE: Duration = Duration::from_secs(1);
-/// How often it is looked at meanwhile.
+/// The interval of checks meanwhile.
 pub const TICK: Duration = Duration::from_millis(2);
-/// How often it is looked whether a helper has ended, once it prints nothing any more.
+/// The interval of checks whether a helper has ended, after the end of its output.
 const HELPER_TICK: Duration = Duration::from_millis(5);
 
 /// A running command in a process group of its own. Dropping it ends its process group and waits for it.
 pub struct ProcessGroup {
     child: Child,
-    /// How it ended, once it has been waited for.
+    /// Its exit, once it was waited for.
     status: Option<ExitStatus>,
 }
 
@@ -30,22 +30,22 @@ impl ProcessGroup {
     /// # Errors
     /// The system cannot start it.
     pub fn spawn(command: &mut Command) -> io::Result<ProcessGroup> {
-        // A Ctrl-C at the terminal is ours: the sessions end in order.
+        // Ctrl-C at the terminal must reach only pssh: the sessions end in order.
         Ok(ProcessGroup { child: command.process_group(0).spawn()?, status: None })
     }
 
-    /// Its pipes.
+    /// Returns its pipes.
     pub fn child(&mut self) -> &mut Child {
         &mut self.child
     }
 
-    /// Whether the command has ended. It stays to be waited for, so that its number stands for no other process.
+    /// Whether the command has ended. It is not reaped yet, so that its process ID stays its own.
     pub fn has_exited(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         self.status.is_some() || !matches!(waitid(WaitId::Pid(self.id()), options), Ok(None))
     }
 
-    /// Waits until the command has ended by itself, at the latest until `deadline`; says whether it has.
+    /// Waits until the command ends by itself, at most until `deadline`; returns whether it did.
     pub fn wait_until(&self, deadline: Instant) -> bool {
         while !self.has_exited() {
             if Instant::now() >= deadline {
@@ -56,7 +56,7 @@ impl ProcessGroup {
         true
     }
 
-    /// Ends whatever is left of the process group. Gives how the command ended, where the system says so.
+    /// Ends the whole process group. Returns how the command ended, if the system knows.
     pub fn end(&mut self) -> Option<ExitStatus> {
         if self.status.is_none() {
             self.terminate();
@@ -66,23 +66,23 @@ impl ProcessGroup {
         self.status
     }
 
-    /// Tells the process group to end. This fails if nothing is left of it.
+    /// Signals the process group to end. This fails if none of it is left.
     pub fn terminate(&self) {
         let _ = kill_process_group(self.id(), Signal::TERM);
     }
 
-    /// Kills whatever is left of the process group, and waits for the command; until then its number stands for no other group.
+    /// Kills the whole process group, and waits for the command; until then its ID cannot name another group.
     pub fn kill(&mut self) {
         let _ = kill_process_group(self.id(), Signal::KILL);
         self.status = self.child.wait().ok();
     }
 
-    /// How the command ended, once it has been waited for.
+    /// Returns how the command ended, once it was waited for.
     pub fn status(&self) -> Option<ExitStatus> {
         self.status
     }
 
-    /// The number of the command, which is that of its group too.
+    /// Returns the command's process ID, which is also its group's.
     pub fn id(&self) -> Pid {
         Pid::from_child(&self.child)
     }
@@ -94,7 +94,7 @@ impl Drop for ProcessGroup {
     }
 }
 
-/// A running program that stays in our process group, so that the terminal's signals reach it as well. Dropping it kills it.
+/// A running program in our process group, so that the terminal's signals reach it as well. Dropping it kills it.
 pub struct Helper(Child);
 
 impl Helper {
@@ -106,15 +106,15 @@ impl Helper {
         command.spawn().map(Helper)
     }
 
-    /// What it prints, if that is a pipe that nobody has taken yet.
+    /// Takes its standard output, if that is a pipe and was not taken yet.
     pub fn stdout(&mut self) -> Option<ChildStdout> {
         self.0.stdout.take()
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until it ends by itself.
     ///
     /// # Errors
-    /// As of [`Patience::check`], or what the system says.
+    /// See [`Patience::check`], or a system error.
     pub fn wait(&mut self, patience: Patience<'_>) -> io::Result<ExitStatus> {
         loop {
             if let Some(status) = self.0.try_wait()? {
@@ -128,7 +128,7 @@ impl Helper {
 
 impl Drop for Helper {
     fn drop(&mut self) {
-        // Both do nothing if it has ended by itself.
+        // Neither has an effect if it ended by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

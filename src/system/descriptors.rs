@@ -1,36 +1,37 @@
-//! Descriptors that the user names by their number: `--password-fd 3`, `/dev/fd/3`. Only those count that were open when the program
-//! was started: any other number may be one of our own by now, such as a pipe that nobody will ever write to.
+//! Descriptors that the user names by number: `--password-fd 3`, `/dev/fd/3`. Only those count that were open when the
+//! program started: any other number may be one of our own by now, such as a pipe that is never written to.
 
 use std::io;
 use std::path::{Component, Path};
 
 use crate::ssh::ffi::at_start::was_inherited;
 
-/// Names of the longest path that is a descriptor, and one more: `/proc/self/task/1/fd/3/x`.
+/// Most names in a path of a descriptor, and one more: `/proc/self/task/1/fd/3/x`.
 const MOST_NAMES: usize = 7;
 
-/// Whether the descriptor was passed to us, and is open.
+/// Checks that the descriptor was passed to us, and is open.
 ///
 /// # Errors
 /// It was not.
 pub fn check(number: u32) -> io::Result<()> {
-    if was_inherited(number) { Ok(()) } else { Err(io::Error::other("no such descriptor is open")) }
+    if was_inherited(number) { Ok(()) } else { Err(io::Error::other("this descriptor is not open")) }
 }
 
-/// The same for a path that names a descriptor, such as `/dev/fd/3`, or something in the directory that it is. All other paths are well.
+/// The same for a path to a descriptor, such as `/dev/fd/3`, or below a directory that it is. All other paths are
+/// accepted.
 ///
 /// # Errors
-/// As of [`check`].
+/// See [`check`].
 pub fn check_path(path: &Path) -> io::Result<()> {
     named(path).map_or(Ok(()), |(number, _)| check(number))
 }
 
-/// The descriptor that a path names: `/dev/stdin`, `/dev/fd/63`, `/proc/self/fd/63`.
+/// Returns the descriptor of a path: `/dev/stdin`, `/dev/fd/63`, `/proc/self/fd/63`.
 pub fn number(path: &Path) -> Option<u32> {
     named(path).filter(|(_, is_all)| *is_all).map(|(number, _)| number)
 }
 
-/// The descriptor that a path begins with, and whether that is all of it.
+/// Returns the descriptor at the start of a path, and whether that is the whole path.
 fn named(path: &Path) -> Option<(u32, bool)> {
     let name = |part| match part {
         Component::Normal(name) => Some(name.to_str().unwrap_or_default()),

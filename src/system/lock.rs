@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A poisoned lock only means that another thread panicked; what it holds is whole after every statement.
+/// Locks a mutex. A poisoned one only means that another thread panicked; its data is consistent after every statement.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! What the operating system gives: files, descriptors, terminal, child processes, name lookups, and the one way to wait.
+//! The operating system: files, descriptors, terminal, child processes, name lookups, and waiting.
 
 pub(crate) mod files;
 

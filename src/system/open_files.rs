@@ -1,11 +1,11 @@
-//! How many hosts the process can hold at once: the limit on open files, raised as far as allowed.
+//! How many hosts the process can handle at once: the limit on open files, raised as far as allowed.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Descriptors of everything else: standard streams, the cancel, signals, lookups, known_hosts.
 const FILES_BESIDES: u64 = 64;
-/// Descriptors that a host may take for a while beyond those: connections to a forwarded agent. They cost a host its agent where
-/// there are none left, so that they do not make pools smaller.
+/// Descriptors that a host may use temporarily beyond those: connections to a forwarded agent. Without them a host only
+/// loses its agent, so they do not make pools smaller.
 const FILES_SPARE: u64 = 32;
 /// How many descriptors a run needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,12 +15,13 @@ pub struct Need {
 }
 
 impl Need {
-    /// What each host needs, and what all need together besides standard streams, the cancel, signals, lookups and known_hosts.
+    /// For each host, and for all together in addition to standard streams, the cancel, signals, lookups and
+    /// known_hosts.
     pub fn new(per_host: u64, besides: u64) -> Need {
         Need { per_host, besides: besides.saturating_add(FILES_BESIDES) }
     }
 
-    /// How many descriptors so many hosts need at once, with everything else.
+    /// Returns how many descriptors this many hosts need at once, with everything else.
     pub fn files(self, hosts: usize) -> u64 {
         (hosts as u64).saturating_mul(self.per_host).saturating_add(self.besides)
     }
@@ -31,7 +32,7 @@ impl Need {
     }
 }
 
-/// Descriptors that what is done with the output holds.
+/// Descriptors that the output uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     /// For each host that runs.
@@ -47,12 +48,12 @@ impl Held {
     }
 }
 
-/// What the limit on open files means for a pool.
+/// The effect of the limit on open files on a pool.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Room {
-    /// How many hosts can run at once, at most as many as were asked for.
+    /// How many hosts can run at once, at most as many as requested.
     pub hosts: usize,
-    /// The hard limit on open files, where it is too low for the pool that was asked for.
+    /// The hard limit on open files, if it is too low for the requested pool.
     pub too_low: Option<u64>,
 }
 
@@ -60,12 +61,12 @@ pub struct Room {
 pub fn make_room(hosts: usize, need: Need) -> Room {
     let needed = need.files(hosts);
     let limit = getrlimit(Resource::Nofile);
-    // None stands for no limit.
+    // None means no limit.
     let hard = limit.maximum.unwrap_or(u64::MAX);
     let wanted = needed.saturating_add((hosts as u64).saturating_mul(FILES_SPARE));
     if limit.current.is_some_and(|current| current < wanted) {
         let raised = Rlimit { current: Some(wanted.min(hard)), maximum: limit.maximum };
-        // Raising within the hard limit is always allowed; if not, what is left decides.
+        // Raising within the hard limit is always allowed; if it fails, the current limit decides.
         let _ = setrlimit(Resource::Nofile, raised);
     }
     let current = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);

@@ -1,7 +1,7 @@
-//! What is said of a panic: where it was, and its words if they are the program's own.
+//! Reports of panics: their place, and their message if it is the program's own.
 //!
-//! The words of most panics are made at run time, and may have in them what should never be shown: that of a string that is cut
-//! within a character quotes the string, that of an `expect` quotes the error. So only text that stands in the source is told.
+//! The messages of most panics are made at run time, and may contain secrets: slicing a string within a character
+//! quotes the string, `expect` quotes the error. So only text from the source is reported.
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -12,22 +12,22 @@ use std::panic::{PanicHookInfo, set_hook};
 pub const WORKER_NAME: &str = "pssh-worker";
 
 thread_local! {
-    /// Where this thread has last panicked.
+    /// Where this thread last panicked.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// What is told of a panic.
+/// A part of the report of a panic.
 pub enum Told<'t> {
-    /// What it was.
+    /// The message.
     Line(&'t str),
-    /// Where, in lines of its own.
+    /// The backtrace, in lines of its own.
     Trace(&'t str),
 }
 
-/// Reports panics from now on. That of a worker is the outcome of its host; others are told on standard error, with a backtrace if
-/// `RUST_BACKTRACE` asks for it.
+/// Reports panics from now on. That of a worker is the outcome of its host; others go to standard error, with a
+/// backtrace if `RUST_BACKTRACE` is set.
 ///
-/// `tell` says it: a line of ours, or text that stands as it is.
+/// `tell` prints it: a line of pssh, or text that is printed unchanged.
 pub fn install(tell: impl Fn(Told<'_>) + Send + Sync + 'static) {
     set_hook(Box::new(move |panic| {
         let place = place(panic);
@@ -47,7 +47,7 @@ fn place(panic: &PanicHookInfo<'_>) -> String {
     panic.location().map(|place| format!("{}:{}", place.file(), place.line())).unwrap_or_default()
 }
 
-/// What is told of a panic of this thread.
+/// Returns the report of a panic of this thread.
 pub fn words(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&'static str>().copied().unwrap_or("a panic");
     match PLACE.with(|last| last.borrow_mut().take()) {

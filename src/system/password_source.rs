@@ -1,4 +1,4 @@
-//! Passwords and passphrases: a type that shows them to nobody, and the places where they come from.
+//! Passwords and passphrases: a type that never prints them, and their sources.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -25,50 +25,52 @@ use crate::system::files::unread::{BeforeStart, is_unread};
 use crate::system::redact;
 use crate::text::message::reason;
 
-/// Bytes of the longest secret: far beyond any password, so that a wrong file is found out.
+/// Most bytes of a secret: far beyond any password, so that a wrong file is noticed.
 const LONGEST: usize = 4096;
-/// How long a descriptor or a command may take to give a password: a password manager may ask its owner first.
+/// Time limit for a password from a descriptor or a command: a password manager may ask its owner first.
 const SOURCE_LIMIT: Duration = Duration::from_secs(120);
-/// What [`Source::Ask`] asks. The password goes to every host that wants one, and to encrypted keys.
+/// The prompt of [`Source::Ask`]. The password goes to every host that asks for one, and to encrypted keys.
 const PROMPT: &str = "Password for all hosts: ";
 
-/// Keeps the memory of this process to itself, from now on: it holds keys and passwords. A crash leaves no core dump, neither in a
-/// file nor with a program that the kernel would pass it to, and no other process of the user may read the memory (ptrace(2)).
+/// Protects the memory of this process from now on: it contains keys and passwords. A crash leaves no core dump,
+/// neither in a file nor with a program that the kernel would pass it to, and no other process of the user can read the
+/// memory (ptrace(2)).
 ///
-/// The programs do this when they start; a program that uses the library decides for itself. Processes that it starts have the soft
-/// limit on core dumps (RLIMIT_CORE), which they may raise again, and nothing else of it.
+/// The programs call this when they start; a program that uses the library decides for itself. Child processes inherit
+/// only the soft limit on core dumps (RLIMIT_CORE), which they may raise again.
 pub fn keep_out_of_dumps() {
-    // Neither fails for a process that asks for less.
+    // Neither fails for a process that restricts itself.
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: getrlimit(Resource::Core).maximum });
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
-/// A password, a passphrase or another answer that nobody else should see. Its memory is zeroed when the last of its duplicates is
-/// dropped; the copy that libssh2 makes to encrypt it lives as long as one request.
+/// A password, a passphrase or another secret answer. Its memory is zeroed when the last of its duplicates is dropped;
+/// the copy that libssh2 makes to encrypt it lives as long as one request.
 #[derive(PartialEq, Eq)]
 pub struct Secret(Arc<Zeroizing<Vec<u8>>>);
 
 impl Secret {
-    /// A secret of these bytes, which the caller zeroes.
+    /// Creates a secret of these bytes, which the caller zeroes.
     pub fn new(bytes: &[u8]) -> Secret {
         Secret(Arc::new(Zeroizing::new(bytes.to_vec())))
     }
 
-    /// The same one in the same memory, for an answer that is given away.
+    /// Returns the same one in the same memory, for an answer that is given away.
     pub fn duplicate(&self) -> Secret {
         Secret(Arc::clone(&self.0))
     }
 
-    /// Whether there is a duplicate of it.
+    /// Whether it has a duplicate.
     pub fn is_shared(&self) -> bool {
         Arc::strong_count(&self.0) > 1
     }
 
-    /// Checks that it is one line without a byte that ends it early: a terminal takes CR for the end of a line, a C string ends at NUL.
+    /// Checks that it is one line without a byte that ends it early: a terminal takes CR for the end of a line, a C
+    /// string ends at NUL.
     ///
     /// # Errors
-    /// What it has in it, and where.
+    /// The bad byte, and its place.
     pub fn check(&self) -> Result<(), Unfit> {
         let unfit = |byte: &u8| matches!(byte, b'\r' | b'\n' | 0);
         match self.0.iter().position(unfit) {
@@ -77,7 +79,7 @@ impl Secret {
         }
     }
 
-    /// The bytes. Whoever takes them sees that they go nowhere but to a server or a key.
+    /// Returns the bytes. The caller must pass them only to a server or a key.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
@@ -89,10 +91,10 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A byte that no password can have.
+/// A byte that a password cannot contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the password has a {} as byte {place}, which cannot be sent; one line end, LF or CR LF, may follow it",
+    "the password has a {} as byte {place}, which cannot be sent; one line break, LF or CR LF, may follow it",
     match .byte { b'\r' => "carriage return (CR)", 0 => "NUL", _ => "line feed (LF)" }
 )]
 pub struct Unfit {
@@ -101,12 +103,12 @@ pub struct Unfit {
     place: usize,
 }
 
-/// Which questions of servers the password answers, besides those that are known to ask for it.
+/// Questions of servers that the password answers, in addition to the known ones.
 #[derive(Clone, Debug)]
 pub struct PromptPattern(Regex);
 
 impl PromptPattern {
-    /// A regular expression, in which case does not matter.
+    /// Parses a regular expression that ignores case.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -124,7 +126,7 @@ impl PromptPattern {
     }
 }
 
-/// Where the password of a run comes from.
+/// The source of a run's password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The user, on the terminal.
@@ -142,7 +144,7 @@ pub enum Source {
 }
 
 impl fmt::Display for Source {
-    /// What messages call it, unless whoever gives it has another name for it.
+    /// Its name in messages, unless the caller has another one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Source::Ask => f.write_str("the terminal"),
@@ -159,19 +161,19 @@ impl fmt::Display for Source {
 #[derive(Debug, thiserror::Error)]
 #[error("{name}: {problem}")]
 pub struct SecretError {
-    /// Where it was to come from, unless somebody has given that a name.
+    /// Its source, unless the caller has named that.
     pub from: Option<Source>,
     name: String,
     problem: Problem,
 }
 
 impl SecretError {
-    /// What is wrong, without the name of the source.
+    /// Returns the problem without the name of the source.
     pub fn problem(&self) -> String {
         self.problem.to_string()
     }
 
-    /// Whether there is no terminal to ask on.
+    /// Whether the problem is a missing terminal.
     pub fn lacks_terminal(&self) -> bool {
         matches!(self.problem, Problem::NoTerminal)
     }
@@ -183,7 +185,7 @@ impl BeforeStart for SecretError {
     }
 }
 
-/// What is wrong with a source.
+/// A problem with a source.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Problem {
     #[error("there is no terminal to ask on")]
@@ -196,11 +198,11 @@ pub(crate) enum Problem {
     TooOpen(u32),
     #[error("the password is empty")]
     Empty,
-    #[error("there is more than one line")]
+    #[error("it has more than one line")]
     Lines,
     #[error("{0}")]
     Unfit(#[from] Unfit),
-    #[error("more than {LONGEST} bytes are too long for a password")]
+    #[error("it has more than {LONGEST} bytes")]
     TooLong,
     #[error("the command ended with {0}")]
     Status(ExitStatus),
@@ -213,19 +215,19 @@ impl From<Errno> for Problem {
 }
 
 impl Source {
-    /// Gets the password.
+    /// Reads the password.
     ///
     /// # Errors
-    /// There is none, or it may be known to others.
+    /// There is none, or others may know it.
     pub fn read(&self, terminal: &Terminal, cancel: &Cancel) -> Result<Secret, SecretError> {
         let named = |error| SecretError { from: Some(self.clone()), ..error };
         self.read_as(self.to_string(), terminal, cancel).map_err(named)
     }
 
-    /// Gets the password; messages call the source `name`.
+    /// Reads the password; messages call the source `name`.
     ///
     /// # Errors
-    /// As of [`Source::read`].
+    /// See [`Source::read`].
     pub fn read_as(&self, name: String, terminal: &Terminal, cancel: &Cancel) -> Result<Secret, SecretError> {
         let found = match self {
             Source::Ask => ask(terminal, cancel),
@@ -250,7 +252,7 @@ fn ask(terminal: &Terminal, cancel: &Cancel) -> Result<Secret, Problem> {
     if password.expose().is_empty() { Err(Problem::Empty) } else { Ok(password) }
 }
 
-/// The password in what was read: one line end behind it does not belong to it, be it that of Unix or of Windows.
+/// Returns the password in the data, without one line break of Unix or Windows after it.
 fn checked(bytes: Zeroizing<Vec<u8>>) -> Result<Secret, Problem> {
     let line = bytes.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line)).unwrap_or(&bytes);
     if line.is_empty() {
@@ -262,7 +264,7 @@ fn checked(bytes: Zeroizing<Vec<u8>>) -> Result<Secret, Problem> {
 
 fn read_file(path: &Path, cancel: &Cancel) -> Result<Zeroizing<Vec<u8>>, Problem> {
     descriptors::check_path(path)?;
-    // Non-blocking, as opening a named pipe would otherwise wait for a writer, and Ctrl-C would not be heard.
+    // Non-blocking, as opening a named pipe would otherwise wait for a writer and ignore Ctrl-C.
     let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?;
     let mode = rustix::fs::fstat(&file)?.st_mode;
     if FileType::from_raw_mode(mode) == FileType::Directory {
@@ -288,12 +290,12 @@ fn read_command(command: &OsString, cancel: &Cancel) -> Result<Zeroizing<Vec<u8>
     output_of(Command::new("sh").arg("-c").arg(command), Patience::of(cancel, SOURCE_LIMIT))
 }
 
-/// What a program prints that knows a secret, or asks for one.
+/// Returns the output of a program that knows a secret, or asks for one.
 ///
 /// # Errors
-/// It cannot be run, fails, prints too much, or the wait is over.
+/// It cannot be run, fails, prints too much, or the time is over.
 pub(crate) fn output_of(command: &mut Command, patience: Patience<'_>) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    // Standard error stays the user's: that is where a password manager says what it waits for.
+    // Standard error stays the user's: a password manager prints its prompts there.
     let mut child = Helper::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
     let output = child.stdout().ok_or(Errno::PIPE)?;
     let bytes = read_all(&output, patience)?;
@@ -304,7 +306,7 @@ pub(crate) fn output_of(command: &mut Command, patience: Patience<'_>) -> Result
 
 /// Reads to the end.
 fn read_all(file: &impl AsFd, patience: Patience<'_>) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    // Never grows: a vector that moves would leave a copy behind. One byte more than is allowed, and the newline.
+    // Never grows: a moving vector would leave a copy behind. One byte more than allowed, and the newline.
     let mut buffer = Zeroizing::new(vec![0; LONGEST + 3]);
     let mut length = 0;
     loop {

@@ -1,4 +1,4 @@
-//! The one way to wait: for descriptors, a cancel and a time at once.
+//! Waiting for descriptors, a cancel and a time at once.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::system::cancel::Cancel;
-/// Bounds the wait for somebody other than the host: an agent, a person, a program.
+/// The limits of a wait for something other than the host: an agent, the user, a program.
 #[derive(Clone, Copy)]
 pub struct Patience<'a> {
     /// Ends the wait when the run is cancelled.
@@ -18,21 +18,21 @@ pub struct Patience<'a> {
 }
 
 impl<'a> Patience<'a> {
-    /// As long as a person takes who has all the time in the world.
+    /// No limit; only cancellation ends it.
     pub fn endless(cancel: &'a Cancel) -> Self {
         Patience::of(cancel, CENTURY)
     }
 
-    /// From now on for `limit`.
+    /// Ends `limit` from now.
     pub fn of(cancel: &'a Cancel, limit: Duration) -> Self {
         Patience { cancel, until: Instant::now() + limit }
     }
 
-    /// Waits until one of `fds` is ready; gives which. What is ready counts, however late it is seen.
+    /// Waits until one of `fds` is ready; returns which. A ready one counts, however late it is noticed.
     ///
     /// # Errors
-    /// [`io::ErrorKind::Interrupted`] if the run was cancelled, [`io::ErrorKind::TimedOut`] if the time has come, or why
-    /// the system cannot wait.
+    /// [`io::ErrorKind::Interrupted`] if the run was cancelled, [`io::ErrorKind::TimedOut`] at the end of the time, or
+    /// a system error.
     pub fn wait(self, fds: &[(BorrowedFd<'_>, PollFlags)]) -> io::Result<Ready> {
         loop {
             let begun = Instant::now();
@@ -62,28 +62,29 @@ impl<'a> Patience<'a> {
     }
 }
 
-/// The longest time for which a deadline that was seen too late is not held to have passed, while what has come is read.
+/// The longest grace period after a deadline that was noticed too late, while received data is read.
 const CATCHING_UP: Duration = Duration::from_secs(2);
 
-/// The shortest: of a deadline that was seen in time.
+/// The shortest one, after a deadline that was noticed in time.
 const LEAST_CATCHING_UP: Duration = Duration::from_millis(10);
 
-/// How long what has come may be read before a deadline that was `due` is held to have passed, if that was seen at `seen`: at most as
-/// long as it was seen too late. A process that was stopped (Ctrl-Z and fg) sees deadlines, silences and the end of the run late, and
-/// whatever has come meanwhile counts; but a host that sends without end is not to keep them from passing.
+/// Returns how long received data may be read before a deadline that was `due` counts as passed, if that was noticed at
+/// `seen`: at most as long as it was late. A process that was stopped (Ctrl-Z and fg) notices deadlines, silences and
+/// the end of the run late, and all data received meanwhile counts; but a host that never stops sending must not
+/// suspend its deadlines.
 pub fn catching_up(due: Instant, seen: Instant) -> Duration {
     seen.saturating_duration_since(due).clamp(LEAST_CATCHING_UP, CATCHING_UP)
 }
 
-/// Longer than anything is waited for, but within what the clock can count.
+/// Longer than any wait, but within the clock's range.
 pub(crate) const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// Which of the polled descriptors are ready: bit `n` stands for the `n`th.
+/// The ready descriptors: bit `n` means the `n`th.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ready(u64);
 
 impl Ready {
-    /// Whether none is.
+    /// Whether none is ready.
     pub fn is_none(self) -> bool {
         self.0 == 0
     }
@@ -94,7 +95,7 @@ impl Ready {
     }
 }
 
-/// Waits for `fds`, the cancel and `end` together, each where there is one. Descriptors beyond `MAX_FDS` are not waited for.
+/// Waits for `fds`, the cancel and `end` together, each if given. Descriptors beyond `MAX_FDS` are ignored.
 pub fn poll_with(
     cancel: Option<&Cancel>,
     fds: &[(BorrowedFd<'_>, PollFlags)],
@@ -119,5 +120,5 @@ pub fn poll_with(
     }
 }
 
-/// How many descriptors one wait can hold besides the cancel: more addresses than a name has in practice.
+/// How many descriptors one wait can hold in addition to the cancel: more addresses than a name has in practice.
 pub const MAX_FDS: usize = 63;

@@ -1,11 +1,11 @@
-//! What others say, quoted in our messages: made harmless, without passwords, and cut.
+//! Quotes foreign text in messages: sanitized, without passwords, and cut.
 
 use crate::system::redact;
 use crate::text::sanitize::escaped;
 
-/// The beginning of what a server says, in quotes: not to be taken for words of ours, and at most `most` characters of it.
+/// Quotes the start of a server's text, at most `most` characters, so that it cannot be mistaken for pssh's words.
 ///
-/// A password of ours that it repeats is replaced, before it could be cut in two.
+/// A password in it is replaced before it could be cut in two.
 pub fn quoted(text: &str, most: usize) -> String {
     let text = redact::redacted(text);
     let mut quoted = String::from("\"");
@@ -22,26 +22,26 @@ pub fn quoted(text: &str, most: usize) -> String {
     quoted
 }
 
-/// Characters of what a server says that a message shows.
+/// Most characters of a server's text in a message.
 const SAID: usize = 200;
 
-/// Bytes of it that are looked at.
+/// Most bytes of it that are read.
 const LOOKED_AT: usize = 8 << 10;
 
-/// Characters of the longest reason that systems give (strerror(3)), with room to spare.
+/// The longest reason of operating systems in characters (strerror(3)), with room to spare.
 const LONGEST_REASON: usize = 60;
 
-/// What a server says, in one line, quoted and cut.
+/// Quotes a server's text in one line, cut.
 pub fn said(text: &str) -> String {
     quoted(&text.split_whitespace().collect::<Vec<_>>().join(" "), SAID)
 }
 
-/// The same of what need not be UTF-8.
+/// The same for bytes that may not be UTF-8.
 pub fn said_bytes(bytes: &[u8]) -> String {
     said(&String::from_utf8_lossy(&redact::beginning(bytes, LOOKED_AT)))
 }
 
-/// Why a server has not done something: in the words of systems as it is, in others as by [`said`].
+/// Formats a server's reason: unquoted if it looks like a system's error, otherwise by [`said`].
 pub fn said_reason(bytes: &[u8]) -> String {
     let is_plain = |byte: &u8| byte.is_ascii_alphabetic() || matches!(byte, b' ' | b'/' | b'-' | b'\'');
     match std::str::from_utf8(bytes) {
@@ -50,8 +50,8 @@ pub fn said_reason(bytes: &[u8]) -> String {
     }
 }
 
-/// The beginning of a list of names that a server gives: at most `most` characters of it, quoted if there is more in it than
-/// the names of RFC 4250 section 4.6.1 are made of.
+/// Formats the start of a server's list of names, at most `most` characters, quoted if it contains anything but the
+/// names of RFC 4250 section 4.6.1.
 pub fn said_names<S: AsRef<str>>(names: &[S], most: usize) -> String {
     if names.is_empty() {
         return "nothing".to_owned();
@@ -64,7 +64,7 @@ pub fn said_names<S: AsRef<str>>(names: &[S], most: usize) -> String {
             break;
         }
     }
-    // As it was sent: a password of ours may have commas in it.
+    // As it was sent: one of our passwords may contain commas.
     let list = redact::redacted(&list).replace(',', ", ");
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+' | '@' | '/' | ',' | ' ');
     let has_blanks = names.iter().any(|name| name.as_ref().contains(' '));
@@ -74,7 +74,7 @@ pub fn said_names<S: AsRef<str>>(names: &[S], most: usize) -> String {
     if list.chars().count() <= most {
         return list;
     }
-    // In whole names, but for one that is too long by itself.
+    // Whole names, except one that is too long by itself.
     let fitting = list.match_indices(", ").map(|(end, _)| end).take_while(|end| *end <= most).last();
     match fitting {
         Some(end) => {
@@ -85,7 +85,7 @@ pub fn said_names<S: AsRef<str>>(names: &[S], most: usize) -> String {
     }
 }
 
-/// The beginning of a name that a server gives: at most `most` characters of it.
+/// Returns the start of a server's name, at most `most` characters.
 pub fn cut(mut text: String, most: usize) -> String {
     redact::redact(&mut text);
     match text.char_indices().nth(most) {

@@ -1,10 +1,11 @@
-//! Keeps passwords out of what we say: whoever was told one, a server, its sudo or a program here, may repeat it in a text that a
-//! message of ours quotes.
+//! Keeps passwords out of messages: a server, its sudo or a local program that got one may repeat it in a text that a
+//! message quotes.
 //!
-//! Every password is remembered when it is read or entered, and replaced in every text of others before it becomes part of a message:
-//! where texts are quoted ([`super::quotation::quoted`]), where they are taken in pieces or cut ([`Filter`], [`beginning`]: before that, since
-//! half a password is still one), and once more in the quotations of every outcome, note and warning ([`crate::events::event::Event::now`]) and
-//! of what is said about the run as a whole. Our own words are not changed, and the output of commands is not ours to change.
+//! Every password is remembered when it is read or entered, and replaced in every foreign text before that becomes part
+//! of a message: where texts are quoted ([`super::quotation::quoted`]), where they are split or cut ([`Filter`],
+//! [`beginning`]: before that, since half a password is still one), and once more in the quotations of every outcome,
+//! note and warning ([`crate::events::event::Event::now`]) and of messages about the run as a whole. pssh's own words
+//! are not changed, and neither is the output of commands.
 
 mod filter;
 
@@ -20,10 +21,10 @@ use crate::text::sanitize::escaped;
 
 pub use filter::{Filter, Filtered, beginning, redacted_bytes};
 
-/// What stands in place of a password.
+/// The replacement of a password.
 pub const MASK: &str = "***";
-/// Bytes of the shortest password that is replaced wherever it is found. A shorter one is part of ordinary words: it is replaced where
-/// it is all that stands in quotes or brackets, or the whole text.
+/// The shortest password that is replaced wherever it is found. A shorter one is part of ordinary words: it is replaced
+/// only as a whole quotation or bracket, or as the whole text.
 pub const SHORTEST: usize = 4;
 
 /// The passwords, the longest first: one may be part of another.
@@ -31,7 +32,7 @@ static SECRETS: Mutex<Vec<Secret>> = Mutex::new(Vec::new());
 /// Whether there are any.
 static ANY: AtomicBool = AtomicBool::new(false);
 
-/// Replaces `secret` in texts from now on, as long as somebody else has it too or until [`forget`].
+/// Replaces `secret` in texts from now on, until its other owners have dropped it and [`forget`] is called.
 pub fn remember(secret: &Secret) {
     if secret.expose().is_empty() {
         return;
@@ -44,14 +45,14 @@ pub fn remember(secret: &Secret) {
     ANY.store(true, Ordering::Release);
 }
 
-/// Forgets the passwords that nobody else has any more: their run is over.
+/// Forgets the passwords without another owner: their run is over.
 pub fn forget() {
     let mut secrets = lock(&SECRETS);
     secrets.retain(Secret::is_shared);
     ANY.store(!secrets.is_empty(), Ordering::Release);
 }
 
-/// The text without passwords: as they are, and as a message would quote them.
+/// Returns the text without passwords, neither plain nor as a message would quote them.
 pub fn redacted(text: &str) -> Cow<'_, str> {
     if !ANY.load(Ordering::Acquire) {
         return Cow::Borrowed(text);
@@ -67,8 +68,8 @@ pub fn redacted(text: &str) -> Cow<'_, str> {
     text
 }
 
-/// Replaces passwords in place where a message of ours quotes others, within double quotes. Our own words stay: a password may be
-/// one of them, and the mask in its place would tell which.
+/// Replaces passwords in place where a message quotes foreign text within double quotes. pssh's own words stay: a
+/// password may be one of them, and the mask would reveal which.
 pub fn redact_quotations(text: &mut String) {
     if !ANY.load(Ordering::Acquire) {
         return;
@@ -84,7 +85,7 @@ pub fn redact_quotations(text: &mut String) {
         });
         let (inside, after) = end.map_or((quotation, None), |end| (&quotation[..end], Some(&quotation[end + 1..])));
         result.push_str(before);
-        // With its quotes, since a short password is only replaced where it is all of a quotation.
+        // With its quotes, since a short password is only replaced as a whole quotation.
         let closing = if after.is_some() { "\"" } else { "" };
         result.push_str(&redacted(&format!("\"{inside}{closing}")));
         rest = after.unwrap_or_default();
@@ -100,11 +101,11 @@ pub fn redact(text: &mut String) {
     }
 }
 
-/// The ways in which a text may have the password.
+/// Returns the forms in which a text may contain the password.
 fn forms(secret: &Secret) -> Vec<Zeroizing<String>> {
     let plain = Zeroizing::new(String::from_utf8_lossy(secret.expose()).into_owned());
     let quoted = Zeroizing::new(plain.chars().map(|c| escaped(c).into_owned()).collect::<String>());
-    // A text of several lines is told in one.
+    // A text of several lines is printed in one.
     let joined = |text: &str| Zeroizing::new(text.split_whitespace().collect::<Vec<_>>().join(" "));
     let mut forms = vec![joined(&plain), joined(&quoted), plain, quoted];
     forms.retain(|form| !form.is_empty());
@@ -113,7 +114,7 @@ fn forms(secret: &Secret) -> Vec<Zeroizing<String>> {
     forms
 }
 
-/// The text with the mask in place of `form`, if it has that.
+/// Returns the text with the mask instead of `form`, if it contains that.
 fn replaced(text: &str, form: &str) -> Option<String> {
     if form.len() >= SHORTEST {
         return text.contains(form).then(|| text.replace(form, MASK));
@@ -131,7 +132,7 @@ fn replaced(text: &str, form: &str) -> Option<String> {
     (from > 0).then(|| replaced + &text[from..])
 }
 
-/// Whether what stands between `before` and `after` is all of a quotation, or of the text.
+/// Whether the text between `before` and `after` is a whole quotation, or the whole text.
 fn is_alone(before: &str, after: &str) -> bool {
     const PAIRS: [(char, char); 10] = [
         ('"', '"'),

@@ -1,4 +1,4 @@
-//! Looking up host names without holding a slot of the pool: getaddrinfo(3) blocks, and cannot be interrupted.
+//! Resolves host names without using a slot of the pool: getaddrinfo(3) blocks, and cannot be interrupted.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
@@ -11,17 +11,16 @@ use super::cancel::Cancel;
 use super::files::bounded;
 use super::poll::catching_up;
 
-/// How many names are looked up at the same time. A mute name server holds a thread for 10 s or more per name.
+/// Most lookups at the same time. A silent name server blocks a thread for 10 s or more per name.
 const MAX_THREADS: usize = 32;
-/// Bytes of stack of a lookup thread. NSS modules such as sss or winbind want more than getaddrinfo itself.
+/// Stack size in bytes of a lookup thread. NSS modules such as sss or winbind need more than getaddrinfo itself.
 const STACK: usize = 512 * 1024;
 
-/// The answer to one question: the job that asked, and its addresses or why there are none.
+/// The answer to a lookup: the job, and its addresses or why there are none.
 pub struct Answer {
     /// Number of the job.
     pub job: usize,
-    /// The addresses in the order in which they should be tried, never empty. Their ports mean nothing; a link-local one has its
-    /// zone.
+    /// The addresses in the order to try them, never empty. Their ports mean nothing; a link-local one has its zone.
     pub addresses: Result<Vec<SocketAddr>, LookupError>,
 }
 
@@ -29,14 +28,15 @@ pub struct Answer {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct LookupError {
-    /// What the resolver said.
+    /// The resolver's message.
     pub reason: String,
-    /// Whether it was a name server's answer: the name does not exist, or has no address. Otherwise there was no answer (EAI_AGAIN).
+    /// Whether a name server answered: the name does not exist, or has no address. Otherwise there was no answer
+    /// (EAI_AGAIN).
     pub is_final: bool,
 }
 
 impl LookupError {
-    /// Nobody has answered.
+    /// Creates an error without an answer.
     pub fn unanswered(reason: impl Into<String>) -> LookupError {
         LookupError { reason: reason.into(), is_final: false }
     }
@@ -56,8 +56,8 @@ const NO_SUCH_NAME: [&str; 6] = [
     "Name does not resolve to any address",
 ];
 
-/// A few threads that look names up, started as they are needed. They end when the resolver is dropped and their last
-/// lookup is over, which nobody waits for.
+/// A few threads that resolve names, started as needed. They end when the resolver is dropped and their last lookup is
+/// over, without being waited for.
 pub struct Resolver {
     questions: Sender<(usize, String)>,
     waiting: Receiver<(usize, String)>,
@@ -67,7 +67,7 @@ pub struct Resolver {
 }
 
 impl Default for Resolver {
-    /// A resolver without threads yet.
+    /// Creates a resolver without threads.
     fn default() -> Resolver {
         let (questions, waiting) = unbounded();
         let (answer, answers) = unbounded();
@@ -76,9 +76,9 @@ impl Default for Resolver {
 }
 
 impl Resolver {
-    /// Asks for the addresses of `name` on behalf of `job`.
+    /// Looks up the addresses of `name` for `job`.
     pub fn ask(&mut self, job: usize, name: String) {
-        // A thread per question up to the limit: whether the others are busy cannot be known without a race.
+        // A thread per lookup up to the limit: whether the others are busy cannot be known without a race.
         if self.threads < MAX_THREADS {
             let (waiting, answer) = (self.waiting.clone(), self.answer.clone());
             let work = move || {
@@ -91,7 +91,8 @@ impl Resolver {
             match thread::Builder::new().name("pssh-resolve".to_owned()).stack_size(STACK).spawn(work) {
                 Ok(_) => self.threads += 1,
                 Err(error) if self.threads == 0 => {
-                    let addresses = Err(LookupError::unanswered(format!("no thread to look it up: {error}")));
+                    let addresses =
+                        Err(LookupError::unanswered(format!("cannot start a thread to look it up: {error}")));
                     let _ = self.answer.send(Answer { job, addresses });
                     return;
                 }
@@ -107,7 +108,7 @@ impl Resolver {
     }
 }
 
-/// Looks one name up, as long as `until` and the cancel allow.
+/// Resolves one name, until `until` or the cancel.
 ///
 /// # Errors
 /// Why there is no address.
@@ -130,7 +131,7 @@ pub fn lookup_within(name: &str, until: Instant, cancel: &Cancel) -> Result<Vec<
             let _ = operation.recv(cancel.channel());
             Err(LookupError::unanswered("cancelled"))
         }
-        // Whoever was stopped sees late that time is over, and the thread that has the answer may be as late.
+        // After a stop we notice the end of the time late, and the thread with the answer may be as late.
         Err(_) => match answers.recv_timeout(catching_up(until, Instant::now())) {
             Ok(answer) => answer.addresses,
             Err(_) => Err(LookupError::unanswered("no answer from the resolver in time")),
@@ -138,7 +139,8 @@ pub fn lookup_within(name: &str, until: Instant, cancel: &Cancel) -> Result<Vec<
     }
 }
 
-/// The address that a name is. One with a zone (`fe80::1%eth0`) is none: the resolver knows the number of the interface.
+/// Returns the address that a name is. One with a zone (`fe80::1%eth0`) is not: the resolver knows the number of the
+/// interface.
 pub fn literal(name: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(name.parse::<IpAddr>().ok()?, 0))
 }
@@ -155,14 +157,14 @@ pub fn interface(number: u32) -> Option<String> {
     })
 }
 
-/// Looks a name up here and now: without anything to wait for if it is an address with a zone.
+/// Resolves a name in this thread: for an address with a zone this does not wait.
 ///
 /// # Errors
 /// Why there is no address.
 pub fn lookup(name: &str) -> Result<Vec<SocketAddr>, LookupError> {
     let found = (name, 0).to_socket_addrs().map_err(|error| {
         let text = error.to_string();
-        // std's own words before the resolver's.
+        // Remove std's words before the resolver's.
         let reason = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
         LookupError { reason: reason.to_owned(), is_final: NO_SUCH_NAME.contains(&reason) }
     })?;
@@ -181,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_name_that_cannot_exist_is_a_final_answer_of_this_system() {
-        // No name server is asked for a name with an empty label.
+        // The resolver asks no name server for a name with an empty label.
         let error = lookup("no..such.name").expect_err("no name");
         assert!(error.is_final, "{error}");
         assert!(!LookupError::unanswered("Temporary failure in name resolution").is_final);

@@ -1,5 +1,5 @@
-//! Files, pipes and terminals that are written to, by readers of which a run may be held up: every wait for one of them ends once
-//! the run is to end.
+//! Files, pipes and terminals for output whose readers may block a run: every wait for one of them ends once the run
+//! must end.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -16,28 +16,28 @@ use rustix::pipe::{PIPE_BUF, fcntl_getpipe_size, fcntl_setpipe_size};
 use crate::system::cancel::{Cancel, Reason};
 use crate::system::lock::lock;
 
-/// How long a reader may take nothing once the run is to end.
+/// How long a reader may read nothing once the run must end.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How long one after another may do so.
+/// The same limit for all readers together.
 const SHORT_GRACE: Duration = Duration::from_millis(200);
 
-/// Bytes that a pipe shall hold. In the 64 KiB that it has otherwise there is soon no room for a whole batch of lines, and each batch
-/// takes several writes and waits.
+/// The wanted size of a pipe. The default of 64 KiB soon lacks room for a whole batch of lines, and each batch takes
+/// several writes and waits.
 const ROOM: usize = 256 * 1024;
 
-/// What stops the run that the process makes now, and how long readers may take nothing then.
+/// The cancel of the current run, and how long readers may read nothing after it.
 static CANCEL: Mutex<Option<(Cancel, Duration)>> = Mutex::new(None);
 
-/// Has all waits end that `cancel` ends.
+/// Makes `cancel` end all waits.
 pub fn heed(cancel: &Cancel) {
     *lock(&CANCEL) = Some((cancel.clone(), GRACE));
 }
 
-/// Something to write to.
+/// An output file.
 pub(crate) struct Sink {
     file: File,
-    /// Whether a write that is larger than what there is room for waits where nothing can end it.
+    /// Whether a write beyond the free space would block without a way to end it.
     is_blocking: bool,
 }
 
@@ -61,16 +61,17 @@ impl Sink {
         self.file
     }
 
-    /// Writes all of `bytes`, also to a descriptor that another process has made non-blocking: ssh leaves shared terminals so.
+    /// Writes all of `bytes`, also to a descriptor that another process made non-blocking: ssh leaves shared terminals
+    /// so.
     ///
     /// # Errors
-    /// The reader has gone away, or takes nothing although the run is to end; or what the system says.
+    /// The reader is gone, or does not read although the run must end; or a system error.
     pub(crate) fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let mut piece = bytes;
             if self.is_blocking {
                 wait_for(&self.file)?;
-                // There is room for so many.
+                // This much fits.
                 piece = &bytes[..bytes.len().min(PIPE_BUF)];
             }
             match self.file.write(piece) {
@@ -85,12 +86,12 @@ impl Sink {
     }
 }
 
-/// The same pipe, without the waiting. The descriptor that we were given is shared with others, who may not expect that of it.
+/// Opens the same pipe as non-blocking. The inherited descriptor is shared with others, who may not expect that of it.
 fn without_waiting(pipe: &File) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
     let pipe = File::from(rustix::fs::open(Path::new(&path), flags, Mode::empty())?);
-    // Users may have only so much in all pipes; the size that a pipe has will do.
+    // Users have a limit for all pipes; the current size will do.
     if fcntl_getpipe_size(&pipe).is_ok_and(|size| size < ROOM) {
         let _ = fcntl_setpipe_size(&pipe, ROOM);
     }
@@ -113,7 +114,7 @@ fn wait(file: &File, cancel: Option<&Cancel>, grace: Duration) -> io::Result<()>
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         match poll(&mut fds, timeout.as_ref()) {
-            Ok(0) => return Err(io::Error::new(io::ErrorKind::TimedOut, "its reader takes nothing")),
+            Ok(0) => return Err(io::Error::new(io::ErrorKind::TimedOut, "its reader does not read")),
             Ok(_) if !fds[0].revents().is_empty() => return Ok(()),
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -135,10 +136,10 @@ fn wait_for(file: &File) -> io::Result<()> {
     waited
 }
 
-/// Writes to one of our own standard streams, apart from a run's output.
+/// Writes to one of our own standard streams, in addition to a run's output.
 ///
 /// # Errors
-/// As of [`Sink::write_all`].
+/// See [`Sink::write_all`].
 pub(crate) fn write_to(stream: impl AsFd, bytes: &[u8]) -> io::Result<()> {
     Sink::new(File::from(stream.as_fd().try_clone_to_owned()?)).write_all(bytes)
 }
@@ -158,7 +159,7 @@ mod tests {
         File::from(end.into())
     }
 
-    /// What a reader gets that begins late, of what is more than a pipe holds.
+    /// What a late reader gets of more data than a pipe holds.
     fn through(mut sink: Sink, mut reader: impl Read + Send) {
         let bytes: Vec<u8> = (0..1 << 20).map(|number: u32| (number % 251) as u8).collect();
         let heard = thread::scope(|scope| {
@@ -180,7 +181,7 @@ mod tests {
         through(Sink::new(file(writer)), reader);
         let (reader, writer) = UnixStream::pair().expect("sockets");
         through(Sink::new(file(writer)), reader);
-        // Where it can't be opened anew.
+        // If it can't be opened anew.
         let (reader, writer) = io::pipe().expect("a pipe");
         through(Sink { file: file(writer), is_blocking: true }, reader);
     }

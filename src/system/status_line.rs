@@ -1,5 +1,5 @@
-//! The status line: the last line of the terminal while a run goes on. One for the process, since questions to the user
-//! ([`Terminal`](super::terminal::Terminal)) need the same place and are asked by other threads.
+//! The status line: the last line of the terminal during a run. One per process, since questions to the user
+//! ([`Terminal`](super::terminal::Terminal)) use the same place from other threads.
 
 use std::io::IsTerminal;
 use std::sync::Mutex;
@@ -12,30 +12,30 @@ use rustix::termios::{LocalModes, tcgetattr, tcgetpgrp};
 use super::lock::lock;
 use crate::system::sink;
 
-/// Clears the line and what follows it (CR, and ED of ECMA-48). A line that has become longer than the terminal, whose window has
-/// shrunk, may go on in the next.
+/// Clears the line and what follows it (CR, and ED of ECMA-48). A line that became longer than a shrunk terminal may
+/// continue in the next.
 const CLEAR: &[u8] = b"\r\x1b[J";
-/// Where the cursor stays: at the beginning. It is what a terminal keeps in its place when it breaks longer lines anew.
+/// The place of the cursor: the start. A terminal keeps that in place when it re-wraps longer lines.
 const RETURN: &[u8] = b"\r";
-/// The columns and rows of a terminal that does not know, and of what is none.
+/// The columns and rows of a terminal of unknown size, and of anything else.
 const COLUMNS: u16 = 80;
 const ROWS: u16 = 24;
 
-/// How long a question may take to end that is not wanted any more.
+/// How long a cancelled question may take to end.
 const PARTING: Duration = Duration::from_millis(100);
 
-/// What the terminal shows.
+/// The state of the terminal.
 struct Line {
     /// Whether there is a status line now.
     is_shown: bool,
-    /// How many questions are asked just now.
+    /// How many questions are being asked.
     held: usize,
 }
 
 static LINE: Mutex<Line> = Mutex::new(Line { is_shown: false, held: 0 });
 
-/// Shows `text`, which is harmless and fits into a line, in place of what was shown. The cursor must be at the beginning of a line
-/// or behind a status line. Not while somebody is asked, nor while another program has the terminal.
+/// Shows `text`, which is sanitized and fits into a line, instead of the previous one. The cursor must be at the start
+/// of a line or after a status line. Does nothing during a question, or while another program has the terminal.
 pub(crate) fn show(text: &str) {
     let mut line = lock(&LINE);
     if line.held > 0 || !is_ours() {
@@ -53,7 +53,7 @@ pub(crate) fn clear() {
 
 impl Line {
     fn clear(&mut self) {
-        // A run that was sent to the background, or has a pager in front of it, has left it behind for good.
+        // A run in the background, or behind a pager, has left it behind for good.
         if std::mem::take(&mut self.is_shown) && is_ours() {
             put(CLEAR);
         }
@@ -65,10 +65,10 @@ pub(crate) fn is_shown() -> bool {
     lock(&LINE).is_shown
 }
 
-/// Keeps the status line away as long as it lives.
+/// Hides the status line as long as it lives.
 pub struct Hold(());
 
-/// Takes the status line away, to ask the user something.
+/// Removes the status line to ask the user something.
 pub fn hold() -> Hold {
     let mut line = lock(&LINE);
     line.held += 1;
@@ -82,7 +82,8 @@ impl Drop for Hold {
     }
 }
 
-/// Waits a moment for a question to the user to end, which the run's end ends: what is said meanwhile would stand behind it.
+/// Waits a moment for a question to the user to end, which the end of the run ends: output meanwhile would follow it on
+/// its line.
 pub(crate) fn await_question() {
     let until = Instant::now() + PARTING;
     while lock(&LINE).held > 0 && Instant::now() < until {
@@ -90,8 +91,8 @@ pub(crate) fn await_question() {
     }
 }
 
-/// Takes the status line away before the program ends at once; does without where it is being written just now, since that may
-/// never end: the user may have stopped the terminal.
+/// Removes the status line before the program ends at once; skips that if it is being written just now, since that may
+/// block: the user may have stopped the terminal.
 pub fn leave() {
     if let Ok(mut line) = LINE.try_lock() {
         line.clear();
@@ -100,7 +101,7 @@ pub fn leave() {
     }
 }
 
-/// How many columns a status line may have: one less than the terminal has, so that the cursor stays in it.
+/// Returns the columns for a status line: one less than the terminal has, so that the cursor stays in it.
 pub(crate) fn width() -> u16 {
     size().map(|size| size.ws_col).filter(|columns| *columns > 1).unwrap_or(COLUMNS) - 1
 }
@@ -116,19 +117,19 @@ fn size() -> Option<rustix::termios::Winsize> {
     if stderr.is_terminal() { rustix::termios::tcgetwinsize(&stderr).ok() } else { None }
 }
 
-/// Whether standard error is ours alone: not a terminal whose user has us in the background and types something else there, nor one
-/// that a pager has which shows our output. Such programs read keys one by one; what we draw would overwrite their screen.
+/// Whether standard error is ours alone: not a terminal on which the user works while we are in the background, nor one
+/// of a pager that shows our output. Such programs read keys one by one; our line would overwrite their screen.
 fn is_ours() -> bool {
     let stderr = std::io::stderr();
     if !stderr.is_terminal() {
-        // It has no foreground.
+        // There is no foreground process group.
         return true;
     }
     let reads_lines = || tcgetattr(&stderr).is_ok_and(|modes| modes.local_modes.contains(LocalModes::ICANON));
     tcgetpgrp(&stderr).is_ok_and(|group| group == getpgrp()) && reads_lines()
 }
 
-/// With standard error closed there is nobody to tell.
+/// With standard error closed there is no output.
 fn put(bytes: &[u8]) {
     let _ = sink::write_to(std::io::stderr(), bytes);
 }

@@ -1,7 +1,7 @@
 //! Questions to the user on the terminal itself, wherever standard input and output lead.
 //!
-//! The rpassword crate does the same, but reads without an end: Ctrl-C, which a thread of ours handles, would neither wake it
-//! nor bring the echo back.
+//! The rpassword crate does the same, but its read cannot be ended: Ctrl-C, which a thread of ours handles, would
+//! neither wake it nor restore the echo.
 
 use std::ffi::OsString;
 use std::io;
@@ -22,17 +22,17 @@ use crate::system::askpass;
 use crate::system::redact;
 use crate::text::sanitize::sanitize;
 
-/// Bytes of the longest answer: the kernel's own limit for a line that is typed (N_TTY_BUF_SIZE).
+/// The longest answer in bytes: the kernel's own limit for a typed line (N_TTY_BUF_SIZE).
 const LONGEST: usize = 4096;
-/// A key of the terminal that is turned off (_POSIX_VDISABLE of Linux).
+/// A disabled key of the terminal (_POSIX_VDISABLE of Linux).
 const NO_KEY: u8 = 0;
 
-/// The terminal as a place where one question at a time is asked.
+/// The terminal, which asks one question at a time.
 pub struct Terminal {
-    /// A pipe that holds one byte, or none while somebody has taken it to ask: unlike a lock it can be polled for.
+    /// A pipe that holds one byte, or none while a question is asked: unlike a lock it can be polled.
     turn: OwnedFd,
     hand_back: OwnedFd,
-    /// Whether nothing may be asked.
+    /// Whether questions are forbidden.
     is_mute: bool,
 }
 
@@ -42,10 +42,10 @@ pub enum AskError {
     /// There is no terminal, or we are in its background, where asking would stop us.
     #[error("there is no terminal to ask on")]
     NoTerminal,
-    /// The user does not want to be asked.
+    /// The user forbids questions.
     #[error("BatchMode lets nothing be asked")]
     Mute,
-    /// The program that asks in place of the terminal failed; a user who wants to give no answer ends it so.
+    /// The askpass program failed; a user who declines to answer ends it so.
     #[error("{} gave no answer: {problem}", program.to_string_lossy())]
     Program {
         /// SSH_ASKPASS.
@@ -62,7 +62,7 @@ pub enum AskError {
     /// The answer has a byte that ends it early.
     #[error("{0}")]
     Unfit(#[from] Unfit),
-    /// The time was over before the answer came.
+    /// The time ended before the answer came.
     #[error("no answer was entered in time")]
     TooLate,
     /// The terminal cannot be used.
@@ -87,31 +87,31 @@ impl From<Errno> for AskError {
 }
 
 impl Terminal {
-    /// Nothing is opened yet.
+    /// Opens nothing yet.
     ///
     /// # Errors
-    /// No pipe can be made.
+    /// No pipe can be created.
     pub fn new() -> io::Result<Terminal> {
         let (turn, hand_back) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         rustix::io::write(&hand_back, b"t")?;
         Ok(Terminal { turn, hand_back, is_mute: false })
     }
 
-    /// One that asks nothing, as if there were nobody (BatchMode).
+    /// Creates one that asks nothing, as without a terminal (BatchMode).
     ///
     /// # Errors
-    /// The same as of [`Terminal::new`].
+    /// See [`Terminal::new`].
     pub fn mute() -> io::Result<Terminal> {
         Ok(Terminal { is_mute: true, ..Terminal::new()? })
     }
 
-    /// Whether there is anybody to ask.
+    /// Whether questions are possible.
     pub fn is_there(&self) -> bool {
         let has_terminal = open().is_some();
         !self.is_mute && (has_terminal || askpass::program(has_terminal).is_some())
     }
 
-    /// Asks `prompt`, of which control characters are made harmless, and reads a line. Waits first until nobody else asks.
+    /// Asks `prompt`, sanitized, and reads a line. Waits first until no other question is asked.
     ///
     /// # Errors
     /// There is no terminal, no answer, or no more time.
@@ -134,7 +134,7 @@ impl Terminal {
         say(&tty, &sanitize(prompt))?;
         let line = read_line(&tty, patience);
         if line.is_err() {
-            // The cursor is still behind the prompt.
+            // The cursor is still after the prompt.
             say(&tty, "\n")?;
         }
         let line = line?;
@@ -147,7 +147,7 @@ impl Terminal {
 
     fn take_turn(&self, patience: Patience<'_>) -> Result<Turn<'_>, AskError> {
         loop {
-            // First, or a question would flash up that whoever asked before has left no time for.
+            // First, or a question would flash up for which the previous one has left no time.
             patience.check()?;
             match rustix::io::read(&self.turn, &mut [0]) {
                 Ok(_) => return Ok(Turn(self)),
@@ -159,7 +159,7 @@ impl Terminal {
     }
 }
 
-/// The right to ask, given back when dropped.
+/// The right to ask, returned on drop.
 struct Turn<'a>(&'a Terminal);
 
 impl Drop for Turn<'_> {
@@ -203,7 +203,7 @@ fn read_line(tty: &OwnedFd, patience: Patience<'_>) -> Result<Secret, AskError> 
     }
 }
 
-/// A terminal that is being asked on; as it was before when dropped.
+/// A terminal during a question; dropping it restores its settings.
 struct Quiet<'a> {
     tty: &'a OwnedFd,
     before: Termios,
@@ -215,13 +215,13 @@ impl<'a> Quiet<'a> {
         let mut during = before.clone();
         if !echo {
             during.local_modes.remove(LocalModes::ECHO);
-            // The end of the line is shown all the same.
+            // The line break is shown nevertheless.
             during.local_modes.insert(LocalModes::ECHONL);
         }
-        // Ctrl-C ends the run in good order; these two would leave the shell with a terminal that does not echo.
+        // Ctrl-C ends the run in order; these two would leave the shell with a terminal that does not echo.
         during.special_codes[SpecialCodeIndex::VSUSP] = NO_KEY;
         during.special_codes[SpecialCodeIndex::VQUIT] = NO_KEY;
-        // Flush: what was typed before the question is no answer to it.
+        // Flush: text typed before the question does not answer it.
         tcsetattr(tty, OptionalActions::Flush, &during)?;
         Ok(Quiet { tty, before })
     }

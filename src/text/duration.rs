@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Reads `90`, `90s`, `1m30s`, `0.5` or `2h`: numbers with a unit, seconds where there is none.
+/// Parses `90`, `90s`, `1m30s`, `0.5` or `2h`: numbers with a unit, seconds without one.
 ///
 /// # Errors
 /// What was expected.
@@ -32,7 +32,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     Ok(total)
 }
 
-/// A time in seconds, as ssh_config(5) has it.
+/// Formats a time in seconds, as ssh_config(5) has it.
 pub fn seconds(time: &Duration) -> String {
     time.as_secs_f64().to_string()
 }

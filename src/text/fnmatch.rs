@@ -1,9 +1,9 @@
-//! Shell patterns as Python's `fnmatch` takes them, which is what pssh's `--host-glob` does: `*`, `?`, `[a-z]` and `[!a-z]`.
-//! There is no way to quote but a class, `[*]`.
+//! Shell patterns like Python's `fnmatch`, as in the `--host-glob` of pssh 2.3: `*`, `?`, `[a-z]` and `[!a-z]`. Only a
+//! class can quote, `[*]`.
 
 use super::wildcard::matches_with;
 
-/// Whether `name` as a whole is one that the pattern stands for.
+/// Whether the pattern matches the whole `name`.
 pub fn fnmatch(name: &str, pattern: &str) -> bool {
     let name: Vec<char> = name.chars().collect();
     let pieces = pieces(&pattern.chars().collect::<Vec<_>>());
@@ -43,7 +43,7 @@ fn pieces(pattern: &[char]) -> Vec<Piece> {
                     rest = after;
                     class
                 }
-                // Without an end it is a bracket like any other character.
+                // Without an end the bracket is an ordinary character.
                 None => Piece::Literal('['),
             },
             c => Piece::Literal(*c),
@@ -52,7 +52,8 @@ fn pieces(pattern: &[char]) -> Vec<Piece> {
     pieces
 }
 
-/// The class whose bracket is before `text`, and what follows it. A `]` is one of its characters where it is the first.
+/// Parses the class whose bracket is before `text`; returns also what follows it. A `]` is literal as the first
+/// character.
 fn class(text: &[char]) -> Option<(Piece, &[char])> {
     let negated = text.first() == Some(&'!');
     let text = &text[usize::from(negated)..];
@@ -74,7 +75,7 @@ fn class(text: &[char]) -> Option<(Piece, &[char])> {
 mod tests {
     use super::fnmatch;
 
-    /// The verdicts are Python's.
+    /// The expected results are Python's.
     #[test]
     fn patterns_are_those_of_python() {
         for (name, pattern, expected) in [

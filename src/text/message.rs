@@ -1,11 +1,11 @@
-//! What a message quotes of a text of the user, and of the system.
+//! Quotations of user input and system errors in messages.
 
 use std::borrow::Cow;
 
-/// Characters of a text of the user's that a message shows.
+/// Most characters of a user's text in a message.
 const SHOWN: usize = 120;
 
-/// A text as messages show it: its beginning, where it is long.
+/// Returns a text for a message: the start, if it is long.
 pub fn excerpt(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => Cow::Owned(format!("{}...", &text[..end])),
@@ -13,7 +13,7 @@ pub fn excerpt(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// What the system said, without the number that std adds.
+/// Returns the system's error, without the number that std adds.
 pub fn reason(error: &std::io::Error) -> String {
     let text = error.to_string();
     match (error.raw_os_error(), text.rfind(" (os error ")) {

@@ -1,9 +1,9 @@
-//! Making foreign text harmless inside our own messages.
+//! Sanitizes foreign text in messages.
 
 use std::borrow::Cow;
 
-/// Replaces control characters by visible escapes, so that a host name, a server's banner or an error text can neither move
-/// the cursor of a terminal nor fake a line of its own. The bytes of remote commands do not pass through here.
+/// Replaces control characters by visible escapes, so that a host name, a server's banner or an error text can neither
+/// move the cursor of a terminal nor fake a line of its own. The output of remote commands is not changed.
 pub fn sanitize(text: &str) -> Cow<'_, str> {
     if !text.contains(is_harmful) {
         return Cow::Borrowed(text);
@@ -19,8 +19,9 @@ pub fn sanitize(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// Whether a character does something to a terminal, or makes a text read as another: those that have no width or look like a blank
-/// (Default_Ignorable_Code_Point of Unicode), those that turn the direction of what follows (Bidi_Control), and ends of lines.
+/// Whether a character affects a terminal, or disguises a text: those without width or that look like a blank
+/// (Default_Ignorable_Code_Point of Unicode), those that change the direction of what follows (Bidi_Control), and line
+/// breaks.
 pub fn is_harmful(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -30,7 +31,7 @@ pub fn is_harmful(c: char) -> bool {
             | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// A character as it stands in quotes.
+/// Returns a character as it appears in quotes.
 pub fn escaped(c: char) -> Cow<'static, str> {
     match c {
         '"' => "\\\"".into(),
@@ -40,12 +41,12 @@ pub fn escaped(c: char) -> Cow<'static, str> {
     }
 }
 
-/// The columns of a terminal that a harmless text takes: wide characters take two.
+/// Returns the terminal columns of a sanitized text: wide characters take two.
 pub fn columns(text: &str) -> usize {
     unicode_width::UnicodeWidthStr::width(text)
 }
 
-/// The blanks that fill `text` up to so many columns.
+/// Returns the blanks that pad `text` to this many columns.
 pub fn filling(text: &str, width: usize) -> String {
     " ".repeat(width.saturating_sub(columns(text)))
 }

@@ -1,10 +1,10 @@
-//! "Did you mean ...?" for words that are slips of known ones.
+//! "Did you mean ...?" for misspelt words.
 
-/// The slips that a word of this length or less may have: of four letters, two are half the word.
+/// Most typos in a word of up to this length: of four letters, two are half the word.
 const SHORT: usize = 5;
 
-/// The known word of which `word` is probably a slip: one letter wrong, missing, added or swapped with its neighbour, two in
-/// longer words. Upper case and underscores are slips too.
+/// Returns the known word that `word` probably means: one letter wrong, missing, added or swapped with its neighbour,
+/// two in longer words. Upper case and underscores count as typos too.
 pub fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase().replace('_', "-");
     let near = known.into_iter().filter_map(|known| {
@@ -15,7 +15,7 @@ pub fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     near.min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
 }
 
-/// [`suggest`] as the end of a sentence; nothing if there is nothing to suggest.
+/// Returns [`suggest`] as the end of a sentence; empty without a suggestion.
 pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     suggest(word, known).map_or_else(String::new, |known| format!("; did you mean {known}?"))
 }

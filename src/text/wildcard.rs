@@ -1,7 +1,7 @@
-//! Patterns with stars: those of ssh_config(5), with `*` and `?`, and the one way to match any.
+//! Patterns with stars: those of ssh_config(5), with `*` and `?`, and the shared matcher.
 
-/// Whether `pattern` as a whole stands for `text`, in time that grows with the length of both, however many stars it has. A star
-/// (`is_star`) stands for any part, anything else for what it `takes`.
+/// Whether `pattern` matches the whole `text`, in time that grows with the length of both, however many stars it has. A
+/// star (`is_star`) matches any part, anything else what it `takes`.
 pub(crate) fn matches_with<T, P>(
     text: &[T],
     pattern: &[P],
@@ -9,7 +9,7 @@ pub(crate) fn matches_with<T, P>(
     takes: impl Fn(&P, &T) -> bool,
 ) -> bool {
     let (mut at, mut next) = (0, 0);
-    // Where to go on after the last star: it takes one more each time that what follows it doesn't fit.
+    // Where to continue after the last star: it takes one more each time that what follows it doesn't fit.
     let mut retry = None;
     while at < text.len() {
         match pattern.get(next) {
@@ -28,12 +28,12 @@ pub(crate) fn matches_with<T, P>(
     pattern[next..].iter().all(is_star)
 }
 
-/// Whether `*` and `?` in `pattern` can stand for parts of `text`, byte by byte.
+/// Whether `pattern` with `*` and `?` matches `text`, byte by byte.
 pub(crate) fn matches(text: &[u8], pattern: &[u8]) -> bool {
     matches_with(text, pattern, |one| *one == b'*', |one, byte| *one == b'?' || one == byte)
 }
 
-/// Whether one of `patterns` matches and none of those that are negated, which have a true before them.
+/// Whether one of `patterns` matches and none of the negated ones, which have a true before them.
 pub(crate) fn matches_any<'p>(text: &[u8], patterns: impl IntoIterator<Item = (bool, &'p [u8])>) -> bool {
     let mut found = false;
     for (is_negated, _) in patterns.into_iter().filter(|(_, pattern)| matches(text, pattern)) {
@@ -45,7 +45,7 @@ pub(crate) fn matches_any<'p>(text: &[u8], patterns: impl IntoIterator<Item = (b
     found
 }
 
-/// Whether a name is one that the pattern of a Host line stands for: `*` is any text, `?` any character.
+/// Whether the pattern of a Host line matches a name: `*` is any text, `?` any character.
 pub fn matches_pattern(name: &str, pattern: &str) -> bool {
     matches(name.as_bytes(), pattern.as_bytes())
 }

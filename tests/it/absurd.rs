@@ -1,4 +1,5 @@
-//! Input that nobody means: endless files, ranges of a million million hosts, files that include one another, files of another kind.
+//! Absurd input: endless files, ranges of a million million hosts, files that include one another, files of another
+//! kind.
 //! Each is refused before anything connects, in little time and memory, with the place and what is wrong.
 
 use std::fmt::Write as _;
@@ -89,7 +90,7 @@ fn ranges_of_more_hosts_than_there_are() {
 #[test]
 fn files_that_never_end() {
     let lab = Lab::new();
-    let list = "it has more than 64 MiB, which no such file needs";
+    let list = "it has more than 64 MiB, the limit for such a file";
     let (toml, config) = ("it has more than 4 MiB", "it has more than 16 MiB");
     for (args, words) in [
         (&["-h", "/dev/zero", "true"][..], format!("pssh: /dev/zero: cannot read the hosts file: {list}")),
@@ -108,7 +109,7 @@ fn files_that_never_end() {
     let fed = |args: &[&str]| lab.pssh().args(args).shell(&endless);
     lab.refused(fed(&["-h", "-", "true"]), &format!("pssh: -: cannot read the hosts file: {list}"));
     lab.refused(fed(&["--host-args", "-", "echo %q"]), &format!("pssh: -: cannot read the host arguments: {list}"));
-    lab.refused(fed(&["--password-fd", "0", "true"]), "more than 4096 bytes are too long for a password");
+    lab.refused(fed(&["--password-fd", "0", "true"]), "it has more than 4096 bytes");
     // A file of a terabyte, with a line of a gigabyte in it.
     let sparse = lab.env.file("sparse", "web1\n");
     let grow = |length: u64| File::options().write(true).open(&sparse).and_then(|file| file.set_len(length));
@@ -138,7 +139,7 @@ fn the_users_own_files_may_be_endless_too() {
         fs::remove_file(&path).expect("a link");
         // As large, but with a good owner and mode.
         File::create(&path).and_then(|file| file.set_len(1 << 40)).expect("a sparse file");
-        lab.refused(pssh(), " MiB, which no such file needs");
+        lab.refused(pssh(), " MiB, the limit for such a file");
         fs::remove_file(&path).expect("a file");
         if let Some(saved) = saved {
             fs::write(path, saved).expect("a file");
@@ -176,14 +177,14 @@ fn configurations_that_include_themselves() {
         lab.env.file(&format!("bomb{level}"), line.repeat(10));
     }
     lab.env.file("bomb15", "Port 22\n");
-    lab.refused(config(&path("bomb1")), "bomb15: with it, Include means more than 10000 files");
+    lab.refused(config(&path("bomb1")), "bomb15: with this line, Include matches more than 10000 files");
     // Few files, but many bytes.
     let last = lab.env.file("large", "# a comment\n".repeat(500_000));
     let twice = format!("Include {}\n", last.display()).repeat(20);
     let large = lab.env.file("twice", twice);
     lab.refused(
         config(&large.display().to_string()),
-        "large: with it, the files that Include means have more than 16 MiB",
+        "large: with this line, the included files have more than 16 MiB",
     );
     // A pattern that once took 2^n steps for a name of n characters.
     lab.env.file(&format!("{}.conf", "a".repeat(200)), "Port 22\n");

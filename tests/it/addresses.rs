@@ -46,7 +46,7 @@ fn forward(address: SocketAddr, target: SocketAddr) -> u16 {
 #[test]
 fn the_zone_of_an_address_reaches_the_socket() {
     let env = Env::new();
-    // Nobody is at that address, and only with its zone can anybody try.
+    // No host has that address, and only with its zone can it be tried.
     let run = env.pssh().args(["--num-retries", "1", "-H", "[fe80::7%lo]:22", "-H", "[fe80::7]:22", "true"]).run();
     run.ends("fe80::7%lo", "connect: fe80::7%1 port 22: ")
         .ends("fe80::7", "connect: fe80::7 port 22: Invalid argument");
@@ -96,7 +96,7 @@ fn a_link_local_address_is_a_host_everywhere() {
 fn an_address_that_cannot_be_used_here_is_no_fault_of_this_machine_s() {
     let env = Env::new();
     let sshd = Sshd::start(&env, Setup::default());
-    // An address that is kept for documentation is no machine's own.
+    // An address for documentation never belongs to this machine.
     let run =
         env.pssh().args(["-O", "BindAddress=192.0.2.1", "--num-retries", "1", "-H", &sshd.hosts()[0], "true"]).run();
     run.exits(4).ends("127.0.1.1", "connect: 127.0.1.1 port ");

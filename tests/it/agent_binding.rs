@@ -13,7 +13,7 @@ use crate::embedded::{Config, Server};
 use crate::passwords::{Account, PASSWORD, secret_file};
 use crate::sshd::{HostKey, Setup, Sshd, current_user};
 
-/// What ssh is told wherever it runs.
+/// The options of every ssh.
 const PLAIN: [&str; 6] = ["-F", "none", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR"];
 
 /// Hosts that let the agent's key in, and the names that its constraints call them.

@@ -157,7 +157,7 @@ fn an_agent_that_falls_silent_as_a_command_asks() {
     let world = World::new(Binding::FallsSilentAfter(2));
     let run = world.run(&["-t", "3", "--forward-agent", "--", "ssh-add -l"]);
     run.exits(3).within(20).ends(&world.sshd.label(), "timeout command");
-    // It takes as long as it takes, and nobody else waits for it.
+    // It takes as long as it takes, and no other host waits for it.
     let world = World::new(Binding::FallsSilentAfter(2));
     let run = world.run(&["--forward-agent", "--", "ssh-add -l >/dev/null 2>&1 & seq 100000 | tail -n 1; kill $!"]);
     run.exits(0).within(20);

@@ -205,19 +205,19 @@ fn what_cannot_be_forwarded_is_only_noted() {
     let refusing = Sshd::start(&home.env, Setup { config: "AllowAgentForwarding no", ..Setup::default() });
     let run = home.pssh().hosts(refusing.hosts()).args(["-v", "--forward-agent", WHICH]).run();
     has_none(&run, &refusing.label());
-    run.stderr_has("the server does not take the agent: it refuses");
+    run.stderr_has("the server does not accept the agent: it refuses");
 
     let sshd = Sshd::start(&home.env, Setup::default());
     let label = sshd.label();
     let run = home.env.pssh().hosts(sshd.hosts()).args(["-v", "--forward-agent", WHICH]).run();
     has_none(&run, &label);
-    run.stderr_has("the agent is not forwarded: there is none");
+    run.stderr_has("the agent is not forwarded: no agent is available");
     let run = home.env.pssh().hosts(sshd.hosts()).args(["-v", "-O", "ForwardAgent=/nowhere/agent", WHICH]).run();
     has_none(&run, &label);
     run.stderr_has("the agent is not forwarded: /nowhere/agent: No such file or directory");
     let run = home.pssh().hosts(sshd.hosts()).args(["-v", "-O", "ForwardAgent=$NOT_SET", WHICH]).run();
     has_none(&run, &label);
-    // Nobody is to be asked for anything.
+    // No question may be asked.
     for forward in ["yes", &home.agent.socket.display().to_string()] {
         let option = format!("ForwardAgent={forward}");
         let run = home.pssh().hosts(sshd.hosts()).args(["-v", "--no-agent", "-O", &option, WHICH]).run();

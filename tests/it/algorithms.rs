@@ -176,7 +176,7 @@ fn what_this_build_lacks_is_told_once() {
         "-O KexAlgorithms=^sntrup761x25519-sha512: KexAlgorithms: this build has no sntrup761 (sntrup761x25519-sha512)",
         "config:2: MACs: this build has no UMAC (umac-64@openssh.com, umac-128@openssh.com)",
         "config:3: HostKeyAlgorithms: this build has no DSA (ssh-dss)",
-        "config:5: CASignatureAlgorithms: pssh does not verify keys of security keys (webauthn-sk-ecdsa-sha2-nistp256@openssh.com)",
+        "config:5: CASignatureAlgorithms: pssh does not verify signatures of security keys (webauthn-sk-ecdsa-sha2-nistp256@openssh.com)",
     ] {
         run.check(text.matches(line).count() == 1, &format!("once: {line}"));
     }
@@ -196,7 +196,7 @@ fn a_list_that_leaves_nothing_is_refused_before_anything_connects() {
     ));
     for (option, reason) in [
         ("KexAlgorithms=sntrup761x25519-sha512@openssh.com", "this build has no sntrup761"),
-        ("HostKeyAlgorithms=sk-ssh-ed25519@openssh.com", "pssh does not verify keys of security keys"),
+        ("HostKeyAlgorithms=sk-ssh-ed25519@openssh.com", "pssh does not verify signatures of security keys"),
         ("HostKeyAlgorithms=ssh-dss", "this build has no DSA"),
         ("Ciphers=3des-cbc", "this build has no 3DES"),
         ("Ciphers=-*", "none of \"-*\" can be used\n"),

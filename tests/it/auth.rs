@@ -363,7 +363,7 @@ fn one_agent_signs_for_many_hosts_at_once() {
 fn an_agent_that_is_gone() {
     let env = Env::new();
     let sshd = server(&env, Vec::new());
-    // A socket on which nobody listens any more, and none at all.
+    // A socket without a listener, and a missing one.
     let dead = env.path("dead");
     drop(UnixListener::bind(&dead).expect("a socket"));
     for socket in [&dead, &env.path("none")] {

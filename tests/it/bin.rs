@@ -97,7 +97,7 @@ impl Env {
         Pssh::new(self)
     }
 
-    /// A run of one of the programs, as of [`Env::pssh`].
+    /// A run of one of the programs, see [`Env::pssh`].
     pub(crate) fn run_of(&self, program: Program) -> Pssh {
         self.pssh().of(program)
     }
@@ -334,7 +334,7 @@ pub(crate) struct Count {
     pub(crate) bytes: usize,
     /// Of them those that are not NUL.
     pub(crate) not_nul: usize,
-    /// Bytes of the longest line, likewise.
+    /// The same limit for the longest line, in bytes.
     pub(crate) longest: usize,
 }
 

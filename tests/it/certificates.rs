@@ -188,12 +188,12 @@ fn a_certificate_that_does_not_fit_is_passed_over() {
     fs::write(&certificate, "nonsense\n").expect("a file");
     passes("not a certificate");
     fs::copy(env.path("key.pub"), &certificate).expect("a file");
-    passes("not a certificate that can be read");
+    passes("not a readable certificate");
     authority.certify(&other, &[]);
     fs::copy(env.path("other-cert.pub"), &certificate).expect("a file");
-    passes("a certificate of another key");
+    passes("a certificate for another key");
     authority.certify(&path, &["-h"]);
-    passes("a certificate of a host");
+    passes("a host certificate, not a user certificate");
     // One that is over, or whose authority the server does not know, is offered and refused; then it is the key's turn.
     authority.certify(&path, &["-V", "20200101:20200102"]);
     env.pssh().hosts(sshd.hosts()).arg("--identity").arg(&path).arg("true").run().exits(0);
@@ -246,7 +246,7 @@ fn a_passphrase_is_asked_for_once() {
 fn a_passphrase_is_asked_for_once_though_the_hosts_differ_in_their_keys() {
     let env = Env::without_key();
     let (paths, sshd) = encrypted(&env);
-    // Each host has another key of its own besides, so that none is offered the same.
+    // Each host has another key of its own in addition, so that all are offered different ones.
     let block = |host: &String| {
         let address = host.split(':').next().expect("an address");
         format!("Host {address}\n IdentityFile {}\n", env.path(&format!("none-{address}")).display())

@@ -234,7 +234,7 @@ fn a_password_is_given_by_the_program() {
         let client = Client::new(sshd.hosts(), settings.clone()).expect("hosts");
         client.run_command("echo in").map(|run| text(run.hosts()[0].stdout()))
     };
-    // Nobody is asked, be there a terminal or not.
+    // No question is asked, with or without a terminal.
     assert!(run(&settings).is_err_and(|error| error.to_string().contains("encrypted")));
     settings.password = Some(Source::Given(Arc::new(Secret::new(b"secret"))));
     for _ in 0..2 {

@@ -97,7 +97,7 @@ fn a_dry_run_shows_what_would_be_sent_and_does_nothing() {
     ] {
         pssh().args(args).run().exits(0).stdout_is(&both(expected));
     }
-    // Nobody is asked, and no secret is read.
+    // No question is asked, and no secret is read.
     let run = pssh().args(["-A", "--agent", "/nowhere", "--identity", "/nowhere", "uptime"]).run();
     run.exits(0).stdout_is(&both("uptime")).check(run.stderr.is_empty(), "nothing is amiss");
     // What would be refused is.
@@ -159,7 +159,7 @@ fn plain(text: &str) -> String {
     String::from_utf8(bytes).expect("text")
 }
 
-/// A user's own files may turn on what ends a shell at a variable that is not set; the guard for csh is passed by all the same.
+/// A user's own files may make the shell exit at an unset variable; the guard for csh must survive that.
 #[test]
 fn a_login_shell_that_wants_all_variables_set_runs_words_with_newlines() {
     let (env, sshd) = server();

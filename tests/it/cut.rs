@@ -107,7 +107,7 @@ fn runs<'a>(
     })
 }
 
-/// Bytes that a server sends until it is asked to log somebody in, at the most.
+/// Most bytes that a server sends before it is asked to log a user in.
 fn opening_of(env: &Env, target: SocketAddr) -> usize {
     // Behind it comes the answer to the login, which is no smaller than 16 bytes.
     let works = |bytes: usize| {
@@ -132,7 +132,7 @@ fn amid(how: &str) -> [String; 2] {
     ["key exchange", "authentication"].map(|doing| format!("ssh: {doing}: {how}"))
 }
 
-/// What is told of a connection that was cut there.
+/// Returns the report of a connection that was cut there.
 fn fits(outcome: &str, bytes: usize, banner: usize, end: End) -> bool {
     let how = match end {
         End::Closed => "the server closed the connection",

@@ -346,7 +346,7 @@ impl World {
             Side::Ours => path_of(row.program()),
         };
         let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
-        // A session of its own: nobody can be asked for anything on a terminal.
+        // A session of its own: there is no terminal for questions.
         let mut command = Command::new("/usr/bin/setsid");
         command.arg(program).args(words).current_dir(here.path()).env_clear().env("HOME", self.env.path(""));
         match side {
@@ -558,7 +558,7 @@ fn tree(dir: &Path, name: &str, times: bool, found: &mut BTreeMap<String, String
     }
 }
 
-/// As of `ls -l`.
+/// In the format of `ls -l`.
 fn mode(mode: u32, kind: char) -> String {
     let bit = |place: u32, letter: char| if mode >> place & 1 == 1 { letter } else { '-' };
     let bits = (0..9).map(|place| bit(8 - place, ['r', 'w', 'x'][place as usize % 3]));

@@ -237,7 +237,7 @@ fn only_identities_that_are_tried_show_in_their_order() {
     assert_eq!(logins(&run), ["methods password"]);
     let rsa = "# not tried: identityfile ~/.ssh/id_rsa\t# default: PubkeyAcceptedAlgorithms does not allow it";
     assert_eq!(logins(&explain(&["-A", "-O", "PubkeyAcceptedAlgorithms=ssh-ed25519"])), [first, rsa, all]);
-    // What the user has named is told of, also where it is not there.
+    // A file that the user named is listed, even if it is missing.
     let (own, missing) = (env.ssh_dir().join("own"), env.path("missing"));
     let (own, missing) = (own.display().to_string(), missing.display().to_string());
     let config = env.file("config", format!("IdentityFile {missing}\nIdentityFile {own}\n"));

@@ -1,4 +1,4 @@
-//! An agent that says what a test wants it to about bindings, and notes what it is told. It has one key, and signs with it.
+//! An agent that answers bindings as a test wants, and records its requests. It has one key, and signs with it.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -142,7 +142,7 @@ fn serve(
                 vec![5]
             }
         };
-        // Whoever reads it may get it in pieces.
+        // The reader may get it in pieces.
         for byte in string(&answer) {
             stream.write_all(&[byte])?;
         }

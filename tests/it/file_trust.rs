@@ -112,7 +112,7 @@ fn a_pipe_is_as_good_as_whoever_started_us() {
     let substitution =
         |pssh: Pssh| pssh.shell(&format!("exec bash -c 'exec \"$@\" -h <(echo \"{line}\") true' bash \"$@\""));
     substitution(env.pssh()).run().exits(0);
-    // A FIFO that has a name is somebody's.
+    // A named FIFO has an owner.
     let script = |bits: &str| format!("mkfifo -m {bits} f{bits}; echo '{line}' >f{bits} & exec \"$@\" -h f{bits} true");
     env.pssh().shell(&script("600")).run().exits(0);
     env.pssh().shell(&script("622")).run().exits(2).stderr_has("f622:1:").stderr_has("mode 0622 lets others write it");

@@ -105,7 +105,7 @@ fn inline_shows_each_host_in_one_piece() {
 #[test]
 fn inline_keeps_every_byte_of_much_output() {
     let (env, sshd) = hosts(2);
-    // More than memory takes, in both streams, and bytes that are no text.
+    // More than fits into memory, in both streams, and bytes that are not text.
     let line = r"seq $n 400000; printf '\000\033[2J\377\r'; seq 300000 >&2";
     let run = run(&env, &sshd, &["-i", "--sort"], line);
     run.exits(0);

@@ -113,7 +113,7 @@ fn values_pass_through_every_way_to_run_a_command() {
     run.exits(2).stderr_has("%q does not work with --no-shell");
 }
 
-/// Fails unless it is refused as bad usage with exactly these lines, and nobody has connected.
+/// Fails unless it is refused as bad usage with exactly these lines, without a connection.
 #[track_caller]
 fn refused(sshd: &Sshd, pssh: Pssh, lines: &[&str]) {
     let run = pssh.run();
@@ -227,7 +227,7 @@ fn fields_of_the_hosts_file_are_filled_in_where_the_command_names_them() {
     let labels = sshd.labels();
     run.check(run.stdout_of(&labels[0]) == b"db a b 0\n", "the fields of the first");
     run.check(run.stdout_of(&labels[1]) == b"web $HOME c 1\n", "the fields of the second");
-    // Nobody uses them: perhaps they were to be options.
+    // Unused ones: perhaps they were meant as options.
     let run = env.pssh().arg("-h").arg(&list).args(["--", "printf '%s %%\\n' x"]).run();
     run.exits(2)
         .stderr_has("hosts:1:")
@@ -332,7 +332,7 @@ fn a_single_value_is_for_a_host_in_any_form_of_its_name() {
     }
 }
 
-/// Fails unless it is refused as bad usage with these words, and nobody has connected.
+/// Fails unless it is refused as bad usage with these words, without a connection.
 #[track_caller]
 fn names(sshd: &Sshd, pssh: Pssh, words: &[&str]) {
     let run = pssh.run();

@@ -96,7 +96,7 @@ fn the_certified_key_has_to_sign() {
             let (_, outcome) = run.outcomes().pop().expect("an outcome");
             let words = if tamper { "ssh: key exchange: " } else { "auth: " };
             run.check(outcome.starts_with(words), &format!("{key}: {words}"));
-            run.check(run.stderr_text().contains("is of an authority known from") != tamper, key);
+            run.check(run.stderr_text().contains("is signed by a CA known from") != tamper, key);
         }
     }
 }
@@ -120,9 +120,9 @@ fn one_authority_for_jump_hosts_and_hosts() {
     run.exits(4).stderr_has("pssh: 3 hosts: 2 ok, 1 hostkey");
     run.stderr_has("is not in known_hosts; it offers ecdsa-sha2-nistp256 SHA256:");
     run.stderr_has(
-        "its certificate is not accepted: it is not valid for this name, but for 127.0.1.1, 127.0.1.2, 127.0.1.3",
+        "its certificate is not accepted: it is not valid for this name, only for 127.0.1.1, 127.0.1.2, 127.0.1.3",
     );
-    // A jump host whose certificate does not count lets nobody through.
+    // A jump host with an invalid certificate lets no host through.
     let run = env.pssh().hosts(&hosts[..3]).args(["-J", &hosts[3], "echo", "in"]).run();
     run.exits(4).stderr_has("its certificate is not accepted").stdout_is("");
     let run = env.pssh().hosts(&hosts[..3]).args(["-O", "CASignatureAlgorithms=rsa-sha2-512", "true"]).run();
@@ -214,7 +214,7 @@ impl Lab {
             keygen(&env.path(""), &args, name);
             keys.insert(format!("{name}_cert"), public(&env.path(&format!("{name}-cert.pub"))));
         }
-        // Of 768 bits, which nobody makes any more.
+        // Of 768 bits, which is obsolete.
         let rsa768 = "AAAAB3NzaC1yc2EAAAADAQABAAAAYQ".to_owned() + &"E".repeat(127) + "E";
         keys.insert("rsa768".to_owned(), format!("ssh-rsa {rsa768}"));
         Lab { env, keys, sshd: sshd::program() }
@@ -376,7 +376,7 @@ impl Lab {
         let (_, outcome) = run.outcomes().pop().ok_or_else(|| format!("{}: {}", case.name, run.context()))?;
         let ours = if !outcome.starts_with("auth: ") {
             "refused".to_owned()
-        } else if let Some(place) = place("is of an authority known from ") {
+        } else if let Some(place) = place("is signed by a CA known from ") {
             format!("authority {place}")
         } else if text.contains(" is new, added to ") {
             "added".to_owned()

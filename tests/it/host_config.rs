@@ -97,7 +97,7 @@ fn the_entry_beats_the_table_beats_the_command_line() {
     assert!(outcome(&format!("of-entry@{label}"), &[]).starts_with("auth: of-entry:"));
     assert_eq!(outcome(&format!("{}@{label}", current_user()), &[]), "ok (exit 0)");
     assert!(outcome(&format!("{label}:1"), &[]).starts_with("connect: "));
-    // The line of a hosts file, likewise.
+    // The same in a line of a hosts file.
     let hosts = env.file("hosts", format!("{label} user=of-line\n{label} {}\n", current_user()));
     let file = env.file("hosts.toml", &config);
     let run = env.pssh().arg("-h").arg(hosts).arg("--host-config").arg(file).args(["-l", "nobody", "true"]).run();
@@ -220,7 +220,7 @@ fn a_jump_host_is_told_its_own_password_and_the_host_behind_its_own() {
     both.arg("--host-config").arg(own(&of_host)).arg("true").run().exits(0);
     assert_eq!(judged(&bastion), ["hop password"]);
     assert_eq!(judged(&host), ["me password"]);
-    // The password of the run is for the host then.
+    // Then the password of the run is for the host.
     let run = pssh().arg("--proxy-password-file").arg(&of_bastion).arg("--password-file").arg(&of_host);
     run.arg("true").run().exits(0);
     assert_eq!((judged(&bastion).len(), judged(&host).len()), (2, 2));

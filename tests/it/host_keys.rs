@@ -210,7 +210,7 @@ fn off_says_what_was_added_also_for_a_jump_host() {
         let run = other.pssh().hosts(sshd.hosts()).args(["--known-hosts", none, "--host-key-check=off", "true"]).run();
         run.exits(0).stderr_lacks("is new");
     }
-    // A file that cannot be written is told.
+    // A file that cannot be written is reported.
     let impossible = other.file("plain", "").join("known_hosts");
     let run =
         other.pssh().hosts(sshd.hosts()).arg("--known-hosts").arg(&impossible).args(["--host-key-check=off", "true"]);
@@ -332,7 +332,7 @@ fn the_known_key_of_a_server_with_several_is_asked_for() {
 #[test]
 fn a_server_with_a_host_certificate_shows_its_plain_key() {
     let env = Env::new();
-    // The certificate has to be there before the server; its key is known only then.
+    // The certificate must exist before the server starts; its key is known only then.
     ssh_keygen(&env.path("ca"), &["-t", "ed25519"]);
     let host_key = env.path("certified");
     ssh_keygen(&host_key, &["-t", "ed25519"]);

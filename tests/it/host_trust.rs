@@ -14,7 +14,7 @@ use crate::bin::{Env, path_of, public_line, ssh_keygen, tool};
 use crate::sshd::{Setup, Sshd, current_user, marked};
 use pssh::internal::Program;
 
-/// The number of a user who owns nothing (nobody).
+/// The number of a user without files (nobody).
 const NOBODY: u32 = 65534;
 
 /// A server with a certified key, whose plain key is known, and which is number 7 of its authority.
@@ -142,7 +142,7 @@ fn known_hosts_of_mode_000_stops_the_run_of_an_ordinary_user() {
     fs::set_permissions(env.known_hosts(), fs::Permissions::from_mode(0o000)).expect("a mode");
     let mut script = "exec \"$@\"".to_owned();
     if getuid().is_root() {
-        // Root reads everything. Another user needs to get at the home, and at a program outside of ours.
+        // Root reads everything. Another user needs access to the home, and a program outside of ours.
         for path in [env.path(""), env.ssh_dir()] {
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("a mode");
         }
@@ -212,7 +212,7 @@ fn a_command_that_fails_refuses_the_host() {
     let sshd = Sshd::start(&env, Setup::default());
     let cases = [
         ("KnownHostsCommand=/no/such/program %H".to_owned(), "/no/such/program: No such file or directory"),
-        (command(&env, "exec head -c 80000000 /dev/zero", ""), "it has printed more than 64 MiB"),
+        (command(&env, "exec head -c 80000000 /dev/zero", ""), "it printed more than 64 MiB"),
     ];
     for (option, words) in &cases {
         for mode in ["strict", "off"] {

@@ -29,7 +29,7 @@ const FLOOD: usize = 256 << 20;
 /// Of packets that are many times as expensive to a debug build as output.
 const SMALL_FLOOD: usize = 64 << 20;
 
-/// Runs a command on a hostile host and on a good one; the good one has to be well, and memory bounded.
+/// Runs a command on a hostile host and on a good one; the good one must succeed, and memory stay bounded.
 #[track_caller]
 pub(crate) fn beside_a_good_one(script: Script, options: &[&str]) -> Run {
     let env = Env::new();
@@ -93,7 +93,7 @@ fn questions_without_end_of_a_host_that_reads_no_answers() {
         let socket = format!("--agent={}", agent.socket.display());
         let run = beside_a_good_one(command(act), &["--forward-agent", &socket]);
         run.exits(4).within(60);
-        run.ends(BAD, "lost: the connection was given up: the host keeps asking for answers and does not read them");
+        run.ends(BAD, "lost: pssh ended the connection: the host keeps asking for answers and does not read them");
         let came = run.stdout_counts.get(BAD).is_some_and(|count| (count.lines, count.bytes) == (1, 6));
         run.check(came, "what came before is there");
     }
@@ -178,7 +178,7 @@ fn a_server_of_another_version_of_the_protocol_is_told_nothing() {
             run.check(!heard.contains("curve25519"), "no key exchange");
         }
     }
-    // One in pieces may find more, and is refused all the same.
+    // One in pieces may find more, and is refused as well.
     let (run, _) = identified(&["SSH-", "1.5-", "x\r\n"]);
     run.exits(4).within(8).ends("127.0.0.1", "ssh: handshake: the server says \"SSH-1.5-x\", which is not version 2");
     // Neither is one that is not UTF-8, nor one without an end: its words are cut.
@@ -222,7 +222,7 @@ fn megabytes_before_the_identification_string() {
     }
     let much = "ssh: handshake: the host sent more than 1 MiB before the login";
     // A NUL byte cannot be in a line of it.
-    let other = "ssh: handshake: the server sends something else than an SSH banner";
+    let other = "ssh: handshake: the server sends something other than an SSH banner";
     for (first, outcome) in [(lines as fn(&mut TcpStream) -> _, much), (line, much), (nuls, other)] {
         let run = beside_a_good_one(Script { first: Some(first), ..Script::default() }, &[]);
         run.exits(4).ends(BAD, outcome).within(30);
@@ -316,14 +316,14 @@ fn packets_that_are_no_whole_number_of_blocks() {
     let at_open = Script { at_open: Some(before), ..Script::default() };
     // Up to there everything is right, with the other code too.
     let run = beside_a_good_one(at_open.clone(), &[]);
-    run.check(run.outcome(BAD).contains("a packet was changed on its way here: "), "it says what was wrong");
+    run.check(run.outcome(BAD).contains("a packet was changed in transit: "), "it says what was wrong");
     let run = beside_a_good_one(command(in_command), &[]);
-    run.check(run.outcome(BAD).contains("a packet was changed on its way here: "), "while a command runs, too");
+    run.check(run.outcome(BAD).contains("a packet was changed in transit: "), "while a command runs, too");
     let run = beside_a_good_one(Script { encrypts_then_macs: true, ..at_open }, &[]);
-    run.check(run.outcome(BAD).contains("a packet was changed on its way here: "), "it says what was wrong");
+    run.check(run.outcome(BAD).contains("a packet was changed in transit: "), "it says what was wrong");
 }
 
-/// A message number that nobody has given a meaning (RFC 4250 section 4.1.3 leaves it to local extensions).
+/// A message number without a meaning (RFC 4250 section 4.1.3 leaves it to local extensions).
 const UNKNOWN: u8 = 200;
 
 /// Sends a packet until it is [`SMALL_FLOOD`] bytes, or the client has had enough.
@@ -357,7 +357,7 @@ fn chatter_without_end_while_the_command_runs() {
         wire.about(CHANNEL_EOF, channel)?;
         chat(wire, &[vec![UNKNOWN], vec![b'x'; 30_000]].concat())
     }
-    let unasked = "sending data that was not asked for";
+    let unasked = "sending unrequested data";
     let unread = "asking for answers and does not read them";
     for (act, what) in [
         (ignored as fn(&mut Wire, u32) -> _, unasked),
@@ -372,7 +372,7 @@ fn chatter_without_end_while_the_command_runs() {
         // Whichever comes first, where what nobody asked for is a question.
         let outcome = run.outcome(BAD);
         let is_told = outcome.ends_with(what) || what == unread && outcome.ends_with(unasked);
-        run.check(is_told && outcome.starts_with("lost: the connection was given up: the host keeps "), what);
+        run.check(is_told && outcome.starts_with("lost: pssh ended the connection: the host keeps "), what);
     }
 }
 
@@ -389,7 +389,7 @@ fn unknown_messages_that_are_large_only_when_inflated() {
     const UNKNOWN_LOW: u8 = 127;
     let run = beside_a_good_one(Script { compresses: true, ..command(act) }, &["-C"]);
     run.exits(4).within(30);
-    run.ends(BAD, "lost: the connection was given up: the host keeps sending data that was not asked for");
+    run.ends(BAD, "lost: pssh ended the connection: the host keeps sending unrequested data");
     let came = run.stdout_counts.get(BAD).is_some_and(|count| (count.lines, count.bytes) == (1, 6));
     run.check(came, "what came before is there");
 }
@@ -404,7 +404,7 @@ fn answers_that_nobody_waits_for_cost_little_time() {
     let run = beside_a_good_one(command(act), &[]);
     run.exits(4).within(30);
     run.check(run.cpu < Duration::from_secs(1), "it costs under a second of CPU time");
-    run.ends(BAD, "lost: the connection was given up: the host keeps sending data that was not asked for");
+    run.ends(BAD, "lost: pssh ended the connection: the host keeps sending unrequested data");
 }
 
 #[test]
@@ -437,7 +437,7 @@ fn more_output_than_the_window_allows() {
         // What is beyond the window is not taken.
         (beyond as fn(&mut Wire, u32) -> _, "ok (exit 0)", 1..=SMALL_FLOOD),
         (huge, "ok (exit 0)", 100..=100),
-        // Nobody reads a third stream: what is in it is dropped.
+        // A third stream has no reader: its data is dropped.
         (odd_stream, "ok (exit 0)", 0..=0),
         (tiny, "ok (exit 0)", 200_000..=200_000),
         (empty, "ok (exit 0)", 0..=0),

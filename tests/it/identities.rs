@@ -209,8 +209,8 @@ fn what_cannot_be_used_of_certificate_files_is_said() {
     let path = |name: &str| env.path(name).display().to_string();
     for (name, words) in [
         ("nowhere", "there is no such file"),
-        ("key.pub", "not a certificate that can be read"),
-        ("host-cert.pub", "a certificate of a host, not of a user"),
+        ("key.pub", "not a readable certificate"),
+        ("host-cert.pub", "a host certificate, not a user certificate"),
         ("other-cert.pub", "there is no private key for this certificate"),
     ] {
         let config = env.file("config", format!("IdentityFile {}\nCertificateFile {}\n", path("key"), path(name)));
@@ -371,7 +371,7 @@ fn no_passphrase_is_asked_for_that_is_not_needed() {
     // Only to be explained.
     let run = lab.pssh(&config).arg("--explain");
     type_in(&Pty::new(), run, &[]).exits(0);
-    // A named key has to be usable, or the user is told at once.
+    // A named key must be usable, or the user learns it at once.
     let run = lab.pssh("BatchMode yes\n").arg("--identity").arg(lab.path("key")).arg("true");
     type_in(&Pty::new(), run, &[]).exits(2).stderr_has("BatchMode lets nothing be asked (");
 }
@@ -490,7 +490,7 @@ fn agents_are_listed_and_files_read_once_though_the_hosts_differ() {
     assert!(fs::metadata(&pipe).expect("a pipe").permissions().mode() & 0o77 == 0);
 }
 
-/// Ten keys in the agent, and the one that the server takes is a default one: it comes first, as for ssh.
+/// Ten keys in the agent, and the server accepts a default one: that comes first, as in ssh.
 #[test]
 fn default_keys_that_the_agent_holds_are_offered_first() {
     let env = Env::without_key();
@@ -561,11 +561,11 @@ fn public_key_files_are_read_as_by_ssh() {
         (format!("{public} me\r\n").into_bytes(), None),
         (format!("no key\nssh-ed25519 AAAA\n{public}\n").into_bytes(), None),
         (rfc4716.stdout, Some("a public key in the format of RFC 4716")),
-        (format!("\u{feff}{public}\n").into_bytes(), Some("it begins with a byte order mark")),
+        (format!("\u{feff}{public}\n").into_bytes(), Some("it starts with a byte order mark")),
         (Vec::new(), Some("the file is empty")),
         (b"\n \n".to_vec(), Some("the file is empty")),
         (format!("{other}\n{public}\n").into_bytes(), Some("this is a public key, and no agent holds the private one")),
-        (b"PuTTY-User-Key-File-3: ssh-ed25519\n".to_vec(), Some("a key of PuTTY: puttygen")),
+        (b"PuTTY-User-Key-File-3: ssh-ed25519\n".to_vec(), Some("a PuTTY key: puttygen")),
         (b"what is this?\n".to_vec(), Some("no PRIVATE KEY block and no public key in it")),
     ] {
         let shown = String::from_utf8_lossy(&text).into_owned();

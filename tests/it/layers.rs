@@ -177,7 +177,7 @@ const OTHER_OPTIONS: [(&str, &str); 26] = [
     ("system/password_source", "-c"),
 ];
 
-/// What stands in the string literals of a text of Rust, without the tests at its end.
+/// Returns the string literals of a Rust source, without the tests at its end.
 fn literals(text: &str) -> Vec<String> {
     let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
     let (mut rest, mut found) = (&text[..end], Vec::new());

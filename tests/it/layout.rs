@@ -223,7 +223,7 @@ fn a_wait_for_a_fifo_is_told_on_a_terminal() {
     pty.wait_for(&format!("pssh: waiting for {}: no process has written to it yet", pipe.display()), 1);
     pty.type_in("\x03");
     running.finish().exits(130).within(10);
-    // Elsewhere nobody looks at it.
+    // Elsewhere it is never read.
     let script = format!("(sleep 3; echo 127.0.0.1:1 > {}) & exec \"$@\"", pipe.display());
     let run = env.pssh().arg("-h").arg(&pipe).args(["--num-retries", "1", "true"]).shell(&script).run();
     run.exits(4).stderr_lacks("waiting for");

@@ -48,7 +48,7 @@ fn hosts_that_wait_for_another_attempt_are_stopped_too() {
     let env = Env::new();
     let host = refused_address("127.0.0.1".parse().expect("an address")).expect("an address that refuses");
     let run = env.pssh().hosts([host]).args(["--total-timeout", "1", "--", "true"]).run();
-    // How the attempt went says more than that there is no other.
+    // The result of the attempt says more than that there is no other.
     run.exits(4).within(4).ends(&host.ip().to_string(), "connect");
 }
 

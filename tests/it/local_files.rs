@@ -165,7 +165,7 @@ fn a_fifo_of_ours_cannot_hold_the_end_up() {
     let run = running.finish();
     run.dies_by(Signal::TERM).within(20);
     run.ends("127.0.1.1", "local: writing its output: ").hints("127.0.1.1", "the command itself: cancelled");
-    run.stderr_has("its reader takes nothing");
+    run.stderr_has("its reader does not read");
     sshd.wait_for_processes("", 0);
 }
 

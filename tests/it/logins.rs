@@ -157,7 +157,7 @@ fn a_first_factor_that_was_accepted_is_said_to_be() {
     let run = env.pssh().hosts(sshd.hosts()).args(["-l", &account.name, "true"]).run();
     run.exits(4).ends(&sshd.label(), &format!("{accepted}the server also wants publickey"));
     run.hints(&sshd.label(), "another key");
-    // A password, and then a method that is none of ours.
+    // A password, and then a method that pssh does not have.
     let run = sshd_wanting(&env, &account, "password,publickey");
     run.exits(4).ends("127.0.1.1", &format!("auth: {}: password was accepted; ", account.name));
 }
@@ -286,7 +286,7 @@ fn only_a_single_question_is_taken_for_that_of_the_password_and_only_once() {
     }
 }
 
-/// ssh sends empty answers where nobody can be asked, and goes on to the next method.
+/// ssh sends empty answers if it cannot ask, and goes on to the next method.
 #[test]
 fn a_code_that_nobody_knows_leaves_the_password_its_own_method() {
     let env = Env::without_key();
@@ -309,7 +309,7 @@ fn a_code_that_nobody_knows_leaves_the_password_its_own_method() {
         run.outcome(RAW).contains("keyboard-interactive: it asks \"Code:\", and there is no terminal"),
         "says why",
     );
-    // Where the method is turned off nothing has to be answered.
+    // If the method is turned off, no answer is needed.
     let before = server.auth_attempts();
     let run = pssh(&file).args(["-O", "PreferredAuthentications=keyboard-interactive", "true"]).run();
     run.exits(4).ends(RAW, "auth: ").stderr_has("hint: answer at a terminal");

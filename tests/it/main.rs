@@ -4,7 +4,7 @@
 /// The SSH server in this process.
 #[path = "../embedded/mod.rs"]
 mod embedded;
-/// An agent that notes what it is told.
+/// An agent that records its requests.
 mod fake_agent;
 
 /// Running pssh: its home, its time limit, what it said.
@@ -13,7 +13,7 @@ mod bin;
 mod pty;
 /// An SSH server whose packets are the test's.
 mod raw;
-/// What JSON has to be.
+/// A checker of JSON against a schema.
 mod schema;
 /// Thousands of hosts, run after run.
 #[path = "../soak/mod.rs"]
@@ -32,7 +32,7 @@ mod unreadable;
 /// What servers say: banners and goodbyes.
 mod words;
 
-/// Input that nobody means.
+/// Absurd input.
 mod absurd;
 /// Addresses with a zone, and those that cannot be used here.
 mod addresses;
@@ -101,7 +101,7 @@ mod hostile;
 mod identities;
 /// Standard input for all hosts.
 mod input;
-/// Ctrl-C, and what the user is told of it.
+/// Ctrl-C, and its messages.
 mod interrupted;
 /// The verdicts on host keys, compared with ssh's own.
 mod known_hosts;
@@ -114,7 +114,7 @@ mod limits;
 /// Files here that are written to.
 mod local_files;
 mod logins;
-/// What is told about errors and slips, word for word.
+/// The messages of errors and slips, word for word.
 mod messages;
 /// Ranges, lists, filters and groups of hosts.
 mod nodes;
@@ -171,9 +171,9 @@ mod ssh_config;
 mod starved;
 /// Runs that are stopped and continued.
 mod stopped;
-/// Remote commands that are stopped, whoever runs them.
+/// Remote commands that are stopped, of any user.
 mod stopping;
-/// Data that nobody reads.
+/// Data without a reader.
 mod streams;
 /// Commands as another user.
 mod sudo;

@@ -1,4 +1,4 @@
-//! What a newcomer is told, word for word: what failed, the value, where it stands, and what would help.
+//! The messages that a new user sees, word for word: what failed, the value, where it is, and what helps.
 //!
 //! The texts are whole: nothing else may be on standard error. Only what differs from run to run is a word in braces.
 
@@ -39,7 +39,7 @@ fn refused(env: &Env, args: &[&str], text: &str) {
     says(env, env.pssh().args(args), 2, &[], text);
 }
 
-/// A home with an encrypted key, one that others can read, and files that are no lists of hosts.
+/// A home with an encrypted key, one that others can read, and files that are not lists of hosts.
 fn lab() -> Env {
     let env = Env::new();
     ssh_keygen(&env.path("key"), &["-t", "ed25519"]);
@@ -213,7 +213,7 @@ fn options_for_ssh() {
     ] {
         refused(&env, &["-O", option, "-H", "a", "x"], &format!("pssh: -O {option}: {problem}\n"));
     }
-    // The other files are read where there is no -F.
+    // The other files are read only without -F.
     let missing = env.bare_pssh().args(["-F", "missing", "-H", "a", "x"]);
     says(&env, missing, 1, &[], "pssh: missing: cannot read the file of -F: No such file or directory\n");
 }
@@ -225,7 +225,7 @@ fn a_line_of_ssh_config_that_only_ssh_understands() {
         .expect("a file");
     let pssh = env.pssh().variable("PATH", env.path("")).args(["-H", "127.0.0.1:1", "x"]);
     let text = "pssh: {HOME}/.ssh/config:3: Match exec can only be evaluated by ssh: ssh can't be run: No such file or \
-                directory; install it, or do without the line\n";
+                directory; install it, or remove the line\n";
     says(&env, pssh, 2, &[], text);
 }
 

@@ -481,7 +481,7 @@ fn an_empty_command_is_none() {
         let run = env.pssh().args(["-H", "web1", "--shell", "sh -c", "--"]).args(words).run();
         run.exits(2).stderr_has("the command is empty: is a variable in it not set?");
     }
-    // A value may be what is not set; it is known for each host.
+    // A value may be the name of an unset variable; it is known for each host.
     for (args, problem) in [
         (&["--host-arg", "web1=", "%s"][..], "web1: the command is empty: is a variable or a value in it not set?"),
         (&["--host-arg", "web1= ", "--shell", "sh -c", "%s", ""], "web1: the command is empty: "),

@@ -542,7 +542,7 @@ fn output_without_end_does_not_keep_a_deadline_from_passing() {
 
 #[test]
 fn a_server_that_speaks_after_a_while_is_in_time() {
-    // Slow in everything, and faster than the deadline all the same.
+    // Slow in everything, but still faster than the deadline.
     let ward = Ward::new(Config { delay: Duration::from_millis(200), ..Config::default() });
     ward.run(&["--connect-timeout", "30"]).exits(0).ends(SICK, "ok");
 }

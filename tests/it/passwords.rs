@@ -103,12 +103,12 @@ fn sshd_takes_a_password_from_every_source() {
     }
 }
 
-/// Whatever else is open by then is our own: nobody would ever write to it, and a pipe would be waited for.
+/// All other open descriptors are pssh's own: a read from one of its pipes would wait forever.
 #[test]
 fn descriptors_that_were_not_passed_are_not_open() {
     let env = Env::without_key();
     let pssh = || env.pssh().args(["-H", "h"]);
-    // Whoever runs the tests may pass some.
+    // The test runner may pass some.
     let passed = |command: &mut Command| {
         let output = command.output().expect("ls of Linux").stdout;
         String::from_utf8(output).expect("numbers").lines().map(str::to_owned).collect::<Vec<_>>()
@@ -125,15 +125,15 @@ fn descriptors_that_were_not_passed_are_not_open() {
             (pssh().args(["--password-file", &path]), format!("--password-file {path}")),
         ] {
             let run = run.arg("true").run();
-            run.exits(1).stderr_has(&format!("{option}: no such descriptor is open\n"));
+            run.exits(1).stderr_has(&format!("{option}: this descriptor is not open\n"));
         }
         let run = pssh().args(["--known-hosts", &path, "true"]).run();
-        run.exits(2).stderr_has("no such descriptor is open");
+        run.exits(2).stderr_has("this descriptor is not open");
         let run = pssh().args(["--junit", &path, "true"]).run();
-        run.exits(1).stderr_has("no such descriptor is open");
+        run.exits(1).stderr_has("this descriptor is not open");
         assert!(begun.elapsed() < Duration::from_secs(20), "it does not wait");
     }
-    // That rests on this: nothing of ours outlives exec(2).
+    // This relies on: none of our descriptors survives exec(2).
     let password = format!("ls /proc/self/fd >{}; echo x", env.path("open").display());
     pssh()
         .args(["--password-command", &password, "-O", "ProxyCommand=false", "--num-retries", "1", "true"])
@@ -524,7 +524,7 @@ fn a_question_that_nobody_can_answer_is_no_attempt() {
     run.exits(4).within(10).ends(&label, "auth: ");
     let outcome = run.outcome(&label);
     run.check(outcome.contains("asks \"Code:\", and there is no terminal"), "says what was asked");
-    // With nothing to tell and nobody to ask it is not even begun.
+    // Without secrets and questions it does not even start.
     let run = env.pssh().hosts([server.addr()]).arg("true").run();
     run.exits(4).ends(&label, "auth: ").hints(&label, "-A asks for a password");
     assert_eq!(server.auth_attempts(), 0);

@@ -1,4 +1,4 @@
-//! Killing processes: what is killed, and that nothing to kill is told from a failure.
+//! Killing processes: what is killed, and that "nothing to kill" differs from a failure.
 
 use std::process::{Child, Command, Stdio};
 
@@ -6,7 +6,7 @@ use pssh::internal::Program;
 
 use crate::sshd::hosts;
 
-/// A process that nobody else's pattern fits, and a pattern for it. Ended in the end whatever happens.
+/// A process with a unique command line, and a pattern for it. It is always ended.
 struct Victim(Child, String);
 
 impl Victim {

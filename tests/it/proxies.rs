@@ -422,7 +422,7 @@ fn a_hundred_hosts_over_a_slow_link() {
     all_ok(&run, 100);
     run.within(6).check((2..=8).contains(&bastion.connections()), "more connections are made while hosts wait");
 
-    // Few hosts are no reason for more connections.
+    // Few hosts do not justify more connections.
     let before = bastion.connections();
     let run = env.pssh().hosts(hosts_of(&fleet, 5)).args(options).run();
     all_ok(&run, 5);
@@ -531,7 +531,7 @@ fn a_command_that_floods_is_told_in_words() {
         for command in ["yes", "cat /dev/zero", "sh -c 'yes no | tr -d \\\\012'"] {
             let flood = run(command, verbose);
             flood.exits(4).within(15).check(flood.peak_kib < 60_000, "little memory");
-            flood.ends("web1", "proxy: ").stderr_has("what it writes is not SSH");
+            flood.ends("web1", "proxy: ").stderr_has("its output is not SSH");
             flood.check(flood.stderr.len() < 20_000, "few words");
         }
         // On standard error.
@@ -539,9 +539,7 @@ fn a_command_that_floods_is_told_in_words() {
             let options = ["--proxy-command", command, "--num-retries", "1", "--connect-timeout", "3", "echo up"];
             let flood = env.pssh().hosts(["web1"]).variable(MARK, "floods").args(verbose).args(options).run();
             flood.exits(4).within(15).check(flood.peak_kib < 60_000, "little memory");
-            flood
-                .ends("web1", "proxy: ")
-                .stderr_has("it writes to standard error without an end, and makes no connection: ");
+            flood.ends("web1", "proxy: ").stderr_has("it keeps writing to standard error and does not connect: ");
             flood.check(flood.stderr.len() < 500_000, "few words");
         }
     }

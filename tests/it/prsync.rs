@@ -109,7 +109,7 @@ fn a_host_without_rsync_says_so() {
         .arg("x")
         .variable("PATH", "/nowhere")
         .run();
-    run.exits(1).stderr_has("prsync: rsync is not installed here, or not on PATH; it comes with: apt install rsync");
+    run.exits(1).stderr_has("prsync: rsync is not installed here, or not on PATH; install it with: apt install rsync");
     assert_eq!(sshd.connections(), 1);
 }
 

@@ -302,7 +302,7 @@ fn a_copy_that_is_stopped_leaves_nothing_behind() {
     let (env, sshd) = hosts(1);
     let there = env.path("there");
     fs::create_dir(&there).expect("a directory");
-    // Nobody reads from it: the server waits in the middle of its open.
+    // It has no reader: the server waits in the middle of its open.
     let fifo = env.path("slow");
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600), 0)
         .expect("a FIFO");
@@ -324,7 +324,7 @@ fn a_copy_that_is_stopped_leaves_nothing_behind() {
     run.stderr_lacks("the command");
     sshd.wait_for_processes("sftp-server", 0);
     let run = pscp(&env, &sshd).args(["--channel-timeout", "1"]).arg(&file).arg(&fifo).run();
-    run.exits(3).check(run.stdout_text().contains(" Timed out, nothing was heard within 1 s"), "what was awaited");
+    run.exits(3).check(run.stdout_text().contains(" Timed out, no data from the host within 1 s"), "what was awaited");
     run.stderr_lacks("the command").stderr_has("a longer --channel-timeout allows longer silences");
 }
 
@@ -417,7 +417,7 @@ fn servers_that_say_nothing_or_never_stop_are_left() {
     for program in [Program::Pscp, Program::Pslurp] {
         let mute = run("while :; do sleep 1; done", program);
         mute.exits(3)
-            .check(mute.stdout_text().contains("no answer from the program there within 3 s"), "what was missing");
+            .check(mute.stdout_text().contains("no answer from the remote program within 3 s"), "what was missing");
         let babbling = run("yes", program);
         babbling.exits(4).check(babbling.stdout_text().contains(" ssh: SFTP: "), "that it is no SFTP");
     }
@@ -467,7 +467,7 @@ fn what_cannot_be_copied_is_skipped_and_named_as_by_scp() {
             "",
         );
         assert_eq!(names(&env.path("dir")), ["one"]);
-        // What is not there is told before anything connects.
+        // A missing file is reported before anything connects.
         let before = sshd.connections();
         for missing in ["missing", "tree/dangling"] {
             let run = pscp(&env, &sshd).args(["one", missing, "dir"]).shell(&there(&env)).run();

@@ -20,7 +20,7 @@ use crate::sshd::{Setup, Sshd};
 /// A password that messages write with escapes.
 const ODD: &str = "tr0ub\"4\\do r";
 
-/// Nothing of a run has the password, and it was repeated: the mask stands in its place.
+/// No output of a run contains the password, although it was repeated: the mask replaces it.
 #[track_caller]
 fn is_masked(env: &Env, run: &Run, password: &str) {
     let core = password.split(['"', '\\', ' ']).next().expect("its beginning");
@@ -32,7 +32,7 @@ fn is_masked(env: &Env, run: &Run, password: &str) {
     run.check(all.contains("***"), "it was repeated");
 }
 
-/// The runs that show all that is told.
+/// The runs that print everything.
 fn formats(pssh: impl Fn() -> Pssh) -> impl Iterator<Item = Run> {
     const FORMATS: [&[&str]; 4] = [&["-vvv"], &["-vvv", "--json"], &["-q"], &["-vvv", "--format", "gather"]];
     FORMATS
@@ -40,7 +40,7 @@ fn formats(pssh: impl Fn() -> Pssh) -> impl Iterator<Item = Run> {
         .map(move |format| pssh().args(format).args(["--num-retries", "1", "--junit", "junit.xml", "--", "true"]).run())
 }
 
-/// Looks at the runs with this password on a server that does this at the login and lets nobody in.
+/// Checks the runs with this password on a server that does this at the login and refuses all users.
 fn refused_by(at_login: Act, password: &str, check: impl Fn(&Env, &Run)) {
     let env = Env::without_key();
     let raw = Raw::start(Script { at_login: Some(at_login), ..Script::default() });
@@ -109,7 +109,7 @@ fn a_server_that_repeats_the_password_is_not_quoted() {
             let password = wait_for_password(wire, "password")?;
             refuse(wire, &password)
         },
-        // As a question that nobody can answer, without a terminal.
+        // As a question that cannot be answered, without a terminal.
         |wire| {
             wire.send(&[&[USERAUTH_FAILURE][..], &string(b"keyboard-interactive"), &[0]].concat())?;
             wire.expect(USERAUTH_REQUEST)?;
@@ -222,7 +222,7 @@ fn a_program_that_repeats_the_password_is_not_quoted() {
     }
 }
 
-/// That no part of a password is told, however it was cut.
+/// Checks that no part of a password is printed, however it was cut.
 #[track_caller]
 fn has_no_part(env: &Env, run: &Run, password: &str) {
     let junit = fs::read_to_string(env.path("junit.xml")).unwrap_or_default();
@@ -234,7 +234,7 @@ fn has_no_part(env: &Env, run: &Run, password: &str) {
     }
 }
 
-/// One without blanks, of which every part is told from other words.
+/// One without blanks, every part of which differs from other words.
 const LONG: &str = "Zq7vXk2wJp9mBt4nRc6y";
 
 #[test]

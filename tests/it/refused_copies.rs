@@ -1,4 +1,4 @@
-//! Copies that the host or the disk refuses: what is told, what helps, and what is left.
+//! Copies that the host or the disk refuses: the report, the hint, and what remains.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -54,7 +54,7 @@ fn a_full_disk_is_named_and_leaves_the_old_file() {
     let run = pscp(&env, &sshd).arg("--resume").arg(&file).arg(&small.0).run();
     run.exits(4).stderr_lacks("--inplace").stderr_has("hint: --resume continues the kept file once there is space");
     let said = run.stdout_text();
-    let (_, kept) = said.split_once("No space left on device; what has arrived is kept as ").expect("its name");
+    let (_, kept) = said.split_once("No space left on device; the received part is kept as ").expect("its name");
     let kept = kept.lines().next().expect("a path");
     assert!(kept.starts_with(&format!("{}/.data.pssh-", small.0.display())) && Path::new(kept).exists(), "{kept}");
     fs::remove_file(kept).expect("what is kept");
@@ -71,7 +71,8 @@ fn a_full_disk_is_named_and_leaves_the_old_file() {
     let run = env.run_of(Program::Pslurp).hosts(sshd.hosts()).arg("--resume").arg("-L").arg(&small.0);
     let run = run.arg(&file).arg("back").run();
     let name = sshd.hosts()[0].clone();
-    let kept = format!("No space left on device; what has arrived is kept as {}/{name}/.back.pssh-", small.0.display());
+    let kept =
+        format!("No space left on device; the received part is kept as {}/{name}/.back.pssh-", small.0.display());
     run.check(run.stdout_text().contains(&kept), "the name of what is kept");
 }
 
@@ -102,7 +103,7 @@ fn files_that_the_system_makes_up_are_told_where_they_cannot_be_copied() {
     let sshd = Sshd::start(&env, Setup { config: NO_SFTP, ..Setup::default() });
     // It says that it is empty, has gigabytes, and gives them in multiples of eight bytes.
     let run = pscp(&env, &sshd).arg("/proc/self/pagemap").arg(env.path("x")).run();
-    run.exits(1).stderr_has("/proc/self/pagemap: its size is given as 0 bytes, but it has more than 16777216");
+    run.exits(1).stderr_has("/proc/self/pagemap: its reported size is 0 bytes, but it has more than 16777216");
     assert_eq!(sshd.connections(), 0);
     // The old protocol cannot send fewer bytes than it has announced.
     let run = env.run_of(Program::Pslurp).hosts(sshd.hosts()).args(["/sys/devices/system/cpu/online", "x"]).run();
@@ -145,7 +146,7 @@ fn renames_are_refused(config: &'static str) {
     pscp(&env, &sshd).arg("--inplace").arg(&file).arg(&target).run().exits(0);
     assert_eq!(fs::read(&behind).expect("it"), b"new\n");
     drop(mount);
-    // A directory where nobody replaces what is another's.
+    // A directory where users cannot replace each other's files.
     let account = Account::make().expect("only root can make an account, as this test has to");
     let sticky = tempfile::tempdir().expect("a directory");
     let data = sticky.path().join("data");

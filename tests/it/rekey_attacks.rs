@@ -18,7 +18,7 @@ use crate::sshd::hosts;
 
 /// Bytes of the packet behind the beginning of an exchange that come along with it: every number up to this.
 const CUTS: usize = 100;
-/// What nobody may take who has only checked the first key.
+/// Data that a client which has only checked the first key must not accept.
 const STOLEN: &[u8] = b"stolen\n";
 
 // Packets cut at any byte.
@@ -297,7 +297,7 @@ fn another_host_key_during_the_login() {
 
 #[test]
 fn another_host_key_before_the_first_was_checked() {
-    // The one that is shown last is the one that is checked.
+    // The last shown key is the checked one.
     let script = Script { before_login: Some(replace_key), command: Some(say_well), ..Script::default() };
     let (run, _) = attack(script, Program::Pssh, &["x"]);
     run.check(run.outcome(BAD).contains("CHANGED"), "the key of the second exchange is the one that is checked");

@@ -1,4 +1,4 @@
-//! What commands are given besides their words: variables, and a terminal.
+//! What commands get in addition to their words: variables, and a terminal.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -97,7 +97,7 @@ fn a_refused_variable_is_noted_by_its_name_alone() {
     let sshd = Sshd::start(&env, Setup::default());
     let pssh = || env.pssh().hosts(sshd.hosts()).args(["--env", "SECRET=do not tell"]);
     let told = "the server does not set SECRET (see its AcceptEnv): it refuses";
-    // Who asks for it by name is told without -v, too.
+    // A user who names it learns it without -v, too.
     for args in [&["echo", "in"][..], &["-v", "echo", "in"], &["-i", "echo", "in"], &["--json", "echo", "in"]] {
         let run = pssh().args(args).run();
         run.exits(0).stderr_has(told).stderr_lacks("do not tell");

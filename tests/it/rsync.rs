@@ -125,7 +125,7 @@ impl Place {
         Rsync::new(program, self.ourselves(), self.transfer.clone())
     }
 
-    /// pssh under a name that has to be quoted.
+    /// pssh under a name that needs quoting.
     fn ourselves(&self) -> PathBuf {
         let link = self.path("it's \"ps sh\"");
         if !link.is_symlink() {
@@ -338,7 +338,7 @@ fn no_rsync_there() {
     let run = place.run();
     run.exits(127);
     assert!(run.calls[0].complaints.contains("/no/such/rsync"), "{}", run.all());
-    assert_eq!(pssh::internal::meaning_of_rsync(127), Some("there is no rsync on the host"));
+    assert_eq!(pssh::internal::meaning_of_rsync(127), Some("rsync was not found on the host"));
     place.is_tidy(&run);
 }
 
@@ -420,7 +420,7 @@ fn a_local_rsync_that_is_killed() {
             thread::sleep(Duration::from_millis(20));
             let has_begun =
                 place.path("here").exists() && fs::read_dir(place.path("here")).into_iter().flatten().count() > 0;
-            // The first of them that names the remote shell is the one that we have started.
+            // The first of them that names the remote shell is the one that we started.
             let local =
                 place.processes().into_iter().find(|(_, line)| line.contains(" -e ") && !line.contains("--server"));
             if let Some((id, _)) = local.filter(|_| has_begun) {
@@ -471,10 +471,10 @@ fn the_remote_shell_has_the_exit_status_of_the_command() {
 
 #[test]
 fn only_the_rsync_of_the_job_is_served_and_once() {
-    // A second remote shell finds nobody.
+    // A second remote shell finds no listener.
     let place = Place::new();
     let run = place.run_fake(&format!("{CALL}; call 'exit 0'; call 'echo second'; echo $?; exit 4"));
-    run.exits(4).says("cannot hand over to the run");
+    run.exits(4).says("cannot reach the run");
     assert_eq!((run.printed[0].as_str(), run.calls.len()), ("255\n", 1), "{}", run.all());
     place.is_tidy(&run);
     // Another program of the same user that has read where the socket is from the list of processes. Here init has become its parent.
@@ -502,7 +502,7 @@ fn a_command_that_is_too_long_for_a_channel() {
     let place = Place::new();
     let run = place.run_fake(&format!("{CALL}; call \"$(head -c 40000 /dev/zero | tr '\\0' x)\"; sleep 60"));
     let told = run.outcome.to_string();
-    assert!(told.starts_with("local: taking over from rsync: its command for the host has 40000 bytes"), "{told}");
+    assert!(told.starts_with("local: accepting rsync's connection: its remote command has 40000 bytes"), "{told}");
     assert!(run.took < SOON, "{:?}", run.took);
     place.is_tidy(&run);
 }

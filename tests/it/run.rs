@@ -285,7 +285,7 @@ fn hosts_that_differ_by_user_or_port_only_are_told_apart() {
 
 #[test]
 fn all_addresses_of_a_name_are_tried() {
-    // Whatever "localhost" stands for besides 127.0.0.1, nobody listens there.
+    // Other addresses of "localhost" than 127.0.0.1 have no listener.
     let env = Env::new();
     let server = Server::start(Config { authorised: env.public_lines(), ..Config::default() });
     env.trust(&(server.known_hosts_line("localhost") + "\n"));

@@ -19,7 +19,7 @@ fn on(env: &Env, hosts: &[String]) -> Pssh {
     env.pssh().limit(180).arg("-h").arg(list)
 }
 
-/// Fails unless each of `labels` has one outcome, and nobody else has one; gives those that are not ok.
+/// Returns the outcomes that are not ok. Fails unless exactly `labels` have one outcome each.
 #[track_caller]
 fn failures(run: &Run, labels: &[String]) -> Vec<(String, String)> {
     let mut outcomes = run.outcomes();

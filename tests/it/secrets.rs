@@ -110,7 +110,7 @@ fn no_format_and_no_failure_tells_a_password() {
         }
     }
     assert!(lab.server.logged().len() > 10 && lab.other.auth_attempts() == 10, "it was told to both");
-    // What is wrong with a source is told without what is in it.
+    // A problem with a source is reported without its contents.
     for contents in [secret("login") + "\n" + &secret("note"), secret("login").repeat(500)] {
         secret_file(&lab.env, "secret", &contents);
         for source in [&["--password-file", "secret"][..], &["--password-command", "cat secret"]] {
@@ -244,7 +244,7 @@ fn a_crash_leaves_no_core_dump() {
         let limits = fs::read_to_string(format!("/proc/{}/limits", running.id())).expect("limits");
         let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("the limit");
         assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
-        // A process that may not be dumped belongs to root in /proc, and nobody else may look into it or trace it.
+        // A process that may not be dumped belongs to root in /proc, and other users may not inspect or trace it.
         let owner = fs::metadata(format!("/proc/{}/environ", running.id())).expect("a file").uid();
         assert_eq!(owner, 0);
         running.signal(Signal::ABORT);
@@ -256,7 +256,7 @@ fn a_crash_leaves_no_core_dump() {
 #[test]
 fn a_password_is_in_memory_once() {
     if !getuid().is_root() {
-        // Nobody else can look, which is the other half of it.
+        // Other users cannot look, which is the other half of it.
         return;
     }
     let lab = Lab::new();

@@ -312,7 +312,7 @@ fn a_reader_that_never_wakes_cannot_hold_up_the_end() {
             None => run.exits(1),
         };
         run.within(SOON).stderr_has("pssh: 3 hosts: 3 cancelled\n");
-        run.stderr_has("cannot write to standard output: its reader takes nothing\n");
+        run.stderr_has("cannot write to standard output: its reader does not read\n");
         fleet.sshd.wait_for_processes("", 0);
     }
 }

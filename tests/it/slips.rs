@@ -1,4 +1,4 @@
-//! What somebody writes who comes from pdsh, clush, ssh, scp or ansible: what does the same here is named, and nothing is run.
+//! Habits from pdsh, clush, ssh, scp or ansible: the error names what does the same here, and nothing is run.
 
 use std::fs;
 
@@ -148,7 +148,7 @@ fn a_first_word_that_can_only_be_hosts_is_not_run() {
             &[&format!("pssh: the command begins with {word:?}, which looks like hosts: -w "), " -- "],
         );
     }
-    // What is run by a script, or is said to be a command, is no slip.
+    // Words in a script, or after an explicit command, are not slips.
     let words = |words: &[&str]| env.pssh().hosts([server.addr()]).args(words).run();
     words(&["--", "web2,web3", "uptime"]).exits(0).stderr_lacks("looks like");
     let script = env.file("script", "true\n");

@@ -27,7 +27,7 @@ use crate::embedded::{Key, KeyKind};
 
 /// Connections that may wait to be accepted: as many as any test has hosts.
 const BACKLOG: i32 = 1024;
-/// How many times a port that somebody else has taken is given up for a new one.
+/// How many times a port that another process has taken is replaced by a new one.
 const ATTEMPTS: usize = 20;
 /// How long an sshd whose client has gone may take to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -101,7 +101,7 @@ impl Sshd {
     pub(crate) fn daemon(env: &Env, setup: Setup<'_>) -> Sshd {
         let mut server = Sshd::prepare(env, setup);
         for _ in 0..ATTEMPTS {
-            // Free at this moment; if somebody else takes it, sshd says so by ending.
+            // Free at this moment; if another process takes it, sshd ends with an error.
             server.port = listen(&server.addresses).1;
             let mut command = Command::new(program());
             command.arg("-D").arg("-f").arg(server.dir.path().join("sshd_config"));
@@ -170,7 +170,7 @@ impl Sshd {
         self.port
     }
 
-    /// The addresses as they stand in labels.
+    /// Returns the addresses as in labels.
     pub(crate) fn labels(&self) -> Vec<String> {
         self.addresses.iter().map(Ipv4Addr::to_string).collect()
     }

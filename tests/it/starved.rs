@@ -30,7 +30,7 @@ fn a_limit_on_open_files_makes_the_pool_smaller_and_loses_no_host() {
 
 #[test]
 fn descriptors_that_run_out_meanwhile_are_the_failure_of_some_hosts_alone() {
-    // The limit is lowered under a run that has begun: whoever needs a descriptor then has to do without.
+    // The limit is lowered under a running run: what needs a descriptor then must do without.
     let fleet = Fleet::new(12);
     let mut running = fleet.pssh().args(["-p", "4", "--num-retries", "1", "--", "echo x; sleep 1"]).start();
     running.wait_for("x\n");
@@ -123,7 +123,7 @@ fn memory_for_threads_that_runs_out_makes_the_pool_smaller() {
 #[test]
 fn memory_that_runs_out_is_never_taken_for_success() {
     let fleet = Fleet::new(2);
-    // Below 30 MB there is no room for the program itself, and the kernel ends it before it begins.
+    // Below 30 MB there is no room for the program itself, and the kernel ends it before it starts.
     for limit in [30_000, 40_000, 60_000, 90_000, 120_000] {
         let pssh = fleet.pssh().args(["-p", "2", "--", "head -c 3000000 /dev/zero | tr '\\0' x; echo; echo well"]);
         let run = pssh.shell(&format!("ulimit -v {limit}; exec \"$@\"")).run();

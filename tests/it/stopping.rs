@@ -147,7 +147,7 @@ fn daemons_and_other_connections_are_left_alone() {
     let fleet = Fleet::of_root(1, "");
     let other = fleet.pssh().args(["--", "exec sleep 299"]).start();
     fleet.sshd.wait_for_processes("sleep 299", 1);
-    // A daemon has no parent of ours, and a session of its own.
+    // A daemon has a parent of its own, and a session of its own.
     let line = "(setsid sleep 298 >/dev/null 2>&1 </dev/null &) ; sleep 300; echo";
     let run = fleet.pssh().args(["-t", "1", "--", line]).run();
     run.exits(3);

@@ -85,7 +85,7 @@ impl Fleet {
         self.sshd.label()
     }
 
-    /// The processes that have `words` in their command lines, whoever runs them.
+    /// Returns the processes of any user that have `words` in their command lines.
     fn processes(words: &str) -> Vec<String> {
         let entries = fs::read_dir("/proc").expect("/proc").flatten();
         let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
@@ -192,7 +192,7 @@ fn a_wrong_password_is_told_once() {
     let run = fleet.asking().arg("--sudo-password-file").arg(&wrong).args(["--sudo", "id"]).run();
     run.exits(4).ends(
         &fleet.label(),
-        "auth: sudo: the command was never seen to begin (exit status 1): \"1 incorrect password attempt\"",
+        "auth: sudo: ended before the command started (exit status 1): \"1 incorrect password attempt\"",
     );
 }
 
@@ -203,7 +203,7 @@ fn what_sudo_refuses_is_no_exit_status_of_the_command() {
         let run = fleet.pssh().args(args).args(["--", "echo ran"]).run();
         run.exits(4)
             .stdout_is("")
-            .ends(&fleet.label(), "auth: sudo: the command was never seen to begin (exit status 1): ");
+            .ends(&fleet.label(), "auth: sudo: ended before the command started (exit status 1): ");
         run.check(run.outcome(&fleet.label()).contains(words), words);
         run.stderr_lacks("s=0").stderr_lacks("/proc/").stderr_lacks("exec \"$@\"").stderr_lacks("bin/sh /");
     };
@@ -222,7 +222,7 @@ fn a_server_that_runs_something_else_is_found_out() {
     let setup = Setup { config: "ForceCommand echo something else\n", ..Setup::default() };
     let sshd = Sshd::start(&fleet.env, setup);
     let run = fleet.env.pssh().hosts(sshd.hosts()).args(["-l", &fleet.account.name, "--sudo", "id"]).run();
-    run.exits(4).ends(&sshd.label(), "auth: sudo: the command was never seen to begin (exit status 0)");
+    run.exits(4).ends(&sshd.label(), "auth: sudo: ended before the command started (exit status 0)");
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn a_host_with_another_key_is_not_told_the_password() {
         pssh.arg("--sudo-password-file").arg(&fleet.password).args(["--sudo", "id", "-un"])
     };
     let run = pssh().run();
-    run.exits(4).stderr_has("auth: sudo: it asks for a password, and the host's key is not the known one");
+    run.exits(4).stderr_has("auth: sudo: it asks for a password, but the host key has changed");
     fleet.rule("ALL=(ALL) NOPASSWD: ALL", "");
     pssh().run().exits(0);
 }
@@ -256,7 +256,7 @@ fn without_a_password_and_a_terminal_sudo_is_not_kept_waiting() {
 fn the_password_is_asked_for_once() {
     let Some(fleet) = Fleet::new(4) else { return };
     let pty = Pty::new();
-    // The time of the command does not run while somebody is asked.
+    // The time limit of the command pauses while the user is asked.
     let run = fleet.asking().args(["-p", "3", "-t", "2", "--channel-timeout", "2", "--sudo", "--", "id -un; sleep 1"]);
     let running = pty.control(run).start();
     pty.wait_for("Password for sudo on all hosts: ", 1);
@@ -313,7 +313,7 @@ fn a_question_ends_with_those_who_wait_for_the_answer() {
     fleet.rule("ALL=(ALL) ALL", "passwd_timeout=0.02");
     let pty = Pty::new();
     let run = pty.control(fleet.asking().args(["--sudo", "id"])).run();
-    run.exits(4).within(20).ends(&fleet.label(), "auth: sudo: the command was never seen to begin (exit status 1): ");
+    run.exits(4).within(20).ends(&fleet.label(), "auth: sudo: ended before the command started (exit status 1): ");
     assert!(pty.echoes(), "the terminal is as it was");
     Fleet::is_gone(&format!("-l {}", fleet.account.name));
 }

@@ -1,4 +1,4 @@
-//! The file known_hosts: what is in it is never lost, whoever writes it at the same time and whatever happens meanwhile.
+//! The file known_hosts: its lines are never lost, whatever other process writes it and whatever happens meanwhile.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

@@ -106,7 +106,7 @@ fn a_name_that_does_not_exist_is_final_and_a_resolver_without_an_answer_is_asked
     let later = resolving(&env, pssh(&host), &resolv).run();
     later.exits(0).check(later.outcome("later.waiting.test").starts_with("ok (exit 0) (attempt "), "asked again");
 
-    // Nobody is there at all.
+    // No host exists there.
     drop(names);
     let args = ["--num-retries=2", "--retry-delay=0.2", "true"];
     let nobody = resolving(&env, env.pssh().hosts(["later.waiting.test"]).args(args), &resolv).run();

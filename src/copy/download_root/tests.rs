@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A directory with the place `host` in it, and something beside it that nobody may touch.
+/// A directory with the root `host` in it, and something next to it that must stay untouched.
 fn place() -> (TempDir, DownloadRoot) {
     let directory = tempfile::tempdir().expect("directory");
     fs::create_dir(directory.path().join("outside")).expect("directory");
@@ -19,7 +19,7 @@ fn below(path: &str) -> Below {
     path.split('/').fold(Below::place(), |path, name| path.join(name.as_bytes()).expect("a name"))
 }
 
-/// Everything in a directory, in order: paths, what they are, and what is in the files.
+/// Lists everything in a directory, in order: paths, kinds, and file contents.
 fn tree(directory: &Path) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut directories = vec![directory.to_owned()];
@@ -81,7 +81,7 @@ fn a_file_gets_its_place_bytes_mode_and_times_at_once() {
     temporary.read(2, &mut read).expect("readable");
     assert_eq!(&read, b"3456");
     temporary.read(3, &mut read).expect_err("there is not so much");
-    // Still the old one, and what is being written is ours alone.
+    // Still the old one, and only our user can access the new one.
     assert_eq!(fs::read(host.join("etc/motd")).expect("file"), b"old");
     let written: Vec<_> =
         tree(&host).into_iter().filter(|(path, _)| path.to_string_lossy().contains(".pssh-")).collect();
@@ -161,7 +161,7 @@ fn only_a_file_of_ours_is_continued() {
         fs::remove_file(&left).or_else(|_| fs::remove_dir(&left)).expect("removed");
     }
     assert_eq!(fs::read(outside).expect("file"), b"untouched");
-    // A file that others may write, or of another user, which only root can make.
+    // A file that others can write, or of another user, which only root can create.
     for (mode, owner) in [(0o622, None), (0o620, None), (0o600, Some(65_533))] {
         fs::write(&left, "planted").expect("file");
         fs::set_permissions(&left, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("mode");
@@ -171,7 +171,7 @@ fn only_a_file_of_ours_is_continued() {
         assert_eq!((error.reason.as_str(), error.trouble), (NOT_OURS, Trouble::Refused), "{mode:o} {owner:?}");
         fs::remove_file(&left).expect("removed");
     }
-    // One that another run is writing.
+    // A file that another run is writing.
     let first = place.resume(&below("file"), "t").expect("ours");
     let error = place.resume(&below("file"), "t").expect_err("taken");
     assert!(error.reason.contains("writes to it"), "{}", error.reason);
@@ -189,7 +189,7 @@ fn nothing_is_followed_or_replaced_that_is_no_file() {
     rustix::fs::mknodat(rustix::fs::CWD, host.join("fifo"), FileType::Fifo, Mode::RWXU, 0).expect("fifo");
     fs::write(host.join("file"), "").expect("file");
 
-    // A link on the way.
+    // A parent is a link.
     for result in [
         put(&mut place, "link/secret", b"overwritten"),
         place.make_directory(&below("link/new")).map(drop),
@@ -198,18 +198,18 @@ fn nothing_is_followed_or_replaced_that_is_no_file() {
         place.find(&below("link/secret")).map(drop),
     ] {
         let error = result.expect_err("a link");
-        assert_eq!((error.reason.as_str(), error.trouble), ("a symbolic link is in its place", Trouble::Refused));
+        assert_eq!((error.reason.as_str(), error.trouble), ("a symbolic link exists there", Trouble::Refused));
         assert!(error.path.ends_with("hosts/host/link"), "{}", error.path);
     }
     for (name, what) in [("directory", "a directory"), ("fifo", "a device, FIFO or socket")] {
         let error = put(&mut place, name, b"new").expect_err(what);
-        assert_eq!(error.reason, format!("{what} is in its place"));
+        assert_eq!(error.reason, format!("{what} exists there"));
         assert_eq!(error.trouble, Trouble::Refused);
     }
     for name in ["file", "fifo", "secret"] {
         place.make_directory(&below(name)).expect_err("something else");
     }
-    // At the end of the way a link is a name like any other.
+    // As the last component a link is a name like any other.
     put(&mut place, "secret", b"new").expect("in place");
     assert!(fs::symlink_metadata(host.join("secret")).expect("there").is_file());
     assert!(fs::symlink_metadata(host.join("fifo")).expect("there").file_type().is_fifo());
@@ -230,13 +230,13 @@ fn what_takes_the_place_meanwhile_is_kept() {
     let temporary = place.create(&below("file")).expect("temporary");
     fs::create_dir(host.join("file")).expect("directory");
     let error = temporary.finish(0, 0o644, None).expect_err("a directory");
-    assert_eq!(error.reason, "a directory is in its place");
+    assert_eq!(error.reason, "a directory exists there");
 
-    // A host that knows the temporary name sends a file that is called like it.
+    // A host that knows the temporary name sends a file with that name.
     let temporary = place.resume(&below("other"), "t").expect("temporary");
     put(&mut place, ".other.pssh-t", b"another").expect("in place");
     let error = temporary.finish(0, 0o644, None).expect_err("another file");
-    assert_eq!(error.reason, "another file has taken the place of the temporary one");
+    assert_eq!(error.reason, "another file replaced the temporary file");
     assert!(!host.join("other").exists());
 }
 
@@ -254,7 +254,7 @@ fn many_directories_take_few_descriptors() {
     }
     assert!(place.open.len() <= OPEN_DIRECTORIES);
     assert_eq!(place.find(&deep).expect("found"), Some(Found::Directory));
-    // Too deep for remove_dir_all of a path, which is what the directory's destructor does.
+    // Too deep for remove_dir_all of a path, which the directory's destructor uses.
     drop(place);
     let removed = Command::new("rm").arg("-rf").arg(directory.path().join("hosts")).status().expect("rm");
     assert!(removed.success());
@@ -266,7 +266,7 @@ fn a_place_is_a_directory() {
     let error = DownloadRoot::open(&directory.path().join("outside/secret")).expect_err("a file");
     assert_eq!(error.trouble, Trouble::Disk);
     assert!(matches!(HostError::from(error), HostError::Local { .. }));
-    // The user's own path may have links.
+    // The user's own path may contain links.
     symlink("outside", directory.path().join("link")).expect("link");
     let mut place = DownloadRoot::open(&directory.path().join("link/host")).expect("place");
     put(&mut place, "file", b"x").expect("in place");
@@ -281,7 +281,7 @@ fn the_umask_is_that_of_the_process() {
     assert_eq!(fs::metadata(path).expect("file").permissions().mode() & 0o777, 0o666 & !umask());
 }
 
-/// Runs in a process of its own, see below: where there is room for 64 KiB.
+/// Runs in a process of its own, see below: with room for 64 KiB.
 #[test]
 #[ignore = "run by a_full_disk_is_told"]
 fn on_a_full_disk() {
@@ -338,7 +338,7 @@ fn name() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever names a host gives, and whatever stands in its directory.
+    /// Any names from a host, and anything in its directory.
     #[test]
     fn nothing_outside_changes(paths in prop::collection::vec((prop::collection::vec(name(), 1..4), 0..4), 1..12)) {
         let (directory, mut place) = place();

@@ -1,4 +1,4 @@
-//! What a remote shell of rsync has handed over: the command for the host, and both ends of rsync's conversation with it.
+//! What the remote shell of rsync passes on: the command for the host, and both ends of rsync's data streams.
 
 use std::cell::Cell;
 use std::io::{self, IoSliceMut};
@@ -16,20 +16,20 @@ use crate::events::event::{Outcome, Progress};
 use crate::ssh::channel::dialogue::{Dialogue, PIECE, Say};
 use crate::system::lock::lock;
 
-/// Bytes of the length that stands before the command.
+/// Bytes of the length before the command.
 const HEAD: usize = 4;
 
 /// A remote shell that waits for the end of its command.
 pub(super) struct Call {
-    /// The command, as the shell of the host gets it.
+    /// The command for the host's shell.
     pub command: Vec<u8>,
     ends: Arc<Ends>,
-    /// To the remote shell.
+    /// The connection to the remote shell.
     connection: Arc<UnixStream>,
 }
 
 impl Call {
-    /// The conversation for the channel.
+    /// The dialogue for the channel.
     pub fn pipes(&self) -> Pipes {
         Pipes {
             ends: Arc::clone(&self.ends),
@@ -41,52 +41,52 @@ impl Call {
         }
     }
 
-    /// Moves to rsync what is left of what was heard, as far as it takes that now; says whether nothing is left.
+    /// Writes the rest of the received data to rsync, as far as it accepts it; returns whether none is left.
     pub fn flush(&self) -> bool {
         self.ends.flush()
     }
 
-    /// What to wait for while something is left.
+    /// Returns what to wait for while data is left.
     pub fn awaits(&self) -> (BorrowedFd<'_>, PollFlags) {
         (self.ends.to.as_fd(), PollFlags::OUT)
     }
 
-    /// Lets go of rsync, and gives the remote shell its exit status.
+    /// Closes rsync's data streams and sends the remote shell its exit status.
     pub fn answer(self, status: u8) {
-        // rsync sees the end of what the host has said before its remote shell is gone.
+        // rsync must see the end of the host's data before its remote shell exits.
         drop(self.ends);
-        // One that has been killed wants no answer.
+        // A killed one needs no answer.
         let _ = send(&*self.connection, &[status], SendFlags::NOSIGNAL);
     }
 }
 
-/// A message of a remote shell that is being read.
+/// A message of a remote shell while it is read.
 pub(super) struct Message {
     connection: UnixStream,
     bytes: Vec<u8>,
     descriptors: Vec<OwnedFd>,
 }
 
-/// How far a message is.
+/// The state of a message.
 pub(super) enum Received {
-    /// There is more to wait for.
+    /// More bytes are missing.
     Some(Message),
-    /// All is there.
+    /// It is complete.
     All(Call),
     /// The remote shell has gone.
     Nothing,
 }
 
 impl Message {
-    /// Nothing is read yet. The connection must not block.
+    /// Starts with nothing read. The connection must not block.
     pub fn new(connection: UnixStream) -> Message {
         Message { connection, bytes: Vec::new(), descriptors: Vec::new() }
     }
 
-    /// Reads what is there.
+    /// Reads the available bytes.
     ///
     /// # Errors
-    /// There are no descriptors left, or the command is one that cannot be sent.
+    /// No descriptors are left, or the command is too long.
     pub fn read(mut self) -> io::Result<Received> {
         loop {
             let missing = match self.missing()? {
@@ -104,14 +104,14 @@ impl Message {
         }
     }
 
-    /// How many bytes it lacks, as far as that is known.
+    /// Returns how many bytes are missing, as far as that is known.
     fn missing(&self) -> io::Result<usize> {
         let Some(head) = self.bytes.first_chunk::<HEAD>() else {
             return Ok(HEAD - self.bytes.len());
         };
         let length = u32::from_be_bytes(*head) as usize;
         if length > MAX_COMMAND {
-            let problem = format!("its command for the host has {length} bytes; at most {MAX_COMMAND} can be sent");
+            let problem = format!("its remote command has {length} bytes; the limit is {MAX_COMMAND}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         }
         Ok((HEAD + length).saturating_sub(self.bytes.len()))
@@ -131,7 +131,7 @@ impl Message {
                 self.descriptors.extend(descriptors);
             }
         }
-        // What did not fit was closed by the system: our limit on open files is reached.
+        // The system closed what did not fit: the limit on open files is reached.
         if received?.flags.contains(ReturnFlags::CTRUNC) {
             return Err(Errno::MFILE);
         }
@@ -147,7 +147,7 @@ impl Message {
             ));
         };
         for end in [&from, &to] {
-            // The other end is another open file, and stays as rsync has made it.
+            // The other end is another open file description and keeps rsync's flags.
             ioctl_fionbio(end, true)?;
             #[cfg(not(target_os = "linux"))]
             rustix::io::fcntl_setfd(end, rustix::io::FdFlags::CLOEXEC)?;
@@ -168,24 +168,24 @@ const FLAGS: RecvFlags = RecvFlags::CMSG_CLOEXEC;
 #[cfg(not(target_os = "linux"))]
 const FLAGS: RecvFlags = RecvFlags::empty();
 
-/// rsync's descriptors, neither of which blocks.
+/// rsync's descriptors; both are non-blocking.
 struct Ends {
-    /// What rsync says to the host.
+    /// The data from rsync to the host.
     from: OwnedFd,
-    /// What the host says to rsync.
+    /// The data from the host to rsync.
     to: OwnedFd,
     rest: Mutex<Rest>,
 }
 
-/// What rsync has not taken yet of what the host has said.
+/// Data from the host that rsync has not read yet.
 #[derive(Default)]
 struct Rest {
     bytes: Vec<u8>,
-    /// How many of them it has taken.
+    /// How many bytes of it rsync has read.
     taken: usize,
-    /// Nothing is kept any more.
+    /// Discard everything from now on.
     deaf: bool,
-    /// rsync has closed its end.
+    /// rsync closed its end.
     closed: bool,
 }
 
@@ -221,23 +221,23 @@ impl Rest {
     }
 }
 
-/// Joins rsync to the rsync on the host. What the host says waits here as long as rsync does not take it, one piece at most.
+/// Connects rsync to the rsync on the host. Data from the host waits here until rsync reads it, at most one piece.
 pub struct Pipes {
     ends: Arc<Ends>,
-    /// To the remote shell, which says nothing, but does not outlive rsync.
+    /// The connection to the remote shell, which sends nothing and does not outlive rsync.
     shell: Arc<UnixStream>,
-    /// rsync had nothing to say when it was asked last.
+    /// rsync had no data at the last read.
     listening: bool,
-    /// It will say nothing any more.
+    /// rsync sent its end of file.
     over: bool,
-    /// It was noticed that rsync is gone.
+    /// rsync is known to be gone.
     abandoned: Cell<bool>,
-    /// Bytes that went through, both ways.
+    /// Bytes transferred, both ways.
     moved: u64,
 }
 
 impl Pipes {
-    /// Whether the program on the host was to be stopped since rsync is gone.
+    /// Whether the remote program had to stop because rsync is gone.
     pub(super) fn was_abandoned(&self) -> bool {
         self.abandoned.get()
     }
@@ -262,7 +262,7 @@ impl Dialogue for Pipes {
         match count {
             Ok(1..) => Say::Said,
             Err(Errno::AGAIN) => Say::Listening,
-            // Its end, or as good as that.
+            // Its end of file, or an equivalent error.
             Ok(0) | Err(_) => {
                 self.over = true;
                 Say::Over
@@ -276,8 +276,7 @@ impl Dialogue for Pipes {
         self.ends.flush();
     }
 
-    /// Moves on what waits first: a host that takes nothing before it has got rid of what it has to say would otherwise wait for
-    /// ever.
+    /// Sends pending data first: a host that reads nothing until its own output is taken would otherwise wait forever.
     fn hears(&self) -> bool {
         self.ends.flush()
     }
@@ -291,7 +290,7 @@ impl Dialogue for Pipes {
         ]
     }
 
-    /// rsync's sender does not look at its input before a file is at its end, and its receiver may hang for other reasons.
+    /// rsync's sender does not read its input before the end of a file, and its receiver may hang for other reasons.
     fn is_abandoned(&self) -> bool {
         let is_gone = || {
             let peeked = recv(&*self.shell, &mut [0_u8], RecvFlags::PEEK | RecvFlags::DONTWAIT);
@@ -303,19 +302,19 @@ impl Dialogue for Pipes {
         self.abandoned.get()
     }
 
-    /// The rsync on the host removes its temporary file when its input ends.
+    /// The remote rsync removes its temporary file when its input ends.
     fn abort(&mut self) {
         self.over = true;
         self.listening = false;
         lock(&self.ends.rest).silence();
     }
 
-    /// How much of rsync's protocol has gone through; how much will is not known.
+    /// Bytes of rsync's protocol so far; the total is unknown.
     fn progress(&self) -> Option<Progress> {
         Some(Progress { done: self.moved, total: 0 })
     }
 
-    /// The channel's own: what it is worth is known once the local rsync has ended as well.
+    /// The channel's own outcome: the local rsync decides what it means once it has ended as well.
     fn conclude(&mut self, channel: Outcome) -> Outcome {
         channel
     }
@@ -328,14 +327,14 @@ mod tests {
     use super::*;
     use crate::copy::rsync::remote_shell::hand_over;
 
-    /// A remote shell's side of the connection, and ours.
+    /// The remote shell's side of the connection, and ours.
     fn connection() -> (UnixStream, Message) {
         let (theirs, ours) = UnixStream::pair().expect("a pair");
         ours.set_nonblocking(true).expect("a socket");
         (theirs, Message::new(ours))
     }
 
-    /// The call of a remote shell with rsync's ends of its standard input and output.
+    /// Returns the call of a remote shell with rsync's ends of its standard input and output.
     fn call(command: &[u8]) -> (UnixStream, Call, [UnixStream; 2]) {
         let (mut shell, message) = connection();
         let (rsync_says, input) = UnixStream::pair().expect("a pair");
@@ -393,7 +392,7 @@ mod tests {
                 Ok(count) => read += count,
                 Err(error) => {
                     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-                    // Looking whether it hears is enough to move it on.
+                    // Polling it is enough to move it on.
                     let _ = pipes.hears();
                 }
             }
@@ -436,7 +435,7 @@ mod tests {
         assert!(pipes.awaits()[0].is_some(), "it wakes whoever waits");
         assert!(pipes.is_abandoned());
         assert!(pipes.awaits()[0].is_none(), "but not again and again");
-        // Nobody is there to be told.
+        // There is no remote shell to answer.
         drop(pipes);
         call.answer(0);
     }
@@ -451,7 +450,7 @@ mod tests {
             Received::Some(_) | Received::Nothing => panic!("not all of it was read"),
         }
         (shell, message) = connection();
-        // Without descriptors it cannot be used, but that is known only at its end.
+        // Without descriptors it is useless, but that is known only at its end.
         for (place, byte) in [0, 0, 0, 2, b'i', b'd'].into_iter().enumerate() {
             shell.write_all(&[byte]).expect("a socket");
             message = match (message.read(), place) {
@@ -468,7 +467,7 @@ mod tests {
         let (mut shell, message) = connection();
         shell.write_all(&u32::MAX.to_be_bytes()).expect("a socket");
         let problem = message.read().err().expect("it is too long").to_string();
-        assert!(problem.starts_with("its command for the host has 4294967295 bytes"), "{problem}");
+        assert!(problem.starts_with("its remote command has 4294967295 bytes; the limit is 34000"), "{problem}");
 
         let (mut shell, message) = connection();
         shell.write_all(&[0, 0]).expect("a socket");

@@ -1,5 +1,5 @@
-//! The command line of rsync, as pssh makes it: `[-v] [-r] [-a] [-z] [EXTRA..] SRC.. [USER@]HOST:DEST`. Options come from -x and
-//! -X alone: a path is written so that rsync takes it for nothing else, wherever it begins with `-` or has a colon.
+//! The command line of rsync: `[-v] [-r] [-a] [-z] [EXTRA..] SRC.. [USER@]HOST:DEST`. Only -x and -X add options: a
+//! path is written so that rsync never takes it for one, even if it starts with `-` or contains a colon.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::remote_shell::OPTION;
 use crate::hosts::HostSpec;
 
-/// What our command line says about the files.
+/// The options and paths of the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Transfer {
     /// `-v`.
@@ -19,32 +19,32 @@ pub struct Transfer {
     pub archive: bool,
     /// `-z`.
     pub compress: bool,
-    /// The words of `-x` and `-X`, in their order. An `-e` among them wins over ours: rsync starts that then, as it would for
-    /// pssh.
+    /// The words of `-x` and `-X`, in their order. An `-e` among them overrides ours: rsync then starts that program,
+    /// as with pssh 2.3.
     pub extra: Vec<OsString>,
-    /// From where to where.
+    /// The source and the target.
     pub direction: Direction,
-    /// The user for hosts that have none of their own (`-l`).
+    /// The user for hosts without one of their own (`-l`).
     pub user: Option<String>,
-    /// How many hosts the run has (PSSH_NUMNODES).
+    /// The number of hosts in the run (PSSH_NUMNODES).
     pub hosts: usize,
 }
 
-/// From where to where.
+/// The direction with its source and target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// To every host.
+    /// Upload to every host.
     Upload {
-        /// Here.
+        /// Local source.
         sources: Vec<OsString>,
-        /// There.
+        /// Remote target.
         target: OsString,
     },
-    /// From every host.
+    /// Download from every host.
     Download {
-        /// There.
+        /// Remote source.
         remote: OsString,
-        /// The directory of every host here, by the number of its job. It is made where it is missing.
+        /// The local directory of every host, by the number of its job. It is created if it is missing.
         directories: Vec<PathBuf>,
     },
 }
@@ -56,15 +56,15 @@ impl Default for Direction {
 }
 
 impl Transfer {
-    /// The words of the command line for `job`, without the program and the remote shell.
+    /// Returns the words of the command line for `job`, without the program and the remote shell.
     pub(super) fn words(&self, number: usize, host: &HostSpec) -> Vec<OsString> {
         let switches =
             [(self.verbose, "-v"), (self.recursive, "-r"), (self.archive, "-a"), (self.compress, "-z")].into_iter();
         let mut words: Vec<OsString> = switches.filter(|(is_on, _)| *is_on).map(|(_, word)| word.into()).collect();
         words.extend(self.extra.iter().cloned());
         if self.remote().as_bytes().contains(&b'\n') {
-            // Without this rsync sends the path in the command, with a backslash before the newline: most shells drop both, and csh
-            // takes what follows for another command.
+            // Without this, rsync sends the path in the command with a backslash before the newline: most shells drop
+            // both, and csh takes the rest for another command.
             words.push("-s".into());
         }
         match &self.direction {
@@ -80,7 +80,7 @@ impl Transfer {
         words
     }
 
-    /// The path on the hosts.
+    /// Returns the path on the hosts.
     fn remote(&self) -> &OsStr {
         match &self.direction {
             Direction::Upload { target, .. } => target,
@@ -88,7 +88,7 @@ impl Transfer {
         }
     }
 
-    /// The directory here of a download.
+    /// Returns the local directory of a download.
     pub(super) fn directory(&self, number: usize) -> Option<&Path> {
         match &self.direction {
             Direction::Upload { .. } => None,
@@ -96,7 +96,7 @@ impl Transfer {
         }
     }
 
-    /// What pssh tells the programs that it starts, in their environment.
+    /// Returns the environment variables that pssh sets for the programs it starts.
     pub(super) fn variables(&self, number: usize, host: &HostSpec) -> [(&'static str, String); 3] {
         [
             ("PSSH_NODENUM", number.to_string()),
@@ -108,7 +108,7 @@ impl Transfer {
     /// `[USER@]HOST:PATH`.
     fn place(&self, host: &HostSpec, path: &OsStr) -> OsString {
         let mut word = Vec::new();
-        // For its messages alone: the session knows who it is for. With these rsync would see a path of ours in it.
+        // Only for its messages: the session knows the host. With these characters rsync would see a local path.
         let user = host.user.as_ref().or(self.user.as_ref());
         if let Some(user) = user.filter(|user| !user.is_empty() && !user.starts_with('-') && !user.contains(['/', ':']))
         {
@@ -119,8 +119,8 @@ impl Transfer {
         let host = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
         word.extend_from_slice(host.as_bytes());
         word.push(b':');
-        // HOST::PATH names a module of an rsync daemon, older versions of rsync pass on an option, and what a shell makes of a wildcard may
-        // be one.
+        // HOST::PATH names a module of an rsync daemon, older versions of rsync pass on an option, and the shell may
+        // turn a wildcard into either.
         if path.as_bytes().first().is_some_and(|byte| !may_begin(*byte)) {
             word.extend_from_slice(b"./");
         }
@@ -129,24 +129,24 @@ impl Transfer {
     }
 }
 
-/// Whether a path on a host that begins so begins so for every shell, too: with a name, a directory, or what the user wants the shell to
-/// replace.
+/// Whether every shell leaves the start of a remote path that starts like this unchanged: a name, a directory, or
+/// something that the user wants the shell to expand.
 fn may_begin(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte >= 0x80 || b"./~_$`".contains(&byte)
 }
 
-/// A path of ours that rsync takes neither for an option nor for a host.
+/// Returns a local path that rsync takes neither for an option nor for a host.
 fn local(path: &Path) -> OsString {
     let bytes = path.as_os_str().as_bytes();
     let mut first = bytes.split(|byte| *byte == b'/');
     let is_clear = !bytes.starts_with(b"-") && !first.next().unwrap_or_default().contains(&b':');
-    // Byte by byte: a slash or a `.` at its end means something to rsync.
+    // Byte by byte: a slash or `.` at the end means something to rsync.
     let prefix: &[u8] = if is_clear { b"" } else { b"./" };
     OsString::from_vec([prefix, bytes].concat())
 }
 
-/// The remote shell, as the one word that rsync takes apart again: at blanks, but not within quotes, and a quote that is doubled
-/// within quotes is one of the text.
+/// Returns the remote shell as the single word that rsync splits again: at blanks outside of quotes, with a doubled
+/// quote within quotes as a literal one.
 pub(super) fn remote_shell(ourselves: &Path, socket: &Path) -> OsString {
     let mut word = quote(ourselves.as_os_str());
     word.push(b' ');

@@ -1,5 +1,5 @@
-//! rsync for each host: the local `rsync` is run, and what it takes for its remote shell is a channel of the job's own session, so
-//! that jump hosts, host keys and passwords are the same as for commands.
+//! rsync for each host: pssh runs the local `rsync`, and its remote shell is a channel of the job's own session. So
+//! jump hosts, host keys and passwords work as for commands.
 //!
 //! ```text
 //!  rsync ── starts ─► this program as --remote-shell ── command, descriptors 0 and 1 ─► socket ─► Started (the job's worker)
@@ -30,45 +30,45 @@ use crate::hosts::HostSpec;
 use crate::system::files::trusted_path;
 use crate::text::message::reason;
 
-/// Descriptors of one running job, besides those of its session: the socket that is listened to, rsync's standard output and
-/// error, a pair to end their reader, the connection of the remote shell, and both of its descriptors. Starting a process takes
-/// two more, for a moment in which the last three are not there.
+/// Descriptors of one running job in addition to those of its session: the listening socket, rsync's standard output
+/// and error, a pair to end their reader, the connection of the remote shell, and both of its descriptors. Starting a
+/// process takes two more while the last three do not exist yet.
 pub const FILES_PER_JOB: u64 = 10;
-/// Threads and processes of one running job: what listens to rsync, its two processes, and the remote shell.
+/// Threads and processes of one running job: the reader of rsync's output, rsync's two processes, and the remote shell.
 pub const THREADS_PER_JOB: usize = 4;
 
-/// Where programs are if there is no PATH, as for execvp(3).
+/// Where programs are without PATH, see execvp(3).
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
-/// What all hosts of a run share.
+/// The rsync settings that all hosts of a run share.
 #[derive(Clone, Debug)]
 pub struct Rsync {
     /// The program, with its path.
     program: PathBuf,
-    /// This program, with its path: what calls [`as_remote_shell`] first of all.
+    /// The path of this program, which calls [`as_remote_shell`] first.
     ourselves: PathBuf,
     transfer: Transfer,
 }
 
-/// There is no rsync to run.
+/// rsync cannot be run.
 #[derive(Debug, thiserror::Error)]
 pub enum RsyncError {
-    /// It is not on PATH.
+    /// rsync is not on PATH.
     #[error(
-        "rsync is not installed here, or not on PATH; it comes with: apt install rsync, dnf install rsync, apk add rsync, or \
+        "rsync is not installed here, or not on PATH; install it with: apt install rsync, dnf install rsync, apk add rsync, or \
          brew install rsync"
     )]
     Missing,
-    /// We do not know who we are.
-    #[error("cannot find this program's own file, which rsync has to start: {}", reason(.0))]
+    /// The path of this program is unknown.
+    #[error("cannot find the program file of pssh, which rsync must start: {}", reason(.0))]
     Ourselves(#[source] std::io::Error),
 }
 
 impl Rsync {
-    /// Looks for rsync on PATH, and for our own file.
+    /// Looks for rsync on PATH, and for this program's file.
     ///
     /// # Errors
-    /// Either is not there.
+    /// One of them is missing.
     pub fn find(transfer: Transfer) -> Result<Rsync, RsyncError> {
         let ourselves = std::env::current_exe().map_err(RsyncError::Ourselves)?;
         let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
@@ -76,27 +76,27 @@ impl Rsync {
         Ok(Rsync::new(program, ourselves, transfer))
     }
 
-    /// With these programs: an rsync, and one that calls [`as_remote_shell`].
+    /// Uses these programs: an rsync, and one that calls [`as_remote_shell`].
     pub fn new(program: PathBuf, ourselves: PathBuf, transfer: Transfer) -> Rsync {
         Rsync { program, ourselves, transfer }
     }
 
-    /// The command line for `job`, as a dry run shows it: rsync's own words, without what is only ours.
+    /// Returns the command line for `job` as a dry run shows it: rsync's words without the internal ones.
     pub fn command_line(&self, number: usize, host: &HostSpec) -> Vec<OsString> {
         let mut words = vec!["rsync".into()];
         words.extend(self.transfer.words(number, host));
         words
     }
 
-    /// Starts rsync for `job`, whose session is authenticated. What it prints goes to `events` as the job's output.
+    /// Starts rsync for `job`, whose session is authenticated. Its output goes to `events` as the job's output.
     ///
     /// # Errors
-    /// The outcome of the job: there is no place for the socket or the files, or rsync cannot be started.
+    /// The outcome of the job: no room for the socket or the files, or rsync cannot be started.
     pub fn start(&self, number: usize, host: &HostSpec, events: &Sender<Event>) -> Result<Started, Outcome> {
         if let Some(directory) = self.transfer.directory(number) {
             make_directory(directory)?;
         }
-        let socket = ShellSocket::open().map_err(|error| HostError::local("making a socket for rsync", &error))?;
+        let socket = ShellSocket::open().map_err(|error| HostError::local("creating a socket for rsync", &error))?;
         let shell = self::command_line::remote_shell(&self.ourselves, socket.path());
         let words = self.transfer.words(number, host);
         let process =
@@ -106,53 +106,53 @@ impl Rsync {
     }
 }
 
-/// Makes the directory that a host's files come into. Unlike pssh's, it may be there already: to bring up to date what an earlier
-/// run has fetched is what rsync is for. rsync gets the path.
+/// Creates the directory for a host's files. Unlike with pslurp it may exist already: rsync updates what an earlier run
+/// fetched. rsync gets the path.
 fn make_directory(directory: &Path) -> Result<(), Outcome> {
     trusted_path::directory(directory).map(drop).map_err(|error| {
         let detail = format!("{}: {}", directory.display(), reason(&error));
-        HostError::Local { doing: "making the directory of the host", detail, hint: None }.into()
+        HostError::Local { doing: "creating the host's directory", detail, hint: None }.into()
     })
 }
 
-/// The first program called `name` in the directories of `path`.
+/// Returns the first program called `name` in the directories of `path`.
 fn find_on(path: &std::ffi::OsStr, name: &str) -> Option<PathBuf> {
     std::env::split_paths(path).find_map(|directory| {
-        // An empty one stands for the current directory.
+        // An empty one means the current directory.
         let program = std::path::absolute(directory.join(name)).ok()?;
         let is_program = program.is_file() && access(&program, Access::EXEC_OK).is_ok();
         is_program.then_some(program)
     })
 }
 
-/// What an exit status of rsync means (rsync(1), "EXIT VALUES"), in words that follow the status.
+/// Returns the meaning of an exit status of rsync (rsync(1), "EXIT VALUES"), as words after the status.
 pub fn meaning(status: u32) -> Option<&'static str> {
     Some(match status {
-        1 => "rsync was used wrongly",
-        2 => "the rsyncs on both sides do not understand each other",
-        3 => "files or directories that rsync was told of cannot be used",
-        4 => "one of the rsyncs cannot do what was asked for",
+        1 => "rsync found a syntax or usage error",
+        2 => "the local and the remote rsync have incompatible protocols",
+        3 => "rsync cannot use the given files or directories",
+        4 => "one of the rsyncs does not support the requested action",
         5 => "the rsync server refused",
         6 => "rsync cannot write its log",
         10 => "the connection failed",
         11 => "a file could not be read or written",
-        12 => "the rsync on the host ended too soon, or something else answered",
-        13 => "rsync could not tell what it had to",
-        14 => "processes could not be started, or not talk to each other",
+        12 => "the remote rsync ended too soon, or something else answered",
+        13 => "rsync could not print its messages",
+        14 => "rsync could not start its processes or communicate with them",
         15 => "a process of rsync crashed",
         16 => "a process of rsync was killed",
-        19 | 20 => "rsync was told to stop",
-        21 => "rsync lost track of a process of its own",
+        19 | 20 => "a signal stopped rsync",
+        21 => "rsync lost track of a child process",
         22 => "out of memory",
         23 => "some files could not be transferred",
         24 => "some files vanished before they were transferred",
-        25 => "rsync would have deleted more than --max-delete allows, and stopped",
-        30 => "nothing was sent or received for as long as --timeout allows",
+        25 => "the --max-delete limit stopped the deletions",
+        30 => "no data within rsync's --timeout",
         35 => "the rsync server did not answer in time",
         124 => "the command on the host failed",
         125 => "the command on the host was killed",
         126 => "the command on the host cannot be run",
-        127 => "there is no rsync on the host",
+        127 => "rsync was not found on the host",
         255 => "the remote shell failed",
         _ => return None,
     })
@@ -176,7 +176,7 @@ mod tests {
         }
         fs::create_dir_all(place("four").join("rsync")).expect("a directory of that name");
         let path = std::env::join_paths(["none", "four", "one", "two", "three"].map(place)).expect("a path");
-        // root may execute only what somebody may.
+        // root may execute only files with some execute permission.
         assert_eq!(find_on(&path, "rsync"), Some(place("two").join("rsync")));
         assert_eq!(find_on(place("one").as_os_str(), "rsync"), None);
         assert_eq!(find_on(std::ffi::OsStr::new(""), "no such program"), None);

@@ -1,4 +1,4 @@
-//! The local rsync: a process group of its own, which does not outlive the job, and what it prints.
+//! The local rsync: a process group of its own, which does not outlive the job, and its output.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -24,17 +24,17 @@ use crate::system::child::{ProcessGroup, TICK};
 use crate::system::poll::poll_with;
 use crate::system::redact::Filter;
 
-/// How long rsync may take to end after it was told to (TERM), before it is killed. It removes its temporary files.
+/// How long rsync may take to end after TERM before it is killed. It removes its temporary files.
 const TERM_GRACE: Duration = Duration::from_secs(1);
-/// How long what an rsync that has ended has left running may take to end too, and the last of what it has printed to arrive.
+/// How long processes left by an ended rsync may take to end too, and the last output to arrive.
 const REST_GRACE: Duration = Duration::from_millis(200);
-/// Bytes of stack of the thread that reads what it prints.
+/// Stack size in bytes of the thread that reads its output.
 const STACK: usize = 128 * 1024;
 /// Bytes of one read, as large as those of a channel.
 const READ_SIZE: usize = 32 * 1024;
-/// Reads of one stream in a row before the other has its turn.
+/// Reads from one stream in a row before the other has its turn.
 const BURST: usize = 8;
-/// Bytes that are still read from processes that have escaped from the group.
+/// Bytes still read from processes that escaped from the group.
 const LAST_WORDS: usize = 1 << 20;
 
 /// A running rsync. Dropping it ends its process group and waits for it.
@@ -43,11 +43,11 @@ pub struct Process {
     reader: Option<thread::JoinHandle<()>>,
     /// The reader ends when this is closed.
     stop: UnixStream,
-    /// What it prints is not told any more.
+    /// Its output is no longer reported.
     muted: Arc<AtomicBool>,
 }
 
-/// Starts `program -e SHELL WORDS..`. What it prints becomes output of `job`.
+/// Starts `program -e SHELL WORDS..`. Its output becomes output of `job`.
 pub fn start(
     program: &Path,
     shell: &OsStr,
@@ -77,7 +77,7 @@ pub fn start(
     }
     let reader = OutputReader { streams, complaints: Filter::default(), stopped, muted, job, events: events.clone() };
     let thread = thread::Builder::new().name("pssh-rsync".to_owned()).stack_size(STACK);
-    // On failure the process is dropped, and so ended.
+    // A failure drops the process and so ends it.
     process.reader = Some(thread.spawn(move || reader.run())?);
     Ok(process)
 }
@@ -88,12 +88,12 @@ impl Process {
         self.group.has_exited()
     }
 
-    /// Waits until it has ended by itself, at the latest until `deadline`; says whether it has.
+    /// Waits until it ends by itself, at most until `deadline`; returns whether it did.
     pub fn wait_until(&self, deadline: Instant) -> bool {
         self.group.wait_until(deadline)
     }
 
-    /// Ends whatever is left of it. How it ended counts only if it had by itself.
+    /// Ends its whole group. Its exit counts only if it ended by itself.
     pub fn finish(&mut self) -> Option<Outcome> {
         self.end();
         let status = self.group.status()?;
@@ -103,22 +103,22 @@ impl Process {
         })
     }
 
-    /// Ends it, and says nothing more of what it prints: that is only that it was told to stop.
+    /// Ends it and reports no more output: rsync would only say that it was stopped.
     pub fn stop(&mut self) {
         self.muted.store(true, Ordering::Relaxed);
         self.end();
     }
 
-    /// Its number, which is that of its group too.
+    /// Its process ID, which is also its group's.
     pub fn group(&self) -> Pid {
         self.group.id()
     }
 
-    /// Ends the group. Its members are known to be gone when nobody can print any more; until the first of them has been waited
-    /// for, its number stands for no other group.
+    /// Ends the group. All members are gone when no process holds the output any more; until the first process is
+    /// waited for, its ID cannot name another group.
     fn end(&mut self) {
         if self.group.status().is_none() {
-            // The processes of rsync end one after the other, and the last one removes its temporary file.
+            // rsync's processes end one after the other, and the last removes its temporary file.
             if !self.has_exited() || !self.is_silent_until(Instant::now() + REST_GRACE) {
                 let deadline = Instant::now() + TERM_GRACE;
                 self.group.terminate();
@@ -127,14 +127,14 @@ impl Process {
             self.group.kill();
         }
         if self.reader.is_some() {
-            // The end of what was printed has come, unless a process has left the group and keeps the pipes.
+            // The output has ended, unless a process left the group and keeps the pipes.
             self.is_silent_until(Instant::now() + REST_GRACE);
             let _ = self.stop.shutdown(Shutdown::Both);
             let _ = self.reader.take().map(thread::JoinHandle::join);
         }
     }
 
-    /// Whether nobody can print any more, or not later than at `deadline`.
+    /// Waits until no process holds the output, at most until `deadline`; returns whether that happened.
     fn is_silent_until(&self, deadline: Instant) -> bool {
         while self.reader.as_ref().is_some_and(|reader| !reader.is_finished()) {
             if Instant::now() >= deadline {
@@ -152,10 +152,10 @@ impl Drop for Process {
     }
 }
 
-/// Hands on what rsync prints.
+/// Passes on rsync's output.
 struct OutputReader {
     streams: [(Stream, Option<OwnedFd>); 2],
-    /// What it complains of, without passwords.
+    /// rsync's errors, without passwords.
     complaints: Filter,
     stopped: UnixStream,
     muted: Arc<AtomicBool>,
@@ -184,12 +184,12 @@ impl OutputReader {
 
     fn tell(&self, stream: Stream, bytes: Vec<u8>) {
         if !bytes.is_empty() && !self.muted.load(Ordering::Relaxed) {
-            // With nobody to listen any more, the run is being abandoned.
+            // Without a receiver the run is being abandoned.
             let _ = self.events.send(Event::now(self.job, EventKind::Output { stream, bytes }));
         }
     }
 
-    /// Waits for something to read; says whether it is time to end.
+    /// Waits for data; returns whether to end.
     fn wait(&self) -> bool {
         let open = self.streams.iter().filter_map(|(_, stream)| stream.as_ref());
         let mut fds = vec![(self.stopped.as_fd(), PollFlags::IN)];
@@ -204,7 +204,7 @@ impl OutputReader {
         }
     }
 
-    /// Reads some of what one stream has; gives how much.
+    /// Reads from one stream; returns how much.
     fn read(&mut self, place: usize, buffer: &mut [u8]) -> usize {
         let mut total = 0;
         for _ in 0..BURST {
@@ -229,7 +229,7 @@ impl OutputReader {
     }
 }
 
-/// The name of a signal without `SIG`, as a server would send it.
+/// Returns the name of a signal without `SIG`, as a server would send it.
 fn signal_name(number: i32) -> String {
     const NAMES: [(Signal, &str); 16] = [
         (Signal::ABORT, "ABRT"),
@@ -253,7 +253,7 @@ fn signal_name(number: i32) -> String {
     known.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
 }
 
-/// Whether the environment variable is our own: it may be secret, or mean something else to a copy of ours.
+/// Whether an environment variable is pssh's own: it may be secret, or mean something else to a copy of pssh.
 fn is_ours(name: &std::ffi::OsStr) -> bool {
     name.as_bytes().starts_with(b"PSSH_")
 }

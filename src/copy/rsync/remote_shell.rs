@@ -1,5 +1,5 @@
-//! What rsync starts as its remote shell: hands what it was told, and its standard input and output, to the job that waits at a
-//! socket, and ends with the exit status that comes back.
+//! The remote shell that rsync starts: passes its command, standard input and standard output to the job that waits at
+//! a socket, and exits with the status that comes back.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,16 +15,16 @@ use rustix::stdio::{dup2_stdin, dup2_stdout, stdin, stdout};
 
 use crate::text::message::reason;
 
-/// What tells a copy of this program that it is one.
+/// The argument that marks a process as remote shell.
 pub(super) const OPTION: &str = "--remote-shell";
-/// The exit status of a remote shell that has no connection, as of ssh(1).
+/// The exit status of a remote shell without a connection, as in ssh(1).
 pub const NO_CONNECTION: u8 = 255;
 
-/// Whether this process was started by rsync as its remote shell; if so it is over with this status. Every program whose
-/// [`Rsync`](super::Rsync) starts copies of itself has to ask first of all, with all of its arguments.
+/// Runs as remote shell if rsync started this process as one, and returns the exit status. Every program whose
+/// [`Rsync`](super::Rsync) starts copies of itself must call this first, with all of its arguments.
 ///
 /// # Errors
-/// What went wrong; the exit status is [`NO_CONNECTION`] then.
+/// What failed; the exit status is [`NO_CONNECTION`] then.
 pub fn as_remote_shell(arguments: impl IntoIterator<Item = OsString>) -> Option<Result<u8, String>> {
     let mut arguments = arguments.into_iter().skip(1);
     if arguments.next()? != OPTION {
@@ -41,7 +41,7 @@ pub fn as_remote_shell(arguments: impl IntoIterator<Item = OsString>) -> Option<
         Ok(status) => Ok(status),
         // The run has ended, and says why.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(NO_CONNECTION),
-        Err(error) => Err(refused(&format!("cannot hand over to the run: {}", reason(&error)))),
+        Err(error) => Err(refused(&format!("cannot reach the run: {}", reason(&error)))),
     })
 }
 
@@ -49,8 +49,8 @@ fn refused(problem: &str) -> String {
     format!("{OPTION} (which only rsync uses): {problem}")
 }
 
-/// The command for the host out of what rsync gives a remote shell: `[-l USER] HOST WORD..`. As ssh does, the words are joined by
-/// blanks; the session already knows user and host.
+/// Returns the command for the host from the arguments of a remote shell: `[-l USER] HOST WORD..`. The words are joined
+/// by blanks as in ssh; the session already knows user and host.
 fn command_of(arguments: impl Iterator<Item = OsString>) -> Result<Vec<u8>, String> {
     let mut arguments = arguments.peekable();
     while let Some(option) = arguments.next_if(|word| word.as_bytes().starts_with(b"-")) {
@@ -66,14 +66,15 @@ fn command_of(arguments: impl Iterator<Item = OsString>) -> Result<Vec<u8>, Stri
     Ok(words.join(&b' '))
 }
 
-/// Hands over, and waits for the exit status.
+/// Sends the call and waits for the exit status.
 fn converse(socket: &Path, command: &[u8], input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> io::Result<u8> {
-    // A killed rsync would leave it behind, and the job would not know. Elsewhere rsync's end of file has to tell.
+    // A killed rsync would leave this process behind, and the job would not know. Elsewhere rsync's end of file must
+    // tell.
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
     let mut socket = UnixStream::connect(socket)?;
     hand_over(&mut socket, command, [input, output])?;
-    // rsync has to see the end of both when the job lets go of them.
+    // rsync must see the end of both streams when the job closes them.
     let nothing = File::options().read(true).write(true).open("/dev/null")?;
     dup2_stdin(nothing.as_fd())?;
     dup2_stdout(nothing.as_fd())?;
@@ -82,7 +83,7 @@ fn converse(socket: &Path, command: &[u8], input: BorrowedFd<'_>, output: Borrow
     Ok(status[0])
 }
 
-/// The message: the length of the command in four bytes, with the descriptors; then the command.
+/// Encodes the message: the length of the command in four bytes, with the descriptors; then the command.
 pub(super) fn hand_over(socket: &mut UnixStream, command: &[u8], ends: [BorrowedFd<'_>; 2]) -> io::Result<()> {
     let length = u32::try_from(command.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];

@@ -19,15 +19,15 @@ use crate::events::host_error::HostError;
 use crate::ssh::Watch;
 use crate::ssh::channel::dialogue::Dialogue;
 
-/// The first and the longest pause between two looks at whether rsync has ended. Its remote shell is seen at once.
+/// The first and the longest pause between two checks whether rsync ended. Its remote shell is noticed at once.
 const PAUSES: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(50)];
-/// How long rsync may take to end by itself once it has no connection any more, so that it keeps what it is told to keep
-/// (`--partial`), and says what it has to say.
+/// How long rsync may take to end after it loses its connection, so that it keeps partial files (`--partial`) and
+/// prints its errors.
 const END_GRACE: Duration = Duration::from_secs(2);
-/// How the file of the socket is called, as short as can be: its path may have about a hundred bytes.
+/// The file name of the socket, as short as possible: its path may have about a hundred bytes.
 const SOCKET: &str = "s";
 
-/// A socket in a private directory, where the remote shells of one rsync are awaited. The directory goes with it.
+/// A socket in a private directory for the remote shell of one rsync. Dropping it removes the directory.
 pub(super) struct ShellSocket {
     listener: UnixListener,
     path: PathBuf,
@@ -37,13 +37,13 @@ pub(super) struct ShellSocket {
 
 impl ShellSocket {
     pub fn open() -> io::Result<ShellSocket> {
-        // A path that is too long is the usual reason, a directory that cannot be written another.
+        // The usual reasons: a path that is too long, or a directory that cannot be written.
         ShellSocket::open_in(&std::env::temp_dir()).or_else(|_| ShellSocket::open_in(Path::new("/tmp")))
     }
 
     fn open_in(place: &Path) -> io::Result<ShellSocket> {
         let private = std::fs::Permissions::from_mode(0o700);
-        // rsync gets the path, and may have been told to work elsewhere.
+        // rsync gets the path, and may work in another directory.
         let place = std::path::absolute(place)?;
         let directory = tempfile::Builder::new().prefix("pssh-").permissions(private).tempdir_in(place)?;
         let path = directory.path().join(SOCKET);
@@ -56,7 +56,7 @@ impl ShellSocket {
         &self.path
     }
 
-    /// The next connection, if there is one: of a process of our own user that `rsync` has started. Others are hung up on.
+    /// Returns the next connection, if any, from a process of the same user that `rsync` started. Others are closed.
     fn accept(&self, rsync: Pid) -> io::Result<Option<UnixStream>> {
         match self.listener.accept() {
             Ok((connection, _)) => {
@@ -71,29 +71,29 @@ impl ShellSocket {
     }
 }
 
-/// Whether the other end is a process of this user that descends from `rsync`. The mode of the directory keeps other users out already,
-/// but root, whoever was let in by a change of the mode, and other programs of our own user are not to speak for us.
+/// Whether the peer is a process of this user that descends from `rsync`. The mode of the directory already keeps other
+/// users out; but root, users let in by a changed mode, and other programs of our user must not act for us either.
 #[cfg(target_os = "linux")]
 fn is_of(connection: &UnixStream, user: Uid, rsync: Pid) -> bool {
     rustix::net::sockopt::socket_peercred(connection)
         .is_ok_and(|peer| peer.uid == user && descends(peer.pid.as_raw_nonzero().get(), rsync.as_raw_nonzero().get()))
 }
 
-/// Elsewhere the mode of the directory has to be enough.
+/// Elsewhere the mode of the directory must be enough.
 #[cfg(not(target_os = "linux"))]
 fn is_of(_: &UnixStream, _: Uid, _: Pid) -> bool {
     true
 }
 
-/// Whether a process was started by another one, or by one that it has started. The process waits for our answer, so that its number
-/// is its own. Where there is no /proc nobody can tell, and the user has to be enough.
+/// Whether a process is a descendant of another. The process waits for our answer, so that its ID is its own. Without
+/// /proc this is unknown, and the user ID must be enough.
 #[cfg(target_os = "linux")]
 fn descends(mut process: i32, ancestor: i32) -> bool {
-    // More generations than there can be, should the numbers be used again meanwhile.
+    // An upper bound on generations, in case IDs are reused meanwhile.
     const MOST: usize = 1000;
     let parent = |process: i32| {
         let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-        // The name, which may have anything in it, is in brackets; the parent is the second field after it.
+        // The name, which may contain anything, is in brackets; the parent is the second field after it.
         stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse::<i32>().ok()
     };
     for _ in 0..MOST {
@@ -109,10 +109,10 @@ fn descends(mut process: i32, ancestor: i32) -> bool {
     false
 }
 
-/// A running rsync. Dropping it ends it, with all that it has started.
+/// A running rsync. Dropping it ends it with all its processes.
 pub struct Started {
     process: Process,
-    /// Until its remote shell has come.
+    /// Until its remote shell connects.
     socket: Option<ShellSocket>,
 }
 
@@ -121,12 +121,13 @@ impl Started {
         Started { process, socket: Some(socket) }
     }
 
-    /// Sees it to its end. `converse` runs a command on the job's session and joins it to the dialogue, until the channel is over,
-    /// and says how that ended; it is called when rsync starts its remote shell, which is once, or never if rsync finds out before
-    /// that there is nothing to do. `watch` bounds everything besides that.
+    /// Runs it to its end. `converse` runs a command on the job's session and connects it to the dialogue until the
+    /// channel ends, and returns how that ended. It is called when rsync starts its remote shell: once, or never if
+    /// rsync finds out first that there is nothing to do. `watch` bounds everything else.
     ///
-    /// Gives how rsync itself ended ([`Outcome::Exited`], [`Outcome::Signaled`]), unless the channel did not end by itself: a lost
-    /// connection, a deadline or the signal that has killed the rsync on the host is what counts then, whatever ours makes of it.
+    /// Returns how rsync itself ended ([`Outcome::Exited`], [`Outcome::Signaled`]), unless the channel did not end by
+    /// itself: then a lost connection, a deadline or the signal that killed the remote rsync counts, whatever the local
+    /// one reports.
     pub fn run(mut self, watch: &Watch<'_>, mut converse: impl FnMut(&[u8], &mut dyn Dialogue) -> Outcome) -> Outcome {
         let mut channel = None;
         loop {
@@ -140,7 +141,7 @@ impl Started {
             let was_abandoned = pipes.was_abandoned();
             drop(pipes);
             match outcome {
-                // rsync is at its end already, whatever became of its connection after that.
+                // rsync has ended already, whatever happened to its connection after that.
                 _ if was_abandoned => call.answer(NO_CONNECTION),
                 Outcome::Exited(_) | Outcome::Signaled { .. } => {
                     if let Err(outcome) = self.deliver(&call, watch) {
@@ -154,28 +155,26 @@ impl Started {
                     self.process.wait_until(watch.deadline().min(Instant::now() + END_GRACE));
                     return self.stop(outcome);
                 }
-                // It still has its connection while it is told to stop, or else it would complain of that.
+                // Stop it while it still has its connection, or it would report a lost connection.
                 _ => return self.stop(outcome),
             }
         }
         let own = self.process.finish();
         match (channel, own) {
-            // rsync has only seen that the other one had gone.
+            // rsync only saw that the remote one was gone.
             (Some(Outcome::Exited(status @ (126 | 127))), Some(Outcome::Exited(12))) => Outcome::Exited(status),
             (Some(killed @ Outcome::Signaled { .. }), Some(Outcome::Exited(1..))) => killed,
             (_, Some(own)) => own,
-            (_, None) => {
-                HostError::local("waiting for rsync", &io::Error::other("the system does not say how it ended")).into()
-            }
+            (_, None) => HostError::local("waiting for rsync", &io::Error::other("its exit status is unknown")).into(),
         }
     }
 
-    /// Waits until rsync starts its remote shell, or ends: then there is none.
+    /// Waits until rsync starts its remote shell; `None` if it ends first.
     ///
     /// # Errors
-    /// The outcome of the job: it must end now, or what the remote shell wants cannot be done.
+    /// The outcome of the job: it must end now, or the remote shell's request fails.
     fn next_call(&mut self, watch: &Watch<'_>) -> Result<Option<Call>, Outcome> {
-        const DOING: &str = "taking over from rsync";
+        const DOING: &str = "accepting rsync's connection";
         let mut pause = PAUSES[0];
         let mut begun: Option<Message> = None;
         loop {
@@ -186,12 +185,12 @@ impl Started {
             if let Some(message) = begun.take() {
                 match message.read().map_err(|error| HostError::local(DOING, &error))? {
                     Received::All(call) => {
-                        // rsync has one remote shell: nobody else is let in after it.
+                        // rsync has one remote shell: no other connection is accepted after it.
                         self.socket = None;
                         return Ok(Some(call));
                     }
                     Received::Some(message) => begun = Some(message),
-                    // The next one may be waiting already.
+                    // The next connection may be waiting already.
                     Received::Nothing => {
                         watch.check()?;
                         continue;
@@ -209,7 +208,7 @@ impl Started {
         }
     }
 
-    /// Waits until rsync has taken all that the host has said.
+    /// Waits until rsync has read all data from the host.
     ///
     /// # Errors
     /// The outcome of the job: it must end now.
@@ -227,7 +226,7 @@ impl Started {
     }
 }
 
-/// What a remote shell ends with, as ssh(1) would.
+/// Returns the exit status of the remote shell, as ssh(1) would.
 fn answer(channel: &Outcome) -> u8 {
     match channel {
         Outcome::Exited(status) => u8::try_from(*status).unwrap_or(NO_CONNECTION),

@@ -19,57 +19,57 @@ use crate::events::event::{Outcome, Progress};
 use crate::events::remedy::Remedy;
 use crate::ssh::channel::dialogue::{Dialogue, Say};
 
-/// Directories in each other that are followed: a loop of links on the host ends here.
+/// Levels of directories that are followed: a loop of links on the host ends here.
 const DEPTH: usize = 64;
-/// No path of any system has more.
+/// The longest path of any system.
 const DEEPEST: usize = 2048;
 /// Records that the peer may send before we answer them, once it is known to have many. Otherwise each file would take
 /// two round trips.
 const AHEAD: u64 = 256;
-/// Names that are remembered at once, of all directories that the peer is in: about 20 MiB. With more, one that comes twice is
-/// replaced by the second.
+/// Names remembered at once, of all open directories of the peer: about 20 MiB. Beyond that, a repeated name replaces
+/// the first file.
 const NAMES: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
 
-/// Takes what a [`Download`] names from the `scp -f` of [`command`], into one host's place.
+/// Receives the files of a [`Download`] from the `scp -f` of [`command`] into one host's directory.
 pub struct Receiving {
     download: Arc<Download>,
     place: DownloadRoot,
     state: DownloadState,
     wanted: Vec<Wanted>,
-    /// What is to be said.
+    /// Bytes to send.
     out: Vec<u8>,
-    /// Answers that have been given, and that the peer has asked for.
+    /// Answers sent that the peer waits for.
     given: u64,
     asked: u64,
-    /// How many may be given before they are asked for.
+    /// Answers that may be sent in advance.
     ahead: u64,
-    /// Times of modification and access of what comes next.
+    /// Modification and access times of the next record.
     times: Option<(u32, u32)>,
-    /// Where things go, once the first has come.
+    /// The target, once the first record has come.
     base: Option<Base>,
-    /// The directories that the peer is in.
+    /// The open directories of the peer.
     open: Vec<Directory>,
-    /// Names at the top.
+    /// Names at the top level.
     names: HashSet<u64>,
     hasher: RandomState,
     file: Option<Incoming>,
-    /// A record that has not come to its end.
+    /// An incomplete record.
     line: Vec<u8>,
-    /// What came before there was any.
+    /// Output before the first record.
     noise: Vec<u8>,
     records: usize,
-    /// Directories that were announced, whatever became of them.
+    /// Directories announced, whether copied or not.
     directories: u64,
     failures: CopyFailures,
     done: u64,
     total: u64,
 }
 
-/// What scp says of a file that ended before its size.
+/// scp's message for a file that ended before its size.
 const SHORT: &str = "Broken pipe";
 
 impl Receiving {
-    /// The conversation about `download`, which puts everything into `place`.
+    /// Creates the dialogue for `download`, which writes below `place`.
     pub fn new(download: Arc<Download>, place: DownloadRoot) -> Receiving {
         let remotes: Vec<Vec<u8>> = download.remotes.iter().map(|remote| normal(remote)).collect();
         let by_script = !remotes.iter().all(|remote| is_plain(remote));
@@ -77,7 +77,7 @@ impl Receiving {
             place,
             state: DownloadState::Calling { by_script },
             wanted: remotes.iter().map(|remote| Wanted::new(remote)).collect(),
-            // scp sends nothing before.
+            // scp sends nothing before this.
             out: vec![0],
             given: 1,
             asked: 1,
@@ -105,9 +105,9 @@ impl Receiving {
         receiving
     }
 
-    /// Ends the conversation.
+    /// Ends the dialogue.
     fn give_up(&mut self, path: &[u8], reason: &str) {
-        // Of all that has failed, this is what matters.
+        // This is the failure that matters most.
         self.failures.put_first(copy_error(path, reason, None));
         self.end();
     }
@@ -118,8 +118,8 @@ impl Receiving {
         self.leave_all();
     }
 
-    /// Gives the directories that were being filled their modes, or nobody but their owner could see what has come. That one
-    /// cannot be set is no news now.
+    /// Gives the incomplete directories their modes, or only their owner could see the files. A failure to do so is not
+    /// reported now.
     fn leave_all(&mut self) {
         let preserve = self.download.options.preserve;
         while let Some(directory) = self.open.pop() {
@@ -129,7 +129,7 @@ impl Receiving {
         }
     }
 
-    /// Counts a failure of our side; with no room left, nothing more is taken.
+    /// Counts a local failure; with no room left, the copy ends.
     fn fail_here(&mut self, error: PlaceError) {
         let full = error.trouble == Trouble::Full;
         self.failures.add_error(error.into());
@@ -138,13 +138,13 @@ impl Receiving {
         }
     }
 
-    /// Answers that all is well.
+    /// Answers OK.
     fn accept(&mut self) {
         self.asked += 1;
         self.top_up();
     }
 
-    /// Answers that this is not wanted; whether the peer gets to know before it sends it.
+    /// Refuses a record; returns whether the peer learns it before it sends the data.
     fn refuse(&mut self) -> bool {
         let in_time = self.given == self.asked;
         if in_time {
@@ -161,7 +161,7 @@ impl Receiving {
         self.given += answers;
     }
 
-    /// Takes a line: a record, a message, or what comes before.
+    /// Reads a line: a record, a message, or output before the first.
     fn read_line(&mut self) {
         let line = std::mem::take(&mut self.line);
         if let DownloadState::Calling { by_script: true } = self.state {
@@ -172,7 +172,11 @@ impl Receiving {
                     self.settle_base(count.unwrap_or(usize::MAX));
                 }
                 Some((b"stop", ..)) => {
-                    self.failures.add(&self.shown(), "neither SFTP nor scp is there", Some(Remedy::InstallSftpOrScp));
+                    self.failures.add(
+                        &self.shown(),
+                        "the host has neither SFTP nor scp",
+                        Some(Remedy::InstallSftpOrScp),
+                    );
                     self.end();
                 }
                 _ => self.note(&line),
@@ -180,7 +184,7 @@ impl Receiving {
         }
         let record = match records::read(&line) {
             Ok(record) => record,
-            // What a login shell's startup files print.
+            // Output of a login shell's startup files.
             Err(_) if self.state != DownloadState::Receiving => return self.note(&line),
             Err(reason) => return self.give_up(&self.here(b""), reason),
         };
@@ -199,7 +203,7 @@ impl Receiving {
         self.noise.push(b'\n');
     }
 
-    /// What the peer calls `name`, with the directories that it is in.
+    /// Returns `name` with the open directories of the peer before it.
     fn here(&self, name: &[u8]) -> Vec<u8> {
         let parent = self.open.last().and_then(|directory| directory.path.as_ref()).map_or(&b""[..], Below::as_bytes);
         match (parent, name) {
@@ -210,12 +214,12 @@ impl Receiving {
         }
     }
 
-    /// What was asked for, for messages about all of it.
+    /// Returns the requested paths, for messages about all of them.
     fn shown(&self) -> Vec<u8> {
         self.download.remotes.first().cloned().unwrap_or_default()
     }
 
-    /// Decides where things go, by the rules of scp, with so many of them.
+    /// Decides the target, by the rules of scp for this many sources.
     fn settle_base(&mut self, count: usize) {
         let Some(target) = &self.download.target else {
             self.base = Some(Base::Into(Below::place()));
@@ -241,7 +245,7 @@ impl Receiving {
         });
     }
 
-    /// Makes the directories that lead to `path`, which is one of ours.
+    /// Creates the directories that lead to `path`, which is local.
     fn make_parents(&mut self, path: &Below) -> Result<(), PlaceError> {
         let mut parents = Vec::new();
         let mut at = path.clone();
@@ -260,7 +264,7 @@ impl Receiving {
     fn take(&mut self, record: Record<'_>) {
         match record {
             Record::Message { fatal, text } => {
-                // What it is about, it will not send.
+                // The peer will not send the file of this message.
                 let (path, reason) = split_message(text);
                 let wanted = self.wanted.iter_mut().find(|wanted| !wanted.seen && wanted.is_about(&path));
                 if let Some(wanted) = wanted {
@@ -280,7 +284,7 @@ impl Receiving {
         }
     }
 
-    /// A file or directory comes next.
+    /// Handles a file or directory record.
     fn announced(&mut self, is_directory: bool, mode: u32, size: u64, name: &[u8]) {
         let name = decode_name(name);
         self.records += 1;
@@ -298,7 +302,7 @@ impl Receiving {
         self.pass_over(is_directory, size);
     }
 
-    /// Does without something: the peer does not send it, or we do not look at it.
+    /// Skips something: the peer does not send it, or we discard it.
     fn pass_over(&mut self, is_directory: bool, size: u64) {
         if self.state == DownloadState::Over || self.refuse() {
             return;
@@ -311,15 +315,15 @@ impl Receiving {
         }
     }
 
-    /// Names that are remembered.
+    /// Returns how many names are remembered.
     pub(super) fn remembered(&self) -> usize {
         self.names.len() + self.open.iter().map(|directory| directory.names.len()).sum::<usize>()
     }
 
-    /// What to do with what is called `name`.
+    /// Decides what to do with `name`.
     fn judge(&mut self, name: &[u8], is_directory: bool) -> Verdict {
         if is_directory && !self.download.options.recursive {
-            return Verdict::Hostile("the host sends a directory, without being asked for any".to_owned());
+            return Verdict::Hostile("the host sends a directory that was not requested".to_owned());
         }
         self.directories += u64::from(is_directory);
         if self.directories > MOST_DIRECTORIES {
@@ -328,9 +332,9 @@ impl Receiving {
         let (hash, depth) = (self.hasher.hash_one(name), self.open.len());
         let remembered = self.remembered();
         let (names, path) = match self.open.last_mut() {
-            // What is in a directory that is thrown away is as well.
+            // The contents of a discarded directory are discarded as well.
             Some(Directory { path: None, .. }) if depth >= DEEPEST => {
-                return Verdict::Hostile("too many directories in each other".to_owned());
+                return Verdict::Hostile("directories are nested too deep".to_owned());
             }
             Some(Directory { path: None, .. }) => return Verdict::Pass,
             Some(Directory { path: Some(path), names, .. }) => (names, path.join(name)),
@@ -340,12 +344,12 @@ impl Receiving {
             },
         };
         match path {
-            // A file system may have longer names than ours.
+            // A file system may allow longer names than the local one.
             Err(reason) if name.len() > 255 && !name.contains(&b'/') => Verdict::Fail(reason.to_owned()),
             Err(reason) => Verdict::Hostile(format!("the host sends {reason}")),
-            Ok(_) if names.contains(&hash) => Verdict::Fail("the host sends a second one of this name".to_owned()),
+            Ok(_) if names.contains(&hash) => Verdict::Fail("the host sends this name twice".to_owned()),
             Ok(_) if is_directory && depth >= DEPTH => {
-                Verdict::Fail("too many directories in each other: does a link lead back?".to_owned())
+                Verdict::Fail("directories are nested too deep: does a link lead back?".to_owned())
             }
             Ok(path) => {
                 if remembered < NAMES {
@@ -356,7 +360,7 @@ impl Receiving {
         }
     }
 
-    /// The same at the top, where only what was asked for may come.
+    /// The same at the top level, where only requested names may come.
     fn judge_top(&mut self, name: &[u8], is_directory: bool) -> Result<Below, Verdict> {
         let fits = |wanted: &Wanted| wanted.fits(name);
         let wanted = self.wanted.iter().position(|wanted| !wanted.seen && fits(wanted));
@@ -365,7 +369,7 @@ impl Receiving {
             if matches!(name, b"." | b"..") && self.wanted.iter().any(Wanted::is_dotted) {
                 return Err(Verdict::Pass);
             }
-            return Err(Verdict::Hostile("the host sends this, which was not asked for".to_owned()));
+            return Err(Verdict::Hostile("the host sends this, which was not requested".to_owned()));
         };
         self.wanted[wanted].seen = true;
         let is_contents = self.wanted[wanted].is_contents();
@@ -406,10 +410,10 @@ impl Receiving {
     /// Leaves a directory.
     fn close(&mut self) {
         let Some(directory) = self.open.pop() else {
-            return self.give_up(&self.shown(), "the host ends a directory that it has not begun");
+            return self.give_up(&self.shown(), "the host ends a directory that it did not start");
         };
         let preserve = self.download.options.preserve;
-        // The place itself is our user's.
+        // The root itself is the user's.
         if let Some(path) = directory.path.filter(|path| !path.as_bytes().is_empty() && (directory.is_new || preserve))
             && let Err(error) =
                 self.place.finish_directory(&path, Some(local_mode(directory.mode, preserve)), directory.times)
@@ -421,7 +425,7 @@ impl Receiving {
         }
     }
 
-    /// Begins a file.
+    /// Starts a file.
     fn begin(&mut self, path: Below, mode: u32, size: u64, times: Option<(u32, u32)>) {
         match self.place.create(&path) {
             Ok(temporary) => {
@@ -437,7 +441,7 @@ impl Receiving {
         }
     }
 
-    /// Takes bytes of the file; how many were its.
+    /// Takes data of the file; returns how many bytes belong to it.
     fn fill(&mut self, bytes: &[u8]) -> usize {
         let Some(file) = &mut self.file else { return 0 };
         let left = usize::try_from(file.size - file.offset).unwrap_or(usize::MAX);
@@ -455,13 +459,13 @@ impl Receiving {
         count
     }
 
-    /// Takes what the peer says after the bytes of a file: that they are well, or why they are not.
+    /// Handles the peer's status after the data of a file.
     fn finish(&mut self, file: Incoming, message: Option<&[u8]>) {
         match (file.temporary, message) {
             (Some(_), Some(message)) => {
                 let (path, reason) = split_message(message);
                 let path = if path.is_empty() { file.path } else { path };
-                // What scp calls a file with fewer bytes than its size, as those of sysfs are.
+                // scp's message for a file with fewer bytes than its size, such as those of sysfs.
                 let reason = if reason == SHORT { "it has fewer bytes than its size".to_owned() } else { reason };
                 self.failures.add(&path, reason, None);
             }
@@ -478,7 +482,7 @@ impl Receiving {
         }
     }
 
-    /// Takes one byte that belongs to no file.
+    /// Takes one byte that is not file data.
     fn take_byte(&mut self, byte: u8) {
         let after_file = self.file.is_some();
         if after_file && self.line.is_empty() && byte == 0 {
@@ -488,31 +492,31 @@ impl Receiving {
         } else if byte != b'\n' {
             self.line.push(byte);
             if self.line.len() > LINE {
-                self.give_up(&self.here(b""), "the host sends a line without an end");
+                self.give_up(&self.here(b""), "the host sends an endless line");
             }
         } else if after_file {
             let line = std::mem::take(&mut self.line);
             match (line.split_first(), self.file.take()) {
                 (Some((1 | 2, message)), Some(file)) => self.finish(file, Some(message)),
-                _ => self.give_up(&self.here(b""), "the host sends more than the file has"),
+                _ => self.give_up(&self.here(b""), "the host sends more than the file's size"),
             }
         } else {
             self.read_line();
         }
     }
 
-    /// What makes the difference between all and something.
+    /// Counts what the peer did not send.
     fn find_missing(&mut self) {
         if let Some(file) = &self.file {
             let path = if file.path.is_empty() { self.shown() } else { file.path.clone() };
-            self.failures.add(&path, "the host ended the copy in the middle of it", None);
+            self.failures.add(&path, "the host ended the copy in the middle of this", None);
         } else if !self.open.is_empty() || !self.line.is_empty() {
-            self.failures.add(&self.here(b""), "the host ended the copy in the middle of it", None);
+            self.failures.add(&self.here(b""), "the host ended the copy in the middle of this", None);
         }
         if self.failures.count() == 0 {
             for (wanted, remote) in self.wanted.iter().zip(&self.download.remotes) {
                 if !wanted.seen {
-                    self.failures.add(remote, "the host has not sent it", None);
+                    self.failures.add(remote, "the host did not send it", None);
                 }
             }
         }
@@ -540,7 +544,7 @@ impl Dialogue for Receiving {
             }
             bytes = &bytes[count..];
             if self.noise.len() >= NOISE && self.state != DownloadState::Receiving {
-                self.give_up(&self.shown(), "the host prints something else than answers");
+                self.give_up(&self.shown(), "the host prints something other than answers");
             }
         }
     }
@@ -566,7 +570,7 @@ impl Dialogue for Receiving {
 
     fn conclude(&mut self, channel: Outcome) -> Outcome {
         if !matches!(channel, Outcome::Exited(_) | Outcome::Signaled { .. } | Outcome::Failed(_)) {
-            // Ended from outside. What has not come is removed.
+            // Stopped from outside. Remove incomplete files.
             self.file = None;
             self.leave_all();
             return channel;
@@ -585,7 +589,7 @@ impl Dialogue for Receiving {
         match (self.failures.take(), channel) {
             (Some(error), _) => error.into(),
             (None, Outcome::Exited(0)) if self.state == DownloadState::Receiving => Outcome::Exited(0),
-            (None, channel) => copy_error(&self.shown(), format!("its scp has ended with {channel}"), None).into(),
+            (None, channel) => copy_error(&self.shown(), format!("its scp ended with {channel}"), None).into(),
         }
     }
 }

@@ -9,9 +9,9 @@
 //!    ──► D0755 0 conf.d  ...  E         a directory: what is in it, and its end
 //! ```
 //!
-//! The peer is `scp -t` (it gets files) or `scp -f` (it sends them), as every scp has them. scp itself writes into the file that is
-//! to be replaced; so both run below a small script for `sh`, which knows where things go and when they may. The script's own
-//! lines begin with `MARK`, since startup files of a login shell may have printed something before.
+//! The peer is `scp -t` (receives files) or `scp -f` (sends them), as every scp has them. scp itself writes into the
+//! file that it replaces; so both run below a small script for `sh`, which decides where files go and when. The
+//! script's own lines start with `MARK`, since startup files of a login shell may print before it.
 
 pub mod download;
 pub(crate) mod names;
@@ -31,16 +31,16 @@ use crate::events::remedy::Remedy;
 use crate::system::quotation::{said_bytes, said_reason};
 use crate::system::redact;
 
-/// How lines of our scripts begin.
+/// The start of a line of our scripts.
 const MARK: &[u8] = b"pssh:";
-/// The longest line that is taken from a peer, in bytes: a path of Linux and some words.
+/// The longest line accepted from a peer, in bytes: a path of Linux and some words.
 const LINE: usize = 8 * 1024;
-/// Bytes of what does not belong to the conversation that are listened to before its beginning, and kept of standard error.
+/// Bytes of other output that are accepted before the protocol starts, and kept of standard error.
 const NOISE: usize = 64 * 1024;
 
-/// `bytes` as an argument that every login shell passes on unchanged; `printf %b` makes the bytes of it again.
+/// Encodes `bytes` as an argument that every login shell passes on unchanged; `printf %b` decodes it.
 ///
-/// Backslashes stand before a digit only, where neither sh nor csh nor fish minds them between single quotes.
+/// Backslashes occur only before a digit, where sh, csh and fish leave them alone between single quotes.
 fn encode(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for &byte in bytes {
@@ -52,8 +52,8 @@ fn encode(bytes: &[u8]) -> String {
     text
 }
 
-/// Splits `~` or `~user` off the beginning of a path, with the slash behind it. Whatever has another character in its name is no
-/// user, but the name of a file: nothing else than a tilde is ever expanded.
+/// Splits `~` or `~user` off the start of a path, with the following slash. A name with any other character is a file,
+/// not a user: only a tilde is ever expanded.
 fn split_tilde(path: &[u8]) -> (&str, &[u8]) {
     let end = path.iter().position(|byte| *byte == b'/').unwrap_or(path.len());
     let is_user = |name: &[u8]| name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte));
@@ -66,7 +66,7 @@ fn split_tilde(path: &[u8]) -> (&str, &[u8]) {
     }
 }
 
-/// Why this protocol cannot do what is asked for, if so.
+/// Returns why this protocol cannot do the copy, if so.
 fn impossible(options: Options, path: &[u8]) -> Option<HostError> {
     let hint = Some(Remedy::InstallSftp);
     if options.checksum {
@@ -74,13 +74,13 @@ fn impossible(options: Options, path: &[u8]) -> Option<HostError> {
     } else if options.resume {
         Some(copy_error(path, "the host has no SFTP, and a copy can be resumed only with it", hint))
     } else if path.contains(&0) {
-        Some(copy_error(path, "no path can have a zero byte", None))
+        Some(copy_error(path, "a path cannot contain a zero byte", None))
     } else {
         None
     }
 }
 
-/// Word, path and reason of a line of our scripts.
+/// Splits a line of our scripts into word, path and reason.
 fn split_line(line: &[u8]) -> Option<(&[u8], &[u8], String)> {
     let line = line.strip_prefix(MARK)?;
     let first = line.iter().position(|byte| *byte == b'\t')?;
@@ -88,13 +88,13 @@ fn split_line(line: &[u8]) -> Option<(&[u8], &[u8], String)> {
     Some((&line[..first], &line[first + 1..last], said_reason(&line[last + 1..])))
 }
 
-/// What scp has said that is about no file.
+/// Formats a message of scp that names no file.
 fn said(message: &[u8]) -> String {
     let message = message.strip_prefix(b"scp: ").unwrap_or(message);
     format!("its scp says: {}", said_bytes(message))
 }
 
-/// Path and reason of a message of scp: `scp: conf.d/x: Permission denied`.
+/// Splits a message of scp into path and reason: `scp: conf.d/x: Permission denied`.
 fn split_message(line: &[u8]) -> (Vec<u8>, String) {
     let line = line.strip_prefix(b"scp: ").unwrap_or(line).trim_ascii_end();
     let hidden = redact::redacted_bytes(line);
@@ -107,23 +107,25 @@ fn split_message(line: &[u8]) -> (Vec<u8>, String) {
     }
 }
 
-/// The first of the lines in `bytes` that says something, for a message.
+/// Returns the first line in `bytes` that is not empty, for a message.
 fn first_line(bytes: &[u8]) -> Option<String> {
     let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     lines.find(|line| !line.is_empty()).map(said_bytes)
 }
 
-/// The outcome where the host has said nothing that scp or our script says, and how its command ended instead.
+/// Returns the outcome where neither scp nor our script answered, and how the command ended instead.
 fn never_began(path: &[u8], channel: Outcome, printed: &[u8]) -> Outcome {
     let status = match &channel {
         Outcome::Exited(status) => *status,
         Outcome::Signaled { .. } => 1,
-        // The host has nothing to do with it.
+        // The host is not the cause.
         _ => return channel,
     };
     let quoted = first_line(printed).map(|line| format!(": {line}")).unwrap_or_default();
     let error = match status {
-        126 | 127 => copy_error(path, format!("neither SFTP nor scp is there{quoted}"), Some(Remedy::InstallSftpOrScp)),
+        126 | 127 => {
+            copy_error(path, format!("the host has neither SFTP nor scp{quoted}"), Some(Remedy::InstallSftpOrScp))
+        }
         _ => {
             let reason = format!("neither SFTP nor scp answers (exit {status}){quoted}");
             copy_error(path, reason, Some(Remedy::IsThereAShell))

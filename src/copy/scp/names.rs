@@ -1,15 +1,15 @@
-//! Names that a host may send: those that it was asked for.
+//! The names that a host may send: those that were requested.
 
 use super::split_tilde;
 use crate::copy::sftp::glob::{Pattern, is_special};
 
-/// What one path of a download may bring.
+/// The names that one path of a download may produce.
 #[derive(Debug)]
 pub struct Wanted {
     name: Name,
-    /// The path, for messages about it.
+    /// The path, for messages.
     path: Vec<u8>,
-    /// Whether it has come, or been refused.
+    /// Whether it has come, or was refused.
     pub seen: bool,
 }
 
@@ -17,14 +17,14 @@ pub struct Wanted {
 enum Name {
     /// This name.
     Exact(Vec<u8>),
-    /// What is in a directory; the host calls it like this.
+    /// The contents of a directory; the host sends the directory under this name.
     Contents(&'static [u8]),
-    /// This name, or what these match: some shells have characters for wildcards, others bytes.
+    /// This name, or what these patterns match: in some shells wildcards match characters, in others bytes.
     Wild { literal: Vec<u8>, pattern: Pattern, by_bytes: Pattern },
 }
 
 impl Wanted {
-    /// What `remote` may bring.
+    /// Returns what `remote` may produce.
     pub fn new(remote: &[u8]) -> Wanted {
         let (_, rest) = split_tilde(remote);
         let end = rest.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
@@ -43,7 +43,7 @@ impl Wanted {
         Wanted { name, path: remote.to_vec(), seen: false }
     }
 
-    /// Whether the host may send `name` for this.
+    /// Whether the host may send `name` for this path.
     pub fn fits(&self, name: &[u8]) -> bool {
         match &self.name {
             Name::Exact(wanted) => wanted == name,
@@ -55,17 +55,17 @@ impl Wanted {
         }
     }
 
-    /// Whether what is in a directory was asked for, and not the directory.
+    /// Whether the contents of a directory were requested, and not the directory.
     pub fn is_contents(&self) -> bool {
         matches!(self.name, Name::Contents(_))
     }
 
-    /// Whether a shell may find `.` and `..` for this.
+    /// Whether a shell may expand this to `.` and `..`.
     pub fn is_dotted(&self) -> bool {
         matches!(&self.name, Name::Wild { literal, .. } if literal.first() == Some(&b'.'))
     }
 
-    /// Whether a message about `path` is about this.
+    /// Whether a message about `path` concerns this path.
     pub fn is_about(&self, path: &[u8]) -> bool {
         match &self.name {
             Name::Wild { .. } => true,
@@ -74,13 +74,13 @@ impl Wanted {
     }
 }
 
-/// Each byte as a character.
+/// Returns each byte as a character.
 fn widened(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().map(|byte| char::from(*byte)).collect::<String>().into_bytes()
 }
 
-/// The name that was sent. scp sends one with a line end in it as vis(3) writes it, and all that is odd in it too; otherwise a backslash
-/// is itself.
+/// Decodes the name that was sent. scp encodes a name with a newline, and everything unusual in it, as vis(3) does;
+/// otherwise a backslash stays as it is.
 pub fn decode_name(sent: &[u8]) -> Vec<u8> {
     if !sent.windows(3).any(|bytes| bytes == b"\\^J") {
         return sent.to_vec();

@@ -1,10 +1,11 @@
-//! The command line of a download: paths of the host, of which its shell expands what is meant to be, and nothing else.
+//! The command line of a download: the remote shell expands what the user wants expanded in paths, and nothing else.
 
 use super::{encode, split_tilde};
 use crate::copy::Download;
 use crate::copy::sftp::glob;
 
-/// The script for what a plain command line cannot say in every login shell; its argument is the list of paths as words of `sh`.
+/// The script for command lines that not every login shell can express; its argument is the list of paths as words of
+/// `sh`.
 const SCRIPT: &str = concat!(
     "exec sh -c '",
     "command -v scp >/dev/null 2>&1 || { printf \"pssh:stop\\t\\t\\n\"; exit 1; }; ",
@@ -12,11 +13,11 @@ const SCRIPT: &str = concat!(
     "printf \"pssh:ready\\t%s\\t\\n\" $#; exec scp $f -f -- \"$@\"'"
 );
 
-/// The command that [`Receiving`](super::download::Receiving) speaks with: one line for the host's login shell. Wildcards are the host's to expand, and a tilde
-/// at the beginning of a path; nothing else in a path means anything to any shell.
+/// Returns the command that [`Receiving`](super::download::Receiving) talks to: one line for the host's login shell.
+/// The host expands wildcards and a tilde at the start of a path; nothing else in a path has a meaning to any shell.
 ///
-/// As long as there are none, and nothing odd is in a path, the line is the one that scp itself would send, so that it does
-/// without `sh`.
+/// Paths without these and without unusual characters give the line that scp itself would send, which works without
+/// `sh`.
 pub fn command(download: &Download) -> Vec<u8> {
     let flags = match (download.options.recursive, download.options.preserve) {
         (true, true) => "-r -p",
@@ -48,8 +49,8 @@ pub fn command(download: &Download) -> Vec<u8> {
     format!("{SCRIPT} pssh '{}' '{flags}'", encode(&words)).into_bytes()
 }
 
-/// A path that is no option, and that names what is in a home directory, where that itself is meant: the name of that is known only
-/// on the host.
+/// Returns a path that is not an option, and that means the contents of a home directory where the path is one: only
+/// the host knows that directory's name.
 pub fn normal(remote: &[u8]) -> Vec<u8> {
     let (tilde, rest) = split_tilde(remote);
     match rest {
@@ -60,14 +61,14 @@ pub fn normal(remote: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Whether every shell takes the path as it is.
+/// Whether every shell leaves the path unchanged.
 pub fn is_plain(remote: &[u8]) -> bool {
     let (_, rest) = split_tilde(remote);
     rest.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._/@+:,-".contains(byte))
 }
 
-/// A path as a word of `sh` (sh(1), "Quoting"): as it is, or with what wildcards it has. The wildcards' own characters are left, and
-/// what has a meaning between brackets; a backslash quotes what comes after it.
+/// Quotes a path as a word of `sh` (sh(1), "Quoting"), with its wildcards unquoted. The wildcard characters and what
+/// has a meaning between brackets stay; a backslash quotes the next character.
 fn quote(path: &[u8], wild: bool) -> Vec<u8> {
     let mut word = Vec::new();
     let (mut bytes, mut in_class, mut class_begins) = (path.iter().copied(), false, false);

@@ -1,20 +1,20 @@
-//! The records of the SCP protocol, as they are read.
+//! The parser for records of the SCP protocol.
 
-/// One line of the protocol.
+/// A record.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Record<'a> {
-    /// Something is wrong; if it is fatal, nothing more comes.
+    /// An error; after a fatal one nothing follows.
     Message {
-        /// The peer ends.
+        /// The peer's end.
         fatal: bool,
-        /// What it says.
+        /// The message.
         text: &'a [u8],
     },
-    /// Times of what comes next, in seconds since 1970.
+    /// Times of the next record, in seconds since 1970.
     Times {
-        /// When it was last written.
+        /// Modification time.
         modified: u32,
-        /// When it was last read.
+        /// Access time.
         accessed: u32,
     },
     /// The end of a directory.
@@ -23,24 +23,24 @@ pub enum Record<'a> {
     Entry {
         /// Whether it is a directory.
         is_directory: bool,
-        /// Its mode, setuid and the like included.
+        /// Its mode, including setuid and the like.
         mode: u32,
-        /// Bytes of a file.
+        /// Size of a file in bytes.
         size: u64,
-        /// Its name, as it was sent.
+        /// Its name, as sent.
         name: &'a [u8],
     },
 }
 
-/// Reads a line, without its end.
+/// Parses a line without its newline.
 ///
 /// # Errors
-/// It is no record: what it has instead, in words.
+/// It is not a record; the reason in words.
 pub fn read(line: &[u8]) -> Result<Record<'_>, &'static str> {
     let Some((kind, rest)) = line.split_first() else { return Err("the host sends an empty record") };
     match kind {
         1 | 2 => Ok(Record::Message { fatal: *kind == 2, text: rest }),
-        b'T' => read_times(rest).ok_or("the host sends times that are none"),
+        b'T' => read_times(rest).ok_or("the host sends invalid times"),
         b'E' if rest.is_empty() => Ok(Record::End),
         b'C' | b'D' => read_entry(*kind == b'D', rest),
         _ => Err("the host does not speak scp's protocol"),
@@ -64,17 +64,17 @@ fn read_entry(is_directory: bool, text: &[u8]) -> Result<Record<'_>, &'static st
     let octal =
         mode.filter(|mode| matches!(mode.len(), 1..=6) && mode.iter().all(|digit| matches!(digit, b'0'..=b'7')));
     let Some(mode) = octal.map(|mode| mode.iter().fold(0, |value, digit| value * 8 + u32::from(digit - b'0'))) else {
-        return Err("the host sends a mode that is not valid");
+        return Err("the host sends an invalid mode");
     };
-    // What no file system can have would only make sums overflow.
+    // No file system allows more, and it could overflow sums.
     let Some(size) = size.and_then(number).filter(|size| *size <= i64::MAX as u64) else {
-        return Err("the host sends a size that is not valid");
+        return Err("the host sends an invalid size");
     };
     let Some(name) = name else { return Err("the host sends a file without a name") };
     Ok(Record::Entry { is_directory, mode: mode & 0o7777, size, name })
 }
 
-/// Nothing but digits.
+/// Parses digits only.
 fn number(text: &[u8]) -> Option<u64> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;

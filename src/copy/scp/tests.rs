@@ -26,9 +26,9 @@ use crate::copy::{Options, Upload};
 use crate::events::event::Outcome;
 use crate::ssh::channel::dialogue::{Dialogue, Say};
 
-/// No conversation of a test takes longer.
+/// No dialogue of a test takes longer.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A peer that has been silent for so long waits for us.
+/// A peer that is silent for this long waits for us.
 const QUIET: Duration = Duration::from_millis(60);
 
 /// How a dialogue is driven.
@@ -37,25 +37,25 @@ struct Peer {
     /// The login shell, with its options.
     shell: Vec<&'static str>,
     home: PathBuf,
-    /// The connection ends after so many bytes to the host.
+    /// The connection ends after this many bytes to the host.
     cut_sent: Option<usize>,
-    /// The same for bytes from it.
+    /// The same for bytes from the host.
     cut_heard: Option<usize>,
-    /// The host's processes are told to end after so many bytes to them.
+    /// The host's processes are signalled to end after this many bytes to them.
     told_to_end: Option<usize>,
-    /// What the host says is heard only when it waits for us: each time is a round trip.
+    /// What the host sends is read only when it waits for us: each time is a round trip.
     distant: bool,
     /// The largest file that the host's processes may write.
     room: Option<u64>,
-    /// Our user there, unless that is this one.
+    /// The remote user, unless it is this one.
     user: Option<u32>,
 }
 
-/// How that went.
+/// The result of a dialogue.
 #[derive(Debug)]
 struct ChannelIo {
     outcome: Outcome,
-    /// How the program has ended, if it was not cut off.
+    /// How the program ended, unless it was cut off.
     channel: Option<Outcome>,
     trips: usize,
     sent: usize,
@@ -89,7 +89,7 @@ impl Peer {
         words.push(OsStr::from_bytes(command));
         let mut start = Command::new(words[0]);
         start.args(&words[1..]).current_dir(&self.home).env("HOME", &self.home);
-        // fish makes directories.
+        // fish creates directories.
         let elsewhere = self.home.with_file_name("xdg");
         start.env("XDG_CONFIG_HOME", &elsewhere).env("XDG_DATA_HOME", &elsewhere).env("XDG_RUNTIME_DIR", &elsewhere);
         start.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
@@ -99,7 +99,7 @@ impl Peer {
         start.spawn().unwrap()
     }
 
-    /// Has `dialogue` speak with `command`, to the end.
+    /// Runs `dialogue` with `command` to the end.
     fn talk(&self, command: &[u8], dialogue: &mut dyn Dialogue) -> ChannelIo {
         let mut child = self.start(command);
         let (mut stdin, mut stdout, mut stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -210,7 +210,7 @@ impl Peer {
     }
 }
 
-/// The end of a program whose connection has ended.
+/// Waits for a program whose connection has ended.
 fn wait(child: &mut Child, begin: Instant) -> std::process::ExitStatus {
     loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -224,7 +224,7 @@ fn wait(child: &mut Child, begin: Instant) -> std::process::ExitStatus {
     }
 }
 
-/// A temporary directory with two in it: ours, and the host's home.
+/// A temporary directory with two in it: the local one and the host's home.
 struct Field {
     dir: TempDir,
 }
@@ -249,7 +249,7 @@ impl Field {
         Peer::at(&self.there(""))
     }
 
-    /// What is to be uploaded from here to `target`.
+    /// Returns an upload from the local directory to `target`.
     fn upload(&self, sources: &[&str], target: &[u8], options: Options) -> Arc<Upload> {
         let paths: Vec<PathBuf> = sources.iter().map(|path| self.dir.path().join("here").join(path)).collect();
         let sources = Arc::new(Sources::find(&paths, options.recursive, None).unwrap());
@@ -257,7 +257,7 @@ impl Field {
     }
 }
 
-/// Writes a file, with all directories on the way.
+/// Writes a file and creates its parents.
 fn write(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
     std::fs::create_dir_all(path.as_ref().parent().unwrap()).unwrap();
     std::fs::write(path, bytes).unwrap();
@@ -272,7 +272,7 @@ fn mode(path: impl AsRef<Path>) -> u32 {
     std::fs::metadata(path).unwrap().mode() & 0o7777
 }
 
-/// All paths below a directory, sorted; directories end in a slash.
+/// Lists all paths below a directory, sorted; directories end in a slash.
 fn list(directory: impl AsRef<Path>) -> Vec<String> {
     fn walk(directory: &Path, prefix: &str, paths: &mut Vec<String>) {
         for entry in std::fs::read_dir(directory).unwrap() {
@@ -293,14 +293,14 @@ fn list(directory: impl AsRef<Path>) -> Vec<String> {
     paths
 }
 
-/// sh, and of the other login shells those that are here.
+/// Returns sh, and the other login shells that are installed.
 fn shells() -> Vec<Vec<&'static str>> {
     let is_there = |name: &str| ["/bin", "/usr/bin"].iter().any(|dir| Path::new(dir).join(name).exists());
     let all = [&["sh"][..], &["bash"], &["dash"], &["zsh"], &["mksh"], &["busybox", "sh"], &["tcsh"], &["fish"]];
     all.into_iter().filter(|shell| shell[0] == "sh" || is_there(shell[0])).map(<[_]>::to_vec).collect()
 }
 
-/// Runs the test `name`, an ignored one, with a file system of 64 KiB at the path that it finds in `PSSH_TEST_FULL`.
+/// Runs the ignored test `name` with a file system of 64 KiB at the path in `PSSH_TEST_FULL`.
 fn with_little_room(name: &str) {
     let directory = TempDir::new().unwrap();
     let script = "mount -t tmpfs -o size=64k none \"$1\" && exec \"$2\" --ignored --exact --nocapture \"$3\"";
@@ -315,7 +315,7 @@ fn with_little_room(name: &str) {
     assert!(ran.status.success() && said.contains("1 passed"), "{said}");
 }
 
-/// The file system of [`with_little_room`].
+/// Returns the file system of [`with_little_room`].
 fn little_room() -> PathBuf {
     PathBuf::from(std::env::var_os("PSSH_TEST_FULL").expect("run by another test"))
 }

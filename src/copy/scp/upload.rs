@@ -13,25 +13,25 @@ use crate::events::host_error::HostError;
 use crate::events::remedy::Remedy;
 use crate::ssh::channel::dialogue::{Dialogue, PIECE, Say};
 
-/// The longest name that is sent without waiting whether the host takes it. Some file systems take little more.
+/// The longest name that is sent without waiting for the host's answer. Some file systems allow little more.
 const SAFE_NAME: usize = 100;
-/// The longest path below the target for the same.
+/// The same limit for a path below the target.
 const SAFE_PATH: usize = 1_000;
-/// What the host's own words for a full disk end in.
+/// The host's messages for a full disk end in one of these.
 const FULL: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
 
-/// What they end in where a directory takes no new file.
+/// The message for a directory that takes no new file ends in this.
 const DENIED: &str = "Permission denied";
-/// What they end in where a file may not be renamed, although it may be written.
+/// The messages for a file that may be written but not renamed end in one of these.
 const NOT_ALLOWED: [&str; 3] = [DENIED, "Operation not permitted", "Device or resource busy"];
 
-/// The command that [`Sending`] speaks with: one line for the host's login shell. `tag` makes its temporary names ones that
-/// nobody can foresee.
+/// Returns the command that [`Sending`] talks to: one line for the host's login shell. `tag` makes its temporary names
+/// unpredictable.
 pub fn command(upload: &Upload, tag: &str) -> Vec<u8> {
     let options = upload.options;
     let entries = upload.sources.entries();
     let (tilde, rest) = split_tilde(&upload.target);
-    // No option of a command, and never empty unless it is the home that was named.
+    // Never an option of a command, and empty only for a home directory.
     let mut target = if rest.first() == Some(&b'-') { b"./".to_vec() } else { Vec::new() };
     target.extend_from_slice(if rest.is_empty() && tilde.is_empty() { b"." } else { rest });
     let contents = entries.iter().any(|entry| entry.path == b".");
@@ -58,90 +58,90 @@ pub fn command(upload: &Upload, tag: &str) -> Vec<u8> {
     };
     let beside = temporary_name(single.map_or(b"copy", |entry| &entry.path), tag);
     let renamed = temporary_name(target.rsplit(|byte| *byte == b'/').next().unwrap_or_default(), tag);
-    // Another tag: never the name of one of the directories.
+    // Another tag: different from the names of the directories.
     let elsewhere = temporary_name(b"file", &format!("{tag}-1"));
     let [target, beside, elsewhere, renamed] = [&target, &beside, &elsewhere, &renamed].map(|bytes| encode(bytes));
     format!("{SCRIPT} pssh '{target}' '{tilde}' '{letters}' '{flags}' '{beside}' '{elsewhere}' '{renamed}'")
         .into_bytes()
 }
 
-/// Sends what an [`Upload`] names to the `scp -t` of [`command`].
+/// Sends the sources of an [`Upload`] to the `scp -t` of [`command`].
 pub struct Sending {
     upload: Arc<Upload>,
     state: UploadState,
-    /// What has not been answered yet, in the order of the answers.
+    /// Unanswered messages, in the order of the answers.
     pending: VecDeque<Sent>,
-    /// Whether nothing may be said before the last record is answered.
+    /// Whether to wait for the answer to the last record.
     gated: bool,
-    /// Whether scp writes into a directory that was made for this copy alone.
+    /// Whether scp writes into a private directory of this copy.
     private: bool,
-    /// Whether things go into the target: it is a directory.
+    /// Whether the target is a directory that the sources go into.
     is_into: bool,
-    /// The size of the file that is in place of the target.
+    /// The size of the existing target file.
     existing: Option<u64>,
-    /// Where the next entry is.
+    /// The next entry.
     next: usize,
-    /// The directories that scp is in, as entries.
+    /// The open directories of scp, as entries.
     open: Vec<usize>,
-    /// The file whose bytes are being sent.
+    /// The file whose data is being sent.
     file: Option<usize>,
-    /// How much of it has been.
+    /// How much of it was sent.
     offset: u64,
-    /// Why its bytes are not the right ones.
+    /// Why its data is wrong.
     spoilt: bool,
-    /// The first piece of the next file, read before it was announced.
+    /// The first piece of the next file, read before its record is sent.
     head: Vec<u8>,
-    /// A line that has not come to its end.
+    /// An incomplete line.
     line: Vec<u8>,
-    /// Bytes before the first line of the script, or of standard error.
+    /// Output before the first line of the script, or standard error.
     noise: Vec<u8>,
     heard: usize,
-    /// Whether the script has said anything.
+    /// Whether the script has answered.
     begun: bool,
     failures: CopyFailures,
-    /// Files that are not to be moved into place.
+    /// Files that must not be moved into place.
     dropped: Vec<usize>,
-    /// Why nothing at all is copied.
+    /// Why nothing is copied.
     fatal: Option<HostError>,
     done: u64,
 }
 
-/// How far the conversation is.
+/// The state of the dialogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum UploadState {
-    /// Nothing was heard from the script.
+    /// No answer from the script yet.
     Calling,
-    /// The script is ready: scp has to say that it is.
+    /// The script is ready; scp's first answer is missing.
     Greeting,
     /// Files are being sent.
     Copying,
-    /// All has been sent, and answered: the script has to say that scp has ended.
+    /// All is sent and answered; the script must report the end of scp.
     Ending,
-    /// What has arrived may take its place.
+    /// The received files may be moved into place.
     Deciding,
-    /// The script has to say that it is done.
+    /// The script must report that it is done.
     Settling,
-    /// All is where it belongs.
+    /// All files are in place.
     Done,
-    /// Nothing is said any more.
+    /// The dialogue is over.
     Over,
 }
 
-/// Something that scp answers.
+/// A message that scp answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sent {
-    /// Times of what follows.
+    /// Times of the next record.
     Times,
     /// The record of an entry.
     Record(usize),
-    /// The bytes of a file.
+    /// The data of a file.
     Data(usize),
-    /// The end of a directory, or of all.
+    /// The end of a directory, or of all files.
     End,
 }
 
 impl Sending {
-    /// The conversation about `upload`.
+    /// Creates the dialogue for `upload`.
     pub fn new(upload: Arc<Upload>) -> Sending {
         let fatal = impossible(upload.options, &upload.target);
         let is_into = upload.sources.count() != 1;
@@ -174,19 +174,19 @@ impl Sending {
         &self.upload.sources.entries()[number]
     }
 
-    /// The path on the host of what is `path` among the sources.
+    /// Returns the remote path of the source `path`.
     fn there(&self, path: &[u8]) -> Vec<u8> {
         let target = &self.upload.target;
-        // The first name of it is the target's.
+        // Its first name is replaced by the target's.
         let inside = path.iter().position(|byte| *byte == b'/').map_or(&b""[..], |slash| &path[slash + 1..]);
         let inside = if self.is_into { path } else { inside };
         let slash: &[u8] = if target.is_empty() || target.ends_with(b"/") || inside.is_empty() { b"" } else { b"/" };
         [target, slash, inside].concat()
     }
 
-    /// Counts what is `path` among the sources as not copied.
+    /// Counts the source `path` as not copied.
     fn add_failure(&mut self, path: &[u8], reason: &str) {
-        // What is there now takes as much room as what should be: written over it needs none.
+        // The existing file takes as much room as the new one: overwriting it needs none.
         let is_full = FULL.contains(&reason) && self.private;
         let size = self.upload.sources.total();
         let hint =
@@ -195,7 +195,7 @@ impl Sending {
         self.failures.add(&path, reason, hint);
     }
 
-    /// Ends the conversation: nothing is moved into place.
+    /// Ends the dialogue: nothing is moved into place.
     fn give_up(&mut self, reason: &str) {
         if self.fatal.is_none() {
             self.fatal = Some(copy_error(&self.upload.target, reason, None));
@@ -203,7 +203,7 @@ impl Sending {
         self.state = UploadState::Over;
     }
 
-    /// The same because of one entry, whose failure takes all others along.
+    /// The same because of one entry, whose failure fails all others.
     fn give_up_all(&mut self, path: &[u8], reason: &str) {
         self.add_failure(path, reason);
         let entries = self.upload.sources.entries().iter();
@@ -212,7 +212,7 @@ impl Sending {
         self.state = UploadState::Over;
     }
 
-    /// Says the next record, or the next piece of a file; whether there was one.
+    /// Sends the next record, or the next piece of a file; returns whether there was one.
     fn copy(&mut self, out: &mut Vec<u8>) -> bool {
         if self.gated {
             return false;
@@ -225,7 +225,7 @@ impl Sending {
             self.send_record(out);
             return true;
         }
-        // Also the end of what has no beginning, which ends scp.
+        // An end without a start also ends scp.
         out.extend_from_slice(b"E\n");
         self.pending.push_back(Sent::End);
         if self.open.pop().is_none() {
@@ -234,7 +234,7 @@ impl Sending {
         true
     }
 
-    /// Announces the next entry, or ends the directory before it.
+    /// Sends the record of the next entry, or ends the directory before it.
     fn send_record(&mut self, out: &mut Vec<u8>) {
         let number = self.next;
         let entry = self.entry(number).clone();
@@ -253,7 +253,7 @@ impl Sending {
         }
         let name = &path[slash.map_or(0, |slash| slash + 1)..];
         if name.contains(&b'\n') {
-            return self.skip(number, "its name has a line end, which the SCP protocol cannot carry");
+            return self.skip(number, "its name has a line break, which the SCP protocol cannot send");
         }
         let (letter, size) = match entry.kind {
             Kind::Directory => ('D', 0),
@@ -261,7 +261,7 @@ impl Sending {
         };
         self.head.clear();
         let piece = usize::try_from(size).map_or(PIECE, |size| size.min(PIECE));
-        // A file that cannot be read is not begun.
+        // An unreadable file is not started.
         if let (Kind::File { .. }, sources) = (entry.kind, &self.upload.sources)
             && let Err(reason) = sources.read(number, 0, piece, &mut self.head)
         {
@@ -275,7 +275,7 @@ impl Sending {
         out.extend_from_slice(name);
         out.push(b'\n');
         self.pending.push_back(Sent::Record(number));
-        // The bytes of a file that is refused would be taken for records.
+        // scp would take the data of a refused file for records.
         self.gated = !(self.private && size <= PIECE as u64 && is_safe(name) && path.len() <= SAFE_PATH);
         self.next += 1;
         match entry.kind {
@@ -285,7 +285,7 @@ impl Sending {
         (self.offset, self.spoilt) = (0, false);
     }
 
-    /// Says the next piece of the file `number`, and its end.
+    /// Sends the next piece of the file `number`, and its end.
     fn send_piece(&mut self, number: usize, out: &mut Vec<u8>) {
         let Kind::File { size } = self.entry(number).kind else { return };
         let left = size - self.offset;
@@ -295,7 +295,7 @@ impl Sending {
         } else if self.spoilt {
             out.resize(out.len() + piece, 0);
         } else if let Err(reason) = self.upload.sources.read(number, self.offset, piece, out) {
-            // scp waits for as many bytes as were announced.
+            // scp waits for as many bytes as announced.
             out.resize(out.len() + piece, 0);
             self.spoilt = true;
             self.fail(number, &reason);
@@ -310,7 +310,7 @@ impl Sending {
         }
     }
 
-    /// Says what may take its place, now that scp has ended.
+    /// Sends which files may be moved into place, now that scp has ended.
     fn decide(&mut self, out: &mut Vec<u8>) -> bool {
         for number in std::mem::take(&mut self.dropped) {
             let path = encode(below(&self.entry(number).path));
@@ -321,14 +321,14 @@ impl Sending {
         false
     }
 
-    /// Counts the entry `number` as failed; what has arrived of it goes.
+    /// Counts the entry `number` as failed and drops its received data.
     fn fail(&mut self, number: usize, reason: &str) {
         let path = below(&self.entry(number).path).to_vec();
         self.add_failure(&path, reason);
         self.dropped.push(number);
     }
 
-    /// Counts the entry `number` and all that is in it as failed, without sending any.
+    /// Counts the entry `number` and everything in it as failed, without sending any of it.
     fn skip(&mut self, number: usize, reason: &str) {
         let path = below(&self.entry(number).path).to_vec();
         self.add_failure(&path, reason);
@@ -343,16 +343,16 @@ impl Sending {
         }
     }
 
-    /// Sends nothing more of what is left: there is no room for it.
+    /// Sends none of the remaining files: the host's disk is full.
     fn skip_rest(&mut self) {
         self.failures.skip(self.upload.sources.entries().len() - self.next);
         self.next = self.upload.sources.entries().len();
     }
 
-    /// Takes an answer of scp: nothing, or its message.
+    /// Takes an answer of scp: OK, or its message.
     fn answered(&mut self, message: Option<&[u8]>) {
         let (path, reason) = message.map(split_message).unwrap_or_default();
-        // scp says this about a directory that has ended, beside the answer to it.
+        // scp reports this about an ended directory in addition to the answer.
         if message.is_some()
             && (path.ends_with(b": set times") || path.ends_with(b": set mode"))
             && !matches!(self.pending.front(), Some(Sent::Data(_)))
@@ -362,7 +362,7 @@ impl Sending {
         let Some(sent) = self.pending.pop_front() else {
             return self.give_up(&match message {
                 Some(_) => reason,
-                None => "the host answers more often than it was asked".to_owned(),
+                None => "the host sends more answers than requests".to_owned(),
             });
         };
         let was_gate = self.pending.is_empty() && std::mem::take(&mut self.gated);
@@ -388,7 +388,7 @@ impl Sending {
                     self.skip_rest();
                 }
             }
-            // What came after it was not meant for records.
+            // The data after it was not meant for records.
             Sent::Record(number) => {
                 let path = below(&self.entry(number).path).to_vec();
                 self.give_up_all(&path, &reason);
@@ -397,7 +397,7 @@ impl Sending {
         }
     }
 
-    /// Takes a line of the script.
+    /// Handles a line of the script.
     fn told(&mut self, word: &[u8], path: &[u8], reason: &str) {
         self.begun = true;
         match (word, self.state) {
@@ -410,17 +410,19 @@ impl Sending {
                 self.state = UploadState::Greeting;
             }
             (b"shut", UploadState::Calling) => {
-                let reason = if reason.is_empty() { "the host does not say why it refuses it" } else { reason };
+                let reason = if reason.is_empty() { "the host refuses it without a reason" } else { reason };
                 let hint = (reason == DENIED).then_some(Remedy::InPlaceForNoNewFile);
                 self.fatal = Some(copy_error(path, reason, hint));
                 self.state = UploadState::Over;
             }
             (b"stop", UploadState::Calling) => {
                 self.fatal = Some(match path {
-                    b"" => {
-                        copy_error(&self.upload.target, "neither SFTP nor scp is there", Some(Remedy::InstallSftpOrScp))
-                    }
-                    _ if reason.is_empty() => copy_error(path, "the host does not say why it refuses it", None),
+                    b"" => copy_error(
+                        &self.upload.target,
+                        "the host has neither SFTP nor scp",
+                        Some(Remedy::InstallSftpOrScp),
+                    ),
+                    _ if reason.is_empty() => copy_error(path, "the host refuses it without a reason", None),
                     _ => copy_error(path, reason, None),
                 });
                 self.state = UploadState::Over;
@@ -441,11 +443,11 @@ impl Sending {
                 self.failures.add(&self.there(path), reason, hint);
             }
             (b"done", UploadState::Settling) => self.state = UploadState::Done,
-            _ => self.give_up("the host does not answer as it should"),
+            _ => self.give_up("the host sends an unexpected answer"),
         }
     }
 
-    /// Takes a line of text: one of the script, or something else.
+    /// Handles a line of text: one of the script, or something else.
     fn read_line(&mut self) {
         let line = std::mem::take(&mut self.line);
         match split_line(&line) {
@@ -454,12 +456,12 @@ impl Sending {
                 self.noise.extend_from_slice(&line);
                 self.noise.push(b'\n');
             }
-            // Words that a command of the script has found to say.
+            // Output of a command of the script.
             None => {}
         }
     }
 
-    /// Whether scp speaks now, and not the script.
+    /// Whether scp is the peer now, and not the script.
     fn hears_scp(&self) -> bool {
         matches!(self.state, UploadState::Greeting | UploadState::Copying)
             || (self.state == UploadState::Ending && !self.pending.is_empty())
@@ -502,7 +504,7 @@ impl Dialogue for Sending {
             } else if byte != b'\n' {
                 self.line.push(byte);
                 if self.line.len() > LINE || self.heard > NOISE {
-                    self.give_up("the host prints something else than answers");
+                    self.give_up("the host prints something other than answers");
                 }
             } else if !self.hears_scp() {
                 self.read_line();
@@ -513,7 +515,7 @@ impl Dialogue for Sending {
                         self.answered(Some(message));
                     }
                     Some((1 | 2, message)) => self.give_up(&said(message)),
-                    _ if split_line(&line).is_some() => self.give_up("its scp has ended too early"),
+                    _ if split_line(&line).is_some() => self.give_up("its scp ended too early"),
                     _ => self.give_up(&said(&line)),
                 }
             }
@@ -528,7 +530,7 @@ impl Dialogue for Sending {
     }
 
     fn abort(&mut self) {
-        // The end of the input has the script remove what it has made. What may take its place already does so.
+        // The end of the input makes the script remove its files. Files that may be moved are being moved already.
         if !matches!(self.state, UploadState::Settling | UploadState::Done) {
             self.state = UploadState::Over;
         }
@@ -549,13 +551,13 @@ impl Dialogue for Sending {
 }
 
 impl Sending {
-    /// How the copy of what could be read here has ended.
+    /// Returns the outcome of copying the readable sources.
     fn ending(&mut self, channel: Outcome) -> Outcome {
         if self.state == UploadState::Done {
             return self.failures.take().map_or(Outcome::Exited(0), Outcome::from);
         }
         if !matches!(channel, Outcome::Exited(_) | Outcome::Signaled { .. } | Outcome::Failed(_)) {
-            // Ended from outside.
+            // Stopped from outside.
             return channel;
         }
         if let Some(error) = self.fatal.take().or_else(|| self.failures.take()) {
@@ -567,17 +569,17 @@ impl Sending {
         if matches!(channel, Outcome::Failed(_)) {
             return channel;
         }
-        let reason = format!("the host ended the copy before all was there ({channel})");
+        let reason = format!("the host ended the copy too early ({channel})");
         copy_error(&self.upload.target, reason, None).into()
     }
 }
 
-/// Where an entry goes below the directory of scp: what a source named `.` contains stands in it directly.
+/// Returns the path of an entry below scp's directory: the contents of a source named `.` are directly in it.
 fn below(path: &[u8]) -> &[u8] {
     path.strip_prefix(b"./").unwrap_or(path)
 }
 
-/// Whether every file system takes this name.
+/// Whether every file system allows this name.
 fn is_safe(name: &[u8]) -> bool {
     name.len() <= SAFE_NAME
         && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b" ._-+=@,~".contains(byte))

@@ -1,5 +1,4 @@
-//! The client's side of SFTP as a state machine: it takes requests and makes bytes of them, takes bytes and makes replies of them.
-//! It does no input or output.
+//! The client side of SFTP as a state machine: it encodes requests and decodes replies. It does no input or output.
 
 use std::collections::HashMap;
 use std::mem;
@@ -11,18 +10,18 @@ use crate::ssh::wire::WireReader;
 use crate::system::quotation::said;
 use crate::system::redact;
 
-/// Bytes of the longest packet that is taken: OpenSSH sends up to 256 KiB, and asks of others to take no more.
+/// The longest accepted packet in bytes: OpenSSH sends up to 256 KiB, and asks others to accept no more.
 const MAX_PACKET: usize = 256 * 1024 + 1024;
-/// Bytes of a text that came instead of a packet which are quoted.
+/// Bytes quoted of a text that came instead of a packet.
 const QUOTED: usize = 80;
 
-/// The server does not speak SFTP as it should. Nothing that it says is of any worth any more.
+/// The server violated the SFTP protocol. Nothing after that is reliable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub struct ProtocolError {
-    /// What it did. May quote the server.
+    /// What it did; may quote the server.
     pub detail: String,
-    /// What would help, where that is known.
+    /// The remedy, if known.
     pub hint: Option<Remedy>,
 }
 
@@ -32,21 +31,22 @@ impl From<ProtocolError> for HostError {
     }
 }
 
-/// A conversation with an SFTP server. Every request has a tag of the caller's, which comes back with its reply. Replies may come
-/// in any order; requests that touch the same file are carried out as if in the order in which they were made (section 6.1 of the draft).
+/// A connection to an SFTP server. Every request has a tag of the caller, which comes back with its reply. Replies may
+/// come in any order; requests for the same file take effect as if in the order in which they were made (section 6.1 of
+/// the draft).
 #[derive(Debug)]
 pub struct Client<T> {
-    /// What is still to be sent.
+    /// Data to send.
     outgoing: Vec<u8>,
-    /// What was received and not looked at yet, from `read` on.
+    /// Received data, not decoded from `read` on.
     incoming: Vec<u8>,
     read: usize,
-    /// Requests without a reply yet, by id.
+    /// Requests without a reply, by id.
     pending: HashMap<u32, (Expected, T)>,
     next_id: u32,
-    /// What the server has, once it has told its version.
+    /// The server's extensions, once it sent its version.
     extensions: Option<Vec<Extension>>,
-    /// What the server did wrong.
+    /// The server's violation.
     error: Option<ProtocolError>,
 }
 
@@ -57,7 +57,7 @@ impl<T> Default for Client<T> {
 }
 
 impl<T> Client<T> {
-    /// A conversation that begins. Requests may be made once [`Client::is_ready`].
+    /// Starts a connection. Requests may be made once [`Client::is_ready`].
     pub fn new() -> Client<T> {
         let mut outgoing = Vec::new();
         packets::put_init(&mut outgoing);
@@ -72,28 +72,28 @@ impl<T> Client<T> {
         }
     }
 
-    /// Whether the server has answered as an SFTP server: requests may be made, and it is known what it supports.
+    /// Whether the server answered as an SFTP server: requests may be made, and its extensions are known.
     pub fn is_ready(&self) -> bool {
         self.extensions.is_some()
     }
 
-    /// Whether the server has answered at all, be it with something else than SFTP.
+    /// Whether the server answered, even with something other than SFTP.
     pub fn has_answered(&self) -> bool {
         self.extensions.is_some() || self.error.is_some()
     }
 
-    /// Whether the server has an extension, in the version that is known here.
+    /// Whether the server has an extension, in the supported version.
     pub fn supports(&self, extension: Extension) -> bool {
         self.extensions.as_ref().is_some_and(|extensions| extensions.contains(&extension))
     }
 
-    /// How many requests have no reply yet.
+    /// Returns how many requests have no reply yet.
     #[cfg(test)]
     pub fn pending(&self) -> usize {
         self.pending.len()
     }
 
-    /// Bytes that wait to be said.
+    /// Returns how many bytes wait to be sent.
     pub fn unsaid(&self) -> usize {
         self.outgoing.len()
     }
@@ -105,10 +105,10 @@ impl<T> Client<T> {
         self.pending.insert(id, (request.expected(), tag));
     }
 
-    /// Makes a request to write the `length` bytes that `data` appends into a file; its reply is a status.
+    /// Makes a request to write the `length` bytes that `data` appends to a file; its reply is a status.
     ///
     /// # Errors
-    /// Those of `data`; nothing was asked for, then.
+    /// Those of `data`; then no request is made.
     pub fn write<E>(
         &mut self,
         handle: &[u8],
@@ -123,7 +123,7 @@ impl<T> Client<T> {
         Ok(())
     }
 
-    /// Moves what is to be sent to the end of `out`; says whether there was anything.
+    /// Moves the data to send to the end of `out`; returns whether there was any.
     pub fn say(&mut self, out: &mut Vec<u8>) -> bool {
         if self.outgoing.is_empty() {
             return false;
@@ -136,7 +136,7 @@ impl<T> Client<T> {
         true
     }
 
-    /// Takes bytes of the server, cut anywhere. Their replies are to be taken by [`Client::next_reply`] before more is heard.
+    /// Takes data of the server, in any pieces. [`Client::next_reply`] must take its replies before more data is given.
     pub fn hear(&mut self, bytes: &[u8]) {
         if self.error.is_some() {
             return;
@@ -150,10 +150,10 @@ impl<T> Client<T> {
         self.incoming.extend_from_slice(bytes);
     }
 
-    /// The next reply, and the tag of its request; none if it has not come as a whole yet.
+    /// Returns the next reply and the tag of its request; `None` until it is complete.
     ///
     /// # Errors
-    /// The server broke the protocol. All further calls say the same.
+    /// The server violated the protocol. All further calls return the same.
     pub fn next_reply(&mut self) -> Result<Option<(T, Reply)>, ProtocolError> {
         if let Some(error) = &self.error {
             return Err(error.clone());
@@ -193,13 +193,13 @@ impl<T> Client<T> {
                 return Err(broken("a packet without an id"));
             };
             let Some((expected, tag)) = self.pending.remove(&u32::from_be_bytes(*id)) else {
-                return Err(broken("a reply that nothing was asked for"));
+                return Err(broken("a reply without a request"));
             };
             return Ok(Some((tag, Reply::read(*kind, body, expected).map_err(broken)?)));
         }
     }
 
-    /// What a length that no packet has tells. Printable text, read as a length, is far too long.
+    /// Explains a length that no packet has. Printable text, read as a length, is far too long.
     fn too_long(&self, length: usize) -> ProtocolError {
         if self.extensions.is_some() {
             return broken(&format!("a packet of {length} bytes, which is too long"));
@@ -225,10 +225,10 @@ fn broken(what: &str) -> ProtocolError {
     ProtocolError { detail: format!("the server broke the protocol: {what}"), hint: None }
 }
 
-/// Reads the first packet of a server: which of the known extensions it has.
+/// Reads the first packet of a server; returns which of the known extensions it has.
 fn read_version(kind: u8, body: &[u8]) -> Result<Vec<Extension>, ProtocolError> {
     if kind != REPLY_VERSION {
-        return Err(broken("its first packet does not tell its version"));
+        return Err(broken("its first packet has no version"));
     }
     let mut reader = WireReader(body);
     match reader.u32() {
@@ -237,12 +237,12 @@ fn read_version(kind: u8, body: &[u8]) -> Result<Vec<Extension>, ProtocolError> 
             let detail = format!("the server speaks version {version}, not {}", packets::VERSION);
             return Err(ProtocolError { detail, hint: None });
         }
-        None => return Err(broken("its first packet does not tell its version")),
+        None => return Err(broken("its first packet has no version")),
     }
     let mut extensions = Vec::new();
     while !reader.0.is_empty() {
         let (Some(name), Some(version)) = (reader.string(), reader.string()) else {
-            return Err(broken("an extension that is shorter than it says"));
+            return Err(broken("a truncated extension"));
         };
         let known = Extension::ALL.into_iter().find(|known| known.name() == name && known.version() == version);
         extensions.extend(known.filter(|known| !extensions.contains(known)));
@@ -290,7 +290,7 @@ mod tests {
         client
     }
 
-    /// What the client makes of `reply` to `request`, of which the id is written into it.
+    /// Decodes `reply` to `request`, with the request's id written into it.
     fn answer(request: &Request<'_>, kind: u8, body: &[u8]) -> Result<Option<(u32, Reply)>, ProtocolError> {
         let mut client = ready();
         client.request(request, 7);
@@ -325,9 +325,9 @@ mod tests {
         for (packet, what) in [
             (packet(2, &[0, 0, 0, 2]), "speaks version 2"),
             (packet(2, &[0, 0, 0, 6]), "speaks version 6"),
-            (packet(2, &[0, 0]), "does not tell its version"),
-            (packet(101, &[0; 12]), "does not tell its version"),
-            (packet(2, &[0, 0, 0, 3, 0, 0, 0, 9, b'x']), "an extension that is shorter"),
+            (packet(2, &[0, 0]), "has no version"),
+            (packet(101, &[0; 12]), "has no version"),
+            (packet(2, &[0, 0, 0, 3, 0, 0, 0, 9, b'x']), "a truncated extension"),
             (vec![0, 0, 0, 0], "an empty packet"),
         ] {
             let mut client = Client::<()>::new();
@@ -335,7 +335,7 @@ mod tests {
             let error = client.next_reply().unwrap_err();
             assert!(error.detail.contains(what), "{error}");
             assert!(!client.is_ready());
-            // It stays that way.
+            // The error persists.
             client.hear(&version(&[]));
             assert_eq!(client.next_reply(), Err(error));
         }
@@ -394,7 +394,7 @@ mod tests {
         let numbers: Vec<u8> = (1..=11u64).flat_map(u64::to_be_bytes).collect();
         let expected = Reply::Space(packets::Space { bytes: 2 * 5, files: 8 });
         assert_eq!(answer(&space, 201, &numbers), Ok(Some((7, expected))));
-        // A server of an old version sends no message.
+        // Old servers send no message.
         let plain = Reply::Status(Status { code: 4, message: Vec::new() });
         assert_eq!(answer(&Request::Remove(b"x"), 101, &[0, 0, 0, 4]), Ok(Some((7, plain))));
     }
@@ -403,19 +403,19 @@ mod tests {
     fn wrong_replies_are_errors() {
         let read = Request::Read { handle: b"h", offset: 0, length: 3 };
         for (request, kind, body, what) in [
-            (read, 103, string(b"abcd"), "more data than were asked for"),
-            (read, 103, string(b""), "data without a byte"),
-            (read, 102, string(b"h"), "a type that does not belong"),
-            (read, 101, vec![0, 0, 0, 0], "not what was asked for"),
+            (read, 103, string(b"abcd"), "more data than requested"),
+            (read, 103, string(b""), "empty data"),
+            (read, 102, string(b"h"), "a reply of the wrong type"),
+            (read, 101, vec![0, 0, 0, 0], "success without the requested data"),
             (read, 101, vec![0, 0], "a status without a code"),
             (Request::Opendir(b"/"), 102, string(&[b'h'; 257]), "a handle that is too long"),
-            (Request::Opendir(b"/"), 102, vec![0, 0, 0, 9, b'h'], "shorter than it says"),
-            (Request::Readdir(b"h"), 104, vec![0xff; 4], "shorter than it says"),
+            (Request::Opendir(b"/"), 102, vec![0, 0, 0, 9, b'h'], "a truncated reply"),
+            (Request::Readdir(b"h"), 104, vec![0xff; 4], "a truncated reply"),
             (Request::Realpath(b"."), 104, vec![0; 4], "not exactly one path"),
             (Request::Realpath(b"."), 104, named(&[b'x'; 8193]), "a path that is too long"),
-            (Request::Lstat(b"/"), 105, vec![0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff], "shorter than it says"),
-            (Request::Close(b"h"), 102, string(b"h"), "a type that does not belong"),
-            (Request::Limits, 201, vec![0; 31], "shorter than it says"),
+            (Request::Lstat(b"/"), 105, vec![0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff], "a truncated reply"),
+            (Request::Close(b"h"), 102, string(b"h"), "a reply of the wrong type"),
+            (Request::Limits, 201, vec![0; 31], "a truncated reply"),
         ] {
             let error = answer(&request, kind, &body).unwrap_err();
             assert!(error.detail.contains(what), "{error}");
@@ -427,18 +427,18 @@ mod tests {
         let status = packet(101, &[0, 0, 0, 1, 0, 0, 0, 0]);
         let mut client = ready();
         client.hear(&status);
-        assert!(client.next_reply().unwrap_err().detail.contains("nothing was asked for"));
+        assert!(client.next_reply().unwrap_err().detail.contains("a reply without a request"));
 
         let mut client = ready();
         client.request(&Request::Remove(b"x"), 1);
         client.hear(&[&status[..], &status].concat());
         assert!(matches!(client.next_reply(), Ok(Some(_))));
-        assert!(client.next_reply().unwrap_err().detail.contains("nothing was asked for"));
+        assert!(client.next_reply().unwrap_err().detail.contains("a reply without a request"));
 
         let mut client = ready();
         client.hear(&(MAX_PACKET as u32 + 1).to_be_bytes());
         assert!(client.next_reply().unwrap_err().detail.contains("too long"));
-        // Nothing is kept of what comes after that.
+        // Later data is not kept.
         for _ in 0..100 {
             client.hear(&[0; 32 * 1024]);
         }

@@ -1,5 +1,5 @@
-//! Finds what remote paths mean: home directories and wildcards. A state machine beside the one of the copy itself, with which it
-//! shares the conversation.
+//! Resolves remote paths: home directories and wildcards. A state machine next to the copy's own; both share the
+//! connection.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -7,55 +7,55 @@ use super::glob::{Pattern, is_special, unescape};
 use super::packets::{Reply, Request, Status};
 use crate::events::remedy::Remedy;
 
-/// Requests of ours that wait for a reply at once.
+/// Requests without a reply at once.
 const ASKED: usize = 32;
-/// Bytes of paths that are found or still looked into: a limit on memory, not on files.
+/// Bytes of found and pending paths: a limit on memory, not on files.
 const MEMORY: usize = 16 << 20;
-/// What a path costs beside its bytes, about.
+/// Approximate overhead of a path in bytes.
 const PER_PATH: usize = 64;
-/// Entries of one directory that are compared with a pattern, before the server is taken for one that never ends.
+/// Entries of one directory that are matched, before its list counts as endless.
 const ENTRIES: u64 = 1 << 22;
 
-/// A path on the host.
+/// A remote path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// As the server is asked for it.
+    /// The path as sent to the server.
     pub path: Vec<u8>,
-    /// The name of its copy; nothing where the path names no entry of a directory (`/`, `.`, `..`, `~`).
+    /// The name of the copy; `None` where the path names no entry of a directory (`/`, `.`, `..`, `~`).
     pub name: Option<Vec<u8>>,
 }
 
-/// A path of the command line that came to nothing.
+/// A path of the command line without a match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// As it was given.
+    /// The path as given.
     pub path: Vec<u8>,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// What would help, where that is known.
+    /// The remedy, if known.
     pub hint: Option<Remedy>,
 }
 
-/// Tells replies apart.
+/// The purpose of a request.
 #[derive(Debug)]
 pub enum Tag {
-    /// Where a home directory is.
+    /// To resolve a home directory.
     Home { remote: usize },
-    /// Whether there is such a file, although it looks like a pattern.
+    /// To check whether a file exists with the name of the pattern.
     Literal { remote: usize, by_stat: bool },
-    /// Whether there is what a pattern with a plain last component makes.
+    /// To check whether the result of a pattern with a plain last component exists.
     Exists { remote: usize, path: Vec<u8>, by_stat: bool },
-    /// A directory to look into.
+    /// To open a directory.
     Open(Looking),
-    /// Whether what could not be looked into is a directory, and what was said of it.
+    /// To check whether something unreadable is a directory, with the error.
     Kind { remote: usize, status: Status },
-    /// Entries of it.
+    /// To list its entries.
     Entries(u64),
-    /// It is closed.
+    /// To close it.
     Closed,
 }
 
-/// A directory of which the entries are compared with a component of a pattern.
+/// A directory whose entries are matched against a component of a pattern.
 #[derive(Debug)]
 pub struct Looking {
     remote: usize,
@@ -63,7 +63,7 @@ pub struct Looking {
     component: usize,
 }
 
-/// What is to be asked for next.
+/// The next request.
 #[derive(Debug)]
 pub enum FindStep {
     /// See [`Request::ExpandPath`].
@@ -81,7 +81,7 @@ pub enum FindStep {
 }
 
 impl FindStep {
-    /// The request, and its tag.
+    /// Returns the request and its tag.
     pub fn into_request<T>(self, make: impl FnOnce(&Request<'_>, Tag) -> T) -> T {
         match self {
             FindStep::ExpandPath(path, tag) => make(&Request::ExpandPath(&path), tag),
@@ -98,14 +98,14 @@ impl FindStep {
 #[derive(Debug, Default)]
 struct Remote {
     given: Vec<u8>,
-    /// The home directory, with a slash at its end; empty if none is named.
+    /// The home directory, with a slash at its end; empty if the path has none.
     home: Vec<u8>,
-    /// What comes after it.
+    /// The rest of the path.
     rest: Vec<u8>,
     /// The components of `rest`, if it is a pattern.
     components: Vec<Vec<u8>>,
     found: Vec<Vec<u8>>,
-    /// Why nothing was found, other than that there is nothing.
+    /// Why nothing was found, other than that nothing exists.
     problem: Option<String>,
 }
 
@@ -117,13 +117,13 @@ struct Listing {
     entries: u64,
 }
 
-/// The search. Its requests are carried by somebody else.
+/// The search. The caller carries its requests.
 #[derive(Debug, Default)]
 pub struct Finding {
     remotes: Vec<Remote>,
-    /// What is to be asked for.
+    /// Pending requests.
     to_ask: VecDeque<FindStep>,
-    /// Requests without a reply, and the most of them. Each may have a directory open.
+    /// Requests without a reply, and their limit. Each may have a directory open.
     asked: usize,
     most_asked: usize,
     listings: HashMap<u64, Listing>,
@@ -133,7 +133,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A search for what `remotes` mean. `knows_homes` is whether the server has the extension that expands `~`.
+    /// Starts a search for `remotes`. `knows_homes`: the server has the extension that expands `~`.
     pub fn new(remotes: &[Vec<u8>], knows_homes: bool) -> Finding {
         let mut finding = Finding { most_asked: ASKED, ..Finding::default() };
         for (remote, given) in remotes.iter().enumerate() {
@@ -148,10 +148,10 @@ impl Finding {
                 home if knows_homes => {
                     finding.to_ask.push_back(FindStep::ExpandPath(unescape(home), Tag::Home { remote }));
                 }
-                // Where a session begins.
+                // The directory where a session starts.
                 b"~" => finding.begin(remote),
                 _ => {
-                    let reason = "the host cannot tell where this home directory is".to_owned();
+                    let reason = "the host does not report this home directory".to_owned();
                     finding.remotes[remote].problem = Some(reason);
                 }
             }
@@ -159,12 +159,12 @@ impl Finding {
         finding
     }
 
-    /// Lets no more directories be open at once than a server takes.
+    /// Limits the open directories to what the server allows.
     pub fn limit(&mut self, handles: usize) {
         self.most_asked = ASKED.min(handles).max(1);
     }
 
-    /// What to ask for next, if anything.
+    /// Returns the next request, if any.
     pub fn ask(&mut self) -> Option<FindStep> {
         if self.asked >= self.most_asked {
             return None;
@@ -174,12 +174,12 @@ impl Finding {
         Some(ask)
     }
 
-    /// Whether all that there is has been found.
+    /// Whether the search is complete.
     pub fn is_over(&self) -> bool {
         self.asked == 0 && self.to_ask.is_empty()
     }
 
-    /// What was found, in the order of the command line, and by name for each pattern; and what was not.
+    /// Returns what was found, in the order of the command line and by name for each pattern, and what was missing.
     pub fn into_found(mut self) -> (Vec<Source>, Vec<Missing>) {
         let mut sources = Vec::new();
         for remote in self.remotes {
@@ -202,7 +202,7 @@ impl Finding {
         (sources, self.missing)
     }
 
-    /// Takes a reply to a request of [`Finding::ask`].
+    /// Handles a reply to a request of [`Finding::ask`].
     pub fn hear(&mut self, tag: Tag, reply: Reply) {
         self.asked = self.asked.saturating_sub(1);
         match tag {
@@ -247,7 +247,7 @@ impl Finding {
         }
     }
 
-    /// It is known where the home directory is that a path begins with.
+    /// Continues with the resolved home directory of a path.
     fn at_home(&mut self, remote: usize, mut home: Vec<u8>) {
         if home.last() != Some(&b'/') && !self.remotes[remote].rest.is_empty() {
             home.push(b'/');
@@ -256,7 +256,7 @@ impl Finding {
         self.begin(remote);
     }
 
-    /// A directory is open to be looked into, or cannot be.
+    /// Continues with an opened directory, or one that failed to open.
     fn opened(&mut self, looking: Looking, reply: Reply) {
         match reply {
             Reply::Handle(handle) => {
@@ -267,7 +267,7 @@ impl Finding {
                 self.listings.insert(listing, Listing { looking, pattern, handle, entries: 0 });
             }
             Reply::Status(status) if status.code == Status::FAILURE => {
-                // Many servers say so of what is no directory, which is nothing to tell; and of all that goes wrong.
+                // Many servers answer this for a non-directory, which is not an error, and for all errors.
                 let end = looking.prefix.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
                 match &looking.prefix[..end] {
                     b"" => self.miss(looking.remote, &status.reason()),
@@ -281,28 +281,28 @@ impl Finding {
         }
     }
 
-    /// No more entries of a directory come.
+    /// Handles the end of a directory.
     fn listed(&mut self, listing: u64, reply: &Reply) {
         let Some(listing) = self.listings.remove(&listing) else { return };
         if !matches!(reply, Reply::Status(Status { code: Status::EOF, .. })) {
-            // What is behind this is not known: the rest of the list may have matched.
+            // Unread entries may have matched.
             self.miss(listing.looking.remote, &reply.reason());
         }
         self.to_ask.push_front(FindStep::Close(listing.handle, Tag::Closed));
     }
 
-    /// Begins with a path of which the home directory is known.
+    /// Starts a path whose home directory is known.
     fn begin(&mut self, remote: usize) {
         if is_special(&self.remotes[remote].rest) {
             let path = self.literal(remote);
             return self.to_ask.push_back(FindStep::Lstat(path, Tag::Literal { remote, by_stat: false }));
         }
-        // Whether it is there is found when it is copied.
+        // The copy finds out whether it exists.
         let path = self.literal(remote);
         self.found(remote, path);
     }
 
-    /// The path if nothing in it has a meaning.
+    /// Returns the path if it contains no wildcard.
     fn literal(&self, remote: usize) -> Vec<u8> {
         let Remote { home, rest, .. } = &self.remotes[remote];
         match [home.as_slice(), rest].concat() {
@@ -319,7 +319,7 @@ impl Finding {
         self.advance(remote, prefix, 0);
     }
 
-    /// Goes on below `prefix`, which ends in a slash or is empty, with a component and those after it.
+    /// Continues below `prefix`, which ends in a slash or is empty, with a component and those after it.
     fn advance(&mut self, remote: usize, mut prefix: Vec<u8>, mut component: usize) {
         let components = &self.remotes[remote].components;
         while let Some(text) = components.get(component) {
@@ -337,7 +337,7 @@ impl Finding {
                 prefix.push(b'/');
             }
         }
-        // The last component was a plain one: whether there is such a file is not known yet.
+        // The last component was a plain one: the file may not exist.
         if self.charge(remote, prefix.len()) {
             let tag = Tag::Exists { remote, path: prefix.clone(), by_stat: false };
             self.to_ask.push_back(FindStep::Lstat(prefix, tag));
@@ -370,9 +370,9 @@ impl Finding {
         let is_full = self.memory > MEMORY;
         if endless || is_full {
             if endless {
-                self.miss(remote, "the host's list of a directory does not end");
+                self.miss(remote, "the host sends an endless list of a directory");
             } else {
-                // The last one still had room; what comes after it has none.
+                // The last one still had room; later ones have none.
                 self.miss_rest(remote);
             }
             self.listings.remove(&listing);
@@ -388,7 +388,7 @@ impl Finding {
         }
     }
 
-    /// Counts a path of so many bytes; says whether there is room for it.
+    /// Counts a path of this many bytes; returns whether there is room for it.
     fn charge(&mut self, remote: usize, bytes: usize) -> bool {
         if self.memory > MEMORY {
             self.miss_rest(remote);
@@ -398,19 +398,19 @@ impl Finding {
         true
     }
 
-    /// Counts a path of so many bytes no more.
+    /// Subtracts a path of this many bytes.
     fn release(&mut self, bytes: usize) {
         self.memory = self.memory.saturating_sub(bytes + PER_PATH);
     }
 
-    /// Not all that a path means will be found.
+    /// Reports that some matches of a path are missing.
     fn miss(&mut self, remote: usize, reason: &str) {
         self.add_missing(remote, reason, None);
     }
 
-    /// More matches than there is room for.
+    /// Reports more matches than memory allows.
     fn miss_rest(&mut self, remote: usize) {
-        let reason = "more files than can be kept in mind match";
+        let reason = "too many files match";
         self.add_missing(remote, reason, Some(Remedy::CopyWholeDirectory));
     }
 
@@ -421,9 +421,9 @@ impl Finding {
         }
     }
 
-    /// Something that a pattern led to is not there, which is nothing to tell; or is not to be looked into, which is told if nothing
-    /// else is found, as by a shell; or the host cannot say, and then matches may be missing. OpenSSH says of a file that is to be listed that
-    /// it is not there.
+    /// Handles a path from a pattern that fails: a missing one is not an error; one that may not be read is reported if
+    /// nothing else matches, as in a shell; if the host cannot tell, matches may be missing. OpenSSH answers "no such
+    /// file" when a file is listed.
     fn not_there(&mut self, remote: usize, reply: &Reply) {
         match reply {
             Reply::Status(Status { code: Status::NO_SUCH_FILE, .. }) => {}
@@ -437,12 +437,12 @@ impl Finding {
     }
 }
 
-/// Whether a refusal may be for want of LSTAT: not every server has it, or says that it has not.
+/// Whether a refusal may mean that LSTAT is missing: not every server has it, or says so.
 fn has_no_lstat(status: &Status) -> bool {
     status.code != Status::NO_SUCH_FILE
 }
 
-/// The last component of a path, if it is the name of an entry of a directory.
+/// Returns the last component of a path, if it names an entry of a directory.
 pub fn base_name(path: &[u8]) -> Option<&[u8]> {
     let end = path.iter().rposition(|byte| *byte != b'/')? + 1;
     let start = path[..end].iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);

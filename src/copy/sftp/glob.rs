@@ -1,12 +1,12 @@
-//! Wildcards in remote paths, as shells have them: `*`, `?`, `[a-z]`, `[!x]`, `[[:digit:]]`, and a backslash before what is
-//! meant as it is.
+//! Wildcards in remote paths, as in shells: `*`, `?`, `[a-z]`, `[!x]`, `[[:digit:]]`, and a backslash that quotes the
+//! next character.
 
 use crate::text::wildcard::matches_with;
 
-/// A name, or a component of a pattern, one character after the other. Bytes that are no UTF-8 count as one character each.
+/// A name or a component of a pattern, by characters. Bytes that are not UTF-8 count as one character each.
 struct Characters<'a>(&'a [u8]);
 
-/// Numbers of bytes that are no UTF-8: beyond all characters.
+/// Numbers for bytes that are not UTF-8, beyond all characters.
 const BYTES: u32 = 0x11_0000;
 
 impl Iterator for Characters<'_> {
@@ -27,7 +27,7 @@ impl Iterator for Characters<'_> {
     }
 }
 
-/// One thing that a component of a pattern is made of.
+/// A part of a component of a pattern.
 #[derive(Clone, Debug)]
 enum Token {
     /// This character.
@@ -36,7 +36,7 @@ enum Token {
     Any,
     /// `*`: any characters, or none.
     Run,
-    /// `[...]`: one of these; or none of these, if it begins with `!` or `^`.
+    /// `[...]`: one of these; or any other, if it starts with `!` or `^`.
     Class { negated: bool, members: Vec<Member> },
 }
 
@@ -66,17 +66,17 @@ impl Token {
     }
 }
 
-/// A component of a path which names in a directory are compared with.
+/// A component of a path that is matched against the names in a directory.
 #[derive(Clone, Debug)]
 pub struct Pattern(Vec<Token>);
 
 impl Pattern {
-    /// Reads a component. What is no wildcard as it stands, such as a bracket that is never closed, means itself.
+    /// Parses a component. An invalid wildcard, such as a bracket that is never closed, is literal.
     pub fn new(component: &[u8]) -> Pattern {
         let (mut tokens, mut rest) = (Vec::new(), Characters(component));
         while let Some(character) = rest.next() {
             tokens.push(match char::from_u32(character) {
-                // Several in a row are one.
+                // Several in a row act as one.
                 Some('*') if matches!(tokens.last(), Some(Token::Run)) => continue,
                 Some('*') => Token::Run,
                 Some('?') => Token::Any,
@@ -99,7 +99,7 @@ impl Pattern {
         self.0.iter().any(|token| !matches!(token, Token::One(_)))
     }
 
-    /// Whether a name matches. A leading dot has to be in the pattern as well.
+    /// Whether a name matches. The pattern must contain a leading dot of the name.
     pub fn matches(&self, name: &[u8]) -> bool {
         let wants_dot = matches!(self.0.first(), Some(Token::One(dot)) if *dot == u32::from('.'));
         if name.first() == Some(&b'.') && !wants_dot {
@@ -110,7 +110,7 @@ impl Pattern {
     }
 }
 
-/// Reads a class from after its `[`; gives what comes after its `]` too. Nothing if it has none.
+/// Parses a class after its `[`; returns also the text after its `]`. `None` without one.
 fn class(text: &[u8]) -> Option<(Token, &[u8])> {
     let mut rest = Characters(text);
     let negated = matches!(text.first(), Some(b'!' | b'^'));
@@ -121,7 +121,7 @@ fn class(text: &[u8]) -> Option<(Token, &[u8])> {
     loop {
         let mut first = rest.next()?;
         match char::from_u32(first) {
-            // As the first one it means itself.
+            // As the first character it is literal.
             Some(']') if !members.is_empty() => return Some((Token::Class { negated, members }, rest.0)),
             Some('[') if rest.0.first() == Some(&b':') => {
                 if let Some((member, after)) = named(rest.0) {
@@ -168,12 +168,12 @@ fn named(text: &[u8]) -> Option<(Member, &[u8])> {
     Some((Member::Named(is), &text[end + 2..]))
 }
 
-/// Whether a path has anything in it that a shell would not take as it is.
+/// Whether a path contains anything that a shell would expand or unquote.
 pub fn is_special(path: &[u8]) -> bool {
     path.iter().any(|byte| matches!(byte, b'*' | b'?' | b'[' | b'\\'))
 }
 
-/// A text without the backslashes that make the character after them mean itself.
+/// Returns a text without the backslashes that quote the next character.
 pub fn unescape(text: &[u8]) -> Vec<u8> {
     let (mut out, mut rest) = (Vec::with_capacity(text.len()), text.iter());
     while let Some(byte) = rest.next() {
@@ -260,11 +260,11 @@ mod tests {
         assert_eq!(unescape(br"a\*\\b\"), br"a*\b\");
     }
 
-    /// What bash makes of a pattern among these names.
+    /// Returns bash's expansion of a pattern among these names.
     fn bash(directory: &std::path::Path, patterns: &[Vec<u8>]) -> Vec<Vec<Vec<u8>>> {
         let mut script = b"shopt -s nullglob; cd \"$1\" || exit 1\n".to_vec();
         for pattern in patterns {
-            // A pattern that is a word as it stands: only its wildcards and backslashes may mean anything.
+            // A pattern that is a word as it is: only its wildcards and backslashes have a meaning.
             script.extend_from_slice(b"for name in ");
             script.extend_from_slice(pattern);
             script.extend_from_slice(b"; do printf '%s\\0' \"$name\"; done; printf '\\0'\n");
@@ -322,7 +322,7 @@ mod tests {
         ]);
         let patterns = prop::collection::vec(prop::collection::vec(piece, 1..6), 400);
         let patterns = patterns.new_tree(&mut runner).expect("patterns").current();
-        // Bash takes `!` and `^` elsewhere for what they are in scripts; a word without a wildcard is not looked for.
+        // Elsewhere, bash treats `!` and `^` as in scripts; a word without a wildcard is not looked up.
         let patterns: Vec<Vec<u8>> = patterns.into_iter().map(|pieces| pieces.concat().into_bytes()).collect();
         let patterns: Vec<Vec<u8>> = patterns.into_iter().filter(|pattern| Pattern::new(pattern).is_wild()).collect();
         assert!(patterns.len() > 200);

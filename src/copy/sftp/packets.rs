@@ -1,14 +1,14 @@
-//! The packets of SFTP version 3 (draft-ietf-secsh-filexfer-02), and those of OpenSSH's extensions to it (its file PROTOCOL, section 4).
-//! Names are bytes: nothing says in which encoding they are.
+//! The packets of SFTP version 3 (draft-ietf-secsh-filexfer-02), and of OpenSSH's extensions to it (its file PROTOCOL,
+//! section 4). Names are bytes: their encoding is unspecified.
 
 use crate::ssh::wire::{WireReader, put_string};
 use crate::system::quotation::said_reason;
 
-/// The version that is spoken. All servers know it, and OpenSSH's knows no other.
+/// The protocol version. All servers know it, and OpenSSH's knows no other.
 pub const VERSION: u32 = 3;
-/// Bytes of the longest handle that a server may give (section 6.3 of the draft).
+/// The longest handle of a server in bytes (section 6.3 of the draft).
 pub const MAX_HANDLE: usize = 256;
-/// Bytes of the longest path that is taken from a server: twice what Linux has.
+/// The longest path accepted from a server in bytes: twice Linux's limit.
 const MAX_PATH: usize = 8192;
 
 const INIT: u8 = 1;
@@ -44,37 +44,37 @@ const HAS_MODE: u32 = 4;
 const HAS_TIMES: u32 = 8;
 const HAS_EXTENDED: u32 = 0x8000_0000;
 
-/// The part of a mode that tells what kind of file it is, as POSIX has it.
+/// The part of a mode with the file type, as in POSIX.
 const FORMAT: u32 = 0o170_000;
 
-/// Opened for reading.
+/// Open for reading.
 pub const OPEN_READ: u32 = 1;
-/// Opened for writing.
+/// Open for writing.
 pub const OPEN_WRITE: u32 = 2;
-/// Written at the end, whatever offset a WRITE has.
+/// Append, whatever offset a WRITE has.
 pub const OPEN_APPEND: u32 = 4;
-/// Made if it is not there.
+/// Create it if it is missing.
 pub const OPEN_CREATE: u32 = 8;
-/// Made empty first.
+/// Truncate it.
 pub const OPEN_TRUNCATE: u32 = 0x10;
-/// Must not be there yet.
+/// Fail if it exists.
 pub const OPEN_EXCLUSIVE: u32 = 0x20;
 
-/// What is known of a file, or is to be set.
+/// Attributes of a file, known or to be set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
-    /// Its bytes.
+    /// Size in bytes.
     pub size: Option<u64>,
-    /// Numbers of its user and its group.
+    /// User and group ID.
     pub owner: Option<(u32, u32)>,
-    /// Permissions and kind, as in st_mode.
+    /// Permissions and type, as in st_mode.
     pub mode: Option<u32>,
-    /// When it was last read and last written, in seconds since 1970.
+    /// Access and modification times, in seconds since 1970.
     pub times: Option<(u32, u32)>,
 }
 
 impl Attributes {
-    /// Nothing but a mode.
+    /// Returns attributes with only a mode.
     pub fn of_mode(mode: u32) -> Attributes {
         Attributes { mode: Some(mode), ..Attributes::default() }
     }
@@ -103,7 +103,7 @@ impl Attributes {
         self.mode.is_some_and(|mode| mode & FORMAT == format)
     }
 
-    /// Takes them off the front of a packet.
+    /// Reads them from the front of a packet.
     pub fn read(reader: &mut WireReader<'_>) -> Option<Attributes> {
         let flags = reader.u32()?;
         let mut attributes = Attributes::default();
@@ -120,7 +120,7 @@ impl Attributes {
             attributes.times = Some((reader.u32()?, reader.u32()?));
         }
         if flags & HAS_EXTENDED != 0 {
-            // Not trusted: a count without as many pairs ends at the end of the packet.
+            // The count is untrusted: the end of the packet ends the loop.
             for _ in 0..reader.u32()? {
                 reader.string()?;
                 reader.string()?;
@@ -154,7 +154,7 @@ impl Attributes {
     }
 }
 
-/// What a client may ask for.
+/// A request of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request<'a> {
     /// Opens a file: [`Reply::Handle`].
@@ -163,18 +163,18 @@ pub enum Request<'a> {
         path: &'a [u8],
         /// `OPEN_READ` and its like.
         flags: u32,
-        /// Those of a file that is made; the server's umask holds.
+        /// Attributes of a new file; the server's umask applies.
         attributes: Attributes,
     },
     /// Closes a file or directory: a status.
     Close(&'a [u8]),
     /// Reads from a file: [`Reply::Data`], not empty, or the status end of file.
     Read {
-        /// Which.
+        /// The handle.
         handle: &'a [u8],
-        /// From where.
+        /// The offset.
         offset: u64,
-        /// How many bytes at most.
+        /// The most bytes to read.
         length: u32,
     },
     /// Asks about a path, not following a link: [`Reply::Attributes`].
@@ -183,9 +183,9 @@ pub enum Request<'a> {
     Stat(&'a [u8]),
     /// Asks about an open file: [`Reply::Attributes`].
     Fstat(&'a [u8]),
-    /// Changes what is at a path: a status.
+    /// Changes attributes at a path: a status.
     Setstat(&'a [u8], Attributes),
-    /// Changes an open file: a status.
+    /// Changes attributes of an open file: a status.
     Fsetstat(&'a [u8], Attributes),
     /// Opens a directory: [`Reply::Handle`].
     Opendir(&'a [u8]),
@@ -193,38 +193,38 @@ pub enum Request<'a> {
     Readdir(&'a [u8]),
     /// Removes a file: a status.
     Remove(&'a [u8]),
-    /// Makes a directory: a status.
+    /// Creates a directory: a status.
     Mkdir(&'a [u8], Attributes),
     /// The absolute path without links: [`Reply::Path`].
     Realpath(&'a [u8]),
-    /// Renames; a target that exists is an error: a status.
+    /// Renames; fails if the target exists: a status.
     Rename {
-        /// From.
+        /// The old path.
         from: &'a [u8],
-        /// To.
+        /// The new path.
         to: &'a [u8],
     },
-    /// The same, but as rename(2): a target that exists is replaced.
+    /// The same, like rename(2): replaces an existing target.
     PosixRename {
-        /// From.
+        /// The old path.
         from: &'a [u8],
-        /// To.
+        /// The new path.
         to: &'a [u8],
     },
     /// Asks about the file system that a path is on: [`Reply::Space`].
     Statvfs(&'a [u8]),
     /// The same as `Realpath`, but `~` and `~user` are home directories: [`Reply::Path`].
     ExpandPath(&'a [u8]),
-    /// What the server takes at most: [`Reply::Limits`].
+    /// Asks for the server's limits: [`Reply::Limits`].
     Limits,
 }
 
-/// What the reply to a request has to be, if it is not a status that tells of a failure.
+/// The expected reply to a request, other than a failure status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expected {
     Status,
     Handle,
-    /// So many bytes at most.
+    /// At most this many bytes.
     Data(u32),
     Names,
     Path,
@@ -253,7 +253,7 @@ impl Request<'_> {
         }
     }
 
-    /// Appends the packet that asks for this.
+    /// Appends the packet of this request.
     pub fn put(&self, id: u32, out: &mut Vec<u8>) {
         match *self {
             Request::Open { path, flags, attributes } => packet(out, OPEN, id, |out| {
@@ -289,17 +289,17 @@ impl Request<'_> {
     }
 }
 
-/// Appends the packet that begins the conversation.
+/// Appends the packet that starts the protocol.
 pub fn put_init(out: &mut Vec<u8>) {
     put_u32(out, 5);
     out.push(INIT);
     put_u32(out, VERSION);
 }
 
-/// Appends the packet that writes the `length` bytes that `data` appends into a file.
+/// Appends the packet that writes the `length` bytes that `data` appends.
 ///
 /// # Errors
-/// Those of `data`; `out` is as it was, then.
+/// Those of `data`; then `out` is unchanged.
 pub fn put_write<E>(
     out: &mut Vec<u8>,
     id: u32,
@@ -344,7 +344,7 @@ fn put_extended(out: &mut Vec<u8>, id: u32, extension: Extension, strings: &[&[u
     });
 }
 
-/// Appends a packet with its length in front.
+/// Appends a packet with its length before it.
 fn packet(out: &mut Vec<u8>, kind: u8, id: u32, body: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
@@ -355,7 +355,7 @@ fn packet(out: &mut Vec<u8>, kind: u8, id: u32, body: impl FnOnce(&mut Vec<u8>))
     out[start..start + 4].copy_from_slice(&length.to_be_bytes());
 }
 
-/// Extensions of OpenSSH's server that are put to use where a server has them.
+/// Extensions of OpenSSH's server that are used if the server has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extension {
     /// [`Request::PosixRename`].
@@ -381,7 +381,7 @@ impl Extension {
         }
     }
 
-    /// The version of the extension that is known here.
+    /// Returns the supported version of the extension.
     pub(super) fn version(self) -> &'static [u8] {
         match self {
             Extension::Statvfs => b"2",
@@ -390,35 +390,35 @@ impl Extension {
     }
 }
 
-/// How a request ended.
+/// The status of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     /// One of the constants here, or another number.
     pub code: u32,
-    /// What the server says about it; not all servers do.
+    /// The server's message; not all servers send one.
     pub message: Vec<u8>,
 }
 
 impl Status {
-    /// It was done.
+    /// Success.
     pub const OK: u32 = 0;
-    /// There is nothing more to read.
+    /// End of file.
     pub const EOF: u32 = 1;
-    /// Something in the path is not there.
+    /// A component of the path does not exist.
     pub const NO_SUCH_FILE: u32 = 2;
-    /// The user may not do that.
+    /// The user lacks permission.
     pub const PERMISSION_DENIED: u32 = 3;
-    /// Anything else, such as a full disk, or something in the way.
+    /// Any other failure, such as a full disk, or an existing file.
     pub const FAILURE: u32 = 4;
     /// The server does not know this request.
     pub const UNSUPPORTED: u32 = 8;
 
-    /// Whether it may be that nothing is there: not every server says so of a missing file.
+    /// Whether nothing may exist there: not every server says so of a missing file.
     pub fn may_be_missing(&self) -> bool {
         [Self::NO_SUCH_FILE, Self::FAILURE, Self::UNSUPPORTED].contains(&self.code)
     }
 
-    /// Why it was not done, in the words that the system there would use. May quote the server.
+    /// Returns the reason of a failure, in the words of the remote system. May quote the server.
     pub fn reason(&self) -> String {
         match self.code {
             Self::OK => "done".to_owned(),
@@ -427,7 +427,7 @@ impl Status {
             Self::PERMISSION_DENIED => "Permission denied".to_owned(),
             Self::UNSUPPORTED => "Operation not supported".to_owned(),
             code => match self.message.as_slice() {
-                // OpenSSH's server says no more than this about anything.
+                // OpenSSH's server sends only this for most failures.
                 b"Failure" | b"" => match code {
                     Self::FAILURE => "the SFTP server says \"Failure\" and no more".to_owned(),
                     5 => "Bad message".to_owned(),
@@ -439,27 +439,27 @@ impl Status {
     }
 }
 
-/// One entry of a directory.
+/// An entry of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name {
-    /// Its name; whatever the server says, so that it may have any bytes.
+    /// Its name as sent by the server: any bytes.
     pub name: Vec<u8>,
-    /// What is known of it, not following a link.
+    /// Its attributes, not following a link.
     pub attributes: Attributes,
-    /// How many names the file has, where the server tells: attributes do not have that, but the line that `ls -l` would print.
+    /// The number of hard links, if the server tells: attributes lack it, but not the line in the format of `ls -l`.
     pub links: Option<u64>,
 }
 
-/// Room on a file system, as statvfs(3) has it.
+/// Free space on a file system, as in statvfs(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
-    /// Bytes that an ordinary user may still write.
+    /// Bytes available to an ordinary user.
     pub bytes: u64,
-    /// Files that an ordinary user may still make.
+    /// Files available to an ordinary user.
     pub files: u64,
 }
 
-/// What a server takes at most, 0 where it does not say.
+/// The server's limits, 0 where it gives none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a packet.
@@ -468,41 +468,41 @@ pub struct Limits {
     pub read: u64,
     /// Bytes of one WRITE.
     pub write: u64,
-    /// Files and directories that are open at once.
+    /// Open files and directories.
     pub handles: u64,
 }
 
-/// What a server answers.
+/// A reply of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// How it ended; a failure if something else was asked for.
+    /// A status; a failure if another reply was expected.
     Status(Status),
-    /// An open file or directory.
+    /// The handle of an open file or directory.
     Handle(Vec<u8>),
-    /// Bytes of a file: at least one, and no more than were asked for.
+    /// Data of a file: at least one byte, and at most the requested number.
     Data(Vec<u8>),
-    /// Entries of a directory, in no order.
+    /// Entries of a directory, in any order.
     Names(Vec<Name>),
     /// A path.
     Path(Vec<u8>),
-    /// About a file.
+    /// Attributes of a file.
     Attributes(Attributes),
-    /// About a file system.
+    /// Space on a file system.
     Space(Space),
-    /// About the server.
+    /// The server's limits.
     Limits(Limits),
 }
 
 impl Reply {
-    /// Why something else was not done, in words.
+    /// Returns the reason of a failure in words.
     pub fn reason(&self) -> String {
         match self {
             Reply::Status(status) => status.reason(),
-            _ => "the host answered something else".to_owned(),
+            _ => "the host sent an unexpected answer".to_owned(),
         }
     }
 
-    /// Reads the reply of type `kind` to a request for `expected`, what follows its id.
+    /// Parses the reply of type `kind` to a request that expects `expected`, after its id.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -511,10 +511,10 @@ impl Reply {
         let reply = match (kind, expected) {
             (REPLY_STATUS, _) => {
                 let code = reader.u32().ok_or("a status without a code")?;
-                // Servers of older versions send no message.
+                // Old servers send no message.
                 let message = reader.string().unwrap_or_default().to_vec();
                 if code == Status::OK && expected != Expected::Status {
-                    return Err("it says that all is well, but not what was asked for");
+                    return Err("success without the requested data");
                 }
                 return Ok(Reply::Status(Status { code, message }));
             }
@@ -526,8 +526,8 @@ impl Reply {
                 handle.map(|handle| Reply::Handle(handle.to_vec()))
             }
             (REPLY_DATA, Expected::Data(length)) => match reader.string() {
-                Some(b"") => return Err("data without a byte"),
-                Some(data) if data.len() > length as usize => return Err("more data than were asked for"),
+                Some(b"") => return Err("empty data"),
+                Some(data) if data.len() > length as usize => return Err("more data than requested"),
                 data => data.map(|data| Reply::Data(data.to_vec())),
             },
             (REPLY_NAME, Expected::Names) => read_names(reader).map(Reply::Names),
@@ -544,14 +544,14 @@ impl Reply {
             (REPLY_ATTRS, Expected::Attributes) => Attributes::read(reader).map(Reply::Attributes),
             (REPLY_EXTENDED, Expected::Space) => read_space(reader).map(Reply::Space),
             (REPLY_EXTENDED, Expected::Limits) => read_limits(reader).map(Reply::Limits),
-            _ => return Err("a reply of a type that does not belong to the request"),
+            _ => return Err("a reply of the wrong type"),
         };
-        reply.ok_or("a reply that is shorter than it says")
+        reply.ok_or("a truncated reply")
     }
 }
 
 fn read_names(reader: &mut WireReader<'_>) -> Option<Vec<Name>> {
-    // The count is not trusted: nothing is reserved for it.
+    // The count is untrusted: nothing is reserved for it.
     let mut names = Vec::new();
     for _ in 0..reader.u32()? {
         let name = reader.string()?.to_vec();
@@ -561,7 +561,8 @@ fn read_names(reader: &mut WireReader<'_>) -> Option<Vec<Name>> {
     Some(names)
 }
 
-/// The number of links in a line as that of `ls -l` (section 7 of the draft): `-rwxr-xr-x   1 mjos     staff ...`.
+/// Returns the number of links in a line like that of `ls -l` (section 7 of the draft): `-rwxr-xr-x   1 mjos     staff
+/// ...`.
 fn read_links(line: &[u8]) -> Option<u64> {
     let mut fields = line.split(|byte| *byte == b' ').filter(|field| !field.is_empty());
     fields.next().filter(|mode| (10..=11).contains(&mode.len()) && b"-dlbcps".contains(&mode[0]))?;

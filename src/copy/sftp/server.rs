@@ -1,4 +1,4 @@
-//! How the server's program ends, and what that means for a copy.
+//! How the server program ended, and what that means for a copy.
 
 use super::client::ProtocolError;
 use crate::events::event::Outcome;
@@ -6,7 +6,7 @@ use crate::events::host_error::HostError;
 use crate::events::remedy::Remedy;
 use crate::system::quotation::said;
 
-/// What the server's program says on its standard error: the end of it.
+/// The end of the server program's standard error.
 #[derive(Debug)]
 pub struct Complaint {
     most: usize,
@@ -14,19 +14,19 @@ pub struct Complaint {
 }
 
 impl Complaint {
-    /// One of which at most so many bytes are kept.
+    /// Creates one that keeps at most this many bytes.
     pub fn new(most: usize) -> Complaint {
         Complaint { most, end: Vec::new() }
     }
 
-    /// Takes more of it.
+    /// Appends output.
     pub fn overhear(&mut self, bytes: &[u8]) {
         self.end.extend_from_slice(&bytes[bytes.len().saturating_sub(self.most)..]);
         let surplus = self.end.len().saturating_sub(self.most);
         self.end.drain(..surplus);
     }
 
-    /// How the program ended, with its last line.
+    /// Describes how the program ended, with its last line.
     pub fn beside(&self, how: &str) -> String {
         let text = String::from_utf8_lossy(&self.end);
         let last = text.lines().map(str::trim).rfind(|line| !line.is_empty());
@@ -34,18 +34,18 @@ impl Complaint {
     }
 }
 
-/// How a dialogue with a server ended that is not over.
+/// How an unfinished dialogue with a server ended.
 pub enum Broken {
-    /// The server's program has ended too early: how.
+    /// The server program ended too early, in this way.
     Early(String),
     /// The connection was lost, with this detail.
     Lost(String),
-    /// In another way, for which the copy is not asked.
+    /// Another way, which does not concern the copy.
     Otherwise(Outcome),
 }
 
 impl Broken {
-    /// How it ended, given how its `channel` did and whether the server has broken the protocol.
+    /// Decides it from the outcome of the `channel` and a protocol violation of the server.
     pub fn of(error: Option<ProtocolError>, channel: Outcome) -> Broken {
         match (error, channel) {
             (Some(error), Outcome::Exited(_) | Outcome::Signaled { .. }) => Broken::error(error),
@@ -65,8 +65,8 @@ impl Broken {
     }
 }
 
-/// The error where the server's program has ended before it told its version.
+/// Returns the error for a server program that ended before it sent its version.
 pub fn never_began(how: &str) -> HostError {
-    let reason = format!("the server ended before it had begun ({how})");
+    let reason = format!("the server ended before it answered ({how})");
     HostError::Copy { path: "SFTP".to_owned(), reason, others: 0, hint: Some(Remedy::IsSftpThere) }
 }

@@ -1,4 +1,4 @@
-//! A real SFTP server for tests, spoken with through pipes, as if through a channel.
+//! A real SFTP server for tests, connected by pipes instead of a channel.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use crate::events::event::Outcome;
 use crate::events::host_error::HostError;
 use crate::ssh::channel::dialogue::{Dialogue, Say};
 
-/// How long a server may be silent while it is waited for. Far more than any needs.
+/// How long a server may be silent. Far more than any needs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Where distributions have OpenSSH's server.
+/// Where distributions install OpenSSH's server.
 const PLACES: [&str; 6] = [
     "/usr/lib/openssh/sftp-server",
     "/usr/libexec/openssh/sftp-server",
@@ -30,36 +30,36 @@ pub fn program() -> PathBuf {
     place.expect("these tests need OpenSSH's sftp-server (package openssh-sftp-server or openssh-server)").to_owned()
 }
 
-/// What changes bytes on their way.
+/// Changes bytes in transit.
 type Change = Box<dyn FnMut(&mut Vec<u8>)>;
 
-/// A server that runs.
+/// A running server.
 pub struct Server {
     child: Child,
     input: Option<ChildStdin>,
     output: Receiver<Vec<u8>>,
-    /// What the server has said that is not a whole packet yet.
+    /// Incomplete packets from the server.
     partial: Vec<u8>,
-    /// Bytes that it may be sent before the connection breaks.
+    /// Bytes to the server before the connection breaks.
     pub sends: usize,
-    /// Bytes that it was sent.
+    /// Bytes sent to the server.
     pub sent: usize,
-    /// Changes what it says, packet by packet.
+    /// Changes its output, packet by packet.
     pub rewrite: Change,
-    /// Changes what it is sent.
+    /// Changes its input.
     pub tamper: Change,
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It ends at the end of its input; what hangs must not stay behind.
+        // It ends at the end of its input; one that hangs must be killed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 impl Server {
-    /// One that begins in `home` and has umask 022.
+    /// Starts one in `home` with umask 022.
     pub fn start(home: &Path) -> Server {
         let mut command = Command::new(program());
         command.arg("-d").arg(home).args(["-u", "022"]);
@@ -102,7 +102,7 @@ impl Server {
         self
     }
 
-    /// Sends what fits before the connection breaks; says whether it still holds.
+    /// Sends what fits before the connection breaks; returns whether it still holds.
     pub fn send(&mut self, bytes: &[u8]) -> bool {
         let fitting = bytes.len().min(self.sends - self.sent);
         let Some(input) = &mut self.input else {
@@ -132,7 +132,7 @@ impl Server {
         self.child.kill().expect("it runs");
     }
 
-    /// The next packet that it sends, with its length; none once it has ended.
+    /// Returns the next packet that it sends, with its length; `None` once it has ended.
     pub fn packet(&mut self) -> Option<Vec<u8>> {
         loop {
             if let Some((length, rest)) = self.partial.split_first_chunk::<4>() {
@@ -152,12 +152,12 @@ impl Server {
         }
     }
 
-    /// Has a whole dialogue; says how it ended.
+    /// Runs a whole dialogue; returns how it ended.
     pub fn talk(&mut self, dialogue: &mut dyn Dialogue) -> Outcome {
         self.talk_while(dialogue, |_| true)
     }
 
-    /// Has a dialogue that is aborted once `goes_on` says so, asked after every packet.
+    /// Runs a dialogue that is aborted once `goes_on` returns false after a packet.
     pub fn talk_while<D: Dialogue + ?Sized>(
         &mut self,
         dialogue: &mut D,
@@ -197,7 +197,7 @@ impl Server {
     }
 }
 
-/// How a channel ends whose connection breaks.
+/// Returns how a channel ends when its connection breaks.
 pub fn lost() -> Outcome {
     HostError::Lost { detail: "the connection failed".to_owned(), hint: None }.into()
 }

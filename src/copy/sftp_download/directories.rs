@@ -1,4 +1,4 @@
-//! The directories of a download: which are open on the host, what of them is still to be copied, and in which order.
+//! The directories of a download: which are open on the host, what remains to be copied from them, and in which order.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -9,35 +9,34 @@ use crate::copy::{MOST_DIRECTORIES, endless};
 
 /// Levels of directories that are followed.
 const DEPTH: usize = 64;
-/// Requests for lists that are on their way at once.
+/// Pending list requests.
 const LISTING: usize = 64;
-/// Directories that are open on the host at once. One more for every level may be where nothing else can be done.
+/// Directories open on the host at once. Where nothing else can be done, one more per level may be.
 const OPEN: usize = 64;
-/// Entries that are known and wait, before no more are asked for.
+/// Waiting entries above which no more are requested.
 const WAITING: usize = 20_000;
-/// Entries that wait at most, if answers are longer than those of usual servers: about 40 MiB.
+/// Most waiting entries, if answers are longer than those of usual servers: about 40 MiB.
 const MOST_WAITING: usize = 1 << 18;
-/// Files of one directory that wait, before no more of its entries are asked for.
+/// Waiting files of one directory above which no more of its entries are requested.
 const AHEAD: usize = 256;
-/// Lists that are asked for at once of one directory: the second mostly tells that there is no more.
+/// Pending list requests for one directory: the second mostly learns that there is no more.
 const LISTS: usize = 2;
-/// Names that are remembered at once, to refuse those that come twice: about 40 MiB. Until half of that there may be many
-/// directories.
+/// Names remembered at once, to refuse duplicates: about 40 MiB. Up to half of that, many directories may be open.
 const NAMES: usize = if cfg!(test) { 1 << 14 } else { 1 << 21 };
-/// Entries of one directory, good or bad, before the server is taken for one that never ends.
+/// Entries of one directory, good or bad, before its list counts as endless.
 const ENTRIES: usize = if cfg!(test) { 1 << 16 } else { 1 << 22 };
 
-/// Number of the directory that stands for the command line: what is in it is what was asked for.
+/// Number of the directory that stands for the command line: its entries are the requested paths.
 pub(super) const TOP: u64 = 0;
 
-/// Something that is to be copied.
+/// Something to copy.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// Its name here; nothing if it is the directory that what was asked for goes into.
+    /// Its local name; `None` for the directory that the requested paths go into.
     pub(super) name: Option<Vec<u8>>,
-    /// Its path on the host, if that does not follow from its name.
+    /// Its remote path, if that does not follow from its name.
     pub(super) path: Option<Vec<u8>>,
-    /// What is known of it.
+    /// Its attributes.
     pub(super) attributes: Attributes,
     /// The path of a directory without links, if that does not follow from its name.
     pub(super) real: Option<Vec<u8>>,
@@ -47,35 +46,35 @@ pub(super) struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Directory {
     pub(super) parent: Option<u64>,
-    /// Its path on the host.
+    /// Its remote path.
     pub(super) remote: Vec<u8>,
     /// The same without links.
     real: Vec<u8>,
     pub(super) local: Below,
     depth: usize,
     pub(super) attributes: Attributes,
-    /// Whether it is one on the host that has one of its own here, not the one that everything goes into.
+    /// Whether it is a remote directory with a local copy, not the target directory.
     pub(super) is_own: bool,
-    /// Whether it is there on our side, and was made for this copy.
+    /// Whether the local directory exists, and was created for this copy.
     pub(super) made: Option<bool>,
     pub(super) handle: Option<Vec<u8>>,
-    /// Requests about it without an answer.
+    /// Pending requests about it.
     asked: usize,
-    /// The server has said that there are no more entries.
+    /// The server sent the end of its list.
     ended: bool,
-    /// All that is in it is known, or nothing more is asked about it.
+    /// Its list is complete, or no more is requested.
     pub(super) listed: bool,
     seen: HashSet<u64>,
-    /// How many entries the server has told of.
+    /// How many entries the server sent.
     entries: usize,
     files: VecDeque<Entry>,
     directories: VecDeque<Entry>,
-    /// What was taken out of those two and is not over yet.
+    /// Entries taken from those two that are not finished.
     pending: usize,
 }
 
 impl Directory {
-    /// A path of something in it.
+    /// Returns the path of an entry.
     fn below(path: &[u8], name: &[u8]) -> Vec<u8> {
         let slash: &[u8] = if path.is_empty() || path.ends_with(b"/") { b"" } else { b"/" };
         [path, slash, name].concat()
@@ -86,44 +85,44 @@ impl Directory {
     }
 }
 
-/// All directories that are not over yet.
+/// All unfinished directories.
 #[derive(Debug, Default)]
 pub(super) struct Directories {
     all: BTreeMap<u64, Directory>,
     next: u64,
-    /// Those that have files waiting, directories waiting, or are not listed yet.
+    /// Those with waiting files, with waiting directories, or without a complete list.
     with_files: BTreeSet<u64>,
     with_directories: BTreeSet<u64>,
     unlisted: BTreeSet<u64>,
-    /// Requests for lists, and to open directories, without an answer.
+    /// Pending requests to list and open directories.
     listing: usize,
-    /// Entries that wait, but for those that were asked for by name.
+    /// Waiting entries, without those requested by name.
     waiting: usize,
-    /// Names that are remembered.
+    /// Remembered names.
     names: usize,
     hashing: RandomState,
-    /// Directories that may be open on the host at once, but for those of the levels above.
+    /// Directories that may be open on the host at once, without those of the levels above.
     most_open: usize,
 }
 
 impl Directories {
-    /// With the one that stands for the command line: `local` is what it goes into.
+    /// Starts with the one that stands for the command line: `local` is the directory that it goes into.
     pub(super) fn new(local: Below) -> Directories {
         let top = Directory { local, ended: true, listed: true, ..Directory::default() };
         Directories { all: BTreeMap::from([(TOP, top)]), next: TOP + 1, most_open: OPEN, ..Directories::default() }
     }
 
-    /// Lets no more directories be open at once than a server takes of `handles`, half of which are for files.
+    /// Limits the open directories to what a server with `handles` allows; half of those are for files.
     pub(super) fn limit(&mut self, handles: usize) {
         self.most_open = OPEN.min(handles / 2).max(1);
     }
 
-    /// All that are not over, each before the one that it is in: they are numbered from the top.
+    /// Returns all unfinished ones, each before its parent: they are numbered from the top.
     pub(super) fn deepest_first(self) -> impl Iterator<Item = Directory> {
         self.all.into_values().rev()
     }
 
-    /// How many directories are open on the host, or are being opened.
+    /// Returns how many directories are open on the host, or being opened.
     pub(super) fn open_there(&self) -> usize {
         self.unlisted.len()
     }
@@ -132,13 +131,13 @@ impl Directories {
         self.all.get(&id)
     }
 
-    /// How many entries wait, and how many directories are open on the host.
+    /// Returns how many entries wait, and how many directories are open on the host.
     #[cfg(test)]
     pub(super) fn load(&self) -> (usize, usize) {
         (self.waiting, self.unlisted.len())
     }
 
-    /// Whether everything is over.
+    /// Whether everything is finished.
     pub(super) fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
@@ -147,7 +146,7 @@ impl Directories {
         !self.with_files.is_empty()
     }
 
-    /// The path on the host of an entry.
+    /// Returns the remote path of an entry.
     pub(super) fn remote(&self, parent: u64, entry: &Entry) -> Vec<u8> {
         match (&entry.path, self.all.get(&parent)) {
             (Some(path), _) => path.clone(),
@@ -156,32 +155,32 @@ impl Directories {
         }
     }
 
-    /// Some entries of a directory have come; says whether the list may go on.
+    /// Counts received entries of a directory; returns whether the list may go on.
     pub(super) fn count(&mut self, id: u64, entries: usize) -> bool {
         let Some(directory) = self.all.get_mut(&id) else { return false };
         directory.entries += entries;
         entries > 0 && directory.entries <= ENTRIES
     }
 
-    /// Whether no other entry of its directory has this name, as far as that is known.
+    /// Checks that no other entry of its directory has this name, as far as names are remembered.
     ///
     /// # Errors
-    /// There are more names than can be remembered.
+    /// There are more names than fit into memory.
     pub(super) fn admit(&mut self, id: u64, name: &[u8]) -> Result<bool, String> {
-        // What goes into the same directory as all that was asked for must not meet it there.
+        // Entries that go into the same directory as all requested paths must not meet one of those there.
         let top = self.all.get(&TOP).map(|top| &top.local);
         let owner = if self.all.get(&id).map(|directory| &directory.local) == top { TOP } else { id };
         let hash = self.hashing.hash_one(name);
         let Some(directory) = self.all.get_mut(&owner) else { return Ok(false) };
         if self.names >= NAMES || self.waiting >= MOST_WAITING {
-            return Err("more files in it than can be kept in mind".to_owned());
+            return Err("too many files in it".to_owned());
         }
         let is_new = directory.seen.insert(hash);
         self.names += usize::from(is_new);
         Ok(is_new)
     }
 
-    /// Something in a directory waits to be copied.
+    /// Adds an entry to copy.
     pub(super) fn wait(&mut self, id: u64, entry: Entry) {
         let Some(directory) = self.all.get_mut(&id) else { return };
         self.waiting += usize::from(id != TOP);
@@ -194,7 +193,8 @@ impl Directories {
         }
     }
 
-    /// The next that is no directory, as far as that is known, of the newest directory: those that are nearly over come first.
+    /// Returns the next non-directory, as far as known, of the newest directory: those that are nearly finished come
+    /// first.
     pub(super) fn next_file(&mut self) -> Option<(u64, Entry)> {
         let id = *self.with_files.last()?;
         let files = &mut self.all.get_mut(&id)?.files;
@@ -205,7 +205,7 @@ impl Directories {
         self.begun(id, entry)
     }
 
-    /// The next directory to open, if there is one that may be; `idle` is whether nothing else is being done.
+    /// Returns the next directory to open, if one may be opened; `idle`: nothing else is in progress.
     pub(super) fn next_directory(&mut self, idle: bool) -> Option<(u64, Entry)> {
         let has_room = self.listing < LISTING
             && self.unlisted.len() < self.most_open
@@ -229,15 +229,15 @@ impl Directories {
         Some((id, entry))
     }
 
-    /// A directory that is being opened. Gives its number.
+    /// Adds a directory that is being opened. Returns its number.
     ///
     /// # Errors
-    /// It is too deep, or one that it is in: in words.
+    /// It, or one of its parents, is too deep; the reason in words.
     pub(super) fn open(&mut self, parent: u64, entry: Entry, local: Below) -> Result<u64, String> {
         let remote = self.remote(parent, &entry);
         let above = self.all.get(&parent).ok_or("its directory is gone")?;
         if above.depth == DEPTH {
-            return Err(format!("more than {DEPTH} directories, one in the other"));
+            return Err(format!("more than {DEPTH} nested directories"));
         }
         if self.next > MOST_DIRECTORIES {
             return Err(endless());
@@ -245,7 +245,7 @@ impl Directories {
         let name = entry.name.as_deref().unwrap_or_default();
         let real = entry.real.unwrap_or_else(|| Directory::below(&above.real, name));
         if self.is_within(parent, &real) {
-            return Err("it is one of the directories that it is in".to_owned());
+            return Err("it is one of its own parent directories".to_owned());
         }
         let directory = Directory {
             parent: Some(parent),
@@ -266,7 +266,7 @@ impl Directories {
         Ok(id)
     }
 
-    /// A request about a directory was answered.
+    /// Counts an answered request about a directory.
     pub(super) fn answered(&mut self, id: u64) {
         self.listing = self.listing.saturating_sub(1);
         if let Some(directory) = self.all.get_mut(&id) {
@@ -274,17 +274,17 @@ impl Directories {
         }
     }
 
-    /// The server has opened a directory, and it is there on our side too.
+    /// Records that the remote directory is open, and that the local one exists.
     pub(super) fn opened(&mut self, id: u64, handle: Vec<u8>, is_new: bool) {
         if let Some(directory) = self.all.get_mut(&id) {
             (directory.handle, directory.made) = (Some(handle), Some(is_new));
         }
     }
 
-    /// The next directory of which more entries may be asked for, and its handle; `idle` as above.
+    /// Returns the next directory whose list goes on, and its handle; `idle` as above.
     pub(super) fn next_list(&mut self, idle: bool) -> Option<(u64, Vec<u8>)> {
         let has_room = self.listing < LISTING && self.waiting < WAITING;
-        // Without room only the newest one goes on, and only if nothing newer is to be opened: so there is an end to it.
+        // Without room only the newest one goes on, and only if no newer one is to be opened: so this ends.
         let oldest = if has_room {
             TOP
         } else if idle && self.listing == 0 {
@@ -304,14 +304,14 @@ impl Directories {
         None
     }
 
-    /// A directory has no more entries; those of another answer that is still under way do count.
+    /// Ends the list of a directory; entries of an answer that is under way still count.
     pub(super) fn ended(&mut self, id: u64) {
         if let Some(directory) = self.all.get_mut(&id) {
             directory.ended = true;
         }
     }
 
-    /// A directory has no more entries, or nothing more will be asked about it.
+    /// Ends the list of a directory, or gives up on it.
     pub(super) fn listed(&mut self, id: u64) {
         if let Some(directory) = self.all.get_mut(&id) {
             directory.listed = true;
@@ -321,7 +321,7 @@ impl Directories {
         self.unlisted.remove(&id);
     }
 
-    /// The handle of a directory if it has been listed and can be closed.
+    /// Returns the handle of a directory that is listed and can be closed.
     pub(super) fn take_handle(&mut self, id: u64) -> Option<Vec<u8>> {
         let directory = self.all.get_mut(&id).filter(|directory| directory.asked == 0)?;
         if directory.ended && !directory.listed {
@@ -330,14 +330,14 @@ impl Directories {
         self.all.get_mut(&id).filter(|directory| directory.listed)?.handle.take()
     }
 
-    /// Something that was taken out of a directory is over.
+    /// Counts a finished entry of a directory.
     pub(super) fn child_over(&mut self, id: u64) {
         if let Some(directory) = self.all.get_mut(&id) {
             directory.pending = directory.pending.saturating_sub(1);
         }
     }
 
-    /// Takes a directory out if it is over. Its parent may be over then, too.
+    /// Removes a directory if it is finished. Then its parent may be finished, too.
     pub(super) fn take_over(&mut self, id: u64) -> Option<Directory> {
         if !self.all.get(&id)?.is_over() {
             return None;
@@ -345,7 +345,7 @@ impl Directories {
         self.all.remove(&id)
     }
 
-    /// Whether a directory with this path, without links, is among those that `id` is in.
+    /// Whether a directory with this path, without links, is `id` or one of its parents.
     fn is_within(&self, id: u64, real: &[u8]) -> bool {
         let mut next = Some(id);
         while let Some(directory) = next.and_then(|id| self.all.get(&id)) {

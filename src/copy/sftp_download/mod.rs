@@ -1,4 +1,4 @@
-//! Files and directories of a host, fetched over SFTP: many at once, so that the way to the host and back does not count.
+//! Files and directories fetched from a host over SFTP: many at once, so that the round trip time hardly matters.
 
 mod directories;
 pub(crate) mod replies;
@@ -21,30 +21,30 @@ use crate::events::host_error::HostError;
 use crate::events::remedy::Remedy;
 use crate::ssh::channel::dialogue::{Dialogue, PIECE, Say};
 
-/// Files that are on their way at once.
+/// Files in transfer at once.
 const FILES: usize = 64;
-/// Files that are open here at once, since they are too large for memory.
+/// Local files open at once, since they are too large for memory.
 const OPEN_HERE: usize = 8;
-/// Bytes that are asked for or kept in memory at once: what fits on the way to a host and back, at a gigabit over 30 ms.
+/// Bytes requested or kept in memory at once: what is in flight at a gigabit over 30 ms.
 const WINDOW: usize = 4 << 20;
-/// Bytes of what the server's program complains about that are kept, to quote its last line.
+/// Bytes kept of the server program's standard error, to quote its last line.
 const QUOTED: usize = 512;
 
-/// What a request was for.
+/// The purpose of a request.
 #[derive(Debug)]
 enum Tag {
-    /// What the server takes.
+    /// To learn the server's limits.
     Limits,
     Find(find::Tag),
-    /// What something is that was asked for, or that a link leads to.
+    /// To learn what a requested path, or the target of a link, is.
     Stat(u64, Box<Entry>),
-    /// Where a directory is that may be one of those that it is in.
+    /// To find out where a directory is that may be one of its own parents.
     Real(u64, Box<Entry>),
     OpenDirectory(u64),
     List(u64),
     Open(u64),
     Size(u64),
-    /// The same of a file that has ended before its size.
+    /// To stat again a file that ended before its size.
     SizeAgain(u64),
     Read {
         file: u64,
@@ -60,17 +60,17 @@ enum Stage {
     Starting,
     Finding(Finding),
     Copying,
-    /// Nothing more is to be done.
+    /// Everything is done.
     Over,
     /// It was stopped from outside.
     Stopped,
 }
 
-/// A download from one host: what SFTP is spoken for.
+/// A download from one host, as an SFTP dialogue.
 ///
-/// It holds [`Downloading::DESCRIPTORS`] descriptors at most. Of files there are up to 4 MiB in memory, and 2 MiB when many begin at
-/// once; of directories 20,000 entries that wait, and the hashes of all names of those that are being listed. A server that
-/// lists without end gets to about 100 MiB, and is stopped.
+/// It holds at most [`Downloading::DESCRIPTORS`] descriptors. In memory it keeps up to 4 MiB of files, and 2 MiB when
+/// many start at once; of directories 20,000 waiting entries, and the hashes of all names of those being listed. A
+/// server with an endless list causes about 100 MiB, and is stopped.
 #[derive(Debug)]
 pub struct Downloading {
     download: Arc<Download>,
@@ -80,12 +80,12 @@ pub struct Downloading {
     directories: Directories,
     files: BTreeMap<u64, Transfer>,
     next_file: u64,
-    /// Files and directories that the server takes to be open at once.
+    /// Files and directories that the server keeps open at once.
     handles: usize,
-    /// Requests without an answer about what something is.
+    /// Pending requests about the type of a path.
     asking: usize,
     failures: CopyFailures,
-    /// Files that are in their places.
+    /// Files in their places.
     copied: usize,
     progress: Progress,
     error: Option<ProtocolError>,
@@ -93,10 +93,10 @@ pub struct Downloading {
 }
 
 impl Downloading {
-    /// Descriptors that a download holds at most, besides the connection: of its place, of files, and of the directories they are in.
+    /// Most descriptors of a download, without the connection: for its root, files, and the directories they are in.
     pub const DESCRIPTORS: usize = 5 + 2 * OPEN_HERE + 2;
 
-    /// A download that begins; `place` is the host's own directory.
+    /// Starts a download into `place`, the host's own directory.
     pub fn new(download: Arc<Download>, place: DownloadRoot) -> Downloading {
         Downloading {
             download,
@@ -116,11 +116,11 @@ impl Downloading {
         }
     }
 
-    /// Does what can be done before more is heard.
+    /// Makes the requests that can be made before more is received.
     fn step(&mut self) {
         if matches!(self.stage, Stage::Starting) && self.client.is_ready() {
             if self.client.supports(Extension::Limits) {
-                // Its reply comes before that to anything that is asked later.
+                // Its reply comes before those to later requests.
                 self.client.request(&Request::Limits, Tag::Limits);
             }
             let knows_homes = self.client.supports(Extension::ExpandPath);
@@ -150,25 +150,25 @@ impl Downloading {
         }
     }
 
-    /// Ends it before all is done; what is being written is removed, or left to be resumed.
+    /// Ends it early; partial files are removed, or kept for resuming.
     fn end(&mut self, stage: Stage) {
         self.stage = stage;
         self.files.clear();
         let unfinished = std::mem::replace(&mut self.directories, Directories::new(Below::place()));
-        // Those that were being filled get their modes all the same, or nobody but their owner could see what has come. That a
-        // mode cannot be set is no news now.
+        // Incomplete directories still get their modes, or only their owner could see the files. A failure to set them
+        // is not reported now.
         for directory in unfinished.deepest_first().filter(|directory| directory.is_own && directory.made == Some(true))
         {
             let _ = self.place.finish_directory(&directory.local, self.mode_of(&directory, true), None);
         }
     }
 
-    /// Where what has come of files is kept, to be gone on with.
+    /// Returns where the partial files are kept for resuming.
     fn kept_hint(&self) -> Option<Remedy> {
         some_of(self.files.values().filter_map(Transfer::kept)).map(Remedy::KeptHere)
     }
 
-    /// Begins to copy what was found.
+    /// Starts copying what was found.
     fn begin(&mut self, mut sources: Vec<Source>) {
         if !sources.is_empty() {
             match self.prepare(&mut sources) {
@@ -186,7 +186,7 @@ impl Downloading {
             if let Some(name) = &name
                 && !matches!(self.directories.admit(TOP, name), Ok(true))
             {
-                let reason = "something with the same name is copied already".to_owned();
+                let reason = "something with the same name was already copied".to_owned();
                 self.failures.add(&path, reason, None);
                 continue;
             }
@@ -196,7 +196,8 @@ impl Downloading {
         self.over(TOP);
     }
 
-    /// Makes the directory that the sources go into, by the rules of scp, and gives it. A single source may get another name.
+    /// Creates the directory that the sources go into, by the rules of scp, and returns it. A single source may get a
+    /// new name.
     fn prepare(&mut self, sources: &mut [Source]) -> Result<Below, PlaceError> {
         let Some(target) = &self.download.target else { return Ok(Below::place()) };
         let mut paths = vec![Below::place()];
@@ -219,7 +220,7 @@ impl Downloading {
             _ => {}
         }
         for path in &paths {
-            // As scp's would be: what is collected is not for its owner alone.
+            // As with scp, not only the owner may read the collected files.
             if self.place.make_directory(path)? {
                 self.place.finish_directory(path, Some(local_mode(0o777, false)), None)?;
             }
@@ -227,7 +228,7 @@ impl Downloading {
         Ok(paths.pop().unwrap_or_default())
     }
 
-    /// Asks for what may be asked for now.
+    /// Makes all requests that may be made now.
     fn ask(&mut self) {
         self.ask_for_bytes();
         while self.client.unsaid() < PIECE {
@@ -247,17 +248,17 @@ impl Downloading {
         }
     }
 
-    /// How many files may be on their way: as many as the server leaves beside the directories.
+    /// Returns how many files may be in transfer: what the server's limit leaves after the directories.
     fn most_files(&self) -> usize {
         FILES.min(self.handles.saturating_sub(self.directories.open_there())).max(1)
     }
 
-    /// Bytes of files that are in memory, or will be.
+    /// Returns the bytes of files that are in memory, or requested.
     fn held(&self) -> usize {
         self.files.values().map(Transfer::held).sum()
     }
 
-    /// Asks for bytes of the files that are open, those of the oldest first.
+    /// Requests data of the open files, the oldest first.
     fn ask_for_bytes(&mut self) {
         let waiting: Vec<u64> = self.files.iter().filter(|(_, file)| file.wants_file()).map(|(id, _)| *id).collect();
         for id in waiting {
@@ -268,7 +269,7 @@ impl Downloading {
         }
         let (mut held, mut asked) = (self.held(), self.files.values().map(Transfer::expected).sum::<usize>());
         for (id, file) in &mut self.files {
-            // What is in memory may wait for what is not: where nothing is on its way, the oldest file goes on.
+            // Data in memory may wait for earlier data: if nothing is in flight, the oldest file goes on.
             while (held < WINDOW || asked == 0)
                 && self.client.unsaid() < PIECE
                 && let Some((offset, length)) = file.next_read()
@@ -282,12 +283,12 @@ impl Downloading {
         }
     }
 
-    /// Whether another file may be open here.
+    /// Whether another local file may be open.
     fn may_open_here(&self) -> bool {
         self.files.values().filter(|file| file.is_open()).count() < OPEN_HERE
     }
 
-    /// Begins to open a directory.
+    /// Starts to open a directory.
     fn open_directory(&mut self, parent: u64, entry: Entry) {
         let Some((remote, local)) = self.paths(parent, &entry) else { return };
         match self.directories.open(parent, entry, local) {
@@ -296,7 +297,7 @@ impl Downloading {
         }
     }
 
-    /// Where an entry is, and where it goes; nothing if it cannot go anywhere.
+    /// Returns where an entry is and where it goes; `None` if its target is gone.
     fn paths(&mut self, parent: u64, entry: &Entry) -> Option<(Vec<u8>, Below)> {
         let remote = self.directories.remote(parent, entry);
         let above = self.directories.get(parent).map(|parent| &parent.local).ok_or("its directory is gone");
@@ -309,7 +310,7 @@ impl Downloading {
         }
     }
 
-    /// Begins with something that is no directory, as far as that is known.
+    /// Starts a non-directory, as far as known.
     fn look_at(&mut self, parent: u64, entry: Entry) {
         if entry.path.is_none() && entry.attributes.is_file() {
             return self.open_file(parent, entry);
@@ -330,7 +331,7 @@ impl Downloading {
         self.files.insert(id, file);
     }
 
-    /// Moves what has come of a file to where it is kept, and the file to its place once all is there.
+    /// Writes received data of a file, and puts the file in its place once it is complete.
     fn settle(&mut self, id: u64) {
         let may_open = self.may_open_here();
         let Some(file) = self.files.get_mut(&id) else { return };
@@ -376,26 +377,26 @@ impl Downloading {
         }
     }
 
-    /// Something in a directory does not come along.
+    /// Counts an entry of a directory as failed.
     fn failed(&mut self, parent: u64, remote: &[u8], reason: String, hint: Option<Remedy>) {
         self.failures.add(remote, reason, hint);
         self.child_over(parent);
     }
 
-    /// Something could not be put in its place.
+    /// Counts an entry that failed locally.
     fn failed_here(&mut self, error: PlaceError) {
         if !self.failures.add_local(error) {
             self.end(Stage::Over);
         }
     }
 
-    /// Something in a directory is over.
+    /// Counts an entry of a directory as finished.
     fn child_over(&mut self, parent: u64) {
         self.directories.child_over(parent);
         self.over(parent);
     }
 
-    /// Finishes a directory if it is over, and then those that it is in.
+    /// Finishes a directory that is complete, and then its parents.
     fn over(&mut self, mut id: u64) {
         while let Some(directory) = self.directories.take_over(id) {
             self.finish_directory(&directory);
@@ -405,13 +406,13 @@ impl Downloading {
         }
     }
 
-    /// What a server that ended too early has left undone.
+    /// Counts what remains when the server ended too early.
     fn ended_early(&mut self, how: &str) -> HostError {
         let how = self.complaint.beside(how);
         if !self.client.is_ready() {
             return never_began(&how);
         }
-        // Nobody knows how many more there would have been.
+        // How many more there were is unknown.
         let left = self.files.values().next().map(|file| &file.remote).or(self.download.remotes.first());
         let left = left.cloned().unwrap_or_default();
         self.failures.add(&left, format!("it was not copied before the SFTP server ended ({how})"), None);
@@ -419,7 +420,7 @@ impl Downloading {
         self.failures.take().unwrap_or(HostError::Lost { detail: how, hint: None })
     }
 
-    /// Gives a directory its mode and times, now that nothing more is put into it.
+    /// Sets the mode and times of a directory, now that nothing more is written into it.
     fn finish_directory(&mut self, directory: &Directory) {
         let Some(is_new) = directory.made.filter(|_| directory.is_own) else { return };
         let preserve = self.download.options.preserve;
@@ -433,7 +434,7 @@ impl Downloading {
         }
     }
 
-    /// The mode that a directory gets, if its own is not to stay.
+    /// Returns the mode for a directory, unless it keeps its own.
     fn mode_of(&self, directory: &Directory, is_new: bool) -> Option<u32> {
         let told = directory.attributes.mode.map(|mode| local_mode(mode, self.download.options.preserve));
         told.or(is_new.then(|| local_mode(0o777, false)))
@@ -490,7 +491,7 @@ impl Dialogue for Downloading {
 
     fn conclude(&mut self, channel: Outcome) -> Outcome {
         if matches!(self.stage, Stage::Over) && self.error.is_none() {
-            // Everything is in place, whatever the server says at last.
+            // Everything is in place, whatever the server sends last.
             return self.failures.take().map_or(Outcome::Exited(0), Outcome::from);
         }
         let outcome = match Broken::of(self.error.take(), channel) {

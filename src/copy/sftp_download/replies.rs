@@ -1,12 +1,12 @@
-//! What the replies of the server mean for a download.
+//! Handles the server's replies in a download.
 
 use super::*;
 
-/// Why something of another kind is not copied.
+/// Why a file of another type is not copied.
 const SPECIAL: &str = "not a regular file";
 
 impl Downloading {
-    /// Takes the reply to one request.
+    /// Handles the reply to one request.
     pub(super) fn take(&mut self, tag: Tag, reply: Reply) {
         match tag {
             Tag::Limits => return self.limit(&reply),
@@ -54,7 +54,7 @@ impl Downloading {
         }
     }
 
-    /// The server has said how much it takes at once.
+    /// Applies the server's limits.
     fn limit(&mut self, reply: &Reply) {
         if let Reply::Limits(limits) = reply
             && limits.handles > 0
@@ -67,7 +67,7 @@ impl Downloading {
         }
     }
 
-    /// Asks what an open file is, and for its beginning.
+    /// Requests the attributes of an open file, and its first data.
     fn opened_file(&mut self, id: u64, handle: Vec<u8>) {
         let Some(file) = self.files.get_mut(&id) else { return };
         let length = file.opened(handle);
@@ -77,7 +77,7 @@ impl Downloading {
         self.client.request(&Request::Read { handle, offset: 0, length }, tag);
     }
 
-    /// It is known what something is that was asked for, or that a link leads to.
+    /// Continues with a requested path, or the target of a link, whose type is known.
     fn told(&mut self, parent: u64, mut entry: Entry, attributes: Attributes) {
         entry.attributes = attributes;
         let remote = self.directories.remote(parent, &entry);
@@ -85,7 +85,7 @@ impl Downloading {
             if !self.download.options.recursive {
                 return self.failed(parent, &remote, "it is a directory".to_owned(), Some(Remedy::CopyDirectories));
             }
-            // It may be one that it is in itself.
+            // It may be one of its own parents.
             self.asking += 1;
             self.client.request(&Request::Realpath(&remote), Tag::Real(parent, Box::new(entry)));
         } else if attributes.mode.is_some() && !attributes.is_file() {
@@ -98,7 +98,7 @@ impl Downloading {
         }
     }
 
-    /// It is known where a directory is.
+    /// Continues with a directory whose real path is known.
     fn located(&mut self, parent: u64, mut entry: Entry, real: Vec<u8>) {
         entry.real = Some(real);
         self.directories.wait(parent, entry);
@@ -121,14 +121,14 @@ impl Downloading {
         }
     }
 
-    /// Some entries of a directory have come, or there are no more.
+    /// Handles entries of a directory, or the end of its list.
     fn listed(&mut self, id: u64, reply: Reply) {
         let is_listed = self.directories.get(id).is_none_or(|directory| directory.listed);
         match reply {
-            // It has failed, and this is the answer to the second of two questions.
+            // It has failed, and this answers the second of two requests.
             _ if is_listed => {}
             Reply::Names(names) if !self.directories.count(id, names.len()) => {
-                self.directory_failed(id, "the host's list of it does not end".to_owned());
+                self.directory_failed(id, "the host sends an endless list of it".to_owned());
             }
             Reply::Names(names) => {
                 for name in names {
@@ -143,7 +143,7 @@ impl Downloading {
         self.close_directory(id);
     }
 
-    /// Takes one entry of a directory; says whether another may come.
+    /// Handles one entry of a directory; returns whether more may come.
     fn entry(&mut self, id: u64, Name { name, attributes, .. }: Name) -> bool {
         if matches!(name.as_slice(), b"." | b"..") {
             return true;
@@ -163,7 +163,7 @@ impl Downloading {
                     return true;
                 }
                 Ok(true) => SPECIAL.to_owned(),
-                Ok(false) => "refused: something with the same name is copied already".to_owned(),
+                Ok(false) => "refused: something with the same name was already copied".to_owned(),
                 Err(reason) => {
                     self.directory_failed(id, reason);
                     return false;
@@ -175,7 +175,7 @@ impl Downloading {
         true
     }
 
-    /// Nothing more of a directory will be known.
+    /// Ends the list of a directory.
     fn directory_failed(&mut self, id: u64, reason: String) {
         if let Some(directory) = self.directories.get(id) {
             self.failures.add(&directory.remote, reason, None);
@@ -184,7 +184,7 @@ impl Downloading {
         self.close_directory(id);
     }
 
-    /// Closes a directory if nothing more is asked about it; it may be over, then.
+    /// Closes a directory whose list is complete; it may be finished then.
     fn close_directory(&mut self, id: u64) {
         if let Some(handle) = self.directories.take_handle(id) {
             self.client.request(&Request::Close(&handle), Tag::Close);
@@ -192,7 +192,7 @@ impl Downloading {
         self.over(id);
     }
 
-    /// The server has said what an open file is, or does not say it.
+    /// Handles the attributes of an open file, or their absence.
     fn sized(&mut self, id: u64, attributes: Option<Attributes>) {
         self.went_on(id, |file, progress| {
             let size = file.sized(attributes.unwrap_or_else(|| file.attributes()))?.unwrap_or(0);
@@ -202,7 +202,7 @@ impl Downloading {
         });
     }
 
-    /// Takes a step of a file and what follows from it: a file that has ended before its size is asked for that once more.
+    /// Applies a step of a file and its consequences: a file that ended before its size is stat'ed again.
     fn went_on(&mut self, id: u64, step: impl FnOnce(&mut Transfer, &mut Progress) -> Result<(), Failure>) {
         let Some(file) = self.files.get_mut(&id) else { return };
         if let Err(failure) = step(file, &mut self.progress) {

@@ -1,4 +1,4 @@
-//! One file on its way from the host: what is asked for, what has come, and where it is kept until all of it is there.
+//! One file of a download: which data was requested and received, and where it is kept until it is complete.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -6,27 +6,27 @@ use crate::copy::download_root::{Below, DownloadRoot, PlaceError, Temporary, loc
 use crate::copy::sftp::packets::Attributes;
 use crate::copy::{Options, kept_as};
 
-/// Bytes of one READ: all servers give so many at once, and libssh2 makes packets of about this size.
+/// Bytes of one READ: all servers return this much, and libssh2 makes packets of about this size.
 pub(super) const READ: u32 = 32 * 1024;
-/// Bytes of one READ of a file of which nobody knows the size, where the next can only be asked for after it.
+/// Bytes of one READ of a file of unknown size, where the next READ must wait for the reply.
 const READ_UNKNOWN: u32 = 128 * 1024;
-/// Bytes of a file that is written at once, when all of it is there. Larger ones are open all the time.
+/// Bytes of a file that is written in one go once it is complete. Larger ones stay open.
 const SMALL: u64 = 256 * 1024;
-/// The mode of a file of which the server does not tell it.
+/// The mode of a file for which the server sends none.
 const USUAL_MODE: u32 = 0o666;
 
-/// The largest file that may end before its size and be whole all the same: those of sysfs are said to have a page.
+/// The largest file that may end before its size and still be complete: files of sysfs report a page.
 const PAGE: u64 = 64 * 1024;
 
-const SHORTER: &str = "it got shorter while it was read";
-pub(super) const DIFFERENT: &str = "what was written here is not what the host has, now that it was read again";
+const SHORTER: &str = "it shrank while it was read";
+pub(super) const DIFFERENT: &str = "the local copy differs from the file on the host (read a second time)";
 
-/// Why a file does not come along.
+/// The reason why a file is not copied.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// In words.
+    /// The reason in words.
     Remote(String),
-    /// It is not the file any more that it was: nothing can go on with what has come of it.
+    /// The remote file changed: its partial data is useless.
     Changed(&'static str),
     /// It cannot be put in its place.
     Local(PlaceError),
@@ -40,29 +40,29 @@ impl From<PlaceError> for Failure {
 
 #[derive(Debug, Default)]
 enum Size {
-    /// The server has not said it yet.
+    /// The server has not sent it yet.
     #[default]
     Untold,
     Known(u64),
-    /// It says none, as for files of /proc: all up to the end.
+    /// The server sends none, as for files of /proc: read up to the end.
     Unknown,
 }
 
-/// Whether a file ended before its size, and what is done about it.
+/// Whether a file ended before its size, and how far that is checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Early {
     #[default]
     No,
-    /// The other READs are waited for.
+    /// Other READs are pending.
     Seen,
-    /// Its size has to be asked for once more.
+    /// Its size must be requested again.
     ToAsk,
     Asked,
 }
 
 #[derive(Debug, Default)]
 enum Sink {
-    /// There is no decision yet, or no room for another open file.
+    /// Undecided, or no room for another open file.
     #[default]
     Undecided,
     Memory(Vec<u8>),
@@ -72,11 +72,11 @@ enum Sink {
 /// The file.
 #[derive(Debug, Default)]
 pub(super) struct Transfer {
-    /// The directory that it is in, by number.
+    /// The number of its directory.
     pub(super) parent: u64,
-    /// Its path on the host.
+    /// Its remote path.
     pub(super) remote: Vec<u8>,
-    /// Bytes that the total counts for it.
+    /// Its share of the total in bytes.
     pub(super) counted: u64,
     local: Below,
     options: Options,
@@ -85,23 +85,23 @@ pub(super) struct Transfer {
     size: Size,
     /// The first READ was answered. Until then it is the only one.
     begun: bool,
-    /// There is no more to read.
+    /// The end was reached.
     ended: bool,
     early: Early,
-    /// So far it was asked for.
+    /// End of the requested range.
     asked_to: u64,
     /// READs without an answer, and their bytes.
     asked: usize,
     asked_bytes: usize,
-    /// What READs that came back short have left out.
+    /// Gaps left by short READs.
     again: VecDeque<(u64, u32)>,
-    /// What has come before what is in front of it, by offset.
+    /// Received data behind a gap, by offset.
     pieces: BTreeMap<u64, Vec<u8>>,
     pieces_bytes: usize,
-    /// So much is in the sink, or has been read again if `verifying`.
+    /// Bytes in the sink, or read again if `verifying`.
     written: u64,
     sink: Sink,
-    /// All has been written, and is now compared with what the host has.
+    /// All is written, and is now compared with the remote file.
     verifying: bool,
 }
 
@@ -117,23 +117,23 @@ impl Transfer {
         Transfer { parent, remote, counted, local, options, attributes, ..Transfer::default() }
     }
 
-    /// Bytes of memory that it takes now, or will when all answers come.
+    /// Returns the bytes of memory that it takes, including pending requests.
     pub(super) fn held(&self) -> usize {
         let memory = if let Sink::Memory(bytes) = &self.sink { bytes.len() } else { 0 };
         self.asked_bytes + self.pieces_bytes + memory
     }
 
-    /// Bytes that were asked for and have not come.
+    /// Returns the bytes that were requested and have not come.
     pub(super) fn expected(&self) -> usize {
         self.asked_bytes
     }
 
-    /// Bytes that have come and been put where they are kept.
+    /// Returns the bytes that were received and stored.
     pub(super) fn written(&self) -> u64 {
         self.written
     }
 
-    /// Whether it holds an open file here.
+    /// Whether it holds an open local file.
     pub(super) fn is_open(&self) -> bool {
         matches!(self.sink, Sink::File(_))
     }
@@ -142,10 +142,10 @@ impl Transfer {
         self.handle.as_deref()
     }
 
-    /// The server has opened it. Gives the length of the first READ, from its beginning.
+    /// Continues with the opened remote file. Returns the length of the first READ, at its beginning.
     pub(super) fn opened(&mut self, handle: Vec<u8>) -> u32 {
         self.handle = Some(handle);
-        // As much as it had when it was listed: a file that has become longer meanwhile costs one more READ.
+        // The size from the list: a file that has grown since costs one more READ.
         let length = match self.attributes.size {
             Some(size) => u32::try_from(size).map_or(READ, |size| if size == 0 { READ } else { size.min(READ) }),
             None => READ,
@@ -154,7 +154,7 @@ impl Transfer {
         length
     }
 
-    /// The server has said what it is. Gives its size, if it has one.
+    /// Takes the attributes. Returns the size, if there is one.
     pub(super) fn sized(&mut self, attributes: Attributes) -> Result<Option<u64>, Failure> {
         if attributes.mode.is_some() && !attributes.is_file() {
             return Err(Failure::Remote("not a regular file".to_owned()));
@@ -184,12 +184,12 @@ impl Transfer {
         }
     }
 
-    /// What is known of it from before it was opened, for a server that says nothing of an open file.
+    /// Uses the attributes from before it was opened, for a server without FSTAT.
     pub(super) fn attributes(&self) -> Attributes {
         self.attributes
     }
 
-    /// Whether its size is to be asked for once more, since it has ended before.
+    /// Whether to request its size again, since it ended early.
     pub(super) fn asks_again(&mut self) -> bool {
         let asks = self.early == Early::ToAsk;
         if asks {
@@ -198,8 +198,8 @@ impl Transfer {
         asks
     }
 
-    /// The server has said once more what it is, or cannot say it. A size that stays what it was is one that the host makes up, and the
-    /// end is where it was read.
+    /// Takes the attributes requested again, or their absence. An unchanged size is one that the host makes up; then
+    /// the end is where reading ended.
     pub(super) fn sized_again(&mut self, attributes: Option<Attributes>) -> Result<(), Failure> {
         let key = |attributes: Attributes| (attributes.size, attributes.times.map(|(_, modified)| modified));
         let is_same = attributes.is_none_or(|now| key(now) == key(self.attributes));
@@ -210,7 +210,7 @@ impl Transfer {
         Ok(())
     }
 
-    /// Whether what waits to be written follows what is written, without a hole.
+    /// Whether the waiting data follows the written data without a gap.
     fn is_contiguous(&self) -> bool {
         let mut end = self.written;
         self.pieces.iter().all(|(start, piece)| {
@@ -220,7 +220,7 @@ impl Transfer {
         })
     }
 
-    /// What to ask for next, if anything: from where, and how much.
+    /// Returns the next range to request, if any: offset and length.
     pub(super) fn next_read(&mut self) -> Option<(u64, u32)> {
         self.handle.as_ref()?;
         if let Some((offset, length)) = self.again.pop_front() {
@@ -252,7 +252,7 @@ impl Transfer {
         self.asked_bytes += length as usize;
     }
 
-    /// A READ has ended, with bytes or with the end of the file.
+    /// Takes the result of a READ: data or the end of the file.
     pub(super) fn heard(&mut self, offset: u64, length: u32, data: Option<Vec<u8>>) -> Result<(), Failure> {
         self.asked = self.asked.saturating_sub(1);
         self.asked_bytes = self.asked_bytes.saturating_sub(length as usize);
@@ -273,13 +273,13 @@ impl Transfer {
         };
         let end = offset + data.len() as u64;
         if is_first || matches!(self.size, Size::Unknown) {
-            // It is the only one.
+            // This READ is the only one.
             self.asked_to = end;
         } else if data.len() < length as usize {
             self.again.push_back((end, length - data.len() as u32));
         }
         if let Size::Known(size) = self.size {
-            // It has grown since: the copy ends where it ended when it was opened.
+            // It has grown since: the copy ends at the size it had when it was opened.
             data.truncate(usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX));
             self.asked_to = self.asked_to.min(size);
         }
@@ -293,7 +293,7 @@ impl Transfer {
         Ok(())
     }
 
-    /// The file has ended before its size.
+    /// Handles an end before the size.
     fn ended_early(&mut self) {
         if matches!(self.early, Early::No | Early::Seen) {
             self.early = if self.asked == 0 && self.again.is_empty() { Early::ToAsk } else { Early::Seen };
@@ -313,8 +313,8 @@ impl Transfer {
 
     fn put_piece(&mut self, offset: u64, piece: Vec<u8>) {
         self.pieces_bytes += piece.len();
-        // What one READ after the other gives byte by byte becomes one piece: each costs more than its bytes. Whole READs are
-        // not moved again.
+        // Data that arrives byte by byte is merged into one piece: each piece costs more than its bytes. Whole READs
+        // are not moved again.
         match self.pieces.range_mut(..offset).next_back() {
             Some((start, before))
                 if start + before.len() as u64 == offset && before.len() + piece.len() <= READ as usize =>
@@ -325,7 +325,7 @@ impl Transfer {
         }
     }
 
-    /// How many pieces wait for what is in front of them.
+    /// Returns how many pieces wait behind a gap.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.pieces.len()
@@ -337,7 +337,7 @@ impl Transfer {
         Some(piece)
     }
 
-    /// Whether it needs an open file here, and has none.
+    /// Whether it needs an open local file and has none.
     pub(super) fn wants_file(&self) -> bool {
         match (&self.size, &self.sink) {
             (_, Sink::File(_)) | (Size::Untold, _) => false,
@@ -347,13 +347,13 @@ impl Transfer {
         }
     }
 
-    /// Moves what has come to where it is kept; `may_open` is whether another file may be open here. Gives how many bytes that were.
+    /// Stores received data; `may_open`: another local file may be open. Returns the number of bytes.
     pub(super) fn settle(&mut self, place: &mut DownloadRoot, may_open: bool) -> Result<u64, Failure> {
         if self.verifying {
             return Ok(0);
         }
         let before = self.written;
-        // Where to go on asking is only known after the first READ.
+        // The next offset is only known after the first READ.
         if self.wants_file() && self.begun && may_open {
             self.open(place)?;
         }
@@ -375,10 +375,10 @@ impl Transfer {
         Ok(self.written - before)
     }
 
-    /// Opens the file here, and puts into it what is in memory.
+    /// Opens the local file and writes the data in memory to it.
     fn open(&mut self, place: &mut DownloadRoot) -> Result<(), Failure> {
         let tag = match (&self.size, self.attributes.times) {
-            // Another version of the file does not go on with what is left of this one.
+            // Another version of the file does not continue a partial one.
             (Size::Known(size), Some((_, modified))) if self.options.resume => Some(format!("{size:x}-{modified:x}")),
             _ => None,
         };
@@ -396,7 +396,7 @@ impl Transfer {
         Ok(())
     }
 
-    /// Goes on after what is in a file of an earlier copy.
+    /// Continues after the data of an earlier copy.
     fn go_on(&mut self, size: u64, file: &Temporary) -> Result<(), PlaceError> {
         if file.length() > size {
             return file.truncate(0);
@@ -410,7 +410,7 @@ impl Transfer {
         Ok(())
     }
 
-    /// Puts it in its place, if all of it is there and, where that is wanted, has been compared; says whether it is in place.
+    /// Puts it in its place if it is complete and, if requested, compared; returns whether it is in place.
     pub(super) fn finish(&mut self, place: &mut DownloadRoot) -> Result<bool, Failure> {
         let all = match self.size {
             Size::Known(size) => self.written == size,
@@ -445,12 +445,12 @@ impl Transfer {
         Ok(true)
     }
 
-    /// The path here of what has come, if it is kept to be gone on with.
+    /// Returns the local path of the partial file, if it is kept for resuming.
     pub(super) fn kept(&self) -> Option<String> {
         if let Sink::File(file) = &self.sink { file.kept() } else { None }
     }
 
-    /// It failed. What is here of it goes, unless another try can go on with it, which the failure then says. Gives its path on the host.
+    /// Gives up. The partial file is removed, or kept for resuming and named in the failure. Returns its remote path.
     pub(super) fn give_up(self, failure: &mut Failure) -> Vec<u8> {
         let kept = self.kept();
         match (failure, self.sink) {

@@ -1,19 +1,19 @@
-//! The directories of the trees that are uploaded: made first, the upper ones before what is in them, and finished last.
+//! The directories of an upload: created first, parents before their contents, and finished last.
 
 use super::shared::{Shared, Tag};
 use super::step::DirectoryStep;
 use crate::copy::sftp::packets::{Attributes, Reply, Request, Status};
 
-/// Requests about directories that wait for a reply at once.
+/// Pending requests about directories.
 const IN_FLIGHT: usize = 256;
-/// What we need to be allowed to do in a directory while it is filled.
+/// The permissions we need in a directory while it is filled.
 const FILLING: u32 = 0o700;
 
-/// What became of a directory.
+/// The state of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DirectoriesState {
     Unknown,
-    /// We made it: nothing is in it that we do not know.
+    /// We created it: its contents are known.
     Fresh,
     Existing,
     Failed,
@@ -24,20 +24,20 @@ enum DirectoriesState {
 pub struct Directories {
     /// One for every entry.
     states: Vec<DirectoriesState>,
-    /// How many have been begun, in the order of [`crate::copy::sources::Sources::directories`].
+    /// How many were started, in the order of [`crate::copy::sources::Sources::directories`].
     begun: usize,
-    /// How many have been finished, in the opposite order.
+    /// How many were finished, in the opposite order.
     finished: usize,
     in_flight: usize,
 }
 
 impl Directories {
-    /// None is made yet.
+    /// Starts with none created.
     pub fn new(entries: usize) -> Directories {
         Directories { states: vec![DirectoriesState::Unknown; entries], begun: 0, finished: 0, in_flight: 0 }
     }
 
-    /// Whether nothing is in the directory of an entry but what we have put there; none if it could not be made.
+    /// Whether the directory of an entry contains only our files; `None` if it could not be created.
     pub fn is_fresh(&self, entry: usize, shared: &Shared) -> Option<bool> {
         match shared.upload.sources.parent(entry) {
             None => Some(shared.destination.is_fresh),
@@ -46,7 +46,7 @@ impl Directories {
         }
     }
 
-    /// Makes as many as may be made now; says whether all are.
+    /// Creates as many as may be created now; returns whether all exist.
     pub fn make(&mut self, shared: &mut Shared) -> bool {
         let upload = shared.upload.clone();
         let order = upload.sources.directories();
@@ -71,8 +71,8 @@ impl Directories {
         self.begun == order.len() && self.in_flight == 0
     }
 
-    /// Gives as many as possible their final mode and times; says whether all have them. The deepest come first, since an upper one
-    /// may let nobody in any more.
+    /// Sets the final mode and times of as many as possible; returns whether all have them. The deepest come first,
+    /// since a parent may deny access afterwards.
     pub fn finish(&mut self, shared: &mut Shared) -> bool {
         let upload = shared.upload.clone();
         let order = upload.sources.directories();
@@ -108,7 +108,7 @@ impl Directories {
         self.finished == order.len() && self.in_flight == 0
     }
 
-    /// Takes the reply to a question about the directory of an entry.
+    /// Handles the reply to a request about the directory of an entry.
     pub fn take(&mut self, entry: usize, ask: DirectoryStep, reply: Reply, shared: &mut Shared) {
         self.in_flight -= 1;
         let mut fail = |reason: String| {
@@ -137,7 +137,7 @@ impl Directories {
                 });
             }
             (DirectoryStep::Mode, Reply::Attributes(attributes)) => {
-                // What its source does not allow, and we did while it was filled.
+                // Permissions that the source lacks, and we had while it was filled.
                 let added = FILLING & !shared.upload.sources.entries()[entry].mode;
                 let mode = attributes.mode.map_or(0o700, |mode| mode & 0o7777) & !added;
                 let path = shared.path_of(entry);
@@ -149,7 +149,7 @@ impl Directories {
             (DirectoryStep::Mode | DirectoryStep::Finish, Reply::Status(status)) => {
                 fail(format!("its mode and times cannot be set: {}", status.reason()));
             }
-            _ => fail("the server gave another answer than was asked for".to_owned()),
+            _ => fail("the server sent an unexpected answer".to_owned()),
         }
     }
 }

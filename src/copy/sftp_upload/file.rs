@@ -1,4 +1,4 @@
-//! One file that is uploaded: written under a temporary name, verified, and renamed.
+//! The upload of one file: written under a temporary name, verified, and renamed.
 
 mod ending;
 mod look;
@@ -14,28 +14,28 @@ use crate::copy::sftp::packets::{
 use crate::copy::{random_tag, temporary_name};
 use crate::events::remedy::Remedy;
 
-/// With less room than this on the file system, a refusal to make or write a file is for lack of room.
+/// With less free space than this, a refusal to create or write a file means that the disk is full.
 const TIGHT: u64 = 64 * 1024;
 
-/// How far a file has come.
+/// The stage of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// It is found out what is there, and then opened.
+    /// Look at what exists, then open.
     #[default]
     Opening,
-    /// Bytes are sent.
+    /// Send data.
     Writing,
-    /// Bytes are read back.
+    /// Read data back.
     Reading,
-    /// Everything is sent, also that it is to be closed.
+    /// Everything is sent, including the close.
     Closing,
-    /// It takes its place.
+    /// Put it in its place.
     Renaming,
-    /// It is in its place.
+    /// In place.
     Done,
 }
 
-/// How a file gets into its place.
+/// How a file reaches its place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Way {
     /// Under a temporary name, then renamed.
@@ -43,11 +43,11 @@ enum Way {
     Replace,
     /// Written where it is.
     InPlace,
-    /// Written to what is no file at all, such as a device.
+    /// Written to a non-file, such as a device.
     Device,
 }
 
-/// One file that is under way.
+/// A file in transfer.
 #[derive(Debug, Default)]
 pub struct File {
     slot: usize,
@@ -55,44 +55,44 @@ pub struct File {
     pub(super) size: u64,
     pub(super) stage: Stage,
     way: Way,
-    /// Where it is to be in the end.
+    /// Its final path.
     pub(super) path: Vec<u8>,
-    /// What its temporary name ends in.
+    /// The suffix of its temporary name.
     tag: String,
-    /// What an earlier attempt has left behind, as long as it may be continued.
+    /// The partial file of an earlier attempt, while it may be continued.
     pub(super) rest: Option<Attributes>,
-    /// Why it may not.
+    /// Why it may not be continued.
     pub(super) unusable: &'static str,
-    /// Names that were listed where it is.
+    /// How many names of its directory were listed.
     pub(super) listed: usize,
-    /// The file that shows whose files of ours are.
+    /// The probe file that shows the owner of our files.
     pub(super) probe: Vec<u8>,
-    /// What is written to, once that is known.
+    /// The path that is written to, once known.
     written: Vec<u8>,
-    /// The regular file that is there already.
+    /// The existing regular file.
     existing: Option<Attributes>,
     handle: Option<Vec<u8>>,
-    /// Whether `written` was made by us, and is to be removed if this fails.
+    /// Whether we created `written`, which is removed on failure.
     pub(super) made: bool,
     pub(super) sent: u64,
-    /// Whether some of it is from an earlier copy, of which only size and time say that it is the same.
+    /// Whether part of it is from an earlier copy, which only size and time identify.
     pub(super) resumed: bool,
     pub(super) acknowledged: u64,
-    /// Requests without a reply.
+    /// Pending requests.
     pending: Cell<usize>,
     readback: Option<ReadBack>,
-    /// It will not be copied; why, unless that is known elsewhere.
+    /// It failed; the reason, unless reported elsewhere.
     given_up: Option<Option<Failure>>,
-    /// It counts among the files that are open there.
+    /// It counts as open on the host.
     reserved: bool,
-    /// With [`Way::InPlace`]: there is something in its place that is no file, such as a link to nowhere.
+    /// With [`Way::InPlace`]: something other than a file exists there, such as a dangling link.
     through_link: bool,
-    /// It was asked for in another way, since the server refused the usual one.
+    /// It was opened in another way, since the server refused the usual one.
     is_opened_again: bool,
 }
 
 impl File {
-    /// Begins with entry `entry` in slot `slot`. `is_fresh`: nothing can be in its place.
+    /// Starts entry `entry` in slot `slot`. `is_fresh`: nothing can exist in its place.
     pub fn begin(slot: usize, entry: usize, size: u64, tag: String, is_fresh: bool, shared: &mut Shared) -> File {
         let mut file = File {
             slot,
@@ -103,12 +103,12 @@ impl File {
             tag,
             ..File::default()
         };
-        // From the beginning, so that as many as are found out about may also be opened.
+        // From the start, so that no more are prepared than may be open.
         file.reserve(shared);
         if is_fresh {
             file.open(OPEN_CREATE | OPEN_EXCLUSIVE, shared);
         } else if file.way == Way::InPlace {
-            // What is written goes through a link.
+            // Writing follows a link.
             file.ask(&Request::Stat(&file.path), FileStep::Look, shared);
         } else {
             file.ask(&Request::Lstat(&file.path), FileStep::Look, shared);
@@ -116,36 +116,36 @@ impl File {
         file
     }
 
-    /// It counts as open there from now on.
+    /// Counts it as open on the host from now on.
     fn reserve(&mut self, shared: &mut Shared) {
         if !std::mem::replace(&mut self.reserved, true) {
             shared.open += 1;
         }
     }
 
-    /// It is not open there, and will not be: another file may be.
+    /// Counts it as closed: another file may be opened.
     pub fn release(&mut self, shared: &mut Shared) {
         if std::mem::take(&mut self.reserved) {
             shared.open -= 1;
         }
     }
 
-    /// Which entry it is.
+    /// Returns its entry.
     pub fn entry(&self) -> usize {
         self.entry
     }
 
-    /// Bytes that will still be sent.
+    /// Returns how many bytes are left to send.
     pub fn unsent(&self) -> u64 {
         if self.given_up.is_some() || self.stage > Stage::Writing { 0 } else { self.size - self.sent }
     }
 
-    /// Whether nothing is to come of it any more.
+    /// Whether it has failed.
     pub fn is_over(&self) -> bool {
         self.pending.get() == 0 && (self.given_up.is_some() || self.stage == Stage::Done)
     }
 
-    /// Why it was not copied, if that is not known elsewhere; how far it came, if it was not given up.
+    /// Returns the reason why it was not copied, unless reported elsewhere, or how far it came if it did not fail.
     pub fn into_failure(self) -> Result<Option<Failure>, Stage> {
         self.given_up.ok_or(self.stage)
     }
@@ -159,7 +159,7 @@ impl File {
         self.pending.set(self.pending.get() + 1);
     }
 
-    /// Sends a piece, or asks for one to be read back; says whether there was one for which there is room.
+    /// Sends a piece, or requests one to read back; returns whether there was one with room for it.
     pub fn send_piece(&mut self, shared: &mut Shared) -> bool {
         let Some(handle) = self.handle.as_ref().filter(|_| self.given_up.is_none()) else {
             return false;
@@ -170,7 +170,7 @@ impl File {
                 return false;
             };
             shared.unconfirmed += new;
-            // What the whole is compared with: ready before it is needed, so that no host has to wait for it.
+            // Compute the local checksum before it is needed, so that no host waits for it.
             shared.upload.sources.hash_some(self.entry, self.size);
             self.ask(&Request::Read { handle, offset, length }, FileStep::Read { offset, length }, shared);
             return true;
@@ -196,10 +196,10 @@ impl File {
         true
     }
 
-    /// Takes the reply to a question.
+    /// Handles the reply to a request.
     pub fn take(&mut self, ask: FileStep, reply: Reply, shared: &mut Shared) {
         self.pending.set(self.pending.get() - 1);
-        // What is counted is counted whatever became of the file.
+        // Counters change even for a failed file.
         match (&ask, &reply) {
             (FileStep::Write(length), _) => shared.unconfirmed -= u64::from(*length),
             (FileStep::Open, Reply::Status(_)) | (FileStep::Close, _) => self.release(shared),
@@ -239,7 +239,7 @@ impl File {
         }
     }
 
-    /// Takes the reply to a question about a file that was not given up.
+    /// Handles the reply to a request about a file that has not failed.
     fn go_on(&mut self, ask: FileStep, reply: Reply, shared: &mut Shared) {
         use FileStep::*;
         match (ask, reply) {
@@ -274,25 +274,27 @@ impl File {
         }
     }
 
-    /// Opens what is written in another way, if the server may refuse only the usual one.
+    /// Opens the target in another way, if the server may refuse only the usual one.
     fn open_otherwise(&mut self, status: &Status, shared: &mut Shared) {
         let is_denied = status.code == Status::PERMISSION_DENIED;
         let is_vague = [Status::FAILURE, Status::UNSUPPORTED].contains(&status.code);
         let is_there = self.existing.is_some();
         let flags = match self.way {
             Way::Replace if is_denied && is_there => return self.fail_to_begin(status, shared),
-            // Linux refuses to make what is another's file in a sticky directory, even where it may be written (protected_regular).
+            // Linux refuses O_CREAT on another user's file in a sticky directory, even if it is writable
+            // (protected_regular).
             Way::InPlace if is_denied && is_there && !self.is_opened_again => {
                 self.is_opened_again = true;
                 OPEN_TRUNCATE
             }
-            // A link that leads nowhere is written through, and what it makes is its own.
+            // Writing through a dangling link creates the link's target.
             Way::InPlace if is_vague && !is_there && !self.through_link => {
                 self.through_link = true;
                 OPEN_CREATE
             }
-            // Servers that cannot see to it that the file is new say no more than that. Nobody can foresee its name; where somebody can,
-            // another may have made it, so that it gets another name, and nothing of it is gone on with.
+            // Servers that cannot guarantee a new file report nothing more specific. A random name is unpredictable;
+            // where the name is predictable, another user may have created the file, so it gets another name, and
+            // nothing of it is continued.
             Way::Replace if is_vague && !self.is_opened_again => {
                 self.is_opened_again = true;
                 if shared.upload.options.resume {
@@ -306,7 +308,7 @@ impl File {
         self.open(flags, shared);
     }
 
-    /// Bytes that the server has not confirmed.
+    /// Returns how many bytes the server has not confirmed.
     fn missing(&self) -> u64 {
         self.size - self.acknowledged
     }
@@ -315,7 +317,7 @@ impl File {
         self.beside(&self.tag)
     }
 
-    /// The path of a temporary file with this tag.
+    /// Returns the path of a temporary file with this tag.
     pub(super) fn beside(&self, tag: &str) -> Vec<u8> {
         let parent = parent_of(&self.path);
         let name = self.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
@@ -328,7 +330,7 @@ impl File {
         match self.way {
             Way::Replace => self.written = self.temporary(),
             Way::InPlace => {
-                // What is made by us is removed if this fails: so it must be clear who has made it.
+                // A file that we create is removed on failure: so its creator must be certain.
                 let may_be_new = self.existing.is_none() && !self.through_link;
                 let create = if self.is_opened_again { 0 } else { OPEN_CREATE };
                 flags = OPEN_WRITE | create | if may_be_new { OPEN_EXCLUSIVE } else { OPEN_TRUNCATE };
@@ -346,17 +348,17 @@ impl File {
         self.ask(&Request::Open { path: &self.written, flags, attributes }, FileStep::Open, shared);
     }
 
-    /// Whether what has arrived is compared before it takes its place.
+    /// Whether the uploaded data is compared before it is put in place.
     fn reads_back(&self, shared: &Shared) -> bool {
         (shared.upload.options.checksum || self.resumed) && self.way != Way::Device
     }
 
-    /// The mode of what is replaced. Like those of the sources, without setuid and its like.
+    /// Returns the mode of the replaced file. Like those of the sources, without setuid and the like.
     fn existing_mode(&self) -> Option<u32> {
         self.existing.and_then(|existing| existing.mode).map(|mode| mode & 0o777)
     }
 
-    /// Goes on once everything is sent, or read back.
+    /// Continues once everything is sent, or read back.
     pub(super) fn advance(&mut self, shared: &mut Shared) {
         let is_sent = self.stage == Stage::Writing && self.sent == self.size;
         if is_sent && self.reads_back(shared) {
@@ -373,7 +375,9 @@ impl File {
             match shared.upload.sources.checksum(self.entry) {
                 Err(reason) => self.fail_here(reason, shared),
                 Ok(checksum) if checksum == readback.finish() => self.close(shared),
-                Ok(_) => self.fail_for_good("what has arrived is not what was sent (SHA-256)".to_owned(), shared),
+                Ok(_) => {
+                    self.fail_for_good("the received file differs from the local one (SHA-256)".to_owned(), shared)
+                }
             }
         }
     }

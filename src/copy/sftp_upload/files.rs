@@ -1,4 +1,4 @@
-//! The files of an upload, many at once: which are under way, and how much of them.
+//! The files of an upload, many at once: which are in transfer, and how much of them.
 
 use super::directories::Directories;
 use super::file::{File, Stage};
@@ -8,9 +8,9 @@ use crate::copy::random_tag;
 use crate::copy::sftp::packets::Reply;
 use crate::copy::sources::Kind;
 
-/// Files that are under way at once.
+/// Files in transfer at once.
 const ACTIVE: usize = 128;
-/// Files of those that are open at once, or are to be opened.
+/// Files that are open or about to be opened at once.
 const OPEN: usize = 96;
 
 /// All files of an upload.
@@ -19,19 +19,19 @@ pub struct Files {
     slots: Vec<Option<File>>,
     /// How many slots are taken.
     active: usize,
-    /// The first entry that was not begun yet.
+    /// The first entry that is not started.
     next: usize,
-    /// What the temporary names of this upload end in.
+    /// The suffix of this upload's temporary names.
     tag: String,
 }
 
 impl Files {
-    /// None is begun yet.
+    /// Starts with no file in transfer.
     pub fn new() -> Files {
         Files { slots: Vec::new(), active: 0, next: 0, tag: random_tag() }
     }
 
-    /// Begins as many as may be under way; says whether all are done.
+    /// Starts as many as may be in transfer; returns whether all are done.
     pub fn step(&mut self, directories: &Directories, shared: &mut Shared) -> bool {
         let upload = shared.upload.clone();
         let entries = upload.sources.entries();
@@ -67,7 +67,7 @@ impl Files {
         self.next == entries.len() && self.active == 0
     }
 
-    /// Sends one piece of one file, or asks for one to be read back; says whether there was one.
+    /// Sends one piece of one file, or requests one to read back; returns whether there was one.
     pub fn send_piece(&mut self, shared: &mut Shared) -> bool {
         for slot in 0..self.slots.len() {
             if let Some(file) = &mut self.slots[slot]
@@ -80,7 +80,7 @@ impl Files {
         false
     }
 
-    /// Takes the reply to a question about the file in a slot.
+    /// Handles the reply to a request about the file in a slot.
     pub fn take(&mut self, slot: usize, ask: FileStep, reply: Reply, shared: &mut Shared) {
         let was_full = shared.is_full;
         if let Some(file) = &mut self.slots[slot] {
@@ -99,7 +99,7 @@ impl Files {
         }
     }
 
-    /// Gives up all that are under way, and removes what they have left behind.
+    /// Fails all that are in transfer, and removes their written data.
     pub fn abort(&mut self, shared: &mut Shared) {
         for slot in 0..self.slots.len() {
             if let Some(file) = &mut self.slots[slot] {
@@ -109,28 +109,28 @@ impl Files {
         }
     }
 
-    /// Whether none is under way.
+    /// Whether no file is in transfer.
     pub fn is_idle(&self) -> bool {
         self.active == 0
     }
 
-    /// The first entry that is not copied yet.
+    /// Returns the first entry that is not copied yet.
     pub fn first_left(&self, entries: usize) -> Option<usize> {
         let active = self.slots.iter().flatten().map(File::entry).min();
         active.or(Some(self.next).filter(|next| *next < entries))
     }
 
-    /// The files that are left there, half-written, if the connection is lost now.
+    /// Returns the half-written files that remain on the host if the connection is lost now.
     pub fn left(&self) -> impl Iterator<Item = String> {
         self.slots.iter().flatten().filter_map(File::left)
     }
 
-    /// Frees the slot of a file that needs it no more.
+    /// Frees the slot of a finished file.
     fn settle(&mut self, slot: usize, shared: &mut Shared) {
         let Some(mut file) = self.slots[slot].take_if(|file| file.is_over()) else {
             return;
         };
-        // Where it was given up before it was opened.
+        // It failed before it was opened.
         file.release(shared);
         self.active -= 1;
         match file.into_failure() {

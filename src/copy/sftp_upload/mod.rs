@@ -1,5 +1,5 @@
-//! Files and directories sent to one host over SFTP. Every file is written under a temporary name, verified and then renamed, many at
-//! once, so that the distance to the host costs little.
+//! Files and directories sent to one host over SFTP. Every file is written under a temporary name, verified and then
+//! renamed. Many are in transfer at once, so that the round trip time hardly matters.
 
 mod directories;
 mod file;
@@ -27,11 +27,11 @@ use crate::events::host_error::HostError;
 use crate::events::remedy::Remedy;
 use crate::ssh::channel::dialogue::{Dialogue, Say};
 
-/// The same for a server that says that it takes less: no less than this, so that little waits to be confirmed one by one.
+/// The same for a server with lower limits: at least this, so that not every small piece is confirmed one by one.
 const LEAST_WRITE: u32 = 1024;
-/// Bytes that wait to be said, from which on no piece of a file is added to them.
+/// Waiting bytes above which no more file data is added.
 const ENOUGH: usize = 8 * 1024;
-/// Bytes of the server's standard error that are kept to be quoted.
+/// Bytes kept of the server's standard error, to be quoted.
 const QUOTED: usize = 200;
 
 /// An upload to one host, as a dialogue with its SFTP server.
@@ -41,31 +41,31 @@ pub struct Uploading {
     phase: Phase,
     directories: Directories,
     files: Files,
-    /// The server has broken the protocol.
+    /// The server violated the protocol.
     error: Option<ProtocolError>,
     is_aborted: bool,
     complaint: Complaint,
 }
 
-/// What the upload is at.
+/// The phase of an upload.
 #[derive(Debug)]
 enum Phase {
-    /// The server has not told its version yet.
+    /// The server has not sent its version yet.
     Greeting,
-    /// It is found out where the sources go.
+    /// Find the target.
     Target(Target),
-    /// Directories are made.
+    /// Create directories.
     Directories,
-    /// Files are sent.
+    /// Send files.
     Files,
-    /// Directories get their modes and times.
+    /// Set modes and times of directories.
     Finishing,
-    /// Everything is done, or has failed.
+    /// Done or failed.
     Done,
 }
 
 impl Phase {
-    /// Asks what the server takes, and where the sources go.
+    /// Asks for the server's limits and the target.
     fn begin(shared: &mut Shared) -> Phase {
         if shared.client.supports(Extension::Limits) {
             shared.client.request(&Request::Limits, Tag::Limits);
@@ -82,7 +82,7 @@ impl Phase {
 }
 
 impl Uploading {
-    /// The upload to one host. Everything that it needs of the disk it reads when it is asked what to say.
+    /// Creates the upload to one host. It reads the disk when it is asked for data to send.
     pub fn new(upload: Arc<Upload>) -> Uploading {
         let entries = upload.sources.entries().len();
         Uploading {
@@ -96,7 +96,7 @@ impl Uploading {
         }
     }
 
-    /// Asks for whatever may be asked for now.
+    /// Makes all requests that may be made now.
     fn step(&mut self) {
         let shared = &mut self.shared;
         loop {
@@ -155,7 +155,7 @@ impl Uploading {
             }
     }
 
-    /// What a server that ended too early has left undone.
+    /// Returns the error for what remains when the server ended too early.
     fn ended_early(&mut self, how: &str) -> HostError {
         let shared = &mut self.shared;
         let how = self.complaint.beside(how);
@@ -184,7 +184,7 @@ impl Uploading {
         HostError::Copy { path: first, reason, others: left.saturating_sub(1), hint: None }
     }
 
-    /// What is left there of a copy whose connection was lost: nobody could be told to remove it.
+    /// Returns a hint about what remains on the host after a lost connection: no request could remove it.
     fn left_hint(&self) -> Option<Remedy> {
         let names = some_of(self.files.left())?;
         let options = self.shared.upload.options;
@@ -194,7 +194,7 @@ impl Uploading {
         })
     }
 
-    /// How many files and directories are in their places, of how many.
+    /// Describes how many of the files and directories are in place.
     fn extent(&self) -> String {
         format!(
             "{} of {} files and directories were copied",
@@ -264,10 +264,10 @@ impl Dialogue for Uploading {
 }
 
 impl Uploading {
-    /// How the copy of what could be read here has ended.
+    /// Returns the outcome of copying the readable sources.
     fn ending(&mut self, channel: Outcome) -> Outcome {
         if matches!(self.phase, Phase::Done) && self.error.is_none() {
-            // Everything is confirmed: what the server says at its end, or that it says nothing, changes nothing.
+            // Everything is confirmed: the server's last output changes nothing.
             return self.shared.failures.take().map_or(Outcome::Exited(0), Outcome::from);
         }
         match Broken::of(self.error.take(), channel) {

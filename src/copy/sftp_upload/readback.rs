@@ -1,23 +1,23 @@
-//! Reading back what was uploaded, to compare it.
+//! Reads uploaded data back to compare it.
 
 use std::collections::BTreeMap;
 
 use openssl::sha::Sha256;
 
-/// Bytes of one READ: what every server gives at once.
+/// Bytes of one READ: every server returns this much.
 const PIECE: u64 = 32 * 1024;
 
-/// The content of one file as the server gives it, in pieces that may come in any order and shorter than asked for.
+/// The content of one file from the server, in pieces that may come in any order and shorter than requested.
 pub struct ReadBack {
     size: u64,
-    /// Bytes from the beginning that were asked for.
+    /// Bytes requested from the start.
     asked: u64,
-    /// Bytes from the beginning that went into `sha`.
+    /// Bytes hashed into `sha` from the start.
     hashed: u64,
     sha: Sha256,
-    /// What came before its turn, by offset.
+    /// Data behind a gap, by offset.
     early: BTreeMap<u64, Vec<u8>>,
-    /// What is to be asked for again, since too little came.
+    /// Ranges to request again after short replies.
     again: Vec<(u64, u32)>,
 }
 
@@ -28,13 +28,13 @@ impl std::fmt::Debug for ReadBack {
 }
 
 impl ReadBack {
-    /// Nothing is read yet of a file of `size` bytes.
+    /// Starts reading a file of `size` bytes.
     pub fn new(size: u64) -> ReadBack {
         ReadBack { size, asked: 0, hashed: 0, sha: Sha256::new(), early: BTreeMap::new(), again: Vec::new() }
     }
 
-    /// What is to be asked for next, offset and length, and how many bytes of that were not asked for before; no more than `room` of
-    /// the latter.
+    /// Returns the next range to request, offset and length, and how many of its bytes were never requested before: at
+    /// most `room`.
     pub fn next(&mut self, room: u64) -> Option<(u64, u32, u64)> {
         if let Some((offset, length)) = self.again.pop() {
             return Some((offset, length, 0));
@@ -47,13 +47,13 @@ impl ReadBack {
         Some((self.asked - length, length as u32, length))
     }
 
-    /// Takes what came for `length` bytes at `offset`; says how many bytes are done with.
+    /// Takes the data for `length` bytes at `offset`; returns how many bytes are finished.
     pub fn take(&mut self, offset: u64, length: u32, data: Vec<u8>) -> u64 {
         let missing = length - data.len() as u32;
         if missing > 0 {
             self.again.push((offset + data.len() as u64, missing));
         }
-        // What one READ after the other gives byte by byte is kept in one piece: a server cannot make many of it.
+        // Data that comes byte by byte is kept in one piece: the server cannot create many pieces.
         match self.early.range_mut(..offset).next_back() {
             Some((start, piece)) if start + piece.len() as u64 == offset => piece.extend_from_slice(&data),
             _ => {
@@ -68,7 +68,7 @@ impl ReadBack {
         self.hashed - before
     }
 
-    /// Bytes that were asked for, and are not done with.
+    /// Returns the bytes that were requested and are not finished.
     pub fn outstanding(&self) -> u64 {
         self.asked - self.hashed
     }
@@ -78,7 +78,7 @@ impl ReadBack {
         self.hashed == self.size
     }
 
-    /// The SHA-256 of what was read.
+    /// Returns the SHA-256 of the data.
     pub fn finish(self) -> [u8; 32] {
         self.sha.finish()
     }
@@ -100,7 +100,7 @@ mod tests {
             while let Some((offset, length, _)) = readback.next(size - readback.outstanding()) {
                 asked.push((offset, length));
             }
-            // All but the first get an answer, each of a byte.
+            // All but the first get an answer of one byte each.
             for (offset, length) in asked.drain(..) {
                 assert_eq!(readback.take(offset, length, vec![1]), 0);
             }

@@ -1,9 +1,10 @@
-//! What an earlier attempt at an upload has left behind (`--resume`): whether it is ours, and what becomes of it.
+//! Partial files of an earlier upload (`--resume`): whether they are ours, and what happens to them.
 //!
-//! Its name can be foreseen, so that another user could have put a file there: it would be continued, and take its place with what is in
-//! it and whose it is. SFTP does not tell who we are on the host. So a file is made beside it, and both have to have the same owner.
-//! Or it could be a hard link to another file of the same owner, which would be written over: it must have no other name. SFTP tells that
-//! only in the lines that it lists a directory with, and where it does not, nothing is continued.
+//! Its name is predictable, so another user could have created a file there: continuing it would put that file, with
+//! its contents and owner, in place. SFTP does not tell our user ID on the host. So we create a probe file next to it,
+//! and both must have the same owner. It could also be a hard link to another file of the same owner, which we would
+//! overwrite: it must have no other name. SFTP tells this only in the long lines of a directory listing; without those,
+//! nothing is continued.
 
 use super::file::{File, Stage};
 use super::shared::{Shared, WINDOW, parent_of};
@@ -11,27 +12,27 @@ use super::step::FileStep;
 use crate::copy::random_tag;
 use crate::copy::sftp::packets::{Attributes, OPEN_CREATE, OPEN_EXCLUSIVE, OPEN_WRITE, Reply, Request, Status};
 
-/// Names that are looked through for it, at most.
+/// Most names to search for it.
 const NAMES: usize = 100_000;
 
-/// Why what an earlier attempt has left is not continued.
-const CLOSED: &str = "its mode keeps its owner from it";
-const WRITABLE: &str = "others may write it";
+/// Why a partial file is not continued.
+const CLOSED: &str = "its mode denies its owner access";
+const WRITABLE: &str = "others can write it";
 const FOREIGN: &str = "it belongs to another user";
 const LONGER: &str = "it has more bytes than the file";
-const SHORT: &str = "nothing of it can be relied on";
+const SHORT: &str = "no part of it is reliable";
 const LINKED: &str = "it is a hard link to another file";
 const UNTOLD: &str = "the server does not tell whether it is a hard link to another file";
 
 impl File {
-    /// Takes the answer to a question about it.
+    /// Handles a reply about it.
     pub(super) fn looked_at_rest(&mut self, ask: FileStep, reply: Reply, shared: &mut Shared) {
         match (ask, reply) {
             (FileStep::LookRest, Reply::Attributes(attributes)) => self.take_rest(attributes, shared),
-            // If there is one all the same, it cannot be made.
+            // If it exists after all, the exclusive create fails.
             (FileStep::LookRest, Reply::Status(_)) => self.open(OPEN_CREATE | OPEN_EXCLUSIVE, shared),
             (FileStep::LookProbe, Reply::Attributes(probe)) => self.take_probe(probe, shared),
-            // Where we cannot make a file, what is there cannot be known to be ours.
+            // Where we cannot create a file, we cannot tell whether a file is ours.
             (FileStep::MakeProbe | FileStep::LookProbe, Reply::Status(_)) => self.clear_rest(FOREIGN, shared),
             (FileStep::OpenParent, Reply::Handle(handle)) => self.list_parent(handle, shared),
             (FileStep::OpenParent, Reply::Status(_)) => self.clear_rest(UNTOLD, shared),
@@ -57,9 +58,9 @@ impl File {
             return;
         }
         match rest.mode {
-            // A file without these could not be opened again by anybody but root.
+            // Without these bits only root could open the file again.
             Some(mode) if mode & 0o600 != 0o600 => self.clear_rest(CLOSED, shared),
-            // Its name can be foreseen: what others may write need not be what an earlier copy has left.
+            // Its name is predictable: a file that others can write may not be from an earlier copy.
             Some(mode) if mode & 0o022 != 0 => self.clear_rest(WRITABLE, shared),
             // It cannot be a part of this file.
             _ if rest.size.is_none_or(|size| size > self.size) => self.clear_rest(LONGER, shared),
@@ -75,15 +76,14 @@ impl File {
         }
     }
 
-    /// Looks at the file that was made only to see whose files of ours are, and removes it.
+    /// Looks at the probe file that shows the owner of our files, and removes it.
     pub(super) fn look_at_probe(&self, handle: &[u8], shared: &mut Shared) {
         self.ask(&Request::Fstat(handle), FileStep::LookProbe, shared);
         self.ask(&Request::Close(handle), FileStep::EndProbe, shared);
         self.ask(&Request::Remove(&self.probe), FileStep::EndProbe, shared);
     }
 
-    /// Goes on with what an earlier attempt has left, if it belongs to the owner of `probe`: a server that tells no owners tells none of
-    /// either.
+    /// Continues the partial file if its owner is that of `probe`: a server without owners tells neither.
     fn take_probe(&mut self, probe: Attributes, shared: &mut Shared) {
         let user = |attributes: Attributes| attributes.owner.map(|(user, _)| user);
         let Some(rest) = self.rest else { return };
@@ -101,7 +101,7 @@ impl File {
         self.ask(&Request::Readdir(&handle), FileStep::ListParent(handle.clone()), shared);
     }
 
-    /// Goes on with what an earlier attempt has left, if it has no other name.
+    /// Continues the partial file if it has no other name.
     fn take_names(&mut self, handle: Vec<u8>, reply: Reply, shared: &mut Shared) {
         let path = self.temporary();
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
@@ -119,7 +119,7 @@ impl File {
         self.ask(&Request::Close(&handle), FileStep::EndProbe, shared);
         match (links, self.rest.and_then(|rest| rest.size)) {
             (Some(1), Some(size)) => {
-                // A server may have written what it was sent in another order: behind a gap there is less than this.
+                // A server may have written the data in another order: only this much is certainly without gaps.
                 self.sent = size.saturating_sub(WINDOW);
                 self.resumed = self.sent > 0;
                 self.acknowledged = self.sent;
@@ -131,14 +131,14 @@ impl File {
         }
     }
 
-    /// Removes what cannot be continued, to begin anew.
+    /// Removes a partial file that cannot be continued, and starts again.
     fn clear_rest(&mut self, why: &'static str, shared: &mut Shared) {
         self.rest = None;
         self.unusable = why;
         self.ask(&Request::Remove(&self.temporary()), FileStep::ClearRest, shared);
     }
 
-    /// Begins to write, once it is known that the file that was opened is the one that was looked at.
+    /// Starts writing once the opened file is known to be the one that was checked.
     fn take_opened(&mut self, opened: Attributes, shared: &mut Shared) {
         let identity = |attributes: Attributes| (attributes.owner, attributes.mode, attributes.size);
         if self.rest.take().is_some_and(|rest| identity(rest) != identity(opened)) {

@@ -1,4 +1,4 @@
-//! What all parts of an upload work with.
+//! State that all parts of an upload share.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use crate::copy::{Upload, kept_as};
 use crate::events::host_error::HostError;
 use crate::events::remedy::Remedy;
 
-/// Bytes that may be on their way without the server having confirmed them: twice the window of a channel of OpenSSH's server.
+/// Unconfirmed bytes in flight: twice the channel window of OpenSSH's server.
 pub(super) const WINDOW: u64 = 4 * 1024 * 1024;
-/// Bytes of one WRITE: what every server takes (section 3 of the draft).
+/// Bytes of one WRITE: the size that every server accepts (section 3 of the draft).
 pub(super) const WRITE: u32 = 32 * 1024;
 
-/// What a reply belongs to.
+/// The request that a reply answers.
 #[derive(Debug)]
 pub(super) enum Tag {
     Limits,
@@ -25,26 +25,26 @@ pub(super) enum Tag {
     File(usize, FileStep),
 }
 
-/// What all parts of an upload work with.
+/// State that all parts of an upload share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) upload: Arc<Upload>,
     pub(super) client: Client<Tag>,
     pub(super) destination: UploadRoot,
     pub(super) failures: CopyFailures,
-    /// Entries that are in their places.
+    /// Entries in their places.
     pub(super) copied: usize,
-    /// Bytes that the server has confirmed.
+    /// Bytes that the server confirmed.
     pub(super) done: u64,
-    /// Bytes that are on their way to the server or from it.
+    /// Bytes in flight in both directions.
     pub(super) unconfirmed: u64,
-    /// Files that are open there, or are to be opened.
+    /// Files that are open on the host, or about to be opened.
     pub(super) open: usize,
-    /// Files that may be open there.
+    /// Most files that may be open on the host.
     pub(super) handles: usize,
     /// Bytes of one WRITE.
     pub(super) write_length: u32,
-    /// There is no room left: nothing more is tried.
+    /// The disk is full: no more files are tried.
     pub(super) is_full: bool,
 }
 
@@ -65,27 +65,27 @@ impl Shared {
         }
     }
 
-    /// Nothing can be copied at all.
+    /// Fails the whole copy.
     pub(super) fn fail_all(&mut self, path: &[u8], reason: String) {
         self.failures.add(path, reason, None);
         self.failures.skip(self.upload.sources.entries().len().saturating_sub(1));
     }
 
-    /// Where an entry goes.
+    /// Returns the remote path of an entry.
     pub(super) fn path_of(&self, entry: usize) -> Vec<u8> {
         self.destination.path(&self.upload.sources.entries()[entry].path)
     }
 }
 
-/// Why something was not copied.
+/// A failure to copy something.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
     pub(super) path: String,
     pub(super) reason: String,
     pub(super) hint: Option<Remedy>,
-    /// What was written of it and could not be removed.
+    /// The written part that could not be removed.
     pub(super) left: Option<String>,
-    /// What was written of it and is kept, to go on with.
+    /// The written part that is kept for resuming.
     pub(super) kept: Option<String>,
 }
 
@@ -108,23 +108,23 @@ impl From<Failure> for HostError {
     }
 }
 
-/// Where the sources go.
+/// The target of the sources.
 #[derive(Debug, Default)]
 pub struct UploadRoot {
     /// A directory, or the new name of the only source.
     pub(super) base: Vec<u8>,
     /// Whether it is the new name.
     pub(super) renames: bool,
-    /// Whether we have made what the sources go into, so that nothing is in it.
+    /// Whether we created the directory that the sources go into, so that it is empty.
     pub is_fresh: bool,
 }
 
 impl UploadRoot {
-    /// The path on the host of what has `path` below the target.
+    /// Returns the remote path for `path` below the target.
     pub fn path(&self, path: &[u8]) -> Vec<u8> {
         let first = path.iter().position(|byte| *byte == b'/').unwrap_or(path.len());
         let (first, rest) = (&path[..first], path.get(first + 1..));
-        // What the command line called `.` has no name of its own.
+        // A source named `.` on the command line has no name of its own.
         let source = if self.renames || first == b"." { self.base.clone() } else { join(&self.base, first) };
         match rest {
             Some(rest) => join(&source, rest),
@@ -133,12 +133,12 @@ impl UploadRoot {
     }
 }
 
-/// A path there, for messages.
+/// Formats a remote path for messages.
 pub(super) fn shown(path: &[u8]) -> String {
     String::from_utf8_lossy(path).into_owned()
 }
 
-/// What has the relative path `rest` below `directory`.
+/// Returns `rest` below `directory`.
 pub(super) fn join(directory: &[u8], rest: &[u8]) -> Vec<u8> {
     match directory {
         b"" | b"." => rest.to_vec(),
@@ -147,7 +147,7 @@ pub(super) fn join(directory: &[u8], rest: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The directory that a path is in; empty for the one where the server is.
+/// Returns the directory of a path; empty for the server's current directory.
 pub(super) fn parent_of(path: &[u8]) -> &[u8] {
     match path.iter().rposition(|byte| *byte == b'/') {
         None => b"",

@@ -1,97 +1,97 @@
-//! What the host can be asked in an upload.
+//! The requests of an upload, by purpose.
 
 use crate::copy::sftp::packets::{Attributes, Status};
 
-/// What was asked about the target.
+/// A request about the target.
 #[derive(Debug)]
 pub enum TargetStep {
-    /// What `~` is.
+    /// Resolve `~`.
     Expand,
-    /// What the target is.
+    /// Stat the target.
     Target,
-    /// What a directory is that the target is in.
+    /// Stat a parent of the target.
     Parent(Vec<u8>),
-    /// To make a directory.
+    /// Create a directory.
     Make(Vec<u8>),
-    /// What is in the way of a directory.
+    /// Stat what exists instead of a directory.
     Again(Vec<u8>, Status),
 }
 
-/// What was asked about the directory of an entry.
+/// A request about the directory of an entry.
 #[derive(Debug)]
 pub enum DirectoryStep {
-    /// To make it.
+    /// Create it.
     Make,
-    /// What is in its way.
+    /// Stat what exists instead.
     Check(Status),
-    /// Its mode, as the umask there has made it.
+    /// Get its mode after the remote umask.
     Mode,
-    /// To set its mode and times.
+    /// Set its mode and times.
     Finish,
 }
 
-/// What was asked about a file.
+/// A request about a file.
 #[derive(Debug)]
 pub enum FileStep {
-    /// What is there already.
+    /// Stat the existing file.
     Look,
-    /// Where the link leads that is there.
+    /// Resolve the existing link.
     Resolve,
-    /// The same of whatever is there, where the server does not say whether it is a link.
+    /// The same for anything that exists, if the server does not tell whether it is a link.
     ResolveUnseen,
-    /// What is there at its end: for servers that do not answer the first question.
+    /// Stat the target with links followed: for servers that do not answer the first request.
     LookThrough,
-    /// What is where it leads.
+    /// Stat the link's target.
     LookBehind,
-    /// How much of an earlier attempt is there.
+    /// Stat the partial file of an earlier attempt.
     LookRest,
-    /// To make a file beside it.
+    /// Create a probe file next to it.
     MakeProbe,
-    /// Whose that is, and so whose files of ours are.
+    /// Get the probe file's owner, which is that of our files.
     LookProbe,
-    /// To close it, or to remove it; the reply does not matter.
+    /// Close or remove it; the reply does not matter.
     EndProbe,
-    /// The directory of what is left of an earlier attempt, to read what it is called besides.
+    /// Open the directory of the partial file, to find its other names.
     OpenParent,
     /// The same, by this handle.
     ListParent(Vec<u8>),
-    /// To remove what is left of an earlier attempt, since it cannot be continued.
+    /// Remove the partial file, since it cannot be continued.
     ClearRest,
-    /// What the file is that was opened to be continued.
+    /// Stat the file that was opened to be continued.
     LookOpened,
-    /// To open what is written.
+    /// Open the file to write.
     Open,
-    /// To write so many bytes.
+    /// Write this many bytes.
     Write(u32),
-    /// To read back.
+    /// Read data back.
     Read {
-        /// From where.
+        /// The offset.
         offset: u64,
-        /// How many bytes.
+        /// The length.
         length: u32,
     },
-    /// To set something that the server may refuse.
+    /// Set something that the server may refuse.
     Wish,
-    /// To set the mode, which the server may refuse.
+    /// Set the mode, which the server may refuse.
     Mode(Attributes),
-    /// To set mode and times.
+    /// Set mode and times.
     Preserve(Attributes),
-    /// The same by the name of the file, where the server cannot do it by its handle.
+    /// The same by path, where the server cannot do it by handle.
     PreserveByName,
-    /// How large it has become.
+    /// Get its size.
     Size,
-    /// The same by its name.
+    /// The same by path.
     SizeByName,
-    /// To close it.
+    /// Close it.
     Close,
-    /// To put it in its place.
+    /// Rename it into its place.
     Rename,
-    /// To remove what is in the way of that.
+    /// Remove the file that blocks the rename.
     Clear,
-    /// To put it in its place, which is free now.
+    /// Rename it again, now that nothing blocks it.
     RenameAgain,
-    /// How much room there is; this much is needed.
+    /// Get the free space; this much is needed.
     Room(u64),
-    /// To remove what was written; the reply does not matter.
+    /// Remove the written data; the reply does not matter.
     Tidy,
 }

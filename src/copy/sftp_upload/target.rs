@@ -1,4 +1,4 @@
-//! Where an upload goes on the host, by the rules of scp.
+//! The target of an upload on the host, by the rules of scp.
 
 use std::collections::VecDeque;
 
@@ -7,32 +7,32 @@ use super::step::TargetStep;
 use crate::copy::sftp::packets::{Attributes, Extension, Reply, Request, Status};
 use crate::copy::sources::Kind;
 
-/// Finding out where the sources go, and making what is missing above them.
+/// Resolves the target and creates its missing parents.
 #[derive(Debug)]
 pub struct Target {
     /// The target, without slashes at its end.
     path: Vec<u8>,
-    /// Whether it had some.
+    /// Whether it had any.
     has_slash: bool,
-    /// Answers about directories above the target that are still to come.
+    /// Pending answers about parents of the target.
     waiting: usize,
-    /// Those that are missing, from the top.
+    /// Missing parents, from the top.
     missing: VecDeque<Vec<u8>>,
     destination: UploadRoot,
 }
 
-/// What finding it out came to.
+/// The result so far.
 pub enum Found {
-    /// Nothing yet.
+    /// Undecided.
     Asked,
-    /// The sources may go there.
+    /// The sources can go there.
     Ready(UploadRoot),
-    /// They cannot go there: which path, and why.
+    /// Failed: the path and the reason.
     Failed(Vec<u8>, String),
 }
 
 impl Target {
-    /// Asks first about `target`.
+    /// Starts by asking about `target`.
     pub fn begin(target: &[u8], shared: &mut Shared) -> Result<Target, (Vec<u8>, String)> {
         let mut path = target;
         while let [rest @ .., b'/'] = path
@@ -49,17 +49,17 @@ impl Target {
         };
         if path.first() == Some(&b'~') {
             if shared.client.supports(Extension::ExpandPath) {
-                // Only that: of the rest nothing need be there.
+                // Only this directory: the rest need not exist.
                 let end = path.iter().position(|byte| *byte == b'/').unwrap_or(path.len());
                 shared.client.request(&Request::ExpandPath(&path[..end]), Tag::Target(TargetStep::Expand));
                 return Ok(found);
             }
-            // A server begins in the home directory.
+            // A server starts in the home directory.
             found.path = match path {
                 b"~" => Vec::new(),
                 [b'~', b'/', rest @ ..] => rest.iter().copied().skip_while(|byte| *byte == b'/').collect(),
                 _ => {
-                    let reason = "the server cannot tell where other users' home directories are".to_owned();
+                    let reason = "the server does not report other users' home directories".to_owned();
                     return Err((target.to_vec(), reason));
                 }
             };
@@ -75,7 +75,7 @@ impl Target {
         shared.client.request(&Request::Stat(&self.path), Tag::Target(TargetStep::Target));
     }
 
-    /// Takes the reply to a question.
+    /// Handles a reply.
     pub fn take(&mut self, ask: TargetStep, reply: Reply, shared: &mut Shared) -> Found {
         match (ask, reply) {
             (TargetStep::Expand, Reply::Path(home)) => {
@@ -109,7 +109,7 @@ impl Target {
                     self.destination.is_fresh = self.missing.is_empty();
                     return self.make_next(shared);
                 }
-                // Another may have made it meanwhile.
+                // It may have been created meanwhile.
                 shared.client.request(&Request::Stat(&path), Tag::Target(TargetStep::Again(path.clone(), status)));
                 Found::Asked
             }
@@ -118,8 +118,8 @@ impl Target {
             }
             (TargetStep::Again(path, status), _) => Found::Failed(path, status.reason()),
             (_, Reply::Status(status)) => Found::Failed(self.path.clone(), status.reason()),
-            // The client has made sure that replies are of the type that belongs to the request.
-            _ => Found::Failed(self.path.clone(), "the server gave another answer than was asked for".to_owned()),
+            // The client has checked that the reply's type fits the request.
+            _ => Found::Failed(self.path.clone(), "the server sent an unexpected answer".to_owned()),
         }
     }
 
@@ -136,7 +136,7 @@ impl Target {
     fn take_missing(&mut self, shared: &mut Shared) -> Found {
         let sources = &shared.upload.sources;
         let is_tree = sources.entries().first().is_some_and(|entry| entry.kind == Kind::Directory);
-        // As with cp: one directory gets the new name, also if that ends in a slash.
+        // As with cp: a single directory gets the new name, even if that ends in a slash.
         let renames = sources.count() == 1 && (is_tree || !self.has_slash);
         self.destination = UploadRoot { base: self.path.clone(), renames, is_fresh: false };
         let needed = if renames { parent_of(&self.path) } else { &self.path[..] };
@@ -152,7 +152,7 @@ impl Target {
         if self.waiting == 0 { self.make_next(shared) } else { Found::Asked }
     }
 
-    /// Makes the next directory that is missing; with none left, all is ready.
+    /// Creates the next missing directory; with none left, the target is ready.
     fn make_next(&mut self, shared: &mut Shared) -> Found {
         match self.missing.pop_front() {
             Some(path) => {
@@ -164,13 +164,13 @@ impl Target {
         }
     }
 
-    /// The target, for messages.
+    /// Formats the target for messages.
     pub fn shown(&self) -> String {
         shown(&self.path)
     }
 }
 
-/// Servers need not tell what kind of file it is.
+/// Servers may omit the file type.
 fn may_be_directory(attributes: Attributes) -> bool {
     attributes.is_directory() || attributes.mode.is_none()
 }

@@ -1,14 +1,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails there says where")]
 
-/// What breaks on the way, and what goes on after it.
+/// Connections that break, and continued uploads.
 mod breaks;
 /// Servers that lie.
 mod hostile;
-/// Servers that have not all that OpenSSH has.
+/// Servers that lack features of OpenSSH's.
 mod lacking;
 /// Servers with few handles.
 mod limits;
-/// Where things go, and what is there already.
+/// Targets, and existing files.
 mod targets;
 
 use std::ffi::OsStr;
@@ -23,7 +23,7 @@ use crate::copy::Options;
 use crate::copy::sftp::testing::Server;
 use crate::copy::sources::Sources;
 
-/// A directory with what is here, and one with what is there.
+/// A local and a remote directory.
 struct Pair {
     _directory: tempfile::TempDir,
     here: PathBuf,
@@ -39,7 +39,7 @@ impl Pair {
         Pair { _directory: directory, here, there }
     }
 
-    /// A file here.
+    /// Creates a local file.
     fn write(&self, name: &[u8], content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.here.join(OsStr::from_bytes(name));
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -57,17 +57,17 @@ impl Pair {
         Server::start(&self.there)
     }
 
-    /// Uploads to a server that begins in `there`.
+    /// Creates an upload to a server that starts in `there`.
     fn upload(&self, names: &[&str], target: &str, options: Options) -> Outcome {
         self.server().talk(&mut self.uploading(names, target, options))
     }
 
-    /// What is in the file `name` there.
+    /// Reads the remote file `name`.
     fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.there.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// The names of all that is there, sorted.
+    /// Lists all remote names, sorted.
     fn names(&self) -> Vec<String> {
         names(&self.there)
     }
@@ -95,7 +95,7 @@ fn assert_ok(outcome: &Outcome) {
     assert!(matches!(outcome, Outcome::Exited(0)), "{outcome:?}");
 }
 
-/// The first failure as it is told, and how many others there were.
+/// Returns the first failure as reported, and how many others there were.
 #[track_caller]
 fn failure(outcome: Outcome) -> (String, usize) {
     match outcome {
@@ -111,7 +111,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().mode() & 0o7777
 }
 
-/// Bytes that look random, and do not repeat at the borders of blocks or packets.
+/// Returns pseudo-random bytes that do not repeat at the borders of blocks or packets.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_u32;
     let next = || {
@@ -124,8 +124,8 @@ fn noise(length: usize) -> Vec<u8> {
     pattern.iter().copied().cycle().take(length).collect()
 }
 
-/// Has a dialogue in which replies come only once the client is silent and all of them have been made: every batch is a round
-/// trip. Says how many there were.
+/// Runs a dialogue in which replies come only once the client is silent and all of them have been made: every batch is
+/// a round trip. Returns the number of round trips.
 fn round_trips(server: &mut Server, uploading: &mut Uploading) -> (usize, Outcome) {
     let mut trips = 0;
     loop {
@@ -168,7 +168,7 @@ fn a_tree_of_5000_small_files_arrives() {
     assert!(found.iter().all(|path| !path.to_string_lossy().contains(".pssh-")));
 }
 
-/// All paths below a directory.
+/// Lists all paths below a directory.
 fn walk(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
@@ -207,7 +207,7 @@ fn distance_costs_little() {
         pair.write(format!("small/{number}").as_bytes(), "some bytes");
     }
     pair.write(b"large", noise(16 << 20));
-    // 16 times 64 files: opened and written, two round trips each; the renames and the beginning come besides.
+    // 16 times 64 files: opened and written, two round trips each; plus the renames and the start.
     let (trips, outcome) = round_trips(&mut pair.server(), &mut pair.uploading(&["small"], "", recursive()));
     assert_ok(&outcome);
     assert!(trips <= 40, "{trips} round trips for 1,000 small files");
@@ -235,7 +235,7 @@ fn names_are_bytes() {
         let path = pair.there.join("odd").join(OsStr::from_bytes(name)).join(OsStr::from_bytes(name));
         assert_eq!(fs::read(path).unwrap(), name);
     }
-    // The longest name that there can be, so that the temporary one has to be cut.
+    // The longest possible name, so that the temporary one must be cut.
     let long = "x".repeat(255);
     pair.write(long.as_bytes(), "long");
     assert_ok(&pair.upload(&[&long], "", plain()));
@@ -289,10 +289,10 @@ fn times_are_preserved_if_asked_for() {
     set(&pair.here.join("t/d"), 1_000_000_003, 1_000_000_004);
     set(&pair.here.join("t"), 1_000_000_005, 4_000_000_006);
     let options = Options { preserve: true, checksum: true, ..recursive() };
-    // Twice: what is there already gets them as well.
+    // Twice: existing files get them as well.
     for _ in 0..2 {
         let mut uploading = pair.uploading(&["t"], "", options);
-        // What was read since then here does not count.
+        // Local access times since then do not count.
         let expected: Vec<(i64, i64)> = uploading
             .shared
             .upload

@@ -102,7 +102,7 @@ fn what_the_user_names_must_be_there_and_of_the_rest_what_can_be_is_copied() {
 
 #[test]
 fn what_the_system_makes_has_the_size_that_it_is_read_with() {
-    // stat(2) says 0 bytes of the one, and a page of the other.
+    // stat(2) reports 0 bytes for one, and a page for the other.
     for path in ["/proc/version", "/sys/devices/system/cpu/online"] {
         let content = fs::read(path).unwrap();
         let sources = Sources::find(&[path.into()], false, None).unwrap();
@@ -116,7 +116,7 @@ fn what_the_system_makes_has_the_size_that_it_is_read_with() {
         assert!(sources.checksum(0).is_ok());
     }
     assert!(fs::metadata("/proc/version").unwrap().len() == 0);
-    // One that is made of holes is as long as it says.
+    // One that consists of holes has its reported size.
     let directory = tempfile::tempdir().unwrap();
     fs::File::create(directory.path().join("holes")).unwrap().set_len(4096).unwrap();
     let sources = find(directory.path(), &["holes"], false).unwrap();
@@ -182,7 +182,7 @@ fn bytes_are_those_of_the_file_wherever_blocks_begin() {
     assert_eq!(read(1, 0, 0), Ok(Vec::new()));
     assert!(read(1, 0, 1).is_err() && read(0, 3 * BLOCK, 1_235).is_err());
     assert!(sources.read(0, u64::MAX, 2, &mut Vec::new()).is_err());
-    // Little by little, by several at once.
+    // Step by step, by several threads at once.
     thread::scope(|scope| {
         for end in [10, BLOCK, 2 * BLOCK + 7, 9 * BLOCK] {
             let sources = &sources;
@@ -254,7 +254,7 @@ fn few_files_are_open_at_once() {
 
 #[test]
 fn trees_without_an_end_are_refused() {
-    // None of the links leads back, and yet there are 2^30 ways to the last directory.
+    // No link leads back, and yet there are 2^30 paths to the last directory.
     let directory = tempfile::tempdir().unwrap();
     let top = directory.path();
     for level in 0..30 {
@@ -267,9 +267,9 @@ fn trees_without_an_end_are_refused() {
     let error = find(top, &["0"], true).unwrap_err().to_string();
     assert!(error.contains(": with it there are more than 16384 files: do links lead back?"), "{error}");
     assert_eq!(error.lines().count(), 1, "{error}");
-    // One directory in the other.
+    // Nested directories.
     let deep: PathBuf = std::iter::once("deep").chain(std::iter::repeat_n("d", 300)).collect();
     fs::create_dir_all(top.join(deep)).unwrap();
     let error = find(top, &["deep"], true).unwrap_err().to_string();
-    assert!(error.ends_with("/d: more than 256 directories, one in the other"), "{error}");
+    assert!(error.ends_with("/d: more than 256 nested directories"), "{error}");
 }

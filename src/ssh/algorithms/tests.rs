@@ -14,7 +14,8 @@ fn algorithms() -> Algorithms {
     }
 }
 
-/// What is said to a server that offers these: key exchanges, host key types, then ciphers and MACs in each direction.
+/// Returns the message for a server that offers these: key exchanges, host key types, then ciphers and MACs in each
+/// direction.
 fn said(lists: [&str; 6]) -> Option<Disagreement> {
     let mut payload = vec![0, 20];
     payload.extend([7; 16]);
@@ -33,7 +34,7 @@ const KEY: &str = "ssh-ed25519";
 #[test]
 fn a_common_offer_is_no_disagreement() {
     assert_eq!(said([KEX, KEY, "aes128-ctr", "aes128-ctr", "hmac-sha2-256", "hmac-sha2-256"]), None);
-    // No MAC is needed with these ciphers.
+    // These ciphers need no MAC.
     let (chacha, gcm) = ("chacha20-poly1305@openssh.com", "aes256-gcm@openssh.com");
     assert_eq!(said([KEX, KEY, chacha, gcm, "umac-64@openssh.com", ""]), None);
 }
@@ -61,7 +62,7 @@ fn a_hint_says_what_would_help() {
     let hint = |kex| said([kex, "", "", "", "", ""]).expect("nothing in common").hint;
     let lacking = |reason, is_sha1| Remedy::LackingAlgorithm { reason, is_sha1 };
     assert_eq!(hint("sntrup761x25519-sha512"), lacking("this build has no sntrup761", false));
-    assert_eq!(hint("x@example.com"), lacking("this build does not have it", false));
+    assert_eq!(hint("x@example.com"), lacking("this build lacks it", false));
     let cbc = said([KEX, KEY, "3des-cbc,aes256-cbc", "aes128-ctr", "", ""]).expect("nothing in common").hint;
     assert_eq!(cbc, Remedy::AllowAlgorithm { keyword: "Ciphers", name: "aes256-cbc" });
 }
@@ -79,7 +80,7 @@ fn reasons_for_what_is_missing() {
     assert_eq!(reasons(&[]), None);
     let names = ["ssh-dss", "umac-64@openssh.com", "sk-ssh-ed25519@openssh.com", "umac-128@openssh.com"];
     let said = "this build has no DSA (ssh-dss); this build has no UMAC (umac-64@openssh.com, umac-128@openssh.com); \
-                pssh does not verify keys of security keys (sk-ssh-ed25519@openssh.com)";
+                pssh does not verify signatures of security keys (sk-ssh-ed25519@openssh.com)";
     assert_eq!(reasons(&names).as_deref(), Some(said));
     for (name, reason) in [
         ("diffie-hellman-group14-sha1", "this build has no SHA-1 key exchanges"),

@@ -1,6 +1,6 @@
-//! Our agent, as the commands on a host may ask it: each channel that the server opens to it is joined to a connection of its
-//! own to the agent's socket, which is bound to the session first. Nothing of this waits: an agent that is slow, or waits for its
-//! owner's consent, holds up nobody but who asked it.
+//! The user's agent for commands on a host: each channel that the server opens to it is connected to the agent's socket
+//! by a connection of its own, which is bound to the session first. Nothing here blocks: an agent that is slow, or
+//! waits for its owner's consent, delays only the program that asked it.
 
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
@@ -14,24 +14,24 @@ use crate::ssh::keys::agent::{self, BUSY_PAUSE, SUCCESS};
 use crate::ssh::keys::session_binding::{Binding, Purpose};
 use crate::ssh::wire::put_string;
 
-/// Channels to the agent at once; the server is refused more. A command that logs in to many hosts in parallel needs one for
-/// each login under way. One wait can hold no more than 63 descriptors.
+/// Most channels to the agent at once; further ones are refused. A command that logs in to many hosts in parallel needs
+/// one per login under way. One poll can wait for at most 63 descriptors.
 const CHANNELS: usize = 32;
 
-/// The agent of one session's host.
+/// The forwarded agent of one session.
 pub struct ForwardedAgent {
     socket: PathBuf,
-    /// What the agent is told first on each connection.
+    /// The first message to the agent on each connection.
     introduction: Introduction,
     lines: Vec<Line>,
-    /// Channels for which the agent was too busy to take a connection, and when it is asked again.
+    /// Channels that wait because the agent was too busy to accept a connection, and the time of the next attempt.
     knocking: Vec<Channel>,
     knock_at: Instant,
     buffer: Vec<u8>,
     refusal: Refusal,
 }
 
-/// Whether the agent has refused to bind a connection to the session.
+/// Whether the agent refused to bind a connection to the session.
 #[derive(PartialEq, Eq)]
 enum Refusal {
     None,
@@ -41,16 +41,17 @@ enum Refusal {
 
 /// The messages that bind a connection, each with its length.
 ///
-/// An agent answers a binding that it refuses like a request that it does not know. Older versions of OpenSSH's agent forget that they have
-/// refused one, and take the connection for that of a local user, who may use constrained keys. So a refused binding is followed by the
-/// stand-in, to which the agent gives all keys but those. The stand-in also serves where the server has hidden its signature.
+/// An agent answers a refused binding like an unknown request. Older versions of OpenSSH's agent forget that they
+/// refused one, and take the connection for that of a local user, who may use constrained keys. So a substitute follows
+/// a refused binding, for which the agent gives all keys except those. The substitute also serves if the server has
+/// hidden its signature.
 struct Introduction {
     binding: Vec<u8>,
     otherwise: Option<Vec<u8>>,
 }
 
 impl Introduction {
-    /// Nothing where there is no way to keep keys to their hosts.
+    /// Returns `None` if keys cannot be limited to their hosts.
     fn of(binding: Option<&Binding>) -> Option<Introduction> {
         let message = |binding: &Binding| {
             let mut framed = Vec::new();
@@ -66,8 +67,8 @@ impl Introduction {
 }
 
 impl ForwardedAgent {
-    /// Lets the server open channels to the agent at `socket` from now on, for the session of `binding`. Nothing where the agent could
-    /// not be kept from giving away more than its owner wants.
+    /// Allows the server to open channels to the agent at `socket` from now on, for the session of `binding`. `None` if
+    /// the agent could give away more than its owner allows.
     pub fn admit(socket: PathBuf, binding: Option<&Binding>, link: &Link) -> Option<ForwardedAgent> {
         let introduction = Introduction::of(binding)?;
         link.set_agent_room(CHANNELS);
@@ -76,7 +77,7 @@ impl ForwardedAgent {
         Some(ForwardedAgent { socket, introduction, lines, knocking, knock_at, buffer, refusal })
     }
 
-    /// Connects channels that the server has opened, and moves data both ways; says whether there may be more to move.
+    /// Connects channels that the server opened, and moves data both ways; returns whether more may be ready.
     pub fn relay(&mut self, link: &Link) -> bool {
         while let Some(channel) = link.take_agent_channel() {
             self.knocking.push(channel);
@@ -87,7 +88,7 @@ impl ForwardedAgent {
         self.knock();
         self.buffer.resize(READ_SIZE, 0);
         let more = relay::relay(&mut self.lines, link, &mut self.buffer).unwrap_or_else(|Dead| {
-            // The command's own channel tells how the connection ended.
+            // The command's own channel reports how the connection ended.
             self.lines.clear();
             false
         });
@@ -98,7 +99,7 @@ impl ForwardedAgent {
         more
     }
 
-    /// Says in words, once, that the agent has refused to bind a connection to the session.
+    /// Returns once, in words, that the agent refused to bind a connection to the session.
     pub fn take_refusal(&mut self) -> Option<String> {
         if self.refusal != Refusal::New {
             return None;
@@ -122,28 +123,28 @@ impl ForwardedAgent {
                     self.knocking.push(channel);
                     self.knock_at = now + BUSY_PAUSE;
                 }
-                // The agent has ended: whoever asks for it finds the channel closed.
+                // The agent has ended: close the channel.
                 Err(_) => self.lines.push(Line::new(channel, None)),
             }
         }
     }
 
-    /// What to wait for, with the places of the lines. `unsent` bytes wait for the session's socket.
+    /// Adds what to wait for, and the places of the relay lines. `unsent` bytes wait for the session's socket.
     pub fn awaits(&self, unsent: usize) -> impl Iterator<Item = (usize, BorrowedFd<'_>, PollFlags)> {
         let interest = move |line: &Line| line.interest(unsent <= UNSENT);
-        // Whose descriptor is not waited for cannot wake us by having been closed.
+        // A descriptor that we do not wait for cannot wake us when it closes.
         self.lines.iter().enumerate().filter_map(move |(place, line)| {
             let flags = interest(line);
             line.socket().filter(|_| !flags.is_empty()).map(|socket| (place, socket, flags))
         })
     }
 
-    /// Notes that the descriptor of the line at `place` is ready.
+    /// Marks the descriptor of the line at `place` as ready.
     pub fn wake(&mut self, place: usize) {
         self.lines[place].wake(PollFlags::IN, true);
     }
 
-    /// When there is something to do even if nothing comes.
+    /// Returns when there is work even if nothing arrives.
     pub fn next_due(&self) -> Option<Instant> {
         (!self.knocking.is_empty()).then_some(self.knock_at)
     }

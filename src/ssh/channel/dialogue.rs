@@ -1,5 +1,5 @@
-//! What a channel may be used for instead of showing what a command prints: a conversation with the program at its other end, such as
-//! an SFTP server, over the program's standard input and output.
+//! Protocols with the remote program, such as an SFTP server, over its standard input and output, instead of output for
+//! the user.
 
 use std::os::fd::BorrowedFd;
 
@@ -7,71 +7,72 @@ use rustix::event::PollFlags;
 
 use crate::events::event::{Outcome, Progress};
 
-/// Bytes that a dialogue says at once, about: what libssh2 sends in one packet.
+/// Approximate bytes per call: what libssh2 sends in one packet.
 pub const PIECE: usize = 32_700;
 
-/// One conversation, on one channel. It is a state machine: it does no input or output on the connection and never waits, so that the
-/// deadline, the cancel and the keepalive of `ssh/exec` are the only ones. What it says goes to the program's standard
-/// input; the program's standard error is output like any other.
+/// A protocol driver on one channel. It is a state machine: it does no input or output on the connection and never
+/// waits, so that the deadline, the cancel and the keepalive of `ssh/exec` are the only ones. Its output goes to the
+/// program's standard input; the program's standard error is output like any other.
 pub trait Dialogue {
-    /// Appends to `out` what is to be sent next, not much more than `PIECE` bytes. Called again and again while the connection
-    /// takes more, and after everything that was heard.
+    /// Appends to `out` what to send next, not much more than `PIECE` bytes. Called repeatedly while the connection
+    /// accepts more, and after all received data.
     fn say(&mut self, out: &mut Vec<u8>) -> Say;
 
-    /// Takes bytes of the program's standard output, cut anywhere.
+    /// Takes data of the program's standard output, in any pieces.
     fn hear(&mut self, bytes: &[u8]);
 
-    /// Takes bytes of the program's standard error, to quote them; they are shown whatever becomes of them here.
+    /// Takes data of the program's standard error, to quote it; the user sees it in addition.
     fn overhear(&mut self, _bytes: &[u8]) {}
 
-    /// Whether more can be heard now. As long as it cannot, nothing is read: the program is slowed down.
+    /// Whether it accepts more data now. Otherwise nothing is read, which slows the program down.
     fn hears(&self) -> bool {
         true
     }
 
-    /// Descriptors of ours to wait for: after [`Say::Listening`], or while it does not hear.
+    /// Local descriptors to wait for: after [`Say::Listening`], or while it accepts no data.
     fn awaits(&self) -> [Option<(BorrowedFd<'_>, PollFlags)>; 2] {
         [None, None]
     }
 
-    /// The job is being stopped: from now on only what leaves the host tidy is said, for about a second, and then
-    /// [`Say::Over`].
+    /// Ends the dialogue because the job is being stopped: from now on it sends only what cleans up on the host, for
+    /// about a second, and then [`Say::Over`].
     fn abort(&mut self);
 
-    /// Whether the program has answered, be it with something that makes no sense. If it never has, it is not there: the same may
-    /// be tried in another way.
+    /// Whether the program has answered, even with invalid data. Without any answer the program does not exist: another
+    /// way may be tried.
     fn has_begun(&self) -> bool {
         true
     }
 
-    /// Whether nobody is left here whom the program could serve, as when a local program has died that took what it says. It is
-    /// told to stop then instead of being waited for, and how that ends is nobody's concern.
+    /// Whether the local side is gone, as when a local program that reads the data has died. Then the remote program is
+    /// told to stop instead of being waited for, and its end does not matter.
     fn is_abandoned(&self) -> bool {
         false
     }
 
-    /// Whether it knows how it has ended once it is over ([`Say::Over`]): whatever the program does from there on changes nothing.
+    /// Whether its result is known once it is over ([`Say::Over`]): then what the program does afterwards changes
+    /// nothing.
     fn is_done(&self) -> bool {
         false
     }
 
-    /// How far it is.
+    /// Returns the progress.
     fn progress(&self) -> Option<Progress> {
         None
     }
 
-    /// How the job ended, given how its channel did: an exit status of the program that was spoken with, whatever that is worth,
-    /// or why the job was ended from outside (timeout, cancel, lost connection). Called once, at last.
+    /// Returns the outcome of the job, given that of its channel: the program's exit status, whatever that means here,
+    /// or why the job was stopped (timeout, cancel, lost connection). Called once, at the end.
     fn conclude(&mut self, channel: Outcome) -> Outcome;
 }
 
-/// What became of saying something.
+/// The result of [`Dialogue::say`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Say {
-    /// Something was said, and there may be more.
+    /// Data was sent, and there may be more.
     Said,
-    /// There is nothing to say before something is heard, or before a descriptor is ready.
+    /// No data until something is received, or a descriptor is ready.
     Listening,
-    /// Nothing will be said any more: the program's input ends.
+    /// No more data: the program's input ends.
     Over,
 }

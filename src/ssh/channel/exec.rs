@@ -1,4 +1,4 @@
-//! One command on one session: a single poll loop over output, deadline and cancel, to one truthful outcome.
+//! One command on one session: a single poll loop over output, deadline and cancel, to exactly one outcome.
 
 mod ending;
 mod late;
@@ -30,55 +30,55 @@ use crate::ssh::watch::{Notes, Watch};
 use crate::system::cancel::Cancel;
 use crate::system::poll::poll_with;
 
-/// Bytes of a read as long as there is no more at once. Most commands say a line or two, and with thousands of hosts it counts
-/// what is held for each.
+/// Read size while little data arrives. Most commands print a line or two, and with thousands of hosts the buffer of
+/// each counts.
 const SMALL_READ: usize = 2 * 1024;
-/// How soon to look again when the socket alone would not tell that there is something to do.
+/// How soon to check again when the socket alone would not tell that there is work.
 const BLIND_PAUSE: Duration = Duration::from_millis(10);
 /// Bytes that may wait for the socket before no more input is sent.
 const UNSENT: usize = 64 * 1024;
-/// What it is that fails where the server does not run the command.
+/// The failed action if the server does not run the command.
 const STARTING: &str = "starting the command";
-/// Both streams with their numbers in libssh2. stderr first, as its lines explain what follows.
+/// Both streams with their numbers in libssh2. stderr first, as its lines explain the output.
 const STREAMS: [(Stream, i32); 2] = [(Stream::Stderr, 1), (Stream::Stdout, 0)];
 
-/// What to run, and within which bounds.
+/// A command and its limits.
 pub struct Command<'a> {
-    /// Number of the job, for its events.
+    /// The number of the job, for its events.
     pub job: usize,
-    /// What it does, as the subject of a sentence: `the command`.
+    /// The subject of a sentence about it: `the command`.
     pub task: &'static str,
-    /// What the channel is for.
+    /// The program to start on the channel.
     pub start: Start<'a>,
-    /// What the server is asked for before.
+    /// The channel requests before it.
     pub requests: &'a Requests,
     /// The login name.
     pub login: &'a str,
-    /// How long it may run; `None` is as long as it likes.
+    /// Its time limit; `None` for no limit.
     pub timeout: Option<Duration>,
-    /// How long its output may be silent; `None` is as long as it likes.
+    /// The longest silence of its output; `None` for no limit.
     pub silence: Option<Duration>,
-    /// Whether what the server refuses is told.
+    /// Whether refused requests are reported.
     pub is_verbose: bool,
-    /// How a peer that has vanished is found out.
+    /// How to detect a peer that has vanished.
     pub keepalive: Keepalive,
-    /// Bytes that the server may send beyond what we have read.
+    /// Bytes that the server may send beyond those we have read.
     pub window: u32,
 }
 
-/// Who speaks with a command.
+/// stdin, protocol driver and sudo of a command.
 pub struct ChannelIo<'a> {
-    /// What it reads.
+    /// Its input.
     pub stdin: StdinSender,
-    /// Who hears its standard output instead of our user. Its input is what this says.
+    /// The protocol driver that reads its standard output instead of the user, and writes its input.
     pub dialogue: Option<&'a mut dyn Dialogue>,
-    /// The sudo that it has to get past, which is spoken with first.
+    /// The sudo that starts it, which comes first.
     pub sudo: Option<Conversation>,
 }
 
-/// Runs `command` on `session`, sends it its input and its output as events, and says how it ended. `watch` bounds the opening of
-/// the channel, what is asked of the server before, and its consent to the command; the command itself is bounded by its own
-/// timeout and the cancel. What is worth knowing goes to `note`.
+/// Runs `command` on `session`, sends its input, reports its output as events, and returns how it ended. `watch` limits
+/// the channel open, the requests and the answer to the exec request; the command itself is limited by its own timeout
+/// and the cancel. Notes for `-v` go to `note`.
 pub fn run(
     session: &mut Session,
     command: &Command<'_>,
@@ -137,7 +137,7 @@ fn start(
         let _ = channel.close();
         return Err(Outcome::cancelled(watch.cancel(), HostStage::Connecting));
     }
-    // From here on the command may be running: whatever happens is no longer "could not connect".
+    // From here on the command may run: a failure no longer means "could not connect".
     watch.expect(Phase::Open, "no answer to the exec request");
     let stop = match command.requests.make(session, &channel, command.start, watch, command.is_verbose, note) {
         Ok(made) => return Ok((channel, made)),
@@ -145,16 +145,16 @@ fn start(
     };
     let detail = match stop {
         Stop::Ssh(_) if session.is_dead() => {
-            session.end(&format!("the connection ended while {} was being started", command.task))
+            session.end(&format!("the connection ended while starting {}", command.task))
         }
-        // What came instead of an answer says nothing: the command may have been started.
+        // Anything else than an answer leaves open whether the command started.
         Stop::Ssh(error) if !ffi::is_answer(&error) => {
             let _ = channel.close();
             let why = session.link().explain(&error);
-            format!("the connection failed while {} was being started: {why}", command.task)
+            format!("the connection failed while starting {}: {why}", command.task)
         }
         Stop::Job(outcome) => {
-            // It may have been started all the same. Nothing of this waits.
+            // It may still have started. Nothing here waits.
             let _ = channel.signal("TERM");
             let _ = channel.close();
             let outcome = match outcome {
@@ -171,7 +171,7 @@ fn start(
     Err(HostError::Lost { detail, hint: None }.into())
 }
 
-/// The outcome of a job whose command the server has not agreed to run.
+/// Returns the outcome of a job whose command the server refused to run.
 fn not_started(session: &Session, stop: Stop, doing: &'static str) -> Outcome {
     match stop {
         Stop::Job(outcome) => outcome,
@@ -182,51 +182,51 @@ fn not_started(session: &Session, stop: Stop, doing: &'static str) -> Outcome {
     }
 }
 
-/// A command that the server has agreed to run.
+/// A running command: the server accepted its request.
 struct Running<'a> {
     session: &'a mut Session,
     channel: Channel,
     command: &'a Command<'a>,
     state: State,
     stdin: StdinSender,
-    /// Whom the program speaks with instead of our user.
+    /// The protocol driver instead of the user.
     spoken: Option<Spoken<'a>>,
     agent: Option<ForwardedAgent>,
     unanswered: Unanswered,
-    /// The conversation with sudo, until the command has begun.
+    /// The dialogue with sudo, until the command has started.
     sudo: Option<Conversation>,
-    /// How a command that sudo has begun is stopped.
+    /// How to stop a command that sudo started.
     sudo_stop: Option<SudoStop>,
     events: &'a Sender<Event>,
     cancel: &'a Cancel,
     deadline: Option<Instant>,
     last_output: Instant,
     pulse: Pulse,
-    /// Output that the full event channel has not taken yet. As long as there is any, nothing is read: a slow reader of
-    /// our output slows the remote command instead of filling memory.
+    /// Output that the full event channel has not accepted yet. Until it does, nothing is read: a slow reader of our
+    /// output slows the remote command instead of filling memory.
     undelivered: Option<Event>,
     late: Lateness,
     buffer: Vec<u8>,
 }
 
-/// How far a command has come. It ends from any of these states.
+/// The state of a command. It can end in any of these.
 enum State {
-    /// It runs within its limits of time, or sudo is about to begin it.
+    /// It runs within its time limits, or sudo is about to start it.
     Running,
-    /// Since then our user is being asked for sudo's password. No limit of time counts meanwhile.
+    /// Since then the user is being asked for sudo's password. Time limits pause.
     Asking(Instant),
-    /// The job is stopped, since then, and its dialogue leaves the host tidy before the command is told to stop.
+    /// The job is being stopped, since then; its dialogue cleans up on the host before the command is told to stop.
     Parting { reason: Outcome, since: Instant },
-    /// The command is told to stop, in one way after the other.
+    /// The command is being stopped, by one means after the other.
     Stopping(Stopping),
 }
 
-/// What one round over both streams came to.
+/// The result of one round over both streams.
 #[derive(PartialEq, Eq)]
 enum Drained {
-    /// Something was read; there may be more.
+    /// Data was read; there may be more.
     Some,
-    /// Both streams have nothing now.
+    /// Both streams are empty now.
     Nothing,
     /// The transport failed.
     Failed(String),
@@ -252,7 +252,7 @@ impl Running<'_> {
             if drained == Drained::Some {
                 self.unanswered.forget();
             }
-            // A connection that has ended in this round may have left something for a stream that was looked at before.
+            // A connection that ended in this round may have left data for a stream that was read before.
             if self.undelivered.is_some() || drained == Drained::Some || relayed || was_dead != self.session.is_dead() {
                 continue;
             }
@@ -264,15 +264,15 @@ impl Running<'_> {
                 return self.finish(Some(outcome));
             }
             self.late.note_all_read(self.spoken.as_ref().is_none_or(|spoken| spoken.dialogue.hears()));
-            // Looking for output may have brought word that the server takes more input, and looking for the end something
-            // for the agent: nothing would wake us for it.
+            // Reading output may have brought a window adjustment for input, and checking for the end may have brought
+            // data for the agent: the socket would not wake us for either.
             if !more && !self.takes_input() && self.session.received() == received {
                 self.wait();
             }
         }
     }
 
-    /// Goes on to the next state where it is time to; says whether nothing more can be done about the command.
+    /// Goes on to the next state when it is time; returns whether nothing more can be done about the command.
     fn advance(&mut self) -> bool {
         match &self.state {
             State::Running | State::Asking(_) => self.stop_if_over(),
@@ -291,7 +291,7 @@ impl Running<'_> {
         stopping.step(self.session, &self.channel, is_due)
     }
 
-    /// Stops the job where it is cancelled, a limit of time is over, or nobody here needs it any more.
+    /// Stops the job on a cancel, an expired time limit, or a missing local reader.
     fn stop_if_over(&mut self) {
         if self.cancel.is_triggered() && self.cancel.lapsed().is_none() {
             return self.stop(Outcome::cancelled(self.cancel, HostStage::Running));
@@ -305,12 +305,12 @@ impl Running<'_> {
         self.late.forget();
         let is_abandoned = self.spoken.as_ref().is_some_and(|spoken| spoken.dialogue.is_abandoned());
         if is_abandoned && matches!(self.state, State::Running) {
-            let detail = "nobody takes what it says any more".to_owned();
-            self.begin_to_stop(HostError::Local { doing: "speaking with the host", detail, hint: None }.into());
+            let detail = "the local reader has gone".to_owned();
+            self.begin_to_stop(HostError::Local { doing: "exchanging data with the host", detail, hint: None }.into());
         }
     }
 
-    /// Stops the job for this reason. A dialogue that is held is ended first.
+    /// Stops the job for this reason. A dialogue is ended first.
     fn stop(&mut self, reason: Outcome) {
         match &mut self.spoken {
             Some(spoken) if self.sudo.is_none() && spoken.dialogue.has_begun() => {
@@ -331,7 +331,7 @@ impl Running<'_> {
         self.stdin.give_up();
     }
 
-    /// Does what sudo wants, as long as the command has not begun.
+    /// Handles sudo until the command has started.
     fn speak_with_sudo(&mut self) {
         let Some(sudo) = &mut self.sudo else { return };
         let step = sudo.next();
@@ -361,7 +361,7 @@ impl Running<'_> {
         }
     }
 
-    /// Sends what the socket and the server take of the command's input; says whether they may take more at once.
+    /// Sends as much input as the socket and the server accept; returns whether they accept more now.
     fn send_input(&mut self) -> bool {
         self.session.flush();
         if self.session.unsent() > UNSENT {
@@ -371,7 +371,7 @@ impl Running<'_> {
         let dialogue = self.spoken.as_mut().map(|spoken| &mut *spoken.dialogue as &mut dyn Dialogue);
         let sent = self.stdin.send(&self.channel, dialogue);
         if self.spoken.is_some() && self.stdin.bytes() > before {
-            // A program that only takes is not silent.
+            // A program that only reads is not silent.
             self.last_output = Instant::now();
         }
         match sent {
@@ -395,7 +395,7 @@ impl Running<'_> {
             && self.channel.write_window() > 0
     }
 
-    /// Moves what the command and our agent have to say to each other; says whether there may be more.
+    /// Moves data between the command and the agent; returns whether more may be ready.
     fn relay(&mut self) -> bool {
         let (Some(agent), link) = (&mut self.agent, self.session.link()) else { return false };
         let more = agent.relay(link);
@@ -408,7 +408,7 @@ impl Running<'_> {
         more
     }
 
-    /// Waits until the socket has something, or the next thing is due.
+    /// Waits for the socket, or the next due time.
     fn wait(&mut self) {
         let mut flags = self.session.directions() | PollFlags::IN;
         if self.session.unsent() > 0 {
@@ -429,7 +429,7 @@ impl Running<'_> {
             lines.push(line);
         }
         let Ok(ready) = poll_with(cancel, &fds, until) else {
-            // Out of kernel memory: better to look again a little later than to give up a command that runs.
+            // The kernel is out of memory: try again a little later rather than give up a running command.
             std::thread::sleep(BLIND_PAUSE);
             return;
         };

@@ -1,4 +1,4 @@
-//! A channel on a session: requests, standard streams, how it ends.
+//! A channel of a session: requests, standard streams, and its end.
 
 pub(crate) mod agent_forward;
 pub mod dialogue;

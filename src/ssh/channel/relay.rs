@@ -1,8 +1,8 @@
-//! Sockets joined to channels: of the sessions behind a jump host, and of the agent that a host may ask.
+//! Connections between sockets and channels: for sessions behind a jump host, and for the forwarded agent.
 //!
-//! The session holds what its socket does not take at once (see `Link`): no channel can block another, and any can be closed at any
-//! time. A channel is read only when its socket has taken everything before: a slow reader
-//! closes the window of its own channel, and of no other.
+//! The session buffers what its socket does not accept at once (see `Link`): no channel can block another, and any can
+//! be closed at any time. A channel is read only when its socket has taken everything before: a slow reader closes only
+//! the window of its own channel.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -14,58 +14,59 @@ use ssh2::ErrorCode;
 
 use crate::ssh::ffi::{self, Channel, Link};
 
-/// Bytes of one read: the largest packet that we accept on a channel.
+/// Read size of a channel: the largest packet that we accept.
 pub const READ_SIZE: usize = 32 * 1024;
-/// Bytes of one read in the other direction: what libssh2 sends in one packet.
+/// Read size in the other direction: what libssh2 sends in one packet.
 const WRITE_SIZE: usize = 32_700;
 /// Reads of one channel, each way, before the others have their turn.
 const BURST: usize = 8;
-/// Bytes that may wait for the session's socket before no more is taken from the others.
+/// Bytes that may wait for the session's socket before the sockets are no longer read.
 pub const UNSENT: usize = 128 * 1024;
-/// How long a socket that has gone may take to get rid of what it has sent last.
+/// How long a closed socket may take to deliver its last data.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// The connection has ended.
 pub struct Dead;
 
-/// A channel and the socket that it is joined to.
+/// A channel and its socket.
 pub struct Line {
     channel: Channel,
-    /// Our end of the pair, or the agent. Gone once the channel is being closed.
+    /// Our end of the pair, or the agent. `None` once the channel is being closed.
     socket: Option<OwnedFd>,
-    /// Received, for the socket.
+    /// Data for the socket.
     inbound: Vec<u8>,
-    /// To be sent, from the socket.
+    /// Data from the socket, to be sent.
     outbound: Vec<u8>,
-    /// The socket may have something.
+    /// The socket may be readable.
     readable: bool,
-    /// The other end of the socket is closed, since when.
+    /// The socket's peer closed it, since when.
     gone: Option<Instant>,
-    /// Nothing more comes from the socket.
+    /// The socket's end of file was read.
     ended: bool,
     introduction: Option<Introduction>,
-    /// The other end has not agreed with the introduction.
+    /// The peer refused the preamble.
     disagrees: bool,
 }
 
-/// What the socket's other end is told, and answers, before the channel's data may follow: a message and an answer that begin with their
-/// lengths. (Some agents take one message out of what they have read, and the next when more comes.)
+/// A message to the socket's peer, and its answer, before the channel's data may follow; both start with their lengths.
+/// (Some agents read one message of their input, and the next only when more arrives.)
 struct Introduction {
-    /// The answer, as far as it has come.
+    /// The answer so far.
     answer: Vec<u8>,
-    /// The first byte of an answer that agrees.
+    /// The first byte of an answer that accepts.
     consent: u8,
-    /// What else is said where it does not.
+    /// The message to send after a refusal.
     otherwise: Option<Vec<u8>>,
-    /// Received on the channel meanwhile. It shows when the channel is closed, so that nobody has to wait for the answer.
+    /// Data of the channel meanwhile. It shows whether the channel is closed, so that this does not wait for the
+    /// answer.
     waiting: Vec<u8>,
 }
 
-/// Bytes in the longest answer to an introduction.
+/// The longest answer to a preamble, in bytes.
 const LONGEST_ANSWER: usize = 256;
 
 impl Introduction {
-    /// How many bytes of the answer are still to come; nothing for one that cannot be right.
+    /// Returns how many bytes of the answer are missing; `None` for an invalid one.
     fn missing(&self) -> Option<usize> {
         let Some((length, rest)) = self.answer.split_first_chunk::<4>() else { return Some(4 - self.answer.len()) };
         let length = u32::from_be_bytes(*length) as usize;
@@ -73,7 +74,7 @@ impl Introduction {
     }
 }
 
-/// Moves data both ways; says whether any line may have more. Lines that are over are taken out.
+/// Moves data both ways; returns whether any line may have more. Finished lines are removed.
 ///
 /// # Errors
 /// The connection has ended.
@@ -97,7 +98,7 @@ pub fn relay(lines: &mut Vec<Line>, link: &Link, buffer: &mut [u8]) -> Result<bo
 }
 
 impl Line {
-    /// Joins `channel` to a socket that does not block; without one it is only being closed.
+    /// Connects `channel` to a non-blocking socket; without one it is only closed.
     pub fn new(channel: Channel, socket: Option<OwnedFd>) -> Line {
         let ended = socket.is_none();
         let (inbound, outbound) = (Vec::new(), Vec::new());
@@ -105,15 +106,15 @@ impl Line {
         Line { channel, socket, inbound, outbound, readable: true, gone: None, ended, introduction, disagrees }
     }
 
-    /// Has the other end of the socket told `message` first. Where its answer does not begin with `consent`, it is told the message
-    /// `otherwise`; whatever it answers to that, the channel's data follow.
+    /// Sends the socket's peer `message` first. If its answer does not start with `consent`, sends the message
+    /// `otherwise`; whatever it answers to that, the channel's data follows.
     pub fn introduced(mut self, message: Vec<u8>, consent: u8, otherwise: Option<Vec<u8>>) -> Line {
         self.inbound = message;
         self.introduction = Some(Introduction { answer: Vec::new(), consent, otherwise, waiting: Vec::new() });
         self
     }
 
-    /// Whether the other end of the socket has not agreed with the introduction.
+    /// Whether the peer refused the preamble.
     pub fn disagrees(&self) -> bool {
         self.disagrees
     }
@@ -128,18 +129,18 @@ impl Line {
         self.socket.as_ref().map(AsFd::as_fd)
     }
 
-    /// Whether something was received that the socket has not taken yet.
+    /// Whether received data waits for the socket.
     pub fn is_behind(&self) -> bool {
         self.socket.is_some() && !self.inbound.is_empty()
     }
 
-    /// When a line whose other end is closed is given up. Its descriptor would be ready all the time; what is left of it
-    /// waits for the session.
+    /// Returns when a line whose peer is closed is given up. Its descriptor would be ready all the time; the remaining
+    /// data waits for the session.
     pub fn lingers_until(&self) -> Option<Instant> {
         self.gone.map(|gone| gone + LINGER)
     }
 
-    /// What the socket has to be ready for. `room` says whether the session's socket takes more.
+    /// Returns what to poll the socket for. `room`: the session's socket accepts more.
     pub fn interest(&self, room: bool) -> PollFlags {
         let mut flags = PollFlags::empty();
         flags.set(PollFlags::IN, !self.ended && self.outbound.is_empty() && room);
@@ -156,7 +157,7 @@ impl Line {
         }
     }
 
-    /// Moves what was received to the socket; says whether there may be more.
+    /// Moves received data to the socket; returns whether there may be more.
     ///
     /// # Errors
     /// The connection has ended.
@@ -167,7 +168,7 @@ impl Line {
                 match send(socket, &self.inbound, SendFlags::NOSIGNAL) {
                     Ok(count) => drop(self.inbound.drain(..count)),
                     Err(Errno::AGAIN | Errno::INTR | Errno::NOBUFS) => return Ok(false),
-                    // The session is gone, so nobody wants it.
+                    // The session is gone, so drop the data.
                     Err(_) => self.close(),
                 }
                 if self.inbound.is_empty() {
@@ -182,7 +183,7 @@ impl Line {
             let count = match self.channel.read(0, buffer) {
                 Ok(count @ 1..) => count,
                 Err(error) if !ffi::would_block(&error) => return Err(Dead),
-                // A tunnel and an agent have no stderr: whatever comes there is nobody's.
+                // A tunnel and an agent have no stderr: drop such data.
                 Ok(_) | Err(_) => match link.drop_unread(&self.channel, &[0], buffer) {
                     Ok(0) => return Ok(false),
                     Ok(_) => continue,
@@ -209,7 +210,7 @@ impl Line {
         Ok(true)
     }
 
-    /// Moves what the socket has to the channel; says whether there may be more.
+    /// Moves the socket's data to the channel; returns whether there may be more.
     fn collect(&mut self, buffer: &mut [u8]) -> Result<bool, Dead> {
         for _ in 0..BURST {
             if !self.outbound.is_empty() {
@@ -252,7 +253,7 @@ impl Line {
         Ok(true)
     }
 
-    /// Takes in a part of the answer to the introduction.
+    /// Reads a part of the answer to the preamble.
     fn hear_answer(&mut self, bytes: &[u8]) {
         let Some(introduction) = &mut self.introduction else { return };
         introduction.answer.extend_from_slice(bytes);
@@ -274,7 +275,7 @@ impl Line {
     }
 
     fn write_outbound(&mut self) -> Result<usize, Dead> {
-        /// libssh2.h: CHANNEL_CLOSED, CHANNEL_EOF_SENT, both about this channel alone.
+        /// libssh2.h: CHANNEL_CLOSED, CHANNEL_EOF_SENT; both concern only this channel.
         const CLOSED: [ErrorCode; 2] = [ErrorCode::Session(-26), ErrorCode::Session(-27)];
         match self.channel.write(&self.outbound) {
             Ok(count) => Ok(count),
@@ -287,7 +288,7 @@ impl Line {
         }
     }
 
-    /// Lets go of the socket: from here on the channel is only being closed.
+    /// Closes the socket: from here on the channel is only being closed.
     fn close(&mut self) {
         self.socket = None;
         self.inbound = Vec::new();
@@ -296,7 +297,7 @@ impl Line {
         self.ended = true;
     }
 
-    /// Closes the channel when either end has, and all is delivered; says whether it is closed.
+    /// Closes the channel when either end has, and all data is delivered; returns whether it is closed.
     fn is_over(&mut self) -> Result<bool, Dead> {
         let abandoned = self.gone.is_some_and(|gone| gone.elapsed() >= LINGER);
         let sent = self.ended && self.outbound.is_empty();
@@ -312,7 +313,7 @@ impl Line {
         }
         match self.channel.close() {
             Err(error) if ffi::would_block(&error) => Ok(false),
-            // Closed, or as good as.
+            // Closed, or unusable.
             _ => Ok(true),
         }
     }

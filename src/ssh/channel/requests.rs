@@ -1,11 +1,11 @@
-//! What is asked of the server on a command's channel before the command: our agent, a terminal, variables. A server that
-//! refuses any of it runs the command all the same, as with ssh(1); a note says so.
+//! The requests on a command's channel before the command: agent forwarding, a terminal, variables. A server that
+//! refuses one still runs the command, as with ssh(1); a note reports it.
 //!
-//! All requests leave together with the one for the command, and no answer is waited for in between: none costs a round trip. Answers
-//! come in the order of the requests (RFC 4254 section 5.4), and are counted off. Some servers answer none about variables, as if they
-//! had not been asked: then there are fewer answers than requests, and the last is that about the command. So that nobody has to tell
-//! that case from a server that is slow, variables of ssh_config are asked for as by ssh(1), without an answer, unless refusals are
-//! to be told.
+//! All requests leave together with the exec request, and none waits for an answer: none costs a round trip. Answers
+//! come in the order of the requests (RFC 4254 section 5.4) and are counted. Some servers do not answer requests for
+//! variables: then there are fewer answers than requests, and the last is that to the exec request. This case looks
+//! like a slow server, so variables of ssh_config are requested without an answer, as by ssh(1), unless refusals are
+//! reported.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -24,98 +24,98 @@ use crate::ssh::watch::{Notes, Watch};
 use crate::ssh::wire::put_string;
 use crate::text::message::reason;
 
-/// The encoded terminal modes of a terminal that is like nobody's in particular: TTY_OP_END (RFC 4254 section 8).
+/// The encoded modes of a terminal without particular settings: TTY_OP_END (RFC 4254 section 8).
 pub const NO_MODES: &[u8] = &[0];
 
-/// What is asked for on one host, before its command.
+/// The channel requests for one host, before its command.
 #[derive(Default)]
 pub struct Requests {
-    /// Whose agent the host may ask.
+    /// The agent to forward.
     pub agent: Forwarding,
-    /// The terminal that the command gets.
+    /// The terminal of the command.
     pub terminal: Option<PseudoTerminal>,
-    /// The variables that the command gets.
+    /// The environment variables of the command.
     pub variables: Vec<Variable>,
-    /// What of the configuration cannot be done here, for `-v`.
+    /// Settings that pssh cannot carry out, for `-v`.
     pub notes: Vec<&'static str>,
 }
 
-/// Whether the host may ask an agent of ours (ForwardAgent).
+/// Agent forwarding (ForwardAgent).
 #[derive(Default)]
 pub enum Forwarding {
-    /// It may not.
+    /// Disabled.
     #[default]
     Off,
-    /// It might, but there is none.
+    /// Enabled, but there is no agent.
     NoAgent,
-    /// The one at this socket.
+    /// Forwards the agent at this socket.
     Agent(PathBuf),
 }
 
-/// A terminal for the command (RequestTTY). What the command writes to its stderr comes with its stdout then.
+/// A terminal for the command (RequestTTY). The command's stderr then comes with its stdout.
 #[derive(Clone)]
 pub struct PseudoTerminal {
-    /// Its type, for `TERM`; empty if nobody says which, as with ssh(1).
+    /// Its type, for `TERM`; empty if unset, as with ssh(1).
     pub term: OsString,
     /// Columns and rows.
     pub size: (u16, u16),
 }
 
-/// A variable for the command.
+/// An environment variable for the command.
 pub struct Variable {
     /// Its name.
     pub name: String,
     /// Its value.
     pub value: OsString,
-    /// Whether it comes from the command line: what does not become of it is told to everybody.
+    /// Whether the command line names it: then everybody learns of a refusal.
     pub is_named: bool,
 }
 
-/// How long the server's last answer may be ago before it is taken for the one about the command, although there are fewer than
-/// requests. They were sent together, and servers answer at once.
+/// How long after the server's last answer that counts as the one to the exec request, although some are missing. The
+/// requests were sent together, and servers answer at once.
 const GRACE: Duration = Duration::from_secs(1);
-/// How often that is looked for.
+/// The interval of that check.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How long the last answer may be ago before a refusal is taken for the one about the command, although there are fewer than
-/// requests. Which request it answers cannot be known: servers that answer all requests may be slow to start a command, and those that
-/// never answer some kind answer the one about the command first. One that runs and has said nothing in this time would be ended, so it
+/// How long after its answer a refusal counts as that of the exec request, although some answers are missing. Which
+/// request it answers is unknown: servers that answer all requests may start a command slowly, and those that never
+/// answer some kind answer the exec request first. A running command without output would be ended by mistake, so this
 /// is longer than [`GRACE`], and any output or exit status ends the wait.
 const DOUBT: Duration = Duration::from_secs(5);
-/// Bytes of requests that may wait for the socket before the next one is made: variables may be many and long.
+/// Bytes of requests that may wait for the socket before the next request is made: variables may be many and long.
 const MOST_GATHERED: usize = 1 << 20;
 
-/// The server does not run the command.
+/// The server refuses to run the command.
 pub fn refused() -> Error {
     Error::new(REQUEST_DENIED, "the server refuses to run it")
 }
 
-/// What has come of the requests for a command that the server runs.
+/// The result of the requests for a command that the server runs.
 pub struct Made {
-    /// The agent that the server may now ask.
+    /// The agent that the server can use now.
     pub agent: Option<ForwardedAgent>,
-    /// What the user has asked for by name and the command does not get.
+    /// What the user named and the command does not get.
     pub missing: Vec<String>,
-    /// The answers that may still come.
+    /// The missing answers.
     pub unanswered: Unanswered,
 }
 
-/// Answers to requests that may still come while the command seems to run (RFC 4254 section 4: those on a channel come in order). The last
-/// would be the one about the command.
+/// Answers to requests that may still come while the command seems to run (RFC 4254 section 4: those on a channel come
+/// in order). The last one would be that to the exec request.
 #[derive(Debug, Default)]
 pub struct Unanswered {
     left: usize,
-    /// When a refusal came that may be about the command, if nothing has come since.
+    /// When a refusal came that may concern the exec request, with nothing received since.
     refusal: Option<Instant>,
 }
 
 impl Unanswered {
-    /// The command has begun: what is still answered is about other requests.
+    /// Notes that the command runs: further answers concern other requests.
     pub fn forget(&mut self) {
         *self = Unanswered::default();
     }
 
-    /// Takes the answers that have come; says whether the server does not run the command.
+    /// Takes the received answers; returns whether the server refused to run the command.
     pub fn hear(&mut self, channel: &Channel) -> bool {
         if self.left > 0 && channel.exit() != Exit::Unknown {
             self.forget();
@@ -132,30 +132,30 @@ impl Unanswered {
         self.due().is_some_and(|due| Instant::now() >= due)
     }
 
-    /// When there is nothing more to wait for.
+    /// Returns when the wait ends.
     pub fn due(&self) -> Option<Instant> {
         self.refusal.filter(|_| self.left > 0).map(|since| since + DOUBT)
     }
 }
 
-/// What the server has said to requests, as far as it did.
+/// The server's answers so far.
 struct Answers {
     given: Vec<bool>,
-    /// Whether there is a sign that the command was started.
+    /// Whether there is a sign that the command started.
     has_begun: bool,
 }
 
 impl Requests {
-    /// Tells what of the settings has no effect.
+    /// Tells which settings have no effect.
     pub fn tell_notes(&self, note: &mut Notes<'_>) {
         self.notes.iter().for_each(|text| note(&|| (*text).to_owned()));
     }
 
-    /// Makes the requests on `channel`, and then has the server start `program`. What the server does not do goes to `note`, which
-    /// is listened to only if `is_verbose`.
+    /// Makes the requests on `channel`, then starts `program`. Refusals go to `note`, which is used only if
+    /// `is_verbose`.
     ///
     /// # Errors
-    /// The server does not run the command, the connection has ended, or the job is over.
+    /// The server refuses to run the command, the connection ended, or the job is over.
     pub fn make(
         &self,
         session: &mut Session,
@@ -213,12 +213,12 @@ impl Requests {
         Ok(made)
     }
 
-    /// The agent that the server is offered, by its socket.
+    /// Returns the socket of the agent that the server is offered.
     fn offered_agent(&self, session: &Session, note: &mut Notes<'_>) -> Option<&PathBuf> {
         let socket = match &self.agent {
             Forwarding::Off => return None,
             Forwarding::NoAgent => {
-                note(&|| "the agent is not forwarded: there is none".to_owned());
+                note(&|| "the agent is not forwarded: no agent is available".to_owned());
                 return None;
             }
             Forwarding::Agent(socket) => socket,
@@ -227,7 +227,7 @@ impl Requests {
             note(&|| "the agent is NOT forwarded, since the host key has changed".to_owned());
             return None;
         }
-        // As ssh: an agent that nobody could reach is not offered.
+        // As in ssh: an unreachable agent is not offered.
         if let Err(error) = agent::knock(socket) {
             note(&|| format!("the agent is not forwarded: {}: {}", socket.display(), reason(&error)));
             return None;
@@ -236,17 +236,17 @@ impl Requests {
     }
 }
 
-/// What a channel is for.
+/// The program of a channel.
 #[derive(Clone, Copy)]
 pub enum Start<'a> {
-    /// A command, as the remote shell gets it.
+    /// A command for the remote shell.
     Command(&'a [u8]),
-    /// A subsystem, by its name.
+    /// A subsystem, by name.
     Subsystem(&'static str),
 }
 
 impl Start<'_> {
-    /// The request (RFC 4254 section 6.5): its kind, and what follows the common part of its message.
+    /// Returns the request (RFC 4254 section 6.5): its type, and what follows the common part of its message.
     fn message(self) -> (&'static str, Vec<u8>) {
         let (kind, what) = match self {
             Start::Command(command) => ("exec", command),
@@ -266,7 +266,7 @@ enum ChannelRequest<'a> {
 }
 
 impl ChannelRequest<'_> {
-    /// The names of RFC 4254 section 6, and that of OpenSSH's PROTOCOL.agent.
+    /// Returns the names of RFC 4254 section 6, and that of OpenSSH's PROTOCOL.agent.
     fn kind(&self) -> &'static str {
         match self {
             ChannelRequest::Agent => "auth-agent-req@openssh.com",
@@ -275,7 +275,7 @@ impl ChannelRequest<'_> {
         }
     }
 
-    /// Whether the server is to say that it refuses. Not asking for it is what ssh(1) does about variables.
+    /// Whether to ask for an answer. ssh(1) does not for variables.
     fn wants_reply(&self, is_verbose: bool) -> bool {
         match self {
             ChannelRequest::Agent | ChannelRequest::Terminal(_) => true,
@@ -283,7 +283,7 @@ impl ChannelRequest<'_> {
         }
     }
 
-    /// What follows the common part of the message.
+    /// Returns what follows the common part of the message.
     fn details(&self) -> Vec<u8> {
         let mut details = Vec::new();
         match self {
@@ -304,7 +304,7 @@ impl ChannelRequest<'_> {
         details
     }
 
-    /// Tells that nothing has come of it.
+    /// Reports that it failed.
     fn fail(&self, why: &str, made: &mut Made, note: &mut Notes<'_>) {
         match self {
             ChannelRequest::Variable(variable) if variable.is_named => made.missing.push(format!("{self}: {why}")),
@@ -318,10 +318,10 @@ impl ChannelRequest<'_> {
 }
 
 impl fmt::Display for ChannelRequest<'_> {
-    /// What is missing if it is refused. Never a value.
+    /// Says what is missing after a refusal. Never a value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ChannelRequest::Agent => write!(f, "the server does not take the agent"),
+            ChannelRequest::Agent => write!(f, "the server does not accept the agent"),
             ChannelRequest::Terminal(_) => write!(f, "the server gives the command no terminal"),
             ChannelRequest::Variable(Variable { name, .. }) => {
                 write!(f, "the server does not set {name} (see its AcceptEnv)")
@@ -330,7 +330,7 @@ impl fmt::Display for ChannelRequest<'_> {
     }
 }
 
-/// Sends one request, together with what is sent next, and waits for nothing but the end of a key exchange.
+/// Sends one request, together with the next data, and waits only for the end of a key exchange.
 fn send(
     session: &mut Session,
     channel: &Channel,
@@ -353,11 +353,12 @@ fn send(
     }
 }
 
-/// Waits for the answers to so many requests, of which the last is to start the command, or for what shows that no more will come.
+/// Waits for the answers to this many requests, the last of which starts the command, or for a sign that no more will
+/// come.
 fn hear(session: &mut Session, channel: &Channel, requests: usize, watch: &Watch<'_>) -> Result<Answers, Stop> {
     let mut answers = Answers { given: Vec::new(), has_begun: false };
     let mut heard = Instant::now();
-    // One packet at a time: their order counts, and the first output may come along.
+    // One packet at a time: their order counts, and the first output may follow an answer.
     let mut driver = session.driver().in_bits();
     if requests > 1 {
         driver = driver.waking_every(LOOK);
@@ -381,17 +382,17 @@ fn hear(session: &mut Session, channel: &Channel, requests: usize, watch: &Watch
 }
 
 impl Answers {
-    /// Whether the server runs the command, which was asked for after so many other requests.
+    /// Whether the server runs the command, which was requested after this many other requests.
     fn are_consent(&self, others: usize) -> bool {
         match self.given.get(others) {
             Some(answer) => *answer,
-            // How a channel ends that is closed without a word, is found out later.
+            // A channel that is closed without an answer is found out later.
             None => self.has_begun || self.given.last().copied().unwrap_or(true),
         }
     }
 
-    /// The answers to the requests before that for the command, as far as it can be told which is which: a server answers all of a kind
-    /// or none.
+    /// Returns the answers to the requests before the exec request, as far as they can be assigned: a server answers
+    /// all of a kind or none.
     fn of(&self, asked: &[ChannelRequest<'_>]) -> Vec<Option<bool>> {
         let is_variable = |request: &&ChannelRequest<'_>| matches!(request, ChannelRequest::Variable(_));
         let others = asked.iter().filter(|request| !is_variable(request)).count();

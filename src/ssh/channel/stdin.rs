@@ -1,4 +1,4 @@
-//! What a command reads on its standard input: sent as fast as the server takes it, then the end.
+//! The standard input of a command: sent as fast as the server accepts it, then the end.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -12,28 +12,28 @@ use crate::system::password_source::Secret;
 
 /// Bytes of one piece: what libssh2 sends in one packet.
 const PIECE: usize = 32_700;
-/// Pieces that are sent before the command's output has its turn.
+/// Pieces sent before the command's output has its turn.
 const BURST: usize = 8;
 
 /// The input of one command.
 #[derive(Default)]
 pub struct StdinSender {
     state: SenderState,
-    /// Whether the input has to wait: something else is reading.
+    /// Whether the input is held back: sudo is reading.
     held: bool,
-    /// What that is told.
+    /// The answers to sudo.
     answer: Zeroizing<Vec<u8>>,
     /// The piece that is being sent.
     piece: Vec<u8>,
-    /// How much of it has gone.
+    /// How much of it was sent.
     sent: usize,
-    /// Whether libssh2 would not take the last of it, as in the middle of a key exchange.
+    /// Whether libssh2 did not accept the last of it, as during a key exchange.
     blocked: bool,
-    /// What to wait for where our own input has nothing yet.
+    /// The descriptor to wait for while the local input is empty.
     later: Option<Arc<OwnedFd>>,
-    /// Whether the dialogue had nothing to say when it was last asked.
+    /// Whether the dialogue had nothing to send when last asked.
     listening: bool,
-    /// Bytes that libssh2 has taken so far.
+    /// Bytes that libssh2 has accepted.
     bytes: u64,
 }
 
@@ -41,9 +41,9 @@ pub struct StdinSender {
 enum SenderState {
     /// There may be more.
     Open(InputReader),
-    /// A dialogue is held, which may have more to say.
+    /// A dialogue, which may send more.
     Spoken,
-    /// The end is to be told once the piece has gone.
+    /// Send the end after the piece.
     Ending,
     /// Nothing more is sent.
     #[default]
@@ -54,13 +54,13 @@ enum SenderState {
 pub struct Broken(pub String);
 
 impl StdinSender {
-    /// The input of `reader`, or none, which is its end at once.
+    /// Sends the input of `reader`, or only the end without one.
     pub fn new(reader: Option<InputReader>) -> StdinSender {
         let state = reader.map_or(SenderState::Ending, SenderState::Open);
         StdinSender::of(state)
     }
 
-    /// What a dialogue says.
+    /// Sends the data of a dialogue.
     pub fn spoken() -> StdinSender {
         StdinSender::of(SenderState::Spoken)
     }
@@ -69,34 +69,34 @@ impl StdinSender {
         StdinSender { state, ..StdinSender::default() }
     }
 
-    /// Sends no input, and not its end either, before [`StdinSender::release`].
+    /// Holds back the input and its end until [`StdinSender::release`].
     pub fn hold(&mut self) {
         self.held = true;
     }
 
-    /// Sends an answer, on a line of its own, to what reads before the command. Only while the input is held.
+    /// Sends an answer, on a line of its own, to what reads before the command. Only while the input is held back.
     pub fn answer(&mut self, secret: &Secret) {
-        // Of the right size at once: a vector that grows would leave a copy behind.
+        // With its final capacity: a growing vector would leave a copy behind.
         let mut line = Zeroizing::new(Vec::with_capacity(secret.expose().len() + 1));
         line.extend_from_slice(secret.expose());
         line.push(b'\n');
         (self.answer, self.sent) = (line, 0);
     }
 
-    /// Lets the input go.
+    /// Releases the input.
     pub fn release(&mut self) {
         (self.held, self.answer, self.sent) = (false, Zeroizing::default(), 0);
     }
 
-    /// Sends nothing more.
+    /// Stops sending.
     pub fn stop(&mut self) {
         self.release();
         self.state = SenderState::Ended;
         (self.piece, self.blocked, self.later) = (Vec::new(), false, None);
     }
 
-    /// Sends nothing more but the end of the input, if it was held until now: whoever waits for an answer sees that there is
-    /// none.
+    /// Sends only the end of the input, if it was held back until now: a program that waits for an answer sees the end
+    /// instead.
     pub fn give_up(&mut self) {
         let was_held = self.held;
         self.stop();
@@ -105,12 +105,12 @@ impl StdinSender {
         }
     }
 
-    /// What to wait for before there is more to send.
+    /// Returns what to wait for before there is more to send.
     pub fn awaits(&self) -> Option<BorrowedFd<'_>> {
         self.later.as_ref().map(|wait| wait.as_fd())
     }
 
-    /// Whether something could be sent at once if the server takes it.
+    /// Whether data could be sent at once if the server accepts it.
     pub fn has_more(&self) -> bool {
         match self.state {
             _ if self.held => self.sent < self.answer.len() && !self.blocked,
@@ -121,7 +121,7 @@ impl StdinSender {
         }
     }
 
-    /// How many bytes of the input have been sent so far.
+    /// Returns how many bytes of the input were sent.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -131,22 +131,22 @@ impl StdinSender {
         matches!(self.state, SenderState::Ending | SenderState::Ended)
     }
 
-    /// Whether libssh2 has to be asked again, with nothing to wait for.
+    /// Whether to call libssh2 again, with nothing to wait for.
     pub fn is_blocked(&self) -> bool {
         self.blocked
     }
 
-    /// Sends some of what the server takes now. Says whether there may be more that it takes.
+    /// Sends input that the server accepts now. Returns whether it may accept more.
     ///
     /// # Errors
-    /// The input cannot be read on. The command must not take what it has got for all of it.
+    /// The input cannot be read further. The command must not take the part it has for the whole.
     pub fn send(&mut self, channel: &Channel, mut dialogue: Option<&mut dyn Dialogue>) -> Result<bool, Broken> {
         self.blocked = false;
         if self.held {
             if self.sent < self.answer.len() && channel.write_window() > 0 {
                 match channel.write(&self.answer[self.sent..]) {
                     Ok(count) => self.sent += count,
-                    // An error that lasts is one of the channel: reading will tell.
+                    // A lasting error is one of the channel: reading will tell.
                     Err(error) => self.blocked = ffi::would_block(&error),
                 }
             }
@@ -159,7 +159,7 @@ impl StdinSender {
             if self.sent == self.piece.len() {
                 match channel.send_eof() {
                     Err(error) if ffi::would_block(&error) => self.blocked = true,
-                    // The channel is closed, or the connection is at its end: reading will tell.
+                    // The channel is closed, or the connection has ended: reading will tell.
                     Ok(()) | Err(_) => self.stop(),
                 }
                 return Ok(false);
@@ -183,14 +183,14 @@ impl StdinSender {
         Ok(true)
     }
 
-    /// Gets the next piece; an empty one is the end. Says whether there is anything to do.
+    /// Reads the next piece; an empty one is the end. Returns whether there is work to do.
     fn next_piece(&mut self, dialogue: Option<&mut (dyn Dialogue + '_)>) -> Result<bool, Broken> {
         let reader = match (&mut self.state, dialogue) {
             (SenderState::Spoken, Some(dialogue)) => {
                 (self.sent, self.listening) = (0, false);
                 self.piece.clear();
                 match dialogue.say(&mut self.piece) {
-                    // An empty piece would be the end.
+                    // An empty piece would mean the end.
                     Say::Said => self.listening = self.piece.is_empty(),
                     Say::Listening => self.listening = true,
                     Say::Over => self.state = SenderState::Ending,

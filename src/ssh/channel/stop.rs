@@ -1,4 +1,4 @@
-//! Stopping a remote command: a request to its server, where that does nothing a second channel, and an end to patience.
+//! Stops a remote command: by a signal request, then by a second channel if that has no effect, within a time limit.
 //!
 //! A "signal" request (RFC 4254 section 6.9) reaches the process group of an ordinary user's command. OpenSSH's sshd refuses it
 //! for root ("session signalling requires privilege separation"); there, a second command on the same connection looks for
@@ -16,20 +16,20 @@ use crate::ssh::ffi::{self, Channel};
 use crate::ssh::session::Session;
 use crate::ssh::sudo::stop::SudoStop;
 
-/// How long a command that was told to stop by a request may take before it is told by a second channel, too.
+/// How long a command may take after the signal request before the second channel signals it, too.
 const REQUEST_GRACE: Duration = Duration::from_millis(300);
-/// How long a command that was told to stop (TERM) may take in all before it is killed.
+/// How long a command may take in total after TERM before it is killed.
 const TERM_GRACE: Duration = Duration::from_secs(2);
-/// How long the server may take to report the end of a killed command before the channel is closed anyway.
+/// How long the server may take to report the end of a killed command before the channel is closed.
 const KILL_GRACE: Duration = Duration::from_secs(1);
-/// The receive window of the second channel, in bytes: next to nothing is printed there.
+/// The receive window of the second channel, in bytes: its program prints next to nothing.
 const WINDOW: u32 = 4096;
 /// The second channel's command, in which `SIGNAL` stands for TERM or KILL. It runs by any login shell, be it csh or fish:
-/// between its single quotes are no others, no backslashes, no exclamation marks and no line ends.
+/// its single-quoted text contains no other single quotes, backslashes, exclamation marks or newlines.
 ///
 /// Its targets are the processes with the same parent as its own that are of the same connection, with all in their sessions and
 /// all that descend from them. Where there is no /proc, they are the process groups that a parent with a server's name has
-/// started. A parent that has gone meanwhile (process 1 then) has no children of ours.
+/// started. A parent that has gone meanwhile (process 1 then) does not count.
 const SCRIPT: &str = concat!(
     "exec sh -c 'exec >/dev/null 2>&1 </dev/null; [ $PPID -gt 1 ] && [ -n \"$SSH_CONNECTION\" ] || exit 0; ",
     "if [ -r /proc/$$/stat ]; then l=; t=\" \"; ",
@@ -46,69 +46,69 @@ const SCRIPT: &str = concat!(
     "[ $q = $PPID ] && [ $p = $g ] && case $p in $$) ;; *) kill -SIGNAL -$g;; esac; done;; esac; fi'"
 );
 
-/// The command is being stopped by us: why, and how far that has come.
+/// A command that is being stopped: why, and in which stage.
 pub struct Stopping {
     outcome: Outcome,
     stage: Stage,
-    /// When the next stage comes.
+    /// When the next stage starts.
     next: Instant,
-    /// When the command was told first.
+    /// When the command was first told to stop.
     since: Instant,
-    /// A signal request that libssh2 has not got rid of yet.
+    /// A signal request that libssh2 has not sent yet.
     request: Option<&'static str>,
     reach: Reach,
     second: Option<Second>,
-    /// The second channel's way to a command that sudo runs, which is another.
+    /// How the second channel reaches a command that runs under sudo.
     sudo: Option<SudoStop>,
 }
 
 /// Whether a second channel can find the processes of the first.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reach {
-    /// It cannot, might find somebody else's, or would do harm.
+    /// No: it would find none, or those of other users, or do harm.
     No,
-    /// It can, if the request has done nothing.
+    /// Yes, if the signal request had no effect.
     Second,
-    /// It can, if no request came before.
+    /// Yes, without a signal request before it.
     First,
 }
 
-/// What was done last.
+/// The last action.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// It was told to stop by a request.
+    /// The signal request was sent.
     Requested,
-    /// It was told to by a second channel, if there may be one.
+    /// The second channel sent TERM, if it may be used.
     Told,
-    /// It was killed in both ways.
+    /// Killed by both means.
     Killed,
     /// Nothing more can be done.
     Over,
 }
 
-/// The second channel on its way.
+/// The second channel.
 struct Second {
     signal: &'static str,
     channel: Option<Channel>,
     next: SecondStep,
 }
 
-/// What is to be done next with it.
+/// Its next action.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SecondStep {
     Open,
     Terminal,
     Start,
-    /// sudo is told the password.
+    /// Send sudo the password.
     Answer,
     End,
-    /// Nothing more: its command runs, or cannot.
+    /// None: its command runs, or cannot.
     Settled,
 }
 
 impl Stopping {
-    /// Begins to stop the command of `login` on `session`, which will have ended in `outcome`. One that sudo runs is reached by
-    /// `sudo`.
+    /// Starts to stop the command of `login` on `session`, for a job that ends as `outcome`. `sudo` reaches one that
+    /// runs under sudo.
     pub fn begin(outcome: Outcome, session: &Session, login: &str, sudo: Option<SudoStop>) -> Stopping {
         let since = Instant::now();
         let sudo = sudo.filter(|_| !session.has_forced_command());
@@ -117,10 +117,11 @@ impl Stopping {
         Stopping { outcome, stage: Stage::Requested, next, since, request, reach, second: None, sudo }
     }
 
-    /// Does what is to be done, without waiting, and begins the next stage if that `is_due`; says whether patience is at its end.
+    /// Continues without waiting, and starts the next stage if that `is_due`; returns whether the last time limit has
+    /// expired.
     pub fn step(&mut self, session: &Session, channel: &Channel, is_due: bool) -> bool {
         if is_due {
-            // A stage that begins late has its time all the same.
+            // A stage that starts late has its full time.
             let now = Instant::now();
             match self.stage {
                 Stage::Requested => {
@@ -145,41 +146,41 @@ impl Stopping {
         if let Some(second) = &mut self.second
             && !second.go_on(session, self.sudo.as_ref())
         {
-            // There is no other way.
+            // There is no other means.
             self.request = Some(second.signal);
         }
         self.stage == Stage::Over
     }
 
-    /// Has the second channel send `signal`.
+    /// Sends `signal` by the second channel.
     fn reach(&mut self, signal: &'static str) {
         match &mut self.second {
             _ if self.reach == Reach::No => {}
-            // libssh2 opens one channel at a time: what is being opened serves as well.
+            // libssh2 opens one channel at a time: one that is being opened will do.
             Some(second) if second.next == SecondStep::Open => second.signal = signal,
-            // The one before is closed first, where a server allows only two.
+            // Close the previous one first, as some servers allow only two.
             second => *second = Some(Second { signal, channel: None, next: SecondStep::Open }),
         }
     }
 
-    /// When the next stage comes.
+    /// Returns when the next stage starts.
     pub fn next_due(&self) -> Instant {
         self.next
     }
 
-    /// Whether [`Stopping::step`] is to be called again soon, with nothing to wait for.
+    /// Whether to call [`Stopping::step`] again soon, with nothing to wait for.
     pub fn is_pending(&self) -> bool {
         self.request.is_some() || self.second.as_ref().is_some_and(|second| second.next != SecondStep::Settled)
     }
 
-    /// The outcome of the job: the reason for which the command was stopped, and whether it has really `ended`.
+    /// Returns the outcome of the job: the reason for the stop, and whether the command `ended`.
     pub fn outcome(self, ended: bool) -> Outcome {
         if ended { self.outcome } else { Outcome::Unstopped(Box::new(self.outcome)) }
     }
 }
 
 impl Second {
-    /// Goes on with it, without waiting, by `sudo` if that runs the command; false if the server does not allow it.
+    /// Continues without waiting, by `sudo` if the command runs under it; false if the server does not allow it.
     fn go_on(&mut self, session: &Session, sudo: Option<&SudoStop>) -> bool {
         while self.next != SecondStep::Settled {
             match self.step(session, sudo) {
@@ -196,7 +197,7 @@ impl Second {
         true
     }
 
-    /// Does what is next; gives what comes after it.
+    /// Does the next action; returns the one after it.
     fn step(&mut self, session: &Session, sudo: Option<&SudoStop>) -> Result<SecondStep, Error> {
         let answer = || sudo.and_then(SudoStop::answer);
         let Some(channel) = &self.channel else {
@@ -236,7 +237,7 @@ impl Second {
 
 impl Reach {
     /// By the server and the login name. OpenSSH and dropbear have a process for each connection, which is the parent of its
-    /// commands; with other servers the second channel might find somebody else's, or cannot find any.
+    /// commands; with other servers the second channel might find another user's, or none.
     ///
     /// Where the administrator has fixed the command of all channels (ForceCommand, `command=` of authorized_keys), that would
     /// run once more. OpenSSH refuses requests there, too; it refuses ordinary users nothing else, so that they never need a

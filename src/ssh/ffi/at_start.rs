@@ -4,7 +4,7 @@ use std::ffi::c_int;
 use std::ptr;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Whether the program was started with `signal` ignored, as nohup(1) does with SIGHUP: then it must stay so.
+/// Whether the program was started with `signal` ignored, as by nohup(1) with SIGHUP: then it must stay ignored.
 pub fn is_ignored(signal: c_int) -> bool {
     // SAFETY: sigaction with a null new action only fills `old`, for which all-zero bytes are a valid value.
     unsafe {
@@ -13,21 +13,21 @@ pub fn is_ignored(signal: c_int) -> bool {
     }
 }
 
-/// The standard streams that were closed when the process was started, a bit for each number. Rust's runtime opens /dev/null in
-/// their place before `main`; from then on nothing tells them from a /dev/null that the user has chosen.
+/// The standard streams that were closed when the process started, a bit for each number. Rust's runtime opens
+/// /dev/null for them before `main`; from then on they look like a /dev/null of the user's choice.
 static CLOSED_AT_START: AtomicU8 = AtomicU8::new(0);
 
-/// Whether standard input (0), output (1) or error (2) was closed when the process was started. What is written there since is
-/// lost without an error.
+/// Whether standard input (0), output (1) or error (2) was closed when the process started. Output to it is lost
+/// without an error.
 pub fn was_closed_at_start(stream: u8) -> bool {
     stream < 3 && CLOSED_AT_START.load(Ordering::Relaxed) & (1 << stream) != 0
 }
 
-/// Whether the descriptor was open when the process was started, and still is. Every descriptor of our own is closed by exec(2)
-/// (O_CLOEXEC), and none that came through exec(2) is.
+/// Whether the descriptor was open when the process started, and still is. exec(2) closes every descriptor of our own
+/// (O_CLOEXEC) and none that it passes on.
 pub fn was_inherited(number: u32) -> bool {
     let Ok(descriptor) = c_int::try_from(number) else { return false };
-    // SAFETY: F_GETFD reads and writes no memory of ours; a number that is no open descriptor is an error and nothing else.
+    // SAFETY: F_GETFD reads and writes none of our memory; a number without an open descriptor is only an error.
     let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFD) };
     flags != -1 && flags & libc::FD_CLOEXEC == 0 && !u8::try_from(number).is_ok_and(was_closed_at_start)
 }
@@ -41,7 +41,7 @@ static AT_START: extern "C" fn() = note_closed_streams;
 
 extern "C" fn note_closed_streams() {
     for stream in 0..3 {
-        // SAFETY: F_GETFD reads and writes no memory of ours; a number that is no open descriptor is an error and nothing else.
+        // SAFETY: F_GETFD reads and writes none of our memory; a number without an open descriptor is only an error.
         if unsafe { libc::fcntl(stream, libc::F_GETFD) } == -1 {
             CLOSED_AT_START.fetch_or(1 << stream, Ordering::Relaxed);
         }

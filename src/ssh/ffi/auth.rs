@@ -1,4 +1,4 @@
-//! Logging in with keys, passwords and answers that are ours and not libssh2's.
+//! Logins with keys, passwords and answers that libssh2 does not hold.
 
 use std::ffi::{CStr, c_char, c_int, c_uchar, c_uint, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,7 +13,7 @@ use super::{last_error, libssh2_userauth_publickey};
 use crate::ssh::wire::WireReader;
 use crate::system::password_source::Secret;
 
-/// Signs with a private key that is not libssh2's: one decrypted by us, or held by an agent.
+/// Signs with a private key that libssh2 does not have: one that pssh decrypted, or one of an agent.
 pub trait Signer {
     /// The public key blob (RFC 4253 section 6.6) that is offered to the server.
     fn public_key(&self) -> &[u8];
@@ -22,21 +22,21 @@ pub trait Signer {
     /// signature: the inner blob of its one string, or everything for the `sk-` types.
     ///
     /// # Errors
-    /// Why it cannot sign, for the message to the user.
+    /// The reason why it cannot sign, for the message to the user.
     fn sign(&self, algorithm: &str, data: &[u8]) -> Result<Vec<u8>, String>;
 }
 
-/// How a public key authentication can end, short of a failed transport.
+/// The result of a public key authentication, short of a failed transport.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PublicKeyAnswer {
     /// The user is authenticated.
     Accepted,
-    /// The server does not take this key.
+    /// The server refuses this key.
     Refused,
     /// The server has seen a signature by this key and is not satisfied: it refuses the signature, or wants more than
     /// one factor. libssh2 does not tell which (the "partial success" of RFC 4252 section 5.1).
     Unsettled,
-    /// The server would take the key, but it could not sign.
+    /// The server accepts the key, but it could not sign.
     NotSigned(String),
 }
 
@@ -45,7 +45,7 @@ struct SignCall<'a> {
     failure: Option<String>,
 }
 
-/// Authenticates `user` with `signer`'s key (RFC 4252 section 7). To be repeated with the same arguments while the error
+/// Authenticates `user` with `signer`'s key (RFC 4252 section 7). Repeat it with the same arguments while the error
 /// says that it would block.
 ///
 /// # Errors
@@ -84,7 +84,7 @@ pub fn authenticate_public_key(session: &Session, user: &str, signer: &dyn Signe
         }
         // Of the server's algorithms for RSA keys none is among libssh2's, which has no SHA-1; nothing was sent.
         raw::LIBSSH2_ERROR_METHOD_NONE => {
-            Ok(PublicKeyAnswer::NotSigned("the server takes no signature algorithm that we have for it".to_owned()))
+            Ok(PublicKeyAnswer::NotSigned("the server accepts no signature algorithm that pssh has for it".to_owned()))
         }
         value => Err(last_error(session, value as isize)),
     }
@@ -110,7 +110,7 @@ unsafe extern "C" fn sign(
     // A panic must not unwind into C.
     let signed = catch_unwind(AssertUnwindSafe(|| match signed_algorithm(data) {
         Some(algorithm) => call.signer.sign(algorithm, data),
-        None => Err("libssh2 asked for a signature of something unexpected".to_owned()),
+        None => Err("libssh2 requested a signature of unexpected data".to_owned()),
     }));
     let bytes = match signed {
         Ok(Ok(bytes)) => bytes,
@@ -136,8 +136,8 @@ unsafe extern "C" fn sign(
     0
 }
 
-/// Asks for the methods that can continue (RFC 4252 section 5.2), as a list with commas. To be repeated while the error says that it would
-/// block. ssh2's own panics where the list is not UTF-8.
+/// Asks for the methods that can continue (RFC 4252 section 5.2), as a list with commas. Repeat it while the error says
+/// that it would block. ssh2's own function panics if the list is not UTF-8.
 ///
 /// # Errors
 /// libssh2's error if the transport failed or would block. The user may be authenticated then.
@@ -156,19 +156,19 @@ pub fn offered_methods(session: &Session, user: &str) -> Result<String, Error> {
     list.ok_or_else(|| last_error(session, code as isize))
 }
 
-/// How a password authentication can end, short of a failed transport.
+/// The result of a password authentication, short of a failed transport.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PasswordAnswer {
     /// The user is authenticated.
     Accepted,
     /// The password is wrong, or not enough by itself.
     Refused,
-    /// The server wants a new password first.
+    /// The server demands a new password first.
     Expired,
 }
 
-/// Authenticates `user` with `password` (RFC 4252 section 8). To be repeated with the same arguments while the error says
-/// that it would block. ssh2's own would leave a copy of the password in memory that it has freed.
+/// Authenticates `user` with `password` (RFC 4252 section 8). Repeat it with the same arguments while the error says
+/// that it would block. ssh2's own function would leave a copy of the password in freed memory.
 ///
 /// # Errors
 /// libssh2's error if the transport failed or would block.
@@ -202,19 +202,19 @@ pub fn authenticate_password(session: &Session, user: &str, password: &Secret) -
 pub struct Question {
     /// The text, as the server sent it.
     pub text: String,
-    /// Whether the answer may be seen while it is typed.
+    /// Whether the answer may be echoed.
     pub echo: bool,
 }
 
 /// Answers the questions of a keyboard-interactive authentication.
 pub trait Answerer {
-    /// Answers one request, which may have no question at all. Answers that are missing are sent as empty ones.
+    /// Answers one request, which may have no question. Missing answers are sent as empty ones.
     fn answer(&mut self, name: &str, instruction: &str, questions: &[Question]) -> Vec<Secret>;
 }
 
-/// Authenticates `user` by the answers of `answerer` (RFC 4256); gives whether the server is satisfied. To be repeated with
-/// the same arguments while the error says that it would block: libssh2 has then sent what was answered so far, or will do so
-/// first, and does not ask again.
+/// Authenticates `user` with the answers of `answerer` (RFC 4256); returns whether the server accepts them. Repeat it
+/// with the same arguments while the error says that it would block: libssh2 has then sent the answers, or will send
+/// them first, and does not ask again.
 ///
 /// # Errors
 /// libssh2's error if the transport failed or would block.
@@ -247,7 +247,7 @@ pub fn authenticate_keyboard_interactive(
     };
     match value {
         0 => Ok(true),
-        // -18 stands for a refusal and for a connection that ended while waiting for the answer.
+        // -18 means a refusal or a connection that ended while waiting for the answer.
         raw::LIBSSH2_ERROR_AUTHENTICATION_FAILED => {
             let error = last_error(session, value as isize);
             if error.message().starts_with("Waiting for") { Err(error) } else { Ok(false) }
@@ -299,7 +299,7 @@ extern "C" fn answer(
         // A panic must not unwind into C; the missing answers will be refused.
         let answers = catch_unwind(AssertUnwindSafe(|| answerer.answer(&name, &instruction, &questions)));
         if !questions.is_empty() {
-            // What comes from here on is about the answers.
+            // Messages from here on concern the answers.
             words::show(state.session.as_ptr(), &state.words);
         }
         for (response, answer) in responses.iter_mut().zip(answers.unwrap_or_default()) {

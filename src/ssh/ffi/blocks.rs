@@ -1,9 +1,9 @@
-//! Packets that are not a whole number of blocks (RFC 4253 section 6 forbids them), which end libssh2.
+//! Guards against packets that are not a whole number of blocks (RFC 4253 section 6 forbids them), which abort libssh2.
 //!
-//! Where a cipher has a code of its own beside it (CTR and CBC), libssh2 asserts that what it decrypts is a whole number of blocks,
-//! in release builds too: one packet of a server, before its host key is checked, or one bit that was changed on the way, ended
-//! the process and with it the run of every host. So its ciphers and codes get a check in front of that assertion, once, before
-//! the first session: libssh2 finds them in tables that it can write to.
+//! For ciphers with a separate MAC (CTR and CBC), libssh2 asserts that decrypted data is a whole number of blocks, in
+//! release builds too: one packet of a server, before its host key is checked, or one bit flipped in transit, aborted
+//! the process and with it the run of every host. So its ciphers and MACs get a check before that assertion, once,
+//! before the first session: libssh2 finds them in writable tables.
 
 use std::ffi::{CStr, c_char, c_int, c_long, c_uchar, c_uint, c_void};
 use std::mem::transmute;
@@ -15,7 +15,7 @@ use libssh2_sys as raw;
 
 /// `FIRST_BLOCK` of libssh2_priv.h: the block that begins with the length of the packet.
 const FIRST_BLOCK: c_int = 1;
-/// Bytes of a block of AES, the only cipher that is concerned.
+/// Block size of AES, the only cipher concerned.
 const BLOCK: usize = 16;
 /// More codes than libssh2 has that are made of what is encrypted.
 const MOST_CODES: usize = 4;
@@ -75,7 +75,7 @@ struct MacMethod {
 unsafe extern "C" {
     /// The table of ciphers, which a null pointer ends (libssh2_priv.h of the bundled libssh2; not in its interface).
     fn ssh2_crypt_methods() -> *mut *const CryptMethod;
-    /// The table of message authentication codes (mac.h, likewise).
+    /// The table of message authentication codes (mac.h; not in the interface either).
     fn ssh2_mac_methods() -> *mut *const MacMethod;
 }
 
@@ -84,7 +84,7 @@ static CRYPT: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
 /// What libssh2 makes codes of encrypted packets with.
 static HASHES: [AtomicPtr<c_void>; MOST_CODES] = [const { AtomicPtr::new(ptr::null_mut()) }; MOST_CODES];
 
-/// Puts the checks in place. To be called before a session has begun.
+/// Installs the checks. Call it before the first session.
 pub(super) fn check() {
     static ONCE: Once = Once::new();
     // SAFETY: the tables are libssh2's, in memory that can be written; they and what is in them live as long as the process, as do the
@@ -96,7 +96,7 @@ pub(super) fn check() {
 }
 
 /// # Safety
-/// `place` is the beginning of libssh2's table of ciphers, which nobody else uses now.
+/// `place` is the beginning of libssh2's table of ciphers, which no other code uses now.
 unsafe fn check_ciphers(mut place: *mut *const CryptMethod) {
     // SAFETY: a null pointer ends the table. The others point to methods of this layout.
     while let Some(method) = unsafe { (*place).as_ref() } {
@@ -119,7 +119,7 @@ unsafe fn check_ciphers(mut place: *mut *const CryptMethod) {
 }
 
 /// # Safety
-/// `place` is the beginning of libssh2's table of codes, which nobody else uses now.
+/// `place` is the beginning of libssh2's table of codes, which no other code uses now.
 unsafe fn check_codes(mut place: *mut *const MacMethod) {
     const CHECKED: [Hash; MOST_CODES] =
         [hash_in_blocks::<0>, hash_in_blocks::<1>, hash_in_blocks::<2>, hash_in_blocks::<3>];
@@ -139,7 +139,7 @@ unsafe fn check_codes(mut place: *mut *const MacMethod) {
     }
 }
 
-/// libssh2's function, which fails where the first block of a packet that was received says that the packet is no whole number of them.
+/// libssh2's decryption, which fails if the first block of a received packet gives a length that is not a whole number of blocks.
 unsafe extern "C" fn crypt_in_blocks(
     session: *mut raw::LIBSSH2_SESSION,
     seqno: c_uint,
@@ -181,7 +181,7 @@ fn is_of_encrypted(session: *mut raw::LIBSSH2_SESSION) -> bool {
     }
 }
 
-/// libssh2's function for the `N`th code, with a wrong code for what is no whole number of blocks behind its length.
+/// libssh2's function for the `N`th code, which returns a wrong code for data that is not a whole number of blocks after its length.
 unsafe extern "C" fn hash_in_blocks<const N: usize>(
     session: *mut raw::LIBSSH2_SESSION,
     code: *mut c_uchar,

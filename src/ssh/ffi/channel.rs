@@ -18,7 +18,7 @@ use super::{
 pub struct Channel {
     session: Session,
     channel: NonNull<raw::LIBSSH2_CHANNEL>,
-    /// Bytes that the server may send before they are read.
+    /// Receive window in bytes.
     window: u64,
     /// Its numbers, unless the server has opened it.
     numbers: Option<Numbers>,
@@ -56,7 +56,7 @@ pub enum Exit {
     Status(u32),
     /// `exit-signal`, with the name that the server gave.
     Signal(String),
-    /// Neither was received.
+    /// None was received.
     Unknown,
 }
 
@@ -78,7 +78,7 @@ pub fn direct_tcpip(host: &str, port: u16) -> Vec<u8> {
 }
 
 impl Channel {
-    /// Opens a `session` channel with a receive window of `window` bytes. To be repeated while it would block.
+    /// Opens a `session` channel with a receive window of `window` bytes. Repeat it while it would block.
     ///
     /// # Errors
     /// libssh2's error if the server refuses, the transport fails or would block.
@@ -137,14 +137,14 @@ impl Channel {
         }
     }
 
-    /// A channel that libssh2 has opened, with a receive window of `window` bytes. Nothing else may own it.
+    /// Wraps a channel that libssh2 has opened, with a receive window of `window` bytes. It must have no other owner.
     pub(super) fn adopt(session: &Session, channel: NonNull<raw::LIBSSH2_CHANNEL>, window: u64) -> Channel {
         let channel = Channel { session: session.clone(), channel, window, numbers: None };
         channel.on_link(|state| state.grant(window));
         channel
     }
 
-    /// Tells the link that so many more bytes went through the channel, see [`LinkState::moved`].
+    /// Tells the link that this many more bytes went through the channel, see [`LinkState::moved`].
     fn moved(&self, bytes: u64, is_drained: bool) {
         self.on_link(|state| state.moved(bytes, is_drained, self.window));
     }
@@ -175,7 +175,7 @@ impl Channel {
         value
     }
 
-    /// Asks the server to run `command` (RFC 4254 section 6.5) and waits for its consent. To be repeated with the same
+    /// Asks the server to run `command` (RFC 4254 section 6.5) and waits for its answer. Repeat it with the same
     /// argument while it would block.
     ///
     /// # Errors
@@ -195,8 +195,8 @@ impl Channel {
         check(&self.session, value as isize).map(drop)
     }
 
-    /// Asks the server for a pseudo-terminal for the command (RFC 4254 section 6.2), with the type `term`, the encoded `modes`
-    /// and so many columns and rows. To be repeated with the same arguments while it would block.
+    /// Asks the server for a pseudo-terminal for the command (RFC 4254 section 6.2), with the type `term`, the encoded
+    /// `modes`, and columns and rows. Repeat it with the same arguments while it would block.
     ///
     /// # Errors
     /// libssh2's error: [`REQUEST_DENIED`], the transport failed or would block.
@@ -218,9 +218,9 @@ impl Channel {
         check(&self.session, value as isize).map(drop)
     }
 
-    /// Sends a request of this `kind` (RFC 4254 section 5.4), with what follows the common part of its message, and waits for
-    /// nothing. To be repeated with the same arguments while it would block, which is so only during a key exchange. Whether the
-    /// server does it is told by [`Channel::take_answer`], if `wants_reply`.
+    /// Sends a request of this `kind` (RFC 4254 section 5.4), with what follows the common part of its message, without
+    /// waiting. Repeat it with the same arguments while it would block, which happens only during a key exchange. With
+    /// `wants_reply`, [`Channel::take_answer`] returns whether the server accepts it.
     ///
     /// # Errors
     /// libssh2's error: [`TOO_LONG`], the transport failed or would block.
@@ -239,13 +239,13 @@ impl Channel {
         });
         match value {
             // libssh2 leaves the message of another error then.
-            raw::LIBSSH2_ERROR_INVAL => Err(Error::new(TOO_LONG, "it does not fit into a packet")),
+            raw::LIBSSH2_ERROR_INVAL => Err(Error::new(TOO_LONG, "it does not fit into one packet")),
             value => check(&self.session, value as isize).map(drop),
         }
     }
 
-    /// Takes the server's next answer to a request that wanted one: whether it does what it was asked for. Reads nothing. Where there
-    /// may be several, those of either kind are in their order, but those that do come first.
+    /// Takes the server's next answer to a request that wanted one: whether the server accepts it. Reads nothing. Of
+    /// several answers, those of either kind keep their order, but acceptances come first.
     pub fn take_answer(&self) -> Option<bool> {
         let numbers = self.numbers?;
         [SUCCESS, FAILURE].into_iter().find_map(|kind| {
@@ -286,21 +286,21 @@ impl Channel {
         self.call(|channel| unsafe { raw::libssh2_channel_handle_extended_data2(channel, mode) });
     }
 
-    /// Whether there is something to read of this stream. Takes nothing off the socket.
+    /// Whether this stream has data to read. Reads nothing from the socket.
     pub(super) fn has_data_of(&self, stream: i32) -> bool {
         // SAFETY: the channel is live until Drop.
         self.call(|channel| unsafe { ssh2_channel_packet_data_len(channel, stream) }) > 0
     }
 
-    /// Whether there may be data of any stream, be they 0 bytes: their packets hold the end of the channel up. Takes nothing off the
-    /// socket.
+    /// Whether any stream may have data, even 0 bytes: such packets delay the end of the channel. Reads nothing from
+    /// the socket.
     pub fn may_have_data(&self) -> bool {
         // SAFETY: the channel is live until Drop. 1 asks for all streams; an error says that a short packet is in the way.
         self.call(|channel| unsafe { libssh2_poll_channel_read(channel, 1) }) != 0
     }
 
-    /// Sends at most one packet of `bytes` on stream 0; gives how many. 0 where the server's window is full. To be repeated
-    /// with the same bytes, and maybe more, while it would block.
+    /// Sends at most one packet of `bytes` on stream 0; returns how many bytes. 0 if the server's window is full.
+    /// Repeat it with the same bytes, or more, while it would block.
     ///
     /// # Errors
     /// libssh2's error if the channel is closed, the transport fails or would block.
@@ -312,16 +312,16 @@ impl Channel {
         check(&self.session, value)
     }
 
-    /// How many bytes the server would take now.
+    /// Returns how many bytes the server would accept now.
     pub fn write_window(&self) -> usize {
         // SAFETY: the channel is live until Drop; null is allowed for the initial size.
         self.call(|channel| unsafe { raw::libssh2_channel_window_write_ex(channel, ptr::null_mut()) }) as usize
     }
 
-    /// Takes all that has arrived off the socket, for whichever channel; it stays queued in libssh2.
+    /// Reads everything that has arrived from the socket, for any channel; it stays queued in libssh2.
     ///
     /// # Errors
-    /// libssh2's error if the transport fails or would block, which means that all has been taken.
+    /// libssh2's error if the transport fails or would block, which means that all data was read.
     pub fn receive(&self) -> Result<(), Error> {
         // SAFETY: the channel is live until Drop. Both calls read until the channel's end is there or the socket is empty;
         // the second may be used once the first has seen that end.
@@ -334,13 +334,13 @@ impl Channel {
         check(&self.session, value as isize).map(drop)
     }
 
-    /// Whether the server has said that no more output comes and all of it has been read.
+    /// Whether the server sent the end of the output and all of it was read.
     pub fn eof(&self) -> bool {
         // SAFETY: the channel is live until Drop.
         self.call(|channel| unsafe { raw::libssh2_channel_eof(channel) }) > 0
     }
 
-    /// How many bytes of output are queued in libssh2, of both streams.
+    /// Returns how many bytes of output are queued in libssh2, of both streams.
     pub fn queued(&self) -> usize {
         let mut available: c_ulong = 0;
         // SAFETY: the channel is live until Drop; the out-pointer is valid, and null is allowed for the other.
@@ -348,8 +348,8 @@ impl Channel {
         available as usize
     }
 
-    /// Whether the next read of `length` bytes has to tell the server first that it may send more. libssh2 reads nothing before that
-    /// is sent, and sends it only outside of a key exchange.
+    /// Whether the next read of `length` bytes must first enlarge the server's window. libssh2 reads nothing before
+    /// that is sent, and sends it only outside of a key exchange.
     pub fn owes_window(&self, length: usize) -> bool {
         let mut initial: c_ulong = 0;
         // SAFETY: the channel is live until Drop; the out-pointer is valid, and null is allowed for the other.
@@ -359,7 +359,7 @@ impl Channel {
         (window as usize) < initial as usize / 4 * 3 + length
     }
 
-    /// Tells the command that its input has ended.
+    /// Sends the end of the command's input.
     ///
     /// # Errors
     /// libssh2's error if the transport fails or would block.
@@ -402,7 +402,7 @@ impl Channel {
         check(&self.session, value as isize).map(drop)
     }
 
-    /// How the command ended, as far as the server has said by now.
+    /// Returns how the command ended, as far as the server has sent it.
     pub fn exit(&self) -> Exit {
         // SAFETY: the channel is live until Drop.
         let status = self.call(|channel| unsafe {

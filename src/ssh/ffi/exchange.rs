@@ -1,4 +1,5 @@
-//! Key re-exchanges: what keeps libssh2 from crashing in them, and from taking another host key; see [`Link`](super::Link).
+//! Key re-exchanges: keeps libssh2 from crashing in them, and from accepting another host key; see
+//! [`Link`](super::Link).
 
 use std::ffi::c_int;
 use std::slice;
@@ -8,10 +9,10 @@ use libssh2_sys as raw;
 use super::ssh2_transport_read;
 use super::state::{GivenUp, LinkState};
 
-/// Whether a packet must not be sent now: the first of a key re-exchange that has begun within the reader of packets, and anything
-/// once the peer has shown a host key that was not checked.
+/// Whether a packet must wait: the first of a key re-exchange that started within the packet reader, and every packet
+/// once the peer has shown an unchecked host key.
 pub(super) fn must_wait(state: &LinkState) -> bool {
-    // SAFETY: the session is live and locked by whoever has called libssh2, which calls this. Asking for a method only reads the
+    // SAFETY: the session is live and locked by the caller of libssh2, which calls this. Asking for a method only reads the
     // session, and sets its last error where there is none.
     let undecided =
         unsafe { raw::libssh2_session_methods(state.session.as_ptr(), raw::LIBSSH2_METHOD_KEX as c_int).is_null() };
@@ -29,9 +30,9 @@ pub(super) fn must_wait(state: &LinkState) -> bool {
     false
 }
 
-/// Lets libssh2 agree on no other cipher, code and compression in a key re-exchange than those in use: it would send with the new
-/// ones at once, on the context and keys of the old ones, which ends in memory that is no key of theirs. A server whose
-/// configuration stays as it is chooses the same again; with another one the exchange fails.
+/// Keeps libssh2 from agreeing on another cipher, MAC or compression in a key re-exchange than those in use: it would
+/// send with the new ones at once, on the context and keys of the old ones, with memory that is not their key. A server
+/// with an unchanged configuration chooses the same again; otherwise the exchange fails.
 fn keep_methods(state: &LinkState) {
     if state.keeps_methods.replace(true) {
         return;
@@ -45,7 +46,7 @@ fn keep_methods(state: &LinkState) {
         raw::LIBSSH2_METHOD_COMP_CS,
         raw::LIBSSH2_METHOD_COMP_SC,
     ] {
-        // SAFETY: as in `must_wait`. The name is libssh2's own and lives as long as the process; libssh2 copies it, and nobody uses the
+        // SAFETY: as in `must_wait`. The name is libssh2's own and lives as long as the process; libssh2 copies it, and no code uses the
         // list that it replaces: our KEXINIT, in which that is, has been made before it is sent. The code of a cipher that has its own
         // is refused as a preference, which does not matter: it is that of the cipher.
         unsafe {
@@ -57,11 +58,11 @@ fn keep_methods(state: &LinkState) {
     }
 }
 
-/// Whether the host key of the last key exchange is the one that was checked.
+/// Whether the host key of the last key exchange is the checked one.
 fn shows_checked_key(state: &LinkState) -> bool {
     let checked = state.host_key.borrow();
     if checked.is_empty() {
-        // It is still to be checked, and nothing but keys has been exchanged.
+        // It is not checked yet, and only keys were exchanged.
         return true;
     }
     let mut length = 0;
@@ -77,9 +78,9 @@ pub(super) fn go_on(state: &LinkState) {
     if !state.postponed.get() {
         return;
     }
-    // Only to send: what has come before the exchange is given out before anything more is read.
+    // For sending only: data from before the exchange is returned before anything more is read.
     let allowed = state.allowed.replace(0);
-    // SAFETY: the session is live, and locked by nobody else: a session is used by one thread. The function is libssh2's own reader
+    // SAFETY: the session is live, and has no other lock holder: a session is used by one thread. The function is libssh2's own reader
     // of packets, which every call that waits for one begins with.
     let value = unsafe { ssh2_transport_read(state.session.as_ptr()) };
     state.allowed.set(allowed);
@@ -88,8 +89,9 @@ pub(super) fn go_on(state: &LinkState) {
     }
 }
 
-/// Gives the connection up if `value`, which a call of libssh2 has returned, says that a key re-exchange has failed: libssh2 forgets
-/// about it, and would go on as if the peer had never begun one. Any call may go on with an exchange, and be told so.
+/// Gives the connection up if `value`, returned by a call of libssh2, says that a key re-exchange failed: libssh2
+/// forgets the exchange and would go on as if the peer had never started one. Any call may go on with an exchange and
+/// return this.
 pub(super) fn note_failed_exchange(state: &LinkState, value: isize) {
     let failures = [raw::LIBSSH2_ERROR_KEX_FAILURE, raw::LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE];
     if failures.iter().any(|failure| value == *failure as isize) {
@@ -97,7 +99,7 @@ pub(super) fn note_failed_exchange(state: &LinkState, value: isize) {
     }
 }
 
-/// Lets a refused exchange end in libssh2, once nobody takes anything from the session any more.
+/// Lets a refused exchange end in libssh2, once the session is no longer read.
 ///
 /// # Safety
 /// The session is live and locked, has no link any more, and its socket is shut down: nothing is sent or received.

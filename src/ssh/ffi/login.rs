@@ -1,5 +1,6 @@
-//! What the packets of a login say that libssh2 tells nobody: whether a refusal is a partial success and which methods can continue, by
-//! which algorithm a key was offered, and which algorithms the server takes. Each packet is looked at when libssh2 frees it.
+//! Facts from the packets of a login that libssh2 does not report: whether a refusal is a partial success and which
+//! methods can continue, with which algorithm a key was offered, and which algorithms the server accepts. Each packet
+//! is read when libssh2 frees it.
 
 use std::cell::RefCell;
 
@@ -11,7 +12,7 @@ const EXT_INFO: u8 = 7;
 const USERAUTH_REQUEST: u8 = 50;
 /// SSH_MSG_USERAUTH_FAILURE (RFC 4252 section 5.1).
 const USERAUTH_FAILURE: u8 = 51;
-/// Extensions that are looked at; libssh2 takes as many.
+/// Extensions that are read; libssh2 reads as many.
 const MOST_EXTENSIONS: u32 = 1024;
 
 /// A server's answer to a method that did not end the login.
@@ -19,11 +20,11 @@ const MOST_EXTENSIONS: u32 = 1024;
 pub struct Refusal {
     /// The methods that can continue.
     pub methods: Vec<String>,
-    /// Whether the method was accepted, and others have to follow: "partial success".
+    /// Whether the method succeeded and others must follow: "partial success".
     pub is_partial: bool,
 }
 
-/// What was seen so far.
+/// The facts so far.
 #[derive(Default)]
 pub(super) struct Login {
     refusal: RefCell<Option<Refusal>>,
@@ -32,7 +33,7 @@ pub(super) struct Login {
 }
 
 impl Login {
-    /// Looks at the beginning of a packet; anything else is passed over.
+    /// Reads the start of a packet; anything else is ignored.
     pub(super) fn see(&self, packet: &[u8]) {
         let mut reader = WireReader(packet);
         match reader.byte() {
@@ -43,23 +44,23 @@ impl Login {
         }
     }
 
-    /// The last refusal since the last call of this.
+    /// Takes the last refusal since the last call.
     pub(super) fn take_refusal(&self) -> Option<Refusal> {
         self.refusal.take()
     }
 
-    /// The algorithm with which the last key was offered.
+    /// Returns the algorithm with which the last key was offered.
     pub(super) fn algorithm(&self) -> Option<String> {
         self.algorithm.borrow().clone()
     }
 
-    /// The signature algorithms that the server has named (`server-sig-algs` of RFC 8308), with commas.
+    /// Returns the server's signature algorithms (`server-sig-algs` of RFC 8308), with commas.
     pub(super) fn taken(&self) -> Option<String> {
         self.taken.borrow().clone()
     }
 }
 
-/// A block that begins like a packet and is none leaves what is known as it is.
+/// Other data that starts like a packet changes nothing.
 fn put<T>(cell: &RefCell<Option<T>>, found: Option<T>) {
     if let (Some(found), Ok(mut place)) = (found, cell.try_borrow_mut()) {
         *place = Some(found);

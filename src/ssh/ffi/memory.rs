@@ -1,4 +1,4 @@
-//! What libssh2 keeps in memory for a session, counted by its allocator callbacks; among it the session identifier.
+//! The memory of libssh2 for a session, counted by allocator callbacks, and the session identifier in it.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
@@ -11,8 +11,8 @@ use libssh2_sys as raw;
 
 use super::state::LinkState;
 
-/// Bytes that libssh2 may keep for a session besides the windows of its channels. It needs about 200 KB while keys are exchanged;
-/// the rest is for messages that it does not know, which it keeps.
+/// Bytes that libssh2 may hold for a session in addition to the windows of its channels. It needs about 200 KB during a
+/// key exchange; the rest is for unknown messages, which it keeps.
 const MOST_BYTES: usize = 8 << 20;
 /// Bytes for each byte of a window: a packet that was filled to a half, or grown by what belongs to it.
 const PER_WINDOW_BYTE: usize = 2;
@@ -22,19 +22,19 @@ const MOST_BLOCKS: usize = 16 << 10;
 /// Bytes of a window for which one block more may be kept.
 const BYTES_PER_BLOCK: usize = 512;
 
-/// What libssh2 keeps for one session, and how much it may. What is above it is not given out as an error within libssh2, some of
-/// which would not find its way any more: nothing more is read then.
+/// The memory of libssh2 for one session and its limit. Exceeding it does not fail an allocation, since not every part
+/// of libssh2 handles that well: reading stops instead.
 pub struct Memory {
     bytes: Cell<usize>,
     blocks: Cell<usize>,
     most_bytes: Cell<usize>,
     most_blocks: Cell<usize>,
-    /// How the block began that was freed last, while that is noted.
+    /// The first bytes of the block freed last, while that is recorded.
     freed: Cell<Option<Beginning>>,
     identifier: Identifier,
 }
 
-/// The session identifier (RFC 4253 section 7.2), which libssh2 tells nobody: it is what agents bind their connections to.
+/// The session identifier (RFC 4253 section 7.2), which libssh2 does not expose: agents bind their connections to it.
 ///
 /// libssh2 asks for a block of the length of the hash, copies the hash into it, and notes both in its session. So every block of such
 /// a length is looked for among what the session has noted when libssh2 next calls the allocator. Nothing relies on that it is the
@@ -82,7 +82,7 @@ impl Identifier {
     }
 }
 
-/// The first bytes of a block, which nobody may have written to.
+/// The first bytes of a block, which may be uninitialised.
 type Beginning = [MaybeUninit<u8>; BEGINNING];
 
 /// Bytes that are noted of a freed block: those of SSH_MSG_CHANNEL_OPEN_CONFIRMATION up to its second number. malloc(3) gives no
@@ -103,14 +103,14 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// Notes that a channel may have so many bytes more that wait to be read.
+    /// Adds a channel with this window.
     pub fn grant(&self, window: u64) {
         let window = usize::try_from(window).unwrap_or(usize::MAX);
         self.most_bytes.set(self.most_bytes.get().saturating_add(window.saturating_mul(PER_WINDOW_BYTE)));
         self.most_blocks.set(self.most_blocks.get().saturating_add(window / BYTES_PER_BLOCK));
     }
 
-    /// Notes that such a channel is no more.
+    /// Removes a channel with this window.
     pub fn release(&self, window: u64) {
         let window = usize::try_from(window).unwrap_or(usize::MAX);
         self.most_bytes
@@ -118,22 +118,22 @@ impl Memory {
         self.most_blocks.set(self.most_blocks.get().saturating_sub(window / BYTES_PER_BLOCK).max(MOST_BLOCKS));
     }
 
-    /// Whether there is more than there may be.
+    /// Whether it exceeds the limit.
     pub fn is_full(&self) -> bool {
         self.bytes.get() > self.most_bytes.get() || self.blocks.get() > self.most_blocks.get()
     }
 
-    /// Begins to note how freed blocks begin.
+    /// Starts to record how freed blocks begin.
     pub fn note_freed(&self) {
         self.freed.set(Some([MaybeUninit::new(0); BEGINNING]));
     }
 
-    /// No longer notes them.
+    /// Stops recording.
     pub fn forget_freed(&self) {
         self.freed.set(None);
     }
 
-    /// How the block began that was freed last, since that was noted; zeros if none was.
+    /// Returns the first bytes of the block freed last since recording started; zeros if none was.
     ///
     /// # Safety
     /// The first bytes of that block were written to.
@@ -142,12 +142,12 @@ impl Memory {
         self.freed.get().map(|beginning| beginning.map(|byte| unsafe { byte.assume_init() }))
     }
 
-    /// The session identifier, once there is one.
+    /// Returns the session identifier, once there is one.
     ///
     /// # Safety
     /// The session, whose memory this is, is live and locked.
     pub unsafe fn session_identifier(&self, session: NonNull<raw::LIBSSH2_SESSION>) -> Option<Vec<u8>> {
-        // SAFETY: as the caller promises; whatever is freed is no candidate any more.
+        // SAFETY: as the caller promises; a freed block stops being a candidate.
         unsafe { self.identifier.look(session) };
         self.identifier.found.borrow().clone()
     }
@@ -171,7 +171,7 @@ impl Memory {
 
 /// Bytes of a block of malloc(3).
 fn size(block: *mut c_void) -> usize {
-    // SAFETY: only called with what malloc(3) has returned and nobody has freed.
+    // SAFETY: only called with what malloc(3) has returned and was not freed.
     unsafe { libc::malloc_usable_size(block) }
 }
 

@@ -113,17 +113,17 @@ unsafe extern "C" {
         context: *mut *mut c_void,
     ) -> c_int;
 }
-/// Whether libssh2 only wants to be called again when the socket is ready.
+/// Whether libssh2 must be called again when the socket is ready.
 pub fn would_block(error: &Error) -> bool {
     error.code() == ErrorCode::Session(raw::LIBSSH2_ERROR_EAGAIN)
 }
 
-/// Whether the server, or libssh2, refuses to do what was asked for: no failure of the connection.
+/// Whether the server, or libssh2, refuses the request: the connection has not failed.
 pub fn is_answer(error: &Error) -> bool {
     [OPEN_REFUSED, REQUEST_DENIED, TOO_LONG].contains(&error.code())
 }
 
-/// The error of a step that is to be repeated.
+/// The error of a step to be repeated.
 pub fn blocked() -> Error {
     Error::new(ErrorCode::Session(raw::LIBSSH2_ERROR_EAGAIN), "would block")
 }
@@ -142,7 +142,7 @@ pub fn set_open_limit(session: &Session, seconds: i32) {
 ///
 /// libssh2's session is 81 KB, of which 70 KB are one buffer for the largest packet in each direction. It clears all of that when
 /// it makes the session, so that it is all in memory, and a host that says a line or two uses the first page of each. It costs two
-/// system calls per host, and the pages that the next session in the same place has to be given anew.
+/// system calls per host, and new pages for the next session in the same place.
 #[cfg(target_os = "linux")]
 pub fn release_blank_pages(session: &Session) {
     let page = rustix::param::page_size();
@@ -155,7 +155,7 @@ pub fn release_blank_pages(session: &Session) {
     let pages = size.saturating_sub(skipped) / page;
     let mut blank = 0..0;
     for number in 0..=pages {
-        // SAFETY: within the block that starts at `start`, since `number` is below `pages`. The session is locked, so nobody writes
+        // SAFETY: within the block that starts at `start`, since `number` is below `pages`. The session is locked, so no code writes
         // to it meanwhile; libssh2 has initialised all of it.
         let is_blank = number < pages
             && unsafe { slice::from_raw_parts(start.add(skipped + number * page), page) }.iter().all(|byte| *byte == 0);

@@ -1,4 +1,4 @@
-//! A request to log in by a method that libssh2 does not have.
+//! A login request with a method that libssh2 does not have.
 
 use std::ffi::c_uchar;
 use std::ptr;
@@ -13,7 +13,7 @@ use super::{last_error, ssh2_transport_read, ssh2_transport_send, take_packet, w
 /// The number of SSH_MSG_USERAUTH_FAILURE (RFC 4252 section 5.1).
 const USERAUTH_FAILURE: c_uchar = 51;
 
-/// A request to log in (RFC 4252 section 5), and how far it has come.
+/// A login request (RFC 4252 section 5) and its state.
 ///
 /// libssh2 does not know that a user is logged in unless one of its own questions was answered so. So it asks for the method "none", the
 /// request goes along with that, and the first refusal, which is about "none", is taken away: what follows answers both for it.
@@ -32,13 +32,13 @@ enum Step {
 }
 
 impl<'a> OwnRequest<'a> {
-    /// The request that `message` is, a whole SSH_MSG_USERAUTH_REQUEST for `user`.
+    /// Wraps `message`, a whole SSH_MSG_USERAUTH_REQUEST for `user`.
     pub fn new(user: &'a str, message: &'a [u8]) -> OwnRequest<'a> {
         OwnRequest { user, message, step: Step::Ask }
     }
 
-    /// Makes it on `session`, whose link is `link`; gives the methods that can continue, or nothing if the user is logged in. To be
-    /// repeated while the error says that it would block.
+    /// Sends it on `session`, whose link is `link`; returns the methods that can continue, or `None` if the user is
+    /// logged in. Repeat it while the error says that it would block.
     ///
     /// # Errors
     /// libssh2's error if the transport failed or would block.
@@ -72,14 +72,14 @@ impl<'a> OwnRequest<'a> {
         self.answer(session)
     }
 
-    /// What libssh2 has heard.
+    /// The answers so far.
     fn answer(&self, session: &Session) -> Result<Option<String>, Error> {
         let methods = offered_methods(session, self.user);
         if session.authenticated() { Ok(None) } else { methods.map(Some) }
     }
 }
 
-/// Takes a refusal away, if one has come.
+/// Removes a refusal, if one has come.
 fn hear_refusal(session: &Session) -> Result<bool, Error> {
     loop {
         let value = {

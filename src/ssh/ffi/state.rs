@@ -1,4 +1,4 @@
-//! What is known about a session while libssh2 works on it, and the callbacks through which libssh2 sends, receives and tells.
+//! The state of a session that libssh2's callbacks share: sending, receiving and messages.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
@@ -20,15 +20,16 @@ use super::words::Words;
 use super::{CALLBACK_AUTHAGENT, libssh2_session_callback_set2};
 use crate::text::message::reason;
 
-/// Bytes that a server may send before the login has ended. libssh2 keeps what it cannot use, such as banners, without a limit.
+/// Bytes that a server may send before the login has ended. libssh2 keeps unusable data, such as banners, without a
+/// limit.
 const MOST_BEFORE_LOGIN: u64 = 1 << 20;
-/// Bytes that libssh2 is given before it has to come back, as if there were no more for the moment. It takes packets as long as any
-/// come: a server that sends faster than they are taken would keep it, and with it our deadline and Ctrl-C, for ever.
+/// Bytes that libssh2 may read before it must return. It reads packets as long as any arrive: a server that sends
+/// faster than they are read would otherwise hold our deadline and Ctrl-C up forever.
 const BURST: usize = 256 << 10;
-/// The same before the login, when no more than a few packets are expected.
+/// The same before the login, when only a few packets are expected.
 const BURST_BEFORE_LOGIN: usize = 64 << 10;
-/// Bytes that a server may send besides what it sends for channels: answers to keepalives, new keys. What libssh2 keeps of them is
-/// bounded by [`Memory`]; this bounds the work that they make.
+/// Bytes that a server may send in addition to channel data: answers to keepalives, new keys. [`Memory`] limits what
+/// libssh2 keeps of them; this limits the work.
 pub(super) const MOST_BESIDES: u64 = 16 << 20;
 /// Bytes of a packet with a single byte of data, with any cipher and code; so many times as much as the data may come with it.
 const PACKET_PER_BYTE: u64 = 100;
@@ -36,45 +37,43 @@ const PACKET_PER_BYTE: u64 = 100;
 /// Bytes that may wait for the socket. What we have to say stops far below that: data of channels at 128 KiB and a few packets, requests
 /// at 1 MiB. The rest is answers to what the peer asks for, and a peer that goes on asking without reading any of them is not owed more.
 const MOST_UNSENT: usize = 2 << 20;
-/// Bytes that have gone before their room is used again.
+/// Sent bytes after which their space is reused.
 const GONE: usize = 64 << 10;
 
-/// Bytes of what a server says first that are kept: more than any server's lines and lists and its part of a key exchange take.
+/// Bytes kept of the server's first data: more than any server's lines, lists and part of a key exchange need.
 const LONGEST_OPENING: usize = 48 << 10;
 
-/// libssh2.h: LIBSSH2_ERROR_PROTO, here for a server that sends what nobody has asked for.
+/// libssh2.h: LIBSSH2_ERROR_PROTO, here for a server that sends unrequested data.
 pub const TOO_MUCH: ErrorCode = ErrorCode::Session(raw::LIBSSH2_ERROR_PROTO);
 
 /// libssh2.h: LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE.
 const EXCHANGE_FAILED: ErrorCode = ErrorCode::Session(raw::LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE);
 
-/// Why a connection was given up although the peer is still there.
+/// Why pssh gave a connection up that the peer had not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GivenUp {
-    /// The peer has sent more than a login takes before it has ended.
+    /// The peer sent more before the login than a login needs.
     EarlyFlood,
-    /// The peer has sent far more than it had any reason to.
+    /// The peer sent far more than requested.
     Flood,
-    /// What libssh2 keeps for the session takes more memory than the limit, and none of it can be given out.
+    /// What libssh2 holds for the session exceeds the memory limit, and none of it can be returned.
     Memory,
-    /// The peer goes on asking for answers and does not read any.
+    /// The peer keeps sending requests and reads none of the answers.
     Unread,
-    /// The peer has shown another host key in a key re-exchange than the one that was checked.
+    /// The peer showed another host key in a key re-exchange than the checked one.
     HostKey,
     /// A key re-exchange has failed.
     Exchange,
 }
 
 impl GivenUp {
-    /// As an error of libssh2.
+    /// Returns the libssh2 error for it.
     pub fn error(self) -> Error {
         match self {
             GivenUp::EarlyFlood => Error::new(TOO_MUCH, "the host sent more than 1 MiB before the login"),
-            GivenUp::Flood | GivenUp::Memory => {
-                Error::new(TOO_MUCH, "the host keeps sending data that was not asked for")
-            }
+            GivenUp::Flood | GivenUp::Memory => Error::new(TOO_MUCH, "the host keeps sending unrequested data"),
             GivenUp::Unread => Error::new(TOO_MUCH, "the host keeps asking for answers and does not read them"),
-            GivenUp::HostKey => Error::new(EXCHANGE_FAILED, "the host shows another host key in a key re-exchange"),
+            GivenUp::HostKey => Error::new(EXCHANGE_FAILED, "the host key changed in a key re-exchange"),
             GivenUp::Exchange => Error::new(EXCHANGE_FAILED, "the key re-exchange failed"),
         }
     }
@@ -93,8 +92,8 @@ pub enum SocketEnd {
 }
 
 impl SocketEnd {
-    /// The end of `socket` that this error of the system tells of, or its end of file. The near end of a tunnel or of a command is a pair of
-    /// sockets here, which says that it was reset where something that we have sent was still to be taken: that is no word of the peer.
+    /// Returns the end of `socket` for this system error, or for its end of file. The local end of a tunnel or command
+    /// is a socket pair, which reports a reset if some of our data was still unread: the peer did not send that.
     pub(super) fn of(socket: BorrowedFd<'_>, code: Option<i32>) -> SocketEnd {
         let is_ours = || matches!(getsockname(socket).map(|name| name.address_family()), Ok(AddressFamily::UNIX));
         match code {
@@ -106,7 +105,7 @@ impl SocketEnd {
 }
 
 impl fmt::Display for SocketEnd {
-    /// What the server has done, as far as we can see.
+    /// Says what the server did, as far as we can see.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SocketEnd::Closed => f.write_str("the server closed the connection"),
@@ -120,56 +119,56 @@ impl fmt::Display for SocketEnd {
 }
 
 pub(super) struct LinkState {
-    /// The session, for the callbacks that are not given it.
+    /// The session, for callbacks that do not get it.
     pub(super) session: NonNull<raw::LIBSSH2_SESSION>,
-    /// Whether the login has ended well.
+    /// Whether the login succeeded.
     pub(super) logged_in: Cell<bool>,
-    /// Who answers the questions of a keyboard-interactive authentication, during a call for it.
+    /// The answerer of a keyboard-interactive authentication, during a call for it.
     pub(super) answerer: Cell<*mut c_void>,
-    /// What libssh2 keeps for the session.
+    /// The memory of libssh2 for the session.
     pub(super) memory: Memory,
     pub(super) dead: Cell<bool>,
     pub(super) given_up: Cell<Option<GivenUp>>,
-    /// How the socket has ended, once a read has met that.
+    /// How the socket ended, once a read has noticed.
     pub(super) socket_end: Cell<Option<SocketEnd>>,
-    /// Whether the methods of a key exchange were agreed on at some time.
+    /// Whether a key exchange has agreed on methods.
     pub(super) agreed: Cell<bool>,
-    /// Whether no other ciphers, codes and compressions than those of the first key exchange can be agreed on any more.
+    /// Whether only the ciphers, MACs and compressions of the first key exchange can be agreed on.
     pub(super) keeps_methods: Cell<bool>,
-    /// Whether the first packet of our part of a key re-exchange was refused, and not sent since.
+    /// Whether the first packet of our part of a key re-exchange was held back, and not sent since.
     pub(super) postponed: Cell<bool>,
-    /// The host key that was checked.
+    /// The checked host key.
     pub(super) host_key: RefCell<Vec<u8>>,
-    /// What the peer has sent until its host key was checked.
+    /// The peer's data up to the check of its host key.
     pub(super) opening: RefCell<Vec<u8>>,
     /// When the peer last sent anything.
     pub(super) heard: Cell<Instant>,
     /// Bytes received so far.
     pub(super) received: Cell<u64>,
-    /// Bytes that may have been received for what has gone through the channels so far.
+    /// Bytes that the data of all channels justifies.
     pub(super) expected: Cell<u64>,
-    /// Bytes that may have come for channels and wait to be read: their windows.
+    /// Bytes that may wait to be read for channels: their windows.
     pub(super) granted: Cell<u64>,
-    /// Bytes that libssh2 was given since the socket was last empty.
+    /// Bytes passed to libssh2 since the socket was last empty.
     pub(super) burst: Cell<usize>,
-    /// How many bytes may be read before it looks as if nothing more were there.
+    /// How many bytes may be read before the socket looks empty.
     pub(super) allowed: Cell<usize>,
-    /// What libssh2 has sent and the socket has not taken yet.
+    /// Data from libssh2 that the socket has not accepted yet.
     pub(super) unsent: RefCell<Unsent>,
-    /// Whether the socket is not to get any of it at once.
+    /// Whether to hold it all back from the socket.
     pub(super) gathers: Cell<bool>,
-    /// Channels to our agent that the server has opened and nobody has taken yet.
+    /// Channels to the agent that the server opened and the relay has not taken yet.
     pub(super) agent_channels: RefCell<Vec<NonNull<raw::LIBSSH2_CHANNEL>>>,
-    /// How many more of them it may open. With none left the callback is out, and libssh2 refuses.
+    /// How many more of them it may open. At 0 the callback is removed, and libssh2 refuses.
     pub(super) agent_room: Cell<usize>,
-    /// What the packets of the login have said.
+    /// Facts from the packets of the login.
     pub(super) login: Login,
-    /// What the server has said in words.
+    /// The server's texts.
     pub(super) words: Words,
 }
 
 impl LinkState {
-    /// Bytes that may have been received by now if `waiting` bytes of data wait to be read.
+    /// Returns the bytes that may have been received by now if `waiting` bytes of data wait to be read.
     pub(super) fn most(&self, waiting: u64) -> u64 {
         if !self.logged_in.get() {
             return MOST_BEFORE_LOGIN;
@@ -177,23 +176,22 @@ impl LinkState {
         self.expected.get().saturating_add(waiting.saturating_mul(PACKET_PER_BYTE))
     }
 
-    /// Notes that there is one more window.
+    /// Adds a window.
     pub(super) fn grant(&self, window: u64) {
         self.granted.set(self.granted.get().saturating_add(window));
         self.memory.grant(window);
     }
 
-    /// Notes that a channel with this window is no more.
+    /// Removes a channel with this window.
     pub(super) fn release(&self, window: u64) {
         self.memory.release(window);
     }
 
-    /// Notes that so many more bytes went through a channel with this `window`: their packets were to be expected, or what is
-    /// answered to them. Where all that has come for the channel `is_drained`, it shows whether the server sends what nobody has
-    /// asked for.
+    /// Counts this many more bytes through a channel with this `window`: they justify their packets and our answers. If
+    /// all data for the channel `is_drained`, it shows whether the server sends unrequested data.
     pub(super) fn moved(&self, bytes: u64, is_drained: bool, window: u64) {
         self.expected.set(self.expected.get().saturating_add(bytes.saturating_mul(PACKET_PER_BYTE)));
-        // What has come for other channels of the session may wait for them.
+        // Data for other channels of the session may wait for them.
         let waiting = self.granted.get().saturating_sub(window);
         if is_drained && self.received.get() > self.most(waiting) {
             self.give_up(GivenUp::Flood);
@@ -207,7 +205,7 @@ impl LinkState {
         }
     }
 
-    /// Notes how the socket has ended. The first word counts: after an error a socket only says that it is closed.
+    /// Notes how the socket ended. The first report counts: after an error a socket only reports that it is closed.
     pub(super) fn note_end(&self, end: SocketEnd) {
         if self.socket_end.get().is_none() {
             self.socket_end.set(Some(end));
@@ -221,7 +219,7 @@ impl LinkState {
         self.dead.set(true);
     }
 
-    /// What a session's abstract slot holds: its state, or nothing once its link is gone.
+    /// Returns what a session's abstract slot holds: its state, or `None` once its link is gone.
     ///
     /// # Safety
     /// `context` is the address of the abstract slot of a live session.
@@ -235,18 +233,18 @@ impl LinkState {
 #[derive(Default)]
 pub(super) struct Unsent {
     pub(super) bytes: Vec<u8>,
-    /// How many of them have gone.
+    /// How many of them were sent.
     pub(super) sent: usize,
 }
 
 impl Unsent {
-    /// How many bytes wait.
+    /// Returns how many bytes wait.
     pub(super) fn waiting(&self) -> usize {
         self.bytes.len() - self.sent
     }
 
     fn push(&mut self, bytes: &[u8]) {
-        // On a slow link it may be long before everything has gone at once.
+        // On a slow link it may take long until everything is sent at once.
         if self.sent >= GONE && self.sent >= self.waiting() {
             self.bytes.drain(..self.sent);
             self.sent = 0;
@@ -257,7 +255,7 @@ impl Unsent {
     pub(super) fn take_sent(&mut self, count: usize) {
         self.sent += count;
         if self.sent >= self.bytes.len() {
-            // Not only cleared: there is one of these per connection, and a burst may have made it large.
+            // Freed, not only cleared: there is one per connection, and a burst may have made it large.
             *self = Unsent::default();
         }
     }
@@ -317,7 +315,7 @@ pub(super) unsafe extern "C" fn receive(
             state.dead.set(true);
             AGAIN
         }
-        // Nothing is lost before the login, and libssh2 says what it was doing.
+        // Nothing is lost before the login, and libssh2 reports what it was doing.
         (false, false) if received == 0 => 0,
         (false, false) => -(error.raw_os_error().unwrap_or(libc::EIO) as isize),
     }
@@ -326,13 +324,13 @@ pub(super) unsafe extern "C" fn receive(
 pub(super) type AgentCallback =
     unsafe extern "C" fn(*mut raw::LIBSSH2_SESSION, *mut raw::LIBSSH2_CHANNEL, *mut *mut c_void);
 
-/// Only notes the channel: it is called from within whatever call of libssh2 has read the server's request.
+/// Only records the channel: it is called from within any call of libssh2 that has read the server's request.
 pub(super) unsafe extern "C" fn agent_opened(
     session: *mut raw::LIBSSH2_SESSION,
     channel: *mut raw::LIBSSH2_CHANNEL,
     context: *mut *mut c_void,
 ) {
-    // SAFETY: libssh2 passes the live session that is locked for the call that it is in, a channel that nobody else has,
+    // SAFETY: libssh2 passes the live session that is locked for the call that it is in, a channel without another owner,
     // and the address of the session's abstract slot, which holds null or the state of a live Link. `agent_channels` is
     // borrowed only by `Link::take_agent_channel`, which does not call libssh2. Taking a callback out only sets a pointer.
     unsafe {

@@ -1,10 +1,10 @@
-//! What the system knows about a TCP connection, and rustix does not ask for.
+//! Facts about a TCP connection that rustix does not expose.
 
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-/// How long ago the last packet came from the peer, be it only an acknowledgement (`tcpi_last_ack_recv` of tcp(7)). Nothing for what is
-/// no TCP connection.
+/// Returns how long ago the last packet came from the peer, even only an acknowledgement (`tcpi_last_ack_recv` of
+/// tcp(7)). `None` for anything but a TCP connection.
 #[cfg(target_os = "linux")]
 pub fn tcp_silence(socket: BorrowedFd<'_>) -> Option<Duration> {
     use std::os::fd::AsRawFd;
@@ -23,7 +23,7 @@ pub fn tcp_silence(socket: BorrowedFd<'_>) -> Option<Duration> {
     Some(Duration::from_millis(u64::from(info.tcpi_last_ack_recv)))
 }
 
-/// Elsewhere only TCP's own questions count.
+/// Elsewhere only TCP's own probes count.
 #[cfg(not(target_os = "linux"))]
 pub fn tcp_silence(_socket: BorrowedFd<'_>) -> Option<Duration> {
     None

@@ -1,5 +1,5 @@
-//! What a server says in words: its goodbye, its banners, and its debug messages. libssh2 gives the first to nobody who has not
-//! asked, the second only in part, and the third likewise.
+//! The server's texts: its disconnect message, its banners, and its debug messages. libssh2 drops the first and the
+//! last, and keeps only one banner.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -16,14 +16,14 @@ use crate::ssh::wire::WireReader;
 use crate::system::quotation::said;
 use crate::system::redact;
 
-/// Bytes of a text that are kept: no message shows as many.
+/// Bytes kept of a text: no message shows as many.
 const LONGEST: usize = 8 << 10;
-/// Banners that are kept. OpenSSH sends one before the login, and one where PAM has something to say.
+/// Banners kept. OpenSSH sends one before the login, and one if PAM has a message.
 const MOST_BANNERS: usize = 8;
 /// The number of SSH_MSG_USERAUTH_BANNER (RFC 4252 section 6).
 const USERAUTH_BANNER: c_uchar = 53;
 
-/// The end of the connection as the server has announced it (RFC 4253 section 11.1).
+/// The server's disconnect message (RFC 4253 section 11.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Goodbye {
     /// The reason code.
@@ -33,13 +33,14 @@ pub struct Goodbye {
 }
 
 impl Goodbye {
-    /// Whether it is an answer to a login, rather than trouble with the connection. (OpenSSH calls too many failures a protocol error.)
+    /// Whether it answers a login rather than reporting a connection problem. (OpenSSH calls too many failures a
+    /// protocol error.)
     pub fn refuses_login(&self) -> bool {
         ![4, 5, 6, 7, 10, 12].contains(&self.reason)
     }
 
-    /// Whether another attempt may do better: the service is not available, the connection was lost, the server is shut down, or has too
-    /// many connections.
+    /// Whether another attempt may succeed: the service is not available, the connection was lost, the server is shut
+    /// down, or has too many connections.
     pub fn may_pass(&self) -> bool {
         [7, 10, 11, 12].contains(&self.reason)
     }
@@ -76,16 +77,16 @@ impl fmt::Display for Goodbye {
     }
 }
 
-/// What the server of a session has said so far.
+/// The texts of a session's server so far.
 #[derive(Default)]
 pub(super) struct Words {
     goodbye: RefCell<Option<Goodbye>>,
     banners: RefCell<Vec<String>>,
-    /// How many banners there were when the server was last shown a key or told a password, if it was.
+    /// How many banners there were when the last key or password was sent, if any was.
     shown: Cell<Option<usize>>,
-    /// The last banner that libssh2 has kept itself, which is among them.
+    /// The last banner that libssh2 itself has kept, which is among them.
     listed: RefCell<Vec<u8>>,
-    /// Whether the server has said that the user's key has a fixed command.
+    /// Whether the server reported a forced command for the user's key.
     pub(super) forced_command: Cell<bool>,
 }
 
@@ -94,15 +95,15 @@ impl Words {
         self.goodbye.borrow().clone()
     }
 
-    /// The banners that came before the server has judged what it was last shown, and those that came after it.
+    /// Returns the banners from before the server judged the last key or password, and those after.
     pub(super) fn banners(&self) -> (Vec<String>, Vec<String>) {
         let mut before = self.banners.borrow().clone();
         let after = self.shown.get().map(|count| before.split_off(count.min(before.len()))).unwrap_or_default();
         (before, after)
     }
 
-    /// Keeps the words of a request of keyboard-interactive that asks nothing (RFC 4256 section 3.2): by these PAM says why an account
-    /// may not be used.
+    /// Keeps the text of a keyboard-interactive request without questions (RFC 4256 section 3.2): PAM explains there
+    /// why an account may not be used.
     pub(super) fn keep_instruction(&self, name: &str, instruction: &str) {
         let text = format!("{name}\n{instruction}");
         if !text.trim().is_empty() {
@@ -118,14 +119,14 @@ impl Words {
     }
 }
 
-/// The beginning of a text that need not be UTF-8.
+/// Returns the start of a text that may not be UTF-8.
 fn text_of(bytes: &[u8]) -> String {
     let bytes = redact::beginning(bytes, LONGEST);
     let text = String::from_utf8_lossy(&bytes);
     text.trim_end_matches(char::REPLACEMENT_CHARACTER).to_owned()
 }
 
-/// Has the server's goodbye and debug messages kept.
+/// Makes libssh2 pass on the server's disconnect and debug messages.
 ///
 /// # Safety
 /// `session` is live and locked, and its abstract slot holds the state of a link.
@@ -140,8 +141,8 @@ pub(super) unsafe fn listen(session: *mut raw::LIBSSH2_SESSION) {
     }
 }
 
-/// Takes the banners that have come (RFC 4252 section 5.4). libssh2 keeps one, if it comes in answer to the question for methods,
-/// and leaves all others among the packets that nobody has asked for.
+/// Takes the received banners (RFC 4252 section 5.4). libssh2 keeps one, if it answers the request for methods, and
+/// leaves all others among the unexpected packets.
 ///
 /// # Safety
 /// `session` is live and locked, if not by the call of libssh2 that this is called from.
@@ -167,10 +168,10 @@ pub(super) unsafe fn hear_banners(session: *mut raw::LIBSSH2_SESSION, words: &Wo
     }
 }
 
-/// Notes that the server is now shown a key or told a password: what it says from here on is about that.
+/// Notes that a key or password is sent now: later texts concern that.
 ///
 /// # Safety
-/// As of [`hear_banners`].
+/// See [`hear_banners`].
 pub(super) unsafe fn show(session: *mut raw::LIBSSH2_SESSION, words: &Words) {
     // SAFETY: as the caller promises.
     unsafe { hear_banners(session, words) };
@@ -187,7 +188,7 @@ unsafe fn bytes<'a>(text: *const c_char, length: c_int) -> &'a [u8] {
     }
 }
 
-/// That of a disconnect and of a debug message: a number, a text and its language.
+/// Stores the text of a disconnect or debug message: a number, a text and its language.
 type TextCallback = unsafe extern "C" fn(
     *mut raw::LIBSSH2_SESSION,
     c_int,
@@ -234,23 +235,24 @@ unsafe extern "C" fn debug(
     }
 }
 
-/// Whether this is `auth_log_authopts` of OpenSSH's auth.c telling of a fixed command: `FILE:LINE: key options: WORD...`.
+/// Whether this is the report of a forced command by `auth_log_authopts` of OpenSSH's auth.c: `FILE:LINE: key options:
+/// WORD...`.
 fn names_forced_command(message: &[u8]) -> bool {
     let message: Cow<'_, str> = String::from_utf8_lossy(message);
     let options = message.split_once(": key options:").map(|(_, options)| options);
     options.is_some_and(|options| options.split(' ').any(|option| option == "command"))
 }
 
-/// What libssh2 says of a failure, and what that means to a user: it names its own functions and steps.
+/// libssh2's failure messages, which name its own functions and steps, and their meaning for a user.
 const MEANINGS: [(&str, &str); 16] = [
-    ("Invalid MAC received", "a packet from the server has a wrong MAC: it was damaged or changed on its way"),
-    ("Failed to calculate MAC", "a packet from the server has a wrong MAC: it was damaged or changed on its way"),
-    ("Unable to verify host key signature", "the server has not proved that it has the private half of its host key"),
+    ("Invalid MAC received", "a packet from the server has a wrong MAC: it was damaged or changed in transit"),
+    ("Failed to calculate MAC", "a packet from the server has a wrong MAC: it was damaged or changed in transit"),
+    ("Unable to verify host key signature", "the server did not prove that it has the private host key"),
     ("Unable to exchange encryption keys", "the server's part of the key exchange is not valid"),
     ("Unrecoverable error exchanging keys", "the server's part of the key exchange is not valid"),
     (
         "KEXINIT was not the first packet",
-        "the server sends something else before the strict key exchange that it announces",
+        "the server sends other packets before the strict key exchange that it announces",
     ),
     ("strict KEX violation", "the server breaks the strict key exchange that it announces"),
     ("Unable to ask for ssh-userauth service", "the request to log in cannot be sent"),
@@ -264,7 +266,7 @@ const MEANINGS: [(&str, &str); 16] = [
     ("Out of memory", "out of memory"),
 ];
 
-/// What a message of libssh2 says, in words for users where there are some.
+/// Returns a message of libssh2 in words for users, if there are any.
 pub fn in_our_words(message: &str) -> &str {
     MEANINGS.iter().find(|(theirs, _)| message.starts_with(theirs)).map_or(message, |(_, ours)| ours)
 }

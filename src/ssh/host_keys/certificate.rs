@@ -1,4 +1,4 @@
-//! Host certificates (PROTOCOL.certkeys of OpenSSH): reading one, and whether it counts for a host.
+//! Host certificates (PROTOCOL.certkeys of OpenSSH): parsing, and validity for a host.
 //!
 //! What is read, checked and refused is that of `cert_parse` and `sshkey_cert_check_host` in sshkey.c of OpenSSH 9.2: names
 //! of hosts are compared exactly, and a certificate without any name is one for all hosts. (OpenSSH 10.3 takes `*` and `?`
@@ -31,56 +31,56 @@ const HOST: u32 = 2;
 /// OpenSSH's SSHKEY_CERT_MAX_PRINCIPALS.
 const MOST_PRINCIPALS: usize = 256;
 
-/// A well-formed certificate that its authority has signed, whoever that is.
+/// A well-formed certificate with a valid signature of some authority.
 #[derive(Debug)]
 pub struct Certificate {
-    /// The key that is certified.
+    /// The certified key.
     pub key: Key,
-    /// The key that it is signed with.
+    /// The authority's key.
     pub authority: Key,
     /// The algorithm of the signature.
     signed_with: String,
-    /// Numbers the certificates of an authority; 0 if it does not.
+    /// The serial number of the certificate; 0 if the authority does not number them.
     pub serial: u64,
-    /// What the authority calls it.
+    /// The ID that the authority gave it.
     pub id: Vec<u8>,
     kind: u32,
     principals: Vec<Vec<u8>>,
     /// Seconds since 1970, as is the next.
     valid_after: u64,
-    /// The first second at which it is over.
+    /// The first second at which it has expired.
     valid_before: u64,
     /// The names of its critical options.
     critical: Vec<Vec<u8>>,
 }
 
-/// Why a certificate does not count for a host.
+/// Why a certificate is not valid for a host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
-    /// It is one of a user.
-    #[error("it is not for hosts")]
+    /// It is a user certificate.
+    #[error("it is not a host certificate")]
     Kind,
-    /// It is too early.
+    /// Its validity has not started.
     #[error("it is not valid before {0}")]
     Early(Date),
-    /// It is over.
+    /// It has expired.
     #[error("it expired on {0}")]
     Expired(Date),
-    /// It is for other hosts.
-    #[error("it is not valid for this name, but for {0}")]
+    /// It is valid for other hosts.
+    #[error("it is not valid for this name, only for {0}")]
     Name(String),
-    /// It restricts something that nobody knows.
-    #[error("it has critical options, of which none is known: {0}")]
+    /// It has an unknown restriction.
+    #[error("it has unknown critical options: {0}")]
     Critical(String),
-    /// CASignatureAlgorithms does not have its signature's.
+    /// CASignatureAlgorithms lacks the algorithm of its signature.
     #[error("it is signed with {0}, which CASignatureAlgorithms does not allow")]
     Algorithm(String),
-    /// Its signature cannot be checked here.
+    /// pssh does not support the algorithm of its signature.
     #[error("it is signed with {0}, which is not supported")]
     Unsupported(String),
 }
 
-/// A point in time as a certificate has it, in seconds since 1970.
+/// A time of a certificate, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Date(u64);
 
@@ -94,21 +94,21 @@ impl fmt::Display for Date {
     }
 }
 
-/// What came of a check of a signature.
+/// The result of checking a signature.
 enum Signed {
     Rightly,
     Wrongly,
-    /// With an algorithm that is not supported.
+    /// The algorithm is not supported.
     Unsupported,
 }
 
 impl Certificate {
-    /// Reads a certificate and verifies its signature.
+    /// Parses a certificate and verifies its signature.
     ///
     /// # Errors
-    /// What is wrong with it. OpenSSH ends the connection then, whatever known_hosts says about the key in it.
+    /// What is wrong with it. OpenSSH then ends the connection, whatever known_hosts says about the key in it.
     pub fn parse(blob: &[u8]) -> Result<Certificate, &'static str> {
-        const SHORT: &str = "it is cut short";
+        const SHORT: &str = "it is truncated";
         let (key, rest) = Key::take(blob)?;
         if !key.is_certified() {
             return Err("it is a plain key");
@@ -125,10 +125,10 @@ impl Certificate {
         let signed = &blob[..blob.len() - reader.0.len()];
         let signature = reader.string().ok_or(SHORT)?;
         if !reader.0.is_empty() {
-            return Err("there are bytes after it");
+            return Err("extra bytes follow it");
         }
         if !matches!(kind, USER | HOST) {
-            return Err("it is neither for users nor for hosts");
+            return Err("its type is neither user nor host");
         }
         let mut names = Vec::new();
         let mut reader = WireReader(principals);
@@ -140,9 +140,9 @@ impl Certificate {
         }
         let critical = options(critical)?;
         options(extensions)?;
-        let authority = Key::parse(authority).map_err(|_| "its authority's key is malformed")?;
+        let authority = Key::parse(authority).map_err(|_| "its CA key is malformed")?;
         if authority.is_certified() {
-            return Err("its authority's key is a certificate");
+            return Err("its CA key is a certificate");
         }
         let algorithm = text(WireReader(signature).string())?;
         let signed_with = String::from_utf8_lossy(algorithm).into_owned();
@@ -165,11 +165,11 @@ impl Certificate {
         })
     }
 
-    /// Whether it counts now for the host that is known as `name` (in lower case, without a port), given the signature
-    /// algorithms that authorities may use. That its authority is one for the host is not checked here.
+    /// Checks that it is valid now for the host known as `name` (in lower case, without a port), given the signature
+    /// algorithms that authorities may use. Whether its authority is one for the host is not checked here.
     ///
     /// # Errors
-    /// Why it does not.
+    /// Why it is not.
     pub fn check(&self, name: &str, algorithms: &[&str]) -> Result<(), Invalid> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         self.check_at(now, name, algorithms)
@@ -195,13 +195,13 @@ impl Certificate {
         }
     }
 
-    /// The authority in a message: type and fingerprint.
+    /// Formats the authority for a message: type and fingerprint.
     pub fn authority_name(&self) -> String {
         format!("{} {}", self.authority.plain_type(), fingerprint(&self.authority.blob))
     }
 }
 
-/// Type and fingerprint of the key, what the authority calls it, its number, and who the authority is.
+/// Formats type and fingerprint of the key, the ID, the serial number, and the authority.
 impl fmt::Display for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, print) = (self.key.plain_type(), fingerprint(&self.key.blob));
@@ -210,43 +210,43 @@ impl fmt::Display for Certificate {
     }
 }
 
-/// The signature algorithms that authorities may use: OpenSSH's, but for what CASignatureAlgorithms says. Without any, no
-/// certificate counts.
+/// Returns the signature algorithms that authorities may use: OpenSSH's, as changed by CASignatureAlgorithms. With an
+/// empty list, no certificate is valid.
 pub fn algorithms(configured: Option<&ssh_config::Algorithms<ssh_config::KeyTypes>>) -> Vec<&'static str> {
-    // Those that are supported are OpenSSH's default ones (SSH_ALLOWED_CA_SIGALGS in myproposal.h).
+    // The supported ones are OpenSSH's defaults (SSH_ALLOWED_CA_SIGALGS in myproposal.h).
     configured.map_or_else(|| ALGORITHMS.to_vec(), |list| list.apply(&ALGORITHMS, &ALGORITHMS).unwrap_or_default())
 }
 
-/// A string without a NUL in it.
+/// Reads a string without a NUL in it.
 fn text(string: Option<&[u8]>) -> Result<&[u8], &'static str> {
     match string {
-        None => Err("it is cut short"),
-        Some(string) if string.contains(&0) => Err("there is a NUL in one of its texts"),
+        None => Err("it is truncated"),
+        Some(string) if string.contains(&0) => Err("one of its strings contains NUL"),
         Some(string) => Ok(string),
     }
 }
 
-/// The names of options, each of which has a value.
+/// Reads the names of options, each of which has a value.
 fn options(section: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
     let mut reader = WireReader(section);
     let mut names = Vec::new();
     while !reader.0.is_empty() {
         let (name, value) = (reader.string(), reader.string());
-        names.push(name.filter(|_| value.is_some()).ok_or("its options are cut short")?.to_vec());
+        names.push(name.filter(|_| value.is_some()).ok_or("its options are truncated")?.to_vec());
     }
     Ok(names)
 }
 
-/// Characters of a list of names in a message.
+/// Most characters of a list of names in a message.
 const LONGEST_LIST: usize = 200;
 
-/// Names in a message.
+/// Most names in a message.
 fn words(names: &[Vec<u8>]) -> String {
     let names: Vec<_> = names.iter().map(|name| String::from_utf8_lossy(name)).collect();
     said_names(&names, LONGEST_LIST)
 }
 
-/// The signature algorithms that can be checked.
+/// The supported signature algorithms.
 pub const ALGORITHMS: [&str; 8] = [
     "ssh-ed25519",
     "ecdsa-sha2-nistp256",
@@ -258,7 +258,7 @@ pub const ALGORITHMS: [&str; 8] = [
     "rsa-sha2-256",
 ];
 
-/// Checks a signature (RFC 4253 section 6.6) by `key` over `data`. Nothing if it is malformed.
+/// Checks a signature (RFC 4253 section 6.6) by `key` over `data`. `None` if it is malformed.
 fn verify(key: &Key, signature: &[u8], data: &[u8]) -> Option<Signed> {
     let mut reader = WireReader(signature);
     let algorithm = std::str::from_utf8(reader.string()?).ok()?;
@@ -298,7 +298,7 @@ fn verify(key: &Key, signature: &[u8], data: &[u8]) -> Option<Signed> {
     Some(if verified.unwrap_or(false) { Signed::Rightly } else { Signed::Wrongly })
 }
 
-/// The application of a device's key, the last string of its blob.
+/// Returns the application of a security key, the last string of its blob.
 fn application(blob: &[u8]) -> Option<&[u8]> {
     let mut reader = WireReader(blob);
     let mut last = None;
@@ -367,7 +367,7 @@ mod tests {
 
     const NOW: u64 = 1_800_000_000;
 
-    /// What a certificate says, but for its key and its authority.
+    /// The fields of a certificate, except its key and its authority.
     struct Terms {
         kind: u32,
         id: &'static [u8],
@@ -388,7 +388,7 @@ mod tests {
         out
     }
 
-    /// An authority: the blob of its key, and how it signs.
+    /// An authority: the blob of its key, and its signing function.
     type Authority = (Vec<u8>, Box<dyn Fn(&[u8]) -> Vec<u8>>);
 
     fn ed25519_point(key: &PKey<Private>) -> Vec<u8> {
@@ -418,7 +418,7 @@ mod tests {
         signature.expect("a signature")
     }
 
-    /// What a device signs, and what it adds to its signature (PROTOCOL.u2f).
+    /// What a security key signs, and what it adds to its signature (PROTOCOL.u2f).
     fn by_device(data: &[u8]) -> (Vec<u8>, [u8; 5]) {
         let state = [1, 0, 0, 0, 7];
         ([&sha256(b"ssh:")[..], &state, &sha256(data)].concat(), state)
@@ -525,9 +525,9 @@ mod tests {
         let bad = |terms: &Terms, words: &str| {
             assert_eq!(Certificate::parse(&certificate(terms, &authority)).expect_err(words), words);
         };
-        bad(&Terms { kind: 3, ..terms() }, "it is neither for users nor for hosts");
-        bad(&Terms { id: b"a\0b", ..terms() }, "there is a NUL in one of its texts");
-        bad(&Terms { principals: vec![b"web1\0.evil"], ..terms() }, "there is a NUL in one of its texts");
+        bad(&Terms { kind: 3, ..terms() }, "its type is neither user nor host");
+        bad(&Terms { id: b"a\0b", ..terms() }, "one of its strings contains NUL");
+        bad(&Terms { principals: vec![b"web1\0.evil"], ..terms() }, "one of its strings contains NUL");
         bad(&Terms { principals: vec![b"x"; 257], ..terms() }, "it has more than 256 principals");
         assert!(
             Certificate::parse(&certificate(&Terms { principals: vec![b"x"; 256], ..terms() }, &authority)).is_ok()
@@ -536,7 +536,7 @@ mod tests {
         // An authority that is itself certified.
         let chained = (certificate(&terms(), &authority), Box::new(|_: &[u8]| Vec::new()) as Box<_>);
         let error = Certificate::parse(&certificate(&terms(), &chained)).expect_err("a chain");
-        assert_eq!(error, "its authority's key is a certificate");
+        assert_eq!(error, "its CA key is a certificate");
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl fmt::Display for KeyLine {
     }
 }
 
-/// A file or a line that could not be used. A line is worth mentioning only with `-v`, as in OpenSSH.
+/// A file or a line that could not be used. Like OpenSSH, report a line only with `-v`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     /// The file, as it was given to [`KnownHosts::load`].
@@ -83,22 +83,22 @@ impl fmt::Display for Note {
     }
 }
 
-/// What [`KnownHosts::remember`] did.
+/// The result of [`KnownHosts::remember`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remembered {
     /// The key was added.
     Added(KeyLine),
-    /// Something about the host was known by then, through another job or process; this is the verdict now.
+    /// Another job or process added a key of the host first; this is the verdict now.
     Already(Verdict),
 }
 
 /// Why a key was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum RememberError {
-    /// There is no user file. OpenSSH refuses the host then.
+    /// There is no user file. OpenSSH then refuses the host.
     #[error("there is no known_hosts file to add the key to")]
     NoFile,
-    /// The name would mean something else in the file. OpenSSH refuses the host then.
+    /// The name would mean something else in the file. OpenSSH then refuses the host.
     #[error("the name {0:?} can't be written to a known_hosts file")]
     Name(String),
     /// The host presented something that isn't a key.
@@ -109,7 +109,7 @@ pub enum RememberError {
     Write {
         /// The user's known_hosts file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -121,7 +121,7 @@ pub struct KnownHosts {
     hash_names: bool,
     refused: Option<Note>,
     table: RwLock<Table>,
-    /// How far the user's file has been read. The lock also makes "look, then append" one step.
+    /// How far the user's file was read. The lock also makes "look, then append" one step.
     seen: Mutex<Seen>,
 }
 
@@ -159,7 +159,7 @@ impl KnownHosts {
         }
     }
 
-    /// The lines of a text, which messages call `path`.
+    /// Parses the lines of a text, which messages call `path`.
     pub(crate) fn of_text(path: &Path, text: &[u8]) -> KnownHosts {
         let known = KnownHosts::load(&[], &[]);
         known.table.write().unwrap_or_else(PoisonError::into_inner).read(&path.into(), 1, text);
@@ -171,18 +171,18 @@ impl KnownHosts {
         KnownHosts { hash_names, ..self }
     }
 
-    /// The first file that is there and cannot be read, if there is one. ssh passes over it, but it may revoke keys, so that
-    /// nothing should be connected to.
+    /// Returns the first file that exists and cannot be read, if any. ssh skips it, but it may revoke keys, so that
+    /// connecting is not safe.
     pub fn refused(&self) -> Option<&Note> {
         self.refused.as_ref()
     }
 
-    /// The file where new keys go, if there is one.
+    /// Returns the file for new keys, if there is one.
     pub fn user_file(&self) -> Option<&Path> {
         self.user_file.as_deref()
     }
 
-    /// What could not be used. Lines whose key is malformed are found only when their host is looked up.
+    /// Returns what could not be used. Lines with a malformed key are found only when their host is looked up.
     pub fn notes(&self) -> Vec<Note> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         let bad_keys = table.lines.iter().filter_map(|line| {
@@ -192,12 +192,12 @@ impl KnownHosts {
         table.notes.iter().cloned().chain(bad_keys).collect()
     }
 
-    /// All that the files say about a host.
+    /// Returns all lines about a host.
     pub fn lookup(&self, host: &str, port: u16) -> Entries {
         self.lookup_since(0, host, port).0
     }
 
-    /// What the lines from number `since` of the table on say about a host, and the number of lines by now.
+    /// Returns the lines about a host from number `since` of the table on, and the current number of lines.
     fn lookup_since(&self, since: usize, host: &str, port: u16) -> (Entries, usize) {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         let (name, portless) = names(host, port);
@@ -218,10 +218,10 @@ impl KnownHosts {
         self.lookup(host, port).key_types()
     }
 
-    /// Adds the key of a host of which nothing is known to the user's first file (`StrictHostKeyChecking accept-new`).
+    /// Adds the key of an unknown host to the user's first file (`StrictHostKeyChecking accept-new`).
     ///
-    /// Of any number of jobs that do this for one host at once the first wins; the others are told so, and whether
-    /// their key is the same. A key that can't be written still holds for the rest of the run.
+    /// Of several jobs that do this for one host at once the first wins; the others learn that, and whether their key
+    /// is the same. A key that can't be written still counts for the rest of the run.
     pub fn remember(&self, host: &str, port: u16, key_blob: &[u8]) -> Result<Remembered, RememberError> {
         let file = self.user_file.as_ref().ok_or(RememberError::NoFile)?;
         let key = Key::parse(key_blob).map_err(RememberError::Key)?;
@@ -229,7 +229,7 @@ impl KnownHosts {
         if !recordable(&name) {
             return Err(RememberError::Name(name));
         }
-        // All lines are searched without the lock, since that takes a while if many are hashed, then under it the new ones.
+        // Search all lines without the lock, since that takes a while if many are hashed, then the new ones under it.
         let (entries, searched) = self.lookup_since(0, host, port);
         match entries.check(key_blob) {
             Verdict::Unknown => {}
@@ -237,11 +237,11 @@ impl KnownHosts {
         }
         let mut seen = lock(&self.seen);
         let mut opened = seen.open(file);
-        // A FIFO that is open for writing too never comes to its end.
+        // A FIFO that is also open for writing never ends.
         if let Ok(opened) = &mut opened
             && opened.metadata().is_ok_and(|about| about.is_file())
         {
-            // Failing to read what other processes added is no reason not to add.
+            // Append even if reading what other processes added fails.
             let _ = self.table.write().unwrap_or_else(PoisonError::into_inner).read_on(file, opened, &mut seen);
         }
         match self.lookup_since(searched, host, port).0.check(key_blob) {
@@ -257,9 +257,9 @@ impl KnownHosts {
         self.table.write().unwrap_or_else(PoisonError::into_inner).read(file, line, text.as_bytes());
         let (opened, _) = added.map_err(failed)?;
 
-        // An error of the unlock is of no interest: closing unlocks too.
+        // An error of the unlock does not matter: closing unlocks too.
         let _ = flock(&opened, FlockOperation::Unlock);
-        // The sync is done outside of the lock, where the system can join those of many jobs into one.
+        // The sync is outside of the lock, where the system can combine those of many jobs.
         drop(seen);
         match opened.sync_all() {
             // A pipe or /dev/null.
@@ -279,7 +279,7 @@ pub struct Entries {
 }
 
 impl Entries {
-    /// The verdict on a key, or on the plain key of a certificate.
+    /// Returns the verdict on a key, or on the plain key of a certificate.
     ///
     /// On a port other than 22 the lines for the name without port count when there are none for `[name]:port`, but
     /// only to know or to revoke the key: another key there doesn't mean that the host's has changed.
@@ -287,14 +287,14 @@ impl Entries {
         self.judge(Marker::None, key_blob, &[])
     }
 
-    /// The verdict on the authority (`@cert-authority`) that signed a host's certificate. Its principals, dates and
-    /// signature are the caller's to check; if this isn't `Known`, OpenSSH tries [`check`](Entries::check) next, unless
-    /// it is `Revoked`, which it also is if `key_blob`, the certificate or its plain key, is.
+    /// Returns the verdict on the authority (`@cert-authority`) that signed a host's certificate. The caller checks its
+    /// principals, dates and signature; if this isn't `Known`, OpenSSH tries [`check`](Entries::check) next, unless it
+    /// is `Revoked`, which it also is if `key_blob`, the certificate or its plain key, is.
     pub fn check_authority(&self, authority_blob: &[u8], key_blob: &[u8]) -> Verdict {
         self.judge(Marker::Authority, authority_blob, key_blob)
     }
 
-    /// These lines, and after them those of `others` for the name with its port.
+    /// Adds the lines of `others`, for the name with its port, after these.
     pub fn and(mut self, others: Entries) -> Entries {
         self.named.extend(others.named);
         self
@@ -305,7 +305,8 @@ impl Entries {
         self.has(Marker::Authority)
     }
 
-    /// Whether a line revokes a key. It may be that of the authority of a certificate, which shows only in the certificate.
+    /// Whether a line revokes a key. The key may be that of a certificate's authority, which is known only from the
+    /// certificate.
     pub fn has_revocations(&self) -> bool {
         self.has(Marker::Revoked)
     }
@@ -368,8 +369,8 @@ fn names(host: &str, port: u16) -> (String, Option<String>) {
     if port == 22 { (host, None) } else { (format!("[{host}]:{port}"), Some(host)) }
 }
 
-/// Whether a name stands for itself in a known_hosts file. The signs that OpenSSH refuses to write, and what would
-/// split the name. A bracketed name is one with a port.
+/// Whether a name is literal in a known_hosts file: without the characters that OpenSSH refuses to write, and those
+/// that would split the name. A bracketed name has a port.
 fn recordable(name: &str) -> bool {
     let inner = name.strip_prefix('[').and_then(|rest| rest.rsplit_once("]:")).map_or(name, |(inner, _)| inner);
     let forbidden = |char: char| char.is_ascii_control() || " ,!@?*#[]|'\"\\".contains(char);

@@ -20,20 +20,20 @@ use crate::system::open_files::Held;
 use crate::system::redact::{self, Filter};
 use crate::text::message::{excerpt, reason};
 
-/// Bytes of standard error that are kept.
+/// Bytes kept of standard error.
 const LONGEST_COMPLAINT: usize = 64 << 10;
-/// Descriptors of a command while it starts: both ends of two pipes, what std tells the start by, and `/dev/null`.
+/// Descriptors of a command while it starts: both ends of two pipes, std's start pipe, and `/dev/null`.
 pub const HELD: Held = Held { per_host: 7, besides: 0 };
-/// Bytes of one read.
+/// Read size.
 const READ_SIZE: usize = 16 << 10;
 
 /// Why there are no lines.
 pub enum Failure {
     /// The job is over: cancelled or out of time.
     Job(Outcome),
-    /// In words, why it cannot be started.
+    /// It cannot be started; the reason in words.
     Start(String),
-    /// In words, what became of the command.
+    /// The command failed, in words.
     Command(String),
 }
 
@@ -55,10 +55,10 @@ impl From<Errno> for Failure {
     }
 }
 
-/// Runs a command; gives what it prints. What it says on standard error goes to `note`.
+/// Runs a command; returns its output. Its standard error goes to `note`.
 ///
 /// # Errors
-/// It cannot be started, does not exit with 0, prints too much, or the job is over before it ends.
+/// It cannot be started, does not exit with 0, prints too much, or the job ends first.
 pub fn run(
     template: &CommandTemplate,
     late: &LateTokens<'_>,
@@ -72,7 +72,7 @@ pub fn run(
     let (stdout, stderr) = (group.child().stdout.take(), group.child().stderr.take());
     let mut output = Pipe::new(stdout.map(OwnedFd::from), bounded::LIST as usize, None)?;
     let mut complaint = Pipe::new(stderr.map(OwnedFd::from), LONGEST_COMPLAINT, Some(Filter::default()))?;
-    // What it has left running may keep its standard error.
+    // Processes that it left behind may keep its standard error open.
     while output.fd.is_some() {
         let open = |pipe: &Pipe| pipe.fd.is_some();
         let pipes: Vec<&mut Pipe> = [&mut output, &mut complaint].into_iter().filter(|pipe| open(pipe)).collect();
@@ -82,7 +82,7 @@ pub fn run(
             pipe.drain()?;
         }
         if output.is_full {
-            return Err(Failure::Command(format!("it has printed more than {} MiB", bounded::LIST >> 20)));
+            return Err(Failure::Command(format!("it printed more than {} MiB", bounded::LIST >> 20)));
         }
     }
     while !group.has_exited() {
@@ -110,15 +110,15 @@ fn ended(status: ExitStatus) -> String {
     }
 }
 
-/// What a command writes.
+/// The output of a command.
 struct Pipe {
-    /// Until its end.
+    /// Until its end of file.
     fd: Option<OwnedFd>,
     bytes: Vec<u8>,
     most: usize,
-    /// For what is shown.
+    /// Hides passwords in what is shown.
     filter: Option<Filter>,
-    /// More than `most` has come, which is not kept.
+    /// More than `most` bytes came; the rest is dropped.
     is_full: bool,
 }
 
@@ -130,7 +130,7 @@ impl Pipe {
         Ok(Pipe { fd, bytes: Vec::new(), most, filter, is_full: false })
     }
 
-    /// Takes what is there.
+    /// Reads the available data.
     fn drain(&mut self) -> Result<(), Errno> {
         let mut buffer = [0; READ_SIZE];
         while let Some(fd) = &self.fd {
@@ -143,7 +143,7 @@ impl Pipe {
                     };
                     self.keep(&new);
                     if self.is_full {
-                        // One that prints on and on would otherwise never let us look at the time.
+                        // A command that never stops printing would otherwise keep us from checking the time.
                         return Ok(());
                     }
                 }
@@ -161,7 +161,7 @@ impl Pipe {
         self.is_full |= kept < new.len();
     }
 
-    /// Keeps what was held back: no more is read.
+    /// Keeps the held-back data: no more is read.
     fn cut(&mut self) {
         if !self.is_full
             && let Some(filter) = &mut self.filter

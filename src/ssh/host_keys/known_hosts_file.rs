@@ -24,8 +24,8 @@ use crate::text::wildcard::matches_any;
 /// A line with a name of this length or more matches no host in OpenSSH (the buffer of `match_pattern_list`).
 const NAME_LIMIT: usize = 1023;
 
-/// How long another process's lock on the file is waited for: appending works without it, only with the risk that both
-/// processes add the same host, so that a lock held for long must not stop a run.
+/// How long to wait for another process's lock on the file: appending works without it, only with the risk that both
+/// processes add the same host, so a lock held for long must not stop a run.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 const LOCK_INTERVAL: Duration = Duration::from_millis(2);
 
@@ -36,7 +36,7 @@ pub(crate) enum Marker {
     Authority,
 }
 
-/// A line with a key of a type that OpenSSH knows.
+/// A line with a key of a known type.
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) file: Arc<Path>,
@@ -57,7 +57,7 @@ impl Line {
         self.key().map_or(&[], |key| &key.blob)
     }
 
-    /// Whether this is the line's key; nothing is equal to a malformed key.
+    /// Whether this is the line's key; a malformed key equals none.
     pub(crate) fn is(&self, blob: &[u8]) -> bool {
         !blob.is_empty() && self.blob() == blob
     }
@@ -74,7 +74,7 @@ struct HashedName {
     line: usize,
 }
 
-/// All lines of all files in order, and how to find those of a host.
+/// All lines of all files in order, with an index by host.
 #[derive(Default)]
 pub(crate) struct Table {
     pub(crate) lines: Vec<Arc<Line>>,
@@ -83,7 +83,7 @@ pub(crate) struct Table {
     /// Lists of names with wildcards or negation, in lower case.
     patterns: Vec<(Box<[u8]>, usize)>,
     hashed: Vec<HashedName>,
-    /// Whether a line has a marker: it is about certificates, or may be.
+    /// Whether a line has a marker and so may concern certificates.
     pub(crate) certifies: bool,
     pub(crate) notes: Vec<Note>,
 }
@@ -93,7 +93,7 @@ impl Table {
         self.notes.push(Note { file: file.clone(), line, reason: reason.into() });
     }
 
-    /// Reads what was added to a file since it was last read; all of it, if it was replaced since.
+    /// Reads what was added to a file since the last read; all of it, if it was replaced since.
     pub(crate) fn read_on(&mut self, file: &Arc<Path>, opened: &mut File, seen: &mut Seen) -> io::Result<()> {
         let metadata = opened.metadata()?;
         let id = Some((metadata.dev(), metadata.ino()));
@@ -169,7 +169,7 @@ impl Table {
         Ok(())
     }
 
-    /// The lines about a name from index `since` on, in order, without those whose key is malformed.
+    /// Returns the lines about a name from index `since` on, in order, without those with a malformed key.
     pub(crate) fn matching(&self, name: &str, since: usize) -> Vec<Arc<Line>> {
         let name = name.as_bytes();
         let patterns = &self.patterns[self.patterns.partition_point(|(_, line)| *line < since)..];
@@ -184,7 +184,7 @@ impl Table {
     }
 }
 
-/// How far a file was read, to read on after others added lines to it.
+/// How far a file was read, to continue after others added lines to it.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     /// Device and inode; `None` if there was no file.
@@ -198,7 +198,7 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Opens the file for appending and locks it. A new one is for the user alone, as is its directory if that is new.
+    /// Opens the file for appending and locks it. A new one is private to the user, as is its directory if that is new.
     pub(crate) fn open(&mut self, path: &Path) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY;
         let open = || trusted_path::open(CWD, path, flags, Mode::RUSR | Mode::WUSR);
@@ -242,7 +242,7 @@ impl Seen {
     }
 }
 
-/// A name in its hashed form, with a new salt.
+/// Hashes a name with a new salt.
 pub(crate) fn hashed(name: &str) -> io::Result<String> {
     let mut salt = [0; 20];
     openssl::rand::rand_bytes(&mut salt)?;
@@ -294,7 +294,7 @@ fn skip_blanks(text: &[u8]) -> &[u8] {
     &text[blanks..]
 }
 
-/// Takes the text up to the next blank, and the blanks after it, off the front of `rest`.
+/// Splits the text up to the next blank, and the blanks after it, off the front of `rest`.
 fn field<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
     let end = rest.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(rest.len());
     let (field, after) = rest.split_at(end);

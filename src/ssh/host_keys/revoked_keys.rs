@@ -1,7 +1,7 @@
-//! RevokedHostKeys of ssh_config(5): files of keys that no host may have, as `sshkey_check_revoked` in authfile.c reads them.
+//! RevokedHostKeys of ssh_config(5): files of revoked host keys, as `sshkey_check_revoked` in authfile.c reads them.
 //!
-//! Either text, a public key on each line, or a key revocation list (PROTOCOL.krl of OpenSSH, made by `ssh-keygen -k`). Of
-//! lists, what OpenSSH 9.2 cannot read is refused, and so are signatures in them, which OpenSSH has given up since.
+//! Either text, a public key on each line, or a key revocation list (PROTOCOL.krl of OpenSSH, made by `ssh-keygen -k`).
+//! A list that OpenSSH 9.2 cannot read is refused, and so are signatures in it, which OpenSSH has given up since.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -18,27 +18,27 @@ use crate::system::files::unread::{BeforeStart, is_unread};
 use crate::system::lock::lock;
 use crate::text::message::reason;
 
-/// How a key revocation list begins, and the one version of it that there is.
+/// The magic number of a key revocation list, and its only version.
 const MAGIC: &[u8] = b"SSHKRL\n\0";
 const VERSION: u32 = 1;
-/// Bytes of the largest file that is read (SSHBUF_SIZE_MAX of OpenSSH).
+/// The largest accepted file in bytes (SSHBUF_SIZE_MAX of OpenSSH).
 const LARGEST: u64 = 0x0800_0000;
-/// Bytes of the largest bitmap (SSHBUF_MAX_BIGNUM of OpenSSH).
+/// The largest accepted bitmap in bytes (SSHBUF_MAX_BIGNUM of OpenSSH).
 const LARGEST_BITMAP: usize = 16384 / 8;
 
-/// Why a file of revoked keys cannot be used. ssh refuses every host then.
+/// Why a file of revoked keys cannot be used. ssh then refuses every host.
 #[derive(Debug, thiserror::Error)]
 pub enum RevokedKeysError {
     /// It cannot be read.
     #[error("{}", reason(.0))]
     Read(#[from] io::Error),
-    /// A line of text is no key.
+    /// A line of text is not a key.
     #[error("line {0}: {1}")]
     Line(usize, &'static str),
-    /// It is a key revocation list that is not understood.
+    /// A malformed or unsupported key revocation list.
     #[error("key revocation list: {0}")]
     List(&'static str),
-    /// It is not meant to be read at once.
+    /// It is too large.
     #[error("more than {LARGEST} bytes")]
     TooLarge,
 }
@@ -49,15 +49,15 @@ impl BeforeStart for RevokedKeysError {
     }
 }
 
-/// The files of a run: each is read once.
+/// The files of a run, each read once.
 #[derive(Default)]
 pub struct Files(Mutex<HashMap<PathBuf, Arc<RevokedKeys>>>);
 
 impl Files {
-    /// The keys of the file at `path`.
+    /// Returns the keys of the file at `path`.
     ///
     /// # Errors
-    /// It cannot be read or understood.
+    /// It cannot be read or parsed.
     pub fn load(&self, path: &Path) -> Result<Arc<RevokedKeys>, RevokedKeysError> {
         if let Some(keys) = lock(&self.0).get(path) {
             return Ok(Arc::clone(keys));
@@ -68,7 +68,7 @@ impl Files {
     }
 }
 
-/// The keys of one file.
+/// The revoked keys of one file.
 #[derive(Debug)]
 pub struct RevokedKeys {
     path: PathBuf,
@@ -77,7 +77,7 @@ pub struct RevokedKeys {
 
 #[derive(Debug)]
 enum Contents {
-    /// Key blobs, and their lines.
+    /// Key blobs, with their lines.
     Text(HashMap<Vec<u8>, usize>),
     List(List),
 }
@@ -91,12 +91,12 @@ struct List {
     certificates: Vec<OfAuthority>,
 }
 
-/// The certificates of one authority that are revoked.
+/// The revoked certificates of one authority.
 #[derive(Debug, Default)]
 struct OfAuthority {
-    /// The authority's key; any if there is none.
+    /// The authority's key; `None` for any.
     authority: Option<Vec<u8>>,
-    /// Serial numbers from the first to the second.
+    /// Ranges of serial numbers.
     serials: Vec<(u64, u64)>,
     ids: HashSet<Vec<u8>>,
 }
@@ -110,7 +110,7 @@ impl RevokedKeys {
         RevokedKeys::parse(path, &bytes)
     }
 
-    /// Reads the bytes of a file.
+    /// Parses the bytes of a file.
     pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<RevokedKeys, RevokedKeysError> {
         let contents = match bytes.strip_prefix(MAGIC) {
             Some(rest) => Contents::List(List::parse(rest).map_err(RevokedKeysError::List)?),
@@ -119,26 +119,27 @@ impl RevokedKeys {
         Ok(RevokedKeys { path: path.to_owned(), contents })
     }
 
-    /// What revokes `key`, the plain key of `certificate` if it has one: the certificate, the key or the authority.
+    /// Returns what revokes `key`, the plain key of `certificate` if it has one: the certificate, the key or the
+    /// authority.
     pub fn revoking(&self, key: &Key, certificate: Option<&Certificate>) -> Option<String> {
         let path = self.path.display();
         let authority = certificate.map(|certificate| &certificate.authority.blob);
         match &self.contents {
             Contents::Text(lines) => {
                 let own = lines.get(&key.blob).map(|line| format!("{path}:{line}"));
-                let of_authority = || Some(format!("{path}:{} (its authority)", lines.get(authority?)?));
+                let of_authority = || Some(format!("{path}:{} (its CA)", lines.get(authority?)?));
                 own.or_else(of_authority)
             }
             Contents::List(list) => {
                 let how = list.key(&key.blob).or_else(|| list.certificate(certificate?));
-                let how = how.or_else(|| list.key(authority?).map(|_| "the key of its authority"));
+                let how = how.or_else(|| list.key(authority?).map(|_| "its CA key"));
                 how.map(|how| format!("{path} ({how})"))
             }
         }
     }
 }
 
-/// The keys of a text, a line each; blank lines and comments are passed over.
+/// Parses the keys of a text, one per line; blank lines and comments are skipped.
 fn lines(text: &[u8]) -> Result<HashMap<Vec<u8>, usize>, RevokedKeysError> {
     let mut keys = HashMap::new();
     for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
@@ -156,14 +157,14 @@ fn lines(text: &[u8]) -> Result<HashMap<Vec<u8>, usize>, RevokedKeysError> {
     Ok(keys)
 }
 
-const SHORT: &str = "it is cut short";
+const SHORT: &str = "it is truncated";
 
 impl List {
-    /// Reads what follows the magic number.
+    /// Parses what follows the magic number.
     fn parse(bytes: &[u8]) -> Result<List, &'static str> {
         let mut reader = WireReader(bytes);
         if reader.u32().ok_or(SHORT)? != VERSION {
-            return Err("it is of an unknown version");
+            return Err("its version is unknown");
         }
         let _version_date_flags = (reader.u64(), reader.u64(), reader.u64().ok_or(SHORT)?);
         let (_reserved, _comment) = (reader.string().ok_or(SHORT)?, reader.string().ok_or(SHORT)?);
@@ -176,13 +177,13 @@ impl List {
                 3 => list.sha1.extend(strings(section, Some(20))?),
                 4 => return Err("it is signed, which is not supported"),
                 5 => list.sha256.extend(strings(section, Some(32))?),
-                _ => return Err("it has a section of an unknown type"),
+                _ => return Err("it has a section of unknown type"),
             }
         }
         Ok(list)
     }
 
-    /// How a key is revoked, if it is.
+    /// Returns how a key is revoked, if it is.
     fn key(&self, blob: &[u8]) -> Option<&'static str> {
         if self.sha1.contains(&sha1(blob)[..]) || self.sha256.contains(&sha256(blob)[..]) {
             Some("the key's hash")
@@ -191,7 +192,7 @@ impl List {
         }
     }
 
-    /// How a certificate is revoked, if it is.
+    /// Returns how a certificate is revoked, if it is.
     fn certificate(&self, certificate: &Certificate) -> Option<&'static str> {
         let authority = &certificate.authority.blob;
         let concerned = |of: &&OfAuthority| of.authority.as_ref().is_none_or(|it| it == authority);
@@ -205,7 +206,7 @@ impl OfAuthority {
         let (authority, _reserved) = (reader.string().ok_or(SHORT)?, reader.string().ok_or(SHORT)?);
         let mut of = OfAuthority::default();
         if !authority.is_empty() {
-            of.authority = Some(Key::parse(authority).map_err(|_| "the key of an authority is malformed")?.blob);
+            of.authority = Some(Key::parse(authority).map_err(|_| "a CA key is malformed")?.blob);
         }
         while !reader.0.is_empty() {
             let (kind, section) = (reader.byte().ok_or(SHORT)?, reader.string().ok_or(SHORT)?);
@@ -223,10 +224,10 @@ impl OfAuthority {
                     of.ids.extend(strings(section, None)?);
                     numbers.0 = &[];
                 }
-                _ => return Err("it has certificates revoked in an unknown way"),
+                _ => return Err("it revokes certificates in an unknown way"),
             }
             if !numbers.0.is_empty() {
-                return Err("there are bytes after serial numbers");
+                return Err("extra bytes follow the serial numbers");
             }
         }
         Ok(of)
@@ -234,13 +235,13 @@ impl OfAuthority {
 
     fn add(&mut self, first: u64, last: u64) -> Result<(), &'static str> {
         if first == 0 || first > last {
-            return Err("a range of serial numbers is wrong");
+            return Err("a range of serial numbers is invalid");
         }
         self.serials.push((first, last));
         Ok(())
     }
 
-    /// Adds the numbers of the bits that are set; the last bit of the bitmap is that of `offset`.
+    /// Adds the serial numbers of the set bits; the last bit of the bitmap is that of `offset`.
     fn add_bitmap(&mut self, offset: u64, bitmap: &[u8]) -> Result<(), &'static str> {
         if bitmap.first().is_some_and(|byte| byte & 0x80 != 0) {
             return Err("a bitmap is negative");
@@ -251,7 +252,7 @@ impl OfAuthority {
         }
         for (place, byte) in (0..).zip(bitmap[start..].iter().rev()) {
             for bit in (0..8).filter(|bit| byte & (1 << bit) != 0) {
-                let serial = offset.checked_add(8 * place + bit).ok_or("a bitmap goes beyond all serial numbers")?;
+                let serial = offset.checked_add(8 * place + bit).ok_or("a bitmap exceeds the serial numbers")?;
                 self.add(serial, serial)?;
             }
         }
@@ -259,7 +260,7 @@ impl OfAuthority {
     }
 
     fn revoking(&self, certificate: &Certificate) -> Option<&'static str> {
-        // 0 is what authorities say that do not number.
+        // 0 means that the authority does not number its certificates.
         let serial = certificate.serial;
         let has = |&(first, last): &(u64, u64)| serial != 0 && (first..=last).contains(&serial);
         if self.ids.contains(&certificate.id) {
@@ -270,14 +271,14 @@ impl OfAuthority {
     }
 }
 
-/// The strings that a section consists of, each of `length` if there is one.
+/// Reads the strings of a section, each of `length` if given.
 fn strings(section: &[u8], length: Option<usize>) -> Result<Vec<Vec<u8>>, &'static str> {
     let mut reader = WireReader(section);
     let mut found = Vec::new();
     while !reader.0.is_empty() {
         let string = reader.string().ok_or(SHORT)?;
         if length.is_some_and(|length| string.len() != length) {
-            return Err("a hash is of the wrong length");
+            return Err("a hash has the wrong length");
         }
         found.push(string.to_vec());
     }

@@ -16,27 +16,29 @@ use super::session_binding::{Binding, Purpose};
 use crate::ssh::wire::{WireReader, put_string};
 use crate::system::poll::{Patience, poll_with};
 
-/// The answer to what the agent has done without having anything to say.
+/// The answer SUCCESS, without data.
 pub const SUCCESS: u8 = 6;
 const REQUEST_IDENTITIES: u8 = 11;
 const IDENTITIES_ANSWER: u8 = 12;
 const SIGN_REQUEST: u8 = 13;
 const SIGN_RESPONSE: u8 = 14;
-/// Asks for SHA-512 instead of SHA-1 in a signature by an RSA key.
+/// Requests SHA-512 instead of SHA-1 in a signature by an RSA key.
 const FLAG_RSA_SHA2_512: u32 = 4;
-/// Likewise SHA-256.
+/// Requests SHA-256 in the same way.
 const FLAG_RSA_SHA2_256: u32 = 2;
-/// Bytes in the largest answer that is believed; OpenSSH's own limit.
+/// The largest accepted answer in bytes; OpenSSH's own limit.
 const MAX_ANSWER: usize = 256 * 1024;
-/// How long to wait before knocking again at an agent whose queue of connections is full, as it is for a moment when
+/// How long to wait before connecting again to an agent whose queue of connections is full, as it is for a moment when
 /// hundreds of hosts sign at once.
 pub const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
-/// A running agent. Each request has a connection of its own, bound to the session that it serves: an agent refuses a second binding on one
-/// that is bound for a login. None is held while a host is waited for, since agents have few descriptors and hosts may hang.
+/// A running agent. Each request has a connection of its own, bound to the session that it serves: an agent refuses a
+/// second binding on a connection that is bound for a login. None is held while a host is waited for, since agents have
+/// few descriptors and hosts may hang.
 pub struct Agent {
     path: PathBuf,
-    /// Whether it has closed the connection, or stopped answering, when it was asked to bind it. It is not asked again.
+    /// Whether it closed the connection, or stopped answering, when it was asked to bind it. Then binding is not tried
+    /// again.
     breaks_on_binding: AtomicBool,
 }
 
@@ -47,33 +49,33 @@ pub struct AgentKey {
     pub public_key: Vec<u8>,
     /// The comment, usually the file's name or the owner's address.
     pub comment: String,
-    /// Whether the agent lets it be used for some hosts only (`ssh-add -h`).
+    /// Whether the agent limits it to some hosts (`ssh-add -h`).
     pub is_restricted: bool,
 }
 
-/// What an agent has answered for a session.
+/// An agent's answer for a session.
 #[derive(Debug)]
 pub struct Bound<T> {
     /// The answer.
     pub answer: T,
-    /// Whether the connection was bound to the session. Most agents do not know how.
+    /// Whether the connection was bound to the session. Most agents cannot do that.
     pub is_bound: bool,
 }
 
 impl Agent {
-    /// The agent listening at `path`. Nothing is connected yet.
+    /// Uses the agent at `path`. This does not connect yet.
     pub fn new(path: &Path) -> Agent {
         Agent { path: path.to_owned(), breaks_on_binding: AtomicBool::new(false) }
     }
 
-    /// The keys that the agent holds, in its order.
+    /// Returns the agent's keys, in its order.
     ///
     /// # Errors
-    /// The agent cannot be reached, does not answer in time, or answers nonsense.
+    /// The agent cannot be reached, does not answer in time, or answers malformed data.
     pub fn list(&self, patience: Patience<'_>) -> io::Result<Vec<AgentKey>> {
         let connection = Connection::open(&self.path, patience)?;
         let mut keys = connection.list()?;
-        // On a connection that is bound to an unknown host, an agent leaves constrained keys out of its list.
+        // On a connection bound to an unknown host, an agent leaves constrained keys out of its list.
         if !keys.is_empty()
             && let Some(stand_in) = Binding::stand_in()
         {
@@ -91,18 +93,18 @@ impl Agent {
         Ok(keys)
     }
 
-    /// The keys that the agent lets be used for the session of `binding`.
+    /// Returns the keys that the agent allows for the session of `binding`.
     ///
     /// # Errors
-    /// As of [`Agent::list`].
+    /// See [`Agent::list`].
     pub fn list_for(&self, binding: Option<&Binding>, patience: Patience<'_>) -> io::Result<Bound<Vec<AgentKey>>> {
         let (connection, is_bound) = self.open(binding, patience)?;
         Ok(Bound { answer: connection.list()?, is_bound })
     }
 
-    /// Has the agent sign `data` with the key of `public_key`, for the session of `binding`; gives what follows the algorithm's name in
-    /// the signature: the inner blob of its one string, or everything for the `sk-` types. An agent may wait for its owner's consent for
-    /// ever.
+    /// Makes the agent sign `data` with the key of `public_key`, for the session of `binding`; returns what follows the
+    /// algorithm's name in the signature: the inner blob of its one string, or everything for the `sk-` types. An agent
+    /// may wait for its owner's consent without a limit.
     ///
     /// # Errors
     /// The agent refuses, cannot be reached, or does not answer in time.
@@ -125,11 +127,11 @@ impl Agent {
         request.extend_from_slice(&flags.to_be_bytes());
         let (connection, is_bound) = self.open(binding, patience)?;
         let answer = connection.ask(&request)?;
-        let answer = parse_signature(&answer).ok_or_else(|| io::Error::other("the agent refused to sign with it"))?;
+        let answer = parse_signature(&answer).ok_or_else(|| io::Error::other("the agent refused to sign"))?;
         Ok(Bound { answer, is_bound })
     }
 
-    /// A new connection, and whether it is bound to the session.
+    /// Opens a connection; returns whether it is bound to the session.
     fn open<'a>(&self, binding: Option<&Binding>, patience: Patience<'a>) -> io::Result<(Connection<'a>, bool)> {
         let connection = Connection::open(&self.path, patience)?;
         let binding = binding.filter(|_| !self.breaks_on_binding.load(Ordering::Relaxed));
@@ -149,7 +151,7 @@ impl<'a> Connection<'a> {
         loop {
             match knock(path)? {
                 Some(socket) => return Ok(Connection { socket, patience }),
-                // A full queue of a unix socket cannot be polled for.
+                // poll(2) cannot wait for a full queue of a unix socket.
                 None => {
                     late(patience.check())?;
                     let pause = (Instant::now() + BUSY_PAUSE).min(patience.until);
@@ -159,14 +161,14 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Binds the connection to a session; says whether the agent has done so.
+    /// Binds the connection to a session; returns whether the agent accepts that.
     fn bind(&self, binding: &Binding, purpose: Purpose) -> io::Result<bool> {
         Ok(self.ask(&binding.message(purpose))?.first() == Some(&SUCCESS))
     }
 
     fn list(&self) -> io::Result<Vec<AgentKey>> {
         let answer = self.ask(&[REQUEST_IDENTITIES])?;
-        parse_identities(&answer).ok_or_else(|| io::Error::other("the agent's list of keys cannot be understood"))
+        parse_identities(&answer).ok_or_else(|| io::Error::other("the agent's list of keys is malformed"))
     }
 
     /// Sends one request and reads its answer.
@@ -187,7 +189,7 @@ impl<'a> Connection<'a> {
         self.receive(&mut length)?;
         let length = u32::from_be_bytes(length) as usize;
         if length == 0 || length > MAX_ANSWER {
-            return Err(io::Error::other(format!("the agent's answer of {length} bytes cannot be right")));
+            return Err(io::Error::other(format!("the agent's answer has an invalid length ({length} bytes)")));
         }
         let mut answer = vec![0; length];
         self.receive(&mut answer)?;
@@ -214,16 +216,16 @@ impl<'a> Connection<'a> {
     }
 }
 
-/// Connects to the agent at `path`, without waiting; nothing if it is busy at the moment, see [`BUSY_PAUSE`].
+/// Connects to the agent at `path` without waiting; `None` if it is busy at the moment, see [`BUSY_PAUSE`].
 ///
 /// # Errors
-/// There is no agent that could be connected to.
+/// No agent accepts connections there.
 pub fn knock(path: &Path) -> io::Result<Option<OwnedFd>> {
     let address = SocketAddrUnix::new(path)?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = match socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None) {
         Ok(socket) => socket,
-        // Other hosts have all the descriptors that there are, for the moment.
+        // Other hosts use all descriptors for the moment.
         Err(Errno::MFILE | Errno::NFILE) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
@@ -237,7 +239,7 @@ pub fn knock(path: &Path) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-/// `result` in words, if time is over.
+/// Puts a timeout of `result` into words.
 fn late<T>(result: io::Result<T>) -> io::Result<T> {
     result.map_err(|error| match error.kind() {
         io::ErrorKind::TimedOut => io::Error::new(io::ErrorKind::TimedOut, "the agent does not answer"),
@@ -245,14 +247,14 @@ fn late<T>(result: io::Result<T>) -> io::Result<T> {
     })
 }
 
-/// The keys in an answer.
+/// Parses the keys in an answer.
 pub(crate) fn parse_identities(answer: &[u8]) -> Option<Vec<AgentKey>> {
     let mut reader = WireReader(answer);
     if reader.byte()? != IDENTITIES_ANSWER {
         return None;
     }
     let count = reader.u32()?;
-    // No capacity is reserved from a number that the agent made up.
+    // Reserve no capacity for a number that the agent chose.
     let mut keys = Vec::new();
     for _ in 0..count {
         let public_key = reader.string()?.to_vec();
@@ -262,7 +264,7 @@ pub(crate) fn parse_identities(answer: &[u8]) -> Option<Vec<AgentKey>> {
     Some(keys)
 }
 
-/// The signature in an answer.
+/// Parses the signature in an answer.
 pub(crate) fn parse_signature(answer: &[u8]) -> Option<Vec<u8>> {
     let mut reader = WireReader(answer);
     if reader.byte()? != SIGN_RESPONSE {

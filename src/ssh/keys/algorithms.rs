@@ -1,9 +1,10 @@
-//! PubkeyAcceptedAlgorithms of ssh_config(5): which keys and certificates a host is offered, and what they sign with.
+//! PubkeyAcceptedAlgorithms of ssh_config(5): which keys and certificates a host is offered, and their signature
+//! algorithms.
 
 use crate::ssh::host_keys::known_hosts::key_type;
 use crate::ssh_config;
 
-/// OpenSSH's default ones, in its order (KEX_DEFAULT_PK_ALG in myproposal.h).
+/// OpenSSH's defaults, in its order (KEX_DEFAULT_PK_ALG in myproposal.h).
 pub const DEFAULT_ALGORITHMS: [&str; 16] = [
     "ssh-ed25519-cert-v01@openssh.com",
     "ecdsa-sha2-nistp256-cert-v01@openssh.com",
@@ -44,18 +45,18 @@ pub const ALL_ALGORITHMS: [&str; 18] = [
     "rsa-sha2-512",
     "rsa-sha2-512-cert-v01@openssh.com",
 ];
-/// What a certificate's type has more than its key's (PROTOCOL.certkeys of OpenSSH).
+/// The suffix of a certificate type after its key's type (PROTOCOL.certkeys of OpenSSH).
 pub const CERTIFICATE: &str = "-cert-v01@openssh.com";
 
-/// The algorithms that may be used, the preferred ones first.
+/// The allowed algorithms, in order of preference.
 #[derive(Debug)]
 pub struct PubkeyAlgorithms(Vec<&'static str>);
 
 impl PubkeyAlgorithms {
-    /// Those of a configuration.
+    /// Returns those of a configuration.
     ///
     /// # Errors
-    /// It leaves none.
+    /// It allows none.
     pub fn of(
         configured: Option<&ssh_config::Algorithms<ssh_config::KeyTypes>>,
     ) -> Result<PubkeyAlgorithms, ssh_config::NoAlgorithm> {
@@ -64,7 +65,7 @@ impl PubkeyAlgorithms {
         chosen.map(PubkeyAlgorithms)
     }
 
-    /// Whether it may be signed with `algorithm`.
+    /// Whether signing with `algorithm` is allowed.
     pub fn allow(&self, algorithm: &str) -> bool {
         self.0.contains(&algorithm)
     }
@@ -85,8 +86,8 @@ impl PubkeyAlgorithms {
             || is_rsa && !self.rsa(CERTIFICATE).is_empty()
     }
 
-    /// What RSA keys and certificates may sign with, as libssh2 wants it: the names of the plain algorithms with commas.
-    /// Nothing for other keys.
+    /// Returns the algorithms that RSA keys and certificates may sign with, as libssh2 expects them: the names of the
+    /// plain algorithms with commas. `None` for other keys.
     pub fn preference(&self, blob: &[u8]) -> Option<String> {
         let suffix = rsa_suffix(key_type(blob)?)?;
         let names = self.rsa(suffix);
@@ -103,7 +104,7 @@ fn is_sha2(name: &str) -> bool {
     matches!(name, "rsa-sha2-512" | "rsa-sha2-256")
 }
 
-/// What the algorithms of a type of RSA keys end with.
+/// The suffixes of RSA key types.
 fn rsa_suffix(kind: &str) -> Option<&'static str> {
     match kind {
         "ssh-rsa" => Some(""),

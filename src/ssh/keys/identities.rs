@@ -1,4 +1,4 @@
-//! The keys that a host is offered: gathered once, before the first connection, in the order in which they are offered.
+//! The keys offered to a host: gathered once, before the first connection, in the order of the offers.
 
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
@@ -19,35 +19,35 @@ use crate::system::poll::Patience;
 use crate::system::terminal::Terminal;
 use crate::text::message::reason;
 
-/// The key files that are tried when none is named, under `~/.ssh`. ssh(1) has the same, in another order; ed25519 is
-/// first here since it is what ssh-keygen has made by default since OpenSSH 9.5. The `_sk` kinds need an agent.
+/// The key files tried by default, under `~/.ssh`. ssh(1) has the same in another order; ed25519 is first here since
+/// ssh-keygen makes it by default since OpenSSH 9.5. The `_sk` kinds need an agent.
 pub const DEFAULT_IDENTITIES: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
 
-/// The others that ssh(1) tries, of which only an agent can sign.
+/// The other defaults of ssh(1), for which only an agent can sign.
 pub const AGENT_IDENTITIES: [&str; 3] = ["id_ecdsa_sk", "id_ed25519_sk", "id_dsa"];
 
-/// Something to authenticate with.
+/// A key to authenticate with.
 pub struct Identity {
-    /// What the server is offered: a public key blob, or that of a certificate.
+    /// The public key blob offered to the server, or that of a certificate.
     public_key: Vec<u8>,
-    /// How messages call it: the file, or the agent's comment.
+    /// Its name in messages: the file, or the agent's comment.
     name: String,
     signer: Signer,
-    /// What it may sign with.
+    /// Its signature algorithms.
     algorithms: Arc<PubkeyAlgorithms>,
 }
 
-/// Who signs.
+/// The signer of an identity.
 #[derive(Clone)]
 enum Signer {
     File(Arc<KeyFile>),
     Agent {
         agent: Arc<Agent>,
-        /// What the agent calls the key: the plain one, where we have found a certificate of it.
+        /// The agent's key: the plain one, if we found a certificate of it.
         key: Vec<u8>,
-        /// Whether the agent lets it be used for some hosts only.
+        /// Whether the agent limits it to some hosts.
         is_restricted: bool,
-        /// Who signs for the others, if it is a key that we have, too.
+        /// The signer for the other hosts, if we have the key, too.
         file: Option<Arc<KeyFile>>,
     },
 }
@@ -62,25 +62,25 @@ impl Signer {
     }
 }
 
-/// All identities for a host, and what could not be used.
+/// All identities for a host, and the unusable ones.
 #[derive(Default)]
 pub struct Identities {
     list: Vec<Arc<Identity>>,
-    /// Why some could not be used, for `-v` and for the message when authentication fails.
+    /// Why some are unusable, for `-v` and for the message when authentication fails.
     unusable: Vec<String>,
-    /// Whether PubkeyAcceptedAlgorithms is why there is none.
+    /// Whether PubkeyAcceptedAlgorithms is why the list is empty.
     are_disallowed: bool,
 }
 
-/// A private key named by the user cannot be used.
+/// A private key named by the user is unusable.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {reason}", .path.display())]
 pub struct IdentityError {
     /// The file.
     pub path: PathBuf,
-    /// Why, and what would help.
+    /// The reason and the remedy.
     pub reason: String,
-    /// Whether the file cannot even be read.
+    /// Whether the file cannot be read.
     pub is_unread: bool,
 }
 
@@ -90,29 +90,29 @@ impl BeforeStart for IdentityError {
     }
 }
 
-/// Where identities come from.
+/// The sources of identities.
 pub struct Sources<'a> {
-    /// The agent to ask, if any.
+    /// The agent, if any.
     pub agent: Option<&'a Path>,
-    /// Private key files that the user named; each has to be usable.
+    /// Private key files that the user named; each must be usable.
     pub files: &'a [PathBuf],
-    /// Private key files that ssh_config has (IdentityFile). One that cannot be used is passed over.
+    /// Private key files of ssh_config (IdentityFile). An unusable one is skipped.
     pub configured: &'a [PathBuf],
-    /// Certificates that ssh_config has (CertificateFile), likewise.
+    /// Certificates of ssh_config (CertificateFile). An unusable one is skipped.
     pub certificates: &'a [PathBuf],
-    /// The directory of the default identities, usually `~/.ssh`, where they are to be tried.
+    /// The directory of the default identities, usually `~/.ssh`, if they are tried.
     pub default_dir: Option<&'a Path>,
-    /// Whether the agent's keys are used only for files among the others (IdentitiesOnly).
+    /// Whether only those keys of the agent are used that are among the other files (IdentitiesOnly).
     pub only: bool,
-    /// What may be offered (PubkeyAcceptedAlgorithms).
+    /// The allowed algorithms (PubkeyAcceptedAlgorithms).
     pub algorithms: Arc<PubkeyAlgorithms>,
-    /// What is known already.
+    /// The keys read so far.
     pub keyring: &'a Keyring,
-    /// What may open encrypted keys.
+    /// The password that may open encrypted keys.
     pub password: Option<&'a Secret>,
     /// Whether there is a password to log in with.
     pub has_password: bool,
-    /// Where passphrases are asked for, or why they are not.
+    /// The terminal for passphrase questions, or why there are none.
     pub ask: Result<&'a Terminal, &'a str>,
     /// Ends every wait.
     pub cancel: &'a Cancel,
@@ -127,8 +127,8 @@ impl Identities {
     /// agent's keys before a file named with `-i`, and with many keys in the agent the server gives up before it is that
     /// file's turn.
     ///
-    /// The passphrases of files that the user or ssh_config names are asked for, unless the agent holds the key; that of a
-    /// default file only if there is nothing else to log in with.
+    /// Passphrases are asked for files that the user or ssh_config names, unless the agent holds the key; for a default
+    /// file only if there is nothing else to log in with.
     ///
     /// # Errors
     /// A file that the user named cannot be used, or the run was cancelled at a question.
@@ -167,30 +167,30 @@ impl Identities {
         let (closed, open): (Vec<_>, Vec<_>) = defaults.iter().partition(|path| found.is_closed(path));
         open.iter().try_for_each(|path| found.add_unnamed(path, silence))?;
         for path in closed {
-            // A password may be what the host wants.
+            // The host may accept a password.
             let is_last_resort = !sources.has_password && !found.has_any();
             found.add_unnamed(path, if is_last_resort { sources.ask } else { silence })?;
         }
         Ok(found.finish())
     }
 
-    /// The identities in the order in which they are offered.
+    /// Returns the identities in the order of the offers.
     pub fn list(&self) -> &[Arc<Identity>] {
         &self.list
     }
 
-    /// Whether there are identities, of which none may be offered (PubkeyAcceptedAlgorithms).
+    /// Whether PubkeyAcceptedAlgorithms allows none of the existing identities.
     pub fn are_disallowed(&self) -> bool {
         self.are_disallowed
     }
 
-    /// What could not be used, and why, a line each.
+    /// Returns what is unusable, and why, a line each.
     pub fn unusable(&self) -> &[String] {
         &self.unusable
     }
 }
 
-/// Identities in the making; among them also such as may only be offered in the form of their certificates.
+/// The identities found so far, including those that may only be offered as certificates.
 struct Gathering<'a> {
     sources: &'a Sources<'a>,
     list: Vec<Identity>,
@@ -217,7 +217,7 @@ impl Gathering<'_> {
                 self.open(path, key, self.sources.ask, false).map_err(|locked| fail(locked.to_string(), false))?
             }
             Loaded::Public(half) => {
-                // So far, what is unusable is the agent.
+                // So far, only the agent can be unusable.
                 let reasons: Vec<String> =
                     std::iter::once(half.problem.to_string()).chain(self.unusable.clone()).collect();
                 return Err(fail(reasons.join("; "), half.problem.is_unread()));
@@ -237,7 +237,7 @@ impl Gathering<'_> {
         }
     }
 
-    /// Adds a file by way of the agent, if that holds its key.
+    /// Adds a file through the agent, if that holds its key.
     fn add_by_agent(
         &mut self,
         path: &Path,
@@ -273,8 +273,8 @@ impl Gathering<'_> {
         matches!(&*self.sources.keyring.file(path), Ok(Loaded::Encrypted(_)))
     }
 
-    /// Adds a file that the user has not named; whatever is wrong with it, it is passed over. Its passphrase is asked for, or
-    /// not for the reason given.
+    /// Adds a file that the user did not name; if it is unusable, it is skipped. Its passphrase is asked for, unless a
+    /// reason against that is given.
     fn add_unnamed(&mut self, path: &Path, ask: Result<&Terminal, &str>) -> Result<(), IdentityError> {
         let loaded = self.sources.keyring.file(path);
         let is_of_no_use = |key: &Vec<u8>| !self.sources.algorithms.take_any(key);
@@ -323,9 +323,9 @@ impl Gathering<'_> {
         self.add_file(path, key.public_key.clone(), &Signer::File(key));
     }
 
-    /// Adds the key of a file, and before it the certificates beside the file.
+    /// Adds the key of a file, and before it its certificates.
     fn add_file(&mut self, path: &Path, public_key: Vec<u8>, signer: &Signer) {
-        // As for ssh, naming certificates leaves no room for others.
+        // As in ssh, named certificates exclude all others.
         if self.sources.certificates.is_empty() {
             let beside = private_key::certificate_path(path);
             let read = self.sources.keyring.certificate(&beside);
@@ -335,12 +335,12 @@ impl Gathering<'_> {
                     self.add(certificate.blob.clone(), beside.display().to_string(), signer.clone());
                     None
                 }
-                Ok(Some(_)) => Some("a certificate of another key"),
+                Ok(Some(_)) => Some("a certificate for another key"),
                 Err(problem) => Some(problem.as_str()),
             };
             self.unusable.extend(problem.map(|problem| format!("{}: {problem}", beside.display())));
         }
-        // A certificate may stand in place of the public half, too.
+        // A certificate may also replace the public half.
         if let Some(certificate) = &*self.sources.keyring.certificate_in_public_half(path)
             && certificate.certified == public_key
         {
@@ -366,7 +366,7 @@ impl Gathering<'_> {
         self.list.iter().any(|identity| self.sources.algorithms.take_any(&identity.public_key))
     }
 
-    /// The identity of the certificate at `path`, which takes the place of one that an agent has for it.
+    /// Returns the identity of the certificate at `path`, which replaces the agent's identity for it.
     fn certified(&mut self, path: &Path) -> Result<Identity, String> {
         let read = self.sources.keyring.certificate(path);
         let certificate = read.as_ref().as_ref()?.as_ref().ok_or("there is no such file")?;
@@ -382,7 +382,7 @@ impl Gathering<'_> {
         })
     }
 
-    /// Puts the named certificates first, and leaves out what may not be offered.
+    /// Puts the named certificates first, and removes what may not be offered.
     fn finish(mut self) -> Identities {
         let mut first = Vec::new();
         for path in self.sources.certificates {
@@ -404,7 +404,7 @@ impl Gathering<'_> {
 }
 
 impl Identity {
-    /// The identity in a message: `ssh-ed25519 alice@laptop (agent)`.
+    /// Formats the identity for a message: `ssh-ed25519 alice@laptop (agent)`.
     pub fn describe(&self) -> String {
         let kind = key_type(&self.public_key).unwrap_or("unknown type");
         match self.signer {
@@ -413,7 +413,7 @@ impl Identity {
         }
     }
 
-    /// The same where it was offered with `algorithm`, which is not the type of an RSA key.
+    /// The same if offered with `algorithm`, which differs from the type of an RSA key.
     pub fn describe_offered(&self, algorithm: Option<&str>) -> String {
         let plain = algorithm.map(|name| name.strip_suffix(CERTIFICATE).unwrap_or(name));
         match plain.filter(|_| self.signature_preference().is_some()) {
@@ -422,7 +422,7 @@ impl Identity {
         }
     }
 
-    /// What it may sign with, if it is an RSA key, in libssh2's words.
+    /// Returns its algorithms if it is an RSA key, as libssh2 expects them.
     pub fn signature_preference(&self) -> Option<String> {
         self.algorithms.preference(&self.public_key)
     }
@@ -435,8 +435,8 @@ impl Identity {
         }
     }
 
-    /// The identity as one that signs for the session of `binding`. Nothing if the agent does not let it be used for that: it is not
-    /// among the keys that are `permitted`, where these are known.
+    /// Returns the identity as a signer for the session of `binding`. `None` if the agent does not allow that: it is
+    /// not among the `permitted` keys, if these are known.
     pub fn signing<'a>(
         &'a self,
         binding: Option<&'a Binding>,
@@ -456,13 +456,13 @@ impl Identity {
     }
 }
 
-/// An identity that signs for one session: it waits no longer than its job does.
+/// An identity that signs for one session, and waits no longer than its job.
 pub struct Signing<'a> {
     identity: &'a Identity,
     by: By<'a>,
     patience: Patience<'a>,
     was_unbound: Cell<bool>,
-    /// The algorithm with which the agent did not sign, although it lets the key be used for this host.
+    /// The algorithm with which the agent did not sign, although it allows the key for this host.
     refused: RefCell<Option<String>>,
 }
 
@@ -472,13 +472,13 @@ enum By<'a> {
 }
 
 impl Signing<'_> {
-    /// Whether an agent has signed that could not be told what for.
+    /// Whether an agent signed without having learned for what.
     pub fn was_unbound(&self) -> bool {
         self.was_unbound.get()
     }
 
-    /// The whole request of a login as `user` that names the server's key, signed, if an agent has refused to sign one that does not: it
-    /// may sign this one.
+    /// Returns the whole signed login request as `user` that names the server's key, if an agent refused to sign one
+    /// without: it may sign this one.
     pub fn host_bound_request(&self, user: &str) -> Option<Vec<u8>> {
         let By::Agent { agent, key, binding } = self.by else { return None };
         let algorithm = self.refused.take()?;
@@ -494,7 +494,7 @@ impl ffi::Signer for Signing<'_> {
     }
 
     fn sign(&self, algorithm: &str, data: &[u8]) -> Result<Vec<u8>, String> {
-        // A server that does not say what it takes is offered RSA with SHA-1 by libssh2.
+        // If a server does not list its algorithms, libssh2 offers it RSA with SHA-1.
         if !self.identity.algorithms.allow(algorithm) {
             return Err(format!("PubkeyAcceptedAlgorithms does not allow {algorithm}"));
         }

@@ -1,5 +1,5 @@
-//! What a run knows of its user's keys. Hosts may differ in the keys that they are offered; each agent is listed, each file
-//! read and each passphrase asked for only once.
+//! The user's keys in a run. Hosts may be offered different keys; each agent is listed, each file read and each
+//! passphrase asked for only once.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -19,10 +19,10 @@ use crate::text::message::reason;
 /// How long an agent may take to list its keys.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often a passphrase is asked for, as by ssh(1) (NumberOfPasswordPrompts).
+/// How often a passphrase is asked for, as in ssh(1) (NumberOfPasswordPrompts).
 const PASSPHRASE_TRIES: usize = 3;
 
-/// How the reason begins why an encrypted key stays closed.
+/// The start of the reason why an encrypted key stays locked.
 pub const ENCRYPTED: &str = "the key is encrypted";
 
 /// An agent and the keys that it holds.
@@ -33,10 +33,10 @@ pub struct Listing {
     pub keys: Vec<AgentKey>,
 }
 
-/// Why an encrypted key stays closed.
+/// Why an encrypted key stays locked.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Locked {
-    /// Whoever was asked did not know, or nobody could be asked; in words.
+    /// The question was not answered, or could not be asked; in words.
     #[error("{0}")]
     Unopened(String),
     /// The run was cancelled at the question.
@@ -44,22 +44,22 @@ pub enum Locked {
     Cancelled,
 }
 
-/// Everything that was read, listed and opened.
+/// All keys that were read, listed and decrypted.
 #[derive(Default)]
 pub struct Keyring {
     agents: Once<Result<Listing, String>>,
     files: Once<Result<Loaded, KeyError>>,
     certificates: Once<Result<Option<Certificate>, String>>,
     public_halves: Once<Option<Certificate>>,
-    /// Encrypted keys that are open.
+    /// Decrypted keys.
     opened: Mutex<HashMap<PathBuf, Arc<KeyFile>>>,
-    /// Passwords that have not opened a key: each try takes as long as the maker of the key wanted it to.
+    /// Passwords that did not open a key: the key derivation makes each attempt slow.
     wrong: Mutex<HashMap<PathBuf, Vec<Secret>>>,
-    /// Keys whose passphrase was asked for in vain.
+    /// Keys whose passphrase was not given.
     locked: Mutex<HashMap<PathBuf, Locked>>,
 }
 
-/// What is found out once about paths.
+/// A cache by path.
 struct Once<V>(Mutex<HashMap<PathBuf, Arc<V>>>);
 
 impl<V> Default for Once<V> {
@@ -73,7 +73,7 @@ impl<V> Once<V> {
         if let Some(value) = lock(&self.0).get(path) {
             return Arc::clone(value);
         }
-        // Not under the lock: it may take as long as a person.
+        // Not under the lock: it may wait for the user.
         let value = Arc::new(find_out());
         lock(&self.0).insert(path.to_owned(), Arc::clone(&value));
         value
@@ -81,7 +81,7 @@ impl<V> Once<V> {
 }
 
 impl Keyring {
-    /// The agent at `path` and its keys, or why they cannot be had.
+    /// Returns the agent at `path` and its keys, or why they are unavailable.
     pub fn agent(&self, path: &Path, cancel: &Cancel) -> Arc<Result<Listing, String>> {
         self.agents.get(path, || {
             let agent = Agent::new(path);
@@ -92,23 +92,23 @@ impl Keyring {
         })
     }
 
-    /// What the private key file at `path` holds.
+    /// Returns the contents of the private key file at `path`.
     pub fn file(&self, path: &Path) -> Arc<Result<Loaded, KeyError>> {
         self.files.get(path, || private_key::load(path))
     }
 
-    /// The user certificate at `path`, if there is such a file.
+    /// Returns the user certificate at `path`, if the file exists.
     pub fn certificate(&self, path: &Path) -> Arc<Result<Option<Certificate>, String>> {
         self.certificates.get(path, || private_key::certificate(path))
     }
 
-    /// The user certificate that is in place of the public half of the key at `path`, if there is one.
+    /// Returns the user certificate that replaces the public half of the key at `path`, if there is one.
     pub fn certificate_in_public_half(&self, path: &Path) -> Arc<Option<Certificate>> {
         self.public_halves.get(path, || private_key::certificate_in_public_half(path))
     }
 
-    /// Opens the encrypted key of the file at `path`: with the password, as pssh does, or else with what the user enters, if
-    /// `ask` is the terminal and not why nobody is to be asked. With `may_skip` an empty answer passes it over.
+    /// Decrypts the key of the file at `path`: with the password, as pssh does, or else with what the user enters, if
+    /// `ask` is the terminal and not the reason against asking. With `may_skip` an empty answer skips it.
     ///
     /// # Errors
     /// See [`Locked`].
@@ -155,7 +155,7 @@ impl Keyring {
         opened
     }
 
-    /// The key, if it is this password's.
+    /// Decrypts the key if this is its password.
     fn try_password(&self, path: &Path, key: &Encrypted, password: &Secret) -> Result<Option<KeyFile>, Locked> {
         let is_same = |other: &Secret| other.expose() == password.expose();
         if lock(&self.wrong).get(path).is_some_and(|wrong| wrong.iter().any(is_same)) {
@@ -172,7 +172,7 @@ impl Keyring {
     }
 }
 
-/// What is asked after a wrong answer; the line above it names the key.
+/// The prompt after a wrong answer; the line above it names the key.
 const AGAIN: &str = "Wrong passphrase. Try again: ";
 
 fn ask_for(

@@ -1,4 +1,4 @@
-//! Keys that a user logs in with, in files and in agents.
+//! A user's keys, in files and in agents.
 
 pub(crate) mod agent;
 pub(crate) mod algorithms;

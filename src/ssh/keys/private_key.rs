@@ -1,7 +1,7 @@
-//! Private key files: read once per run, signed with by every host.
+//! Private key files: read once per run; every host's login signs with the same key.
 //!
 //! OpenSSH's own format is read and decrypted by the ssh-key crate, PEM and PKCS#8 by OpenSSL; all signing is OpenSSL's.
-//! libssh2 would read the file again for each host, and takes an encrypted key's deliberate slowness twice each time.
+//! libssh2 would read the file again for each host, and pay an encrypted key's slow derivation twice each time.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -38,7 +38,7 @@ pub struct KeyFile {
     key: PKey<Private>,
 }
 
-/// What a private key file turned out to be.
+/// The contents of a private key file.
 pub enum Loaded {
     /// A key that can sign.
     Key(Arc<KeyFile>),
@@ -48,18 +48,18 @@ pub enum Loaded {
     Public(PublicHalf),
 }
 
-/// A public key whose private half is not in a file that we can sign with.
+/// A public key whose private half is not in a usable file.
 pub struct PublicHalf {
     /// Its blob.
     public_key: Vec<u8>,
-    /// The certificate, where the file is one.
+    /// The certificate, if the file is one.
     pub certificate: Option<Certificate>,
     /// Why there is no private key.
     pub problem: KeyError,
 }
 
 impl Loaded {
-    /// The public key blob, where it is known.
+    /// Returns the public key blob, if known.
     pub fn public_key(&self) -> Option<&Vec<u8>> {
         match self {
             Loaded::Key(key) => Some(&key.public_key),
@@ -71,7 +71,7 @@ impl Loaded {
 
 /// A private key that needs a passphrase.
 pub struct Encrypted {
-    /// The public key blob, where the file or its `.pub` neighbour tells it, so that an agent that holds the key can be
+    /// The public key blob, if the file or its `.pub` neighbour has it, so that an agent that holds the key can be
     /// asked.
     public_key: Option<Vec<u8>>,
     form: Form,
@@ -83,10 +83,10 @@ enum Form {
 }
 
 impl Encrypted {
-    /// Decrypts the key, which takes as long as the maker of the key wanted it to: usually a tenth of a second.
+    /// Decrypts the key, which its derivation makes slow: usually a tenth of a second.
     ///
     /// # Errors
-    /// [`KeyError::Passphrase`], or the key is of no use here.
+    /// [`KeyError::Passphrase`], or the key is unusable.
     pub fn decrypt(&self, passphrase: &Secret) -> Result<KeyFile, KeyError> {
         let key = match &self.form {
             Form::OpenSsh(key) => openssl_key(&decrypt_openssh(key, passphrase)?)?,
@@ -98,7 +98,7 @@ impl Encrypted {
     }
 }
 
-/// What the ssh-key crate does, and 3des-cbc, which it has not.
+/// Does what the ssh-key crate does, and 3des-cbc, which it lacks.
 fn decrypt_openssh(key: &ssh_key::PrivateKey, passphrase: &Secret) -> Result<ssh_key::PrivateKey, KeyError> {
     /// PROTOCOL.key of OpenSSH.
     const MAGIC: &[u8] = b"openssh-key-v1\0";
@@ -116,24 +116,25 @@ fn decrypt_openssh(key: &ssh_key::PrivateKey, passphrase: &Secret) -> Result<ssh
     let mut open = Zeroizing::new(vec![0; sealed.len() + IV_LENGTH]);
     let count = crypter.update(sealed, &mut open)?;
     let count = count + crypter.finalize(&mut open[count..])?;
-    // As if it had not been encrypted.
+    // As if it was never encrypted.
     let mut plain = Zeroizing::new(Vec::with_capacity(MAGIC.len() + 2 * sealed.len() + 1024));
     plain.extend_from_slice(MAGIC);
     [&b"none"[..], b"none", b""].iter().for_each(|word| put_string(&mut plain, word));
     plain.extend_from_slice(&1_u32.to_be_bytes());
     put_string(&mut plain, &key.public_key().to_bytes().map_err(|error| KeyError::Format(error.to_string()))?);
     put_string(&mut plain, &open[..count]);
-    // What is not a key now was decrypted by a wrong passphrase: two numbers at its beginning differ.
+    // If this is not a key, the passphrase was wrong: two numbers at its start differ.
     ssh_key::PrivateKey::from_bytes(&plain).map_err(|_| KeyError::Passphrase)
 }
 
-/// Whether OpenSSL has no such cipher, or was built without it; a wrong passphrase is something else.
+/// Whether OpenSSL lacks the cipher, as opposed to a wrong passphrase.
 fn is_unsupported(error: &ErrorStack) -> bool {
     let has = |words: &str| error.errors().iter().any(|error| error.reason().is_some_and(|why| why.contains(words)));
     (has("unsupported") || has("unknown")) && !has("bad decrypt")
 }
 
-/// The error for a PEM file whose cipher is not supported, with its name where the file has it in the clear (RFC 1421 section 4.6.1.3).
+/// Returns the error for a PEM file with an unsupported cipher, named if the file has its name in the clear (RFC 1421
+/// section 4.6.1.3).
 fn unsupported_cipher(text: &[u8]) -> KeyError {
     let text = String::from_utf8_lossy(text);
     let name = text.lines().find_map(|line| line.strip_prefix("DEK-Info:")?.split(',').next().map(str::trim));
@@ -146,30 +147,30 @@ pub enum KeyError {
     /// It cannot be read.
     #[error("cannot read the private key: {}", reason(.0))]
     Read(#[from] io::Error),
-    /// Others than its owner can read it; ssh(1) refuses such a key too.
+    /// Other users can read it; ssh(1) refuses such a key too.
     #[error("permissions {0:04o} are too open; only its owner may read a private key (chmod 600)")]
     TooOpen(u32),
-    /// It is not a private key, and what it is instead.
+    /// Something other than a private key, which the text names.
     #[error("{0}")]
     Other(&'static str),
-    /// Only the public half is in the file.
+    /// It contains only the public half.
     #[error(
         "this is a public key, and no agent holds the private one: load it (ssh-add), or name its file, usually the same without .pub"
     )]
     Public,
-    /// A kind of key that cannot sign here.
+    /// A type of key that cannot sign here.
     #[error("{0} keys cannot be used from a file; load the key into an agent (ssh-add)")]
     Unsupported(String),
     /// It is encrypted by a cipher that is not supported.
     #[error(
-        "it is encrypted by {0}, which is not supported; openssl pkey -provider legacy -provider default -in FILE -aes256 -out NEWFILE encrypts it anew"
+        "its cipher, {0}, is not supported; openssl pkey -provider legacy -provider default -in FILE -aes256 -out NEWFILE encrypts it again"
     )]
     Cipher(String),
     /// It cannot be decrypted.
     #[error("the passphrase is wrong")]
     Passphrase,
     /// The contents are not a private key.
-    #[error("not a private key that can be read: {0}")]
+    #[error("not a readable private key: {0}")]
     Format(String),
 }
 
@@ -185,11 +186,12 @@ impl From<ErrorStack> for KeyError {
     }
 }
 
-/// Reads the private key in `path`; where there is none that we can use, the public one that is there or beside it, as `load_public` in
+/// Reads the private key in `path`; if none is usable, the public one in it or next to it, as `load_public` in
 /// OpenSSH's authfile.c.
 ///
 /// # Errors
-/// See [`KeyError`], where there is no public key either. A missing file is [`KeyError::Read`] with [`io::ErrorKind::NotFound`].
+/// See [`KeyError`], if there is no public key either. A missing file is [`KeyError::Read`] with
+/// [`io::ErrorKind::NotFound`].
 pub fn load(path: &Path) -> Result<Loaded, KeyError> {
     let read = read(path);
     let text = read.as_ref().map_or(&[][..], |(text, _)| text);
@@ -203,24 +205,25 @@ pub fn load(path: &Path) -> Result<Loaded, KeyError> {
     })
 }
 
-/// The text of a file, and its permissions if they are too open.
+/// Reads a file; returns its text, and its permissions if they are too open.
 fn read(path: &Path) -> io::Result<(Zeroizing<Vec<u8>>, Option<u32>)> {
     let file = bounded::open(path)?;
     let metadata = file.metadata()?;
-    // As ssh(1): only our own files are ours to judge.
+    // As in ssh(1): only files of our user are judged.
     let is_open = metadata.uid() == rustix::process::getuid().as_raw() && metadata.mode() & 0o077 != 0;
     Ok((Zeroizing::new(bounded::read_open(file, bounded::KEY)?), is_open.then(|| metadata.mode() & 0o7777)))
 }
 
 fn judge(path: &Path, text: &[u8], open_mode: Option<u32>) -> Result<Loaded, KeyError> {
     match open_mode {
-        // What is no private key may be open: that is not what is wrong with it.
+        // Open permissions are not the problem if the file is not a private key.
         Some(mode) if has(text, PRIVATE) => Err(KeyError::TooOpen(mode)),
         _ => parse(text, || Some(halves_beside(path)?.0)),
     }
 }
 
-/// The public key in a text, and the certificate if it is one. A private key of OpenSSH has its public one in the clear.
+/// Returns the public key in a text, and the certificate if it is one. A private key of OpenSSH contains its public one
+/// in the clear.
 fn public_half(text: &[u8]) -> Option<(Vec<u8>, Option<Certificate>)> {
     let Some(blob) = public_line(text) else {
         return Some((ssh_key::PrivateKey::from_openssh(text).ok()?.public_key().to_bytes().ok()?, None));
@@ -233,8 +236,8 @@ fn public_half(text: &[u8]) -> Option<(Vec<u8>, Option<Certificate>)> {
     Some((key.blob, None))
 }
 
-/// The blob in the first line of a text that is a public key, as `sshkey_try_load_public` in OpenSSH's authfile.c finds it: lines that are
-/// none are passed over, up to a private key. The comment may be in any encoding.
+/// Returns the blob of the first public key line in a text, as `sshkey_try_load_public` in OpenSSH's authfile.c finds
+/// it: other lines are skipped, up to a private key. The comment may have any encoding.
 fn public_line(text: &[u8]) -> Option<Vec<u8>> {
     let lines = text.split(|byte| *byte == b'\n').take_while(|line| !line.starts_with(b"-----BEGIN"));
     lines.filter(|line| !line.starts_with(b"#")).find_map(|line| {
@@ -245,17 +248,17 @@ fn public_line(text: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// The public key in `path.pub`, where ssh-keygen(1) puts it, or of the certificate beside it.
+/// Reads the public key in `path.pub`, where ssh-keygen(1) puts it, or of the certificate next to it.
 fn halves_beside(path: &Path) -> Option<(Vec<u8>, Option<Certificate>)> {
     let beside = |suffix| {
-        // Only a guess of ours: nothing is waited for.
+        // Only a guess: do not wait for a FIFO.
         let text = bounded::read_regular(&beside(path, suffix), bounded::KEY).ok()?;
         public_half(&text).map(|(public_key, _)| (public_key, None))
     };
     beside(".pub").or_else(|| beside("-cert.pub"))
 }
 
-/// Reads the text of a file; `neighbour` is the public key that may stand beside it.
+/// Parses the text of a file; `neighbour` returns the public key next to it.
 pub(crate) fn parse(text: &[u8], neighbour: impl FnOnce() -> Option<Vec<u8>>) -> Result<Loaded, KeyError> {
     let has = |words| has(text, words);
     if let Some(problem) = OTHERS.iter().find_map(|(start, problem)| text.starts_with(start).then_some(*problem)) {
@@ -276,16 +279,16 @@ pub(crate) fn parse(text: &[u8], neighbour: impl FnOnce() -> Option<Vec<u8>>) ->
     }
 }
 
-/// What all private keys have in their first line that are read here.
+/// All supported private keys contain this in their first line.
 const PRIVATE: &str = "PRIVATE KEY-----";
 
-/// How files begin that ssh reads as little as we do.
+/// The start of files that neither ssh nor pssh can read.
 const OTHERS: [(&[u8], &str); 5] = [
-    (b"\xef\xbb\xbf", "it begins with a byte order mark, with which no key is read: save it without one"),
-    (b"\xff\xfe", "it is UTF-16 text, which no key is read from: save it as plain text"),
+    (b"\xef\xbb\xbf", "it starts with a byte order mark: save it without one"),
+    (b"\xff\xfe", "it is UTF-16 text: save it as plain text"),
     (b"---- BEGIN SSH2 PUBLIC KEY", "a public key in the format of RFC 4716: ssh-keygen -i -f FILE converts it"),
-    (b"PuTTY-User-Key-File", "a key of PuTTY: puttygen FILE -O private-openssh -o NEWFILE converts it"),
-    (b"SSH PRIVATE KEY FILE FORMAT 1.1", "a key of SSH protocol 1, which no server takes any more"),
+    (b"PuTTY-User-Key-File", "a PuTTY key: puttygen FILE -O private-openssh -o NEWFILE converts it"),
+    (b"SSH PRIVATE KEY FILE FORMAT 1.1", "an SSH protocol 1 key, which servers no longer accept"),
 ];
 
 fn has(text: &[u8], words: &str) -> bool {
@@ -311,18 +314,18 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 /// A user certificate.
 pub struct Certificate {
-    /// Its blob, which is offered in place of the public key's.
+    /// Its blob, offered instead of the public key's.
     pub blob: Vec<u8>,
     /// The public key blob of the certified key.
     pub certified: Vec<u8>,
 }
 
-/// Where ssh-keygen(1) puts the certificate of the key in `path`.
+/// Returns where ssh-keygen(1) puts the certificate of the key in `path`.
 pub fn certificate_path(path: &Path) -> PathBuf {
     beside(path, "-cert.pub")
 }
 
-/// The certificate in `path`, if there is such a file. Whether it is valid today is the server's decision, by its clock.
+/// Reads the certificate in `path`, if the file exists. The server decides whether it is valid today, by its clock.
 ///
 /// # Errors
 /// It is not a user certificate.
@@ -334,28 +337,28 @@ pub fn certificate(path: &Path) -> Result<Option<Certificate>, String> {
     certificate_of(&text).map(Some)
 }
 
-/// The certificate in the public half of the key in `path`, `path.pub`, if it is one. ssh(1) takes that file for the identity.
+/// Reads the certificate in `path.pub`, if it is one. ssh(1) uses that file as the identity.
 pub fn certificate_in_public_half(path: &Path) -> Option<Certificate> {
-    // Only a guess of ours: nothing is waited for.
+    // Only a guess: do not wait for a FIFO.
     let text = bounded::read_regular(&public_path(path), bounded::KEY).ok()?;
     certificate_of(&text).ok()
 }
 
-/// Where ssh-keygen(1) puts the public half of the key in `path`.
+/// Returns where ssh-keygen(1) puts the public half of the key in `path`.
 pub fn public_path(path: &Path) -> PathBuf {
     beside(path, ".pub")
 }
 
-/// The certificate in the text of a file.
+/// Parses the certificate in the text of a file.
 pub(crate) fn certificate_of(text: &[u8]) -> Result<Certificate, String> {
     certificate_in(public_line(text).ok_or("not a certificate")?)
 }
 
 fn certificate_in(blob: Vec<u8>) -> Result<Certificate, String> {
-    let unreadable = |error: ssh_key::Error| format!("not a certificate that can be read: {error}");
+    let unreadable = |error: ssh_key::Error| format!("not a readable certificate: {error}");
     let parsed = ssh_key::Certificate::from_bytes(&blob).map_err(unreadable)?;
     if parsed.cert_type() != ssh_key::certificate::CertType::User {
-        return Err("a certificate of a host, not of a user".to_owned());
+        return Err("a host certificate, not a user certificate".to_owned());
     }
     let certified = ssh_key::PublicKey::from(parsed.public_key().clone()).to_bytes().map_err(unreadable)?;
     Ok(Certificate { blob, certified })
@@ -398,7 +401,7 @@ fn openssl_key(key: &ssh_key::PrivateKey) -> Result<PKey<Private>, KeyError> {
     })
 }
 
-/// The curve's name in SSH (RFC 5656 section 6.1) and the hash that goes with it (section 6.2.1).
+/// Returns the curve's name in SSH (RFC 5656 section 6.1) and its hash (section 6.2.1).
 fn curve(key: &PKey<Private>) -> Result<(&'static str, MessageDigest), KeyError> {
     match key.ec_key()?.group().curve_name() {
         Some(Nid::X9_62_PRIME256V1) => Ok(("nistp256", MessageDigest::sha256())),
@@ -443,11 +446,11 @@ fn public_blob(key: &PKey<Private>) -> Result<Vec<u8>, KeyError> {
 }
 
 impl KeyFile {
-    /// Signs `data`; the answer is the inner blob of the signature: RFC 8709 section 6, RFC 5656 section 3.1.2, RFC 8332
+    /// Signs `data`; returns the inner blob of the signature: RFC 8709 section 6, RFC 5656 section 3.1.2, RFC 8332
     /// section 3.
     ///
     /// # Errors
-    /// Why it cannot, in words.
+    /// The reason in words.
     pub fn sign(&self, algorithm: &str, data: &[u8]) -> Result<Vec<u8>, String> {
         self.try_sign(algorithm, data).map_err(|error| error.to_string())
     }
@@ -459,7 +462,7 @@ impl KeyFile {
                 let digest = match algorithm.strip_suffix(CERTIFICATE).unwrap_or(algorithm) {
                     "rsa-sha2-512" => MessageDigest::sha512(),
                     "rsa-sha2-256" => MessageDigest::sha256(),
-                    other => return Err(KeyError::Unsupported(format!("{other} (SHA-1) signatures by RSA"))),
+                    other => return Err(KeyError::Unsupported(format!("{other} (RSA with SHA-1)"))),
                 };
                 Ok(OpenSslSigner::new(digest, &self.key)?.sign_oneshot_to_vec(data)?)
             }
@@ -504,8 +507,8 @@ mod tests {
         assert_eq!(decrypted(pem.as_bytes(), "does not").err().as_deref(), Some("the passphrase is wrong"));
         let unknown = pem.replace("DES-EDE3-CBC", "IDEA-OFB17");
         let problem = decrypted(unknown.as_bytes(), "opens it").err().expect("no such cipher");
-        assert!(problem.starts_with("it is encrypted by IDEA-OFB17, which is not supported; "), "{problem}");
-        // ssh-keygen has not the old ciphers either.
+        assert!(problem.starts_with("its cipher, IDEA-OFB17, is not supported; "), "{problem}");
+        // ssh-keygen lacks the old ciphers, too.
         assert!(problem.contains("openssl pkey -provider legacy"), "{problem}");
     }
 
@@ -535,7 +538,7 @@ mod tests {
         }
     }
 
-    /// Signing takes the device, and an agent that has it.
+    /// Signing needs the device, and an agent that has it.
     #[test]
     fn of_a_fido_key_the_public_half_is_read() {
         let public = ssh_key::public::SkEd25519::new(ssh_key::public::Ed25519PublicKey([7; 32]), "ssh:");

@@ -7,9 +7,9 @@ use openssl::ec::{EcGroup, EcPoint};
 use openssl::nid::Nid;
 use openssl::sha::sha256;
 
-/// Below this OpenSSH reads no RSA key at all, so that a line with one counts as malformed.
+/// OpenSSH rejects shorter RSA keys, so that a line with one counts as malformed.
 const RSA_MIN_BITS: usize = 1024;
-/// What is said of such a key.
+/// The message for such a key.
 pub const TOO_SHORT: &str = "RSA key of less than 1024 bits";
 
 /// A name that OpenSSH reads as a key type, at the start of a key blob or in front of one in a file.
@@ -77,8 +77,8 @@ pub struct Key {
 }
 
 impl Key {
-    /// Reads a key blob as strictly as OpenSSH, which skips a line of known_hosts whose key it cannot read. Of a
-    /// certificate only the key is looked at.
+    /// Parses a key blob as strictly as OpenSSH, which skips a line of known_hosts whose key it cannot read. Of a
+    /// certificate only the key is read.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -86,7 +86,7 @@ impl Key {
         Key::take(blob).map(|(key, _)| key)
     }
 
-    /// Reads a key blob likewise; gives also what follows the key in a certificate.
+    /// The same, but returns also what follows the key in a certificate.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -130,17 +130,17 @@ impl Key {
         Ok((Key { kind, blob: plain }, rest))
     }
 
-    /// Whether it is that of a certificate.
+    /// Whether the key was that of a certificate.
     pub fn is_certified(&self) -> bool {
         self.kind.certificate
     }
 
-    /// The type of the plain key, such as `ssh-rsa`.
+    /// Returns the type of the plain key, such as `ssh-rsa`.
     pub fn plain_type(&self) -> &'static str {
         self.kind.plain
     }
 
-    /// Reads the key of a line `keytype base64 [comment]`, as in a `.pub` file.
+    /// Parses the key of a line `keytype base64 [comment]`, as in a `.pub` file.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -150,34 +150,35 @@ impl Key {
         Key::from_text(kind, words.next().ok_or("no key")?.trim_ascii_end())
     }
 
-    /// Reads the key of a known_hosts line: `kind` as named there, the blob in base64.
+    /// Parses the key of a known_hosts line: `kind` as named there, the blob in base64.
     pub(crate) fn from_text(kind: &'static Kind, base64: &[u8]) -> Result<Key, &'static str> {
         let key = Key::parse(&STANDARD.decode(base64).map_err(|_| "key is not base64")?)?;
         let same = key.kind.plain == kind.plain && key.kind.certificate == kind.certificate;
-        if same { Ok(key) } else { Err("key is of another type than the one named") }
+        if same { Ok(key) } else { Err("key type differs from the named one") }
     }
 
-    /// `keytype base64`, as in known_hosts.
+    /// Formats `keytype base64`, as in known_hosts.
     pub(crate) fn to_text(&self) -> String {
         format!("{} {}", self.kind.plain, STANDARD.encode(&self.blob))
     }
 }
 
-/// The type of a key blob, such as `ssh-ed25519`: its first string.
+/// Returns the type of a key blob, such as `ssh-ed25519`: its first string.
 pub fn key_type(blob: &[u8]) -> Option<&str> {
     let name = string(&mut &*blob).ok()?;
     std::str::from_utf8(name).ok()
 }
 
-/// The fingerprint of a key blob as `ssh-keygen -l` prints it: `SHA256:` and the hash in base64 without padding.
+/// Returns the fingerprint of a key blob as `ssh-keygen -l` prints it: `SHA256:` and the hash in base64 without
+/// padding.
 pub fn fingerprint(blob: &[u8]) -> String {
     format!("SHA256:{}", STANDARD_NO_PAD.encode(sha256(blob)))
 }
 
 /// Takes an SSH string (four bytes of length, then that many bytes) off the front of `rest`.
 fn string<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], &'static str> {
-    let (length, body) = rest.split_first_chunk().ok_or("key is cut short")?;
-    let (value, after) = body.split_at_checked(u32::from_be_bytes(*length) as usize).ok_or("key is cut short")?;
+    let (length, body) = rest.split_first_chunk().ok_or("key is truncated")?;
+    let (value, after) = body.split_at_checked(u32::from_be_bytes(*length) as usize).ok_or("key is truncated")?;
     *rest = after;
     Ok(value)
 }
@@ -211,7 +212,7 @@ fn curve_point(rest: &mut &[u8], blob: &mut Vec<u8>, curve: &str, nid: Nid) -> R
     let point = string(rest)?;
     let on_curve = || EcPoint::from_bytes(&*EcGroup::from_curve_name(nid)?, point, &mut *BigNumContext::new()?);
     if point.first() != Some(&4) || on_curve().is_err() {
-        return Err("not a point of the curve");
+        return Err("not a point on the curve");
     }
     put(blob, curve.as_bytes());
     put(blob, point);

@@ -1,7 +1,8 @@
-//! What binds a connection to an agent to one SSH session: the `session-bind@openssh.com` of OpenSSH's PROTOCOL.agent.
+//! The binding of an agent connection to one SSH session: the `session-bind@openssh.com` of OpenSSH's PROTOCOL.agent.
 //!
-//! An agent that knows the server of each hop can keep a key to the hosts, and the ways to them, that its owner has allowed (`ssh-add
-//! -h`). It believes host key and session identifier because the server has signed the identifier with the key.
+//! An agent that knows the server of each hop can limit a key to the hosts, and the ways to them, that its owner has
+//! allowed (`ssh-add -h`). It trusts host key and session identifier because the server has signed the identifier with
+//! the key.
 
 use std::sync::OnceLock;
 
@@ -17,30 +18,30 @@ use crate::ssh::wire::{WireReader, put_string};
 const EXTENSION: u8 = 27;
 const SESSION_BIND: &[u8] = b"session-bind@openssh.com";
 
-/// The method of a login that names the server's key. For a constrained key, an agent signs no other on a connection with several bindings:
-/// one that comes from a host that it was forwarded to.
+/// The login method that names the server's key. For a constrained key, an agent signs no other on a connection with
+/// several bindings, which comes from a host that it was forwarded to.
 const HOST_BOUND: &[u8] = b"publickey-hostbound-v00@openssh.com";
 /// The number of SSH_MSG_USERAUTH_REQUEST (RFC 4252 section 5).
 const USERAUTH_REQUEST: u8 = 50;
 
-/// The server and the first key exchange of a session, as an agent is told them.
+/// The server and the first key exchange of a session, as sent to an agent.
 pub struct Binding {
     /// Host key, session identifier and signature, each as a string.
     session: Vec<u8>,
 }
 
-/// A login by a key that names the server's key, too.
+/// A public key login that also names the server's key.
 pub struct HostBoundLogin {
-    /// What is signed.
+    /// The data to sign.
     pub data: Vec<u8>,
-    /// Where in it the message to the server begins.
+    /// Where the message to the server starts in it.
     message: usize,
-    /// The algorithm, as a signature names it.
+    /// The algorithm, as named in a signature.
     algorithm: Vec<u8>,
 }
 
 impl HostBoundLogin {
-    /// The message to the server with the signature, of which `inner` is what follows the algorithm's name.
+    /// Returns the message to the server with the signature, whose `inner` part follows the algorithm's name.
     pub fn message(&self, inner: &[u8]) -> Vec<u8> {
         let mut signature = Vec::new();
         put_string(&mut signature, &self.algorithm);
@@ -55,18 +56,18 @@ impl HostBoundLogin {
     }
 }
 
-/// What a connection to an agent is for.
+/// The purpose of a connection to an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Logging in to the session's server.
+    /// A login to the session's server.
     Login,
-    /// The commands that run there.
+    /// Forwarding to the commands that run there.
     Forwarding,
 }
 
 impl Binding {
-    /// The binding of the session with this identifier, whose server has shown `host_key` and sent `opening` first. Nothing where the
-    /// server's signature is not in there.
+    /// Returns the binding of the session with this identifier, whose server has shown `host_key` and started with
+    /// `opening`. `None` if the server's signature is not in `opening`.
     pub fn of_session(host_key: &[u8], identifier: &[u8], opening: &[u8]) -> Option<Binding> {
         opening::signature(opening, host_key).map(|signature| Binding::new(host_key, identifier, signature))
     }
@@ -77,14 +78,14 @@ impl Binding {
         Binding { session }
     }
 
-    /// The binding of a made-up session with an unknown server: a connection that is bound to it gets no constrained key. Nothing where no
-    /// key can be made.
+    /// Returns the binding of an invented session with an unknown server: a connection bound to it gets no constrained
+    /// key. `None` if no key can be generated.
     pub fn stand_in() -> Option<&'static Binding> {
         static STAND_IN: OnceLock<Option<Binding>> = OnceLock::new();
         STAND_IN.get_or_init(|| made_up().ok()).as_ref()
     }
 
-    /// A login as `user` by the key of this blob and algorithm.
+    /// Starts a login as `user` with the key of this blob and algorithm.
     pub fn login(&self, user: &str, public_key: &[u8], algorithm: &str) -> Option<HostBoundLogin> {
         let mut session = WireReader(&self.session);
         let (host_key, identifier) = (session.string()?, session.string()?);
@@ -95,7 +96,7 @@ impl Binding {
         [user.as_bytes(), b"ssh-connection", HOST_BOUND].iter().for_each(|text| put_string(&mut data, text));
         data.push(1);
         [algorithm.as_bytes(), public_key, host_key].iter().for_each(|text| put_string(&mut data, text));
-        // That of a certificate signs like its key.
+        // A certificate's key signs like a plain one.
         let algorithm = algorithm.strip_suffix(CERTIFICATE).map_or_else(
             || algorithm.to_owned(),
             |name| {
@@ -105,7 +106,7 @@ impl Binding {
         Some(HostBoundLogin { data, message, algorithm: algorithm.into_bytes() })
     }
 
-    /// The message to the agent.
+    /// Returns the message to the agent.
     pub fn message(&self, purpose: Purpose) -> Vec<u8> {
         let mut message = Vec::with_capacity(self.session.len() + SESSION_BIND.len() + 6);
         message.push(EXTENSION);

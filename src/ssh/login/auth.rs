@@ -1,8 +1,8 @@
-//! Authentication: the order in which a host is offered what there is.
+//! Authentication: which credentials a host is offered, and in which order.
 //!
-//! Which methods the server takes is asked for as late as possible, since it costs a round trip: keys are offered unasked.
-//! With a password at hand it is asked first, as by ssh(1): refused keys count as attempts, and with a few of them in an agent
-//! the server would give up before it is the password's turn.
+//! The server's methods are asked for as late as possible, since that costs a round trip: keys are offered unasked.
+//! With a password they are asked first, as in ssh(1): refused keys count as attempts, and with a few of them in an
+//! agent the server would give up before the password.
 
 use ssh2::{Error, MethodType};
 
@@ -21,11 +21,11 @@ use crate::ssh::session::{Credentials, Driver, Stop, dropped};
 use crate::ssh::watch::{Notes, Watch};
 use crate::system::password_source::Secret;
 
-/// Authenticates on the session of `driver`, to which `binding` binds agents; gives what was accepted, in words. What is worth knowing
-/// goes to `note`.
+/// Authenticates on the session of `driver`, to which `binding` binds agents; returns what was accepted, in words.
+/// Notes for `-v` go to `note`.
 ///
 /// # Errors
-/// The outcome of the job: authentication failed, or the job was over before.
+/// The outcome of the job: authentication failed, or the job ended first.
 pub fn authenticate(
     driver: &mut Driver<'_>,
     host: &Destination,
@@ -59,7 +59,7 @@ pub fn authenticate(
     .run(trust)
 }
 
-/// What was tried on one host so far.
+/// The attempts on one host so far.
 struct Trial<'a, 'd> {
     driver: &'a mut Driver<'d>,
     host: &'a Destination,
@@ -67,38 +67,38 @@ struct Trial<'a, 'd> {
     binding: Option<&'a Binding>,
     watch: &'a Watch<'a>,
     note: &'a mut Notes<'a>,
-    /// Whether it was told that the agent does not bind its connections.
+    /// Whether the missing agent binding was reported.
     warned: bool,
-    /// The password, while the server may be told it: another time would only bring the account nearer to being locked.
+    /// The password, while it may be sent: sending it again would only bring the account nearer to a lockout.
     password: Option<&'a Secret>,
-    /// The method by which it was told last.
+    /// The method that sent it last.
     told: Option<Method>,
-    /// The numbers of the identities that were offered.
+    /// The numbers of the offered identities.
     keys: Vec<usize>,
     /// Whether an RSA key was among them.
     showed_rsa: bool,
-    /// What is worth saying if it fails.
+    /// The error in case of failure.
     error: LoginError,
-    /// The methods that the server has said can continue (RFC 4252 section 5.1).
+    /// The methods that can continue, according to the server (RFC 4252 section 5.1).
     offered: Option<Vec<String>>,
 }
 
-/// What came of a method.
+/// The result of a method.
 enum Answer {
     /// The user is authenticated, by this.
     Accepted(String),
-    /// Not by this method.
+    /// Refused.
     Refused,
-    /// By this method, and now another has to follow.
+    /// Accepted, and another method must follow.
     NextFactor,
-    /// Not by this method, or not by it alone; and what can continue may have changed.
+    /// Refused, or not sufficient alone; the methods that can continue may have changed.
     Unclear,
 }
 
 impl Trial<'_, '_> {
-    /// Tries the methods in order, those that the server takes, each once. Where the server's refusal was not seen, it shows only in
-    /// what the server offers next whether a method was one of several factors (the partial success of RFC 4252 section 5.1): a list
-    /// that has changed may mean that it was right.
+    /// Tries the methods that the server accepts in order, each once. If the server's refusal was not seen, only the
+    /// methods that it offers next show whether one was one of several factors (the partial success of RFC 4252 section
+    /// 5.1): a changed list may mean that it was accepted.
     fn run(mut self, trust: Trust) -> Result<String, Outcome> {
         let mut left = self.means(trust);
         if (self.password.is_some() || left.first() != Some(&Method::PublicKey))
@@ -122,7 +122,7 @@ impl Trial<'_, '_> {
                 Answer::Refused => false,
                 Answer::NextFactor => true,
                 Answer::Unclear => {
-                    // Refused keys change nothing in a list that is known, and each question is an attempt too.
+                    // Refused keys do not change a known list, and each request counts as an attempt.
                     if (method != Method::PublicKey || self.offered.is_none())
                         && let Answer::Accepted(how) = self.ask_offered()?
                     {
@@ -132,12 +132,12 @@ impl Trial<'_, '_> {
                 }
             };
             if method != Method::PublicKey && is_next {
-                // A server that takes the method away was content with it. For any other change the password is not told again,
-                // and never by a method that has told it: each is tried once.
+                // A server that removes the method has accepted it. After any other change the password is not sent
+                // again, and never by a method that has sent it: each is tried once.
                 if self.told.is_some_and(|told| !self.is_offered(told)) {
                     self.password = self.credentials.password.as_deref();
                 }
-                // Keys that were refused before may be what has to follow.
+                // The required next factor may be a key that was refused before.
                 if self.host.methods.contains(&Method::PublicKey) && !left.contains(&Method::PublicKey) {
                     left.insert(0, Method::PublicKey);
                 }
@@ -146,7 +146,7 @@ impl Trial<'_, '_> {
         Err(self.refused())
     }
 
-    /// What a refusal means, and what it says: `what` was refused, or accepted as one of several factors.
+    /// Interprets a refusal: `what` was refused, or accepted as one of several factors.
     fn judged(&mut self, what: String) -> Answer {
         let refusal = self.driver.link().take_refusal();
         let answer = match refusal {
@@ -162,7 +162,7 @@ impl Trial<'_, '_> {
         answer
     }
 
-    /// The methods for which we have something, in order.
+    /// Returns the methods for which we have credentials, in order.
     fn means(&mut self, trust: Trust) -> Vec<Method> {
         let may_tell = trust == Trust::Full;
         if !may_tell && self.password.take().is_some() {
@@ -171,7 +171,7 @@ impl Trial<'_, '_> {
         let Credentials { identities, password, terminal, .. } = self.credentials;
         let has = |method: &Method| match method {
             Method::PublicKey => !identities.list().is_empty(),
-            // Where keys come first, the terminal is looked for when they have been refused: mostly they are not.
+            // If keys come first, the terminal is opened only after they were refused: mostly they are not.
             Method::KeyboardInteractive => {
                 may_tell && (password.is_some() || !identities.list().is_empty() || terminal.is_there())
             }
@@ -190,13 +190,12 @@ impl Trial<'_, '_> {
             }
     }
 
-    /// Whether the server takes `method`, as far as it is known.
+    /// Whether the server accepts `method`, as far as known.
     fn is_offered(&self, method: Method) -> bool {
         self.offered.as_ref().is_none_or(|offered| offered.iter().any(|name| name == method.name()))
     }
 
-    /// Asks for the methods that can continue, by trying the method "none", which a server may accept (RFC 4252 section
-    /// 5.2).
+    /// Asks for the methods that can continue with the method "none", which a server may accept (RFC 4252 section 5.2).
     fn ask_offered(&mut self) -> Result<Answer, Outcome> {
         let user = &self.host.user;
         let offered = self.driver.drive(self.watch, |session| ffi::offered_methods(session, user));
@@ -226,7 +225,7 @@ impl Trial<'_, '_> {
         Ok(Answer::Unclear)
     }
 
-    /// Offers one key. Gives nothing if the next is to be offered.
+    /// Offers one key. Returns `None` to offer the next.
     fn offer_key(
         &mut self,
         number: usize,
@@ -282,12 +281,12 @@ impl Trial<'_, '_> {
         }
     }
 
-    /// That another method has to follow, if the server takes no more keys.
+    /// Notes that another method must follow, if the server accepts no more keys.
     fn needs_no_key(&self) -> Option<Answer> {
         (!self.is_offered(Method::PublicKey)).then_some(Answer::NextFactor)
     }
 
-    /// Makes a request to log in that libssh2 does not know; says whether the server lets us in.
+    /// Sends a login request that libssh2 does not know; returns whether the server accepts it.
     fn is_let_in_by(&mut self, request: &[u8]) -> Result<bool, Outcome> {
         let mut request = OwnRequest::new(&self.host.user, request);
         let link = self.driver.link();
@@ -304,8 +303,8 @@ impl Trial<'_, '_> {
         self.offered = Some(offered.collect());
     }
 
-    /// The keys that the agent allows for this session, where there are some that it does not allow for all. Nothing if the agent
-    /// cannot be asked: it will refuse to sign, or not.
+    /// Returns the keys that the agent allows for this session, if some are limited to certain hosts. `None` if the
+    /// agent cannot be asked: it may still sign.
     fn permitted(&mut self) -> Option<Vec<AgentKey>> {
         let agent = self.credentials.identities.list().iter().find_map(|identity| identity.restricting_agent())?;
         match agent.list_for(self.binding, self.watch.patience()) {
@@ -318,7 +317,7 @@ impl Trial<'_, '_> {
         }
     }
 
-    /// Tells once that the agent has not bound a connection to this session.
+    /// Reports once that the agent did not bind a connection to this session.
     fn warn_unbound(&mut self) {
         if !std::mem::replace(&mut self.warned, true) {
             (self.note)(&|| "the agent does not bind its connections to the session".to_owned());
@@ -348,7 +347,8 @@ impl Trial<'_, '_> {
         }
     }
 
-    /// Answers the server's questions. With `may_pass` the password follows by its own method, if none of them is for it.
+    /// Answers the server's questions. With `may_pass` the password follows by its own method, if none of them asks for
+    /// it.
     fn keyboard_interactive(&mut self, may_pass: bool) -> Result<Answer, Outcome> {
         let (terminal, socket) = (&self.credentials.terminal, self.driver.socket());
         let mut conversation = Conversation::new(self.host, self.password, terminal, self.watch, socket, may_pass);
@@ -380,7 +380,7 @@ impl Trial<'_, '_> {
         }
     }
 
-    /// The outcome where a step was not brought to its end.
+    /// Returns the outcome of an interrupted step.
     fn stopped(&mut self, stop: Stop) -> Outcome {
         match stop {
             Stop::Job(outcome) if self.told.is_some() => of_secret(outcome),
@@ -389,9 +389,9 @@ impl Trial<'_, '_> {
         }
     }
 
-    /// The outcome where the connection ended, maybe in answer to an identity that was `shown`. Servers hang up after MaxAuthTries
-    /// refusals, so an end after the first of them is one of these; and where an account may not be used although the key is right,
-    /// with or without a word.
+    /// Returns the outcome of a connection that ended, perhaps in answer to an identity that was `shown`. Servers close
+    /// the connection after MaxAuthTries refusals, so an end after the first refusal counts as one; they also do if an
+    /// account may not be used although the key is right, with or without a message.
     fn ended(&mut self, error: &Error, shown: Option<String>) -> Outcome {
         let link = self.driver.link();
         let (goodbye, given_up) = (link.goodbye(), link.given_up());
@@ -430,14 +430,14 @@ impl Trial<'_, '_> {
         HostError::Auth(Box::new(error)).into()
     }
 
-    /// What would help where keys are there and none may be offered.
+    /// Returns the remedy if keys exist and none may be offered.
     fn why_no_key(&self) -> Option<Remedy> {
         if !self.host.methods.contains(&Method::PublicKey) {
             Some(Remedy::AllowKeys)
         } else if self.credentials.identities.are_disallowed() {
             Some(Remedy::AllowKeyAlgorithms)
         } else if self.credentials.identities.unusable().iter().any(|why| why.contains(ENCRYPTED)) {
-            // It is said with the key why nobody has opened it, and with which ssh-add an agent takes it.
+            // The message of the key says why it stays locked, and which ssh-add loads it into an agent.
             Some(Remedy::PassphraseNeeded)
         } else {
             None
@@ -445,18 +445,18 @@ impl Trial<'_, '_> {
     }
 }
 
-/// What a server says that it takes of RSA keys, if that is not what we sign with.
+/// Describes the server's algorithms for RSA keys, if they are not ours.
 fn lacking_rsa(taken: &str) -> Option<String> {
     let names: Vec<&str> = taken.split(',').filter(|name| name.contains("rsa")).collect();
     let has = |name| names.contains(&name);
     match &names[..] {
         _ if has("rsa-sha2-256") && has("rsa-sha2-512") => None,
-        [] => Some("the server says that it takes no RSA signatures".to_owned()),
-        names => Some(format!("of RSA signatures the server says that it takes {}", names.join(", "))),
+        [] => Some("the server accepts no RSA signatures".to_owned()),
+        names => Some(format!("of RSA signatures the server accepts only {}", names.join(", "))),
     }
 }
 
-/// The outcome where a secret was told or asked for: running out of time does not make another attempt then.
+/// Returns the outcome after a secret was sent or asked for: then a timeout does not cause another attempt.
 fn of_secret(outcome: Outcome) -> Outcome {
     match outcome {
         Outcome::TimedOut { phase: Phase::Auth, limit, missing } => {

@@ -1,9 +1,9 @@
-//! The host's key: which ones are asked for, and whether the one that it shows is accepted.
+//! The host key: which algorithms are requested, and whether the key is accepted.
 //!
-//! As `order_hostkeyalgs` in sshconnect2.c and `check_host_key` in sshconnect.c of OpenSSH 9.2: a certificate counts if an
-//! authority of the host (`@cert-authority` in known_hosts) has signed it; one that does not count is taken for the plain key
-//! that is in it. Unlike there, certificates are asked for only where one can change the verdict: there is an authority for the host, or
-//! something may revoke the certificate or its authority.
+//! As `order_hostkeyalgs` in sshconnect2.c and `check_host_key` in sshconnect.c of OpenSSH 9.2: a certificate is valid
+//! if an authority of the host (`@cert-authority` in known_hosts) has signed it; an invalid one counts as the plain key
+//! in it. Unlike there, certificates are requested only if one can change the verdict: there is an authority for the
+//! host, or something may revoke the certificate or its authority.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -32,32 +32,32 @@ use crate::ssh_config::LateTokens;
 /// How far a host is trusted after the check of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// It may have what we have.
+    /// It may get all secrets.
     Full,
-    /// Its key is not the known one, and is taken only since nothing is checked: it gets no password, as with ssh(1).
+    /// Its key has changed, and is accepted only since nothing is checked: it gets no password, as with ssh(1).
     NoSecrets,
 }
 
-/// What is known of a host before it has shown a key.
+/// The known keys of a host before it has shown one.
 pub struct Known {
-    /// What the known_hosts files say.
+    /// The lines of the known_hosts files.
     files: Entries,
-    /// The same and what KnownHostsCommand says, if there is one and the order of the algorithms is ours.
+    /// These, and the lines of KnownHostsCommand, if there is one and pssh decides the order of the algorithms.
     for_order: Option<Entries>,
 }
 
 impl Known {
-    /// Looks `host` up, also by its KnownHostsCommand.
+    /// Looks `host` up, also with its KnownHostsCommand.
     ///
     /// # Errors
-    /// The outcome of the job: the command fails, or the job is over.
+    /// The outcome of the job: the command fails, or the job ends first.
     pub fn of(host: &Destination, watch: &mut Watch<'_>, note: &mut Notes<'_>) -> Result<Known, Outcome> {
         let (name, port) = (&host.key_name.0, host.key_name.1);
         let files = host.credentials.known_hosts.lookup(name, port);
         let mut for_order = None;
         if host.credentials.known_hosts_command.is_some() && !host.algorithms.orders_host_keys {
             let none = "NONE";
-            // As ssh, without the port and whatever HostKeyAlias says.
+            // As in ssh, without the port and whatever HostKeyAlias says.
             let about =
                 LateTokens { invocation: "ORDER", name: &host.name, key_type: none, fingerprint: none, key: none };
             let said = ask_command(host, &about, watch, note)?;
@@ -67,10 +67,10 @@ impl Known {
     }
 }
 
-/// The algorithms to ask a host for. Certificates are among them only where one may change the verdict.
+/// Returns the algorithms to request from a host. They include certificates only if one may change the verdict.
 pub fn preference(host: &Destination, known: &Known) -> Vec<&'static str> {
     let entries = known.for_order.as_ref().unwrap_or(&known.files);
-    // What the command has to say of a key is known only when there is one.
+    // KnownHostsCommand can be asked about a key only once there is one.
     let may_decide = entries.has_authorities()
         || entries.has_revocations()
         || host.credentials.revoked_host_keys.is_some()
@@ -78,7 +78,7 @@ pub fn preference(host: &Destination, known: &Known) -> Vec<&'static str> {
     ordered(&host.algorithms, entries, may_decide)
 }
 
-/// Runs KnownHostsCommand; gives the lines that it prints, none where there is no command.
+/// Runs KnownHostsCommand; returns its lines, or none without a command.
 fn ask_command(
     host: &Destination,
     about: &LateTokens<'_>,
@@ -101,8 +101,8 @@ fn ask_command(
     Ok(lines)
 }
 
-/// The algorithms to ask a host for. First those of what is known of it, unless HostKeyAlgorithms gives an order: a server
-/// with several keys would else show one that is not known. `with_certificates` says whether it is asked for certificates too.
+/// Returns the algorithms to request from a host. First those of known keys, unless HostKeyAlgorithms fixes the order:
+/// a server with several keys would otherwise show an unknown one. `with_certificates`: request certificates too.
 fn ordered(algorithms: &Algorithms, known: &Entries, with_certificates: bool) -> Vec<&'static str> {
     let allowed = algorithms.host_keys.to_vec();
     let is_certificate = |algorithm: &&str| algorithm.ends_with(CERTIFICATE);
@@ -121,7 +121,7 @@ fn ordered(algorithms: &Algorithms, known: &Entries, with_certificates: bool) ->
     [first, rest].concat()
 }
 
-/// Decides on the key that a host has shown on `socket`. The key exchange has proved that the host holds it; of a
+/// Decides on the key that a host showed on `socket`. The key exchange proved that the host holds it; for a
 /// certificate, that it holds the certified key.
 ///
 /// # Errors
@@ -139,7 +139,7 @@ pub fn check(
     let offer = Offer { host, name, key: &key };
     offer.check_size()?;
     offer.check_lists(certificate.as_ref())?;
-    // It comes before known_hosts and after RevokedHostKeys, as in ssh.
+    // This check comes before known_hosts and after RevokedHostKeys, as in ssh.
     if host.trusts_loopback && is_loopback(socket) {
         note(&|| {
             format!("host key {offer} is NOT checked: the host is this machine (NoHostAuthenticationForLocalhost)")
@@ -151,12 +151,12 @@ pub fn check(
     if let Some(certificate) = certificate {
         match judge_certificate(&offer, &known, &certificate) {
             Ok(place) => {
-                note(&|| format!("host key {certificate} is of an authority known from {place}"));
+                note(&|| format!("host key {certificate} is signed by a CA known from {place}"));
                 return Ok(Trust::Full);
             }
             Err(Doubt::Refused(error)) => return Err(error.into()),
             Err(Doubt::Invalid(problem)) => {
-                note(&|| format!("host key {certificate} does not count: {problem}"));
+                note(&|| format!("host key {certificate} is ignored: {problem}"));
                 offer.check_plain_type(&problem)?;
                 invalid = Some(problem);
             }
@@ -171,8 +171,8 @@ pub fn check(
     })
 }
 
-/// The key in what the host `name` has shown, and the certificate that it is in. A broken certificate is refused, as by ssh, whatever
-/// known_hosts says about the key in it.
+/// Parses the key that the host `name` showed, and the certificate around it. A malformed certificate is refused, as by
+/// ssh, whatever known_hosts says about the key in it.
 fn parse(blob: &[u8], name: &str) -> Result<(Key, Option<Certificate>), HostKeyError> {
     let malformed = |problem: &str| {
         let kind = key_type(blob).unwrap_or("of unknown type").to_owned();
@@ -183,12 +183,12 @@ fn parse(blob: &[u8], name: &str) -> Result<(Key, Option<Certificate>), HostKeyE
     Ok((key, certificate.map_err(malformed)?))
 }
 
-/// The error where a host has shown `key` in a key re-exchange, which is not the one that was checked.
+/// Returns the error for a host that showed `key` in a key re-exchange, which differs from the checked one.
 pub fn replaced(host: &Destination, key: Option<&[u8]>) -> HostKeyError {
     let name = known_hosts_name(&host.key_name.0, host.key_name.1);
     let offered = key.and_then(|blob| Key::parse(blob).ok());
     let offered = offered.map_or_else(
-        || "a key that cannot be read".to_owned(),
+        || "an unreadable key".to_owned(),
         |key| format!("{} {}", key.plain_type(), fingerprint(&key.blob)),
     );
     HostKeyError::Replaced { name, offered }
@@ -196,13 +196,13 @@ pub fn replaced(host: &Destination, key: Option<&[u8]>) -> HostKeyError {
 
 /// Why a certificate does not make its host known.
 enum Doubt {
-    /// Nor does anything else.
+    /// The host is refused.
     Refused(HostKeyError),
-    /// In words; the plain key may still be known.
+    /// The reason in words; the plain key may still be known.
     Invalid(String),
 }
 
-/// The line of the authority that makes a certificate's host known.
+/// Returns the line of the authority that makes a certificate's host known.
 fn judge_certificate(offer: &Offer<'_>, known: &Entries, certificate: &Certificate) -> Result<KeyLine, Doubt> {
     let authority = &certificate.authority;
     match known.check_authority(&authority.blob, &offer.key.blob) {
@@ -211,7 +211,7 @@ fn judge_certificate(offer: &Offer<'_>, known: &Entries, certificate: &Certifica
             let name = offer.host.key_name.0.to_ascii_lowercase();
             match certificate.check(&name, &offer.host.algorithms.authorities) {
                 Ok(()) => Ok(place),
-                Err(invalid) => Err(Doubt::Invalid(format!("{invalid} (its authority is that of {place})"))),
+                Err(invalid) => Err(Doubt::Invalid(format!("{invalid} (its CA is in {place})"))),
             }
         }
         Verdict::Revoked(place) => Err(Doubt::Refused(offer.refused(Verdict::Revoked(place)))),
@@ -227,16 +227,16 @@ fn judge_certificate(offer: &Offer<'_>, known: &Entries, certificate: &Certifica
     }
 }
 
-/// A host key that a server has presented.
+/// A host key that a server presented.
 struct Offer<'a> {
     host: &'a Destination,
-    /// As it is looked up.
+    /// Its name for lookups.
     name: String,
     key: &'a Key,
 }
 
 impl fmt::Display for Offer<'_> {
-    /// Type and fingerprint.
+    /// Formats type and fingerprint.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.key.plain_type(), fingerprint(&self.key.blob))
     }
@@ -252,7 +252,7 @@ impl Offer<'_> {
         Err(HostError::Ssh { doing: "host key", detail, hint })
     }
 
-    /// Refuses what a list of RevokedHostKeys names.
+    /// Refuses a key in RevokedHostKeys.
     fn check_lists(&self, certificate: Option<&Certificate>) -> Result<(), HostKeyError> {
         let lists = self.host.credentials.revoked_host_keys.as_deref();
         let Some(by) = lists.and_then(|keys| keys.revoking(self.key, certificate)) else { return Ok(()) };
@@ -260,7 +260,7 @@ impl Offer<'_> {
         Err(HostKeyError::Listed { name: self.name.clone(), offered, by })
     }
 
-    /// Refuses the plain key of a certificate that does not count for this `problem`, unless it is an allowed one in turn.
+    /// Refuses the plain key of a certificate that is invalid for this `problem`, unless its own type is allowed.
     fn check_plain_type(&self, problem: &str) -> Result<(), HostError> {
         let kind = self.key.plain_type();
         let is_allowed = |algorithm: &&str| *algorithm == kind || kind == "ssh-rsa" && algorithm.starts_with("rsa-");
@@ -271,7 +271,7 @@ impl Offer<'_> {
         Err(HostError::Ssh { doing: "host key", detail, hint: None })
     }
 
-    /// What the files say, and KnownHostsCommand about this key.
+    /// Returns the lines of the files, and of KnownHostsCommand about this key.
     fn known(
         &self,
         files: Entries,
@@ -293,7 +293,7 @@ impl Offer<'_> {
         Ok(files.and(said.lookup(&self.host.key_name.0, self.host.key_name.1)))
     }
 
-    /// What the verdict on the plain key means where it is checked as this host's is; gives the verdict for which it is refused.
+    /// Applies this host's checking mode to the verdict on the plain key; returns a verdict that refuses it.
     fn decide(
         &self,
         verdict: Verdict,
@@ -314,17 +314,17 @@ impl Offer<'_> {
         };
         Ok(match (verdict, mode) {
             (Verdict::Changed(_), HostKeyCheck::Off) => Ok(unchecked_change(self, watch, note)),
-            // There is no file to add it to. ssh refuses the host then.
+            // There is no file to add it to. ssh then refuses the host.
             (Verdict::Unknown, HostKeyCheck::Off) => {
                 note(&|| format!("host key {self} is NOT checked"));
                 Ok(Trust::Full)
             }
-            // Nothing goes on with a key that somebody took the trouble to revoke.
+            // Never continue with a key that was deliberately revoked.
             (verdict, _) => Err(verdict),
         })
     }
 
-    /// Why the key is not accepted.
+    /// Returns why the key is not accepted.
     fn refused(&self, verdict: Verdict) -> HostKeyError {
         let (name, offered) = (self.name.clone(), self.to_string());
         let position = |place: &KeyLine| -> (PathBuf, u64) { (place.file.to_path_buf(), place.line) };
@@ -334,7 +334,7 @@ impl Offer<'_> {
                 HostKeyError::Revoked { name, offered, file, line }
             }
             Verdict::Changed(places) => {
-                // OpenSSH names the last. Where one is of the same type, that one says more.
+                // OpenSSH names the last. One of the same type says more.
                 let is_same = |place: &&KeyLine| place.key_type == self.key.plain_type();
                 let same = places.iter().rfind(is_same);
                 let (file, line) = same.or(places.last()).map(position).unwrap_or_default();
@@ -355,36 +355,37 @@ impl Offer<'_> {
     }
 }
 
-/// Trust in a host whose key is not the known one where nothing is checked. The known key stays, as with ssh.
+/// Returns the trust in a host whose key has changed and is not checked. The known key stays, as with ssh.
 fn unchecked_change(offer: &Offer<'_>, watch: &mut Watch<'_>, note: &mut Notes<'_>) -> Trust {
     note(&|| format!("host key {offer} has CHANGED and is NOT checked: no password will be sent"));
     watch.warn(
-        "the host key has CHANGED and is not checked: somebody may be in the middle; no password is sent".to_owned(),
+        "the host key has CHANGED and is not checked: this may be a man-in-the-middle attack; no password is sent"
+            .to_owned(),
     );
     Trust::NoSecrets
 }
 
-/// Adds the key of a host of which nothing is known (accept-new and, as with ssh, off, which says at the end what it has added).
-/// What another job has added meanwhile decides: gives the verdict if that is against the key, `Unknown` if there is no file.
+/// Adds the key of an unknown host (accept-new and, as in ssh, off; the end of the run reports it). A key that another
+/// job added meanwhile decides: returns that verdict if it is against the key, `Unknown` without a file.
 fn remember_new(offer: &Offer<'_>, watch: &mut Watch<'_>, note: &mut Notes<'_>) -> Result<Option<Verdict>, HostError> {
     let credentials = &offer.host.credentials;
     let is_off = credentials.host_key_check == HostKeyCheck::Off;
     match credentials.known_hosts.remember(&offer.host.key_name.0, offer.host.key_name.1, &offer.key.blob) {
         Ok(Remembered::Added(place)) => {
             note(&|| format!("host key {offer} is new, added to {place}"));
-            // Nothing was added to /dev/null, which is named so often for that.
+            // Nothing was added to /dev/null, which users often name to add nothing.
             if place.file.is_file() {
                 watch.tell(Notice::KeyAdded { file: place.file.to_path_buf(), is_checked: !is_off, jump_host: None });
             }
         }
         Ok(Remembered::Already(Verdict::Known(place))) => note(&|| format!("host key {offer} is known from {place}")),
         Ok(Remembered::Already(verdict)) => return Ok(Some(verdict)),
-        // As ssh: a file that cannot be written is no reason not to connect.
+        // As in ssh: connect even if the file is not writable.
         Err(error @ RememberError::Write { .. }) => {
             watch.warn(format!("{error}; the next run does not know it"));
             note(&|| format!("host key {offer} is new; {error}"));
         }
-        // Nothing can be accepted for good; nor is it by ssh.
+        // The key cannot be stored; ssh does not accept it either.
         Err(RememberError::NoFile) => return Ok(Some(Verdict::Unknown)),
         Err(RememberError::Name(_)) if is_off => return Ok(Some(Verdict::Unknown)),
         Err(error) => {
@@ -395,14 +396,14 @@ fn remember_new(offer: &Offer<'_>, watch: &mut Watch<'_>, note: &mut Notes<'_>) 
     Ok(None)
 }
 
-/// Whether the peer is at an address of this machine's own (`sockaddr_is_local` in sshconnect.c). Behind a proxy its address
-/// is not known.
+/// Whether the peer has an address of this machine (`sockaddr_is_local` in sshconnect.c). Behind a proxy its address is
+/// unknown.
 fn is_loopback(socket: BorrowedFd<'_>) -> bool {
     let peer = getpeername(socket).ok().flatten().and_then(|address| SocketAddr::try_from(address).ok());
     peer.is_some_and(|peer| peer.ip().is_loopback())
 }
 
-/// The size of a plain RSA key (RFC 4253 section 6.6); nothing for other keys.
+/// Returns the size of a plain RSA key (RFC 4253 section 6.6); `None` for other keys.
 fn rsa_bits(key: &[u8]) -> Option<u32> {
     let mut reader = WireReader(key);
     if reader.string()? != b"ssh-rsa" {
@@ -415,7 +416,7 @@ fn rsa_bits(key: &[u8]) -> Option<u32> {
     Some(8 * bytes.len() as u32 - bytes[0].leading_zeros())
 }
 
-/// The name under which ssh(1) looks up a host: with brackets and port if the port is not 22.
+/// Returns the name under which ssh(1) looks up a host: with brackets and port if the port is not 22.
 fn known_hosts_name(host: &str, port: u16) -> String {
     let host = host.to_ascii_lowercase();
     if port == 22 { host } else { format!("[{host}]:{port}") }

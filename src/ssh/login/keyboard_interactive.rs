@@ -1,4 +1,4 @@
-//! Keyboard-interactive authentication (RFC 4256): what the server asks, and who answers.
+//! Keyboard-interactive authentication (RFC 4256): the server's questions, and their answers.
 //!
 //! A password that the run has answers the server's question for a password. Everything else, such as a one-time code, is
 //! asked on the terminal, one host at a time.
@@ -17,25 +17,25 @@ use crate::system::password_source::Secret;
 use crate::system::quotation::quoted;
 use crate::system::terminal::{AskError, Terminal};
 
-/// Characters of a question, and of what is said before it, that are shown.
+/// Most characters shown of a question, and of the text before it.
 const LONGEST: usize = 200;
 
-/// The conversation with one host.
+/// The dialogue with one host.
 pub struct Conversation<'a> {
     host: &'a Destination,
-    /// The password, until the server has been told it.
+    /// The password, until it was sent.
     password: Option<&'a Secret>,
     terminal: &'a Terminal,
     watch: &'a Watch<'a>,
     socket: BorrowedFd<'a>,
-    /// What the server has said since the last question, without asking anything.
+    /// The server's texts since the last question.
     said: String,
-    /// Whether the server has been told the password.
+    /// Whether the password was sent.
     pub told_password: bool,
-    /// Whether it has been told anything.
+    /// Whether any answer was sent.
     pub told_any: bool,
-    /// Whether the password has another way to go if a question stays without an answer: then the server gets an empty one, as from
-    /// ssh(1), which counts as a failed attempt, and the connection goes on.
+    /// Whether the password has another method if a question stays unanswered: then the server gets an empty answer, as
+    /// from ssh(1), which counts as a failed attempt, and the connection goes on.
     may_pass: bool,
     /// The question that got an empty answer for that reason, in words.
     pub passed: Option<String>,
@@ -47,19 +47,19 @@ pub struct Conversation<'a> {
 /// Why a question was not answered.
 #[derive(Debug)]
 pub enum Silence {
-    /// The job is over.
+    /// The job has ended.
     Job(Outcome),
-    /// Nobody has the answer.
+    /// There is no answer.
     NoAnswer {
-        /// In words, what is asked, and why there is no answer.
+        /// The question and the reason, in words.
         problem: String,
-        /// What would help.
+        /// The remedy.
         advice: Remedy,
     },
 }
 
 impl<'a> Conversation<'a> {
-    /// A conversation that has not begun.
+    /// Starts a dialogue.
     pub fn new(
         host: &'a Destination,
         password: Option<&'a Secret>,
@@ -83,9 +83,9 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Answers one question; `introduction` is what the server says before it.
+    /// Answers one question; `introduction` is the server's text before it.
     fn answer_one(&mut self, introduction: &str, question: &Question, is_alone: bool) -> Result<Secret, Silence> {
-        // A question whose answer is shown is not for a password.
+        // A question with an echoed answer is not for a password.
         let asked = if question.echo { Asks::Code } else { question::asks(&self.without_names(&question.text)) };
         let asks_password = asked == Asks::Password;
         let may_ask_password = asks_password || is_alone && asked == Asks::Unknown;
@@ -100,20 +100,20 @@ impl<'a> Conversation<'a> {
         let asks_another = matches!(asked, Asks::Password | Asks::NewPassword);
         let text = quoted(question.text.trim(), LONGEST);
         if asks_password && !self.told_password {
-            let problem = format!("it asks {text}, and there is no password for it");
+            let problem = format!("it asks {text}, and no password answers it");
             return Err(Silence::NoAnswer { problem, advice: Remedy::PasswordNeeded });
         }
         let introduction = if introduction.is_empty() { String::new() } else { quoted(introduction, LONGEST) + " " };
-        // The server's words stand in quotes behind the host's name: they are no question of ours, nor of another host.
+        // The server's text is quoted after the host's name: it cannot imitate a question of pssh, or of another host.
         let prompt = format!("({}) {introduction}{text} ", self.host);
         let answer = self.terminal.ask(&prompt, question.echo, self.watch.patience());
         self.told_any |= answer.is_ok();
         answer.map_err(|error| {
-            // The watch knows how to say it.
+            // The watch has the right outcome.
             if let (AskError::Cancelled | AskError::TooLate, Err(outcome)) = (&error, self.watch.check()) {
                 return Silence::Job(outcome);
             }
-            // Once the password was told, the next one is another: it has to be changed.
+            // After the password was sent, another one is asked for: the password must be changed.
             let advice = if self.told_password && asks_another { Remedy::ChangePassword } else { Remedy::AnswerNeeded };
             Silence::NoAnswer { problem: format!("it asks {text}, and {error}"), advice }
         })
@@ -128,13 +128,13 @@ impl<'a> Conversation<'a> {
             _ => {}
         }
         self.stop = Some(silence);
-        // What libssh2 goes on to send does not reach anybody.
+        // What libssh2 sends after that reaches no server.
         let _ = shutdown(self.socket, Shutdown::Both);
         Vec::new()
     }
 
     fn answer_all(&mut self, introduction: &str, questions: &[Question]) -> Result<Vec<Secret>, Silence> {
-        // A server that asks on and on would otherwise never let libssh2 return.
+        // A server that never stops asking would otherwise keep libssh2 from returning.
         self.watch.check().map_err(Silence::Job)?;
         let introductions = std::iter::once(introduction).chain(std::iter::repeat(""));
         let is_alone = questions.len() == 1;
@@ -142,7 +142,7 @@ impl<'a> Conversation<'a> {
         introductions.zip(questions).map(&mut answer).collect()
     }
 
-    /// A question without the names in it, which may look like words of it: `root@one's password:`.
+    /// Returns a question without the user and host in it, which may look like its words: `root@one's password:`.
     fn without_names(&self, text: &str) -> String {
         let text = text.to_lowercase();
         let host = self.host.name.to_lowercase();
@@ -175,14 +175,14 @@ impl<'a> Conversation<'a> {
 impl Answerer for Conversation<'_> {
     fn answer(&mut self, name: &str, instruction: &str, questions: &[Question]) -> Vec<Secret> {
         let words = introduction(name, instruction);
-        // What does not fit is cut anyway.
+        // Longer text is cut anyway.
         if self.said.chars().count() < LONGEST && !words.is_empty() {
             let separator = if self.said.is_empty() { "" } else { " | " };
             self.said.push_str(separator);
             self.said.push_str(&words);
         }
         if questions.is_empty() || self.passed.is_some() {
-            // It is said with the question that follows. If none follows, it is in the message.
+            // It is shown with the question that follows. If none follows, it is in the message.
             return match self.watch.check() {
                 Ok(()) => Vec::new(),
                 Err(outcome) => self.fall_silent(Silence::Job(outcome)),
@@ -196,8 +196,8 @@ impl Answerer for Conversation<'_> {
     }
 }
 
-/// What the server says before its questions: name and instruction may hold what the user has to know, such as a
-/// challenge. In one line, since line breaks are among what is made harmless.
+/// Returns the server's text before its questions: name and instruction may contain what the user must know, such as a
+/// challenge. In one line, since sanitizing escapes line breaks.
 fn introduction(name: &str, instruction: &str) -> String {
     let lines = name.lines().chain(instruction.lines()).map(str::trim).filter(|line| !line.is_empty());
     lines.collect::<Vec<_>>().join(" | ")

@@ -1,25 +1,27 @@
-//! What a question of keyboard-interactive asks for, by its words: the password of the run, or something else that the password must not
-//! be told to.
+//! Decides from the words of a keyboard-interactive question what it asks for: the password of the run, or something
+//! that must not get the password.
 //!
-//! The words for a password are known in many languages. With one of them in it, a question is judged word by word, since names of
-//! servers stand there too: `node-one Password:`, `Passwort auf verify1:`. Without one of them anything that sounds like a code counts.
+//! The words for a password are known in many languages. A question with one of them is judged word by word, since it
+//! may contain names of servers: `node-one Password:`, `Passwort auf verify1:`. Without one of them, any word for a
+//! code counts.
 
-/// What is asked for.
+/// What a question asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asks {
     /// The password: `Password:`, `Adgangskode:`.
     Password,
-    /// One that is to replace it: `New password:`.
+    /// A new password: `New password:`.
     NewPassword,
-    /// A code, or a password that is used once: `Verification code:`, `Einmalpasswort:`.
+    /// A code, or a one-time password: `Verification code:`, `Einmalpasswort:`.
     Code,
-    /// Something that is not known, in whatever language.
+    /// Unknown, in any language.
     Unknown,
-    /// Nothing: there are no words.
+    /// Nothing: there is no text.
     Nothing,
 }
 
-/// Passwords, in the languages that login programs speak; the longer ones first where one is part of another.
+/// Words for passwords, in the languages of login programs; of two where one contains the other, the longer comes
+/// first.
 const PASSWORDS: [&str; 46] = [
     "adgangskode",
     "contrase\u{f1}a",
@@ -69,7 +71,7 @@ const PASSWORDS: [&str; 46] = [
     "\u{c554}\u{d638}",
 ];
 
-/// Wherever they stand, they speak of a code or of a password that is used once: no server's name has them.
+/// Words for a code or a one-time password, wherever they occur: no server's name contains them.
 const CODE_PHRASES: [&str; 40] = [
     "one time",
     "one-time",
@@ -112,10 +114,10 @@ const CODE_PHRASES: [&str; 40] = [
     "\u{30ef}\u{30f3}\u{30bf}\u{30a4}\u{30e0}",
     "\u{8a8d}\u{8a3c}",
 ];
-/// Likewise, in Korean.
+/// The same in Korean.
 const KOREAN_CODES: [&str; 4] = ["\u{c77c}\u{d68c}", "\u{c778}\u{c99d}", "\u{cf54}\u{b4dc}", "\u{bcf4}\u{c548}"];
 
-/// Words of codes and of what makes them.
+/// Words for codes and for devices that make them.
 const CODE_WORDS: [&str; 28] = [
     "otp",
     "totp",
@@ -146,10 +148,10 @@ const CODE_WORDS: [&str; 28] = [
     "touch",
     "push",
 ];
-/// How other such words begin.
+/// Starts of such words.
 const CODE_BEGINNINGS: [&str; 10] =
     ["verif", "token", "challenge", "yubi", "securid", "secureid", "passcode", "authenticator", "factor", "faktor"];
-/// How others end.
+/// Ends of such words.
 const CODE_ENDS: [&str; 12] = [
     "code",
     "codes",
@@ -165,7 +167,7 @@ const CODE_ENDS: [&str; 12] = [
     "token",
 ];
 
-/// They speak of a password that is to be set.
+/// Words for setting a new password.
 const NEW: [&str; 34] = [
     "new",
     "next",
@@ -202,10 +204,10 @@ const NEW: [&str; 34] = [
     "\u{43d}\u{43e}\u{432}\u{44b}\u{439}",
     "yeni",
 ];
-/// Likewise, in languages without blanks between words.
+/// The same in languages without blanks between words.
 const NEW_PHRASES: [&str; 4] = ["\u{65b0}", "\u{518d}\u{6b21}", "\u{c0c8}", "\u{786e}\u{8ba4}"];
 
-/// What a text asks for; it is in lower case.
+/// Returns what a text in lower case asks for.
 pub fn asks(text: &str) -> Asks {
     let mut rest = text.to_owned();
     for password in PASSWORDS {
@@ -222,7 +224,7 @@ pub fn asks(text: &str) -> Asks {
     let words: Vec<&str> = rest.split(|c| !is_part(c)).map(|word| word.trim_matches(['-', '_', '.'])).collect();
     let (names, words): (Vec<&str>, Vec<&str>) =
         words.into_iter().filter(|word| !word.is_empty()).partition(|word| has_password && is_name(word));
-    // A name may be a word in two pieces as well: `re-enter`, `pass-code`.
+    // A name may also be a word in two pieces: `re-enter`, `pass-code`.
     let whole: Vec<String> = names.iter().map(|name| name.replace(['-', '_'], "")).collect();
     let last = |name: &&str| name.rsplit(['-', '_']).next().is_some_and(is_code);
     if words.iter().any(|word| is_code(word))
@@ -249,7 +251,8 @@ fn is_code(word: &str) -> bool {
         || CODE_ENDS.iter().any(|code| word.ends_with(code))
 }
 
-/// Whether a word beside that for a password is the name of a server or a user: `root@one`, `db.example.org`, `new-york`, `duo1`.
+/// Whether a word next to that for a password is the name of a server or a user: `root@one`, `db.example.org`,
+/// `new-york`, `duo1`.
 fn is_name(word: &str) -> bool {
     let is_numbered =
         word.starts_with(|c: char| c.is_ascii_alphabetic()) && word.ends_with(|c: char| c.is_ascii_digit());

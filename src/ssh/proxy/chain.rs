@@ -1,8 +1,8 @@
-//! Jump hosts: connections to them that all hosts behind share.
+//! Jump hosts: connections to them that all hosts behind them share.
 //!
-//! A jump host is a host like any other: the same connect, host-key check and authentication. There is one [`JumpHost`] for
-//! every distinct chain of hops, reached through the one before it. Sessions behind it run over a socket whose other end its
-//! thread joins to a channel, and do not know the difference.
+//! A jump host is a host like any other: the same connect, host-key check and authentication. There is one [`JumpHost`]
+//! for every distinct chain of hops, reached through the one before it. Sessions behind it run over a socket whose
+//! other end its thread connects to a channel, and do not know the difference.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use crate::events::host_error::HostError;
 use crate::hosts::proxy::Hop;
 use crate::system::lock::lock;
 
-/// How long connections may take to say goodbye at the end of the run.
+/// How long connections may take to disconnect at the end of the run.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// All jump hosts of a run.
@@ -25,17 +25,17 @@ pub struct JumpHosts {
 }
 
 impl JumpHosts {
-    /// None yet.
+    /// Starts without any.
     pub fn new(plan: Plan) -> JumpHosts {
         JumpHosts { plan: Arc::new(plan), hosts: Mutex::default() }
     }
 
-    /// The last host of a chain of `hops`. Chains that begin alike share those connections.
+    /// Returns the last host of a chain of `hops`. Chains with the same first hops share those connections.
     ///
     /// # Errors
     /// The outcome of the job: ssh_config is wrong about a hop.
     pub fn reach(&self, hops: &[Hop]) -> Result<Arc<JumpHost>, Outcome> {
-        let failed = |detail: String| HostError::Local { doing: "looking for the jump host", detail, hint: None };
+        let failed = |detail: String| HostError::Local { doing: "resolving the jump host", detail, hint: None };
         let mut known = lock(&self.hosts);
         let mut last = None;
         for length in 1..=hops.len() {
@@ -54,11 +54,11 @@ impl JumpHosts {
         last.ok_or_else(|| failed("no jump host is named".to_owned()).into())
     }
 
-    /// Ends all connections: no job needs them any more. Waits a moment for them to say goodbye.
+    /// Ends all connections: no job needs them any more. Waits a moment for them to disconnect.
     pub fn close(&self) {
         let mut hosts: Vec<(usize, Arc<JumpHost>)> = Vec::new();
         hosts.extend(lock(&self.hosts).iter().map(|(chain, host)| (chain.len(), Arc::clone(host))));
-        // The last of a chain first: its goodbye goes through the others.
+        // The last of a chain first: its disconnect message goes through the others.
         hosts.sort_by_key(|(length, _)| std::cmp::Reverse(*length));
         let until = Instant::now() + GOODBYE;
         hosts.iter().for_each(|(_, host)| host.close(until));
@@ -94,10 +94,10 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
-    /// A jump host in this process, and the way to log in to it.
+    /// A jump host in this process, and the login to it.
     struct Bastion {
         server: Server,
-        /// What is connected to in its place, and whether that passes anything on.
+        /// The address to connect to instead, and whether it forwards data.
         address: SocketAddr,
         frozen: Arc<AtomicBool>,
         jump_hosts: JumpHosts,
@@ -151,7 +151,7 @@ mod tests {
             Bastion { server, address, frozen, jump_hosts, destinations, cancel, _dir: dir }
         }
 
-        /// A blocking socket to `target` through the jump host.
+        /// Opens a blocking socket to `target` through the jump host.
         fn connect(&self, target: SocketAddr) -> UnixStream {
             let address = self.address;
             let hop = Hop { user: None, name: address.ip().to_string(), port: Some(address.port()) };
@@ -184,7 +184,7 @@ mod tests {
         let _ = to.shutdown(Shutdown::Both);
     }
 
-    /// A TCP server that does this with every connection.
+    /// Starts a TCP server that handles every connection like this.
     fn serve(with: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").expect("an address");
         let address = listener.local_addr().expect("a name");
@@ -199,7 +199,7 @@ mod tests {
         address
     }
 
-    /// The `number`th of some bytes that no two places near each other have in common.
+    /// Returns byte `number` of a sequence that differs at all nearby offsets.
     fn pattern(number: usize) -> u8 {
         (number ^ (number >> 8) ^ (number >> 16)) as u8
     }
@@ -223,7 +223,7 @@ mod tests {
     fn a_slow_reader_holds_up_nobody_else() {
         let bastion = Bastion::new();
         let slow = bastion.connect(source(16 * MIB));
-        // Long enough for its windows and buffers to be full.
+        // Long enough to fill its windows and buffers.
         thread::sleep(Duration::from_millis(300));
         let begun = Instant::now();
         assert!(read_all(bastion.connect(source(16 * MIB))) == patterned(16 * MIB));
@@ -249,7 +249,7 @@ mod tests {
         for _ in 0..5 {
             let mut gone = bastion.connect(deaf);
             gone.set_write_timeout(Some(Duration::from_millis(100))).expect("a socket");
-            // So much that something is under way on every part of it.
+            // Enough to have data in flight on every part of the way.
             for _ in 0..100 {
                 let _ = gone.write(&[0; 64 * 1024]);
             }
@@ -275,7 +275,7 @@ mod tests {
         let stream = bastion.connect(quiet);
         stream.set_read_timeout(Some(Duration::from_secs(6))).expect("a socket");
         let mut byte = [0];
-        // A signal of another test ends a read that has a limit.
+        // A signal of another test interrupts a read with a timeout.
         let mut read = || loop {
             match (&stream).read(&mut byte).map_err(|error| error.kind()) {
                 Err(std::io::ErrorKind::Interrupted) => {}

@@ -1,4 +1,4 @@
-//! One connection to a jump host, as those who depend on it see it, and the ways through it.
+//! One connection to a jump host, as its users see it, and the tunnels through it.
 
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -15,16 +15,16 @@ use crate::ssh::watch::Carrier;
 use crate::system::cancel::Cancel;
 use crate::system::lock::lock;
 
-/// Gives the host that a hop names, or what is wrong with it.
+/// Returns the host of a hop, or what is wrong with it.
 pub type HostOf = Box<dyn Fn(&Hop) -> Result<Arc<Destination>, String> + Send + Sync>;
 
-/// What all connections to jump hosts need to know.
+/// Settings that all connections to jump hosts share.
 pub struct Plan {
-    /// Knows the jump hosts, or says what is wrong about one.
+    /// Resolves hops to hosts.
     pub host_of: HostOf,
-    /// How many connections there may be to one jump host.
+    /// Most connections to one jump host.
     pub connections: usize,
-    /// Bytes that may be on the way to us on each channel.
+    /// Receive window of each channel in bytes.
     pub window: u32,
     /// Ends logins.
     pub cancel: Cancel,
@@ -33,17 +33,17 @@ pub struct Plan {
 /// One connection to a jump host.
 pub struct Connection {
     dead: AtomicBool,
-    /// Why it must not be used any more, if it was not only lost: what a login would have ended with.
+    /// Why it must not be used any more, if it was not only lost: the outcome that a login would have had.
     cause: OnceLock<ProxyError>,
-    /// What it goes through itself.
+    /// The connection that it goes through.
     before: Option<Through>,
-    /// What the jump host has said at its end.
+    /// The jump host's disconnect message.
     goodbye: OnceLock<String>,
-    /// A byte makes its thread look at the queue.
+    /// A byte makes its thread check the queue.
     wake: UnixStream,
-    /// Whether somebody wants to know until when all that has come is handed on.
+    /// Whether a session wants to know until when all received data is passed on.
     asked: AtomicBool,
-    /// Until when it was when that was found out last.
+    /// The last answer to that.
     handed_on: Mutex<Instant>,
 }
 
@@ -57,7 +57,8 @@ impl Carrier for Connection {
 }
 
 impl Connection {
-    /// One that is logged in, over the one `before`, if there is one. A byte on `wake` makes its thread look at the queue.
+    /// Creates one that is logged in, over the one `before`, if there is one. A byte on `wake` makes its thread check
+    /// the queue.
     pub fn new(before: Option<Through>, wake: UnixStream) -> Connection {
         Connection {
             dead: AtomicBool::new(false),
@@ -70,23 +71,23 @@ impl Connection {
         }
     }
 
-    /// Whether somebody has asked until when all that has come is handed on, since that was told last.
+    /// Whether a session asked until when all received data is passed on, since the last answer.
     pub fn is_asked(&self) -> bool {
         self.asked.load(Ordering::SeqCst)
     }
 
-    /// Notes that all that had come until then is handed on.
+    /// Notes that all data received until then is passed on.
     pub fn has_handed_on(&self, until: Instant) {
         self.asked.store(false, Ordering::SeqCst);
         *lock(&self.handed_on) = until;
     }
 
-    /// What it goes through itself.
+    /// Returns the connection that it goes through.
     pub fn before(&self) -> Option<&dyn Carrier> {
         self.before.as_ref().map(|before| &*before.connection as &dyn Carrier)
     }
 
-    /// Notes that it has ended, with the jump host's words. Comes before the sessions behind it can notice.
+    /// Notes that it has ended, with the jump host's message. Comes before the sessions behind it can notice.
     pub fn set_dead(&self, goodbye: Option<String>) {
         if let Some(goodbye) = goodbye {
             let _ = self.goodbye.set(goodbye);
@@ -101,11 +102,11 @@ impl Connection {
 
     /// Notes why it must not be used any more. Comes before [`Connection::set_dead`].
     pub fn set_cause(&self, outcome: Outcome) {
-        // It ends once.
+        // It ends only once.
         let _ = self.cause.set(ProxyError::login(outcome));
     }
 
-    /// Why it must not be used any more, if it was not only lost: for its own sake, or for that of a hop before it.
+    /// Returns why it must not be used any more, if it was not only lost: because of itself, or of a hop before it.
     pub fn cause(&self) -> Option<ProxyError> {
         let before = || {
             let Through { connection, hop } = self.before.as_ref()?;
@@ -115,27 +116,27 @@ impl Connection {
         self.cause.get().cloned().or_else(before)
     }
 
-    /// What the jump host has said at its end, if it has said anything.
+    /// Returns the jump host's disconnect message, if any.
     pub fn goodbye(&self) -> Option<String> {
         self.goodbye.get().cloned()
     }
 
-    /// Makes its thread look at the queue.
+    /// Makes its thread check the queue.
     pub fn wake(&self) {
         // If it is full, there is enough to wake it.
         let _ = (&self.wake).write(&[0]);
     }
 }
 
-/// A way through a jump host: a socket whose other end is the host behind.
+/// A tunnel through a jump host: a socket to the host behind it.
 pub struct Way {
-    /// Our end; it does not block.
+    /// Our end; it is non-blocking.
     pub socket: OwnedFd,
-    /// What it goes through.
+    /// The connection that it uses.
     pub through: Through,
 }
 
-/// The connection that a way goes through.
+/// The connection of a tunnel.
 pub struct Through {
     /// The connection, which may end meanwhile.
     pub connection: Arc<Connection>,
@@ -144,14 +145,14 @@ pub struct Through {
 }
 
 impl Through {
-    /// What became of a session over this way, seen in the light of what became of the way: a host whose jump host is gone
-    /// did not fail by itself.
+    /// Adjusts the outcome of a session over this tunnel to the state of the tunnel: a host whose jump host is gone did
+    /// not fail by itself.
     pub fn explain(&self, outcome: Outcome) -> Outcome {
         if !self.connection.is_dead() {
             return outcome;
         }
         let (hop, goodbye) = (self.hop.clone(), self.connection.goodbye());
-        // An end without a word of the host is none of its answers to a key.
+        // An end without a message of the host does not answer a key.
         let is_cut = |error: &HostError| match error {
             HostError::Dropped { .. } => true,
             HostError::Auth(error) => error.is_cut,
@@ -159,14 +160,14 @@ impl Through {
         };
         match outcome {
             Outcome::Failed(error) => match (*error, self.connection.cause()) {
-                // What was done last was done through a host that is not the one that was checked.
+                // The last data went through a host whose key was not the checked one.
                 (error, Some(cause)) if is_cut(&error) || matches!(error, HostError::Lost { .. }) => {
                     failed_hop(hop, cause).into()
                 }
                 (error, None) if is_cut(&error) => HostError::Proxy { hop, cause: ProxyError::Ended(goodbye) }.into(),
                 (HostError::Lost { detail, .. }, None) => {
                     let words = goodbye.map(|words| format!(": {words}")).unwrap_or_default();
-                    let detail = format!("{detail}; the connection to the proxy {hop} has ended{words}");
+                    let detail = format!("{detail}; the connection to the proxy {hop} ended{words}");
                     HostError::Lost { detail, hint: None }.into()
                 }
                 (error, _) => error.into(),
@@ -176,7 +177,7 @@ impl Through {
     }
 }
 
-/// The error of a host behind `hop`, which could not be used for this `cause`: of the hop before it, if that is what failed.
+/// Returns the error of a host behind `hop`, which is unusable for this `cause`: the hop before it, if that failed.
 pub fn failed_hop(hop: String, cause: ProxyError) -> HostError {
     if let ProxyError::Login(outcome) = &cause
         && let Outcome::Failed(error) = &**outcome
@@ -187,7 +188,7 @@ pub fn failed_hop(hop: String, cause: ProxyError) -> HostError {
     HostError::Proxy { hop, cause }
 }
 
-/// Two connected sockets that do not block.
+/// Creates two connected non-blocking sockets.
 pub fn pair() -> std::io::Result<(UnixStream, UnixStream)> {
     let (one, other) = UnixStream::pair()?;
     one.set_nonblocking(true)?;

@@ -1,4 +1,4 @@
-//! One connection to a jump host: a thread that owns its session and joins the sockets of the sessions behind it to
+//! One connection to a jump host: a thread that owns its session and connects the sockets of the sessions behind it to
 //! direct-tcpip channels (RFC 4254 section 7.2).
 //!
 //! * libssh2 never waits for the socket to take a packet (see `Link`), so no channel can block another, and
@@ -27,13 +27,14 @@ use crate::ssh::watch::arrived_until;
 use crate::system::poll::poll_with;
 use crate::text::message::reason;
 
-/// Channels of one connection. Each is a file of the jump host's sshd, which may have 1024 open by default.
+/// Most channels of one connection. Each is a file of the jump host's sshd, which may have 1024 open by default.
 const CHANNELS: usize = 500;
 /// The least age at which an open can be given up: libssh2 counts in whole seconds.
 const LEAST_AGE: Duration = Duration::from_millis(1100);
-/// How soon to look again while opens wait, for what no descriptor tells: the age of an open, a session that has given up.
+/// How soon to check again while opens wait, for what no descriptor reports: the age of an open, a session that has
+/// given up.
 const TICK: Duration = Duration::from_millis(100);
-/// How long a connection that has ended may take to hand on what it has received.
+/// How long an ended connection may take to pass on its received data.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The thread's state.
@@ -47,7 +48,7 @@ pub struct DirectTcpip<'a> {
     opening: Option<Opening>,
     lines: Vec<Line>,
     buffer: Vec<u8>,
-    /// Whether the socket of the session may have something.
+    /// Whether the session's socket may have data.
     readable: bool,
 }
 
@@ -59,7 +60,7 @@ struct Opening {
 }
 
 impl<'a> DirectTcpip<'a> {
-    /// A pump on an authenticated session. Something to read from `wake` makes it look for requests.
+    /// Creates a pump on an authenticated session. Data on `wake` makes it check for requests.
     pub fn new(
         session: Session,
         host: &'a Arc<JumpHost>,
@@ -98,7 +99,7 @@ impl<'a> DirectTcpip<'a> {
                 Err(Dead) => break Err(Dead),
             }
         };
-        // Before any session can see its end: what it says then depends on it.
+        // Before any session can see its end: its message then depends on it.
         if let Some(outcome) = self.session.replaced_key(self.host.host()) {
             self.connection.set_cause(outcome);
         }
@@ -115,14 +116,14 @@ impl<'a> DirectTcpip<'a> {
         }
     }
 
-    /// Does what can be done without waiting; says whether there may be more.
+    /// Does what is possible without waiting; returns whether there may be more.
     fn round(&mut self) -> Result<bool, Dead> {
         self.session.flush();
         if std::mem::take(&mut self.readable) {
             self.receive()?;
         }
         if self.is_dead() {
-            // The end of a channel that has come with it is none of the host behind.
+            // A channel that ended with the connection was not closed by the host behind it.
             self.note_death();
         }
         self.feel_pulse()?;
@@ -130,8 +131,8 @@ impl<'a> DirectTcpip<'a> {
         let opened = self.open()?;
         let moved = self.relay()?;
         self.session.flush();
-        // What came on the way may be for a line that has had its turn, or wait within libssh2, which stops when it has what
-        // it was asked for, such as the answer to an open: nothing would wake us for it.
+        // Data received on the way may be for a line that has had its turn, or wait within libssh2, which stops once it
+        // has what it was asked for, such as the answer to an open: nothing would wake us for it.
         self.readable = opened || self.session.received() != received;
         if self.session.link().is_full() && !moved && !self.lines.iter().any(Line::is_behind) {
             self.session.link().give_up_memory();
@@ -143,15 +144,15 @@ impl<'a> DirectTcpip<'a> {
         self.session.link().is_dead()
     }
 
-    /// Notes that the connection has ended, and why, as far as that is known.
+    /// Notes that the connection has ended, and why, as far as known.
     fn note_death(&self) {
         let link = self.session.link();
         let goodbye = link.goodbye().map(|goodbye| goodbye.to_string());
         self.connection.set_dead(goodbye.or_else(|| link.given_up().map(|why| why.error().message().to_owned())));
     }
 
-    /// Whether there is something to read before whoever asks can be told that all that has come is handed on. Comes after a round that
-    /// has found nothing more to do.
+    /// Whether there is data to read before answering that all received data is passed on. Comes after a round without
+    /// further work.
     fn has_more_for_whoever_asks(&mut self) -> bool {
         if !self.connection.is_asked() {
             return false;
@@ -166,11 +167,11 @@ impl<'a> DirectTcpip<'a> {
         self.readable
     }
 
-    /// Takes what has arrived off the socket, to the last byte. An open under way does the same.
+    /// Reads everything that has arrived from the socket. An open under way does the same.
     fn receive(&mut self) -> Result<(), Dead> {
         for line in &self.lines {
             match line.channel().receive() {
-                // This channel has seen its end and does not read any more.
+                // This channel has seen its end and reads no more.
                 Ok(()) => {}
                 Err(error) if ffi::would_block(&error) => return Ok(()),
                 Err(_) => return Err(Dead),
@@ -179,7 +180,7 @@ impl<'a> DirectTcpip<'a> {
         Ok(())
     }
 
-    /// Asks a jump host that has been silent for long whether it is there, and gives it up if it does not answer.
+    /// Sends a keepalive to a jump host that has been silent for long, and gives it up if it does not answer.
     fn feel_pulse(&mut self) -> Result<(), Dead> {
         if self.is_idle() {
             self.pulse.rest();
@@ -187,12 +188,12 @@ impl<'a> DirectTcpip<'a> {
         self.pulse.vanished(&self.session, self.connection.before()).map_or(Ok(()), |_| Err(Dead))
     }
 
-    /// Whether nobody depends on the connection. Without a channel nothing would take what comes off the socket.
+    /// Whether the connection is unused. Without a channel nothing would read from the socket.
     fn is_idle(&self) -> bool {
         self.lines.is_empty() && self.opening.is_none()
     }
 
-    /// Goes on with the open that is under way, or begins the next.
+    /// Continues the open that is under way, or starts the next.
     fn open(&mut self) -> Result<bool, Dead> {
         if self.opening.is_none() && self.lines.len() >= CHANNELS {
             self.host.full(&self.connection);
@@ -247,7 +248,7 @@ impl<'a> DirectTcpip<'a> {
         Ok(true)
     }
 
-    /// Gives one end of a pair of sockets to the session that asked, and joins the other to `channel`.
+    /// Gives one end of a socket pair to the session that asked, and connects the other to `channel`.
     fn join(&mut self, channel: Channel, request: ForwardRequest) {
         let (socket, answer) = match pair() {
             Ok((ours, theirs)) => (Some(ours.into()), Ok((theirs.into(), Arc::clone(&self.connection)))),
@@ -257,17 +258,17 @@ impl<'a> DirectTcpip<'a> {
         request.answer(answer);
     }
 
-    /// Moves data both ways; says whether any line may have more.
+    /// Moves data both ways; returns whether any line may have more.
     fn relay(&mut self) -> Result<bool, Dead> {
         relay::relay(&mut self.lines, self.session.link(), &mut self.buffer)
     }
 
-    /// Hands on what was received before the connection ended, as far as it is taken soon.
+    /// Passes on data received before the connection ended, as far as it is accepted soon.
     fn say_last_words(&mut self) {
         let end = Instant::now() + LAST_WORDS;
         loop {
             for line in &mut self.lines {
-                // Whatever fails, there is nothing more to be had from it.
+                // After any failure no more data can be had from it.
                 while matches!(line.deliver(self.session.link(), &mut self.buffer), Ok(true)) {}
             }
             self.lines.retain(Line::is_behind);
@@ -284,7 +285,7 @@ impl<'a> DirectTcpip<'a> {
         }
     }
 
-    /// Waits until there is something to do.
+    /// Waits until there is work.
     fn wait(&mut self) -> Result<(), Dead> {
         let unsent = self.session.unsent();
         // When idle, only the end is of interest.
@@ -310,7 +311,7 @@ impl<'a> DirectTcpip<'a> {
         let timeout = until.map(|until| timespec(until.saturating_duration_since(now)));
         if let Err(error) = poll(&mut polled, timeout.as_ref()) {
             if error != Errno::INTR {
-                // Out of kernel memory: better to look again a little later than to give up all the sessions.
+                // The kernel is out of memory: check again a little later rather than give up all the sessions.
                 std::thread::sleep(TICK);
             }
             return Ok(());
@@ -332,8 +333,8 @@ impl<'a> DirectTcpip<'a> {
     }
 }
 
-/// What the jump host's refusal to open a channel means (RFC 4254 section 5.1). libssh2 keeps its reason code, in words of
-/// its own, and not its description.
+/// Explains the jump host's refusal to open a channel (RFC 4254 section 5.1). libssh2 keeps its reason code, in words
+/// of its own, but not its description.
 fn refusal(message: &str) -> Failed {
     let words = message.split_once('(').and_then(|(_, words)| words.strip_suffix(')')).unwrap_or(message).to_owned();
     match words.as_str() {
@@ -343,13 +344,13 @@ fn refusal(message: &str) -> Failed {
     }
 }
 
-/// What poll(2) says when the peer has closed its end.
+/// poll(2)'s flags when the peer has closed its end.
 #[cfg(target_os = "linux")]
 const PEER_CLOSED: PollFlags = PollFlags::RDHUP;
 #[cfg(not(target_os = "linux"))]
 const PEER_CLOSED: PollFlags = PollFlags::empty();
 
-/// As poll(2) takes it. Rounded up by a millisecond, so as not to wake just before the time.
+/// Converts a time for poll(2), rounded up by a millisecond so as not to wake just before it.
 fn timespec(time: Duration) -> Timespec {
     let time = time + Duration::from_millis(1);
     Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) }

@@ -1,9 +1,9 @@
-//! One jump host: its connections, and the queue of those who want to get through.
+//! One jump host: its connections, and the queue of forward requests.
 //!
-//! There is one connection at first. Whoever wants to get through puts a [`ForwardRequest`] into the queue; the connections, each
-//! with a thread of its own (see `pump`), take them from there. More connections are made only while requests wait, since
-//! libssh2 opens channels one at a time. A failed login is the failure of everybody who waits for it, and for a short time
-//! of everybody who comes after.
+//! There is one connection at first. Sessions put a [`ForwardRequest`] into the queue; the connections, each with a
+//! thread of its own (see `pump`), take them from there. More connections are made only while requests wait, since
+//! libssh2 opens channels one at a time. A failed login fails all waiting requests, and for a short time all later
+//! ones.
 
 mod login;
 
@@ -34,28 +34,28 @@ use crate::system::poll::catching_up;
 use crate::system::resolver::{self, LookupError};
 use crate::text::message::reason;
 
-/// Bytes of stack of a thread that serves a connection, as of a worker.
+/// Stack size in bytes of a thread that serves a connection, as of a worker.
 const STACK: usize = 512 * 1024;
-/// How long a failed login answers for hosts that have not seen one fail yet.
+/// How long a failed login also fails hosts that have not seen one fail yet.
 const FAILURE_HOLDS: Duration = Duration::from_secs(10);
-/// How long an additional connection is not tried again after one could not be made.
+/// How long to wait after an additional connection could not be made.
 const GROWTH_REST: Duration = Duration::from_secs(30);
-/// More connections are made if the last of those who wait would wait longer than this, or if every open under way has taken
-/// longer. Also the time after which that is looked at again.
+/// More connections are made if the last waiting request would wait longer than this, or if every open under way has
+/// taken longer. Also the interval of that check.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long an open may take while others wait and no connection is free. It doubles with every time that the host has
-/// given way. Time enough for a lost packet or two (RFC 6298: 1 s, then 2 s).
+/// How long an open may take while others wait and no connection is free. It doubles each time the host has yielded.
+/// Enough for a lost packet or two (RFC 6298: 1 s, then 2 s).
 const SLICE: Duration = Duration::from_secs(2);
-/// A login gives up this much earlier than the host for which it was begun, so that the host can say why.
+/// A login gives up this much earlier than the host for which it was started, so that the host can report why.
 const HEAD_START: Duration = Duration::from_millis(50);
 
-/// How many lines are kept for the next host to tell.
+/// How many notes are kept for the next host to report.
 const MOST_NOTES: usize = 1000;
 
-/// A host that connects to others for us.
+/// A host that forwards connections to others.
 pub struct JumpHost {
     host: Arc<Destination>,
-    /// Through which it is reached, if not directly.
+    /// The jump host before it, if any.
     before: Option<Arc<JumpHost>>,
     plan: Arc<Plan>,
     state: Mutex<JumpHostState>,
@@ -66,7 +66,7 @@ pub struct JumpHost {
 
 #[derive(Default)]
 struct JumpHostState {
-    /// In the order in which they are served.
+    /// In the order of service.
     waiting: VecDeque<ForwardRequest>,
     live: Vec<Slot>,
     /// Logins under way.
@@ -76,19 +76,19 @@ struct JumpHostState {
     login: Duration,
     /// How long an open takes; zero before the first.
     open: Duration,
-    /// When another connection may be made at the earliest.
+    /// The earliest time for another connection.
     growth: Option<Instant>,
     log: Vec<String>,
-    /// What was to be done and was not, although the host is reached.
+    /// Notices for the user, although the host is reached.
     notices: Vec<Notice>,
 }
 
-/// A connection as the others see it.
+/// A connection, as the queue sees it.
 struct Slot {
     connection: Arc<Connection>,
     /// Since when it has an open under way.
     opening: Option<Instant>,
-    /// How many opens have been answered.
+    /// How many opens were answered.
     opened: usize,
 }
 
@@ -100,16 +100,16 @@ struct Failure {
     count: u32,
 }
 
-/// What a connection goes through.
+/// The proxy of a connection.
 enum Underlay {
     Network,
     Command(ProxyCommand),
     Hop(Through),
 }
 
-/// Somebody wants a connection to a host.
+/// A request for a connection to a host.
 pub struct ForwardRequest {
-    /// Its name, which the jump host looks up.
+    /// Its name, which the jump host resolves.
     pub name: String,
     /// Its port.
     pub port: u16,
@@ -124,46 +124,46 @@ type Answer = Result<(OwnedFd, Arc<Connection>), Failed>;
 pub enum Failed {
     /// The jump host could not connect to the target.
     Unreachable(String),
-    /// The jump host could not be used.
+    /// The jump host is unusable.
     Proxy(ProxyError),
-    /// Our side failed.
+    /// The local side failed.
     Local(String),
 }
 
 impl ForwardRequest {
-    /// Answers it. Whoever asked may be gone.
+    /// Answers it. The session that asked may be gone.
     pub fn answer(self, answer: Answer) {
         let _ = self.answer.send(answer);
     }
 
-    /// Whether somebody still waits for the answer.
+    /// Whether a session still waits for the answer.
     pub fn is_wanted(&self) -> bool {
         self.wanted.strong_count() > 0
     }
 }
 
 impl JumpHost {
-    /// The jump host `host`, reached through the one `before`, without a connection yet.
+    /// Creates the jump host `host`, reached through the one `before`, without a connection yet.
     pub fn new(host: Arc<Destination>, before: Option<Arc<JumpHost>>, plan: &Arc<Plan>) -> JumpHost {
         let (state, left) = (Mutex::default(), Condvar::new());
         JumpHost { host, before, plan: Arc::clone(plan), state, left, closed: AtomicBool::new(false) }
     }
 
-    /// The host itself.
+    /// Returns the host itself.
     pub fn host(&self) -> &Destination {
         &self.host
     }
 
-    /// How it is found out that it has vanished.
+    /// Returns how to detect that it has vanished.
     pub fn keepalive(&self) -> Keepalive {
         self.host.keepalive
     }
 
-    /// Connects to `target` through this host, for the attempt number `attempt` at it. Waits for a login if there is no
+    /// Connects to `target` through this host, for attempt number `attempt` at it. Waits for a login if there is no
     /// connection yet, and for its turn.
     ///
     /// # Errors
-    /// The outcome of the job: the login failed, this host could not connect, or the job was over before.
+    /// The outcome of the job: the login failed, this host could not connect, or the job ended first.
     pub fn connect(
         self: &Arc<Self>,
         target: &Destination,
@@ -226,19 +226,19 @@ impl JumpHost {
                     }
                 }
             }
-            // After a stop there is more time, also for those who bring the answer.
+            // After a stop there is more time, also for the threads that bring the answer.
             if let Err(late) = watch.check() {
                 break late;
             }
         };
-        // With a connection it is the host that does not answer, without one it is this.
+        // With a connection the target does not answer, without one this host does not.
         if !lock(&self.state).live.is_empty() || matches!(late, Outcome::Cancelled { .. }) {
             return Err(late);
         }
         Err(HostError::Proxy { hop: self.to_string(), cause: ProxyError::Late(watch.limit()) }.into())
     }
 
-    /// The answer, if it has come in time but is seen late, by us or by those who bring it.
+    /// Takes the answer, if it came in time but was seen late, by us or by the threads that bring it.
     fn await_late_answer(&self, answered: &Receiver<Answer>, watch: &Watch<'_>) -> Option<Answer> {
         let seen = Instant::now();
         let limit = catching_up(watch.deadline(), seen);
@@ -258,7 +258,7 @@ impl JumpHost {
         }
     }
 
-    /// The outcome of a host that could not be reached through this one.
+    /// Returns the outcome of a host that could not be reached through this one.
     fn failed(&self, target: &Destination, failed: Failed) -> Outcome {
         let hop = self.to_string();
         match failed {
@@ -266,18 +266,18 @@ impl JumpHost {
                 HostError::Behind { hop, target: format!("{} port {}", target.name, target.port), reason }.into()
             }
             Failed::Proxy(cause) => failed_hop(hop, cause).into(),
-            Failed::Local(detail) => HostError::Local { doing: "making a pair of sockets", detail, hint: None }.into(),
+            Failed::Local(detail) => HostError::Local { doing: "creating a socket pair", detail, hint: None }.into(),
         }
     }
 
-    /// What is worth telling of this host and those before it, once.
+    /// Returns the notes of this host and those before it, once.
     pub fn take_notes(&self) -> Vec<String> {
         let mut notes = self.before.as_ref().map_or_else(Vec::new, |before| before.take_notes());
         notes.append(&mut lock(&self.state).log);
         notes
     }
 
-    /// What the user should know about this host and those before it; once.
+    /// Returns the notices for the user of this host and those before it, once.
     pub fn take_notices(&self) -> Vec<Notice> {
         let mut notices = self.before.as_ref().map_or_else(Vec::new, |before| before.take_notices());
         notices.append(&mut lock(&self.state).notices);
@@ -286,25 +286,25 @@ impl JumpHost {
 
     fn note(&self, text: &str) {
         let log = &mut lock(&self.state).log;
-        // A command may go on and on while no host comes to take its lines.
+        // A command may print endlessly while no host takes its lines.
         if log.len() < MOST_NOTES {
             log.push(format!("proxy {self}: {text}"));
         }
     }
 
-    // What connections ask and tell.
+    // Methods for the connections.
 
     /// Whether the run needs no connection any more.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// Whether anybody waits.
+    /// Whether any request waits.
     pub fn has_waiting(&self) -> bool {
         !lock(&self.state).waiting.is_empty()
     }
 
-    /// The next request, for `connection` to serve.
+    /// Takes the next request, for `connection` to serve.
     pub fn next(self: &Arc<Self>, connection: &Connection) -> Option<ForwardRequest> {
         let mut state = lock(&self.state);
         state.waiting.retain(ForwardRequest::is_wanted);
@@ -316,7 +316,7 @@ impl JumpHost {
         request
     }
 
-    /// `connection` has as many channels as it can have, so that it will serve nobody for a while.
+    /// Notes that `connection` has its maximum of channels, and will serve no request for a while.
     pub fn full(self: &Arc<Self>, connection: &Connection) {
         let mut state = lock(&self.state);
         if !state.waiting.is_empty()
@@ -327,7 +327,7 @@ impl JumpHost {
         }
     }
 
-    /// The open that `connection` had under way has ended; after which time, unless it was given up.
+    /// Notes that the open of `connection` has ended; after which time, unless it was given up.
     pub fn opened(&self, connection: &Connection, time: Option<Duration>) {
         let mut state = lock(&self.state);
         if let Some(slot) = state.slot(connection) {
@@ -335,12 +335,13 @@ impl JumpHost {
             slot.opened += usize::from(time.is_some());
         }
         if let Some(time) = time {
-            // The recent ones count most.
+            // Recent ones count most.
             state.open = if state.open.is_zero() { time } else { (state.open * 3 + time) / 4 };
         }
     }
 
-    /// Whether an open for `request` of that age must let others go first: they wait, and no connection is free or to be had.
+    /// Whether an open for `request` of that age must yield to others: they wait, and no connection is free or
+    /// possible.
     pub fn must_give_way(self: &Arc<Self>, request: &ForwardRequest, age: Duration) -> bool {
         let mut state = lock(&self.state);
         self.grow(&mut state);
@@ -351,12 +352,12 @@ impl JumpHost {
             && !self.can_grow(&state)
     }
 
-    /// Takes back a request whose connection has ended.
+    /// Returns a request whose connection has ended to the queue.
     pub fn again(&self, request: ForwardRequest) {
         lock(&self.state).waiting.push_front(request);
     }
 
-    /// Takes back a request that gives way to the others.
+    /// Returns a request that yields to the others to the queue.
     pub fn again_later(&self, mut request: ForwardRequest) {
         request.slice = request.slice.saturating_mul(2);
         lock(&self.state).waiting.push_back(request);
@@ -367,8 +368,8 @@ impl JumpHost {
             && state.growth.is_none_or(|growth| growth <= Instant::now() + PATIENCE)
     }
 
-    /// Makes more connections where those that there are do not suffice: as many as can be logged in before the others
-    /// have served everybody, or one more if all others are stuck.
+    /// Makes more connections if the existing ones do not suffice: as many as can log in before the others have served
+    /// all requests, or one more if all others are stuck.
     fn grow(self: &Arc<Self>, state: &mut JumpHostState) {
         let now = Instant::now();
         let all = state.live.len() + state.connecting;
@@ -411,7 +412,7 @@ impl JumpHost {
         }
     }
 
-    /// Connects and authenticates, as to any host. Gives what the connection goes through, too.
+    /// Connects and authenticates, as to any host. Returns also its proxy.
     fn log_in(self: &Arc<Self>, watch: &mut Watch<'_>) -> Result<(Session, Underlay), Outcome> {
         let host = &*self.host;
         let mut note = |text: &dyn Fn() -> String| self.note(&text());
@@ -458,7 +459,7 @@ impl JumpHost {
         state.connecting -= 1;
         self.left.notify_all();
         if !state.live.is_empty() || state.connecting > 0 {
-            // There is another. It has to do for a while.
+            // There is another one, which must do for a while.
             state.growth = Some(Instant::now() + GROWTH_REST);
             state.log.push(format!("proxy {self}: no additional connection: {outcome}"));
             return;
@@ -466,7 +467,7 @@ impl JumpHost {
         state.fail(ProxyError::login(outcome));
     }
 
-    /// A connection has ended. Those who wait get another, unless this one was no good.
+    /// Handles the end of a connection. Waiting requests get another, unless this one was unusable.
     fn leave(self: &Arc<Self>, connection: &Connection) {
         let mut state = lock(&self.state);
         let place = state.live.iter().position(|slot| std::ptr::eq(&*slot.connection, connection));
@@ -483,12 +484,12 @@ impl JumpHost {
         self.left.notify_all();
     }
 
-    /// Whether a command makes the connections, which should not be left behind.
+    /// Whether a command makes the connections, which must not be left running.
     fn has_command(&self) -> bool {
         self.before.is_none() && matches!(self.host.proxy, Some(Proxy::Command(_)))
     }
 
-    /// Ends all connections, and waits for that until then.
+    /// Ends all connections, and waits for that until the deadline.
     pub fn close(&self, until: Instant) {
         self.closed.store(true, Ordering::SeqCst);
         let mut state = lock(&self.state);
@@ -504,7 +505,7 @@ impl JumpHost {
 }
 
 impl fmt::Display for JumpHost {
-    /// `host[:port]`, the port if it is not the usual one.
+    /// Formats `host[:port]`, with the port if it is not the default.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, port) = self.host.shown();
         write_entry(f, None, name, port)
@@ -512,7 +513,7 @@ impl fmt::Display for JumpHost {
 }
 
 impl JumpHostState {
-    /// The failure that answers for an attempt of that number, without another login.
+    /// Returns the failure for an attempt of that number, if no new login is made for it.
     fn remembered(&self, attempt: u32) -> Option<ProxyError> {
         let failure = self.failure.as_ref().filter(|_| self.live.is_empty() && self.connecting == 0)?;
         (failure.count >= attempt && failure.at.elapsed() < FAILURE_HOLDS).then(|| failure.error.clone())
@@ -522,7 +523,7 @@ impl JumpHostState {
         self.live.iter_mut().find(|slot| std::ptr::eq(&*slot.connection, connection))
     }
 
-    /// No login is of use for a while.
+    /// A login is useless for a while.
     fn fail(&mut self, error: ProxyError) {
         let count = 1 + self.failure.as_ref().map_or(0, |failure| failure.count);
         self.fail_all(&error);

@@ -1,4 +1,4 @@
-//! A local command that makes the connection to a host: its standard input and output are the connection (ProxyCommand of
+//! A local command that connects to a host: its standard input and output are the connection (ProxyCommand of
 //! ssh_config(5)). It runs in a process group of its own, which does not outlive the session.
 
 use std::io::{BufRead, BufReader, Read};
@@ -21,15 +21,15 @@ use crate::system::lock::lock;
 use crate::system::redact::{self, Filtered};
 use crate::text::message::reason;
 
-/// How long a command whose connection has ended may take to end too, so that its exit status can be told.
+/// How long a command whose connection has ended may take to exit, so that its exit status can be reported.
 const EXIT_GRACE: Duration = Duration::from_millis(200);
-/// Bytes of stack of the thread that reads what the command says.
+/// Stack size in bytes of the thread that reads the command's standard error.
 const STACK: usize = 128 * 1024;
-/// Bytes of the longest line that is kept of what it says.
+/// Bytes kept of its longest line.
 const LONGEST_LINE: u64 = 1000;
 /// Bytes that it may write to standard error before there is a session.
 const FLOOD: u64 = 1 << 20;
-/// Bytes of that which are told: `ssh -vvv` says less.
+/// Bytes of that which are reported: `ssh -vvv` prints less.
 const TOLD: u64 = 64 << 10;
 /// SIGPIPE.
 const PIPE: i32 = Signal::PIPE.as_raw();
@@ -44,26 +44,26 @@ pub struct ProxyCommand {
     listening: Option<thread::JoinHandle<()>>,
 }
 
-/// What the command has written to standard error.
+/// The command's standard error.
 struct Said {
     last_line: String,
     /// Bytes of it.
     bytes: u64,
-    /// The connection, as long as there is no session over it: a command that only complains is hung up on.
+    /// The connection, while there is no session over it: it is closed if the command only prints errors.
     unused: Option<Weak<OwnedFd>>,
-    /// Whether it was.
+    /// Whether it was closed.
     has_flooded: bool,
-    /// Who is told; nobody any more once the command has been ended: a process that has left the group may keep the pipe
-    /// for ever, and the run waits for whoever can still tell something.
+    /// The receiver of notes; `None` once the command was ended: a process that has left the group may keep the pipe
+    /// forever, and the run waits for everything that can still send a note.
     news: Option<News>,
 }
 
-/// Where a line goes that the command writes to standard error.
+/// The receiver of a line of the command's standard error.
 pub type News = Box<dyn Fn(&str) + Send>;
 
 impl ProxyCommand {
-    /// Starts `text` by the shell. Gives the other end of its standard input and output too, which does not block. What it
-    /// writes to standard error goes to `news`.
+    /// Starts `text` in the shell. Returns also the other end of its standard input and output, which is non-blocking.
+    /// Its standard error goes to `news`.
     ///
     /// # Errors
     /// The outcome of the job: it cannot be started.
@@ -79,11 +79,11 @@ impl ProxyCommand {
         ours.set_nonblocking(true)?;
         let ours = Arc::new(OwnedFd::from(ours));
         let mut shell = Command::new("/bin/sh");
-        // `exec`, so that the command gets our signals, and no shell stays with it.
+        // `exec`, so that the command gets our signals, and no shell stays around it.
         shell.arg("-c").arg(format!("exec {text}")).stderr(Stdio::piped());
         shell.stdin(Stdio::from(OwnedFd::from(theirs.try_clone()?))).stdout(Stdio::from(OwnedFd::from(theirs)));
         let mut group = ProcessGroup::spawn(&mut shell)?;
-        // It keeps our copies of the other end, whose last must be the command's.
+        // It keeps our copies of the other end, and the command's must be the last.
         drop(shell);
         let unused = Some(Arc::downgrade(&ours));
         let said = Said { last_line: String::new(), bytes: 0, unused, has_flooded: false, news };
@@ -94,18 +94,18 @@ impl ProxyCommand {
             let said = Arc::clone(&command.said);
             let listen = move || listen(stderr, &said);
             let thread = thread::Builder::new().name("pssh-proxy-stderr".to_owned()).stack_size(STACK);
-            // On failure the command is dropped, and so ended.
+            // A failure drops the command and so ends it.
             command.listening = Some(thread.spawn(listen)?);
         }
         Ok((command, ours))
     }
 
-    /// There is a session over it: what it writes to standard error from now on does not end it.
+    /// Notes that there is a session over it: its standard error no longer ends it.
     pub fn set_used(&self) {
         lock(&self.said).unused = None;
     }
 
-    /// What became of a session over this command, seen in the light of what became of the command.
+    /// Adjusts the outcome of a session over this command to how the command ended.
     pub fn explain(&mut self, outcome: Outcome) -> Outcome {
         let Outcome::Failed(error) = outcome else { return outcome };
         let failed = |command: &ProxyCommand, cause: String| {
@@ -113,14 +113,11 @@ impl ProxyCommand {
         };
         if lock(&self.said).has_flooded {
             let said = shown(&lock(&self.said).last_line);
-            return failed(
-                self,
-                format!("it writes to standard error without an end, and makes no connection: {said}"),
-            );
+            return failed(self, format!("it keeps writing to standard error and does not connect: {said}"));
         }
         let detail = match *error {
             HostError::Ssh { hint: Some(Remedy::IsItSsh), ref detail, .. } => {
-                return failed(self, format!("what it writes is not SSH: {detail}"));
+                return failed(self, format!("its output is not SSH: {detail}"));
             }
             HostError::Dropped { banner_seen, ref detail, .. } => (!banner_seen).then(|| detail.clone()),
             _ => return Outcome::Failed(error),
@@ -130,20 +127,20 @@ impl ProxyCommand {
         }
         let how = match (self.end().map(|status| (status.code(), status.signal())), detail) {
             (Some((Some(code), _)), _) => format!("the command exited with {code}"),
-            // It was hung up on in the middle of what it wrote.
-            (Some((_, Some(PIPE))), Some(_)) => "what it writes is not SSH".to_owned(),
-            (Some((_, Some(signal))), _) => format!("the command died by signal {signal}"),
+            // The connection was closed while it was writing.
+            (Some((_, Some(PIPE))), Some(_)) => "its output is not SSH".to_owned(),
+            (Some((_, Some(signal))), _) => format!("the command was killed by signal {signal}"),
             _ => "the command ended".to_owned(),
         };
         let said = lock(&self.said).last_line.clone();
         failed(self, if said.is_empty() { how } else { format!("{how}: {said}") })
     }
 
-    /// Ends whatever is left of the process group.
+    /// Ends the whole process group.
     fn end(&mut self) -> Option<ExitStatus> {
         let status = self.group.end();
         if let Some(listening) = self.listening.take() {
-            // Its end of file has come, unless a process has left the group and keeps the pipe.
+            // Its end of file has come, unless a process left the group and keeps the pipe.
             let deadline = Instant::now() + EXIT_GRACE;
             while !listening.is_finished() && Instant::now() < deadline {
                 thread::sleep(TICK);
@@ -160,7 +157,7 @@ impl Drop for ProxyCommand {
     }
 }
 
-/// Keeps the last line of what the command says, and passes on what it says first.
+/// Keeps the last line of the command's standard error, and reports the first lines.
 fn listen(stderr: ChildStderr, said: &Mutex<Said>) {
     let mut reader = BufReader::new(Filtered::new(stderr));
     let mut line = Vec::new();
@@ -174,7 +171,7 @@ fn listen(stderr: ChildStderr, said: &Mutex<Said>) {
             && let Some(socket) = said.unused.take().and_then(|socket| socket.upgrade())
         {
             said.has_flooded = true;
-            // Whoever waits for the session sees its end.
+            // The thread that waits for the session sees its end.
             let _ = shutdown(&*socket, Shutdown::Both);
             return;
         }
@@ -182,14 +179,14 @@ fn listen(stderr: ChildStderr, said: &Mutex<Said>) {
             continue;
         }
         if let Some(tell) = said.news.as_ref().filter(|_| before <= TOLD) {
-            let more = if said.bytes > TOLD { " ... (what else it says is not told)" } else { "" };
+            let more = if said.bytes > TOLD { " ... (further output is not shown)" } else { "" };
             tell(&format!("proxy command: {}{more}", redact::redacted(&text)));
         }
         said.last_line = text;
     }
 }
 
-/// The beginning of a command, for messages.
+/// Returns the start of a command, for messages.
 fn shown(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}...", &text[..end]),

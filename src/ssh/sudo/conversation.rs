@@ -1,4 +1,4 @@
-//! The conversation with sudo before a command begins: what of the output is whose, what sudo is told, and how it ends.
+//! The dialogue with sudo before a command starts: which output belongs to whom, what sudo is sent, and how it ends.
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -15,40 +15,40 @@ use crate::system::password_source::Secret;
 use crate::system::quotation;
 use crate::system::redact::{Filter, MASK, SHORTEST};
 
-/// Bytes of what follows the word of the start, at most: two blanks, two numbers of ten digits, and a semicolon.
+/// Most bytes after the start token: two blanks, two numbers of ten digits, and a semicolon.
 const START_TAIL: usize = 23;
-/// What sudo 1.9 says after the reason, whatever that was.
+/// sudo 1.9's text after any reason.
 const CONSEQUENCE: &[u8] = b"sudo: error initializing audit plugin";
-/// What sudo-rs puts around the prompt that it is given.
+/// What sudo-rs puts around the given prompt.
 const AROUND: [&[u8]; 2] = [b"[sudo: ", b"] Password: "];
-/// Bytes of the line that sudo says last that are kept.
+/// Bytes kept of sudo's last line.
 const SAID: usize = 8 << 10;
 
-/// The conversation with the sudo of one host.
+/// The dialogue with the sudo of one host.
 pub struct Conversation {
     task: &'static str,
     sudo: Sudo,
     prompt: Vec<u8>,
     start: Vec<u8>,
-    /// What is left out where sudo quotes the command that it refuses, the longest first.
+    /// Texts removed where sudo quotes the command that it refuses, the longest first.
     wrappers: Vec<Vec<u8>>,
     password: Arc<SudoPassword>,
     trust: Trust,
-    /// Whether our user may be asked for this host.
+    /// Whether the user may be asked for this host.
     may_ask: bool,
     state: ConversationState,
-    /// What sudo was told.
+    /// The password sent to sudo.
     told: Option<Arc<Secret>>,
-    /// Where signals for the command go, once that has begun.
+    /// The target of signals for the command, once that has started.
     target: Option<Target>,
-    /// Of each stream, in the order of [`place`], the last bytes as long as they may be the beginning of a token.
+    /// The last bytes of each stream, in the order of [`place`], while they may be the start of a token.
     held: [Vec<u8>; 2],
-    /// What still belongs to the prompt before it, on which stream: the rest of it, and a line break, which a terminal shows after
-    /// a hidden answer.
+    /// The rest of the prompt before it, and its stream: the rest of the text, and a line break, which a terminal shows
+    /// after a hidden answer.
     after_prompt: Option<(Stream, &'static [u8])>,
-    /// What is said, without passwords.
+    /// sudo's output, without passwords.
     filter: Filter,
-    /// The line that is being said, its beginning.
+    /// The start of the current line.
     line: Vec<u8>,
     /// The last line that was not empty.
     said: Vec<u8>,
@@ -57,36 +57,36 @@ pub struct Conversation {
 enum ConversationState {
     /// sudo has not asked.
     Silent,
-    /// It has asked, and nobody has looked yet who has the password.
+    /// It has asked, and the password was not looked up yet.
     Asked,
-    /// It has asked, and our user is asked in turn.
+    /// It has asked, and the user is being asked.
     Waiting(Waiting),
-    /// It has been told the password.
+    /// The password was sent.
     Told,
     /// It has asked again.
     Refused,
-    /// The command has begun, and nobody knows of it yet.
+    /// The command has started, which is not reported yet.
     Beginning,
-    /// The command has begun.
+    /// The command has started.
     Begun,
-    /// Nothing more is said, whatever sudo asks.
+    /// Nothing more is sent, whatever sudo asks.
     Silenced,
 }
 
-/// What is to be done next.
+/// The next action.
 pub enum Step {
     /// Nothing.
     Listen,
-    /// sudo is told this, on a line of its own.
+    /// Send this to sudo, on a line of its own.
     Tell(Arc<Secret>),
-    /// The command has begun: it gets its input. This is how it is stopped.
+    /// The command has started: send its input. This is how to stop it.
     Begin(Option<SudoStop>),
-    /// It will never begin. What waits for an answer is to be ended.
+    /// It will never start. End whatever waits for an answer.
     End(HostError),
 }
 
 impl Conversation {
-    /// One that has not begun. `task` is what sudo runs, as the subject of a sentence.
+    /// Starts one. `task` is what sudo runs, as the subject of a sentence.
     pub fn new(
         task: &'static str,
         sudo: Sudo,
@@ -115,7 +115,7 @@ impl Conversation {
         }
     }
 
-    /// Takes a piece of output, and gives what of it is the user's. On a terminal sudo speaks on standard output.
+    /// Takes a piece of output, and returns the user's part of it. On a terminal sudo prints to standard output.
     pub fn hear(&mut self, stream: Stream, bytes: Vec<u8>) -> Vec<u8> {
         let held = &mut self.held[place(stream)];
         let mut rest = if held.is_empty() { bytes } else { [std::mem::take(held), bytes].concat() };
@@ -168,18 +168,18 @@ impl Conversation {
         heard
     }
 
-    /// Takes note that sudo asks for the password.
+    /// Notes that sudo asks for the password.
     fn take_question(&mut self) {
         use ConversationState::{Asked, Beginning, Begun, Refused, Silenced, Silent, Told, Waiting};
         match self.state {
             Silent => self.state = Asked,
-            // Two questions in one breath, or an answer that was none.
+            // Two questions in one piece, or an invalid answer.
             Asked | Waiting(_) | Told | Refused => self.state = Refused,
             Silenced | Beginning | Begun => {}
         }
     }
 
-    /// What was held back of a stream that has come to its end.
+    /// Returns the held-back data of a stream that has ended.
     pub fn rest(&mut self) -> Option<(Stream, Vec<u8>)> {
         [Stream::Stderr, Stream::Stdout].into_iter().find_map(|stream| {
             let mut held = std::mem::take(&mut self.held[place(stream)]);
@@ -194,7 +194,7 @@ impl Conversation {
         })
     }
 
-    /// What is to be done now.
+    /// Returns the next action.
     pub fn next(&mut self) -> Step {
         match &self.state {
             ConversationState::Silent
@@ -202,7 +202,7 @@ impl Conversation {
             | ConversationState::Begun
             | ConversationState::Silenced => return Step::Listen,
             ConversationState::Asked if self.trust == Trust::NoSecrets => {
-                return self.end("it asks for a password, and the host's key is not the known one", None);
+                return self.end("it asks for a password, but the host key has changed", None);
             }
             ConversationState::Asked => match self.password.get(self.may_ask) {
                 Answer::Known(password) => return self.tell(password),
@@ -241,28 +241,29 @@ impl Conversation {
         Step::End(HostError::Sudo { detail: detail.to_owned(), hint })
     }
 
-    /// Says nothing more, since the command is being stopped.
+    /// Sends nothing more, since the command is being stopped.
     pub fn give_up(&mut self) {
         self.state = ConversationState::Silenced;
     }
 
-    /// Whether it was the guard for csh that ended with `status`: sudo was never started, and the command ends as it does without sudo.
+    /// Whether the guard for csh ended with `status`: sudo was never started, and the command ends as it does without
+    /// sudo.
     pub fn was_kept_by_guard(&self, status: u32) -> bool {
         let (words, guards) = GUARD_SAYS;
         status == guards && self.said.starts_with(words.as_bytes())
     }
 
-    /// What has become of a command that ended with `status` before it began.
+    /// Returns the error for a command that ended with `status` before it started.
     pub fn never_began(&self, status: u32) -> HostError {
         let said = String::from_utf8_lossy(&self.said);
         let said = said.trim().trim_start_matches("sudo: ");
         let said = if said.is_empty() { String::new() } else { format!(": {}", quotation::said(said)) };
         let task = self.task;
-        let detail = format!("{task} was never seen to begin (exit status {status}){said}");
+        let detail = format!("ended before {task} started (exit status {status}){said}");
         HostError::Sudo { detail, hint: Some(Remedy::SudoNotBegun { was_told: self.told.is_some() }) }
     }
 
-    /// What to wait for while our user is being asked.
+    /// Returns what to wait for while the user is being asked.
     pub fn awaits(&self) -> Option<BorrowedFd<'_>> {
         match &self.state {
             ConversationState::Waiting(waiting) => Some(waiting.as_fd()),
@@ -270,12 +271,13 @@ impl Conversation {
         }
     }
 
-    /// Whether the command has begun.
+    /// Whether the command has started.
     pub fn has_begun(&self) -> bool {
         matches!(self.state, ConversationState::Beginning | ConversationState::Begun)
     }
 
-    /// The password that sudo was told, which it may repeat before the command begins; one that is too short is part of its words.
+    /// Returns the password sent to sudo, which may repeat it before the command starts; one that is too short is part
+    /// of its words.
     fn password(&self) -> Option<&[u8]> {
         self.told.as_ref().map(|told| told.expose()).filter(|told| told.len() >= SHORTEST)
     }
@@ -301,7 +303,7 @@ impl Conversation {
                 let tail = &tail[..tail.len().min(START_TAIL)];
                 let end = match tail.iter().position(|byte| *byte == b';') {
                     Some(end) => Some(end + 1),
-                    // Something has cut it off: what is there is not ours.
+                    // It was interrupted: the data is not ours.
                     None if tail.len() == START_TAIL => Some(0),
                     None => None,
                 };
@@ -312,7 +314,7 @@ impl Conversation {
         Found::Nothing
     }
 
-    /// How many of the last bytes may be the beginning of a token, with what stands before it.
+    /// Returns how many of the last bytes may be the start of a token, with what precedes it.
     fn possible_token(&self, bytes: &[u8]) -> usize {
         let password = self.password().unwrap_or_default();
         let token = AROUND[0].len() + self.prompt.len().max(self.start.len());
@@ -329,7 +331,7 @@ impl Conversation {
         (1..=longest).rev().find(may_be).unwrap_or(0)
     }
 
-    /// Takes away what belongs to the prompt before it; says whether enough is there to tell.
+    /// Removes what belongs to the prompt before it; returns whether there is enough data to tell.
     fn drop_rest_of_prompt(&mut self, stream: Stream, bytes: &mut Vec<u8>) -> bool {
         let Some((_, rest)) = self.after_prompt.filter(|(of, _)| *of == stream) else { return true };
         let count = if bytes.starts_with(rest) { rest.len() } else { 0 };
@@ -343,7 +345,7 @@ impl Conversation {
         true
     }
 
-    /// Keeps the last line that was said.
+    /// Keeps the last line of the output.
     fn note(&mut self, bytes: &[u8]) {
         for byte in &self.filter.pass(bytes.to_vec()) {
             if *byte != b'\n' && *byte != b'\r' {
@@ -360,25 +362,25 @@ impl Conversation {
     }
 }
 
-/// What the output has at a place.
+/// A token in the output at a place.
 enum Found {
     Nothing,
-    /// What we have put before the command.
+    /// The text that pssh puts before the command.
     Wrapper {
         at: usize,
-        /// The first byte behind it.
+        /// The first byte after it.
         end: usize,
     },
     Prompt(usize),
-    /// What sudo was told.
+    /// The password sent to sudo.
     Password {
         at: usize,
-        /// The first byte behind it.
+        /// The first byte after it.
         end: usize,
     },
     Start {
         at: usize,
-        /// The first byte behind it; not there yet if there is none.
+        /// The first byte after it; not received yet if `None`.
         end: Option<usize>,
     },
 }
@@ -496,7 +498,7 @@ mod tests {
     fn a_host_that_is_not_trusted_is_told_nothing() {
         let (mut it, prompt, _) = conversation(Some("pw"), Trust::NoSecrets);
         hear(&mut it, &prompt);
-        assert!(words(it.next()).contains("the host's key is not the known one"));
+        assert!(words(it.next()).contains("it asks for a password, but the host key has changed"));
         assert_eq!(words(it.next()), "listen");
     }
 
@@ -507,7 +509,7 @@ mod tests {
         hear(&mut it, &start[..9]);
         assert_eq!(
             it.never_began(1).to_string(),
-            "sudo: the command was never seen to begin (exit status 1): \"no tty present\""
+            "sudo: ended before the command started (exit status 1): \"no tty present\""
         );
         assert_eq!(it.rest(), Some((Stream::Stderr, start.as_bytes()[..9].to_vec())));
         assert_eq!(it.rest(), None);

@@ -1,4 +1,4 @@
-//! The conversation with sudo on a host.
+//! The dialogue with sudo on a host.
 
 pub(crate) mod conversation;
 pub(crate) mod password;

@@ -1,4 +1,4 @@
-//! The password for sudo: given beforehand, or asked on the terminal once, when the first host wants it, for all hosts.
+//! The password for sudo: given beforehand, or asked on the terminal once for all hosts, when the first host needs it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
@@ -13,11 +13,11 @@ use crate::system::poll::Patience;
 use crate::system::terminal::{AskError, Terminal};
 use crate::text::message::reason;
 
-/// What is asked on the terminal.
+/// The prompt on the terminal.
 const PROMPT: &str = "Password for sudo on all hosts: ";
-/// The same where there is a password for the login.
+/// The prompt if there is a password for the login.
 const PROMPT_OR_SAME: &str = "Password for sudo on all hosts (Enter: same as for login): ";
-/// Bytes of stack of the thread that asks.
+/// Stack size in bytes of the thread that asks.
 const STACK: usize = 256 << 10;
 
 /// Where sessions get the password.
@@ -26,7 +26,7 @@ pub struct SudoPassword {
     login: Option<Arc<Secret>>,
     terminal: Arc<Terminal>,
     state: Mutex<PasswordState>,
-    /// The threads that have asked: more than one only if everybody who waited for an answer has gone.
+    /// The threads that asked: more than one only if all sessions that waited for an answer are gone.
     askers: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -34,7 +34,7 @@ enum PasswordState {
     Known(Arc<Secret>),
     Unasked,
     Asking(Question),
-    /// Nobody has it; why.
+    /// It is unavailable; the reason.
     Nobody(String),
 }
 
@@ -43,35 +43,35 @@ struct Question {
     /// How many sessions wait for the answer. With none left, the question is withdrawn.
     waiting: usize,
     withdraw: Cancel,
-    /// Can be read from once there is an answer: its other end is closed then.
+    /// Readable once there is an answer: its other end is closed then.
     answered: Arc<OwnedFd>,
     _alarm: OwnedFd,
 }
 
-/// What a session gets that wants the password.
+/// The answer to a session that needs the password.
 pub enum Answer {
     /// The password.
     Known(Arc<Secret>),
-    /// Somebody is being asked.
+    /// The user is being asked.
     Later(Waiting),
-    /// Nobody has it; why.
+    /// It is unavailable; the reason.
     Nobody(String),
 }
 
-/// A session's wait for the answer.
+/// A session that waits for the answer.
 pub struct Waiting {
     of: Arc<SudoPassword>,
     answered: Arc<OwnedFd>,
 }
 
 impl SudoPassword {
-    /// The password, or nobody has been asked for it yet; `login` is the one for the login of all hosts.
+    /// Starts with the password, or without one; `login` is the one for the login of all hosts.
     pub fn new(password: Option<Secret>, login: Option<Arc<Secret>>, terminal: Arc<Terminal>) -> Arc<SudoPassword> {
         let state = password.map_or(PasswordState::Unasked, |password| PasswordState::Known(Arc::new(password)));
         Arc::new(SudoPassword { login, terminal, state: Mutex::new(state), askers: Mutex::default() })
     }
 
-    /// The password; asks for it if nobody has yet, and somebody may be asked. Does not wait.
+    /// Returns the password; starts asking for it if needed and allowed. Does not wait.
     pub fn get(self: &Arc<Self>, may_ask: bool) -> Answer {
         let mut state = lock(&self.state);
         if matches!(*state, PasswordState::Unasked) && !may_ask {
@@ -92,7 +92,7 @@ impl SudoPassword {
         }
     }
 
-    /// Puts the question, on a thread of its own: whoever waits for the answer has a session to look after.
+    /// Asks on a thread of its own: the waiting threads have sessions to serve.
     fn ask(self: &Arc<Self>) -> Result<Question, String> {
         if !self.terminal.is_there() {
             return Err(AskError::NoTerminal.to_string());
@@ -114,13 +114,13 @@ impl SudoPassword {
         Ok(Question { waiting: 0, withdraw, answered, _alarm: alarm })
     }
 
-    /// Takes the answer to a question, unless that has been withdrawn meanwhile.
+    /// Takes the answer to a question, unless it was withdrawn meanwhile.
     fn answer(&self, of: &Arc<OwnedFd>, answer: Result<Secret, AskError>) {
         let mut state = lock(&self.state);
         if !matches!(&*state, PasswordState::Asking(question) if Arc::ptr_eq(&question.answered, of)) {
             return;
         }
-        // Whoever waits is woken by this, since it ends the question.
+        // This wakes the waiting sessions, since it ends the question.
         *state = match answer {
             Ok(password) if password.expose().is_empty() => match &self.login {
                 Some(login) => PasswordState::Known(Arc::clone(login)),
@@ -131,7 +131,7 @@ impl SudoPassword {
         };
     }
 
-    /// Withdraws a question that is still there, and sees to it that the terminal is as it was.
+    /// Withdraws a pending question, and restores the terminal.
     pub fn close(&self) {
         if let PasswordState::Asking(question) = &*lock(&self.state) {
             withdraw(question);
@@ -145,17 +145,17 @@ impl SudoPassword {
 }
 
 fn withdraw(question: &Question) {
-    // The reason is never looked at: this cancel is the question's own.
+    // The reason is never read: this cancel belongs to the question.
     question.withdraw.trigger(Reason::OutputClosed);
 }
 
 impl Waiting {
-    /// Can be read from once there is an answer; nobody may do so, only wait for it.
+    /// Becomes readable once there is an answer; only to wait for, not to read.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.answered.as_fd()
     }
 
-    /// The answer, once there is one.
+    /// Returns the answer, once there is one.
     pub fn answer(&self) -> Option<Result<Arc<Secret>, String>> {
         match &*lock(&self.of.state) {
             PasswordState::Known(password) => Some(Ok(Arc::clone(password))),

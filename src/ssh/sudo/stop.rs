@@ -9,18 +9,18 @@ use zeroize::Zeroizing;
 use crate::command::sudo::{Sudo, Target};
 use crate::system::password_source::Secret;
 
-/// A way to a command that sudo runs.
+/// A way to signal a command that runs under sudo.
 pub struct SudoStop {
     sudo: Sudo,
     target: Target,
-    /// The password, if sudo wanted it.
+    /// The password, if sudo needed it.
     password: Option<Arc<Secret>>,
-    /// Whether sudo gets a terminal, since it may want one (`requiretty`).
+    /// Whether sudo gets a terminal, since it may require one (`requiretty`).
     pub has_terminal: bool,
 }
 
 impl SudoStop {
-    /// The way to the command at `target`, which `sudo` has begun with `password`.
+    /// Creates one for the command at `target`, which `sudo` started with `password`.
     pub fn new(sudo: Sudo, target: Target, password: Option<Arc<Secret>>) -> SudoStop {
         SudoStop { sudo, target, password, has_terminal: false }
     }
@@ -30,12 +30,13 @@ impl SudoStop {
         SudoStop { has_terminal, ..self }
     }
 
-    /// The command that sends the other one `signal`.
+    /// Returns the command that sends the other one `signal`.
     pub fn signal_line(&self, signal: &str) -> Vec<u8> {
         self.sudo.signal_line(self.target, signal)
     }
 
-    /// What sudo is told then, unasked, if it wanted the password before: what would read it otherwise reads nothing.
+    /// Returns sudo's input, if it needed the password before; it is sent without a prompt, and a sudo that does not
+    /// ask leaves it unread.
     pub fn answer(&self) -> Option<Zeroizing<Vec<u8>>> {
         let password = self.password.as_ref()?.expose();
         let mut line = Zeroizing::new(Vec::with_capacity(password.len() + 1));

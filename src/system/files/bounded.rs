@@ -1,5 +1,5 @@
-//! Reading whole files that the user has named: no more bytes than such a file ever has, so that `/dev/zero` and a pipe that
-//! never ends are errors and do not fill the memory; and a wait for a pipe, a terminal or a device ends with the run.
+//! Reads whole files that the user named: no more bytes than such a file ever has, so that `/dev/zero` and an endless
+//! pipe are errors and do not fill the memory; and waiting for a pipe, a terminal or a device ends with the run.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -17,29 +17,29 @@ use crate::system::poll::Patience;
 use crate::system::sink;
 use crate::text::sanitize::sanitize;
 
-/// Bytes of the largest list of hosts, of arguments for them or of host keys: 100,000 hosts with 600 bytes each.
+/// The largest list of hosts, of arguments for them or of host keys: 100,000 hosts with 600 bytes each.
 pub const LIST: u64 = 64 << 20;
-/// Bytes of the largest ssh_config, all of its files together.
+/// The largest ssh_config, all of its files together.
 pub const SSH_CONFIG: u64 = 16 << 20;
-/// Bytes of the largest TOML file: what its parser makes of it can be eighty times as large.
+/// The largest TOML file: its parsed form can be eighty times as large.
 pub const TOML: u64 = 4 << 20;
-/// Bytes of the largest file with a key or certificate (MAX_KEY_FILE_SIZE of OpenSSH's authfile.c).
+/// The largest file with a key or certificate (MAX_KEY_FILE_SIZE of OpenSSH's authfile.c).
 pub const KEY: u64 = 1 << 20;
 
-/// Bytes of the largest file with a time zone: the largest of tzdata has 4 KiB.
+/// The largest file with a time zone: the largest of tzdata has 4 KiB.
 pub const TIME_ZONE: u64 = 1 << 20;
 
 thread_local! {
-    /// What ends the waits of this thread's reads.
+    /// The cancel that ends the waits of this thread's reads.
     static CANCEL: RefCell<Option<Cancel>> = const { RefCell::new(None) };
 }
 
-/// Does `work`, in which `cancel` ends every wait for a file that has nothing to read yet.
+/// Runs `work`, in which `cancel` ends every wait for a file without data.
 ///
-/// It holds for the thread, since files are opened many layers below those who know the cancel. Before the signal handlers are
-/// installed no cancel is needed: a signal ends the process there.
+/// It is set per thread, since files are opened many layers below those that know the cancel. Before the signal
+/// handlers are installed no cancel is needed: a signal ends the process there.
 pub fn under<T>(cancel: &Cancel, work: impl FnOnce() -> T) -> T {
-    /// Puts back what was there before, also after a panic.
+    /// Restores the previous one, also after a panic.
     struct Before(Option<Cancel>);
     impl Drop for Before {
         fn drop(&mut self) {
@@ -63,16 +63,16 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// Reads a file whole.
 ///
 /// # Errors
-/// What the system says; [`ErrorKind::FileTooLarge`] if it has more than `most` bytes; or the run was cancelled before it
-/// had anything to read.
+/// A system error; [`ErrorKind::FileTooLarge`] if it has more than `most` bytes; or the run was cancelled before data
+/// arrived.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     read_open(open(path)?, most)
 }
 
-/// Reads a file that has all of its contents already: anything but a regular file is refused.
+/// Reads a file whose contents are complete: refuses anything but a regular file.
 ///
 /// # Errors
-/// As of [`read`]; or it is a FIFO, a device or a socket.
+/// See [`read`]; or it is a FIFO, a device or a socket.
 pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
     if !file.metadata()?.is_file() {
@@ -81,33 +81,33 @@ pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     read_open(file, most)
 }
 
-/// Reads what [`open`] has opened.
+/// Reads a file of [`open`].
 ///
 /// # Errors
-/// As of [`read`].
+/// See [`read`].
 pub fn read_open(file: File, most: u64) -> io::Result<Vec<u8>> {
-    // Of a file the size is known. One that is too large need not be read, and the others go into a single piece of memory: a buffer
-    // that grows leaves copies behind, which nobody clears if it is a private key.
+    // A regular file's size is known. One that is too large is not read, and the others go into a single allocation: a
+    // growing buffer leaves copies behind, which stay in memory even if it is a private key.
     let size = file.metadata().map_or(0, |about| if about.is_file() { about.len() } else { 0 });
     if size > most {
         return Err(too_large(most));
     }
-    // A byte more, in which the end is found.
+    // One more byte, to find the end.
     read_into(Vec::with_capacity(size as usize + 1), Waiting::new(&file), most)
 }
 
-/// Reads what is left of a file that [`open`] has opened.
+/// Reads the rest of a file of [`open`].
 ///
 /// # Errors
-/// As of [`read`].
+/// See [`read`].
 pub fn read_rest(file: &File, most: u64) -> io::Result<Vec<u8>> {
     read_into(Vec::new(), Waiting::new(file), most)
 }
 
-/// A file that is waited for where it has nothing to read yet.
+/// A file that is waited for while it has no data.
 struct Waiting<'a> {
     file: &'a File,
-    /// Whether the user knows of the wait, or it need not be told.
+    /// Whether the user knows of the wait, or need not.
     is_told: bool,
 }
 
@@ -121,7 +121,7 @@ impl<'a> Waiting<'a> {
 impl Read for Waiting<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            // First, since a FIFO that no process has opened for writing yet reads as if it were at its end.
+            // First, since a FIFO without a writer reads as if it were at its end.
             if !std::mem::replace(&mut self.is_told, true) {
                 tell_of_wait(self.file);
             }
@@ -134,17 +134,17 @@ impl Read for Waiting<'_> {
     }
 }
 
-/// How long a FIFO is waited for before the user is told.
+/// How long to wait for a FIFO before the user is told.
 const SILENT: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 
-/// Tells the user at a terminal what is waited for, once it has taken a while: nothing else shows that the program is alive.
+/// Tells the user at a terminal what the program waits for, after a while: there is no other sign of life.
 fn tell_of_wait(file: &File) {
     let has_come = poll(&mut [PollFd::new(file, PollFlags::IN)], Some(&SILENT)).is_ok_and(|ready| ready > 0);
     if has_come || !io::stderr().is_terminal() {
         return;
     }
     let name = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap_or_default();
-    // Lists are read before anything is known of the run: how the program was called is all there is to sign with.
+    // Lists are read before the run's name is known: use the program's.
     let program = std::env::args_os().next().unwrap_or_default();
     let program = Path::new(&program).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let (program, name) = (sanitize(&program).into_owned(), name.to_string_lossy().into_owned());
@@ -166,10 +166,10 @@ fn cancelled(error: io::Error) -> io::Error {
     if error.kind() == ErrorKind::Interrupted { io::Error::other("cancelled") } else { error }
 }
 
-/// The same of what is open already.
+/// The same for an open reader.
 ///
 /// # Errors
-/// As of [`read`].
+/// See [`read`].
 pub fn read_from(file: impl Read, most: u64) -> io::Result<Vec<u8>> {
     read_into(Vec::new(), file, most)
 }
@@ -180,7 +180,7 @@ fn read_into(mut bytes: Vec<u8>, file: impl Read, most: u64) -> io::Result<Vec<u
 }
 
 fn too_large(most: u64) -> io::Error {
-    let problem = format!("it has more than {} MiB, which no such file needs", most >> 20);
+    let problem = format!("it has more than {} MiB, the limit for such a file", most >> 20);
     io::Error::new(ErrorKind::FileTooLarge, problem)
 }
 
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(read_from(&vec![7; two as usize][..], two).expect("just so much").len() as u64, two);
         let error = read_from(io::repeat(0), two).expect_err("endless");
         assert_eq!(error.kind(), ErrorKind::FileTooLarge);
-        assert_eq!(crate::text::message::reason(&error), "it has more than 2 MiB, which no such file needs");
+        assert_eq!(crate::text::message::reason(&error), "it has more than 2 MiB, the limit for such a file");
         assert_eq!(read(Path::new("/dev/zero"), two).expect_err("endless").kind(), ErrorKind::FileTooLarge);
         let mut key = tempfile::NamedTempFile::new().expect("a file");
         io::Write::write_all(&mut key, &[7; 5000]).expect("a key");

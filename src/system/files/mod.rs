@@ -1,4 +1,4 @@
-//! Files that are read with bounds, trusted by owner and mode, locked, or spilled to.
+//! Reading files within limits, trust by owner and mode, locks, and temporary files.
 
 pub mod bounded;
 pub mod run_lock;

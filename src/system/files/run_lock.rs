@@ -1,8 +1,9 @@
-//! What two runs must not write at the same time: the directories of `-o` and `-e`, and the files of reports. The lock is the kernel's
-//! (flock(2)), on a file in the directory or beside the report: it ends with the process, however that ends. It is on a file of its own that
-//! only its owner can open, since every user who can open a file to read it can lock it: another user could keep every run from a directory.
+//! Locks against two runs that write to the same place: the directories of `-o` and `-e`, and the report files. The
+//! lock is the kernel's (flock(2)), on a file in the directory or next to the report: it ends with the process, however
+//! that ends. The file is accessible only to its owner, since every user who can open a file for reading can lock it:
+//! another user could lock every run out of a directory.
 //!
-//! Where a file system has no such locks, nothing is locked.
+//! File systems without such locks get none.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -15,16 +16,16 @@ use rustix::io::Errno;
 
 use super::trusted_path::Spot;
 
-/// How often the file of a lock may turn out to be another one by the time that it is locked.
+/// How often the lock file may turn out to be replaced by the time it is locked.
 const MOST_EXCHANGES: usize = 16;
 
-/// The file by which a directory is locked.
+/// The file that locks a directory.
 pub const DIRECTORY_LOCK: &str = ".pssh-lock";
 
 /// Another process has the lock.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Taken {
-    /// Its number, if the system tells.
+    /// Its process ID, if the system knows it.
     process: Option<u32>,
 }
 
@@ -52,7 +53,7 @@ impl From<Taken> for std::io::Error {
 #[derive(Debug)]
 pub struct RunLock {
     file: File,
-    /// Where its file is.
+    /// The path of its file.
     directory: OwnedFd,
     name: OsString,
 }
@@ -70,7 +71,7 @@ fn lock(file: BorrowedFd<'_>) -> Result<bool, Taken> {
 }
 
 impl RunLock {
-    /// Locks a directory, by a file in it; nothing if that cannot be.
+    /// Locks a directory, by a file in it; `None` if that is impossible.
     ///
     /// # Errors
     /// Another process has locked it.
@@ -79,7 +80,7 @@ impl RunLock {
         RunLock::by(directory, OsString::from(DIRECTORY_LOCK))
     }
 
-    /// Locks a file that is open anyway; its lock ends when it is closed.
+    /// Locks a file that is open anyway; closing it ends the lock.
     ///
     /// # Errors
     /// Another process has locked it.
@@ -87,7 +88,8 @@ impl RunLock {
         lock(file.as_fd()).map(drop)
     }
 
-    /// Locks what is replaced by a new file as a whole, by a file beside it, which goes with the lock; nothing if that cannot be.
+    /// Locks a file that is replaced as a whole, by a file next to it, which is removed with the lock; `None` if that
+    /// is impossible.
     ///
     /// # Errors
     /// Another process has locked it.
@@ -106,7 +108,7 @@ impl RunLock {
             if !lock(file.as_fd())? {
                 return Ok(None);
             }
-            // Whoever had it before has removed it, perhaps just when we had opened it.
+            // Its previous owner has removed it, perhaps just after we opened it.
             let (ours, there) = (fstat(&file), statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW));
             if let (Ok(ours), Ok(there)) = (ours, there)
                 && (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
@@ -120,20 +122,21 @@ impl RunLock {
 
 impl Drop for RunLock {
     fn drop(&mut self) {
-        // While it is still locked: whoever gets the lock after this finds that it is another file.
+        // While it is still locked: the next owner of the lock finds that it is another file.
         let _ = unlinkat(&self.directory, Path::new(&self.name), AtFlags::empty());
         let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 
-/// The process that has locked a file, by proc_locks(5): `1: FLOCK  ADVISORY  WRITE 4711 08:01:131090 0 EOF`.
+/// Returns the process that locked a file, from proc_locks(5): `1: FLOCK  ADVISORY  WRITE 4711 08:01:131090 0 EOF`.
 fn holder(file: BorrowedFd<'_>) -> Option<u32> {
     let about = fstat(file).ok()?;
     let locks = fs::read_to_string("/proc/locks").ok()?;
     locks.lines().find_map(|line| of_line(line, about.st_ino))
 }
 
-/// The process of a line, if it has locked the file with this number. Which device it means depends on the file system.
+/// Returns the process of a line, if it locked the file with this inode number. The device number depends on the file
+/// system.
 fn of_line(line: &str, inode: u64) -> Option<u32> {
     let mut fields = line.split_whitespace().skip(1);
     let (kind, _, mode) = (fields.next()?, fields.next()?, fields.next()?);
@@ -161,11 +164,11 @@ mod tests {
         assert_eq!(RunLock::beside(&spot()).expect_err("taken"), own);
         drop((first, beside));
         assert_eq!(fs::read_dir(top.path()).expect("a directory").count(), 0);
-        // What a run that was killed has left does not matter.
+        // A file left by a killed run does not matter.
         fs::write(top.path().join(".report.pssh-lock"), "").expect("a file");
         drop(RunLock::beside(&spot()).expect("free").expect("a lock"));
         assert_eq!(fs::read_dir(top.path()).expect("a directory").count(), 0);
-        // A user who can only read the directory locks nothing of ours.
+        // A user who can only read the directory cannot lock it.
         let (reader, lock) = (directory(), || RunLock::of_directory(directory()).expect("free").expect("a lock"));
         flock(&reader, FlockOperation::LockExclusive).expect("a lock");
         let held = lock();

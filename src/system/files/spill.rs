@@ -1,4 +1,4 @@
-//! Bytes that wait to be read: in memory as long as they are few, beyond that in an unnamed temporary file.
+//! A queue of bytes: in memory while they are few, beyond that in an unnamed temporary file.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -11,9 +11,9 @@ pub const MEMORY: usize = 1 << 20;
 /// A first in, first out queue of bytes. Never full, until the disk is.
 #[derive(Debug, Default)]
 pub struct Spill {
-    /// What comes first.
+    /// The first bytes.
     memory: VecDeque<u8>,
-    /// What comes after it, from `read` to `written`.
+    /// The later bytes, from `read` to `written`.
     file: Option<File>,
     read: u64,
     written: u64,
@@ -30,18 +30,18 @@ impl Spill {
         self.memory.len()
     }
 
-    /// Puts bytes at the end.
+    /// Appends bytes.
     ///
     /// # Errors
-    /// There is no temporary file, or no room in it; nothing of `bytes` is in the queue then.
+    /// The temporary file cannot be created or is full; then nothing of `bytes` is in the queue.
     pub fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.push_within(MEMORY, bytes)
     }
 
-    /// The same with another limit on what is kept in memory, for those who have many queues.
+    /// The same with another memory limit, for owners of many queues.
     ///
     /// # Errors
-    /// As of [`Spill::push`].
+    /// See [`Spill::push`].
     pub fn push_within(&mut self, memory: usize, bytes: &[u8]) -> io::Result<()> {
         if self.read == self.written && self.memory.len() + bytes.len() <= memory {
             self.memory.extend(bytes);
@@ -56,7 +56,7 @@ impl Spill {
         Ok(())
     }
 
-    /// Takes bytes from the beginning, as many as there are and fit into `buffer`; says how many, 0 if there are none.
+    /// Removes bytes from the front, up to the size of `buffer`; returns how many, 0 if there are none.
     ///
     /// # Errors
     /// The temporary file cannot be read.
@@ -73,13 +73,13 @@ impl Spill {
         }
         self.read += count as u64;
         if self.read == self.written {
-            // A reader that keeps up costs no disk.
+            // A reader that keeps up uses no disk.
             (self.file, self.read, self.written) = (None, 0, 0);
         }
         Ok(count)
     }
 
-    /// Forgets everything.
+    /// Clears the queue.
     pub fn clear(&mut self) {
         *self = Spill::default();
     }
@@ -99,7 +99,7 @@ mod tests {
             spill.push(&piece).expect("room");
             pushed.extend(&piece);
             assert!(round != 99 || spill.file.is_some(), "too much for memory");
-            // Slower than what comes in for a while, then faster.
+            // Slower than the input for a while, then faster.
             for _ in 0..if round < 100 { 0 } else { 3 } {
                 let count = spill.pop(&mut buffer).expect("readable");
                 popped.extend(&buffer[..count]);

@@ -1,7 +1,9 @@
-//! Files that can run programs here or weaken the check of host keys: only their user and root may be able to write them.
+//! Trust in files that can run local programs or weaken the check of host keys: only their user and root may be able to
+//! write them.
 //!
-//! It is ssh's rule for `~/.ssh/config` (`read_config_file_depth` in readconf.c). config.toml has to keep it in any case. A hosts file
-//! or a `--host-config` file has to keep it only if it says something of that kind: lists of hosts often belong to a team.
+//! It is ssh's rule for `~/.ssh/config` (`read_config_file_depth` in readconf.c). It always applies to config.toml. It
+//! applies to a hosts file or a `--host-config` file only if that sets something of this kind: lists of hosts often
+//! belong to a team.
 
 use std::fmt;
 use std::fs::{self, File, Metadata};
@@ -16,7 +18,7 @@ use rustix::io::Errno;
 use crate::system::descriptors;
 use crate::system::files::bounded;
 
-/// Why a file is not trusted: others could have written what is in it.
+/// Why a file is not trusted: others could have written it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Untrusted {
     /// It belongs to another user.
@@ -43,12 +45,12 @@ impl fmt::Display for Untrusted {
     }
 }
 
-/// Checks that nobody but root and the user `uid` can have written the file.
+/// Checks that only root and the user `uid` can have written the file.
 ///
-/// A group may write if the user is its only member, as in Debian's ssh: where the umask is 002 every file is like that.
+/// A group may write if the user is its only member, as in Debian's ssh: with the umask 002 every file is like that.
 ///
 /// # Errors
-/// Somebody else can.
+/// Another user can.
 pub fn check(file: &Metadata, uid: u32) -> Result<(), Untrusted> {
     if file.uid() != 0 && file.uid() != uid {
         return Err(Untrusted::Owner(file.uid()));
@@ -60,10 +62,10 @@ pub fn check(file: &Metadata, uid: u32) -> Result<(), Untrusted> {
     Ok(())
 }
 
-/// The same for an open file. With an access list the bits of the group are those of everybody in the list, whoever is in the group.
+/// The same for an open file. With an ACL the group bits are those of everybody in the list, whoever is in the group.
 ///
 /// # Errors
-/// Somebody else can.
+/// Another user can.
 pub fn check_open(file: impl AsFd, about: &Metadata, uid: u32) -> Result<(), Untrusted> {
     let has_list = || rustix::fs::fgetxattr(&file, c"system.posix_acl_access", &mut [0; 256][..]) != Err(Errno::NODATA);
     match check(about, uid) {
@@ -87,21 +89,21 @@ fn private(gid: u32, owner: u32) -> Option<bool> {
     Some(any && primary.all(|user| number(user, 2) == Some(owner)) && members.iter().all(|name| name == owner_name))
 }
 
-/// What a file has in it, and whether that may run programs or weaken checks.
+/// The contents of a file, and whether they may run programs or weaken checks.
 pub struct Contents {
     /// All of it.
     pub bytes: Vec<u8>,
-    /// Why not, if it may not.
+    /// The reason, if they may not.
     pub untrusted: Option<Untrusted>,
 }
 
-/// Reads a file whole, `-` being standard input, and finds out whether it is trusted: the very file that is read.
+/// Reads a file whole, `-` for standard input, and determines whether it is trusted: the very file that is read.
 ///
-/// A pipe, socket or terminal that we have inherited (`-`, `/dev/stdin`, `<(COMMAND)`) is trusted: whoever started us has chosen what
-/// comes out of it. A regular file behind a redirection is judged like any other.
+/// An inherited pipe, socket or terminal (`-`, `/dev/stdin`, `<(COMMAND)`) is trusted: the user who started pssh chose
+/// its contents. A redirected regular file is judged like any other.
 ///
 /// # Errors
-/// As of [`bounded::read`].
+/// See [`bounded::read`].
 pub fn read(path: &Path, most: u64) -> io::Result<Contents> {
     if path == Path::new("-") {
         let file = rustix::stdio::stdin();
@@ -114,10 +116,10 @@ pub fn read(path: &Path, most: u64) -> io::Result<Contents> {
     Ok(Contents { bytes: bounded::read_open(file, most)?, untrusted })
 }
 
-/// Opens a file as [`bounded::open`] does, and tells why it is not trusted, if it is not.
+/// Opens a file as [`bounded::open`] does; returns also why it is not trusted, if so.
 ///
 /// # Errors
-/// As of [`bounded::open`].
+/// See [`bounded::open`].
 pub fn open(path: &Path) -> io::Result<(File, Option<Untrusted>)> {
     let file = bounded::open(path)?;
     let about = file.metadata()?;
@@ -178,7 +180,7 @@ mod tests {
         let (_, untrusted) = open(&path).expect("a file");
         assert_eq!(untrusted, None);
         let set = rustix::fs::setxattr(&path, c"system.posix_acl_access", &list, rustix::fs::XattrFlags::empty());
-        // Not every file system has such lists.
+        // Not every file system has ACLs.
         assert!(matches!(set, Ok(()) | Err(Errno::OPNOTSUPP)), "{set:?}");
         let (_, untrusted) = open(&path).expect("a file");
         assert_eq!(untrusted.is_some(), set.is_ok(), "{untrusted:?}");

@@ -1,14 +1,14 @@
-//! Paths that we write to: no symbolic link of another user is followed on the way, nor at the end.
+//! Paths that we write to: no symbolic link of another user is followed, neither on the way nor at the end.
 //!
-//! Who can write into a directory, such as /tmp, can put a link there that leads to a file of ours, which we would then overwrite or
-//! fill. Links of root and our own are followed, as always. The kernel has the same rule (`protected_symlinks`, proc(5)), but only
-//! for directories that are sticky, and where it is turned on.
+//! A user who can write to a directory, such as /tmp, can create a link there that leads to one of our files, which we
+//! would then overwrite or fill. Links of root and our own are followed, as always. The kernel has the same rule
+//! (`protected_symlinks`, proc(5)), but only for sticky directories, and only if it is turned on.
 //!
-//! The same holds for what is no file at the end of a path, such as a FIFO: its reader could hold us up. One of ours or of root, such as
-//! /dev/null, is written to.
+//! The same holds for a non-file at the end of a path, such as a FIFO: its reader could block us. One of ours or of
+//! root, such as /dev/null, is accepted.
 //!
-//! A path is walked one name at a time from open directory to open directory, so that nobody can exchange a part of it between the
-//! check and the use.
+//! A path is walked one name at a time from open directory to open directory, so that no part of it can be replaced
+//! between the check and the use.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -26,15 +26,15 @@ use crate::system::descriptors;
 
 /// How many links a path may lead through (MAXSYMLINKS of Linux).
 const MOST_LINKS: usize = 40;
-/// How often a name that was no link may turn out to be one.
+/// How often a name that was not a link may turn out to be one.
 const MOST_EXCHANGES: usize = 16;
-/// How a directory is opened on the way: where the system can, without the right to read it.
+/// The open flags for a directory on the way: without the right to read it, if the system can.
 #[cfg(target_os = "linux")]
 const STEP: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 #[cfg(not(target_os = "linux"))]
 const STEP: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// What is to be done about directories that are not there.
+/// What to do about missing directories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Missing {
     Make,
@@ -46,23 +46,24 @@ enum Missing {
 pub struct Spot {
     /// The directory.
     pub directory: OwnedFd,
-    /// The name: of no link, unless it is one that the kernel has to follow.
+    /// The name: not of a link, unless the kernel must follow it.
     pub name: OsString,
-    /// Whether it is a link of the proc file system to something open, such as a pipe: its text is no path.
+    /// Whether it is a proc file system link to something open, such as a pipe: its text is not a path.
     is_magic: bool,
 }
 
 impl Spot {
-    /// Whether it leads to something that is open already, such as a pipe of the shell, and can only be opened as it is.
+    /// Whether it leads to something that is already open, such as a pipe of the shell, and can only be opened as it
+    /// is.
     pub fn is_magic(&self) -> bool {
         self.is_magic
     }
 }
 
-/// Opens a directory, to use with [`open`] and [`check`]. It is made if it is not there, and so are its parents.
+/// Opens a directory, for [`open`] and [`check`]. It and its parents are created if they are missing.
 ///
 /// # Errors
-/// What the system says, or whose link is on the way.
+/// A system error, or a link of another user on the way.
 pub fn directory(path: &Path) -> io::Result<OwnedFd> {
     let mut walk = Walk::new(CWD, path, Missing::Make)?;
     while let Some(name) = walk.rest.pop_front() {
@@ -71,10 +72,10 @@ pub fn directory(path: &Path) -> io::Result<OwnedFd> {
     Ok(walk.directory)
 }
 
-/// Opens a file, of which `path` starts from `directory` if it is relative. Its directory has to be there.
+/// Opens a file; a relative `path` starts from `directory`. Its directory must exist.
 ///
 /// # Errors
-/// As of [`directory`].
+/// See [`directory`].
 pub fn open(directory: impl AsFd, path: &Path, flags: OFlags, mode: Mode) -> io::Result<File> {
     for _ in 0..MOST_EXCHANGES {
         let spot = spot(&directory, path)?;
@@ -85,12 +86,12 @@ pub fn open(directory: impl AsFd, path: &Path, flags: OFlags, mode: Mode) -> io:
             refuse_planted(path, &about)?;
         }
         match rustix::fs::openat(&spot.directory, &spot.name, flags | OFlags::CLOEXEC, mode) {
-            // It has become a link meanwhile.
+            // It was replaced by a link meanwhile.
             Err(Errno::LOOP | Errno::MLINK) => {}
             opened => {
                 let file = File::from(opened?);
                 if !spot.is_magic {
-                    // It may have become another file meanwhile.
+                    // It may have been replaced by another file meanwhile.
                     refuse_planted(path, &rustix::fs::fstat(&file)?)?;
                 }
                 return Ok(file);
@@ -100,10 +101,10 @@ pub fn open(directory: impl AsFd, path: &Path, flags: OFlags, mode: Mode) -> io:
     Err(Errno::LOOP.into())
 }
 
-/// Where a path leads: through all links, to the directory of what is there or would be made there.
+/// Resolves a path: through all links, to the directory of what exists or would be created there.
 ///
 /// # Errors
-/// As of [`directory`].
+/// See [`directory`].
 pub fn spot(directory: impl AsFd, path: &Path) -> io::Result<Spot> {
     descriptors::check_path(path)?;
     let mut walk = Walk::new(directory.as_fd(), path, Missing::Fail)?;
@@ -127,19 +128,19 @@ pub fn spot(directory: impl AsFd, path: &Path) -> io::Result<Spot> {
     }
 }
 
-/// Whether a path leads through no link that is not followed, as far as it is there.
+/// Checks that a path leads through no link that is not followed, as far as it exists.
 ///
 /// # Errors
-/// Whose link is on the way.
+/// A link of another user on the way.
 pub fn check(directory: impl AsFd, path: &Path) -> io::Result<()> {
     match spot(directory, path) {
-        // Whatever else is wrong with it is told by who uses it.
+        // The caller reports all other errors.
         Err(error) if is_refusal(&error) => Err(error),
         _ => Ok(()),
     }
 }
 
-/// Refuses what is no file, and that another user has put where ours is to be: it would hold the writer up, or read all.
+/// Refuses a non-file of another user in place of our file: it would block the writer, or read all data.
 fn refuse_planted(path: &Path, about: &Stat) -> io::Result<()> {
     let what = match FileType::from_raw_mode(about.st_mode) {
         FileType::Fifo => "FIFO",
@@ -155,7 +156,7 @@ fn refuse_planted(path: &Path, about: &Stat) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::PermissionDenied, problem))
 }
 
-/// Whether what belongs to this user may be used: we and root do to us what they want anyway.
+/// Whether files of this user may be used: we and root have full power over us anyway.
 fn is_trusted(owner: Uid) -> bool {
     owner == Uid::from_raw(0) || owner == Uid::effective()
 }
@@ -177,12 +178,12 @@ fn is_refusal(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|error| error.is::<Foreign>())
 }
 
-/// A path on which we are under way.
+/// A path during the walk.
 struct Walk {
     directory: OwnedFd,
-    /// Where that is, for messages.
+    /// The current place, for messages.
     walked: PathBuf,
-    /// The names that are left.
+    /// The remaining names.
     rest: VecDeque<OsString>,
     links: usize,
     missing: Missing,
@@ -199,7 +200,7 @@ impl Walk {
         Ok(walk)
     }
 
-    /// Goes on with `path` before what is left.
+    /// Inserts `path` before the remaining names.
     fn prepend(&mut self, path: &Path) -> io::Result<()> {
         if path.has_root() {
             self.directory = rustix::fs::open("/", STEP, Mode::empty())?;
@@ -219,7 +220,7 @@ impl Walk {
         Ok(())
     }
 
-    /// Goes into the directory called `name`, or on to where that leads.
+    /// Enters the directory called `name`, or follows the link of that name.
     fn step(&mut self, name: OsString) -> io::Result<()> {
         let found = match look(self.directory.as_fd(), &name) {
             Err(Errno::NOENT) if self.missing == Missing::Make => {
@@ -245,7 +246,7 @@ impl Walk {
         }
     }
 
-    /// Goes on with what a link says, if it may be followed.
+    /// Continues with a link's text, if it may be followed.
     fn follow(&mut self, name: &OsStr, link: &Link) -> io::Result<()> {
         if !is_trusted(link.owner) {
             let refusal = Foreign { link: self.walked.join(name), owner: named(link.owner) };
@@ -259,7 +260,7 @@ impl Walk {
     }
 }
 
-/// A symbolic link: whose it is and what it says, both of the same one.
+/// A symbolic link: its owner and its text, both of the same one.
 struct Link {
     owner: Uid,
     target: PathBuf,
@@ -270,7 +271,7 @@ enum Found {
     Other,
 }
 
-/// What is called `name` in a directory.
+/// Returns what exists as `name` in a directory.
 fn look(directory: BorrowedFd<'_>, name: &OsStr) -> Result<Found, Errno> {
     let is_link = |about: &Stat| FileType::from_raw_mode(about.st_mode) == FileType::Symlink;
     #[cfg(target_os = "linux")]
@@ -292,7 +293,7 @@ fn look(directory: BorrowedFd<'_>, name: &OsStr) -> Result<Found, Errno> {
     Ok(Found::Link(Link { owner: Uid::from_raw(about.st_uid), target }))
 }
 
-/// Whether links in this directory are made by the kernel: nobody puts one there, and what they say need not be a path.
+/// Whether the kernel creates the links in this directory: users cannot, and their text need not be a path.
 #[cfg(target_os = "linux")]
 fn is_magic(directory: BorrowedFd<'_>) -> bool {
     rustix::fs::fstatfs(directory).is_ok_and(|about| about.f_type == rustix::fs::PROC_SUPER_MAGIC)
@@ -344,7 +345,7 @@ mod tests {
     #[test]
     fn what_the_kernel_links_is_open_already() {
         let (mut reader, writer) = io::pipe().expect("a pipe");
-        // As if the shell had passed it: our own are not opened by their number.
+        // As if the shell had passed it: our own are not opened by number.
         rustix::io::fcntl_setfd(&writer, rustix::io::FdFlags::empty()).expect("a flag");
         let path = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&writer));
         open(CWD, Path::new(&path), OFlags::WRONLY, Mode::empty()).expect("a pipe").write_all(b"x").expect("room");

@@ -1,4 +1,4 @@
-//! Replaces passwords in bytes that come in pieces, before anything of ours cuts them: half a password is still one.
+//! Replaces passwords in data that comes in pieces, before any code cuts it: half a password is still one.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,32 +10,32 @@ use zeroize::Zeroizing;
 use super::{ANY, MASK, SECRETS, SHORTEST, forms, replaced};
 use crate::system::lock::lock;
 
-/// Bytes of a line that are waited for where a password is so short that it is only replaced where it is all of a line.
+/// Bytes of a line to wait for if a password is so short that it is only replaced as a whole line.
 const LINE: usize = 1024;
 /// Bytes of one read.
 const READ_SIZE: usize = 8 << 10;
 
-/// A stream without passwords. What may be the beginning of one is held back until it is known.
+/// A stream without passwords. A possible start of one is held back until it is decided.
 #[derive(Default)]
 pub struct Filter {
     held: Zeroizing<Vec<u8>>,
-    /// Bytes at the beginning of what is held that belong to a password whose mask has been given out.
+    /// Bytes at the start of the held data that belong to a password whose mask was already returned.
     covered: usize,
 }
 
-/// What comes behind the bytes that are there.
+/// What follows the available bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Then {
     /// More of them.
     More,
     /// Nothing.
     Nothing,
-    /// Something that nobody will see, since it is cut off here.
+    /// Something invisible, since the text is cut here.
     Cut,
 }
 
 impl Filter {
-    /// Takes a piece, and gives what is known to be no part of a password by now.
+    /// Takes a piece, and returns the bytes that are not part of a password.
     pub fn pass(&mut self, bytes: Vec<u8>) -> Vec<u8> {
         if self.held.is_empty() && !ANY.load(Ordering::Acquire) {
             return bytes;
@@ -44,12 +44,12 @@ impl Filter {
         self.scan(Then::More)
     }
 
-    /// What was held back of a stream that has ended.
+    /// Returns the held bytes of a stream that has ended.
     pub fn rest(&mut self) -> Vec<u8> {
         if self.held.is_empty() { Vec::new() } else { self.scan(Then::Nothing) }
     }
 
-    /// What was held back of a stream of which no more is looked at.
+    /// Returns the held bytes of a stream that is not read further.
     pub fn cut(&mut self) -> Vec<u8> {
         if self.held.is_empty() { Vec::new() } else { self.scan(Then::Cut) }
     }
@@ -59,7 +59,7 @@ impl Filter {
         let bytes = std::mem::take(&mut self.held);
         let begun = forms.begun_at(&bytes);
         let end = match then {
-            // A short one may be all of the line that has begun.
+            // A short one may be the whole line that has started.
             Then::More if !forms.short.is_empty() => {
                 let line = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
                 if bytes.len() - line > LINE { begun } else { begun.min(line) }
@@ -90,11 +90,11 @@ impl Filter {
     }
 }
 
-/// The ways in which passwords may be written, all of them.
+/// All forms of the passwords.
 struct Forms {
     /// By their first byte, the longest first.
     long: HashMap<u8, Vec<Zeroizing<String>>>,
-    /// Those that are replaced only where they are alone.
+    /// Those that are replaced only as a whole line.
     short: Vec<Zeroizing<String>>,
 }
 
@@ -115,12 +115,12 @@ impl Forms {
         self.long.get(&byte).into_iter().flatten().map(|form| form.as_bytes())
     }
 
-    /// Bytes of the longest one that `bytes` begin with.
+    /// Returns the length of the longest one at the start of `bytes`.
     fn longest_at(&self, bytes: &[u8]) -> Option<usize> {
         self.that_begin_with(bytes[0]).find(|form| bytes.starts_with(form)).map(<[u8]>::len)
     }
 
-    /// Where the last bytes begin that may be the beginning of one.
+    /// Returns the start of the last bytes if they may be the start of one.
     fn begun_at(&self, bytes: &[u8]) -> usize {
         let longest = self.long.values().filter_map(|forms| forms.first()).map(|form| form.len()).max();
         let from = bytes.len().saturating_sub(longest.unwrap_or(1) - 1);
@@ -129,7 +129,7 @@ impl Forms {
         (from..bytes.len()).find(|at| is_begun(&bytes[*at..])).unwrap_or(bytes.len())
     }
 
-    /// Whole lines, without those passwords that are replaced only where they are alone.
+    /// Returns whole lines, without those passwords that are replaced only as a whole line.
     fn without_short(&self, bytes: Vec<u8>) -> Vec<u8> {
         if self.short.is_empty() {
             return bytes;
@@ -147,17 +147,17 @@ impl Forms {
     }
 }
 
-/// What another reader gives, without passwords.
+/// A reader of another reader's data, without passwords.
 pub struct Filtered<R> {
     inner: R,
     filter: Filter,
-    /// What the filter has given, and how much of that was read.
+    /// The filter's output, and how much of that was read.
     ready: (Vec<u8>, usize),
     is_over: bool,
 }
 
 impl<R: Read> Filtered<R> {
-    /// All of `inner`.
+    /// Reads all of `inner`.
     pub fn new(inner: R) -> Filtered<R> {
         Filtered { inner, filter: Filter::default(), ready: (Vec::new(), 0), is_over: false }
     }
@@ -189,7 +189,7 @@ impl<R: Read> Read for Filtered<R> {
     }
 }
 
-/// All of a text that need not be UTF-8, without passwords.
+/// Returns a whole text, which may not be UTF-8, without passwords.
 pub fn redacted_bytes(bytes: &[u8]) -> Cow<'_, [u8]> {
     if !ANY.load(Ordering::Acquire) {
         return Cow::Borrowed(bytes);
@@ -198,7 +198,7 @@ pub fn redacted_bytes(bytes: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(filter.scan(Then::Nothing))
 }
 
-/// The first `most` bytes of a text that has none of our passwords any more, also not one that is cut in two.
+/// Returns the first `most` bytes of a text without passwords, even one cut in two.
 pub fn beginning(bytes: &[u8], most: usize) -> Cow<'_, [u8]> {
     match redacted_bytes(bytes) {
         Cow::Borrowed(bytes) => Cow::Borrowed(&bytes[..bytes.len().min(most)]),
@@ -215,7 +215,7 @@ mod tests {
     use crate::system::password_source::Secret;
     use crate::system::redact::remember;
 
-    /// What comes of `text` in pieces of `size` bytes.
+    /// Filters `text` in pieces of `size` bytes.
     fn passed(text: &str, size: usize) -> String {
         let mut filter = Filter::default();
         let mut out: Vec<u8> = text.as_bytes().chunks(size).flat_map(|piece| filter.pass(piece.to_vec())).collect();
@@ -232,7 +232,7 @@ mod tests {
             ("a filtered-7 \"x b", "a *** b"),
             ("filtered-7 \"x-and-more", "***"),
             ("filtered-7 \"x-and-mo", "***-and-mo"),
-            // One begins within the other.
+            // One starts within the other.
             ("filtered-7 \"x-and-mouse.", "******."),
             ("as quoted: filtered-7 \\\"x.\n", "as quoted: ***.\n"),
             ("filtered-7 filtered-7 \"xfiltered-7 \"x", "filtered-7 ******"),

@@ -248,7 +248,7 @@ fn failures() -> Vec<Row> {
         ),
         row("pssh -P -O ProxyCommand=false -H n1 echo hi")
             .failure("[1] 00:00:00 [FAILURE] n1 proxy: false: the command exited with 1\n"),
-        // A name that no resolver has to be asked for.
+        // A name that needs no resolver.
         row("pssh -P -H no..host echo hi")
             .failure("[1] 00:00:00 [FAILURE] no..host dns: no..host: Name or service not known\n"),
         row("pssh -i -o /proc/none -H n1 echo hi"),

@@ -1,4 +1,4 @@
-//! The cells of the matrix: what is done to a host in which phase, and what has to be said of it.
+//! The cells of the matrix: a fault in a phase, and the expected report.
 
 use super::proxy::{Point, Strike};
 use crate::raw::{KEX_REPLY, KEXINIT};
@@ -134,7 +134,7 @@ impl Fault {
 pub(super) enum Made {
     /// A sshd, reached by a name that the test's name server answers for in its own way.
     Name,
-    /// An address where nobody listens.
+    /// An address without a listener.
     Nobody,
     /// A sshd behind the fault proxy.
     Proxy(Strike),
@@ -160,7 +160,7 @@ pub(super) enum Made {
     NoForwarding,
 }
 
-/// By when it has to be over.
+/// The latest end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
     /// At once: before any deadline.

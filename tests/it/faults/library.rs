@@ -22,7 +22,7 @@ const SETTLING: Duration = Duration::from_secs(5);
 #[test]
 fn no_descriptor_and_no_thread_is_left_of_any_fault() {
     let world = World::new();
-    // A name that is being looked up has a thread that nobody waits for, as long as the system's resolver likes.
+    // A pending lookup has a thread that is not waited for, as long as the system's resolver takes.
     let wanted = |host: &&Host| match host.cell {
         Some(cell) => !matches!(cell.phase, Phase::Resolve | Phase::Sftp),
         None => WELL.contains(&host.label.as_str()),

@@ -51,7 +51,7 @@ impl Names {
         Names { address, over, threads }
     }
 
-    /// A resolv.conf(5) with this server, which is given more time than any run has: whoever gives up first is pssh.
+    /// Returns a resolv.conf(5) with this server, with a timeout longer than any run: pssh must give up first.
     pub(super) fn resolv_conf(&self) -> String {
         format!("nameserver {}\noptions timeout:30 attempts:1\n", self.address)
     }
@@ -64,7 +64,7 @@ impl Drop for Names {
     }
 }
 
-/// Whoever runs the same tests at the same time has another address.
+/// Tests that run at the same time use another address.
 fn bind() -> (Ipv4Addr, UdpSocket, TcpListener) {
     for number in std::process::id().. {
         let [.., third, fourth] = number.to_be_bytes();
@@ -158,7 +158,7 @@ fn message(query: &[u8], flags: u16, records: u16) -> Vec<u8> {
     [&query[..2], &flags.to_be_bytes(), &counts, &query[12..]].concat()
 }
 
-/// Somebody wants to ask by TCP: the connection ends once the question was read.
+/// Handles a client that asks by TCP: the connection ends once the question was read.
 fn end(mut client: TcpStream) {
     // It is a socket of its own, whatever the listener's mode is.
     let (mut buffer, timeout) = ([0; 512], Some(Duration::from_secs(1)));

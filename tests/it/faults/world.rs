@@ -309,7 +309,7 @@ pub(super) struct End {
     pub(super) may_run: bool,
 }
 
-/// The end of every host, by its label. Fails unless each of `hosts` has one, and nobody else has.
+/// Returns the end of every host, by its label. Fails unless exactly `hosts` have one.
 #[track_caller]
 pub(super) fn ends(run: &Run, hosts: &[&Host]) -> BTreeMap<String, End> {
     let (mut ends, mut printed): (BTreeMap<String, End>, BTreeMap<String, String>) = Default::default();

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 /// No test waits longer.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Bytes of one read, as of a channel.
+/// Read size, as for a channel.
 const READ_SIZE: usize = 32 * 1024;
 
 /// How a host behaves.

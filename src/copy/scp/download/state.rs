@@ -1,4 +1,4 @@
-//! What a download knows of where it is.
+//! The state of a download.
 
 use std::collections::HashSet;
 
@@ -6,26 +6,26 @@ use crate::copy::download_root::{Below, Temporary};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DownloadState {
-    /// Nothing was heard that scp or the script says; whether the script is there.
+    /// No message of scp or the script yet; whether the script runs.
     Calling { by_script: bool },
     /// Records.
     Receiving,
-    /// Nothing is said, or heard, any more.
+    /// The dialogue is over.
     Over,
 }
 
-/// Where what is at the top of the host's list goes.
+/// The target of what is at the top of the host's list.
 #[derive(Clone, Debug)]
 pub(super) enum Base {
     /// Into this directory, under its own name.
     Into(Below),
-    /// There is only one, and this is its name.
+    /// The single source gets this name.
     New(Below),
 }
 
-/// A directory that the peer is in.
+/// An open directory of the peer.
 pub(super) struct Directory {
-    /// Nothing, if what is in it is thrown away.
+    /// `None` if its contents are discarded.
     pub(super) path: Option<Below>,
     pub(super) is_new: bool,
     pub(super) mode: u32,
@@ -33,10 +33,10 @@ pub(super) struct Directory {
     pub(super) names: HashSet<u64>,
 }
 
-/// A file whose bytes are coming.
+/// A file that is being received.
 pub(super) struct Incoming {
     pub(super) path: Vec<u8>,
-    /// Nothing, if they are thrown away.
+    /// `None` if its data is discarded.
     pub(super) temporary: Option<Temporary>,
     pub(super) size: u64,
     pub(super) offset: u64,
@@ -44,13 +44,13 @@ pub(super) struct Incoming {
     pub(super) times: Option<(u32, u32)>,
 }
 
-/// What to do with something that is announced.
+/// What to do with an announced file or directory.
 pub(super) enum Verdict {
     Take(Below),
-    /// It is none of ours, which is no failure.
+    /// Ignore it; this is not a failure.
     Pass,
-    /// This one fails.
+    /// Report it as failed.
     Fail(String),
-    /// No host would send this that means well.
+    /// End the copy: only a hostile host sends this.
     Hostile(String),
 }

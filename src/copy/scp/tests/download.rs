@@ -164,19 +164,19 @@ fn one_failure_does_not_stop_the_others() {
     let missing = receive(&field, &field.peer(), &download(&[b"a", b"nothing", b"no*", b"b"], None, PLAIN));
     fails(&missing, "nothing: No such file or directory (and another one)");
     assert_eq!(list(field.here("")), ["a", "b"]);
-    // The home of a user is the shell's to find.
+    // The shell must find the home of a user.
     let home =
         receive(&field, &field.peer(), &download(&[b"~root/no-such-file-here"], None, PLAIN)).outcome.to_string();
     assert!(home.ends_with("/no-such-file-here: No such file or directory") && !home.contains('~'), "{home}");
-    // A file is in the way of a directory, and the reverse; more comes after each.
+    // A file blocks a directory, and the reverse; more comes after each.
     write(field.here("d"), "in the way");
     std::fs::create_dir(field.here("c")).unwrap();
     let blocked = receive(&field, &field.peer(), &download(&[b"c", b"d", b"b", b"d/1"], None, TREE));
     let shown = field.here("").display().to_string();
-    fails(&blocked, &format!("{shown}/c: a directory is in its place (and another one)").replace("//", "/"));
+    fails(&blocked, &format!("{shown}/c: a directory exists there (and another one)").replace("//", "/"));
     assert_eq!(list(field.here("")), ["1", "a", "b", "c/", "d"]);
     let twice = receive(&field, &field.peer(), &download(&[b"d/1", b"a", b"./a"], Some("twice"), PLAIN));
-    fails(&twice, "a: the host sends a second one of this name");
+    fails(&twice, "a: the host sends this name twice");
     assert_eq!(list(field.here("twice")), ["1", "a"]);
 }
 
@@ -197,7 +197,7 @@ fn many_small_files_cost_few_round_trips() {
     assert_eq!(std::fs::read(field.here("large")).unwrap(), vec![7; 4 << 20]);
 }
 
-/// What the shell makes of `path`, one name a line.
+/// Returns the shell's expansion of `path`, one name a line.
 fn expand(shell: &[&'static str], field: &Field, path: &[u8]) -> Vec<String> {
     let script = [&b"printf '%s\\n' "[..], path].concat();
     let mut run = Command::new(shell[0]);
@@ -217,7 +217,7 @@ fn wildcards_are_those_of_the_shell_and_nothing_else_is_expanded() {
         ["a", "b", "c", "ab", ".h", "-d", "a b", "*", "[a]", "x$HOME", "x`y`", "s!", "{a,b}", "e\\f", "a-c", "d1/motd"];
     names.iter().for_each(|name| write(field.there(name), name));
     let cases: [(&str, &[&str]); 19] = [
-        // What is asked for, and what comes.
+        // The request, and what comes.
         ("?", &["*", "a", "b", "c"]),
         ("a*", &["a", "a b", "a-c", "ab"]),
         (".h*", &[".h"]),
@@ -226,7 +226,7 @@ fn wildcards_are_those_of_the_shell_and_nothing_else_is_expanded() {
         ("[!a]", &["*", "b", "c"]),
         ("*[ -]*", &["-d", "a b", "a-c"]),
         ("a[ ]b", &["a b"]),
-        // There is one of this name.
+        // A file with this name exists.
         ("*", &["*"]),
         ("[a]", &["[a]"]),
         ("\\[a\\]*", &["[a]"]),
@@ -287,19 +287,22 @@ fn a_host_without_scp_is_told_from_one_that_fails() {
         (error.to_string(), error.hint(Program::Pscp).unwrap_or_default())
     };
     let (message, hint) = outcome(b"PATH=/nowhere; scp -f motd", "/bin/sh");
-    assert!(message.starts_with("motd: neither SFTP nor scp is there: ") && message.contains("not found"), "{message}");
+    assert!(
+        message.starts_with("motd: the host has neither SFTP nor scp: ") && message.contains("not found"),
+        "{message}"
+    );
     assert!(hint.contains("openssh-sftp-server"), "{hint}");
     let (message, hint) = outcome(b"echo This account is not available; exit 1", "/bin/sh");
     assert_eq!(message, "motd: neither SFTP nor scp answers (exit 1): \"This account is not available\"");
     assert!(hint.contains("shell"), "{hint}");
-    // The script finds out before it says that it is ready.
+    // The script finds out before it reports that it is ready.
     let download = download(&[b"mo*"], None, PLAIN);
     let script = [
         b"PATH=/nowhere; ".to_vec(),
         String::from_utf8(command(&download)).unwrap().replace("exec sh", "exec /bin/sh").into_bytes(),
     ];
     let mut receiving = Receiving::new(download, DownloadRoot::open(&field.here("")).unwrap());
-    fails(&field.peer().talk(&script.concat(), &mut receiving), "mo*: neither SFTP nor scp is there");
+    fails(&field.peer().talk(&script.concat(), &mut receiving), "mo*: the host has neither SFTP nor scp");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Peers that say what they like: bytes made by hand, and by chance.
+//! Peers that send anything: bytes made by hand, and by chance.
 
 use proptest::prelude::*;
 
@@ -9,11 +9,12 @@ use crate::copy::scp::download::Receiving;
 use crate::copy::scp::upload::Sending;
 use crate::events::event::HostStage;
 
-/// Speaks with a peer that says `pieces`, one after the other, and then ends with `status`. Gives the outcome and how much was said.
+/// Runs a dialogue with a peer that sends `pieces` one after the other and then ends with `status`. Returns the outcome
+/// and how many bytes the dialogue sent.
 fn play<B: AsRef<[u8]>>(dialogue: &mut dyn Dialogue, pieces: &[B], status: u32) -> (Outcome, usize) {
     let mut said = Vec::new();
     for piece in pieces.iter().map(AsRef::as_ref).chain([&b""[..]]) {
-        // A dialogue that never listens would say without end.
+        // A dialogue that never listens would send forever.
         for _ in 0..1_000 {
             if dialogue.say(&mut said) != Say::Said {
                 break;
@@ -24,7 +25,7 @@ fn play<B: AsRef<[u8]>>(dialogue: &mut dyn Dialogue, pieces: &[B], status: u32) 
     (dialogue.conclude(Outcome::Exited(status)), said.len())
 }
 
-/// A host's directory, and what stands beside it.
+/// A host's directory, and files next to it.
 fn field() -> Field {
     let field = Field::new();
     write(field.here("host/kept"), "kept");
@@ -55,43 +56,43 @@ fn receiving(field: &Field, remotes: &[&str], recursive: bool) -> Receiving {
 #[test]
 fn what_was_not_asked_for_is_refused() {
     let cases: [(&str, bool, &[u8], &str); 36] = [
-        // What is asked for, whether with directories, what comes, and what is said about it.
-        ("a", true, b"C0644 1 b\nx\0", "b: the host sends this, which was not asked for"),
-        ("a", true, b"C0644 1 ../a\nx\0", "../a: the host sends this, which was not asked for"),
-        ("a", true, b"C0644 1 /etc/passwd\nx\0", "/etc/passwd: the host sends this, which was not asked for"),
-        ("a", true, b"C0644 1 .\nx\0", ".: the host sends this, which was not asked for"),
-        ("a", true, b"C0644 1 ..\nx\0", "..: the host sends this, which was not asked for"),
-        ("a", true, b"C0644 1 \nx\0", "a: the host sends this, which was not asked for"),
-        ("~", true, b"D0755 0 a\n", "a: the host sends this, which was not asked for"),
+        // The request, whether with directories, the data, and the expected message.
+        ("a", true, b"C0644 1 b\nx\0", "b: the host sends this, which was not requested"),
+        ("a", true, b"C0644 1 ../a\nx\0", "../a: the host sends this, which was not requested"),
+        ("a", true, b"C0644 1 /etc/passwd\nx\0", "/etc/passwd: the host sends this, which was not requested"),
+        ("a", true, b"C0644 1 .\nx\0", ".: the host sends this, which was not requested"),
+        ("a", true, b"C0644 1 ..\nx\0", "..: the host sends this, which was not requested"),
+        ("a", true, b"C0644 1 \nx\0", "a: the host sends this, which was not requested"),
+        ("~", true, b"D0755 0 a\n", "a: the host sends this, which was not requested"),
         ("~", true, b"C0644 1 .\nx\0", ".: the host sends a file instead of a directory"),
         ("/", true, b"C0644 1 \nx\0", "/: the host sends a file instead of a directory"),
-        ("..", true, b"D0755 0 ..\nC0644 1 ..\nx\0", "..: the host sends not a name of a file"),
-        ("a", true, b"D0755 0 a\nC0644 1 ..\nx\0", "a/..: the host sends not a name of a file"),
-        ("a", true, b"D0755 0 a\nD0755 0 .\n", "a/.: the host sends not a name of a file"),
-        ("a", true, b"D0755 0 a\nC0644 1 b/c\nx\0", "a/b/c: the host sends a name with a slash in it"),
-        ("a", true, b"D0755 0 a\nC0644 1 /c\nx\0", "a//c: the host sends a name with a slash in it"),
-        ("a", true, b"D0755 0 a\nC0644 1 \\^J\\057x\nx\0", "a/\n/x: the host sends a name with a slash in it"),
-        ("a", true, b"D0755 0 a\nC0644 1 x\0y\nx\0", "a/x\0y: the host sends a name with a zero byte in it"),
+        ("..", true, b"D0755 0 ..\nC0644 1 ..\nx\0", "..: the host sends an invalid file name"),
+        ("a", true, b"D0755 0 a\nC0644 1 ..\nx\0", "a/..: the host sends an invalid file name"),
+        ("a", true, b"D0755 0 a\nD0755 0 .\n", "a/.: the host sends an invalid file name"),
+        ("a", true, b"D0755 0 a\nC0644 1 b/c\nx\0", "a/b/c: the host sends a name with a slash"),
+        ("a", true, b"D0755 0 a\nC0644 1 /c\nx\0", "a//c: the host sends a name with a slash"),
+        ("a", true, b"D0755 0 a\nC0644 1 \\^J\\057x\nx\0", "a/\n/x: the host sends a name with a slash"),
+        ("a", true, b"D0755 0 a\nC0644 1 x\0y\nx\0", "a/x\0y: the host sends a name with a zero byte"),
         ("a", true, b"D0755 0 a\nC0644 1 \nx\0", "a: the host sends an empty name"),
-        ("a", false, b"D0755 0 a\nE\n", "a: the host sends a directory, without being asked for any"),
-        ("a", true, b"E\n", "a: the host ends a directory that it has not begun"),
-        ("a", true, b"D0755 0 a\nE\nE\n", "a: the host ends a directory that it has not begun"),
-        ("a", true, b"D0755 0 a\n", "a: the host ended the copy in the middle of it"),
-        ("a", true, b"C0644 5 a\nabc", "a: the host ended the copy in the middle of it"),
-        ("a", true, b"C0644 5 a\nabcde", "a: the host ended the copy in the middle of it"),
-        ("a", true, b"C0644 5 a\nabcdef\0\n", "a: the host sends more than the file has"),
+        ("a", false, b"D0755 0 a\nE\n", "a: the host sends a directory that was not requested"),
+        ("a", true, b"E\n", "a: the host ends a directory that it did not start"),
+        ("a", true, b"D0755 0 a\nE\nE\n", "a: the host ends a directory that it did not start"),
+        ("a", true, b"D0755 0 a\n", "a: the host ended the copy in the middle of this"),
+        ("a", true, b"C0644 5 a\nabc", "a: the host ended the copy in the middle of this"),
+        ("a", true, b"C0644 5 a\nabcde", "a: the host ended the copy in the middle of this"),
+        ("a", true, b"C0644 5 a\nabcdef\0\n", "a: the host sends more than the file's size"),
         ("a", true, b"C0644 1 a\nx\x01scp: a: Input/output error\n", "a: Input/output error"),
-        ("a", true, b"C0644 1 a\nx\0C0644 1 a\n", "a: the host sends a second one of this name"),
-        ("a", true, b"D0755 0 a\nE\nC0644 1 a\n", "a: the host sends a second one of this name"),
-        ("a", true, b"D0755 0 a\nC0644 1 b\nx\0D0755 0 b\nE\nE\n", "a/b: the host sends a second one of this name"),
+        ("a", true, b"C0644 1 a\nx\0C0644 1 a\n", "a: the host sends this name twice"),
+        ("a", true, b"D0755 0 a\nE\nC0644 1 a\n", "a: the host sends this name twice"),
+        ("a", true, b"D0755 0 a\nC0644 1 b\nx\0D0755 0 b\nE\nE\n", "a/b: the host sends this name twice"),
         ("a", true, b"T1 0 1 0\nC0644 1 a\nx\0X\n", "a: the host does not speak scp's protocol"),
-        ("a", true, b"T1 0 1 0\nC0644 -1 a\n", "a: the host sends a size that is not valid"),
-        ("a", true, b"T1 0 1 0\nC0644 9223372036854775808 a\n", "a: the host sends a size that is not valid"),
-        ("a", true, b"T1 0 1 0\nC0644 9223372036854775807 a\nx", "a: the host ended the copy in the middle of it"),
-        ("a", true, b"T1 0 1 0\nC0999 1 a\n", "a: the host sends a mode that is not valid"),
+        ("a", true, b"T1 0 1 0\nC0644 -1 a\n", "a: the host sends an invalid size"),
+        ("a", true, b"T1 0 1 0\nC0644 9223372036854775808 a\n", "a: the host sends an invalid size"),
+        ("a", true, b"T1 0 1 0\nC0644 9223372036854775807 a\nx", "a: the host ended the copy in the middle of this"),
+        ("a", true, b"T1 0 1 0\nC0999 1 a\n", "a: the host sends an invalid mode"),
         ("a", true, b"", "a: neither SFTP nor scp answers (exit 0)"),
         ("a", true, b"\x02scp: protocol error: x\n", "a: its scp says: \"protocol error: x\""),
-        ("a", true, b"T1 0 1 0\n", "a: the host has not sent it"),
+        ("a", true, b"T1 0 1 0\n", "a: the host did not send it"),
     ];
     for (remote, recursive, bytes, message) in cases {
         let field = field();
@@ -110,11 +111,11 @@ fn what_was_asked_for_twice_or_by_wildcards_is_taken_once() {
     // The first of the directories is refused in time, and not sent.
     let three: [&[u8]; 5] = [ready, b"C0644 1 x.log\n1\0", b"D0755 0 .\n", b"D0755 0 ..\nE\n", b"C0644 1 .y\n2\0"];
     let (outcome, _) = play(&mut receiving(&field, &["*.log", ".*"], true), &three, 0);
-    // What `.*` finds besides is no failure.
+    // What else `.*` matches is not a failure.
     assert!(matches!(outcome, Outcome::Exited(0)), "{outcome:?}");
     assert_eq!(list(field.here("host")), [".y", "kept", "link", "up", "x.log"]);
     let (outcome, _) = play(&mut receiving(&field, &["*.log"], true), &[ready, &b"C0644 1 x.txt\n1\0"[..]], 0);
-    assert!(outcome.to_string().contains("not asked for"), "{outcome}");
+    assert!(outcome.to_string().contains("x.txt: the host sends this, which was not requested"), "{outcome}");
     nothing_outside_has_changed(&field);
 }
 
@@ -125,11 +126,11 @@ fn links_in_the_directory_are_not_followed() {
     assert!(matches!(outcome, Outcome::Exited(0)), "{outcome:?}");
     assert_eq!(read(field.here("host/link")), "new");
     let (outcome, _) = play(&mut receiving(&field, &["up"], true), &[b"D0755 0 up\n"], 0);
-    assert!(outcome.to_string().contains("a symbolic link is in its place"), "{outcome}");
-    // A peer that does not mind what it is told.
+    assert!(outcome.to_string().contains("a symbolic link exists there"), "{outcome}");
+    // A peer that ignores refusals.
     let heedless = b"D0755 0 up\nC0644 3 outside\nnew\0E\n";
     let (outcome, _) = play(&mut receiving(&field, &["up"], true), &[heedless], 0);
-    assert!(outcome.to_string().contains("outside: the host sends this, which was not asked for"), "{outcome}");
+    assert!(outcome.to_string().contains("outside: the host sends this, which was not requested"), "{outcome}");
     nothing_outside_has_changed(&field);
 }
 
@@ -137,28 +138,28 @@ fn links_in_the_directory_are_not_followed() {
 fn lines_and_directories_without_end_are_bounded() {
     let field = field();
     let (outcome, _) = play(&mut receiving(&field, &["a"], true), &[vec![b'x'; 100_000]], 0);
-    assert!(outcome.to_string().contains("a line without an end"), "{outcome}");
+    assert!(outcome.to_string().contains("the host sends an endless line"), "{outcome}");
     let (outcome, _) = play(&mut receiving(&field, &["a"], true), &[b"hello\n".repeat(100_000)], 0);
-    assert!(outcome.to_string().contains("something else than answers"), "{outcome}");
+    assert!(outcome.to_string().contains("something other than answers"), "{outcome}");
     let deep = [&b"D0755 0 a\n"[..], &b"D0755 0 b\n".repeat(100)[..], &b"E\n".repeat(101)[..]].concat();
     let (outcome, _) = play(&mut receiving(&field, &["a"], true), &[deep], 0);
-    assert!(outcome.to_string().contains("too many directories in each other: does a link lead back?"), "{outcome}");
+    assert!(outcome.to_string().contains("directories are nested too deep: does a link lead back?"), "{outcome}");
     std::fs::remove_dir_all(field.here("host/a")).unwrap();
     let deeper = [&b"D0755 0 a\n"[..], &b"D0755 0 b\n".repeat(100_000)[..]].concat();
     let (outcome, said) = play(&mut receiving(&field, &["a"], true), &[deeper], 0);
-    assert!(outcome.to_string().contains("too many directories in each other"), "{outcome}");
+    assert!(outcome.to_string().contains("directories are nested too deep"), "{outcome}");
     assert!(said < 10_000, "{said}");
     std::fs::remove_dir_all(field.here("host/a")).unwrap();
     // Side by side, each with its end.
     let broad: Vec<u8> = (0..20_000).flat_map(|number| format!("D0755 0 {number}\nE\n").into_bytes()).collect();
     let (outcome, _) = play(&mut receiving(&field, &["a"], true), &[[&b"D0755 0 a\n"[..], &broad].concat()], 0);
-    assert!(outcome.to_string().contains("more than 8192 directories: is it a tree without an end?"), "{outcome}");
+    assert!(outcome.to_string().contains("more than 8192 directories: an endless tree?"), "{outcome}");
     assert_eq!(std::fs::read_dir(field.here("host/a")).unwrap().count(), 8191);
     nothing_outside_has_changed(&field);
     let field = self::field();
-    // A file of this size is not made before its bytes come.
+    // A file of this size is not created before its data comes.
     let (outcome, _) = play(&mut receiving(&field, &["a"], true), &[b"C0644 9223372036854775807 a\nx"], 0);
-    assert!(outcome.to_string().contains("in the middle of it"), "{outcome}");
+    assert!(outcome.to_string().contains("a: the host ended the copy in the middle of this"), "{outcome}");
 }
 
 /// Two files and a directory to send.
@@ -174,23 +175,23 @@ fn no_success_is_told_that_the_script_has_not_told() {
     let cases: [(&[&[u8]], &str); 13] = [
         (&[], "new: neither SFTP nor scp answers (exit 0)"),
         (&[b"hello\n"], "new: neither SFTP nor scp answers (exit 0): \"hello\""),
-        (&[b"pssh:done\t\t\n"], "new: the host does not answer as it should"),
+        (&[b"pssh:done\t\t\n"], "new: the host sends an unexpected answer"),
         (&[b"pssh:ready\n"], "new: neither SFTP nor scp answers (exit 0): \"pssh:ready\""),
         (&[b"pssh:stop\tx\tPermission denied\n"], "x: Permission denied"),
-        (&[b"pssh:ready\tnew\t\n\0"], "new: the host ended the copy before all was there (ok (exit 0))"),
-        (&[b"pssh:ready\tnew\t\n", &[0; 100]], "new: the host answers more often than it was asked"),
+        (&[b"pssh:ready\tnew\t\n\0"], "new: the host ended the copy too early (ok (exit 0))"),
+        (&[b"pssh:ready\tnew\t\n", &[0; 100]], "new: the host sends more answers than requests"),
         (&[b"pssh:ready\tnew\t\nscp: not found\n"], "new: its scp says: \"not found\""),
-        (&[b"pssh:ready\tnew\t\n\0", b"pssh:done\t\t\n"], "new: its scp has ended too early"),
-        // The directory that was made for this does not take one of its files: what came after it was taken for records.
+        (&[b"pssh:ready\tnew\t\n\0", b"pssh:done\t\t\n"], "new: its scp ended too early"),
+        // The new directory refuses one of its files: its data was taken for records.
         (
             &[b"pssh:ready\tnew\t\n\0", b"\0", b"\x01scp: x/tree/a: Read-only file system\n"],
             "new/a: Read-only file system (and 2 others)",
         ),
-        // The large one is waited for.
+        // The dialogue waits for the large one.
         (&[b"pssh:ready\tnew\t\n\0", b"\0\0\0\x01no\n", b"\0\0\0\0\0"], "new/b: no"),
         (
             &[b"pssh:ready\tnew\t\n\0", b"\0\0\0\0", b"\0\0\0\0\0\0\0", b"pssh:end\t0\t\n"],
-            "new: the host ended the copy before all was there (ok (exit 0))",
+            "new: the host ended the copy too early (ok (exit 0))",
         ),
         (
             &[
@@ -216,7 +217,7 @@ fn no_success_is_told_that_the_script_has_not_told() {
     assert!(matches!(outcome, Outcome::Exited(0)), "{outcome:?}");
 }
 
-/// What a well-meaning host says, byte by byte the one or other exchanged.
+/// The data of a benign host with one or another byte changed.
 fn almost(well: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
     let change = (0..well.len(), any::<Option<u8>>());
     prop::collection::vec(change, 0..6).prop_map(|changes| {
@@ -300,7 +301,7 @@ fn names_are_remembered_up_to_a_number_for_all_directories_together() {
     let field = field();
     let mut receiving = receiving(&field, &["a"], true);
     let mut bytes = b"D0755 0 a\n".to_vec();
-    // Directories in each other, with as many names in each as may be remembered in all.
+    // Nested directories, with as many names in each as may be remembered in total.
     for level in 0..4 {
         for number in 0..1_000 {
             bytes.extend_from_slice(format!("C0644 0 f{number}\n\0").as_bytes());

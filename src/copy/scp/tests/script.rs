@@ -1,4 +1,4 @@
-//! The command lines in all login shells that are here, and what the script of uploads does without GNU's tools.
+//! The command lines in all installed login shells, and the upload script without GNU's tools.
 
 use super::*;
 use crate::copy::random_tag;
@@ -38,7 +38,7 @@ fn tildes_are_users_and_nothing_else_is() {
     }
 }
 
-/// A host with what POSIX asks for and little else.
+/// A host with what POSIX requires and little else.
 fn poor(field: &Field, missing: &[&str]) -> PathBuf {
     let bin = field.dir.path().join("bin");
     std::fs::create_dir(&bin).unwrap();
@@ -49,7 +49,7 @@ fn poor(field: &Field, missing: &[&str]) -> PathBuf {
             ["/usr/bin", "/bin"].map(|dir| Path::new(dir).join(name)).into_iter().find(|path| path.exists()).unwrap();
         match name {
             _ if missing.contains(&name) => {}
-            // As of BSD and busybox.
+            // As in BSD and busybox.
             "chmod" | "chown" => {
                 let script = format!("#!/bin/sh\ncase $1 in --*) exit 1;; esac\nexec {} \"$@\"\n", real.display());
                 write(bin.join(name), script);
@@ -78,7 +78,7 @@ fn uploads_work_by_every_shell_that_may_be_sh() {
         write(field.here("conf/.x"), "3");
         let bin = poor(&field, &["sh"]);
         let dir = ["/bin", "/usr/bin"].into_iter().find(|dir| Path::new(dir).join(shell[0]).exists()).unwrap();
-        // Called sh, it does this by itself.
+        // Called as sh, it does this by itself.
         let emulate = if shell[0] == "zsh" { " --emulate sh" } else { "" };
         let sh = format!("#!/bin/sh\nexec {dir}/{}{emulate} \"$@\"\n", shell.join(" "));
         write(bin.join("sh"), sh);
@@ -129,7 +129,7 @@ fn a_host_without_scp_is_told_so() {
     let bin = poor(&field, &["scp"]);
     let talk = upload(&field, &["/bin/sh"], &bin, Options { recursive: true, ..Options::default() }, "x/y");
     let Outcome::Failed(error) = &talk.outcome else { panic!("{talk:?}") };
-    assert_eq!(error.to_string(), "x/y: neither SFTP nor scp is there");
+    assert_eq!(error.to_string(), "x/y: the host has neither SFTP nor scp");
     assert!(error.hint(Program::Pscp).is_some());
     assert_eq!(list(field.there("")), [""; 0]);
 }
@@ -167,7 +167,7 @@ fn a_replaced_file_keeps_its_owner() {
         let field = Field::new();
         write(field.here("conf/a"), "new");
         write(field.there("conf/a"), "old");
-        // Only root can give files away; everybody else keeps what is theirs.
+        // Only root can give files away; other users keep theirs.
         let owner = if rustix::process::geteuid().is_root() { 65_534 } else { rustix::process::geteuid().as_raw() };
         std::os::unix::fs::chown(field.there("conf/a"), Some(owner), None).unwrap();
         let bin = poor(&field, &[]);

@@ -25,7 +25,7 @@ fn send_well(field: &Field, sources: &[&str], target: &str, options: Options) ->
 #[test]
 fn a_file_goes_where_scp_would_put_it() {
     let cases = [
-        // Target, and where the file is then.
+        // The target, and where the file ends up.
         ("", "motd"),
         (".", "motd"),
         ("~", "motd"),
@@ -143,7 +143,7 @@ fn modes_and_times_are_kept_if_they_shall() {
     send_well(&field, &["conf"], "plain", TREE);
     let modes = ["sub", "sub/run", "sub/read"].map(|path| mode(field.there("plain").join(path)));
     assert_eq!(modes, [0o555 & !umask, 0o775 & !umask, 0o444 & !umask]);
-    // Once new, once over what is there.
+    // Once new, once replacing existing files.
     for _ in 0..2 {
         send_well(&field, &["conf"], "./kept/", Options { preserve: true, ..TREE });
         let modes = ["sub", "sub/run", "sub/read"].map(|path| mode(field.there("kept/conf").join(path)));
@@ -259,7 +259,7 @@ fn odd_names_are_nothing_special() {
     write(field.here("conf/line\nends/x"), "refused");
     write(field.here("conf/zz"), "copied");
     let talk = send(&field.peer(), &field.upload(&["conf"], b"again/", TREE));
-    fails(&talk, "again/conf/line\nend: its name has a line end, which the SCP protocol cannot carry (and 2 others)");
+    fails(&talk, "again/conf/line\nend: its name has a line break, which the SCP protocol cannot send (and 2 others)");
     assert_eq!(read(field.there("again/conf/zz")), "copied");
     assert_eq!(list(field.there("again")).len(), list(field.here("")).len() - 3);
 }
@@ -284,7 +284,7 @@ fn many_small_files_cost_few_round_trips() {
 #[test]
 fn what_cannot_be_written_does_not_stop_the_rest() {
     if !rustix::process::geteuid().is_root() {
-        // Our own directories are as closed to us as root's are to nobody.
+        // Our own directories are as closed to us as root's are to other users.
         return closed_directories(None);
     }
     closed_directories(Some(65_534));
@@ -320,7 +320,7 @@ fn closed_directories(user: Option<u32>) {
     let talk = send(&peer, &field.upload(&["tree/z"], b"tree/closed/kept", Options { inplace: true, ..PLAIN }));
     assert!(matches!(talk.outcome, Outcome::Exited(0)), "{talk:?}");
     assert_eq!(read(field.there("tree/closed/kept")), "z");
-    // For the one that removes all this.
+    // So that the test can remove all this.
     chmod(field.there("tree/closed"), 0o755);
 }
 
@@ -368,20 +368,20 @@ fn a_file_that_changes_here_does_not_stop_the_rest() {
     let upload = field.upload(&["tree"], b"", TREE);
     write(field.here("tree/b"), "changed meanwhile");
     let talk = send(&field.peer(), &upload);
-    fails(&talk, "tree/b: it was changed while it was copied");
+    fails(&talk, "tree/b: it changed while it was copied");
     assert_eq!(list(field.there("")), ["tree/", "tree/a", "tree/c"]);
-    // In the middle of it, when its size is announced already.
+    // In the middle of it, after its size was sent.
     write(field.here("tree/b"), vec![1; 300_000]);
     write(field.there("tree/b"), "old");
     let upload = field.upload(&["tree"], b"", TREE);
     let mut sending = Changing { inner: Sending::new(upload.clone()), path: field.here("tree/b"), said: 0 };
     let talk = field.peer().talk(&command(&upload, "tag"), &mut sending);
-    fails(&talk, "tree/b: it was changed while it was copied");
+    fails(&talk, "tree/b: it changed while it was copied");
     assert_eq!(list(field.there("")), ["tree/", "tree/a", "tree/b", "tree/c"]);
     assert_eq!(read(field.there("tree/b")), "old");
 }
 
-/// Changes a file once some of it has been said.
+/// Changes a file once part of it was sent.
 struct Changing {
     inner: Sending,
     path: PathBuf,
@@ -457,7 +457,7 @@ fn an_aborted_copy_leaves_nothing() {
     assert_eq!(read(field.there("large")), "old");
 }
 
-/// Ends it in the middle.
+/// Stops it in the middle.
 struct Aborting {
     inner: Sending,
     said: usize,
@@ -488,7 +488,7 @@ impl Dialogue for Aborting {
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() })]
 
-    /// Wherever the connection is cut, each file is the old or the new one, and nothing else is there.
+    /// Wherever the connection is cut, each file is the old or the new one, and no other file exists.
     #[test]
     fn a_cut_connection_leaves_old_or_new(cut in 0usize..70_400, near in 0usize..120, heard: bool, end: bool) {
         let field = Field::new();

@@ -10,7 +10,7 @@ pub(super) const FILE: u32 = 0o100_644;
 const LINK: u32 = 0o120_777;
 const FIFO: u32 = 0o010_644;
 
-/// What a request asks for.
+/// The content of a request.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) kind: u8,
@@ -83,7 +83,7 @@ fn names<'a>(id: u32, entries: impl IntoIterator<Item = (&'a [u8], u32, u64)>) -
 /// Names and modes.
 type List = Vec<(Vec<u8>, u32)>;
 
-/// A server that has these files, by their paths. What is not there it does not know.
+/// A server with these files, by path. Other paths do not exist.
 #[derive(Clone, Default)]
 pub(super) struct Played {
     pub(super) files: HashMap<Vec<u8>, Vec<u8>>,
@@ -93,7 +93,7 @@ pub(super) struct Played {
 }
 
 impl Played {
-    /// With the directory `tree`, in which there is this.
+    /// Creates one with the directory `tree` and these entries in it.
     pub(super) fn with_entries(entries: &[(&[u8], u32)]) -> Played {
         let mut played = Played::default();
         played
@@ -146,7 +146,8 @@ impl Played {
     }
 }
 
-/// Lets the server answer until nothing is said any more, or for so many rounds; what was done about `tree`, and how it ended.
+/// Lets the server answer until the dialogue is silent, or for this many rounds; returns what happened to `tree`, and
+/// the outcome.
 fn play(sides: &Sides, rounds: usize, answer: impl FnMut(&Asked) -> Vec<u8>) -> (Downloading, bool) {
     play_options(sides, rounds, recursive(), answer)
 }
@@ -162,7 +163,7 @@ fn play_options(
     (downloading, over)
 }
 
-/// The same with any download; says whether it is over.
+/// The same with any download; returns whether it is over.
 pub(super) fn play_on(downloading: &mut Downloading, rounds: usize, mut answer: impl FnMut(&Asked) -> Vec<u8>) -> bool {
     for _ in 0..rounds {
         let (bytes, last) = said(downloading);
@@ -213,7 +214,7 @@ fn names_that_lead_elsewhere_are_refused_and_told() {
         let entries: Vec<(&[u8], u32)> = bad.iter().map(|name| (*name, mode)).chain([(&b"good"[..], FILE)]).collect();
         let mut played = Played::with_entries(&entries);
         let outcome = outcome(&sides, |asked| played.answer(asked));
-        assert_eq!(outcome, "tree/../x: refused: a name with a slash in it (and 6 others)");
+        assert_eq!(outcome, "tree/../x: refused: a name with a slash (and 6 others)");
         assert_eq!(sides.arrived(), files(&[("tree", "directory"), ("tree/good", "good")]));
         assert_eq!(tree(sides.directory.path()).len(), 4, "nothing is outside");
     }
@@ -231,7 +232,7 @@ fn a_name_that_comes_twice_is_refused() {
             played.directories.insert(b"tree".to_vec(), lists);
             played.lists.clear();
             let outcome = outcome(&sides, |asked| played.answer(asked));
-            assert_eq!(outcome, "tree/x: refused: something with the same name is copied already");
+            assert_eq!(outcome, "tree/x: refused: something with the same name was already copied");
             assert_eq!(sides.local("tree/x").is_dir(), first == DIRECTORY);
         }
     }
@@ -253,13 +254,13 @@ fn what_breaks_the_protocol_ends_it() {
             .to_owned()
     };
     let longer = break_it(|asked, honest| if asked.kind == READ { data(asked.id, &[0; 40_000]) } else { honest });
-    assert_eq!(longer, "more data than were asked for");
+    assert_eq!(longer, "more data than requested");
     let twice = break_it(|asked, honest| if asked.kind == READ { [honest.clone(), honest].concat() } else { honest });
-    assert_eq!(twice, "a reply that nothing was asked for");
+    assert_eq!(twice, "a reply without a request");
     let closed = break_it(|asked, honest| if asked.kind == CLOSE { data(asked.id, b"late") } else { honest });
-    assert_eq!(closed, "a reply of a type that does not belong to the request");
+    assert_eq!(closed, "a reply of the wrong type");
     let fine = break_it(|asked, honest| if asked.kind == OPEN { status(asked.id, 0) } else { honest });
-    assert_eq!(fine, "it says that all is well, but not what was asked for");
+    assert_eq!(fine, "success without the requested data");
     for (kind, what) in
         [(STAT, "names"), (OPENDIR, "attributes"), (READDIR, "a handle"), (FSTAT, "data"), (REALPATH, "data")]
     {
@@ -272,13 +273,13 @@ fn what_breaks_the_protocol_ends_it() {
         let sides = Sides::new();
         let mut played = Played::with_entries(&[(b"a", FILE)]);
         let outcome = outcome(&sides, |asked| if asked.kind == kind { wrong(asked) } else { played.answer(asked) });
-        assert!(outcome.ends_with("a reply of a type that does not belong to the request"), "{kind}: {outcome}");
+        assert!(outcome.ends_with("a reply of the wrong type"), "{kind}: {outcome}");
     }
 }
 
 #[test]
 fn kinds_that_change() {
-    // What was a file when it was listed is none once it is open.
+    // A file when it was listed, but not once it is open.
     for mode in [DIRECTORY, FIFO, LINK] {
         let sides = Sides::new();
         let mut played = Played::with_entries(&[(b"a", FILE)]);
@@ -289,7 +290,7 @@ fn kinds_that_change() {
         assert_eq!(outcome, "tree/a: not a regular file");
         assert_eq!(sides.arrived(), files(&[("tree", "directory")]));
     }
-    // A link that leads to a link, a directory that cannot be opened.
+    // A link to a link, and a directory that cannot be opened.
     let sides = Sides::new();
     let mut played = Played::with_entries(&[(b"a", LINK), (b"b", DIRECTORY)]);
     let outcome = outcome(&sides, |asked| match asked.kind {
@@ -309,12 +310,12 @@ fn lists_that_do_not_end() {
         READDIR => names(asked.id, []),
         _ => played.answer(asked),
     });
-    assert_eq!(nothing, "tree: the host's list of it does not end");
+    assert_eq!(nothing, "tree: the host sends an endless list of it");
 
-    // The same name, names that are none, and ever new ones of what is not copied; only so many of them are remembered.
+    // Duplicate names, invalid names, and ever new names of what is not copied; the memory for names is limited.
     let mut next = 0_u32;
     for (make, expected) in [
-        ((|_| b".".to_vec()) as fn(u32) -> Vec<u8>, "tree: the host's list of it does not end"),
+        ((|_| b".".to_vec()) as fn(u32) -> Vec<u8>, "tree: the host sends an endless list of it"),
         (|_| Vec::new(), "tree/: refused: an empty name (and 65536 others)"),
         (|_| b"x".to_vec(), "tree/x: not a regular file (and 65536 others)"),
         (
@@ -341,7 +342,7 @@ fn lists_that_do_not_end() {
 
 #[test]
 fn trees_that_do_not_end() {
-    // One directory in the other: there is a limit.
+    // Nested directories: there is a limit.
     let sides = Sides::new();
     type Lists = HashMap<Vec<u8>, usize>;
     let mut lists = Lists::new();
@@ -372,18 +373,18 @@ fn trees_that_do_not_end() {
         _ => status(asked.id, 3),
     };
     let deep = outcome(&sides, |asked| endless(&mut lists, asked, &[(b"d", DIRECTORY)], 1));
-    assert!(deep.ends_with("/d: more than 64 directories, one in the other"), "{deep}");
+    assert!(deep.ends_with("/d: more than 64 nested directories"), "{deep}");
 
-    // Two in each: 64 levels have no end either, but there is a limit on directories.
+    // Two in each: 64 levels are practically endless, but there is a limit on directories.
     let (sides, mut lists) = (Sides::new(), Lists::new());
     let (mut downloading, over) =
         play(&sides, 100_000, |asked| endless(&mut lists, asked, &[(b"1", DIRECTORY), (b"2", DIRECTORY)], 1));
     assert!(over);
     let outcome = failure(downloading.conclude(Outcome::Exited(0)));
-    assert!(outcome.contains("more than 64 directories, one in the other (and "), "{outcome}");
+    assert!(outcome.contains("more than 64 nested directories (and "), "{outcome}");
     assert!(sides.arrived().len() <= 8192, "{}", sides.arrived().len());
 
-    // Broad as well: as long as it lasts, it takes no more memory for that.
+    // Wide as well: it takes no more memory however long it lasts.
     let (sides, mut lists) = (Sides::new(), Lists::new());
     let broad: Vec<Vec<u8>> = (0..3_000_u32).map(|number| number.to_string().into_bytes()).collect();
     let broad: Vec<(&[u8], u32)> = broad
@@ -414,11 +415,11 @@ fn trees_that_do_not_end() {
 #[test]
 fn sizes_that_are_lies() {
     for (size, content, expected, arrived) in [
-        (u64::MAX, 100, "tree/a: it got shorter while it was read", None),
-        (1 << 40, 100_000, "tree/a: it got shorter while it was read", None),
-        // As one of sysfs: it is asked for twice, and stays the same.
+        (u64::MAX, 100, "tree/a: it shrank while it was read", None),
+        (1 << 40, 100_000, "tree/a: it shrank while it was read", None),
+        // As one of sysfs: its size is requested twice and stays the same.
         (101, 100, "Exited(0)", Some(100)),
-        (65_537, 100, "tree/a: it got shorter while it was read", None),
+        (65_537, 100, "tree/a: it shrank while it was read", None),
         (99, 100, "Exited(0)", Some(99)),
         (0, 100, "Exited(0)", Some(100)),
         (0, 1_000_000, "Exited(0)", Some(1_000_000)),
@@ -451,7 +452,7 @@ fn a_small_file_that_is_cut_while_it_is_read_is_not_whole() {
         _ => played.answer(asked),
     });
     assert!(over);
-    assert_eq!(failure(downloading.conclude(Outcome::Exited(0))), "tree/a: it got shorter while it was read");
+    assert_eq!(failure(downloading.conclude(Outcome::Exited(0))), "tree/a: it shrank while it was read");
     assert_eq!(sides.arrived().len(), 1);
 }
 
@@ -492,7 +493,7 @@ fn text_instead_of_a_server_and_a_server_that_ends() {
     let _ = said(&mut downloading);
     downloading.overhear(b"sh: sftp-server: not found\n");
     let error = failure(downloading.conclude(Outcome::Exited(127)));
-    let expected = "SFTP: the server ended before it had begun (exit status 127: \"sh: sftp-server: not found\")";
+    let expected = "SFTP: the server ended before it answered (exit status 127: \"sh: sftp-server: not found\")";
     assert_eq!(error, expected);
     assert!(!downloading.has_begun());
 
@@ -534,19 +535,19 @@ fn patterns_among_bad_names() {
         assert!(!bytes.is_empty());
     }
     let error = failure(downloading.conclude(Outcome::Exited(0)));
-    assert_eq!(error, "endless/*: the host's list of a directory does not end");
+    assert_eq!(error, "endless/*: the host sends an endless list of a directory");
     assert_eq!(sides.arrived(), files(&[("good", "good")]));
 }
 
-/// What happens to the replies on their way.
+/// A change to the replies in transit.
 #[derive(Clone, Debug)]
 enum Mutation {
     Nothing,
-    /// One byte becomes another one.
+    /// One byte is replaced.
     Byte(usize, u8),
     Drop,
     Twice,
-    /// Cut, and the rest never comes.
+    /// The replies are cut, and the rest never comes.
     Cut(usize),
 }
 
@@ -564,7 +565,7 @@ fn mutations() -> impl Strategy<Value = Vec<Mutation>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever is said, in pieces: no panic, no endless talk, and nothing changes outside.
+    /// Any replies, in pieces: no panic, no endless dialogue, and no change outside of the target.
     #[test]
     fn random_bytes(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..20), version: bool) {
         let sides = Sides::new();
@@ -583,7 +584,7 @@ proptest! {
         prop_assert_eq!(fs::read_dir(sides.directory.path()).expect("directory").count(), 2);
     }
 
-    /// Replies that are damaged. What is reported as success has the bytes that were sent.
+    /// Damaged replies. A file reported as copied has the bytes that were sent.
     #[test]
     fn damaged_replies(mutations in mutations(), checksum: bool) {
         let sides = Sides::new();
@@ -616,7 +617,7 @@ proptest! {
         prop_assert_eq!(tree(&sides.remote("")).len(), 0);
     }
 
-    /// Replies in any order, and cut short in any way.
+    /// Replies in any order, and truncated at any point.
     #[test]
     fn any_order(seed: u64, short in 1..40_000_u32, checksum: bool) {
         let sides = Sides::new();

@@ -1,4 +1,4 @@
-//! Servers that have not all that OpenSSH has, and files that are not as long as they say.
+//! Servers that lack features of OpenSSH's, and files whose size is wrong.
 
 use super::real::noise;
 use super::*;
@@ -8,7 +8,7 @@ const LSTAT: u8 = 7;
 const FSTAT: u8 = 8;
 const EXTENDED: u8 = 200;
 
-/// OpenSSH's server, which does not know some requests, and gives no more than 32 KiB in one packet.
+/// OpenSSH's server without some requests, and with at most 32 KiB per packet.
 fn lacking(sides: &Sides, requests: &'static [u8]) -> testing::Server {
     let mut server = testing::Server::start(&sides.remote(""));
     server.tamper = Box::new(move |bytes| {
@@ -17,7 +17,7 @@ fn lacking(sides: &Sides, requests: &'static [u8]) -> testing::Server {
             let length = 4 + u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four")) as usize;
             if requests.contains(&bytes[at + 4]) {
                 if bytes[at + 4] == FSTAT {
-                    // A handle is no text, as the name of an extension has to be.
+                    // A handle is not text, unlike the name of an extension.
                     bytes[at + 13..at + 17].copy_from_slice(b"none");
                 }
                 bytes[at + 4] = EXTENDED;
@@ -69,7 +69,7 @@ fn servers_that_lack_what_others_have() {
 
 #[test]
 fn files_that_are_shorter_than_they_say() {
-    // The one says 0, the other a page; a server need not have FSTAT.
+    // One reports 0, the other a page; a server need not have FSTAT.
     for requests in [&[][..], &[FSTAT]] {
         for options in [recursive(), Options { checksum: true, ..recursive() }, Options { resume: true, ..recursive() }]
         {

@@ -1,4 +1,4 @@
-//! Servers with little room, and ones that take much of ours.
+//! Servers with low limits, and ones that use much of our memory.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -6,7 +6,7 @@ use super::hostile::{Asked, DIRECTORY, FILE, OPENDIR, Played, READ, READDIR, ask
 use super::*;
 use crate::events::event::HostStage;
 
-/// The server of the system, with room for so many open files, of which it needs five for itself.
+/// The system's server with this many open files, five of which it needs itself.
 fn server_with(files: usize, directory: &Path) -> Server {
     let script = format!("ulimit -n {files}; exec \"$0\"");
     Server::of(Command::new("sh").arg("-c").arg(script).arg(program()).current_dir(directory))
@@ -17,19 +17,19 @@ fn a_server_with_few_handles_is_not_asked_for_more() {
     let sides = Sides::new();
     for directory in 0..40 {
         for file in 0..4 {
-            // Some are so large that they are open for a while.
+            // Some are large, so that they stay open for a while.
             sides.write(&format!("t/d{directory}/e/f{file}"), vec![b'x'; if file == 0 { 300_000 } else { 10 }]);
         }
     }
     for (remotes, options) in [(&["t"][..], recursive()), (&["t/*/*/f*"], recursive()), (&["t/d1*/e"], recursive())] {
-        // The handles of a level each, and one for a file.
+        // A handle for each level, and one for a file.
         let mut server = server_with(11, &sides.remote(""));
         let mut downloading = sides.downloading(remotes, Some("into/"), options);
         run(&mut downloading, &mut server);
         let outcome = failure(downloading.conclude(Outcome::Exited(0)));
         let expected = if remotes[0].ends_with("f*") || remotes[0].ends_with('e') {
-            // Copies of the same name, of which the first one counts.
-            outcome.contains("something with the same name is copied already")
+            // Copies of the same name; the first counts.
+            outcome.contains("something with the same name was already copied")
         } else {
             outcome == "Exited(0)"
         };
@@ -60,7 +60,7 @@ fn bytes_that_come_one_by_one_are_not_kept_one_by_one() {
         let requests = asked(&bytes);
         assert!(!requests.is_empty(), "it waits for what is held back alone");
         for request in requests {
-            // The first READ is answered, so that more are made. What follows it is not: all else waits for that.
+            // The first READ is answered, so that more follow. Later ones are not: everything else waits for them.
             let answer = match request.kind {
                 READ if request.offset == 32 * 1024 => {
                     held_back = Some(request.id);
@@ -108,9 +108,9 @@ fn a_file_where_a_wildcard_looks_for_directories_is_nothing_to_tell() {
         let remotes = ["tree/*/in*"];
         let mut downloading = sides.downloading(&remotes, None, recursive());
         play_on(&mut downloading, 100, |asked| match asked.kind {
-            // As servers do that have no better word for it.
+            // As servers do that have no better status code.
             OPENDIR if asked.text.starts_with(b"tree/a") => status(asked.id, 4),
-            // A played server knows directories by one name alone.
+            // The fake server knows directories by one name only.
             OPENDIR | READDIR if asked.text.ends_with(b"/") => {
                 let text = asked.text[..asked.text.len() - 1].to_vec();
                 played.answer(&Asked { text, ..asked.clone() })

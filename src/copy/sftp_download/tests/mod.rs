@@ -1,4 +1,4 @@
-//! Downloads from the server of the system, and from ones that are played.
+//! Downloads from the system's server, and from fake ones.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -14,9 +14,9 @@ use crate::copy::sftp::testing::program;
 
 /// Servers that break the protocol, lie or never end.
 mod hostile;
-/// Servers that have not all that OpenSSH has.
+/// Servers that lack features of OpenSSH's.
 mod lacking;
-/// Servers with little room.
+/// Servers with low limits.
 mod limits;
 /// OpenSSH's server.
 mod real;
@@ -24,14 +24,14 @@ mod real;
 /// No test waits longer than this for a single reply.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The server of the system.
+/// The system's server.
 struct Server {
     child: Child,
     input: Option<ChildStdin>,
     packets: Receiver<Vec<u8>>,
-    /// Replies that are to come.
+    /// Pending replies.
     expected: usize,
-    /// Bytes of those that have come.
+    /// Bytes of the incomplete replies.
     heard: usize,
 }
 
@@ -40,7 +40,7 @@ impl Server {
         Server::of(Command::new(program()).current_dir(directory))
     }
 
-    /// One that may not read everything.
+    /// Starts one that may not read everything.
     fn start_unprivileged(directory: &Path) -> Server {
         let mut command = Command::new(program());
         if rustix::process::geteuid().is_root() {
@@ -75,7 +75,7 @@ impl Drop for Server {
     }
 }
 
-/// How many packets there are.
+/// Returns how many packets there are.
 fn count(mut bytes: &[u8]) -> usize {
     let mut packets = 0;
     while let Some((length, rest)) = bytes.split_first_chunk::<4>() {
@@ -85,7 +85,7 @@ fn count(mut bytes: &[u8]) -> usize {
     packets
 }
 
-/// Everything that is said now.
+/// Returns everything that is sent now.
 fn said(downloading: &mut Downloading) -> (Vec<u8>, Say) {
     let mut said = Vec::new();
     loop {
@@ -96,13 +96,13 @@ fn said(downloading: &mut Downloading) -> (Vec<u8>, Say) {
     }
 }
 
-/// Copies over a way on which all replies come at once, after everything has been said; gives how often that happened: what a
-/// long way to the host would cost.
+/// Copies over a connection where all replies come at once, after everything was sent; returns the number of such round
+/// trips: the cost of a long distance.
 fn run(downloading: &mut Downloading, server: &mut Server) -> usize {
     run_until(downloading, server, |_| false)
 }
 
-/// The same, until `stop` says so, which is asked after every reply.
+/// The same, until `stop` returns true after a reply.
 fn run_until(downloading: &mut Downloading, server: &mut Server, mut stop: impl FnMut(&Downloading) -> bool) -> usize {
     for batches in 0.. {
         while server.expected > 0 {
@@ -177,13 +177,13 @@ impl Sides {
         downloading.conclude(Outcome::Exited(0))
     }
 
-    /// What has arrived: paths and what they are, in order.
+    /// Lists what has arrived: paths and types, in order.
     fn arrived(&self) -> Vec<(String, String)> {
         tree(&self.local(""))
     }
 }
 
-/// Paths below a directory and what they are, in order.
+/// Lists paths and types below a directory, in order.
 fn tree(top: &Path) -> Vec<(String, String)> {
     let (mut found, mut directories) = (Vec::new(), vec![top.to_owned()]);
     while let Some(next) = directories.pop() {
@@ -210,7 +210,7 @@ fn files(expected: &[(&str, &str)]) -> Vec<(String, String)> {
     expected.iter().map(|(path, what)| ((*path).to_owned(), (*what).to_owned())).collect()
 }
 
-/// The one failure of files, in words.
+/// Returns the single file failure in words.
 fn failure(outcome: Outcome) -> String {
     match outcome {
         Outcome::Failed(error) => match *error {

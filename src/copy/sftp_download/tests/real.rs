@@ -24,7 +24,7 @@ fn one_file_under_its_own_name_or_another() {
     let expected = [&expected[..], &[("motd", "Welcome"), ("new", "Welcome")]].concat();
     assert_eq!(sides.arrived(), files(&expected));
     let error = failure(sides.copy(&["etc/motd"], Some("../x"), Options::default()));
-    assert_eq!(error, "../x: not a name of a file");
+    assert_eq!(error, "../x: an invalid file name");
     assert_eq!(sides.arrived(), files(&expected));
 }
 
@@ -56,12 +56,12 @@ fn trees_with_modes_and_times() {
         assert_eq!(of(path).mode() & 0o7777, mode, "{path}");
         assert!(modified.is_none_or(|modified| of(path).mtime() == modified), "{path}");
     }
-    // Into the directory that is there now, and by the umask.
+    // Into the directory that exists now, with the umask.
     assert_eq!(failure(sides.copy(&["tree/"], Some("t"), recursive())), "Exited(0)");
     assert_eq!(of("t/tree/a").mode() & 0o7777, local_mode(0o751, false));
     assert_eq!(of("t/tree/sub").mode() & 0o7777, local_mode(0o555, false));
     assert!(of("t/tree/a").mtime() > 1_500_000_000);
-    // Once more: what is there is replaced.
+    // Once more: the existing files are replaced.
     sides.write("tree/a", "new");
     assert_eq!(failure(sides.copy(&["tree"], None, recursive())), "Exited(0)");
     assert_eq!(failure(sides.copy(&["tree"], None, recursive())), "Exited(0)");
@@ -76,7 +76,7 @@ fn directories_that_have_no_name() {
         sides.write("sub/b", "2");
         assert_eq!(failure(sides.copy(&[remote], None, recursive())), "Exited(0)", "{remote}");
         assert_eq!(sides.arrived(), files(&[("a", "1"), ("sub", D), ("sub/b", "2")]), "{remote}");
-        // What is in it goes into the directory, too, if that is named.
+        // With a slash, its contents go into the directory, too.
         assert_eq!(failure(sides.copy(&["sub/."], Some("new"), recursive())), "Exited(0)");
         assert_eq!(fs::read(sides.local("new/b")).expect("file"), b"2");
     }
@@ -89,7 +89,7 @@ fn directories_that_have_no_name() {
 fn homes_are_found_by_the_server() {
     let sides = Sides::new();
     sides.write("x", "1");
-    // OpenSSH's server takes the directory where it begins for the home.
+    // OpenSSH's server uses its start directory as the home.
     assert_eq!(failure(sides.copy(&["~/x"], None, Options::default())), "Exited(0)");
     assert_eq!(sides.arrived(), files(&[("x", "1")]));
     let error = failure(sides.copy(&["~/?issing"], None, Options::default()));
@@ -99,11 +99,11 @@ fn homes_are_found_by_the_server() {
     let mut downloading = sides.downloading(&["~root", "~pssh-nobody/x"], None, Options::default());
     run(&mut downloading, &mut Server::start(&sides.remote("")));
     let Outcome::Failed(error) = downloading.conclude(Outcome::Exited(0)) else { panic!("no files are there") };
-    // The one of a user that does not exist is found out first.
+    // The home of a missing user is found out first.
     let HostError::Copy { path, reason, others, .. } = *error else { panic!("{error:?}") };
     assert_eq!((path.as_str(), others), ("~pssh-nobody/x", 1), "{reason}");
 
-    // A server that cannot tell.
+    // A server without the extension.
     let mut finding = Finding::new(&[b"~".to_vec(), b"~/a".to_vec(), b"~root/a".to_vec()], false);
     assert!(finding.ask().is_none() && finding.is_over());
     let (sources, missing) = finding.into_found();
@@ -129,7 +129,7 @@ fn odd_names_are_names() {
         assert_eq!(fs::read(sides.local("odd").join(name).join(name)).expect("file"), name.as_bytes());
     }
     assert_eq!(tree(&sides.local("odd")), tree(&sides.remote("odd")));
-    // As sources, where some of them look like patterns.
+    // As sources, some of which look like patterns.
     for name in ["*", "\\", "-r", "a b", "%s$(x)`y`';"] {
         let sides = Sides::new();
         sides.write(name, "1");
@@ -190,7 +190,7 @@ fn wildcards_find_what_bash_finds() {
             |downloading| matches!(&downloading.stage, Stage::Finding(finding) if finding.is_over()),
         );
         let mut found = Vec::new();
-        // What is found is only taken once.
+        // A file that matches twice is copied once.
         if let Stage::Finding(finding) = std::mem::replace(&mut downloading.stage, Stage::Stopped) {
             found = finding.into_found().0;
         }
@@ -209,7 +209,7 @@ fn several_sources_go_into_a_directory_and_never_over_one_another() {
         sides.write(path, text);
     }
     let error = failure(sides.copy(&["a/x", "b/x", "c"], Some("t"), Options::default()));
-    assert_eq!(error, "b/x: something with the same name is copied already");
+    assert_eq!(error, "b/x: something with the same name was already copied");
     assert_eq!(sides.arrived(), files(&[("t", D), ("t/c", "c"), ("t/x", "ax")]));
 
     let sides2 = Sides::new();
@@ -221,9 +221,9 @@ fn several_sources_go_into_a_directory_and_never_over_one_another() {
     assert_eq!(failure(sides2.copy(&["1*"], Some("new"), Options::default())), "Exited(0)");
     assert_eq!(fs::read(sides2.local("new")).expect("file"), b"1");
 
-    // What is in a directory without a name meets what has one.
+    // The contents of a directory without a name meet one with a name.
     let error = failure(sides.copy(&["c", "."], None, recursive()));
-    assert_eq!(error, "./c: refused: something with the same name is copied already");
+    assert_eq!(error, "./c: refused: something with the same name was already copied");
     assert_eq!(fs::read(sides.local("a/x")).expect("file"), b"ax");
 }
 
@@ -281,15 +281,12 @@ fn links_are_followed_but_not_in_circles() {
     run(&mut downloading, &mut Server::start(&sides.remote("")));
     let Outcome::Failed(error) = downloading.conclude(Outcome::Exited(0)) else { panic!("there are circles") };
     let HostError::Copy { reason, .. } = *error else { panic!("{error:?}") };
-    assert!(
-        reason == "it is one of the directories that it is in" || reason == "No such file or directory",
-        "{reason}"
-    );
+    assert!(reason == "it is one of its own parent directories" || reason == "No such file or directory", "{reason}");
     for (path, text) in [("file", "1"), ("sub/a", "1"), ("directory/b", "2"), ("sub/above/outside/b", "2")] {
         assert_eq!(fs::read(sides.local("link").join(path)).expect(path), text.as_bytes());
     }
     assert!(!sides.local("link/self").exists() && !sides.local("link/sub/again").exists());
-    // `above` is none of those that it is in, as only `tree` is copied; but in it there is `tree` again.
+    // `above` is not a parent, as only `tree` is copied; but it contains `tree` again.
     assert!(sides.local("link/sub/above").exists() && !sides.local("link/sub/above/tree").exists());
     assert!(tree(&sides.local("")).len() < 20);
 }
@@ -303,7 +300,7 @@ fn files_of_proc_are_read_to_their_end() {
     assert!(fs::read_to_string(sides.local("cpuinfo")).expect("file").contains("processor"));
     assert!(fs::read_to_string(sides.local("status")).expect("file").contains("sftp-server"));
     assert_eq!(downloading.progress.done, downloading.progress.total);
-    // Compared with what it has when it is read once more.
+    // Compared with what it contains when it is read again.
     let options = Options { checksum: true, ..Options::default() };
     assert_eq!(failure(sides.copy(&["/proc/version", "/proc/[f]ilesystems"], None, options)), "Exited(0)");
     assert_eq!(fs::read(sides.local("version")).expect("file"), fs::read("/proc/version").expect("file"));
@@ -311,7 +308,7 @@ fn files_of_proc_are_read_to_their_end() {
     assert_eq!(error, format!("/proc/self/io: {}", transfer::DIFFERENT));
 }
 
-/// Bytes that no two blocks of a file share.
+/// Bytes that are different in every block of a file.
 pub(super) fn noise(size: usize) -> Vec<u8> {
     let mut state = 1_u64;
     let next = || {
@@ -357,7 +354,7 @@ fn a_thousand_small_files_are_few_ways_there_and_back() {
     let batches = run(&mut downloading, &mut Server::start(&sides.remote("")));
     assert_eq!(failure(downloading.conclude(Outcome::Exited(0))), "Exited(0)");
     assert_eq!(tree(&sides.local("small")), tree(&sides.remote("small")));
-    // Two for each 64 files, and some to get there.
+    // Two per 64 files, and some for the start.
     assert!(batches <= 44, "{batches} ways there and back");
 }
 
@@ -422,9 +419,8 @@ fn files_of_every_size() {
 
 #[test]
 fn a_file_that_changes_while_it_is_read() {
-    // It grows: it is cut where it was. It shrinks: that is told.
-    for (shrinks, expected) in
-        [(false, "Exited(0)".to_owned()), (true, "log: it got shorter while it was read".to_owned())]
+    // It grows: the copy ends at the old size. It shrinks: that is reported.
+    for (shrinks, expected) in [(false, "Exited(0)".to_owned()), (true, "log: it shrank while it was read".to_owned())]
     {
         let sides = Sides::new();
         let bytes = noise(5 << 20);
@@ -472,7 +468,7 @@ fn a_file_that_was_cut_goes_on_where_it_was() {
     assert!(server.heard < (2 << 20) + 100_000, "{} bytes", server.heard);
     assert!(fs::read(sides.local("large")).expect("file") == bytes && sides.arrived().len() == 1);
 
-    // Another version of the file does not go on with it.
+    // Another version of the file does not continue it.
     cut(3 << 20);
     sides.write("large", vec![0; 8 << 20]);
     let times = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
@@ -488,7 +484,7 @@ fn a_checksum_finds_what_is_different() {
     let mut downloading = sides.downloading(&["file"], None, Options { checksum: true, ..Options::default() });
     let mut server = Server::start(&sides.remote(""));
     run_until(&mut downloading, &mut server, |downloading| downloading.progress.done == 3 << 20);
-    // One byte of what was written has become another one.
+    // One byte of the local file was changed.
     let temporary = sides.arrived().pop().expect("temporary").0;
     let file = fs::OpenOptions::new().write(true).open(sides.local(&temporary)).expect("temporary");
     std::os::unix::fs::FileExt::write_all_at(&file, &[0], 1_234_567).expect("written");
@@ -511,14 +507,14 @@ fn nothing_is_written_through_a_link_that_was_there_before() {
     symlink(outside.join("secret"), sides.local("tree/secret")).expect("link");
     symlink(&outside, sides.local("target")).expect("link");
     let error = failure(sides.copy(&["tree"], None, recursive()));
-    assert_eq!(error, format!("{}: a symbolic link is in its place", sides.local("tree/sub").display()));
+    assert_eq!(error, format!("{}: a symbolic link exists there", sides.local("tree/sub").display()));
     assert_eq!(fs::read(sides.local("tree/secret")).expect("file"), b"new");
     let error = failure(sides.copy(&["tree"], Some("target/x"), recursive()));
-    assert_eq!(error, format!("{}: a symbolic link is in its place", sides.local("target").display()));
+    assert_eq!(error, format!("{}: a symbolic link exists there", sides.local("target").display()));
     assert_eq!(tree(&outside), files(&[("secret", "untouched")]));
 }
 
-/// Runs in a process of its own, see below: where there is room for a megabyte.
+/// Runs in a process of its own, see below: with room for a megabyte.
 #[test]
 #[ignore = "run by a_full_disk_ends_the_copy"]
 fn on_a_full_disk() {
@@ -573,8 +569,8 @@ fn being_stopped_leaves_nothing_behind() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// The connection ends anywhere: what is there is the old file or the new one, and no temporary file is left but one to
-    /// be resumed; then another try makes it whole.
+    /// The connection ends anywhere: the file is the old or the new one, and no temporary file remains except one for
+    /// resuming; then another attempt completes it.
     #[test]
     fn cut_anywhere(after in 0..1_000_000_usize, resume: bool, checksum: bool) {
         let sides = Sides::new();

@@ -1,14 +1,14 @@
-//! How an upload of one file ends: it takes its place, or is given up, and what was written is removed.
+//! The end of an upload of one file: it is put in its place, or fails and the written data is removed.
 
 use super::*;
 use crate::copy::sftp::packets::Extension;
 use crate::copy::sftp_upload::shared::shown;
 
-/// What is said about a refusal for lack of room.
+/// The reason for a refusal on a full disk.
 const NO_ROOM: &str = "No space left on device";
 
 impl File {
-    /// Asks for everything that is left to do before it may be renamed. The server does it in this order.
+    /// Makes all remaining requests before the rename. The server executes them in this order.
     pub(super) fn close(&mut self, shared: &mut Shared) {
         let Some(handle) = self.handle.take() else {
             return;
@@ -28,7 +28,7 @@ impl File {
         } else if self.way == Way::Replace
             && let Some(mode) = self.existing_mode()
         {
-            // The umask may have taken something away.
+            // The umask may have cleared bits.
             let attributes = Attributes::of_mode(mode);
             self.ask(&Request::Fsetstat(&handle, attributes), FileStep::Mode(attributes), shared);
         }
@@ -38,17 +38,17 @@ impl File {
         self.ask(&Request::Close(&handle), FileStep::Close, shared);
     }
 
-    /// Takes what became of something that was asked for with the close.
+    /// Handles a reply to the requests made with the close.
     pub(super) fn closed(&mut self, ask: FileStep, reply: Reply, shared: &mut Shared) {
         use FileStep::{Close, Mode, Preserve, PreserveByName, Size, SizeByName, Wish};
         match (ask, reply) {
             (Size | SizeByName, Reply::Attributes(attributes)) if attributes.size == Some(self.size) => {}
             (Size | SizeByName, Reply::Attributes(attributes)) => {
                 let size = attributes.size.map_or("an unknown number of".to_owned(), |size| size.to_string());
-                self.fail_for_good(format!("{size} bytes have arrived, of {}", self.size), shared);
+                self.fail_for_good(format!("{size} bytes arrived, of {}", self.size), shared);
             }
             (Mode(_) | Preserve(_) | PreserveByName | Close, Reply::Status(Status { code: Status::OK, .. })) => {}
-            // Not every server has FSTAT and FSETSTAT. What is asked for now comes after the file is closed.
+            // Not every server has FSTAT and FSETSTAT. The requests now come after the close.
             (Size, Reply::Status(_)) => self.ask(&Request::Stat(&self.written), SizeByName, shared),
             (Mode(attributes), Reply::Status(_)) => {
                 self.ask(&Request::Setstat(&self.written, attributes), Wish, shared);
@@ -67,32 +67,32 @@ impl File {
         }
     }
 
-    /// Gives up since the server does not do what is needed.
+    /// Fails because the server refused a required request.
     pub(in crate::copy::sftp_upload) fn refused(&mut self, reply: &Reply, shared: &mut Shared) {
         match reply {
             Reply::Status(status) => self.fail(status.reason(), status, shared),
-            // The client has made sure that replies are of the type that belongs to the request.
-            _ => self.give_up("the server gave another answer than was asked for".to_owned(), None, shared),
+            // The client has checked that the reply's type fits the request.
+            _ => self.give_up("the server sent an unexpected answer".to_owned(), None, shared),
         }
     }
-    /// Gives up since the directory takes no new file.
+    /// Fails because the directory takes no new file.
     pub(super) fn fail_to_begin(&mut self, status: &Status, shared: &mut Shared) {
         self.give_up(status.reason(), Some(Remedy::InPlaceForNoNewFile), shared);
     }
 
-    /// Gives up since the server does not let the file take its place.
+    /// Fails because the server does not let the file replace the old one.
     fn fail_to_place(&mut self, what: &str, status: &Status, shared: &mut Shared) {
         self.give_up(format!("{what}: {}", status.reason()), Some(Remedy::InPlaceForNoRename), shared);
     }
 
-    /// There was no room for it: only `free` bytes, besides what was written of it.
+    /// Fails for lack of space: only `free` bytes, in addition to the written ones.
     pub(super) fn was_full(&mut self, free: u64, shared: &mut Shared) {
         let old = self.existing.and_then(|existing| existing.size).filter(|_| self.way == Way::Replace);
         let fits_alone = old.is_some_and(|old| old.saturating_add(free).saturating_add(self.acknowledged) >= self.size);
         if let Some(Some(failure)) = &mut self.given_up {
             failure.reason = NO_ROOM.to_owned();
             failure.hint = match failure.kept {
-                // What is kept takes the room that there was.
+                // A kept partial file occupies the space.
                 Some(_) => Some(Remedy::ResumeAfterRoom),
                 None => fits_alone.then_some(Remedy::InPlaceForRoom),
             };
@@ -100,7 +100,7 @@ impl File {
         }
     }
 
-    /// What was written has been removed, or is told to be left there.
+    /// Handles the removal of the written data, or reports that it is left there.
     pub(super) fn tidied(&mut self, status: &Status) {
         if let Some(Some(failure)) = &mut self.given_up
             && ![Status::OK, Status::NO_SUCH_FILE].contains(&status.code)
@@ -109,12 +109,12 @@ impl File {
         }
     }
 
-    /// What is left there of it if the connection is lost now.
+    /// Returns what remains on the host if the connection is lost now.
     pub fn left(&self) -> Option<String> {
         self.made.then(|| shown(&self.written))
     }
 
-    /// Puts what is complete into its place.
+    /// Puts a complete file in its place.
     pub(super) fn take_place(&mut self, shared: &mut Shared) {
         if self.way != Way::Replace {
             self.made = false;
@@ -130,7 +130,7 @@ impl File {
         }
     }
 
-    /// Takes the answer that it is not in its place yet: refused, or the old file is out of the way.
+    /// Handles the reply to a rename or removal that did not put it in place.
     pub(super) fn not_placed(&mut self, ask: FileStep, status: &Status, shared: &mut Shared) {
         match ask {
             FileStep::Rename if self.may_clear(status, shared) => {
@@ -143,7 +143,7 @@ impl File {
             }
             FileStep::Clear => self.fail_to_place("the old file cannot be removed", status, shared),
             _ => {
-                // Both must not be lost.
+                // Losing both the old and the new file is not acceptable.
                 self.made = false;
                 let reason =
                     format!("{}; the old file is gone, the new one is {}", status.reason(), shown(&self.written));
@@ -152,13 +152,13 @@ impl File {
         }
     }
 
-    /// Whether the file that is replaced may be what keeps the server from renaming.
+    /// Whether the replaced file may be why the server refuses the rename.
     fn may_clear(&self, status: &Status, shared: &Shared) -> bool {
         let is_vague = ![Status::PERMISSION_DENIED, Status::NO_SUCH_FILE, Status::UNSUPPORTED].contains(&status.code);
         self.existing.is_some() && is_vague && !shared.client.supports(Extension::PosixRename)
     }
 
-    /// Gives up after a refusal, which may be for lack of room: `needed` bytes.
+    /// Fails after a refusal that may mean a full disk: `needed` bytes.
     pub(super) fn fail_or_full(&mut self, status: &Status, needed: u64, shared: &mut Shared) {
         if status.code == Status::FAILURE && shared.client.supports(Extension::Statvfs) {
             // Asked before anything is removed.
@@ -169,7 +169,7 @@ impl File {
         self.fail(status.reason(), status, shared);
     }
 
-    /// Gives up since another file has found that there is no room.
+    /// Fails because another file found the disk full.
     pub fn fail_for_room(&mut self, shared: &mut Shared) {
         self.give_up(NO_ROOM.to_owned(), None, shared);
     }
@@ -179,7 +179,7 @@ impl File {
         self.give_up(reason, hint, shared);
     }
 
-    /// Gives up since the file here cannot be read any more.
+    /// Fails because the local file is no longer readable.
     pub(super) fn fail_here(&mut self, reason: String, shared: &mut Shared) {
         let path = shared.upload.sources.entries()[self.entry].local.display().to_string();
         self.fail_for_good(reason, shared);
@@ -188,7 +188,7 @@ impl File {
         }
     }
 
-    /// Gives up what can never be continued.
+    /// Fails without keeping anything for resuming.
     pub(super) fn fail_for_good(&mut self, reason: String, shared: &mut Shared) {
         self.tidy_up(true, shared);
         self.give_up(reason, None, shared);
@@ -202,7 +202,7 @@ impl File {
         }
     }
 
-    /// Stops what is under way. What is just taking its place does so.
+    /// Stops what is under way. A rename that is under way completes.
     pub fn abort(&mut self, shared: &mut Shared) {
         if self.stage < Stage::Renaming && self.given_up.is_none() {
             self.given_up = Some(None);
@@ -210,7 +210,7 @@ impl File {
         }
     }
 
-    /// Closes what is open, and removes what was written unless it may be continued another time.
+    /// Closes the handle and removes the written data unless it is kept for resuming.
     pub(super) fn tidy(&mut self, shared: &mut Shared) {
         let continues = shared.upload.options.resume && self.way == Way::Replace && !self.is_opened_again;
         self.tidy_up(!continues, shared);

@@ -1,10 +1,10 @@
-//! What is in the place of a file before it is written.
+//! The check of what exists in the place of a file before it is written.
 
 use super::*;
 use crate::copy::sftp::packets::OPEN_APPEND;
 
 impl File {
-    /// Takes the answer to what is there.
+    /// Handles the reply about what exists.
     pub(super) fn looked(&mut self, ask: FileStep, reply: Reply, shared: &mut Shared) {
         use FileStep::{Look, LookBehind, LookThrough, Resolve, ResolveUnseen};
         match (ask, reply) {
@@ -13,7 +13,7 @@ impl File {
             (Look | LookBehind, Reply::Status(status)) if status.code == Status::NO_SUCH_FILE => {
                 self.look_for_rest(shared);
             }
-            // Some servers say so of what is missing, others have no LSTAT.
+            // Some servers answer this for a missing file, others lack LSTAT.
             (Look, Reply::Status(_)) if self.way == Way::Replace => {
                 self.ask(&Request::Realpath(&self.path), ResolveUnseen, shared);
             }
@@ -37,15 +37,15 @@ impl File {
         self.ask(&Request::Stat(&self.path), FileStep::LookThrough, shared);
     }
 
-    /// Goes on as there is something in the place of the file.
+    /// Continues with something that exists in the place of the file.
     fn consider(&mut self, there: Attributes, may_follow: bool, shared: &mut Shared) {
         if there.is_directory() {
-            self.give_up("a directory is there, where a file should go".to_owned(), None, shared);
+            self.give_up("a directory exists where the file should go".to_owned(), None, shared);
         } else if there.is_link() && may_follow {
             self.ask(&Request::Realpath(&self.path), FileStep::Resolve, shared);
         } else if there.is_link() {
             self.give_up(
-                "a symbolic link is there, and the server cannot tell where it leads".to_owned(),
+                "a symbolic link exists there, and the server does not tell where it leads".to_owned(),
                 None,
                 shared,
             );
@@ -54,12 +54,12 @@ impl File {
             self.look_for_rest(shared);
         } else {
             self.way = Way::Device;
-            // Most have no offsets, and the server would try to go to one.
+            // Most have no offsets, and the server would try to seek.
             self.open(if there.is_block_device() { 0 } else { OPEN_APPEND }, shared);
         }
     }
 
-    /// Looks for what an earlier attempt has left behind, if that is to be continued.
+    /// Looks for the partial file of an earlier attempt, if it may be continued.
     fn look_for_rest(&mut self, shared: &mut Shared) {
         match self.way {
             Way::Replace if shared.upload.options.resume => {

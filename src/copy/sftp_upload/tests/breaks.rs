@@ -17,7 +17,7 @@ fn is_temporary(name: &str) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// The server gets a part of what it is sent, then the connection breaks.
+    /// The server gets a part of the data, then the connection breaks.
     #[test]
     fn wherever_the_connection_breaks_the_target_is_the_old_or_the_new_file(
         cut in prop_oneof![0..1_500usize, 0..210_000usize],
@@ -46,7 +46,7 @@ proptest! {
         for name in ["f", "g"] {
             match fs::read(pair.there.join(name)) {
                 Ok(content) => prop_assert!(content == new || is_there && content == old, "{} bytes", content.len()),
-                // A server that cannot replace is asked to remove first: only then it can be that there is neither, for a moment.
+                // A server that cannot replace a file must remove it first: only then both may be missing for a moment.
                 Err(_) => prop_assert!(!is_there || !has_extensions),
             }
         }
@@ -67,7 +67,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
 
-    /// What an earlier attempt has left behind is continued, and the result is the same file.
+    /// The partial file of an earlier attempt is continued, and the result is the same file.
     #[test]
     fn what_has_arrived_already_is_not_sent_again(cut in 5_000_000..9_000_000usize, checksum: bool) {
         let pair = Pair::new();
@@ -121,12 +121,12 @@ fn what_cannot_be_continued_is_begun_anew_or_refused() {
     fs::write(&temporary, "longer than the whole file").unwrap();
     assert_ok(&pair.server().talk(&mut uploading));
     assert_eq!((pair.read("f"), pair.names().len()), (b"content".to_vec(), 1));
-    // One that its owner may not open any more.
+    // One that its owner may no longer open.
     fs::write(&temporary, "cont").unwrap();
     fs::set_permissions(&temporary, Permissions::from_mode(0o400)).unwrap();
     assert_ok(&pair.upload(&["f"], "", options));
     assert_eq!((pair.read("f"), mode(&pair.there.join("f"))), (b"content".to_vec(), 0o644));
-    // A link that somebody may have put there is not followed.
+    // A link that another user may have created is not followed.
     fs::write(pair.there.join("victim"), "victim").unwrap();
     std::os::unix::fs::symlink("victim", &temporary).unwrap();
     let (told, _) = failure(pair.upload(&["f"], "", options));
@@ -139,7 +139,7 @@ fn what_others_may_have_put_there_is_not_continued() {
     assert!(rustix::process::geteuid().is_root(), "only root can give a file away");
     let options = Options { resume: true, ..plain() };
     let content = noise(9_000_000);
-    // Without owners there is no telling whose it is, neither of it nor of ours.
+    // Without owners neither its owner nor ours is known.
     for has_owners in [true, false] {
         for (owner, bits, goes_on) in [
             (0, 0o644, true),
@@ -187,7 +187,7 @@ fn without_owner(packet: &mut Vec<u8>) {
 fn a_hard_link_to_another_file_is_not_gone_on_with() {
     let options = Options { resume: true, ..plain() };
     let content = noise(9_000_000);
-    // Also one of which nothing could be left as it is; and a server whose lines do not tell how many names there are.
+    // Also one of which no part could be kept; and a server whose lines do not contain the number of links.
     for (length, is_link, tells_links) in [
         (8_000_000, true, true),
         (5_000, true, true),
@@ -218,7 +218,7 @@ fn a_hard_link_to_another_file_is_not_gone_on_with() {
     }
 }
 
-/// Makes the lines for people in a list of names (`SSH_FXP_NAME`) say nothing.
+/// Empties the long lines in a list of names (`SSH_FXP_NAME`).
 fn without_lines(packet: &mut [u8]) {
     const NAME: u8 = 104;
     if packet[4] == NAME {
@@ -271,8 +271,8 @@ fn what_was_damaged_on_its_way_does_not_take_its_place() {
         });
         let options = Options { checksum: true, resume, ..plain() };
         let (told, others) = failure(server.talk(&mut pair.uploading(&["f"], "", options)));
-        assert_eq!((told.as_str(), others), ("f: what has arrived is not what was sent (SHA-256)", 0));
-        // Nothing is left that could be continued.
+        assert_eq!((told.as_str(), others), ("f: the received file differs from the local one (SHA-256)", 0));
+        // No part remains that could be continued.
         assert_eq!((pair.names(), pair.read("f")), (vec!["f".to_owned()], b"old".to_vec()));
     }
 }
@@ -296,7 +296,7 @@ fn an_upload_that_is_stopped_leaves_nothing_behind() {
             assert!(content == b"old" || content == noise(9_000_000));
         }
         assert_eq!(uploading.shared.open, 0);
-        // Why it was stopped is what is told.
+        // The reason of the stop is reported.
         let cancelled = || Outcome::Cancelled { stage: HostStage::Running, why: Some(Reason::Program) };
         assert!(matches!(uploading.conclude(cancelled()), Outcome::Cancelled { .. }));
     }
@@ -318,12 +318,12 @@ fn a_file_that_changes_here_is_an_error_for_that_file() {
         true
     });
     let (told, others) = failure(outcome);
-    assert_eq!((told, others), (format!("{}: it was changed while it was copied", large.display()), 0));
+    assert_eq!((told, others), (format!("{}: it changed while it was copied", large.display()), 0));
     assert_eq!((pair.read("large"), pair.read("other")), (b"old".to_vec(), b"other".to_vec()));
     assert_eq!(pair.names(), ["large", "other"]);
 }
 
-/// A server that cannot write files of more than 100 KiB, and says that there is no room.
+/// A server that cannot write files of more than 100 KiB, and reports a full disk.
 fn full_server(pair: &Pair, tells_room: bool) -> Server {
     let mut command = Command::new("sh");
     let script = format!("trap '' XFSZ; ulimit -f 200; exec {} -d \"$0\"", program().display());
@@ -347,9 +347,9 @@ fn a_full_disk_is_told_and_ends_the_copy() {
     for resume in [false, true] {
         let mut uploading = pair.uploading(&["t"], "", Options { resume, ..recursive() });
         let (told, others) = failure(full_server(&pair, true).talk(&mut uploading));
-        let (told, kept) = told.split_once("; what has arrived is kept as t/.003.pssh-").unwrap_or((&told, ""));
+        let (told, kept) = told.split_once("; the received part is kept as t/.003.pssh-").unwrap_or((&told, ""));
         assert_eq!((told, kept.is_empty()), ("t/003: No space left on device", !resume));
-        // What had been sent in full takes its place, the rest is not tried.
+        // What was sent in full is put in place, the rest is not tried.
         let (temporary, copied): (Vec<_>, Vec<_>) =
             names(&pair.there.join("t")).into_iter().partition(|name| is_temporary(name));
         assert_eq!(temporary.len(), usize::from(resume), "{temporary:?}");
@@ -359,7 +359,7 @@ fn a_full_disk_is_told_and_ends_the_copy() {
         }
         fs::remove_dir_all(pair.there.join("t")).unwrap();
     }
-    // With room on the disk it is something else, and only that file fails.
+    // With free space the reason is another, and only that file fails.
     let mut uploading = pair.uploading(&["t"], "", recursive());
     let outcome = full_server(&pair, false).talk(&mut uploading);
     assert!(outcome.hint(Program::Pscp).is_some());
@@ -383,7 +383,7 @@ fn what_the_user_may_not_do_is_told() {
         fs::set_permissions(pair.there.join(path), Permissions::from_mode(0o777)).unwrap();
     }
     fs::set_permissions(pair.here.parent().unwrap(), Permissions::from_mode(0o755)).unwrap();
-    // root may do everything: the server is somebody else then.
+    // root may do everything: run the server as another user.
     let upload = |names: &[&str], target: &str, options: Options| {
         let mut command = Command::new(program());
         command.arg("-d").arg(&pair.there);
@@ -395,7 +395,7 @@ fn what_the_user_may_not_do_is_told() {
     let (told, others) = failure(upload(&["t"], "", recursive()));
     assert_eq!((told.as_str(), others), ("t/closed/f: Permission denied", 0));
     assert_eq!((pair.read("t/open/f"), pair.read("t/other")), (b"t/open/f".to_vec(), b"t/other".to_vec()));
-    // A file may be written in a directory that may not, but only in place.
+    // A file may be writable in a directory that is not, but only in place.
     let outcome = upload(&["t/other"], "t/closed/g", plain());
     assert!(outcome.hint(Program::Pscp).is_some_and(|hint| hint.contains("--inplace")));
     assert_eq!(failure(outcome), ("t/closed/g: Permission denied".to_owned(), 0));
@@ -405,7 +405,7 @@ fn what_the_user_may_not_do_is_told() {
     assert_eq!(walk(&pair.there).len(), 6);
 }
 
-/// Has a part of a dialogue.
+/// Runs a part of a dialogue.
 fn say_until(server: &mut Server, uploading: &mut Uploading, is_enough: impl Fn(&Uploading) -> bool) {
     let mut out = Vec::new();
     while !is_enough(uploading) {
@@ -453,7 +453,7 @@ fn a_server_that_ends_too_early_says_what_is_missing() {
     match uploading.conclude(Outcome::Exited(127)) {
         Outcome::Failed(error) => {
             let expected =
-                "SFTP: the server ended before it had begun (exit status 127: \"sh: sftp-server: not found\")";
+                "SFTP: the server ended before it answered (exit status 127: \"sh: sftp-server: not found\")";
             assert_eq!(error.to_string(), expected);
             assert!(error.hint(Program::Pscp).is_some());
         }
@@ -497,11 +497,11 @@ fn text_before_the_first_packet_is_explained() {
     let mut command = Command::new("sh");
     command.args(["-c", "echo 'Welcome to db1'; exec \"$0\"", program().to_str().unwrap()]);
     let mut uploading = pair.uploading(&["f"], "", plain());
-    // Its first words are no packet: the driver would wait for one.
+    // Its first text is not a packet: the driver would wait for one.
     let output = command.stdin(std::process::Stdio::null()).output().unwrap();
     uploading.hear(&output.stdout);
     assert_eq!(uploading.say(&mut Vec::new()), Say::Over);
-    // Something is there: what it says to SFTP it would say to scp as well.
+    // A program exists: its answer to scp would be the same as to SFTP.
     assert!(uploading.has_begun());
     match uploading.conclude(Outcome::Exited(0)) {
         Outcome::Failed(error) => {

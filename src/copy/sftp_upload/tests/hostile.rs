@@ -6,7 +6,7 @@ use super::*;
 use crate::copy::sftp::packets::Status;
 use crate::ssh::wire::{WireReader, put_string};
 
-/// Requests that may wait for a reply at once: a window of the smallest WRITEs, and what all files and directories may ask for.
+/// Most pending requests: a window of the smallest WRITEs, and the requests of all files and directories.
 const MOST_PENDING: usize = 6_000;
 
 fn options() -> impl Strategy<Value = Options> {
@@ -27,27 +27,28 @@ fn tree() -> Pair {
     pair
 }
 
-/// What a server knows of a file that it was told to open.
+/// The server's state of an opened file.
 #[derive(Default)]
 struct Written {
     path: Vec<u8>,
-    /// Something that belongs to it was refused, or answered with another size.
+    /// A request for it was refused, or answered with another size.
     is_refused: bool,
     is_measured: bool,
     is_closed: bool,
 }
 
-/// A server that answers every request in the right form, but whatever it likes; it looks whether what it is asked for makes sense.
+/// A server that answers every request in the right form, but with random contents; it checks that the requests make
+/// sense.
 struct Liar {
-    /// What it makes its decisions from.
+    /// The source of its decisions.
     dice: std::iter::Cycle<std::vec::IntoIter<u8>>,
     incoming: Vec<u8>,
     files: HashMap<Vec<u8>, Written>,
-    /// Files that were renamed, and it said so.
+    /// Files that it confirmed as renamed.
     renamed: usize,
     has_extensions: bool,
     inplace: bool,
-    /// One request in so many is refused, and one size in so many is not the right one; 0 is none.
+    /// One request in this many is refused, and one size in this many is wrong; 0 disables it.
     refusals: usize,
     handles: u32,
 }
@@ -66,17 +67,17 @@ impl Liar {
         }
     }
 
-    /// A number below `end`.
+    /// Returns a number below `end`.
     fn roll(&mut self, end: usize) -> usize {
         usize::from(self.dice.next().unwrap()) % end
     }
 
-    /// Whether something goes wrong now.
+    /// Decides whether to fail now.
     fn is_bad(&mut self) -> bool {
         self.refusals > 0 && self.roll(self.refusals) == 0
     }
 
-    /// The replies to what is in `bytes`, in another order now and then.
+    /// Returns the replies to the requests in `bytes`, sometimes in another order.
     fn answer(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
         self.incoming.extend_from_slice(bytes);
         let mut replies = Vec::new();
@@ -149,7 +150,7 @@ impl Liar {
                     (0, _) => 0o100_644,
                     _ => formats[self.roll(4)],
                 };
-                // By its name where the handle's was refused.
+                // By path if the handle was refused.
                 let by_name = |(_, file): &(&Vec<u8>, &Written)| kind == 17 && file.path == subject;
                 let handle = self.files.iter().find(by_name).map_or(subject.clone(), |(handle, _)| handle.clone());
                 let right = self.files.get(&handle).map(|file| size_of(&file.path));
@@ -188,7 +189,7 @@ impl Liar {
         let posix = b"posix-rename@openssh.com";
         if kind == 18 || kind == 200 && subject.starts_with(posix) {
             let from = if kind == 18 { &subject[..] } else { &subject[posix.len()..] };
-            // Nothing is renamed that was not confirmed to be complete.
+            // Only confirmed complete files are renamed.
             let complete =
                 |file: &&Written| file.path == from && !file.is_refused && file.is_closed && file.is_measured;
             assert!(self.files.values().any(|file| complete(&file)), "{}", shown(from));
@@ -205,7 +206,7 @@ fn is_temporary(path: &[u8]) -> bool {
     shown(path).contains(".pssh-")
 }
 
-/// The size that the file has which belongs to a path; all have another name.
+/// Returns the size of the source that belongs to a path; all have different names.
 fn size_of(path: &[u8]) -> u64 {
     let name = shown(path);
     let name = name.rsplit('/').next().unwrap();
@@ -258,7 +259,7 @@ proptest! {
                 break;
             }
             if said == Say::Listening {
-                // Every request has its reply: there is one, or it would listen for ever.
+                // Every request has its reply: otherwise the dialogue would listen forever.
                 let reply: Vec<u8> = replies.pop_front().expect("nothing more will come");
                 uploading.hear(&reply);
                 heard += 1;
@@ -311,7 +312,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// A real server of which some replies are changed on the way.
+    /// A real server with some replies changed in transit.
     #[test]
     fn damaged_replies_get_us_to_an_end(
         damage in prop::collection::vec((0..60usize, any::<prop::sample::Index>(), any::<u8>()), 1..4),
@@ -323,7 +324,8 @@ proptest! {
         server.rewrite = Box::new(move |packet| {
             for (at, place, value) in &damage {
                 if *at == number {
-                    // The length stays: otherwise we would wait for what the server never sends, as with any silent server.
+                    // The length stays: otherwise we would wait for data that the server never sends, as with any
+                    // silent server.
                     let place = 4 + place.index(packet.len() - 4);
                     packet[place] = *value;
                 }
@@ -334,7 +336,7 @@ proptest! {
         let outcome = server.talk(&mut uploading);
         prop_assert!(matches!(outcome, Outcome::Exited(0) | Outcome::Failed(_)), "{:?}", outcome);
         prop_assert!(uploading.shared.client.pending() <= MOST_PENDING);
-        // Whatever it was made to believe: what has its name is whole.
+        // Whatever the server claimed: a file with its final name is complete.
         for (name, size) in [("t/a", 10), ("t/b", 0), ("t/c/d", 70_000), ("t/c/e", 40_000), ("t/f", 1)] {
             if let Ok(content) = fs::read(pair.there.join(name)) {
                 prop_assert!(options.inplace || content == noise(size), "{}", name);

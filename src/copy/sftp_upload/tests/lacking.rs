@@ -15,7 +15,7 @@ const RENAME: u8 = 18;
 /// What no server knows under the names that these requests have where the extension's stands.
 const EXTENDED: u8 = 200;
 
-/// The packets in what is sent at once.
+/// Splits sent data into packets.
 fn packets(bytes: &mut [u8], mut each: impl FnMut(&mut [u8])) {
     let mut rest = bytes;
     while rest.len() > 4 {
@@ -26,20 +26,20 @@ fn packets(bytes: &mut [u8], mut each: impl FnMut(&mut [u8])) {
     }
 }
 
-/// The flags of an OPEN.
+/// Returns the flags of an OPEN.
 fn flags(packet: &[u8]) -> u32 {
     let path = u32::from_be_bytes(packet[9..13].try_into().unwrap()) as usize;
     u32::from_be_bytes(packet[13 + path..17 + path].try_into().unwrap())
 }
 
-/// OpenSSH's server without extensions and without some requests: it says that it does not know them.
+/// OpenSSH's server without extensions and some requests: it answers that it does not know them.
 fn lacking(pair: &Pair, requests: &'static [u8], says_failure: bool) -> Server {
     let mut server = pair.server();
     server.tamper = Box::new(move |bytes| {
         packets(bytes, |packet| {
             if requests.contains(&packet[4]) && (packet[4] != OPEN || flags(packet) & OPEN_EXCLUSIVE != 0) {
                 if [FSTAT, FSETSTAT].contains(&packet[4]) {
-                    // A handle is no text, as the name of an extension has to be.
+                    // A handle is not text, unlike the name of an extension.
                     packet[13..17].copy_from_slice(b"none");
                 }
                 packet[4] = EXTENDED;
@@ -50,7 +50,7 @@ fn lacking(pair: &Pair, requests: &'static [u8], says_failure: bool) -> Server {
         if packet[4] == 2 {
             *packet = vec![0, 0, 0, 5, 2, 0, 0, 0, 3];
         }
-        // Nothing is told about what is wrong.
+        // No reason is given.
         if says_failure && packet[4] == 101 && packet[9..13] != Status::OK.to_be_bytes() {
             packet[9..13].copy_from_slice(&Status::FAILURE.to_be_bytes());
         }
@@ -87,7 +87,7 @@ fn servers_that_lack_what_others_have() {
                 assert_eq!(mode(&pair.there.join("x/t/new")), 0o640, "{case}");
                 let kept = if options.preserve { 0o644 } else { 0o604 };
                 assert_eq!(mode(&pair.there.join("x/t/old")), kept, "{case}");
-                // Where nothing is, with what has to be made above it.
+                // To a missing target, with missing parents.
                 let outcome = lacking(&pair, requests, says_failure).talk(&mut pair.uploading(&["t"], "y/z", options));
                 assert!(matches!(outcome, Outcome::Exited(0)), "{case}: {outcome:?}");
                 assert!(pair.read("y/z/sub/deep") == noise(100_000), "{case}");
@@ -98,7 +98,7 @@ fn servers_that_lack_what_others_have() {
 
 #[test]
 fn a_name_that_others_can_foresee_is_only_taken_where_nothing_is() {
-    // --resume: another may have put a link there, and this server cannot see to it that the file is new.
+    // --resume: another user may have created a link there, and this server cannot guarantee that the file is new.
     for says_failure in [false, true] {
         let pair = Pair::new();
         pair.write(b"a", noise(1_000));

@@ -4,8 +4,8 @@ use std::thread;
 
 use super::*;
 
-/// What becomes of the sources a, b (files) and d (a directory with the file in) where the directory `dir` and the file `file`
-/// are there.
+/// What happens to the sources a, b (files) and d (a directory that contains the file in) if the directory `dir` and
+/// the file `file` exist.
 #[test]
 fn targets_are_those_of_scp() {
     let (one, two, tree, both) = (&["a"][..], &["a", "b"][..], &["d"][..], &["a", "d"][..]);
@@ -84,7 +84,7 @@ fn tilde_is_the_home_directory() {
     let user = nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().unwrap();
     let up = "../".repeat(user.dir.components().count());
     let there = pair.there.strip_prefix("/").unwrap().display().to_string();
-    // OpenSSH's server takes the directory for it in which it was started.
+    // OpenSSH's server uses its start directory as the home.
     assert_ok(&pair.upload(&["a"], "~/x//one", plain()));
     assert_eq!(pair.read("x/one"), b"a");
     assert_ok(&pair.upload(&["a"], "~", plain()));
@@ -98,7 +98,7 @@ fn tilde_is_the_home_directory() {
     assert_ok(&upload("~"));
     assert_eq!(pair.names(), ["a", "three", "two", "x"]);
     let (told, _) = failure(upload("~root/x"));
-    assert_eq!(told, "~root/x: the server cannot tell where other users' home directories are");
+    assert_eq!(told, "~root/x: the server does not report other users' home directories");
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn a_file_that_is_replaced_keeps_its_mode_and_is_a_new_one() {
         fs::hard_link(&target, &link).unwrap();
         assert_ok(&pair.upload(&["f"], "", Options { preserve, ..plain() }));
         assert_eq!((pair.read("f"), mode(&target)), (b"new".to_vec(), expected));
-        // Whoever had the old one open still has all of it.
+        // A process that has the old one open still has all of it.
         assert_eq!(pair.read("link"), b"old, and longer than the new one");
         fs::remove_file(link).unwrap();
     }
@@ -127,7 +127,7 @@ fn a_file_that_is_replaced_keeps_its_owner_where_that_may_be() {
     pair.write(b"f", "new");
     let target = pair.there.join("f");
     fs::write(&target, "old").unwrap();
-    // Only root may give a file away; for anybody else the owner stays what it is.
+    // Only root may give a file away; for other users the owner stays.
     let is_root = nix::unistd::getuid().is_root();
     if is_root {
         std::os::unix::fs::chown(&target, Some(12_345), Some(54_321)).unwrap();
@@ -208,7 +208,7 @@ fn what_is_in_the_way_is_told_and_the_rest_is_copied() {
     assert_eq!(names(&pair.there.join("t")), ["a", "b", "c", "z"]);
     fs::remove_file(pair.there.join("t/c")).unwrap();
     let (told, others) = failure(pair.upload(&["t"], "", recursive()));
-    assert_eq!((told.as_str(), others), ("t/b: a directory is there, where a file should go", 0));
+    assert_eq!((told.as_str(), others), ("t/b: a directory exists where the file should go", 0));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The end of a command: when nothing more can come, what that means, and what is still handed on.
+//! The end of a command: when no more data can come, what that means, and which output is still passed on.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::ssh::ffi::{self, Exit};
 use crate::ssh::session::Stop;
 use crate::system::quotation::said_names;
 
-/// Characters of a signal's name that are kept: those of RFC 4254 have at most 4, with `@DOMAIN` a name may be longer.
+/// Most characters of a signal's name: those of RFC 4254 have at most 4; with `@DOMAIN` a name may be longer.
 const LONGEST_SIGNAL: usize = 40;
 
 fn signaled(name: String) -> Outcome {
@@ -22,28 +22,28 @@ fn signaled(name: String) -> Outcome {
 fn has_ended(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Exited(_) | Outcome::Signaled { .. } => true,
-        // It has ended without having begun.
+        // It ended before it started.
         Outcome::Failed(error) => matches!(**error, HostError::Sudo { .. }),
         _ => false,
     }
 }
 
 impl Running<'_> {
-    /// The outcome, if the server refuses the command later than it was waited for.
+    /// Returns the outcome if the server refuses the command later than we waited for.
     pub(super) fn refused(&mut self) -> Option<Outcome> {
         let is_refused = self.unanswered.hear(&self.channel);
         is_refused.then(|| not_started(self.session, Stop::Ssh(requests::refused()), STARTING))
     }
 
-    /// The outcome, once nothing more can come.
+    /// Returns the outcome once no more data can come.
     pub(super) fn ending(&self, drained: &Drained) -> Option<Outcome> {
         let eof = self.channel.eof();
-        // An error here is as good as a close: the transport has failed.
+        // An error here equals a close: the transport has failed.
         let closed = eof && !matches!(self.channel.wait_closed(), Err(error) if ffi::would_block(&error));
         let over = match drained {
             Drained::Failed(message) => Some(message.clone()),
             _ if let Some(why) = self.session.link().given_up() => {
-                Some(format!("the connection was given up: {}", why.error().message()))
+                Some(format!("pssh ended the connection: {}", why.error().message()))
             }
             _ if self.session.is_dead() => Some(self.session.end("the connection ended without an exit status")),
             _ if closed => Some("the channel was closed without an exit status".to_owned()),
@@ -53,13 +53,13 @@ impl Running<'_> {
             && self.spoken.is_none()
             && let left @ 1.. = self.channel.queued()
         {
-            // libssh2 gives nothing out any more once it has met what it cannot read, or the server's goodbye, be it in the same
-            // piece. How the command ended may be known, but its output is not whole: that is no success.
+            // libssh2 returns no more output once it reads invalid data or a disconnect, even in the same segment. How
+            // the command ended may be known, but its output is incomplete: that is not a success.
             let detail = format!("{message}, and {left} bytes of output with it");
             return Some(HostError::Lost { detail, hint: None }.into());
         }
         match self.channel.exit() {
-            // The server has said how it ended and that no more output comes: no need to wait for the close as well.
+            // The server sent the exit and the end of the output: do not wait for the close.
             Exit::Status(status) if eof || over.is_some() => Some(match &self.sudo {
                 Some(sudo) if !sudo.has_begun() && !sudo.was_kept_by_guard(status) => sudo.never_began(status).into(),
                 _ => Outcome::Exited(status),
@@ -70,8 +70,8 @@ impl Running<'_> {
         }
     }
 
-    /// The outcome of a dialogue that is done, although its program does not close the channel: it may have left something behind
-    /// that holds it.
+    /// Returns the outcome of a finished dialogue whose program does not close the channel: a process that it left
+    /// behind may hold the channel open.
     pub(super) fn after_done(&mut self) -> Option<Outcome> {
         let spoken = self.spoken.as_mut().filter(|spoken| self.stdin.is_over() && spoken.dialogue.is_done())?;
         let since = *spoken.done.get_or_insert_with(Instant::now);
@@ -82,14 +82,14 @@ impl Running<'_> {
         }
     }
 
-    /// Ends the channel, hands on what was received, and gives the outcome. `ended` is how the command ended, if it did; one that
-    /// we stopped did not end by itself, whatever it says.
+    /// Ends the channel, passes on the received output, and returns the outcome. `ended` is how the command ended, if
+    /// it did; for one that we stopped the reason of the stop counts, whatever the exit says.
     pub(super) fn finish(mut self, ended: Option<Outcome>) -> Outcome {
         let mut left = 0;
         let outcome = match std::mem::replace(&mut self.state, State::Running) {
             State::Stopping(stopping) => {
-                // What libssh2 holds was received and belongs to the user; what else may come does not end by itself.
-                // A dialogue has nobody to hand it on to.
+                // What libssh2 holds was received and belongs to the user; further output may be endless.
+                // A dialogue has no user to pass it on to.
                 left = if self.spoken.is_some() { 0 } else { self.channel.queued() };
                 stopping.outcome(ended.is_some_and(|outcome| has_ended(&outcome)))
             }
@@ -112,7 +112,7 @@ impl Running<'_> {
         outcome
     }
 
-    /// Reads each stream at most once, as long as `left` lasts.
+    /// Reads each stream at most once, up to `left` bytes.
     fn drain_once(&mut self, left: &mut usize) -> Drained {
         for (stream, id) in STREAMS {
             let drained = self.read(stream, id);

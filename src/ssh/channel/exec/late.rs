@@ -1,4 +1,4 @@
-//! When something that is due is held to have come: what had arrived by then is read first.
+//! Decides when a due event takes effect: data that arrived before it is read first.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,24 +7,24 @@ use crate::ssh::session::Session;
 use crate::ssh::watch::{Carrier, arrived_until};
 use crate::system::poll::catching_up;
 
-/// What arrives in time counts, however late we look.
+/// Data that arrives in time counts, however late we read it.
 pub(super) struct Lateness {
-    /// What hands on to us what the host sends.
+    /// The program that passes on the host's data to us.
     carrier: Option<Arc<dyn Carrier>>,
     /// Bytes that the server may send beyond what we have read.
     window: u32,
-    /// Something is due, and what has come by now is to be read first.
+    /// Something is due; data received by now is read first.
     late: Option<Late>,
 }
 
 struct Late {
-    /// When it was seen.
+    /// When it was noticed.
     since: Instant,
-    /// Until when what has come is in our socket, as of the beginning of this round.
+    /// Until when arrived data is in our socket, at the start of this round.
     arrived: Instant,
-    /// Whether all that had come by then was read.
+    /// Whether all data from before it was read.
     is_read: bool,
-    /// Bytes received when it has been read in any case, by whatever comes behind it.
+    /// The number of received bytes after which it was certainly read, by what arrives behind it.
     most: u64,
 }
 
@@ -37,8 +37,8 @@ impl Lateness {
         self.carrier.as_deref()
     }
 
-    /// Whether `due` has come, and all that had come before that was seen is read. What cannot be read for the moment, or comes
-    /// without end, keeps it from having come only for as long as we are late.
+    /// Whether `due` has passed and all data that arrived before we noticed it is read. Data that cannot be read for
+    /// the moment, or that never ends, delays this only for as long as we were late.
     pub(super) fn has_come(&mut self, due: Instant, session: &Session) -> bool {
         let now = Instant::now();
         if now < due {
@@ -59,19 +59,19 @@ impl Lateness {
         false
     }
 
-    /// Notes that a round has found nothing more to read; what is not heard for the moment (`hears`) is left unread.
+    /// Notes that a round found no more data; data that is not accepted for the moment (`hears`) stays unread.
     pub(super) fn note_all_read(&mut self, hears: bool) {
         if let Some(late) = &mut self.late {
             late.is_read = late.arrived >= late.since && hears;
         }
     }
 
-    /// Nothing is due.
+    /// Resets it: nothing is due.
     pub(super) fn forget(&mut self) {
         self.late = None;
     }
 
-    /// Whether something is due that is not held to have come yet.
+    /// Whether something is due that has not taken effect yet.
     pub(super) fn is_pending(&self) -> bool {
         self.late.is_some()
     }

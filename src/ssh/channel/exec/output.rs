@@ -1,4 +1,4 @@
-//! What a command prints: off the channel, and on to whom it is for.
+//! The output of a command: from the channel to its recipient.
 
 use std::time::Instant;
 
@@ -11,17 +11,17 @@ use crate::ssh::ffi;
 use crate::ssh::session::SOCKET_DISCONNECT;
 use crate::ssh::sudo::conversation::Conversation;
 
-/// Bytes of one read: the largest packet that we accept.
+/// Read size: the largest packet that we accept.
 const READ_SIZE: usize = 32 * 1024;
 /// Reads of one stream in a row before the other has its turn.
 const READ_BURST: usize = 8;
 
 impl Running<'_> {
-    /// Reads both streams until neither has anything, or the events are full. Data of other streams is dropped.
+    /// Reads both streams until both are empty, or the events are full. Data of other streams is dropped.
     pub(super) fn drain(&mut self) -> Drained {
         let mut drained = self.drain_streams();
         if drained == Drained::Nothing && self.channel.may_have_data() {
-            // Looking for stdout has taken stderr off the socket: nothing would wake us for it.
+            // Reading stdout has taken stderr off the socket: nothing would wake us for it.
             drained = self.drain_streams();
         }
         if drained == Drained::Nothing && self.channel.may_have_data() {
@@ -47,14 +47,14 @@ impl Running<'_> {
         drained
     }
 
-    /// Drops what has come on other streams than the two that are read (RFC 4254 section 5.2 has codes for 2^32).
+    /// Drops data of streams other than the two (RFC 4254 section 5.2 has codes for 2^32).
     fn drop_unread(&mut self) -> Drained {
         let read = STREAMS.map(|(_, id)| id);
         let dropped = self.session.link().drop_unread(&self.channel, &read, &mut self.buffer);
         self.judge(dropped)
     }
 
-    /// Reads one piece of one stream; it is undelivered then.
+    /// Reads one piece of one stream into the undelivered event.
     pub(super) fn read(&mut self, stream: Stream, id: i32) -> Drained {
         let spoken = self.spoken.as_mut().filter(|_| stream == Stream::Stdout);
         if spoken.as_ref().is_some_and(|spoken| !spoken.dialogue.hears()) {
@@ -77,7 +77,7 @@ impl Running<'_> {
         self.judge(read)
     }
 
-    /// What `read` came to, which is taken care of.
+    /// Handles the result of `read`.
     fn judge(&mut self, read: Result<usize, ssh2::Error>) -> Drained {
         match read {
             Ok(0) => Drained::Nothing,
@@ -103,7 +103,7 @@ impl Running<'_> {
         }
     }
 
-    /// Gives what the program has printed to whom it is for: the event, if that is our user.
+    /// Passes on the program's output: as an event, if it is for the user.
     fn hand_on(&mut self, stream: Stream, bytes: Vec<u8>) -> Option<Event> {
         let (stream, bytes) = match &mut self.spoken {
             Some(spoken) => (Stream::Stderr, spoken.hear(stream, bytes)),
@@ -112,14 +112,14 @@ impl Running<'_> {
         (!bytes.is_empty()).then(|| Event::now(self.command.job, EventKind::Output { stream, bytes }))
     }
 
-    /// Tells how far the dialogue is. Where nobody has the time to hear it, it is not told.
+    /// Reports the progress of the dialogue. If the event channel is full, it is skipped.
     pub(super) fn tell_progress(&mut self) {
         if let Some(progress) = self.spoken.as_mut().and_then(Spoken::progress) {
             let _ = self.events.try_send(Event::now(self.command.job, EventKind::Copied(progress)));
         }
     }
 
-    /// Hands on what was kept back in case sudo was about to ask, or a password about to be repeated.
+    /// Passes on output held back because it could be sudo's prompt or the start of a password.
     pub(super) fn hand_on_rest(&mut self) {
         self.hand_on_sudos_rest();
         if let Some(spoken) = &mut self.spoken {
@@ -131,7 +131,7 @@ impl Running<'_> {
         }
     }
 
-    /// Hands on what was kept back in case sudo was about to ask.
+    /// Passes on output held back because it could be sudo's prompt.
     pub(super) fn hand_on_sudos_rest(&mut self) {
         while let Some((stream, bytes)) = self.sudo.as_mut().and_then(Conversation::rest) {
             if let Some(event) = self.hand_on(stream, bytes) {
@@ -140,14 +140,15 @@ impl Running<'_> {
         }
     }
 
-    /// Hands the undelivered event on, waiting for room no longer than the next thing to do allows; says whether none is
+    /// Delivers the undelivered event, waiting for room no longer than until the next due time; returns whether none is
+    /// left.
     /// left.
     pub(super) fn deliver(&mut self) -> bool {
         let Some(event) = self.undelivered.take() else {
             return true;
         };
         let event = match self.events.try_send(event) {
-            // With nobody to listen any more, the run is being abandoned.
+            // Without a receiver the run is being abandoned.
             Ok(()) | Err(TrySendError::Disconnected(_)) => return true,
             Err(TrySendError::Full(event)) => event,
         };

@@ -1,4 +1,4 @@
-//! The dialogue that is held with a program, while it is held.
+//! The dialogue with a program.
 
 use std::time::{Duration, Instant};
 
@@ -9,29 +9,29 @@ use crate::system::redact::Filter;
 
 /// How long a program may go on once its dialogue is done.
 pub(super) const AFTER_DONE: Duration = Duration::from_secs(3);
-/// Bytes that a program may still say after its dialogue is over; a hostile one would go on for ever.
+/// Bytes that a program may still send after its dialogue is over; a hostile one would never stop.
 const LAST_WORDS: usize = 1 << 20;
-/// How often it is told how far a dialogue is.
+/// The interval of progress reports.
 const PROGRESS: Duration = Duration::from_millis(250);
 
-/// A dialogue with a program whose output would else be our user's.
+/// A dialogue with a program, whose output does not go to the user.
 pub(super) struct Spoken<'a> {
     pub(super) dialogue: &'a mut dyn Dialogue,
-    /// When the program must have answered at last, and how long it had.
+    /// The deadline for the program's first answer, and the time it had.
     pub(super) answer_by: Instant,
     pub(super) answer_within: Duration,
-    /// What the program says on standard error, without passwords.
+    /// The program's standard error, without passwords.
     complaints: Filter,
-    /// Bytes that were heard after it was over.
+    /// Bytes received after it was over.
     last_words: usize,
-    /// When it was last told how far it is.
+    /// The last progress report.
     told_progress: Instant,
-    /// Since when it is done.
+    /// Since when it is over.
     pub(super) done: Option<Instant>,
 }
 
 impl<'a> Spoken<'a> {
-    /// One that has not begun; the program has the rest of the time of `watch` to answer.
+    /// Starts one; the program has the rest of the time of `watch` to answer.
     pub(super) fn new(dialogue: &'a mut dyn Dialogue, watch: &Watch<'_>) -> Spoken<'a> {
         Spoken {
             dialogue,
@@ -44,7 +44,7 @@ impl<'a> Spoken<'a> {
         }
     }
 
-    /// Takes what the program has printed; gives what of it our user sees, as standard error.
+    /// Takes output of the program; returns what the user sees of it, as standard error.
     pub(super) fn hear(&mut self, stream: Stream, bytes: Vec<u8>) -> Vec<u8> {
         match stream {
             _ if bytes.is_empty() => bytes,
@@ -59,7 +59,7 @@ impl<'a> Spoken<'a> {
         }
     }
 
-    /// What was kept back of standard error.
+    /// Returns the held-back standard error.
     pub(super) fn rest(&mut self) -> Vec<u8> {
         let bytes = self.complaints.rest();
         self.overhear(bytes)
@@ -72,13 +72,13 @@ impl<'a> Spoken<'a> {
         bytes
     }
 
-    /// Counts bytes that the program says after the dialogue is over; says whether they are still few enough.
+    /// Counts bytes that the program sends after the dialogue is over; returns whether they are still few enough.
     pub(super) fn may_say(&mut self, count: usize) -> bool {
         self.last_words += count;
         self.last_words <= LAST_WORDS
     }
 
-    /// How far the dialogue is, now and then.
+    /// Returns the progress, at intervals.
     pub(super) fn progress(&mut self) -> Option<Progress> {
         if self.told_progress.elapsed() < PROGRESS {
             return None;

@@ -1,4 +1,4 @@
-//! The same questions as in tests/it/known_hosts.rs, where `ssh` answers them, and what `ssh` has no answer to.
+//! The cases of tests/it/known_hosts.rs, where `ssh` is the oracle, and cases without an oracle.
 
 use std::fs;
 use std::io::Write;
@@ -48,7 +48,7 @@ fn load(dir: &TempDir, template: &str) -> KnownHosts {
     KnownHosts::load(&[write(dir, "user", template)], &[])
 }
 
-/// `known 1`, `changed 1 2`, `revoked 1` or `unknown`: the verdict and the lines.
+/// Formats the verdict and the lines: `known 1`, `changed 1 2`, `revoked 1` or `unknown`.
 fn words(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Known(place) => format!("known {}", place.line),
@@ -263,7 +263,7 @@ fn remembers_after_what_others_wrote() {
     assert_eq!(place("d"), "known 4");
     assert_eq!(place("e"), "changed 6");
     assert_eq!(place("f"), "added 7");
-    // As an editor or `ssh-keygen -R` does it.
+    // Like an editor or `ssh-keygen -R`.
     fs::rename(write(&dir, "edited", "z {1}\n"), &path).expect("rename");
     assert_eq!(place("g"), "added 2");
     let lines = fs::read_to_string(&path).expect("known_hosts");

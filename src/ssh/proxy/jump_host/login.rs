@@ -10,7 +10,7 @@ use crate::ssh::proxy::direct_tcpip::DirectTcpip;
 use crate::ssh::watch::Watch;
 use crate::system::lock::lock;
 
-/// The thread of one connection. Whatever ends it, also a panic, it is accounted for.
+/// The thread of one connection. Its end is recorded whatever the cause, even a panic.
 pub(super) struct Login {
     pub(super) host: Arc<JumpHost>,
     pub(super) connection: Option<Arc<Connection>>,
@@ -26,7 +26,7 @@ impl Login {
         let mut watch = Watch::within(&host.plan.cancel, time, limit);
         let made = host.log_in(&mut watch).and_then(|session| match pair() {
             Ok((wake, woken)) => Ok((session, wake, woken)),
-            Err(error) => Err(HostError::local("making a pair of sockets", &error).into()),
+            Err(error) => Err(HostError::local("creating a socket pair", &error).into()),
         });
         let ((session, carrier), wake, woken) = match made {
             Ok(made) => made,
@@ -52,7 +52,7 @@ impl Login {
         }
         self.connection = Some(Arc::clone(&connection));
         DirectTcpip::new(session, &host, connection, woken, &host.plan).run();
-        // After the session that it carries, and before those who wait for the connection to be over.
+        // After the session that it carries, and before the threads that wait for the end of the connection.
         drop(command);
     }
 }
