@@ -10,7 +10,6 @@ use rustix::io::Errno;
 
 use super::error::Unprepared;
 use super::settings::Settings;
-use super::settings::SshOption;
 use crate::hosts;
 use crate::hosts::proxy::{Hop, Proxy};
 use crate::ssh::destination::Method;
@@ -67,17 +66,17 @@ pub(super) fn proxy(resolved: &Resolved) -> Option<Proxy> {
     }
 }
 
-/// Checks that the files exist that `options` name as IdentityFile and CertificateFile. Those of a configuration file may be missing,
+/// Checks that the files exist that the options of `settings` name as IdentityFile and CertificateFile. Those of a configuration file may be missing,
 /// as with ssh, since one file often serves many machines. So may those of ssh's own options, as with pssh and ssh.
 ///
 /// # Errors
 /// One of them cannot be read.
-pub(super) fn check_key_files(resolved: &Resolved, options: &[SshOption]) -> Result<(), Unprepared> {
+pub(super) fn check_key_files(resolved: &Resolved, settings: &Settings) -> Result<(), Unprepared> {
     let keys = resolved.identity_files.iter().map(|file| ("IdentityFile", file));
     let certificates = resolved.certificate_files.iter().map(|file| ("CertificateFile", file));
     for (keyword, ssh_config::Setting { value, origin }) in keys.chain(certificates) {
         let ssh_config::Origin::Option(option) = origin else { continue };
-        if options.iter().all(|given| *given.name != **option) {
+        if settings.ssh_options.iter().chain(&settings.ssh_args.flags).all(|given| *given.name != **option) {
             continue;
         }
         let Some(path) = &value.path else { continue };

@@ -470,7 +470,7 @@ impl Destinations {
         if let Some(identities) = lock(&self.identities).get(&key) {
             return Ok(Arc::clone(identities));
         }
-        configured::check_key_files(resolved, &self.settings.ssh_options)?;
+        configured::check_key_files(resolved, &self.settings)?;
         let sources = Sources {
             agent: key.agent.as_deref(),
             files: &key.named,

@@ -32,7 +32,7 @@ const NAMED: [(&[&str], &str); 17] = [
 ];
 
 /// Options with a file that is read though they are not here, and why.
-const OTHERS: [(&str, &str); 8] = [
+const OTHERS: [(&str, &str); 9] = [
     (
         "known-hosts",
         "one that is missing counts as empty; any other reason is exit status 2: it may have been there to refuse a key",
@@ -40,6 +40,7 @@ const OTHERS: [(&str, &str); 8] = [
     ("agent", "a socket; the host goes on without it"),
     ("failed-to", "written"),
     ("junit", "written"),
+    ("ci-summary", "written"),
     ("outdir", "written"),
     ("errdir", "written"),
     ("localdir", "written"),
