@@ -7,14 +7,15 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
-use super::{kept_as, random_tag, temporary_name};
+use super::downloaded_file::DownloadedFile;
+use super::{random_tag, temporary_name};
 use crate::events::host_error::HostError;
 use crate::system::files::run_lock::RunLock;
 use crate::system::files::trusted_path;
@@ -145,7 +146,7 @@ impl fmt::Display for Found {
 /// The directory of one host.
 ///
 /// It reaches everything below it from one open directory to the next, never through a link. It holds the directory, up
-/// to four more, and two descriptors per [`Temporary`].
+/// to four more, and two descriptors per [`DownloadedFile`].
 #[derive(Debug)]
 pub struct DownloadRoot {
     root: Arc<OwnedFd>,
@@ -227,20 +228,20 @@ impl DownloadRoot {
     ///
     /// # Errors
     /// Something other than a file exists there, or it cannot be created.
-    pub fn create(&mut self, path: &Below) -> Result<Temporary, PlaceError> {
+    pub fn create(&mut self, path: &Below) -> Result<DownloadedFile, PlaceError> {
         self.temporary(path, &random_tag(), false)
     }
 
     /// Starts a file for `path`, or continues the partial file of an earlier copy with the same tag:
-    /// [`Temporary::length`] is its size. It is kept if it does not reach its place.
+    /// [`DownloadedFile::length`] is its size. It is kept if it does not reach its place.
     ///
     /// # Errors
     /// See [`DownloadRoot::create`]; or the partial file is not ours.
-    pub fn resume(&mut self, path: &Below, tag: &str) -> Result<Temporary, PlaceError> {
+    pub fn resume(&mut self, path: &Below, tag: &str) -> Result<DownloadedFile, PlaceError> {
         self.temporary(path, tag, true)
     }
 
-    fn temporary(&mut self, path: &Below, tag: &str, resumed: bool) -> Result<Temporary, PlaceError> {
+    fn temporary(&mut self, path: &Below, tag: &str, resumed: bool) -> Result<DownloadedFile, PlaceError> {
         let Some((parent, name)) = path.split() else {
             return Err(self.in_the_way(path, Some(Found::Directory)));
         };
@@ -278,7 +279,7 @@ impl DownloadRoot {
         {
             return Err(refused(shown, taken.to_string()));
         }
-        Ok(Temporary {
+        Ok(DownloadedFile {
             directory,
             file,
             identity: (metadata.dev(), metadata.ino()),
@@ -357,24 +358,24 @@ enum Walk {
 
 const NOT_OURS: &str = "the partial file of an earlier copy is not a file that only you can write";
 
-fn in_the_way(found: Option<Found>) -> String {
+pub(super) fn in_the_way(found: Option<Found>) -> String {
     match found {
         Some(found) => format!("{found} exists there"),
         None => "something else was there".to_owned(),
     }
 }
 
-fn refused(path: String, reason: String) -> PlaceError {
+pub(super) fn refused(path: String, reason: String) -> PlaceError {
     PlaceError { path, reason, trouble: Trouble::Refused }
 }
 
-fn disk(path: String, error: &io::Error) -> PlaceError {
+pub(super) fn disk(path: String, error: &io::Error) -> PlaceError {
     let full = [Errno::NOSPC, Errno::DQUOT].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()));
     PlaceError { path, reason: reason(error), trouble: if full { Trouble::Full } else { Trouble::Disk } }
 }
 
 /// Returns what exists as `name` in a directory.
-fn found(directory: impl AsFd, name: &[u8]) -> Result<Option<Found>, Errno> {
+pub(super) fn found(directory: impl AsFd, name: &[u8]) -> Result<Option<Found>, Errno> {
     match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => Found::Directory,
@@ -388,7 +389,7 @@ fn found(directory: impl AsFd, name: &[u8]) -> Result<Option<Found>, Errno> {
 }
 
 /// Sets mode, then times.
-fn settle(file: impl AsFd, mode: Option<u32>, times: Option<(u32, u32)>) -> Result<(), Errno> {
+pub(super) fn settle(file: impl AsFd, mode: Option<u32>, times: Option<(u32, u32)>) -> Result<(), Errno> {
     if let Some(mode) = mode {
         // Nothing beyond that: setuid and the like are not copied.
         rustix::fs::fchmod(&file, Mode::from_bits_truncate(mode & 0o777))?;
@@ -398,141 +399,6 @@ fn settle(file: impl AsFd, mode: Option<u32>, times: Option<(u32, u32)>) -> Resu
         rustix::fs::futimens(&file, &Timestamps { last_access: time(accessed), last_modification: time(modified) })?;
     }
     Ok(())
-}
-
-/// A file under a temporary name in the directory where it will end.
-///
-/// Dropping it before it is in place removes it, unless it is kept for resuming.
-#[derive(Debug)]
-pub struct Temporary {
-    directory: Arc<OwnedFd>,
-    file: File,
-    /// Device and inode.
-    identity: (u64, u64),
-    length: u64,
-    /// Its current name.
-    temporary: Vec<u8>,
-    /// Its final name.
-    name: Vec<u8>,
-    /// Its final path, for messages.
-    shown: String,
-    keep: bool,
-}
-
-impl Temporary {
-    /// Bytes that existed when it was opened.
-    pub fn length(&self) -> u64 {
-        self.length
-    }
-
-    /// Returns its current path if it is kept for resuming.
-    pub fn kept(&self) -> Option<String> {
-        let directory = self.shown.rfind('/').map_or("", |slash| &self.shown[..=slash]);
-        self.keep.then(|| format!("{directory}{}", String::from_utf8_lossy(&self.temporary)))
-    }
-
-    /// Turns an error into one that says where the file is now.
-    fn failed(&self, mut error: PlaceError) -> PlaceError {
-        if let Some(kept) = self.kept() {
-            error.reason.push_str(&kept_as(&kept));
-        }
-        error
-    }
-
-    /// Writes all of `bytes` at `offset`.
-    ///
-    /// # Errors
-    /// The system refuses.
-    pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), PlaceError> {
-        self.file.write_all_at(bytes, offset).map_err(|error| self.failed(disk(self.shown.clone(), &error)))
-    }
-
-    /// Keeps its first `length` bytes and cuts off the rest.
-    ///
-    /// # Errors
-    /// The system refuses.
-    pub fn truncate(&self, length: u64) -> Result<(), PlaceError> {
-        self.file.set_len(length).map_err(|error| self.failed(disk(self.shown.clone(), &error)))
-    }
-
-    /// Fills `buffer` with the bytes written from `offset` on.
-    ///
-    /// # Errors
-    /// There are fewer bytes, or the system refuses.
-    pub fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), PlaceError> {
-        self.file.read_exact_at(buffer, offset).map_err(|error| self.failed(disk(self.shown.clone(), &error)))
-    }
-
-    /// Puts it in its place if it has `size` bytes. This is atomic: the old contents or all of the new. Its mode is
-    /// `mode` within 0o777, as given; access and modification times are in seconds since 1970.
-    ///
-    /// # Errors
-    /// Its size is wrong, something other than a file exists there, or the system refuses.
-    pub fn finish(mut self, size: u64, mode: u32, times: Option<(u32, u32)>) -> Result<(), PlaceError> {
-        let metadata = self.file.metadata().map_err(|error| disk(self.shown.clone(), &error))?;
-        if metadata.len() != size {
-            let reason = format!("{} bytes were written, not {size}", metadata.len());
-            // Whatever it contains, resuming from it is wrong.
-            self.keep = false;
-            return Err(refused(self.shown.clone(), reason));
-        }
-        self.put(mode, times).map_err(|error| match error {
-            Put::Failed(error) => self.failed(disk(self.shown.clone(), &error.into())),
-            Put::Refused(reason) => self.failed(refused(self.shown.clone(), reason)),
-            Put::Replaced => refused(self.shown.clone(), "another file replaced the temporary file".to_owned()),
-        })
-    }
-
-    fn put(&mut self, mode: u32, times: Option<(u32, u32)>) -> Result<(), Put> {
-        let mut mode = mode;
-        match found(&self.directory, &self.name)? {
-            // A replaced file keeps its mode, unless the remote mode is preserved, which comes with its times.
-            Some(Found::File) if times.is_none() => {
-                let stat = rustix::fs::statat(&*self.directory, &*self.name, AtFlags::SYMLINK_NOFOLLOW)?;
-                mode = stat.st_mode & 0o777;
-            }
-            None | Some(Found::File | Found::Link) => {}
-            other => return Err(Put::Refused(in_the_way(other))),
-        }
-        settle(&self.file, Some(mode), times)?;
-        // The host may know the name, and have sent a file with that name.
-        let stat = rustix::fs::statat(&*self.directory, &*self.temporary, AtFlags::SYMLINK_NOFOLLOW)?;
-        #[allow(clippy::unnecessary_cast, reason = "their types differ between systems")]
-        if (stat.st_dev as u64, stat.st_ino as u64) != self.identity {
-            self.keep = true;
-            return Err(Put::Replaced);
-        }
-        rustix::fs::renameat(&*self.directory, &*self.temporary, &*self.directory, &*self.name)?;
-        self.keep = true;
-        Ok(())
-    }
-
-    /// Removes it on drop, even if it could be resumed.
-    pub fn discard(mut self) {
-        self.keep = false;
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if !self.keep {
-            let _ = rustix::fs::unlinkat(&*self.directory, &*self.temporary, AtFlags::empty());
-        }
-    }
-}
-
-/// The reason why a finished file is not in its place.
-enum Put {
-    Failed(Errno),
-    Refused(String),
-    /// Another file has its temporary name.
-    Replaced,
-}
-
-impl From<Errno> for Put {
-    fn from(error: Errno) -> Put {
-        Put::Failed(error)
-    }
 }
 
 /// Returns the local mode for a remote `mode`: without setuid and the like, and without the bits of the user's umask

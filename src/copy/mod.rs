@@ -3,6 +3,7 @@
 
 pub mod blocks;
 pub mod download_root;
+pub mod downloaded_file;
 mod failures;
 pub mod rsync;
 pub mod scp;

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::copy::download_root::{Below, DownloadRoot, PlaceError, Temporary, local_mode};
+use crate::copy::download_root::{Below, DownloadRoot, PlaceError, local_mode};
+use crate::copy::downloaded_file::DownloadedFile;
 use crate::copy::sftp::packets::Attributes;
 use crate::copy::{Options, kept_as};
 
@@ -66,7 +67,7 @@ enum Sink {
     #[default]
     Undecided,
     Memory(Vec<u8>),
-    File(Temporary),
+    File(DownloadedFile),
 }
 
 /// The file.
@@ -397,7 +398,7 @@ impl Transfer {
     }
 
     /// Continues after the data of an earlier copy.
-    fn go_on(&mut self, size: u64, file: &Temporary) -> Result<(), PlaceError> {
+    fn go_on(&mut self, size: u64, file: &DownloadedFile) -> Result<(), PlaceError> {
         if file.length() > size {
             return file.truncate(0);
         }

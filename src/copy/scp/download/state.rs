@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use crate::copy::download_root::{Below, Temporary};
+use crate::copy::download_root::Below;
+use crate::copy::downloaded_file::DownloadedFile;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DownloadState {
@@ -37,7 +38,7 @@ pub(super) struct Directory {
 pub(super) struct Incoming {
     pub(super) path: Vec<u8>,
     /// `None` if its data is discarded.
-    pub(super) temporary: Option<Temporary>,
+    pub(super) temporary: Option<DownloadedFile>,
     pub(super) size: u64,
     pub(super) offset: u64,
     pub(super) mode: u32,
