@@ -65,7 +65,7 @@ fn hosts_that_are_left_out_are_not_lost() {
         let file = env.file("list", list);
         let run = env.pssh().variable("XDG_CONFIG_HOME", env.path(".config")).arg("-h").arg(&file).args(options);
         let run = run.arg("--failed-to").arg(&file).args(["--num-retries", "1", "--", "true"]).run();
-        run.stderr_has("would be lost: name another file");
+        run.stderr_has("rewriting it would lose the hosts that").stderr_has("leave out: name another file");
         run.exits(1).stderr_lacks("Connection refused");
         assert_eq!(fs::read_to_string(&file).expect("the list"), list);
     }

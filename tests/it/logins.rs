@@ -281,7 +281,7 @@ fn only_a_single_question_is_taken_for_that_of_the_password_and_only_once() {
     ] {
         let server = asking(&env, rounds);
         let run = env.pssh().hosts([server.addr()]).arg("--password-file").arg(&file).arg("true").run();
-        run.exits(4).ends(RAW, "auth: ").hints(RAW, "typed at a terminal");
+        run.exits(4).ends(RAW, "auth: ").hints(RAW, "answer at a terminal");
         run.check(run.outcome(RAW).contains("and there is no terminal to ask on"), "asks");
     }
 }
