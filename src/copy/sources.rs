@@ -137,12 +137,9 @@ pub struct Sources {
 
 impl Sources {
     /// Finds `paths`, with `recursive` also directories and all their contents. Symbolic links are followed, as in scp.
-    /// Every file is opened once: unreadable files are known before the first connection.
-    ///
-    /// `option` is the option for `recursive`.
-    ///
-    /// As in scp, the rest is copied if part of a directory cannot be, and if a path names a special file, or a
-    /// directory without `recursive`: see [`Sources::with_skipped`].
+    /// Every file is opened once: unreadable files are known before the first connection. `option` is the option for
+    /// `recursive`. As in scp, the rest is copied if part of a directory cannot be, and if a path names a special
+    /// file, or a directory without `recursive`: see [`Sources::with_skipped`].
     ///
     /// # Errors
     /// Paths that name nothing readable, sources that would overwrite each other, or nothing left to copy.

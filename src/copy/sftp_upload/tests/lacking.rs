@@ -153,7 +153,7 @@ fn what_can_neither_take_its_place_nor_be_removed_is_named() {
             let outcome = lacking(&pair, requests, false).talk(&mut pair.uploading(&["a"], "", plain()));
             assert_eq!(
                 outcome.hint(Program::Pscp).as_deref(),
-                Some("--inplace writes into the file itself, and renames nothing")
+                Some("--inplace writes into the file itself, without a rename")
             );
             let rest = pair.names().into_iter().find(|name| name.starts_with(".a.pssh-"));
             assert_eq!(rest.is_some(), left);
