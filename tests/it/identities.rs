@@ -594,7 +594,7 @@ fn public_key_files_are_read_as_by_ssh() {
     let private = fs::read(env.path("other")).expect("a key");
     for (text, mode, problem) in [
         (private.clone(), 0o644, "permissions 0644 are too open"),
-        ([&b"\xef\xbb\xbf"[..], &private].concat(), 0o600, "it begins with a byte order mark"),
+        ([&b"\xef\xbb\xbf"[..], &private].concat(), 0o600, "it starts with a byte order mark"),
     ] {
         let path = env.file("identity", text);
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("a mode");

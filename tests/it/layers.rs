@@ -153,7 +153,7 @@ const OTHER_OPTIONS: [(&str, &str); 26] = [
     ("command", "'{text} -c'"),
     // The shell of a host prints it, where that cannot run what it is sent.
     ("command", "pssh -I sh <SCRIPT"),
-    ("copy/rsync", "as long as --timeout allows"),
+    ("copy/rsync", "no data within rsync's --timeout"),
     ("copy/sftp/testing", "-d"),
     ("copy/sftp/testing", "-u"),
     ("hosts/groups", "-c"),
