@@ -23,7 +23,7 @@ use crate::ssh::algorithms::{self, Algorithms};
 use crate::ssh::channel::requests::Requests;
 use crate::ssh::destination::{DEFAULT_PORT, Destination, Method};
 use crate::ssh::host_keys::known_hosts::KnownHosts;
-use crate::ssh::host_keys::revoked_keys::{self, RevokedKeysError};
+use crate::ssh::host_keys::revocation_list::{self, RevokedKeysError};
 use crate::ssh::keys::algorithms::PubkeyAlgorithms;
 use crate::ssh::keys::identities::{Identities, Sources};
 use crate::ssh::keys::keyring::Keyring;
@@ -55,7 +55,7 @@ pub struct Destinations {
     pub(crate) known_hosts: Mutex<HashMap<KnownHostsFiles, Arc<KnownHosts>>>,
     identities: Mutex<HashMap<IdentitySources, Arc<Identities>>>,
     pub(crate) keyring: Keyring,
-    revoked: revoked_keys::Files,
+    revoked: revocation_list::Files,
     passwords: Mutex<HashMap<PathBuf, Arc<Secret>>>,
     /// Messages about algorithms in hosts' lists that this build lacks.
     lacking: Mutex<BTreeSet<String>>,
@@ -139,7 +139,7 @@ impl Destinations {
             known_hosts: Mutex::default(),
             identities: Mutex::default(),
             keyring: Keyring::default(),
-            revoked: revoked_keys::Files::default(),
+            revoked: revocation_list::Files::default(),
             passwords: Mutex::default(),
             lacking: Mutex::default(),
             hops: Mutex::default(),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::host_keys::certificate::Certificate;
 use super::host_keys::known_hosts::Key;
-use super::host_keys::revoked_keys::RevokedKeys;
+use super::host_keys::revocation_list::RevokedKeys;
 use super::keys::agent;
 use super::keys::private_key::{self, Loaded};
 

@@ -13,7 +13,7 @@ use super::algorithms::{self, Algorithms, Disagreement};
 use super::destination::Destination;
 use super::ffi::{self, GivenUp, Link, SocketEnd};
 use super::host_keys::known_hosts::KnownHosts;
-use super::host_keys::revoked_keys::RevokedKeys;
+use super::host_keys::revocation_list::RevokedKeys;
 use super::keys::identities::Identities;
 use super::keys::session_binding::Binding;
 use super::login::auth;

@@ -4,4 +4,4 @@ pub(crate) mod certificate;
 pub mod known_hosts;
 pub(crate) mod known_hosts_command;
 pub(crate) mod known_hosts_file;
-pub(crate) mod revoked_keys;
+pub(crate) mod revocation_list;
