@@ -22,10 +22,15 @@ const CLOSED_WINDOW: u32 = 2;
 
 /// How many channels of a flood are being opened at once.
 const FLOODING: usize = 16;
+/// The pause of each of them between two channels.
+const FLOOD_PAUSE: Duration = Duration::from_millis(5);
 
 /// Opens channels to the client's agent until the connection ends, whatever the client says to it.
 async fn open_channels(handle: Handle) {
-    while matches!(handle.channel_open_agent().await, Ok(_) | Err(Error::ChannelOpenFailure(_))) {}
+    // Slow enough that the client has read less than it takes at most when its time is over, however fast the machine is.
+    while matches!(handle.channel_open_agent().await, Ok(_) | Err(Error::ChannelOpenFailure(_))) {
+        tokio::time::sleep(FLOOD_PAUSE).await;
+    }
 }
 
 /// Serves one connection to its end.

@@ -249,13 +249,13 @@ fn identities_that_cannot_be_used_are_refused_before_connecting() {
 
     let nonsense = env.file("nonsense", "hello\n");
     fs::set_permissions(&nonsense, fs::Permissions::from_mode(0o600)).expect("a mode");
-    refused(&env, &nonsense, 2, &["not a private key"]);
+    refused(&env, &nonsense, 2, &["not a readable private key"]);
 
     let broken = env.path("broken");
     let text = fs::read_to_string(&open).expect("a key");
     fs::write(&broken, text.replace("b3BlbnNzaC1rZXk", "b3BlbnNzaC1rZXl")).expect("a file");
     fs::set_permissions(&broken, fs::Permissions::from_mode(0o600)).expect("a mode");
-    refused(&env, &broken, 2, &["not a private key"]);
+    refused(&env, &broken, 2, &["not a readable private key"]);
 
     refused(&env, &env.path(""), 1, &[]);
 }

@@ -244,7 +244,7 @@ fn ten_keys_in_the_agent_and_one_that_is_named() {
     let sshd = Sshd::start(&env, Setup { authorized: lines[9..].to_vec(), ..Setup::default() });
     let pssh = || env.pssh().hosts(sshd.hosts()).variable("SSH_AUTH_SOCK", &agent.socket);
     let run = pssh().arg("true").run();
-    run.exits(4).ends(&sshd.label(), "auth: ").hints(&sshd.label(), "fewer keys");
+    run.exits(4).ends(&sshd.label(), "auth: ").hints(&sshd.label(), "offer only the right key");
     for name in ["key9.pub", "key9", "certified", "certified-cert.pub", "open"] {
         let path = env.path(name);
         pssh().arg("--identity").arg(&path).arg("true").run().exits(0);

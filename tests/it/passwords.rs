@@ -360,7 +360,7 @@ fn a_source_without_a_password_stops_everything() {
     file(&env.path("")).exits(1).stderr_has("Is a directory");
     file(&secret_file(&env, "empty", "\n")).exits(2).stderr_has("empty");
     file(&secret_file(&env, "notes", "s3cret\nurl: x\n")).exits(2).stderr_has("more than one line");
-    file(&secret_file(&env, "long", &"s3cret".repeat(1000))).exits(2).stderr_has("are too long for a password");
+    file(&secret_file(&env, "long", &"s3cret".repeat(1000))).exits(2).stderr_has("it has more than 4096 bytes");
     let command = |command: &str| pssh().args(["--password-command", command, "true"]).run();
     command("echo s3cret; exit 3").exits(2).stderr_has("exit status: 3").stderr_lacks("s3cret");
     command("kill -9 $$").exits(2).stderr_has("signal: 9");
