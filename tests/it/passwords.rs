@@ -365,7 +365,7 @@ fn a_source_without_a_password_stops_everything() {
     command("echo s3cret; exit 3").exits(2).stderr_has("exit status: 3").stderr_lacks("s3cret");
     command("kill -9 $$").exits(2).stderr_has("signal: 9");
     command(":").exits(2).stderr_has("empty");
-    pssh().args(["--password-fd", "77", "true"]).run().exits(1).stderr_has("no such descriptor");
+    pssh().args(["--password-fd", "77", "true"]).run().exits(1).stderr_has("this descriptor is not open");
     pssh().args(["-A", "--password-fd", "0", "true"]).run().exits(2);
     assert_eq!(server.connections(), 0);
 }
