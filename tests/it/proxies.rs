@@ -456,6 +456,8 @@ fn stopping_a_run_stops_what_runs_behind_a_bastion() {
     let hosts = addresses(20);
     let mut run = env.pssh().hosts(hosts).args(["-J", &silent.addr().to_string(), "echo up"]).start();
     assert!(silent.wait_until(Duration::from_secs(20), |silent| silent.connections() == 1));
+    // The others of the ten wait for the same connection.
+    std::thread::sleep(Duration::from_secs(1));
     assert!(run.is_running());
     run.signal(Signal::INT);
     let run = run.finish();
