@@ -291,6 +291,6 @@ fn a_second_name_of_the_same_domain_is_told() {
     let env = Env::new();
     let list = env.file("list", "web1.example.com db1.example.com\nweb2.example.com ops\n");
     let run = env.pssh().arg("-h").arg(&list).args(["--dry-run", "true"]).run();
-    run.exits(0).stderr_has("\"db1.example.com\" is the user on web1.example.com here, and looks like another host");
+    run.exits(0).stderr_has("\"db1.example.com\" is read as the user on web1.example.com, but looks like another host");
     run.stderr_lacks("\"ops\"");
 }
