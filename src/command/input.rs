@@ -511,12 +511,12 @@ mod tests {
         let (mut writer, input) = Input::written();
         let mut reader = input.reader();
         let writing = thread::spawn(move || {
-            writer.write_all(&vec![b'x'; 3 * QUEUE]).expect("somebody reads");
+            writer.write_all(&vec![b'x'; 3 * QUEUE]).expect("a reader");
             writer.write_all(b"end")
         });
         let all = read_all(&mut reader).expect("all of it");
         assert!(all.len() == 3 * QUEUE + 3 && all.ends_with(b"xend"));
-        writing.join().expect("the writer").expect("somebody reads");
+        writing.join().expect("the writer").expect("a reader");
     }
 
     #[test]

@@ -402,7 +402,7 @@ mod tests {
         drop(rsync_hears);
         for _ in 0..100 {
             pipes.hear(&[7; 10_000]);
-            assert!(pipes.hears(), "what a dead one does not take is nobody's");
+            assert!(pipes.hears(), "a dead process leaves its data unread");
         }
         assert!(pipes.is_abandoned() && pipes.was_abandoned());
     }
@@ -432,7 +432,7 @@ mod tests {
         assert_eq!(pipes.say(&mut Vec::new()), Say::Listening);
         drop(shell);
         pipes.abort();
-        assert!(pipes.awaits()[0].is_some(), "it wakes whoever waits");
+        assert!(pipes.awaits()[0].is_some(), "it wakes the waiting thread");
         assert!(pipes.is_abandoned());
         assert!(pipes.awaits()[0].is_none(), "but not again and again");
         // There is no remote shell to answer.

@@ -249,11 +249,11 @@ mod tests {
         let (own, init) = (getpid(), Pid::INIT);
         assert!(socket.accept(own).expect("nobody").is_none());
         let _connection = UnixStream::connect(&path).expect("it listens");
-        assert!(socket.accept(own).expect("somebody").is_some());
+        assert!(socket.accept(own).expect("a connection").is_some());
         let mut connection = UnixStream::connect(&path).expect("it listens");
         let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep");
         let sibling = Pid::from_child(&child);
-        assert!(socket.accept(sibling).expect("somebody").is_none(), "a process that it has not started");
+        assert!(socket.accept(sibling).expect("a connection").is_none(), "a process that it has not started");
         assert_eq!(std::io::Read::read(&mut connection, &mut [0]).expect("the end"), 0, "it is hung up on");
         assert!(descends(sibling.as_raw_nonzero().get(), own.as_raw_nonzero().get()) && own != init);
         child.kill().and_then(|()| child.wait()).expect("our child");

@@ -91,7 +91,7 @@ impl<'a> DirectTcpip<'a> {
             }
             match self.round() {
                 Ok(true) => {}
-                Ok(false) if self.has_more_for_whoever_asks() => {}
+                Ok(false) if self.has_more_for_a_reader() => {}
                 Ok(false) => match self.wait() {
                     Ok(()) => {}
                     Err(Dead) => break Err(Dead),
@@ -153,7 +153,7 @@ impl<'a> DirectTcpip<'a> {
 
     /// Whether there is data to read before answering that all received data is passed on. Comes after a round without
     /// further work.
-    fn has_more_for_whoever_asks(&mut self) -> bool {
+    fn has_more_for_a_reader(&mut self) -> bool {
         if !self.connection.is_asked() {
             return false;
         }

@@ -62,7 +62,7 @@ pub fn check(file: &Metadata, uid: u32) -> Result<(), Untrusted> {
     Ok(())
 }
 
-/// The same for an open file. With an ACL the group bits are those of everybody in the list, whoever is in the group.
+/// The same for an open file. With an ACL, the group bits are those of everybody in the list, even if the group is empty.
 ///
 /// # Errors
 /// Another user can.

@@ -352,7 +352,7 @@ mod tests {
         let mut byte = [0];
         reader.read_exact(&mut byte).expect("a byte");
         assert_eq!(&byte, b"x");
-        check(CWD, Path::new("/proc/self/cwd/x")).expect("not there, and nobody's link");
+        check(CWD, Path::new("/proc/self/cwd/x")).expect("no such path, and no link");
     }
 
     #[test]
