@@ -204,6 +204,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<UserConfig, Vec<BadEntry>
             "group-command" => reader.command(key, value),
             "groups" => table("expected a table, [groups]").map(|table| reader.groups(table)),
             "defaults" => table("expected a table, [defaults]").map(|table| reader.defaults(table)),
+            other if DEFAULTS.contains(&other) => Err(file.bad(key, "this key belongs under [defaults]")),
             other => Err(file.bad(key, &unknown(other, &TABLES))),
         };
         reader.bad.extend(read.err());
@@ -379,6 +380,7 @@ mod tests {
         for (text, expected) in [
             ("[default]", "c.toml:1:2: \"default\": there is no such key; did you mean defaults?"),
             ("hosts = 1", "c.toml:1:1: \"hosts\": there is no such key; expected group-command, groups, defaults"),
+            ("par = 5", "c.toml:1:1: \"par\": this key belongs under [defaults]"),
             ("groups = 1", "c.toml:1:1: \"groups\": expected a table, [groups]"),
             ("[groups]\nweb = ['a', 1]", "c.toml:2:1: \"web\": expected a list in the format of -w"),
             ("[groups]\n'a b' = 'a'", "c.toml:2:1: \"a b\": the name of a group has letters"),

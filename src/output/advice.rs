@@ -339,7 +339,10 @@ impl LoginError {
         Some(if self.said.iter().any(|said| said.contains(TOO_MANY_FAILURES)) {
             "offer only the right key: --identity FILE -O IdentitiesOnly=yes".to_owned()
         } else if self.tried.iter().any(is_secret) && !self.told_secret {
-            "the server asked for nothing that pssh could answer; ssh -v shows what it asks".to_owned()
+            match self.offered.iter().any(|method| method == "password") {
+                true => format!("-A asks for a password; is it the right user ({user})?"),
+                false => "the server asked for nothing that pssh could answer; ssh -v shows what it asks".to_owned(),
+            }
         } else if self.tried.iter().any(is_secret) {
             format!("is it the right password, and the right user ({user})?")
         } else if !self.accepted.is_empty() {
@@ -398,6 +401,19 @@ fn rsync_hint(status: u32) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_takes_passwords_is_told_one_with_an_option() {
+        let methods = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let refused = |offered: &[&str]| LoginError {
+            tried: methods(&["ssh-ed25519 key", "keyboard-interactive"]),
+            offered: methods(offered),
+            ..LoginError::default()
+        };
+        let hint = |offered: &[&str]| refused(offered).hint().unwrap_or_default();
+        assert!(hint(&["publickey", "password", "keyboard-interactive"]).starts_with("-A asks for a password"));
+        assert!(hint(&["publickey", "keyboard-interactive"]).contains("nothing that pssh could answer"));
+    }
 
     #[test]
     fn what_is_known_of_a_failure_is_in_its_sentence() {
