@@ -231,7 +231,7 @@ pub fn checked(bytes: Vec<u8>) -> Result<Vec<u8>, CommandError> {
 const GUARD: &str = concat!(
     r#"test "\!" != \! && test "\\" = \\ || exec sh -c 'echo ""#,
     "pssh: the shell here ends quoted words at newlines, as csh and tcsh do: nothing was run ",
-    r#"(a script can be sent as input: pssh -I sh <SCRIPT)" >&2; exit 126'"#,
+    r#"(a script can be sent on standard input instead)" >&2; exit 126'"#,
     "\n"
 );
 

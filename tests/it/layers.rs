@@ -147,12 +147,10 @@ const OF_OTHER_PROGRAMS: [&str; 10] = [
     "ssh_config/fallback",
 ];
 /// What else is said of options of other programs, or to a shell.
-const OTHER_OPTIONS: [(&str, &str); 26] = [
+const OTHER_OPTIONS: [(&str, &str); 25] = [
     ("command", "sh -c 'echo "),
     ("command", "'bash -c'"),
     ("command", "'{text} -c'"),
-    // The shell of a host prints it, where that cannot run what it is sent.
-    ("command", "pssh -I sh <SCRIPT"),
     ("copy/rsync", "no data within rsync's --timeout"),
     ("copy/sftp/testing", "-d"),
     ("copy/sftp/testing", "-u"),
