@@ -107,13 +107,18 @@ fn copy(opts: &Opts) -> Option<Vec<OsString>> {
     Some(line)
 }
 
-/// Splits `[user@]host:path`, like scp(1).
-fn remote_path(word: &str) -> Option<(&str, &str)> {
+/// Splits a word at the colon behind a host, which may be in brackets.
+pub(super) fn split_at_host(word: &str) -> Option<(&str, &str)> {
     let end = match word.find("]:") {
         Some(bracket) => bracket + 1,
         None => word.find(':')?,
     };
-    let (host, path) = (&word[..end], &word[end + 1..]);
+    Some((&word[..end], &word[end + 1..]))
+}
+
+/// Splits `[user@]host:path`, like scp(1).
+fn remote_path(word: &str) -> Option<(&str, &str)> {
+    let (host, path) = split_at_host(word)?;
     let is_host = !host.contains('/') && likeness(host) != Likeness::Other;
     is_host.then_some((host, if path.is_empty() { "." } else { path }))
 }

@@ -10,6 +10,7 @@ use rustix::fs::CWD;
 
 use super::options::Opts;
 use super::skipped::skipped;
+use super::words::split_at_host;
 use crate::command::host_args::{self, ArgumentNames, HostArgsError, Unfilled};
 use crate::command::{self, CommandLine, Shell, Wrapping};
 use crate::copy::rsync::{Direction, Rsync, RsyncError, Transfer};
@@ -85,11 +86,7 @@ fn paths<'o>(opts: &'o Opts, hosts: &[HostSpec]) -> Result<(&'o [OsString], &'o 
 /// Returns the path of `[user@]host:path` if the host is in the list, or if the path is absolute or begins with `~`. Used as a path, it
 /// would create a directory of that name on every host. `C:/` is a path.
 fn names_host<'p>(path: &'p str, hosts: &[HostSpec]) -> Option<&'p str> {
-    let end = match path.find("]:") {
-        Some(bracket) => bracket + 1,
-        None => path.find(':')?,
-    };
-    let (place, rest) = (&path[..end], &path[end + 1..]);
+    let (place, rest) = split_at_host(path)?;
     let name = place.rsplit('@').next().unwrap_or_default().trim_matches(['[', ']']);
     let is_path = name.len() > 1 && !place.contains('/') && rest.starts_with(['/', '~']);
     (is_path || hosts.iter().any(|host| host.name == name)).then_some(rest)

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::failures::{FailuresByReason, Reason, with_hint};
 use super::last_lines::LastLines;
 use super::report_file::ReportFile;
 use crate::events::event::{Class, Event, EventKind, Outcome, Tally};
@@ -25,19 +26,12 @@ const DETAILED: usize = 50;
 /// Bytes after which no more hosts are described: GitHub accepts 1 MiB from all steps of a job.
 const MOST: usize = 512 << 10;
 
-/// Hosts that failed for the same reason, by the number of their jobs.
-struct Reason {
-    class: Class,
-    brief: String,
-    jobs: Vec<usize>,
-}
-
 /// Counts, a table of the reasons with the hosts of each, and the last lines of the first hosts that failed.
 pub struct CiSummary {
     file: ReportFile,
     clock: Clock,
     jobs: Arc<[Job]>,
-    reasons: HashMap<(Class, String), Vec<usize>>,
+    failures: FailuresByReason,
     /// The whole outcome, with its hint.
     problems: HashMap<usize, String>,
     lines: LastLines,
@@ -50,7 +44,7 @@ impl CiSummary {
             file,
             clock: Clock::now(),
             jobs: Arc::clone(jobs),
-            reasons: HashMap::new(),
+            failures: FailuresByReason::default(),
             problems: HashMap::new(),
             lines: LastLines::new(jobs.len()),
         }
@@ -61,27 +55,14 @@ impl CiSummary {
             output.fault(format!("--ci-summary: {}: cannot keep its last lines: {}", job.label, reason(&error)));
         }
         if outcome.class() != Class::Ok {
-            self.reasons.entry((outcome.class(), outcome.brief())).or_default().push(job.number);
-            let hint = outcome.hint(output.program).map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-            self.problems.insert(job.number, format!("{outcome}{hint}"));
+            self.failures.note(job, outcome);
+            self.problems.insert(job.number, with_hint(outcome, output.program));
         }
     }
 
-    /// Returns the reasons, the most frequent first.
-    fn reasons(&self) -> Vec<Reason> {
-        let each = self.reasons.iter().map(|((class, brief), jobs)| {
-            let mut jobs = jobs.clone();
-            jobs.sort_unstable();
-            Reason { class: *class, brief: brief.clone(), jobs }
-        });
-        let mut reasons: Vec<Reason> = each.collect();
-        reasons.sort_by_key(|reason| (std::cmp::Reverse(reason.jobs.len()), reason.jobs[0]));
-        reasons
-    }
-
-    fn table(&self, text: &mut String) {
+    fn table(&mut self, text: &mut String) {
         text.push_str("\n| hosts | outcome | names |\n| ---: | --- | --- |\n");
-        for Reason { class, brief, jobs } in self.reasons() {
+        for Reason { class, brief, jobs } in self.failures.take() {
             let names = fold(jobs.iter().map(|job| self.jobs[*job].label.as_str()));
             // Most outcomes begin with their class.
             let brief = if brief.starts_with(class.word()) { brief } else { format!("{}: {brief}", class.word()) };

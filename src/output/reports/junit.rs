@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::failures::with_hint;
 use super::last_lines::LastLines;
 use super::report_file::ReportFile;
 use super::timeline::Timeline;
@@ -49,8 +50,7 @@ impl Junit {
             output.fault(format!("--junit: the last lines of {} could not be kept: {}", job.label, reason(&error)));
         }
         if outcome.class() != Class::Ok {
-            let hint = outcome.hint(output.program).map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-            self.cases[job.number].problem = Some((outcome.class(), format!("{outcome}{hint}")));
+            self.cases[job.number].problem = Some((outcome.class(), with_hint(outcome, output.program)));
         }
     }
 

@@ -4,6 +4,7 @@ pub(crate) mod ci_summary;
 pub(crate) mod copy_rate;
 pub(crate) mod copy_total;
 pub(crate) mod failed_to;
+pub(crate) mod failures;
 pub(crate) mod host_files;
 pub(crate) mod junit;
 pub(crate) mod last_lines;

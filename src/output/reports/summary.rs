@@ -1,12 +1,12 @@
 //! The end of a run: failures by reason, and timings.
 
-use std::collections::HashMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::failures::{FailuresByReason, Reason};
 use super::timeline::{Phases, Timeline};
-use crate::events::event::{Class, Event, EventKind, Outcome, Stream, Tally};
+use crate::events::event::{Event, EventKind, Outcome, Stream, Tally};
 use crate::hosts::nodeset::fold;
 use crate::output::multiplexer::Report;
 use crate::output::writer::Output;
@@ -34,45 +34,37 @@ pub fn is_for_recap(outcome: &Outcome, hosts: usize) -> bool {
 /// On standard error, if the run had more than [`FEW_HOSTS`] or more output than a screen shows.
 pub struct FailureReport {
     jobs: Arc<[Job]>,
-    by_reason: HashMap<(Class, String), Vec<usize>>,
+    failures: FailuresByReason,
 }
 
 impl FailureReport {
     /// Creates a report on `jobs`.
     pub fn new(jobs: &Arc<[Job]>) -> FailureReport {
-        FailureReport { jobs: Arc::clone(jobs), by_reason: HashMap::new() }
-    }
-
-    fn add(&mut self, job: &Job, outcome: &Outcome) {
-        if outcome.class() != Class::Ok {
-            self.by_reason.entry((outcome.class(), outcome.brief())).or_default().push(job.number);
-        }
+        FailureReport { jobs: Arc::clone(jobs), failures: FailuresByReason::default() }
     }
 }
 
 impl Report for FailureReport {
     fn event(&mut self, job: &Job, event: &Event, _: &mut Output) {
         if let EventKind::Finished { outcome, .. } = &event.kind {
-            self.add(job, outcome);
+            self.failures.note(job, outcome);
         }
     }
 
     fn finish(&mut self, _: &Tally, output: &mut Output) {
-        let mut reasons: Vec<((Class, String), Vec<usize>)> = self.by_reason.drain().collect();
+        let reasons = self.failures.take();
         let is_long = self.jobs.len() > FEW_HOSTS || self.jobs.len() > 1 && output.fills_screen();
         if reasons.is_empty() || !is_long {
             return;
         }
-        reasons.iter_mut().for_each(|(_, jobs)| jobs.sort_unstable());
-        reasons.sort_by_key(|(_, jobs)| (std::cmp::Reverse(jobs.len()), jobs[0]));
-        let width = reasons[0].1.len().to_string().len();
+        let width = reasons[0].jobs.len().to_string().len();
         let buffer = output.buffer(Stream::Stderr);
-        for ((_, reason), jobs) in reasons.iter().take(REASONS) {
+        for Reason { brief, jobs, .. } in reasons.iter().take(REASONS) {
             let names = fold(jobs.iter().map(|number| self.jobs[*number].label.as_str()));
-            let _ = writeln!(buffer, "  {:>width$} {}: {}", jobs.len(), sanitize(reason), sanitize(&names));
+            let _ = writeln!(buffer, "  {:>width$} {}: {}", jobs.len(), sanitize(brief), sanitize(&names));
         }
         let more = reasons.iter().skip(REASONS);
-        let (count, others) = more.fold((0, 0), |(count, others), (_, jobs)| (count + jobs.len(), others + 1));
+        let (count, others) = more.fold((0, 0), |(count, others), reason| (count + reason.jobs.len(), others + 1));
         if others > 0 {
             let _ = writeln!(buffer, "  {count} for {others} other reasons");
         }
