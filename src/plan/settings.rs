@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::failure_limit::FailureLimit;
+use super::failure_limit::StopMode;
+use super::portion::Portion;
 use super::program::Program;
 use super::retry::RetryPolicy;
 use crate::command::sudo::Sudo;
@@ -77,7 +78,11 @@ pub struct Settings {
     /// Time limit for the whole run; `None` disables it.
     pub total_timeout: Option<Duration>,
     /// The number of failed hosts that stops the run; `None` disables it.
-    pub stop_on_errors: Option<FailureLimit>,
+    pub stop_on_errors: Option<Portion>,
+    /// The number of hosts not reached that stops the run; `None` if they count as failed.
+    pub stop_on_unreached: Option<Portion>,
+    /// What happens to running hosts then.
+    pub stop_mode: StopMode,
     /// What to do with unknown host keys, if given.
     pub host_key_check: Option<HostKeyCheck>,
     /// The known_hosts files that the user named, instead of the configured ones; new keys go into the first.
@@ -305,6 +310,8 @@ impl Settings {
             silence_timeout: None,
             total_timeout: None,
             stop_on_errors: None,
+            stop_on_unreached: None,
+            stop_mode: StopMode::Now,
             host_key_check: None,
             known_hosts: Vec::new(),
             identities: Vec::new(),
