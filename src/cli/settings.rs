@@ -124,16 +124,20 @@ fn ssh_option(text: &String) -> SshOption {
 }
 
 /// Reads the options of rolling runs.
-fn rolling(opts: &Opts) -> Rolling {
+fn rolling(opts: &Opts) -> Result<Rolling, String> {
     let RollingOpts { batch, pause, confirm, order, connect_par, rate, stop_on_unreached: _ } = &opts.rolling;
-    Rolling {
+    let between = [("--pause", pause.is_some()), ("--confirm", confirm.is_some())];
+    if let (None, Some((option, _))) = (batch, between.iter().find(|(_, is_given)| *is_given)) {
+        return Err(format!("{option} is for the time between two batches; give their sizes with --batch 1,10%"));
+    }
+    Ok(Rolling {
         batches: batch.clone().unwrap_or_default(),
         pause: pause.unwrap_or_default(),
         confirm: *confirm,
         order: order.unwrap_or_default(),
         connect_par: *connect_par,
         rate: *rate,
-    }
+    })
 }
 
 /// The option for the login name.
@@ -203,7 +207,7 @@ impl Settings {
                 Some(_) => StopMode::Wait,
                 None => StopMode::Now,
             }),
-            rolling: rolling(opts),
+            rolling: rolling(opts)?,
             host_key_check: opts.connection.host_key_check,
             known_hosts: opts.connection.known_hosts.iter().map(|path| expand(path, home)).collect(),
             identities: opts.connection.identity.iter().map(|path| expand(path, home)).collect(),
