@@ -43,7 +43,7 @@ impl fmt::Display for Reason {
             Reason::TooManyFailed(count) => write!(f, ", since {count} hosts have failed"),
             Reason::TooManyUnreached(1) => f.write_str(", since a host was not reached"),
             Reason::TooManyUnreached(count) => write!(f, ", since {count} hosts were not reached"),
-            Reason::Declined => f.write_str(", since its batch was declined"),
+            Reason::Declined => f.write_str(", since a batch was declined"),
             Reason::Signal(_) | Reason::OutputClosed | Reason::OutputFailed | Reason::Program => Ok(()),
         }
     }

@@ -175,6 +175,36 @@ fn now_stops_what_runs() {
 }
 
 #[test]
+fn a_host_that_is_being_connected_to_gets_no_command() {
+    let fleet = Fleet::new(2);
+    let file = fleet.env.file("file", "contents").display().to_string();
+    let slow = "exec 3<>/dev/tcp/%h/%p; sleep 1.5; cat <&3 & exec cat >&3";
+    let hosts = fleet.sshd.hosts();
+    let list = fleet.env.file("hosts", format!("{}\n{} proxy-command=\"bash -c '{slow}'\"\n", hosts[0], hosts[1]));
+    for (program, words) in [
+        (Program::Pssh, vec!["false"]),
+        (Program::Pscp, vec![&*file, "/dev/null/x"]),
+        (Program::Pslurp, vec!["/no/such/file", "x"]),
+        (Program::Prsync, vec![&*file, "/dev/null/x"]),
+        (Program::Pnuke, vec!["no-process-has-this-name"]),
+    ] {
+        let run = fleet
+            .env
+            .run_of(program)
+            .arg("-h")
+            .arg(&list)
+            .args(["--stop-on-errors=1:wait", "--json"])
+            .args(words)
+            .run();
+        run.exits(3);
+        let events = events(&run);
+        let message = of(&events, "end").iter().find(|end| end["index"] == 1).map(|end| end["message"].clone());
+        let expected = "cancelled: stopped while connecting, since a host has failed";
+        run.check(message == Some(expected.into()), &format!("{message:?}"));
+    }
+}
+
+#[test]
 fn failures_can_be_let_pass() {
     let env = Env::new();
     let server = failing(&env, [0, 3]);
@@ -294,10 +324,7 @@ fn a_batch_starts_once_it_is_confirmed() {
         run.exits(if tally.contains("cancelled") { 3 } else { 0 });
         let shown = lab.pty.shown();
         run.check(shown.contains(tally), &shown);
-        run.check(
-            !tally.contains("cancelled") || shown.contains("never started, since its batch was declined"),
-            &shown,
-        );
+        run.check(!tally.contains("cancelled") || shown.contains("never started, since a batch was declined"), &shown);
     }
 }
 

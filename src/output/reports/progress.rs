@@ -113,7 +113,7 @@ impl Progress {
         counts.extend(self.batch.map(|_| "hosts".to_owned()));
         let [connecting, running] = [Doing::Connecting, Doing::Running].map(|doing| self.counts[doing as usize]);
         if let (Some(until), false) = (self.pause, self.is_stopping) {
-            let left = until.saturating_duration_since(now).as_secs();
+            let left = until.saturating_duration_since(now).as_millis().div_ceil(1000);
             counts.push(format!("next batch in {}:{:02}", left / 60, left % 60));
         } else if self.is_stopping {
             counts.push(format!("{} stopping", connecting + running));
