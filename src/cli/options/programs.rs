@@ -13,6 +13,9 @@ use super::{
 use crate::cli::given;
 use crate::plan::program::Program;
 
+/// Columns of the text at the end of the help.
+const HELP_COLUMNS: usize = 80;
+
 /// The order of the help: usage and examples first.
 macro_rules! help {
     ($examples:literal) => {
@@ -404,7 +407,7 @@ impl Program {
             Program::Pssh => command,
             other => other.reword(command),
         };
-        let command = abbreviations::add(command, self);
+        let command = with_rare_options(abbreviations::add(command, self));
         command
             .version(env!("CARGO_PKG_VERSION"))
             .disable_help_flag(true)
@@ -474,6 +477,21 @@ impl Program {
         };
         opts.map(|opts| Opts { given: given(&opts), ..opts })
     }
+}
+
+/// Names the options that `--help` leaves out at its end.
+fn with_rare_options(command: clap::Command) -> clap::Command {
+    let rare = command.get_arguments().filter(|arg| arg.is_hide_short_help_set());
+    let mut lines = vec![format!("More options, see {}(1):", command.get_name())];
+    for name in rare.filter_map(|arg| arg.get_long()) {
+        let last = lines.last_mut().filter(|line| line.len() + " --,".len() + name.len() <= HELP_COLUMNS);
+        match last {
+            Some(line) => line.push_str(&format!(" --{name}")),
+            None => lines.push(format!("  --{name}")),
+        }
+    }
+    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    command.after_help(format!("{after}\n\n{}", lines.join("\n")))
 }
 
 /// Sets the text of an option in `--help`, and the text that the manual page has behind it.

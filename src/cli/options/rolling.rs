@@ -39,7 +39,7 @@ pub struct RollingOpts {
     /// Stop the run once N hosts, or N%, were not reached
     ///
     /// These hosts do not count for --stop-on-errors then.
-    #[arg(long = "stop-on-unreached", value_name = "N", help_heading = "Rolling runs", value_parser = unreached)]
+    #[arg(long = "stop-on-unreached", hide_short_help = true, value_name = "N", help_heading = "Rolling runs", value_parser = unreached)]
     pub stop_on_unreached: Option<Portion>,
 
     /// Log in to at most N hosts at once
