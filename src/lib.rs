@@ -64,6 +64,7 @@ pub use crate::plan::error::Unprepared;
 pub use crate::plan::failure_limit::FailureLimit;
 pub use crate::plan::retry::RetryPolicy;
 pub use crate::plan::settings::{AgentChoice, SettingNames, Settings, SshOption, WantedVariable};
+pub use crate::plan::success::Success;
 pub use crate::run::engine::StartError;
 pub use crate::ssh_config::Files as ConfigFiles;
 pub use crate::system::password_source::{Secret, Source};

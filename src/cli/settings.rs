@@ -10,10 +10,12 @@ use super::options::{self, Opts};
 use crate::command::sudo::Sudo;
 use crate::hosts::proxy::{Hop, Proxy, Via};
 use crate::hosts::{self, Origin};
+use crate::plan::program::Program;
 use crate::plan::retry::RetryPolicy;
 use crate::plan::settings::{
     AgentChoice, Environment, NODE_VARIABLES, SettingNames, Settings, SshOption, WantedVariable, expand,
 };
+use crate::plan::success::Success;
 use crate::ssh_config;
 use crate::system::password_source::Source;
 use crate::text::duration;
@@ -70,6 +72,25 @@ fn sudo(opts: &Opts) -> Result<Option<Sudo>, String> {
         return Err("--sudo-password-file needs --sudo or --run-as USER".to_owned());
     }
     Ok(wanted.then(|| Sudo { user: opts.sudo.run_as.clone() }))
+}
+
+/// Reads the list of successes. Copies have few ends that it can be about.
+fn success(opts: &Opts) -> Result<Success, String> {
+    let Some(success) = opts.check.success.clone() else { return Ok(Success::default()) };
+    let name = opts.program.name();
+    match opts.program {
+        Program::Pssh | Program::Pnuke => {}
+        Program::Pscp | Program::Pslurp | Program::Prsync if success.lost || success.signal => {
+            let word = if success.lost { "lost" } else { "signal" };
+            return Err(format!("--success {word}: a copy that was cut off is not complete, so it is never a success"));
+        }
+        Program::Pscp | Program::Pslurp if success != Success::default() => {
+            let problem = "a copy succeeds if all files are copied, and has no exit status";
+            return Err(format!("--success: with {name}, {problem}; only 0 is allowed"));
+        }
+        Program::Pscp | Program::Pslurp | Program::Prsync => {}
+    }
+    Ok(success)
 }
 
 /// Returns the source of the password. The options exclude each other and override the environment.
@@ -179,6 +200,7 @@ impl Settings {
             silence_timeout: opts.running.channel_timeout.filter(|timeout| !timeout.is_zero()),
             total_timeout: opts.running.total_timeout.filter(|timeout| !timeout.is_zero()),
             stop_on_errors: opts.running.stop_on_errors,
+            success: success(opts)?,
             host_key_check: opts.connection.host_key_check,
             known_hosts: opts.connection.known_hosts.iter().map(|path| expand(path, home)).collect(),
             identities: opts.connection.identity.iter().map(|path| expand(path, home)).collect(),
@@ -208,8 +230,6 @@ mod tests {
     use super::*;
     use std::path::PathBuf;
     use std::time::Duration;
-
-    use crate::plan::program::Program;
 
     fn settings(args: &[&str], variables: &[(&str, &str)]) -> Result<Settings, String> {
         let opts = options::parse(Program::Pssh, [&["pssh"], args].concat()).expect("a good command line");

@@ -243,7 +243,7 @@ impl From<Phase> for HostStage {
 /// How a job ended. Every host of the list ends in exactly one of these.
 #[derive(Debug)]
 pub enum Outcome {
-    /// An exit status was received (RFC 4254 section 6.10). Only status 0 is success.
+    /// An exit status was received (RFC 4254 section 6.10). Only status 0 is success, unless it is [`Outcome::Judged`].
     Exited(u32),
     /// The login succeeded, and nothing was to run. Both times count from the beginning.
     Reached {
@@ -275,6 +275,14 @@ pub enum Outcome {
     },
     /// The inner outcome, after which the command was asked to stop, but did not confirm its end.
     Unstopped(Box<Outcome>),
+    /// The inner outcome, which the user's list of successes judges otherwise than usual: an accepted failure, or a refused
+    /// exit status 0.
+    Judged {
+        /// Whether it counts as success.
+        is_success: bool,
+        /// How the host ended.
+        outcome: Box<Outcome>,
+    },
     /// It did not get as far as running the command, or the connection was lost on the way.
     Failed(Box<HostError>),
 }
@@ -294,9 +302,9 @@ impl From<HostError> for Outcome {
 /// The class of an outcome: the word that names it everywhere, and what it means for the exit status of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
-    /// Exit status 0 was received.
+    /// Exit status 0 was received, or the host ended in another way that the user counts as success.
     Ok,
-    /// A non-zero exit status was received.
+    /// A non-zero exit status was received, or one that the user does not count as success.
     Exit,
     /// The command died by a signal.
     Signal,
@@ -356,7 +364,7 @@ impl Outcome {
     pub fn redact(&mut self) {
         match self {
             Outcome::Signaled { name } => redact::redact(name),
-            Outcome::Unstopped(outcome) => outcome.redact(),
+            Outcome::Unstopped(outcome) | Outcome::Judged { outcome, .. } => outcome.redact(),
             Outcome::Failed(error) => error.redact(),
             Outcome::Exited(_) | Outcome::Reached { .. } | Outcome::TimedOut { .. } | Outcome::Cancelled { .. } => {}
         }
@@ -371,7 +379,28 @@ impl Outcome {
             Outcome::TimedOut { .. } => Class::Timeout,
             Outcome::Cancelled { .. } => Class::Cancelled,
             Outcome::Unstopped(outcome) => outcome.class(),
+            Outcome::Judged { is_success: true, .. } => Class::Ok,
+            Outcome::Judged { is_success: false, outcome } => match outcome.class() {
+                Class::Ok => Class::Exit,
+                class => class,
+            },
             Outcome::Failed(error) => error.class(),
+        }
+    }
+
+    /// Returns the outcome as it was before it was judged.
+    pub fn unjudged(&self) -> &Outcome {
+        match self {
+            Outcome::Judged { outcome, .. } => outcome,
+            outcome => outcome,
+        }
+    }
+
+    /// Returns the word for how the host ended. It differs from that of the class for an accepted failure.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Outcome::Judged { is_success: true, outcome } => outcome.word(),
+            outcome => outcome.class().word(),
         }
     }
 
@@ -381,6 +410,7 @@ impl Outcome {
             Outcome::Reached { .. } => Class::Ok.word().to_owned(),
             Outcome::Unstopped(outcome) => format!("{}, and may still be running", outcome.brief()),
             Outcome::Failed(error) => format!("{}: {}", error.class().word(), error.brief()),
+            Outcome::Judged { outcome, .. } if outcome.exit_status().is_none() => outcome.brief(),
             outcome => outcome.to_string(),
         }
     }
@@ -389,6 +419,7 @@ impl Outcome {
     pub fn reason(&self) -> String {
         match self {
             Outcome::Failed(error) => error.brief(),
+            Outcome::Judged { outcome, .. } if outcome.exit_status().is_none() => outcome.reason(),
             outcome => outcome.brief(),
         }
     }
@@ -402,6 +433,7 @@ impl Outcome {
     pub fn exit_status(&self) -> Option<u32> {
         match self {
             Outcome::Exited(status) => Some(*status),
+            Outcome::Judged { outcome, .. } => outcome.exit_status(),
             _ => None,
         }
     }
@@ -410,6 +442,7 @@ impl Outcome {
     pub fn signal(&self) -> Option<&str> {
         match self {
             Outcome::Signaled { name } => Some(name),
+            Outcome::Judged { outcome, .. } => outcome.signal(),
             _ => None,
         }
     }
@@ -447,16 +480,24 @@ impl fmt::Display for Outcome {
                 why.map_or(Ok(()), |why| why.fmt(f))
             }
             Outcome::Unstopped(outcome) => outcome.fmt(f),
+            Outcome::Judged { outcome, .. } => match outcome.exit_status() {
+                // Not "ok" if it is refused.
+                Some(status) => write!(f, "exit {status}"),
+                None => outcome.fmt(f),
+            },
             Outcome::Failed(error) => write!(f, "{}: {error}", error.class().word()),
         }
     }
 }
 
+/// What ssh(1) exits with if there is no exit status of the command ("EXIT STATUS").
+pub const NO_STATUS: u32 = 255;
+
 /// How many jobs ended in which class: the only source of the program's exit status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     counts: std::collections::BTreeMap<Class, usize>,
-    /// The largest exit status that was received.
+    /// The largest exit status that was received; 0 of a host that succeeded in any way, [`NO_STATUS`] of one that failed with 0.
     largest: Option<u32>,
 }
 
@@ -469,12 +510,15 @@ impl Tally {
     /// Counts one more job, with its exit status.
     pub fn add_outcome(&mut self, outcome: &Outcome) {
         self.add(outcome.class());
-        if let Outcome::Exited(status) = outcome {
-            self.largest = self.largest.max(Some(*status));
-        }
+        let status = match outcome.class() {
+            Class::Ok => Some(0),
+            Class::Exit => outcome.exit_status().map(|status| if status == 0 { NO_STATUS } else { status }),
+            _ => None,
+        };
+        self.largest = self.largest.max(status);
     }
 
-    /// Returns the largest exit status received, if any.
+    /// Returns the largest exit status of hosts that have one, if any.
     pub fn largest_status(&self) -> Option<u32> {
         self.largest
     }

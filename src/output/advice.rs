@@ -48,6 +48,11 @@ impl Outcome {
         match self {
             Outcome::Failed(error) => error.hint(program),
             Outcome::Exited(status) => program.meaning(*status),
+            Outcome::Judged { is_success: true, .. } => None,
+            Outcome::Judged { outcome, .. } if outcome.exit_status() == Some(0) => {
+                Some("0 is not in the list of --success, which replaces its default, 0".to_owned())
+            }
+            Outcome::Judged { outcome, .. } => outcome.hint(program),
             Outcome::Unstopped(_) => {
                 let task = program.task();
                 Some(format!("{task} was asked to stop, but it may still be running there"))

@@ -13,4 +13,5 @@ pub(crate) mod precedence;
 pub mod program;
 pub mod retry;
 pub mod settings;
+pub mod success;
 pub mod work;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::failure_limit::FailureLimit;
 use super::program::Program;
 use super::retry::RetryPolicy;
+use super::success::Success;
 use crate::command::sudo::Sudo;
 use crate::copy::Protocol;
 use crate::hosts::options::HostKeyCheck;
@@ -78,6 +79,8 @@ pub struct Settings {
     pub total_timeout: Option<Duration>,
     /// The number of failed hosts that stops the run; `None` disables it.
     pub stop_on_errors: Option<FailureLimit>,
+    /// How a command may end to count as a success.
+    pub success: Success,
     /// What to do with unknown host keys, if given.
     pub host_key_check: Option<HostKeyCheck>,
     /// The known_hosts files that the user named, instead of the configured ones; new keys go into the first.
@@ -305,6 +308,7 @@ impl Settings {
             silence_timeout: None,
             total_timeout: None,
             stop_on_errors: None,
+            success: Success::default(),
             host_key_check: None,
             known_hosts: Vec::new(),
             identities: Vec::new(),

@@ -235,7 +235,7 @@ impl Runner {
             (Ok(_), Some(replaced)) => AttemptResult::Ended(replaced),
             (Err(_), Some(replaced)) => AttemptResult::NotSent(replaced),
             (Ok(outcome), None) if outcome.is_dropped() => AttemptResult::NotSent(path.explain(outcome)),
-            (Ok(outcome), None) => AttemptResult::Ended(path.explain(outcome)),
+            (Ok(outcome), None) => AttemptResult::Ended(self.settings.success.judge(path.explain(outcome))),
             (Err(outcome), None) => AttemptResult::NotSent(outcome),
         }
     }

@@ -53,13 +53,14 @@ const EXEMPT: [(&str, &[&str]); 4] = [
 
 /// The options that do: what is given, and the line. The other options are given alone or with a path, and have a line of
 /// their own name.
-const SHOWN: [(&str, &[&str], &str); 39] = [
+const SHOWN: [(&str, &[&str], &str); 40] = [
     ("user", &["-l", "ann"], "user ann\t# -l"),
     ("par", &["-p", "3"], "par 3\t# --par"),
     ("timeout", &["-t", "1m"], "timeout 60\t# --timeout"),
     ("channel-timeout", &["--channel-timeout", "7"], "channel-timeout 7\t# --channel-timeout"),
     ("total-timeout", &["--total-timeout", "2h"], "total-timeout 7200\t# --total-timeout"),
     ("stop-on-errors", &["--stop-on-errors=5%"], "stop-on-errors 5%\t# --stop-on-errors"),
+    ("success", &["--success", "0"], "success 0\t# --success"),
     ("host-args", &["--host-args", "FILE"], "host-args FILE\t# --host-args"),
     ("host-arg", &["--host-arg", "h:a=secret"], "host-arg h:a=***\t# --host-arg"),
     ("shell", &["--shell", "bash -c"], "shell bash -c\t# --shell"),

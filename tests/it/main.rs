@@ -175,6 +175,8 @@ mod stopped;
 mod stopping;
 /// Data without a reader.
 mod streams;
+/// Which ends count as success.
+mod success;
 /// Commands as another user.
 mod sudo;
 /// Output on a terminal: colours, the status line, and what remote bytes may not do to it.

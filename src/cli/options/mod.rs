@@ -2,6 +2,7 @@
 //! texts only.
 
 mod abbreviations;
+mod check;
 mod command;
 mod connection;
 mod copy;
@@ -14,6 +15,7 @@ mod reports;
 mod slips;
 
 pub use self::connection::ConnectionOpts;
+pub use check::CheckOpts;
 pub use command::{CommandOpts, SudoOpts};
 pub use copy::{CopyOpts, RsyncOpts};
 pub use extra::ExtraOpts;
@@ -44,6 +46,8 @@ pub struct Opts {
     pub hosts: HostOpts,
     /// Limits of the run.
     pub running: RunOpts,
+    /// Options that decide whether a host has succeeded.
+    pub check: CheckOpts,
     /// Options of sudo.
     pub sudo: SudoOpts,
     /// Options of the command.

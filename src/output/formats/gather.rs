@@ -126,7 +126,7 @@ impl Gather {
     fn outcome(&mut self, job: &Job, outcome: &Outcome, program: Program) {
         let printed = *self.printed[job.number].take().unwrap_or_default();
         let brief = match outcome.class() {
-            Class::Ok if outcome.exit_status().is_some() => "exit 0".to_owned(),
+            Class::Ok if outcome.exit_status() == Some(0) => "exit 0".to_owned(),
             _ => outcome.brief(),
         };
         let mut content = Sha256::new();

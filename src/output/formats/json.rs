@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
-use crate::events::event::{Agreed, Event, EventKind, Outcome, Progress, Stream, Tally};
+use crate::events::event::{Agreed, Class, Event, EventKind, Outcome, Progress, Stream, Tally};
 use crate::events::host_error::without_port;
 use crate::events::interruption::{Effect, Interruption};
 use crate::output::clock::Clock;
@@ -167,7 +167,7 @@ impl Json {
         let address = timeline.attempt.and_then(|(milestones, _)| milestones.address);
         let agreed = timeline.attempt.and_then(|(milestones, _)| milestones.agreed);
         let both = |of: fn(&Agreed) -> [&'static str; 2]| agreed.as_ref().map(|agreed| Agreed::word(of(agreed)));
-        let error = match outcome {
+        let error = match outcome.unjudged() {
             Outcome::Failed(error) => Some(error.to_string()),
             Outcome::Exited(_) | Outcome::Reached { .. } | Outcome::Signaled { .. } => None,
             outcome => Some(outcome.to_string()),
@@ -182,7 +182,8 @@ impl Json {
             .maybe_text("cipher", both(|agreed| agreed.ciphers).as_deref())
             .maybe_text("mac", both(|agreed| agreed.macs).as_deref())
             .maybe_text("compression", both(|agreed| agreed.compression).as_deref())
-            .text("outcome", outcome.class().word())
+            .text("outcome", outcome.word())
+            .flag("success", outcome.class() == Class::Ok)
             .maybe_number("exit_status", outcome.exit_status())
             .maybe_text("signal", outcome.signal())
             .maybe_text("phase", outcome.phase().map(|phase| phase.to_string()).as_deref())
