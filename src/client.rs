@@ -42,8 +42,8 @@ use crate::events::event::{Event, EventKind, Outcome, Stream, Tally};
 use crate::events::host_error::HostError;
 use crate::hosts::{self, HostSpec, HostsError};
 use crate::plan::error::Unprepared;
-use crate::plan::failure_limit::FailureLimit;
 use crate::plan::job::{Commands, Job};
+use crate::plan::portion::Portion;
 use crate::plan::settings::Settings;
 use crate::plan::work::Work;
 use crate::run::engine::{Engine, StartError};
@@ -191,7 +191,7 @@ pub struct Command<'a> {
     sudo: Option<Sudo>,
     host_args: Option<Vec<Arguments>>,
     has_stdin: bool,
-    stop_on_errors: Option<FailureLimit>,
+    stop_on_errors: Option<Portion>,
     timeout: Option<Duration>,
 }
 
@@ -235,7 +235,7 @@ impl Command<'_> {
 
     /// Stops the run once this many hosts have failed: running commands are stopped, and other hosts are not started. The
     /// reference client raises the error instead, and continues on all hosts.
-    pub fn stop_on_errors(mut self, limit: FailureLimit) -> Self {
+    pub fn stop_on_errors(mut self, limit: Portion) -> Self {
         self.stop_on_errors = Some(limit);
         self
     }

@@ -199,8 +199,8 @@ impl Settings {
             command_timeout: timeout.filter(|timeout| !timeout.is_zero()),
             silence_timeout: opts.running.channel_timeout.filter(|timeout| !timeout.is_zero()),
             total_timeout: opts.running.total_timeout.filter(|timeout| !timeout.is_zero()),
-            stop_on_errors: opts.running.stop_on_errors,
-            success: success(opts)?,
+            stop_on_errors: opts.running.stop_on_errors.and_then(|given| given.limit),
+            stop_mode: opts.running.stop_on_errors.and_then(|given| given.mode).unwrap_or_default(),
             host_key_check: opts.connection.host_key_check,
             known_hosts: opts.connection.known_hosts.iter().map(|path| expand(path, home)).collect(),
             identities: opts.connection.identity.iter().map(|path| expand(path, home)).collect(),
@@ -218,6 +218,7 @@ impl Settings {
             send_input: opts.command.send_input,
             sudo: sudo(opts)?,
             sudo_password: opts.sudo.sudo_password_file.as_deref().map(|path| Source::SudoFile(expand(path, home))),
+            success: success(opts)?,
             verbose: opts.other.verbose > 0,
             names: names(opts, user_origin, configured),
             ..defaults

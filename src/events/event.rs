@@ -429,6 +429,19 @@ impl Outcome {
         matches!(self, Outcome::Failed(error) if matches!(**error, HostError::Dropped { .. }))
     }
 
+    /// Whether the host was not reached: no command was sent, and neither pssh nor its user stopped it.
+    pub fn is_unreached(&self) -> bool {
+        match self {
+            Outcome::TimedOut { phase, .. } => HostStage::from(*phase) == HostStage::Connecting,
+            Outcome::Failed(error) => match error.class() {
+                Class::Auth => !matches!(**error, HostError::Sudo { .. }),
+                Class::Dns | Class::Connect | Class::Proxy | Class::HostKey | Class::Ssh => true,
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
     /// Returns the exit status of the command, if one was received.
     pub fn exit_status(&self) -> Option<u32> {
         match self {

@@ -1,71 +1,138 @@
-//! How many failures stop the run (`--stop-on-errors`).
+//! How many failures stop the run (`--stop-on-errors`, `--stop-on-unreached`), and how it stops.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::convert::Infallible;
+use std::sync::{Mutex, OnceLock};
 
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::portion::Portion;
 use crate::events::event::{Class, Outcome};
 use crate::system::cancel::{Cancel, Reason};
+use crate::system::lock::lock;
 
-/// The number of failed hosts that stops a run.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum FailureLimit {
-    /// This many, at least 1.
-    Hosts(usize),
-    /// This percentage of all hosts, above 0 and at most 100.
-    Percent(f64),
+/// What happens to running hosts once too many have failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StopMode {
+    /// They are stopped.
+    #[default]
+    Now,
+    /// They end by themselves. Nothing more is started, and no command is sent to a host that is still being connected to.
+    Wait,
 }
 
-impl FailureLimit {
-    /// Reads `3` or `10%`.
+/// The value of `--stop-on-errors`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StopOnErrors {
+    /// The number of failures that stops the run; `None` for any number.
+    pub limit: Option<Portion>,
+    /// How it stops, if given.
+    pub mode: Option<StopMode>,
+}
+
+impl StopOnErrors {
+    /// Reads `3`, `10%` or `none`, with `:now` or `:wait` after a number.
     ///
     /// # Errors
-    /// Neither, or 0 hosts; with the expected form.
-    pub fn parse(text: &str) -> Result<FailureLimit, String> {
-        let expected = || "expected a number of hosts, such as 3, or a percentage, such as 10%".to_owned();
-        if let Some(number) = text.strip_suffix('%') {
-            return match number.parse::<f64>() {
-                Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(FailureLimit::Percent(percent)),
-                Ok(_) => Err("expected a percentage above 0 and at most 100".to_owned()),
-                Err(_) => Err(expected()),
-            };
-        }
-        match text.parse::<usize>() {
-            Ok(0) => Err("0 would stop the run before it starts; 1 stops it at the first failure".to_owned()),
-            Ok(count) => Ok(FailureLimit::Hosts(count)),
-            Err(_) => Err(expected()),
+    /// None of these, with the expected form.
+    pub fn parse(text: &str) -> Result<StopOnErrors, String> {
+        let (limit, mode) = match text.split_once(':') {
+            None => (text, None),
+            Some((limit, "now")) => (limit, Some(StopMode::Now)),
+            Some((limit, "wait")) => (limit, Some(StopMode::Wait)),
+            Some((_, mode)) => {
+                return Err(format!("{mode:?} after the colon: expected now, which also stops running hosts, or wait"));
+            }
+        };
+        match (limit, mode) {
+            ("none", None) => Ok(StopOnErrors { limit: None, mode: None }),
+            ("none", Some(_)) => Err("none never stops the run, neither now nor later".to_owned()),
+            _ => {
+                let zero = "0 would stop the run before it starts; 1 stops it at the first failure";
+                Ok(StopOnErrors { limit: Some(Portion::parse(limit, zero)?), mode })
+            }
         }
     }
+}
 
-    /// Returns the number of failed hosts out of `all` that stops the run: for a percentage the first number that reaches it.
-    pub fn hosts(self, all: usize) -> usize {
-        match self {
-            FailureLimit::Hosts(count) => count,
-            FailureLimit::Percent(percent) => ((all as f64 * percent / 100.0).ceil() as usize).max(1),
-        }
-    }
+/// The numbers of failed hosts that stop a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// Failed hosts; `None` for any number.
+    pub errors: Option<usize>,
+    /// Hosts that were not reached; `None` if they count as failed.
+    pub unreached: Option<usize>,
+    /// How the run stops.
+    pub mode: StopMode,
 }
 
 /// Counts failed hosts, and stops the run when there are too many.
 pub struct FailureCount {
-    count: AtomicUsize,
-    limit: Option<usize>,
+    limits: Limits,
+    /// How many have failed, and how many of them count as not reached. Held while a start is allowed, so that none is after a failure
+    /// that ends the run.
+    counts: Mutex<(usize, usize)>,
     cancel: Cancel,
+    /// Why nothing more is started.
+    halted: OnceLock<Reason>,
+    halt: Receiver<Infallible>,
+    armed: Mutex<Option<Sender<Infallible>>>,
 }
 
 impl FailureCount {
-    /// Stops a run by `cancel` when `limit` hosts have failed.
-    pub fn new(limit: Option<usize>, cancel: &Cancel) -> FailureCount {
-        FailureCount { count: AtomicUsize::new(0), limit, cancel: cancel.clone() }
+    /// Stops a run by `cancel` when `limits` are reached.
+    pub fn new(limits: Limits, cancel: &Cancel) -> FailureCount {
+        let (sender, halt) = bounded(0);
+        let (counts, armed) = (Mutex::default(), Mutex::new(Some(sender)));
+        FailureCount { limits, counts, cancel: cancel.clone(), halted: OnceLock::new(), halt, armed }
     }
 
-    /// Counts the outcome of a host. Anything but exit status 0 is a failure, except a cancel.
+    /// Counts the outcome of a host. Everything that is not a success is a failure, except a cancel.
     pub fn note(&self, outcome: &Outcome) {
-        let Some(limit) = self.limit else { return };
-        if matches!(outcome.class(), Class::Ok | Class::Cancelled) {
+        let Limits { errors, unreached, mode } = self.limits;
+        if errors.is_none() && unreached.is_none() || matches!(outcome.class(), Class::Ok | Class::Cancelled) {
             return;
         }
-        let failed = self.count.fetch_add(1, Ordering::Relaxed) + 1;
-        if failed >= limit {
-            self.cancel.trigger(Reason::TooManyFailed(failed));
+        let mut counts = lock(&self.counts);
+        let (count, limit, reason): (_, _, fn(usize) -> Reason) = if unreached.is_some() && outcome.is_unreached() {
+            (&mut counts.1, unreached, Reason::TooManyUnreached)
+        } else {
+            (&mut counts.0, errors, Reason::TooManyFailed)
+        };
+        *count += 1;
+        if limit.is_some_and(|limit| *count >= limit) {
+            let reason = reason(*count);
+            match mode {
+                StopMode::Now => drop(self.cancel.trigger(reason)),
+                StopMode::Wait => self.halt(reason),
+            }
+        }
+    }
+
+    /// Allows that a job starts, or its command, or says why nothing may any more.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn may_start(&self) -> Result<(), Reason> {
+        if self.limits.mode == StopMode::Now {
+            return Ok(());
+        }
+        let _counts = lock(&self.counts);
+        self.halted().map_or(Ok(()), Err)
+    }
+
+    /// Returns why nothing more is started, if so.
+    pub fn halted(&self) -> Option<Reason> {
+        self.halted.get().copied()
+    }
+
+    /// Disconnected when nothing more is started; never carries a message.
+    pub fn channel(&self) -> &Receiver<Infallible> {
+        &self.halt
+    }
+
+    fn halt(&self, reason: Reason) {
+        if self.halted.set(reason).is_ok() {
+            lock(&self.armed).take();
         }
     }
 }
@@ -73,16 +140,49 @@ impl FailureCount {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::host_error::HostError;
 
     #[test]
-    fn numbers_and_percentages() {
-        assert_eq!(FailureLimit::parse("3"), Ok(FailureLimit::Hosts(3)));
-        assert_eq!(FailureLimit::parse("2.5%"), Ok(FailureLimit::Percent(2.5)));
-        for bad in ["", "0", "-1", "x", "%", "0%", "101%", "NaN%", "inf%", "1 2"] {
-            assert!(FailureLimit::parse(bad).is_err(), "{bad:?} was taken");
+    fn a_limit_has_a_mode() {
+        let parsed = |text| StopOnErrors::parse(text).map(|StopOnErrors { limit, mode }| (limit, mode));
+        assert_eq!(parsed("3"), Ok((Some(Portion::Hosts(3)), None)));
+        assert_eq!(parsed("10%:wait"), Ok((Some(Portion::Percent(10.0)), Some(StopMode::Wait))));
+        assert_eq!(parsed("1:now"), Ok((Some(Portion::Hosts(1)), Some(StopMode::Now))));
+        assert_eq!(parsed("none"), Ok((None, None)));
+        for bad in ["", "0", ":wait", "1:", "1:later", "none:wait", "wait", "1:now:wait", "None"] {
+            assert!(parsed(bad).is_err(), "{bad:?} was taken");
         }
-        let hosts = |text: &str, all| FailureLimit::parse(text).expect("a limit").hosts(all);
-        assert_eq!((hosts("10%", 100), hosts("10%", 101), hosts("10%", 1), hosts("100%", 7)), (10, 11, 1, 7));
-        assert_eq!(hosts("5", 2), 5);
+    }
+
+    fn count(errors: Option<usize>, unreached: Option<usize>, mode: StopMode) -> (FailureCount, Cancel) {
+        let cancel = Cancel::new().expect("a pipe");
+        (FailureCount::new(Limits { errors, unreached, mode }, &cancel), cancel)
+    }
+
+    #[test]
+    fn unreached_hosts_count_apart_only_if_they_have_a_limit() {
+        let refused = || Outcome::from(HostError::Connect { tried: Vec::new() });
+        let (both, cancel) = count(Some(2), Some(2), StopMode::Now);
+        [refused(), Outcome::Exited(1), Outcome::Exited(0)].iter().for_each(|outcome| both.note(outcome));
+        assert_eq!(cancel.reason(), None);
+        both.note(&refused());
+        assert_eq!(cancel.reason(), Some(Reason::TooManyUnreached(2)));
+        let (one, cancel) = count(Some(2), None, StopMode::Now);
+        [refused(), Outcome::Exited(1)].iter().for_each(|outcome| one.note(outcome));
+        assert_eq!(cancel.reason(), Some(Reason::TooManyFailed(2)));
+        let (other, cancel) = count(None, Some(1), StopMode::Now);
+        [Outcome::Exited(1), Outcome::Exited(1)].iter().for_each(|outcome| other.note(outcome));
+        assert_eq!(cancel.reason(), None);
+    }
+
+    #[test]
+    fn waiting_lets_what_runs_end() {
+        let (count, cancel) = count(Some(1), None, StopMode::Wait);
+        assert_eq!((count.may_start(), count.halted()), (Ok(()), None));
+        count.note(&Outcome::Exited(1));
+        assert_eq!(count.may_start(), Err(Reason::TooManyFailed(1)));
+        count.note(&Outcome::Exited(1));
+        assert_eq!(count.halted(), Some(Reason::TooManyFailed(1)), "the first reason stays");
+        assert!(!cancel.is_triggered() && count.channel().recv().is_err());
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod explain;
 pub mod failure_limit;
 pub mod job;
 mod known_hosts_files;
+pub mod portion;
 pub(crate) mod precedence;
 pub mod program;
 pub mod retry;

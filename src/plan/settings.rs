@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::failure_limit::FailureLimit;
+use super::failure_limit::StopMode;
+use super::portion::Portion;
 use super::program::Program;
 use super::retry::RetryPolicy;
 use super::success::Success;
@@ -78,9 +79,11 @@ pub struct Settings {
     /// Time limit for the whole run; `None` disables it.
     pub total_timeout: Option<Duration>,
     /// The number of failed hosts that stops the run; `None` disables it.
-    pub stop_on_errors: Option<FailureLimit>,
-    /// How a command may end to count as a success.
-    pub success: Success,
+    pub stop_on_errors: Option<Portion>,
+    /// The number of hosts not reached that stops the run; `None` if they count as failed.
+    pub stop_on_unreached: Option<Portion>,
+    /// What happens to running hosts then.
+    pub stop_mode: StopMode,
     /// What to do with unknown host keys, if given.
     pub host_key_check: Option<HostKeyCheck>,
     /// The known_hosts files that the user named, instead of the configured ones; new keys go into the first.
@@ -129,6 +132,8 @@ pub struct Settings {
     pub sudo: Option<Sudo>,
     /// The source of sudo's password; without it the user is asked when a host needs it.
     pub sudo_password: Option<Source>,
+    /// How a command may end to count as a success.
+    pub success: Success,
     /// Whether jobs are verbose.
     pub verbose: bool,
     /// The names of the settings in messages.
@@ -308,7 +313,8 @@ impl Settings {
             silence_timeout: None,
             total_timeout: None,
             stop_on_errors: None,
-            success: Success::default(),
+            stop_on_unreached: None,
+            stop_mode: StopMode::Now,
             host_key_check: None,
             known_hosts: Vec::new(),
             identities: Vec::new(),
@@ -328,6 +334,7 @@ impl Settings {
             send_input: false,
             sudo: None,
             sudo_password: None,
+            success: Success::default(),
             verbose: false,
             names: SettingNames::default(),
         }

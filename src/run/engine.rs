@@ -12,8 +12,9 @@ use super::runner::Runner;
 use crate::events::event::Event;
 use crate::hosts::HostSpec;
 use crate::plan::error::Unprepared;
-use crate::plan::failure_limit::FailureCount;
+use crate::plan::failure_limit::{FailureCount, Limits};
 use crate::plan::job::Job;
+use crate::plan::portion::Portion;
 use crate::plan::settings::Settings;
 use crate::plan::work::Work;
 use crate::system::cancel::Cancel;
@@ -117,10 +118,15 @@ impl Engine {
             retry: settings.retry,
             total_limit: settings.total_timeout,
         };
-        let (stop, worker) = (self.cancel.clone(), Arc::clone(&self.runner));
-        let work = move |job: &Job, task: &_, events: &_| worker.run(job, task, events, &stop);
-        let limit = settings.stop_on_errors.map(|limit| limit.hosts(self.jobs.len()));
-        let failures = Arc::new(FailureCount::new(limit, &self.cancel));
+        let hosts_of = |limit: Option<Portion>| limit.map(|limit| limit.hosts(self.jobs.len()));
+        let limits = Limits {
+            errors: hosts_of(settings.stop_on_errors),
+            unreached: hosts_of(settings.stop_on_unreached),
+            mode: settings.stop_mode,
+        };
+        let failures = Arc::new(FailureCount::new(limits, &self.cancel));
+        let (stop, counted, worker) = (self.cancel.clone(), Arc::clone(&failures), Arc::clone(&self.runner));
+        let work = move |job: &Job, task: &_, events: &_| worker.run(job, task, events, &counted, &stop);
         let working = pool::start(Arc::clone(&self.jobs), plan, &failures, &self.cancel, work)?;
         if let Some(threads) = working.most_threads {
             warnings.push(format!(

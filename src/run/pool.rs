@@ -90,8 +90,8 @@ where
         // Every worker keeps `events` open until it ends, the closure until the last one has.
         let worker = move |_| {
             for task in &taken {
-                // The queue may hand a task out in the very moment of the cancel.
-                let told = if worker_cancel.is_triggered() {
+                // The queue may hand a task out in the very moment of a stop.
+                let told = if worker_cancel.is_triggered() || worker_failures.may_start().is_err() {
                     Report::Unwanted(task)
                 } else {
                     attempt(&worker_jobs, task, &worker_events, &worker_failures, &*work)
@@ -184,6 +184,7 @@ mod tests {
 
     use super::*;
     use crate::events::event::Class;
+    use crate::plan::failure_limit::Limits;
     use crate::system::cancel::Reason;
 
     fn jobs(count: usize) -> Arc<[Job]> {
@@ -192,7 +193,7 @@ mod tests {
     }
 
     fn tolerant(cancel: &Cancel) -> Arc<FailureCount> {
-        Arc::new(FailureCount::new(None, cancel))
+        Arc::new(FailureCount::new(Limits::default(), cancel))
     }
 
     fn plan(size: usize, attempts: u32) -> Plan {

@@ -18,6 +18,7 @@ use crate::plan::destinations::Destinations;
 use crate::plan::error::Unprepared;
 use crate::plan::exec_request::{self, Terms};
 use crate::plan::explain::Explained;
+use crate::plan::failure_limit::FailureCount;
 use crate::plan::job::{self, Job};
 use crate::plan::settings::Settings;
 use crate::plan::work::Work;
@@ -188,9 +189,16 @@ impl Runner {
     }
 
     /// Makes one attempt at a job.
-    pub fn run(&self, job: &Job, task: &Task, events: &Sender<Event>, cancel: &Cancel) -> AttemptResult {
+    pub fn run(
+        &self,
+        job: &Job,
+        task: &Task,
+        events: &Sender<Event>,
+        failures: &FailureCount,
+        cancel: &Cancel,
+    ) -> AttemptResult {
         self.stages.set(job.number, HostStage::Connecting);
-        let result = self.attempt(job, task, events, cancel);
+        let result = self.attempt(job, task, events, failures, cancel);
         match &result {
             AttemptResult::Ended(outcome) => self.stages.end(job.number, matches!(outcome, Outcome::Unstopped(_))),
             AttemptResult::NotSent(_) => self.stages.set(job.number, HostStage::Waiting),
@@ -198,7 +206,14 @@ impl Runner {
         result
     }
 
-    fn attempt(&self, job: &Job, task: &Task, events: &Sender<Event>, cancel: &Cancel) -> AttemptResult {
+    fn attempt(
+        &self,
+        job: &Job,
+        task: &Task,
+        events: &Sender<Event>,
+        failures: &FailureCount,
+        cancel: &Cancel,
+    ) -> AttemptResult {
         let send = |kind| {
             let _ = events.send(Event::now(job.number, kind));
         };
@@ -219,7 +234,11 @@ impl Runner {
         };
         self.stages.set(job.number, HostStage::Running);
         send(EventKind::Connected);
-        let work = SessionWork { runner: self, job, host, events };
+        let may_start = || {
+            let stage = HostStage::Connecting;
+            failures.may_start().map_err(|why| Outcome::Cancelled { stage, why: Some(why) })
+        };
+        let work = SessionWork { runner: self, job, host, events, may_start: &may_start };
         let outcome = match &self.work {
             Work::Commands { commands, inputs } => {
                 work.command(&mut session, inputs, commands.form(), &mut watch, &mut note)

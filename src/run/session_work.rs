@@ -35,6 +35,8 @@ pub struct SessionWork<'a> {
     pub host: &'a Destination,
     /// Where events go.
     pub events: &'a Sender<Event>,
+    /// See [`Command::may_start`].
+    pub may_start: &'a dyn Fn() -> Result<(), Outcome>,
 }
 
 impl SessionWork<'_> {
@@ -153,6 +155,7 @@ impl SessionWork<'_> {
             task: self.runner.settings.program.task(),
             job: self.job.number,
             start,
+            may_start: self.may_start,
             requests,
             login: &self.host.user,
             timeout: self.host.command_timeout,

@@ -27,6 +27,8 @@ pub enum Reason {
     TooLong(Duration),
     /// This many hosts have failed, which is the limit.
     TooManyFailed(usize),
+    /// This many hosts were not reached, which is the limit.
+    TooManyUnreached(usize),
 }
 
 impl fmt::Display for Reason {
@@ -37,6 +39,8 @@ impl fmt::Display for Reason {
             Reason::TooLong(limit) => write!(f, ", since the run has taken {} s", limit.as_secs_f64()),
             Reason::TooManyFailed(1) => f.write_str(", since a host has failed"),
             Reason::TooManyFailed(count) => write!(f, ", since {count} hosts have failed"),
+            Reason::TooManyUnreached(1) => f.write_str(", since a host was not reached"),
+            Reason::TooManyUnreached(count) => write!(f, ", since {count} hosts were not reached"),
             Reason::Signal(_) | Reason::OutputClosed | Reason::OutputFailed | Reason::Program => Ok(()),
         }
     }

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pssh::{AgentChoice, Arguments, Class, Client, FailureLimit, Host, Outcome, Run, Secret, Settings, Shell, Source};
+use pssh::{AgentChoice, Arguments, Class, Client, Host, Outcome, Portion, Run, Secret, Settings, Shell, Source};
 
 use crate::bin::{Env, ssh_keygen};
 use crate::embedded::refused_address;
@@ -188,7 +188,7 @@ fn errors_stop_a_run_where_that_is_asked_for() {
     settings.pool_size = 1;
     let client = Client::new(fleet.sshd.hosts(), settings).expect("hosts");
     let line = "case $SSH_CONNECTION in *' 127.0.1.1 '*) exit 9;; esac";
-    let run = client.command(line).stop_on_errors(FailureLimit::Hosts(1)).run().expect("it starts");
+    let run = client.command(line).stop_on_errors(Portion::Hosts(1)).run().expect("it starts");
     let tally = run.join(SOON).expect("it ends");
     assert_eq!((tally.count(Class::Exit), tally.count(Class::Cancelled)), (1, 2));
     let tally = client.run_command(line).expect("it starts").join(SOON).expect("it ends");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueHint};
 
-use crate::plan::failure_limit::FailureLimit;
+use crate::plan::failure_limit::StopOnErrors;
 use crate::text::duration;
 
 /// Options of the hosts.
@@ -100,8 +100,8 @@ pub struct RunOpts {
 
     /// Stop the run once N hosts, or N%, have failed [without =N: 1]
     #[arg(long = "stop-on-errors", value_name = "N", help_heading = "Running", num_args = 0..=1, require_equals = true,
-          default_missing_value = "1", value_parser = FailureLimit::parse)]
-    pub stop_on_errors: Option<FailureLimit>,
+          default_missing_value = "1", value_parser = StopOnErrors::parse)]
+    pub stop_on_errors: Option<StopOnErrors>,
 }
 
 /// Reads a pool size.

@@ -50,6 +50,8 @@ pub struct Command<'a> {
     pub task: &'static str,
     /// The program to start on the channel.
     pub start: Start<'a>,
+    /// Called just before the request is sent. An error is the outcome, and nothing is sent.
+    pub may_start: &'a dyn Fn() -> Result<(), Outcome>,
     /// The channel requests before it.
     pub requests: &'a Requests,
     /// The login name.
@@ -133,9 +135,13 @@ fn start(
     let opened = session.driver().drive(watch, |ssh| Channel::open(ssh, command.window));
     let channel = opened.map_err(|stop| not_started(session, stop, "opening a channel"))?;
     // The output may have held this up for long. Once the run is stopped, nothing is started any more.
-    if watch.cancel().is_triggered() {
+    let permission = match watch.cancel().is_triggered() {
+        true => Err(Outcome::cancelled(watch.cancel(), HostStage::Connecting)),
+        false => (command.may_start)(),
+    };
+    if let Err(outcome) = permission {
         let _ = channel.close();
-        return Err(Outcome::cancelled(watch.cancel(), HostStage::Connecting));
+        return Err(outcome);
     }
     // From here on the command may run: a failure no longer means "could not connect".
     watch.expect(Phase::Open, "no answer to the exec request");
