@@ -52,9 +52,9 @@ complete -c pnuke -n __pnuke_at_options -l host-config -d 'Read settings of host
 complete -c pnuke -n __pnuke_at_options -s p -l par -l pool-size -d 'Run at most N hosts at once [default: 10]' -x
 complete -c pnuke -n __pnuke_at_options -l total-timeout -d 'Stop the whole run after TIME [default: none]' -x
 complete -c pnuke -n __pnuke_at_options -l stop-on-errors -d 'Stop the run once N hosts, or N%, have failed [without =N: 1]'
-complete -c pnuke -n __pnuke_at_options -l success -d 'Count these exit statuses as success [default: 0]' -x
+complete -c pnuke -n __pnuke_at_options -l success -d 'Count these ends as success [default: 0]' -x
 complete -c pnuke -n __pnuke_at_options -s F -l config-file -d 'Use this ssh_config file instead, or `none`' -r -F
-complete -c pnuke -n __pnuke_at_options -s O -l option -l ssh-option -d 'Set an ssh_config option, such as Compression=yes' -x
+complete -c pnuke -n __pnuke_at_options -s O -l option -l ssh-option -d 'Set an ssh_config option' -x
 complete -c pnuke -n __pnuke_at_options -s x -l extra-args -d 'Set ssh\'s own options, such as \'-p 2222 -tt\'' -x
 complete -c pnuke -n __pnuke_at_options -s X -l extra-arg -d 'Add one word to ssh\'s options, as it is' -x
 complete -c pnuke -n __pnuke_at_options -l connect-timeout -d 'Give up connecting after TIME [default: 120]' -x
@@ -93,14 +93,14 @@ complete -c pnuke -n __pnuke_at_options -s q -l quiet -d 'Print only failures, o
 complete -c pnuke -n __pnuke_at_options -l times -d 'Print a timing summary'
 complete -c pnuke -n __pnuke_at_options -l failed-to -d 'Write the hosts that failed to this hosts file' -r -F
 complete -c pnuke -n __pnuke_at_options -l junit -d 'Write a JUnit XML report, a test case per host' -r -F
-complete -c pnuke -n __pnuke_at_options -l ci-summary -d 'Append a Markdown summary to FILE [without =FILE: $GITHUB_STEP_SUMMARY]'
+complete -c pnuke -n __pnuke_at_options -l ci-summary -d 'Append a Markdown summary [$GITHUB_STEP_SUMMARY]'
 complete -c pnuke -n __pnuke_at_options -l max-status -d 'Exit with the largest exit status of all hosts'
 complete -c pnuke -n __pnuke_at_options -s v -l verbose -d 'Print what is done for each host'
 complete -c pnuke -n __pnuke_at_options -l explain -d 'Print the settings of each host and their origins'
 complete -c pnuke -n __pnuke_at_options -l generate -d 'Print the manual page or shell completions' -x -a 'man config-man bash zsh fish'
 complete -c pnuke -n __pnuke_at_options -l help -d 'Print this help'
 complete -c pnuke -n __pnuke_at_options -s V -l version -d 'Print the version'
-complete -c pnuke -n __pnuke_at_options -s t -l timeout -d 'Stop pkill after TIME, such as 90 or 1m30s [default: no limit]' -x
+complete -c pnuke -n __pnuke_at_options -s t -l timeout -d 'Stop pkill after TIME [default: no limit]' -x
 complete -c pnuke -n __pnuke_at_options -l channel-timeout -d 'Stop pkill if silent for TIME [default: none]' -x
 complete -c pnuke -n __pnuke_at_options -l format -d 'Show how hosts ended in this format [default: status]' -x -a 'lines inline status gather json none'
 complete -c pnuke -n __pnuke_at_options -l no-headers -d 'Leave out the status line of each host'

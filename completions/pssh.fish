@@ -50,11 +50,11 @@ complete -c pssh -n __pssh_at_options -s g -l host-glob -d 'Of the hosts in file
 complete -c pssh -n __pssh_at_options -s l -l user -d 'Log in as USER on hosts without a user of their own' -x -a '(__fish_complete_users)'
 complete -c pssh -n __pssh_at_options -l host-config -d 'Read settings of hosts from this TOML file' -r -F
 complete -c pssh -n __pssh_at_options -s p -l par -l pool-size -d 'Run at most N hosts at once [default: 10]' -x
-complete -c pssh -n __pssh_at_options -s t -l timeout -d 'Stop a command after TIME, such as 90 or 1m30s [default: no limit]' -x
+complete -c pssh -n __pssh_at_options -s t -l timeout -d 'Stop a command after TIME [default: no limit]' -x
 complete -c pssh -n __pssh_at_options -l channel-timeout -d 'Stop a command silent for TIME [default: none]' -x
 complete -c pssh -n __pssh_at_options -l total-timeout -d 'Stop the whole run after TIME [default: none]' -x
 complete -c pssh -n __pssh_at_options -l stop-on-errors -d 'Stop the run once N hosts, or N%, have failed [without =N: 1]'
-complete -c pssh -n __pssh_at_options -l success -d 'Count these exit statuses as success [default: 0]' -x
+complete -c pssh -n __pssh_at_options -l success -d 'Count these ends as success [default: 0]' -x
 complete -c pssh -n __pssh_at_options -s I -l send-input -d 'Send standard input to every command'
 complete -c pssh -n __pssh_at_options -l script -d 'Run this local script' -r -F
 complete -c pssh -n __pssh_at_options -l host-args -d 'Read values for %q in the command from FILE' -r -F
@@ -68,7 +68,7 @@ complete -c pssh -n __pssh_at_options -l forward-agent -d 'Let commands use your
 complete -c pssh -n __pssh_at_options -l pty -l tty -d 'Give commands a terminal'
 complete -c pssh -n __pssh_at_options -l env -d 'Set a variable' -x
 complete -c pssh -n __pssh_at_options -s F -l config-file -d 'Use this ssh_config file instead, or `none`' -r -F
-complete -c pssh -n __pssh_at_options -s O -l option -l ssh-option -d 'Set an ssh_config option, such as Compression=yes' -x
+complete -c pssh -n __pssh_at_options -s O -l option -l ssh-option -d 'Set an ssh_config option' -x
 complete -c pssh -n __pssh_at_options -s x -l extra-args -d 'Set ssh\'s own options, such as \'-p 2222 -tt\'' -x
 complete -c pssh -n __pssh_at_options -s X -l extra-arg -d 'Add one word to ssh\'s options, as it is' -x
 complete -c pssh -n __pssh_at_options -l connect-timeout -d 'Give up connecting after TIME [default: 120]' -x
@@ -122,7 +122,7 @@ complete -c pssh -n __pssh_at_options -s q -l quiet -d 'Print only failures, on 
 complete -c pssh -n __pssh_at_options -l times -d 'Print a timing summary'
 complete -c pssh -n __pssh_at_options -l failed-to -d 'Write the hosts that failed to this hosts file' -r -F
 complete -c pssh -n __pssh_at_options -l junit -d 'Write a JUnit XML report, a test case per host' -r -F
-complete -c pssh -n __pssh_at_options -l ci-summary -d 'Append a Markdown summary to FILE [without =FILE: $GITHUB_STEP_SUMMARY]'
+complete -c pssh -n __pssh_at_options -l ci-summary -d 'Append a Markdown summary [$GITHUB_STEP_SUMMARY]'
 complete -c pssh -n __pssh_at_options -l max-status -d 'Exit with the largest exit status of all hosts'
 complete -c pssh -n __pssh_at_options -s v -l verbose -d 'Print what is done for each host'
 complete -c pssh -n __pssh_at_options -l dry-run -d 'Print the commands without connecting'
