@@ -277,7 +277,8 @@ impl Command<'_> {
             ..self.client.settings.clone()
         };
         let cancel = Cancel::new()?;
-        let engine = Engine::new(settings, self.client.hosts.clone(), Work::Commands { commands, inputs }, &cancel)?;
+        let engine =
+            Engine::new(settings, self.client.hosts.clone(), Work::Commands { commands, inputs }, None, &cancel)?;
         let started = engine.start(Held::default())?;
         let mut writers = writers.into_iter();
         let hosts = engine.jobs().iter().map(|job| Host::new(job, writers.next())).collect::<Arc<[Host]>>();
@@ -410,6 +411,8 @@ impl Shared {
                 | EventKind::Warning(_)
                 | EventKind::Paused { .. }
                 | EventKind::Resumed
+                | EventKind::Checking
+                | EventKind::Checked(_)
                 | EventKind::Copied(_) => {}
             }
         }

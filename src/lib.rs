@@ -53,6 +53,7 @@ pub use crate::command::host_args::{Arguments, HostArgsError};
 pub use crate::command::input::Writer;
 pub use crate::command::sudo::Sudo;
 pub use crate::command::{CommandError, Shell};
+pub use crate::events::check::{CheckFailure, CheckReport};
 pub use crate::events::event::{Class, HostStage, Outcome, Phase, Tally};
 pub use crate::events::exit_status;
 pub use crate::events::host_error::{HostError, HostKeyError, LoginError, ProxyError};

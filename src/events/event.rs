@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::check::{CheckFailure, CheckReport};
 use super::host_error::{HostError, HostKeyError};
 use crate::system::cancel::{Cancel, Reason};
 use crate::system::redact;
@@ -28,12 +29,14 @@ impl Event {
             EventKind::Note(text) | EventKind::Warning(Notice::Missing(text)) => redact::redact_quotations(text),
             EventKind::Warning(Notice::KeyAdded { .. }) => {}
             EventKind::Paused { reason, .. } => redact::redact_quotations(reason),
+            EventKind::Checked(report) => report.redact(),
             EventKind::Finished { outcome, .. } => outcome.redact(),
             EventKind::Started
             | EventKind::Attempted(_)
             | EventKind::Connected
             | EventKind::Output { .. }
             | EventKind::Resumed
+            | EventKind::Checking
             | EventKind::Copied(_) => {}
         }
         Event { job, at: Instant::now(), kind }
@@ -67,6 +70,10 @@ pub enum EventKind {
     },
     /// How far a copy has come; now and then.
     Copied(Progress),
+    /// The command has succeeded, and its check begins.
+    Checking,
+    /// The check is over.
+    Checked(Box<CheckReport>),
     /// A note for `-v`. May quote the remote side: sanitize it before printing.
     Note(String),
     /// A warning although the host was reached.
@@ -283,6 +290,8 @@ pub enum Outcome {
         /// How the host ended.
         outcome: Box<Outcome>,
     },
+    /// The command succeeded, but the check after it did not pass.
+    CheckFailed(Box<CheckFailure>),
     /// It did not get as far as running the command, or the connection was lost on the way.
     Failed(Box<HostError>),
 }
@@ -326,6 +335,8 @@ pub enum Class {
     Ssh,
     /// The connection or channel ended without an exit status.
     Lost,
+    /// The check after the command did not pass.
+    Check,
     /// Files could not be copied.
     Copy,
     /// pssh itself failed.
@@ -348,6 +359,7 @@ impl Class {
             Class::Auth => "auth",
             Class::Ssh => "ssh",
             Class::Lost => "lost",
+            Class::Check => "check",
             Class::Copy => "copy",
             Class::Local => "local",
         }
@@ -365,6 +377,10 @@ impl Outcome {
         match self {
             Outcome::Signaled { name } => redact::redact(name),
             Outcome::Unstopped(outcome) | Outcome::Judged { outcome, .. } => outcome.redact(),
+            Outcome::CheckFailed(failure) => {
+                failure.report.redact();
+                failure.command.redact();
+            }
             Outcome::Failed(error) => error.redact(),
             Outcome::Exited(_) | Outcome::Reached { .. } | Outcome::TimedOut { .. } | Outcome::Cancelled { .. } => {}
         }
@@ -384,6 +400,7 @@ impl Outcome {
                 Class::Ok => Class::Exit,
                 class => class,
             },
+            Outcome::CheckFailed(_) => Class::Check,
             Outcome::Failed(error) => error.class(),
         }
     }
@@ -409,6 +426,7 @@ impl Outcome {
         match self {
             Outcome::Reached { .. } => Class::Ok.word().to_owned(),
             Outcome::Unstopped(outcome) => format!("{}, and may still be running", outcome.brief()),
+            Outcome::CheckFailed(failure) => format!("{}: {}", Class::Check.word(), failure.brief()),
             Outcome::Failed(error) => format!("{}: {}", error.class().word(), error.brief()),
             Outcome::Judged { outcome, .. } if outcome.exit_status().is_none() => outcome.brief(),
             outcome => outcome.to_string(),
@@ -419,6 +437,7 @@ impl Outcome {
     pub fn reason(&self) -> String {
         match self {
             Outcome::Failed(error) => error.brief(),
+            Outcome::CheckFailed(failure) => failure.brief(),
             Outcome::Judged { outcome, .. } if outcome.exit_status().is_none() => outcome.reason(),
             outcome => outcome.brief(),
         }
@@ -447,6 +466,7 @@ impl Outcome {
         match self {
             Outcome::Exited(status) => Some(*status),
             Outcome::Judged { outcome, .. } => outcome.exit_status(),
+            Outcome::CheckFailed(failure) => failure.command.exit_status(),
             _ => None,
         }
     }
@@ -456,6 +476,7 @@ impl Outcome {
         match self {
             Outcome::Signaled { name } => Some(name),
             Outcome::Judged { outcome, .. } => outcome.signal(),
+            Outcome::CheckFailed(failure) => failure.command.signal(),
             _ => None,
         }
     }
@@ -498,6 +519,7 @@ impl fmt::Display for Outcome {
                 Some(status) => write!(f, "exit {status}"),
                 None => outcome.fmt(f),
             },
+            Outcome::CheckFailed(failure) => write!(f, "{}: {failure}", Class::Check.word()),
             Outcome::Failed(error) => write!(f, "{}: {error}", error.class().word()),
         }
     }

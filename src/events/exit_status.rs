@@ -12,7 +12,7 @@ pub const USAGE: u8 = 2;
 pub const KILLED: u8 = 3;
 /// A host could not be reached or was lost.
 pub const SSH: u8 = 4;
-/// A command ended with a non-zero exit status, or files could not be copied.
+/// A command ended with a non-zero exit status, its check did not pass, or files could not be copied.
 pub const COMMAND: u8 = 5;
 
 /// Returns the exit status of a class of outcomes.
@@ -22,7 +22,7 @@ pub fn of_class(class: Class) -> u8 {
         Class::Local => FAILURE,
         Class::Signal | Class::Timeout | Class::Cancelled => KILLED,
         Class::Dns | Class::Connect | Class::Proxy | Class::HostKey | Class::Auth | Class::Ssh | Class::Lost => SSH,
-        Class::Exit | Class::Copy => COMMAND,
+        Class::Exit | Class::Check | Class::Copy => COMMAND,
     }
 }
 

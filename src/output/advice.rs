@@ -53,8 +53,16 @@ impl Outcome {
                 Some("0 is not in the list of --success, which replaces its default, 0".to_owned())
             }
             Outcome::Judged { outcome, .. } => outcome.hint(program),
-            Outcome::Unstopped(_) => {
+            Outcome::CheckFailed(failure) => {
                 let task = program.task();
+                Some(if failure.is_final {
+                    format!("{task} succeeded; a password that may have been refused is not sent again, as that could lock the account")
+                } else {
+                    format!("{task} succeeded; a longer --check-timeout gives the check more time")
+                })
+            }
+            Outcome::Unstopped(outcome) => {
+                let task = if outcome.class() == Class::Check { "the check" } else { program.task() };
                 Some(format!("{task} was asked to stop, but it may still be running there"))
             }
             Outcome::TimedOut { phase: Phase::Connect, .. } => Some(

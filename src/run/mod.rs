@@ -1,5 +1,6 @@
 //! Executes the plan: queue, threads, attempts.
 
+mod check;
 pub mod engine;
 pub mod pool;
 pub mod queue;

@@ -70,6 +70,7 @@ fn has_no_program(channel: &Outcome) -> bool {
         | Outcome::TimedOut { .. }
         | Outcome::Cancelled { .. }
         | Outcome::Unstopped(_)
-        | Outcome::Judged { .. } => false,
+        | Outcome::Judged { .. }
+        | Outcome::CheckFailed(_) => false,
     }
 }

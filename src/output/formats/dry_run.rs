@@ -9,8 +9,13 @@ use crate::text::sanitize::{is_harmful, sanitize};
 /// Begins a command that is shown with escapes.
 const ESCAPED: &str = "$'";
 
-/// Returns a line for each job, in list order: `label: command`, with the command from `as_sent`.
-pub fn commands(jobs: &[Job], as_sent: impl Fn(&Job) -> Arc<[u8]>) -> String {
+/// Returns a line for each job, in list order: `label: command`, with the command from `as_sent`; and a line `label: check: command` if
+/// there is one in `check`.
+pub fn commands(
+    jobs: &[Job],
+    as_sent: impl Fn(&Job) -> Arc<[u8]>,
+    check: impl Fn(&Job) -> Option<Arc<[u8]>>,
+) -> String {
     let mut text = String::new();
     for job in jobs {
         text.push_str(&sanitize(&job.label));
@@ -20,6 +25,12 @@ pub fn commands(jobs: &[Job], as_sent: impl Fn(&Job) -> Arc<[u8]>) -> String {
             let _ = write!(text, "  # and {} bytes over standard input", input.len());
         }
         text.push('\n');
+        if let Some(check) = check(job) {
+            text.push_str(&sanitize(&job.label));
+            text.push_str(": check: ");
+            show(&check, &mut text);
+            text.push('\n');
+        }
     }
     text
 }

@@ -97,7 +97,7 @@ struct Group {
 impl Group {
     /// Whether the command printed something or ended.
     fn has_run(&self) -> bool {
-        let has_ended = matches!(self.class, Class::Ok | Class::Exit | Class::Signal);
+        let has_ended = matches!(self.class, Class::Ok | Class::Exit | Class::Signal | Class::Check);
         has_ended || self.printed.iter().any(|printed| !printed.text.is_empty())
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
+use crate::events::check::CheckReport;
 use crate::events::event::{Agreed, Class, Event, EventKind, Outcome, Progress, Stream, Tally};
 use crate::events::host_error::without_port;
 use crate::events::interruption::{Effect, Interruption};
@@ -39,6 +40,8 @@ pub struct Json {
     told: Vec<Option<Instant>>,
     /// Requests that hosts refused, by the number of the job. Few have any.
     warnings: HashMap<usize, String>,
+    /// The checks that are over, by the number of the job.
+    checks: HashMap<usize, CheckReport>,
     jobs: Arc<[Job]>,
     has_begun: bool,
 }
@@ -87,6 +90,7 @@ impl Json {
             begun: vec![Default::default(); jobs.len()],
             told: vec![None; jobs.len()],
             warnings: HashMap::new(),
+            checks: HashMap::new(),
             jobs: Arc::clone(jobs),
             has_begun: false,
         }
@@ -192,7 +196,19 @@ impl Json {
             .text("message", &outcome.to_string())
             .maybe_text("error", error.as_deref())
             .maybe_text("hint", hint.as_deref())
-            .maybe_text("warning", self.warnings.remove(&job.number).as_deref())
+            .maybe_text("warning", self.warnings.remove(&job.number).as_deref());
+        object = match self.checks.remove(&job.number) {
+            None => object.maybe_text("check", None),
+            Some(check) => (object.object("check"))
+                .number("tries", check.tries)
+                .flag("passed", check.is_passed)
+                .maybe_number("exit_status", check.exit_status)
+                .maybe_text("signal", check.signal.as_deref())
+                .text("message", &check.message)
+                .text("output", &check.output)
+                .end_object(),
+        };
+        object = object
             .time("started", &self.clock, timeline.started)
             .time("connected", &self.clock, timeline.connected)
             .time("first_output", &self.clock, timeline.first_output)
@@ -224,7 +240,9 @@ impl Report for Json {
                 }
                 all.push_str(&notice.to_string());
             }
+            EventKind::Checked(check) => drop(self.checks.insert(job.number, (**check).clone())),
             EventKind::Attempted(_)
+            | EventKind::Checking
             | EventKind::Paused { .. }
             | EventKind::Resumed
             | EventKind::Connected

@@ -171,7 +171,7 @@ fn reason(outcome: &Outcome, attempts: u32) -> String {
         }
         Outcome::Reached { .. } => outcome.to_string(),
         Outcome::Unstopped(outcome) | Outcome::Judged { outcome, .. } => reason(outcome, attempts),
-        Outcome::Failed(_) => format!("{outcome}{tried}"),
+        Outcome::Failed(_) | Outcome::CheckFailed(_) => format!("{outcome}{tried}"),
     }
 }
 
