@@ -13,7 +13,7 @@ function __pslurp_at_options
                 return 1
             case '--*=*'
             case '--*'
-                contains -- $word --hosts --host --nodes --only --exclude --host-glob --user --host-config --par --pool-size --total-timeout --success --localdir --config-file --option --ssh-option --connect-timeout --num-retries --retry-delay --identity --agent --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --sudo-password-file --outdir --errdir --progress --color --colour --failed-to --junit --generate --timeout --channel-timeout --format --extra-args --extra-arg --run-as; and set value yes
+                contains -- $word --hosts --host --nodes --only --exclude --host-glob --user --host-config --par --pool-size --total-timeout --success --check --check-timeout --check-interval --localdir --config-file --option --ssh-option --connect-timeout --num-retries --retry-delay --identity --agent --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --sudo-password-file --outdir --errdir --progress --color --colour --failed-to --junit --generate --timeout --channel-timeout --format --extra-args --extra-arg --run-as; and set value yes
             case '-?*'
                 string match -qr -- '^-[^hHwglpLFOJoetxX]*[hHwglpLFOJoetxX]$' $word; and set value yes
             case '*'
@@ -53,6 +53,9 @@ complete -c pslurp -n __pslurp_at_options -s p -l par -l pool-size -d 'Run at mo
 complete -c pslurp -n __pslurp_at_options -l total-timeout -d 'Stop the whole run after TIME [default: none]' -x
 complete -c pslurp -n __pslurp_at_options -l stop-on-errors -d 'Stop the run once N hosts, or N%, have failed [without =N: 1]'
 complete -c pslurp -n __pslurp_at_options -l success -d 'Count these ends as success [default: 0]' -x
+complete -c pslurp -n __pslurp_at_options -l check -d 'Repeat CMD on each host until its exit status is 0' -x -a '(__fish_complete_command)'
+complete -c pslurp -n __pslurp_at_options -l check-timeout -d 'Fail the host if the check takes TIME [default: 60]' -x
+complete -c pslurp -n __pslurp_at_options -l check-interval -d 'Wait TIME between two tries [default: 2]' -x
 complete -c pslurp -n __pslurp_at_options -s r -l recursive -d 'Copy directories and all that is in them'
 complete -c pslurp -n __pslurp_at_options -l preserve -d 'Keep the exact modes and times of the sources'
 complete -c pslurp -n __pslurp_at_options -l checksum -d 'Compare SHA-256 sums before replacing a file'

@@ -13,7 +13,7 @@ function __pssh_at_options
                 return 1
             case '--*=*'
             case '--*'
-                contains -- $word --hosts --host --nodes --only --exclude --host-glob --user --host-config --par --pool-size --timeout --channel-timeout --total-timeout --success --script --host-args --host-column --host-arg --shell --env --config-file --option --ssh-option --extra-args --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --run-as --sudo-password-file --format --outdir --errdir --progress --color --colour --prefix --encoding --ci-groups --failed-to --junit --generate; and set value yes
+                contains -- $word --hosts --host --nodes --only --exclude --host-glob --user --host-config --par --pool-size --timeout --channel-timeout --total-timeout --success --check --check-timeout --check-interval --script --host-args --host-column --host-arg --shell --env --config-file --option --ssh-option --extra-args --extra-arg --connect-timeout --num-retries --retry-delay --identity --agent --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --run-as --sudo-password-file --format --outdir --errdir --progress --color --colour --prefix --encoding --ci-groups --failed-to --junit --generate; and set value yes
             case '-?*'
                 string match -qr -- '^-[^hHwglptFOxXJoe]*[hHwglptFOxXJoe]$' $word; and set value yes
             case '*'
@@ -55,6 +55,9 @@ complete -c pssh -n __pssh_at_options -l channel-timeout -d 'Stop a command sile
 complete -c pssh -n __pssh_at_options -l total-timeout -d 'Stop the whole run after TIME [default: none]' -x
 complete -c pssh -n __pssh_at_options -l stop-on-errors -d 'Stop the run once N hosts, or N%, have failed [without =N: 1]'
 complete -c pssh -n __pssh_at_options -l success -d 'Count these ends as success [default: 0]' -x
+complete -c pssh -n __pssh_at_options -l check -d 'Repeat CMD on each host until its exit status is 0' -x -a '(__fish_complete_command)'
+complete -c pssh -n __pssh_at_options -l check-timeout -d 'Fail the host if the check takes TIME [default: 60]' -x
+complete -c pssh -n __pssh_at_options -l check-interval -d 'Wait TIME between two tries [default: 2]' -x
 complete -c pssh -n __pssh_at_options -s I -l send-input -d 'Send standard input to every command'
 complete -c pssh -n __pssh_at_options -l script -d 'Run this local script' -r -F
 complete -c pssh -n __pssh_at_options -l host-args -d 'Read values for %q in the command from FILE' -r -F

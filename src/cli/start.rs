@@ -320,7 +320,7 @@ fn check_times(opts: &Opts) -> Result<CheckTimes, String> {
         timeout: opts.check.check_timeout.unwrap_or(default.timeout),
         interval: opts.check.check_interval.unwrap_or(default.interval),
     };
-    if times.interval < times.timeout {
+    if times.interval < times.timeout || opts.check.check_interval.is_none() {
         return Ok(times);
     }
     let [timeout, interval] = [times.timeout, times.interval].map(|time| duration::seconds(&time));

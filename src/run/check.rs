@@ -19,6 +19,8 @@ use crate::system::redact::Filter;
 
 /// How long the command's connection may take to start a try; then it is replaced. A host that restarts may not have closed it.
 const OPENING: Duration = Duration::from_secs(10);
+/// How long a server with one channel at a time (MaxSessions of sshd_config(5)) may take to free the last one.
+const FREEING: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(150), Duration::from_millis(500)];
 /// Bytes that are kept of a try's output, and lines of them.
 const KEPT: usize = 1024;
 const KEPT_LINES: usize = 5;
@@ -145,20 +147,26 @@ impl Checking<'_> {
     ) -> Outcome {
         let host = self.work.host;
         let left = || deadline.saturating_duration_since(Instant::now());
-        if line.session.is_some() {
+        let mut pauses = FREEING.iter();
+        while line.session.is_some() {
             let mut watch = Watch::new(self.cancel, OPENING.min(left()));
             let outcome = self.run_once(line, left(), output, &mut watch);
-            // A connection that has ended meanwhile, or takes no second channel.
-            let is_used_up = matches!(&outcome, Outcome::Failed(error)
-                if matches!(**error, HostError::Ssh { .. } | HostError::Dropped { .. }));
-            if !is_used_up {
-                return outcome;
+            let Some(is_dropped) = refusal(&outcome) else { return outcome };
+            match pauses.next().filter(|_| !is_dropped) {
+                Some(pause) => {
+                    let _ = Patience::of(self.cancel, *pause).wait(&[]);
+                }
+                None => {
+                    note(&|| format!("check: the connection cannot be used: {outcome}"));
+                    break;
+                }
             }
-            note(&|| format!("check: the command's connection cannot be used: {outcome}"));
         }
         let mut watch = Watch::new(self.cancel, host.connect_timeout.min(left()));
         // The last connection ends before the next one begins, with its proxy command.
-        line.close(host);
+        if let Some(replaced) = line.close(host) {
+            return replaced;
+        }
         line.path = Path::Direct;
         let (mut way, connected) =
             self.work.runner.connect(self.work.job, self.task, host, self.work.events, &mut watch, note);
@@ -185,10 +193,22 @@ impl Checking<'_> {
         let listener = Box::new(|stream: Stream, bytes: Vec<u8>| output.add(stream, bytes));
         let outcome = self.work.check(session, self.request, left, listener, watch);
         let outcome = outcome.unwrap_or_else(|outcome| outcome);
-        if matches!(outcome, Outcome::Exited(_) | Outcome::Signaled { .. }) && !session.is_dead() {
+        let goes_on =
+            matches!(outcome, Outcome::Exited(_) | Outcome::Signaled { .. }) || refusal(&outcome) == Some(false);
+        if goes_on && !session.is_dead() {
             return outcome;
         }
         line.close(self.work.host).unwrap_or_else(|| line.path.explain(outcome))
+    }
+}
+
+/// Returns whether a connection on which nothing was started has ended, or `None` if the check may have begun.
+fn refusal(outcome: &Outcome) -> Option<bool> {
+    let Outcome::Failed(error) = outcome else { return None };
+    match **error {
+        HostError::Ssh { .. } => Some(false),
+        HostError::Dropped { .. } => Some(true),
+        _ => None,
     }
 }
 

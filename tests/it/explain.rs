@@ -53,7 +53,7 @@ const EXEMPT: [(&str, &[&str]); 4] = [
 
 /// The options that do: what is given, and the line. The other options are given alone or with a path, and have a line of
 /// their own name.
-const SHOWN: [(&str, &[&str], &str); 40] = [
+const SHOWN: [(&str, &[&str], &str); 43] = [
     ("user", &["-l", "ann"], "user ann\t# -l"),
     ("par", &["-p", "3"], "par 3\t# --par"),
     ("timeout", &["-t", "1m"], "timeout 60\t# --timeout"),
@@ -61,6 +61,9 @@ const SHOWN: [(&str, &[&str], &str); 40] = [
     ("total-timeout", &["--total-timeout", "2h"], "total-timeout 7200\t# --total-timeout"),
     ("stop-on-errors", &["--stop-on-errors=5%"], "stop-on-errors 5%\t# --stop-on-errors"),
     ("success", &["--success", "0"], "success 0\t# --success"),
+    ("check", &["--check", "test -e x"], "check test -e x\t# --check"),
+    ("check-timeout", &["--check", "x", "--check-timeout", "5m"], "check-timeout 5m\t# --check-timeout"),
+    ("check-interval", &["--check", "x", "--check-interval", "3"], "check-interval 3\t# --check-interval"),
     ("host-args", &["--host-args", "FILE"], "host-args FILE\t# --host-args"),
     ("host-arg", &["--host-arg", "h:a=secret"], "host-arg h:a=***\t# --host-arg"),
     ("shell", &["--shell", "bash -c"], "shell bash -c\t# --shell"),

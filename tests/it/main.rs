@@ -48,6 +48,8 @@ mod algorithms;
 mod auth;
 /// Certificates and encrypted keys.
 mod certificates;
+/// Checks after commands.
+mod check;
 /// The logs of CI systems.
 mod ci;
 /// The command line, the lists of hosts, and what is refused before anything connects.
