@@ -23,6 +23,7 @@ use crate::events::{exit_status, interruption};
 use crate::hosts::host_config::HostConfig;
 use crate::hosts::{self, Definitions, Groups, HostSpec, ListNames, Lists};
 use crate::output::{self, Broken, Format, OutputSettings, Summary};
+use crate::plan::check::{Check, CheckTimes};
 use crate::plan::job::{self, Commands, Job};
 use crate::plan::program::Program;
 use crate::plan::rolling::Order;
@@ -34,6 +35,7 @@ use crate::ssh::was_closed_at_start;
 use crate::system::cancel::{Cancel, Reason};
 use crate::system::files::unread::BeforeStart;
 use crate::system::{descriptors, sink};
+use crate::text::duration;
 use crate::text::message::reason;
 
 /// How the program ends.
@@ -97,7 +99,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     let may_be_host = words::check_command(opts, &hosts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
     may_be_host.iter().for_each(|text| notices::complain(program, text));
     check_keys(opts, &hosts)?;
-    let work = work(opts, &settings, &hosts)?;
+    let (work, check) = work(opts, &settings, &hosts)?;
     let port_like = opts.running.par.filter(|size| !configured.contains_key("--par") && is_port(*size, &hosts));
     port_like.iter().for_each(|size| {
         notices::complain(
@@ -116,7 +118,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     }
     let given = if opts.other.explain { given::lines(opts, &settings, &configured, &environment) } else { Vec::new() };
     let (verbose, user, rolling) = (settings.verbose, settings.user.clone(), settings.rolling.clone());
-    let engine = match (Engine::new(settings, hosts, work, &cancel), cancel.reason()) {
+    let engine = match (Engine::new(settings, hosts, work, check, &cancel), cancel.reason()) {
         // Ctrl-C at a prompt.
         (Err(_), Some(Reason::Signal(signal))) => return Ok(Ending::Signal(signal)),
         (engine, _) => engine.map_err(refusal)?,
@@ -126,7 +128,12 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
         return explain(engine.runner(), jobs, &given);
     }
     if opts.other.dry_run {
-        return answer(&output::commands(jobs, &rolling, |job| engine.runner().as_sent(job)));
+        return answer(&output::commands(
+            jobs,
+            &rolling,
+            |job| engine.runner().as_sent(job),
+            |job| engine.runner().check_as_sent(job),
+        ));
     }
     if let Order::Shuffle(_) = rolling.order {
         notices::complain(program, &format!("order {}; give this to --order to repeat it", rolling.order));
@@ -305,7 +312,9 @@ fn check_words(opts: &Opts, environment: &Environment<'_>) -> Result<(), Fatal> 
 }
 
 /// Returns the work for the hosts.
-fn work(opts: &Opts, settings: &Settings, hosts: &[HostSpec]) -> Result<Work, Fatal> {
+fn work(opts: &Opts, settings: &Settings, hosts: &[HostSpec]) -> Result<(Work, Option<Check>), Fatal> {
+    let times = check_times(opts).map_err(|problem| usage(anyhow!(problem)))?;
+    let with_times = |commands: Option<Commands>| commands.map(|commands| Check { commands, times });
     let copy = match opts.program {
         _ if opts.other.explain => None,
         Program::Pscp | Program::Pslurp => Some(Work::copy(opts, hosts)),
@@ -313,21 +322,23 @@ fn work(opts: &Opts, settings: &Settings, hosts: &[HostSpec]) -> Result<Work, Fa
         Program::Pssh | Program::Pnuke => None,
     };
     if let Some(copy) = copy {
-        return copy.map_err(|error| match error {
+        let check = Commands::of_check(opts, hosts).map_err(refusal)?;
+        let work = copy.map_err(|error| match error {
             CopyError::Usage(_) => usage(error),
             CopyError::Sources(_) | CopyError::Directory { .. } | CopyError::Rsync(_) => failure(error),
-        });
+        })?;
+        return Ok((work, with_times(check)));
     }
     if opts.command.ping {
-        return Ok(Work::Ping);
+        return Ok((Work::Ping, None));
     }
     let script =
         opts.command.script.as_deref().map(|path| Script::read("--script", path)).transpose().map_err(refusal)?;
     let commands = match opts.program {
-        Program::Pnuke => Commands::nuke(&opts.words),
+        Program::Pnuke => Commands::nuke(&opts.words).and_then(|nuke| Ok((nuke, Commands::of_check(opts, hosts)?))),
         _ => Commands::gather(opts, hosts),
     };
-    let commands = commands.map_err(refusal)?;
+    let (commands, check) = commands.map_err(refusal)?;
     let commands = match script {
         Some(script) => Commands::Script(script, Box::new(commands)),
         None => commands,
@@ -337,7 +348,23 @@ fn work(opts: &Opts, settings: &Settings, hosts: &[HostSpec]) -> Result<Work, Fa
     } else {
         Inputs::Nothing
     };
-    Ok(Work::Commands { commands, inputs })
+    Ok((Work::Commands { commands, inputs }, with_times(check)))
+}
+
+/// Returns the times of the check.
+fn check_times(opts: &Opts) -> Result<CheckTimes, String> {
+    let default = CheckTimes::default();
+    let times = CheckTimes {
+        timeout: opts.check.check_timeout.unwrap_or(default.timeout),
+        interval: opts.check.check_interval.unwrap_or(default.interval),
+    };
+    if times.interval < times.timeout || opts.check.check_interval.is_none() {
+        return Ok(times);
+    }
+    let [timeout, interval] = [times.timeout, times.interval].map(|time| duration::seconds(&time));
+    Err(format!(
+        "--check-interval {interval}: the check would be tried only once within --check-timeout {timeout}; a longer --check-timeout or a shorter pause allows more tries"
+    ))
 }
 
 /// The file descriptor of standard output.
@@ -403,7 +430,8 @@ fn check_keys(opts: &Opts, hosts: &[HostSpec]) -> Result<(), Fatal> {
         return Ok(());
     }
     // Errors in the words themselves are reported later, where they are read.
-    let templates = opts.words.iter().filter_map(|word| Template::parse(word.as_bytes(), &mut 0).ok());
+    let templates =
+        opts.words.iter().chain(&opts.check.check).filter_map(|word| Template::parse(word.as_bytes(), &mut 0).ok());
     let names = templates.flat_map(|template| template.names().map(str::to_owned).collect::<Vec<_>>());
     hosts::check_keys(hosts, &names.collect()).map_err(usage)
 }

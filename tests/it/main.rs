@@ -48,6 +48,8 @@ mod algorithms;
 mod auth;
 /// Certificates and encrypted keys.
 mod certificates;
+/// Checks after commands.
+mod check;
 /// The logs of CI systems.
 mod ci;
 /// The command line, the lists of hosts, and what is refused before anything connects.
@@ -181,6 +183,8 @@ mod stopped;
 mod stopping;
 /// Data without a reader.
 mod streams;
+/// Which ends count as success.
+mod success;
 /// Commands as another user.
 mod sudo;
 /// Output on a terminal: colours, the status line, and what remote bytes may not do to it.

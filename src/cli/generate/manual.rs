@@ -14,11 +14,14 @@ const LISTS: &[&str] = &[
              it. An entry in the list overrides --host-config, which overrides the command line, the environment and ssh_config(5).",
 ];
 
-const OUTCOMES: &[&str] = &["Every host of the list ends with exactly one of these outcomes. Only ok is success."];
+const OUTCOMES: &[&str] = &[
+    "Every host of the list ends with exactly one of these outcomes. Only ok is success, unless --success says otherwise: a host that it \
+     accepts keeps its outcome, and counts as ok in the exit status and in all reports.",
+];
 
 const OUTCOMES_OF_COMMANDS: &[&str] = &[
     "ok\texit status 0 was received",
-    "exit N\tanother exit status was received, also 255",
+    "exit N\tanother exit status was received, also 255; or 0, if it is not in the list of --success",
     "signal NAME\ta signal killed the command",
     "timeout PHASE\tno answer in time: connect, auth, command, silence",
     "cancelled\tthe host was stopped, or never started",

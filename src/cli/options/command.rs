@@ -90,7 +90,7 @@ pub struct CommandOpts {
     /// It takes no command.
     #[arg(long = "ping", help_heading = "Command", conflicts_with_all = ["script", "shell", "no_shell", "send_input", "host_args",
           "host_arg", "env", "pty",
-          "template", "forward_agent", "sudo", "run_as", "sudo_password_file"])]
+          "template", "forward_agent", "sudo", "run_as", "sudo_password_file", "success", "check"])]
     pub ping: bool,
 
     /// Let commands use your agent; root there can, too

@@ -23,9 +23,9 @@ pub struct ConnectionOpts {
           value_hint = ValueHint::FilePath)]
     pub config: Option<OsString>,
 
-    /// Set an ssh_config option, such as Compression=yes
+    /// Set an ssh_config option
     ///
-    /// May be repeated.
+    /// OPTION is a keyword and its value, such as Compression=yes. May be repeated.
     #[arg(short = 'O', long = "option", visible_alias = "ssh-option", value_name = "OPTION", help_heading = "Connection",
           action = ArgAction::Append, allow_hyphen_values = true)]
     pub option: Vec<String>,

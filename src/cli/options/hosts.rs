@@ -80,9 +80,9 @@ pub struct RunOpts {
           value_parser = pool_size)]
     pub par: Option<usize>,
 
-    /// Stop a command after TIME, such as 90 or 1m30s [default: no limit]
+    /// Stop a command after TIME [default: no limit]
     ///
-    /// 0 means no limit.
+    /// TIME is in seconds, or has units: 1m30s, 2h. 0 means no limit.
     #[arg(short = 't', long = "timeout", value_name = "TIME", help_heading = "Running", value_parser = duration::parse)]
     pub timeout: Option<Duration>,
 

@@ -2,6 +2,7 @@
 //! texts only.
 
 mod abbreviations;
+mod check;
 mod command;
 mod connection;
 mod copy;
@@ -15,6 +16,7 @@ mod rolling;
 mod slips;
 
 pub use self::connection::ConnectionOpts;
+pub use check::CheckOpts;
 pub use command::{CommandOpts, SudoOpts};
 pub use copy::{CopyOpts, RsyncOpts};
 pub use extra::ExtraOpts;
@@ -48,6 +50,8 @@ pub struct Opts {
     pub running: RunOpts,
     /// Options of rolling runs.
     pub rolling: RollingOpts,
+    /// Options that decide whether a host has succeeded.
+    pub check: CheckOpts,
     /// Options of sudo.
     pub sudo: SudoOpts,
     /// Options of the command.

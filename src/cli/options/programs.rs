@@ -7,8 +7,8 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueHint};
 
 use super::abbreviations;
 use super::{
-    CommandOpts, ConnectionOpts, CopyOpts, HostOpts, Opts, OtherOpts, ReportOpts, RollingOpts, RsyncOpts, RunOpts,
-    ShowOpts, StreamOpts, SudoOpts,
+    CheckOpts, CommandOpts, ConnectionOpts, CopyOpts, HostOpts, Opts, OtherOpts, ReportOpts, RollingOpts, RsyncOpts,
+    RunOpts, ShowOpts, StreamOpts, SudoOpts,
 };
 use crate::cli::given;
 use crate::plan::program::Program;
@@ -121,14 +121,12 @@ const AFTER_PSSH: &str = "\
 Values for each host (--host-args, --host-arg, --template; see pssh(1)):
   %q  %(name)q  the next value, or the named one, quoted as one shell word
   %s  %(name)s  the same, unquoted: the shell interprets it
-  %d  %(name)d  the same, if it is a whole number
-  %%            a percent sign
+  %d  %(name)d  the same, if it is a whole number; %% is a percent sign
 
-Exit status:
+Exit status (3 beats 4, which beats 5):
   0  all hosts: exit status 0        3  a host: signal, timeout or cancelled
   1  pssh itself failed              4  a host: not reached, or lost
-  2  usage error; nothing connected  5  a host: another exit status
-  3 beats 4, which beats 5.";
+  2  usage error; nothing connected  5  a host: another exit status";
 
 const AFTER_PSCP: &str = "\
 Each file is written beside its target under a temporary name, its size is
@@ -186,6 +184,8 @@ struct Pssh {
     #[command(flatten)]
     rolling: RollingOpts,
     #[command(flatten)]
+    check: CheckOpts,
+    #[command(flatten)]
     command: CommandOpts,
     #[command(flatten)]
     connection: ConnectionOpts,
@@ -223,6 +223,8 @@ struct Pscp {
     running: RunOpts,
     #[command(flatten)]
     rolling: RollingOpts,
+    #[command(flatten)]
+    check: CheckOpts,
     #[command(flatten)]
     copy: CopyOpts,
     #[command(flatten)]
@@ -268,6 +270,8 @@ struct Pslurp {
     #[command(flatten)]
     rolling: RollingOpts,
     #[command(flatten)]
+    check: CheckOpts,
+    #[command(flatten)]
     copy: CopyOpts,
     #[command(flatten)]
     place: LocalDirOpt,
@@ -311,6 +315,8 @@ struct Prsync {
     running: RunOpts,
     #[command(flatten)]
     rolling: RollingOpts,
+    #[command(flatten)]
+    check: CheckOpts,
     #[command(flatten)]
     rsync: RsyncOpts,
     #[command(flatten)]
@@ -366,6 +372,8 @@ struct Pnuke {
     running: RunOpts,
     #[command(flatten)]
     rolling: RollingOpts,
+    #[command(flatten)]
+    check: CheckOpts,
     #[command(flatten)]
     connection: ConnectionOpts,
     #[command(flatten)]
@@ -423,9 +431,10 @@ impl Program {
             Program::Pnuke => "pkill",
             _ => "copying",
         };
-        let limit = format!("Stop {copying} after TIME, such as 90 or 1m30s [default: no limit]");
+        let limit = format!("Stop {copying} after TIME [default: no limit]");
         let silence = format!("Stop {copying} if silent for TIME [default: none]");
-        let (silent, no_limit) = ("It stops if nothing happens for this time. 0 means no limit.", "0 means no limit.");
+        let silent = "It stops if nothing happens for this time. 0 means no limit.";
+        let no_limit = "TIME is in seconds, or has units: 1m30s, 2h. 0 means no limit.";
         let command = says(command, "timeout", &limit, no_limit);
         let command = says(command, "channel_timeout", &silence, silent);
         let command = says(command, "format", "Show how hosts ended in this format [default: status]", "");
@@ -502,13 +511,15 @@ fn says(command: clap::Command, id: &str, help: &str, more: &str) -> clap::Comma
 
 impl From<Pssh> for Opts {
     fn from(args: Pssh) -> Opts {
-        let Pssh { hosts, running, rolling, command, sudo, connection, show, streams, reports, other, words } = args;
+        let Pssh { hosts, running, rolling, check, command, sudo, connection, show, streams, reports, other, words } =
+            args;
         let program = Program::Pssh;
         Opts {
             program,
             hosts,
             running,
             rolling,
+            check,
             command,
             sudo,
             connection,
@@ -524,13 +535,15 @@ impl From<Pssh> for Opts {
 
 impl From<Pscp> for Opts {
     fn from(args: Pscp) -> Opts {
-        let Pscp { hosts, running, rolling, copy, direction, sudo, connection, show, reports, other, words } = args;
+        let Pscp { hosts, running, rolling, check, copy, direction, sudo, connection, show, reports, other, words } =
+            args;
         let (program, download) = (Program::Pscp, direction.download);
         Opts {
             program,
             hosts,
             running,
             rolling,
+            check,
             copy,
             download,
             sudo,
@@ -546,13 +559,15 @@ impl From<Pscp> for Opts {
 
 impl From<Pslurp> for Opts {
     fn from(args: Pslurp) -> Opts {
-        let Pslurp { hosts, running, rolling, copy, place, sudo, connection, show, reports, other, words } = args;
+        let Pslurp { hosts, running, rolling, check, copy, place, sudo, connection, show, reports, other, words } =
+            args;
         let (program, localdir) = (Program::Pslurp, place.localdir);
         Opts {
             program,
             hosts,
             running,
             rolling,
+            check,
             copy,
             download: true,
             localdir,
@@ -569,8 +584,20 @@ impl From<Pslurp> for Opts {
 
 impl From<Prsync> for Opts {
     fn from(args: Prsync) -> Opts {
-        let Prsync { hosts, running, rolling, rsync, direction, connection, show, inline, reports, other, words } =
-            args;
+        let Prsync {
+            hosts,
+            running,
+            rolling,
+            check,
+            rsync,
+            direction,
+            connection,
+            show,
+            inline,
+            reports,
+            other,
+            words,
+        } = args;
         let (program, download) = (Program::Prsync, direction.download);
         let streams = StreamOpts { inline: inline.inline, ..StreamOpts::default() };
         Opts {
@@ -578,6 +605,7 @@ impl From<Prsync> for Opts {
             hosts,
             running,
             rolling,
+            check,
             rsync,
             download,
             connection,
@@ -593,8 +621,21 @@ impl From<Prsync> for Opts {
 
 impl From<Pnuke> for Opts {
     fn from(args: Pnuke) -> Opts {
-        let Pnuke { hosts, running, rolling, sudo, connection, show, reports, other, words } = args;
+        let Pnuke { hosts, running, rolling, check, sudo, connection, show, reports, other, words } = args;
         let program = Program::Pnuke;
-        Opts { program, hosts, running, rolling, sudo, connection, show, reports, other, words, ..Opts::default() }
+        Opts {
+            program,
+            hosts,
+            running,
+            rolling,
+            check,
+            sudo,
+            connection,
+            show,
+            reports,
+            other,
+            words,
+            ..Opts::default()
+        }
     }
 }

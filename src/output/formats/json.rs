@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
-use crate::events::event::{Agreed, BatchNews, Event, EventKind, Outcome, Progress, Stream, Tally};
+use crate::events::check::CheckReport;
+use crate::events::event::{Agreed, BatchNews, Class, Event, EventKind, Outcome, Progress, Stream, Tally};
 use crate::events::host_error::without_port;
 use crate::events::interruption::{Effect, Interruption};
 use crate::output::clock::Clock;
@@ -41,6 +42,8 @@ pub struct Json {
     told: Vec<Option<Instant>>,
     /// Requests that hosts refused, by the number of the job. Few have any.
     warnings: HashMap<usize, String>,
+    /// The checks that are over, by the number of the job.
+    checks: HashMap<usize, CheckReport>,
     jobs: Arc<[Job]>,
     has_begun: bool,
 }
@@ -90,6 +93,7 @@ impl Json {
             begun: vec![Default::default(); jobs.len()],
             told: vec![None; jobs.len()],
             warnings: HashMap::new(),
+            checks: HashMap::new(),
             jobs: Arc::clone(jobs),
             has_begun: false,
         }
@@ -171,7 +175,7 @@ impl Json {
         let address = timeline.attempt.and_then(|(milestones, _)| milestones.address);
         let agreed = timeline.attempt.and_then(|(milestones, _)| milestones.agreed);
         let both = |of: fn(&Agreed) -> [&'static str; 2]| agreed.as_ref().map(|agreed| Agreed::word(of(agreed)));
-        let error = match outcome {
+        let error = match outcome.unjudged() {
             Outcome::Failed(error) => Some(error.to_string()),
             Outcome::Exited(_) | Outcome::Reached { .. } | Outcome::Signaled { .. } => None,
             outcome => Some(outcome.to_string()),
@@ -186,7 +190,8 @@ impl Json {
             .maybe_text("cipher", both(|agreed| agreed.ciphers).as_deref())
             .maybe_text("mac", both(|agreed| agreed.macs).as_deref())
             .maybe_text("compression", both(|agreed| agreed.compression).as_deref())
-            .text("outcome", outcome.class().word())
+            .text("outcome", outcome.word())
+            .flag("success", outcome.class() == Class::Ok)
             .maybe_number("exit_status", outcome.exit_status())
             .maybe_text("signal", outcome.signal())
             .maybe_text("phase", outcome.phase().map(|phase| phase.to_string()).as_deref())
@@ -195,7 +200,19 @@ impl Json {
             .text("message", &outcome.to_string())
             .maybe_text("error", error.as_deref())
             .maybe_text("hint", hint.as_deref())
-            .maybe_text("warning", self.warnings.remove(&job.number).as_deref())
+            .maybe_text("warning", self.warnings.remove(&job.number).as_deref());
+        object = match self.checks.remove(&job.number) {
+            None => object.maybe_text("check", None),
+            Some(check) => (object.object("check"))
+                .number("tries", check.tries)
+                .flag("passed", check.is_passed)
+                .maybe_number("exit_status", check.exit_status)
+                .maybe_text("signal", check.signal.as_deref())
+                .text("message", &check.message)
+                .text("output", &check.output)
+                .end_object(),
+        };
+        object = object
             .time("started", &self.clock, timeline.started)
             .time("connected", &self.clock, timeline.connected)
             .time("first_output", &self.clock, timeline.first_output)
@@ -227,8 +244,10 @@ impl Report for Json {
                 }
                 all.push_str(&notice.to_string());
             }
+            EventKind::Checked(check) => drop(self.checks.insert(job.number, (**check).clone())),
             EventKind::Batch(_)
             | EventKind::Attempted(_)
+            | EventKind::Checking
             | EventKind::Paused { .. }
             | EventKind::Resumed
             | EventKind::Connected
