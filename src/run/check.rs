@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::pace::Closed;
 use super::queue::Task;
 use super::runner::{Line, Path};
 use super::session_work::SessionWork;
@@ -162,14 +163,26 @@ impl Checking<'_> {
                 }
             }
         }
-        let mut watch = Watch::new(self.cancel, host.connect_timeout.min(left()));
         // The last connection ends before the next one begins, with its proxy command.
         if let Some(replaced) = line.close(host) {
             return replaced;
         }
         line.path = Path::Direct;
+        let slot = match self.task.gate.as_ref().map(|gate| gate.pass(self.cancel, deadline)) {
+            Some(Err(Closed)) if self.cancel.is_triggered() => {
+                return Outcome::cancelled(self.cancel, HostStage::Running);
+            }
+            Some(Err(Closed)) => {
+                let (phase, limit) = (Phase::Connect, self.times.timeout);
+                return Outcome::TimedOut { phase, limit, missing: "other logins were still under way" };
+            }
+            Some(Ok(slot)) => slot,
+            None => None,
+        };
+        let mut watch = Watch::new(self.cancel, host.connect_timeout.min(left()));
         let (mut way, connected) =
             self.work.runner.connect(self.work.job, self.task, host, self.work.events, &mut watch, note);
+        drop(slot);
         for notice in watch.take_notices() {
             if !told.contains(&notice) {
                 self.send(EventKind::Warning(notice.clone()));

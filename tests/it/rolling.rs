@@ -478,3 +478,17 @@ fn values_that_make_no_sense_are_refused() {
         run.exits(2).stderr_has(words);
     }
 }
+
+/// A check that needs a new connection for each try.
+#[test]
+fn logins_of_a_check_are_bounded_too() {
+    let env = Env::new();
+    let cut = Behaviour::Script(vec![Step::DropConnection(crate::embedded::End::Fin)]);
+    let server = server(&env, Config { delay: Duration::from_millis(3), ..Config::default() }.on("look", cut));
+    let args =
+        ["--check", "look", "--check-interval", "0.01", "--check-timeout", "2", "--connect-par", "2", "-p", "20"];
+    let run = indexed(&env, &server, 20, &args).run();
+    run.exits(5).stderr_has("20 hosts: 20 check\n");
+    let (most, starts) = logins(&server);
+    assert!(starts.len() > 40 && most == 2, "{} logins, {most} at once", starts.len());
+}
