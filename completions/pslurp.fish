@@ -13,7 +13,7 @@ function __pslurp_at_options
                 return 1
             case '--*=*'
             case '--*'
-                contains -- $word --hosts --host --nodes --only --exclude --host-glob --user --host-config --par --pool-size --total-timeout --success --check --check-timeout --check-interval --localdir --config-file --option --ssh-option --connect-timeout --num-retries --retry-delay --identity --agent --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --sudo-password-file --outdir --errdir --progress --color --colour --failed-to --junit --generate --timeout --channel-timeout --format --extra-args --extra-arg --run-as; and set value yes
+                contains -- $word --hosts --host --nodes --only --exclude --host-glob --user --host-config --par --pool-size --total-timeout --batch --pause --order --stop-on-unreached --connect-par --rate --success --check --check-timeout --check-interval --localdir --config-file --option --ssh-option --connect-timeout --num-retries --retry-delay --identity --agent --password-file --password-fd --password-command --password-prompt --host-key-check --known-hosts --jump --proxy-host --proxy-port --proxy-user --proxy-identity --proxy-password-file --proxy-connections --proxy-command --sudo-password-file --outdir --errdir --progress --color --colour --failed-to --junit --generate --timeout --channel-timeout --format --extra-args --extra-arg --run-as; and set value yes
             case '-?*'
                 string match -qr -- '^-[^hHwglpLFOJoetxX]*[hHwglpLFOJoetxX]$' $word; and set value yes
             case '*'
@@ -52,9 +52,16 @@ complete -c pslurp -n __pslurp_at_options -l host-config -d 'Read settings of ho
 complete -c pslurp -n __pslurp_at_options -s p -l par -l pool-size -d 'Run at most N hosts at once [default: 10]' -x
 complete -c pslurp -n __pslurp_at_options -l total-timeout -d 'Stop the whole run after TIME [default: none]' -x
 complete -c pslurp -n __pslurp_at_options -l stop-on-errors -d 'Stop the run once N hosts, or N%, have failed [without =N: 1]'
+complete -c pslurp -n __pslurp_at_options -l batch -d 'Go batch by batch, of these sizes: 1,10%,50%' -x
+complete -c pslurp -n __pslurp_at_options -l pause -d 'Wait for TIME between batches' -x
+complete -c pslurp -n __pslurp_at_options -l confirm -d 'Ask before the second batch, or before each one'
+complete -c pslurp -n __pslurp_at_options -l order -d 'Start hosts in this order: list, reverse, shuffle' -x
+complete -c pslurp -n __pslurp_at_options -l stop-on-unreached -d 'Stop the run once N hosts, or N%, were not reached' -x
+complete -c pslurp -n __pslurp_at_options -l connect-par -d 'Log in to at most N hosts at once' -x
+complete -c pslurp -n __pslurp_at_options -l rate -d 'Start at most N hosts in a time: 10/s, 0.5/s, 30/m' -x
 complete -c pslurp -n __pslurp_at_options -l success -d 'Count these ends as success [default: 0]' -x
-complete -c pslurp -n __pslurp_at_options -l check -d 'Repeat CMD on each host until its exit status is 0' -x -a '(__fish_complete_command)'
-complete -c pslurp -n __pslurp_at_options -l check-timeout -d 'Fail the host if the check takes TIME [default: 60]' -x
+complete -c pslurp -n __pslurp_at_options -l check -d 'Repeat CMD on each host until it exits with 0' -x -a '(__fish_complete_command)'
+complete -c pslurp -n __pslurp_at_options -l check-timeout -d 'Give up the check after TIME [default: 60]' -x
 complete -c pslurp -n __pslurp_at_options -l check-interval -d 'Wait TIME between two tries [default: 2]' -x
 complete -c pslurp -n __pslurp_at_options -s r -l recursive -d 'Copy directories and all that is in them'
 complete -c pslurp -n __pslurp_at_options -l preserve -d 'Keep the exact modes and times of the sources'

@@ -152,6 +152,7 @@ fn unprepared(error: &Unprepared) -> Option<String> {
         Unprepared::KnownHosts { is_directory: false, .. } => {
             Some(format!("{error}; make the file readable, or name others with --known-hosts"))
         }
+        Unprepared::Unconfirmed => Some(format!("--confirm: {error}; without --confirm the batches run unasked")),
         Unprepared::Password(error) => password(error),
         Unprepared::Command(error) => arguments(error),
         Unprepared::Length(CompleteError { host, error }) => {

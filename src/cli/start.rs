@@ -26,6 +26,7 @@ use crate::output::{self, Broken, Format, OutputSettings, Summary};
 use crate::plan::check::{Check, CheckTimes};
 use crate::plan::job::{self, Commands, Job};
 use crate::plan::program::Program;
+use crate::plan::rolling::Order;
 use crate::plan::settings::{Environment, Settings};
 use crate::plan::work::Work;
 use crate::run::engine::Engine;
@@ -113,7 +114,7 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
         settings.forget_credentials();
     }
     let given = if opts.other.explain { given::lines(opts, &settings, &configured, &environment) } else { Vec::new() };
-    let (verbose, user) = (settings.verbose, settings.user.clone());
+    let (verbose, user, rolling) = (settings.verbose, settings.user.clone(), settings.rolling.clone());
     let engine = match (Engine::new(settings, hosts, work, check, &cancel), cancel.reason()) {
         // Ctrl-C at a prompt.
         (Err(_), Some(Reason::Signal(signal))) => return Ok(Ending::Signal(signal)),
@@ -126,9 +127,13 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     if opts.other.dry_run {
         return answer(&output::commands(
             jobs,
+            &rolling,
             |job| engine.runner().as_sent(job),
             |job| engine.runner().check_as_sent(job),
         ));
+    }
+    if let Order::Shuffle(_) = rolling.order {
+        notices::complain(program, &format!("order {}; give this to --order to repeat it", rolling.order));
     }
     if verbose {
         notes.iter().chain(&engine.runner().notes()).for_each(|note| notices::complain(program, note));

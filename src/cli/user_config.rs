@@ -38,13 +38,15 @@ use crate::text::suggest::did_you_mean;
 const TABLES: [&str; 3] = ["group-command", "groups", "defaults"];
 
 /// The options that may have a default: they say how to run. All others say what one run is about.
-pub(super) const DEFAULTS: [&str; 15] = [
+pub(super) const DEFAULTS: [&str; 17] = [
     "par",
     "user",
     "timeout",
     "channel-timeout",
     "total-timeout",
     "connect-timeout",
+    "connect-par",
+    "rate",
     "num-retries",
     "retry-delay",
     "host-key-check",
@@ -140,6 +142,8 @@ impl UserConfig {
             running channel_timeout "channel-timeout",
             running total_timeout "total-timeout",
             connection connect_timeout "connect-timeout",
+            rolling connect_par "connect-par",
+            rolling rate "rate",
             connection num_retries "num-retries",
             connection retry_delay "retry-delay",
             connection host_key_check "host-key-check",

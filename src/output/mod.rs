@@ -41,6 +41,7 @@ use self::formats::pssh_status::StatusLines;
 use self::formats::quiet::Quiet;
 use self::multiplexer::{Report, Reports};
 use self::prefix::Prefixes;
+use self::reports::batches::Batches;
 use self::reports::ci_summary::CiSummary;
 use self::reports::copy_total::CopyTotal;
 use self::reports::failed_to::FailedTo;
@@ -128,6 +129,10 @@ fn add_format(reports: &mut Vec<Box<dyn Report>>, settings: &OutputSettings, job
         Endings::Failures => StatusLines::without_lines(jobs.len(), style),
         Endings::Headers | Endings::Own => StatusLines::new(user, style),
     };
+    let tells_failures = matches!(settings.format, Format::Lines | Format::Inline | Format::Status | Format::Gather);
+    if tells_failures && !settings.is_quiet {
+        reports.push(Box::new(Batches::new(jobs)));
+    }
     match settings.format {
         Format::Lines => {
             let prefixes = Prefixes::new(&settings.prefix, settings.is_aligned, jobs, style);
@@ -150,7 +155,7 @@ fn add_format(reports: &mut Vec<Box<dyn Report>>, settings: &OutputSettings, job
                 reports.push(Box::new(Reasons::new(jobs.len())));
             }
         }
-        Format::Json => reports.push(Box::new(Json::new(jobs))),
+        Format::Json => reports.push(Box::new(Json::new(jobs, settings.order))),
         Format::None if settings.is_quiet => reports.push(Box::new(Quiet::new(jobs.len(), style))),
         Format::Gather | Format::None => {}
     }
@@ -167,7 +172,6 @@ fn add_format(reports: &mut Vec<Box<dyn Report>>, settings: &OutputSettings, job
     if settings.format == Format::Gather {
         reports.push(Box::new(Outcomes::without_lines(jobs.len(), style)));
     }
-    let tells_failures = matches!(settings.format, Format::Lines | Format::Inline | Format::Status | Format::Gather);
     if tells_failures || settings.format == Format::None && settings.is_quiet {
         reports.push(Box::new(FailureReport::new(jobs)));
     }

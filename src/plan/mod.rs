@@ -14,6 +14,7 @@ pub mod portion;
 pub(crate) mod precedence;
 pub mod program;
 pub mod retry;
+pub mod rolling;
 pub mod settings;
 pub mod success;
 pub mod work;

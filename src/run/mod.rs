@@ -1,7 +1,9 @@
 //! Executes the plan: queue, threads, attempts.
 
+mod batches;
 mod check;
 pub mod engine;
+mod pace;
 pub mod pool;
 pub mod queue;
 mod retries;

@@ -35,7 +35,7 @@ use crate::ssh::proxy::connection::{Plan, Through, Way};
 use crate::ssh::proxy::proxy_command::{News, ProxyCommand};
 use crate::ssh::session::Session;
 use crate::ssh::sudo::password::SudoPassword;
-use crate::ssh::watch::Watch;
+use crate::ssh::watch::{Carrier, Watch};
 use crate::system::cancel::Cancel;
 use crate::system::open_files::Held;
 use crate::system::password_source::Source;
@@ -53,6 +53,7 @@ pub struct Runner {
     pub(super) sudo_password: Arc<SudoPassword>,
     /// How far each host is.
     stages: Stages,
+    terminal: Arc<Terminal>,
 }
 
 /// The path of a session's connection: dropped after the session.
@@ -85,6 +86,14 @@ impl Line {
 }
 
 impl Path {
+    /// Returns what passes on the host's data to us, if it is not the network alone.
+    pub(super) fn carrier(&self) -> Option<Arc<dyn Carrier>> {
+        match self {
+            Path::Through(through) => Some(Arc::clone(&through.connection) as Arc<dyn Carrier>),
+            Path::Direct | Path::Command(_) => None,
+        }
+    }
+
     /// Refines a failure by the state of the path.
     pub(super) fn explain(&mut self, outcome: Outcome) -> Outcome {
         match self {
@@ -111,6 +120,9 @@ impl Runner {
     ) -> Result<(Runner, Vec<Job>), Unprepared> {
         let settings = Arc::new(settings);
         let terminal = Arc::new(if settings.may_ask { Terminal::new()? } else { Terminal::mute()? });
+        if settings.rolling.confirm.is_some() && settings.logs_in && !terminal.is_there() {
+            return Err(Unprepared::Unconfirmed);
+        }
         let read = |source: &Option<Source>| {
             let source = source.as_ref().filter(|_| settings.logs_in);
             source.map(|source| source.read(&terminal, cancel)).transpose()
@@ -118,7 +130,7 @@ impl Runner {
         let (password, sudo_password) = (read(&settings.password)?, read(&settings.sudo_password)?);
         let password = password.map(Arc::new);
         let sudo_password = SudoPassword::new(sudo_password, password.clone(), Arc::clone(&terminal));
-        let destinations = Destinations::new(Arc::clone(&settings), password, terminal, cancel)?;
+        let destinations = Destinations::new(Arc::clone(&settings), password, Arc::clone(&terminal), cancel)?;
         let hosts = destinations.hosts(&specs)?;
         for host in &hosts {
             if let Some(Proxy::Jump(hops)) = &host.proxy {
@@ -152,7 +164,7 @@ impl Runner {
         });
         let stages = Stages::new(hosts.len());
         let check = check.map(|check| check.times);
-        Ok((Runner { settings, destinations, hosts, jump_hosts, work, check, sudo_password, stages }, jobs))
+        Ok((Runner { settings, destinations, hosts, jump_hosts, work, check, sudo_password, stages, terminal }, jobs))
     }
 
     /// Returns what would be sent for the command of `job`, or copied, with zeros for random parts. The wrappers of sudo and
@@ -230,6 +242,11 @@ impl Runner {
         self.destinations.notes()
     }
 
+    /// Returns the terminal on which the user is asked.
+    pub fn terminal(&self) -> &Arc<Terminal> {
+        &self.terminal
+    }
+
     /// Returns how far each host is, by the number of its job.
     pub fn stages(&self) -> &Stages {
         &self.stages
@@ -239,7 +256,7 @@ impl Runner {
     pub fn run(
         &self,
         job: &Job,
-        task: &Task,
+        task: &mut Task,
         events: &Sender<Event>,
         failures: &FailureCount,
         cancel: &Cancel,
@@ -256,7 +273,7 @@ impl Runner {
     fn attempt(
         &self,
         job: &Job,
-        task: &Task,
+        task: &mut Task,
         events: &Sender<Event>,
         failures: &FailureCount,
         cancel: &Cancel,
@@ -272,6 +289,7 @@ impl Runner {
         let host = &self.hosts[job.number];
         let mut watch = Watch::new(cancel, host.connect_timeout);
         let (mut path, connected) = self.connect(job, task, host, events, &mut watch, &mut note);
+        task.login = None;
         send(EventKind::Attempted(Box::new(*watch.milestones())));
         watch.take_notices().into_iter().for_each(|notice| send(EventKind::Warning(notice)));
         let milestones = *watch.milestones();

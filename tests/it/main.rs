@@ -151,6 +151,8 @@ mod reports;
 mod requests;
 /// Hosts that are tried again.
 mod retries;
+/// Rolling runs: batches, budgets, orders, pace.
+mod rolling;
 /// rsync over channels, without SSH.
 mod rsync;
 /// What a run prints, and how it ends.

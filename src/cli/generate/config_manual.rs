@@ -14,6 +14,8 @@ pub const KEYS: [(&str, &str, &str); DEFAULTS.len()] = [
     ("channel-timeout", "time", "Stop a command that prints nothing for this time."),
     ("total-timeout", "time", "Time limit for the whole run."),
     ("connect-timeout", "time", "Time limit for each attempt to connect and log in."),
+    ("connect-par", "number", "Log in to at most this many hosts at once."),
+    ("rate", "string", "Start at most this many hosts in a time: \"10/s\", \"0.5/s\", \"30/m\"."),
     ("num-retries", "number", "Connection attempts, including the first."),
     ("retry-delay", "time", "Pause between two attempts."),
     ("host-key-check", "string", "How to check host keys: \"strict\", \"accept-new\" or \"off\"."),

@@ -65,7 +65,9 @@ impl Artefact {
     pub fn generate(self, program: Program) -> io::Result<Vec<u8>> {
         let mut text = Vec::new();
         match self {
-            Artefact::Man => render_manual(program, program.command(), &mut text)?,
+            Artefact::Man => {
+                render_manual(program, program.command().mut_args(|arg| arg.hide_short_help(false)), &mut text)?
+            }
             Artefact::ConfigMan => config_manual::render(&mut text)?,
             Artefact::Completions(shell) => text = completions::generate(shell, program).into_bytes(),
             Artefact::Hosts => text = hosts().into_bytes(),

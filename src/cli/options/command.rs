@@ -55,7 +55,7 @@ pub struct CommandOpts {
     /// Match rows of --host-args to hosts by this column
     ///
     /// [default: host, if the rows have it]
-    #[arg(long = "host-column", value_name = "NAME", help_heading = "Command", requires = "host_args",
+    #[arg(long = "host-column", hide_short_help = true, value_name = "NAME", help_heading = "Command", requires = "host_args",
           value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub host_column: Option<String>,
 

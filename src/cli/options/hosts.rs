@@ -99,6 +99,9 @@ pub struct RunOpts {
     pub total_timeout: Option<Duration>,
 
     /// Stop the run once N hosts, or N%, have failed [without =N: 1]
+    ///
+    /// N:now also stops running hosts, N:wait lets them end: nothing more is started, and no command is sent to a host that is still being
+    /// connected to. The default is now, and with --batch 1:wait. none never stops the run.
     #[arg(long = "stop-on-errors", value_name = "N", help_heading = "Running", num_args = 0..=1, require_equals = true,
           default_missing_value = "1", value_parser = StopOnErrors::parse)]
     pub stop_on_errors: Option<StopOnErrors>,

@@ -24,7 +24,7 @@ pub struct OtherOpts {
     pub explain: bool,
 
     /// Print the manual page or shell completions
-    #[arg(long = "generate", value_name = "WHAT", help_heading = "Other", value_enum)]
+    #[arg(long = "generate", hide_short_help = true, value_name = "WHAT", help_heading = "Other", value_enum)]
     pub generate: Option<Artefact>,
 
     /// Print this help

@@ -7,11 +7,14 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueHint};
 
 use super::abbreviations;
 use super::{
-    CheckOpts, CommandOpts, ConnectionOpts, CopyOpts, HostOpts, Opts, OtherOpts, ReportOpts, RsyncOpts, RunOpts,
-    ShowOpts, StreamOpts, SudoOpts,
+    CheckOpts, CommandOpts, ConnectionOpts, CopyOpts, HostOpts, Opts, OtherOpts, ReportOpts, RollingOpts, RsyncOpts,
+    RunOpts, ShowOpts, StreamOpts, SudoOpts,
 };
 use crate::cli::given;
 use crate::plan::program::Program;
+
+/// Columns of the text at the end of the help.
+const HELP_COLUMNS: usize = 80;
 
 /// The order of the help: usage and examples first.
 macro_rules! help {
@@ -179,6 +182,8 @@ struct Pssh {
     #[command(flatten)]
     running: RunOpts,
     #[command(flatten)]
+    rolling: RollingOpts,
+    #[command(flatten)]
     check: CheckOpts,
     #[command(flatten)]
     command: CommandOpts,
@@ -216,6 +221,8 @@ struct Pscp {
     hosts: HostOpts,
     #[command(flatten)]
     running: RunOpts,
+    #[command(flatten)]
+    rolling: RollingOpts,
     #[command(flatten)]
     check: CheckOpts,
     #[command(flatten)]
@@ -261,6 +268,8 @@ struct Pslurp {
     #[command(flatten)]
     running: RunOpts,
     #[command(flatten)]
+    rolling: RollingOpts,
+    #[command(flatten)]
     check: CheckOpts,
     #[command(flatten)]
     copy: CopyOpts,
@@ -304,6 +313,8 @@ struct Prsync {
     hosts: HostOpts,
     #[command(flatten)]
     running: RunOpts,
+    #[command(flatten)]
+    rolling: RollingOpts,
     #[command(flatten)]
     check: CheckOpts,
     #[command(flatten)]
@@ -360,6 +371,8 @@ struct Pnuke {
     #[command(flatten)]
     running: RunOpts,
     #[command(flatten)]
+    rolling: RollingOpts,
+    #[command(flatten)]
     check: CheckOpts,
     #[command(flatten)]
     connection: ConnectionOpts,
@@ -402,7 +415,7 @@ impl Program {
             Program::Pssh => command,
             other => other.reword(command),
         };
-        let command = abbreviations::add(command, self);
+        let command = with_rare_options(abbreviations::add(command, self));
         command
             .version(env!("CARGO_PKG_VERSION"))
             .disable_help_flag(true)
@@ -475,6 +488,21 @@ impl Program {
     }
 }
 
+/// Names the options that `--help` leaves out at its end.
+fn with_rare_options(command: clap::Command) -> clap::Command {
+    let rare = command.get_arguments().filter(|arg| arg.is_hide_short_help_set());
+    let mut lines = vec![format!("More options, see {}(1):", command.get_name())];
+    for name in rare.filter_map(|arg| arg.get_long()) {
+        let last = lines.last_mut().filter(|line| line.len() + " --,".len() + name.len() <= HELP_COLUMNS);
+        match last {
+            Some(line) => line.push_str(&format!(" --{name}")),
+            None => lines.push(format!("  --{name}")),
+        }
+    }
+    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    command.after_help(format!("{after}\n\n{}", lines.join("\n")))
+}
+
 /// Sets the text of an option in `--help`, and the text that the manual page has behind it.
 fn says(command: clap::Command, id: &str, help: &str, more: &str) -> clap::Command {
     let (help, manual) = (help.to_owned(), [help, more].join("\n\n").trim_end().to_owned());
@@ -483,12 +511,14 @@ fn says(command: clap::Command, id: &str, help: &str, more: &str) -> clap::Comma
 
 impl From<Pssh> for Opts {
     fn from(args: Pssh) -> Opts {
-        let Pssh { hosts, running, check, command, sudo, connection, show, streams, reports, other, words } = args;
+        let Pssh { hosts, running, rolling, check, command, sudo, connection, show, streams, reports, other, words } =
+            args;
         let program = Program::Pssh;
         Opts {
             program,
             hosts,
             running,
+            rolling,
             check,
             command,
             sudo,
@@ -505,12 +535,14 @@ impl From<Pssh> for Opts {
 
 impl From<Pscp> for Opts {
     fn from(args: Pscp) -> Opts {
-        let Pscp { hosts, running, check, copy, direction, sudo, connection, show, reports, other, words } = args;
+        let Pscp { hosts, running, rolling, check, copy, direction, sudo, connection, show, reports, other, words } =
+            args;
         let (program, download) = (Program::Pscp, direction.download);
         Opts {
             program,
             hosts,
             running,
+            rolling,
             check,
             copy,
             download,
@@ -527,12 +559,14 @@ impl From<Pscp> for Opts {
 
 impl From<Pslurp> for Opts {
     fn from(args: Pslurp) -> Opts {
-        let Pslurp { hosts, running, check, copy, place, sudo, connection, show, reports, other, words } = args;
+        let Pslurp { hosts, running, rolling, check, copy, place, sudo, connection, show, reports, other, words } =
+            args;
         let (program, localdir) = (Program::Pslurp, place.localdir);
         Opts {
             program,
             hosts,
             running,
+            rolling,
             check,
             copy,
             download: true,
@@ -550,13 +584,27 @@ impl From<Pslurp> for Opts {
 
 impl From<Prsync> for Opts {
     fn from(args: Prsync) -> Opts {
-        let Prsync { hosts, running, check, rsync, direction, connection, show, inline, reports, other, words } = args;
+        let Prsync {
+            hosts,
+            running,
+            rolling,
+            check,
+            rsync,
+            direction,
+            connection,
+            show,
+            inline,
+            reports,
+            other,
+            words,
+        } = args;
         let (program, download) = (Program::Prsync, direction.download);
         let streams = StreamOpts { inline: inline.inline, ..StreamOpts::default() };
         Opts {
             program,
             hosts,
             running,
+            rolling,
             check,
             rsync,
             download,
@@ -573,8 +621,21 @@ impl From<Prsync> for Opts {
 
 impl From<Pnuke> for Opts {
     fn from(args: Pnuke) -> Opts {
-        let Pnuke { hosts, running, check, sudo, connection, show, reports, other, words } = args;
+        let Pnuke { hosts, running, rolling, check, sudo, connection, show, reports, other, words } = args;
         let program = Program::Pnuke;
-        Opts { program, hosts, running, check, sudo, connection, show, reports, other, words, ..Opts::default() }
+        Opts {
+            program,
+            hosts,
+            running,
+            rolling,
+            check,
+            sudo,
+            connection,
+            show,
+            reports,
+            other,
+            words,
+            ..Opts::default()
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use base64::prelude::{BASE64_STANDARD, Engine};
 
 use crate::events::check::CheckReport;
-use crate::events::event::{Agreed, Class, Event, EventKind, Outcome, Progress, Stream, Tally};
+use crate::events::event::{Agreed, BatchNews, Class, Event, EventKind, Outcome, Progress, Stream, Tally};
 use crate::events::host_error::without_port;
 use crate::events::interruption::{Effect, Interruption};
 use crate::output::clock::Clock;
@@ -16,6 +16,7 @@ use crate::output::multiplexer::Report;
 use crate::output::reports::timeline::Timeline;
 use crate::output::writer::Output;
 use crate::plan::job::Job;
+use crate::plan::rolling::Order;
 use crate::text::sanitize::is_harmful;
 
 /// Version of the format. It grows when a reader of an older version would misread the output.
@@ -32,6 +33,7 @@ pub const VERSION: u32 = 1;
 /// Output of hosts is `text` where it is UTF-8, cut between characters, and `base64` otherwise. All `text` and decoded
 /// `base64` of a stream in their order are exactly its bytes.
 pub struct Json {
+    order: Order,
     clock: Clock,
     timelines: Vec<Timeline>,
     /// The incomplete character at the end of each job's last output: stdout, stderr.
@@ -83,8 +85,9 @@ fn begun_at_end(bytes: &[u8]) -> usize {
 
 impl Json {
     /// Creates a report on `jobs`.
-    pub fn new(jobs: &Arc<[Job]>) -> Json {
+    pub fn new(jobs: &Arc<[Job]>, order: Order) -> Json {
         Json {
+            order,
             clock: Clock::now(),
             timelines: vec![Timeline::default(); jobs.len()],
             begun: vec![Default::default(); jobs.len()],
@@ -106,6 +109,7 @@ impl Json {
             .text("pssh", env!("CARGO_PKG_VERSION"))
             .time("time", &self.clock, Some(self.clock.start))
             .number("hosts", self.jobs.len())
+            .text("order", &self.order.to_string())
             .end();
     }
 
@@ -241,13 +245,33 @@ impl Report for Json {
                 all.push_str(&notice.to_string());
             }
             EventKind::Checked(check) => drop(self.checks.insert(job.number, (**check).clone())),
-            EventKind::Attempted(_)
+            EventKind::Batch(_)
+            | EventKind::Attempted(_)
             | EventKind::Checking
             | EventKind::Paused { .. }
             | EventKind::Resumed
             | EventKind::Connected
             | EventKind::Note(_) => {}
         }
+    }
+
+    fn batch(&mut self, news: &BatchNews, tally: &Tally, output: &mut Output) {
+        let (event, batch) = match news {
+            BatchNews::Started { batch } => ("batch_start", batch),
+            BatchNews::Ended { batch, .. } => ("batch_end", batch),
+            BatchNews::Paused { next, .. } => ("batch_pause", next),
+        };
+        let mut object = Object::new(output, event)
+            .time("time", &self.clock, Some(Instant::now()))
+            .number("number", batch.number)
+            .number("batches", batch.of)
+            .number("hosts", batch.jobs.len());
+        object = match news {
+            BatchNews::Started { .. } => object.numbers("indices", batch.jobs.iter().copied()),
+            BatchNews::Ended { .. } => outcomes(object, tally),
+            BatchNews::Paused { until, .. } => object.time("until", &self.clock, Some(*until)),
+        };
+        object.end();
     }
 
     fn interrupted(&mut self, interruption: &Interruption, output: &mut Output) {
@@ -273,16 +297,18 @@ impl Report for Json {
 
     fn finish(&mut self, tally: &Tally, output: &mut Output) {
         let now = Instant::now();
-        let mut object = Object::new(output, "run_end")
+        let object = Object::new(output, "run_end")
             .time("time", &self.clock, Some(now))
             .number("hosts", tally.total())
-            .seconds("seconds", Some(now.saturating_duration_since(self.clock.start)))
-            .object("outcomes");
-        for (class, count) in tally.iter() {
-            object = object.number(class.word(), count);
-        }
-        object.end_object().end();
+            .seconds("seconds", Some(now.saturating_duration_since(self.clock.start)));
+        outcomes(object, tally).end();
     }
+}
+
+/// Adds how many hosts ended in which way.
+fn outcomes<'a>(object: Object<'a>, tally: &Tally) -> Object<'a> {
+    let object = object.object("outcomes");
+    tally.iter().fold(object, |object, (class, count)| object.number(class.word(), count)).end_object()
 }
 
 /// The host of an event.
@@ -387,6 +413,17 @@ impl<'a> Object<'a> {
         self
     }
 
+    /// Adds an array of numbers.
+    fn numbers(mut self, name: &str, numbers: impl Iterator<Item = usize>) -> Self {
+        self.name(name);
+        self.buffer.push(b'[');
+        for (place, number) in numbers.enumerate() {
+            let _ = write!(self.buffer, "{}{number}", if place == 0 { "" } else { "," });
+        }
+        self.buffer.push(b']');
+        self
+    }
+
     /// Begins an array of objects within it.
     fn array(mut self, name: &str) -> Self {
         self.name(name);
@@ -448,7 +485,8 @@ mod tests {
     /// Returns what a stream of pieces becomes: its texts, with the bytes of `base64` as numbers.
     fn written(pieces: &[&[u8]]) -> Vec<String> {
         let jobs: Arc<[Job]> = crate::plan::job::of_list("a");
-        let (mut json, mut output) = (Json::new(&jobs), Output::over(None, None, &crate::output::Style::default()));
+        let (mut json, mut output) =
+            (Json::new(&jobs, Order::List), Output::over(None, None, &crate::output::Style::default()));
         for piece in pieces {
             let kind = EventKind::Output { stream: Stream::Stdout, bytes: piece.to_vec() };
             json.event(&jobs[0], &Event::now(0, kind), &mut output);
@@ -492,7 +530,8 @@ mod tests {
     #[test]
     fn how_far_a_copy_is_is_told_once_a_second() {
         let jobs: Arc<[Job]> = crate::plan::job::of_list("a b");
-        let (mut json, mut output) = (Json::new(&jobs), Output::over(None, None, &crate::output::Style::default()));
+        let (mut json, mut output) =
+            (Json::new(&jobs, Order::List), Output::over(None, None, &crate::output::Style::default()));
         let start = Instant::now();
         for (job, milliseconds, done) in
             [(0, 0, 1), (0, 999, 2), (1, 999, 3), (0, 1000, 4), (1, 1500, 5), (0, 1999, 6), (0, 5000, 7)]
