@@ -107,6 +107,7 @@ complete -c pnuke -n __pnuke_at_options -l ci-summary -d 'Append a Markdown summ
 complete -c pnuke -n __pnuke_at_options -l max-status -d 'Exit with the largest exit status of all hosts'
 complete -c pnuke -n __pnuke_at_options -s v -l verbose -d 'Print what is done for each host'
 complete -c pnuke -n __pnuke_at_options -l explain -d 'Print the settings of each host and their origins'
+complete -c pnuke -n __pnuke_at_options -l list -d 'Print the hosts'
 complete -c pnuke -n __pnuke_at_options -l generate -d 'Print the manual page or shell completions' -x -a 'man config-man bash zsh fish'
 complete -c pnuke -n __pnuke_at_options -l help -d 'Print this help'
 complete -c pnuke -n __pnuke_at_options -s V -l version -d 'Print the version'

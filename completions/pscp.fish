@@ -111,6 +111,7 @@ complete -c pscp -n __pscp_at_options -l ci-summary -d 'Append a Markdown summar
 complete -c pscp -n __pscp_at_options -l max-status -d 'Exit with the largest exit status of all hosts'
 complete -c pscp -n __pscp_at_options -s v -l verbose -d 'Print what is done for each host'
 complete -c pscp -n __pscp_at_options -l explain -d 'Print the settings of each host and their origins'
+complete -c pscp -n __pscp_at_options -l list -d 'Print the hosts'
 complete -c pscp -n __pscp_at_options -l generate -d 'Print the manual page or shell completions' -x -a 'man config-man bash zsh fish'
 complete -c pscp -n __pscp_at_options -l help -d 'Print this help'
 complete -c pscp -n __pscp_at_options -s V -l version -d 'Print the version'

@@ -137,6 +137,7 @@ complete -c pssh -n __pssh_at_options -l max-status -d 'Exit with the largest ex
 complete -c pssh -n __pssh_at_options -s v -l verbose -d 'Print what is done for each host'
 complete -c pssh -n __pssh_at_options -l dry-run -d 'Print the commands without connecting'
 complete -c pssh -n __pssh_at_options -l explain -d 'Print the settings of each host and their origins'
+complete -c pssh -n __pssh_at_options -l list -d 'Print the hosts'
 complete -c pssh -n __pssh_at_options -l generate -d 'Print the manual page or shell completions' -x -a 'man config-man bash zsh fish'
 complete -c pssh -n __pssh_at_options -l help -d 'Print this help'
 complete -c pssh -n __pssh_at_options -s V -l version -d 'Print the version'

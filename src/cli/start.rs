@@ -1,7 +1,7 @@
 //! A run from the parsed command line to the exit status: the table of contents of the program.
 
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use rustix::fs::FileType;
 
 use super::given::Given;
 use super::notices;
-use super::options::Opts;
+use super::options::{ListFormat, Opts};
 use super::user_config::UserConfig;
 use super::work::CopyError;
 use crate::cli::signals::{self, Interruptible};
@@ -93,6 +93,9 @@ pub fn run(mut opts: Opts) -> Result<Ending, Fatal> {
     check_words(opts, &environment)?;
     check_streams(opts, &output_settings)?;
     let (hosts, notes) = hosts(opts, config.groups, &environment)?;
+    if let Some(format) = opts.other.list {
+        return list(format, &hosts);
+    }
     let may_be_host = words::check_command(opts, &hosts, &environment).map_err(|problem| usage(anyhow!(problem)))?;
     may_be_host.iter().for_each(|text| notices::complain(program, text));
     check_keys(opts, &hosts)?;
@@ -214,6 +217,23 @@ fn explain(runner: &Runner, jobs: &[Job], given: &[Given]) -> Result<Ending, Fat
     answer(&text)
 }
 
+/// Prints the hosts, which a hosts file or a list reads back.
+fn list(format: ListFormat, hosts: &[HostSpec]) -> Result<Ending, Fatal> {
+    let text = match format {
+        ListFormat::Lines => hosts.iter().map(|host| host.entry_line() + "\n").collect(),
+        ListFormat::Folded => hosts::folded(hosts).map(|list| list + "\n").map_err(|host| {
+            let entry = host.to_string();
+            usage(anyhow!(
+                "{}: {entry:?} cannot be in a list of -w; --list prints it on a line of its own",
+                host.origin
+            ))
+        })?,
+    };
+    // A program reads the names as they are.
+    let is_seen = io::stdout().is_terminal();
+    answer(&if is_seen { text.lines().map(notices::sanitize_line).collect() } else { text })
+}
+
 /// Prints the text that was asked for instead of a run.
 fn answer(text: &str) -> Result<Ending, Fatal> {
     if was_closed_at_start(STDOUT) {
@@ -235,6 +255,12 @@ fn is_stray_number(opts: &Opts) -> bool {
     opts.running.stop_on_errors.is_some() && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// Returns whether the first word is the missing value of `--list`: `--list folded`.
+fn is_stray_format(opts: &Opts) -> bool {
+    let is_format = |word: &OsString| ["lines", "folded"].iter().any(|format| word == format);
+    opts.other.list.is_some() && !opts.are_marked && opts.words.first().is_some_and(is_format)
+}
+
 /// Returns whether a word is nothing but digits.
 fn is_number(word: &OsStr) -> bool {
     !word.is_empty() && word.as_bytes().iter().all(u8::is_ascii_digit)
@@ -252,6 +278,13 @@ fn is_blank(words: &[OsString]) -> bool {
 
 /// Refuses a command line without a command or pattern.
 fn check_words(opts: &Opts, environment: &Environment<'_>) -> Result<(), Fatal> {
+    if is_stray_format(opts) {
+        let format = opts.words[0].display();
+        return Err(usage(anyhow!("the format of --list follows =: --list={format}")));
+    }
+    if opts.other.list.is_some() {
+        return Ok(());
+    }
     // `pnuke web1 java` lacks -H; it does not have two patterns.
     if opts.program == Program::Pnuke && opts.words.len() > 1 && words::names_no_hosts(opts) && !opts.other.explain {
         return Err(usage(anyhow!(words::no_hosts(opts, environment))));
@@ -354,7 +387,8 @@ fn is_stdin(path: &Path) -> bool {
 
 /// Checks that at most one option reads standard input, and that no needed stream is closed.
 fn check_streams(opts: &Opts, output_settings: &OutputSettings) -> Result<(), Fatal> {
-    let answers = opts.other.dry_run || opts.other.explain;
+    let lists = opts.other.list.is_some();
+    let answers = opts.other.dry_run || opts.other.explain || lists;
     if was_closed_at_start(STDOUT) && (answers || output_settings.format != Format::None) {
         return Err(failure(anyhow!(CLOSED_STDOUT)));
     }
@@ -365,15 +399,21 @@ fn check_streams(opts: &Opts, output_settings: &OutputSettings) -> Result<(), Fa
     };
     files("-h", &mut opts.hosts.hosts.iter());
     files("--host-config", &mut opts.hosts.host_config.iter());
+    // A list of the hosts needs nothing else.
+    let mut files = |option: &str, paths: &mut dyn Iterator<Item = &PathBuf>| {
+        if !lists {
+            files(option, paths);
+        }
+    };
     files("--host-args", &mut opts.command.host_args.iter());
     files("--script", &mut opts.command.script.iter());
     files("--password-file", &mut opts.connection.password_file.iter());
     files("--proxy-password-file", &mut opts.connection.proxy_password_file.iter());
     files("--sudo-password-file", &mut opts.sudo.sudo_password_file.iter());
-    if opts.connection.password_fd == Some(0) {
+    if opts.connection.password_fd == Some(0) && !lists {
         readers.push("--password-fd 0".to_owned());
     }
-    if opts.command.send_input && !opts.other.dry_run {
+    if opts.command.send_input && !opts.other.dry_run && !lists {
         readers.push("-I".to_owned());
     }
     let mut readers = readers.iter();

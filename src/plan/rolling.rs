@@ -197,8 +197,10 @@ mod tests {
         assert_eq!(batches("5, 100%", 8), [5, 3]);
         assert_eq!(batches("50", 8), [8]);
         assert_eq!(batches("1,2,3,4", 3), [1, 2]);
-        assert_eq!(BatchSizes::default().of(9), [0..9]);
-        assert_eq!(BatchSizes::default().of(0), [0..0]);
+        for all in [0, 9] {
+            assert_eq!(BatchSizes::default().of(all).first(), Some(&(0..all)), "a single batch");
+            assert_eq!(BatchSizes::default().of(all).len(), 1);
+        }
         for bad in ["", "0", "1,", ",1", "1,,2", "1;2", "x", "1,0%", "-1", "101%"] {
             let problem = BatchSizes::parse(bad).expect_err(bad);
             assert!(problem.starts_with("size \""), "{problem}");

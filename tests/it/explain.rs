@@ -47,7 +47,7 @@ const EXEMPT: [(&str, &[&str]); 4] = [
             "verbose",
         ],
     ),
-    ("they are about the program itself", &["dry-run", "explain", "generate", "help", "version"]),
+    ("they are about the program itself", &["dry-run", "explain", "list", "generate", "help", "version"]),
     ("there is one only with --host-args, whose line is there", &["host-column"]),
 ];
 

@@ -105,6 +105,8 @@ mod identities;
 mod input;
 /// Ctrl-C, and its messages.
 mod interrupted;
+/// Sources of hosts, and the scripts that show some.
+mod inventory;
 /// The verdicts on host keys, compared with ssh's own.
 mod known_hosts;
 /// Which folder of the library imports which.
@@ -114,6 +116,8 @@ mod layout;
 /// Runs that are stopped: after a time, or once hosts have failed.
 mod limits;
 /// Files here that are written to.
+/// The hosts of a run, printed.
+mod listed;
 mod local_files;
 mod logins;
 /// The messages of errors and slips, word for word.

@@ -7,7 +7,7 @@ pub type Section = (&'static str, Vec<&'static str>);
 
 const LISTS: &[&str] = &[
     "A hosts file has one [user@]host[:port] [user] [key=value]... per line; # starts a comment. Names can be ranges, \
-             web[01-20], or groups, @web. An IPv6 address needs brackets only before a port. A host that is listed twice runs twice.",
+             web[01-20], groups, @web, or groups of a source, @ec2:web, see pssh-config(5). An IPv6 address needs brackets only before a port. A host that is listed twice runs twice.",
     "A --host-config file sets the same in TOML: [host.\"web[01-20]\"], with the keys user, port, address, alias, identity, \
              password-file, proxy, proxy-command, connect-timeout, timeout, channel-timeout, num-retries, retry-delay, \
              host-key-check, known-hosts, agent and no-agent. If several tables match a host, the first one with a key sets \

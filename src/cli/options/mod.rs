@@ -21,7 +21,7 @@ pub use command::{CommandOpts, SudoOpts};
 pub use copy::{CopyOpts, RsyncOpts};
 pub use extra::ExtraOpts;
 pub use hosts::{HostOpts, RunOpts, pool_size};
-pub use other::OtherOpts;
+pub use other::{ListFormat, OtherOpts};
 pub use output::{ShowOpts, StreamOpts};
 pub use reports::ReportOpts;
 pub use rolling::RollingOpts;
