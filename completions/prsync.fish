@@ -60,8 +60,8 @@ complete -c prsync -n __prsync_at_options -l stop-on-unreached -d 'Stop the run 
 complete -c prsync -n __prsync_at_options -l connect-par -d 'Log in to at most N hosts at once' -x
 complete -c prsync -n __prsync_at_options -l rate -d 'Start at most N hosts in a time: 10/s, 0.5/s, 30/m' -x
 complete -c prsync -n __prsync_at_options -l success -d 'Count these ends as success [default: 0]' -x
-complete -c prsync -n __prsync_at_options -l check -d 'Repeat CMD on each host until its exit status is 0' -x -a '(__fish_complete_command)'
-complete -c prsync -n __prsync_at_options -l check-timeout -d 'Fail the host if the check takes TIME [default: 60]' -x
+complete -c prsync -n __prsync_at_options -l check -d 'Repeat CMD on each host until it exits with 0' -x -a '(__fish_complete_command)'
+complete -c prsync -n __prsync_at_options -l check-timeout -d 'Give up the check after TIME [default: 60]' -x
 complete -c prsync -n __prsync_at_options -l check-interval -d 'Wait TIME between two tries [default: 2]' -x
 complete -c prsync -n __prsync_at_options -s r -l recursive -d 'Copy directories and all that is in them (rsync -r)'
 complete -c prsync -n __prsync_at_options -s a -l archive -d 'Copy links, modes, times and owners, too (rsync -a)'

@@ -62,8 +62,8 @@ complete -c pssh -n __pssh_at_options -l stop-on-unreached -d 'Stop the run once
 complete -c pssh -n __pssh_at_options -l connect-par -d 'Log in to at most N hosts at once' -x
 complete -c pssh -n __pssh_at_options -l rate -d 'Start at most N hosts in a time: 10/s, 0.5/s, 30/m' -x
 complete -c pssh -n __pssh_at_options -l success -d 'Count these ends as success [default: 0]' -x
-complete -c pssh -n __pssh_at_options -l check -d 'Repeat CMD on each host until its exit status is 0' -x -a '(__fish_complete_command)'
-complete -c pssh -n __pssh_at_options -l check-timeout -d 'Fail the host if the check takes TIME [default: 60]' -x
+complete -c pssh -n __pssh_at_options -l check -d 'Repeat CMD on each host until it exits with 0' -x -a '(__fish_complete_command)'
+complete -c pssh -n __pssh_at_options -l check-timeout -d 'Give up the check after TIME [default: 60]' -x
 complete -c pssh -n __pssh_at_options -l check-interval -d 'Wait TIME between two tries [default: 2]' -x
 complete -c pssh -n __pssh_at_options -s I -l send-input -d 'Send standard input to every command'
 complete -c pssh -n __pssh_at_options -l script -d 'Run this local script' -r -F

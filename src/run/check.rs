@@ -151,6 +151,7 @@ impl Checking<'_> {
         let mut pauses = FREEING.iter();
         while line.session.is_some() {
             let mut watch = Watch::new(self.cancel, OPENING.min(left()));
+            line.path.carrier().into_iter().for_each(|carrier| watch.carried_by(carrier));
             let outcome = self.run_once(line, left(), output, &mut watch);
             let Some(is_dropped) = refusal(&outcome) else { return outcome };
             match pauses.next().filter(|_| !is_dropped) {

@@ -35,7 +35,7 @@ use crate::ssh::proxy::connection::{Plan, Through, Way};
 use crate::ssh::proxy::proxy_command::{News, ProxyCommand};
 use crate::ssh::session::Session;
 use crate::ssh::sudo::password::SudoPassword;
-use crate::ssh::watch::Watch;
+use crate::ssh::watch::{Carrier, Watch};
 use crate::system::cancel::Cancel;
 use crate::system::open_files::Held;
 use crate::system::password_source::Source;
@@ -86,6 +86,14 @@ impl Line {
 }
 
 impl Path {
+    /// Returns what passes on the host's data to us, if it is not the network alone.
+    pub(super) fn carrier(&self) -> Option<Arc<dyn Carrier>> {
+        match self {
+            Path::Through(through) => Some(Arc::clone(&through.connection) as Arc<dyn Carrier>),
+            Path::Direct | Path::Command(_) => None,
+        }
+    }
+
     /// Refines a failure by the state of the path.
     pub(super) fn explain(&mut self, outcome: Outcome) -> Outcome {
         match self {

@@ -27,6 +27,7 @@ const OUTCOMES_OF_COMMANDS: &[&str] = &[
     "cancelled\tthe host was stopped, or never started",
     "dns, connect, proxy, hostkey, auth, ssh\tthe attempt failed before the command was sent",
     "lost\tthe connection or channel ended without an exit status: the command may or may not have run",
+    "check\tthe command succeeded, but --check did not pass in time",
     "local\tthe local side failed",
 ];
 
@@ -37,6 +38,7 @@ const OUTCOMES_OF_COPIES: &[&str] = &[
     "cancelled\tthe host was stopped, or never started",
     "dns, connect, proxy, hostkey, auth, ssh\tthe attempt failed before the copy started",
     "lost\tthe connection ended before everything was copied",
+    "check\tall files were copied, but --check did not pass in time",
     "local\tthe local side failed, for example because the disk is full",
 ];
 
@@ -48,6 +50,7 @@ const OUTCOMES_OF_RSYNC: &[&str] = &[
     "cancelled\tthe host was stopped, or never started",
     "dns, connect, proxy, hostkey, auth, ssh\tthe attempt failed before rsync started",
     "lost\tthe connection ended before rsync finished",
+    "check\trsync succeeded, but --check did not pass in time",
     "local\tthe local side failed",
 ];
 
@@ -60,12 +63,12 @@ const STATUS: &[&str] = &[
 
 const STATUS_FIVE: &[&str] = &[
     "4\ta host was not reached, or was lost",
-    "5\ta command exited with a status other than 0, or files could not be copied",
+    "5\ta command exited with a status other than 0, a check did not pass, or files could not be copied",
     "1 beats 3, which beats 4, which beats 5, as in pssh 2.3.6.",
 ];
 
 const STATUS_FOUR: &[&str] = &[
-    "4\ta host was not reached or was lost, or not everything was copied",
+    "4\ta host was not reached or was lost, not everything was copied, or a check did not pass",
     "1 beats 3, which beats 4, as in pssh 2.3.6.",
 ];
 
